@@ -1,0 +1,41 @@
+# `make` runs the default study, `make test` the tests; both set up what they need.
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+STUDY ?= config.yaml
+
+.PHONY: all setup test test-slow format lint docs clean
+
+all: setup
+	snakemake --configfile $(STUDY)
+
+setup: .venv/ready
+
+.venv/ready: envs/lock.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	pip install --quiet --requirement envs/lock.txt
+	pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+test: setup
+	pytest
+
+test-slow: setup
+	pytest -m slow
+
+format: setup
+	ruff format .
+	ruff check --fix .
+	snakefmt --line-length 100 Snakefile workflow/rules
+
+lint: setup
+	ruff format --check .
+	ruff check .
+	snakefmt --line-length 100 --check Snakefile workflow/rules
+	snakemake --lint
+
+docs: setup
+	python -m isoloss docs
+
+clean:
+	rm -rf .venv

@@ -1,0 +1,57 @@
+# isoloss: from a dataset, or a table of runs, to a fitted law and its figures.
+#
+# results/{study}/
+#   config.yaml                                        the effective study
+#   load/{dataset}/rows.parquet, audit.parquet
+#   expand/{dataset}/{weighting}/index.parquet, audit.parquet
+#   plan/{sweep}/runs.parquet, {shard}.json            the sweep spelled out
+#   train/{sweep}/{shard}.parquet
+#   aggregate/{sweep}/runs, losses, curves, mixtures, timing .parquet
+#   fit/{sweep}/{law}/params, summary, residuals, starts, replicates .parquet
+#   plot/{figure}.png, .pdf, .parquet
+#   logs/<stage>/...                                   mirrors the paths above
+#   summary.md
+#
+# Targets: all (default), runs, fits, figures.
+
+if not workflow.configfiles:
+
+    configfile: "config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/load.smk"
+include: "workflow/rules/expand.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/aggregate.smk"
+include: "workflow/rules/fit.smk"
+include: "workflow/rules/plot.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        f"results/{STUDY['study']}/summary.md",
+
+
+rule runs:
+    input:
+        collect("results/{study}/aggregate/{sweep}/runs.parquet", **NAMES),
+
+
+rule fits:
+    input:
+        [f"results/{STUDY['study']}/{path}" for path in FITS],
+
+
+rule figures:
+    input:
+        collect("results/{study}/plot/{figure}.png", **NAMES),
+
+
+onstart:
+    save_study()
+
+
+onsuccess:
+    show_summary()

@@ -1,0 +1,24 @@
+"""isoloss: a laboratory for neural scaling laws.
+
+In a notebook: `read_runs` (any table, path or URL), `fit_law`, `load_fit`, `expand_rows`. Importing
+isoloss is light; each name is fetched when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+_HOMES = {
+    "read_runs": "isoloss.aggregate.table",
+    "fit_law": "isoloss.fit.law",
+    "load_fit": "isoloss.fitted",
+    "expand_rows": "isoloss.expand.weights",
+}
+__all__ = ["expand_rows", "fit_law", "load_fit", "read_runs"]
+
+
+def __getattr__(name: str):
+    """Fetch a public name from its home."""
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'isoloss' has no attribute {name!r}")

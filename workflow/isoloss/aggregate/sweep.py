@@ -1,0 +1,65 @@
+"""The tables of a sweep: plan and shards joined, nested results laid out, mixtures from audits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from isoloss import tables
+from isoloss.problems import TableError, problem
+
+
+def gather_sweep(
+    plan: pd.DataFrame, shards: Sequence[pd.DataFrame], audits: Mapping[str, pd.DataFrame]
+) -> dict[str, pd.DataFrame]:
+    """All `aggregate` tables of a sweep, in the order of the plan.
+
+    Args:
+        plan: the sweep spelled out.
+        shards: results of all shards; every planned run once.
+        audits: weighting to the audit of its expansion.
+
+    Raises:
+        TableError: a planned run has no result.
+    """
+    results = pd.concat([s for s in shards if len(s)], ignore_index=True).set_index("run_id")
+    lacking = plan.loc[~plan["run_id"].isin(results.index), "run_id"]
+    if len(lacking):
+        raise TableError(problem("shards", f"no result for {lacking.iloc[0]}", "train it"))
+    results = results.loc[plan["run_id"]].reset_index()
+    took = ["run_digest", "n_unique", "loss_nats", "status", "status_reason", "attempts"]
+    runs = pd.concat([plan.drop(columns="shard"), results[took]], axis=1)
+    runs = runs.assign(group="all", fit_weight=1.0)
+    nested = {"losses": "losses", "curves": "curve"}
+    long = {name: _unnest(name, results, column) for name, column in nested.items()}
+    shares = {}
+    for weighting, audit in audits.items():
+        total = audit.groupby("tag_key")["tokens_after"].transform("sum")
+        shares[weighting] = pd.DataFrame(
+            {
+                "weighting": weighting,
+                "tag_key": audit["tag_key"],
+                "domain": audit["tag_value"],
+                "proportion": audit["tokens_after"] / total,
+            }
+        )
+    mixtures = plan[["run_id", "weighting"]].merge(pd.concat(shares.values()), on="weighting")
+    return {
+        "runs": runs,
+        "losses": long["losses"],
+        "curves": long["curves"],
+        "mixtures": mixtures.drop(columns="weighting"),
+        "timing": results[["run_id", "seconds", "device"]],
+    }
+
+
+def _unnest(name: str, results: pd.DataFrame, column: str) -> pd.DataFrame:
+    pairs = zip(results["run_id"], results[column], strict=True)
+    records = [
+        {"run_id": run_id, **entry}
+        for run_id, entries in pairs
+        if entries is not None
+        for entry in entries
+    ]
+    return pd.DataFrame(records, columns=tables.schema(name).names)

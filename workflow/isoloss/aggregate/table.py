@@ -1,0 +1,190 @@
+"""Runs of your own: any CSV or Parquet table, path or URL, with its columns named."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import numpy as np
+import pandas as pd
+
+from isoloss import tables
+from isoloss.problems import TableError, nearest, problem
+
+# What a user maps (the field's letters) to the columns of `runs`.
+COLUMNS = {
+    "run_id": "run_id",
+    "N": "n_params",
+    "D": "n_samples",
+    "C": "n_flops",
+    "loss": "loss_nats",
+    "group": "group",
+    "fit_weight": "fit_weight",
+}
+TIMEOUT = 60  # seconds for a URL
+
+
+def fetch(source: str) -> bytes:
+    """The content of a path or URL.
+
+    Raises:
+        TableError: it cannot be read.
+    """
+    try:
+        if "://" in source:
+            with urlopen(source, timeout=TIMEOUT) as response:
+                return response.read()
+        return Path(source).read_bytes()
+    except (OSError, URLError, ValueError) as error:
+        raise TableError(
+            problem(source, f"cannot be read ({error})", "give a readable CSV or Parquet table")
+        ) from error
+
+
+def table_digest(source: str) -> str:
+    """Digest of a table's content."""
+    return blake2b(fetch(source), digest_size=16).hexdigest()
+
+
+def parse(source: str) -> pd.DataFrame:
+    """Read a CSV (also gzip) or Parquet table as it is.
+
+    Raises:
+        TableError: unreadable, or without rows.
+    """
+    content = fetch(source)
+    name = source.split("?")[0]
+    try:
+        if content[:4] == b"PAR1":
+            found = pd.read_parquet(io.BytesIO(content))
+        else:
+            compression = "gzip" if name.endswith(".gz") else None
+            found = pd.read_csv(io.BytesIO(content), compression=compression)
+    except (ValueError, OSError, EOFError) as error:
+        raise TableError(
+            problem(source, f"is no table ({error})", "give a CSV or Parquet table")
+        ) from error
+    if found.empty:
+        raise TableError(problem(source, "has no rows", "give a table with at least one run"))
+    return found
+
+
+def read_runs(
+    source: str | pd.DataFrame, columns: Mapping[str, str], keep: Sequence[str] = ()
+) -> pd.DataFrame:
+    """A `runs` table from a table of one's own.
+
+    Two of N, D and C are enough: C = 6 N D gives the third. Columns that are not mapped are kept
+    under their own names, so that filters can use them. Rows that a filter drops stay, with
+    status `dropped`.
+
+    Args:
+        source: path, URL or DataFrame.
+        columns: any of N, D, C, loss, group, fit_weight, run_id to the table's column name.
+        keep: expressions over the columns (both names can be used); a run stays if all hold.
+
+    Raises:
+        TableError: all that is wrong with the table, a line each.
+    """
+    label = "the table" if isinstance(source, pd.DataFrame) else source
+    raw = source if isinstance(source, pd.DataFrame) else parse(source)
+    wrong = [
+        problem(f"{label}, columns.{letter}", f"no column {name!r}", nearest(name, raw.columns))
+        for letter, name in columns.items()
+        if name not in raw.columns
+    ]
+    if "loss" not in columns or len({"N", "D", "C"} & set(columns)) < 2:
+        wrong.append(problem(f"{label}, columns", "loss and two of N, D, C are needed", "map them"))
+    if wrong:
+        raise TableError("\n".join(wrong))
+    runs = pd.DataFrame({COLUMNS[k]: raw[v] for k, v in columns.items()}, index=raw.index)
+    kept = raw[[c for c in raw.columns if c not in columns.values()]]
+    taken = {c: f"{c}_given" for c in kept.columns if c in tables.schema("runs").names}
+    runs = pd.concat([runs, kept.rename(columns=taken)], axis=1).reset_index(drop=True)
+    numeric = [c for c in ("n_params", "n_samples", "n_flops", "loss_nats") if c in runs]
+    numeric += ["fit_weight"] if "fit_weight" in runs else []
+    letters = {v: k for k, v in COLUMNS.items()}
+    for column in numeric:
+        numbers = pd.to_numeric(runs[column], errors="coerce")
+        unread = numbers.isna() & runs[column].notna()
+        if unread.any():
+            row = int(np.flatnonzero(unread)[0])
+            where = f"{label}, row {row + 1}, column {columns[letters[column]]!r}"
+            wrong.append(problem(where, f"{runs[column][row]!r} is not a number", "mend it"))
+        runs[column] = numbers.astype(float)
+    if wrong:
+        raise TableError("\n".join(wrong))
+    if "n_flops" not in runs:
+        runs["n_flops"] = 6.0 * runs["n_params"] * runs["n_samples"]
+    if "n_samples" not in runs:
+        runs["n_samples"] = runs["n_flops"] / (6.0 * runs["n_params"])
+    if "n_params" not in runs:
+        runs["n_params"] = runs["n_flops"] / (6.0 * runs["n_samples"])
+    runs["status"], runs["status_reason"] = "done", None
+    for expression in keep:
+        stays = evaluate(runs, expression, f"{label}, keep")
+        out = ~stays & (runs["status"] == "done")
+        runs.loc[out, "status"] = "dropped"
+        runs.loc[out, "status_reason"] = f"not: {expression}"
+    limits = {column: (0.0, False) for column in numeric} | {"fit_weight": (0.0, True)}
+    for column in numeric:
+        low, inclusive = limits[column]
+        value = runs[column]
+        fine = np.isfinite(value) & ((value >= low) if inclusive else (value > low))
+        bad = np.flatnonzero(~fine & (runs["status"] == "done"))
+        if len(bad):
+            more = f" (and {len(bad) - 1} more rows)" if len(bad) > 1 else ""
+            where = f"{label}, row {bad[0] + 1}, column {columns[letters[column]]!r}"
+            wanted = "at least 0" if inclusive else "above 0"
+            wrong.append(
+                problem(
+                    where,
+                    f"found {value[bad[0]]:g}{more}",
+                    f"a finite number {wanted} is needed: mend the rows or drop them with `keep`",
+                )
+            )
+    if "run_id" in runs and runs["run_id"].duplicated().any():
+        twice = runs.loc[runs["run_id"].duplicated(), "run_id"].iloc[0]
+        wrong.append(problem(f"{label}, columns.run_id", f"{twice!r} stands twice", "one row a run"))
+    if wrong:
+        raise TableError("\n".join(wrong))
+    if "run_id" not in runs:
+        runs["run_id"] = [f"row-{i + 1}" for i in range(len(runs))]
+    runs["run_id"] = runs["run_id"].astype(str)
+    runs["group"] = runs["group"].astype(str) if "group" in runs else "all"
+    if "fit_weight" not in runs:
+        runs["fit_weight"] = 1.0
+    runs["n_flops_6nd"] = 6.0 * runs["n_params"] * runs["n_samples"]
+    absent = [c for c in tables.schema("runs").names if c not in runs]
+    return runs.assign(**dict.fromkeys(absent))
+
+
+def evaluate(runs: pd.DataFrame, expression: str, place: str) -> pd.Series:
+    """A filter expression over the columns of a table, as True and False.
+
+    Raises:
+        TableError: the expression is not one, names an unknown column, or is not a yes or no.
+    """
+    aliases = {k: runs[v] for k, v in COLUMNS.items() if v in runs and k not in runs}
+    scope = runs.assign(**aliases)
+    try:
+        value = scope.eval(expression, engine="python")
+    except Exception as error:  # pandas raises what it likes here: names, syntax, types
+        raise TableError(
+            problem(place, f"{expression!r}: {error}", f"columns are {', '.join(scope.columns)}")
+        ) from error
+    if not (isinstance(value, pd.Series) and value.dtype == bool):
+        raise TableError(problem(place, f"{expression!r} is no yes or no", "compare something"))
+    return value
+
+
+def read_runs_table(
+    source: str, columns: Mapping[str, str], keep: Sequence[str] = ()
+) -> dict[str, pd.DataFrame]:
+    """All `aggregate` tables of a table of one's own; only `runs` has rows."""
+    others = ("losses", "curves", "mixtures", "timing")
+    return {"runs": read_runs(source, columns, keep), **{n: tables.empty(n) for n in others}}

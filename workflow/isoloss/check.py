@@ -1,0 +1,153 @@
+"""All that can be known to be wrong with a study before any job runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from isoloss import registry, study
+from isoloss.aggregate.table import evaluate, read_runs
+from isoloss.fit.holdout import held_out
+from isoloss.problems import IsolossError, StudyError, nearest, problem
+from isoloss.train import settings as train_settings
+from isoloss.train.plan import plan_sweep
+
+
+def checked(path: str | Path) -> dict[str, Any]:
+    """Read, complete and check a study file.
+
+    Raises:
+        StudyError: with every problem of the study.
+    """
+    return check(study.read(path), str(path))
+
+
+def check(config: Mapping[str, Any], source: str = "the study") -> dict[str, Any]:
+    """Complete and check a study.
+
+    Raises:
+        StudyError: with every problem of the study.
+    """
+    config, wrong = study.complete(config)
+    if wrong:
+        # a section of the wrong shape cannot be looked into; sound ones still are
+        wrong += _beyond(config, sound=_sound_sections(config, wrong))
+        raise StudyError(list(dict.fromkeys(wrong)), source)
+    wrong = _beyond(config, sound=lambda *_: True)
+    if wrong:
+        raise StudyError(list(dict.fromkeys(wrong)), source)
+    return config
+
+
+def _sound_sections(config: Mapping[str, Any], wrong: list[str]) -> Callable[..., bool]:
+    places = [line.split(": ")[0] for line in wrong]
+
+    def sound(section: str, name: str) -> bool:
+        place = f"{section}.{name}"
+        well_formed = isinstance(config.get(section), dict)
+        return well_formed and not any(
+            p in ("study", section, place) or p.startswith((f"{place}.", f"{place}["))
+            for p in places
+        )
+
+    return sound
+
+
+def _beyond(config: Mapping[str, Any], sound: Callable[..., bool]) -> list[str]:
+    """Names that must exist, settings of cards, tables that must be readable, runs enough."""
+    wrong: list[str] = []
+
+    def known(place: str, name: str, sections: tuple[str, ...]) -> bool:
+        names = [n for s in sections if isinstance(config.get(s), dict) for n in config[s]]
+        if name not in names:
+            found = f"{name!r} is not in {' or '.join(sections)}"
+            wrong.append(problem(place, found, nearest(name, names)))
+        return name in names
+
+    def each(section: str):
+        entries = config.get(section)
+        named = entries.items() if isinstance(entries, dict) else ()
+        return [(name, entry) for name, entry in named if sound(section, name)]
+
+    runs: dict[str, pd.DataFrame] = {}
+    for name, sweep in each("train"):
+        place = f"train.{name}"
+        if name in (config.get("aggregate") or {}):
+            wrong.append(problem(place, f"{name!r} is also in aggregate", "rename one of them"))
+        fine = known(f"{place}.dataset", sweep["dataset"], ("load",))
+        before = len(wrong)
+        wrong += _sweep_problems(sweep, place)
+        if len(wrong) == before:
+            for weighting in study.weightings(config, name):
+                fine &= known(f"{place}.cells", weighting, ("expand",))
+            plan = plan_sweep(sweep)
+            runs[name] = plan.assign(status="done", fit_weight=1.0, group="all", loss_nats=1.0)
+    for name, table in each("aggregate"):
+        try:
+            runs[name] = read_runs(table["table"], table["columns"], table["keep"])
+        except IsolossError as error:
+            wrong += [f"aggregate.{name}: {line}" for line in str(error).splitlines()]
+    for name, fit in each("fit"):
+        place = f"fit.{name}"
+        if known(f"{place}.sweep", fit["sweep"], ("train", "aggregate")) and fit["sweep"] in runs:
+            wrong += _fit_problems(fit, runs[fit["sweep"]], place)
+    for name, figure in each("plot"):
+        place = f"plot.{name}"
+        known(f"{place}.sweep", figure["sweep"], ("train", "aggregate"))
+        for law in figure["laws"]:
+            if known(f"{place}.laws", law, ("fit",)):
+                of = config["fit"][law]
+                if isinstance(of, dict) and of.get("sweep") != figure["sweep"]:
+                    found = f"{law!r} is fitted to {of.get('sweep')!r}, not {figure['sweep']!r}"
+                    wrong.append(problem(f"{place}.laws", found, "show a fit of this sweep"))
+        lowest = registry.facts("figure", figure["card"]).get("MIN_LAWS", 0)
+        if len(figure["laws"]) < lowest:
+            found = f"{len(figure['laws'])} laws"
+            wrong.append(problem(f"{place}.laws", found, f"name at least {lowest} of `fit`"))
+    return wrong
+
+
+def _sweep_problems(sweep: Mapping[str, Any], place: str) -> list[str]:
+    """Settings and cells against the trainer's and the model card's own properties."""
+    known = train_settings.known(sweep["model"])
+    wrong = study.complete_options(sweep["settings"], known, f"{place}.settings", fill=False)
+    for i, cell in enumerate(sweep["cells"]):
+        where = f"{place}.cells[{i}]"
+        for key, value in cell.items():
+            values = value if isinstance(value, list) else [value]
+            if not values:
+                wrong.append(problem(f"{where}.{key}", "an empty list", "give a value"))
+            for j, single in enumerate(values):
+                one = {key: single}
+                wrong += study.complete_options(one, known, where, fill=False)
+                values[j] = one[key]
+            cell[key] = values if isinstance(value, list) else values[0]
+        sized = {"n_flops", "n_samples"} & {*cell, *sweep["settings"]}
+        if len(sized) != 1:
+            found = "both n_flops and n_samples" if sized else "neither n_flops nor n_samples"
+            wrong.append(problem(where, found, "give one of them"))
+    return wrong
+
+
+def _fit_problems(fit: Mapping[str, Any], runs: pd.DataFrame, place: str) -> list[str]:
+    """Selection and number of runs; of a sweep every run is taken to finish."""
+    if fit["where"]:
+        try:
+            runs = runs[evaluate(runs, fit["where"], f"{place}.where")]
+        except IsolossError as error:
+            return [str(error)]
+    law = registry.card("law", fit["card"]).make(**fit["options"])
+    need = len(law.terms)
+    wrong = []
+    usable = runs[(runs["status"] == "done") & (runs["fit_weight"] > 0)]
+    if usable.empty:
+        return [problem(place, "no runs", "loosen `where` or `keep`")]
+    for group, mine in usable.groupby("group"):
+        fitted = mine[~held_out(mine, fit["holdout"])]
+        if len(fitted) < need:
+            found = f"{len(fitted)} runs to fit (group {group}) for the {need} parameters of the law"
+            wrong.append(problem(place, found, "add runs, hold out fewer, or fit a smaller law"))
+    return wrong

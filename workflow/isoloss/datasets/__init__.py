@@ -1,0 +1,1 @@
+"""Dataset cards. A card offers `sources(**options)` and `pieces(**options)`; see python_stdlib."""

@@ -1,0 +1,85 @@
+"""Tag-weighted repetition of rows.
+
+Weight 1 keeps a row, 0 drops it, 2 repeats it; the fraction of a weight is decided by a hash of
+the seed and the row's identity, so the same rows come out for the same seed whatever their order,
+the machine or the number of processes. The weights of several tags of a row multiply.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import blake2b
+
+import pandas as pd
+
+from isoloss.audit import tag_audit
+
+Weights = Mapping[str, Mapping[str, float]]
+
+
+def merge_weights(maps: Sequence[Weights]) -> dict[str, dict[str, float]]:
+    """Merge weight maps; a later map wins for the same tag key and value."""
+    merged: dict[str, dict[str, float]] = {}
+    for weights in maps:
+        for key, values in weights.items():
+            merged.setdefault(key, {}).update(values)
+    return merged
+
+
+def row_weight(tags: Iterable[tuple[str, str]], weights: Weights) -> float:
+    """The product of the weights of a row's tags; a tag without a weight counts 1.
+
+    Args:
+        tags: (key, value) pairs, multiplied in their order (floating point is not associative).
+        weights: tag key to tag value to weight, each at least 0.
+    """
+    weight = 1.0
+    for key, value in tags:
+        scale = weights.get(key, {}).get(value)
+        if scale is not None:
+            weight *= scale
+    return weight
+
+
+def row_copies(row_id: str, weight: float, seed: int) -> int:
+    """How often a row of this weight appears: the whole part, and one more by chance.
+
+    The chance is the fraction; the draw is the first 8 bytes of BLAKE2b(`seed:row_id`), big
+    endian, over 2^64.
+    """
+    if weight <= 0.0:
+        return 0
+    whole = int(weight)
+    fraction = weight - whole
+    if fraction == 0.0:
+        return whole
+    digest = blake2b(f"{seed}:{row_id}".encode(), digest_size=8).digest()
+    return whole + (int.from_bytes(digest, "big") / float(1 << 64) < fraction)
+
+
+def expand_rows(rows: pd.DataFrame, weights: Weights, seed: int) -> pd.DataFrame:
+    """The `index` of a weighting: position, identity and copies of every row that stays.
+
+    Args:
+        rows: with `row_id` and `tags` (pairs), the training rows in order; the pandas index is
+            the position of a row in its table.
+        weights: tag key to tag value to weight.
+        seed: decides the fractions.
+    """
+    if weights:
+        pairs = zip(rows["row_id"], rows["tags"], strict=True)
+        copies = [row_copies(row_id, row_weight(tags, weights), seed) for row_id, tags in pairs]
+    else:
+        copies = [1] * len(rows)
+    index = pd.DataFrame({"row": rows.index, "row_id": rows["row_id"], "copies": copies})
+    return index[index["copies"] > 0].reset_index(drop=True)
+
+
+def expand_table(
+    rows: pd.DataFrame, weights: Weights, seed: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Index and audit of a weighting over the training rows of a rows table."""
+    train = rows[rows["split"] == "train"]
+    index = expand_rows(train, weights, seed)
+    copies = train["row_id"].map(index.set_index("row_id")["copies"]).fillna(0).astype("int64")
+    return index, tag_audit(list(train["tags"]), train["n_tokens"], copies)

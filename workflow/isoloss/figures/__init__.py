@@ -1,0 +1,1 @@
+"""Figure cards. A card names its INPUTS and offers `draw(inputs, **options)`; see _figure.py."""

@@ -1,0 +1,140 @@
+"""What all figures share: their inputs, the style, axes with units, and the small print."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from isoloss import units
+from isoloss.fitted import Fit
+
+# Okabe and Ito's colours, told apart with every common colour blindness.
+COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
+GREY = "#6b6b6b"
+SEQUENTIAL = "viridis"
+STYLE = {
+    "figure.dpi": 100,
+    "savefig.dpi": 160,
+    "figure.constrained_layout.use": True,
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "lines.linewidth": 1.4,
+    "pdf.fonttype": 42,
+    "svg.hashsalt": "isoloss",
+}
+LABELS = {
+    "n_params": "Model size N (parameters)",
+    "n_samples": "Training data D (tokens)",
+    "n_flops": "Training compute C (FLOP)",
+    "loss_nats": "Loss L (nats/token)",
+}
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a card draws from.
+
+    Attributes:
+        tables: `aggregate` tables by name.
+        fits: fits by name; of each only the tables that the card's INPUTS name have rows.
+    """
+
+    tables: dict[str, pd.DataFrame]
+    fits: dict[str, Fit]
+
+    @property
+    def runs(self) -> pd.DataFrame:
+        """All runs, whatever their status."""
+        return self.tables["runs"]
+
+    @property
+    def done(self) -> pd.DataFrame:
+        """Runs with a loss, with `held_out` for those that the first fit did not see."""
+        done = self.runs[self.runs["status"] == "done"].reset_index(drop=True)
+        unseen: set[str] = set()
+        for fit in list(self.fits.values())[:1]:
+            unseen = set(fit.residuals.loc[fit.residuals["held_out"], "run_id"])
+        return done.assign(held_out=done["run_id"].isin(unseen))
+
+
+def new(width: float = 6.4, height: float = 4.6, columns: int = 1, **settings):
+    """A figure and its axes, inches."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height))
+    return figure, figure.subplots(1, columns, squeeze=False, **settings)[0]
+
+
+def log_axis(axis, low: float, high: float, form=units.count) -> None:
+    """A log axis with plain, readable ticks: decades, or 1-2-5 steps where few decades fit."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
+
+    axis._set_axes_scale("log")
+    for steps in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7), np.arange(1, 10, 0.5)):
+        ticks = ticks_between(low, high, steps)
+        if len(ticks) >= 4:
+            break
+    else:
+        ticks = np.round(np.linspace(low, high, 5), 2)
+    axis.set_major_locator(FixedLocator(ticks))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: form(value)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_minor_formatter(NullFormatter())
+    axis.set_view_interval(low, high, ignore=True)
+
+
+def ticks_between(low: float, high: float, steps) -> np.ndarray:
+    """Multiples of powers of ten between two values."""
+    decades = np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    ticks = np.sort(np.outer(10.0**decades, steps).ravel())
+    return ticks[(ticks >= low * 0.999) & (ticks <= high * 1.001)]
+
+
+def span(values, margin: float = 1.15) -> tuple[float, float]:
+    """Limits of a log axis: the values' range and a margin, as a factor."""
+    values = np.asarray(values, dtype=float)
+    return float(values.min() / margin), float(values.max() * margin)
+
+
+def budgets(runs: pd.DataFrame) -> pd.Series:
+    """The budget of every run: the one asked for, else C to two digits."""
+    rounded = runs["n_flops"].map(lambda c: float(f"{c:.1e}"))
+    return runs["budget"].astype(float).fillna(rounded)
+
+
+def small_print(inputs: Inputs) -> str:
+    """How many runs there are, and what became of those that are not shown."""
+    runs = inputs.runs
+    said = [f"{(runs['status'] == 'done').sum()} runs"]
+    for status in ("dropped", "diverged", "failed"):
+        gone = runs[runs["status"] == status]
+        if len(gone):
+            why = sorted(set(gone["status_reason"].dropna())) if status == "dropped" else []
+            reason = f" ({'; '.join(why)})" if why and len(why) < 3 else ""
+            said.append(f"{len(gone)} {status}{reason}")
+    for name, fit in inputs.fits.items():
+        for row in fit.summary.itertuples():
+            if row.status != "converged":
+                said.append(f"{name}: {row.status.replace('_', ' ').upper()}, {row.message}")
+    return "; ".join(said)
+
+
+def print_small(figure, inputs: Inputs) -> None:
+    """Put the small print under a figure."""
+    import textwrap
+
+    width = int(figure.get_figwidth() * 16)
+    text = "\n".join(textwrap.wrap(small_print(inputs), width))
+    figure.supxlabel(text, fontsize=8, color=GREY, x=0.01, ha="left")

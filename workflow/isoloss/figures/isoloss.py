@@ -1,0 +1,88 @@
+"""The N-D plane: runs, contours of equal loss by a law, and the efficient frontier."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from isoloss import units
+from isoloss.figures import _figure
+
+TITLE = "Isoloss contours"
+ABOUT = "Runs in the plane of N and D with a law's contours and its efficient frontier."
+INPUTS = ["aggregate/runs", "fit/params", "fit/summary", "fit/residuals", "fit/replicates"]
+MIN_LAWS = 1
+OPTIONS = {
+    "reach": {
+        "type": "number",
+        "minimum": 1,
+        "default": 10,
+        "unit": "times the largest C",
+        "description": "How far beyond the runs the frontier is drawn.",
+    },
+}
+
+
+def draw(inputs: _figure.Inputs, reach: float):
+    """Contours and frontier of the first law named, which must allocate."""
+    from matplotlib import colormaps
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    name, fit = next(iter(inputs.fits.items()))
+    done = inputs.done
+    done = done[done["run_id"].isin(set(fit.residuals["run_id"]))]
+    group = fit.groups[0]
+    flops = np.geomspace(done["n_flops"].min() / 2, done["n_flops"].max() * reach, 60)
+    frontier = fit.allocate(flops, group)
+    inside = frontier[frontier["C"] <= done["n_flops"].max()]
+    beyond = frontier[frontier["C"] >= inside["C"].max()]
+
+    low_n, high_n = _figure.span([*done["n_params"], *frontier["N"]], 1.3)
+    low_d, high_d = _figure.span([*done["n_samples"], *frontier["D"]], 1.3)
+    n, d = np.geomspace(low_n, high_n, 200), np.geomspace(low_d, high_d, 200)
+    grid_n, grid_d = np.meshgrid(n, d)
+    loss = fit.predict(group, N=grid_n.ravel(), D=grid_d.ravel())["loss_nats"]
+    loss = loss.to_numpy().reshape(grid_n.shape)
+
+    figure, (axes,) = _figure.new(7.4, 5.4)
+    norm = Normalize(done["loss_nats"].min(), done["loss_nats"].max())
+    colour = ScalarMappable(norm, colormaps[_figure.SEQUENTIAL + "_r"])
+    levels = np.unique(np.round(np.geomspace(loss.min() * 1.02, done["loss_nats"].max(), 11), 2))
+    lines = axes.contour(n, d, loss, levels=levels, colors=_figure.GREY, linewidths=0.7)
+    axes.clabel(lines, fmt="%.2f", fontsize=7.5, inline_spacing=2)
+    seen, unseen = done[~done["held_out"]], done[done["held_out"]]
+    for runs, marker, label in ((seen, "o", "runs"), (unseen, "D", "runs held out")):
+        if len(runs):
+            shades = colour.to_rgba(runs["loss_nats"])
+            axes.scatter(
+                runs["n_params"], runs["n_samples"], c=shades, s=30, marker=marker,
+                edgecolor="white", linewidth=0.5, zorder=3, label=label,
+            )  # fmt: skip
+    red = _figure.COLOURS[1]
+    axes.plot(inside["N"], inside["D"], color=red, linewidth=2, label="efficient frontier")
+    axes.plot(beyond["N"], beyond["D"], ":", color=red, linewidth=2, label="extrapolated")
+    if frontier["N_low"].notna().all():
+        # at a given budget N and D move against each other: the band runs along isoFLOP lines
+        around_n = [*frontier["N_low"], *frontier["N_high"][::-1]]
+        around_d = [*(frontier["C"] / 6 / frontier["N_low"])]
+        around_d += [*(frontier["C"] / 6 / frontier["N_high"])[::-1]]
+        axes.fill(around_n, around_d, color=red, alpha=0.15, linewidth=0, label="95 % interval")
+    _figure.log_axis(axes.xaxis, low_n, high_n)
+    _figure.log_axis(axes.yaxis, low_d, high_d)
+    figure.colorbar(colour, ax=axes, label=_figure.LABELS["loss_nats"], pad=0.02)
+    axes.legend(loc="lower right", frameon=True, framealpha=0.85, edgecolor="none")
+    axes.set_xlabel(_figure.LABELS["n_params"])
+    axes.set_ylabel(_figure.LABELS["n_samples"])
+    terms = fit.params[fit.params["group"] == group].set_index("symbol")["estimate"]
+    found = ", ".join(f"{symbol} = {units.count(value)}" for symbol, value in terms.items())
+    axes.set_title(f"{name}: {fit.law.formula}\n{found}")
+    _figure.print_small(figure, inputs)
+    drawn = pd.concat(
+        [
+            done[["run_id", "n_params", "n_samples", "loss_nats", "held_out"]].assign(what="run"),
+            frontier.rename(columns={"N": "n_params", "D": "n_samples"}).assign(what="frontier"),
+        ],
+        ignore_index=True,
+    )
+    return figure, drawn

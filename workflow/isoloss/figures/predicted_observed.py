@@ -1,0 +1,46 @@
+"""Predicted against observed loss, held-out runs marked, one panel a law."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from isoloss.figures import _figure
+
+TITLE = "Predicted against observed"
+ABOUT = "Loss by each law against the loss observed; diamonds are runs that the fit did not see."
+INPUTS = ["aggregate/runs", "fit/summary", "fit/params", "fit/residuals"]
+MIN_LAWS = 1
+OPTIONS = {}
+
+
+def draw(inputs: _figure.Inputs):
+    """One panel a law, on the same axes."""
+    fits = inputs.fits
+    every = pd.concat(
+        [fit.residuals.assign(law=name) for name, fit in fits.items()], ignore_index=True
+    )
+    low, high = _figure.span([*every["loss_nats"], *every["predicted"]], 1.04)
+    figure, panels = _figure.new(4.2 * len(fits) + 0.6, 4.6, len(fits), sharey=True)
+    for axes, (name, fit) in zip(panels, fits.items(), strict=True):
+        axes.plot([low, high], [low, high], color=_figure.GREY, linewidth=1, zorder=1)
+        for unseen, marker, colour, label in (
+            (False, "o", _figure.COLOURS[0], "fitted"),
+            (True, "D", _figure.COLOURS[1], "held out"),
+        ):
+            mine = fit.residuals[fit.residuals["held_out"] == unseen]
+            if len(mine):
+                rmse = (mine["residual"] ** 2).mean() ** 0.5
+                axes.scatter(
+                    mine["predicted"], mine["loss_nats"], s=22, marker=marker, color=colour,
+                    alpha=0.75, linewidth=0, zorder=3,
+                    label=f"{len(mine)} {label}, RMSE {rmse:.3g} nats",
+                )  # fmt: skip
+        for axis in (axes.xaxis, axes.yaxis):
+            _figure.log_axis(axis, low, high, form="{:g}".format)
+        axes.set_aspect("equal")
+        axes.legend(loc="upper left", handletextpad=0.2)
+        axes.set_title(f"{name}\n{fit.law.formula}")
+        axes.set_xlabel("Predicted loss (nats/token)")
+    panels[0].set_ylabel("Observed loss (nats/token)")
+    _figure.print_small(figure, inputs)
+    return figure, every.drop(columns="response")

@@ -1,0 +1,1 @@
+"""Model cards. A card counts its parameters and FLOP without torch, and builds a module."""

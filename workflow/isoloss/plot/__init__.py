@@ -1,0 +1,5 @@
+"""Room 7. A figure card draws; this room feeds it, and saves PNG, PDF and the table drawn."""
+
+from isoloss.plot.draw import draw
+
+__all__ = ["draw"]

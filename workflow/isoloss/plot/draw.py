@@ -1,0 +1,51 @@
+"""Feed a figure card and save what it draws, byte for byte the same for the same tables."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import pyarrow as pa
+
+from isoloss import registry, tables
+from isoloss.figures._figure import STYLE, Inputs
+from isoloss.fitted import fits_from
+
+matplotlib.use("Agg")
+
+
+def inputs(files: Sequence[str | Path]) -> Inputs:
+    """The tables in some files, told apart by what each file says of itself."""
+    said = {str(file): tables.facts(file) for file in files}
+    plain = {
+        facts["table"]: tables.frame(file)
+        for file, facts in said.items()
+        if "law" not in facts
+    }
+    return Inputs(tables=plain, fits=fits_from(files))
+
+
+def draw(
+    card: str, options: Mapping[str, Any], files: Sequence[str | Path], out: str | Path
+) -> None:
+    """Draw a figure: `out` (PNG), and beside it a PDF and a Parquet table of what is drawn.
+
+    Args:
+        card: figure card.
+        options: of the card.
+        files: the tables that the card's INPUTS name.
+        out: path of the PNG.
+    """
+    out = Path(out)
+    with matplotlib.rc_context({**matplotlib.rcParamsDefault, "backend": "agg", **STYLE}):
+        figure, drawn = registry.card("figure", card).draw(inputs(files), **options)
+        # dates and versions would make the same picture another file
+        for suffix, metadata in ((".png", {"Software": None}), (".pdf", {"CreationDate": None})):
+            temporary = tables.prepare(out.with_suffix(suffix))
+            figure.savefig(temporary, format=suffix[1:], metadata=metadata)
+            os.replace(temporary, out.with_suffix(suffix))
+    table = pa.Table.from_pandas(drawn, preserve_index=False)
+    tables.write_free(table, out.with_suffix(".parquet"), {"table": "figure", "card": card})

@@ -1,0 +1,60 @@
+"""Cards: one file a dataset, a model, a law or a figure; the file's stem is its name everywhere.
+
+Names and facts (`TITLE`, `OPTIONS`, ...) are read from the source without importing it, so that
+listing cards costs nothing and only the card that is used is ever imported.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from isoloss.problems import IsolossError, nearest
+
+FOLDERS = {"dataset": "datasets", "model": "models", "law": "laws", "figure": "figures"}
+HOME = Path(__file__).parent
+
+
+def path(kind: str, name: str) -> Path:
+    """The file of a card; raises IsolossError with the nearest known name if there is none."""
+    if name not in names(kind):
+        raise IsolossError(f"no {kind} is called {name!r}; {nearest(name, names(kind))}")
+    return HOME / FOLDERS[kind] / f"{name}.py"
+
+
+@cache
+def names(kind: str) -> tuple[str, ...]:
+    """All cards of a kind, sorted; a leading underscore marks what is not a card."""
+    files = (HOME / FOLDERS[kind]).glob("[!_]*.py")
+    return tuple(sorted(file.stem for file in files))
+
+
+@cache
+def facts(kind: str, name: str) -> dict[str, Any]:
+    """The literal upper-case constants of a card, without importing it."""
+    tree = ast.parse(path(kind, name).read_text(encoding="utf-8"))
+    found: dict[str, Any] = {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            constant = node.targets[0].id
+            if constant.isupper() and not constant.startswith("_"):
+                try:
+                    found[constant] = ast.literal_eval(node.value)
+                except ValueError:  # computed, not literal: only the imported card knows it
+                    continue
+    return found
+
+
+def options(kind: str, name: str) -> dict[str, Any]:
+    """The options of a card as JSON Schema properties (description, unit, default each)."""
+    return facts(kind, name).get("OPTIONS", {})
+
+
+def card(kind: str, name: str) -> ModuleType:
+    """Import one card."""
+    path(kind, name)
+    return importlib.import_module(f"isoloss.{FOLDERS[kind]}.{name}")

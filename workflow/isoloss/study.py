@@ -1,0 +1,206 @@
+"""A study: read, filled with defaults, and checked against the schema, all problems at once.
+
+What needs more than the schema (cards, tables, counts of runs) is in `check.py`.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import re
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from isoloss import registry, tables
+from isoloss.problems import StudyError, nearest, problem
+
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML in which a key that stands twice is an error."""
+
+    def construct_mapping(self, node, deep=False):
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.YAMLError(f"key {key!r} stands twice (line {key_node.start_mark.line + 1})")
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """A study's YAML as it stands.
+
+    Raises:
+        StudyError: no such file, or not a YAML mapping.
+    """
+    try:
+        found = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_Loader)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise StudyError([problem("file", f"cannot be read ({error})", "mend it")], str(path)) from (
+            error
+        )
+    if not isinstance(found, dict):
+        raise StudyError([problem("file", "is no mapping", "write `study: NAME`")], str(path))
+    return found
+
+
+@cache
+def schema() -> dict[str, Any]:
+    """`config.schema.yaml` as it stands."""
+    return yaml.safe_load((tables.schemas() / "config.schema.yaml").read_text(encoding="utf-8"))
+
+
+def resolve(part: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A part of the schema with its `$ref` followed."""
+    return schema()["$defs"][part["$ref"].rsplit("/", 1)[1]] if "$ref" in part else part
+
+
+def complete(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """A study with every default filled in, and all that is wrong with it by the schema.
+
+    Numbers that YAML 1.1 reads as text (`1e10`) become numbers, environment variables in tables'
+    paths are replaced, and the options of cards are completed from the cards.
+    """
+    config = copy.deepcopy(dict(config))
+    wrong: list[str] = []
+    _fill(config, schema(), "", wrong)
+    validator = jsonschema.Draft202012Validator(schema())
+    wrong += [line for error in validator.iter_errors(config) for line in explain(error)]
+    return config, wrong
+
+
+def _fill(value: Any, part: Mapping[str, Any], place: str, wrong: list[str]) -> Any:
+    """Fill defaults in place, below `place`; returns the value, a number where text spells one."""
+    part = resolve(part)
+    if part.get("type") in ("number", "integer"):
+        return number(value)
+    if isinstance(value, dict):
+        properties = part.get("properties", {})
+        for key, spec in properties.items():
+            default = resolve(spec).get("default")
+            if key not in value and default is not None:
+                value[key] = copy.deepcopy(default)
+        others = part.get("additionalProperties")
+        for key in value:
+            below = properties.get(key, others if isinstance(others, dict) else None)
+            if below is not None:
+                value[key] = _fill(value[key], below, f"{place}.{key}".lstrip("."), wrong)
+        _fill_cards(value, properties, place, wrong)
+    elif isinstance(value, list) and isinstance(part.get("items"), dict):
+        value[:] = [_fill(v, part["items"], f"{place}[{i}]", wrong) for i, v in enumerate(value)]
+    elif isinstance(value, str) and place.startswith("aggregate.") and place.endswith(".table"):
+        return _environment(value, place, wrong)
+    return value
+
+
+def number(value: Any) -> Any:
+    """A number that YAML read as text, as a number; anything else as it is."""
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        as_float = float(value)
+        return int(as_float) if as_float.is_integer() and as_float < 2**53 else as_float
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return int(value)
+    return value
+
+
+def _environment(value: str, place: str, wrong: list[str]) -> str:
+    for name in re.findall(r"\$\{?(\w+)\}?", value):
+        if name not in os.environ:
+            wrong.append(problem(place, f"environment variable {name} is not set", "set it"))
+    return os.path.expandvars(os.path.expanduser(value))
+
+
+def _fill_cards(value: dict, properties: Mapping, place: str, wrong: list[str]) -> None:
+    """Check the card that a key names, and complete the options that it takes."""
+    for key, spec in properties.items():
+        kind, name = spec.get("card"), value.get(key)
+        if kind is None or not isinstance(name, str):
+            continue
+        if name not in registry.names(kind):
+            where = f"{place}.{key}"
+            known = nearest(name, registry.names(kind))
+            wrong.append(problem(where, f"no {kind} card is called {name!r}", known))
+        elif "options" in properties and isinstance(value.get("options"), dict):
+            options = registry.options(kind, name)
+            wrong += complete_options(value["options"], options, f"{place}.options")
+
+
+def complete_options(
+    given: dict[str, Any], properties: Mapping[str, Any], place: str, fill: bool = True
+) -> list[str]:
+    """Fill a card's options in place; all that is wrong with them.
+
+    Args:
+        given: option to value.
+        properties: option to its JSON Schema.
+        place: where they stand in the study.
+        fill: whether to add defaults.
+    """
+    for key, spec in properties.items():
+        if key in given and spec["type"] in ("number", "integer"):
+            given[key] = number(given[key])
+        elif fill and "default" in spec and key not in given:
+            given[key] = copy.deepcopy(spec["default"])
+    shape = {"type": "object", "properties": dict(properties), "additionalProperties": False}
+    errors = jsonschema.Draft202012Validator(shape).iter_errors(given)
+    return [line for error in errors for line in explain(error, place)]
+
+
+def explain(error: jsonschema.ValidationError, below: str = "") -> list[str]:
+    """A schema error as people read it: place, what was found, what to do."""
+    place = below
+    for step in error.absolute_path:
+        place += f"[{step}]" if isinstance(step, int) else f".{step}" if place else str(step)
+    place = place or "study"
+    value, rule = error.validator_value, error.validator
+    if rule == "additionalProperties":
+        known = error.schema.get("properties", {})
+        unknown = [key for key in error.instance if key not in known]
+        return [problem(f"{place}.{k}", "unknown key", nearest(k, known)) for k in unknown]
+    if rule == "required":
+        lacking = [key for key in value if key not in error.instance]
+        return list(dict.fromkeys(problem(place, f"{k!r} is missing", "add it") for k in lacking))
+    found = f"found {_short(error.instance)}"
+    wanted = {
+        "type": f"needs {'an' if str(value)[0] in 'aeiou' else 'a'} {value}",
+        "enum": f"one of {', '.join(map(str, value)) if isinstance(value, list) else value}; "
+        + nearest(error.instance, value if isinstance(value, list) else []),
+        "minimum": f"needs at least {value}",
+        "maximum": f"needs at most {value}",
+        "exclusiveMinimum": f"needs more than {value}",
+        "exclusiveMaximum": f"needs less than {value}",
+        "minItems": "needs at least one entry" if value == 1 else f"needs {value} entries",
+        "minProperties": "needs at least one entry",
+        "pattern": "letters, digits, _ . and - only, a letter or digit first",
+    }
+    return [problem(place, found, wanted.get(rule, error.message))]
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, default=str)
+    return text if len(text) < 60 else text[:57] + "..."
+
+
+def weightings(config: Mapping[str, Any], sweep: str) -> list[str]:
+    """The weightings that the runs of a sweep use, sorted."""
+    section = config["train"][sweep]
+    base = section["settings"].get("weighting", "natural")
+    found = set()
+    for cell in section["cells"]:
+        value = cell.get("weighting", base)
+        found.update(value if isinstance(value, list) else [value])
+    return sorted(found)
+
+
+def sweeps(config: Mapping[str, Any]) -> list[str]:
+    """All that runs can come from: sweeps, and tables made elsewhere."""
+    return [*config["train"], *config["aggregate"]]

@@ -1,0 +1,157 @@
+"""What a study found, in a few lines that stand alone: summary.md, printed at the end of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from isoloss import tables, units
+from isoloss.figures.weighting_effects import differences
+from isoloss.fitted import Fit, fits_from
+
+Tables = dict[str, dict[str, pd.DataFrame]]
+
+
+def summarize(
+    study: str, settings: Mapping[str, Any], files: Sequence[str], figures: Sequence[str]
+) -> str:
+    """The summary as Markdown.
+
+    Args:
+        study: its name.
+        settings: the study's `summary`.
+        files: runs and losses of every sweep, all tables of every fit.
+        figures: paths of the figures.
+    """
+    by_sweep: Tables = {}
+    for file in files:
+        facts = tables.facts(file)
+        if "law" not in facts:
+            by_sweep.setdefault(facts["sweep"], {})[facts["table"]] = tables.frame(file)
+    fits = fits_from(files)
+    lines = [f"# {study}", ""]
+    for sweep, found in by_sweep.items():
+        runs = found["runs"]
+        lines.append(f"- **Runs** ({sweep}): {_runs(runs)}")
+        mine = {name: fit for name, fit in fits.items() if fit.facts["sweep"] == sweep}
+        for name, fit in mine.items():
+            lines += _law(name, fit)
+        held = _held_out(mine)
+        lines += [held] if held else []
+        lines += _seeds(mine)
+        for name, fit in mine.items():
+            lines += _allocations(name, fit, settings["budgets"], runs)
+        lines += _weightings(runs[runs["status"] == "done"], found["losses"])
+    if figures:
+        folder = Path(figures[0]).parent
+        names = ", ".join(Path(figure).stem for figure in figures)
+        lines.append(f"- **Figures**: {folder}/ ({names}; .png, .pdf, and .parquet of what is drawn)")
+    return "\n".join(lines) + "\n"
+
+
+def _runs(runs: pd.DataFrame) -> str:
+    done = runs[runs["status"] == "done"]
+    others = runs.loc[runs["status"] != "done", "status"].value_counts(sort=False)
+    gone = "".join(f", {count} {status}" for status, count in others.sort_index().items())
+    if done.empty:
+        return f"none finished{gone}"
+    spans = [
+        f"{letter} {form(done[column].min())} to {form(done[column].max())}"
+        for letter, column, form in (
+            ("N", "n_params", units.count),
+            ("D", "n_samples", units.count),
+            ("C", "n_flops", units.power),
+        )
+    ]
+    return f"{len(done)} finished{gone}; {', '.join(spans)} FLOP"
+
+
+def _law(name: str, fit: Fit) -> list[str]:
+    lines = []
+    for group in fit.groups:
+        row = fit.summary[fit.summary["group"] == group].iloc[0]
+        params = fit.params[fit.params["group"] == group]
+        terms = ", ".join(
+            f"{p.symbol} {units.count(p.estimate)} {units.interval(p.ci_low, p.ci_high, units.count)}"
+            for p in params.itertuples()
+        )
+        of = "" if group == "all" else f", group {group}"
+        level = f"{params['ci_level'].iloc[0]:.0%} bootstrap intervals"
+        converged = row["status"] == "converged"
+        state = "converged" if converged else f"**{row['status'].replace('_', ' ').upper()}**"
+        agree = f"{row['n_agree']} of {row['n_starts']} starts agree"
+        said = "" if row["message"] == agree else f"; {row['message']}"
+        lines.append(
+            f"- **{name}**{of}, {fit.law.formula}: {terms} ({level}); {state}, {agree}{said}; "
+            f"RMSE {row['rmse']:.3g} nats on {row['n_runs']} runs"
+        )
+    return lines
+
+
+def _held_out(fits: Mapping[str, Fit]) -> str:
+    errors, baseline = [], None
+    for name, fit in fits.items():
+        for row in fit.summary.itertuples():
+            if row.n_held_out:
+                of = "" if row.group == "all" else f" ({row.group})"
+                errors.append(f"{name}{of} {row.held_out_rmse:.3g}")
+                baseline = f"mean of the last fitted budget {row.held_out_baseline_rmse:.3g}"
+                count = row.n_held_out
+    if not errors:
+        return ""
+    said = ", ".join([*errors, baseline])
+    return f"- **Held out** (the largest budget, {count} runs), RMSE in nats: {said}"
+
+
+def _seeds(fits: Mapping[str, Fit]) -> list[str]:
+    found = [fit.summary["seed_sd"].dropna() for fit in fits.values()]
+    values = pd.concat(found) if found else pd.Series(dtype=float)
+    return [f"- **Seed SD**: {values.iloc[0]:.2g} nats"] if len(values) else []
+
+
+def _allocations(name: str, fit: Fit, budgets: Sequence[float], runs: pd.DataFrame) -> list[str]:
+    if not hasattr(fit.law, "allocate"):
+        return []
+    largest = runs.loc[runs["status"] == "done", "n_flops"].max()
+    lines = []
+    for group in fit.groups:
+        of = "" if group == "all" else f", group {group}"
+        for row in fit.allocate(budgets or [10 * largest, 100 * largest], group).to_dict("records"):
+            values = ", ".join(
+                f"{label} {form(row[key])} {units.interval(row[key + '_low'], row[key + '_high'], form)}"
+                for label, key, form in (
+                    ("N", "N", units.count),
+                    ("D", "D", units.count),
+                    ("D/N", "tokens_per_parameter", units.count),
+                    ("loss", "loss_nats", "{:.3f}".format),
+                )
+            )
+            beyond = row["C"] / largest
+            reach = f", {beyond:.2g} times the largest run" if beyond > 1 else ""
+            lines.append(
+                f"- **Best for C = {units.power(row['C'])} FLOP** ({name}{of}{reach}): {values}"
+            )
+    return lines
+
+
+def _weightings(done: pd.DataFrame, losses: pd.DataFrame) -> list[str]:
+    if losses.empty or "natural" not in set(done["weighting"]):
+        return []
+    found = differences(done, losses, "natural")
+    if found.empty:
+        return []
+    said = []
+    for weighting, mine in found.groupby("weighting"):
+        means = mine.groupby(["tag_key", "domain"])["difference"].mean()
+        whole = means.pop(("all", "all"))
+        most = means.reindex(means.abs().sort_values(ascending=False).index)[:3]
+        parts = ", ".join(f"{domain} {value:+.3f}" for (_, domain), value in most.items())
+        said.append(f"{weighting} {whole:+.3f} ({parts})")
+    pairs = len(found[["weighting", "n_params", "n_samples", "seed"]].drop_duplicates())
+    return [
+        f"- **Weightings**, loss against natural at the same N, D and seed ({pairs} pairs), nats: "
+        + "; ".join(said)
+    ]

@@ -1,0 +1,163 @@
+"""The contract of every table: columns, types, keys; and Parquet files that keep it.
+
+`workflow/schemas/tables.yaml` is the one place where tables are described. `write` refuses a table
+that breaks its contract; files are deterministic and appear under their name only when whole.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from isoloss.problems import TableError, nearest, problem
+
+METADATA = b"isoloss"
+_TYPES = {
+    "string": pa.string(),
+    "binary": pa.binary(),
+    "int64": pa.int64(),
+    "float64": pa.float64(),
+    "bool": pa.bool_(),
+    "list<double>": pa.list_(pa.float64()),
+    "map<string, string>": pa.map_(pa.string(), pa.string()),
+}
+
+
+def schemas() -> Path:
+    """The folder of schemas, beside the package in a checkout and inside it in a wheel."""
+    inside = Path(__file__).parent / "schemas"
+    return inside if inside.is_dir() else Path(__file__).parent.parent / "schemas"
+
+
+@cache
+def contract() -> dict[str, Any]:
+    """`tables.yaml` as it stands."""
+    return yaml.safe_load((schemas() / "tables.yaml").read_text(encoding="utf-8"))
+
+
+def arrow_type(name: str) -> pa.DataType:
+    """The Arrow type of a type's name in `tables.yaml`."""
+    if name.startswith("list<struct<"):
+        fields = [field.split(": ") for field in name[len("list<struct<") : -2].split(", ")]
+        plain = {"double": pa.float64(), "int64": pa.int64(), "string": pa.string()}
+        return pa.list_(pa.struct([(label, plain[kind]) for label, kind in fields]))
+    return _TYPES[name]
+
+
+@cache
+def schema(name: str) -> pa.Schema:
+    """The Arrow schema of a table's named columns."""
+    columns = contract()["tables"][name]["columns"]
+    return pa.schema([(column, arrow_type(spec["type"])) for column, spec in columns.items()])
+
+
+def conform(name: str, table: pd.DataFrame | pa.Table) -> pa.Table:
+    """Cast a table to its contract.
+
+    Named columns come in the order of the contract; an open table keeps further columns behind
+    them. A column that is missing is an error, as are a column too many and a repeated key.
+    """
+    if isinstance(table, pd.DataFrame):
+        known = schema(name)
+        arrays, fields = [], []
+        for column in table.columns:
+            wanted = known.field(column).type if column in known.names else None
+            arrays.append(pa.Array.from_pandas(table[column], type=wanted))
+            fields.append((column, arrays[-1].type))
+        table = pa.Table.from_arrays(arrays, schema=pa.schema(fields))
+    spec = contract()["tables"][name]
+    have, want = list(table.column_names), schema(name).names
+    missing = [c for c in want if c not in have]
+    extra = [c for c in have if c not in want]
+    if missing:
+        raise TableError(problem(f"table {name}", f"column {missing[0]!r} is missing", "add it"))
+    if extra and not spec.get("open"):
+        hint = nearest(extra[0], want)
+        raise TableError(problem(f"table {name}", f"column {extra[0]!r} is not in it", hint))
+    table = table.select(want + extra)
+    table = table.cast(pa.schema(list(schema(name)) + [table.schema.field(c) for c in extra]))
+    keys = table.select(spec["key"]).to_pandas()
+    twice = keys.duplicated()
+    if twice.any():
+        first = keys[twice].iloc[0].to_dict()
+        raise TableError(problem(f"table {name}", f"key {first} stands twice", "keys are unique"))
+    return table
+
+
+def empty(name: str) -> pd.DataFrame:
+    """A table without rows, with all its columns."""
+    return schema(name).empty_table().to_pandas()
+
+
+def write(
+    name: str, table: pd.DataFrame | pa.Table, path: str | Path, facts: Mapping[str, Any] = {}
+) -> None:
+    """Write a table under its contract, whole or not at all; the same table, the same bytes.
+
+    Args:
+        name: the table's name in `tables.yaml`.
+        table: pandas or Arrow.
+        path: where it goes; folders are made.
+        facts: small JSON facts kept in the file (study, sweep, law, ...).
+    """
+    table = conform(name, table)
+    write_free(table, path, {"table": name, "schema_version": contract()["version"], **facts})
+
+
+def write_free(table: pa.Table, path: str | Path, facts: Mapping[str, Any]) -> None:
+    """Write a table that has no contract (what a figure draws) in the same fixed way."""
+    about = {METADATA: json.dumps(facts, sort_keys=True).encode()}
+    temporary = prepare(path)
+    pq.write_table(
+        table.replace_schema_metadata(about),
+        temporary,
+        compression="zstd",
+        write_page_checksum=True,
+    )
+    os.replace(temporary, path)
+
+
+def prepare(path: str | Path) -> Path:
+    """A temporary name beside `path`, its folder made: write there, then `os.replace`."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def facts(path: str | Path) -> dict[str, Any]:
+    """The facts that `write` kept in a file."""
+    return json.loads((_open(path).schema_arrow.metadata or {}).get(METADATA, b"{}"))
+
+
+def read(path: str | Path, name: str | None = None) -> pa.Table:
+    """Read a table; with `name`, only if the file says that it is that table."""
+    file = _open(path)
+    if name is not None:
+        said = json.loads((file.schema_arrow.metadata or {}).get(METADATA, b"{}")).get("table")
+        if said != name:
+            found = f"it is the table {said!r}" if said else "it was not written by isoloss"
+            raise TableError(problem(str(path), found, f"give the table {name!r}"))
+    return file.read()
+
+
+def frame(path: str | Path, name: str | None = None) -> pd.DataFrame:
+    """Read a table into pandas."""
+    return read(path, name).to_pandas()
+
+
+def _open(path: str | Path) -> pq.ParquetFile:
+    if not Path(path).is_file():
+        raise TableError(problem(str(path), "no such file", "run the stage that makes it"))
+    try:
+        return pq.ParquetFile(path, page_checksum_verification=True)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise TableError(problem(str(path), f"not a Parquet file ({error})", "make it again"))

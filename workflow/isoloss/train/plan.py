@@ -1,0 +1,103 @@
+"""A sweep spelled out: every run with all its settings, its N, D, C, and the shard that trains it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import Any
+
+import pandas as pd
+
+from isoloss import registry
+from isoloss.train.settings import known
+
+
+def run_label(settings: Mapping[str, Any]) -> str:
+    """The run's id: what a person looks for first, then a hash of all settings.
+
+    Never parsed back. Injective up to collisions of 48 bits, which the plan's key would show.
+    """
+    canonical = json.dumps(dict(settings), sort_keys=True, separators=(",", ":"))
+    digest = blake2b(canonical.encode(), digest_size=6).hexdigest()
+    size = f"C{settings['n_flops']:g}" if "n_flops" in settings else f"D{settings['n_samples']:g}"
+    width = f"d{settings['d_model']}" if "d_model" in settings else settings["model"]
+    head = f"{settings['weighting']}-{size}-{width}-s{settings['seed']}"
+    return f"{head.replace('+', '')}-{digest}"
+
+
+def shard_name(number: int, shards: int) -> str:
+    """Shard names are numbers of one width, so that they sort."""
+    return f"{number:0{len(str(shards - 1))}d}"
+
+
+def shard_names(shards: int) -> list[str]:
+    """All shards of a sweep; known before the plan is made."""
+    return [shard_name(i, shards) for i in range(shards)]
+
+
+def run_settings(sweep: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The settings of every run: the product of each cell's lists, the cells one after the other.
+
+    What a cell does not say comes from the sweep's `settings`, then from the defaults of trainer
+    and model card. A run that two cells spell out is one run.
+    """
+    properties = known(sweep["model"])
+    defaults = {key: spec["default"] for key, spec in properties.items() if "default" in spec}
+    found: dict[str, dict[str, Any]] = {}
+    for cell in sweep["cells"]:
+        choices = {k: v if isinstance(v, list) else [v] for k, v in cell.items()}
+        for values in itertools.product(*choices.values()):
+            settings = {**defaults, **sweep["settings"], **dict(zip(choices, values, strict=True))}
+            ordered = {"model": sweep["model"]}
+            for key, spec in properties.items():
+                if key in settings:
+                    number = spec["type"] == "number"
+                    ordered[key] = float(settings[key]) if number else settings[key]
+            found.setdefault(json.dumps(ordered, sort_keys=True), ordered)
+    return list(found.values())
+
+
+def plan_sweep(sweep: Mapping[str, Any]) -> pd.DataFrame:
+    """The `plan` table of a sweep (tables.yaml), in the order of its cells.
+
+    N is `n_params_total` or `n_params_nonembed`, C is 6 N D or the model card's estimate, by the
+    sweep's conventions; a budget C gives D = C / 6N or C / (FLOP a token), rounded to whole steps.
+    """
+    card = registry.card("model", sweep["model"])
+    options = list(registry.options("model", sweep["model"]))
+    plan = []
+    for settings in run_settings(sweep):
+        label = run_label(settings)
+        sizes = {key: settings[key] for key in options}
+        count = card.count(**sizes)
+        total = sum(count.values())
+        n_params = {"total": total, "nonembed": total - count["embedding"]}
+        n = n_params[sweep["n_params"]]
+        per_token = card.flops_per_token(**sizes)
+        a_token = {"6nd": 6.0 * n, "model": per_token}[sweep["n_flops"]]
+        budget = settings.get("n_flops", float("nan"))
+        wanted = settings["n_samples"] if "n_samples" in settings else budget / a_token
+        a_step = settings["batch_size"] * settings["context"]
+        n_steps = max(1, round(wanted / a_step))
+        n_samples = n_steps * a_step
+        hashed = int.from_bytes(blake2b(label.encode(), digest_size=8).digest(), "big")
+        given = {k: v for k, v in settings.items() if k not in ("n_flops", "n_samples")}
+        plan.append(
+            {
+                **given,
+                "run_id": label,
+                "shard": shard_name(hashed % sweep["shards"], sweep["shards"]),
+                "n_params": n,
+                "n_params_total": n_params["total"],
+                "n_params_nonembed": n_params["nonembed"],
+                "n_samples": n_samples,
+                "n_steps": n_steps,
+                "n_flops": a_token * n_samples,
+                "n_flops_6nd": 6.0 * n * n_samples,
+                "n_flops_model": per_token * n_samples,
+                "budget": budget,
+            }
+        )
+    return pd.DataFrame(plan)

@@ -1,0 +1,112 @@
+"""The settings of a run: the trainer's own, and the options of its model card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from isoloss import registry
+
+# Every key a run can vary besides its model's options. JSON Schema properties, in plan order.
+TRAINER = {
+    "weighting": {
+        "type": "string",
+        "default": "natural",
+        "description": "Weighting of the training rows, one of `expand`.",
+    },
+    "seed": {
+        "type": "integer",
+        "minimum": 0,
+        "default": 0,
+        "description": "Seed of the run; with the study's seed it decides weights and data order.",
+    },
+    "n_flops": {
+        "type": "number",
+        "exclusiveMinimum": 0,
+        "unit": "FLOP",
+        "description": "Budget C; D follows from it. Give this or n_samples.",
+    },
+    "n_samples": {
+        "type": "number",
+        "exclusiveMinimum": 0,
+        "unit": "tokens",
+        "description": "Tokens to train on, D, rounded to whole steps. Give this or n_flops.",
+    },
+    "batch_size": {
+        "type": "integer",
+        "minimum": 1,
+        "default": 4,
+        "unit": "windows",
+        "description": "Windows a step.",
+    },
+    "peak_learning_rate": {
+        "type": "number",
+        "exclusiveMinimum": 0,
+        "default": 0.0125,
+        "description": "Highest learning rate, at width learning_rate_width.",
+    },
+    "learning_rate_width": {
+        "type": "integer",
+        "minimum": 1,
+        "default": 16,
+        "unit": "units",
+        "description": "Width (d_model) at which the peak applies.",
+    },
+    "learning_rate_exponent": {
+        "type": "number",
+        "default": 1.0,
+        "description": "The peak falls with the width to this power.",
+    },
+    "warmup_fraction": {
+        "type": "number",
+        "minimum": 0,
+        "maximum": 1,
+        "default": 0.1,
+        "unit": "of the steps",
+        "description": "Linear warm-up.",
+    },
+    "final_fraction": {
+        "type": "number",
+        "minimum": 0,
+        "maximum": 1,
+        "default": 0.05,
+        "unit": "of the peak",
+        "description": "Learning rate at the end of the cosine.",
+    },
+    "beta1": {
+        "type": "number",
+        "minimum": 0,
+        "exclusiveMaximum": 1,
+        "default": 0.9,
+        "description": "AdamW's first-moment decay.",
+    },
+    "beta2": {
+        "type": "number",
+        "minimum": 0,
+        "exclusiveMaximum": 1,
+        "default": 0.95,
+        "description": "AdamW's second-moment decay.",
+    },
+    "weight_decay": {
+        "type": "number",
+        "minimum": 0,
+        "default": 0.01,
+        "description": "AdamW's decoupled weight decay.",
+    },
+    "clip_norm": {
+        "type": "number",
+        "exclusiveMinimum": 0,
+        "default": 1.0,
+        "description": "Largest norm of the gradient.",
+    },
+}
+
+
+def known(model: str) -> dict[str, Any]:
+    """Every setting of a run of this model card, as JSON Schema properties."""
+    return {**TRAINER, **registry.options("model", model)}
+
+
+def model_options(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a run's settings that its model card takes."""
+    return {key: settings[key] for key in registry.options("model", settings["model"])}

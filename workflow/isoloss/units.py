@@ -1,0 +1,35 @@
+"""Numbers as people read them: in text, on axes, in summaries."""
+
+from __future__ import annotations
+
+import math
+
+_PREFIXES = [(1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")]
+
+
+def count(value: float, digits: int = 3) -> str:
+    """A count of parameters or tokens: 1536 -> '1.54k', 7e10 -> '70B'; 1e15 and up as powers."""
+    if not math.isfinite(value):
+        return str(value)
+    if abs(value) >= 1e15:
+        return power(value, digits)
+    for size, prefix in _PREFIXES:
+        if abs(value) >= size:
+            return f"{float(f'{value / size:.{digits}g}'):g}{prefix}"
+    return f"{float(f'{value:.{digits}g}'):g}"
+
+
+def power(value: float, digits: int = 3) -> str:
+    """Scientific notation without padding: 5.76e23 -> '5.76e23'."""
+    if value == 0 or not math.isfinite(value):
+        return str(value)
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
+    return f"{mantissa}e{int(exponent)}"
+
+
+def interval(low: float, high: float, form=lambda v: f"{v:.3g}") -> str:
+    """An interval in brackets; '[?]' where no interval could be computed."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return "[?]"
+    return f"[{form(low)}, {form(high)}]"

@@ -1,0 +1,24 @@
+# Room 2: training rows are repeated or dropped by the weights of their tags.
+
+
+rule expand_rows:
+    message:
+        "expand {wildcards.dataset}: weighting {wildcards.weighting}"
+    input:
+        rows="results/{study}/load/{dataset}/rows.parquet",
+    output:
+        index="results/{study}/expand/{dataset}/{weighting}/index.parquet",
+        audit="results/{study}/expand/{dataset}/{weighting}/audit.parquet",
+    params:
+        spec=spec("expand"),
+    log:
+        "results/{study}/logs/expand/{dataset}/{weighting}.log",
+    conda:
+        "../../envs/isoloss.yaml"
+    resources:
+        mem_mb=2000,
+    shell:
+        "python -m isoloss expand --study results/{wildcards.study}/config.yaml"
+        " --weighting {wildcards.weighting:q} --rows {input.rows:q}"
+        " --out results/{wildcards.study}/expand/{wildcards.dataset}/{wildcards.weighting}"
+        " 2> {log:q}"

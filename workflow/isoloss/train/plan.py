@@ -79,7 +79,8 @@ def plan_sweep(sweep: Mapping[str, Any]) -> pd.DataFrame:
         a_token = {"6nd": 6.0 * n, "model": per_token}[sweep["n_flops"]]
         budget = settings.get("n_flops", float("nan"))
         wanted = settings["n_samples"] if "n_samples" in settings else budget / a_token
-        a_step = settings["batch_size"] * settings["context"]
+        n_windows = batch_windows(wanted, settings)
+        a_step = n_windows * settings["context"]
         n_steps = max(1, round(wanted / a_step))
         n_samples = n_steps * a_step
         hashed = int.from_bytes(blake2b(label.encode(), digest_size=8).digest(), "big")
@@ -94,6 +95,7 @@ def plan_sweep(sweep: Mapping[str, Any]) -> pd.DataFrame:
                 "n_params_nonembed": n_params["nonembed"],
                 "n_samples": n_samples,
                 "n_steps": n_steps,
+                "n_windows": n_windows,
                 "n_flops": a_token * n_samples,
                 "n_flops_6nd": 6.0 * n * n_samples,
                 "n_flops_model": per_token * n_samples,
@@ -101,3 +103,9 @@ def plan_sweep(sweep: Mapping[str, Any]) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(plan)
+
+
+def batch_windows(n_samples: float, settings: Mapping[str, Any]) -> int:
+    """Windows a step: the batch that data can use grows with D (arXiv:2410.21676), at least 1."""
+    growth = (n_samples / settings["batch_reference"]) ** settings["batch_exponent"]
+    return max(1, round(settings["batch_size"] * growth))

@@ -37,10 +37,11 @@ def learning_rate(step: int, n_steps: int, settings: Mapping[str, Any]) -> float
     """Linear warm-up, then a cosine down to a fraction of the peak at the run's own last step.
 
     The peak falls with the width to the power `learning_rate_exponent`, from its value at
-    `learning_rate_width`.
+    `learning_rate_width`, and grows with the square root of the batch (arXiv:2205.10287).
     """
     relative_width = settings["d_model"] / settings["learning_rate_width"]
     peak = settings["peak_learning_rate"] * relative_width ** -settings["learning_rate_exponent"]
+    peak *= (settings["n_windows"] / settings["batch_size"]) ** 0.5
     warmup = max(1, round(settings["warmup_fraction"] * n_steps))
     if step < warmup:
         return peak * (step + 1) / warmup
@@ -108,7 +109,7 @@ def train_run(
         fused=True,
     )
     batches = training_batches(
-        data, context, settings["batch_size"], generator(seed, "order", label)
+        data, context, settings["n_windows"], generator(seed, "order", label)
     )
     marks = curve_steps(n_steps)
     seen = np.zeros(data.windows(context), dtype=bool)
@@ -130,7 +131,7 @@ def train_run(
         optimizer.step()
         since.append(value)
         if step + 1 in marks:
-            n_samples = (step + 1) * settings["batch_size"] * context
+            n_samples = (step + 1) * settings["n_windows"] * context
             curve.append(
                 {"step": step + 1, "n_samples": n_samples, "loss_nats": math.fsum(since) / len(since)}
             )

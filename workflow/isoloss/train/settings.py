@@ -37,7 +37,22 @@ TRAINER = {
         "minimum": 1,
         "default": 4,
         "unit": "windows",
-        "description": "Windows a step.",
+        "description": "Windows a step of a run that trains on batch_reference tokens.",
+    },
+    "batch_reference": {
+        "type": "number",
+        "exclusiveMinimum": 0,
+        "default": 500000.0,
+        "unit": "tokens",
+        "description": "D at which a step has batch_size windows.",
+    },
+    "batch_exponent": {
+        "type": "number",
+        "minimum": 0,
+        "maximum": 1,
+        "default": 0.0,
+        "description": "The windows a step grow with D to this power, and the learning rate with "
+        "their square root; 0 for the same step in every run.",
     },
     "peak_learning_rate": {
         "type": "number",

@@ -94,8 +94,8 @@ class Fit:
     def _allocation(self, theta: np.ndarray, flops: float) -> dict[str, np.ndarray]:
         with np.errstate(all="ignore"):  # an exponent that is not positive has no optimum: NaN
             n, d = self.law.allocate(theta, flops)
-            log_loss = self.law.log_loss(theta[:, None, :], {"N": n[:, None], "D": d[:, None]})
-            loss = np.exp(log_loss[:, 0, 0])
+            log_loss = self.law.log_loss(theta, {"N": n[:, None], "D": d[:, None]})
+            loss = np.exp(log_loss[:, 0])
             return {"N": n, "D": d, "tokens_per_parameter": d / n, "loss_nats": loss}
 
     def save(self, folder: str | Path, law: str = "law", **facts) -> None:

@@ -1,4 +1,5 @@
 # The checked study, and the few functions that rules need.
+import os
 import sys
 from pathlib import Path
 
@@ -7,6 +8,9 @@ from snakemake.exceptions import WorkflowError
 
 from isoloss import check, flow, study
 from isoloss.problems import StudyError
+
+# jobs run the Python that runs snakemake, whether or not its environment was activated
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 
 RUN_FILES = [f"{t}.parquet" for t in ("runs", "losses", "curves", "mixtures", "timing")]
 FIT_FILES = [f"{t}.parquet" for t in flow.FIT_TABLES]

@@ -78,16 +78,17 @@ def new(width: float = 6.4, height: float = 4.6, columns: int = 1, **settings):
 
 
 def log_axis(axis, low: float, high: float, form=units.count) -> None:
-    """A log axis with plain, readable ticks: decades, or 1-2-5 steps where few decades fit."""
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
+    """A log axis with plain, readable ticks: decades, 1-3 or 1-2-5; even steps within a decade."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
     axis._set_axes_scale("log")
-    for steps in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7), np.arange(1, 10, 0.5)):
+    for steps in ((1,), (1, 3), (1, 2, 5)):
         ticks = ticks_between(low, high, steps)
         if len(ticks) >= 4:
             break
     else:
-        ticks = np.round(np.linspace(low, high, 5), 2)
+        even = MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+        ticks = [tick for tick in even if low <= tick <= high]
     axis.set_major_locator(FixedLocator(ticks))
     axis.set_major_formatter(FuncFormatter(lambda value, _: form(value)))
     axis.set_minor_locator(NullLocator())
@@ -117,7 +118,12 @@ def budgets(runs: pd.DataFrame) -> pd.Series:
 def small_print(inputs: Inputs) -> str:
     """How many runs there are, and what became of those that are not shown."""
     runs = inputs.runs
-    said = [f"{(runs['status'] == 'done').sum()} runs"]
+    done = runs.loc[runs["status"] == "done", "run_id"]
+    said = [f"{len(done)} runs"]
+    if inputs.fits:
+        shown = {run for fit in inputs.fits.values() for run in fit.residuals["run_id"]}
+        if len(shown) < len(done):
+            said = [f"{len(shown)} of {len(done)} runs, those that the fit selects"]
     for status in ("dropped", "diverged", "failed"):
         gone = runs[runs["status"] == status]
         if len(gone):

@@ -71,7 +71,7 @@ def draw(inputs: _figure.Inputs, reach: float):
     _figure.log_axis(axes.xaxis, low_n, high_n)
     _figure.log_axis(axes.yaxis, low_d, high_d)
     figure.colorbar(colour, ax=axes, label=_figure.LABELS["loss_nats"], pad=0.02)
-    axes.legend(loc="lower right", frameon=True, framealpha=0.85, edgecolor="none")
+    figure.legend(loc="outside lower center", ncols=5, columnspacing=1.2, handletextpad=0.4)
     axes.set_xlabel(_figure.LABELS["n_params"])
     axes.set_ylabel(_figure.LABELS["n_samples"])
     terms = fit.params[fit.params["group"] == group].set_index("symbol")["estimate"]

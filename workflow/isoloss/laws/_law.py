@@ -49,7 +49,8 @@ class Term:
 class Law(Protocol):
     """A law, its options chosen.
 
-    `variables` names the letters it needs (N, D, C) of `data`, each an array (n,).
+    `variables` names the letters it needs (N, D, C) of `data`, each an array (n,), or (..., n)
+    where every theta has points of its own.
     """
 
     variables: tuple[str, ...]

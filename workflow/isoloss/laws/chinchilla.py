@@ -9,7 +9,7 @@ import numpy as np
 from isoloss.laws._law import Data, Term, softmax_sum
 
 TITLE = "Chinchilla law in N and D"
-FORMULA = "L = E + A / N^alpha + B / D^beta"
+FORMULA = "L = E + A / N^α + B / D^β"
 SOURCE = "Hoffmann et al. 2022, arXiv:2203.15556, equation 2; fitted as in its equation 3"
 OPTIONS = {}
 

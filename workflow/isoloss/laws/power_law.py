@@ -9,7 +9,7 @@ import numpy as np
 from isoloss.laws._law import Data, Term, softmax_sum
 
 TITLE = "Power law with offset in one variable"
-FORMULA = "L = E + A / x^alpha"
+FORMULA = "L = E + A / x^α"
 SOURCE = "Henighan et al. 2020, arXiv:2010.14701, equation 1.1"
 OPTIONS = {
     "variable": {

@@ -1,18 +1,20 @@
-"""A decoder-only transformer over bytes: pre-norm, tied embedding, squared ReLU."""
+"""A decoder-only transformer over bytes: pre-norm, rotary positions, squared ReLU, tied embedding."""
 
 from __future__ import annotations
 
 TITLE = "Byte transformer"
 FORMULA = "N = n_layers * 12 * d_model^2 (n_params_nonembed)"
 SOURCE = (
-    "GPT-2's layout (Radford et al. 2019) with layer norms without gains, no biases, and the "
-    "squared ReLU of arXiv:2109.08668"
+    "GPT-2's layout (Radford et al. 2019) with layer norms without gains, no biases, rotary "
+    "positions (arXiv:2104.09864) and the squared ReLU of arXiv:2109.08668"
 )
 VOCABULARY = 256
+ROTARY_BASE = 100.0  # the longest turn, in bytes over 2 pi: of the order of a context
 OPTIONS = {
     "d_model": {
         "type": "integer",
-        "minimum": 4,
+        "minimum": 2,
+        "multipleOf": 2,
         "default": 32,
         "unit": "units",
         "description": "Width of the residual stream.",
@@ -42,9 +44,9 @@ OPTIONS = {
 
 
 def count(d_model: int, n_layers: int, head_width: int, context: int) -> dict[str, int]:
-    """Parameters by group: `embedding` (bytes and positions; the output shares it), `matrix`."""
+    """Parameters by group: `embedding` (of the bytes; the output shares it), `matrix`."""
     return {
-        "embedding": (VOCABULARY + context) * d_model,
+        "embedding": VOCABULARY * d_model,
         "matrix": n_layers * 12 * d_model**2,
     }
 
@@ -61,8 +63,8 @@ def flops_per_token(d_model: int, n_layers: int, head_width: int, context: int) 
 
 
 def n_heads(d_model: int, head_width: int) -> int:
-    """The number of heads whose width is nearest to `head_width` (the narrower, if two are)."""
-    divisors = [h for h in range(1, d_model + 1) if d_model % h == 0]
+    """The number of heads whose width is even and nearest to `head_width` (the narrower of two)."""
+    divisors = [h for h in range(1, d_model + 1) if d_model % (2 * h) == 0]
     return min(divisors, key=lambda h: (abs(d_model / h - head_width), -h))
 
 
@@ -70,8 +72,7 @@ def build(rng, d_model: int, n_layers: int, head_width: int, context: int):
     """The module, its weights drawn from `rng` (numpy Generator).
 
     Matrices are normal with variance 1 / fan-in, those that write to the residual stream zero;
-    embeddings have variance 1 / d_model (SD 0.02 costs short runs of wide models a tenth of their
-    loss, docs/log.md); positions start at zero.
+    embeddings have variance 1 / d_model. Why, and why rotary positions: docs/log.md.
 
     Returns:
         torch module; `forward(tokens)` maps int64 (batch, context) to the log-odds of the next
@@ -81,6 +82,15 @@ def build(rng, d_model: int, n_layers: int, head_width: int, context: int):
     from torch.nn import functional
 
     heads = n_heads(d_model, head_width)
+    width = d_model // heads
+    turns = torch.outer(torch.arange(context), ROTARY_BASE ** -(torch.arange(0, width, 2) / width))
+    cosine, sine = turns.cos().repeat(1, 2), turns.sin().repeat(1, 2)
+
+    def rotate(x):
+        """Turn pairs of coordinates by an angle that grows with the position."""
+        left, right = x.chunk(2, dim=-1)
+        length = x.shape[-2]
+        return x * cosine[:length] + torch.cat([-right, left], dim=-1) * sine[:length]
 
     def normal(rows: int, columns: int, scale: float) -> torch.nn.Parameter:
         drawn = rng.standard_normal((rows, columns), dtype="float32") * scale
@@ -96,8 +106,8 @@ def build(rng, d_model: int, n_layers: int, head_width: int, context: int):
 
         def forward(self, x, shape):
             y = functional.layer_norm(x, (d_model,)) @ self.read.t()
-            q, k, v = y.view(*shape, 3, heads, d_model // heads).permute(2, 0, 3, 1, 4)
-            y = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+            q, k, v = y.view(*shape, 3, heads, width).permute(2, 0, 3, 1, 4)
+            y = functional.scaled_dot_product_attention(rotate(q), rotate(k), v, is_causal=True)
             x = torch.addmm(x, y.transpose(1, 2).reshape(-1, d_model), self.attend.t())
             y = functional.layer_norm(x, (d_model,)) @ self.widen.t()
             return torch.addmm(x, functional.relu(y).square(), self.narrow.t())
@@ -106,12 +116,10 @@ def build(rng, d_model: int, n_layers: int, head_width: int, context: int):
         def __init__(self):
             super().__init__()
             self.bytes = normal(VOCABULARY, d_model, d_model**-0.5)
-            self.positions = torch.nn.Parameter(torch.zeros(context, d_model))
             self.blocks = torch.nn.ModuleList(Block() for _ in range(n_layers))
 
         def forward(self, tokens):
-            x = functional.embedding(tokens, self.bytes) + self.positions[: tokens.shape[1]]
-            x = x.view(-1, d_model)
+            x = functional.embedding(tokens, self.bytes).view(-1, d_model)
             for block in self.blocks:
                 x = block(x, tokens.shape)
             return functional.layer_norm(x, (d_model,)) @ self.bytes.t()

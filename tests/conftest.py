@@ -1,0 +1,83 @@
+"""What several tests share: the published tables, and small synthetic rows and runs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from isoloss import tables
+
+TRUTH = {"E": 1.7, "A": 120.0, "B": 900.0, "alpha": 0.34, "beta": 0.41}
+
+
+@pytest.fixture
+def reference_data() -> Path:
+    """The folder of published tables; what needs it is skipped where it is not named."""
+    named = os.environ.get("ISOLOSS_REFERENCE_DATA")
+    if not named:
+        pytest.skip("ISOLOSS_REFERENCE_DATA is not set: the published tables are not at hand")
+    folder = Path(named)
+    if not folder.is_dir():
+        pytest.fail(f"ISOLOSS_REFERENCE_DATA names {named}, which is no folder")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def rows() -> pd.DataFrame:
+    """Forty rows of random words as `load` leaves them, every fourth one for validation."""
+    rng = np.random.default_rng(0)
+    words = np.array([b"def ", b"return ", b"value ", b"# note\n", b"self.", b"= 1\n", b"(x)"])
+    texts = [b"%d " % i + b"".join(rng.choice(words, 25)) for i in range(40)]
+    kinds, domains = ("code", "docstring", "comment"), ("data", "system")
+    return pd.DataFrame(
+        {
+            "row_id": [f"row{i:02d}" for i in range(40)],
+            "text": texts,
+            "n_tokens": [len(text) for text in texts],
+            "tags": [[("kind", kinds[i % 3]), ("domain", domains[i // 2 % 2])] for i in range(40)],
+            "split": ["valid" if i % 4 == 3 else "train" for i in range(40)],
+            "group": [f"file{i // 4}.py" for i in range(40)],
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def make_runs():
+    """A maker of `runs` tables: N, D and loss as arrays, further columns by name."""
+
+    def make(n, d, loss, **columns) -> pd.DataFrame:
+        known = {"n_params": n, "n_samples": d, "loss_nats": loss}
+        runs = pd.DataFrame({k: np.asarray(v, dtype=float) for k, v in known.items()})
+        flops = 6.0 * runs["n_params"] * runs["n_samples"]
+        plain = {"n_flops": flops, "n_flops_6nd": flops, "status": "done", "group": "all"}
+        ids = [f"run{i}" for i in range(len(runs))]
+        runs = runs.assign(**{"run_id": ids, "fit_weight": 1.0, **plain, **columns})
+        absent = [c for c in tables.schema("runs").names if c not in runs]
+        return runs.assign(**dict.fromkeys(absent))
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def truth() -> dict[str, float]:
+    """The parameters behind `chinchilla_runs`."""
+    return TRUTH
+
+
+@pytest.fixture(scope="module")
+def chinchilla_runs(make_runs):
+    """A maker of runs that follow the Chinchilla law: 5 budgets by 7 sizes, log noise `noise`."""
+
+    def make(noise: float = 0.0, seed: int = 0, **columns) -> pd.DataFrame:
+        budget, ratio = np.meshgrid(np.geomspace(1e16, 1e20, 5), np.geomspace(0.1, 10, 7))
+        n = (0.06 * budget**0.5 * ratio).ravel()
+        d = budget.ravel() / 6 / n
+        law = TRUTH["A"] / n ** TRUTH["alpha"] + TRUTH["B"] / d ** TRUTH["beta"] + TRUTH["E"]
+        blur = np.exp(noise * np.random.default_rng(seed).standard_normal(n.size))
+        return make_runs(n, d, law * blur, budget=budget.ravel(), **columns)
+
+    return make

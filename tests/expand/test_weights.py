@@ -1,0 +1,145 @@
+"""Tag-weighted repetition: the documented decisions, bit for bit, and what follows from them."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from isoloss.expand import expand_rows, expand_table, merge_weights, row_copies, row_weight
+
+VALUES = ("a", "b", "c")
+row_ids = st.text(max_size=12)
+seeds = st.integers(0, 2**63)
+weights_maps = st.dictionaries(
+    st.sampled_from(["kind", "domain"]),
+    st.dictionaries(st.sampled_from(VALUES), st.floats(0, 8), max_size=3),
+    max_size=2,
+)
+
+
+def draw(row_id: str, seed: int) -> float:
+    """The number in [0, 1) that decides a row's fraction."""
+    digest = hashlib.blake2b(f"{seed}:{row_id}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2.0**64
+
+
+def oracle(row_id: str, weight: float, seed: int) -> int:
+    """Copies of a row as they are documented."""
+    floor = math.floor(weight)
+    return floor + (1 if draw(row_id, seed) < weight - floor else 0)
+
+
+def table(row_tags) -> pd.DataFrame:
+    """Rows with these tags, numbered."""
+    return pd.DataFrame({"row_id": [f"id{i}" for i in range(len(row_tags))], "tags": row_tags})
+
+
+def copies_of(index: pd.DataFrame) -> dict[str, int]:
+    return dict(zip(index["row_id"], index["copies"], strict=True))
+
+
+@given(row_ids, st.floats(0, 1e6), seeds)
+def test_copies_are_the_documented_ones(row_id, weight, seed):
+    assert row_copies(row_id, weight, seed) == oracle(row_id, weight, seed)
+
+
+@pytest.mark.parametrize(
+    ("row_id", "seed", "drawn"),
+    [
+        ("", 0, 0.250697583),
+        ("section-1", 7, 0.116578726),
+        ("section-2", 7, 0.587261281),
+        ("section-1", 8, 0.377561355),
+        ("größe", 123456789, 0.542399398),
+    ],
+)
+def test_decisions_are_the_recorded_ones(row_id, seed, drawn):
+    assert draw(row_id, seed) == pytest.approx(drawn, abs=1e-9)
+    assert row_copies(row_id, drawn - 1e-6, seed) == 0
+    assert row_copies(row_id, drawn + 1e-6, seed) == 1
+    assert row_copies(row_id, 2 + drawn - 1e-6, seed) == 2
+    assert row_copies(row_id, 2 + drawn + 1e-6, seed) == 3
+
+
+@given(row_ids, st.integers(0, 50), seeds)
+def test_a_whole_weight_is_that_many_copies(row_id, weight, seed):
+    assert row_copies(row_id, float(weight), seed) == weight
+
+
+def test_a_fraction_is_its_share_of_the_rows():
+    for fraction in (0.1, 0.5, 0.93):
+        kept = sum(row_copies(f"row {i}", fraction, 3) for i in range(4000))
+        assert abs(kept - 4000 * fraction) < 5 * math.sqrt(4000 * fraction * (1 - fraction))
+
+
+@given(st.dictionaries(st.sampled_from(["kind", "domain"]), st.sampled_from(VALUES)), weights_maps)
+def test_weights_multiply_and_what_is_not_named_counts_one(tags, weights):
+    expected = math.prod(weights.get(k, {}).get(v, 1.0) for k, v in tags.items())
+    assert row_weight(tags.items(), weights) == expected
+
+
+def test_weights_that_cancel_leave_the_row_as_it_is():
+    rows = table([[("docstring", "true"), ("generated", "true")]])
+    weights = {"docstring": {"true": 2.0}, "generated": {"true": 0.5}}
+    assert copies_of(expand_rows(rows, weights, seed=0)) == {"id0": 1}
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(VALUES), st.sampled_from(VALUES)), max_size=30),
+    weights_maps,
+    seeds,
+    st.randoms(use_true_random=False),
+)
+def test_every_row_is_decided_by_itself_in_any_order(values, weights, seed, random):
+    rows = table([[("kind", kind), ("domain", domain)] for kind, domain in values])
+    expected = {
+        row.row_id: oracle(row.row_id, row_weight(row.tags, weights), seed)
+        for row in rows.itertuples()
+    }
+    index = expand_rows(rows, weights, seed)
+    assert copies_of(index) == {row_id: n for row_id, n in expected.items() if n}
+    assert index["row"].is_monotonic_increasing
+    assert list(rows["row_id"][index["row"]]) == list(index["row_id"])
+    order = list(range(len(rows)))
+    random.shuffle(order)
+    assert copies_of(expand_rows(rows.iloc[order], weights, seed)) == copies_of(index)
+
+
+def test_no_weights_leave_every_row_once():
+    rows = table([[("kind", "a")]] * 3)
+    assert copies_of(expand_rows(rows, {}, 0)) == {"id0": 1, "id1": 1, "id2": 1}
+
+
+@given(st.lists(weights_maps, max_size=4))
+def test_the_later_of_two_maps_wins(maps):
+    before = [{key: dict(values) for key, values in each.items()} for each in maps]
+    expected = {}
+    for each in maps:
+        for key, values in each.items():
+            expected[key] = expected.get(key, {}) | values
+    assert merge_weights(maps) == expected
+    assert maps == before
+
+
+def test_only_training_rows_are_expanded_and_the_audit_agrees(rows):
+    weights = {"kind": {"docstring": 2.5, "comment": 0.4}, "domain": {"data": 0.0, "system": 1.5}}
+    index, audit = expand_table(rows, weights, seed=5)
+    assert set(rows["split"][index["row"]]) == {"train"}
+    assert list(rows["row_id"][index["row"]]) == list(index["row_id"])
+    copies = dict(zip(index["row"], index["copies"], strict=True))
+    expected = {}
+    for position, row in rows[rows["split"] == "train"].iterrows():
+        times = copies.get(position, 0)
+        for tag in row["tags"]:
+            before = expected.get(tag, (0, 0, 0, 0))
+            now = (1, times, row["n_tokens"], times * row["n_tokens"])
+            expected[tag] = tuple(a + b for a, b in zip(before, now, strict=True))
+    columns = ["rows_before", "rows_after", "tokens_before", "tokens_after"]
+    found = audit.set_index(["tag_key", "tag_value"])[columns]
+    assert {tag: tuple(counts) for tag, counts in found.iterrows()} == expected
+    assert expected["domain", "data"][1] == 0

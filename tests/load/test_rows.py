@@ -1,0 +1,122 @@
+"""Pieces to rows: identity, duplicates, sides and the audit."""
+
+from __future__ import annotations
+
+import os
+from hashlib import blake2b
+
+import pandas as pd
+import pytest
+
+from isoloss.load import identity, load_rows
+from isoloss.problems import IsolossError
+
+CARD = "python_stdlib"
+SHARED = "# the same\n# in every file\n"
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Sixty files; a comment is shared by all, a function by pairs."""
+    for i in range(60):
+        text = f'"""File {i}."""\n{SHARED}def f{i // 2}():\n    return 1\nx = {i}\n'
+        (tmp_path / f"m{i:02d}.py").write_text(text)
+    return tmp_path
+
+
+def load(root, valid_fraction=0.3, seed=7):
+    return load_rows(CARD, {"root": str(root)}, valid_fraction, seed)
+
+
+def sides(root, **settings) -> dict[str, str]:
+    rows, _ = load(root, **settings)
+    return dict(zip(rows["group"], rows["split"], strict=True))
+
+
+def test_row_ids_are_unique_hashes_of_the_content(root):
+    rows, _ = load(root)
+    assert rows["row_id"].is_unique
+    assert list(rows["row_id"]) == [blake2b(t, digest_size=16).hexdigest() for t in rows["text"]]
+    assert list(rows["n_tokens"]) == rows["text"].map(len).tolist()
+
+
+def test_equal_content_is_on_one_side_and_appears_once(root):
+    rows, _ = load(root)
+    assert set(rows["split"]) == {"train", "valid"}
+    assert (rows["text"] == SHARED.encode()).sum() == 1
+    by_side = [set(mine["text"]) for _, mine in rows.groupby("split")]
+    assert not by_side[0] & by_side[1]
+    assert rows["text"].is_unique
+
+
+def test_a_group_is_on_one_side_and_its_first_rows_stay_in_order(root):
+    rows, _ = load(root)
+    assert (rows.groupby("group")["split"].nunique() == 1).all()
+    assert rows["group"].is_monotonic_increasing
+    assert rows.loc[rows["text"] == SHARED.encode(), "group"].item() == "m00.py"
+
+
+def test_sides_depend_on_seed_and_group_only(root):
+    before = sides(root)
+    (root / "a_new_one.py").write_text("y = 1\n")
+    (root / "m03.py").write_text("z = 'other content'\n")
+    after = sides(root)
+    assert {group: after[group] for group in before} == before
+    assert sides(root, seed=8) != after
+
+
+def test_the_side_of_a_group_is_the_documented_draw(root):
+    for group, side in sides(root, seed=11).items():
+        digest = blake2b(f"11:split:{group}".encode(), digest_size=8).digest()
+        assert side == ("valid" if int.from_bytes(digest, "big") / 2**64 < 0.3 else "train")
+
+
+def test_the_audit_counts_rows_and_tokens_before_and_after_duplicates(root):
+    rows, audit = load(root)
+    counts = audit.set_index(["tag_key", "tag_value"])
+    comments = counts.loc[("kind", "comment")]
+    assert comments["rows_before"] == 60
+    assert comments["rows_after"] == 1
+    assert comments["tokens_before"] == 60 * len(SHARED)
+    assert comments["tokens_after"] == len(SHARED)
+    pairs = pd.DataFrame(
+        [(*tag, n) for tags, n in zip(rows["tags"], rows["n_tokens"], strict=True) for tag in tags],
+        columns=["tag_key", "tag_value", "n_tokens"],
+    )
+    left = pairs.groupby(["tag_key", "tag_value"])["n_tokens"].agg(["size", "sum"])
+    assert (left["size"] == counts["rows_after"]).all()
+    assert (left["sum"] == counts["tokens_after"]).all()
+    whole = sum(len(f.read_bytes()) for f in root.glob("*.py"))
+    assert (counts["tokens_before"].groupby("tag_key").sum() == whole).all()
+
+
+def test_a_dataset_without_rows_is_an_error(tmp_path):
+    with pytest.raises(IsolossError, match=r"python_stdlib.*no rows"):
+        load(tmp_path)
+
+
+def edit_content(root):
+    (root / "m05.py").write_text((root / "m05.py").read_text().replace("x = 5", "x = 6"))
+
+
+def rename(root):
+    (root / "m05.py").rename(root / "m99.py")
+
+
+def move_content(root):
+    (root / "m05.py").write_text("")
+    (root / "m06.py").write_text("x = 5\n" + (root / "m06.py").read_text())
+
+
+@pytest.mark.parametrize("change", [edit_content, rename, move_content])
+def test_identity_changes_with_path_and_content(root, change):
+    before = identity(CARD, {"root": str(root)})
+    change(root)
+    assert identity(CARD, {"root": str(root)}) != before
+
+
+def test_identity_does_not_change_with_times(root):
+    before = identity(CARD, {"root": str(root)})
+    for file in root.iterdir():
+        os.utime(file, (1, 1))
+    assert identity(CARD, {"root": str(root)}) == before

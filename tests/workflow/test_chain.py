@@ -1,0 +1,126 @@
+"""The whole chain by the real snakemake, from text to a fitted law and its figures."""
+
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from isoloss import flow, tables
+
+from .conftest import snakemake, tiny, write
+
+
+def test_every_table_is_at_its_path_and_keeps_its_contract(finished):
+    folder, config, _ = finished
+    results = folder / "results" / "tiny"
+    names = {
+        "rows": "load/few/rows",
+        "audit": "expand/few/docstring_x2/audit",
+        "index": "expand/few/natural/index",
+        "plan": "plan/grid/runs",
+        "shard": "train/grid/1",
+        **{t: f"aggregate/grid/{t}" for t in ("runs", "losses", "curves", "mixtures", "timing")},
+        **{t: f"fit/grid/chinchilla/{t}" for t in flow.FIT_TABLES},
+    }
+    assert set(names) == set(tables.contract()["tables"])
+    for name, path in names.items():
+        table = tables.read(results / f"{path}.parquet", name)
+        assert tables.conform(name, table).num_rows > 0, name
+    for figure in tiny(folder)["plot"]:
+        for suffix in ("png", "pdf", "parquet"):
+            assert (results / "plot" / f"{figure}.{suffix}").stat().st_size > 1000
+    effective = yaml.safe_load((results / "config.yaml").read_text())
+    assert effective["fit"]["power_law"]["delta"] == 0.001
+    assert effective["train"]["grid"]["cells"][0]["n_flops"][0] == 20_000_000
+
+
+def test_every_planned_run_is_trained_and_measured_whole_and_by_tag(finished):
+    results = finished[0] / "results" / "tiny" / "aggregate" / "grid"
+    runs = tables.frame(results / "runs.parquet", "runs")
+    assert len(runs) == 16
+    assert set(runs["status"]) == {"done"}
+    assert ((runs["n_flops"] / runs["budget"] - 1).abs() < 0.1).all()
+    losses = tables.frame(results / "losses.parquet", "losses")
+    kinds = losses[losses["tag_key"] == "kind"]
+    summed = (kinds["loss_nats"] * kinds["n_tokens"]).groupby(kinds["run_id"]).sum()
+    whole = summed / kinds.groupby("run_id")["n_tokens"].sum()
+    np.testing.assert_allclose(whole[runs["run_id"]], runs["loss_nats"], rtol=1e-12)
+    mixtures = tables.frame(results / "mixtures.parquet", "mixtures")
+    share = mixtures.merge(runs[["run_id", "weighting"]])
+    of = share[share["domain"] == "docstring"].groupby("weighting")["proportion"].mean()
+    assert of["docstring_x2"] > of["natural"]
+
+
+def test_the_held_out_budget_is_the_largest_and_is_not_fitted(finished):
+    results = finished[0] / "results" / "tiny"
+    runs = tables.frame(results / "aggregate/grid/runs.parquet", "runs").set_index("run_id")
+    residuals = tables.frame(results / "fit/grid/chinchilla/residuals.parquet", "residuals")
+    budget = runs.loc[residuals["run_id"], "budget"].to_numpy()
+    assert (residuals["held_out"].to_numpy() == (budget == budget.max())).all()
+    summary = tables.frame(results / "fit/grid/chinchilla/summary.parquet", "summary").iloc[0]
+    assert summary["n_dropped"] == 2  # the other weighting
+    assert summary["n_runs"] + summary["n_held_out"] == 14
+
+
+def test_the_summary_is_written_and_printed_with_what_was_found(finished):
+    folder, _, done = finished
+    summary = (folder / "results/tiny/summary.md").read_text()
+    assert summary in done.stdout + done.stderr
+    for word in ("16 finished", "chinchilla", "power_law", "Held out", "Seed SD", "Best for C"):
+        assert word in summary
+    assert len(summary.strip().splitlines()) <= 12
+    assert re.search(r"α \S+ \[\S+, \S+\]", summary), summary
+
+
+def test_a_second_run_has_nothing_to_do(finished):
+    folder, config, _ = finished
+    again = snakemake(folder, "--configfile", config)
+    assert again.returncode == 0
+    assert "Nothing to be done" in again.stdout + again.stderr
+
+
+@pytest.mark.parametrize(
+    ("target", "last"), [("runs", "gather_sweep"), ("fits", "fit_law"), ("figures", "plot_figure")]
+)
+def test_targets_stop_at_their_stage(finished, source, tmp_path, target, last):
+    config = write(tmp_path, tiny(source))
+    dry = snakemake(tmp_path, "--configfile", config, "-n", "--quiet", "all", target)
+    assert dry.returncode == 0, dry.stderr
+    shown = snakemake(tmp_path, "--configfile", config, "--dag", target).stdout
+    assert last in shown
+    assert "write_summary" not in shown
+
+
+def test_a_changed_figure_draws_that_figure_only(finished):
+    folder, config, _ = finished
+    study = yaml.safe_load(open(config, encoding="utf-8"))
+    study["plot"]["isoloss"]["options"] = {"reach": 3}
+    dry = snakemake(folder, "--configfile", write(folder, study, "other.yaml"), "-n")
+    counts = dict(re.findall(r"^(\w+) +(\d+)$", dry.stdout + dry.stderr, flags=re.M))
+    assert counts == {"plot_figure": "1", "write_summary": "1", "all": "1", "total": "3"}
+
+
+def test_the_same_study_in_another_folder_gives_the_same_bytes(finished, source, tmp_path):
+    study = tiny(source)
+    study["plot"] = {"isoloss": study["plot"]["isoloss"]}
+    config = write(tmp_path, study)
+    done = snakemake(tmp_path, "--configfile", config, "--cores", "1")
+    assert done.returncode == 0, done.stderr
+    ours, theirs = finished[0] / "results/tiny", tmp_path / "results/tiny"
+    for path in ("load/few/rows", "expand/few/docstring_x2/index", "plan/grid/runs"):
+        assert (ours / f"{path}.parquet").read_bytes() == (theirs / f"{path}.parquet").read_bytes()
+    for path in ("aggregate/grid/runs.parquet", "fit/grid/power_law/replicates.parquet"):
+        assert (ours / path).read_bytes() == (theirs / path).read_bytes()
+    assert (ours / "plot/isoloss.png").read_bytes() == (theirs / "plot/isoloss.png").read_bytes()
+    for shard in ("0", "1"):
+        one, other = (tables.frame(p / f"train/grid/{shard}.parquet") for p in (ours, theirs))
+        pd.testing.assert_frame_equal(one.drop(columns="seconds"), other.drop(columns="seconds"))
+
+
+def test_shard_files_hold_every_run_once(finished):
+    plan = finished[0] / "results/tiny/plan/grid"
+    ids = [run["run_id"] for f in sorted(plan.glob("*.json")) for run in json.loads(f.read_text())]
+    assert sorted(ids) == sorted(tables.frame(plan / "runs.parquet", "plan")["run_id"])

@@ -1,0 +1,76 @@
+"""A wrong study fails before any job runs, with all its problems at once."""
+
+import pytest
+
+from .conftest import ROOT, snakemake, tiny, write
+
+
+def test_all_problems_are_said_at_once_and_nothing_is_written(source, tmp_path):
+    study = tiny(source)
+    study["sed"] = 4
+    study["expand"]["docstring_x2"]["kind"]["docstring"] = -2
+    study["train"]["grid"]["model"] = "byte_transfomer"
+    study["fit"]["chinchilla"]["bootstrap"] = "many"
+    study["plot"]["isoloss"]["laws"] = ["chincilla"]
+    (tmp_path / "bad.csv").write_text("n,d,loss\n1e6,1e8,3.1\n1e7,1e9,nan\n1e8,1e9,-1\n")
+    columns = {"N": "n", "D": "d", "loss": "loss"}
+    study["aggregate"] = {
+        "bad": {"table": str(tmp_path / "bad.csv"), "columns": columns},
+        "gone": {"table": str(tmp_path / "gone.csv"), "columns": columns},
+        "lacking": {"table": str(tmp_path / "bad.csv"), "columns": {**columns, "loss": "los"}},
+    }
+    failed = snakemake(tmp_path, "--configfile", write(tmp_path, study))
+    assert failed.returncode != 0
+    said = failed.stdout + failed.stderr
+    for words in (
+        "sed: unknown key; did you mean 'seed'?",
+        "expand.docstring_x2.kind.docstring: found -2; needs at least 0",
+        "no model card is called 'byte_transfomer'; did you mean 'byte_transformer'?",
+        'fit.chinchilla.bootstrap: found "many"; needs an integer',
+        "'chincilla' is not in fit; did you mean 'chinchilla'?",
+        "row 2, column 'loss': found nan (and 1 more rows)",
+        "gone.csv: cannot be read",
+        "no column 'los'; did you mean 'loss'?",
+    ):
+        assert words in said, (words, said)
+    assert "Traceback" not in said
+    assert not (tmp_path / "results").exists()
+
+
+def test_another_configfile_replaces_the_default_study(source, tmp_path):
+    study = {"study": "small", "load": tiny(source)["load"]}
+    dry = snakemake(tmp_path, "--configfile", write(tmp_path, study), "-n")
+    assert dry.returncode == 0, dry.stderr
+    said = dry.stdout + dry.stderr
+    assert "train_shard" not in said
+    assert "write_summary" in said
+
+
+def test_the_default_study_is_sound_and_its_dry_run_readable():
+    dry = snakemake(ROOT, "-n")
+    assert dry.returncode == 0, dry.stderr
+    said = dry.stdout + dry.stderr
+    assert "write_summary" in said or "Nothing to be done" in said
+
+
+def test_a_key_given_on_the_command_line_changes_the_default_study(tmp_path):
+    dry = snakemake(ROOT, "-n", "--config", "study=elsewhere")
+    assert dry.returncode == 0, dry.stderr
+    assert "results/elsewhere/summary.md" in dry.stdout + dry.stderr
+
+
+@pytest.mark.parametrize("wrong", ["study: [", "- a\n- b\n", "seed: 3\n"])
+def test_a_file_that_is_no_study_is_said_to_be_none(tmp_path, wrong):
+    (tmp_path / "study.yaml").write_text(wrong)
+    failed = snakemake(tmp_path, "--configfile", str(tmp_path / "study.yaml"), "-n")
+    assert failed.returncode != 0
+
+
+def test_a_failed_job_leaves_no_table_and_names_its_log(source, tmp_path):
+    study = tiny(source)
+    study["load"]["few"]["options"]["root"] = str(tmp_path / "empty")
+    (tmp_path / "empty").mkdir()
+    failed = snakemake(tmp_path, "--configfile", write(tmp_path, study))
+    assert failed.returncode != 0
+    assert "no rows" in failed.stdout + failed.stderr
+    assert list((tmp_path / "results").rglob("*.parquet")) == []

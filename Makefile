@@ -6,8 +6,9 @@ STUDY ?= config.yaml
 
 .PHONY: all setup test test-slow format lint docs clean
 
+# bars on a terminal, plain lines elsewhere
 all: setup
-	snakemake --configfile $(STUDY)
+	snakemake --configfile $(STUDY) $$(test -t 2 && echo --logger rich)
 
 setup: .venv/ready
 

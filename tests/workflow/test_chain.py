@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from .conftest import snakemake, tiny, write
 
 
 def test_every_table_is_at_its_path_and_keeps_its_contract(finished):
-    folder, config, _ = finished
+    folder, _, _ = finished
     results = folder / "results" / "tiny"
     names = {
         "rows": "load/few/rows",
@@ -96,7 +97,7 @@ def test_targets_stop_at_their_stage(finished, source, tmp_path, target, last):
 
 def test_a_changed_figure_draws_that_figure_only(finished):
     folder, config, _ = finished
-    study = yaml.safe_load(open(config, encoding="utf-8"))
+    study = yaml.safe_load(Path(config).read_text(encoding="utf-8"))
     study["plot"]["isoloss"]["options"] = {"reach": 3}
     dry = snakemake(folder, "--configfile", write(folder, study, "other.yaml"), "-n")
     counts = dict(re.findall(r"^(\w+) +(\d+)$", dry.stdout + dry.stderr, flags=re.M))

@@ -1,4 +1,4 @@
-"""The command line: one command a stage, and a few for people. argparse lives here and only here."""
+"""The command line: one command a stage, and a few for people (argparse lives only here)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ def parser() -> argparse.ArgumentParser:
             name,
             help=help,
             description=f"{help} {more}".strip(),
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         )
         made.set_defaults(run=run)
         return made
@@ -123,13 +122,15 @@ def parser() -> argparse.ArgumentParser:
     cards.add_argument("kind", choices=["dataset", "model", "law", "figure"], help="which cards")
 
     docs = command("docs", _docs, "Write the generated pages of the documentation.")
-    docs.add_argument("--out", type=Path, default=Path("docs"), metavar="DIR", help="where to")
+    docs.add_argument(
+        "--out", type=Path, default=Path("docs"), metavar="DIR", help="where to (docs)"
+    )
     docs.add_argument("--check", action="store_true", help="write nothing; exit 1 if one is stale")
     return top
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; the exit code is 0, 1 (a check says no) or 2 (the user must mend something)."""
+    """Run a command; the exit code is 0, or 2 where the user must mend something."""
     given = parser().parse_args(arguments)
     try:
         given.run(given)
@@ -271,7 +272,9 @@ def _cards(given: argparse.Namespace) -> None:
 
     for name in registry.names(given.kind):
         facts = registry.facts(given.kind, name)
-        print(f"{name:20s} {facts['TITLE']}" + (f": {facts['FORMULA']}" if "FORMULA" in facts else ""))
+        print(
+            f"{name:20s} {facts['TITLE']}" + (f": {facts['FORMULA']}" if "FORMULA" in facts else "")
+        )
 
 
 def _docs(given: argparse.Namespace) -> None:

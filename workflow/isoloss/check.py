@@ -148,6 +148,8 @@ def _fit_problems(fit: Mapping[str, Any], runs: pd.DataFrame, place: str) -> lis
     for group, mine in usable.groupby("group"):
         fitted = mine[~held_out(mine, fit["holdout"])]
         if len(fitted) < need:
-            found = f"{len(fitted)} runs to fit (group {group}) for the {need} parameters of the law"
+            found = (
+                f"{len(fitted)} runs to fit (group {group}) for the {need} parameters of the law"
+            )
             wrong.append(problem(place, found, "add runs, hold out fewer, or fit a smaller law"))
     return wrong

@@ -1,4 +1,4 @@
-"""The generated pages of the documentation: config keys, cards, tables. A test keeps them in step."""
+"""The generated pages of the documentation: config keys, cards, tables."""
 
 from __future__ import annotations
 
@@ -32,10 +32,9 @@ def config_page() -> str:
         "`NAME` is a name of your own. `python -m isoloss check FILE --effective` prints a study "
         "with every default.\n\n"
         + table(["key", "type", "default", "unit", "meaning"], rows)
-        + "\n## Settings of a run\n\nIn `train.NAME.settings` for all runs and in `cells` for some; "
+        + "\n## Settings of a run\n\nIn `train.NAME.settings` for all runs, in `cells` for some; "
         "the options of the model card come besides ([cards](cards.md)). Exactly one of `n_flops` "
-        "and `n_samples` is given.\n\n"
-        + _options(TRAINER)
+        "and `n_samples` is given.\n\n" + _options(TRAINER)
     )
 
 

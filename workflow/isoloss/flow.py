@@ -1,4 +1,4 @@
-"""What the workflow asks of the library before a job runs: the checked study, and what matters to a job.
+"""What the workflow asks of the library before a job runs: what matters to it, what it reads.
 
 A facade: it may import every room. Snakemake is not imported here either.
 """
@@ -6,8 +6,11 @@ A facade: it may import every room. Snakemake is not imported here either.
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from isoloss import registry
@@ -17,7 +20,20 @@ from isoloss.load import identity as _identity
 from isoloss.study import sweeps
 from isoloss.train.plan import shard_names
 
-__all__ = ["FIT_TABLES", "figure_inputs", "shard_names", "specification", "summary_inputs"]
+__all__ = [
+    "FIT_TABLES",
+    "figure_inputs",
+    "put_this_python_first",
+    "shard_names",
+    "specification",
+    "summary_inputs",
+]
+
+
+def put_this_python_first() -> None:
+    """Make `python` in a job the Python that runs the workflow, its environment active or not."""
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
 
 table_digest = cache(_table_digest)
 

@@ -31,7 +31,9 @@ class _Loader(yaml.SafeLoader):
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if key in seen:
-                raise yaml.YAMLError(f"key {key!r} stands twice (line {key_node.start_mark.line + 1})")
+                raise yaml.YAMLError(
+                    f"key {key!r} stands twice (line {key_node.start_mark.line + 1})"
+                )
             seen.add(key)
         return super().construct_mapping(node, deep)
 
@@ -45,9 +47,9 @@ def read(path: str | Path) -> dict[str, Any]:
     try:
         found = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_Loader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise StudyError([problem("file", f"cannot be read ({error})", "mend it")], str(path)) from (
-            error
-        )
+        raise StudyError(
+            [problem("file", f"cannot be read ({error})", "mend it")], str(path)
+        ) from (error)
     if not isinstance(found, dict):
         raise StudyError([problem("file", "is no mapping", "write `study: NAME`")], str(path))
     return found
@@ -160,12 +162,14 @@ def explain(error: jsonschema.ValidationError, below: str = "") -> list[str]:
     place = below
     for step in error.absolute_path:
         place += f"[{step}]" if isinstance(step, int) else f".{step}" if place else str(step)
-    place = place or "study"
     value, rule = error.validator_value, error.validator
     if rule == "additionalProperties":
         known = error.schema.get("properties", {})
         unknown = [key for key in error.instance if key not in known]
-        return [problem(f"{place}.{k}", "unknown key", nearest(k, known)) for k in unknown]
+        return [
+            problem(f"{place}.{k}".lstrip("."), "unknown key", nearest(k, known)) for k in unknown
+        ]
+    place = place or "study"
     if rule == "required":
         lacking = [key for key in value if key not in error.instance]
         return list(dict.fromkeys(problem(place, f"{k!r} is missing", "add it") for k in lacking))

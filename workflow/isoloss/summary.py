@@ -48,7 +48,9 @@ def summarize(
     if figures:
         folder = Path(figures[0]).parent
         names = ", ".join(Path(figure).stem for figure in figures)
-        lines.append(f"- **Figures**: {folder}/ ({names}; .png, .pdf, and .parquet of what is drawn)")
+        lines.append(
+            f"- **Figures**: {folder}/ ({names}; .png, .pdf, and .parquet of what is drawn)"
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -69,13 +71,17 @@ def _runs(runs: pd.DataFrame) -> str:
     return f"{len(done)} finished{gone}; {', '.join(spans)} FLOP"
 
 
+def _with_interval(value: float, low: float, high: float, form) -> str:
+    return f"{form(value)} {units.interval(low, high, form)}"
+
+
 def _law(name: str, fit: Fit) -> list[str]:
     lines = []
     for group in fit.groups:
         row = fit.summary[fit.summary["group"] == group].iloc[0]
         params = fit.params[fit.params["group"] == group]
         terms = ", ".join(
-            f"{p.symbol} {units.count(p.estimate)} {units.interval(p.ci_low, p.ci_high, units.count)}"
+            f"{p.symbol} {_with_interval(p.estimate, p.ci_low, p.ci_high, units.count)}"
             for p in params.itertuples()
         )
         of = "" if group == "all" else f", group {group}"
@@ -121,7 +127,7 @@ def _allocations(name: str, fit: Fit, budgets: Sequence[float], runs: pd.DataFra
         of = "" if group == "all" else f", group {group}"
         for row in fit.allocate(budgets or [10 * largest, 100 * largest], group).to_dict("records"):
             values = ", ".join(
-                f"{label} {form(row[key])} {units.interval(row[key + '_low'], row[key + '_high'], form)}"
+                f"{label} {_with_interval(row[key], row[f'{key}_low'], row[f'{key}_high'], form)}"
                 for label, key, form in (
                     ("N", "N", units.count),
                     ("D", "D", units.count),

@@ -160,4 +160,6 @@ def _open(path: str | Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(path, page_checksum_verification=True)
     except (pa.ArrowInvalid, OSError) as error:
-        raise TableError(problem(str(path), f"not a Parquet file ({error})", "make it again"))
+        raise TableError(
+            problem(str(path), f"not a Parquet file ({error})", "make it again")
+        ) from error

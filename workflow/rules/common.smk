@@ -1,5 +1,4 @@
 # The checked study, and the few functions that rules need.
-import os
 import sys
 from pathlib import Path
 
@@ -9,8 +8,7 @@ from snakemake.exceptions import WorkflowError
 from isoloss import check, flow, study
 from isoloss.problems import StudyError
 
-# jobs run the Python that runs snakemake, whether or not its environment was activated
-os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+flow.put_this_python_first()
 
 RUN_FILES = [f"{t}.parquet" for t in ("runs", "losses", "curves", "mixtures", "timing")]
 FIT_FILES = [f"{t}.parquet" for t in flow.FIT_TABLES]
@@ -55,9 +53,7 @@ def spec(stage):
 
 def below(*patterns):
     """Input function: paths below results/{study} that hold wildcards of the rule."""
-    return lambda wildcards: [
-        f"results/{STUDY['study']}/{p.format(**wildcards)}" for p in patterns
-    ]
+    return lambda wildcards: [f"results/{STUDY['study']}/{p.format(**wildcards)}" for p in patterns]
 
 
 def of_sweep(pattern):
@@ -97,4 +93,4 @@ def show_summary():
     """Print what was found."""
     path = Path(f"results/{STUDY['study']}/summary.md")
     if path.is_file():
-        print("\n" + path.read_text(encoding="utf-8"), file=sys.stderr)
+        print(f"\n{path.read_text(encoding='utf-8')}", file=sys.stderr)

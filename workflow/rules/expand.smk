@@ -2,21 +2,21 @@
 
 
 rule expand_rows:
-    message:
-        "expand {wildcards.dataset}: weighting {wildcards.weighting}"
     input:
         rows="results/{study}/load/{dataset}/rows.parquet",
     output:
         index="results/{study}/expand/{dataset}/{weighting}/index.parquet",
         audit="results/{study}/expand/{dataset}/{weighting}/audit.parquet",
-    params:
-        spec=spec("expand"),
     log:
         "results/{study}/logs/expand/{dataset}/{weighting}.log",
     conda:
         "../../envs/isoloss.yaml"
     resources:
         mem_mb=2000,
+    params:
+        spec=spec("expand"),
+    message:
+        "expand {wildcards.dataset}: weighting {wildcards.weighting}"
     shell:
         "python -m isoloss expand --study results/{wildcards.study}/config.yaml"
         " --weighting {wildcards.weighting:q} --rows {input.rows:q}"

@@ -2,19 +2,19 @@
 
 
 rule fit_law:
-    message:
-        "fit {wildcards.law} to {wildcards.sweep}"
     input:
         runs="results/{study}/aggregate/{sweep}/runs.parquet",
     output:
         multiext("results/{study}/fit/{sweep}/{law}/", *FIT_FILES),
-    params:
-        spec=spec("fit"),
     log:
         "results/{study}/logs/fit/{sweep}/{law}.log",
     conda:
         "../../envs/isoloss.yaml"
     threads: 1
+    params:
+        spec=spec("fit"),
+    message:
+        "fit {wildcards.law} to {wildcards.sweep}"
     shell:
         "python -m isoloss fit --study results/{wildcards.study}/config.yaml"
         " --law {wildcards.law:q} --runs {input.runs:q}"

@@ -2,19 +2,19 @@
 
 
 rule load_rows:
-    message:
-        "load {wildcards.dataset}: rows"
     output:
         rows="results/{study}/load/{dataset}/rows.parquet",
         audit="results/{study}/load/{dataset}/audit.parquet",
-    params:
-        spec=spec("load"),
     log:
         "results/{study}/logs/load/{dataset}.log",
     conda:
         "../../envs/isoloss.yaml"
     resources:
         mem_mb=2000,
+    params:
+        spec=spec("load"),
+    message:
+        "load {wildcards.dataset}: rows"
     shell:
         "python -m isoloss load --study results/{wildcards.study}/config.yaml"
         " --dataset {wildcards.dataset:q}"

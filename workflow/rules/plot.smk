@@ -2,8 +2,6 @@
 
 
 rule plot_figure:
-    message:
-        "plot {wildcards.figure}"
     input:
         tables=figure_inputs,
     output:
@@ -15,12 +13,14 @@ rule plot_figure:
         ),
         pdf="results/{study}/plot/{figure}.pdf",
         table="results/{study}/plot/{figure}.parquet",
-    params:
-        spec=spec("plot"),
     log:
         "results/{study}/logs/plot/{figure}.log",
     conda:
         "../../envs/isoloss.yaml"
+    params:
+        spec=spec("plot"),
+    message:
+        "plot {wildcards.figure}"
     shell:
         "python -m isoloss plot --study results/{wildcards.study}/config.yaml"
         " --figure {wildcards.figure:q} --tables {input.tables:q} --out {output.png:q}"
@@ -28,19 +28,19 @@ rule plot_figure:
 
 
 rule write_summary:
-    message:
-        "summary: what was found"
     input:
         tables=[f"results/{STUDY['study']}/{path}" for path in flow.summary_inputs(STUDY)],
         figures=[f"results/{STUDY['study']}/plot/{name}.png" for name in STUDY["plot"]],
     output:
         "results/{study}/summary.md",
-    params:
-        spec=spec("summarize"),
     log:
         "results/{study}/logs/summary.log",
     conda:
         "../../envs/isoloss.yaml"
+    params:
+        spec=spec("summarize"),
+    message:
+        "summary: what was found"
     shell:
         "python -m isoloss summarize --study results/{wildcards.study}/config.yaml"
         " --tables {input.tables:q} --figures {input.figures:q} --out {output:q} 2> {log:q}"

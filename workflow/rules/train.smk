@@ -6,8 +6,6 @@ for sweep in STUDY["train"]:
     rule:
         name:
             f"plan_sweep_{sweep}"
-        message:
-            f"plan {sweep}: spell the runs out"
         output:
             runs=f"results/{{study}}/plan/{sweep}/runs.parquet",
             shards=collect(
@@ -15,12 +13,14 @@ for sweep in STUDY["train"]:
                 shard=flow.shard_names(STUDY["train"][sweep]["shards"]),
                 allow_missing=True,
             ),
-        params:
-            spec=flow.specification(STUDY, "plan", sweep=sweep),
         log:
             f"results/{{study}}/logs/plan/{sweep}.log",
         conda:
             "../../envs/isoloss.yaml"
+        params:
+            spec=flow.specification(STUDY, "plan", sweep=sweep),
+        message:
+            f"plan {sweep}: spell the runs out"
         shell:
             "python -m isoloss plan --study results/{wildcards.study}/config.yaml"
             f" --sweep {sweep}"
@@ -28,16 +28,12 @@ for sweep in STUDY["train"]:
 
 
 rule train_shard:
-    message:
-        "train {wildcards.sweep}: shard {wildcards.shard}"
     input:
         shard="results/{study}/plan/{sweep}/{shard}.json",
         rows=of_sweep("results/{study}/load/{dataset}/rows.parquet"),
         index=of_sweep("results/{study}/expand/{dataset}/{weighting}/index.parquet"),
     output:
         "results/{study}/train/{sweep}/{shard}.parquet",
-    params:
-        spec=spec("train"),
     log:
         "results/{study}/logs/train/{sweep}/{shard}.log",
     conda:
@@ -45,6 +41,10 @@ rule train_shard:
     threads: 1
     resources:
         mem_mb=2000,
+    params:
+        spec=spec("train"),
+    message:
+        "train {wildcards.sweep}: shard {wildcards.shard}"
     shell:
         "python -m isoloss train --study results/{wildcards.study}/config.yaml"
         " --sweep {wildcards.sweep:q} --shard {input.shard:q}"

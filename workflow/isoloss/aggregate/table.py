@@ -149,7 +149,9 @@ def read_runs(
             )
     if "run_id" in runs and runs["run_id"].duplicated().any():
         twice = runs.loc[runs["run_id"].duplicated(), "run_id"].iloc[0]
-        wrong.append(problem(f"{label}, columns.run_id", f"{twice!r} stands twice", "one row a run"))
+        wrong.append(
+            problem(f"{label}, columns.run_id", f"{twice!r} stands twice", "one row a run")
+        )
     if wrong:
         raise TableError("\n".join(wrong))
     if "run_id" not in runs:

@@ -27,7 +27,15 @@ OPTIONS = {
     },
 }
 
-_SKIP = {"site-packages", "dist-packages", "test", "tests", "idle_test", "pydoc_data", "__pycache__"}
+_SKIP = {
+    "site-packages",
+    "dist-packages",
+    "test",
+    "tests",
+    "idle_test",
+    "pydoc_data",
+    "__pycache__",
+}
 _DOMAINS = {
     "encodings": "encodings",
     "network": "asynchat asyncio asyncore cgi cgitb email ftplib http imaplib ipaddress mailbox "
@@ -122,7 +130,9 @@ def _own(body: list[ast.stmt], label: list[tuple[str, int]], owner: int) -> None
                 _own(node.body, label, first)
 
 
-def _mark_docstrings(nodes: list[ast.AST], lines: list[bytes], label: list[tuple[str, int]]) -> None:
+def _mark_docstrings(
+    nodes: list[ast.AST], lines: list[bytes], label: list[tuple[str, int]]
+) -> None:
     for node in nodes:
         if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             continue

@@ -9,6 +9,7 @@ import pandas as pd
 
 from isoloss import units
 from isoloss.fitted import Fit
+from isoloss.problems import IsolossError, nearest, problem
 
 # Okabe and Ito's colours, told apart with every common colour blindness.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
@@ -59,6 +60,21 @@ class Inputs:
         """All runs, whatever their status."""
         return self.tables["runs"]
 
+    def shown(self, group: str) -> tuple[str, Fit, str, pd.DataFrame]:
+        """The first fit: its title, itself, its group (the first if empty), and that group's runs.
+
+        Raises:
+            IsolossError: the fit has no such group.
+        """
+        name, fit = next(iter(self.fits.items()))
+        group = group or fit.groups[0]
+        if group not in fit.groups:
+            found = f"group {group!r} is not in it"
+            raise IsolossError(problem(f"fit {name}", found, nearest(group, fit.groups)))
+        residuals = fit.residuals[fit.residuals["group"] == group]
+        title = name if len(fit.groups) == 1 else f"{name}, group {group}"
+        return title, fit, group, self.done[self.done["run_id"].isin(set(residuals["run_id"]))]
+
     @property
     def done(self) -> pd.DataFrame:
         """Runs with a loss, with `held_out` for those that the first fit did not see."""
@@ -79,7 +95,13 @@ def new(width: float = 6.4, height: float = 4.6, columns: int = 1, **settings):
 
 def log_axis(axis, low: float, high: float, form=units.count) -> None:
     """A log axis with plain, readable ticks: decades, 1-3 or 1-2-5; even steps within a decade."""
-    from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
+    from matplotlib.ticker import (
+        FixedLocator,
+        FuncFormatter,
+        MaxNLocator,
+        NullFormatter,
+        NullLocator,
+    )
 
     axis._set_axes_scale("log")
     for steps in ((1,), (1, 3), (1, 2, 5)):

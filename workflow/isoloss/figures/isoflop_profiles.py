@@ -12,19 +12,22 @@ TITLE = "IsoFLOP profiles"
 ABOUT = "Loss of every run against N, one colour a budget; lines: the law along the budget."
 INPUTS = ["aggregate/runs", "fit/params", "fit/summary", "fit/residuals"]
 MIN_LAWS = 1
-OPTIONS = {}
+OPTIONS = {
+    "group": {
+        "type": "string",
+        "default": "",
+        "description": "Group of runs whose fit is shown; the first if empty.",
+    },
+}
 
 
-def draw(inputs: _figure.Inputs):
+def draw(inputs: _figure.Inputs, group: str):
     """Points are runs, lines the first law named, stars its optima."""
     from matplotlib import colormaps
     from matplotlib.lines import Line2D
 
-    name, fit = next(iter(inputs.fits.items()))
-    looked_at = set(fit.residuals["run_id"])
-    done = inputs.done
-    done = done[done["run_id"].isin(looked_at)].assign(budget=_figure.budgets)
-    group = fit.groups[0]
+    name, fit, group, done = inputs.shown(group)
+    done = done.assign(budget=_figure.budgets)
     levels = sorted(done["budget"].unique())
     shades = colormaps[_figure.SEQUENTIAL](np.linspace(0.0, 0.88, len(levels)))
     figure, (axes,) = _figure.new()
@@ -38,9 +41,13 @@ def draw(inputs: _figure.Inputs):
         style = "--" if unseen else "-"
         axes.plot(n, line["loss_nats"], style, color=shade, linewidth=1.2)
         marker = "D" if unseen else "o"
-        axes.scatter(mine["n_params"], mine["loss_nats"], s=20, marker=marker, color=shade, zorder=3)
+        axes.scatter(
+            mine["n_params"], mine["loss_nats"], s=20, marker=marker, color=shade, zorder=3
+        )
         drawn.append(
-            pd.DataFrame({"n_params": n, "loss_nats": line["loss_nats"], "budget": level, "what": "law"})
+            pd.DataFrame(
+                {"n_params": n, "loss_nats": line["loss_nats"], "budget": level, "what": "law"}
+            )
         )
         if hasattr(fit.law, "allocate"):
             best = fit.allocate(level, group).iloc[0]

@@ -13,6 +13,11 @@ ABOUT = "Runs in the plane of N and D with a law's contours and its efficient fr
 INPUTS = ["aggregate/runs", "fit/params", "fit/summary", "fit/residuals", "fit/replicates"]
 MIN_LAWS = 1
 OPTIONS = {
+    "group": {
+        "type": "string",
+        "default": "",
+        "description": "Group of runs whose fit is shown; the first if empty.",
+    },
     "reach": {
         "type": "number",
         "minimum": 1,
@@ -23,16 +28,13 @@ OPTIONS = {
 }
 
 
-def draw(inputs: _figure.Inputs, reach: float):
+def draw(inputs: _figure.Inputs, group: str, reach: float):
     """Contours and frontier of the first law named, which must allocate."""
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
-    name, fit = next(iter(inputs.fits.items()))
-    done = inputs.done
-    done = done[done["run_id"].isin(set(fit.residuals["run_id"]))]
-    group = fit.groups[0]
+    name, fit, group, done = inputs.shown(group)
     flops = np.geomspace(done["n_flops"].min() / 2, done["n_flops"].max() * reach, 60)
     frontier = fit.allocate(flops, group)
     inside = frontier[frontier["C"] <= done["n_flops"].max()]

@@ -56,7 +56,9 @@ def draw(inputs: _figure.Inputs, reference: str):
             axes.scatter(values, np.full(len(values), r + offset), s=18, color=colour, label=label)
             if len(values):
                 mean = values.mean()
-                axes.plot([mean, mean], [r + offset - 0.13, r + offset + 0.13], color=colour, lw=2.5)
+                axes.plot(
+                    [mean, mean], [r + offset - 0.13, r + offset + 0.13], color=colour, lw=2.5
+                )
     axes.axvline(0, color=_figure.GREY, linewidth=1)
     axes.set_yticks(range(len(rows)), [v if k == "all" else f"{k}: {v}" for k, v in rows])
     axes.invert_yaxis()

@@ -48,7 +48,7 @@ def fit_law(
         delta: of huber_log, in log loss.
         holdout: none or largest_compute.
         bootstrap: replicates; runs are drawn with replacement, each replicate refitted from the
-            optimum and the next best basins.
+            optimum and the next best basin.
         ci_level: of the percentile intervals.
         n_starts: starts optimised, the best of the card's grid by objective.
         seed: of the bootstrap.
@@ -181,14 +181,14 @@ def _fit_group(
 
 
 def _bootstrap(law, data, loss, weight, objective, ends, replicates, seed, group) -> list[End]:
-    """Refit every replicate from the optimum and the two next best basins; the best end counts."""
+    """Refit every replicate from the optimum and the next best basin; the better end counts."""
     rng = generator(seed, "bootstrap", group)
     ticks = track(replicates, "bootstrap replicates")
     found = []
     for _ in range(replicates):
         drawn = rng.multinomial(len(loss), np.full(len(loss), 1 / len(loss)))
         problem_ = Problem(law, data, loss, weight * drawn, objective)
-        refits = [descend(problem_, theta) for theta in basins(ends, 3)]
+        refits = [descend(problem_, theta) for theta in basins(ends, 2)]
         found.append(min(refits, key=lambda end: end.objective))
         next(ticks)
     return found

@@ -101,7 +101,9 @@ def descend(problem: Problem, begin: np.ndarray) -> End:
     theta = polish(problem, found.x)
     value, gradient, terms = problem.gradient(theta)
     left = np.where(problem.free(theta, gradient), np.abs(gradient), 0.0)
-    exact = np.sqrt(np.mean((problem.law.log_loss(theta, problem.data) - np.log(problem.loss)) ** 2))
+    exact = np.sqrt(
+        np.mean((problem.law.log_loss(theta, problem.data) - np.log(problem.loss)) ** 2)
+    )
     stationary = bool(np.all(left <= STATIONARY * np.maximum(terms, 1e-300)))
     return End(begin, theta, value, float(left.max()), stationary or bool(exact < EXACT))
 

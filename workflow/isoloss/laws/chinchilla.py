@@ -24,7 +24,7 @@ class Chinchilla:
     variables = ("N", "D")
     formula = FORMULA
     terms = (
-        Term("E", "E", "nats/token", True, -20.0, 5.0, (-1.0, -0.5, 0.0, 0.5, 1.0)),
+        Term("E", "E", "nats/token", True, -7.0, 5.0, (-1.0, -0.5, 0.0, 0.5, 1.0)),
         Term("A", "A", "nats/token", True, -20.0, 80.0, _SCALE_STARTS),
         Term("B", "B", "nats/token", True, -20.0, 80.0, _SCALE_STARTS),
         Term("alpha", "α", "1", False, -1.0, 5.0, _EXPONENT_STARTS),

@@ -28,7 +28,7 @@ class PowerLaw:
     variable: str
 
     terms = (
-        Term("E", "E", "nats/token", True, -20.0, 5.0, (-1.0, -0.5, 0.0, 0.5, 1.0)),
+        Term("E", "E", "nats/token", True, -7.0, 5.0, (-1.0, -0.5, 0.0, 0.5, 1.0)),
         Term("A", "A", "nats/token", True, -20.0, 80.0, (0.0, 2.5, 5.0, 10.0, 15.0, 20.0, 25.0)),
         Term("alpha", "α", "1", False, -1.0, 5.0, (0.0, 0.05, 0.1, 0.2, 0.5, 1.0, 1.5, 2.0)),
     )

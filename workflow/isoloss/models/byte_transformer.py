@@ -1,4 +1,4 @@
-"""A decoder-only transformer over bytes: pre-norm, rotary positions, squared ReLU, tied embedding."""
+"""A decoder-only transformer over bytes: pre-norm, rotary positions, tied embedding."""
 
 from __future__ import annotations
 
@@ -83,14 +83,13 @@ def build(rng, d_model: int, n_layers: int, head_width: int, context: int):
 
     heads = n_heads(d_model, head_width)
     width = d_model // heads
-    turns = torch.outer(torch.arange(context), ROTARY_BASE ** -(torch.arange(0, width, 2) / width))
-    cosine, sine = turns.cos().repeat(1, 2), turns.sin().repeat(1, 2)
+    angles = torch.outer(torch.arange(context), ROTARY_BASE ** -(torch.arange(0, width, 2) / width))
+    turns = torch.polar(torch.ones_like(angles), angles)
 
     def rotate(x):
-        """Turn pairs of coordinates by an angle that grows with the position."""
-        left, right = x.chunk(2, dim=-1)
-        length = x.shape[-2]
-        return x * cosine[:length] + torch.cat([-right, left], dim=-1) * sine[:length]
+        """Turn pairs of coordinates, as complex numbers, by an angle that grows with position."""
+        pairs = torch.view_as_complex(x.unflatten(-1, (width // 2, 2)))
+        return torch.view_as_real(pairs * turns[: x.shape[-2]]).flatten(-2)
 
     def normal(rows: int, columns: int, scale: float) -> torch.nn.Parameter:
         drawn = rng.standard_normal((rows, columns), dtype="float32") * scale
@@ -106,8 +105,9 @@ def build(rng, d_model: int, n_layers: int, head_width: int, context: int):
 
         def forward(self, x, shape):
             y = functional.layer_norm(x, (d_model,)) @ self.read.t()
-            q, k, v = y.view(*shape, 3, heads, width).permute(2, 0, 3, 1, 4)
-            y = functional.scaled_dot_product_attention(rotate(q), rotate(k), v, is_causal=True)
+            qkv = y.view(*shape, 3, heads, width).permute(2, 0, 3, 1, 4)
+            q, k = rotate(qkv[:2])
+            y = functional.scaled_dot_product_attention(q, k, qkv[2], is_causal=True)
             x = torch.addmm(x, y.transpose(1, 2).reshape(-1, d_model), self.attend.t())
             y = functional.layer_norm(x, (d_model,)) @ self.widen.t()
             return torch.addmm(x, functional.relu(y).square(), self.narrow.t())

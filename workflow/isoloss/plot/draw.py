@@ -21,9 +21,7 @@ def inputs(files: Sequence[str | Path]) -> Inputs:
     """The tables in some files, told apart by what each file says of itself."""
     said = {str(file): tables.facts(file) for file in files}
     plain = {
-        facts["table"]: tables.frame(file)
-        for file, facts in said.items()
-        if "law" not in facts
+        facts["table"]: tables.frame(file) for file, facts in said.items() if "law" not in facts
     }
     return Inputs(tables=plain, fits=fits_from(files))
 

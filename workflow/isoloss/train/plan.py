@@ -1,4 +1,4 @@
-"""A sweep spelled out: every run with all its settings, its N, D, C, and the shard that trains it."""
+"""A sweep spelled out: every run with its settings, its N, D and C, and its shard."""
 
 from __future__ import annotations
 

@@ -133,7 +133,11 @@ def train_run(
         if step + 1 in marks:
             n_samples = (step + 1) * settings["n_windows"] * context
             curve.append(
-                {"step": step + 1, "n_samples": n_samples, "loss_nats": math.fsum(since) / len(since)}
+                {
+                    "step": step + 1,
+                    "n_samples": n_samples,
+                    "loss_nats": math.fsum(since) / len(since),
+                }
             )
             since = []
         next(ticks)
@@ -142,7 +146,7 @@ def train_run(
     vocabulary = registry.facts("model", settings["model"])["VOCABULARY"]
     if not loss_nats < math.log(vocabulary):
         raise DivergedError(
-            f"validation loss {loss_nats:.3g} nats, no better than guessing ({math.log(vocabulary):.3g})"
+            f"validation loss {loss_nats:.3g} nats; guessing has {math.log(vocabulary):.3g}"
         )
     covered = np.flatnonzero(seen)[:, None] * context + np.arange(context)
     return {

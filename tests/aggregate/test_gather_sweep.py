@@ -1,0 +1,115 @@
+"""Plan, shards and audits become the tables of a sweep."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from isoloss import tables
+from isoloss.aggregate import gather_sweep
+from isoloss.expand import expand_table
+from isoloss.problems import TableError
+from isoloss.train.plan import plan_sweep
+
+SWEEP = {"model": "byte_transformer", "settings": {}, "n_params": "nonembed", "n_flops": "6nd"}
+CELL = {"n_flops": 1e9, "d_model": [8, 12], "weighting": ["natural", "double"]}
+
+
+@pytest.fixture
+def plan():
+    return plan_sweep({**SWEEP, "shards": 3, "cells": [CELL]})
+
+
+def result(run_id: str, loss: float) -> dict:
+    """A finished run of a shard."""
+    point = {"step": 5, "split": "valid", "n_tokens": 64, "tag_key": "kind"}
+    halves = [("code", loss - 0.1), ("docstring", loss + 0.1)]
+    losses = [{**point, "domain": domain, "loss_nats": nats} for domain, nats in halves]
+    curve = [{"step": s, "n_samples": 16 * s, "loss_nats": loss + 1 / s} for s in (1, 5)]
+    plain = {"run_id": run_id, "run_digest": f"digest of {run_id}", "n_unique": 80}
+    facts = {"status": "done", "attempts": 1, "seconds": 0.5, "device": "cpu"}
+    return {**plain, **facts, "loss_nats": loss, "losses": losses, "curve": curve}
+
+
+def undone(run_id: str, status: str) -> dict:
+    """A run of a shard that came to nothing."""
+    facts = {"run_id": run_id, "run_digest": "d", "attempts": 1, "seconds": 0.1, "device": "cpu"}
+    return {**facts, "status": status, "status_reason": f"it {status}"}
+
+
+def shard(*results) -> pd.DataFrame:
+    """A shard's table as it is read back."""
+    absent = dict.fromkeys(tables.schema("shard").names)
+    frame = pd.DataFrame([absent | r for r in results], columns=list(absent), dtype=object)
+    return tables.conform("shard", frame).to_pandas()
+
+
+@pytest.fixture
+def found(plan, rows):
+    """Two runs done, one diverged, one failed, in shards of their own order; one shard is empty."""
+    a, b, c, d = plan["run_id"]
+    shards = [shard(result(d, 3.0), undone(b, "diverged")), shard(undone(c, "failed")), shard()]
+    weights = {"natural": {}, "double": {"kind": {"docstring": 2.0, "comment": 0.0}}}
+    audits = {name: expand_table(rows, w, seed=0)[1] for name, w in weights.items()}
+    return gather_sweep(plan, [*shards, shard(result(a, 3.5))], audits)
+
+
+def test_every_table_keeps_its_contract(found):
+    for name, table in found.items():
+        assert tables.conform(name, table).num_rows == len(table)
+    assert set(found) == {"runs", "losses", "curves", "mixtures", "timing"}
+
+
+def test_every_planned_run_is_a_row_in_the_order_of_the_plan(found, plan):
+    runs = found["runs"]
+    assert list(runs["run_id"]) == list(plan["run_id"])
+    assert list(runs["status"]) == ["done", "diverged", "failed", "done"]
+    assert list(runs["status_reason"][1:3]) == ["it diverged", "it failed"]
+    assert list(runs["loss_nats"].isna()) == [False, True, True, False]
+    assert list(runs["loss_nats"][[0, 3]]) == [3.5, 3.0]
+    settings = ["d_model", "n_params", "n_flops", "seed", "weighting", "peak_learning_rate"]
+    assert runs[settings].equals(plan[settings])
+    assert list(found["timing"]["seconds"]) == [0.5, 0.1, 0.1, 0.5]
+
+
+def test_losses_and_curves_are_those_of_finished_runs(found, plan):
+    done = [plan["run_id"][0], plan["run_id"][3]]
+    losses = found["losses"].set_index(["run_id", "domain"])["loss_nats"]
+    expected = {(done[0], "code"): 3.4, (done[0], "docstring"): 3.6}
+    expected |= {(done[1], "code"): 2.9, (done[1], "docstring"): 3.1}
+    assert losses.to_dict() == pytest.approx(expected)
+    curves = found["curves"]
+    assert list(curves["run_id"]) == [done[0]] * 2 + [done[1]] * 2
+    assert list(curves["step"]) == [1, 5, 1, 5]
+    assert list(curves["n_samples"]) == [16, 80, 16, 80]
+
+
+def test_mixtures_are_shares_of_the_expanded_training_tokens(found, plan, rows):
+    mixtures = found["mixtures"]
+    sums = mixtures.groupby(["run_id", "tag_key"])["proportion"].sum()
+    assert len(sums) == 2 * len(plan)
+    assert sums.to_numpy() == pytest.approx(1, abs=1e-12)
+    train = rows[rows["split"] == "train"]
+    tokens = train["n_tokens"].groupby(train["tags"].map(lambda tags: tags[0][1])).sum()
+    shares = mixtures.set_index(["run_id", "tag_key", "domain"])["proportion"].sort_index()
+    for run_id, weighting in zip(plan["run_id"], plan["weighting"], strict=True):
+        times = {"natural": (1, 1, 1), "double": (1, 2, 0)}[weighting]
+        kinds = zip(("code", "docstring", "comment"), times, strict=True)
+        copied = {kind: n * tokens[kind] for kind, n in kinds}
+        mine = shares.loc[run_id, "kind"].to_dict()
+        assert mine == pytest.approx({k: v / sum(copied.values()) for k, v in copied.items()})
+
+
+def test_a_sweep_in_which_nothing_is_done_still_gives_tables(plan, rows):
+    everything = shard(*(undone(run_id, "failed") for run_id in plan["run_id"]))
+    audits = {name: expand_table(rows, {}, seed=0)[1] for name in ("natural", "double")}
+    found = gather_sweep(plan, [everything], audits)
+    assert {name: len(tables.conform(name, found[name])) for name in found} | {"mixtures": 0} == {
+        **{"runs": 4, "timing": 4, "losses": 0, "curves": 0, "mixtures": 0}
+    }
+
+
+def test_a_planned_run_without_a_result_is_an_error_that_names_it(plan):
+    first, *others = plan["run_id"]
+    with pytest.raises(TableError, match=f"no result for {first}"):
+        gather_sweep(plan, [shard(*(result(run_id, 3.0) for run_id in others))], {})

@@ -1,0 +1,183 @@
+"""Runs of one's own: any table with its columns named."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from isoloss import tables
+from isoloss.aggregate import read_runs, read_runs_table
+from isoloss.problems import TableError
+
+COLUMNS = {"N": "size", "D": "seen", "loss": "val_loss"}
+
+
+@pytest.fixture
+def own() -> pd.DataFrame:
+    """Five runs under names of their own."""
+    return pd.DataFrame(
+        {
+            "size": [1e6, 2e6, 4e6, 8e6, 1.6e7],
+            "seen": [1e8, 2e8, 1e8, 4e8, 1e9],
+            "val_loss": [3.5, 3.3, 3.2, 3.0, 2.8],
+            "compute": [6.1e14, 2.4e15, 2.4e15, 1.9e16, 9.6e16],
+            "lr": [0.1, 0.2, 0.1, 0.2, 0.1],
+        }
+    )
+
+
+@pytest.mark.parametrize("known", ["ND", "NC", "DC"])
+def test_two_of_n_d_and_c_give_the_third(own, known):
+    own["compute"] = 6 * own["size"] * own["seen"]
+    names = {"N": "size", "D": "seen", "C": "compute"}
+    runs = read_runs(own, {k: names[k] for k in known} | {"loss": "val_loss"})
+    for column, name in (("n_params", "size"), ("n_samples", "seen"), ("n_flops", "compute")):
+        np.testing.assert_allclose(runs[column], own[name], rtol=1e-14)
+
+
+def test_all_three_stay_as_given_beside_6nd(own):
+    runs = read_runs(own, COLUMNS | {"C": "compute"})
+    assert runs["n_flops"].equals(own["compute"].rename("n_flops"))
+    np.testing.assert_allclose(runs["n_flops_6nd"], 6 * own["size"] * own["seen"], rtol=1e-14)
+
+
+def test_the_table_keeps_the_contract_and_the_columns_that_were_not_named(own):
+    runs = read_runs(own, COLUMNS)
+    assert tables.conform("runs", runs).num_rows == 5
+    assert list(runs["lr"]) == list(own["lr"])
+    assert list(runs["run_id"]) == [f"row-{i}" for i in range(1, 6)]
+    assert set(runs["status"]) == {"done"}
+    assert set(runs["group"]) == {"all"}
+    assert set(runs["fit_weight"]) == {1.0}
+    assert "size" not in runs
+
+
+def test_run_id_group_and_weight_are_taken_where_named(own):
+    own = own.assign(name=list("vwxyz"), arm=[1, 1, 2, 2, 2], w=[1, 0, 2, 0.5, 1])
+    runs = read_runs(own, COLUMNS | {"run_id": "name", "group": "arm", "fit_weight": "w"})
+    assert list(runs["run_id"]) == list("vwxyz")
+    assert list(runs["group"]) == ["1", "1", "2", "2", "2"]
+    assert list(runs["fit_weight"]) == [1, 0, 2, 0.5, 1]
+
+
+def test_filtered_runs_stay_as_dropped_with_the_filter_that_did_it(own):
+    runs = read_runs(own, COLUMNS, ["lr < 0.15", "loss < loss.nlargest(1).min()"])
+    assert list(runs["status"]) == ["dropped", "dropped", "done", "dropped", "done"]
+    reasons = list(runs["status_reason"])
+    assert reasons[1] == reasons[3] == "not: lr < 0.15"
+    assert reasons[0] == "not: loss < loss.nlargest(1).min()"
+    assert pd.isna(reasons[2]) and pd.isna(reasons[4])
+    assert list(runs["loss_nats"]) == list(own["val_loss"])
+
+
+@pytest.mark.parametrize("name", ["val_loss < 3.1", "loss < 3.1", "loss_nats < 3.1"])
+def test_a_filter_may_use_the_tables_own_names_and_the_letters(own, name):
+    assert (read_runs(own, COLUMNS, [name])["status"] == "done").sum() == 2
+
+
+def test_columns_that_clash_with_the_contract_are_kept_under_another_name(own):
+    own = own.assign(status="finished", seed=[1, 2, 3, 4, 5], n_flops=1.0)
+    runs = read_runs(own, COLUMNS)
+    assert set(runs["status"]) == {"done"}
+    assert set(runs["status_given"]) == {"finished"}
+    assert list(runs["seed_given"]) == [1, 2, 3, 4, 5]
+    np.testing.assert_allclose(runs["n_flops"], runs["n_flops_6nd"])
+    assert tables.conform("runs", runs).num_rows == 5
+
+
+def test_the_index_of_a_frame_does_not_matter(own):
+    shuffled = own.set_axis([3, 3, 0, 9, 1])
+    pd.testing.assert_frame_equal(read_runs(shuffled, COLUMNS), read_runs(own, COLUMNS))
+
+
+WRITERS = {
+    "t.csv": lambda table, path: table.to_csv(path, index=False),
+    "t.csv.gz": lambda table, path: table.to_csv(path, index=False),
+    "t.parquet": lambda table, path: table.to_parquet(path),
+}
+
+
+@pytest.mark.parametrize(("name", "write"), WRITERS.items(), ids=WRITERS)
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_csv_gzip_and_parquet_are_read_from_paths_and_urls(own, tmp_path, name, write, scheme):
+    write(own, tmp_path / name)
+    runs = read_runs(f"{scheme}{tmp_path / name}", COLUMNS)
+    pd.testing.assert_frame_equal(runs, read_runs(own, COLUMNS))
+
+
+BAD = {
+    "text": ("seen", "many", "'many' is not a number"),
+    "missing": ("seen", None, "found nan"),
+    "zero": ("size", 0.0, "found 0"),
+    "negative": ("val_loss", -1.0, "found -1"),
+    "infinite": ("val_loss", np.inf, "found inf"),
+    "not a number": ("val_loss", np.nan, "found nan"),
+    "negative weight": ("w", -0.5, "found -0.5"),
+}
+
+
+@pytest.mark.parametrize(("column", "value", "said"), BAD.values(), ids=BAD)
+def test_a_bad_value_is_named_by_row_and_column(own, column, value, said):
+    own = own.assign(w=1.0).astype(object)
+    own.loc[2, column] = value
+    with pytest.raises(TableError, match=f"row 3, column '{column}'") as error:
+        read_runs(own, COLUMNS | {"fit_weight": "w"})
+    assert said in str(error.value)
+
+
+def test_bad_values_in_several_columns_are_told_at_once(own):
+    own.loc[[0, 3], "seen"] = 0
+    own.loc[4, "val_loss"] = np.nan
+    with pytest.raises(TableError) as error:
+        read_runs(own, COLUMNS)
+    lines = str(error.value).splitlines()
+    assert len(lines) == 2
+    assert "row 1, column 'seen'" in lines[0] and "1 more row" in lines[0]
+    assert "row 5, column 'val_loss'" in lines[1]
+
+
+def test_a_bad_row_that_a_filter_drops_is_no_error(own):
+    own.loc[2, "val_loss"] = np.nan
+    runs = read_runs(own, COLUMNS, ["loss == loss"])
+    assert list(runs["status"]) == ["done", "done", "dropped", "done", "done"]
+
+
+WRONG = {
+    "unknown column": ({"N": "sise"}, r"columns.N: no column 'sise'; did you mean 'size'"),
+    "no loss": ({"loss": None}, "loss and two of N, D, C are needed"),
+    "one size": ({"D": None}, "loss and two of N, D, C are needed"),
+    "repeated run_id": ({"run_id": "lr"}, "columns.run_id: '?0.1'? stands twice"),
+}
+
+
+@pytest.mark.parametrize(("change", "said"), WRONG.values(), ids=WRONG)
+def test_columns_that_do_not_do_are_told(own, change, said):
+    columns = {k: v for k, v in (COLUMNS | change).items() if v}
+    with pytest.raises(TableError, match=said):
+        read_runs(own, columns)
+
+
+UNREADABLE = {"empty.csv": "", "no_rows.csv": "size,seen,val_loss\n", "x.csv.gz": "no gzip"}
+
+
+@pytest.mark.parametrize(("name", "content"), UNREADABLE.items(), ids=UNREADABLE)
+def test_what_is_no_table_is_told_with_its_name(tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(TableError, match=rf"{name}: "):
+        read_runs(str(tmp_path / name), COLUMNS)
+
+
+@pytest.mark.parametrize("source", ["nowhere.csv", "file:///nowhere/at/all.csv", "none://x"])
+def test_a_source_that_is_not_there_is_told(source):
+    with pytest.raises(TableError, match=r"cannot be read.*give a readable"):
+        read_runs(source, COLUMNS)
+
+
+def test_a_table_stands_where_a_sweep_could_with_runs_only(own, tmp_path):
+    own.to_csv(tmp_path / "own.csv", index=False)
+    found = read_runs_table(str(tmp_path / "own.csv"), COLUMNS)
+    assert {n: len(tables.conform(n, t)) for n, t in found.items()} == {
+        "runs": 5,
+        **dict.fromkeys(["losses", "curves", "mixtures", "timing"], 0),
+    }

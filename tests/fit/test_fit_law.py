@@ -1,0 +1,217 @@
+"""Fitting: known parameters are found again, and what is no optimum is not called one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from isoloss.fit import fit_law, optimize
+from isoloss.problems import IsolossError
+
+QUICK = {"bootstrap": 0, "n_starts": 8}
+
+
+def estimates(fit, group="all") -> dict[str, float]:
+    mine = fit.params[fit.params["group"] == group]
+    return dict(zip(mine["term"], mine["estimate"], strict=True))
+
+
+def verdict(fit) -> tuple[str, str]:
+    return tuple(fit.summary.loc[0, ["status", "message"]])
+
+
+def shuffled(runs: pd.DataFrame) -> pd.DataFrame:
+    return runs.sample(frac=1, random_state=1).reset_index(drop=True)
+
+
+@pytest.fixture(scope="module")
+def power_runs(make_runs):
+    """A maker of runs that follow a power law in C, with an offset E."""
+
+    def make(noise=0.0, seed=0, offset=1.5, runs=14):
+        flops = np.geomspace(1e15, 1e20, runs)
+        blur = np.exp(noise * np.random.default_rng(seed).standard_normal(runs))
+        return make_runs((flops / 120) ** 0.5, (flops / 0.3) ** 0.5, flops * 0).assign(
+            n_flops=flops, loss_nats=(offset + 50 * flops**-0.12) * blur
+        )
+
+    return make
+
+
+@pytest.mark.parametrize("objective", ["huber_log", "log_mse", "mse"])
+def test_the_chinchilla_law_is_found_again_in_clean_data(chinchilla_runs, truth, objective):
+    fit = fit_law(chinchilla_runs(), "chinchilla", objective=objective, bootstrap=0, n_starts=12)
+    assert estimates(fit) == pytest.approx(truth, rel=1e-4)
+    assert verdict(fit)[0] == "converged"
+    assert fit.summary.loc[0, "rmse"] < 1e-6
+    assert fit.summary.loc[0, "r2"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("variable", ["N", "D", "C"])
+def test_a_power_law_is_found_again_in_clean_data(power_runs, variable):
+    runs = power_runs()
+    column = {"N": "n_params", "D": "n_samples", "C": "n_flops"}[variable]
+    runs["loss_nats"] = 1.5 + 50 * runs[column] ** -0.12
+    fit = fit_law(runs, "power_law", {"variable": variable}, **QUICK)
+    assert estimates(fit) == pytest.approx({"E": 1.5, "A": 50, "alpha": 0.12}, rel=1e-4)
+    assert verdict(fit)[0] == "converged"
+    assert fit.summary.loc[0, "formula"] == fit.law.formula
+
+
+def test_held_out_losses_do_not_move_the_fit(chinchilla_runs):
+    settings = {"holdout": "largest_compute", "bootstrap": 3, "n_starts": 4}
+    runs = chinchilla_runs(noise=0.01)
+    last = runs["n_flops"] > runs["n_flops"].max() / 1.1
+    fit = fit_law(runs, "chinchilla", **settings)
+    assert fit.summary.loc[0, "n_held_out"] == last.sum() == 7
+    permuted, changed = runs.copy(), runs.copy()
+    permuted.loc[last, "loss_nats"] = runs.loc[last, "loss_nats"].to_numpy()[::-1]
+    changed.loc[last, "loss_nats"] += 5.0
+    for other in (permuted, changed):
+        again = fit_law(other, "chinchilla", **settings)
+        pd.testing.assert_frame_equal(again.params, fit.params, check_exact=True)
+        assert again.replicates["theta"].map(tuple).equals(fit.replicates["theta"].map(tuple))
+        assert again.summary.loc[0, "held_out_rmse"] != fit.summary.loc[0, "held_out_rmse"]
+
+
+def test_held_out_error_is_that_of_the_runs_not_seen(chinchilla_runs):
+    runs = chinchilla_runs(noise=0.01)
+    fit = fit_law(runs, "chinchilla", holdout="largest_compute", **QUICK)
+    unseen = fit.residuals[fit.residuals["held_out"]]
+    assert set(unseen["run_id"]) == set(runs["run_id"][runs["budget"] == 1e20])
+    observed, summary = unseen["loss_nats"], fit.summary.loc[0]
+    rms = np.sqrt(np.mean((observed - unseen["predicted"]) ** 2))
+    assert summary["held_out_rmse"] == pytest.approx(rms)
+    last = runs.loc[np.isclose(runs["budget"], 1e19), "loss_nats"].mean()
+    assert summary["held_out_baseline_rmse"] == pytest.approx(
+        np.sqrt(np.mean((observed - last) ** 2))
+    )
+
+
+def test_the_order_of_rows_does_not_matter(chinchilla_runs):
+    runs = chinchilla_runs(noise=0.01)
+    fits = [fit_law(table, "chinchilla", **QUICK) for table in (runs, shuffled(runs))]
+    assert estimates(fits[1]) == pytest.approx(estimates(fits[0]), rel=1e-8)
+
+
+@pytest.mark.parametrize("objective", ["huber_log", "mse"])
+def test_a_weight_of_two_is_the_row_twice(chinchilla_runs, objective):
+    runs = chinchilla_runs(noise=0.01)
+    twice = runs.iloc[::3]
+    weighted = runs.assign(fit_weight=np.where(runs.index % 3 == 0, 2.0, 1.0))
+    repeated = pd.concat([runs, twice.assign(run_id=twice["run_id"] + "b")], ignore_index=True)
+    fits = [fit_law(t, "chinchilla", objective=objective, **QUICK) for t in (weighted, repeated)]
+    assert estimates(fits[1]) == pytest.approx(estimates(fits[0]), rel=1e-6)
+    values = [fit.summary.loc[0, "objective_value"] for fit in fits]
+    assert values[1] == pytest.approx(values[0], rel=1e-9)
+
+
+def test_runs_without_weight_or_result_are_counted_and_left_out(power_runs):
+    runs = power_runs(noise=0.01)
+    wrong = runs.iloc[:3].assign(run_id=["x", "y", "z"], loss_nats=[9.0, np.nan, 9.0])
+    wrong = wrong.assign(status=["dropped", "diverged", "done"], fit_weight=[1.0, 1.0, 0.0])
+    fits = [fit_law(t, "power_law", **QUICK) for t in (runs, pd.concat([runs, wrong]))]
+    assert estimates(fits[1]) == estimates(fits[0])
+    assert [fit.summary.loc[0, "n_dropped"] for fit in fits] == [0, 3]
+    assert list(fits[1].residuals["run_id"]) == list(runs["run_id"])
+
+
+def test_every_group_has_a_fit_of_its_own(power_runs):
+    settings = {"bootstrap": 3, "n_starts": 4}
+    arms = [power_runs(0.01).assign(group="a"), power_runs(0.01, 1, 2.5).assign(group="b")]
+    both = pd.concat([arm.assign(run_id=arm["group"] + arm["run_id"]) for arm in arms])
+    fit = fit_law(shuffled(both), "power_law", **settings)
+    assert fit.groups == ["a", "b"]
+    for group, mine in shuffled(both).groupby("group"):
+        alone = fit_law(mine, "power_law", **settings)
+        assert estimates(alone, group) == estimates(fit, group)
+        pd.testing.assert_frame_equal(fit.predict(group, C=1e21), alone.predict(group, C=1e21))
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.01])
+@pytest.mark.parametrize("law", ["chinchilla", "power_law"])
+def test_an_offset_that_the_data_do_not_have_is_at_its_bound(
+    chinchilla_runs, power_runs, law, noise
+):
+    maker = {"chinchilla": chinchilla_runs, "power_law": power_runs}[law]
+    runs = maker(noise=noise, seed=2, offset=0.0)
+    fit = fit_law(runs, law, **QUICK)
+    assert verdict(fit)[0] == "at_bound"
+    assert "E" in verdict(fit)[1]
+    assert list(fit.params.loc[fit.params["at_bound"], "term"]) == ["E"]
+
+
+def test_an_end_that_is_no_optimum_is_told(chinchilla_runs, monkeypatch):
+    real = optimize.minimize
+
+    def early(*args, **settings):
+        return real(*args, **settings | {"options": {"maxiter": 3}})
+
+    monkeypatch.setattr(optimize, "minimize", early)
+    monkeypatch.setattr(optimize, "polish", lambda problem, theta: theta)
+    fit = fit_law(chinchilla_runs(noise=0.01), "chinchilla", **QUICK | {"bootstrap": 2})
+    status, message = verdict(fit)
+    assert status == "not_converged"
+    assert "gradient does not vanish" in message
+    assert "2 of 2 bootstrap refits did not converge" in message
+    assert set(fit.starts["status"]) == {"not_converged"}
+    assert fit.params[["ci_low", "ci_high", "std_error"]].isna().all().all()
+
+
+def test_an_optimum_that_one_start_reaches_alone_is_told(chinchilla_runs):
+    fit = fit_law(chinchilla_runs(noise=0.01), "chinchilla", bootstrap=0, n_starts=1)
+    assert fit.summary.loc[0, "n_agree"] == 1
+    assert verdict(fit)[0] == "not_converged"
+    assert "only one start ends here" in verdict(fit)[1]
+
+
+def test_starts_hold_the_evidence_best_first(chinchilla_runs):
+    fit = fit_law(chinchilla_runs(noise=0.01), "chinchilla", **QUICK)
+    starts, summary = fit.starts, fit.summary.loc[0]
+    assert len(starts) == summary["n_starts"] == 8
+    assert starts["objective_value"].is_monotonic_increasing
+    assert starts.loc[0, "objective_value"] == summary["objective_value"]
+    np.testing.assert_allclose(starts.loc[0, "end"], fit.theta(), rtol=1e-12)
+    near = starts["objective_value"] <= summary["objective_value"] * (1 + 1e-6)
+    assert summary["n_agree"] == near.sum()
+
+
+@pytest.mark.parametrize(("holdout", "runs", "found"), [("none", 2, 2), ("largest_compute", 3, 2)])
+def test_fewer_runs_than_terms_is_an_error_with_the_numbers(power_runs, holdout, runs, found):
+    with pytest.raises(IsolossError, match=f"power_law.*{found} runs for 3 parameters"):
+        fit_law(power_runs(runs=runs), "power_law", holdout=holdout)
+
+
+def test_the_bootstrap_depends_on_its_seed_only(power_runs):
+    runs = power_runs(noise=0.01)
+    first, same, other = (
+        fit_law(runs, "power_law", bootstrap=12, n_starts=3, seed=seed) for seed in (1, 1, 2)
+    )
+    pd.testing.assert_frame_equal(first.params, same.params, check_exact=True)
+    pd.testing.assert_frame_equal(first.replicates, same.replicates, check_exact=True)
+    assert estimates(other) == estimates(first)
+    assert (other.params["std_error"] != first.params["std_error"]).all()
+    assert len(first.replicates) == first.summary.loc[0, "n_replicates"] == 12
+
+
+def test_intervals_come_from_the_converged_replicates(power_runs):
+    fit = fit_law(power_runs(noise=0.01), "power_law", bootstrap=20, n_starts=3, ci_level=0.8)
+    thetas = fit.replicate_thetas()
+    assert len(thetas) == fit.summary.loc[0, "n_replicates_converged"]
+    for i, term in enumerate(fit.law.terms):
+        row = fit.params.iloc[i]
+        values = term.value(thetas[:, i])
+        assert [row["ci_low"], row["ci_high"]] == pytest.approx(np.quantile(values, [0.1, 0.9]))
+        assert row["std_error"] == pytest.approx(np.std(values, ddof=1))
+        assert row["ci_level"] == 0.8
+
+
+def test_seed_noise_is_pooled_over_settings_with_several_seeds(power_runs):
+    runs = power_runs(noise=0.01).assign(seed=0)
+    more = runs.iloc[[2, 2, 5]].assign(seed=[1, 2, 1], run_id=["x", "y", "z"])
+    more["loss_nats"] += [0.01, 0.03, -0.02]
+    fit = fit_law(pd.concat([runs, more], ignore_index=True), "power_law", **QUICK)
+    squares = 3 * np.var([0, 0.01, 0.03]) + 2 * np.var([0, -0.02])
+    assert fit.summary.loc[0, "seed_sd"] == pytest.approx(np.sqrt(squares / 3))
+    assert np.isnan(fit_law(runs, "power_law", **QUICK).summary.loc[0, "seed_sd"])

@@ -1,0 +1,104 @@
+"""Documents, lock and schema are in step with the code."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from isoloss import check, docs, study
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize("page", sorted(docs.pages()))
+def test_generated_pages_are_in_step(page):
+    assert (ROOT / "docs" / page).read_text(encoding="utf-8") == docs.pages()[page], (
+        "run `python -m isoloss docs`"
+    )
+
+
+def parts(schema):
+    """Every part of a schema that describes a value."""
+    if isinstance(schema, dict):
+        if "type" in schema:
+            yield schema
+        for below in schema.values():
+            yield from parts(below)
+    elif isinstance(schema, list):
+        for below in schema:
+            yield from parts(below)
+
+
+def test_every_key_of_the_schema_is_described_and_strict():
+    for part in parts(study.schema()):
+        assert part is study.schema() or part.get("description"), part
+        if part["type"] == "object" and "properties" in part:
+            assert "additionalProperties" in part, part
+
+
+def pins(path):
+    lines = (ROOT / path).read_text(encoding="utf-8").splitlines()
+    return {
+        name.lower().replace("_", "-"): version
+        for name, version in re.findall(r"^[ -]*([\w.-]+)==([\w.]+)$", "\n".join(lines), flags=re.M)
+    }
+
+
+def test_the_conda_file_has_the_versions_of_the_lock():
+    lock, conda = pins("envs/lock.txt"), pins("envs/isoloss.yaml")
+    assert conda
+    assert conda.items() <= lock.items()
+
+
+def test_the_lock_holds_every_requirement():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = [r for group in project["optional-dependencies"].values() for r in group]
+    for requirement in project["dependencies"] + extras:
+        assert re.split(r"[<>=\[]", requirement)[0].lower() in pins("envs/lock.txt"), requirement
+    assert pins("envs/lock.txt")["torch"] == "2.13.0"
+
+
+def fences(language):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.S)
+
+
+def test_the_law_of_the_readme_keeps_the_contract_of_a_law():
+    source = next(block for block in fences("python") if "def make" in block)
+    space = {"__name__": "power_law_in_d"}
+    exec(compile(source, "README.md", "exec"), space)
+    law = space["make"]()
+    data = {"D": np.geomspace(1e3, 1e9, 7)}
+    theta = np.array([[2.0, 0.3], [4.0, 0.1]])
+    np.testing.assert_allclose(law.log_loss(theta, data)[0], 2 - 0.3 * np.log(data["D"]))
+    gradient = law.log_loss_gradient(theta, data)
+    assert gradient.shape == (2, 7, 2)
+    for i in range(2):
+        step = 1e-6 * np.eye(2)[i]
+        difference = law.log_loss(theta + step, data) - law.log_loss(theta - step, data)
+        np.testing.assert_allclose(gradient[..., i], difference / 2e-6, rtol=1e-6)
+
+
+def test_the_study_of_the_readme_is_a_study(tmp_path):
+    rows = [f"{n},{d},{2 + 1 / n}" for n in (1, 2, 3) for d in (1e3, 2e3, 3e3)]
+    (tmp_path / "runs.csv").write_text("params,tokens,val_loss\n" + "\n".join(rows))
+    config = yaml.safe_load(next(b for b in fences("yaml") if "study: mine" in b))
+    config["aggregate"]["mine"]["table"] = str(tmp_path / "runs.csv")
+    assert check.check(config)["fit"]["chinchilla"]["bootstrap"] == 1000
+
+
+def test_links_of_the_documents_lead_somewhere():
+    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for link in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+            assert "://" in link or (page.parent / link).exists(), (page.name, link)
+
+
+@pytest.mark.parametrize("path", ["config.yaml", "studies/published-runs.yaml"])
+def test_a_study_names_its_schema_for_editors(path):
+    first = (ROOT / path).read_text(encoding="utf-8").splitlines()[0]
+    named = re.fullmatch(r"# yaml-language-server: \$schema=(\S+)", first)
+    assert named
+    assert (ROOT / path).parent.joinpath(named[1]).resolve().is_file()

@@ -1,0 +1,373 @@
+"""A study: defaults, and every problem named with its place, all of them at once."""
+
+from __future__ import annotations
+
+import copy
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from isoloss import check, study
+from isoloss.problems import StudyError
+
+UNSET = "ISOLOSS_TEST_VARIABLE_THAT_IS_NOT_SET"
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A table of runs, its CSV rewritten with some values replaced: (row, column, value)."""
+    path = tmp_path / "own.csv"
+
+    def write(*changes) -> str:
+        d = np.geomspace(1e8, 1e10, 12)
+        table = pd.DataFrame({"size": 1e7, "tokens": d, "val_loss": 2 + 1e4 / d**0.5})
+        for row, column, value in changes:
+            table.loc[row, column] = value
+        table.to_csv(path, index=False)
+        return str(path)
+
+    write()
+    return write
+
+
+@pytest.fixture
+def config(own) -> dict:
+    """A sound study with every section."""
+    columns = {"N": "size", "D": "tokens", "loss": "val_loss"}
+    cells = [{"n_flops": 1e9, "d_model": [8, 12, 16]}, {"n_flops": 2e9, "d_model": [8, 12]}]
+    return {
+        "study": "sound",
+        "load": {"stdlib": {"card": "python_stdlib"}},
+        "expand": {"natural": {}, "double": {"kind": {"docstring": 2.0}}},
+        "train": {"sizes": {"dataset": "stdlib", "model": "byte_transformer", "cells": cells}},
+        "aggregate": {"own": {"table": own(), "columns": columns}},
+        "fit": {
+            "curve": {"card": "power_law", "sweep": "own", "options": {"variable": "D"}},
+            "plane": {"card": "chinchilla", "sweep": "sizes"},
+        },
+        "plot": {
+            "isoloss": {"card": "isoloss", "sweep": "sizes", "laws": ["plane"]},
+            "curves": {"card": "learning_curves", "sweep": "sizes"},
+        },
+    }
+
+
+def put(config: dict, path: str, value) -> None:
+    """Set the value at a dotted path; `[i]` steps into a list."""
+    *steps, last = [
+        int(s[1:-1]) if s[0] == "[" else s for s in re.findall(r"\[\d+\]|[^.\[]+", path)
+    ]
+    for step in steps:
+        config = config[step]
+    config[last] = value
+
+
+def problems(config: dict) -> list[str]:
+    with pytest.raises(StudyError) as error:
+        check.check(config)
+    assert all(line in str(error.value) for line in error.value.problems)
+    return error.value.problems
+
+
+def test_a_sound_study_has_no_problems_and_every_default(config):
+    found = check.check(config)
+    assert found["seed"] == 0
+    assert found["load"]["stdlib"] == {
+        "card": "python_stdlib",
+        "options": {"root": ""},
+        "valid_fraction": 0.1,
+    }
+    assert found["train"]["sizes"]["shards"] == 8
+    assert found["fit"]["plane"]["objective"] == "huber_log"
+    assert found["fit"]["curve"]["options"] == {"variable": "D"}
+    assert found["plot"]["isoloss"]["options"]["reach"] == 10
+    assert found["summary"] == {"budgets": []}
+
+
+def test_a_bare_name_is_a_study_with_the_natural_weighting():
+    found = check.check({"study": "bare"})
+    assert found["expand"] == {"natural": {}}
+    assert found["train"] == found["fit"] == found["plot"] == {}
+
+
+def test_completing_a_complete_study_changes_nothing(config):
+    given = copy.deepcopy(config)
+    once, wrong = study.complete(config)
+    assert (study.complete(once), wrong) == ((once, []), [])
+    assert check.check(check.check(config)) == check.check(config)
+    assert config == given
+
+
+def test_numbers_that_yaml_reads_as_text_become_numbers(config, tmp_path):
+    put(config, "train.sizes.cells[0]", {"n_flops": ["1e10", "2E9"], "d_model": ["8", 16.0]})
+    put(config, "train.sizes.settings", {"peak_learning_rate": "1e-2"})
+    put(config, "fit.plane.delta", "1e-4")
+    put(config, "summary", {"budgets": ["5.76e+23", "1e12"]})
+    file = tmp_path / "study.yaml"
+    file.write_text(yaml.safe_dump(config).replace("'", ""))
+    found = check.checked(file)
+    assert found["train"]["sizes"]["cells"][0] == {"n_flops": [1e10, 2e9], "d_model": [8, 16]}
+    assert found["train"]["sizes"]["settings"] == {"peak_learning_rate": 0.01}
+    assert found["fit"]["plane"]["delta"] == 1e-4
+    assert found["summary"]["budgets"] == [5.76e23, 1e12]
+    assert all(isinstance(d, int) for d in found["train"]["sizes"]["cells"][0]["d_model"])
+
+
+def test_environment_variables_in_a_table_are_replaced(config, own, monkeypatch, tmp_path):
+    monkeypatch.setenv(UNSET, str(tmp_path))
+    put(config, "aggregate.own.table", f"${UNSET}/own.csv")
+    assert check.check(config)["aggregate"]["own"]["table"] == own()
+
+
+# What is wrong: where it is put, what, the place that is named, and what else is said.
+WRONG = {
+    "unknown section": ("trian", {}, "trian", "did you mean 'train'"),
+    "unknown key": ("train.sizes.shard", 4, "train.sizes.shard", "did you mean 'shards'"),
+    "unknown key of a fit": ("fit.plane.bootstraps", 4, "fit.plane.bootstraps", "'bootstrap'"),
+    "unknown setting": (
+        "train.sizes.settings",
+        {"batchsize": 4},
+        "train.sizes.settings.batchsize",
+        "did you mean 'batch_size'",
+    ),
+    "unknown setting in a cell": (
+        "train.sizes.cells[1].d_modl",
+        8,
+        "train.sizes.cells[1].d_modl",
+        "did you mean 'd_model'",
+    ),
+    "wrong type": ("seed", "seven", "seed", '"seven"; needs an integer'),
+    "text for a list": ("train.sizes.cells", "all", "train.sizes.cells", "needs an array"),
+    "wrong type in a cell": (
+        "train.sizes.cells[0].d_model",
+        [8, "wide"],
+        "train.sizes.cells[0].d_model",
+        "needs an integer",
+    ),
+    "fraction for a count": ("fit.plane.n_starts", 2.5, "fit.plane.n_starts", "an integer"),
+    "nothing where a section is": ("fit.plane", None, "fit.plane", "needs an object"),
+    "unknown card of a dataset": (
+        "load.stdlib.card",
+        "python_stdlb",
+        "load.stdlib.card",
+        "no dataset card is called 'python_stdlb'; did you mean 'python_stdlib'",
+    ),
+    "unknown card of a model": (
+        "train.sizes.model",
+        "byte_transfomer",
+        "train.sizes.model",
+        "did you mean 'byte_transformer'",
+    ),
+    "unknown card of a law": ("fit.plane.card", "chinchila", "fit.plane.card", "'chinchilla'"),
+    "unknown card of a figure": ("plot.isoloss.card", "isolos", "plot.isoloss.card", "'isoloss'"),
+    "unknown option of a card": (
+        "fit.curve.options",
+        {"varable": "D"},
+        "fit.curve.options.varable",
+        "did you mean 'variable'",
+    ),
+    "option out of its choices": (
+        "fit.curve.options",
+        {"variable": "X"},
+        "fit.curve.options.variable",
+        "one of N, D, C",
+    ),
+    "negative weight": (
+        "expand.double.kind.docstring",
+        -0.5,
+        "expand.double.kind.docstring",
+        "found -0.5; needs at least 0",
+    ),
+    "empty sweep": ("train.sizes.cells", [], "train.sizes.cells", "at least one entry"),
+    "cell with an empty list": (
+        "train.sizes.cells[0].d_model",
+        [],
+        "train.sizes.cells[0].d_model",
+        "an empty list",
+    ),
+    "both budgets": (
+        "train.sizes.cells[1].n_samples",
+        1e6,
+        "train.sizes.cells[1]",
+        "both n_flops and n_samples",
+    ),
+    "neither budget": (
+        "train.sizes.cells[1]",
+        {"d_model": 8},
+        "train.sizes.cells[1]",
+        "neither n_flops nor n_samples",
+    ),
+    "unknown dataset": (
+        "train.sizes.dataset",
+        "stdlb",
+        "train.sizes.dataset",
+        "'stdlb' is not in load; did you mean 'stdlib'",
+    ),
+    "unknown weighting": (
+        "train.sizes.cells[0].weighting",
+        ["natural", "doubel"],
+        "train.sizes.cells",
+        "'doubel' is not in expand; did you mean 'double'",
+    ),
+    "unknown sweep of a fit": ("fit.plane.sweep", "size", "fit.plane.sweep", "mean 'sizes'"),
+    "unknown sweep of a figure": ("plot.curves.sweep", "size", "plot.curves.sweep", "'sizes'"),
+    "unknown fit of a figure": (
+        "plot.isoloss.laws",
+        ["plain"],
+        "plot.isoloss.laws",
+        "'plain' is not in fit; did you mean 'plane'",
+    ),
+    "fit of another sweep": ("plot.isoloss.laws", ["curve"], "plot.isoloss.laws", "'own'"),
+    "too few laws": ("plot.isoloss.laws", [], "plot.isoloss.laws", "name at least 1 of `fit`"),
+    "unset variable": (
+        "aggregate.own.table",
+        f"${{{UNSET}}}/own.csv",
+        "aggregate.own.table",
+        f"environment variable {UNSET} is not set",
+    ),
+    "no such table": ("aggregate.own.table", "nowhere.csv", "aggregate.own", "cannot be read"),
+    "missing column": (
+        "aggregate.own.columns.loss",
+        "valloss",
+        "aggregate.own",
+        "columns.loss: no column 'valloss'; did you mean 'val_loss'",
+    ),
+    "one of N, D, C": (
+        "aggregate.own.columns",
+        {"N": "size", "loss": "val_loss"},
+        "aggregate.own",
+        "two of N, D, C are needed",
+    ),
+    "filter that is none": ("aggregate.own.keep", ["loss <"], "aggregate.own", "'loss <'"),
+    "filter over an unknown column": (
+        "aggregate.own.keep",
+        ["los < 3"],
+        "aggregate.own",
+        "columns are",
+    ),
+    "filter that is no yes or no": (
+        "aggregate.own.keep",
+        ["loss + 1"],
+        "aggregate.own",
+        "'loss + 1' is no yes or no",
+    ),
+    "selection that is none": (
+        "fit.plane.where",
+        "weightin == 'natural'",
+        "fit.plane.where",
+        "columns are",
+    ),
+    "selection of nothing": ("fit.plane.where", "seed > 5", "fit.plane", "no runs"),
+    "too few runs": (
+        "train.sizes.cells",
+        [{"n_flops": 1e9, "d_model": [8, 12, 16, 20]}],
+        "fit.plane",
+        "4 runs to fit (group all) for the 5 parameters",
+    ),
+    "too few runs left by a filter": (
+        "aggregate.own.keep",
+        ["index < 2"],
+        "fit.curve",
+        "2 runs to fit",
+    ),
+    "too few runs after the hold-out": (
+        "fit.plane.holdout",
+        "largest_compute",
+        "fit.plane",
+        "3 runs to fit",
+    ),
+    "name that is no name": ("study", "a/b", "study", "letters, digits"),
+}
+
+
+def is_told(found: list[str], place: str, said: str) -> bool:
+    return any(re.split(r"[:,] ", line)[0] == place and said in line for line in found)
+
+
+@pytest.mark.parametrize(("path", "value", "place", "said"), WRONG.values(), ids=WRONG)
+def test_a_problem_is_named_with_its_place_and_a_way_out(config, path, value, place, said):
+    put(config, path, value)
+    found = problems(config)
+    assert is_told(found, place, said), found
+
+
+@pytest.mark.parametrize("value", ["", "nan", -1.0, 0.0, "inf", "abc"])
+def test_a_bad_loss_is_named_by_its_row_and_column(config, own, tmp_path, value):
+    file = tmp_path / "own.csv"
+    lines = file.read_text().splitlines()
+    lines[5] = ",".join([*lines[5].split(",")[:2], str(value)])
+    file.write_text("\n".join(lines) + "\n")
+    (line,) = problems(config)
+    assert line.startswith("aggregate.own: ")
+    assert "row 5, column 'val_loss'" in line
+
+
+def paths(part, path=""):
+    """The dotted path of everything in a study."""
+    steps = part.items() if isinstance(part, dict) else ()
+    steps = [(f"[{i}]", v) for i, v in enumerate(part)] if isinstance(part, list) else steps
+    for step, value in steps:
+        here = f"{path}{step}" if step[0] == "[" else f"{path}.{step}".lstrip(".")
+        yield here
+        yield from paths(value, here)
+
+
+@pytest.mark.parametrize("value", [None, "x", -1, [], [["x"]], {"x": {}}])
+def test_whatever_stands_anywhere_is_sound_or_told_never_a_crash(config, value):
+    crashes = []
+    for path in list(paths(config)):
+        changed = copy.deepcopy(config)
+        put(changed, path, value)
+        try:
+            check.check(changed)
+        except StudyError as error:
+            assert error.problems, path
+        except Exception as error:
+            crashes.append(f"{path}: {error!r}")
+    assert crashes == []
+
+
+TOGETHER = [
+    *("unknown section", "wrong type", "negative weight", "unknown setting", "unknown dataset"),
+    *("missing column", "unknown card of a law", "unknown option of a card", "too few laws"),
+]
+
+
+def test_all_problems_are_told_at_once(config):
+    for name in TOGETHER:
+        put(config, *WRONG[name][:2])
+    found = problems(config)
+    for name in TOGETHER:
+        assert is_told(found, *WRONG[name][2:]), (name, found)
+    assert len(found) == len(set(found))
+
+
+def test_problems_of_sound_sections_are_told_beside_those_of_unsound_ones(config):
+    put(config, "seed", -1)
+    put(config, "fit.plane.sweep", "size")
+    found = problems(config)
+    assert is_told(found, "seed", "needs at least 0")
+    assert is_told(found, "fit.plane.sweep", "did you mean 'sizes'")
+
+
+def test_a_key_that_stands_twice_is_an_error_with_its_line(tmp_path):
+    file = tmp_path / "study.yaml"
+    file.write_text("study: twice\nfit:\n  a: {card: chinchilla, sweep: s}\n  a: {card: b}\n")
+    with pytest.raises(StudyError, match=r"'a' stands twice \(line 4\)"):
+        study.read(file)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(None, "cannot be read"), ("a: [1", "cannot be read"), ("- 1\n", "is no mapping")],
+)
+def test_a_file_that_is_no_study_is_an_error_that_names_it(tmp_path, content, said):
+    file = tmp_path / "study.yaml"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(StudyError, match=said) as error:
+        check.checked(file)
+    assert str(file) in str(error.value)

@@ -1,0 +1,129 @@
+"""Tables under contract: what is refused, what is kept, and files that are whole or absent."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from isoloss import tables
+from isoloss.problems import TableError
+
+NAMES = list(tables.contract()["tables"])
+
+
+@pytest.fixture
+def index() -> pd.DataFrame:
+    """A small table under the contract `index`."""
+    return pd.DataFrame({"row": [0, 2, 5], "row_id": ["a", "b", "c"], "copies": [1, 2, 1]})
+
+
+REFUSED = {
+    "missing": (lambda t: t.drop(columns="copies"), r"table index.*'copies' is missing"),
+    "extra": (lambda t: t.assign(copie=1), r"'copie' is not in it; did you mean 'copies'"),
+    "repeated key": (lambda t: t.assign(row=[0, 2, 2]), r"key \{'row': 2\} stands twice"),
+    "wrong type": (lambda t: t.assign(copies=["1", "two", "1"]), r"table index.*'copies'"),
+}
+
+
+@pytest.mark.parametrize("kind", ["pandas", "Arrow"])
+@pytest.mark.parametrize(("change", "message"), REFUSED.values(), ids=REFUSED)
+def test_a_table_against_its_contract_is_refused_and_nothing_is_left(
+    index, tmp_path, change, message, kind
+):
+    table = change(index)
+    if kind == "Arrow":
+        table = pa.Table.from_pandas(table, preserve_index=False)
+    with pytest.raises(TableError, match=message):
+        tables.write("index", table, tmp_path / "index.parquet")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_refused_table_leaves_the_one_before_it(index, tmp_path):
+    path = tmp_path / "index.parquet"
+    tables.write("index", index, path)
+    before = path.read_bytes()
+    with pytest.raises(TableError):
+        tables.write("index", index.drop(columns="copies"), path)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["index.parquet"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_contract_has_known_types_its_key_and_descriptions(name):
+    spec = tables.contract()["tables"][name]
+    assert set(spec["key"]) <= set(spec["columns"])
+    assert spec["about"]
+    for column, facts in spec["columns"].items():
+        assert facts["about"], column
+        assert isinstance(tables.arrow_type(facts["type"]), pa.DataType), column
+    assert tables.schema(name).names == list(spec["columns"])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_empty_table_is_written_and_read_back(name, tmp_path):
+    tables.write(name, tables.empty(name), tmp_path / "t.parquet")
+    assert tables.read(tmp_path / "t.parquet", name).schema.equals(tables.schema(name))
+
+
+def test_open_tables_keep_further_columns_behind_their_own(make_runs):
+    runs = make_runs([1e6, 2e6], [1e8, 1e8], [3.0, 2.9])
+    table = tables.conform("runs", runs.assign(d_model=[8, 16])[[*runs.columns[::-1], "d_model"]])
+    assert table.column_names == [*tables.schema("runs").names, "d_model"]
+    assert table["d_model"].to_pylist() == [8, 16]
+
+
+def test_columns_are_put_in_order_and_cast(index):
+    table = tables.conform("index", index[["copies", "row_id", "row"]].astype({"row": "int8"}))
+    assert table.schema.equals(tables.schema("index"))
+
+
+def test_the_same_table_is_the_same_bytes_with_its_facts(index, tmp_path):
+    paths = [tmp_path / name / "t.parquet" for name in ("a", "b")]
+    facts = {"study": "s", "seed": 7, "options": {"b": [1, 2], "a": None}}
+    tables.write("index", index, paths[0], facts)
+    tables.write("index", index.copy(), paths[1], dict(reversed(facts.items())))
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    version = tables.contract()["version"]
+    assert tables.facts(paths[0]) == {"table": "index", "schema_version": version, **facts}
+    pd.testing.assert_frame_equal(tables.frame(paths[0], "index"), index)
+
+
+def written_by_others(path):
+    pq.write_table(pa.table({"x": [1]}), path)
+
+
+def another_table(path):
+    tables.write("index", tables.empty("index"), path)
+
+
+UNREADABLE = {
+    "missing": (lambda path: None, r"no such file; run the stage that makes it"),
+    "a folder": (lambda path: path.mkdir(), r"no such file"),
+    "not Parquet": (lambda path: path.write_text("a,b\n1,2\n"), r"not a Parquet file.*make it"),
+    "empty": (lambda path: path.write_bytes(b""), r"not a Parquet file"),
+    "by others": (written_by_others, r"not written by isoloss; give the table 'rows'"),
+    "another table": (another_table, r"it is the table 'index'; give the table 'rows'"),
+}
+
+
+@pytest.mark.parametrize(("make", "message"), UNREADABLE.values(), ids=UNREADABLE)
+def test_reading_what_is_not_the_table_says_what_to_do(tmp_path, make, message):
+    path = tmp_path / "rows.parquet"
+    make(path)
+    with pytest.raises(TableError, match=message) as error:
+        tables.read(path, "rows")
+    assert str(path) in str(error.value)
+
+
+def test_a_damaged_page_is_told(index, tmp_path):
+    path = tmp_path / "index.parquet"
+    tables.write("index", index, path)
+    whole = path.read_bytes()
+    start = pq.ParquetFile(path).metadata.row_group(0).column(1).data_page_offset
+    size = pq.ParquetFile(path).metadata.row_group(0).column(1).total_compressed_size
+    for at in range(start + size // 2, start + size):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
+        with pytest.raises(TableError, match=r"(?s)index\.parquet.*make it again"):
+            tables.read(path, "index")

@@ -1,0 +1,52 @@
+"""Numbers as people read them, and progress on a terminal and off it."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from isoloss import units
+from isoloss.progress import track
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1536, "1.54k"), (7e10, "70B"), (1.4e12, "1.4T"), (0.3473, "0.347"), (5.76e23, "5.76e23")],
+)
+def test_counts_are_short(value, text):
+    assert units.count(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(2.2e11, "2.2e11"), (1e10, "1e10"), (0, "0"), (1.2345e-3, "1.23e-3")]
+)
+def test_powers_have_no_padding(value, text):
+    assert units.power(value) == text
+
+
+@given(st.floats(1e-6, 1e20))
+def test_a_power_is_the_value_to_its_digits(value):
+    assert float(units.power(value, 6)) == pytest.approx(value, rel=1e-5)
+
+
+def test_an_interval_that_could_not_be_made_says_so():
+    assert units.interval(math.nan, 1.0) == "[?]"
+    assert units.interval(1.0, 2.5) == "[1, 2.5]"
+
+
+def test_progress_counts_to_its_end_and_says_nothing_in_the_first_minute(capsys):
+    ticks = track(3, "steps")
+    assert [next(ticks) for _ in range(3)] == [None] * 3
+    with pytest.raises(StopIteration):
+        next(ticks)
+    assert capsys.readouterr().err == ""
+
+
+def test_progress_says_a_line_a_minute_off_a_terminal(capsys, monkeypatch):
+    seconds = iter(range(0, 10_000, 25))
+    monkeypatch.setattr("isoloss.progress.time.monotonic", lambda: next(seconds))
+    list(track(7, "steps"))
+    lines = capsys.readouterr().err.splitlines()
+    assert 1 < len(lines) < 7
+    assert lines[0].startswith("steps: 2 of 7, ")

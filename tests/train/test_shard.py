@@ -1,0 +1,152 @@
+"""Training the runs of a shard: what a run is worth does not depend on its companions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from isoloss import tables
+from isoloss.expand import expand_table
+from isoloss.train import shard as shard_module
+from isoloss.train.plan import plan_sweep
+from isoloss.train.shard import train_shard
+
+TINY = {"n_layers": 1, "context": 16, "head_width": 4, "batch_size": 2, "n_samples": 1280}
+VALID = 512
+
+
+def spell(*cells) -> list[dict]:
+    """Tiny runs as a shard's JSON holds them."""
+    sweep = {"model": "byte_transformer", "settings": TINY, "shards": 1, "cells": list(cells)}
+    plan = plan_sweep(sweep | {"n_params": "nonembed", "n_flops": "6nd"})
+    return plan.drop(columns=["shard", "budget"]).to_dict("records")
+
+
+@pytest.fixture(scope="module")
+def train(rows):
+    """Train runs on the synthetic rows under two weightings."""
+    weights = {"natural": {}, "double": {"kind": {"code": 2.0}}}
+    indices = {name: expand_table(rows, w, seed=3)[0] for name, w in weights.items()}
+
+    def run(runs, valid_tokens=VALID, rows=rows, seed=3):
+        found = train_shard(runs, rows, indices, valid_tokens, seed)
+        return tables.conform("shard", found).to_pandas().set_index("run_id", drop=False)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def runs():
+    return spell({"d_model": [4, 8], "weighting": ["natural", "double"]}, {"d_model": 8, "seed": 1})
+
+
+@pytest.fixture(scope="module")
+def together(train, runs):
+    return train(runs)
+
+
+def numbers(row) -> tuple:
+    """All that a run is worth; only its seconds are left out."""
+    nested = [[tuple(sorted(entry.items())) for entry in row[c]] for c in ("losses", "curve")]
+    plain = row[["run_digest", "loss_nats", "n_unique", "status", "attempts"]]
+    return tuple(plain), *map(tuple, nested)
+
+
+def test_every_run_is_done_and_a_row_in_order(together, runs):
+    assert list(together["run_id"]) == [run["run_id"] for run in runs]
+    assert set(together["status"]) == {"done"}
+    assert together["status_reason"].isna().all()
+    assert together["loss_nats"].between(0.5, np.log(256)).all()
+    assert together["run_digest"].is_unique
+
+
+@pytest.mark.parametrize("order", [[1], [4], [3, 1], [4, 3, 2, 1, 0]])
+def test_a_run_is_bitwise_the_same_with_any_companions(train, runs, together, order):
+    again = train([runs[i] for i in order])
+    for run_id, row in again.iterrows():
+        assert numbers(row) == numbers(together.loc[run_id])
+
+
+def test_seeds_of_run_and_study_and_the_weighting_make_another_run(train, runs, together):
+    losses = list(together["loss_nats"])
+    losses += list(train(runs[1:2], seed=4)["loss_nats"])
+    assert len(set(losses)) == len(losses)
+
+
+def test_a_run_that_diverges_is_a_row_and_the_others_go_on(train, runs, together):
+    (wild,) = spell({"d_model": 8, "peak_learning_rate": 1e6})
+    found = train([wild, runs[0]])
+    gone = found.loc[wild["run_id"]]
+    assert gone["status"] == "diverged"
+    assert "step" in gone["status_reason"] or "guessing" in gone["status_reason"]
+    assert np.isnan(gone["loss_nats"]) and gone["losses"] is None
+    assert numbers(found.loc[runs[0]["run_id"]]) == numbers(together.loc[runs[0]["run_id"]])
+
+
+def test_a_shard_in_which_nothing_is_done_is_still_a_table(train):
+    found = train(spell({"d_model": 8, "peak_learning_rate": [1e6, 1e7]}))
+    assert list(found["status"]) == ["diverged"] * 2
+    assert train([]).empty
+
+
+def test_an_unexpected_error_is_a_row_with_its_reason(train, runs, together, monkeypatch, capsys):
+    real = shard_module.train_run
+
+    def breaks(settings, *rest):
+        if settings["run_id"] == runs[0]["run_id"]:
+            raise MemoryError("no room left")
+        return real(settings, *rest)
+
+    monkeypatch.setattr(shard_module, "train_run", breaks)
+    found = train(runs[:2])
+    gone, fine = (found.loc[run["run_id"]] for run in runs[:2])
+    assert (gone["status"], gone["status_reason"]) == ("failed", "MemoryError: no room left")
+    assert "Traceback" in capsys.readouterr().err
+    assert numbers(fine) == numbers(together.loc[fine["run_id"]])
+
+
+@pytest.mark.parametrize("tag_key", ["kind", "domain"])
+def test_losses_by_tag_add_up_to_the_loss(together, tag_key):
+    for row in together.itertuples():
+        losses = pd.DataFrame(list(row.losses))
+        mine = losses[losses["tag_key"] == tag_key]
+        assert set(losses["split"]) == {"valid"}
+        assert mine["n_tokens"].sum() == VALID
+        mean = (mine["loss_nats"] * mine["n_tokens"]).sum() / VALID
+        assert mean == pytest.approx(row.loss_nats, rel=1e-9)
+
+
+def test_the_curve_rises_to_the_last_step_and_holds_means(together, runs):
+    for run, curve in zip(runs, together["curve"], strict=True):
+        steps = [point["step"] for point in curve]
+        assert steps == sorted(set(steps))
+        assert steps[-1] == run["n_steps"]
+        assert [p["n_samples"] for p in curve] == [s * run["n_windows"] * 16 for s in steps]
+        assert curve[-1]["loss_nats"] < curve[0]["loss_nats"]
+
+
+def test_validation_needs_no_more_tokens_than_there_are(train, rows, runs):
+    (row,) = train(runs[:1], valid_tokens=10**9).itertuples()
+    tokens = int(rows.loc[rows["split"] == "valid", "n_tokens"].sum())
+    assert (
+        sum(e["n_tokens"] for e in row.losses if e["tag_key"] == "kind") == (tokens - 1) // 16 * 16
+    )
+
+
+def test_unique_tokens_are_those_of_the_dataset_seen(train, rows):
+    training = int(rows.loc[rows["split"] == "train", "n_tokens"].sum())
+    sizes = {"d_model": 4, "weighting": ["natural", "double"]}
+    runs = spell(*({**sizes, "n_samples": n} for n in (320, 4 * training)))
+    few, few_double, all_, all_double = train(runs)["n_unique"]
+    assert few == 320
+    assert few_double <= 320
+    assert training - 16 <= all_ <= training
+    assert training - 16 <= all_double <= training
+    assert runs[2]["n_samples"] > 3 * training
+
+
+def test_no_validation_rows_fail_a_run_with_a_reason_that_says_so(train, rows, runs):
+    (row,) = train(runs[:1], rows=rows.assign(split="train")).itertuples()
+    assert row.status == "failed"
+    assert "validation" in row.status_reason

@@ -28,12 +28,6 @@ include: "workflow/rules/fit.smk"
 include: "workflow/rules/plot.smk"
 
 
-rule all:
-    default_target: True
-    input:
-        f"results/{STUDY['study']}/summary.md",
-
-
 rule runs:
     input:
         collect("results/{study}/aggregate/{sweep}/runs.parquet", **NAMES),
@@ -47,6 +41,15 @@ rule fits:
 rule figures:
     input:
         collect("results/{study}/plot/{figure}.png", **NAMES),
+
+
+rule all:
+    default_target: True
+    input:
+        rules.runs.input,
+        rules.fits.input,
+        rules.figures.input,
+        f"results/{STUDY['study']}/summary.md",
 
 
 onstart:

@@ -8,11 +8,16 @@ from pathlib import Path
 # one thread, as a job has: read when numpy is imported, so before it
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+import hypothesis
 import numpy as np
 import pandas as pd
 import pytest
 
 from isoloss import tables
+
+# the same examples everywhere, and no clock: a machine may be busy
+hypothesis.settings.register_profile("isoloss", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("isoloss")
 
 TRUTH = {"E": 1.7, "A": 120.0, "B": 900.0, "alpha": 0.34, "beta": 0.41}
 

@@ -61,6 +61,7 @@ def test_copies_are_the_documented_ones(row_id, weight, seed):
 def test_decisions_are_the_recorded_ones(row_id, seed, drawn):
     assert draw(row_id, seed) == pytest.approx(drawn, abs=1e-9)
     assert row_copies(row_id, drawn - 1e-6, seed) == 0
+    assert row_copies(row_id, draw(row_id, seed), seed) == 0
     assert row_copies(row_id, drawn + 1e-6, seed) == 1
     assert row_copies(row_id, 2 + drawn - 1e-6, seed) == 2
     assert row_copies(row_id, 2 + drawn + 1e-6, seed) == 3

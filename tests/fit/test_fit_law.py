@@ -207,6 +207,15 @@ def test_intervals_come_from_the_converged_replicates(power_runs):
         assert row["ci_level"] == 0.8
 
 
+def test_a_run_of_little_weight_moves_no_replicate(power_runs):
+    runs = power_runs(noise=1e-4)
+    outlier = runs.iloc[[7]].assign(run_id="outlier", fit_weight=1e-12, loss_nats=9.0)
+    both = pd.concat([runs, outlier], ignore_index=True)
+    fit = fit_law(both, "power_law", objective="mse", bootstrap=12, n_starts=2)
+    offsets = np.exp(fit.replicate_thetas()[:, 0])
+    assert offsets == pytest.approx(np.full(12, 1.5), abs=0.02)
+
+
 def test_seed_noise_is_pooled_over_settings_with_several_seeds(power_runs):
     runs = power_runs(noise=0.01).assign(seed=0)
     more = runs.iloc[[2, 2, 5]].assign(seed=[1, 2, 1], run_id=["x", "y", "z"])

@@ -56,7 +56,7 @@ FRAGMENTS = [
 ]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.sampled_from(FRAGMENTS), max_size=25).map(b"".join))
 def test_any_source_is_cut_without_loss(source):
     assert joined(source) == source

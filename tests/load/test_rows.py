@@ -100,7 +100,7 @@ def edit_content(root):
 
 
 def rename(root):
-    (root / "m05.py").rename(root / "m99.py")
+    (root / "m05.py").rename(root / "m05b.py")  # the order of the files stays
 
 
 def move_content(root):

@@ -22,7 +22,7 @@ from isoloss.seeds import generator
 from isoloss.train.settings import TRAINER, known
 
 CONSTANTS = {
-    "dataset": ["TITLE", "ABOUT", "SOURCE", "TAGS", "LOSS_UNIT"],
+    "dataset": ["TITLE", "ABOUT", "SOURCE", "TAGS", "TOKEN"],
     "model": ["TITLE", "FORMULA", "SOURCE", "VOCABULARY"],
     "law": ["TITLE", "FORMULA", "SOURCE"],
     "figure": ["TITLE", "ABOUT", "INPUTS"],
@@ -189,7 +189,7 @@ def thetas(law):
 
 
 @every_law
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_the_gradient_of_a_law_is_that_of_its_prediction(law, data):
     theta, step = data.draw(thetas(law)), 1e-6
@@ -201,7 +201,7 @@ def test_the_gradient_of_a_law_is_that_of_its_prediction(law, data):
 
 
 @every_law
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_a_law_predicts_a_finite_positive_loss_anywhere_in_its_bounds(law, data):
     loss = np.exp(law.log_loss(data.draw(thetas(law)), POINTS))
@@ -261,7 +261,7 @@ def files(chinchilla_runs, tmp_path_factory):
             found[f"aggregate/{name}"] = home / f"{name}.parquet"
             if name != "runs":
                 table = table[tables.schema(name).names]
-            tables.write(name, table, found[f"aggregate/{name}"], {"sweep": "s"})
+            tables.write(name, table, found[f"aggregate/{name}"], {"token": "byte"})
         settings_ = {"bootstrap": bootstrap, "n_starts": 3, "holdout": "largest_compute"}
         fit = fit_law(natural, "chinchilla", **settings_)
         fit.summary.loc[0, list(summary)] = list(summary.values())
@@ -335,7 +335,8 @@ def test_a_fit_that_is_no_optimum_is_told_on_the_figure(name, files, sound):
 
 
 @pytest.mark.parametrize("name", registry.names("figure"))
-def test_runs_that_are_not_shown_are_counted_on_the_figure(name, sound):
+def test_units_and_the_runs_that_are_not_shown_are_told_on_the_figure(name, sound):
     said = texts(name, sound)
+    assert "nats/byte" in said and "nats/token" not in said
     assert "1 diverged" in said
     assert "5 dropped (not selected)" in said

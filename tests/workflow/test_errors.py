@@ -1,8 +1,7 @@
 """A wrong study fails before any job runs, with all its problems at once."""
 
 import pytest
-
-from .conftest import ROOT, snakemake, tiny, write
+from running import ROOT, snakemake, tiny, write
 
 
 def test_all_problems_are_said_at_once_and_nothing_is_written(source, tmp_path):
@@ -73,4 +72,5 @@ def test_a_failed_job_leaves_no_table_and_names_its_log(source, tmp_path):
     failed = snakemake(tmp_path, "--configfile", write(tmp_path, study))
     assert failed.returncode != 0
     assert "no rows" in failed.stdout + failed.stderr
-    assert list((tmp_path / "results").rglob("*.parquet")) == []
+    assert [f.parent.name for f in (tmp_path / "results").rglob("*.parquet")] == ["grid"]  # plan
+    assert list((tmp_path / "results").rglob("*.tmp")) == []

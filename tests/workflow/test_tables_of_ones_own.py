@@ -8,10 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from running import ROOT, snakemake, write
 
 from isoloss import tables
-
-from .conftest import ROOT, snakemake, write
 
 
 def published(bootstrap: int) -> dict:

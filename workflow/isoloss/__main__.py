@@ -209,19 +209,21 @@ def _train(given: argparse.Namespace) -> None:
 
 
 def _aggregate(given: argparse.Namespace) -> None:
-    from isoloss import aggregate, tables
+    from isoloss import aggregate, registry, tables
 
     config, _ = _study(given)
+    facts = {"study": config["study"], "sweep": given.sweep, "token": "token"}
     if given.sweep in config["aggregate"]:
         table = config["aggregate"][given.sweep]
         found = aggregate.read_runs_table(table["table"], table["columns"], table["keep"])
     else:
-        _study(given, "train", given.sweep)
+        _, sweep = _study(given, "train", given.sweep)
+        dataset = config["load"][sweep["dataset"]]
+        facts["token"] = registry.facts("dataset", dataset["card"])["TOKEN"]
         plan = tables.frame(given.plan, "plan")
         shards = [tables.frame(f, "shard") for f in given.shards]
         audits = {tables.facts(f)["weighting"]: tables.frame(f, "audit") for f in given.audits}
         found = aggregate.gather_sweep(plan, shards, audits)
-    facts = {"study": config["study"], "sweep": given.sweep}
     for name, table in found.items():
         tables.write(name, table, given.out / f"{name}.parquet", facts)
 

@@ -63,7 +63,12 @@ def training_batches(
 
     Yields:
         int64 (batch_size,); window w covers the tokens from w * context on.
+
+    Raises:
+        ValueError: the tokens do not fill a window.
     """
+    if data.windows(context) == 0:
+        raise ValueError(f"{len(data.tokens)} training tokens do not fill a window of {context}")
     left = np.empty(0, dtype=np.int64)
     while True:
         while len(left) < batch_size:

@@ -75,14 +75,14 @@ def _beyond(config: Mapping[str, Any], sound: Callable[..., bool]) -> list[str]:
     runs: dict[str, pd.DataFrame] = {}
     for name, sweep in each("train"):
         place = f"train.{name}"
-        if name in (config.get("aggregate") or {}):
+        if name in dict(each("aggregate")):
             wrong.append(problem(place, f"{name!r} is also in aggregate", "rename one of them"))
-        fine = known(f"{place}.dataset", sweep["dataset"], ("load",))
+        known(f"{place}.dataset", sweep["dataset"], ("load",))
         before = len(wrong)
         wrong += _sweep_problems(sweep, place)
         if len(wrong) == before:
             for weighting in study.weightings(config, name):
-                fine &= known(f"{place}.cells", weighting, ("expand",))
+                known(f"{place}.cells", weighting, ("expand",))
             plan = plan_sweep(sweep)
             runs[name] = plan.assign(status="done", fit_weight=1.0, group="all", loss_nats=1.0)
     for name, table in each("aggregate"):

@@ -75,7 +75,7 @@ def cards_page() -> str:
         for name in registry.names(kind):
             facts = registry.facts(kind, name)
             said.append(f"\n### `{name}`: {facts['TITLE']}\n\n")
-            for key in ("ABOUT", "FORMULA", "SOURCE", "LOSS_UNIT", "INPUTS"):
+            for key in ("ABOUT", "FORMULA", "SOURCE", "TOKEN", "INPUTS"):
                 if key in facts:
                     value = facts[key]
                     text = ", ".join(value) if isinstance(value, list) else value

@@ -87,7 +87,7 @@ class Fit:
             row = {"C": flops}
             for name, value in best.items():
                 low, high = quantiles(many[name][sound], level)
-                row |= {name: value[0], f"{name}_low": low, f"{name}_high": high}
+                row |= {name: value[0], f"{name}_low": float(low), f"{name}_high": float(high)}
             rows.append({**row, "replicates": int(sound.sum())})
         return pd.DataFrame(rows)
 

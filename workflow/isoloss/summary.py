@@ -27,15 +27,17 @@ def summarize(
         figures: paths of the figures.
     """
     by_sweep: Tables = {}
+    token = {}
     for file in files:
         facts = tables.facts(file)
         if "law" not in facts:
             by_sweep.setdefault(facts["sweep"], {})[facts["table"]] = tables.frame(file)
+            token[facts["sweep"]] = facts["token"]
     fits = fits_from(files)
     lines = [f"# {study}", ""]
     for sweep, found in by_sweep.items():
         runs = found["runs"]
-        lines.append(f"- **Runs** ({sweep}): {_runs(runs)}")
+        lines.append(f"- **Runs** ({sweep}): {_runs(runs, token[sweep])}")
         mine = {name: fit for name, fit in fits.items() if fit.facts["sweep"] == sweep}
         for name, fit in mine.items():
             lines += _law(name, fit)
@@ -54,21 +56,21 @@ def summarize(
     return "\n".join(lines) + "\n"
 
 
-def _runs(runs: pd.DataFrame) -> str:
+def _runs(runs: pd.DataFrame, token: str) -> str:
     done = runs[runs["status"] == "done"]
     others = runs.loc[runs["status"] != "done", "status"].value_counts(sort=False)
     gone = "".join(f", {count} {status}" for status, count in others.sort_index().items())
     if done.empty:
         return f"none finished{gone}"
     spans = [
-        f"{letter} {form(done[column].min())} to {form(done[column].max())}"
-        for letter, column, form in (
-            ("N", "n_params", units.count),
-            ("D", "n_samples", units.count),
-            ("C", "n_flops", units.power),
+        f"{letter} {form(done[column].min())} to {form(done[column].max())}{unit}"
+        for letter, column, form, unit in (
+            ("N", "n_params", units.count, ""),
+            ("D", "n_samples", units.count, f" {token}s"),
+            ("C", "n_flops", units.power, " FLOP"),
         )
     ]
-    return f"{len(done)} finished{gone}; {', '.join(spans)} FLOP"
+    return f"{len(done)} finished{gone}; {', '.join(spans)}; loss in nats/{token}"
 
 
 def _with_interval(value: float, low: float, high: float, form) -> str:

@@ -67,13 +67,8 @@ def conform(name: str, table: pd.DataFrame | pa.Table) -> pa.Table:
     them. A column that is missing is an error, as are a column too many and a repeated key.
     """
     if isinstance(table, pd.DataFrame):
-        known = schema(name)
-        arrays, fields = [], []
-        for column in table.columns:
-            wanted = known.field(column).type if column in known.names else None
-            arrays.append(pa.Array.from_pandas(table[column], type=wanted))
-            fields.append((column, arrays[-1].type))
-        table = pa.Table.from_arrays(arrays, schema=pa.schema(fields))
+        arrays = {column: _array(name, column, table[column]) for column in table.columns}
+        table = pa.table(arrays)
     spec = contract()["tables"][name]
     have, want = list(table.column_names), schema(name).names
     missing = [c for c in want if c not in have]
@@ -84,13 +79,32 @@ def conform(name: str, table: pd.DataFrame | pa.Table) -> pa.Table:
         hint = nearest(extra[0], want)
         raise TableError(problem(f"table {name}", f"column {extra[0]!r} is not in it", hint))
     table = table.select(want + extra)
-    table = table.cast(pa.schema(list(schema(name)) + [table.schema.field(c) for c in extra]))
+    for i, field in enumerate(schema(name)):
+        try:
+            table = table.set_column(i, field, table.column(i).cast(field.type))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            place = f"table {name}, column {field.name!r}"
+            found = f"is {table.schema.field(i).type}, not {field.type} ({error})"
+            raise TableError(problem(place, found, "mend its values")) from error
     keys = table.select(spec["key"]).to_pandas()
     twice = keys.duplicated()
     if twice.any():
         first = keys[twice].iloc[0].to_dict()
         raise TableError(problem(f"table {name}", f"key {first} stands twice", "keys are unique"))
     return table
+
+
+def _array(name: str, column: str, values: pd.Series) -> pa.Array:
+    """A pandas column as the type that the contract of table `name` wants, if it names it."""
+    known = schema(name)
+    wanted = known.field(column).type if column in known.names else None
+    if wanted is not None and values.isna().all():
+        return pa.nulls(len(values), wanted)
+    try:
+        return pa.Array.from_pandas(values, type=wanted)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+        place = f"table {name}, column {column!r}"
+        raise TableError(problem(place, f"is no {wanted} ({error})", "mend its values")) from error
 
 
 def empty(name: str) -> pd.DataFrame:
@@ -146,7 +160,10 @@ def read(path: str | Path, name: str | None = None) -> pa.Table:
         if said != name:
             found = f"it is the table {said!r}" if said else "it was not written by isoloss"
             raise TableError(problem(str(path), found, f"give the table {name!r}"))
-    return file.read()
+    try:
+        return file.read()
+    except (pa.ArrowInvalid, OSError) as error:
+        raise TableError(problem(str(path), f"is damaged ({error})", "make it again")) from error
 
 
 def frame(path: str | Path, name: str | None = None) -> pd.DataFrame:

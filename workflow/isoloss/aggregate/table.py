@@ -25,6 +25,7 @@ COLUMNS = {
     "group": "group",
     "fit_weight": "fit_weight",
 }
+NUMBERS = ("N", "D", "C", "loss", "fit_weight")
 TIMEOUT = 60  # seconds for a URL
 
 
@@ -91,7 +92,34 @@ def read_runs(
         TableError: all that is wrong with the table, a line each.
     """
     label = "the table" if isinstance(source, pd.DataFrame) else source
-    raw = source if isinstance(source, pd.DataFrame) else parse(source)
+    raw = source.reset_index(drop=True) if isinstance(source, pd.DataFrame) else parse(source)
+    runs = _mapped(raw, columns, label)
+    if "n_flops" not in runs:
+        runs["n_flops"] = 6.0 * runs["n_params"] * runs["n_samples"]
+    if "n_samples" not in runs:
+        runs["n_samples"] = runs["n_flops"] / (6.0 * runs["n_params"])
+    if "n_params" not in runs:
+        runs["n_params"] = runs["n_flops"] / (6.0 * runs["n_samples"])
+    runs["n_flops_6nd"] = 6.0 * runs["n_params"] * runs["n_samples"]
+    runs["status"], runs["status_reason"] = "done", None
+    scope = runs.assign(**{c: raw[c] for c in raw.columns if c not in runs})
+    for expression in keep:
+        out = ~evaluate(scope, expression, f"{label}, keep") & (runs["status"] == "done")
+        runs.loc[out, "status"] = "dropped"
+        runs.loc[out, "status_reason"] = f"not: {expression}"
+    _check_values(runs, columns, label)
+    if "run_id" not in runs:
+        runs["run_id"] = [f"row-{i + 1}" for i in range(len(runs))]
+    runs["run_id"] = runs["run_id"].astype(str)
+    runs["group"] = runs["group"].astype(str) if "group" in runs else "all"
+    if "fit_weight" not in runs:
+        runs["fit_weight"] = 1.0
+    absent = [c for c in tables.schema("runs").names if c not in runs]
+    return runs.assign(**dict.fromkeys(absent))
+
+
+def _mapped(raw: pd.DataFrame, columns: Mapping[str, str], label: str) -> pd.DataFrame:
+    """The table with its mapped columns under their contract's names, numbers as numbers."""
     wrong = [
         problem(f"{label}, columns.{letter}", f"no column {name!r}", nearest(name, raw.columns))
         for letter, name in columns.items()
@@ -101,68 +129,47 @@ def read_runs(
         wrong.append(problem(f"{label}, columns", "loss and two of N, D, C are needed", "map them"))
     if wrong:
         raise TableError("\n".join(wrong))
-    runs = pd.DataFrame({COLUMNS[k]: raw[v] for k, v in columns.items()}, index=raw.index)
     kept = raw[[c for c in raw.columns if c not in columns.values()]]
     taken = {c: f"{c}_given" for c in kept.columns if c in tables.schema("runs").names}
-    runs = pd.concat([runs, kept.rename(columns=taken)], axis=1).reset_index(drop=True)
-    numeric = [c for c in ("n_params", "n_samples", "n_flops", "loss_nats") if c in runs]
-    numeric += ["fit_weight"] if "fit_weight" in runs else []
-    letters = {v: k for k, v in COLUMNS.items()}
-    for column in numeric:
-        numbers = pd.to_numeric(runs[column], errors="coerce")
-        unread = numbers.isna() & runs[column].notna()
-        if unread.any():
-            row = int(np.flatnonzero(unread)[0])
-            where = f"{label}, row {row + 1}, column {columns[letters[column]]!r}"
-            wrong.append(problem(where, f"{runs[column][row]!r} is not a number", "mend it"))
-        runs[column] = numbers.astype(float)
+    runs = kept.rename(columns=taken).assign(**{COLUMNS[k]: raw[v] for k, v in columns.items()})
+    for letter, name in columns.items():
+        if letter not in NUMBERS:
+            continue
+        numbers = pd.to_numeric(raw[name], errors="coerce")
+        unread = np.flatnonzero(numbers.isna() & raw[name].notna())
+        if len(unread):
+            where = f"{label}, row {unread[0] + 1}, column {name!r}"
+            found = f"{raw[name].iloc[unread[0]]!r} is not a number"
+            wrong.append(problem(where, found, "mend it"))
+        runs[COLUMNS[letter]] = numbers.astype(float)
     if wrong:
         raise TableError("\n".join(wrong))
-    if "n_flops" not in runs:
-        runs["n_flops"] = 6.0 * runs["n_params"] * runs["n_samples"]
-    if "n_samples" not in runs:
-        runs["n_samples"] = runs["n_flops"] / (6.0 * runs["n_params"])
-    if "n_params" not in runs:
-        runs["n_params"] = runs["n_flops"] / (6.0 * runs["n_samples"])
-    runs["status"], runs["status_reason"] = "done", None
-    for expression in keep:
-        stays = evaluate(runs, expression, f"{label}, keep")
-        out = ~stays & (runs["status"] == "done")
-        runs.loc[out, "status"] = "dropped"
-        runs.loc[out, "status_reason"] = f"not: {expression}"
-    limits = {column: (0.0, False) for column in numeric} | {"fit_weight": (0.0, True)}
-    for column in numeric:
-        low, inclusive = limits[column]
-        value = runs[column]
-        fine = np.isfinite(value) & ((value >= low) if inclusive else (value > low))
-        bad = np.flatnonzero(~fine & (runs["status"] == "done"))
+    return runs
+
+
+def _check_values(runs: pd.DataFrame, columns: Mapping[str, str], label: str) -> None:
+    """Every run that stays has finite positive numbers, and a label of its own."""
+    wrong = []
+    stays = runs["status"] == "done"
+    for letter in NUMBERS:
+        if letter not in columns:
+            continue
+        value = runs[COLUMNS[letter]]
+        weight = letter == "fit_weight"
+        fine = np.isfinite(value) & ((value >= 0) if weight else (value > 0))
+        bad = np.flatnonzero(stays & ~fine)
         if len(bad):
             more = f" (and {len(bad) - 1} more rows)" if len(bad) > 1 else ""
-            where = f"{label}, row {bad[0] + 1}, column {columns[letters[column]]!r}"
-            wanted = "at least 0" if inclusive else "above 0"
-            wrong.append(
-                problem(
-                    where,
-                    f"found {value[bad[0]]:g}{more}",
-                    f"a finite number {wanted} is needed: mend the rows or drop them with `keep`",
-                )
-            )
+            where = f"{label}, row {bad[0] + 1}, column {columns[letter]!r}"
+            wanted = f"a finite number {'at least' if weight else 'above'} 0 is needed"
+            remedy = f"{wanted}: mend the rows or drop them with `keep`"
+            wrong.append(problem(where, f"found {value[bad[0]]:g}{more}", remedy))
     if "run_id" in runs and runs["run_id"].duplicated().any():
-        twice = runs.loc[runs["run_id"].duplicated(), "run_id"].iloc[0]
-        wrong.append(
-            problem(f"{label}, columns.run_id", f"{twice!r} stands twice", "one row a run")
-        )
+        twice = str(runs.loc[runs["run_id"].duplicated(), "run_id"].iloc[0])
+        place = f"{label}, columns.run_id"
+        wrong.append(problem(place, f"{twice!r} stands twice", "one row a run"))
     if wrong:
         raise TableError("\n".join(wrong))
-    if "run_id" not in runs:
-        runs["run_id"] = [f"row-{i + 1}" for i in range(len(runs))]
-    runs["run_id"] = runs["run_id"].astype(str)
-    runs["group"] = runs["group"].astype(str) if "group" in runs else "all"
-    if "fit_weight" not in runs:
-        runs["fit_weight"] = 1.0
-    runs["n_flops_6nd"] = 6.0 * runs["n_params"] * runs["n_samples"]
-    absent = [c for c in tables.schema("runs").names if c not in runs]
-    return runs.assign(**dict.fromkeys(absent))
 
 
 def evaluate(runs: pd.DataFrame, expression: str, place: str) -> pd.Series:

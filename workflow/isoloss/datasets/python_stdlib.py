@@ -14,7 +14,7 @@ ABOUT = (
     "files and 11 MB; which files exactly depends on the Python version."
 )
 SOURCE = "the `stdlib` folder of the running Python (PSF licence)"
-LOSS_UNIT = "nats/byte"
+TOKEN = "byte"
 TAGS = {
     "kind": "code, docstring or comment (a block of two lines or more)",
     "domain": "data, encodings, interface, language, network or system, by top-level module",
@@ -100,9 +100,6 @@ def cut(source: bytes) -> list[tuple[str, bytes]]:
             tree = ast.parse(source)
         except (SyntaxError, ValueError):
             return [("code", source)] if source else []
-    if len(lines) != source.count(b"\n") + (not source.endswith(b"\n")):
-        lines = source.split(b"\n")  # form feeds and lone carriage returns end no line in Python
-        lines = [line + b"\n" for line in lines[:-1]] + ([lines[-1]] if lines[-1] else [])
     label: list[tuple[str, int]] = [("code", 0)] * len(lines)
     _own(tree.body, label, owner=0)
     nodes = list(ast.walk(tree))

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from isoloss import units
 from isoloss.fitted import Fit
 from isoloss.problems import IsolossError, nearest, problem
 
@@ -37,9 +36,11 @@ STYLE = {
 }
 LABELS = {
     "n_params": "Model size N (parameters)",
-    "n_samples": "Training data D (tokens)",
+    "n_samples": "Training data D ({token}s)",
     "n_flops": "Training compute C (FLOP)",
-    "loss_nats": "Loss L (nats/token)",
+    "loss_nats": "Loss L (nats/{token})",
+    "predicted": "Predicted loss (nats/{token})",
+    "observed": "Observed loss (nats/{token})",
 }
 
 
@@ -50,10 +51,16 @@ class Inputs:
     Attributes:
         tables: `aggregate` tables by name.
         fits: fits by name; of each only the tables that the card's INPUTS name have rows.
+        token: what a token is, such as `byte`.
     """
 
     tables: dict[str, pd.DataFrame]
     fits: dict[str, Fit]
+    token: str = "token"
+
+    def label(self, quantity: str) -> str:
+        """The label of an axis, with its unit."""
+        return LABELS[quantity].format(token=self.token)
 
     @property
     def runs(self) -> pd.DataFrame:
@@ -93,8 +100,11 @@ def new(width: float = 6.4, height: float = 4.6, columns: int = 1, **settings):
     return figure, figure.subplots(1, columns, squeeze=False, **settings)[0]
 
 
-def log_axis(axis, low: float, high: float, form=units.count) -> None:
-    """A log axis with plain, readable ticks: decades, 1-3 or 1-2-5; even steps within a decade."""
+def log_axis(axis, low: float, high: float, form=None) -> None:
+    """A log axis with plain, readable ticks: decades, 1-3 or 1-2-5; even steps within a decade.
+
+    Without `form` every tick shows as many decimals as the ticks need.
+    """
     from matplotlib.ticker import (
         FixedLocator,
         FuncFormatter,
@@ -111,6 +121,9 @@ def log_axis(axis, low: float, high: float, form=units.count) -> None:
     else:
         even = MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
         ticks = [tick for tick in even if low <= tick <= high]
+    if form is None:
+        decimals = max((len(f"{tick:.6g}".partition(".")[2]) for tick in ticks), default=0)
+        form = f"{{:.{decimals}f}}".format
     axis.set_major_locator(FixedLocator(ticks))
     axis.set_major_formatter(FuncFormatter(lambda value, _: form(value)))
     axis.set_minor_locator(NullLocator())

@@ -59,11 +59,11 @@ def draw(inputs: _figure.Inputs, group: str):
     if hasattr(fit.law, "allocate"):
         star = {"color": "black", "marker": "*", "linestyle": "", "markersize": 9}
         handles.append(Line2D([], [], **star, label=f"optimum of {name}"))
-    _figure.log_axis(axes.xaxis, *_figure.span(done["n_params"], 1.4))
-    _figure.log_axis(axes.yaxis, *_figure.span(done["loss_nats"], 1.04), form="{:g}".format)
+    _figure.log_axis(axes.xaxis, *_figure.span(done["n_params"], 1.4), form=units.count)
+    _figure.log_axis(axes.yaxis, *_figure.span(done["loss_nats"], 1.04))
     axes.legend(handles=handles, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    axes.set_xlabel(_figure.LABELS["n_params"])
-    axes.set_ylabel(_figure.LABELS["loss_nats"])
+    axes.set_xlabel(inputs.label("n_params"))
+    axes.set_ylabel(inputs.label("loss_nats"))
     axes.set_title(f"IsoFLOP profiles; lines: {name}, {fit.law.formula}")
     figure.set_figwidth(8.2)
     _figure.print_small(figure, inputs)

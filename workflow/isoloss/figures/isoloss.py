@@ -70,12 +70,13 @@ def draw(inputs: _figure.Inputs, group: str, reach: float):
         around_d = [*(frontier["C"] / 6 / frontier["N_low"])]
         around_d += [*(frontier["C"] / 6 / frontier["N_high"])[::-1]]
         axes.fill(around_n, around_d, color=red, alpha=0.15, linewidth=0, label="95 % interval")
-    _figure.log_axis(axes.xaxis, low_n, high_n)
-    _figure.log_axis(axes.yaxis, low_d, high_d)
-    figure.colorbar(colour, ax=axes, label=_figure.LABELS["loss_nats"], pad=0.02)
-    figure.legend(loc="outside lower center", ncols=5, columnspacing=1.2, handletextpad=0.4)
-    axes.set_xlabel(_figure.LABELS["n_params"])
-    axes.set_ylabel(_figure.LABELS["n_samples"])
+    _figure.log_axis(axes.xaxis, low_n, high_n, form=units.count)
+    _figure.log_axis(axes.yaxis, low_d, high_d, form=units.count)
+    figure.colorbar(colour, ax=axes, label=inputs.label("loss_nats"), pad=0.02)
+    below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.1)}
+    axes.legend(**below, ncols=5, columnspacing=1.2, handletextpad=0.4)
+    axes.set_xlabel(inputs.label("n_params"))
+    axes.set_ylabel(inputs.label("n_samples"))
     terms = fit.params[fit.params["group"] == group].set_index("symbol")["estimate"]
     found = ", ".join(f"{symbol} = {units.count(value)}" for symbol, value in terms.items())
     axes.set_title(f"{name}: {fit.law.formula}\n{found}")

@@ -20,7 +20,7 @@ def draw(inputs: _figure.Inputs):
         [fit.residuals.assign(law=name) for name, fit in fits.items()], ignore_index=True
     )
     low, high = _figure.span([*every["loss_nats"], *every["predicted"]], 1.04)
-    figure, panels = _figure.new(4.2 * len(fits) + 0.6, 4.6, len(fits), sharey=True)
+    figure, panels = _figure.new(4.5 * len(fits), 5.6, len(fits))
     for axes, (name, fit) in zip(panels, fits.items(), strict=True):
         axes.plot([low, high], [low, high], color=_figure.GREY, linewidth=1, zorder=1)
         for unseen, marker, colour, label in (
@@ -36,11 +36,11 @@ def draw(inputs: _figure.Inputs):
                     label=f"{len(mine)} {label}, RMSE {rmse:.3g} nats",
                 )  # fmt: skip
         for axis in (axes.xaxis, axes.yaxis):
-            _figure.log_axis(axis, low, high, form="{:g}".format)
-        axes.set_aspect("equal")
+            _figure.log_axis(axis, low, high)
+        axes.set_box_aspect(1)
         axes.legend(loc="upper left", handletextpad=0.2)
         axes.set_title(f"{name}\n{fit.law.formula}")
-        axes.set_xlabel("Predicted loss (nats/token)")
-    panels[0].set_ylabel("Observed loss (nats/token)")
+        axes.set_xlabel(inputs.label("predicted"))
+    panels[0].set_ylabel(inputs.label("observed"))
     _figure.print_small(figure, inputs)
     return figure, every.drop(columns="response")

@@ -63,7 +63,7 @@ def draw(inputs: _figure.Inputs, reference: str):
     axes.set_yticks(range(len(rows)), [v if k == "all" else f"{k}: {v}" for k, v in rows])
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
-    axes.set_xlabel(f"Difference of loss to {reference} (nats/token); left of 0: better")
+    axes.set_xlabel(f"Difference of loss to {reference} (nats/{inputs.token}); left of 0: better")
     axes.set_title(f"Weightings against {reference}, same N, D and seed; bars: means")
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     _figure.print_small(figure, inputs)

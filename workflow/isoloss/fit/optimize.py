@@ -24,7 +24,8 @@ class End:
         begin, theta: start and end in the law's coordinates, (p,).
         objective: value at the end.
         gradient_norm: largest component of the projected gradient there.
-        converged: whether the gradient is zero to the accuracy of its terms.
+        converged: whether the gradient is zero to the accuracy of its terms, or the fit exact.
+        exact: whether nothing but rounding is left of the residuals.
     """
 
     begin: np.ndarray
@@ -32,6 +33,7 @@ class End:
     objective: float
     gradient_norm: float
     converged: bool
+    exact: bool
 
 
 class Problem:
@@ -101,11 +103,10 @@ def descend(problem: Problem, begin: np.ndarray) -> End:
     theta = polish(problem, found.x)
     value, gradient, terms = problem.gradient(theta)
     left = np.where(problem.free(theta, gradient), np.abs(gradient), 0.0)
-    exact = np.sqrt(
-        np.mean((problem.law.log_loss(theta, problem.data) - np.log(problem.loss)) ** 2)
-    )
+    residuals = problem.law.log_loss(theta, problem.data) - np.log(problem.loss)
+    exact = bool(np.sqrt(np.mean(residuals**2)) < EXACT)
     stationary = bool(np.all(left <= STATIONARY * np.maximum(terms, 1e-300)))
-    return End(begin, theta, value, float(left.max()), stationary or bool(exact < EXACT))
+    return End(begin, theta, value, float(left.max()), stationary or exact, exact)
 
 
 def polish(problem: Problem, theta: np.ndarray, iterations: int = 30) -> np.ndarray:
@@ -157,9 +158,11 @@ def optimize(problem: Problem, starts: np.ndarray, n_starts: int) -> list[End]:
 
 
 def agreeing(ends: Sequence[End]) -> int:
-    """How many ends lie at the best one's objective."""
-    best = ends[0].objective
-    return sum(end.objective - best <= AGREE * abs(best) + 1e-300 for end in ends)
+    """How many ends lie at the best one's objective, or fit exactly as it does."""
+    best = ends[0]
+    if best.exact:
+        return sum(end.exact for end in ends)
+    return sum(end.objective - best.objective <= AGREE * best.objective for end in ends)
 
 
 def basins(ends: Sequence[End], most: int) -> list[np.ndarray]:

@@ -23,7 +23,8 @@ def inputs(files: Sequence[str | Path]) -> Inputs:
     plain = {
         facts["table"]: tables.frame(file) for file, facts in said.items() if "law" not in facts
     }
-    return Inputs(tables=plain, fits=fits_from(files))
+    token = next((facts["token"] for facts in said.values() if "token" in facts), "token")
+    return Inputs(tables=plain, fits=fits_from(files), token=token)
 
 
 def draw(

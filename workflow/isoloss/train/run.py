@@ -96,8 +96,11 @@ def train_run(
 
     Raises:
         DivergedError: with the step at which it was seen.
+        ValueError: too few training or validation tokens.
     """
     context, n_steps = settings["context"], settings["n_steps"]
+    if min(valid_windows, valid.windows(context)) == 0:
+        raise ValueError(f"no validation window of {context} tokens: raise valid_fraction")
     label = settings["run_id"]
     build = registry.card("model", settings["model"]).build
     model = build(generator(seed, "init", label), **model_options(settings))

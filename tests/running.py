@@ -1,0 +1,91 @@
+"""Real `snakemake` on small studies, each in a folder of its own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[1]
+
+
+def tiny(source: Path) -> dict:
+    """A study that takes seconds: 16 runs of a few steps on three modules."""
+    return {
+        "study": "tiny",
+        "seed": 3,
+        "load": {
+            "few": {
+                "card": "python_stdlib",
+                "options": {"root": str(source)},
+                "valid_fraction": 0.4,
+            }
+        },
+        "expand": {"natural": {}, "docstring_x2": {"kind": {"docstring": 2.5}}},
+        "train": {
+            "grid": {
+                "dataset": "few",
+                "model": "byte_transformer",
+                "shards": 2,
+                "valid_tokens": 1024,
+                "settings": {"n_layers": 1, "context": 16},
+                "cells": [
+                    {"n_flops": ["2e7", "6e7", "1.8e8"], "d_model": [4, 6, 8, 12]},
+                    {"n_flops": 6e7, "d_model": [6, 8], "weighting": "docstring_x2"},
+                    {"n_flops": 6e7, "d_model": [6, 8], "seed": 1},
+                ],
+            }
+        },
+        "fit": {
+            "chinchilla": {
+                "card": "chinchilla",
+                "sweep": "grid",
+                "where": "weighting == 'natural'",
+                "holdout": "largest_compute",
+                "bootstrap": 20,
+                "n_starts": 8,
+            },
+            "power_law": {"card": "power_law", "sweep": "grid", "bootstrap": 20, "n_starts": 8},
+        },
+        "plot": {
+            "learning_curves": {
+                "card": "learning_curves",
+                "sweep": "grid",
+                "options": {"from_samples": 100},
+            },
+            "isoflop_profiles": {
+                "card": "isoflop_profiles",
+                "sweep": "grid",
+                "laws": ["chinchilla"],
+            },
+            "isoloss": {"card": "isoloss", "sweep": "grid", "laws": ["chinchilla"]},
+            "predicted_observed": {
+                "card": "predicted_observed",
+                "sweep": "grid",
+                "laws": ["chinchilla", "power_law"],
+            },
+            "weighting_effects": {"card": "weighting_effects", "sweep": "grid"},
+        },
+    }
+
+
+def snakemake(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    """Run snakemake in a folder as a person would; output as text."""
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
+    return subprocess.run(
+        [*command, "--directory", str(folder), "--cores", "2", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+
+
+def write(folder: Path, study: dict, name: str = "study.yaml") -> str:
+    """Write a study into a folder; its path."""
+    path = folder / name
+    path.write_text(yaml.safe_dump(study, sort_keys=False), encoding="utf-8")
+    return str(path)

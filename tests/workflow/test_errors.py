@@ -58,11 +58,20 @@ def test_a_key_given_on_the_command_line_changes_the_default_study(tmp_path):
     assert "results/elsewhere/summary.md" in dry.stdout + dry.stderr
 
 
-@pytest.mark.parametrize("wrong", ["study: [", "- a\n- b\n", "seed: 3\n"])
-def test_a_file_that_is_no_study_is_said_to_be_none(tmp_path, wrong):
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ("study: [", "not valid JSON or YAML"),
+        ("- a\n- b\n", "mapping"),
+        ("seed: 3\n", "'study' is missing"),
+        ("study: a\nseed: 1\nseed: 2\n", "key 'seed' stands twice (line 3)"),
+    ],
+)
+def test_a_file_that_is_no_study_is_said_to_be_none(tmp_path, wrong, words):
     (tmp_path / "study.yaml").write_text(wrong)
     failed = snakemake(tmp_path, "--configfile", str(tmp_path / "study.yaml"), "-n")
     assert failed.returncode != 0
+    assert words in failed.stdout + failed.stderr
 
 
 def test_a_failed_job_leaves_no_table_and_names_its_log(source, tmp_path):

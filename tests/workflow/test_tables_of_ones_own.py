@@ -10,6 +10,7 @@ import pytest
 import yaml
 from running import ROOT, snakemake, write
 
+import isoloss
 from isoloss import tables
 
 
@@ -36,6 +37,16 @@ def test_published_runs_reach_the_plain_huber_optimum(reference_data, tmp_path):
     params = tables.frame(results / "fit/epoch/chinchilla/params.parquet").set_index("term")
     for term, value in {"E": 1.817218, "A": 477.826, "B": 2143.42, "alpha": 0.34731}.items():
         assert params.loc[term, "estimate"] == pytest.approx(value, rel=1e-5)
+    notebook = isoloss.fit_law(
+        isoloss.read_runs(
+            str(reference_data / "chinchilla_epoch/chinchilla_points.csv"),
+            {"N": "n_params", "D": "tokens", "C": "flops", "loss": "loss"},
+            keep=["loss < loss.nlargest(5).min()"],
+        ),
+        "chinchilla",
+        bootstrap=50,
+    )
+    pd.testing.assert_frame_equal(notebook.params.set_index("term")[list(params)], params)
     assert "5 dropped" in (results / "summary.md").read_text()
     runs = tables.frame(results / "aggregate/epoch/runs.parquet", "runs")
     assert (runs["status"] == "dropped").sum() == 5

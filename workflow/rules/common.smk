@@ -18,6 +18,8 @@ def checked_study():
     """The study with every default; all its problems at once, before any job runs."""
     source = ", ".join(map(str, workflow.configfiles)) or "--config"
     try:
+        for file in workflow.configfiles:
+            study.read(file)  # finds keys that stand twice, which snakemake does not
         return check.check(config, source)
     except StudyError as error:
         raise WorkflowError(str(error)) from None

@@ -20,7 +20,7 @@ def draw(inputs: _figure.Inputs):
         [fit.residuals.assign(law=name) for name, fit in fits.items()], ignore_index=True
     )
     low, high = _figure.span([*every["loss_nats"], *every["predicted"]], 1.04)
-    figure, panels = _figure.new(4.5 * len(fits), 5.6, len(fits))
+    figure, panels = _figure.new(4.5 * len(fits), 5.3, len(fits))
     for axes, (name, fit) in zip(panels, fits.items(), strict=True):
         axes.plot([low, high], [low, high], color=_figure.GREY, linewidth=1, zorder=1)
         for unseen, marker, colour, label in (

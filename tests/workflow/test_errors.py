@@ -62,7 +62,7 @@ def test_a_key_given_on_the_command_line_changes_the_default_study(tmp_path):
     ("wrong", "words"),
     [
         ("study: [", "not valid JSON or YAML"),
-        ("- a\n- b\n", "mapping"),
+        ("- a\n- b\n", "keys at top level"),
         ("seed: 3\n", "'study' is missing"),
         ("study: a\nseed: 1\nseed: 2\n", "key 'seed' stands twice (line 3)"),
     ],

@@ -222,6 +222,18 @@ WRONG = {
     ),
     "fit of another sweep": ("plot.isoloss.laws", ["curve"], "plot.isoloss.laws", "'own'"),
     "too few laws": ("plot.isoloss.laws", [], "plot.isoloss.laws", "name at least 1 of `fit`"),
+    "law that cannot allocate": (
+        "fit.plane",
+        {"card": "power_law", "sweep": "sizes"},
+        "plot.isoloss.laws",
+        "needs a law that can allocate, and 'power_law' cannot; name a fit of chinchilla first",
+    ),
+    "curves of a table": (
+        "plot.curves",
+        {"card": "learning_curves", "sweep": "own"},
+        "plot.curves.sweep",
+        "the figure shows curves; a table of runs has none",
+    ),
     "unset variable": (
         "aggregate.own.table",
         f"${{{UNSET}}}/own.csv",

@@ -103,11 +103,38 @@ def _beyond(config: Mapping[str, Any], sound: Callable[..., bool]) -> list[str]:
                 if isinstance(of, dict) and of.get("sweep") != figure["sweep"]:
                     found = f"{law!r} is fitted to {of.get('sweep')!r}, not {figure['sweep']!r}"
                     wrong.append(problem(f"{place}.laws", found, "show a fit of this sweep"))
-        lowest = registry.facts("figure", figure["card"]).get("MIN_LAWS", 0)
+        card = registry.facts("figure", figure["card"])
+        if figure["sweep"] in dict(each("aggregate")):
+            lacking = sorted({"aggregate/losses", "aggregate/curves"}.intersection(card["INPUTS"]))
+            if lacking:
+                found = f"the figure shows {lacking[0].split('/')[1]}; a table of runs has none"
+                wrong.append(problem(f"{place}.sweep", found, "show a sweep of `train`"))
+        lowest = card.get("MIN_LAWS", 0)
         if len(figure["laws"]) < lowest:
             found = f"{len(figure['laws'])} laws"
             wrong.append(problem(f"{place}.laws", found, f"name at least {lowest} of `fit`"))
+        elif "NEEDS" in card and sound("fit", figure["laws"][0]):
+            wrong += _ability_problems(config["fit"], figure, card["NEEDS"], f"{place}.laws")
     return wrong
+
+
+def _ability_problems(
+    fits: Mapping[str, Any], figure: Mapping[str, Any], ability: str, place: str
+) -> list[str]:
+    """The first law of a figure can do what the figure asks of it."""
+    first = figure["laws"][0]
+    if first not in fits:
+        return []  # said already
+
+    def can(law: str, options: Mapping[str, Any]) -> bool:
+        return hasattr(registry.card("law", law).make(**options), ability)
+
+    law = fits[first]["card"]
+    if can(law, fits[first]["options"]):
+        return []
+    able = [name for name in registry.names("law") if can(name, registry.defaults("law", name))]
+    found = f"the figure needs a law that can {ability}, and {law!r} cannot"
+    return [problem(place, found, f"name a fit of {' or '.join(able)} first")]
 
 
 def _sweep_problems(sweep: Mapping[str, Any], place: str) -> list[str]:

@@ -91,8 +91,7 @@ def cards_page() -> str:
 
 
 def _terms(name: str) -> str:
-    defaults = {k: spec["default"] for k, spec in registry.options("law", name).items()}
-    law = registry.card("law", name).make(**defaults)
+    law = registry.card("law", name).make(**registry.defaults("law", name))
     rows = [
         [
             f"`{term.name}`",

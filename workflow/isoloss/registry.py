@@ -54,6 +54,11 @@ def options(kind: str, name: str) -> dict[str, Any]:
     return facts(kind, name).get("OPTIONS", {})
 
 
+def defaults(kind: str, name: str) -> dict[str, Any]:
+    """The options of a card at their defaults."""
+    return {k: spec["default"] for k, spec in options(kind, name).items() if "default" in spec}
+
+
 def card(kind: str, name: str) -> ModuleType:
     """Import one card."""
     path(kind, name)

@@ -84,8 +84,14 @@ class Inputs:
 
     @property
     def done(self) -> pd.DataFrame:
-        """Runs with a loss, with `held_out` for those that the first fit did not see."""
+        """Runs with a loss, with `held_out` for those that the first fit did not see.
+
+        Raises:
+            IsolossError: there are none.
+        """
         done = self.runs[self.runs["status"] == "done"].reset_index(drop=True)
+        if done.empty:
+            raise IsolossError(problem("runs", "none has finished", "look at status_reason"))
         unseen: set[str] = set()
         for fit in list(self.fits.values())[:1]:
             unseen = set(fit.residuals.loc[fit.residuals["held_out"], "run_id"])
@@ -145,8 +151,8 @@ def span(values, margin: float = 1.15) -> tuple[float, float]:
 
 
 def budgets(runs: pd.DataFrame) -> pd.Series:
-    """The budget of every run: the one asked for, else C to two digits."""
-    rounded = runs["n_flops"].map(lambda c: float(f"{c:.1e}"))
+    """The budget of every run: the one asked for, else C to the nearest tenth of a decade."""
+    rounded = (10 ** (np.log10(runs["n_flops"]).round(1))).map(lambda c: float(f"{c:.2g}"))
     return runs["budget"].astype(float).fillna(rounded)
 
 

@@ -21,33 +21,43 @@ OPTIONS = {
 }
 
 
+MOST = 8  # budgets in a legend; more are shown by a colour bar, with this many lines of the law
+
+
 def draw(inputs: _figure.Inputs, group: str):
     """Points are runs, lines the first law named, stars its optima."""
     from matplotlib import colormaps
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import ListedColormap, LogNorm
     from matplotlib.lines import Line2D
 
     name, fit, group, done = inputs.shown(group)
     done = done.assign(budget=_figure.budgets)
-    levels = sorted(done["budget"].unique())
-    shades = colormaps[_figure.SEQUENTIAL](np.linspace(0.0, 0.88, len(levels)))
-    figure, (axes,) = _figure.new()
+    few = done["budget"].nunique() <= MOST
+    low, high = done["budget"].min(), done["budget"].max()
+    levels = sorted(done["budget"].unique()) if few else list(np.geomspace(low, high, MOST))
+    # the palest fifth of the colours is too pale for a line
+    shades = colormaps[_figure.SEQUENTIAL](np.linspace(0.0, 0.88, 256))
+    norm = LogNorm(low, high * 1.0001)
+    colour = ScalarMappable(norm, ListedColormap(shades))
+    figure, (axes,) = _figure.new(8.2)
     drawn = [done[["n_params", "loss_nats", "budget", "held_out"]].assign(what="run")]
     handles = []
-    for level, shade in zip(levels, shades, strict=True):
-        mine = done[done["budget"] == level]
+    for unseen, marker in ((False, "o"), (True, "D")):
+        mine = done[done["held_out"] == unseen]
+        look = {"s": 20, "marker": marker, "zorder": 3}
+        axes.scatter(mine["n_params"], mine["loss_nats"], c=colour.to_rgba(mine["budget"]), **look)
+    for level in levels:
+        mine = done[(done["budget"] / level).between(*((1, 1) if few else (0.7, 1.4)))]
+        if mine.empty:
+            continue
         unseen = bool(mine["held_out"].all())
         n = np.geomspace(mine["n_params"].min() / 1.3, mine["n_params"].max() * 1.3, 100)
-        line = fit.predict(group, N=n, D=level / 6 / n, C=0 * n + level)
-        style = "--" if unseen else "-"
-        axes.plot(n, line["loss_nats"], style, color=shade, linewidth=1.2)
-        marker = "D" if unseen else "o"
-        axes.scatter(
-            mine["n_params"], mine["loss_nats"], s=20, marker=marker, color=shade, zorder=3
-        )
+        line = fit.predict(group, N=n, D=level / 6 / n, C=0 * n + level)["loss_nats"]
+        look = {"color": colour.to_rgba(level), "linestyle": "--" if unseen else "-"}
+        axes.plot(n, line, linewidth=1.2, **look)
         drawn.append(
-            pd.DataFrame(
-                {"n_params": n, "loss_nats": line["loss_nats"], "budget": level, "what": "law"}
-            )
+            pd.DataFrame({"n_params": n, "loss_nats": line, "budget": level, "what": "law"})
         )
         if hasattr(fit.law, "allocate"):
             best = fit.allocate(level, group).iloc[0]
@@ -55,16 +65,24 @@ def draw(inputs: _figure.Inputs, group: str):
             optimum = {"n_params": best["N"], "loss_nats": best["loss_nats"], "budget": level}
             drawn.append(pd.DataFrame([{**optimum, "what": "optimum of the law"}]))
         label = f"C = {units.power(level)} FLOP" + (", held out" if unseen else "")
-        handles.append(Line2D([], [], color=shade, marker=marker, linestyle=style, label=label))
+        handles.append(Line2D([], [], marker="D" if unseen else "o", label=label, **look))
+    handles = handles if few else []
+    if not few and done["held_out"].any():
+        look = {"color": _figure.GREY, "marker": "D", "linestyle": ""}
+        handles.append(Line2D([], [], **look, label="held out"))
     if hasattr(fit.law, "allocate"):
         star = {"color": "black", "marker": "*", "linestyle": "", "markersize": 9}
         handles.append(Line2D([], [], **star, label=f"optimum of {name}"))
     _figure.log_axis(axes.xaxis, *_figure.span(done["n_params"], 1.4), form=units.count)
     _figure.log_axis(axes.yaxis, *_figure.span(done["loss_nats"], 1.04))
-    axes.legend(handles=handles, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    if few:
+        axes.legend(handles=handles, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    else:
+        axes.legend(handles=handles, loc="upper right")
+        bar = figure.colorbar(colour, ax=axes, label=inputs.label("n_flops"), pad=0.02)
+        _figure.log_axis(bar.ax.yaxis, low, high, form=units.power)
     axes.set_xlabel(inputs.label("n_params"))
     axes.set_ylabel(inputs.label("loss_nats"))
     axes.set_title(f"IsoFLOP profiles; lines: {name}, {fit.law.formula}")
-    figure.set_figwidth(8.2)
     _figure.print_small(figure, inputs)
     return figure, pd.concat(drawn, ignore_index=True)

@@ -12,6 +12,7 @@ TITLE = "Isoloss contours"
 ABOUT = "Runs in the plane of N and D with a law's contours and its efficient frontier."
 INPUTS = ["aggregate/runs", "fit/params", "fit/summary", "fit/residuals", "fit/replicates"]
 MIN_LAWS = 1
+NEEDS = "allocate"  # of the first law
 OPTIONS = {
     "group": {
         "type": "string",

@@ -16,7 +16,7 @@ OPTIONS = {
         "exclusiveMinimum": 0,
         "default": 10000,
         "unit": "tokens",
-        "description": "Where the horizontal axis begins.",
+        "description": "Where the horizontal axis begins, if no run is shorter.",
     },
 }
 
@@ -28,10 +28,11 @@ def draw(inputs: _figure.Inputs, from_samples: float):
     from matplotlib.colors import LogNorm
 
     done = inputs.done
+    from_samples = min(from_samples, done["n_samples"].min() / 2)
     curves = inputs.tables["curves"].merge(done[["run_id", "n_params"]], on="run_id")
     curves = curves[curves["n_samples"] >= from_samples]
     figure, (axes,) = _figure.new()
-    sizes = done["n_params"] if len(done) else pd.Series([1.0, 10.0])
+    sizes = done["n_params"]
     colour = ScalarMappable(LogNorm(sizes.min(), sizes.max()), colormaps[_figure.SEQUENTIAL])
     for _, curve in curves.groupby("run_id"):
         shade = colour.to_rgba(curve["n_params"].iloc[0])

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from isoloss.figures import _figure
+from isoloss.problems import IsolossError, nearest, problem
 
 TITLE = "Effects of weightings"
 ABOUT = "Difference of per-domain loss to the reference weighting, at the same N, D and seed."
@@ -38,6 +39,10 @@ def differences(runs: pd.DataFrame, losses: pd.DataFrame, reference: str) -> pd.
 def draw(inputs: _figure.Inputs, reference: str):
     """Dots are pairs of runs, bars their mean; below zero the weighting helps."""
     found = differences(inputs.done, inputs.tables["losses"], reference)
+    if found.empty:
+        known = nearest(reference, set(inputs.done["weighting"]))
+        what = f"no run under {reference!r} has a partner with another weighting"
+        raise IsolossError(problem("weighting_effects", what, f"same N, D and seed; {known}"))
     keys = list(dict.fromkeys(found["tag_key"]))
     rows = [
         (key, value)

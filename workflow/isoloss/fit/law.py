@@ -60,8 +60,7 @@ def fit_law(
         IsolossError: too few runs for the law's terms.
     """
     card = registry.card("law", law)
-    defaults = {k: o["default"] for k, o in registry.options("law", law).items()}
-    chosen = {**defaults, **(options or {})}
+    chosen = {**registry.defaults("law", law), **(options or {})}
     made = card.make(**chosen)
     goal = Objective(objective, delta)
     pieces: dict[str, list[pd.DataFrame]] = {}

@@ -5,7 +5,9 @@
 #   load/{dataset}/rows.parquet, audit.parquet
 #   expand/{dataset}/{weighting}/index.parquet, audit.parquet
 #   plan/{sweep}/runs.parquet, {shard}.json            the sweep spelled out
-#   train/{sweep}/{shard}.parquet
+#   train/{sweep}/{shard}.parquet                      what the store holds for the shard
+#   store/{run_digest}/run.parquet, store/journal.jsonl
+#                                                      finished runs; not Snakemake's
 #   aggregate/{sweep}/runs, losses, curves, mixtures, timing .parquet
 #   fit/{sweep}/{law}/params, summary, residuals, starts, replicates .parquet
 #   plot/{figure}.png, .pdf, .parquet

@@ -70,12 +70,18 @@ def tiny(source: Path) -> dict:
     }
 
 
-def snakemake(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
-    """Run snakemake in a folder as a person would; output as text."""
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
+def snakemake(
+    folder: Path, *arguments: str, root: Path = ROOT, **environment: str
+) -> subprocess.CompletedProcess:
+    """Run snakemake in a folder as a person would; output as text.
+
+    `root` is the project whose workflow and library run.
+    """
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(root / "Snakefile")]
+    environment["PYTHONPATH"] = str(root / "workflow")
     return subprocess.run(
         [*command, "--directory", str(folder), "--cores", "2", *arguments],
-        cwd=ROOT,
+        cwd=root,
         env={**os.environ, **environment},
         capture_output=True,
         text=True,

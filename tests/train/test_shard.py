@@ -8,6 +8,7 @@ import pytest
 
 from isoloss import tables
 from isoloss.expand import expand_table
+from isoloss.store import Store
 from isoloss.train import shard as shard_module
 from isoloss.train.plan import plan_sweep
 from isoloss.train.shard import train_shard
@@ -24,13 +25,15 @@ def spell(*cells) -> list[dict]:
 
 
 @pytest.fixture(scope="module")
-def train(rows):
-    """Train runs on the synthetic rows under two weightings."""
+def train(rows, tmp_path_factory):
+    """Train runs on the synthetic rows under two weightings, with an empty store unless given."""
     weights = {"natural": {}, "double": {"kind": {"code": 2.0}}}
     indices = {name: expand_table(rows, w, seed=3)[0] for name, w in weights.items()}
 
-    def run(runs, valid_tokens=VALID, rows=rows, seed=3):
-        found = train_shard(runs, rows, indices, valid_tokens, seed)
+    def run(runs, valid_tokens=VALID, rows=rows, seed=3, store=None, max_attempts=2):
+        store = store or Store(tmp_path_factory.mktemp("store"))
+        limits = {"valid_tokens": valid_tokens, "max_attempts": max_attempts}
+        found = train_shard(runs, rows, indices, store, seed=seed, **limits)
         return tables.conform("shard", found).to_pandas().set_index("run_id", drop=False)
 
     return run
@@ -150,3 +153,71 @@ def test_no_validation_rows_fail_a_run_with_a_reason_that_says_so(train, rows, r
     (row,) = train(runs[:1], rows=rows.assign(split="train")).itertuples()
     assert row.status == "failed"
     assert "validation" in row.status_reason
+
+
+def starts(store):
+    return [line["run_id"] for line in store.journal() if line["event"] == "start"]
+
+
+def test_a_finished_run_is_never_trained_again(train, runs, together, tmp_path):
+    store = Store(tmp_path)
+    train(runs[:2], store=store)
+    found = train(runs, store=store)
+    assert starts(store) == [run["run_id"] for run in runs]
+    again = train(runs[::-1], store=store)
+    assert len(starts(store)) == len(runs)
+    pd.testing.assert_frame_equal(found, again.loc[found.index])
+    unlike = ["seconds"]
+    pd.testing.assert_frame_equal(found.drop(columns=unlike), together.drop(columns=unlike))
+
+
+@pytest.mark.parametrize("change", [{"seed": 4}, {"valid_tokens": 2 * VALID}])
+def test_a_run_with_another_identity_is_another_run(train, runs, tmp_path, change):
+    store = Store(tmp_path)
+    train(runs[:1], store=store)
+    train(runs[:1], store=store, **change)
+    assert len(starts(store)) == 2
+
+
+def test_changed_code_that_makes_numbers_trains_again(train, runs, tmp_path, monkeypatch):
+    store = Store(tmp_path)
+    train(runs[:1], store=store)
+    monkeypatch.setattr(shard_module, "code_digest", lambda *_, **__: "other code")
+    train(runs[:1], store=store)
+    assert len(starts(store)) == 2
+
+
+def test_a_failed_run_is_tried_again_so_often_and_a_diverged_one_never(
+    train, runs, tmp_path, monkeypatch
+):
+    store = Store(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(shard_module, "train_run", lambda *_: 1 / 0)
+        assert train(runs[:1], store=store)["attempts"].tolist() == [1]
+        assert train(runs[:1], store=store)["attempts"].tolist() == [2]
+        assert train(runs[:1], store=store)["status"].tolist() == ["failed"]
+        assert len(starts(store)) == 2
+    found = train(runs[:1], store=store, max_attempts=3)
+    assert (found["status"].item(), found["attempts"].item()) == ("done", 3)
+    wild = spell({"d_model": 8, "peak_learning_rate": 1e6, "clip_norm": 1e9})
+    assert train(wild, store=store)["status"].item() == "diverged"
+    assert train(wild, store=store, max_attempts=9)["attempts"].item() == 1
+
+
+def test_a_run_that_is_killed_leaves_its_start_in_the_journal_and_nothing_else(
+    train, runs, tmp_path, monkeypatch
+):
+    class Killed(BaseException):
+        """As by a signal: no handler sees it."""
+
+    def killed(*_):
+        raise Killed
+
+    store = Store(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(shard_module, "train_run", killed)
+        with pytest.raises(Killed):
+            train(runs[:1], store=store)
+    assert [line["event"] for line in store.journal()] == ["start"]
+    assert [path.name for path in tmp_path.rglob("*")] == ["journal.jsonl"]
+    assert train(runs[:1], store=store)["attempts"].item() == 1

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from isoloss.problems import IsolossError
 
+STAGES = ["load", "expand", "plan", "train", "aggregate", "fit", "plot", "summarize"]
 Command = Callable[[argparse.Namespace], None]
 
 
@@ -73,6 +74,10 @@ def parser() -> argparse.ArgumentParser:
         help="index.parquet of every weighting that the sweep uses",
     )
 
+    train.add_argument(
+        "--store", required=True, metavar="DIR", help="finished runs, never trained again"
+    )
+
     aggregate = stage(
         "aggregate",
         _aggregate,
@@ -110,9 +115,6 @@ def parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="all runs, losses, curves, mixtures and tables of fits",
     )
-    summarize.add_argument(
-        "--figures", nargs="*", default=[], metavar="FILE", help="figures to point at"
-    )
 
     check = command("check", _check, "Check a study before anything runs, all problems at once.")
     check.add_argument("study", metavar="FILE", help="the study (YAML)")
@@ -120,6 +122,17 @@ def parser() -> argparse.ArgumentParser:
 
     cards = command("cards", _cards, "List the cards of a kind: what a study can name.")
     cards.add_argument("kind", choices=["dataset", "model", "law", "figure"], help="which cards")
+
+    digest = command(
+        "digest",
+        _digest,
+        "Print the files whose code a stage's results depend on, each with its digest.",
+        "`run` is the part that is a run's identity.",
+    )
+    digest.add_argument("stage", choices=["run", *STAGES], help="which stage")
+    digest.add_argument(
+        "--cards", nargs="*", default=[], metavar="KIND/NAME", help="cards that it uses"
+    )
 
     docs = command("docs", _docs, "Write the generated pages of the documentation.")
     docs.add_argument(
@@ -197,13 +210,15 @@ def _plan(given: argparse.Namespace) -> None:
 
 def _train(given: argparse.Namespace) -> None:
     from isoloss import tables
+    from isoloss.store import Store
     from isoloss.train.shard import train_shard
 
     config, sweep = _study(given, "train", given.sweep)
     runs = json.loads(Path(given.shard).read_text(encoding="utf-8"))
     rows = tables.frame(given.rows, "rows")
     indices = {tables.facts(f)["weighting"]: tables.frame(f, "index") for f in given.index}
-    shard = train_shard(runs, rows, indices, sweep["valid_tokens"], config["seed"])
+    limits = {key: sweep[key] for key in ("valid_tokens", "max_attempts")}
+    shard = train_shard(runs, rows, indices, Store(given.store), seed=config["seed"], **limits)
     facts = {"study": config["study"], "sweep": given.sweep, "seed": config["seed"]}
     tables.write("shard", shard, given.out, facts)
 
@@ -230,14 +245,10 @@ def _aggregate(given: argparse.Namespace) -> None:
 
 def _fit(given: argparse.Namespace) -> None:
     from isoloss import fit, tables
-    from isoloss.aggregate.table import evaluate
 
     config, law = _study(given, "fit", given.law)
     runs = tables.frame(given.runs, "runs")
-    if law["where"]:
-        out = ~evaluate(runs, law["where"], f"fit.{given.law}.where") & (runs["status"] == "done")
-        runs.loc[out, "status"] = "dropped"
-    settings = {k: v for k, v in law.items() if k not in ("card", "options", "sweep", "where")}
+    settings = {k: v for k, v in law.items() if k not in ("card", "options", "sweep")}
     found = fit.fit_law(runs, law["card"], law["options"], seed=config["seed"], **settings)
     found.save(given.out, study=config["study"], sweep=law["sweep"], law=given.law)
 
@@ -253,7 +264,7 @@ def _summarize(given: argparse.Namespace) -> None:
     from isoloss import summary
 
     config, _ = _study(given)
-    text = summary.summarize(config["study"], config["summary"], given.tables, given.figures)
+    text = summary.summarize(config["study"], config["summary"], given.tables, list(config["plot"]))
     _write_text(given.out, text)
 
 
@@ -277,6 +288,22 @@ def _cards(given: argparse.Namespace) -> None:
         print(
             f"{name:20s} {facts['TITLE']}" + (f": {facts['FORMULA']}" if "FORMULA" in facts else "")
         )
+
+
+def _digest(given: argparse.Namespace) -> None:
+    from isoloss import flow, provenance
+
+    cards = [tuple(card.partition("/")[::2]) for card in given.cards]
+    if given.stage == "run":
+        models = [name for kind, name in cards if kind == "model"]
+        if len(models) != 1:
+            raise IsolossError("a run's code has one model card: --cards model/NAME")
+        modules = provenance.run_code(models[0])
+    else:
+        modules = provenance.closure(flow.entries(given.stage, cards))
+    for module in modules:
+        digest = provenance.module_digest(module, words=given.stage != "run")
+        print(f"{digest}  {provenance.file_of(module).relative_to(provenance.HOME.parent)}")
 
 
 def _docs(given: argparse.Namespace) -> None:

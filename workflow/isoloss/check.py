@@ -9,7 +9,8 @@ from typing import Any
 import pandas as pd
 
 from isoloss import registry, study
-from isoloss.aggregate.table import evaluate, read_runs
+from isoloss.aggregate.table import read_runs
+from isoloss.filters import evaluate
 from isoloss.fit.holdout import held_out
 from isoloss.problems import IsolossError, StudyError, nearest, problem
 from isoloss.train import settings as train_settings

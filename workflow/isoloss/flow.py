@@ -8,20 +8,34 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from isoloss import registry
+from isoloss import provenance, registry
 from isoloss.aggregate.table import table_digest as _table_digest
 from isoloss.fitted import TABLES as FIT_TABLES
 from isoloss.load import identity as _identity
 from isoloss.study import sweeps
 from isoloss.train.plan import shard_names
 
+# Where each stage's code begins.
+STAGES = {
+    "load": "isoloss.load.rows",
+    "expand": "isoloss.expand.weights",
+    "plan": "isoloss.train.plan",
+    "train": "isoloss.train.shard",
+    "aggregate": "isoloss.aggregate",
+    "fit": "isoloss.fit.law",
+    "plot": "isoloss.plot.draw",
+    "summarize": "isoloss.summary",
+}
 __all__ = [
     "FIT_TABLES",
+    "STAGES",
+    "code",
+    "entries",
     "figure_inputs",
     "put_this_python_first",
     "shard_names",
@@ -79,8 +93,32 @@ def specification(config: Mapping[str, Any], stage: str, **names: str) -> str:
     elif stage == "plot":
         parts |= {"plot": config["plot"][names["figure"]]}
     elif stage == "summarize":
-        parts |= {"summary": config["summary"], "study": config["study"]}
+        figures = list(config["plot"])
+        parts |= {"summary": config["summary"], "study": config["study"], "figures": figures}
     return json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
+def entries(stage: str, cards: Iterable[tuple[str, str]]) -> list[str]:
+    """The modules at which a stage's code begins: its own, and the cards it uses (kind, name)."""
+    return [STAGES[stage], *(f"isoloss.{registry.FOLDERS[kind]}.{name}" for kind, name in cards)]
+
+
+def code(config: Mapping[str, Any], stage: str, **names: str) -> str:
+    """Digest of the code that a job's results depend on: its stage's, and that of its cards."""
+    cards: list[tuple[str, str]] = []
+    if stage == "load":
+        cards = [("dataset", config["load"][names["dataset"]]["card"])]
+    elif stage in ("plan", "train"):
+        cards = [("model", config["train"][names["sweep"]]["model"])]
+    elif stage == "fit":
+        cards = [("law", config["fit"][names["law"]]["card"])]
+    elif stage == "plot":
+        figure = config["plot"][names["figure"]]
+        laws = [("law", config["fit"][law]["card"]) for law in figure["laws"]]
+        cards = [("figure", figure["card"]), *laws]
+    elif stage == "summarize":
+        cards = [("law", fit["card"]) for fit in config["fit"].values()]
+    return provenance.code_digest(provenance.closure(entries(stage, cards)))
 
 
 def figure_inputs(config: Mapping[str, Any], figure: str) -> list[str]:

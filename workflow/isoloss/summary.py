@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -24,7 +23,7 @@ def summarize(
         study: its name.
         settings: the study's `summary`.
         files: runs and losses of every sweep, all tables of every fit.
-        figures: paths of the figures.
+        figures: names of the figures.
     """
     by_sweep: Tables = {}
     token = {}
@@ -48,8 +47,8 @@ def summarize(
             lines += _allocations(name, fit, settings["budgets"], runs)
         lines += _weightings(runs[runs["status"] == "done"], found["losses"])
     if figures:
-        folder = Path(figures[0]).parent
-        names = ", ".join(Path(figure).stem for figure in figures)
+        folder = f"results/{study}/plot"
+        names = ", ".join(figures)
         lines.append(
             f"- **Figures**: {folder}/ ({names}; .png, .pdf, and .parquet of what is drawn)"
         )

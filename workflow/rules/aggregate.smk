@@ -16,6 +16,7 @@ rule gather_sweep:
         "../../envs/isoloss.yaml"
     params:
         spec=spec("aggregate"),
+        code=code("aggregate"),
     message:
         "aggregate {wildcards.sweep}: gather its runs"
     shell:
@@ -36,6 +37,7 @@ rule read_runs_table:
         "../../envs/isoloss.yaml"
     params:
         spec=spec("aggregate"),
+        code=code("aggregate"),
     message:
         "aggregate {wildcards.sweep}: read the table of runs"
     shell:

@@ -53,6 +53,13 @@ def spec(stage):
     )
 
 
+def code(stage):
+    """The digest of the code that a job's results depend on: the other trigger in its params."""
+    return lambda wildcards: flow.code(
+        STUDY, stage, **{k: v for k, v in wildcards.items() if k != "study"}
+    )
+
+
 def below(*patterns):
     """Input function: paths below results/{study} that hold wildcards of the rule."""
     return lambda wildcards: [f"results/{STUDY['study']}/{p.format(**wildcards)}" for p in patterns]

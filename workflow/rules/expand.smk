@@ -15,6 +15,7 @@ rule expand_rows:
         mem_mb=2000,
     params:
         spec=spec("expand"),
+        code=code("expand"),
     message:
         "expand {wildcards.dataset}: weighting {wildcards.weighting}"
     shell:

@@ -13,6 +13,7 @@ rule fit_law:
     threads: 1
     params:
         spec=spec("fit"),
+        code=code("fit"),
     message:
         "fit {wildcards.law} to {wildcards.sweep}"
     shell:

@@ -13,6 +13,7 @@ rule load_rows:
         mem_mb=2000,
     params:
         spec=spec("load"),
+        code=code("load"),
     message:
         "load {wildcards.dataset}: rows"
     shell:

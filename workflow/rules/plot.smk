@@ -19,6 +19,7 @@ rule plot_figure:
         "../../envs/isoloss.yaml"
     params:
         spec=spec("plot"),
+        code=code("plot"),
     message:
         "plot {wildcards.figure}"
     shell:
@@ -30,7 +31,6 @@ rule plot_figure:
 rule write_summary:
     input:
         tables=[f"results/{STUDY['study']}/{path}" for path in flow.summary_inputs(STUDY)],
-        figures=[f"results/{STUDY['study']}/plot/{name}.png" for name in STUDY["plot"]],
     output:
         "results/{study}/summary.md",
     log:
@@ -39,8 +39,9 @@ rule write_summary:
         "../../envs/isoloss.yaml"
     params:
         spec=spec("summarize"),
+        code=code("summarize"),
     message:
         "summary: what was found"
     shell:
         "python -m isoloss summarize --study results/{wildcards.study}/config.yaml"
-        " --tables {input.tables:q} --figures {input.figures:q} --out {output:q} 2> {log:q}"
+        " --tables {input.tables:q} --out {output:q} 2> {log:q}"

@@ -19,6 +19,7 @@ for sweep in STUDY["train"]:
             "../../envs/isoloss.yaml"
         params:
             spec=flow.specification(STUDY, "plan", sweep=sweep),
+            code=flow.code(STUDY, "plan", sweep=sweep),
         message:
             f"plan {sweep}: spell the runs out"
         shell:
@@ -43,9 +44,11 @@ rule train_shard:
         mem_mb=2000,
     params:
         spec=spec("train"),
+        code=code("train"),
     message:
         "train {wildcards.sweep}: shard {wildcards.shard}"
     shell:
         "python -m isoloss train --study results/{wildcards.study}/config.yaml"
         " --sweep {wildcards.sweep:q} --shard {input.shard:q}"
-        " --rows {input.rows[0]:q} --index {input.index:q} --out {output:q} 2> {log:q}"
+        " --rows {input.rows[0]:q} --index {input.index:q}"
+        " --store results/{wildcards.study}/store --out {output:q} 2> {log:q}"

@@ -13,18 +13,11 @@ import numpy as np
 import pandas as pd
 
 from isoloss import tables
+from isoloss.filters import LETTERS, evaluate
 from isoloss.problems import TableError, nearest, problem
 
 # What a user maps (the field's letters) to the columns of `runs`.
-COLUMNS = {
-    "run_id": "run_id",
-    "N": "n_params",
-    "D": "n_samples",
-    "C": "n_flops",
-    "loss": "loss_nats",
-    "group": "group",
-    "fit_weight": "fit_weight",
-}
+COLUMNS = {"run_id": "run_id", **LETTERS, "group": "group", "fit_weight": "fit_weight"}
 NUMBERS = ("N", "D", "C", "loss", "fit_weight")
 TIMEOUT = 60  # seconds for a URL
 
@@ -170,25 +163,6 @@ def _check_values(runs: pd.DataFrame, columns: Mapping[str, str], label: str) ->
         wrong.append(problem(place, f"{twice!r} stands twice", "one row a run"))
     if wrong:
         raise TableError("\n".join(wrong))
-
-
-def evaluate(runs: pd.DataFrame, expression: str, place: str) -> pd.Series:
-    """A filter expression over the columns of a table, as True and False.
-
-    Raises:
-        TableError: the expression is not one, names an unknown column, or is not a yes or no.
-    """
-    aliases = {k: runs[v] for k, v in COLUMNS.items() if v in runs and k not in runs}
-    scope = runs.assign(**aliases)
-    try:
-        value = scope.eval(expression, engine="python")
-    except Exception as error:  # pandas raises what it likes here: names, syntax, types
-        raise TableError(
-            problem(place, f"{expression!r}: {error}", f"columns are {', '.join(scope.columns)}")
-        ) from error
-    if not (isinstance(value, pd.Series) and value.dtype == bool):
-        raise TableError(problem(place, f"{expression!r} is no yes or no", "compare something"))
-    return value
 
 
 def read_runs_table(

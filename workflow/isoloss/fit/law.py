@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from isoloss import registry
+from isoloss.filters import LETTERS, evaluate
 from isoloss.fit.holdout import held_out, last_budget
 from isoloss.fit.objectives import Objective
 from isoloss.fit.optimize import End, Problem, agreeing, basins, descend, optimize, starts_grid
@@ -18,7 +19,6 @@ from isoloss.problems import IsolossError, problem
 from isoloss.progress import track
 from isoloss.seeds import generator
 
-VARIABLES = {"N": "n_params", "D": "n_samples", "C": "n_flops"}
 RESPONSE = "loss_nats"
 # Columns that may differ between runs which are the same but for their seed.
 _OF_A_RUN = {"run_id", "run_digest", "seed", "n_unique", "loss_nats", "fit_weight"}
@@ -30,6 +30,7 @@ def fit_law(
     law: str,
     options: Mapping[str, Any] | None = None,
     *,
+    where: str = "",
     objective: str = "huber_log",
     delta: float = 1e-3,
     holdout: str = "none",
@@ -44,6 +45,7 @@ def fit_law(
         runs: a `runs` table; rows whose status is not `done` are counted and left out.
         law: law card.
         options: of the card.
+        where: expression that selects runs; the others are counted among the dropped.
         objective: huber_log, log_mse or mse, summed over runs times their fit_weight.
         delta: of huber_log, in log loss.
         holdout: none or largest_compute.
@@ -63,6 +65,9 @@ def fit_law(
     chosen = {**registry.defaults("law", law), **(options or {})}
     made = card.make(**chosen)
     goal = Objective(objective, delta)
+    if where:
+        out = ~evaluate(runs, where, f"law {law}, where") & (runs["status"] == "done")
+        runs = runs.assign(status=runs["status"].mask(out, "dropped"))
     pieces: dict[str, list[pd.DataFrame]] = {}
     for group, mine in runs.groupby("group", sort=True):
         found = _fit_group(
@@ -76,7 +81,7 @@ def fit_law(
 
 def variables(runs: pd.DataFrame) -> dict[str, np.ndarray]:
     """N, D and C of every run, each (n,)."""
-    return {letter: runs[column].to_numpy(float) for letter, column in VARIABLES.items()}
+    return {letter: runs[LETTERS[letter]].to_numpy(float) for letter in ("N", "D", "C")}
 
 
 def _fit_group(

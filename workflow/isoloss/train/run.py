@@ -24,12 +24,16 @@ class DivergedError(Exception):
     """The loss is not a number any more, or worse than knowing nothing."""
 
 
-def run_digest(settings: Mapping[str, Any], seed: int, data: Stream, valid: Stream) -> str:
-    """Identity of a run: its settings, the study's seed, and the tokens it trains and is tested on.
-
-    The code's part of the identity belongs in here as well once code is digested.
-    """
-    content = [settings, seed, data.digest(), valid.digest()]
+def run_digest(
+    settings: Mapping[str, Any],
+    seed: int,
+    data: Stream,
+    valid: Stream,
+    valid_windows: int,
+    code: str,
+) -> str:
+    """Identity of a run: settings, study's seed, tokens trained and tested on, and its code."""
+    content = [settings, seed, data.digest(), valid.digest(), valid_windows, code]
     return blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 

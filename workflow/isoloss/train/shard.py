@@ -14,6 +14,8 @@ import torch
 from isoloss import tables
 from isoloss.batches import Stream, stream
 from isoloss.progress import track
+from isoloss.provenance import code_digest, run_code
+from isoloss.store import FINAL, Store
 from isoloss.train.run import DivergedError, run_digest, train_run
 
 
@@ -21,16 +23,24 @@ def train_shard(
     runs: Sequence[Mapping[str, Any]],
     rows: pd.DataFrame,
     indices: Mapping[str, pd.DataFrame],
+    store: Store,
+    *,
     valid_tokens: int,
+    max_attempts: int,
     seed: int,
 ) -> pd.DataFrame:
-    """Train every run of a shard on one thread.
+    """Train every run of a shard that the store does not hold, on one thread.
+
+    A run is saved in the store the moment it ends, so that whatever happens to the job later, no
+    finished run is trained again. A run that failed is tried again, up to `max_attempts`.
 
     Args:
         runs: rows of the plan.
         rows: the rows table of the dataset.
         indices: weighting to its index table.
+        store: finished runs.
         valid_tokens: validation tokens measured, rounded to whole windows.
+        max_attempts: times that a failing run is started.
         seed: of the study.
 
     Returns:
@@ -49,15 +59,24 @@ def train_shard(
             index = indices[weighting]
             streams[weighting] = stream(rows, index["row"].to_numpy(), index["copies"].to_numpy())
         data = streams[weighting]
+        valid_windows = valid_tokens // run["context"]
+        code = code_digest(run_code(run["model"]), words=False)
+        digest = run_digest(run, seed, data, valid, valid_windows, code)
+        known = store.find(digest)
+        attempts = known["attempts"] if known else 0
+        if known and (known["status"] in FINAL or attempts >= max_attempts):
+            found.append(known)
+            continue
         row: dict[str, Any] = {
             "run_id": run["run_id"],
-            "run_digest": run_digest(run, seed, data, valid),
-            "attempts": 1,
+            "run_digest": digest,
+            "attempts": attempts + 1,
             "device": "cpu",
         }
+        store.note("start", digest, run["run_id"])
         begun = time.perf_counter()
         try:
-            done = train_run(run, data, valid, valid_tokens // run["context"], seed, ticks)
+            done = train_run(run, data, valid, valid_windows, seed, ticks)
         except DivergedError as error:
             row.update(status="diverged", status_reason=str(error))
         except Exception as error:  # the other runs go on; the reason is kept, the log has it all
@@ -69,7 +88,8 @@ def train_shard(
             row.update(losses=losses_by_tag(rows, *done["loss_by_row"], run["n_steps"]))
         row["seconds"] = time.perf_counter() - begun
         print(f"{run['run_id']}: {row['status']}, {row['seconds']:.1f} s", file=sys.stderr)
-        found.append(row)
+        store.save(row)
+        found.append(store.find(digest))
     columns = tables.schema("shard").names
     return pd.DataFrame(found, columns=columns)
 

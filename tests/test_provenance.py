@@ -1,0 +1,128 @@
+"""Digests of code: what changes them, what does not, and which files they cover."""
+
+import ast
+import shutil
+from pathlib import Path
+
+import pytest
+
+from isoloss import flow, provenance, registry
+
+SOURCE = """
+import math
+
+SIZE = 3
+
+
+def area(radius: float) -> float:
+    total = 0.0
+    for i in range(SIZE):
+        total += math.pi * radius**2 if i else -1.5e-3
+    return total
+"""
+SAME = {
+    "comment": SOURCE.replace("    total = 0.0", "    # from nothing\n    total = 0.0"),
+    "docstring": SOURCE.replace("float:\n", 'float:\n    """The area."""\n'),
+    "layout": SOURCE.replace("range(SIZE)", "range(\n        SIZE,\n    )"),
+    "blank lines": SOURCE.replace("\n\n\n", "\n\n\n\n\n"),
+}
+OTHER = {
+    "number": SOURCE.replace("1.5e-3", "1.4e-3"),
+    "operator": SOURCE.replace("+=", "-="),
+    "name": SOURCE.replace("SIZE = 3", "SIZE = 4"),
+    "type of a number": SOURCE.replace("0.0", "0"),
+    "order": SOURCE.replace("if i else", "if not i else"),
+}
+
+
+def digest(source: str, words: bool = True) -> str:
+    return provenance.tree_digest(ast.parse(source), words)
+
+
+@pytest.mark.parametrize("source", SAME.values(), ids=SAME)
+def test_what_does_not_change_the_code_does_not_change_its_digest(source):
+    assert source != SOURCE
+    assert digest(source) == digest(SOURCE)
+
+
+@pytest.mark.parametrize("source", OTHER.values(), ids=OTHER)
+def test_what_changes_the_code_changes_its_digest(source):
+    assert source != SOURCE
+    assert digest(source) != digest(SOURCE)
+
+
+def test_the_digest_is_the_same_on_every_python():
+    assert digest(SOURCE) == "c5b573f206c29db6d2ef42c609eae909"
+
+
+def test_a_cards_words_are_no_part_of_a_runs_identity():
+    renamed = SOURCE + 'TITLE = "A card"\n'
+    assert digest(renamed) != digest(SOURCE)
+    assert digest(renamed, words=False) == digest(SOURCE, words=False)
+
+
+def test_a_runs_code_is_what_can_change_its_numbers():
+    assert provenance.run_code("byte_transformer") == [
+        "isoloss.batches",
+        "isoloss.models.byte_transformer",
+        "isoloss.seeds",
+        "isoloss.train.run",
+    ]
+
+
+def test_a_stage_is_followed_to_the_used_card_only():
+    modules = provenance.closure(flow.entries("fit", [("law", "chinchilla")]))
+    laws = [m for m in modules if m.startswith("isoloss.laws.") and "._" not in m]
+    assert laws == ["isoloss.laws.chinchilla"]
+    assert "isoloss.fit.optimize" in modules
+    assert not [m for m in modules if m.startswith(("isoloss.train", "isoloss.load"))]
+
+
+@pytest.mark.parametrize("stage", flow.STAGES)
+def test_no_stage_depends_on_the_command_line_or_on_another_room(stage):
+    rooms = {"load", "expand", "train", "aggregate", "fit", "plot"}
+    modules = provenance.closure(flow.entries(stage, []))
+    own = flow.STAGES[stage].split(".")[1]
+    touched = {m.split(".")[1] for m in modules if "." in m}
+    assert touched & rooms <= {own}
+    assert "isoloss.__main__" not in modules
+
+
+@pytest.fixture
+def copied(tmp_path, monkeypatch) -> Path:
+    """A copy of the package whose code the digests read."""
+    copy = tmp_path / "isoloss"
+    shutil.copytree(registry.HOME, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(provenance, "HOME", copy)
+    caches = (provenance.imports, provenance.module_digest)
+    for cached in caches:
+        cached.cache_clear()
+    yield copy
+    for cached in caches:
+        cached.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("file", "before", "after", "changed"),
+    [
+        ("train/run.py", "betas=(", "eps=1e-7, betas=(", True),
+        ("models/byte_transformer.py", "ROTARY_BASE = 100.0", "ROTARY_BASE = 90.0", True),
+        ("seeds.py", "digest_size=16", "digest_size=8", True),
+        ("tables.py", '"zstd"', '"snappy"', False),
+        ("progress.py", ">= 60", ">= 30", False),
+        ("fit/law.py", "ddof=1", "ddof=0", False),
+        ("models/byte_transformer.py", 'TITLE = "Byte', 'TITLE = "A byte', False),
+    ],
+)
+def test_an_edit_changes_the_identity_of_a_run_or_not(copied, file, before, after, changed):
+    def identity():
+        provenance.imports.cache_clear()
+        provenance.module_digest.cache_clear()
+        modules = provenance.run_code("byte_transformer")
+        return provenance.code_digest(modules, words=False)
+
+    was = identity()
+    text = (copied / file).read_text(encoding="utf-8")
+    assert before in text
+    (copied / file).write_text(text.replace(before, after), encoding="utf-8")
+    assert (identity() != was) == changed

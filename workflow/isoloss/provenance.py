@@ -1,0 +1,136 @@
+"""Digests of code: what a stage's results depend on, whatever is said about it in comments.
+
+A module's digest is a walk of its syntax tree by node types and fields, without positions,
+docstrings and empty fields, so that it is the same on every Python version. A stage's code is the
+import closure of its entry module, with the cards that it uses; imports that a card makes by name
+are given by whoever knows the card.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable
+from functools import cache
+from hashlib import blake2b
+from pathlib import Path
+
+HOME = Path(__file__).parent
+# A card's words about itself; numbers that code reads (VOCABULARY) are not among them.
+WORDS = {"TITLE", "ABOUT", "FORMULA", "SOURCE", "OPTIONS", "TAGS"}
+# Reading, writing, saying: cannot change a run's numbers. The settings' values are in its identity.
+PLUMBING = {
+    "isoloss",
+    "isoloss.problems",
+    "isoloss.progress",
+    "isoloss.provenance",
+    "isoloss.registry",
+    "isoloss.tables",
+    "isoloss.train",
+    "isoloss.train.settings",
+}
+
+
+def file_of(module: str) -> Path | None:
+    """The source file of a module of this package; None if there is no such module."""
+    parts = module.split(".")[1:]
+    package = HOME.joinpath(*parts, "__init__.py")
+    if package.is_file():
+        return package
+    plain = HOME.joinpath(*parts).with_suffix(".py") if parts else None
+    return plain if plain is not None and plain.is_file() else None
+
+
+@cache
+def imports(module: str) -> frozenset[str]:
+    """The modules of this package that a module imports, anywhere in its code."""
+    found = set()
+    for node in ast.walk(_tree(module)):
+        if isinstance(node, ast.Import):
+            found.update(name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            found.add(node.module)
+            found.update(f"{node.module}.{name.name}" for name in node.names)
+    return frozenset(m for m in found if m.split(".")[0] == "isoloss" and file_of(m) is not None)
+
+
+def closure(entries: Iterable[str]) -> list[str]:
+    """All modules that some modules need, themselves included, sorted.
+
+    A package's `__init__` is followed where it is imported by name, as Python does.
+    """
+    found: set[str] = set()
+    left = list(entries)
+    while left:
+        module = left.pop()
+        if module not in found:
+            found.add(module)
+            left += imports(module)
+    return sorted(found)
+
+
+@cache
+def module_digest(module: str, words: bool = True) -> str:
+    """Digest of one module's syntax tree, with or without a card's words about itself."""
+    return tree_digest(_tree(module), words)
+
+
+def tree_digest(tree: ast.AST, words: bool = True) -> str:
+    """Digest of a syntax tree."""
+    digest = blake2b(digest_size=16)
+    for token in _walk(tree, words):
+        digest.update(token.encode() + b"\0")
+    return digest.hexdigest()
+
+
+def code_digest(modules: Iterable[str], words: bool = True) -> str:
+    """Digest of the code of some modules, such as a closure."""
+    digest = blake2b(digest_size=16)
+    for module in modules:
+        digest.update(f"{module}={module_digest(module, words)}\0".encode())
+    return digest.hexdigest()
+
+
+def run_code(model: str) -> list[str]:
+    """The modules whose code is part of the identity of a run of this model card."""
+    entries = ["isoloss.train.run", f"isoloss.models.{model}"]
+    return [module for module in closure(entries) if module not in PLUMBING]
+
+
+def _tree(module: str) -> ast.Module:
+    path = file_of(module)
+    if path is None:
+        raise ModuleNotFoundError(module)
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def _walk(node: object, words: bool):
+    """Tokens of a syntax tree: types and fields in order, brackets around what is nested."""
+    if isinstance(node, ast.AST):
+        if not words and isinstance(node, ast.Assign) and _names(node) <= WORDS:
+            return
+        yield type(node).__name__
+        for field, value in ast.iter_fields(node):
+            if field == "body" and isinstance(value, list):
+                value = _without_docstring(node, value)
+            # fields that a newer Python adds are empty in code written for an older one
+            if field in ("ctx", "type_comment", "kind") or value is None or value == []:
+                continue
+            yield f"({field}"
+            yield from _walk(value, words)
+            yield ")"
+    elif isinstance(node, list):
+        for item in node:
+            yield from _walk(item, words)
+    else:
+        yield f"{type(node).__name__}:{node!r}"
+
+
+def _names(node: ast.Assign) -> set[str]:
+    return {target.id if isinstance(target, ast.Name) else "" for target in node.targets}
+
+
+def _without_docstring(node: ast.AST, body: list) -> list:
+    kinds = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+    if isinstance(node, kinds) and ast.get_docstring(node, clean=False) is not None:
+        return body[1:]
+    return body

@@ -2,7 +2,6 @@
 
 import json
 import re
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -91,15 +90,6 @@ def test_targets_stop_at_their_stage(source, tmp_path, target, last):
     assert shown.returncode == 0, shown.stderr
     assert last in shown.stdout
     assert "write_summary" not in shown.stdout
-
-
-def test_a_changed_figure_draws_that_figure_only(finished):
-    folder, config, _ = finished
-    study = yaml.safe_load(Path(config).read_text(encoding="utf-8"))
-    study["plot"]["isoloss"]["options"] = {"reach": 3}
-    dry = snakemake(folder, "--configfile", write(folder, study, "other.yaml"), "-n")
-    counts = dict(re.findall(r"^(\w+) +(\d+)$", dry.stdout + dry.stderr, flags=re.M))
-    assert counts == {"plot_figure": "1", "write_summary": "1", "all": "1", "total": "3"}
 
 
 def test_the_same_study_in_another_folder_gives_the_same_bytes(finished, source, tmp_path):

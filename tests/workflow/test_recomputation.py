@@ -97,6 +97,11 @@ def styled(project):
     project.edit("figures/isoloss.py", "linewidth=2,", "linewidth=3,")
 
 
+def reset(project):
+    """A figure's option is edited."""
+    project.study["plot"]["isoloss"]["options"] = {"reach": 3}
+
+
 def refitted(project):
     """A law's setting is edited."""
     project.study["fit"]["power_law"]["delta"] = 0.01
@@ -128,6 +133,7 @@ CHANGES = [
     (reordered, NOTHING),
     (commented, NOTHING),
     (styled, {"plot_figure": 1}),
+    (reset, {"plot_figure": 1}),
     (refitted, {"fit_law": 1, "plot_figure": 1, "write_summary": 1}),
     (recarded, {"fit_law": 1, "plot_figure": 1, "write_summary": 1}),
     (one_more_law, {"fit_law": 1, "write_summary": 1}),

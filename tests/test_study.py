@@ -222,6 +222,45 @@ WRONG = {
     ),
     "fit of another sweep": ("plot.isoloss.laws", ["curve"], "plot.isoloss.laws", "'own'"),
     "too few laws": ("plot.isoloss.laws", [], "plot.isoloss.laws", "name at least 1 of `fit`"),
+    "not a number": ("seed", float("nan"), "seed", "a finite number is needed"),
+    "a key that is no text": ("expand.natural", {1: {}}, "expand.natural", "put it in quotes"),
+    "a budget that cannot be kept": (
+        "train.sizes.cells",
+        [{"n_flops": 1e3, "d_model": [8, 12, 16, 20]}, {"n_flops": 2e9, "d_model": [8, 12]}],
+        "train.sizes.cells",
+        "in whole steps",
+    ),
+    "validation below a window": (
+        "train.sizes.valid_tokens",
+        16,
+        "train.sizes.valid_tokens",
+        "do not fill a window of 64",
+    ),
+    "unknown tag": (
+        "expand.double",
+        {"knd": {"docstring": 2.0}},
+        "expand.double.knd",
+        "no row has this tag; did you mean 'kind'?",
+    ),
+    "dataset without sources": (
+        "load.stdlib",
+        {"card": "python_stdlib", "options": {"root": "/nowhere"}},
+        "load.stdlib",
+        "has no sources",
+    ),
+    "too many laws": ("plot.curves.laws", ["plane"], "plot.curves.laws", "shows at most 0"),
+    "nothing to compare": (
+        "plot.effects",
+        {"card": "weighting_effects", "sweep": "sizes"},
+        "plot.effects",
+        "all runs have 'natural'",
+    ),
+    "unknown group": (
+        "plot.isoloss.options",
+        {"group": "zzz"},
+        "plot.isoloss",
+        "no run has 'zzz'",
+    ),
     "law that cannot allocate": (
         "fit.plane",
         {"card": "power_law", "sweep": "sizes"},
@@ -383,3 +422,17 @@ def test_a_file_that_is_no_study_is_an_error_that_names_it(tmp_path, content, sa
     with pytest.raises(StudyError, match=said) as error:
         check.checked(file)
     assert str(file) in str(error.value)
+
+
+def test_yaml_merges_are_followed(tmp_path):
+    (tmp_path / "s.yaml").write_text(
+        "load: &a {x: {card: python_stdlib}}\nstudy: s\nplot: {<<: *a}\n"
+    )
+    assert study.read(tmp_path / "s.yaml")["plot"] == {"x": {"card": "python_stdlib"}}
+
+
+def test_a_selection_by_what_is_measured_is_left_to_the_measurement(config):
+    config["fit"]["plane"]["where"] = "loss_nats > 1.5 and n_unique > 10"
+    assert check.check(config)["fit"]["plane"]["where"]
+    config["fit"]["plane"]["where"] = "los_nats > 1.5"
+    assert len(problems(config)) == 1

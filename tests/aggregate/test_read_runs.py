@@ -77,11 +77,12 @@ def test_a_filter_may_use_the_tables_own_names_and_the_letters(own, name):
 
 
 def test_columns_that_clash_with_the_contract_are_kept_under_another_name(own):
-    own = own.assign(status="finished", seed=[1, 2, 3, 4, 5], n_flops=1.0)
+    own = own.assign(status="finished", seed=[1, 2, 3, 4, 5], attempts="many", n_flops=1.0)
     runs = read_runs(own, COLUMNS)
     assert set(runs["status"]) == {"done"}
     assert set(runs["status_given"]) == {"finished"}
-    assert list(runs["seed_given"]) == [1, 2, 3, 4, 5]
+    assert set(runs["attempts_given"]) == {"many"}
+    assert list(runs["seed"]) == [1, 2, 3, 4, 5]
     np.testing.assert_allclose(runs["n_flops"], runs["n_flops_6nd"])
     assert tables.conform("runs", runs).num_rows == 5
 
@@ -181,3 +182,23 @@ def test_a_table_stands_where_a_sweep_could_with_runs_only(own, tmp_path):
         "runs": 5,
         **dict.fromkeys(["losses", "curves", "mixtures", "timing"], 0),
     }
+
+
+def test_an_empty_group_is_named_by_its_row(own):
+    own = own.assign(family=["a", "a", None, "b", "b"])
+    with pytest.raises(TableError, match="row 3, column 'family': is empty"):
+        read_runs(own, {**COLUMNS, "group": "family"})
+
+
+def test_a_csv_whose_lines_end_in_a_comma_is_read(own, tmp_path):
+    lines = own[list(COLUMNS.values())].to_csv(index=False).splitlines()
+    (tmp_path / "r.csv").write_text("\n".join([lines[0], *(f"{line}," for line in lines[1:])]))
+    found = read_runs(tmp_path / "r.csv", COLUMNS)
+    assert list(found["loss_nats"]) == list(own["val_loss"])
+
+
+def test_a_bad_value_of_a_parquet_with_an_index_of_its_own_is_shown(own, tmp_path):
+    own["val_loss"] = own["val_loss"].where(own.index != 2)
+    own.iloc[1:].to_parquet(tmp_path / "r.parquet")
+    with pytest.raises(TableError, match="row 2, column 'val_loss': found nan"):
+        read_runs(str(tmp_path / "r.parquet"), COLUMNS)

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isoloss.expand import expand_rows, expand_table, merge_weights, row_copies, row_weight
+from isoloss.problems import IsolossError
 
 VALUES = ("a", "b", "c")
 row_ids = st.text(max_size=12)
@@ -144,3 +145,24 @@ def test_only_training_rows_are_expanded_and_the_audit_agrees(rows):
     found = audit.set_index(["tag_key", "tag_value"])[columns]
     assert {tag: tuple(counts) for tag, counts in found.iterrows()} == expected
     assert expected["domain", "data"][1] == 0
+
+
+@pytest.mark.parametrize(
+    ("weights", "said"),
+    [
+        ({"kind": {"docstrng": 2.0}}, "did you mean 'docstring'?"),
+        ({"kind": {"code": 0.0, "docstring": 0.0, "comment": 0.0}}, "drop every training row"),
+    ],
+)
+def test_weights_that_select_nothing_are_errors(rows, weights, said):
+    with pytest.raises(IsolossError) as error:
+        expand_table(rows, weights, seed=3)
+    assert said in str(error.value)
+
+
+def test_tags_may_be_mappings_of_any_length_of_key():
+    row_tags = [{"ab": "x"}, {"ab": "y"}]
+    assert copies_of(expand_rows(table(row_tags), {"ab": {"x": 3.0}}, seed=0)) == {
+        "id0": 3,
+        "id1": 1,
+    }

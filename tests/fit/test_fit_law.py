@@ -224,3 +224,40 @@ def test_seed_noise_is_pooled_over_settings_with_several_seeds(power_runs):
     squares = 3 * np.var([0, 0.01, 0.03]) + 2 * np.var([0, -0.02])
     assert fit.summary.loc[0, "seed_sd"] == pytest.approx(np.sqrt(squares / 3))
     assert np.isnan(fit_law(runs, "power_law", **QUICK).summary.loc[0, "seed_sd"])
+
+
+@pytest.mark.parametrize(
+    ("column", "loose"), [("n_params", {"E", "A", "alpha"}), ("n_samples", {"E", "B", "beta"})]
+)
+def test_terms_that_the_data_do_not_determine_are_named(chinchilla_runs, column, loose):
+    runs = chinchilla_runs(noise=0.01).assign(**{column: 1e6})
+    status, message = verdict(fit_law(runs, "chinchilla", **QUICK))
+    assert status != "converged"
+    assert all(term in message for term in loose), message
+
+
+def test_groups_without_a_finished_run_are_left_out(power_runs):
+    lost = power_runs().assign(group="lost", status="dropped")
+    runs = pd.concat([power_runs().assign(group="kept"), lost], ignore_index=True)
+    assert fit_law(runs, "power_law", **QUICK).groups == ["kept"]
+    with pytest.raises(IsolossError, match="0 runs for 3 parameters"):
+        fit_law(lost, "power_law", **QUICK)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"holdout": "largest_comput"}, "did you mean 'largest_compute'?"),
+        ({"objective": "huber_lag"}, "did you mean 'huber_log'?"),
+        ({"options": {"varible": "N"}}, "did you mean 'variable'?"),
+    ],
+)
+def test_a_name_that_is_not_known_is_an_error_with_the_nearest(power_runs, settings, said):
+    with pytest.raises(IsolossError) as error:
+        fit_law(power_runs(), "power_law", **settings, **QUICK)
+    assert said in str(error.value)
+
+
+def test_none_holds_nothing_out(power_runs):
+    fit = fit_law(power_runs(), "power_law", holdout=None, **QUICK)
+    assert fit.summary.loc[0, "n_held_out"] == 0

@@ -120,3 +120,9 @@ def test_identity_does_not_change_with_times(root):
     for file in root.iterdir():
         os.utime(file, (1, 1))
     assert identity(CARD, {"root": str(root)}) == before
+
+
+@pytest.mark.parametrize(("fraction", "side"), [(1e-12, "valid"), (1 - 1e-12, "train")])
+def test_a_side_without_rows_is_an_error(root, fraction, side):
+    with pytest.raises(IsolossError, match=f"is on the {side} side"):
+        load(root, valid_fraction=fraction)

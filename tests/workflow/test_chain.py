@@ -109,6 +109,18 @@ def test_the_same_study_in_another_folder_gives_the_same_bytes(finished, source,
         pd.testing.assert_frame_equal(one.drop(columns="seconds"), other.drop(columns="seconds"))
 
 
+def test_a_summary_that_was_not_written_is_not_printed(finished):
+    folder, config, _ = finished
+    again = snakemake(folder, "runs", "--force", "--configfile", config)
+    assert again.returncode == 0, again.stderr
+    assert "Seed SD" not in again.stdout + again.stderr
+
+
+def test_another_weighting_starts_from_the_same_weights(finished):
+    figure = tables.frame(finished[0] / "results/tiny/plot/weighting_effects.parquet")
+    assert len(figure[["run_id", "run_id_reference"]].drop_duplicates()) == 2
+
+
 def test_shard_files_hold_every_run_once(finished):
     plan = finished[0] / "results/tiny/plan/grid"
     ids = [run["run_id"] for f in sorted(plan.glob("*.json")) for run in json.loads(f.read_text())]

@@ -214,9 +214,15 @@ def _train(given: argparse.Namespace) -> None:
     from isoloss.train.shard import train_shard
 
     config, sweep = _study(given, "train", given.sweep)
-    runs = json.loads(Path(given.shard).read_text(encoding="utf-8"))
+    try:
+        runs = json.loads(Path(given.shard).read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise IsolossError(f"{given.shard}: no plan of a shard ({error}); run `plan`") from error
     rows = tables.frame(given.rows, "rows")
     indices = {tables.facts(f)["weighting"]: tables.frame(f, "index") for f in given.index}
+    lacking = sorted({run["weighting"] for run in runs} - set(indices))
+    if lacking:
+        raise IsolossError(f"--index lacks the weighting {lacking[0]!r}")
     limits = {key: sweep[key] for key in ("valid_tokens", "max_attempts")}
     shard = train_shard(runs, rows, indices, Store(given.store), seed=config["seed"], **limits)
     facts = {"study": config["study"], "sweep": given.sweep, "seed": config["seed"]}
@@ -235,6 +241,8 @@ def _aggregate(given: argparse.Namespace) -> None:
         _, sweep = _study(given, "train", given.sweep)
         dataset = config["load"][sweep["dataset"]]
         facts["token"] = registry.facts("dataset", dataset["card"])["TOKEN"]
+        if not (given.plan and given.shards and given.audits):
+            raise IsolossError("a sweep needs --plan, --shards and --audits")
         plan = tables.frame(given.plan, "plan")
         shards = [tables.frame(f, "shard") for f in given.shards]
         audits = {tables.facts(f)["weighting"]: tables.frame(f, "audit") for f in given.audits}

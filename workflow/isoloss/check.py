@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,19 @@ from isoloss.fit.holdout import held_out
 from isoloss.problems import IsolossError, StudyError, nearest, problem
 from isoloss.train import settings as train_settings
 from isoloss.train.plan import plan_sweep
+
+# What a planned run does not have yet, as if it were done.
+MEASURED = {
+    "run_digest": None,
+    "n_unique": 1,
+    "loss_nats": 1.0,
+    "status": "done",
+    "status_reason": None,
+    "attempts": 1,
+    "fit_weight": 1.0,
+    "group": "all",
+}
+MOST_STEPS = 10**12
 
 
 def checked(path: str | Path) -> dict[str, Any]:
@@ -32,6 +46,9 @@ def check(config: Mapping[str, Any], source: str = "the study") -> dict[str, Any
     Raises:
         StudyError: with every problem of the study.
     """
+    wrong = list(study.unsound(config))
+    if wrong:
+        raise StudyError(wrong, source)
     config, wrong = study.complete(config)
     if wrong:
         # a section of the wrong shape cannot be looked into; sound ones still are
@@ -85,12 +102,17 @@ def _beyond(config: Mapping[str, Any], sound: Callable[..., bool]) -> list[str]:
             for weighting in study.weightings(config, name):
                 known(f"{place}.cells", weighting, ("expand",))
             plan = plan_sweep(sweep)
-            runs[name] = plan.assign(status="done", fit_weight=1.0, group="all", loss_nats=1.0)
+            wrong += _plan_problems(plan, sweep, place)
+            runs[name] = plan.drop(columns="shard").assign(**MEASURED)
     for name, table in each("aggregate"):
         try:
             runs[name] = read_runs(table["table"], table["columns"], table["keep"])
         except IsolossError as error:
             wrong += [f"aggregate.{name}: {line}" for line in str(error).splitlines()]
+    for name, dataset in each("load"):
+        wrong += _dataset_problems(dataset, f"load.{name}")
+    for name, weights in each("expand"):
+        wrong += _weights_problems(weights, config, f"expand.{name}")
     for name, fit in each("fit"):
         place = f"fit.{name}"
         if known(f"{place}.sweep", fit["sweep"], ("train", "aggregate")) and fit["sweep"] in runs:
@@ -110,12 +132,58 @@ def _beyond(config: Mapping[str, Any], sound: Callable[..., bool]) -> list[str]:
             if lacking:
                 found = f"the figure shows {lacking[0].split('/')[1]}; a table of runs has none"
                 wrong.append(problem(f"{place}.sweep", found, "show a sweep of `train`"))
-        lowest = card.get("MIN_LAWS", 0)
+        lowest, most = card.get("MIN_LAWS", 0), card.get("MAX_LAWS", len(figure["laws"]))
         if len(figure["laws"]) < lowest:
             found = f"{len(figure['laws'])} laws"
             wrong.append(problem(f"{place}.laws", found, f"name at least {lowest} of `fit`"))
+        elif len(figure["laws"]) > most:
+            found = f"{len(figure['laws'])} laws"
+            wrong.append(problem(f"{place}.laws", found, f"the figure shows at most {most}"))
         elif "NEEDS" in card and sound("fit", figure["laws"][0]):
             wrong += _ability_problems(config["fit"], figure, card["NEEDS"], f"{place}.laws")
+        drawn = registry.card("figure", figure["card"])
+        if hasattr(drawn, "problems") and figure["sweep"] in runs:
+            found = drawn.problems(figure["options"], runs[figure["sweep"]])
+            wrong += [f"{place}: {line}" for line in found]
+    return wrong
+
+
+def _dataset_problems(dataset: Mapping[str, Any], place: str) -> list[str]:
+    """The dataset has something to read."""
+    card = registry.card("dataset", dataset["card"])
+    if card.sources(**dataset["options"]):
+        return []
+    return [problem(place, "the dataset has no sources", "check its options")]
+
+
+def _weights_problems(
+    weights: Mapping[str, Any], config: Mapping[str, Any], place: str
+) -> list[str]:
+    """Every tag key is one that a dataset of the study gives its rows."""
+    datasets = config["load"].values() if isinstance(config.get("load"), dict) else ()
+    cards = [d["card"] for d in datasets if isinstance(d, dict) and "card" in d]
+    cards = [card for card in cards if card in registry.names("dataset")]
+    tags = {tag for card in cards for tag in registry.facts("dataset", card)["TAGS"]}
+    wrong = [key for key in weights if tags and key not in tags]
+    return [problem(f"{place}.{key}", "no row has this tag", nearest(key, tags)) for key in wrong]
+
+
+def _plan_problems(plan: pd.DataFrame, sweep: Mapping[str, Any], place: str) -> list[str]:
+    """Budgets can be kept, and validation fills a window."""
+    wrong = []
+    missed = plan[(plan["n_flops"] / plan["budget"] - 1).abs() > 0.1]
+    if len(missed):
+        run = missed.iloc[0]
+        found = f"C = {run['budget']:g} makes {run['n_flops']:.3g} in whole steps ({run['run_id']})"
+        wrong.append(
+            problem(f"{place}.cells", found, "raise the budget, or lower batch or context")
+        )
+    if plan["n_steps"].max() > MOST_STEPS:
+        found = f"a run of {plan['n_steps'].max():.3g} steps"
+        wrong.append(problem(f"{place}.cells", found, f"at most {MOST_STEPS:.0e} can be counted"))
+    if plan["context"].max() > sweep["valid_tokens"]:
+        found = f"{sweep['valid_tokens']} tokens do not fill a window of {plan['context'].max()}"
+        wrong.append(problem(f"{place}.valid_tokens", found, "raise it"))
     return wrong
 
 
@@ -167,6 +235,8 @@ def _fit_problems(fit: Mapping[str, Any], runs: pd.DataFrame, place: str) -> lis
             runs = runs[evaluate(runs, fit["where"], f"{place}.where")]
         except IsolossError as error:
             return [str(error)]
+    if runs["run_digest"].isna().all() and set(re.findall(r"\w+", fit["where"])) & set(MEASURED):
+        return []  # which runs it selects is known when they are measured
     law = registry.card("law", fit["card"]).make(**fit["options"])
     need = len(law.terms)
     wrong = []

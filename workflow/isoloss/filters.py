@@ -24,6 +24,8 @@ def evaluate(runs: pd.DataFrame, expression: str, place: str) -> pd.Series:
         raise TableError(
             problem(place, f"{expression!r}: {error}", f"columns are {', '.join(scope.columns)}")
         ) from error
+    if isinstance(value, pd.Series) and value.dtype == "boolean":
+        value = value.fillna(False).astype(bool)
     if not (isinstance(value, pd.Series) and value.dtype == bool):
         raise TableError(problem(place, f"{expression!r} is no yes or no", "compare something"))
     return value

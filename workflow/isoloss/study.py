@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -29,12 +30,12 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node, deep=False):
         seen = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.YAMLError(
-                    f"key {key!r} stands twice (line {key_node.start_mark.line + 1})"
-                )
-            seen.add(key)
+            where = f"(line {key_node.start_mark.line + 1})"
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise yaml.YAMLError(f"a key is no text {where}")
+            if key_node.value in seen:
+                raise yaml.YAMLError(f"key {key_node.value!r} stands twice {where}")
+            seen.add(key_node.value)
         return super().construct_mapping(node, deep)
 
 
@@ -73,11 +74,28 @@ def complete(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     paths are replaced, and the options of cards are completed from the cards.
     """
     config = copy.deepcopy(dict(config))
-    wrong: list[str] = []
+    wrong = list(unsound(config))
+    if wrong:
+        return config, wrong
     _fill(config, schema(), "", wrong)
     validator = jsonschema.Draft202012Validator(schema())
     wrong += [line for error in validator.iter_errors(config) for line in explain(error)]
     return config, wrong
+
+
+def unsound(value: Any, place: str = "") -> Iterator[str]:
+    """Keys that are no text and numbers that are not finite, anywhere."""
+    if isinstance(value, dict):
+        for key, below in value.items():
+            if isinstance(key, str):
+                yield from unsound(below, f"{place}.{key}".lstrip("."))
+            else:
+                yield problem(place or "study", f"the key {key!r} is no text", "put it in quotes")
+    elif isinstance(value, list):
+        for i, below in enumerate(value):
+            yield from unsound(below, f"{place}[{i}]")
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield problem(place, f"found {value}", "a finite number is needed")
 
 
 def _fill(value: Any, part: Mapping[str, Any], place: str, wrong: list[str]) -> Any:

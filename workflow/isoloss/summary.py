@@ -86,7 +86,9 @@ def _law(name: str, fit: Fit) -> list[str]:
             for p in params.itertuples()
         )
         of = "" if group == "all" else f", group {group}"
-        level = f"{params['ci_level'].iloc[0]:.0%} bootstrap intervals"
+        level = f"{100 * params['ci_level'].iloc[0]:.4g} % bootstrap intervals"
+        if not row["n_replicates_converged"]:
+            level = "no intervals"
         converged = row["status"] == "converged"
         state = "converged" if converged else f"**{row['status'].replace('_', ' ').upper()}**"
         agree = f"{row['n_agree']} of {row['n_starts']} starts agree"
@@ -99,34 +101,46 @@ def _law(name: str, fit: Fit) -> list[str]:
 
 
 def _held_out(fits: Mapping[str, Fit]) -> str:
-    errors, baseline = [], None
+    """One line: errors by fit, and the baseline by group."""
+    errors, baselines = [], {}
     for name, fit in fits.items():
-        for row in fit.summary.itertuples():
-            if row.n_held_out:
-                of = "" if row.group == "all" else f" ({row.group})"
-                errors.append(f"{name}{of} {row.held_out_rmse:.3g}")
-                baseline = f"mean of the last fitted budget {row.held_out_baseline_rmse:.3g}"
-                count = row.n_held_out
+        for row in fit.summary[fit.summary["n_held_out"] > 0].itertuples():
+            of = "" if row.group == "all" else f" ({row.group})"
+            errors.append(f"{name}{of} {row.held_out_rmse:.3g}")
+            runs = "1 run" if row.n_held_out == 1 else f"{row.n_held_out} runs"
+            baselines[f"{runs}{of}"] = f"{row.held_out_baseline_rmse:.3g}{of}"
     if not errors:
         return ""
-    said = ", ".join([*errors, baseline])
-    return f"- **Held out** (the largest budget, {count} runs), RMSE in nats: {said}"
+    said = ", ".join([*errors, "mean of the last fitted budget " + ", ".join(baselines.values())])
+    return f"- **Held out** (the largest budget, {', '.join(baselines)}), RMSE in nats: {said}"
 
 
 def _seeds(fits: Mapping[str, Fit]) -> list[str]:
-    found = [fit.summary["seed_sd"].dropna() for fit in fits.values()]
-    values = pd.concat(found) if found else pd.Series(dtype=float)
-    return [f"- **Seed SD**: {values.iloc[0]:.2g} nats"] if len(values) else []
+    """One line: the spread over seeds of the runs that the fits select, by group."""
+    found = {}
+    for fit in fits.values():
+        for row in fit.summary.dropna(subset="seed_sd").itertuples():
+            of = "" if row.group == "all" else f" ({row.group})"
+            found[f"{row.seed_sd:.2g} nats{of}"] = None
+    return [f"- **Seed SD**: {', '.join(found)}"] if found else []
 
 
 def _allocations(name: str, fit: Fit, budgets: Sequence[float], runs: pd.DataFrame) -> list[str]:
     if not hasattr(fit.law, "allocate"):
         return []
-    largest = runs.loc[runs["status"] == "done", "n_flops"].max()
+    largest = runs.loc[runs["status"] == "done", "n_flops_6nd"].max()
+    level = fit.params["ci_level"].iloc[0]
     lines = []
     for group in fit.groups:
         of = "" if group == "all" else f", group {group}"
-        for row in fit.allocate(budgets or [10 * largest, 100 * largest], group).to_dict("records"):
+        wanted = budgets or [10 * largest, 100 * largest]
+        for row in fit.allocate(wanted, group, level).to_dict("records"):
+            if not row["N"] > 0:
+                said = "there is none: an exponent is not positive"
+                lines.append(
+                    f"- **Best for C = {units.power(row['C'])} FLOP** ({name}{of}): {said}"
+                )
+                continue
             values = ", ".join(
                 f"{label} {_with_interval(row[key], row[f'{key}_low'], row[f'{key}_high'], form)}"
                 for label, key, form in (
@@ -137,7 +151,7 @@ def _allocations(name: str, fit: Fit, budgets: Sequence[float], runs: pd.DataFra
                 )
             )
             beyond = row["C"] / largest
-            reach = f", {beyond:.2g} times the largest run" if beyond > 1 else ""
+            reach = f", {units.count(beyond, 2)} times the largest run" if beyond > 1 else ""
             lines.append(
                 f"- **Best for C = {units.power(row['C'])} FLOP** ({name}{of}{reach}): {values}"
             )
@@ -157,8 +171,8 @@ def _weightings(done: pd.DataFrame, losses: pd.DataFrame) -> list[str]:
         most = means.reindex(means.abs().sort_values(ascending=False).index)[:3]
         parts = ", ".join(f"{domain} {value:+.3f}" for (_, domain), value in most.items())
         said.append(f"{weighting} {whole:+.3f} ({parts})")
-    pairs = len(found[["weighting", "n_params", "n_samples", "seed"]].drop_duplicates())
+    pairs = len(found[["run_id", "run_id_reference"]].drop_duplicates())
     return [
-        f"- **Weightings**, loss against natural at the same N, D and seed ({pairs} pairs), nats: "
+        f"- **Weightings**, loss against natural, all else the same ({pairs} pairs), nats: "
         + "; ".join(said)
     ]

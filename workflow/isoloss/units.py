@@ -13,6 +13,7 @@ def count(value: float, digits: int = 3) -> str:
         return str(value)
     if abs(value) >= 1e15:
         return power(value, digits)
+    value = float(f"{value:.{digits}g}")  # first, so that 999999 is 1M and not 1000k
     for size, prefix in _PREFIXES:
         if abs(value) >= size:
             return f"{float(f'{value / size:.{digits}g}'):g}{prefix}"

@@ -1,5 +1,6 @@
 # The checked study, and the few functions that rules need.
 import sys
+import time
 from pathlib import Path
 
 import yaml
@@ -9,6 +10,7 @@ from isoloss import check, flow, study
 from isoloss.problems import StudyError
 
 flow.put_this_python_first()
+STARTED = time.time()
 
 RUN_FILES = [f"{t}.parquet" for t in ("runs", "losses", "curves", "mixtures", "timing")]
 FIT_FILES = [f"{t}.parquet" for t in flow.FIT_TABLES]
@@ -99,7 +101,7 @@ def save_study():
 
 
 def show_summary():
-    """Print what was found."""
+    """Print what was found, if this run wrote it."""
     path = Path(f"results/{STUDY['study']}/summary.md")
-    if path.is_file():
+    if path.is_file() and path.stat().st_mtime >= STARTED:
         print(f"\n{path.read_text(encoding='utf-8')}", file=sys.stderr)

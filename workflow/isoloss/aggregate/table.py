@@ -57,24 +57,25 @@ def parse(source: str) -> pd.DataFrame:
             found = pd.read_parquet(io.BytesIO(content))
         else:
             compression = "gzip" if name.endswith(".gz") else None
-            found = pd.read_csv(io.BytesIO(content), compression=compression)
+            found = pd.read_csv(io.BytesIO(content), compression=compression, index_col=False)
     except (ValueError, OSError, EOFError) as error:
         raise TableError(
             problem(source, f"is no table ({error})", "give a CSV or Parquet table")
         ) from error
     if found.empty:
         raise TableError(problem(source, "has no rows", "give a table with at least one run"))
-    return found
+    return found.reset_index(drop=True)
 
 
 def read_runs(
-    source: str | pd.DataFrame, columns: Mapping[str, str], keep: Sequence[str] = ()
+    source: str | Path | pd.DataFrame, columns: Mapping[str, str], keep: Sequence[str] = ()
 ) -> pd.DataFrame:
     """A `runs` table from a table of one's own.
 
     Two of N, D and C are enough: C = 6 N D gives the third. Columns that are not mapped are kept
-    under their own names, so that filters can use them. Rows that a filter drops stay, with
-    status `dropped`.
+    under their own names, so that filters can use them; one whose name `runs` needs gets `_given`
+    behind it (model, weighting and a whole-numbered seed are taken for what they say). Rows that
+    a filter drops stay, with status `dropped`.
 
     Args:
         source: path, URL or DataFrame.
@@ -84,8 +85,9 @@ def read_runs(
     Raises:
         TableError: all that is wrong with the table, a line each.
     """
-    label = "the table" if isinstance(source, pd.DataFrame) else source
-    raw = source.reset_index(drop=True) if isinstance(source, pd.DataFrame) else parse(source)
+    own = isinstance(source, pd.DataFrame)
+    label = "the table" if own else str(source)
+    raw = source.reset_index(drop=True) if own else parse(label)
     runs = _mapped(raw, columns, label)
     if "n_flops" not in runs:
         runs["n_flops"] = 6.0 * runs["n_params"] * runs["n_samples"]
@@ -123,7 +125,9 @@ def _mapped(raw: pd.DataFrame, columns: Mapping[str, str], label: str) -> pd.Dat
     if wrong:
         raise TableError("\n".join(wrong))
     kept = raw[[c for c in raw.columns if c not in columns.values()]]
-    taken = {c: f"{c}_given" for c in kept.columns if c in tables.schema("runs").names}
+    numbered = "seed" in kept and pd.api.types.is_integer_dtype(kept["seed"])
+    welcome = {"model", "weighting", *(["seed"] if numbered else [])}
+    taken = {c: f"{c}_given" for c in set(tables.schema("runs").names) - welcome if c in kept}
     runs = kept.rename(columns=taken).assign(**{COLUMNS[k]: raw[v] for k, v in columns.items()})
     for letter, name in columns.items():
         if letter not in NUMBERS:
@@ -156,7 +160,11 @@ def _check_values(runs: pd.DataFrame, columns: Mapping[str, str], label: str) ->
             where = f"{label}, row {bad[0] + 1}, column {columns[letter]!r}"
             wanted = f"a finite number {'at least' if weight else 'above'} 0 is needed"
             remedy = f"{wanted}: mend the rows or drop them with `keep`"
-            wrong.append(problem(where, f"found {value[bad[0]]:g}{more}", remedy))
+            wrong.append(problem(where, f"found {value.iloc[bad[0]]:g}{more}", remedy))
+    if "group" in columns and runs["group"].isna().any():
+        row = int(np.flatnonzero(runs["group"].isna())[0])
+        where = f"{label}, row {row + 1}, column {columns['group']!r}"
+        wrong.append(problem(where, "is empty", "name the group"))
     if "run_id" in runs and runs["run_id"].duplicated().any():
         twice = str(runs.loc[runs["run_id"].duplicated(), "run_id"].iloc[0])
         place = f"{label}, columns.run_id"

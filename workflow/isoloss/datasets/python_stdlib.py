@@ -68,7 +68,7 @@ def sources(root: str = "") -> list[tuple[str, Path]]:
     for file in top.rglob("*.py"):
         name = file.relative_to(top)
         machine_made = name.parts[0].startswith(("_sysconfigdata", "config-"))
-        if not machine_made and not _SKIP.intersection(name.parts):
+        if file.is_file() and not machine_made and not _SKIP.intersection(name.parts):
             found.append((name.as_posix(), file))
     return sorted(found)
 

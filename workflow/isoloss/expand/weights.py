@@ -13,6 +13,7 @@ from hashlib import blake2b
 import pandas as pd
 
 from isoloss.audit import tag_audit
+from isoloss.problems import IsolossError, nearest, problem
 
 Weights = Mapping[str, Mapping[str, float]]
 
@@ -61,13 +62,14 @@ def expand_rows(rows: pd.DataFrame, weights: Weights, seed: int) -> pd.DataFrame
     """The `index` of a weighting: position, identity and copies of every row that stays.
 
     Args:
-        rows: with `row_id` and `tags` (pairs), the training rows in order; the pandas index is
-            the position of a row in its table.
+        rows: with `row_id` and `tags` (pairs, or a mapping), the training rows in order; the
+            pandas index is the position of a row in its table.
         weights: tag key to tag value to weight.
         seed: decides the fractions.
     """
     if weights:
-        pairs = zip(rows["row_id"], rows["tags"], strict=True)
+        tags = [t.items() if isinstance(t, Mapping) else t for t in rows["tags"]]
+        pairs = zip(rows["row_id"], tags, strict=True)
         copies = [row_copies(row_id, row_weight(tags, weights), seed) for row_id, tags in pairs]
     else:
         copies = [1] * len(rows)
@@ -78,8 +80,20 @@ def expand_rows(rows: pd.DataFrame, weights: Weights, seed: int) -> pd.DataFrame
 def expand_table(
     rows: pd.DataFrame, weights: Weights, seed: int
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Index and audit of a weighting over the training rows of a rows table."""
+    """Index and audit of a weighting over the training rows of a rows table.
+
+    Raises:
+        IsolossError: a weight names a tag value that no row has, or no row is left.
+    """
     train = rows[rows["split"] == "train"]
+    tags = {pair for pairs in rows["tags"] for pair in pairs}
+    for key, values in weights.items():
+        for value in values:
+            if (key, value) not in tags:
+                known = nearest(value, {v for k, v in tags if k == key})
+                raise IsolossError(problem(f"weight of {key}", f"no row has {value!r}", known))
     index = expand_rows(train, weights, seed)
+    if index.empty:
+        raise IsolossError(problem("weights", "they drop every training row", "keep some"))
     copies = train["row_id"].map(index.set_index("row_id")["copies"]).fillna(0).astype("int64")
     return index, tag_audit(list(train["tags"]), train["n_tokens"], copies)

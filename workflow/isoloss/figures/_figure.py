@@ -37,7 +37,7 @@ STYLE = {
 LABELS = {
     "n_params": "Model size N (parameters)",
     "n_samples": "Training data D ({token}s)",
-    "n_flops": "Training compute C (FLOP)",
+    "n_flops_6nd": "Training compute 6 N D (FLOP)",
     "loss_nats": "Loss L (nats/{token})",
     "predicted": "Predicted loss (nats/{token})",
     "observed": "Observed loss (nats/{token})",
@@ -98,6 +98,14 @@ class Inputs:
         return done.assign(held_out=done["run_id"].isin(unseen))
 
 
+def group_problems(options, runs: pd.DataFrame) -> list[str]:
+    """What is wrong with the option `group`, given the runs of the sweep (planned or done)."""
+    group, known = options["group"], set(runs["group"].astype(str))
+    if group and group not in known:
+        return [problem("group", f"no run has {group!r}", nearest(group, known))]
+    return []
+
+
 def new(width: float = 6.4, height: float = 4.6, columns: int = 1, **settings):
     """A figure and its axes, inches."""
     from matplotlib.figure import Figure
@@ -128,8 +136,9 @@ def log_axis(axis, low: float, high: float, form=None) -> None:
         even = MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
         ticks = [tick for tick in even if low <= tick <= high]
     if form is None:
-        decimals = max((len(f"{tick:.6g}".partition(".")[2]) for tick in ticks), default=0)
-        form = f"{{:.{decimals}f}}".format
+        texts = [f"{tick:.6g}" for tick in ticks]
+        decimals = max((len(text.partition(".")[2]) for text in texts), default=0)
+        form = "{:g}".format if any("e" in t for t in texts) else f"{{:.{decimals}f}}".format
     axis.set_major_locator(FixedLocator(ticks))
     axis.set_major_formatter(FuncFormatter(lambda value, _: form(value)))
     axis.set_minor_locator(NullLocator())
@@ -151,18 +160,23 @@ def span(values, margin: float = 1.15) -> tuple[float, float]:
 
 
 def budgets(runs: pd.DataFrame) -> pd.Series:
-    """The budget of every run: the one asked for, else C to the nearest tenth of a decade."""
-    rounded = (10 ** (np.log10(runs["n_flops"]).round(1))).map(lambda c: float(f"{c:.2g}"))
-    return runs["budget"].astype(float).fillna(rounded)
+    """The level of 6 N D of every run: runs with no gap of a factor 1.1 between them are one.
+
+    A level is the geometric mean of its runs. Laws divide 6 N D, whatever the convention of C.
+    """
+    flops = runs["n_flops_6nd"].astype(float).sort_values()
+    level = (np.log(flops).diff() > np.log(1.1)).cumsum()
+    return np.exp(np.log(flops).groupby(level).transform("mean")).reindex(runs.index)
 
 
-def small_print(inputs: Inputs) -> str:
+def small_print(inputs: Inputs, group: str = "") -> str:
     """How many runs there are, and what became of those that are not shown."""
     runs = inputs.runs
     done = runs.loc[runs["status"] == "done", "run_id"]
     said = [f"{len(done)} runs"]
     if inputs.fits:
-        shown = {run for fit in inputs.fits.values() for run in fit.residuals["run_id"]}
+        seen = pd.concat([fit.residuals for fit in inputs.fits.values()])
+        shown = set(seen.loc[(seen["group"] == group) | (group == ""), "run_id"])
         if len(shown) < len(done):
             said = [f"{len(shown)} of {len(done)} runs, those that the fit selects"]
     for status in ("dropped", "diverged", "failed"):
@@ -173,15 +187,15 @@ def small_print(inputs: Inputs) -> str:
             said.append(f"{len(gone)} {status}{reason}")
     for name, fit in inputs.fits.items():
         for row in fit.summary.itertuples():
-            if row.status != "converged":
+            if row.status != "converged" and group in ("", row.group):
                 said.append(f"{name}: {row.status.replace('_', ' ').upper()}, {row.message}")
     return "; ".join(said)
 
 
-def print_small(figure, inputs: Inputs) -> None:
+def print_small(figure, inputs: Inputs, group: str = "") -> None:
     """Put the small print under a figure."""
     import textwrap
 
     width = int(figure.get_figwidth() * 16)
-    text = "\n".join(textwrap.wrap(small_print(inputs), width))
+    text = "\n".join(textwrap.wrap(small_print(inputs, group), width))
     figure.supxlabel(text, fontsize=8, color=GREY, x=0.01, ha="left")

@@ -12,6 +12,7 @@ TITLE = "IsoFLOP profiles"
 ABOUT = "Loss of every run against N, one colour a budget; lines: the law along the budget."
 INPUTS = ["aggregate/runs", "fit/params", "fit/summary", "fit/residuals"]
 MIN_LAWS = 1
+MAX_LAWS = 1
 OPTIONS = {
     "group": {
         "type": "string",
@@ -22,6 +23,9 @@ OPTIONS = {
 
 
 MOST = 8  # budgets in a legend; more are shown by a colour bar, with this many lines of the law
+
+
+problems = _figure.group_problems
 
 
 def draw(inputs: _figure.Inputs, group: str):
@@ -59,12 +63,12 @@ def draw(inputs: _figure.Inputs, group: str):
         drawn.append(
             pd.DataFrame({"n_params": n, "loss_nats": line, "budget": level, "what": "law"})
         )
-        if hasattr(fit.law, "allocate"):
-            best = fit.allocate(level, group).iloc[0]
+        best = fit.allocate(level, group).iloc[0] if hasattr(fit.law, "allocate") else None
+        if best is not None and np.isfinite(best["N"]):
             axes.plot(best["N"], best["loss_nats"], "*", color="black", markersize=9, zorder=4)
             optimum = {"n_params": best["N"], "loss_nats": best["loss_nats"], "budget": level}
             drawn.append(pd.DataFrame([{**optimum, "what": "optimum of the law"}]))
-        label = f"C = {units.power(level)} FLOP" + (", held out" if unseen else "")
+        label = f"C = {units.power(level, 2)} FLOP" + (", held out" if unseen else "")
         handles.append(Line2D([], [], marker="D" if unseen else "o", label=label, **look))
     handles = handles if few else []
     if not few and done["held_out"].any():
@@ -79,10 +83,10 @@ def draw(inputs: _figure.Inputs, group: str):
         axes.legend(handles=handles, loc="center left", bbox_to_anchor=(1.0, 0.5))
     else:
         axes.legend(handles=handles, loc="upper right")
-        bar = figure.colorbar(colour, ax=axes, label=inputs.label("n_flops"), pad=0.02)
+        bar = figure.colorbar(colour, ax=axes, label=inputs.label("n_flops_6nd"), pad=0.02)
         _figure.log_axis(bar.ax.yaxis, low, high, form=units.power)
     axes.set_xlabel(inputs.label("n_params"))
     axes.set_ylabel(inputs.label("loss_nats"))
     axes.set_title(f"IsoFLOP profiles; lines: {name}, {fit.law.formula}")
-    _figure.print_small(figure, inputs)
+    _figure.print_small(figure, inputs, group)
     return figure, pd.concat(drawn, ignore_index=True)

@@ -12,6 +12,7 @@ TITLE = "Isoloss contours"
 ABOUT = "Runs in the plane of N and D with a law's contours and its efficient frontier."
 INPUTS = ["aggregate/runs", "fit/params", "fit/summary", "fit/residuals", "fit/replicates"]
 MIN_LAWS = 1
+MAX_LAWS = 1
 NEEDS = "allocate"  # of the first law
 OPTIONS = {
     "group": {
@@ -29,6 +30,9 @@ OPTIONS = {
 }
 
 
+problems = _figure.group_problems
+
+
 def draw(inputs: _figure.Inputs, group: str, reach: float):
     """Contours and frontier of the first law named, which must allocate."""
     from matplotlib import colormaps
@@ -36,9 +40,10 @@ def draw(inputs: _figure.Inputs, group: str, reach: float):
     from matplotlib.colors import Normalize
 
     name, fit, group, done = inputs.shown(group)
-    flops = np.geomspace(done["n_flops"].min() / 2, done["n_flops"].max() * reach, 60)
+    flops = np.geomspace(done["n_flops_6nd"].min() / 2, done["n_flops_6nd"].max() * reach, 60)
     frontier = fit.allocate(flops, group)
-    inside = frontier[frontier["C"] <= done["n_flops"].max()]
+    frontier = frontier[np.isfinite(frontier["N"])]  # none where an exponent is not positive
+    inside = frontier[frontier["C"] <= done["n_flops_6nd"].max()]
     beyond = frontier[frontier["C"] >= inside["C"].max()]
 
     low_n, high_n = _figure.span([*done["n_params"], *frontier["N"]], 1.3)
@@ -51,9 +56,10 @@ def draw(inputs: _figure.Inputs, group: str, reach: float):
     figure, (axes,) = _figure.new(7.4, 5.4)
     norm = Normalize(done["loss_nats"].min(), done["loss_nats"].max())
     colour = ScalarMappable(norm, colormaps[_figure.SEQUENTIAL + "_r"])
-    levels = np.unique(np.round(np.geomspace(loss.min() * 1.02, done["loss_nats"].max(), 11), 2))
+    steps = np.geomspace(loss.min() * 1.02, max(done["loss_nats"].max(), loss.min() * 1.1), 11)
+    levels = np.unique([float(f"{step:.3g}") for step in steps])
     lines = axes.contour(n, d, loss, levels=levels, colors=_figure.GREY, linewidths=0.7)
-    axes.clabel(lines, fmt="%.2f", fontsize=7.5, inline_spacing=2)
+    axes.clabel(lines, fmt="%.3g", fontsize=7.5, inline_spacing=2)
     seen, unseen = done[~done["held_out"]], done[done["held_out"]]
     for runs, marker, label in ((seen, "o", "runs"), (unseen, "D", "runs held out")):
         if len(runs):
@@ -63,9 +69,10 @@ def draw(inputs: _figure.Inputs, group: str, reach: float):
                 edgecolor="white", linewidth=0.5, zorder=3, label=label,
             )  # fmt: skip
     red = _figure.COLOURS[1]
-    axes.plot(inside["N"], inside["D"], color=red, linewidth=2, label="efficient frontier")
+    label = "efficient frontier" if len(frontier) else "no frontier: an exponent is not positive"
+    axes.plot(inside["N"], inside["D"], color=red, linewidth=2, label=label)
     axes.plot(beyond["N"], beyond["D"], ":", color=red, linewidth=2, label="extrapolated")
-    if frontier["N_low"].notna().all():
+    if len(frontier) and frontier["N_low"].notna().all():
         # at a given budget N and D move against each other: the band runs along isoFLOP lines
         around_n = [*frontier["N_low"], *frontier["N_high"][::-1]]
         around_d = [*(frontier["C"] / 6 / frontier["N_low"])]
@@ -81,7 +88,7 @@ def draw(inputs: _figure.Inputs, group: str, reach: float):
     terms = fit.params[fit.params["group"] == group].set_index("symbol")["estimate"]
     found = ", ".join(f"{symbol} = {units.count(value)}" for symbol, value in terms.items())
     axes.set_title(f"{name}: {fit.law.formula}\n{found}")
-    _figure.print_small(figure, inputs)
+    _figure.print_small(figure, inputs, group)
     drawn = pd.concat(
         [
             done[["run_id", "n_params", "n_samples", "loss_nats", "held_out"]].assign(what="run"),

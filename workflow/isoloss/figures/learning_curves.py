@@ -10,6 +10,7 @@ from isoloss.figures import _figure
 TITLE = "Learning curves"
 ABOUT = "Training loss of every finished run, the mean since the point before; dots: validation."
 INPUTS = ["aggregate/runs", "aggregate/curves"]
+MAX_LAWS = 0
 OPTIONS = {
     "from_samples": {
         "type": "number",

@@ -9,8 +9,9 @@ from isoloss.figures import _figure
 from isoloss.problems import IsolossError, nearest, problem
 
 TITLE = "Effects of weightings"
-ABOUT = "Difference of per-domain loss to the reference weighting, at the same N, D and seed."
+ABOUT = "Difference of per-domain loss to the reference weighting, at the same settings and seed."
 INPUTS = ["aggregate/runs", "aggregate/losses"]
+MAX_LAWS = 0
 OPTIONS = {
     "reference": {
         "type": "string",
@@ -20,20 +21,43 @@ OPTIONS = {
 }
 
 
+# What may differ between two runs that are compared: their weighting, and what came of them.
+_FREE = {"run_id", "run_digest", "weighting", "n_unique", "loss_nats", "fit_weight"}
+_FREE |= {"status", "status_reason", "attempts"}
+
+
+def problems(options, runs: pd.DataFrame) -> list[str]:
+    """What is wrong with the options, given the runs of the sweep (planned or done)."""
+    known = set(runs["weighting"].dropna())
+    reference = options["reference"]
+    if reference not in known:
+        return [problem("reference", f"no run has {reference!r}", nearest(reference, known))]
+    if len(known) < 2:
+        return [
+            problem("sweep", f"all runs have {reference!r}", "add a cell with another weighting")
+        ]
+    return []
+
+
 def differences(runs: pd.DataFrame, losses: pd.DataFrame, reference: str) -> pd.DataFrame:
-    """Loss under each weighting minus loss under the reference, pairs of runs and domains."""
-    pair = ["n_params", "n_samples", "seed", "tag_key", "domain"]
-    whole = runs.assign(tag_key="all", domain="all")
-    facts = runs[["run_id", "weighting", "n_params", "n_samples", "seed"]]
-    long = pd.concat(
-        [whole[["weighting", *pair, "loss_nats"]], losses.drop(columns="step").merge(facts)]
+    """Loss under each weighting minus loss under the reference, pairs of runs and domains.
+
+    A pair is the same in every setting but the weighting.
+    """
+    same = [column for column in runs.columns if column not in _FREE]
+    base = runs.loc[runs["weighting"] == reference, [*same, "run_id"]]
+    others = runs.loc[runs["weighting"] != reference, [*same, "weighting", "run_id"]]
+    pairs = others.merge(base, on=same, suffixes=("", "_reference"))
+    whole = runs[["run_id", "loss_nats"]].assign(tag_key="all", domain="all")
+    long = pd.concat([whole, losses[["run_id", "loss_nats", "tag_key", "domain"]]])
+    where = ["tag_key", "domain"]
+    of_reference = long.rename(columns={"run_id": "run_id_reference"})
+    both = pairs.merge(long, on="run_id").merge(
+        of_reference, on=["run_id_reference", *where], suffixes=("", "_reference")
     )
-    base = long[long["weighting"] == reference][[*pair, "loss_nats"]]
-    others = long[long["weighting"] != reference]
-    both = others.merge(base, on=pair, suffixes=("", "_reference"))
     both["difference"] = both["loss_nats"] - both["loss_nats_reference"]
-    columns = ["weighting", *pair, "loss_nats", "loss_nats_reference", "difference"]
-    return both[columns]
+    columns = ["weighting", "run_id", "run_id_reference", "n_params", "n_samples", "seed", *where]
+    return both[[*columns, "loss_nats", "loss_nats_reference", "difference"]]
 
 
 def draw(inputs: _figure.Inputs, reference: str):
@@ -42,7 +66,7 @@ def draw(inputs: _figure.Inputs, reference: str):
     if found.empty:
         known = nearest(reference, set(inputs.done["weighting"]))
         what = f"no run under {reference!r} has a partner with another weighting"
-        raise IsolossError(problem("weighting_effects", what, f"same N, D and seed; {known}"))
+        raise IsolossError(problem("weighting_effects", what, f"same settings and seed; {known}"))
     keys = list(dict.fromkeys(found["tag_key"]))
     rows = [
         (key, value)
@@ -69,7 +93,7 @@ def draw(inputs: _figure.Inputs, reference: str):
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
     axes.set_xlabel(f"Difference of loss to {reference} (nats/{inputs.token}); left of 0: better")
-    axes.set_title(f"Weightings against {reference}, same N, D and seed; bars: means")
+    axes.set_title(f"Weightings against {reference}, same settings and seed; bars: means")
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     _figure.print_small(figure, inputs)
     return figure, found

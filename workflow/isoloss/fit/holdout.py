@@ -5,17 +5,25 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from isoloss.problems import IsolossError, nearest, problem
+
 SAME_BUDGET = 1.1  # budgets within this factor are one: D is rounded to whole steps
 
 
-def held_out(runs: pd.DataFrame, rule: str) -> np.ndarray:
+def held_out(runs: pd.DataFrame, rule: str | None) -> np.ndarray:
     """Mask of held-out runs, bool (n,).
 
     Args:
         runs: the runs that a fit looks at.
-        rule: `none`, or `largest_compute`: all runs of the largest budget C.
+        rule: `none` (or None), or `largest_compute`: all runs of the largest budget C.
+
+    Raises:
+        IsolossError: there is no such rule.
     """
-    if rule == "none":
+    if rule not in (None, "none", "largest_compute"):
+        known = nearest(rule, ("none", "largest_compute"))
+        raise IsolossError(problem("holdout", f"unknown {rule!r}", known))
+    if rule in (None, "none"):
         return np.zeros(len(runs), dtype=bool)
     return last_budget(runs)
 

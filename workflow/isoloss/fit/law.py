@@ -11,15 +11,16 @@ import pandas as pd
 from isoloss import registry
 from isoloss.filters import LETTERS, evaluate
 from isoloss.fit.holdout import held_out, last_budget
-from isoloss.fit.objectives import Objective
+from isoloss.fit.objectives import OBJECTIVES, Objective
 from isoloss.fit.optimize import End, Problem, agreeing, basins, descend, optimize, starts_grid
 from isoloss.fitted import Fit, quantiles
 from isoloss.laws._law import Law
-from isoloss.problems import IsolossError, problem
+from isoloss.problems import IsolossError, nearest, problem
 from isoloss.progress import track
 from isoloss.seeds import generator
 
 RESPONSE = "loss_nats"
+FLAT = 1e-6  # singular value of the scaled gradient below which a combination of terms is free
 # Columns that may differ between runs which are the same but for their seed.
 _OF_A_RUN = {"run_id", "run_digest", "seed", "n_unique", "loss_nats", "fit_weight"}
 _OF_A_RUN |= {"status", "status_reason", "attempts"}
@@ -33,7 +34,7 @@ def fit_law(
     where: str = "",
     objective: str = "huber_log",
     delta: float = 1e-3,
-    holdout: str = "none",
+    holdout: str | None = "none",
     bootstrap: int = 1000,
     ci_level: float = 0.95,
     n_starts: int = 64,
@@ -48,7 +49,7 @@ def fit_law(
         where: expression that selects runs; the others are counted among the dropped.
         objective: huber_log, log_mse or mse, summed over runs times their fit_weight.
         delta: of huber_log, in log loss.
-        holdout: none or largest_compute.
+        holdout: none (or None) or largest_compute.
         bootstrap: replicates; runs are drawn with replacement, each replicate refitted from the
             optimum and the next best basin.
         ci_level: of the percentile intervals.
@@ -63,13 +64,24 @@ def fit_law(
     """
     card = registry.card("law", law)
     chosen = {**registry.defaults("law", law), **(options or {})}
+    wrong = [
+        problem(f"law {law}, option {key}", "unknown", nearest(key, registry.options("law", law)))
+        for key in set(chosen) - set(registry.options("law", law))
+    ]
+    if objective not in OBJECTIVES:
+        wrong.append(problem("objective", f"unknown {objective!r}", nearest(objective, OBJECTIVES)))
+    if wrong:
+        raise IsolossError("\n".join(wrong))
     made = card.make(**chosen)
     goal = Objective(objective, delta)
     if where:
         out = ~evaluate(runs, where, f"law {law}, where") & (runs["status"] == "done")
         runs = runs.assign(status=runs["status"].mask(out, "dropped"))
     pieces: dict[str, list[pd.DataFrame]] = {}
-    for group, mine in runs.groupby("group", sort=True):
+    finished = runs.loc[(runs["status"] == "done") & (runs["fit_weight"] > 0), "group"]
+    if finished.empty:
+        raise too_few(f"law {law}", 0, len(made.terms))
+    for group, mine in runs[runs["group"].isin(set(finished))].groupby("group", sort=True):
         found = _fit_group(
             made, str(group), mine, goal, holdout, bootstrap, ci_level, n_starts, seed, law
         )
@@ -125,6 +137,7 @@ def _fit_group(
         }
     )
     params = _params(law, best, thetas, level)
+    flat = undetermined(law, best.theta, data)
     spread = observed[~out] - observed[~out].mean()
     error = observed - predicted
     summary: dict[str, Any] = {
@@ -155,7 +168,7 @@ def _fit_group(
             low, high = quantiles(np.exp(law.log_loss(thetas, everything))[:, out], level)
             inside = (low <= observed[out]) & (observed[out] <= high)
             summary["held_out_coverage"] = inside.mean()
-    summary["status"], summary["message"] = _verdict(best, ends, params, summary)
+    summary["status"], summary["message"] = _verdict(best, ends, flat, params, summary)
     starts = pd.DataFrame(
         {
             "start": range(len(ends)),
@@ -220,7 +233,24 @@ def _params(law: Law, best: End, thetas: np.ndarray, level: float) -> pd.DataFra
     return pd.DataFrame(rows)
 
 
-def _verdict(best: End, ends, params: pd.DataFrame, summary: dict) -> tuple[str, str]:
+def undetermined(law: Law, theta: np.ndarray, data: Mapping[str, np.ndarray]) -> list[str]:
+    """Terms that some combination of which the data do not see: the gradient's null space.
+
+    Columns of the gradient are scaled to one; a singular value below FLAT leaves its combination
+    free, and every term with a tenth of it is named.
+    """
+    gradient = law.log_loss_gradient(theta, data)
+    size = np.linalg.norm(gradient, axis=0)
+    scaled = gradient / np.where(size > 0, size, 1.0)
+    _, values, directions = np.linalg.svd(scaled, full_matrices=True)
+    values = np.concatenate([values, np.zeros(len(theta) - len(values))])
+    free = np.abs(directions[values < FLAT]).max(axis=0, initial=0.0) > 0.1
+    return [term.name for term, loose in zip(law.terms, free, strict=True) if loose]
+
+
+def _verdict(
+    best: End, ends, flat: list[str], params: pd.DataFrame, summary: dict
+) -> tuple[str, str]:
     """Status and message: first whether this is an optimum, then what it is worth."""
     said = []
     bounded = list(params.loc[params["at_bound"], "term"])
@@ -229,6 +259,9 @@ def _verdict(best: End, ends, params: pd.DataFrame, summary: dict) -> tuple[str,
     elif summary["n_agree"] < 2:
         said.append("only one start ends here; another may be lower: raise n_starts")
     status = "not_converged" if said else "at_bound" if bounded else "converged"
+    if flat and not bounded:
+        status = "undetermined"
+        said.append(f"the data do not determine {', '.join(flat)}, whatever the intervals say")
     if bounded:
         said.append(f"at a bound: {', '.join(bounded)}; the data do not determine it")
     lost = summary["n_replicates"] - summary["n_replicates_converged"]
@@ -236,15 +269,22 @@ def _verdict(best: End, ends, params: pd.DataFrame, summary: dict) -> tuple[str,
         said.append(f"{lost} of {summary['n_replicates']} bootstrap refits did not converge")
     loose = params[(params["ci_high"] > 10 * params["ci_low"]) & (params["ci_low"] > 0)]
     if len(loose):
-        said.append(f"known to less than a factor of 10: {', '.join(loose['term'])}")
+        said.append(f"not known to a factor of 10: {', '.join(loose['term'])}")
     if not said:
         said.append(f"{summary['n_agree']} of {summary['n_starts']} starts agree")
     return status, "; ".join(said)
 
 
 def seed_sd(runs: pd.DataFrame) -> float:
-    """SD of the loss over seeds, pooled over settings that were run with several; else NaN."""
+    """SD of the loss over seeds, pooled over settings that were run with several; else NaN.
+
+    Of runs made elsewhere only N, D, model and weighting are known to be settings.
+    """
+    if runs["seed"].nunique() < 2:
+        return float("nan")
+    here = runs["run_digest"].notna().all()
     same = [c for c in runs.columns if c not in _OF_A_RUN]
+    same = same if here else ["n_params", "n_samples", "model", "weighting"]
     cells = runs.groupby(same, dropna=False)["loss_nats"]
     degrees = len(runs) - cells.ngroups
     squares = ((runs["loss_nats"] - cells.transform("mean")) ** 2).sum()

@@ -40,7 +40,7 @@ def load_rows(
         `rows` and `audit`, as described in tables.yaml.
 
     Raises:
-        IsolossError: the dataset has no rows.
+        IsolossError: the dataset has no rows, or a side of it has none.
     """
     found = list(registry.card("dataset", card).pieces(**options))
     if not found:
@@ -57,6 +57,10 @@ def load_rows(
     sides = {g: side(g, valid_fraction, seed) for g in dict.fromkeys(rows["group"])}
     rows.insert(4, "split", rows["group"].map(sides))
     once = rows.drop_duplicates("row_id", ignore_index=True)
+    for wanted in ("train", "valid"):
+        if wanted not in set(once["split"]):
+            found = f"none of {len(sides)} groups is on the {wanted} side"
+            raise IsolossError(problem(f"dataset {card}", found, "change valid_fraction"))
     counts = (~rows["row_id"].duplicated()).astype("int64")
     tags = [list(t.items()) for t in rows["tags"]]
     return once.assign(tags=[list(t.items()) for t in once["tags"]]), tag_audit(

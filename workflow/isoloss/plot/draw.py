@@ -13,16 +13,24 @@ import pyarrow as pa
 from isoloss import registry, tables
 from isoloss.figures._figure import STYLE, Inputs
 from isoloss.fitted import fits_from
+from isoloss.problems import IsolossError
 
 matplotlib.use("Agg")
 
 
-def inputs(files: Sequence[str | Path]) -> Inputs:
-    """The tables in some files, told apart by what each file says of itself."""
+def inputs(files: Sequence[str | Path], wanted: Sequence[str] = ()) -> Inputs:
+    """The tables in some files, told apart by what each file says of itself.
+
+    Raises:
+        IsolossError: one that is wanted (`stage/table`) is not there.
+    """
     said = {str(file): tables.facts(file) for file in files}
     plain = {
         facts["table"]: tables.frame(file) for file, facts in said.items() if "law" not in facts
     }
+    lacking = [t for t in wanted if t.split("/")[1] not in {f["table"] for f in said.values()}]
+    if lacking:
+        raise IsolossError(f"--tables lacks {lacking[0]}.parquet")
     token = next((facts["token"] for facts in said.values() if "token" in facts), "token")
     return Inputs(tables=plain, fits=fits_from(files), token=token)
 
@@ -40,7 +48,9 @@ def draw(
     """
     out = Path(out)
     with matplotlib.rc_context({**matplotlib.rcParamsDefault, "backend": "agg", **STYLE}):
-        figure, drawn = registry.card("figure", card).draw(inputs(files), **options)
+        figure, drawn = registry.card("figure", card).draw(
+            inputs(files, registry.facts("figure", card)["INPUTS"]), **options
+        )
         # dates and versions would make the same picture another file
         for suffix, metadata in ((".png", {"Software": None}), (".pdf", {"CreationDate": None})):
             temporary = tables.prepare(out.with_suffix(suffix))

@@ -105,9 +105,11 @@ def train_run(
     context, n_steps = settings["context"], settings["n_steps"]
     if min(valid_windows, valid.windows(context)) == 0:
         raise ValueError(f"no validation window of {context} tokens: raise valid_fraction")
-    label = settings["run_id"]
-    build = registry.card("model", settings["model"]).build
-    model = build(generator(seed, "init", label), **model_options(settings))
+    sizes = model_options(settings)
+    # the noise of a run: shared by runs that differ in weighting or optimiser only, so that these
+    # are compared under one draw; another N, D or seed draws anew
+    noise = json.dumps([settings["seed"], settings["model"], sizes, settings["n_samples"]])
+    model = registry.card("model", settings["model"]).build(generator(seed, "init", noise), **sizes)
     flat = flatten(model)
     optimizer = torch.optim.AdamW(
         [flat],
@@ -116,7 +118,7 @@ def train_run(
         fused=True,
     )
     batches = training_batches(
-        data, context, settings["n_windows"], generator(seed, "order", label)
+        data, context, settings["n_windows"], generator(seed, "order", noise)
     )
     marks = curve_steps(n_steps)
     seen = np.zeros(data.windows(context), dtype=bool)

@@ -18,7 +18,8 @@ TRAINER = {
         "type": "integer",
         "minimum": 0,
         "default": 0,
-        "description": "Seed of the run; with the study's seed it decides weights and data order.",
+        "description": "Seed of the run. With the study's seed, the model's sizes and D it decides "
+        "the first weights and the order of the data; weighting and optimiser do not.",
     },
     "n_flops": {
         "type": "number",

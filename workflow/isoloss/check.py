@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -148,10 +150,15 @@ def _beyond(config: Mapping[str, Any], sound: Callable[..., bool]) -> list[str]:
     return wrong
 
 
+@cache
+def _has_sources(card: str, options: str) -> bool:
+    """Whether a dataset card finds anything to read; looked up once a process."""
+    return bool(registry.card("dataset", card).sources(**json.loads(options)))
+
+
 def _dataset_problems(dataset: Mapping[str, Any], place: str) -> list[str]:
     """The dataset has something to read."""
-    card = registry.card("dataset", dataset["card"])
-    if card.sources(**dataset["options"]):
+    if _has_sources(dataset["card"], json.dumps(dataset["options"], sort_keys=True)):
         return []
     return [problem(place, "the dataset has no sources", "check its options")]
 

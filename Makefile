@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 STUDY ?= config.yaml
 
-.PHONY: all setup test format lint docs clean
+.PHONY: all setup test test-slow format lint docs clean
 
 # bars on a terminal, plain lines elsewhere
 all: setup
@@ -20,6 +20,10 @@ setup: .venv/ready
 
 test: setup
 	pytest
+
+# what `make test` leaves out because it takes long
+test-slow: setup
+	pytest -m slow
 
 format: setup
 	ruff format .

@@ -4,17 +4,18 @@
 #   config.yaml                                        the effective study
 #   load/{dataset}/rows.parquet, audit.parquet
 #   expand/{dataset}/{weighting}/index.parquet, audit.parquet
-#   plan/{sweep}/runs.parquet, {shard}.json            the sweep spelled out
+#   plan/{sweep}/runs.parquet                          the sweep spelled out
 #   train/{sweep}/{shard}.parquet                      what the store holds for the shard
-#   store/{run_digest}/run.parquet, store/journal.jsonl
-#                                                      finished runs; not Snakemake's
+#   store/{run_digest}/, store/journal.jsonl           runs; not Snakemake's
 #   aggregate/{sweep}/runs, losses, curves, mixtures, timing .parquet
 #   fit/{sweep}/{law}/params, summary, residuals, starts, replicates .parquet
 #   plot/{figure}.png, .pdf, .parquet
 #   logs/<stage>/...                                   mirrors the paths above
 #   summary.md
+#   provenance.json                                    how all of it came about
+# Beside what a job makes stands its manifest: manifest.json in a folder, else <output>.json.
 #
-# Targets: all (default), runs, fits, figures.
+# Targets: all (default), runs, fits, figures; verify.
 
 if not workflow.configfiles:
 
@@ -28,6 +29,7 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/aggregate.smk"
 include: "workflow/rules/fit.smk"
 include: "workflow/rules/plot.smk"
+include: "workflow/rules/verify.smk"
 
 
 rule runs:
@@ -37,7 +39,7 @@ rule runs:
 
 rule fits:
     input:
-        [f"results/{STUDY['study']}/{path}" for path in FITS],
+        of_study(FITS),
 
 
 rule figures:
@@ -59,4 +61,5 @@ onstart:
 
 
 onsuccess:
+    verify.write_provenance(FLOW)
     show_summary()

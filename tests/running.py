@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def tiny(source: Path) -> dict:
-    """A study that takes seconds: 16 runs of a few steps on three modules."""
+    """A study that takes seconds: 16 and 4 runs of a few steps on eight modules."""
     return {
         "study": "tiny",
         "seed": 3,
@@ -35,7 +35,15 @@ def tiny(source: Path) -> dict:
                     {"n_flops": 6e7, "d_model": [6, 8], "weighting": "docstring_x2"},
                     {"n_flops": 6e7, "d_model": [6, 8], "seed": 1},
                 ],
-            }
+            },
+            "short": {
+                "dataset": "few",
+                "model": "byte_transformer",
+                "shards": 2,
+                "valid_tokens": 1024,
+                "settings": {"n_layers": 1, "context": 16, "n_samples": 640},
+                "cells": [{"d_model": [4, 6, 8, 12]}],
+            },
         },
         "fit": {
             "chinchilla": {
@@ -47,6 +55,13 @@ def tiny(source: Path) -> dict:
                 "n_starts": 8,
             },
             "power_law": {"card": "power_law", "sweep": "grid", "bootstrap": 20, "n_starts": 8},
+            "in_n": {
+                "card": "power_law",
+                "options": {"variable": "N"},
+                "sweep": "short",
+                "bootstrap": 20,
+                "n_starts": 8,
+            },
         },
         "plot": {
             "learning_curves": {

@@ -14,6 +14,8 @@ from isoloss.train.plan import plan_sweep
 SWEEP = {"model": "byte_transformer", "settings": {}, "n_params": "nonembed", "n_flops": "6nd"}
 CELL = {"n_flops": 1e9, "d_model": [8, 12], "weighting": ["natural", "double"]}
 
+VERSIONS = {"torch_version": "2", "numpy_version": "2"}
+
 
 @pytest.fixture
 def plan():
@@ -27,13 +29,28 @@ def result(run_id: str, loss: float) -> dict:
     losses = [{**point, "domain": domain, "loss_nats": nats} for domain, nats in halves]
     curve = [{"step": s, "n_samples": 16 * s, "loss_nats": loss + 1 / s} for s in (1, 5)]
     plain = {"run_id": run_id, "run_digest": f"digest of {run_id}", "n_unique": 80}
-    facts = {"status": "done", "attempts": 1, "seconds": 0.5, "device": "cpu"}
+    facts = {
+        "status": "done",
+        "attempts": 1,
+        "seconds": 0.5,
+        "device": "cpu",
+        "torch_version": "2",
+        "numpy_version": "2",
+    }
     return {**plain, **facts, "loss_nats": loss, "losses": losses, "curve": curve}
 
 
 def undone(run_id: str, status: str) -> dict:
     """A run of a shard that came to nothing."""
-    facts = {"run_id": run_id, "run_digest": "d", "attempts": 1, "seconds": 0.1, "device": "cpu"}
+    facts = {
+        "run_id": run_id,
+        "run_digest": "d",
+        "attempts": 1,
+        "seconds": 0.1,
+        "device": "cpu",
+        "torch_version": "2",
+        "numpy_version": "2",
+    }
     return {**facts, "status": status, "status_reason": f"it {status}"}
 
 

@@ -77,11 +77,11 @@ def test_a_filter_may_use_the_tables_own_names_and_the_letters(own, name):
 
 
 def test_columns_that_clash_with_the_contract_are_kept_under_another_name(own):
-    own = own.assign(status="finished", seed=[1, 2, 3, 4, 5], attempts="many", n_flops=1.0)
+    own = own.assign(status="finished", seed=[1, 2, 3, 4, 5], status_reason="many", n_flops=1.0)
     runs = read_runs(own, COLUMNS)
     assert set(runs["status"]) == {"done"}
     assert set(runs["status_given"]) == {"finished"}
-    assert set(runs["attempts_given"]) == {"many"}
+    assert set(runs["status_reason_given"]) == {"many"}
     assert list(runs["seed"]) == [1, 2, 3, 4, 5]
     np.testing.assert_allclose(runs["n_flops"], runs["n_flops_6nd"])
     assert tables.conform("runs", runs).num_rows == 5

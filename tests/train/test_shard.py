@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
+import signal
+import threading
+
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from safetensors.torch import load_file
 
-from isoloss import tables
+from isoloss import environment, tables
 from isoloss.expand import expand_table
+from isoloss.problems import IsolossError
 from isoloss.store import Store
 from isoloss.train import shard as shard_module
+from isoloss.train.checkpoint import Checkpoint
+from isoloss.train.identity import Content
 from isoloss.train.plan import plan_sweep
-from isoloss.train.shard import train_shard
+from isoloss.train.shard import Job, train_shard
 
 TINY = {"n_layers": 1, "context": 16, "head_width": 4, "batch_size": 2, "n_samples": 1280}
 VALID = 512
@@ -30,10 +41,10 @@ def train(rows, tmp_path_factory):
     weights = {"natural": {}, "double": {"kind": {"code": 2.0}}}
     indices = {name: expand_table(rows, w, seed=3)[0] for name, w in weights.items()}
 
-    def run(runs, valid_tokens=VALID, rows=rows, seed=3, store=None, max_attempts=2):
+    def run(runs, rows=rows, store=None, **settings):
         store = store or Store(tmp_path_factory.mktemp("store"))
-        limits = {"valid_tokens": valid_tokens, "max_attempts": max_attempts}
-        found = train_shard(runs, rows, indices, store, seed=seed, **limits)
+        known = {"seed": 3, "code": "code", "valid_tokens": VALID, "checkpoint_minutes": 0}
+        found = train_shard(runs, Job(Content(rows, indices), store, **{**known, **settings}))
         return tables.conform("shard", found).to_pandas().set_index("run_id", drop=False)
 
     return run
@@ -52,7 +63,7 @@ def together(train, runs):
 def numbers(row) -> tuple:
     """All that a run is worth; only its seconds are left out."""
     nested = [[tuple(sorted(entry.items())) for entry in row[c]] for c in ("losses", "curve")]
-    plain = row[["run_digest", "loss_nats", "n_unique", "status", "attempts"]]
+    plain = row[["run_digest", "loss_nats", "n_unique", "status"]]
     return tuple(plain), *map(tuple, nested)
 
 
@@ -93,11 +104,11 @@ def test_a_shard_in_which_nothing_is_done_is_still_a_table(train):
     assert train([]).empty
 
 
-def test_an_unexpected_error_is_a_row_with_its_reason(train, runs, together, monkeypatch, capsys):
+def test_an_unexpected_error_is_a_row_with_its_reason(train, runs, together, monkeypatch, capfd):
     real = shard_module.train_run
 
     def breaks(settings, *rest):
-        if settings["run_id"] == runs[0]["run_id"]:
+        if settings["weighting"] == runs[0]["weighting"]:
             raise MemoryError("no room left")
         return real(settings, *rest)
 
@@ -105,7 +116,7 @@ def test_an_unexpected_error_is_a_row_with_its_reason(train, runs, together, mon
     found = train(runs[:2])
     gone, fine = (found.loc[run["run_id"]] for run in runs[:2])
     assert (gone["status"], gone["status_reason"]) == ("failed", "MemoryError: no room left")
-    assert "Traceback" in capsys.readouterr().err
+    assert "Traceback" in capfd.readouterr().err
     assert numbers(fine) == numbers(together.loc[fine["run_id"]])
 
 
@@ -179,11 +190,10 @@ def test_a_run_with_another_identity_is_another_run(train, runs, tmp_path, chang
     assert len(starts(store)) == 2
 
 
-def test_changed_code_that_makes_numbers_trains_again(train, runs, tmp_path, monkeypatch):
+def test_changed_code_that_makes_numbers_trains_again(train, runs, tmp_path):
     store = Store(tmp_path)
     train(runs[:1], store=store)
-    monkeypatch.setattr(shard_module, "code_digest", lambda *_, **__: "other code")
-    train(runs[:1], store=store)
+    train(runs[:1], store=store, code="other code")
     assert len(starts(store)) == 2
 
 
@@ -204,9 +214,127 @@ def test_a_failed_run_is_tried_again_so_often_and_a_diverged_one_never(
     assert train(wild, store=store, max_attempts=9)["attempts"].item() == 1
 
 
-def test_a_run_that_is_killed_leaves_its_start_in_the_journal_and_nothing_else(
-    train, runs, tmp_path, monkeypatch
+def test_a_child_that_is_killed_is_a_failed_run_and_the_others_go_on(
+    train, runs, together, tmp_path, monkeypatch
 ):
+    real = shard_module.train_run
+
+    def killed(settings, *rest):
+        if settings["d_model"] == runs[0]["d_model"]:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(settings, *rest)
+
+    store = Store(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(shard_module, "train_run", killed)
+        found = train([runs[0], runs[2]], store=store)
+    gone, fine = (found.loc[runs[i]["run_id"]] for i in (0, 2))
+    assert gone["status"] == "failed"
+    assert "SIGKILL" in gone["status_reason"]
+    assert "SIGKILL" in store.failures(gone["run_digest"]).read_text()
+    assert numbers(fine) == numbers(together.loc[fine["run_id"]])
+    again = train(runs[:1], store=store).iloc[0]
+    assert (again["status"], again["attempts"]) == ("done", 2)
+    assert again["loss_nats"] == together.loc[again["run_id"], "loss_nats"]
+
+
+def test_a_run_that_was_cut_off_goes_on_and_ends_bit_for_bit_the_same(
+    train, runs, together, tmp_path, monkeypatch
+):
+    class CutShort(Checkpoint):
+        """Saves a state at every step, and is killed after ten."""
+
+        saved = 0
+
+        def due(self):
+            return True
+
+        def save(self, state):
+            super().save(state)
+            self.saved += 1
+            if self.saved == 10:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    store = Store(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(shard_module, "Checkpoint", CutShort)
+        train(runs[:1], store=store)
+    digest = together.loc[runs[0]["run_id"], "run_digest"]
+    assert torch.load(store.state(digest))["step"] == 10
+    steps = []
+    real = shard_module.train_run
+
+    def counted(*given):
+        steps.append(given[-1].load()["step"])
+        os.write(told[1], b"%d" % steps[-1])
+        return real(*given)
+
+    told = os.pipe()
+    monkeypatch.setattr(shard_module, "train_run", counted)
+    found = train(runs[:1], store=store).iloc[0]
+    assert os.read(told[0], 10) == b"10"
+    assert numbers(found)[1:] == numbers(together.loc[found["run_id"]])[1:]
+    assert found["loss_nats"] == together.loc[found["run_id"], "loss_nats"]
+    assert not store.state(digest).exists()
+
+
+def test_a_run_that_another_process_trains_is_left_to_it(train, runs, together, tmp_path, capfd):
+    store = Store(tmp_path)
+    digest = together.loc[runs[0]["run_id"], "run_digest"]
+    holds, let_go = threading.Event(), threading.Event()
+
+    def other():
+        with store.claim(digest) as mine:
+            assert mine
+            holds.set()
+            let_go.wait(60)
+            train(runs[:1], store=elsewhere)
+            shutil.copytree(elsewhere.folder(digest), store.folder(digest), dirs_exist_ok=True)
+
+    elsewhere = Store(tmp_path / "elsewhere")
+    thread = threading.Thread(target=other)
+    thread.start()
+    holds.wait(60)
+    assert store.running(digest)
+    threading.Timer(0.5, let_go.set).start()
+    found = train(runs[:2], store=store)
+    thread.join()
+    assert starts(store) == [runs[1]["run_id"]]
+    assert "another process is training it" in capfd.readouterr().err
+    assert numbers(found.iloc[0]) == numbers(together.loc[runs[0]["run_id"]])
+
+
+def test_weights_are_kept_or_not(train, runs, tmp_path):
+    digest = train(runs[:1], store=(store := Store(tmp_path / "a")))["run_digest"].item()
+    tensors = load_file(store.weights(digest))
+    assert sum(t.numel() for t in tensors.values()) >= runs[0]["n_params_total"]
+    train(runs[:1], store=(store := Store(tmp_path / "b")), keep_weights=False)
+    assert not store.weights(digest).exists()
+
+
+def test_under_a_strict_environment_other_versions_train_again(train, runs, tmp_path, monkeypatch):
+    store = Store(tmp_path)
+    train(runs[:1], store=store)
+    train(runs[:1], store=store, strict=True)
+    assert len(starts(store)) == 1
+    then = {**environment.versions(), "torch": "9.9"}
+    monkeypatch.setattr(environment, "versions", lambda: then)
+    assert train(runs[:1], store=store)["torch_version"].item() != "9.9"
+    assert len(starts(store)) == 1
+    assert train(runs[:1], store=store, strict=True)["torch_version"].item() == "9.9"
+    assert len(starts(store)) == 2
+
+
+def test_a_run_that_cannot_be_saved_stops_the_job(train, runs, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Store, "save", full)
+    with pytest.raises(IsolossError, match="could not be saved"):
+        train(runs[:1], store=Store(tmp_path))
+
+
+def test_a_killed_job_leaves_starts_in_the_journal_and_no_run(train, runs, tmp_path, monkeypatch):
     class Killed(BaseException):
         """As by a signal: no handler sees it."""
 
@@ -215,9 +343,8 @@ def test_a_run_that_is_killed_leaves_its_start_in_the_journal_and_nothing_else(
 
     store = Store(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(shard_module, "train_run", killed)
+        patch.setattr(shard_module, "_isolated", killed)
         with pytest.raises(Killed):
             train(runs[:1], store=store)
-    assert [line["event"] for line in store.journal()] == ["start"]
-    assert [path.name for path in tmp_path.rglob("*")] == ["journal.jsonl"]
+    assert not list(tmp_path.rglob("run.parquet"))
     assert train(runs[:1], store=store)["attempts"].item() == 1

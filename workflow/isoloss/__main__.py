@@ -7,11 +7,12 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from isoloss.problems import IsolossError
 
 STAGES = ["load", "expand", "plan", "train", "aggregate", "fit", "plot", "summarize"]
-Command = Callable[[argparse.Namespace], None]
+Command = Callable[[argparse.Namespace], int | None]
 
 
 def parser() -> argparse.ArgumentParser:
@@ -52,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
         "plan",
         _plan,
         "Spell a sweep out, before anything is trained.",
-        "folder for runs.parquet and one JSON a shard",
+        "folder for runs.parquet",
     )
     plan.add_argument("--sweep", required=True, metavar="NAME", help="one of the study's `train`")
 
@@ -64,7 +65,8 @@ def parser() -> argparse.ArgumentParser:
         "A run that diverges or fails is a row with its reason; the others go on.",
     )
     train.add_argument("--sweep", required=True, metavar="NAME", help="one of the study's `train`")
-    train.add_argument("--shard", required=True, metavar="FILE", help="the shard's JSON")
+    train.add_argument("--shard", required=True, metavar="NAME", help="which shard of the plan")
+    train.add_argument("--plan", required=True, metavar="FILE", help="runs.parquet of the plan")
     train.add_argument("--rows", required=True, metavar="FILE", help="rows.parquet of the dataset")
     train.add_argument(
         "--index",
@@ -134,6 +136,66 @@ def parser() -> argparse.ArgumentParser:
         "--cards", nargs="*", default=[], metavar="KIND/NAME", help="cards that it uses"
     )
 
+    def of_results(name: str, run: Command, help: str, more: str = "", several: bool = False):
+        made = command(name, run, help, more)
+        made.add_argument(
+            "study", metavar="FILE", nargs="+" if several else None, help="the study (YAML)"
+        )
+        made.add_argument(
+            "--directory",
+            type=Path,
+            default=Path(),
+            metavar="DIR",
+            help="where results/ is, as for snakemake (here)",
+        )
+        return made
+
+    of_results(
+        "status",
+        _status,
+        "Say how the runs of a study stand: done, running, failed, diverged, missing.",
+        "With the seconds spent and left, and the log of every failure.",
+    )
+    retry = of_results("retry", _retry, "Have runs that failed trained again, however often.")
+    retry.add_argument(
+        "--run",
+        dest="named",
+        nargs="+",
+        default=[],
+        metavar="ID",
+        help="these runs only, by id or digest",
+    )
+    retry.add_argument("--diverged", action="store_true", help="also those that diverged")
+
+    of_results(
+        "verify",
+        _verify,
+        "Compare every result with study and code: file, reason, fix; exit code 1 if one is wrong.",
+    )
+    of_results(
+        "adopt",
+        _adopt,
+        "Set the times of copied results in the order of their jobs, after verifying them.",
+        "For a copy that lost its times and has no .snakemake.",
+    )
+    accept = of_results(
+        "accept",
+        _accept,
+        "Declare that an edit of code changes no number: results made before it stand.",
+        "Logged in results/<study>/accepted.jsonl.",
+    )
+    accept.add_argument(
+        "--reason", required=True, metavar="TEXT", help="why no number can have changed"
+    )
+    gc = of_results(
+        "gc",
+        _gc,
+        "List what is kept of runs that no study refers to.",
+        "Give every study of these results.",
+        several=True,
+    )
+    gc.add_argument("--remove", action="store_true", help="remove what is listed")
+
     docs = command("docs", _docs, "Write the generated pages of the documentation.")
     docs.add_argument(
         "--out", type=Path, default=Path("docs"), metavar="DIR", help="where to (docs)"
@@ -143,14 +205,18 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; the exit code is 0, or 2 where the user must mend something."""
+    """Run a command.
+
+    The exit code is 0; 1 where results were found wrong; 2 where the user must mend something.
+    """
     given = parser().parse_args(arguments)
     try:
-        given.run(given)
+        return given.run(given) or 0
     except IsolossError as error:
         print(f"isoloss {given.command}: {error}", file=sys.stderr)
-        return 2
-    return 0
+    except OSError as error:  # a full disk, no leave to write: nothing has its name half-written
+        print(f"isoloss {given.command}: {error}; mend it and run again", file=sys.stderr)
+    return 2
 
 
 def _study(given: argparse.Namespace, section: str | None = None, name: str = ""):
@@ -169,111 +235,151 @@ def _study(given: argparse.Namespace, section: str | None = None, name: str = ""
     return config, config[section][name]
 
 
+def _record(given: argparse.Namespace, config: dict[str, Any], stage: str, **names: str):
+    """The study with the results that stand beside its file, and the record of a job of it."""
+    from isoloss import flow, manifest
+
+    whole = flow.Flow(config, Path(given.study).parent)
+    job = whole.job(stage, **names)
+    place = given.out.with_suffix(".json") if job.one_file else given.out / manifest.NAME
+    about = {
+        "job": job.label,
+        "specification": json.loads(whole.specification(stage, **names)),
+        "code": whole.code(stage, **names),
+    }
+    return whole, manifest.Record(about, place)
+
+
 def _load(given: argparse.Namespace) -> None:
     from isoloss import load, tables
 
     config, dataset = _study(given, "load", given.dataset)
+    _, record = _record(given, config, "load", dataset=given.dataset)
     rows, audit = load.load_rows(
         dataset["card"], dataset["options"], dataset["valid_fraction"], config["seed"]
     )
     facts = {"study": config["study"], "dataset": given.dataset, "seed": config["seed"]}
-    tables.write("rows", rows, given.out / "rows.parquet", facts)
-    tables.write("audit", audit, given.out / "audit.parquet", facts)
+    made = {"rows": rows, "audit": audit}
+    record.makes(tables.write_all(made, given.out, facts))
 
 
 def _expand(given: argparse.Namespace) -> None:
     from isoloss import expand, tables
 
     config, weights = _study(given, "expand", given.weighting)
+    record_of = {"dataset": tables.facts(given.rows)["dataset"], "weighting": given.weighting}
+    _, record = _record(given, config, "expand", **record_of)
+    record.takes(given.rows)
     rows = tables.frame(given.rows, "rows")
     index, audit = expand.expand_table(rows, weights, config["seed"])
-    facts = {"study": config["study"], "weighting": given.weighting, "seed": config["seed"]}
-    facts["dataset"] = tables.facts(given.rows)["dataset"]
-    tables.write("index", index, given.out / "index.parquet", facts)
-    tables.write("audit", audit, given.out / "audit.parquet", facts)
+    facts = {"study": config["study"], "seed": config["seed"], **record_of}
+    made = {"index": index, "audit": audit}
+    record.makes(tables.write_all(made, given.out, facts))
 
 
 def _plan(given: argparse.Namespace) -> None:
     from isoloss import tables
-    from isoloss.train.plan import plan_sweep, shard_names
+    from isoloss.train.plan import plan_sweep
 
     config, sweep = _study(given, "train", given.sweep)
-    plan = plan_sweep(sweep)
-    for shard in shard_names(sweep["shards"]):
-        mine = plan[plan["shard"] == shard].drop(columns="shard")
-        runs = [{k: v for k, v in run.items() if v == v} for run in mine.to_dict("records")]
-        text = json.dumps(runs, indent=1)
-        _write_text(given.out / f"{shard}.json", text + "\n")
+    _, record = _record(given, config, "plan", sweep=given.sweep)
     facts = {"study": config["study"], "sweep": given.sweep}
-    tables.write("plan", plan, given.out / "runs.parquet", facts)
+    tables.write("plan", plan_sweep(sweep), given.out / "runs.parquet", facts)
+    record.makes([given.out / "runs.parquet"])
 
 
 def _train(given: argparse.Namespace) -> None:
     from isoloss import tables
+    from isoloss.problems import nearest
     from isoloss.store import Store
-    from isoloss.train.shard import train_shard
+    from isoloss.train.identity import VERSIONS, Content
+    from isoloss.train.plan import shard_names, shard_runs
+    from isoloss.train.shard import Job, train_shard
 
     config, sweep = _study(given, "train", given.sweep)
-    try:
-        runs = json.loads(Path(given.shard).read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
-        raise IsolossError(f"{given.shard}: no plan of a shard ({error}); run `plan`") from error
+    where = {"sweep": given.sweep, "shard": given.shard}
+    if given.shard not in (known := shard_names(sweep["shards"])):
+        raise IsolossError(f"no shard is called {given.shard!r}; {nearest(given.shard, known)}")
+    whole, record = _record(given, config, "train", **where)
+    record.takes(given.plan, given.rows, *given.index)
+    runs = shard_runs(tables.frame(given.plan, "plan"), sweep["shards"])[given.shard]
     rows = tables.frame(given.rows, "rows")
     indices = {tables.facts(f)["weighting"]: tables.frame(f, "index") for f in given.index}
     lacking = sorted({run["weighting"] for run in runs} - set(indices))
     if lacking:
         raise IsolossError(f"--index lacks the weighting {lacking[0]!r}")
-    limits = {key: sweep[key] for key in ("valid_tokens", "max_attempts")}
-    shard = train_shard(runs, rows, indices, Store(given.store), seed=config["seed"], **limits)
+    settings = ("valid_tokens", "max_attempts", "checkpoint_minutes", "keep_weights")
+    job = Job(
+        content=Content(rows, indices),
+        store=Store(given.store),
+        seed=config["seed"],
+        code=whole.run_code(given.sweep),
+        strict=config["strict_environment"],
+        where=where,
+        **{key: sweep[key] for key in settings},
+    )
+    shard = train_shard(runs, job)
     facts = {"study": config["study"], "sweep": given.sweep, "seed": config["seed"]}
     tables.write("shard", shard, given.out, facts)
+    versions = shard[list(VERSIONS)].rename(columns=VERSIONS).drop_duplicates()
+    record.makes([given.out], trained_with=versions.to_dict("records"))
 
 
 def _aggregate(given: argparse.Namespace) -> None:
     from isoloss import aggregate, registry, tables
 
     config, _ = _study(given)
-    facts = {"study": config["study"], "sweep": given.sweep, "token": "token"}
+    _, record = _record(given, config, "aggregate", sweep=given.sweep)
+    facts = {"study": config["study"], "sweep": given.sweep}
     if given.sweep in config["aggregate"]:
-        table = config["aggregate"][given.sweep]
+        _, table = _study(given, "aggregate", given.sweep)
+        facts["token"] = "token"
         found = aggregate.read_runs_table(table["table"], table["columns"], table["keep"])
     else:
         _, sweep = _study(given, "train", given.sweep)
-        dataset = config["load"][sweep["dataset"]]
-        facts["token"] = registry.facts("dataset", dataset["card"])["TOKEN"]
+        dataset = config["load"][sweep["dataset"]]["card"]
+        facts["token"] = registry.facts("dataset", dataset).get("TOKEN", "token")
         if not (given.plan and given.shards and given.audits):
             raise IsolossError("a sweep needs --plan, --shards and --audits")
+        record.takes(given.plan, *given.shards, *given.audits)
         plan = tables.frame(given.plan, "plan")
         shards = [tables.frame(f, "shard") for f in given.shards]
         audits = {tables.facts(f)["weighting"]: tables.frame(f, "audit") for f in given.audits}
         found = aggregate.gather_sweep(plan, shards, audits)
-    for name, table in found.items():
-        tables.write(name, table, given.out / f"{name}.parquet", facts)
+    record.makes(tables.write_all(found, given.out, facts))
 
 
 def _fit(given: argparse.Namespace) -> None:
     from isoloss import fit, tables
 
     config, law = _study(given, "fit", given.law)
+    _, record = _record(given, config, "fit", sweep=law["sweep"], law=given.law)
+    record.takes(given.runs)
     runs = tables.frame(given.runs, "runs")
     settings = {k: v for k, v in law.items() if k not in ("card", "options", "sweep")}
     found = fit.fit_law(runs, law["card"], law["options"], seed=config["seed"], **settings)
-    found.save(given.out, study=config["study"], sweep=law["sweep"], law=given.law)
+    facts = {"study": config["study"], "sweep": law["sweep"]}
+    record.makes(found.save(given.out, law=given.law, **facts))
 
 
 def _plot(given: argparse.Namespace) -> None:
     from isoloss import plot
 
-    _, figure = _study(given, "plot", given.figure)
-    plot.draw(figure["card"], figure["options"], given.tables, given.out)
+    config, figure = _study(given, "plot", given.figure)
+    _, record = _record(given, config, "plot", figure=given.figure)
+    record.takes(*given.tables)
+    record.makes(plot.draw(figure["card"], figure["options"], given.tables, given.out))
 
 
 def _summarize(given: argparse.Namespace) -> None:
-    from isoloss import summary
+    from isoloss import summary, tables
 
     config, _ = _study(given)
+    _, record = _record(given, config, "summarize")
+    record.takes(*given.tables)
     text = summary.summarize(config["study"], config["summary"], given.tables, list(config["plot"]))
-    _write_text(given.out, text)
+    tables.write_text(given.out, text)
+    record.makes([given.out])
 
 
 def _check(given: argparse.Namespace) -> None:
@@ -314,8 +420,81 @@ def _digest(given: argparse.Namespace) -> None:
         print(f"{digest}  {provenance.file_of(module).relative_to(provenance.HOME.parent)}")
 
 
+def _flow(given: argparse.Namespace, file: str | None = None):
+    """A study with its results, as people name it."""
+    from isoloss import check, flow
+
+    config = check.checked(file or given.study)
+    root = given.directory / "results" / config["study"]
+    if not root.is_dir():
+        raise IsolossError(f"{root}: no results of this study; run it, or give --directory")
+    return flow.Flow(config, root)
+
+
+def _status(given: argparse.Namespace) -> None:
+    from isoloss import status
+
+    print(status.report(_flow(given)), end="")
+
+
+def _retry(given: argparse.Namespace) -> None:
+    from isoloss import status
+
+    for run in (found := status.retry(_flow(given), given.named, given.diverged)):
+        print(run)
+    said = f"to be trained at the next `snakemake --configfile {given.study}`"
+    print(f"{len(found)} {'run' if len(found) == 1 else 'runs'} {said if found else 'failed'}")
+
+
+def _verify(given: argparse.Namespace) -> int:
+    from isoloss import verify
+
+    flow = _flow(given)
+    found = verify.findings(flow)
+    print(verify.report(flow, given.study, found), end="")
+    return int(any(one.wrong for one in found))
+
+
+def _adopt(given: argparse.Namespace) -> int:
+    from isoloss import verify
+
+    flow = _flow(given)
+    found = verify.findings(flow)
+    print(f"{verify.adopt(flow)} files have the times of their order")
+    print(verify.report(flow, given.study, found), end="")
+    return int(any(one.wrong for one in found))
+
+
+def _accept(given: argparse.Namespace) -> None:
+    from isoloss import verify
+
+    flow = _flow(given)
+    lines = verify.accept(flow, given.reason)
+    for line in lines:
+        print(f"{line['job']}: the code here stands for {line['from']}")
+    print(f"{len(lines)} accepted; see {flow.accepted_file}" if lines else "no code has changed")
+
+
+def _gc(given: argparse.Namespace) -> None:
+    from isoloss import status
+
+    flows = [_flow(given, file) for file in given.study]
+    if len({flow.root for flow in flows}) > 1:
+        raise IsolossError("studies of several names have results of their own; one at a time")
+    total = 0
+    found = status.unused(flows)
+    for path, what in found:
+        size = status.size(path)
+        total += size
+        print(f"{path}  {size / 1e6:.2f} MB  {what}")
+        if given.remove:
+            status.remove(path)
+    said = "removed" if given.remove else "that no study refers to; --remove removes them"
+    print(f"{len(found)} entries, {total / 1e6:.2f} MB {said}" if found else "nothing is unused")
+
+
 def _docs(given: argparse.Namespace) -> None:
-    from isoloss import docs
+    from isoloss import docs, tables
 
     stale = []
     for name, text in docs.pages().items():
@@ -323,17 +502,9 @@ def _docs(given: argparse.Namespace) -> None:
         if given.check:
             stale += [] if file.is_file() and file.read_text(encoding="utf-8") == text else [name]
         else:
-            _write_text(file, text)
+            tables.write_text(file, text)
     if stale:
         raise IsolossError(f"stale: {', '.join(stale)}; run `python -m isoloss docs`")
-
-
-def _write_text(path: Path, text: str) -> None:
-    from isoloss.tables import prepare
-
-    temporary = prepare(path)
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,6 @@ MEASURED = {
     "loss_nats": 1.0,
     "status": "done",
     "status_reason": None,
-    "attempts": 1,
     "fit_weight": 1.0,
     "group": "all",
 }

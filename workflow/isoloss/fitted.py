@@ -98,11 +98,10 @@ class Fit:
             loss = np.exp(log_loss[:, 0])
             return {"N": n, "D": d, "tokens_per_parameter": d / n, "loss_nats": loss}
 
-    def save(self, folder: str | Path, law: str = "law", **facts) -> None:
-        """Write the tables into a folder, under the name of the fit (`law`)."""
-        for name in TABLES:
-            about = {**self.facts, "law": law, **facts}
-            tables.write(name, getattr(self, name), Path(folder) / f"{name}.parquet", about)
+    def save(self, folder: str | Path, law: str = "law", **facts) -> list[Path]:
+        """Write the tables into a folder, under the name of the fit (`law`); their files."""
+        found = {name: getattr(self, name) for name in TABLES}
+        return tables.write_all(found, folder, {**self.facts, "law": law, **facts})
 
 
 def load_fit(folder: str | Path) -> Fit:

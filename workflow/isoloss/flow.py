@@ -9,16 +9,21 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Mapping
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, cached_property
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from isoloss import provenance, registry
+from isoloss import environment, manifest, provenance, registry
 from isoloss.aggregate.table import table_digest as _table_digest
 from isoloss.fitted import TABLES as FIT_TABLES
 from isoloss.load import identity as _identity
-from isoloss.study import sweeps
-from isoloss.train.plan import shard_names
+from isoloss.problems import TableError
+from isoloss.store import Store, tries
+from isoloss.study import sweeps, weightings
+from isoloss.train.identity import VERSIONS
+from isoloss.train.plan import plan_sweep, shard_names, shard_runs
 
 # Where each stage's code begins.
 STAGES = {
@@ -31,22 +36,53 @@ STAGES = {
     "plot": "isoloss.plot.draw",
     "summarize": "isoloss.summary",
 }
+# What of a sweep spells it out; the rest says how its runs are trained and kept.
+_PLANNED = ("model", "shards", "n_params", "n_flops", "settings", "cells")
 __all__ = [
     "FIT_TABLES",
     "STAGES",
-    "code",
+    "Flow",
+    "Job",
+    "canonical",
     "entries",
-    "figure_inputs",
     "put_this_python_first",
     "shard_names",
-    "specification",
-    "summary_inputs",
 ]
 
 
 def put_this_python_first() -> None:
     """Make `python` in a job the Python that runs the workflow, its environment active or not."""
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of a study.
+
+    Attributes:
+        stage: its stage.
+        names: its wildcards.
+        out: the folder that it fills or the file that it writes, below results/<study>.
+    """
+
+    stage: str
+    names: Mapping[str, str]
+    out: str
+
+    @property
+    def label(self) -> str:
+        """What it is called: its path without a suffix."""
+        return str(Path(self.out).with_suffix("")) if self.one_file else self.out
+
+    @property
+    def one_file(self) -> bool:
+        """Whether it writes a file, or files of one name, and not a folder."""
+        return self.stage in ("train", "plot", "summarize")
+
+    @property
+    def manifest(self) -> str:
+        """Its manifest, below results/<study>."""
+        return f"{self.label}.json" if self.one_file else f"{self.out}/{manifest.NAME}"
 
 
 table_digest = cache(_table_digest)
@@ -57,45 +93,17 @@ def _identity_of(card: str, options: str) -> str:
     return _identity(card, json.loads(options))
 
 
-def identity(card: str, options: Mapping[str, Any]) -> str:
-    """Digest of a dataset's files, computed once a process."""
-    return _identity_of(card, json.dumps(dict(options), sort_keys=True))
+def canonical(value: Any) -> str:
+    """JSON of which there is one for each value, 2.0 and 2 being one number."""
 
+    def plain(part: Any) -> Any:
+        if isinstance(part, Mapping):
+            return {key: plain(inner) for key, inner in part.items()}
+        if isinstance(part, list | tuple):
+            return [plain(inner) for inner in part]
+        return int(part) if isinstance(part, float) and part.is_integer() else part
 
-def specification(config: Mapping[str, Any], stage: str, **names: str) -> str:
-    """What matters to a job, as canonical JSON: a change of it, and only of it, makes the job new.
-
-    What lies outside the results (a dataset's files, a table of runs) enters by its content.
-
-    Args:
-        config: a complete study.
-        stage: the job's stage.
-        names: the job's wildcards.
-    """
-    seed = {"seed": config["seed"]}
-    parts: dict[str, Any] = {"stage": stage, **names}
-    if stage == "load":
-        dataset = config["load"][names["dataset"]]
-        content = identity(dataset["card"], dataset["options"])
-        parts |= seed | {"dataset": dataset, "content": content}
-    elif stage == "expand":
-        parts |= seed | {"weights": config["expand"][names["weighting"]]}
-    elif stage == "plan":
-        parts |= {"sweep": config["train"][names["sweep"]]}
-    elif stage == "train":
-        sweep = config["train"][names["sweep"]]
-        parts |= seed | {"valid_tokens": sweep["valid_tokens"]}
-    elif stage == "aggregate" and names["sweep"] in config["aggregate"]:
-        table = dict(config["aggregate"][names["sweep"]])
-        parts |= {"content": table_digest(table.pop("table")), **table}
-    elif stage == "fit":
-        parts |= seed | {"fit": config["fit"][names["law"]]}
-    elif stage == "plot":
-        parts |= {"plot": config["plot"][names["figure"]]}
-    elif stage == "summarize":
-        figures = list(config["plot"])
-        parts |= {"summary": config["summary"], "study": config["study"], "figures": figures}
-    return json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(plain(value), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
 def entries(stage: str, cards: Iterable[tuple[str, str]]) -> list[str]:
@@ -103,44 +111,202 @@ def entries(stage: str, cards: Iterable[tuple[str, str]]) -> list[str]:
     return [STAGES[stage], *(f"isoloss.{registry.FOLDERS[kind]}.{name}" for kind, name in cards)]
 
 
-def code(config: Mapping[str, Any], stage: str, **names: str) -> str:
-    """Digest of the code that a job's results depend on: its stage's, and that of its cards."""
-    cards: list[tuple[str, str]] = []
-    if stage == "load":
-        cards = [("dataset", config["load"][names["dataset"]]["card"])]
-    elif stage in ("plan", "train"):
-        cards = [("model", config["train"][names["sweep"]]["model"])]
-    elif stage == "fit":
-        cards = [("law", config["fit"][names["law"]]["card"])]
-    elif stage == "plot":
-        figure = config["plot"][names["figure"]]
-        laws = [("law", config["fit"][law]["card"]) for law in figure["laws"]]
-        cards = [("figure", figure["card"]), *laws]
-    elif stage == "summarize":
-        cards = [("law", fit["card"]) for fit in config["fit"].values()]
-    return provenance.code_digest(provenance.closure(entries(stage, cards)))
+class Flow:
+    """A study and its results, as the workflow and those who look after results see them.
 
+    Args:
+        config: a complete study.
+        root: the folder of its results, `results/<study>`.
+    """
 
-def figure_inputs(config: Mapping[str, Any], figure: str) -> list[str]:
-    """The tables that a figure reads, as paths below results/<study>."""
-    section = config["plot"][figure]
-    sweep, laws = section["sweep"], section["laws"]
-    paths = []
-    for table in registry.facts("figure", section["card"])["INPUTS"]:
-        stage, name = table.split("/")
-        if stage == "fit":
-            paths += [f"fit/{sweep}/{law}/{name}.parquet" for law in laws]
-        else:
-            paths.append(f"{stage}/{sweep}/{name}.parquet")
-    return paths
+    def __init__(self, config: Mapping[str, Any], root: str | Path):
+        self.config = config
+        self.root = Path(root)
+        self.store = Store(self.root / "store")
 
+    @cached_property
+    def jobs(self) -> list[Job]:
+        """Every job of the study, each behind those it needs."""
+        config = self.config
+        found = [Job("load", {"dataset": name}, f"load/{name}") for name in config["load"]]
+        pairs = {(config["train"][s]["dataset"], w) for s in config["train"] for w in self.used(s)}
+        for dataset, weighting in sorted(pairs):
+            names = {"dataset": dataset, "weighting": weighting}
+            found.append(Job("expand", names, f"expand/{dataset}/{weighting}"))
+        for sweep, spec in config["train"].items():
+            found.append(Job("plan", {"sweep": sweep}, f"plan/{sweep}"))
+            for shard in shard_names(spec["shards"]):
+                names = {"sweep": sweep, "shard": shard}
+                found.append(Job("train", names, f"train/{sweep}/{shard}.parquet"))
+        for sweep in sweeps(config):
+            found.append(Job("aggregate", {"sweep": sweep}, f"aggregate/{sweep}"))
+        for law, fit in config["fit"].items():
+            names = {"sweep": fit["sweep"], "law": law}
+            found.append(Job("fit", names, f"fit/{fit['sweep']}/{law}"))
+        found += [Job("plot", {"figure": name}, f"plot/{name}.png") for name in config["plot"]]
+        return [*found, Job("summarize", {}, "summary.md")]
 
-def summary_inputs(config: Mapping[str, Any]) -> list[str]:
-    """The tables that the summary reads, as paths below results/<study>."""
-    runs = [f"aggregate/{s}/{t}.parquet" for s in sweeps(config) for t in ("runs", "losses")]
-    fits = [
-        f"fit/{fit['sweep']}/{law}/{table}.parquet"
-        for law, fit in config["fit"].items()
-        for table in FIT_TABLES
-    ]
-    return runs + fits
+    def job(self, stage: str, **names: str) -> Job:
+        """The job of a stage with these names."""
+        return self._by_name[stage, frozenset(names.items())]
+
+    @cached_property
+    def _by_name(self) -> dict[Any, Job]:
+        return {(job.stage, frozenset(job.names.items())): job for job in self.jobs}
+
+    @cache  # noqa: B019 - a process looks at one study
+    def planned(self, sweep: str) -> dict[str, list[dict[str, Any]]]:
+        """Shard to its runs, as `plan` writes them."""
+        return shard_runs(
+            plan_sweep(self.config["train"][sweep]), self.config["train"][sweep]["shards"]
+        )
+
+    def used(self, sweep: str, shard: str | None = None) -> list[str]:
+        """The weightings of a sweep, or of one of its shards, sorted."""
+        if shard is None:
+            return sorted(weightings(self.config, sweep))
+        return sorted({run["weighting"] for run in self.planned(sweep)[shard]})
+
+    @cached_property
+    def _journal(self) -> list[dict[str, Any]]:
+        return self.store.journal()
+
+    def tries(self, sweep: str, shard: str) -> int:
+        """How often a shard had to be run for the sake of runs that failed."""
+        most = self.config["train"][sweep]["max_attempts"]
+        return tries(self._journal, most).get((sweep, shard), 0)
+
+    def specification(self, stage: str, **names: str) -> str:
+        """What matters to a job, as canonical JSON: only a change of it makes the job new.
+
+        What lies outside the results (a dataset's files, a table of runs) enters by its content.
+
+        Args:
+            stage: the job's stage.
+            names: the job's wildcards.
+        """
+        config = self.config
+        seed = {"seed": config["seed"]}
+        parts: dict[str, Any] = {"stage": stage, **names}
+        if stage == "load":
+            dataset = config["load"][names["dataset"]]
+            content = _identity_of(dataset["card"], canonical(dataset["options"]))
+            parts |= seed | {"dataset": dataset, "content": content}
+        elif stage == "expand":
+            parts |= seed | {"weights": config["expand"][names["weighting"]]}
+        elif stage == "plan":
+            sweep = config["train"][names["sweep"]]
+            parts |= {"sweep": {key: sweep[key] for key in _PLANNED}}
+        elif stage == "train":
+            runs = canonical(self.planned(names["sweep"])[names["shard"]])
+            parts |= seed | {"valid_tokens": config["train"][names["sweep"]]["valid_tokens"]}
+            parts |= {"runs": blake2b(runs.encode(), digest_size=16).hexdigest()}
+            parts |= {"tries": self.tries(**names)}
+            if config["strict_environment"]:
+                versions = environment.versions()
+                parts |= {"versions": {name: versions[name] for name in VERSIONS.values()}}
+        elif stage == "aggregate" and names["sweep"] in config["aggregate"]:
+            table = dict(config["aggregate"][names["sweep"]])
+            parts |= {"content": table_digest(table.pop("table")), **table}
+        elif stage == "fit":
+            parts |= seed | {"fit": config["fit"][names["law"]]}
+        elif stage == "plot":
+            parts |= {"plot": config["plot"][names["figure"]]}
+        elif stage == "summarize":
+            figures = list(config["plot"])
+            parts |= {"summary": config["summary"], "study": config["study"], "figures": figures}
+        return canonical(parts)
+
+    def code(self, stage: str, **names: str) -> str:
+        """Digest of the code that a job's results depend on: its stage's, and that of its cards.
+
+        Code that was accepted (accepted.jsonl) has the digest of the code that it stands for.
+        """
+        return self._accepted_as(self.job(stage, **names).label, self.code_here(stage, **names))
+
+    def code_here(self, stage: str, **names: str) -> str:
+        """Digest of a job's code as it stands here, accepted or not."""
+        config = self.config
+        cards: list[tuple[str, str]] = []
+        if stage == "load":
+            cards = [("dataset", config["load"][names["dataset"]]["card"])]
+        elif stage in ("plan", "train"):
+            cards = [("model", config["train"][names["sweep"]]["model"])]
+        elif stage == "fit":
+            cards = [("law", config["fit"][names["law"]]["card"])]
+        elif stage == "plot":
+            figure = config["plot"][names["figure"]]
+            laws = [("law", config["fit"][law]["card"]) for law in figure["laws"]]
+            cards = [("figure", figure["card"]), *laws]
+        elif stage == "summarize":
+            cards = [("law", fit["card"]) for fit in config["fit"].values()]
+        return provenance.code_digest(provenance.closure(entries(stage, cards)))
+
+    def run_code(self, sweep: str) -> str:
+        """Digest of the code that can change the numbers of a sweep's runs, accepted or not."""
+        return self._accepted_as(f"run/{sweep}", self.run_code_here(sweep))
+
+    def run_code_here(self, sweep: str) -> str:
+        """The same for the code as it stands here."""
+        modules = provenance.run_code(self.config["train"][sweep]["model"])
+        return provenance.code_digest(modules, words=False)
+
+    @property
+    def accepted_file(self) -> Path:
+        """Where accepted code is logged."""
+        return self.root / "accepted.jsonl"
+
+    @cached_property
+    def accepted(self) -> list[dict[str, str]]:
+        """What was accepted: job (or run/<sweep>), the digest `to` that stands for `from`."""
+        if not self.accepted_file.is_file():
+            return []
+        try:
+            lines = self.accepted_file.read_text(encoding="utf-8").splitlines()
+            return [json.loads(line) for line in lines]
+        except ValueError as error:
+            raise TableError(f"{self.accepted_file}: is damaged ({error}); mend it") from error
+
+    def _accepted_as(self, label: str, digest: str) -> str:
+        known = {(line["job"], line["to"]): line["from"] for line in self.accepted}
+        return known.get((label, digest), digest)
+
+    def made(self, job: Job) -> dict[str, Any] | None:
+        """The manifest of a job; None if it left none."""
+        return manifest.read(self.root / job.manifest)
+
+    def other_versions(self) -> list[str]:
+        """What is to be said of runs that were trained under other versions, a line a sweep."""
+        here = environment.versions()
+        said = {}
+        for job in self.jobs:
+            made = self.made(job) if job.stage == "train" else None
+            for then in (made or {}).get("trained_with", []):
+                unlike = [f"{k} {v} (here {here[k]})" for k, v in then.items() if here[k] != v]
+                if unlike:
+                    said[f"{job.names['sweep']}: runs trained with {', '.join(unlike)}"] = None
+        return list(said)
+
+    def figure_inputs(self, figure: str) -> list[str]:
+        """The tables that a figure reads, as paths below results/<study>."""
+        section = self.config["plot"][figure]
+        sweep, laws = section["sweep"], section["laws"]
+        paths = []
+        for table in registry.facts("figure", section["card"])["INPUTS"]:
+            stage, name = table.split("/")
+            if stage == "fit":
+                paths += [f"fit/{sweep}/{law}/{name}.parquet" for law in laws]
+            else:
+                paths.append(f"{stage}/{sweep}/{name}.parquet")
+        return paths
+
+    def summary_inputs(self) -> list[str]:
+        """The tables that the summary reads, as paths below results/<study>."""
+        wanted = ("runs", "losses", "timing")
+        runs = [f"aggregate/{s}/{t}.parquet" for s in sweeps(self.config) for t in wanted]
+        fits = [
+            f"fit/{fit['sweep']}/{law}/{table}.parquet"
+            for law, fit in self.config["fit"].items()
+            for table in FIT_TABLES
+        ]
+        return runs + fits

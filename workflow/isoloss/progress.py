@@ -9,19 +9,39 @@ from collections.abc import Iterator
 from tqdm import tqdm
 
 
-def track(total: int, label: str) -> Iterator[None]:
-    """Count `total` items; advance the iterator once an item.
+class Progress:
+    """A count of what is done out of `total`.
 
     The clock decides only when a line is written, never a result.
     """
-    if sys.stderr.isatty():
-        yield from (None for _ in tqdm(range(total), desc=label, leave=False))
-        return
-    begun = last = time.monotonic()
-    for done in range(total):
+
+    def __init__(self, total: int, label: str):
+        self.total, self.label, self.done = total, label, 0
+        self.begun = self.last = time.monotonic()
+        self.bar = tqdm(total=total, desc=label, leave=False) if sys.stderr.isatty() else None
+
+    def reach(self, done: int) -> None:
+        """Say that `done` items are done by now."""
+        if self.bar is not None:
+            self.bar.update(done - self.done)
+        self.done = done
         now = time.monotonic()
-        if now - last >= 60:
-            last = now
-            left = (now - begun) / max(done, 1) * (total - done)
-            print(f"{label}: {done} of {total}, {left:.0f} s left", file=sys.stderr, flush=True)
+        if self.bar is None and now - self.last >= 60:
+            self.last = now
+            left = (now - self.begun) / max(done, 1) * (self.total - done)
+            said = f"{self.label}: {done} of {self.total}, {left:.0f} s left"
+            print(said, file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self.bar is not None:
+            self.bar.close()
+
+
+def track(total: int, label: str) -> Iterator[None]:
+    """Count `total` items; advance the iterator once an item."""
+    progress = Progress(total, label)
+    for done in range(total):
+        progress.reach(done)
         yield
+    progress.close()

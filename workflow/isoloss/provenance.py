@@ -26,6 +26,7 @@ PLUMBING = {
     "isoloss.registry",
     "isoloss.tables",
     "isoloss.train",
+    "isoloss.train.checkpoint",
     "isoloss.train.settings",
 }
 

@@ -1,70 +1,225 @@
 """Finished runs, kept for good: a run is saved the moment it ends and never trained again.
 
 The store is not Snakemake's, which deletes or rolls back the outputs of a job that fails; a shard's
-table is gathered from it. `journal.jsonl` gets a line when a run starts and one when it ends.
+table is gathered from it. `store/<run_digest>/` holds one run:
+
+- `run.parquet`: what came of it, one row of the `shard` table; there only when it ended;
+- `weights.safetensors`: its model, if the sweep keeps weights;
+- `manifest.json`: digests of these files, versions, machine, commit;
+- `failures.txt`: what was said each time it failed;
+- `state.pt`: where a run that has not ended can go on;
+- `lock`: held by the process that trains it.
+
+`journal.jsonl` gets a line when a run starts, ends or is to be tried again.
 """
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
+import shutil
+import socket
 import time
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from isoloss import tables
+from isoloss import manifest, tables
+from isoloss.problems import TableError, problem
 
 FINAL = ("done", "diverged")  # a failed run is tried again when its shard is
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)  # some network file systems
 
 
 class Store:
-    """The finished runs of a study.
+    """The runs of a study.
 
     Args:
-        root: folder of the store; made when a run is saved.
+        root: folder of the store; made when a run starts.
     """
 
     def __init__(self, root: str | Path):
         self.root = Path(root)
 
-    def path(self, run_digest: str) -> Path:
+    def folder(self, run_digest: str) -> Path:
         """Where a run is kept."""
-        return self.root / run_digest / "run.parquet"
+        return self.root / run_digest
 
-    def find(self, run_digest: str) -> dict[str, Any] | None:
-        """A run that was saved, as a row of the `shard` table; None if there is none."""
+    def path(self, run_digest: str) -> Path:
+        """The file that says what came of a run; there only when it ended."""
+        return self.folder(run_digest) / "run.parquet"
+
+    def find(
+        self, run_digest: str, versions: Mapping[str, str] | None = None
+    ) -> dict[str, Any] | None:
+        """A run that was saved, as a row of the `shard` table; None if there is none.
+
+        Args:
+            run_digest: its identity.
+            versions: with them, only a run that was trained under these versions is one.
+
+        Raises:
+            TableError: its file is damaged.
+        """
         path = self.path(run_digest)
         if not path.is_file():
             return None
-        return tables.read(path, "shard").to_pylist()[0]
-
-    def save(self, row: Mapping[str, Any]) -> None:
-        """Save a run that ended; whole or not at all, and harmless if it is there already."""
-        table = pd.DataFrame([row], columns=tables.schema("shard").names)
-        tables.write("shard", table, self.path(row["run_digest"]))
-        self.note("end", row["run_digest"], row["run_id"], row["status"])
-
-    def note(self, event: str, run_digest: str, run_id: str, status: str = "") -> None:
-        """Add a line to the journal; one write, so that lines of several processes never mix."""
-        line = {"event": event, "run_digest": run_digest, "run_id": run_id}
-        line |= {"status": status} if status else {}
-        line |= {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "pid": os.getpid()}
-        self.root.mkdir(parents=True, exist_ok=True)
-        journal = os.open(
-            self.root / "journal.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644
-        )
         try:
-            os.write(journal, (json.dumps(line) + "\n").encode())
-        finally:
-            os.close(journal)
+            manifest.check(path)
+            (row,) = tables.frame(path, "shard").to_dict("records")
+            if row["run_digest"] != run_digest:
+                other = f"is the run {row['run_digest']}"
+                raise TableError(problem(str(path), other, "put it back"))
+        except TableError as error:
+            raise TableError(
+                problem(str(error).split(";")[0], "lost", again(run_digest))
+            ) from error
+        if versions is not None and any(row[key] != value for key, value in versions.items()):
+            return None
+        return row
+
+    def identity(self, run_digest: str) -> dict[str, Any]:
+        """What the digest of a saved run is made of, as it was saved with it."""
+        return tables.facts(self.path(run_digest)).get("identity", {})
+
+    def save(self, row: Mapping[str, Any], identity: Mapping[str, Any], **where: str) -> None:
+        """Save a run that ended; whole or not at all, and harmless if it is there already.
+
+        Args:
+            row: of the `shard` table.
+            identity: what its digest is made of.
+            where: sweep and shard, for the journal.
+        """
+        digest = row["run_digest"]
+        table = pd.DataFrame([row], columns=tables.schema("shard").names)
+        place = self.folder(digest) / manifest.NAME
+        place.unlink(missing_ok=True)  # of an attempt before
+        tables.write("shard", table, self.path(digest), {"identity": dict(identity)})
+        files = [f for f in (self.path(digest), self.weights(digest)) if f.is_file()]
+        manifest.Record({"run": row["run_id"]}, place).makes(files)
+        if row["status"] in FINAL:
+            self.state(digest).unlink(missing_ok=True)
+        self.note("end", digest, row["run_id"], status=row["status"], **where)
+
+    def failures(self, run_digest: str) -> Path:
+        """What a run said each time it failed."""
+        return self.folder(run_digest) / "failures.txt"
+
+    def failed(self, run_digest: str, said: str) -> None:
+        """Keep what a run said when it failed."""
+        with self.failures(run_digest).open("a", encoding="utf-8") as file:
+            file.write(f"{said.rstrip()}\n\n")
+
+    def reopen(self, run_digest: str, run_id: str, **where: str) -> None:
+        """Take back that a run ended: it is trained again."""
+        for path in (self.path(run_digest), self.weights(run_digest), self.state(run_digest)):
+            path.unlink(missing_ok=True)
+        (self.folder(run_digest) / manifest.NAME).unlink(missing_ok=True)
+        self.note("retry", run_digest, run_id, **where)
+
+    def weights(self, run_digest: str) -> Path:
+        """Where the model of a run is kept."""
+        return self.folder(run_digest) / "weights.safetensors"
+
+    def state(self, run_digest: str) -> Path:
+        """Where a run that has not ended can go on."""
+        return self.folder(run_digest) / "state.pt"
+
+    def forget(self, run_digest: str) -> None:
+        """Remove all that is kept of a run."""
+        shutil.rmtree(self.folder(run_digest))
+
+    def kept(self) -> list[str]:
+        """The digests of all runs of which something is kept, sorted."""
+        if not self.root.is_dir():
+            return []
+        return sorted(path.name for path in self.root.iterdir() if path.is_dir())
+
+    @contextmanager
+    def claim(self, run_digest: str, wait: bool = True) -> Iterator[bool]:
+        """Hold a run against every other process; it is let go however this one ends.
+
+        Args:
+            run_digest: the run.
+            wait: for whoever holds it; else False is given.
+        """
+        self.folder(run_digest).mkdir(parents=True, exist_ok=True)
+        with (self.folder(run_digest) / "lock").open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            except OSError as error:
+                if error.errno not in _NO_LOCKS:
+                    raise
+            yield True
+            if self.path(run_digest).is_file():  # nobody needs to hold what has ended
+                (self.folder(run_digest) / "lock").unlink(missing_ok=True)
+
+    def running(self, run_digest: str) -> bool:
+        """Whether some process holds a run."""
+        lock = self.folder(run_digest) / "lock"
+        if not lock.is_file():
+            return False
+        with lock.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+            except OSError as error:
+                if error.errno not in _NO_LOCKS:
+                    raise
+        return False
+
+    def note(self, event: str, run_digest: str, run_id: str, **more: str) -> None:
+        """Add a line to the journal; one write, so that lines of several processes never mix."""
+        line = {"event": event, "run_digest": run_digest, "run_id": run_id, **more}
+        line |= {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+        line |= {"host": socket.gethostname(), "pid": os.getpid()}
+        self.root.mkdir(parents=True, exist_ok=True)
+        path, text = self.root / "journal.jsonl", (json.dumps(line) + "\n").encode()
+        with path.open("ab", buffering=0) as journal:
+            if journal.write(text) < len(text):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
     def journal(self) -> list[dict[str, Any]]:
         """All lines of the journal, oldest first; a line that a crash tore is left out."""
         path = self.root / "journal.jsonl"
         if not path.is_file():
             return []
-        lines = path.read_text(encoding="utf-8").split("\n")
-        return [json.loads(line) for line in lines if line.endswith("}")]
+        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+        # a full disk can leave the head of a line, to which the next one is then glued
+        whole = (line[line.rfind('{"event"') :] for line in lines if line.endswith("}"))
+        return [json.loads(line) for line in whole]
+
+
+def again(run_digest: str) -> str:
+    """How a run that is lost is trained again."""
+    return f"`python -m isoloss retry STUDY --run {run_digest}` trains it, and no other, again"
+
+
+def tries(journal: Iterable[Mapping[str, Any]], max_attempts: int) -> dict[tuple[str, str], int]:
+    """How often each shard (sweep, name) had to be run for the sake of runs that failed.
+
+    The number grows by one with every failure that may be tried again and with every `retry`, and
+    never falls: as part of a job's specification it makes the shard due, once each time.
+    """
+    failures: dict[tuple[str, str, str], int] = defaultdict(int)
+    found: dict[tuple[str, str], int] = defaultdict(int)
+    for line in journal:
+        shard = (line.get("sweep", ""), line.get("shard", ""))
+        run = (*shard, line["run_digest"])
+        if line["event"] == "retry":
+            failures[run] = 0
+            found[shard] += 1
+        elif line["event"] == "end" and line["status"] == "failed":
+            failures[run] += 1
+            found[shard] += failures[run] < max_attempts
+    return dict(found)

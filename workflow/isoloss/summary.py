@@ -22,7 +22,7 @@ def summarize(
     Args:
         study: its name.
         settings: the study's `summary`.
-        files: runs and losses of every sweep, all tables of every fit.
+        files: runs, losses and timing of every sweep, all tables of every fit.
         figures: names of the figures.
     """
     by_sweep: Tables = {}
@@ -36,6 +36,7 @@ def summarize(
     lines = [f"# {study}", ""]
     for sweep, found in by_sweep.items():
         runs = found["runs"]
+        lines += _versions(sweep, found["timing"])
         lines.append(f"- **Runs** ({sweep}): {_runs(runs, token[sweep])}")
         mine = {name: fit for name, fit in fits.items() if fit.facts["sweep"] == sweep}
         for name, fit in mine.items():
@@ -70,6 +71,15 @@ def _runs(runs: pd.DataFrame, token: str) -> str:
         )
     ]
     return f"{len(done)} finished{gone}; {', '.join(spans)}; loss in nats/{token}"
+
+
+def _versions(sweep: str, timing: pd.DataFrame) -> list[str]:
+    """One line if the runs of a sweep were trained under several versions."""
+    counts = timing.groupby(["torch_version", "numpy_version"]).size()
+    if len(counts) < 2:
+        return []
+    said = [f"{n} with torch {torch}, numpy {numpy}" for (torch, numpy), n in counts.items()]
+    return [f"- **Runs of several versions** ({sweep}): {'; '.join(said)}"]
 
 
 def _with_interval(value: float, low: float, high: float, form) -> str:

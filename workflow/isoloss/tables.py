@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -127,24 +128,51 @@ def write(
     write_free(table, path, {"table": name, "schema_version": contract()["version"], **facts})
 
 
+def write_all(
+    found: Mapping[str, pd.DataFrame | pa.Table], folder: str | Path, facts: Mapping[str, Any]
+) -> list[Path]:
+    """Write tables by name into a folder, each under its contract; their files."""
+    files = [Path(folder) / f"{name}.parquet" for name in found]
+    for (name, table), file in zip(found.items(), files, strict=True):
+        write(name, table, file, facts)
+    return files
+
+
 def write_free(table: pa.Table, path: str | Path, facts: Mapping[str, Any]) -> None:
     """Write a table that has no contract (what a figure draws) in the same fixed way."""
     about = {METADATA: json.dumps(facts, sort_keys=True).encode()}
-    temporary = prepare(path)
-    pq.write_table(
-        table.replace_schema_metadata(about),
-        temporary,
-        compression="zstd",
-        write_page_checksum=True,
-    )
-    os.replace(temporary, path)
+    with whole(path) as temporary:
+        pq.write_table(
+            table.replace_schema_metadata(about),
+            temporary,
+            compression="zstd",
+            write_page_checksum=True,
+        )
 
 
-def prepare(path: str | Path) -> Path:
-    """A temporary name beside `path`, its folder made: write there, then `os.replace`."""
+@contextmanager
+def whole(path: str | Path) -> Iterator[Path]:
+    """A temporary name beside `path`, its folder made, that takes its name when all went well.
+
+    What is written is on the disk before it has its name; after an error nothing is left.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    with whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def facts(path: str | Path) -> dict[str, Any]:

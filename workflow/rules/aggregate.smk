@@ -7,7 +7,7 @@ rule gather_sweep:
         shards=of_sweep("results/{study}/train/{sweep}/{shard}.parquet"),
         audits=of_sweep("results/{study}/expand/{dataset}/{weighting}/audit.parquet"),
     output:
-        multiext("results/{study}/aggregate/{sweep}/", *RUN_FILES),
+        multiext("results/{study}/aggregate/{sweep}/", *RUN_FILES, "manifest.json"),
     log:
         "results/{study}/logs/aggregate/{sweep}.log",
     wildcard_constraints:
@@ -28,7 +28,7 @@ rule gather_sweep:
 
 rule read_runs_table:
     output:
-        multiext("results/{study}/aggregate/{sweep}/", *RUN_FILES),
+        multiext("results/{study}/aggregate/{sweep}/", *RUN_FILES, "manifest.json"),
     log:
         "results/{study}/logs/aggregate/{sweep}.log",
     wildcard_constraints:

@@ -1,12 +1,11 @@
 # The checked study, and the few functions that rules need.
 import sys
 import time
-from pathlib import Path
 
 import yaml
 from snakemake.exceptions import WorkflowError
 
-from isoloss import check, flow, study
+from isoloss import check, flow, study, tables, verify
 from isoloss.problems import StudyError
 
 flow.put_this_python_first()
@@ -28,6 +27,7 @@ def checked_study():
 
 
 STUDY = checked_study()
+FLOW = flow.Flow(STUDY, f"results/{STUDY['study']}")
 NAMES = {
     "study": STUDY["study"],
     "sweep": study.sweeps(STUDY),
@@ -50,58 +50,96 @@ wildcard_constraints:
 
 def spec(stage):
     """What matters to a job, as one canonical string: the trigger in its params."""
-    return lambda wildcards: flow.specification(
-        STUDY, stage, **{k: v for k, v in wildcards.items() if k != "study"}
+    return lambda wildcards: FLOW.specification(
+        stage, **{k: v for k, v in wildcards.items() if k != "study"}
     )
 
 
 def code(stage):
     """The digest of the code that a job's results depend on: the other trigger in its params."""
-    return lambda wildcards: flow.code(
-        STUDY, stage, **{k: v for k, v in wildcards.items() if k != "study"}
+    return lambda wildcards: FLOW.code(
+        stage, **{k: v for k, v in wildcards.items() if k != "study"}
     )
 
 
-def below(*patterns):
-    """Input function: paths below results/{study} that hold wildcards of the rule."""
-    return lambda wildcards: [f"results/{STUDY['study']}/{p.format(**wildcards)}" for p in patterns]
+def of_study(paths):
+    """Paths below results/{study}."""
+    return [f"results/{STUDY['study']}/{path}" for path in paths]
 
 
 def of_sweep(pattern):
-    """Input function: one path a weighting and shard of the job's sweep."""
+    """Input function: one path a weighting that the job's shard, or sweep, uses, and a shard."""
 
     def paths(wildcards):
         sweep = STUDY["train"][wildcards.sweep]
+        after_load(wildcards.sweep)
         return collect(
             pattern,
             study=STUDY["study"],
             sweep=wildcards.sweep,
             dataset=sweep["dataset"],
-            weighting=study.weightings(STUDY, wildcards.sweep),
+            weighting=FLOW.used(wildcards.sweep, wildcards.get("shard")),
             shard=flow.shard_names(sweep["shards"]),
         )
 
     return paths
 
 
+def after_load(*sweeps):
+    """Decide what is due below a dataset only when its rows are there.
+
+    Rows that come out the same then leave everything as it is, in the same invocation; for that
+    every job below them has to ask.
+    """
+    for sweep in sweeps:
+        if sweep in STUDY["train"]:
+            checkpoints.load_rows.get(
+                study=STUDY["study"], dataset=STUDY["train"][sweep]["dataset"]
+            )
+
+
+def rows_of_dataset(wildcards):
+    """The rows of the job's dataset."""
+    return checkpoints.load_rows.get(study=wildcards.study, dataset=wildcards.dataset).output.rows
+
+
+def runs_of_sweep(wildcards):
+    """The runs of the job's sweep."""
+    after_load(wildcards.sweep)
+    return of_study([f"aggregate/{wildcards.sweep}/runs.parquet"])
+
+
 def figure_inputs(wildcards):
     """The tables that a figure reads."""
-    return below(*flow.figure_inputs(STUDY, wildcards.figure))(wildcards)
+    after_load(STUDY["plot"][wildcards.figure]["sweep"])
+    return of_study(FLOW.figure_inputs(wildcards.figure))
+
+
+def summary_inputs(wildcards):
+    """The tables that the summary reads."""
+    after_load(*study.sweeps(STUDY))
+    return of_study(FLOW.summary_inputs())
 
 
 def save_study():
     """Write the effective study, for the jobs and for the record; only when it changed."""
     text = yaml.safe_dump(STUDY, sort_keys=False, allow_unicode=True)
-    path = Path(f"results/{STUDY['study']}/config.yaml")
+    path = FLOW.root / "config.yaml"
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".yaml.tmp")
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
+        tables.write_text(path, text)
+
+
+def show_environment():
+    """Say if runs were trained under other versions than those here."""
+    for line in FLOW.other_versions():
+        logger.warning(f"{line}; `strict_environment: true` would train them again")
 
 
 def show_summary():
     """Print what was found, if this run wrote it."""
-    path = Path(f"results/{STUDY['study']}/summary.md")
+    path = FLOW.root / "summary.md"
     if path.is_file() and path.stat().st_mtime >= STARTED:
         print(f"\n{path.read_text(encoding='utf-8')}", file=sys.stderr)
+
+
+show_environment()

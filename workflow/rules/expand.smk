@@ -3,10 +3,11 @@
 
 rule expand_rows:
     input:
-        rows="results/{study}/load/{dataset}/rows.parquet",
+        rows=rows_of_dataset,
     output:
         index="results/{study}/expand/{dataset}/{weighting}/index.parquet",
         audit="results/{study}/expand/{dataset}/{weighting}/audit.parquet",
+        manifest="results/{study}/expand/{dataset}/{weighting}/manifest.json",
     log:
         "results/{study}/logs/expand/{dataset}/{weighting}.log",
     conda:

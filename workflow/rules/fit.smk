@@ -3,9 +3,9 @@
 
 rule fit_law:
     input:
-        runs="results/{study}/aggregate/{sweep}/runs.parquet",
+        runs=runs_of_sweep,
     output:
-        multiext("results/{study}/fit/{sweep}/{law}/", *FIT_FILES),
+        multiext("results/{study}/fit/{sweep}/{law}/", *FIT_FILES, "manifest.json"),
     log:
         "results/{study}/logs/fit/{sweep}/{law}.log",
     conda:

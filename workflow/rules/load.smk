@@ -1,10 +1,12 @@
 # Room 1: a dataset becomes rows.
 
 
-rule load_rows:
+# A checkpoint: rows that come out the same leave everything below as it is.
+checkpoint load_rows:
     output:
         rows="results/{study}/load/{dataset}/rows.parquet",
         audit="results/{study}/load/{dataset}/audit.parquet",
+        manifest="results/{study}/load/{dataset}/manifest.json",
     log:
         "results/{study}/logs/load/{dataset}.log",
     conda:

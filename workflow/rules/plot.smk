@@ -13,6 +13,7 @@ rule plot_figure:
         ),
         pdf="results/{study}/plot/{figure}.pdf",
         table="results/{study}/plot/{figure}.parquet",
+        manifest="results/{study}/plot/{figure}.json",
     log:
         "results/{study}/logs/plot/{figure}.log",
     conda:
@@ -30,9 +31,10 @@ rule plot_figure:
 
 rule write_summary:
     input:
-        tables=[f"results/{STUDY['study']}/{path}" for path in flow.summary_inputs(STUDY)],
+        tables=summary_inputs,
     output:
-        "results/{study}/summary.md",
+        text="results/{study}/summary.md",
+        manifest="results/{study}/summary.json",
     log:
         "results/{study}/logs/summary.log",
     conda:
@@ -44,4 +46,4 @@ rule write_summary:
         "summary: what was found"
     shell:
         "python -m isoloss summarize --study results/{wildcards.study}/config.yaml"
-        " --tables {input.tables:q} --out {output:q} 2> {log:q}"
+        " --tables {input.tables:q} --out {output.text:q} 2> {log:q}"

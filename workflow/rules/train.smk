@@ -1,40 +1,36 @@
 # Room 3: a sweep is spelled out, then trained shard by shard, one thread a job.
 
-# A rule a sweep, because each has its own number of shards.
-for sweep in STUDY["train"]:
 
-    rule:
-        name:
-            f"plan_sweep_{sweep}"
-        output:
-            runs=f"results/{{study}}/plan/{sweep}/runs.parquet",
-            shards=collect(
-                f"results/{{study}}/plan/{sweep}/{{shard}}.json",
-                shard=flow.shard_names(STUDY["train"][sweep]["shards"]),
-                allow_missing=True,
-            ),
-        log:
-            f"results/{{study}}/logs/plan/{sweep}.log",
-        conda:
-            "../../envs/isoloss.yaml"
-        params:
-            spec=flow.specification(STUDY, "plan", sweep=sweep),
-            code=flow.code(STUDY, "plan", sweep=sweep),
-        message:
-            f"plan {sweep}: spell the runs out"
-        shell:
-            "python -m isoloss plan --study results/{wildcards.study}/config.yaml"
-            f" --sweep {sweep}"
-            f" --out results/{{wildcards.study}}/plan/{sweep} 2> {{log:q}}"
+rule plan_sweep:
+    output:
+        runs="results/{study}/plan/{sweep}/runs.parquet",
+        manifest="results/{study}/plan/{sweep}/manifest.json",
+    log:
+        "results/{study}/logs/plan/{sweep}.log",
+    wildcard_constraints:
+        sweep=ANY(STUDY["train"]),
+    conda:
+        "../../envs/isoloss.yaml"
+    params:
+        spec=spec("plan"),
+        code=code("plan"),
+    message:
+        "plan {wildcards.sweep}: spell the runs out"
+    shell:
+        "python -m isoloss plan --study results/{wildcards.study}/config.yaml"
+        " --sweep {wildcards.sweep:q} --out results/{wildcards.study}/plan/{wildcards.sweep}"
+        " 2> {log:q}"
 
 
 rule train_shard:
     input:
-        shard="results/{study}/plan/{sweep}/{shard}.json",
+        # its own runs are in the params: a plan written anew makes only the shards due that changed
+        plan=ancient("results/{study}/plan/{sweep}/runs.parquet"),
         rows=of_sweep("results/{study}/load/{dataset}/rows.parquet"),
         index=of_sweep("results/{study}/expand/{dataset}/{weighting}/index.parquet"),
     output:
-        "results/{study}/train/{sweep}/{shard}.parquet",
+        table="results/{study}/train/{sweep}/{shard}.parquet",
+        manifest="results/{study}/train/{sweep}/{shard}.json",
     log:
         "results/{study}/logs/train/{sweep}/{shard}.log",
     conda:
@@ -49,6 +45,6 @@ rule train_shard:
         "train {wildcards.sweep}: shard {wildcards.shard}"
     shell:
         "python -m isoloss train --study results/{wildcards.study}/config.yaml"
-        " --sweep {wildcards.sweep:q} --shard {input.shard:q}"
+        " --sweep {wildcards.sweep:q} --shard {wildcards.shard} --plan {input.plan:q}"
         " --rows {input.rows[0]:q} --index {input.index:q}"
-        " --store results/{wildcards.study}/store --out {output:q} 2> {log:q}"
+        " --store results/{wildcards.study}/store --out {output.table:q} 2> {log:q}"

@@ -28,7 +28,7 @@ def gather_sweep(
     if len(lacking):
         raise TableError(problem("shards", f"no result for {lacking.iloc[0]}", "train it"))
     results = results.loc[plan["run_id"]].reset_index()
-    took = ["run_digest", "n_unique", "loss_nats", "status", "status_reason", "attempts"]
+    took = ["run_digest", "n_unique", "loss_nats", "status", "status_reason"]
     runs = pd.concat([plan.drop(columns="shard"), results[took]], axis=1)
     runs = runs.assign(group="all", fit_weight=1.0)
     nested = {"losses": "losses", "curves": "curve"}
@@ -50,7 +50,7 @@ def gather_sweep(
         "losses": long["losses"],
         "curves": long["curves"],
         "mixtures": mixtures.drop(columns="weighting"),
-        "timing": results[["run_id", "seconds", "device"]],
+        "timing": results[tables.schema("timing").names],
     }
 
 

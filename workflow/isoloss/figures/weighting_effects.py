@@ -23,7 +23,7 @@ OPTIONS = {
 
 # What may differ between two runs that are compared: their weighting, and what came of them.
 _FREE = {"run_id", "run_digest", "weighting", "n_unique", "loss_nats", "fit_weight"}
-_FREE |= {"status", "status_reason", "attempts"}
+_FREE |= {"status", "status_reason"}
 
 
 def problems(options, runs: pd.DataFrame) -> list[str]:

@@ -23,7 +23,7 @@ RESPONSE = "loss_nats"
 FLAT = 1e-6  # singular value of the scaled gradient below which a combination of terms is free
 # Columns that may differ between runs which are the same but for their seed.
 _OF_A_RUN = {"run_id", "run_digest", "seed", "n_unique", "loss_nats", "fit_weight"}
-_OF_A_RUN |= {"status", "status_reason", "attempts"}
+_OF_A_RUN |= {"status", "status_reason"}
 
 
 def fit_law(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,7 +36,7 @@ def inputs(files: Sequence[str | Path], wanted: Sequence[str] = ()) -> Inputs:
 
 def draw(
     card: str, options: Mapping[str, Any], files: Sequence[str | Path], out: str | Path
-) -> None:
+) -> list[Path]:
     """Draw a figure: `out` (PNG), and beside it a PDF and a Parquet table of what is drawn.
 
     Args:
@@ -45,6 +44,9 @@ def draw(
         options: of the card.
         files: the tables that the card's INPUTS name.
         out: path of the PNG.
+
+    Returns:
+        The three files.
     """
     out = Path(out)
     with matplotlib.rc_context({**matplotlib.rcParamsDefault, "backend": "agg", **STYLE}):
@@ -53,8 +55,8 @@ def draw(
         )
         # dates and versions would make the same picture another file
         for suffix, metadata in ((".png", {"Software": None}), (".pdf", {"CreationDate": None})):
-            temporary = tables.prepare(out.with_suffix(suffix))
-            figure.savefig(temporary, format=suffix[1:], metadata=metadata)
-            os.replace(temporary, out.with_suffix(suffix))
+            with tables.whole(out.with_suffix(suffix)) as temporary:
+                figure.savefig(temporary, format=suffix[1:], metadata=metadata)
     table = pa.Table.from_pandas(drawn, preserve_index=False)
     tables.write_free(table, out.with_suffix(".parquet"), {"table": "figure", "card": card})
+    return [out.with_suffix(suffix) for suffix in (".png", ".pdf", ".parquet")]

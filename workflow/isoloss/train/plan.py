@@ -105,6 +105,14 @@ def plan_sweep(sweep: Mapping[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(plan)
 
 
+def shard_runs(plan: pd.DataFrame, shards: int) -> dict[str, list[dict[str, Any]]]:
+    """Shard to its runs, each as a row of the plan without what it does not have."""
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in shard_names(shards)}
+    for run in plan.to_dict("records"):
+        found[run.pop("shard")].append({k: v for k, v in run.items() if pd.notna(v)})
+    return found
+
+
 def batch_windows(n_samples: float, settings: Mapping[str, Any]) -> int:
     """Windows a step: the batch that data can use grows with D (arXiv:2410.21676), at least 1."""
     growth = (n_samples / settings["batch_reference"]) ** settings["batch_exponent"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
-from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from torch.nn import functional
 from isoloss import registry
 from isoloss.batches import Stream, take, training_batches
 from isoloss.seeds import generator
+from isoloss.train.checkpoint import Checkpoint
 from isoloss.train.settings import model_options
 
 CURVE_POINTS = 32
@@ -22,19 +22,6 @@ CURVE_POINTS = 32
 
 class DivergedError(Exception):
     """The loss is not a number any more, or worse than knowing nothing."""
-
-
-def run_digest(
-    settings: Mapping[str, Any],
-    seed: int,
-    data: Stream,
-    valid: Stream,
-    valid_windows: int,
-    code: str,
-) -> str:
-    """Identity of a run: settings, study's seed, tokens trained and tested on, and its code."""
-    content = [settings, seed, data.digest(), valid.digest(), valid_windows, code]
-    return blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 def learning_rate(step: int, n_steps: int, settings: Mapping[str, Any]) -> float:
@@ -84,6 +71,7 @@ def train_run(
     valid_windows: int,
     seed: int,
     ticks: Iterator[None],
+    checkpoint: Checkpoint,
 ) -> dict[str, Any]:
     """Train and measure one run on one thread.
 
@@ -94,9 +82,11 @@ def train_run(
         valid_windows: validation windows measured, the same for every run of a sweep.
         seed: of the study.
         ticks: advanced once a step.
+        checkpoint: where the run goes on from if it was cut off, and where it saves its state.
 
     Returns:
-        `loss_by_row` (row positions, summed nats, tokens), `loss_nats`, `curve`, `n_unique`.
+        `loss_by_row` (row positions, summed nats, tokens), `loss_nats`, `curve`, `n_unique`, and
+        the trained `model`.
 
     Raises:
         DivergedError: with the step at which it was seen.
@@ -124,9 +114,17 @@ def train_run(
     seen = np.zeros(data.windows(context), dtype=bool)
     curve: list[dict[str, Any]] = []
     since: list[float] = []
+    first = 0
+    if state := checkpoint.load():
+        first, curve, since = state["step"], state["curve"], state["since"]
+        flat.data.copy_(state["parameters"])
+        optimizer.load_state_dict(state["optimizer"])
     for step in range(n_steps):
         windows = next(batches)
         seen[windows] = True
+        if step < first:
+            next(ticks)
+            continue
         tokens = torch.from_numpy(take(data, windows, context)).long()
         loss = functional.cross_entropy(model(tokens[:, :-1]), tokens[:, 1:].reshape(-1))
         flat.grad.zero_()
@@ -149,6 +147,16 @@ def train_run(
                 }
             )
             since = []
+        if checkpoint.due():
+            checkpoint.save(
+                {
+                    "step": step + 1,
+                    "curve": curve,
+                    "since": since,
+                    "parameters": flat.detach(),
+                    "optimizer": optimizer.state_dict(),
+                }
+            )
         next(ticks)
     rows, nats, counts = validate(model, valid, valid_windows, context, seed)
     loss_nats = float(nats.sum() / counts.sum())
@@ -163,6 +171,7 @@ def train_run(
         "loss_nats": loss_nats,
         "curve": curve,
         "n_unique": len(np.unique(data.origin[covered])),
+        "model": model,
     }
 
 

@@ -1,97 +1,231 @@
-"""One job: train the runs of a shard, one after the other; a run that goes wrong is a row."""
+"""One job: train the runs of a shard, one after the other; a run that goes wrong is a row.
+
+Each run is trained in a child process of its own: one that is killed, by lack of memory or by
+hand, takes no other run with it. The child saves what it found itself.
+"""
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
 import sys
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import torch
 
-from isoloss import tables
-from isoloss.batches import Stream, stream
-from isoloss.progress import track
-from isoloss.provenance import code_digest, run_code
+from isoloss import environment, tables
+from isoloss.problems import IsolossError
+from isoloss.progress import Progress
 from isoloss.store import FINAL, Store
-from isoloss.train.run import DivergedError, run_digest, train_run
+from isoloss.train.checkpoint import Checkpoint, save_weights
+from isoloss.train.identity import VERSIONS, Content, run_digest
+from isoloss.train.run import DivergedError, train_run
+
+_CANNOT_SAVE = 74  # a child's exit code, EX_IOERR of sysexits.h
+# threads that this process may have are those of Arrow, which looks after forks itself
+_FORK = multiprocessing.get_context("fork")
 
 
-def train_shard(
-    runs: Sequence[Mapping[str, Any]],
-    rows: pd.DataFrame,
-    indices: Mapping[str, pd.DataFrame],
-    store: Store,
-    *,
-    valid_tokens: int,
-    max_attempts: int,
-    seed: int,
-) -> pd.DataFrame:
-    """Train every run of a shard that the store does not hold, on one thread.
+@dataclass(frozen=True)
+class Job:
+    """What the runs of a shard have in common.
+
+    Attributes:
+        content: tokens of the dataset.
+        store: finished runs.
+        seed: of the study.
+        code: digest of the code that can change the runs' numbers.
+        valid_tokens: validation tokens measured, rounded to whole windows.
+        max_attempts: times that a failing run is started.
+        checkpoint_minutes: between two states of a run that has not ended; 0 for none.
+        keep_weights: whether the model of a run that ended is kept.
+        strict: whether a run counts as finished only if torch and numpy had these versions.
+        where: sweep and shard, for the journal.
+    """
+
+    content: Content
+    store: Store
+    seed: int
+    code: str
+    valid_tokens: int
+    max_attempts: int = 2
+    checkpoint_minutes: float = 10.0
+    keep_weights: bool = True
+    strict: bool = False
+    where: Mapping[str, str] = field(default_factory=dict)
+
+
+def train_shard(runs: Sequence[Mapping[str, Any]], job: Job) -> pd.DataFrame:
+    """Train every run of a shard that the store does not hold, each on one thread.
 
     A run is saved in the store the moment it ends, so that whatever happens to the job later, no
-    finished run is trained again. A run that failed is tried again, up to `max_attempts`.
+    finished run is trained again. A run that another process is training is waited for. A run
+    that failed is tried again, up to `max_attempts`.
 
     Args:
         runs: rows of the plan.
-        rows: the rows table of the dataset.
-        indices: weighting to its index table.
-        store: finished runs.
-        valid_tokens: validation tokens measured, rounded to whole windows.
-        max_attempts: times that a failing run is started.
-        seed: of the study.
+        job: what they have in common.
 
     Returns:
         The `shard` table, in the order of `runs`.
+
+    Raises:
+        IsolossError: a run could not be saved.
     """
+    environment.commit()  # looked up once, not in every child
+    progress = Progress(sum(run["n_steps"] for run in runs), "training steps")
+    found: dict[str, dict[str, Any]] = {}
+    begun = {line["run_digest"] for line in job.store.journal()}
+    shared = {"seed": job.seed, "valid_tokens": job.valid_tokens, "code": job.code}
+    identities = {run["run_id"]: job.content.identity(run, **shared) for run in runs}
+    # first what was never begun: a run that takes the whole machine down must not block the others
+    left = sorted(runs, key=lambda run: run_digest(identities[run["run_id"]]) in begun)
+    for wait in (False, True):
+        busy = []
+        for run in left:
+            row = _trained(run, identities[run["run_id"]], job, progress, wait)
+            if row is None:
+                busy.append(run)
+            else:
+                found[run["run_id"]] = {**row, "run_id": run["run_id"]}
+        left = busy
+    progress.close()
+    rows = [found[run["run_id"]] for run in runs]
+    return pd.DataFrame(rows, columns=tables.schema("shard").names)
+
+
+def _trained(
+    run: Mapping[str, Any], identity: Mapping[str, Any], job: Job, progress: Progress, wait: bool
+) -> dict[str, Any] | None:
+    """A run, from the store or trained now; None if another process has it and `wait` is False."""
+    digest = run_digest(identity)
+    present = {column: environment.versions()[name] for column, name in VERSIONS.items()}
+    wanted = present if job.strict else None
+    before, steps = progress.done, run["n_steps"]
+    known = job.store.find(digest, wanted)
+    if not _ended(known, job.max_attempts):
+        with job.store.claim(digest, wait) as mine:
+            if not mine:
+                print(f"{run['run_id']}: another process is training it", file=sys.stderr)
+                return None
+            known = job.store.find(digest, wanted)  # it may have ended while we waited
+            if not _ended(known, job.max_attempts):
+                row = {
+                    "run_id": run["run_id"],
+                    "run_digest": digest,
+                    "attempts": 1 + (known["attempts"] if known else 0),
+                    "device": "cpu",
+                    **present,
+                }
+                known = _isolated(row, identity, job, progress)
+                said = f"{run['run_id']}: {known['status']}, {known['seconds']:.1f} s"
+                print(said, file=sys.stderr, flush=True)
+    progress.reach(before + steps)
+    return known
+
+
+def _ended(known: Mapping[str, Any] | None, max_attempts: int) -> bool:
+    return known is not None and (known["status"] in FINAL or known["attempts"] >= max_attempts)
+
+
+def _isolated(
+    row: dict[str, Any], identity: Mapping[str, Any], job: Job, progress: Progress
+) -> dict[str, Any]:
+    """Train a run in a child process, and read from the store what came of it."""
+    digest, before = row["run_digest"], progress.done
+    _warm_up()
+    job.store.note("start", digest, row["run_id"], **job.where)
+    begun = time.perf_counter()
+    steps = _FORK.RawValue("q", 0)
+    task = (row, identity, job, steps, os.getpid())
+    child = _FORK.Process(target=_child, args=task, daemon=True)
+    with warnings.catch_warnings():
+        # said by Python 3.12 and later of every process with threads
+        warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
+        child.start()
+    while child.exitcode is None:
+        child.join(0.5)
+        progress.reach(before + steps.value)
+    if child.exitcode == _CANNOT_SAVE:
+        raise IsolossError(
+            f"{row['run_id']}: could not be saved in {job.store.root}, see above; make room or "
+            "give leave to write there, and run again: runs that are finished stay finished"
+        )
+    if child.exitcode:
+        row.update(status="failed", status_reason=_end_of(child.exitcode))
+        job.store.failed(digest, row["status_reason"])
+        row["seconds"] = time.perf_counter() - begun
+        job.store.save(row, identity, **job.where)
+    return job.store.find(digest)
+
+
+@cache
+def _warm_up() -> None:
+    """Import what torch imports with the first optimiser here, once, and not in every child."""
+    torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))])
+
+
+def _end_of(exitcode: int) -> str:
+    if exitcode > 0:
+        return f"its process ended with exit code {exitcode}"
+    name = signal.Signals(-exitcode).name
+    hint = " (out of memory, or killed by hand)" if name == "SIGKILL" else ""
+    return f"its process was ended by {name}{hint}"
+
+
+def _child(row: dict[str, Any], identity: Mapping[str, Any], job: Job, steps, parent: int) -> None:
+    """Train one run and save what came of it; the body of the child process."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a traceback
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
-    held_out = rows.index[rows["split"] == "valid"].to_numpy()
-    valid = stream(rows, held_out, held_out * 0 + 1)
-    ticks = track(sum(run["n_steps"] for run in runs), "training steps")
-    streams: dict[str, Stream] = {}
-    found = []
-    for run in runs:
-        weighting = run["weighting"]
-        if weighting not in streams:
-            index = indices[weighting]
-            streams[weighting] = stream(rows, index["row"].to_numpy(), index["copies"].to_numpy())
-        data = streams[weighting]
-        valid_windows = valid_tokens // run["context"]
-        code = code_digest(run_code(run["model"]), words=False)
-        digest = run_digest(run, seed, data, valid, valid_windows, code)
-        known = store.find(digest)
-        attempts = known["attempts"] if known else 0
-        if known and (known["status"] in FINAL or attempts >= max_attempts):
-            found.append(known)
-            continue
-        row: dict[str, Any] = {
-            "run_id": run["run_id"],
-            "run_digest": digest,
-            "attempts": attempts + 1,
-            "device": "cpu",
-        }
-        store.note("start", digest, run["run_id"])
-        begun = time.perf_counter()
-        try:
-            done = train_run(run, data, valid, valid_windows, seed, ticks)
-        except DivergedError as error:
-            row.update(status="diverged", status_reason=str(error))
-        except Exception as error:  # the other runs go on; the reason is kept, the log has it all
-            traceback.print_exc(file=sys.stderr)
-            row.update(status="failed", status_reason=f"{type(error).__name__}: {error}")
-        else:
-            row.update(status="done", n_unique=done["n_unique"], loss_nats=done["loss_nats"])
-            row.update(curve=done["curve"])
-            row.update(losses=losses_by_tag(rows, *done["loss_by_row"], run["n_steps"]))
-        row["seconds"] = time.perf_counter() - begun
-        print(f"{run['run_id']}: {row['status']}, {row['seconds']:.1f} s", file=sys.stderr)
-        store.save(row)
-        found.append(store.find(digest))
-    columns = tables.schema("shard").names
-    return pd.DataFrame(found, columns=columns)
+    content, run, digest = job.content, identity["settings"], row["run_digest"]
+    data, valid = content.training(run["weighting"]), content.valid
+    checkpoint = Checkpoint(job.store.state(digest), job.checkpoint_minutes)
+    ticks = _ticks(run["n_steps"], steps, parent)
+    begun = time.perf_counter()
+    model, said = None, ""
+    try:
+        windows = identity["valid_windows"]
+        done = train_run(run, data, valid, windows, job.seed, ticks, checkpoint)
+    except DivergedError as error:
+        row.update(status="diverged", status_reason=str(error))
+    except Exception as error:  # the other runs go on; the reason is kept, the log has it all
+        said = traceback.format_exc()
+        row.update(status="failed", status_reason=f"{type(error).__name__}: {error}")
+    else:
+        model = done["model"]
+        row.update(status="done", n_unique=done["n_unique"], loss_nats=done["loss_nats"])
+        row.update(curve=done["curve"])
+        row.update(losses=losses_by_tag(content.rows, *done["loss_by_row"], run["n_steps"]))
+    row["seconds"] = time.perf_counter() - begun
+    try:
+        if said:
+            print(said, file=sys.stderr)
+            job.store.failed(digest, said)
+        if model is not None and job.keep_weights:
+            save_weights(model, job.store.weights(digest), run_digest=digest, model=run["model"])
+        job.store.save(row, identity, **job.where)
+    except (OSError, pa.ArrowException) as error:
+        print(f"{job.store.folder(digest)}: {error}", file=sys.stderr, flush=True)
+        os._exit(_CANNOT_SAVE)
+
+
+def _ticks(n_steps: int, steps, parent: int) -> Iterator[None]:
+    """Count steps where the parent sees it; an orphan ends itself, its claim is then free."""
+    for done in range(1, n_steps + 1):
+        if os.getppid() != parent:
+            os._exit(1)
+        steps.value = done
+        yield
 
 
 def losses_by_tag(rows: pd.DataFrame, positions, nats, counts, step: int) -> list[dict[str, Any]]:

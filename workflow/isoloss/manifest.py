@@ -1,0 +1,96 @@
+"""What a job made, of what, and with what: `manifest.json` in the folder that it filled.
+
+A job that writes one file, or files of one name, has its manifest beside them under that name. The
+digests of settings, code, inputs and outputs stand here and not in the files themselves, so that a
+file that comes out the same is the same file, and what hangs below it need not be made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from isoloss import environment, tables
+from isoloss.problems import TableError, problem
+
+NAME = "manifest.json"
+
+
+def file_digest(path: str | Path) -> str:
+    """BLAKE2b of a file's bytes, 16 bytes, hex."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def read(path: str | Path) -> dict[str, Any] | None:
+    """A manifest; None if there is none.
+
+    Raises:
+        TableError: it cannot be read.
+    """
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        raise TableError(problem(str(path), f"is damaged ({error})", "make it again")) from error
+    return found if isinstance(found, dict) and "files" in found else None
+
+
+def check(file: str | Path) -> str:
+    """The digest of a file, which must be what its job left; a file without a manifest may be any.
+
+    Raises:
+        TableError: there is no such file, or it is another one.
+    """
+    file = Path(file)
+    if not file.is_file():
+        raise TableError(problem(str(file), "no such file", "run the stage that makes it"))
+    digest = file_digest(file)
+    for place in (file.with_name(NAME), file.with_suffix(".json")):
+        made = read(place) or {"files": {}}
+        if made["files"].get(file.name, digest) != digest:
+            found = f"is not what its job left (digest {digest}, not {made['files'][file.name]})"
+            remedy = f"make it again: snakemake --forcerun {file}"
+            raise TableError(problem(str(file), found, remedy))
+    return digest
+
+
+class Record:
+    """What a job takes and makes, while it runs.
+
+    Args:
+        about: its stage, names, specification and code digest.
+        path: where its manifest goes.
+    """
+
+    def __init__(self, about: Mapping[str, Any], path: Path):
+        self.about, self.path = dict(about), path
+        self.inputs: dict[str, str] = {}
+
+    def takes(self, *files: str | Path) -> None:
+        """Note files that the job reads; each must be what its own job left."""
+        here = self.path.parent
+        for file in files:
+            self.inputs[Path(os.path.relpath(file, here)).as_posix()] = check(file)
+
+    def makes(self, files: Iterable[str | Path], **more: Any) -> None:
+        """Write the manifest: the job has made these files, and they are whole."""
+        text = json.dumps(
+            {
+                **self.about,
+                "inputs": dict(sorted(self.inputs.items())),
+                "files": {Path(file).name: file_digest(file) for file in files},
+                "versions": environment.versions(),
+                "machine": environment.machine(),
+                "commit": environment.commit(),
+                **more,
+            },
+            indent=1,
+            ensure_ascii=False,
+        )
+        tables.write_text(self.path, text + "\n")

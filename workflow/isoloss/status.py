@@ -1,0 +1,231 @@
+"""How a study's runs stand: status, what to try again, what no study refers to.
+
+A facade.
+"""
+
+from __future__ import annotations
+
+import calendar
+import shutil
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from isoloss import tables
+from isoloss.flow import Flow
+from isoloss.problems import IsolossError, TableError, columns, nearest
+from isoloss.train.identity import Content, run_digest
+
+STATES = ("done", "running", "failed", "diverged", "damaged", "missing")
+_STALE = 3600.0  # seconds after which a temporary file is nobody's
+
+
+def runs(flow: Flow) -> pd.DataFrame:
+    """Every planned run of a study with its state.
+
+    Returns:
+        One row a run: sweep, shard, run_id, run_digest (empty while its rows are not there), state
+        (of STATES), reason, attempts, starts, seconds spent, predicted seconds left, n_flops_model.
+    """
+    journal = flow.store.journal()
+    starts = Counter(line["run_digest"] for line in journal if line["event"] == "start")
+    begun = {line["run_digest"]: line["time"] for line in journal if line["event"] == "start"}
+    found = []
+    for sweep in flow.config["train"]:
+        content = content_of(flow, sweep)
+        for shard, planned in flow.planned(sweep).items():
+            for run in planned:
+                row = {"sweep": sweep, "shard": shard, "run_id": run["run_id"]}
+                row |= {"run_digest": "", "state": "missing", "reason": "", "attempts": 0}
+                row |= {"starts": 0, "seconds": 0.0, "n_flops_model": run["n_flops_model"]}
+                if content is not None:
+                    digest = digest_of(flow, sweep, run, content)
+                    row |= {"run_digest": digest, "starts": starts[digest]}
+                    row |= _state(flow, digest, begun)
+                found.append(row)
+    columns = ["sweep", "shard", "run_id", "run_digest", "state", "reason", "attempts", "starts"]
+    table = pd.DataFrame(found, columns=[*columns, "seconds", "n_flops_model"])
+    return table.assign(left=_predicted(table))
+
+
+def report(flow: Flow) -> str:
+    """The state of a study's runs as people read it: a line a sweep, then every failure."""
+    table = runs(flow)
+    head = ["sweep", "planned", *STATES, "spent", "left (one core)"]
+    lines = []
+    for sweep, mine in table.groupby("sweep", sort=False):
+        counts = mine["state"].value_counts()
+        spent = mine.loc[mine["state"] != "missing", "seconds"].sum()
+        left = mine["left"].sum(skipna=False)
+        times = [duration(spent), "unknown" if np.isnan(left) else duration(left)]
+        lines.append([sweep, str(len(mine)), *(str(counts.get(s, 0)) for s in STATES), *times])
+    said = [columns(head, lines)] if lines else ["the study trains nothing\n"]
+    cut_off = table[(table["state"] == "missing") & (table["starts"] > 0)]
+    if len(cut_off):
+        said.append(f"\n{len(cut_off)} of the missing were cut off and go on, or start anew\n")
+    for run in table[table["state"].isin(("failed", "diverged", "damaged"))].itertuples():
+        said.append(f"\n{run.run_id}: {run.state}, attempt {run.attempts}: {run.reason}\n")
+        log = flow.store.failures(run.run_digest)
+        said.append(f"  log: {log}\n" if log.is_file() else "")
+    return "".join(said)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: 42 s, 3 min 20 s, 5 h 10 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def content_of(flow: Flow, sweep: str) -> Content | None:
+    """The tokens of a sweep's dataset; None while its rows or an expansion are not there."""
+    dataset = flow.config["train"][sweep]["dataset"]
+    rows = flow.root / "load" / dataset / "rows.parquet"
+    indices = {
+        weighting: flow.root / "expand" / dataset / weighting / "index.parquet"
+        for weighting in flow.used(sweep)
+    }
+    if not all(path.is_file() for path in (rows, *indices.values())):
+        return None
+    read = {name: tables.frame(path, "index") for name, path in indices.items()}
+    return Content(tables.frame(rows, "rows"), read)
+
+
+def digest_of(flow: Flow, sweep: str, run: dict[str, Any], content: Content) -> str:
+    """The identity of a planned run."""
+    valid_tokens = flow.config["train"][sweep]["valid_tokens"]
+    code = flow.run_code(sweep)
+    identity = content.identity(run, seed=flow.config["seed"], valid_tokens=valid_tokens, code=code)
+    return run_digest(identity)
+
+
+def _state(flow: Flow, digest: str, begun: dict[str, str]) -> dict[str, Any]:
+    try:
+        known = flow.store.find(digest)
+    except TableError as error:
+        return {"state": "damaged", "reason": str(error)}
+    if flow.store.running(digest):
+        then = calendar.timegm(time.strptime(begun[digest], "%Y-%m-%dT%H:%M:%SZ"))
+        return {"state": "running", "seconds": max(0.0, time.time() - then)}
+    if known is None:
+        return {}
+    return {
+        "state": known["status"],
+        "reason": known["status_reason"] or "",
+        "attempts": known["attempts"],
+        "seconds": known["seconds"],
+    }
+
+
+def _predicted(table: pd.DataFrame) -> np.ndarray:
+    """Seconds left of every run, from the seconds per FLOP of the finished run nearest in FLOP."""
+    done = table[table["state"] == "done"]
+    left = np.where(table["state"].isin(("missing", "running", "damaged")), np.nan, 0.0)
+    if done.empty:
+        return left
+    flops, known = table["n_flops_model"].to_numpy(), done["n_flops_model"].to_numpy()
+    near = np.abs(np.log(flops)[:, None] - np.log(known)).argmin(axis=1)
+    whole = done["seconds"].to_numpy()[near] * flops / known[near]
+    spent = np.where(table["state"] == "running", table["seconds"], 0.0)
+    return np.where(np.isnan(left), np.maximum(0.0, whole - spent), left)
+
+
+def retry(flow: Flow, named: Sequence[str] = (), diverged: bool = False) -> list[str]:
+    """Take back that runs ended, so that they are trained at the next invocation.
+
+    Args:
+        flow: the study with its results.
+        named: ids or digests of runs that failed, diverged or are damaged; none for all that
+            failed.
+        diverged: without names, also all that diverged.
+
+    Returns:
+        The ids of the runs.
+
+    Raises:
+        IsolossError: a run is not known, is done, or is being trained.
+    """
+    table = runs(flow)
+    known = {*table["run_id"], *table["run_digest"]} - {""}
+    for name in named:
+        if name not in known:
+            raise IsolossError(f"no run is called {name!r}; {nearest(name, known)}")
+    if named:
+        chosen = table[table["run_id"].isin(named) | table["run_digest"].isin(named)]
+        kept = chosen[chosen["state"].isin(("done", "running", "missing"))]
+        if len(kept):
+            run = kept.iloc[0]
+            raise IsolossError(f"{run['run_id']} is {run['state']}: there is nothing to try again")
+    else:
+        chosen = table[table["state"].isin(["failed", *(["diverged"] if diverged else [])])]
+    for run in chosen.itertuples():
+        with flow.store.claim(run.run_digest, wait=False) as mine:
+            if not mine:
+                raise IsolossError(f"{run.run_id} is being trained")
+            flow.store.reopen(run.run_digest, run.run_id, sweep=run.sweep, shard=run.shard)
+    return list(chosen["run_id"])
+
+
+def unused(flows: Sequence[Flow]) -> list[tuple[Path, str]]:
+    """What is kept in the store of some studies of one name and none of them refers to.
+
+    Args:
+        flows: the studies, with one folder of results.
+
+    Returns:
+        Folders of runs and files left behind by jobs that were killed, each with what it is.
+
+    Raises:
+        IsolossError: rows are missing, so that nobody can say what a study refers to.
+    """
+    wanted, sweeps = set(), []
+    for flow in flows:
+        for sweep in flow.config["train"]:
+            content = content_of(flow, sweep)
+            if content is None:
+                raise IsolossError(
+                    f"{sweep}: its rows are not there, so nobody can say which runs it refers to; "
+                    "run the study up to `runs` first"
+                )
+            sweeps.append(sweep)
+            for shard in flow.planned(sweep).values():
+                wanted.update(digest_of(flow, sweep, run, content) for run in shard)
+    store = flows[0].store
+    found = []
+    for digest in store.kept():
+        if digest not in wanted and not store.running(digest):
+            found.append((store.folder(digest), _what(store, digest)))
+    for path in sorted(flows[0].root.rglob(".*.tmp")):
+        if time.time() - path.stat().st_mtime > _STALE:
+            found.append((path, "half-written, of a job that was killed"))
+    return found
+
+
+def _what(store, digest: str) -> str:
+    try:
+        known = store.find(digest)
+    except TableError:
+        return "damaged"
+    return f"{known['run_id']}, {known['status']}" if known else "never ended"
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it."""
+    if path.is_file():
+        path.unlink()
+    else:
+        shutil.rmtree(path)
+
+
+def size(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return sum(file.stat().st_size for file in files)

@@ -1,0 +1,287 @@
+"""Whether results are what study and code make of them: verify, adopt, accept, provenance.
+
+A facade. Snakemake decides by its own records, which a copy of the results does not have; here the
+manifests decide.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from isoloss import environment, manifest, tables
+from isoloss.flow import Flow, Job
+from isoloss.problems import IsolossError, TableError, columns
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is not as it should be, or only worth saying.
+
+    Attributes:
+        file: below the folder of results.
+        reason: what is wrong with it.
+        fix: what to do: "make it again", or a command.
+        wrong: whether something is wrong; else it is only said.
+    """
+
+    file: str
+    reason: str
+    fix: str = "make it again"
+    wrong: bool = True
+
+
+def findings(flow: Flow) -> list[Finding]:
+    """All that is wrong with the results of a study, in the order of its jobs."""
+    digests: dict[Path, str | None] = {}
+
+    def digest(path: Path) -> str | None:
+        if path not in digests:
+            digests[path] = manifest.file_digest(path) if path.is_file() else None
+        return digests[path]
+
+    found = [one for job in flow.jobs for one in _of_job(flow, job, digest)]
+    found += _of_store(flow)
+    found += [
+        Finding("train", said, "nothing, or `strict_environment: true`", wrong=False)
+        for said in flow.other_versions()
+    ]
+    found += [
+        Finding(line["job"], f"code accepted on {line['time'][:10]}: {line['reason']}", "", False)
+        for line in flow.accepted
+        if line["to"] == _code_here(flow, line["job"])
+    ]
+    return found
+
+
+def _code_here(flow: Flow, label: str) -> str | None:
+    if label.startswith("run/"):
+        sweep = label.removeprefix("run/")
+        return flow.run_code_here(sweep) if sweep in flow.config["train"] else None
+    jobs = [job for job in flow.jobs if job.label == label]
+    return flow.code_here(jobs[0].stage, **jobs[0].names) if jobs else None
+
+
+def _of_job(flow: Flow, job: Job, digest) -> Iterator[Finding]:
+    place = flow.root / job.manifest
+    try:
+        made = flow.made(job)
+    except TableError as error:
+        yield Finding(job.manifest, str(error).split(": ", 1)[1].split(";")[0])
+        return
+    if made is None:
+        there = (flow.root / job.out).exists() and not (flow.root / job.out).is_dir()
+        yield Finding(job.out if there else job.manifest, "has no manifest" if there else "missing")
+        return
+    for name, wanted in made["files"].items():
+        path = place.parent / name
+        file = path.relative_to(flow.root).as_posix()
+        if digest(path) is None:
+            yield Finding(file, "missing")
+        elif digest(path) != wanted:
+            yield Finding(file, _damage(path))
+    main = (place.parent / next(iter(made["files"]))).relative_to(flow.root).as_posix()
+    wanted = json.loads(flow.specification(job.stage, **job.names))
+    changes = list(_differences(made["specification"], wanted))
+    if changes:
+        yield Finding(main, f"the study says otherwise: {'; '.join(changes[:3])}")
+    if made["code"] != flow.code(job.stage, **job.names):
+        yield Finding(main, "its code has changed", "make it again, or `accept` the code")
+    for name, wanted in made["inputs"].items():
+        path = Path(os.path.normpath(place.parent / name))
+        if digest(path) != wanted:
+            other = os.path.relpath(path, flow.root)
+            yield Finding(main, f"was made from another {Path(other).as_posix()}")
+
+
+def _damage(path: Path) -> str:
+    """What has become of a file that is not what its job left."""
+    if path.stat().st_size == 0:
+        return "is empty"
+    if path.suffix == ".parquet":
+        try:
+            tables.read(path)
+        except TableError as error:
+            return f"is damaged ({_short(str(error))})"
+    return "is not what its job left"
+
+
+def _short(text: str) -> str:
+    """An error's own words, without the path in front and the advice behind."""
+    inner = text.split("(", 1)[-1].split("\n")[0].rsplit(")", 1)[0]
+    return inner if len(inner) < 90 else inner[:87] + "..."
+
+
+def _differences(then: Any, now: Any, place: str = "") -> Iterator[str]:
+    """Where two specifications differ: `place: was 1, is 2`."""
+    if isinstance(then, Mapping) and isinstance(now, Mapping):
+        for key in sorted({*then, *now}):
+            yield from _differences(then.get(key), now.get(key), f"{place}.{key}".lstrip("."))
+    elif isinstance(then, list) and isinstance(now, list) and len(then) == len(now):
+        for i, (one, other) in enumerate(zip(then, now, strict=True)):
+            yield from _differences(one, other, f"{place}[{i}]")
+    elif then != now:
+        if place == "tries":
+            yield "runs that failed are to be tried again"
+        elif place in ("content", "runs"):
+            yield f"{'its runs' if place == 'runs' else 'what is read'} changed"
+        else:
+            yield f"{place}: was {_brief(then)}, is {_brief(now)}"
+
+
+def _brief(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) < 40 else text[:37] + "..."
+
+
+def _of_store(flow: Flow) -> Iterator[Finding]:
+    for run_digest in flow.store.kept():
+        remedy = f"isoloss retry STUDY --run {run_digest}"
+        for path in (flow.store.path(run_digest), flow.store.weights(run_digest)):
+            file = path.relative_to(flow.root).as_posix()
+            try:
+                if path == flow.store.path(run_digest):
+                    flow.store.find(run_digest)
+                elif path.is_file():
+                    manifest.check(path)
+            except TableError:
+                yield Finding(file, _damage(path), remedy)
+
+
+def report(flow: Flow, study: str, found: Sequence[Finding]) -> str:
+    """Findings as people read them: file, reason, fix, and the one command that mends most."""
+    wrong = sum(one.wrong for one in found)
+    said = columns(["file", "reason", "fix"], [[f.file, f.reason, f.fix] for f in found])
+    said = f"{said}\n" if found else ""
+    if wrong:
+        command = remedy(flow, study, found)
+        said += f"{wrong} wrong{'; make them again with' if command else ''}\n"
+        return said + (f"  {command}\n" if command else "")
+    jobs = sum(flow.made(job) is not None for job in flow.jobs)
+    return f"{said}{jobs} jobs, {len(flow.store.kept())} runs: as study and code make them\n"
+
+
+def remedy(flow: Flow, study: str, found: Sequence[Finding]) -> str:
+    """The one command that makes again what is to be made again; empty if nothing is."""
+    files = dict.fromkeys(f.file for f in found if f.wrong and f.fix.startswith("make it again"))
+    paths = " ".join(f"results/{flow.config['study']}/{file}" for file in files)
+    return f"snakemake --configfile {study} --forcerun {paths}" if files else ""
+
+
+def adopt(flow: Flow) -> int:
+    """Set the times of all files in the order of their jobs, for results copied without them.
+
+    Returns:
+        The number of files whose times were set.
+    """
+    ranks = {stage: rank for rank, stage in enumerate(dict.fromkeys(j.stage for j in flow.jobs))}
+    begun = int(time.time()) - len(ranks)
+    count = 0
+    for job in flow.jobs:
+        made = flow.made(job)
+        place = flow.root / job.manifest
+        for path in [place.parent / name for name in made["files"]] + [place] if made else []:
+            if path.is_file():
+                os.utime(path, (begun + ranks[job.stage],) * 2)
+                count += 1
+    return count
+
+
+def accept(flow: Flow, reason: str) -> list[dict[str, str]]:
+    """Declare that an edit of code changes no number: results of the code before stand for it.
+
+    From then on the new code has the digest of the old one, for the jobs of this study and for the
+    identities of its runs. Nothing is computed and no result is written; the log says it all.
+
+    Args:
+        flow: the study with its results.
+        reason: why the numbers cannot have changed, for the log.
+
+    Returns:
+        The lines added to the log `accepted.jsonl`.
+
+    Raises:
+        IsolossError: the runs of a sweep were trained by several codes.
+    """
+    lines = []
+    for job in flow.jobs:
+        made = flow.made(job)
+        if made and made["code"] != flow.code(job.stage, **job.names):
+            here = flow.code_here(job.stage, **job.names)
+            lines.append({"job": job.label, "from": made["code"], "to": here})
+    for sweep in flow.config["train"]:
+        then = _run_codes(flow, sweep)
+        if len(then) > 1:
+            raise IsolossError(
+                f"{sweep}: its runs were trained by {len(then)} codes, so that none can stand for "
+                "the code here; run the study first"
+            )
+        if then and then != {flow.run_code(sweep)}:
+            lines.append(
+                {"job": f"run/{sweep}", "from": then.pop(), "to": flow.run_code_here(sweep)}
+            )
+    when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    about = {"reason": reason, "time": when, "commit": environment.commit()}
+    lines = [line | about for line in lines]
+    if lines:
+        before = [json.dumps(line, ensure_ascii=False) for line in (*flow.accepted, *lines)]
+        tables.write_text(flow.accepted_file, "\n".join(before) + "\n")
+    return lines
+
+
+def _run_codes(flow: Flow, sweep: str) -> set[str]:
+    """The digests of the codes that trained the runs which a sweep's tables hold."""
+    found = set()
+    for job in flow.jobs:
+        table = flow.root / job.out
+        if job.stage == "train" and job.names["sweep"] == sweep and table.is_file():
+            for run_digest in tables.frame(table, "shard")["run_digest"]:
+                if flow.store.path(run_digest).is_file():
+                    found.add(flow.store.identity(run_digest)["code"])
+    return found
+
+
+def provenance(flow: Flow) -> dict[str, Any]:
+    """How every result came about, gathered from the manifests: no times, so that it is comparable.
+
+    Returns:
+        study; seeds of study and runs; environments (versions, machine, commit) and the jobs made
+        in each; code digests by job; digests of all files; what was accepted.
+    """
+    environments: dict[str, dict[str, Any]] = {}
+    code, files = {}, {}
+    for job in flow.jobs:
+        made = flow.made(job)
+        if made is None:
+            continue
+        about = {key: made[key] for key in ("versions", "machine", "commit")}
+        entry = environments.setdefault(json.dumps(about, sort_keys=True), {**about, "jobs": []})
+        entry["jobs"].append(job.label)
+        code[job.label] = made["code"]
+        folder = Path(job.manifest).parent
+        files |= {(folder / name).as_posix(): value for name, value in made["files"].items()}
+    runs = {
+        sweep: sorted({run["seed"] for shard in flow.planned(sweep).values() for run in shard})
+        for sweep in flow.config["train"]
+    }
+    return {
+        "study": flow.config["study"],
+        "seeds": {"study": flow.config["seed"], "runs": runs},
+        "environments": list(environments.values()),
+        "code": code,
+        "files": files,
+        "accepted": flow.accepted,
+    }
+
+
+def write_provenance(flow: Flow) -> None:
+    """Write `provenance.json` into the folder of results, if it says anything new."""
+    path = flow.root / "provenance.json"
+    text = json.dumps(provenance(flow), indent=1, ensure_ascii=False) + "\n"
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        tables.write_text(path, text)

@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 STUDY ?= config.yaml
 
-.PHONY: all setup test test-slow format lint docs clean
+.PHONY: all setup test test-slow test-default format lint docs clean
 
 # bars on a terminal, plain lines elsewhere
 all: setup
@@ -24,6 +24,10 @@ test: setup
 # what `make test` leaves out because it takes long
 test-slow: setup
 	pytest -m slow
+
+# what would run again after a change, on the results that `make` left
+test-default: setup
+	pytest -m default_study
 
 format: setup
 	ruff format .

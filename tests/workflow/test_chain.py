@@ -3,7 +3,6 @@
 import re
 
 import numpy as np
-import pandas as pd
 import pytest
 import yaml
 from running import snakemake, tiny, write
@@ -89,23 +88,6 @@ def test_targets_stop_at_their_stage(source, tmp_path, target, last):
     assert shown.returncode == 0, shown.stderr
     assert last in shown.stdout
     assert "write_summary" not in shown.stdout
-
-
-def test_the_same_study_in_another_folder_gives_the_same_bytes(finished, source, tmp_path):
-    study = tiny(source)
-    study["plot"] = {"isoloss": study["plot"]["isoloss"]}
-    config = write(tmp_path, study)
-    done = snakemake(tmp_path, "--configfile", config, "--cores", "1")
-    assert done.returncode == 0, done.stderr
-    ours, theirs = finished[0] / "results/tiny", tmp_path / "results/tiny"
-    for path in ("load/few/rows", "expand/few/docstring_x2/index", "plan/grid/runs"):
-        assert (ours / f"{path}.parquet").read_bytes() == (theirs / f"{path}.parquet").read_bytes()
-    for path in ("aggregate/grid/runs.parquet", "fit/grid/power_law/replicates.parquet"):
-        assert (ours / path).read_bytes() == (theirs / path).read_bytes()
-    assert (ours / "plot/isoloss.png").read_bytes() == (theirs / "plot/isoloss.png").read_bytes()
-    for shard in ("0", "1"):
-        one, other = (tables.frame(p / f"train/grid/{shard}.parquet") for p in (ours, theirs))
-        pd.testing.assert_frame_equal(one.drop(columns="seconds"), other.drop(columns="seconds"))
 
 
 def test_a_summary_that_was_not_written_is_not_printed(finished):

@@ -66,7 +66,6 @@ def parser() -> argparse.ArgumentParser:
     )
     train.add_argument("--sweep", required=True, metavar="NAME", help="one of the study's `train`")
     train.add_argument("--shard", required=True, metavar="NAME", help="which shard of the plan")
-    train.add_argument("--plan", required=True, metavar="FILE", help="runs.parquet of the plan")
     train.add_argument("--rows", required=True, metavar="FILE", help="rows.parquet of the dataset")
     train.add_argument(
         "--index",
@@ -293,7 +292,7 @@ def _train(given: argparse.Namespace) -> None:
     from isoloss.problems import nearest
     from isoloss.store import Store
     from isoloss.train.identity import VERSIONS, Content
-    from isoloss.train.plan import shard_names, shard_runs
+    from isoloss.train.plan import shard_names
     from isoloss.train.shard import Job, train_shard
 
     config, sweep = _study(given, "train", given.sweep)
@@ -301,8 +300,8 @@ def _train(given: argparse.Namespace) -> None:
     if given.shard not in (known := shard_names(sweep["shards"])):
         raise IsolossError(f"no shard is called {given.shard!r}; {nearest(given.shard, known)}")
     whole, record = _record(given, config, "train", **where)
-    record.takes(given.plan, given.rows, *given.index)
-    runs = shard_runs(tables.frame(given.plan, "plan"), sweep["shards"])[given.shard]
+    record.takes(given.rows, *given.index)
+    runs = whole.planned(given.sweep)[given.shard]
     rows = tables.frame(given.rows, "rows")
     indices = {tables.facts(f)["weighting"]: tables.frame(f, "index") for f in given.index}
     lacking = sorted({run["weighting"] for run in runs} - set(indices))

@@ -22,10 +22,10 @@ rule plan_sweep:
         " 2> {log:q}"
 
 
+# Its runs are in its params, and not read from the plan: a plan that is made anew then makes only
+# those shards due whose runs changed (`ancient` would hide them).
 rule train_shard:
     input:
-        # its own runs are in the params: a plan written anew makes only the shards due that changed
-        plan=ancient("results/{study}/plan/{sweep}/runs.parquet"),
         rows=of_sweep("results/{study}/load/{dataset}/rows.parquet"),
         index=of_sweep("results/{study}/expand/{dataset}/{weighting}/index.parquet"),
     output:
@@ -45,6 +45,6 @@ rule train_shard:
         "train {wildcards.sweep}: shard {wildcards.shard}"
     shell:
         "python -m isoloss train --study results/{wildcards.study}/config.yaml"
-        " --sweep {wildcards.sweep:q} --shard {wildcards.shard} --plan {input.plan:q}"
+        " --sweep {wildcards.sweep:q} --shard {wildcards.shard}"
         " --rows {input.rows[0]:q} --index {input.index:q}"
         " --store results/{wildcards.study}/store --out {output.table:q} 2> {log:q}"

@@ -168,13 +168,18 @@ class Flow:
         return sorted({run["weighting"] for run in self.planned(sweep)[shard]})
 
     @cached_property
-    def _journal(self) -> list[dict[str, Any]]:
+    def journal(self) -> list[dict[str, Any]]:
+        """The journal of the store, read once."""
         return self.store.journal()
 
     def tries(self, sweep: str, shard: str) -> int:
-        """How often a shard had to be run for the sake of runs that failed."""
-        most = self.config["train"][sweep]["max_attempts"]
-        return tries(self._journal, most).get((sweep, shard), 0)
+        """How often a shard is to be run for the sake of runs that failed."""
+        counts = self._tries(self.config["train"][sweep]["max_attempts"])
+        return sum(counts.get(run["run_id"], 0) for run in self.planned(sweep)[shard])
+
+    @cache  # noqa: B019
+    def _tries(self, max_attempts: int) -> dict[str, int]:
+        return tries(self.journal, max_attempts)
 
     def specification(self, stage: str, **names: str) -> str:
         """What matters to a job, as canonical JSON: only a change of it makes the job new.
@@ -274,6 +279,27 @@ class Flow:
     def made(self, job: Job) -> dict[str, Any] | None:
         """The manifest of a job; None if it left none."""
         return manifest.read(self.root / job.manifest)
+
+    def changed(self) -> list[str]:
+        """The jobs whose results are there, but of other settings or code, by their manifests.
+
+        Snakemake knows the same by its own records, and nothing where these are lost.
+        """
+        found = []
+        for job in self.jobs:
+            made = self.made(job)
+            if made is None:
+                there = (self.root / job.out).is_file() or any(
+                    (self.root / job.out).glob("*.parquet")
+                )
+            else:
+                wanted = json.loads(self.specification(job.stage, **job.names))
+                there = (made["specification"], made["code"]) != (
+                    wanted,
+                    self.code(job.stage, **job.names),
+                )
+            found += [job.label] if there else []
+        return found
 
     def other_versions(self) -> list[str]:
         """What is to be said of runs that were trained under other versions, a line a sweep."""

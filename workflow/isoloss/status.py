@@ -113,6 +113,8 @@ def _state(flow: Flow, digest: str, begun: dict[str, str]) -> dict[str, Any]:
     except TableError as error:
         return {"state": "damaged", "reason": str(error)}
     if flow.store.running(digest):
+        if digest not in begun:  # just now
+            return {"state": "running"}
         then = calendar.timegm(time.strptime(begun[digest], "%Y-%m-%dT%H:%M:%SZ"))
         return {"state": "running", "seconds": max(0.0, time.time() - then)}
     if known is None:

@@ -205,21 +205,20 @@ def again(run_digest: str) -> str:
     return f"`python -m isoloss retry STUDY --run {run_digest}` trains it, and no other, again"
 
 
-def tries(journal: Iterable[Mapping[str, Any]], max_attempts: int) -> dict[tuple[str, str], int]:
-    """How often each shard (sweep, name) had to be run for the sake of runs that failed.
+def tries(journal: Iterable[Mapping[str, Any]], max_attempts: int) -> dict[str, int]:
+    """How often each run (by id) was to be tried again.
 
     The number grows by one with every failure that may be tried again and with every `retry`, and
-    never falls: as part of a job's specification it makes the shard due, once each time.
+    never falls: summed into a job's specification it makes the job due, once each time.
     """
-    failures: dict[tuple[str, str, str], int] = defaultdict(int)
-    found: dict[tuple[str, str], int] = defaultdict(int)
+    failures: dict[str, int] = defaultdict(int)
+    found: dict[str, int] = defaultdict(int)
     for line in journal:
-        shard = (line.get("sweep", ""), line.get("shard", ""))
-        run = (*shard, line["run_digest"])
+        digest, run_id = line["run_digest"], line["run_id"]
         if line["event"] == "retry":
-            failures[run] = 0
-            found[shard] += 1
+            failures[digest] = 0
+            found[run_id] += 1
         elif line["event"] == "end" and line["status"] == "failed":
-            failures[run] += 1
-            found[shard] += failures[run] < max_attempts
+            failures[digest] += 1
+            found[run_id] += failures[digest] < max_attempts
     return dict(found)

@@ -92,11 +92,21 @@ def _of_job(flow: Flow, job: Job, digest) -> Iterator[Finding]:
         yield Finding(main, f"the study says otherwise: {'; '.join(changes[:3])}")
     if made["code"] != flow.code(job.stage, **job.names):
         yield Finding(main, "its code has changed", "make it again, or `accept` the code")
+    if job.stage == "train" and digest(flow.root / job.out) == made["files"][Path(job.out).name]:
+        yield from _of_shard(flow, job)
     for name, wanted in made["inputs"].items():
         path = Path(os.path.normpath(place.parent / name))
         if digest(path) != wanted:
             other = os.path.relpath(path, flow.root)
             yield Finding(main, f"was made from another {Path(other).as_posix()}")
+
+
+def _of_shard(flow: Flow, job: Job) -> Iterator[Finding]:
+    """A run that is in two sweeps can have been tried again for the other one."""
+    ends = {line["run_digest"]: line["status"] for line in flow.journal if line["event"] == "end"}
+    for row in tables.frame(flow.root / job.out, "shard").itertuples():
+        if ends.get(row.run_digest, row.status) != row.status:
+            yield Finding(job.out, f"{row.run_id} is {ends[row.run_digest]} by now")
 
 
 def _damage(path: Path) -> str:

@@ -129,8 +129,16 @@ def save_study():
         tables.write_text(path, text)
 
 
-def show_environment():
-    """Say if runs were trained under other versions than those here."""
+def show_state():
+    """Say what the manifests know: other settings or code, and runs of other versions."""
+    changed = FLOW.changed()
+    if changed:
+        more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+        logger.info(
+            f"settings or code have changed since {', '.join(changed[:3])}{more} was made; if "
+            "nothing is done about it below, the records in .snakemake are lost: see "
+            "`python -m isoloss verify`"
+        )
     for line in FLOW.other_versions():
         logger.warning(f"{line}; `strict_environment: true` would train them again")
 
@@ -142,4 +150,4 @@ def show_summary():
         print(f"\n{path.read_text(encoding='utf-8')}", file=sys.stderr)
 
 
-show_environment()
+show_state()

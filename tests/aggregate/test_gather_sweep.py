@@ -14,7 +14,7 @@ from isoloss.train.plan import plan_sweep
 SWEEP = {"model": "byte_transformer", "settings": {}, "n_params": "nonembed", "n_flops": "6nd"}
 CELL = {"n_flops": 1e9, "d_model": [8, 12], "weighting": ["natural", "double"]}
 
-VERSIONS = {"torch_version": "2", "numpy_version": "2"}
+VERSIONS = {"torch_version": "2", "numpy_version": "2", "code": "c"}
 
 
 @pytest.fixture
@@ -36,6 +36,7 @@ def result(run_id: str, loss: float) -> dict:
         "device": "cpu",
         "torch_version": "2",
         "numpy_version": "2",
+        "code": "c",
     }
     return {**plain, **facts, "loss_nats": loss, "losses": losses, "curve": curve}
 
@@ -50,6 +51,7 @@ def undone(run_id: str, status: str) -> dict:
         "device": "cpu",
         "torch_version": "2",
         "numpy_version": "2",
+        "code": "c",
     }
     return {**facts, "status": status, "status_reason": f"it {status}"}
 

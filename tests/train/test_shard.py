@@ -44,7 +44,8 @@ def train(rows, tmp_path_factory):
     def run(runs, rows=rows, store=None, **settings):
         store = store or Store(tmp_path_factory.mktemp("store"))
         known = {"seed": 3, "code": "code", "valid_tokens": VALID, "checkpoint_minutes": 0}
-        found = train_shard(runs, Job(Content(rows, indices), store, **{**known, **settings}))
+        known |= {"code_here": settings.get("code", "code"), "among": {}, **settings}
+        found = train_shard(runs, Job(Content(rows, indices), store, **known))
         return tables.conform("shard", found).to_pandas().set_index("run_id", drop=False)
 
     return run
@@ -260,7 +261,7 @@ def test_a_run_that_was_cut_off_goes_on_and_ends_bit_for_bit_the_same(
         patch.setattr(shard_module, "Checkpoint", CutShort)
         train(runs[:1], store=store)
     digest = together.loc[runs[0]["run_id"], "run_digest"]
-    assert torch.load(store.state(digest))["step"] == 10
+    assert Checkpoint(store.state(digest), 0).load()["step"] == 10
     steps = []
     real = shard_module.train_run
 
@@ -276,6 +277,37 @@ def test_a_run_that_was_cut_off_goes_on_and_ends_bit_for_bit_the_same(
     assert numbers(found)[1:] == numbers(together.loc[found["run_id"]])[1:]
     assert found["loss_nats"] == together.loc[found["run_id"], "loss_nats"]
     assert not store.state(digest).exists()
+
+
+@pytest.mark.parametrize("place", [0, 40, -40])
+def test_a_state_with_a_flipped_byte_is_not_gone_on_from(tmp_path, capsys, place):
+    checkpoint = Checkpoint(tmp_path / "state.pt", 1)
+    checkpoint.save({"step": 3, "parameters": torch.arange(100.0)})
+    assert checkpoint.load()["step"] == 3
+    content = bytearray(checkpoint.path.read_bytes())
+    content[place] ^= 1
+    checkpoint.path.write_bytes(content)
+    assert checkpoint.load() is None
+    assert "damaged; starting anew" in capsys.readouterr().err
+
+
+def test_a_run_trained_by_code_that_does_not_count_is_trained_again(train, runs, tmp_path):
+    store = Store(tmp_path)
+    train(runs[:1], store=store, code_here="accepted", among={"code": {"code", "accepted"}})
+    assert len(starts(store)) == 1
+    train(runs[:1], store=store, among={"code": {"code", "accepted"}})
+    assert len(starts(store)) == 1
+    train(runs[:1], store=store, among={"code": {"code"}})  # it is not accepted any more
+    assert len(starts(store)) == 2
+
+
+def test_other_tags_of_the_validation_rows_are_another_run(train, runs, rows, tmp_path):
+    store = Store(tmp_path)
+    train(runs[:1], store=store)
+    tags = [[(key, f"other {value}") for key, value in pairs] for pairs in rows["tags"]]
+    losses = train(runs[:1], rows=rows.assign(tags=tags), store=store)["losses"].item()
+    assert len(starts(store)) == 2
+    assert all(entry["domain"].startswith("other ") for entry in losses)
 
 
 def test_a_run_that_another_process_trains_is_left_to_it(train, runs, together, tmp_path, capfd):
@@ -315,13 +347,15 @@ def test_weights_are_kept_or_not(train, runs, tmp_path):
 def test_under_a_strict_environment_other_versions_train_again(train, runs, tmp_path, monkeypatch):
     store = Store(tmp_path)
     train(runs[:1], store=store)
-    train(runs[:1], store=store, strict=True)
+    strict = {"torch_version": {environment.versions()["torch"]}}
+    train(runs[:1], store=store, among=strict)
     assert len(starts(store)) == 1
     then = {**environment.versions(), "torch": "9.9"}
     monkeypatch.setattr(environment, "versions", lambda: then)
     assert train(runs[:1], store=store)["torch_version"].item() != "9.9"
     assert len(starts(store)) == 1
-    assert train(runs[:1], store=store, strict=True)["torch_version"].item() == "9.9"
+    found = train(runs[:1], store=store, among={"torch_version": {"9.9"}})
+    assert found["torch_version"].item() == "9.9"
     assert len(starts(store)) == 2
 
 

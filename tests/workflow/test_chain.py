@@ -1,5 +1,6 @@
 """The whole chain by the real snakemake, from text to a fitted law and its figures."""
 
+import json
 import re
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import yaml
 from running import snakemake, tiny, write
 
-from isoloss import flow, tables
+from isoloss import environment, flow, manifest, tables
 
 
 def test_every_table_is_at_its_path_and_keeps_its_contract(finished):
@@ -108,3 +109,19 @@ def test_shards_hold_every_run_once(finished):
     ids = [run_id for shard in shards for run_id in shard["run_id"]]
     assert len(shards) == 2
     assert sorted(ids) == sorted(tables.frame(results / "plan/grid/runs.parquet")["run_id"])
+
+
+def test_provenance_says_how_every_file_came_about(finished):
+    results = finished[0] / "results/tiny"
+    said = json.loads((results / "provenance.json").read_text())
+    for name, digest in said["files"].items():
+        assert manifest.file_digest(results / name) == digest, name
+    tables_and_figures = {p for s in (".parquet", ".png", ".pdf") for p in results.rglob(f"*{s}")}
+    kept = {p for p in tables_and_figures if "store" not in p.parts}
+    assert {p.relative_to(results).as_posix() for p in kept} <= set(said["files"])
+    assert said["seeds"] == {"study": 3, "runs": {"grid": [0, 1], "short": [0]}}
+    (only,) = said["environments"]
+    assert only["versions"]["torch"] == environment.versions()["torch"]
+    assert only["machine"]["cores"] >= 1 and only["commit"]
+    assert sorted(only["jobs"]) == sorted(said["code"])
+    assert said["accepted"] == []

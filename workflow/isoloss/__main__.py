@@ -69,10 +69,10 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--rows", required=True, metavar="FILE", help="rows.parquet of the dataset")
     train.add_argument(
         "--index",
-        required=True,
-        nargs="+",
+        default=[],
+        nargs="*",
         metavar="FILE",
-        help="index.parquet of every weighting that the sweep uses",
+        help="index.parquet of every weighting that the shard uses",
     )
 
     train.add_argument(
@@ -235,10 +235,12 @@ def _study(given: argparse.Namespace, section: str | None = None, name: str = ""
 
 
 def _record(given: argparse.Namespace, config: dict[str, Any], stage: str, **names: str):
-    """The study with the results that stand beside its file, and the record of a job of it."""
+    """The study with its results, beside its file or its store, and the record of a job of it."""
     from isoloss import flow, manifest
 
-    whole = flow.Flow(config, Path(given.study).parent)
+    # typed by hand, a study's file may stand anywhere: the store is among the results
+    store = getattr(given, "store", None)
+    whole = flow.Flow(config, Path(store or given.study).parent)
     job = whole.job(stage, **names)
     place = given.out.with_suffix(".json") if job.one_file else given.out / manifest.NAME
     about = {
@@ -313,7 +315,8 @@ def _train(given: argparse.Namespace) -> None:
         store=Store(given.store),
         seed=config["seed"],
         code=whole.run_code(given.sweep),
-        strict=config["strict_environment"],
+        code_here=whole.run_code_here(given.sweep),
+        among=whole.among(given.sweep),
         where=where,
         **{key: sweep[key] for key in settings},
     )
@@ -419,11 +422,11 @@ def _digest(given: argparse.Namespace) -> None:
         print(f"{digest}  {provenance.file_of(module).relative_to(provenance.HOME.parent)}")
 
 
-def _flow(given: argparse.Namespace, file: str | None = None):
-    """A study with its results, as people name it."""
+def _flow(given: argparse.Namespace, file: str | None = None, fetch: bool = False):
+    """A study with its results, as people name it; `fetch` looks into tables made elsewhere."""
     from isoloss import check, flow
 
-    config = check.checked(file or given.study)
+    config = check.checked(file or given.study, fetch=fetch)
     root = given.directory / "results" / config["study"]
     if not root.is_dir():
         raise IsolossError(f"{root}: no results of this study; run it, or give --directory")
@@ -448,26 +451,26 @@ def _retry(given: argparse.Namespace) -> None:
 def _verify(given: argparse.Namespace) -> int:
     from isoloss import verify
 
-    flow = _flow(given)
+    flow = _flow(given, fetch=True)
     found = verify.findings(flow)
-    print(verify.report(flow, given.study, found), end="")
+    print(verify.report(flow, found, given.study, str(given.directory)), end="")
     return int(any(one.wrong for one in found))
 
 
 def _adopt(given: argparse.Namespace) -> int:
     from isoloss import verify
 
-    flow = _flow(given)
+    flow = _flow(given, fetch=True)
     found = verify.findings(flow)
     print(f"{verify.adopt(flow)} files have the times of their order")
-    print(verify.report(flow, given.study, found), end="")
+    print(verify.report(flow, found, given.study, str(given.directory)), end="")
     return int(any(one.wrong for one in found))
 
 
 def _accept(given: argparse.Namespace) -> None:
     from isoloss import verify
 
-    flow = _flow(given)
+    flow = _flow(given, fetch=True)
     lines = verify.accept(flow, given.reason)
     for line in lines:
         print(f"{line['job']}: the code here stands for {line['from']}")

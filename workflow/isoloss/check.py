@@ -32,17 +32,20 @@ MEASURED = {
 MOST_STEPS = 10**12
 
 
-def checked(path: str | Path) -> dict[str, Any]:
-    """Read, complete and check a study file.
-
-    Raises:
-        StudyError: with every problem of the study.
-    """
-    return check(study.read(path), str(path))
+def checked(path: str | Path, fetch: bool = True) -> dict[str, Any]:
+    """Read, complete and check a study file; see `check`."""
+    return check(study.read(path), str(path), fetch)
 
 
-def check(config: Mapping[str, Any], source: str = "the study") -> dict[str, Any]:
+def check(
+    config: Mapping[str, Any], source: str = "the study", fetch: bool = True
+) -> dict[str, Any]:
     """Complete and check a study.
+
+    Args:
+        config: the study.
+        source: what it is called in errors.
+        fetch: whether to look into tables of runs made elsewhere, and what is fitted to them.
 
     Raises:
         StudyError: with every problem of the study.
@@ -53,9 +56,9 @@ def check(config: Mapping[str, Any], source: str = "the study") -> dict[str, Any
     config, wrong = study.complete(config)
     if wrong:
         # a section of the wrong shape cannot be looked into; sound ones still are
-        wrong += _beyond(config, sound=_sound_sections(config, wrong))
+        wrong += _beyond(config, _sound_sections(config, wrong), fetch)
         raise StudyError(list(dict.fromkeys(wrong)), source)
-    wrong = _beyond(config, sound=lambda *_: True)
+    wrong = _beyond(config, lambda *_: True, fetch)
     if wrong:
         raise StudyError(list(dict.fromkeys(wrong)), source)
     return config
@@ -75,7 +78,7 @@ def _sound_sections(config: Mapping[str, Any], wrong: list[str]) -> Callable[...
     return sound
 
 
-def _beyond(config: Mapping[str, Any], sound: Callable[..., bool]) -> list[str]:
+def _beyond(config: Mapping[str, Any], sound: Callable[..., bool], fetch: bool) -> list[str]:
     """Names that must exist, settings of cards, tables that must be readable, runs enough."""
     wrong: list[str] = []
 
@@ -105,7 +108,7 @@ def _beyond(config: Mapping[str, Any], sound: Callable[..., bool]) -> list[str]:
             plan = plan_sweep(sweep)
             wrong += _plan_problems(plan, sweep, place)
             runs[name] = plan.drop(columns="shard").assign(**MEASURED)
-    for name, table in each("aggregate"):
+    for name, table in each("aggregate") if fetch else ():
         try:
             runs[name] = read_runs(table["table"], table["columns"], table["keep"])
         except IsolossError as error:

@@ -19,7 +19,7 @@ from isoloss import environment, manifest, provenance, registry
 from isoloss.aggregate.table import table_digest as _table_digest
 from isoloss.fitted import TABLES as FIT_TABLES
 from isoloss.load import identity as _identity
-from isoloss.problems import TableError
+from isoloss.problems import TableError, problem
 from isoloss.store import Store, tries
 from isoloss.study import sweeps, weightings
 from isoloss.train.identity import VERSIONS
@@ -38,6 +38,8 @@ STAGES = {
 }
 # What of a sweep spells it out; the rest says how its runs are trained and kept.
 _PLANNED = ("model", "shards", "n_params", "n_flops", "settings", "cells")
+_MANIFEST = {"job", "specification", "code", "inputs", "files"}
+_MANIFEST |= {"versions", "machine", "commit"}
 __all__ = [
     "FIT_TABLES",
     "STAGES",
@@ -161,6 +163,14 @@ class Flow:
             plan_sweep(self.config["train"][sweep]), self.config["train"][sweep]["shards"]
         )
 
+    def among(self, sweep: str) -> dict[str, frozenset[str]]:
+        """Which finished runs of the store count for a sweep: column to its possible values."""
+        wanted = {"code": self.run_codes(sweep)}
+        if self.config["strict_environment"]:
+            versions = environment.versions()
+            wanted |= {column: frozenset({versions[n]}) for column, n in VERSIONS.items()}
+        return wanted
+
     def used(self, sweep: str, shard: str | None = None) -> list[str]:
         """The weightings of a sweep, or of one of its shards, sorted."""
         if shard is None:
@@ -249,7 +259,18 @@ class Flow:
 
     def run_code(self, sweep: str) -> str:
         """Digest of the code that can change the numbers of a sweep's runs, accepted or not."""
-        return self._accepted_as(f"run/{sweep}", self.run_code_here(sweep))
+        return self._accepted_as(self.run_label(sweep), self.run_code_here(sweep))
+
+    def run_codes(self, sweep: str) -> frozenset[str]:
+        """All digests of code by which a sweep's runs may have been trained, to count."""
+        stands_for = self.run_code(sweep)
+        mine = [line for line in self.accepted if line["job"] == self.run_label(sweep)]
+        here = {stands_for, self.run_code_here(sweep)}
+        return frozenset(here | {line["to"] for line in mine if line["from"] == stands_for})
+
+    def run_label(self, sweep: str) -> str:
+        """What the code of a sweep's runs is called where code is accepted."""
+        return f"run/{self.config['train'][sweep]['model']}"
 
     def run_code_here(self, sweep: str) -> str:
         """The same for the code as it stands here."""
@@ -263,51 +284,75 @@ class Flow:
 
     @cached_property
     def accepted(self) -> list[dict[str, str]]:
-        """What was accepted: job (or run/<sweep>), the digest `to` that stands for `from`."""
+        """What was accepted: job (or run/<model>), the digest `to` that stands for `from`.
+
+        Raises:
+            TableError: a line of the log is damaged.
+        """
         if not self.accepted_file.is_file():
             return []
-        try:
-            lines = self.accepted_file.read_text(encoding="utf-8").splitlines()
-            return [json.loads(line) for line in lines]
-        except ValueError as error:
-            raise TableError(f"{self.accepted_file}: is damaged ({error}); mend it") from error
+        found = []
+        for i, text in enumerate(self.accepted_file.read_text(encoding="utf-8").splitlines()):
+            try:
+                line = json.loads(text)
+                found.append({key: str(line[key]) for key in ("job", "from", "to")} | line)
+            except (ValueError, KeyError, TypeError) as error:
+                place = f"{self.accepted_file}, line {i + 1}"
+                found_there = f"is no acceptance ({error!r})"
+                raise TableError(problem(place, found_there, "mend or delete it")) from error
+        return found
+
+    @cached_property
+    def _accepted(self) -> dict[tuple[str, str], str]:
+        return {(line["job"], line["to"]): line["from"] for line in self.accepted}
 
     def _accepted_as(self, label: str, digest: str) -> str:
-        known = {(line["job"], line["to"]): line["from"] for line in self.accepted}
-        return known.get((label, digest), digest)
+        return self._accepted.get((label, digest), digest)
 
     def made(self, job: Job) -> dict[str, Any] | None:
-        """The manifest of a job; None if it left none."""
-        return manifest.read(self.root / job.manifest)
+        """The manifest of a job; None if it left none.
+
+        Raises:
+            TableError: it is damaged.
+        """
+        made = manifest.read(self.root / job.manifest)
+        lacking = sorted(_MANIFEST - set(made)) if made else []
+        if lacking:
+            place = str(self.root / job.manifest)
+            raise TableError(problem(place, f"is damaged (no {lacking[0]})", "make it again"))
+        return made
 
     def changed(self) -> list[str]:
         """The jobs whose results are there, but of other settings or code, by their manifests.
 
         Snakemake knows the same by its own records, and nothing where these are lost.
         """
-        found = []
-        for job in self.jobs:
+        return [job.label for job in self.jobs if self._has_changed(job)]
+
+    def _has_changed(self, job: Job) -> bool:
+        try:
             made = self.made(job)
-            if made is None:
-                there = (self.root / job.out).is_file() or any(
-                    (self.root / job.out).glob("*.parquet")
-                )
-            else:
-                wanted = json.loads(self.specification(job.stage, **job.names))
-                there = (made["specification"], made["code"]) != (
-                    wanted,
-                    self.code(job.stage, **job.names),
-                )
-            found += [job.label] if there else []
-        return found
+        except TableError:
+            return True
+        if made is None:
+            out = self.root / job.out
+            return out.is_file() or any(out.glob("*.parquet"))
+        wanted = json.loads(self.specification(job.stage, **job.names))
+        code = self.code(job.stage, **job.names)
+        return (made["specification"], made["code"]) != (wanted, code)
 
     def other_versions(self) -> list[str]:
         """What is to be said of runs that were trained under other versions, a line a sweep."""
         here = environment.versions()
         said = {}
         for job in self.jobs:
-            made = self.made(job) if job.stage == "train" else None
-            for then in (made or {}).get("trained_with", []):
+            if job.stage != "train":
+                continue
+            try:
+                made = self.made(job) or {}
+            except TableError:  # `verify` says so
+                continue
+            for then in made.get("trained_with", []):
                 unlike = [f"{k} {v} (here {here[k]})" for k, v in then.items() if here[k] != v]
                 if unlike:
                     said[f"{job.names['sweep']}: runs trained with {', '.join(unlike)}"] = None

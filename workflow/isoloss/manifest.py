@@ -38,7 +38,7 @@ def read(path: str | Path) -> dict[str, Any] | None:
         return None
     except (OSError, ValueError) as error:
         raise TableError(problem(str(path), f"is damaged ({error})", "make it again")) from error
-    return found if isinstance(found, dict) and "files" in found else None
+    return found if isinstance(found, dict) and isinstance(found.get("files"), dict) else None
 
 
 def check(file: str | Path) -> str:
@@ -55,7 +55,7 @@ def check(file: str | Path) -> str:
         made = read(place) or {"files": {}}
         if made["files"].get(file.name, digest) != digest:
             found = f"is not what its job left (digest {digest}, not {made['files'][file.name]})"
-            remedy = f"make it again: snakemake --forcerun {file}"
+            remedy = "make it again: `python -m isoloss verify STUDY` says how"
             raise TableError(problem(str(file), found, remedy))
     return digest
 

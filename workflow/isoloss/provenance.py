@@ -26,7 +26,9 @@ PLUMBING = {
     "isoloss.registry",
     "isoloss.tables",
     "isoloss.train",
+    "isoloss.environment",
     "isoloss.train.checkpoint",
+    "isoloss.train.identity",
     "isoloss.train.settings",
 }
 
@@ -113,6 +115,8 @@ def _walk(node: object, words: bool):
         for field, value in ast.iter_fields(node):
             if field == "body" and isinstance(value, list):
                 value = _without_docstring(node, value)
+            if isinstance(node, ast.JoinedStr):
+                value = _joined(value)
             # fields that a newer Python adds are empty in code written for an older one
             if field in ("ctx", "type_comment", "kind") or value is None or value == []:
                 continue
@@ -124,6 +128,18 @@ def _walk(node: object, words: bool):
             yield from _walk(item, words)
     else:
         yield f"{type(node).__name__}:{node!r}"
+
+
+def _joined(parts: list) -> list:
+    """The parts of an f-string, its literal text in pieces as long as can be: versions differ."""
+    found: list = []
+    for part in parts:
+        text = isinstance(part, ast.Constant)
+        if text and found and isinstance(found[-1], ast.Constant):
+            found[-1] = ast.Constant(found[-1].value + part.value)
+        elif not text or part.value:
+            found.append(part)
+    return found
 
 
 def _names(node: ast.Assign) -> set[str]:

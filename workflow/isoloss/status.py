@@ -30,26 +30,28 @@ def runs(flow: Flow) -> pd.DataFrame:
 
     Returns:
         One row a run: sweep, shard, run_id, run_digest (empty while its rows are not there), state
-        (of STATES), reason, attempts, starts, seconds spent, predicted seconds left, n_flops_model.
+        (of STATES), again (it failed and is tried again), reason, attempts, starts, seconds spent,
+        n_flops_model, left (seconds, predicted).
     """
     journal = flow.store.journal()
     starts = Counter(line["run_digest"] for line in journal if line["event"] == "start")
     begun = {line["run_digest"]: line["time"] for line in journal if line["event"] == "start"}
     found = []
     for sweep in flow.config["train"]:
-        content = content_of(flow, sweep)
+        content, among = content_of(flow, sweep), flow.among(sweep)
         for shard, planned in flow.planned(sweep).items():
             for run in planned:
                 row = {"sweep": sweep, "shard": shard, "run_id": run["run_id"]}
                 row |= {"run_digest": "", "state": "missing", "reason": "", "attempts": 0}
+                row |= {"again": False}
                 row |= {"starts": 0, "seconds": 0.0, "n_flops_model": run["n_flops_model"]}
                 if content is not None:
                     digest = digest_of(flow, sweep, run, content)
                     row |= {"run_digest": digest, "starts": starts[digest]}
-                    row |= _state(flow, digest, begun)
+                    row |= _state(flow, sweep, digest, among, begun)
                 found.append(row)
-    columns = ["sweep", "shard", "run_id", "run_digest", "state", "reason", "attempts", "starts"]
-    table = pd.DataFrame(found, columns=[*columns, "seconds", "n_flops_model"])
+    columns = ["sweep", "shard", "run_id", "run_digest", "state", "again", "reason", "attempts"]
+    table = pd.DataFrame(found, columns=[*columns, "starts", "seconds", "n_flops_model"])
     return table.assign(left=_predicted(table))
 
 
@@ -69,7 +71,8 @@ def report(flow: Flow) -> str:
     if len(cut_off):
         said.append(f"\n{len(cut_off)} of the missing were cut off and go on, or start anew\n")
     for run in table[table["state"].isin(("failed", "diverged", "damaged"))].itertuples():
-        said.append(f"\n{run.run_id}: {run.state}, attempt {run.attempts}: {run.reason}\n")
+        again = ", to be tried again" if run.again else ""
+        said.append(f"\n{run.run_id}: {run.state}, attempt {run.attempts}{again}: {run.reason}\n")
         log = flow.store.failures(run.run_digest)
         said.append(f"  log: {log}\n" if log.is_file() else "")
     return "".join(said)
@@ -107,9 +110,11 @@ def digest_of(flow: Flow, sweep: str, run: dict[str, Any], content: Content) -> 
     return run_digest(identity)
 
 
-def _state(flow: Flow, digest: str, begun: dict[str, str]) -> dict[str, Any]:
+def _state(
+    flow: Flow, sweep: str, digest: str, among: dict[str, Any], begun: dict[str, str]
+) -> dict[str, Any]:
     try:
-        known = flow.store.find(digest)
+        known = flow.store.find(digest, among)
     except TableError as error:
         return {"state": "damaged", "reason": str(error)}
     if flow.store.running(digest):
@@ -119,8 +124,10 @@ def _state(flow: Flow, digest: str, begun: dict[str, str]) -> dict[str, Any]:
         return {"state": "running", "seconds": max(0.0, time.time() - then)}
     if known is None:
         return {}
+    again = known["attempts"] < flow.config["train"][sweep]["max_attempts"]
     return {
         "state": known["status"],
+        "again": known["status"] == "failed" and again,
         "reason": known["status_reason"] or "",
         "attempts": known["attempts"],
         "seconds": known["seconds"],
@@ -129,15 +136,16 @@ def _state(flow: Flow, digest: str, begun: dict[str, str]) -> dict[str, Any]:
 
 def _predicted(table: pd.DataFrame) -> np.ndarray:
     """Seconds left of every run, from the seconds per FLOP of the finished run nearest in FLOP."""
-    done = table[table["state"] == "done"]
-    left = np.where(table["state"].isin(("missing", "running", "damaged")), np.nan, 0.0)
+    done = table[(table["state"] == "done") & (table["seconds"] > 0)].sort_values("n_flops_model")
+    due = table["state"].isin(("missing", "running", "damaged")) | table["again"]
     if done.empty:
-        return left
-    flops, known = table["n_flops_model"].to_numpy(), done["n_flops_model"].to_numpy()
-    near = np.abs(np.log(flops)[:, None] - np.log(known)).argmin(axis=1)
-    whole = done["seconds"].to_numpy()[near] * flops / known[near]
+        return np.where(due, np.nan, 0.0)
+    flops, known = np.log(table["n_flops_model"].to_numpy()), np.log(done["n_flops_model"])
+    middles = (known.to_numpy()[1:] + known.to_numpy()[:-1]) / 2
+    near = done.iloc[np.searchsorted(middles, flops)]
+    whole = near["seconds"].to_numpy() * np.exp(flops) / near["n_flops_model"].to_numpy()
     spent = np.where(table["state"] == "running", table["seconds"], 0.0)
-    return np.where(np.isnan(left), np.maximum(0.0, whole - spent), left)
+    return np.where(due, np.maximum(0.0, whole - spent), 0.0)
 
 
 def retry(flow: Flow, named: Sequence[str] = (), diverged: bool = False) -> list[str]:

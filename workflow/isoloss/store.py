@@ -10,7 +10,8 @@ table is gathered from it. `store/<run_digest>/` holds one run:
 - `state.pt`: where a run that has not ended can go on;
 - `lock`: held by the process that trains it.
 
-`journal.jsonl` gets a line when a run starts, ends or is to be tried again.
+`journal.jsonl` gets a line when a run starts, ends, is to be tried again, or is found to be the
+same as one of another id.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import shutil
 import socket
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -56,13 +57,14 @@ class Store:
         return self.folder(run_digest) / "run.parquet"
 
     def find(
-        self, run_digest: str, versions: Mapping[str, str] | None = None
+        self, run_digest: str, among: Mapping[str, Collection[str]] | None = None
     ) -> dict[str, Any] | None:
         """A run that was saved, as a row of the `shard` table; None if there is none.
 
         Args:
             run_digest: its identity.
-            versions: with them, only a run that was trained under these versions is one.
+            among: column to the values of which it must have one, if it is to count: the codes
+                that it may have been trained by, the versions.
 
         Raises:
             TableError: its file is damaged.
@@ -80,7 +82,7 @@ class Store:
             raise TableError(
                 problem(str(error).split(";")[0], "lost", again(run_digest))
             ) from error
-        if versions is not None and any(row[key] != value for key, value in versions.items()):
+        if any(row[column] not in values for column, values in (among or {}).items()):
             return None
         return row
 
@@ -160,8 +162,6 @@ class Store:
                 if error.errno not in _NO_LOCKS:
                     raise
             yield True
-            if self.path(run_digest).is_file():  # nobody needs to hold what has ended
-                (self.folder(run_digest) / "lock").unlink(missing_ok=True)
 
     def running(self, run_digest: str) -> bool:
         """Whether some process holds a run."""
@@ -195,9 +195,20 @@ class Store:
         if not path.is_file():
             return []
         lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
-        # a full disk can leave the head of a line, to which the next one is then glued
-        whole = (line[line.rfind('{"event"') :] for line in lines if line.endswith("}"))
-        return [json.loads(line) for line in whole]
+        return [line for line in map(_parsed, lines) if line is not None]
+
+
+def _parsed(line: str) -> dict[str, Any] | None:
+    """A line of the journal; None if it is torn.
+
+    A full disk can leave the head of a line, to which the next one is then glued.
+    """
+    try:
+        found = json.loads(line[max(0, line.rfind('{"event"')) :])
+    except ValueError:
+        return None
+    needed = {"event", "run_digest", "run_id"} | ({"status"} if '"end"' in line else set())
+    return found if isinstance(found, dict) and needed <= set(found) else None
 
 
 def again(run_digest: str) -> str:
@@ -209,16 +220,23 @@ def tries(journal: Iterable[Mapping[str, Any]], max_attempts: int) -> dict[str, 
     """How often each run (by id) was to be tried again.
 
     The number grows by one with every failure that may be tried again and with every `retry`, and
-    never falls: summed into a job's specification it makes the job due, once each time.
+    never falls: summed into a job's specification it makes the job due, once each time. A run that
+    has several ids (events "same") is tried again for all of them.
     """
     failures: dict[str, int] = defaultdict(int)
-    found: dict[str, int] = defaultdict(int)
+    counts: dict[str, int] = defaultdict(int)
+    ids: dict[str, dict[str, None]] = defaultdict(dict)
     for line in journal:
-        digest, run_id = line["run_digest"], line["run_id"]
+        digest = line["run_digest"]
+        ids[digest][line["run_id"]] = None
         if line["event"] == "retry":
             failures[digest] = 0
-            found[run_id] += 1
+            counts[digest] += 1
         elif line["event"] == "end" and line["status"] == "failed":
             failures[digest] += 1
-            found[run_id] += failures[digest] < max_attempts
+            counts[digest] += failures[digest] < max_attempts
+    found: dict[str, int] = defaultdict(int)
+    for digest, names in ids.items():
+        for run_id in names:
+            found[run_id] += counts[digest]
     return dict(found)

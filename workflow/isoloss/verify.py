@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -48,8 +49,7 @@ def findings(flow: Flow) -> list[Finding]:
     found = [one for job in flow.jobs for one in _of_job(flow, job, digest)]
     found += _of_store(flow)
     found += [
-        Finding("train", said, "nothing, or `strict_environment: true`", wrong=False)
-        for said in flow.other_versions()
+        Finding("train", said, _versions_fix(flow), wrong=False) for said in flow.other_versions()
     ]
     found += [
         Finding(line["job"], f"code accepted on {line['time'][:10]}: {line['reason']}", "", False)
@@ -59,10 +59,15 @@ def findings(flow: Flow) -> list[Finding]:
     return found
 
 
+def _versions_fix(flow: Flow) -> str:
+    strict = flow.config["strict_environment"]
+    return "they are trained again" if strict else "none, or `strict_environment: true`"
+
+
 def _code_here(flow: Flow, label: str) -> str | None:
-    if label.startswith("run/"):
-        sweep = label.removeprefix("run/")
-        return flow.run_code_here(sweep) if sweep in flow.config["train"] else None
+    for sweep in flow.config["train"]:
+        if flow.run_label(sweep) == label:
+            return flow.run_code_here(sweep)
     jobs = [job for job in flow.jobs if job.label == label]
     return flow.code_here(jobs[0].stage, **jobs[0].names) if jobs else None
 
@@ -152,35 +157,57 @@ def _brief(value: Any) -> str:
 def _of_store(flow: Flow) -> Iterator[Finding]:
     for run_digest in flow.store.kept():
         remedy = f"isoloss retry STUDY --run {run_digest}"
-        for path in (flow.store.path(run_digest), flow.store.weights(run_digest)):
+        run = flow.store.path(run_digest)
+        try:
+            made = manifest.read(run.with_name(manifest.NAME)) or {"files": {}}
+            wanted = made["files"]
+        except TableError:
+            yield Finding(f"store/{run_digest}/{manifest.NAME}", "is damaged", remedy)
+            continue
+        for name in dict.fromkeys([run.name, *wanted]):
+            path = run.with_name(name)
             file = path.relative_to(flow.root).as_posix()
+            if not path.is_file():
+                if name in wanted:
+                    yield Finding(file, "missing", remedy)
+                continue
             try:
-                if path == flow.store.path(run_digest):
+                if path == run:
                     flow.store.find(run_digest)
-                elif path.is_file():
+                else:
                     manifest.check(path)
             except TableError:
                 yield Finding(file, _damage(path), remedy)
 
 
-def report(flow: Flow, study: str, found: Sequence[Finding]) -> str:
-    """Findings as people read them: file, reason, fix, and the one command that mends most."""
+def report(flow: Flow, found: Sequence[Finding], study: str, directory: str = ".") -> str:
+    """Findings as people read them: file, reason, fix, and the one command that mends most.
+
+    Args:
+        flow: the study with its results.
+        found: about them.
+        study: its file, for the command.
+        directory: where results/ is, for the command.
+    """
     wrong = sum(one.wrong for one in found)
     said = columns(["file", "reason", "fix"], [[f.file, f.reason, f.fix] for f in found])
     said = f"{said}\n" if found else ""
     if wrong:
-        command = remedy(flow, study, found)
+        command = remedy(flow, found, study, directory)
         said += f"{wrong} wrong{'; make them again with' if command else ''}\n"
         return said + (f"  {command}\n" if command else "")
     jobs = sum(flow.made(job) is not None for job in flow.jobs)
     return f"{said}{jobs} jobs, {len(flow.store.kept())} runs: as study and code make them\n"
 
 
-def remedy(flow: Flow, study: str, found: Sequence[Finding]) -> str:
+def remedy(flow: Flow, found: Sequence[Finding], study: str, directory: str = ".") -> str:
     """The one command that makes again what is to be made again; empty if nothing is."""
     files = dict.fromkeys(f.file for f in found if f.wrong and f.fix.startswith("make it again"))
-    paths = " ".join(f"results/{flow.config['study']}/{file}" for file in files)
-    return f"snakemake --configfile {study} --forcerun {paths}" if files else ""
+    if not files:
+        return ""
+    where = [] if directory == "." else ["--directory", directory]
+    paths = [f"results/{flow.config['study']}/{file}" for file in files]
+    return shlex.join(["snakemake", *where, "--configfile", study, "--forcerun", *paths])
 
 
 def adopt(flow: Flow) -> int:
@@ -216,7 +243,7 @@ def accept(flow: Flow, reason: str) -> list[dict[str, str]]:
         The lines added to the log `accepted.jsonl`.
 
     Raises:
-        IsolossError: the runs of a sweep were trained by several codes.
+        IsolossError: the runs of a model card were trained by several codes.
     """
     lines = []
     for job in flow.jobs:
@@ -224,35 +251,36 @@ def accept(flow: Flow, reason: str) -> list[dict[str, str]]:
         if made and made["code"] != flow.code(job.stage, **job.names):
             here = flow.code_here(job.stage, **job.names)
             lines.append({"job": job.label, "from": made["code"], "to": here})
-    for sweep in flow.config["train"]:
-        then = _run_codes(flow, sweep)
+    for label, (sweep, then) in _run_codes(flow).items():
         if len(then) > 1:
             raise IsolossError(
-                f"{sweep}: its runs were trained by {len(then)} codes, so that none can stand for "
+                f"{label}: its runs were trained by {len(then)} codes, so that none can stand for "
                 "the code here; run the study first"
             )
         if then and then != {flow.run_code(sweep)}:
-            lines.append(
-                {"job": f"run/{sweep}", "from": then.pop(), "to": flow.run_code_here(sweep)}
-            )
+            here = flow.run_code_here(sweep)
+            lines.append({"job": label, "from": then.pop(), "to": here})
     when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     about = {"reason": reason, "time": when, "commit": environment.commit()}
     lines = [line | about for line in lines]
     if lines:
         before = [json.dumps(line, ensure_ascii=False) for line in (*flow.accepted, *lines)]
         tables.write_text(flow.accepted_file, "\n".join(before) + "\n")
+        write_provenance(Flow(flow.config, flow.root))
     return lines
 
 
-def _run_codes(flow: Flow, sweep: str) -> set[str]:
-    """The digests of the codes that trained the runs which a sweep's tables hold."""
-    found = set()
+def _run_codes(flow: Flow) -> dict[str, tuple[str, set[str]]]:
+    """Model (run/<model>) to a sweep of it, and the codes in the identities of all its runs."""
+    found: dict[str, tuple[str, set[str]]] = {}
     for job in flow.jobs:
         table = flow.root / job.out
-        if job.stage == "train" and job.names["sweep"] == sweep and table.is_file():
+        if job.stage == "train" and table.is_file():
+            sweep = job.names["sweep"]
+            _, codes = found.setdefault(flow.run_label(sweep), (sweep, set()))
             for run_digest in tables.frame(table, "shard")["run_digest"]:
                 if flow.store.path(run_digest).is_file():
-                    found.add(flow.store.identity(run_digest)["code"])
+                    codes.add(flow.store.identity(run_digest)["code"])
     return found
 
 

@@ -1,6 +1,7 @@
 # The checked study, and the few functions that rules need.
 import sys
 import time
+from pathlib import Path
 
 import yaml
 from snakemake.exceptions import WorkflowError
@@ -130,17 +131,19 @@ def save_study():
 
 
 def show_state():
-    """Say what the manifests know: other settings or code, and runs of other versions."""
-    changed = FLOW.changed()
-    if changed:
-        more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
-        logger.info(
-            f"settings or code have changed since {', '.join(changed[:3])}{more} was made; if "
-            "nothing is done about it below, the records in .snakemake are lost: see "
-            "`python -m isoloss verify`"
-        )
+    """Say what the manifests know and Snakemake does not."""
+    if not any(Path(".snakemake/metadata").glob("*")):  # its records are lost, or never were
+        changed = FLOW.changed()
+        if changed:
+            more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+            logger.warning(
+                f"results of other settings or code: {', '.join(changed[:3])}{more}. Snakemake has "
+                "no records here and goes by the files' times: `python -m isoloss verify STUDY` "
+                "says how they are made again."
+            )
+    advice = "" if STUDY["strict_environment"] else "; strict_environment: true trains them again"
     for line in FLOW.other_versions():
-        logger.warning(f"{line}; `strict_environment: true` would train them again")
+        logger.warning(line + advice)
 
 
 def show_summary():
@@ -150,4 +153,5 @@ def show_summary():
         print(f"\n{path.read_text(encoding='utf-8')}", file=sys.stderr)
 
 
-show_state()
+if workflow.is_main_process:
+    show_state()

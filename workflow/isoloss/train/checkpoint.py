@@ -6,13 +6,17 @@ import io
 import sys
 import time
 from collections.abc import Mapping
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save
 
-from isoloss import tables
+from isoloss import environment, tables
+from isoloss.train.identity import VERSIONS
+
+_DIGEST_SIZE = 16
 
 
 class Checkpoint:
@@ -28,33 +32,50 @@ class Checkpoint:
 
     def __init__(self, path: Path, minutes: float):
         self.path = path
-        self.seconds = 60 * minutes
-        self.last = time.monotonic()
+        self.interval = 60 * minutes
+        self.seconds_before = 0.0  # of training, until the state that the run goes on from
+        self.begun = self.last = time.monotonic()
 
     def load(self) -> dict[str, Any] | None:
-        """The state that was saved last; None if there is none that can be read."""
+        """The last state; None if there is none that is whole and of these versions."""
         if not self.path.is_file():
             return None
-        try:
-            return torch.load(self.path, weights_only=True)
-        except Exception as error:  # whatever is wrong with it, the run starts anew
-            print(f"{self.path}: not read ({error}); starting anew", file=sys.stderr)
+        content = self.path.read_bytes()
+        digest, buffer = content[:_DIGEST_SIZE], content[_DIGEST_SIZE:]
+        if _digest(buffer) != digest:
+            print(f"{self.path}: is damaged; starting anew", file=sys.stderr)
             return None
+        state = torch.load(io.BytesIO(buffer), weights_only=True)
+        if state["versions"] != _versions():
+            print(f"{self.path}: is of {state['versions']}; starting anew", file=sys.stderr)
+            return None
+        self.seconds_before = state["seconds"]
+        return state
 
     def due(self) -> bool:
         """Whether it is time to save a state."""
-        return bool(self.seconds) and time.monotonic() - self.last >= self.seconds
+        return bool(self.interval) and time.monotonic() - self.last >= self.interval
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Save a state in place of the one before; without room the run goes on all the same."""
         self.last = time.monotonic()
+        seconds = self.seconds_before + self.last - self.begun
         buffer = io.BytesIO()
-        torch.save(dict(state), buffer)
+        torch.save({**state, "versions": _versions(), "seconds": seconds}, buffer)
+        content = buffer.getvalue()
         try:
             with tables.whole(self.path) as temporary:
-                temporary.write_bytes(buffer.getbuffer())
+                temporary.write_bytes(_digest(content) + content)
         except OSError as error:
             print(f"{self.path}: no state saved ({error})", file=sys.stderr, flush=True)
+
+
+def _digest(content: bytes) -> bytes:
+    return blake2b(content, digest_size=_DIGEST_SIZE).digest()
+
+
+def _versions() -> dict[str, str]:
+    return {name: environment.versions()[name] for name in VERSIONS.values()}
 
 
 def save_weights(model: torch.nn.Module, path: Path, /, **about: str) -> None:

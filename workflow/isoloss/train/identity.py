@@ -47,6 +47,15 @@ class Content:
         held_out = self.rows.index[self.rows["split"] == "valid"].to_numpy()
         return stream(self.rows, held_out, np.ones_like(held_out))
 
+    @cached_property
+    def _valid_digest(self) -> str:
+        """Of the validation tokens, and of the rows and tags by which their losses are summed."""
+        rows = self.rows[self.rows["split"] == "valid"]
+        tags = [sorted(dict(pairs).items()) for pairs in rows["tags"]]
+        return run_digest(
+            {"tokens": self.valid.digest(), "tags": tags, "n": list(rows["n_tokens"])}
+        )
+
     def training(self, weighting: str) -> Stream:
         """The training side under a weighting."""
         if weighting not in self._streams:
@@ -69,13 +78,11 @@ class Content:
         weighting = run["weighting"]
         if weighting not in self._digests:
             self._digests[weighting] = self.training(weighting).digest()
-        if "" not in self._digests:
-            self._digests[""] = self.valid.digest()
         return {
             "settings": {key: run[key] for key in run if key not in _LABELS},
             "seed": seed,
             "training": self._digests[weighting],
-            "validation": self._digests[""],
+            "validation": self._valid_digest,
             "valid_windows": valid_tokens // run["context"],
             "code": code,
         }

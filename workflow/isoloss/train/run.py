@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch.nn import functional
 
@@ -195,3 +196,35 @@ def validate(
     targets = (chosen[:, None] * context + np.arange(1, context + 1)).reshape(-1)
     rows, inverse, counts = np.unique(valid.row[targets], return_inverse=True, return_counts=True)
     return rows, np.bincount(inverse, weights=np.concatenate(nats)), counts
+
+
+def losses_by_tag(rows: pd.DataFrame, positions, nats, counts, step: int) -> list[dict[str, Any]]:
+    """Sum the loss of validation rows over every value of every tag.
+
+    Args:
+        rows: the rows table.
+        positions: rows that were measured, by position.
+        nats: their summed loss.
+        counts: their tokens.
+        step: optimiser steps done.
+    """
+    long = pd.DataFrame(
+        [
+            (key, value, nat, count)
+            for tags, nat, count in zip(rows["tags"].iloc[positions], nats, counts, strict=True)
+            for key, value in tags
+        ],
+        columns=["tag_key", "domain", "nats", "n_tokens"],
+    )
+    sums = long.groupby(["tag_key", "domain"], as_index=False, sort=True).sum()
+    return [
+        {
+            "step": step,
+            "split": "valid",
+            "tag_key": s.tag_key,
+            "domain": s.domain,
+            "loss_nats": s.nats / s.n_tokens,
+            "n_tokens": int(s.n_tokens),
+        }
+        for s in sums.itertuples()
+    ]

@@ -13,7 +13,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -28,7 +28,7 @@ from isoloss.progress import Progress
 from isoloss.store import FINAL, Store
 from isoloss.train.checkpoint import Checkpoint, save_weights
 from isoloss.train.identity import VERSIONS, Content, run_digest
-from isoloss.train.run import DivergedError, train_run
+from isoloss.train.run import DivergedError, losses_by_tag, train_run
 
 _CANNOT_SAVE = 74  # a child's exit code, EX_IOERR of sysexits.h
 # threads that this process may have are those of Arrow, which looks after forks itself
@@ -43,12 +43,13 @@ class Job:
         content: tokens of the dataset.
         store: finished runs.
         seed: of the study.
-        code: digest of the code that can change the runs' numbers.
+        code: digest of the code that can change the runs' numbers, in their identity.
+        code_here: digest of that code as it is; another one if it was accepted.
+        among: column of a finished run to the values of which it must have one, to count.
         valid_tokens: validation tokens measured, rounded to whole windows.
         max_attempts: times that a failing run is started.
         checkpoint_minutes: between two states of a run that has not ended; 0 for none.
         keep_weights: whether the model of a run that ended is kept.
-        strict: whether a run counts as finished only if torch and numpy had these versions.
         where: sweep and shard, for the journal.
     """
 
@@ -56,11 +57,12 @@ class Job:
     store: Store
     seed: int
     code: str
+    code_here: str
+    among: Mapping[str, Collection[str]]
     valid_tokens: int
     max_attempts: int = 2
     checkpoint_minutes: float = 10.0
     keep_weights: bool = True
-    strict: bool = False
     where: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -109,27 +111,29 @@ def _trained(
     """A run, from the store or trained now; None if another process has it and `wait` is False."""
     digest = run_digest(identity)
     present = {column: environment.versions()[name] for column, name in VERSIONS.items()}
-    wanted = present if job.strict else None
     before, steps = progress.done, run["n_steps"]
-    known = job.store.find(digest, wanted)
+    known = job.store.find(digest, job.among)
     if not _ended(known, job.max_attempts):
         with job.store.claim(digest, wait) as mine:
             if not mine:
                 print(f"{run['run_id']}: another process is training it", file=sys.stderr)
                 return None
-            known = job.store.find(digest, wanted)  # it may have ended while we waited
+            known = job.store.find(digest, job.among)  # it may have ended while we waited
             if not _ended(known, job.max_attempts):
                 row = {
                     "run_id": run["run_id"],
                     "run_digest": digest,
                     "attempts": 1 + (known["attempts"] if known else 0),
                     "device": "cpu",
+                    "code": job.code_here,
                     **present,
                 }
                 known = _isolated(row, identity, job, progress)
                 said = f"{run['run_id']}: {known['status']}, {known['seconds']:.1f} s"
                 print(said, file=sys.stderr, flush=True)
     progress.reach(before + steps)
+    if known["run_id"] != run["run_id"]:
+        job.store.note("same", digest, run["run_id"], **job.where)
     return known
 
 
@@ -206,7 +210,7 @@ def _child(row: dict[str, Any], identity: Mapping[str, Any], job: Job, steps, pa
         row.update(status="done", n_unique=done["n_unique"], loss_nats=done["loss_nats"])
         row.update(curve=done["curve"])
         row.update(losses=losses_by_tag(content.rows, *done["loss_by_row"], run["n_steps"]))
-    row["seconds"] = time.perf_counter() - begun
+    row["seconds"] = checkpoint.seconds_before + time.perf_counter() - begun
     try:
         if said:
             print(said, file=sys.stderr)
@@ -226,35 +230,3 @@ def _ticks(n_steps: int, steps, parent: int) -> Iterator[None]:
             os._exit(1)
         steps.value = done
         yield
-
-
-def losses_by_tag(rows: pd.DataFrame, positions, nats, counts, step: int) -> list[dict[str, Any]]:
-    """Sum the loss of validation rows over every value of every tag.
-
-    Args:
-        rows: the rows table.
-        positions: rows that were measured, by position.
-        nats: their summed loss.
-        counts: their tokens.
-        step: optimiser steps done.
-    """
-    long = pd.DataFrame(
-        [
-            (key, value, nat, count)
-            for tags, nat, count in zip(rows["tags"].iloc[positions], nats, counts, strict=True)
-            for key, value in tags
-        ],
-        columns=["tag_key", "domain", "nats", "n_tokens"],
-    )
-    sums = long.groupby(["tag_key", "domain"], as_index=False, sort=True).sum()
-    return [
-        {
-            "step": step,
-            "split": "valid",
-            "tag_key": s.tag_key,
-            "domain": s.domain,
-            "loss_nats": s.nats / s.n_tokens,
-            "n_tokens": int(s.n_tokens),
-        }
-        for s in sums.itertuples()
-    ]

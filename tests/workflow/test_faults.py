@@ -4,9 +4,11 @@ After every fault the documented command gives the tables of an undisturbed run,
 no finished run was started again.
 """
 
+import contextlib
 import os
 import random
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -23,6 +25,7 @@ from isoloss import tables
 from isoloss.store import FINAL
 
 RUNS = 20  # of the tiny study, in both sweeps
+CORES = 2  # what `snakemake` of running.py has too
 TABLES = ("runs", "losses", "curves", "mixtures")  # all that gather_sweep writes but `timing`
 
 
@@ -56,6 +59,7 @@ class Disturbed(Project):
                 [sys.executable, "-m", *map(str, command)],
                 cwd=where,
                 env={**os.environ, "PYTHONPATH": str(self.root / "workflow")},
+                stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=said,
                 process_group=0,
@@ -66,14 +70,15 @@ class Disturbed(Project):
     def begin_runs(self):
         """Start snakemake on the runs."""
         config = write(self.folder, self.study, "edited.yaml")
-        options = ["--directory", self.folder, "--configfile", config, "--cores", "2"]
+        options = ["--directory", self.folder, "--configfile", config, "--cores", str(CORES)]
         return self.begin(self.root, "snakemake", "runs", *options)
 
     def said(self):
         return (self.folder / "said.txt").read_text(encoding="utf-8")
 
     def logs(self):
-        return "".join(f.read_text(encoding="utf-8") for f in (self.results / "logs").rglob("*"))
+        """The logs of training jobs."""
+        return [file.read_text(encoding="utf-8") for file in self.results.glob("logs/train/*/*")]
 
     def trainers(self):
         """Pids of `isoloss train` and of the children in which they train."""
@@ -101,7 +106,7 @@ def gathered(results):
     return {name: (results / "aggregate" / name).read_bytes() for name in names}
 
 
-def wait_for(happened, seconds=120):
+def wait_for(happened, seconds=300):
     """What `happened()` gives once it is true."""
     deadline = time.monotonic() + seconds
     while not (found := happened()):
@@ -125,8 +130,8 @@ def assert_undisturbed(project):
     """The tables are those of a run that nothing happened to, and no finished run began again."""
     assert gathered(project.results) == project.wanted
     assert started_again(project.store.journal()) == []
+    assert not project.processes()
     assert len(project.store.kept()) == RUNS
-    assert not list(project.results.rglob("*.tmp"))
 
 
 @pytest.fixture
@@ -135,7 +140,8 @@ def project(finished, tmp_path):
     project = Disturbed(tmp_path, finished)
     yield project
     for pid in project.processes():  # only after a failed test: nobody else works in this folder
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 @pytest.fixture
@@ -149,10 +155,13 @@ def mount(request):
 
     def mounted(folder, *arguments):
         run("mount", *arguments, folder)
-        request.addfinalizer(lambda: subprocess.run(["umount", folder], check=True))
+        request.addfinalizer(lambda: subprocess.run(["umount", "--lazy", folder], check=True))
 
     mounted.run = run
     return mounted
+
+
+# each gives the most runs that it can have cut off
 
 
 def kill_child(project, head):
@@ -164,19 +173,18 @@ def kill_child(project, head):
 
     victim = min(wait_for(one))
     os.kill(victim, signal.SIGKILL)
-    assert head.wait(120) == 0
-    ended = [line for line in project.store.journal() if line["event"] == "end"]
-    failed = [line for line in ended if line["status"] == "failed"]
-    # it may have been on its way out, its run saved
-    assert len(failed) == (victim not in {line["pid"] for line in ended if line not in failed})
+    assert head.wait(300) == 0
+    failed = [line for line in project.store.journal() if line.get("status") == "failed"]
+    assert len(failed) <= 1  # none if its run had just been saved
+    return len(failed)
 
 
 def kill_head(project, head):
     """Kill snakemake and nothing else; its jobs go on without it."""
     os.kill(head.pid, signal.SIGKILL)
     head.wait()
-    assert project.processes()
     project.call("--unlock")
+    return 0
 
 
 def kill_all(project, head):
@@ -185,6 +193,7 @@ def kill_all(project, head):
     head.wait()
     wait_for(lambda: not project.processes())
     project.call("--unlock")
+    return CORES
 
 
 # one moment of each kind always, ten more with `make test-slow`
@@ -203,10 +212,11 @@ def test_after_a_kill_the_same_command_gives_the_same_tables(project, kill, seed
     head = project.untrained().begin_runs()
     wait_for(lambda: len(project.store.journal()) >= lines)
     time.sleep(seconds)
-    kill(project, head)
+    cut_off = kill(project, head)
     project.call("runs")
     wait_for(lambda: not project.processes())  # orphans too
     assert_undisturbed(project)
+    assert len(project.starts()) <= RUNS + cut_off
     assert project.attempt("runs", "-n")[1].count("Nothing to be done") == 1
 
 
@@ -225,27 +235,28 @@ def test_after_ctrl_c_the_same_command_goes_on(project):
     wait_for(lambda: len(project.store.journal()) >= 9)
     wait_for(lambda: project.trainers()[1])
     os.killpg(head.pid, signal.SIGINT)
-    assert head.wait(60) != 0
+    assert head.wait(300) != 0
     wait_for(lambda: not project.processes())
     events = project.store.journal()
     assert len(events) < 2 * RUNS
     assert "failed" not in {line.get("status") for line in events}  # no attempt is used up
     project.call("runs")
     assert_undisturbed(project)
+    assert len(project.starts()) <= RUNS + CORES
 
 
-# where a job breaks, how it is broken, and how many runs are saved by then in the four shards
+# where a job breaks, how many runs are saved by then in the four shards
 BREAKS = {
-    "between_two_runs": ("train/shard.py", "            if row is None:", "len(found) == 2", 8),
-    "after_its_table": ("__main__.py", "    versions = shard[list(VERSIONS)]", "True", RUNS),
+    "after_its_first_run": ("train/shard.py", "            if row is None:", 4),
+    "after_its_table": ("__main__.py", "    versions = shard[list(VERSIONS)]", RUNS),
 }
 
 
 @pytest.mark.parametrize("where", BREAKS)
 def test_a_job_that_breaks_loses_its_table_and_no_run(project, where):
-    file, line, condition, saved = BREAKS[where]
+    file, line, saved = BREAKS[where]
     indent = line[: -len(line.lstrip())]
-    broken = f'{indent}if {condition}:\n{indent}    raise SystemExit("broken here")\n{line}'
+    broken = f'{indent}raise SystemExit("broken here")\n{line}'
     project.untrained().edit(file, line, broken)
     code, said = project.attempt("runs")
     assert code != 0
@@ -259,26 +270,42 @@ def test_a_job_that_breaks_loses_its_table_and_no_run(project, where):
     assert len(project.starts()) == RUNS
 
 
-@pytest.mark.parametrize("left", [0, 1, 5], ids="{} pages left".format)
-def test_a_full_disk_stops_the_job_and_loses_nothing(project, mount, left):
+def fill(store, pages, journal_too):
+    """Fill a file system but for some pages; and the page that the journal has begun."""
+    ballast = store.root / "ballast"
+    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    os.truncate(ballast, ballast.stat().st_size - 4096 * pages)
+    if journal_too:
+        with (store.root / "journal.jsonl").open("ab", buffering=0) as file:
+            file.write(b"\n" * 4096)
+    return ballast
+
+
+@pytest.mark.parametrize(
+    ("pages", "journal_too"),
+    [(5, False), (0, False), (0, True)],
+    ids=["nearly", "wholly", "journal_too"],
+)
+def test_a_full_disk_stops_the_job_and_loses_nothing(project, mount, pages, journal_too):
     store = project.untrained().store
     store.root.mkdir()
     mount(store.root, "-t", "tmpfs", "-o", "size=2m,mode=755", "tmpfs")
     head = project.begin_runs()
     wait_for(lambda: len(store.journal()) >= 4)
-    space = os.statvfs(store.root)
-    ballast = store.root / "ballast"
-    with ballast.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, (space.f_bavail - left) * space.f_bsize)
-    assert head.wait(120) != 0
-    finished_runs = {path.parent.name for path in store.root.glob("*/run.parquet")}
-    assert 0 < len(finished_runs) < RUNS
-    assert all(store.find(digest)["status"] in FINAL for digest in finished_runs)
+    ballast = fill(store, pages, journal_too)
+    assert head.wait(300) != 0
+    saved = {path.parent.name for path in store.root.glob("*/run.parquet")}
+    assert 0 < len(saved) < RUNS
+    assert all(store.find(digest)["status"] in FINAL for digest in saved)
     assert not list(store.root.rglob("*.tmp"))
-    for text in (project.logs(), project.said()):
-        assert re.search(r"No space left on device", text)
-        assert re.search(r"^isoloss train: .*results/tiny/store.* make room", text, flags=re.M)
-        assert "Traceback" not in text
+    full = [log for log in project.logs() if "No space left on device" in log]
+    assert full
+    for log in full:
+        assert re.search(r"^isoloss train: .*results/tiny/store.*run again", log, flags=re.M), log
+        assert "Traceback" not in log
+        assert log in project.said()
     ballast.unlink()
     project.call("runs")
     assert_undisturbed(project)
@@ -288,23 +315,43 @@ def times(folder):
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*.parquet")}
 
 
-def test_read_only_results_are_said_to_be_so_and_stay_as_they_are(project, mount):
+def edited(study):
+    """A figure is due that is there."""
+    study["plot"]["isoloss"]["options"] = {"reach": 3}
+
+
+def added(study):
+    """A figure is due that is not there."""
+    study["plot"]["again"] = study["plot"]["isoloss"]
+
+
+@pytest.mark.parametrize(
+    ("change", "words", "figure"),
+    [
+        (edited, "Write-protected output files for rule plot_figure", "isoloss"),
+        (added, "Read-only file system: 'results/tiny/", "again"),
+    ],
+    ids=["edited", "added"],
+)
+def test_read_only_results_are_said_to_be_so_and_stay_as_they_are(
+    project, mount, change, words, figure
+):
     results = project.folder / "results"
     mount(results, "--bind", results)
-    before = times(results)
     mount.run("mount", "-o", "remount,bind,ro", results)
+    before = times(results)
     code, said = project.attempt()
     assert code == 0
     assert "Nothing to be done" in said
-    project.study["plot"]["isoloss"]["options"] = {"reach": 3}
-    code, said = project.attempt()
+    change(project.study)
+    code, said = project.attempt("figures")
     assert code != 0
-    assert "Read-only file system" in said
-    mount.run("mount", "-o", "remount,bind,rw", results)
+    assert words in said
     assert times(results) == before
-    project.call()
-    changed = {path.name for path, when in times(results).items() if before[path] != when}
-    assert changed == {"isoloss.parquet"}
+    mount.run("mount", "-o", "remount,bind,rw", results)
+    project.call("figures")
+    made = {path.name for path, when in times(results).items() if before.get(path) != when}
+    assert made == {f"{figure}.parquet"}
     assert_undisturbed(project)
 
 
@@ -315,22 +362,20 @@ def test_a_second_snakemake_in_a_folder_refuses_and_the_first_finishes(project):
     assert head.poll() is None
     assert code != 0
     assert "Directory cannot be locked" in said
-    assert head.wait(120) == 0
+    assert head.wait(300) == 0
     assert_undisturbed(project)
     assert len(project.starts()) == RUNS
 
 
 def test_two_jobs_of_one_shard_train_every_run_once(project, tmp_path):
-    below = "results/tiny"
-    given = ["--study", f"{below}/config.yaml", "--sweep", "grid", "--shard", "0"]
-    given += ["--plan", f"{below}/plan/grid/runs.parquet"]
-    given += ["--rows", f"{below}/load/few/rows.parquet", "--store", f"{below}/store", "--index"]
-    given += [f"{below}/expand/few/{name}/index.parquet" for name in ("natural", "docstring_x2")]
-    wanted = tables.read(project.results / "train/grid/0.parquet", "shard")
-    project.untrained()
+    table = "results/tiny/train/grid/0.parquet"
+    wanted = tables.read(project.folder / table, "shard")
+    said = project.untrained().call("-n", "-p", table)
+    typed = shlex.split(re.search(r"python -m (isoloss train .*) 2> ", said)[1])
     outs = [tmp_path / f"{name}.parquet" for name in ("one", "other")]
-    jobs = [project.begin(project.folder, "isoloss", "train", *given, "--out", out) for out in outs]
-    assert [job.wait(120) for job in jobs] == [0, 0]
+    commands = [[str(out) if word == table else word for word in typed] for out in outs]
+    jobs = [project.begin(project.folder, *command) for command in commands]
+    assert [job.wait(300) for job in jobs] == [0, 0]
     one, other = (tables.read(out, "shard") for out in outs)
     assert one.equals(other)  # even seconds: they are the store's
     assert one.drop_columns("seconds").equals(wanted.drop_columns("seconds"))
@@ -348,7 +393,7 @@ def test_paths_may_have_spaces_and_letters_of_any_script(source, project, tmp_pa
     results = folder / "results" / "tiny"
     drawn = {path.stem for path in results.glob("plot/*.png")}
     assert drawn == set(tiny(library)["plot"])
-    assert gathered(results)["grid/runs.parquet"] == project.wanted["grid/runs.parquet"]
+    assert gathered(results) == project.wanted
     again = snakemake(folder, "--configfile", config, root=root)
     assert again.returncode == 0
     assert "Nothing to be done" in again.stdout + again.stderr
@@ -370,7 +415,7 @@ def test_results_that_lost_their_times_are_adopted(project):
     assert "train_shard" in project.due()
     config = write(project.folder, project.study, "edited.yaml")
     adopt = ["adopt", config, "--directory", project.folder]
-    assert project.begin(project.root, "isoloss", *adopt).wait(60) == 0
+    assert project.begin(project.root, "isoloss", *adopt).wait(300) == 0
     assert re.search(r"^\d+ files have the times of their order$", project.said(), flags=re.M)
     assert project.due() == {}
     assert before == {path: path.read_bytes() for path in paths}

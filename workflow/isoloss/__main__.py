@@ -206,7 +206,8 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run a command.
 
-    The exit code is 0; 1 where results were found wrong; 2 where the user must mend something.
+    The exit code is 0; 1 where results were found wrong; 2 where the user must mend something;
+    130 after Ctrl-C.
     """
     given = parser().parse_args(arguments)
     try:
@@ -215,6 +216,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"isoloss {given.command}: {error}", file=sys.stderr)
     except OSError as error:  # a full disk, no leave to write: nothing has its name half-written
         print(f"isoloss {given.command}: {error}; mend it and run again", file=sys.stderr)
+    except KeyboardInterrupt:
+        print(f"isoloss {given.command}: interrupted; run again to go on", file=sys.stderr)
+        return 130
     return 2
 
 

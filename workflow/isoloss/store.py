@@ -186,8 +186,12 @@ class Store:
         self.root.mkdir(parents=True, exist_ok=True)
         path, text = self.root / "journal.jsonl", (json.dumps(line) + "\n").encode()
         with path.open("ab", buffering=0) as journal:
-            if journal.write(text) < len(text):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+            try:
+                written = journal.write(text)
+            except OSError as error:  # of a file that is open it does not say which
+                raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+        if written < len(text):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
     def journal(self) -> list[dict[str, Any]]:
         """All lines of the journal, oldest first; a line that a crash tore is left out."""

@@ -164,6 +164,9 @@ def _isolated(
             f"{row['run_id']}: could not be saved in {job.store.root}, see above; make room or "
             "give leave to write there, and run again: runs that are finished stay finished"
         )
+    saved = job.store.find(digest, {column: {row[column]} for column in (*VERSIONS, "code")})
+    if saved is not None and saved["attempts"] == row["attempts"]:
+        return saved  # however its process ended after that
     if child.exitcode:
         row.update(status="failed", status_reason=_end_of(child.exitcode))
         job.store.failed(digest, row["status_reason"])

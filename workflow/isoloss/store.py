@@ -229,10 +229,10 @@ def tries(journal: Iterable[Mapping[str, Any]], max_attempts: int) -> dict[str, 
     """
     failures: dict[str, int] = defaultdict(int)
     counts: dict[str, int] = defaultdict(int)
-    ids: dict[str, dict[str, None]] = defaultdict(dict)
+    known: dict[str, dict[str, int]] = defaultdict(dict)  # ids of a digest, its count until then
     for line in journal:
         digest = line["run_digest"]
-        ids[digest][line["run_id"]] = None
+        known[digest].setdefault(line["run_id"], counts[digest])
         if line["event"] == "retry":
             failures[digest] = 0
             counts[digest] += 1
@@ -240,7 +240,7 @@ def tries(journal: Iterable[Mapping[str, Any]], max_attempts: int) -> dict[str, 
             failures[digest] += 1
             counts[digest] += failures[digest] < max_attempts
     found: dict[str, int] = defaultdict(int)
-    for digest, names in ids.items():
-        for run_id in names:
-            found[run_id] += counts[digest]
+    for digest, ids in known.items():
+        for run_id, before in ids.items():
+            found[run_id] += counts[digest] - before
     return dict(found)

@@ -22,6 +22,8 @@ import yaml
 from isoloss.problems import TableError, nearest, problem
 
 METADATA = b"isoloss"
+# what PyArrow says of a damaged file; broken text and JSON are ValueErrors
+_DAMAGE = (pa.ArrowException, OSError, ValueError)
 _TYPES = {
     "string": pa.string(),
     "binary": pa.binary(),
@@ -178,21 +180,29 @@ def write_text(path: str | Path, text: str) -> None:
 
 def facts(path: str | Path) -> dict[str, Any]:
     """The facts that `write` kept in a file."""
-    return json.loads((_open(path).schema_arrow.metadata or {}).get(METADATA, b"{}"))
+    return _facts(_open(path), path)
 
 
 def read(path: str | Path, name: str | None = None) -> pa.Table:
     """Read a table; with `name`, only if the file says that it is that table."""
     file = _open(path)
     if name is not None:
-        said = json.loads((file.schema_arrow.metadata or {}).get(METADATA, b"{}")).get("table")
+        said = _facts(file, path).get("table")
         if said != name:
             found = f"it is the table {said!r}" if said else "it was not written by isoloss"
             raise TableError(problem(str(path), found, f"give the table {name!r}"))
     try:
         return file.read()
-    except (pa.ArrowInvalid, OSError) as error:
+    except _DAMAGE as error:
         raise TableError(problem(str(path), f"is damaged ({error})", "make it again")) from error
+
+
+def _facts(file: pq.ParquetFile, path: str | Path) -> dict[str, Any]:
+    try:
+        found = json.loads((file.schema_arrow.metadata or {}).get(METADATA, b"{}"))
+    except _DAMAGE as error:
+        raise TableError(problem(str(path), f"is damaged ({error})", "make it again")) from error
+    return found if isinstance(found, dict) else {}
 
 
 def frame(path: str | Path, name: str | None = None) -> pd.DataFrame:
@@ -205,7 +215,7 @@ def _open(path: str | Path) -> pq.ParquetFile:
         raise TableError(problem(str(path), "no such file", "run the stage that makes it"))
     try:
         return pq.ParquetFile(path, page_checksum_verification=True)
-    except (pa.ArrowInvalid, OSError) as error:
+    except _DAMAGE as error:
         raise TableError(
             problem(str(path), f"not a Parquet file ({error})", "make it again")
         ) from error

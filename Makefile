@@ -18,12 +18,15 @@ setup: .venv/ready
 	pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
+# two at once: most of them wait for programs to start
+TESTS := pytest --numprocesses 2 --dist loadfile
+
 test: setup
-	pytest
+	$(TESTS)
 
 # what `make test` leaves out because it takes long
 test-slow: setup
-	pytest -m slow
+	$(TESTS) --dist load -m slow
 
 # what would run again after a change, on the results that `make` left
 test-default: setup

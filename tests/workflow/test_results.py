@@ -234,6 +234,21 @@ def test_a_damaged_manifest_is_told_by_its_job(shared, harm, file, damage):
     assert f"results/tiny/{mine}" in said.splitlines()[-1]
 
 
+RECORDED = ["trained_with", "torch"]  # not compared with anything
+KEYS = ["job", "specification", "code", "inputs", "files", "versions", "machine", "commit"]
+
+
+@pytest.mark.parametrize("key", [*KEYS, "1.parquet", "../../load/few/rows.parquet", *RECORDED])
+def test_a_key_of_a_manifest_that_is_misspelt_is_found_or_of_no_consequence(results, key):
+    place = results.results / "train/grid/1.json"
+    head, found, tail = place.read_text(encoding="utf-8").rpartition(f'"{key}"')
+    assert found
+    place.write_text(f'{head}"{key[:-1]}?"{tail}', encoding="utf-8")
+    code, said = results.ask("verify")
+    assert code == (key not in RECORDED)
+    assert ("train/grid/1." in said) == (key not in RECORDED)
+
+
 @pytest.fixture(scope="module")
 def flow(shared):
     """The study with the shared results."""

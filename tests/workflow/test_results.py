@@ -264,7 +264,7 @@ def bytes_of(data, path, begin):
     return whole, flipped(whole, data.draw(places), data.draw(st.integers(1, 255)))
 
 
-@settings(max_examples=80)
+@settings(max_examples=50)
 @given(data=st.data())
 def test_any_flipped_byte_of_any_table_is_found(shared, flow, data):
     path = data.draw(st.sampled_from(sorted(shared.results.rglob("*.parquet"))))
@@ -277,7 +277,7 @@ def test_any_flipped_byte_of_any_table_is_found(shared, flow, data):
     assert any(one.wrong and shared.results / one.file == path for one in found)
 
 
-@settings(max_examples=80)
+@settings(max_examples=50)
 @given(data=st.data())
 def test_any_flipped_byte_of_any_manifest_is_found_unless_it_says_the_same(shared, flow, data):
     job = data.draw(st.sampled_from(flow.jobs))

@@ -269,9 +269,10 @@ def _load(given: argparse.Namespace) -> None:
 
 
 def _expand(given: argparse.Namespace) -> None:
-    from isoloss import expand, tables
+    from isoloss import expand, manifest, tables
 
     config, weights = _study(given, "expand", given.weighting)
+    manifest.check(given.rows)
     record_of = {"dataset": tables.facts(given.rows)["dataset"], "weighting": given.weighting}
     _, record = _record(given, config, "expand", **record_of)
     record.takes(given.rows)

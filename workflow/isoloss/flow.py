@@ -316,6 +316,9 @@ class Flow:
             TableError: it is damaged.
         """
         made = manifest.read(self.root / job.manifest)
+        if made and made.get("job", job.label) != job.label:
+            place = str(self.root / job.manifest)
+            raise TableError(problem(place, f"is that of {made['job']}", "make it again"))
         lacking = sorted(_MANIFEST - set(made)) if made else []
         if lacking:
             place = str(self.root / job.manifest)
@@ -353,7 +356,9 @@ class Flow:
             except TableError:  # `verify` says so
                 continue
             for then in made.get("trained_with", []):
-                unlike = [f"{k} {v} (here {here[k]})" for k, v in then.items() if here[k] != v]
+                unlike = [
+                    f"{k} {v} (here {here[k]})" for k, v in then.items() if here.get(k, v) != v
+                ]
                 if unlike:
                     said[f"{job.names['sweep']}: runs trained with {', '.join(unlike)}"] = None
         return list(said)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from isoloss import tables
+from isoloss import manifest, tables
 from isoloss.flow import Flow
 from isoloss.problems import IsolossError, TableError, columns, nearest
 from isoloss.train.identity import Content, run_digest
@@ -98,6 +98,8 @@ def content_of(flow: Flow, sweep: str) -> Content | None:
     }
     if not all(path.is_file() for path in (rows, *indices.values())):
         return None
+    for path in (rows, *indices.values()):
+        manifest.check(path)  # by other rows every run would be another one
     read = {name: tables.frame(path, "index") for name, path in indices.items()}
     return Content(tables.frame(rows, "rows"), read)
 
@@ -117,6 +119,9 @@ def _state(
         known = flow.store.find(digest, among)
     except TableError as error:
         return {"state": "damaged", "reason": str(error)}
+    if not flow.store.running(digest) and (damage := flow.store.damage(digest)):
+        path, reason = damage[0]
+        return {"state": "damaged", "reason": f"{path}: {reason or 'is not what was saved'}"}
     if flow.store.running(digest):
         if digest not in begun:  # just now
             return {"state": "running"}
@@ -128,7 +133,7 @@ def _state(
     return {
         "state": known["status"],
         "again": known["status"] == "failed" and again,
-        "reason": known["status_reason"] or "",
+        "reason": known["status_reason"] if isinstance(known["status_reason"], str) else "",
         "attempts": known["attempts"],
         "seconds": known["seconds"],
     }

@@ -86,6 +86,26 @@ class Store:
             return None
         return row
 
+    def damage(self, run_digest: str) -> list[tuple[Path, str]]:
+        """The files of a run that are not what was saved, each with a reason where it is known."""
+        run = self.path(run_digest)
+        try:
+            wanted = (manifest.read(run.with_name(manifest.NAME)) or {"files": {}})["files"]
+        except TableError:
+            return [(run.with_name(manifest.NAME), "is damaged")]
+        found = []
+        for path in (run.with_name(name) for name in dict.fromkeys([run.name, *wanted])):
+            if not path.is_file():
+                found += [(path, "missing")] if path.name in wanted else []
+                continue
+            try:
+                manifest.check(path)
+                if path == run:
+                    self.find(run_digest)
+            except TableError:
+                found.append((path, ""))
+        return found
+
     def identity(self, run_digest: str) -> dict[str, Any]:
         """What the digest of a saved run is made of, as it was saved with it."""
         return tables.facts(self.path(run_digest)).get("identity", {})

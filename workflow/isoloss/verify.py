@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from isoloss import environment, manifest, tables
+from isoloss import environment, manifest, status, tables
 from isoloss.flow import Flow, Job
 from isoloss.problems import IsolossError, TableError, columns
 
@@ -97,7 +97,9 @@ def _of_job(flow: Flow, job: Job, digest) -> Iterator[Finding]:
         yield Finding(main, f"the study says otherwise: {'; '.join(changes[:3])}")
     if made["code"] != flow.code(job.stage, **job.names):
         yield Finding(main, "its code has changed", "make it again, or `accept` the code")
-    if job.stage == "train" and digest(flow.root / job.out) == made["files"][Path(job.out).name]:
+    if job.stage == "train" and digest(flow.root / job.out) == made["files"].get(
+        Path(job.out).name
+    ):
         yield from _of_shard(flow, job)
     for name, wanted in made["inputs"].items():
         path = Path(os.path.normpath(place.parent / name))
@@ -155,29 +157,17 @@ def _brief(value: Any) -> str:
 
 
 def _of_store(flow: Flow) -> Iterator[Finding]:
-    for run_digest in flow.store.kept():
+    found = [(d, *one) for d in flow.store.kept() for one in flow.store.damage(d)]
+    if not found:
+        return
+    try:
+        referred = set(status.runs(flow)["run_digest"])
+    except TableError:  # of rows, which is said above
+        referred = {d for d, *_ in found}
+    for run_digest, path, reason in found:
         remedy = f"isoloss retry STUDY --run {run_digest}"
-        run = flow.store.path(run_digest)
-        try:
-            made = manifest.read(run.with_name(manifest.NAME)) or {"files": {}}
-            wanted = made["files"]
-        except TableError:
-            yield Finding(f"store/{run_digest}/{manifest.NAME}", "is damaged", remedy)
-            continue
-        for name in dict.fromkeys([run.name, *wanted]):
-            path = run.with_name(name)
-            file = path.relative_to(flow.root).as_posix()
-            if not path.is_file():
-                if name in wanted:
-                    yield Finding(file, "missing", remedy)
-                continue
-            try:
-                if path == run:
-                    flow.store.find(run_digest)
-                else:
-                    manifest.check(path)
-            except TableError:
-                yield Finding(file, _damage(path), remedy)
+        fix = remedy if run_digest in referred else "isoloss gc STUDY --remove"
+        yield Finding(path.relative_to(flow.root).as_posix(), reason or _damage(path), fix)
 
 
 def report(flow: Flow, found: Sequence[Finding], study: str, directory: str = ".") -> str:
@@ -220,7 +210,10 @@ def adopt(flow: Flow) -> int:
     begun = int(time.time()) - len(ranks)
     count = 0
     for job in flow.jobs:
-        made = flow.made(job)
+        try:
+            made = flow.made(job)
+        except TableError:  # `verify` says so
+            continue
         place = flow.root / job.manifest
         for path in [place.parent / name for name in made["files"]] + [place] if made else []:
             if path.is_file():

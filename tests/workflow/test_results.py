@@ -716,6 +716,10 @@ def test_an_edit_is_accepted_as_a_no_op_and_a_further_one_is_due(results, edited
         assert re.search(line, said)
     assert "plot/learning_curves" not in said
 
+    code, said = edited("gc", "--remove")
+    assert code == 2
+    assert "runs of other code than the one here" in said
+
     code, said = edited("accept", "--reason", "the default, spelled out")
     assert code == 0
     lines = (results.results / "accepted.jsonl").read_text(encoding="utf-8").splitlines()
@@ -733,6 +737,7 @@ def test_an_edit_is_accepted_as_a_no_op_and_a_further_one_is_due(results, edited
     assert edited("accept", "--reason", "again") == (0, "no code has changed\n")
     code, said = edited("status")
     assert (code, counted(said)["grid"]["missing"]) == (0, "0")
+    assert edited("gc") == (0, "nothing is unused\n")
 
     results.edit("train/run.py", "eps=1e-8", "eps=1e-7")
     assert results.due()["train_shard"] == 4

@@ -9,13 +9,14 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from isoloss import environment, manifest, provenance, registry
+from isoloss import environment, manifest, provenance, registry, tables
 from isoloss.aggregate.table import table_digest as _table_digest
 from isoloss.fitted import TABLES as FIT_TABLES
 from isoloss.load import identity as _identity
@@ -276,6 +277,19 @@ class Flow:
         """The same for the code as it stands here."""
         modules = provenance.run_code(self.config["train"][sweep]["model"])
         return provenance.code_digest(modules, words=False)
+
+    def trained_codes(self) -> dict[str, tuple[str, set[str]]]:
+        """Model (run/<model>) to a sweep of it, and the codes in the identities of its runs."""
+        found: dict[str, tuple[str, set[str]]] = {}
+        for job in self.jobs:
+            table = self.root / job.out
+            if job.stage == "train" and table.is_file():
+                sweep = job.names["sweep"]
+                _, codes = found.setdefault(self.run_label(sweep), (sweep, set()))
+                for run_digest in tables.frame(table, "shard")["run_digest"]:
+                    with suppress(TableError):  # lost or damaged: `verify` says so
+                        codes.add(self.store.identity(run_digest)["code"])
+        return found
 
     @property
     def accepted_file(self) -> Path:

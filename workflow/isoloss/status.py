@@ -199,10 +199,17 @@ def unused(flows: Sequence[Flow]) -> list[tuple[Path, str]]:
         Folders of runs and files left behind by jobs that were killed, each with what it is.
 
     Raises:
-        IsolossError: rows are missing, so that nobody can say what a study refers to.
+        IsolossError: rows are missing, or code has changed, so that nobody can say what a study
+            refers to.
     """
-    wanted, sweeps = set(), []
+    wanted = set()
     for flow in flows:
+        for sweep, codes in flow.trained_codes().values():
+            if codes - {flow.run_code(sweep)}:
+                raise IsolossError(
+                    f"{sweep}: its tables hold runs of other code than the one here; run the "
+                    "study, or `accept` the code, so that it is known which runs it refers to"
+                )
         for sweep in flow.config["train"]:
             content = content_of(flow, sweep)
             if content is None:
@@ -210,7 +217,6 @@ def unused(flows: Sequence[Flow]) -> list[tuple[Path, str]]:
                     f"{sweep}: its rows are not there, so nobody can say which runs it refers to; "
                     "run the study up to `runs` first"
                 )
-            sweeps.append(sweep)
             for shard in flow.planned(sweep).values():
                 wanted.update(digest_of(flow, sweep, run, content) for run in shard)
     store = flows[0].store

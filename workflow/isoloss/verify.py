@@ -244,7 +244,7 @@ def accept(flow: Flow, reason: str) -> list[dict[str, str]]:
         if made and made["code"] != flow.code(job.stage, **job.names):
             here = flow.code_here(job.stage, **job.names)
             lines.append({"job": job.label, "from": made["code"], "to": here})
-    for label, (sweep, then) in _run_codes(flow).items():
+    for label, (sweep, then) in flow.trained_codes().items():
         if len(then) > 1:
             raise IsolossError(
                 f"{label}: its runs were trained by {len(then)} codes, so that none can stand for "
@@ -261,20 +261,6 @@ def accept(flow: Flow, reason: str) -> list[dict[str, str]]:
         tables.write_text(flow.accepted_file, "\n".join(before) + "\n")
         write_provenance(Flow(flow.config, flow.root))
     return lines
-
-
-def _run_codes(flow: Flow) -> dict[str, tuple[str, set[str]]]:
-    """Model (run/<model>) to a sweep of it, and the codes in the identities of all its runs."""
-    found: dict[str, tuple[str, set[str]]] = {}
-    for job in flow.jobs:
-        table = flow.root / job.out
-        if job.stage == "train" and table.is_file():
-            sweep = job.names["sweep"]
-            _, codes = found.setdefault(flow.run_label(sweep), (sweep, set()))
-            for run_digest in tables.frame(table, "shard")["run_digest"]:
-                if flow.store.path(run_digest).is_file():
-                    codes.add(flow.store.identity(run_digest)["code"])
-    return found
 
 
 def provenance(flow: Flow) -> dict[str, Any]:

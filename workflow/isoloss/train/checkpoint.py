@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
 import time
 from collections.abc import Mapping
@@ -82,4 +83,6 @@ def save_weights(model: torch.nn.Module, path: Path, /, **about: str) -> None:
     """Write a model's tensors, each of its own memory, as safetensors."""
     tensors = {name: value.detach().clone() for name, value in model.state_dict().items()}
     with tables.whole(path) as temporary:
-        temporary.write_bytes(save(tensors, metadata=about))
+        # one key: safetensors writes several in any order
+        facts = {tables.METADATA.decode(): json.dumps(about, sort_keys=True)}
+        temporary.write_bytes(save(tensors, metadata=facts))

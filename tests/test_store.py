@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from isoloss import environment, manifest, tables
+from isoloss import environment, manifest, status, tables
 from isoloss.problems import TableError
 from isoloss.store import Store, tries
 
@@ -139,7 +139,7 @@ def test_every_failure_is_kept(saved):
 
 
 def test_what_is_forgotten_leaves_nothing(saved):
-    saved.forget(DIGEST)
+    status.remove(saved.folder(DIGEST))
     assert saved.kept() == []
     assert saved.find(DIGEST) is None
 

@@ -20,12 +20,13 @@ from isoloss.problems import IsolossError
 from isoloss.store import Store
 from isoloss.train import shard as shard_module
 from isoloss.train.checkpoint import Checkpoint
-from isoloss.train.identity import Content
+from isoloss.train.identity import VERSIONS, Content
 from isoloss.train.plan import plan_sweep
 from isoloss.train.shard import Job, train_shard
 
 TINY = {"n_layers": 1, "context": 16, "head_width": 4, "batch_size": 2, "n_samples": 1280}
 VALID = 512
+MADE_BY = {c: environment.versions()[name] for c, name in VERSIONS.items()} | {"code": "code"}
 
 
 def spell(*cells) -> list[dict]:
@@ -261,7 +262,7 @@ def test_a_run_that_was_cut_off_goes_on_and_ends_bit_for_bit_the_same(
         patch.setattr(shard_module, "Checkpoint", CutShort)
         train(runs[:1], store=store)
     digest = together.loc[runs[0]["run_id"], "run_digest"]
-    assert Checkpoint(store.state(digest), 0).load()["step"] == 10
+    assert Checkpoint(store.state(digest), 0, MADE_BY).load()["step"] == 10
     steps = []
     real = shard_module.train_run
 
@@ -279,9 +280,16 @@ def test_a_run_that_was_cut_off_goes_on_and_ends_bit_for_bit_the_same(
     assert not store.state(digest).exists()
 
 
+def test_a_state_of_other_code_is_not_gone_on_from(tmp_path, capsys):
+    Checkpoint(tmp_path / "state.pt", 1, {"code": "a"}).save({"step": 3})
+    assert Checkpoint(tmp_path / "state.pt", 1, {"code": "a"}).load()["step"] == 3
+    assert Checkpoint(tmp_path / "state.pt", 1, {"code": "b"}).load() is None
+    assert "starting anew" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("place", [0, 40, -40])
 def test_a_state_with_a_flipped_byte_is_not_gone_on_from(tmp_path, capsys, place):
-    checkpoint = Checkpoint(tmp_path / "state.pt", 1)
+    checkpoint = Checkpoint(tmp_path / "state.pt", 1, {"code": "a"})
     checkpoint.save({"step": 3, "parameters": torch.arange(100.0)})
     assert checkpoint.load()["step"] == 3
     content = bytearray(checkpoint.path.read_bytes())

@@ -785,7 +785,7 @@ def test_seconds_are_said_as_people_say_them(seconds, words):
 def test_runs_that_are_lost_are_missing_with_a_guess_of_their_seconds(results):
     lost = list(results.shard_of("grid"))[:2]
     for digest in lost:
-        results.store.forget(digest)
+        status.remove(results.store.folder(digest))
     table = status.runs(results.flow())
     missing = table[table["state"] == "missing"]
     assert set(missing["run_digest"]) == set(lost)
@@ -800,7 +800,7 @@ def test_runs_that_are_lost_are_missing_with_a_guess_of_their_seconds(results):
 
 def test_a_run_that_is_held_is_running(results):
     digest = next(iter(results.shard_of("grid")))
-    results.store.forget(digest)
+    status.remove(results.store.folder(digest))
     with results.store.claim(digest, wait=False) as mine:
         assert mine
         _, said = results.ask("status")
@@ -813,7 +813,7 @@ def test_a_run_that_is_held_is_running(results):
 
 def test_a_run_that_is_held_and_has_not_begun_is_running(results):
     digest = next(iter(results.shard_of("grid")))
-    results.store.forget(digest)
+    status.remove(results.store.folder(digest))
     (results.store.root / "journal.jsonl").unlink()
     with results.store.claim(digest, wait=False):
         code, said = results.ask("status")

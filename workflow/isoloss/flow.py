@@ -329,13 +329,14 @@ class Flow:
         Raises:
             TableError: it is damaged.
         """
-        made = manifest.read(self.root / job.manifest)
-        if made and made.get("job", job.label) != job.label:
-            place = str(self.root / job.manifest)
+        place = str(self.root / job.manifest)
+        made = manifest.read(place)
+        if made is None:
+            return None
+        if made.get("job", job.label) != job.label:
             raise TableError(problem(place, f"is that of {made['job']}", "make it again"))
-        lacking = sorted(_MANIFEST - set(made)) if made else []
+        lacking = sorted(_MANIFEST - set(made)) if made["files"] else ["files"]
         if lacking:
-            place = str(self.root / job.manifest)
             raise TableError(problem(place, f"is damaged (no {lacking[0]})", "make it again"))
         return made
 

@@ -115,18 +115,15 @@ def digest_of(flow: Flow, sweep: str, run: dict[str, Any], content: Content) -> 
 def _state(
     flow: Flow, sweep: str, digest: str, among: dict[str, Any], begun: dict[str, str]
 ) -> dict[str, Any]:
-    try:
-        known = flow.store.find(digest, among)
-    except TableError as error:
-        return {"state": "damaged", "reason": str(error)}
-    if not flow.store.running(digest) and (damage := flow.store.damage(digest)):
-        path, reason = damage[0]
-        return {"state": "damaged", "reason": f"{path}: {reason or 'is not what was saved'}"}
     if flow.store.running(digest):
         if digest not in begun:  # just now
             return {"state": "running"}
         then = calendar.timegm(time.strptime(begun[digest], "%Y-%m-%dT%H:%M:%SZ"))
         return {"state": "running", "seconds": max(0.0, time.time() - then)}
+    try:
+        known = flow.store.find(digest, among)
+    except TableError as error:
+        return {"state": "damaged", "reason": str(error)}
     if known is None:
         return {}
     again = known["attempts"] < flow.config["train"][sweep]["max_attempts"]
@@ -175,9 +172,10 @@ def retry(flow: Flow, named: Sequence[str] = (), diverged: bool = False) -> list
             raise IsolossError(f"no run is called {name!r}; {nearest(name, known)}")
     if named:
         chosen = table[table["run_id"].isin(named) | table["run_digest"].isin(named)]
-        kept = chosen[chosen["state"].isin(("done", "running", "missing"))]
-        if len(kept):
-            run = kept.iloc[0]
+        for run in chosen[chosen["state"].isin(("done", "running", "missing"))].to_dict("records"):
+            # its model may be lost, or what came of it, as `verify` says
+            if run["state"] != "running" and flow.store.damage(run["run_digest"]):
+                continue
             raise IsolossError(f"{run['run_id']} is {run['state']}: there is nothing to try again")
     else:
         chosen = table[table["state"].isin(["failed", *(["diverged"] if diverged else [])])]

@@ -20,7 +20,6 @@ import errno
 import fcntl
 import json
 import os
-import shutil
 import socket
 import time
 from collections import defaultdict
@@ -72,6 +71,7 @@ class Store:
         path = self.path(run_digest)
         if not path.is_file():
             return None
+        remedy = f"`python -m isoloss retry STUDY --run {run_digest}` trains it"
         try:
             manifest.check(path)
             (row,) = tables.frame(path, "shard").to_dict("records")
@@ -80,7 +80,7 @@ class Store:
                 raise TableError(problem(str(path), other, "put it back"))
         except TableError as error:
             raise TableError(
-                problem(str(error).split(";")[0], "lost", again(run_digest))
+                problem(str(error).split(";")[0], "lost", f"{remedy}, and no other, again")
             ) from error
         if any(row[column] not in values for column, values in (among or {}).items()):
             return None
@@ -99,9 +99,10 @@ class Store:
                 found += [(path, "missing")] if path.name in wanted else []
                 continue
             try:
-                manifest.check(path)
                 if path == run:
                     self.find(run_digest)
+                else:
+                    manifest.check(path)
             except TableError:
                 found.append((path, ""))
         return found
@@ -152,10 +153,6 @@ class Store:
     def state(self, run_digest: str) -> Path:
         """Where a run that has not ended can go on."""
         return self.folder(run_digest) / "state.pt"
-
-    def forget(self, run_digest: str) -> None:
-        """Remove all that is kept of a run."""
-        shutil.rmtree(self.folder(run_digest))
 
     def kept(self) -> list[str]:
         """The digests of all runs of which something is kept, sorted."""
@@ -233,11 +230,6 @@ def _parsed(line: str) -> dict[str, Any] | None:
         return None
     needed = {"event", "run_digest", "run_id"} | ({"status"} if '"end"' in line else set())
     return found if isinstance(found, dict) and needed <= set(found) else None
-
-
-def again(run_digest: str) -> str:
-    """How a run that is lost is trained again."""
-    return f"`python -m isoloss retry STUDY --run {run_digest}` trains it, and no other, again"
 
 
 def tries(journal: Iterable[Mapping[str, Any]], max_attempts: int) -> dict[str, int]:

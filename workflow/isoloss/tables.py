@@ -85,7 +85,7 @@ def conform(name: str, table: pd.DataFrame | pa.Table) -> pa.Table:
     for i, field in enumerate(schema(name)):
         try:
             table = table.set_column(i, field, table.column(i).cast(field.type))
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        except pa.ArrowException as error:
             place = f"table {name}, column {field.name!r}"
             found = f"is {table.schema.field(i).type}, not {field.type} ({error})"
             raise TableError(problem(place, found, "mend its values")) from error
@@ -105,7 +105,7 @@ def _array(name: str, column: str, values: pd.Series) -> pa.Array:
         return pa.nulls(len(values), wanted)
     try:
         return pa.Array.from_pandas(values, type=wanted)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+    except pa.ArrowException as error:
         place = f"table {name}, column {column!r}"
         raise TableError(problem(place, f"is no {wanted} ({error})", "mend its values")) from error
 

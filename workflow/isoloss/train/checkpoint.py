@@ -14,8 +14,7 @@ from typing import Any
 import torch
 from safetensors.torch import save
 
-from isoloss import environment, tables
-from isoloss.train.identity import VERSIONS
+from isoloss import tables
 
 _DIGEST_SIZE = 16
 
@@ -29,16 +28,17 @@ class Checkpoint:
     Args:
         path: of the state.
         minutes: between two states; 0 for none.
+        made_by: code and versions; a state of others is not gone on from.
     """
 
-    def __init__(self, path: Path, minutes: float):
-        self.path = path
+    def __init__(self, path: Path, minutes: float, made_by: Mapping[str, str]):
+        self.path, self.made_by = path, dict(made_by)
         self.interval = 60 * minutes
         self.seconds_before = 0.0  # of training, until the state that the run goes on from
         self.begun = self.last = time.monotonic()
 
     def load(self) -> dict[str, Any] | None:
-        """The last state; None if there is none that is whole and of these versions."""
+        """The last state; None if there is none that is whole and of this code and versions."""
         if not self.path.is_file():
             return None
         content = self.path.read_bytes()
@@ -47,8 +47,8 @@ class Checkpoint:
             print(f"{self.path}: is damaged; starting anew", file=sys.stderr)
             return None
         state = torch.load(io.BytesIO(buffer), weights_only=True)
-        if state["versions"] != _versions():
-            print(f"{self.path}: is of {state['versions']}; starting anew", file=sys.stderr)
+        if state["made_by"] != self.made_by:
+            print(f"{self.path}: is of {state['made_by']}; starting anew", file=sys.stderr)
             return None
         self.seconds_before = state["seconds"]
         return state
@@ -62,7 +62,7 @@ class Checkpoint:
         self.last = time.monotonic()
         seconds = self.seconds_before + self.last - self.begun
         buffer = io.BytesIO()
-        torch.save({**state, "versions": _versions(), "seconds": seconds}, buffer)
+        torch.save({**state, "made_by": self.made_by, "seconds": seconds}, buffer)
         content = buffer.getvalue()
         try:
             with tables.whole(self.path) as temporary:
@@ -73,10 +73,6 @@ class Checkpoint:
 
 def _digest(content: bytes) -> bytes:
     return blake2b(content, digest_size=_DIGEST_SIZE).digest()
-
-
-def _versions() -> dict[str, str]:
-    return {name: environment.versions()[name] for name in VERSIONS.values()}
 
 
 def save_weights(model: torch.nn.Module, path: Path, /, **about: str) -> None:

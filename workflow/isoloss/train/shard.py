@@ -30,6 +30,7 @@ from isoloss.train.checkpoint import Checkpoint, save_weights
 from isoloss.train.identity import VERSIONS, Content, run_digest
 from isoloss.train.run import DivergedError, losses_by_tag, train_run
 
+_MADE_BY = (*VERSIONS, "code")  # columns of the `shard` table
 _CANNOT_SAVE = 74  # a child's exit code, EX_IOERR of sysexits.h
 # threads that this process may have are those of Arrow, which looks after forks itself
 _FORK = multiprocessing.get_context("fork")
@@ -155,16 +156,23 @@ def _isolated(
     with warnings.catch_warnings():
         # said by Python 3.12 and later of every process with threads
         warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
-        child.start()
+        # what runs at a fork swallows a KeyboardInterrupt; a Ctrl-C waits until it is over
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            child.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     while child.exitcode is None:
         child.join(0.5)
         progress.reach(before + steps.value)
+    if child.exitcode == -signal.SIGINT:
+        raise KeyboardInterrupt  # of the whole group: the run did not fail, it was cut off
     if child.exitcode == _CANNOT_SAVE:
         raise IsolossError(
             f"{row['run_id']}: could not be saved in {job.store.root}, see above; make room or "
             "give leave to write there, and run again: runs that are finished stay finished"
         )
-    saved = job.store.find(digest, {column: {row[column]} for column in (*VERSIONS, "code")})
+    saved = job.store.find(digest, {column: {row[column]} for column in _MADE_BY})
     if saved is not None and saved["attempts"] == row["attempts"]:
         return saved  # however its process ended after that
     if child.exitcode:
@@ -192,11 +200,13 @@ def _end_of(exitcode: int) -> str:
 def _child(row: dict[str, Any], identity: Mapping[str, Any], job: Job, steps, parent: int) -> None:
     """Train one run and save what came of it; the body of the child process."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a traceback
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     content, run, digest = job.content, identity["settings"], row["run_digest"]
     data, valid = content.training(run["weighting"]), content.valid
-    checkpoint = Checkpoint(job.store.state(digest), job.checkpoint_minutes)
+    made_by = {column: row[column] for column in _MADE_BY}
+    checkpoint = Checkpoint(job.store.state(digest), job.checkpoint_minutes, made_by)
     ticks = _ticks(run["n_steps"], steps, parent)
     begun = time.perf_counter()
     model, said = None, ""

@@ -136,7 +136,6 @@ def one_more_law(project):
         "options": {"variable": "D"},
         "sweep": project.sweep,
         "bootstrap": 20,
-        "n_starts": 8,
     }
     project.study["plot"]["predicted_observed"]["laws"].append("in_d")
 

@@ -52,15 +52,13 @@ def tiny(source: Path) -> dict:
                 "where": "weighting == 'natural'",
                 "holdout": "largest_compute",
                 "bootstrap": 20,
-                "n_starts": 8,
             },
-            "power_law": {"card": "power_law", "sweep": "grid", "bootstrap": 20, "n_starts": 8},
+            "power_law": {"card": "power_law", "sweep": "grid", "bootstrap": 20},
             "in_n": {
                 "card": "power_law",
                 "options": {"variable": "N"},
                 "sweep": "short",
                 "bootstrap": 20,
-                "n_starts": 8,
             },
         },
         "plot": {

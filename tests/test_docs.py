@@ -73,12 +73,13 @@ def test_the_law_of_the_readme_keeps_the_contract_of_a_law():
     law = space["make"]()
     data = {"D": np.geomspace(1e3, 1e9, 7)}
     theta = np.array([[2.0, 0.3], [4.0, 0.1]])
-    np.testing.assert_allclose(law.log_loss(theta, data)[0], 2 - 0.3 * np.log(data["D"]))
-    gradient = law.log_loss_gradient(theta, data)
+    loss = np.exp(2 - 0.3 * np.log(data["D"]))
+    np.testing.assert_allclose(law.loss(theta, data)[0], loss)
+    gradient = law.gradient(theta, data)
     assert gradient.shape == (2, 7, 2)
     for i in range(2):
         step = 1e-6 * np.eye(2)[i]
-        difference = law.log_loss(theta + step, data) - law.log_loss(theta - step, data)
+        difference = law.loss(theta + step, data) - law.loss(theta - step, data)
         np.testing.assert_allclose(gradient[..., i], difference / 2e-6, rtol=1e-6)
 
 
@@ -87,7 +88,7 @@ def test_the_study_of_the_readme_is_a_study(tmp_path):
     (tmp_path / "runs.csv").write_text("params,tokens,val_loss\n" + "\n".join(rows))
     config = yaml.safe_load(next(b for b in fences("yaml") if "study: mine" in b))
     config["aggregate"]["mine"]["table"] = str(tmp_path / "runs.csv")
-    assert check.check(config)["fit"]["chinchilla"]["bootstrap"] == 1000
+    assert check.check(config)["fit"]["chinchilla"]["bootstrap"] == 4000
 
 
 def test_links_of_the_documents_lead_somewhere():

@@ -14,7 +14,18 @@ import isoloss
 HOME = Path(isoloss.__file__).parent
 ROOMS = {"load", "expand", "train", "aggregate", "fit", "plot"}
 CARDS = {"datasets", "models", "laws", "figures"}
-FACADES = {"check", "flow", "docs", "summary", "status", "verify", "__main__", "__init__"}
+FACADES = {
+    "check",
+    "export",
+    "flow",
+    "law",
+    "docs",
+    "summary",
+    "status",
+    "verify",
+    "__main__",
+    "__init__",
+}
 
 
 def imported(file: Path) -> set[str]:

@@ -82,7 +82,7 @@ def test_a_sound_study_has_no_problems_and_every_default(config):
     }
     assert found["train"]["sizes"]["shards"] == 8
     assert found["fit"]["plane"]["objective"] == "huber_log"
-    assert found["fit"]["curve"]["options"] == {"variable": "D"}
+    assert found["fit"]["curve"]["options"] == {"variable": "D", "offset": True}
     assert found["plot"]["isoloss"]["options"]["reach"] == 10
     assert found["summary"] == {"budgets": []}
 
@@ -147,7 +147,7 @@ WRONG = {
         "train.sizes.cells[0].d_model",
         "needs an integer",
     ),
-    "fraction for a count": ("fit.plane.n_starts", 2.5, "fit.plane.n_starts", "an integer"),
+    "fraction for a count": ("fit.plane.bootstrap", 2.5, "fit.plane.bootstrap", "an integer"),
     "nothing where a section is": ("fit.plane", None, "fit.plane", "needs an object"),
     "unknown card of a dataset": (
         "load.stdlib.card",
@@ -265,7 +265,7 @@ WRONG = {
         "fit.plane",
         {"card": "power_law", "sweep": "sizes"},
         "plot.isoloss.laws",
-        "needs a law that can allocate, and 'power_law' cannot; name a fit of chinchilla first",
+        "needs a law that can allocate, and 'power_law' cannot; name a fit of chinchilla or",
     ),
     "curves of a table": (
         "plot.curves",

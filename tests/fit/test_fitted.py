@@ -15,7 +15,7 @@ from isoloss.problems import TableError
 @pytest.fixture(scope="module")
 def fit(chinchilla_runs):
     """A fit to nearly clean runs, with a small bootstrap."""
-    return fit_law(chinchilla_runs(noise=0.003), "chinchilla", bootstrap=30, n_starts=4)
+    return fit_law(chinchilla_runs(noise=0.003), "chinchilla", bootstrap=30)
 
 
 def test_predictions_follow_the_formula_inside_their_intervals(fit):
@@ -57,7 +57,7 @@ def test_many_budgets_are_a_row_each(fit):
 
 
 def test_without_a_bootstrap_intervals_are_empty_not_wrong(chinchilla_runs):
-    fit = fit_law(chinchilla_runs(noise=0.003), "chinchilla", bootstrap=0, n_starts=2)
+    fit = fit_law(chinchilla_runs(noise=0.003), "chinchilla", bootstrap=0)
     assert fit.predict(N=1e9, D=1e11)[["low", "high"]].isna().all().all()
     found = fit.allocate(1e21)
     assert found.filter(regex="_(low|high)$").isna().all().all()
@@ -69,7 +69,11 @@ def test_a_fit_that_was_saved_is_loaded_as_it_was(fit, tmp_path):
     again = load_fit(tmp_path / "fit")
     for name in TABLES:
         columns = list(getattr(again, name).columns)
-        pd.testing.assert_frame_equal(getattr(again, name), getattr(fit, name)[columns])
+        pd.testing.assert_frame_equal(
+            getattr(again, name),
+            getattr(fit, name)[columns],
+            check_dtype=len(getattr(fit, name)) > 0,
+        )
     assert again.law == fit.law
     assert again.facts["study"] == "s"
     pd.testing.assert_frame_equal(again.allocate(1e21), fit.allocate(1e21))
@@ -78,7 +82,7 @@ def test_a_fit_that_was_saved_is_loaded_as_it_was(fit, tmp_path):
 
 @pytest.mark.parametrize("bootstrap", [0, 2])
 def test_options_of_the_law_are_saved_with_the_fit(chinchilla_runs, tmp_path, bootstrap):
-    settings = {"options": {"variable": "D"}, "bootstrap": bootstrap, "n_starts": 2}
+    settings = {"options": {"variable": "D"}, "bootstrap": bootstrap}
     fit = fit_law(chinchilla_runs(noise=0.01), "power_law", **settings)
     fit.save(tmp_path)
     assert load_fit(tmp_path).law == fit.law

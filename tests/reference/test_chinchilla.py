@@ -36,7 +36,7 @@ def fit_points(reference_data):
     def fit(keep):
         path = reference_data / "chinchilla_epoch" / "chinchilla_points.csv"
         runs = read_runs(str(path), COLUMNS, keep)
-        return runs, fit_law(runs, "chinchilla", bootstrap=0, n_starts=24)
+        return runs, fit_law(runs, "chinchilla", bootstrap=0)
 
     return fit
 

@@ -75,7 +75,7 @@ def test_a_table_from_a_url_is_fitted_and_a_changed_table_is_fitted_again(served
         "aggregate": {
             "mine": {"table": served, "columns": {"N": "params", "D": "tokens", "loss": "val"}}
         },
-        "fit": {"law": {"card": "chinchilla", "sweep": "mine", "bootstrap": 5, "n_starts": 8}},
+        "fit": {"law": {"card": "chinchilla", "sweep": "mine", "bootstrap": 5}},
     }
     config = write(tmp_path, study)
     done = snakemake(tmp_path, "--configfile", config)

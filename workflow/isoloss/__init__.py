@@ -1,7 +1,8 @@
 """isoloss: a laboratory for neural scaling laws.
 
-In a notebook: `read_runs` (any table, path or URL), `fit_law`, `load_fit`, `expand_rows`. Importing
-isoloss is light; each name is fetched when it is first used.
+In a notebook: `read_runs` (any table, path or URL), `fit_law`, `load_fit`, `compare_laws`,
+`sensitivity`, `export_fit` (a fit as law.py), `law_of_table` (all of it at once), `expand_rows`.
+Importing isoloss is light; each name is fetched when it is first used.
 """
 
 from __future__ import annotations
@@ -12,9 +13,22 @@ _HOMES = {
     "read_runs": "isoloss.aggregate.table",
     "fit_law": "isoloss.fit.law",
     "load_fit": "isoloss.fitted",
+    "compare_laws": "isoloss.fit.compare",
+    "sensitivity": "isoloss.fit.compare",
+    "export_fit": "isoloss.export",
+    "law_of_table": "isoloss.law",
     "expand_rows": "isoloss.expand.weights",
 }
-__all__ = ["expand_rows", "fit_law", "load_fit", "read_runs"]
+__all__ = [
+    "compare_laws",
+    "expand_rows",
+    "export_fit",
+    "fit_law",
+    "law_of_table",
+    "load_fit",
+    "read_runs",
+    "sensitivity",
+]
 
 
 def __getattr__(name: str):

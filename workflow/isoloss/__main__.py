@@ -117,6 +117,48 @@ def parser() -> argparse.ArgumentParser:
         help="all runs, losses, curves, mixtures and tables of fits",
     )
 
+    law = command(
+        "law",
+        _law,
+        "Fit a law to a table of runs, without a study: its parameters with intervals, the",
+        "evidence for it, its error on runs held out, the best division of budgets, a figure.",
+    )
+    law.add_argument("table", metavar="TABLE", help="CSV or Parquet, path or URL")
+    law.add_argument("--law", metavar="CARD", help="law card (guessed from the columns)")
+    law.add_argument(
+        "--columns",
+        nargs="+",
+        default=[],
+        metavar="LETTER=NAME",
+        help="columns for N, D, C, U, loss, group, run_id, fit_weight (guessed from the names)",
+    )
+    law.add_argument(
+        "--option", nargs="+", default=[], metavar="KEY=VALUE", help="options of the law card"
+    )
+    law.add_argument("--keep", nargs="+", default=[], metavar="EXPR", help="filters: loss < 3.5")
+    law.add_argument(
+        "--fix", nargs="+", default=[], metavar="TERM=VALUE", help="parameters not fitted"
+    )
+    law.add_argument(
+        "--tie", nargs="+", default=[], metavar="TERM,TERM", help="parameters of one value"
+    )
+    law.add_argument("--objective", default="huber_log", help="what is minimised (huber_log)")
+    law.add_argument("--delta", type=float, default=1e-3, help="of Huber objectives (0.001)")
+    law.add_argument("--interval", default="bootstrap", help="how intervals are made (bootstrap)")
+    law.add_argument("--cluster", metavar="COLUMN", help="column to draw runs together by")
+    law.add_argument("--bootstrap", type=int, default=4000, help="replicates (4000)")
+    law.add_argument("--level", type=float, default=0.95, help="of the intervals (0.95)")
+    law.add_argument("--seed", type=int, default=0, help="of the bootstrap (0)")
+    law.add_argument(
+        "--flops", nargs="+", type=float, default=[], metavar="C", help="budgets to divide"
+    )
+    law.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="for the tables, the figure, law.py and explain.md (the table's name and -law)",
+    )
+
     check = command("check", _check, "Check a study before anything runs, all problems at once.")
     check.add_argument("study", metavar="FILE", help="the study (YAML)")
     check.add_argument("--effective", action="store_true", help="print it with every default")
@@ -354,6 +396,58 @@ def _aggregate(given: argparse.Namespace) -> None:
         audits = {tables.facts(f)["weighting"]: tables.frame(f, "audit") for f in given.audits}
         found = aggregate.gather_sweep(plan, shards, audits)
     record.makes(tables.write_all(found, given.out, facts))
+
+
+def _law(given: argparse.Namespace) -> None:
+    from isoloss import law
+
+    found = law.law_of_table(
+        given.table,
+        given.law,
+        _pairs(given.columns, "--columns"),
+        {k: _value(v) for k, v in _pairs(given.option, "--option").items()},
+        given.keep,
+        given.flops,
+        fixed={k: _number(v, f"--fix {k}") for k, v in _pairs(given.fix, "--fix").items()},
+        tied=[group.split(",") for group in given.tie],
+        objective=given.objective,
+        delta=given.delta,
+        interval=given.interval,
+        cluster=given.cluster,
+        bootstrap=given.bootstrap,
+        ci_level=given.level,
+        seed=given.seed,
+    )
+    print(found.text)
+    out = given.out or Path(f"{Path(given.table.split('?')[0]).stem}-law")
+    law.save(found, out)
+    print(f"figure: {out / 'law.png'}; law.py, explain.md, params.tex and tables beside it")
+
+
+def _pairs(words: list[str], place: str) -> dict[str, str]:
+    """KEY=VALUE words as a mapping."""
+    from isoloss.problems import problem
+
+    for word in words:
+        if "=" not in word:
+            raise IsolossError(problem(place, f"found {word!r}", "write KEY=VALUE"))
+    return dict(word.split("=", 1) for word in words)
+
+
+def _value(text: str):
+    """An option's value as YAML reads it."""
+    import yaml
+
+    return yaml.safe_load(text)
+
+
+def _number(text: str, place: str) -> float:
+    from isoloss.problems import problem
+
+    try:
+        return float(text)
+    except ValueError:
+        raise IsolossError(problem(place, f"found {text!r}", "give a number")) from None
 
 
 def _fit(given: argparse.Namespace) -> None:

@@ -9,12 +9,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from isoloss import registry, study
 from isoloss.aggregate.table import read_runs
 from isoloss.filters import evaluate
+from isoloss.fit.coordinates import free_coordinates, scale_of
 from isoloss.fit.holdout import held_out
+from isoloss.laws._law import Law
 from isoloss.problems import IsolossError, StudyError, nearest, problem
 from isoloss.train import settings as train_settings
 from isoloss.train.plan import plan_sweep
@@ -237,6 +240,17 @@ def _sweep_problems(sweep: Mapping[str, Any], place: str) -> list[str]:
     return wrong
 
 
+def _constraint_problems(fit: Mapping[str, Any], law: Law, place: str) -> list[str]:
+    """Parameters fixed, tied or bounded that the law does not have, or held twice."""
+    one = {name: np.ones(1) for name in law.variables}
+    try:
+        scale = scale_of(law, one, np.ones(1))
+        free_coordinates(law, scale, fit["fixed"], fit["tied"], fit["bounds"])
+    except IsolossError as error:
+        return [f"{place}.{line}" for line in str(error).splitlines()]
+    return []
+
+
 def _fit_problems(fit: Mapping[str, Any], runs: pd.DataFrame, place: str) -> list[str]:
     """Selection and number of runs; of a sweep every run is taken to finish."""
     if fit["where"]:
@@ -246,9 +260,12 @@ def _fit_problems(fit: Mapping[str, Any], runs: pd.DataFrame, place: str) -> lis
             return [str(error)]
     if runs["run_digest"].isna().all() and set(re.findall(r"\w+", fit["where"])) & set(MEASURED):
         return []  # which runs it selects is known when they are measured
-    law = registry.card("law", fit["card"]).make(**fit["options"])
-    need = len(law.terms)
-    wrong = []
+    card = registry.card("law", fit["card"])
+    if getattr(card, "NEEDS", None) == "mixture":
+        return []  # its terms depend on the domains of the runs
+    law = card.make(**fit["options"])
+    need = len(law.terms) - len(fit["fixed"])
+    wrong = _constraint_problems(fit, law, place)
     usable = runs[(runs["status"] == "done") & (runs["fit_weight"] > 0)]
     if usable.empty:
         return [problem(place, "no runs", "loosen `where` or `keep`")]

@@ -55,6 +55,10 @@ def _keys(part: Mapping[str, Any], place: str) -> Iterator[list[str]]:
 
 def _facts(spec: Mapping[str, Any], required: bool) -> list[str]:
     kind = spec.get("type", "")
+    if "anyOf" in spec:
+        kind = " or ".join(_facts(choice, required=False)[0] for choice in spec["anyOf"])
+    elif isinstance(kind, list):
+        kind = " or ".join(kind)
     if "enum" in spec:
         kind = " or ".join(f"`{value}`" for value in spec["enum"])
     default = f"`{json.dumps(spec['default'])}`" if "default" in spec else ""

@@ -7,7 +7,13 @@ import pandas as pd
 from isoloss.problems import TableError, problem
 
 # The field's letters, and the columns of `runs` that they stand for.
-LETTERS = {"N": "n_params", "D": "n_samples", "C": "n_flops", "loss": "loss_nats"}
+LETTERS = {
+    "N": "n_params",
+    "D": "n_samples",
+    "C": "n_flops",
+    "U": "n_unique",
+    "loss": "loss_nats",
+}
 
 
 def evaluate(runs: pd.DataFrame, expression: str, place: str) -> pd.Series:

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.optimize import minimize
 
 from isoloss import registry, tables
 from isoloss.laws._law import Law
+from isoloss.problems import IsolossError, nearest, problem
 
-TABLES = ("params", "summary", "residuals", "starts", "replicates")
+TABLES = (
+    "params",
+    "summary",
+    "residuals",
+    "starts",
+    "replicates",
+    "scores",
+    "profiles",
+    "ranges",
+)
+FALLBACK = "ALL"  # group of a mixture law that answers for a group without a fit
 Interval = tuple[np.ndarray, np.ndarray]
+_LOG_FLOPS = (-20.0, 150.0)  # where a budget is looked for, in ln FLOP
+_NUMBERS = 2_000_000  # of an array of predictions
+_MIXTURE_REPLICATES = 200  # of an optimal mixture: each is an optimisation of its own
 
 
 @dataclass(frozen=True)
@@ -21,8 +36,9 @@ class Fit:
     """What `fit_law` found.
 
     Attributes:
-        law: the law, its options chosen.
-        params, summary, residuals, starts, replicates: the tables of tables.yaml.
+        law: the law, its options chosen (of a mixture law, that of the last domain).
+        params, summary, residuals, starts, replicates, scores, profiles, ranges: the tables of
+            tables.yaml.
         facts: what the files say of themselves (sweep, law, options, ...).
     """
 
@@ -32,43 +48,128 @@ class Fit:
     residuals: pd.DataFrame
     starts: pd.DataFrame
     replicates: pd.DataFrame
+    scores: pd.DataFrame
+    profiles: pd.DataFrame
+    ranges: pd.DataFrame
     facts: dict = field(default_factory=dict)
 
     @property
     def groups(self) -> list[str]:
-        """The groups, each with a fit of its own."""
-        return list(self.summary["group"])
+        """The groups, each with fits of its own."""
+        return list(dict.fromkeys(self.summary["group"]))
 
-    def theta(self, group: str = "all") -> np.ndarray:
+    @property
+    def responses(self) -> list[str]:
+        """What was fitted: the loss, or the loss of every domain."""
+        return list(dict.fromkeys(self.summary["response"]))
+
+    @property
+    def level(self) -> float:
+        """Level of the intervals asked for at the fit."""
+        return float(self.params["ci_level"].iloc[0])
+
+    def law_of(self, response: str | None = None) -> Law:
+        """The law of a response."""
+        domains = self.facts.get("domains")
+        if domains is None:
+            return self.law
+        return _made(self.facts, response or self.responses[0])
+
+    def mine(self, table: str, group: str | None = None, response: str | None = None):
+        """The rows of a table that belong to a group and response; the first where None."""
+        rows = getattr(self, table)
+        group, response = self._named(group, response)
+        return rows[(rows["group"] == group) & (rows["response"] == response)]
+
+    def theta(self, group: str | None = None, response: str | None = None) -> np.ndarray:
         """The optimum in the law's coordinates, (p,)."""
-        rows = self.params[self.params["group"] == group].set_index("term")
-        return np.array([t.coordinate(rows.loc[t.name, "estimate"]) for t in self.law.terms])
+        ends = self.mine("starts", group, response)
+        if len(ends):
+            return np.asarray(ends.sort_values("start")["end"].iloc[0], dtype=float)
+        # figures that need no more are given the parameters alone
+        estimates = self.mine("params", group, response).set_index("term")["estimate"]
+        terms = self.law_of(self._named(group, response)[1]).terms
+        return np.array([t.coordinate(estimates[t.name]) for t in terms])
 
-    def replicate_thetas(self, group: str = "all") -> np.ndarray:
-        """The converged bootstrap replicates, (r, p)."""
-        mine = self.replicates[(self.replicates["group"] == group) & self.replicates["converged"]]
-        if mine.empty:
-            return np.empty((0, len(self.law.terms)))
-        return np.stack([np.asarray(theta, dtype=float) for theta in mine["theta"]])
+    def replicate_thetas(self, group: str | None = None, response: str | None = None):
+        """The converged replicates, (r, p)."""
+        rows = self.mine("replicates", group, response)
+        rows = rows[rows["converged"]]
+        if rows.empty:
+            return np.empty((0, len(self.law_of(response).terms)))
+        return np.stack([np.asarray(theta, dtype=float) for theta in rows["theta"]])
 
-    def predict(self, group: str = "all", level: float = 0.95, **variables) -> pd.DataFrame:
-        """Loss with its bootstrap interval (of the law, without the noise of a run).
+    def covariance(self, group: str | None = None, response: str | None = None) -> pd.DataFrame:
+        """Covariance of the terms over the replicates, in their own units."""
+        terms = self.law_of(response).terms
+        thetas = self.replicate_thetas(group, response)
+        values = np.stack([t.value(thetas[:, i]) for i, t in enumerate(terms)], axis=-1)
+        names = [t.name for t in terms]
+        return pd.DataFrame(np.atleast_2d(np.cov(values, rowvar=False)), names, names)
+
+    def predict(
+        self,
+        group: str | None = None,
+        response: str | None = None,
+        level: float | None = None,
+        **variables,
+    ) -> pd.DataFrame:
+        """Loss with its interval (of the law, without the noise of a run).
 
         Args:
-            group: which fit.
-            level: of the interval.
-            variables: N, D, C as the law needs, each a number or array.
+            group: which fit; the first where None.
+            response: of which loss; the first where None.
+            level: of the interval; that of the fit if None.
+            variables: N, D, C as the law needs, each a number or array; a proportion that is
+                not given is 0.
 
         Returns:
-            One row a point: the variables, `loss_nats`, `low`, `high`.
+            One row a point: the variables, `loss_nats`, `low`, `high`, and `distance`: how far
+            outside the runs fitted, as a factor (1 inside; of proportions, 1 plus how far).
         """
-        data = {k: np.atleast_1d(np.asarray(v, dtype=float)) for k, v in variables.items()}
-        loss = np.exp(self.law.log_loss(self.theta(group), data))
-        low, high = quantiles(np.exp(self.law.log_loss(self.replicate_thetas(group), data)), level)
-        return pd.DataFrame({**data, "loss_nats": loss, "low": low, "high": high})
+        group, response = self._named(group, response)
+        law = self.law_of(response)
+        data = self._data(law, variables)
+        found = {**data, "loss_nats": law.loss(self.theta(group, response), data)}
+        thetas = self.replicate_thetas(group, response)
+        size = max(1, _NUMBERS // max(1, len(thetas)))  # points at once: memory is bounded
+        bands = [
+            quantiles(
+                law.loss(thetas, {k: v[at : at + size] for k, v in data.items()}),
+                self._level(level),
+            )
+            for at in range(0, len(found["loss_nats"]), size)
+        ]
+        found["low"], found["high"] = (np.concatenate(side) for side in zip(*bands, strict=True))
+        return pd.DataFrame({**found, "distance": self.distance(data, group, response)})
 
-    def allocate(self, C, group: str = "all", level: float = 0.95) -> pd.DataFrame:
-        """How to divide a budget, with bootstrap intervals.
+    def loss(
+        self, group: str | None = None, response: str | None = None, **variables
+    ) -> np.ndarray:
+        """As `predict`, the predicted loss alone: (n,)."""
+        group, response = self._named(group, response)
+        law = self.law_of(response)
+        return law.loss(self.theta(group, response), self._data(law, variables))
+
+    def distance(
+        self, data: Mapping[str, np.ndarray], group: str | None = None, response: str | None = None
+    ) -> np.ndarray:
+        """How far points lie outside the runs fitted, (n,): a factor, 1 inside."""
+        ranges = self.mine("ranges", group, response).set_index("variable")
+        found = np.ones(np.shape(next(iter(data.values()))))
+        for name, values in data.items():
+            if name not in ranges.index:
+                continue
+            low, high = ranges.loc[name, ["low", "high"]].astype(float)
+            if self.law.flat:
+                beyond = 1 + np.maximum(np.maximum(values - high, low - values), 0.0)
+            else:
+                beyond = np.maximum(np.maximum(values / high, low / values), 1.0)
+            found = np.maximum(found, beyond)
+        return found
+
+    def allocate(self, C, group: str | None = None, level: float | None = None) -> pd.DataFrame:
+        """How to divide a budget, with intervals.
 
         Args:
             C: FLOP (= 6 N D), a number or array.
@@ -77,26 +178,242 @@ class Fit:
 
         Returns:
             One row a budget: C, and each of N, D, tokens_per_parameter, loss_nats with `_low` and
-            `_high`; `replicates` counts those in which an optimum exists (both exponents positive).
+            `_high`; `replicates` counts those in which an optimum exists (both exponents
+            positive); `distance` beyond the largest run as a factor of N and D.
+
+        Raises:
+            IsolossError: the law divides no budget.
         """
+        return self._decide("C", C, self._allocation, group, level)
+
+    def budget_for(
+        self, loss, group: str | None = None, level: float | None = None
+    ) -> pd.DataFrame:
+        """The smallest budget that reaches a loss, divided as is best: as `allocate`, with C."""
+
+        def smallest(theta: np.ndarray, target: float) -> dict[str, np.ndarray]:
+            flops = self._flops(
+                theta, lambda found: np.log(found["loss_nats"] / target), falling=True
+            )
+            found = self._allocation(theta, flops)
+            return {"C": flops, **{k: v for k, v in found.items() if k != "loss_nats"}}
+
+        return self._decide("target", loss, smallest, group, level)
+
+    def data_for(self, N, group: str | None = None, level: float | None = None) -> pd.DataFrame:
+        """The tokens D for which a model of N parameters is the best of its budget."""
+
+        def tokens(theta: np.ndarray, size: float) -> dict[str, np.ndarray]:
+            flops = self._flops(theta, lambda found: np.log(found["N"] / size), falling=False)
+            found = self._allocation(theta, flops)
+            return {"C": flops, **{k: v for k, v in found.items() if k != "N"}}
+
+        return self._decide("N", N, tokens, group, level)
+
+    def gain(self, C, a: str, b: str, level: float | None = None) -> pd.DataFrame:
+        """Compute-equivalent gain of group b over group a, arms fitted beside each other.
+
+        Args:
+            C: budgets of a, FLOP.
+            a: group fitted (an optimiser, a data set, an architecture).
+            b: the group that is compared with it.
+            level: of the interval.
+
+        Returns:
+            One row a budget: C, the loss that a reaches with it, and `gain` with `_low` and
+            `_high`: C over the budget with which b reaches the same loss; above 1, b is better.
+        """
+        ours, theirs = self.replicate_thetas(a), self.replicate_thetas(b)
+        count = min(len(ours), len(theirs))
+        pairs = [
+            (self.theta(a)[None], self.theta(b)[None]),
+            (ours[:count], theirs[:count]),
+        ]
         rows = []
         for flops in np.atleast_1d(np.asarray(C, dtype=float)):
-            best = self._allocation(self.theta(group)[None], flops)
-            many = self._allocation(self.replicate_thetas(group), flops)
+            gains = []
+            for one, other in pairs:
+                loss = self._allocation(one, flops)["loss_nats"]
+                same = self._flops(other, lambda f, loss=loss: np.log(f["loss_nats"] / loss), True)
+                gains.append((flops / same, loss))
+            (best, loss), (many, _) = gains
+            sound = np.isfinite(many)
+            low, high = quantiles(many[sound], self._level(level))
+            rows.append(
+                {
+                    "C": flops,
+                    "loss_nats": loss[0],
+                    "gain": best[0],
+                    "gain_low": float(low),
+                    "gain_high": float(high),
+                    "replicates": int(sound.sum()),
+                }
+            )
+        return pd.DataFrame(rows)
+
+    def best_mixture(
+        self,
+        domain_weights: Mapping[str, float],
+        group: str | None = None,
+        level: float | None = None,
+    ) -> pd.DataFrame:
+        """The mixture of least weighted loss, over all mixtures inside the runs' ranges.
+
+        Args:
+            domain_weights: response (loss_<domain>, or its domain) to weight in the mean loss.
+            group: which fits.
+            level: of the intervals.
+
+        Returns:
+            One row a domain: `domain`, `proportion` with `_low` and `_high` over replicates,
+            and the mean loss in `loss_nats` with `_low` and `_high`, the same in every row.
+        """
+        weights = {
+            k if k.startswith("loss_") else f"loss_{k}": w for k, w in domain_weights.items()
+        }
+        for name in set(weights) - set(self.responses):
+            raise IsolossError(
+                problem(f"domain weight {name}", "no such loss", nearest(name, self.responses))
+            )
+        domains = self.facts["domains"]
+        ranges = self.mine("ranges", group).set_index("variable")
+        bounds = [tuple(ranges.loc[d, ["low", "high"]].astype(float)) for d in domains]
+        total = sum(weights.values())
+
+        def best(thetas: Mapping[str, np.ndarray]) -> np.ndarray:
+            laws = {r: self.law_of(r) for r in weights}
+
+            def mean_loss(points: np.ndarray) -> np.ndarray:
+                data = dict(zip(domains, points.T, strict=True))
+                return sum(w * laws[r].loss(thetas[r], data) for r, w in weights.items()) / total
+
+            def derivative(p: np.ndarray) -> np.ndarray:
+                steps = np.eye(len(p)) * 1e-6
+                return (mean_loss(p + steps) - mean_loss(np.maximum(p - steps, 0.0))) / (
+                    1e-6 + np.minimum(p, 1e-6)
+                )
+
+            starts = [np.full(len(domains), 1 / len(domains))]
+            starts += [
+                np.where(np.arange(len(domains)) == i, 0.5, 0.5 / (len(domains) - 1))
+                for i in range(len(domains))
+            ]
+            found = [
+                minimize(
+                    lambda p: float(mean_loss(np.maximum(p, 0.0)[None])[0]),
+                    np.clip(start, *np.array(bounds).T),
+                    jac=lambda p: derivative(np.maximum(p, 0.0)),
+                    bounds=bounds,
+                    constraints={"type": "eq", "fun": lambda p: p.sum() - 1.0},
+                    method="SLSQP",
+                )
+                for start in starts
+            ]
+            sound = [f for f in found if abs(f.x.sum() - 1) < 1e-6]
+            if not sound:
+                return np.full(len(domains) + 1, np.nan)
+            least = min(sound, key=lambda f: f.fun)
+            return np.append(least.x, least.fun)
+
+        point = best({r: self.theta(group, r) for r in weights})
+        drawn = {r: self.replicate_thetas(group, r) for r in weights}
+        count = min([_MIXTURE_REPLICATES, *(len(v) for v in drawn.values())])
+        many = np.array([best({r: v[i] for r, v in drawn.items()}) for i in range(count)])
+        many = many.reshape(count, len(point))
+        low, high = quantiles(many[np.isfinite(many).all(axis=-1)], self._level(level))
+        return pd.DataFrame(
+            {
+                "domain": [d.removeprefix("p_") for d in domains],
+                "proportion": point[:-1],
+                "proportion_low": low[:-1],
+                "proportion_high": high[:-1],
+                "loss_nats": point[-1],
+                "loss_nats_low": low[-1],
+                "loss_nats_high": high[-1],
+            }
+        )
+
+    def _decide(
+        self, name: str, values, rule: Callable, group: str | None, level: float | None
+    ) -> pd.DataFrame:
+        """A rule at the optimum and at all replicates: one row a value, with intervals."""
+        if not hasattr(self.law, "allocate"):
+            card = self.facts.get("card", "this law")
+            raise IsolossError(problem(card, "divides no budget", "fit a law in N and D"))
+        group = self._named(group, None)[0]
+        rows = []
+        for value in np.atleast_1d(np.asarray(values, dtype=float)):
+            best = rule(self.theta(group)[None], value)
+            many = rule(self.replicate_thetas(group), value)
             sound = np.all(np.isfinite(np.stack(list(many.values()))), axis=0)
-            row = {"C": flops}
-            for name, value in best.items():
-                low, high = quantiles(many[name][sound], level)
-                row |= {name: value[0], f"{name}_low": float(low), f"{name}_high": float(high)}
+            row = {name: value}
+            for column, at in best.items():
+                low, high = quantiles(many[column][sound], self._level(level))
+                row |= {column: at[0], f"{column}_low": float(low), f"{column}_high": float(high)}
+            point = {k: np.array([row[k]]) for k in self.law.variables if k in row}
+            row["distance"] = float(self.distance(point, group)[0]) if point else np.nan
             rows.append({**row, "replicates": int(sound.sum())})
         return pd.DataFrame(rows)
 
-    def _allocation(self, theta: np.ndarray, flops: float) -> dict[str, np.ndarray]:
+    def _allocation(self, theta: np.ndarray, flops) -> dict[str, np.ndarray]:
+        flops = np.broadcast_to(np.asarray(flops, dtype=float), theta.shape[:1])
         with np.errstate(all="ignore"):  # an exponent that is not positive has no optimum: NaN
             n, d = self.law.allocate(theta, flops)
-            log_loss = self.law.log_loss(theta, {"N": n[:, None], "D": d[:, None]})
-            loss = np.exp(log_loss[:, 0])
-            return {"N": n, "D": d, "tokens_per_parameter": d / n, "loss_nats": loss}
+            data = {"N": n[:, None], "D": d[:, None], "C": flops[:, None]}
+            data = {k: v for k, v in data.items() if k in self.law.variables}
+            loss = self.law.loss(theta, data)[:, 0]
+            sound = np.isfinite(n) & np.isfinite(d) & np.isfinite(loss) & (n > 0)
+            found = {"N": n, "D": d, "tokens_per_parameter": d / n, "loss_nats": loss}
+        return {name: np.where(sound, values, np.nan) for name, values in found.items()}
+
+    def _flops(self, theta: np.ndarray, above: Callable, falling: bool) -> np.ndarray:
+        """Budget at which a function of the allocation crosses zero, by bisection; or NaN."""
+        low = np.full(len(theta), _LOG_FLOPS[0])
+        high = np.full(len(theta), _LOG_FLOPS[1])
+
+        def sign(log_flops):
+            value = above(self._allocation(theta, np.exp(log_flops)))
+            return -value if falling else value
+
+        with np.errstate(all="ignore"):
+            sound = (sign(low) < 0) & (sign(high) > 0)
+            for _ in range(80):
+                middle = (low + high) / 2
+                up = sign(middle) > 0
+                low, high = np.where(up, low, middle), np.where(up, middle, high)
+        return np.where(sound, np.exp((low + high) / 2), np.nan)
+
+    def _data(self, law: Law, variables: Mapping) -> dict[str, np.ndarray]:
+        unknown = set(variables) - set(law.variables) - set("NDCU")
+        for name in sorted(unknown):
+            raise IsolossError(
+                problem(f"variable {name}", "not one of the law", nearest(name, law.variables))
+            )
+        given = {
+            name: np.atleast_1d(np.asarray(value, dtype=float))
+            for name, value in variables.items()
+            if name in law.variables
+        }
+        size = np.broadcast_shapes(*(v.shape for v in given.values()))
+        missing = [name for name in law.variables if name not in given]
+        if missing and not law.flat:
+            raise IsolossError(
+                problem(f"variable {missing[0]}", "not given", f"the law is {law.formula}")
+            )
+        return {name: np.broadcast_to(given.get(name, 0.0), size) for name in law.variables}
+
+    def _named(self, group: str | None, response: str | None) -> tuple[str, str]:
+        groups = self.groups
+        if group is None:
+            group = groups[0]
+        elif group not in groups:
+            if FALLBACK not in groups:
+                raise IsolossError(problem(f"group {group}", "no such fit", nearest(group, groups)))
+            group = FALLBACK
+        return group, self.responses[0] if response is None else response
+
+    def _level(self, level: float | None) -> float:
+        return self.level if level is None else level
 
     def save(self, folder: str | Path, law: str = "law", **facts) -> list[Path]:
         """Write the tables into a folder, under the name of the fit (`law`); their files."""
@@ -131,7 +448,17 @@ def fits_from(files: Sequence[str | Path]) -> dict[str, Fit]:
             said[facts["law"]] = facts
     fits = {}
     for name, parts in found.items():
-        law = registry.card("law", said[name]["card"]).make(**said[name]["options"])
         whole = {table: parts.get(table, tables.empty(table)) for table in TABLES}
-        fits[name] = Fit(law=law, facts=said[name], **whole)
+        responses = list(whole["summary"]["response"]) or ["loss_nats"]
+        fits[name] = Fit(law=_made(said[name], responses[-1]), facts=said[name], **whole)
     return fits
+
+
+def _made(facts: Mapping, response: str) -> Law:
+    """The law that a fit's facts name, for a response."""
+    card, options = registry.card("law", facts["card"]), facts["options"]
+    domains = facts.get("domains")
+    if domains is None:
+        return card.make(**options)
+    own = "p_" + response.removeprefix("loss_")
+    return card.make(domains=domains, own=own if own in domains else None, **options)

@@ -18,7 +18,7 @@ from isoloss.problems import TableError, nearest, problem
 
 # What a user maps (the field's letters) to the columns of `runs`.
 COLUMNS = {"run_id": "run_id", **LETTERS, "group": "group", "fit_weight": "fit_weight"}
-NUMBERS = ("N", "D", "C", "loss", "fit_weight")
+NUMBERS = ("N", "D", "C", "U", "loss", "fit_weight")
 TIMEOUT = 60  # seconds for a URL
 
 
@@ -68,19 +68,25 @@ def parse(source: str) -> pd.DataFrame:
 
 
 def read_runs(
-    source: str | Path | pd.DataFrame, columns: Mapping[str, str], keep: Sequence[str] = ()
+    source: str | Path | pd.DataFrame,
+    columns: Mapping[str, str],
+    keep: Sequence[str] = (),
+    need: int = 2,
 ) -> pd.DataFrame:
     """A `runs` table from a table of one's own.
 
-    Two of N, D and C are enough: C = 6 N D gives the third. Columns that are not mapped are kept
+    Two of N, D and C are enough: C = 6 N D gives the third. Proportions of a mixture and losses
+    by domain are columns p_<domain> and loss_<domain>. Columns that are not mapped are kept
     under their own names, so that filters can use them; one whose name `runs` needs gets `_given`
     behind it (model, weighting and a whole-numbered seed are taken for what they say). Rows that
     a filter drops stay, with status `dropped`.
 
     Args:
         source: path, URL or DataFrame.
-        columns: any of N, D, C, loss, group, fit_weight, run_id to the table's column name.
+        columns: any of N, D, C, U (distinct tokens), loss, group, fit_weight, run_id to the
+            table's column name.
         keep: expressions over the columns (both names can be used); a run stays if all hold.
+        need: how many of N, D and C there must be; with none of them no loss is needed either.
 
     Raises:
         TableError: all that is wrong with the table, a line each.
@@ -88,7 +94,12 @@ def read_runs(
     own = isinstance(source, pd.DataFrame)
     label = "the table" if own else str(source)
     raw = source.reset_index(drop=True) if own else parse(label)
-    runs = _mapped(raw, columns, label)
+    runs = _mapped(raw, columns, label, need)
+    given = {"N", "D", "C"} & set(columns)
+    if len(given) < 2:
+        runs = runs.assign(**{COLUMNS[letter]: np.nan for letter in {"N", "D", "C"} - given})
+    if "loss" not in columns:
+        runs["loss_nats"] = np.nan
     if "n_flops" not in runs:
         runs["n_flops"] = 6.0 * runs["n_params"] * runs["n_samples"]
     if "n_samples" not in runs:
@@ -113,15 +124,19 @@ def read_runs(
     return runs.assign(**dict.fromkeys(absent))
 
 
-def _mapped(raw: pd.DataFrame, columns: Mapping[str, str], label: str) -> pd.DataFrame:
+def _mapped(raw: pd.DataFrame, columns: Mapping[str, str], label: str, need: int) -> pd.DataFrame:
     """The table with its mapped columns under their contract's names, numbers as numbers."""
     wrong = [
         problem(f"{label}, columns.{letter}", f"no column {name!r}", nearest(name, raw.columns))
         for letter, name in columns.items()
         if name not in raw.columns
     ]
-    if "loss" not in columns or len({"N", "D", "C"} & set(columns)) < 2:
-        wrong.append(problem(f"{label}, columns", "loss and two of N, D, C are needed", "map them"))
+    enough = len({"N", "D", "C"} & set(columns)) >= need
+    if not enough or ("loss" not in columns and need):
+        count = {2: "two", 1: "one"}.get(need)
+        wrong.append(
+            problem(f"{label}, columns", f"loss and {count} of N, D, C are needed", "map them")
+        )
     if wrong:
         raise TableError("\n".join(wrong))
     kept = raw[[c for c in raw.columns if c not in columns.values()]]

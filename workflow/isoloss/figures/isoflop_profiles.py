@@ -57,7 +57,7 @@ def draw(inputs: _figure.Inputs, group: str):
             continue
         unseen = bool(mine["held_out"].all())
         n = np.geomspace(mine["n_params"].min() / 1.3, mine["n_params"].max() * 1.3, 100)
-        line = fit.predict(group, N=n, D=level / 6 / n, C=0 * n + level)["loss_nats"]
+        line = fit.loss(group, N=n, D=level / 6 / n, C=0 * n + level)
         look = {"color": colour.to_rgba(level), "linestyle": "--" if unseen else "-"}
         axes.plot(n, line, linewidth=1.2, **look)
         drawn.append(

@@ -50,8 +50,7 @@ def draw(inputs: _figure.Inputs, group: str, reach: float):
     low_d, high_d = _figure.span([*done["n_samples"], *frontier["D"]], 1.3)
     n, d = np.geomspace(low_n, high_n, 200), np.geomspace(low_d, high_d, 200)
     grid_n, grid_d = np.meshgrid(n, d)
-    loss = fit.predict(group, N=grid_n.ravel(), D=grid_d.ravel())["loss_nats"]
-    loss = loss.to_numpy().reshape(grid_n.shape)
+    loss = fit.loss(group, N=grid_n.ravel(), D=grid_d.ravel()).reshape(grid_n.shape)
 
     figure, (axes,) = _figure.new(7.4, 5.4)
     norm = Normalize(done["loss_nats"].min(), done["loss_nats"].max())

@@ -1,34 +1,147 @@
-"""Which runs a fit does not see."""
+"""Which runs a fit does not see, and folds of them."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from isoloss.problems import IsolossError, nearest, problem
+from isoloss.seeds import generator
 
 SAME_BUDGET = 1.1  # budgets within this factor are one: D is rounded to whole steps
+_OPTIONS = {
+    "largest_compute": ("least",),
+    "roll_out": ("by", "stages"),
+    "leave_one_out": ("by",),
+    "random": ("fraction", "repeats"),
+}
+RULES = ("none", "largest_compute", "roll_out", "leave_one_out", "random")
+# what makes a run the copy of another: all but its seed and what came of it
+_SETTINGS = ("n_params", "n_samples", "n_flops", "n_unique", "model", "weighting", "group")
 
 
-def held_out(runs: pd.DataFrame, rule: str | None) -> np.ndarray:
-    """Mask of held-out runs, bool (n,).
+@dataclass(frozen=True)
+class Fold:
+    """One division of the runs.
+
+    Attributes:
+        name: in tables.
+        out: held out, bool (n,).
+        seen: fitted, bool (n,); a run may be neither.
+    """
+
+    name: str
+    out: np.ndarray
+    seen: np.ndarray
+
+
+def held_out(runs: pd.DataFrame, rule: str | Mapping[str, Any] | None) -> np.ndarray:
+    """Mask of the runs that the fit itself does not see, bool (n,): by largest_compute only."""
+    if _named(rule) != "largest_compute":
+        return np.zeros(len(runs), dtype=bool)
+    return last_budgets(runs, _options_of(rule).get("least", 1))
+
+
+def folds(runs: pd.DataFrame, rule: str | Mapping[str, Any] | None, seed: int) -> list[Fold]:
+    """The folds of a rule; a run and its copies are always on one side.
 
     Args:
         runs: the runs that a fit looks at.
-        rule: `none` (or None), or `largest_compute`: all runs of the largest budget C.
+        rule: a name or a mapping with `rule` and its options:
+            `none`;
+            `largest_compute`, all runs of the largest budget C, predicted from the others (and
+            of the next ones, until there are `least` runs, default 1);
+            `roll_out`, the runs in order of `by` (default n_flops) in `stages` (default 5),
+            each stage predicted from those before it;
+            `leave_one_out`, each value of the column `by` (default: budgets) from the others;
+            `random`, a share (`fraction`, default 0.2) of the settings, `repeats` times
+            (default 20).
+        seed: of random folds.
 
     Raises:
-        IsolossError: there is no such rule.
+        IsolossError: there is no such rule, option or column.
     """
-    if rule not in (None, "none", "largest_compute"):
-        known = nearest(rule, ("none", "largest_compute"))
-        raise IsolossError(problem("holdout", f"unknown {rule!r}", known))
-    if rule in (None, "none"):
-        return np.zeros(len(runs), dtype=bool)
-    return last_budget(runs)
+    name, options = _named(rule), _options_of(rule)
+    known = _OPTIONS.get(name, ())
+    for key in set(options) - set(known):
+        raise IsolossError(problem(f"holdout {name}", f"unknown {key!r}", nearest(key, known)))
+    if name == "none" or not len(runs):
+        return []
+    if name == "largest_compute":
+        out = held_out(runs, rule)
+        return [Fold("largest_compute", out, ~out)]
+    same = copies(runs)
+    if name == "random":
+        fraction, repeats = options.get("fraction", 0.2), options.get("repeats", 20)
+        rng = generator(seed, "holdout", name)
+        count = max(1, round(fraction * (same.max() + 1)))
+        found = []
+        for i in range(repeats):
+            chosen = np.isin(same, rng.permutation(same.max() + 1)[:count])
+            found.append(Fold(f"random {i}", chosen, ~chosen))
+        return found
+    by = options.get("by", "n_flops")
+    if by not in runs:
+        raise IsolossError(problem("holdout by", f"no column {by!r}", nearest(by, tuple(runs))))
+    label = budgets(runs) if by == "n_flops" else runs.groupby(by, sort=True).ngroup().to_numpy()
+    if name == "roll_out":
+        label = _stages(label, options.get("stages", 5))
+    found = []
+    for value in np.unique(label)[1 if name == "roll_out" else 0 :]:
+        out = label == value
+        seen = label < value if name == "roll_out" else ~out
+        seen &= ~np.isin(same, same[out])  # a copy of what is predicted is not fitted
+        first = runs.loc[out, by].iloc[0]
+        shown = f"{runs.loc[out, by].min():.3g}" if by == "n_flops" else str(first)
+        more = " up" if name == "roll_out" else ""
+        found.append(Fold(f"{name} {by} {shown}{more}", out, seen))
+    return found
 
 
-def last_budget(runs: pd.DataFrame) -> np.ndarray:
-    """Mask of the runs at the largest C, to a factor of SAME_BUDGET, bool (n,)."""
+def _stages(label: np.ndarray, count: int) -> np.ndarray:
+    """Ordered labels merged into about `count` stages of about as many runs, (n,)."""
+    below = np.array([(label <= value).sum() for value in np.unique(label)])
+    stage = np.minimum(((below - 1) * count) // len(label), count - 1)
+    return stage[np.searchsorted(np.unique(label), label)]
+
+
+def copies(runs: pd.DataFrame) -> np.ndarray:
+    """Number of the setting of every run, from 0, (n,): runs that differ in their seed are one."""
+    columns = [c for c in runs if c in _SETTINGS or c.startswith("p_")]
+    return runs.groupby(columns, dropna=False, sort=True).ngroup().to_numpy()
+
+
+def budgets(runs: pd.DataFrame) -> np.ndarray:
+    """Number of the budget of every run, smallest first, (n,): C to a factor of SAME_BUDGET."""
     flops = runs["n_flops"].to_numpy(float)
-    return flops >= flops.max() / SAME_BUDGET
+    order = np.argsort(flops, kind="stable")
+    number = np.empty(len(flops), dtype=int)
+    current, top = -1, -np.inf
+    for i in order:
+        if flops[i] > top * SAME_BUDGET:
+            current, top = current + 1, flops[i]
+        number[i] = current
+    return number
+
+
+def last_budgets(runs: pd.DataFrame, least: int = 1) -> np.ndarray:
+    """Mask of the runs at the largest budgets, as many as it takes for `least` runs, bool (n,)."""
+    number = budgets(runs)
+    reach = np.flatnonzero(np.cumsum(np.bincount(number)[::-1]) >= least)
+    back = reach[0] if len(reach) else number.max()
+    return number >= number.max() - back
+
+
+def _options_of(rule: str | Mapping[str, Any] | None) -> dict[str, Any]:
+    return {k: v for k, v in rule.items() if k != "rule"} if isinstance(rule, Mapping) else {}
+
+
+def _named(rule: str | Mapping[str, Any] | None) -> str:
+    name = "none" if rule is None else rule if isinstance(rule, str) else rule.get("rule")
+    if name not in RULES:
+        raise IsolossError(problem("holdout", f"unknown {name!r}", nearest(str(name), RULES)))
+    return name

@@ -2,30 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import f as f_distribution
+from threadpoolctl import threadpool_limits
 
 from isoloss import registry
 from isoloss.filters import LETTERS, evaluate
-from isoloss.fit.holdout import held_out, last_budget
+from isoloss.fit import evidence, resample
+from isoloss.fit.holdout import Fold, folds, held_out, last_budgets
 from isoloss.fit.objectives import OBJECTIVES, Objective
-from isoloss.fit.optimize import End, Problem, agreeing, basins, descend, optimize, starts_grid
-from isoloss.fitted import Fit, quantiles
-from isoloss.laws._law import Law
+from isoloss.fit.scores import scores
+from isoloss.fit.solve import Constraints, Optimum, Recipe
+from isoloss.fitted import TABLES, Fit, quantiles
+from isoloss.laws._law import Estimator, Law
 from isoloss.problems import IsolossError, nearest, problem
-from isoloss.progress import track
 from isoloss.seeds import generator
 
 RESPONSE = "loss_nats"
-FLAT = 1e-6  # singular value of the scaled gradient below which a combination of terms is free
+PROPORTION, LOSS = "p_", "loss_"  # columns of a mixture, and of losses by domain
+ALL = "ALL"  # the group of a mixture law that stands for all of them
 # Columns that may differ between runs which are the same but for their seed.
 _OF_A_RUN = {"run_id", "run_digest", "seed", "n_unique", "loss_nats", "fit_weight"}
 _OF_A_RUN |= {"status", "status_reason"}
+_PROFILE_POINTS = 12  # on each side of the optimum
 
 
+@dataclass(frozen=True)
+class Settings:
+    """How a law is fitted; see `fit_law`."""
+
+    objective: Objective
+    constraints: Constraints
+    holdout: Any
+    bootstrap: int
+    interval: str
+    cluster: str | None
+    level: float
+    starts: Any
+    seed: int
+    profiles: bool
+
+
+# matrices are small: threads of the linear algebra would only wait for each other
+@threadpool_limits.wrap(limits=1)
 def fit_law(
     runs: pd.DataFrame,
     law: str,
@@ -34,248 +58,467 @@ def fit_law(
     where: str = "",
     objective: str = "huber_log",
     delta: float = 1e-3,
-    holdout: str | None = "none",
-    bootstrap: int = 1000,
+    fixed: Mapping[str, float] | None = None,
+    tied: Sequence[Sequence[str]] = (),
+    bounds: Mapping[str, Sequence[float | None]] | None = None,
+    starts: np.ndarray | None = None,
+    holdout: str | Mapping[str, Any] | None = "none",
+    interval: str = "bootstrap",
+    cluster: str | None = None,
+    bootstrap: int = 4000,
     ci_level: float = 0.95,
-    n_starts: int = 64,
+    profiles: bool = False,
     seed: int = 0,
 ) -> Fit:
-    """Fit a law to the finished runs of a table, one fit a group.
+    """Fit a law to the finished runs of a table, one fit a group (a domain, for mixture laws).
 
     Args:
-        runs: a `runs` table; rows whose status is not `done` are counted and left out.
+        runs: a `runs` table; rows whose status is not `done` are counted and left out. Mixture
+            laws read columns p_<domain> (missing ones count 0) and fit every loss_<domain>.
         law: law card.
         options: of the card.
         where: expression that selects runs; the others are counted among the dropped.
-        objective: huber_log, log_mse or mse, summed over runs times their fit_weight.
-        delta: of huber_log, in log loss.
-        holdout: none (or None) or largest_compute.
-        bootstrap: replicates; runs are drawn with replacement, each replicate refitted from the
-            optimum and the next best basin.
-        ci_level: of the percentile intervals.
-        n_starts: starts optimised, the best of the card's grid by objective.
-        seed: of the bootstrap.
+        objective: one of objectives.OBJECTIVES, summed over runs times their fit_weight.
+        delta: of huber_log in log loss, of huber in loss.
+        fixed: value of terms that are not fitted.
+        tied: groups of terms that share one value, such as [["alpha", "beta"]].
+        bounds: least and greatest value of terms, None for open.
+        starts: in the law's coordinates, (s, p); the law's own grid if None.
+        holdout: see `holdout.folds`. Runs of `largest_compute` are not fitted; the other rules
+            are scored beside a fit of all runs.
+        interval: `bootstrap` over runs, `residual`, `parametric`, `profile` (parameters by
+            profile likelihood, decisions by bootstrap), or `none`.
+        cluster: column; runs alike in it are drawn together.
+        bootstrap: replicates, each a global refit.
+        ci_level: of the intervals.
+        profiles: whether to keep the objective along every term.
+        seed: of the replicates and of random folds.
 
     Returns:
         The fit; `summary.status` says whether to believe it.
 
     Raises:
-        IsolossError: too few runs for the law's terms.
+        IsolossError: too few runs for the law's terms, or a name that is not known.
     """
     card = registry.card("law", law)
     chosen = {**registry.defaults("law", law), **(options or {})}
+    known = registry.options("law", law)
     wrong = [
-        problem(f"law {law}, option {key}", "unknown", nearest(key, registry.options("law", law)))
-        for key in set(chosen) - set(registry.options("law", law))
+        problem(f"law {law}, option {key}", "unknown", nearest(key, known))
+        for key in set(chosen) - set(known)
     ]
     if objective not in OBJECTIVES:
         wrong.append(problem("objective", f"unknown {objective!r}", nearest(objective, OBJECTIVES)))
+    if interval not in resample.INTERVALS:
+        near = nearest(interval, resample.INTERVALS)
+        wrong.append(problem("interval", f"unknown {interval!r}", near))
     if wrong:
         raise IsolossError("\n".join(wrong))
-    made = card.make(**chosen)
-    goal = Objective(objective, delta)
+    settings = Settings(
+        objective=Objective(objective, delta),
+        constraints=Constraints(fixed or {}, tied, bounds or {}),
+        holdout=holdout,
+        bootstrap=0 if interval == "none" else bootstrap,
+        interval=interval,
+        cluster=cluster,
+        level=ci_level,
+        starts=starts,
+        seed=seed,
+        profiles=profiles or interval == "profile",
+    )
     if where:
         out = ~evaluate(runs, where, f"law {law}, where") & (runs["status"] == "done")
         runs = runs.assign(status=runs["status"].mask(out, "dropped"))
+    mixture = getattr(card, "NEEDS", None) == "mixture"
     pieces: dict[str, list[pd.DataFrame]] = {}
-    finished = runs.loc[(runs["status"] == "done") & (runs["fit_weight"] > 0), "group"]
-    if finished.empty:
-        raise too_few(f"law {law}", 0, len(made.terms))
-    for group, mine in runs[runs["group"].isin(set(finished))].groupby("group", sort=True):
-        found = _fit_group(
-            made, str(group), mine, goal, holdout, bootstrap, ci_level, n_starts, seed, law
-        )
-        for name, table in found.items():
-            pieces.setdefault(name, []).append(table)
+    made = None
+    if not ((runs["status"] == "done") & (runs["fit_weight"] > 0)).any():
+        raise too_few(f"law {law}", 0, 1 if mixture else len(card.make(**chosen).terms))
+    for group, mine in _groups(runs, mixture):
+        for response, one in _laws(card, law, chosen, mine, mixture):
+            made = one
+            for name, table in _fit_one(one, group, mine, response, settings, law).items():
+                pieces.setdefault(name, []).append(table)
     joined = {name: pd.concat(parts, ignore_index=True) for name, parts in pieces.items()}
-    return Fit(law=made, facts={"card": law, "options": chosen}, **joined)
+    facts = {"card": law, "options": chosen}
+    if mixture:
+        facts["domains"] = list(made.variables)
+    return Fit(law=made, facts=facts, **joined)
 
 
-def variables(runs: pd.DataFrame) -> dict[str, np.ndarray]:
-    """N, D and C of every run, each (n,)."""
-    return {letter: runs[LETTERS[letter]].to_numpy(float) for letter in ("N", "D", "C")}
+def variables(runs: pd.DataFrame, names: Sequence[str] = ("N", "D", "C")) -> dict[str, np.ndarray]:
+    """Variables of every run by a law's names for them, each (n,)."""
+    return {name: runs[LETTERS.get(name, name)].to_numpy(float) for name in names}
 
 
-def _fit_group(
-    law: Law,
-    group: str,
-    runs: pd.DataFrame,
-    objective: Objective,
-    holdout: str,
-    bootstrap: int,
-    level: float,
-    n_starts: int,
-    seed: int,
-    card: str,
+def _groups(runs: pd.DataFrame, mixture: bool):
+    """Groups with a finished run; a mixture law has one of all runs beside them."""
+    finished = runs.loc[(runs["status"] == "done") & (runs["fit_weight"] > 0), "group"]
+    for group, mine in runs[runs["group"].isin(set(finished))].groupby("group", sort=True):
+        yield str(group), mine
+    if mixture and ALL not in set(finished):
+        yield ALL, runs
+
+
+def _laws(card, name: str, options: Mapping[str, Any], runs: pd.DataFrame, mixture: bool):
+    """Responses with the law of each."""
+    if not mixture:
+        yield RESPONSE, card.make(**options)
+        return
+    domains = [column for column in runs if column.startswith(PROPORTION)]
+    if not domains:
+        do = "name the proportions p_<domain>, such as p_web"
+        raise IsolossError(problem(f"law {name}", "no column of proportions", do))
+    responses = [c for c in runs if c.startswith(LOSS) and pd.api.types.is_numeric_dtype(runs[c])]
+    for response in responses:
+        own = PROPORTION + response.removeprefix(LOSS)
+        yield response, card.make(domains=domains, own=own if own in domains else None, **options)
+
+
+def _usable(law: Law, runs: pd.DataFrame, response: str) -> pd.DataFrame:
+    """Finished runs whose loss and variables are numbers that the law can use."""
+    done = runs[(runs["status"] == "done") & (runs["fit_weight"] > 0)]
+    columns = [LETTERS.get(v, v) for v in law.variables]
+    missing = [c for c in columns if c not in done]
+    if missing:
+        known = ", ".join(str(c) for c in done)
+        raise IsolossError(problem(f"variable {missing[0]}", "no such column", f"columns: {known}"))
+    empty = [v for v, c in zip(law.variables, columns, strict=True) if done[c].isna().all()]
+    if empty and len(done):
+        do = f"give the table a column for it: the law is {law.formula}"
+        raise IsolossError(problem(f"variable {empty[0]}", "no run has a value", do))
+    values = done[[response, *columns]].astype(float)
+    sound = np.isfinite(values).all(axis=1) & (values[response] > 0)
+    if not law.flat:
+        sound &= (values[columns] > 0).all(axis=1)
+    return done[sound].reset_index(drop=True)
+
+
+def _fit_one(
+    law: Law, group: str, runs: pd.DataFrame, response: str, settings: Settings, card: str
 ) -> dict[str, pd.DataFrame]:
-    done = runs[(runs["status"] == "done") & (runs["fit_weight"] > 0)].reset_index(drop=True)
-    need = len(law.terms)
+    """All tables of one fit."""
+    done = _usable(law, runs, response)
+    place = f"law {card}" + ("" if group == "all" else f", group {group}")
+    need = law.least if isinstance(law, Estimator) else len(law.terms)
+    need -= len(settings.constraints.fixed)
     if len(done) < need:
-        raise too_few(f"law {card}, group {group}", len(done), need)
-    out = held_out(done, holdout)
-    fitted = done[~out]
+        raise too_few(place, len(done), need)
+    out = held_out(done, settings.holdout)
+    fitted = done[~out].reset_index(drop=True)
     if len(fitted) < need:
-        raise too_few(f"law {card}, group {group}, after the hold-out", len(fitted), need)
-    loss, weight = fitted[RESPONSE].to_numpy(float), fitted["fit_weight"].to_numpy(float)
-    data = variables(fitted)
-    ends = optimize(Problem(law, data, loss, weight, objective), starts_grid(law), n_starts)
-    best = ends[0]
-    replicates = _bootstrap(law, data, loss, weight, objective, ends, bootstrap, seed, group)
-    thetas = np.array([end.theta for end in replicates if end.converged])
-    thetas = thetas.reshape(-1, need)
+        raise too_few(f"{place}, after the hold-out", len(fitted), need)
+    data, loss = variables(fitted, law.variables), fitted[response].to_numpy(float)
+    weight = fitted["fit_weight"].to_numpy(float)
+    found = _solve(law, data, loss, weight, settings)
+    thetas, sound = _replicates(found, law, data, loss, weight, fitted, settings, group)
+    kept = thetas[sound]
 
-    everything = variables(done)
-    predicted = np.exp(law.log_loss(best.theta, everything))
-    observed = done[RESPONSE].to_numpy(float)
-    residuals = pd.DataFrame(
-        {
-            "run_id": done["run_id"],
-            "loss_nats": observed,
-            "predicted": predicted,
-            "residual": observed - predicted,
-            "held_out": out,
-        }
-    )
-    params = _params(law, best, thetas, level)
-    flat = undetermined(law, best.theta, data)
-    spread = observed[~out] - observed[~out].mean()
-    error = observed - predicted
+    everything = variables(done, law.variables)
+    observed, predicted = done[response].to_numpy(float), law.loss(found.theta, everything)
+    bands = _bands(law, kept, everything, loss, law.loss(found.theta, data), settings, group)
+    profiles = _profiles(found, law, data, loss, weight, settings)
+    params = _params(found, law, kept, profiles, settings)
+    held = [t.name in settings.constraints.fixed for t in law.terms]
+    held = [
+        h or any(t.name in g[1:] for g in settings.constraints.tied)
+        for h, t in zip(held, law.terms, strict=True)
+    ]
+    known = evidence.conditioning(law, found.theta, data, held)
+    free_terms = known.free if isinstance(found, Optimum) else []
+    inner = scores(observed[~out], predicted[~out])
+    n, free = len(fitted), int(np.sum(~np.array(held)))
     summary: dict[str, Any] = {
         "card": card,
         "formula": law.formula,
-        "n_runs": int((~out).sum()),
+        "n_runs": n,
         "n_held_out": int(out.sum()),
         "n_dropped": len(runs) - len(done),
-        "objective": str(objective),
-        "objective_value": best.objective,
-        "gradient_norm": best.gradient_norm,
-        "n_starts": len(ends),
-        "n_agree": agreeing(ends),
-        "n_replicates": bootstrap,
-        "n_replicates_converged": len(thetas),
-        "rmse": _rms(error[~out]),
-        "r2": 1 - np.sum(error[~out] ** 2) / np.sum(spread**2) if spread.any() else np.nan,
-        "seed_sd": seed_sd(done),
+        "objective": str(settings.objective),
+        "objective_value": np.nan,
+        "gradient_norm": 0.0,
+        "n_starts": 0,
+        "n_agree": 0,
+        "n_starts_converged": 0,
+        "n_unmoved": 0,
+        "second_objective_gap": np.nan,
+        "condition": known.number,
+        "loosest": known.loosest,
+        "n_replicates": len(thetas),
+        "n_replicates_converged": int(sound.sum()),
+        "rmse": inner["rmse"],
+        "r2": inner["r2"],
+        "aicc": aicc(np.log(observed[~out] / predicted[~out]), free),
+        "seed_sd": seed_sd(done, response),
         "held_out_rmse": np.nan,
         "held_out_baseline_rmse": np.nan,
         "held_out_coverage": np.nan,
     }
+    if isinstance(found, Optimum):
+        summary |= {"objective_value": found.objective_value, **evidence.facts(found)}
+        converged = bool(found.converged[0])
+    else:
+        summary["objective"] = law.recipe
+        converged = bool(np.isfinite(found.theta).all())
     if out.any():
-        last = observed[~out][last_budget(fitted)].mean()
-        summary["held_out_rmse"] = _rms(error[out])
-        summary["held_out_baseline_rmse"] = _rms(observed[out] - last)
-        if len(thetas):
-            low, high = quantiles(np.exp(law.log_loss(thetas, everything))[:, out], level)
-            inside = (low <= observed[out]) & (observed[out] <= high)
-            summary["held_out_coverage"] = inside.mean()
-    summary["status"], summary["message"] = _verdict(best, ends, flat, params, summary)
-    starts = pd.DataFrame(
-        {
-            "start": range(len(ends)),
-            "begin": [end.begin for end in ends],
-            "end": [end.theta for end in ends],
-            "objective_value": [end.objective for end in ends],
-            "gradient_norm": [end.gradient_norm for end in ends],
-            "status": ["converged" if end.converged else "not_converged" for end in ends],
-        }
-    )
-    drawn = pd.DataFrame(
-        {
-            "replicate": range(len(replicates)),
-            "theta": [end.theta for end in replicates],
-            "converged": [end.converged for end in replicates],
-        },
-        columns=["replicate", "theta", "converged"],
-    )
-    found = {
+        last = observed[~out][last_budgets(fitted)].mean()
+        unseen = scores(observed[out], predicted[out], *(tuple(b[:, out] for b in bands)))
+        summary["held_out_rmse"] = unseen["rmse"]
+        summary["held_out_baseline_rmse"] = float(np.sqrt(np.mean((observed[out] - last) ** 2)))
+        summary["held_out_coverage"] = unseen["coverage"]
+    summary["status"], summary["message"] = evidence.verdict(converged, free_terms, params, summary)
+    tables = {
         "params": params,
         "summary": pd.DataFrame([summary]),
-        "residuals": residuals,
-        "starts": starts,
-        "replicates": drawn.astype({"replicate": "int64", "converged": bool}),
+        "residuals": pd.DataFrame(
+            {
+                "run_id": done["run_id"],
+                "loss_nats": observed,
+                "predicted": predicted,
+                "residual": observed - predicted,
+                "held_out": out,
+            }
+        ),
+        "starts": _starts(found),
+        "replicates": pd.DataFrame(
+            {"replicate": np.arange(len(thetas)), "theta": list(thetas), "converged": sound}
+        ),
+        "scores": _scores(law, done, observed, predicted, bands, settings, response),
+        "profiles": profiles,
+        "ranges": _ranges(law, data),
     }
-    return {k: t.assign(group=group, response=RESPONSE) for k, t in found.items()}
+    assert set(tables) == set(TABLES)
+    return {k: t.assign(group=group, response=response) for k, t in tables.items()}
 
 
-def _bootstrap(law, data, loss, weight, objective, ends, replicates, seed, group) -> list[End]:
-    """Refit every replicate from the optimum and the next best basin; the better end counts."""
-    rng = generator(seed, "bootstrap", group)
-    ticks = track(replicates, "bootstrap replicates")
-    found = []
-    for _ in range(replicates):
-        drawn = rng.multinomial(len(loss), np.full(len(loss), 1 / len(loss)))
-        problem_ = Problem(law, data, loss, weight * drawn, objective)
-        refits = [descend(problem_, theta) for theta in basins(ends, 2)]
-        found.append(min(refits, key=lambda end: end.objective))
-        next(ticks)
-    return found
+def _solve(law: Law, data, loss, weight, settings: Settings) -> Optimum | Recipe:
+    if isinstance(law, Estimator):
+        return Recipe(law, data, loss, weight)
+    return Optimum(
+        law, data, loss, weight, settings.objective, settings.constraints, settings.starts
+    )
 
 
-def _params(law: Law, best: End, thetas: np.ndarray, level: float) -> pd.DataFrame:
+def _replicates(found, law, data, loss, weight, runs, settings: Settings, group: str):
+    """Refits of all replicates: theta (r, p), and which converged, bool (r,)."""
+    count = settings.bootstrap
+    rng = generator(settings.seed, "bootstrap", group)
+    if settings.interval in ("residual", "parametric"):
+        predicted, logarithmic = law.loss(found.theta, data), settings.objective.logarithmic
+        drawn = resample.losses(
+            settings.interval, predicted, loss, logarithmic, len(law.terms), count, rng
+        )
+        return found.replicates(np.broadcast_to(weight, drawn.shape), drawn)
+    clusters = resample.clusters_of(runs, settings.cluster)
+    return found.replicates(resample.weights(weight, clusters, count, rng))
+
+
+def _bands(law, thetas, data, loss, predicted, settings: Settings, group: str):
+    """Intervals at every run: of the law, and of a new run with the noise of the fitted ones."""
+    if not len(thetas):
+        nothing = np.full((2, len(next(iter(data.values())))), np.nan)
+        return nothing, nothing
+    many = law.loss(thetas, data)
+    rng = generator(settings.seed, "noise", group)
+    spread = np.sqrt(len(loss) / max(1, len(loss) - len(law.terms)))
+    noise = rng.choice(np.log(loss / predicted), size=many.shape) * spread
+    level = settings.level
+    return np.stack(quantiles(many, level)), np.stack(quantiles(many * np.exp(noise), level))
+
+
+def _params(found, law: Law, thetas, profiles: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+    bounded = found.at_bound() if isinstance(found, Optimum) else [False] * len(law.terms)
     rows = []
     for i, term in enumerate(law.terms):
         values = term.value(thetas[:, i])
-        low, high = quantiles(values, level)
+        low, high = quantiles(values, settings.level)
+        method = _METHODS[settings.interval] if len(values) else "none"
+        if settings.interval == "profile" and term.name in set(profiles["term"]):
+            low, high = _crossing(profiles[profiles["term"] == term.name])
+            method = _METHODS["profile"]
+        elif settings.interval == "profile":
+            method = _METHODS["bootstrap"]
+        if term.name in settings.constraints.fixed:
+            method = "fixed"
+        elif settings.cluster and method == _METHODS["bootstrap"]:
+            method = f"bootstrap percentile over {settings.cluster}"
         rows.append(
             {
                 "term": term.name,
                 "symbol": term.symbol,
                 "unit": term.unit,
-                "estimate": float(term.value(best.theta[i])),
+                "estimate": float(term.value(found.theta[i])),
                 "std_error": values.std(ddof=1) if len(values) > 1 else np.nan,
                 "ci_low": float(low),
                 "ci_high": float(high),
-                "ci_level": level,
-                "ci_method": "bootstrap percentile over runs" if len(values) else "none",
-                "at_bound": bool(best.theta[i] <= term.low or best.theta[i] >= term.high),
+                "ci_level": settings.level,
+                "ci_method": method,
+                "at_bound": bounded[i],
             }
         )
     return pd.DataFrame(rows)
 
 
-def undetermined(law: Law, theta: np.ndarray, data: Mapping[str, np.ndarray]) -> list[str]:
-    """Terms that some combination of which the data do not see: the gradient's null space.
+_METHODS = {
+    "bootstrap": "bootstrap percentile over runs",
+    "residual": "percentile of residual bootstrap",
+    "parametric": "percentile of parametric bootstrap",
+    "profile": "profile likelihood",
+    "none": "none",
+}
 
-    Columns of the gradient are scaled to one; a singular value below FLAT leaves its combination
-    free, and every term with a tenth of it is named.
+
+def _profiles(found, law: Law, data, loss, weight, settings: Settings) -> pd.DataFrame:
+    """The objective along every free term, as a drop of the log likelihood.
+
+    The objective's rise is divided by what noise makes of it (the ratio of the mean second to the
+    mean squared first derivative of its penalties: a robust likelihood ratio), so that `excess`
+    compares with the quantile `limit` of F(1, n - p).
     """
-    gradient = law.log_loss_gradient(theta, data)
-    size = np.linalg.norm(gradient, axis=0)
-    scaled = gradient / np.where(size > 0, size, 1.0)
-    _, values, directions = np.linalg.svd(scaled, full_matrices=True)
-    values = np.concatenate([values, np.zeros(len(theta) - len(values))])
-    free = np.abs(directions[values < FLAT]).max(axis=0, initial=0.0) > 0.1
-    return [term.name for term, loose in zip(law.terms, free, strict=True) if loose]
+    columns = {"term": [], "value": [], "objective_value": [], "excess": [], "limit": []}
+    if not (settings.profiles and isinstance(found, Optimum)):
+        return pd.DataFrame(columns).astype({k: float for k in columns if k != "term"})
+    problem_ = found.problem
+    names = problem_.affine.names
+    ratio = _likelihood_ratio(found, len(names))
+    degrees = max(1, len(loss) - len(names))
+    limit = float(f_distribution.ppf(settings.level, 1, degrees))
+    unit = found.objective.unit(found.size)
+    for name in names:
+        term = law.terms[law.index(name)]
+        span = 0.05 if not term.log else 0.2
+        for _ in range(14):  # until both sides are well above the limit
+            values, objective, best = found.profile(name, span, _PROFILE_POINTS)
+            excess = (objective - best) * ratio
+            if min(excess[0], excess[-1]) > 1.5 * limit or span > 40:
+                break
+            span *= 2 if max(excess[0], excess[-1]) < 400 * limit else 1.4
+        columns["term"] += [name] * len(values)
+        columns["value"] += list(term.value(values))
+        columns["objective_value"] += list(objective * unit)
+        columns["excess"] += list(excess)
+        columns["limit"] += [limit] * len(values)
+    return pd.DataFrame(columns)
 
 
-def _verdict(
-    best: End, ends, flat: list[str], params: pd.DataFrame, summary: dict
-) -> tuple[str, str]:
-    """Status and message: first whether this is an optimum, then what it is worth."""
-    said = []
-    bounded = list(params.loc[params["at_bound"], "term"])
-    if not best.converged:
-        said.append(f"the gradient does not vanish ({best.gradient_norm:.2g})")
-    elif summary["n_agree"] < 2:
-        said.append("only one start ends here; another may be lower: raise n_starts")
-    status = "not_converged" if said else "at_bound" if bounded else "converged"
-    if flat and not bounded:
-        status = "undetermined"
-        said.append(f"the data do not determine {', '.join(flat)}, whatever the intervals say")
-    if bounded:
-        said.append(f"at a bound: {', '.join(bounded)}; the data do not determine it")
-    lost = summary["n_replicates"] - summary["n_replicates_converged"]
-    if lost:
-        said.append(f"{lost} of {summary['n_replicates']} bootstrap refits did not converge")
-    loose = params[(params["ci_high"] > 10 * params["ci_low"]) & (params["ci_low"] > 0)]
-    if len(loose):
-        said.append(f"not known to a factor of 10: {', '.join(loose['term'])}")
-    if not said:
-        said.append(f"{summary['n_agree']} of {summary['n_starts']} starts agree")
-    return status, "; ".join(said)
+def _likelihood_ratio(found: Optimum, terms: int) -> float:
+    """What turns a rise of the objective into a robust likelihood ratio statistic."""
+    problem_ = found.problem
+    residual = problem_.residuals(found.ends.free[:1])[0]
+    loss = problem_.loss
+    shifted = residual  # penalties as functions of the residual: derivatives by finite steps
+    width = 1.4826 * np.median(np.abs(residual - np.median(residual))) / len(loss) ** 0.2
+    objective = problem_.objective
+
+    def slope(at):
+        step = 1e-6 * max(width, 1e-12)
+        predicted = loss * np.exp(at) if objective.logarithmic else loss + at
+        more = loss * np.exp(at + step) if objective.logarithmic else loss + at + step
+        return (objective.values(more, loss) - objective.values(predicted, loss)) / step
+
+    psi = slope(shifted)
+    # the mean second derivative, over the width of a density estimate: Huber's is 0 or 1
+    curve = (slope(shifted + width) - slope(shifted - width)) / (2 * max(width, 1e-300))
+    noise = found.weight @ psi**2 / max(1, len(loss) - terms)
+    bend = np.average(curve, weights=found.weight)
+    return float(2 * bend / noise) if noise > 0 else float("inf")
 
 
-def seed_sd(runs: pd.DataFrame) -> float:
+def _crossing(profile: pd.DataFrame) -> tuple[float, float]:
+    """Where the excess passes the limit on both sides; infinite where it does not."""
+    excess, value = profile["excess"].to_numpy(), profile["value"].to_numpy()
+    limit, middle = profile["limit"].iloc[0], len(profile) // 2
+    ends = []
+    for side, open_end in (
+        (range(middle, 0, -1), -np.inf),
+        (range(middle, len(value) - 1), np.inf),
+    ):
+        step = -1 if open_end < 0 else 1
+        found = open_end
+        for i in side:
+            here, there = excess[i], excess[i + step]
+            if there >= limit > here:
+                # the root of the excess is close to linear in the value
+                a, b, top = np.sqrt(max(here, 0)), np.sqrt(there), np.sqrt(limit)
+                found = value[i] + (value[i + step] - value[i]) * (top - a) / (b - a)
+                break
+        ends.append(float(found))
+    return ends[0], ends[1]
+
+
+def _starts(found) -> pd.DataFrame:
+    if isinstance(found, Recipe):  # no descent: its one end is what it found
+        state = "converged" if np.isfinite(found.theta).all() else "not_converged"
+        one = {"start": 0, "objective_value": np.nan, "gradient_norm": np.nan, "status": state}
+        return pd.DataFrame([{**one, "begin": found.theta, "end": found.theta}])
+    ends, unit = found.ends, found.objective.unit(found.size)
+    return pd.DataFrame(
+        {
+            "start": range(len(ends.objective)),
+            "begin": list(found.outer(found.begin)),
+            "end": list(found.outer(ends.free)),
+            "objective_value": ends.objective * unit,
+            "gradient_norm": ends.gradient,
+            "status": np.where(found.converged, "converged", "not_converged"),
+        }
+    )
+
+
+def _scores(law, runs, observed, predicted, bands, settings: Settings, response) -> pd.DataFrame:
+    """One row a fold: a fit of its own for each, of the runs that it may see."""
+    rows = []
+    band, run_band = bands
+    for fold in folds(runs, settings.holdout, settings.seed):
+        row = {
+            "fold": fold.name,
+            "n_fitted": int(fold.seen.sum()),
+            "n_held_out": int(fold.out.sum()),
+        }
+        if fold.name == "largest_compute":
+            at = fold.out
+            found = scores(observed[at], predicted[at], tuple(band[:, at]), tuple(run_band[:, at]))
+        else:
+            found = _score(law, runs, observed, fold, settings)
+        rows.append(row | found)
+    columns = ["fold", "n_fitted", "n_held_out", *scores(np.empty(0), np.empty(0))]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _score(law: Law, runs, observed, fold: Fold, settings: Settings) -> dict[str, float]:
+    seen = runs[fold.seen].reset_index(drop=True)
+    need = law.least if isinstance(law, Estimator) else len(law.terms)
+    if len(seen) < need:
+        return scores(np.empty(0), np.empty(0))
+    weight = seen["fit_weight"].to_numpy(float)
+    data = variables(seen, law.variables)
+    theta = _solve(law, data, observed[fold.seen], weight, settings).theta
+    there = variables(runs[fold.out], law.variables)
+    return scores(observed[fold.out], law.loss(theta, there))
+
+
+def _ranges(law: Law, data) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "variable": list(law.variables),
+            "low": [float(data[v].min()) for v in law.variables],
+            "high": [float(data[v].max()) for v in law.variables],
+        }
+    )
+
+
+def aicc(log_residuals: np.ndarray, terms: int) -> float:
+    """Corrected Akaike criterion of normal log residuals (Hurvich and Tsai 1989, equation 5).
+
+    The spread counts as a term. NaN where there are too few runs, or nothing is left over.
+    """
+    n, k = len(log_residuals), terms + 1
+    left = float(log_residuals @ log_residuals)
+    if n - k - 1 <= 0 or not left > 0:
+        return float("nan")
+    return n * np.log(left / n) + 2 * k + 2 * k * (k + 1) / (n - k - 1)
+
+
+def seed_sd(runs: pd.DataFrame, response: str = RESPONSE) -> float:
     """SD of the loss over seeds, pooled over settings that were run with several; else NaN.
 
     Of runs made elsewhere only N, D, model and weighting are known to be settings.
@@ -285,9 +528,9 @@ def seed_sd(runs: pd.DataFrame) -> float:
     here = runs["run_digest"].notna().all()
     same = [c for c in runs.columns if c not in _OF_A_RUN]
     same = same if here else ["n_params", "n_samples", "model", "weighting"]
-    cells = runs.groupby(same, dropna=False)["loss_nats"]
+    cells = runs.groupby(same, dropna=False)[response]
     degrees = len(runs) - cells.ngroups
-    squares = ((runs["loss_nats"] - cells.transform("mean")) ** 2).sum()
+    squares = ((runs[response] - cells.transform("mean")) ** 2).sum()
     return float(np.sqrt(squares / degrees)) if degrees else float("nan")
 
 
@@ -296,7 +539,3 @@ def too_few(place: str, found: int, need: int) -> IsolossError:
     return IsolossError(
         problem(place, f"{found} runs for {need} parameters", "add runs, or fit a smaller law")
     )
-
-
-def _rms(values: np.ndarray) -> float:
-    return float(np.sqrt(np.mean(values**2)))

@@ -1,6 +1,9 @@
-"""What a fit minimises: a sum over runs of a loss of the law's error.
+"""What a fit minimises: a sum over runs of a penalty of the law's error.
 
-Every objective is a function of the predicted log loss, so that laws give one gradient.
+When to use what: `huber_log` unless there is a reason (few bad runs do not move it); `log_mse`
+for noise that is normal in log loss; `mse` and `huber` where the law's paper fits the loss
+itself; `mae` and `asymmetric_mae` to reproduce fits that used them (the second is a lower
+envelope: it is no estimate of the mean).
 """
 
 from __future__ import annotations
@@ -10,7 +13,26 @@ from dataclasses import dataclass
 
 import numpy as np
 
-Pair = tuple[np.ndarray, np.ndarray]
+SMOOTH = 1e-5  # width, in units of the loss's scale, within which an absolute error is a square
+ABOVE = 10.0  # asymmetric_mae: weight of a prediction above the loss
+
+
+@dataclass(frozen=True)
+class Penalty:
+    """Penalties of n runs and their derivatives by the predicted loss, each (..., n).
+
+    Attributes:
+        value: the penalty.
+        slope: first derivative.
+        bend: second derivative; it may be negative.
+        weight: of the square that lies above the penalty and touches it (iterative
+            reweighting); never negative.
+    """
+
+    value: np.ndarray
+    slope: np.ndarray
+    bend: np.ndarray
+    weight: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -19,42 +41,91 @@ class Objective:
 
     Attributes:
         name: one of OBJECTIVES.
-        delta: where Huber's square turns into a line, in log loss (huber_log only).
+        delta: where Huber's square turns into a line, in log loss (huber_log) or loss (huber).
     """
 
     name: str = "huber_log"
     delta: float = 1e-3
 
     def __str__(self) -> str:
-        return f"huber_log(delta={self.delta:g})" if self.name == "huber_log" else self.name
+        return f"{self.name}(delta={self.delta:g})" if "huber" in self.name else self.name
 
-    def terms(self, log_predicted: np.ndarray, loss: np.ndarray) -> Pair:
-        """Contribution of each run and its derivative by the predicted log loss, both (..., n)."""
-        return OBJECTIVES[self.name](log_predicted, loss, self.delta)
+    @property
+    def logarithmic(self) -> bool:
+        """Whether it compares logarithms, so that the unit of the loss is nothing to it."""
+        return self.name in LOGARITHMIC
+
+    def unit(self, scale: float) -> float:
+        """What an objective of losses divided by `scale` counts in those of the losses."""
+        return 1.0 if self.logarithmic else scale if "mae" in self.name else scale**2
+
+    def values(self, predicted: np.ndarray, loss: np.ndarray) -> np.ndarray:
+        """Penalty of each run, (..., n); infinite where the law predicts none."""
+        residual = self.residual(predicted, loss)
+        value = OBJECTIVES[self.name](residual, self._width(loss))[0]
+        return np.where(np.isfinite(residual), value, np.inf)
+
+    def penalty(self, predicted: np.ndarray, loss: np.ndarray) -> Penalty:
+        """The penalties with their derivatives by the predicted loss."""
+        residual = self.residual(predicted, loss)
+        value, slope, bend, weight = OBJECTIVES[self.name](residual, self._width(loss))
+        if self.logarithmic:
+            inverse = 1.0 / predicted
+            bend = (bend - slope) * inverse * inverse
+            weight = weight * inverse * inverse
+            slope = slope * inverse
+        return Penalty(value, slope, bend, weight)
+
+    def residual(self, predicted: np.ndarray, loss: np.ndarray) -> np.ndarray:
+        """Predicted minus observed, of logarithms where the objective compares those."""
+        if self.logarithmic:
+            return np.log(predicted) - np.log(loss)
+        return predicted - loss
+
+    def _width(self, loss: np.ndarray) -> float:
+        return SMOOTH * float(np.median(np.abs(loss))) if "mae" in self.name else self.delta
 
 
-def huber_log(log_predicted: np.ndarray, loss: np.ndarray, delta: float) -> Pair:
-    """Huber's loss of the log residual (arXiv:2203.15556, equation 3)."""
-    residual = log_predicted - np.log(loss)
+Parts = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+def _huber(residual: np.ndarray, delta: float) -> Parts:
+    """Huber's penalty (arXiv:2203.15556, equation 3), value, slope, bend, weight."""
     slope = np.clip(residual, -delta, delta)
-    return slope * (residual - 0.5 * slope), slope
+    size = np.abs(residual)
+    return (
+        slope * (residual - 0.5 * slope),
+        slope,
+        (size <= delta).astype(float),
+        delta / np.maximum(size, delta),
+    )
 
 
-def log_mse(log_predicted: np.ndarray, loss: np.ndarray, delta: float) -> Pair:
-    """Squared log residual."""
-    residual = log_predicted - np.log(loss)
-    return residual**2, 2 * residual
+def _square(residual: np.ndarray, delta: float) -> Parts:
+    """Squared error."""
+    two = np.full_like(residual, 2.0)
+    return residual**2, 2 * residual, two, two
 
 
-def mse(log_predicted: np.ndarray, loss: np.ndarray, delta: float) -> Pair:
-    """Squared residual of the loss."""
-    predicted = np.exp(np.minimum(log_predicted, 300.0))
-    residual = predicted - loss
-    return residual**2, 2 * residual * predicted
+def _absolute(residual: np.ndarray, delta: float) -> Parts:
+    """Absolute error, a square within `delta` of zero: Huber's penalty by its slope."""
+    value, slope, bend, weight = _huber(residual, delta)
+    return value / delta, slope / delta, bend / delta, weight / delta
 
 
-OBJECTIVES: dict[str, Callable[[np.ndarray, np.ndarray, float], Pair]] = {
-    "huber_log": huber_log,
-    "log_mse": log_mse,
-    "mse": mse,
+def _asymmetric(residual: np.ndarray, delta: float) -> Parts:
+    """Absolute error, ABOVE times as heavy where the prediction is above the loss."""
+    heavy = np.where(residual > 0, ABOVE, 1.0)
+    value, slope, bend, weight = _absolute(residual, delta)
+    return heavy * value, heavy * slope, heavy * bend, heavy * weight
+
+
+LOGARITHMIC = ("huber_log", "log_mse")
+OBJECTIVES: dict[str, Callable[[np.ndarray, float], Parts]] = {
+    "huber_log": _huber,
+    "log_mse": _square,
+    "mse": _square,
+    "huber": _huber,
+    "mae": _absolute,
+    "asymmetric_mae": _asymmetric,
 }

@@ -1,174 +1,431 @@
-"""The optimum over many starts: screen, descend, polish; with the evidence that it is one."""
+"""The optimum over many starts and many weightings of the runs, all advanced together.
+
+Every minimisation is damped Newton with two curvatures at hand: the objective's own, and that of
+the squares that lie above its penalties (iterative reweighting), which is never negative. The
+second gets there from anywhere, the first ends with all digits.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.optimize import minimize
 
 from isoloss.fit.objectives import Objective
-from isoloss.laws._law import Data, Law
+from isoloss.laws._law import Bound
 
 AGREE = 1e-6  # relative difference of objectives below which two ends are the same optimum
 STATIONARY = 1e-6  # what may be left of a gradient, relative to the terms that cancel in it
+AIM = 1e-10  # where the descent itself stops
 EXACT = 1e-12  # root mean square log residual below which a fit is exact
+ROUNDING = 1e-13  # relative size of what rounding does to an objective
+PATIENCE, CRAWL = 40, 1e-4  # a descent that gains less in so many steps has no end in sight
+BLOCK = 1 << 15  # numbers in one array: theirs must stay in a core's cache
 
 
 @dataclass(frozen=True)
-class End:
-    """Where a start ended.
+class Affine:
+    """Law coordinates as a function of what is free: theta = matrix @ free + shift.
 
     Attributes:
-        begin, theta: start and end in the law's coordinates, (p,).
-        objective: value at the end.
-        gradient_norm: largest component of the projected gradient there.
-        converged: whether the gradient is zero to the accuracy of its terms, or the fit exact.
-        exact: whether nothing but rounding is left of the residuals.
+        matrix: (p, q).
+        shift: (p,).
+        low, high: bounds of what is free, (q,).
+        names: of what is free.
     """
 
-    begin: np.ndarray
-    theta: np.ndarray
-    objective: float
-    gradient_norm: float
-    converged: bool
-    exact: bool
+    matrix: np.ndarray
+    shift: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    names: tuple[str, ...]
+
+    def theta(self, free: np.ndarray) -> np.ndarray:
+        """(..., q) -> (..., p)."""
+        return free @ self.matrix.T + self.shift
+
+    def free(self, theta: np.ndarray) -> np.ndarray:
+        """The nearest free coordinates, inside the bounds: (..., p) -> (..., q)."""
+        found = (theta - self.shift) @ np.linalg.pinv(self.matrix).T
+        return np.clip(found, self.low, self.high)
+
+
+@dataclass(frozen=True)
+class Ends:
+    """Where b descents ended.
+
+    Attributes:
+        free: end points, (b, q).
+        objective: value there, (b,).
+        gradient: largest component of the projected gradient, (b,).
+        left: the same relative to the terms that cancel in it, (b,).
+        iterations: steps taken, (b,).
+    """
+
+    free: np.ndarray
+    objective: np.ndarray
+    gradient: np.ndarray
+    left: np.ndarray
+    iterations: np.ndarray
+
+    def __getitem__(self, which) -> Ends:
+        return Ends(*(getattr(self, name)[which] for name in self.__dataclass_fields__))
+
+    @property
+    def converged(self) -> np.ndarray:
+        """Whether the gradient vanishes to the accuracy of its terms, bool (b,)."""
+        return np.isfinite(self.objective) & (self.left <= STATIONARY)
+
+
+def join(parts: Sequence[Ends]) -> Ends:
+    """Several sets of ends as one."""
+    names = Ends.__dataclass_fields__
+    return Ends(*(np.concatenate([getattr(p, name) for p in parts]) for name in names))
 
 
 class Problem:
-    """An objective over some runs as a function of theta.
+    """An objective over n runs as a function of what is free in a law.
 
     Args:
-        law: the law, its options chosen.
-        data: variables of the law, each (n,).
-        loss: observed, (n,).
-        weight: of each run, (n,); a run drawn twice in a bootstrap counts twice.
+        bound: the law on the runs, in their own scale.
+        loss: observed, (n,), in its own scale.
         objective: what is summed.
+        affine: from free coordinates to the law's.
     """
 
-    def __init__(
-        self, law: Law, data: Data, loss: np.ndarray, weight: np.ndarray, objective: Objective
-    ):
-        self.law, self.data, self.loss = law, data, loss
-        self.weight, self.objective = weight, objective
-        self.low = np.array([term.low for term in law.terms])
-        self.high = np.array([term.high for term in law.terms])
+    def __init__(self, bound: Bound, loss: np.ndarray, objective: Objective, affine: Affine):
+        self.bound, self.loss, self.objective, self.affine = bound, loss, objective, affine
 
-    def value(self, theta: np.ndarray) -> np.ndarray:
-        """The objective, theta (..., p) -> (...)."""
-        terms, _ = self.objective.terms(self.law.log_loss(theta, self.data), self.loss)
-        return terms @ self.weight
+    def predicted(self, free: np.ndarray) -> np.ndarray:
+        """Loss of every run, in its own scale, (b, q) -> (b, n)."""
+        with np.errstate(all="ignore"):
+            return self.bound.at(self.affine.theta(free))[0]
 
-    def gradient(self, theta: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-        """Objective, gradient (p,), and the sum of the absolute terms of each component (p,)."""
-        terms, slopes = self.objective.terms(self.law.log_loss(theta, self.data), self.loss)
-        by_run = (slopes * self.weight)[:, None] * self.law.log_loss_gradient(theta, self.data)
-        return float(terms @ self.weight), by_run.sum(axis=0), np.abs(by_run).sum(axis=0)
+    def penalties(self, free: np.ndarray) -> np.ndarray:
+        """Penalty of every run, (b, q) -> (b, n); their weighted sum is the objective."""
+        with np.errstate(all="ignore"):
+            return self.objective.values(self.predicted(free), self.loss)
 
-    def free(self, theta: np.ndarray, gradient: np.ndarray) -> np.ndarray:
-        """Coordinates that are not held by a bound, (p,)."""
-        held_low = (theta <= self.low) & (gradient > 0)
-        held_high = (theta >= self.high) & (gradient < 0)
-        return ~(held_low | held_high)
+    def residuals(self, free: np.ndarray) -> np.ndarray:
+        """Predicted minus observed, of logarithms or not as the objective says, (b, n)."""
+        with np.errstate(all="ignore"):
+            return self.objective.residual(self.predicted(free), self.loss)
 
-    def hessian(self, theta: np.ndarray) -> np.ndarray:
-        """Central differences of the gradient, (p, p), symmetric."""
-        size = len(theta)
-        step = 1e-5 * np.maximum(1.0, np.abs(theta))
-        rows = [
-            (self.gradient(theta + s * e)[1] - self.gradient(theta - s * e)[1]) / (2 * s)
-            for s, e in zip(step, np.eye(size), strict=True)
-        ]
-        return (np.array(rows) + np.array(rows).T) / 2
+    def project(self, free: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        """Starts moved to the best scales for their exponents, where the law has such."""
+        with np.errstate(all="ignore"):
+            theta = self.bound.project(self.affine.theta(free), self.loss, weight)
+        return self.affine.free(theta)
 
+    def look(
+        self, free: np.ndarray, weight: np.ndarray, loss: np.ndarray, below: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, _State]:
+        """Objective, and derivatives where it is not above a limit: they cost the most.
 
-def descend(problem: Problem, begin: np.ndarray) -> End:
-    """L-BFGS-B from a start, then damped Newton steps until the gradient vanishes."""
-    # L-BFGS-B stops by absolute size: bring the objective near one (Huber's is of order delta^2).
-    size = 1.0 / max(problem.value(begin), 1e-300)
+        Args:
+            free: points, (b, q).
+            weight: of the runs, (b, n).
+            loss: observed, (b, n).
+            below: limit of the objective, (b,).
 
-    def scaled(theta):
-        value, gradient, _ = problem.gradient(theta)
-        return size * value, size * gradient
-
-    found = minimize(
-        scaled,
-        np.clip(begin, problem.low, problem.high),
-        jac=True,
-        method="L-BFGS-B",
-        bounds=list(zip(problem.low, problem.high, strict=True)),
-        options={"maxiter": 1000, "maxcor": 20, "ftol": 1e-15, "gtol": 1e-12},
-    )
-    theta = polish(problem, found.x)
-    value, gradient, terms = problem.gradient(theta)
-    left = np.where(problem.free(theta, gradient), np.abs(gradient), 0.0)
-    residuals = problem.law.log_loss(theta, problem.data) - np.log(problem.loss)
-    exact = bool(np.sqrt(np.mean(residuals**2)) < EXACT)
-    stationary = bool(np.all(left <= STATIONARY * np.maximum(terms, 1e-300)))
-    return End(begin, theta, value, float(left.max()), stationary or exact, exact)
-
-
-def polish(problem: Problem, theta: np.ndarray, iterations: int = 30) -> np.ndarray:
-    """Newton steps on the free coordinates, damped until they help."""
-    value, gradient, terms = problem.gradient(theta)
-    damping = 0.0
-    for _ in range(iterations):
-        free = problem.free(theta, gradient)
-        if not free.any() or np.all(np.abs(gradient[free]) <= 1e-10 * terms[free]):
-            break
-        hessian = problem.hessian(theta)[np.ix_(free, free)]
-        scale = np.abs(np.diag(hessian)).max() or 1.0
-        for _ in range(12):
-            lowest = np.linalg.eigvalsh(hessian)[0]
-            shift = damping * scale + max(0.0, 1e-10 * scale - lowest)
-            step = np.zeros_like(theta)
-            step[free] = -np.linalg.solve(hessian + shift * np.eye(free.sum()), gradient[free])
-            trial = np.clip(theta + step, problem.low, problem.high)
-            new_value, new_gradient, new_terms = problem.gradient(trial)
-            flat = new_value <= value * (1 + 1e-14)  # equal to rounding: let the gradient decide
-            if new_value < value or (flat and np.abs(new_gradient).max() < np.abs(gradient).max()):
-                theta, value, gradient, terms = trial, new_value, new_gradient, new_terms
-                damping = 0.0 if damping < 1e-9 else damping / 10
-                break
-            damping = max(1e-10, 10 * damping)
-        else:
-            break
-    return theta
+        Returns:
+            The objective (b,), infinite where there is none; where it is not above the limit,
+            bool (b,); the state of those points.
+        """
+        predicted, inner = self.bound.at(self.affine.theta(free))
+        penalty = self.objective.penalty(predicted, loss)
+        value = np.einsum("bn,bn->b", penalty.value, weight)
+        value = np.where(np.isfinite(value), value, np.inf)
+        near = value <= below
+        weight = weight[near]
+        sums = self.bound.sums(
+            self.bound.take(inner, near),
+            weight * penalty.slope[near],
+            weight * penalty.bend[near],
+            weight * penalty.weight[near],
+        )
+        found = (sums.gradient, sums.absolute, sums.hessian, sums.outer)
+        matrix = self.affine.matrix
+        if not np.array_equal(matrix, np.eye(len(matrix))):
+            found = (
+                sums.gradient @ matrix,
+                sums.absolute @ np.abs(matrix),
+                matrix.T @ sums.hessian @ matrix,
+                matrix.T @ sums.outer @ matrix,
+            )
+        sound = np.isfinite(found[0]).all(axis=-1) & np.isfinite(found[2]).all(axis=(-1, -2))
+        value[np.flatnonzero(near)[~sound]] = np.inf
+        return value, near, _State(free[near], value[near], *found)
 
 
-def starts_grid(law: Law) -> np.ndarray:
-    """All combinations of the terms' starts, (s, p)."""
-    axes = np.meshgrid(*(term.starts for term in law.terms), indexing="ij")
-    return np.stack([axis.ravel() for axis in axes], axis=-1)
+@dataclass
+class _State:
+    free: np.ndarray
+    value: np.ndarray
+    gradient: np.ndarray
+    absolute: np.ndarray
+    hessian: np.ndarray
+    outer: np.ndarray
+
+    def take(self, which) -> _State:
+        return _State(*(getattr(self, name)[which] for name in self.__dataclass_fields__))
+
+    def put(self, which: np.ndarray, other: _State) -> None:
+        for name in self.__dataclass_fields__:
+            getattr(self, name)[which] = getattr(other, name)
 
 
-def optimize(problem: Problem, starts: np.ndarray, n_starts: int) -> list[End]:
-    """Descend from the most promising starts; ends sorted, best first.
+def minimise(
+    problem: Problem,
+    begin: np.ndarray,
+    weight: np.ndarray,
+    loss: np.ndarray | None = None,
+    iterations: int = 1000,
+    held: np.ndarray | None = None,
+) -> Ends:
+    """Descend from every start to where the gradient vanishes.
 
     Args:
         problem: what to minimise.
-        starts: (s, p), screened by their objective.
-        n_starts: how many of them to descend from.
+        begin: starts, (b, q).
+        weight: of every run, (n,), or of every run for every start, (b, n).
+        loss: observed, where every start has losses of its own, (b, n).
+        iterations: at most.
+        held: coordinates that stay where they start, bool (q,).
+
+    Returns:
+        The ends, in the order of the starts.
     """
-    values = problem.value(starts)
-    order = np.argsort(np.where(np.isfinite(values), values, np.inf), kind="stable")
-    ends = [descend(problem, starts[i]) for i in order[:n_starts]]
-    return sorted(ends, key=lambda end: end.objective)
+    shape = (len(begin), len(problem.loss))
+    weight = np.broadcast_to(weight, shape)
+    loss = np.broadcast_to(problem.loss if loss is None else loss, shape)
+    size = max(1, BLOCK // max(1, shape[1]))
+    if not len(begin):
+        nothing = np.empty(0)
+        return Ends(np.empty((0, begin.shape[1])), nothing, nothing, nothing, nothing)
+    kept = np.zeros(begin.shape[1], dtype=bool) if held is None else held
+    blocks = [slice(at, at + size) for at in range(0, len(begin), size)]
+    return join(
+        [_minimise(problem, begin[b], weight[b], loss[b], iterations, kept) for b in blocks]
+    )
 
 
-def agreeing(ends: Sequence[End]) -> int:
-    """How many ends lie at the best one's objective, or fit exactly as it does."""
-    best = ends[0]
-    if best.exact:
-        return sum(end.exact for end in ends)
-    return sum(end.objective - best.objective <= AGREE * best.objective for end in ends)
+def _minimise(
+    problem: Problem,
+    begin: np.ndarray,
+    weight: np.ndarray,
+    loss: np.ndarray,
+    most: int,
+    kept: np.ndarray,
+) -> Ends:
+    low, high = problem.affine.low, problem.affine.high
+    found = np.clip(begin, low, high).astype(float)
+    count = len(found)
+    value, gradient, left = np.full(count, np.inf), np.full(count, np.inf), np.full(count, np.inf)
+    steps = np.zeros(count, dtype=int)
+    who = np.arange(count)
+    with np.errstate(all="ignore"):
+        _, _, now = problem.look(found, weight, loss, np.full(count, np.inf))
+        damping, stuck = np.full(count, 1e-2), np.zeros(count, dtype=int)
+        milestone = now.value.copy()
+        for iteration in range(most + 1):
+            held = (now.free <= low) & (now.gradient > 0) | (now.free >= high) & (now.gradient < 0)
+            held |= kept
+            size = np.where(held, 0.0, np.abs(now.gradient))
+            relative = (size / np.maximum(now.absolute, 1e-300)).max(axis=-1)
+            over = (relative <= AIM) | (stuck > 12) | ~np.isfinite(now.value) | (iteration == most)
+            if iteration and iteration % PATIENCE == 0:
+                over |= milestone - now.value <= CRAWL * np.abs(now.value)
+                milestone = now.value.copy()
+            if over.any():
+                done = who[over]
+                found[done], value[done] = now.free[over], now.value[over]
+                gradient[done], left[done] = size[over].max(axis=-1), relative[over]
+                steps[done] = iteration
+                go = ~over
+                who, now, weight, loss = who[go], now.take(go), weight[go], loss[go]
+                damping, stuck, held, milestone = damping[go], stuck[go], held[go], milestone[go]
+                if not len(who):
+                    break
+            step = _step(now, held, damping)
+            limit = now.value + ROUNDING * np.abs(now.value)
+            trial = np.clip(now.free + step, low, high)
+            _, near, there = problem.look(trial, weight, loss, limit)
+            here = now.take(near)
+            flat = np.abs(there.value - here.value) <= ROUNDING * np.abs(here.value)
+            # what rounding hides the gradient tells
+            nearer = (np.abs(there.gradient) <= 0.9 * np.abs(here.gradient)) | held[near]
+            good = np.where(flat, nearer.all(axis=-1), there.value < here.value)
+            better = np.zeros(len(who), dtype=bool)
+            better[np.flatnonzero(near)[good]] = True
+            now.put(better, there.take(good))
+            damping = np.where(better, damping * 0.1, np.maximum(damping, 1e-4) * 6)
+            damping = np.where(damping < 1e-9, 0.0, damping)
+            stuck = np.where(better, 0, stuck + 1)
+    return Ends(found, value, gradient, left, steps)
 
 
-def basins(ends: Sequence[End], most: int) -> list[np.ndarray]:
-    """End points of different objective, best first; the best is always there."""
-    found = [ends[0]]
-    for end in ends[1:]:
-        if end.objective - found[-1].objective > AGREE * abs(found[-1].objective):
-            found.append(end)
-    return [end.theta for end in found[:most]]
+def _step(now: _State, held: np.ndarray, damping: np.ndarray) -> np.ndarray:
+    """Newton's step, damped; with the curvature that is never negative where need be."""
+    free = ~held
+    mask = free[:, :, None] & free[:, None, :]
+    eye = np.eye(held.shape[1])
+    outer = np.where(mask, now.outer, eye)
+    diagonal = np.einsum("bii->bi", outer)
+    # a coordinate that nothing depends on must not blow up
+    ridge = np.maximum(diagonal, 1e-14 * diagonal.max(axis=-1, keepdims=True))
+    lift = damping[:, None] * ridge + 1e-13 * ridge
+    towards = np.where(held, 0.0, -now.gradient)
+    own, sound = cholesky_solve(np.where(mask, now.hessian, eye) + lift[:, :, None] * eye, towards)
+    if sound.all():
+        return own
+    bad = ~sound
+    above, fine = cholesky_solve(
+        outer[bad] + (lift[bad] + 1e-3 * ridge[bad])[:, :, None] * eye, towards[bad]
+    )
+    steepest = towards[bad] / np.maximum(ridge[bad], 1e-300)
+    own[bad] = np.where(fine[:, None], above, steepest)
+    return own
+
+
+def cholesky_solve(matrix: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Solve b symmetric systems at once, and say which matrices are positive definite.
+
+    Args:
+        matrix: (b, q, q).
+        right: (b, q).
+
+    Returns:
+        Solutions (b, q), arbitrary where a matrix is not positive definite, and bool (b,).
+    """
+    q = matrix.shape[-1]
+    a = np.ascontiguousarray(np.moveaxis(matrix, 0, -1))  # the batch last: each step one sweep
+    y = np.ascontiguousarray(right.T)
+    sound = np.ones(a.shape[-1], dtype=bool)
+    for j in range(q):
+        pivot = a[j, j]
+        ok = pivot > 0
+        sound &= ok
+        root = np.sqrt(np.where(ok, pivot, 1.0))
+        a[j:, j] /= root
+        y[j] /= root
+        for i in range(j + 1, q):
+            a[i:, i] -= a[i:, j] * a[i, j]
+            y[i] -= a[i, j] * y[j]
+    for j in reversed(range(q)):
+        y[j] /= np.where(sound, a[j, j], 1.0)
+        for i in range(j):
+            y[i] -= a[j, i] * y[j]
+    return y.T.copy(), sound
+
+
+def optimise(problem: Problem, starts: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, Ends]:
+    """Descend from a grid of starts; every end is one of the true objective.
+
+    Starts are first moved to the best scales for their exponents; those that meet there are one.
+    A Huber objective is followed from a wide to its own delta: nearly all of its path lies where
+    it is a sum of absolute values, with a corner at every run.
+
+    Args:
+        problem: what to minimise.
+        starts: (s, q).
+        weight: of every run, (n,).
+
+    Returns:
+        The distinct starts (d, q) and their ends, both by objective, best first.
+    """
+    begin = distinct(
+        problem.project(np.clip(starts, problem.affine.low, problem.affine.high), weight)
+    )
+    free = begin
+    if "huber" in problem.objective.name:
+        for wider, most in ((100.0, 40), (10.0, 15), (3.0, 8)):
+            wide = replace(problem.objective, delta=wider * problem.objective.delta)
+            easier = Problem(problem.bound, problem.loss, wide, problem.affine)
+            free = minimise(easier, free, weight, iterations=most).free
+    ends = minimise(problem, free, weight)
+    order = np.argsort(ends.objective, kind="stable")
+    return begin[order], ends[order]
+
+
+def refit(
+    problem: Problem,
+    ends: Ends,
+    weight: np.ndarray,
+    loss: np.ndarray | None = None,
+    basins: int = 4,
+) -> Ends:
+    """The global optimum of every replicate of a fit: other weights of the runs, or other losses.
+
+    A replicate starts from the optimum of the fit and from every other basin that is better for
+    it. Then the replicates look at each other: where the end of another one would be better for
+    it than its own, it goes on from there, until none would.
+
+    Args:
+        problem: the fit.
+        ends: what `optimise` found for it.
+        weight: of every run for every replicate, (r, n).
+        loss: observed, for every replicate, (r, n); those of the fit if None.
+        basins: of the fit looked at, the optimum included.
+    """
+    known = ends.free[separate(ends)[:basins]]
+    found = minimise(problem, np.repeat(known[:1], len(weight), axis=0), weight, loss)
+    pool = known[1:]
+    for _ in range(8):
+        if len(pool):
+            found, moved = _look_around(problem, found, pool, weight, loss)
+            if not moved.any() and pool is not known:
+                break
+        pool = found.free
+    return found
+
+
+def _look_around(problem, found: Ends, pool, weight, loss) -> tuple[Ends, np.ndarray]:
+    """Go on from the point of a pool that is the best for a replicate, if it beats its own."""
+    if loss is None:
+        value = _cross(problem.penalties(pool), weight)
+    else:
+        value = np.stack([_own(problem, at, weight, loss) for at in pool], axis=0)
+    best = np.argmin(value, axis=0)
+    gain = value[best, np.arange(len(best))] < found.objective * (1 - AGREE * 1e-4)
+    if gain.any():
+        again = minimise(
+            problem, pool[best[gain]], weight[gain], None if loss is None else loss[gain]
+        )
+        better = again.objective < found.objective[gain]
+        which = np.flatnonzero(gain)[better]
+        for name in found.__dataclass_fields__:
+            getattr(found, name)[which] = getattr(again, name)[better]
+    return found, gain
+
+
+def _cross(penalties: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Objective of every point (k, n) for every replicate (r, n), (k, r); infinite stays so."""
+    bad = ~np.isfinite(penalties).all(axis=-1)
+    value = np.where(bad[:, None], 0.0, penalties) @ weight.T
+    value[bad] = np.inf
+    return value
+
+
+def _own(problem: Problem, free: np.ndarray, weight: np.ndarray, loss: np.ndarray) -> np.ndarray:
+    """Objective of one point for replicates with losses of their own, (r,)."""
+    with np.errstate(all="ignore"):
+        values = problem.objective.values(problem.predicted(free[None]), loss)
+    return np.einsum("rn,rn->r", values, weight)
+
+
+def distinct(points: np.ndarray) -> np.ndarray:
+    """Points without those that are another one to nine digits, in their order."""
+    _, first = np.unique(np.round(points, 9), axis=0, return_index=True)
+    return points[np.sort(first)]
+
+
+def separate(ends: Ends) -> np.ndarray:
+    """Positions of ends of different objective, best first (`ends` are sorted)."""
+    found = [0]
+    for i in range(1, len(ends.objective)):
+        last = ends.objective[found[-1]]
+        if ends.objective[i] - last > AGREE * abs(last):
+            found.append(i)
+    return np.array(found)

@@ -2,49 +2,58 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import itertools
 
 import numpy as np
 
-from isoloss.laws._law import Data, Term, softmax_sum
+from isoloss.laws._law import Term
+from isoloss.laws._posynomial import Part, Posynomial
 
 TITLE = "Chinchilla law in N and D"
 FORMULA = "L = E + A / N^α + B / D^β"
+LATEX = r"L = E + \frac{A}{N^{\alpha}} + \frac{B}{D^{\beta}}"
 SOURCE = "Hoffmann et al. 2022, arXiv:2203.15556, equation 2; fitted as in its equation 3"
+DOMAIN = "N > 0, D > 0; runs of one recipe that see no token often (four epochs are safe)"
 OPTIONS = {}
+PRESETS = {
+    "hoffmann": {
+        "values": {
+            "E": 1.69337,
+            "A": 406.401,
+            "B": 410.723,
+            "alpha": 0.33917084,
+            "beta": 0.2849083,
+        },
+        "source": "arXiv:2203.15556, TeX source of appendix D.3",
+    },
+    "epoch": {
+        "values": {
+            "E": 1.81686,
+            "A": 482.00572,
+            "B": 2085.43420,
+            "alpha": 0.34781,
+            "beta": 0.36585,
+        },
+        "source": "Besiroglu et al. 2024, arXiv:2404.10102, table 1 and its notebook",
+    },
+}
 
-_EXPONENT_STARTS = (0.0, 0.5, 1.0, 1.5, 2.0)
-_SCALE_STARTS = (0.0, 5.0, 10.0, 15.0, 20.0, 25.0)
+_EXPONENTS = (0.05, 0.15, 0.3, 0.45, 0.65, 1.0, 1.6)
 
 
-@dataclass(frozen=True)
-class Chinchilla:
-    """ln L = log-sum-exp(a - alpha ln N, b - beta ln D, e); theta = (e, a, b, alpha, beta)."""
+class Chinchilla(Posynomial):
+    """theta = (ln E, ln A, ln B, alpha, beta)."""
 
     variables = ("N", "D")
     formula = FORMULA
+    parts = (Part("E"), Part("A", {"alpha": {"N": 1}}), Part("B", {"beta": {"D": 1}}))
     terms = (
-        Term("E", "E", "nats/token", True, -7.0, 5.0, (-1.0, -0.5, 0.0, 0.5, 1.0)),
-        Term("A", "A", "nats/token", True, -20.0, 80.0, _SCALE_STARTS),
-        Term("B", "B", "nats/token", True, -20.0, 80.0, _SCALE_STARTS),
-        Term("alpha", "α", "1", False, -1.0, 5.0, _EXPONENT_STARTS),
-        Term("beta", "β", "1", False, -1.0, 5.0, _EXPONENT_STARTS),
+        Term("E", "E", "nats/token", True, -9.0, 3.0, (-0.5,)),
+        Term("A", "A", "nats/token", True, -14.0, 5.0, (-1.0,)),
+        Term("B", "B", "nats/token", True, -14.0, 5.0, (-1.0,)),
+        Term("alpha", "α", "1", False, -1.0, 5.0, _EXPONENTS),
+        Term("beta", "β", "1", False, -1.0, 5.0, _EXPONENTS),
     )
-
-    def _parts(self, theta: np.ndarray, data: Data):
-        e, a, b, alpha, beta = (theta[..., i, None] for i in range(5))
-        log_n, log_d = np.log(data["N"]), np.log(data["D"])
-        total, shares = softmax_sum([e + 0 * log_n, a - alpha * log_n, b - beta * log_d])
-        return total, shares, log_n, log_d
-
-    def log_loss(self, theta: np.ndarray, data: Data) -> np.ndarray:
-        """ln L, (..., n)."""
-        return self._parts(theta, data)[0]
-
-    def log_loss_gradient(self, theta: np.ndarray, data: Data) -> np.ndarray:
-        """d ln L / d theta, (..., n, 5)."""
-        _, (of_e, of_n, of_d), log_n, log_d = self._parts(theta, data)
-        return np.stack([of_e, of_n, of_d, -of_n * log_n, -of_d * log_d], axis=-1)
 
     def allocate(self, theta: np.ndarray, flops: float) -> tuple[np.ndarray, np.ndarray]:
         """Optimal N and D for C = 6 N D (arXiv:2203.15556, equation 4): (...), (...)."""
@@ -53,6 +62,13 @@ class Chinchilla:
         log_c = np.log(flops / 6.0)
         n = np.exp(log_g + beta / (alpha + beta) * log_c)
         return n, flops / 6.0 / n
+
+
+def published_starts() -> np.ndarray:
+    """The grid of arXiv:2203.15556, appendix D.3, in theta: (4500, 5)."""
+    exponents, scales = (0.0, 0.5, 1.0, 1.5, 2.0), (0.0, 5.0, 10.0, 15.0, 20.0, 25.0)
+    axes = ((-1.0, -0.5, 0.0, 0.5, 1.0), scales, scales, exponents, exponents)
+    return np.array(list(itertools.product(*axes)))
 
 
 def make() -> Chinchilla:

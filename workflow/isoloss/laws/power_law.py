@@ -1,16 +1,18 @@
-"""A power law with offset in one variable."""
+"""A power law in one variable, with an irreducible loss or without."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from isoloss.laws._law import Term
+from isoloss.laws._posynomial import Part, Posynomial
 
-import numpy as np
-
-from isoloss.laws._law import Data, Term, softmax_sum
-
-TITLE = "Power law with offset in one variable"
+TITLE = "Power law in one variable"
 FORMULA = "L = E + A / x^α"
-SOURCE = "Henighan et al. 2020, arXiv:2010.14701, equation 1.1"
+LATEX = r"L = E + \frac{A}{x^{\alpha}}"
+SOURCE = (
+    "Henighan et al. 2020, arXiv:2010.14701, equation 1.1; without E: Kaplan et al. 2020,"
+    " arXiv:2001.08361, equations 1.1 to 1.3"
+)
+DOMAIN = "x > 0, and nothing but x limits the loss; without E only far above the irreducible loss"
 OPTIONS = {
     "variable": {
         "type": "string",
@@ -18,47 +20,30 @@ OPTIONS = {
         "default": "C",
         "description": "The variable x: parameters N, tokens D or compute C.",
     },
+    "offset": {
+        "type": "boolean",
+        "default": True,
+        "description": "Whether an irreducible loss E is left as x grows; without: L = A / x^α.",
+    },
 }
+PRESETS = {}
 
 
-@dataclass(frozen=True)
-class PowerLaw:
-    """ln L = log-sum-exp(e, a - alpha ln x); theta = (e, a, alpha)."""
+class PowerLaw(Posynomial):
+    """theta = (ln E, ln A, alpha), or (ln A, alpha) without offset."""
 
-    variable: str
-
-    terms = (
-        Term("E", "E", "nats/token", True, -7.0, 5.0, (-1.0, -0.5, 0.0, 0.5, 1.0)),
-        Term("A", "A", "nats/token", True, -20.0, 80.0, (0.0, 2.5, 5.0, 10.0, 15.0, 20.0, 25.0)),
-        Term("alpha", "α", "1", False, -1.0, 5.0, (0.0, 0.05, 0.1, 0.2, 0.5, 1.0, 1.5, 2.0)),
-    )
-
-    @property
-    def variables(self) -> tuple[str, ...]:
-        """The one variable, as a tuple."""
-        return (self.variable,)
-
-    @property
-    def formula(self) -> str:
-        """With the variable's letter for x."""
-        return FORMULA.replace("x", self.variable)
-
-    def _parts(self, theta: np.ndarray, data: Data):
-        e, a, alpha = (theta[..., i, None] for i in range(3))
-        log_x = np.log(data[self.variable])
-        total, shares = softmax_sum([e + 0 * log_x, a - alpha * log_x])
-        return total, shares, log_x
-
-    def log_loss(self, theta: np.ndarray, data: Data) -> np.ndarray:
-        """ln L, (..., n)."""
-        return self._parts(theta, data)[0]
-
-    def log_loss_gradient(self, theta: np.ndarray, data: Data) -> np.ndarray:
-        """d ln L / d theta, (..., n, 3)."""
-        _, (of_e, of_x), log_x = self._parts(theta, data)
-        return np.stack([of_e, of_x, -of_x * log_x], axis=-1)
+    def __init__(self, variable: str, offset: bool):
+        formula = FORMULA if offset else FORMULA.replace("E + ", "")
+        self.variables = (variable,)
+        self.formula = formula.replace("x", variable)
+        self.parts = (Part("E"), Part("A", {"alpha": {variable: 1}}))[not offset :]
+        self.terms = (
+            Term("E", "E", "nats/token", True, -9.0, 3.0, (-0.5,)),
+            Term("A", "A", "nats/token", True, -14.0, 5.0, (-1.0,)),
+            Term("alpha", "α", "1", False, -1.0, 5.0, (0.05, 0.15, 0.3, 0.45, 0.65, 1.0, 1.6)),
+        )[not offset :]
 
 
-def make(variable: str) -> PowerLaw:
+def make(variable: str, offset: bool) -> PowerLaw:
     """The law in one of N, D, C."""
-    return PowerLaw(variable)
+    return PowerLaw(variable, offset)

@@ -1,0 +1,115 @@
+"""An exported law runs without isoloss and predicts what the fit does."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from isoloss import registry
+from isoloss.export import END, START, explanation, export_fit
+from isoloss.fit import fit_law
+
+PLAIN = [n for n in registry.names("law") if registry.facts("law", n).get("NEEDS") != "mixture"]
+CHOICES = [
+    pytest.param(
+        name, dict(zip(options, chosen, strict=True)), id=" ".join([name, *map(str, chosen)])
+    )
+    for name in PLAIN
+    for options in [registry.options("law", name)]
+    for chosen in itertools.product(*(o.get("enum", [True, False]) for o in options.values()))
+]
+ALONE = """
+import json, sys
+from law import law
+points, group = json.load(sys.stdin)
+print(json.dumps(law(points, group)))
+"""
+
+
+def alone(folder, points, group="all"):
+    """The exported file's answer, from a Python that has never heard of isoloss."""
+    code = f"import sys; sys.modules['isoloss'] = None\n{ALONE}"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=folder,
+        input=json.dumps([points, group]),
+        capture_output=True,
+        text=True,
+        env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def runs(chinchilla_runs):
+    """Runs with distinct tokens, some seen several times."""
+    runs = chinchilla_runs(noise=0.003)
+    return runs.assign(n_unique=runs["n_samples"] / np.where(runs.index % 3 == 0, 4.0, 1.0))
+
+
+@pytest.mark.parametrize(("card", "options"), CHOICES)
+def test_an_exported_law_predicts_what_the_fit_does(runs, tmp_path, card, options):
+    fit = fit_law(runs, card, options, bootstrap=0)
+    export_fit(fit, tmp_path)
+    points = [
+        {"N": 3e8, "D": 7e9, "C": 1.3e19, "U": 6e9},
+        {"N": 2e9, "D": 4e10, "C": 5e20, "U": 1e10},
+    ]
+    found = [point["loss_nats"] for point in alone(tmp_path, points)]
+    columns = pd.DataFrame(points)
+    expected = fit.loss(**{v: columns[v].to_numpy() for v in fit.law.variables})
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+def test_a_group_that_was_not_fitted_and_a_variable_that_lacks_are_told(runs, tmp_path):
+    both = pd.concat([runs.assign(group="a"), runs.assign(group="b")], ignore_index=True)
+    both["run_id"] = [f"r{i}" for i in range(len(both))]
+    export_fit(fit_law(both, "chinchilla", bootstrap=0), tmp_path)
+    points = [{"N": 1e9, "D": 1e10}]
+    assert alone(tmp_path, points, "a") == alone(tmp_path, points, "b")
+    for broken in ((points, "c"), ([{"N": 1e9}], "a")):
+        with pytest.raises(AssertionError, match="KeyError"):
+            alone(tmp_path, *broken)
+
+
+def test_the_explanation_keeps_the_users_text(runs, tmp_path):
+    fit = fit_law(runs, "chinchilla", bootstrap=10)
+    first = explanation(fit)
+    assert fit.law.formula in first and "Hoffmann" in first
+    mine = first.replace("# Chinchilla law in N and D", "# What we found").replace(
+        END, f"{END}\n\nWe trust it up to 1e21 FLOP.\n"
+    )
+    other = fit_law(runs.iloc[:30], "chinchilla", bootstrap=10)
+    again = explanation(other, mine)
+    assert again.startswith("# What we found")
+    assert again.rstrip().endswith("We trust it up to 1e21 FLOP.")
+    assert again.count(START) == again.count(END) == 1
+    assert "30 runs" in again and f"{len(runs)} runs" not in again
+    added = explanation(fit, "My notes.\n")
+    assert added.startswith("My notes.\n\n" + START)
+    block = again.split("```json\n")[1].split("```")[0]
+    values = json.loads(block)["all"]["loss_nats"]
+    assert values["E"] == pytest.approx(other.params.set_index("term").loc["E", "estimate"])
+
+
+def test_a_fit_that_is_no_optimum_says_so_in_every_file(runs, tmp_path):
+    fit = fit_law(runs.assign(n_samples=1e9), "chinchilla", bootstrap=0)
+    assert fit.summary.loc[0, "status"] != "converged"
+    for file in export_fit(fit, tmp_path):
+        assert "NOT TO BE RELIED ON" in file.read_text(encoding="utf-8"), file
+
+
+def test_the_table_for_a_paper_names_every_parameter(runs, tmp_path):
+    fit = fit_law(runs, "chinchilla", bootstrap=20)
+    text = export_fit(fit, tmp_path)[2].read_text(encoding="utf-8")
+    for symbol in (r"$\alpha$", r"$\beta$", "$E$", "$A$", "$B$"):
+        assert symbol in text
+    assert text.count(r"\\") == 6 and r"\toprule" in text and "95\\,\\% interval" in text

@@ -1,0 +1,70 @@
+"""Which column of a stranger's table is which: guessed from the names, and said."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+import pandas as pd
+
+# Names in use, without case, spaces and underscores; the first that is there is taken.
+NAMES = {
+    "N": (
+        "n params numparams nparams parameters nparameters modelsize paramcount parametercount "
+        "numparameters modelparams totalparams nonembeddingparams paramsnonembedding size"
+    ),
+    "D": (
+        "d tokens ntokens numtokens trainingtokens traintokens tokenstrained tokensseen nsamples "
+        "samples numsamples datasize trainsamples examples nexamples dataset datasetsize data"
+    ),
+    "C": (
+        "c flops flop nflops compute trainingcompute trainingflops trainflops totalflops "
+        "computeflops"
+    ),
+    "U": "u uniquetokens nunique uniquesamples unique ud",
+    "loss": (
+        "loss l lossnats valloss validationloss evalloss testloss finalloss losseval lossval "
+        "losstest crossentropy finaltestloss trainloss lossoverall"
+    ),
+    "group": "group",
+    "run_id": "runid run id name label index row",
+    "fit_weight": "fitweight",
+}
+_PROPORTION = re.compile(r"(?:p|prop|proportion|mix|mixture|share)_(.+)", re.IGNORECASE)
+_LOSS = re.compile(r"(?:val|valid|validation|eval|test)?_?loss_(.+)|(.+)_loss", re.IGNORECASE)
+
+
+def guess_columns(columns: Iterable[str]) -> dict[str, str]:
+    """Letters of the field (N, D, C, U, loss, group, run_id, fit_weight) to columns of a table."""
+    known = {re.sub(r"[\W_]", "", str(column)).lower(): str(column) for column in columns}
+    found = {}
+    for letter, names in NAMES.items():
+        for name in names.split():
+            if name in known and known[name] not in found.values():
+                found[letter] = known[name]
+                break
+    if "group" not in found:
+        groups = [str(c) for c in columns if str(c).lower().endswith("_group")]
+        found |= {"group": groups[0]} if groups else {}
+    return found
+
+
+def mixture_columns(columns: Iterable[str]) -> dict[str, str]:
+    """Columns of proportions and of losses by domain to p_<domain> and loss_<domain>.
+
+    Empty unless there are two proportions and a loss: then it is no table of mixtures.
+    """
+    columns = [str(column) for column in columns]
+    shares = {c: f"p_{m[1]}" for c in columns if (m := _PROPORTION.fullmatch(c))}
+    losses = {
+        c: f"loss_{m[1] or m[2]}" for c in columns if c not in shares and (m := _LOSS.fullmatch(c))
+    }
+    return {**shares, **losses} if len(shares) > 1 and losses else {}
+
+
+def run_ids(raw: pd.DataFrame, columns: Mapping[str, str]) -> dict[str, str]:
+    """The columns, without a label that is not one a row."""
+    name = columns.get("run_id")
+    if name is not None and (raw[name].duplicated().any() or raw[name].isna().any()):
+        return {k: v for k, v in columns.items() if k != "run_id"}
+    return dict(columns)

@@ -1,0 +1,144 @@
+"""Laws beside each other, and one law under other choices that are as good."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from isoloss.filters import evaluate
+from isoloss.fit.law import fit_law
+from isoloss.fit.scores import SCORES
+from isoloss.problems import IsolossError
+
+# conventions of a runs table, each a column that can stand for N or C
+CONVENTIONS = {
+    "N total": {"n_params": "n_params_total"},
+    "N without embeddings": {"n_params": "n_params_nonembed"},
+    "C = 6 N D": {"n_flops": "n_flops_6nd"},
+    "C by the model": {"n_flops": "n_flops_model"},
+}
+
+
+def compare_laws(
+    runs: pd.DataFrame,
+    laws: Sequence[str] | Mapping[str, Mapping[str, Any]],
+    holdout: str | Mapping[str, Any] = "largest_compute",
+    **settings,
+) -> pd.DataFrame:
+    """All laws by their error on runs held out, each fold the same for all.
+
+    Args:
+        runs: a `runs` table.
+        laws: law cards, or name -> settings of `fit_law` (with `law`, and `options`, `fixed`, ...).
+        holdout: see `fit.holdout.folds`.
+        settings: of `fit_law`, for all laws; intervals are off unless asked for.
+
+    Returns:
+        One row a law, group and response, best first: `law`, `formula`, `n_terms`, `folds`, the
+        mean of every score over the folds, `aicc` of a fit of all runs and `aicc_above_best`
+        (comparable, since all laws see the same runs), `status`. A law that has too few runs has
+        its reason as `status`.
+    """
+    named = laws if isinstance(laws, Mapping) else {name: {"law": name} for name in laws}
+    rows = []
+    for name, own in named.items():
+        mine = {"interval": "none", **settings, **own}
+        card = mine.pop("law", name)
+        try:
+            scored = fit_law(runs, card, holdout=holdout, **mine)
+            whole = fit_law(runs, card, holdout="none", **{**mine, "interval": "none"})
+        except IsolossError as error:
+            rows.append({"law": name, "status": str(error)})
+            continue
+        for row in whole.summary.itertuples():
+            folds = scored.mine("scores", row.group, row.response)
+            rows.append(
+                {
+                    "law": name,
+                    "group": row.group,
+                    "response": row.response,
+                    "formula": row.formula,
+                    "n_terms": len(whole.law.terms),
+                    "folds": int(folds["rmse"].notna().sum()),
+                    **folds[list(SCORES)].mean().to_dict(),
+                    "aicc": row.aicc,
+                    "status": row.status,
+                }
+            )
+    found = pd.DataFrame(rows)
+    if "aicc" in found:
+        best = found.groupby(["group", "response"])["aicc"].transform("min")
+        found["aicc_above_best"] = found["aicc"] - best
+        found = found.sort_values(["group", "response", "log_error", "law"], ignore_index=True)
+    return found
+
+
+def sensitivity(
+    runs: pd.DataFrame,
+    law: str,
+    keep: Mapping[str, str] | None = None,
+    conventions: Mapping[str, Mapping[str, str]] | None = None,
+    **settings,
+) -> pd.DataFrame:
+    """A law's parameters under other drop rules, and other conventions for N and FLOP.
+
+    Args:
+        runs: a `runs` table.
+        law: law card.
+        keep: name -> expression that runs must fulfil; by default the runs without the 2 % and
+            the 5 % of highest loss, and without the 5 % of fewest tokens a parameter.
+        conventions: name -> column that is replaced -> column that replaces it; by default all
+            that the table has.
+        settings: of `fit_law`.
+
+    Returns:
+        One row a variant, group, response and term: `variant`, `n_runs`, `estimate`, `change`
+        against the runs as they are, `change_in_se` (in standard errors of that fit), `status`.
+    """
+    rules = (
+        keep
+        if keep is not None
+        else {
+            "without the 2 % of highest loss": "loss_nats <= loss_nats.quantile(0.98)",
+            "without the 5 % of highest loss": "loss_nats <= loss_nats.quantile(0.95)",
+            "without the 5 % of fewest tokens a parameter": "D / N >= (D / N).quantile(0.05)",
+        }
+    )
+    if conventions is None:
+        conventions = {
+            name: swap
+            for name, swap in CONVENTIONS.items()
+            if all(c in runs and runs[c].notna().all() for c in swap.values())
+        }
+    variants = {"as it is": runs}
+    for name, rule in rules.items():
+        done = runs[runs["status"] == "done"]
+        variants[name] = done[evaluate(done, rule, f"keep {name}")]
+    for name, swap in conventions.items():
+        variants[name] = runs.assign(**{old: runs[new] for old, new in swap.items()})
+    base = fit_law(runs, law, **settings).params.set_index(["group", "response", "term"])
+    rows = []
+    for name, table in variants.items():
+        fit = fit_law(table, law, **{**settings, "interval": "none"})
+        facts = fit.summary.set_index(["group", "response"])
+        for p in fit.params.itertuples():
+            before = base.loc[(p.group, p.response, p.term)]
+            change = p.estimate - before["estimate"]
+            error = before["std_error"]
+            rows.append(
+                {
+                    "variant": name,
+                    "group": p.group,
+                    "response": p.response,
+                    "term": p.term,
+                    "n_runs": int(facts.loc[(p.group, p.response), "n_runs"]),
+                    "estimate": p.estimate,
+                    "change": change,
+                    "change_in_se": change / error if error > 0 else np.nan,
+                    "status": facts.loc[(p.group, p.response), "status"],
+                }
+            )
+    return pd.DataFrame(rows)

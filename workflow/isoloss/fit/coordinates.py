@@ -1,0 +1,133 @@
+"""Between a law's own coordinates, its data's scale, and what a fit is free to move."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from isoloss.fit.optimize import Affine
+from isoloss.laws._law import Data, Law
+from isoloss.problems import IsolossError, nearest, problem
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The scale of some runs: geometric means, and the law's coordinates in them.
+
+    Attributes:
+        variables: logarithm of the geometric mean of every variable of the law.
+        loss: of the loss; 0 where the objective compares the losses themselves.
+        matrix, shift: theta in the runs' scale = matrix @ theta + shift, (p, p) and (p,).
+    """
+
+    variables: Mapping[str, float]
+    loss: float
+    matrix: np.ndarray
+    shift: np.ndarray
+
+    def data(self, data: Data) -> dict[str, np.ndarray]:
+        """Variables in the runs' scale."""
+        return {k: v / np.exp(self.variables[k]) for k, v in data.items() if k in self.variables}
+
+    def inner(self, theta: np.ndarray) -> np.ndarray:
+        """theta in the runs' scale, (..., p)."""
+        return theta @ self.matrix.T + self.shift
+
+    def outer(self, theta: np.ndarray) -> np.ndarray:
+        """theta in the user's units, (..., p)."""
+        return np.linalg.solve(self.matrix, (theta - self.shift)[..., None])[..., 0]
+
+
+def scale_of(law: Law, data: Data, loss: np.ndarray) -> Scale:
+    """The scale of some runs; variables that may be zero (proportions) keep their own."""
+    found = {}
+    for name in law.variables:
+        values = np.asarray(data[name], dtype=float)
+        positive = len(values) > 0 and bool((values > 0).all())
+        found[name] = float(np.mean(np.log(values))) if positive and not law.flat else 0.0
+    log_loss = float(np.mean(np.log(loss))) if (loss > 0).all() else 0.0
+    found, log_loss = law.scales(found, log_loss)
+    matrix, shift = law.rescaling(found, log_loss)
+    return Scale(found, log_loss, matrix, shift)
+
+
+def free_coordinates(
+    law: Law,
+    scale: Scale,
+    fixed: Mapping[str, float],
+    tied: Sequence[Sequence[str]],
+    bounds: Mapping[str, Sequence[float]],
+) -> Affine:
+    """What the fit moves: terms in the runs' scale; in the user's units those named here.
+
+    Args:
+        law: the law.
+        scale: of the runs.
+        fixed: value of a term.
+        tied: terms that share one value.
+        bounds: least and greatest value of a term; None for none.
+
+    Raises:
+        IsolossError: a term is unknown, or named twice in ways that contradict.
+    """
+    terms = {term.name: i for i, term in enumerate(law.terms)}
+    wrong = [
+        problem(f"{what} {name}", "no such parameter", nearest(name, tuple(terms)))
+        for what, named in (
+            ("fixed", fixed),
+            ("bounds", bounds),
+            ("tied", [name for group in tied for name in group]),
+        )
+        for name in named
+        if name not in terms
+    ]
+    followers = {name: group[0] for group in tied for name in group[1:]}
+    for name in followers:
+        if name in fixed or name in bounds or name in followers.values():
+            wrong.append(problem(f"tied {name}", "named twice", "name the first of its group"))
+    for name in set(fixed) & set(bounds):
+        wrong.append(problem(f"bounds {name}", "it is fixed", "drop one of the two"))
+    wrong += [
+        problem(f"fixed {name}", f"found {value}", "it must be above 0")
+        for name, value in fixed.items()
+        if name in terms and law.terms[terms[name]].log and not value > 0
+    ]
+    if wrong:
+        raise IsolossError("\n".join(wrong))
+    leaders = {group[0] for group in tied}
+    outward = np.linalg.inv(scale.matrix)
+    p = len(law.terms)
+    # rows say: this combination of theta (in the runs' scale) is that combination of what is free
+    left, right, constant = np.zeros((p, p)), [], np.zeros(p)
+    low, high, names = [], [], []
+    for i, term in enumerate(law.terms):
+        own = outward[i]  # theta_i in the user's units = own @ theta' - own @ shift
+        offset = float(own @ scale.shift)
+        if term.name in fixed:
+            left[i], constant[i] = own, term.coordinate(fixed[term.name]) + offset
+            continue
+        if term.name in followers:
+            leader = outward[terms[followers[term.name]]]
+            left[i], constant[i] = own - leader, offset - float(leader @ scale.shift)
+            continue
+        if term.name in bounds or (term.name in leaders and term.log):
+            least, most = bounds.get(term.name, (None, None))
+            left[i], constant[i] = own, offset
+            low.append(-np.inf if _open(term, least) else term.coordinate(least))
+            high.append(np.inf if most is None else term.coordinate(most))
+        else:
+            left[i, i] = 1.0
+            low.append(term.low)
+            high.append(term.high)
+        right.append(i)
+        names.append(term.name)
+    choose = np.zeros((p, len(right)))
+    choose[right, range(len(right))] = 1.0
+    solved = np.linalg.solve(left, np.column_stack([choose, constant]))
+    return Affine(solved[:, :-1], solved[:, -1], np.array(low), np.array(high), tuple(names))
+
+
+def _open(term, least: float | None) -> bool:
+    return least is None or (term.log and least <= 0)

@@ -1,0 +1,64 @@
+"""How good predictions are: scores of predicted against observed losses."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.stats import rankdata
+
+SCORES = ("r2", "rmse", "mape", "log_error", "spearman", "coverage", "run_coverage")
+
+
+def scores(
+    observed: np.ndarray,
+    predicted: np.ndarray,
+    band: tuple[np.ndarray, np.ndarray] | None = None,
+    run_band: tuple[np.ndarray, np.ndarray] | None = None,
+) -> dict[str, float]:
+    """All scores; NaN where one is not defined.
+
+    Args:
+        observed: losses, (n,).
+        predicted: losses, (n,).
+        band: interval of the law at every run, (n,) each.
+        run_band: interval of a new run there, noise included.
+
+    Returns:
+        r2, rmse, mape (mean absolute relative error), log_error (root mean square of the log
+        ratio), spearman (rank correlation), coverage and run_coverage (shares inside the bands).
+    """
+    error = predicted - observed
+    spread = observed - observed.mean() if len(observed) else observed
+    with np.errstate(all="ignore"):
+        found = {
+            "r2": 1 - _sum(error) / _sum(spread) if len(observed) > 1 and spread.any() else np.nan,
+            "rmse": np.sqrt(np.mean(error**2)) if len(observed) else np.nan,
+            "mape": np.mean(np.abs(error / observed)) if len(observed) else np.nan,
+            "log_error": np.sqrt(np.mean(np.log(predicted / observed) ** 2))
+            if len(observed)
+            else np.nan,
+            "spearman": rank_correlation(observed, predicted),
+            "coverage": inside(observed, band),
+            "run_coverage": inside(observed, run_band),
+        }
+    return {name: float(value) for name, value in found.items()}
+
+
+def rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
+    """Spearman's rank correlation; NaN where one side is constant or there are fewer than 3."""
+    if len(one) < 3 or not (np.isfinite(one).all() and np.isfinite(other).all()):
+        return float("nan")
+    a, b = rankdata(one), rankdata(other)
+    a, b = a - a.mean(), b - b.mean()
+    size = np.sqrt((a @ a) * (b @ b))
+    return float(a @ b / size) if size > 0 else float("nan")
+
+
+def inside(observed: np.ndarray, band) -> float:
+    """Share of observations inside a band."""
+    if band is None or not len(observed) or not np.isfinite(band[0]).all():
+        return float("nan")
+    return float(np.mean((band[0] <= observed) & (observed <= band[1])))
+
+
+def _sum(values: np.ndarray) -> float:
+    return float(values @ values)

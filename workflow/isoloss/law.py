@@ -1,0 +1,259 @@
+"""The front door of a stranger's table: its law with intervals, evidence and decisions, no study.
+
+`python -m isoloss law runs.csv`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from isoloss import registry, tables, units
+from isoloss.aggregate.guess import guess_columns, mixture_columns, run_ids
+from isoloss.aggregate.table import parse, read_runs
+from isoloss.export import export_fit
+from isoloss.fit.holdout import budgets, held_out
+from isoloss.fit.law import fit_law
+from isoloss.fitted import Fit
+from isoloss.plot import draw
+from isoloss.problems import IsolossError, columns, problem
+
+MIXTURE_LAW = "mixture_power"
+_BUDGETS = (1.0, 10.0, 100.0)  # times the largest run, if none are asked for
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the front door found.
+
+    Attributes:
+        runs: the table as `runs`.
+        fit: of all runs.
+        held: the same law with the largest budget held out; None where there is no second one.
+        text: what to tell the user.
+    """
+
+    runs: pd.DataFrame
+    fit: Fit
+    held: Fit | None
+    text: str
+
+
+def law_of_table(
+    source: str,
+    law: str | None = None,
+    given: Mapping[str, str] | None = None,
+    options: Mapping[str, Any] | None = None,
+    keep: Sequence[str] = (),
+    flops: Sequence[float] = (),
+    **settings,
+) -> Found:
+    """Read a table, guess what is not said, fit, hold out, decide.
+
+    Args:
+        source: CSV or Parquet, path or URL.
+        law: law card; guessed from the columns if None.
+        given: letter (N, D, C, U, loss, group, run_id, fit_weight) to column, instead of guesses.
+        options: of the law card.
+        keep: filters, as in a study.
+        flops: budgets to divide, FLOP; 1, 10 and 100 times the largest run if empty.
+        settings: of `fit_law`.
+
+    Raises:
+        IsolossError: the table has no loss, or nothing that it could depend on.
+    """
+    raw = parse(source)
+    renamed = mixture_columns(raw.columns) if law in (None, MIXTURE_LAW) or _mixture(law) else {}
+    raw = raw.rename(columns=renamed)
+    guessed = run_ids(raw, guess_columns(c for c in raw.columns if c not in renamed.values()))
+    mapped = {k: v for k, v in {**guessed, **(given or {})}.items() if v}
+    if renamed and law is None:
+        law = MIXTURE_LAW
+    need = 0 if law and _mixture(law) else 1
+    if need and "loss" not in mapped:
+        found = f"no column looks like a loss among {', '.join(map(str, raw.columns))}"
+        raise IsolossError(problem(source, found, "say which: --columns loss=NAME"))
+    if not need:
+        mapped = {k: v for k, v in mapped.items() if k in ("group", "run_id", "fit_weight")}
+    try:
+        runs = read_runs(raw, mapped, keep, need)
+    except IsolossError as error:
+        raise IsolossError(str(error).replace("the table", source)) from error
+    if law is None:
+        law, options = _fitting_law(mapped, options)
+    if law == "power_law" and "variable" not in (options or {}):
+        options = {"variable": _variable(mapped), **(options or {})}
+    fit = fit_law(runs, law, options, **settings)
+    done = runs[runs["status"] == "done"]
+    held = None
+    if need and done["n_flops"].notna().all() and len(np.unique(budgets(done))) > 1:
+        held = _held_out(runs, law, options, settings)
+    parts = [
+        _columns(source, runs, mapped, renamed, guessed, given or {}),
+        _terms(fit),
+        _evidence(fit),
+        *([_errors(held, fit)] if held is not None else []),
+        *([_decisions(fit, done, flops)] if hasattr(fit.law, "allocate") else []),
+    ]
+    return Found(runs, fit, held, "\n".join(parts))
+
+
+def save(found: Found, out: Path) -> list[Path]:
+    """The fit's tables, a figure of it, and the files of `export_fit`."""
+    files = found.fit.save(out, law=out.name, sweep="table", study=out.name)
+    runs = found.runs[[c for c in found.runs if not str(c).endswith("_given")]]
+    facts = {"sweep": "table", "study": out.name, "token": "token"}
+    tables.write("runs", runs, out / "runs.parquet", facts)
+    card = "predicted_observed"
+    if hasattr(found.fit.law, "allocate") and found.fit.law.variables == ("N", "D"):
+        card = "isoloss"
+    options = registry.defaults("figure", card)
+    drawn = draw(card, options, [*files, out / "runs.parquet"], out / "law.png")
+    return [*files, *drawn, *export_fit(found.fit, out)]
+
+
+def _mixture(law: str) -> bool:
+    return registry.facts("law", law).get("NEEDS") == "mixture"
+
+
+def _fitting_law(mapped: Mapping[str, str], options) -> tuple[str, Any]:
+    """The law for what there is: Chinchilla's for N and D (or one and C), else a power law."""
+    if len({"N", "D", "C"} & set(mapped)) >= 2:
+        return "chinchilla", options
+    return "power_law", options
+
+
+def _variable(mapped: Mapping[str, str]) -> str:
+    return next(letter for letter in "CDN" if letter in mapped)
+
+
+def _held_out(runs: pd.DataFrame, law: str, options, settings: Mapping) -> Fit | None:
+    """The same fit without the runs of most compute; None where too few runs would be left."""
+    done = runs[runs["status"] == "done"]
+    rule = {"rule": "largest_compute", "least": max(1, len(done) // 10)}
+    made = registry.card("law", law).make(**{**registry.defaults("law", law), **(options or {})})
+    left = done[~held_out(done, rule)].groupby("group").size()
+    if left.empty or left.min() < len(made.terms) or set(left.index) < set(done["group"]):
+        return None
+    count = min(500, settings.get("bootstrap", 500))
+    return fit_law(runs, law, options, **{**settings, "holdout": rule, "bootstrap": count})
+
+
+def _columns(source, runs, mapped, renamed, guessed, given) -> str:
+    done = int((runs["status"] == "done").sum())
+    lines = [f"{source}: {len(runs)} rows, {done} runs" + _dropped(runs)]
+    said = [
+        f"{letter} = {name}" + ("" if letter in given else " (guessed)")
+        for letter, name in mapped.items()
+    ]
+    if renamed:
+        shares = sum(1 for v in renamed.values() if v.startswith("p_"))
+        said.append(f"{shares} proportions, {len(renamed) - shares} losses by domain (guessed)")
+    lines.append("columns: " + ", ".join(said))
+    if any(letter in guessed and letter not in given for letter in mapped):
+        lines.append("  another column: --columns N=params loss=val_loss; none: --columns group=")
+    return "\n".join(lines) + "\n"
+
+
+def _dropped(runs: pd.DataFrame) -> str:
+    gone = runs[runs["status"] != "done"]
+    if gone.empty:
+        return ""
+    counts = gone["status_reason"].value_counts(sort=False)
+    return ", " + ", ".join(f"{n} dropped ({reason})" for reason, n in counts.items())
+
+
+def _terms(fit: Fit) -> str:
+    parts = []
+    for row in fit.summary.itertuples():
+        mine = fit.mine("params", row.group, row.response)
+        title = f"{row.card}: {row.formula}"
+        if len(fit.summary) > 1:
+            title += f"   [group {row.group}, {row.response}]"
+        level = f"{100 * fit.level:.4g} % interval"
+        head = ("", "estimate", level, "std error", "unit")
+        rows = [
+            (
+                f"  {p.symbol}",
+                units.count(p.estimate, 4),
+                units.interval(p.ci_low, p.ci_high, units.count),
+                units.count(p.std_error) if np.isfinite(p.std_error) else "-",
+                p.unit + (" (at its bound)" if p.at_bound else ""),
+            )
+            for p in mine.itertuples()
+        ]
+        method = mine["ci_method"].iloc[0]
+        how = f"  intervals: {method}, {row.n_replicates} refits"
+        parts.append(f"{title}\n{columns(head, rows)}{how}")
+        if len(parts) == 6 and len(fit.summary) > 6:
+            parts.append(f"... and {len(fit.summary) - 6} more fits in params.parquet")
+            break
+    return "\n".join(parts) + "\n"
+
+
+def _evidence(fit: Fit) -> str:
+    lines = []
+    for row in fit.summary.itertuples():
+        state = "converged" if row.status == "converged" else row.status.replace("_", " ").upper()
+        of = f" [{row.group}, {row.response}]" if len(fit.summary) > 1 else ""
+        said = [f"evidence{of}: {state}; {row.message}"]
+        if row.n_starts:
+            said.append(f"objective {row.objective_value:.10g} ({row.objective})")
+            said.append(f"gradient {row.gradient_norm:.1e}")
+            gap = row.second_objective_gap
+            said.append(
+                f"next optimum {gap:.2g} of the objective higher"
+                if np.isfinite(gap)
+                else "no other optimum met"
+            )
+        said.append(f"RMSE {row.rmse:.3g} on {row.n_runs} runs, R2 {row.r2:.4f}")
+        if row.n_starts:
+            said.append(f"condition {row.condition:.3g}, least known: {row.loosest}")
+        lines.append("\n  ".join(said))
+    return "\n".join(lines) + "\n"
+
+
+def _errors(held: Fit, fit: Fit) -> str:
+    lines = []
+    for row in held.summary.itertuples():
+        of = "" if row.group == "all" else f" [{row.group}]"
+        scores = held.mine("scores", row.group, row.response).iloc[0]
+        lines.append(
+            f"held out{of}: the {row.n_held_out} runs of most compute, predicted from the other "
+            f"{row.n_runs}: RMSE {row.held_out_rmse:.3g} (guessing the mean of the budget before: "
+            f"{row.held_out_baseline_rmse:.3g}), error {100 * scores['mape']:.2g} % of the loss, "
+            f"{100 * scores['run_coverage']:.0f} % inside the interval of a run"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _decisions(fit: Fit, done: pd.DataFrame, flops: Sequence[float]) -> str:
+    largest = float(done["n_flops_6nd"].max())
+    wanted = list(flops) or [largest * factor for factor in _BUDGETS]
+    head = ("best for C, FLOP", "N", "D", "D/N", "loss", "beyond the runs")
+    parts = []
+    for group in fit.groups:
+        rows = []
+        for row in fit.allocate(wanted, group).to_dict("records"):
+            cells = [
+                f"{form(row[key])} {units.interval(row[f'{key}_low'], row[f'{key}_high'], form)}"
+                for key, form in (
+                    ("N", units.count),
+                    ("D", units.count),
+                    ("tokens_per_parameter", units.count),
+                    ("loss_nats", "{:.4g}".format),
+                )
+            ]
+            if not np.isfinite(row["N"]):
+                cells = ["none: an exponent is not positive", "", "", ""]
+            beyond = row["C"] / largest
+            far = f"extrapolated, {units.count(beyond, 2)} x C" if beyond > 1.0001 else "inside"
+            rows.append((units.power(row["C"]), *cells, far))
+        title = "" if group == "all" else f"[{group}]\n"
+        parts.append(title + columns(head, rows))
+    return "\n".join(parts)

@@ -1,0 +1,203 @@
+"""Sums of positive power terms: most scaling laws are, and their fit is a matter of products.
+
+Every part is exp(s - sum_j x_j f_j): s is the logarithm of its scale, x_j an exponent, f_j a
+feature of the data (a log variable, as a rule). Sums over runs of first and second derivatives
+are matrix products of the parts with features that do not change during a fit.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from isoloss.laws._law import Bound, Data, Law, Sums
+
+LEAST = 0.02  # of the loss, what a start leaves to a part
+
+
+@dataclass(frozen=True)
+class Part:
+    """scale / prod_j (prod_v v^power)^exponent_j.
+
+    Attributes:
+        scale: name of the term that holds the scale (by its logarithm).
+        exponents: name of a term -> variable -> power, the product that the exponent acts on.
+        flat: exponents that act on variables themselves, not on their logarithms.
+    """
+
+    scale: str
+    exponents: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    flat: bool = False
+
+    def feature(self, exponent: str, data: Data) -> np.ndarray:
+        """What an exponent multiplies, with the sign of the law: (..., n)."""
+        powers = self.exponents[exponent].items()
+        return -sum(
+            power * (np.asarray(data[v]) if self.flat else np.log(data[v])) for v, power in powers
+        )
+
+
+class Posynomial(Law):
+    """A law that is a sum of parts.
+
+    Attributes:
+        parts: the parts; every term is the scale of one part or an exponent of some.
+    """
+
+    parts: tuple[Part, ...]
+
+    @property
+    def python(self) -> str:
+        """The sum of the parts as an expression."""
+        said = []
+        for part in self.parts:
+            factors = [part.scale]
+            for name, powers in part.exponents.items():
+                product = " * ".join(v if p == 1 else f"{v} ** {p}" for v, p in powers.items())
+                factors.append(
+                    f"({product}) ** -{name}"
+                    if len(powers) > 1 or " " in product
+                    else f"{product} ** -{name}"
+                )
+            said.append(" * ".join(factors))
+        return " + ".join(said)
+
+    def _exponents(self, theta: np.ndarray, data: Data) -> list[np.ndarray]:
+        some = np.zeros(np.shape(data[self.variables[0]]))
+        found = []
+        for part in self.parts:
+            power = theta[..., self.index(part.scale), None] + some
+            for name in part.exponents:
+                power = power + theta[..., self.index(name), None] * part.feature(name, data)
+            found.append(power)
+        return found
+
+    def loss(self, theta: np.ndarray, data: Data) -> np.ndarray:
+        """Sum of the parts, (..., n)."""
+        return sum(np.exp(power) for power in self._exponents(theta, data))
+
+    def gradient(self, theta: np.ndarray, data: Data) -> np.ndarray:
+        """d loss / d theta, (..., n, p)."""
+        exponents = self._exponents(theta, data)
+        found = np.zeros((*exponents[0].shape, len(self.terms)))
+        for part, power in zip(self.parts, exponents, strict=True):
+            value = np.exp(power)
+            found[..., self.index(part.scale)] += value
+            for name in part.exponents:
+                found[..., self.index(name)] += value * part.feature(name, data)
+        return found
+
+    def rescaling(
+        self, log_scale: Mapping[str, float], log_loss_scale: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """A part's scale takes up the scales of its variables and of the loss."""
+        matrix, shift = np.eye(len(self.terms)), np.zeros(len(self.terms))
+        for part in self.parts:
+            row = self.index(part.scale)
+            shift[row] = -log_loss_scale
+            for name, powers in part.exponents.items():
+                if not part.flat:
+                    moved = sum(power * log_scale[v] for v, power in powers.items())
+                    matrix[row, self.index(name)] -= moved
+        return matrix, shift
+
+    def bind(self, data: Data) -> BoundPosynomial:
+        """With all features and their products computed once."""
+        return BoundPosynomial(self, data)
+
+
+class BoundPosynomial(Bound):
+    """A posynomial on n runs."""
+
+    def __init__(self, law: Posynomial, data: Data):
+        super().__init__(law, data)
+        n = len(self.data[law.variables[0]])
+        self.members: list[np.ndarray] = []  # positions in theta of each part's terms, (m,)
+        self.features: list[np.ndarray] = []  # what they multiply in the exponent, (n, m)
+        for part in law.parts:
+            columns = [np.ones(n), *(part.feature(name, self.data) for name in part.exponents)]
+            self.members.append(np.array([law.index(k) for k in (part.scale, *part.exponents)]))
+            self.features.append(np.stack(columns, axis=-1))
+        self.sizes = [np.abs(feature) for feature in self.features]
+        self.pairs = {
+            (k, m): (self.features[k][:, :, None] * self.features[m][:, None, :]).reshape(n, -1)
+            for k, m in itertools.combinations_with_replacement(range(len(law.parts)), 2)
+        }
+
+    def at(self, theta: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Loss (b, n), and the parts."""
+        parts = []
+        for where, feature in zip(self.members, self.features, strict=True):
+            power = theta[:, where] @ feature.T
+            parts.append(np.exp(power, out=power))
+        total = parts[0].copy()
+        for part in parts[1:]:
+            total += part
+        return total, parts
+
+    def take(self, parts: list[np.ndarray], which: np.ndarray) -> list[np.ndarray]:
+        """The parts at some of the thetas."""
+        return [part[which] for part in parts]
+
+    def project(self, theta: np.ndarray, loss: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        """The scales that are best for the relative errors, given the exponents.
+
+        Least squares over every subset of the parts; the best with scales above zero is taken.
+        A part that is not in it keeps LEAST of the loss.
+        """
+        count = len(self.members)
+        if count > 4:
+            return theta
+        shape = np.stack(self.at(theta)[1], axis=-1) / loss[:, None]  # (b, n, k)
+        size = np.sqrt(np.einsum("bnk,n->bk", shape**2, weight) / weight.sum())
+        shape = shape / size[:, None, :]
+        normal = np.einsum("bnk,bnl,n->bkl", shape, shape, weight, optimize=True) / weight.sum()
+        right = np.einsum("bnk,n->bk", shape, weight) / weight.sum()
+        best, chosen = np.full(len(theta), np.inf), np.full((len(theta), count), LEAST)
+        for members in itertools.product((False, True), repeat=count):
+            some = np.flatnonzero(members)
+            if not len(some):
+                continue
+            inner = normal[:, some[:, None], some] + 1e-9 * np.eye(len(some))
+            scale = np.linalg.solve(inner, right[:, some, None])[..., 0]
+            gain = -np.einsum("bk,bk->b", scale, right[:, some])
+            better = (scale > LEAST).all(axis=-1) & (gain < best - 1e-12)
+            best[better] = gain[better]
+            full = np.full((len(theta), count), LEAST)
+            full[:, some] = scale
+            chosen[better] = full[better]
+        moved = theta.copy()
+        for k, members in enumerate(self.members):
+            moved[:, members[0]] += np.log(chosen[:, k] / size[:, k])
+        return np.where(np.isfinite(moved), moved, theta)
+
+    def sums(self, parts, slope: np.ndarray, bend: np.ndarray, weight: np.ndarray) -> Sums:
+        """Sums over runs, as matrix products with the fixed features."""
+        b, p = len(slope), len(self.law.terms)
+        gradient, absolute = np.zeros((b, p)), np.zeros((b, p))
+        hessian, outer = np.zeros((b, p, p)), np.zeros((b, p, p))
+        bent, heavy = [bend * part for part in parts], [weight * part for part in parts]
+        for k, mine in enumerate(self.members):
+            sloped = slope * parts[k]
+            gradient[:, mine] += sloped @ self.features[k]
+            for m in range(k, len(parts)):
+                theirs = self.members[m]
+                product = bent[k] * parts[m]
+                if m == k:
+                    product += sloped
+                both = (len(mine), len(theirs))
+                _add(hessian, mine, theirs, (product @ self.pairs[k, m]).reshape(b, *both), m == k)
+                product = heavy[k] * parts[m]
+                _add(outer, mine, theirs, (product @ self.pairs[k, m]).reshape(b, *both), m == k)
+            absolute[:, mine] += np.abs(sloped, out=sloped) @ self.sizes[k]
+        return Sums(gradient, absolute, hessian, outer)
+
+
+def _add(matrix: np.ndarray, rows, columns, block: np.ndarray, diagonal: bool) -> None:
+    """Add a block, and its mirror image where it lies off the diagonal."""
+    matrix[:, rows[:, None], columns[None, :]] += block
+    if not diagonal:
+        matrix[:, columns[:, None], rows[None, :]] += np.swapaxes(block, -1, -2)

@@ -1,0 +1,89 @@
+"""A smoothly broken power law: one exponent before a break, another after it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from scipy.special import expit
+
+from isoloss.laws._law import Data, Law, Term
+
+TITLE = "Power law in one variable with one smooth break"
+FORMULA = "L = a + b x^-c_0 (1 + (x/d_1)^(1/f_1))^(-c_1 f_1)"
+LATEX = r"L = a + b x^{-c_0} \left(1 + \left(\frac{x}{d_1}\right)^{1/f_1}\right)^{-c_1 f_1}"
+SOURCE = "Caballero et al. 2022, arXiv:2210.14891, equation 1 with n = 1"
+DOMAIN = (
+    "x > 0; the exponent is c_0 well below d_1, c_0 + c_1 well above; a break outside the data"
+    " cannot be known from them"
+)
+OPTIONS = {
+    "variable": {
+        "type": "string",
+        "enum": ["N", "D", "C"],
+        "default": "C",
+        "description": "The variable x: parameters N, tokens D or compute C.",
+    },
+}
+PRESETS = {}
+
+_UNITS = {"N": "parameters", "D": "tokens", "C": "FLOP"}
+
+
+class BrokenPowerLaw(Law):
+    """theta = (ln a, ln b, c_0, c_1, ln d_1, ln f_1)."""
+
+    def __init__(self, variable: str):
+        self.variables = (variable,)
+        self.formula = FORMULA.replace("x", variable)
+        bend = f"(1 + ({variable} / d_1) ** (1 / f_1)) ** (-c_1 * f_1)"
+        self.python = f"a + b * {variable} ** -c_0 * {bend}"
+        self.terms = (
+            Term("a", "a", "nats/token", True, -9.0, 3.0, (-3.0, -0.5)),
+            Term("b", "b", "nats/token", True, -14.0, 5.0, (-1.0,)),
+            Term("c_0", "c_0", "1", False, -2.0, 4.0, (0.05, 0.3, 0.9)),
+            Term("c_1", "c_1", "1", False, -4.0, 4.0, (-0.3, 0.3)),
+            Term("d_1", "d_1", _UNITS[variable], True, -12.0, 12.0, (-1.5, 0.0, 1.5)),
+            Term("f_1", "f_1", "1", True, -4.0, 2.0, (-1.0,)),
+        )
+
+    def _parts(self, theta: np.ndarray, data: Data) -> tuple[np.ndarray, ...]:
+        """ln x, distance to the break, logarithm of the bracket, the reducible loss; (..., n)."""
+        _, b, before, change, at, width = (theta[..., i, None] for i in range(6))
+        log_x = np.log(data[self.variables[0]])
+        away = (log_x - at) * np.exp(-width)
+        bracket = np.logaddexp(0.0, away)
+        return log_x, away, bracket, np.exp(b - before * log_x - change * np.exp(width) * bracket)
+
+    def loss(self, theta: np.ndarray, data: Data) -> np.ndarray:
+        """L, (..., n)."""
+        return np.exp(theta[..., 0, None]) + self._parts(theta, data)[-1]
+
+    def gradient(self, theta: np.ndarray, data: Data) -> np.ndarray:
+        """d L / d theta, (..., n, 6)."""
+        log_x, away, bracket, part = self._parts(theta, data)
+        change, width = theta[..., 3, None], np.exp(theta[..., 5, None])
+        after = expit(away)
+        columns = (
+            np.exp(theta[..., 0, None]),
+            part,
+            -part * log_x,
+            -part * width * bracket,
+            part * change * after,
+            -part * change * width * (bracket - away * after),
+        )
+        return np.stack(np.broadcast_arrays(*columns), axis=-1)
+
+    def rescaling(
+        self, log_scale: Mapping[str, float], log_loss_scale: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The scale of x moves b (by c_0) and d_1, that of the loss a and b."""
+        moved = log_scale[self.variables[0]]
+        matrix = np.eye(6)
+        matrix[1, 2] = -moved
+        return matrix, np.array([-log_loss_scale, -log_loss_scale, 0.0, 0.0, -moved, 0.0])
+
+
+def make(variable: str) -> BrokenPowerLaw:
+    """The law in one of N, D, C."""
+    return BrokenPowerLaw(variable)

@@ -1,0 +1,104 @@
+"""The compute-optimal frontier from a parabola through the runs of every budget."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from isoloss.laws._budgets import Frontier, budgets
+from isoloss.laws._law import Data, Term
+
+TITLE = "IsoFLOP parabolas: the minimum of every budget"
+FORMULA = "L = L_0 C^-g + k (ln N - ln N_opt)^2 with N_opt = N_0 C^a"
+LATEX = (
+    r"L = L_0\, C^{-g} + k \left(\ln \frac{N}{N_{\mathrm{opt}}}\right)^2, \quad"
+    r" N_{\mathrm{opt}} = N_0\, C^{a}"
+)
+SOURCE = (
+    "Hoffmann et al. 2022, arXiv:2203.15556, section 3.2 (approach 2), with a power law through the"
+    " minima and one curvature for all budgets"
+)
+DOMAIN = (
+    "Two budgets or more, each with three sizes or more close to the best one on both sides. Even"
+    " without noise the minima are biased where a profile is not symmetric (α and β of the"
+    " Chinchilla law differ) or its sizes lie to one side of the best, and the more so the wider"
+    " they are spread: Czech et al. 2026, arXiv:2603.22339. One curvature for all budgets"
+    " simplifies further"
+)
+OPTIONS = {}
+PRESETS = {}
+
+SIZES = 3  # a parabola's worth
+
+
+class IsoflopParabolas(Frontier):
+    """theta = (ln N_0, a, ln L_0, g, k)."""
+
+    formula = FORMULA
+    python = "L_0 * C ** -g + k * log(N / (N_0 * C ** a)) ** 2"
+    recipe = "a least squares parabola a budget; least squares lines in logarithms"
+    terms = (*Frontier.terms, Term("k", "k", "nats/token", False, 0.0, 10.0, (0.1,)))
+
+    def loss(self, theta: np.ndarray, data: Data) -> np.ndarray:
+        """L, (..., n)."""
+        least, away, _ = self._parts(theta, data)
+        return least + theta[..., 4, None] * away**2
+
+    def gradient(self, theta: np.ndarray, data: Data) -> np.ndarray:
+        """d L / d theta, (..., n, 5)."""
+        least, away, log_c = self._parts(theta, data)
+        slope = -2.0 * theta[..., 4, None] * away
+        columns = (slope, slope * log_c, least, -least * log_c, away**2)
+        return np.stack(np.broadcast_arrays(*columns), axis=-1)
+
+    def _parts(self, theta: np.ndarray, data: Data) -> tuple[np.ndarray, ...]:
+        """L_min, ln N - ln N_opt, ln C; each (..., n)."""
+        size, power, loss, decay = (theta[..., i, None] for i in range(4))
+        log_c = np.log(data["C"])
+        return np.exp(loss - decay * log_c), np.log(data["N"]) - size - power * log_c, log_c
+
+    def rescaling(
+        self, log_scale: Mapping[str, float], log_loss_scale: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As the frontier; k in the scale of the loss."""
+        matrix, shift = super().rescaling(log_scale, log_loss_scale)
+        matrix[4, 4] = np.exp(-log_loss_scale)
+        return matrix, shift
+
+    def estimate(self, data: Data, loss: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        """theta (5,); budgets without a minimum are left out, others count by their runs' weight.
+
+        A budget's compute is the geometric mean of its runs'.
+        """
+        log_n, log_c = np.log(data["N"]), np.log(data["C"])
+        points, bends = [], []
+        for group in budgets(data, weight):
+            if len(np.unique(log_n[group])) < SIZES:
+                continue
+            heavy = weight[group]
+            at, least, bend = parabola(log_n[group], loss[group], heavy)
+            if bend > 0 and least > 0:
+                middle = np.average(log_c[group], weights=heavy)
+                points.append((middle, at, np.log(least), heavy.sum()))
+                bends.append(bend)
+        theta = self.through(points)
+        if np.isnan(theta).any():
+            return np.full(5, np.nan)
+        return np.append(theta, np.average(bends, weights=[point[-1] for point in points]))
+
+
+def parabola(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> tuple[float, float, float]:
+    """Place and value of the extremum and the factor of the square, by weighted least squares."""
+    middle = np.average(x, weights=weight)
+    powers = np.vander(x - middle, 3, increasing=True)
+    root = np.sqrt(weight)
+    level, slope, bend = np.linalg.lstsq(root[:, None] * powers, root * y, rcond=None)[0]
+    if bend == 0:
+        return np.nan, np.nan, 0.0
+    return middle - slope / (2 * bend), level - slope**2 / (4 * bend), bend
+
+
+def make() -> IsoflopParabolas:
+    """The law; it has no options."""
+    return IsoflopParabolas()

@@ -22,7 +22,7 @@ hypothesis.settings.load_profile("isoloss")
 TRUTH = {"E": 1.7, "A": 120.0, "B": 900.0, "alpha": 0.34, "beta": 0.41}
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def reference_data() -> Path:
     """The folder of published tables; what needs it is skipped where it is not named."""
     named = os.environ.get("ISOLOSS_REFERENCE_DATA")

@@ -51,6 +51,7 @@ def tiny(source: Path) -> dict:
                 "sweep": "grid",
                 "where": "weighting == 'natural'",
                 "holdout": "largest_compute",
+                "profiles": True,
                 "bootstrap": 20,
             },
             "power_law": {"card": "power_law", "sweep": "grid", "bootstrap": 20},

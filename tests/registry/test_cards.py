@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
+import re
 import subprocess
 import sys
+from functools import cache
 
 import jsonschema
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from isoloss import plot, registry, tables
+from isoloss.figures._figure import Inputs
 from isoloss.fit import fit_law
 from isoloss.fitted import TABLES
 from isoloss.plot.draw import inputs
@@ -24,7 +24,7 @@ from isoloss.train.settings import TRAINER, known
 CONSTANTS = {
     "dataset": ["TITLE", "ABOUT", "SOURCE", "TAGS", "TOKEN"],
     "model": ["TITLE", "FORMULA", "SOURCE", "VOCABULARY"],
-    "law": ["TITLE", "FORMULA", "SOURCE"],
+    "law": ["TITLE", "FORMULA", "LATEX", "SOURCE", "DOMAIN"],
     "figure": ["TITLE", "ABOUT", "INPUTS"],
 }
 CARDS = [(kind, name) for kind in registry.FOLDERS for name in registry.names(kind)]
@@ -163,88 +163,22 @@ def test_weights_depend_on_the_generator_only(name):
     assert all((first[key] == again[key]).all() for key in first)
 
 
-# Laws
-
-
-def laws() -> list:
-    """Every law with every choice of its options."""
-    found = []
-    for name in registry.names("law"):
-        options = registry.options("law", name)
-        choices = [spec.get("enum", [spec["default"]]) for spec in options.values()]
-        for chosen in itertools.product(*choices):
-            made = registry.card("law", name).make(**dict(zip(options, chosen, strict=True)))
-            found.append(pytest.param(made, id=" ".join([name, *map(str, chosen)])))
-    return found
-
-
-EXTREMES = (1e2, 1e6, 1e13)
-POINTS = dict(zip("NDC", np.array(list(itertools.product(EXTREMES, repeat=3))).T, strict=True))
-every_law = pytest.mark.parametrize("law", laws())
-
-
-def thetas(law):
-    """Any coordinates inside the bounds."""
-    return st.tuples(*(st.floats(term.low, term.high) for term in law.terms)).map(np.array)
-
-
-@every_law
-@settings(max_examples=60)
-@given(data=st.data())
-def test_the_gradient_of_a_law_is_that_of_its_prediction(law, data):
-    theta, step = data.draw(thetas(law)), 1e-6
-    found = law.log_loss_gradient(theta, POINTS)
-    assert found.shape == (27, len(law.terms))
-    for i, unit in enumerate(np.eye(len(law.terms))):
-        above, below = (law.log_loss(theta + s * unit, POINTS) for s in (step, -step))
-        np.testing.assert_allclose(found[:, i], (above - below) / (2 * step), atol=1e-5)
-
-
-@every_law
-@settings(max_examples=60)
-@given(data=st.data())
-def test_a_law_predicts_a_finite_positive_loss_anywhere_in_its_bounds(law, data):
-    loss = np.exp(law.log_loss(data.draw(thetas(law)), POINTS))
-    assert loss.shape == (27,)
-    assert np.isfinite(loss).all() and (loss > 0).all()
-
-
-@every_law
-def test_leading_dimensions_of_theta_are_kept(law):
-    low, high = (np.array([getattr(t, end) for t in law.terms]) for end in ("low", "high"))
-    theta = low + (high - low) * np.random.default_rng(0).random((2, 3, len(law.terms)))
-    value, slope = law.log_loss(theta, POINTS), law.log_loss_gradient(theta, POINTS)
-    assert value.shape == (2, 3, 27)
-    assert slope.shape == (2, 3, 27, len(law.terms))
-    for at in itertools.product(range(2), range(3)):
-        np.testing.assert_allclose(value[at], law.log_loss(theta[at], POINTS), rtol=1e-14)
-        np.testing.assert_allclose(slope[at], law.log_loss_gradient(theta[at], POINTS), rtol=1e-14)
-
-
-@every_law
-def test_terms_are_told_apart_and_their_starts_lie_inside_their_bounds(law):
-    assert set(law.variables) <= set("NDC")
-    assert len({term.name for term in law.terms}) == len(law.terms)
-    for term in law.terms:
-        assert term.low < term.high
-        assert term.starts == tuple(sorted(set(term.starts)))
-        assert all(term.low < start < term.high for start in term.starts)
-        for start in term.starts:
-            assert term.coordinate(term.value(start)) == pytest.approx(start, abs=1e-12)
-        assert term.unit
-        assert term.symbol in law.formula
-
-
 # Figures
 
 
 @pytest.fixture(scope="module")
 def files(chinchilla_runs, tmp_path_factory):
-    """A maker of the tables of a sweep and its fit, as files by their place."""
+    """A maker of the tables of a sweep and its fit, as files by their place; kept."""
 
-    def make(bootstrap=6, **summary) -> dict:
+    @cache
+    def make(law="chinchilla", bootstrap=6, **summary) -> dict:
         home = tmp_path_factory.mktemp("tables")
         natural = chinchilla_runs(noise=0.01, seed=1, weighting="natural")
+        if law in MIXTURES:
+            share = np.random.default_rng(2).uniform(0.1, 0.9, len(natural))
+            for domain, p in (("code", share), ("docstring", 1 - share)):
+                natural[f"p_{domain}"] = p
+                natural[f"loss_{domain}"] = 1.5 + np.exp(-2 * p)
         others = natural.iloc[::4].assign(weighting="double", status="dropped")
         others = others.assign(status_reason="not selected", run_id=others["run_id"] + "x")
         others.iloc[:4, others.columns.get_loc("status")] = "done"
@@ -262,8 +196,9 @@ def files(chinchilla_runs, tmp_path_factory):
             if name != "runs":
                 table = table[tables.schema(name).names]
             tables.write(name, table, found[f"aggregate/{name}"], {"token": "byte"})
-        settings_ = {"bootstrap": bootstrap, "n_starts": 3, "holdout": "largest_compute"}
-        fit = fit_law(natural, "chinchilla", **settings_)
+        settings_ = {"bootstrap": bootstrap, "holdout": "largest_compute"}
+        fit = fit_law(natural, law, profiles=law not in MIXTURES, **settings_)
+        fit.summary["status"] = "converged"
         fit.summary.loc[0, list(summary)] = list(summary.values())
         fit.save(home / "fit", law="plane", sweep="s")
         return found | {f"fit/{t}": home / "fit" / f"{t}.parquet" for t in TABLES}
@@ -271,9 +206,16 @@ def files(chinchilla_runs, tmp_path_factory):
     return make
 
 
-@pytest.fixture(scope="module")
-def sound(files):
-    return files()
+MIXTURES = [n for n in registry.names("law") if registry.facts("law", n).get("NEEDS") == "mixture"]
+
+
+def law_of(name: str) -> str:
+    """A law that a figure can show."""
+    if registry.facts("figure", name).get("NEEDS") != "mixture":
+        return "chinchilla"
+    if not MIXTURES:
+        pytest.skip("there is no law of mixtures")
+    return MIXTURES[0]
 
 
 def needed(name: str, files: dict) -> list:
@@ -286,8 +228,8 @@ def written(name: str, files: dict, out) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("name", registry.names("figure"))
-def test_a_figure_is_drawn_as_picture_and_table_with_the_same_bytes_twice(name, sound, tmp_path):
-    found = []
+def test_a_figure_is_drawn_as_picture_and_table_with_the_same_bytes_twice(name, files, tmp_path):
+    sound, found = files(law_of(name)), []
     for out in ("a", "b"):
         (tmp_path / out).mkdir()
         found.append(written(name, sound, tmp_path / out))
@@ -304,18 +246,26 @@ SHOWING_LAWS = [n for n in registry.names("figure") if registry.facts("figure", 
 
 
 @pytest.mark.parametrize("name", SHOWING_LAWS)
-def test_a_figure_of_fits_without_intervals_is_drawn(name, files, tmp_path):
-    assert len(written(name, files(bootstrap=0), tmp_path)) == 3
+def test_a_figure_of_fits_without_intervals_is_drawn(name, files):
+    shown = inputs(needed(name, files(law_of(name), bootstrap=0)))
+    figure, table = registry.card("figure", name).draw(shown, **defaults("figure", name))
+    figure.draw_without_rendering()
+    assert len(table)
 
 
 GROUPED = [n for n in SHOWING_LAWS if "group" in registry.options("figure", n)]
 
 
 @pytest.mark.parametrize("name", GROUPED)
-def test_a_group_that_the_fit_does_not_have_is_told(name, sound):
+def test_a_group_or_response_that_the_fit_does_not_have_is_told(name, files):
     card, options = registry.card("figure", name), defaults("figure", name)
-    with pytest.raises(IsolossError, match="group 'al' is not in it; did you mean 'all'"):
-        card.draw(inputs(needed(name, sound)), **options | {"group": "al"})
+    shown = inputs(needed(name, files(law_of(name))))
+    for option in sorted({"group", "response"} & set(options)):
+        right = getattr(next(iter(shown.fits.values())), f"{option}s")[0]
+        wrong = right[:-1]
+        told = f"{option} '{wrong}' is not in it; did you mean '{right}'"
+        with pytest.raises(IsolossError, match=told):
+            card.draw(shown, **options | {option: wrong})
 
 
 def texts(name: str, files: dict) -> str:
@@ -328,15 +278,123 @@ def texts(name: str, files: dict) -> str:
 
 
 @pytest.mark.parametrize("name", SHOWING_LAWS)
-def test_a_fit_that_is_no_optimum_is_told_on_the_figure(name, files, sound):
-    doubtful = files(bootstrap=2, status="not_converged", message="nothing to rely on")
-    assert "plane: NOT CONVERGED, nothing to rely on" in texts(name, doubtful)
-    assert "NOT CONVERGED" not in texts(name, sound)
+def test_a_fit_that_is_no_optimum_is_told_on_the_figure(name, files):
+    law = law_of(name)
+    doubtful = files(law, bootstrap=2, status="not_converged", message="nothing to rely on")
+    assert re.search("plane[^:]*: NOT CONVERGED, nothing to rely on", texts(name, doubtful))
+    assert "NOT CONVERGED" not in texts(name, files(law))
 
 
 @pytest.mark.parametrize("name", registry.names("figure"))
-def test_units_and_the_runs_that_are_not_shown_are_told_on_the_figure(name, sound):
-    said = texts(name, sound)
-    assert "nats/byte" in said and "nats/token" not in said
+def test_units_and_the_runs_that_are_not_shown_are_told_on_the_figure(name, files):
+    said = texts(name, files(law_of(name)))
+    assert re.search(r"\(?(nats/|\b)bytes?\b", said, flags=re.I)
+    assert not re.search(r"\btokens?\b", said, flags=re.I)
     assert "1 diverged" in said
     assert "5 dropped (not selected)" in said
+
+
+@pytest.fixture(scope="module")
+def fits(chinchilla_runs):
+    """Runs, and fits of them that differ in what they saw."""
+    runs = chinchilla_runs(noise=0.01, seed=1)
+    random = {"holdout": {"rule": "random", "repeats": 3}, "bootstrap": 20}
+    found = {
+        "power": fit_law(runs, "power_law", **random),
+        "plane": fit_law(runs, "chinchilla", **random),
+        "fewer": fit_law(runs, "power_law", where="n_flops < 2e19", bootstrap=0),
+    }
+    return runs, found
+
+
+def drawn(name: str, runs, fits: dict, **options):
+    """The texts and the table of a figure of some fits."""
+    from matplotlib.text import Text
+
+    shown = Inputs(tables={"runs": runs}, fits=fits)
+    card = registry.card("figure", name)
+    figure, table = card.draw(shown, **defaults("figure", name) | options)
+    return [text.get_text() for text in figure.findobj(Text)], table
+
+
+@pytest.mark.parametrize("index", ["", "_N", "_pile_cc", "_a-b c", "_50%", "_{$^\\~&#x"])
+def test_any_name_can_be_the_index_of_a_symbol(index):
+    from matplotlib.figure import Figure
+
+    text = Inputs({}, {}, token="byte").named(f"α{index}", "nats/token")
+    assert text.endswith(" (nats/byte)")
+    figure = Figure()
+    figure.suptitle(text)
+    figure.draw_without_rendering()  # would complain
+
+
+def test_residuals_are_percent_of_the_predicted_loss(fits):
+    runs, found = fits
+    _, table = drawn("fit_residuals", runs, {"plane": found["plane"]})
+    assert len(table) == len(runs)
+    expected = 100 * (table["loss_nats"] / table["predicted"] - 1)
+    np.testing.assert_allclose(table["residual_percent"], expected)
+    assert 0.3 < table["residual_percent"].std() < 2  # log noise of 0.01
+
+
+def test_profiles_that_were_not_kept_are_asked_for(fits):
+    runs, found = fits
+    with pytest.raises(IsolossError, match="fit plane: no profiles were kept; set `profiles"):
+        drawn("profile_curves", runs, {"plane": found["plane"]})
+
+
+def test_replicates_are_drawn_once_each_without_terms_held_still(fits):
+    runs, _ = fits
+    held = fit_law(runs, "chinchilla", fixed={"alpha": 0.34}, bootstrap=20)
+    texts, table = drawn("bootstrap_pairs", runs, {"plane": held})
+    free = ["E", "A", "B", "beta"]
+    assert list(table.columns) == [*free, "what"]
+    assert (table["what"] == "replicate").sum() == len(held.replicate_thetas())
+    with pytest.raises(IsolossError, match="term 'alpha' is not free in it; known: A, B, E, beta"):
+        drawn("bootstrap_pairs", runs, {"plane": held}, terms=["A", "alpha"])
+    _, some = drawn("bootstrap_pairs", runs, {"plane": held}, terms=["A", "E"])
+    assert list(some.columns) == ["E", "A", "what"]
+    correlations = [text for text in texts if re.fullmatch(r"[+−]\d\.\d\d", text)]
+    expected = np.corrcoef(np.log(table.loc[table["what"] == "replicate", "A"]),
+                           np.log(table.loc[table["what"] == "replicate", "E"]))  # fmt: skip
+    assert len(correlations) == 6
+    assert float(correlations[0].replace("−", "-")) == pytest.approx(expected[0, 1], abs=0.006)
+
+
+def test_laws_are_sorted_by_their_error_and_aicc_is_of_the_same_runs_only(fits):
+    runs, found = fits
+    texts, table = drawn("law_comparison", runs, found)
+    rows = table[table["what"] == "law"].set_index("law")
+    assert list(rows.index) == ["plane", "power", "fewer"]
+    folds = found["power"].scores["rmse"]
+    assert rows.loc["power", "mean"] == pytest.approx(folds.mean())
+    assert rows.loc["plane", "aicc_difference"] == 0
+    assert rows.loc["power", "aicc_difference"] > 0
+    assert np.isnan(rows.loc["fewer", "aicc_difference"]) and np.isnan(rows.loc["fewer", "mean"])
+    assert "no folds: set `holdout` in the fit" in texts
+    assert texts.count("best") == 1
+
+
+def test_every_law_of_a_frontier_divides_a_budget(fits):
+    runs, found = fits
+    _, table = drawn("optimal_frontier", runs, {"plane": found["plane"]}, reach=100)
+    assert table["C"].max() == pytest.approx(100 * runs["n_flops_6nd"].max())
+    np.testing.assert_allclose(table["N"] * table["D"] * 6, table["C"])
+    assert (table["N_low"] <= table["N_high"]).all()
+    both = {name: found[name] for name in ("plane", "power")}
+    with pytest.raises(IsolossError, match="fit power: divides no budget"):
+        drawn("optimal_frontier", runs, both)
+
+
+def test_a_law_without_mixtures_has_no_response_to_them(fits):
+    runs, found = fits
+    with pytest.raises(IsolossError, match="fit plane: its law knows no mixtures"):
+        drawn("mixture_response", runs, {"plane": found["plane"]})
+
+
+def test_a_mixture_keeps_the_mean_shares_of_the_other_domains():
+    runs = pd.DataFrame({"p_a": [0.1, 0.5], "p_b": [0.6, 0.3], "p_c": [0.3, 0.2]})
+    mixtures = registry.card("figure", "mixture_response").mixtures(runs, "p_a")
+    np.testing.assert_allclose(mixtures[["p_a", "p_b", "p_c"]].sum(axis=1), 1)
+    np.testing.assert_allclose(mixtures["p_b"] / mixtures["p_c"], 0.45 / 0.25)
+    assert (mixtures["p_a"].min(), mixtures["p_a"].max()) == pytest.approx((0.1, 0.5))

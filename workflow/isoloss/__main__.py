@@ -146,7 +146,7 @@ def parser() -> argparse.ArgumentParser:
     law.add_argument("--delta", type=float, default=1e-3, help="of Huber objectives (0.001)")
     law.add_argument("--interval", default="bootstrap", help="how intervals are made (bootstrap)")
     law.add_argument("--cluster", metavar="COLUMN", help="column to draw runs together by")
-    law.add_argument("--bootstrap", type=int, default=4000, help="replicates (4000)")
+    law.add_argument("--bootstrap", type=int, help="replicates (4000; 200 of mixtures)")
     law.add_argument("--level", type=float, default=0.95, help="of the intervals (0.95)")
     law.add_argument("--seed", type=int, default=0, help="of the bootstrap (0)")
     law.add_argument(

@@ -208,13 +208,21 @@ def _ability_problems(
         return []  # said already
 
     def can(law: str, options: Mapping[str, Any]) -> bool:
+        mixture = registry.facts("law", law).get("NEEDS") == "mixture"
+        if mixture or ability == "mixture":
+            return mixture and ability == "mixture"
         return hasattr(registry.card("law", law).make(**options), ability)
 
     law = fits[first]["card"]
     if can(law, fits[first]["options"]):
         return []
     able = [name for name in registry.names("law") if can(name, registry.defaults("law", name))]
-    found = f"the figure needs a law that can {ability}, and {law!r} cannot"
+    kind = (
+        "law of mixtures, and {!r} is none"
+        if ability == "mixture"
+        else (f"law that can {ability}, and {{!r}} cannot")
+    )
+    found = f"the figure needs a {kind.format(law)}"
     return [problem(place, found, f"name a fit of {' or '.join(able)} first")]
 
 

@@ -95,7 +95,10 @@ def cards_page() -> str:
 
 
 def _terms(name: str) -> str:
-    law = registry.card("law", name).make(**registry.defaults("law", name))
+    given = registry.defaults("law", name)
+    if registry.facts("law", name).get("NEEDS") == "mixture":  # its terms are those of a table
+        given |= {"domains": ["p_<domain>"], "own": "p_<domain>"}
+    law = registry.card("law", name).make(**given)
     rows = [
         [
             f"`{term.name}`",

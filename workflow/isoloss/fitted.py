@@ -28,7 +28,8 @@ FALLBACK = "ALL"  # group of a mixture law that answers for a group without a fi
 Interval = tuple[np.ndarray, np.ndarray]
 _LOG_FLOPS = (-20.0, 150.0)  # where a budget is looked for, in ln FLOP
 _NUMBERS = 2_000_000  # of an array of predictions
-_MIXTURE_REPLICATES = 200  # of an optimal mixture: each is an optimisation of its own
+_MIXTURE_REPLICATES = 200  # of an optimal mixture
+_SHARE_STEP = 1e-6  # of proportions, for slopes
 
 
 @dataclass(frozen=True)
@@ -256,6 +257,7 @@ class Fit:
         domain_weights: Mapping[str, float],
         group: str | None = None,
         level: float | None = None,
+        replicates: int = _MIXTURE_REPLICATES,
     ) -> pd.DataFrame:
         """The mixture of least weighted loss, over all mixtures inside the runs' ranges.
 
@@ -263,6 +265,7 @@ class Fit:
             domain_weights: response (loss_<domain>, or its domain) to weight in the mean loss.
             group: which fits.
             level: of the intervals.
+            replicates: of the fits, at most: each is an optimisation of its own.
 
         Returns:
             One row a domain: `domain`, `proportion` with `_low` and `_high` over replicates,
@@ -276,49 +279,25 @@ class Fit:
                 problem(f"domain weight {name}", "no such loss", nearest(name, self.responses))
             )
         domains = self.facts["domains"]
-        ranges = self.mine("ranges", group).set_index("variable")
-        bounds = [tuple(ranges.loc[d, ["low", "high"]].astype(float)) for d in domains]
+        ranges = self.mine("ranges", group, next(iter(weights))).set_index("variable")
+        bounds = ranges.loc[domains, ["low", "high"]].to_numpy(float)
         total = sum(weights.values())
+        laws = {r: self.law_of(r) for r in weights}
 
-        def best(thetas: Mapping[str, np.ndarray]) -> np.ndarray:
-            laws = {r: self.law_of(r) for r in weights}
-
+        def best(thetas: Mapping[str, np.ndarray], near: Sequence[np.ndarray], starts: int):
             def mean_loss(points: np.ndarray) -> np.ndarray:
                 data = dict(zip(domains, points.T, strict=True))
                 return sum(w * laws[r].loss(thetas[r], data) for r, w in weights.items()) / total
 
-            def derivative(p: np.ndarray) -> np.ndarray:
-                steps = np.eye(len(p)) * 1e-6
-                return (mean_loss(p + steps) - mean_loss(np.maximum(p - steps, 0.0))) / (
-                    1e-6 + np.minimum(p, 1e-6)
-                )
+            known = _mixtures(bounds)
+            order = np.argsort(mean_loss(known), kind="stable")[:starts]
+            return _least_mixture(mean_loss, [*near, *known[order]], bounds)
 
-            starts = [np.full(len(domains), 1 / len(domains))]
-            starts += [
-                np.where(np.arange(len(domains)) == i, 0.5, 0.5 / (len(domains) - 1))
-                for i in range(len(domains))
-            ]
-            found = [
-                minimize(
-                    lambda p: float(mean_loss(np.maximum(p, 0.0)[None])[0]),
-                    np.clip(start, *np.array(bounds).T),
-                    jac=lambda p: derivative(np.maximum(p, 0.0)),
-                    bounds=bounds,
-                    constraints={"type": "eq", "fun": lambda p: p.sum() - 1.0},
-                    method="SLSQP",
-                )
-                for start in starts
-            ]
-            sound = [f for f in found if abs(f.x.sum() - 1) < 1e-6]
-            if not sound:
-                return np.full(len(domains) + 1, np.nan)
-            least = min(sound, key=lambda f: f.fun)
-            return np.append(least.x, least.fun)
-
-        point = best({r: self.theta(group, r) for r in weights})
+        point = best({r: self.theta(group, r) for r in weights}, [], 3)
         drawn = {r: self.replicate_thetas(group, r) for r in weights}
-        count = min([_MIXTURE_REPLICATES, *(len(v) for v in drawn.values())])
-        many = np.array([best({r: v[i] for r, v in drawn.items()}) for i in range(count)])
+        count = min([replicates, *(len(v) for v in drawn.values())])
+        near = [point[:-1]] if np.isfinite(point).all() else []
+        many = np.array([best({r: v[i] for r, v in drawn.items()}, near, 1) for i in range(count)])
         many = many.reshape(count, len(point))
         low, high = quantiles(many[np.isfinite(many).all(axis=-1)], self._level(level))
         return pd.DataFrame(
@@ -407,10 +386,15 @@ class Fit:
         if group is None:
             group = groups[0]
         elif group not in groups:
-            if FALLBACK not in groups:
+            only = groups[0] if "domains" in self.facts and len(groups) == 1 else FALLBACK
+            if only not in groups:
                 raise IsolossError(problem(f"group {group}", "no such fit", nearest(group, groups)))
-            group = FALLBACK
-        return group, self.responses[0] if response is None else response
+            group = only
+        response = self.responses[0] if response is None else response
+        if FALLBACK in groups and group != FALLBACK:  # a group may lack the loss of one domain
+            mine = (self.summary["group"] == group) & (self.summary["response"] == response)
+            group = group if mine.any() else FALLBACK
+        return group, response
 
     def _level(self, level: float | None) -> float:
         return self.level if level is None else level
@@ -419,6 +403,55 @@ class Fit:
         """Write the tables into a folder, under the name of the fit (`law`); their files."""
         found = {name: getattr(self, name) for name in TABLES}
         return tables.write_all(found, folder, {**self.facts, "law": law, **facts})
+
+
+def _mixtures(bounds: np.ndarray) -> np.ndarray:
+    """Mixtures to start from, (1 + k, k): even, and half of each domain; inside bounds (k, 2)."""
+    k = len(bounds)
+    rest = 0.5 / max(1, k - 1)
+    even, halves = np.full((1, k), 1 / k), np.full((k, k), rest) + (0.5 - rest) * np.eye(k)
+    return np.clip(np.concatenate([even, halves]), *bounds.T)
+
+
+def _least_mixture(
+    mean_loss: Callable[[np.ndarray], np.ndarray], starts: Sequence[np.ndarray], bounds: np.ndarray
+) -> np.ndarray:
+    """Mixture of least loss inside the bounds, and that loss after it: (k + 1,); NaN without.
+
+    Args:
+        mean_loss: of mixtures, (m, k) -> (m,).
+        starts: mixtures to descend from.
+        bounds: least and greatest proportions, (k, 2).
+    """
+    steps = _SHARE_STEP * np.eye(len(bounds))
+
+    def look(p: np.ndarray) -> tuple[float, np.ndarray]:
+        p = np.maximum(p, 0.0)
+        ahead, behind = p + steps, np.maximum(p - steps, 0.0)
+        loss = mean_loss(np.concatenate([p[None], ahead, behind]))
+        rise = loss[1 : 1 + len(p)] - loss[1 + len(p) :]
+        return float(loss[0]), rise / np.diagonal(ahead - behind)
+
+    found = [
+        minimize(
+            look,
+            start,
+            jac=True,
+            bounds=bounds,
+            constraints={
+                "type": "eq",
+                "fun": lambda p: p.sum() - 1.0,
+                "jac": lambda p: np.ones(len(p)),
+            },
+            method="SLSQP",
+        )
+        for start in starts
+    ]
+    sound = [f for f in found if abs(f.x.sum() - 1) < 1e-6]
+    if not sound:
+        return np.full(len(bounds) + 1, np.nan)
+    least = min(sound, key=lambda f: f.fun)
+    return np.append(least.x, least.fun)
 
 
 def load_fit(folder: str | Path) -> Fit:

@@ -18,13 +18,18 @@ from isoloss.aggregate.guess import guess_columns, mixture_columns, run_ids
 from isoloss.aggregate.table import parse, read_runs
 from isoloss.export import export_fit
 from isoloss.fit.holdout import budgets, held_out
-from isoloss.fit.law import fit_law
+from isoloss.fit.law import ALL, fit_law
+from isoloss.fit.mixture import mixtures, own_domain
 from isoloss.fitted import Fit
 from isoloss.plot import draw
 from isoloss.problems import IsolossError, columns, problem
 
 MIXTURE_LAW = "mixture_power"
 _BUDGETS = (1.0, 10.0, 100.0)  # times the largest run, if none are asked for
+_REPLICATES, _MIXTURE_REPLICATES = 4000, 200  # if none are asked for; of every loss of a mixture
+_FOLDS = {"rule": "random", "repeats": 10}  # of mixtures, which have no order to extrapolate in
+_SHOWN = 12  # losses of a group
+_LOOKS, _FEW = 1_000_000, 20  # numbers to look at for the best mixture; replicates at least
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,8 @@ def law_of_table(
         options: of the law card.
         keep: filters, as in a study.
         flops: budgets to divide, FLOP; 1, 10 and 100 times the largest run if empty.
-        settings: of `fit_law`.
+        settings: of `fit_law`; of a mixture law, fewer replicates unless they are asked for, and
+            scores on runs left out at random.
 
     Raises:
         IsolossError: the table has no loss, or nothing that it could depend on.
@@ -88,10 +94,16 @@ def law_of_table(
         law, options = _fitting_law(mapped, options)
     if law == "power_law" and "variable" not in (options or {}):
         options = {"variable": _variable(mapped), **(options or {})}
+    if not need:
+        return _of_mixtures(
+            runs, law, options, settings, (source, mapped, renamed, guessed, given or {})
+        )
+    if settings.get("bootstrap") is None:
+        settings["bootstrap"] = _REPLICATES
     fit = fit_law(runs, law, options, **settings)
     done = runs[runs["status"] == "done"]
     held = None
-    if need and done["n_flops"].notna().all() and len(np.unique(budgets(done))) > 1:
+    if done["n_flops"].notna().all() and len(np.unique(budgets(done))) > 1:
         held = _held_out(runs, law, options, settings)
     parts = [
         _columns(source, runs, mapped, renamed, guessed, given or {}),
@@ -115,6 +127,102 @@ def save(found: Found, out: Path) -> list[Path]:
     options = registry.defaults("figure", card)
     drawn = draw(card, options, [*files, out / "runs.parquet"], out / "law.png")
     return [*files, *drawn, *export_fit(found.fit, out)]
+
+
+def _of_mixtures(runs: pd.DataFrame, law: str, options, settings: Mapping, said: tuple) -> Found:
+    """A mixture law of every loss: what it predicts of runs left out, and the best mixture."""
+    source, mapped, renamed, guessed, given = said
+    runs = mixtures(runs, source)
+    asked = {k: v for k, v in settings.items() if v is not None}
+    chosen = {"bootstrap": _MIXTURE_REPLICATES, "holdout": _FOLDS, **asked}
+    fit = fit_law(runs, law, options, **chosen)
+    left = fit.facts["not_fitted"]
+    parts = [
+        _columns(source, runs, mapped, renamed, guessed, given),
+        f"{law}: {fit.law.formula}\n",
+        *(_responses(fit, group) for group in fit.groups),
+        *(_best_mixture(fit, group) for group in fit.groups),
+        *(["not fitted: " + "; ".join(_shortened(left)) + "\n"] if left else []),
+    ]
+    return Found(runs, fit, None, "\n".join(parts))
+
+
+def _shortened(words: Sequence[str]) -> list[str]:
+    more = [f"and {len(words) - 3} more"] if len(words) > 3 else []
+    return [*words[:3], *more]
+
+
+def _own_first(fit: Fit, group: str) -> list[str]:
+    """The losses of a group, those of the domains trained on first."""
+    mine = fit.summary.loc[fit.summary["group"] == group, "response"]
+    domains = fit.facts["domains"]
+    return sorted(mine, key=lambda response: own_domain(response, domains) is None)
+
+
+def _responses(fit: Fit, group: str) -> str:
+    """What a group's fits are worth: one line a loss."""
+    head = ("loss of", "runs", "R2", "RMSE", "left out: R2", "RMSE", "rank corr.", "state")
+    shown, rows = _own_first(fit, group), []
+    for response in shown[:_SHOWN]:
+        (row,) = fit.mine("summary", group, response).itertuples()
+        out = fit.mine("scores", group, response)[["r2", "rmse", "spearman"]].astype(float)
+        mean, median = out.mean(), out.median()
+        state = "ok" if row.status == "converged" else row.status.replace("_", " ").upper()
+        rows.append(
+            (
+                "  " + response.removeprefix("loss_"),
+                str(row.n_runs),
+                f"{row.r2:.4f}",
+                f"{row.rmse:.3g}",
+                f"{median['r2']:.4f}",
+                f"{mean['rmse']:.3g}",
+                f"{median['spearman']:.3f}",
+                state,
+            )
+        )
+    more = len(shown) - len(rows)
+    rest = [f"  ... and {more} more losses in summary.parquet and scores.parquet"] if more else []
+    (first,) = fit.mine("summary", group, shown[0]).itertuples()
+    folds = len(fit.mine("scores", group, shown[0]))
+    rest.append(
+        f"  left out: medians over {folds} random choices of a fifth of the mixtures (RMSE: mean);"
+        f" {first.n_replicates} replicates"
+    )
+    title = "" if group == "all" else f"group {group}"
+    if group == ALL:
+        title = "all runs: it answers for groups without a fit"
+    return (f"[{title}]\n" if title else "") + columns(head, rows) + "\n".join(rest) + "\n"
+
+
+def _best_mixture(fit: Fit, group: str) -> str:
+    """The mixture of least mean loss over the domains trained on (all losses if there are none)."""
+    domains = fit.facts["domains"]
+    losses = _own_first(fit, group)
+    weighted = [r for r in losses if own_domain(r, domains)] or losses
+    runs = int(fit.mine("summary", group, weighted[0])["n_runs"].iloc[0])
+    work = runs * len(domains) * len(weighted)  # numbers of a look at all losses
+    replicates = int(np.clip(_LOOKS / work, _FEW, _MIXTURE_REPLICATES))
+    replicates = min(replicates, len(fit.replicate_thetas(group, weighted[0])))
+    best = fit.best_mixture(dict.fromkeys(weighted, 1.0), group, replicates=replicates)
+    ranges = fit.mine("ranges", group, weighted[0]).set_index("variable")
+    rows = []
+    for row in best.itertuples():
+        low, high = ranges.loc[f"p_{row.domain}", ["low", "high"]].astype(float)
+        edge = abs(row.proportion - low) < 1e-4 or abs(row.proportion - high) < 1e-4
+        rows.append(
+            (
+                f"  {row.domain}",
+                f"{row.proportion:.3f}",
+                units.interval(row.proportion_low, row.proportion_high, "{:.3f}".format),
+                f"{low:.3f} to {high:.3f}" + (" (at its edge)" if edge else ""),
+            )
+        )
+    first = best.iloc[0]
+    what = f"mean of {len(weighted)} losses ({replicates} replicates)"
+    title = "" if group == "all" else f" [{'all runs' if group == ALL else group}]"
+    level = units.interval(first["loss_nats_low"], first["loss_nats_high"], "{:.4g}".format)
+    head = (f"best mixture{title}", "share", f"{100 * fit.level:.4g} % interval", "of the runs")
+    return columns(head, rows) + f"  {what}: {first['loss_nats']:.4g} {level}\n"
 
 
 def _mixture(law: str) -> bool:

@@ -43,6 +43,7 @@ def summarize(
             lines += _law(name, fit)
         held = _held_out(mine)
         lines += [held] if held else []
+        lines += _folds(mine)
         lines += _seeds(mine)
         for name, fit in mine.items():
             lines += _allocations(name, fit, settings["budgets"], runs)
@@ -123,6 +124,23 @@ def _held_out(fits: Mapping[str, Fit]) -> str:
         return ""
     said = ", ".join([*errors, "mean of the last fitted budget " + ", ".join(baselines.values())])
     return f"- **Held out** (the largest budget, {', '.join(baselines)}), RMSE in nats: {said}"
+
+
+def _folds(fits: Mapping[str, Fit]) -> list[str]:
+    """One line a rule that has fits of its own: the mean error over its folds, by fit."""
+    errors: dict[str, list[str]] = {}
+    for name, fit in fits.items():
+        folds = fit.scores[fit.scores["fold"] != "largest_compute"]
+        rules = folds["fold"].str.split(" ").str[0]
+        for (rule, group, response), mine in folds.groupby([rules, "group", "response"]):
+            of = [x for x, usual in ((group, "all"), (response, "loss_nats")) if x != usual]
+            said = f" ({', '.join(of)})" if of else ""
+            error = f"{name}{said} {mine['rmse'].mean():.3g} in {len(mine)} folds"
+            errors.setdefault(rule, []).append(error)
+    return [
+        f"- **Held out** ({rule.replace('_', ' ')}), mean RMSE in nats: {', '.join(said[:12])}"
+        for rule, said in errors.items()
+    ]
 
 
 def _seeds(fits: Mapping[str, Fit]) -> list[str]:

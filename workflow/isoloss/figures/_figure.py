@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,6 +39,7 @@ LABELS = {
     "n_params": "Model size N (parameters)",
     "n_samples": "Training data D ({token}s)",
     "n_flops_6nd": "Training compute 6 N D (FLOP)",
+    "tokens_per_parameter": "{token}s per parameter D/N",
     "loss_nats": "Loss L (nats/{token})",
     "predicted": "Predicted loss (nats/{token})",
     "observed": "Observed loss (nats/{token})",
@@ -60,7 +62,14 @@ class Inputs:
 
     def label(self, quantity: str) -> str:
         """The label of an axis, with its unit."""
-        return LABELS[quantity].format(token=self.token)
+        text = LABELS[quantity].format(token=self.token)
+        return text[0].upper() + text[1:]
+
+    def named(self, symbol: str, unit: str = "1") -> str:
+        """A parameter of a law as a label: its symbol, and its unit if it has one."""
+        letter, _, index = symbol.partition("_")
+        text = f"${plain(letter)}" + (rf"_{{\mathrm{{{plain(index)}}}}}$" if index else "$")
+        return text if unit == "1" else f"{text} ({unit.replace('token', self.token)})"
 
     @property
     def runs(self) -> pd.DataFrame:
@@ -82,6 +91,18 @@ class Inputs:
         title = name if len(fit.groups) == 1 else f"{name}, group {group}"
         return title, fit, group, self.done[self.done["run_id"].isin(set(residuals["run_id"]))]
 
+    def response(self, response: str) -> str:
+        """A response of the first fit; its first if empty.
+
+        Raises:
+            IsolossError: the fit has no such response.
+        """
+        name, fit = next(iter(self.fits.items()))
+        if response and response not in fit.responses:
+            found = f"response {response!r} is not in it"
+            raise IsolossError(problem(f"fit {name}", found, nearest(response, fit.responses)))
+        return response or fit.responses[0]
+
     @property
     def done(self) -> pd.DataFrame:
         """Runs with a loss, with `held_out` for those that the first fit did not see.
@@ -96,6 +117,11 @@ class Inputs:
         for fit in list(self.fits.values())[:1]:
             unseen = set(fit.residuals.loc[fit.residuals["held_out"], "run_id"])
         return done.assign(held_out=done["run_id"].isin(unseen))
+
+
+def plain(text: str) -> str:
+    """A name such as that of a domain inside a formula: letters and figures, no commands."""
+    return re.sub(r"[_ ]", r"\\\g<0>", re.sub(r"[^\w.+ -]", "", text))
 
 
 def group_problems(options, runs: pd.DataFrame) -> list[str]:
@@ -114,10 +140,39 @@ def new(width: float = 6.4, height: float = 4.6, columns: int = 1, **settings):
     return figure, figure.subplots(1, columns, squeeze=False, **settings)[0]
 
 
-def log_axis(axis, low: float, high: float, form=None) -> None:
+def grid(count: int, columns: int, width: float = 3.4, height: float = 2.9):
+    """A figure of several panels, inches each, row by row, and their axes."""
+    from matplotlib.figure import Figure
+
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(width * columns, height * rows + 0.9))
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for spare in panels[count:]:
+        spare.set_visible(False)
+    return figure, panels[:count]
+
+
+def head(figure, title: str, handles) -> None:
+    """A title over all panels, and a legend for all of them below it, as wide as the figure."""
+    import textwrap
+
+    lines = [textwrap.wrap(line, int(figure.get_figwidth() * 11.5)) for line in title.split("\n")]
+    title = "\n".join("\n".join(line) for line in lines)
+    wide = [0.6 + 0.078 * len(handle.get_label()) for handle in handles]  # inches
+    one_row = sum(wide) < figure.get_figwidth()
+    columns = len(handles) if one_row else max(1, int(figure.get_figwidth() / max(wide)))
+    figure.legend(
+        handles=handles, title=title, loc="outside upper left", alignment="left", ncols=columns,
+        title_fontsize=STYLE["axes.titlesize"], columnspacing=1.4, borderaxespad=0.1,
+    )  # fmt: skip
+
+
+def log_axis(axis, low: float, high: float, form=None, most: int | None = None) -> None:
     """A log axis with plain, readable ticks: decades, 1-3 or 1-2-5; even steps within a decade.
 
-    Without `form` every tick shows as many decimals as the ticks need.
+    Without `form` every tick shows as many decimals as the ticks need. A small panel has room for
+    `most` ticks.
     """
     from matplotlib.ticker import (
         FixedLocator,
@@ -130,11 +185,12 @@ def log_axis(axis, low: float, high: float, form=None) -> None:
     axis._set_axes_scale("log")
     for steps in ((1,), (1, 3), (1, 2, 5)):
         ticks = ticks_between(low, high, steps)
-        if len(ticks) >= 4:
+        if len(ticks) >= min(4, most or 4):
             break
     else:
-        even = MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+        even = MaxNLocator(nbins=most or 6, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
         ticks = [tick for tick in even if low <= tick <= high]
+    ticks = ticks[:: -(-len(ticks) // (most or len(ticks) or 1)) or 1]
     if form is None:
         texts = [f"{tick:.6g}" for tick in ticks]
         decimals = max((len(text.partition(".")[2]) for text in texts), default=0)
@@ -169,7 +225,7 @@ def budgets(runs: pd.DataFrame) -> pd.Series:
     return np.exp(np.log(flops).groupby(level).transform("mean")).reindex(runs.index)
 
 
-def small_print(inputs: Inputs, group: str = "") -> str:
+def small_print(inputs: Inputs, group: str = "", response: str = "") -> str:
     """How many runs there are, and what became of those that are not shown."""
     runs = inputs.runs
     done = runs.loc[runs["status"] == "done", "run_id"]
@@ -186,16 +242,29 @@ def small_print(inputs: Inputs, group: str = "") -> str:
             reason = f" ({'; '.join(why)})" if why and len(why) < 3 else ""
             said.append(f"{len(gone)} {status}{reason}")
     for name, fit in inputs.fits.items():
-        for row in fit.summary.itertuples():
-            if row.status != "converged" and group in ("", row.group):
-                said.append(f"{name}: {row.status.replace('_', ' ').upper()}, {row.message}")
+        mine = fit.summary[fit.summary["status"] != "converged"]
+        mine = mine[(mine["group"] == group) | (group == "")]
+        said += doubts(name, fit, mine[(mine["response"] == response) | (response == "")])
     return "; ".join(said)
 
 
-def print_small(figure, inputs: Inputs, group: str = "") -> None:
+def doubts(name: str, fit: Fit, rows: pd.DataFrame) -> list[str]:
+    """What to know about fits that are no sound optimum; of more than two only which they are."""
+    parts = [c for c, many in (("group", fit.groups), ("response", fit.responses)) if len(many) > 1]
+    which = [" ".join([name, *map(str, row)]) for row in rows[parts].itertuples(index=False)]
+    loud = rows["status"].str.replace("_", " ").str.upper()
+    if len(rows) <= 2:
+        return [f"{w}: {s}, {m}" for w, s, m in zip(which, loud, rows["message"], strict=True)]
+    pairs = list(zip(loud, which, strict=True))
+    return [
+        f"{status}: {', '.join(w for s, w in pairs if s == status)}" for status in sorted(set(loud))
+    ]
+
+
+def print_small(figure, inputs: Inputs, group: str = "", response: str = "") -> None:
     """Put the small print under a figure."""
     import textwrap
 
     width = int(figure.get_figwidth() * 16)
-    text = "\n".join(textwrap.wrap(small_print(inputs, group), width))
+    text = "\n".join(textwrap.wrap(small_print(inputs, group, response), width))
     figure.supxlabel(text, fontsize=8, color=GREY, x=0.01, ha="left")

@@ -41,7 +41,10 @@ def conditioning(
         data: variables of the runs fitted, each (n,).
         held: terms that are no question (fixed, tied to another), in the order of theta.
     """
-    gradient = law.gradient(theta, data) / law.loss(theta, data)[:, None]
+    with np.errstate(all="ignore"):
+        gradient = law.gradient(theta, data) / law.loss(theta, data)[:, None]
+    if not np.isfinite(gradient).all():  # no answer, or one beyond floating point
+        return Conditioning(float("inf"), "", [])
     asked = ~np.array(held if held is not None else [False] * len(theta))
     gradient, terms = gradient[:, asked], [t for t, a in zip(law.terms, asked, strict=True) if a]
     if not terms:

@@ -15,16 +15,16 @@ from isoloss import registry
 from isoloss.filters import LETTERS, evaluate
 from isoloss.fit import evidence, resample
 from isoloss.fit.holdout import Fold, folds, held_out, last_budgets
+from isoloss.fit.mixture import domains_of, lacking, mixtures, own_domain, responses_of
 from isoloss.fit.objectives import OBJECTIVES, Objective
 from isoloss.fit.scores import scores
-from isoloss.fit.solve import Constraints, Optimum, Recipe
+from isoloss.fit.solve import Constraints, Optimum, Recipe, together
 from isoloss.fitted import TABLES, Fit, quantiles
 from isoloss.laws._law import Estimator, Law
 from isoloss.problems import IsolossError, nearest, problem
 from isoloss.seeds import generator
 
 RESPONSE = "loss_nats"
-PROPORTION, LOSS = "p_", "loss_"  # columns of a mixture, and of losses by domain
 ALL = "ALL"  # the group of a mixture law that stands for all of them
 # Columns that may differ between runs which are the same but for their seed.
 _OF_A_RUN = {"run_id", "run_digest", "seed", "n_unique", "loss_nats", "fit_weight"}
@@ -61,6 +61,7 @@ def fit_law(
     fixed: Mapping[str, float] | None = None,
     tied: Sequence[Sequence[str]] = (),
     bounds: Mapping[str, Sequence[float | None]] | None = None,
+    shared: Sequence[str] = (),
     starts: np.ndarray | None = None,
     holdout: str | Mapping[str, Any] | None = "none",
     interval: str = "bootstrap",
@@ -74,7 +75,10 @@ def fit_law(
 
     Args:
         runs: a `runs` table; rows whose status is not `done` are counted and left out. Mixture
-            laws read columns p_<domain> (missing ones count 0) and fit every loss_<domain>.
+            laws read columns p_<domain>, prepared as `fit.mixture.mixtures` says (missing ones
+            count 0, rounded ones are divided by their sum, runs with bad ones dropped), and fit
+            every loss_<domain> that half of a group's runs or more have; what was not fitted is
+            in `facts["not_fitted"]`. A fit of all runs stands beside those of several groups.
         law: law card.
         options: of the card.
         where: expression that selects runs; the others are counted among the dropped.
@@ -83,6 +87,7 @@ def fit_law(
         fixed: value of terms that are not fitted.
         tied: groups of terms that share one value, such as [["alpha", "beta"]].
         bounds: least and greatest value of terms, None for open.
+        shared: terms that all groups have in common; the others are each group's own.
         starts: in the law's coordinates, (s, p); the law's own grid if None.
         holdout: see `holdout.folds`. Runs of `largest_compute` are not fitted; the other rules
             are scored beside a fit of all runs.
@@ -130,19 +135,29 @@ def fit_law(
         out = ~evaluate(runs, where, f"law {law}, where") & (runs["status"] == "done")
         runs = runs.assign(status=runs["status"].mask(out, "dropped"))
     mixture = getattr(card, "NEEDS", None) == "mixture"
+    runs = mixtures(runs, f"law {law}") if mixture else runs
     pieces: dict[str, list[pd.DataFrame]] = {}
-    made = None
+    made, left = None, []
     if not ((runs["status"] == "done") & (runs["fit_weight"] > 0)).any():
         raise too_few(f"law {law}", 0, 1 if mixture else len(card.make(**chosen).terms))
+    ready: list[_Runs] = []
     for group, mine in _groups(runs, mixture):
         for response, one in _laws(card, law, chosen, mine, mixture):
             made = one
-            for name, table in _fit_one(one, group, mine, response, settings, law).items():
-                pieces.setdefault(name, []).append(table)
+            if mixture and (reason := lacking(mine, response, _need(one) - len(fixed or {}))):
+                left.append(f"{response} of group {group}: {reason}")
+                continue
+            ready.append(_ready(one, group, mine, response, settings, law))
+    for one, found, replicates in _solved(ready, shared, settings, law):
+        for name, table in _tables(one, found, *replicates, settings, law).items():
+            pieces.setdefault(name, []).append(table)
+    if not pieces:
+        do = "name the losses loss_<domain>, such as loss_web, or add runs"
+        raise IsolossError(problem(f"law {law}", "; ".join(left) or "no column of losses", do))
     joined = {name: pd.concat(parts, ignore_index=True) for name, parts in pieces.items()}
     facts = {"card": law, "options": chosen}
     if mixture:
-        facts["domains"] = list(made.variables)
+        facts |= {"domains": list(made.variables), "not_fitted": left}
     return Fit(law=made, facts=facts, **joined)
 
 
@@ -152,11 +167,11 @@ def variables(runs: pd.DataFrame, names: Sequence[str] = ("N", "D", "C")) -> dic
 
 
 def _groups(runs: pd.DataFrame, mixture: bool):
-    """Groups with a finished run; a mixture law has one of all runs beside them."""
+    """Groups with a finished run; beside several of a mixture law, one of all runs."""
     finished = runs.loc[(runs["status"] == "done") & (runs["fit_weight"] > 0), "group"]
     for group, mine in runs[runs["group"].isin(set(finished))].groupby("group", sort=True):
         yield str(group), mine
-    if mixture and ALL not in set(finished):
+    if mixture and finished.nunique() > 1 and ALL not in set(finished):
         yield ALL, runs
 
 
@@ -165,14 +180,15 @@ def _laws(card, name: str, options: Mapping[str, Any], runs: pd.DataFrame, mixtu
     if not mixture:
         yield RESPONSE, card.make(**options)
         return
-    domains = [column for column in runs if column.startswith(PROPORTION)]
-    if not domains:
-        do = "name the proportions p_<domain>, such as p_web"
-        raise IsolossError(problem(f"law {name}", "no column of proportions", do))
-    responses = [c for c in runs if c.startswith(LOSS) and pd.api.types.is_numeric_dtype(runs[c])]
-    for response in responses:
-        own = PROPORTION + response.removeprefix(LOSS)
-        yield response, card.make(domains=domains, own=own if own in domains else None, **options)
+    domains = domains_of(runs)
+    for response in responses_of(runs):
+        own = own_domain(response, domains)
+        yield response, card.make(domains=domains, own=own, **options)
+
+
+def _need(law: Law) -> int:
+    """Runs that a law needs."""
+    return law.least if isinstance(law, Estimator) else len(law.terms)
 
 
 def _usable(law: Law, runs: pd.DataFrame, response: str) -> pd.DataFrame:
@@ -194,14 +210,28 @@ def _usable(law: Law, runs: pd.DataFrame, response: str) -> pd.DataFrame:
     return done[sound].reset_index(drop=True)
 
 
-def _fit_one(
+@dataclass(frozen=True)
+class _Runs:
+    """The runs of one fit: all that are usable, and of those fitted what the search needs."""
+
+    law: Law
+    group: str
+    response: str
+    given: int
+    done: pd.DataFrame
+    out: np.ndarray
+    fitted: pd.DataFrame
+    data: dict[str, np.ndarray]
+    loss: np.ndarray
+    weight: np.ndarray
+
+
+def _ready(
     law: Law, group: str, runs: pd.DataFrame, response: str, settings: Settings, card: str
-) -> dict[str, pd.DataFrame]:
-    """All tables of one fit."""
+) -> _Runs:
     done = _usable(law, runs, response)
     place = f"law {card}" + ("" if group == "all" else f", group {group}")
-    need = law.least if isinstance(law, Estimator) else len(law.terms)
-    need -= len(settings.constraints.fixed)
+    need = _need(law) - len(settings.constraints.fixed)
     if len(done) < need:
         raise too_few(place, len(done), need)
     out = held_out(done, settings.holdout)
@@ -210,8 +240,45 @@ def _fit_one(
         raise too_few(f"{place}, after the hold-out", len(fitted), need)
     data, loss = variables(fitted, law.variables), fitted[response].to_numpy(float)
     weight = fitted["fit_weight"].to_numpy(float)
-    found = _solve(law, data, loss, weight, settings)
-    thetas, sound = _replicates(found, law, data, loss, weight, fitted, settings, group)
+    return _Runs(law, group, response, len(runs), done, out, fitted, data, loss, weight)
+
+
+def _solved(ready: Sequence[_Runs], shared: Sequence[str], settings: Settings, card: str):
+    """Every fit with its optimum and its replicates (thetas, and which converged)."""
+    if not shared:
+        for runs in ready:
+            found = _solve(runs.law, runs.data, runs.loss, runs.weight, settings)
+            yield runs, found, found.replicates(*_draws(runs, found, settings))
+        return
+    law = ready[0].law
+    names = tuple(term.name for term in law.terms)
+    wrong = [problem(f"shared {n}", "no such parameter", nearest(n, names)) for n in shared]
+    wrong = [said for said, name in zip(wrong, shared, strict=True) if name not in names]
+    if isinstance(law, Estimator):
+        wrong.append(problem(f"shared, law {card}", "it has a recipe of its own", "leave it out"))
+    if settings.profiles or settings.holdout not in (None, "none", "largest_compute"):
+        do = "use interval bootstrap, and the hold-out largest_compute"
+        wrong.append(problem("shared", "neither profiles nor folds are made of it", do))
+    if wrong:
+        raise IsolossError("\n".join(wrong))
+    parts = [(runs.data, runs.loss, runs.weight) for runs in ready]
+    faces = together(law, parts, shared, settings.objective, settings.constraints, settings.starts)
+    drawn = [_draws(runs, face, settings) for runs, face in zip(ready, faces, strict=True)]
+    weights = np.concatenate([weight for weight, _ in drawn], axis=-1)
+    losses = [loss for _, loss in drawn]
+    joined = None if losses[0] is None else np.concatenate(losses, axis=-1)
+    every, sound = faces[0].joint_replicates(weights, joined)
+    for runs, face in zip(ready, faces, strict=True):
+        yield runs, face, (every[:, face.position], sound)
+
+
+def _tables(
+    runs: _Runs, found, thetas: np.ndarray, sound: np.ndarray, settings: Settings, card: str
+) -> dict[str, pd.DataFrame]:
+    """All tables of one fit."""
+    law, group, response = runs.law, runs.group, runs.response
+    done, out, fitted = runs.done, runs.out, runs.fitted
+    data, loss, weight = runs.data, runs.loss, runs.weight
     kept = thetas[sound]
 
     everything = variables(done, law.variables)
@@ -233,7 +300,7 @@ def _fit_one(
         "formula": law.formula,
         "n_runs": n,
         "n_held_out": int(out.sum()),
-        "n_dropped": len(runs) - len(done),
+        "n_dropped": runs.given - len(done),
         "objective": str(settings.objective),
         "objective_value": np.nan,
         "gradient_norm": 0.0,
@@ -299,18 +366,18 @@ def _solve(law: Law, data, loss, weight, settings: Settings) -> Optimum | Recipe
     )
 
 
-def _replicates(found, law, data, loss, weight, runs, settings: Settings, group: str):
-    """Refits of all replicates: theta (r, p), and which converged, bool (r,)."""
-    count = settings.bootstrap
-    rng = generator(settings.seed, "bootstrap", group)
+def _draws(runs: _Runs, found, settings: Settings):
+    """Weights of the runs for every replicate, (r, n), and losses (r, n) where it has its own."""
+    count, law = settings.bootstrap, runs.law
+    rng = generator(settings.seed, "bootstrap", runs.group)
     if settings.interval in ("residual", "parametric"):
-        predicted, logarithmic = law.loss(found.theta, data), settings.objective.logarithmic
+        predicted, logarithmic = law.loss(found.theta, runs.data), settings.objective.logarithmic
         drawn = resample.losses(
-            settings.interval, predicted, loss, logarithmic, len(law.terms), count, rng
+            settings.interval, predicted, runs.loss, logarithmic, len(law.terms), count, rng
         )
-        return found.replicates(np.broadcast_to(weight, drawn.shape), drawn)
-    clusters = resample.clusters_of(runs, settings.cluster)
-    return found.replicates(resample.weights(weight, clusters, count, rng))
+        return np.broadcast_to(runs.weight, drawn.shape), drawn
+    clusters = resample.clusters_of(runs.fitted, settings.cluster)
+    return resample.weights(runs.weight, clusters, count, rng), None
 
 
 def _bands(law, thetas, data, loss, predicted, settings: Settings, group: str):
@@ -386,13 +453,17 @@ def _profiles(found, law: Law, data, loss, weight, settings: Settings) -> pd.Dat
     unit = found.objective.unit(found.size)
     for name in names:
         term = law.terms[law.index(name)]
-        span = 0.05 if not term.log else 0.2
-        for _ in range(14):  # until both sides are well above the limit
+        span = 0.2 if term.log else 0.05
+        for _ in range(16):  # until both sides are above the limit, and the limit is well resolved
             values, objective, best = found.profile(name, span, _PROFILE_POINTS)
             excess = (objective - best) * ratio
-            if min(excess[0], excess[-1]) > 1.5 * limit or span > 40:
+            if span > 40 or (1.5 * limit < min(excess[0], excess[-1]) < 12 * limit):
                 break
-            span *= 2 if max(excess[0], excess[-1]) < 400 * limit else 1.4
+            span *= 2.0 if min(excess[0], excess[-1]) <= 1.5 * limit else 0.4
+            if max(excess[0], excess[-1]) > 1e4 * limit and min(excess[0], excess[-1]) <= limit:
+                break  # a bound, or nothing, on one side
+        values, kept = np.unique(values, return_index=True)  # those at a bound are one
+        objective, excess = objective[kept], excess[kept]
         columns["term"] += [name] * len(values)
         columns["value"] += list(term.value(values))
         columns["objective_value"] += list(objective * unit)
@@ -427,14 +498,11 @@ def _likelihood_ratio(found: Optimum, terms: int) -> float:
 def _crossing(profile: pd.DataFrame) -> tuple[float, float]:
     """Where the excess passes the limit on both sides; infinite where it does not."""
     excess, value = profile["excess"].to_numpy(), profile["value"].to_numpy()
-    limit, middle = profile["limit"].iloc[0], len(profile) // 2
+    limit, middle = profile["limit"].iloc[0], int(np.argmin(profile["excess"]))
     ends = []
-    for side, open_end in (
-        (range(middle, 0, -1), -np.inf),
-        (range(middle, len(value) - 1), np.inf),
-    ):
-        step = -1 if open_end < 0 else 1
-        found = open_end
+    sides = (range(middle, 0, -1), range(middle, len(value) - 1))
+    for side, step in zip(sides, (-1, 1), strict=True):
+        found = step * np.inf
         for i in side:
             here, there = excess[i], excess[i + step]
             if there >= limit > here:
@@ -486,7 +554,7 @@ def _scores(law, runs, observed, predicted, bands, settings: Settings, response)
 
 def _score(law: Law, runs, observed, fold: Fold, settings: Settings) -> dict[str, float]:
     seen = runs[fold.seen].reset_index(drop=True)
-    need = law.least if isinstance(law, Estimator) else len(law.terms)
+    need = _need(law)
     if len(seen) < need:
         return scores(np.empty(0), np.empty(0))
     weight = seen["fit_weight"].to_numpy(float)

@@ -20,7 +20,8 @@ STATIONARY = 1e-6  # what may be left of a gradient, relative to the terms that 
 AIM = 1e-10  # where the descent itself stops
 EXACT = 1e-12  # root mean square log residual below which a fit is exact
 ROUNDING = 1e-13  # relative size of what rounding does to an objective
-PATIENCE, CRAWL = 40, 1e-4  # a descent that gains less in so many steps has no end in sight
+# a descent that gains less than CRAWL in so many steps is damped afresh, LIVES times
+PATIENCE, CRAWL, LIVES = 40, 1e-6, 3
 BLOCK = 1 << 15  # numbers in one array: theirs must stay in a core's cache
 
 
@@ -228,7 +229,7 @@ def _minimise(
     with np.errstate(all="ignore"):
         _, _, now = problem.look(found, weight, loss, np.full(count, np.inf))
         damping, stuck = np.full(count, 1e-2), np.zeros(count, dtype=int)
-        milestone = now.value.copy()
+        milestone, lives = now.value.copy(), np.full(count, LIVES)
         for iteration in range(most + 1):
             held = (now.free <= low) & (now.gradient > 0) | (now.free >= high) & (now.gradient < 0)
             held |= kept
@@ -236,7 +237,9 @@ def _minimise(
             relative = (size / np.maximum(now.absolute, 1e-300)).max(axis=-1)
             over = (relative <= AIM) | (stuck > 12) | ~np.isfinite(now.value) | (iteration == most)
             if iteration and iteration % PATIENCE == 0:
-                over |= milestone - now.value <= CRAWL * np.abs(now.value)
+                crawling = milestone - now.value <= CRAWL * np.abs(now.value)
+                over |= crawling & (lives == 0)
+                lives, damping = lives - crawling, np.where(crawling, 1e-2, damping)
                 milestone = now.value.copy()
             if over.any():
                 done = who[over]
@@ -245,7 +248,8 @@ def _minimise(
                 steps[done] = iteration
                 go = ~over
                 who, now, weight, loss = who[go], now.take(go), weight[go], loss[go]
-                damping, stuck, held, milestone = damping[go], stuck[go], held[go], milestone[go]
+                damping, stuck, held = damping[go], stuck[go], held[go]
+                milestone, lives = milestone[go], lives[go]
                 if not len(who):
                     break
             step = _step(now, held, damping)
@@ -300,8 +304,8 @@ def cholesky_solve(matrix: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, n
         Solutions (b, q), arbitrary where a matrix is not positive definite, and bool (b,).
     """
     q = matrix.shape[-1]
-    a = np.ascontiguousarray(np.moveaxis(matrix, 0, -1))  # the batch last: each step one sweep
-    y = np.ascontiguousarray(right.T)
+    a = np.array(np.moveaxis(matrix, 0, -1), order="C")  # the batch last: each step one sweep
+    y = np.array(right.T, order="C")
     sound = np.ones(a.shape[-1], dtype=bool)
     for j in range(q):
         pivot = a[j, j]
@@ -338,15 +342,22 @@ def optimise(problem: Problem, starts: np.ndarray, weight: np.ndarray) -> tuple[
     begin = distinct(
         problem.project(np.clip(starts, problem.affine.low, problem.affine.high), weight)
     )
-    free = begin
-    if "huber" in problem.objective.name:
-        for wider, most in ((100.0, 40), (10.0, 15), (3.0, 8)):
-            wide = replace(problem.objective, delta=wider * problem.objective.delta)
-            easier = Problem(problem.bound, problem.loss, wide, problem.affine)
-            free = minimise(easier, free, weight, iterations=most).free
-    ends = minimise(problem, free, weight)
+    ends = minimise(problem, narrowed(problem, begin, weight), weight)
     order = np.argsort(ends.objective, kind="stable")
     return begin[order], ends[order]
+
+
+def narrowed(
+    problem: Problem, free: np.ndarray, weight: np.ndarray, loss: np.ndarray | None = None
+) -> np.ndarray:
+    """Points moved to near an optimum of a Huber objective, from wide deltas to its own."""
+    if "huber" not in problem.objective.name:
+        return free
+    for wider, most in ((100.0, 40), (10.0, 15), (3.0, 8)):
+        wide = replace(problem.objective, delta=wider * problem.objective.delta)
+        easier = Problem(problem.bound, problem.loss, wide, problem.affine)
+        free = minimise(easier, free, weight, loss, iterations=most).free
+    return free
 
 
 def refit(
@@ -371,6 +382,11 @@ def refit(
     """
     known = ends.free[separate(ends)[:basins]]
     found = minimise(problem, np.repeat(known[:1], len(weight), axis=0), weight, loss)
+    late = np.flatnonzero(~found.converged)  # lost among the corners: once more from afar
+    if len(late):
+        mine = None if loss is None else loss[late]
+        begin = narrowed(problem, found.free[late], weight[late], mine)
+        _keep_better(found, late, minimise(problem, begin, weight[late], mine))
     pool = known[1:]
     for _ in range(8):
         if len(pool):
@@ -393,11 +409,16 @@ def _look_around(problem, found: Ends, pool, weight, loss) -> tuple[Ends, np.nda
         again = minimise(
             problem, pool[best[gain]], weight[gain], None if loss is None else loss[gain]
         )
-        better = again.objective < found.objective[gain]
-        which = np.flatnonzero(gain)[better]
-        for name in found.__dataclass_fields__:
-            getattr(found, name)[which] = getattr(again, name)[better]
+        _keep_better(found, np.flatnonzero(gain), again)
     return found, gain
+
+
+def _keep_better(found: Ends, which: np.ndarray, again: Ends) -> None:
+    """Put ends found again at some positions where they are lower, or as low and converged."""
+    near = again.objective <= found.objective[which] * (1 + AGREE)
+    better = (again.objective < found.objective[which]) | (near & again.converged)
+    for name in found.__dataclass_fields__:
+        getattr(found, name)[which[better]] = getattr(again, name)[better]
 
 
 def _cross(penalties: np.ndarray, weight: np.ndarray) -> np.ndarray:

@@ -9,8 +9,8 @@ import numpy as np
 
 from isoloss.fit.coordinates import free_coordinates, scale_of
 from isoloss.fit.objectives import Objective
-from isoloss.fit.optimize import EXACT, Problem, minimise, optimise, refit
-from isoloss.laws._law import Data, Estimator, Law
+from isoloss.fit.optimize import EXACT, Affine, Problem, minimise, optimise, refit
+from isoloss.laws._law import Bound, Data, Estimator, Law, Sums
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,8 @@ class Optimum:
         for side in (range(points, -1, -1), range(points, len(offsets))):
             begin = centre.copy()  # each point starts from its neighbour nearer to the optimum
             for i in side:
-                begin[where] = centre[where] + offsets[i]
+                at = centre[where] + offsets[i]
+                begin[where] = np.clip(at, problem.affine.low[where], problem.affine.high[where])
                 ends = minimise(problem, begin[None], self.weight, held=held)
                 values[i], found[i] = begin[where], ends.objective[0]
                 begin = ends.free[0].copy()
@@ -155,7 +156,9 @@ class Optimum:
         move = np.zeros(len(affine.names))
         move[where] = -constant / row[where]
         low, high = affine.low.copy(), affine.high.copy()
-        low[where], high[where] = -np.inf, np.inf
+        alone = np.count_nonzero(row) == 1  # then its bounds in the runs' scale are bounds here
+        low[where] = row[where] * low[where] + constant if alone else -np.inf
+        high[where] = row[where] * high[where] + constant if alone else np.inf
         moved = replace(
             affine,
             matrix=affine.matrix @ swap,
@@ -165,6 +168,139 @@ class Optimum:
         )
         problem = self.problem
         return Problem(problem.bound, problem.loss, problem.objective, moved), where
+
+
+class Face(Optimum):
+    """One group's side of an optimum over several groups that share terms.
+
+    Attributes:
+        position: of the group's theta in that of all groups.
+    """
+
+    def __init__(self, law, objective, scale, problem, weight, begin, ends, position):
+        self.law, self.objective, self.scale, self.weight = law, objective, scale, weight
+        self.size = float(np.exp(scale.loss))
+        self.problem, self.begin, self.ends, self.position = problem, begin, ends, position
+        self.theta = self.outer(ends.free[0])
+
+    def at_bound(self) -> list[bool]:
+        """Terms that lie on a bound, in the order of theta."""
+        free, affine = self.ends.free[0], self.problem.affine
+        touching = (free <= affine.low) | (free >= affine.high)
+        uses = self.problem.affine.matrix[self.position] != 0
+        names = [{n for n, used in zip(affine.names, row, strict=True) if used} for row in uses]
+        held = {n for n, touches in zip(affine.names, touching, strict=True) if touches}
+        return [
+            term.name in {name.split("@")[0] for name in mine & held}
+            for term, mine in zip(self.law.terms, names, strict=True)
+        ]
+
+    def outer(self, free: np.ndarray) -> np.ndarray:
+        """The group's theta in the user's units, (..., q) -> (..., p)."""
+        return self.scale.outer(self.problem.affine.theta(free)[..., self.position])
+
+    def joint_replicates(self, weight: np.ndarray, loss: np.ndarray | None):
+        """Replicates of all groups at once: theta (r, groups * p), and which converged (r,)."""
+        whole = len(self.problem.affine.matrix)
+        if not len(weight):
+            return np.empty((0, whole)), np.empty(0, dtype=bool)
+        found = refit(self.problem, self.ends, weight, None if loss is None else loss / self.size)
+        inner = self.problem.affine.theta(found.free)
+        outer = self.scale.outer(inner.reshape(len(inner), -1, len(self.law.terms)))
+        return outer.reshape(len(inner), whole), found.converged
+
+
+class _Side(Bound):
+    """A law on the runs of several groups, each with a theta of its own, laid end to end."""
+
+    def __init__(self, law: Law, bounds: Sequence[Bound], counts: Sequence[int]):
+        self.law, self.bounds = law, bounds
+        p, ends = len(law.terms), np.cumsum(counts)
+        self.thetas = [slice(i * p, (i + 1) * p) for i in range(len(bounds))]
+        self.runs = [slice(end - n, end) for end, n in zip(ends, counts, strict=True)]
+
+    def at(self, theta: np.ndarray):
+        found = [b.at(theta[:, t]) for b, t in zip(self.bounds, self.thetas, strict=True)]
+        return np.concatenate([loss for loss, _ in found], axis=-1), [inner for _, inner in found]
+
+    def take(self, inner, which: np.ndarray):
+        return [bound.take(mine, which) for bound, mine in zip(self.bounds, inner, strict=True)]
+
+    def project(self, theta: np.ndarray, loss: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        sides = zip(self.bounds, self.thetas, self.runs, strict=True)
+        moved = [b.project(theta[:, t], loss[r], weight[r]) for b, t, r in sides]
+        return np.concatenate(moved, axis=-1)
+
+    def sums(self, inner, slope: np.ndarray, bend: np.ndarray, weight: np.ndarray) -> Sums:
+        parts = [
+            bound.sums(mine, slope[:, r], bend[:, r], weight[:, r])
+            for bound, mine, r in zip(self.bounds, inner, self.runs, strict=True)
+        ]
+        size = self.thetas[-1].stop
+        hessian, outer = np.zeros((2, len(slope), size, size))
+        for part, t in zip(parts, self.thetas, strict=True):
+            hessian[:, t, t], outer[:, t, t] = part.hessian, part.outer
+        return Sums(
+            np.concatenate([part.gradient for part in parts], axis=-1),
+            np.concatenate([part.absolute for part in parts], axis=-1),
+            hessian,
+            outer,
+        )
+
+
+def together(
+    law: Law,
+    parts: Sequence[tuple[Data, np.ndarray, np.ndarray]],
+    shared: Sequence[str],
+    objective: Objective,
+    constraints: Constraints,
+    starts: np.ndarray | None = None,
+) -> list[Face]:
+    """A law on several groups of runs that share some terms: the side of each group.
+
+    Args:
+        law: the law.
+        parts: data, loss and weight of every group.
+        shared: terms of one value in all groups.
+        objective: what is summed over the runs of all groups.
+        constraints: terms held, tied or bounded, in every group.
+        starts: as of Optimum.
+    """
+    count, p = len(parts), len(law.terms)
+    data = {v: np.concatenate([part[0][v] for part in parts]) for v in law.variables}
+    loss = np.concatenate([part[1] for part in parts])
+    weight = np.concatenate([part[2] for part in parts])
+    scale = scale_of(law, data, loss)
+    c = constraints
+    # a scale in the user's units, so that a value shared there is one coordinate here
+    scales = [t.name for t in law.terms if t.log and t.name in shared and t.name not in c.fixed]
+    held = {name: c.bounds.get(name, (None, None)) for name in scales}
+    base = free_coordinates(law, scale, c.fixed, c.tied, {**c.bounds, **held})
+    columns, names = [], []
+    for k, name in enumerate(base.names):
+        for group in [None] if name in shared else range(count):
+            column = np.zeros((count, p))
+            column[slice(None) if group is None else group] = base.matrix[:, k]
+            columns.append((k, column.ravel()))
+            names.append(name if group is None else f"{name}@{group}")
+    which = [k for k, _ in columns]
+    affine = Affine(
+        np.stack([column for _, column in columns], axis=-1),
+        np.tile(base.shift, count),
+        base.low[which],
+        base.high[which],
+        tuple(names),
+    )
+    size = float(np.exp(scale.loss))
+    inner = objective if objective.logarithmic else replace(objective, delta=objective.delta / size)
+    bounds = [law.bind(scale.data(part[0])) for part in parts]
+    problem = Problem(
+        _Side(law, bounds, [len(part[1]) for part in parts]), loss / size, inner, affine
+    )
+    grid = law.starts() if starts is None else scale.inner(np.asarray(starts, float))
+    begin, ends = optimise(problem, affine.free(np.tile(grid, (1, count))), weight)
+    positions = [slice(i * p, (i + 1) * p) for i in range(count)]
+    return [Face(law, objective, scale, problem, weight, begin, ends, at) for at in positions]
 
 
 class Recipe:
@@ -178,7 +314,7 @@ class Recipe:
         """The recipe on every replicate: theta (r, p), and whether it has an answer, bool (r,)."""
         losses = np.broadcast_to(self.loss if loss is None else loss, weight.shape)
         found = [
-            self.law.estimate(self.data, mine, heavy)
+            self.law.again(self.theta, self.data, mine, heavy)
             for mine, heavy in zip(losses, weight, strict=True)
         ]
         thetas = np.array(found).reshape(-1, len(self.theta))

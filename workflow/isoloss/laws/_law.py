@@ -89,7 +89,9 @@ class Law:
     def scales(
         self, log_scale: Mapping[str, float], log_loss_scale: float
     ) -> tuple[Mapping[str, float], float]:
-        """The scales, of those offered, that the law can take (some variables share a unit)."""
+        """The scales, of those offered, that the law can take: none without `rescaling`."""
+        if type(self).rescaling is Law.rescaling:
+            return dict.fromkeys(log_scale, 0.0), 0.0
         return log_scale, log_loss_scale
 
     def rescaling(
@@ -103,7 +105,7 @@ class Law:
 
         Returns:
             R (p, p) and r (p,): theta' = R theta + r predicts loss / scale from variable / scale.
-            The identity for a law of variables without units that knows its loss's scale.
+            The identity for a law that has no other (it is fitted in the user's units).
         """
         return np.eye(len(self.terms)), np.zeros(len(self.terms))
 
@@ -140,6 +142,12 @@ class Estimator(Law):
         theta depends on the number of runs at most.
         """
         raise NotImplementedError
+
+    def again(
+        self, theta: np.ndarray, data: Data, loss: np.ndarray, weight: np.ndarray
+    ) -> np.ndarray:
+        """The estimate of a replicate: other losses or weights of runs with an estimate (p,)."""
+        return self.estimate(data, loss, weight)
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,13 @@ OPTIONS = {}
 PRESETS = {
     "hoffmann": {
         "values": {
-            "E": 1.69337,
-            "A": 406.401,
-            "B": 410.723,
+            "E": 1.69337368,
+            "A": 406.401018,
+            "B": 410.722827,
             "alpha": 0.33917084,
             "beta": 0.2849083,
         },
-        "source": "arXiv:2203.15556, TeX source of appendix D.3",
+        "source": "arXiv:2203.15556, TeX source of appendix D.3, which gives logarithms",
     },
     "epoch": {
         "values": {

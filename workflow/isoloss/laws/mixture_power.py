@@ -2,39 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import LinAlgError, cholesky, lapack, solve_triangular
-from scipy.optimize import minimize
 
-from isoloss.laws._law import Data, Estimator, Term
-from isoloss.laws._mixture import (
-    CURVE,
-    LEAST_DATA,
-    Prior,
-    curve,
-    damped_least_squares,
-    domain_terms,
-    shares_of,
-    standard,
+from isoloss.laws._law import Data, Estimator
+from isoloss.laws._mixture import CURVE, curve_terms, domain_terms, each, shares_of, standard
+from isoloss.laws._process import (
+    AMPLITUDES,
+    Member,
+    Search,
+    curve_prior,
+    floor_of,
+    kernels,
 )
 
 TITLE = "Power law in effective data, with a residual process"
-FORMULA = "L = c + K (v^-γ - 1) / γ + r(p) with v = sum_j a_j p_j"
+FORMULA = "L = c + K (v^-γ - 1) / γ + r(p), v = sum_j a_j p_j"
 LATEX = r"L = c + K \frac{v^{-\gamma} - 1}{\gamma} + r(p), \quad v = \sum_j a_j p_j"
 SOURCE = (
-    "This project; γ and a shared scale as in shifted power laws of a domain's own share, r a"
-    " Gaussian process (Rasmussen and Williams 2006, chapters 2 and 5). Compared on the runs of"
-    " Ye et al. 2024, arXiv:2403.16952, and Liu et al. 2024, arXiv:2407.01492"
+    "this project: a power law of the data that a mixture is worth to a domain, and a Gaussian"
+    " process through what it leaves; chosen on runs of Ye et al. 2024, arXiv:2403.16952, and"
+    " Liu et al. 2024, arXiv:2407.01492"
 )
 DOMAIN = (
-    "Shares p_j of k domains that sum to 1, zeros allowed; three runs or more; priors are said for"
-    " losses over their standard deviation, and a_j = 1 (nearly) of the domain itself. Below 60"
-    " runs three fits with different priors of a are averaged, and the terms are those of the"
-    " middle one; from 60 on, runs far from the others count less. Far outside the runs r fades."
-    " Intervals hold the process's amplitudes still"
+    "proportions p_j of all domains, zeros too; three runs or more. a_j is held near 1 for the"
+    " domain whose loss it is and has a prior for the others. Below 60 runs three fits with"
+    " different priors are averaged, and the terms are those of the middle one; from 60 on, runs"
+    " that the others do not predict count less. r falls to 0 far from all runs. Replicates start"
+    " from the fit, and from 60 runs on keep its amplitudes of r and of the noise"
 )
 OPTIONS = {}
 PRESETS = {}
@@ -42,348 +39,188 @@ NEEDS = "mixture"
 
 MANY = 60  # runs from which one robust fit takes the place of an average of three
 SHIFTS = (0.0, 1.5, -1.5)  # of the prior mean of ln a; the terms are those of the first
-FREEDOM = 4.0  # of the Student distribution of runs that do not fit in
-# Normal priors, mean and standard deviation, of losses in standard deviations.
-C, LOG_K, GAMMA = (-1.0, 2.0), (np.log(0.5), 1.0), (0.3, 0.5)
-LOG_A, LOG_A_ALONE = -5.0, -3.0  # means: beside a domain of the loss's own, and without one
-LOG_A_SHARED, LOG_A_EACH, LOG_A_OWN = 1.5, 1.2, 0.05  # standard deviations
-# Amplitudes: of the straight, the additive and the joint process; of those two where effective
-# data is scarce; of noise there, and of noise anywhere.
-LOG_AMPLITUDE = np.log([0.2, 0.1, 0.05, 0.1, 0.05, 0.05, 0.1])
-LOG_AMPLITUDE_SD = np.array([1.2] * 6 + [2.0])
-AMPLITUDE_BOUNDS = [(np.log(1e-3), np.log(3.0))] * 6 + [(np.log(3e-3), np.log(3.0))]
-FIRST_NOISE = np.log(0.2)  # from which the search for amplitudes starts
-PROCESSES, AMPLITUDES = 5, 7
-ADDITIVE_LENGTH, JOINT_LENGTH = 0.5, 1.0  # on an axis of log shares from 0 to 1
-NOTHING = -30.0  # logarithm of an amplitude of nothing, where all losses are the same
+NOTHING = -30.0  # logarithm of a size of nothing, where all losses are the same
 
+_PYTHON = """\
+# what the fit remembers: members, each a curve and a process through what it left of the runs
+memory, k, head = np.array(t["memory"]), len(VARIABLES), len(VARIABLES) + 3
+first = [t["c"], log(t["K"]), t["gamma"], *(log(t["a_" + p[2:]]) for p in VARIABLES)]
+rest = np.concatenate([first, memory[2:]])
+count, floor = int(memory[0]), memory[1]
+n = (len(rest) - count * (head + 8)) // (count + k)
+members = rest[: count * (head + 8 + n)].reshape(count, head + 8 + n)
+runs = rest[members.size :].reshape(n, k)
+here = np.stack([x[p] for p in VARIABLES], axis=-1)
 
-# Covariances of the residual process
-
-
-def log_shares(shares: np.ndarray, floor: float) -> np.ndarray:
-    """Shares on a logarithmic axis from 0 to 1 that is straight below the floor."""
+def axis(shares):
     return np.log1p(shares / floor) / np.log1p(1 / floor)
 
+def matern(squares, length):
+    away = sqrt(5 * squares) / length
+    return (1 + away + away * away / 3) * exp(-away)
 
-def matern(squares: np.ndarray, length: float) -> np.ndarray:
-    """Matern covariance (5/2) at squared distances."""
-    away = np.sqrt(5 * np.maximum(squares, 0)) / length
-    return (1 + away + away * away / 3) * np.exp(-away)
-
-
-def kernels(here: np.ndarray, there: np.ndarray, floor: float) -> np.ndarray:
-    """Covariances between mixtures of the straight, the additive, the joint process: (3, m, n)."""
-    additive, joint = np.zeros((2, len(here), len(there)))
-    for one, other in zip(log_shares(here, floor).T, log_shares(there, floor).T, strict=True):
-        squares = (one[:, None] - other) ** 2
-        additive += matern(squares, ADDITIVE_LENGTH)
-        joint += squares
-    return np.stack([here @ there.T, additive, matern(joint, JOINT_LENGTH)])
-
-
-def scarcity(log_a: np.ndarray, shares: np.ndarray, reference: float) -> np.ndarray:
-    """2 where there is no effective data, 1 at the reference, 0 where it abounds: (n,)."""
-    return 2 / (1 + shares @ np.exp(log_a) / reference)
-
-
-def scarce_end(log_a: np.ndarray, shares: np.ndarray) -> float:
-    """The effective data that a tenth of the runs do not have."""
-    return float(np.quantile(shares @ np.exp(log_a), 0.1))
-
-
-def floor_of(shares: np.ndarray) -> float:
-    """Where the axis of log shares begins: below the small shares of the runs."""
-    some = shares[shares > 0]
-    return float(np.clip(np.quantile(some, 0.05) / 3, 0.001, 0.01)) if len(some) else 0.001
-
-
-# One member: a curve and a process
+squares = (axis(here)[:, None, :] - axis(runs)) ** 2
+kernels = [here @ runs.T, matern(squares, 0.5).sum(axis=-1), matern(squares.sum(axis=-1), 1.0)]
+total = 0.0
+for m in members:
+    c, size, gamma, a = m[0], exp(m[1]), m[2], exp(m[3 : 3 + k])
+    gamma = gamma if abs(gamma) >= 1e-4 else 1e-4
+    s, reference, pull = exp(2 * m[head : head + 5]), m[head + 7], m[head + 8 :]
+    total = total + c + size * (maximum(here @ a, 1e-12) ** -gamma - 1) / gamma
+    total = total + sum(s[i] * kernels[i] for i in range(3)) @ pull
+    scarce_here, scarce_there = (2 / (1 + shares @ a / reference) for shares in (here, runs))
+    scarce = s[3] * kernels[1] + s[4] * kernels[2]
+    total = total + scarce_here * (scarce @ (scarce_there * pull))
+return total / count"""
 
 
 @dataclass(frozen=True)
-class Member:
-    """A fitted law.
+class Memory:
+    """What theta holds.
 
     Attributes:
-        curve: (c, ln K, gamma, ln a_1 .. ln a_k).
-        amplitudes: logarithms, (7,).
-        reference: effective data at which the scarcity is 1.
-        pull: of every run on the process, (n,): the inverse covariance times the residuals.
+        members: whose mean is the law.
+        floor: of the axis of log shares.
+        shares: of the runs, (n, k); zeros where a run has no weight.
     """
 
-    curve: np.ndarray
-    amplitudes: np.ndarray
-    reference: float
-    pull: np.ndarray
-
-    def loss(self, shares: np.ndarray, runs: np.ndarray, covariances: np.ndarray) -> np.ndarray:
-        """At mixtures (m, k), from the runs' (n, k) and `kernels` of the two: (m,)."""
-        return curve(self.curve, shares)[0] + self.process(shares, runs, covariances)[0]
-
-    def process(
-        self, shares: np.ndarray, runs: np.ndarray, covariances: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The residual process (m,), and its derivatives by ln a (m, k)."""
-        log_a = self.curve[CURVE:]
-        size = np.exp(2 * self.amplitudes[:PROCESSES])
-        here, there = (scarcity(log_a, p, self.reference) for p in (shares, runs))
-        plain = np.tensordot(size[:3], covariances, 1)
-        scarce = np.tensordot(size[3:], covariances[1:], 1)
-        by_here, by_there = (
-            -m[:, None] * (1 - m / 2)[:, None] * p * np.exp(log_a) / effective(p, log_a)[:, None]
-            for m, p in ((here, shares), (there, runs))
-        )
-        towards = scarce @ (there * self.pull)
-        value = plain @ self.pull + here * towards
-        slopes = by_here * towards[:, None]
-        slopes += here[:, None] * (scarce @ (by_there * self.pull[:, None]))
-        return value, slopes
-
-    def scaled(self, mean: float, sd: float) -> Member:
-        """A law of standardised losses as one of losses (mean and SD given)."""
-        head = self.curve.copy()
-        head[0], head[1] = mean + sd * head[0], head[1] + np.log(sd)
-        return replace(
-            self, curve=head, amplitudes=self.amplitudes + np.log(sd), pull=self.pull / sd
-        )
-
-
-def effective(shares: np.ndarray, log_a: np.ndarray) -> np.ndarray:
-    """Effective data, (n,)."""
-    return np.maximum(shares @ np.exp(log_a), LEAST_DATA)
-
-
-class Search:
-    """The search for a member on some runs.
-
-    Args:
-        shares: of every run, (n, k).
-        target: standardised losses, (n,).
-        weight: of every run, above 0, (n,); one on average.
-        own: position of the domain that the loss is of, or None.
-        shift: of the prior mean of ln a.
-        covariances: `kernels` of the runs with each other.
-    """
-
-    def __init__(
-        self,
-        shares: np.ndarray,
-        target: np.ndarray,
-        weight: np.ndarray,
-        own: int | None,
-        shift: float,
-        covariances: np.ndarray,
-    ):
-        self.shares, self.target, self.weight = shares, target, weight
-        self.prior = curve_prior(shares.shape[1], own, shift)
-        self.covariances = covariances
-
-    def member(self) -> Member:
-        """From nothing: the curve and the amplitudes in turn, three times."""
-        amplitudes = LOG_AMPLITUDE.copy()
-        amplitudes[-1] = FIRST_NOISE
-        return self._in_turn(self.prior.centre, amplitudes, rounds=(30, 12, 12))
-
-    def again(self, near: Member) -> Member:
-        """From a member of the same runs with other weights: once."""
-        return self._in_turn(near.curve, near.amplitudes, rounds=(30,))
-
-    def with_amplitudes(self, near: Member) -> Member:
-        """From a member of the same runs, whose amplitudes stay: the curve and the process."""
-        return self._finished(near.curve, near.amplitudes)
-
-    def robust(self, near: Member) -> Search:
-        """The same search with less weight on runs that the others do not predict."""
-        covariance = self._covariance(near.amplitudes, self._processes(near.curve[CURVE:]))
-        precision = np.diag(inverse(cholesky(covariance, lower=True, check_finite=False)))
-        trust = (FREEDOM + 1) / (FREEDOM + near.pull**2 / precision)
-        found = Search.__new__(Search)
-        found.__dict__.update(self.__dict__, weight=self.weight * trust)
-        return found
-
-    def _in_turn(
-        self, theta: np.ndarray, amplitudes: np.ndarray, rounds: tuple[int, ...]
-    ) -> Member:
-        processes = self._processes(theta[CURVE:])
-        for steps in rounds:
-            theta = self._curve(theta, self._root(amplitudes, processes))
-            processes = self._processes(theta[CURVE:])
-            amplitudes = self._amplitudes(theta, amplitudes, processes, steps)
-        return self._finished(theta, amplitudes, processes)
-
-    def _finished(self, theta, amplitudes, processes=None) -> Member:
-        """The best curve for given amplitudes, and the process that is left."""
-        if processes is None:
-            processes = self._processes(theta[CURVE:])
-        theta = self._curve(theta, self._root(amplitudes, processes))
-        root = self._root(amplitudes, self._processes(theta[CURVE:]))
-        left = self.target - curve(theta, self.shares)[0]
-        pull = lapack.dpotrs(root, left, lower=1)[0]
-        return Member(theta, amplitudes, scarce_end(theta[CURVE:], self.shares), pull)
-
-    def _curve(self, theta: np.ndarray, root: np.ndarray) -> np.ndarray:
-        """The curve of greatest posterior density, noise and process having a covariance."""
-
-        def whiten(columns: np.ndarray) -> np.ndarray:
-            return solve_triangular(root, columns, lower=True, check_finite=False)
-
-        def model(at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            return curve(at, self.shares)
-
-        return damped_least_squares(
-            model, theta, self.prior, self.target, whiten, tolerance=1e-4, steps=40
-        ).theta
-
-    def _processes(self, log_a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Unit covariances, flattened: dense (5, n n), and of noise the diagonals (2, n)."""
-        scarce = scarcity(log_a, self.shares, scarce_end(log_a, self.shares))
-        dense = np.concatenate([self.covariances, self.covariances[1:] * np.outer(scarce, scarce)])
-        return dense.reshape(PROCESSES, -1), np.stack([scarce**2, 1 / self.weight])
-
-    def _covariance(self, amplitudes: np.ndarray, processes) -> np.ndarray:
-        """Of process and noise, (n, n)."""
-        dense, diagonal = processes
-        size, n = np.exp(2 * amplitudes), len(self.target)
-        found = (size[:PROCESSES] @ dense).reshape(n, n)
-        found[np.diag_indices(n)] += size[PROCESSES:] @ (
-            diagonal if diagonal.shape[1] == n else diagonal.T
-        )
-        return found
-
-    def _root(self, amplitudes: np.ndarray, processes) -> np.ndarray:
-        return cholesky(self._covariance(amplitudes, processes), lower=True, check_finite=False)
-
-    def _amplitudes(self, theta, amplitudes, processes, steps: int) -> np.ndarray:
-        """Amplitudes of greatest evidence times prior, the curve integrated out (Laplace)."""
-        value, slopes = curve(theta, self.shares)
-        left = self.target - value - slopes @ (self.prior.centre - theta)
-        linear = slopes @ self.prior.covariance @ slopes.T
-        dense, diagonal = processes
-
-        def cost(at: np.ndarray) -> tuple[float, np.ndarray]:
-            try:
-                covariance = self._covariance(at, processes) + linear
-                root = cholesky(covariance, lower=True, check_finite=False)
-            except LinAlgError:
-                return 1e9, np.zeros(AMPLITUDES)
-            pull = lapack.dpotrs(root, left, lower=1)[0]
-            slope = inverse(root) - np.outer(pull, pull)
-            away = (at - LOG_AMPLITUDE) / LOG_AMPLITUDE_SD
-            total = left @ pull + 2 * np.log(np.diag(root)).sum() + away @ away
-            by_size = np.concatenate([dense @ slope.ravel(), diagonal @ np.diag(slope)])
-            return total, 2 * np.exp(2 * at) * by_size + 2 * away / LOG_AMPLITUDE_SD
-
-        accuracy = 1e-5 if len(left) < 100 else 1e-4
-        options = {"maxiter": steps, "ftol": accuracy}
-        return minimize(
-            cost, amplitudes, jac=True, method="L-BFGS-B", bounds=AMPLITUDE_BOUNDS, options=options
-        ).x
-
-
-def curve_prior(domains: int, own: int | None, shift: float) -> Prior:
-    """Of (c, ln K, gamma, ln a): the weights of other domains are uncertain together and each."""
-    log_a = (LOG_A_ALONE if own is None else LOG_A) + shift
-    centre = np.concatenate([[C[0], LOG_K[0], GAMMA[0]], np.full(domains, log_a)])
-    spread = np.concatenate([[C[1], LOG_K[1], GAMMA[1]], np.full(domains, LOG_A_EACH)])
-    covariance = np.diag(spread**2)
-    others = np.arange(CURVE, CURVE + domains)
-    if own is not None:
-        centre[CURVE + own], covariance[CURVE + own, CURVE + own] = 0.0, LOG_A_OWN**2
-        others = np.delete(others, own)
-    covariance[np.ix_(others, others)] += LOG_A_SHARED**2
-    return Prior.of(centre, covariance)
-
-
-def inverse(root: np.ndarray) -> np.ndarray:
-    """Inverse of a matrix from its lower Cholesky root."""
-    half = lapack.dpotri(root, lower=1)[0]
-    found = half + half.T
-    found[np.diag_indices(len(found))] *= 0.5
-    return found
-
-
-# The law
+    members: list[Member]
+    floor: float
+    shares: np.ndarray
 
 
 class MixturePower(Estimator):
-    """theta = (c, ln K, gamma, ln a_1 .. ln a_k, ln sigma) of the first member, and a memory.
+    """theta = (c, ln K, gamma, ln a_1 .. ln a_k) of the first member, and a memory.
 
-    The memory: number of members, floor of the log shares; of the first member amplitudes (but
-    the noise), reference, pulls; of each other one terms and the same; shares of the runs. What
-    a run without weight has in it is zeros.
+    In the memory: the number of members and the floor; of every member amplitudes, reference and
+    pulls, after its terms (those of the first are where theta begins); the shares of the runs.
     """
 
-    recipe = (
-        "greatest posterior density of the curve, and of the process's amplitudes by Laplace's"
-        " evidence, in turn"
-    )
+    recipe = "posterior mode of curve and amplitudes in turn"
     formula = FORMULA
+    python = _PYTHON
     flat = True
     least = 3
 
     def __init__(self, domains: Sequence[str], own: str | None):
         self.variables = tuple(domains)
         self.own = None if own is None else self.variables.index(own)
-        self.terms = (
-            Term("c", "c", "nats/token", False, -100.0, 100.0, (0.0,)),
-            Term("K", "K", "nats/token", True, -40.0, 10.0, (0.0,)),
-            Term("gamma", "γ", "1", False, -10.0, 10.0, (0.3,)),
-            *domain_terms("a", domains, "1", log=True),
-            Term("sigma", "σ", "nats/token", True, -40.0, 5.0, (0.0,)),
-        )
+        self.terms = (*curve_terms(), *domain_terms("a", domains, "1", log=True))
+
+    # The law
+
+    def loss(self, theta: np.ndarray, data: Data) -> np.ndarray:
+        """L, (..., n): the mean of the members."""
+
+        def one(theta: np.ndarray, shares: np.ndarray) -> np.ndarray:
+            known = self._read(theta)
+            between = kernels(shares, known.shares, known.floor)
+            losses = [member.loss(shares, known.shares, between) for member in known.members]
+            return np.mean(losses, axis=0)
+
+        return each(one, theta, shares_of(data, self.variables), ())
+
+    def gradient(self, theta: np.ndarray, data: Data) -> np.ndarray:
+        """d L / d terms, (..., n, p), the memory held."""
+
+        def one(theta: np.ndarray, shares: np.ndarray) -> np.ndarray:
+            known = self._read(theta)
+            between = kernels(shares, known.shares, known.floor)
+            slopes = known.members[0].slopes(shares, known.shares, between)
+            return slopes / len(known.members)
+
+        return each(one, theta, shares_of(data, self.variables), (len(self.terms),))
+
+    # Its recipe
 
     def estimate(self, data: Data, loss: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        """theta with its memory, from the runs of weight above 0; NaN without one."""
+        """theta with its memory; NaN where no run has weight."""
 
-        def members(searches: list[Search]) -> list[Member]:
+        def find(searches: list[Search], mean: float, sd: float) -> list[Member]:
             found = [search.member() for search in searches]
-            if len(searches) == 1:
-                found = [searches[0].robust(found[0]).again(found[0])]
-            return found
+            if len(found) > 1:
+                return found
+            return [searches[0].robust(found[0]).again(found[0])]
 
-        return self._remembered(data, loss, weight, members)
+        return self._fitted(data, loss, weight, find)
 
     def again(
         self, theta: np.ndarray, data: Data, loss: np.ndarray, weight: np.ndarray
     ) -> np.ndarray:
-        """As `estimate`, with the amplitudes of an estimate: for replicates."""
-        if not np.isfinite(theta).all():
-            return self.estimate(data, loss, weight)
-        known = self._recall(theta)[0]
+        """As `estimate`, from theta (of these runs, other losses or weights) in one round.
 
-        def members(searches: list[Search]) -> list[Member]:
-            mean, sd = searches[0].scale
-            near = [one.scaled(-mean / sd, 1 / sd) for one in known]
-            found = [s.with_amplitudes(m) for s, m in zip(searches, near, strict=True)]
-            if len(searches) == 1:
-                found = [searches[0].robust(found[0]).with_amplitudes(found[0])]
-            return found
+        From MANY runs on the amplitudes are those of theta.
+        """
+        known = self._read(theta)
 
-        return self._remembered(data, loss, weight, members)
+        def find(searches: list[Search], mean: float, sd: float) -> list[Member]:
+            near = [member.scaled(-mean / sd, 1 / sd) for member in known.members]
+            if len(near) > 1:
+                return [s.again(m) for s, m in zip(searches, near, strict=True)]
+            found = searches[0].at_amplitudes(near[0])
+            return [searches[0].robust(found).at_amplitudes(found)]
 
-    def _remembered(self, data: Data, loss, weight, members) -> np.ndarray:
-        """theta of the members that a search on the runs of some weight finds."""
-        n, shares = len(loss), shares_of(data, self.variables)
-        count, drawn = 1 if n >= MANY else len(SHIFTS), np.flatnonzero(weight > 0)
-        if not len(drawn):
-            return np.full(self._length(n, count), np.nan)
-        heavy = weight[drawn] / weight[drawn].mean()
+        return self._fitted(data, loss, weight, find)
+
+    def _fitted(self, data: Data, loss: np.ndarray, weight: np.ndarray, find: Callable):
+        """theta of the members that are found on the runs of some weight."""
+        n, count = len(loss), self._count(len(loss))
+        drawn = weight > 0
+        if not drawn.any():
+            return np.full(self._length(n), np.nan)
+        every = shares_of(data, self.variables)
+        shares, heavy = every[drawn], weight[drawn] / weight[drawn].mean()
         target, mean, sd = standard(loss[drawn], heavy)
-        floor, own_shares = floor_of(shares[drawn]), np.ascontiguousarray(shares[drawn])
-        if sd == 0:
-            found = [self._constant(mean, len(drawn))] * count
-        else:
-            between = kernels(own_shares, own_shares, floor)
+        floor = floor_of(shares)
+        if sd > 0:
+            between = kernels(shares, shares, floor)
             searches = [
-                Search(own_shares, target, heavy, self.own, shift, between)
+                Search(shares, target, heavy, between, curve_prior(len(shares.T), self.own, shift))
                 for shift in SHIFTS[:count]
             ]
-            for search in searches:
-                search.scale = (mean, sd)
-            found = [one.scaled(mean, sd) for one in members(searches)]
-        known = np.zeros_like(shares)
-        known[drawn] = own_shares
-        pulls = np.zeros((count, n))
-        pulls[:, drawn] = [one.pull for one in found]
-        return self._written(found, floor, pulls, known)
+            members = [member.scaled(mean, sd) for member in find(searches, mean, sd)]
+        else:
+            members = [self._constant(mean, shift, len(shares)) for shift in SHIFTS[:count]]
+        return self._written(members, floor, np.where(drawn[:, None], every, 0.0), drawn)
+
+    def _constant(self, mean: float, shift: float, runs: int) -> Member:
+        """The law of losses that are all the same."""
+        centre = curve_prior(len(self.variables), self.own, shift).centre
+        centre[:2] = mean, NOTHING
+        return Member(centre, np.full(AMPLITUDES, NOTHING), 1.0, np.zeros(runs))
+
+    # Its memory
+
+    def _count(self, runs: int) -> int:
+        return 1 if runs >= MANY else len(SHIFTS)
+
+    def _length(self, runs: int) -> int:
+        """Of theta."""
+        domains, count = len(self.variables), self._count(runs)
+        return 2 + count * (CURVE + domains + AMPLITUDES + 1 + runs) + runs * domains
+
+    def _written(self, members, floor: float, shares: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+        """theta of members; their pulls are of the runs drawn."""
+        pieces = []
+        for member in members:
+            pull = np.zeros(len(shares))
+            pull[drawn] = member.pull
+            pieces += [member.curve, member.amplitudes, [member.reference], pull]
+        pieces.insert(1, [len(members), floor])
+        return np.concatenate([*pieces, shares.ravel()])
+
+    def _read(self, theta: np.ndarray) -> Memory:
+        """What theta holds, (p,)."""
+        head, domains = len(self.terms), len(self.variables)
+        count, floor = int(theta[head]), theta[head + 1]
+        tail = head + AMPLITUDES  # where a member's reference stands
+        rest = np.concatenate([theta[:head], theta[head + 2 :]])
+        runs = (len(rest) - count * (tail + 1)) // (count + domains)
+        blocks = rest[: count * (tail + 1 + runs)].reshape(count, tail + 1 + runs)
+        members = [Member(m[:head], m[head:tail], float(m[tail]), m[tail + 1 :]) for m in blocks]
+        return Memory(members, float(floor), rest[blocks.size :].reshape(runs, domains))
+
+
+def make(domains: Sequence[str], own: str | None) -> MixturePower:
+    """The law of the loss of one domain (own), or of any other loss (None)."""
+    return MixturePower(domains, own)

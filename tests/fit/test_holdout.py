@@ -1,0 +1,112 @@
+"""Folds: no run nor its copy is on both sides, and what is held out moves nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from isoloss.fit import fit_law
+from isoloss.fit.holdout import budgets, copies, folds, held_out
+from isoloss.problems import IsolossError
+
+RULES = [
+    "largest_compute",
+    {"rule": "largest_compute", "least": 12},
+    "roll_out",
+    {"rule": "roll_out", "stages": 3},
+    {"rule": "roll_out", "by": "n_params", "stages": 2},
+    "leave_one_out",
+    {"rule": "leave_one_out", "by": "n_params"},
+    {"rule": "random", "fraction": 0.3, "repeats": 7},
+]
+
+
+@pytest.fixture(scope="module")
+def runs(chinchilla_runs):
+    """Runs with a second seed for a third of the settings."""
+    runs = chinchilla_runs(noise=0.01).assign(seed=0)
+    again = runs.iloc[::3].assign(seed=1)
+    again["run_id"] += "-again"
+    return pd.concat([runs, again], ignore_index=True)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=str)
+def test_a_run_and_its_copies_are_on_one_side(runs, rule):
+    found = folds(runs, rule, seed=0)
+    assert found
+    for fold in found:
+        assert fold.out.any() and not (fold.out & fold.seen).any()
+        same = copies(runs)
+        assert not set(same[fold.out]) & set(same[fold.seen])
+    assert len({fold.name for fold in found}) == len(found)
+
+
+def test_rules_hold_out_what_they_say(runs):
+    flops = runs["n_flops"].to_numpy()
+    (largest,) = folds(runs, "largest_compute", 0)
+    assert flops[largest.out].min() > flops[largest.seen].max()
+    (more,) = folds(runs, {"rule": "largest_compute", "least": 12}, 0)
+    assert more.out.sum() >= 12 > largest.out.sum()
+    np.testing.assert_array_equal(
+        held_out(runs, {"rule": "largest_compute", "least": 12}), more.out
+    )
+    for fold in folds(runs, "roll_out", 0):
+        assert flops[fold.seen].max() < flops[fold.out].min()
+    everywhere = sum(f.out.astype(int) for f in folds(runs, "leave_one_out", 0))
+    assert (everywhere == 1).all()
+    assert len(folds(runs, "leave_one_out", 0)) == budgets(runs).max() + 1
+    random = folds(runs, {"rule": "random", "fraction": 0.3, "repeats": 7}, 0)
+    assert len(random) == 7
+    assert all(0.15 < fold.out.mean() < 0.45 for fold in random)
+    again = folds(runs, {"rule": "random", "fraction": 0.3, "repeats": 7}, 0)
+    assert all((a.out == b.out).all() for a, b in zip(random, again, strict=True))
+    assert folds(runs, "none", 0) == folds(runs, None, 0) == []
+
+
+@pytest.mark.parametrize("rule", RULES, ids=str)
+def test_permuted_held_out_losses_leave_every_prediction_of_a_fold_bitwise_equal(runs, rule):
+    """What a fold predicts is a function of what it sees: errors change as the losses do."""
+    settings = {"holdout": rule, "interval": "none"}
+    fold = folds(runs, rule, 0)[-1]
+    shuffled = runs.copy()
+    order = np.random.default_rng(0).permutation(fold.out.sum())
+    shuffled.loc[fold.out, "loss_nats"] = runs.loc[fold.out, "loss_nats"].to_numpy()[order]
+    seen = [t[fold.seen].reset_index(drop=True) for t in (runs, shuffled)]
+    params = [fit_law(t, "chinchilla", interval="none").params for t in seen]
+    pd.testing.assert_frame_equal(*params, check_exact=True)
+    one, other = (fit_law(t, "chinchilla", **settings).scores for t in (runs, shuffled))
+    row = one["fold"] == fold.name
+    observed = runs.loc[fold.out, "loss_nats"].to_numpy()
+    law = fit_law(seen[0], "chinchilla", interval="none")
+    columns = {"N": "n_params", "D": "n_samples"}
+    told = law.loss(**{k: runs.loc[fold.out, c].to_numpy() for k, c in columns.items()})
+    for table, losses in ((one, observed), (other, observed[order])):
+        rmse = np.sqrt(np.mean((losses - told) ** 2))
+        assert table.loc[row, "rmse"].item() == pytest.approx(rmse, rel=1e-12)
+
+
+@given(st.lists(st.floats(1e10, 1e25), min_size=1, max_size=30))
+def test_budgets_are_numbered_by_size(flops):
+    found = budgets(pd.DataFrame({"n_flops": flops}))
+    order = np.argsort(flops, kind="stable")
+    assert (np.diff(found[order]) >= 0).all()
+    for k in range(found.max() + 1):
+        mine = np.array(flops)[found == k]
+        assert len(mine) and mine.max() <= mine.min() * 1.1 * (1 + 1e-12)
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ("roll_oud", "did you mean 'roll_out'?"),
+        ({"rule": "random", "fractoin": 0.1}, "did you mean 'fraction'?"),
+        ({"rule": "leave_one_out", "by": "n_param"}, "did you mean 'n_params'?"),
+    ],
+)
+def test_what_is_not_known_is_told_with_the_nearest(runs, rule, said):
+    with pytest.raises(IsolossError) as error:
+        folds(runs, rule, 0)
+    assert said in str(error.value)

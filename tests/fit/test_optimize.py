@@ -1,0 +1,165 @@
+"""The search: what it ends at is an optimum, the best one, of whatever is asked of it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import minimize
+
+from isoloss import registry
+from isoloss.fit import fit_law
+from isoloss.fit.law import variables
+from isoloss.fit.objectives import OBJECTIVES, Objective
+from isoloss.fit.optimize import cholesky_solve, minimise, refit
+from isoloss.fit.solve import Constraints, Optimum
+from isoloss.problems import IsolossError
+
+
+@pytest.fixture(scope="module")
+def solved(chinchilla_runs):
+    """A maker of optima of the Chinchilla law on noisy runs."""
+
+    def solve(name="huber_log", delta=1e-3, seed=0, noise=0.01, **constraints):
+        runs = chinchilla_runs(noise=noise, seed=seed)
+        law = registry.card("law", "chinchilla").make()
+        loss = runs["loss_nats"].to_numpy(float)
+        data, ones = variables(runs, law.variables), np.ones(len(loss))
+        return Optimum(law, data, loss, ones, Objective(name, delta), Constraints(**constraints))
+
+    return solve
+
+
+def value(optimum, free, weight):
+    """The objective, computed from scratch."""
+    return float(optimum.problem.penalties(np.asarray(free)[None])[0] @ weight)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_no_point_near_an_end_is_lower(solved, name):
+    optimum = solved(name)
+    best = optimum.ends.free[0]
+    assert optimum.converged[0]
+    here = value(optimum, best, optimum.weight)
+    assert here == pytest.approx(optimum.ends.objective[0], rel=1e-12)
+    rng = np.random.default_rng(0)
+    for size in (1e-6, 1e-4, 1e-2):
+        for _ in range(30):
+            there = best + size * rng.standard_normal(len(best))
+            assert value(optimum, there, optimum.weight) >= here * (1 - 1e-12)
+
+
+@pytest.mark.parametrize("name", ["huber_log", "log_mse", "mse", "huber"])
+def test_a_search_of_another_library_from_there_finds_nothing_lower(solved, name):
+    optimum = solved(name, delta=0.01)
+    best = optimum.ends.free[0]
+    found = minimize(
+        lambda free: value(optimum, free, optimum.weight), best, method="Nelder-Mead",
+        options={"xatol": 1e-10, "fatol": 1e-16, "maxiter": 4000},
+    )  # fmt: skip
+    assert found.fun >= optimum.ends.objective[0] * (1 - 1e-9)
+
+
+def test_every_replicate_is_a_global_optimum(solved):
+    """Each is as low as the best of all starts of the grid, descended for it alone."""
+    optimum = solved(noise=0.02)
+    count = len(optimum.weight)
+    rng = np.random.default_rng(3)
+    weight = rng.multinomial(count, np.full(count, 1 / count), size=12).astype(float)
+    found = refit(optimum.problem, optimum.ends, weight)
+    assert found.converged.all()
+    for i, mine in enumerate(weight):
+        alone = minimise(optimum.problem, optimum.begin, mine)
+        assert found.objective[i] <= alone.objective.min() * (1 + 1e-9)
+
+
+def test_replicates_with_losses_of_their_own_are_fits_of_those(solved):
+    optimum = solved()
+    rng = np.random.default_rng(0)
+    losses = optimum.size * optimum.problem.loss * np.exp(0.01 * rng.standard_normal((5, 35)))
+    weight = np.broadcast_to(optimum.weight, losses.shape)
+    thetas, sound = optimum.replicates(weight, losses)
+    assert sound.all()
+    law, data = optimum.law, optimum.scale
+    assert data.loss != 0
+    for theta, loss in zip(thetas, losses, strict=True):
+        raw = {k: v * np.exp(data.variables[k]) for k, v in optimum.problem.bound.data.items()}
+        alone = Optimum(law, raw, loss, optimum.weight, optimum.objective, Constraints())
+        np.testing.assert_allclose(theta, alone.theta, rtol=1e-6)
+
+
+def test_the_end_of_a_start_does_not_depend_on_its_companions(solved):
+    optimum = solved()
+    together = minimise(optimum.problem, optimum.begin, optimum.weight)
+    for i in (0, 7, 23):
+        alone = minimise(optimum.problem, optimum.begin[i : i + 1], optimum.weight)
+        np.testing.assert_allclose(alone.free[0], together.free[i], rtol=1e-9, atol=1e-9)
+
+
+def test_fixed_tied_and_bounded_terms_stay_where_they_are_held(solved):
+    held = solved(fixed={"E": 1.65}, tied=[["alpha", "beta"]], bounds={"A": [100, 110]})
+    e, a, _, alpha, beta = held.theta
+    assert np.exp(e) == pytest.approx(1.65, rel=1e-12)
+    assert alpha == pytest.approx(beta, rel=1e-12)
+    assert 100 * (1 - 1e-12) <= np.exp(a) <= 110 * (1 + 1e-12)
+    free = solved()
+    assert held.ends.objective[0] > free.ends.objective[0]
+    tied = solved(tied=[["A", "B"]])
+    assert tied.theta[1] == pytest.approx(tied.theta[2], rel=1e-12)
+    open_ = solved(bounds={"alpha": [0.2, None]})
+    np.testing.assert_allclose(open_.theta, free.theta, rtol=1e-8)
+
+
+def test_units_do_not_matter(solved, chinchilla_runs):
+    law = registry.card("law", "chinchilla").make()
+    runs = chinchilla_runs(noise=0.01)
+    base = solved()
+    for scale_n, scale_d, scale_l in ((1e-6, 1.0, 1.0), (1.0, 1e-9, 1e6), (1e12, 1e12, 1e-8)):
+        data = {"N": runs["n_params"] * scale_n, "D": runs["n_samples"] * scale_d}
+        data = {k: v.to_numpy(float) for k, v in data.items()}
+        loss = runs["loss_nats"].to_numpy(float) * scale_l
+        other = Optimum(law, data, loss, base.weight, Objective(), Constraints())
+        assert other.converged[0]
+        np.testing.assert_allclose(other.theta[3:], base.theta[3:], rtol=1e-7)
+        assert np.exp(other.theta[0]) == pytest.approx(np.exp(base.theta[0]) * scale_l, rel=1e-7)
+
+
+@settings(max_examples=40)
+@given(size=st.integers(1, 7), seed=st.integers(0, 1000))
+def test_small_systems_are_solved_and_indefinite_ones_told(size, seed):
+    rng = np.random.default_rng(seed)
+    root = rng.standard_normal((4, size, size + 2))
+    matrix = root @ np.swapaxes(root, -1, -2)
+    matrix[3] -= 2 * np.linalg.eigvalsh(matrix[3])[-1] * np.eye(size)
+    right = rng.standard_normal((4, size))
+    found, sound = cholesky_solve(matrix, right)
+    np.testing.assert_array_equal(sound, [True, True, True, False])
+    for i in range(3):
+        np.testing.assert_allclose(matrix[i] @ found[i], right[i], atol=1e-8)
+
+
+def test_groups_that_share_terms_have_them_in_common_and_the_rest_of_their_own(chinchilla_runs):
+    a = chinchilla_runs(noise=0.002).assign(group="a")
+    b = chinchilla_runs(noise=0.002, seed=1, offset=2.2).assign(group="b")
+    b["run_id"] += "b"
+    both = pd.concat([a, b], ignore_index=True)
+    fit = fit_law(both, "chinchilla", shared=["alpha", "beta", "A", "B"], bootstrap=40)
+    one, two = (fit.mine("params", g).set_index("term") for g in "ab")
+    for term in ("alpha", "beta", "A", "B"):
+        assert one.loc[term, "estimate"] == pytest.approx(two.loc[term, "estimate"], rel=1e-9)
+        assert one.loc[term, "ci_low"] == pytest.approx(two.loc[term, "ci_low"], rel=1e-9)
+    assert one.loc["E", "estimate"] == pytest.approx(1.7, rel=0.02)
+    assert two.loc["E", "estimate"] == pytest.approx(2.2, rel=0.02)
+    assert set(fit.summary["status"]) == {"converged"}
+    # the same runs in both groups: what is shared is what one group alone finds
+    twins = pd.concat([a, a.assign(group="b", run_id=a["run_id"] + "b")], ignore_index=True)
+    shared = fit_law(twins, "chinchilla", shared=["alpha"], bootstrap=0)
+    alone = fit_law(a, "chinchilla", bootstrap=0)
+    for group in "ab":
+        np.testing.assert_allclose(shared.theta(group), alone.theta(), rtol=1e-7)
+    with pytest.raises(IsolossError, match="did you mean 'alpha'"):
+        fit_law(both, "chinchilla", shared=["alhpa"], bootstrap=0)
+    with pytest.raises(IsolossError, match="neither profiles nor folds"):
+        fit_law(both, "chinchilla", shared=["alpha"], holdout="random", bootstrap=0)

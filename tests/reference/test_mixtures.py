@@ -1,0 +1,65 @@
+"""Published mixtures: the law of Ye et al. as printed, and what this project's law predicts.
+
+Runs: arXiv:2403.16952, 26 mixtures of five domains at four sizes of model.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from isoloss import registry
+
+DOMAINS = ("academic", "prose", "dialogue", "symbolic", "internet")
+PUBLISHED_R2 = {
+    "academic": 0.98568,
+    "prose": 0.97054,
+    "dialogue": 0.96881,
+    "symbolic": 0.99556,
+    "internet": 0.98702,
+}
+SIZES = ("70M", "160M", "305M", "410M")
+SEEDS, SEEN = range(5), 20  # random splits, and runs of the 26 that are fitted
+
+
+@pytest.fixture
+def mixtures(reference_data):
+    """The 26 runs of every size at step 30000: proportions by name, losses by domain."""
+    table = pd.read_csv(reference_data / "mixinglaws" / "5mix.csv")
+    table = table[(table["step"] == 30000) & table["model_size"].isin(SIZES)]
+    found = {}
+    for size, runs in table.groupby("model_size"):
+        shares = {f"p_{d}": runs[f"p_{d}"].to_numpy() for d in DOMAINS}
+        found[size] = shares, {d: runs[f"loss_{d}"].to_numpy() for d in DOMAINS}
+        assert len(runs) == 26
+    return found
+
+
+def r2(predicted: np.ndarray, loss: np.ndarray) -> float:
+    return 1 - ((predicted - loss) ** 2).sum() / ((loss - loss.mean()) ** 2).sum()
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_the_published_exponential_law_has_its_published_r2(mixtures, domain):
+    shares, losses = mixtures["70M"]
+    card = registry.card("law", "exponential_mixing")
+    law, values = card.make(list(shares), f"p_{domain}"), card.PRESETS[domain]["values"]
+    theta = np.array([term.coordinate(values[term.name]) for term in law.terms])
+    found = r2(law.loss(theta, shares), losses[domain])
+    assert found == pytest.approx(PUBLISHED_R2[domain], abs=1e-4)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_mixtures_that_were_not_fitted_are_predicted(mixtures, size):
+    shares, losses = mixtures[size]
+    scores = []
+    for seed in SEEDS:
+        order = np.random.default_rng(seed).permutation(26)
+        seen, unseen = ({k: v[part] for k, v in shares.items()} for part in
+                        (order[:SEEN], order[SEEN:]))  # fmt: skip
+        for domain, loss in losses.items():
+            law = registry.card("law", "mixture_power").make(list(shares), f"p_{domain}")
+            theta = law.estimate(seen, loss[order[:SEEN]], np.ones(SEEN))
+            scores.append(r2(law.loss(theta, unseen), loss[order[SEEN:]]))
+    assert np.mean(scores) > 0.95

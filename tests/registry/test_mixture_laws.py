@@ -1,0 +1,369 @@
+"""One contract over every law card of mixtures."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from isoloss import registry
+from isoloss.export import export_fit
+from isoloss.fit import fit_law
+from isoloss.fit.mixture import mixtures
+from isoloss.fitted import load_fit
+from isoloss.laws import mixture_power
+from isoloss.laws._law import Estimator
+from isoloss.problems import IsolossError
+
+NAMES = [n for n in registry.names("law") if registry.facts("law", n).get("NEEDS") == "mixture"]
+DOMAINS = ("p_web", "p_code", "p_books", "p_talk")
+every_card = pytest.mark.parametrize("name", NAMES)
+FIXED = {"exponential_mixing": {"t_web": -1.0}}  # what no data can tell
+OPTIMISED = ["exponential_mixing"]
+ESTIMATING = pytest.mark.parametrize("name", [n for n in NAMES if n not in OPTIMISED])
+
+
+def law(name: str, own: str | None = "p_web", domains=DOMAINS):
+    return registry.card("law", name).make(domains=list(domains), own=own)
+
+
+def shares(n: int, seed: int = 0, zeros: bool = True) -> np.ndarray:
+    """Mixtures, about a quarter of their proportions zero."""
+    rng = np.random.default_rng(seed)
+    drawn = rng.dirichlet(np.ones(len(DOMAINS)), n)
+    if zeros:
+        drawn *= rng.random(drawn.shape) > 0.25
+        drawn[drawn.sum(axis=1) == 0] = 1.0
+    return drawn / drawn.sum(axis=1, keepdims=True)
+
+
+def data_of(p: np.ndarray, domains=DOMAINS) -> dict[str, np.ndarray]:
+    return dict(zip(domains, np.moveaxis(p, -1, 0), strict=True))
+
+
+def losses(p: np.ndarray, noise: float = 0.003, seed: int = 1) -> np.ndarray:
+    """Of a domain that learns most from the web, something from books."""
+    value = 2.0 + 0.3 * (p @ [1.0, 0.01, 0.1, 0.03]) ** -0.4 + 0.1 * p[:, 1]
+    return value + noise * np.random.default_rng(seed).standard_normal(len(p))
+
+
+@pytest.fixture
+def table(make_runs):
+    """A maker of a `runs` table of mixtures."""
+
+    def make(n=24, seed=0, **columns):
+        p = shares(n, seed)
+        own = {"loss_web": losses(p), "loss_all": losses(p[:, ::-1])}
+        return make_runs(np.ones(n), np.ones(n), np.nan, **data_of(p), **own, **columns)
+
+    return make
+
+
+def fitted(name: str, runs, **settings):
+    fixed = FIXED.get(name, {})
+    return fit_law(runs, name, fixed=fixed, **{"bootstrap": 0, **settings})
+
+
+# What a card says
+
+
+@every_card
+def test_a_mixture_law_says_where_it_is_from_and_where_it_holds(name):
+    facts = registry.facts("law", name)
+    for constant in ("TITLE", "FORMULA", "LATEX", "SOURCE", "DOMAIN", "OPTIONS", "PRESETS"):
+        assert constant in facts, constant
+    assert "arXiv:" in facts["SOURCE"] or "seed" in facts["SOURCE"]
+    assert facts["LATEX"].count("{") == facts["LATEX"].count("}")
+    for preset in facts["PRESETS"].values():
+        assert "arXiv:" in preset["source"] and all(np.isfinite(list(preset["values"].values())))
+
+
+@every_card
+@pytest.mark.parametrize("own", ["p_web", None])
+def test_terms_are_told_apart_and_their_starts_lie_inside_their_bounds(name, own):
+    made = law(name, own)
+    assert made.variables == DOMAINS and made.flat
+    for told in ([t.name for t in made.terms], [t.symbol for t in made.terms]):
+        assert len(set(told)) == len(told)
+    for term in made.terms:
+        assert term.unit
+        assert all(term.low < start < term.high for start in term.starts)
+    assert 1 <= len(made.starts()) <= 200
+    assert isinstance(made, Estimator) == (name not in OPTIMISED)
+    if isinstance(made, Estimator):
+        assert made.recipe and made.least <= 3
+
+
+# Values and derivatives
+
+
+def theta_of(name: str, seed: int = 0) -> np.ndarray:
+    made, p = law(name), shares(24, seed)
+    if isinstance(made, Estimator):
+        return made.estimate(data_of(p), losses(p, seed=seed + 1), np.ones(24))
+    rng = np.random.default_rng(seed)
+    return np.concatenate([[0.8, -1.0], rng.normal(0, 2, len(DOMAINS))])
+
+
+@every_card
+def test_leading_dimensions_are_kept_and_runs_may_differ_between_thetas(name):
+    made = law(name)
+    theta = np.stack([[theta_of(name, i + 3 * j) for i in range(3)] for j in range(2)])
+    near = data_of(shares(9, 5))
+    own = {k: np.stack([v, v[::-1], np.roll(v, 1)]) for k, v in near.items()}
+    count = len(made.terms)
+    for data, alone in ((near, lambda j: near), (own, lambda j: {k: v[j] for k, v in own.items()})):
+        assert made.loss(theta, data).shape == (2, 3, 9)
+        assert made.gradient(theta, data).shape == (2, 3, 9, count)
+        for i in range(2):
+            for j in range(3):
+                for function in (made.loss, made.gradient):
+                    expected = function(theta[i, j], alone(j))
+                    np.testing.assert_allclose(function(theta, data)[i, j], expected, rtol=1e-12)
+
+
+@every_card
+def test_the_gradient_of_a_law_is_that_of_its_loss(name):
+    made, theta, data = law(name), theta_of(name), data_of(shares(24, 7, zeros=False))
+    found = made.gradient(theta, data)
+    for i in range(len(made.terms)):
+        step = np.zeros(len(theta))
+        step[i] = 1e-5
+        expected = (made.loss(theta + step, data) - made.loss(theta - step, data)) / 2e-5
+        np.testing.assert_allclose(found[:, i], expected, rtol=1e-5, atol=1e-8)
+
+
+@every_card
+def test_an_equal_law_is_the_same_law(name):
+    assert law(name) == law(name)
+    assert law(name) != law(name, domains=DOMAINS[:3])
+
+
+# Recipes
+
+
+@ESTIMATING
+@pytest.mark.parametrize("own", ["p_web", None])
+@pytest.mark.parametrize("n", [3, 4, 7, 15, 26, 40, 61])
+def test_an_estimate_is_finite_with_few_runs_zeros_and_losses_all_alike(name, own, n):
+    made, p = law(name, own), shares(n)
+    for loss in (losses(p), np.full(n, 2.5), np.where(np.arange(n) < 1, 3.0, 2.5)):
+        theta = made.estimate(data_of(p), loss, np.ones(n))
+        assert np.isfinite(theta).all()
+        found = made.loss(theta, data_of(shares(30, 8)))
+        assert found.shape == (30,) and np.isfinite(found).all()
+        if np.ptp(loss) == 0 and name != "log_linear":  # a ridge shrinks exponents, not to zero
+            np.testing.assert_allclose(found, 2.5, rtol=1e-4)
+    pure = made.estimate(data_of(np.eye(len(DOMAINS))), losses(np.eye(len(DOMAINS))), np.ones(4))
+    assert np.isfinite(made.loss(pure, data_of(p))).all()
+
+
+@ESTIMATING
+def test_the_same_mixture_again_and_again_is_no_trouble(name):
+    made, p = law(name), np.repeat(shares(5), 5, axis=0)
+    for noise in (0.0, 0.01):
+        theta = made.estimate(data_of(p), losses(p, noise), np.ones(25))
+        assert np.isfinite(made.loss(theta, data_of(p))).all()
+    one = np.repeat(shares(1), 6, axis=0)
+    theta = made.estimate(data_of(one), losses(one, 0.01), np.ones(6))
+    assert np.isfinite(made.loss(theta, data_of(p))).all()
+
+
+@ESTIMATING
+@pytest.mark.parametrize("n", [20, 70])
+def test_a_run_of_no_weight_does_not_enter(name, n):
+    made, p = law(name), shares(n)
+    rng = np.random.default_rng(3)
+    weight = rng.permutation(np.where(np.arange(n) < n // 3, 0.0, rng.integers(1, 3, n)))
+    loss, out = losses(p), weight == 0
+    theta = made.estimate(data_of(p), loss, weight)
+    assert np.isfinite(theta).all()
+    assert len(theta) == len(made.estimate(data_of(p), loss, np.ones(n)))
+    shuffled = p.copy()
+    shuffled[out] = p[out][::-1]
+    again = made.estimate(data_of(shuffled), np.where(out, 99.0, loss), weight)
+    np.testing.assert_array_equal(again, theta)
+    if name == "mixture_power" and n >= mixture_power.MANY:
+        return  # how many runs there are, with weight or without, decides on its members
+    alone = made.estimate(data_of(p[~out]), loss[~out], weight[~out])
+    there = data_of(shares(30, 8))
+    np.testing.assert_allclose(made.loss(alone, there), made.loss(theta, there), rtol=1e-6)
+    assert np.isnan(made.estimate(data_of(p), loss, np.zeros(n))).all()
+
+
+@ESTIMATING
+def test_weights_count_relative_to_each_other_where_noise_is_estimated(name):
+    made, p = law(name), shares(20)
+    loss, there = losses(p), data_of(shares(30, 8))
+    theta = made.estimate(data_of(p), loss, np.ones(20))
+    many = made.estimate(data_of(p), loss, np.full(20, 3.0))
+    np.testing.assert_allclose(made.loss(many, there), made.loss(theta, there), rtol=1e-3)
+
+
+@ESTIMATING
+@pytest.mark.parametrize("n", [24, 64])
+def test_a_replicate_that_starts_from_the_estimate_is_near_one_that_does_not(name, n):
+    made, p = law(name), shares(n)
+    loss, there = losses(p), data_of(shares(30, 8, zeros=False))
+    theta = made.estimate(data_of(p), loss, np.ones(n))
+    weight = np.random.default_rng(4).multinomial(n, np.full(n, 1 / n)).astype(float)
+    short = made.again(theta, data_of(p), loss, weight)
+    whole = made.estimate(data_of(p), loss, weight)
+    assert len(short) == len(whole) == len(theta)
+    np.testing.assert_allclose(made.loss(short, there), made.loss(whole, there), rtol=0.01)
+    same = made.again(theta, data_of(p), np.full(n, 2.5), weight)
+    assert np.isfinite(made.loss(same, there)).all()
+
+
+# Fits
+
+
+@every_card
+@pytest.mark.parametrize("own", [True, False])
+def test_the_order_of_domains_does_not_matter(name, own, table):
+    runs = table()
+    order = [c for c in runs if not c.startswith("p_")] + list(reversed(DOMAINS))
+    response = "loss_web" if own else "loss_all"
+    found = [fitted(name, some) for some in (runs, runs[order])]
+    assert found[0].law.variables != found[1].law.variables
+    there = data_of(shares(30, 8))
+    one, other = (fit.loss(response=response, **there) for fit in found)
+    np.testing.assert_allclose(one, other, rtol=1e-5)
+
+
+@every_card
+def test_runs_that_are_held_out_do_not_enter(name, table):
+    runs = table(n=24).assign(n_flops=np.repeat([1e18, 1e20], [18, 6]))
+    other = runs.copy()
+    other.iloc[18:, other.columns.get_loc("loss_web")] = runs["loss_web"].to_numpy()[18:][::-1]
+    other = other.iloc[[*range(18), *range(23, 17, -1)]].reset_index(drop=True)
+    thetas = [fitted(name, some, holdout="largest_compute").theta() for some in (runs, other)]
+    np.testing.assert_array_equal(*thetas)
+
+
+@every_card
+def test_a_fit_has_replicates_scores_and_a_best_mixture(name, table, tmp_path):
+    runs = table()
+    holdout = {"rule": "random", "repeats": 2}
+    fit = fitted(name, runs, bootstrap=4, holdout=holdout)
+    assert fit.responses == ["loss_web", "loss_all"] and fit.groups == ["all"]
+    assert list(fit.summary["n_runs"]) == [24, 24]
+    assert (fit.summary["n_replicates_converged"] == 4).all()
+    assert len(fit.scores) == 4 and np.isfinite(fit.scores["rmse"]).all()
+    best = fit.best_mixture({"web": 1.0, "loss_all": 1.0})
+    assert list(best["domain"]) == [d.removeprefix("p_") for d in DOMAINS]
+    assert best["proportion"].sum() == pytest.approx(1.0, abs=1e-6)
+    chosen = {d: best["proportion"].to_numpy()[i] for i, d in enumerate(DOMAINS)}
+    mean = sum(fit.loss(response=r, **chosen)[0] for r in fit.responses) / 2
+    assert best.loc[0, "loss_nats"] == pytest.approx(mean, abs=1e-6)
+    every = data_of(shares(200, 9))
+    within = fit.distance(every) == 1
+    grid = sum(fit.loss(response=r, **every) for r in fit.responses) / 2
+    if name != "log_linear":  # it falls without end towards some proportions of 0: no slope there
+        assert mean <= grid[within].min() + 1e-4
+    fit.save(tmp_path)
+    again = load_fit(tmp_path)
+    np.testing.assert_array_equal(again.loss(response="loss_all", **every),
+                                  fit.loss(response="loss_all", **every))  # fmt: skip
+
+
+@every_card
+def test_the_fit_of_all_runs_answers_for_a_group_without_one(name, table):
+    runs = table(n=30, group=np.repeat(["a", "b", "tiny"], [14, 15, 1]))
+    fit = fitted(name, runs)
+    assert set(fit.groups) == {"a", "b", "ALL"} | (
+        {"tiny"} if fit.summary.n_runs.min() < 2 else set()
+    )
+    there = data_of(shares(5, 8))
+    np.testing.assert_array_equal(fit.loss("nobody", **there), fit.loss("ALL", **there))
+    assert (fit.loss("a", **there) != fit.loss("ALL", **there)).any()
+    assert any("tiny" in left for left in fit.facts["not_fitted"])
+    alone = fitted(name, table())
+    np.testing.assert_array_equal(alone.loss("nobody", **there), alone.loss("all", **there))
+
+
+@every_card
+def test_a_proportion_that_is_missing_counts_0(name, table):
+    runs = table()
+    holes = runs.copy()
+    for d in DOMAINS:
+        holes[d] = holes[d].mask(holes[d] == 0)
+    assert holes[list(DOMAINS)].isna().any(axis=None)
+    np.testing.assert_array_equal(fitted(name, holes).theta(), fitted(name, runs).theta())
+    fit = fitted(name, runs)
+    half = {"p_web": np.array([0.5]), "p_code": np.array([0.5])}
+    none = {"p_books": np.zeros(1), "p_talk": np.zeros(1)}
+    np.testing.assert_array_equal(fit.loss(**half), fit.loss(**half, **none))
+
+
+@every_card
+def test_an_exported_mixture_law_predicts_what_the_fit_does(name, table, tmp_path):
+    runs = table(n=30, group=np.repeat(["a", "b"], 15))
+    fit = fitted(name, runs)
+    export_fit(fit, tmp_path)
+    p = shares(6, 8)
+    points = [dict(zip(DOMAINS, map(float, row), strict=True)) for row in p]
+    code = (
+        "import json, sys; sys.modules['isoloss'] = None; from law import law;"
+        "points = json.load(sys.stdin);"
+        "print(json.dumps([law(points, group) for group in ('b', 'nobody')]))"
+    )
+    run = subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=tmp_path, check=True,
+                         input=json.dumps(points), capture_output=True, text=True)  # fmt: skip
+    for group, answer in zip(("b", "ALL"), json.loads(run.stdout), strict=True):
+        for response in fit.responses:
+            expected = fit.loss(group, response, **data_of(p))
+            np.testing.assert_allclose([a[response] for a in answer], expected, rtol=1e-9)
+
+
+# The preparation of mixtures
+
+
+def test_rounded_proportions_are_divided_by_their_sum_and_bad_ones_dropped(table):
+    runs = table(n=8)
+    exact = runs[list(DOMAINS)].to_numpy()
+    runs.loc[0, list(DOMAINS)] = exact[0] * 1.03
+    runs.loc[1, list(DOMAINS)] = exact[1] * 100
+    runs.loc[2, "p_web"] = -0.1
+    runs.loc[3, "p_code"] = np.inf
+    runs.loc[4, list(DOMAINS)] = np.nan
+    found = mixtures(runs, "here")
+    assert list(found["status"]) == ["done", "done", *["dropped"] * 3, *["done"] * 3]
+    assert found.loc[2, "status_reason"] == "a proportion is negative or no finite number"
+    assert found.loc[4, "status_reason"] == "no proportion is above 0"
+    shown = found[list(DOMAINS)].to_numpy()
+    np.testing.assert_allclose(shown[[0, 5, 6, 7]], exact[[0, 5, 6, 7]], rtol=1e-12)
+    np.testing.assert_allclose(shown[1], 100 * exact[1])
+    fit = fit_law(runs, "linear_mixture", bootstrap=0)
+    assert list(fit.summary["n_dropped"]) == [3, 3] and list(fit.summary["n_runs"]) == [5, 5]
+    words = table(n=8)
+    words["p_web"] = words["p_web"].astype(object)
+    words.loc[2, "p_web"] = "half"
+    assert list(mixtures(words, "here")["status"]).count("dropped") == 1
+
+
+def test_a_loss_that_few_runs_have_is_not_fitted_and_told(table):
+    runs = table(n=12)
+    runs["loss_rare"] = np.where(np.arange(12) < 5, 2.0, np.nan)
+    runs["loss_text"] = "x"
+    fit = fit_law(runs, "linear_mixture", bootstrap=0)
+    assert fit.responses == ["loss_web", "loss_all"]
+    assert fit.facts["not_fitted"] == [
+        "loss_rare of group all: 5 of 12 runs have it",
+        "loss_text of group all: 0 runs have it, the law needs 2",
+    ]
+    runs["loss_all"] = runs["loss_all"].astype(object)
+    runs.loc[0, "loss_all"] = "lost"
+    some = fit_law(runs, "linear_mixture", bootstrap=0).summary.set_index("response")
+    assert some.loc["loss_all", "n_runs"] == 11 and some.loc["loss_all", "n_dropped"] == 1
+
+
+def test_a_table_without_proportions_or_losses_is_told(table):
+    runs = table(n=8)
+    with pytest.raises(IsolossError, match="no column of proportions"):
+        fit_law(runs.drop(columns=list(DOMAINS)), "linear_mixture", bootstrap=0)
+    with pytest.raises(IsolossError, match="no column of losses"):
+        fit_law(runs.drop(columns=["loss_web", "loss_all"]), "linear_mixture", bootstrap=0)

@@ -1,0 +1,197 @@
+"""The front door: a stranger's table, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from isoloss import law as front
+from isoloss.__main__ import main
+from isoloss.aggregate.guess import guess_columns, mixture_columns
+from isoloss.problems import IsolossError
+
+QUICK = {"bootstrap": 20}
+
+
+@pytest.fixture
+def table(chinchilla_runs, tmp_path):
+    """A CSV with names of its own."""
+    runs = chinchilla_runs(noise=0.005)
+    raw = runs[["n_params", "n_samples", "loss_nats"]]
+    raw.columns = ["Params", "train_tokens", "Val Loss"]
+    raw.to_csv(tmp_path / "runs.csv", index=False)
+    return tmp_path / "runs.csv"
+
+
+def test_one_command_says_the_law_its_evidence_its_error_and_what_to_do(table, tmp_path, capsys):
+    assert main(["law", str(table), "--bootstrap", "50", "--out", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().out
+    for part in (
+        "N = Params (guessed), D = train_tokens (guessed), loss = Val Loss (guessed)",
+        "another column: --columns",
+        "chinchilla: L = E + A / N^α + B / D^β",
+        "95 % interval",
+        "evidence: converged; 49 of 49 starts agree",
+        "held out: the",
+        "inside the interval of a run",
+        "best for C, FLOP",
+        "extrapolated, 100 x C",
+        "law.png",
+    ):
+        assert part in said, part
+    assert {p.name for p in (tmp_path / "out").iterdir()} >= {
+        "law.png", "law.pdf", "law.py", "explain.md", "params.tex", "params.parquet",
+    }  # fmt: skip
+
+
+def test_it_runs_as_a_program_and_asks_for_nothing(table, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "isoloss", "law", table.name, "--bootstrap", "10"],
+        cwd=tmp_path, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "runs-law" / "law.png").stat().st_size > 10_000
+
+
+def test_what_is_given_goes_before_what_is_guessed(table, capsys):
+    columns = ["--columns", "N=train_tokens", "D=Params"]
+    assert (
+        main(["law", str(table), "--bootstrap", "0", "--out", str(table.parent / "o"), *columns])
+        == 0
+    )
+    said = capsys.readouterr().out
+    assert "N = train_tokens, D = Params, loss = Val Loss (guessed)" in said
+
+
+def test_budgets_fixed_and_tied_terms_reach_the_fit(table, capsys):
+    given_ = ["--fix", "E=1.7", "--tie", "alpha,beta", "--flops", "1e21", "--bootstrap", "0"]
+    assert main(["law", str(table), "--out", str(table.parent / "o"), *given_]) == 0
+    said = capsys.readouterr().out
+    assert "1e21" in said and "1.7 " in said
+    estimates = pd.read_parquet(table.parent / "o" / "params.parquet").set_index("term")["estimate"]
+    assert estimates["E"] == pytest.approx(1.7)
+    assert estimates["alpha"] == pytest.approx(estimates["beta"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--columns", "loss=val"], "no column 'val'"),
+        (["--columns", "loss"], "write KEY=VALUE"),
+        (["--fix", "F=1"], "no such parameter"),
+        (["--fix", "E=x"], "give a number"),
+        (["--law", "chinchila"], "did you mean 'chinchilla'?"),
+        (["--objective", "huber_lag"], "did you mean 'huber_log'?"),
+        (["--law", "data_constrained"], "variable U"),
+        (["--keep", "losss < 3"], "losss"),
+    ],
+)
+def test_bad_input_is_one_clear_line(table, capsys, arguments, said):
+    assert main(["law", str(table), "--out", str(table.parent / "o"), *arguments]) == 2
+    error = capsys.readouterr().err
+    assert said in error and "Traceback" not in error
+    assert not (table.parent / "o").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("a,b\n1,2\n", "no column looks like a loss"),
+        ("loss,x\n1,2\n", "one of N, D, C"),
+        ("N,D,loss\n", "has no rows"),
+        ("N,D,loss\n1e6,1e8,high\n", "'high' is not a number"),
+    ],
+)
+def test_a_table_that_is_none_of_runs_is_told(tmp_path, capsys, content, said):
+    (tmp_path / "t.csv").write_text(content)
+    assert main(["law", str(tmp_path / "t.csv"), "--out", str(tmp_path / "o")]) == 2
+    error = capsys.readouterr().err
+    assert said in error and "t.csv" in error
+
+
+def test_names_are_guessed_as_people_write_them():
+    found = guess_columns(["Model", "n_params", "Tokens", "FLOPs", "val_loss", "Exp_Group"])
+    expected = {"N": "n_params", "D": "Tokens", "C": "FLOPs", "loss": "val_loss"}
+    assert {k: found[k] for k in expected} == expected
+    assert found["group"] == "Exp_Group"
+    mixed = mixture_columns(["proportion_domain_1", "proportion_domain_2", "loss_domain_1", "N"])
+    assert mixed == {
+        "proportion_domain_1": "p_domain_1",
+        "proportion_domain_2": "p_domain_2",
+        "loss_domain_1": "loss_domain_1",
+    }
+    assert mixture_columns(["N", "D", "loss_val"]) == {}
+
+
+numbers = st.one_of(
+    st.floats(1e-3, 1e12), st.sampled_from([0.0, -1.0, np.nan, np.inf, 1e-300, 1e300, 1.0])
+)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    rows=st.lists(
+        st.tuples(numbers, numbers, st.floats(0.1, 10) | numbers), min_size=1, max_size=12
+    ),
+    card=st.sampled_from([None, "power_law", "kaplan", "logarithm", "isoflop_parabolas"]),
+)
+def test_odd_data_give_a_law_or_a_clear_error_and_never_a_traceback(tmp_path, rows, card):
+    frame = pd.DataFrame(rows, columns=["N", "D", "loss"])
+    path = tmp_path / "odd.csv"
+    frame.to_csv(path, index=False)
+    try:
+        found = front.law_of_table(str(path), card, bootstrap=3)
+    except IsolossError as error:
+        assert str(error)
+    else:
+        assert set(found.fit.summary["status"]) <= {
+            "converged", "not_converged", "at_bound", "undetermined",
+        }  # fmt: skip
+        json.dumps(found.text)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda r: r.iloc[[0, 12, 30]],
+        lambda r: r.iloc[:6],
+        lambda r: r.assign(**{"Val Loss": 2.5}),
+        lambda r: r.assign(Params=1e8),
+        lambda r: pd.concat([r, r, r]),
+        lambda r: r.assign(**{"Val Loss": r["Val Loss"] * 1e9}),
+        lambda r: r.assign(Params=r["Params"] * 1e-6, train_tokens=r["train_tokens"] * 1e9),
+    ],
+    ids=["3 points", "6 points", "constant loss", "one N", "copies", "huge loss", "odd units"],
+)
+def test_degenerate_tables_are_answered(table, change):
+    raw = change(pd.read_csv(table))
+    raw.to_csv(table, index=False)
+    try:
+        found = front.law_of_table(str(table), **QUICK)
+    except IsolossError as error:
+        assert "runs for 5 parameters" in str(error)
+        return
+    status = found.fit.summary.loc[0, "status"]
+    varied = raw["Params"].nunique() > 1 and raw["Val Loss"].nunique() > 1 and len(raw) > 6
+    assert (status == "converged") == varied, found.text
+
+
+def test_model_size_in_millions_gives_the_same_law(table):
+    first = front.law_of_table(str(table), **QUICK).fit
+    raw = pd.read_csv(table)
+    raw["Params"] /= 1e6
+    raw.to_csv(table, index=False)
+    other = front.law_of_table(str(table), **QUICK).fit
+    one, two = (f.params.set_index("term") for f in (first, other))
+    for term in ("E", "B", "alpha", "beta"):
+        assert two.loc[term, "estimate"] == pytest.approx(one.loc[term, "estimate"], rel=1e-7)
+        assert two.loc[term, "ci_low"] == pytest.approx(one.loc[term, "ci_low"], rel=1e-6)
+    scale = 1e6 ** one.loc["alpha", "estimate"]
+    assert two.loc["A", "estimate"] * scale == pytest.approx(one.loc["A", "estimate"], rel=1e-6)

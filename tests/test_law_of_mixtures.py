@@ -1,0 +1,68 @@
+"""`python -m isoloss law` on a table of mixtures: no study, no options."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from isoloss.__main__ import main
+from isoloss.fitted import load_fit
+from isoloss.law import law_of_table
+from isoloss.problems import IsolossError
+
+DOMAINS = ("web", "code", "books")
+
+
+@pytest.fixture
+def file(tmp_path, monkeypatch):
+    """A table in columns that a stranger may have, at two sizes of model."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    p = np.round(rng.dirichlet(np.ones(3), 20), 3)
+    p[4, 0] = np.nan
+    table = {f"prop_{d}": np.tile(p[:, i], 2) for i, d in enumerate(DOMAINS)}
+    whole = np.tile(np.nan_to_num(p), (2, 1))
+    for i, d in enumerate((*DOMAINS, "all")):
+        worth = np.full(3, 0.05)
+        worth[i % 3] = 1.0
+        table[f"{d}_loss"] = 2 + 0.3 * (whole @ worth) ** -0.3 + 0.003 * rng.normal(size=40)
+    table = pd.DataFrame(table)
+    table["size"] = np.repeat(["small", "large"], 20)
+    table.loc[7, "prop_web"] = -0.2
+    table.to_csv(tmp_path / "mine.csv", index=False)
+    return tmp_path / "mine.csv"
+
+
+def test_every_loss_is_fitted_scored_and_the_best_mixture_said(file, capsys):
+    assert main(["law", "mine.csv", "--columns", "group=size", "--bootstrap", "5"]) == 0
+    said = capsys.readouterr().out
+    assert "3 proportions, 4 losses by domain (guessed)" in said
+    assert "1 dropped (a proportion is negative or no finite number)" in said
+    assert "mixture_power: L = c + K" in said
+    for group in ("group large", "group small", "all runs"):
+        assert f"[{group}" in said
+    assert "loss of" in said and "left out: R2" in said and "10 random choices" in said
+    for group in ("large", "small", "all runs"):
+        assert f"best mixture [{group}]" in said
+    assert "mean of 3 losses (5 replicates)" in said
+    assert max(map(len, said.splitlines())) < 140
+    fit = load_fit(file.parent / "mine-law")
+    assert fit.groups == ["large", "small", "ALL"]
+    assert list(fit.summary["n_dropped"]) == [0] * 4 + [1] * 8
+    assert (fit.summary["n_replicates"] == 5).all()
+    assert (fit.summary.loc[fit.summary["group"] != "ALL", "r2"] > 0.9).all()
+
+
+def test_replicates_of_mixtures_are_fewer_unless_asked_for(file):
+    found = law_of_table("mine.csv", "linear_mixture", bootstrap=None)
+    assert set(found.fit.summary["n_replicates"]) == {200}
+    assert found.fit.groups == ["all"] and found.held is None
+    assert law_of_table("mine.csv", "linear_mixture").text == found.text
+
+
+def test_a_table_with_one_proportion_is_no_table_of_mixtures(file):
+    table = pd.read_csv(file).drop(columns=["prop_web", "prop_code", "prop_books"])
+    table.to_csv(file, index=False)
+    with pytest.raises(IsolossError, match="no column of proportions"):
+        law_of_table("mine.csv", "mixture_power")

@@ -1,0 +1,92 @@
+"""What a law leaves over, against model size, data and compute."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from isoloss import units
+from isoloss.figures import _figure
+
+TITLE = "Residuals"
+ABOUT = "Observed over predicted loss, in percent, against N, D and C; diamonds are held out."
+INPUTS = ["aggregate/runs", "fit/params", "fit/summary", "fit/residuals"]
+MIN_LAWS = 1
+MAX_LAWS = 1
+OPTIONS = {
+    "group": {
+        "type": "string",
+        "default": "",
+        "description": "Group of runs whose fit is shown; the first if empty.",
+    },
+    "response": {
+        "type": "string",
+        "default": "",
+        "description": "Loss whose fit is shown, such as loss_web; the first if empty.",
+    },
+}
+
+
+AGAINST = {"n_params": units.count, "n_samples": units.count, "n_flops_6nd": units.power}
+
+problems = _figure.group_problems
+
+
+def draw(inputs: _figure.Inputs, group: str, response: str):
+    """One panel a quantity; what is not noise shows as a slope or a bend."""
+    name, fit, group, done = inputs.shown(group)
+    response = inputs.response(response)
+    known = [c for c in AGAINST if (done[c].astype(float) > 0).all() and done[c].nunique() > 1]
+    drawn = fit.mine("residuals", group, response).drop(columns="residual")
+    drawn = drawn.merge(done[["run_id", *known]], on="run_id")
+    known = known or ["predicted"]  # of runs that differ in their mixture only
+    drawn["residual_percent"] = 100 * (drawn["loss_nats"] / drawn["predicted"] - 1)
+    fitted = drawn.loc[~drawn["held_out"], "residual_percent"]
+    spread = 1.4826 * float((fitted - fitted.median()).abs().median())
+
+    figure, panels = _figure.grid(len(known), 3, 3.7 if len(known) > 1 else 7.0, 3.2)
+    for column, axes in zip(known, panels, strict=True):
+        axes.axhspan(-2 * spread, 2 * spread, color=_figure.GREY, alpha=0.15, linewidth=0)
+        axes.axhline(0, color=_figure.GREY, linewidth=1)
+        for unseen, look in LOOKS.items():
+            mine = drawn[drawn["held_out"] == unseen]
+            axes.scatter(mine[column], mine["residual_percent"], **look)
+        limits = _figure.span(drawn[column], 1.3 if column in AGAINST else 1.02)
+        _figure.log_axis(axes.xaxis, *limits, form=AGAINST.get(column), most=5)
+        axes.set_ylim(*_limits(drawn["residual_percent"], 2 * spread))
+        axes.set_xlabel(inputs.label(column))
+        axes.tick_params(labelleft=axes is panels[0])
+    panels[0].set_ylabel("Residual (% of the predicted loss)")
+    loss = f" of {response}" if len(fit.responses) > 1 else ""
+    _figure.head(
+        figure,
+        f"Residuals{loss} of {name}: {fit.law.formula}",
+        _handles(spread, drawn["held_out"]),
+    )
+    _figure.print_small(figure, inputs, group, response)
+    return figure, drawn
+
+
+LOOKS = {
+    False: {"s": 18, "color": _figure.COLOURS[0], "alpha": 0.75, "linewidth": 0, "zorder": 3},
+    True: {"s": 24, "color": _figure.COLOURS[1], "marker": "D", "linewidth": 0, "zorder": 4},
+}
+
+
+def _handles(spread: float, held_out) -> list:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    blue, red = _figure.COLOURS[:2]
+    dot = {"linestyle": "", "markersize": 4.5}
+    handles = [Line2D([], [], marker="o", color=blue, label="fitted", **dot)]
+    if held_out.any():
+        handles.append(Line2D([], [], marker="D", color=red, label="held out", **dot))
+    text = f"± 2 robust SD of the fitted: {2 * spread:.2g} %"
+    return [*handles, Patch(color=_figure.GREY, alpha=0.15, label=text)]
+
+
+def _limits(values, least: float) -> tuple[float, float]:
+    """Of an axis: all values, the band, and a margin."""
+    low, high = min(values.min(), -least), max(values.max(), least)
+    margin = 0.06 * (high - low) or 1.0
+    return float(np.round(low - margin, 9)), float(np.round(high + margin, 9))

@@ -1,0 +1,117 @@
+"""Which law predicts runs that it did not see best."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from isoloss.figures import _figure
+from isoloss.fitted import Fit
+
+TITLE = "Laws compared"
+ABOUT = "Error of every law on the runs held out, fold by fold, best first; AICc beside it."
+INPUTS = ["aggregate/runs", "fit/params", "fit/summary", "fit/residuals", "fit/scores"]
+MIN_LAWS = 1
+OPTIONS = {
+    "group": {
+        "type": "string",
+        "default": "",
+        "description": "Group of runs whose fits are shown; the first if empty.",
+    },
+    "score": {
+        "type": "string",
+        "enum": ["rmse", "log_error"],
+        "default": "rmse",
+        "description": "Error: rmse (nats/token) or log_error (root mean squared log ratio).",
+    },
+}
+
+problems = _figure.group_problems
+
+
+def draw(inputs: _figure.Inputs, group: str, score: str):
+    """Dots are folds, bars their mean; over several losses each dot is their root mean square."""
+    _, first, group, _ = inputs.shown(group)
+    rows, folds = [], {}
+    for name, fit in inputs.fits.items():
+        folds[name] = _folds(fit, group, score)
+        rows.append({"law": name, "mean": folds[name][score].mean(), **_evidence(fit, group)})
+    found = pd.DataFrame(rows).sort_values("mean", kind="stable").reset_index(drop=True)
+    same = found["runs"].value_counts(sort=True).index[0]
+    comparable = found["runs"] == same
+    difference = found["aicc"] - found.loc[comparable, "aicc"].min()
+    found["aicc_difference"] = difference.where(comparable & (comparable.sum() > 1))
+    scored = [name for name in found["law"] if len(folds[name])]
+    rule = frozenset(folds[scored[0]]["fold"]) if scored else frozenset()
+
+    figure, (axes,) = _figure.new(8.4, 1.9 + 0.42 * len(found))
+    beside = {"va": "center", "size": 9, "annotation_clip": False}
+    beside |= {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
+    for at, row in enumerate(found.itertuples()):
+        values = folds[row.law][score]
+        axes.scatter(values, np.full(len(values), at), s=20, color=_figure.COLOURS[0], alpha=0.6,
+                     linewidth=0, zorder=3)  # fmt: skip
+        if len(values):
+            axes.plot([row.mean] * 2, [at - 0.27, at + 0.27], color=_figure.COLOURS[1], lw=2.5)
+            many = str(len(values))
+            if frozenset(folds[row.law]["fold"]) != rule:
+                many += " (other ones)"
+        else:
+            many = "none"
+            why = "no folds: set `holdout` in the fit"
+            axes.annotate(why, (0, at), (8, 0), color=_figure.GREY, **beside)
+        texts = [f"{row.mean:.3g}" if len(values) else "–", many, _signed(row.aicc_difference)]
+        for x, text in zip(COLUMNS, texts, strict=True):
+            axes.annotate(text, (1, at), (x, 0), **beside)
+    for x, text in zip(COLUMNS, ("mean", "folds", "ΔAICc"), strict=True):
+        axes.annotate(text, (1, -0.75), (x, 0), color=_figure.GREY, **beside)
+    every = pd.concat([folds[name][score] for name in found["law"]])
+    every = every[every > 0]
+    low, high = _figure.span(every, 1.25) if len(every) else (0.01, 1.0)
+    _figure.log_axis(axes.xaxis, low, high, form="{:.3g}".format)
+    axes.set_yticks(range(len(found)), found["law"])
+    axes.set_ylim(len(found) - 0.5, -0.5)
+    axes.grid(axis="y", visible=False)
+    name = {"rmse": f"RMSE of the loss (nats/{inputs.token})", "log_error": "RMS of the log ratio"}
+    axes.set_xlabel(f"Error on runs held out: {name[score]}")
+    title = "Laws by held-out error; dots: folds, bars: means"
+    if len(first.groups) > 1:
+        title += f"; group {group}"
+    axes.set_title(title, pad=22)
+    _figure.print_small(figure, inputs, group)
+    drawn = pd.concat(
+        [
+            pd.concat([f.assign(law=law, what="fold") for law, f in folds.items()]),
+            found.drop(columns="runs").assign(what="law"),
+        ],
+        ignore_index=True,
+    )
+    return figure, drawn
+
+
+COLUMNS = (10, 62, 122)  # of text, points to the right of the axes
+
+
+def _folds(fit: Fit, group: str, score: str) -> pd.DataFrame:
+    """Folds with the root mean square of their errors over the losses fitted."""
+    mine = fit.scores[(fit.scores["group"] == group) & np.isfinite(fit.scores[score].astype(float))]
+    squares = mine.assign(**{score: mine[score] ** 2}).groupby("fold", sort=False)
+    found = squares.agg({"n_fitted": "first", "n_held_out": "first", score: "mean"}).reset_index()
+    return found.assign(**{score: np.sqrt(found[score])})
+
+
+def _evidence(fit: Fit, group: str) -> dict:
+    """AICc over the losses fitted, and the runs that it is of."""
+    mine = fit.summary[fit.summary["group"] == group]
+    seen = fit.residuals[(fit.residuals["group"] == group) & ~fit.residuals["held_out"]]
+    runs = frozenset(zip(seen["response"], seen["run_id"], strict=True))
+    return {
+        "aicc": mine["aicc"].sum(skipna=False) if len(mine) else np.nan,
+        "runs": runs,
+        "n_runs": int(mine["n_runs"].max()) if len(mine) else 0,
+    }
+
+
+def _signed(value: float) -> str:
+    """A difference of AICc; a dash where there is none."""
+    return f"+{value:.1f}" if np.isfinite(value) and value else "best" if value == 0 else "–"

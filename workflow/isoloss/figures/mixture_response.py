@@ -1,0 +1,124 @@
+"""How the loss of every domain follows the mixture that is trained on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from isoloss.figures import _figure
+from isoloss.problems import IsolossError, problem
+
+TITLE = "Response to mixtures"
+ABOUT = "Loss of every domain against the proportion of each, the others in their mean shares."
+INPUTS = [
+    "aggregate/runs",
+    "fit/params",
+    "fit/summary",
+    "fit/residuals",
+    "fit/starts",
+    "fit/replicates",
+    "fit/ranges",
+]
+MIN_LAWS = 1
+MAX_LAWS = 1
+NEEDS = "mixture"
+OPTIONS = {
+    "group": {
+        "type": "string",
+        "default": "",
+        "description": "Group of runs whose fit is shown; the first if empty.",
+    },
+    "most": {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": 7,
+        "default": 7,
+        "unit": "domains",
+        "description": "Domains in colour, those that move the losses most; the others are grey.",
+    },
+}
+
+WHOLE = "loss_nats"  # the loss that is no domain's
+PALE = "#b8b8b8"
+POINTS = 31  # of a line
+
+problems = _figure.group_problems
+
+
+def draw(inputs: _figure.Inputs, group: str, most: int):
+    """One panel a loss, one line a training domain, over the proportions that the runs have."""
+    from matplotlib.lines import Line2D
+
+    name, fit, group, done = inputs.shown(group)
+    if "domains" not in fit.facts:
+        found = "its law knows no mixtures"
+        raise IsolossError(problem(f"fit {name}", found, "name a fit of a mixture law"))
+    domains = list(fit.facts["domains"])
+    runs = done[domains].astype(float).fillna(0.0)
+    points = pd.concat([mixtures(runs, d).assign(domain=d) for d in domains], ignore_index=True)
+    data = {d: points[d].to_numpy() for d in domains}
+    lines = pd.concat(
+        [
+            fit.predict(group, response, **data)[["loss_nats", "low", "high"]].assign(
+                response=response, domain=points["domain"], proportion=points["proportion"]
+            )
+            for response in fit.responses
+        ],
+        ignore_index=True,
+    )
+    spread = lines.groupby(["domain", "response"])["loss_nats"].agg(np.ptp)
+    reached = spread.groupby("domain").mean()
+    ranked = list(reached.sort_values(ascending=False, kind="stable").index)
+    colours = dict(zip(ranked[:most], _figure.COLOURS, strict=False))
+    names = {d: d.removeprefix("p_") for d in domains}
+
+    figure, panels = _figure.grid(len(fit.responses), 4, 3.1, 2.7)
+    dots = []
+    for at, (axes, response) in enumerate(zip(panels, fit.responses, strict=True)):
+        own = "p_" + response.removeprefix("loss_")
+        if own in domains and response in done:
+            losses = done[response].astype(float)
+            seen = pd.DataFrame({"proportion": runs[own], "loss_nats": losses})
+            look = {"s": 12, "color": colours.get(own, _figure.GREY), "alpha": 0.6, "zorder": 2}
+            axes.scatter(seen["proportion"], seen["loss_nats"], linewidth=0, **look)
+            ids = {"run_id": done["run_id"], "response": response, "domain": own, "what": "run"}
+            dots.append(seen.assign(**ids))
+        for d in sorted(reversed(ranked), key=own.__eq__):  # the own domain on top
+            mine = lines[(lines["response"] == response) & (lines["domain"] == d)]
+            colour = colours.get(d, _figure.GREY if d == own else PALE)
+            wide = 2.4 if d == own else 1.3
+            axes.plot(mine["proportion"], mine["loss_nats"], color=colour, linewidth=wide, zorder=3)
+            if d in colours and mine["low"].notna().all():
+                around = (mine["proportion"], mine["low"], mine["high"])
+                axes.fill_between(*around, color=colour, alpha=0.15, linewidth=0, zorder=1)
+        axes.set_title("whole" if response == WHOLE else response.removeprefix("loss_"))
+        axes.set_xlim(-0.02, max(float(runs.to_numpy().max()) * 1.03, 0.05))
+        if at % 4 == 0:
+            axes.set_ylabel(inputs.label("loss_nats"))
+        if at >= len(panels) - 4:
+            axes.set_xlabel("Proportion of a domain")
+    handles = [Line2D([], [], color=c, label=names[d]) for d, c in colours.items()]
+    if len(ranked) > len(colours):
+        handles.append(Line2D([], [], color=PALE, label="other domains"))
+    look = {"marker": "o", "color": _figure.GREY, "linestyle": "", "markersize": 4}
+    handles.append(Line2D([], [], **look, label="runs, at the own domain"))
+    _figure.head(
+        figure,
+        f"{name}: one domain of the mixture grows, the others keep their mean shares",
+        handles,
+    )
+    _figure.print_small(figure, inputs, group)
+    return figure, pd.concat([lines.assign(what="law"), *dots], ignore_index=True)
+
+
+def mixtures(runs: pd.DataFrame, domain: str) -> pd.DataFrame:
+    """Mixtures in which one domain takes the proportions that the runs have, the rest its mean.
+
+    None where it has one proportion in all runs, or is alone.
+    """
+    own = np.linspace(runs[domain].min(), runs[domain].max(), POINTS)
+    rest = runs.mean().drop(domain)
+    if not rest.sum() > 0 or own[0] == own[-1]:
+        own = own[:0]
+    shares = np.outer(1 - own, rest / (rest.sum() or 1.0))
+    return pd.DataFrame(shares, columns=rest.index).assign(**{domain: own, "proportion": own})

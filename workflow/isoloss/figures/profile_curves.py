@@ -1,0 +1,135 @@
+"""How fast a fit gets worse as one parameter is moved, the others at their best."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from isoloss import units
+from isoloss.figures import _figure
+from isoloss.fitted import quantiles
+from isoloss.problems import IsolossError, problem
+
+TITLE = "Profile likelihoods"
+ABOUT = "Likelihood ratio along every parameter, its limit, and the intervals of the parameters."
+INPUTS = [
+    "aggregate/runs",
+    "fit/params",
+    "fit/summary",
+    "fit/residuals",
+    "fit/replicates",
+    "fit/profiles",
+]
+MIN_LAWS = 1
+MAX_LAWS = 1
+OPTIONS = {
+    "group": {
+        "type": "string",
+        "default": "",
+        "description": "Group of runs whose fit is shown; the first if empty.",
+    },
+    "response": {
+        "type": "string",
+        "default": "",
+        "description": "Loss whose fit is shown, such as loss_web; the first if empty.",
+    },
+}
+
+TOP = 3.0  # of the axis, in limits
+
+problems = _figure.group_problems
+
+
+def draw(inputs: _figure.Inputs, group: str, response: str):
+    """One panel a parameter that is free; a lopsided curve is a lopsided interval."""
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    name, fit, group, _ = inputs.shown(group)
+    response = inputs.response(response)
+    profiles = fit.mine("profiles", group, response)
+    if profiles.empty:
+        do = "set `profiles: true` in the fit (a law with a recipe of its own has none)"
+        raise IsolossError(problem(f"fit {name}", "no profiles were kept", do))
+    params = fit.mine("params", group, response).set_index("term")
+    thetas = fit.replicate_thetas(group, response)
+    terms = [t for t in enumerate(fit.law_of(response).terms) if t[1].name in set(profiles["term"])]
+    blue, red, green = _figure.COLOURS[:3]
+    figure, panels = _figure.grid(len(terms), 3)
+    marks = []
+    bootstrapped = False
+    for axes, (i, term) in zip(panels, terms, strict=True):
+        curve = profiles[profiles["term"] == term.name].sort_values("value")
+        found, limit = params.loc[term.name], float(curve["limit"].iloc[0])
+        ends = [found["ci_low"], found["ci_high"]]
+        x, y = _smooth(curve, term.log, float(found["estimate"]))
+        below = y <= limit
+        axes.fill_between(x, y, limit, where=below, color=blue, alpha=0.18, linewidth=0)
+        axes.plot(x, y, color=blue, zorder=3)
+        axes.plot(curve["value"], curve["excess"], "o", color=blue, markersize=3, zorder=3)
+        axes.axhline(limit, color=_figure.GREY, linewidth=1)
+        axes.axvline(found["estimate"], color="black", linewidth=1)
+        for end in filter(np.isfinite, ends):
+            axes.axvline(end, color=red, linewidth=1.2, linestyle="--")
+        many = term.value(thetas[:, i])
+        other = [float(end) for end in quantiles(many, fit.level)]
+        apart = np.isfinite(other).all() and not np.allclose(other, ends, rtol=1e-9, equal_nan=True)
+        if apart:
+            bootstrapped = True
+            axes.plot(other, 2 * [0.12 * TOP * limit], "|-", color=green, markersize=9, linewidth=2)
+        seen = x[y <= TOP * limit]
+        around = [*seen[[0, -1]], *filter(np.isfinite, ends), *(other if apart else [])]
+        _axis(axes.xaxis, term.log, min(around), max(around))
+        axes.set_ylim(-0.04 * TOP * limit, TOP * limit)
+        axes.set_xlabel(inputs.named(term.symbol, term.unit))
+        interval = units.interval(*ends, units.count) if np.isfinite(ends).any() else "no interval"
+        estimate = units.count(found["estimate"], 4)
+        axes.set_title(f"{inputs.named(term.symbol)} = {estimate} {interval}", size=10)
+        rows = {"estimate": found["estimate"], "ci_low": ends[0], "ci_high": ends[1]}
+        rows |= {"replicates_low": other[0], "replicates_high": other[1]}
+        marks += [{"term": term.name, "what": k, "value": float(v)} for k, v in rows.items()]
+    for axes in panels[::3]:
+        axes.set_ylabel("Excess (likelihood ratio)")
+    percent = f"{fit.level * 100:g} %"
+    method = params.loc[[t.name for _, t in terms], "ci_method"].mode()[0]
+    handles = [
+        Line2D([], [], color=blue, marker="o", markersize=3, label="profile"),
+        Line2D([], [], color=_figure.GREY, linewidth=1, label=f"limit for {percent}"),
+        Patch(color=blue, alpha=0.18, label="within it"),
+        Line2D([], [], color="black", linewidth=1, label="estimate"),
+        Line2D([], [], color=red, linestyle="--", label=f"{percent} by {method}"),
+    ]
+    if bootstrapped:
+        handles.append(Line2D([], [], color=green, linewidth=2, label=f"{percent} of replicates"))
+    loss = f" of {response}" if len(fit.responses) > 1 else ""
+    _figure.head(figure, f"Profiles{loss} of {name}: {fit.law.formula}", handles)
+    _figure.print_small(figure, inputs, group, response)
+    along = profiles.drop(columns=["group", "response"]).assign(what="profile")
+    return figure, pd.concat([along, pd.DataFrame(marks)], ignore_index=True)
+
+
+def _smooth(curve: pd.DataFrame, log: bool, estimate: float) -> tuple[np.ndarray, np.ndarray]:
+    """A curve through the points of a profile: its root is close to straight, and so joined."""
+    from scipy.interpolate import PchipInterpolator
+
+    sound = curve[np.isfinite(curve["excess"])].drop_duplicates("value")
+    value = sound["value"].to_numpy()
+    at = np.log(value) if log else value
+    centre = np.log(estimate) if log else estimate
+    root = np.sign(at - centre) * np.sqrt(np.maximum(sound["excess"].to_numpy(), 0.0))
+    fine = np.linspace(at[0], at[-1], 600)
+    found = PchipInterpolator(at, root)(fine) ** 2
+    return np.exp(fine) if log else fine, found
+
+
+def _axis(axis, log: bool, low: float, high: float) -> None:
+    """Few ticks: the panels are small."""
+    from matplotlib.ticker import MaxNLocator
+
+    if log:
+        margin = (high / low) ** 0.04
+        _figure.log_axis(axis, low / margin, high * margin, form=units.count, most=4)
+    else:
+        margin = 0.04 * (high - low)
+        axis.set_major_locator(MaxNLocator(4))
+        axis.set_view_interval(low - margin, high + margin, ignore=True)

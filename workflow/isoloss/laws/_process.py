@@ -1,0 +1,263 @@
+"""A curve of effective data with a residual process beside it: covariances, and the search.
+
+Losses are standardised: the priors are said in their standard deviations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.linalg import LinAlgError, cholesky, lapack, solve_triangular
+from scipy.optimize import minimize
+
+from isoloss.laws._mixture import CURVE, Prior, curve, damped_least_squares
+
+# Normal priors of the curve, mean and standard deviation.
+C, LOG_K, GAMMA = (-1.0, 2.0), (np.log(0.5), 1.0), (0.3, 0.5)
+LOG_A, LOG_A_ALONE = -5.0, -3.0  # means: beside a domain of the loss's own, and without one
+LOG_A_SHARED, LOG_A_EACH, LOG_A_OWN = 1.5, 1.2, 0.05  # standard deviations
+# Amplitudes of the straight, the additive and the joint process; of those two where effective
+# data is scarce; of noise there; of noise anywhere (over the root of a run's weight).
+LOG_AMPLITUDE = np.log([0.2, 0.1, 0.05, 0.1, 0.05, 0.05, 0.1])
+LOG_AMPLITUDE_SD = np.array([1.2] * 6 + [2.0])
+AMPLITUDE_BOUNDS = [(np.log(1e-3), np.log(3.0))] * 6 + [(np.log(3e-3), np.log(3.0))]
+FIRST_NOISE = np.log(0.2)  # from which the search for amplitudes starts
+PLAIN, PROCESSES, AMPLITUDES = 3, 5, 7
+ADDITIVE_LENGTH, JOINT_LENGTH = 0.5, 1.0  # on an axis of log shares from 0 to 1
+FREEDOM = 4.0  # of the Student distribution of runs, where their weights are robust
+
+
+# Covariances
+
+
+def floor_of(shares: np.ndarray) -> float:
+    """Where the axis of log shares begins: below the small shares of the runs."""
+    some = shares[shares > 0]
+    return float(np.clip(np.quantile(some, 0.05) / 3, 0.001, 0.01)) if len(some) else 0.001
+
+
+def log_shares(shares: np.ndarray, floor: float) -> np.ndarray:
+    """Shares on a logarithmic axis from 0 to 1 that is straight below the floor."""
+    return np.log1p(shares / floor) / np.log1p(1 / floor)
+
+
+def matern(squares: np.ndarray, length: float) -> np.ndarray:
+    """Matern covariance (5/2) at squared distances."""
+    away = np.sqrt(5 * squares) / length
+    return (1 + away + away * away / 3) * np.exp(-away)
+
+
+def kernels(here: np.ndarray, there: np.ndarray, floor: float) -> np.ndarray:
+    """Covariances of the straight, the additive, the joint process between mixtures: (3, m, n)."""
+    axes = zip(log_shares(here, floor).T, log_shares(there, floor).T, strict=True)
+    squares = [(one[:, None] - other) ** 2 for one, other in axes]
+    additive = sum(matern(square, ADDITIVE_LENGTH) for square in squares)
+    return np.stack([here @ there.T, additive, matern(sum(squares), JOINT_LENGTH)])
+
+
+def scarcity(log_a: np.ndarray, shares: np.ndarray, reference: float) -> np.ndarray:
+    """2 where there is no effective data, 1 at the reference, near 0 where it abounds: (n,)."""
+    return 2 / (1 + shares @ np.exp(log_a) / reference)
+
+
+def scarce_end(log_a: np.ndarray, shares: np.ndarray) -> float:
+    """The effective data that nine tenths of the runs have."""
+    return float(np.quantile(shares @ np.exp(log_a), 0.1))
+
+
+def inverse(root: np.ndarray) -> np.ndarray:
+    """Inverse of a matrix from its lower Cholesky root."""
+    half = lapack.dpotri(root, lower=1)[0]
+    found = half + half.T
+    found[np.diag_indices(len(found))] *= 0.5
+    return found
+
+
+# A fitted law
+
+
+@dataclass(frozen=True)
+class Member:
+    """A curve and its process.
+
+    Attributes:
+        curve: (c, ln K, gamma, ln a_1 .. ln a_k).
+        amplitudes: logarithms, (7,).
+        reference: effective data at which the scarcity is 1.
+        pull: of every run on the process, (n,): the inverse covariance times what the curve left.
+    """
+
+    curve: np.ndarray
+    amplitudes: np.ndarray
+    reference: float
+    pull: np.ndarray
+
+    def scaled(self, mean: float, sd: float) -> Member:
+        """As the law of losses of a mean and SD, where this one is of standardised losses."""
+        head, log_sd = self.curve.copy(), np.log(sd)
+        head[0], head[1] = mean + sd * head[0], head[1] + log_sd
+        return replace(self, curve=head, amplitudes=self.amplitudes + log_sd, pull=self.pull / sd)
+
+    def loss(self, shares: np.ndarray, runs: np.ndarray, covariances: np.ndarray) -> np.ndarray:
+        """At mixtures (m, k); shares of the runs (n, k), `kernels` of both (3, m, n): (m,)."""
+        scarce_here, scarce_there, plain, scarce = self._parts(shares, runs, covariances)
+        process = plain @ self.pull + scarce_here * (scarce @ (scarce_there * self.pull))
+        return curve(self.curve, shares)[0] + process
+
+    def slopes(self, shares: np.ndarray, runs: np.ndarray, covariances: np.ndarray) -> np.ndarray:
+        """Derivatives of the loss by the curve's terms, (m, 3 + k), what else it has held."""
+        scarce_here, scarce_there, _, scarce = self._parts(shares, runs, covariances)
+        rate = np.exp(self.curve[CURVE:]) / self.reference
+        by_here = -0.5 * scarce_here[:, None] ** 2 * shares * rate
+        by_there = -0.5 * scarce_there[:, None] ** 2 * runs * rate
+        found = curve(self.curve, shares)[1]
+        found[:, CURVE:] += by_here * (scarce @ (scarce_there * self.pull))[:, None]
+        found[:, CURVE:] += scarce_here[:, None] * (scarce @ (by_there * self.pull[:, None]))
+        return found
+
+    def _parts(self, shares, runs, covariances) -> tuple[np.ndarray, ...]:
+        log_a, size = self.curve[CURVE:], np.exp(2 * self.amplitudes)
+        here, there = (scarcity(log_a, p, self.reference) for p in (shares, runs))
+        plain = np.tensordot(size[:PLAIN], covariances, 1)
+        return here, there, plain, np.tensordot(size[PLAIN:PROCESSES], covariances[1:], 1)
+
+
+# The search for it
+
+
+def curve_prior(domains: int, own: int | None, shift: float) -> Prior:
+    """Of (c, ln K, gamma, ln a): the weights of other domains are uncertain together and each."""
+    log_a = (LOG_A_ALONE if own is None else LOG_A) + shift
+    centre = np.concatenate([[C[0], LOG_K[0], GAMMA[0]], np.full(domains, log_a)])
+    spread = np.concatenate([[C[1], LOG_K[1], GAMMA[1]], np.full(domains, LOG_A_EACH)])
+    covariance = np.diag(spread**2)
+    others = np.arange(CURVE, CURVE + domains)
+    if own is not None:
+        centre[CURVE + own], covariance[CURVE + own, CURVE + own] = 0.0, LOG_A_OWN**2
+        others = np.delete(others, own)
+    covariance[np.ix_(others, others)] += LOG_A_SHARED**2
+    return Prior.of(centre, covariance)
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Covariances of the processes and noises between runs, each of amplitude 1.
+
+    Attributes:
+        dense: of the processes, flattened, (5, n n).
+        diagonal: of the noises, (2, n).
+    """
+
+    dense: np.ndarray
+    diagonal: np.ndarray
+
+    def covariance(self, amplitudes: np.ndarray) -> np.ndarray:
+        """Their sum, (n, n)."""
+        size, n = np.exp(2 * amplitudes), self.diagonal.shape[1]
+        found = (size[:PROCESSES] @ self.dense).reshape(n, n)
+        found[np.diag_indices(n)] += size[PROCESSES:] @ self.diagonal
+        return found
+
+    def root(self, amplitudes: np.ndarray) -> np.ndarray:
+        """Its lower Cholesky root."""
+        return cholesky(self.covariance(amplitudes), lower=True, check_finite=False)
+
+
+@dataclass(frozen=True)
+class Search:
+    """The search for a member.
+
+    Attributes:
+        shares: of the runs, (n, k).
+        target: standardised losses, (n,).
+        weight: above 0, one on average, (n,).
+        covariances: `kernels` of the runs.
+        prior: of the curve.
+    """
+
+    shares: np.ndarray
+    target: np.ndarray
+    weight: np.ndarray
+    covariances: np.ndarray
+    prior: Prior
+
+    def member(self) -> Member:
+        """The curve and the amplitudes in turn, three times."""
+        amplitudes = LOG_AMPLITUDE.copy()
+        amplitudes[-1] = FIRST_NOISE
+        return self._in_turn(self.prior.centre, amplitudes, steps=(30, 12, 12))
+
+    def again(self, near: Member) -> Member:
+        """The same once, from a member of these runs with other weights."""
+        return self._in_turn(near.curve, near.amplitudes, steps=(30,))
+
+    def at_amplitudes(self, near: Member) -> Member:
+        """The curve alone, from a member of these runs with other losses or weights."""
+        return self._finished(near.curve, near.amplitudes)
+
+    def robust(self, near: Member) -> Search:
+        """The same search with less weight on runs that the others do not predict."""
+        root = self._processes(near.curve).root(near.amplitudes)
+        unexpected = near.pull**2 / np.diag(inverse(root))
+        return replace(self, weight=self.weight * (FREEDOM + 1) / (FREEDOM + unexpected))
+
+    def _in_turn(self, theta, amplitudes, steps: tuple[int, ...]) -> Member:
+        for most in steps:
+            theta = self._curve(theta, self._processes(theta).root(amplitudes))
+            amplitudes = self._amplitudes(theta, amplitudes, most)
+        return self._finished(theta, amplitudes)
+
+    def _finished(self, theta: np.ndarray, amplitudes: np.ndarray) -> Member:
+        """The best curve for given amplitudes, and the process through what it leaves."""
+        theta = self._curve(theta, self._processes(theta).root(amplitudes))
+        root = self._processes(theta).root(amplitudes)
+        left = self.target - curve(theta, self.shares)[0]
+        pull = lapack.dpotrs(root, left, lower=1)[0]
+        return Member(theta, amplitudes, scarce_end(theta[CURVE:], self.shares), pull)
+
+    def _processes(self, theta: np.ndarray) -> Processes:
+        log_a = theta[CURVE:]
+        scarce = scarcity(log_a, self.shares, scarce_end(log_a, self.shares))
+        dense = np.concatenate([self.covariances, self.covariances[1:] * np.outer(scarce, scarce)])
+        return Processes(dense.reshape(PROCESSES, -1), np.stack([scarce**2, 1 / self.weight]))
+
+    def _curve(self, theta: np.ndarray, root: np.ndarray) -> np.ndarray:
+        """The curve of greatest posterior density, for a covariance of process and noise."""
+
+        def whiten(columns: np.ndarray) -> np.ndarray:
+            return solve_triangular(root, columns, lower=True, check_finite=False)
+
+        def model(at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            return curve(at, self.shares)
+
+        found = damped_least_squares(model, theta, self.prior, self.target, whiten, 1e-4, 40)
+        return found.theta
+
+    def _amplitudes(self, theta: np.ndarray, amplitudes: np.ndarray, most: int) -> np.ndarray:
+        """Amplitudes of greatest evidence times prior, the curve integrated out (Laplace)."""
+        processes = self._processes(theta)
+        value, slopes = curve(theta, self.shares)
+        left = self.target - value - slopes @ (self.prior.centre - theta)
+        uncertain = slopes @ self.prior.covariance @ slopes.T
+
+        def cost(at: np.ndarray) -> tuple[float, np.ndarray]:
+            try:
+                covariance = processes.covariance(at) + uncertain
+                root = cholesky(covariance, lower=True, check_finite=False)
+            except LinAlgError:
+                return 1e9, np.zeros(AMPLITUDES)
+            pull = lapack.dpotrs(root, left, lower=1)[0]
+            slope = inverse(root) - np.outer(pull, pull)
+            away = (at - LOG_AMPLITUDE) / LOG_AMPLITUDE_SD
+            total = left @ pull + 2 * np.log(np.diag(root)).sum() + away @ away
+            by_size = np.concatenate(
+                [processes.dense @ slope.ravel(), processes.diagonal @ np.diag(slope)]
+            )
+            return total, 2 * np.exp(2 * at) * by_size + 2 * away / LOG_AMPLITUDE_SD
+
+        options = {"maxiter": most, "ftol": 1e-5 if len(left) < 100 else 1e-4}
+        found = minimize(
+            cost, amplitudes, jac=True, method="L-BFGS-B", bounds=AMPLITUDE_BOUNDS, options=options
+        )
+        return found.x

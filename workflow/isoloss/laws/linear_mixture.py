@@ -1,0 +1,63 @@
+"""Linear regression of the loss on the proportions: what a law of mixtures has to beat."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from isoloss.laws._law import Data, Estimator
+from isoloss.laws._mixture import domain_terms, shares_of
+
+TITLE = "Linear regression on proportions"
+FORMULA = "L = sum_j t_j p_j"
+LATEX = r"L = \sum_j t_j p_j"
+SOURCE = "the linear baseline of RegMix: Liu et al. 2024, arXiv:2407.01492, table 2"
+DOMAIN = (
+    "proportions p_j of all domains that sum to 1, zeros too: t_j is the loss of training on"
+    " domain j alone, and no constant is needed. It bends nowhere; with fewer runs than domains"
+    " the t_j stay near the mean loss"
+)
+OPTIONS = {}
+PRESETS = {}
+NEEDS = "mixture"
+
+RIDGE = 1e-6  # on the distance of t_j from the mean loss, a run being 1
+
+
+class LinearMixture(Estimator):
+    """theta = (t_1 .. t_k)."""
+
+    recipe = "least squares, ridge 1e-6"
+    formula = FORMULA
+    python = "sum(t['t_' + p[2:]] * x[p] for p in VARIABLES)"
+    flat = True
+    least = 2
+
+    def __init__(self, domains: Sequence[str]):
+        self.variables = tuple(domains)
+        self.terms = tuple(domain_terms("t", domains, "nats/token"))
+
+    def loss(self, theta: np.ndarray, data: Data) -> np.ndarray:
+        """L, (..., n)."""
+        return (shares_of(data, self.variables) @ theta[..., None])[..., 0]
+
+    def gradient(self, theta: np.ndarray, data: Data) -> np.ndarray:
+        """d L / d theta, (..., n, p)."""
+        shares = shares_of(data, self.variables)
+        leading = np.broadcast_shapes(theta.shape[:-1], shares.shape[:-2])
+        return np.broadcast_to(shares, (*leading, *shares.shape[-2:])).copy()
+
+    def estimate(self, data: Data, loss: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        """theta; NaN where no run has weight."""
+        if not (weight > 0).any():
+            return np.full(len(self.terms), np.nan)
+        shares, mean = shares_of(data, self.variables), np.average(loss, weights=weight)
+        normal = shares.T @ (weight[:, None] * shares) + RIDGE * np.eye(len(self.terms))
+        left = loss - mean * shares.sum(axis=-1)
+        return mean + np.linalg.solve(normal, shares.T @ (weight * left))
+
+
+def make(domains: Sequence[str], own: str | None) -> LinearMixture:
+    """The law; that of a domain's own loss is no other."""
+    return LinearMixture(domains)

@@ -1,0 +1,67 @@
+"""A product of powers of the proportions, by ridge regression in logarithms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from isoloss.laws._law import Data, Estimator, Term
+from isoloss.laws._mixture import domain_terms, shares_of
+
+TITLE = "Log-linear mixing law"
+FORMULA = "L = A prod_j (p_j + 1e-12)^β_j"
+LATEX = r"L = A \prod_j (p_j + 10^{-12})^{\beta_j}"
+SOURCE = "seed 000 of this project: ln L = θ_0 + sum_j θ_j ln(p_j + 1e-12), ridge 1e-3"
+DOMAIN = (
+    "proportions p_j of all domains that are far from 0: to this law a proportion of 0 is 1e-12,"
+    " nine powers of ten from one of 0.001, and what is next to a run with zeros is told badly"
+)
+OPTIONS = {}
+PRESETS = {}
+NEEDS = "mixture"
+
+FLOOR = 1e-12  # added to every proportion
+RIDGE = 1e-3  # on the exponents
+
+
+class LogLinear(Estimator):
+    """theta = (ln A, beta_1 .. beta_k)."""
+
+    recipe = "ridge 0.001 on the exponents, in log loss"
+    formula = FORMULA
+    python = "t['A'] * exp(sum(t['beta_' + p[2:]] * log(x[p] + 1e-12) for p in VARIABLES))"
+    flat = True
+    least = 2
+
+    def __init__(self, domains: Sequence[str]):
+        self.variables = tuple(domains)
+        scale = Term("A", "A", "nats/token", True, -50.0, 50.0, (0.0,))
+        self.terms = (scale, *domain_terms("beta", domains, "1"))
+
+    def loss(self, theta: np.ndarray, data: Data) -> np.ndarray:
+        """L, (..., n)."""
+        return np.exp((self._features(data) @ theta[..., None])[..., 0])
+
+    def gradient(self, theta: np.ndarray, data: Data) -> np.ndarray:
+        """d L / d theta, (..., n, p)."""
+        return self.loss(theta, data)[..., None] * self._features(data)
+
+    def _features(self, data: Data) -> np.ndarray:
+        """One and the logarithms of the proportions, (..., n, 1 + k)."""
+        logs = np.log(shares_of(data, self.variables) + FLOOR)
+        return np.concatenate([np.ones((*logs.shape[:-1], 1)), logs], axis=-1)
+
+    def estimate(self, data: Data, loss: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        """theta; NaN where no run has weight."""
+        if not (weight > 0).any():
+            return np.full(len(self.terms), np.nan)
+        features = self._features(data)
+        normal = features.T @ (weight[:, None] * features)
+        normal[np.diag_indices(len(normal))] += np.append(0.0, np.full(len(normal) - 1, RIDGE))
+        return np.linalg.solve(normal, features.T @ (weight * np.log(loss)))
+
+
+def make(domains: Sequence[str], own: str | None) -> LogLinear:
+    """The law; that of a domain's own loss is no other."""
+    return LogLinear(domains)

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.optimize import minimize_scalar
+from scipy.special import ndtr, ndtri
 
 from isoloss.fit import fit_law
 from isoloss.fitted import TABLES, load_fit, quantiles
@@ -99,3 +100,17 @@ def test_quantiles_of_nothing_are_not_numbers():
     assert low.shape == high.shape == (3,)
     assert np.isnan([low, high]).all()
     assert quantiles(np.arange(101.0), 0.9) == pytest.approx((5, 95))
+
+
+def test_percentiles_are_corrected_for_the_median_bias_of_the_replicates():
+    values = np.arange(101.0)
+    plain = quantiles(values, 0.9)
+    assert quantiles(values, 0.9, 50.0) == pytest.approx(plain)  # in the middle: nothing to correct
+    z = ndtri((np.sum(values < 60) + 0.5) / 101)
+    ends = 100 * ndtr(2 * z + ndtri(np.array([0.05, 0.95])))
+    assert quantiles(values, 0.9, 60.0) == pytest.approx(ends)
+    far = quantiles(values, 0.9, 1e9)  # corrected in part: an interval is left
+    assert far[0] < far[1] <= 100
+    many = quantiles(np.stack([values, values[::-1] + 7], axis=-1), 0.9, np.array([60.0, 67.0]))
+    np.testing.assert_allclose(many[0], [ends[0], ends[0] + 7])
+    np.testing.assert_allclose(many[1], [ends[1], ends[1] + 7])

@@ -89,8 +89,8 @@ def cards_page() -> str:
                 said.append(f"- tag `{tag}`: {meaning}\n")
             if kind == "law":
                 said.append("\n" + _terms(name))
-            if facts.get("OPTIONS"):
-                said.append("\n" + _options(facts["OPTIONS"]))
+            if registry.options(kind, name):
+                said.append("\n" + _options(registry.options(kind, name)))
     return "".join(said)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from scipy.optimize import minimize
+from scipy.special import ndtr, ndtri
 
 from isoloss import registry, tables
 from isoloss.laws._law import Law
@@ -28,6 +29,7 @@ FALLBACK = "ALL"  # group of a mixture law that answers for a group without a fi
 Interval = tuple[np.ndarray, np.ndarray]
 _LOG_FLOPS = (-20.0, 150.0)  # where a budget is looked for, in ln FLOP
 _NUMBERS = 2_000_000  # of an array of predictions
+_BIAS = 0.5  # standard normal deviate, the most that a median bias is corrected for
 _MIXTURE_REPLICATES = 200  # of an optimal mixture
 _SHARE_STEP = 1e-6  # of proportions, for slopes
 
@@ -138,6 +140,7 @@ class Fit:
             quantiles(
                 law.loss(thetas, {k: v[at : at + size] for k, v in data.items()}),
                 self._level(level),
+                found["loss_nats"][at : at + size],
             )
             for at in range(0, len(found["loss_nats"]), size)
         ]
@@ -239,7 +242,7 @@ class Fit:
                 gains.append((flops / same, loss))
             (best, loss), (many, _) = gains
             sound = np.isfinite(many)
-            low, high = quantiles(many[sound], self._level(level))
+            low, high = quantiles(many[sound], self._level(level), best[0])
             rows.append(
                 {
                     "C": flops,
@@ -327,7 +330,7 @@ class Fit:
             sound = np.all(np.isfinite(np.stack(list(many.values()))), axis=0)
             row = {name: value}
             for column, at in best.items():
-                low, high = quantiles(many[column][sound], self._level(level))
+                low, high = quantiles(many[column][sound], self._level(level), at[0])
                 row |= {column: at[0], f"{column}_low": float(low), f"{column}_high": float(high)}
             point = {k: np.array([row[k]]) for k in self.law.variables if k in row}
             row["distance"] = float(self.distance(point, group)[0]) if point else np.nan
@@ -460,14 +463,37 @@ def load_fit(folder: str | Path) -> Fit:
     return fit
 
 
-def quantiles(values: np.ndarray, level: float) -> Interval:
-    """Percentile interval over the first axis; NaN where there is nothing."""
+def quantiles(
+    values: np.ndarray, level: float, centre: np.ndarray | float | None = None
+) -> Interval:
+    """Percentile interval over the first axis; NaN where there is nothing.
+
+    Args:
+        values: replicates, (r, ...).
+        level: of the interval.
+        centre: the estimate, (...); the percentiles are then corrected for the median bias of
+            the replicates around it (Efron 1982), which covers best (docs/coverage.md). Of an
+            estimate far out in the replicates, at a bound as a rule, it is corrected in part.
+    """
     if len(values) == 0:
         nothing = np.full(values.shape[1:], np.nan)
         return nothing, nothing
     tail = (1 - level) / 2
-    low, high = np.quantile(values, [tail, 1 - tail], axis=0)
-    return low, high
+    if centre is None:
+        low, high = np.quantile(values, [tail, 1 - tail], axis=0)
+        return low, high
+    below = (values < centre).mean(axis=0) + 0.5 * (values == centre).mean(axis=0)
+    shift = 2 * np.clip(ndtri(below), -_BIAS, _BIAS)
+    ordered = np.sort(values, axis=0)
+    ends = []
+    for z in (ndtri(tail), ndtri(1 - tail)):
+        place = ndtr(shift + z) * (len(values) - 1)
+        under = np.floor(place).astype(int)
+        over = np.minimum(under + 1, len(values) - 1)
+        at, above = (np.take_along_axis(ordered, i[None], axis=0)[0] for i in (under, over))
+        with np.errstate(invalid="ignore"):
+            ends.append(at + (place - under) * (above - at))
+    return ends[0], ends[1]
 
 
 def fits_from(files: Sequence[str | Path]) -> dict[str, Fit]:

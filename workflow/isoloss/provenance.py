@@ -16,7 +16,7 @@ from pathlib import Path
 
 HOME = Path(__file__).parent
 # A card's words about itself; numbers that code reads (VOCABULARY) are not among them.
-WORDS = {"TITLE", "ABOUT", "FORMULA", "SOURCE", "OPTIONS", "TAGS"}
+WORDS = {"TITLE", "ABOUT", "FORMULA", "LATEX", "SOURCE", "DOMAIN", "PRESETS", "OPTIONS", "TAGS"}
 # Reading, writing, saying: cannot change a run's numbers. The settings' values are in its identity.
 PLUMBING = {
     "isoloss",

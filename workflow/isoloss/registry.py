@@ -17,6 +17,25 @@ from isoloss.problems import IsolossError, nearest
 
 FOLDERS = {"dataset": "datasets", "model": "models", "law": "laws", "figure": "figures"}
 HOME = Path(__file__).parent
+# options that several cards have; a card writes their name in the place of their facts
+COMMON = {
+    "group": {
+        "type": "string",
+        "default": "",
+        "description": "Group of runs whose fits are shown; the first if empty.",
+    },
+    "response": {
+        "type": "string",
+        "default": "",
+        "description": "Loss whose fit is shown, such as loss_web; the first if empty.",
+    },
+    "variable": {
+        "type": "string",
+        "enum": ["N", "D", "C"],
+        "default": "C",
+        "description": "The variable x: parameters N, tokens D or compute C.",
+    },
+}
 
 
 def path(kind: str, name: str) -> Path:
@@ -51,7 +70,8 @@ def facts(kind: str, name: str) -> dict[str, Any]:
 
 def options(kind: str, name: str) -> dict[str, Any]:
     """The options of a card as JSON Schema properties (description, unit, default each)."""
-    return facts(kind, name).get("OPTIONS", {})
+    given = facts(kind, name).get("OPTIONS", {})
+    return {key: COMMON[spec] if isinstance(spec, str) else spec for key, spec in given.items()}
 
 
 def defaults(kind: str, name: str) -> dict[str, Any]:

@@ -70,8 +70,10 @@ def _runs(runs: pd.DataFrame, token: str) -> str:
             ("D", "n_samples", units.count, f" {token}s"),
             ("C", "n_flops", units.power, " FLOP"),
         )
+        if done[column].notna().any()
     ]
-    return f"{len(done)} finished{gone}; {', '.join(spans)}; loss in nats/{token}"
+    where = f"; {', '.join(spans)}" if spans else ""
+    return f"{len(done)} finished{gone}{where}; loss in nats/{token}"
 
 
 def _versions(sweep: str, timing: pd.DataFrame) -> list[str]:
@@ -88,27 +90,45 @@ def _with_interval(value: float, low: float, high: float, form) -> str:
 
 
 def _law(name: str, fit: Fit) -> list[str]:
+    if len(fit.responses) > 1:
+        return [_law_of_many(name, fit, group) for group in fit.groups]
     lines = []
     for group in fit.groups:
-        row = fit.summary[fit.summary["group"] == group].iloc[0]
-        params = fit.params[fit.params["group"] == group]
+        row = fit.mine("summary", group).iloc[0]
+        params = fit.mine("params", group)
         terms = ", ".join(
             f"{p.symbol} {_with_interval(p.estimate, p.ci_low, p.ci_high, units.count)}"
             for p in params.itertuples()
         )
         of = "" if group == "all" else f", group {group}"
-        level = f"{100 * params['ci_level'].iloc[0]:.4g} % bootstrap intervals"
+        how = params["ci_method"].iloc[0].split(" ")[0]
+        level = f"{100 * fit.level:.4g} % {how} intervals"
         if not row["n_replicates_converged"]:
             level = "no intervals"
-        converged = row["status"] == "converged"
-        state = "converged" if converged else f"**{row['status'].replace('_', ' ').upper()}**"
         agree = f"{row['n_agree']} of {row['n_starts']} starts agree"
         said = "" if row["message"] == agree else f"; {row['message']}"
         lines.append(
-            f"- **{name}**{of}, {fit.law.formula}: {terms} ({level}); {state}, {agree}{said}; "
-            f"RMSE {row['rmse']:.3g} nats on {row['n_runs']} runs"
+            f"- **{name}**{of}, {fit.law.formula}: {terms} ({level}); {_state(row['status'])}, "
+            f"{agree}{said}; RMSE {row['rmse']:.3g} nats on {row['n_runs']} runs"
         )
     return lines
+
+
+def _law_of_many(name: str, fit: Fit, group: str) -> str:
+    """One line of a law that has a fit for each of many losses."""
+    rows = fit.summary[fit.summary["group"] == group]
+    bad = rows[rows["status"] != "converged"]
+    states = ", ".join(f"{r.response} {_state(r.status)}" for r in bad.itertuples())
+    of = "" if group == "all" else f", group {group}"
+    return (
+        f"- **{name}**{of}, {fit.law.formula}: {len(rows)} losses, R2 {rows['r2'].min():.3f} to "
+        f"{rows['r2'].max():.3f}, median RMSE {rows['rmse'].median():.3g} nats on "
+        f"{rows['n_runs'].max()} runs; {states or 'converged'}"
+    )
+
+
+def _state(status: str) -> str:
+    return status if status == "converged" else f"**{status.replace('_', ' ').upper()}**"
 
 
 def _held_out(fits: Mapping[str, Fit]) -> str:
@@ -127,18 +147,20 @@ def _held_out(fits: Mapping[str, Fit]) -> str:
 
 
 def _folds(fits: Mapping[str, Fit]) -> list[str]:
-    """One line a rule that has fits of its own: the mean error over its folds, by fit."""
+    """One line a rule that has fits of its own: the mean error over folds and losses, by fit."""
     errors: dict[str, list[str]] = {}
     for name, fit in fits.items():
         folds = fit.scores[fit.scores["fold"] != "largest_compute"]
         rules = folds["fold"].str.split(" ").str[0]
-        for (rule, group, response), mine in folds.groupby([rules, "group", "response"]):
-            of = [x for x, usual in ((group, "all"), (response, "loss_nats")) if x != usual]
-            said = f" ({', '.join(of)})" if of else ""
-            error = f"{name}{said} {mine['rmse'].mean():.3g} in {len(mine)} folds"
+        for (rule, group), mine in folds.groupby([rules, "group"]):
+            of = "" if group == "all" else f" ({group})"
+            many = mine["response"].nunique()
+            losses = f" of {many} losses" if many > 1 else ""
+            count = mine["fold"].nunique()
+            error = f"{name}{of} {mine['rmse'].mean():.3g}{losses} in {count} folds"
             errors.setdefault(rule, []).append(error)
     return [
-        f"- **Held out** ({rule.replace('_', ' ')}), mean RMSE in nats: {', '.join(said[:12])}"
+        f"- **Held out** ({rule.replace('_', ' ')}), mean RMSE in nats: {', '.join(said)}"
         for rule, said in errors.items()
     ]
 

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from isoloss import tables
+from isoloss.aggregate.guess import mixture_columns
 from isoloss.filters import LETTERS, evaluate
 from isoloss.problems import TableError, nearest, problem
 
@@ -71,7 +72,7 @@ def read_runs(
     source: str | Path | pd.DataFrame,
     columns: Mapping[str, str],
     keep: Sequence[str] = (),
-    need: int = 2,
+    need: int | None = None,
 ) -> pd.DataFrame:
     """A `runs` table from a table of one's own.
 
@@ -87,6 +88,7 @@ def read_runs(
             table's column name.
         keep: expressions over the columns (both names can be used); a run stays if all hold.
         need: how many of N, D and C there must be; with none of them no loss is needed either.
+            If None, two; of a table of mixtures none.
 
     Raises:
         TableError: all that is wrong with the table, a line each.
@@ -94,6 +96,9 @@ def read_runs(
     own = isinstance(source, pd.DataFrame)
     label = "the table" if own else str(source)
     raw = source.reset_index(drop=True) if own else parse(label)
+    if need is None:
+        mixed = mixture_columns(c for c in raw.columns if c not in columns.values())
+        raw, need = raw.rename(columns=mixed), 0 if mixed else 2
     runs = _mapped(raw, columns, label, need)
     given = {"N", "D", "C"} & set(columns)
     if len(given) < 2:

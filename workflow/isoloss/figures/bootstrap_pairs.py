@@ -17,16 +17,8 @@ INPUTS = ["aggregate/runs", "fit/params", "fit/summary", "fit/residuals", "fit/r
 MIN_LAWS = 1
 MAX_LAWS = 1
 OPTIONS = {
-    "group": {
-        "type": "string",
-        "default": "",
-        "description": "Group of runs whose fit is shown; the first if empty.",
-    },
-    "response": {
-        "type": "string",
-        "default": "",
-        "description": "Loss whose fit is shown, such as loss_web; the first if empty.",
-    },
+    "group": "group",
+    "response": "response",
     "terms": {
         "type": "array",
         "items": {"type": "string"},

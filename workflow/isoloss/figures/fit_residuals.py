@@ -12,18 +12,7 @@ ABOUT = "Observed over predicted loss, in percent, against N, D and C; diamonds 
 INPUTS = ["aggregate/runs", "fit/params", "fit/summary", "fit/residuals"]
 MIN_LAWS = 1
 MAX_LAWS = 1
-OPTIONS = {
-    "group": {
-        "type": "string",
-        "default": "",
-        "description": "Group of runs whose fit is shown; the first if empty.",
-    },
-    "response": {
-        "type": "string",
-        "default": "",
-        "description": "Loss whose fit is shown, such as loss_web; the first if empty.",
-    },
-}
+OPTIONS = {"group": "group", "response": "response"}
 
 
 AGAINST = {"n_params": units.count, "n_samples": units.count, "n_flops_6nd": units.power}

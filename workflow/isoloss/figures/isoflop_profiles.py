@@ -13,13 +13,7 @@ ABOUT = "Loss of every run against N, one colour a budget; lines: the law along 
 INPUTS = ["aggregate/runs", "fit/params", "fit/summary", "fit/residuals"]
 MIN_LAWS = 1
 MAX_LAWS = 1
-OPTIONS = {
-    "group": {
-        "type": "string",
-        "default": "",
-        "description": "Group of runs whose fit is shown; the first if empty.",
-    },
-}
+OPTIONS = {"group": "group"}
 
 
 MOST = 8  # budgets in a legend; more are shown by a colour bar, with this many lines of the law

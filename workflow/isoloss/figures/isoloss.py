@@ -15,11 +15,7 @@ MIN_LAWS = 1
 MAX_LAWS = 1
 NEEDS = "allocate"  # of the first law
 OPTIONS = {
-    "group": {
-        "type": "string",
-        "default": "",
-        "description": "Group of runs whose fit is shown; the first if empty.",
-    },
+    "group": "group",
     "reach": {
         "type": "number",
         "minimum": 1,

@@ -13,11 +13,7 @@ ABOUT = "Error of every law on the runs held out, fold by fold, best first; AICc
 INPUTS = ["aggregate/runs", "fit/params", "fit/summary", "fit/residuals", "fit/scores"]
 MIN_LAWS = 1
 OPTIONS = {
-    "group": {
-        "type": "string",
-        "default": "",
-        "description": "Group of runs whose fits are shown; the first if empty.",
-    },
+    "group": "group",
     "score": {
         "type": "string",
         "enum": ["rmse", "log_error"],

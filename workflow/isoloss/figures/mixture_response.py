@@ -23,11 +23,7 @@ MIN_LAWS = 1
 MAX_LAWS = 1
 NEEDS = "mixture"
 OPTIONS = {
-    "group": {
-        "type": "string",
-        "default": "",
-        "description": "Group of runs whose fit is shown; the first if empty.",
-    },
+    "group": "group",
     "most": {
         "type": "integer",
         "minimum": 1,

@@ -23,11 +23,7 @@ MIN_LAWS = 1
 MAX_LAWS = 7
 NEEDS = "allocate"  # of every law
 OPTIONS = {
-    "group": {
-        "type": "string",
-        "default": "",
-        "description": "Group of runs whose fits are shown; the first if empty.",
-    },
+    "group": "group",
     "reach": {
         "type": "number",
         "minimum": 1,

@@ -22,18 +22,7 @@ INPUTS = [
 ]
 MIN_LAWS = 1
 MAX_LAWS = 1
-OPTIONS = {
-    "group": {
-        "type": "string",
-        "default": "",
-        "description": "Group of runs whose fit is shown; the first if empty.",
-    },
-    "response": {
-        "type": "string",
-        "default": "",
-        "description": "Loss whose fit is shown, such as loss_web; the first if empty.",
-    },
-}
+OPTIONS = {"group": "group", "response": "response"}
 
 TOP = 3.0  # of the axis, in limits
 

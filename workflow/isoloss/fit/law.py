@@ -17,6 +17,7 @@ from isoloss.fit import evidence, resample
 from isoloss.fit.holdout import Fold, folds, held_out, last_budgets
 from isoloss.fit.mixture import domains_of, lacking, mixtures, own_domain, responses_of
 from isoloss.fit.objectives import OBJECTIVES, Objective
+from isoloss.fit.resample import MAD
 from isoloss.fit.scores import scores
 from isoloss.fit.solve import Constraints, Optimum, Recipe, together
 from isoloss.fitted import TABLES, Fit, quantiles
@@ -283,7 +284,9 @@ def _tables(
 
     everything = variables(done, law.variables)
     observed, predicted = done[response].to_numpy(float), law.loss(found.theta, everything)
-    bands = _bands(law, kept, everything, loss, law.loss(found.theta, data), settings, group)
+    bands = _bands(
+        law, found.theta, kept, everything, loss, law.loss(found.theta, data), settings, group
+    )
     profiles = _profiles(found, law, data, loss, weight, settings)
     params = _params(found, law, kept, profiles, settings)
     held = [t.name in settings.constraints.fixed for t in law.terms]
@@ -380,7 +383,7 @@ def _draws(runs: _Runs, found, settings: Settings):
     return resample.weights(runs.weight, clusters, count, rng), None
 
 
-def _bands(law, thetas, data, loss, predicted, settings: Settings, group: str):
+def _bands(law, theta, thetas, data, loss, predicted, settings: Settings, group: str):
     """Intervals at every run: of the law, and of a new run with the noise of the fitted ones."""
     if not len(thetas):
         nothing = np.full((2, len(next(iter(data.values())))), np.nan)
@@ -390,7 +393,8 @@ def _bands(law, thetas, data, loss, predicted, settings: Settings, group: str):
     spread = np.sqrt(len(loss) / max(1, len(loss) - len(law.terms)))
     noise = rng.choice(np.log(loss / predicted), size=many.shape) * spread
     level = settings.level
-    return np.stack(quantiles(many, level)), np.stack(quantiles(many * np.exp(noise), level))
+    band = np.stack(quantiles(many, level, law.loss(theta, data)))
+    return band, np.stack(quantiles(many * np.exp(noise), level))
 
 
 def _params(found, law: Law, thetas, profiles: pd.DataFrame, settings: Settings) -> pd.DataFrame:
@@ -398,7 +402,7 @@ def _params(found, law: Law, thetas, profiles: pd.DataFrame, settings: Settings)
     rows = []
     for i, term in enumerate(law.terms):
         values = term.value(thetas[:, i])
-        low, high = quantiles(values, settings.level)
+        low, high = quantiles(values, settings.level, float(term.value(found.theta[i])))
         method = _METHODS[settings.interval] if len(values) else "none"
         if settings.interval == "profile" and term.name in set(profiles["term"]):
             low, high = _crossing(profiles[profiles["term"] == term.name])
@@ -408,7 +412,7 @@ def _params(found, law: Law, thetas, profiles: pd.DataFrame, settings: Settings)
         if term.name in settings.constraints.fixed:
             method = "fixed"
         elif settings.cluster and method == _METHODS["bootstrap"]:
-            method = f"bootstrap percentile over {settings.cluster}"
+            method = f"bootstrap over {settings.cluster}, bias-corrected percentile"
         rows.append(
             {
                 "term": term.name,
@@ -427,9 +431,9 @@ def _params(found, law: Law, thetas, profiles: pd.DataFrame, settings: Settings)
 
 
 _METHODS = {
-    "bootstrap": "bootstrap percentile over runs",
-    "residual": "percentile of residual bootstrap",
-    "parametric": "percentile of parametric bootstrap",
+    "bootstrap": "bootstrap over runs, bias-corrected percentile",
+    "residual": "residual bootstrap, bias-corrected percentile",
+    "parametric": "parametric bootstrap, bias-corrected percentile",
     "profile": "profile likelihood",
     "none": "none",
 }
@@ -473,13 +477,16 @@ def _profiles(found, law: Law, data, loss, weight, settings: Settings) -> pd.Dat
 
 
 def _likelihood_ratio(found: Optimum, terms: int) -> float:
-    """What turns a rise of the objective into a robust likelihood ratio statistic."""
-    problem_ = found.problem
-    residual = problem_.residuals(found.ends.free[:1])[0]
-    loss = problem_.loss
-    shifted = residual  # penalties as functions of the residual: derivatives by finite steps
-    width = 1.4826 * np.median(np.abs(residual - np.median(residual))) / len(loss) ** 0.2
-    objective = problem_.objective
+    """What turns a rise of the objective into a robust likelihood ratio statistic.
+
+    A fit passes through or near as many runs as it has terms; those of the smallest residuals
+    say nothing of the noise and are left out (it covers better: docs/coverage.md).
+    """
+    objective, weight = found.problem.objective, found.weight
+    residual = found.problem.residuals(found.ends.free[:1])[0]
+    told = np.argsort(np.abs(residual), kind="stable")[min(terms, len(residual) - 1) :]
+    residual, loss, weight = residual[told], found.problem.loss[told], weight[told]
+    width = MAD * np.median(np.abs(residual - np.median(residual))) / len(told) ** 0.2
 
     def slope(at):
         step = 1e-6 * max(width, 1e-12)
@@ -487,12 +494,11 @@ def _likelihood_ratio(found: Optimum, terms: int) -> float:
         more = loss * np.exp(at + step) if objective.logarithmic else loss + at + step
         return (objective.values(more, loss) - objective.values(predicted, loss)) / step
 
-    psi = slope(shifted)
     # the mean second derivative, over the width of a density estimate: Huber's is 0 or 1
-    curve = (slope(shifted + width) - slope(shifted - width)) / (2 * max(width, 1e-300))
-    noise = found.weight @ psi**2 / max(1, len(loss) - terms)
-    bend = np.average(curve, weights=found.weight)
-    return float(2 * bend / noise) if noise > 0 else float("inf")
+    curve = (slope(residual + width) - slope(residual - width)) / (2 * max(width, 1e-300))
+    noise = np.average(slope(residual) ** 2, weights=weight)
+    bend = np.average(curve, weights=weight)
+    return float(2 * bend / noise) / weight.sum() * len(told) if noise > 0 else float("inf")
 
 
 def _crossing(profile: pd.DataFrame) -> tuple[float, float]:

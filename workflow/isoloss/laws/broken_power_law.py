@@ -17,14 +17,7 @@ DOMAIN = (
     "x > 0; the exponent is c_0 well below d_1, c_0 + c_1 well above; a break outside the data"
     " cannot be known from them"
 )
-OPTIONS = {
-    "variable": {
-        "type": "string",
-        "enum": ["N", "D", "C"],
-        "default": "C",
-        "description": "The variable x: parameters N, tokens D or compute C.",
-    },
-}
+OPTIONS = {"variable": "variable"}
 PRESETS = {}
 
 _UNITS = {"N": "parameters", "D": "tokens", "C": "FLOP"}

@@ -16,14 +16,7 @@ DOMAIN = (
     "x > 0; quantities of any sign that change by the same amount with every doubling; it has no"
     " limit, so it is not to be believed far outside the data"
 )
-OPTIONS = {
-    "variable": {
-        "type": "string",
-        "enum": ["N", "D", "C"],
-        "default": "N",
-        "description": "The variable x: parameters N, tokens D or compute C.",
-    },
-}
+OPTIONS = {"variable": "variable"}
 PRESETS = {}
 
 

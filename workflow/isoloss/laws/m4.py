@@ -17,14 +17,7 @@ SOURCE = (
     " ε_0; G, the gap between them, keeps L between the two"
 )
 DOMAIN = "x > 0; curves that begin at random guessing; without such runs G and α cannot be known"
-OPTIONS = {
-    "variable": {
-        "type": "string",
-        "enum": ["N", "D", "C"],
-        "default": "D",
-        "description": "The variable x: parameters N, tokens D or compute C.",
-    },
-}
+OPTIONS = {"variable": "variable"}
 PRESETS = {}
 
 _STEPS = 100  # more than Newton needs anywhere inside the bounds

@@ -14,12 +14,7 @@ SOURCE = (
 )
 DOMAIN = "x > 0, and nothing but x limits the loss; without E only far above the irreducible loss"
 OPTIONS = {
-    "variable": {
-        "type": "string",
-        "enum": ["N", "D", "C"],
-        "default": "C",
-        "description": "The variable x: parameters N, tokens D or compute C.",
-    },
+    "variable": "variable",
     "offset": {
         "type": "boolean",
         "default": True,

@@ -22,6 +22,7 @@ def test_every_table_is_at_its_path_and_keeps_its_contract(finished):
         "shard": "train/grid/1",
         **{t: f"aggregate/grid/{t}" for t in ("runs", "losses", "curves", "mixtures", "timing")},
         **{t: f"fit/grid/chinchilla/{t}" for t in flow.FIT_TABLES},
+        "profiles": "fit/short/in_n/profiles",
     }
     assert set(names) == set(tables.contract()["tables"])
     for name, path in names.items():

@@ -458,7 +458,7 @@ def _profiles(found, law: Law, data, loss, weight, settings: Settings) -> pd.Dat
     for name in names:
         term = law.terms[law.index(name)]
         span = 0.2 if term.log else 0.05
-        for _ in range(16):  # until both sides are above the limit, and the limit is well resolved
+        for _ in range(9):  # until both sides are above the limit, and the limit is well resolved
             values, objective, best = found.profile(name, span, _PROFILE_POINTS)
             excess = (objective - best) * ratio
             if span > 40 or (1.5 * limit < min(excess[0], excess[-1]) < 12 * limit):

@@ -12,6 +12,8 @@ from isoloss.fit.objectives import Objective
 from isoloss.fit.optimize import EXACT, Affine, Problem, minimise, optimise, refit
 from isoloss.laws._law import Bound, Data, Estimator, Law, Sums
 
+PROFILED = 120  # steps of a descent along a profile
+
 
 @dataclass(frozen=True)
 class Constraints:
@@ -127,19 +129,27 @@ class Optimum:
             optimum, both in the problem's own scale.
         """
         problem, where = self.along(term)
+        low, high = problem.affine.low, problem.affine.high
         centre = problem.affine.free(self.scale.inner(self.theta))
-        offsets = np.linspace(-span, span, 2 * points + 1)
-        values, found = np.full(len(offsets), np.nan), np.full(len(offsets), np.nan)
         held = np.arange(len(centre)) == where
-        for side in (range(points, -1, -1), range(points, len(offsets))):
-            begin = centre.copy()  # each point starts from its neighbour nearer to the optimum
-            for i in side:
-                at = centre[where] + offsets[i]
-                begin[where] = np.clip(at, problem.affine.low[where], problem.affine.high[where])
-                ends = minimise(problem, begin[None], self.weight, held=held)
-                values[i], found[i] = begin[where], ends.objective[0]
-                begin = ends.free[0].copy()
-        return values, found, float(self.ends.objective[0])
+        # the others follow as they would if the law were straight
+        every, loss = np.full(1, np.inf), problem.loss[None]
+        with np.errstate(all="ignore"):
+            _, _, here = problem.look(centre[None], self.weight[None], loss, every)
+        outer = here.outer[0] if len(here.outer) else np.eye(len(centre))
+        follow = np.ones(len(centre))
+        follow[~held] = -np.linalg.pinv(outer[~held][:, ~held], rcond=1e-10) @ outer[~held, where]
+        offsets = np.linspace(-span, span, 2 * points + 1)
+        begin = np.clip(centre + offsets[:, None] * follow, low, high)
+        ends = minimise(problem, begin, self.weight, iterations=PROFILED, held=held)
+        for shift in (1, -1):  # a point that its neighbour's end suits better goes on from there
+            moved = np.roll(ends.free, shift, axis=0)
+            moved[:, where] = begin[:, where]
+            again = minimise(problem, moved, self.weight, iterations=PROFILED // 4, held=held)
+            better = again.objective < ends.objective
+            for name in ends.__dataclass_fields__:
+                getattr(ends, name)[better] = getattr(again, name)[better]
+        return begin[:, where], ends.objective, float(self.ends.objective[0])
 
     def along(self, term: str) -> tuple[Problem, int]:
         """The problem with a term in the user's units among what is free, and its position."""

@@ -163,3 +163,18 @@ def test_groups_that_share_terms_have_them_in_common_and_the_rest_of_their_own(c
         fit_law(both, "chinchilla", shared=["alhpa"], bootstrap=0)
     with pytest.raises(IsolossError, match="neither profiles nor folds"):
         fit_law(both, "chinchilla", shared=["alpha"], holdout="random", bootstrap=0)
+
+
+def test_a_function_of_ones_own_is_minimised_too(chinchilla_runs):
+    runs = chinchilla_runs(noise=0.01)
+    ours = fit_law(runs, "chinchilla", objective="log_mse", bootstrap=20)
+    theirs = fit_law(runs, "chinchilla", objective=np.square, bootstrap=20)
+    np.testing.assert_allclose(theirs.theta(), ours.theta(), rtol=1e-5)
+    np.testing.assert_allclose(theirs.params["ci_low"], ours.params["ci_low"], rtol=1e-3)
+    assert "callable" in theirs.summary.loc[0, "objective"]
+
+    def cauchy(residual):
+        return np.log1p((residual / 0.01) ** 2)
+
+    found = fit_law(runs, "chinchilla", objective=cauchy, bootstrap=0)
+    assert found.summary.loc[0, "status"] == "converged"

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from isoloss import registry
+from isoloss.fit.scores import rank_correlation
 
 DOMAINS = ("academic", "prose", "dialogue", "symbolic", "internet")
 PUBLISHED_R2 = {
@@ -63,3 +64,27 @@ def test_mixtures_that_were_not_fitted_are_predicted(mixtures, size):
             theta = law.estimate(seen, loss[order[:SEEN]], np.ones(SEEN))
             scores.append(r2(law.loss(theta, unseen), loss[order[SEEN:]]))
     assert np.mean(scores) > 0.95
+
+
+@pytest.fixture(scope="module")
+def regmix(reference_data):
+    """RegMix (arXiv:2407.01492): proportions and loss_pile_cc of 512 runs, and of 256 others."""
+    parts = []
+    for name in ("train_1m.csv", "test_1m.csv"):
+        table = pd.read_csv(reference_data / "regmix" / name)
+        shares = table.filter(like="p_")
+        shares = shares.div(shares.sum(axis=1), axis=0)  # they are rounded
+        parts.append(({c: shares[c].to_numpy() for c in shares}, table["loss_pile_cc"].to_numpy()))
+    return parts
+
+
+@pytest.mark.parametrize(
+    ("card", "least", "most"),
+    [("linear_mixture", 0.9011, 0.9031), ("mixture_power", 0.9901, 1.0)],
+    ids=["linear regression as published", "ours above the published LightGBM"],
+)
+def test_rank_correlation_on_the_test_runs_of_regmix(regmix, card, least, most):
+    (shares, loss), (others, there) = regmix
+    law = registry.card("law", card).make(domains=list(shares), own="p_pile_cc")
+    theta = law.estimate(shares, loss, np.ones(len(loss)))
+    assert least < rank_correlation(there, law.loss(theta, others)) < most

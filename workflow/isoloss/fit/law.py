@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,7 +57,7 @@ def fit_law(
     options: Mapping[str, Any] | None = None,
     *,
     where: str = "",
-    objective: str = "huber_log",
+    objective: str | Callable[[np.ndarray], np.ndarray] = "huber_log",
     delta: float = 1e-3,
     fixed: Mapping[str, float] | None = None,
     tied: Sequence[Sequence[str]] = (),
@@ -83,7 +83,8 @@ def fit_law(
         law: law card.
         options: of the card.
         where: expression that selects runs; the others are counted among the dropped.
-        objective: one of objectives.OBJECTIVES, summed over runs times their fit_weight.
+        objective: one of objectives.OBJECTIVES, summed over runs times their fit_weight; or a
+            function of log residuals that gives the penalty of each.
         delta: of huber_log in log loss, of huber in loss.
         fixed: value of terms that are not fitted.
         tied: groups of terms that share one value, such as [["alpha", "beta"]].
@@ -113,7 +114,7 @@ def fit_law(
         problem(f"law {law}, option {key}", "unknown", nearest(key, known))
         for key in set(chosen) - set(known)
     ]
-    if objective not in OBJECTIVES:
+    if not callable(objective) and objective not in OBJECTIVES:
         wrong.append(problem("objective", f"unknown {objective!r}", nearest(objective, OBJECTIVES)))
     if interval not in resample.INTERVALS:
         near = nearest(interval, resample.INTERVALS)
@@ -121,7 +122,9 @@ def fit_law(
     if wrong:
         raise IsolossError("\n".join(wrong))
     settings = Settings(
-        objective=Objective(objective, delta),
+        objective=Objective("callable", delta, objective)
+        if callable(objective)
+        else Objective(objective, delta),
         constraints=Constraints(fixed or {}, tied, bounds or {}),
         holdout=holdout,
         bootstrap=0 if interval == "none" else bootstrap,

@@ -40,14 +40,19 @@ class Objective:
     """An objective and its settings.
 
     Attributes:
-        name: one of OBJECTIVES.
+        name: one of OBJECTIVES, or `callable`.
         delta: where Huber's square turns into a line, in log loss (huber_log) or loss (huber).
+        penalty_of: of a callable: the penalty of each run as a function of the log residual
+            ln(predicted) - ln(observed), elementwise, least at 0; derivatives are by differences.
     """
 
     name: str = "huber_log"
     delta: float = 1e-3
+    penalty_of: Callable[[np.ndarray], np.ndarray] | None = None
 
     def __str__(self) -> str:
+        if self.penalty_of is not None:
+            return f"callable {getattr(self.penalty_of, '__name__', '')}".strip()
         return f"{self.name}(delta={self.delta:g})" if "huber" in self.name else self.name
 
     @property
@@ -62,13 +67,13 @@ class Objective:
     def values(self, predicted: np.ndarray, loss: np.ndarray) -> np.ndarray:
         """Penalty of each run, (..., n); infinite where the law predicts none."""
         residual = self.residual(predicted, loss)
-        value = OBJECTIVES[self.name](residual, self._width(loss))[0]
+        value = self._parts(residual, loss)[0]
         return np.where(np.isfinite(residual), value, np.inf)
 
     def penalty(self, predicted: np.ndarray, loss: np.ndarray) -> Penalty:
         """The penalties with their derivatives by the predicted loss."""
         residual = self.residual(predicted, loss)
-        value, slope, bend, weight = OBJECTIVES[self.name](residual, self._width(loss))
+        value, slope, bend, weight = self._parts(residual, loss)
         if self.logarithmic:
             inverse = 1.0 / predicted
             bend = (bend - slope) * inverse * inverse
@@ -81,6 +86,17 @@ class Objective:
         if self.logarithmic:
             return np.log(predicted) - np.log(loss)
         return predicted - loss
+
+    def _parts(self, residual: np.ndarray, loss: np.ndarray) -> Parts:
+        """Value, slope, bend and weight of the penalties by the residual."""
+        if self.penalty_of is None:
+            return OBJECTIVES[self.name](residual, self._width(loss))
+        value, step = self.penalty_of(residual), 1e-5
+        above, below = self.penalty_of(residual + step), self.penalty_of(residual - step)
+        slope, bend = (above - below) / (2 * step), (above + below - 2 * value) / step**2
+        with np.errstate(all="ignore"):  # at 0 the square that touches the penalty has its bend
+            weight = np.where(np.abs(residual) > step, slope / residual, bend)
+        return value, slope, bend, np.maximum(weight, 0.0)
 
     def _width(self, loss: np.ndarray) -> float:
         return SMOOTH * float(np.median(np.abs(loss))) if "mae" in self.name else self.delta
@@ -120,7 +136,7 @@ def _asymmetric(residual: np.ndarray, delta: float) -> Parts:
     return heavy * value, heavy * slope, heavy * bend, heavy * weight
 
 
-LOGARITHMIC = ("huber_log", "log_mse")
+LOGARITHMIC = ("huber_log", "log_mse", "callable")
 OBJECTIVES: dict[str, Callable[[np.ndarray, float], Parts]] = {
     "huber_log": _huber,
     "log_mse": _square,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from isoloss.__main__ import main
@@ -66,3 +69,51 @@ def test_a_table_with_one_proportion_is_no_table_of_mixtures(file):
     table.to_csv(file, index=False)
     with pytest.raises(IsolossError, match="no column of proportions"):
         law_of_table("mine.csv", "mixture_power")
+
+
+def saved(folder, table, split=None):
+    """A table as `datasets` saves it to disk: an Arrow stream, and what is in it as JSON."""
+    whole = folder if split is None else folder / split
+    whole.mkdir(parents=True)
+    arrow = pa.Table.from_pandas(table, preserve_index=False)
+    with pa.ipc.new_stream(whole / "data-00000-of-00001.arrow", arrow.schema) as stream:
+        stream.write_table(arrow, max_chunksize=7)
+    files = {"_data_files": [{"filename": "data-00000-of-00001.arrow"}]}
+    (whole / "state.json").write_text(json.dumps(files))
+    (whole / "dataset_info.json").write_text("{}")
+    if split is not None:
+        (folder / "dataset_dict.json").write_text(json.dumps({"splits": [split]}))
+
+
+@pytest.mark.parametrize("split", [None, "train"])
+def test_a_dataset_on_disk_becomes_a_law_that_stands_alone(tmp_path, monkeypatch, split):
+    """Columns proportion_domain_1.., loss_domain_1.., a group: the whole way to `law.py`."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    p = rng.dirichlet(np.ones(3), 40)
+    table = pd.DataFrame({f"proportion_domain_{i + 1}": p[:, i] for i in range(3)})
+    for i in range(3):
+        table[f"loss_domain_{i + 1}"] = 2 + 0.2 * np.where(np.arange(40) < 20, 1, 2) - p[:, i]
+    table["model_group"] = np.repeat(["small", "large"], 20)
+    saved(tmp_path / "data", table, split)
+    assert main(["law", "data", "--law", "log_linear", "--bootstrap", "3", "--out", "out"]) == 0
+    fit = load_fit("out")
+    assert set(fit.groups) == {"large", "small", "ALL"}
+    space: dict = {}
+    exec(compile((tmp_path / "out" / "law.py").read_text("utf-8"), "law.py", "exec"), space)
+    law = space["law"]
+    point = {"proportion_domain_1": 0.2, "proportion_domain_2": 0.5, "proportion_domain_3": 0.3}
+    (found,) = law([point], "small")
+    assert set(found) == {"loss_domain_1", "loss_domain_2", "loss_domain_3"}
+    shares = {f"p_domain_{i + 1}": v for i, v in enumerate(point.values())}
+    for response, loss in found.items():
+        assert loss == pytest.approx(fit.loss("small", response, **shares).item(), rel=1e-9)
+    # another group falls back on ALL; a share that is missing counts 0
+    assert law([point], "tiny") == law([point], "ALL") != law([point], "small")
+    some = {k: v for k, v in point.items() if k != "proportion_domain_3"}
+    assert law([some], "small") == law([{**some, "proportion_domain_3": 0.0}], "small")
+
+
+def test_a_folder_that_is_no_dataset_is_told(tmp_path, capsys):
+    assert main(["law", str(tmp_path)]) == 2
+    assert "folder without a saved dataset" in capsys.readouterr().err

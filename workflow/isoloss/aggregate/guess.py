@@ -36,6 +36,7 @@ _LOSS = re.compile(r"(?:val|valid|validation|eval|test)?_?loss_(.+)|(.+)_loss", 
 
 def guess_columns(columns: Iterable[str]) -> dict[str, str]:
     """Letters of the field (N, D, C, U, loss, group, run_id, fit_weight) to columns of a table."""
+    columns = list(columns)
     known = {re.sub(r"[\W_]", "", str(column)).lower(): str(column) for column in columns}
     found = {}
     for letter, names in NAMES.items():

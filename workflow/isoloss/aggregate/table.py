@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -11,6 +12,7 @@ from urllib.request import urlopen
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from isoloss import tables
 from isoloss.aggregate.guess import mixture_columns
@@ -42,24 +44,51 @@ def fetch(source: str) -> bytes:
 
 def table_digest(source: str) -> str:
     """Digest of a table's content."""
-    return blake2b(fetch(source), digest_size=16).hexdigest()
+    contents = [fetch(str(file)) for file in saved_files(source)] or [fetch(source)]
+    return blake2b(b"".join(contents), digest_size=16).hexdigest()
+
+
+def saved_files(source: str) -> list[Path]:
+    """The Arrow files of a dataset that `datasets` saved to disk, split by split; else none.
+
+    Raises:
+        TableError: a folder that is no such dataset.
+    """
+    folder = Path(source)
+    if "://" in source or not folder.is_dir():
+        return []
+    try:
+        if (folder / "dataset_dict.json").exists():
+            splits = json.loads((folder / "dataset_dict.json").read_text("utf-8"))["splits"]
+            return [file for split in splits for file in saved_files(str(folder / split))]
+        files = json.loads((folder / "state.json").read_text("utf-8"))["_data_files"]
+        return [folder / file["filename"] for file in files]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        found = f"is a folder without a saved dataset ({error})"
+        raise TableError(
+            problem(source, found, "give a table, or what save_to_disk wrote")
+        ) from error
 
 
 def parse(source: str) -> pd.DataFrame:
-    """Read a CSV (also gzip) or Parquet table as it is.
+    """Read a CSV (also gzip), a Parquet table or a dataset saved to disk as it is.
 
     Raises:
         TableError: unreadable, or without rows.
     """
-    content = fetch(source)
+    saved = saved_files(source)
+    content = b"" if saved else fetch(source)
     name = source.split("?")[0]
     try:
-        if content[:4] == b"PAR1":
+        if saved:
+            parts = [pa.ipc.open_stream(fetch(str(file))).read_pandas() for file in saved]
+            found = pd.concat(parts, ignore_index=True)
+        elif content[:4] == b"PAR1":
             found = pd.read_parquet(io.BytesIO(content))
         else:
             compression = "gzip" if name.endswith(".gz") else None
             found = pd.read_csv(io.BytesIO(content), compression=compression, index_col=False)
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, OSError, EOFError, pa.ArrowException) as error:
         raise TableError(
             problem(source, f"is no table ({error})", "give a CSV or Parquet table")
         ) from error

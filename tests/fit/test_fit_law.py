@@ -262,3 +262,11 @@ def test_a_name_that_is_not_known_is_an_error_with_the_nearest(power_runs, setti
 def test_none_holds_nothing_out(power_runs):
     fit = fit_law(power_runs(), "power_law", holdout=None, **QUICK)
     assert fit.summary.loc[0, "n_held_out"] == 0
+
+
+def test_terms_that_are_held_need_no_runs(power_runs):
+    runs = power_runs(runs=2)
+    fit = fit_law(runs, "power_law", fixed={"E": 1.5}, **QUICK)
+    assert estimates(fit) == pytest.approx({"E": 1.5, "A": 50, "alpha": 0.12}, rel=1e-6)
+    with pytest.raises(IsolossError, match="2 runs for 3 parameters"):
+        fit_law(runs, "power_law", **QUICK)

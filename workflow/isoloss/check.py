@@ -17,6 +17,7 @@ from isoloss.aggregate.table import read_runs
 from isoloss.filters import evaluate
 from isoloss.fit.coordinates import free_coordinates, scale_of
 from isoloss.fit.holdout import held_out
+from isoloss.fit.solve import Constraints
 from isoloss.laws._law import Law
 from isoloss.problems import IsolossError, StudyError, nearest, problem
 from isoloss.train import settings as train_settings
@@ -272,7 +273,7 @@ def _fit_problems(fit: Mapping[str, Any], runs: pd.DataFrame, place: str) -> lis
     if getattr(card, "NEEDS", None) == "mixture":
         return []  # its terms depend on the domains of the runs
     law = card.make(**fit["options"])
-    need = len(law.terms) - len(fit["fixed"])
+    need = Constraints(fit["fixed"], fit["tied"]).hold(law).count(False)
     wrong = _constraint_problems(fit, law, place)
     usable = runs[(runs["status"] == "done") & (runs["fit_weight"] > 0)]
     if usable.empty:

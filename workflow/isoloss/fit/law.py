@@ -235,7 +235,7 @@ def _ready(
 ) -> _Runs:
     done = _usable(law, runs, response)
     place = f"law {card}" + ("" if group == "all" else f", group {group}")
-    need = _need(law) - len(settings.constraints.fixed)
+    need = _need(law) - sum(settings.constraints.hold(law))
     if len(done) < need:
         raise too_few(place, len(done), need)
     out = held_out(done, settings.holdout)
@@ -292,15 +292,11 @@ def _tables(
     )
     profiles = _profiles(found, law, data, loss, weight, settings)
     params = _params(found, law, kept, profiles, settings)
-    held = [t.name in settings.constraints.fixed for t in law.terms]
-    held = [
-        h or any(t.name in g[1:] for g in settings.constraints.tied)
-        for h, t in zip(held, law.terms, strict=True)
-    ]
+    held = settings.constraints.hold(law)
     known = evidence.conditioning(law, found.theta, data, held)
     free_terms = known.free if isinstance(found, Optimum) else []
     inner = scores(observed[~out], predicted[~out])
-    n, free = len(fitted), int(np.sum(~np.array(held)))
+    n, free = len(fitted), held.count(False)
     summary: dict[str, Any] = {
         "card": card,
         "formula": law.formula,

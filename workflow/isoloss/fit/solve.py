@@ -23,6 +23,11 @@ class Constraints:
     tied: Sequence[Sequence[str]] = ()
     bounds: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
 
+    def hold(self, law: Law) -> list[bool]:
+        """Terms that are not fitted: fixed, or tied to another; in the order of theta."""
+        followers = {name for group in self.tied for name in group[1:]}
+        return [term.name in self.fixed or term.name in followers for term in law.terms]
+
 
 class Optimum:
     """A law fitted by minimising an objective.

@@ -12,7 +12,8 @@ A card is a module with TITLE, FORMULA, LATEX, SOURCE, DOMAIN, OPTIONS, PRESETS 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,7 +30,7 @@ class Term:
 
     Attributes:
         name: in tables and notebooks.
-        symbol: in formulas; one of LaTeX is made from it (`isoloss.symbols`).
+        symbol: in formulas.
         unit: of the value.
         log: whether theta holds the value's logarithm.
         low, high: bounds of theta.
@@ -53,7 +54,7 @@ class Term:
         return float(np.log(value)) if self.log else float(value)
 
 
-class Law:
+class Law(ABC):
     """A law, its options chosen.
 
     Attributes:
@@ -78,13 +79,13 @@ class Law:
 
     __hash__ = None
 
+    @abstractmethod
     def loss(self, theta: np.ndarray, data: Data) -> np.ndarray:
         """Predicted loss: theta (..., p) -> (..., n)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def gradient(self, theta: np.ndarray, data: Data) -> np.ndarray:
         """d loss / d theta: theta (..., p) -> (..., n, p)."""
-        raise NotImplementedError
 
     def scales(
         self, log_scale: Mapping[str, float], log_loss_scale: float
@@ -135,13 +136,13 @@ class Estimator(Law):
     recipe: str
     least = 2
 
+    @abstractmethod
     def estimate(self, data: Data, loss: np.ndarray, weight: np.ndarray) -> np.ndarray:
         """theta from runs: variables (n,), loss (n,), weight (n,) -> (p,); NaN where it has none.
 
         The weights may hold zeros, and twos where a bootstrap drew a run twice; the length of
         theta depends on the number of runs at most.
         """
-        raise NotImplementedError
 
     def again(
         self, theta: np.ndarray, data: Data, loss: np.ndarray, weight: np.ndarray
@@ -205,8 +206,3 @@ class Bound:
             hessian=(second + np.swapaxes(second, -1, -2)) / 2,
             outer=across @ (weight[..., None] * gradient),
         )
-
-
-def names(laws: Sequence[Law]) -> set[str]:
-    """All variables of some laws."""
-    return {name for law in laws for name in law.variables}

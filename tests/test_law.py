@@ -71,12 +71,24 @@ def test_what_is_given_goes_before_what_is_guessed(table, capsys):
 
 
 def test_budgets_fixed_and_tied_terms_reach_the_fit(table, capsys):
-    given_ = ["--fix", "E=1.7", "--tie", "alpha,beta", "--flops", "1e21", "--bootstrap", "0"]
+    given_ = [
+        "--fix",
+        "E=1.7",
+        "--fix",
+        "B=900",
+        "--tie",
+        "alpha,beta",
+        "--flops",
+        "1e21",
+        "--bootstrap",
+        "0",
+    ]
     assert main(["law", str(table), "--out", str(table.parent / "o"), *given_]) == 0
     said = capsys.readouterr().out
     assert "1e21" in said and "1.7 " in said
     estimates = pd.read_parquet(table.parent / "o" / "params.parquet").set_index("term")["estimate"]
     assert estimates["E"] == pytest.approx(1.7)
+    assert estimates["B"] == pytest.approx(900)  # a word said twice adds to the first
     assert estimates["alpha"] == pytest.approx(estimates["beta"])
 
 

@@ -128,19 +128,37 @@ def parser() -> argparse.ArgumentParser:
     law.add_argument(
         "--columns",
         nargs="+",
+        action="extend",
         default=[],
         metavar="LETTER=NAME",
         help="columns for N, D, C, U, loss, group, run_id, fit_weight (guessed from the names)",
     )
     law.add_argument(
-        "--option", nargs="+", default=[], metavar="KEY=VALUE", help="options of the law card"
+        "--option",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="options of the law card",
     )
-    law.add_argument("--keep", nargs="+", default=[], metavar="EXPR", help="filters: loss < 3.5")
     law.add_argument(
-        "--fix", nargs="+", default=[], metavar="TERM=VALUE", help="parameters not fitted"
+        "--keep", nargs="+", action="extend", default=[], metavar="EXPR", help="filters: loss < 3.5"
     )
     law.add_argument(
-        "--tie", nargs="+", default=[], metavar="TERM,TERM", help="parameters of one value"
+        "--fix",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="TERM=VALUE",
+        help="parameters not fitted",
+    )
+    law.add_argument(
+        "--tie",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="TERM,TERM",
+        help="parameters of one value",
     )
     law.add_argument("--objective", default="huber_log", help="what is minimised (huber_log)")
     law.add_argument("--delta", type=float, default=1e-3, help="of Huber objectives (0.001)")
@@ -150,7 +168,13 @@ def parser() -> argparse.ArgumentParser:
     law.add_argument("--level", type=float, default=0.95, help="of the intervals (0.95)")
     law.add_argument("--seed", type=int, default=0, help="of the bootstrap (0)")
     law.add_argument(
-        "--flops", nargs="+", type=float, default=[], metavar="C", help="budgets to divide"
+        "--flops",
+        nargs="+",
+        action="extend",
+        type=float,
+        default=[],
+        metavar="C",
+        help="budgets to divide",
     )
     law.add_argument(
         "--out",

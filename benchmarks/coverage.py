@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -29,16 +28,18 @@ from scipy.stats import f as f_distribution
 from scipy.stats import norm, t
 
 from isoloss.fit.coordinates import Scale, free_coordinates, scale_of
-from isoloss.fit.law import _likelihood_ratio
 from isoloss.fit.objectives import Objective
 from isoloss.fit.optimize import Ends, Problem, minimise
+from isoloss.fit.profile import cluster_inflation, likelihood_ratio
 from isoloss.fit.resample import MAD
+from isoloss.fitted import BIAS
 from isoloss.laws import chinchilla
 from isoloss.seeds import generator
-from isoloss.tables import write_free
+from isoloss.tables import facts, frame, write_free
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
+PAGE = ROOT / "docs" / "coverage.md"
 LAW = chinchilla.make()
 TERMS = len(LAW.terms)
 TRUTH = np.array([np.log(1.8), np.log(480.0), np.log(2100.0), 0.347, 0.367])
@@ -51,10 +52,10 @@ LEVEL = 0.95
 TARGETS = ("E", "alpha", "beta", "loss at 10 C", "ln N_opt at 10 C")
 PROFILED = ("E", "alpha", "beta")
 GRIDS = {"24": (4, 6), "60": (6, 10), "240": (12, 20)}  # budgets x sizes
-NOISES = ("normal", "heavy-tailed", "clustered")
+NOISES = ("normal", "heavy-tailed", "seed-clustered")
 AT_ONCE = 20_000  # replicates in one go
 PART = 125  # studies of a cell before the next cell has its turn
-CLUSTERED = "clustered "  # begins the name of a method that knows of the batches
+CLUSTERED = "clustered "  # begins the name of a method that knows of the seeds
 DEFAULT = "bootstrap, bias-corrected"  # that of `fit_law`
 PROFILE = "profile likelihood, n-5"
 COLUMNS = (
@@ -62,9 +63,9 @@ COLUMNS = (
     "mean coverage",
     "mean deviation",
     "independent noise",
-    "clustered noise",
+    "seed-clustered noise",
     "worst deviation",
-    "batches unknown",
+    "seeds unknown",
 )
 HEAD = """<!-- made by `python benchmarks/coverage.py` -->
 # Do the intervals cover?
@@ -74,9 +75,9 @@ replicates of each (sampling error of one coverage: {error:.4f}). The truth is a
 near E 1.8, A 480, B 2100, alpha .347, beta .367, another one for every study. Designs are grids of
 4 x 6, 6 x 10 and 12 x 20 budgets x sizes between 1e18 and 1e21 FLOP, sizes from a sixth of the
 optimal one to six times it. Noise of log loss has the standard deviation .005: normal; Student's
-t with three degrees of freedom (heavy-tailed); or half its variance shared by a batch, neighbouring
-sizes of one budget (clustered; 8, 12 and 24 batches). Targets: E, alpha, beta, the loss at ten
-times the largest C where it is truly optimal, the logarithm of the optimal N there.
+t with three degrees of freedom (heavy-tailed); or half its variance shared by the runs of a seed,
+neighbouring sizes of one budget (seed-clustered; 8, 12 and 24 seeds). Targets: E, alpha, beta, the
+loss at ten times the largest C where it is truly optimal, the logarithm of the optimal N there.
 
 A method is what is drawn, and how the interval is read off. Drawn: `bootstrap` runs with
 replacement; `weighted bootstrap` exponential weights for the runs (Rubin 1981); `residual` the
@@ -84,13 +85,14 @@ fit's residuals with replacement, widened by sqrt(n/(n-5)); `smoothed residual` 
 Silverman's normal kernel; `parametric` normal noise of their robust spread. Read off: the
 `percentile`s; the `expanded percentile`s, at the tails of t times sqrt(n/(n-5)) (Hesterberg 2015;
 of replicates that are widened already, t alone); `basic`, mirrored at the estimate;
-`bias-corrected` (Efron 1982); `t`, the estimate plus and minus t standard errors.
+`bias-corrected` (Efron 1982),
+by at most half a standard deviate; `t`, the estimate plus and minus t standard errors.
 `profile likelihood` is a test at the truth, of E, alpha and beta only: its noise from `all
 residuals`, or from the `n-5` largest, as in `fit_law` (the fit passes through or near five runs).
 
-Where the noise is clustered, the two bootstraps draw whole batches (t of g-1 degrees and
-sqrt(g/(g-1)) for g batches) and the second profile sums its scores over batches (Bell and
-McCaffrey 2002; F of 1 and g-1); `batches unknown` is what covers where they do not, and of the
+Where the noise is clustered, the two bootstraps draw whole seeds (t of g-1 degrees and
+sqrt(g/(g-1)) for g seeds) and the second profile sums its scores over seeds (Bell and
+McCaffrey 2002; F of 1 and g-1); `seeds unknown` is what covers where they do not, and of the
 methods that cannot. Deviations are those of coverage from .95, on average over cells and targets;
 the sampling error alone makes {floor:.3f} of them.
 """
@@ -98,15 +100,15 @@ the sampling error alone makes {floor:.3f} of them.
 
 @dataclass(frozen=True)
 class Design:
-    """Runs of a grid: their variables, and which were trained together.
+    """Runs of a grid: their variables and seeds.
 
     Attributes:
         data: N and D, each (n,).
-        batch: number of the batch of a run, (n,): neighbouring sizes of one budget.
+        cluster: number of the seed of a run, (n,): neighbouring sizes of one budget.
     """
 
     data: dict[str, np.ndarray]
-    batch: np.ndarray
+    cluster: np.ndarray
 
 
 def grid(budgets: int, sizes: int) -> Design:
@@ -124,14 +126,14 @@ def truths(count: int, scale: Scale, rng: np.random.Generator) -> np.ndarray:
     return scale.outer(scale.inner(TRUTH) + DRIFT * rng.standard_normal((count, TERMS)))
 
 
-def noise(kind: str, batch: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+def noise(kind: str, cluster: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
     """Noise of the log loss, (s, n), of standard deviation SD whatever its kind."""
-    shape = (count, len(batch))
+    shape = (count, len(cluster))
     if kind == "heavy-tailed":
         return SD * rng.standard_t(3, shape) / np.sqrt(3)
     own = rng.standard_normal(shape)
-    if kind == "clustered":
-        shared = rng.standard_normal((count, batch.max() + 1))[:, batch]
+    if kind == "seed-clustered":
+        shared = rng.standard_normal((count, cluster.max() + 1))[:, cluster]
         own = (own + shared) / np.sqrt(2)
     return SD * own
 
@@ -184,7 +186,7 @@ def simulate(design: Design, kind: str, objective: Objective, count: int, rng) -
     truth = truths(count, scale, rng)
     bound = LAW.bind(scale.data(design.data))
     loss = bound.at(scale.inner(truth))[0]
-    loss = loss * np.exp(noise(kind, design.batch, count, rng))
+    loss = loss * np.exp(noise(kind, design.cluster, count, rng))
     affine = free_coordinates(LAW, scale, {}, (), {})
     problem = Problem(bound, np.ones(len(centre)), objective, affine)
     begin = affine.free(scale.inner(truth))
@@ -233,9 +235,9 @@ def drawn_runs(cell: Cell, study: slice, count: int, rng) -> Draw:
     return drawn(cell, study, count, rng, np.arange(cell.loss.shape[1]))
 
 
-def drawn_batches(cell: Cell, study: slice, count: int, rng) -> Draw:
-    """Whole batches with replacement."""
-    return drawn(cell, study, count, rng, cell.design.batch)
+def drawn_clusters(cell: Cell, study: slice, count: int, rng) -> Draw:
+    """Whole seeds with replacement."""
+    return drawn(cell, study, count, rng, cell.design.cluster)
 
 
 def drawn(cell: Cell, study: slice, count: int, rng, member: np.ndarray) -> Draw:
@@ -252,9 +254,9 @@ def weighted_runs(cell: Cell, study: slice, count: int, rng) -> Draw:
     return weighted(cell, study, count, rng, np.arange(cell.loss.shape[1]))
 
 
-def weighted_batches(cell: Cell, study: slice, count: int, rng) -> Draw:
-    """Whole batches at exponential weights."""
-    return weighted(cell, study, count, rng, cell.design.batch)
+def weighted_clusters(cell: Cell, study: slice, count: int, rng) -> Draw:
+    """Whole seeds at exponential weights."""
+    return weighted(cell, study, count, rng, cell.design.cluster)
 
 
 def weighted(cell: Cell, study: slice, count: int, rng, member: np.ndarray) -> Draw:
@@ -297,7 +299,7 @@ class Kind:
     draw: Drawer
     noises: tuple[str, ...] = NOISES
     wide: bool = True
-    batches: bool = False
+    clustered: bool = False
 
 
 KINDS = {
@@ -306,9 +308,9 @@ KINDS = {
     "residual": Kind(residual),
     "smoothed residual": Kind(smoothed),
     "parametric": Kind(parametric),
-    "clustered bootstrap": Kind(drawn_batches, ("clustered",), wide=False, batches=True),
+    "clustered bootstrap": Kind(drawn_clusters, ("seed-clustered",), wide=False, clustered=True),
     "clustered weighted bootstrap": Kind(
-        weighted_batches, ("clustered",), wide=False, batches=True
+        weighted_clusters, ("seed-clustered",), wide=False, clustered=True
     ),
 }
 
@@ -355,7 +357,7 @@ def intervals(
     wide = norm.cdf(-far)
     low, high = percentiles(ordered, tail), percentiles(ordered, 1 - tail)
     share = (ordered < estimate[:, None]).mean(axis=1)
-    bias = norm.ppf(np.clip(share, 0.5 / ordered.shape[1], 1 - 0.5 / ordered.shape[1]))
+    bias = np.clip(norm.ppf(share), -BIAS, BIAS)
     spread = (percentiles(ordered, norm.cdf(1)) - percentiles(ordered, norm.cdf(-1))) / 2
     low_wide, high_wide = percentiles(ordered, wide), percentiles(ordered, 1 - wide)
     normal = norm.ppf(1 - tail)
@@ -376,8 +378,8 @@ def counted(cell: Cell, kind: Kind, count: int, rng) -> pd.DataFrame:
     studies, n = cell.loss.shape
     truth = cell.targets(cell.scale.inner(cell.truth)[:, None])[:, 0]
     estimate = cell.targets(cell.best.free[:, None])[:, 0]
-    number = cell.design.batch.max() + 1
-    if kind.batches:
+    number = cell.design.cluster.max() + 1
+    if kind.clustered:
         degrees, factor = number - 1, np.sqrt(number / (number - 1))
     else:
         degrees, factor = n - TERMS, np.sqrt(n / (n - TERMS))
@@ -404,64 +406,46 @@ def counted(cell: Cell, kind: Kind, count: int, rng) -> pd.DataFrame:
     return pd.concat(pieces)
 
 
-def likelihood_ratios(cell: Cell, drop: int) -> np.ndarray:
-    """What turns a rise of each study's objective into a likelihood ratio, (s,).
+def judged(cell: Cell, drop: int, shared: bool) -> tuple[np.ndarray, np.ndarray]:
+    """What turns a rise of each study's objective into a likelihood ratio, as `fit_law` does it.
 
     Args:
         cell: the studies.
-        drop: smallest residuals left out. A fit that is near medians passes through as many runs
-            as it has terms; their residuals say nothing of the noise's density at its middle.
+        drop: smallest residuals left out.
+        shared: whether noise of seeds is looked for.
+
+    Returns:
+        Ratios (s, 1), and how many times seeds widen the score of each of PROFILED, (s, 3).
     """
-    objective, count = cell.problem.objective, cell.loss.shape[1]
-    left = objective.residual(cell.problem.predicted(cell.best.free), cell.loss)
-    found = []
-    for residual_, loss_ in zip(left, cell.loss, strict=True):
-        problem = SimpleNamespace(
-            loss=loss_, objective=objective, residuals=lambda _, r=residual_: r[None]
-        )
-        one = SimpleNamespace(problem=problem, ends=cell.best[:1], weight=np.ones(count))
-        found.append(_likelihood_ratio(one, drop))
-    # where none is left out, the terms fitted are degrees of freedom that are lost
-    return np.array(found) * (1 - (TERMS - drop) / count)
-
-
-def batch_factors(cell: Cell) -> np.ndarray:
-    """How many times batches widen the variance of the score of each of PROFILED, (s, 3).
-
-    Sums of scores over batches against those over runs, the residuals of a batch lifted by the
-    inverse root of what the fit leaves of them (Bell and McCaffrey 2002).
-    """
-    design, delta = cell.design, cell.problem.objective.delta
+    objective, weight = cell.problem.objective, np.ones(cell.loss.shape[1])
     predicted = cell.problem.predicted(cell.best.free)
-    slopes = np.clip(np.log(predicted / cell.loss), -delta, delta)
-    gradients = LAW.gradient(cell.best.free, cell.problem.bound.data) / predicted[..., None]
-    batches = [np.flatnonzero(design.batch == b) for b in range(design.batch.max() + 1)]
-    found = []
-    for slope, gradient in zip(slopes, gradients, strict=True):
-        basis = np.linalg.qr(gradient)[0]
-        lifted = slope.copy()
-        for mine in batches:
-            left, along = np.linalg.eigh(np.eye(len(mine)) - basis[mine] @ basis[mine].T)
-            lifted[mine] = along @ (along.T @ slope[mine] / np.sqrt(np.maximum(left, 1e-6)))
-        noise = np.mean(np.sort(slope**2)[TERMS:])
-        # columns of the pseudo-inverse: the gradients by each term, freed of the others
-        own = np.linalg.pinv(gradient)[[LAW.index(name) for name in PROFILED]]
-        sums = [own[:, mine] @ lifted[mine] for mine in batches]
-        found.append(np.sum(np.square(sums), axis=0) / (noise * np.sum(own**2, axis=1)))
-    return np.array(found)
+    slopes = LAW.gradient(cell.best.free, cell.problem.bound.data) / predicted[..., None]
+    residuals_ = objective.residual(predicted, cell.loss)
+    ratios, wider = [], []
+    for left, loss, slope in zip(residuals_, cell.loss, slopes, strict=True):
+        noise_ = objective, left, loss, weight
+        ratios.append(likelihood_ratio(*noise_, drop))
+        if shared:
+            cluster = cell.design.cluster
+            places = [LAW.index(name) for name in PROFILED]
+            wider.append([cluster_inflation(*noise_, slope, cluster, k, drop) for k in places])
+    # where none is left out, the terms fitted are degrees of freedom that are lost
+    lost = 1 - (TERMS - drop) / len(weight)
+    return lost * np.array(ratios)[:, None], np.array(wider)
 
 
 def profile(cell: Cell, shared: bool) -> pd.DataFrame:
-    """Coverage of profile likelihood: whether it lets the truth in; `shared`: noise of batches."""
-    n, number = cell.loss.shape[1], cell.design.batch.max() + 1
+    """Coverage of profile likelihood: whether it lets the truth in; `shared`: noise of seeds."""
+    n, number = cell.loss.shape[1], cell.design.cluster.max() + 1
     weight, inner = np.ones(n), cell.scale.inner(cell.truth)
-    every, most = (likelihood_ratios(cell, drop)[:, None] for drop in (0, TERMS))
+    every, _ = judged(cell, 0, shared=False)
+    most, wider = judged(cell, TERMS, shared)
     ways = {
         "profile likelihood, all residuals": (every, n - TERMS),
         PROFILE: (most, n - TERMS),
     }
     if shared:
-        ways[CLUSTERED + PROFILE] = (most / batch_factors(cell), number - 1)
+        ways[CLUSTERED + PROFILE] = (most / wider, number - 1)
     rows = []
     for k, name in enumerate(PROFILED):
         held = np.arange(TERMS) == LAW.index(name)
@@ -490,7 +474,7 @@ def survey(count: int, draws: int, deltas: Sequence[float], seed: int, part: int
         rng = generator(seed, "coverage", f"{name} {kind} {delta} {part}")
         objective = Objective("huber_log", delta)
         cell = simulate(grid(*shape), kind, objective, count, rng)
-        found = [profile(cell, kind == "clustered")]
+        found = [profile(cell, kind == "seed-clustered")]
         for label, one in KINDS.items():
             if kind in one.noises:
                 rows = counted(cell, one, draws, rng)
@@ -515,10 +499,10 @@ def pooled(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 def advised(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows where a method knows of the batches, if it can; a method has one name for all noise."""
+    """Rows where a method knows of the seeds, if it can; a method has one name for all noise."""
     knows = table["method"].str.startswith(CLUSTERED)
     plain = table["method"].str.removeprefix(CLUSTERED)
-    told = (table["noise"] == "clustered") & plain.isin(plain[knows]) & ~knows
+    told = (table["noise"] == "seed-clustered") & plain.isin(plain[knows]) & ~knows
     return table.assign(method=plain)[~told]
 
 
@@ -526,8 +510,9 @@ def ranking(table: pd.DataFrame) -> pd.DataFrame:
     """Methods of one objective, the one nearest to its level first."""
     used = advised(table)
     used = used.assign(off=(used["coverage"] - used["level"]).abs())
-    shared = used["noise"] == "clustered"
-    unaware = table[(table["noise"] == "clustered") & ~table["method"].str.startswith(CLUSTERED)]
+    shared = used["noise"] == "seed-clustered"
+    mine = table[table["noise"] == "seed-clustered"]
+    unaware = mine[~mine["method"].str.startswith(CLUSTERED)]
     worst = used.loc[used.groupby("method")["off"].idxmax()].set_index("method")
     found = pd.DataFrame(
         {
@@ -604,7 +589,12 @@ def main() -> None:
     parser.add_argument("--delta", type=float, nargs="+", default=[1e-3, 1e-2], help="of huber_log")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="few studies; writes nothing")
+    parser.add_argument("--page", action="store_true", help="only write the page of the last run")
     chosen = parser.parse_args()
+    file = RESULTS / "coverage.parquet"
+    if chosen.page:
+        PAGE.write_text(page(frame(file), int(facts(file)["replicates"])), "utf-8")
+        return
     count = 12 if chosen.quick else chosen.studies
     sizes = [min(PART, count - at) for at in range(0, count, PART)]
     table = pooled(
@@ -619,10 +609,9 @@ def main() -> None:
         best, alone = winners(ranking(mine))
         print(f"best overall: {best}; where noise is independent: {alone}")
     if not chosen.quick:
-        facts = {"replicates": chosen.replicates, "seed": chosen.seed}
-        arrow = pa.Table.from_pandas(table, preserve_index=False)
-        write_free(arrow, RESULTS / "coverage.parquet", facts)
-        (ROOT / "docs" / "coverage.md").write_text(page(table, chosen.replicates), "utf-8")
+        said = {"replicates": chosen.replicates, "seed": chosen.seed}
+        write_free(pa.Table.from_pandas(table, preserve_index=False), file, said)
+        PAGE.write_text(page(table, chosen.replicates), "utf-8")
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ FALLBACK = "ALL"  # group of a mixture law that answers for a group without a fi
 Interval = tuple[np.ndarray, np.ndarray]
 _LOG_FLOPS = (-20.0, 150.0)  # where a budget is looked for, in ln FLOP
 _NUMBERS = 2_000_000  # of an array of predictions
-_BIAS = 0.5  # standard normal deviate, the most that a median bias is corrected for
+BIAS = 0.5  # standard normal deviate, the most that a median bias is corrected for
 _MIXTURE_REPLICATES = 200  # of an optimal mixture
 _SHARE_STEP = 1e-6  # of proportions, for slopes
 
@@ -483,7 +483,7 @@ def quantiles(
         low, high = np.quantile(values, [tail, 1 - tail], axis=0)
         return low, high
     below = (values < centre).mean(axis=0) + 0.5 * (values == centre).mean(axis=0)
-    shift = 2 * np.clip(ndtri(below), -_BIAS, _BIAS)
+    shift = 2 * np.clip(ndtri(below), -BIAS, BIAS)
     ordered = np.sort(values, axis=0)
     ends = []
     for z in (ndtri(tail), ndtri(1 - tail)):

@@ -8,16 +8,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import f as f_distribution
 from threadpoolctl import threadpool_limits
 
 from isoloss import registry
 from isoloss.filters import LETTERS, evaluate
-from isoloss.fit import evidence, resample
+from isoloss.fit import evidence, profile, resample
 from isoloss.fit.holdout import Fold, folds, held_out, last_budgets
 from isoloss.fit.mixture import domains_of, lacking, mixtures, own_domain, responses_of
 from isoloss.fit.objectives import OBJECTIVES, Objective
-from isoloss.fit.resample import MAD
 from isoloss.fit.scores import scores
 from isoloss.fit.solve import Constraints, Optimum, Recipe, together
 from isoloss.fitted import TABLES, Fit, quantiles
@@ -30,7 +28,6 @@ ALL = "ALL"  # the group of a mixture law that stands for all of them
 # Columns that may differ between runs which are the same but for their seed.
 _OF_A_RUN = {"run_id", "run_digest", "seed", "n_unique", "loss_nats", "fit_weight"}
 _OF_A_RUN |= {"status", "status_reason"}
-_PROFILE_POINTS = 12  # on each side of the optimum
 
 
 @dataclass(frozen=True)
@@ -282,7 +279,7 @@ def _tables(
     """All tables of one fit."""
     law, group, response = runs.law, runs.group, runs.response
     done, out, fitted = runs.done, runs.out, runs.fitted
-    data, loss, weight = runs.data, runs.loss, runs.weight
+    data, loss = runs.data, runs.loss
     kept = thetas[sound]
 
     everything = variables(done, law.variables)
@@ -290,8 +287,11 @@ def _tables(
     bands = _bands(
         law, found.theta, kept, everything, loss, law.loss(found.theta, data), settings, group
     )
-    profiles = _profiles(found, law, data, loss, weight, settings)
-    params = _params(found, law, kept, profiles, settings)
+    along = profile.empty()
+    if settings.profiles and isinstance(found, Optimum):
+        clusters = resample.clusters_of(fitted, settings.cluster)
+        along = profile.profiles(found, clusters, settings.level)
+    params = _params(found, law, kept, along, settings)
     held = settings.constraints.hold(law)
     known = evidence.conditioning(law, found.theta, data, held)
     free_terms = known.free if isinstance(found, Optimum) else []
@@ -353,7 +353,7 @@ def _tables(
             {"replicate": np.arange(len(thetas)), "theta": list(thetas), "converged": sound}
         ),
         "scores": _scores(law, done, observed, predicted, bands, settings, response),
-        "profiles": profiles,
+        "profiles": along,
         "ranges": _ranges(law, data),
     }
     assert set(tables) == set(TABLES)
@@ -396,15 +396,15 @@ def _bands(law, theta, thetas, data, loss, predicted, settings: Settings, group:
     return band, np.stack(quantiles(many * np.exp(noise), level))
 
 
-def _params(found, law: Law, thetas, profiles: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+def _params(found, law: Law, thetas, along: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     bounded = found.at_bound() if isinstance(found, Optimum) else [False] * len(law.terms)
     rows = []
     for i, term in enumerate(law.terms):
         values = term.value(thetas[:, i])
         low, high = quantiles(values, settings.level, float(term.value(found.theta[i])))
         method = _METHODS[settings.interval] if len(values) else "none"
-        if settings.interval == "profile" and term.name in set(profiles["term"]):
-            low, high = _crossing(profiles[profiles["term"] == term.name])
+        if settings.interval == "profile" and term.name in set(along["term"]):
+            low, high = profile.crossing(along[along["term"] == term.name])
             method = _METHODS["profile"]
         elif settings.interval == "profile":
             method = _METHODS["bootstrap"]
@@ -436,87 +436,6 @@ _METHODS = {
     "profile": "profile likelihood",
     "none": "none",
 }
-
-
-def _profiles(found, law: Law, data, loss, weight, settings: Settings) -> pd.DataFrame:
-    """The objective along every free term, as a drop of the log likelihood.
-
-    The objective's rise is divided by what noise makes of it (the ratio of the mean second to the
-    mean squared first derivative of its penalties: a robust likelihood ratio), so that `excess`
-    compares with the quantile `limit` of F(1, n - p).
-    """
-    columns = {"term": [], "value": [], "objective_value": [], "excess": [], "limit": []}
-    if not (settings.profiles and isinstance(found, Optimum)):
-        return pd.DataFrame(columns).astype({k: float for k in columns if k != "term"})
-    problem_ = found.problem
-    names = problem_.affine.names
-    ratio = _likelihood_ratio(found, len(names))
-    degrees = max(1, len(loss) - len(names))
-    limit = float(f_distribution.ppf(settings.level, 1, degrees))
-    unit = found.objective.unit(found.size)
-    for name in names:
-        term = law.terms[law.index(name)]
-        span = 0.2 if term.log else 0.05
-        for _ in range(9):  # until both sides are above the limit, and the limit is well resolved
-            values, objective, best = found.profile(name, span, _PROFILE_POINTS)
-            excess = (objective - best) * ratio
-            if span > 40 or (1.5 * limit < min(excess[0], excess[-1]) < 12 * limit):
-                break
-            span *= 2.0 if min(excess[0], excess[-1]) <= 1.5 * limit else 0.4
-            if max(excess[0], excess[-1]) > 1e4 * limit and min(excess[0], excess[-1]) <= limit:
-                break  # a bound, or nothing, on one side
-        values, kept = np.unique(values, return_index=True)  # those at a bound are one
-        objective, excess = objective[kept], excess[kept]
-        columns["term"] += [name] * len(values)
-        columns["value"] += list(term.value(values))
-        columns["objective_value"] += list(objective * unit)
-        columns["excess"] += list(excess)
-        columns["limit"] += [limit] * len(values)
-    return pd.DataFrame(columns)
-
-
-def _likelihood_ratio(found: Optimum, terms: int) -> float:
-    """What turns a rise of the objective into a robust likelihood ratio statistic.
-
-    A fit passes through or near as many runs as it has terms; those of the smallest residuals
-    say nothing of the noise and are left out (it covers better: docs/coverage.md).
-    """
-    objective, weight = found.problem.objective, found.weight
-    residual = found.problem.residuals(found.ends.free[:1])[0]
-    told = np.argsort(np.abs(residual), kind="stable")[min(terms, len(residual) - 1) :]
-    residual, loss, weight = residual[told], found.problem.loss[told], weight[told]
-    width = MAD * np.median(np.abs(residual - np.median(residual))) / len(told) ** 0.2
-
-    def slope(at):
-        step = 1e-6 * max(width, 1e-12)
-        predicted = loss * np.exp(at) if objective.logarithmic else loss + at
-        more = loss * np.exp(at + step) if objective.logarithmic else loss + at + step
-        return (objective.values(more, loss) - objective.values(predicted, loss)) / step
-
-    # the mean second derivative, over the width of a density estimate: Huber's is 0 or 1
-    curve = (slope(residual + width) - slope(residual - width)) / (2 * max(width, 1e-300))
-    noise = np.average(slope(residual) ** 2, weights=weight)
-    bend = np.average(curve, weights=weight)
-    return float(2 * bend / noise) / weight.sum() * len(told) if noise > 0 else float("inf")
-
-
-def _crossing(profile: pd.DataFrame) -> tuple[float, float]:
-    """Where the excess passes the limit on both sides; infinite where it does not."""
-    excess, value = profile["excess"].to_numpy(), profile["value"].to_numpy()
-    limit, middle = profile["limit"].iloc[0], int(np.argmin(profile["excess"]))
-    ends = []
-    sides = (range(middle, 0, -1), range(middle, len(value) - 1))
-    for side, step in zip(sides, (-1, 1), strict=True):
-        found = step * np.inf
-        for i in side:
-            here, there = excess[i], excess[i + step]
-            if there >= limit > here:
-                # the root of the excess is close to linear in the value
-                a, b, top = np.sqrt(max(here, 0)), np.sqrt(there), np.sqrt(limit)
-                found = value[i] + (value[i + step] - value[i]) * (top - a) / (b - a)
-                break
-        ends.append(float(found))
-    return ends[0], ends[1]
 
 
 def _starts(found) -> pd.DataFrame:

@@ -87,6 +87,10 @@ class Objective:
             return np.log(predicted) - np.log(loss)
         return predicted - loss
 
+    def slope(self, residual: np.ndarray, loss: np.ndarray) -> np.ndarray:
+        """Derivative of each penalty by the residual, (..., n)."""
+        return self._parts(residual, loss)[1]
+
     def _parts(self, residual: np.ndarray, loss: np.ndarray) -> Parts:
         """Value, slope, bend and weight of the penalties by the residual."""
         if self.penalty_of is None:

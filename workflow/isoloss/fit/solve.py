@@ -156,6 +156,27 @@ class Optimum:
                 getattr(ends, name)[better] = getattr(again, name)[better]
         return begin[:, where], ends.objective, float(self.ends.objective[0])
 
+    def slopes(self, term: str) -> tuple[np.ndarray, int]:
+        """Derivatives of the residuals at the optimum by what is free to move there.
+
+        Args:
+            term: which of the coordinates of `along` is asked for.
+
+        Returns:
+            Derivatives up to a constant factor (n, q), and the term's position among the q.
+        """
+        problem, where = self.along(term)
+        affine = problem.affine
+        free = affine.free(self.scale.inner(self.theta))
+        moves = (free > affine.low) & (free < affine.high)
+        moves[where] = True
+        theta = affine.theta(free)
+        data, law = self.problem.bound.data, self.law
+        gradient = law.gradient(theta, data) @ affine.matrix[:, moves]
+        if self.objective.logarithmic:
+            gradient /= law.loss(theta, data)[:, None]
+        return gradient, int(moves[:where].sum())
+
     def along(self, term: str) -> tuple[Problem, int]:
         """The problem with a term in the user's units among what is free, and its position."""
         position = self.law.index(term)

@@ -98,7 +98,13 @@ def parser() -> argparse.ArgumentParser:
 
     fit = stage("fit", _fit, "Fit a law to runs.", "folder for the fit's tables")
     fit.add_argument("--law", required=True, metavar="NAME", help="one of the study's `fit`")
-    fit.add_argument("--runs", required=True, metavar="FILE", help="runs.parquet")
+    fit.add_argument(
+        "--tables",
+        required=True,
+        nargs="+",
+        metavar="FILE",
+        help="runs of its sweep; curves, or losses and mixtures, where it is fitted to them",
+    )
 
     plot = stage("plot", _plot, "Draw a figure.", "the PNG; PDF and table go beside it")
     plot.add_argument("--figure", required=True, metavar="NAME", help="one of the study's `plot`")
@@ -476,12 +482,19 @@ def _number(text: str, place: str) -> float:
 
 def _fit(given: argparse.Namespace) -> None:
     from isoloss import fit, tables
+    from isoloss.fit import points
 
     config, law = _study(given, "fit", given.law)
     _, record = _record(given, config, "fit", sweep=law["sweep"], law=given.law)
-    record.takes(given.runs)
-    runs = tables.frame(given.runs, "runs")
-    settings = {k: v for k, v in law.items() if k not in ("card", "options", "sweep")}
+    record.takes(*given.tables)
+    found = {tables.facts(file)["table"]: tables.frame(file) for file in given.tables}
+    if "runs" not in found:
+        raise IsolossError("--tables lacks runs.parquet")
+    runs = points.points(found["runs"], law["points"], found.get("curves"))
+    if "mixtures" in found:
+        runs = points.by_domain(runs, found["mixtures"], found["losses"], law.get("tag_key"))
+    rows = ("card", "options", "sweep", "points", "tag_key")
+    settings = {k: v for k, v in law.items() if k not in rows}
     found = fit.fit_law(runs, law["card"], law["options"], seed=config["seed"], **settings)
     facts = {"study": config["study"], "sweep": law["sweep"]}
     record.makes(found.save(given.out, law=given.law, **facts))

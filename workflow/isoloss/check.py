@@ -17,6 +17,7 @@ from isoloss.aggregate.table import read_runs
 from isoloss.filters import evaluate
 from isoloss.fit.coordinates import free_coordinates, scale_of
 from isoloss.fit.holdout import held_out
+from isoloss.fit.mixture import domains_of, responses_of
 from isoloss.fit.solve import Constraints
 from isoloss.laws._law import Law
 from isoloss.problems import IsolossError, StudyError, nearest, problem
@@ -123,8 +124,12 @@ def _beyond(config: Mapping[str, Any], sound: Callable[..., bool], fetch: bool) 
         wrong += _weights_problems(weights, config, f"expand.{name}")
     for name, fit in each("fit"):
         place = f"fit.{name}"
-        if known(f"{place}.sweep", fit["sweep"], ("train", "aggregate")) and fit["sweep"] in runs:
-            wrong += _fit_problems(fit, runs[fit["sweep"]], place)
+        if not known(f"{place}.sweep", fit["sweep"], ("train", "aggregate")):
+            continue
+        tags = _tags(config, fit["sweep"])
+        wrong += _rows_problems(fit, tags, place)
+        if fit["sweep"] in runs:
+            wrong += _fit_problems(fit, runs[fit["sweep"]], tags is None, place)
     for name, figure in each("plot"):
         place = f"plot.{name}"
         known(f"{place}.sweep", figure["sweep"], ("train", "aggregate"))
@@ -149,10 +154,15 @@ def _beyond(config: Mapping[str, Any], sound: Callable[..., bool], fetch: bool) 
             wrong.append(problem(f"{place}.laws", found, f"the figure shows at most {most}"))
         elif "NEEDS" in card and sound("fit", figure["laws"][0]):
             wrong += _ability_problems(config["fit"], figure, card["NEEDS"], f"{place}.laws")
+        if "fit/profiles" in card["INPUTS"]:
+            wrong += _profile_problems(config["fit"], figure["laws"][:1], f"{place}.laws")
         drawn = registry.card("figure", figure["card"])
         if hasattr(drawn, "problems") and figure["sweep"] in runs:
-            found = drawn.problems(figure["options"], runs[figure["sweep"]])
-            wrong += [f"{place}: {line}" for line in found]
+            seen = runs[figure["sweep"]]
+            for law in figure["laws"][:1]:
+                by = _entry(config, "fit", law).get("group")
+                seen = seen.assign(group=seen[by]) if by in tuple(seen) else seen
+            wrong += [f"{place}: {line}" for line in drawn.problems(figure["options"], seen)]
     return wrong
 
 
@@ -260,25 +270,92 @@ def _constraint_problems(fit: Mapping[str, Any], law: Law, place: str) -> list[s
     return []
 
 
-def _fit_problems(fit: Mapping[str, Any], runs: pd.DataFrame, place: str) -> list[str]:
-    """Selection and number of runs; of a sweep every run is taken to finish."""
+def _profile_problems(fits: Mapping[str, Any], laws: list[str], place: str) -> list[str]:
+    """A figure of profiles shows a fit that keeps them."""
+    shown = [fits[law] for law in laws if isinstance(fits.get(law), dict)]
+    if all(fit.get("profiles") or fit.get("interval") == "profile" for fit in shown):
+        return []
+    return [problem(place, f"{laws[0]!r} keeps no profiles", "set its `profiles: true`")]
+
+
+def _tags(config: Mapping[str, Any], sweep: str) -> tuple[str, ...] | None:
+    """Tags of the rows that a sweep trains on; None of a table of runs."""
+    if not (isinstance(config.get("train"), dict) and sweep in config["train"]):
+        return None
+    card = _entry(config, "load", _entry(config, "train", sweep).get("dataset")).get("card")
+    if card not in registry.names("dataset"):
+        return ()  # said already
+    return tuple(registry.facts("dataset", card)["TAGS"])
+
+
+def _entry(config: Mapping[str, Any], section: str, name: Any) -> Mapping[str, Any]:
+    """An entry of a section; empty where there is none, or none that can be looked into."""
+    entries = config.get(section)
+    found = entries.get(name) if isinstance(entries, dict) and isinstance(name, str) else None
+    return found if isinstance(found, dict) else {}
+
+
+def _rows_problems(fit: Mapping[str, Any], tags: tuple[str, ...] | None, place: str) -> list[str]:
+    """What is fitted: curves only of a sweep, domains by a tag of its rows."""
+    mixture = registry.facts("law", fit["card"]).get("NEEDS") == "mixture"
+    if fit["points"] != "runs" and (mixture or tags is None):
+        whose = "a law of mixtures reads none" if mixture else "a table of runs has none"
+        return [problem(f"{place}.points", f"found {fit['points']}; {whose}", "leave it out")]
+    tag_key = fit.get("tag_key")
+    if not mixture or tags is None:
+        said = "only a mixture law of a sweep reads it"
+        return [problem(f"{place}.tag_key", said, "leave it out")] if tag_key else []
+    if tag_key is None and len(tags) > 1:
+        found = f"the rows have {len(tags)} tags"
+        return [problem(f"{place}.tag_key", found, f"name one: {', '.join(tags)}")]
+    if tag_key is not None and tags and tag_key not in tags:
+        return [problem(f"{place}.tag_key", "no row has this tag", nearest(tag_key, tags))]
+    return []
+
+
+def _fit_problems(fit: Mapping[str, Any], runs: pd.DataFrame, table: bool, place: str) -> list[str]:
+    """Columns, selection and number of runs; of a sweep every run is taken to finish.
+
+    Args:
+        fit: the study's.
+        runs: of a table, or planned.
+        table: which of the two.
+        place: of the fit.
+    """
+    if fit["points"] != "runs":
+        runs = runs.assign(of_run=runs["run_id"])
+        runs = runs.assign(step=1) if fit["points"] == "curves" else runs
+    holdout = fit["holdout"] if isinstance(fit["holdout"], dict) else {}
+    named = {"group": fit["group"], "cluster": fit.get("cluster"), "holdout.by": holdout.get("by")}
+    wrong = [
+        problem(f"{place}.{key}", f"no column {column!r}", nearest(column, tuple(runs)))
+        for key, column in named.items()
+        if column is not None and column not in runs
+    ]
+    if wrong:
+        return wrong
     if fit["where"]:
         try:
             runs = runs[evaluate(runs, fit["where"], f"{place}.where")]
         except IsolossError as error:
             return [str(error)]
-    if runs["run_digest"].isna().all() and set(re.findall(r"\w+", fit["where"])) & set(MEASURED):
+    if fit["points"] != "runs":
+        return []  # how many points a run has is known when it is trained
+    if not table and set(re.findall(r"\w+", fit["where"])) & set(MEASURED):
         return []  # which runs it selects is known when they are measured
     card = registry.card("law", fit["card"])
-    if getattr(card, "NEEDS", None) == "mixture":
-        return []  # its terms depend on the domains of the runs
+    if getattr(card, "NEEDS", None) == "mixture":  # its terms depend on the domains of the runs
+        lacks = table and not (domains_of(runs) and responses_of(runs))
+        do = "name them p_<domain> and loss_<domain>, such as p_web and loss_web"
+        found = "the table has no columns of proportions and losses by domain"
+        return [problem(place, found, do)] if lacks else []
     law = card.make(**fit["options"])
     need = Constraints(fit["fixed"], fit["tied"]).hold(law).count(False)
     wrong = _constraint_problems(fit, law, place)
     usable = runs[(runs["status"] == "done") & (runs["fit_weight"] > 0)]
     if usable.empty:
         return [problem(place, "no runs", "loosen `where` or `keep`")]
-    for group, mine in usable.groupby("group"):
+    for group, mine in usable.groupby(usable[fit["group"]].astype(str)):
         fitted = mine[~held_out(mine, fit["holdout"])]
         if len(fitted) < need:
             found = (

@@ -24,7 +24,9 @@ TABLES = (
     "scores",
     "profiles",
     "ranges",
+    "points",
 )
+OF_RUN = "of_run"  # column of points along runs: the run that a point belongs to
 FALLBACK = "ALL"  # group of a mixture law that answers for a group without a fit
 Interval = tuple[np.ndarray, np.ndarray]
 _LOG_FLOPS = (-20.0, 150.0)  # where a budget is looked for, in ln FLOP
@@ -40,8 +42,8 @@ class Fit:
 
     Attributes:
         law: the law, its options chosen (of a mixture law, that of the last domain).
-        params, summary, residuals, starts, replicates, scores, profiles, ranges: the tables of
-            tables.yaml.
+        params, summary, residuals, starts, replicates, scores, profiles, ranges, points: the
+            tables of tables.yaml.
         facts: what the files say of themselves (sweep, law, options, ...).
     """
 
@@ -54,6 +56,7 @@ class Fit:
     scores: pd.DataFrame
     profiles: pd.DataFrame
     ranges: pd.DataFrame
+    points: pd.DataFrame
     facts: dict = field(default_factory=dict)
 
     @property

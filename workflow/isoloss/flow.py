@@ -378,6 +378,17 @@ class Flow:
                     said[f"{job.names['sweep']}: runs trained with {', '.join(unlike)}"] = None
         return list(said)
 
+    def fit_inputs(self, law: str) -> list[str]:
+        """The tables that a fit reads, as paths below results/<study>."""
+        fit = self.config["fit"][law]
+        wanted = ["runs"]
+        if fit["points"] != "runs":
+            wanted.append("curves")
+        mixture = registry.facts("law", fit["card"]).get("NEEDS") == "mixture"
+        if mixture and fit["sweep"] in self.config["train"]:
+            wanted += ["mixtures", "losses"]
+        return [f"aggregate/{fit['sweep']}/{table}.parquet" for table in wanted]
+
     def figure_inputs(self, figure: str) -> list[str]:
         """The tables that a figure reads, as paths below results/<study>."""
         section = self.config["plot"][figure]

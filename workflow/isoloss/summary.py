@@ -9,7 +9,7 @@ import pandas as pd
 
 from isoloss import tables, units
 from isoloss.figures.weighting_effects import differences
-from isoloss.fitted import Fit, fits_from
+from isoloss.fitted import OF_RUN, Fit, fits_from
 
 Tables = dict[str, dict[str, pd.DataFrame]]
 
@@ -109,9 +109,18 @@ def _law(name: str, fit: Fit) -> list[str]:
         said = "" if row["message"] == agree else f"; {row['message']}"
         lines.append(
             f"- **{name}**{of}, {fit.law.formula}: {terms} ({level}); {_state(row['status'])}, "
-            f"{agree}{said}; RMSE {row['rmse']:.3g} nats on {row['n_runs']} runs"
+            f"{agree}{said}; RMSE {row['rmse']:.3g} nats on {_rows(fit, group, row['n_runs'])}"
         )
     return lines
+
+
+def _rows(fit: Fit, group: str, count: int) -> str:
+    """How many runs were fitted, or points along how many of them."""
+    if OF_RUN not in fit.points:
+        return f"{count} runs"
+    residuals = fit.mine("residuals", group)
+    fitted = fit.points["run_id"].isin(set(residuals.loc[~residuals["held_out"], "run_id"]))
+    return f"{count} points of {fit.points.loc[fitted, OF_RUN].nunique()} runs"
 
 
 def _law_of_many(name: str, fit: Fit, group: str) -> str:

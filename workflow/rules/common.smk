@@ -104,10 +104,10 @@ def rows_of_dataset(wildcards):
     return checkpoints.load_rows.get(study=wildcards.study, dataset=wildcards.dataset).output.rows
 
 
-def runs_of_sweep(wildcards):
-    """The runs of the job's sweep."""
+def fit_inputs(wildcards):
+    """The tables that a fit reads."""
     after_load(wildcards.sweep)
-    return of_study([f"aggregate/{wildcards.sweep}/runs.parquet"])
+    return of_study(FLOW.fit_inputs(wildcards.law))
 
 
 def figure_inputs(wildcards):

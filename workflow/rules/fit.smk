@@ -3,7 +3,7 @@
 
 rule fit_law:
     input:
-        runs=runs_of_sweep,
+        tables=fit_inputs,
     output:
         multiext("results/{study}/fit/{sweep}/{law}/", *FIT_FILES, "manifest.json"),
     log:
@@ -18,5 +18,5 @@ rule fit_law:
         "fit {wildcards.law} to {wildcards.sweep}"
     shell:
         "python -m isoloss fit --study results/{wildcards.study}/config.yaml"
-        " --law {wildcards.law:q} --runs {input.runs:q}"
+        " --law {wildcards.law:q} --tables {input.tables:q}"
         " --out results/{wildcards.study}/fit/{wildcards.sweep}/{wildcards.law} 2> {log:q}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from isoloss.fitted import Fit
+from isoloss.fitted import OF_RUN, Fit
 from isoloss.problems import IsolossError, nearest, problem
 
 # Okabe and Ito's colours, told apart with every common colour blindness.
@@ -77,7 +77,7 @@ class Inputs:
         return self.tables["runs"]
 
     def shown(self, group: str) -> tuple[str, Fit, str, pd.DataFrame]:
-        """The first fit: its title, itself, its group (the first if empty), and that group's runs.
+        """The first fit: its title, itself, its group (the first if empty), and what it looked at.
 
         Raises:
             IsolossError: the fit has no such group.
@@ -105,18 +105,20 @@ class Inputs:
 
     @property
     def done(self) -> pd.DataFrame:
-        """Runs with a loss, with `held_out` for those that the first fit did not see.
+        """Runs with a loss; of a figure with fits, what the first of them was fitted to.
+
+        A column `held_out` says which of them that fit did not see.
 
         Raises:
             IsolossError: there are none.
         """
+        for fit in self.fits.values():
+            unseen = set(fit.residuals.loc[fit.residuals["held_out"], "run_id"])
+            return fit.points.assign(held_out=fit.points["run_id"].isin(unseen))
         done = self.runs[self.runs["status"] == "done"].reset_index(drop=True)
         if done.empty:
             raise IsolossError(problem("runs", "none has finished", "look at status_reason"))
-        unseen: set[str] = set()
-        for fit in list(self.fits.values())[:1]:
-            unseen = set(fit.residuals.loc[fit.residuals["held_out"], "run_id"])
-        return done.assign(held_out=done["run_id"].isin(unseen))
+        return done.assign(held_out=False)
 
 
 def plain(text: str) -> str:
@@ -228,13 +230,21 @@ def budgets(runs: pd.DataFrame) -> pd.Series:
 def small_print(inputs: Inputs, group: str = "", response: str = "") -> str:
     """How many runs there are, and what became of those that are not shown."""
     runs = inputs.runs
-    done = runs.loc[runs["status"] == "done", "run_id"]
-    said = [f"{len(done)} runs"]
+    count = int((runs["status"] == "done").sum())
+    said = [f"{count} runs"]
     if inputs.fits:
-        seen = pd.concat([fit.residuals for fit in inputs.fits.values()])
-        shown = set(seen.loc[(seen["group"] == group) | (group == ""), "run_id"])
-        if len(shown) < len(done):
-            said = [f"{len(shown)} of {len(done)} runs, those that the fit selects"]
+        ids: set[str] = set()
+        of_run: dict[str, str] = {}
+        for fit in inputs.fits.values():
+            mine = (fit.residuals["group"] == group) | (group == "")
+            ids |= set(fit.residuals.loc[mine, "run_id"])
+            if OF_RUN in fit.points:
+                of_run |= dict(zip(fit.points["run_id"], fit.points[OF_RUN], strict=True))
+        shown = len({of_run.get(one, one) for one in ids})
+        if shown < count:
+            said = [f"{shown} of {count} runs, those that the fit selects"]
+        if along := sum(one in of_run for one in ids):
+            said.append(f"{along} points along them")
     for status in ("dropped", "diverged", "failed"):
         gone = runs[runs["status"] == status]
         if len(gone):

@@ -15,6 +15,7 @@ INPUTS = [
     "fit/params",
     "fit/summary",
     "fit/residuals",
+    "fit/points",
     "fit/starts",
     "fit/replicates",
     "fit/ranges",

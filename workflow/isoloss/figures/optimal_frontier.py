@@ -16,6 +16,7 @@ INPUTS = [
     "fit/params",
     "fit/summary",
     "fit/residuals",
+    "fit/points",
     "fit/replicates",
     "fit/ranges",
 ]

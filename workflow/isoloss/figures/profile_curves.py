@@ -17,6 +17,7 @@ INPUTS = [
     "fit/params",
     "fit/summary",
     "fit/residuals",
+    "fit/points",
     "fit/replicates",
     "fit/profiles",
 ]

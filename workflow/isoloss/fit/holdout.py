@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from isoloss.fitted import OF_RUN
 from isoloss.problems import IsolossError, nearest, problem
 from isoloss.seeds import generator
 
@@ -49,8 +50,11 @@ def held_out(runs: pd.DataFrame, rule: str | Mapping[str, Any] | None) -> np.nda
 def folds(runs: pd.DataFrame, rule: str | Mapping[str, Any] | None, seed: int) -> list[Fold]:
     """The folds of a rule; a run and its copies are always on one side.
 
+    So are the points of a run, but for `roll_out`: a point that comes later in `by` than all that
+    are fitted says nothing of them.
+
     Args:
-        runs: the runs that a fit looks at.
+        runs: the runs that a fit looks at, or points along them (column of_run).
         rule: a name or a mapping with `rule` and its options:
             `none`;
             `largest_compute`, all runs of the largest budget C, predicted from the others (and
@@ -74,7 +78,7 @@ def folds(runs: pd.DataFrame, rule: str | Mapping[str, Any] | None, seed: int) -
     if name == "largest_compute":
         out = held_out(runs, rule)
         return [Fold("largest_compute", out, ~out)]
-    same = copies(runs)
+    same, along = copies(runs), OF_RUN in runs and name == "roll_out"
     if name == "random":
         fraction, repeats = options.get("fraction", 0.2), options.get("repeats", 20)
         rng = generator(seed, "holdout", name)
@@ -87,14 +91,18 @@ def folds(runs: pd.DataFrame, rule: str | Mapping[str, Any] | None, seed: int) -
     by = options.get("by", "n_flops")
     if by not in runs:
         raise IsolossError(problem("holdout by", f"no column {by!r}", nearest(by, tuple(runs))))
-    label = budgets(runs) if by == "n_flops" else runs.groupby(by, sort=True).ngroup().to_numpy()
+    if by != "n_flops":
+        label = runs.groupby(by, sort=True).ngroup().to_numpy()
+    else:
+        label = budgets(runs if along else whole(runs))
     if name == "roll_out":
         label = _stages(label, options.get("stages", 5))
     found = []
     for value in np.unique(label)[1 if name == "roll_out" else 0 :]:
         out = label == value
         seen = label < value if name == "roll_out" else ~out
-        seen &= ~np.isin(same, same[out])  # a copy of what is predicted is not fitted
+        if not along:
+            seen &= ~np.isin(same, same[out])  # a copy of what is predicted is not fitted
         first = runs.loc[out, by].iloc[0]
         shown = f"{runs.loc[out, by].min():.3g}" if by == "n_flops" else str(first)
         more = " up" if name == "roll_out" else ""
@@ -111,8 +119,17 @@ def _stages(label: np.ndarray, count: int) -> np.ndarray:
 
 def copies(runs: pd.DataFrame) -> np.ndarray:
     """Number of the setting of every run, from 0, (n,): runs that differ in their seed are one."""
+    runs = whole(runs)
     columns = [c for c in runs if c in _SETTINGS or c.startswith("p_")]
     return runs.groupby(columns, dropna=False, sort=True).ngroup().to_numpy()
+
+
+def whole(runs: pd.DataFrame) -> pd.DataFrame:
+    """Points along runs with the D, C and distinct tokens of the last point of their run."""
+    if OF_RUN not in runs:
+        return runs
+    growing = [c for c in ("n_samples", "n_flops", "n_unique") if c in runs]
+    return runs.assign(**runs.groupby(OF_RUN)[growing].transform("max"))
 
 
 def budgets(runs: pd.DataFrame) -> np.ndarray:
@@ -130,7 +147,7 @@ def budgets(runs: pd.DataFrame) -> np.ndarray:
 
 def last_budgets(runs: pd.DataFrame, least: int = 1) -> np.ndarray:
     """Mask of the runs at the largest budgets, as many as it takes for `least` runs, bool (n,)."""
-    number = budgets(runs)
+    number = budgets(whole(runs))
     reach = np.flatnonzero(np.cumsum(np.bincount(number)[::-1]) >= least)
     back = reach[0] if len(reach) else number.max()
     return number >= number.max() - back

@@ -18,7 +18,7 @@ from isoloss.fit.mixture import domains_of, lacking, mixtures, own_domain, respo
 from isoloss.fit.objectives import OBJECTIVES, Objective
 from isoloss.fit.scores import scores
 from isoloss.fit.solve import Constraints, Optimum, Recipe, together
-from isoloss.fitted import TABLES, Fit, quantiles
+from isoloss.fitted import OF_RUN, TABLES, Fit, quantiles
 from isoloss.laws._law import Estimator, Law
 from isoloss.problems import IsolossError, nearest, problem
 from isoloss.seeds import generator
@@ -26,7 +26,7 @@ from isoloss.seeds import generator
 RESPONSE = "loss_nats"
 ALL = "ALL"  # the group of a mixture law that stands for all of them
 # Columns that may differ between runs which are the same but for their seed.
-_OF_A_RUN = {"run_id", "run_digest", "seed", "n_unique", "loss_nats", "fit_weight"}
+_OF_A_RUN = {"run_id", OF_RUN, "run_digest", "seed", "n_unique", "loss_nats", "fit_weight"}
 _OF_A_RUN |= {"status", "status_reason"}
 
 
@@ -54,6 +54,7 @@ def fit_law(
     options: Mapping[str, Any] | None = None,
     *,
     where: str = "",
+    group: str = "group",
     objective: str | Callable[[np.ndarray], np.ndarray] = "huber_log",
     delta: float = 1e-3,
     fixed: Mapping[str, float] | None = None,
@@ -72,7 +73,9 @@ def fit_law(
     """Fit a law to the finished runs of a table, one fit a group (a domain, for mixture laws).
 
     Args:
-        runs: a `runs` table; rows whose status is not `done` are counted and left out. Mixture
+        runs: a `runs` table; rows whose status is not `done` are counted and left out. With a
+            column `of_run` the rows are points along runs (see `points.points`): those of a run
+            are drawn together by the bootstrap and are on one side of a hold-out. Mixture
             laws read columns p_<domain>, prepared as `fit.mixture.mixtures` says (missing ones
             count 0, rounded ones are divided by their sum, runs with bad ones dropped), and fit
             every loss_<domain> that half of a group's runs or more have; what was not fitted is
@@ -80,6 +83,7 @@ def fit_law(
         law: law card.
         options: of the card.
         where: expression that selects runs; the others are counted among the dropped.
+        group: column; one fit for each of its values.
         objective: one of objectives.OBJECTIVES, summed over runs times their fit_weight; or a
             function of log residuals that gives the penalty of each.
         delta: of huber_log in log loss, of huber in loss.
@@ -92,7 +96,7 @@ def fit_law(
             are scored beside a fit of all runs.
         interval: `bootstrap` over runs, `residual`, `parametric`, `profile` (parameters by
             profile likelihood, decisions by bootstrap), or `none`.
-        cluster: column; runs alike in it are drawn together.
+        cluster: column; runs alike in it are drawn together. Points along runs are by run.
         bootstrap: replicates, each a global refit.
         ci_level: of the intervals.
         profiles: whether to keep the objective along every term.
@@ -126,7 +130,7 @@ def fit_law(
         holdout=holdout,
         bootstrap=0 if interval == "none" else bootstrap,
         interval=interval,
-        cluster=cluster,
+        cluster=cluster or (OF_RUN if OF_RUN in runs else None),
         level=ci_level,
         starts=starts,
         seed=seed,
@@ -135,6 +139,11 @@ def fit_law(
     if where:
         out = ~evaluate(runs, where, f"law {law}, where") & (runs["status"] == "done")
         runs = runs.assign(status=runs["status"].mask(out, "dropped"))
+    if group not in runs:
+        raise IsolossError(
+            problem(f"law {law}, group", f"no column {group!r}", nearest(group, runs))
+        )
+    runs = runs.assign(group=runs[group].astype(str))
     mixture = getattr(card, "NEEDS", None) == "mixture"
     runs = mixtures(runs, f"law {law}") if mixture else runs
     pieces: dict[str, list[pd.DataFrame]] = {}
@@ -142,13 +151,13 @@ def fit_law(
     if not ((runs["status"] == "done") & (runs["fit_weight"] > 0)).any():
         raise too_few(f"law {law}", 0, 1 if mixture else len(card.make(**chosen).terms))
     ready: list[_Runs] = []
-    for group, mine in _groups(runs, mixture):
+    for name, mine in _groups(runs, mixture):
         for response, one in _laws(card, law, chosen, mine, mixture):
             made = one
             if mixture and (reason := lacking(mine, response, _need(one) - len(fixed or {}))):
-                left.append(f"{response} of group {group}: {reason}")
+                left.append(f"{response} of group {name}: {reason}")
                 continue
-            ready.append(_ready(one, group, mine, response, settings, law))
+            ready.append(_ready(one, name, mine, response, settings, law))
     for one, found, replicates in _solved(ready, shared, settings, law):
         for name, table in _tables(one, found, *replicates, settings, law).items():
             pieces.setdefault(name, []).append(table)
@@ -156,6 +165,8 @@ def fit_law(
         do = "name the losses loss_<domain>, such as loss_web, or add runs"
         raise IsolossError(problem(f"law {law}", "; ".join(left) or "no column of losses", do))
     joined = {name: pd.concat(parts, ignore_index=True) for name, parts in pieces.items()}
+    usable = (runs["status"] == "done") & (runs["fit_weight"] > 0)
+    joined["points"] = runs[usable].reset_index(drop=True)
     facts = {"card": law, "options": chosen}
     if mixture:
         facts |= {"domains": list(made.variables), "not_fitted": left}
@@ -356,7 +367,7 @@ def _tables(
         "profiles": along,
         "ranges": _ranges(law, data),
     }
-    assert set(tables) == set(TABLES)
+    assert {*tables, "points"} == set(TABLES)
     return {k: t.assign(group=group, response=response) for k, t in tables.items()}
 
 

@@ -1,0 +1,112 @@
+"""What a law is fitted to: runs at their end, points along their training, or their mixtures."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from isoloss import tables
+from isoloss.fit.mixture import LOSS, PROPORTION
+from isoloss.fitted import OF_RUN
+from isoloss.problems import IsolossError, nearest, problem
+
+KINDS = ("runs", "curves", "isoflop")
+PER_DECADE = 8  # budgets at which `isoflop` reads the curves
+_GROWING = ("n_samples", "n_flops", "n_flops_6nd", "n_flops_model")  # along a run, as D
+
+
+def points(runs: pd.DataFrame, kind: str = "runs", curves: pd.DataFrame | None = None):
+    """The rows that a law is fitted to.
+
+    Args:
+        runs: a `runs` table.
+        kind: `runs`, a row a run, with the validation loss at its end; `curves`, a row a logged
+            point of the training curve of every finished run; `isoflop`, those curves at common
+            budgets, as approach 1 of Hoffmann et al. 2022 (arXiv:2203.15556) reads them:
+            PER_DECADE of them a decade, between points straight in logarithms.
+        curves: a `curves` table, needed unless kind is `runs`.
+
+    Returns:
+        For `runs` the runs. Else their columns with the training loss in `loss_nats`, a `run_id`
+        of their own, the run in `of_run` and the `step`. The loss of a point is the mean since
+        the point before, so its D is in the middle between them; C grows with D, and the distinct
+        tokens are taken to be D until they are those of the run.
+
+    Raises:
+        IsolossError: no such kind, or there are no curves.
+    """
+    if kind not in KINDS:
+        raise IsolossError(problem("points", f"unknown {kind!r}", nearest(kind, KINDS)))
+    if kind == "runs":
+        return runs
+    done = runs[runs["status"] == "done"]
+    along = tables.empty("curves") if curves is None else curves
+    along = along[along["run_id"].isin(set(done["run_id"]))].sort_values(["run_id", "step"])
+    if along.empty:
+        do = "fit the runs at their ends (points: runs), or a sweep that was trained here"
+        raise IsolossError(problem(f"points {kind}", "no run has a training curve", do))
+    before = along.groupby("run_id")["n_samples"].shift(fill_value=0)
+    along = along.assign(seen=(along["n_samples"] + before) / 2).drop(columns="n_samples")
+    found = done.drop(columns="loss_nats").merge(along, on="run_id", sort=False)
+    found = _grown(found, found["seen"] / found["n_samples"]).drop(columns="seen")
+    found = found.assign(**{OF_RUN: found["run_id"]})
+    if kind == "isoflop":
+        found = _at_budgets(found).drop(columns="step")
+        where = found["n_flops"].map("{:.4g} FLOP".format)
+    else:
+        where = found["step"].map("step {}".format)
+    found["n_unique"] = np.minimum(found["n_unique"].astype(float), found["n_samples"])
+    return found.assign(run_id=found[OF_RUN] + " at " + where).reset_index(drop=True)
+
+
+def _grown(found: pd.DataFrame, factor) -> pd.DataFrame:
+    """Points with as many times the data and compute."""
+    return found.assign(**{c: found[c].astype(float) * factor for c in _GROWING if c in found})
+
+
+def _at_budgets(found: pd.DataFrame) -> pd.DataFrame:
+    """Points of every run at common budgets that lie between its first point and its last."""
+    pieces = []
+    for _, mine in found.groupby(OF_RUN, sort=False):
+        mine = mine.sort_values("n_flops")
+        log_c = np.log10(mine["n_flops"].to_numpy())
+        wanted = np.arange(np.ceil(log_c[0] * PER_DECADE), log_c[-1] * PER_DECADE) / PER_DECADE
+        before = np.clip(np.searchsorted(log_c, wanted) - 1, 0, len(log_c) - 1)
+        loss = np.exp(np.interp(wanted, log_c, np.log(mine["loss_nats"].to_numpy(float))))
+        piece = _grown(mine.iloc[before], 10 ** (wanted - log_c[before]))
+        pieces.append(piece.assign(loss_nats=loss, n_flops=10**wanted))
+    return pd.concat(pieces)
+
+
+def by_domain(
+    runs: pd.DataFrame, mixtures: pd.DataFrame, losses: pd.DataFrame, tag_key: str | None = None
+) -> pd.DataFrame:
+    """Runs with what a mixture law reads: p_<domain> and loss_<domain>, by a tag.
+
+    Args:
+        runs: a `runs` table.
+        mixtures: a `mixtures` table.
+        losses: a `losses` table; the last step of a run counts.
+        tag_key: the tag that divides the rows into domains; may be None where there is one.
+
+    Raises:
+        IsolossError: no such tag, or several and none named.
+    """
+    known = tuple(sorted(set(mixtures["tag_key"])))
+    if tag_key is None and len(known) == 1:
+        tag_key = known[0]
+    if tag_key is None:
+        do = f"name one: {', '.join(known)}"
+        raise IsolossError(problem("tag_key", f"the rows have {len(known)} tags", do))
+    if tag_key not in known:
+        raise IsolossError(problem("tag_key", f"no tag {tag_key!r}", nearest(tag_key, known)))
+    shares = mixtures[mixtures["tag_key"] == tag_key]
+    mine = losses[(losses["tag_key"] == tag_key) & (losses["split"] == "valid")]
+    mine = mine[mine["step"] == mine.groupby("run_id")["step"].transform("max")]
+    for prefix, table, value in (
+        (PROPORTION, shares, "proportion"),
+        (LOSS, mine, "loss_nats"),
+    ):
+        wide = table.pivot(index="run_id", columns="domain", values=value).add_prefix(prefix)
+        runs = runs.merge(wide, left_on="run_id", right_index=True, how="left")
+    return runs

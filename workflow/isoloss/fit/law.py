@@ -510,7 +510,7 @@ def _ranges(law: Law, data) -> pd.DataFrame:
 
 
 def aicc(log_residuals: np.ndarray, terms: int) -> float:
-    """Corrected Akaike criterion of normal log residuals (Hurvich and Tsai 1989, equation 5).
+    """Corrected Akaike criterion of normal log residuals (Hurvich and Tsai 1989).
 
     The spread counts as a term. NaN where there are too few runs, or nothing is left over.
     """

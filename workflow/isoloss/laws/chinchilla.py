@@ -24,7 +24,7 @@ PRESETS = {
             "alpha": 0.33917084,
             "beta": 0.2849083,
         },
-        "source": "arXiv:2203.15556, TeX source of appendix D.3, which gives logarithms",
+        "source": "arXiv:2203.15556, TeX source of appendix D.2, which gives logarithms",
     },
     "epoch": {
         "values": {
@@ -34,7 +34,7 @@ PRESETS = {
             "alpha": 0.34781,
             "beta": 0.36585,
         },
-        "source": "Besiroglu et al. 2024, arXiv:2404.10102, table 1 and its notebook",
+        "source": "Besiroglu et al. 2024, arXiv:2404.10102, digits of its notebook",
     },
 }
 
@@ -65,7 +65,7 @@ class Chinchilla(Posynomial):
 
 
 def published_starts() -> np.ndarray:
-    """The grid of arXiv:2203.15556, appendix D.3, in theta: (4500, 5)."""
+    """The grid of arXiv:2203.15556, appendix D.2, in theta: (4500, 5)."""
     exponents, scales = (0.0, 0.5, 1.0, 1.5, 2.0), (0.0, 5.0, 10.0, 15.0, 20.0, 25.0)
     axes = ((-1.0, -0.5, 0.0, 0.5, 1.0), scales, scales, exponents, exponents)
     return np.array(list(itertools.product(*axes)))

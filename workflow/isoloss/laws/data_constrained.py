@@ -18,8 +18,8 @@ LATEX = (
     r" + \frac{B}{\left(U_D + U_D R_D^* (1 - e^{-R_D/R_D^*})\right)^{\beta}}"
 )
 SOURCE = (
-    "Muennighoff et al. 2023, arXiv:2305.16264, section 3; U_D = min(D, U), R_D = D/U_D - 1,"
-    " U_N = min(N, best N for U_D tokens), R_N = N/U_N - 1"
+    "Muennighoff et al. 2023, arXiv:2305.16264, equations 5 and 6; U_D = min(D, U),"
+    " R_D = D/U_D - 1, U_N = min(N, best N for U_D tokens), R_N = N/U_N - 1"
 )
 DOMAIN = (
     "U distinct tokens, seen D/U times; some tens of times at most: the law levels off where"

@@ -12,8 +12,8 @@ TITLE = "Exponential mixing law"
 FORMULA = "L = c + k exp(sum_j t_j p_j)"
 LATEX = r"L = c + k \exp\left(\sum_j t_j p_j\right)"
 SOURCE = (
-    "Ye et al. 2024, arXiv:2403.16952, equation 1 of several domains (its M4); there fitted with"
-    " objective huber, delta 0.05, in the loss"
+    "Ye et al. 2024, arXiv:2403.16952, its data mixing law of several training domains; fitted in"
+    " its notebook with objective huber, delta 0.05, in the loss"
 )
 DOMAIN = (
     "proportions p_j of all domains, zeros too; more runs than domains and two, or it follows"

@@ -40,6 +40,7 @@ from isoloss.tables import facts, frame, write_free
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 PAGE = ROOT / "docs" / "coverage.md"
+MODULE = ROOT / "workflow" / "isoloss" / "fit" / "coverage.py"
 LAW = chinchilla.make()
 TERMS = len(LAW.terms)
 TRUTH = np.array([np.log(1.8), np.log(480.0), np.log(2100.0), 0.347, 0.367])
@@ -581,6 +582,47 @@ def page(table: pd.DataFrame, draws: int) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+# what the summary of a fit looks up: an interval of `fit_law` is a method here
+INTERVALS = {
+    "bootstrap": "bootstrap, bias-corrected",
+    "residual": "residual, bias-corrected",
+    "parametric": "parametric, bias-corrected",
+    "profile": PROFILE,
+}
+LOOKED_UP = '''"""What intervals covered least in simulations (made by benchmarks/coverage.py)."""
+
+LEVEL = {level}
+# Interval, delta of huber_log, runs of the design, seeds that share noise (0 where the noise is
+# independent), the target covered least, and how often it was.
+SIMULATED = (
+{rows}
+)
+'''
+
+
+def looked_up(table: pd.DataFrame) -> str:
+    """isoloss/fit/coverage.py."""
+    rows = []
+    for interval, method in INTERVALS.items():
+        for shared in (False, True):
+            mine = table[(table["noise"] == "seed-clustered") == shared]
+            mine = mine[mine["method"] == (CLUSTERED if shared else "") + method]
+            for (objective, design), cell in mine.groupby(["objective", "design"], sort=False):
+                least = cell.loc[cell["coverage"].idxmin()]
+                runs = design.split(" ")[0]
+                seeds = int(grid(*GRIDS[runs]).cluster.max()) + 1 if shared else 0
+                delta = float(objective.removeprefix("huber_log(delta=").removesuffix(")"))
+                row = (interval, delta, int(runs), seeds, least["target"], least["coverage"])
+                rows.append(f"    {row[:-1]!r}"[:-1].replace("'", '"') + f", {row[-1]:.4f}),")
+    return LOOKED_UP.format(level=LEVEL, rows="\n".join(rows))
+
+
+def publish(table: pd.DataFrame, draws: int) -> None:
+    """Write the page, and what the summary looks up."""
+    PAGE.write_text(page(table, draws), "utf-8")
+    MODULE.write_text(looked_up(table), "utf-8")
+
+
 def main() -> None:
     """Run the cells, write the table and the page, and say which method is best."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -589,11 +631,11 @@ def main() -> None:
     parser.add_argument("--delta", type=float, nargs="+", default=[1e-3, 1e-2], help="of huber_log")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="few studies; writes nothing")
-    parser.add_argument("--page", action="store_true", help="only write the page of the last run")
+    parser.add_argument("--page", action="store_true", help="only publish the last run again")
     chosen = parser.parse_args()
     file = RESULTS / "coverage.parquet"
     if chosen.page:
-        PAGE.write_text(page(frame(file), int(facts(file)["replicates"])), "utf-8")
+        publish(frame(file), int(facts(file)["replicates"]))
         return
     count = 12 if chosen.quick else chosen.studies
     sizes = [min(PART, count - at) for at in range(0, count, PART)]
@@ -611,7 +653,7 @@ def main() -> None:
     if not chosen.quick:
         said = {"replicates": chosen.replicates, "seed": chosen.seed}
         write_free(pa.Table.from_pandas(table, preserve_index=False), file, said)
-        PAGE.write_text(page(table, chosen.replicates), "utf-8")
+        publish(table, chosen.replicates)
 
 
 if __name__ == "__main__":

@@ -185,6 +185,12 @@ WRONG = {
         "fit.plane.group",
         "did you mean 'd_model'",
     ),
+    "clusters that are not drawn": (
+        "fit.plane",
+        {"card": "chinchilla", "sweep": "sizes", "cluster": "seed", "interval": "residual"},
+        "fit.plane.interval",
+        "use bootstrap or profile",
+    ),
     "unknown cluster": ("fit.curve.cluster", "sed", "fit.curve.cluster", "did you mean 'seed'"),
     "unknown order of a roll-out": (
         "fit.plane.holdout",

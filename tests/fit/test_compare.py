@@ -129,6 +129,59 @@ def test_intervals_hold_the_truth_and_say_how_they_were_made(chinchilla_runs, tr
     assert len(fit.profiles) == (125 if interval == "profile" else 0)
 
 
+def test_the_noise_of_clusters_widens_profiles_and_one_cluster_has_no_intervals(chinchilla_runs):
+    runs = chinchilla_runs(noise=0.002)
+    batch = np.arange(len(runs)) // 4
+    shared = np.random.default_rng(1).standard_normal(batch.max() + 1)
+    runs = runs.assign(batch=batch, whole=1)
+    runs["loss_nats"] *= np.exp(0.004 * shared[batch])
+    settings = {"interval": "profile", "bootstrap": 0, "objective": "log_mse"}
+    apart = fit_law(runs, "chinchilla", **settings)
+    together = fit_law(runs, "chinchilla", cluster="batch", **settings)
+    wide = (together.params["ci_high"] / together.params["ci_low"]).to_numpy()
+    assert (wide > (apart.params["ci_high"] / apart.params["ci_low"]).to_numpy()).mean() > 0.5
+    assert "by batch" in together.params.loc[0, "ci_method"]
+    for interval in ("profile", "bootstrap"):
+        alone = fit_law(runs, "chinchilla", cluster="whole", interval=interval, bootstrap=20)
+        assert alone.params[["ci_low", "ci_high"]].isna().all(axis=None)
+        assert set(alone.params["ci_method"]) == {"none"}
+        assert "no intervals: all runs are one cluster" in alone.summary.loc[0, "message"]
+    with pytest.raises(IsolossError, match=r"draws one by one.*bootstrap or profile"):
+        fit_law(runs, "chinchilla", cluster="batch", interval="residual")
+
+
+def test_a_cluster_of_one_run_is_a_run(chinchilla_runs):
+    runs = chinchilla_runs(noise=0.01)
+    settings = {"interval": "profile", "bootstrap": 0}
+    one, other = (
+        fit_law(runs, "chinchilla", cluster=cluster, **settings) for cluster in (None, "run_id")
+    )
+    pd.testing.assert_frame_equal(one.profiles, other.profiles)
+
+
+@pytest.mark.parametrize(
+    ("interval", "settings", "said"),
+    [
+        ("bootstrap", {}, ""),
+        ("parametric", {}, "in simulations of 24 runs such intervals of 95 % held"),
+        (
+            "bootstrap",
+            {"cluster": "batch"},
+            "fewer than in any design whose coverage was tested (8)",
+        ),
+        ("none", {}, ""),
+    ],
+)
+def test_intervals_that_cover_too_little_in_simulations_are_told(
+    chinchilla_runs, interval, settings, said
+):
+    runs = chinchilla_runs(noise=0.01)
+    runs = runs.assign(batch=np.arange(len(runs)) // 10)
+    fit = fit_law(runs, "chinchilla", interval=interval, bootstrap=20, delta=0.01, **settings)
+    message = fit.summary.loc[0, "message"]
+    assert said in message if said else "simulations" not in message and "tested" not in message
+
+
 def test_clusters_are_drawn_together(chinchilla_runs):
     runs = chinchilla_runs(noise=0.0)
     budget = runs.groupby("budget").ngroup()

@@ -301,6 +301,10 @@ def _rows_problems(fit: Mapping[str, Any], tags: tuple[str, ...] | None, place: 
     if fit["points"] != "runs" and (mixture or tags is None):
         whose = "a law of mixtures reads none" if mixture else "a table of runs has none"
         return [problem(f"{place}.points", f"found {fit['points']}; {whose}", "leave it out")]
+    together = fit["points"] != "runs" or fit.get("cluster")
+    if together and fit["interval"] in ("residual", "parametric"):
+        found = f"{fit['interval']} draws runs one by one, and some are to be drawn together"
+        return [problem(f"{place}.interval", found, "use bootstrap or profile")]
     tag_key = fit.get("tag_key")
     if not mixture or tags is None:
         said = "only a mixture law of a sweep reads it"

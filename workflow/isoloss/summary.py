@@ -106,9 +106,10 @@ def _law(name: str, fit: Fit) -> list[str]:
         if not row["n_replicates_converged"]:
             level = "no intervals"
         agree = f"{row['n_agree']} of {row['n_starts']} starts agree"
-        said = "" if row["message"] == agree else f"; {row['message']}"
+        said = "" if row["message"] in ("", agree) else f"; {row['message']}"
+        agree = f", {agree}" if row["n_starts"] else ""
         lines.append(
-            f"- **{name}**{of}, {fit.law.formula}: {terms} ({level}); {_state(row['status'])}, "
+            f"- **{name}**{of}, {fit.law.formula}: {terms} ({level}); {_state(row['status'])}"
             f"{agree}{said}; RMSE {row['rmse']:.3g} nats on {_rows(fit, group, row['n_runs'])}"
         )
     return lines

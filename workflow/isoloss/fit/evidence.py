@@ -7,12 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from isoloss.fit.coverage import LEVEL, SIMULATED
+from isoloss.fit.objectives import Objective
 from isoloss.fit.optimize import AGREE, separate
 from isoloss.fit.solve import Optimum
 from isoloss.laws._law import Data, Law
 
 FLAT = 1e-6  # singular value of the scaled gradient below which a combination of terms is free
-TESTED, FEW = 24, 60  # runs of the smallest design of the coverage study, and of the next
+SHORT = 0.02  # of the level, by which an interval may cover too little and not be warned of
+RUNS = min(row[2] for row in SIMULATED)  # of the smallest design of the coverage study
+CLUSTERS = min(row[3] for row in SIMULATED if row[3])
 UNMOVED = 1e-8  # change of a coordinate below which a start is its own end
 
 
@@ -87,9 +91,17 @@ def facts(found: Optimum) -> dict[str, float | int]:
 
 
 def verdict(
-    converged: bool, free: list[str], params: pd.DataFrame, summary: dict
+    converged: bool, free: list[str], params: pd.DataFrame, summary: dict, intervals: list[str]
 ) -> tuple[str, str]:
-    """Status and message: first whether this is an optimum, then what it is worth."""
+    """Status and message: first whether this is an optimum, then what it is worth.
+
+    Args:
+        converged: whether the gradient vanishes.
+        free: terms that the data do not determine.
+        params: rows of `params`.
+        summary: the row of `summary` as far as it is known.
+        intervals: what is to be said of the intervals (`doubts`).
+    """
     said = []
     bounded = list(params.loc[params["at_bound"], "term"])
     if not converged:
@@ -108,18 +120,55 @@ def verdict(
     loose = params[(params["ci_high"] > 10 * params["ci_low"]) & (params["ci_low"] > 0)]
     if len(loose):
         said.append(f"not known to a factor of 10: {', '.join(loose['term'])}")
-    said += _coverage(summary["n_runs"], params["ci_method"].iloc[0])
+    said += intervals
     if not said and summary["n_starts"]:
         said.append(f"{summary['n_agree']} of {summary['n_starts']} starts agree")
     return status, "; ".join(said)
 
 
-def _coverage(runs: int, method: str) -> list[str]:
-    """What the nearest simulated design says of the intervals (docs/coverage.md)."""
-    if method in ("none", "fixed"):
+def covering(
+    interval: str, objective: Objective, runs: int, clusters: int | None
+) -> tuple[int, str, float] | None:
+    """The nearest simulated design, and what an interval covers least there (docs/coverage.md).
+
+    Args:
+        interval: kind of interval, as of `fit_law`.
+        objective: what was minimised; only Huber's and squares of log losses were simulated.
+        runs: fitted.
+        clusters: drawn together, where the fit was told of any.
+
+    Returns:
+        Runs of the design, the target, and how often 95 % intervals held it; None if there is no
+        such simulation.
+    """
+    near = {"huber_log": np.log(objective.delta), "log_mse": np.inf}.get(objective.name)
+    mine = [row for row in SIMULATED if row[0] == interval and (row[3] > 0) == bool(clusters)]
+    if near is None or not mine:
+        return None
+    near = np.clip(near, *np.log([min(row[1] for row in mine), max(row[1] for row in mine)]))
+
+    def apart(row) -> tuple[float, float]:
+        size = row[3] / clusters if clusters else row[2] / runs
+        return abs(np.log(size)), abs(np.log(row[1]) - near)
+
+    _, _, count, _, target, share = min(mine, key=apart)
+    return count, target, share
+
+
+def doubts(interval: str, objective: Objective, runs: int, clusters: int | None) -> list[str]:
+    """Where intervals are not to be believed, by simulation."""
+    if interval == "none":
         return []
-    if runs < TESTED:
-        return [f"intervals from {runs} runs: fewer than in any design whose coverage was tested"]
-    if method.startswith("parametric") and runs < FEW:
-        return ["parametric intervals of so few runs held the truth in 86 % of simulations, not 95"]
-    return []
+    if clusters == 1:
+        return ["no intervals: all runs are one cluster"]
+    for count, what, least in ((clusters, "clusters", CLUSTERS), (runs, "runs", RUNS)):
+        if count is not None and count < least:
+            few = f"fewer than in any design whose coverage was tested ({least})"
+            return [f"intervals from {count} {what}: {few}"]
+    found = covering(interval, objective, runs, clusters)
+    if found is None or found[2] >= LEVEL - SHORT:
+        return []
+    return [
+        f"in simulations of {found[0]} runs such intervals of {100 * LEVEL:g} % held {found[1]} in "
+        f"{100 * found[2]:.0f} %"
+    ]

@@ -148,6 +148,9 @@ def fit_law(
     runs = mixtures(runs, f"law {law}") if mixture else runs
     pieces: dict[str, list[pd.DataFrame]] = {}
     made, left = None, []
+    if settings.cluster and interval in ("residual", "parametric"):
+        found = f"runs alike in {settings.cluster} share noise; {interval} draws one by one"
+        raise IsolossError(problem(f"law {law}, interval", found, "use bootstrap or profile"))
     if not ((runs["status"] == "done") & (runs["fit_weight"] > 0)).any():
         raise too_few(f"law {law}", 0, 1 if mixture else len(card.make(**chosen).terms))
     ready: list[_Runs] = []
@@ -298,8 +301,8 @@ def _tables(
     bands = _bands(
         law, found.theta, kept, everything, loss, law.loss(found.theta, data), settings, group
     )
-    along = profile.empty()
-    if settings.profiles and isinstance(found, Optimum):
+    along, number = profile.empty(), _clusters(fitted, settings)
+    if settings.profiles and isinstance(found, Optimum) and number != 1:
         clusters = resample.clusters_of(fitted, settings.cluster)
         along = profile.profiles(found, clusters, settings.level)
     params = _params(found, law, kept, along, settings)
@@ -346,7 +349,10 @@ def _tables(
         summary["held_out_rmse"] = unseen["rmse"]
         summary["held_out_baseline_rmse"] = float(np.sqrt(np.mean((observed[out] - last) ** 2)))
         summary["held_out_coverage"] = unseen["coverage"]
-    summary["status"], summary["message"] = evidence.verdict(converged, free_terms, params, summary)
+    said = evidence.doubts(settings.interval, settings.objective, n, number)
+    summary["status"], summary["message"] = evidence.verdict(
+        converged, free_terms, params, summary, said
+    )
     tables = {
         "params": params,
         "summary": pd.DataFrame([summary]),
@@ -389,8 +395,17 @@ def _draws(runs: _Runs, found, settings: Settings):
             settings.interval, predicted, runs.loss, logarithmic, len(law.terms), count, rng
         )
         return np.broadcast_to(runs.weight, drawn.shape), drawn
+    if _clusters(runs.fitted, settings) == 1:
+        count = 0  # whatever is drawn is the same
     clusters = resample.clusters_of(runs.fitted, settings.cluster)
     return resample.weights(runs.weight, clusters, count, rng), None
+
+
+def _clusters(fitted: pd.DataFrame, settings: Settings) -> int | None:
+    """How many clusters there are; None where runs are drawn one by one."""
+    if settings.cluster is None:
+        return None
+    return int(resample.clusters_of(fitted, settings.cluster).max()) + 1
 
 
 def _bands(law, theta, thetas, data, loss, predicted, settings: Settings, group: str):
@@ -417,12 +432,14 @@ def _params(found, law: Law, thetas, along: pd.DataFrame, settings: Settings) ->
         if settings.interval == "profile" and term.name in set(along["term"]):
             low, high = profile.crossing(along[along["term"] == term.name])
             method = _METHODS["profile"]
-        elif settings.interval == "profile":
+        elif settings.interval == "profile" and len(values):
             method = _METHODS["bootstrap"]
         if term.name in settings.constraints.fixed:
             method = "fixed"
         elif settings.cluster and method == _METHODS["bootstrap"]:
             method = f"bootstrap over {settings.cluster}, bias-corrected percentile"
+        elif settings.cluster and method == _METHODS["profile"]:
+            method = f"profile likelihood by {settings.cluster}"
         rows.append(
             {
                 "term": term.name,

@@ -1,0 +1,43 @@
+"""What intervals covered least in simulations: made by `python benchmarks/coverage.py`."""
+
+LEVEL = 0.95
+# Interval, delta of huber_log, runs of the design, seeds that share noise (0 where the noise is
+# independent), the target covered least, and how often it was.
+SIMULATED = (
+    ("bootstrap", 0.001, 24, 0, "ln N_opt at 10 C", 0.9456),
+    ("bootstrap", 0.001, 60, 0, "beta", 0.9488),
+    ("bootstrap", 0.001, 240, 0, "ln N_opt at 10 C", 0.9408),
+    ("bootstrap", 0.01, 24, 0, "loss at 10 C", 0.9360),
+    ("bootstrap", 0.01, 60, 0, "loss at 10 C", 0.9408),
+    ("bootstrap", 0.01, 240, 0, "alpha", 0.9200),
+    ("bootstrap", 0.001, 24, 8, "ln N_opt at 10 C", 0.9200),
+    ("bootstrap", 0.001, 60, 12, "loss at 10 C", 0.9024),
+    ("bootstrap", 0.001, 240, 24, "beta", 0.9072),
+    ("bootstrap", 0.01, 24, 8, "E", 0.9296),
+    ("bootstrap", 0.01, 60, 12, "loss at 10 C", 0.9184),
+    ("bootstrap", 0.01, 240, 24, "beta", 0.9088),
+    ("residual", 0.001, 24, 0, "loss at 10 C", 0.9056),
+    ("residual", 0.001, 60, 0, "ln N_opt at 10 C", 0.9088),
+    ("residual", 0.001, 240, 0, "E", 0.9232),
+    ("residual", 0.01, 24, 0, "loss at 10 C", 0.9104),
+    ("residual", 0.01, 60, 0, "E", 0.9392),
+    ("residual", 0.01, 240, 0, "loss at 10 C", 0.9296),
+    ("parametric", 0.001, 24, 0, "alpha", 0.8288),
+    ("parametric", 0.001, 60, 0, "ln N_opt at 10 C", 0.8960),
+    ("parametric", 0.001, 240, 0, "E", 0.9248),
+    ("parametric", 0.01, 24, 0, "E", 0.8624),
+    ("parametric", 0.01, 60, 0, "alpha", 0.8832),
+    ("parametric", 0.01, 240, 0, "E", 0.8368),
+    ("profile", 0.001, 24, 0, "beta", 0.9504),
+    ("profile", 0.001, 60, 0, "beta", 0.9520),
+    ("profile", 0.001, 240, 0, "E", 0.9440),
+    ("profile", 0.01, 24, 0, "E", 0.9392),
+    ("profile", 0.01, 60, 0, "E", 0.9440),
+    ("profile", 0.01, 240, 0, "E", 0.9296),
+    ("profile", 0.001, 24, 8, "beta", 0.9344),
+    ("profile", 0.001, 60, 12, "alpha", 0.9184),
+    ("profile", 0.001, 240, 24, "beta", 0.9216),
+    ("profile", 0.01, 24, 8, "beta", 0.9136),
+    ("profile", 0.01, 60, 12, "alpha", 0.9200),
+    ("profile", 0.01, 240, 24, "beta", 0.9280),
+)

@@ -130,16 +130,20 @@ def test_intervals_hold_the_truth_and_say_how_they_were_made(chinchilla_runs, tr
 
 
 def test_the_noise_of_clusters_widens_profiles_and_one_cluster_has_no_intervals(chinchilla_runs):
-    runs = chinchilla_runs(noise=0.002)
-    batch = np.arange(len(runs)) // 4
-    shared = np.random.default_rng(1).standard_normal(batch.max() + 1)
-    runs = runs.assign(batch=batch, whole=1)
-    runs["loss_nats"] *= np.exp(0.004 * shared[batch])
     settings = {"interval": "profile", "bootstrap": 0, "objective": "log_mse"}
-    apart = fit_law(runs, "chinchilla", **settings)
-    together = fit_law(runs, "chinchilla", cluster="batch", **settings)
-    wide = (together.params["ci_high"] / together.params["ci_low"]).to_numpy()
-    assert (wide > (apart.params["ci_high"] / apart.params["ci_low"]).to_numpy()).mean() > 0.5
+    wider = []
+    for seed in range(4):
+        runs = chinchilla_runs(noise=0.002, seed=seed)
+        batch = np.arange(len(runs)) // 4
+        shared = np.random.default_rng(seed).standard_normal(batch.max() + 1)
+        runs = runs.assign(batch=batch, whole=1)
+        runs["loss_nats"] *= np.exp(0.004 * shared[batch])
+        apart, together = (
+            fit_law(runs, "chinchilla", cluster=cluster, **settings) for cluster in (None, "batch")
+        )
+        wide, narrow = (np.log(f.params["ci_high"] / f.params["ci_low"]) for f in (together, apart))
+        wider.append(np.log(wide / narrow).mean())
+    assert np.mean(wider) > 0.1
     assert "by batch" in together.params.loc[0, "ci_method"]
     for interval in ("profile", "bootstrap"):
         alone = fit_law(runs, "chinchilla", cluster="whole", interval=interval, bootstrap=20)

@@ -20,7 +20,9 @@ STATIONARY = 1e-6  # what may be left of a gradient, relative to the terms that 
 AIM = 1e-10  # where the descent itself stops
 EXACT = 1e-12  # root mean square log residual below which a fit is exact
 ROUNDING = 1e-13  # relative size of what rounding does to an objective
+SOON = 10  # steps after which the few that are not there yet go on together
 # a descent that gains less than CRAWL in so many steps is damped afresh, LIVES times
+DROP = 0.9  # of an amplitude, that one step takes off it at most
 PATIENCE, CRAWL, LIVES = 40, 1e-6, 3
 BLOCK = 1 << 15  # numbers in one array: theirs must stay in a core's cache
 
@@ -97,6 +99,8 @@ class Problem:
 
     def __init__(self, bound: Bound, loss: np.ndarray, objective: Objective, affine: Affine):
         self.bound, self.loss, self.objective, self.affine = bound, loss, objective, affine
+        terms = {term.name: term for term in bound.law.terms}
+        self.amplitudes = np.array([terms[n.split("@")[0]].amplitude for n in affine.names], bool)
 
     def predicted(self, free: np.ndarray) -> np.ndarray:
         """Loss of every run, in its own scale, (b, q) -> (b, n)."""
@@ -206,10 +210,26 @@ def minimise(
         nothing = np.empty(0)
         return Ends(np.empty((0, begin.shape[1])), nothing, nothing, nothing, nothing)
     kept = np.zeros(begin.shape[1], dtype=bool) if held is None else held
-    blocks = [slice(at, at + size) for at in range(0, len(begin), size)]
-    return join(
-        [_minimise(problem, begin[b], weight[b], loss[b], iterations, kept) for b in blocks]
-    )
+
+    def descend(begin: np.ndarray, which: np.ndarray, most: int) -> Ends:
+        """Some of the starts, block by block."""
+        parts = [slice(at, at + size) for at in range(0, len(which), size)]
+        return join(
+            [
+                _minimise(problem, begin[p], weight[which[p]], loss[which[p]], most, kept)
+                for p in parts
+            ]
+        )
+
+    ends = descend(begin, np.arange(len(begin)), min(iterations, SOON))
+    late = np.flatnonzero(ends.left > AIM)
+    if len(late) and iterations > SOON:
+        # together: no block of many waits for a few
+        again = descend(ends.free[late], late, iterations - SOON)
+        again = replace(again, iterations=again.iterations + SOON)
+        for name in Ends.__dataclass_fields__:
+            getattr(ends, name)[late] = getattr(again, name)
+    return ends
 
 
 def _minimise(
@@ -252,7 +272,7 @@ def _minimise(
                 milestone, lives = milestone[go], lives[go]
                 if not len(who):
                     break
-            step = _step(now, held, damping)
+            step = _step(now, held, damping, problem.amplitudes)
             limit = now.value + ROUNDING * np.abs(now.value)
             trial = np.clip(now.free + step, low, high)
             _, near, there = problem.look(trial, weight, loss, limit)
@@ -270,8 +290,18 @@ def _minimise(
     return Ends(found, value, gradient, left, steps)
 
 
-def _step(now: _State, held: np.ndarray, damping: np.ndarray) -> np.ndarray:
-    """Newton's step, damped; with the curvature that is never negative where need be."""
+def _step(now: _State, held: np.ndarray, damping: np.ndarray, amplitudes: np.ndarray) -> np.ndarray:
+    """Newton's step, damped; with the curvature that is never negative where need be.
+
+    The step of an amplitude is one of its value, relative to what it is: the loss is a straight
+    line in it, and a valley along which it falls to nothing is bent in its logarithm.
+    """
+    step = _newton(now, now.gradient * amplitudes, held, damping)
+    return np.where(amplitudes, np.log1p(np.maximum(step, -DROP)), step)
+
+
+def _newton(now: _State, less: np.ndarray, held: np.ndarray, damping: np.ndarray) -> np.ndarray:
+    """The damped step; `less` is taken off the diagonal of the objective's own curvature."""
     free = ~held
     mask = free[:, :, None] & free[:, None, :]
     eye = np.eye(held.shape[1])
@@ -281,7 +311,8 @@ def _step(now: _State, held: np.ndarray, damping: np.ndarray) -> np.ndarray:
     ridge = np.maximum(diagonal, 1e-14 * diagonal.max(axis=-1, keepdims=True))
     lift = damping[:, None] * ridge + 1e-13 * ridge
     towards = np.where(held, 0.0, -now.gradient)
-    own, sound = cholesky_solve(np.where(mask, now.hessian, eye) + lift[:, :, None] * eye, towards)
+    added = lift - np.where(free, less, 0.0)
+    own, sound = cholesky_solve(np.where(mask, now.hessian, eye) + added[:, :, None] * eye, towards)
     if sound.all():
         return own
     bad = ~sound

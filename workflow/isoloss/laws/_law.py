@@ -45,6 +45,11 @@ class Term:
     high: float
     starts: tuple[float, ...]
 
+    @property
+    def amplitude(self) -> bool:
+        """Whether it is a size in the unit of the loss, in which a loss is a straight line."""
+        return self.log and self.unit.startswith("nats/")
+
     def value(self, theta: np.ndarray) -> np.ndarray:
         """From theta's coordinate to the term's own value."""
         return np.exp(theta) if self.log else np.asarray(theta)

@@ -166,6 +166,18 @@ def test_the_gradient_of_a_law_is_that_of_its_loss(name, law, data):
 
 
 @every_law
+def test_a_loss_is_a_straight_line_in_its_amplitudes(name, law):
+    for theta in some_thetas(law, 5):
+        loss = law.loss(theta, NEAR)
+        for term in (t for t in law.terms if t.amplitude):
+            moved = [theta.copy() for _ in range(2)]
+            for at, factor in zip(moved, (0.5, 1.5), strict=True):
+                at[law.index(term.name)] += np.log(factor)
+            middle = np.mean([law.loss(at, NEAR) for at in moved], axis=0)
+            np.testing.assert_allclose(middle, loss, rtol=1e-10)
+
+
+@every_law
 def test_leading_dimensions_are_kept_and_runs_may_differ_between_thetas(name, law):
     theta, p = some_thetas(law, 2, 3), len(law.terms)
     own = {k: np.stack([v, v[::-1], v * 1.7]) for k, v in NEAR.items()}

@@ -35,6 +35,7 @@ class Term:
         log: whether theta holds the value's logarithm.
         low, high: bounds of theta.
         starts: values of theta from which the fit starts, crossed with those of the other terms.
+        bent: of a size in the unit of the loss: whether the loss is no straight line in it.
     """
 
     name: str
@@ -44,11 +45,12 @@ class Term:
     low: float
     high: float
     starts: tuple[float, ...]
+    bent: bool = False
 
     @property
     def amplitude(self) -> bool:
-        """Whether it is a size in the unit of the loss, in which a loss is a straight line."""
-        return self.log and self.unit.startswith("nats/")
+        """Whether it is a size in which the loss is a straight line."""
+        return self.log and self.unit.startswith("nats/") and not self.bent
 
     def value(self, theta: np.ndarray) -> np.ndarray:
         """From theta's coordinate to the term's own value."""

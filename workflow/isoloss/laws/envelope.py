@@ -11,8 +11,8 @@ TITLE = "Envelope: the best run of every budget"
 FORMULA = "L_min = L_0 C^-g at N_opt = N_0 C^a"
 LATEX = r"L_{\min} = L_0\, C^{-g} \quad \text{at} \quad N_{\mathrm{opt}} = N_0\, C^{a}"
 SOURCE = (
-    "Hoffmann et al. 2022, arXiv:2203.15556, section 3.1 (approach 1), with the ends of runs in"
-    " place of points along their training curves"
+    "Hoffmann et al. 2022, arXiv:2203.15556, section 3.1 (approach 1): of points along"
+    " training curves with `points: isoflop`, else of the ends of runs"
 )
 DOMAIN = (
     "Several budgets with many sizes each, the best inside the range: the best size is known no"

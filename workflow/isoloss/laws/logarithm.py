@@ -25,7 +25,7 @@ class Logarithm(Law):
 
     terms = (
         Term("a", "a", "nats/token", False, -1e6, 1e6, (1.0,)),
-        Term("b", "b", "nats/token", False, -1e6, 1e6, (-0.3, -0.05)),
+        Term("b", "b", "nats/token", False, -1e6, 1e6, (-0.05, -0.02, -0.005)),
     )
 
     def __init__(self, variable: str):

@@ -94,7 +94,8 @@ def fit_law(
         holdout: see `holdout.folds`. Runs of `largest_compute` are not fitted; the other rules
             are scored beside a fit of all runs.
         interval: `bootstrap` over runs, `residual`, `parametric`, `profile` (parameters by
-            profile likelihood, decisions by bootstrap), or `none`.
+            profile likelihood, decisions by bootstrap), or `none`. Predicted losses of laws with
+            a posterior SD have intervals of that in any case.
         cluster: column; runs alike in it are drawn together.
         bootstrap: replicates, each a global refit.
         ci_level: of the intervals.

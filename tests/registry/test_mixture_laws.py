@@ -13,7 +13,7 @@ from isoloss import registry
 from isoloss.export import export_fit
 from isoloss.fit import fit_law
 from isoloss.fit.mixture import mixtures
-from isoloss.fitted import load_fit
+from isoloss.fitted import load_fit, quantiles
 from isoloss.laws import mixture_power
 from isoloss.laws._law import Estimator
 from isoloss.problems import IsolossError
@@ -120,7 +120,7 @@ def test_leading_dimensions_are_kept_and_runs_may_differ_between_thetas(name):
         assert made.gradient(theta, data).shape == (2, 3, 9, count)
         for i in range(2):
             for j in range(3):
-                for function in (made.loss, made.gradient):
+                for function in (made.loss, made.gradient, made.posterior_sd):
                     expected = function(theta[i, j], alone(j))
                     np.testing.assert_allclose(function(theta, data)[i, j], expected, rtol=1e-12)
 
@@ -216,6 +216,67 @@ def test_a_replicate_that_starts_from_the_estimate_is_near_one_that_does_not(nam
     np.testing.assert_allclose(made.loss(short, there), made.loss(whole, there), rtol=0.01)
     same = made.again(theta, data_of(p), np.full(n, 2.5), weight)
     assert np.isfinite(made.loss(same, there)).all()
+
+
+# Posterior standard deviations
+
+
+def test_a_band_holds_about_what_it_promises():
+    """The law, whose truth is known, and new runs with their noise."""
+    made, noise, held = law("mixture_power"), 0.003, []
+    for seed in range(40):
+        p, there = shares(24, seed), shares(30, 1000 + seed)
+        theta = made.estimate(data_of(p), losses(p, noise, 500 + seed), np.ones(24))
+        error = made.loss(theta, data_of(there)) - losses(there, 0.0)
+        run_error = made.loss(theta, data_of(there)) - losses(there, noise, 1000 + seed)
+        sd, run_sd = (made.posterior_sd(theta, data_of(there), new) for new in (False, True))
+        assert (run_sd > sd).all()
+        held.append([np.abs(error) < 1.96 * sd, np.abs(run_error) < 1.96 * run_sd])
+    law_share, run_share = np.mean(held, axis=(0, 2))
+    assert 0.92 < law_share < 0.99
+    assert 0.92 < run_share < 0.99
+
+
+@pytest.mark.parametrize("n", [24, 64])
+def test_a_posterior_is_narrow_at_the_runs_and_wide_far_from_them(n):
+    made, p = law("mixture_power"), shares(n) * [1, 1, 1, 0] + 1e-9
+    p /= p.sum(axis=1, keepdims=True)
+    theta = made.estimate(data_of(p), losses(p), np.ones(n))
+    near = made.posterior_sd(theta, data_of(p))
+    far = made.posterior_sd(theta, data_of(np.eye(4)[3:]))
+    assert (near > 0).all() and 3 * np.median(near) < far.item() < 10
+    weight = np.ones(n)
+    weight[: n // 3] = 0.0
+    fewer = made.posterior_sd(made.estimate(data_of(p), losses(p), weight), data_of(p))
+    assert fewer[: n // 3].mean() > near[: n // 3].mean()
+    same = made.estimate(data_of(p), np.full(n, 2.5), np.ones(n))
+    assert (made.posterior_sd(same, data_of(p)) < 1e-6).all()
+
+
+def test_bands_are_those_of_the_posterior_with_replicates_or_without(table):
+    there = data_of(shares(6, 8))
+    for replicates in (0, 4):
+        fit = fitted("mixture_power", table(), bootstrap=replicates, ci_level=0.9)
+        found = fit.predict(**there)
+        wide = 1.6449 * fit.law_of("loss_web").posterior_sd(fit.theta(), there)
+        np.testing.assert_allclose(found["high"] - found["loss_nats"], wide, rtol=1e-4)
+        np.testing.assert_allclose(found["loss_nats"] - found["low"], wide, rtol=1e-4)
+    best = fit.best_mixture({"web": 1.0, "loss_all": 1.0}).iloc[0]
+    assert best.loss_nats_low < best.loss_nats < best.loss_nats_high
+    held = table(n=40).assign(n_flops=np.repeat([1e18, 1e20], [28, 12]))
+    scores = fitted("mixture_power", held, holdout="largest_compute").scores
+    assert (scores["run_coverage"] >= scores["coverage"]).all()
+    assert scores["run_coverage"].mean() > 0.8
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if n != "mixture_power"])
+def test_a_law_without_a_posterior_has_bands_of_its_replicates(name, table):
+    there, fit = data_of(shares(6, 8, zeros=False)), fitted(name, table(), bootstrap=4)
+    made, thetas = fit.law_of(), fit.replicate_thetas()
+    assert (made.posterior_sd(fit.theta(), there) == 0).all()
+    expected = quantiles(made.loss(thetas, there), fit.level, fit.loss(**there))
+    found = fit.predict(**there)
+    np.testing.assert_array_equal([found["low"], found["high"]], expected)
 
 
 # Fits

@@ -120,7 +120,7 @@ class Fit:
         level: float | None = None,
         **variables,
     ) -> pd.DataFrame:
-        """Loss with its interval (of the law, without the noise of a run).
+        """Loss with its interval (of the law, without the noise of a run; see `band`).
 
         Args:
             group: which fit; the first where None.
@@ -136,18 +136,9 @@ class Fit:
         group, response = self._named(group, response)
         law = self.law_of(response)
         data = self._data(law, variables)
-        found = {**data, "loss_nats": law.loss(self.theta(group, response), data)}
-        thetas = self.replicate_thetas(group, response)
-        size = max(1, _NUMBERS // max(1, len(thetas)))  # points at once: memory is bounded
-        bands = [
-            quantiles(
-                law.loss(thetas, {k: v[at : at + size] for k, v in data.items()}),
-                self._level(level),
-                found["loss_nats"][at : at + size],
-            )
-            for at in range(0, len(found["loss_nats"]), size)
-        ]
-        found["low"], found["high"] = (np.concatenate(side) for side in zip(*bands, strict=True))
+        theta, thetas = self.theta(group, response), self.replicate_thetas(group, response)
+        found = {**data, "loss_nats": law.loss(theta, data)}
+        found["low"], found["high"] = band(law, theta, thetas, data, self._level(level))
         return pd.DataFrame({**found, "distance": self.distance(data, group, response)})
 
     def loss(
@@ -275,7 +266,9 @@ class Fit:
 
         Returns:
             One row a domain: `domain`, `proportion` with `_low` and `_high` over replicates,
-            and the mean loss in `loss_nats` with `_low` and `_high`, the same in every row.
+            and the mean loss in `loss_nats` with `_low` and `_high`, the same in every row (of
+            laws with a posterior SD its interval at that mixture, as wide as if the errors of all
+            losses were one).
         """
         weights = {
             k if k.startswith("loss_") else f"loss_{k}": w for k, w in domain_weights.items()
@@ -306,6 +299,11 @@ class Fit:
         many = np.array([best({r: v[i] for r, v in drawn.items()}, near, 1) for i in range(count)])
         many = many.reshape(count, len(point))
         low, high = quantiles(many[np.isfinite(many).all(axis=-1)], self._level(level))
+        there = {d: point[i : i + 1] for i, d in enumerate(domains)}
+        sd = sum(w * laws[r].posterior_sd(self.theta(group, r), there) for r, w in weights.items())
+        if sd.any():
+            sides = normal_interval(point[-1:], sd / total, self._level(level))
+            low[-1], high[-1] = (side.item() for side in sides)
         return pd.DataFrame(
             {
                 "domain": [d.removeprefix("p_") for d in domains],
@@ -497,6 +495,43 @@ def quantiles(
         with np.errstate(invalid="ignore"):
             ends.append(at + (place - under) * (above - at))
     return ends[0], ends[1]
+
+
+def band(
+    law: Law, theta: np.ndarray, thetas: np.ndarray, data: Mapping[str, np.ndarray], level: float
+) -> Interval:
+    """Interval of a law's loss at points, (n,) each.
+
+    By the law's posterior SD where it has one: replicates of a smoother are too much alike away
+    from its runs. Else by replicates; NaN without any.
+
+    Args:
+        law: fitted.
+        theta: the estimate, (p,).
+        thetas: the replicates, (r, p).
+        data: variables, (n,) each.
+        level: of the interval.
+    """
+    loss, sd = law.loss(theta, data), law.posterior_sd(theta, data)
+    if sd.any():
+        return normal_interval(loss, sd, level)
+    size = max(1, _NUMBERS // max(1, len(thetas)))  # points at once: memory is bounded
+    pieces = [
+        quantiles(
+            law.loss(thetas, {k: v[at : at + size] for k, v in data.items()}),
+            level,
+            loss[at : at + size],
+        )
+        for at in range(0, len(loss), size)
+    ]
+    low, high = (np.concatenate(side) for side in zip(*pieces, strict=True))
+    return low, high
+
+
+def normal_interval(mean: np.ndarray, sd: np.ndarray, level: float) -> Interval:
+    """The middle of a normal distribution that has a level."""
+    wide = ndtri((1 + level) / 2) * sd
+    return mean - wide, mean + wide
 
 
 def fits_from(files: Sequence[str | Path]) -> dict[str, Fit]:

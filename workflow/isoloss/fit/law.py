@@ -18,7 +18,7 @@ from isoloss.fit.mixture import domains_of, lacking, mixtures, own_domain, respo
 from isoloss.fit.objectives import OBJECTIVES, Objective
 from isoloss.fit.scores import scores
 from isoloss.fit.solve import Constraints, Optimum, Recipe, together
-from isoloss.fitted import OF_RUN, TABLES, Fit, quantiles
+from isoloss.fitted import OF_RUN, TABLES, Fit, band, normal_interval, quantiles
 from isoloss.laws._law import Estimator, Law
 from isoloss.problems import IsolossError, nearest, problem
 from isoloss.seeds import generator
@@ -95,7 +95,8 @@ def fit_law(
         holdout: see `holdout.folds`. Runs of `largest_compute` are not fitted; the other rules
             are scored beside a fit of all runs.
         interval: `bootstrap` over runs, `residual`, `parametric`, `profile` (parameters by
-            profile likelihood, decisions by bootstrap), or `none`.
+            profile likelihood, decisions by bootstrap), or `none`. Predicted losses of laws with
+            a posterior SD have intervals of that in any case.
         cluster: column; runs alike in it are drawn together. Points along runs are by run.
         bootstrap: replicates, each a global refit.
         ci_level: of the intervals.
@@ -350,6 +351,7 @@ def _tables(
         summary["held_out_baseline_rmse"] = float(np.sqrt(np.mean((observed[out] - last) ** 2)))
         summary["held_out_coverage"] = unseen["coverage"]
     said = evidence.doubts(settings.interval, settings.objective, n, number)
+    said = [] if law.flat and number != 1 else said  # simulations were of other laws
     summary["status"], summary["message"] = evidence.verdict(
         converged, free_terms, params, summary, said
     )
@@ -410,16 +412,18 @@ def _clusters(fitted: pd.DataFrame, settings: Settings) -> int | None:
 
 def _bands(law, theta, thetas, data, loss, predicted, settings: Settings, group: str):
     """Intervals at every run: of the law, and of a new run with the noise of the fitted ones."""
+    level, best = settings.level, law.loss(theta, data)
+    mine = np.stack(band(law, theta, thetas, data, level))
+    run_sd = law.posterior_sd(theta, data, noise=True)
+    if run_sd.any():
+        return mine, np.stack(normal_interval(best, run_sd, level))
     if not len(thetas):
-        nothing = np.full((2, len(next(iter(data.values())))), np.nan)
-        return nothing, nothing
+        return mine, np.full_like(mine, np.nan)
     many = law.loss(thetas, data)
     rng = generator(settings.seed, "noise", group)
     spread = np.sqrt(len(loss) / max(1, len(loss) - len(law.terms)))
     noise = rng.choice(np.log(loss / predicted), size=many.shape) * spread
-    level = settings.level
-    band = np.stack(quantiles(many, level, law.loss(theta, data)))
-    return band, np.stack(quantiles(many * np.exp(noise), level))
+    return mine, np.stack(quantiles(many * np.exp(noise), level))
 
 
 def _params(found, law: Law, thetas, along: pd.DataFrame, settings: Settings) -> pd.DataFrame:
@@ -487,7 +491,7 @@ def _starts(found) -> pd.DataFrame:
 def _scores(law, runs, observed, predicted, bands, settings: Settings, response) -> pd.DataFrame:
     """One row a fold: a fit of its own for each, of the runs that it may see."""
     rows = []
-    band, run_band = bands
+    law_band, run_band = bands
     for fold in folds(runs, settings.holdout, settings.seed):
         row = {
             "fold": fold.name,
@@ -496,7 +500,9 @@ def _scores(law, runs, observed, predicted, bands, settings: Settings, response)
         }
         if fold.name == "largest_compute":
             at = fold.out
-            found = scores(observed[at], predicted[at], tuple(band[:, at]), tuple(run_band[:, at]))
+            found = scores(
+                observed[at], predicted[at], tuple(law_band[:, at]), tuple(run_band[:, at])
+            )
         else:
             found = _score(law, runs, observed, fold, settings)
         rows.append(row | found)

@@ -94,6 +94,16 @@ class Law(ABC):
     def gradient(self, theta: np.ndarray, data: Data) -> np.ndarray:
         """d loss / d theta: theta (..., p) -> (..., n, p)."""
 
+    def posterior_sd(self, theta: np.ndarray, data: Data, noise: bool = False) -> np.ndarray:
+        """SD of the predicted loss given the runs, (..., n); 0 for a law that knows none.
+
+        Args:
+            theta: an estimate, (..., p).
+            data: where.
+            noise: whether it is that of a new run's loss, noise and all.
+        """
+        return np.zeros(self.loss(theta, data).shape)
+
     def scales(
         self, log_scale: Mapping[str, float], log_loss_scale: float
     ) -> tuple[Mapping[str, float], float]:

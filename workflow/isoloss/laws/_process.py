@@ -13,14 +13,33 @@ from scipy.optimize import minimize
 
 from isoloss.laws._mixture import CURVE, Prior, curve, damped_least_squares
 
-# Normal priors of the curve, mean and standard deviation.
-C, LOG_K, GAMMA = (-1.0, 2.0), (np.log(0.5), 1.0), (0.3, 0.5)
-LOG_A, LOG_A_ALONE = -5.0, -3.0  # means: beside a domain of the loss's own, and without one
-LOG_A_SHARED, LOG_A_EACH, LOG_A_OWN = 1.5, 1.2, 0.05  # standard deviations
-# Amplitudes of the straight, the additive and the joint process; of those two where effective
-# data is scarce; of noise there; of noise anywhere (over the root of a run's weight).
-LOG_AMPLITUDE = np.log([0.2, 0.1, 0.05, 0.1, 0.05, 0.05, 0.1])
-LOG_AMPLITUDE_SD = np.array([1.2] * 6 + [2.0])
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """Of the priors, normal all of them, of terms of standardised losses.
+
+    What stands here is what benchmarks/mixture_prior.py chose.
+
+    Attributes:
+        c, log_k, gamma: of the curve's terms, mean and SD.
+        log_a: mean of the ln a of all domains but the loss's own.
+        log_a_shared, log_a_each: SD of theirs, of all together and of each.
+        log_amplitude: mean and SD, of the amplitudes of processes and noises.
+        shifts: of the means of gamma and ln a, a pair for every member.
+    """
+
+    c: tuple[float, float] = (0.0, 2.0)
+    log_k: tuple[float, float] = (0.0, 1.5)
+    gamma: tuple[float, float] = (0.0, 0.5)
+    log_a: float = -4.0
+    log_a_shared: float = 1.0
+    log_a_each: float = 1.0
+    log_amplitude: tuple[float, float] = (np.log(0.2), 2.0)
+    shifts: tuple[tuple[float, float], ...] = ((0.0, 0.0), (1.0, 1.5), (-1.0, -1.5))
+
+
+HYPERPARAMETERS = Hyperparameters()
+LOG_A_OWN = 0.05  # SD of ln a of the loss's own domain, which sets the unit of all
 AMPLITUDE_BOUNDS = [(np.log(1e-3), np.log(3.0))] * 6 + [(np.log(3e-3), np.log(3.0))]
 FIRST_NOISE = np.log(0.2)  # from which the search for amplitudes starts
 PLAIN, PROCESSES, AMPLITUDES = 3, 5, 7
@@ -74,7 +93,80 @@ def inverse(root: np.ndarray) -> np.ndarray:
     return found
 
 
+# Priors
+
+
+def curve_prior(
+    domains: int, own: int | None, shift: tuple[float, float], hyper: Hyperparameters
+) -> Prior:
+    """Of (c, ln K, gamma, ln a): the weights of other domains are uncertain together and each.
+
+    Args:
+        domains: how many.
+        own: position of the loss's own domain, or None.
+        shift: of the means of gamma and ln a.
+        hyper: of the prior.
+    """
+    head, (by_gamma, by_log_a) = np.array([hyper.c, hyper.log_k, hyper.gamma]), shift
+    centre = np.append(head[:, 0], np.full(domains, hyper.log_a + by_log_a))
+    centre[2] += by_gamma
+    covariance = np.diag(np.append(head[:, 1], np.full(domains, hyper.log_a_each)) ** 2)
+    others = np.arange(CURVE, CURVE + domains)
+    if own is not None:
+        centre[CURVE + own], covariance[CURVE + own, CURVE + own] = 0.0, LOG_A_OWN**2
+        others = np.delete(others, own)
+    covariance[np.ix_(others, others)] += hyper.log_a_shared**2
+    return Prior.of(centre, covariance)
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Covariances of the processes and noises between runs, each of amplitude 1.
+
+    Attributes:
+        dense: of the processes, flattened, (5, n n).
+        diagonal: of the noises, (2, n).
+    """
+
+    dense: np.ndarray
+    diagonal: np.ndarray
+
+    @classmethod
+    def of(cls, covariances: np.ndarray, scarce: np.ndarray, weight: np.ndarray) -> Processes:
+        """From `kernels` of the runs, their scarcity and weight."""
+        dense = np.concatenate([covariances, covariances[1:] * np.outer(scarce, scarce)])
+        return cls(dense.reshape(PROCESSES, -1), np.stack([scarce**2, 1 / weight]))
+
+    def covariance(self, amplitudes: np.ndarray) -> np.ndarray:
+        """Their sum, (n, n)."""
+        size, n = np.exp(2 * amplitudes), self.diagonal.shape[1]
+        found = (size[:PROCESSES] @ self.dense).reshape(n, n)
+        found[np.diag_indices(n)] += size[PROCESSES:] @ self.diagonal
+        return found
+
+    def root(self, amplitudes: np.ndarray) -> np.ndarray:
+        """Its lower Cholesky root."""
+        return cholesky(self.covariance(amplitudes), lower=True, check_finite=False)
+
+
 # A fitted law
+
+
+@dataclass(frozen=True)
+class Runs:
+    """What a law remembers of its runs.
+
+    Attributes:
+        shares: (n, k); zeros where a run has no weight.
+        weight: one on average, (n,).
+        floor: of the axis of log shares.
+        sd: of their losses.
+    """
+
+    shares: np.ndarray
+    weight: np.ndarray
+    floor: float
+    sd: float
 
 
 @dataclass(frozen=True)
@@ -101,9 +193,7 @@ class Member:
 
     def loss(self, shares: np.ndarray, runs: np.ndarray, covariances: np.ndarray) -> np.ndarray:
         """At mixtures (m, k); shares of the runs (n, k), `kernels` of both (3, m, n): (m,)."""
-        scarce_here, scarce_there, plain, scarce = self._parts(shares, runs, covariances)
-        process = plain @ self.pull + scarce_here * (scarce @ (scarce_there * self.pull))
-        return curve(self.curve, shares)[0] + process
+        return curve(self.curve, shares)[0] + self._between(shares, runs, covariances) @ self.pull
 
     def slopes(self, shares: np.ndarray, runs: np.ndarray, covariances: np.ndarray) -> np.ndarray:
         """Derivatives of the loss by the curve's terms, (m, 3 + k), what else it has held."""
@@ -116,6 +206,44 @@ class Member:
         found[:, CURVE:] += scarce_here[:, None] * (scarce @ (by_there * self.pull[:, None]))
         return found
 
+    def variances(
+        self, shares: np.ndarray, known: Runs, covariances: np.ndarray, prior: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Posterior variance of the loss at mixtures, and the noise of a run there: (m,) each.
+
+        The amplitudes are given, and the curve is straight in its terms near the mode (Laplace):
+        Rasmussen and Williams 2006, equation 2.42, with the curve's slopes as the basis.
+
+        Args:
+            shares: of the mixtures, (m, k).
+            known: the runs, (n, k).
+            covariances: `kernels` of both, (3, m, n).
+            prior: covariance of the curve's terms, (3 + k, 3 + k).
+        """
+        size, runs = np.exp(2 * self.amplitudes), known.shares
+        here, there = (scarcity(self.curve[CURVE:], p, self.reference) for p in (shares, runs))
+        slopes_here, slopes = (curve(self.curve, p)[1] for p in (shares, runs))
+        among = Processes.of(kernels(runs, runs, known.floor), there, known.weight)
+
+        def solved(root: np.ndarray, columns: np.ndarray) -> np.ndarray:
+            return solve_triangular(root, columns, lower=True, check_finite=False)
+
+        root = among.root(self.amplitudes)
+        told, basis = solved(root, self._between(shares, runs, covariances).T), solved(root, slopes)
+        before = solved(np.linalg.cholesky(prior), np.eye(len(prior)))
+        precise = np.linalg.qr(np.concatenate([basis, before]), mode="r").T
+        by_curve = solved(precise, (slopes_here - told.T @ basis).T)
+        domains = shares.shape[1]  # the additive process is a sum of as many
+        process = size[0] * (shares**2).sum(axis=1) + size[1] * domains + size[2]
+        process += here**2 * (size[3] * domains + size[4]) - (told**2).sum(axis=0)
+        noise = size[PROCESSES] * here**2 + size[PROCESSES + 1]
+        return np.maximum(process, 0.0) + (by_curve**2).sum(axis=0), noise
+
+    def _between(self, shares, runs, covariances) -> np.ndarray:
+        """Covariance of the process between mixtures and runs, (m, n)."""
+        scarce_here, scarce_there, plain, scarce = self._parts(shares, runs, covariances)
+        return plain + scarce_here[:, None] * scarce * scarce_there
+
     def _parts(self, shares, runs, covariances) -> tuple[np.ndarray, ...]:
         log_a, size = self.curve[CURVE:], np.exp(2 * self.amplitudes)
         here, there = (scarcity(log_a, p, self.reference) for p in (shares, runs))
@@ -124,44 +252,6 @@ class Member:
 
 
 # The search for it
-
-
-def curve_prior(domains: int, own: int | None, shift: float) -> Prior:
-    """Of (c, ln K, gamma, ln a): the weights of other domains are uncertain together and each."""
-    log_a = (LOG_A_ALONE if own is None else LOG_A) + shift
-    centre = np.concatenate([[C[0], LOG_K[0], GAMMA[0]], np.full(domains, log_a)])
-    spread = np.concatenate([[C[1], LOG_K[1], GAMMA[1]], np.full(domains, LOG_A_EACH)])
-    covariance = np.diag(spread**2)
-    others = np.arange(CURVE, CURVE + domains)
-    if own is not None:
-        centre[CURVE + own], covariance[CURVE + own, CURVE + own] = 0.0, LOG_A_OWN**2
-        others = np.delete(others, own)
-    covariance[np.ix_(others, others)] += LOG_A_SHARED**2
-    return Prior.of(centre, covariance)
-
-
-@dataclass(frozen=True)
-class Processes:
-    """Covariances of the processes and noises between runs, each of amplitude 1.
-
-    Attributes:
-        dense: of the processes, flattened, (5, n n).
-        diagonal: of the noises, (2, n).
-    """
-
-    dense: np.ndarray
-    diagonal: np.ndarray
-
-    def covariance(self, amplitudes: np.ndarray) -> np.ndarray:
-        """Their sum, (n, n)."""
-        size, n = np.exp(2 * amplitudes), self.diagonal.shape[1]
-        found = (size[:PROCESSES] @ self.dense).reshape(n, n)
-        found[np.diag_indices(n)] += size[PROCESSES:] @ self.diagonal
-        return found
-
-    def root(self, amplitudes: np.ndarray) -> np.ndarray:
-        """Its lower Cholesky root."""
-        return cholesky(self.covariance(amplitudes), lower=True, check_finite=False)
 
 
 @dataclass(frozen=True)
@@ -174,6 +264,7 @@ class Search:
         weight: above 0, one on average, (n,).
         covariances: `kernels` of the runs.
         prior: of the curve.
+        hyper: of the priors of amplitudes.
     """
 
     shares: np.ndarray
@@ -181,10 +272,11 @@ class Search:
     weight: np.ndarray
     covariances: np.ndarray
     prior: Prior
+    hyper: Hyperparameters
 
     def member(self) -> Member:
         """The curve and the amplitudes in turn, three times."""
-        amplitudes = LOG_AMPLITUDE.copy()
+        amplitudes = np.full(AMPLITUDES, self.hyper.log_amplitude[0])
         amplitudes[-1] = FIRST_NOISE
         return self._in_turn(self.prior.centre, amplitudes, steps=(30, 12, 12))
 
@@ -219,8 +311,7 @@ class Search:
     def _processes(self, theta: np.ndarray) -> Processes:
         log_a = theta[CURVE:]
         scarce = scarcity(log_a, self.shares, scarce_end(log_a, self.shares))
-        dense = np.concatenate([self.covariances, self.covariances[1:] * np.outer(scarce, scarce)])
-        return Processes(dense.reshape(PROCESSES, -1), np.stack([scarce**2, 1 / self.weight]))
+        return Processes.of(self.covariances, scarce, self.weight)
 
     def _curve(self, theta: np.ndarray, root: np.ndarray) -> np.ndarray:
         """The curve of greatest posterior density, for a covariance of process and noise."""
@@ -240,6 +331,7 @@ class Search:
         value, slopes = curve(theta, self.shares)
         left = self.target - value - slopes @ (self.prior.centre - theta)
         uncertain = slopes @ self.prior.covariance @ slopes.T
+        centre, sd = self.hyper.log_amplitude
 
         def cost(at: np.ndarray) -> tuple[float, np.ndarray]:
             try:
@@ -249,12 +341,12 @@ class Search:
                 return 1e9, np.zeros(AMPLITUDES)
             pull = lapack.dpotrs(root, left, lower=1)[0]
             slope = inverse(root) - np.outer(pull, pull)
-            away = (at - LOG_AMPLITUDE) / LOG_AMPLITUDE_SD
+            away = (at - centre) / sd
             total = left @ pull + 2 * np.log(np.diag(root)).sum() + away @ away
             by_size = np.concatenate(
                 [processes.dense @ slope.ravel(), processes.diagonal @ np.diag(slope)]
             )
-            return total, 2 * np.exp(2 * at) * by_size + 2 * away / LOG_AMPLITUDE_SD
+            return total, 2 * np.exp(2 * at) * by_size + 2 * away / sd
 
         options = {"maxiter": most, "ftol": 1e-5 if len(left) < 100 else 1e-4}
         found = minimize(

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 
 from isoloss.laws._law import Data, Estimator
-from isoloss.laws._mixture import CURVE, curve_terms, domain_terms, each, shares_of, standard
+from isoloss.laws._mixture import CURVE, Prior, curve_terms, domain_terms, each, shares_of, standard
 from isoloss.laws._process import (
     AMPLITUDES,
+    HYPERPARAMETERS,
+    Hyperparameters,
     Member,
+    Runs,
     Search,
     curve_prior,
     floor_of,
@@ -23,33 +26,36 @@ FORMULA = "L = c + K (v^-γ - 1) / γ + r(p), v = sum_j a_j p_j"
 LATEX = r"L = c + K \frac{v^{-\gamma} - 1}{\gamma} + r(p), \quad v = \sum_j a_j p_j"
 SOURCE = (
     "this project: a power law of the data that a mixture is worth to a domain, and a Gaussian"
-    " process through what it leaves; chosen on runs of Ye et al. 2024, arXiv:2403.16952, and"
-    " Liu et al. 2024, arXiv:2407.01492"
+    " process through what it leaves. The form was found on runs of Ye et al. 2024,"
+    " arXiv:2403.16952; hyperparameters were chosen without them, on the training runs of Liu et"
+    " al. 2024, arXiv:2407.01492, and on laws drawn at random (benchmarks/mixture_prior.py)"
 )
 DOMAIN = (
     "proportions p_j of all domains, zeros too; three runs or more. a_j is held near 1 for the"
     " domain whose loss it is and has a prior for the others. Below 60 runs three fits with"
     " different priors are averaged, and the terms are those of the middle one; from 60 on, runs"
-    " that the others do not predict count less. r falls to 0 far from all runs. Replicates start"
-    " from the fit, and from 60 runs on keep its amplitudes of r and of the noise"
+    " that the others do not predict count less. r falls to 0 far from all runs. Intervals of the"
+    " loss are those of its posterior; replicates, which the terms' intervals and those of a best"
+    " mixture are of, start from the fit, and from 60 runs on keep its amplitudes of r and noise"
 )
 OPTIONS = {}
 PRESETS = {}
 NEEDS = "mixture"
 
 MANY = 60  # runs from which one robust fit takes the place of an average of three
-SHIFTS = (0.0, 1.5, -1.5)  # of the prior mean of ln a; the terms are those of the first
 NOTHING = -30.0  # logarithm of a size of nothing, where all losses are the same
+
+Found = tuple[list[Member], np.ndarray]  # members, and the weights of their runs
 
 _PYTHON = """\
 # what the fit remembers: members, each a curve and a process through what it left of the runs
 memory, k, head = np.array(t["memory"]), len(VARIABLES), len(VARIABLES) + 3
 first = [t["c"], log(t["K"]), t["gamma"], *(log(t["a_" + p[2:]]) for p in VARIABLES)]
-rest = np.concatenate([first, memory[2:]])
+rest = np.concatenate([first, memory[3:]])
 count, floor = int(memory[0]), memory[1]
-n = (len(rest) - count * (head + 8)) // (count + k)
+n = (len(rest) - count * (head + 8)) // (count + k + 1)
 members = rest[: count * (head + 8 + n)].reshape(count, head + 8 + n)
-runs = rest[members.size :].reshape(n, k)
+runs = rest[members.size :][: n * k].reshape(n, k)
 here = np.stack([x[p] for p in VARIABLES], axis=-1)
 
 def axis(shares):
@@ -74,26 +80,12 @@ for m in members:
 return total / count"""
 
 
-@dataclass(frozen=True)
-class Memory:
-    """What theta holds.
-
-    Attributes:
-        members: whose mean is the law.
-        floor: of the axis of log shares.
-        shares: of the runs, (n, k); zeros where a run has no weight.
-    """
-
-    members: list[Member]
-    floor: float
-    shares: np.ndarray
-
-
 class MixturePower(Estimator):
     """theta = (c, ln K, gamma, ln a_1 .. ln a_k) of the first member, and a memory.
 
-    In the memory: the number of members and the floor; of every member amplitudes, reference and
-    pulls, after its terms (those of the first are where theta begins); the shares of the runs.
+    In the memory: the number of members, the floor and the losses' SD; of every member
+    amplitudes, reference and pulls, after its terms (those of the first are where theta
+    begins); the shares of the runs, and their weights.
     """
 
     recipe = "posterior mode of curve and amplitudes in turn"
@@ -102,9 +94,12 @@ class MixturePower(Estimator):
     flat = True
     least = 3
 
-    def __init__(self, domains: Sequence[str], own: str | None):
+    def __init__(
+        self, domains: Sequence[str], own: str | None, hyper: Hyperparameters = HYPERPARAMETERS
+    ):
         self.variables = tuple(domains)
         self.own = None if own is None else self.variables.index(own)
+        self.hyper = hyper
         self.terms = (*curve_terms(), *domain_terms("a", domains, "1", log=True))
 
     # The law
@@ -113,10 +108,9 @@ class MixturePower(Estimator):
         """L, (..., n): the mean of the members."""
 
         def one(theta: np.ndarray, shares: np.ndarray) -> np.ndarray:
-            known = self._read(theta)
-            between = kernels(shares, known.shares, known.floor)
-            losses = [member.loss(shares, known.shares, between) for member in known.members]
-            return np.mean(losses, axis=0)
+            members, runs = self._read(theta)
+            between = kernels(shares, runs.shares, runs.floor)
+            return np.mean([m.loss(shares, runs.shares, between) for m in members], axis=0)
 
         return each(one, theta, shares_of(data, self.variables), ())
 
@@ -124,23 +118,51 @@ class MixturePower(Estimator):
         """d L / d terms, (..., n, p), the memory held."""
 
         def one(theta: np.ndarray, shares: np.ndarray) -> np.ndarray:
-            known = self._read(theta)
-            between = kernels(shares, known.shares, known.floor)
-            slopes = known.members[0].slopes(shares, known.shares, between)
-            return slopes / len(known.members)
+            members, runs = self._read(theta)
+            between = kernels(shares, runs.shares, runs.floor)
+            return members[0].slopes(shares, runs.shares, between) / len(members)
 
         return each(one, theta, shares_of(data, self.variables), (len(self.terms),))
+
+    def posterior_sd(self, theta: np.ndarray, data: Data, noise: bool = False) -> np.ndarray:
+        """SD of L given the runs, (..., n): of each member and between them.
+
+        As the amplitudes are fitted, and not integrated out, they count as degrees of freedom of
+        the variance (benchmarks/mixture_prior.py measures what it then covers).
+        """
+
+        def one(theta: np.ndarray, shares: np.ndarray) -> np.ndarray:
+            members, runs = self._read(theta)
+            if not runs.sd:
+                return np.zeros(len(shares))
+            seen = runs.weight > 0
+            runs = replace(runs, shares=runs.shares[seen], weight=runs.weight[seen])
+            between = kernels(shares, runs.shares, runs.floor)
+            unit = np.ones(len(self.terms))
+            unit[0] = runs.sd  # c alone has the scale of the losses
+            prior = self._prior(self.hyper.shifts[0]).covariance * np.outer(unit, unit)
+            losses, variances = [], []
+            for member in members:
+                member = replace(member, pull=member.pull[seen])
+                law, run = member.variances(shares, runs, between, prior)
+                losses.append(member.loss(shares, runs.shares, between))
+                variances.append(law + run if noise else law)
+            total, n = np.mean(variances, axis=0) + np.var(losses, axis=0), seen.sum()
+            return np.sqrt(total * n / max(n - AMPLITUDES, 1))
+
+        return each(one, theta, shares_of(data, self.variables), ())
 
     # Its recipe
 
     def estimate(self, data: Data, loss: np.ndarray, weight: np.ndarray) -> np.ndarray:
         """theta with its memory; NaN where no run has weight."""
 
-        def find(searches: list[Search], mean: float, sd: float) -> list[Member]:
+        def find(searches: list[Search], mean: float, sd: float) -> Found:
             found = [search.member() for search in searches]
             if len(found) > 1:
-                return found
-            return [searches[0].robust(found[0]).again(found[0])]
+                return found, searches[0].weight
+            robust = searches[0].robust(found[0])
+            return [robust.again(found[0])], robust.weight
 
         return self._fitted(data, loss, weight, find)
 
@@ -151,14 +173,16 @@ class MixturePower(Estimator):
 
         From MANY runs on the amplitudes are those of theta.
         """
-        known = self._read(theta)
+        members = self._read(theta)[0]
 
-        def find(searches: list[Search], mean: float, sd: float) -> list[Member]:
-            near = [member.scaled(-mean / sd, 1 / sd) for member in known.members]
+        def find(searches: list[Search], mean: float, sd: float) -> Found:
+            near = [member.scaled(-mean / sd, 1 / sd) for member in members]
             if len(near) > 1:
-                return [s.again(m) for s, m in zip(searches, near, strict=True)]
+                found = [s.again(m) for s, m in zip(searches, near, strict=True)]
+                return found, searches[0].weight
             found = searches[0].at_amplitudes(near[0])
-            return [searches[0].robust(found).at_amplitudes(found)]
+            robust = searches[0].robust(found)
+            return [robust.at_amplitudes(found)], robust.weight
 
         return self._fitted(data, loss, weight, find)
 
@@ -175,50 +199,60 @@ class MixturePower(Estimator):
         if sd > 0:
             between = kernels(shares, shares, floor)
             searches = [
-                Search(shares, target, heavy, between, curve_prior(len(shares.T), self.own, shift))
-                for shift in SHIFTS[:count]
+                Search(shares, target, heavy, between, self._prior(shift), self.hyper)
+                for shift in self.hyper.shifts[:count]
             ]
-            members = [member.scaled(mean, sd) for member in find(searches, mean, sd)]
+            found, heavy = find(searches, mean, sd)
+            members = [member.scaled(mean, sd) for member in found]
         else:
-            members = [self._constant(mean, shift, len(shares)) for shift in SHIFTS[:count]]
-        return self._written(members, floor, np.where(drawn[:, None], every, 0.0), drawn)
+            members = [self._constant(mean, s, len(shares)) for s in self.hyper.shifts[:count]]
 
-    def _constant(self, mean: float, shift: float, runs: int) -> Member:
+        def over_all(values: np.ndarray) -> np.ndarray:
+            found = np.zeros((n, *values.shape[1:]))
+            found[drawn] = values
+            return found
+
+        members = [replace(member, pull=over_all(member.pull)) for member in members]
+        return self._written(members, Runs(over_all(shares), over_all(heavy), floor, sd))
+
+    def _prior(self, shift: tuple[float, float]) -> Prior:
+        return curve_prior(len(self.variables), self.own, shift, self.hyper)
+
+    def _constant(self, mean: float, shift: tuple[float, float], runs: int) -> Member:
         """The law of losses that are all the same."""
-        centre = curve_prior(len(self.variables), self.own, shift).centre
+        centre = self._prior(shift).centre
         centre[:2] = mean, NOTHING
         return Member(centre, np.full(AMPLITUDES, NOTHING), 1.0, np.zeros(runs))
 
     # Its memory
 
     def _count(self, runs: int) -> int:
-        return 1 if runs >= MANY else len(SHIFTS)
+        return 1 if runs >= MANY else len(self.hyper.shifts)
 
     def _length(self, runs: int) -> int:
         """Of theta."""
         domains, count = len(self.variables), self._count(runs)
-        return 2 + count * (CURVE + domains + AMPLITUDES + 1 + runs) + runs * domains
+        return 3 + count * (CURVE + domains + AMPLITUDES + 1 + runs) + runs * (domains + 1)
 
-    def _written(self, members, floor: float, shares: np.ndarray, drawn: np.ndarray) -> np.ndarray:
-        """theta of members; their pulls are of the runs drawn."""
-        pieces = []
-        for member in members:
-            pull = np.zeros(len(shares))
-            pull[drawn] = member.pull
-            pieces += [member.curve, member.amplitudes, [member.reference], pull]
-        pieces.insert(1, [len(members), floor])
-        return np.concatenate([*pieces, shares.ravel()])
+    def _written(self, members: list[Member], runs: Runs) -> np.ndarray:
+        """theta of members and runs."""
+        pieces = [[*m.curve, *m.amplitudes, m.reference, *m.pull] for m in members]
+        head = pieces[0][: len(self.terms)]
+        pieces[0] = pieces[0][len(self.terms) :]
+        header = [len(members), runs.floor, runs.sd]
+        return np.concatenate([head, header, *pieces, runs.shares.ravel(), runs.weight])
 
-    def _read(self, theta: np.ndarray) -> Memory:
-        """What theta holds, (p,)."""
+    def _read(self, theta: np.ndarray) -> tuple[list[Member], Runs]:
+        """The members and the runs that theta holds, (p,)."""
         head, domains = len(self.terms), len(self.variables)
-        count, floor = int(theta[head]), theta[head + 1]
+        count, floor, sd = int(theta[head]), *theta[head + 1 : head + 3]
         tail = head + AMPLITUDES  # where a member's reference stands
-        rest = np.concatenate([theta[:head], theta[head + 2 :]])
-        runs = (len(rest) - count * (tail + 1)) // (count + domains)
-        blocks = rest[: count * (tail + 1 + runs)].reshape(count, tail + 1 + runs)
-        members = [Member(m[:head], m[head:tail], float(m[tail]), m[tail + 1 :]) for m in blocks]
-        return Memory(members, float(floor), rest[blocks.size :].reshape(runs, domains))
+        rest = np.concatenate([theta[:head], theta[head + 3 :]])
+        n = (len(rest) - count * (tail + 1)) // (count + domains + 1)
+        blocks = rest[: count * (tail + 1 + n)].reshape(count, tail + 1 + n)
+        members = [Member(m[:head], m[head:tail], m[tail], m[tail + 1 :]) for m in blocks]
+        shares, weight = rest[blocks.size : -n].reshape(n, domains), rest[-n:]
+        return members, Runs(shares, weight, floor, sd)
 
 
 def make(domains: Sequence[str], own: str | None) -> MixturePower:

@@ -261,8 +261,9 @@ def test_bands_are_those_of_the_posterior_with_replicates_or_without(table):
         wide = 1.6449 * fit.law_of("loss_web").posterior_sd(fit.theta(), there)
         np.testing.assert_allclose(found["high"] - found["loss_nats"], wide, rtol=1e-4)
         np.testing.assert_allclose(found["loss_nats"] - found["low"], wide, rtol=1e-4)
-    best = fit.best_mixture({"web": 1.0, "loss_all": 1.0}).iloc[0]
-    assert best.loss_nats_low < best.loss_nats < best.loss_nats_high
+        best = fit.best_mixture({"web": 1.0, "loss_all": 1.0}).iloc[0]
+        assert best.loss_nats_low < best.loss_nats < best.loss_nats_high
+        assert np.isnan(best.proportion_low) == (replicates == 0)
     held = table(n=40).assign(n_flops=np.repeat([1e18, 1e20], [28, 12]))
     scores = fitted("mixture_power", held, holdout="largest_compute").scores
     assert (scores["run_coverage"] >= scores["coverage"]).all()

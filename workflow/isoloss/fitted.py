@@ -303,7 +303,7 @@ class Fit:
         sd = sum(w * laws[r].posterior_sd(self.theta(group, r), there) for r, w in weights.items())
         if sd.any():
             sides = normal_interval(point[-1:], sd / total, self._level(level))
-            low[-1], high[-1] = (side.item() for side in sides)
+            low, high = np.append(low[:-1], sides[0]), np.append(high[:-1], sides[1])
         return pd.DataFrame(
             {
                 "domain": [d.removeprefix("p_") for d in domains],

@@ -139,9 +139,9 @@ def _beyond(config: Mapping[str, Any], sound: Callable[..., bool], fetch: bool) 
                 if isinstance(of, dict) and of.get("sweep") != figure["sweep"]:
                     found = f"{law!r} is fitted to {of.get('sweep')!r}, not {figure['sweep']!r}"
                     wrong.append(problem(f"{place}.laws", found, "show a fit of this sweep"))
-        card = registry.facts("figure", figure["card"])
+        card, inputs = registry.facts("figure", figure["card"]), registry.inputs(figure["card"])
         if figure["sweep"] in dict(each("aggregate")):
-            lacking = sorted({"aggregate/losses", "aggregate/curves"}.intersection(card["INPUTS"]))
+            lacking = sorted({"aggregate/losses", "aggregate/curves"}.intersection(inputs))
             if lacking:
                 found = f"the figure shows {lacking[0].split('/')[1]}; a table of runs has none"
                 wrong.append(problem(f"{place}.sweep", found, "show a sweep of `train`"))
@@ -154,7 +154,7 @@ def _beyond(config: Mapping[str, Any], sound: Callable[..., bool], fetch: bool) 
             wrong.append(problem(f"{place}.laws", found, f"the figure shows at most {most}"))
         elif "NEEDS" in card and sound("fit", figure["laws"][0]):
             wrong += _ability_problems(config["fit"], figure, card["NEEDS"], f"{place}.laws")
-        if "fit/profiles" in card["INPUTS"]:
+        if "fit/profiles" in inputs:
             wrong += _profile_problems(config["fit"], figure["laws"][:1], f"{place}.laws")
         drawn = registry.card("figure", figure["card"])
         if hasattr(drawn, "problems") and figure["sweep"] in runs:

@@ -79,12 +79,12 @@ def cards_page() -> str:
         for name in registry.names(kind):
             facts = registry.facts(kind, name)
             said.append(f"\n### `{name}`: {facts['TITLE']}\n\n")
-            for key in ("ABOUT", "FORMULA", "SOURCE", "TOKEN", "INPUTS"):
+            for key in ("ABOUT", "FORMULA", "SOURCE", "TOKEN"):
                 if key in facts:
-                    value = facts[key]
-                    text = ", ".join(value) if isinstance(value, list) else value
-                    code = f"`{text}`" if key == "FORMULA" else text
-                    said.append(f"- {key.replace('_', ' ').lower()}: {code}\n")
+                    code = f"`{facts[key]}`" if key == "FORMULA" else facts[key]
+                    said.append(f"- {key.lower()}: {code}\n")
+            if kind == "figure":
+                said.append(f"- inputs: {', '.join(registry.inputs(name))}\n")
             for tag, meaning in facts.get("TAGS", {}).items():
                 said.append(f"- tag `{tag}`: {meaning}\n")
             if kind == "law":

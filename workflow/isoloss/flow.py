@@ -394,7 +394,7 @@ class Flow:
         section = self.config["plot"][figure]
         sweep, laws = section["sweep"], section["laws"]
         paths = []
-        for table in registry.facts("figure", section["card"])["INPUTS"]:
+        for table in registry.inputs(section["card"]):
             stage, name = table.split("/")
             if stage == "fit":
                 paths += [f"fit/{sweep}/{law}/{name}.parquet" for law in laws]

@@ -38,6 +38,10 @@ COMMON = {
 }
 
 
+# tables that every figure of fits reads: what was fitted, and what the small print says of it
+OF_FITS = ("fit/params", "fit/summary", "fit/residuals", "fit/points")
+
+
 def path(kind: str, name: str) -> Path:
     """The file of a card; raises IsolossError with the nearest known name if there is none."""
     if name not in names(kind):
@@ -66,6 +70,12 @@ def facts(kind: str, name: str) -> dict[str, Any]:
                 except ValueError:  # computed, not literal: only the imported card knows it
                     continue
     return found
+
+
+def inputs(figure: str) -> list[str]:
+    """The tables (`stage/table`) that a figure card reads: those of every such one, and INPUTS."""
+    card = facts("figure", figure)
+    return ["aggregate/runs", *(OF_FITS if card.get("MIN_LAWS") else ()), *card.get("INPUTS", [])]
 
 
 def options(kind: str, name: str) -> dict[str, Any]:

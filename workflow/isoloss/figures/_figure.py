@@ -52,7 +52,7 @@ class Inputs:
 
     Attributes:
         tables: `aggregate` tables by name.
-        fits: fits by name; of each only the tables that the card's INPUTS name have rows.
+        fits: fits by name; of each only the tables that the card reads have rows.
         token: what a token is, such as `byte`.
     """
 

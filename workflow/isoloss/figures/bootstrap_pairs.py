@@ -13,14 +13,7 @@ from isoloss.problems import IsolossError, nearest, problem
 
 TITLE = "Bootstrap replicates"
 ABOUT = "Replicates of every pair of parameters, each parameter's histogram, and correlations."
-INPUTS = [
-    "aggregate/runs",
-    "fit/params",
-    "fit/summary",
-    "fit/residuals",
-    "fit/points",
-    "fit/replicates",
-]
+INPUTS = ["fit/replicates"]
 MIN_LAWS = 1
 MAX_LAWS = 1
 OPTIONS = {

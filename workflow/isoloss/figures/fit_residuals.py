@@ -9,7 +9,6 @@ from isoloss.figures import _figure
 
 TITLE = "Residuals"
 ABOUT = "Observed over predicted loss, in percent, against N, D and C; diamonds are held out."
-INPUTS = ["aggregate/runs", "fit/params", "fit/summary", "fit/residuals", "fit/points"]
 MIN_LAWS = 1
 MAX_LAWS = 1
 OPTIONS = {"group": "group", "response": "response"}

@@ -10,7 +10,6 @@ from isoloss.figures import _figure
 
 TITLE = "IsoFLOP profiles"
 ABOUT = "Loss of every run against N, one colour a budget; lines: the law along the budget."
-INPUTS = ["aggregate/runs", "fit/params", "fit/summary", "fit/residuals", "fit/points"]
 MIN_LAWS = 1
 MAX_LAWS = 1
 OPTIONS = {"group": "group"}

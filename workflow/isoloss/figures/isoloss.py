@@ -10,14 +10,7 @@ from isoloss.figures import _figure
 
 TITLE = "Isoloss contours"
 ABOUT = "Runs in the plane of N and D with a law's contours and its efficient frontier."
-INPUTS = [
-    "aggregate/runs",
-    "fit/params",
-    "fit/summary",
-    "fit/residuals",
-    "fit/points",
-    "fit/replicates",
-]
+INPUTS = ["fit/replicates"]
 MIN_LAWS = 1
 MAX_LAWS = 1
 NEEDS = "allocate"  # of the first law

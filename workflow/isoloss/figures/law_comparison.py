@@ -10,14 +10,7 @@ from isoloss.fitted import Fit
 
 TITLE = "Laws compared"
 ABOUT = "Error of every law on the runs held out, fold by fold, best first; AICc beside it."
-INPUTS = [
-    "aggregate/runs",
-    "fit/params",
-    "fit/summary",
-    "fit/residuals",
-    "fit/points",
-    "fit/scores",
-]
+INPUTS = ["fit/scores"]
 MIN_LAWS = 1
 OPTIONS = {
     "group": "group",

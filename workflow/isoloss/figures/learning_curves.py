@@ -9,7 +9,7 @@ from isoloss.figures import _figure
 
 TITLE = "Learning curves"
 ABOUT = "Training loss of every finished run, the mean since the point before; dots: validation."
-INPUTS = ["aggregate/runs", "aggregate/curves"]
+INPUTS = ["aggregate/curves"]
 MAX_LAWS = 0
 OPTIONS = {
     "from_samples": {

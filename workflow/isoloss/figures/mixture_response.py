@@ -10,16 +10,7 @@ from isoloss.problems import IsolossError, problem
 
 TITLE = "Response to mixtures"
 ABOUT = "Loss of every domain against the proportion of each, the others in their mean shares."
-INPUTS = [
-    "aggregate/runs",
-    "fit/params",
-    "fit/summary",
-    "fit/residuals",
-    "fit/points",
-    "fit/starts",
-    "fit/replicates",
-    "fit/ranges",
-]
+INPUTS = ["fit/starts", "fit/replicates", "fit/ranges"]
 MIN_LAWS = 1
 MAX_LAWS = 1
 NEEDS = "mixture"

@@ -11,15 +11,7 @@ from isoloss.problems import IsolossError, problem
 
 TITLE = "Optimal frontier"
 ABOUT = "Best N, D and D/N of every budget by each law, with intervals, inside and beyond the runs."
-INPUTS = [
-    "aggregate/runs",
-    "fit/params",
-    "fit/summary",
-    "fit/residuals",
-    "fit/points",
-    "fit/replicates",
-    "fit/ranges",
-]
+INPUTS = ["fit/replicates", "fit/ranges"]
 MIN_LAWS = 1
 MAX_LAWS = 7
 NEEDS = "allocate"  # of every law

@@ -8,7 +8,6 @@ from isoloss.figures import _figure
 
 TITLE = "Predicted against observed"
 ABOUT = "Loss by each law against the loss observed; diamonds are runs that the fit did not see."
-INPUTS = ["aggregate/runs", "fit/summary", "fit/params", "fit/residuals", "fit/points"]
 MIN_LAWS = 1
 OPTIONS = {}
 

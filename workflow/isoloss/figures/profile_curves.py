@@ -12,15 +12,7 @@ from isoloss.problems import IsolossError, problem
 
 TITLE = "Profile likelihoods"
 ABOUT = "Likelihood ratio along every parameter, its limit, and the intervals of the parameters."
-INPUTS = [
-    "aggregate/runs",
-    "fit/params",
-    "fit/summary",
-    "fit/residuals",
-    "fit/points",
-    "fit/replicates",
-    "fit/profiles",
-]
+INPUTS = ["fit/replicates", "fit/profiles"]
 MIN_LAWS = 1
 MAX_LAWS = 1
 OPTIONS = {"group": "group", "response": "response"}

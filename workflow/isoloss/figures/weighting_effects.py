@@ -10,7 +10,7 @@ from isoloss.problems import IsolossError, nearest, problem
 
 TITLE = "Effects of weightings"
 ABOUT = "Difference of per-domain loss to the reference weighting, at the same settings and seed."
-INPUTS = ["aggregate/runs", "aggregate/losses"]
+INPUTS = ["aggregate/losses"]
 MAX_LAWS = 0
 OPTIONS = {
     "reference": {

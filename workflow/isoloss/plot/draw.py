@@ -42,7 +42,7 @@ def draw(
     Args:
         card: figure card.
         options: of the card.
-        files: the tables that the card's INPUTS name.
+        files: the tables that the card reads (`registry.inputs`).
         out: path of the PNG.
 
     Returns:
@@ -51,7 +51,7 @@ def draw(
     out = Path(out)
     with matplotlib.rc_context({**matplotlib.rcParamsDefault, "backend": "agg", **STYLE}):
         figure, drawn = registry.card("figure", card).draw(
-            inputs(files, registry.facts("figure", card)["INPUTS"]), **options
+            inputs(files, registry.inputs(card)), **options
         )
         # dates and versions would make the same picture another file
         for suffix, metadata in ((".png", {"Software": None}), (".pdf", {"CreationDate": None})):

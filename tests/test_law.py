@@ -207,3 +207,25 @@ def test_model_size_in_millions_gives_the_same_law(table):
         assert two.loc[term, "ci_low"] == pytest.approx(one.loc[term, "ci_low"], rel=1e-6)
     scale = 1e6 ** one.loc["alpha", "estimate"]
     assert two.loc["A", "estimate"] * scale == pytest.approx(one.loc["A", "estimate"], rel=1e-6)
+
+
+def test_points_along_runs_are_known_by_the_name_of_their_run(chinchilla_runs, tmp_path, capsys):
+    runs = chinchilla_runs(noise=0.005)
+    points = [
+        pd.DataFrame(
+            {
+                "run": name,
+                "params": n,
+                "tokens": d * np.array([0.25, 0.5, 1.0]),
+                "loss": 1.8 + 480 / n**0.35 + 2100 / (d * np.array([0.25, 0.5, 1.0])) ** 0.37,
+            }
+        )
+        for name, n, d in zip(runs["run_id"], runs["n_params"], runs["n_samples"], strict=True)
+    ]
+    pd.concat(points).to_csv(tmp_path / "curves.csv", index=False)
+    out = ["--bootstrap", "20", "--out", str(tmp_path / "out")]
+    assert main(["law", str(tmp_path / "curves.csv"), *out]) == 0
+    said = capsys.readouterr().out
+    assert "of_run = run (guessed)" in said and "bootstrap over of_run" in said
+    assert main(["law", str(tmp_path / "curves.csv"), "--columns", "of_run=", *out]) == 0
+    assert "bootstrap over runs" in capsys.readouterr().out

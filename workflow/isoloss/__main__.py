@@ -137,7 +137,7 @@ def parser() -> argparse.ArgumentParser:
         action="extend",
         default=[],
         metavar="LETTER=NAME",
-        help="columns for N, D, C, U, loss, group, run_id, fit_weight (guessed from the names)",
+        help="columns for N, D, C, U, loss, group, run_id, of_run, fit_weight (guessed)",
     )
     law.add_argument(
         "--option",

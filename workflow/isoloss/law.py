@@ -15,7 +15,7 @@ import pandas as pd
 
 from isoloss import registry, tables, units
 from isoloss.aggregate.guess import guess_columns, mixture_columns, run_ids
-from isoloss.aggregate.table import parse, read_runs
+from isoloss.aggregate.table import WORDS, parse, read_runs
 from isoloss.export import export_fit
 from isoloss.fit.holdout import budgets, held_out
 from isoloss.fit.law import ALL, fit_law
@@ -63,7 +63,7 @@ def law_of_table(
     Args:
         source: CSV or Parquet, path or URL.
         law: law card; guessed from the columns if None.
-        given: letter (N, D, C, U, loss, group, run_id, fit_weight) to column, instead of guesses.
+        given: letter (N, D, C, U, loss) or word (table.WORDS) to column, instead of guesses.
         options: of the law card.
         keep: filters, as in a study.
         flops: budgets to divide, FLOP; 1, 10 and 100 times the largest run if empty.
@@ -85,7 +85,7 @@ def law_of_table(
         found = f"no column looks like a loss among {', '.join(map(str, raw.columns))}"
         raise IsolossError(problem(source, found, "say which: --columns loss=NAME"))
     if not need:
-        mapped = {k: v for k, v in mapped.items() if k in ("group", "run_id", "fit_weight")}
+        mapped = {k: v for k, v in mapped.items() if k in WORDS}
     try:
         runs = read_runs(raw, mapped, keep, need)
     except IsolossError as error:

@@ -30,6 +30,7 @@ NAMES = {
     "run_id": "runid run id name label index row",
     "fit_weight": "fitweight",
 }
+OF_RUN = ("run", "runid")  # what a column of runs is called
 _PROPORTION = re.compile(r"(?:p|prop|proportion|mix|mixture|share)_(.+)", re.IGNORECASE)
 _LOSS = re.compile(r"(?:val|valid|validation|eval|test)?_?loss_(.+)|(.+)_loss", re.IGNORECASE)
 
@@ -64,8 +65,13 @@ def mixture_columns(columns: Iterable[str]) -> dict[str, str]:
 
 
 def run_ids(raw: pd.DataFrame, columns: Mapping[str, str]) -> dict[str, str]:
-    """The columns, without a label that is not one a row."""
+    """The columns, without a label that is not one a row.
+
+    One that is called after runs and stands in several rows says which run they are points of.
+    """
     name = columns.get("run_id")
-    if name is not None and (raw[name].duplicated().any() or raw[name].isna().any()):
-        return {k: v for k, v in columns.items() if k != "run_id"}
-    return dict(columns)
+    if name is None or not (raw[name].duplicated().any() or raw[name].isna().any()):
+        return dict(columns)
+    others = {k: v for k, v in columns.items() if k != "run_id"}
+    called = re.sub(r"[\W_]", "", str(name)).lower() in OF_RUN
+    return others | ({"of_run": name} if called and raw[name].notna().all() else {})

@@ -20,7 +20,8 @@ from isoloss.filters import LETTERS, evaluate
 from isoloss.problems import TableError, nearest, problem
 
 # What a user maps (the field's letters) to the columns of `runs`.
-COLUMNS = {"run_id": "run_id", **LETTERS, "group": "group", "fit_weight": "fit_weight"}
+WORDS = ("run_id", "of_run", "group", "fit_weight")
+COLUMNS = {**LETTERS, **{word: word for word in WORDS}}
 NUMBERS = ("N", "D", "C", "U", "loss", "fit_weight")
 TIMEOUT = 60  # seconds for a URL
 
@@ -113,8 +114,8 @@ def read_runs(
 
     Args:
         source: path, URL or DataFrame.
-        columns: any of N, D, C, U (distinct tokens), loss, group, fit_weight, run_id to the
-            table's column name.
+        columns: any of N, D, C, U (distinct tokens), loss, group, fit_weight, run_id, of_run
+            (rows alike in it are points along one run) to the table's column name.
         keep: expressions over the columns (both names can be used); a run stays if all hold.
         need: how many of N, D and C there must be; with none of them no loss is needed either.
             If None, two; of a table of mixtures none.
@@ -210,10 +211,11 @@ def _check_values(runs: pd.DataFrame, columns: Mapping[str, str], label: str) ->
             wanted = f"a finite number {'at least' if weight else 'above'} 0 is needed"
             remedy = f"{wanted}: mend the rows or drop them with `keep`"
             wrong.append(problem(where, f"found {value.iloc[bad[0]]:g}{more}", remedy))
-    if "group" in columns and runs["group"].isna().any():
-        row = int(np.flatnonzero(runs["group"].isna())[0])
-        where = f"{label}, row {row + 1}, column {columns['group']!r}"
-        wrong.append(problem(where, "is empty", "name the group"))
+    for word, what in (("group", "group"), ("of_run", "run")):
+        if word in columns and runs[word].isna().any():
+            row = int(np.flatnonzero(runs[word].isna())[0])
+            where = f"{label}, row {row + 1}, column {columns[word]!r}"
+            wrong.append(problem(where, "is empty", f"name the {what}"))
     if "run_id" in runs and runs["run_id"].duplicated().any():
         twice = str(runs.loc[runs["run_id"].duplicated(), "run_id"].iloc[0])
         place = f"{label}, columns.run_id"

@@ -50,7 +50,7 @@ def config(own) -> dict:
         },
         "plot": {
             "isoloss": {"card": "isoloss", "sweep": "sizes", "laws": ["plane"]},
-            "curves": {"card": "learning_curves", "sweep": "sizes"},
+            "curves": {"card": "learning_curves", "sweep": "sizes", "laws": ["plane"]},
         },
     }
 
@@ -198,6 +198,12 @@ WRONG = {
         "fit.plane.holdout.by",
         "did you mean 'd_model'",
     ),
+    "a law without a curve": (
+        "fit.plane.card",
+        "data_constrained",
+        "plot.curves.laws",
+        "is a law in U too",
+    ),
     "profiles that are not kept": (
         "plot.isoloss.card",
         "profile_curves",
@@ -303,7 +309,7 @@ WRONG = {
         "load.stdlib",
         "has no sources",
     ),
-    "too many laws": ("plot.curves.laws", ["plane"], "plot.curves.laws", "shows at most 0"),
+    "too many laws": ("plot.curves.laws", ["plane", "plane"], "plot.curves.laws", "at most 1"),
     "nothing to compare": (
         "plot.effects",
         {"card": "weighting_effects", "sweep": "sizes"},

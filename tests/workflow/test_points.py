@@ -34,6 +34,7 @@ PLOTS = {
     "residuals": {
         "card": "fit_residuals", "sweep": "grid", "laws": ["curve"], "options": {"group": "8"}
     },
+    "curves": {"card": "learning_curves", "sweep": "grid", "laws": ["curve"]},
     "response": {"card": "mixture_response", "sweep": "grid", "laws": ["kinds"]},
     "frontier": {"card": "optimal_frontier", "sweep": "grid", "laws": ["envelope"]},
 }  # fmt: skip
@@ -93,6 +94,8 @@ def test_the_summary_and_the_figures_speak_of_points(fitted):
     summary = (results / "summary.md").read_text()
     assert "**curve**, group 12, L = E + B / (D + D_0)^β" in summary
     assert "points of 3 runs" in summary
+    drawn = pd.read_parquet(results / "plot/curves.parquet").query("what == 'law'")
+    assert set(drawn["group"]) == {"4", "6", "8", "12"}
     drawn = pd.read_parquet(results / "plot/residuals.parquet")
     assert drawn["run_id"].str.contains(" at step ").all()
     assert (

@@ -154,6 +154,8 @@ def _beyond(config: Mapping[str, Any], sound: Callable[..., bool], fetch: bool) 
             wrong.append(problem(f"{place}.laws", found, f"the figure shows at most {most}"))
         elif "NEEDS" in card and sound("fit", figure["laws"][0]):
             wrong += _ability_problems(config["fit"], figure, card["NEEDS"], f"{place}.laws")
+        if "VARIABLES" in card:
+            wrong += _variable_problems(config, figure["laws"], card["VARIABLES"], f"{place}.laws")
         if "fit/profiles" in inputs:
             wrong += _profile_problems(config["fit"], figure["laws"][:1], f"{place}.laws")
         drawn = registry.card("figure", figure["card"])
@@ -268,6 +270,26 @@ def _constraint_problems(fit: Mapping[str, Any], law: Law, place: str) -> list[s
     except IsolossError as error:
         return [f"{place}.{line}" for line in str(error).splitlines()]
     return []
+
+
+def _variable_problems(
+    config: Mapping[str, Any], laws: list[str], known: list[str], place: str
+) -> list[str]:
+    """A figure shows laws in some variables only."""
+    wrong = []
+    for law in laws:
+        fit = _entry(config, "fit", law)
+        if fit.get("card") not in registry.names("law") or not isinstance(fit.get("options"), dict):
+            continue  # said already
+        if registry.facts("law", fit["card"]).get("NEEDS") == "mixture":
+            variables = ["proportions"]
+        else:
+            variables = registry.card("law", fit["card"]).make(**fit["options"]).variables
+        others = [v for v in variables if v not in known]
+        if others:
+            do = f"show a law in {', '.join(known)}"
+            wrong.append(problem(place, f"{law!r} is a law in {', '.join(others)} too", do))
+    return wrong
 
 
 def _profile_problems(fits: Mapping[str, Any], laws: list[str], place: str) -> list[str]:

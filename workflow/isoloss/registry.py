@@ -75,7 +75,8 @@ def facts(kind: str, name: str) -> dict[str, Any]:
 def inputs(figure: str) -> list[str]:
     """The tables (`stage/table`) that a figure card reads: those of every such one, and INPUTS."""
     card = facts("figure", figure)
-    return ["aggregate/runs", *(OF_FITS if card.get("MIN_LAWS") else ()), *card.get("INPUTS", [])]
+    of_fits = () if card.get("MAX_LAWS") == 0 else OF_FITS
+    return ["aggregate/runs", *of_fits, *card.get("INPUTS", [])]
 
 
 def options(kind: str, name: str) -> dict[str, Any]:

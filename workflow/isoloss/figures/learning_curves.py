@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import numpy as np
 import pandas as pd
 
 from isoloss import units
 from isoloss.figures import _figure
+from isoloss.fitted import Fit
+from isoloss.problems import IsolossError, problem
 
 TITLE = "Learning curves"
-ABOUT = "Training loss of every finished run, the mean since the point before; dots: validation."
+ABOUT = (
+    "Training loss of every finished run, the mean since the point before; dots: validation. With"
+    " a law in N, D or C, what it predicts along the runs that it was fitted to."
+)
 INPUTS = ["aggregate/curves"]
-MAX_LAWS = 0
+MAX_LAWS = 1
+VARIABLES = ["N", "D", "C"]  # of a law that it can show
 OPTIONS = {
     "from_samples": {
         "type": "number",
@@ -22,22 +31,32 @@ OPTIONS = {
 }
 
 
+CURVE = 80  # points of a predicted curve
+
+
 def draw(inputs: _figure.Inputs, from_samples: float):
     """Lines coloured by N."""
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import LogNorm
 
-    done = inputs.done
+    done = inputs.runs[inputs.runs["status"] == "done"]
+    if done.empty:
+        raise IsolossError(problem("runs", "none has finished", "look at status_reason"))
     from_samples = min(from_samples, done["n_samples"].min() / 2)
     curves = inputs.tables["curves"].merge(done[["run_id", "n_params"]], on="run_id")
     curves = curves[curves["n_samples"] >= from_samples]
     figure, (axes,) = _figure.new()
     sizes = done["n_params"]
     colour = ScalarMappable(LogNorm(sizes.min(), sizes.max()), colormaps[_figure.SEQUENTIAL])
+    laws = predicted(inputs.fits, from_samples)
     for _, curve in curves.groupby("run_id"):
         shade = colour.to_rgba(curve["n_params"].iloc[0])
-        axes.plot(curve["n_samples"], curve["loss_nats"], color=shade, linewidth=0.8, alpha=0.8)
+        alpha = 0.35 if len(laws) else 0.8
+        axes.plot(curve["n_samples"], curve["loss_nats"], color=shade, linewidth=0.8, alpha=alpha)
+    for _, curve in laws.groupby(["group", "n_params"]):
+        shade = colour.to_rgba(curve["n_params"].iloc[0])
+        axes.plot(curve["n_samples"], curve["loss_nats"], color=shade, linewidth=1.6, dashes=(4, 2))
     shades = colour.to_rgba(done["n_params"])
     axes.scatter(done["n_samples"], done["loss_nats"], c=shades, s=16, zorder=3)
     everything = pd.concat([curves["loss_nats"], done["loss_nats"]])
@@ -48,7 +67,25 @@ def draw(inputs: _figure.Inputs, from_samples: float):
     _figure.log_axis(bar.ax.yaxis, sizes.min(), sizes.max(), form=units.count)
     axes.set_xlabel(f"Data seen ({inputs.token}s)")
     axes.set_ylabel(inputs.label("loss_nats"))
-    axes.set_title("Learning curves: training loss; dots, validation loss at the end")
+    title = "Learning curves: training loss; dots, validation loss at the end"
+    for name, fit in inputs.fits.items():
+        title += f"\ndashed: {name}, {fit.law.formula}"
+    axes.set_title(title)
     _figure.print_small(figure, inputs)
     ends = done[["run_id", "n_samples", "loss_nats", "n_params"]].assign(what="validation")
-    return figure, pd.concat([curves.drop(columns="step").assign(what="training"), ends])
+    parts = [curves.drop(columns="step").assign(what="training"), ends]
+    return figure, pd.concat([*parts, laws] if len(laws) else parts)
+
+
+def predicted(fits: Mapping[str, Fit], from_samples: float) -> pd.DataFrame:
+    """What a fit predicts along the longest of its runs of every group and size."""
+    found = [pd.DataFrame(columns=["group", "n_params", "n_samples", "loss_nats"])]
+    for fit in fits.values():
+        longest = fit.points.groupby(["group", "n_params"])["n_samples"].max()
+        for (group, n), last in longest.items():
+            d = np.geomspace(from_samples, max(last, 1.01 * from_samples), CURVE)
+            given = {"N": n, "D": d, "C": 6 * n * d}
+            loss = fit.loss(str(group), **{v: given[v] for v in fit.law.variables})
+            columns = {"n_params": n, "n_samples": d, "loss_nats": loss, "what": "law"}
+            found.append(pd.DataFrame({"group": group, **columns}))
+    return pd.concat(found[1:] or found, ignore_index=True)

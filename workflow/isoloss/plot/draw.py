@@ -27,6 +27,8 @@ def inputs(files: Sequence[str | Path], wanted: Sequence[str] = ()) -> Inputs:
     plain = {
         facts["table"]: tables.frame(file) for file, facts in said.items() if "law" not in facts
     }
+    fits = any("law" in facts for facts in said.values())  # some figures do without
+    wanted = [table for table in wanted if fits or not table.startswith("fit/")]
     lacking = [t for t in wanted if t.split("/")[1] not in {f["table"] for f in said.values()}]
     if lacking:
         raise IsolossError(f"--tables lacks {lacking[0]}.parquet")

@@ -23,7 +23,7 @@ from project import Project
 from running import snakemake, write
 from safetensors.torch import load
 
-from isoloss import check, environment, manifest, status, tables, verify
+from isoloss import check, environment, manifest, registry, status, tables, verify
 from isoloss import flow as flows
 from isoloss.__main__ import main
 
@@ -306,7 +306,8 @@ READ = {
     "fit": ["aggregate/grid/runs"],
     "plot": [
         *(f"aggregate/grid/{t}" for t in ("runs", "losses", "curves")),
-        *(f"fit/grid/chinchilla/{t}" for t in ("params", "summary", "residuals", "replicates")),
+        *(f"fit/grid/chinchilla/{t.split('/')[1]}" for t in registry.OF_FITS),
+        "fit/grid/chinchilla/replicates",
     ],
     "summarize": [
         *(f"aggregate/grid/{t}" for t in ("runs", "losses", "timing")),

@@ -18,7 +18,7 @@ from isoloss.laws._mixture import CURVE, Prior, curve, damped_least_squares
 class Hyperparameters:
     """Of the priors, normal all of them, of terms of standardised losses; and of the form.
 
-    What stands here is what benchmarks/mixture_prior.py chose; it says what other forms are worth.
+    The priors are what benchmarks/mixture_prior.py chose; it says what other forms are worth.
 
     Attributes:
         c, log_k, gamma: of the curve's terms, mean and SD.

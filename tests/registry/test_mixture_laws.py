@@ -186,7 +186,7 @@ def test_a_run_of_no_weight_does_not_enter(name, n):
     shuffled[out] = p[out][::-1]
     again = made.estimate(data_of(shuffled), np.where(out, 99.0, loss), weight)
     np.testing.assert_array_equal(again, theta)
-    if name == "mixture_power" and n >= mixture_power.MANY:
+    if name == "mixture_power" and n >= mixture_power.HYPERPARAMETERS.many:
         return  # how many runs there are, with weight or without, decides on its members
     alone = made.estimate(data_of(p[~out]), loss[~out], weight[~out])
     there = data_of(shares(30, 8))

@@ -16,9 +16,9 @@ from isoloss.laws._mixture import CURVE, Prior, curve, damped_least_squares
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """Of the priors, normal all of them, of terms of standardised losses.
+    """Of the priors, normal all of them, of terms of standardised losses; and of the form.
 
-    What stands here is what benchmarks/mixture_prior.py chose.
+    The priors are what benchmarks/mixture_prior.py chose; it says what other forms are worth.
 
     Attributes:
         c, log_k, gamma: of the curve's terms, mean and SD.
@@ -26,6 +26,12 @@ class Hyperparameters:
         log_a_shared, log_a_each: SD of theirs, of all together and of each.
         log_amplitude: mean and SD, of the amplitudes of processes and noises.
         shifts: of the means of gamma and ln a, a pair for every member.
+        present: whether the processes and the noise of scarcity are there: straight, additive,
+            joint, scarce additive, scarce joint, scarce noise.
+        lengths: of the additive and the joint processes, on an axis of log shares from 0 to 1.
+        floor: least and greatest share at which that axis begins.
+        many: runs from which one robust fit takes the place of an average of members.
+        freedom: of the Student distribution of runs in a robust fit, above 2.
     """
 
     c: tuple[float, float] = (0.0, 2.0)
@@ -36,6 +42,11 @@ class Hyperparameters:
     log_a_each: float = 1.0
     log_amplitude: tuple[float, float] = (np.log(0.2), 2.0)
     shifts: tuple[tuple[float, float], ...] = ((0.0, 0.0), (1.0, 1.5), (-1.0, -1.5))
+    present: tuple[bool, ...] = (True,) * 6
+    lengths: tuple[float, float] = (0.5, 1.0)
+    floor: tuple[float, float] = (0.001, 0.01)
+    many: int = 60
+    freedom: float = 4.0
 
 
 HYPERPARAMETERS = Hyperparameters()
@@ -43,17 +54,16 @@ LOG_A_OWN = 0.05  # SD of ln a of the loss's own domain, which sets the unit of 
 AMPLITUDE_BOUNDS = [(np.log(1e-3), np.log(3.0))] * 6 + [(np.log(3e-3), np.log(3.0))]
 FIRST_NOISE = np.log(0.2)  # from which the search for amplitudes starts
 PLAIN, PROCESSES, AMPLITUDES = 3, 5, 7
-ADDITIVE_LENGTH, JOINT_LENGTH = 0.5, 1.0  # on an axis of log shares from 0 to 1
-FREEDOM = 4.0  # of the Student distribution of runs, where their weights are robust
+NOTHING = -30.0  # logarithm of a size of nothing
 
 
 # Covariances
 
 
-def floor_of(shares: np.ndarray) -> float:
-    """Where the axis of log shares begins: below the small shares of the runs."""
+def floor_of(shares: np.ndarray, bounds: tuple[float, float]) -> float:
+    """Where the axis of log shares begins: below the small shares of the runs, inside bounds."""
     some = shares[shares > 0]
-    return float(np.clip(np.quantile(some, 0.05) / 3, 0.001, 0.01)) if len(some) else 0.001
+    return float(np.clip(np.quantile(some, 0.05) / 3, *bounds)) if len(some) else bounds[0]
 
 
 def log_shares(shares: np.ndarray, floor: float) -> np.ndarray:
@@ -67,12 +77,14 @@ def matern(squares: np.ndarray, length: float) -> np.ndarray:
     return (1 + away + away * away / 3) * np.exp(-away)
 
 
-def kernels(here: np.ndarray, there: np.ndarray, floor: float) -> np.ndarray:
+def kernels(
+    here: np.ndarray, there: np.ndarray, floor: float, lengths: tuple[float, float]
+) -> np.ndarray:
     """Covariances of the straight, the additive, the joint process between mixtures: (3, m, n)."""
     axes = zip(log_shares(here, floor).T, log_shares(there, floor).T, strict=True)
     squares = [(one[:, None] - other) ** 2 for one, other in axes]
-    additive = sum(matern(square, ADDITIVE_LENGTH) for square in squares)
-    return np.stack([here @ there.T, additive, matern(sum(squares), JOINT_LENGTH)])
+    additive = sum(matern(square, lengths[0]) for square in squares)
+    return np.stack([here @ there.T, additive, matern(sum(squares), lengths[1])])
 
 
 def scarcity(log_a: np.ndarray, shares: np.ndarray, reference: float) -> np.ndarray:
@@ -207,7 +219,12 @@ class Member:
         return found
 
     def variances(
-        self, shares: np.ndarray, known: Runs, covariances: np.ndarray, prior: np.ndarray
+        self,
+        shares: np.ndarray,
+        known: Runs,
+        covariances: np.ndarray,
+        among: np.ndarray,
+        prior: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Posterior variance of the loss at mixtures, and the noise of a run there: (m,) each.
 
@@ -218,17 +235,18 @@ class Member:
             shares: of the mixtures, (m, k).
             known: the runs, (n, k).
             covariances: `kernels` of both, (3, m, n).
+            among: `kernels` of the runs, (3, n, n).
             prior: covariance of the curve's terms, (3 + k, 3 + k).
         """
         size, runs = np.exp(2 * self.amplitudes), known.shares
         here, there = (scarcity(self.curve[CURVE:], p, self.reference) for p in (shares, runs))
         slopes_here, slopes = (curve(self.curve, p)[1] for p in (shares, runs))
-        among = Processes.of(kernels(runs, runs, known.floor), there, known.weight)
+        processes = Processes.of(among, there, known.weight)
 
         def solved(root: np.ndarray, columns: np.ndarray) -> np.ndarray:
             return solve_triangular(root, columns, lower=True, check_finite=False)
 
-        root = among.root(self.amplitudes)
+        root = processes.root(self.amplitudes)
         told, basis = solved(root, self._between(shares, runs, covariances).T), solved(root, slopes)
         before = solved(np.linalg.cholesky(prior), np.eye(len(prior)))
         precise = np.linalg.qr(np.concatenate([basis, before]), mode="r").T
@@ -264,7 +282,7 @@ class Search:
         weight: above 0, one on average, (n,).
         covariances: `kernels` of the runs.
         prior: of the curve.
-        hyper: of the priors of amplitudes.
+        hyper: of the amplitudes.
     """
 
     shares: np.ndarray
@@ -278,6 +296,7 @@ class Search:
         """The curve and the amplitudes in turn, three times."""
         amplitudes = np.full(AMPLITUDES, self.hyper.log_amplitude[0])
         amplitudes[-1] = FIRST_NOISE
+        amplitudes[:-1][~np.array(self.hyper.present)] = NOTHING
         return self._in_turn(self.prior.centre, amplitudes, steps=(30, 12, 12))
 
     def again(self, near: Member) -> Member:
@@ -292,7 +311,8 @@ class Search:
         """The same search with less weight on runs that the others do not predict."""
         root = self._processes(near.curve).root(near.amplitudes)
         unexpected = near.pull**2 / np.diag(inverse(root))
-        return replace(self, weight=self.weight * (FREEDOM + 1) / (FREEDOM + unexpected))
+        freedom = self.hyper.freedom
+        return replace(self, weight=self.weight * (freedom + 1) / (freedom + unexpected))
 
     def _in_turn(self, theta, amplitudes, steps: tuple[int, ...]) -> Member:
         for most in steps:
@@ -348,8 +368,10 @@ class Search:
             )
             return total, 2 * np.exp(2 * at) * by_size + 2 * away / sd
 
+        there = (*self.hyper.present, True)
+        bounds = [b if p else (NOTHING,) * 2 for b, p in zip(AMPLITUDE_BOUNDS, there, strict=True)]
         options = {"maxiter": most, "ftol": 1e-5 if len(left) < 100 else 1e-4}
         found = minimize(
-            cost, amplitudes, jac=True, method="L-BFGS-B", bounds=AMPLITUDE_BOUNDS, options=options
+            cost, amplitudes, jac=True, method="L-BFGS-B", bounds=bounds, options=options
         )
         return found.x

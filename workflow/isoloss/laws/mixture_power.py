@@ -12,6 +12,7 @@ from isoloss.laws._mixture import CURVE, Prior, curve_terms, domain_terms, each,
 from isoloss.laws._process import (
     AMPLITUDES,
     HYPERPARAMETERS,
+    NOTHING,
     Hyperparameters,
     Member,
     Runs,
@@ -26,9 +27,10 @@ FORMULA = "L = c + K (v^-γ - 1) / γ + r(p), v = sum_j a_j p_j"
 LATEX = r"L = c + K \frac{v^{-\gamma} - 1}{\gamma} + r(p), \quad v = \sum_j a_j p_j"
 SOURCE = (
     "this project: a power law of the data that a mixture is worth to a domain, and a Gaussian"
-    " process through what it leaves. The form was found on runs of Ye et al. 2024,"
-    " arXiv:2403.16952; hyperparameters were chosen without them, on the training runs of Liu et"
-    " al. 2024, arXiv:2407.01492, and on laws drawn at random (benchmarks/mixture_prior.py)"
+    " process through what it leaves. The form was first found on runs of Ye et"
+    " al. 2024, arXiv:2403.16952; hyperparameters were chosen without them, and its parts weighed,"
+    " on the training runs of Liu et al. 2024, arXiv:2407.01492, and on laws drawn at random"
+    " (benchmarks/mixture_prior.py)"
 )
 DOMAIN = (
     "proportions p_j of all domains, zeros too; three runs or more. a_j is held near 1 for the"
@@ -41,9 +43,6 @@ DOMAIN = (
 OPTIONS = {}
 PRESETS = {}
 NEEDS = "mixture"
-
-MANY = 60  # runs from which one robust fit takes the place of an average of three
-NOTHING = -30.0  # logarithm of a size of nothing, where all losses are the same
 
 Found = tuple[list[Member], np.ndarray]  # members, and the weights of their runs
 
@@ -109,7 +108,7 @@ class MixturePower(Estimator):
 
         def one(theta: np.ndarray, shares: np.ndarray) -> np.ndarray:
             members, runs = self._read(theta)
-            between = kernels(shares, runs.shares, runs.floor)
+            between = kernels(shares, runs.shares, runs.floor, self.hyper.lengths)
             return np.mean([m.loss(shares, runs.shares, between) for m in members], axis=0)
 
         return each(one, theta, shares_of(data, self.variables), ())
@@ -119,7 +118,7 @@ class MixturePower(Estimator):
 
         def one(theta: np.ndarray, shares: np.ndarray) -> np.ndarray:
             members, runs = self._read(theta)
-            between = kernels(shares, runs.shares, runs.floor)
+            between = kernels(shares, runs.shares, runs.floor, self.hyper.lengths)
             return members[0].slopes(shares, runs.shares, between) / len(members)
 
         return each(one, theta, shares_of(data, self.variables), (len(self.terms),))
@@ -137,16 +136,20 @@ class MixturePower(Estimator):
                 return np.zeros(len(shares))
             seen = runs.weight > 0
             runs = replace(runs, shares=runs.shares[seen], weight=runs.weight[seen])
-            between = kernels(shares, runs.shares, runs.floor)
+            between = kernels(shares, runs.shares, runs.floor, self.hyper.lengths)
+            among = kernels(runs.shares, runs.shares, runs.floor, self.hyper.lengths)
             unit = np.ones(len(self.terms))
             unit[0] = runs.sd  # c alone has the scale of the losses
             prior = self._prior(self.hyper.shifts[0]).covariance * np.outer(unit, unit)
+            heavy = 1.0
+            if len(seen) >= self.hyper.many:  # a Student distribution's variance over its scale
+                heavy = self.hyper.freedom / (self.hyper.freedom - 2)
             losses, variances = [], []
             for member in members:
                 member = replace(member, pull=member.pull[seen])
-                law, run = member.variances(shares, runs, between, prior)
+                law, run = member.variances(shares, runs, between, among, prior)
                 losses.append(member.loss(shares, runs.shares, between))
-                variances.append(law + run if noise else law)
+                variances.append(law + heavy * run if noise else law)
             total, n = np.mean(variances, axis=0) + np.var(losses, axis=0), seen.sum()
             return np.sqrt(total * n / max(n - AMPLITUDES, 1))
 
@@ -171,7 +174,7 @@ class MixturePower(Estimator):
     ) -> np.ndarray:
         """As `estimate`, from theta (of these runs, other losses or weights) in one round.
 
-        From MANY runs on the amplitudes are those of theta.
+        From `many` runs on the amplitudes are those of theta.
         """
         members = self._read(theta)[0]
 
@@ -195,9 +198,9 @@ class MixturePower(Estimator):
         every = shares_of(data, self.variables)
         shares, heavy = every[drawn], weight[drawn] / weight[drawn].mean()
         target, mean, sd = standard(loss[drawn], heavy)
-        floor = floor_of(shares)
+        floor = floor_of(shares, self.hyper.floor)
         if sd > 0:
-            between = kernels(shares, shares, floor)
+            between = kernels(shares, shares, floor, self.hyper.lengths)
             searches = [
                 Search(shares, target, heavy, between, self._prior(shift), self.hyper)
                 for shift in self.hyper.shifts[:count]
@@ -227,7 +230,7 @@ class MixturePower(Estimator):
     # Its memory
 
     def _count(self, runs: int) -> int:
-        return 1 if runs >= MANY else len(self.hyper.shifts)
+        return 1 if runs >= self.hyper.many else len(self.hyper.shifts)
 
     def _length(self, runs: int) -> int:
         """Of theta."""

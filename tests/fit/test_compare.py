@@ -174,6 +174,7 @@ def test_a_cluster_of_one_run_is_a_run(chinchilla_runs):
             "fewer than in any design whose coverage was tested (8)",
         ),
         ("none", {}, ""),
+        ("parametric", {"bootstrap": 0}, ""),
     ],
 )
 def test_intervals_that_cover_too_little_in_simulations_are_told(
@@ -181,7 +182,8 @@ def test_intervals_that_cover_too_little_in_simulations_are_told(
 ):
     runs = chinchilla_runs(noise=0.01)
     runs = runs.assign(batch=np.arange(len(runs)) // 10)
-    fit = fit_law(runs, "chinchilla", interval=interval, bootstrap=20, delta=0.01, **settings)
+    settings = {"bootstrap": 20, "delta": 0.01, **settings}
+    fit = fit_law(runs, "chinchilla", interval=interval, **settings)
     message = fit.summary.loc[0, "message"]
     assert said in message if said else "simulations" not in message and "tested" not in message
 

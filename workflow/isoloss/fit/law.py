@@ -302,9 +302,8 @@ def _tables(
     bands = _bands(
         law, found.theta, kept, everything, loss, law.loss(found.theta, data), settings, group
     )
-    along, number = profile.empty(), _clusters(fitted, settings)
+    along, (clusters, number) = profile.empty(), _clusters(fitted, settings)
     if settings.profiles and isinstance(found, Optimum) and number != 1:
-        clusters = resample.clusters_of(fitted, settings.cluster)
         along = profile.profiles(found, clusters, settings.level)
     params = _params(found, law, kept, along, settings)
     held = settings.constraints.hold(law)
@@ -350,7 +349,8 @@ def _tables(
         summary["held_out_rmse"] = unseen["rmse"]
         summary["held_out_baseline_rmse"] = float(np.sqrt(np.mean((observed[out] - last) ** 2)))
         summary["held_out_coverage"] = unseen["coverage"]
-    said = evidence.doubts(settings.interval, settings.objective, n, number)
+    asked = settings.interval if settings.bootstrap or settings.interval == "profile" else "none"
+    said = evidence.doubts(asked, settings.objective, n, number)
     said = [] if law.flat and number != 1 else said  # simulations were of other laws
     summary["status"], summary["message"] = evidence.verdict(
         converged, free_terms, params, summary, said
@@ -397,17 +397,16 @@ def _draws(runs: _Runs, found, settings: Settings):
             settings.interval, predicted, runs.loss, logarithmic, len(law.terms), count, rng
         )
         return np.broadcast_to(runs.weight, drawn.shape), drawn
-    if _clusters(runs.fitted, settings) == 1:
+    clusters, number = _clusters(runs.fitted, settings)
+    if number == 1:
         count = 0  # whatever is drawn is the same
-    clusters = resample.clusters_of(runs.fitted, settings.cluster)
     return resample.weights(runs.weight, clusters, count, rng), None
 
 
-def _clusters(fitted: pd.DataFrame, settings: Settings) -> int | None:
-    """How many clusters there are; None where runs are drawn one by one."""
-    if settings.cluster is None:
-        return None
-    return int(resample.clusters_of(fitted, settings.cluster).max()) + 1
+def _clusters(fitted: pd.DataFrame, settings: Settings) -> tuple[np.ndarray, int | None]:
+    """The cluster of every run, and how many there are; None where runs are drawn one by one."""
+    clusters = resample.clusters_of(fitted, settings.cluster)
+    return clusters, None if settings.cluster is None else int(clusters.max()) + 1
 
 
 def _bands(law, theta, thetas, data, loss, predicted, settings: Settings, group: str):

@@ -23,6 +23,7 @@ FACADES = {
     "summary",
     "status",
     "verify",
+    "work",
     "__main__",
     "__init__",
 }

@@ -109,10 +109,10 @@ def test_a_shard_in_which_nothing_is_done_is_still_a_table(train):
 def test_an_unexpected_error_is_a_row_with_its_reason(train, runs, together, monkeypatch, capfd):
     real = shard_module.train_run
 
-    def breaks(settings, *rest):
-        if settings["weighting"] == runs[0]["weighting"]:
+    def breaks(identity, *rest):
+        if identity["settings"]["weighting"] == runs[0]["weighting"]:
             raise MemoryError("no room left")
-        return real(settings, *rest)
+        return real(identity, *rest)
 
     monkeypatch.setattr(shard_module, "train_run", breaks)
     found = train(runs[:2])
@@ -221,10 +221,10 @@ def test_a_child_that_is_killed_is_a_failed_run_and_the_others_go_on(
 ):
     real = shard_module.train_run
 
-    def killed(settings, *rest):
-        if settings["d_model"] == runs[0]["d_model"]:
+    def killed(identity, *rest):
+        if identity["settings"]["d_model"] == runs[0]["d_model"]:
             os.kill(os.getpid(), signal.SIGKILL)
-        return real(settings, *rest)
+        return real(identity, *rest)
 
     store = Store(tmp_path)
     with monkeypatch.context() as patch:

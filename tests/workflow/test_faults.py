@@ -230,6 +230,69 @@ def test_a_child_that_is_killed_after_its_run_was_saved_leaves_it_finished(proje
     assert len(project.starts()) == RUNS
 
 
+def measured_otherwise(project):
+    """A setting of a sweep is edited: all its shards are other ones."""
+    project.study["train"]["grid"]["valid_tokens"] = 512
+
+
+def fitted_otherwise(project):
+    """A setting of a fit is edited."""
+    project.study["fit"]["power_law"]["objective"] = "log_mse"
+
+
+def coded_otherwise(project):
+    """Code of the fit is edited; it makes the same numbers."""
+    project.edit("laws/power_law.py", "def make(", "UNUSED = 1\n\n\ndef make(")
+
+
+OVERTAKEN = [
+    (measured_otherwise, "runs", b"grid"),
+    (fitted_otherwise, "fits", b"power_law"),
+    (coded_otherwise, "fits", b"power_law"),
+]
+
+
+@pytest.mark.parametrize(("change", "target", "name"), OVERTAKEN, ids=["shard", "fit", "code"])
+def test_a_job_that_outlives_its_snakemake_replaces_nothing_newer(project, change, target, name):
+    project.untrained()
+    if target == "fits":
+        project.call("runs")
+    config = write(project.folder, project.study, "edited.yaml")
+    options = ["--directory", project.folder, "--configfile", config, "--cores", str(CORES)]
+    head = project.begin(project.root, "snakemake", target, *options)
+
+    def at_work():
+        """The job's process and its output, once it has read the study."""
+        running = project.processes()
+        for pid, (ppid, words) in running.items():
+            forked = words == running.get(ppid, (0, []))[1]
+            if b"isoloss" in words and name in words and b"--out" in words and not forked:
+                out = project.folder / words[words.index(b"--out") + 1].decode()
+                owner = out.parent / f".{out.stem}.json.owner"
+                if (owner if out.suffix else out / ".manifest.json.owner").exists():
+                    return pid, out
+        return None
+
+    orphan, out = wait_for(at_work)
+    os.kill(head.pid, signal.SIGKILL)
+    head.wait()
+    os.kill(
+        orphan, signal.SIGSTOP
+    )  # only now: what is stopped when its group's head ends is killed
+    project.call("--unlock")
+    change(project)
+    project.call(target)
+    files = [out, out.with_suffix(".json")] if out.suffix else sorted(out.glob("[!.]*"))
+    newer = {file: file.read_bytes() for file in files}
+    os.kill(orphan, signal.SIGCONT)
+    wait_for(lambda: not project.processes())
+    assert {file: file.read_bytes() for file in files} == newer
+    assert not [path for path in out.parent.rglob(".*") if path.name.endswith((".tmp", ".owner"))]
+    assert "Nothing to be done" in project.call(target, "-n")
+    logs = "".join(log.read_text(encoding="utf-8") for log in project.results.glob("logs/**/*.log"))
+    assert "another process has started the same job since" in logs + project.said()
+
+
 def test_after_ctrl_c_the_same_command_goes_on(project):
     head = project.untrained().begin_runs()
     wait_for(lambda: len(project.store.journal()) >= 9)
@@ -248,7 +311,7 @@ def test_after_ctrl_c_the_same_command_goes_on(project):
 # where a job breaks, how many runs are saved by then in the four shards
 BREAKS = {
     "after_its_first_run": ("train/shard.py", "            if row is None:", 4),
-    "after_its_table": ("__main__.py", "    versions = shard[list(VERSIONS)]", RUNS),
+    "after_its_table": ("train/stage.py", "    return [out]", RUNS),
 }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -294,138 +293,118 @@ def main(arguments: list[str] | None = None) -> int:
     return 2
 
 
-def _study(given: argparse.Namespace, section: str | None = None, name: str = ""):
-    """The study of a job and the section that it is about."""
-    from isoloss import study
-    from isoloss.problems import StudyError, nearest, problem
-
-    config, wrong = study.complete(study.read(given.study))
-    if wrong:
-        raise StudyError(wrong, given.study)
-    if section is None:
-        return config, None
-    if name not in config[section]:
-        found = f"{name!r} is not in it"
-        raise StudyError([problem(section, found, nearest(name, config[section]))], given.study)
-    return config, config[section][name]
-
-
-def _record(given: argparse.Namespace, config: dict[str, Any], stage: str, **names: str):
-    """The study with its results, beside its file or its store, and the record of a job of it."""
-    from isoloss import flow, manifest
+def _job(given: argparse.Namespace, stage: str, **names: str):
+    """A job of the study that was given, at work."""
+    from isoloss.work import RunningJob
 
     # typed by hand, a study's file may stand anywhere: the store is among the results
     store = getattr(given, "store", None)
-    whole = flow.Flow(config, Path(store or given.study).parent)
-    job = whole.job(stage, **names)
-    place = given.out.with_suffix(".json") if job.one_file else given.out / manifest.NAME
-    about = {
-        "job": job.label,
-        "specification": json.loads(whole.specification(stage, **names)),
-        "code": whole.code(stage, **names),
-    }
-    return whole, manifest.Record(about, place)
+    root = Path(store).parent if store else None
+    return RunningJob(given.study, given.out, stage, names, root)
+
+
+def _facts(job, *names: str) -> dict[str, Any]:
+    """What every table of a job says of itself: the study, and some of the job's names."""
+    return {"study": job.flow.config["study"]} | {name: job.names[name] for name in names}
 
 
 def _load(given: argparse.Namespace) -> None:
-    from isoloss import load, tables
+    from isoloss.load import stage
 
-    config, dataset = _study(given, "load", given.dataset)
-    _, record = _record(given, config, "load", dataset=given.dataset)
-    rows, audit = load.load_rows(
-        dataset["card"], dataset["options"], dataset["valid_fraction"], config["seed"]
-    )
-    facts = {"study": config["study"], "dataset": given.dataset, "seed": config["seed"]}
-    made = {"rows": rows, "audit": audit}
-    record.makes(tables.write_all(made, given.out, facts))
+    job = _job(given, "load", dataset=given.dataset)
+    config = job.flow.config
+    dataset, seed = config["load"][given.dataset], config["seed"]
+    content, facts = job.specification["content"], _facts(job, "dataset") | {"seed": seed}
+    job.makes(lambda out: stage.run(dataset, seed, content, out, facts))
 
 
 def _expand(given: argparse.Namespace) -> None:
-    from isoloss import expand, manifest, tables
+    from isoloss import manifest, tables
+    from isoloss.expand import stage
 
-    config, weights = _study(given, "expand", given.weighting)
     manifest.check(given.rows)
-    record_of = {"dataset": tables.facts(given.rows)["dataset"], "weighting": given.weighting}
-    _, record = _record(given, config, "expand", **record_of)
-    record.takes(given.rows)
-    rows = tables.frame(given.rows, "rows")
-    index, audit = expand.expand_table(rows, weights, config["seed"])
-    facts = {"study": config["study"], "seed": config["seed"], **record_of}
-    made = {"index": index, "audit": audit}
-    record.makes(tables.write_all(made, given.out, facts))
+    dataset = tables.facts(given.rows).get("dataset", "")
+    job = _job(given, "expand", dataset=dataset, weighting=given.weighting)
+    job.takes(given.rows)
+    weights, seed = job.flow.config["expand"][given.weighting], job.flow.config["seed"]
+    facts = _facts(job, "dataset", "weighting") | {"seed": seed}
+    job.makes(lambda out: stage.run(given.rows, weights, seed, out, facts))
 
 
 def _plan(given: argparse.Namespace) -> None:
-    from isoloss import tables
-    from isoloss.train.plan import plan_sweep
+    from isoloss.train import plan
 
-    config, sweep = _study(given, "train", given.sweep)
-    _, record = _record(given, config, "plan", sweep=given.sweep)
-    facts = {"study": config["study"], "sweep": given.sweep}
-    tables.write("plan", plan_sweep(sweep), given.out / "runs.parquet", facts)
-    record.makes([given.out / "runs.parquet"])
+    job = _job(given, "plan", sweep=given.sweep)
+    sweep, facts = job.flow.config["train"][given.sweep], _facts(job, "sweep")
+    job.makes(lambda out: plan.run(sweep, out, facts))
 
 
 def _train(given: argparse.Namespace) -> None:
-    from isoloss import tables
-    from isoloss.problems import nearest
-    from isoloss.store import Store
-    from isoloss.train.identity import VERSIONS, Content
-    from isoloss.train.plan import shard_names
-    from isoloss.train.shard import Job, train_shard
+    from isoloss.train import stage
 
-    config, sweep = _study(given, "train", given.sweep)
-    where = {"sweep": given.sweep, "shard": given.shard}
-    if given.shard not in (known := shard_names(sweep["shards"])):
-        raise IsolossError(f"no shard is called {given.shard!r}; {nearest(given.shard, known)}")
-    whole, record = _record(given, config, "train", **where)
-    record.takes(given.rows, *given.index)
-    runs = whole.planned(given.sweep)[given.shard]
-    rows = tables.frame(given.rows, "rows")
-    indices = {tables.facts(f)["weighting"]: tables.frame(f, "index") for f in given.index}
-    lacking = sorted({run["weighting"] for run in runs} - set(indices))
-    if lacking:
-        raise IsolossError(f"--index lacks the weighting {lacking[0]!r}")
-    settings = ("valid_tokens", "max_attempts", "checkpoint_minutes", "keep_weights")
-    job = Job(
-        content=Content(rows, indices),
-        store=Store(given.store),
-        seed=config["seed"],
-        code=whole.run_code(given.sweep),
-        code_here=whole.run_code_here(given.sweep),
-        among=whole.among(given.sweep),
-        where=where,
-        **{key: sweep[key] for key in settings},
+    job = _job(given, "train", sweep=given.sweep, shard=given.shard)
+    job.takes(given.rows, *given.index)
+    flow, config = job.flow, job.flow.config
+    sweep = config["train"][given.sweep]
+    keys = ("valid_tokens", "max_attempts", "checkpoint_minutes", "keep_weights")
+    settings = {
+        "seed": config["seed"],
+        "code": flow.run_code(given.sweep),
+        "code_here": flow.run_code_here(given.sweep),
+        "among": flow.among(given.sweep),
+        "where": job.names,
+        **{key: sweep[key] for key in keys},
+    }
+    runs = flow.planned(given.sweep)[given.shard]
+    facts = _facts(job, "sweep") | {"seed": config["seed"]}
+    job.makes(
+        lambda out: stage.run(runs, given.rows, given.index, given.store, settings, out, facts),
+        lambda files: {"trained_with": stage.versions(files[0])},
     )
-    shard = train_shard(runs, job)
-    facts = {"study": config["study"], "sweep": given.sweep, "seed": config["seed"]}
-    tables.write("shard", shard, given.out, facts)
-    versions = shard[list(VERSIONS)].rename(columns=VERSIONS).drop_duplicates()
-    record.makes([given.out], trained_with=versions.to_dict("records"))
 
 
 def _aggregate(given: argparse.Namespace) -> None:
-    from isoloss import aggregate, registry, tables
+    from isoloss.aggregate import stage
 
-    config, _ = _study(given)
-    _, record = _record(given, config, "aggregate", sweep=given.sweep)
-    facts = {"study": config["study"], "sweep": given.sweep}
-    if given.sweep in config["aggregate"]:
-        _, table = _study(given, "aggregate", given.sweep)
-        facts["token"] = "token"
-        found = aggregate.read_runs_table(table["table"], table["columns"], table["keep"])
-    else:
-        _, sweep = _study(given, "train", given.sweep)
-        dataset = config["load"][sweep["dataset"]]["card"]
-        facts["token"] = registry.facts("dataset", dataset).get("TOKEN", "token")
+    job = _job(given, "aggregate", sweep=given.sweep)
+    facts = _facts(job, "sweep") | {"token": job.flow.token(given.sweep)}
+    tables_of_runs = job.flow.config["aggregate"]
+    if given.sweep not in tables_of_runs:
         if not (given.plan and given.shards and given.audits):
             raise IsolossError("a sweep needs --plan, --shards and --audits")
-        record.takes(given.plan, *given.shards, *given.audits)
-        plan = tables.frame(given.plan, "plan")
-        shards = [tables.frame(f, "shard") for f in given.shards]
-        audits = {tables.facts(f)["weighting"]: tables.frame(f, "audit") for f in given.audits}
-        found = aggregate.gather_sweep(plan, shards, audits)
-    record.makes(tables.write_all(found, given.out, facts))
+        job.takes(given.plan, *given.shards, *given.audits)
+        job.makes(lambda out: stage.run(given.plan, given.shards, given.audits, out, facts))
+    else:
+        job.makes(lambda out: stage.run_table(tables_of_runs[given.sweep], out, facts))
+
+
+def _fit(given: argparse.Namespace) -> None:
+    from isoloss.fit import stage
+
+    job = _job(given, "fit", law=given.law)
+    job.takes(*given.tables)
+    fit, seed = job.flow.config["fit"][given.law], job.flow.config["seed"]
+    facts = _facts(job, "sweep", "law")
+    job.makes(lambda out: stage.run(fit, given.tables, seed, out, facts))
+
+
+def _plot(given: argparse.Namespace) -> None:
+    from isoloss.plot import stage
+
+    job = _job(given, "plot", figure=given.figure)
+    job.takes(*given.tables)
+    figure = job.flow.config["plot"][given.figure]
+    job.makes(lambda out: stage.run(figure, given.tables, out))
+
+
+def _summarize(given: argparse.Namespace) -> None:
+    from isoloss import summary
+
+    job = _job(given, "summarize")
+    job.takes(*given.tables)
+    config = job.flow.config
+    about = config["study"], config["summary"], given.tables, list(config["plot"])
+    job.makes(lambda out: summary.run(*about, out))
 
 
 def _law(given: argparse.Namespace) -> None:
@@ -478,46 +457,6 @@ def _number(text: str, place: str) -> float:
         return float(text)
     except ValueError:
         raise IsolossError(problem(place, f"found {text!r}", "give a number")) from None
-
-
-def _fit(given: argparse.Namespace) -> None:
-    from isoloss import fit, tables
-    from isoloss.fit import points
-
-    config, law = _study(given, "fit", given.law)
-    _, record = _record(given, config, "fit", sweep=law["sweep"], law=given.law)
-    record.takes(*given.tables)
-    found = {tables.facts(file)["table"]: tables.frame(file) for file in given.tables}
-    if "runs" not in found:
-        raise IsolossError("--tables lacks runs.parquet")
-    runs = points.points(found["runs"], law["points"], found.get("curves"))
-    if "mixtures" in found:
-        runs = points.by_domain(runs, found["mixtures"], found["losses"], law.get("tag_key"))
-    rows = ("card", "options", "sweep", "points", "tag_key")
-    settings = {k: v for k, v in law.items() if k not in rows}
-    found = fit.fit_law(runs, law["card"], law["options"], seed=config["seed"], **settings)
-    facts = {"study": config["study"], "sweep": law["sweep"]}
-    record.makes(found.save(given.out, law=given.law, **facts))
-
-
-def _plot(given: argparse.Namespace) -> None:
-    from isoloss import plot
-
-    config, figure = _study(given, "plot", given.figure)
-    _, record = _record(given, config, "plot", figure=given.figure)
-    record.takes(*given.tables)
-    record.makes(plot.draw(figure["card"], figure["options"], given.tables, given.out))
-
-
-def _summarize(given: argparse.Namespace) -> None:
-    from isoloss import summary, tables
-
-    config, _ = _study(given)
-    _, record = _record(given, config, "summarize")
-    record.takes(*given.tables)
-    text = summary.summarize(config["study"], config["summary"], given.tables, list(config["plot"]))
-    tables.write_text(given.out, text)
-    record.makes([given.out])
 
 
 def _check(given: argparse.Namespace) -> None:

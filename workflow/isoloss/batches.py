@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -51,6 +52,19 @@ def stream(rows: pd.DataFrame, positions: np.ndarray, copies: np.ndarray) -> Str
     origin = np.repeat(starts[order], lengths[order]) + within
     row = np.repeat(order, lengths[order]).astype(np.int32)
     return Stream(tokens=everything[origin], row=row, origin=origin)
+
+
+def validation_digest(rows: pd.DataFrame, valid: Stream) -> str:
+    """Digest of the validation tokens, and of the rows and tags by which losses are summed.
+
+    Args:
+        rows: the rows table.
+        valid: the tokens of its validation side.
+    """
+    rows = rows[rows["split"] == "valid"]
+    tags = [sorted(dict(pairs).items()) for pairs in rows["tags"]]
+    about = {"tokens": valid.digest(), "tags": tags, "n": list(rows["n_tokens"])}
+    return blake2b(json.dumps(about, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 def training_batches(

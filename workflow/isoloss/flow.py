@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -20,23 +20,47 @@ from isoloss import environment, manifest, provenance, registry, tables
 from isoloss.aggregate.table import table_digest as _table_digest
 from isoloss.fitted import TABLES as FIT_TABLES
 from isoloss.load import identity as _identity
-from isoloss.problems import TableError, problem
+from isoloss.problems import StudyError, TableError, nearest, problem
 from isoloss.store import Store, tries
 from isoloss.study import sweeps, weightings
 from isoloss.train.identity import VERSIONS
 from isoloss.train.plan import plan_sweep, shard_names, shard_runs
 
-# Where each stage's code begins.
+# Where each stage's code begins: the module whose `run` is the stage.
 STAGES = {
-    "load": "isoloss.load.rows",
-    "expand": "isoloss.expand.weights",
+    "load": "isoloss.load.stage",
+    "expand": "isoloss.expand.stage",
     "plan": "isoloss.train.plan",
-    "train": "isoloss.train.shard",
-    "aggregate": "isoloss.aggregate",
-    "fit": "isoloss.fit.law",
-    "plot": "isoloss.plot.draw",
+    "train": "isoloss.train.stage",
+    "aggregate": "isoloss.aggregate.stage",
+    "fit": "isoloss.fit.stage",
+    "plot": "isoloss.plot.stage",
     "summarize": "isoloss.summary",
 }
+# The tables that a stage writes under a contract (tables.yaml).
+WRITES = {
+    "load": ("rows", "audit"),
+    "expand": ("index", "audit"),
+    "plan": ("plan",),
+    "train": ("shard",),
+    "aggregate": ("runs", "losses", "curves", "mixtures", "timing"),
+    "fit": FIT_TABLES,
+}
+# The packages besides Python whose versions can change what a stage computes. Of a training run
+# they are recorded with the run.
+PACKAGES = {"fit": ("numpy", "scipy"), "plot": ("matplotlib", "numpy")}
+# Which section of a study names what a job is called by.
+_SECTIONS = {
+    "dataset": "load",
+    "weighting": "expand",
+    "sweep": "train or aggregate",
+    "shard": "shards",
+    "law": "fit",
+    "figure": "plot",
+}
+# What of a specification no study says: the content of what lies outside the results, and how often
+# runs that failed are tried again.
+OUTSIDE = ("content", "tries")
 # What of a sweep spells it out; the rest says how its runs are trained and kept.
 _PLANNED = ("model", "shards", "n_params", "n_flops", "settings", "cells")
 _MANIFEST = {"job", "specification", "code", "inputs", "files"}
@@ -47,6 +71,7 @@ __all__ = [
     "Flow",
     "Job",
     "canonical",
+    "differences",
     "entries",
     "put_this_python_first",
     "shard_names",
@@ -109,6 +134,28 @@ def canonical(value: Any) -> str:
     return json.dumps(plain(value), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
+def differences(then: Any, now: Any, place: str = "") -> Iterator[str]:
+    """Where two specifications differ: `place: was 1, is 2`."""
+    if isinstance(then, Mapping) and isinstance(now, Mapping):
+        for key in sorted({*then, *now}):
+            yield from differences(then.get(key), now.get(key), f"{place}.{key}".lstrip("."))
+    elif isinstance(then, list) and isinstance(now, list) and len(then) == len(now):
+        for i, (one, other) in enumerate(zip(then, now, strict=True)):
+            yield from differences(one, other, f"{place}[{i}]")
+    elif then != now:
+        if place == "tries":
+            yield "runs that failed are to be tried again"
+        elif place in ("content", "runs"):
+            yield f"{'its runs' if place == 'runs' else 'what is read'} changed"
+        else:
+            yield f"{place}: was {_brief(then)}, is {_brief(now)}"
+
+
+def _brief(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) < 40 else text[:37] + "..."
+
+
 def entries(stage: str, cards: Iterable[tuple[str, str]]) -> list[str]:
     """The modules at which a stage's code begins: its own, and the cards it uses (kind, name)."""
     return [STAGES[stage], *(f"isoloss.{registry.FOLDERS[kind]}.{name}" for kind, name in cards)]
@@ -152,6 +199,26 @@ class Flow:
     def job(self, stage: str, **names: str) -> Job:
         """The job of a stage with these names."""
         return self._by_name[stage, frozenset(names.items())]
+
+    def find(self, stage: str, **names: str) -> Job:
+        """The one job of a stage that has these names, and perhaps others.
+
+        Raises:
+            StudyError: the study has no such job.
+        """
+        jobs = [job for job in self.jobs if job.stage == stage]
+        for key, name in names.items():
+            known = sorted({job.names[key] for job in jobs})
+            if name not in known:
+                reason = f"{name!r} is not in it, or nothing uses it"
+                raise StudyError([problem(_SECTIONS[key], reason, nearest(name, known))])
+            jobs = [job for job in jobs if job.names[key] == name]
+        return jobs[0]
+
+    @cached_property
+    def by_label(self) -> dict[str, Job]:
+        """What a job is called to the job."""
+        return {job.label: job for job in self.jobs}
 
     @cached_property
     def _by_name(self) -> dict[Any, Job]:
@@ -202,46 +269,85 @@ class Flow:
             names: the job's wildcards.
         """
         config = self.config
-        seed = {"seed": config["seed"]}
-        parts: dict[str, Any] = {"stage": stage, **names}
+        outside: dict[str, Any] = {}
         if stage == "load":
             dataset = config["load"][names["dataset"]]
-            content = _identity_of(dataset["card"], canonical(dataset["options"]))
-            parts |= seed | {"dataset": dataset, "content": content}
+            outside["content"] = _identity_of(dataset["card"], canonical(dataset["options"]))
+        elif stage == "train":
+            outside["tries"] = self.tries(**names)
+        elif stage == "aggregate" and names["sweep"] in config["aggregate"]:
+            outside["content"] = table_digest(config["aggregate"][names["sweep"]]["table"])
+        return canonical(self.settings(stage, **names) | outside)
+
+    def settings(self, stage: str, **names: str) -> dict[str, Any]:
+        """What the study says that matters to a job: its specification without what is OUTSIDE.
+
+        Args:
+            stage: the job's stage.
+            names: the job's wildcards.
+        """
+        config = self.config
+        parts: dict[str, Any] = {"stage": stage, **names}
+        if stage in ("load", "expand", "train", "fit"):
+            parts["seed"] = config["seed"]
+        if stage == "load":
+            parts["dataset"] = config["load"][names["dataset"]]
         elif stage == "expand":
-            parts |= seed | {"weights": config["expand"][names["weighting"]]}
+            parts["weights"] = config["expand"][names["weighting"]]
         elif stage == "plan":
             sweep = config["train"][names["sweep"]]
-            parts |= {"sweep": {key: sweep[key] for key in _PLANNED}}
+            parts["sweep"] = {key: sweep[key] for key in _PLANNED}
         elif stage == "train":
             runs = canonical(self.planned(names["sweep"])[names["shard"]])
-            parts |= seed | {"valid_tokens": config["train"][names["sweep"]]["valid_tokens"]}
-            parts |= {"runs": blake2b(runs.encode(), digest_size=16).hexdigest()}
-            parts |= {"tries": self.tries(**names)}
-            if config["strict_environment"]:
-                versions = environment.versions()
-                parts |= {"versions": {name: versions[name] for name in VERSIONS.values()}}
+            parts["valid_tokens"] = config["train"][names["sweep"]]["valid_tokens"]
+            parts["runs"] = blake2b(runs.encode(), digest_size=16).hexdigest()
         elif stage == "aggregate" and names["sweep"] in config["aggregate"]:
-            table = dict(config["aggregate"][names["sweep"]])
-            parts |= {"content": table_digest(table.pop("table")), **table}
+            table = config["aggregate"][names["sweep"]]
+            parts |= {key: value for key, value in table.items() if key != "table"}
+        elif stage == "aggregate":
+            parts["token"] = self.token(names["sweep"])
         elif stage == "fit":
-            parts |= seed | {"fit": config["fit"][names["law"]]}
+            parts["fit"] = config["fit"][names["law"]]
         elif stage == "plot":
-            parts |= {"plot": config["plot"][names["figure"]]}
+            parts["plot"] = config["plot"][names["figure"]]
         elif stage == "summarize":
             figures = list(config["plot"])
             parts |= {"summary": config["summary"], "study": config["study"], "figures": figures}
-        return canonical(parts)
+        return parts | self._strict_versions(stage)
+
+    def _strict_versions(self, stage: str) -> dict[str, Any]:
+        """The versions that a job's results depend on, where the study is strict about them."""
+        packages = tuple(VERSIONS.values()) if stage == "train" else PACKAGES.get(stage, ())
+        if not (packages and self.config["strict_environment"]):
+            return {}
+        versions = environment.versions()
+        return {"versions": {name: versions[name] for name in packages}}
+
+    def token(self, sweep: str) -> str:
+        """What a token of a sweep is, such as `byte`: tables and figures show it as a unit."""
+        if sweep in self.config["aggregate"]:
+            return "token"
+        card = self.config["load"][self.config["train"][sweep]["dataset"]]["card"]
+        return registry.facts("dataset", card).get("TOKEN", "token")
 
     def code(self, stage: str, **names: str) -> str:
         """Digest of the code that a job's results depend on: its stage's, and that of its cards.
 
         Code that was accepted (accepted.jsonl) has the digest of the code that it stands for.
         """
-        return self._accepted_as(self.job(stage, **names).label, self.code_here(stage, **names))
+        return self.accepted_as(self.job(stage, **names).label, self.code_here(stage, **names))
 
     def code_here(self, stage: str, **names: str) -> str:
-        """Digest of a job's code as it stands here, accepted or not."""
+        """Digest of a job's code as it stands here, accepted or not.
+
+        The contracts of the tables that it writes count as code.
+        """
+        modules = provenance.closure(entries(stage, self._cards(stage, **names)))
+        contracts = [tables.contract_digest(table) for table in WRITES.get(stage, ())]
+        return provenance.code_digest(modules, contracts=contracts)
+
+    def _cards(self, stage: str, **names: str) -> list[tuple[str, str]]:
+        """The cards (kind, name) that a job uses."""
         config = self.config
         cards: list[tuple[str, str]] = []
         if stage == "load":
@@ -256,11 +362,16 @@ class Flow:
             cards = [("figure", figure["card"]), *laws]
         elif stage == "summarize":
             cards = [("law", fit["card"]) for fit in config["fit"].values()]
-        return provenance.code_digest(provenance.closure(entries(stage, cards)))
+        return cards
+
+    def code_files(self, stage: str, **names: str) -> list[Path]:
+        """The files that the digest of a job's code is made of."""
+        modules = provenance.closure(entries(stage, self._cards(stage, **names)))
+        return [*map(provenance.file_of, modules), tables.contract_file()]
 
     def run_code(self, sweep: str) -> str:
         """Digest of the code that can change the numbers of a sweep's runs, accepted or not."""
-        return self._accepted_as(self.run_label(sweep), self.run_code_here(sweep))
+        return self.accepted_as(self.run_label(sweep), self.run_code_here(sweep))
 
     def run_codes(self, sweep: str) -> frozenset[str]:
         """All digests of code by which a sweep's runs may have been trained, to count."""
@@ -320,7 +431,8 @@ class Flow:
     def _accepted(self) -> dict[tuple[str, str], str]:
         return {(line["job"], line["to"]): line["from"] for line in self.accepted}
 
-    def _accepted_as(self, label: str, digest: str) -> str:
+    def accepted_as(self, label: str, digest: str) -> str:
+        """The digest of code that another one stands for; itself if it stands for none."""
         return self._accepted.get((label, digest), digest)
 
     def made(self, job: Job) -> dict[str, Any] | None:
@@ -360,23 +472,28 @@ class Flow:
         return (made["specification"], made["code"]) != (wanted, code)
 
     def other_versions(self) -> list[str]:
-        """What is to be said of runs that were trained under other versions, a line a sweep."""
+        """Runs, fits and figures that were made under other versions, a line each."""
         here = environment.versions()
-        said = {}
+        lines = {}
         for job in self.jobs:
-            if job.stage != "train":
+            if job.stage != "train" and job.stage not in PACKAGES:
                 continue
             try:
                 made = self.made(job) or {}
             except TableError:  # `verify` says so
                 continue
-            for then in made.get("trained_with", []):
+            if job.stage == "train":
+                what, many = f"{job.names['sweep']}: runs trained", made.get("trained_with", [])
+            else:
+                then, packages = made.get("versions", {}), PACKAGES[job.stage]
+                what, many = f"{job.label}: made", [{p: then[p] for p in packages if p in then}]
+            for then in many:
                 unlike = [
                     f"{k} {v} (here {here[k]})" for k, v in then.items() if here.get(k, v) != v
                 ]
                 if unlike:
-                    said[f"{job.names['sweep']}: runs trained with {', '.join(unlike)}"] = None
-        return list(said)
+                    lines[f"{what} with {', '.join(unlike)}"] = None
+        return list(lines)
 
     def fit_inputs(self, law: str) -> list[str]:
         """The tables that a fit reads, as paths below results/<study>."""

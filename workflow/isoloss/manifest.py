@@ -41,6 +41,24 @@ def read(path: str | Path) -> dict[str, Any] | None:
     return found if isinstance(found, dict) and isinstance(found.get("files"), dict) else None
 
 
+def digest_if_there(path: str | Path) -> str | None:
+    """Digest of a file; None if there is none."""
+    return file_digest(path) if Path(path).is_file() else None
+
+
+def place_of(file: str | Path) -> Path | None:
+    """The manifest that knows a file; None if none does.
+
+    Raises:
+        TableError: a manifest that could be it cannot be read.
+    """
+    file = Path(file)
+    for place in (file.with_name(NAME), file.with_suffix(".json")):
+        if file.name in (read(place) or {"files": {}})["files"]:
+            return place
+    return None
+
+
 def check(file: str | Path) -> str:
     """The digest of a file, which must be what its job left; a file without a manifest may be any.
 
@@ -51,12 +69,12 @@ def check(file: str | Path) -> str:
     if not file.is_file():
         raise TableError(problem(str(file), "no such file", "run the stage that makes it"))
     digest = file_digest(file)
-    for place in (file.with_name(NAME), file.with_suffix(".json")):
-        made = read(place) or {"files": {}}
-        if made["files"].get(file.name, digest) != digest:
-            found = f"is not what its job left (digest {digest}, not {made['files'][file.name]})"
-            remedy = "make it again: `python -m isoloss verify STUDY` says how"
-            raise TableError(problem(str(file), found, remedy))
+    place = place_of(file)
+    left = read(place)["files"][file.name] if place else digest
+    if left != digest:
+        reason = f"is not what its job left (digest {digest}, not {left})"
+        remedy = "make it again: `python -m isoloss verify STUDY` says how"
+        raise TableError(problem(str(file), reason, remedy))
     return digest
 
 
@@ -74,9 +92,12 @@ class Record:
 
     def takes(self, *files: str | Path) -> None:
         """Note files that the job reads; each must be what its own job left."""
-        here = self.path.parent
         for file in files:
-            self.inputs[Path(os.path.relpath(file, here)).as_posix()] = check(file)
+            self.inputs[self.name_of(file)] = check(file)
+
+    def name_of(self, file: str | Path) -> str:
+        """What an input is called in the manifest: its path from the manifest's folder."""
+        return Path(os.path.relpath(file, self.path.parent)).as_posix()
 
     def makes(self, files: Iterable[str | Path], **more: Any) -> None:
         """Write the manifest: the job has made these files, and they are whole."""

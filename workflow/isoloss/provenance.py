@@ -17,19 +17,14 @@ from pathlib import Path
 HOME = Path(__file__).parent
 # A card's words about itself; numbers that code reads (VOCABULARY) are not among them.
 WORDS = {"TITLE", "ABOUT", "FORMULA", "LATEX", "SOURCE", "DOMAIN", "PRESETS", "OPTIONS", "TAGS"}
-# Reading, writing, saying: cannot change a run's numbers. The settings' values are in its identity.
-PLUMBING = {
-    "isoloss",
-    "isoloss.problems",
-    "isoloss.progress",
-    "isoloss.provenance",
-    "isoloss.registry",
-    "isoloss.tables",
-    "isoloss.train",
-    "isoloss.environment",
-    "isoloss.train.checkpoint",
-    "isoloss.train.identity",
-    "isoloss.train.settings",
+# What the code of a run imports that is no part of its identity, each with the reason. A run is a
+# function of its identity (`train.run.train_run`): settings and tokens enter it by their content.
+NOT_IN_IDENTITY = {
+    "isoloss": "holds public names only",
+    "isoloss.problems": "words errors",
+    "isoloss.registry": "finds cards; the card's own code and the settings it takes are identity",
+    "isoloss.tables": "reads and writes files; what is read is in the identity by its content",
+    "isoloss.train.checkpoint": "keeps a state and gives the same bits back, as a test holds it to",
 }
 
 
@@ -59,7 +54,7 @@ def imports(module: str) -> frozenset[str]:
 def closure(entries: Iterable[str]) -> list[str]:
     """All modules that some modules need, themselves included, sorted.
 
-    A package's `__init__` is followed where it is imported by name, as Python does.
+    The `__init__` of every package that a module is in counts: Python runs it first.
     """
     found: set[str] = set()
     left = list(entries)
@@ -68,6 +63,7 @@ def closure(entries: Iterable[str]) -> list[str]:
         if module not in found:
             found.add(module)
             left += imports(module)
+            left += [package] if (package := module.rpartition(".")[0]) else []
     return sorted(found)
 
 
@@ -85,18 +81,32 @@ def tree_digest(tree: ast.AST, words: bool = True) -> str:
     return digest.hexdigest()
 
 
-def code_digest(modules: Iterable[str], words: bool = True) -> str:
-    """Digest of the code of some modules, such as a closure."""
+def code_digest(modules: Iterable[str], words: bool = True, contracts: Iterable[str] = ()) -> str:
+    """Digest of the code of some modules, such as a closure.
+
+    Args:
+        modules: by name.
+        words: whether a card's words about itself count.
+        contracts: digests of the contracts that the code keeps, which count as code.
+    """
     digest = blake2b(digest_size=16)
     for module in modules:
         digest.update(f"{module}={module_digest(module, words)}\0".encode())
+    for contract in contracts:
+        digest.update(f"contract={contract}\0".encode())
     return digest.hexdigest()
 
 
 def run_code(model: str) -> list[str]:
     """The modules whose code is part of the identity of a run of this model card."""
     entries = ["isoloss.train.run", f"isoloss.models.{model}"]
-    return [module for module in closure(entries) if module not in PLUMBING]
+    return [module for module in closure(entries) if module not in NOT_IN_IDENTITY]
+
+
+def forget() -> None:
+    """Read the code anew at the next call: it may have been edited since."""
+    imports.cache_clear()
+    module_digest.cache_clear()
 
 
 def _tree(module: str) -> ast.Module:

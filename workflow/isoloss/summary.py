@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -14,8 +15,31 @@ from isoloss.fitted import OF_RUN, Fit, fits_from
 Tables = dict[str, dict[str, pd.DataFrame]]
 
 
+def run(
+    study: str,
+    settings: Mapping[str, Any],
+    files: Sequence[Path],
+    figures: Sequence[str],
+    out: Path,
+) -> list[Path]:
+    """Write the summary of a study: the stage summarize.
+
+    Args:
+        study: its name.
+        settings: the study's `summary`.
+        files: runs, losses and timing of every sweep, all tables of every fit.
+        figures: names of the figures.
+        out: the Markdown file.
+
+    Returns:
+        The file.
+    """
+    tables.write_text(out, summarize(study, settings, files, figures))
+    return [out]
+
+
 def summarize(
-    study: str, settings: Mapping[str, Any], files: Sequence[str], figures: Sequence[str]
+    study: str, settings: Mapping[str, Any], files: Sequence[str | Path], figures: Sequence[str]
 ) -> str:
     """The summary as Markdown.
 

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +42,29 @@ def schemas() -> Path:
     return inside if inside.is_dir() else Path(__file__).parent.parent / "schemas"
 
 
+def contract_file() -> Path:
+    """`tables.yaml`, where every table is described."""
+    return schemas() / "tables.yaml"
+
+
 @cache
 def contract() -> dict[str, Any]:
     """`tables.yaml` as it stands."""
-    return yaml.safe_load((schemas() / "tables.yaml").read_text(encoding="utf-8"))
+    return yaml.safe_load(contract_file().read_text(encoding="utf-8"))
+
+
+def contract_digest(name: str) -> str:
+    """Digest of the contract of a table: all but the words about it and its path."""
+    spec = contract()["tables"][name]
+    columns = {
+        column: {key: value for key, value in about.items() if key != "about"}
+        for column, about in spec["columns"].items()
+    }
+    whole = {**spec, "columns": list(columns.items()), "version": contract()["version"]}
+    text = json.dumps(
+        {k: v for k, v in whole.items() if k not in ("about", "path")}, sort_keys=True
+    )
+    return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def arrow_type(name: str) -> pa.DataType:

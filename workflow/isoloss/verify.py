@@ -10,13 +10,13 @@ import json
 import os
 import shlex
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from isoloss import environment, manifest, status, tables
-from isoloss.flow import Flow, Job
+from isoloss.flow import Flow, Job, differences
 from isoloss.problems import IsolossError, TableError, columns
 
 
@@ -49,7 +49,8 @@ def findings(flow: Flow) -> list[Finding]:
     found = [one for job in flow.jobs for one in _of_job(flow, job, digest)]
     found += _of_store(flow)
     found += [
-        Finding("train", said, _versions_fix(flow), wrong=False) for said in flow.other_versions()
+        Finding("versions", line, _versions_fix(flow), wrong=False)
+        for line in flow.other_versions()
     ]
     found += [
         Finding(line["job"], f"code accepted on {line['time'][:10]}: {line['reason']}", "", False)
@@ -61,7 +62,7 @@ def findings(flow: Flow) -> list[Finding]:
 
 def _versions_fix(flow: Flow) -> str:
     strict = flow.config["strict_environment"]
-    return "they are trained again" if strict else "none, or `strict_environment: true`"
+    return "they are made again" if strict else "none, or `strict_environment: true`"
 
 
 def _code_here(flow: Flow, label: str) -> str | None:
@@ -92,7 +93,7 @@ def _of_job(flow: Flow, job: Job, digest) -> Iterator[Finding]:
             yield Finding(file, _damage(path))
     main = (place.parent / next(iter(made["files"]))).relative_to(flow.root).as_posix()
     wanted = json.loads(flow.specification(job.stage, **job.names))
-    changes = list(_differences(made["specification"], wanted))
+    changes = list(differences(made["specification"], wanted))
     if changes:
         yield Finding(main, f"the study says otherwise: {'; '.join(changes[:3])}")
     if made["code"] != flow.code(job.stage, **job.names):
@@ -132,28 +133,6 @@ def _short(text: str) -> str:
     """An error's own words, without the path in front and the advice behind."""
     inner = text.split("(", 1)[-1].split("\n")[0].rsplit(")", 1)[0]
     return inner if len(inner) < 90 else inner[:87] + "..."
-
-
-def _differences(then: Any, now: Any, place: str = "") -> Iterator[str]:
-    """Where two specifications differ: `place: was 1, is 2`."""
-    if isinstance(then, Mapping) and isinstance(now, Mapping):
-        for key in sorted({*then, *now}):
-            yield from _differences(then.get(key), now.get(key), f"{place}.{key}".lstrip("."))
-    elif isinstance(then, list) and isinstance(now, list) and len(then) == len(now):
-        for i, (one, other) in enumerate(zip(then, now, strict=True)):
-            yield from _differences(one, other, f"{place}[{i}]")
-    elif then != now:
-        if place == "tries":
-            yield "runs that failed are to be tried again"
-        elif place in ("content", "runs"):
-            yield f"{'its runs' if place == 'runs' else 'what is read'} changed"
-        else:
-            yield f"{place}: was {_brief(then)}, is {_brief(now)}"
-
-
-def _brief(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) < 40 else text[:37] + "..."
 
 
 def _of_store(flow: Flow) -> Iterator[Finding]:

@@ -22,7 +22,7 @@ def identity(card: str, options: dict) -> str:
 
 
 def load_rows(
-    card: str, options: dict, valid_fraction: float, seed: int
+    card: str, options: dict, valid_fraction: float, seed: int, content: str | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Rows and audit of a dataset.
 
@@ -35,14 +35,19 @@ def load_rows(
         options: the card's options.
         valid_fraction: expected share of groups on the validation side, 0 to 1.
         seed: of the study; decides the sides.
+        content: digest (`identity`) that the sources must still have when they were read.
 
     Returns:
         `rows` and `audit`, as described in tables.yaml.
 
     Raises:
-        IsolossError: the dataset has no rows, or a side of it has none.
+        IsolossError: the dataset has no rows, or a side of it has none; a source changed while it
+            was read.
     """
     found = list(registry.card("dataset", card).pieces(**options))
+    if content is not None and identity(card, options) != content:
+        changed = "its sources changed while they were read"
+        raise IsolossError(problem(f"dataset {card}", changed, "run again when they are at rest"))
     if not found:
         raise IsolossError(problem(f"dataset {card}", "no rows", "check its options"))
     rows = pd.DataFrame(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from isoloss.batches import Stream, stream
+from isoloss.batches import Stream, stream, validation_digest
 
 # versions that are recorded with a run, as columns of the `shard` table
 VERSIONS = {"torch_version": "torch", "numpy_version": "numpy"}
@@ -49,12 +49,7 @@ class Content:
 
     @cached_property
     def _valid_digest(self) -> str:
-        """Of the validation tokens, and of the rows and tags by which their losses are summed."""
-        rows = self.rows[self.rows["split"] == "valid"]
-        tags = [sorted(dict(pairs).items()) for pairs in rows["tags"]]
-        return run_digest(
-            {"tokens": self.valid.digest(), "tags": tags, "n": list(rows["n_tokens"])}
-        )
+        return validation_digest(self.rows, self.valid)
 
     def training(self, weighting: str) -> Stream:
         """The training side under a weighting."""

@@ -6,11 +6,12 @@ import itertools
 import json
 from collections.abc import Mapping
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from isoloss import registry
+from isoloss import registry, tables
 from isoloss.train.settings import known
 
 
@@ -103,6 +104,21 @@ def plan_sweep(sweep: Mapping[str, Any]) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(plan)
+
+
+def run(sweep: Mapping[str, Any], out: Path, facts: Mapping[str, Any]) -> list[Path]:
+    """Write the plan of a sweep into a folder: the stage plan.
+
+    Args:
+        sweep: the study's entry.
+        out: folder for runs.parquet.
+        facts: kept in the file.
+
+    Returns:
+        The file.
+    """
+    tables.write("plan", plan_sweep(sweep), out / "runs.parquet", facts)
+    return [out / "runs.parquet"]
 
 
 def shard_runs(plan: pd.DataFrame, shards: int) -> dict[str, list[dict[str, Any]]]:

@@ -1,4 +1,8 @@
-"""One run: build the model, train it to its own D, measure it."""
+"""One run: build the model, train it to its own D, measure it.
+
+All that can change a run's numbers is here or imported here: the digest of this code is part of a
+run's identity. The process around it (shard.py) hands over the identity and keeps what comes back.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +17,9 @@ import torch
 from torch.nn import functional
 
 from isoloss import registry
-from isoloss.batches import Stream, take, training_batches
+from isoloss.batches import Stream, take, training_batches, validation_digest
 from isoloss.seeds import generator
 from isoloss.train.checkpoint import Checkpoint
-from isoloss.train.settings import model_options
 
 CURVE_POINTS = 32
 
@@ -65,34 +68,59 @@ def curve_steps(n_steps: int) -> set[int]:
     return set(np.unique(np.geomspace(1, n_steps, CURVE_POINTS).round().astype(int)).tolist())
 
 
+def model_options(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a run's settings that its model card takes."""
+    return {key: settings[key] for key in registry.options("model", settings["model"])}
+
+
+def prepare_torch(seed: int) -> None:
+    """Put torch into the state in which every run is trained, whatever the process did before.
+
+    Args:
+        seed: of torch's own generator, for operations that draw from it.
+    """
+    torch.set_num_threads(1)
+    torch.set_default_dtype(torch.float32)
+    torch.set_float32_matmul_precision("highest")
+    torch.set_flush_denormal(False)
+    torch.use_deterministic_algorithms(True)
+    torch.manual_seed(seed)
+
+
 def train_run(
-    settings: Mapping[str, Any],
+    identity: Mapping[str, Any],
+    rows: pd.DataFrame,
     data: Stream,
     valid: Stream,
-    valid_windows: int,
-    seed: int,
     ticks: Iterator[None],
     checkpoint: Checkpoint,
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], torch.nn.Module]:
     """Train and measure one run on one thread.
 
     Args:
-        settings: the run's row of the plan.
+        identity: all that decides what comes of the run, as `Content.identity` spells it out:
+            `settings` (the run's row of the plan), `seed` of the study, `valid_windows` measured,
+            the digests of the `training` and `validation` tokens.
+        rows: the rows table that the tokens come from.
         data: training tokens.
         valid: validation tokens.
-        valid_windows: validation windows measured, the same for every run of a sweep.
-        seed: of the study.
         ticks: advanced once a step.
         checkpoint: where the run goes on from if it was cut off, and where it saves its state.
 
     Returns:
-        `loss_by_row` (row positions, summed nats, tokens), `loss_nats`, `curve`, `n_unique`, and
-        the trained `model`.
+        Columns of the `shard` table (`loss_nats`, `n_unique`, `curve`, `losses`), and the trained
+        model.
 
     Raises:
         DivergedError: with the step at which it was seen.
-        ValueError: too few training or validation tokens.
+        ValueError: too few training or validation tokens, or other tokens than the identity's.
     """
+    settings, seed = identity["settings"], identity["seed"]
+    valid_windows = identity["valid_windows"]
+    tokens = {"training": data.digest(), "validation": validation_digest(rows, valid)}
+    for side, digest in tokens.items():
+        if digest != identity[side]:
+            raise ValueError(f"the {side} tokens are not those of the run's identity")
     context, n_steps = settings["context"], settings["n_steps"]
     if min(valid_windows, valid.windows(context)) == 0:
         raise ValueError(f"no validation window of {context} tokens: raise valid_fraction")
@@ -100,6 +128,7 @@ def train_run(
     # the noise of a run: shared by runs that differ in weighting or optimiser only, so that these
     # are compared under one draw; another N, D or seed draws anew
     noise = json.dumps([settings["seed"], settings["model"], sizes, settings["n_samples"]])
+    prepare_torch(int(generator(seed, "torch", noise).integers(2**63)))
     model = registry.card("model", settings["model"]).build(generator(seed, "init", noise), **sizes)
     flat = flatten(model)
     optimizer = torch.optim.AdamW(
@@ -159,7 +188,7 @@ def train_run(
                 }
             )
         next(ticks)
-    rows, nats, counts = validate(model, valid, valid_windows, context, seed)
+    positions, nats, counts = validate(model, valid, valid_windows, context, seed)
     loss_nats = float(nats.sum() / counts.sum())
     vocabulary = registry.facts("model", settings["model"])["VOCABULARY"]
     if not loss_nats < math.log(vocabulary):
@@ -167,13 +196,13 @@ def train_run(
             f"validation loss {loss_nats:.3g} nats; guessing has {math.log(vocabulary):.3g}"
         )
     covered = np.flatnonzero(seen)[:, None] * context + np.arange(context)
-    return {
-        "loss_by_row": (rows, nats, counts),
+    measured = {
         "loss_nats": loss_nats,
-        "curve": curve,
         "n_unique": len(np.unique(data.origin[covered])),
-        "model": model,
+        "curve": curve,
+        "losses": losses_by_tag(rows, positions, nats, counts, n_steps),
     }
+    return measured, model
 
 
 @torch.no_grad()

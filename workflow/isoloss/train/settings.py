@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from isoloss import registry
@@ -121,8 +120,3 @@ TRAINER = {
 def known(model: str) -> dict[str, Any]:
     """Every setting of a run of this model card, as JSON Schema properties."""
     return {**TRAINER, **registry.options("model", model)}
-
-
-def model_options(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a run's settings that its model card takes."""
-    return {key: settings[key] for key in registry.options("model", settings["model"])}

@@ -28,7 +28,7 @@ from isoloss.progress import Progress
 from isoloss.store import FINAL, Store
 from isoloss.train.checkpoint import Checkpoint, save_weights
 from isoloss.train.identity import VERSIONS, Content, run_digest
-from isoloss.train.run import DivergedError, losses_by_tag, train_run
+from isoloss.train.run import DivergedError, train_run
 
 _MADE_BY = (*VERSIONS, "code")  # columns of the `shard` table
 _CANNOT_SAVE = 74  # a child's exit code, EX_IOERR of sysexits.h
@@ -201,33 +201,27 @@ def _child(row: dict[str, Any], identity: Mapping[str, Any], job: Job, steps, pa
     """Train one run and save what came of it; the body of the child process."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a traceback
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
     content, run, digest = job.content, identity["settings"], row["run_digest"]
-    data, valid = content.training(run["weighting"]), content.valid
     made_by = {column: row[column] for column in _MADE_BY}
     checkpoint = Checkpoint(job.store.state(digest), job.checkpoint_minutes, made_by)
     ticks = _ticks(run["n_steps"], steps, parent)
     begun = time.perf_counter()
-    model, said = None, ""
+    model, trace = None, ""
     try:
-        windows = identity["valid_windows"]
-        done = train_run(run, data, valid, windows, job.seed, ticks, checkpoint)
+        tokens = content.training(run["weighting"]), content.valid
+        measured, model = train_run(identity, content.rows, *tokens, ticks, checkpoint)
     except DivergedError as error:
         row.update(status="diverged", status_reason=str(error))
     except Exception as error:  # the other runs go on; the reason is kept, the log has it all
-        said = traceback.format_exc()
+        trace = traceback.format_exc()
         row.update(status="failed", status_reason=f"{type(error).__name__}: {error}")
     else:
-        model = done["model"]
-        row.update(status="done", n_unique=done["n_unique"], loss_nats=done["loss_nats"])
-        row.update(curve=done["curve"])
-        row.update(losses=losses_by_tag(content.rows, *done["loss_by_row"], run["n_steps"]))
+        row.update(status="done", **measured)
     row["seconds"] = checkpoint.seconds_before + time.perf_counter() - begun
     try:
-        if said:
-            print(said, file=sys.stderr)
-            job.store.failed(digest, said)
+        if trace:
+            print(trace, file=sys.stderr)
+            job.store.failed(digest, trace)
         if model is not None and job.keep_weights:
             save_weights(model, job.store.weights(digest), run_digest=digest, model=run["model"])
         job.store.save(row, identity, **job.where)

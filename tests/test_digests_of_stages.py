@@ -1,0 +1,226 @@
+"""The code that a stage runs is the code in its digest: what a real call imports is compared."""
+
+import copy
+import pickle
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+from isoloss import flow, provenance, registry, study, tables
+from isoloss.load.rows import identity
+from isoloss.train.identity import Content
+from isoloss.train.plan import plan_sweep, shard_runs
+
+ROOT = Path(__file__).parents[1]
+# A stage in a fresh Python; also what the processes that it forks have imported.
+CALL = """
+import importlib, multiprocessing.util, pickle, sys
+entry, arguments, report = pickle.load(open(sys.argv[1], "rb"))
+
+def tell():
+    names = [name for name in sys.modules if name.split(".")[0] == "isoloss"]
+    print(*names, sep="\\n", file=open(report, "a"))
+
+def forked(_):
+    multiprocessing.util.Finalize(None, tell, exitpriority=1)
+
+multiprocessing.util.register_after_fork(CALL := type("Call", (), {})(), forked)
+importlib.import_module(entry).run(*arguments)
+tell()
+"""
+# One run, without the stage around it.
+RUN = """
+import pickle, sys
+about, rows, data, valid, report = pickle.load(open(sys.argv[1], "rb"))
+from isoloss.train.run import Checkpoint, train_run
+from pathlib import Path
+ticks = iter([None] * about["settings"]["n_steps"])
+train_run(about, rows, data, valid, ticks, Checkpoint(Path("state.pt"), 0, {}))
+names = [name for name in sys.modules if name.split(".")[0] == "isoloss"]
+print(*names, sep="\\n", file=open(report, "w"))
+"""
+
+
+@pytest.fixture(scope="module")
+def called(tmp_path_factory):
+    """Call a stage's `run` in a fresh Python; the modules of ours that it has imported then."""
+    folder = tmp_path_factory.mktemp("calls")
+
+    def call(stage, *arguments) -> set[str]:
+        request, report = folder / f"{stage}.pickle", folder / f"{stage}.txt"
+        request.write_bytes(pickle.dumps((flow.STAGES[stage], arguments, str(report))))
+        subprocess.run([sys.executable, "-c", CALL, str(request)], check=True)
+        return set(report.read_text(encoding="utf-8").split())
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    """A small library, and all that the stages make of it in turn."""
+    folder = tmp_path_factory.mktemp("study")
+    for name in ("bisect", "queue", "sched", "fnmatch"):
+        source = Path(sysconfig.get_path("stdlib")) / f"{name}.py"
+        (folder / source.name).write_bytes(source.read_bytes())
+    return folder
+
+
+SWEEP = {
+    "dataset": "few",
+    "model": "byte_transformer",
+    "shards": 1,
+    "n_params": "nonembed",
+    "n_flops": "6nd",
+    "settings": {"n_layers": 1, "context": 16, "n_samples": 640},
+    "cells": [{"d_model": [4, 6, 8, 12]}],
+}
+FIT = {
+    "card": "power_law",
+    "options": {"variable": "N"},
+    "points": "curves",
+    "group": "group",
+    "fixed": {},
+    "tied": [],
+    "bounds": {},
+    "shared": [],
+    "holdout": None,
+    "interval": "bootstrap",
+    "bootstrap": 5,
+}
+FIGURE = {"card": "predicted_observed", "options": {}}
+CARDS = {
+    "load": [("dataset", "python_stdlib")],
+    "plan": [("model", "byte_transformer")],
+    "train": [("model", "byte_transformer")],
+    "fit": [("law", "power_law")],
+    "plot": [("figure", "predicted_observed"), ("law", "power_law")],
+    "summarize": [("law", "power_law")],
+}
+
+
+def arguments(home: Path) -> dict[str, tuple]:
+    """What `run` of every stage is called with, each reading what those before it made."""
+    dataset = {"card": "python_stdlib", "options": {"root": str(home)}, "valid_fraction": 0.4}
+    few, sweep = {"dataset": "few", "weighting": "natural"}, {"sweep": "two"}
+    files = {table: home / "aggregate" / f"{table}.parquet" for table in flow.WRITES["aggregate"]}
+    fits = [home / "fit" / f"{table}.parquet" for table in flow.FIT_TABLES]
+    settings = {"seed": 3, "code": "c", "code_here": "c", "among": {}, "valid_tokens": 256}
+    rows, shard = home / "load/rows.parquet", home / "train/0.parquet"
+    plan, natural = home / "plan/runs.parquet", home / "expand"
+    planned = shard_runs(plan_sweep(SWEEP), 1)["0"]
+    trained = (planned, rows, [natural / "index.parquet"], home / "store", settings, shard, sweep)
+    audits, token = [natural / "audit.parquet"], {**sweep, "token": "byte"}
+    fitted = [files["runs"], files["curves"]]
+    of_fit = {**sweep, "law": "power"}
+    summed = [files["runs"], files["losses"], files["timing"], *fits]
+    return {
+        "load": (dataset, 3, identity("python_stdlib", dataset["options"]), home / "load", few),
+        "expand": (rows, {"kind": {"code": 1.5}}, 3, home / "expand", few),
+        "plan": (SWEEP, home / "plan", sweep),
+        "train": trained,
+        "aggregate": (plan, [shard], audits, home / "aggregate", token),
+        "fit": (FIT, fitted, 3, home / "fit", of_fit),
+        "plot": (FIGURE, [files["runs"], *fits], home / "plot/seen.png"),
+        "summarize": ("two", {"budgets": []}, summed, ["seen"], home / "summary.md"),
+    }
+
+
+@pytest.fixture(scope="module")
+def imported(home, called) -> dict[str, set[str]]:
+    """Stage to the modules that a real call of it has imported, from the first to the last."""
+    calls = arguments(home)
+    assert list(calls) == list(flow.STAGES)
+    return {stage: called(stage, *given) for stage, given in calls.items()}
+
+
+@pytest.mark.parametrize("stage", flow.STAGES)
+def test_all_that_a_stage_runs_is_in_its_digest(imported, stage):
+    digested = provenance.closure(flow.entries(stage, CARDS.get(stage, [])))
+    assert imported[stage] - set(digested) == set()
+
+
+def test_a_trained_run_imports_only_what_is_in_its_identity(home, imported, tmp_path):
+    content = Content(
+        tables.frame(home / "load/rows.parquet"),
+        {"natural": tables.frame(home / "expand/index.parquet")},
+    )
+    (run, *_) = shard_runs(plan_sweep(SWEEP), 1)["0"]
+    about = content.identity(run, seed=3, valid_tokens=256, code="c")
+    tokens = content.training("natural"), content.valid
+    request, report = tmp_path / "run.pickle", tmp_path / "run.txt"
+    request.write_bytes(pickle.dumps((about, content.rows, *tokens, str(report))))
+    subprocess.run([sys.executable, "-c", RUN, str(request)], check=True)
+    names = set(report.read_text(encoding="utf-8").split())
+    identity_of_run = provenance.run_code("byte_transformer")
+    assert "isoloss.models.byte_transformer" in names
+    assert names - set(identity_of_run) == set(provenance.NOT_IN_IDENTITY)
+
+
+def test_every_table_that_a_stage_writes_is_part_of_its_code(home, imported):
+    written = {
+        stage: {tables.facts(file)["table"] for file in (home / stage).rglob("*.parquet")}
+        for stage in flow.STAGES
+        if (home / stage).is_dir()
+    }
+    assert {stage: set(names) for stage, names in flow.WRITES.items()} == {
+        stage: names for stage, names in written.items() if stage in flow.WRITES
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "differs"),
+    [
+        (lambda spec: spec["columns"]["loss_nats"].update(about="other words"), False),
+        (lambda spec: spec.update(about="other words"), False),
+        (lambda spec: spec["columns"]["loss_nats"].update(type="string"), True),
+        (lambda spec: spec["columns"]["loss_nats"].update(unit="bits"), True),
+        (lambda spec: spec.update(key=["run_digest"]), True),
+        (lambda spec: spec["columns"].update(more={"type": "int64"}), True),
+        (lambda spec: spec["columns"].update(run_id=spec["columns"].pop("run_id")), True),
+    ],
+)
+def test_the_contract_of_a_table_is_code_and_the_words_about_it_are_not(
+    monkeypatch, change, differs
+):
+    before = tables.contract_digest("runs")
+    edited = copy.deepcopy(tables.contract())
+    change(edited["tables"]["runs"])
+    monkeypatch.setattr(tables, "contract", lambda: edited)
+    assert (tables.contract_digest("runs") != before) == differs
+
+
+@pytest.mark.parametrize("stage", flow.STAGES)
+def test_a_changed_contract_changes_the_code_of_the_stages_that_write_it(
+    monkeypatch, source_study, stage
+):
+    whole = flow.Flow(source_study, "results")
+    job = next(job for job in whole.jobs if job.stage == stage)
+    before = whole.code_here(stage, **job.names)
+    edited = copy.deepcopy(tables.contract())
+    for table in flow.WRITES.get(stage, ()):
+        edited["tables"][table]["columns"]["more"] = {"type": "int64"}
+    monkeypatch.setattr(tables, "contract", lambda: edited)
+    assert (whole.code_here(stage, **job.names) != before) == (stage in flow.WRITES)
+
+
+def test_the_unit_of_a_dataset_is_among_what_matters_to_its_tables(monkeypatch, source_study):
+    whole = flow.Flow(source_study, "results")
+    before = whole.specification("aggregate", sweep="isoflop")
+    real = registry.facts
+
+    def renamed(kind, name):
+        return {**real(kind, name), "TOKEN": "word"} if kind == "dataset" else real(kind, name)
+
+    monkeypatch.setattr(registry, "facts", renamed)
+    assert whole.specification("aggregate", sweep="isoflop") != before
+
+
+@pytest.fixture
+def source_study() -> dict:
+    """The default study, complete."""
+    config, problems = study.complete(study.read(ROOT / "config.yaml"))
+    assert not problems
+    return config

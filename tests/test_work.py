@@ -1,0 +1,313 @@
+"""A job puts its outputs in place only if they are still wanted, and takes only what is current."""
+
+import os
+import sysconfig
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from isoloss import tables, work
+from isoloss.__main__ import main
+from isoloss.fit import stage as fit_stage
+from isoloss.flow import Flow
+from isoloss.store import Store
+from isoloss.train import stage as train_stage
+
+
+class Home:
+    """A study beside its results, and its jobs as a person types them."""
+
+    def __init__(self, folder: Path, study: dict):
+        self.root, self.study = folder / "results" / study["study"], study
+        self.root.mkdir(parents=True)
+        self.file = self.root / "config.yaml"
+        self.write()
+
+    def write(self, text: str = "") -> None:
+        self.file.write_text(yaml.safe_dump(self.study) + text, encoding="utf-8")
+
+    def call(self, stage: str, out: str, *arguments) -> int:
+        words = ["--study", self.file, *arguments, "--out", self.root / out]
+        return main([stage, *map(str, words)])
+
+    def fit(self) -> int:
+        runs = self.root / "aggregate/mine/runs.parquet"
+        return self.call("fit", "fit/mine/power", "--law", "power", "--tables", runs)
+
+    def aggregate(self) -> int:
+        return self.call("aggregate", "aggregate/mine", "--sweep", "mine")
+
+    def plot(self) -> int:
+        names = ("params", "summary", "residuals", "points")
+        fits = [self.root / f"fit/mine/power/{name}.parquet" for name in names]
+        given = [self.root / "aggregate/mine/runs.parquet", *fits]
+        return self.call("plot", "plot/seen.png", "--figure", "seen", "--tables", *given)
+
+    def left_over(self) -> list[str]:
+        hidden = [path.name for path in self.root.rglob(".*")]
+        return [name for name in hidden if name.endswith((".tmp", ".owner"))]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
+
+
+@pytest.fixture
+def home(tmp_path) -> Home:
+    """A study of a table of runs, gathered and fitted."""
+    size = np.geomspace(1e6, 1e9, 12)
+    runs = pd.DataFrame({"n": size, "d": 20 * size, "loss": 2 + 100 / size**0.3})
+    runs.to_csv(tmp_path / "runs.csv", index=False)
+    columns = {"N": "n", "D": "d", "loss": "loss"}
+    table = {"table": str(tmp_path / "runs.csv"), "columns": columns}
+    law = {"card": "power_law", "options": {"variable": "N"}, "sweep": "mine", "bootstrap": 5}
+    figure = {"card": "predicted_observed", "sweep": "mine", "laws": ["power"]}
+    study = {"study": "mine", "aggregate": {"mine": table}, "fit": {"power": law}}
+    home = Home(tmp_path, study | {"plot": {"seen": figure}})
+    assert home.aggregate() == 0
+    assert home.fit() == 0
+    assert home.plot() == 0
+    return home
+
+
+@pytest.fixture
+def during(monkeypatch):
+    """Have something happen while a stage computes, once."""
+
+    def arrange(stage, happens):
+        real = stage.run
+
+        def run(*arguments):
+            files = real(*arguments)
+            monkeypatch.setattr(stage, "run", real)
+            happens()
+            return files
+
+        monkeypatch.setattr(stage, "run", run)
+
+    return arrange
+
+
+def objective_changes(home):
+    home.study["fit"]["power"]["objective"] = "log_mse"
+    home.write()
+
+
+def seed_changes(home):
+    home.study["seed"] = 5
+    home.write()
+
+
+def fit_is_removed(home):
+    del home.study["fit"]["power"]
+    home.study["plot"] = {}
+    home.write()
+
+
+def study_is_emptied(home):
+    home.file.write_text("study: mine\n", encoding="utf-8")
+
+
+def input_is_made_again(home):
+    home.study["aggregate"]["mine"]["keep"] = ["loss < 2.5"]
+    home.write()
+    assert home.aggregate() == 0
+
+
+OVERTAKEN = {
+    objective_changes: "the study has changed since it started (fit.objective: was",
+    seed_changes: "the study has changed since it started (seed: was 0, is 5)",
+    fit_is_removed: "the study has no such job any more",
+    study_is_emptied: "the study has no such job any more",
+    input_is_made_again: "has changed since it started",
+}
+
+
+@pytest.mark.parametrize("happens", OVERTAKEN, ids=[one.__name__ for one in OVERTAKEN])
+def test_a_fit_that_was_overtaken_puts_nothing_in_place(home, during, capsys, happens):
+    before = contents(home.root / "fit/mine/power")
+    during(fit_stage, lambda: happens(home))
+    assert home.fit() == 2
+    error = capsys.readouterr().err
+    assert f"fit/mine/power: {OVERTAKEN[happens]}" in error or OVERTAKEN[happens] in error
+    assert "not put in place" in error
+    assert contents(home.root / "fit/mine/power") == before
+    assert not home.left_over()
+
+
+def test_a_fit_whose_code_was_edited_meanwhile_puts_nothing_in_place(
+    home, during, capsys, monkeypatch, tmp_path
+):
+    source = tmp_path / "code.py"
+    source.write_text("one")
+    monkeypatch.setattr(Flow, "code_files", lambda *_, **__: [source])
+    monkeypatch.setattr(Flow, "code_here", lambda *_, **__: source.read_text())
+    during(fit_stage, lambda: source.write_text("another"))
+    assert home.fit() == 2
+    assert "its code has changed since it started" in capsys.readouterr().err
+    during(fit_stage, lambda: os.utime(source, (1, 1)))  # touched: the same code
+    assert home.fit() == 0
+
+
+def test_a_job_that_was_started_again_leaves_the_place_to_the_newer_one(home, during, capsys):
+    folder = home.root / "fit/mine/power"
+
+    def newer():
+        assert home.fit() == 0
+        newer.contents = contents(folder)
+
+    during(fit_stage, newer)
+    assert home.fit() == 2
+    assert "another process has started the same job since" in capsys.readouterr().err
+    assert contents(folder) == newer.contents
+    assert not home.left_over()
+
+
+def test_a_change_of_the_study_that_does_not_matter_to_a_job_does_not_stop_it(home, during):
+    def unrelated():
+        home.study["summary"] = {"budgets": [1e20]}
+        home.write("# a comment\n")
+
+    during(fit_stage, unrelated)
+    assert home.fit() == 0
+
+
+def test_a_job_that_fails_leaves_its_outputs_and_no_trace(home, during):
+    before = contents(home.root / "fit/mine/power")
+    during(fit_stage, lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        home.fit()
+    assert contents(home.root / "fit/mine/power") == before
+    assert not home.left_over()
+
+
+def test_a_stage_refuses_what_was_made_for_another_study(home, capsys):
+    home.study["aggregate"]["mine"]["keep"] = ["loss < 2.5"]
+    home.write()
+    assert home.fit() == 2
+    assert "runs.parquet: was made for another study (keep: was [], is [" in capsys.readouterr().err
+    assert home.plot() == 2
+    assert "was made for another study" in capsys.readouterr().err
+    assert home.aggregate() == 0
+    assert home.plot() == 2  # the fit is of the runs before
+    assert "was made from another" in capsys.readouterr().err
+    assert home.fit() == 0
+    assert home.plot() == 0
+
+
+def test_a_stage_refuses_what_a_job_made_that_the_study_does_not_have(home, capsys):
+    runs, fit = home.study["aggregate"], home.study["fit"]["power"]
+    home.study["aggregate"] = {"other": runs["mine"]}
+    home.study["fit"]["power"] = {**fit, "sweep": "other"}
+    home.study["plot"]["seen"]["sweep"] = "other"
+    home.write()
+    assert home.fit() == 2
+    assert "is of the job aggregate/mine, which the study does not have" in capsys.readouterr().err
+
+
+def test_a_table_without_a_manifest_may_be_any(home):
+    (home.root / "aggregate/mine/manifest.json").unlink()
+    home.study["aggregate"]["mine"]["keep"] = ["loss < 2.5"]
+    home.write()
+    assert home.fit() == 0
+
+
+@pytest.fixture
+def trained(tmp_path) -> Home:
+    """A study of two short runs, up to its shard."""
+    library = tmp_path / "library"
+    library.mkdir()
+    for name in ("bisect", "queue", "sched", "fnmatch"):
+        file = Path(sysconfig.get_path("stdlib")) / f"{name}.py"
+        (library / file.name).write_bytes(file.read_bytes())
+    sweep = {
+        "dataset": "few",
+        "model": "byte_transformer",
+        "shards": 1,
+        "valid_tokens": 256,
+        "settings": {"n_layers": 1, "context": 16, "n_samples": 640},
+        "cells": [{"d_model": [4, 6]}],
+    }
+    few = {"card": "python_stdlib", "options": {"root": str(library)}, "valid_fraction": 0.4}
+    home = Home(tmp_path, {"study": "two", "load": {"few": few}, "train": {"two": sweep}})
+    rows = home.root / "load/few/rows.parquet"
+    natural = home.root / "expand/few/natural"
+    assert home.call("load", "load/few", "--dataset", "few") == 0
+    given = ("--weighting", "natural", "--rows", rows)
+    assert home.call("expand", "expand/few/natural", *given) == 0
+    assert home.call("plan", "plan/two", "--sweep", "two") == 0
+    shard = ("--sweep", "two", "--shard", "0", "--rows", rows, "--index", natural / "index.parquet")
+    home.train = lambda: home.call("train", "train/two/0.parquet", *shard, "--store", home.store)
+    plan = ("--plan", home.root / "plan/two/runs.parquet", "--audits", natural / "audit.parquet")
+    gather = ("--sweep", "two", *plan, "--shards", home.root / "train/two/0.parquet")
+    home.gather = lambda: home.call("aggregate", "aggregate/two", *gather)
+    home.store = home.root / "store"
+    assert home.train() == 0
+    return home
+
+
+def measured_otherwise(home):
+    home.study["train"]["two"]["valid_tokens"] = 512
+    home.write()
+
+
+def test_a_shard_that_was_overtaken_keeps_its_runs_and_puts_no_table_in_place(
+    trained, during, capsys
+):
+    before = contents(trained.root / "train/two")
+    trained.study["seed"] = 1
+    trained.write()
+    for stage, out, *given in (
+        ("load", "load/few", "--dataset", "few"),
+        (
+            *("expand", "expand/few/natural", "--weighting", "natural"),
+            *("--rows", trained.root / "load/few/rows.parquet"),
+        ),
+    ):
+        assert trained.call(stage, out, *given) == 0
+    during(train_stage, lambda: measured_otherwise(trained))
+    assert trained.train() == 2
+    words = "train/two/0: the study has changed since it started (valid_tokens: was 256, is 512)"
+    assert words in capsys.readouterr().err
+    assert contents(trained.root / "train/two") == before
+    assert len(Store(trained.store).kept()) == 4
+
+
+def test_runs_are_not_gathered_from_a_shard_of_another_study(trained, capsys):
+    measured_otherwise(trained)
+    assert trained.gather() == 2
+    words = "0.parquet: was made for another study (valid_tokens: was 256, is 512)"
+    assert words in capsys.readouterr().err
+    assert not (trained.root / "aggregate/two/runs.parquet").exists()
+    assert trained.train() == 0
+    assert trained.gather() == 0
+
+
+def test_retries_owed_to_a_shard_do_not_outdate_it(trained):
+    # a run that failed makes its shard due at the next start, and is gathered as failed until then
+    store = Store(trained.store)
+    store.note("retry", store.kept()[0], tables.frame(store.path(store.kept()[0]))["run_id"].item())
+    assert trained.gather() == 0
+
+
+def test_where_no_run_finished_the_reason_is_told_at_the_end_of_training(trained, capsys):
+    trained.study["train"]["two"]["settings"]["peak_learning_rate"] = 1e9
+    trained.write()
+    assert trained.train() == 0
+    assert trained.call("plan", "plan/two", "--sweep", "two") == 0
+    assert trained.gather() == 2
+    error = capsys.readouterr().err
+    assert "sweep two: none of its 2 runs finished (2 diverged); the first, natural-D640" in error
+    assert "guessing has" in error or "not finite" in error
+    assert "isoloss status" in error
+
+
+def test_the_start_of_a_job_names_what_the_study_does_not_have(home, capsys):
+    assert home.call("fit", "fit/x", "--law", "powr", "--tables", "runs.parquet") == 2
+    assert "'powr' is not in it" in (error := capsys.readouterr().err)
+    assert "did you mean 'power'?" in error
+    with pytest.raises(work.StudyError, match="did you mean 'mine'"):
+        work.RunningJob(home.file, home.root / "x", "aggregate", {"sweep": "mines"})

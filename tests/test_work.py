@@ -1,5 +1,6 @@
 """A job puts its outputs in place only if they are still wanted, and takes only what is current."""
 
+import json
 import os
 import sysconfig
 from pathlib import Path
@@ -9,12 +10,13 @@ import pandas as pd
 import pytest
 import yaml
 
-from isoloss import tables, work
+from isoloss import environment, tables, work
 from isoloss.__main__ import main
 from isoloss.fit import stage as fit_stage
 from isoloss.flow import Flow
 from isoloss.store import Store
 from isoloss.train import stage as train_stage
+from isoloss.verify import findings
 
 
 class Home:
@@ -303,6 +305,34 @@ def test_where_no_run_finished_the_reason_is_told_at_the_end_of_training(trained
     assert "sweep two: none of its 2 runs finished (2 diverged); the first, natural-D640" in error
     assert "guessing has" in error or "not finite" in error
     assert "isoloss status" in error
+
+
+@pytest.mark.parametrize(
+    ("place", "package"),
+    [("fit/mine/power/manifest.json", "scipy"), ("plot/seen.json", "matplotlib")],
+)
+def test_a_result_of_other_versions_is_named_at_the_start_and_by_verify(home, place, package):
+    config = work.read_study(home.file)
+    assert Flow(config, home.root).other_versions() == []
+    manifest = json.loads((home.root / place).read_text(encoding="utf-8"))
+    here, manifest["versions"][package] = manifest["versions"][package], "9.9"
+    (home.root / place).write_text(json.dumps(manifest), encoding="utf-8")
+    flow = Flow(config, home.root)
+    label = place.removesuffix("/manifest.json").removesuffix(".json")
+    assert flow.other_versions() == [f"{label}: made with {package} 9.9 (here {here})"]
+    (told,) = [one for one in findings(flow) if one.file == "versions"]
+    assert not told.wrong and "9.9" in told.reason
+
+
+def test_under_a_strict_environment_other_versions_make_a_fit_due(home, monkeypatch):
+    strict = Flow({**work.read_study(home.file), "strict_environment": True}, home.root)
+    names = {"sweep": "mine", "law": "power"}
+    before = strict.specification("fit", **names)
+    here = environment.versions()
+    monkeypatch.setattr(environment, "versions", lambda: {**here, "scipy": "9.9"})
+    assert strict.specification("fit", **names) != before
+    lax = Flow(work.read_study(home.file), home.root)
+    assert "scipy" not in lax.specification("fit", **names)
 
 
 def test_the_start_of_a_job_names_what_the_study_does_not_have(home, capsys):

@@ -56,6 +56,14 @@ def test_a_group_is_on_one_side_and_its_first_rows_stay_in_order(root):
     assert rows.loc[rows["text"] == SHARED.encode(), "group"].item() == "m00.py"
 
 
+def test_a_source_that_changes_while_it_is_read_stops_the_job(root):
+    content = identity(CARD, {"root": str(root)})
+    load_rows(CARD, {"root": str(root)}, 0.3, 7, content)
+    (root / "m00.py").write_text("x = 'edited'\n")
+    with pytest.raises(IsolossError, match="its sources changed while they were read"):
+        load_rows(CARD, {"root": str(root)}, 0.3, 7, content)
+
+
 def test_sides_depend_on_seed_and_group_only(root):
     before = sides(root)
     (root / "a_new_one.py").write_text("y = 1\n")

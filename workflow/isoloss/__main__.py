@@ -198,7 +198,8 @@ def parser() -> argparse.ArgumentParser:
     digest = command(
         "digest",
         _digest,
-        "Print the files whose code a stage's results depend on, each with its digest.",
+        "Print the files whose code a stage's results depend on, and the contracts of the tables "
+        "that it writes, each with its digest.",
         "`run` is the part that is a run's identity.",
     )
     digest.add_argument("stage", choices=["run", *STAGES], help="which stage")
@@ -482,7 +483,7 @@ def _cards(given: argparse.Namespace) -> None:
 
 
 def _digest(given: argparse.Namespace) -> None:
-    from isoloss import flow, provenance
+    from isoloss import flow, provenance, tables
 
     cards = [tuple(card.partition("/")[::2]) for card in given.cards]
     if given.stage == "run":
@@ -495,6 +496,8 @@ def _digest(given: argparse.Namespace) -> None:
     for module in modules:
         digest = provenance.module_digest(module, words=given.stage != "run")
         print(f"{digest}  {provenance.file_of(module).relative_to(provenance.HOME.parent)}")
+    for table in flow.WRITES.get(given.stage, ()):
+        print(f"{tables.contract_digest(table)}  schemas/tables.yaml, {table}")
 
 
 def _flow(given: argparse.Namespace, file: str | None = None, fetch: bool = False):

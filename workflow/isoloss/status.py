@@ -223,7 +223,9 @@ def unused(flows: Sequence[Flow]) -> list[tuple[Path, str]]:
         if digest not in wanted and not store.running(digest):
             found.append((store.folder(digest), _what(store, digest)))
     for path in sorted(flows[0].root.rglob(".*.tmp")):
-        if time.time() - path.stat().st_mtime > _STALE:
+        above = path.relative_to(flows[0].root).parents
+        inside = any(folder.name.endswith(".tmp") for folder in above)
+        if not inside and time.time() - path.stat().st_mtime > _STALE:
             found.append((path, "half-written, of a job that was killed"))
     return found
 

@@ -83,13 +83,14 @@ class RunningJob:
             TableError: a file is not what its job left, or it was made for another study: by other
                 settings, or from files that were made again since.
         """
+        # before they are read: what is replaced from here on is seen at the end
+        self._input_stamps |= _stamps(map(Path, files))
         self._record.takes(*files)
         for file in map(Path, files):
             reason = self._outdated(file)
             if reason:
                 remedy = "make it again: `python -m isoloss verify STUDY` says how"
                 raise TableError(problem(str(file), reason, remedy))
-            self._input_stamps[file] = _stamp(file)
 
     def makes(
         self,

@@ -312,11 +312,11 @@ def _facts(job, *names: str) -> dict[str, Any]:
 def _load(given: argparse.Namespace) -> None:
     from isoloss.load import stage
 
-    job = _job(given, "load", dataset=given.dataset)
-    config = job.flow.config
-    dataset, seed = config["load"][given.dataset], config["seed"]
-    content, facts = job.specification["content"], _facts(job, "dataset") | {"seed": seed}
-    job.makes(lambda out: stage.run(dataset, seed, content, out, facts))
+    with _job(given, "load", dataset=given.dataset) as job:
+        config = job.flow.config
+        dataset, seed = config["load"][given.dataset], config["seed"]
+        content, facts = job.specification["content"], _facts(job, "dataset") | {"seed": seed}
+        job.makes(lambda out: stage.run(dataset, seed, content, out, facts))
 
 
 def _expand(given: argparse.Namespace) -> None:
@@ -325,87 +325,87 @@ def _expand(given: argparse.Namespace) -> None:
 
     manifest.check(given.rows)
     dataset = tables.facts(given.rows).get("dataset", "")
-    job = _job(given, "expand", dataset=dataset, weighting=given.weighting)
-    job.takes(given.rows)
-    weights, seed = job.flow.config["expand"][given.weighting], job.flow.config["seed"]
-    facts = _facts(job, "dataset", "weighting") | {"seed": seed}
-    job.makes(lambda out: stage.run(given.rows, weights, seed, out, facts))
+    with _job(given, "expand", dataset=dataset, weighting=given.weighting) as job:
+        job.takes(given.rows)
+        weights, seed = job.flow.config["expand"][given.weighting], job.flow.config["seed"]
+        facts = _facts(job, "dataset", "weighting") | {"seed": seed}
+        job.makes(lambda out: stage.run(given.rows, weights, seed, out, facts))
 
 
 def _plan(given: argparse.Namespace) -> None:
     from isoloss.train import plan
 
-    job = _job(given, "plan", sweep=given.sweep)
-    sweep, facts = job.flow.config["train"][given.sweep], _facts(job, "sweep")
-    job.makes(lambda out: plan.run(sweep, out, facts))
+    with _job(given, "plan", sweep=given.sweep) as job:
+        sweep, facts = job.flow.config["train"][given.sweep], _facts(job, "sweep")
+        job.makes(lambda out: plan.run(sweep, out, facts))
 
 
 def _train(given: argparse.Namespace) -> None:
     from isoloss.train import stage
 
-    job = _job(given, "train", sweep=given.sweep, shard=given.shard)
-    job.takes(given.rows, *given.index)
-    flow, config = job.flow, job.flow.config
-    sweep = config["train"][given.sweep]
-    keys = ("valid_tokens", "max_attempts", "checkpoint_minutes", "keep_weights")
-    settings = {
-        "seed": config["seed"],
-        "code": flow.run_code(given.sweep),
-        "code_here": flow.run_code_here(given.sweep),
-        "among": flow.among(given.sweep),
-        "where": job.names,
-        **{key: sweep[key] for key in keys},
-    }
-    runs = flow.planned(given.sweep)[given.shard]
-    facts = _facts(job, "sweep") | {"seed": config["seed"]}
-    job.makes(
-        lambda out: stage.run(runs, given.rows, given.index, given.store, settings, out, facts),
-        lambda files: {"trained_with": stage.versions(files[0])},
-    )
+    with _job(given, "train", sweep=given.sweep, shard=given.shard) as job:
+        job.takes(given.rows, *given.index)
+        flow, config = job.flow, job.flow.config
+        sweep = config["train"][given.sweep]
+        keys = ("valid_tokens", "max_attempts", "checkpoint_minutes", "keep_weights")
+        settings = {
+            "seed": config["seed"],
+            "code": flow.run_code(given.sweep),
+            "code_here": flow.run_code_here(given.sweep),
+            "among": flow.among(given.sweep),
+            "where": job.names,
+            **{key: sweep[key] for key in keys},
+        }
+        runs = flow.planned(given.sweep)[given.shard]
+        facts = _facts(job, "sweep") | {"seed": config["seed"]}
+        job.makes(
+            lambda out: stage.run(runs, given.rows, given.index, given.store, settings, out, facts),
+            lambda files: {"trained_with": stage.versions(files[0])},
+        )
 
 
 def _aggregate(given: argparse.Namespace) -> None:
     from isoloss.aggregate import stage
 
-    job = _job(given, "aggregate", sweep=given.sweep)
-    facts = _facts(job, "sweep") | {"token": job.flow.token(given.sweep)}
-    tables_of_runs = job.flow.config["aggregate"]
-    if given.sweep not in tables_of_runs:
-        if not (given.plan and given.shards and given.audits):
-            raise IsolossError("a sweep needs --plan, --shards and --audits")
-        job.takes(given.plan, *given.shards, *given.audits)
-        job.makes(lambda out: stage.run(given.plan, given.shards, given.audits, out, facts))
-    else:
-        job.makes(lambda out: stage.run_table(tables_of_runs[given.sweep], out, facts))
+    with _job(given, "aggregate", sweep=given.sweep) as job:
+        facts = _facts(job, "sweep") | {"token": job.flow.token(given.sweep)}
+        tables_of_runs = job.flow.config["aggregate"]
+        if given.sweep not in tables_of_runs:
+            if not (given.plan and given.shards and given.audits):
+                raise IsolossError("a sweep needs --plan, --shards and --audits")
+            job.takes(given.plan, *given.shards, *given.audits)
+            job.makes(lambda out: stage.run(given.plan, given.shards, given.audits, out, facts))
+        else:
+            job.makes(lambda out: stage.run_table(tables_of_runs[given.sweep], out, facts))
 
 
 def _fit(given: argparse.Namespace) -> None:
     from isoloss.fit import stage
 
-    job = _job(given, "fit", law=given.law)
-    job.takes(*given.tables)
-    fit, seed = job.flow.config["fit"][given.law], job.flow.config["seed"]
-    facts = _facts(job, "sweep", "law")
-    job.makes(lambda out: stage.run(fit, given.tables, seed, out, facts))
+    with _job(given, "fit", law=given.law) as job:
+        job.takes(*given.tables)
+        fit, seed = job.flow.config["fit"][given.law], job.flow.config["seed"]
+        facts = _facts(job, "sweep", "law")
+        job.makes(lambda out: stage.run(fit, given.tables, seed, out, facts))
 
 
 def _plot(given: argparse.Namespace) -> None:
     from isoloss.plot import stage
 
-    job = _job(given, "plot", figure=given.figure)
-    job.takes(*given.tables)
-    figure = job.flow.config["plot"][given.figure]
-    job.makes(lambda out: stage.run(figure, given.tables, out))
+    with _job(given, "plot", figure=given.figure) as job:
+        job.takes(*given.tables)
+        figure = job.flow.config["plot"][given.figure]
+        job.makes(lambda out: stage.run(figure, given.tables, out))
 
 
 def _summarize(given: argparse.Namespace) -> None:
     from isoloss import summary
 
-    job = _job(given, "summarize")
-    job.takes(*given.tables)
-    config = job.flow.config
-    about = config["study"], config["summary"], given.tables, list(config["plot"])
-    job.makes(lambda out: summary.run(*about, out))
+    with _job(given, "summarize") as job:
+        job.takes(*given.tables)
+        config = job.flow.config
+        about = config["study"], config["summary"], given.tables, list(config["plot"])
+        job.makes(lambda out: summary.run(*about, out))
 
 
 def _law(given: argparse.Namespace) -> None:

@@ -13,6 +13,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ def read_study(file: str | Path) -> dict[str, Any]:
 
 
 class RunningJob:
-    """One job of a study, from its start until its outputs are in place.
+    """One job of a study, from its start until its outputs are in place; used with `with`.
 
     Args:
         study_file: the study.
@@ -74,7 +75,20 @@ class RunningJob:
         self.specification: dict[str, Any] = json.loads(
             self.flow.specification(stage, **self.names)
         )
+
+    def __enter__(self) -> RunningJob:
+        """Claim the place of the outputs: a process that claimed it before puts nothing there."""
+        self._new_folder = not self._manifest.parent.exists()
         tables.write_text(self._owner_file, self._token)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the place; nothing of a job that failed stays there."""
+        if self._owner() == self._token:
+            self._owner_file.unlink(missing_ok=True)
+        if self._new_folder:
+            with suppress(OSError):  # there are outputs in it
+                self._manifest.parent.rmdir()
 
     def takes(self, *files: str | Path) -> None:
         """Note files that the job reads.
@@ -118,8 +132,6 @@ class RunningJob:
             self._place(files, more(files))
         finally:
             shutil.rmtree(staging, ignore_errors=True)
-            if self._owner() == self._token:
-                self._owner_file.unlink(missing_ok=True)
 
     def _place(self, files: Sequence[Path], more: Mapping[str, Any]) -> None:
         reason = self._unwanted()

@@ -15,7 +15,7 @@ import pandas as pd
 
 from isoloss import registry, tables, units
 from isoloss.aggregate.guess import guess_columns, mixture_columns, run_ids
-from isoloss.aggregate.table import WORDS, parse, read_runs
+from isoloss.aggregate.table import WORDS, named, parse, read_runs
 from isoloss.export import export_fit
 from isoloss.fit.holdout import budgets, held_out
 from isoloss.fit.law import ALL, fit_law
@@ -73,9 +73,9 @@ def law_of_table(
     Raises:
         IsolossError: the table has no loss, or nothing that it could depend on.
     """
-    raw = parse(source)
+    raw = named(parse(source), source)
     renamed = mixture_columns(raw.columns) if law in (None, MIXTURE_LAW) or _mixture(law) else {}
-    raw = raw.rename(columns=renamed)
+    raw = named(raw.rename(columns=renamed), source)
     guessed = run_ids(raw, guess_columns(c for c in raw.columns if c not in renamed.values()))
     mapped = {k: v for k, v in {**guessed, **(given or {})}.items() if v}
     if renamed and law is None:
@@ -89,7 +89,9 @@ def law_of_table(
     try:
         runs = read_runs(raw, mapped, keep, need)
     except IsolossError as error:
-        raise IsolossError(str(error).replace("the table", source)) from error
+        lines = str(error).splitlines()
+        own = [source + line.removeprefix("the table") for line in lines]
+        raise IsolossError("\n".join(own)) from error
     if law is None:
         law, options = _fitting_law(mapped, options)
     if law == "power_law" and "variable" not in (options or {}):

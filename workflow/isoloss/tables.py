@@ -115,6 +115,19 @@ def empty(name: str) -> pd.DataFrame:
     return schema(name).empty_table().to_pandas()
 
 
+def with_columns(table: pd.DataFrame, columns: Mapping[str, Any]) -> pd.DataFrame:
+    """A copy of a table with columns set, whatever they are called.
+
+    `DataFrame.assign` takes names as keywords: it cannot set a column called `self`.
+    """
+    new = pd.DataFrame({k: v for k, v in columns.items() if k not in table}, index=table.index)
+    both = pd.concat([table, new], axis=1)
+    for name in columns:
+        if name in table:
+            both[name] = columns[name]
+    return both
+
+
 def write(
     name: str, table: pd.DataFrame | pa.Table, path: str | Path, facts: Mapping[str, Any] = {}
 ) -> None:

@@ -112,7 +112,7 @@ def _beyond(config: Mapping[str, Any], sound: Callable[..., bool], fetch: bool) 
             wrong += _plan_problems(plan, sweep, place)
             runs[name] = plan.drop(columns="shard").assign(**MEASURED)
     for name, table in each("aggregate"):
-        unread = _filter_problems(table["keep"], f"aggregate.{name}.keep")
+        unread = _filter_problems(table["keep"], f"aggregate.{name}, keep")
         wrong += unread
         if unread or not fetch:
             continue

@@ -47,6 +47,7 @@ _SIGNS = {
     "%": np.remainder, "**": np.power,
 }  # fmt: skip
 _SAME_SIGN = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
+_SHOWN = 40  # columns that an error names
 _DATE = re.compile(r"\d{4}-\d{2}")
 
 
@@ -148,8 +149,8 @@ class _Table:
         """The yes or no of a term; a missing one is no."""
         values = self.values(term)
         if values.kind != "boolean":
-            do = "compare it with something: a yes or no is needed here"
-            self.refuse(term, self.described(term, values), do)
+            found = f"{self.source(term)!r:.80} is no yes or no, it is {_KINDS[values.kind]}"
+            self.refuse(term, found, "compare it with something")
         return values.data & ~values.missing
 
     def values(self, term: Term) -> Values:
@@ -169,18 +170,23 @@ class _Table:
             numbers = pd.Series(self.runs.index)
             return _values(numbers if numbers.dtype.kind == "i" else pd.Series(range(self.size)))
         if at is None:
-            known = [*self.where, *(k for k, v in LETTERS.items() if v in self.where)]
-            do = self._in_backticks(term) or nearest(name, known)
-            self.refuse(term, f"no column {name!r:.80}", do)
+            self.refuse(term, f"no column {name!r:.80}", self._hint(term, name))
         if len(at) > 1:
             self.refuse(term, f"column {name!r:.80} appears twice", "give each a name of its own")
         return _values(self.runs.iloc[:, at[0]])
 
-    def _in_backticks(self, term: Term) -> str:
-        """The hint for a name with signs that was written without backticks."""
-        there = [name for name in self.where if self.expression.startswith(name, term.start)]
+    def _hint(self, term: Term, name: str) -> str:
+        """What to write for a name that the table does not have."""
+        there = [c for c in self.where if self.expression.startswith(c, term.start)]
         longest = max(there, key=len, default="")
-        return f"write `{longest}` in backticks" if len(longest) > term.end - term.start else ""
+        if len(longest) > len(name):  # a name with signs that was written without backticks
+            return f"write `{longest}` in backticks"
+        known = [*self.where, *(k for k, v in LETTERS.items() if v in self.where)]
+        near = nearest(name, known)
+        shown = [c if c.isprintable() else repr(c) for c in known[:_SHOWN]]
+        more = f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
+        near = near if near.startswith("did you mean") else ""
+        return f"{near} columns are {', '.join(shown)}{more}".strip()
 
     def _and(self, term: Term) -> Values:
         return self._boolean(np.logical_and, [self._yes(part) for part in term.parts])

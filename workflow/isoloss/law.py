@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from isoloss import registry, tables, units
+from isoloss import registry, study, tables, units
 from isoloss.aggregate.guess import guess_columns, mixture_columns, run_ids
 from isoloss.aggregate.table import WORDS, named, parse, read_runs
 from isoloss.export import export_fit
@@ -73,10 +73,12 @@ def law_of_table(
     Raises:
         IsolossError: the table has no loss, or nothing that it could depend on.
     """
+    _check_budgets(flops)
     raw = named(parse(source), source)
     renamed = mixture_columns(raw.columns) if law in (None, MIXTURE_LAW) or _mixture(law) else {}
     raw = named(raw.rename(columns=renamed), source)
-    guessed = run_ids(raw, guess_columns(c for c in raw.columns if c not in renamed.values()))
+    told = {*renamed.values(), *(given or {}).values()}
+    guessed = run_ids(raw, guess_columns(c for c in raw.columns if c not in told))
     mapped = {k: v for k, v in {**guessed, **(given or {})}.items() if v}
     if renamed and law is None:
         law = MIXTURE_LAW
@@ -96,6 +98,7 @@ def law_of_table(
         law, options = _fitting_law(mapped, options)
     if law == "power_law" and "variable" not in (options or {}):
         options = {"variable": _variable(mapped), **(options or {})}
+    options = _checked_options(law, options)
     if not need:
         return _of_mixtures(
             runs, law, options, settings, (source, mapped, renamed, guessed, given or {})
@@ -115,6 +118,21 @@ def law_of_table(
         *([_decisions(fit, done, flops)] if hasattr(fit.law, "allocate") else []),
     ]
     return Found(runs, fit, held, "\n".join(parts))
+
+
+def _check_budgets(flops: Sequence[float]) -> None:
+    for budget in flops:
+        if not (np.isfinite(budget) and budget > 0):
+            raise IsolossError(problem("flops", f"found {budget}", "give a number above 0"))
+
+
+def _checked_options(law: str, options: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The options of a law card, as a study's are checked."""
+    options = dict(options or {})
+    known = registry.options("law", law)
+    if wrong := study.complete_options(options, known, f"options of {law}", fill=False):
+        raise IsolossError("\n".join(wrong))
+    return options
 
 
 def save(found: Found, out: Path) -> list[Path]:

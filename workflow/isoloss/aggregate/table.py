@@ -214,10 +214,12 @@ def _mapped(raw: pd.DataFrame, columns: Mapping[str, str], label: str, need: int
         )
     if wrong:
         raise TableError("\n".join(wrong))
-    kept = raw[[c for c in raw.columns if c not in columns.values()]]
+    kept = raw[[c for c in raw.columns if c not in columns.values()]].copy()
     numbered = "seed" in kept and pd.api.types.is_integer_dtype(kept["seed"])
     welcome = {"model", "weighting", *(["seed"] if numbered else [])}
     ours = {*tables.schema("runs").names, *(COLUMNS[letter] for letter in columns)} - welcome
+    for column in {"model", "weighting"} & set(kept):
+        kept[column] = kept[column].map(str, na_action="ignore")
     kept = kept.rename(columns={c: _free(c, kept.columns) for c in ours if c in kept})
     runs = tables.with_columns(kept, {COLUMNS[k]: raw[v] for k, v in columns.items()})
     for letter, name in columns.items():

@@ -9,9 +9,11 @@ from __future__ import annotations
 import datetime
 import operator
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import reduce
+from itertools import chain
 from typing import Any, NoReturn
 
 import numpy as np
@@ -116,12 +118,18 @@ def _constant(value: bool | int | float | str) -> Values:
     return Values(kind, data, np.asarray(False))
 
 
+def _yes_no(answer: np.ndarray) -> Values:
+    """Answers, of which none is missing."""
+    return Values("boolean", np.asarray(answer), np.asarray(False))
+
+
 class _Table:
     """A table of runs, and a filter that is evaluated over it."""
 
     def __init__(self, runs: pd.DataFrame, expression: str, place: str):
         self.runs, self.expression, self.place = runs, expression, place
         self.size = len(runs)
+        self.read: dict[int, Values] = {}
         self.where: dict[str, list[int]] = {}
         for i, name in enumerate(runs.columns):
             if isinstance(name, str):
@@ -173,7 +181,13 @@ class _Table:
             self.refuse(term, f"no column {name!r:.80}", self._hint(term, name))
         if len(at) > 1:
             self.refuse(term, f"column {name!r:.80} appears twice", "give each a name of its own")
-        return _values(self.runs.iloc[:, at[0]])
+        try:
+            if at[0] not in self.read:
+                self.read[at[0]] = _values(self.runs.iloc[:, at[0]])
+            return self.read[at[0]]
+        except (ArithmeticError, ValueError, TypeError, NotImplementedError) as error:
+            found = f"column {name!r:.80} cannot be read ({' '.join(str(error).split()):.80})"
+            self.refuse(term, found, "give it one type")
 
     def _hint(self, term: Term, name: str) -> str:
         """What to write for a name that the table does not have."""
@@ -189,27 +203,27 @@ class _Table:
         return f"{near} columns are {', '.join(shown)}{more}".strip()
 
     def _and(self, term: Term) -> Values:
-        return self._boolean(np.logical_and, [self._yes(part) for part in term.parts])
+        return self._joined(np.logical_and, map(self._yes, term.parts))
 
     def _or(self, term: Term) -> Values:
-        return self._boolean(np.logical_or, [self._yes(part) for part in term.parts])
+        return self._joined(np.logical_or, map(self._yes, term.parts))
 
     def _not(self, term: Term) -> Values:
-        return Values("boolean", np.asarray(~self._yes(term.parts[0])), np.asarray(False))
+        return _yes_no(~self._yes(term.parts[0]))
 
-    def _boolean(self, join: Callable, parts: Sequence[np.ndarray]) -> Values:
-        joined = parts[0]
-        for part in parts[1:]:
-            joined = join(joined, part)
-        return Values("boolean", np.asarray(joined), np.asarray(False))
+    def _joined(self, join: Callable, answers: Iterable[np.ndarray]) -> Values:
+        """Answers joined one by one: there may be thousands, each as long as the table."""
+        return _yes_no(reduce(join, answers))
 
     def _comparison(self, term: Term) -> Values:
-        sides = [self.values(part) for part in term.parts]
-        answers = [
-            self._compared(sign, term.parts[i : i + 2], sides[i], sides[i + 1])
-            for i, sign in enumerate(term.value)
-        ]
-        return self._boolean(np.logical_and, answers)
+        def answers() -> Iterator[np.ndarray]:
+            left = self.values(term.parts[0])
+            for i, sign in enumerate(term.value):
+                right = self.values(term.parts[i + 1])
+                yield self._compared(sign, term.parts[i : i + 2], left, right)
+                left = right
+
+        return self._joined(np.logical_and, answers())
 
     def _compared(self, sign: str, terms: Sequence[Term], one: Values, two: Values) -> np.ndarray:
         """Two sides of a sign, row by row."""
@@ -246,7 +260,7 @@ class _Table:
             if not _DATE.match(text):
                 raise ValueError(text)
             time = pd.Timestamp(text)
-            return (time.tz_convert(None) if time.tz else time).to_datetime64()
+            return (time.tz_convert(None) if time.tz else time).to_datetime64().astype("M8[us]")
         except (ValueError, OverflowError):
             self.refuse(term, f"{text!r:.80} is not a time", 'write it as "2026-01-31"')
 
@@ -256,9 +270,10 @@ class _Table:
         if one.kind == "other":
             self.refuse(part, self.described(part, one), "only isna and count can be asked of it")
         if one.kind == "time":
-            listed = [_constant(value) for value in term.value]
-            answers = [self._compared("==", (part, part), one, two) for two in listed]
-            return self._boolean(np.logical_or, [np.zeros(one.data.shape, bool), *answers])
+            equal = (
+                self._compared("==", (part, part), one, _constant(value)) for value in term.value
+            )
+            return self._joined(np.logical_or, chain([np.zeros(one.data.shape, bool)], equal))
         listed = list(term.value)
         if one.data.dtype.kind == "f":  # as exact as the column is
             of = one.data.dtype.type
@@ -266,8 +281,7 @@ class _Table:
         inside = {(isinstance(value, str), value) for value in listed}
         flat = np.atleast_1d(one.data).tolist()
         answer = [(isinstance(v, str), v) in inside for v in map(_plain, flat)]
-        answer = np.asarray(answer, bool).reshape(one.data.shape) & ~one.missing
-        return Values("boolean", np.asarray(answer), np.asarray(False))
+        return _yes_no(np.asarray(answer, bool).reshape(one.data.shape) & ~one.missing)
 
     def _number(self, term: Term, what: str) -> Values:
         """The values of a term that must be numbers."""
@@ -303,8 +317,7 @@ class _Table:
     def _call(self, term: Term) -> Values:
         name, part = term.value, term.parts[0]
         if name == "isna":
-            missing = self.values(part).missing
-            return Values("boolean", np.asarray(missing), np.asarray(False))
+            return _yes_no(self.values(part).missing)
         if name in NUMERIC:
             return self._function(term, self._number(part, name))
         if name in TEXTUAL:
@@ -344,7 +357,7 @@ class _Table:
             flat = np.atleast_1d(one.data).tolist()
             answer = np.array([found(value, text) for value in flat], bool)
             answer = answer.reshape(one.data.shape) & ~one.missing
-        return Values("boolean", np.asarray(answer), np.asarray(False))
+        return _yes_no(answer)
 
     def _aggregate(self, term: Term, one: Values) -> Values:
         """A value for each group of rows, given to all of its rows."""
@@ -444,9 +457,11 @@ def _alike(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def _values(column: pd.Series) -> Values:
     """The values of a column by what they are, whatever pandas keeps them in."""
     if isinstance(column.dtype, pd.CategoricalDtype):
-        ordered = column.dtype.ordered
+        ordered = column.dtype.ordered  # its order is not that of its texts
         found = _values(column.astype(object))
         return replace(found, kind="mixed") if ordered and found.kind == "text" else found
+    if isinstance(column.dtype, pd.ArrowDtype) and column.dtype.kind not in "biuf":
+        column = column.astype(object)
     missing = column.isna().to_numpy(bool)
     dtype, types = column.dtype, pd.api.types
     plain = types.is_object_dtype(dtype)
@@ -478,7 +493,7 @@ def _times(column: pd.Series, missing: np.ndarray) -> Values:
     """Times, those of a zone as they are in UTC."""
     zoned = getattr(column.dt, "tz", None) is not None
     plain = column.dt.tz_convert("UTC").dt.tz_localize(None) if zoned else column
-    return Values("time", plain.to_numpy("datetime64[ns]"), missing)
+    return Values("time", plain.to_numpy("datetime64[us]"), missing)
 
 
 def _objects(data: np.ndarray, missing: np.ndarray) -> Values:

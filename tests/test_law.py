@@ -106,7 +106,6 @@ def test_budgets_fixed_and_tied_terms_reach_the_fit(table, capsys):
         (["--keep", "loss.max() < 3"], "write max(loss)"),
         (["--columns", "V=Params"], "columns.V: no such letter; known: C, D, N, U"),
         (["--columns", "=Params"], "no such letter"),
-        (["--columns", "N="], "N, D, C"),
         (["--columns", "N=Params", "D=Params"], "column 'Params' is also N"),
         (["--columns", "N=Params", "N=Params"], "'N' appears twice"),
         (["--option", "self=1"], "options of chinchilla.self: unknown key"),

@@ -408,7 +408,9 @@ def named(config: dict, section: str, name: str) -> dict:
 
 
 @pytest.mark.parametrize("section", SECTIONS)
-@pytest.mark.parametrize("name", ["a\n", "\n", "", "a b", "../a", "a/b", ".a", "-a", "é", "a\0", "{a}"])
+@pytest.mark.parametrize(
+    "name", ["a\n", "\n", "", "a b", "../a", "a/b", ".a", "-a", "é", "a\0", "{a}"]
+)
 def test_a_name_is_letters_digits_and_three_signs(config, section, name):
     said = "letters, digits, _ . and - only"
     assert is_told(problems(named(config, section, name)), section, said)

@@ -15,7 +15,7 @@ import pandas as pd
 
 from isoloss import registry, study, tables, units
 from isoloss.aggregate.guess import guess_columns, mixture_columns, run_ids
-from isoloss.aggregate.table import WORDS, named, parse, read_runs
+from isoloss.aggregate.table import COLUMNS, WORDS, named, parse, read_runs
 from isoloss.export import export_fit
 from isoloss.fit.holdout import budgets, held_out
 from isoloss.fit.law import ALL, fit_law
@@ -79,7 +79,8 @@ def law_of_table(
     raw = named(raw.rename(columns=renamed), source)
     told = {*renamed.values(), *(given or {}).values()}
     guessed = run_ids(raw, guess_columns(c for c in raw.columns if c not in told))
-    mapped = {k: v for k, v in {**guessed, **(given or {})}.items() if v}
+    both = {**guessed, **(given or {})}
+    mapped = {letter: both[letter] for letter in (*COLUMNS, *both) if both.get(letter)}
     if renamed and law is None:
         law = MIXTURE_LAW
     need = 0 if law and _mixture(law) else 1

@@ -364,6 +364,9 @@ def answers_or_refuses(runs: pd.DataFrame, expression: str) -> None:
 
 @settings(max_examples=400, deadline=None)
 @given(pieces=st.lists(st.sampled_from(PIECES), max_size=25), gap=st.sampled_from(["", " "]))
+@example(pieces=["None", "`", "\n", "`"], gap="")
+@example(pieces=["a", "`", "`"], gap="")
+@example(pieces=["`(`", "+"] * 100 + ["1"], gap="")
 def test_pieces_of_filters_in_any_order_are_answered_or_refused(runs, pieces, gap):
     answers_or_refuses(runs, gap.join(pieces))
 

@@ -19,7 +19,17 @@ from typing import Any, NoReturn
 import numpy as np
 import pandas as pd
 
-from isoloss.grammar import AGGREGATES, NUMERIC, RANKED, TEXTUAL, Term, columns, read, refuse
+from isoloss.grammar import (
+    AGGREGATES,
+    NUMERIC,
+    RANKED,
+    TEXTUAL,
+    Term,
+    columns,
+    read,
+    refuse,
+    shortened,
+)
 from isoloss.problems import nearest
 
 # The field's letters, and the columns of `runs` that they stand for.
@@ -139,7 +149,7 @@ class _Table:
         refuse(self.expression, self.place, term.start, found, do)
 
     def source(self, term: Term) -> str:
-        return self.expression[term.start : term.end]
+        return shortened(self.expression[term.start : term.end])
 
     def described(self, term: Term, values: Values) -> str:
         """A term and what it is."""

@@ -97,8 +97,7 @@ class Term:
     """A part of a filter.
 
     Attributes:
-        kind: `column`, `constant`, `and`, `or`, `not`, `minus`, `arithmetic`, `comparison`, `in`
-            or `call`.
+        kind: `column`, `constant`, `and`, `or`, `not`, `arithmetic`, `comparison`, `in` or `call`.
         parts: the terms inside it.
         start, end: where it stands in the filter.
         value: name of the column; the constant; sign (of `arithmetic`), signs (of a
@@ -125,8 +124,17 @@ def columns(term: Term) -> Iterator[str]:
 
 def refuse(text: str, place: str, start: int, found: str, do: str) -> NoReturn:
     """Raise the error about a character of a filter."""
-    shown = text if len(text) <= 120 else f"{text[:100]}..."
-    raise TableError(problem(f"{place}: {shown!r}, character {start + 1}", found, do))
+    shown = f"{place}: {shortened(text)!r}, character {start + 1}"
+    raise TableError(problem(shown, _one_line(found), _one_line(do)))
+
+
+def shortened(text: str, most: int = 120) -> str:
+    """A text as errors show it."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def _one_line(text: str) -> str:
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def read(text: str, place: str) -> Term:
@@ -148,7 +156,7 @@ def read(text: str, place: str) -> Term:
 @lru_cache(maxsize=256)
 def _read(text: str, place: str) -> Term:
     if "\0" in text or text != text.encode("utf-8", "ignore").decode("utf-8"):
-        found = f"the filter {text!r:.60} has a character that is none"
+        found = f"the filter {text!r:.60} has a character that no text has"
         raise TableError(problem(place, found, "remove it"))
     if not text.strip():
         raise TableError(problem(place, "the filter is empty", "write one, such as `loss < 3.5`"))
@@ -208,7 +216,7 @@ class _Lexer:
             value = _ESCAPE.sub(_unescaped, text[1:-1])
             value.encode()
         except (ValueError, OverflowError):
-            self.refuse(start, f"{text!r:.60} has a character that is none", "give another")
+            self.refuse(start, f"{text!r:.60} has a character that no text has", "give another")
         return value
 
     def _number(self, text: str, start: int) -> int | float:
@@ -228,9 +236,9 @@ class _Lexer:
     def _check_depth(self, tokens: list[Token]) -> None:
         depth = signs = 0
         for token in tokens:
-            depth += (token.text in ("(", "[")) - (token.text in (")", "]"))
-            prefix = (token.kind == "sign" and token.text in "+-~") or token.text == "not"
-            signs = signs + 1 if prefix else 0
+            piece = token.text if token.kind in ("sign", "word") else ""
+            depth += (piece in ("(", "[")) - (piece in (")", "]"))
+            signs = signs + 1 if piece in ("+", "-", "~", "not") else 0
             if max(depth, signs) > DEEPEST:
                 self.refuse(token.start, f"more than {DEEPEST} inside each other", "simplify it")
 
@@ -243,7 +251,7 @@ class _Lexer:
                 self.refuse(two.start, f"{pair!r} is not part of a filter", "write `and` or `or`")
             if one.kind in values and two.kind in values:
                 found = f"{self.text[two.start : two.end]:.60} follows a value"
-                if one.kind == "name" and one.end == two.start and two.text[0] in "'\"":
+                if one.kind == "name" and one.end == two.start and self.text[two.start] in "'\"":
                     do = f'a text has no letters in front: "...", not {one.text}"..."'
                 else:
                     do = "put a sign or a comma between; a name with spaces stands in backticks"
@@ -318,9 +326,9 @@ class _Reader:
         return first.start, self.tokens[self._number(node.end_col_offset - 1)].end
 
     def source(self, node: ast.AST) -> str:
-        """A node as it was written."""
+        """A node as it was written, for errors."""
         start, end = self.span(node)
-        return self.text[start:end]
+        return shortened(self.text[start:end])
 
     def token(self, node: ast.AST) -> Token | None:
         """The token of a name or constant; None of another node."""

@@ -22,7 +22,7 @@ from isoloss.fit.law import ALL, fit_law
 from isoloss.fit.mixture import mixtures, own_domain
 from isoloss.fitted import Fit
 from isoloss.plot import draw
-from isoloss.problems import IsolossError, columns, problem
+from isoloss.problems import IsolossError, columns, nearest, problem
 
 MIXTURE_LAW = "mixture_power"
 _BUDGETS = (1.0, 10.0, 100.0)  # times the largest run, if none are asked for
@@ -73,7 +73,7 @@ def law_of_table(
     Raises:
         IsolossError: the table has no loss, or nothing that it could depend on.
     """
-    _check_budgets(flops)
+    _check_asked(source, given or {}, flops)
     raw = named(parse(source), source)
     renamed = mixture_columns(raw.columns) if law in (None, MIXTURE_LAW) or _mixture(law) else {}
     raw = named(raw.rename(columns=renamed), source)
@@ -121,10 +121,18 @@ def law_of_table(
     return Found(runs, fit, held, "\n".join(parts))
 
 
-def _check_budgets(flops: Sequence[float]) -> None:
+def _check_asked(source: str, given: Mapping[str, str], flops: Sequence[float]) -> None:
+    """Letters that there are, and budgets above 0."""
+    wrong = [
+        problem(f"{source}, columns.{letter}", "no such letter", nearest(letter, COLUMNS))
+        for letter in given
+        if letter not in COLUMNS
+    ]
     for budget in flops:
         if not (np.isfinite(budget) and budget > 0):
-            raise IsolossError(problem("flops", f"found {budget}", "give a number above 0"))
+            wrong.append(problem("flops", f"found {budget}", "give a number above 0"))
+    if wrong:
+        raise IsolossError("\n".join(wrong))
 
 
 def _checked_options(law: str, options: Mapping[str, Any] | None) -> dict[str, Any]:

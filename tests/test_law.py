@@ -103,6 +103,25 @@ def test_budgets_fixed_and_tied_terms_reach_the_fit(table, capsys):
         (["--objective", "huber_lag"], "did you mean 'huber_log'?"),
         (["--law", "data_constrained"], "variable U"),
         (["--keep", "losss < 3"], "losss"),
+        (["--keep", "loss.max() < 3"], "write max(loss)"),
+        (["--columns", "V=Params"], "columns.V: no such letter; known: C, D, N, U"),
+        (["--columns", "=Params"], "no such letter"),
+        (["--columns", "N=Params", "D=Params"], "column 'Params' is also N"),
+        (["--columns", "N=Params", "N=Params"], "'N' appears twice"),
+        (["--option", "self=1"], "options of chinchilla.self: unknown key"),
+        (["--option", "=1"], "unknown key"),
+        (["--option", "offset=[ "], "--option offset: found '[ '"),
+        (["--law", "power_law", "--option", "variable=3"], "found 3; needs a string"),
+        (["--law", "power_law", "--option", "offset=maybe"], "needs a boolean"),
+        (["--fix", "self=1"], "fixed self: no such parameter"),
+        (["--fix", "E=inf"], "fixed E: found inf; give a finite number"),
+        (["--tie", "alpha,gamma"], "tied gamma: no such parameter"),
+        (["--tie", "alpha,alpha"], "tied alpha"),
+        (["--cluster", "self"], "cluster: no column 'self'"),
+        (["--bootstrap", "-3"], "bootstrap: found -3"),
+        (["--level", "2"], "ci_level: found 2.0"),
+        (["--delta", "nan"], "delta: found nan"),
+        (["--flops", "-1"], "flops: found -1.0"),
     ],
 )
 def test_bad_input_is_one_clear_line(table, capsys, arguments, said):
@@ -110,6 +129,17 @@ def test_bad_input_is_one_clear_line(table, capsys, arguments, said):
     error = capsys.readouterr().err
     assert said in error and "Traceback" not in error
     assert not (table.parent / "o").exists()
+
+
+def test_a_column_that_is_given_is_not_guessed_for_another_letter(tmp_path):
+    n, d = (a.ravel() for a in np.meshgrid(np.geomspace(1e6, 1e9, 5), np.geomspace(1e8, 1e11, 5)))
+    loss = 1.7 + 400 / n**0.34 + 410 / d**0.28
+    frame = pd.DataFrame({"N": d, "self": n, "loss": loss, "model": range(25)})
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    columns = {"D": "N", "N": "self"}
+    found = front.law_of_table(str(tmp_path / "t.csv"), given=columns, bootstrap=0)
+    assert found.fit.params.set_index("term").loc["alpha", "estimate"] == pytest.approx(0.34)
+    assert front.save(found, tmp_path / "out")
 
 
 @pytest.mark.parametrize(

@@ -117,3 +117,20 @@ def test_a_dataset_on_disk_becomes_a_law_that_stands_alone(tmp_path, monkeypatch
 def test_a_folder_that_is_no_dataset_is_told(tmp_path, capsys):
     assert main(["law", str(tmp_path)]) == 2
     assert "folder without a saved dataset" in capsys.readouterr().err
+
+
+def test_domains_of_any_name_are_fitted_and_two_of_one_name_are_told(file, capsys):
+    table = pd.read_csv(file)
+    names = {"prop_web": "prop_self", "web_loss": "self_loss", "prop_code": "prop_a\nb"}
+    table = table.rename(columns=names).assign(theta=1.0, domain="x", data=2.0)
+    table.to_csv(file, index=False)
+    assert main(["law", "mine.csv", "--bootstrap", "2"]) == 0
+    assert "3 proportions, 4 losses by domain" in capsys.readouterr().out
+    table.assign(share_self=0.1).to_csv(file, index=False)
+    assert main(["law", "mine.csv", "--bootstrap", "2"]) == 2
+    assert "column 'p_self' appears twice" in capsys.readouterr().err
+
+
+def test_a_letter_that_there_is_not_is_told(file, capsys):
+    assert main(["law", "mine.csv", "--columns", "V=size"]) == 2
+    assert "columns.V: no such letter" in capsys.readouterr().err

@@ -395,6 +395,33 @@ WRONG = {
 }
 
 
+SECTIONS = ["study", "load", "expand", "train", "aggregate", "fit", "plot"]
+
+
+def named(config: dict, section: str, name: str) -> dict:
+    """The study with an entry of a section called otherwise."""
+    if section == "study":
+        config["study"] = name
+    else:
+        config[section][name] = copy.deepcopy(next(iter(config[section].values())))
+    return config
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+@pytest.mark.parametrize(
+    "name", ["a\n", "\n", "", "a b", "../a", "a/b", ".a", "-a", "é", "a\0", "{a}"]
+)
+def test_a_name_is_letters_digits_and_three_signs(config, section, name):
+    said = "letters, digits, _ . and - only"
+    assert is_told(problems(named(config, section, name)), section, said)
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_a_name_has_at_most_100_characters(config, section):
+    assert check.check(named(copy.deepcopy(config), section, "a" * 100))
+    assert is_told(problems(named(config, section, "a" * 101)), section, "at most 100 characters")
+
+
 def is_told(found: list[str], place: str, said: str) -> bool:
     return any(re.split(r"[:,] ", line)[0] == place and said in line for line in found)
 

@@ -127,3 +127,12 @@ def test_a_damaged_page_is_told(index, tmp_path):
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
         with pytest.raises(TableError, match=r"(?s)index\.parquet.*make it again"):
             tables.read(path, "index")
+
+
+def test_columns_of_any_name_are_set_in_a_copy():
+    table = pd.DataFrame({"a": [1, 2], "self": [3, 4]}, index=[7, 7])
+    other = tables.with_columns(table, {"self": [5, 6], "index": 0, "": None, "a b": ["x", "y"]})
+    assert list(other.columns) == ["a", "self", "index", "", "a b"]
+    assert list(other["self"]) == [5, 6] and list(other["index"]) == [0, 0]
+    assert list(other.index) == [7, 7]
+    assert list(table.columns) == ["a", "self"] and list(table["self"]) == [3, 4]

@@ -92,6 +92,49 @@ def test_the_index_of_a_frame_does_not_matter(own):
     pd.testing.assert_frame_equal(read_runs(shuffled, COLUMNS), read_runs(own, COLUMNS))
 
 
+NAMES = ["self", "index", "", "a\nb", "columns", "data", "name", "status", "run_id", "n_params"]
+NAMES += ["loss_nats", "group", "n_flops_6nd", "status_given", "val loss", "`", "x" * 5000, 3]
+NAMES += [("a", "b"), 2.5]
+
+
+@pytest.mark.parametrize("name", NAMES, ids=lambda name: repr(name)[:20])
+@pytest.mark.parametrize("letter", ["N", "D", "loss", "group", "fit_weight", None])
+def test_a_column_of_any_name_is_read_mapped_or_not(own, name, letter):
+    old = {**COLUMNS, "group": "lr", "fit_weight": "compute", None: "lr"}[letter]
+    named = own.set_axis([name if column == old else column for column in own.columns], axis=1)
+    columns = COLUMNS if letter is None else COLUMNS | {letter: name}
+    runs = read_runs(named, columns, ["loss > 0"])
+    expected = read_runs(own, COLUMNS if letter is None else COLUMNS | {letter: old})
+    assert set(runs["status"]) == {"done"}
+    same = ["n_params", "n_samples", "loss_nats", "group", "fit_weight", "n_flops", "run_id"]
+    pd.testing.assert_frame_equal(runs[same], expected[same])
+    assert tables.conform("runs", runs).num_rows == 5
+
+
+def test_a_column_that_takes_our_name_and_its_stand_in_are_both_kept(own):
+    runs = read_runs(own.assign(status="old", status_given="older", n_unique=3), COLUMNS)
+    assert set(runs["status"]) == {"done"}
+    assert set(runs["status_given"]) == {"older"}
+    assert set(runs["status_given_given"]) == {"old"}
+
+
+def test_models_and_weightings_that_are_numbered_are_texts(own):
+    runs = read_runs(own.assign(model=[1, 2, 3, 4, 5], weighting=[0.5, 1, 2, None, 3]), COLUMNS)
+    assert list(runs["model"]) == ["1", "2", "3", "4", "5"]
+    assert tables.conform("runs", runs).num_rows == 5
+
+
+def test_columns_of_one_name_are_told(own):
+    for first, second in (("lr", "lr"), (1, "1")):
+        table = pd.concat([own.assign(**{str(first): 1}), pd.DataFrame({second: [1] * 5})], axis=1)
+        with pytest.raises(TableError, match=f"column '{second}' appears twice"):
+            read_runs(table, COLUMNS)
+
+
+def test_one_filter_may_stand_without_a_list(own):
+    assert (read_runs(own, COLUMNS, "loss < 3.1")["status"] == "done").sum() == 2
+
+
 WRITERS = {
     "t.csv": lambda table, path: table.to_csv(path, index=False),
     "t.csv.gz": lambda table, path: table.to_csv(path, index=False),
@@ -148,6 +191,9 @@ WRONG = {
     "unknown column": ({"N": "sise"}, r"columns.N: no column 'sise'; did you mean 'size'"),
     "no loss": ({"loss": None}, "loss and two of N, D, C are needed"),
     "one size": ({"D": None}, "loss and two of N, D, C are needed"),
+    "unknown letter": ({"V": "lr"}, r"columns.V: no such letter; known: C, D, N, U, fit_weight"),
+    "no name": ({"N": " "}, r"columns.N: no column ' '"),
+    "two letters of one column": ({"D": "size"}, r"columns.D: column 'size' is also N"),
     "repeated run_id": ({"run_id": "lr"}, "columns.run_id: '?0.1'? stands twice"),
 }
 

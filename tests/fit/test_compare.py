@@ -199,3 +199,13 @@ def test_clusters_are_drawn_together(chinchilla_runs):
     assert not np.allclose(apart.params["std_error"], together.params["std_error"], rtol=0.05)
     with pytest.raises(IsolossError, match="no column 'budgets'"):
         fit_law(runs, "chinchilla", cluster="budgets", bootstrap=5)
+
+
+def test_a_convention_may_replace_a_column_of_any_name(chinchilla_runs):
+    runs = chinchilla_runs().assign(**{"index": 1.0})
+    runs["self"] = 1.0
+    found = sensitivity(
+        runs, "chinchilla", keep={}, conventions={"own": {"self": "index"}}, bootstrap=0
+    )
+    assert set(found["variant"]) == {"as it is", "own"}
+    assert (found["change"] == 0).all()

@@ -86,3 +86,37 @@ def test_a_table_from_a_url_is_fitted_and_a_changed_table_is_fitted_again(served
     table.write_text(table.read_text().replace("params,", "params,", 1) + "5e8,5e10,2.6\n")
     dry = snakemake(tmp_path, "--configfile", config, "-n")
     assert "read_runs_table" in dry.stdout + dry.stderr
+
+
+def of_rows(folder, keep) -> dict:
+    """A study of a table in the folder, with names as long and as repetitive as they may be."""
+    n, d = (a.ravel() for a in np.meshgrid(np.geomspace(1e6, 1e9, 5), np.geomspace(1e8, 1e11, 5)))
+    loss = 1.7 + 400 / n**0.34 + 410 / d**0.28
+    frame = pd.DataFrame({"self": n, "index": d, "val loss": loss, "status": "old"})
+    frame.to_csv(folder / "r.csv", index=False)
+    columns = {"N": "self", "D": "index", "loss": "val loss"}
+    sweep, law, figure = "ab" * 50, "c" * 100, "d" * 100
+    return {
+        "study": "s" * 100,
+        "aggregate": {sweep: {"table": "r.csv", "columns": columns, "keep": [keep]}},
+        "fit": {law: {"card": "chinchilla", "sweep": sweep, "bootstrap": 5}},
+        "plot": {figure: {"card": "isoloss", "sweep": sweep, "laws": [law]}},
+    }
+
+
+def test_names_may_have_100_characters_and_columns_any_name(tmp_path):
+    config = write(tmp_path, of_rows(tmp_path, "`val loss` < max(loss)"))
+    done = snakemake(tmp_path, "--configfile", config)
+    assert done.returncode == 0, done.stderr
+    results = tmp_path / "results" / ("s" * 100)
+    assert (results / "plot" / ("d" * 100 + ".png")).is_file()
+    assert "24 finished" in (results / "summary.md").read_text()
+
+
+def test_a_filter_of_a_study_runs_nothing(tmp_path):
+    keep = '@pd.io.common.os.system("touch PWNED") == 0'
+    config = write(tmp_path, of_rows(tmp_path, keep))
+    done = snakemake(tmp_path, "--configfile", config)
+    assert done.returncode != 0
+    assert "character 1: '@' is not part of a filter" in done.stdout + done.stderr
+    assert not list(tmp_path.rglob("PWNED*")) and not (tmp_path / "results").exists()

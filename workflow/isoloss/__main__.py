@@ -415,7 +415,7 @@ def _law(given: argparse.Namespace) -> None:
         given.table,
         given.law,
         _pairs(given.columns, "--columns"),
-        {k: _value(v) for k, v in _pairs(given.option, "--option").items()},
+        {k: _value(v, f"--option {k}") for k, v in _pairs(given.option, "--option").items()},
         given.keep,
         given.flops,
         fixed={k: _number(v, f"--fix {k}") for k, v in _pairs(given.fix, "--fix").items()},
@@ -441,14 +441,25 @@ def _pairs(words: list[str], place: str) -> dict[str, str]:
     for word in words:
         if "=" not in word:
             raise IsolossError(problem(place, f"found {word!r}", "write KEY=VALUE"))
-    return dict(word.split("=", 1) for word in words)
+    pairs = [word.split("=", 1) for word in words]
+    keys = [key for key, _ in pairs]
+    twice = [key for key in keys if keys.count(key) > 1]
+    if twice:
+        raise IsolossError(problem(place, f"{twice[0]!r} appears twice", "give it once"))
+    return dict(pairs)
 
 
-def _value(text: str):
+def _value(text: str, place: str):
     """An option's value as YAML reads it."""
     import yaml
 
-    return yaml.safe_load(text)
+    from isoloss.problems import problem
+
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        found = f"found {text!r:.60} ({' '.join(str(error).split()):.120})"
+        raise IsolossError(problem(place, found, "give a number or a word")) from error
 
 
 def _number(text: str, place: str) -> float:

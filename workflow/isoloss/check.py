@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from isoloss import registry, study
+from isoloss import filters, registry, study
 from isoloss.aggregate.table import read_runs
-from isoloss.filters import evaluate
 from isoloss.fit.coordinates import free_coordinates, scale_of
 from isoloss.fit.holdout import held_out
 from isoloss.fit.mixture import domains_of, responses_of
@@ -113,7 +111,11 @@ def _beyond(config: Mapping[str, Any], sound: Callable[..., bool], fetch: bool) 
             plan = plan_sweep(sweep)
             wrong += _plan_problems(plan, sweep, place)
             runs[name] = plan.drop(columns="shard").assign(**MEASURED)
-    for name, table in each("aggregate") if fetch else ():
+    for name, table in each("aggregate"):
+        unread = _filter_problems(table["keep"], f"aggregate.{name}, keep")
+        wrong += unread
+        if unread or not fetch:
+            continue
         try:
             runs[name] = read_runs(table["table"], table["columns"], table["keep"])
         except IsolossError as error:
@@ -124,11 +126,13 @@ def _beyond(config: Mapping[str, Any], sound: Callable[..., bool], fetch: bool) 
         wrong += _weights_problems(weights, config, f"expand.{name}")
     for name, fit in each("fit"):
         place = f"fit.{name}"
+        unread = _filter_problems(filter(None, [fit["where"]]), f"{place}.where")
+        wrong += unread
         if not known(f"{place}.sweep", fit["sweep"], ("train", "aggregate")):
             continue
         tags = _tags(config, fit["sweep"])
         wrong += _rows_problems(fit, tags, place)
-        if fit["sweep"] in runs:
+        if fit["sweep"] in runs and not unread:
             wrong += _fit_problems(fit, runs[fit["sweep"]], tags is None, place)
     for name, figure in each("plot"):
         place = f"plot.{name}"
@@ -165,6 +169,17 @@ def _beyond(config: Mapping[str, Any], sound: Callable[..., bool], fetch: bool) 
                 by = _entry(config, "fit", law).get("group")
                 seen = seen.assign(group=seen[by]) if by in tuple(seen) else seen
             wrong += [f"{place}: {line}" for line in drawn.problems(figure["options"], seen)]
+    return wrong
+
+
+def _filter_problems(expressions: Iterable[str], place: str) -> list[str]:
+    """Filters that are none, whatever the table is."""
+    wrong = []
+    for expression in expressions:
+        try:
+            filters.check(expression, place)
+        except IsolossError as error:
+            wrong.append(str(error))
     return wrong
 
 
@@ -361,14 +376,18 @@ def _fit_problems(fit: Mapping[str, Any], runs: pd.DataFrame, table: bool, place
     if wrong:
         return wrong
     if fit["where"]:
-        try:
-            runs = runs[evaluate(runs, fit["where"], f"{place}.where")]
+        measured = fit["points"] != "runs" or filters.names(fit["where"]) & set(MEASURED)
+        planned = not table and bool(measured)
+        try:  # of what is not measured yet only the types are known
+            seen = runs.iloc[:0] if planned else runs
+            selected = filters.evaluate(seen, fit["where"], f"{place}.where")
         except IsolossError as error:
             return [str(error)]
+        if planned:
+            return []  # which runs it selects is known when they are measured
+        runs = runs[selected]
     if fit["points"] != "runs":
         return []  # how many points a run has is known when it is trained
-    if not table and set(re.findall(r"\w+", fit["where"])) & set(MEASURED):
-        return []  # which runs it selects is known when they are measured
     card = registry.card("law", fit["card"])
     if getattr(card, "NEEDS", None) == "mixture":  # its terms depend on the domains of the runs
         lacks = table and not (domains_of(runs) and responses_of(runs))

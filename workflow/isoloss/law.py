@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from isoloss import registry, tables, units
+from isoloss import registry, study, tables, units
 from isoloss.aggregate.guess import guess_columns, mixture_columns, run_ids
-from isoloss.aggregate.table import WORDS, parse, read_runs
+from isoloss.aggregate.table import COLUMNS, WORDS, named, parse, read_runs
 from isoloss.export import export_fit
 from isoloss.fit.holdout import budgets, held_out
 from isoloss.fit.law import ALL, fit_law
 from isoloss.fit.mixture import mixtures, own_domain
 from isoloss.fitted import Fit
 from isoloss.plot import draw
-from isoloss.problems import IsolossError, columns, problem
+from isoloss.problems import IsolossError, columns, nearest, problem
 
 MIXTURE_LAW = "mixture_power"
 _BUDGETS = (1.0, 10.0, 100.0)  # times the largest run, if none are asked for
@@ -73,11 +73,14 @@ def law_of_table(
     Raises:
         IsolossError: the table has no loss, or nothing that it could depend on.
     """
-    raw = parse(source)
+    _check_asked(source, given or {}, flops)
+    raw = named(parse(source), source)
     renamed = mixture_columns(raw.columns) if law in (None, MIXTURE_LAW) or _mixture(law) else {}
-    raw = raw.rename(columns=renamed)
-    guessed = run_ids(raw, guess_columns(c for c in raw.columns if c not in renamed.values()))
-    mapped = {k: v for k, v in {**guessed, **(given or {})}.items() if v}
+    raw = named(raw.rename(columns=renamed), source)
+    told = {*renamed.values(), *(given or {}).values()}
+    guessed = run_ids(raw, guess_columns(c for c in raw.columns if c not in told))
+    both = {**guessed, **(given or {})}
+    mapped = {letter: both[letter] for letter in (*COLUMNS, *both) if both.get(letter)}
     if renamed and law is None:
         law = MIXTURE_LAW
     need = 0 if law and _mixture(law) else 1
@@ -89,11 +92,14 @@ def law_of_table(
     try:
         runs = read_runs(raw, mapped, keep, need)
     except IsolossError as error:
-        raise IsolossError(str(error).replace("the table", source)) from error
+        lines = str(error).splitlines()
+        own = [source + line.removeprefix("the table") for line in lines]
+        raise IsolossError("\n".join(own)) from error
     if law is None:
         law, options = _fitting_law(mapped, options)
     if law == "power_law" and "variable" not in (options or {}):
         options = {"variable": _variable(mapped), **(options or {})}
+    options = _checked_options(law, options)
     if not need:
         return _of_mixtures(
             runs, law, options, settings, (source, mapped, renamed, guessed, given or {})
@@ -113,6 +119,29 @@ def law_of_table(
         *([_decisions(fit, done, flops)] if hasattr(fit.law, "allocate") else []),
     ]
     return Found(runs, fit, held, "\n".join(parts))
+
+
+def _check_asked(source: str, given: Mapping[str, str], flops: Sequence[float]) -> None:
+    """Letters that there are, and budgets above 0."""
+    wrong = [
+        problem(f"{source}, columns.{letter}", "no such letter", nearest(letter, COLUMNS))
+        for letter in given
+        if letter not in COLUMNS
+    ]
+    for budget in flops:
+        if not (np.isfinite(budget) and budget > 0):
+            wrong.append(problem("flops", f"found {budget}", "give a number above 0"))
+    if wrong:
+        raise IsolossError("\n".join(wrong))
+
+
+def _checked_options(law: str, options: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The options of a law card, as a study's are checked."""
+    options = dict(options or {})
+    known = registry.options("law", law)
+    if wrong := study.complete_options(options, known, f"options of {law}", fill=False):
+        raise IsolossError("\n".join(wrong))
+    return options
 
 
 def save(found: Found, out: Path) -> list[Path]:

@@ -203,6 +203,7 @@ def explain(error: jsonschema.ValidationError, below: str = "") -> list[str]:
         "minItems": "needs at least one entry" if value == 1 else f"needs {value} entries",
         "minProperties": "needs at least one entry",
         "pattern": "letters, digits, _ . and - only, a letter or digit first",
+        "maxLength": f"a name has at most {value} characters",
     }
     return [problem(place, found, wanted.get(rule, error.message))]
 

@@ -90,7 +90,7 @@ def conform(name: str, table: pd.DataFrame | pa.Table) -> pa.Table:
     them. A column that is missing is an error, as are a column too many and a repeated key.
     """
     if isinstance(table, pd.DataFrame):
-        arrays = {column: _array(name, column, table[column]) for column in table.columns}
+        arrays = {str(column): _array(name, column, table[column]) for column in table.columns}
         table = pa.table(arrays)
     spec = contract()["tables"][name]
     have, want = list(table.column_names), schema(name).names
@@ -127,12 +127,26 @@ def _array(name: str, column: str, values: pd.Series) -> pa.Array:
         return pa.Array.from_pandas(values, type=wanted)
     except pa.ArrowException as error:
         place = f"table {name}, column {column!r}"
-        raise TableError(problem(place, f"is no {wanted} ({error})", "mend its values")) from error
+        kind = "has values of several types" if wanted is None else f"is no {wanted}"
+        raise TableError(problem(place, f"{kind} ({error})", "fix its values")) from error
 
 
 def empty(name: str) -> pd.DataFrame:
     """A table without rows, with all its columns."""
     return schema(name).empty_table().to_pandas()
+
+
+def with_columns(table: pd.DataFrame, columns: Mapping[str, Any]) -> pd.DataFrame:
+    """A copy of a table with columns set, whatever they are called.
+
+    `DataFrame.assign` takes names as keywords: it cannot set a column called `self`.
+    """
+    new = pd.DataFrame({k: v for k, v in columns.items() if k not in table}, index=table.index)
+    both = pd.concat([table, new], axis=1)
+    for name in columns:
+        if name in table:
+            both[name] = columns[name]
+    return both
 
 
 def write(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import yaml
 from snakemake.exceptions import WorkflowError
+from snakemake.io import PeriodicityDetector
 
 from isoloss import check, flow, study, tables, verify
 from isoloss.problems import StudyError
@@ -47,6 +48,10 @@ wildcard_constraints:
     law=ANY(STUDY["fit"]),
     figure=ANY(STUDY["plot"]),
     shard=r"\d+",
+
+
+# no wildcard can grow without end then: `aaaaaaaaaaaaaaaaaaaaaaaa` may be a name
+PeriodicityDetector.is_periodic = lambda detector, value: None
 
 
 def spec(stage):

@@ -31,8 +31,9 @@ NAMES = {
     "fit_weight": "fitweight",
 }
 OF_RUN = ("run", "runid")  # what a column of runs is called
-_PROPORTION = re.compile(r"(?:p|prop|proportion|mix|mixture|share)_(.+)", re.IGNORECASE)
-_LOSS = re.compile(r"(?:val|valid|validation|eval|test)?_?loss_(.+)|(.+)_loss", re.IGNORECASE)
+_ANY_NAME = re.IGNORECASE | re.DOTALL
+_PROPORTION = re.compile(r"(?:p|prop|proportion|mix|mixture|share)_(.+)", _ANY_NAME)
+_LOSS = re.compile(r"(?:val|valid|validation|eval|test)?_?loss_(.+)|(.+)_loss", _ANY_NAME)
 
 
 def guess_columns(columns: Iterable[str]) -> dict[str, str]:

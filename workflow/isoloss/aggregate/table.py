@@ -116,7 +116,7 @@ def read_runs(
         source: path, URL or DataFrame.
         columns: any of N, D, C, U (distinct tokens), loss, group, fit_weight, run_id, of_run
             (rows alike in it are points along one run) to the table's column name.
-        keep: expressions over the columns (both names can be used); a run stays if all hold.
+        keep: filters over the columns (both names can be used); a run stays if all hold.
         need: how many of N, D and C there must be; with none of them no loss is needed either.
             If None, two; of a table of mixtures none.
 
@@ -125,14 +125,16 @@ def read_runs(
     """
     own = isinstance(source, pd.DataFrame)
     label = "the table" if own else str(source)
-    raw = source.reset_index(drop=True) if own else parse(label)
+    raw = named(source.reset_index(drop=True) if own else parse(label), label)
+    columns = {letter: str(name) for letter, name in columns.items()}
     if need is None:
         mixed = mixture_columns(c for c in raw.columns if c not in columns.values())
-        raw, need = raw.rename(columns=mixed), 0 if mixed else 2
+        raw, need = named(raw.rename(columns=mixed), label), 0 if mixed else 2
     runs = _mapped(raw, columns, label, need)
     given = {"N", "D", "C"} & set(columns)
     if len(given) < 2:
-        runs = runs.assign(**{COLUMNS[letter]: np.nan for letter in {"N", "D", "C"} - given})
+        unknown = {COLUMNS[letter]: np.nan for letter in ("N", "D", "C") if letter not in given}
+        runs = tables.with_columns(runs, unknown)
     if "loss" not in columns:
         runs["loss_nats"] = np.nan
     if "n_flops" not in runs:
@@ -143,8 +145,8 @@ def read_runs(
         runs["n_params"] = runs["n_flops"] / (6.0 * runs["n_samples"])
     runs["n_flops_6nd"] = 6.0 * runs["n_params"] * runs["n_samples"]
     runs["status"], runs["status_reason"] = "done", None
-    scope = runs.assign(**{c: raw[c] for c in raw.columns if c not in runs})
-    for expression in keep:
+    scope = tables.with_columns(runs, {c: raw[c] for c in raw.columns if c not in runs})
+    for expression in [keep] if isinstance(keep, str) else keep:
         out = ~evaluate(scope, expression, f"{label}, keep") & (runs["status"] == "done")
         runs.loc[out, "status"] = "dropped"
         runs.loc[out, "status_reason"] = f"not: {expression}"
@@ -156,16 +158,54 @@ def read_runs(
     if "fit_weight" not in runs:
         runs["fit_weight"] = 1.0
     absent = [c for c in tables.schema("runs").names if c not in runs]
-    return runs.assign(**dict.fromkeys(absent))
+    return tables.with_columns(runs, dict.fromkeys(absent))
 
 
-def _mapped(raw: pd.DataFrame, columns: Mapping[str, str], label: str, need: int) -> pd.DataFrame:
-    """The table with its mapped columns under their contract's names, numbers as numbers."""
+def named(raw: pd.DataFrame, label: str) -> pd.DataFrame:
+    """A table whose columns have texts as names, each its own.
+
+    Raises:
+        TableError: two columns have one name.
+    """
+    raw = raw.set_axis([str(name) for name in raw.columns], axis=1)
+    if raw.columns.duplicated().any():
+        twice = raw.columns[raw.columns.duplicated()][0]
+        do = "give each column a name of its own"
+        raise TableError(problem(label, f"column {twice!r} appears twice", do))
+    return raw
+
+
+def _unmappable(raw: pd.DataFrame, columns: Mapping[str, str], label: str) -> list[str]:
+    """Letters that there are not, columns that the table has not, columns for two quantities."""
     wrong = [
+        problem(f"{label}, columns.{letter}", "no such letter", nearest(letter, COLUMNS))
+        for letter in columns
+        if letter not in COLUMNS
+    ]
+    wrong += [
         problem(f"{label}, columns.{letter}", f"no column {name!r}", nearest(name, raw.columns))
         for letter, name in columns.items()
         if name not in raw.columns
     ]
+    owner: dict[str, str] = {}
+    for letter in ("N", "D", "C", "loss"):
+        name = columns.get(letter)
+        if name is not None and owner.setdefault(name, letter) != letter:
+            found = f"column {name!r} is also {owner[name]}"
+            wrong.append(problem(f"{label}, columns.{letter}", found, "name another one"))
+    return wrong
+
+
+def _free(name: str, taken: Sequence[str]) -> str:
+    """The name with `_given` behind it, as often as it takes for no other column to have it."""
+    while (name := f"{name}_given") in taken:
+        pass
+    return name
+
+
+def _mapped(raw: pd.DataFrame, columns: Mapping[str, str], label: str, need: int) -> pd.DataFrame:
+    """The table with its mapped columns under their contract's names, numbers as numbers."""
+    wrong = _unmappable(raw, columns, label)
     enough = len({"N", "D", "C"} & set(columns)) >= need
     if not enough or ("loss" not in columns and need):
         count = {2: "two", 1: "one"}.get(need)
@@ -174,11 +214,14 @@ def _mapped(raw: pd.DataFrame, columns: Mapping[str, str], label: str, need: int
         )
     if wrong:
         raise TableError("\n".join(wrong))
-    kept = raw[[c for c in raw.columns if c not in columns.values()]]
+    kept = raw[[c for c in raw.columns if c not in columns.values()]].copy()
     numbered = "seed" in kept and pd.api.types.is_integer_dtype(kept["seed"])
     welcome = {"model", "weighting", *(["seed"] if numbered else [])}
-    taken = {c: f"{c}_given" for c in set(tables.schema("runs").names) - welcome if c in kept}
-    runs = kept.rename(columns=taken).assign(**{COLUMNS[k]: raw[v] for k, v in columns.items()})
+    ours = {*tables.schema("runs").names, *(COLUMNS[letter] for letter in columns)} - welcome
+    for column in {"model", "weighting"} & set(kept):
+        kept[column] = kept[column].map(str, na_action="ignore")
+    kept = kept.rename(columns={c: _free(c, kept.columns) for c in ours if c in kept})
+    runs = tables.with_columns(kept, {COLUMNS[k]: raw[v] for k, v in columns.items()})
     for letter, name in columns.items():
         if letter not in NUMBERS:
             continue

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from isoloss import tables
 from isoloss.filters import evaluate
 from isoloss.fit.law import fit_law
 from isoloss.fit.scores import SCORES
@@ -102,9 +103,9 @@ def sensitivity(
         keep
         if keep is not None
         else {
-            "without the 2 % of highest loss": "loss_nats <= loss_nats.quantile(0.98)",
-            "without the 5 % of highest loss": "loss_nats <= loss_nats.quantile(0.95)",
-            "without the 5 % of fewest tokens a parameter": "D / N >= (D / N).quantile(0.05)",
+            "without the 2 % of highest loss": "loss_nats <= quantile(loss_nats, 0.98)",
+            "without the 5 % of highest loss": "loss_nats <= quantile(loss_nats, 0.95)",
+            "without the 5 % of fewest tokens a parameter": "D / N >= quantile(D / N, 0.05)",
         }
     )
     if conventions is None:
@@ -118,11 +119,12 @@ def sensitivity(
         done = runs[runs["status"] == "done"]
         variants[name] = done[evaluate(done, rule, f"keep {name}")]
     for name, swap in conventions.items():
-        variants[name] = runs.assign(**{old: runs[new] for old, new in swap.items()})
+        swapped = {old: runs[new] for old, new in swap.items()}
+        variants[name] = tables.with_columns(runs, swapped)
     base = fit_law(runs, law, **settings).params.set_index(["group", "response", "term"])
     rows = []
-    for name, table in variants.items():
-        fit = fit_law(table, law, **{**settings, "interval": "none"})
+    for name, variant in variants.items():
+        fit = fit_law(variant, law, **{**settings, "interval": "none"})
         facts = fit.summary.set_index(["group", "response"])
         for p in fit.params.itertuples():
             before = base.loc[(p.group, p.response, p.term)]

@@ -82,7 +82,7 @@ def fit_law(
             in `facts["not_fitted"]`. A fit of all runs stands beside those of several groups.
         law: law card.
         options: of the card.
-        where: expression that selects runs; the others are counted among the dropped.
+        where: filter (docs/filters.md) that selects runs; the others are counted among the dropped.
         group: column; one fit for each of its values.
         objective: one of objectives.OBJECTIVES, summed over runs times their fit_weight; or a
             function of log residuals that gives the penalty of each.
@@ -121,6 +121,7 @@ def fit_law(
     if interval not in resample.INTERVALS:
         near = nearest(interval, resample.INTERVALS)
         wrong.append(problem("interval", f"unknown {interval!r}", near))
+    wrong += _out_of_range(delta, fixed or {}, bootstrap, ci_level)
     if wrong:
         raise IsolossError("\n".join(wrong))
     settings = Settings(
@@ -175,6 +176,24 @@ def fit_law(
     if mixture:
         facts |= {"domains": list(made.variables), "not_fitted": left}
     return Fit(law=made, facts=facts, **joined)
+
+
+def _out_of_range(
+    delta: float, fixed: Mapping[str, float], bootstrap: int, ci_level: float
+) -> list[str]:
+    """Settings whose numbers cannot be used."""
+    wrong = [
+        problem(f"fixed {name}", f"found {value}", "give a finite number")
+        for name, value in fixed.items()
+        if not np.isfinite(value)
+    ]
+    if not (delta > 0 and np.isfinite(delta)):
+        wrong.append(problem("delta", f"found {delta}", "give a finite number above 0"))
+    if bootstrap < 0:
+        wrong.append(problem("bootstrap", f"found {bootstrap}", "give 0 or more replicates"))
+    if not 0 < ci_level < 1:
+        wrong.append(problem("ci_level", f"found {ci_level}", "give a level between 0 and 1"))
+    return wrong
 
 
 def variables(runs: pd.DataFrame, names: Sequence[str] = ("N", "D", "C")) -> dict[str, np.ndarray]:

@@ -1,8 +1,8 @@
 r"""How text from data is written in Python, LaTeX, Markdown, JSON, figures and on a terminal.
 
-Names of groups, domains and columns, reasons and errors come from tables. In none of these media may
-they be code or markup: a group called `$\frac$` or `| a` is drawn and printed as that. Formulas,
-titles and units of cards are the project's own and need none of this.
+Names of groups, domains and columns, reasons and errors come from tables. In none of these media
+may they be code or markup: a group called `$\frac$` or `| a` is drawn and printed as that.
+Formulas, titles and units of cards are the project's own and need none of this.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def docstring(text: str) -> str:
 
 
 def json_text(value: Any) -> str:
-    """JSON over several lines that can stand in a fenced block of Markdown, or in a page of HTML."""
+    """JSON over several lines that can stand in a fenced block of Markdown or in HTML."""
     text = json.dumps(value, indent=1, ensure_ascii=False)
     return "".join(
         f"\\u{ord(char):04x}" if char in "<>&`" else json.dumps(char)[1:-1] if hidden else char
@@ -271,6 +271,12 @@ def say(text: object, file: TextIO | None = None, end: str = "\n") -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
         os.close(nowhere)
+
+
+def shows(text: str) -> bool:
+    """Whether `say` prints a text to standard output as it is."""
+    coding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    return terminal(text) == text == text.encode(coding, "ignore").decode(coding)
 
 
 def print_anything() -> None:

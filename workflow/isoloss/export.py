@@ -238,7 +238,7 @@ def latex(fit: Fit) -> str:
 
 
 def _symbol(symbol: str) -> str:
-    """A term's symbol in a formula: Greek by name, indices in braces, domains as they are called."""
+    """A term's symbol in a formula: Greek by name, indices in braces, domains by their names."""
     base, _, index = symbol.partition("_")
     index, star = index.removesuffix("*"), "^*" if index.endswith("*") else ""
     base = escape.GREEK.get(base, base)

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from isoloss import environment, manifest, status, tables
+from isoloss.escape import columns
 from isoloss.flow import Flow, Job
-from isoloss.problems import IsolossError, TableError, columns
+from isoloss.problems import IsolossError, TableError
 
 
 @dataclass(frozen=True)

@@ -80,6 +80,7 @@ def draw(inputs: _figure.Inputs, group: str):
         _figure.log_axis(bar.ax.yaxis, low, high, form=units.power)
     axes.set_xlabel(inputs.label("n_params"))
     axes.set_ylabel(inputs.label("loss_nats"))
-    axes.set_title(f"IsoFLOP profiles; lines: {name}, {fit.law.formula}")
+    title = f"IsoFLOP profiles; lines: {name}, {fit.law.formula}"
+    axes.set_title(_figure.wrapped(title, 8.2))
     _figure.print_small(figure, inputs, group)
     return figure, pd.concat(drawn, ignore_index=True)

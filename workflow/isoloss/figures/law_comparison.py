@@ -65,15 +65,18 @@ def draw(inputs: _figure.Inputs, group: str, score: str):
     every = every[every > 0]
     low, high = _figure.span(every, 1.25) if len(every) else (0.01, 1.0)
     _figure.log_axis(axes.xaxis, low, high, form="{:.3g}".format)
-    axes.set_yticks(range(len(found)), found["law"])
+    axes.set_yticks(range(len(found)), [_figure.literal(law) for law in found["law"]])
     axes.set_ylim(len(found) - 0.5, -0.5)
     axes.grid(axis="y", visible=False)
-    name = {"rmse": f"RMSE of the loss (nats/{inputs.token})", "log_error": "RMS of the log ratio"}
+    name = {
+        "rmse": f"RMSE of the loss (nats/{_figure.literal(inputs.token)})",
+        "log_error": "RMS of the log ratio",
+    }
     axes.set_xlabel(f"Error on runs held out: {name[score]}")
     title = "Laws by held-out error; dots: folds, bars: means"
     if len(first.groups) > 1:
-        title += f"; group {group}"
-    axes.set_title(title, pad=22)
+        title += f"; group {_figure.literal(group)}"
+    axes.set_title(_figure.wrapped(title, 8.4), pad=22)
     _figure.print_small(figure, inputs, group)
     drawn = pd.concat(
         [

@@ -38,7 +38,7 @@ def draw(inputs: _figure.Inputs):
             _figure.log_axis(axis, low, high)
         axes.set_box_aspect(1)
         axes.legend(loc="upper left", handletextpad=0.2)
-        axes.set_title(f"{name}\n{fit.law.formula}")
+        axes.set_title(f"{_figure.literal(name)}\n{_figure.wrapped(fit.law.formula, 4.5)}")
         axes.set_xlabel(inputs.label("predicted"))
     panels[0].set_ylabel(inputs.label("observed"))
     _figure.print_small(figure, inputs)

@@ -81,7 +81,7 @@ def draw(inputs: _figure.Inputs, reference: str):
         for r, (key, value) in enumerate(rows):
             at = (found["weighting"] == weighting) & (found["tag_key"] == key)
             values = found.loc[at & (found["domain"] == value), "difference"]
-            label = weighting if r == 0 else None
+            label = _figure.literal(weighting) if r == 0 else None
             axes.scatter(values, np.full(len(values), r + offset), s=18, color=colour, label=label)
             if len(values):
                 mean = values.mean()
@@ -89,11 +89,13 @@ def draw(inputs: _figure.Inputs, reference: str):
                     [mean, mean], [r + offset - 0.13, r + offset + 0.13], color=colour, lw=2.5
                 )
     axes.axvline(0, color=_figure.GREY, linewidth=1)
-    axes.set_yticks(range(len(rows)), [v if k == "all" else f"{k}: {v}" for k, v in rows])
+    names = [v if k == "all" else f"{k}: {v}" for k, v in rows]
+    axes.set_yticks(range(len(rows)), [_figure.literal(name) for name in names])
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
-    axes.set_xlabel(f"Difference of loss to {reference} (nats/{inputs.token}); left of 0: better")
-    axes.set_title(f"Weightings against {reference}, same settings and seed; bars: means")
+    against, token = _figure.literal(reference), _figure.literal(inputs.token)
+    axes.set_xlabel(f"Difference of loss to {against} (nats/{token}); left of 0: better")
+    axes.set_title(f"Weightings against {against}, same settings and seed; bars: means")
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     _figure.print_small(figure, inputs)
     return figure, found

@@ -1,6 +1,7 @@
 """What all figures share: their inputs, the style, axes with units, and the small print.
 
-Text is drawn as it is, without formulas (`text.parse_math`); names from data go through `literal`.
+Text is drawn as it is, and is no formula unless a card says so (FORMULA); names from data go
+through `literal`. Every card ends with `print_small`.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ STYLE = {
     "lines.linewidth": 1.4,
     "pdf.fonttype": 42,
     "svg.hashsalt": "isoloss",
-    "text.parse_math": False,  # a name with two dollars is no formula
 }
+FORMULA = {"gid": "formula"}  # of a label that holds one, as `Inputs.named` makes them
 LETTERS = 11.5  # of a title on an inch
 REASON = 100  # characters of a reason in the small print
 LABELS = {
@@ -76,16 +77,16 @@ class Inputs:
     def named(self, symbol: str, unit: str = "1") -> str:
         """A parameter of a law as a label: its symbol, and its unit if it has one.
 
-        It is a formula, to be drawn with `parse_math=True`, unless its index is a domain whose
-        name is more than letters, figures and a few signs.
+        It is to be drawn as a FORMULA. A domain whose name is more than letters, figures and a few
+        signs is no index, but written out.
         """
         letter, _, index = symbol.partition("_")
-        if re.fullmatch(r"[\w.+ *-]{0,24}", index, re.ASCII) and letter.isalpha():
+        if re.fullmatch(r"[\w.+ *-]{0,20}", index, re.ASCII) and letter.isalpha():
             text = f"${letter}" + (rf"_{{\mathrm{{{plain(index)}}}}}$" if index else "$")
         else:
-            text = literal(symbol, 24).replace("$", r"\$")
+            text = literal(symbol, 16).replace("$", r"\$")
         unit = unit.replace("token", literal(self.token).replace("$", r"\$"))
-        return text if unit == "1" else f"{text} ({unit})"
+        return text if unit == "1" else f"{text}{' ' if text[0] == '$' else chr(10)}({unit})"
 
     @property
     def runs(self) -> pd.DataFrame:
@@ -295,7 +296,11 @@ def doubts(name: str, fit: Fit, rows: pd.DataFrame) -> list[str]:
 
 
 def print_small(figure, inputs: Inputs, group: str = "", response: str = "") -> None:
-    """Put the small print under a figure."""
+    """Put the small print under a figure, and see to it that no name in it is a formula."""
+    from matplotlib.text import Text
+
     width = int(figure.get_figwidth() * 16)
     text = "\n".join(textwrap.wrap(small_print(inputs, group, response), width))
     figure.supxlabel(text, fontsize=8, color=GREY, x=0.01, ha="left")
+    for label in figure.findobj(Text):
+        label.set_parse_math(label.get_gid() == FORMULA["gid"])

@@ -76,17 +76,19 @@ def draw(inputs: _figure.Inputs, group: str, response: str, terms: Sequence[str]
             axes.tick_params(labelleft=column == 0 and row > 0)
             if row == size - 1:
                 axes.set_xlabel(
-                    inputs.named(terms[column].symbol, terms[column].unit), size=9, parse_math=True
+                    inputs.named(terms[column].symbol, terms[column].unit),
+                    size=9,
+                    **_figure.FORMULA,
                 )
             if column == 0 and row > 0:
                 axes.set_ylabel(
-                    inputs.named(terms[row].symbol, terms[row].unit), size=9, parse_math=True
+                    inputs.named(terms[row].symbol, terms[row].unit), size=9, **_figure.FORMULA
                 )
     for axes, term, row in zip(np.diag(panels), terms, params.itertuples(), strict=True):
         interval = units.interval(row.ci_low, row.ci_high, units.count)
         estimate = units.count(row.estimate, 4)
         title = f"{inputs.named(term.symbol)} = {estimate}\n{interval}"
-        axes.set_title(title, size=8.5, parse_math=True)
+        axes.set_title(title, size=8.5, **_figure.FORMULA)
     loss = f" of {_figure.literal(response)}" if len(fit.responses) > 1 else ""
     count = f"{len(thetas)} replicates" if len(thetas) else "no replicates: raise `bootstrap`"
     title = f"Bootstrap{loss} of {name}, {count}: {fit.law.formula}\n"

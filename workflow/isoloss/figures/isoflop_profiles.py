@@ -69,7 +69,7 @@ def draw(inputs: _figure.Inputs, group: str):
         handles.append(Line2D([], [], **look, label="held out"))
     if hasattr(fit.law, "allocate"):
         star = {"color": "black", "marker": "*", "linestyle": "", "markersize": 9}
-        handles.append(Line2D([], [], **star, label=f"optimum of {name}"))
+        handles.append(Line2D([], [], **star, label=_figure.literal(f"optimum of {name}")))
     _figure.log_axis(axes.xaxis, *_figure.span(done["n_params"], 1.4), form=units.count)
     _figure.log_axis(axes.yaxis, *_figure.span(done["loss_nats"], 1.04))
     if few:

@@ -75,8 +75,9 @@ def draw(inputs: _figure.Inputs, group: str, score: str):
     axes.set_xlabel(f"Error on runs held out: {name[score]}")
     title = "Laws by held-out error; dots: folds, bars: means"
     if len(first.groups) > 1:
-        title += f"; group {_figure.literal(group)}"
-    axes.set_title(_figure.wrapped(title, 8.4), pad=22)
+        whose = f"group {_figure.literal(group)}"
+        title += f"\n{whose}" if len(whose) > MOST else f"; {whose}"
+    axes.set_title(title, pad=22)
     _figure.print_small(figure, inputs, group)
     drawn = pd.concat(
         [
@@ -88,6 +89,7 @@ def draw(inputs: _figure.Inputs, group: str, score: str):
     return figure, drawn
 
 
+MOST = 16  # letters of a group beside the title
 COLUMNS = (10, 62, 122)  # of text, points to the right of the axes
 
 

@@ -42,4 +42,6 @@ def draw(inputs: _figure.Inputs):
         axes.set_xlabel(inputs.label("predicted"))
     panels[0].set_ylabel(inputs.label("observed"))
     _figure.print_small(figure, inputs)
+    lines = figure.get_supxlabel().count("\n")
+    figure.set_figheight(5.3 + 0.14 * max(0, lines - 1))  # the panels stay square
     return figure, every.drop(columns="response")

@@ -63,11 +63,11 @@ def draw(inputs: _figure.Inputs, group: str, response: str):
         around = [*seen[[0, -1]], *filter(np.isfinite, ends), *(other if apart else [])]
         _axis(axes.xaxis, term.log, min(around), max(around))
         axes.set_ylim(-0.04 * TOP * limit, TOP * limit)
-        axes.set_xlabel(inputs.named(term.symbol, term.unit), parse_math=True)
+        axes.set_xlabel(inputs.named(term.symbol, term.unit), **_figure.FORMULA)
         interval = units.interval(*ends, units.count) if np.isfinite(ends).any() else "no interval"
         estimate = units.count(found["estimate"], 4)
         title = f"{inputs.named(term.symbol)} = {estimate} {interval}"
-        axes.set_title(title, size=10, parse_math=True)
+        axes.set_title(title, size=10, **_figure.FORMULA)
         rows = {"estimate": found["estimate"], "ci_low": ends[0], "ci_high": ends[1]}
         rows |= {"replicates_low": other[0], "replicates_high": other[1]}
         marks += [{"term": term.name, "what": k, "value": float(v)} for k, v in rows.items()]

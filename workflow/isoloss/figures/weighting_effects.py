@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 
@@ -20,6 +22,7 @@ OPTIONS = {
     },
 }
 
+ROOM = 20  # letters of a label
 
 # What may differ between two runs that are compared: their weighting, and what came of them.
 _FREE = {"run_id", "run_digest", "weighting", "n_unique", "loss_nats", "fit_weight"}
@@ -73,8 +76,10 @@ def draw(inputs: _figure.Inputs, reference: str):
         for key in ["all", *sorted(k for k in keys if k != "all")]
         for value in sorted(set(found.loc[found["tag_key"] == key, "domain"]))
     ]
-    figure, (axes,) = _figure.new(7.0, 1.6 + 0.34 * max(1, len(rows)))
+    labels = [_figure.literal(v if k == "all" else f"{k}: {v}") for k, v in rows]
     names = sorted(set(found["weighting"]))
+    beside = _long(labels) + _long(map(_figure.literal, names))
+    figure, (axes,) = _figure.new(7.0 + 0.1 * beside, 1.6 + 0.34 * max(1, len(rows)))
     for w, weighting in enumerate(names):
         colour = _figure.COLOURS[w % len(_figure.COLOURS)]
         offset = (w - (len(names) - 1) / 2) * 0.3
@@ -89,8 +94,7 @@ def draw(inputs: _figure.Inputs, reference: str):
                     [mean, mean], [r + offset - 0.13, r + offset + 0.13], color=colour, lw=2.5
                 )
     axes.axvline(0, color=_figure.GREY, linewidth=1)
-    names = [v if k == "all" else f"{k}: {v}" for k, v in rows]
-    axes.set_yticks(range(len(rows)), [_figure.literal(name) for name in names])
+    axes.set_yticks(range(len(rows)), labels)
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
     against, token = _figure.literal(reference), _figure.literal(inputs.token)
@@ -99,3 +103,8 @@ def draw(inputs: _figure.Inputs, reference: str):
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     _figure.print_small(figure, inputs)
     return figure, found
+
+
+def _long(labels: Iterable[str]) -> int:
+    """Letters of the longest label beyond what the figure has room for."""
+    return max(0, *(len(label) - ROOM for label in labels))

@@ -116,6 +116,11 @@ def fit_law(
         problem(f"law {law}, option {key}", "unknown", nearest(key, known))
         for key in set(chosen) - set(known)
     ]
+    wrong += [
+        problem(f"law {law}, option {key}", f"found {chosen[key]!r}", nearest(chosen[key], choices))
+        for key, choices in ((key, spec.get("enum")) for key, spec in known.items())
+        if choices and key in chosen and chosen[key] not in choices
+    ]
     if not callable(objective) and objective not in OBJECTIVES:
         wrong.append(problem("objective", f"unknown {objective!r}", nearest(objective, OBJECTIVES)))
     if interval not in resample.INTERVALS:

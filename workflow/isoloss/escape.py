@@ -133,13 +133,23 @@ def docstring(text: str) -> str:
     return re.sub(r'"(?="")|(?<="")"|(?<=")"(?=")|"$', r"\"", lines)
 
 
-def json_text(value: Any) -> str:
+def json_text(value: Any, indent: int | None = None) -> str:
+    r"""JSON in which nothing is hidden and no character but a line end ends a line.
+
+    >>> json_text("a\u2028b α")
+    '"a\\u2028b α"'
+    """
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    if text.isprintable():
+        return text
+    hidden = {c for c in set(text) - {"\n"} if unicodedata.category(c) in _HIDDEN}
+    codes = {c: f"\\u{ord(c):04x}" if ord(c) < 0x10000 else json.dumps(c)[1:-1] for c in hidden}
+    return text.translate(str.maketrans(codes))
+
+
+def json_block(value: Any) -> str:
     """JSON over several lines that can stand in a fenced block of Markdown or in HTML."""
-    text = json.dumps(value, indent=1, ensure_ascii=False)
-    return "".join(
-        f"\\u{ord(char):04x}" if char in "<>&`" else json.dumps(char)[1:-1] if hidden else char
-        for char, hidden in ((c, c != "\n" and unicodedata.category(c) in _HIDDEN) for c in text)
-    )
+    return json_text(value, 1).translate({ord(char): f"\\u{ord(char):04x}" for char in "<>&`"})
 
 
 _LATEX = {

@@ -210,7 +210,7 @@ def _block(fit: Fit) -> str:
         }
         for group, responses in _fitted(fit).items()
     }
-    return "".join([*parts, "\n```json\n", escape.json_text(values), "\n```\n"])
+    return "".join([*parts, "\n```json\n", escape.json_block(values), "\n```\n"])
 
 
 def latex(fit: Fit) -> str:

@@ -84,9 +84,9 @@ class Inputs:
         if re.fullmatch(r"[\w.+ *-]{0,20}", index, re.ASCII) and letter.isalpha():
             text = f"${letter}" + (rf"_{{\mathrm{{{plain(index)}}}}}$" if index else "$")
         else:
-            text = literal(symbol, 16).replace("$", r"\$")
+            text = literal(symbol, 14).replace("$", r"\$")
         unit = unit.replace("token", literal(self.token).replace("$", r"\$"))
-        return text if unit == "1" else f"{text}{' ' if text[0] == '$' else chr(10)}({unit})"
+        return text if unit == "1" else f"{text} ({unit})"
 
     @property
     def runs(self) -> pd.DataFrame:

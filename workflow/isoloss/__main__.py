@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from isoloss.escape import print_anything, say, shows
 from isoloss.problems import IsolossError
 
 STAGES = ["load", "expand", "plan", "train", "aggregate", "fit", "plot", "summarize"]
+# arguments that are no path
+WORDS = {"columns", "option", "keep", "fix", "tie", "cluster", "reason", "named"}
 Command = Callable[[argparse.Namespace], int | None]
 
 
@@ -281,17 +285,40 @@ def main(arguments: list[str] | None = None) -> int:
     The exit code is 0; 1 where results were found wrong; 2 where the user must mend something;
     130 after Ctrl-C.
     """
-    given = parser().parse_args(arguments)
+    print_anything()
+    try:
+        given = _words(parser().parse_args(arguments))
+    except SystemExit:  # what --help printed may go to a pipe that is closed
+        say("", end="")
+        raise
     try:
         return given.run(given) or 0
     except IsolossError as error:
-        print(f"isoloss {given.command}: {error}", file=sys.stderr)
+        say(f"isoloss {given.command}: {error}", sys.stderr)
     except OSError as error:  # a full disk, no leave to write: nothing has its name half-written
-        print(f"isoloss {given.command}: {error}; mend it and run again", file=sys.stderr)
+        say(f"isoloss {given.command}: {error}; mend it and run again", sys.stderr)
     except KeyboardInterrupt:
-        print(f"isoloss {given.command}: interrupted; run again to go on", file=sys.stderr)
+        say(f"isoloss {given.command}: interrupted; run again to go on", sys.stderr)
         return 130
     return 2
+
+
+def _words(given: argparse.Namespace) -> argparse.Namespace:
+    """What was given, its words as UTF-8 whatever the locale; paths keep their bytes."""
+    for name in WORDS & set(vars(given)):
+        value = getattr(given, name)
+        if isinstance(value, str):
+            setattr(given, name, _word(value))
+        elif value is not None:
+            setattr(given, name, [_word(word) for word in value])
+    return given
+
+
+def _word(text: str) -> str:
+    try:
+        return os.fsencode(text).decode("utf-8")
+    except UnicodeError:
+        return text
 
 
 def _job(given: argparse.Namespace, stage: str, **names: str):
@@ -428,10 +455,12 @@ def _law(given: argparse.Namespace) -> None:
         ci_level=given.level,
         seed=given.seed,
     )
-    print(found.text)
     out = given.out or Path(f"{Path(given.table.split('?')[0]).stem}-law")
-    law.save(found, out)
-    print(f"figure: {out / 'law.png'}; law.py, explain.md, params.tex and tables beside it")
+    try:
+        law.save(found, out)
+    finally:  # what was fitted is said even where it cannot be saved
+        say(found.text)
+    say(f"figure: {out / 'law.png'}; law.py, explain.md, params.tex and tables beside it")
 
 
 def _pairs(words: list[str], place: str) -> dict[str, str]:
@@ -478,9 +507,12 @@ def _check(given: argparse.Namespace) -> None:
 
     config = check.checked(given.study)
     if given.effective:
-        print(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), end="")
+        text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+        if not shows(text):  # YAML has escapes of its own
+            text = yaml.safe_dump(config, sort_keys=False)
+        say(text, end="")
     else:
-        print(f"{given.study}: nothing wrong")
+        say(f"{given.study}: nothing wrong")
 
 
 def _cards(given: argparse.Namespace) -> None:
@@ -488,7 +520,7 @@ def _cards(given: argparse.Namespace) -> None:
 
     for name in registry.names(given.kind):
         facts = registry.facts(given.kind, name)
-        print(
+        say(
             f"{name:20s} {facts['TITLE']}" + (f": {facts['FORMULA']}" if "FORMULA" in facts else "")
         )
 
@@ -506,9 +538,9 @@ def _digest(given: argparse.Namespace) -> None:
         modules = provenance.closure(flow.entries(given.stage, cards))
     for module in modules:
         digest = provenance.module_digest(module, words=given.stage != "run")
-        print(f"{digest}  {provenance.file_of(module).relative_to(provenance.HOME.parent)}")
+        say(f"{digest}  {provenance.file_of(module).relative_to(provenance.HOME.parent)}")
     for table in flow.WRITES.get(given.stage, ()):
-        print(f"{tables.contract_digest(table)}  schemas/tables.yaml, {table}")
+        say(f"{tables.contract_digest(table)}  schemas/tables.yaml, {table}")
 
 
 def _flow(given: argparse.Namespace, file: str | None = None, fetch: bool = False):
@@ -525,16 +557,16 @@ def _flow(given: argparse.Namespace, file: str | None = None, fetch: bool = Fals
 def _status(given: argparse.Namespace) -> None:
     from isoloss import status
 
-    print(status.report(_flow(given)), end="")
+    say(status.report(_flow(given)), end="")
 
 
 def _retry(given: argparse.Namespace) -> None:
     from isoloss import status
 
     for run in (found := status.retry(_flow(given), given.named, given.diverged)):
-        print(run)
+        say(run)
     said = f"to be trained at the next `snakemake --configfile {given.study}`"
-    print(f"{len(found)} {'run' if len(found) == 1 else 'runs'} {said if found else 'failed'}")
+    say(f"{len(found)} {'run' if len(found) == 1 else 'runs'} {said if found else 'failed'}")
 
 
 def _verify(given: argparse.Namespace) -> int:
@@ -542,7 +574,7 @@ def _verify(given: argparse.Namespace) -> int:
 
     flow = _flow(given, fetch=True)
     found = verify.findings(flow)
-    print(verify.report(flow, found, given.study, str(given.directory)), end="")
+    say(verify.report(flow, found, given.study, str(given.directory)), end="")
     return int(any(one.wrong for one in found))
 
 
@@ -551,8 +583,8 @@ def _adopt(given: argparse.Namespace) -> int:
 
     flow = _flow(given, fetch=True)
     found = verify.findings(flow)
-    print(f"{verify.adopt(flow)} files have the times of their order")
-    print(verify.report(flow, found, given.study, str(given.directory)), end="")
+    say(f"{verify.adopt(flow)} files have the times of their order")
+    say(verify.report(flow, found, given.study, str(given.directory)), end="")
     return int(any(one.wrong for one in found))
 
 
@@ -562,8 +594,8 @@ def _accept(given: argparse.Namespace) -> None:
     flow = _flow(given, fetch=True)
     lines = verify.accept(flow, given.reason)
     for line in lines:
-        print(f"{line['job']}: the code here stands for {line['from']}")
-    print(f"{len(lines)} accepted; see {flow.accepted_file}" if lines else "no code has changed")
+        say(f"{line['job']}: the code here stands for {line['from']}")
+    say(f"{len(lines)} accepted; see {flow.accepted_file}" if lines else "no code has changed")
 
 
 def _gc(given: argparse.Namespace) -> None:
@@ -577,11 +609,11 @@ def _gc(given: argparse.Namespace) -> None:
     for path, what in found:
         size = status.size(path)
         total += size
-        print(f"{path}  {size / 1e6:.2f} MB  {what}")
+        say(f"{path}  {size / 1e6:.2f} MB  {what}")
         if given.remove:
             status.remove(path)
     said = "removed" if given.remove else "that no study refers to; --remove removes them"
-    print(f"{len(found)} entries, {total / 1e6:.2f} MB {said}" if found else "nothing is unused")
+    say(f"{len(found)} entries, {total / 1e6:.2f} MB {said}" if found else "nothing is unused")
 
 
 def _docs(given: argparse.Namespace) -> None:

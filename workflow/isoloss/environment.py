@@ -49,7 +49,11 @@ def commit() -> str | None:
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(home), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        return (
+            subprocess.run(command, capture_output=True, check=True)
+            .stdout.decode("utf-8", "replace")
+            .strip()
+        )
 
     try:
         git("ls-files", "--error-unmatch", __file__)  # not some checkout around an installed copy

@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from isoloss import registry, tables, units
-from isoloss.fitted import Fit
+from isoloss import escape, registry, tables, units
+from isoloss.fitted import FALLBACK, Fit
+from isoloss.laws._law import Law
+from isoloss.problems import IsolossError, problem
 
 START, END = "<!-- PARAMS START -->", "<!-- PARAMS END -->"
 
-_TEMPLATE = '''"""{title}: {formula}
-
-Fitted by isoloss. {status}
-Needs NumPy alone: `from law import law; law([{{...}}], "{group}")`.
-"""
-
-import json
+# What is filled in is source that `escape` wrote, or that of a law card.
+_TEMPLATE = '''"""{about}"""
 
 import numpy as np
-from numpy import exp, log, maximum, minimum, sqrt, where  # noqa: F401
+from numpy import exp, inf, log, maximum, minimum, nan, sqrt, where  # noqa: F401
 
 # group -> predicted column -> parameters by name
-FITTED = json.loads(r"""
-{fitted}
-""")
+FITTED = {fitted}
 VARIABLES = {variables}
 PROPORTIONS = {flat}  # a proportion that is not given is 0
 
@@ -42,11 +36,11 @@ def law(input_data, group):
     """Predictions for a list of points.
 
     input_data: a dict for each point, of the variables by name.
-    group: which fit; "{fallback}" or the only one answers for a group that was not fitted.
+    group: which fit; {fallback} or the only one answers for a group that was not fitted.
     Returns a dict for each point, of what was predicted by name.
     """
     if group not in FITTED:
-        group = "{fallback}" if "{fallback}" in FITTED or len(FITTED) > 1 else next(iter(FITTED))
+        group = {fallback} if {fallback} in FITTED or len(FITTED) > 1 else next(iter(FITTED))
     if group not in FITTED:
         raise KeyError("no such group; there are " + ", ".join(FITTED))
     points = [_aligned(point) for point in input_data]
@@ -61,17 +55,25 @@ def law(input_data, group):
 
 
 def _aligned(point):
-    """A point's variables by their names here: other columns match by what follows the last _."""
+    """A point's variables by their names here: other columns match by what follows an _."""
     if PROPORTIONS and not any(name in point for name in VARIABLES):
-        ends = {{str(key).rsplit("_", 1)[-1]: key for key in point}}
-        names = {{name: ends.get(name.rsplit("_", 1)[-1]) for name in VARIABLES}}
-        return {{name: point.get(key, 0.0) if key else 0.0 for name, key in names.items()}}
+        return {{name: point.get(_column(name, point), 0.0) for name in VARIABLES}}
     if PROPORTIONS:
         return {{name: point.get(name, 0.0) for name in VARIABLES}}
     missing = [name for name in VARIABLES if name not in point]
     if missing:
         raise KeyError("a point lacks " + ", ".join(missing))
     return point
+
+
+def _column(name, point):
+    """The column that ends as a name does, after the first _ of the name or a later one."""
+    while "_" in name:
+        name = name.partition("_")[2]
+        ends = [key for key in point if str(key) == name or str(key).endswith("_" + name)]
+        if ends:
+            return min(ends, key=lambda key: len(str(key)))
+    return None
 '''
 
 
@@ -82,7 +84,7 @@ def export_fit(fit: Fit, folder: str | Path) -> list[Path]:
     """
     folder = Path(folder)
     explain = folder / "explain.md"
-    old = explain.read_text(encoding="utf-8") if explain.exists() else None
+    old = _text_of(explain) if explain.exists() else None
     texts = {
         "law.py": law_file(fit),
         "explain.md": explanation(fit, old),
@@ -93,26 +95,53 @@ def export_fit(fit: Fit, folder: str | Path) -> list[Path]:
     return [folder / name for name in texts]
 
 
+def _text_of(file: Path) -> str:
+    """A text file to the letter, its line ends too."""
+    try:
+        return file.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        found = f"is not UTF-8 ({error.reason} at byte {error.start})"
+        raise IsolossError(problem(str(file), found, "save it as UTF-8, or move it")) from error
+
+
 def law_file(fit: Fit) -> str:
     """A Python file that predicts as the fit does."""
     law = fit.law_of()
+    _check_names(law)
     body = law.python if "\n" in law.python else f"return {law.python}"
     names = [term.name for term in law.terms] if not law.flat else []
     words = set(re.findall(r"[A-Za-z_]\w*", body))
     bound = [f'{n} = t["{n}"]' for n in names if n in words]
     bound += [f'{v} = x["{v}"]' for v in law.variables if v in words and not law.flat]
     lines = [*bound, *body.splitlines()]
-    first = fit.groups[0]
     return _TEMPLATE.format(
-        title=registry.facts("law", fit.facts["card"])["TITLE"],
-        formula=law.formula,
-        status=_state(fit).rstrip(".") + ".",
-        group=first,
-        fitted=json.dumps(_fitted(fit), indent=1, ensure_ascii=False),
-        variables=tuple(law.variables),
+        about=escape.docstring(_about(fit, law)),
+        fitted=escape.python(_fitted(fit)),
+        variables=repr(tuple(map(str, law.variables))),
         flat=bool(law.flat),
-        fallback="ALL",
+        fallback=escape.python(FALLBACK),
         body="\n".join(f"    {line}" if line else "" for line in lines),
+    )
+
+
+def _check_names(law: Law) -> None:
+    """Names that stand in a law's source are names; those of proportions never stand there.
+
+    Raises:
+        IsolossError: one is none, as of a fit whose file was tampered with.
+    """
+    for name in () if law.flat else (*law.variables, *(term.name for term in law.terms)):
+        if not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII):
+            place = f"law {law.formula}"
+            raise IsolossError(problem(place, f"{name!r} is not a name", "fit the law again"))
+
+
+def _about(fit: Fit, law: Law) -> str:
+    title = registry.facts("law", fit.facts["card"])["TITLE"]
+    example = f"from law import law; law([{{...}}], {escape.python(fit.groups[0])})"
+    return (
+        f"{title}: {law.formula}\n\nFitted by isoloss. {_state(fit).rstrip('.')}.\n"
+        f"Needs NumPy alone: `{example}`.\n"
     )
 
 
@@ -133,11 +162,11 @@ def _state(fit: Fit) -> str:
     bad = fit.summary[fit.summary["status"] != "converged"]
     if bad.empty:
         return "Every fit converged."
-    said = [
+    states = [
         f"{row.group}, {row.response}: {row.status.replace('_', ' ').upper()} ({row.message})"
         for row in bad.itertuples()
     ]
-    return "NOT TO BE RELIED ON AS IT STANDS: " + "; ".join(said)
+    return escape.visible("NOT TO BE RELIED ON AS IT STANDS: " + "; ".join(states))
 
 
 def explanation(fit: Fit, old: str | None = None) -> str:
@@ -150,38 +179,38 @@ def explanation(fit: Fit, old: str | None = None) -> str:
             f"Source: {facts['SOURCE']}.\n\nWhere it may be believed: {facts['DOMAIN']}.\n"
         )
         return f"{head}\n{block}\n"
-    if START in old and END in old:
-        before, rest = old.split(START, 1)
-        return before + block + rest.split(END, 1)[1]
+    before, start, rest = old.partition(START)
+    _, end, after = rest.partition(END)
+    if start and end:
+        return before + block + after
     return old.rstrip() + f"\n\n{block}\n"
 
 
 def _block(fit: Fit) -> str:
-    said = [f"{_state(fit)}\n"]
+    shown = escape.markdown
+    parts = [f"{shown(_state(fit))}\n"]
     for row in fit.summary.itertuples():
-        said.append(f"\n## {row.group}, {row.response}\n")
+        parts.append(f"\n## {shown(row.group)}, {shown(row.response)}\n")
         held = f"; RMSE held out {row.held_out_rmse:.4g}" if np.isfinite(row.held_out_rmse) else ""
         starts = f", {row.n_agree} of {row.n_starts} starts agree" if row.n_starts else ""
-        said.append(
-            f"\n{row.n_runs} runs, {row.n_dropped} left out; {row.objective}; {row.status}{starts};"
-            f" R2 {row.r2:.4f}, RMSE {row.rmse:.4g}{held}.\n"
+        parts.append(
+            f"\n{row.n_runs} runs, {row.n_dropped} left out; {shown(row.objective)};"
+            f" {shown(row.status)}{starts}; R2 {row.r2:.4f}, RMSE {row.rmse:.4g}{held}.\n"
         )
-        said.append("\n| parameter | estimate | interval | unit |\n| --- | --- | --- | --- |\n")
-        said += [
-            f"| {p.symbol} | {p.estimate:.6g} | {units.interval(p.ci_low, p.ci_high)} "
-            f"| {p.unit} |\n"
+        parts.append("\n| parameter | estimate | interval | unit |\n| --- | --- | --- | --- |\n")
+        parts += [
+            f"| {shown(p.symbol)} | {p.estimate:.6g} | {units.interval(p.ci_low, p.ci_high)} "
+            f"| {shown(p.unit)} |\n"
             for p in fit.mine("params", row.group, row.response).itertuples()
         ]
     values = {
         group: {
             response: {k: v for k, v in terms.items() if k != "memory"}
-            for response, terms in mine.items()
+            for response, terms in responses.items()
         }
-        for group, mine in _fitted(fit).items()
+        for group, responses in _fitted(fit).items()
     }
-    return "".join(
-        [*said, "\n```json\n", json.dumps(values, indent=1, ensure_ascii=False), "\n```\n"]
-    )
+    return "".join([*parts, "\n```json\n", escape.json_block(values), "\n```\n"])
 
 
 def latex(fit: Fit) -> str:
@@ -189,7 +218,7 @@ def latex(fit: Fit) -> str:
     facts = registry.facts("law", fit.facts["card"])
     several = len(fit.summary) > 1
     lines = [
-        f"% {facts['TITLE']}; {_state(fit)}".replace("\n", " "),
+        f"% {facts['TITLE']}; {_state(fit)}",
         r"\begin{tabular}{" + ("ll" if several else "") + "lrrl}",
         r"\toprule",
         ("group & response & " if several else "")
@@ -197,34 +226,29 @@ def latex(fit: Fit) -> str:
         r"\midrule",
     ]
     for p in fit.params.itertuples():
-        whose = f"{_plain(p.group)} & {_plain(p.response)} & " if several else ""
+        whose = f"{escape.latex(p.group)} & {escape.latex(p.response)} & " if several else ""
         interval = units.interval(p.ci_low, p.ci_high, _number)
         lines.append(
             f"{whose}${_symbol(p.symbol)}$ & ${_number(p.estimate)}$ & ${interval}$"
-            rf" & {_plain(p.unit)} \\"
+            rf" & {escape.latex(p.unit)} \\"
         )
     formula = facts["LATEX"]
     lines += [r"\bottomrule", r"\end{tabular}", f"% \\[ {formula} \\]"]
     return "\n".join(lines) + "\n"
 
 
-_GREEK = {
-    "α": r"\alpha", "β": r"\beta", "γ": r"\gamma", "η": r"\eta", "κ": r"\kappa", "σ": r"\sigma",
-    "θ": r"\theta", "λ": r"\lambda", "τ": r"\tau", "ρ": r"\rho",
-}  # fmt: skip
-
-
 def _symbol(symbol: str) -> str:
-    """A term's symbol in LaTeX: Greek by name, indices in braces."""
+    """A term's symbol in a formula: Greek by name, indices in braces, domains by their names."""
     base, _, index = symbol.partition("_")
-    star = "^*" if index.endswith("*") else ""
-    for letter, name in _GREEK.items():
-        base, index = base.replace(letter, name), index.replace(letter, name)
-    return base + (f"_{{{_plain(index.rstrip('*'))}}}" if index else "") + star
-
-
-def _plain(text: str) -> str:
-    return str(text).replace("_", r"\_").replace("%", r"\%").replace("&", r"\&")
+    index, star = index.removesuffix("*"), "^*" if index.endswith("*") else ""
+    base = escape.GREEK.get(base, base)
+    if not re.fullmatch(r"\\?[A-Za-z]+", base, re.ASCII):
+        return rf"\mbox{{{escape.latex(symbol)}}}"
+    if re.fullmatch(r"\w*", index, re.ASCII):
+        index = escape.latex(index) if index else ""
+    else:
+        index = escape.GREEK.get(index) or rf"\mbox{{\scriptsize {escape.latex(index)}}}"
+    return base + (f"_{{{index}}}" if index else "") + star
 
 
 def _number(value: float) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 
 from isoloss import environment, manifest, provenance, registry, tables
 from isoloss.aggregate.table import table_digest as _table_digest
+from isoloss.escape import json_text
 from isoloss.fitted import TABLES as FIT_TABLES
 from isoloss.load import identity as _identity
 from isoloss.problems import StudyError, TableError, nearest, problem
@@ -152,7 +153,7 @@ def differences(then: Any, now: Any, place: str = "") -> Iterator[str]:
 
 
 def _brief(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
+    text = json_text(value)
     return text if len(text) < 40 else text[:37] + "..."
 
 

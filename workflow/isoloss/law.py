@@ -13,16 +13,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from isoloss import registry, study, tables, units
+from isoloss import escape, registry, study, tables, units
 from isoloss.aggregate.guess import guess_columns, mixture_columns, run_ids
 from isoloss.aggregate.table import COLUMNS, WORDS, named, parse, read_runs
+from isoloss.escape import columns, visible
 from isoloss.export import export_fit
 from isoloss.fit.holdout import budgets, held_out
 from isoloss.fit.law import ALL, fit_law
 from isoloss.fit.mixture import mixtures, own_domain
 from isoloss.fitted import Fit
 from isoloss.plot import draw
-from isoloss.problems import IsolossError, columns, nearest, problem
+from isoloss.problems import IsolossError, nearest, problem
 
 MIXTURE_LAW = "mixture_power"
 _BUDGETS = (1.0, 10.0, 100.0)  # times the largest run, if none are asked for
@@ -85,7 +86,7 @@ def law_of_table(
         law = MIXTURE_LAW
     need = 0 if law and _mixture(law) else 1
     if need and "loss" not in mapped:
-        found = f"no column looks like a loss among {', '.join(map(str, raw.columns))}"
+        found = f"no column looks like a loss among {', '.join(map(visible, raw.columns))}"
         raise IsolossError(problem(source, found, "say which: --columns loss=NAME"))
     if not need:
         mapped = {k: v for k, v in mapped.items() if k in WORDS}
@@ -118,7 +119,7 @@ def law_of_table(
         *([_errors(held, fit)] if held is not None else []),
         *([_decisions(fit, done, flops)] if hasattr(fit.law, "allocate") else []),
     ]
-    return Found(runs, fit, held, "\n".join(parts))
+    return Found(runs, fit, held, escape.terminal("\n".join(parts)))
 
 
 def _check_asked(source: str, given: Mapping[str, str], flops: Sequence[float]) -> None:
@@ -171,9 +172,14 @@ def _of_mixtures(runs: pd.DataFrame, law: str, options, settings: Mapping, said:
         f"{law}: {fit.law.formula}\n",
         *(_responses(fit, group) for group in fit.groups),
         *(_best_mixture(fit, group) for group in fit.groups),
-        *(["not fitted: " + "; ".join(_shortened(left)) + "\n"] if left else []),
+        *(["not fitted: " + "; ".join(map(visible, _shortened(left))) + "\n"] if left else []),
     ]
-    return Found(runs, fit, None, "\n".join(parts))
+    return Found(runs, fit, None, escape.terminal("\n".join(parts)))
+
+
+def _name(text: object) -> str:
+    """A name from the table, on a line of a terminal."""
+    return escape.short(visible(text), escape.CELL)
 
 
 def _shortened(words: Sequence[str]) -> list[str]:
@@ -199,7 +205,7 @@ def _responses(fit: Fit, group: str) -> str:
         state = "ok" if row.status == "converged" else row.status.replace("_", " ").upper()
         rows.append(
             (
-                "  " + response.removeprefix("loss_"),
+                "  " + _name(response.removeprefix("loss_")),
                 str(row.n_runs),
                 f"{row.r2:.4f}",
                 f"{row.rmse:.3g}",
@@ -217,7 +223,7 @@ def _responses(fit: Fit, group: str) -> str:
         f"  left out: medians over {folds} random choices of a fifth of the mixtures (RMSE: mean);"
         f" {first.n_replicates} replicates"
     )
-    title = "" if group == "all" else f"group {group}"
+    title = "" if group == "all" else f"group {_name(group)}"
     if group == ALL:
         title = "all runs: it answers for groups without a fit"
     return (f"[{title}]\n" if title else "") + columns(head, rows) + "\n".join(rest) + "\n"
@@ -240,7 +246,7 @@ def _best_mixture(fit: Fit, group: str) -> str:
         edge = abs(row.proportion - low) < 1e-4 or abs(row.proportion - high) < 1e-4
         rows.append(
             (
-                f"  {row.domain}",
+                f"  {_name(row.domain)}",
                 f"{row.proportion:.3f}",
                 units.interval(row.proportion_low, row.proportion_high, "{:.3f}".format),
                 f"{low:.3f} to {high:.3f}" + (" (at its edge)" if edge else ""),
@@ -248,7 +254,7 @@ def _best_mixture(fit: Fit, group: str) -> str:
         )
     first = best.iloc[0]
     what = f"mean of {len(weighted)} losses ({replicates} replicates)"
-    title = "" if group == "all" else f" [{'all runs' if group == ALL else group}]"
+    title = "" if group == "all" else f" [{'all runs' if group == ALL else _name(group)}]"
     level = units.interval(first["loss_nats_low"], first["loss_nats_high"], "{:.4g}".format)
     head = (f"best mixture{title}", "share", f"{100 * fit.level:.4g} % interval", "of the runs")
     return columns(head, rows) + f"  {what}: {first['loss_nats']:.4g} {level}\n"
@@ -283,9 +289,9 @@ def _held_out(runs: pd.DataFrame, law: str, options, settings: Mapping) -> Fit |
 
 def _columns(source, runs, mapped, renamed, guessed, given) -> str:
     done = int((runs["status"] == "done").sum())
-    lines = [f"{source}: {len(runs)} rows, {done} runs" + _dropped(runs)]
+    lines = [f"{visible(source)}: {len(runs)} rows, {done} runs" + _dropped(runs)]
     said = [
-        f"{letter} = {name}" + ("" if letter in given else " (guessed)")
+        f"{letter} = {_name(name)}" + ("" if letter in given else " (guessed)")
         for letter, name in mapped.items()
     ]
     if renamed:
@@ -302,7 +308,7 @@ def _dropped(runs: pd.DataFrame) -> str:
     if gone.empty:
         return ""
     counts = gone["status_reason"].value_counts(sort=False)
-    return ", " + ", ".join(f"{n} dropped ({reason})" for reason, n in counts.items())
+    return ", " + ", ".join(f"{n} dropped ({visible(reason)})" for reason, n in counts.items())
 
 
 def _terms(fit: Fit) -> str:
@@ -311,12 +317,12 @@ def _terms(fit: Fit) -> str:
         mine = fit.mine("params", row.group, row.response)
         title = f"{row.card}: {row.formula}"
         if len(fit.summary) > 1:
-            title += f"   [group {row.group}, {row.response}]"
+            title += f"   [group {_name(row.group)}, {_name(row.response)}]"
         level = f"{100 * fit.level:.4g} % interval"
         head = ("", "estimate", level, "std error", "unit")
         rows = [
             (
-                f"  {p.symbol}",
+                f"  {_name(p.symbol)}",
                 units.count(p.estimate, 4),
                 units.interval(p.ci_low, p.ci_high, units.count),
                 units.count(p.std_error) if np.isfinite(p.std_error) else "-",
@@ -337,8 +343,8 @@ def _evidence(fit: Fit) -> str:
     lines = []
     for row in fit.summary.itertuples():
         state = "converged" if row.status == "converged" else row.status.replace("_", " ").upper()
-        of = f" [{row.group}, {row.response}]" if len(fit.summary) > 1 else ""
-        said = [f"evidence{of}: {state}; {row.message}"]
+        of = f" [{_name(row.group)}, {_name(row.response)}]" if len(fit.summary) > 1 else ""
+        said = [f"evidence{of}: {state}; {visible(row.message)}"]
         if row.n_starts:
             said.append(f"objective {row.objective_value:.10g} ({row.objective})")
             said.append(f"gradient {row.gradient_norm:.1e}")
@@ -350,7 +356,7 @@ def _evidence(fit: Fit) -> str:
             )
         said.append(f"RMSE {row.rmse:.3g} on {row.n_runs} runs, R2 {row.r2:.4f}")
         if row.n_starts:
-            said.append(f"condition {row.condition:.3g}, least known: {row.loosest}")
+            said.append(f"condition {row.condition:.3g}, least known: {visible(row.loosest)}")
         lines.append("\n  ".join(said))
     return "\n".join(lines) + "\n"
 
@@ -358,7 +364,7 @@ def _evidence(fit: Fit) -> str:
 def _errors(held: Fit, fit: Fit) -> str:
     lines = []
     for row in held.summary.itertuples():
-        of = "" if row.group == "all" else f" [{row.group}]"
+        of = "" if row.group == "all" else f" [{_name(row.group)}]"
         scores = held.mine("scores", row.group, row.response).iloc[0]
         lines.append(
             f"held out{of}: the {row.n_held_out} runs of most compute, predicted from the other "
@@ -391,6 +397,6 @@ def _decisions(fit: Fit, done: pd.DataFrame, flops: Sequence[float]) -> str:
             beyond = row["C"] / largest
             far = f"extrapolated, {units.count(beyond, 2)} x C" if beyond > 1.0001 else "inside"
             rows.append((units.power(row["C"]), *cells, far))
-        title = "" if group == "all" else f"[{group}]\n"
+        title = "" if group == "all" else f"[{_name(group)}]\n"
         parts.append(title + columns(head, rows))
     return "\n".join(parts)

@@ -40,11 +40,3 @@ def nearest(name: object, known: Iterable[object]) -> str:
 def problem(place: str, found: str, do: str) -> str:
     """One line: where it stands, what was found there, what to do."""
     return f"{place}: {found}; {do}"
-
-
-def columns(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    """Text in columns, for a terminal."""
-    rows = [list(head), *(list(line) for line in lines)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-    padded = ("  ".join(cell.ljust(w) for cell, w in zip(r, widths, strict=True)) for r in rows)
-    return "".join(f"{line.rstrip()}\n" for line in padded)

@@ -17,8 +17,9 @@ import numpy as np
 import pandas as pd
 
 from isoloss import manifest, tables
+from isoloss.escape import columns, visible
 from isoloss.flow import Flow
-from isoloss.problems import IsolossError, TableError, columns, nearest
+from isoloss.problems import IsolossError, TableError, nearest
 from isoloss.train.identity import Content, run_digest
 
 STATES = ("done", "running", "failed", "diverged", "damaged", "missing")
@@ -72,9 +73,10 @@ def report(flow: Flow) -> str:
         said.append(f"\n{len(cut_off)} of the missing were cut off and go on, or start anew\n")
     for run in table[table["state"].isin(("failed", "diverged", "damaged"))].itertuples():
         again = ", to be tried again" if run.again else ""
-        said.append(f"\n{run.run_id}: {run.state}, attempt {run.attempts}{again}: {run.reason}\n")
+        what = f"{run.state}, attempt {run.attempts}{again}: {visible(run.reason)}"
+        said.append(f"\n{visible(run.run_id)}: {what}\n")
         log = flow.store.failures(run.run_digest)
-        said.append(f"  log: {log}\n" if log.is_file() else "")
+        said.append(f"  log: {visible(log)}\n" if log.is_file() else "")
     return "".join(said)
 
 

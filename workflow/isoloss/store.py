@@ -169,7 +169,7 @@ class Store:
             wait: for whoever holds it; else False is given.
         """
         self.folder(run_digest).mkdir(parents=True, exist_ok=True)
-        with (self.folder(run_digest) / "lock").open("a") as file:
+        with (self.folder(run_digest) / "lock").open("ab") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

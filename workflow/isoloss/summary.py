@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from isoloss import tables, units
+from isoloss.escape import markdown
 from isoloss.figures.weighting_effects import differences
 from isoloss.fitted import OF_RUN, Fit, fits_from
 
@@ -57,11 +58,11 @@ def summarize(
             by_sweep.setdefault(facts["sweep"], {})[facts["table"]] = tables.frame(file)
             token[facts["sweep"]] = facts["token"]
     fits = fits_from(files)
-    lines = [f"# {study}", ""]
+    lines = [f"# {markdown(study)}", ""]
     for sweep, found in by_sweep.items():
         runs = found["runs"]
         lines += _versions(sweep, found["timing"])
-        lines.append(f"- **Runs** ({sweep}): {_runs(runs, token[sweep])}")
+        lines.append(f"- **Runs** ({markdown(sweep)}): {_runs(runs, markdown(token[sweep]))}")
         mine = {name: fit for name, fit in fits.items() if fit.facts["sweep"] == sweep}
         for name, fit in mine.items():
             lines += _law(name, fit)
@@ -73,8 +74,8 @@ def summarize(
             lines += _allocations(name, fit, settings["budgets"], runs)
         lines += _weightings(runs[runs["status"] == "done"], found["losses"])
     if figures:
-        folder = f"results/{study}/plot"
-        names = ", ".join(figures)
+        folder = markdown(f"results/{study}/plot")
+        names = ", ".join(map(markdown, figures))
         lines.append(
             f"- **Figures**: {folder}/ ({names}; .png, .pdf, and .parquet of what is drawn)"
         )
@@ -84,7 +85,7 @@ def summarize(
 def _runs(runs: pd.DataFrame, token: str) -> str:
     done = runs[runs["status"] == "done"]
     others = runs.loc[runs["status"] != "done", "status"].value_counts(sort=False)
-    gone = "".join(f", {count} {status}" for status, count in others.sort_index().items())
+    gone = "".join(f", {count} {markdown(status)}" for status, count in others.sort_index().items())
     if done.empty:
         return f"none finished{gone}"
     spans = [
@@ -105,8 +106,11 @@ def _versions(sweep: str, timing: pd.DataFrame) -> list[str]:
     counts = timing.groupby(["torch_version", "numpy_version"]).size()
     if len(counts) < 2:
         return []
-    said = [f"{n} with torch {torch}, numpy {numpy}" for (torch, numpy), n in counts.items()]
-    return [f"- **Runs of several versions** ({sweep}): {'; '.join(said)}"]
+    said = [
+        f"{n} with torch {markdown(torch)}, numpy {markdown(numpy)}"
+        for (torch, numpy), n in counts.items()
+    ]
+    return [f"- **Runs of several versions** ({markdown(sweep)}): {'; '.join(said)}"]
 
 
 def _with_interval(value: float, low: float, high: float, form) -> str:
@@ -121,20 +125,21 @@ def _law(name: str, fit: Fit) -> list[str]:
         row = fit.mine("summary", group).iloc[0]
         params = fit.mine("params", group)
         terms = ", ".join(
-            f"{p.symbol} {_with_interval(p.estimate, p.ci_low, p.ci_high, units.count)}"
+            f"{markdown(p.symbol)} {_with_interval(p.estimate, p.ci_low, p.ci_high, units.count)}"
             for p in params.itertuples()
         )
-        of = "" if group == "all" else f", group {group}"
+        of = "" if group == "all" else f", group {markdown(group)}"
         how = params["ci_method"].iloc[0].split(" ")[0]
         level = f"{100 * fit.level:.4g} % {how} intervals"
         if not row["n_replicates_converged"]:
             level = "no intervals"
         agree = f"{row['n_agree']} of {row['n_starts']} starts agree"
-        said = "" if row["message"] in ("", agree) else f"; {row['message']}"
+        said = "" if row["message"] in ("", agree) else f"; {markdown(row['message'])}"
         agree = f", {agree}" if row["n_starts"] else ""
         lines.append(
-            f"- **{name}**{of}, {fit.law.formula}: {terms} ({level}); {_state(row['status'])}"
-            f"{agree}{said}; RMSE {row['rmse']:.3g} nats on {_rows(fit, group, row['n_runs'])}"
+            f"- **{markdown(name)}**{of}, {fit.law.formula}: {terms} ({level}); "
+            f"{_state(row['status'])}{agree}{said}; "
+            f"RMSE {row['rmse']:.3g} nats on {_rows(fit, group, row['n_runs'])}"
         )
     return lines
 
@@ -152,17 +157,18 @@ def _law_of_many(name: str, fit: Fit, group: str) -> str:
     """One line of a law that has a fit for each of many losses."""
     rows = fit.summary[fit.summary["group"] == group]
     bad = rows[rows["status"] != "converged"]
-    states = ", ".join(f"{r.response} {_state(r.status)}" for r in bad.itertuples())
-    of = "" if group == "all" else f", group {group}"
+    states = ", ".join(f"{markdown(r.response)} {_state(r.status)}" for r in bad.itertuples())
+    of = "" if group == "all" else f", group {markdown(group)}"
     return (
-        f"- **{name}**{of}, {fit.law.formula}: {len(rows)} losses, R2 {rows['r2'].min():.3f} to "
-        f"{rows['r2'].max():.3f}, median RMSE {rows['rmse'].median():.3g} nats on "
-        f"{rows['n_runs'].max()} runs; {states or 'converged'}"
+        f"- **{markdown(name)}**{of}, {fit.law.formula}: {len(rows)} losses, "
+        f"R2 {rows['r2'].min():.3f} to {rows['r2'].max():.3f}, "
+        f"median RMSE {rows['rmse'].median():.3g} nats on {rows['n_runs'].max()} runs; "
+        f"{states or 'converged'}"
     )
 
 
 def _state(status: str) -> str:
-    return status if status == "converged" else f"**{status.replace('_', ' ').upper()}**"
+    return status if status == "converged" else f"**{markdown(status.replace('_', ' ').upper())}**"
 
 
 def _held_out(fits: Mapping[str, Fit]) -> str:
@@ -170,8 +176,8 @@ def _held_out(fits: Mapping[str, Fit]) -> str:
     errors, baselines = [], {}
     for name, fit in fits.items():
         for row in fit.summary[fit.summary["n_held_out"] > 0].itertuples():
-            of = "" if row.group == "all" else f" ({row.group})"
-            errors.append(f"{name}{of} {row.held_out_rmse:.3g}")
+            of = "" if row.group == "all" else f" ({markdown(row.group)})"
+            errors.append(f"{markdown(name)}{of} {row.held_out_rmse:.3g}")
             runs = "1 run" if row.n_held_out == 1 else f"{row.n_held_out} runs"
             baselines[f"{runs}{of}"] = f"{row.held_out_baseline_rmse:.3g}{of}"
     if not errors:
@@ -187,14 +193,14 @@ def _folds(fits: Mapping[str, Fit]) -> list[str]:
         folds = fit.scores[fit.scores["fold"] != "largest_compute"]
         rules = folds["fold"].str.split(" ").str[0]
         for (rule, group), mine in folds.groupby([rules, "group"]):
-            of = "" if group == "all" else f" ({group})"
+            of = "" if group == "all" else f" ({markdown(group)})"
             many = mine["response"].nunique()
             losses = f" of {many} losses" if many > 1 else ""
             count = mine["fold"].nunique()
-            error = f"{name}{of} {mine['rmse'].mean():.3g}{losses} in {count} folds"
+            error = f"{markdown(name)}{of} {mine['rmse'].mean():.3g}{losses} in {count} folds"
             errors.setdefault(rule, []).append(error)
     return [
-        f"- **Held out** ({rule.replace('_', ' ')}), mean RMSE in nats: {', '.join(said)}"
+        f"- **Held out** ({markdown(rule.replace('_', ' '))}), mean RMSE in nats: {', '.join(said)}"
         for rule, said in errors.items()
     ]
 
@@ -204,7 +210,7 @@ def _seeds(fits: Mapping[str, Fit]) -> list[str]:
     found = {}
     for fit in fits.values():
         for row in fit.summary.dropna(subset="seed_sd").itertuples():
-            of = "" if row.group == "all" else f" ({row.group})"
+            of = "" if row.group == "all" else f" ({markdown(row.group)})"
             found[f"{row.seed_sd:.2g} nats{of}"] = None
     return [f"- **Seed SD**: {', '.join(found)}"] if found else []
 
@@ -216,13 +222,14 @@ def _allocations(name: str, fit: Fit, budgets: Sequence[float], runs: pd.DataFra
     level = fit.params["ci_level"].iloc[0]
     lines = []
     for group in fit.groups:
-        of = "" if group == "all" else f", group {group}"
+        of = "" if group == "all" else f", group {markdown(group)}"
         wanted = budgets or [10 * largest, 100 * largest]
         for row in fit.allocate(wanted, group, level).to_dict("records"):
             if not row["N"] > 0:
                 said = "there is none: an exponent is not positive"
                 lines.append(
-                    f"- **Best for C = {units.power(row['C'])} FLOP** ({name}{of}): {said}"
+                    f"- **Best for C = {units.power(row['C'])} FLOP** "
+                    f"({markdown(name)}{of}): {said}"
                 )
                 continue
             values = ", ".join(
@@ -237,7 +244,8 @@ def _allocations(name: str, fit: Fit, budgets: Sequence[float], runs: pd.DataFra
             beyond = row["C"] / largest
             reach = f", {units.count(beyond, 2)} times the largest run" if beyond > 1 else ""
             lines.append(
-                f"- **Best for C = {units.power(row['C'])} FLOP** ({name}{of}{reach}): {values}"
+                f"- **Best for C = {units.power(row['C'])} FLOP** "
+                f"({markdown(name)}{of}{reach}): {values}"
             )
     return lines
 
@@ -253,8 +261,8 @@ def _weightings(done: pd.DataFrame, losses: pd.DataFrame) -> list[str]:
         means = mine.groupby(["tag_key", "domain"])["difference"].mean()
         whole = means.pop(("all", "all"))
         most = means.reindex(means.abs().sort_values(ascending=False).index)[:3]
-        parts = ", ".join(f"{domain} {value:+.3f}" for (_, domain), value in most.items())
-        said.append(f"{weighting} {whole:+.3f} ({parts})")
+        parts = ", ".join(f"{markdown(domain)} {value:+.3f}" for (_, domain), value in most.items())
+        said.append(f"{markdown(weighting)} {whole:+.3f} ({parts})")
     pairs = len(found[["run_id", "run_id_reference"]].drop_duplicates())
     return [
         f"- **Weightings**, loss against natural, all else the same ({pairs} pairs), nats: "

@@ -177,10 +177,11 @@ def write_all(
 def write_free(table: pa.Table, path: str | Path, facts: Mapping[str, Any]) -> None:
     """Write a table that has no contract (what a figure draws) in the same fixed way."""
     about = {METADATA: json.dumps(facts, sort_keys=True).encode()}
-    with whole(path) as temporary:
+    # Arrow takes a path with bytes that are not UTF-8 as bytes alone
+    with whole(path) as temporary, pa.OSFile(os.fsencode(temporary), "wb") as file:
         pq.write_table(
             table.replace_schema_metadata(about),
-            temporary,
+            file,
             compression="zstd",
             write_page_checksum=True,
         )
@@ -248,7 +249,7 @@ def _open(path: str | Path) -> pq.ParquetFile:
     if not Path(path).is_file():
         raise TableError(problem(str(path), "no such file", "run the stage that makes it"))
     try:
-        return pq.ParquetFile(path, page_checksum_verification=True)
+        return pq.ParquetFile(pa.OSFile(os.fsencode(path)), page_checksum_verification=True)
     except _DAMAGE as error:
         raise TableError(
             problem(str(path), f"not a Parquet file ({error})", "make it again")

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from isoloss import environment, manifest, status, tables
+from isoloss.escape import columns, json_text
 from isoloss.flow import Flow, Job, differences
-from isoloss.problems import IsolossError, TableError, columns
+from isoloss.problems import IsolossError, TableError
 
 
 @dataclass(frozen=True)
@@ -236,7 +237,7 @@ def accept(flow: Flow, reason: str) -> list[dict[str, str]]:
     about = {"reason": reason, "time": when, "commit": environment.commit()}
     lines = [line | about for line in lines]
     if lines:
-        before = [json.dumps(line, ensure_ascii=False) for line in (*flow.accepted, *lines)]
+        before = [json_text(line) for line in (*flow.accepted, *lines)]
         tables.write_text(flow.accepted_file, "\n".join(before) + "\n")
         write_provenance(Flow(flow.config, flow.root))
     return lines
@@ -278,6 +279,6 @@ def provenance(flow: Flow) -> dict[str, Any]:
 def write_provenance(flow: Flow) -> None:
     """Write `provenance.json` into the folder of results, if it says anything new."""
     path = flow.root / "provenance.json"
-    text = json.dumps(provenance(flow), indent=1, ensure_ascii=False) + "\n"
+    text = json_text(provenance(flow), 1) + "\n"
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
         tables.write_text(path, text)

@@ -7,9 +7,10 @@ import yaml
 from snakemake.exceptions import WorkflowError
 from snakemake.io import PeriodicityDetector
 
-from isoloss import check, flow, study, tables, verify
+from isoloss import check, escape, flow, study, tables, verify
 from isoloss.problems import StudyError
 
+escape.print_anything()
 flow.put_this_python_first()
 STARTED = time.time()
 
@@ -25,7 +26,7 @@ def checked_study():
             study.read(file)  # finds keys that stand twice, which snakemake does not
         return check.check(config, source)
     except StudyError as error:
-        raise WorkflowError(str(error)) from None
+        raise WorkflowError(escape.terminal(error)) from None
 
 
 STUDY = checked_study()
@@ -148,14 +149,14 @@ def show_state():
             )
     advice = "" if STUDY["strict_environment"] else "; strict_environment: true trains them again"
     for line in FLOW.other_versions():
-        logger.warning(line + advice)
+        logger.warning(escape.terminal(line) + advice)
 
 
 def show_summary():
     """Print what was found, if this run wrote it."""
     path = FLOW.root / "summary.md"
     if path.is_file() and path.stat().st_mtime >= STARTED:
-        print(f"\n{path.read_text(encoding='utf-8')}", file=sys.stderr)
+        escape.say(f"\n{path.read_text(encoding='utf-8')}", sys.stderr)
 
 
 if workflow.is_main_process:

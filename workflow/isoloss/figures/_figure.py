@@ -1,13 +1,19 @@
-"""What all figures share: their inputs, the style, axes with units, and the small print."""
+"""What all figures share: their inputs, the style, axes with units, and the small print.
+
+Text is drawn as it is, and is no formula unless a card says so (FORMULA); names from data go
+through `literal`. Every card ends with `print_small`.
+"""
 
 from __future__ import annotations
 
 import re
+import textwrap
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from isoloss.escape import figure as literal
 from isoloss.fitted import OF_RUN, Fit
 from isoloss.problems import IsolossError, nearest, problem
 
@@ -35,6 +41,9 @@ STYLE = {
     "pdf.fonttype": 42,
     "svg.hashsalt": "isoloss",
 }
+FORMULA = {"gid": "formula"}  # of a label that holds one, as `Inputs.named` makes them
+LETTERS = 11.5  # of a title on an inch
+REASON = 100  # characters of a reason in the small print
 LABELS = {
     "n_params": "Model size N (parameters)",
     "n_samples": "Training data D ({token}s)",
@@ -62,14 +71,22 @@ class Inputs:
 
     def label(self, quantity: str) -> str:
         """The label of an axis, with its unit."""
-        text = LABELS[quantity].format(token=self.token)
+        text = LABELS[quantity].format(token=literal(self.token))
         return text[0].upper() + text[1:]
 
     def named(self, symbol: str, unit: str = "1") -> str:
-        """A parameter of a law as a label: its symbol, and its unit if it has one."""
+        """A parameter of a law as a label: its symbol, and its unit if it has one.
+
+        It is to be drawn as a FORMULA. A domain whose name is more than letters, figures and a few
+        signs is no index, but written out.
+        """
         letter, _, index = symbol.partition("_")
-        text = f"${plain(letter)}" + (rf"_{{\mathrm{{{plain(index)}}}}}$" if index else "$")
-        return text if unit == "1" else f"{text} ({unit.replace('token', self.token)})"
+        if re.fullmatch(r"[\w.+ *-]{0,20}", index, re.ASCII) and letter.isalpha():
+            text = f"${letter}" + (rf"_{{\mathrm{{{plain(index)}}}}}$" if index else "$")
+        else:
+            text = literal(symbol, 14).replace("$", r"\$")
+        unit = unit.replace("token", literal(self.token).replace("$", r"\$"))
+        return text if unit == "1" else f"{text} ({unit})"
 
     @property
     def runs(self) -> pd.DataFrame:
@@ -88,7 +105,9 @@ class Inputs:
             found = f"group {group!r} is not in it"
             raise IsolossError(problem(f"fit {name}", found, nearest(group, fit.groups)))
         residuals = fit.residuals[fit.residuals["group"] == group]
-        title = name if len(fit.groups) == 1 else f"{name}, group {group}"
+        title = (
+            literal(name) if len(fit.groups) == 1 else f"{literal(name)}, group {literal(group)}"
+        )
         return title, fit, group, self.done[self.done["run_id"].isin(set(residuals["run_id"]))]
 
     def response(self, response: str) -> str:
@@ -122,8 +141,8 @@ class Inputs:
 
 
 def plain(text: str) -> str:
-    """A name such as that of a domain inside a formula: letters and figures, no commands."""
-    return re.sub(r"[_ ]", r"\\\g<0>", re.sub(r"[^\w.+ -]", "", text))
+    """An index inside a formula: letters and figures, no commands."""
+    return re.sub(r"[_ ]", r"\\\g<0>", text.replace("*", ""))
 
 
 def group_problems(options, runs: pd.DataFrame) -> list[str]:
@@ -157,10 +176,7 @@ def grid(count: int, columns: int, width: float = 3.4, height: float = 2.9):
 
 def head(figure, title: str, handles) -> None:
     """A title over all panels, and a legend for all of them below it, as wide as the figure."""
-    import textwrap
-
-    lines = [textwrap.wrap(line, int(figure.get_figwidth() * 11.5)) for line in title.split("\n")]
-    title = "\n".join("\n".join(line) for line in lines)
+    title = wrapped(title, figure.get_figwidth())
     wide = [0.6 + 0.078 * len(handle.get_label()) for handle in handles]  # inches
     one_row = sum(wide) < figure.get_figwidth()
     columns = len(handles) if one_row else max(1, int(figure.get_figwidth() / max(wide)))
@@ -168,6 +184,12 @@ def head(figure, title: str, handles) -> None:
         handles=handles, title=title, loc="outside upper left", alignment="left", ncols=columns,
         title_fontsize=STYLE["axes.titlesize"], columnspacing=1.4, borderaxespad=0.1,
     )  # fmt: skip
+
+
+def wrapped(title: str, inches: float) -> str:
+    """A title whose lines fit into a width."""
+    lines = [textwrap.wrap(line, int(inches * LETTERS)) for line in title.split("\n")]
+    return "\n".join("\n".join(line) for line in lines)
 
 
 def log_axis(axis, low: float, high: float, form=None, most: int | None = None) -> None:
@@ -249,7 +271,8 @@ def small_print(inputs: Inputs, group: str = "", response: str = "") -> str:
         gone = runs[runs["status"] == status]
         if len(gone):
             why = sorted(set(gone["status_reason"].dropna())) if status == "dropped" else []
-            reason = f" ({'; '.join(why)})" if why and len(why) < 3 else ""
+            reasons = "; ".join(literal(one, REASON) for one in why)
+            reason = f" ({reasons})" if why and len(why) < 3 else ""
             said.append(f"{len(gone)} {status}{reason}")
     for name, fit in inputs.fits.items():
         mine = fit.summary[fit.summary["status"] != "converged"]
@@ -261,10 +284,11 @@ def small_print(inputs: Inputs, group: str = "", response: str = "") -> str:
 def doubts(name: str, fit: Fit, rows: pd.DataFrame) -> list[str]:
     """What to know about fits that are no sound optimum; of more than two only which they are."""
     parts = [c for c, many in (("group", fit.groups), ("response", fit.responses)) if len(many) > 1]
-    which = [" ".join([name, *map(str, row)]) for row in rows[parts].itertuples(index=False)]
+    which = [" ".join(map(literal, [name, *row])) for row in rows[parts].itertuples(index=False)]
     loud = rows["status"].str.replace("_", " ").str.upper()
     if len(rows) <= 2:
-        return [f"{w}: {s}, {m}" for w, s, m in zip(which, loud, rows["message"], strict=True)]
+        messages = [literal(message, 4 * REASON) for message in rows["message"]]
+        return [f"{w}: {s}, {m}" for w, s, m in zip(which, loud, messages, strict=True)]
     pairs = list(zip(loud, which, strict=True))
     return [
         f"{status}: {', '.join(w for s, w in pairs if s == status)}" for status in sorted(set(loud))
@@ -272,9 +296,11 @@ def doubts(name: str, fit: Fit, rows: pd.DataFrame) -> list[str]:
 
 
 def print_small(figure, inputs: Inputs, group: str = "", response: str = "") -> None:
-    """Put the small print under a figure."""
-    import textwrap
+    """Put the small print under a figure, and see to it that no name in it is a formula."""
+    from matplotlib.text import Text
 
     width = int(figure.get_figwidth() * 16)
     text = "\n".join(textwrap.wrap(small_print(inputs, group, response), width))
     figure.supxlabel(text, fontsize=8, color=GREY, x=0.01, ha="left")
+    for label in figure.findobj(Text):
+        label.set_parse_math(label.get_gid() == FORMULA["gid"])

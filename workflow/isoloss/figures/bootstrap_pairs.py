@@ -9,6 +9,7 @@ import pandas as pd
 
 from isoloss import units
 from isoloss.figures import _figure
+from isoloss.laws._law import Term
 from isoloss.problems import IsolossError, nearest, problem
 
 TITLE = "Bootstrap replicates"
@@ -75,14 +76,15 @@ def draw(inputs: _figure.Inputs, group: str, response: str, terms: Sequence[str]
             axes.tick_params(labelsize=7.5, labelbottom=row == size - 1)
             axes.tick_params(labelleft=column == 0 and row > 0)
             if row == size - 1:
-                axes.set_xlabel(inputs.named(terms[column].symbol, terms[column].unit), size=9)
+                axes.set_xlabel(_label(inputs, terms[column]), size=9, **_figure.FORMULA)
             if column == 0 and row > 0:
-                axes.set_ylabel(inputs.named(terms[row].symbol, terms[row].unit), size=9)
+                axes.set_ylabel(_label(inputs, terms[row]), size=9, **_figure.FORMULA)
     for axes, term, row in zip(np.diag(panels), terms, params.itertuples(), strict=True):
         interval = units.interval(row.ci_low, row.ci_high, units.count)
         estimate = units.count(row.estimate, 4)
-        axes.set_title(f"{inputs.named(term.symbol)} = {estimate}\n{interval}", size=8.5)
-    loss = f" of {response}" if len(fit.responses) > 1 else ""
+        title = f"{inputs.named(term.symbol)} = {estimate}\n{interval}"
+        axes.set_title(title, size=8.5, **_figure.FORMULA)
+    loss = f" of {_figure.literal(response)}" if len(fit.responses) > 1 else ""
     count = f"{len(thetas)} replicates" if len(thetas) else "no replicates: raise `bootstrap`"
     title = f"Bootstrap{loss} of {name}, {count}: {fit.law.formula}\n"
     if len(kept) < len(free):
@@ -95,6 +97,12 @@ def draw(inputs: _figure.Inputs, group: str, response: str, terms: Sequence[str]
     return figure, pd.concat(
         [best.assign(what="estimate"), drawn.assign(what="replicate")], ignore_index=True
     )
+
+
+def _label(inputs: _figure.Inputs, term: Term) -> str:
+    """A parameter with its unit, on a line of its own where a domain's name is written out."""
+    name, whole = inputs.named(term.symbol), inputs.named(term.symbol, term.unit)
+    return whole if name.startswith("$") else "\n".join([name, whole[len(name) + 1 :]]).rstrip()
 
 
 def _limits(values: np.ndarray, estimate: float, log: bool) -> tuple[float, float]:

@@ -44,7 +44,7 @@ def draw(inputs: _figure.Inputs, group: str, response: str):
         axes.set_xlabel(inputs.label(column))
         axes.tick_params(labelleft=axes is panels[0])
     panels[0].set_ylabel("Residual (% of the predicted loss)")
-    loss = f" of {response}" if len(fit.responses) > 1 else ""
+    loss = f" of {_figure.literal(response)}" if len(fit.responses) > 1 else ""
     _figure.head(
         figure,
         f"Residuals{loss} of {name}: {fit.law.formula}",

@@ -69,7 +69,7 @@ def draw(inputs: _figure.Inputs, group: str):
         handles.append(Line2D([], [], **look, label="held out"))
     if hasattr(fit.law, "allocate"):
         star = {"color": "black", "marker": "*", "linestyle": "", "markersize": 9}
-        handles.append(Line2D([], [], **star, label=f"optimum of {name}"))
+        handles.append(Line2D([], [], **star, label=_figure.literal(f"optimum of {name}")))
     _figure.log_axis(axes.xaxis, *_figure.span(done["n_params"], 1.4), form=units.count)
     _figure.log_axis(axes.yaxis, *_figure.span(done["loss_nats"], 1.04))
     if few:
@@ -80,6 +80,7 @@ def draw(inputs: _figure.Inputs, group: str):
         _figure.log_axis(bar.ax.yaxis, low, high, form=units.power)
     axes.set_xlabel(inputs.label("n_params"))
     axes.set_ylabel(inputs.label("loss_nats"))
-    axes.set_title(f"IsoFLOP profiles; lines: {name}, {fit.law.formula}")
+    title = f"IsoFLOP profiles; lines: {name}, {fit.law.formula}"
+    axes.set_title(_figure.wrapped(title, 8.2))
     _figure.print_small(figure, inputs, group)
     return figure, pd.concat(drawn, ignore_index=True)

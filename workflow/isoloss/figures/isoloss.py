@@ -81,8 +81,10 @@ def draw(inputs: _figure.Inputs, group: str, reach: float):
     axes.set_xlabel(inputs.label("n_params"))
     axes.set_ylabel(inputs.label("n_samples"))
     terms = fit.params[fit.params["group"] == group].set_index("symbol")["estimate"]
-    found = ", ".join(f"{symbol} = {units.count(value)}" for symbol, value in terms.items())
-    axes.set_title(f"{name}: {fit.law.formula}\n{found}")
+    found = ", ".join(
+        f"{_figure.literal(symbol)} = {units.count(value)}" for symbol, value in terms.items()
+    )
+    axes.set_title(_figure.wrapped(f"{name}: {fit.law.formula}\n{found}", 7.4))
     _figure.print_small(figure, inputs, group)
     drawn = pd.concat(
         [

@@ -65,14 +65,18 @@ def draw(inputs: _figure.Inputs, group: str, score: str):
     every = every[every > 0]
     low, high = _figure.span(every, 1.25) if len(every) else (0.01, 1.0)
     _figure.log_axis(axes.xaxis, low, high, form="{:.3g}".format)
-    axes.set_yticks(range(len(found)), found["law"])
+    axes.set_yticks(range(len(found)), [_figure.literal(law) for law in found["law"]])
     axes.set_ylim(len(found) - 0.5, -0.5)
     axes.grid(axis="y", visible=False)
-    name = {"rmse": f"RMSE of the loss (nats/{inputs.token})", "log_error": "RMS of the log ratio"}
+    name = {
+        "rmse": f"RMSE of the loss (nats/{_figure.literal(inputs.token)})",
+        "log_error": "RMS of the log ratio",
+    }
     axes.set_xlabel(f"Error on runs held out: {name[score]}")
     title = "Laws by held-out error; dots: folds, bars: means"
     if len(first.groups) > 1:
-        title += f"; group {group}"
+        whose = f"group {_figure.literal(group)}"
+        title += f"\n{whose}" if len(whose) > MOST else f"; {whose}"
     axes.set_title(title, pad=22)
     _figure.print_small(figure, inputs, group)
     drawn = pd.concat(
@@ -85,6 +89,7 @@ def draw(inputs: _figure.Inputs, group: str, score: str):
     return figure, drawn
 
 
+MOST = 16  # letters of a group beside the title
 COLUMNS = (10, 62, 122)  # of text, points to the right of the axes
 
 

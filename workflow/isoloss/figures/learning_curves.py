@@ -65,12 +65,12 @@ def draw(inputs: _figure.Inputs, from_samples: float):
     _figure.log_axis(axes.yaxis, *_figure.span(everything, 1.03))
     bar = figure.colorbar(colour, ax=axes, label=inputs.label("n_params"), pad=0.02)
     _figure.log_axis(bar.ax.yaxis, sizes.min(), sizes.max(), form=units.count)
-    axes.set_xlabel(f"Data seen ({inputs.token}s)")
+    axes.set_xlabel(f"Data seen ({_figure.literal(inputs.token)}s)")
     axes.set_ylabel(inputs.label("loss_nats"))
     title = "Learning curves: training loss; dots, validation loss at the end"
     for name, fit in inputs.fits.items():
-        title += f"\ndashed: {name}, {fit.law.formula}"
-    axes.set_title(title)
+        title += f"\ndashed: {_figure.literal(name)}, {fit.law.formula}"
+    axes.set_title(_figure.wrapped(title, 6.4))
     _figure.print_small(figure, inputs)
     ends = done[["run_id", "n_samples", "loss_nats", "n_params"]].assign(what="validation")
     parts = [curves.drop(columns="step").assign(what="training"), ends]

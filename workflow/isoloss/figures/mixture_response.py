@@ -29,6 +29,7 @@ OPTIONS = {
 WHOLE = "loss_nats"  # the loss that is no domain's
 PALE = "#b8b8b8"
 POINTS = 31  # of a line
+NAME = 32  # characters of a domain over a panel, at most
 
 problems = _figure.group_problems
 
@@ -58,7 +59,7 @@ def draw(inputs: _figure.Inputs, group: str, most: int):
     reached = spread.groupby("domain").mean()
     ranked = list(reached.sort_values(ascending=False, kind="stable").index)
     colours = dict(zip(ranked[:most], _figure.COLOURS, strict=False))
-    names = {d: d.removeprefix("p_") for d in domains}
+    names = {d: _figure.literal(d.removeprefix("p_"), NAME) for d in domains}
 
     figure, panels = _figure.grid(len(fit.responses), 4, 3.1, 2.7)
     dots = []
@@ -79,7 +80,8 @@ def draw(inputs: _figure.Inputs, group: str, most: int):
             if d in colours and mine["low"].notna().all():
                 around = (mine["proportion"], mine["low"], mine["high"])
                 axes.fill_between(*around, color=colour, alpha=0.15, linewidth=0, zorder=1)
-        axes.set_title("whole" if response == WHOLE else response.removeprefix("loss_"))
+        whose = "whole" if response == WHOLE else response.removeprefix("loss_")
+        axes.set_title(_figure.literal(whose, NAME))
         axes.set_xlim(-0.02, max(float(runs.to_numpy().max()) * 1.03, 0.05))
         if at % 4 == 0:
             axes.set_ylabel(inputs.label("loss_nats"))

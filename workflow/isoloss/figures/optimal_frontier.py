@@ -68,16 +68,18 @@ def draw(inputs: _figure.Inputs, group: str, reach: float):
         axes.set_ylabel(inputs.label(quantity))
     look = {"transform": panels[0].get_xaxis_transform(), "size": 8.5, "color": _figure.GREY}
     panels[0].text(least * 1.3, 0.98, "compute of the runs", va="top", **look)
-    handles = [Line2D([], [], color=c, linewidth=1.8, label=name) for name, c in colours.items()]
+    handles = [
+        Line2D([], [], color=c, linewidth=1.8, label=_figure.literal(n)) for n, c in colours.items()
+    ]
     look = {"color": _figure.GREY, "linewidth": 1.8, "linestyle": ":"}
     handles.append(Line2D([], [], **look, label="beyond the runs"))
     handles.append(Patch(color=_figure.GREY, alpha=0.3, label=f"{first.level * 100:g} % interval"))
     lost = frontiers.groupby("law", sort=False)["N"].apply(lambda n: n.isna().all())
     title = "The best division of a budget"
     if len(first.groups) > 1:
-        title += f", group {group}"
+        title += f", group {_figure.literal(group)}"
     if lost.any():
-        title += f"; no optimum: {', '.join(lost.index[lost])}"
+        title += f"; no optimum: {', '.join(map(_figure.literal, lost.index[lost]))}"
     _figure.head(figure, title, handles)
     _figure.print_small(figure, inputs, group)
     return figure, frontiers

@@ -38,8 +38,10 @@ def draw(inputs: _figure.Inputs):
             _figure.log_axis(axis, low, high)
         axes.set_box_aspect(1)
         axes.legend(loc="upper left", handletextpad=0.2)
-        axes.set_title(f"{name}\n{fit.law.formula}")
+        axes.set_title(f"{_figure.literal(name)}\n{_figure.wrapped(fit.law.formula, 4.5)}")
         axes.set_xlabel(inputs.label("predicted"))
     panels[0].set_ylabel(inputs.label("observed"))
     _figure.print_small(figure, inputs)
+    lines = figure.get_supxlabel().count("\n")
+    figure.set_figheight(5.3 + 0.14 * max(0, lines - 1))  # the panels stay square
     return figure, every.drop(columns="response")

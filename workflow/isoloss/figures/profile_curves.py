@@ -63,10 +63,11 @@ def draw(inputs: _figure.Inputs, group: str, response: str):
         around = [*seen[[0, -1]], *filter(np.isfinite, ends), *(other if apart else [])]
         _axis(axes.xaxis, term.log, min(around), max(around))
         axes.set_ylim(-0.04 * TOP * limit, TOP * limit)
-        axes.set_xlabel(inputs.named(term.symbol, term.unit))
+        axes.set_xlabel(inputs.named(term.symbol, term.unit), **_figure.FORMULA)
         interval = units.interval(*ends, units.count) if np.isfinite(ends).any() else "no interval"
         estimate = units.count(found["estimate"], 4)
-        axes.set_title(f"{inputs.named(term.symbol)} = {estimate} {interval}", size=10)
+        title = f"{inputs.named(term.symbol)} = {estimate} {interval}"
+        axes.set_title(title, size=10, **_figure.FORMULA)
         rows = {"estimate": found["estimate"], "ci_low": ends[0], "ci_high": ends[1]}
         rows |= {"replicates_low": other[0], "replicates_high": other[1]}
         marks += [{"term": term.name, "what": k, "value": float(v)} for k, v in rows.items()]
@@ -83,7 +84,7 @@ def draw(inputs: _figure.Inputs, group: str, response: str):
     ]
     if bootstrapped:
         handles.append(Line2D([], [], color=green, linewidth=2, label=f"{percent} of replicates"))
-    loss = f" of {response}" if len(fit.responses) > 1 else ""
+    loss = f" of {_figure.literal(response)}" if len(fit.responses) > 1 else ""
     _figure.head(figure, f"Profiles{loss} of {name}: {fit.law.formula}", handles)
     _figure.print_small(figure, inputs, group, response)
     along = profiles.drop(columns=["group", "response"]).assign(what="profile")

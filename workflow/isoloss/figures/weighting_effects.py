@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 
@@ -20,6 +22,7 @@ OPTIONS = {
     },
 }
 
+ROOM = 20  # letters of a label
 
 # What may differ between two runs that are compared: their weighting, and what came of them.
 _FREE = {"run_id", "run_digest", "weighting", "n_unique", "loss_nats", "fit_weight"}
@@ -73,15 +76,17 @@ def draw(inputs: _figure.Inputs, reference: str):
         for key in ["all", *sorted(k for k in keys if k != "all")]
         for value in sorted(set(found.loc[found["tag_key"] == key, "domain"]))
     ]
-    figure, (axes,) = _figure.new(7.0, 1.6 + 0.34 * max(1, len(rows)))
+    labels = [_figure.literal(v if k == "all" else f"{k}: {v}") for k, v in rows]
     names = sorted(set(found["weighting"]))
+    beside = _long(labels) + _long(map(_figure.literal, names))
+    figure, (axes,) = _figure.new(7.0 + 0.1 * beside, 1.6 + 0.34 * max(1, len(rows)))
     for w, weighting in enumerate(names):
         colour = _figure.COLOURS[w % len(_figure.COLOURS)]
         offset = (w - (len(names) - 1) / 2) * 0.3
         for r, (key, value) in enumerate(rows):
             at = (found["weighting"] == weighting) & (found["tag_key"] == key)
             values = found.loc[at & (found["domain"] == value), "difference"]
-            label = weighting if r == 0 else None
+            label = _figure.literal(weighting) if r == 0 else None
             axes.scatter(values, np.full(len(values), r + offset), s=18, color=colour, label=label)
             if len(values):
                 mean = values.mean()
@@ -89,11 +94,17 @@ def draw(inputs: _figure.Inputs, reference: str):
                     [mean, mean], [r + offset - 0.13, r + offset + 0.13], color=colour, lw=2.5
                 )
     axes.axvline(0, color=_figure.GREY, linewidth=1)
-    axes.set_yticks(range(len(rows)), [v if k == "all" else f"{k}: {v}" for k, v in rows])
+    axes.set_yticks(range(len(rows)), labels)
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
-    axes.set_xlabel(f"Difference of loss to {reference} (nats/{inputs.token}); left of 0: better")
-    axes.set_title(f"Weightings against {reference}, same settings and seed; bars: means")
+    against, token = _figure.literal(reference), _figure.literal(inputs.token)
+    axes.set_xlabel(f"Difference of loss to {against} (nats/{token}); left of 0: better")
+    axes.set_title(f"Weightings against {against}, same settings and seed; bars: means")
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     _figure.print_small(figure, inputs)
     return figure, found
+
+
+def _long(labels: Iterable[str]) -> int:
+    """Letters of the longest label beyond what the figure has room for."""
+    return max(0, *(len(label) - ROOM for label in labels))

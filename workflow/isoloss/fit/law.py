@@ -46,6 +46,20 @@ class Settings:
     profiles: bool
 
 
+def _option_problems(law: str, chosen: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the options of a law: names, and values that are no choice."""
+    known = registry.options("law", law)
+    wrong = [
+        problem(f"law {law}, option {key}", "unknown", nearest(key, known))
+        for key in set(chosen) - set(known)
+    ]
+    for key, choices in ((key, spec.get("enum")) for key, spec in known.items()):
+        if choices and key in chosen and chosen[key] not in choices:
+            place, found = f"law {law}, option {key}", f"found {chosen[key]!r}"
+            wrong.append(problem(place, found, nearest(chosen[key], choices)))
+    return wrong
+
+
 # matrices are small: threads of the linear algebra would only wait for each other
 @threadpool_limits.wrap(limits=1)
 def fit_law(
@@ -111,11 +125,7 @@ def fit_law(
     """
     card = registry.card("law", law)
     chosen = {**registry.defaults("law", law), **(options or {})}
-    known = registry.options("law", law)
-    wrong = [
-        problem(f"law {law}, option {key}", "unknown", nearest(key, known))
-        for key in set(chosen) - set(known)
-    ]
+    wrong = _option_problems(law, chosen)
     if not callable(objective) and objective not in OBJECTIVES:
         wrong.append(problem("objective", f"unknown {objective!r}", nearest(objective, OBJECTIVES)))
     if interval not in resample.INTERVALS:

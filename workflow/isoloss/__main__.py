@@ -129,7 +129,7 @@ def parser() -> argparse.ArgumentParser:
         "Fit a law to a table of runs, without a study: its parameters with intervals, the",
         "evidence for it, its error on runs held out, the best division of budgets, a figure.",
     )
-    law.add_argument("table", metavar="TABLE", help="CSV or Parquet, path or URL")
+    law.add_argument("table", metavar="TABLE", help="CSV or Parquet, path or http(s) address")
     law.add_argument("--law", metavar="CARD", help="law card (guessed from the columns)")
     law.add_argument(
         "--columns",
@@ -181,6 +181,13 @@ def parser() -> argparse.ArgumentParser:
         default=[],
         metavar="C",
         help="budgets to divide",
+    )
+    law.add_argument("--max-seconds", type=float, metavar="S", help="for all of a download (120)")
+    law.add_argument(
+        "--max-mib",
+        type=float,
+        metavar="MIB",
+        help="of the table as it comes, unpacked and in memory (256)",
     )
     law.add_argument(
         "--out",
@@ -408,12 +415,13 @@ def _aggregate(given: argparse.Namespace) -> None:
     from isoloss import aggregate, registry, tables
 
     config, _ = _study(given)
-    _, record = _record(given, config, "aggregate", sweep=given.sweep)
+    whole, record = _record(given, config, "aggregate", sweep=given.sweep)
     facts = {"study": config["study"], "sweep": given.sweep}
     if given.sweep in config["aggregate"]:
         _, table = _study(given, "aggregate", given.sweep)
         facts["token"] = "token"
-        found = aggregate.read_runs_table(table["table"], table["columns"], table["keep"])
+        source = whole.sources.read(given.sweep, table)  # the bytes of the specification's digest
+        found = aggregate.read_runs_table(source, table["columns"], table["keep"])
     else:
         _, sweep = _study(given, "train", given.sweep)
         dataset = config["load"][sweep["dataset"]]["card"]
@@ -429,10 +437,13 @@ def _aggregate(given: argparse.Namespace) -> None:
 
 
 def _law(given: argparse.Namespace) -> None:
-    from isoloss import law
+    from isoloss import law, sources
 
+    limits = {"max_seconds": given.max_seconds, "max_mib": given.max_mib}
+    limits = sources.Limits(**{key: value for key, value in limits.items() if value is not None})
+    table = sources.open_source(given.table, limits)
     found = law.law_of_table(
-        given.table,
+        table,
         given.law,
         _pairs(given.columns, "--columns"),
         {k: _value(v) for k, v in _pairs(given.option, "--option").items()},
@@ -449,7 +460,7 @@ def _law(given: argparse.Namespace) -> None:
         seed=given.seed,
     )
     print(found.text)
-    out = given.out or Path(f"{Path(given.table.split('?')[0]).stem}-law")
+    out = given.out or Path(f"{table.address.stem}-law")
     law.save(found, out)
     print(f"figure: {out / 'law.png'}; law.py, explain.md, params.tex and tables beside it")
 
@@ -560,13 +571,17 @@ def _digest(given: argparse.Namespace) -> None:
 
 def _flow(given: argparse.Namespace, file: str | None = None, fetch: bool = False):
     """A study with its results, as people name it; `fetch` looks into tables made elsewhere."""
-    from isoloss import check, flow
+    from isoloss import check, flow, study
+    from isoloss.sources import KEPT, Sources
 
-    config = check.checked(file or given.study, fetch=fetch)
-    root = given.directory / "results" / config["study"]
+    file = file or given.study
+    config = study.read(file)
+    root = given.directory / "results" / str(config.get("study"))
+    tables_of_runs = Sources(kept=Path(file).parent / KEPT, copies=root / KEPT)
+    config = check.check(config, file, fetch, tables_of_runs)
     if not root.is_dir():
         raise IsolossError(f"{root}: no results of this study; run it, or give --directory")
-    return flow.Flow(config, root)
+    return flow.Flow(config, root, tables_of_runs)
 
 
 def _status(given: argparse.Namespace) -> None:

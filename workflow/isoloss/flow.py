@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from isoloss import environment, manifest, provenance, registry, tables
-from isoloss.aggregate.table import table_digest as _table_digest
 from isoloss.fitted import TABLES as FIT_TABLES
 from isoloss.load import identity as _identity
 from isoloss.problems import TableError, problem
+from isoloss.sources import KEPT, Sources
 from isoloss.store import Store, tries
 from isoloss.study import sweeps, weightings
 from isoloss.train.identity import VERSIONS
@@ -88,9 +88,6 @@ class Job:
         return f"{self.label}.json" if self.one_file else f"{self.out}/{manifest.NAME}"
 
 
-table_digest = cache(_table_digest)
-
-
 @cache
 def _identity_of(card: str, options: str) -> str:
     return _identity(card, json.loads(options))
@@ -120,11 +117,14 @@ class Flow:
     Args:
         config: a complete study.
         root: the folder of its results, `results/<study>`.
+        sources: its tables of runs, as whoever checked it read them; by default what was kept of
+            them below `root`, else they are read when they are needed.
     """
 
-    def __init__(self, config: Mapping[str, Any], root: str | Path):
+    def __init__(self, config: Mapping[str, Any], root: str | Path, sources: Sources | None = None):
         self.config = config
         self.root = Path(root)
+        self.sources = sources or Sources(kept=self.root / KEPT)
         self.store = Store(self.root / "store")
 
     @cached_property
@@ -222,8 +222,9 @@ class Flow:
                 versions = environment.versions()
                 parts |= {"versions": {name: versions[name] for name in VERSIONS.values()}}
         elif stage == "aggregate" and names["sweep"] in config["aggregate"]:
-            table = dict(config["aggregate"][names["sweep"]])
-            parts |= {"content": table_digest(table.pop("table")), **table}
+            table = config["aggregate"][names["sweep"]]
+            parts |= {"content": self.sources.digest(names["sweep"], table)}
+            parts |= {key: table[key] for key in ("columns", "keep")}
         elif stage == "fit":
             parts |= seed | {"fit": config["fit"][names["law"]]}
         elif stage == "plot":

@@ -11,6 +11,7 @@ import re
 from base64 import b64encode
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 from urllib.request import url2pathname
 
@@ -31,7 +32,7 @@ _SECRET = re.compile(
 _TOKEN = re.compile(
     r"(?:gh[a-z]_|github_pat_|glpat-|hf_|sk-|xox[a-z]-|AKIA|eyJ)[A-Za-z0-9_-]{16,}[A-Za-z0-9_.-]*"
 )
-_TEXT_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s\"'<>]+")
+_TEXT_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 
 
 class UnsetError(TableError):
@@ -60,7 +61,8 @@ def shown(written: str) -> str:
     if slashes:
         authority, slash, path = rest.partition("/")
         host = authority.rpartition("@")[2]
-        if not _HOST.fullmatch(host):  # a password with a / in it, or worse
+        local = scheme.lower() == "file" and not host
+        if not (local or _HOST.fullmatch(host)):  # a password with a / in it, or worse
             return f"{_printable(scheme)}://***"
         head = f"{scheme}://{host}{slash}{path}"
     elif is_web(written) and _SCHEME.match(written)[2].lower() != "file":
@@ -69,13 +71,21 @@ def shown(written: str) -> str:
     return _printable(_TOKEN.sub("***", head + mark + "&".join(values)))
 
 
-def masked(text: str) -> str:
-    """A text in which every address is shown without its secrets."""
-    return _TEXT_ADDRESS.sub(lambda match: shown(match[0]), text)
+def masked(value: Any) -> Any:
+    """A value, such as a part of a study, in whose texts addresses are shown without secrets."""
+    if isinstance(value, str):
+        if is_web(value):
+            return shown(value)
+        return _TEXT_ADDRESS.sub(lambda match: shown(match[0]), value)
+    if isinstance(value, list):
+        return [masked(part) for part in value]
+    if isinstance(value, dict):
+        return {masked(key): masked(part) for key, part in value.items()}
+    return value
 
 
 def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text)
+    return "".join(c if c.isprintable() else "_" for c in text)
 
 
 def literal_secret(written: str) -> str | None:

@@ -95,6 +95,10 @@ class Source:
         """An error that names the limit of size."""
         return _over(self.address, "max_mib", self.limits.max_mib, "MiB", what)
 
+    def too_slow(self, what: str) -> TableError:
+        """An error that names the limit of time."""
+        return _over(self.address, "max_seconds", self.limits.max_seconds, "seconds", what)
+
 
 def open_source(source: str | Path | Source, limits: Limits | None = None) -> Source:
     """The bytes of a path or address as a person gives it; a source as it is.
@@ -116,11 +120,8 @@ def read_address(address: Address, limits: Limits) -> Source:
     path = address.path
     if path is None:
         return Source(address, (_fetch(address, limits),), limits=limits)
-    try:
-        if not path.is_dir():
-            return Source(address, (_read(address, path, limits.max_bytes, limits),), limits=limits)
-    except ValueError as error:  # a path with a NUL in it
-        raise address.error(f"cannot be read ({error})", GIVE) from error
+    if not os.path.isdir(path):  # never raises
+        return Source(address, (_read(address, path, limits.max_bytes, limits),), limits=limits)
     parts: list[bytes] = []
     for file in _saved_files(address, path):
         left = limits.max_bytes - sum(map(len, parts))

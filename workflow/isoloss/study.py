@@ -204,7 +204,7 @@ def explain(error: jsonschema.ValidationError, below: str = "") -> list[str]:
 
 
 def _short(value: Any) -> str:
-    text = masked(json.dumps(value, default=str))
+    text = json.dumps(masked(value), default=str)
     return text if len(text) < 60 else text[:57] + "..."
 
 

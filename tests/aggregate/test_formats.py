@@ -62,8 +62,16 @@ def parquet(table: pa.Table, **options) -> bytes:
 
 def test_gzip_is_known_by_its_bytes_and_read_as_a_whole():
     twice = gzip.compress(CSV[:20]) + gzip.compress(CSV[20:])
-    for content in (CSV, gzip.compress(CSV), twice):
+    for content in (CSV, gzip.compress(CSV), twice, twice + bytes(40_000)):
         assert list(parse(source(content))["val_loss"]) == [3.5, 3.3]
+
+
+@given(st.lists(st.binary(max_size=40_000), min_size=1, max_size=5), st.integers(0, 9))
+def test_gzip_gives_back_what_was_packed(parts, level):
+    content = b"".join(gzip.compress(part, level) for part in parts)
+    whole = b"".join(parts)
+    if whole[:2] != b"\x1f\x8b":
+        assert formats._unpacked(source(content)) == whole
 
 
 def test_a_gzip_that_unpacks_to_more_than_the_limit_is_refused_by_its_name():
@@ -82,6 +90,7 @@ GZIPS = {
     "with a wrong sum": (gzip.compress(CSV)[:-8] + b"12345678", "is not a table"),
     "damaged": (gzip.compress(CSV)[:12] + b"\xff" * 30, "is not a table"),
     "of nothing": (gzip.compress(b""), "is empty"),
+    "with a name without end": (b"\x1f\x8b\x08\x08" + b"x" * 4 * MIB, "is not a table"),
     "with something behind it": (gzip.compress(CSV) + b"more", "is not a table"),
 }
 

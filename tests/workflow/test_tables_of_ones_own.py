@@ -142,6 +142,10 @@ def test_a_table_is_fetched_once_and_its_manifest_is_of_the_bytes_of_its_rows(
     assert main(["verify", config]) == 2
     assert f"the bytes fetched last are {copy}" in capsys.readouterr().err
     assert main(["verify", "results/web/config.yaml"]) == 0  # by what was fetched last
+    # a process of a job elsewhere reads what its main process fetched
+    job = ("--mode", "subprocess", "--force", "--allowed-rules", "read_runs_table", "--target-jobs")
+    run = snakemake(tmp_path, "--configfile", config, *job, "read_runs_table:study=web,sweep=mine")
+    assert run.returncode == 0, run.stderr
     config = write(tmp_path, from_the_web(copy))
     run = snakemake(tmp_path, "--configfile", config)
     assert "Nothing to be done" in run.stdout + run.stderr

@@ -6,7 +6,6 @@ refused before it is made.
 
 from __future__ import annotations
 
-import gzip
 import io
 import json
 import os
@@ -24,7 +23,7 @@ from isoloss.problems import TableError
 from isoloss.sources import Source
 
 _LINE = 2**20  # bytes of a line of a CSV, at most
-_CHUNK = 2**20
+_CHUNK = 2**14  # bytes of a gzip that are unpacked at once
 _GZIP = b"\x1f\x8b"
 _PAGE = re.compile(
     rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype|html|head|body|title|meta|script|\?xml|!--)", re.I
@@ -81,13 +80,24 @@ def _csv(source: Source) -> pd.DataFrame:
 
 def _unpacked(source: Source) -> bytes:
     """The content of a gzip file, unpacked no further than the limit."""
-    parts, size = [], 0
-    with gzip.GzipFile(fileobj=io.BytesIO(source.parts[0])) as file:
-        while part := file.read(_CHUNK):
+    packed = memoryview(source.parts[0])
+    parts, size, engine = [], 0, None
+    for start in range(0, len(packed), _CHUNK):
+        piece = bytes(packed[start : start + _CHUNK])
+        if engine is None and start:  # zeros fill a block behind a file
+            piece = piece.lstrip(b"\0")
+        while piece:
+            engine = engine or zlib.decompressobj(wbits=31)
+            part = engine.decompress(piece, 64 * _CHUNK)
             parts.append(part)
             size += len(part)
             if size > source.limits.max_bytes:
                 raise source.too_large("it unpacks to more")
+            piece = engine.unconsumed_tail
+            if engine.eof:  # another file may follow
+                piece, engine = engine.unused_data.lstrip(b"\0"), None
+    if engine is not None:
+        raise EOFError("its gzip ends too early")
     content = b"".join(parts)
     if content[:2] == _GZIP:
         raise source.error("is packed twice with gzip", "unpack it once")

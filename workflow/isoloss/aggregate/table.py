@@ -1,4 +1,4 @@
-"""Runs of your own: any CSV or Parquet table, path or URL, with its columns named."""
+"""Runs of your own: any CSV or Parquet table, path or address, with its columns named."""
 
 from __future__ import annotations
 

@@ -95,10 +95,10 @@ def test_a_file_is_read_up_to_the_limit(tmp_path):
     file.write_bytes(b"x" * 2**20)
     assert open_source(file, Limits(max_mib=1)).digest == digest(b"x" * 2**20)
     file.write_bytes(b"x" * (2**20 + 1))
-    with pytest.raises(TableError, match=r"max_mib is 1 MiB\); raise max_mib \(beside `table`"):
+    with pytest.raises(TableError, match=r"max_mib = 1 MiB\); raise max_mib \(beside `table`"):
         open_source(file, Limits(max_mib=1))
     os.truncate(file, 2**40)  # a hole, not a terabyte
-    with pytest.raises(TableError, match="max_mib is 256 MiB"):
+    with pytest.raises(TableError, match="max_mib = 256 MiB"):
         open_source(file)
 
 
@@ -166,7 +166,7 @@ def test_a_broken_list_of_files_is_told(tmp_path, text):
 def test_a_saved_dataset_has_one_limit_for_all_its_files(tmp_path):
     folder = saved(tmp_path / "set", ["a.arrow"] * 5)
     (folder / "a.arrow").write_bytes(b"x" * 2**18)
-    with pytest.raises(TableError, match="max_mib is 1 MiB"):
+    with pytest.raises(TableError, match="max_mib = 1 MiB"):
         open_source(folder, Limits(max_mib=1))
     (folder / "a.arrow").unlink()
     os.mkfifo(folder / "a.arrow")
@@ -274,13 +274,13 @@ def test_the_limits_of_a_study_are_those_of_its_table():
             yield b"HTTP/1.1 200 OK\r\n"
             site.wait(5)
 
-        with pytest.raises(StudyError, match="max_mib is 2 MiB"):
+        with pytest.raises(StudyError, match="max_mib = 2 MiB"):
             check.check(study(f"{site.url}/x.csv", max_mib=2))
-        with pytest.raises(StudyError, match=r"max_seconds is 0\.3 seconds"):
+        with pytest.raises(StudyError, match=r"max_seconds = 0\.3 seconds"):
             check.check(study(f"{site.url}/slow.csv", max_seconds=0.3))
-        with pytest.raises(TableError, match=r"max_seconds is 0\.3 seconds"):
+        with pytest.raises(TableError, match=r"max_seconds = 0\.3 seconds"):
             read_runs(f"{site.url}/slow.csv", COLUMNS, max_seconds=0.3)
-        with pytest.raises(TableError, match="max_mib is 2 MiB"):
+        with pytest.raises(TableError, match="max_mib = 2 MiB"):
             law_of_table(f"{site.url}/x.csv", max_mib=2)
 
 
@@ -411,7 +411,7 @@ def test_the_front_door_takes_secrets_and_shows_and_writes_none(
     assert main(["law", url, "--max-mib", "-1"]) == 2
     assert main(["law", url, "--columns", "loss=none"]) == 2
     told_too = capsys.readouterr()
-    assert "max_mib is 0.001 MiB" in told_too.err
+    assert "max_mib = 0.001 MiB" in told_too.err
     written = b"".join(f.read_bytes() for f in tmp_path.rglob("*") if f.is_file())
     names = " ".join(map(str, tmp_path.rglob("*")))
     assert SECRET not in told.out + told.err + told_too.out + told_too.err + names

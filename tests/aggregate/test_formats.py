@@ -42,7 +42,7 @@ def refused(content: bytes, max_mib: float = 8) -> str:
 
 
 def over(said: str, max_mib: float = 8) -> bool:
-    return f"max_mib is {max_mib:g} MiB" in said and "raise max_mib" in said
+    return f"max_mib = {max_mib:g} MiB" in said and "raise max_mib" in said
 
 
 def packed(size: int, level: int = 9) -> bytes:
@@ -323,7 +323,7 @@ def test_a_reader_that_breaks_down_does_not_break_its_caller(save, monkeypatch, 
             parse(content)
     script.write_text("import time; time.sleep(60)")
     slow = Source(Address.given("runs"), (PARQUET,), limits=Limits(max_seconds=0.5))
-    with pytest.raises(TableError, match=r"max_seconds is 0\.5 seconds"):
+    with pytest.raises(TableError, match=r"max_seconds = 0\.5 seconds"):
         parse(slow)
 
 
@@ -333,18 +333,18 @@ def test_the_reader_imports_nothing_of_the_folder_it_runs_in(tmp_path, monkeypat
     assert len(parse(source(PARQUET))) == 2
 
 
-def test_too_little_memory_is_told_by_the_limits_name(monkeypatch):
+def test_too_little_memory_is_told(monkeypatch):
     def fail(*_, **__):
         raise MemoryError
 
     monkeypatch.setattr(formats.pd, "read_csv", fail)
-    assert over(refused(CSV))
+    assert "runs: does not fit into the memory of this machine" in refused(CSV)
 
 
 def test_the_limit_can_be_raised(tmp_path):
     (tmp_path / "r.csv.gz").write_bytes(packed(2 * MIB))
     columns = {"N": "size", "D": "seen", "loss": "val_loss"}
-    with pytest.raises(TableError, match="max_mib is 1 MiB"):
+    with pytest.raises(TableError, match="max_mib = 1 MiB"):
         read_runs(tmp_path / "r.csv.gz", columns, max_mib=1)
     assert len(read_runs(tmp_path / "r.csv.gz", columns, max_mib=16)) > 300_000
     assert os.path.getsize(tmp_path / "r.csv.gz") < 20_000

@@ -23,7 +23,7 @@ _MOST_REDIRECTS = 10
 _CHUNK = 1 << 16
 _ENCODINGS = ("", "identity", "gzip", "x-gzip")
 _CHECK = "check the address"
-_SPELLED = "write special characters as %XX, such as %2F for a / in a password"
+_SPELLED = "leave out spaces and line ends, and write special characters as %XX (/ is %2F)"
 _NETWORK = "check the address and the network, or give the path of a copy"
 _ANSWERS = {
     401: "check user, password or token, and the variables they come from",
@@ -124,7 +124,7 @@ class _Download:
             except ValueError:
                 where = "it redirects to something that is not" if seen else "it is not"
                 found = f"{where} a valid address of http or https"
-                raise DownloadError(found, _SPELLED) from None
+                raise DownloadError(found, _CHECK if seen else _SPELLED) from None
             if not seen:
                 first, headers = origin, credentials
             if first.startswith("https:") and not origin.startswith("https:"):

@@ -150,7 +150,7 @@ class AwayError(TableError):
 
 def _over(address: Address, name: str, value: float, unit: str, what: str) -> TableError:
     raised = f"raise {name} (beside `table` in a study, --{name.replace('_', '-')} of `law`, "
-    found = f"cannot be read ({what}: {name} is {value:g} {unit})"
+    found = f"cannot be read ({what} than {name} = {value:g} {unit})"
     return address.error(found, f"{raised}or of read_runs) if the table is what it should be")
 
 

@@ -213,7 +213,7 @@ def main(kind: str, limit: str, *lengths: str) -> int:
         print(json.dumps({"found": error.found, "remedy": error.remedy}), file=sys.stderr)
         return TOLD
     except MemoryError:
-        print(json.dumps({"found": "does not fit into memory", "remedy": ""}), file=sys.stderr)
+        print(json.dumps({"found": "takes far more in memory", "remedy": ""}), file=sys.stderr)
         return TOLD
     except (pa.ArrowException, ValueError, OSError, KeyError, struct.error, IndexError) as error:
         words = {"found": f"is not a table ({error})", "remedy": "give a CSV or Parquet table"}

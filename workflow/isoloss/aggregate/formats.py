@@ -45,7 +45,8 @@ def rows(source: Source) -> pd.DataFrame:
     except TableError:
         raise
     except MemoryError as error:
-        raise source.too_large("it does not fit into memory") from error
+        found = "does not fit into the memory of this machine"
+        raise source.error(found, "leave out columns and rows that are not needed") from error
     except _BROKEN as error:
         raise source.error(f"is not a table ({error})", _GIVE) from error
     return table.reset_index(drop=True)

@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 from serving import Site, answer
 
-from isoloss import check
+from isoloss import check, tables
+from isoloss import sources as sources_module
 from isoloss.__main__ import main
 from isoloss.aggregate import read_runs
 from isoloss.flow import Flow
@@ -153,7 +154,18 @@ def test_a_saved_dataset_reads_nothing_outside_its_folder(tmp_path, name):
         open_source(folder)
 
 
-STATES = ["[]", "{}", "7", "[" * 100_000, '{"_data_files": 3}', '{"_data_files": []}', "\xff", ""]
+MANY = json.dumps({"_data_files": [{"filename": "a.arrow"}] * 10_001})
+STATES = [
+    MANY,
+    "[]",
+    "{}",
+    "7",
+    "[" * 100_000,
+    '{"_data_files": 3}',
+    '{"_data_files": []}',
+    "\xff",
+    "",
+]
 
 
 @pytest.mark.parametrize("text", STATES, ids=range(len(STATES)))
@@ -184,6 +196,20 @@ def test_check_and_triggers_read_the_same_bytes_once():
         flow = Flow(config, "results/own", sources)
         assert content_of(flow) == content_of(flow) == digest(changing(0).split(b"\r\n\r\n")[1])
         assert len(site.requests) == 1
+
+
+def test_a_job_reads_a_file_that_changes_once_for_digest_and_rows(tmp_path, monkeypatch):
+    (tmp_path / "r.csv").write_bytes(CSV)
+    (tmp_path / "study.yaml").write_text(json.dumps(study(str(tmp_path / "r.csv"))))
+    contents = [CSV + b"1e6,1e9,%d\n" % i for i in range(2, 9)]
+    left = iter(contents)
+    monkeypatch.setattr(sources_module, "_read", lambda *_: next(left))
+    out = ["--sweep", "mine", "--out", str(tmp_path / "out")]
+    assert main(["aggregate", "--study", str(tmp_path / "study.yaml"), *out]) == 0
+    assert next(left) == contents[1]
+    last = tables.frame(tmp_path / "out" / "runs.parquet")["loss_nats"].iloc[-1]
+    made = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert (last, made["specification"]["content"]) == (2, digest(contents[0]))
 
 
 def test_a_job_reads_what_was_kept_and_asks_nobody(tmp_path, monkeypatch):

@@ -23,6 +23,7 @@ from isoloss.download import DownloadError, TooLargeError, TooLongError, downloa
 from isoloss.problems import IsolossError, TableError, problem
 
 MAX_SECONDS, MAX_MIB = 120.0, 256.0
+_MOST_FILES = 10_000  # of a saved dataset
 KEPT = "fetched"  # the folder of what was fetched, below results/<study>
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
@@ -192,8 +193,8 @@ def _saved_files(address: Address, folder: Path) -> list[Path]:
             for split in splits
             for file in _facts(split, "state.json")["_data_files"]
         ]
-        if not files:
-            raise ValueError("it lists no files")
+        if not 0 < len(files) <= _MOST_FILES:
+            raise ValueError(f"it lists {len(files)} files")
     except (OSError, ValueError, KeyError, TypeError, RecursionError, TableError) as error:
         found = f"is a folder without a saved dataset ({error})"
         raise address.error(found, "give a table, or what save_to_disk wrote") from error
@@ -302,7 +303,7 @@ def _kept(folder: Path | None, sweep: str, written: str, limits: Limits) -> Sour
     try:
         facts = json.loads((folder / sweep / "source.json").read_text(encoding="utf-8"))
         content = (folder / sweep / "table").read_bytes()
-    except (OSError, ValueError):  # never kept, or damaged: it is fetched
+    except (OSError, ValueError, RecursionError):  # never kept, or damaged: it is fetched
         return None
     address = Address(str(folder / sweep / "table"), shown(written))
     source = Source(address, (content,), limits=limits)

@@ -7,6 +7,7 @@
 #   plan/{sweep}/runs.parquet                          the sweep spelled out
 #   train/{sweep}/{shard}.parquet                      what the store holds for the shard
 #   store/{run_digest}/, store/journal.jsonl           runs; not Snakemake's
+#   fetched/{sweep}/table, source.json                 what came from the web, for the jobs
 #   aggregate/{sweep}/runs, losses, curves, mixtures, timing .parquet
 #   fit/{sweep}/{law}/params, summary, residuals, starts, replicates .parquet
 #   plot/{figure}.png, .pdf, .parquet

@@ -1,7 +1,9 @@
 """A study that starts from a table of runs: nothing is trained."""
 
+import json
 import threading
 from functools import partial
+from hashlib import blake2b
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -9,9 +11,11 @@ import pandas as pd
 import pytest
 import yaml
 from running import ROOT, snakemake, write
+from serving import Site, answer
 
 import isoloss
 from isoloss import tables
+from isoloss.__main__ import main
 
 
 def published(bootstrap: int) -> dict:
@@ -120,3 +124,100 @@ def test_a_filter_of_a_study_runs_nothing(tmp_path):
     assert done.returncode != 0
     assert "character 1: '@' is not part of a filter" in done.stdout + done.stderr
     assert not list(tmp_path.rglob("PWNED*")) and not (tmp_path / "results").exists()
+
+
+def csv(last: float) -> bytes:
+    """A table of runs of which the last loss is given."""
+    n, d = (a.ravel() for a in np.meshgrid(np.geomspace(1e6, 1e9, 3), np.geomspace(1e8, 1e11, 3)))
+    loss = 1.7 + 400 / n**0.34 + 410 / d**0.28
+    loss[-1] = last
+    return pd.DataFrame({"params": n, "tokens": d, "val": loss}).to_csv(index=False).encode()
+
+
+def from_the_web(table: str) -> dict:
+    """A study of a table at an address."""
+    columns = {"N": "params", "D": "tokens", "loss": "val"}
+    return {
+        "study": "web",
+        "aggregate": {"mine": {"table": table, "columns": columns}},
+        "fit": {"law": {"card": "power_law", "sweep": "mine", "bootstrap": 5}},
+    }
+
+
+def test_a_table_is_fetched_once_and_its_manifest_is_of_the_bytes_of_its_rows(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    loss = iter(range(3, 100))
+    answers = {"/r.csv": lambda _: answer(csv(next(loss)))}
+    with Site(answers) as site:
+        config = write(tmp_path, from_the_web(f"{site.url}/r.csv"))
+        for count in (1, 2):  # every answer is another table
+            run = snakemake(tmp_path, "--configfile", config)
+            assert run.returncode == 0, run.stderr
+            assert len(site.requests) == count
+            made = tmp_path / "results/web/aggregate/mine"
+            rows = tables.frame(made / "runs.parquet")
+            assert rows["loss_nats"].iloc[-1] == 2 + count
+            content = json.loads((made / "manifest.json").read_text())["specification"]["content"]
+            assert content == blake2b(csv(2 + count), digest_size=16).hexdigest()
+        answers["/r.csv"] = answer(csv(4))  # as the last one
+        run = snakemake(tmp_path, "--configfile", config)
+        assert "Nothing to be done" in run.stdout + run.stderr
+        assert len(site.requests) == 3
+        assert main(["verify", config]) == 0
+        assert len(site.requests) == 4
+    # without a network
+    capsys.readouterr()
+    run = snakemake(tmp_path, "--configfile", config)
+    assert run.returncode == 1
+    copy = "results/web/fetched/mine/table"
+    assert f"the bytes fetched last are {copy}: give that path" in run.stdout + run.stderr
+    assert main(["verify", config]) == 2
+    assert f"the bytes fetched last are {copy}" in capsys.readouterr().err
+    assert main(["verify", "results/web/config.yaml"]) == 0  # by what was fetched last
+    # a process of a job elsewhere reads what its main process fetched
+    job = ("--mode", "subprocess", "--force", "--allowed-rules", "read_runs_table", "--target-jobs")
+    run = snakemake(tmp_path, "--configfile", config, *job, "read_runs_table:study=web,sweep=mine")
+    assert run.returncode == 0, run.stderr
+    config = write(tmp_path, from_the_web(copy))
+    run = snakemake(tmp_path, "--configfile", config)
+    assert "Nothing to be done" in run.stdout + run.stderr
+
+
+def test_no_byte_that_a_study_leaves_or_says_has_its_secrets(tmp_path):
+    secret, password = "sesame-42-sesame$HOME", "open/sesame"
+    variables = {"RUNS_TOKEN": secret, "RUNS_PASSWORD": password.replace("/", "%2F")}
+    variables["RUNS_URL"] = "http://127.0.0.1:1/x.csv?token=" + secret
+    away = f"HTTP/1.1 302 Found\r\nLocation: ftp://x/?{secret}\r\n\r\n".encode()
+    with Site(
+        {"/r.csv": answer(csv(3)), "/away": away, "/page": answer("<html>" + secret)}
+    ) as site:
+        said = []
+        for path in ("r.csv", "gone", "away", "page"):
+            table = f"http://ann:$RUNS_PASSWORD@{site.host}/{path}?token=${{RUNS_TOKEN}}"
+            config = write(tmp_path, from_the_web(table))
+            run = snakemake(tmp_path, "--configfile", config, "--printshellcmds", **variables)
+            assert (run.returncode == 0) == (path == "r.csv"), run.stderr
+            assert f"GET /{path}?token={secret} " in site.requests[-1]
+            said.append(run.stdout + run.stderr)
+            if path == "r.csv":
+                effective = yaml.safe_load((tmp_path / "results/web/config.yaml").read_text())
+                assert effective["aggregate"]["mine"]["table"] == table
+                run = snakemake(tmp_path, "--configfile", config, "--report", "r.html", **variables)
+                assert run.returncode == 0, run.stderr
+                said.append(run.stdout + run.stderr)
+        for table in ("$RUNS_URL", "$RUNS_NOWHERE/x.csv"):
+            config = write(tmp_path, from_the_web(table))
+            run = snakemake(tmp_path, "--configfile", config, **variables)
+            assert run.returncode == 1
+            said.append(run.stdout + run.stderr)
+    assert "environment variable RUNS_NOWHERE is not set" in said[-1]
+    assert "404 Not Found" in said[2] and "$RUNS_URL: cannot be read" in said[-2]
+    files = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert {"summary.md", "config.yaml", "provenance.json", "r.html"} <= {f.name for f in files}
+    left = [(str(file), file.read_bytes()) for file in files]
+    left += [(f"output {i}", text.encode()) for i, text in enumerate(said)]
+    for name, content in left:
+        for word in (secret, "sesame", password):
+            assert word.encode() not in content and word not in name, name

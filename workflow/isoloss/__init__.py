@@ -1,6 +1,6 @@
 """isoloss: a laboratory for neural scaling laws.
 
-In a notebook: `read_runs` (any table, path or URL), `fit_law`, `load_fit`, `compare_laws`,
+In a notebook: `read_runs` (any table, path or address), `fit_law`, `load_fit`, `compare_laws`,
 `sensitivity`, `export_fit` (a fit as law.py), `law_of_table` (all of it at once), `expand_rows`.
 Importing isoloss is light; each name is fetched when it is first used.
 """

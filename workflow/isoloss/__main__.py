@@ -132,7 +132,7 @@ def parser() -> argparse.ArgumentParser:
         "Fit a law to a table of runs, without a study: its parameters with intervals, the",
         "evidence for it, its error on runs held out, the best division of budgets, a figure.",
     )
-    law.add_argument("table", metavar="TABLE", help="CSV or Parquet, path or URL")
+    law.add_argument("table", metavar="TABLE", help="CSV or Parquet, path or http(s) address")
     law.add_argument("--law", metavar="CARD", help="law card (guessed from the columns)")
     law.add_argument(
         "--columns",
@@ -184,6 +184,13 @@ def parser() -> argparse.ArgumentParser:
         default=[],
         metavar="C",
         help="budgets to divide",
+    )
+    law.add_argument("--max-seconds", type=float, metavar="S", help="for all of a download (120)")
+    law.add_argument(
+        "--max-mib",
+        type=float,
+        metavar="MIB",
+        help="of the table as it comes, unpacked and in memory (256)",
     )
     law.add_argument(
         "--out",
@@ -403,7 +410,9 @@ def _aggregate(given: argparse.Namespace) -> None:
             job.takes(given.plan, *given.shards, *given.audits)
             job.makes(lambda out: stage.run(given.plan, given.shards, given.audits, out, facts))
         else:
-            job.makes(lambda out: stage.run_table(tables_of_runs[given.sweep], out, facts))
+            table = tables_of_runs[given.sweep]
+            source = job.flow.sources.read(given.sweep, table)  # of the specification's digest
+            job.makes(lambda out: stage.run_table(source, table, out, facts))
 
 
 def _fit(given: argparse.Namespace) -> None:
@@ -436,10 +445,13 @@ def _summarize(given: argparse.Namespace) -> None:
 
 
 def _law(given: argparse.Namespace) -> None:
-    from isoloss import law
+    from isoloss import law, sources
 
+    limits = {"max_seconds": given.max_seconds, "max_mib": given.max_mib}
+    limits = sources.Limits(**{key: value for key, value in limits.items() if value is not None})
+    table = sources.open_source(given.table, limits)
     found = law.law_of_table(
-        given.table,
+        table,
         given.law,
         _pairs(given.columns, "--columns"),
         {k: _value(v, f"--option {k}") for k, v in _pairs(given.option, "--option").items()},
@@ -455,7 +467,7 @@ def _law(given: argparse.Namespace) -> None:
         ci_level=given.level,
         seed=given.seed,
     )
-    out = given.out or Path(f"{Path(given.table.split('?')[0]).stem}-law")
+    out = given.out or Path(f"{table.address.stem}-law")
     try:
         law.save(found, out)
     finally:  # what was fitted is said even where it cannot be saved
@@ -545,13 +557,17 @@ def _digest(given: argparse.Namespace) -> None:
 
 def _flow(given: argparse.Namespace, file: str | None = None, fetch: bool = False):
     """A study with its results, as people name it; `fetch` looks into tables made elsewhere."""
-    from isoloss import check, flow
+    from isoloss import check, flow, study
+    from isoloss.sources import KEPT, Sources
 
-    config = check.checked(file or given.study, fetch=fetch)
-    root = given.directory / "results" / config["study"]
+    file = file or given.study
+    config = study.read(file)
+    root = given.directory / "results" / str(config.get("study"))
+    tables_of_runs = Sources(kept=Path(file).parent / KEPT, copies=root / KEPT)
+    config = check.check(config, file, fetch, tables_of_runs)
     if not root.is_dir():
         raise IsolossError(f"{root}: no results of this study; run it, or give --directory")
-    return flow.Flow(config, root)
+    return flow.Flow(config, root, tables_of_runs)
 
 
 def _status(given: argparse.Namespace) -> None:

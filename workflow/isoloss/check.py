@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from isoloss import filters, registry, study
+from isoloss.addresses import UnsetError
 from isoloss.aggregate.table import read_runs
 from isoloss.fit.coordinates import free_coordinates, scale_of
 from isoloss.fit.holdout import held_out
@@ -19,6 +20,7 @@ from isoloss.fit.mixture import domains_of, responses_of
 from isoloss.fit.solve import Constraints
 from isoloss.laws._law import Law
 from isoloss.problems import IsolossError, StudyError, nearest, problem
+from isoloss.sources import Sources
 from isoloss.train import settings as train_settings
 from isoloss.train.plan import plan_sweep
 
@@ -35,13 +37,16 @@ MEASURED = {
 MOST_STEPS = 10**12
 
 
-def checked(path: str | Path, fetch: bool = True) -> dict[str, Any]:
+def checked(path: str | Path, fetch: bool = True, sources: Sources | None = None) -> dict[str, Any]:
     """Read, complete and check a study file; see `check`."""
-    return check(study.read(path), str(path), fetch)
+    return check(study.read(path), str(path), fetch, sources)
 
 
 def check(
-    config: Mapping[str, Any], source: str = "the study", fetch: bool = True
+    config: Mapping[str, Any],
+    source: str = "the study",
+    fetch: bool = True,
+    sources: Sources | None = None,
 ) -> dict[str, Any]:
     """Complete and check a study.
 
@@ -49,19 +54,21 @@ def check(
         config: the study.
         source: what it is called in errors.
         fetch: whether to look into tables of runs made elsewhere, and what is fitted to them.
+        sources: by which they are read; give it to `Flow` too, so that they are read once.
 
     Raises:
         StudyError: with every problem of the study.
     """
+    look = (sources or Sources()) if fetch else None
     wrong = list(study.unsound(config))
     if wrong:
         raise StudyError(wrong, source)
     config, wrong = study.complete(config)
     if wrong:
         # a section of the wrong shape cannot be looked into; sound ones still are
-        wrong += _beyond(config, _sound_sections(config, wrong), fetch)
+        wrong += _beyond(config, _sound_sections(config, wrong), look)
         raise StudyError(list(dict.fromkeys(wrong)), source)
-    wrong = _beyond(config, lambda *_: True, fetch)
+    wrong = _beyond(config, lambda *_: True, look)
     if wrong:
         raise StudyError(list(dict.fromkeys(wrong)), source)
     return config
@@ -81,7 +88,9 @@ def _sound_sections(config: Mapping[str, Any], wrong: list[str]) -> Callable[...
     return sound
 
 
-def _beyond(config: Mapping[str, Any], sound: Callable[..., bool], fetch: bool) -> list[str]:
+def _beyond(
+    config: Mapping[str, Any], sound: Callable[..., bool], sources: Sources | None
+) -> list[str]:
     """Names that must exist, settings of cards, tables that must be readable, runs enough."""
     wrong: list[str] = []
 
@@ -114,10 +123,13 @@ def _beyond(config: Mapping[str, Any], sound: Callable[..., bool], fetch: bool) 
     for name, table in each("aggregate"):
         unread = _filter_problems(table["keep"], f"aggregate.{name}, keep")
         wrong += unread
-        if unread or not fetch:
+        if unread or sources is None:
             continue
         try:
-            runs[name] = read_runs(table["table"], table["columns"], table["keep"])
+            content = sources.read(name, table)
+            runs[name] = read_runs(content, table["columns"], table["keep"])
+        except UnsetError as error:
+            wrong.append(f"aggregate.{name}.table: {error}")
         except IsolossError as error:
             wrong += [f"aggregate.{name}: {line}" for line in str(error).splitlines()]
     for name, dataset in each("load"):

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from isoloss import environment, manifest, provenance, registry, tables
-from isoloss.aggregate.table import table_digest as _table_digest
 from isoloss.escape import json_text
 from isoloss.fitted import TABLES as FIT_TABLES
 from isoloss.load import identity as _identity
 from isoloss.problems import StudyError, TableError, nearest, problem
+from isoloss.sources import KEPT, Sources
 from isoloss.store import Store, tries
 from isoloss.study import sweeps, weightings
 from isoloss.train.identity import VERSIONS
@@ -114,9 +114,6 @@ class Job:
         return f"{self.label}.json" if self.one_file else f"{self.out}/{manifest.NAME}"
 
 
-table_digest = cache(_table_digest)
-
-
 @cache
 def _identity_of(card: str, options: str) -> str:
     return _identity(card, json.loads(options))
@@ -168,11 +165,14 @@ class Flow:
     Args:
         config: a complete study.
         root: the folder of its results, `results/<study>`.
+        sources: its tables of runs, as whoever checked it read them; by default what was kept of
+            them below `root`, else they are read when they are needed.
     """
 
-    def __init__(self, config: Mapping[str, Any], root: str | Path):
+    def __init__(self, config: Mapping[str, Any], root: str | Path, sources: Sources | None = None):
         self.config = config
         self.root = Path(root)
+        self.sources = sources or Sources(kept=self.root / KEPT)
         self.store = Store(self.root / "store")
 
     @cached_property
@@ -277,7 +277,8 @@ class Flow:
         elif stage == "train":
             outside["tries"] = self.tries(**names)
         elif stage == "aggregate" and names["sweep"] in config["aggregate"]:
-            outside["content"] = table_digest(config["aggregate"][names["sweep"]]["table"])
+            table = config["aggregate"][names["sweep"]]
+            outside["content"] = self.sources.digest(names["sweep"], table)
         return canonical(self.settings(stage, **names) | outside)
 
     def settings(self, stage: str, **names: str) -> dict[str, Any]:
@@ -304,7 +305,7 @@ class Flow:
             parts["runs"] = blake2b(runs.encode(), digest_size=16).hexdigest()
         elif stage == "aggregate" and names["sweep"] in config["aggregate"]:
             table = config["aggregate"][names["sweep"]]
-            parts |= {key: value for key, value in table.items() if key != "table"}
+            parts |= {key: table[key] for key in ("columns", "keep")}
         elif stage == "aggregate":
             parts["token"] = self.token(names["sweep"])
         elif stage == "fit":

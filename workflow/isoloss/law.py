@@ -24,6 +24,7 @@ from isoloss.fit.mixture import mixtures, own_domain
 from isoloss.fitted import Fit
 from isoloss.plot import draw
 from isoloss.problems import IsolossError, nearest, problem
+from isoloss.sources import MAX_MIB, MAX_SECONDS, Limits, Source, open_source
 
 MIXTURE_LAW = "mixture_power"
 _BUDGETS = (1.0, 10.0, 100.0)  # times the largest run, if none are asked for
@@ -51,31 +52,38 @@ class Found:
 
 
 def law_of_table(
-    source: str,
+    source: str | Path | Source,
     law: str | None = None,
     given: Mapping[str, str] | None = None,
     options: Mapping[str, Any] | None = None,
     keep: Sequence[str] = (),
     flops: Sequence[float] = (),
+    *,
+    max_seconds: float = MAX_SECONDS,
+    max_mib: float = MAX_MIB,
     **settings,
 ) -> Found:
     """Read a table, guess what is not said, fit, hold out, decide.
 
     Args:
-        source: CSV or Parquet, path or URL.
+        source: CSV or Parquet: a path, an http or https address, or what was read of one.
         law: law card; guessed from the columns if None.
         given: letter (N, D, C, U, loss) or word (table.WORDS) to column, instead of guesses.
         options: of the law card.
         keep: filters, as in a study.
         flops: budgets to divide, FLOP; 1, 10 and 100 times the largest run if empty.
+        max_seconds: for all of a download.
+        max_mib: MiB of the table as it comes, unpacked, and in memory at 8 bytes a cell.
         settings: of `fit_law`; of a mixture law, fewer replicates unless they are asked for, and
             scores on runs left out at random.
 
     Raises:
         IsolossError: the table has no loss, or nothing that it could depend on.
     """
+    opened = open_source(source, Limits(max_seconds, max_mib))
+    source = opened.label
     _check_asked(source, given or {}, flops)
-    raw = named(parse(source), source)
+    raw = named(parse(opened), source)
     renamed = mixture_columns(raw.columns) if law in (None, MIXTURE_LAW) or _mixture(law) else {}
     raw = named(raw.rename(columns=renamed), source)
     told = {*renamed.values(), *(given or {}).values()}

@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 import json
 import math
-import os
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -19,6 +18,7 @@ import jsonschema
 import yaml
 
 from isoloss import registry, tables
+from isoloss.addresses import literal_secret, masked, shown
 from isoloss.problems import StudyError, nearest, problem
 
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
@@ -70,8 +70,8 @@ def resolve(part: Mapping[str, Any]) -> Mapping[str, Any]:
 def complete(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """A study with every default filled in, and all that is wrong with it by the schema.
 
-    Numbers that YAML 1.1 reads as text (`1e10`) become numbers, environment variables in tables'
-    paths are replaced, and the options of cards are completed from the cards.
+    Numbers that YAML 1.1 reads as text (`1e10`) become numbers, and the options of cards are
+    completed from the cards. Environment variables in tables' addresses stay as they are written.
     """
     config = copy.deepcopy(dict(config))
     wrong = list(unsound(config))
@@ -118,7 +118,10 @@ def _fill(value: Any, part: Mapping[str, Any], place: str, wrong: list[str]) -> 
     elif isinstance(value, list) and isinstance(part.get("items"), dict):
         value[:] = [_fill(v, part["items"], f"{place}[{i}]", wrong) for i, v in enumerate(value)]
     elif isinstance(value, str) and place.startswith("aggregate.") and place.endswith(".table"):
-        return _environment(value, place, wrong)
+        secret = literal_secret(value)
+        if secret is not None:
+            remedy = "put it into an environment variable and write $NAME"
+            wrong.append(problem(place, f"{shown(value)} contains {secret}", remedy))
     return value
 
 
@@ -130,13 +133,6 @@ def number(value: Any) -> Any:
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         return int(value)
     return value
-
-
-def _environment(value: str, place: str, wrong: list[str]) -> str:
-    for name in re.findall(r"\$\{?(\w+)\}?", value):
-        if name not in os.environ:
-            wrong.append(problem(place, f"environment variable {name} is not set", "set it"))
-    return os.path.expandvars(os.path.expanduser(value))
 
 
 def _fill_cards(value: dict, properties: Mapping, place: str, wrong: list[str]) -> None:
@@ -209,7 +205,7 @@ def explain(error: jsonschema.ValidationError, below: str = "") -> list[str]:
 
 
 def _short(value: Any) -> str:
-    text = json.dumps(value, default=str)
+    text = json.dumps(masked(value), default=str)
     return text if len(text) < 60 else text[:57] + "..."
 
 

@@ -7,7 +7,7 @@ import yaml
 from snakemake.exceptions import WorkflowError
 from snakemake.io import PeriodicityDetector
 
-from isoloss import check, escape, flow, study, tables, verify
+from isoloss import check, escape, flow, sources, study, tables, verify
 from isoloss.problems import StudyError
 
 escape.print_anything()
@@ -18,19 +18,27 @@ RUN_FILES = [f"{t}.parquet" for t in ("runs", "losses", "curves", "mixtures", "t
 FIT_FILES = [f"{t}.parquet" for t in flow.FIT_TABLES]
 
 
+# Tables of runs, each read once for check and triggers. A process that runs a job of this
+# invocation, on another machine say, reads what its main process fetched.
+FETCHED = Path("results", str(config.get("study")), sources.KEPT)
+SOURCES = (
+    sources.Sources(copies=FETCHED) if workflow.is_main_process else sources.Sources(kept=FETCHED)
+)
+
+
 def checked_study():
     """The study with every default; all its problems at once, before any job runs."""
     source = ", ".join(map(str, workflow.configfiles)) or "--config"
     try:
         for file in workflow.configfiles:
             study.read(file)  # finds keys that stand twice, which snakemake does not
-        return check.check(config, source)
+        return check.check(config, source, sources=SOURCES)
     except StudyError as error:
         raise WorkflowError(escape.terminal(error)) from None
 
 
 STUDY = checked_study()
-FLOW = flow.Flow(STUDY, f"results/{STUDY['study']}")
+FLOW = flow.Flow(STUDY, f"results/{STUDY['study']}", SOURCES)
 NAMES = {
     "study": STUDY["study"],
     "sweep": study.sweeps(STUDY),
@@ -129,11 +137,12 @@ def summary_inputs(wildcards):
 
 
 def save_study():
-    """Write the effective study, for the jobs and for the record; only when it changed."""
+    """Write the effective study, and what was fetched for it; only when it changed."""
     text = yaml.safe_dump(STUDY, sort_keys=False, allow_unicode=True)
     path = FLOW.root / "config.yaml"
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
         tables.write_text(path, text)
+    SOURCES.keep(FETCHED, STUDY["aggregate"])
 
 
 def show_state():

@@ -12,6 +12,7 @@ from isoloss import tables
 from isoloss.aggregate.sweep import gather_sweep
 from isoloss.aggregate.table import read_runs_table
 from isoloss.problems import IsolossError, problem
+from isoloss.sources import Source
 
 
 def run(
@@ -53,16 +54,19 @@ def _check_some_finished(runs: pd.DataFrame, sweep: str) -> None:
     raise IsolossError(problem(f"sweep {sweep}", f"{reason}{first['status_reason']}", remedy))
 
 
-def run_table(table: Mapping[str, Any], out: Path, facts: Mapping[str, Any]) -> list[Path]:
+def run_table(
+    source: Source, table: Mapping[str, Any], out: Path, facts: Mapping[str, Any]
+) -> list[Path]:
     """Read a table of runs made elsewhere.
 
     Args:
-        table: the study's entry: table, columns, keep.
+        source: its bytes.
+        table: the study's entry: columns, keep.
         out: folder for `runs`; the other tables are empty.
         facts: kept in all files.
 
     Returns:
         The files.
     """
-    gathered = read_runs_table(table["table"], table["columns"], table["keep"])
+    gathered = read_runs_table(source, table["columns"], table["keep"])
     return tables.write_all(gathered, out, facts)

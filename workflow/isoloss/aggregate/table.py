@@ -1,108 +1,46 @@
-"""Runs of your own: any CSV or Parquet table, path or URL, with its columns named."""
+"""Runs of your own: any CSV or Parquet table, path or address, with its columns named."""
 
 from __future__ import annotations
 
-import io
-import json
 from collections.abc import Mapping, Sequence
-from hashlib import blake2b
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from isoloss import tables
+from isoloss.aggregate.formats import rows
 from isoloss.aggregate.guess import mixture_columns
 from isoloss.filters import LETTERS, evaluate
 from isoloss.problems import TableError, nearest, problem
+from isoloss.sources import MAX_MIB, MAX_SECONDS, Limits, Source, open_source
 
 # What a user maps (the field's letters) to the columns of `runs`.
 WORDS = ("run_id", "of_run", "group", "fit_weight")
 COLUMNS = {**LETTERS, **{word: word for word in WORDS}}
 NUMBERS = ("N", "D", "C", "U", "loss", "fit_weight")
-TIMEOUT = 60  # seconds for a URL
 
 
-def fetch(source: str) -> bytes:
-    """The content of a path or URL.
-
-    Raises:
-        TableError: it cannot be read.
-    """
-    try:
-        if "://" in source:
-            with urlopen(source, timeout=TIMEOUT) as response:
-                return response.read()
-        return Path(source).read_bytes()
-    except (OSError, URLError, ValueError) as error:
-        raise TableError(
-            problem(source, f"cannot be read ({error})", "give a readable CSV or Parquet table")
-        ) from error
-
-
-def table_digest(source: str) -> str:
-    """Digest of a table's content."""
-    contents = [fetch(str(file)) for file in saved_files(source)] or [fetch(source)]
-    return blake2b(b"".join(contents), digest_size=16).hexdigest()
-
-
-def saved_files(source: str) -> list[Path]:
-    """The Arrow files of a dataset that `datasets` saved to disk, split by split; else none.
-
-    Raises:
-        TableError: a folder that is no such dataset.
-    """
-    folder = Path(source)
-    if "://" in source or not folder.is_dir():
-        return []
-    try:
-        if (folder / "dataset_dict.json").exists():
-            splits = json.loads((folder / "dataset_dict.json").read_text("utf-8"))["splits"]
-            return [file for split in splits for file in saved_files(str(folder / split))]
-        files = json.loads((folder / "state.json").read_text("utf-8"))["_data_files"]
-        return [folder / file["filename"] for file in files]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        found = f"is a folder without a saved dataset ({error})"
-        raise TableError(
-            problem(source, found, "give a table, or what save_to_disk wrote")
-        ) from error
-
-
-def parse(source: str) -> pd.DataFrame:
+def parse(source: Source) -> pd.DataFrame:
     """Read a CSV (also gzip), a Parquet table or a dataset saved to disk as it is.
 
     Raises:
-        TableError: unreadable, or without rows.
+        TableError: it is not a table, has no rows, or is larger than its limits.
     """
-    saved = saved_files(source)
-    content = b"" if saved else fetch(source)
-    name = source.split("?")[0]
-    try:
-        if saved:
-            parts = [pa.ipc.open_stream(fetch(str(file))).read_pandas() for file in saved]
-            found = pd.concat(parts, ignore_index=True)
-        elif content[:4] == b"PAR1":
-            found = pd.read_parquet(io.BytesIO(content))
-        else:
-            compression = "gzip" if name.endswith(".gz") else None
-            found = pd.read_csv(io.BytesIO(content), compression=compression, index_col=False)
-    except (ValueError, OSError, EOFError, pa.ArrowException) as error:
-        raise TableError(
-            problem(source, f"is no table ({error})", "give a CSV or Parquet table")
-        ) from error
-    if found.empty:
-        raise TableError(problem(source, "has no rows", "give a table with at least one run"))
-    return found.reset_index(drop=True)
+    raw = rows(source)
+    if raw.empty:
+        raise source.error("has no rows", "give a table with at least one run")
+    return raw
 
 
 def read_runs(
-    source: str | Path | pd.DataFrame,
+    source: str | Path | Source | pd.DataFrame,
     columns: Mapping[str, str],
     keep: Sequence[str] = (),
     need: int | None = None,
+    *,
+    max_seconds: float = MAX_SECONDS,
+    max_mib: float = MAX_MIB,
 ) -> pd.DataFrame:
     """A `runs` table from a table of one's own.
 
@@ -113,19 +51,25 @@ def read_runs(
     a filter drops stay, with status `dropped`.
 
     Args:
-        source: path, URL or DataFrame.
+        source: path, http or https address, what was read of one, or DataFrame.
         columns: any of N, D, C, U (distinct tokens), loss, group, fit_weight, run_id, of_run
             (rows alike in it are points along one run) to the table's column name.
         keep: filters over the columns (both names can be used); a run stays if all hold.
         need: how many of N, D and C there must be; with none of them no loss is needed either.
             If None, two; of a table of mixtures none.
+        max_seconds: for all of a download.
+        max_mib: MiB of the table as it comes, unpacked, and in memory at 8 bytes a cell.
 
     Raises:
         TableError: all that is wrong with the table, a line each.
     """
     own = isinstance(source, pd.DataFrame)
-    label = "the table" if own else str(source)
-    raw = named(source.reset_index(drop=True) if own else parse(label), label)
+    if own:
+        label, raw = "the table", source.reset_index(drop=True)
+    else:
+        opened = open_source(source, Limits(max_seconds, max_mib))
+        label, raw = opened.label, parse(opened)
+    raw = named(raw, label)
     columns = {letter: str(name) for letter, name in columns.items()}
     if need is None:
         mixed = mixture_columns(c for c in raw.columns if c not in columns.values())
@@ -268,7 +212,7 @@ def _check_values(runs: pd.DataFrame, columns: Mapping[str, str], label: str) ->
 
 
 def read_runs_table(
-    source: str, columns: Mapping[str, str], keep: Sequence[str] = ()
+    source: str | Source, columns: Mapping[str, str], keep: Sequence[str] = ()
 ) -> dict[str, pd.DataFrame]:
     """All `aggregate` tables of a table of one's own; only `runs` has rows."""
     others = ("losses", "curves", "mixtures", "timing")

@@ -1,0 +1,256 @@
+"""Bytes from an http or https address, within a total time and a size, or words that say why not.
+
+No text of a library's exception and nothing that a server sends is repeated: both can contain the
+address, and an address can contain a password.
+"""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+import threading
+import time
+from contextlib import suppress
+from urllib.error import URLError
+from urllib.parse import quote, urljoin
+from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request
+
+from isoloss.addresses import Address, target
+
+_REDIRECTS = (301, 302, 303, 307, 308)
+_MOST_REDIRECTS = 10
+_CHUNK = 1 << 16
+_ENCODINGS = ("", "identity", "gzip", "x-gzip")
+_CHECK = "check the address"
+_SPELLED = "leave out spaces and line ends, and write special characters as %XX (/ is %2F)"
+_NETWORK = "check the address and the network, or give the path of a copy"
+_ANSWERS = {
+    401: "check user, password or token, and the variables they come from",
+    403: "check what this user or token may read",
+    404: _CHECK,
+    407: "check the proxy",
+    429: "wait, and try again",
+}
+
+
+class DownloadError(Exception):
+    """Why an address gave no bytes, in words that do not contain it.
+
+    Args:
+        found: what is wrong.
+        remedy: what to do.
+        away: whether nobody could be reached at all.
+    """
+
+    def __init__(self, found: str, remedy: str, away: bool = False):
+        super().__init__(found)
+        self.found, self.remedy, self.away = found, remedy, away
+
+
+class TooLongError(DownloadError):
+    """The time is over."""
+
+
+class TooLargeError(DownloadError):
+    """More bytes than are to be read."""
+
+
+def download(address: Address, max_seconds: float, max_bytes: int) -> bytes:
+    """The bytes at an address.
+
+    The whole of it, name lookup, connection, headers, redirects and body together, ends after
+    `max_seconds`, whatever a server does.
+
+    Args:
+        address: http or https.
+        max_seconds: in all.
+        max_bytes: most bytes of the body.
+
+    Raises:
+        DownloadError: with the reason.
+    """
+    work = _Download(address.real, max_seconds, max_bytes)
+    thread = threading.Thread(target=work.run, daemon=True)
+    thread.start()
+    try:
+        thread.join(max_seconds)
+        late = thread.is_alive()
+    finally:  # also after Ctrl-C
+        work.stop()
+    if late:
+        raise TooLongError("it takes too long", "")
+    if work.error is not None:
+        raise work.error from None
+    return work.content
+
+
+class _Download:
+    """A download in a thread of its own: a library's call that hangs does not hang its caller."""
+
+    def __init__(self, url: str, max_seconds: float, max_bytes: int):
+        self.url, self.max_bytes = url, max_bytes
+        self.end = time.monotonic() + max_seconds
+        self.content: bytes | None = None
+        self.error: Exception | None = None
+        self.sockets: list[socket.socket] = []
+        self.opener = OpenerDirector()  # no ftp, no file, no redirect that is not looked at
+        for handler in (ProxyHandler(), _Http(self.sockets), _Https(self.sockets)):
+            self.opener.add_handler(handler)
+
+    def run(self) -> None:
+        """Set `content` or `error`."""
+        try:
+            content = self.follow()
+        except Exception as error:  # it is raised where the download was asked for
+            self.error = error
+        else:
+            self.content = content
+
+    def stop(self) -> None:
+        """End what still waits for a server."""
+        for connected in list(self.sockets):
+            with suppress(OSError):  # closed already
+                connected.shutdown(socket.SHUT_RDWR)
+
+    def follow(self) -> bytes:
+        """The body, behind redirects; credentials go to the host that they are for only."""
+        url, plain = self.url, None
+        seen: set[str] = set()
+        while len(seen) <= _MOST_REDIRECTS:
+            try:
+                url = url if plain is None else _joined(plain, url)
+                plain, origin, credentials = target(url)
+            except ValueError:
+                where = "it redirects to something that is not" if seen else "it is not"
+                found = f"{where} a valid address of http or https"
+                raise DownloadError(found, _CHECK if seen else _SPELLED) from None
+            if not seen:
+                first, headers = origin, credentials
+            if first.startswith("https:") and not origin.startswith("https:"):
+                raise DownloadError("it redirects from https to http", _CHECK)
+            if plain in seen:
+                raise DownloadError("it redirects in a circle", _CHECK)
+            seen.add(plain)
+            url, body = self.ask(plain, headers if origin == first else {})
+            if url is None:
+                return body
+        raise DownloadError(f"it redirects more than {_MOST_REDIRECTS} times", _CHECK)
+
+    def ask(self, url: str, headers: dict[str, str]) -> tuple[str | None, bytes]:
+        """Where an address redirects to, or its body."""
+        plain = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "isoloss"}
+        request = Request(url, headers=plain | headers)
+        left = max(self.end - time.monotonic(), 0.01)
+        try:
+            response = self.opener.open(request, timeout=left)
+            if response is None:  # a proxy by something that is not HTTP
+                raise DownloadError("the proxy of this machine is not one of http", _NETWORK)
+            with response:
+                if response.status in _REDIRECTS and response.headers.get("Location"):
+                    return response.headers["Location"], b""
+                _check_answer(response)
+                return None, self.body(response)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise _in_words(error) from None
+
+    def body(self, response: http.client.HTTPResponse) -> bytes:
+        """The body, while it is neither too large nor too late, whole."""
+        length = response.length
+        if length is not None and length > self.max_bytes:
+            raise TooLargeError("it has too many bytes", "")
+        parts, size = [], 0
+        while part := response.read1(_CHUNK):
+            parts.append(part)
+            size += len(part)
+            if size > self.max_bytes:
+                raise TooLargeError("it has too many bytes", "")
+            if time.monotonic() > self.end:
+                raise TooLongError("it takes too long", "")
+        if length is not None and size < length:
+            found = f"it was cut short: {size} of {length} bytes came"
+            raise DownloadError(found, "try again")
+        return b"".join(parts)
+
+
+class _HttpConnection(http.client.HTTPConnection):
+    """A connection whose socket is noted, so that it can be ended."""
+
+    sockets: list[socket.socket]
+
+    def connect(self):
+        super().connect()
+        self.sockets.append(self.sock)
+
+
+class _HttpsConnection(http.client.HTTPSConnection):
+    """The same, encrypted."""
+
+    sockets: list[socket.socket]
+
+    def connect(self):
+        super().connect()
+        self.sockets.append(self.sock)
+
+
+class _Http(HTTPHandler):
+    """http, with connections that can be ended."""
+
+    def __init__(self, sockets: list[socket.socket]):
+        super().__init__()
+        self.kind = type("Connection", (_HttpConnection,), {"sockets": sockets})
+
+    def http_open(self, request):
+        return self.do_open(self.kind, request)
+
+
+class _Https(HTTPSHandler):
+    """https, with connections that can be ended; certificates are checked, as by default."""
+
+    def __init__(self, sockets: list[socket.socket]):
+        super().__init__()
+        self.kind = type("Connection", (_HttpsConnection,), {"sockets": sockets})
+
+    def https_open(self, request):
+        return self.do_open(self.kind, request)
+
+
+def _joined(base: str, onward: str) -> str:
+    """Where a redirect leads; what is not ASCII in it, which is not allowed, is spelled out."""
+    return urljoin(base, quote(onward.strip(), safe="%/:=&?~+!$,;'@()*[]#", encoding="latin-1"))
+
+
+def _check_answer(response: http.client.HTTPResponse) -> None:
+    """Whether a body follows that can be a table."""
+    status = response.status
+    if status not in (200, 203):
+        words = http.client.responses.get(status, "")
+        again = "try again later" if status >= 500 else _CHECK
+        found = f"the server answers {status} {words}".rstrip()
+        raise DownloadError(found, _ANSWERS.get(status, again))
+    if response.headers.get("Content-Encoding", "").strip().lower() not in _ENCODINGS:
+        found = "the server packs it in a way that was not asked for (Content-Encoding)"
+        raise DownloadError(found, "give an address of plain or gzip data")
+
+
+def _in_words(error: Exception) -> DownloadError:
+    """A library's error in our words."""
+    reason = error.reason if isinstance(error, URLError) else error
+    if isinstance(reason, TimeoutError):
+        return TooLongError("it takes too long", "")
+    if isinstance(reason, ssl.SSLCertVerificationError):
+        return DownloadError("the server's certificate is not valid for it", _NETWORK)
+    if isinstance(reason, ssl.SSLError):
+        return DownloadError("the encrypted connection (TLS) failed", _NETWORK)
+    if isinstance(reason, socket.gaierror):
+        return DownloadError("no such host is known", _NETWORK, away=True)
+    if isinstance(reason, http.client.IncompleteRead):
+        return DownloadError("it was cut short", "try again")
+    if isinstance(reason, ConnectionRefusedError):
+        return DownloadError("the host refuses the connection", _NETWORK, away=True)
+    if isinstance(reason, ConnectionError):  # RemoteDisconnected among them
+        return DownloadError("the connection was broken off", "try again")
+    if isinstance(reason, http.client.HTTPException | ValueError):
+        found = f"the server does not speak HTTP properly ({type(reason).__name__})"
+        return DownloadError(found, _CHECK)
+    return DownloadError(f"the host cannot be reached ({type(reason).__name__})", _NETWORK, True)

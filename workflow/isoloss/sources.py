@@ -1,0 +1,310 @@
+"""The one way from a path or an address to bytes: read once, and within limits.
+
+Whoever needs a table of runs, the check of a study, the triggers of its jobs or a job, asks a
+`Sources`, so that digest and rows are of the same bytes. What came from the web is kept beside the
+results for the jobs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from isoloss import tables
+from isoloss.addresses import GIVE, Address, shown
+from isoloss.download import DownloadError, TooLargeError, TooLongError, download
+from isoloss.problems import IsolossError, TableError, problem
+
+MAX_SECONDS, MAX_MIB = 120.0, 256.0
+_MOST_FILES = 10_000  # of a saved dataset
+KEPT = "fetched"  # the folder of what was fetched, below results/<study>
+_KINDS = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFDIR: "a folder",
+}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What reading a table may take.
+
+    Attributes:
+        max_seconds: for all of a download.
+        max_mib: MiB of the table as it comes, unpacked, and in memory at 8 bytes a cell.
+    """
+
+    max_seconds: float = MAX_SECONDS
+    max_mib: float = MAX_MIB
+
+    def __post_init__(self):
+        for name, most in (("max_seconds", 86400), ("max_mib", 2**20)):
+            value = getattr(self, name)
+            if not 0 < value <= most:
+                found = f"found {value:g}"
+                raise IsolossError(problem(name, found, f"needs more than 0, and at most {most}"))
+
+    @property
+    def max_bytes(self) -> int:
+        """The size limit in bytes."""
+        return int(self.max_mib * 2**20)
+
+
+@dataclass(frozen=True)
+class Source:
+    """The bytes of a table.
+
+    Attributes:
+        address: where they are from.
+        parts: the bytes; several where a dataset was saved in several files.
+        saved: whether they are the Arrow files of a dataset that `datasets` saved to disk.
+        limits: for all that is made of them.
+    """
+
+    address: Address
+    parts: tuple[bytes, ...] = field(repr=False)
+    saved: bool = False
+    limits: Limits = Limits()
+
+    @property
+    def label(self) -> str:
+        """How it is called, without secrets."""
+        return self.address.label
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest of the bytes."""
+        digest = blake2b(digest_size=16)
+        for part in self.parts:
+            digest.update(part)
+        return digest.hexdigest()
+
+    def error(self, found: str, remedy: str) -> TableError:
+        """What is wrong with it, as an error."""
+        return self.address.error(found, remedy)
+
+    def too_large(self, what: str) -> TableError:
+        """An error that names the limit of size."""
+        return _over(self.address, "max_mib", self.limits.max_mib, "MiB", what)
+
+    def too_slow(self, what: str) -> TableError:
+        """An error that names the limit of time."""
+        return _over(self.address, "max_seconds", self.limits.max_seconds, "seconds", what)
+
+
+def open_source(source: str | Path | Source, limits: Limits | None = None) -> Source:
+    """The bytes of a path or address as a person gives it; a source as it is.
+
+    Raises:
+        TableError: it cannot be read, or not within the limits.
+    """
+    if isinstance(source, Source):
+        return source
+    return read_address(Address.given(str(source)), limits or Limits())
+
+
+def read_address(address: Address, limits: Limits) -> Source:
+    """The bytes at an address: of a file, of a saved dataset's files, or of the web.
+
+    Raises:
+        TableError: it cannot be read, or not within the limits.
+    """
+    path = address.path
+    if path is None:
+        return Source(address, (_fetch(address, limits),), limits=limits)
+    if not os.path.isdir(path):  # never raises
+        return Source(address, (_read(address, path, limits.max_bytes, limits),), limits=limits)
+    parts: list[bytes] = []
+    for file in _saved_files(address, path):
+        left = limits.max_bytes - sum(map(len, parts))
+        parts.append(_read(address, file, left, limits))
+    return Source(address, tuple(parts), saved=True, limits=limits)
+
+
+def _fetch(address: Address, limits: Limits) -> bytes:
+    """The bytes at a web address."""
+    try:
+        return download(address, limits.max_seconds, limits.max_bytes)
+    except TooLongError:
+        what = "the download takes longer"
+        words = str(_over(address, "max_seconds", limits.max_seconds, "seconds", what))
+        raise AwayError(words) from None
+    except TooLargeError:
+        raise _over(address, "max_mib", limits.max_mib, "MiB", "it has more") from None
+    except DownloadError as error:
+        words = problem(address.label, f"cannot be read ({error.found})", error.remedy)
+        raise (AwayError if error.away else TableError)(words) from None
+
+
+class AwayError(TableError):
+    """An address whose host cannot be reached, or not in time, such as without a network."""
+
+
+def _over(address: Address, name: str, value: float, unit: str, what: str) -> TableError:
+    raised = f"raise {name} (beside `table` in a study, --{name.replace('_', '-')} of `law`, "
+    found = f"cannot be read ({what} than {name} = {value:g} {unit})"
+    return address.error(found, f"{raised}or of read_runs) if the table is what it should be")
+
+
+def _read(address: Address, path: Path, max_bytes: int, limits: Limits) -> bytes:
+    """The bytes of a regular file; nothing else is waited for, or read without end."""
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    place = address if address.path == path else Address(str(path), f"{address.label}/{path.name}")
+    try:
+        kind = stat.S_IFMT(os.stat(path).st_mode)
+        if kind != stat.S_IFREG:  # opening some devices does something
+            raise place.error(f"cannot be read (it is {_KINDS.get(kind, 'not a file')})", GIVE)
+        with open(os.open(path, flags), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise place.error("cannot be read (it is not a file)", GIVE)
+            too_many = os.fstat(file.fileno()).st_size > max_bytes
+            content = b"" if too_many else file.read(max_bytes + 1)
+    except (OSError, ValueError) as error:
+        words = getattr(error, "strerror", None) or error
+        raise place.error(f"cannot be read ({words})", GIVE) from error
+    if too_many or len(content) > max_bytes:
+        raise _over(address, "max_mib", limits.max_mib, "MiB", "it has more")
+    return content
+
+
+def _saved_files(address: Address, folder: Path) -> list[Path]:
+    """The Arrow files of a dataset that `datasets` saved to disk, split by split.
+
+    Raises:
+        TableError: a folder that is no such dataset, or one whose files are elsewhere.
+    """
+    try:
+        splits = [folder]
+        if (folder / "dataset_dict.json").exists():
+            splits = [
+                folder / _below(name) for name in _facts(folder, "dataset_dict.json")["splits"]
+            ]
+        files = [
+            split / _below(file["filename"])
+            for split in splits
+            for file in _facts(split, "state.json")["_data_files"]
+        ]
+        if not 0 < len(files) <= _MOST_FILES:
+            raise ValueError(f"it lists {len(files)} files")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, TableError) as error:
+        found = f"is a folder without a saved dataset ({error})"
+        raise address.error(found, "give a table, or what save_to_disk wrote") from error
+    return files
+
+
+def _facts(folder: Path, name: str) -> Any:
+    """What a small JSON file of a saved dataset says."""
+    if not (folder / name).exists():
+        raise ValueError(f"no {name}")
+    limits = Limits(max_mib=16)
+    return json.loads(_read(Address(str(folder / name), name), folder / name, 16 * 2**20, limits))
+
+
+def _below(name: str) -> PurePosixPath:
+    """A name in a list of files, which must stay in its folder."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or not path.parts or set(name) & {"\\", ":"}:
+        raise ValueError(f"it names {name!r}, which is not a file below it")
+    return path
+
+
+class Sources:
+    """The tables of a study, each read once: all who ask get the digest of the same bytes.
+
+    Args:
+        kept: folder of what an earlier process fetched (`keep`), which is used instead of the web;
+            None to look at the web.
+        copies: the same folder where it is not used, to be named when the web cannot be reached.
+    """
+
+    def __init__(self, kept: Path | None = None, copies: Path | None = None):
+        self._kept, self._copies = kept, copies
+        self._sources: dict[Any, Source] = {}
+        self._digests: dict[Any, str] = {}
+
+    def read(self, sweep: str, table: Mapping[str, Any]) -> Source:
+        """The bytes of a table of the study.
+
+        Args:
+            sweep: its name.
+            table: its section, `aggregate.<sweep>`.
+
+        Raises:
+            TableError: it cannot be read, or not within its limits.
+        """
+        key, limits = _key(table)
+        if key not in self._sources:
+            self._sources[key] = self._first(sweep, table["table"], limits)
+            self._digests[key] = self._sources[key].digest
+        return self._sources[key]
+
+    def digest(self, sweep: str, table: Mapping[str, Any]) -> str:
+        """The digest of those bytes."""
+        key, _ = _key(table)
+        return self._digests[key] if key in self._digests else self.read(sweep, table).digest
+
+    def _first(self, sweep: str, written: str, limits: Limits) -> Source:
+        kept = _kept(self._kept, sweep, written, limits)
+        if kept is not None:
+            return kept
+        address = Address.of_study(written)
+        try:
+            return read_address(address, limits)
+        except AwayError as error:
+            if _kept(self._copies, sweep, written, limits) is None:
+                raise
+            copy = self._copies / sweep / "table"
+            go_on = f"; the bytes fetched last are {copy}: give that path to go on with them"
+            raise AwayError(str(error) + go_on) from None
+
+    def keep(self, folder: Path, sections: Mapping[str, Mapping[str, Any]]) -> None:
+        """Write what came from the web for the jobs, and forget the bytes.
+
+        Args:
+            folder: `results/<study>/fetched`.
+            sections: the study's `aggregate`.
+        """
+        for sweep, table in sections.items():
+            source = self._sources.get(_key(table)[0])
+            if source is None or source.address.path is not None:
+                continue
+            kept = _kept(folder, sweep, table["table"], source.limits)
+            if kept is not None and kept.parts == source.parts:
+                continue
+            with tables.whole(folder / sweep / "table") as temporary:
+                temporary.write_bytes(source.parts[0])
+            facts = {"table": table["table"], "digest": source.digest}
+            text = json.dumps(facts, indent=1, ensure_ascii=False) + "\n"
+            tables.write_text(folder / sweep / "source.json", text)
+        self._sources.clear()
+
+
+def _key(table: Mapping[str, Any]) -> tuple[Any, Limits]:
+    defaults = Limits()
+    limits = Limits(
+        table.get("max_seconds", defaults.max_seconds), table.get("max_mib", defaults.max_mib)
+    )
+    return (table["table"], limits), limits
+
+
+def _kept(folder: Path | None, sweep: str, written: str, limits: Limits) -> Source | None:
+    """What was kept of an address, if it is whole and of the same address as it is written."""
+    if folder is None:
+        return None
+    try:
+        facts = json.loads((folder / sweep / "source.json").read_text(encoding="utf-8"))
+        content = (folder / sweep / "table").read_bytes()
+    except (OSError, ValueError, RecursionError):  # never kept, or damaged: it is fetched
+        return None
+    address = Address(str(folder / sweep / "table"), shown(written))
+    source = Source(address, (content,), limits=limits)
+    return source if facts == {"table": written, "digest": source.digest} else None

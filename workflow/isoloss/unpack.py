@@ -1,0 +1,226 @@
+"""Parquet and saved Arrow files as plain Arrow streams, in a process of its own.
+
+A file can be small and unpack to any size, and one that is damaged can end the process that reads
+it. So it is read in a process that may fail and has little memory; what comes out is plain and
+within the limit. Run as a script: the files on standard input, one stream a file on standard
+output, what is wrong as JSON on standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import sys
+from contextlib import suppress
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+MAX_COLUMNS = 10_000
+TOLD = 3  # exit code: what is wrong stands on standard error
+CELL = 8  # bytes of a number in memory
+_ROOM = 3 << 30  # bytes of address space for libraries
+_DICTIONARY, _BATCH = 2, 3  # kinds of Arrow's messages
+_TEXTS = (
+    pa.types.is_string,
+    pa.types.is_large_string,
+    pa.types.is_binary,
+    pa.types.is_large_binary,
+)
+_VIEWS = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
+
+
+class RefusedError(Exception):
+    """Why a table is refused.
+
+    Args:
+        found: what is wrong.
+        remedy: what to do; empty where the limit is to be raised.
+    """
+
+    def __init__(self, found: str, remedy: str = ""):
+        super().__init__(found)
+        self.found, self.remedy = found, remedy
+
+
+def parquet(content: bytes, max_bytes: int) -> pa.Table:
+    """A Parquet file; what its text unpacks to is known before it is unpacked.
+
+    Raises:
+        RefusedError: it is too large.
+    """
+    file = pq.ParquetFile(pa.BufferReader(content))
+    _check_claims(file.metadata, max_bytes)
+    columns = [file.schema.column(j) for j in range(file.metadata.num_columns)]
+    texts = [
+        column.path
+        for column in columns
+        if column.physical_type == "BYTE_ARRAY" and column.logical_type.type != "DECIMAL"
+    ]
+    packed = pq.ParquetFile(pa.BufferReader(content), read_dictionary=texts).read()
+    _check_size(packed, max_bytes)
+    fields = [field.with_type(_VIEWS.get(field.type, field.type)) for field in file.schema_arrow]
+    return packed.cast(pa.schema(fields, file.schema_arrow.metadata))
+
+
+def saved(content: bytes, max_bytes: int) -> pa.Table:
+    """An Arrow file as `datasets` saves it.
+
+    Raises:
+        RefusedError: it is too large, or compressed, so that it claims its size.
+    """
+    if _is_compressed(content):
+        raise RefusedError("has compressed Arrow buffers", "save it without compression")
+    table = pa.ipc.open_stream(pa.py_buffer(content)).read_all()
+    if table.num_columns > MAX_COLUMNS:
+        raise _too_wide()
+    _check_size(table, max_bytes)
+    table.validate(full=True)
+    return table
+
+
+def _too_wide() -> RefusedError:
+    found = f"has more than {MAX_COLUMNS} columns"
+    return RefusedError(found, "leave out the columns that are not needed")
+
+
+def _check_claims(facts: pq.FileMetaData, max_bytes: int) -> None:
+    """What a Parquet file says of itself is within the limits."""
+    if facts.num_columns > MAX_COLUMNS:
+        raise _too_wide()
+    cells = facts.num_rows * facts.num_columns
+    unpacked = memory = 0
+    if cells * CELL <= max_bytes:
+        for i in range(facts.num_row_groups):
+            group = facts.row_group(i)
+            for j in range(group.num_columns):
+                column = group.column(j)
+                unpacked += column.total_uncompressed_size
+                memory += column.num_values * max(CELL, facts.schema.column(j).length)
+    if max(cells * CELL, memory) > max_bytes:
+        raise RefusedError(f"has {facts.num_rows} rows, which take more in memory")
+    if unpacked > max_bytes:
+        raise RefusedError("unpacks to more")
+
+
+def _check_size(table: pa.Table, max_bytes: int) -> None:
+    """What a table takes in memory as rows, however it is packed now."""
+    size = 0
+    for column in table.columns:
+        size += sum(max(_size(chunk), CELL * len(chunk)) for chunk in column.chunks)
+        if size > max_bytes:
+            raise RefusedError(f"has {table.num_rows} rows, which take more in memory")
+
+
+def _size(array: pa.Array) -> int:
+    """Bytes of the values of an array if each stood for itself."""
+    kind = array.type
+    if pa.types.is_dictionary(kind):
+        return _size_by_index(array)
+    if pa.types.is_struct(kind):
+        return sum(_size(part) for part in array.flatten())
+    if pa.types.is_map(kind):
+        return _size(array.keys) + _size(array.items) + CELL * len(array)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return _size(array.flatten()) + CELL * len(array)
+    if isinstance(array, pa.ExtensionArray):
+        return _size(array.storage)
+    if pa.types.is_null(kind) or pa.types.is_primitive(kind):
+        return CELL * len(array)
+    if any(test(kind) for test in (*_TEXTS, pa.types.is_fixed_size_binary, pa.types.is_decimal)):
+        return array.nbytes
+    raise RefusedError(f"has a column of type {kind}, which is not read", "leave it out")
+
+
+def _size_by_index(array: pa.DictionaryArray) -> int:
+    """The same of an array whose values are looked up in a dictionary."""
+    values = array.dictionary
+    used = array.indices.drop_null()
+    if any(test(values.type) for test in _TEXTS):
+        each = pc.fill_null(pc.binary_length(values), 0).cast(pa.int64())
+        return (pc.sum(each.take(used)).as_py() or 0) + CELL * len(array)
+    return _size(values) * len(used) + CELL * len(array)  # no value is larger than all of them
+
+
+def _is_compressed(stream: bytes) -> bool:
+    """Whether a message of an Arrow stream has compressed buffers."""
+    reader = pa.ipc.MessageReader.open_stream(pa.py_buffer(stream))
+    while True:
+        try:
+            facts = reader.read_next_message().metadata.to_pybytes()
+        except StopIteration:
+            return False
+        root = struct.unpack_from("<I", facts)[0]
+        kind, batch = _field(facts, root, 1), _field(facts, root, 2)
+        if kind is None or batch is None or facts[kind] not in (_DICTIONARY, _BATCH):
+            continue
+        table = batch + struct.unpack_from("<I", facts, batch)[0]
+        if facts[kind] == _DICTIONARY:
+            batch = _field(facts, table, 1)
+            if batch is None:
+                continue
+            table = batch + struct.unpack_from("<I", facts, batch)[0]
+        if _field(facts, table, 3) is not None:
+            return True
+
+
+def _field(facts: bytes, table: int, number: int) -> int | None:
+    """Where a field of a flatbuffer's table stands; None if it is not set.
+
+    Of Arrow's `Message` 1 is the header's kind and 2 the header; of a `DictionaryBatch` 1 is its
+    record batch; of a `RecordBatch` 3 is the compression (format/Message.fbs of Apache Arrow).
+    """
+    entries = table - struct.unpack_from("<i", facts, table)[0]
+    if 4 + 2 * number >= struct.unpack_from("<H", facts, entries)[0]:
+        return None
+    offset = struct.unpack_from("<H", facts, entries + 4 + 2 * number)[0]
+    return table + offset if offset else None
+
+
+def _confine(max_bytes: int) -> None:
+    """Give this process the memory that a table within the limit needs, where that can be set."""
+    with suppress(ImportError):
+        import resource
+
+        for kind, most in ((resource.RLIMIT_AS, _ROOM + 8 * max_bytes), (resource.RLIMIT_CORE, 0)):
+            _, hard = resource.getrlimit(kind)
+            least = most if hard == resource.RLIM_INFINITY else min(most, hard)
+            with suppress(ValueError, OSError):  # not on every system
+                resource.setrlimit(kind, (least, hard))
+
+
+def main(kind: str, limit: str, *lengths: str) -> int:
+    """Read files of these lengths from standard input, write one stream a file.
+
+    Args:
+        kind: `parquet` or `saved`.
+        limit: most bytes of all in memory.
+        lengths: bytes of each file.
+    """
+    left = int(limit)
+    _confine(left)
+    pa.set_memory_pool(pa.system_memory_pool())
+    pa.set_cpu_count(1)
+    try:
+        for length in map(int, lengths):
+            table = {"parquet": parquet, "saved": saved}[kind](sys.stdin.buffer.read(length), left)
+            left -= sum(max(_size(c), CELL * len(c)) for col in table.columns for c in col.chunks)
+            with pa.ipc.new_stream(sys.stdout.buffer, table.schema) as writer:
+                writer.write_table(table)
+        sys.stdout.buffer.flush()
+    except RefusedError as error:
+        print(json.dumps({"found": error.found, "remedy": error.remedy}), file=sys.stderr)
+        return TOLD
+    except MemoryError:
+        print(json.dumps({"found": "takes far more in memory", "remedy": ""}), file=sys.stderr)
+        return TOLD
+    except (pa.ArrowException, ValueError, OSError, KeyError, struct.error, IndexError) as error:
+        words = {"found": f"is not a table ({error})", "remedy": "give a CSV or Parquet table"}
+        print(json.dumps(words), file=sys.stderr)
+        return TOLD
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -466,9 +466,9 @@ def _pairs(words: list[str], place: str) -> dict[str, str]:
 
 def _value(text: str):
     """An option's value as YAML reads it."""
-    import yaml
+    from isoloss import yaml_text
 
-    return yaml.safe_load(text)
+    return yaml_text.load(text, "--option")
 
 
 def _number(text: str, place: str) -> float:
@@ -522,6 +522,10 @@ def _summarize(given: argparse.Namespace) -> None:
 
 def _check(given: argparse.Namespace) -> None:
     import yaml
+
+    from isoloss import yaml_text
+
+    yaml_text.read(given.study)  # before much is imported: a bomb is refused at once
 
     from isoloss import check
 

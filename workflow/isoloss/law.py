@@ -27,6 +27,7 @@ from isoloss.problems import IsolossError, columns, problem
 MIXTURE_LAW = "mixture_power"
 _BUDGETS = (1.0, 10.0, 100.0)  # times the largest run, if none are asked for
 _REPLICATES, _MIXTURE_REPLICATES = 4000, 200  # if none are asked for; of every loss of a mixture
+MOST_FLOPS, MOST_BUDGETS = 1e40, 100  # budgets to divide, as in config.schema.yaml
 _FOLDS = {"rule": "random", "repeats": 10}  # of mixtures, which have no order to extrapolate in
 _SHOWN = 12  # losses of a group
 _LOOKS, _FEW = 1_000_000, 20  # numbers to look at for the best mixture; replicates at least
@@ -73,6 +74,12 @@ def law_of_table(
     Raises:
         IsolossError: the table has no loss, or nothing that it could depend on.
     """
+    wrong = [budget for budget in flops if not 0 < budget <= MOST_FLOPS]
+    if wrong:
+        do = f"needs a number above 0, at most {MOST_FLOPS:g}"
+        raise IsolossError(problem("flops", f"found {wrong[0]:g}", do))
+    if len(flops) > MOST_BUDGETS:
+        raise IsolossError(problem("flops", f"{len(flops)} budgets", f"at most {MOST_BUDGETS}"))
     raw = parse(source)
     renamed = mixture_columns(raw.columns) if law in (None, MIXTURE_LAW) or _mixture(law) else {}
     raw = raw.rename(columns=renamed)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -292,6 +293,35 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"isoloss {given.command}: interrupted; run again to go on", file=sys.stderr)
         return 130
     return 2
+
+
+def refuse_bombs(arguments: Sequence[str] | None = None) -> None:
+    """End the process with a message if a study on Snakemake's command line must not be read.
+
+    Snakemake reads `--configfile` and `--config` before the Snakefile, with a loader that follows
+    aliases without end. `profiles/default` calls this before that.
+
+    Args:
+        arguments: of Snakemake; those of this process if None.
+    """
+    from isoloss import yaml_text
+
+    options = argparse.ArgumentParser(add_help=False, exit_on_error=False)
+    options.add_argument("--configfile", "--configfiles", nargs="+", action="extend", default=[])
+    options.add_argument("--config", "-C", nargs="*", action="extend", default=[])
+    try:
+        given, _ = options.parse_known_args(sys.argv[1:] if arguments is None else arguments)
+    except argparse.ArgumentError:
+        return  # Snakemake says what is wrong with them
+    try:
+        for file in filter(os.path.exists, given.configfile):  # Snakemake says what is missing
+            yaml_text.read(file)
+        for entry in given.config:
+            key, _, text = entry.partition("=")
+            yaml_text.look_at_value(text, f"--config {key[: yaml_text.KEY]}")
+    except IsolossError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(1) from None
 
 
 def _study(given: argparse.Namespace, section: str | None = None, name: str = ""):

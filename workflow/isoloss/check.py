@@ -201,7 +201,9 @@ def _weights_problems(
     cards = [card for card in cards if card in registry.names("dataset")]
     tags = {tag for card in cards for tag in registry.facts("dataset", card)["TAGS"]}
     unknown = [key for key in weights if tags and key not in tags]
-    wrong = [problem(f"{place}.{key}", "no row has this tag", nearest(key, tags)) for key in unknown]
+    wrong = [
+        problem(f"{place}.{key}", "no row has this tag", nearest(key, tags)) for key in unknown
+    ]
     copies = math.prod(max([1.0, *values.values()]) for values in weights.values())
     if copies > MOST_COPIES:
         found = f"weights that multiply to {copies:.3g} copies of a row"

@@ -73,8 +73,9 @@ def _range(spec: Mapping[str, Any]) -> str:
     high = spec.get("maximum", spec.get("exclusiveMaximum"))
     if low is None or high is None:
         return ""
-    above, below = ("above " if "exclusiveMinimum" in spec else ""), (
-        "below " if "exclusiveMaximum" in spec else ""
+    above, below = (
+        ("above " if "exclusiveMinimum" in spec else ""),
+        ("below " if "exclusiveMaximum" in spec else ""),
     )
     return f", {above}{_plain(low)} to {below}{_plain(high)}"
 

@@ -104,7 +104,10 @@ def _apart(value: Any) -> Any:
 def _fill(value: Any, part: Mapping[str, Any], place: str, wrong: list[str]) -> Any:
     """Fill defaults in place, below `place`; returns the value, a number where text spells one."""
     part = resolve(part)
-    if part.get("type") in ("number", "integer"):
+    if "anyOf" in part:
+        kind = "object" if isinstance(value, dict) else "string"
+        part = next((choice for choice in part["anyOf"] if choice.get("type") == kind), part)
+    if {"number", "integer"} & _types(part):
         return number(value)
     if isinstance(value, dict):
         properties = part.get("properties", {})
@@ -123,6 +126,11 @@ def _fill(value: Any, part: Mapping[str, Any], place: str, wrong: list[str]) -> 
     elif isinstance(value, str) and place.startswith("aggregate.") and place.endswith(".table"):
         return _environment(value, place, wrong)
     return value
+
+
+def _types(part: Mapping[str, Any]) -> set[str]:
+    named = part.get("type", [])
+    return {named} if isinstance(named, str) else set(named)
 
 
 def number(value: Any) -> Any:
@@ -198,12 +206,17 @@ def explain(error: jsonschema.ValidationError, below: str = "") -> list[str]:
             problem(f"{place}.{k}".lstrip("."), "unknown key", nearest(k, known)) for k in unknown
         ]
     place = place or "study"
+    if rule == "anyOf":  # what is wrong by the choice of the same type is to the point
+        other = {e.schema_path[0] for e in error.context if e.validator == "type" and not e.path}
+        inner = [e for e in error.context if e.schema_path[0] not in other]
+        if inner:
+            return [line for e in inner for line in explain(e, below)]
     if rule == "required":
         lacking = [key for key in value if key not in error.instance]
         return list(dict.fromkeys(problem(place, f"{k!r} is missing", "add it") for k in lacking))
     found = f"found {_short(error.instance)}"
     wanted = {
-        "type": f"needs {'an' if str(value)[0] in 'aeiou' else 'a'} {value}",
+        "type": _needed([value] if isinstance(value, str) else value),
         "enum": f"one of {', '.join(map(str, value)) if isinstance(value, list) else value}; "
         + nearest(error.instance, value if isinstance(value, list) else []),
         "minimum": f"needs at least {value}",
@@ -217,6 +230,12 @@ def explain(error: jsonschema.ValidationError, below: str = "") -> list[str]:
         "pattern": "letters, digits, _ . and - only, a letter or digit first",
     }
     return [problem(place, found, wanted.get(rule, error.message))]
+
+
+def _needed(types: Any) -> str:
+    if not isinstance(types, list):
+        return ""  # of another rule
+    return "needs " + " or ".join(f"{'an' if t[0] in 'aeiou' else 'a'} {t}" for t in types)
 
 
 def _short(value: Any) -> str:

@@ -2,15 +2,11 @@
 
 A pass over the parser's events, which builds nothing, bounds the size, the depth and the number of
 values with aliases followed; only then is the text made into mappings and lists. Nothing heavy is
-imported: `profiles/default` calls `refuse` before Snakemake reads a study with a loader of its own.
+imported: `profiles/default` has a study looked at before Snakemake reads it with its own loader.
 """
 
 from __future__ import annotations
 
-import argparse
-import re
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +27,6 @@ TEMPLATE = "__use_yte__"  # with this key Snakemake runs the expressions of a st
 _TAG = "tag:yaml.org,2002:"
 _TAGS = {_TAG + name for name in ("str", "int", "float", "bool", "null", "map", "seq", "merge")}
 _NUMBERS = (_TAG + "int", _TAG + "float")
-_NUMERIC = re.compile(r"[-+.]?[0-9]")
 # the parser in C where there is one: forty times faster
 _PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -176,8 +171,7 @@ class _Look:
         tag = event.tag
         if tag in (None, "!"):
             tag = self.resolver.resolve(yaml.ScalarNode, event.value, event.implicit)
-        number = tag in _NUMBERS or event.style is None and _NUMERIC.match(event.value)
-        if number and tag != _TAG + "str" and length > DIGITS:
+        if tag in _NUMBERS and length > DIGITS:
             raise _Refused(line, f"a number of {length} characters", f"at most {DIGITS} make sense")
         if tag == _TAG + "timestamp":
             raise _Refused(line, f"found the date {event.value}", "put it in quotes if it is text")
@@ -261,36 +255,12 @@ def measure(value: Any, sizes: dict[int, tuple[int, int]], depth: int = 1) -> tu
     return values, height
 
 
-def refuse(arguments: Sequence[str] | None = None) -> None:
-    """End the process with a message if a study on Snakemake's command line must not be read.
+def look_at_value(text: str, source: str) -> None:
+    """Refuse a value of Snakemake's `--config` that is a bomb; what is not YAML is text there.
 
-    Snakemake reads `--configfile` and `--config` before the Snakefile, with a loader that follows
-    aliases without end. `profiles/default` calls this before that.
-
-    Args:
-        arguments: of Snakemake; those of this process if None.
+    Raises:
+        StudyError: it is larger, deeper or stranger than a study can be.
     """
-    options = argparse.ArgumentParser(add_help=False, exit_on_error=False)
-    options.add_argument("--configfile", "--configfiles", nargs="+", action="extend", default=[])
-    options.add_argument("--config", "-C", nargs="*", action="extend", default=[])
-    try:
-        given, _ = options.parse_known_args(sys.argv[1:] if arguments is None else arguments)
-    except argparse.ArgumentError:
-        return  # Snakemake says what is wrong with them
-    try:
-        for file in given.configfile:
-            if Path(file).exists():  # Snakemake says that it is missing
-                read(file)
-        for entry in given.config:
-            key, _, text = entry.partition("=")
-            _look_at(text, f"--config {key[:KEY]}")
-    except StudyError as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(1) from None
-
-
-def _look_at(text: str, source: str) -> None:
-    """Refuse a value of `--config` that is a bomb; what is not YAML is text to Snakemake."""
     try:
         look(_decoded(text))
     except _Refused as error:

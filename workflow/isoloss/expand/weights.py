@@ -79,7 +79,7 @@ def expand_rows(rows: pd.DataFrame, weights: Weights, seed: int) -> pd.DataFrame
         copies = [row_copies(row_id, _finite(weight), seed) for row_id, weight in pairs]
     else:
         copies = [1] * len(rows)
-    _check_size(copies, rows["n_tokens"] if "n_tokens" in rows else None)
+    _check_size(copies, rows.get("n_tokens"))
     index = pd.DataFrame({"row": rows.index, "row_id": rows["row_id"], "copies": copies})
     return index[index["copies"] > 0].reset_index(drop=True)
 

@@ -438,7 +438,7 @@ def _joined(blocks: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray
 
 
 def _draws(runs: _Runs, found, settings: Settings, together: int) -> Iterator[tuple]:
-    """Block by block, weights of the runs (r, n), and losses (r, n) where replicates have their own.
+    """Weights of the runs (r, n), and losses (r, n) where replicates have their own, by block.
 
     Args:
         runs: of the fit.

@@ -15,16 +15,13 @@ from isoloss import registry
 from isoloss.problems import IsolossError, problem
 from isoloss.train.settings import known
 
-
 MOST_RUNS = 20_000  # of a study
 
 
 def count_runs(sweep: Mapping[str, Any]) -> int:
     """How many runs the cells of a sweep spell out, counted without spelling them out."""
     cells = sweep["cells"]
-    return sum(
-        math.prod(len(v) for v in cell.values() if isinstance(v, list)) for cell in cells
-    )
+    return sum(math.prod(len(v) for v in cell.values() if isinstance(v, list)) for cell in cells)
 
 
 def too_many(place: str, count: int) -> str:

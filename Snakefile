@@ -61,7 +61,7 @@ rule all:
 
 
 onstart:
-    save_study()
+    verify.write_study(FLOW)
 
 
 onsuccess:

@@ -631,8 +631,9 @@ def _adopt(given: argparse.Namespace) -> int:
     from isoloss import verify
 
     flow = _flow(given, fetch=True)
+    count = verify.adopt(flow)
     found = verify.findings(flow)
-    print(f"{verify.adopt(flow)} files have the times of their order")
+    print(f"{count} files have the times of their order")
     print(verify.report(flow, found, given.study, str(given.directory)), end="")
     return int(any(one.wrong for one in found))
 

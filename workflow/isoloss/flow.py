@@ -114,6 +114,34 @@ def entries(stage: str, cards: Iterable[tuple[str, str]]) -> list[str]:
     return [STAGES[stage], *(f"isoloss.{registry.FOLDERS[kind]}.{name}" for kind, name in cards)]
 
 
+def sealed(line: Mapping[str, Any]) -> str:
+    """A line of accepted.jsonl: with a checksum of what it says."""
+    content = {key: value for key, value in line.items() if key != "checksum"}
+    digest = blake2b(canonical(content).encode(), digest_size=16).hexdigest()
+    return json.dumps({**content, "checksum": digest}, ensure_ascii=False)
+
+
+def acceptance(text: bytes, place: str) -> dict[str, str]:
+    """What a line of accepted.jsonl says.
+
+    Raises:
+        TableError: the line is not what `accept` wrote.
+    """
+    try:
+        line = json.loads(text.decode("utf-8"))
+        whole = isinstance(line, dict) and json.loads(sealed(line)) == line
+    except (ValueError, RecursionError):
+        whole = False
+    fields = ("job", "from", "to", "reason", "time")
+    if whole and all(isinstance(line.get(key), str) for key in fields):
+        return line
+    remedy = (
+        "delete the line and `python -m isoloss accept STUDY --reason TEXT` again, before the next "
+        "run: without it, what the line accepted is made again, runs included"
+    )
+    raise TableError(problem(place, "is damaged: it is not as `accept` wrote it", remedy))
+
+
 class Flow:
     """A study and its results, as the workflow and those who look after results see them.
 
@@ -305,16 +333,9 @@ class Flow:
         """
         if not self.accepted_file.is_file():
             return []
-        found = []
-        for i, text in enumerate(self.accepted_file.read_text(encoding="utf-8").splitlines()):
-            try:
-                line = json.loads(text)
-                found.append({key: str(line[key]) for key in ("job", "from", "to")} | line)
-            except (ValueError, KeyError, TypeError) as error:
-                place = f"{self.accepted_file}, line {i + 1}"
-                found_there = f"is no acceptance ({error!r})"
-                raise TableError(problem(place, found_there, "mend or delete it")) from error
-        return found
+        lines = self.accepted_file.read_bytes().rstrip(b"\n").split(b"\n")
+        return [acceptance(line, f"{self.accepted_file}, line {i + 1}") for i, line in
+                enumerate(lines) if line]  # fmt: skip
 
     @cached_property
     def _accepted(self) -> dict[tuple[str, str], str]:
@@ -332,6 +353,8 @@ class Flow:
         place = str(self.root / job.manifest)
         made = manifest.read(place)
         if made is None:
+            if Path(place).is_file():
+                raise TableError(problem(place, "is damaged (no files)", "make it again"))
             return None
         if made.get("job", job.label) != job.label:
             raise TableError(problem(place, f"is that of {made['job']}", "make it again"))

@@ -3,11 +3,10 @@ import sys
 import time
 from pathlib import Path
 
-import yaml
 from snakemake.exceptions import WorkflowError
 
-from isoloss import check, flow, study, tables, verify
-from isoloss.problems import StudyError
+from isoloss import check, flow, study, verify
+from isoloss.problems import StudyError, TableError
 
 flow.put_this_python_first()
 STARTED = time.time()
@@ -27,8 +26,18 @@ def checked_study():
         raise WorkflowError(str(error)) from None
 
 
+def results_of(config):
+    """The study with its results; what is damaged there and cannot be made again is said."""
+    found = flow.Flow(config, f"results/{config['study']}")
+    try:
+        found.accepted
+    except (TableError, OSError) as error:
+        raise WorkflowError(str(error)) from None
+    return found
+
+
 STUDY = checked_study()
-FLOW = flow.Flow(STUDY, f"results/{STUDY['study']}")
+FLOW = results_of(STUDY)
 NAMES = {
     "study": STUDY["study"],
     "sweep": study.sweeps(STUDY),
@@ -122,14 +131,6 @@ def summary_inputs(wildcards):
     return of_study(FLOW.summary_inputs())
 
 
-def save_study():
-    """Write the effective study, for the jobs and for the record; only when it changed."""
-    text = yaml.safe_dump(STUDY, sort_keys=False, allow_unicode=True)
-    path = FLOW.root / "config.yaml"
-    if not path.is_file() or path.read_text(encoding="utf-8") != text:
-        tables.write_text(path, text)
-
-
 def show_state():
     """Say what the manifests know and Snakemake does not."""
     if not any(Path(".snakemake/metadata").glob("*")):  # its records are lost, or never were
@@ -150,7 +151,7 @@ def show_summary():
     """Print what was found, if this run wrote it."""
     path = FLOW.root / "summary.md"
     if path.is_file() and path.stat().st_mtime >= STARTED:
-        print(f"\n{path.read_text(encoding='utf-8')}", file=sys.stderr)
+        print(f"\n{path.read_text(encoding='utf-8', errors='replace')}", file=sys.stderr)
 
 
 if workflow.is_main_process:

@@ -39,6 +39,10 @@ STAGES = {
 }
 # What of a sweep spells it out; the rest says how its runs are trained and kept.
 _PLANNED = ("model", "shards", "n_params", "n_flops", "settings", "cells")
+_ACCEPT_AGAIN = (
+    "delete the line, or the file, and `python -m isoloss accept STUDY --reason TEXT` again before "
+    "the next run: without it, what was accepted is made again, runs included"
+)
 _MANIFEST = {"job", "specification", "code", "inputs", "files"}
 _MANIFEST |= {"versions", "machine", "commit"}
 __all__ = [
@@ -135,11 +139,7 @@ def acceptance(text: bytes, place: str) -> dict[str, str]:
     fields = ("job", "from", "to", "reason", "time")
     if whole and all(isinstance(line.get(key), str) for key in fields):
         return line
-    remedy = (
-        "delete the line and `python -m isoloss accept STUDY --reason TEXT` again, before the next "
-        "run: without it, what the line accepted is made again, runs included"
-    )
-    raise TableError(problem(place, "is damaged: it is not as `accept` wrote it", remedy))
+    raise TableError(problem(place, "is damaged: it is not as `accept` wrote it", _ACCEPT_AGAIN))
 
 
 class Flow:
@@ -333,9 +333,12 @@ class Flow:
         """
         if not self.accepted_file.is_file():
             return []
-        lines = self.accepted_file.read_bytes().rstrip(b"\n").split(b"\n")
-        return [acceptance(line, f"{self.accepted_file}, line {i + 1}") for i, line in
-                enumerate(lines) if line]  # fmt: skip
+        content = self.accepted_file.read_bytes()
+        if not content.endswith(b"\n"):
+            place, found = str(self.accepted_file), "is cut off: its last line has no end"
+            raise TableError(problem(place, found, _ACCEPT_AGAIN))
+        places = (f"{self.accepted_file}, line {i + 1}" for i in range(content.count(b"\n")))
+        return [acceptance(*one) for one in zip(content[:-1].split(b"\n"), places, strict=True)]
 
     @cached_property
     def _accepted(self) -> dict[tuple[str, str], str]:

@@ -337,8 +337,8 @@ class Flow:
         if not content.endswith(b"\n"):
             place, found = str(self.accepted_file), "is cut off: its last line has no end"
             raise TableError(problem(place, found, _ACCEPT_AGAIN))
-        places = (f"{self.accepted_file}, line {i + 1}" for i in range(content.count(b"\n")))
-        return [acceptance(*one) for one in zip(content[:-1].split(b"\n"), places, strict=True)]
+        lines = enumerate(content.split(b"\n"), 1)
+        return [acceptance(t, f"{self.accepted_file}, line {i}") for i, t in lines if t.strip()]
 
     @cached_property
     def _accepted(self) -> dict[tuple[str, str], str]:

@@ -59,10 +59,10 @@ class Home:
 
     def call(self, *words: str) -> tuple[int, str]:
         """Run a command: its exit code, and what it said."""
-        said = io.StringIO()
-        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        output = io.StringIO()
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
             code = main(list(words))
-        return code, said.getvalue()
+        return code, output.getvalue()
 
     def ask(self, command: str, *words: str) -> tuple[int, str]:
         return self.call(command, self.study, *words, "--directory", str(self.folder))
@@ -70,7 +70,7 @@ class Home:
     def make(self, stage: str | None = None, **names: str) -> list[tuple[int, str]]:
         """Run the jobs of a stage, or of all."""
         whole, root = self.flow(), self.results
-        said = []
+        output = []
         for job in whole.jobs:
             if stage not in (None, job.stage) or not names.items() <= job.names.items():
                 continue
@@ -90,10 +90,10 @@ class Home:
             if job.stage in inputs:
                 words += ["--tables", *(f"{root}/{file}" for file in inputs[job.stage]())]
             study = str(root / "config.yaml")
-            said.append(
+            output.append(
                 self.call(job.stage, "--study", study, *words, "--out", str(root / job.out))
             )
-        return said
+        return output
 
     def restore(self) -> None:
         """Put back what a job wrote anew: its manifest has another state of the inputs."""
@@ -130,11 +130,11 @@ def finished(tmp_path_factory) -> Home:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(flow.Flow, "run_code_here", lambda *_: "0" * 32)
         assert {code for code, _ in home.make()} == {0}
-    code, said = home.ask("accept", "--reason", "a new name: naïve")
-    assert code == 0, said
+    code, output = home.ask("accept", "--reason", "a new name: naïve")
+    assert code == 0, output
     verify.write_provenance(home.flow())
-    code, said = home.ask("verify")
-    assert code == 0, said
+    code, output = home.ask("verify")
+    assert code == 0, output
     home.shards = {file: file.read_bytes() for file in (home.results / "train").rglob("*.*")}
     return home
 
@@ -179,11 +179,11 @@ def test_a_record_that_is_damaged_is_found_by_verify_and_written_anew(home, name
     file = home.results / name
     before = file.read_bytes()
     file.write_bytes(damage(before))
-    code, said = home.ask("verify")
+    code, output = home.ask("verify")
     assert code == 1
-    assert name in said
-    assert "adopt" in said
-    assert said.count("\n") < 8
+    assert name in output
+    assert "adopt" in output
+    assert output.count("\n") < 8
     # what the workflow does at the start of a run and at its end
     verify.write_study(home.flow())
     verify.write_provenance(home.flow())
@@ -197,8 +197,8 @@ def test_a_record_that_is_damaged_is_found_by_verify_and_written_anew(home, name
 @pytest.mark.parametrize("name", ["config.yaml", "provenance.json"])
 def test_a_record_that_is_missing_is_found_and_written(home, name):
     (home.results / name).unlink()
-    code, said = home.ask("verify")
-    assert (code, "missing" in said) == (1, True)
+    code, output = home.ask("verify")
+    assert (code, "missing" in output) == (1, True)
     assert home.ask("adopt")[0] == 0
 
 
@@ -222,9 +222,9 @@ def test_keys_in_another_order_are_the_same_study(home):
 def test_a_damaged_manifest_does_not_keep_the_others_out_of_the_provenance(home):
     (home.results / "plot" / "p.json").write_bytes(b"\xff")
     verify.write_provenance(home.flow())
-    said = json.loads((home.results / "provenance.json").read_text("utf-8"))
-    assert said["damaged"] == ["plot/p"]
-    assert "fit/grid/in_n" in said["code"]
+    output = json.loads((home.results / "provenance.json").read_text("utf-8"))
+    assert output["damaged"] == ["plot/p"]
+    assert "fit/grid/in_n" in output["code"]
 
 
 # ---- accepted.jsonl
@@ -245,8 +245,8 @@ def test_every_flipped_bit_of_what_was_accepted_is_told_with_its_line(home, untr
         assert re.search(r"accepted\.jsonl(, line \d+)?: is ", reason)
         assert "delete the line, or the file, and `python -m isoloss accept" in reason
         for command in ("status", "verify"):
-            code, said = home.ask(command)
-            assert (code, reason in said) == (2, True)
+            code, output = home.ask(command)
+            assert (code, reason in output) == (2, True)
     assert {code for code, _ in home.make("train")} == {2}
 
 
@@ -264,13 +264,13 @@ def test_another_digest_in_what_was_accepted_trains_nothing(home, untrained):
     assert {code for code, _ in home.make("train")} == {0}
     text = file.read_text("utf-8").replace('"from": "0', '"from": "1')
     file.write_text(text, "utf-8")
-    assert all("is damaged" in said for _, said in home.make("train"))
+    assert all("is damaged" in output for _, output in home.make("train"))
 
 
 def test_a_line_that_was_deleted_is_accepted_again(home, untrained):
     (home.results / "accepted.jsonl").unlink()
-    code, said = home.ask("accept", "--reason", "again")
-    assert (code, "run/byte_transformer" in said) == (0, True)
+    code, output = home.ask("accept", "--reason", "again")
+    assert (code, "run/byte_transformer" in output) == (0, True)
     assert {code for code, _ in home.make("train")} == {0}
 
 
@@ -343,20 +343,20 @@ def test_no_damage_ends_in_a_traceback_or_trains_a_finished_run(
     try:
         file.write_bytes(damaged(before, kind, rng))
         changed = file.read_bytes() != before
-        code, said = finished.ask("verify")
+        code, output = finished.ask("verify")
         assert code in (0, 1, 2)
         if changed and file.name not in ("journal.jsonl", "accepted.jsonl", "lock"):
             # of a run's manifest only the digests are compared with anything
             about = file.name == "manifest.json" and "store" in file.parts
             assert code or about, f"{file} is damaged, and verify says that all is well"
         assert finished.ask("gc")[0] in (0, 2)
-        code, said = finished.ask("status")
+        code, output = finished.ask("status")
         assert code in (0, 2)
         if code == 0 and "store" not in file.parts:
-            assert " 4        4     0 " in said
+            assert " 4        4     0 " in output
         finished.start()
-        for code, said in finished.make("train"):
-            assert code in (0, 2), said
+        for code, output in finished.make("train"):
+            assert code in (0, 2), output
     finally:
         file.write_bytes(before)
         finished.restore()
@@ -379,9 +379,9 @@ def test_a_line_of_the_journal_whose_time_is_damaged_is_no_error(home):
         journal.write_text("\n".join(spoiled_lines) + "\n", "utf-8")
         digest = lines[0]["run_digest"]
         with home.flow().store.claim(digest):
-            code, said = home.ask("status")
+            code, output = home.ask("status")
         assert code == 0
-        assert " 1 " in said
+        assert " 1 " in output
     whole = home.flow()
     assert len(whole.journal) == len(lines)
     assert not any("time" in line for line in whole.journal)
@@ -405,8 +405,8 @@ def test_a_run_whose_table_is_another_one_is_damaged_not_lost(home, untrained, c
     tables.write_free(pa.Table.from_pandas(change(tables.frame(path)), preserve_index=False),
                       path, facts)  # fmt: skip
     store.folder(digest).joinpath("manifest.json").unlink()
-    code, said = home.ask("status")
-    assert (code, "damaged" in said) == (0, True)
+    code, output = home.ask("status")
+    assert (code, "damaged" in output) == (0, True)
     with pytest.raises(TableError, match="trains it, and no other, again"):
         store.find(digest)
     assert 2 in {code for code, _ in home.make("train")}

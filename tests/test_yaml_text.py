@@ -82,13 +82,13 @@ def test_a_bomb_is_refused_within_a_second_with_its_line(tmp_path, capsys, text,
     begun = time.process_time()
     assert main(["check", str(file)]) == 2
     assert time.process_time() - begun < 1
-    said = capsys.readouterr().err
-    assert f"line {line}: " in said
-    assert reason in said
-    assert len(said) < 1000
+    output = capsys.readouterr().err
+    assert f"line {line}: " in output
+    assert reason in output
+    assert len(output) < 1000
     with pytest.raises(SystemExit):
         refuse_bombs(["-n", "--configfile", str(file), "--cores", "1"])
-    assert capsys.readouterr().err == said.removeprefix("isoloss check: ")
+    assert capsys.readouterr().err == output.removeprefix("isoloss check: ")
 
 
 def test_aliases_and_merges_of_people_are_followed_and_are_apart(tmp_path):

@@ -96,9 +96,9 @@ def _beyond(config: Mapping[str, Any], sound: Callable[..., bool], fetch: bool) 
     def known(place: str, name: str, sections: tuple[str, ...]) -> bool:
         names = [n for s in sections if isinstance(config.get(s), dict) for n in config[s]]
         if name not in names:
-            found = f"{name!r} is not in {' or '.join(sections)}"
+            reason = f"{name!r} is not in {' or '.join(sections)}"
             hint = nearest(name, names) if len(wrong) < HINTS else "name one that is"
-            wrong.append(problem(place, found, hint))
+            wrong.append(problem(place, reason, hint))
         return name in names
 
     def each(section: str):
@@ -206,8 +206,8 @@ def _weights_problems(
     ]
     copies = math.prod(max([1.0, *values.values()]) for values in weights.values())
     if copies > MOST_COPIES:
-        found = f"weights that multiply to {copies:.3g} copies of a row"
-        wrong.append(problem(place, found, f"at most {MOST_COPIES:.0e} are allowed: lower them"))
+        reason = f"weights that multiply to {copies:.3g} copies of a row"
+        wrong.append(problem(place, reason, f"at most {MOST_COPIES:.0e} are allowed: lower them"))
     return wrong
 
 
@@ -240,8 +240,8 @@ def _size_problems(plan: pd.DataFrame, model: str, place: str) -> list[str]:
         need = need.astype(float)
         if need.max() > most:
             run = plan["run_id"].iloc[int(need.argmax())]
-            found = f"a run needs {need.max():.3g} {what} ({run})"
-            wrong.append(problem(place, found, f"at most {most:.3g} are allowed: {remedy}"))
+            reason = f"a run needs {need.max():.3g} {what} ({run})"
+            wrong.append(problem(place, reason, f"at most {most:.3g} are allowed: {remedy}"))
     return wrong
 
 

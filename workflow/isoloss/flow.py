@@ -335,8 +335,8 @@ class Flow:
             return []
         content = self.accepted_file.read_bytes()
         if not content.endswith(b"\n"):
-            place, found = str(self.accepted_file), "is cut off: its last line has no end"
-            raise TableError(problem(place, found, _ACCEPT_AGAIN))
+            place, reason = str(self.accepted_file), "is cut off: its last line has no end"
+            raise TableError(problem(place, reason, _ACCEPT_AGAIN))
         lines = enumerate(content.split(b"\n"), 1)
         return [acceptance(t, f"{self.accepted_file}, line {i}") for i, t in lines if t.strip()]
 

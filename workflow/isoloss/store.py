@@ -101,11 +101,11 @@ class Store:
             return [(record, "is damaged")]
         if made is None and record.is_file():
             return [(record, "is damaged")]
-        wanted = made["files"] if made else {}
+        names = made["files"] if made else {}
         found = []
-        for path in (run.with_name(name) for name in dict.fromkeys([run.name, *wanted])):
+        for path in (run.with_name(name) for name in dict.fromkeys([run.name, *names])):
             if not path.is_file():
-                found += [(path, "missing")] if path.name in wanted else []
+                found += [(path, "missing")] if path.name in names else []
                 continue
             try:
                 if path == run:

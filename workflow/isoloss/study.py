@@ -80,8 +80,8 @@ def _unsound(value: Any, place: str) -> Iterator[str]:
             if isinstance(key, str):
                 yield from _unsound(below, f"{place}.{key}".lstrip("."))
             else:
-                found = f"the key {_short(key)} is not text"
-                yield problem(place or "study", found, "put it in quotes")
+                reason = f"the key {_short(key)} is not text"
+                yield problem(place or "study", reason, "put it in quotes")
     elif isinstance(value, list):
         for i, below in enumerate(value):
             yield from _unsound(below, f"{place}[{i}]")

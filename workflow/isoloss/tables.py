@@ -210,8 +210,8 @@ def _check_types(have: pa.Schema, name: str, path: str | Path) -> None:
     for field in schema(name):
         kind = have.field(field.name).type if field.name in have.names else None
         if kind != field.type:
-            found = f"column {field.name!r} is {kind or 'missing'}, not {field.type}"
-            raise TableError(problem(str(path), found, "make it again"))
+            reason = f"column {field.name!r} is {kind or 'missing'}, not {field.type}"
+            raise TableError(problem(str(path), reason, "make it again"))
 
 
 def _facts(file: pq.ParquetFile, path: str | Path) -> dict[str, Any]:

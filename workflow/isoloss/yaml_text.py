@@ -51,13 +51,13 @@ class _Refused(yaml.YAMLError):
 
     Args:
         line: where, from 1.
-        found: what is wrong there.
+        reason: what is wrong there.
         remedy: what to do.
     """
 
-    def __init__(self, line: int, found: str, remedy: str):
-        super().__init__(found)
-        self.line, self.found, self.remedy = line, found, remedy
+    def __init__(self, line: int, reason: str, remedy: str):
+        super().__init__(reason)
+        self.line, self.reason, self.remedy = line, reason, remedy
 
 
 def read(path: str | Path) -> Any:
@@ -91,11 +91,11 @@ def load(content: bytes | str, source: str) -> Any:
         look(text)
         return yaml.load(text, Loader=_Loader)
     except _Refused as error:
-        lines = [problem(f"line {error.line}", error.found, error.remedy)]
+        lines = [problem(f"line {error.line}", error.reason, error.remedy)]
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        found = f"is not YAML ({error.problem or error.context})"
-        lines = [problem(f"line {mark.line + 1}" if mark else "file", found, "fix it")]
+        reason = f"is not YAML ({error.problem or error.context})"
+        lines = [problem(f"line {mark.line + 1}" if mark else "file", reason, "fix it")]
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         first = str(error).split("\n")[0]
         lines = [problem("file", f"is not YAML ({first})", "fix it")]
@@ -110,8 +110,8 @@ def _decoded(content: bytes | str) -> str:
         text = content if isinstance(content, str) else content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
-        found = f"byte {error.start} (0x{content[error.start]:02x}) is not UTF-8"
-        raise _Refused(line, found, "save the file as UTF-8") from None
+        reason = f"byte {error.start} (0x{content[error.start]:02x}) is not UTF-8"
+        raise _Refused(line, reason, "save the file as UTF-8") from None
     if strange := yaml.reader.Reader.NON_PRINTABLE.search(text):
         line = text.count("\n", 0, strange.start()) + 1
         raise _Refused(line, f"the character {strange.group()!a} is not allowed", "remove it")
@@ -140,8 +140,8 @@ class _Look:
     def add(self, values: int, height: int, line: int) -> None:
         """One more child, with all that is in it, of the innermost list or mapping."""
         if len(self.stack) + height > DEPTH:
-            found = f"lists or mappings more than {DEPTH} deep, aliases followed"
-            raise _Refused(line, found, "make it flatter")
+            reason = f"lists or mappings more than {DEPTH} deep, aliases followed"
+            raise _Refused(line, reason, "make it flatter")
         if not self.stack:
             return
         top = self.stack[-1]
@@ -150,8 +150,8 @@ class _Look:
         top.height = max(top.height, 1 + height)
         # those around it grow too: what is open in them is added when it is closed
         if sum(one.values for one in self.stack) > NODES:
-            found = f"more than {NODES} values, aliases followed"
-            raise _Refused(line, found, "make it smaller")
+            reason = f"more than {NODES} values, aliases followed"
+            raise _Refused(line, reason, "make it smaller")
 
     def alias(self, name: str, line: int) -> None:
         """An alias stands for all that its anchor holds."""
@@ -176,8 +176,8 @@ class _Look:
         if tag == _TAG + "timestamp":
             raise _Refused(line, f"found the date {event.value}", "put it in quotes if it is text")
         if is_key and len(self.stack) == 1 and event.value == TEMPLATE:
-            found = f"{TEMPLATE!r} would have Snakemake run the study as a program"
-            raise _Refused(line, found, "remove it: a study is data")
+            reason = f"{TEMPLATE!r} would have Snakemake run the study as a program"
+            raise _Refused(line, reason, "remove it: a study is data")
         values = 1 + length // LINE
         if event.anchor is not None:
             self.anchors[event.anchor] = (values, 0)
@@ -264,7 +264,7 @@ def look_at_value(text: str, source: str) -> None:
     try:
         look(_decoded(text))
     except _Refused as error:
-        lines = [problem(f"line {error.line}", error.found, error.remedy)]
+        lines = [problem(f"line {error.line}", error.reason, error.remedy)]
         raise StudyError(lines, source) from None
     except yaml.YAMLError:
         return

@@ -28,12 +28,12 @@ def checked_study():
 
 def results_of(config):
     """The study with its results; what is damaged there and cannot be made again is said."""
-    found = flow.Flow(config, f"results/{config['study']}")
+    results = flow.Flow(config, f"results/{config['study']}")
     try:
-        found.accepted
+        results.accepted
     except (TableError, OSError) as error:
         raise WorkflowError(str(error)) from None
-    return found
+    return results
 
 
 STUDY = checked_study()

@@ -86,8 +86,8 @@ def expand_rows(rows: pd.DataFrame, weights: Weights, seed: int) -> pd.DataFrame
 
 def _finite(weight: float) -> float:
     if not math.isfinite(weight):
-        found = f"the weights of a row's tags multiply to {weight}"
-        raise IsolossError(problem("weights", found, "lower them"))
+        reason = f"the weights of a row's tags multiply to {weight}"
+        raise IsolossError(problem("weights", reason, "lower them"))
     return weight
 
 
@@ -99,9 +99,9 @@ def _check_size(copies: Sequence[int], n_tokens: pd.Series | None) -> None:
         sizes["tokens"] = total, MOST_TOKENS
     for what, (total, most) in sizes.items():
         if total > most:
-            found = f"they would make {min(total, 10**300):.3g} {what} of {len(copies)} rows"
+            reason = f"they would make {min(total, 10**300):.3g} {what} of {len(copies)} rows"
             remedy = f"at most {most:.0e} are allowed: lower the weights"
-            raise IsolossError(problem("weights", found, remedy))
+            raise IsolossError(problem("weights", reason, remedy))
 
 
 def expand_table(

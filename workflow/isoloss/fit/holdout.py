@@ -48,9 +48,9 @@ def _check_numbers(name: str, options: Mapping[str, Any]) -> None:
         value = options.get(key, low)
         whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
         if not (whole and low <= value <= high):
-            found = f"found {value!r:.60}"
+            reason = f"found {value!r:.60}"
             do = f"needs an integer, {low} to {high}"
-            raise IsolossError(problem(f"holdout {name}, {key}", found, do))
+            raise IsolossError(problem(f"holdout {name}, {key}", reason, do))
     share = options.get("fraction", 0.5)
     if not (isinstance(share, numbers.Real) and 0 < share < 1):
         do = "needs a number between 0 and 1"

@@ -26,8 +26,8 @@ def count_runs(sweep: Mapping[str, Any]) -> int:
 
 def too_many(place: str, count: int) -> str:
     """What is wrong with cells that spell out more runs than a study can have."""
-    found = f"the cells spell out {count} runs"
-    return problem(place, found, f"at most {MOST_RUNS} are allowed: shorten the lists")
+    reason = f"the cells spell out {count} runs"
+    return problem(place, reason, f"at most {MOST_RUNS} are allowed: shorten the lists")
 
 
 def run_label(settings: Mapping[str, Any]) -> str:

@@ -18,7 +18,11 @@
 #
 # Targets: all (default), runs, fits, figures; verify.
 
+from isoloss import yaml_text
+
 if not workflow.configfiles:
+    # what is named on the command line was looked at by profiles/default
+    yaml_text.read(f"{workflow.basedir}/config.yaml")
 
     configfile: f"{workflow.basedir}/config.yaml"
 

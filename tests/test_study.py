@@ -497,13 +497,13 @@ def test_problems_of_sound_sections_are_told_beside_those_of_unsound_ones(config
 def test_a_key_that_stands_twice_is_an_error_with_its_line(tmp_path):
     file = tmp_path / "study.yaml"
     file.write_text("study: twice\nfit:\n  a: {card: chinchilla, sweep: s}\n  a: {card: b}\n")
-    with pytest.raises(StudyError, match=r"'a' stands twice \(line 4\)"):
+    with pytest.raises(StudyError, match=r"line 4: key 'a' appears twice"):
         study.read(file)
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(None, "cannot be read"), ("a: [1", "cannot be read"), ("- 1\n", "is no mapping")],
+    [(None, "cannot be read"), ("a: [1", "line 2: is not YAML"), ("- 1\n", "is not a mapping")],
 )
 def test_a_file_that_is_no_study_is_an_error_that_names_it(tmp_path, content, said):
     file = tmp_path / "study.yaml"

@@ -61,10 +61,10 @@ def test_a_key_given_on_the_command_line_changes_the_default_study(tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ("study: [", "not valid JSON or YAML"),
+        ("study: [", ": is not YAML"),
         ("- a\n- b\n", "keys at top level"),
         ("seed: 3\n", "'study' is missing"),
-        ("study: a\nseed: 1\nseed: 2\n", "key 'seed' stands twice (line 3)"),
+        ("study: a\nseed: 1\nseed: 2\n", "line 3: key 'seed' appears twice"),
     ],
 )
 def test_a_file_that_is_no_study_is_said_to_be_none(tmp_path, wrong, words):

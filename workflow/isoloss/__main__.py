@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -310,6 +310,35 @@ def main(arguments: list[str] | None = None) -> int:
     return 2
 
 
+def refuse_bombs(arguments: Sequence[str] | None = None) -> None:
+    """End the process with a message if a study on Snakemake's command line must not be read.
+
+    Snakemake reads `--configfile` and `--config` before the Snakefile, with a loader that follows
+    aliases without end. `profiles/default` calls this before that.
+
+    Args:
+        arguments: of Snakemake; those of this process if None.
+    """
+    from isoloss import yaml_text
+
+    options = argparse.ArgumentParser(add_help=False, exit_on_error=False)
+    options.add_argument("--configfile", "--configfiles", nargs="+", action="extend", default=[])
+    options.add_argument("--config", "-C", nargs="*", action="extend", default=[])
+    try:
+        given, _ = options.parse_known_args(sys.argv[1:] if arguments is None else arguments)
+    except argparse.ArgumentError:
+        return  # Snakemake says what is wrong with them
+    try:
+        for file in filter(os.path.exists, given.configfile):  # Snakemake says what is missing
+            yaml_text.read(file)
+        for entry in given.config:
+            key, _, text = entry.partition("=")
+            yaml_text.look_at_value(text, f"--config {key[: yaml_text.KEY]}")
+    except IsolossError as error:
+        say(error, sys.stderr)
+        raise SystemExit(1) from None
+
+
 def _words(given: argparse.Namespace) -> argparse.Namespace:
     """What was given, its words as UTF-8 whatever the locale; paths keep their bytes."""
     for name in WORDS & set(vars(given)):
@@ -492,15 +521,9 @@ def _pairs(words: list[str], place: str) -> dict[str, str]:
 
 def _value(text: str, place: str):
     """An option's value as YAML reads it."""
-    import yaml
+    from isoloss import yaml_text
 
-    from isoloss.problems import problem
-
-    try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        found = f"found {text!r:.60} ({' '.join(str(error).split()):.120})"
-        raise IsolossError(problem(place, found, "give a number or a word")) from error
+    return yaml_text.load(text, place)
 
 
 def _number(text: str, place: str) -> float:
@@ -514,6 +537,10 @@ def _number(text: str, place: str) -> float:
 
 def _check(given: argparse.Namespace) -> None:
     import yaml
+
+    from isoloss import yaml_text
+
+    yaml_text.read(given.study)  # before much is imported: a bomb is refused at once
 
     from isoloss import check
 
@@ -598,8 +625,9 @@ def _adopt(given: argparse.Namespace) -> int:
     from isoloss import verify
 
     flow = _flow(given, fetch=True)
+    count = verify.adopt(flow)
     found = verify.findings(flow)
-    say(f"{verify.adopt(flow)} files have the times of their order")
+    say(f"{count} files have the times of their order")
     say(verify.report(flow, found, given.study, str(given.directory)), end="")
     return int(any(one.wrong for one in found))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
@@ -22,7 +23,7 @@ from isoloss.laws._law import Law
 from isoloss.problems import IsolossError, StudyError, nearest, problem
 from isoloss.sources import Sources
 from isoloss.train import settings as train_settings
-from isoloss.train.plan import plan_sweep
+from isoloss.train.plan import MOST_RUNS, count_runs, plan_sweep, too_many
 
 # What a planned run does not have yet, as if it were done.
 MEASURED = {
@@ -35,6 +36,11 @@ MEASURED = {
     "group": "all",
 }
 MOST_STEPS = 10**12
+MOST_TOKENS = 10**15  # that one run is trained on
+MOST_BYTES = 2**36  # that one run takes in memory, 64 GiB
+MOST_COPIES = 10**6  # of one row
+VALIDATED = 64  # windows at once, where a run is measured
+HINTS = 100  # problems for which near names are looked up
 
 
 def checked(path: str | Path, fetch: bool = True, sources: Sources | None = None) -> dict[str, Any]:
@@ -60,7 +66,7 @@ def check(
         StudyError: with every problem of the study.
     """
     look = (sources or Sources()) if fetch else None
-    wrong = list(study.unsound(config))
+    wrong = study.unsound(config)
     if wrong:
         raise StudyError(wrong, source)
     config, wrong = study.complete(config)
@@ -97,8 +103,9 @@ def _beyond(
     def known(place: str, name: str, sections: tuple[str, ...]) -> bool:
         names = [n for s in sections if isinstance(config.get(s), dict) for n in config[s]]
         if name not in names:
-            found = f"{name!r} is not in {' or '.join(sections)}"
-            wrong.append(problem(place, found, nearest(name, names)))
+            reason = f"{name!r} is not in {' or '.join(sections)}"
+            hint = nearest(name, names) if len(wrong) < HINTS else "name one that is"
+            wrong.append(problem(place, reason, hint))
         return name in names
 
     def each(section: str):
@@ -107,6 +114,7 @@ def _beyond(
         return [(name, entry) for name, entry in named if sound(section, name)]
 
     runs: dict[str, pd.DataFrame] = {}
+    planned = 0
     for name, sweep in each("train"):
         place = f"train.{name}"
         if name in dict(each("aggregate")):
@@ -114,6 +122,9 @@ def _beyond(
         known(f"{place}.dataset", sweep["dataset"], ("load",))
         before = len(wrong)
         wrong += _sweep_problems(sweep, place)
+        planned += count_runs(sweep)
+        if planned > MOST_RUNS:
+            wrong.append(too_many(f"{place}.cells", planned))
         if len(wrong) == before:
             for weighting in study.weightings(config, name):
                 known(f"{place}.cells", weighting, ("expand",))
@@ -216,8 +227,15 @@ def _weights_problems(
     cards = [d["card"] for d in datasets if isinstance(d, dict) and "card" in d]
     cards = [card for card in cards if card in registry.names("dataset")]
     tags = {tag for card in cards for tag in registry.facts("dataset", card)["TAGS"]}
-    wrong = [key for key in weights if tags and key not in tags]
-    return [problem(f"{place}.{key}", "no row has this tag", nearest(key, tags)) for key in wrong]
+    unknown = [key for key in weights if tags and key not in tags]
+    wrong = [
+        problem(f"{place}.{key}", "no row has this tag", nearest(key, tags)) for key in unknown
+    ]
+    copies = math.prod(max([1.0, *values.values()]) for values in weights.values())
+    if copies > MOST_COPIES:
+        reason = f"weights that multiply to {copies:.3g} copies of a row"
+        wrong.append(problem(place, reason, f"at most {MOST_COPIES:.0e} are allowed: lower them"))
+    return wrong
 
 
 def _plan_problems(plan: pd.DataFrame, sweep: Mapping[str, Any], place: str) -> list[str]:
@@ -230,13 +248,42 @@ def _plan_problems(plan: pd.DataFrame, sweep: Mapping[str, Any], place: str) -> 
         wrong.append(
             problem(f"{place}.cells", found, "raise the budget, or lower batch or context")
         )
-    if plan["n_steps"].max() > MOST_STEPS:
-        found = f"a run of {plan['n_steps'].max():.3g} steps"
-        wrong.append(problem(f"{place}.cells", found, f"at most {MOST_STEPS:.0e} can be counted"))
+    wrong += _size_problems(plan, sweep["model"], f"{place}.cells")
     if plan["context"].max() > sweep["valid_tokens"]:
         found = f"{sweep['valid_tokens']} tokens do not fill a window of {plan['context'].max()}"
         wrong.append(problem(f"{place}.valid_tokens", found, "raise it"))
     return wrong
+
+
+def _size_problems(plan: pd.DataFrame, model: str, place: str) -> list[str]:
+    """What the largest runs need, where it is more than a run can have: steps, tokens, memory."""
+    wrong = []
+    needs = {
+        "steps": (plan["n_steps"], MOST_STEPS, "lower the budget"),
+        "training tokens": (plan["n_samples"], MOST_TOKENS, "lower the budget"),
+        "bytes of memory": (_memory(plan, model), MOST_BYTES, "make the model or batch smaller"),
+    }
+    for what, (need, most, remedy) in needs.items():
+        need = need.astype(float)
+        if need.max() > most:
+            run = plan["run_id"].iloc[int(need.argmax())]
+            reason = f"a run needs {need.max():.3g} {what} ({run})"
+            wrong.append(problem(place, reason, f"at most {most:.3g} are allowed: {remedy}"))
+    return wrong
+
+
+def _memory(plan: pd.DataFrame, model: str) -> pd.Series:
+    """Bytes that a run takes at least: parameters as AdamW has them, and what a step computes.
+
+    Four numbers a parameter (itself, gradient, two moments). Of every token of a step, or of the
+    windows that are measured at once, its number and window, the log-odds twice, and twice what
+    the matrices give: for each of them as many numbers as it is high.
+    """
+    vocabulary = registry.facts("model", model)["VOCABULARY"]
+    parameters = plan["n_params_total"].astype(float)
+    tokens = plan["n_windows"].astype(float).clip(lower=VALIDATED) * plan["context"].astype(float)
+    width = plan["d_model"].astype(float) if "d_model" in plan else np.sqrt(parameters)
+    return 16 * parameters + tokens * (16 + 8 * vocabulary + 8 * parameters / width)
 
 
 def _ability_problems(

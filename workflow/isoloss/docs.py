@@ -59,11 +59,29 @@ def _facts(spec: Mapping[str, Any], required: bool) -> list[str]:
         kind = " or ".join(_facts(choice, required=False)[0] for choice in spec["anyOf"])
     elif isinstance(kind, list):
         kind = " or ".join(kind)
+    kind += _range(spec)
     if "enum" in spec:
         kind = " or ".join(f"`{value}`" for value in spec["enum"])
     default = f"`{json.dumps(spec['default'])}`" if "default" in spec else ""
     default = "required" if required else default
     return [kind, default, spec.get("unit", ""), spec.get("description", "").strip()]
+
+
+def _range(spec: Mapping[str, Any]) -> str:
+    """The least and the greatest value of a number: `, 1 to 1024`."""
+    low = spec.get("minimum", spec.get("exclusiveMinimum"))
+    high = spec.get("maximum", spec.get("exclusiveMaximum"))
+    if low is None or high is None:
+        return ""
+    above, below = (
+        ("above " if "exclusiveMinimum" in spec else ""),
+        ("below " if "exclusiveMaximum" in spec else ""),
+    )
+    return f", {above}{_plain(low)} to {below}{_plain(high)}"
+
+
+def _plain(value: float) -> str:
+    return str(value) if isinstance(value, int) and value < 1e5 else f"{value:.3g}"
 
 
 def _options(options: Mapping[str, Any]) -> str:

@@ -64,6 +64,10 @@ _SECTIONS = {
 OUTSIDE = ("content", "tries")
 # What of a sweep spells it out; the rest says how its runs are trained and kept.
 _PLANNED = ("model", "shards", "n_params", "n_flops", "settings", "cells")
+_ACCEPT_AGAIN = (
+    "delete the line, or the file, and `python -m isoloss accept STUDY --reason TEXT` again before "
+    "the next run: without it, what was accepted is made again, runs included"
+)
 _MANIFEST = {"job", "specification", "code", "inputs", "files"}
 _MANIFEST |= {"versions", "machine", "commit"}
 __all__ = [
@@ -157,6 +161,30 @@ def _brief(value: Any) -> str:
 def entries(stage: str, cards: Iterable[tuple[str, str]]) -> list[str]:
     """The modules at which a stage's code begins: its own, and the cards it uses (kind, name)."""
     return [STAGES[stage], *(f"isoloss.{registry.FOLDERS[kind]}.{name}" for kind, name in cards)]
+
+
+def sealed(line: Mapping[str, Any]) -> str:
+    """A line of accepted.jsonl: with a checksum of what it says."""
+    content = {key: value for key, value in line.items() if key != "checksum"}
+    digest = blake2b(canonical(content).encode(), digest_size=16).hexdigest()
+    return json_text({**content, "checksum": digest})
+
+
+def acceptance(text: bytes, place: str) -> dict[str, str]:
+    """What a line of accepted.jsonl says.
+
+    Raises:
+        TableError: the line is not what `accept` wrote.
+    """
+    try:
+        line = json.loads(text.decode("utf-8"))
+        whole = isinstance(line, dict) and json.loads(sealed(line)) == line
+    except (ValueError, RecursionError):
+        whole = False
+    fields = ("job", "from", "to", "reason", "time")
+    if whole and all(isinstance(line.get(key), str) for key in fields):
+        return line
+    raise TableError(problem(place, "is damaged: it is not as `accept` wrote it", _ACCEPT_AGAIN))
 
 
 class Flow:
@@ -418,16 +446,12 @@ class Flow:
         """
         if not self.accepted_file.is_file():
             return []
-        found = []
-        for i, text in enumerate(self.accepted_file.read_text(encoding="utf-8").splitlines()):
-            try:
-                line = json.loads(text)
-                found.append({key: str(line[key]) for key in ("job", "from", "to")} | line)
-            except (ValueError, KeyError, TypeError) as error:
-                place = f"{self.accepted_file}, line {i + 1}"
-                found_there = f"is no acceptance ({error!r})"
-                raise TableError(problem(place, found_there, "mend or delete it")) from error
-        return found
+        content = self.accepted_file.read_bytes()
+        if not content.endswith(b"\n"):
+            place, reason = str(self.accepted_file), "is cut off: its last line has no end"
+            raise TableError(problem(place, reason, _ACCEPT_AGAIN))
+        lines = enumerate(content.split(b"\n"), 1)
+        return [acceptance(t, f"{self.accepted_file}, line {i}") for i, t in lines if t.strip()]
 
     @cached_property
     def _accepted(self) -> dict[tuple[str, str], str]:
@@ -446,6 +470,8 @@ class Flow:
         place = str(self.root / job.manifest)
         made = manifest.read(place)
         if made is None:
+            if Path(place).is_file():
+                raise TableError(problem(place, "is damaged (no files)", "make it again"))
             return None
         if made.get("job", job.label) != job.label:
             raise TableError(problem(place, f"is that of {made['job']}", "make it again"))

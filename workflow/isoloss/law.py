@@ -29,6 +29,7 @@ from isoloss.sources import MAX_MIB, MAX_SECONDS, Limits, Source, open_source
 MIXTURE_LAW = "mixture_power"
 _BUDGETS = (1.0, 10.0, 100.0)  # times the largest run, if none are asked for
 _REPLICATES, _MIXTURE_REPLICATES = 4000, 200  # if none are asked for; of every loss of a mixture
+MOST_FLOPS, MOST_BUDGETS = 1e40, 100  # budgets to divide, as in config.schema.yaml
 _FOLDS = {"rule": "random", "repeats": 10}  # of mixtures, which have no order to extrapolate in
 _SHOWN = 12  # losses of a group
 _LOOKS, _FEW = 1_000_000, 20  # numbers to look at for the best mixture; replicates at least
@@ -138,8 +139,11 @@ def _check_asked(source: str, given: Mapping[str, str], flops: Sequence[float]) 
         if letter not in COLUMNS
     ]
     for budget in flops:
-        if not (np.isfinite(budget) and budget > 0):
-            wrong.append(problem("flops", f"found {budget}", "give a number above 0"))
+        if not 0 < budget <= MOST_FLOPS:
+            do = f"needs a number above 0, at most {MOST_FLOPS:g}"
+            wrong.append(problem("flops", f"found {budget:g}", do))
+    if len(flops) > MOST_BUDGETS:
+        wrong.append(problem("flops", f"{len(flops)} budgets", f"at most {MOST_BUDGETS}"))
     if wrong:
         raise IsolossError("\n".join(wrong))
 

@@ -26,19 +26,50 @@ def file_digest(path: str | Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
+# what the fields of a manifest are, where they are there
+_FIELDS = {
+    "job": str,
+    "code": str,
+    "specification": dict,
+    "inputs": dict,
+    "files": dict,
+    "versions": dict,
+    "trained_with": list,
+}
+
+
 def read(path: str | Path) -> dict[str, Any] | None:
-    """A manifest; None if there is none.
+    """A manifest; None if there is none, or JSON of another kind.
 
     Raises:
-        TableError: it cannot be read.
+        TableError: it cannot be read, or a field of it is not what it should be.
     """
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        made = json.loads(Path(path).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise TableError(problem(str(path), f"is damaged ({error})", "make it again")) from error
-    return found if isinstance(found, dict) and isinstance(found.get("files"), dict) else None
+    if not isinstance(made, dict) or "files" not in made:
+        return None
+    if (wrong := _damaged_field(made)) is not None:
+        raise TableError(problem(str(path), f"is damaged ({wrong})", "make it again"))
+    return made
+
+
+def _damaged_field(made: Mapping[str, Any]) -> str | None:
+    """What is wrong with the fields of a manifest; None if nothing is."""
+    for key, kind in _FIELDS.items():
+        if key in made and not isinstance(made[key], kind):
+            return f"{key} is not a {kind.__name__}"
+    for key in ("files", "inputs"):
+        for name, digest in made.get(key, {}).items():
+            elsewhere = key == "files" and Path(name).name != name
+            if elsewhere or "\0" in name or not isinstance(digest, str):
+                return f"{key} has {name!a:.80}"
+    if not all(isinstance(versions, dict) for versions in made.get("trained_with", [])):
+        return "trained_with is not a list of mappings"
+    return None
 
 
 def digest_if_there(path: str | Path) -> str | None:

@@ -5,7 +5,6 @@ A facade.
 
 from __future__ import annotations
 
-import calendar
 import shutil
 import time
 from collections import Counter
@@ -20,6 +19,7 @@ from isoloss import manifest, tables
 from isoloss.escape import columns, visible
 from isoloss.flow import Flow
 from isoloss.problems import IsolossError, TableError, nearest
+from isoloss.store import seconds_of
 from isoloss.train.identity import Content, run_digest
 
 STATES = ("done", "running", "failed", "diverged", "damaged", "missing")
@@ -36,7 +36,11 @@ def runs(flow: Flow) -> pd.DataFrame:
     """
     journal = flow.store.journal()
     starts = Counter(line["run_digest"] for line in journal if line["event"] == "start")
-    begun = {line["run_digest"]: line["time"] for line in journal if line["event"] == "start"}
+    begun = {
+        line["run_digest"]: seconds_of(line["time"])
+        for line in journal
+        if line["event"] == "start" and "time" in line
+    }
     found = []
     for sweep in flow.config["train"]:
         content, among = content_of(flow, sweep), flow.among(sweep)
@@ -115,13 +119,12 @@ def digest_of(flow: Flow, sweep: str, run: dict[str, Any], content: Content) -> 
 
 
 def _state(
-    flow: Flow, sweep: str, digest: str, among: dict[str, Any], begun: dict[str, str]
+    flow: Flow, sweep: str, digest: str, among: dict[str, Any], begun: dict[str, float]
 ) -> dict[str, Any]:
     if flow.store.running(digest):
-        if digest not in begun:  # just now
+        if digest not in begun:  # just now, or its line is damaged
             return {"state": "running"}
-        then = calendar.timegm(time.strptime(begun[digest], "%Y-%m-%dT%H:%M:%SZ"))
-        return {"state": "running", "seconds": max(0.0, time.time() - then)}
+        return {"state": "running", "seconds": max(0.0, time.time() - begun[digest])}
     try:
         known = flow.store.find(digest, among)
     except TableError as error:

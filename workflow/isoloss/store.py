@@ -16,6 +16,7 @@ same as one of another id.
 
 from __future__ import annotations
 
+import calendar
 import errno
 import fcntl
 import json
@@ -33,6 +34,8 @@ import pandas as pd
 from isoloss import manifest, tables
 from isoloss.problems import TableError, problem
 
+TIME = "%Y-%m-%dT%H:%M:%SZ"
+STATUSES = ("done", "diverged", "failed")
 FINAL = ("done", "diverged")  # a failed run is tried again when its shard is
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)  # some network file systems
 
@@ -74,7 +77,10 @@ class Store:
         remedy = f"`python -m isoloss retry STUDY --run {run_digest}` trains it"
         try:
             manifest.check(path)
-            (row,) = tables.frame(path, "shard").to_dict("records")
+            rows = tables.frame(path, "shard").to_dict("records")
+            if len(rows) != 1:
+                raise TableError(problem(str(path), f"has {len(rows)} rows, not 1", "lost"))
+            row = rows[0]
             if row["run_digest"] != run_digest:
                 other = f"is the run {row['run_digest']}"
                 raise TableError(problem(str(path), other, "put it back"))
@@ -90,13 +96,16 @@ class Store:
         """The files of a run that are not what was saved, each with a reason where it is known."""
         run = self.path(run_digest)
         try:
-            wanted = (manifest.read(run.with_name(manifest.NAME)) or {"files": {}})["files"]
+            made = manifest.read(record := run.with_name(manifest.NAME))
         except TableError:
-            return [(run.with_name(manifest.NAME), "is damaged")]
+            return [(record, "is damaged")]
+        if made is None and record.is_file():
+            return [(record, "is damaged")]
+        names = made["files"] if made else {}
         found = []
-        for path in (run.with_name(name) for name in dict.fromkeys([run.name, *wanted])):
+        for path in (run.with_name(name) for name in dict.fromkeys([run.name, *names])):
             if not path.is_file():
-                found += [(path, "missing")] if path.name in wanted else []
+                found += [(path, "missing")] if path.name in names else []
                 continue
             try:
                 if path == run:
@@ -108,8 +117,16 @@ class Store:
         return found
 
     def identity(self, run_digest: str) -> dict[str, Any]:
-        """What the digest of a saved run is made of, as it was saved with it."""
-        return tables.facts(self.path(run_digest)).get("identity", {})
+        """What the digest of a saved run is made of, as it was saved with it.
+
+        Raises:
+            TableError: its file is damaged.
+        """
+        path = self.path(run_digest)
+        identity = tables.facts(path).get("identity")
+        if not isinstance(identity, dict) or not isinstance(identity.get("code"), str):
+            raise TableError(problem(str(path), "has no identity", "make it again"))
+        return identity
 
     def save(self, row: Mapping[str, Any], identity: Mapping[str, Any], **where: str) -> None:
         """Save a run that ended; whole or not at all, and harmless if it is there already.
@@ -198,7 +215,7 @@ class Store:
     def note(self, event: str, run_digest: str, run_id: str, **more: str) -> None:
         """Add a line to the journal; one write, so that lines of several processes never mix."""
         line = {"event": event, "run_digest": run_digest, "run_id": run_id, **more}
-        line |= {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+        line |= {"time": time.strftime(TIME, time.gmtime())}
         line |= {"host": socket.gethostname(), "pid": os.getpid()}
         self.root.mkdir(parents=True, exist_ok=True)
         path, text = self.root / "journal.jsonl", (json.dumps(line) + "\n").encode()
@@ -211,7 +228,11 @@ class Store:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
     def journal(self) -> list[dict[str, Any]]:
-        """All lines of the journal, oldest first; a line that a crash tore is left out."""
+        """All lines of the journal, oldest first; a line that was torn or damaged is left out.
+
+        A line has an event, a run_digest, a run_id, and a status if a run ended; a time only if
+        it is one.
+        """
         path = self.root / "journal.jsonl"
         if not path.is_file():
             return []
@@ -220,16 +241,31 @@ class Store:
 
 
 def _parsed(line: str) -> dict[str, Any] | None:
-    """A line of the journal; None if it is torn.
+    """A line of the journal; None if it is torn or damaged.
 
     A full disk can leave the head of a line, to which the next one is then glued.
     """
     try:
-        found = json.loads(line[max(0, line.rfind('{"event"')) :])
-    except ValueError:
+        entry = json.loads(line[max(0, line.rfind('{"event"')) :])
+    except (ValueError, RecursionError):
         return None
-    needed = {"event", "run_digest", "run_id"} | ({"status"} if '"end"' in line else set())
-    return found if isinstance(found, dict) and needed <= set(found) else None
+    if not isinstance(entry, dict):
+        return None
+    if not all(isinstance(entry.get(key), str) for key in ("event", "run_digest", "run_id")):
+        return None
+    if entry["event"] == "end" and entry.get("status") not in STATUSES:
+        return None
+    if seconds_of(entry.get("time")) is None:
+        entry.pop("time", None)
+    return entry
+
+
+def seconds_of(when: Any) -> float | None:
+    """The time of a line of the journal in seconds since 1970; None if it is not a time."""
+    try:
+        return calendar.timegm(time.strptime(when, TIME))
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def tries(journal: Iterable[Mapping[str, Any]], max_attempts: int) -> dict[str, int]:

@@ -17,43 +17,24 @@ from typing import Any
 import jsonschema
 import yaml
 
-from isoloss import registry, tables
+from isoloss import registry, tables, yaml_text
 from isoloss.addresses import literal_secret, masked, shown
 from isoloss.problems import StudyError, nearest, problem
 
-_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML in which a key that stands twice is an error."""
-
-    def construct_mapping(self, node, deep=False):
-        seen = set()
-        for key_node, _ in node.value:
-            where = f"(line {key_node.start_mark.line + 1})"
-            if not isinstance(key_node, yaml.ScalarNode):
-                raise yaml.YAMLError(f"a key is no text {where}")
-            if key_node.value in seen:
-                raise yaml.YAMLError(f"key {key_node.value!r} stands twice {where}")
-            seen.add(key_node.value)
-        return super().construct_mapping(node, deep)
+_NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
+_BITS = 1023  # of an integer that is a number in floating point too
 
 
 def read(path: str | Path) -> dict[str, Any]:
     """A study's YAML as it stands.
 
     Raises:
-        StudyError: no such file, or not a YAML mapping.
+        StudyError: no such file, not a YAML mapping, or one that is too large to be a study.
     """
-    try:
-        found = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_Loader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise StudyError(
-            [problem("file", f"cannot be read ({error})", "mend it")], str(path)
-        ) from (error)
-    if not isinstance(found, dict):
-        raise StudyError([problem("file", "is no mapping", "write `study: NAME`")], str(path))
-    return found
+    config = yaml_text.read(path)
+    if not isinstance(config, dict):
+        raise StudyError([problem("file", "is not a mapping", "write `study: NAME`")], str(path))
+    return config
 
 
 @cache
@@ -73,35 +54,60 @@ def complete(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     Numbers that YAML 1.1 reads as text (`1e10`) become numbers, and the options of cards are
     completed from the cards. Environment variables in tables' addresses stay as they are written.
     """
-    config = copy.deepcopy(dict(config))
     wrong = list(unsound(config))
     if wrong:
-        return config, wrong
+        return dict(config), wrong
+    config = _apart(dict(config))
     _fill(config, schema(), "", wrong)
+    wrong += unsound(config)  # defaults count too, and numbers that text spelled
     validator = jsonschema.Draft202012Validator(schema())
     wrong += [line for error in validator.iter_errors(config) for line in explain(error)]
     return config, wrong
 
 
-def unsound(value: Any, place: str = "") -> Iterator[str]:
-    """Keys that are no text and numbers that are not finite, anywhere."""
+def unsound(study: Any) -> list[str]:
+    """Keys that are not text, numbers beyond floating point, and more than a study can hold."""
+    try:
+        yaml_text.measure(study, {})
+    except ValueError as error:
+        return [problem("study", f"found {error}", "make it smaller")]
+    return list(_unsound(study, ""))
+
+
+def _unsound(value: Any, place: str) -> Iterator[str]:
     if isinstance(value, dict):
         for key, below in value.items():
             if isinstance(key, str):
-                yield from unsound(below, f"{place}.{key}".lstrip("."))
+                yield from _unsound(below, f"{place}.{key}".lstrip("."))
             else:
-                yield problem(place or "study", f"the key {key!r} is no text", "put it in quotes")
+                reason = f"the key {_short(key)} is not text"
+                yield problem(place or "study", reason, "put it in quotes")
     elif isinstance(value, list):
         for i, below in enumerate(value):
-            yield from unsound(below, f"{place}[{i}]")
+            yield from _unsound(below, f"{place}[{i}]")
     elif isinstance(value, float) and not math.isfinite(value):
         yield problem(place, f"found {value}", "a finite number is needed")
+    elif isinstance(value, int) and value.bit_length() > _BITS:
+        digits = round(value.bit_length() * math.log10(2))
+        yield problem(place, f"found a number of {digits} digits", "a smaller number is needed")
+
+
+def _apart(value: Any) -> Any:
+    """A copy in which nothing is shared, so that defaults filled in at one place stay there."""
+    if isinstance(value, dict):
+        return {key: _apart(below) for key, below in value.items()}
+    if isinstance(value, list):
+        return [_apart(below) for below in value]
+    return copy.deepcopy(value)
 
 
 def _fill(value: Any, part: Mapping[str, Any], place: str, wrong: list[str]) -> Any:
     """Fill defaults in place, below `place`; returns the value, a number where text spells one."""
     part = resolve(part)
-    if part.get("type") in ("number", "integer"):
+    if "anyOf" in part:
+        kind = "object" if isinstance(value, dict) else "string"
+        part = next((choice for choice in part["anyOf"] if choice.get("type") == kind), part)
+    if {"number", "integer"} & _types(part):
         return number(value)
     if isinstance(value, dict):
         properties = part.get("properties", {})
@@ -125,14 +131,26 @@ def _fill(value: Any, part: Mapping[str, Any], place: str, wrong: list[str]) -> 
     return value
 
 
+def _types(part: Mapping[str, Any]) -> set[str]:
+    named = part.get("type", [])
+    return {named} if isinstance(named, str) else set(named)
+
+
 def number(value: Any) -> Any:
-    """A number that YAML read as text, as a number; anything else as it is."""
-    if isinstance(value, str) and _NUMBER.fullmatch(value):
-        as_float = float(value)
-        return int(as_float) if as_float.is_integer() and as_float < 2**53 else as_float
-    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
-        return int(value)
-    return value
+    """A number that YAML read as text, as a number; anything else as it is.
+
+    A whole number below 2^63 is an integer, whatever way it is written; a larger one is not.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return value
+    if isinstance(value, str):
+        if len(value) > yaml_text.DIGITS or not _NUMBER.fullmatch(value):
+            return value
+        whole = value.lstrip("+-").isdecimal()
+        value = int(value) if whole else float(value)
+    if isinstance(value, float):
+        return int(value) if value.is_integer() and abs(value) < 2**63 else value
+    return value if abs(value) < 2**63 or value.bit_length() > _BITS else float(value)
 
 
 def _fill_cards(value: dict, properties: Mapping, place: str, wrong: list[str]) -> None:
@@ -184,12 +202,17 @@ def explain(error: jsonschema.ValidationError, below: str = "") -> list[str]:
             problem(f"{place}.{k}".lstrip("."), "unknown key", nearest(k, known)) for k in unknown
         ]
     place = place or "study"
+    if rule == "anyOf":  # what is wrong by the choice of the same type is to the point
+        other = {e.schema_path[0] for e in error.context if e.validator == "type" and not e.path}
+        inner = [e for e in error.context if e.schema_path[0] not in other]
+        if inner:
+            return [line for e in inner for line in explain(e, below)]
     if rule == "required":
         lacking = [key for key in value if key not in error.instance]
         return list(dict.fromkeys(problem(place, f"{k!r} is missing", "add it") for k in lacking))
     found = f"found {_short(error.instance)}"
     wanted = {
-        "type": f"needs {'an' if str(value)[0] in 'aeiou' else 'a'} {value}",
+        "type": _needed([value] if isinstance(value, str) else value),
         "enum": f"one of {', '.join(map(str, value)) if isinstance(value, list) else value}; "
         + nearest(error.instance, value if isinstance(value, list) else []),
         "minimum": f"needs at least {value}",
@@ -198,13 +221,23 @@ def explain(error: jsonschema.ValidationError, below: str = "") -> list[str]:
         "exclusiveMaximum": f"needs less than {value}",
         "minItems": "needs at least one entry" if value == 1 else f"needs {value} entries",
         "minProperties": "needs at least one entry",
+        "maxItems": f"needs at most {value} entries",
+        "maxProperties": f"needs at most {value} entries",
         "pattern": "letters, digits, _ . and - only, a letter or digit first",
         "maxLength": f"a name has at most {value} characters",
     }
     return [problem(place, found, wanted.get(rule, error.message))]
 
 
+def _needed(types: Any) -> str:
+    if not isinstance(types, list):
+        return ""  # of another rule
+    return "needs " + " or ".join(f"{'an' if t[0] in 'aeiou' else 'a'} {t}" for t in types)
+
+
 def _short(value: Any) -> str:
+    if isinstance(value, int) and value.bit_length() > _BITS:
+        return "a number of very many digits"
     text = json.dumps(masked(value), default=str)
     return text if len(text) < 60 else text[:57] + "..."
 

@@ -24,7 +24,7 @@ from isoloss.problems import TableError, nearest, problem
 
 METADATA = b"isoloss"
 # what PyArrow says of a damaged file; broken text and JSON are ValueErrors
-_DAMAGE = (pa.ArrowException, OSError, ValueError)
+_DAMAGE = (pa.ArrowException, OSError, ValueError, OverflowError, RecursionError)
 _TYPES = {
     "string": pa.string(),
     "binary": pa.binary(),
@@ -213,6 +213,13 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def write_if_new(path: str | Path, text: str) -> None:
+    """Write a text file if it is not there with this content, byte for byte."""
+    path = Path(path)
+    if not path.is_file() or path.read_bytes() != text.encode():
+        write_text(path, text)
+
+
 def facts(path: str | Path) -> dict[str, Any]:
     """The facts that `write` kept in a file."""
     return _facts(_open(path), path)
@@ -226,10 +233,20 @@ def read(path: str | Path, name: str | None = None) -> pa.Table:
         if said != name:
             found = f"it is the table {said!r}" if said else "it was not written by isoloss"
             raise TableError(problem(str(path), found, f"give the table {name!r}"))
+        _check_types(file.schema_arrow, name, path)
     try:
         return file.read()
     except _DAMAGE as error:
         raise TableError(problem(str(path), f"is damaged ({error})", "make it again")) from error
+
+
+def _check_types(have: pa.Schema, name: str, path: str | Path) -> None:
+    """A table that `write` made has the columns of its contract, with their types."""
+    for field in schema(name):
+        kind = have.field(field.name).type if field.name in have.names else None
+        if kind != field.type:
+            reason = f"column {field.name!r} is {kind or 'missing'}, not {field.type}"
+            raise TableError(problem(str(path), reason, "make it again"))
 
 
 def _facts(file: pq.ParquetFile, path: str | Path) -> dict[str, Any]:
@@ -242,7 +259,11 @@ def _facts(file: pq.ParquetFile, path: str | Path) -> dict[str, Any]:
 
 def frame(path: str | Path, name: str | None = None) -> pd.DataFrame:
     """Read a table into pandas."""
-    return read(path, name).to_pandas()
+    table = read(path, name)
+    try:
+        return table.to_pandas()
+    except _DAMAGE as error:  # text that is not UTF-8
+        raise TableError(problem(str(path), f"is damaged ({error})", "make it again")) from error
 
 
 def _open(path: str | Path) -> pq.ParquetFile:

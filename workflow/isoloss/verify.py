@@ -10,15 +10,19 @@ import json
 import os
 import shlex
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from isoloss import environment, manifest, status, tables
+import yaml
+
+from isoloss import environment, manifest, status, tables, yaml_text
 from isoloss.escape import columns, json_text
-from isoloss.flow import Flow, Job, differences
-from isoloss.problems import IsolossError, TableError
+from isoloss.flow import Flow, Job, canonical, differences, sealed
+from isoloss.problems import IsolossError, StudyError, TableError
+
+CONFIG, PROVENANCE = "config.yaml", "provenance.json"  # below the folder of results
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ def findings(flow: Flow) -> list[Finding]:
 
     found = [one for job in flow.jobs for one in _of_job(flow, job, digest)]
     found += _of_store(flow)
+    found += _of_records(flow, whole=not any(one.wrong for one in found))
     found += [
         Finding("versions", line, _versions_fix(flow), wrong=False)
         for line in flow.other_versions()
@@ -183,9 +188,13 @@ def remedy(flow: Flow, found: Sequence[Finding], study: str, directory: str = ".
 def adopt(flow: Flow) -> int:
     """Set the times of all files in the order of their jobs, for results copied without them.
 
+    The effective study and the provenance are written anew where they are not what they should be.
+
     Returns:
         The number of files whose times were set.
     """
+    write_study(flow)
+    write_provenance(flow)
     ranks = {stage: rank for rank, stage in enumerate(dict.fromkeys(j.stage for j in flow.jobs))}
     begun = int(time.time()) - len(ranks)
     count = 0
@@ -237,8 +246,8 @@ def accept(flow: Flow, reason: str) -> list[dict[str, str]]:
     about = {"reason": reason, "time": when, "commit": environment.commit()}
     lines = [line | about for line in lines]
     if lines:
-        before = [json_text(line) for line in (*flow.accepted, *lines)]
-        tables.write_text(flow.accepted_file, "\n".join(before) + "\n")
+        log = [sealed(line) for line in (*flow.accepted, *lines)]
+        tables.write_text(flow.accepted_file, "\n".join(log) + "\n")
         write_provenance(Flow(flow.config, flow.root))
     return lines
 
@@ -248,12 +257,18 @@ def provenance(flow: Flow) -> dict[str, Any]:
 
     Returns:
         study; seeds of study and runs; environments (versions, machine, commit) and the jobs made
-        in each; code digests by job; digests of all files; what was accepted.
+        in each; code digests by job; digests of all files; what was accepted; jobs whose manifest
+        is damaged, if there are any.
     """
     environments: dict[str, dict[str, Any]] = {}
     code, files = {}, {}
+    damaged = []
     for job in flow.jobs:
-        made = flow.made(job)
+        try:
+            made = flow.made(job)
+        except TableError:  # `verify` says what is wrong with it
+            damaged.append(job.label)
+            continue
         if made is None:
             continue
         about = {key: made[key] for key in ("versions", "machine", "commit")}
@@ -273,12 +288,58 @@ def provenance(flow: Flow) -> dict[str, Any]:
         "code": code,
         "files": files,
         "accepted": flow.accepted,
+        **({"damaged": damaged} if damaged else {}),
     }
 
 
 def write_provenance(flow: Flow) -> None:
     """Write `provenance.json` into the folder of results, if it says anything new."""
-    path = flow.root / "provenance.json"
-    text = json_text(provenance(flow), 1) + "\n"
-    if not path.is_file() or path.read_text(encoding="utf-8") != text:
-        tables.write_text(path, text)
+    tables.write_if_new(flow.root / PROVENANCE, _provenance_text(flow))
+
+
+def _provenance_text(flow: Flow) -> str:
+    return json_text(provenance(flow), 1) + "\n"
+
+
+def write_study(flow: Flow) -> None:
+    """Write the effective study, for the jobs and for the record; only where it changed."""
+    text = yaml.safe_dump(flow.config, sort_keys=False, allow_unicode=True)
+    tables.write_if_new(flow.root / CONFIG, text)
+
+
+def _of_records(flow: Flow, whole: bool) -> Iterator[Finding]:
+    """The effective study and the provenance, which no job makes.
+
+    Args:
+        flow: the study with its results.
+        whole: whether every job's result is as it should be; if not, the provenance is still that
+            of the last run that ended well.
+    """
+    fix = "`python -m isoloss adopt STUDY` writes it anew, as does a run that makes something"
+    path = flow.root / CONFIG
+    if path.is_file():
+        try:
+            then = yaml_text.read(path)
+        except StudyError as error:
+            yield Finding(CONFIG, f"is damaged ({error.problems[0].split('; ')[0]})", fix)
+        else:
+            if canonical(then) != canonical(flow.config):
+                yield Finding(CONFIG, _other_study(then, flow.config), fix)
+    elif whole:
+        yield Finding(CONFIG, "missing", fix)
+    path = flow.root / PROVENANCE
+    if path.is_file():
+        try:
+            json.loads(path.read_bytes().decode("utf-8"))
+        except (ValueError, RecursionError) as error:
+            yield Finding(PROVENANCE, f"is damaged ({_short(str(error))})", fix)
+            return
+        if whole and path.read_bytes() != _provenance_text(flow).encode():
+            yield Finding(PROVENANCE, "is not what the manifests say", fix)
+    elif whole:
+        yield Finding(PROVENANCE, "missing", fix)
+
+
+def _other_study(then: Any, now: Mapping[str, Any]) -> str:
+    changes = "; ".join(list(differences(then, now))[:3])
+    return f"is not the effective study: {changes}"

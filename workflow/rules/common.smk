@@ -3,12 +3,11 @@ import sys
 import time
 from pathlib import Path
 
-import yaml
 from snakemake.exceptions import WorkflowError
 from snakemake.io import PeriodicityDetector
 
-from isoloss import check, escape, flow, sources, study, tables, verify
-from isoloss.problems import StudyError
+from isoloss import check, escape, flow, sources, study, verify
+from isoloss.problems import StudyError, TableError
 
 escape.print_anything()
 flow.put_this_python_first()
@@ -37,8 +36,18 @@ def checked_study():
         raise WorkflowError(escape.terminal(error)) from None
 
 
+def results_of(config):
+    """The study with its results; what is damaged there and cannot be made again is said."""
+    results = flow.Flow(config, f"results/{config['study']}", SOURCES)
+    try:
+        results.accepted
+    except (TableError, OSError) as error:
+        raise WorkflowError(escape.terminal(error)) from None
+    return results
+
+
 STUDY = checked_study()
-FLOW = flow.Flow(STUDY, f"results/{STUDY['study']}", SOURCES)
+FLOW = results_of(STUDY)
 NAMES = {
     "study": STUDY["study"],
     "sweep": study.sweeps(STUDY),
@@ -138,10 +147,7 @@ def summary_inputs(wildcards):
 
 def save_study():
     """Write the effective study, and what was fetched for it; only when it changed."""
-    text = yaml.safe_dump(STUDY, sort_keys=False, allow_unicode=True)
-    path = FLOW.root / "config.yaml"
-    if not path.is_file() or path.read_text(encoding="utf-8") != text:
-        tables.write_text(path, text)
+    verify.write_study(FLOW)
     SOURCES.keep(FETCHED, STUDY["aggregate"])
 
 
@@ -165,7 +171,8 @@ def show_summary():
     """Print what was found, if this run wrote it."""
     path = FLOW.root / "summary.md"
     if path.is_file() and path.stat().st_mtime >= STARTED:
-        escape.say(f"\n{path.read_text(encoding='utf-8')}", sys.stderr)
+        text = path.read_text(encoding="utf-8", errors="replace")
+        escape.say(f"\n{text}", sys.stderr)
 
 
 if workflow.is_main_process:

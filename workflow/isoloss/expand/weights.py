@@ -7,6 +7,7 @@ the machine or the number of processes. The weights of several tags of a row mul
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 
@@ -16,6 +17,8 @@ from isoloss.audit import tag_audit
 from isoloss.problems import IsolossError, nearest, problem
 
 Weights = Mapping[str, Mapping[str, float]]
+MOST_ROWS = 10**9  # copies included
+MOST_TOKENS = 10**9  # of all copies: laid out they take 40 bytes each
 
 
 def merge_weights(maps: Sequence[Weights]) -> dict[str, dict[str, float]]:
@@ -66,15 +69,39 @@ def expand_rows(rows: pd.DataFrame, weights: Weights, seed: int) -> pd.DataFrame
             pandas index is the position of a row in its table.
         weights: tag key to tag value to weight.
         seed: decides the fractions.
+
+    Raises:
+        IsolossError: there would be more copies, or more tokens in them, than can be laid out.
     """
     if weights:
         tags = [t.items() if isinstance(t, Mapping) else t for t in rows["tags"]]
-        pairs = zip(rows["row_id"], tags, strict=True)
-        copies = [row_copies(row_id, row_weight(tags, weights), seed) for row_id, tags in pairs]
+        pairs = zip(rows["row_id"], (row_weight(t, weights) for t in tags), strict=True)
+        copies = [row_copies(row_id, _finite(weight), seed) for row_id, weight in pairs]
     else:
         copies = [1] * len(rows)
+    _check_size(copies, rows.get("n_tokens"))
     index = pd.DataFrame({"row": rows.index, "row_id": rows["row_id"], "copies": copies})
     return index[index["copies"] > 0].reset_index(drop=True)
+
+
+def _finite(weight: float) -> float:
+    if not math.isfinite(weight):
+        reason = f"the weights of a row's tags multiply to {weight}"
+        raise IsolossError(problem("weights", reason, "lower them"))
+    return weight
+
+
+def _check_size(copies: Sequence[int], n_tokens: pd.Series | None) -> None:
+    """Refuse copies that cannot be laid out, before any array of them is made."""
+    sizes = {"rows": (sum(copies), MOST_ROWS)}
+    if n_tokens is not None:
+        total = sum(int(n) * c for n, c in zip(n_tokens, copies, strict=True))
+        sizes["tokens"] = total, MOST_TOKENS
+    for what, (total, most) in sizes.items():
+        if total > most:
+            reason = f"they would make {min(total, 10**300):.3g} {what} of {len(copies)} rows"
+            remedy = f"at most {most:.0e} are allowed: lower the weights"
+            raise IsolossError(problem("weights", reason, remedy))
 
 
 def expand_table(
@@ -83,7 +110,8 @@ def expand_table(
     """Index and audit of a weighting over the training rows of a rows table.
 
     Raises:
-        IsolossError: a weight names a tag value that no row has, or no row is left.
+        IsolossError: a weight names a tag value that no row has, no row is left, or more copies
+            would be made than can be laid out.
     """
     train = rows[rows["split"] == "train"]
     tags = {pair for pairs in rows["tags"] for pair in pairs}

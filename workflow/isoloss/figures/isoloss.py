@@ -19,6 +19,7 @@ OPTIONS = {
     "reach": {
         "type": "number",
         "minimum": 1,
+        "maximum": 1e12,
         "default": 10,
         "unit": "times the largest C",
         "description": "How far beyond the runs the frontier is drawn.",

@@ -24,6 +24,7 @@ OPTIONS = {
     "from_samples": {
         "type": "number",
         "exclusiveMinimum": 0,
+        "maximum": 1e15,
         "default": 10000,
         "unit": "tokens",
         "description": "Where the horizontal axis begins, if no run is shorter.",

@@ -20,6 +20,7 @@ OPTIONS = {
     "reach": {
         "type": "number",
         "minimum": 1,
+        "maximum": 1e12,
         "default": 1000,
         "unit": "times the largest C",
         "description": "How far beyond the runs the frontier is drawn.",

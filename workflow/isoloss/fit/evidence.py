@@ -56,7 +56,7 @@ def conditioning(
         return Conditioning(1.0, "", [])
     size = np.linalg.norm(gradient, axis=0)
     scaled = gradient / np.where(size > 0, size, 1.0)
-    _, values, directions = np.linalg.svd(scaled, full_matrices=True)
+    _, values, directions = np.linalg.svd(scaled, full_matrices=len(scaled) < len(terms))
     values = np.concatenate([values, np.zeros(len(terms) - len(values))])
     loose = np.abs(directions[values < FLAT]).max(axis=0, initial=0.0) > 0.1
     free = [term.name for term, is_loose in zip(terms, loose, strict=True) if is_loose]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,8 @@ _OPTIONS = {
     "leave_one_out": ("by",),
     "random": ("fraction", "repeats"),
 }
+# least and greatest value of options that are integers, as in config.schema.yaml
+LIMITS = {"least": (1, 1_000_000), "stages": (2, 1000), "repeats": (1, 1000)}
 RULES = ("none", "largest_compute", "roll_out", "leave_one_out", "random")
 # what makes a run the copy of another: all but its seed and what came of it
 _SETTINGS = ("n_params", "n_samples", "n_flops", "n_unique", "model", "weighting", "group")
@@ -38,6 +41,20 @@ class Fold:
     name: str
     out: np.ndarray
     seen: np.ndarray
+
+
+def _check_numbers(name: str, options: Mapping[str, Any]) -> None:
+    for key, (low, high) in LIMITS.items():
+        value = options.get(key, low)
+        whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+        if not (whole and low <= value <= high):
+            reason = f"found {value!r:.60}"
+            do = f"needs an integer, {low} to {high}"
+            raise IsolossError(problem(f"holdout {name}, {key}", reason, do))
+    share = options.get("fraction", 0.5)
+    if not (isinstance(share, numbers.Real) and 0 < share < 1):
+        do = "needs a number between 0 and 1"
+        raise IsolossError(problem(f"holdout {name}, fraction", f"found {share!r:.60}", do))
 
 
 def held_out(runs: pd.DataFrame, rule: str | Mapping[str, Any] | None) -> np.ndarray:
@@ -73,6 +90,7 @@ def folds(runs: pd.DataFrame, rule: str | Mapping[str, Any] | None, seed: int) -
     known = _OPTIONS.get(name, ())
     for key in set(options) - set(known):
         raise IsolossError(problem(f"holdout {name}", f"unknown {key!r}", nearest(key, known)))
+    _check_numbers(name, options)
     if name == "none" or not len(runs):
         return []
     if name == "largest_compute":

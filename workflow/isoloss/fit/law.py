@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import numbers
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,14 @@ from isoloss.seeds import generator
 
 RESPONSE = "loss_nats"
 ALL = "ALL"  # the group of a mixture law that stands for all of them
+# least and greatest value of the numbers that `fit_law` is given, as in config.schema.yaml
+LIMITS = {
+    "bootstrap": (0, 100_000),
+    "seed": (0, 2**63 - 1),
+    "ci_level": (0.01, 0.9999),
+    "delta": (1e-9, 1e9),
+}
+LARGEST = 1e30  # value of a parameter that is fixed or bounded
 # Columns that may differ between runs which are the same but for their seed.
 _OF_A_RUN = {"run_id", OF_RUN, "run_digest", "seed", "n_unique", "loss_nats", "fit_weight"}
 _OF_A_RUN |= {"status", "status_reason"}
@@ -121,7 +130,8 @@ def fit_law(
         The fit; `summary.status` says whether to believe it.
 
     Raises:
-        IsolossError: too few runs for the law's terms, or a name that is not known.
+        IsolossError: too few runs for the law's terms, a name that is not known, or a number out
+            of its range.
     """
     card = registry.card("law", law)
     chosen = {**registry.defaults("law", law), **(options or {})}
@@ -131,7 +141,9 @@ def fit_law(
     if interval not in resample.INTERVALS:
         near = nearest(interval, resample.INTERVALS)
         wrong.append(problem("interval", f"unknown {interval!r}", near))
-    wrong += _out_of_range(delta, fixed or {}, bootstrap, ci_level)
+    given = {"bootstrap": bootstrap, "seed": seed, "ci_level": ci_level, "delta": delta}
+    wrong += [line for name, value in given.items() for line in _out_of_range(name, value)]
+    wrong += _too_large(fixed or {}, bounds or {})
     if wrong:
         raise IsolossError("\n".join(wrong))
     settings = Settings(
@@ -188,22 +200,30 @@ def fit_law(
     return Fit(law=made, facts=facts, **joined)
 
 
-def _out_of_range(
-    delta: float, fixed: Mapping[str, float], bootstrap: int, ci_level: float
-) -> list[str]:
-    """Settings whose numbers cannot be used."""
-    wrong = [
-        problem(f"fixed {name}", f"found {value}", "give a finite number")
-        for name, value in fixed.items()
-        if not np.isfinite(value)
+def _out_of_range(name: str, value: Any) -> list[str]:
+    """What is wrong with a number that has limits."""
+    low, high = LIMITS[name]
+    whole = isinstance(low, int)
+    kind = numbers.Integral if whole else numbers.Real
+    if isinstance(value, bool | np.bool) or not isinstance(value, kind):
+        needed = f"needs {'an integer' if whole else 'a number'}, {low} to {high}"
+        return [problem(name, f"found {value!r:.60}", needed)]
+    if not low <= value <= high:
+        shown = f"{value:.6g}" if abs(value) < 1e300 else "a number of very many digits"
+        return [problem(name, f"found {shown}", f"needs {low} to {high}")]
+    return []
+
+
+def _too_large(fixed: Mapping[str, Any], bounds: Mapping[str, Any]) -> list[str]:
+    """Values and bounds of parameters that are not numbers, or beyond what can be computed."""
+    given = {f"fixed {name}": [value] for name, value in fixed.items()}
+    given |= {f"bounds {name}": [v for v in pair if v is not None] for name, pair in bounds.items()}
+    return [
+        problem(place, f"found {value!r:.60}", f"needs a number, -{LARGEST:g} to {LARGEST:g}")
+        for place, values in given.items()
+        for value in values
+        if not (isinstance(value, numbers.Real) and abs(value) <= LARGEST)
     ]
-    if not (delta > 0 and np.isfinite(delta)):
-        wrong.append(problem("delta", f"found {delta}", "give a finite number above 0"))
-    if bootstrap < 0:
-        wrong.append(problem("bootstrap", f"found {bootstrap}", "give 0 or more replicates"))
-    if not 0 < ci_level < 1:
-        wrong.append(problem("ci_level", f"found {ci_level}", "give a level between 0 and 1"))
-    return wrong
 
 
 def variables(runs: pd.DataFrame, names: Sequence[str] = ("N", "D", "C")) -> dict[str, np.ndarray]:
@@ -293,7 +313,8 @@ def _solved(ready: Sequence[_Runs], shared: Sequence[str], settings: Settings, c
     if not shared:
         for runs in ready:
             found = _solve(runs.law, runs.data, runs.loss, runs.weight, settings)
-            yield runs, found, found.replicates(*_draws(runs, found, settings))
+            drawn = _draws(runs, found, settings, len(runs.loss))
+            yield runs, found, _joined([found.replicates(*block) for block in drawn])
         return
     law = ready[0].law
     names = tuple(term.name for term in law.terms)
@@ -308,11 +329,15 @@ def _solved(ready: Sequence[_Runs], shared: Sequence[str], settings: Settings, c
         raise IsolossError("\n".join(wrong))
     parts = [(runs.data, runs.loss, runs.weight) for runs in ready]
     faces = together(law, parts, shared, settings.objective, settings.constraints, settings.starts)
-    drawn = [_draws(runs, face, settings) for runs, face in zip(ready, faces, strict=True)]
-    weights = np.concatenate([weight for weight, _ in drawn], axis=-1)
-    losses = [loss for _, loss in drawn]
-    joined = None if losses[0] is None else np.concatenate(losses, axis=-1)
-    every, sound = faces[0].joint_replicates(weights, joined)
+    total = sum(len(runs.loss) for runs in ready)
+    drawn = [_draws(*one, settings, total) for one in zip(ready, faces, strict=True)]
+    blocks = []
+    for sides in zip(*drawn, strict=True):  # of every group, the same replicates
+        weights = np.concatenate([weight for weight, _ in sides], axis=-1)
+        losses = [loss for _, loss in sides]
+        joined = None if losses[0] is None else np.concatenate(losses, axis=-1)
+        blocks.append(faces[0].joint_replicates(weights, joined))
+    every, sound = _joined(blocks)
     for runs, face in zip(ready, faces, strict=True):
         yield runs, face, (every[:, face.position], sound)
 
@@ -416,20 +441,35 @@ def _solve(law: Law, data, loss, weight, settings: Settings) -> Optimum | Recipe
     )
 
 
-def _draws(runs: _Runs, found, settings: Settings):
-    """Weights of the runs for every replicate, (r, n), and losses (r, n) where it has its own."""
+def _joined(blocks: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Replicates of several blocks: thetas (r, p), and which converged, bool (r,)."""
+    thetas, sound = zip(*blocks, strict=True)
+    return np.concatenate(thetas), np.concatenate(sound)
+
+
+def _draws(runs: _Runs, found, settings: Settings, together: int) -> Iterator[tuple]:
+    """Weights of the runs (r, n), and losses (r, n) where replicates have their own, by block.
+
+    Args:
+        runs: of the fit.
+        found: its optimum.
+        settings: of all fits.
+        together: runs that are refitted at once, of all groups that share parameters.
+    """
     count, law = settings.bootstrap, runs.law
     rng = generator(settings.seed, "bootstrap", runs.group)
     if settings.interval in ("residual", "parametric"):
         predicted, logarithmic = law.loss(found.theta, runs.data), settings.objective.logarithmic
-        drawn = resample.losses(
-            settings.interval, predicted, runs.loss, logarithmic, len(law.terms), count, rng
-        )
-        return np.broadcast_to(runs.weight, drawn.shape), drawn
+        noise = predicted, runs.loss, logarithmic, len(law.terms)
+        for size in resample.blocks(count, together):
+            drawn = resample.losses(settings.interval, *noise, size, rng)
+            yield np.broadcast_to(runs.weight, drawn.shape), drawn
+        return
     clusters, number = _clusters(runs.fitted, settings)
     if number == 1:
         count = 0  # whatever is drawn is the same
-    return resample.weights(runs.weight, clusters, count, rng), None
+    for size in resample.blocks(count, together):
+        yield resample.weights(runs.weight, clusters, size, rng), None
 
 
 def _clusters(fitted: pd.DataFrame, settings: Settings) -> tuple[np.ndarray, int | None]:
@@ -447,11 +487,14 @@ def _bands(law, theta, thetas, data, loss, predicted, settings: Settings, group:
         return mine, np.stack(normal_interval(best, run_sd, level))
     if not len(thetas):
         return mine, np.full_like(mine, np.nan)
-    many = law.loss(thetas, data)
     rng = generator(settings.seed, "noise", group)
     spread = np.sqrt(len(loss) / max(1, len(loss) - len(law.terms)))
-    noise = rng.choice(np.log(loss / predicted), size=many.shape) * spread
-    return mine, np.stack(quantiles(many * np.exp(noise), level))
+    size, pieces = max(1, resample.NUMBERS // len(thetas)), []
+    for at in range(0, len(best), size):
+        many = law.loss(thetas, {k: v[at : at + size] for k, v in data.items()})
+        noise = rng.choice(np.log(loss / predicted), size=many.shape) * spread
+        pieces.append(np.stack(quantiles(many * np.exp(noise), level)))
+    return mine, np.concatenate(pieces, axis=-1)
 
 
 def _params(found, law: Law, thetas, along: pd.DataFrame, settings: Settings) -> pd.DataFrame:

@@ -401,8 +401,10 @@ def refit(
     """The global optimum of every replicate of a fit: other weights of the runs, or other losses.
 
     A replicate starts from the optimum of the fit and from every other basin that is better for
-    it. Then the replicates look at each other: where the end of another one would be better for
-    it than its own, it goes on from there, until none would.
+    it. Then each replicate is restarted from any other replicate's end point that has a lower
+    objective for it, until none improves. The others are those given here: of very many replicates
+    or runs, those of one block (`resample.blocks`), so that memory is bounded; a replicate of
+    another block whose end would have been better is then not tried.
 
     Args:
         problem: the fit.
@@ -431,7 +433,7 @@ def refit(
 def _look_around(problem, found: Ends, pool, weight, loss) -> tuple[Ends, np.ndarray]:
     """Go on from the point of a pool that is the best for a replicate, if it beats its own."""
     if loss is None:
-        value = _cross(problem.penalties(pool), weight)
+        value = _cross(_penalties(problem, pool), weight)
     else:
         value = np.stack([_own(problem, at, weight, loss) for at in pool], axis=0)
     best = np.argmin(value, axis=0)
@@ -450,6 +452,13 @@ def _keep_better(found: Ends, which: np.ndarray, again: Ends) -> None:
     better = (again.objective < found.objective[which]) | (near & again.converged)
     for name in found.__dataclass_fields__:
         getattr(found, name)[which[better]] = getattr(again, name)[better]
+
+
+def _penalties(problem: Problem, pool: np.ndarray) -> np.ndarray:
+    """Penalty of every run at many points, (k, n), with room for those of a few at a time."""
+    size = max(1, BLOCK // max(1, len(problem.loss)))
+    parts = [problem.penalties(pool[at : at + size]) for at in range(0, len(pool), size)]
+    return np.concatenate(parts)
 
 
 def _cross(penalties: np.ndarray, weight: np.ndarray) -> np.ndarray:

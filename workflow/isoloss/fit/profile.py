@@ -11,6 +11,7 @@ from isoloss.fit.resample import MAD
 from isoloss.fit.solve import Optimum
 
 _POINTS = 12  # on each side of the optimum
+_MATRIX = 1000  # runs of a cluster that are looked at as one matrix
 _LEFT = 1e-6  # least share of a direction that the fit leaves of a cluster's residuals
 
 
@@ -139,12 +140,21 @@ def cluster_inflation(
     sums = []
     for cluster in range(int(clusters.max()) + 1):
         mine = np.flatnonzero(clusters == cluster)
-        left, along = np.linalg.eigh(np.eye(len(mine)) - basis[mine] @ basis[mine].T)
-        lifted = along @ (along.T @ score[mine] / np.sqrt(np.maximum(left, _LEFT)))
-        sums.append(own[mine] @ lifted)
+        sums.append(own[mine] @ _lifted(basis[mine], score[mine]))
     told = np.argsort(np.abs(residual), kind="stable")[min(terms, len(residual) - 1) :]
     noise = np.average(score[told] ** 2, weights=weight[told])
     return float(np.sum(np.square(sums)) / (noise * np.sum(own**2)))
+
+
+def _lifted(basis: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """Scores of a cluster over the root of what the fit leaves of them, (m,)."""
+    if len(score) <= _MATRIX:
+        left, along = np.linalg.eigh(np.eye(len(score)) - basis @ basis.T)
+        return along @ (along.T @ score / np.sqrt(np.maximum(left, _LEFT)))
+    # the same without a matrix of runs by runs: all but a few directions are left as they are
+    along, taken, _ = np.linalg.svd(basis, full_matrices=False)
+    lift = 1 / np.sqrt(np.maximum(1 - taken**2, _LEFT)) - 1
+    return score + along @ (lift * (along.T @ score))
 
 
 def crossing(profile: pd.DataFrame) -> tuple[float, float]:

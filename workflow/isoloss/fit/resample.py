@@ -7,7 +7,27 @@ import numpy as np
 from isoloss.problems import IsolossError, nearest, problem
 
 INTERVALS = ("bootstrap", "residual", "parametric", "profile", "none")
+TOGETHER = 4096  # replicates of a block: so many ends are tried for each of them
+NUMBERS = 1 << 25  # in one array of a block, 256 MiB
 MAD = 1.4826  # normal standard deviation per median absolute deviation
+
+
+def blocks(count: int, runs: int) -> list[int]:
+    """Sizes of the blocks in which replicates are drawn and refitted, so that memory is bounded.
+
+    They depend on the numbers of replicates and runs alone, and are as equal as can be. The
+    replicates of a block are compared with each other (`optimize.refit`), not with those of other
+    blocks; what is drawn is the same however it is divided. 4000 replicates of up to 8388 runs
+    are one block.
+
+    Args:
+        count: replicates.
+        runs: fitted.
+    """
+    size = max(1, min(TOGETHER, NUMBERS // max(1, runs)))
+    number = max(1, -(-count // size))
+    ends = [count * (i + 1) // number for i in range(number)]
+    return [end - begin for begin, end in zip([0, *ends[:-1]], ends, strict=True)]
 
 
 def weights(weight: np.ndarray, clusters: np.ndarray, count: int, rng) -> np.ndarray:

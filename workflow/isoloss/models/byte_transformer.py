@@ -14,6 +14,7 @@ OPTIONS = {
     "d_model": {
         "type": "integer",
         "minimum": 2,
+        "maximum": 65536,
         "multipleOf": 2,
         "default": 32,
         "unit": "units",
@@ -22,6 +23,7 @@ OPTIONS = {
     "n_layers": {
         "type": "integer",
         "minimum": 1,
+        "maximum": 1024,
         "default": 2,
         "unit": "layers",
         "description": "Blocks of attention and feed-forward.",
@@ -29,6 +31,7 @@ OPTIONS = {
     "head_width": {
         "type": "integer",
         "minimum": 4,
+        "maximum": 65536,
         "default": 16,
         "unit": "units",
         "description": "Width of a head; the nearest that divides d_model is taken.",
@@ -36,6 +39,7 @@ OPTIONS = {
     "context": {
         "type": "integer",
         "minimum": 2,
+        "maximum": 1048576,
         "default": 64,
         "unit": "bytes",
         "description": "Bytes that a window holds.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Mapping
 from hashlib import blake2b
 from pathlib import Path
@@ -12,7 +13,22 @@ from typing import Any
 import pandas as pd
 
 from isoloss import registry, tables
+from isoloss.problems import IsolossError, problem
 from isoloss.train.settings import known
+
+MOST_RUNS = 20_000  # of a study
+
+
+def count_runs(sweep: Mapping[str, Any]) -> int:
+    """How many runs the cells of a sweep spell out, counted without spelling them out."""
+    cells = sweep["cells"]
+    return sum(math.prod(len(v) for v in cell.values() if isinstance(v, list)) for cell in cells)
+
+
+def too_many(place: str, count: int) -> str:
+    """What is wrong with cells that spell out more runs than a study can have."""
+    reason = f"the cells spell out {count} runs"
+    return problem(place, reason, f"at most {MOST_RUNS} are allowed: shorten the lists")
 
 
 def run_label(settings: Mapping[str, Any]) -> str:
@@ -43,7 +59,12 @@ def run_settings(sweep: Mapping[str, Any]) -> list[dict[str, Any]]:
 
     What a cell does not say comes from the sweep's `settings`, then from the defaults of trainer
     and model card. A run that two cells spell out is one run.
+
+    Raises:
+        IsolossError: there are more than a study can have.
     """
+    if (count := count_runs(sweep)) > MOST_RUNS:
+        raise IsolossError(too_many("cells", count))
     properties = known(sweep["model"])
     defaults = {key: spec["default"] for key, spec in properties.items() if "default" in spec}
     found: dict[str, dict[str, Any]] = {}

@@ -16,6 +16,7 @@ TRAINER = {
     "seed": {
         "type": "integer",
         "minimum": 0,
+        "maximum": 2**63 - 1,
         "default": 0,
         "description": "Seed of the run. With the study's seed, the model's sizes and D it decides "
         "the first weights and the order of the data; weighting and optimiser do not.",
@@ -23,25 +24,29 @@ TRAINER = {
     "n_flops": {
         "type": "number",
         "exclusiveMinimum": 0,
+        "maximum": 1e30,
         "unit": "FLOP",
         "description": "Budget C; D follows from it. Give this or n_samples.",
     },
     "n_samples": {
         "type": "number",
         "exclusiveMinimum": 0,
+        "maximum": 1e15,
         "unit": "tokens",
         "description": "Tokens to train on, D, rounded to whole steps. Give this or n_flops.",
     },
     "batch_size": {
         "type": "integer",
         "minimum": 1,
+        "maximum": 1_000_000,
         "default": 4,
         "unit": "windows",
         "description": "Windows a step of a run that trains on batch_reference tokens.",
     },
     "batch_reference": {
         "type": "number",
-        "exclusiveMinimum": 0,
+        "minimum": 1,
+        "maximum": 1e18,
         "default": 500000.0,
         "unit": "tokens",
         "description": "D at which a step has batch_size windows.",
@@ -57,18 +62,22 @@ TRAINER = {
     "peak_learning_rate": {
         "type": "number",
         "exclusiveMinimum": 0,
+        "maximum": 1000,
         "default": 0.0125,
         "description": "Highest learning rate, at width learning_rate_width.",
     },
     "learning_rate_width": {
         "type": "integer",
         "minimum": 1,
+        "maximum": 65536,
         "default": 16,
         "unit": "units",
         "description": "Width (d_model) at which the peak applies.",
     },
     "learning_rate_exponent": {
         "type": "number",
+        "minimum": -10,
+        "maximum": 10,
         "default": 1.0,
         "description": "The peak falls with the width to this power.",
     },
@@ -105,12 +114,14 @@ TRAINER = {
     "weight_decay": {
         "type": "number",
         "minimum": 0,
+        "maximum": 1000,
         "default": 0.01,
         "description": "AdamW's decoupled weight decay.",
     },
     "clip_norm": {
         "type": "number",
         "exclusiveMinimum": 0,
+        "maximum": 1e12,
         "default": 1.0,
         "description": "Largest norm of the gradient.",
     },

@@ -47,7 +47,7 @@ SHOWN = {
     "$RUNS_URL?token=sesame&x=$Y": "$RUNS_URL?token=***&x=***",
     "$SCHEME://user:sesame@host/x": "$SCHEME://host/x",
     "https://host/ghp_0123456789abcdefghij/x.csv": "https://host/***/x.csv",
-    "https://host/a\nb.csv": "https://host/a_b.csv",
+    "https://host/a\nb.csv": "https://host/a\\nb.csv",
     "runs.csv": "runs.csv",
     "/a b/what?.csv#1": "/a b/what?.csv#1",
     "C:/runs.csv": "C:/runs.csv",

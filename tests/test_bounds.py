@@ -120,6 +120,7 @@ NAMED = {
     "expand.NAME.NAME.NAME": ("expand.w.kind.docstring",),
     "load.NAME": ("load.s",),
     "train.NAME": ("train.t",),
+    "aggregate.NAME": ("aggregate.own",),
     "fit.NAME.fixed.NAME": ("fit.f.fixed.E",),
     "fit.NAME.bounds.NAME[]": ("fit.f.bounds.E",),
     "fit.NAME": ("fit.f",),

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 from urllib.request import url2pathname
 
+from isoloss.escape import visible
 from isoloss.problems import TableError, problem
 
 GIVE = "give a readable CSV or Parquet table"
@@ -55,7 +56,7 @@ def shown(written: str) -> str:
     Variables are shown by name, as they are written.
     """
     if not _may_be_web(written):
-        return _printable(written)
+        return visible(written)
     head, mark, query = written.partition("#")[0].partition("?")
     scheme, slashes, rest = head.partition("://")
     if slashes:
@@ -63,12 +64,12 @@ def shown(written: str) -> str:
         host = authority.rpartition("@")[2]
         local = scheme.lower() == "file" and not host
         if not (local or _HOST.fullmatch(host)):  # a password with a / in it, or worse
-            return f"{_printable(scheme)}://***"
+            return f"{visible(scheme)}://***"
         head = f"{scheme}://{host}{slash}{path}"
     elif is_web(written) and _SCHEME.match(written)[2].lower() != "file":
         return f"{_SCHEME.match(written)[2]}:***"
     values = [f"{p.split('=')[0]}=***" if "=" in p else "***" for p in re.split("[&;]", query) if p]
-    return _printable(_TOKEN.sub("***", head + mark + "&".join(values)))
+    return visible(_TOKEN.sub("***", head + mark + "&".join(values)))
 
 
 def masked(value: Any) -> Any:
@@ -82,10 +83,6 @@ def masked(value: Any) -> Any:
     if isinstance(value, dict):
         return {masked(key): masked(part) for key, part in value.items()}
     return value
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else "_" for c in text)
 
 
 def literal_secret(written: str) -> str | None:
@@ -105,7 +102,7 @@ def literal_secret(written: str) -> str | None:
     behind = unquote(unquote(written[len(head) :]))
     for name, value in _NAMED.findall(behind):
         if _is_secret(name) and _literal(value):
-            return f"the value of {_printable(name)!r}"
+            return f"the value of {visible(name)!r}"
     return None
 
 

@@ -23,6 +23,7 @@ from isoloss.download import DownloadError, TooLargeError, TooLongError, downloa
 from isoloss.problems import IsolossError, TableError, problem
 
 MAX_SECONDS, MAX_MIB = 120.0, 256.0
+_PIECE = 1 << 24  # bytes that are read at once: a limit may be larger than the memory
 _MOST_FILES = 10_000  # of a saved dataset
 KEPT = "fetched"  # the folder of what was fetched, below results/<study>
 _KINDS = {
@@ -167,13 +168,16 @@ def _read(address: Address, path: Path, max_bytes: int, limits: Limits) -> bytes
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise place.error("cannot be read (it is not a file)", GIVE)
             too_many = os.fstat(file.fileno()).st_size > max_bytes
-            content = b"" if too_many else file.read(max_bytes + 1)
+            content = bytearray()
+            while not too_many and (piece := file.read(_PIECE)):
+                content += piece
+                too_many = len(content) > max_bytes
     except (OSError, ValueError) as error:
         words = getattr(error, "strerror", None) or error
         raise place.error(f"cannot be read ({words})", GIVE) from error
-    if too_many or len(content) > max_bytes:
+    if too_many:
         raise _over(address, "max_mib", limits.max_mib, "MiB", "it has more")
-    return content
+    return bytes(content)
 
 
 def _saved_files(address: Address, folder: Path) -> list[Path]:

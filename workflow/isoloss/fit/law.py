@@ -209,7 +209,8 @@ def _out_of_range(name: str, value: Any) -> list[str]:
         needed = f"needs {'an integer' if whole else 'a number'}, {low} to {high}"
         return [problem(name, f"found {value!r:.60}", needed)]
     if not low <= value <= high:
-        shown = f"{value:.6g}" if abs(value) < 1e300 else "a number of very many digits"
+        long = whole and int(value).bit_length() > 1023
+        shown = "a number of very many digits" if long else f"{value:.6g}"
         return [problem(name, f"found {shown}", f"needs {low} to {high}")]
     return []
 

@@ -149,7 +149,7 @@ def test_a_variable_that_is_no_name_does_not_become_code(two, chinchilla_runs):
     code = 'D + __import__("os").system("touch PWNED")'
     runs = chinchilla_runs().assign(**{code: 1e9})
     for card in ("power_law", "logarithm", "broken_power_law", "m4"):
-        with pytest.raises(IsolossError, match="option variable: found"):
+        with pytest.raises(IsolossError, match="variable: found"):
             fit_law(runs, card, {"variable": code}, bootstrap=0)
     law = registry.card("law", "m4").make(variable=code)  # as of a file that was tampered with
     with pytest.raises(IsolossError, match="is not a name"):

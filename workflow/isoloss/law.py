@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from isoloss import escape, registry, study, tables, units
+from isoloss import escape, registry, tables, units
 from isoloss.aggregate.guess import guess_columns, mixture_columns, run_ids
 from isoloss.aggregate.table import COLUMNS, WORDS, named, parse, read_runs
 from isoloss.escape import columns, visible
@@ -109,7 +109,6 @@ def law_of_table(
         law, options = _fitting_law(mapped, options)
     if law == "power_law" and "variable" not in (options or {}):
         options = {"variable": _variable(mapped), **(options or {})}
-    options = _checked_options(law, options)
     if not need:
         return _of_mixtures(
             runs, law, options, settings, (source, mapped, renamed, guessed, given or {})
@@ -146,15 +145,6 @@ def _check_asked(source: str, given: Mapping[str, str], flops: Sequence[float]) 
         wrong.append(problem("flops", f"{len(flops)} budgets", f"at most {MOST_BUDGETS}"))
     if wrong:
         raise IsolossError("\n".join(wrong))
-
-
-def _checked_options(law: str, options: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The options of a law card, as a study's are checked."""
-    options = dict(options or {})
-    known = registry.options("law", law)
-    if wrong := study.complete_options(options, known, f"options of {law}", fill=False):
-        raise IsolossError("\n".join(wrong))
-    return options
 
 
 def save(found: Found, out: Path) -> list[Path]:

@@ -23,6 +23,7 @@ from isoloss.fitted import OF_RUN, TABLES, Fit, band, normal_interval, quantiles
 from isoloss.laws._law import Estimator, Law
 from isoloss.problems import IsolossError, nearest, problem
 from isoloss.seeds import generator
+from isoloss.study import complete_options
 
 RESPONSE = "loss_nats"
 ALL = "ALL"  # the group of a mixture law that stands for all of them
@@ -53,20 +54,6 @@ class Settings:
     starts: Any
     seed: int
     profiles: bool
-
-
-def _option_problems(law: str, chosen: Mapping[str, Any]) -> list[str]:
-    """What is wrong with the options of a law: names, and values that are no choice."""
-    known = registry.options("law", law)
-    wrong = [
-        problem(f"law {law}, option {key}", "unknown", nearest(key, known))
-        for key in set(chosen) - set(known)
-    ]
-    for key, choices in ((key, spec.get("enum")) for key, spec in known.items()):
-        if choices and key in chosen and chosen[key] not in choices:
-            place, found = f"law {law}, option {key}", f"found {chosen[key]!r}"
-            wrong.append(problem(place, found, nearest(chosen[key], choices)))
-    return wrong
 
 
 # matrices are small: threads of the linear algebra would only wait for each other
@@ -135,7 +122,7 @@ def fit_law(
     """
     card = registry.card("law", law)
     chosen = {**registry.defaults("law", law), **(options or {})}
-    wrong = _option_problems(law, chosen)
+    wrong = complete_options(chosen, registry.options("law", law), f"options of {law}", fill=False)
     if not callable(objective) and objective not in OBJECTIVES:
         wrong.append(problem("objective", f"unknown {objective!r}", nearest(objective, OBJECTIVES)))
     if interval not in resample.INTERVALS:

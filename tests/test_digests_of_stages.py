@@ -12,7 +12,8 @@ import pytest
 from isoloss import flow, provenance, registry, study, tables
 from isoloss.load.rows import identity
 from isoloss.train.identity import Content
-from isoloss.train.plan import plan_sweep, shard_runs
+from isoloss.train.plan import plan_sweep, runs_digest, shard_runs
+from isoloss.train.run import model_options
 
 ROOT = Path(__file__).parents[1]
 # A stage in a fresh Python; also what the processes that it forks have imported.
@@ -107,24 +108,29 @@ def arguments(home: Path) -> dict[str, tuple]:
     few, sweep = {"dataset": "few", "weighting": "natural"}, {"sweep": "two"}
     files = {table: home / "aggregate" / f"{table}.parquet" for table in flow.WRITES["aggregate"]}
     fits = [home / "fit" / f"{table}.parquet" for table in flow.FIT_TABLES]
-    settings = {"seed": 3, "code": "c", "code_here": "c", "among": {}, "valid_tokens": 256}
+    settings = {"code": "c", "code_here": "c", "among": {}}
     rows, shard = home / "load/rows.parquet", home / "train/0.parquet"
     plan, natural = home / "plan/runs.parquet", home / "expand"
     planned = shard_runs(plan_sweep(SWEEP), 1)["0"]
-    trained = (planned, rows, [natural / "index.parquet"], home / "store", settings, shard, sweep)
-    audits, token = [natural / "audit.parquet"], {**sweep, "token": "byte"}
-    fitted = [files["runs"], files["curves"]]
-    of_fit = {**sweep, "law": "power"}
+    indices, audits = [natural / "index.parquet"], [natural / "audit.parquet"]
+    trained = {"seed": 3, "valid_tokens": 256, "runs": runs_digest(planned)}
     summed = [files["runs"], files["losses"], files["timing"], *fits]
+    about = {"study": "two", "summary": {"budgets": []}, "figures": ["seen"]}
+    content = identity("python_stdlib", dataset["options"])
     return {
-        "load": (dataset, 3, identity("python_stdlib", dataset["options"]), home / "load", few),
-        "expand": (rows, {"kind": {"code": 1.5}}, 3, home / "expand", few),
+        "load": ({"dataset": dataset, "seed": 3, "content": content}, home / "load", few),
+        "expand": ({"weights": {"kind": {"code": 1.5}}, "seed": 3}, rows, home / "expand", few),
         "plan": (SWEEP, home / "plan", sweep),
-        "train": trained,
-        "aggregate": (plan, [shard], audits, home / "aggregate", token),
-        "fit": (FIT, fitted, 3, home / "fit", of_fit),
-        "plot": (FIGURE, [files["runs"], *fits], home / "plot/seen.png"),
-        "summarize": ("two", {"budgets": []}, summed, ["seen"], home / "summary.md"),
+        "train": (trained, planned, rows, indices, home / "store", settings, shard, sweep),
+        "aggregate": ({**sweep, "token": "byte"}, plan, [shard], audits, home / "aggregate", sweep),
+        "fit": (
+            {"fit": FIT, "seed": 3},
+            [files["runs"], files["curves"]],
+            home / "fit",
+            {**sweep, "law": "power"},
+        ),
+        "plot": ({"plot": FIGURE}, [files["runs"], *fits], home / "plot/seen.png"),
+        "summarize": (about, summed, home / "summary.md"),
     }
 
 
@@ -157,6 +163,15 @@ def test_a_trained_run_imports_only_what_is_in_its_identity(home, imported, tmp_
     identity_of_run = provenance.run_code("byte_transformer")
     assert "isoloss.models.byte_transformer" in names
     assert names - set(identity_of_run) == set(provenance.NOT_IN_IDENTITY)
+
+
+def test_a_runs_numbers_do_not_depend_on_the_order_of_a_cards_options(monkeypatch):
+    (run, *_) = shard_runs(plan_sweep(SWEEP), 1)["0"]
+    before = list(model_options(run).items())
+    real = registry.options
+    monkeypatch.setattr(registry, "options", lambda *of: dict(reversed(real(*of).items())))
+    assert list(model_options(run).items()) == before
+    assert [name for name, _ in before] == ["d_model", "n_layers", "head_width", "context"]
 
 
 def test_every_table_that_a_stage_writes_is_part_of_its_code(home, imported):

@@ -526,3 +526,11 @@ def test_a_selection_by_what_is_measured_is_left_to_the_measurement(config):
     assert check.check(config)["fit"]["plane"]["where"]
     config["fit"]["plane"]["where"] = "los_nats > 1.5"
     assert len(problems(config)) == 1
+
+
+@pytest.mark.parametrize("value", [3, True, [1], None, 1e300, {"rule": 3}, "largest"])
+def test_a_holdout_of_a_wrong_type_is_a_problem_of_the_study(value):
+    fit = {"card": "chinchilla", "sweep": "a", "holdout": value}
+    table = {"table": "runs.csv", "columns": {"loss": "loss"}}
+    with pytest.raises(StudyError, match=r"fit\.f\.holdout"):
+        check.check({"study": "x", "aggregate": {"a": table}, "fit": {"f": fit}}, fetch=False)

@@ -1,5 +1,6 @@
 """A job puts its outputs in place only if they are still wanted, and takes only what is current."""
 
+import fcntl
 import json
 import os
 import sysconfig
@@ -207,7 +208,72 @@ def test_a_stage_refuses_what_a_job_made_that_the_study_does_not_have(home, caps
     home.study["plot"]["seen"]["sweep"] = "other"
     home.write()
     assert home.fit() == 2
-    assert "is of the job aggregate/mine, which the study does not have" in capsys.readouterr().err
+    words = "is aggregate/mine/runs.parquet, which fit/other/power does not read"
+    assert words in capsys.readouterr().err
+
+
+def test_a_job_refuses_what_it_does_not_read_and_misses_what_it_does(home, capsys):
+    fits = [home.root / f"fit/mine/power/{name}.parquet" for name in ("params", "scores")]
+    runs = home.root / "aggregate/mine/runs.parquet"
+    for given, words in (
+        ([runs, *fits], "is fit/mine/power/scores.parquet, which plot/seen does not read"),
+        ([runs, fits[0]], "fit/mine/power/summary.parquet is lacking among what it reads"),
+    ):
+        assert home.call("plot", "plot/seen.png", "--figure", "seen", "--tables", *given) == 2
+        assert words in capsys.readouterr().err
+
+
+def test_verify_knows_the_inputs_that_a_job_has(home):
+    place = home.root / "plot/seen.json"
+    manifest = json.loads(place.read_text(encoding="utf-8"))
+    manifest["inputs"] = {}
+    place.write_text(json.dumps(manifest), encoding="utf-8")
+    reasons = [one.reason for one in findings(Flow(work.read_study(home.file), home.root))]
+    assert "was made without fit/mine/power/params.parquet" in reasons
+
+
+def test_a_job_makes_what_snakemake_expects_of_it_or_nothing(home, capsys):
+    flow = Flow(work.read_study(home.file), home.root)
+    expected = flow.expectation("fit", sweep="mine", law="power")
+    runs = home.root / "aggregate/mine/runs.parquet"
+
+    def fit(expects):
+        given = ("--law", "power", "--tables", runs, "--expects", expects)
+        return home.call("fit", "fit/mine/power", *given)
+
+    assert fit(expected) == 0
+    objective_changes(home)
+    assert fit(expected) == 2
+    assert "is not what it was when snakemake started" in capsys.readouterr().err
+
+
+def test_a_place_is_not_claimed_between_the_last_look_and_the_move(home, monkeypatch):
+    """A job that looked and was stopped before it moved its files lets nobody in between."""
+    place, held = home.root / "fit/mine/power", []
+    real = work.RunningJob._unwanted
+
+    def looked(job):
+        folder = os.open(place, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            held.append(True)
+        finally:
+            os.close(folder)
+        return real(job)
+
+    monkeypatch.setattr(work.RunningJob, "_unwanted", looked)
+    assert home.fit() == 0
+    assert held == [True]
+
+
+def test_the_results_that_a_job_belongs_to_are_those_it_writes_into(home, tmp_path):
+    elsewhere = tmp_path / "mine.yaml"
+    elsewhere.write_bytes(home.file.read_bytes())
+    job = work.RunningJob(elsewhere, home.root / "fit/mine/power", "fit", {"law": "power"})
+    assert job.flow.root == home.root
+    job = work.RunningJob(elsewhere, tmp_path / "out", "fit", {"law": "power"})
+    assert job.flow.root == tmp_path
 
 
 def test_a_table_without_a_manifest_may_be_any(home):
@@ -304,7 +370,7 @@ def test_where_no_run_finished_the_reason_is_told_at_the_end_of_training(trained
     error = capsys.readouterr().err
     assert "sweep two: none of its 2 runs finished (2 diverged); the first, natural-D640" in error
     assert "guessing has" in error or "not finite" in error
-    assert "isoloss status" in error
+    assert "isoloss status" in error and "the same ones diverge again" in error
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,9 @@ def parser() -> argparse.ArgumentParser:
         made = command(name, run, help, more)
         made.add_argument("--study", required=True, metavar="FILE", help="the study (YAML)")
         made.add_argument("--out", required=True, type=Path, metavar="PATH", help=out)
+        made.add_argument(
+            "--expects", metavar="DIGEST", help="make nothing but what snakemake started (optional)"
+        )
         return made
 
     load = stage(
@@ -364,7 +367,7 @@ def _job(given: argparse.Namespace, stage: str, **names: str):
     # typed by hand, a study's file may stand anywhere: the store is among the results
     store = getattr(given, "store", None)
     root = Path(store).parent if store else None
-    return RunningJob(given.study, given.out, stage, names, root)
+    return RunningJob(given.study, given.out, stage, names, root, given.expects)
 
 
 def _facts(job, *names: str) -> dict[str, Any]:
@@ -376,10 +379,8 @@ def _load(given: argparse.Namespace) -> None:
     from isoloss.load import stage
 
     with _job(given, "load", dataset=given.dataset) as job:
-        config = job.flow.config
-        dataset, seed = config["load"][given.dataset], config["seed"]
-        content, facts = job.specification["content"], _facts(job, "dataset") | {"seed": seed}
-        job.makes(lambda out: stage.run(dataset, seed, content, out, facts))
+        facts = _facts(job, "dataset") | {"seed": job.specification["seed"]}
+        job.makes(lambda out: stage.run(job.specification, out, facts))
 
 
 def _expand(given: argparse.Namespace) -> None:
@@ -390,9 +391,8 @@ def _expand(given: argparse.Namespace) -> None:
     dataset = tables.facts(given.rows).get("dataset", "")
     with _job(given, "expand", dataset=dataset, weighting=given.weighting) as job:
         job.takes(given.rows)
-        weights, seed = job.flow.config["expand"][given.weighting], job.flow.config["seed"]
-        facts = _facts(job, "dataset", "weighting") | {"seed": seed}
-        job.makes(lambda out: stage.run(given.rows, weights, seed, out, facts))
+        facts = _facts(job, "dataset", "weighting") | {"seed": job.specification["seed"]}
+        job.makes(lambda out: stage.run(job.specification, given.rows, out, facts))
 
 
 def _plan(given: argparse.Namespace) -> None:
@@ -408,21 +408,18 @@ def _train(given: argparse.Namespace) -> None:
 
     with _job(given, "train", sweep=given.sweep, shard=given.shard) as job:
         job.takes(given.rows, *given.index)
-        flow, config = job.flow, job.flow.config
-        sweep = config["train"][given.sweep]
-        keys = ("valid_tokens", "max_attempts", "checkpoint_minutes", "keep_weights")
+        flow, sweep = job.flow, job.flow.config["train"][given.sweep]
         settings = {
-            "seed": config["seed"],
             "code": flow.run_code(given.sweep),
             "code_here": flow.run_code_here(given.sweep),
             "among": flow.among(given.sweep),
             "where": job.names,
-            **{key: sweep[key] for key in keys},
+            **{key: sweep[key] for key in ("max_attempts", "checkpoint_minutes", "keep_weights")},
         }
-        runs = flow.planned(given.sweep)[given.shard]
-        facts = _facts(job, "sweep") | {"seed": config["seed"]}
+        runs, files = flow.planned(given.sweep)[given.shard], (given.rows, given.index, given.store)
+        facts = _facts(job, "sweep") | {"seed": job.specification["seed"]}
         job.makes(
-            lambda out: stage.run(runs, given.rows, given.index, given.store, settings, out, facts),
+            lambda out: stage.run(job.specification, runs, *files, settings, out, facts),
             lambda files: {"trained_with": stage.versions(files[0])},
         )
 
@@ -431,17 +428,16 @@ def _aggregate(given: argparse.Namespace) -> None:
     from isoloss.aggregate import stage
 
     with _job(given, "aggregate", sweep=given.sweep) as job:
-        facts = _facts(job, "sweep") | {"token": job.flow.token(given.sweep)}
-        tables_of_runs = job.flow.config["aggregate"]
-        if given.sweep not in tables_of_runs:
-            if not (given.plan and given.shards and given.audits):
-                raise IsolossError("a sweep needs --plan, --shards and --audits")
-            job.takes(given.plan, *given.shards, *given.audits)
-            job.makes(lambda out: stage.run(given.plan, given.shards, given.audits, out, facts))
-        else:
-            table = tables_of_runs[given.sweep]
-            source = job.flow.sources.read(given.sweep, table)  # of the specification's digest
-            job.makes(lambda out: stage.run_table(source, table, out, facts))
+        facts, table = _facts(job, "sweep"), job.flow.config["aggregate"].get(given.sweep)
+        if table is not None:
+            source = job.flow.sources.read(given.sweep, table)
+            job.makes(lambda out: stage.run_table(job.specification, source, out, facts))
+            return
+        if not (given.plan and given.shards and given.audits):
+            raise IsolossError("a sweep needs --plan, --shards and --audits")
+        job.takes(given.plan, *given.shards, *given.audits)
+        files = given.plan, given.shards, given.audits
+        job.makes(lambda out: stage.run(job.specification, *files, out, facts))
 
 
 def _fit(given: argparse.Namespace) -> None:
@@ -449,9 +445,8 @@ def _fit(given: argparse.Namespace) -> None:
 
     with _job(given, "fit", law=given.law) as job:
         job.takes(*given.tables)
-        fit, seed = job.flow.config["fit"][given.law], job.flow.config["seed"]
         facts = _facts(job, "sweep", "law")
-        job.makes(lambda out: stage.run(fit, given.tables, seed, out, facts))
+        job.makes(lambda out: stage.run(job.specification, given.tables, out, facts))
 
 
 def _plot(given: argparse.Namespace) -> None:
@@ -459,8 +454,7 @@ def _plot(given: argparse.Namespace) -> None:
 
     with _job(given, "plot", figure=given.figure) as job:
         job.takes(*given.tables)
-        figure = job.flow.config["plot"][given.figure]
-        job.makes(lambda out: stage.run(figure, given.tables, out))
+        job.makes(lambda out: stage.run(job.specification, given.tables, out))
 
 
 def _summarize(given: argparse.Namespace) -> None:
@@ -468,9 +462,7 @@ def _summarize(given: argparse.Namespace) -> None:
 
     with _job(given, "summarize") as job:
         job.takes(*given.tables)
-        config = job.flow.config
-        about = config["study"], config["summary"], given.tables, list(config["plot"])
-        job.makes(lambda out: summary.run(*about, out))
+        job.makes(lambda out: summary.run(job.specification, given.tables, out))
 
 
 def _law(given: argparse.Namespace) -> None:

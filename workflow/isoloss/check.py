@@ -214,8 +214,12 @@ def _has_sources(card: str, options: str) -> bool:
 
 def _dataset_problems(dataset: Mapping[str, Any], place: str) -> list[str]:
     """The dataset has something to read."""
-    if _has_sources(dataset["card"], json.dumps(dataset["options"], sort_keys=True)):
-        return []
+    try:
+        if _has_sources(dataset["card"], json.dumps(dataset["options"], sort_keys=True)):
+            return []
+    except (OSError, ValueError) as error:
+        reason = f"its sources cannot be read ({getattr(error, 'strerror', None) or error})"
+        return [problem(place, reason, "check its options")]
     return [problem(place, "the dataset has no sources", "check its options")]
 
 

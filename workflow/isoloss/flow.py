@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from isoloss import environment, manifest, provenance, registry, tables
+from isoloss.canonical import canonical
 from isoloss.escape import json_text
 from isoloss.fitted import TABLES as FIT_TABLES
 from isoloss.load import identity as _identity
@@ -25,7 +26,7 @@ from isoloss.sources import KEPT, Sources
 from isoloss.store import Store, tries
 from isoloss.study import sweeps, weightings
 from isoloss.train.identity import VERSIONS
-from isoloss.train.plan import plan_sweep, shard_names, shard_runs
+from isoloss.train.plan import plan_sweep, runs_digest, shard_names, shard_runs
 
 # Where each stage's code begins: the module whose `run` is the stage.
 STAGES = {
@@ -75,7 +76,6 @@ __all__ = [
     "STAGES",
     "Flow",
     "Job",
-    "canonical",
     "differences",
     "entries",
     "put_this_python_first",
@@ -121,19 +121,6 @@ class Job:
 @cache
 def _identity_of(card: str, options: str) -> str:
     return _identity(card, json.loads(options))
-
-
-def canonical(value: Any) -> str:
-    """JSON of which there is one for each value, 2.0 and 2 being one number."""
-
-    def plain(part: Any) -> Any:
-        if isinstance(part, Mapping):
-            return {key: plain(inner) for key, inner in part.items()}
-        if isinstance(part, list | tuple):
-            return [plain(inner) for inner in part]
-        return int(part) if isinstance(part, float) and part.is_integer() else part
-
-    return json.dumps(plain(value), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
 def differences(then: Any, now: Any, place: str = "") -> Iterator[str]:
@@ -309,6 +296,17 @@ class Flow:
             outside["content"] = self.sources.digest(names["sweep"], table)
         return canonical(self.settings(stage, **names) | outside)
 
+    def expectation(self, stage: str, **names: str) -> str:
+        """Digest of what a job is expected to run: settings, content and code, without retries.
+
+        The workflow hands it to the job, which refuses to make anything else: what is recorded of a
+        job at its start is then what it did.
+        """
+        specification = json.loads(self.specification(stage, **names))
+        specification.pop("tries", None)
+        text = canonical({"specification": specification, "code": self.code(stage, **names)})
+        return blake2b(text.encode(), digest_size=8).hexdigest()
+
     def settings(self, stage: str, **names: str) -> dict[str, Any]:
         """What the study says that matters to a job: its specification without what is OUTSIDE.
 
@@ -328,9 +326,8 @@ class Flow:
             sweep = config["train"][names["sweep"]]
             parts["sweep"] = {key: sweep[key] for key in _PLANNED}
         elif stage == "train":
-            runs = canonical(self.planned(names["sweep"])[names["shard"]])
             parts["valid_tokens"] = config["train"][names["sweep"]]["valid_tokens"]
-            parts["runs"] = blake2b(runs.encode(), digest_size=16).hexdigest()
+            parts["runs"] = runs_digest(self.planned(names["sweep"])[names["shard"]])
         elif stage == "aggregate" and names["sweep"] in config["aggregate"]:
             table = config["aggregate"][names["sweep"]]
             parts |= {key: table[key] for key in ("columns", "keep")}
@@ -522,6 +519,30 @@ class Flow:
                 if unlike:
                     lines[f"{what} with {', '.join(unlike)}"] = None
         return list(lines)
+
+    def inputs(self, job: Job) -> list[str]:
+        """All files of the study that a job reads, as paths below results/<study>."""
+        names = job.names
+        if job.stage == "expand":
+            return [f"load/{names['dataset']}/rows.parquet"]
+        if job.stage == "train":
+            dataset = self.config["train"][names["sweep"]]["dataset"]
+            used = self.used(names["sweep"], names["shard"])
+            indices = [f"expand/{dataset}/{weighting}/index.parquet" for weighting in used]
+            return [f"load/{dataset}/rows.parquet", *indices]
+        if job.stage == "aggregate" and names["sweep"] in self.config["train"]:
+            return self._sweep_inputs(names["sweep"])
+        if job.stage == "fit":
+            return self.fit_inputs(names["law"])
+        if job.stage == "plot":
+            return self.figure_inputs(names["figure"])
+        return self.summary_inputs() if job.stage == "summarize" else []
+
+    def _sweep_inputs(self, sweep: str) -> list[str]:
+        spec = self.config["train"][sweep]
+        audits = [f"expand/{spec['dataset']}/{w}/audit.parquet" for w in self.used(sweep)]
+        shards = [f"train/{sweep}/{shard}.parquet" for shard in shard_names(spec["shards"])]
+        return [f"plan/{sweep}/runs.parquet", *shards, *audits]
 
     def fit_inputs(self, law: str) -> list[str]:
         """The tables that a fit reads, as paths below results/<study>."""

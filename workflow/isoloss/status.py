@@ -184,6 +184,7 @@ def retry(flow: Flow, named: Sequence[str] = (), diverged: bool = False) -> list
             raise IsolossError(f"{run['run_id']} is {run['state']}: there is nothing to try again")
     else:
         chosen = table[table["state"].isin(["failed", *(["diverged"] if diverged else [])])]
+    chosen = chosen.drop_duplicates("run_digest")  # a run can be in two sweeps
     for run in chosen.itertuples():
         with flow.store.claim(run.run_digest, wait=False) as mine:
             if not mine:

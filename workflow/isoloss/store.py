@@ -37,7 +37,7 @@ from isoloss.problems import TableError, problem
 TIME = "%Y-%m-%dT%H:%M:%SZ"
 STATUSES = ("done", "diverged", "failed")
 FINAL = ("done", "diverged")  # a failed run is tried again when its shard is
-_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)  # some network file systems
+NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)  # some network file systems
 
 
 class Store:
@@ -193,7 +193,7 @@ class Store:
                 yield False
                 return
             except OSError as error:
-                if error.errno not in _NO_LOCKS:
+                if error.errno not in NO_LOCKS:
                     raise
             yield True
 
@@ -208,7 +208,7 @@ class Store:
             except BlockingIOError:
                 return True
             except OSError as error:
-                if error.errno not in _NO_LOCKS:
+                if error.errno not in NO_LOCKS:
                     raise
         return False
 

@@ -207,6 +207,8 @@ def explain(error: jsonschema.ValidationError, below: str = "") -> list[str]:
         inner = [e for e in error.context if e.schema_path[0] not in other]
         if inner:
             return [line for e in inner for line in explain(e, below)]
+        needed = _needed(sorted({resolve(part).get("type", "object") for part in value}))
+        return [problem(place, f"found {_short(error.instance)}", f"{needed}, or leave it out")]
     if rule == "required":
         lacking = [key for key in value if key not in error.instance]
         return list(dict.fromkeys(problem(place, f"{k!r} is missing", "add it") for k in lacking))
@@ -230,7 +232,7 @@ def explain(error: jsonschema.ValidationError, below: str = "") -> list[str]:
 
 
 def _needed(types: Any) -> str:
-    if not isinstance(types, list):
+    if not (isinstance(types, list) and all(isinstance(name, str) for name in types)):
         return ""  # of another rule
     return "needs " + " or ".join(f"{'an' if t[0] in 'aeiou' else 'a'} {t}" for t in types)
 

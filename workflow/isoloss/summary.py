@@ -16,26 +16,20 @@ from isoloss.fitted import OF_RUN, Fit, fits_from
 Tables = dict[str, dict[str, pd.DataFrame]]
 
 
-def run(
-    study: str,
-    settings: Mapping[str, Any],
-    files: Sequence[Path],
-    figures: Sequence[str],
-    out: Path,
-) -> list[Path]:
+def run(specification: Mapping[str, Any], files: Sequence[Path], out: Path) -> list[Path]:
     """Write the summary of a study: the stage summarize.
 
     Args:
-        study: its name.
-        settings: the study's `summary`.
+        specification: what matters to the job: `study` (its name), `summary` (the study's
+            section), `figures` (their names).
         files: runs, losses and timing of every sweep, all tables of every fit.
-        figures: names of the figures.
         out: the Markdown file.
 
     Returns:
         The file.
     """
-    tables.write_text(out, summarize(study, settings, files, figures))
+    study, settings = specification["study"], specification["summary"]
+    tables.write_text(out, summarize(study, settings, files, specification["figures"]))
     return [out]
 
 

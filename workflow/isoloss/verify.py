@@ -18,8 +18,9 @@ from typing import Any
 import yaml
 
 from isoloss import environment, manifest, status, tables, yaml_text
+from isoloss.canonical import canonical
 from isoloss.escape import columns, json_text
-from isoloss.flow import Flow, Job, canonical, differences, sealed
+from isoloss.flow import Flow, Job, differences, sealed
 from isoloss.problems import IsolossError, StudyError, TableError
 
 CONFIG, PROVENANCE = "config.yaml", "provenance.json"  # below the folder of results
@@ -108,11 +109,18 @@ def _of_job(flow: Flow, job: Job, digest) -> Iterator[Finding]:
         Path(job.out).name
     ):
         yield from _of_shard(flow, job)
+    taken = set()
     for name, wanted in made["inputs"].items():
         path = Path(os.path.normpath(place.parent / name))
+        other = Path(os.path.relpath(path, flow.root)).as_posix()
+        taken.add(other)
         if digest(path) != wanted:
-            other = os.path.relpath(path, flow.root)
-            yield Finding(main, f"was made from another {Path(other).as_posix()}")
+            yield Finding(main, f"was made from another {other}")
+    expected = set(flow.inputs(job))
+    for other in sorted(taken - expected):
+        yield Finding(main, f"was made from {other}, which is not among its inputs")
+    for other in sorted(expected - taken):
+        yield Finding(main, f"was made without {other}")
 
 
 def _of_shard(flow: Flow, job: Job) -> Iterator[Finding]:

@@ -8,12 +8,13 @@ must still be those that it started with, and no other process may have started 
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from typing import Any
 from isoloss import manifest, provenance, study, tables
 from isoloss.flow import OUTSIDE, Flow, Job, differences
 from isoloss.problems import IsolossError, StudyError, TableError, problem
+from isoloss.store import NO_LOCKS
 
 Stamp = tuple[int, int, int]  # of a file: inode, size, time of its last change in nanoseconds
 
@@ -37,6 +39,24 @@ def read_study(file: str | Path) -> dict[str, Any]:
     return config
 
 
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold a folder against every other process that does so; it is let go however this one ends.
+
+    On file systems without locks nothing is held.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+        yield
+    finally:
+        os.close(handle)
+
+
 class RunningJob:
     """One job of a study, from its start until its outputs are in place; used with `with`.
 
@@ -45,10 +65,13 @@ class RunningJob:
         out: the folder that the job fills or the file that it writes.
         stage: its stage.
         names: its wildcards, or those of them that tell it from the others.
-        root: the folder of the study's results; that of the study's file if None.
+        root: the folder of the study's results; by default what `out` is in, or the folder of the
+            study's file where `out` is elsewhere.
+        expects: what the workflow expects of the job (`Flow.expectation`); None for anything.
 
     Raises:
         StudyError: the study has problems, or no such job.
+        IsolossError: it is not what the workflow expects.
     """
 
     def __init__(
@@ -58,11 +81,13 @@ class RunningJob:
         stage: str,
         names: Mapping[str, str],
         root: str | Path | None = None,
+        expects: str | None = None,
     ):
         self.study_file, self.out = Path(study_file), Path(out)
         self._study_bytes = self.study_file.read_bytes()
-        self.flow = Flow(read_study(study_file), Path(root or self.study_file.parent))
-        self.job: Job = self.flow.find(stage, **names)
+        config = read_study(study_file)
+        self.job: Job = Flow(config, self.study_file.parent).find(stage, **names)
+        self.flow = Flow(config, Path(root or self._root()))
         self.stage, self.names = stage, dict(self.job.names)
         self._code_here = self.flow.code_here(stage, **self.names)
         self._code_stamps = _stamps(self.flow.code_files(stage, **self.names))
@@ -75,11 +100,25 @@ class RunningJob:
         self.specification: dict[str, Any] = json.loads(
             self.flow.specification(stage, **self.names)
         )
+        if expects and self.flow.expectation(stage, **self.names) != expects:
+            raise IsolossError(
+                f"{self.job.label}: the study, what it reads or its code is not what it was when "
+                "snakemake started; run the study again (typed by hand: without --expects)"
+            )
+
+    def _root(self) -> Path:
+        """The folder of results that `out` is in; that of the study's file if it is in none."""
+        depth = len(Path(self.job.out).parts)
+        inside = Path(*self.out.parts[-depth:]) == Path(self.job.out)
+        return self.out.parents[depth - 1] if inside else self.study_file.parent
 
     def __enter__(self) -> RunningJob:
         """Claim the place of the outputs: a process that claimed it before puts nothing there."""
-        self._new_folder = not self._manifest.parent.exists()
-        tables.write_text(self._owner_file, self._token)
+        folder = self._manifest.parent
+        self._new_folder = not folder.exists()
+        folder.mkdir(parents=True, exist_ok=True)
+        with held(folder):
+            tables.write_text(self._owner_file, self._token)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -93,18 +132,44 @@ class RunningJob:
     def takes(self, *files: str | Path) -> None:
         """Note files that the job reads.
 
+        Args:
+            files: all that the job reads.
+
         Raises:
-            TableError: a file is not what its job left, or it was made for another study: by other
-                settings, or from files that were made again since.
+            TableError: a file is not what its job left, it is not an input of this job, or it was
+                made for another study: by other settings, or from files that were made again since.
         """
         # before they are read: what is replaced from here on is seen at the end
         self._input_stamps |= _stamps(map(Path, files))
         self._record.takes(*files)
+        self._check_inputs(list(map(Path, files)))
         for file in map(Path, files):
             reason = self._outdated(file)
             if reason:
                 remedy = "make it again: `python -m isoloss verify STUDY` says how"
                 raise TableError(problem(str(file), reason, remedy))
+
+    def _check_inputs(self, files: Sequence[Path]) -> None:
+        """Whether the files are the inputs of this job, by what their manifests say they are."""
+        expected = self.flow.inputs(self.job)
+        known = [name for name in map(self._known_as, files) if name]
+        for file, name in zip(files, map(self._known_as, files), strict=True):
+            if name and name not in expected:
+                reason = f"is {name}, which {self.job.label} does not read"
+                raise TableError(problem(str(file), reason, f"give {', '.join(expected)}"))
+        lacking = [name for name in expected if name not in known]
+        if len(known) == len(files) and lacking:
+            reason = f"{lacking[0]} is lacking among what it reads"
+            raise TableError(problem(self.job.label, reason, f"give {', '.join(expected)}"))
+
+    def _known_as(self, file: Path) -> str:
+        """A file's path below results/<study>, by its manifest; empty if it has none."""
+        place = manifest.place_of(file)
+        label = (manifest.read(place) or {}).get("job") if place else None
+        if not isinstance(label, str):
+            return ""
+        folder = label if place.name == manifest.NAME else str(Path(label).parent)
+        return f"{folder}/{file.name}"
 
     def makes(
         self,
@@ -134,6 +199,10 @@ class RunningJob:
             shutil.rmtree(staging, ignore_errors=True)
 
     def _place(self, files: Sequence[Path], more: Mapping[str, Any]) -> None:
+        with held(self._manifest.parent):  # nobody claims the place between the look and the move
+            self._place_now(files, more)
+
+    def _place_now(self, files: Sequence[Path], more: Mapping[str, Any]) -> None:
         reason = self._unwanted()
         if reason:
             raise IsolossError(

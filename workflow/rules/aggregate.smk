@@ -17,10 +17,12 @@ rule gather_sweep:
     params:
         spec=spec("aggregate"),
         code=code("aggregate"),
+        expects=expects("aggregate"),
     message:
         "aggregate {wildcards.sweep}: gather its runs"
     shell:
         "python -m isoloss aggregate --study results/{wildcards.study}/config.yaml"
+        " --expects {params.expects}"
         " --sweep {wildcards.sweep:q} --plan {input.plan:q} --shards {input.shards:q}"
         " --audits {input.audits:q}"
         " --out results/{wildcards.study}/aggregate/{wildcards.sweep} 2> {log:q}"
@@ -38,9 +40,11 @@ rule read_runs_table:
     params:
         spec=spec("aggregate"),
         code=code("aggregate"),
+        expects=expects("aggregate"),
     message:
         "aggregate {wildcards.sweep}: read the table of runs"
     shell:
         "python -m isoloss aggregate --study results/{wildcards.study}/config.yaml"
+        " --expects {params.expects}"
         " --sweep {wildcards.sweep:q}"
         " --out results/{wildcards.study}/aggregate/{wildcards.sweep} 2> {log:q}"

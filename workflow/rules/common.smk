@@ -86,6 +86,13 @@ def code(stage):
     )
 
 
+def expects(stage):
+    """A digest of both but retries, handed to the job: it makes what is recorded of it, or stops."""
+    return lambda wildcards: FLOW.expectation(
+        stage, **{k: v for k, v in wildcards.items() if k != "study"}
+    )
+
+
 def of_study(paths):
     """Paths below results/{study}."""
     return [f"results/{STUDY['study']}/{path}" for path in paths]

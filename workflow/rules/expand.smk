@@ -17,10 +17,12 @@ rule expand_rows:
     params:
         spec=spec("expand"),
         code=code("expand"),
+        expects=expects("expand"),
     message:
         "expand {wildcards.dataset}: weighting {wildcards.weighting}"
     shell:
         "python -m isoloss expand --study results/{wildcards.study}/config.yaml"
+        " --expects {params.expects}"
         " --weighting {wildcards.weighting:q} --rows {input.rows:q}"
         " --out results/{wildcards.study}/expand/{wildcards.dataset}/{wildcards.weighting}"
         " 2> {log:q}"

@@ -14,9 +14,11 @@ rule fit_law:
     params:
         spec=spec("fit"),
         code=code("fit"),
+        expects=expects("fit"),
     message:
         "fit {wildcards.law} to {wildcards.sweep}"
     shell:
         "python -m isoloss fit --study results/{wildcards.study}/config.yaml"
+        " --expects {params.expects}"
         " --law {wildcards.law:q} --tables {input.tables:q}"
         " --out results/{wildcards.study}/fit/{wildcards.sweep}/{wildcards.law} 2> {log:q}"

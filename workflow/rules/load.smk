@@ -16,9 +16,11 @@ checkpoint load_rows:
     params:
         spec=spec("load"),
         code=code("load"),
+        expects=expects("load"),
     message:
         "load {wildcards.dataset}: rows"
     shell:
         "python -m isoloss load --study results/{wildcards.study}/config.yaml"
+        " --expects {params.expects}"
         " --dataset {wildcards.dataset:q}"
         " --out results/{wildcards.study}/load/{wildcards.dataset} 2> {log:q}"

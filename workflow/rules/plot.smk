@@ -21,10 +21,12 @@ rule plot_figure:
     params:
         spec=spec("plot"),
         code=code("plot"),
+        expects=expects("plot"),
     message:
         "plot {wildcards.figure}"
     shell:
         "python -m isoloss plot --study results/{wildcards.study}/config.yaml"
+        " --expects {params.expects}"
         " --figure {wildcards.figure:q} --tables {input.tables:q} --out {output.png:q}"
         " 2> {log:q}"
 
@@ -42,8 +44,10 @@ rule write_summary:
     params:
         spec=spec("summarize"),
         code=code("summarize"),
+        expects=expects("summarize"),
     message:
         "summary: what was found"
     shell:
         "python -m isoloss summarize --study results/{wildcards.study}/config.yaml"
+        " --expects {params.expects}"
         " --tables {input.tables:q} --out {output.text:q} 2> {log:q}"

@@ -14,10 +14,12 @@ rule plan_sweep:
     params:
         spec=spec("plan"),
         code=code("plan"),
+        expects=expects("plan"),
     message:
         "plan {wildcards.sweep}: spell the runs out"
     shell:
         "python -m isoloss plan --study results/{wildcards.study}/config.yaml"
+        " --expects {params.expects}"
         " --sweep {wildcards.sweep:q} --out results/{wildcards.study}/plan/{wildcards.sweep}"
         " 2> {log:q}"
 
@@ -41,10 +43,12 @@ rule train_shard:
     params:
         spec=spec("train"),
         code=code("train"),
+        expects=expects("train"),
     message:
         "train {wildcards.sweep}: shard {wildcards.shard}"
     shell:
         "python -m isoloss train --study results/{wildcards.study}/config.yaml"
+        " --expects {params.expects}"
         " --sweep {wildcards.sweep:q} --shard {wildcards.shard}"
         " --rows {input.rows[0]:q} --index {input.index:q}"
         " --store results/{wildcards.study}/store --out {output.table:q} 2> {log:q}"

@@ -16,11 +16,17 @@ from isoloss.sources import Source
 
 
 def run(
-    plan: Path, shards: Sequence[Path], audits: Sequence[Path], out: Path, facts: Mapping[str, Any]
+    specification: Mapping[str, Any],
+    plan: Path,
+    shards: Sequence[Path],
+    audits: Sequence[Path],
+    out: Path,
+    facts: Mapping[str, Any],
 ) -> list[Path]:
     """Gather the runs of a sweep.
 
     Args:
+        specification: what matters to the job: `sweep`, and `token`, the unit of its data.
         plan: runs.parquet of the plan.
         shards: tables of all shards.
         audits: audit.parquet of every weighting of the sweep.
@@ -38,8 +44,8 @@ def run(
         [tables.frame(file, "shard") for file in shards],
         {tables.facts(file)["weighting"]: tables.frame(file, "audit") for file in audits},
     )
-    _check_some_finished(gathered["runs"], facts["sweep"])
-    return tables.write_all(gathered, out, facts)
+    _check_some_finished(gathered["runs"], specification["sweep"])
+    return tables.write_all(gathered, out, {**facts, "token": specification["token"]})
 
 
 def _check_some_finished(runs: pd.DataFrame, sweep: str) -> None:
@@ -50,23 +56,29 @@ def _check_some_finished(runs: pd.DataFrame, sweep: str) -> None:
     ends = ", ".join(f"{count} {status}" for status, count in counts.items())
     first = runs.iloc[0]
     reason = f"none of its {len(runs)} runs finished ({ends}); the first, {first['run_id']}: "
-    remedy = "`python -m isoloss status STUDY` shows all, `retry` has them trained again"
+    remedy = "`python -m isoloss status STUDY` shows all; "
+    if (runs["status"] == "failed").any():
+        remedy += "fix the reason, and `python -m isoloss retry STUDY` has them trained again"
+    else:
+        remedy += "change the settings: the same ones diverge again"
     raise IsolossError(problem(f"sweep {sweep}", f"{reason}{first['status_reason']}", remedy))
 
 
 def run_table(
-    source: Source, table: Mapping[str, Any], out: Path, facts: Mapping[str, Any]
+    specification: Mapping[str, Any], source: Source, out: Path, facts: Mapping[str, Any]
 ) -> list[Path]:
     """Read a table of runs made elsewhere.
 
     Args:
+        specification: what matters to the job: `columns`, `keep`, and the digest of the bytes.
         source: its bytes.
-        table: the study's entry: columns, keep.
         out: folder for `runs`; the other tables are empty.
         facts: kept in all files.
 
     Returns:
         The files.
     """
-    gathered = read_runs_table(source, table["columns"], table["keep"])
-    return tables.write_all(gathered, out, facts)
+    if source.digest != specification["content"]:
+        raise IsolossError(problem(source.label, "has changed since it was read", "run again"))
+    gathered = read_runs_table(source, specification["columns"], specification["keep"])
+    return tables.write_all(gathered, out, {**facts, "token": "token"})

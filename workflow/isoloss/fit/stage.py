@@ -16,14 +16,13 @@ _ROWS = ("card", "options", "sweep", "points", "tag_key")
 
 
 def run(
-    fit: Mapping[str, Any], files: Sequence[Path], seed: int, out: Path, facts: Mapping[str, Any]
+    specification: Mapping[str, Any], files: Sequence[Path], out: Path, facts: Mapping[str, Any]
 ) -> list[Path]:
     """Fit a law.
 
     Args:
-        fit: the study's entry.
+        specification: what matters to the job: `fit` (the study's entry), `seed`.
         files: runs of its sweep; curves, or losses and mixtures, where it is fitted to them.
-        seed: of the study.
         out: folder for the fit's tables.
         facts: kept in all files: law, sweep, study.
 
@@ -33,6 +32,7 @@ def run(
     Raises:
         IsolossError: a table is lacking, or the law cannot be fitted.
     """
+    fit, seed = specification["fit"], specification["seed"]
     given = {tables.facts(file)["table"]: tables.frame(file) for file in files}
     if "runs" not in given:
         raise IsolossError("--tables lacks runs.parquet")

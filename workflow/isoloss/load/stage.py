@@ -10,15 +10,12 @@ from isoloss import tables
 from isoloss.load.rows import load_rows
 
 
-def run(
-    dataset: Mapping[str, Any], seed: int, content: str, out: Path, facts: Mapping[str, Any]
-) -> list[Path]:
+def run(specification: Mapping[str, Any], out: Path, facts: Mapping[str, Any]) -> list[Path]:
     """Cut a dataset into rows with tags and sides.
 
     Args:
-        dataset: the study's entry: card, options, valid_fraction.
-        seed: of the study.
-        content: digest of the dataset's sources, as the manifest records it.
+        specification: what matters to the job: `dataset` (card, options, valid_fraction), `seed`,
+            and `content`, the digest that the sources must have.
         out: folder for `rows` and `audit`.
         facts: kept in both files.
 
@@ -28,6 +25,12 @@ def run(
     Raises:
         IsolossError: a source changed while it was read, or there are no rows.
     """
-    card, options = dataset["card"], dataset["options"]
-    rows, audit = load_rows(card, options, dataset["valid_fraction"], seed, content)
+    dataset = specification["dataset"]
+    rows, audit = load_rows(
+        dataset["card"],
+        dataset["options"],
+        dataset["valid_fraction"],
+        specification["seed"],
+        specification["content"],
+    )
     return tables.write_all({"rows": rows, "audit": audit}, out, facts)

@@ -9,15 +9,16 @@ from typing import Any
 from isoloss.plot.draw import draw
 
 
-def run(figure: Mapping[str, Any], files: Sequence[Path], out: Path) -> list[Path]:
+def run(specification: Mapping[str, Any], files: Sequence[Path], out: Path) -> list[Path]:
     """Draw a figure.
 
     Args:
-        figure: the study's entry.
+        specification: what matters to the job: `plot` (the study's entry).
         files: the tables that its card reads.
         out: the PNG; PDF and table go beside it.
 
     Returns:
         The files.
     """
+    figure = specification["plot"]
     return draw(figure["card"], figure["options"], files, out)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from isoloss import registry, tables
+from isoloss.canonical import canonical
 from isoloss.problems import IsolossError, problem
 from isoloss.train.settings import known
 
@@ -36,8 +37,8 @@ def run_label(settings: Mapping[str, Any]) -> str:
 
     Never parsed back. Injective up to collisions of 48 bits, which the plan's key would show.
     """
-    canonical = json.dumps(dict(settings), sort_keys=True, separators=(",", ":"))
-    digest = blake2b(canonical.encode(), digest_size=6).hexdigest()
+    text = json.dumps(dict(settings), sort_keys=True, separators=(",", ":"))
+    digest = blake2b(text.encode(), digest_size=6).hexdigest()
     size = f"C{settings['n_flops']:g}" if "n_flops" in settings else f"D{settings['n_samples']:g}"
     width = f"d{settings['d_model']}" if "d_model" in settings else settings["model"]
     head = f"{settings['weighting']}-{size}-{width}-s{settings['seed']}"
@@ -148,6 +149,11 @@ def shard_runs(plan: pd.DataFrame, shards: int) -> dict[str, list[dict[str, Any]
     for run in plan.to_dict("records"):
         found[run.pop("shard")].append({k: v for k, v in run.items() if pd.notna(v)})
     return found
+
+
+def runs_digest(runs: Sequence[Mapping[str, Any]]) -> str:
+    """Digest of the planned runs of a shard, in order."""
+    return blake2b(canonical(list(runs)).encode(), digest_size=16).hexdigest()
 
 
 def batch_windows(n_samples: float, settings: Mapping[str, Any]) -> int:

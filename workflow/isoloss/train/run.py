@@ -6,6 +6,7 @@ run's identity. The process around it (shard.py) hands over the identity and kee
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -69,8 +70,10 @@ def curve_steps(n_steps: int) -> set[int]:
 
 
 def model_options(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a run's settings that its model card takes."""
-    return {key: settings[key] for key in registry.options("model", settings["model"])}
+    """The part of a run's settings that its model card takes, in the order in which it does."""
+    build = registry.card("model", settings["model"]).build
+    _, *names = inspect.signature(build).parameters
+    return {name: settings[name] for name in names}
 
 
 def prepare_torch(seed: int) -> None:

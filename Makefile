@@ -2,13 +2,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-STUDY ?= config.yaml
+export STUDY ?= config.yaml
 
 .PHONY: all setup test test-slow test-default format lint docs clean
 
 # bars on a terminal, plain lines elsewhere
 all: setup
-	snakemake --configfile $(STUDY) $$(test -t 2 && echo --logger rich)
+	snakemake --configfile "$$STUDY" $$(test -t 2 && echo --logger rich)
 
 setup: .venv/ready
 

@@ -1,6 +1,7 @@
 """Documents, lock and schema are in step with the code."""
 
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -103,3 +104,12 @@ def test_a_study_names_its_schema_for_editors(path):
     named = re.fullmatch(r"# yaml-language-server: \$schema=(\S+)", first)
     assert named
     assert (ROOT / path).parent.joinpath(named[1]).resolve().is_file()
+
+
+def test_make_hands_a_study_on_whatever_its_name():
+    for name in ("my study.yaml", "x;touch PWNED", "it's.yaml"):
+        command = ["make", "--dry-run", f"STUDY={name}"]
+        told = subprocess.run(
+            command, cwd=ROOT, capture_output=True, encoding="utf-8", check=True
+        ).stdout
+        assert '--configfile "$STUDY"' in told

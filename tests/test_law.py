@@ -259,3 +259,18 @@ def test_points_along_runs_are_known_by_the_name_of_their_run(chinchilla_runs, t
     assert "of_run = run (guessed)" in said and "bootstrap over of_run" in said
     assert main(["law", str(tmp_path / "curves.csv"), "--columns", "of_run=", *out]) == 0
     assert "bootstrap over runs" in capsys.readouterr().out
+
+
+def test_the_table_itself_is_not_overwritten(table, capsys, monkeypatch):
+    before = table.read_bytes()
+    for out in (".", "", str(table.parent)):
+        monkeypatch.chdir(table.parent)
+        assert main(["law", str(table), "--out", out, "--bootstrap", "0"]) == 2
+        assert "is the folder of the table" in capsys.readouterr().err
+    assert table.read_bytes() == before and len(list(table.parent.iterdir())) == 1
+
+
+def test_a_law_of_which_nothing_is_left_to_fit_is_refused(table, capsys):
+    values = ["E=1.7", "A=400", "B=410", "alpha=.34", "beta=.28"]
+    assert main(["law", str(table), "--law", "chinchilla", "--fix", *values]) == 2
+    assert "fixed: no parameter is left to fit" in capsys.readouterr().err

@@ -6,11 +6,12 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from isoloss.escape import print_anything, say, shows
-from isoloss.problems import IsolossError
+from isoloss.escape import print_anything, say, shows, visible
+from isoloss.problems import IsolossError, problem
 
 STAGES = ["load", "expand", "plan", "train", "aggregate", "fit", "plot", "summarize"]
 # arguments that are no path
@@ -298,8 +299,9 @@ def main(arguments: list[str] | None = None) -> int:
     print_anything()
     try:
         given = _words(parser().parse_args(arguments))
-    except SystemExit:  # what --help printed may go to a pipe that is closed
-        say("", end="")
+    except SystemExit:  # what --help printed may go to a pipe that is closed, or to a full disk
+        with suppress(OSError):
+            say("", end="")
         raise
     try:
         return given.run(given) or 0
@@ -468,6 +470,10 @@ def _summarize(given: argparse.Namespace) -> None:
 def _law(given: argparse.Namespace) -> None:
     from isoloss import law, sources
 
+    out = given.out
+    if out is not None and out.resolve() == Path(given.table).resolve().parent:
+        found = f"{visible(out)!r} is the folder of the table, which could be overwritten"
+        raise IsolossError(problem("--out", found, "name a folder of its own"))
     limits = {"max_seconds": given.max_seconds, "max_mib": given.max_mib}
     limits = sources.Limits(**{key: value for key, value in limits.items() if value is not None})
     table = sources.open_source(given.table, limits)
@@ -488,7 +494,7 @@ def _law(given: argparse.Namespace) -> None:
         ci_level=given.level,
         seed=given.seed,
     )
-    out = given.out or Path(f"{table.address.stem}-law")
+    out = out or Path(f"{table.address.stem}-law")
     try:
         law.save(found, out)
     finally:  # what was fitted is said even where it cannot be saved
@@ -498,8 +504,6 @@ def _law(given: argparse.Namespace) -> None:
 
 def _pairs(words: list[str], place: str) -> dict[str, str]:
     """KEY=VALUE words as a mapping."""
-    from isoloss.problems import problem
-
     for word in words:
         if "=" not in word:
             raise IsolossError(problem(place, f"found {word!r}", "write KEY=VALUE"))
@@ -519,8 +523,6 @@ def _value(text: str, place: str):
 
 
 def _number(text: str, place: str) -> float:
-    from isoloss.problems import problem
-
     try:
         return float(text)
     except ValueError:

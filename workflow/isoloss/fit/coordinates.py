@@ -70,7 +70,7 @@ def free_coordinates(
         bounds: least and greatest value of a term; None for none.
 
     Raises:
-        IsolossError: a term is unknown, or named twice in ways that contradict.
+        IsolossError: a term is unknown, or named twice in ways that contradict; none is left.
     """
     terms = {term.name: i for i, term in enumerate(law.terms)}
     wrong = [
@@ -94,6 +94,8 @@ def free_coordinates(
         for name, value in fixed.items()
         if name in terms and law.terms[terms[name]].log and not value > 0
     ]
+    if not wrong and not set(terms) - set(fixed) - set(followers):
+        wrong.append(problem("fixed", "no parameter is left to fit", "fix fewer of them"))
     if wrong:
         raise IsolossError("\n".join(wrong))
     leaders = {group[0] for group in tied}

@@ -316,9 +316,10 @@ def test_a_name_with_signs_is_told_to_stand_in_backticks(name):
 @example("index")
 @example("``")
 @example("a\nb")
+@example("other")
 def test_a_column_of_any_name_can_be_asked_for(name):
     quoted = "`" + name.replace("`", "``") + "`"
-    table = pd.DataFrame({name: [1, 2, 3], "other": [3, 2, 1]})
+    table = pd.DataFrame({name: [1, 2, 3], f"{name} 2": [3, 2, 1]})
     assert rows(table, f"{quoted} == min({quoted}, by={quoted}) and {quoted} < 3") == "12"
     assert name in filters.names(f"{quoted} == 3")
 

@@ -99,12 +99,7 @@ def law_of_table(
         raise IsolossError(problem(source, found, "say which: --columns loss=NAME"))
     if not need:
         mapped = {k: v for k, v in mapped.items() if k in WORDS}
-    try:
-        runs = read_runs(raw, mapped, keep, need)
-    except IsolossError as error:
-        lines = str(error).splitlines()
-        own = [source + line.removeprefix("the table") for line in lines]
-        raise IsolossError("\n".join(own)) from error
+    runs = _read(raw, source, mapped, keep, need)
     if law is None:
         law, options = _fitting_law(mapped, options)
     if law == "power_law" and "variable" not in (options or {}):
@@ -145,6 +140,15 @@ def _check_asked(source: str, given: Mapping[str, str], flops: Sequence[float]) 
         wrong.append(problem("flops", f"{len(flops)} budgets", f"at most {MOST_BUDGETS}"))
     if wrong:
         raise IsolossError("\n".join(wrong))
+
+
+def _read(raw: pd.DataFrame, source: str, mapped: Mapping[str, str], keep, need: int):
+    """The table as `runs`; errors name its source."""
+    try:
+        return read_runs(raw, mapped, keep, need)
+    except IsolossError as error:
+        lines = [source + line.removeprefix("the table") for line in str(error).splitlines()]
+        raise IsolossError("\n".join(lines)) from error
 
 
 def save(found: Found, out: Path) -> list[Path]:

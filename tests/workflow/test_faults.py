@@ -52,13 +52,16 @@ class Disturbed(Project):
         done = snakemake(self.folder, *arguments, "--configfile", config, root=self.root)
         return done.returncode, done.stdout + done.stderr
 
-    def begin(self, where, *command):
-        """Start a command as the first of its process group, as a terminal does."""
+    def begin(self, where, *command, **variables):
+        """Start a command as the first of its process group, as a terminal does.
+
+        `variables` are those of its environment.
+        """
         with (self.folder / "said.txt").open("ab") as said:
             return subprocess.Popen(
                 [sys.executable, "-m", *map(str, command)],
                 cwd=where,
-                env={**os.environ, "PYTHONPATH": str(self.root / "workflow")},
+                env={**os.environ, "PYTHONPATH": str(self.root / "workflow"), **variables},
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=said,
@@ -252,17 +255,32 @@ OVERTAKEN = [
 ]
 
 
+@pytest.fixture
+def waiting(project):
+    """A file; while it exists, jobs that were told of it wait before they put outputs in place."""
+    before = "    def _place(self, files: Sequence[Path], more: Mapping[str, Any]) -> None:\n"
+    pause = (
+        '        while os.path.exists(os.environ.get("WAIT_FOR", "")):\n'
+        '            __import__("time").sleep(0.05)\n'
+    )
+    project.edit("work.py", before, before + pause)  # in the digest of no stage
+    (project.folder / "wait").touch()
+    return project.folder / "wait"
+
+
 @pytest.mark.parametrize(("change", "target", "name"), OVERTAKEN, ids=["shard", "fit", "code"])
-def test_a_job_that_outlives_its_snakemake_replaces_nothing_newer(project, change, target, name):
+def test_a_job_that_outlives_its_snakemake_replaces_nothing_newer(
+    project, waiting, change, target, name
+):
     project.untrained()
     if target == "fits":
         project.call("runs")
     config = write(project.folder, project.study, "edited.yaml")
     options = ["--directory", project.folder, "--configfile", config, "--cores", str(CORES)]
-    head = project.begin(project.root, "snakemake", target, *options)
+    head = project.begin(project.root, "snakemake", target, *options, WAIT_FOR=str(waiting))
 
     def at_work():
-        """The job's process and its output, once it has read the study."""
+        """The log of a job and its output, once it has read the study."""
         running = project.processes()
         for pid, (ppid, words) in running.items():
             forked = words == running.get(ppid, (0, []))[1]
@@ -270,21 +288,19 @@ def test_a_job_that_outlives_its_snakemake_replaces_nothing_newer(project, chang
                 out = project.folder / words[words.index(b"--out") + 1].decode()
                 owner = out.parent / f".{out.stem}.json.owner"
                 if (owner if out.suffix else out / ".manifest.json.owner").exists():
-                    return pid, out
+                    return Path(f"/proc/{pid}/fd/2").open(encoding="utf-8"), out
         return None
 
-    orphan, out = wait_for(at_work)
-    os.kill(head.pid, signal.SIGKILL)
-    head.wait()
-    # only now: what is stopped when the head of its group ends is killed
-    os.kill(orphan, signal.SIGSTOP)
-    project.call("--unlock")
-    change(project)
-    project.call(target)
-    files = [out, out.with_suffix(".json")] if out.suffix else sorted(out.glob("[!.]*"))
-    newer = {file: file.read_bytes() for file in files}
-    with open(f"/proc/{orphan}/fd/2", encoding="utf-8") as log:  # its file has been replaced
-        os.kill(orphan, signal.SIGCONT)
+    log, out = wait_for(at_work)
+    with log:  # opened now: another file replaces it
+        os.kill(head.pid, signal.SIGKILL)
+        head.wait()
+        project.call("--unlock")
+        change(project)
+        project.call(target)
+        files = [out, out.with_suffix(".json")] if out.suffix else sorted(out.glob("[!.]*"))
+        newer = {file: file.read_bytes() for file in files}
+        waiting.unlink()
         wait_for(lambda: not project.processes())
         assert "another process has started the same job since" in log.read()
     assert {file: file.read_bytes() for file in files} == newer

@@ -2,7 +2,7 @@
 #
 # results/{study}/
 #   config.yaml                                        the effective study
-#   load/{dataset}/rows.parquet, audit.parquet
+#   load/{dataset}/rows.parquet, tokens.npy, audit.parquet
 #   expand/{dataset}/{weighting}/index.parquet, audit.parquet
 #   plan/{sweep}/runs.parquet                          the sweep spelled out
 #   train/{sweep}/{shard}.parquet                      what the store holds for the shard

@@ -81,6 +81,7 @@ class Home:
             }.get(job.stage, words)
             if job.stage == "train":
                 words += ["--rows", f"{root}/load/few/rows.parquet", "--store", f"{root}/store"]
+                words += ["--tokens", f"{root}/load/few/tokens.npy"]
                 words += ["--index", f"{root}/expand/few/natural/index.parquet"]
             if job.stage == "aggregate":
                 shards = [f"{root}/train/grid/{s}.parquet" for s in ("0", "1")]

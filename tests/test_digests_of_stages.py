@@ -1,16 +1,20 @@
 """The code that a stage runs is the code in its digest: what a real call imports is compared."""
 
 import copy
+import dataclasses
 import pickle
 import subprocess
 import sys
 import sysconfig
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from isoloss import flow, provenance, registry, study, tables
 from isoloss.load.rows import identity
+from isoloss.tokens import Tokens
+from isoloss.train.dataset import read_dataset, read_index
 from isoloss.train.identity import Content
 from isoloss.train.plan import plan_sweep, runs_digest, shard_runs
 from isoloss.train.run import model_options
@@ -109,7 +113,8 @@ def arguments(home: Path) -> dict[str, tuple]:
     files = {table: home / "aggregate" / f"{table}.parquet" for table in flow.WRITES["aggregate"]}
     fits = [home / "fit" / f"{table}.parquet" for table in flow.FIT_TABLES]
     settings = {"code": "c", "code_here": "c", "among": {}}
-    rows, shard = home / "load/rows.parquet", home / "train/0.parquet"
+    rows, tokens = home / "load/rows.parquet", home / "load/tokens.npy"
+    shard = home / "train/0.parquet"
     plan, natural = home / "plan/runs.parquet", home / "expand"
     planned = shard_runs(plan_sweep(SWEEP), 1)["0"]
     indices, audits = [natural / "index.parquet"], [natural / "audit.parquet"]
@@ -121,7 +126,7 @@ def arguments(home: Path) -> dict[str, tuple]:
         "load": ({"dataset": dataset, "seed": 3, "content": content}, home / "load", few),
         "expand": ({"weights": {"kind": {"code": 1.5}}, "seed": 3}, rows, home / "expand", few),
         "plan": (SWEEP, home / "plan", sweep),
-        "train": (trained, planned, rows, indices, home / "store", settings, shard, sweep),
+        "train": (trained, planned, rows, tokens, indices, home / "store", settings, shard, sweep),
         "aggregate": ({**sweep, "token": "byte"}, plan, [shard], audits, home / "aggregate", sweep),
         "fit": (
             {"fit": FIT, "seed": 3},
@@ -150,14 +155,17 @@ def test_all_that_a_stage_runs_is_in_its_digest(imported, stage):
 
 def test_a_trained_run_imports_only_what_is_in_its_identity(home, imported, tmp_path):
     content = Content(
-        tables.frame(home / "load/rows.parquet"),
-        {"natural": tables.frame(home / "expand/index.parquet")},
+        read_dataset(home / "load/rows.parquet", home / "load/tokens.npy"),
+        {"natural": read_index(home / "expand/index.parquet")},
     )
     (run, *_) = shard_runs(plan_sweep(SWEEP), 1)["0"]
     about = content.identity(run, seed=3, valid_tokens=256, code="c")
-    tokens = content.training("natural"), content.valid
+    # a mapped file cannot be pickled
+    mapped = content.training("natural"), content.valid
+    in_memory = Tokens(np.array(content.valid.source.values))
+    tokens = [dataclasses.replace(side, source=in_memory) for side in mapped]
     request, report = tmp_path / "run.pickle", tmp_path / "run.txt"
-    request.write_bytes(pickle.dumps((about, content.rows, *tokens, str(report))))
+    request.write_bytes(pickle.dumps((about, content.held_out, *tokens, str(report))))
     subprocess.run([sys.executable, "-c", RUN, str(request)], check=True)
     names = set(report.read_text(encoding="utf-8").split())
     identity_of_run = provenance.run_code("byte_transformer")

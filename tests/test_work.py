@@ -307,7 +307,8 @@ def trained(tmp_path) -> Home:
     given = ("--weighting", "natural", "--rows", rows)
     assert home.call("expand", "expand/few/natural", *given) == 0
     assert home.call("plan", "plan/two", "--sweep", "two") == 0
-    shard = ("--sweep", "two", "--shard", "0", "--rows", rows, "--index", natural / "index.parquet")
+    dataset = ("--rows", rows, "--tokens", rows.with_name("tokens.npy"))
+    shard = ("--sweep", "two", "--shard", "0", *dataset, "--index", natural / "index.parquet")
     home.train = lambda: home.call("train", "train/two/0.parquet", *shard, "--store", home.store)
     plan = ("--plan", home.root / "plan/two/runs.parquet", "--audits", natural / "audit.parquet")
     gather = ("--sweep", "two", *plan, "--shards", home.root / "train/two/0.parquet")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
+from rows_in_memory import expand_table
 
 from isoloss import tables
 from isoloss.aggregate import gather_sweep
-from isoloss.expand import expand_table
 from isoloss.problems import TableError
 from isoloss.train.plan import plan_sweep
 

@@ -5,12 +5,23 @@ from __future__ import annotations
 import hashlib
 import math
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rows_in_memory import batches_of, expand_table
 
-from isoloss.expand import expand_rows, expand_table, merge_weights, row_copies, row_weight
+from isoloss import tables
+from isoloss.expand import (
+    expand_batches,
+    expand_rows,
+    merge_weights,
+    row_copies,
+    row_weight,
+    tag_weights,
+)
 from isoloss.problems import IsolossError
 
 VALUES = ("a", "b", "c")
@@ -158,6 +169,57 @@ def test_weights_that_select_nothing_are_errors(rows, weights, said):
     with pytest.raises(IsolossError) as error:
         expand_table(rows, weights, seed=3)
     assert said in str(error.value)
+
+
+@given(
+    st.lists(
+        st.lists(
+            st.tuples(st.sampled_from(["kind", "domain", "year"]), st.sampled_from(VALUES)),
+            max_size=5,
+        ),
+        max_size=30,
+    ),
+    st.dictionaries(
+        st.sampled_from(["kind", "domain", "lang"]),
+        st.dictionaries(st.sampled_from(VALUES), st.floats(0, 1e300), max_size=3),
+        max_size=3,
+    ),
+)
+def test_weights_of_many_rows_are_those_of_each_bit_for_bit(row_tags, weights):
+    tags = pa.array(row_tags, pa.map_(pa.string(), pa.string()))
+    one_by_one = np.array([row_weight(each, weights) for each in row_tags], dtype=float)
+    assert tag_weights(tags, weights).tobytes() == one_by_one.tobytes()
+    part = tags.slice(1, 4)
+    assert tag_weights(part, weights).tobytes() == one_by_one[1:5].tobytes()
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(VALUES), st.sampled_from(VALUES)), max_size=30),
+    weights_maps,
+    seeds,
+    st.integers(1, 40),
+)
+def test_a_table_in_batches_has_the_index_of_its_training_rows_in_pandas(
+    values, weights, seed, size
+):
+    rows = table([[("kind", kind), ("domain", domain)] for kind, domain in values])
+    count = range(len(rows))
+    rows = rows.assign(
+        text=b"abc", n_tokens=3, split=["valid" if i % 4 == 1 else "train" for i in count], group=""
+    )
+    parts = [tables.schema("index").empty_table()]
+    said = ""
+    try:
+        expand_batches(batches_of(rows, size), weights, seed, parts.append)
+    except IsolossError as error:
+        said = str(error)
+    expected = expand_rows(rows[rows["split"] == "train"], weights, seed)
+    index = pa.concat_tables(parts).to_pandas()
+    pd.testing.assert_frame_equal(index, expected, check_dtype=len(expected) > 0)
+    tags = {tag for tags in rows["tags"] for tag in tags}
+    lacking = any((key, v) not in tags for key, of_key in weights.items() for v in of_key)
+    assert ("no row has" in said) == lacking
+    assert ("drop every training row" in said) == (expected.empty and not lacking)
 
 
 def test_tags_may_be_mappings_of_any_length_of_key():

@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 from hashlib import blake2b
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
-from isoloss.load import identity, load_rows
+from isoloss import tables
+from isoloss.load import identity, load_rows, stage
+from isoloss.load import rows as load_module
 from isoloss.problems import IsolossError
 
 CARD = "python_stdlib"
@@ -24,8 +28,13 @@ def root(tmp_path):
     return tmp_path
 
 
-def load(root, valid_fraction=0.3, seed=7):
-    return load_rows(CARD, {"root": str(root)}, valid_fraction, seed)
+def load(root, valid_fraction=0.3, seed=7, content=None):
+    """Rows and audit of a folder."""
+    batches = []
+    options = {"root": str(root)}
+    audit = load_rows(CARD, options, valid_fraction, seed, batches.append, content)
+    rows = pa.concat_tables(batches).to_pandas()
+    return tables.conform("rows", rows).to_pandas(), audit.frame()
 
 
 def sides(root, **settings) -> dict[str, str]:
@@ -58,10 +67,10 @@ def test_a_group_is_on_one_side_and_its_first_rows_stay_in_order(root):
 
 def test_a_source_that_changes_while_it_is_read_stops_the_job(root):
     content = identity(CARD, {"root": str(root)})
-    load_rows(CARD, {"root": str(root)}, 0.3, 7, content)
+    load(root, content=content)
     (root / "m00.py").write_text("x = 'edited'\n")
     with pytest.raises(IsolossError, match="its sources changed while they were read"):
-        load_rows(CARD, {"root": str(root)}, 0.3, 7, content)
+        load(root, content=content)
 
 
 def test_sides_depend_on_seed_and_group_only(root):
@@ -134,3 +143,34 @@ def test_identity_does_not_change_with_times(root):
 def test_a_side_without_rows_is_an_error(root, fraction, side):
     with pytest.raises(IsolossError, match=f"is on the {side} side"):
         load(root, valid_fraction=fraction)
+
+
+def test_rows_do_not_depend_on_the_size_of_a_batch(root, monkeypatch):
+    whole = load(root)
+    for rows_of_a_batch, bytes_of_a_batch in ((7, 10**9), (10**9, 100)):
+        monkeypatch.setattr(tables, "BATCH_ROWS", rows_of_a_batch)
+        monkeypatch.setattr(load_module, "BATCH_BYTES", bytes_of_a_batch)
+        for one, other in zip(load(root), whole, strict=True):
+            pd.testing.assert_frame_equal(one, other)
+
+
+def test_a_token_file_holds_the_tokens_of_the_rows_in_order(root, tmp_path_factory, monkeypatch):
+    out = tmp_path_factory.mktemp("load")
+    monkeypatch.setattr(load_module, "BATCH_BYTES", 100)
+    dataset = {"card": CARD, "options": {"root": str(root)}, "valid_fraction": 0.3}
+    files = stage.run({"dataset": dataset, "seed": 7, "content": None}, out, {"dataset": "few"})
+    assert [file.name for file in files] == ["rows.parquet", "audit.parquet", "tokens.npy"]
+    rows = tables.frame(files[0], "rows")
+    assert np.load(files[2]).tobytes() == b"".join(rows["text"])
+    pd.testing.assert_frame_equal(rows, load(root)[0])
+    before = [file.read_bytes() for file in files]
+    again = stage.run({"dataset": dataset, "seed": 7, "content": None}, out, {"dataset": "few"})
+    assert [file.read_bytes() for file in again] == before
+
+
+def test_a_dataset_that_cannot_be_loaded_leaves_no_file(tmp_path, tmp_path_factory):
+    out = tmp_path_factory.mktemp("load")
+    dataset = {"card": CARD, "options": {"root": str(tmp_path)}, "valid_fraction": 0.3}
+    with pytest.raises(IsolossError, match="no rows"):
+        stage.run({"dataset": dataset, "seed": 7, "content": None}, out, {})
+    assert list(out.iterdir()) == []

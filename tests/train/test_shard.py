@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from rows_in_memory import dataset_of, expand_table, index_of
 from safetensors.torch import load_file
 
 from isoloss import environment, tables
-from isoloss.expand import expand_table
 from isoloss.problems import IsolossError
 from isoloss.store import Store
 from isoloss.train import shard as shard_module
@@ -40,13 +40,13 @@ def spell(*cells) -> list[dict]:
 def train(rows, tmp_path_factory):
     """Train runs on the synthetic rows under two weightings, with an empty store unless given."""
     weights = {"natural": {}, "double": {"kind": {"code": 2.0}}}
-    indices = {name: expand_table(rows, w, seed=3)[0] for name, w in weights.items()}
+    indices = {name: index_of(expand_table(rows, w, seed=3)[0]) for name, w in weights.items()}
 
     def run(runs, rows=rows, store=None, **settings):
         store = store or Store(tmp_path_factory.mktemp("store"))
         known = {"seed": 3, "code": "code", "valid_tokens": VALID, "checkpoint_minutes": 0}
         known |= {"code_here": settings.get("code", "code"), "among": {}, **settings}
-        found = train_shard(runs, Job(Content(rows, indices), store, **known))
+        found = train_shard(runs, Job(Content(dataset_of(rows), indices), store, **known))
         return tables.conform("shard", found).to_pandas().set_index("run_id", drop=False)
 
     return run

@@ -74,6 +74,7 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--sweep", required=True, metavar="NAME", help="one of the study's `train`")
     train.add_argument("--shard", required=True, metavar="NAME", help="which shard of the plan")
     train.add_argument("--rows", required=True, metavar="FILE", help="rows.parquet of the dataset")
+    train.add_argument("--tokens", required=True, metavar="FILE", help="tokens.npy of the dataset")
     train.add_argument(
         "--index",
         default=[],
@@ -409,7 +410,7 @@ def _train(given: argparse.Namespace) -> None:
     from isoloss.train import stage
 
     with _job(given, "train", sweep=given.sweep, shard=given.shard) as job:
-        job.takes(given.rows, *given.index)
+        job.takes(given.rows, given.tokens, *given.index)
         flow, sweep = job.flow, job.flow.config["train"][given.sweep]
         settings = {
             "code": flow.run_code(given.sweep),
@@ -418,7 +419,8 @@ def _train(given: argparse.Namespace) -> None:
             "where": job.names,
             **{key: sweep[key] for key in ("max_attempts", "checkpoint_minutes", "keep_weights")},
         }
-        runs, files = flow.planned(given.sweep)[given.shard], (given.rows, given.index, given.store)
+        runs = flow.planned(given.sweep)[given.shard]
+        files = given.rows, given.tokens, given.index, given.store
         facts = _facts(job, "sweep") | {"seed": job.specification["seed"]}
         job.makes(
             lambda out: stage.run(job.specification, runs, *files, settings, out, facts),

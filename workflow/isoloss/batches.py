@@ -1,70 +1,181 @@
-"""Rows to arrays of tokens: the stream of a split, its windows, and their order."""
+"""Tokens of a dataset by an index: the stream of a split, its windows, and their order."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import blake2b
+from typing import Protocol
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
+
+_READ = 1 << 26  # tokens after which the memory of what was read is given back
+
+
+class Tokens(Protocol):
+    """The tokens of a dataset, row after row: in memory, or in a file that is mapped."""
+
+    values: np.ndarray
+
+    def release(self) -> None:
+        """Give back the memory of what was read."""
 
 
 @dataclass(frozen=True)
 class Stream:
-    """Tokens of a split, one row after the other.
+    """Tokens of a split, one row after the other, copies of a row adjacent.
+
+    Nothing is laid out: what is kept is 40 bytes a row, and tokens are read where they are asked
+    for.
 
     Attributes:
-        tokens: uint8 (n,).
-        row: position in the rows table that each token came from, int32 (n,).
-        origin: position of each token in the dataset, the same for copies of a row, int64 (n,).
+        source: tokens of the dataset.
+        rows: positions of the rows in the rows table, int64 (k,).
+        begin: where every row's first copy begins in the stream, int64 (k,).
+        end: where its last copy ends, int64 (k,).
+        length: tokens of one copy, int64 (k,).
+        base: where the row begins in the dataset, int64 (k,).
     """
 
-    tokens: np.ndarray
-    row: np.ndarray
-    origin: np.ndarray
+    source: Tokens
+    rows: np.ndarray
+    begin: np.ndarray
+    end: np.ndarray
+    length: np.ndarray
+    base: np.ndarray
 
+    def __len__(self) -> int:
+        return int(self.end[-1]) if len(self.end) else 0
+
+    @cached_property
     def digest(self) -> str:
         """Hash of the content, copies included."""
-        return blake2b(self.tokens.tobytes(), digest_size=16).hexdigest()
+        digest = blake2b(digest_size=16)
+        values, unread = memoryview(self.source.values), _READ
+        for base, length, count in self._pieces():
+            for _ in range(count):
+                digest.update(values[base : base + length])
+            unread -= length
+            if unread < 0:
+                self.source.release()
+                unread = _READ
+        self.source.release()
+        return digest.hexdigest()
+
+    def _pieces(self) -> Iterator[tuple[int, int, int]]:
+        """Begin, length and copies of stretches of the dataset, as long as they can be."""
+        total = self.end - self.begin
+        used = np.flatnonzero(total)
+        base, length, total = self.base[used], self.length[used], total[used]
+        once = total == length
+        goes_on = once[1:] & once[:-1] & (base[1:] == base[:-1] + length[:-1])
+        first = np.flatnonzero(np.concatenate([used[:1] >= 0, ~goes_on]))
+        lengths = np.add.reduceat(length, first) if len(first) else length
+        yield from zip(
+            base[first].tolist(),
+            lengths.tolist(),
+            (total[first] // length[first]).tolist(),
+            strict=True,
+        )
 
     def windows(self, context: int) -> int:
         """How many windows of `context` inputs, each with its next token, fit."""
-        return max(0, (len(self.tokens) - 1) // context)
+        return max(0, (len(self) - 1) // context)
+
+    def _entries(self, at: np.ndarray) -> np.ndarray:
+        """Which of the rows the tokens at some places of the stream are from."""
+        return np.searchsorted(self.end, at, side="right")
+
+    def row(self, at: np.ndarray) -> np.ndarray:
+        """Positions in the rows table of the rows that tokens come from.
+
+        Args:
+            at: places in the stream, int64, of any shape.
+        """
+        return self.rows[self._entries(at)]
+
+    def origin(self, at: np.ndarray) -> np.ndarray:
+        """Positions of tokens in the dataset, the same for copies of a row.
+
+        Args:
+            at: places in the stream, int64, of any shape.
+        """
+        entry = self._entries(at)
+        return self.base[entry] + (at - self.begin[entry]) % self.length[entry]
+
+    def tokens(self, at: np.ndarray) -> np.ndarray:
+        """Tokens at some places of the stream.
+
+        Args:
+            at: places in the stream, int64, of any shape.
+        """
+        return self.source.values[self.origin(at)]
+
+    def n_distinct(self, seen: np.ndarray, context: int) -> int:
+        """How many tokens of the dataset some windows cover, copies of a row counted once.
+
+        Args:
+            seen: whether a window is one of them, bool (windows,).
+            context: tokens of a window.
+        """
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], seen, [False]]).astype(np.int8)))
+        low, high = edges[::2] * context, edges[1::2] * context
+        first = self._entries(low)
+        counts = self._entries(high - 1) - first + 1
+        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        entry = np.repeat(first, counts) + within
+        length = self.length[entry]
+        low = np.maximum(np.repeat(low, counts) - self.begin[entry], 0)
+        high = np.minimum(np.repeat(high, counts), self.end[entry]) - self.begin[entry]
+        whole = high - low >= length
+        low, high = np.where(whole, 0, low), np.where(whole, length, high)
+        turn = np.where(length > 0, low // np.maximum(length, 1), 0) * length
+        low, high = low - turn, high - turn
+        # what goes on in the next copy is the beginning of the row
+        lows = np.concatenate([low, np.zeros_like(low)]) + np.tile(self.base[entry], 2)
+        highs = np.concatenate([np.minimum(high, length), np.maximum(high - length, 0)])
+        return _covered(lows, highs + np.tile(self.base[entry], 2))
 
 
-def stream(rows: pd.DataFrame, positions: np.ndarray, copies: np.ndarray) -> Stream:
-    """Lay rows out one after the other, copies adjacent.
+def _covered(low: np.ndarray, high: np.ndarray) -> int:
+    """How many whole numbers some intervals [low, high) cover together."""
+    order = np.argsort(low, kind="stable")
+    low, high = low[order], np.maximum.accumulate(high[order])
+    before = np.concatenate([low[:1], high[:-1]])
+    return int(np.maximum(high - np.maximum(low, before), 0).sum())
+
+
+def stream(source: Tokens, starts: np.ndarray, rows: np.ndarray, copies: np.ndarray) -> Stream:
+    """Some rows one after the other, copies adjacent.
 
     Args:
-        rows: the rows table.
-        positions: which rows, by position, in order.
+        source: tokens of the dataset.
+        starts: where every row of the dataset begins, and the end of the last, int64 (r + 1,).
+        rows: which rows, by position, in order.
         copies: how often each.
     """
-    lengths = rows["n_tokens"].to_numpy()
-    starts = np.concatenate([[0], np.cumsum(lengths)])
-    everything = np.frombuffer(b"".join(rows["text"]), dtype=np.uint8)
-    order = np.repeat(positions, copies)
-    ends = np.cumsum(lengths[order])
-    total = int(ends[-1]) if len(ends) else 0
-    within = np.arange(total) - np.repeat(ends - lengths[order], lengths[order])
-    origin = np.repeat(starts[order], lengths[order]) + within
-    row = np.repeat(order, lengths[order]).astype(np.int32)
-    return Stream(tokens=everything[origin], row=row, origin=origin)
+    base = starts[rows]
+    length = starts[rows + 1] - base
+    end = np.cumsum(length * copies)
+    return Stream(source, rows, end - length * copies, end, length, base)
 
 
-def validation_digest(rows: pd.DataFrame, valid: Stream) -> str:
+def validation_digest(held_out: pa.Table, valid: Stream) -> str:
     """Digest of the validation tokens, and of the rows and tags by which losses are summed.
 
     Args:
-        rows: the rows table.
-        valid: the tokens of its validation side.
+        held_out: the rows of the validation side: `n_tokens`, and `tags` (maps).
+        valid: their tokens.
     """
-    rows = rows[rows["split"] == "valid"]
-    tags = [sorted(dict(pairs).items()) for pairs in rows["tags"]]
-    about = {"tokens": valid.digest(), "tags": tags, "n": list(rows["n_tokens"])}
-    return blake2b(json.dumps(about, sort_keys=True).encode(), digest_size=16).hexdigest()
+    digest = blake2b(valid.digest.encode(), digest_size=16)
+    for batch in held_out.to_batches(max_chunksize=4096):
+        pairs = zip(batch["tags"].to_pylist(), batch["n_tokens"].to_pylist(), strict=True)
+        about = [[sorted(dict(tags).items()), n_tokens] for tags, n_tokens in pairs]
+        digest.update(json.dumps(about).encode())
+    return digest.hexdigest()
 
 
 def training_batches(
@@ -82,7 +193,7 @@ def training_batches(
         ValueError: the tokens do not fill a window.
     """
     if data.windows(context) == 0:
-        raise ValueError(f"{len(data.tokens)} training tokens do not fill a window of {context}")
+        raise ValueError(f"{len(data)} training tokens do not fill a window of {context}")
     left = np.empty(0, dtype=np.int64)
     while True:
         while len(left) < batch_size:
@@ -93,4 +204,4 @@ def training_batches(
 
 def take(data: Stream, windows: np.ndarray, context: int) -> np.ndarray:
     """The tokens of some windows with the one behind each, uint8 (len(windows), context + 1)."""
-    return data.tokens[windows[:, None] * context + np.arange(context + 1)]
+    return data.tokens(windows[:, None] * context + np.arange(context + 1))

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from isoloss import environment, manifest, provenance, registry, tables
+from isoloss.cache import FOLDER, Cache, Fingerprints
 from isoloss.canonical import canonical
 from isoloss.escape import json_text
 from isoloss.fitted import TABLES as FIT_TABLES
@@ -119,8 +120,11 @@ class Job:
 
 
 @cache
-def _identity_of(card: str, options: str) -> str:
-    return _identity(card, json.loads(options))
+def _identity_of(card: str, options: str, kept: Path | None) -> str:
+    fingerprints = Fingerprints(Cache(kept), f"dataset {card} {options}")
+    digest = _identity(card, json.loads(options), fingerprints)
+    fingerprints.save()
+    return digest
 
 
 def differences(then: Any, now: Any, place: str = "") -> Iterator[str]:
@@ -189,6 +193,12 @@ class Flow:
         self.root = Path(root)
         self.sources = sources or Sources(kept=self.root / KEPT)
         self.store = Store(self.root / "store")
+
+    @property
+    def fingerprints_file(self) -> Path | None:
+        """Where digests of datasets' files are kept, beside all results; None elsewhere."""
+        results = self.root.parent
+        return results / FOLDER / "fingerprints.json" if results.name == "results" else None
 
     @cached_property
     def jobs(self) -> list[Job]:
@@ -288,7 +298,9 @@ class Flow:
         outside: dict[str, Any] = {}
         if stage == "load":
             dataset = config["load"][names["dataset"]]
-            outside["content"] = _identity_of(dataset["card"], canonical(dataset["options"]))
+            outside["content"] = _identity_of(
+                dataset["card"], canonical(dataset["options"]), self.fingerprints_file
+            )
         elif stage == "train":
             outside["tries"] = self.tries(**names)
         elif stage == "aggregate" and names["sweep"] in config["aggregate"]:
@@ -529,7 +541,7 @@ class Flow:
             dataset = self.config["train"][names["sweep"]]["dataset"]
             used = self.used(names["sweep"], names["shard"])
             indices = [f"expand/{dataset}/{weighting}/index.parquet" for weighting in used]
-            return [f"load/{dataset}/rows.parquet", *indices]
+            return [f"load/{dataset}/rows.parquet", f"load/{dataset}/tokens.npy", *indices]
         if job.stage == "aggregate" and names["sweep"] in self.config["train"]:
             return self._sweep_inputs(names["sweep"])
         if job.stage == "fit":

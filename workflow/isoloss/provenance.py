@@ -24,6 +24,7 @@ NOT_IN_IDENTITY = {
     "isoloss.problems": "words errors",
     "isoloss.registry": "finds cards; the card's own code and the settings it takes are identity",
     "isoloss.tables": "reads and writes files; what is read is in the identity by its content",
+    "isoloss.tokens": "maps token files; what is read is in the identity by its content",
     "isoloss.train.checkpoint": "keeps a state and gives the same bits back, as a test holds it to",
 }
 

@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from isoloss import manifest, tables
+from isoloss import manifest, tokens
 from isoloss.escape import columns, visible
 from isoloss.flow import Flow
 from isoloss.problems import IsolossError, TableError, nearest
 from isoloss.store import seconds_of
+from isoloss.train.dataset import read_dataset, read_index
 from isoloss.train.identity import Content, run_digest
 
 STATES = ("done", "running", "failed", "diverged", "damaged", "missing")
@@ -97,17 +98,18 @@ def duration(seconds: float) -> str:
 def content_of(flow: Flow, sweep: str) -> Content | None:
     """The tokens of a sweep's dataset; None while its rows or an expansion are not there."""
     dataset = flow.config["train"][sweep]["dataset"]
-    rows = flow.root / "load" / dataset / "rows.parquet"
+    folder = flow.root / "load" / dataset
+    files = folder / "rows.parquet", folder / tokens.NAME
     indices = {
         weighting: flow.root / "expand" / dataset / weighting / "index.parquet"
         for weighting in flow.used(sweep)
     }
-    if not all(path.is_file() for path in (rows, *indices.values())):
+    if not all(path.is_file() for path in (*files, *indices.values())):
         return None
-    for path in (rows, *indices.values()):
+    for path in (*files, *indices.values()):
         manifest.check(path)  # by other rows every run would be another one
-    read = {name: tables.frame(path, "index") for name, path in indices.items()}
-    return Content(tables.frame(rows, "rows"), read)
+    read = {name: read_index(path) for name, path in indices.items()}
+    return Content(read_dataset(*files), read)
 
 
 def digest_of(flow: Flow, sweep: str, run: dict[str, Any], content: Content) -> str:

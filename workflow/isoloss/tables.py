@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from hashlib import blake2b
@@ -23,6 +23,7 @@ import yaml
 from isoloss.problems import TableError, nearest, problem
 
 METADATA = b"isoloss"
+BATCH_ROWS = 1 << 16  # rows of a table that are in memory at once where it is read or written so
 # what PyArrow says of a damaged file; broken text and JSON are ValueErrors
 _DAMAGE = (pa.ArrowException, OSError, ValueError, OverflowError, RecursionError)
 _TYPES = {
@@ -176,15 +177,50 @@ def write_all(
 
 def write_free(table: pa.Table, path: str | Path, facts: Mapping[str, Any]) -> None:
     """Write a table that has no contract (what a figure draws) in the same fixed way."""
+    with _writer(table.schema, path, facts) as file:
+        file.write_table(table)
+
+
+@contextmanager
+def batch_writer(
+    name: str, path: str | Path, facts: Mapping[str, Any] = {}
+) -> Iterator[Callable[[pa.Table], None]]:
+    """A table under its contract, written batch by batch: memory is needed for one only.
+
+    The same batches give the same bytes, and one batch those of `write`. The table has its name
+    when all of it is written; after an error nothing is left. That keys are unique is checked
+    within each batch: across batches the caller sees to it.
+
+    Args:
+        name: the table's name in `tables.yaml`; not an open one.
+        path: where it goes; folders are made.
+        facts: small JSON facts kept in the file.
+    """
+    facts = {"table": name, "schema_version": contract()["version"], **facts}
+    with _writer(schema(name), path, facts) as file:
+
+        def write_batch(batch: pa.Table) -> None:
+            if len(batch):
+                file.write_table(conform(name, batch))
+
+        yield write_batch
+
+
+@contextmanager
+def _writer(
+    columns: pa.Schema, path: str | Path, facts: Mapping[str, Any]
+) -> Iterator[pq.ParquetWriter]:
+    """A Parquet file with the fixed options."""
     about = {METADATA: json.dumps(facts, sort_keys=True).encode()}
     # Arrow takes a path with bytes that are not UTF-8 as bytes alone
-    with whole(path) as temporary, pa.OSFile(os.fsencode(temporary), "wb") as file:
-        pq.write_table(
-            table.replace_schema_metadata(about),
-            file,
-            compression="zstd",
-            write_page_checksum=True,
-        )
+    with (
+        whole(path) as temporary,
+        pa.OSFile(os.fsencode(temporary), "wb") as file,
+        pq.ParquetWriter(
+            file, columns.with_metadata(about), compression="zstd", write_page_checksum=True
+        ) as writer,
+    ):
+        yield writer
 
 
 @contextmanager
@@ -229,15 +265,43 @@ def read(path: str | Path, name: str | None = None) -> pa.Table:
     """Read a table; with `name`, only if the file says that it is that table."""
     file = _open(path)
     if name is not None:
-        said = _facts(file, path).get("table")
-        if said != name:
-            found = f"it is the table {said!r}" if said else "it was not written by isoloss"
-            raise TableError(problem(str(path), found, f"give the table {name!r}"))
-        _check_types(file.schema_arrow, name, path)
+        _check_name(file, name, path)
     try:
         return file.read()
     except _DAMAGE as error:
         raise TableError(problem(str(path), f"is damaged ({error})", "make it again")) from error
+
+
+def batches(
+    path: str | Path, name: str, columns: Sequence[str], size: int = BATCH_ROWS
+) -> Iterator[pa.RecordBatch]:
+    """Read some columns of a table batch by batch: memory is needed for one batch only.
+
+    Args:
+        path: the file.
+        name: the table that it must be.
+        columns: which columns, in the order of the file.
+        size: rows of a batch, the last one may have fewer.
+
+    Raises:
+        TableError: there is no such file, it is another table, or it is damaged.
+    """
+    file = _open(path)
+    _check_name(file, name, path)
+    try:
+        # not in threads: they read ahead, and hold what they have read
+        yield from file.iter_batches(size, columns=list(columns), use_threads=False)
+    except _DAMAGE as error:
+        raise TableError(problem(str(path), f"is damaged ({error})", "make it again")) from error
+
+
+def _check_name(file: pq.ParquetFile, name: str, path: str | Path) -> None:
+    """A file that is read as a table says that it is that table."""
+    said = _facts(file, path).get("table")
+    if said != name:
+        found = f"it is the table {said!r}" if said else "it was not written by isoloss"
+        raise TableError(problem(str(path), found, f"give the table {name!r}"))
+    _check_types(file.schema_arrow, name, path)
 
 
 def _check_types(have: pa.Schema, name: str, path: str | Path) -> None:

@@ -5,6 +5,7 @@
 checkpoint load_rows:
     output:
         rows="results/{study}/load/{dataset}/rows.parquet",
+        tokens="results/{study}/load/{dataset}/tokens.npy",
         audit="results/{study}/load/{dataset}/audit.parquet",
         manifest="results/{study}/load/{dataset}/manifest.json",
     log:

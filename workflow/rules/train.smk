@@ -29,6 +29,7 @@ rule plan_sweep:
 rule train_shard:
     input:
         rows=of_sweep("results/{study}/load/{dataset}/rows.parquet"),
+        tokens=of_sweep("results/{study}/load/{dataset}/tokens.npy"),
         index=of_sweep("results/{study}/expand/{dataset}/{weighting}/index.parquet"),
     output:
         table="results/{study}/train/{sweep}/{shard}.parquet",
@@ -50,5 +51,5 @@ rule train_shard:
         "python -m isoloss train --study results/{wildcards.study}/config.yaml"
         " --expects {params.expects}"
         " --sweep {wildcards.sweep:q} --shard {wildcards.shard}"
-        " --rows {input.rows[0]:q} --index {input.index:q}"
+        " --rows {input.rows[0]:q} --tokens {input.tokens[0]:q} --index {input.index:q}"
         " --store results/{wildcards.study}/store --out {output.table:q} 2> {log:q}"

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from isoloss import tables
-from isoloss.expand.weights import expand_table
+from isoloss.expand.weights import COLUMNS, expand_batches
 
 
 def run(
     specification: Mapping[str, Any], rows: Path, out: Path, facts: Mapping[str, Any]
 ) -> list[Path]:
-    """Repeat or drop training rows by the weights of their tags.
+    """Repeat or drop training rows by the weights of their tags, batch by batch.
 
     Args:
         specification: what matters to the job: `weights` (tag key to tag value to weight), `seed`.
@@ -25,5 +25,9 @@ def run(
         The files.
     """
     weights, seed = specification["weights"], specification["seed"]
-    index, audit = expand_table(tables.frame(rows, "rows"), weights, seed)
-    return tables.write_all({"index": index, "audit": audit}, out, facts)
+    files = [out / "index.parquet", out / "audit.parquet"]
+    batches = tables.batches(rows, "rows", COLUMNS)
+    with tables.batch_writer("index", files[0], facts) as write:
+        audit = expand_batches(batches, weights, seed, write)
+    tables.write("audit", audit.frame(), files[1], facts)
+    return files

@@ -7,18 +7,21 @@ the machine or the number of processes. The weights of several tags of a row mul
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from isoloss.audit import tag_audit
+from isoloss.audit import TagAudit, flat_tags
 from isoloss.problems import IsolossError, nearest, problem
 
 Weights = Mapping[str, Mapping[str, float]]
 MOST_ROWS = 10**9  # copies included
-MOST_TOKENS = 10**9  # of all copies: laid out they take 40 bytes each
+MOST_TOKENS = 10**10  # of all copies: the order of their windows is in memory
+COLUMNS = ("row_id", "n_tokens", "tags", "split")  # of `rows`, which a weighting depends on
 
 
 def merge_weights(maps: Sequence[Weights]) -> dict[str, dict[str, float]]:
@@ -61,6 +64,91 @@ def row_copies(row_id: str, weight: float, seed: int) -> int:
     return whole + (int.from_bytes(digest, "big") / float(1 << 64) < fraction)
 
 
+def tag_weights(tags: pa.MapArray, weights: Weights) -> np.ndarray:
+    """`row_weight` of many rows at once, bit for bit.
+
+    Args:
+        tags: of every row, maps of strings (n,).
+        weights: tag key to tag value to weight.
+
+    Returns:
+        float64 (n,).
+    """
+    keys, values, lengths = flat_tags(tags)
+    scale = np.ones(len(keys))
+    for key, scales in weights.items():
+        at = np.flatnonzero(pc.equal(keys, key))
+        known = pa.array(list(scales), pa.string())
+        which = pc.index_in(values.take(pa.array(at)), value_set=known).fill_null(len(known))
+        scale[at] = np.array([*scales.values(), 1.0], dtype=float)[which.to_numpy()]
+    weight, begin = np.ones(len(tags)), np.cumsum(lengths) - lengths
+    with np.errstate(over="ignore", invalid="ignore"):  # `copies` refuses what is not finite
+        for place in range(max(lengths, default=0)):  # every row's tags in their order
+            rows = np.flatnonzero(lengths > place)
+            weight[rows] *= scale[begin[rows] + place]
+    return weight
+
+
+def weighted_copies(
+    row_ids: Callable[[np.ndarray], Iterable[str]], weight: np.ndarray, seed: int
+) -> np.ndarray:
+    """`row_copies` of many rows at once, bit for bit.
+
+    Args:
+        row_ids: gives the identities of the rows at some positions; only rows whose weight has a
+            fraction are asked for.
+        weight: of every row (n,).
+        seed: decides the fractions.
+
+    Returns:
+        Whole numbers, float64 (n,): they may be larger than any integer type allows.
+
+    Raises:
+        IsolossError: a weight is not finite.
+    """
+    wrong = weight[~np.isfinite(weight)]
+    if len(wrong):
+        reason = f"the weights of a row's tags multiply to {wrong[0]}"
+        raise IsolossError(problem("weights", reason, "lower them"))
+    weight = np.maximum(weight, 0.0)
+    copies = np.floor(weight)
+    fraction = weight - copies
+    drawn = np.flatnonzero(fraction)
+    texts = (f"{seed}:{row_id}".encode() for row_id in row_ids(drawn))
+    digests = b"".join([blake2b(text, digest_size=8).digest() for text in texts])
+    draws = np.frombuffer(digests, dtype=">u8").astype(np.float64) / float(1 << 64)
+    copies[drawn] += draws < fraction[drawn]
+    return copies
+
+
+class Sizes:
+    """How many rows and tokens a weighting makes, copies counted."""
+
+    def __init__(self) -> None:
+        self._n_rows = 0
+        self._rows = self._tokens = 0.0
+
+    def add(self, copies: np.ndarray, n_tokens: np.ndarray | None) -> None:
+        """Count a batch of rows; copies float64 (n,), tokens of every row (n,) where known."""
+        self._n_rows += len(copies)
+        self._rows += float(np.sum(copies))
+        if n_tokens is not None:
+            self._tokens += float(np.sum(n_tokens * copies))
+
+    def check(self) -> None:
+        """Refuse copies that cannot be laid out.
+
+        Raises:
+            IsolossError: there are too many rows or tokens.
+        """
+        sizes = {"rows": (self._rows, MOST_ROWS), "tokens": (self._tokens, MOST_TOKENS)}
+        for what, (total, most) in sizes.items():
+            if total > most:
+                reason = f"they would make {min(total, 1e300):.3g} {what} of {self._n_rows} rows"
+                remedy = f"at most {most:.0e} are allowed: lower the weights"
+                raise IsolossError(problem("weights", reason, remedy))
+
+
 def expand_rows(rows: pd.DataFrame, weights: Weights, seed: int) -> pd.DataFrame:
     """The `index` of a weighting: position, identity and copies of every row that stays.
 
@@ -73,55 +161,70 @@ def expand_rows(rows: pd.DataFrame, weights: Weights, seed: int) -> pd.DataFrame
     Raises:
         IsolossError: there would be more copies, or more tokens in them, than can be laid out.
     """
-    if weights:
-        tags = [t.items() if isinstance(t, Mapping) else t for t in rows["tags"]]
-        pairs = zip(rows["row_id"], (row_weight(t, weights) for t in tags), strict=True)
-        copies = [row_copies(row_id, _finite(weight), seed) for row_id, weight in pairs]
-    else:
-        copies = [1] * len(rows)
-    _check_size(copies, rows.get("n_tokens"))
+    tags = [t.items() if isinstance(t, Mapping) else t for t in rows["tags"]]
+    weight = np.array([row_weight(t, weights) for t in tags], dtype=float)
+    copies = weighted_copies(lambda at: rows["row_id"].iloc[at], weight, seed)
+    sizes = Sizes()
+    sizes.add(copies, rows["n_tokens"].to_numpy() if "n_tokens" in rows else None)
+    sizes.check()
     index = pd.DataFrame({"row": rows.index, "row_id": rows["row_id"], "copies": copies})
-    return index[index["copies"] > 0].reset_index(drop=True)
+    return index.astype({"copies": "int64"})[copies > 0].reset_index(drop=True)
 
 
-def _finite(weight: float) -> float:
-    if not math.isfinite(weight):
-        reason = f"the weights of a row's tags multiply to {weight}"
-        raise IsolossError(problem("weights", reason, "lower them"))
-    return weight
+def expand_batches(
+    batches: Iterable[pa.RecordBatch],
+    weights: Weights,
+    seed: int,
+    write: Callable[[pa.Table], None],
+) -> TagAudit:
+    """Apply a weighting to the training rows of a rows table, batch by batch.
 
+    Args:
+        batches: of the COLUMNS of the rows table, all its rows in order.
+        weights: tag key to tag value to weight.
+        seed: decides the fractions.
+        write: called with every batch of the `index` table (tables.yaml), in order.
 
-def _check_size(copies: Sequence[int], n_tokens: pd.Series | None) -> None:
-    """Refuse copies that cannot be laid out, before any array of them is made."""
-    sizes = {"rows": (sum(copies), MOST_ROWS)}
-    if n_tokens is not None:
-        total = sum(int(n) * c for n, c in zip(n_tokens, copies, strict=True))
-        sizes["tokens"] = total, MOST_TOKENS
-    for what, (total, most) in sizes.items():
-        if total > most:
-            reason = f"they would make {min(total, 10**300):.3g} {what} of {len(copies)} rows"
-            remedy = f"at most {most:.0e} are allowed: lower the weights"
-            raise IsolossError(problem("weights", reason, remedy))
-
-
-def expand_table(
-    rows: pd.DataFrame, weights: Weights, seed: int
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Index and audit of a weighting over the training rows of a rows table.
+    Returns:
+        What it did to every tag of the training rows.
 
     Raises:
         IsolossError: a weight names a tag value that no row has, no row is left, or more copies
             would be made than can be laid out.
     """
-    train = rows[rows["split"] == "train"]
-    tags = {pair for pairs in rows["tags"] for pair in pairs}
-    for key, values in weights.items():
-        for value in values:
-            if (key, value) not in tags:
-                known = nearest(value, {v for k, v in tags if k == key})
-                raise IsolossError(problem(f"weight of {key}", f"no row has {value!r}", known))
-    index = expand_rows(train, weights, seed)
-    if index.empty:
+    audit, others, sizes = TagAudit(), TagAudit(), Sizes()
+    first = kept = 0
+    for batch in batches:
+        is_train = np.asarray(pc.equal(batch["split"], "train"))
+        positions = np.flatnonzero(is_train)
+        train = batch.take(pa.array(positions))
+        other = batch.take(pa.array(np.flatnonzero(~is_train)))
+        copies = weighted_copies(
+            lambda at, ids=train["row_id"]: ids.take(pa.array(at)).to_pylist(),
+            tag_weights(train["tags"], weights),
+            seed,
+        )
+        n_tokens = train["n_tokens"].to_numpy()
+        sizes.add(copies, n_tokens)
+        copies = np.minimum(copies, MOST_ROWS + 1).astype(np.int64)  # so many are refused below
+        audit.add(train["tags"], n_tokens, copies)
+        others.add(other["tags"], other["n_tokens"].to_numpy(), np.zeros(len(other), np.int64))
+        at = np.flatnonzero(copies)
+        ids = train["row_id"].take(pa.array(at))
+        write(pa.table({"row": first + positions[at], "row_id": ids, "copies": copies[at]}))
+        first, kept = first + len(batch), kept + len(at)
+    _check_names(weights, audit, others)
+    sizes.check()
+    if not kept:
         raise IsolossError(problem("weights", "they drop every training row", "keep some"))
-    copies = train["row_id"].map(index.set_index("row_id")["copies"]).fillna(0).astype("int64")
-    return index, tag_audit(list(train["tags"]), train["n_tokens"], copies)
+    return audit
+
+
+def _check_names(weights: Weights, *audits: TagAudit) -> None:
+    """Every weight is of a tag that a row has."""
+    for key, values in weights.items():
+        known = set().union(*(audit.values(key) for audit in audits))
+        for value in values:
+            if value not in known:
+                hint = nearest(value, known)
+                raise IsolossError(problem(f"weight of {key}", f"no row has {value!r}", hint))

@@ -2,75 +2,127 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import blake2b
+from typing import Any
 
-import pandas as pd
+import numpy as np
+import pyarrow as pa
 
-from isoloss import registry
-from isoloss.audit import tag_audit
+from isoloss import registry, tables
+from isoloss.audit import TagAudit
+from isoloss.cache import Fingerprints
 from isoloss.problems import IsolossError, problem
 
+BATCH_BYTES = 1 << 25  # text of a batch
 
-def identity(card: str, options: dict) -> str:
-    """Digest of what a dataset is made of: name, size and content of every source, in order."""
+
+def identity(card: str, options: Mapping[str, Any], known: Fingerprints | None = None) -> str:
+    """Digest of what a dataset is made of: name, size and content of every source, in order.
+
+    Args:
+        card: dataset card.
+        options: the card's options.
+        known: fingerprints of files that were read before; without them every file is read.
+    """
+    known = known or Fingerprints()
     digest = blake2b(digest_size=16)
     for name, path in registry.card("dataset", card).sources(**options):
-        content = path.read_bytes()
-        digest.update(f"{name}\0{len(content)}\0".encode())
-        digest.update(blake2b(content, digest_size=16).digest())
+        size, content = known.of(path)
+        digest.update(f"{name}\0{size}\0".encode())
+        digest.update(bytes.fromhex(content))
     return digest.hexdigest()
 
 
 def load_rows(
-    card: str, options: dict, valid_fraction: float, seed: int, content: str | None = None
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Rows and audit of a dataset.
+    card: str,
+    options: Mapping[str, Any],
+    valid_fraction: float,
+    seed: int,
+    write: Callable[[pa.Table], None],
+    content: str | None = None,
+) -> TagAudit:
+    """Read a dataset batch by batch, and hand its rows on.
 
     A row's identity is the hash of its content. Where content repeats, its first row stays and
     the others are dropped (the audit counts them), so equal content is never on both sides. A
-    group is on the validation side if its hash falls into the first `valid_fraction`.
+    group is on the validation side if its hash falls into the first `valid_fraction`. What is
+    kept in memory of earlier batches is 16 bytes a row, in a set.
 
     Args:
         card: dataset card.
         options: the card's options.
         valid_fraction: expected share of groups on the validation side, 0 to 1.
         seed: of the study; decides the sides.
+        write: called with every batch of the `rows` table (tables.yaml), in order.
         content: digest (`identity`) that the sources must still have when they were read.
 
     Returns:
-        `rows` and `audit`, as described in tables.yaml.
+        What it did to every tag.
 
     Raises:
         IsolossError: the dataset has no rows, or a side of it has none; a source changed while it
             was read.
     """
-    found = list(registry.card("dataset", card).pieces(**options))
+    seen: set[bytes] = set()
+    sides: set[str] = set()
+    audit = TagAudit()
+    for batch in _batches(registry.card("dataset", card).pieces(**options)):
+        digests = [blake2b(piece["text"], digest_size=16).digest() for piece in batch]
+        first = np.array([_is_new(digest, seen) for digest in digests])
+        rows = _table(batch, digests, valid_fraction, seed)
+        audit.add(rows["tags"].combine_chunks(), rows["n_tokens"].to_numpy(), first.astype(int))
+        rows = rows.filter(pa.array(first)).combine_chunks()
+        sides.update(rows["split"].unique().to_pylist())
+        write(rows)
     if content is not None and identity(card, options) != content:
         changed = "its sources changed while they were read"
         raise IsolossError(problem(f"dataset {card}", changed, "run again when they are at rest"))
-    if not found:
+    if not seen:
         raise IsolossError(problem(f"dataset {card}", "no rows", "check its options"))
-    rows = pd.DataFrame(
-        {
-            "row_id": [blake2b(p["text"], digest_size=16).hexdigest() for p in found],
-            "text": [p["text"] for p in found],
-            "n_tokens": [len(p["text"]) for p in found],
-            "tags": [p["tags"] for p in found],
-            "group": [p["group"] for p in found],
-        }
-    )
-    sides = {g: side(g, valid_fraction, seed) for g in dict.fromkeys(rows["group"])}
-    rows.insert(4, "split", rows["group"].map(sides))
-    once = rows.drop_duplicates("row_id", ignore_index=True)
     for wanted in ("train", "valid"):
-        if wanted not in set(once["split"]):
-            found = f"none of {len(sides)} groups is on the {wanted} side"
-            raise IsolossError(problem(f"dataset {card}", found, "change valid_fraction"))
-    counts = (~rows["row_id"].duplicated()).astype("int64")
-    tags = [list(t.items()) for t in rows["tags"]]
-    return once.assign(tags=[list(t.items()) for t in once["tags"]]), tag_audit(
-        tags, rows["n_tokens"], counts
-    )
+        if wanted not in sides:
+            reason = f"none of its groups is on the {wanted} side"
+            raise IsolossError(problem(f"dataset {card}", reason, "change valid_fraction"))
+    return audit
+
+
+def _batches(pieces: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
+    """Pieces in groups of at most BATCH_ROWS, and of hardly more than BATCH_BYTES of text."""
+    batch: list[Mapping[str, Any]] = []
+    size = 0
+    for piece in pieces:
+        batch.append(piece)
+        size += len(piece["text"])
+        if len(batch) == tables.BATCH_ROWS or size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _is_new(digest: bytes, seen: set[bytes]) -> bool:
+    """Whether a digest is not in the set yet; it is then."""
+    before = len(seen)
+    seen.add(digest)
+    return len(seen) > before
+
+
+def _table(
+    batch: list[Mapping[str, Any]], digests: list[bytes], valid_fraction: float, seed: int
+) -> pa.Table:
+    """A batch as rows, duplicates included."""
+    groups = [piece["group"] for piece in batch]
+    split = {group: side(group, valid_fraction, seed) for group in dict.fromkeys(groups)}
+    columns = {
+        "row_id": [digest.hex() for digest in digests],
+        "text": [piece["text"] for piece in batch],
+        "n_tokens": [len(piece["text"]) for piece in batch],
+        "tags": [list(piece["tags"].items()) for piece in batch],
+        "split": [split[group] for group in groups],
+        "group": groups,
+    }
+    return pa.table(columns, schema=tables.schema("rows"))
 
 
 def side(group: str, valid_fraction: float, seed: int) -> str:

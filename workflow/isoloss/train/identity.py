@@ -9,9 +9,9 @@ from hashlib import blake2b
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from isoloss.batches import Stream, stream, validation_digest
+from isoloss.train.dataset import Dataset, Index
 
 # versions that are recorded with a run, as columns of the `shard` table
 VERSIONS = {"torch_version": "torch", "numpy_version": "numpy"}
@@ -31,32 +31,32 @@ class Content:
     """The tokens of a dataset: the training side under every weighting, and the validation side.
 
     Args:
-        rows: the rows table.
-        indices: weighting to its index table.
+        dataset: its rows and tokens.
+        indices: weighting to its index.
     """
 
-    def __init__(self, rows: pd.DataFrame, indices: Mapping[str, pd.DataFrame]):
-        self.rows = rows
+    def __init__(self, dataset: Dataset, indices: Mapping[str, Index]):
+        self.held_out = dataset.held_out
+        self._dataset = dataset
         self._indices = indices
         self._streams: dict[str, Stream] = {}
-        self._digests: dict[str, str] = {}
 
     @cached_property
     def valid(self) -> Stream:
         """The validation side, every row once."""
-        held_out = self.rows.index[self.rows["split"] == "valid"].to_numpy()
-        return stream(self.rows, held_out, np.ones_like(held_out))
+        rows = self.held_out["row"].to_numpy()
+        return stream(self._dataset.tokens, self._dataset.starts, rows, np.ones_like(rows))
 
     @cached_property
     def _valid_digest(self) -> str:
-        return validation_digest(self.rows, self.valid)
+        return validation_digest(self.held_out, self.valid)
 
     def training(self, weighting: str) -> Stream:
         """The training side under a weighting."""
         if weighting not in self._streams:
-            index = self._indices[weighting]
-            positions, copies = index["row"].to_numpy(), index["copies"].to_numpy()
-            self._streams[weighting] = stream(self.rows, positions, copies)
+            index, dataset = self._indices[weighting], self._dataset
+            found = stream(dataset.tokens, dataset.starts, index.rows, index.copies)
+            self._streams[weighting] = found
         return self._streams[weighting]
 
     def identity(
@@ -70,13 +70,10 @@ class Content:
             valid_tokens: validation tokens measured, rounded to whole windows.
             code: digest of the code that can change its numbers.
         """
-        weighting = run["weighting"]
-        if weighting not in self._digests:
-            self._digests[weighting] = self.training(weighting).digest()
         return {
             "settings": {key: run[key] for key in run if key not in _LABELS},
             "seed": seed,
-            "training": self._digests[weighting],
+            "training": self.training(run["weighting"]).digest,
             "validation": self._valid_digest,
             "valid_windows": valid_tokens // run["context"],
             "code": code,

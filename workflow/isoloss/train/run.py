@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import torch
 from torch.nn import functional
 
@@ -23,6 +24,7 @@ from isoloss.seeds import generator
 from isoloss.train.checkpoint import Checkpoint
 
 CURVE_POINTS = 32
+RELEASE_STEPS = 64  # after so many steps the memory of the tokens that were read is given back
 
 
 class DivergedError(Exception):
@@ -92,7 +94,7 @@ def prepare_torch(seed: int) -> None:
 
 def train_run(
     identity: Mapping[str, Any],
-    rows: pd.DataFrame,
+    held_out: pa.Table,
     data: Stream,
     valid: Stream,
     ticks: Iterator[None],
@@ -104,7 +106,7 @@ def train_run(
         identity: all that decides what comes of the run, as `Content.identity` spells it out:
             `settings` (the run's row of the plan), `seed` of the study, `valid_windows` measured,
             the digests of the `training` and `validation` tokens.
-        rows: the rows table that the tokens come from.
+        held_out: the rows of the validation side: `row` (position), `n_tokens`, `tags`.
         data: training tokens.
         valid: validation tokens.
         ticks: advanced once a step.
@@ -120,7 +122,7 @@ def train_run(
     """
     settings, seed = identity["settings"], identity["seed"]
     valid_windows = identity["valid_windows"]
-    tokens = {"training": data.digest(), "validation": validation_digest(rows, valid)}
+    tokens = {"training": data.digest, "validation": validation_digest(held_out, valid)}
     for side, digest in tokens.items():
         if digest != identity[side]:
             raise ValueError(f"the {side} tokens are not those of the run's identity")
@@ -180,6 +182,8 @@ def train_run(
                 }
             )
             since = []
+        if step % RELEASE_STEPS == 0:
+            data.source.release()
         if checkpoint.due():
             checkpoint.save(
                 {
@@ -198,12 +202,11 @@ def train_run(
         raise DivergedError(
             f"validation loss {loss_nats:.3g} nats; guessing has {math.log(vocabulary):.3g}"
         )
-    covered = np.flatnonzero(seen)[:, None] * context + np.arange(context)
     measured = {
         "loss_nats": loss_nats,
-        "n_unique": len(np.unique(data.origin[covered])),
+        "n_unique": data.n_distinct(seen, context),
         "curve": curve,
-        "losses": losses_by_tag(rows, positions, nats, counts, n_steps),
+        "losses": losses_by_tag(held_out, positions, nats, counts, n_steps),
     }
     return measured, model
 
@@ -226,24 +229,28 @@ def validate(
         targets = tokens[:, 1:].reshape(-1)
         nats.append(functional.cross_entropy(logits, targets, reduction="none").double().numpy())
     targets = (chosen[:, None] * context + np.arange(1, context + 1)).reshape(-1)
-    rows, inverse, counts = np.unique(valid.row[targets], return_inverse=True, return_counts=True)
+    rows, inverse, counts = np.unique(valid.row(targets), return_inverse=True, return_counts=True)
     return rows, np.bincount(inverse, weights=np.concatenate(nats)), counts
 
 
-def losses_by_tag(rows: pd.DataFrame, positions, nats, counts, step: int) -> list[dict[str, Any]]:
+def losses_by_tag(
+    held_out: pa.Table, positions: np.ndarray, nats: np.ndarray, counts: np.ndarray, step: int
+) -> list[dict[str, Any]]:
     """Sum the loss of validation rows over every value of every tag.
 
     Args:
-        rows: the rows table.
-        positions: rows that were measured, by position.
+        held_out: the rows of the validation side: `row` (position), `tags`.
+        positions: rows that were measured, by position, sorted.
         nats: their summed loss.
         counts: their tokens.
         step: optimiser steps done.
     """
+    measured = np.searchsorted(held_out["row"].to_numpy(), positions)
+    row_tags = held_out["tags"].take(pa.array(measured)).to_pylist()
     long = pd.DataFrame(
         [
             (key, value, nat, count)
-            for tags, nat, count in zip(rows["tags"].iloc[positions], nats, counts, strict=True)
+            for tags, nat, count in zip(row_tags, nats, counts, strict=True)
             for key, value in tags
         ],
         columns=["tag_key", "domain", "nats", "n_tokens"],

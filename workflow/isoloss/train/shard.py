@@ -209,7 +209,7 @@ def _child(row: dict[str, Any], identity: Mapping[str, Any], job: Job, steps, pa
     model, trace = None, ""
     try:
         tokens = content.training(run["weighting"]), content.valid
-        measured, model = train_run(identity, content.rows, *tokens, ticks, checkpoint)
+        measured, model = train_run(identity, content.held_out, *tokens, ticks, checkpoint)
     except DivergedError as error:
         row.update(status="diverged", status_reason=str(error))
     except Exception as error:  # the other runs go on; the reason is kept, the log has it all

@@ -9,6 +9,7 @@ from typing import Any
 from isoloss import tables
 from isoloss.problems import IsolossError
 from isoloss.store import Store
+from isoloss.train.dataset import read_dataset, read_index
 from isoloss.train.identity import VERSIONS, Content
 from isoloss.train.plan import runs_digest
 from isoloss.train.shard import Job, train_shard
@@ -18,6 +19,7 @@ def run(
     specification: Mapping[str, Any],
     runs: Sequence[Mapping[str, Any]],
     rows: Path,
+    tokens: Path,
     indices: Sequence[Path],
     store: Path,
     settings: Mapping[str, Any],
@@ -30,6 +32,7 @@ def run(
         specification: what matters to the job: `seed`, `valid_tokens`, and the digest of `runs`.
         runs: rows of the plan.
         rows: rows.parquet of the dataset.
+        tokens: tokens.npy of the dataset.
         indices: index.parquet of every weighting that the runs use.
         store: folder of finished runs.
         settings: what else the runs have in common; see `Job`.
@@ -44,12 +47,12 @@ def run(
     """
     if runs_digest(runs) != specification["runs"]:
         raise IsolossError("the runs are not those of the job's specification; run again")
-    known = {tables.facts(file)["weighting"]: tables.frame(file, "index") for file in indices}
+    known = {tables.facts(file)["weighting"]: read_index(file) for file in indices}
     lacking = sorted({run["weighting"] for run in runs} - set(known))
     if lacking:
         raise IsolossError(f"--index lacks the weighting {lacking[0]!r}")
     of_study = {key: specification[key] for key in ("seed", "valid_tokens")}
-    content = Content(tables.frame(rows, "rows"), known)
+    content = Content(read_dataset(rows, tokens), known)
     shard = train_shard(runs, Job(content, Store(store), **of_study, **settings))
     tables.write("shard", shard, out, facts)
     return [out]

@@ -1,0 +1,84 @@
+"""What training reads of a dataset: its mapped tokens, where rows begin, and the held-out rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from isoloss import tables
+from isoloss.batches import Tokens
+from isoloss.problems import TableError, problem
+from isoloss.tokens import map_tokens
+
+COLUMNS = ("n_tokens", "tags", "split")  # of `rows`, that training depends on
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Rows and tokens of a dataset.
+
+    Attributes:
+        tokens: of all rows, in their order.
+        starts: where every row begins, and the end of the last, int64 (r + 1,).
+        held_out: the rows of the validation side: `row` (position), `n_tokens`, `tags`.
+    """
+
+    tokens: Tokens
+    starts: np.ndarray
+    held_out: pa.Table
+
+
+@dataclass(frozen=True)
+class Index:
+    """The rows of a weighting: positions in the rows table, and copies of each, int64 (k,)."""
+
+    rows: np.ndarray
+    copies: np.ndarray
+
+
+def read_dataset(rows: Path, tokens: Path) -> Dataset:
+    """A dataset as `load` left it; tokens and texts stay in their files.
+
+    Args:
+        rows: rows.parquet.
+        tokens: tokens.npy, beside it.
+
+    Raises:
+        TableError: a file is lacking or damaged, or they are not of the same rows.
+    """
+    starts, held_out = layout(tables.batches(rows, "rows", COLUMNS))
+    mapped = map_tokens(tokens)
+    if len(mapped) != starts[-1]:
+        reason = f"it has {len(mapped)} tokens where the rows have {starts[-1]}"
+        raise TableError(problem(str(tokens), reason, "make both again"))
+    return Dataset(mapped, starts, held_out)
+
+
+def layout(batches: Iterable[pa.RecordBatch]) -> tuple[np.ndarray, pa.Table]:
+    """Where rows begin, int64 (r + 1,), and the rows of the validation side.
+
+    Args:
+        batches: of the COLUMNS of the rows table.
+    """
+    types = tables.schema("rows")
+    kept = pa.schema([("row", pa.int64()), types.field("n_tokens"), types.field("tags")])
+    lengths, parts, first = [np.zeros(1, np.int64)], [kept.empty_table()], 0
+    for batch in batches:
+        lengths.append(batch["n_tokens"].to_numpy())
+        at = np.flatnonzero(pc.equal(batch["split"], "valid"))
+        columns = [pa.array(first + at), *(batch[c].take(pa.array(at)) for c in kept.names[1:])]
+        parts.append(pa.table(columns, schema=kept))
+        first += len(batch)
+    return np.cumsum(np.concatenate(lengths)), pa.concat_tables(parts).combine_chunks()
+
+
+def read_index(path: Path) -> Index:
+    """The index of a weighting as `expand` left it, without the identities of its rows."""
+    batches = list(tables.batches(path, "index", ("row", "copies")))
+    columns = ([batch[name].to_numpy() for batch in batches] for name in ("row", "copies"))
+    return Index(*(np.concatenate([np.zeros(0, np.int64), *column]) for column in columns))

@@ -97,6 +97,7 @@ CARDS = {
     "plan": [("model", "byte_transformer")],
     "train": [("model", "byte_transformer")],
     "fit": [("law", "power_law")],
+    "observe": [("observable", "weight_norms")],
     "plot": [("figure", "predicted_observed"), ("law", "power_law")],
     "summarize": [("law", "power_law")],
 }
@@ -130,6 +131,13 @@ def arguments(home: Path) -> dict[str, tuple]:
             [files["runs"], files["curves"]],
             home / "fit",
             {**sweep, "law": "power"},
+        ),
+        "observe": (
+            {"observe": {"card": "weight_norms", "options": {"parts": "layers"}}},
+            shard,
+            home / "store",
+            home / "observe/sizes/two/0.parquet",
+            {**sweep, "observation": "sizes"},
         ),
         "plot": ({"plot": FIGURE}, [files["runs"], *fits], home / "plot/seen.png"),
         "summarize": (about, summed, home / "summary.md"),
@@ -236,7 +244,8 @@ def test_the_unit_of_a_dataset_is_among_what_matters_to_its_tables(monkeypatch, 
 
 @pytest.fixture
 def source_study() -> dict:
-    """The default study, complete."""
-    config, problems = study.complete(study.read(ROOT / "config.yaml"))
+    """The default study with an observation, complete."""
+    observed = {"observe": {"norms": {"card": "weight_norms", "sweep": "isoflop"}}}
+    config, problems = study.complete(study.read(ROOT / "config.yaml") | observed)
     assert not problems
     return config

@@ -98,7 +98,9 @@ def test_links_of_the_documents_lead_somewhere():
             assert "://" in link or (page.parent / link).exists(), (page.name, link)
 
 
-@pytest.mark.parametrize("path", ["config.yaml", "studies/published-runs.yaml"])
+@pytest.mark.parametrize(
+    "path", ["config.yaml", "studies/published-runs.yaml", "studies/weight-norms.yaml"]
+)
 def test_a_study_names_its_schema_for_editors(path):
     first = (ROOT / path).read_text(encoding="utf-8").splitlines()[0]
     named = re.fullmatch(r"# yaml-language-server: \$schema=(\S+)", first)

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 import isoloss
+from isoloss import registry
 from isoloss.stage import stages
 
 HOME = Path(isoloss.__file__).parent
 ROOMS = {stage.entry.split(".")[1] for stage in stages().values()}
-CARDS = {"datasets", "models", "laws", "figures"}
+CARDS = set(registry.FOLDERS.values())
 FACADES = {
     "check",
     "export",

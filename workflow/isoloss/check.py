@@ -131,6 +131,10 @@ def _beyond(
             plan = plan_sweep(sweep)
             wrong += _plan_problems(plan, sweep, place)
             runs[name] = plan.drop(columns="shard").assign(**MEASURED)
+    for name, observation in each("observe"):
+        place, sweep = f"observe.{name}", observation["sweep"]
+        if known(f"{place}.sweep", sweep, ("train",)) and sound("train", sweep):
+            wrong += _weights_kept_problems(config["train"][sweep], sweep, place)
     for name, table in each("aggregate"):
         unread = _filter_problems(table["keep"], f"aggregate.{name}, keep")
         wrong += unread
@@ -183,6 +187,8 @@ def _beyond(
             wrong += _ability_problems(config["fit"], figure, card["NEEDS"], f"{place}.laws")
         if "VARIABLES" in card:
             wrong += _variable_problems(config, figure["laws"], card["VARIABLES"], f"{place}.laws")
+        if "observe/observations" in inputs or figure.get("observation") is not None:
+            wrong += _observation_problems(config, figure, "observe/observations" in inputs, place)
         if "fit/profiles" in inputs:
             wrong += _profile_problems(config["fit"], figure["laws"][:1], f"{place}.laws")
         drawn = registry.card("figure", figure["card"])
@@ -368,6 +374,33 @@ def _variable_problems(
             do = f"show a law in {', '.join(known)}"
             wrong.append(problem(place, f"{law!r} is a law in {', '.join(others)} too", do))
     return wrong
+
+
+def _weights_kept_problems(sweep: Mapping[str, Any], name: str, place: str) -> list[str]:
+    """The models of a sweep that is observed are kept."""
+    if sweep["keep_weights"]:
+        return []
+    found = f"{name!r} does not keep the weights of its runs"
+    return [problem(f"{place}.sweep", found, f"set `keep_weights: true` in train.{name}")]
+
+
+def _observation_problems(
+    config: Mapping[str, Any], figure: Mapping[str, Any], shows: bool, place: str
+) -> list[str]:
+    """A figure of observations names one of its sweep, another figure none."""
+    name, place = figure.get("observation"), f"{place}.observation"
+    if not shows:
+        return [problem(place, f"the card {figure['card']!r} shows none", "leave it out")]
+    known = config["observe"] if isinstance(config.get("observe"), dict) else {}
+    if name is None:
+        return [problem(place, "the figure shows an observation", "name one of `observe`")]
+    if name not in known:
+        return [problem(place, f"{name!r} is not in observe", nearest(name, known))]
+    sweep = _entry(config, "observe", name).get("sweep")
+    if sweep != figure["sweep"]:
+        found = f"{name!r} is of {sweep!r}, not {figure['sweep']!r}"
+        return [problem(place, found, "show an observation of this sweep")]
+    return []
 
 
 def _profile_problems(fits: Mapping[str, Any], laws: list[str], place: str) -> list[str]:

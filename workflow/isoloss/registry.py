@@ -1,4 +1,4 @@
-"""Cards: one file a dataset, a model, a law or a figure; the file's stem is its name everywhere.
+"""Cards: one file a dataset, model, observable, law or figure; its stem is its name everywhere.
 
 Names and facts (`TITLE`, `OPTIONS`, ...) are read from the source without importing it, so that
 listing cards costs nothing and only the card that is used is ever imported.
@@ -15,7 +15,13 @@ from typing import Any
 
 from isoloss.problems import IsolossError, nearest
 
-FOLDERS = {"dataset": "datasets", "model": "models", "law": "laws", "figure": "figures"}
+FOLDERS = {
+    "dataset": "datasets",
+    "model": "models",
+    "observable": "observables",
+    "law": "laws",
+    "figure": "figures",
+}
 HOME = Path(__file__).parent
 # options that several cards have; a card writes their name in the place of their facts
 COMMON = {

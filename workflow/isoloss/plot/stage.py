@@ -13,7 +13,7 @@ class Plot(Stage):
     about = "Draw a figure."
     path, out = "plot/{figure}.png", "the PNG; PDF and table go beside it"
     entry = "isoloss.plot.job"
-    after = ("aggregate", "fit")
+    after = ("aggregate", "fit", "observe")
     arguments = (
         Argument("figure", "one of the study's `plot`", metavar="NAME"),
         Argument("tables", "the tables that its card needs", many=True),
@@ -32,13 +32,16 @@ class Plot(Stage):
         return {"plot": study.config["plot"][figure]}
 
     def cards(self, study, figure):
-        """Its own, and those of the laws that it shows."""
+        """Its own, and those of the laws and the observation that it shows."""
         entry = study.config["plot"][figure]
         laws = [("law", study.config["fit"][law]["card"]) for law in entry["laws"]]
-        return [("figure", entry["card"]), *laws]
+        cards = [("figure", entry["card"]), *laws]
+        if entry.get("observation") is not None:
+            cards.append(("observable", study.config["observe"][entry["observation"]]["card"]))
+        return cards
 
     def inputs(self, study, figure):
-        """The tables of its sweep and of its fits that its card reads."""
+        """The tables of its sweep, its fits and its observation that its card reads."""
         entry = study.config["plot"][figure]
         sweep, laws = entry["sweep"], entry["laws"]
         paths = []
@@ -46,6 +49,11 @@ class Plot(Stage):
             stage, name = table.split("/")
             if stage == "fit":
                 paths += [f"fit/{sweep}/{law}/{name}.parquet" for law in laws]
+            elif stage == "observe":
+                paths += [
+                    f"observe/{entry['observation']}/{sweep}/{shard}.parquet"
+                    for shard in study.shards(sweep)
+                ]
             else:
                 paths.append(f"{stage}/{sweep}/{name}.parquet")
         return {"tables": paths}

@@ -15,7 +15,7 @@ class Summarize(Stage):
     about = "Say in a few lines what was found."
     path, out = "summary.md", "the Markdown file"
     entry = "isoloss.report.summary"
-    after = ("plot",)
+    after = ("aggregate", "fit")
     arguments = (
         Argument(
             "tables",

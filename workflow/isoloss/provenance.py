@@ -4,15 +4,20 @@ A module's digest is a walk of its syntax tree by node types and fields, without
 docstrings and empty fields, so that it is the same on every Python version. A stage's code is the
 import closure of its entry module, with the cards that it uses; imports that a card makes by name
 are given by whoever knows the card.
+
+Digests are by content. What one module imports from another counts by the content of the other, not
+by its name, and imports count as a set: moving a file, and the changes of imports that this takes,
+changes no digest.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from hashlib import blake2b
 from pathlib import Path
+from typing import TypeGuard
 
 HOME = Path(__file__).parent
 # A card's words about itself; numbers that code reads (VOCABULARY) are not among them.
@@ -69,8 +74,32 @@ def closure(entries: Iterable[str]) -> list[str]:
 
 @cache
 def module_digest(module: str, words: bool = True) -> str:
-    """Digest of one module's syntax tree, with or without a card's words about itself."""
-    return tree_digest(_tree(module), words)
+    """Digest of one module but for what it imports from this package.
+
+    Args:
+        module: by name.
+        words: whether a card's words about itself count.
+    """
+    return tree_digest(_without_imports(_tree(module)), words)
+
+
+@cache
+def _references(module: str) -> tuple[tuple[str, str, str], ...]:
+    """What a module imports from this package, sorted.
+
+    Returns:
+        (module that it is imported from, name in that module, name that it is given) each; the
+        second is empty where the module itself is imported.
+    """
+    found = set()
+    for node in ast.walk(_tree(module)):
+        if _is_import(node):
+            for name in node.names:
+                inner = f"{node.module}.{name.name}"
+                itself = file_of(inner) is not None
+                target = (inner, "") if itself else (node.module, name.name)
+                found.add((*target, name.asname or name.name))
+    return tuple(sorted(found))
 
 
 def tree_digest(tree: ast.AST, words: bool = True) -> str:
@@ -82,19 +111,31 @@ def tree_digest(tree: ast.AST, words: bool = True) -> str:
 
 
 def code_digest(modules: Iterable[str], words: bool = True, contracts: Iterable[str] = ()) -> str:
-    """Digest of the code of some modules, such as a closure.
+    """Digest of the code of some modules, such as a closure, whatever they are called.
 
     Args:
-        modules: by name.
+        modules: by name. What they import from modules that are not among them does not count.
         words: whether a card's words about itself count.
         contracts: digests of the contracts that the code keeps, which count as code.
     """
+    contents = {module: module_digest(module, words) for module in modules}
+    parts = {_with_imports(module, contents) for module in contents}
+    parts.discard(tree_digest(ast.parse("")))  # most packages' `__init__`: no code
     digest = blake2b(digest_size=16)
-    for module in modules:
-        digest.update(f"{module}={module_digest(module, words)}\0".encode())
+    for part in sorted(parts):
+        digest.update(f"module={part}\0".encode())
     for contract in contracts:
         digest.update(f"contract={contract}\0".encode())
     return digest.hexdigest()
+
+
+def _with_imports(module: str, contents: Mapping[str, str]) -> str:
+    """A module's digest and, by their content, the modules that it imports from."""
+    imported = sorted(
+        f"{given}={contents.get(source, 'another')}.{name}"
+        for source, name, given in _references(module)
+    )
+    return "\0".join([contents[module], *imported])
 
 
 def run_code(model: str) -> list[str]:
@@ -105,8 +146,8 @@ def run_code(model: str) -> list[str]:
 
 def forget() -> None:
     """Read the code anew at the next call: it may have been edited since."""
-    imports.cache_clear()
-    module_digest.cache_clear()
+    for cached in (imports, module_digest, _references):
+        cached.cache_clear()
 
 
 def _tree(module: str) -> ast.Module:
@@ -114,6 +155,23 @@ def _tree(module: str) -> ast.Module:
     if path is None:
         raise ModuleNotFoundError(module)
     return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def _is_import(node: ast.AST) -> TypeGuard[ast.ImportFrom]:
+    """Whether a statement imports from this package."""
+    if not isinstance(node, ast.ImportFrom) or not node.module or node.level:
+        return False
+    return node.module.split(".")[0] == "isoloss"
+
+
+def _without_imports(tree: ast.Module) -> ast.Module:
+    """A syntax tree without the statements that import from this package."""
+    for node in ast.walk(tree):
+        for field in ("body", "orelse", "finalbody"):
+            statements = getattr(node, field, None)
+            if isinstance(statements, list):
+                setattr(node, field, [each for each in statements if not _is_import(each)])
+    return tree
 
 
 def _walk(node: object, words: bool):

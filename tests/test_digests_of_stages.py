@@ -12,7 +12,7 @@ import pytest
 from isoloss import flow, provenance, registry, study, tables
 from isoloss.load.rows import identity
 from isoloss.train.identity import Content
-from isoloss.train.plan import plan_sweep, runs_digest, shard_runs
+from isoloss.train.plan import plan_runs, runs_digest, shard_runs
 from isoloss.train.run import model_options
 
 ROOT = Path(__file__).parents[1]
@@ -111,7 +111,7 @@ def arguments(home: Path) -> dict[str, tuple]:
     settings = {"code": "c", "code_here": "c", "among": {}}
     rows, shard = home / "load/rows.parquet", home / "train/0.parquet"
     plan, natural = home / "plan/runs.parquet", home / "expand"
-    planned = shard_runs(plan_sweep(SWEEP), 1)["0"]
+    planned = shard_runs(plan_runs(SWEEP), 1)["0"]
     indices, audits = [natural / "index.parquet"], [natural / "audit.parquet"]
     trained = {"seed": 3, "valid_tokens": 256, "runs": runs_digest(planned)}
     summed = [files["runs"], files["losses"], files["timing"], *fits]
@@ -153,7 +153,7 @@ def test_a_trained_run_imports_only_what_is_in_its_identity(home, imported, tmp_
         tables.frame(home / "load/rows.parquet"),
         {"natural": tables.frame(home / "expand/index.parquet")},
     )
-    (run, *_) = shard_runs(plan_sweep(SWEEP), 1)["0"]
+    (run, *_) = shard_runs(plan_runs(SWEEP), 1)["0"]
     about = content.identity(run, seed=3, valid_tokens=256, code="c")
     tokens = content.training("natural"), content.valid
     request, report = tmp_path / "run.pickle", tmp_path / "run.txt"
@@ -166,7 +166,7 @@ def test_a_trained_run_imports_only_what_is_in_its_identity(home, imported, tmp_
 
 
 def test_a_runs_numbers_do_not_depend_on_the_order_of_a_cards_options(monkeypatch):
-    (run, *_) = shard_runs(plan_sweep(SWEEP), 1)["0"]
+    (run, *_) = shard_runs(plan_runs(SWEEP), 1)["0"]
     before = list(model_options(run).items())
     real = registry.options
     monkeypatch.setattr(registry, "options", lambda *of: dict(reversed(real(*of).items())))

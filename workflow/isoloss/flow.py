@@ -26,7 +26,8 @@ from isoloss.sources import KEPT, Sources
 from isoloss.store import Store, tries
 from isoloss.study import sweeps, weightings
 from isoloss.train.identity import VERSIONS
-from isoloss.train.plan import plan_sweep, runs_digest, shard_names, shard_runs
+from isoloss.train.plan import runs_digest, shard_names, shard_runs
+from isoloss.train.plans import Plans, planned_by
 
 # Where each stage's code begins: the module whose `run` is the stage.
 STAGES = {
@@ -63,8 +64,6 @@ _SECTIONS = {
 # What of a specification no study says: the content of what lies outside the results, and how often
 # runs that failed are tried again.
 OUTSIDE = ("content", "tries")
-# What of a sweep spells it out; the rest says how its runs are trained and kept.
-_PLANNED = ("model", "shards", "n_params", "n_flops", "settings", "cells")
 _ACCEPT_AGAIN = (
     "delete the line, or the file, and `python -m isoloss accept STUDY --reason TEXT` again before "
     "the next run: without it, what was accepted is made again, runs included"
@@ -182,10 +181,20 @@ class Flow:
         root: the folder of its results, `results/<study>`.
         sources: its tables of runs, as whoever checked it read them; by default what was kept of
             them below `root`, else they are read when they are needed.
+        plans: its planned runs, as whoever checked it spelled them out; by default they are read
+            from the plans below `root`, and spelled out where one is not there or out of date.
     """
 
-    def __init__(self, config: Mapping[str, Any], root: str | Path, sources: Sources | None = None):
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        root: str | Path,
+        sources: Sources | None = None,
+        plans: Plans | None = None,
+    ):
         self.config = config
+        self.plans = plans or Plans()
+        self._read_plans = plans is None
         self.root = Path(root)
         self.sources = sources or Sources(kept=self.root / KEPT)
         self.store = Store(self.root / "store")
@@ -243,9 +252,24 @@ class Flow:
     @cache  # noqa: B019 - a process looks at one study
     def planned(self, sweep: str) -> dict[str, list[dict[str, Any]]]:
         """Shard to its runs, as `plan` writes them."""
-        return shard_runs(
-            plan_sweep(self.config["train"][sweep]), self.config["train"][sweep]["shards"]
-        )
+        entry = self.config["train"][sweep]
+        if self._read_plans and not self.plans.known(entry) and self._has_plan(sweep):
+            self.plans.read(entry, self.root / "plan" / sweep / "runs.parquet")
+        return shard_runs(self.plans.runs(entry), entry["shards"])
+
+    def _has_plan(self, sweep: str) -> bool:
+        """Whether the plan of a sweep is there, whole, and made by the present study and code."""
+        job = self.job("plan", sweep=sweep)
+        try:
+            made = self.made(job)
+            if made is None or made["code"] != self.code("plan", sweep=sweep):
+                return False
+            if made["specification"] != json.loads(self.specification("plan", sweep=sweep)):
+                return False
+            manifest.check(self.root / job.out / "runs.parquet")
+        except TableError:  # a plan that is damaged is not used; `verify` says so
+            return False
+        return True
 
     def among(self, sweep: str) -> dict[str, frozenset[str]]:
         """Which finished runs of the store count for a sweep: column to its possible values."""
@@ -324,7 +348,7 @@ class Flow:
             parts["weights"] = config["expand"][names["weighting"]]
         elif stage == "plan":
             sweep = config["train"][names["sweep"]]
-            parts["sweep"] = {key: sweep[key] for key in _PLANNED}
+            parts["sweep"] = planned_by(sweep)
         elif stage == "train":
             parts["valid_tokens"] = config["train"][names["sweep"]]["valid_tokens"]
             parts["runs"] = runs_digest(self.planned(names["sweep"])[names["shard"]])
@@ -483,6 +507,11 @@ class Flow:
         Snakemake knows the same by its own records, and nothing where these are lost.
         """
         return [job.label for job in self.jobs if self._has_changed(job)]
+
+    def is_current(self, stage: str, **names: str) -> bool:
+        """Whether a job's results are there, and of the present settings and code."""
+        job = self.job(stage, **names)
+        return (self.root / job.manifest).is_file() and not self._has_changed(job)
 
     def _has_changed(self, job: Job) -> bool:
         try:

@@ -6,8 +6,9 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.io import PeriodicityDetector
 
-from isoloss import check, escape, flow, sources, study, verify
+from isoloss import check, escape, flow, sources, study
 from isoloss.problems import StudyError, TableError
+from isoloss.train.plans import Plans
 
 escape.print_anything()
 flow.put_this_python_first()
@@ -24,6 +25,8 @@ SOURCES = (
     sources.Sources(copies=FETCHED) if workflow.is_main_process else sources.Sources(kept=FETCHED)
 )
 
+PLANS = Plans()  # each sweep is spelled out once for check and triggers
+
 
 def checked_study():
     """The study with every default; all its problems at once, before any job runs."""
@@ -31,14 +34,14 @@ def checked_study():
     try:
         for file in workflow.configfiles:
             study.read(file)  # finds keys that stand twice, which snakemake does not
-        return check.check(config, source, sources=SOURCES)
+        return check.check(config, source, sources=SOURCES, plans=PLANS)
     except StudyError as error:
         raise WorkflowError(escape.terminal(error)) from None
 
 
 def results_of(config):
     """The study with its results; what is damaged there and cannot be made again is said."""
-    results = flow.Flow(config, f"results/{config['study']}", SOURCES)
+    results = flow.Flow(config, f"results/{config['study']}", SOURCES, PLANS)
     try:
         results.accepted
     except (TableError, OSError) as error:
@@ -116,6 +119,17 @@ def of_sweep(pattern):
     return paths
 
 
+def plan_of_shard(wildcards):
+    """The plan of a shard's sweep, where the shard's runs are read.
+
+    A plan that is made again makes only those shards due whose runs changed: for the others, which
+    are as study and code make them, it is `ancient`.
+    """
+    names = {k: v for k, v in wildcards.items() if k != "study"}
+    path = f"results/{wildcards.study}/plan/{wildcards.sweep}/runs.parquet"
+    return ancient(path) if FLOW.is_current("train", **names) else path
+
+
 def after_load(*sweeps):
     """Decide what is due below a dataset only when its rows are there.
 
@@ -154,8 +168,17 @@ def summary_inputs(wildcards):
 
 def save_study():
     """Write the effective study, and what was fetched for it; only when it changed."""
+    from isoloss import verify
+
     verify.write_study(FLOW)
     SOURCES.keep(FETCHED, STUDY["aggregate"])
+
+
+def save_provenance():
+    """Write down how the results came about."""
+    from isoloss import verify
+
+    verify.write_provenance(FLOW)
 
 
 def show_state():

@@ -52,7 +52,7 @@ def called(tmp_path_factory):
 
     def call(stage, *arguments) -> set[str]:
         request, report = folder / f"{stage}.pickle", folder / f"{stage}.txt"
-        request.write_bytes(pickle.dumps((flow.STAGES[stage], arguments, str(report))))
+        request.write_bytes(pickle.dumps((flow.STAGES[stage].entry, arguments, str(report))))
         subprocess.run([sys.executable, "-c", CALL, str(request)], check=True)
         return set(report.read_text(encoding="utf-8").split())
 
@@ -106,8 +106,10 @@ def arguments(home: Path) -> dict[str, tuple]:
     """What `run` of every stage is called with, each reading what those before it made."""
     dataset = {"card": "python_stdlib", "options": {"root": str(home)}, "valid_fraction": 0.4}
     few, sweep = {"dataset": "few", "weighting": "natural"}, {"sweep": "two"}
-    files = {table: home / "aggregate" / f"{table}.parquet" for table in flow.WRITES["aggregate"]}
-    fits = [home / "fit" / f"{table}.parquet" for table in flow.FIT_TABLES]
+    files = {
+        table: home / "aggregate" / f"{table}.parquet" for table in flow.STAGES["aggregate"].writes
+    }
+    fits = [home / "fit" / f"{table}.parquet" for table in flow.STAGES["fit"].writes]
     settings = {"code": "c", "code_here": "c", "among": {}}
     rows, shard = home / "load/rows.parquet", home / "train/0.parquet"
     plan, natural = home / "plan/runs.parquet", home / "expand"
@@ -180,9 +182,8 @@ def test_every_table_that_a_stage_writes_is_part_of_its_code(home, imported):
         for stage in flow.STAGES
         if (home / stage).is_dir()
     }
-    assert {stage: set(names) for stage, names in flow.WRITES.items()} == {
-        stage: names for stage, names in written.items() if stage in flow.WRITES
-    }
+    contracts = {name: set(stage.writes) for name, stage in flow.STAGES.items() if stage.writes}
+    assert contracts == {stage: names for stage, names in written.items() if stage in contracts}
 
 
 @pytest.mark.parametrize(
@@ -215,10 +216,10 @@ def test_a_changed_contract_changes_the_code_of_the_stages_that_write_it(
     job = next(job for job in whole.jobs if job.stage == stage)
     before = whole.code_here(stage, **job.names)
     edited = copy.deepcopy(tables.contract())
-    for table in flow.WRITES.get(stage, ()):
+    for table in flow.STAGES[stage].writes:
         edited["tables"][table]["columns"]["more"] = {"type": "int64"}
     monkeypatch.setattr(tables, "contract", lambda: edited)
-    assert (whole.code_here(stage, **job.names) != before) == (stage in flow.WRITES)
+    assert (whole.code_here(stage, **job.names) != before) == bool(flow.STAGES[stage].writes)
 
 
 def test_the_unit_of_a_dataset_is_among_what_matters_to_its_tables(monkeypatch, source_study):

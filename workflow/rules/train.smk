@@ -29,8 +29,8 @@ rule plan_sweep:
 rule train_shard:
     input:
         plan=plan_of_shard,
-        rows=of_sweep("results/{study}/load/{dataset}/rows.parquet"),
-        index=of_sweep("results/{study}/expand/{dataset}/{weighting}/index.parquet"),
+        rows=inputs("train", "rows"),
+        index=inputs("train", "index"),
     output:
         table="results/{study}/train/{sweep}/{shard}.parquet",
         manifest="results/{study}/train/{sweep}/{shard}.json",
@@ -51,5 +51,5 @@ rule train_shard:
         "python -m isoloss train --study results/{wildcards.study}/config.yaml"
         " --expects {params.expects}"
         " --sweep {wildcards.sweep:q} --shard {wildcards.shard}"
-        " --rows {input.rows[0]:q} --index {input.index:q}"
+        " --rows {input.rows:q} --index {input.index:q}"
         " --store results/{wildcards.study}/store --out {output.table:q} 2> {log:q}"

@@ -99,7 +99,7 @@ TABLES = [
     "plan/grid/runs",
     "train/grid/1",
     *(f"aggregate/grid/{t}" for t in ("runs", "losses", "curves", "mixtures", "timing")),
-    *(f"fit/grid/chinchilla/{t}" for t in flows.FIT_TABLES),
+    *(f"fit/grid/chinchilla/{t}" for t in registry.FIT_TABLES),
     "plot/isoloss",
 ]
 FILES = [f"{table}.parquet" for table in TABLES]
@@ -311,7 +311,7 @@ READ = {
     ],
     "summarize": [
         *(f"aggregate/grid/{t}" for t in ("runs", "losses", "timing")),
-        *(f"fit/grid/chinchilla/{t}" for t in flows.FIT_TABLES),
+        *(f"fit/grid/chinchilla/{t}" for t in registry.FIT_TABLES),
     ],
 }
 READERS = [(stage, f"{table}.parquet") for stage, read in READ.items() for table in read]

@@ -15,17 +15,7 @@ from isoloss import registry, tables
 from isoloss.laws._law import Law
 from isoloss.problems import IsolossError, nearest, problem
 
-TABLES = (
-    "params",
-    "summary",
-    "residuals",
-    "starts",
-    "replicates",
-    "scores",
-    "profiles",
-    "ranges",
-    "points",
-)
+TABLES = registry.FIT_TABLES
 OF_RUN = "of_run"  # column of points along runs: the run that a point belongs to
 FALLBACK = "ALL"  # group of a mixture law that answers for a group without a fit
 Interval = tuple[np.ndarray, np.ndarray]

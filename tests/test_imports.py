@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 import isoloss
+from isoloss.stage import stages
 
 HOME = Path(isoloss.__file__).parent
-ROOMS = {"load", "expand", "train", "aggregate", "fit", "plot"}
+ROOMS = {stage.entry.split(".")[1] for stage in stages().values()}
 CARDS = {"datasets", "models", "laws", "figures"}
 FACADES = {
     "check",
@@ -21,7 +22,6 @@ FACADES = {
     "flow",
     "law",
     "docs",
-    "summary",
     "status",
     "verify",
     "work",

@@ -25,7 +25,7 @@ from isoloss.export import END, START, explanation, export_fit, latex, law_file
 from isoloss.fit import fit_law
 from isoloss.fitted import TABLES, Fit, load_fit
 from isoloss.problems import IsolossError
-from isoloss.summary import summarize
+from isoloss.report.summary import summarize
 
 MIXTURES = [n for n in registry.names("law") if registry.facts("law", n).get("NEEDS") == "mixture"]
 WRITABLE = [name for name in NASTY if name != "\ud800"]  # as a CSV can hold them
@@ -351,13 +351,12 @@ def mixture_law(files):
 def test_figures_draw_any_names_without_complaint(name, plain_law, mixture_law, tmp_path):
     from matplotlib.text import Text
 
-    from isoloss import plot
-    from isoloss.plot.draw import inputs
+    from isoloss.plot.draw import draw, inputs
 
     name, _, mixtures = name.partition(" of ")
     needs = registry.facts("figure", name).get("NEEDS") == "mixture" or mixtures
     shown = [(mixture_law if needs else plain_law)[entry] for entry in registry.inputs(name)]
-    plot.draw(name, registry.defaults("figure", name), shown, tmp_path / "x.png")
+    draw(name, registry.defaults("figure", name), shown, tmp_path / "x.png")
     figure, _ = registry.card("figure", name).draw(
         inputs(shown), **registry.defaults("figure", name)
     )

@@ -23,7 +23,7 @@ from isoloss.fit.law import ALL, fit_law
 from isoloss.fit.mixture import mixtures, own_domain
 from isoloss.fitted import Fit
 from isoloss.fitted.facts import WHOLE, OneFit, Record, allocations, record
-from isoloss.plot import draw
+from isoloss.plot.draw import draw
 from isoloss.problems import IsolossError, nearest, problem
 from isoloss.sources import MAX_MIB, MAX_SECONDS, Limits, Source, open_source
 

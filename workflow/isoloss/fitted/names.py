@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-TABLES = (
-    "params",
-    "summary",
-    "residuals",
-    "starts",
-    "replicates",
-    "scores",
-    "profiles",
-    "ranges",
-    "points",
-)
+from isoloss.registry import FIT_TABLES
+
+TABLES = FIT_TABLES
 OF_RUN = "of_run"  # column of points along runs: the run that a point belongs to
 FALLBACK = "ALL"  # group of a mixture law that answers for a group without a fit

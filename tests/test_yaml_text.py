@@ -98,7 +98,7 @@ load: {a: &card {card: python_stdlib}, b: *card}
 fit:
   x: &fit {card: power_law, sweep: t, options: &options {}, delta: 0.01}
   y: {<<: *fit, card: chinchilla, options: *options}
-plot: {p: {card: isoloss, sweep: t, laws: [y], options: *options}}
+plot: {p: {card: isoloss, sweep: t, fits: [y], options: *options}}
 """
     (tmp_path / "s.yaml").write_text(text)
     read = study.read(tmp_path / "s.yaml")

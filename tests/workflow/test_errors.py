@@ -10,7 +10,7 @@ def test_all_problems_are_said_at_once_and_nothing_is_written(source, tmp_path):
     study["expand"]["docstring_x2"]["kind"]["docstring"] = -2
     study["train"]["grid"]["model"] = "byte_transfomer"
     study["fit"]["chinchilla"]["bootstrap"] = "many"
-    study["plot"]["isoloss"]["laws"] = ["chincilla"]
+    study["plot"]["isoloss"]["fits"] = ["chincilla"]
     (tmp_path / "bad.csv").write_text("n,d,loss\n1e6,1e8,3.1\n1e7,1e9,nan\n1e8,1e9,-1\n")
     columns = {"N": "n", "D": "d", "loss": "loss"}
     study["aggregate"] = {

@@ -151,6 +151,8 @@ def show_state():
                 "says how they are made again."
             )
     advice = "" if STUDY["strict_environment"] else "; strict_environment: true trains them again"
+    for line in study.renamed(config)[1]:
+        logger.warning(escape.terminal(line))
     for line in FLOW.other_versions():
         logger.warning(escape.terminal(line) + advice)
 

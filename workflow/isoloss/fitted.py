@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import minimize
 from scipy.special import ndtr, ndtri
 
 from isoloss import registry, tables
@@ -314,10 +313,10 @@ class Fit:
             card = self.facts.get("card", "this law")
             raise IsolossError(problem(card, "divides no budget", "fit a law in N and D"))
         group = self._named(group, None)[0]
+        theta, thetas = self.theta(group)[None], self.replicate_thetas(group)
         rows = []
         for value in np.atleast_1d(np.asarray(values, dtype=float)):
-            best = rule(self.theta(group)[None], value)
-            many = rule(self.replicate_thetas(group), value)
+            best, many = rule(theta, value), rule(thetas, value)
             sound = np.all(np.isfinite(np.stack(list(many.values()))), axis=0)
             row = {name: value}
             for column, at in best.items():
@@ -418,6 +417,8 @@ def _least_mixture(
         bounds: least and greatest proportions, (k, 2).
     """
     steps = _SHARE_STEP * np.eye(len(bounds))
+
+    from scipy.optimize import minimize  # slow to import, and few fits need it
 
     def look(p: np.ndarray) -> tuple[float, np.ndarray]:
         p = np.maximum(p, 0.0)

@@ -184,7 +184,7 @@ def fit_law(
     facts = {"card": law, "options": chosen}
     if mixture:
         facts |= {"domains": list(made.variables), "not_fitted": left}
-    return Fit(law=made, facts=facts, **joined)
+    return Fit(made, joined, facts)
 
 
 def _out_of_range(name: str, value: Any) -> list[str]:

@@ -23,7 +23,6 @@ from isoloss.fit.law import ALL, fit_law
 from isoloss.fit.mixture import mixtures, own_domain
 from isoloss.fitted import Fit
 from isoloss.fitted.facts import WHOLE, OneFit, Record, allocations, record
-from isoloss.plot.draw import draw
 from isoloss.problems import IsolossError, nearest, problem
 from isoloss.sources import MAX_MIB, MAX_SECONDS, Limits, Source, open_source
 
@@ -173,6 +172,8 @@ def _read(raw: pd.DataFrame, source: str, mapped: Mapping[str, str], keep, need:
 
 def save(found: Found, out: Path) -> list[Path]:
     """The fit's tables, a figure of it, and the files of `export_fit`."""
+    from isoloss.plot.draw import draw
+
     files = found.fit.save(out, law=out.name, sweep="table", study=out.name)
     runs = found.runs[[c for c in found.runs if not str(c).endswith("_given")]]
     facts = {"sweep": "table", "study": out.name, "token": "token"}

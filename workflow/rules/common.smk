@@ -6,7 +6,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.io import PeriodicityDetector
 
-from isoloss import check, escape, flow, sources, study
+from isoloss import escape, flow, sources, start
 from isoloss.problems import StudyError, TableError
 from isoloss.train.plans import Plans
 
@@ -26,11 +26,8 @@ PLANS = Plans()  # each sweep is spelled out once for check and triggers
 
 def checked_study():
     """The study with every default; all its problems at once, before any job runs."""
-    source = ", ".join(map(str, workflow.configfiles)) or "--config"
     try:
-        for file in workflow.configfiles:
-            study.read(file)  # finds keys that stand twice, which snakemake does not
-        return check.check(config, source, sources=SOURCES, plans=PLANS)
+        return start.checked(config, workflow.configfiles, SOURCES, PLANS)
     except StudyError as error:
         raise WorkflowError(escape.terminal(error)) from None
 

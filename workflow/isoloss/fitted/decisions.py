@@ -143,10 +143,10 @@ def _decide(fit: Fit, name: str, values, rule: Rule, group: str, level: float) -
     if not allocates(fit):
         card = fit.facts.get("card", "this law")
         raise IsolossError(problem(card, "divides no budget", "fit a law in N and D"))
+    theta, thetas = fit.theta(group)[None], fit.replicate_thetas(group)
     rows = []
     for value in np.atleast_1d(np.asarray(values, dtype=float)):
-        best = rule(fit.theta(group)[None], value)
-        many = rule(fit.replicate_thetas(group), value)
+        best, many = rule(theta, value), rule(thetas, value)
         finite = np.all(np.isfinite(np.stack(list(many.values()))), axis=0)
         row = {name: value}
         for column, at in best.items():

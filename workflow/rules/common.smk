@@ -6,7 +6,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.io import PeriodicityDetector
 
-from isoloss import escape, flow, sources, start
+from isoloss import escape, flow, sources, start, study
 from isoloss.problems import StudyError, TableError
 from isoloss.train.plans import Plans
 

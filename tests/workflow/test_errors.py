@@ -45,6 +45,17 @@ def test_another_configfile_replaces_the_default_study(source, tmp_path):
     assert "write_summary" in said
 
 
+def test_the_earlier_key_of_a_figures_fits_is_accepted_and_the_new_one_named(source, tmp_path):
+    study = tiny(source)
+    figure = study["plot"]["isoloss"]
+    figure["laws"] = figure.pop("fits")
+    dry = snakemake(tmp_path, "--configfile", write(tmp_path, study), "-n")
+    assert dry.returncode == 0, dry.stderr
+    printed = dry.stdout + dry.stderr
+    assert "plot.isoloss.laws: this key is called `fits` now; rename it" in printed
+    assert "plot/isoloss.png" in printed
+
+
 def test_the_default_study_is_sound_and_its_dry_run_readable():
     dry = snakemake(ROOT, "-n")
     assert dry.returncode == 0, dry.stderr

@@ -58,7 +58,6 @@ def _ranks(values: np.ndarray) -> np.ndarray:
     return (np.cumsum(count) - (count - 1) / 2)[place]
 
 
-
 def inside(observed: np.ndarray, band) -> float:
     """Share of observations inside a band."""
     if band is None or not len(observed) or not np.isfinite(band[0]).all():

@@ -15,6 +15,7 @@ import pandas as pd
 
 from isoloss.escape import figure as literal
 from isoloss.fitted import OF_RUN, Fit
+from isoloss.fitted.facts import OneFit, Record, record
 from isoloss.problems import IsolossError, nearest, problem
 
 # Okabe and Ito's colours, told apart with every common colour blindness.
@@ -308,23 +309,34 @@ def small_print(inputs: Inputs, group: str = "", response: str = "") -> str:
             reason = f" ({reasons})" if why and len(why) < 3 else ""
             said.append(f"{len(gone)} {status}{reason}")
     for name, fit in inputs.fits.items():
-        mine = fit.summary[fit.summary["status"] != "converged"]
-        mine = mine[(mine["group"] == group) | (group == "")]
-        said += doubts(name, fit, mine[(mine["response"] == response) | (response == "")])
+        said += doubts(name, record(fit), group, response)
     return "; ".join(said)
 
 
-def doubts(name: str, fit: Fit, rows: pd.DataFrame) -> list[str]:
-    """What to know about fits that are no sound optimum; of more than two only which they are."""
-    parts = [c for c, many in (("group", fit.groups), ("response", fit.responses)) if len(many) > 1]
-    which = [" ".join(map(literal, [name, *row])) for row in rows[parts].itertuples(index=False)]
-    loud = rows["status"].str.replace("_", " ").str.upper()
-    if len(rows) <= 2:
-        messages = [literal(message, 4 * REASON) for message in rows["message"]]
-        return [f"{w}: {s}, {m}" for w, s, m in zip(which, loud, messages, strict=True)]
-    pairs = list(zip(loud, which, strict=True))
+def doubts(name: str, fit: Record, group: str = "", response: str = "") -> list[str]:
+    """What to know about fits that are no sound optimum; of more than two only which they are.
+
+    Args:
+        name: of the fit.
+        fit: the facts about it.
+        group: the group that is shown; all if empty.
+        response: the response that is shown; all if empty.
+    """
+    shown = [
+        one for one in fit.unsound if group in ("", one.group) and response in ("", one.response)
+    ]
+
+    def label(one: OneFit) -> str:
+        parts = [one.group] * (len(fit.groups) > 1) + [one.response] * (len(fit.responses) > 1)
+        return " ".join(map(literal, [name, *parts]))
+
+    if len(shown) <= 2:
+        return [
+            f"{label(one)}: {one.loud_status}, {literal(one.message, 4 * REASON)}" for one in shown
+        ]
     return [
-        f"{status}: {', '.join(w for s, w in pairs if s == status)}" for status in sorted(set(loud))
+        f"{status}: {', '.join(label(one) for one in shown if one.loud_status == status)}"
+        for status in sorted({one.loud_status for one in shown})
     ]
 
 

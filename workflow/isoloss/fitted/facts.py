@@ -117,6 +117,13 @@ class OneFit:
         return f"{self.n_agree} of {self.n_starts} starts agree" if self.n_starts else ""
 
     @property
+    def fitted_rows(self) -> str:
+        """How many runs were fitted, or points along how many of them."""
+        if self.n_points_of is None:
+            return f"{self.n_runs} runs"
+        return f"{self.n_runs} points of {self.n_points_of} runs"
+
+    @property
     def warning(self) -> str:
         """The message where it says more than that starts agree; else empty."""
         return "" if self.message == self.agreement else self.message

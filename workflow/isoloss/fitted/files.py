@@ -23,6 +23,18 @@ def load_fit(folder: str | Path) -> Fit:
 
     Raises:
         TableError: a file is missing or damaged.
+
+    Example:
+        >>> import isoloss, numpy as np, pandas as pd, tempfile
+        >>> N = np.geomspace(1e7, 1e9, 8)
+        >>> table = pd.DataFrame({"N": N, "D": 1e9, "loss": 2 + 400 / N**0.34})
+        >>> runs = isoloss.read_runs(table, {"N": "N", "D": "D", "loss": "loss"})
+        >>> fit = isoloss.fit_law(runs, "power_law", {"variable": "N"}, bootstrap=20)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     files = fit.save(folder)
+        ...     again = isoloss.load_fit(folder)
+        >>> again == fit
+        True
     """
     (fit,) = fits_from([Path(folder) / f"{name}.parquet" for name in TABLES]).values()
     return fit

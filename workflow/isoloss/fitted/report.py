@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from isoloss import units
 from isoloss.escape import CELL, columns, short, terminal, visible
 from isoloss.escape import html as literal
-from isoloss.fitted.facts import WHOLE, OneFit, Parameter, Record, record
+from isoloss.fitted.facts import WHOLE, WIDE, OneFit, Parameter, Record, record
 
 if TYPE_CHECKING:
     from isoloss.fitted.result import Fit
@@ -55,16 +55,10 @@ def name(label: object) -> str:
 
 
 def runs_used(one: OneFit) -> str:
-    """How many runs were fitted, held out and left out.
-
-    Of points along runs, how many points of how many runs.
-    """
-    used = f"{one.n_runs} runs"
-    if one.n_points_of is not None:
-        used = f"{one.n_runs} points of {one.n_points_of} runs"
+    """How many runs were fitted, held out and left out."""
     more = [f"{one.n_held_out} held out"] if one.n_held_out else []
     more += [f"{one.n_dropped} left out"] if one.n_dropped else []
-    return used + (f" ({', '.join(more)})" if more else "")
+    return one.fitted_rows + (f" ({', '.join(more)})" if more else "")
 
 
 def _of_one(one: OneFit) -> tuple[Sequence[str], list[Sequence[str]], list[str]]:
@@ -128,4 +122,6 @@ def _status(one: OneFit) -> str:
 def _remark(parameter: Parameter) -> str:
     if parameter.at_bound:
         return "at its bound"
-    return "" if parameter.identified else "not identified: the interval spans a factor above 10"
+    return (
+        "" if parameter.identified else f"not identified: the interval spans a factor above {WIDE}"
+    )

@@ -46,13 +46,13 @@ class Fit:
         >>> runs = isoloss.read_runs(table, {"N": "N", "D": "D", "loss": "loss"})
         >>> fit = isoloss.fit_law(runs, "chinchilla", bootstrap=20)
         >>> print(repr(fit).splitlines()[0])
-        chinchilla: L = E + A / N^alpha + B / D^beta
+        chinchilla: L = E + A / N^α + B / D^β
         >>> {term: round(value, 2) for term, value in fit.values.items()}
-        {'E': 1.7, 'A': 400.0, 'alpha': 0.34, 'B': 400.0, 'beta': 0.28}
+        {'E': 1.7, 'A': 400.0, 'B': 400.0, 'alpha': 0.34, 'beta': 0.28}
         >>> fit.predict(N=7e10, D=1.4e12)[["loss_nats", "low", "high"]].round(3).to_numpy()
-        array([[1.936, 1.936, 1.936]])
+        array([[1.941, 1.941, 1.941]])
         >>> fit.allocate(C=1e21)["tokens_per_parameter"].round(1).item()
-        21.4
+        48.4
         >>> axes = fit.plot("isoloss")
         >>> axes.get_xlabel()
         'Model size N (parameters)'

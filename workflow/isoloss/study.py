@@ -12,13 +12,14 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
-
-import jsonschema
+from typing import TYPE_CHECKING, Any
 
 from isoloss import registry, tables, yaml_text
 from isoloss.addresses import literal_secret, masked, shown
 from isoloss.problems import StudyError, nearest, problem
+
+if TYPE_CHECKING:
+    import jsonschema
 
 _NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
 _BITS = 1023  # of an integer that is a number in floating point too
@@ -58,6 +59,8 @@ def complete(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     completed from the cards. Environment variables in tables' addresses stay as they are written.
     Keys under an earlier name have the name of today (`renamed` says which).
     """
+    import jsonschema
+
     wrong = list(unsound(config))
     if wrong:
         return dict(config), wrong
@@ -207,6 +210,8 @@ def complete_options(
         place: where they stand in the study.
         fill: whether to add defaults.
     """
+    import jsonschema
+
     for key, spec in properties.items():
         if key in given and spec["type"] in ("number", "integer"):
             given[key] = number(given[key])

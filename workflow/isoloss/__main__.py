@@ -574,6 +574,8 @@ def _digest(given: argparse.Namespace) -> None:
         say(f"{digest}  {provenance.file_of(module).relative_to(provenance.HOME.parent)}")
     for table in flow.WRITES.get(given.stage, ()):
         say(f"{tables.contract_digest(table)}  schemas/tables.yaml, {table}")
+    for table in flow.USES_ROLES.get(given.stage, ()):
+        say(f"{tables.roles_digest(table)}  schemas/tables.yaml, roles of {table}")
 
 
 def _flow(given: argparse.Namespace, file: str | None = None, fetch: bool = False):

@@ -48,6 +48,8 @@ WRITES = {
     "aggregate": ("runs", "losses", "curves", "mixtures", "timing"),
     "fit": FIT_TABLES,
 }
+# The tables by whose roles of columns a stage knows settings from what was measured.
+USES_ROLES = {"train": ("plan",), "fit": ("runs",), "plot": ("runs",)}
 # The packages besides Python whose versions can change what a stage computes. Of a training run
 # they are recorded with the run.
 PACKAGES = {"fit": ("numpy", "scipy"), "plot": ("matplotlib", "numpy")}
@@ -367,10 +369,12 @@ class Flow:
     def code_here(self, stage: str, **names: str) -> str:
         """Digest of a job's code as it stands here, accepted or not.
 
-        The contracts of the tables that it writes count as code.
+        The contracts of the tables that it writes count as code, and the roles of columns by
+        which it knows settings from what was measured.
         """
         modules = provenance.closure(entries(stage, self._cards(stage, **names)))
         contracts = [tables.contract_digest(table) for table in WRITES.get(stage, ())]
+        contracts += [tables.roles_digest(table) for table in USES_ROLES.get(stage, ())]
         return provenance.code_digest(modules, contracts=contracts)
 
     def _cards(self, stage: str, **names: str) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from isoloss import tables
 from isoloss.fitted import OF_RUN
 from isoloss.problems import IsolossError, nearest, problem
 from isoloss.seeds import generator
@@ -24,8 +25,6 @@ _OPTIONS = {
 # least and greatest value of options that are integers, as in config.schema.yaml
 LIMITS = {"least": (1, 1_000_000), "stages": (2, 1000), "repeats": (1, 1000)}
 RULES = ("none", "largest_compute", "roll_out", "leave_one_out", "random")
-# what makes a run the copy of another: all but its seed and what came of it
-_SETTINGS = ("n_params", "n_samples", "n_flops", "n_unique", "model", "weighting", "group")
 
 
 @dataclass(frozen=True)
@@ -136,10 +135,9 @@ def _stages(label: np.ndarray, count: int) -> np.ndarray:
 
 
 def copies(runs: pd.DataFrame) -> np.ndarray:
-    """Number of the setting of every run, from 0, (n,): runs that differ in their seed are one."""
-    runs = whole(runs)
-    columns = [c for c in runs if c in _SETTINGS or c.startswith("p_")]
-    return runs.groupby(columns, dropna=False, sort=True).ngroup().to_numpy()
+    """Number of the cell of every run, from 0, (n,): runs that differ in their seed are one."""
+    columns = tables.cell_columns(runs)
+    return whole(runs).groupby(columns, dropna=False, sort=True).ngroup().to_numpy()
 
 
 def whole(runs: pd.DataFrame) -> pd.DataFrame:

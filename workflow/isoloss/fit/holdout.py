@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 
 from isoloss import tables
+from isoloss.budgets import budget_numbers
 from isoloss.fitted import OF_RUN
 from isoloss.problems import IsolossError, nearest, problem
 from isoloss.seeds import generator
 
-SAME_BUDGET = 1.1  # budgets within this factor are one: D is rounded to whole steps
 _OPTIONS = {
     "largest_compute": ("least",),
     "roll_out": ("by", "stages"),
@@ -111,7 +111,7 @@ def folds(runs: pd.DataFrame, rule: str | Mapping[str, Any] | None, seed: int) -
     if by != "n_flops":
         label = runs.groupby(by, sort=True).ngroup().to_numpy()
     else:
-        label = budgets(runs if along else whole(runs))
+        label = budget_numbers((runs if along else whole(runs))["n_flops"].to_numpy())
     if name == "roll_out":
         label = _stages(label, options.get("stages", 5))
     found = []
@@ -148,22 +148,9 @@ def whole(runs: pd.DataFrame) -> pd.DataFrame:
     return runs.assign(**runs.groupby(OF_RUN)[growing].transform("max"))
 
 
-def budgets(runs: pd.DataFrame) -> np.ndarray:
-    """Number of the budget of every run, smallest first, (n,): C to a factor of SAME_BUDGET."""
-    flops = runs["n_flops"].to_numpy(float)
-    order = np.argsort(flops, kind="stable")
-    number = np.empty(len(flops), dtype=int)
-    current, top = -1, -np.inf
-    for i in order:
-        if flops[i] > top * SAME_BUDGET:
-            current, top = current + 1, flops[i]
-        number[i] = current
-    return number
-
-
 def last_budgets(runs: pd.DataFrame, least: int = 1) -> np.ndarray:
     """Mask of the runs at the largest budgets, as many as it takes for `least` runs, bool (n,)."""
-    number = budgets(whole(runs))
+    number = budget_numbers(whole(runs)["n_flops"].to_numpy())
     reach = np.flatnonzero(np.cumsum(np.bincount(number)[::-1]) >= least)
     back = reach[0] if len(reach) else number.max()
     return number >= number.max() - back

@@ -84,6 +84,18 @@ def tiny(source: Path) -> dict:
     }
 
 
+def small(source: Path) -> dict:
+    """A study of 8 runs in one sweep, with one fit and one figure, for tests that train again."""
+    study = tiny(source)
+    cells = [{"n_flops": ["2e7", "6e7"], "d_model": [4, 6, 8, 12]}]
+    return study | {
+        "expand": {"natural": {}},
+        "train": {"grid": study["train"]["grid"] | {"cells": cells}},
+        "fit": {"power_law": study["fit"]["power_law"]},
+        "plot": {"learning_curves": study["plot"]["learning_curves"]},
+    }
+
+
 def snakemake(
     folder: Path, *arguments: str, root: Path = ROOT, **environment: str
 ) -> subprocess.CompletedProcess:

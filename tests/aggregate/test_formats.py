@@ -107,7 +107,7 @@ PAGES = [
 ]
 
 
-@pytest.mark.parametrize("content", [*PAGES, gzip.compress(PAGES[0])])
+@pytest.mark.parametrize("content", [*PAGES, gzip.compress(PAGES[0], mtime=0)])
 def test_a_page_instead_of_a_table_is_told(content):
     assert "runs: is a page of HTML or XML, not a table; give the address" in refused(content)
 

@@ -409,6 +409,8 @@ def _digest(given: argparse.Namespace) -> None:
         say(f"{digest}  {provenance.file_of(module).relative_to(provenance.HOME.parent)}")
     for table in () if given.stage == "run" else stages()[given.stage].writes:
         say(f"{tables.contract_digest(table)}  schemas/tables.yaml, {table}")
+    for table in () if given.stage == "run" else stages()[given.stage].uses_roles:
+        say(f"{tables.roles_digest(table)}  schemas/tables.yaml, roles of {table}")
 
 
 def _flow(given: argparse.Namespace, file: str | None = None, fetch: bool = False):

@@ -19,6 +19,7 @@ class Plot(Stage):
         Argument("tables", "the tables that its card needs", many=True),
     )
     sections = (("figure", "plot"),)
+    uses_roles = ("runs",)
     packages = ("matplotlib", "numpy")
     target = True
 

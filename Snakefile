@@ -39,26 +39,23 @@ include: "workflow/rules/verify.smk"
 
 rule runs:
     input:
-        collect("results/{study}/aggregate/{sweep}/runs.parquet", **NAMES),
+        of_study(FLOW.targets("aggregate")),
 
 
 rule fits:
     input:
-        of_study(FITS),
+        of_study(FLOW.targets("fit")),
 
 
 rule figures:
     input:
-        collect("results/{study}/plot/{figure}.png", **NAMES),
+        of_study(FLOW.targets("plot")),
 
 
 rule all:
     default_target: True
     input:
-        rules.runs.input,
-        rules.fits.input,
-        rules.figures.input,
-        f"results/{STUDY['study']}/summary.md",
+        of_study(FLOW.targets()),
 
 
 onstart:
@@ -66,5 +63,5 @@ onstart:
 
 
 onsuccess:
-    verify.write_provenance(FLOW)
+    save_provenance()
     show_summary()

@@ -25,7 +25,7 @@ from isoloss.export import END, START, explanation, export_fit, latex, law_file
 from isoloss.fit import fit_law
 from isoloss.fitted import TABLES, Fit, load_fit
 from isoloss.problems import IsolossError
-from isoloss.summary import summarize
+from isoloss.report.summary import summarize
 
 MIXTURES = [n for n in registry.names("law") if registry.facts("law", n).get("NEEDS") == "mixture"]
 WRITABLE = [name for name in NASTY if name != "\ud800"]  # as a CSV can hold them
@@ -45,12 +45,17 @@ def two(chinchilla_runs) -> Fit:
 def renamed(fit: Fit, first: str, second: str) -> Fit:
     """The fit as that of groups of other names."""
     names = {"g0": first, "g1": second}
-    found = {name: getattr(fit, name) for name in TABLES}
-    found = {
+    tables_of_both = {
         name: table.assign(group=table["group"].map(names)) if "group" in table else table
-        for name, table in found.items()
+        for name, table in fit.tables.items()
     }
-    return dataclasses.replace(fit, **found)
+    return dataclasses.replace(fit, tables=tables_of_both)
+
+
+def with_ends(fit: Fit, end: np.ndarray) -> Fit:
+    """The fit as if every start had ended at a point of the law's coordinates."""
+    starts = fit.starts.assign(end=[end] * len(fit.starts))
+    return dataclasses.replace(fit, tables={**fit.tables, "starts": starts})
 
 
 def of_mixtures(make_runs, card: str, domains, **settings_) -> Fit:
@@ -138,7 +143,7 @@ def test_columns_are_matched_with_domains_whose_names_have_an_underscore(make_ru
 
 def test_numbers_without_end_and_no_numbers_are_exported(two):
     end = np.array([np.inf, np.nan, 0.0, 0.3, 0.3])
-    fit = dataclasses.replace(two, starts=two.starts.assign(end=[end] * len(two.starts)))
+    fit = with_ends(two, end)
     source = law_file(fit)
     assert '"E": inf,' in source and '"A": nan,' in source
     assert skeleton(source) == skeleton(law_file(two))
@@ -346,13 +351,12 @@ def mixture_law(files):
 def test_figures_draw_any_names_without_complaint(name, plain_law, mixture_law, tmp_path):
     from matplotlib.text import Text
 
-    from isoloss import plot
-    from isoloss.plot.draw import inputs
+    from isoloss.plot.draw import draw, inputs
 
     name, _, mixtures = name.partition(" of ")
     needs = registry.facts("figure", name).get("NEEDS") == "mixture" or mixtures
     shown = [(mixture_law if needs else plain_law)[entry] for entry in registry.inputs(name)]
-    plot.draw(name, registry.defaults("figure", name), shown, tmp_path / "x.png")
+    draw(name, registry.defaults("figure", name), shown, tmp_path / "x.png")
     figure, _ = registry.card("figure", name).draw(
         inputs(shown), **registry.defaults("figure", name)
     )

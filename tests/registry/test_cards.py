@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from isoloss import plot, registry, tables
+from isoloss import registry, tables
 from isoloss.figures._figure import Inputs
 from isoloss.fit import fit_law
 from isoloss.fitted import TABLES
-from isoloss.plot.draw import inputs
+from isoloss.plot.draw import draw, inputs
 from isoloss.problems import IsolossError
 from isoloss.seeds import generator
 from isoloss.train.settings import TRAINER, known
@@ -223,7 +223,7 @@ def needed(name: str, files: dict) -> list:
 
 
 def written(name: str, files: dict, out) -> dict[str, bytes]:
-    plot.draw(name, defaults("figure", name), needed(name, files), out / f"{name}.png")
+    draw(name, defaults("figure", name), needed(name, files), out / f"{name}.png")
     return {file.name: file.read_bytes() for file in out.iterdir()}
 
 

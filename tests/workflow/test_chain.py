@@ -8,7 +8,7 @@ import pytest
 import yaml
 from running import snakemake, tiny, write
 
-from isoloss import environment, flow, manifest, tables
+from isoloss import environment, manifest, registry, tables
 
 
 def test_every_table_is_at_its_path_and_keeps_its_contract(finished):
@@ -21,7 +21,7 @@ def test_every_table_is_at_its_path_and_keeps_its_contract(finished):
         "plan": "plan/grid/runs",
         "shard": "train/grid/1",
         **{t: f"aggregate/grid/{t}" for t in ("runs", "losses", "curves", "mixtures", "timing")},
-        **{t: f"fit/grid/chinchilla/{t}" for t in flow.FIT_TABLES},
+        **{t: f"fit/grid/chinchilla/{t}" for t in registry.FIT_TABLES},
         "profiles": "fit/short/in_n/profiles",
     }
     assert set(names) == set(tables.contract()["tables"])

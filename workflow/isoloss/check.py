@@ -23,7 +23,8 @@ from isoloss.laws._law import Law
 from isoloss.problems import IsolossError, StudyError, nearest, problem
 from isoloss.sources import Sources
 from isoloss.train import settings as train_settings
-from isoloss.train.plan import MOST_RUNS, count_runs, plan_sweep, too_many
+from isoloss.train.plan import MOST_RUNS, count_runs, too_many
+from isoloss.train.plans import Plans
 
 # What a planned run does not have yet, as if it were done.
 MEASURED = {
@@ -53,6 +54,7 @@ def check(
     source: str = "the study",
     fetch: bool = True,
     sources: Sources | None = None,
+    plans: Plans | None = None,
 ) -> dict[str, Any]:
     """Complete and check a study.
 
@@ -61,20 +63,22 @@ def check(
         source: what it is called in errors.
         fetch: whether to look into tables of runs made elsewhere, and what is fitted to them.
         sources: by which they are read; give it to `Flow` too, so that they are read once.
+        plans: by which sweeps are spelled out; give it to `Flow` too, so that they are once.
 
     Raises:
         StudyError: with every problem of the study.
     """
     look = (sources or Sources()) if fetch else None
+    plans = plans or Plans()
     wrong = study.unsound(config)
     if wrong:
         raise StudyError(wrong, source)
     config, wrong = study.complete(config)
     if wrong:
         # a section of the wrong shape cannot be looked into; sound ones still are
-        wrong += _beyond(config, _sound_sections(config, wrong), look)
+        wrong += _beyond(config, _sound_sections(config, wrong), look, plans)
         raise StudyError(list(dict.fromkeys(wrong)), source)
-    wrong = _beyond(config, lambda *_: True, look)
+    wrong = _beyond(config, lambda *_: True, look, plans)
     if wrong:
         raise StudyError(list(dict.fromkeys(wrong)), source)
     return config
@@ -95,7 +99,7 @@ def _sound_sections(config: Mapping[str, Any], wrong: list[str]) -> Callable[...
 
 
 def _beyond(
-    config: Mapping[str, Any], sound: Callable[..., bool], sources: Sources | None
+    config: Mapping[str, Any], sound: Callable[..., bool], sources: Sources | None, plans: Plans
 ) -> list[str]:
     """Names that must exist, settings of cards, tables that must be readable, runs enough."""
     wrong: list[str] = []
@@ -128,7 +132,7 @@ def _beyond(
         if len(wrong) == before:
             for weighting in study.weightings(config, name):
                 known(f"{place}.cells", weighting, ("expand",))
-            plan = plan_sweep(sweep)
+            plan = pd.DataFrame(plans.runs(sweep))
             wrong += _plan_problems(plan, sweep, place)
             runs[name] = plan.drop(columns="shard").assign(**MEASURED)
     for name, table in each("aggregate"):

@@ -14,6 +14,7 @@ import sys
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
+from html import escape as _html
 from typing import Any, TextIO
 
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # Unicode categories that nobody can see
@@ -203,6 +204,15 @@ def markdown(text: object) -> str:
         return f"{match[1]}{match[2][:-1]}\\{match[2][-1]}"
 
     return _LIST.sub(begun, _MARKUP.sub(written, visible(text)))
+
+
+def html(text: object) -> str:
+    r"""Text in HTML, in an element or a quoted attribute.
+
+    >>> html("<b onclick='x'> & \x00")
+    '&lt;b onclick=&#x27;x&#x27;&gt; &amp; \\x00'
+    """
+    return _html(visible(text))
 
 
 # Figures

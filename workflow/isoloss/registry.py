@@ -38,6 +38,18 @@ COMMON = {
 }
 
 
+# the tables of a fit, in the order in which they are written
+FIT_TABLES = (
+    "params",
+    "summary",
+    "residuals",
+    "starts",
+    "replicates",
+    "scores",
+    "profiles",
+    "ranges",
+    "points",
+)
 # tables that every figure of fits reads: what was fitted, and what the small print says of it
 OF_FITS = ("fit/params", "fit/summary", "fit/residuals", "fit/points")
 

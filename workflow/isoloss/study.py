@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
-import yaml
 
 from isoloss import registry, tables, yaml_text
 from isoloss.addresses import literal_secret, masked, shown
@@ -40,7 +39,7 @@ def read(path: str | Path) -> dict[str, Any]:
 @cache
 def schema() -> dict[str, Any]:
     """`config.schema.yaml` as it stands."""
-    return yaml.safe_load((tables.schemas() / "config.schema.yaml").read_text(encoding="utf-8"))
+    return tables.read_schema("config.schema.yaml")
 
 
 def resolve(part: Mapping[str, Any]) -> Mapping[str, Any]:

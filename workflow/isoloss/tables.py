@@ -2,6 +2,9 @@
 
 `workflow/schemas/tables.yaml` is the one place where tables are described. `write` refuses a table
 that breaks its contract; files are deterministic and appear under their name only when whole.
+
+pandas and PyArrow are imported by the functions that need them: a start of the workflow reads
+contracts and writes text, and tables only where something is due.
 """
 
 from __future__ import annotations
@@ -13,27 +16,27 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import yaml
 
 from isoloss.problems import TableError, nearest, problem
 
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
 METADATA = b"isoloss"
-# what PyArrow says of a damaged file; broken text and JSON are ValueErrors
-_DAMAGE = (pa.ArrowException, OSError, ValueError, OverflowError, RecursionError)
-_TYPES = {
-    "string": pa.string(),
-    "binary": pa.binary(),
-    "int64": pa.int64(),
-    "float64": pa.float64(),
-    "bool": pa.bool_(),
-    "list<double>": pa.list_(pa.float64()),
-    "map<string, string>": pa.map_(pa.string(), pa.string()),
-}
+# the loader in C where there is one: ten times faster
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def _damage() -> tuple[type[Exception], ...]:
+    """What PyArrow says of a damaged file; broken text and JSON are ValueErrors."""
+    import pyarrow as pa
+
+    return (pa.ArrowException, OSError, ValueError, OverflowError, RecursionError)
 
 
 def schemas() -> Path:
@@ -47,10 +50,15 @@ def contract_file() -> Path:
     return schemas() / "tables.yaml"
 
 
+def read_schema(name: str) -> dict[str, Any]:
+    """A file of the folder of schemas, such as `tables.yaml`."""
+    return yaml.load((schemas() / name).read_text(encoding="utf-8"), Loader=_LOADER)
+
+
 @cache
 def contract() -> dict[str, Any]:
     """`tables.yaml` as it stands."""
-    return yaml.safe_load(contract_file().read_text(encoding="utf-8"))
+    return read_schema("tables.yaml")
 
 
 def contract_digest(name: str) -> str:
@@ -69,16 +77,29 @@ def contract_digest(name: str) -> str:
 
 def arrow_type(name: str) -> pa.DataType:
     """The Arrow type of a type's name in `tables.yaml`."""
+    import pyarrow as pa
+
     if name.startswith("list<struct<"):
         fields = [field.split(": ") for field in name[len("list<struct<") : -2].split(", ")]
         plain = {"double": pa.float64(), "int64": pa.int64(), "string": pa.string()}
         return pa.list_(pa.struct([(label, plain[kind]) for label, kind in fields]))
-    return _TYPES[name]
+    types = {
+        "string": pa.string(),
+        "binary": pa.binary(),
+        "int64": pa.int64(),
+        "float64": pa.float64(),
+        "bool": pa.bool_(),
+        "list<double>": pa.list_(pa.float64()),
+        "map<string, string>": pa.map_(pa.string(), pa.string()),
+    }
+    return types[name]
 
 
 @cache
 def schema(name: str) -> pa.Schema:
     """The Arrow schema of a table's named columns."""
+    import pyarrow as pa
+
     columns = contract()["tables"][name]["columns"]
     return pa.schema([(column, arrow_type(spec["type"])) for column, spec in columns.items()])
 
@@ -89,6 +110,9 @@ def conform(name: str, table: pd.DataFrame | pa.Table) -> pa.Table:
     Named columns come in the order of the contract; an open table keeps further columns behind
     them. A column that is missing is an error, as are a column too many and a repeated key.
     """
+    import pandas as pd
+    import pyarrow as pa
+
     if isinstance(table, pd.DataFrame):
         arrays = {str(column): _array(name, column, table[column]) for column in table.columns}
         table = pa.table(arrays)
@@ -119,6 +143,8 @@ def conform(name: str, table: pd.DataFrame | pa.Table) -> pa.Table:
 
 def _array(name: str, column: str, values: pd.Series) -> pa.Array:
     """A pandas column as the type that the contract of table `name` wants, if it names it."""
+    import pyarrow as pa
+
     known = schema(name)
     wanted = known.field(column).type if column in known.names else None
     if wanted is not None and values.isna().all():
@@ -141,6 +167,8 @@ def with_columns(table: pd.DataFrame, columns: Mapping[str, Any]) -> pd.DataFram
 
     `DataFrame.assign` takes names as keywords: it cannot set a column called `self`.
     """
+    import pandas as pd
+
     new = pd.DataFrame({k: v for k, v in columns.items() if k not in table}, index=table.index)
     both = pd.concat([table, new], axis=1)
     for name in columns:
@@ -176,6 +204,9 @@ def write_all(
 
 def write_free(table: pa.Table, path: str | Path, facts: Mapping[str, Any]) -> None:
     """Write a table that has no contract (what a figure draws) in the same fixed way."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     about = {METADATA: json.dumps(facts, sort_keys=True).encode()}
     # Arrow takes a path with bytes that are not UTF-8 as bytes alone
     with whole(path) as temporary, pa.OSFile(os.fsencode(temporary), "wb") as file:
@@ -236,7 +267,7 @@ def read(path: str | Path, name: str | None = None) -> pa.Table:
         _check_types(file.schema_arrow, name, path)
     try:
         return file.read()
-    except _DAMAGE as error:
+    except _damage() as error:
         raise TableError(problem(str(path), f"is damaged ({error})", "make it again")) from error
 
 
@@ -252,7 +283,7 @@ def _check_types(have: pa.Schema, name: str, path: str | Path) -> None:
 def _facts(file: pq.ParquetFile, path: str | Path) -> dict[str, Any]:
     try:
         found = json.loads((file.schema_arrow.metadata or {}).get(METADATA, b"{}"))
-    except _DAMAGE as error:
+    except _damage() as error:
         raise TableError(problem(str(path), f"is damaged ({error})", "make it again")) from error
     return found if isinstance(found, dict) else {}
 
@@ -262,16 +293,19 @@ def frame(path: str | Path, name: str | None = None) -> pd.DataFrame:
     table = read(path, name)
     try:
         return table.to_pandas()
-    except _DAMAGE as error:  # text that is not UTF-8
+    except _damage() as error:  # text that is not UTF-8
         raise TableError(problem(str(path), f"is damaged ({error})", "make it again")) from error
 
 
 def _open(path: str | Path) -> pq.ParquetFile:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     if not Path(path).is_file():
         raise TableError(problem(str(path), "no such file", "run the stage that makes it"))
     try:
         return pq.ParquetFile(pa.OSFile(os.fsencode(path)), page_checksum_verification=True)
-    except _DAMAGE as error:
+    except _damage() as error:
         raise TableError(
             problem(str(path), f"not a Parquet file ({error})", "make it again")
         ) from error

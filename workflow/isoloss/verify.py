@@ -105,10 +105,9 @@ def _of_job(flow: Flow, job: Job, digest) -> Iterator[Finding]:
         yield Finding(main, f"the study says otherwise: {'; '.join(changes[:3])}")
     if made["code"] != flow.code(job.stage, **job.names):
         yield Finding(main, "its code has changed", "make it again, or `accept` the code")
-    if job.stage == "train" and digest(flow.root / job.out) == made["files"].get(
-        Path(job.out).name
-    ):
-        yield from _of_shard(flow, job)
+    if digest(flow.root / job.out) == made["files"].get(Path(job.out).name):
+        for reason in job.of.outdated(flow, flow.root / job.out):
+            yield Finding(job.out, reason)
     taken = set()
     for name, wanted in made["inputs"].items():
         path = Path(os.path.normpath(place.parent / name))
@@ -121,14 +120,6 @@ def _of_job(flow: Flow, job: Job, digest) -> Iterator[Finding]:
         yield Finding(main, f"was made from {other}, which is not among its inputs")
     for other in sorted(expected - taken):
         yield Finding(main, f"was made without {other}")
-
-
-def _of_shard(flow: Flow, job: Job) -> Iterator[Finding]:
-    """A run that is in two sweeps can have been tried again for the other one."""
-    ends = {line["run_digest"]: line["status"] for line in flow.journal if line["event"] == "end"}
-    for row in tables.frame(flow.root / job.out, "shard").itertuples():
-        if ends.get(row.run_digest, row.status) != row.status:
-            yield Finding(job.out, f"{row.run_id} is {ends[row.run_digest]} by now")
 
 
 def _damage(path: Path) -> str:

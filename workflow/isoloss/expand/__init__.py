@@ -1,5 +1,6 @@
 """Room 2. Rows are repeated or dropped by the weights of their tags."""
 
-from isoloss.expand.weights import expand_rows, expand_table, merge_weights, row_copies, row_weight
+from isoloss import lazy
 
-__all__ = ["expand_rows", "expand_table", "merge_weights", "row_copies", "row_weight"]
+_NAMES = ("expand_rows", "expand_table", "merge_weights", "row_copies", "row_weight")
+__getattr__ = lazy.names(__name__, dict.fromkeys(_NAMES, "isoloss.expand.weights"))

@@ -58,7 +58,7 @@ def draw(inputs: _figure.Inputs, group: str, response: str, terms: Sequence[str]
     if len(thetas) > 1:
         correlation = np.corrcoef(thetas, rowvar=False).reshape(size, size)
 
-    figure, panels = _figure.grid(size * size, size, 1.75, 1.55)
+    figure, panels = inputs.canvas.grid(size * size, size, 1.75, 1.55)
     panels = panels.reshape(size, size)
     for row in range(size):
         for column in range(size):

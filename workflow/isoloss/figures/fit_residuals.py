@@ -31,7 +31,7 @@ def draw(inputs: _figure.Inputs, group: str, response: str):
     fitted = drawn.loc[~drawn["held_out"], "residual_percent"]
     spread = 1.4826 * float((fitted - fitted.median()).abs().median())
 
-    figure, panels = _figure.grid(len(known), 3, 3.7 if len(known) > 1 else 7.0, 3.2)
+    figure, panels = inputs.canvas.grid(len(known), 3, 3.7 if len(known) > 1 else 7.0, 3.2)
     for column, axes in zip(known, panels, strict=True):
         axes.axhspan(-2 * spread, 2 * spread, color=_figure.GREY, alpha=0.15, linewidth=0)
         axes.axhline(0, color=_figure.GREY, linewidth=1)

@@ -61,7 +61,7 @@ def draw(inputs: _figure.Inputs, group: str, most: int):
     colours = dict(zip(ranked[:most], _figure.COLOURS, strict=False))
     names = {d: _figure.literal(d.removeprefix("p_"), NAME) for d in domains}
 
-    figure, panels = _figure.grid(len(fit.responses), 4, 3.1, 2.7)
+    figure, panels = inputs.canvas.grid(len(fit.responses), 4, 3.1, 2.7)
     dots = []
     for at, (axes, response) in enumerate(zip(panels, fit.responses, strict=True)):
         own = "p_" + response.removeprefix("loss_")

@@ -49,7 +49,7 @@ def draw(inputs: _figure.Inputs, group: str, reach: float):
         [fit.allocate(flops, group).assign(law=name) for name, fit in inputs.fits.items()],
         ignore_index=True,
     )
-    figure, panels = _figure.grid(3, 3, 3.9, 3.4)
+    figure, panels = inputs.canvas.grid(3, 3, 3.9, 3.4)
     colours = dict(zip(inputs.fits, _figure.COLOURS, strict=False))
     for axes, (column, quantity) in zip(panels, PANELS.items(), strict=True):
         axes.axvspan(least, most, color=_figure.GREY, alpha=0.13, linewidth=0)

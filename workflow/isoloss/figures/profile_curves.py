@@ -37,7 +37,7 @@ def draw(inputs: _figure.Inputs, group: str, response: str):
     thetas = fit.replicate_thetas(group, response)
     terms = [t for t in enumerate(fit.law_of(response).terms) if t[1].name in set(profiles["term"])]
     blue, red, green = _figure.COLOURS[:3]
-    figure, panels = _figure.grid(len(terms), 3)
+    figure, panels = inputs.canvas.grid(len(terms), 3)
     marks = []
     bootstrapped = False
     for axes, (i, term) in zip(panels, terms, strict=True):

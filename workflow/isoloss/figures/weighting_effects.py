@@ -79,7 +79,7 @@ def draw(inputs: _figure.Inputs, reference: str):
     labels = [_figure.literal(v if k == "all" else f"{k}: {v}") for k, v in rows]
     names = sorted(set(found["weighting"]))
     beside = _long(labels) + _long(map(_figure.literal, names))
-    figure, (axes,) = _figure.new(7.0 + 0.1 * beside, 1.6 + 0.34 * max(1, len(rows)))
+    figure, (axes,) = inputs.canvas.new(7.0 + 0.1 * beside, 1.6 + 0.34 * max(1, len(rows)))
     for w, weighting in enumerate(names):
         colour = _figure.COLOURS[w % len(_figure.COLOURS)]
         offset = (w - (len(names) - 1) / 2) * 0.3

@@ -119,6 +119,23 @@ def fit_law(
     Raises:
         IsolossError: too few runs for the law's terms, a name that is not known, or a number out
             of its range.
+
+    Example:
+        >>> import isoloss, numpy as np, pandas as pd
+        >>> N, D = np.meshgrid(np.geomspace(1e7, 1e9, 5), np.geomspace(1e9, 1e11, 5))
+        >>> loss = (1.7 + 400 / N**0.34 + 400 / D**0.28).ravel()
+        >>> table = pd.DataFrame({"N": N.ravel(), "D": D.ravel(), "loss": loss})
+        >>> runs = isoloss.read_runs(table, {"N": "N", "D": "D", "loss": "loss"})
+        >>> fit = isoloss.fit_law(runs, "chinchilla", bootstrap=20, holdout="largest_compute")
+        >>> fit.params[["term", "estimate", "unit"]].round(3)
+            term  estimate        unit
+        0      E      1.70  nats/token
+        1      A    400.00  nats/token
+        2      B    400.00  nats/token
+        3  alpha      0.34           1
+        4   beta      0.28           1
+        >>> fit.summary[["status", "n_runs", "n_held_out"]].to_dict("records")
+        [{'status': 'converged', 'n_runs': 24, 'n_held_out': 1}]
     """
     card = registry.card("law", law)
     chosen = {**registry.defaults("law", law), **(options or {})}
@@ -184,7 +201,7 @@ def fit_law(
     facts = {"card": law, "options": chosen}
     if mixture:
         facts |= {"domains": list(made.variables), "not_fitted": left}
-    return Fit(law=made, facts=facts, **joined)
+    return Fit(made, joined, facts)
 
 
 def _out_of_range(name: str, value: Any) -> list[str]:

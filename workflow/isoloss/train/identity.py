@@ -6,12 +6,12 @@ import json
 from collections.abc import Mapping
 from functools import cached_property
 from hashlib import blake2b
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
-from isoloss.batches import Stream, stream, validation_digest
+    from isoloss.batches import Stream
 
 # versions that are recorded with a run, as columns of the `shard` table
 VERSIONS = {"torch_version": "torch", "numpy_version": "numpy"}
@@ -44,15 +44,23 @@ class Content:
     @cached_property
     def valid(self) -> Stream:
         """The validation side, every row once."""
+        import numpy as np
+
+        from isoloss.batches import stream
+
         held_out = self.rows.index[self.rows["split"] == "valid"].to_numpy()
         return stream(self.rows, held_out, np.ones_like(held_out))
 
     @cached_property
     def _valid_digest(self) -> str:
+        from isoloss.batches import validation_digest
+
         return validation_digest(self.rows, self.valid)
 
     def training(self, weighting: str) -> Stream:
         """The training side under a weighting."""
+        from isoloss.batches import stream
+
         if weighting not in self._streams:
             index = self._indices[weighting]
             positions, copies = index["row"].to_numpy(), index["copies"].to_numpy()

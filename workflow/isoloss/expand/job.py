@@ -1,0 +1,29 @@
+"""The stage expand: which rows a weighting repeats or drops, written into a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from isoloss import tables
+from isoloss.expand.weights import expand_table
+
+
+def run(
+    specification: Mapping[str, Any], rows: Path, out: Path, facts: Mapping[str, Any]
+) -> list[Path]:
+    """Repeat or drop training rows by the weights of their tags.
+
+    Args:
+        specification: what matters to the job: `weights` (tag key to tag value to weight), `seed`.
+        rows: rows.parquet of the dataset.
+        out: folder for `index` and `audit`.
+        facts: kept in both files.
+
+    Returns:
+        The files.
+    """
+    weights, seed = specification["weights"], specification["seed"]
+    index, audit = expand_table(tables.frame(rows, "rows"), weights, seed)
+    return tables.write_all({"index": index, "audit": audit}, out, facts)

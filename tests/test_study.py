@@ -363,11 +363,11 @@ WRONG = {
         "aggregate.own",
         "columns are",
     ),
-    "filter that is no yes or no": (
+    "filter that is not a yes-or-no value": (
         "aggregate.own.keep",
         ["loss + 1"],
         "aggregate.own",
-        "'loss + 1' is no yes or no",
+        "'loss + 1' is not a yes-or-no value",
     ),
     "selection that is none": (
         "fit.plane.where",

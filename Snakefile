@@ -65,5 +65,5 @@ onstart:
 
 
 onsuccess:
-    verify.write_provenance(FLOW)
+    save_provenance()
     show_summary()

@@ -12,7 +12,7 @@ import pytest
 from isoloss import flow, provenance, registry, study, tables
 from isoloss.load.rows import identity
 from isoloss.train.identity import Content
-from isoloss.train.plan import plan_sweep, runs_digest, shard_runs
+from isoloss.train.plan import plan_runs, runs_digest, shard_runs
 from isoloss.train.run import model_options
 
 ROOT = Path(__file__).parents[1]
@@ -114,7 +114,7 @@ def arguments(home: Path) -> dict[str, tuple]:
     settings = {"code": "c", "code_here": "c", "among": {}}
     rows, shard = home / "load/rows.parquet", home / "train/0.parquet"
     plan, natural = home / "plan/runs.parquet", home / "expand"
-    planned = shard_runs(plan_sweep(SWEEP), 1)["0"]
+    planned = shard_runs(plan_runs(SWEEP), 1)["0"]
     indices, audits = [natural / "index.parquet"], [natural / "audit.parquet"]
     trained = {"seed": 3, "valid_tokens": 256, "runs": runs_digest(planned)}
     summed = [files["runs"], files["losses"], files["timing"], *fits]
@@ -163,7 +163,7 @@ def test_a_trained_run_imports_only_what_is_in_its_identity(home, imported, tmp_
         tables.frame(home / "load/rows.parquet"),
         {"natural": tables.frame(home / "expand/index.parquet")},
     )
-    (run, *_) = shard_runs(plan_sweep(SWEEP), 1)["0"]
+    (run, *_) = shard_runs(plan_runs(SWEEP), 1)["0"]
     about = content.identity(run, seed=3, valid_tokens=256, code="c")
     tokens = content.training("natural"), content.valid
     request, report = tmp_path / "run.pickle", tmp_path / "run.txt"
@@ -176,7 +176,7 @@ def test_a_trained_run_imports_only_what_is_in_its_identity(home, imported, tmp_
 
 
 def test_a_runs_numbers_do_not_depend_on_the_order_of_a_cards_options(monkeypatch):
-    (run, *_) = shard_runs(plan_sweep(SWEEP), 1)["0"]
+    (run, *_) = shard_runs(plan_runs(SWEEP), 1)["0"]
     before = list(model_options(run).items())
     real = registry.options
     monkeypatch.setattr(registry, "options", lambda *of: dict(reversed(real(*of).items())))
@@ -199,6 +199,7 @@ def test_every_table_that_a_stage_writes_is_part_of_its_code(home, imported):
     [
         (lambda spec: spec["columns"]["loss_nats"].update(about="other words"), False),
         (lambda spec: spec.update(about="other words"), False),
+        (lambda spec: spec["columns"]["loss_nats"].update(role="setting"), False),
         (lambda spec: spec["columns"]["loss_nats"].update(type="string"), True),
         (lambda spec: spec["columns"]["loss_nats"].update(unit="bits"), True),
         (lambda spec: spec.update(key=["run_digest"]), True),
@@ -228,6 +229,20 @@ def test_a_changed_contract_changes_the_code_of_the_stages_that_write_it(
         edited["tables"][table]["columns"]["more"] = {"type": "int64"}
     monkeypatch.setattr(tables, "contract", lambda: edited)
     assert (whole.code_here(stage, **job.names) != before) == bool(flow.STAGES[stage].writes)
+
+
+@pytest.mark.parametrize("stage", flow.STAGES)
+def test_a_changed_role_changes_the_code_of_the_stages_that_go_by_it(
+    monkeypatch, source_study, stage
+):
+    whole = flow.Flow(source_study, "results")
+    job = next(job for job in whole.jobs if job.stage == stage)
+    before = whole.code_here(stage, **job.names)
+    edited = copy.deepcopy(tables.contract())
+    for table in ("plan", "runs"):
+        edited["tables"][table]["further"]["*"]["role"] = "outcome"
+    monkeypatch.setattr(tables, "contract", lambda: edited)
+    assert (whole.code_here(stage, **job.names) != before) == bool(flow.STAGES[stage].uses_roles)
 
 
 def test_the_unit_of_a_dataset_is_among_what_matters_to_its_tables(monkeypatch, source_study):

@@ -25,7 +25,8 @@ from isoloss.stage import Stage, stages
 from isoloss.store import Store, tries
 from isoloss.study import weightings
 from isoloss.train.identity import VERSIONS
-from isoloss.train.plan import plan_sweep, shard_names, shard_runs
+from isoloss.train.plan import shard_names, shard_runs
+from isoloss.train.plans import Plans
 
 STAGES = stages()
 # What of a specification no study says: the content of what lies outside the results, and how often
@@ -149,10 +150,20 @@ class Flow:
         root: the folder of its results, `results/<study>`.
         sources: its tables of runs, as whoever checked it read them; by default what was kept of
             them below `root`, else they are read when they are needed.
+        plans: its planned runs, as whoever checked it spelled them out; by default they are read
+            from the plans below `root`, and spelled out where one is not there or out of date.
     """
 
-    def __init__(self, config: Mapping[str, Any], root: str | Path, sources: Sources | None = None):
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        root: str | Path,
+        sources: Sources | None = None,
+        plans: Plans | None = None,
+    ):
         self.config = config
+        self.plans = plans or Plans()
+        self._read_plans = plans is None
         self.root = Path(root)
         self.sources = sources or Sources(kept=self.root / KEPT)
         self.store = Store(self.root / "store")
@@ -204,9 +215,24 @@ class Flow:
     @cache  # noqa: B019 - a process looks at one study
     def planned(self, sweep: str) -> dict[str, list[dict[str, Any]]]:
         """Shard to its runs, as `plan` writes them."""
-        return shard_runs(
-            plan_sweep(self.config["train"][sweep]), self.config["train"][sweep]["shards"]
-        )
+        entry = self.config["train"][sweep]
+        if self._read_plans and not self.plans.known(entry) and self._has_plan(sweep):
+            self.plans.read(entry, self.root / "plan" / sweep / "runs.parquet")
+        return shard_runs(self.plans.runs(entry), entry["shards"])
+
+    def _has_plan(self, sweep: str) -> bool:
+        """Whether the plan of a sweep is there, whole, and made by the present study and code."""
+        job = self.job("plan", sweep=sweep)
+        try:
+            made = self.made(job)
+            if made is None or made["code"] != self.code("plan", sweep=sweep):
+                return False
+            if made["specification"] != json.loads(self.specification("plan", sweep=sweep)):
+                return False
+            manifest.check(self.root / job.out / "runs.parquet")
+        except TableError:  # a plan that is damaged is not used; `verify` says so
+            return False
+        return True
 
     def shards(self, sweep: str) -> list[str]:
         """The names of the shards of a sweep."""
@@ -293,10 +319,12 @@ class Flow:
     def code_here(self, stage: str, **names: str) -> str:
         """Digest of a job's code as it stands here, accepted or not.
 
-        The contracts of the tables that it writes count as code.
+        The contracts of the tables that it writes count as code, and the roles of columns by
+        which it knows settings from what was measured.
         """
         modules = provenance.closure(entries(stage, STAGES[stage].cards(self, **names)))
         contracts = [tables.contract_digest(table) for table in STAGES[stage].writes]
+        contracts += [tables.roles_digest(table) for table in STAGES[stage].uses_roles]
         return provenance.code_digest(modules, contracts=contracts)
 
     def code_files(self, stage: str, **names: str) -> list[Path]:
@@ -391,6 +419,11 @@ class Flow:
         Snakemake knows the same by its own records, and nothing where these are lost.
         """
         return [job.label for job in self.jobs if self._has_changed(job)]
+
+    def is_current(self, stage: str, **names: str) -> bool:
+        """Whether a job's results are there, and of the present settings and code."""
+        job = self.job(stage, **names)
+        return (self.root / job.manifest).is_file() and not self._has_changed(job)
 
     def _has_changed(self, job: Job) -> bool:
         try:

@@ -29,8 +29,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from isoloss import manifest, tables
 from isoloss.problems import TableError, problem
 
@@ -137,6 +135,8 @@ class Store:
             where: sweep and shard, for the journal.
         """
         digest = row["run_digest"]
+        import pandas as pd
+
         table = pd.DataFrame([row], columns=tables.schema("shard").names)
         place = self.folder(digest) / manifest.NAME
         place.unlink(missing_ok=True)  # of an attempt before

@@ -6,8 +6,9 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.io import PeriodicityDetector
 
-from isoloss import check, escape, flow, sources, study, verify
+from isoloss import escape, flow, sources, start, study
 from isoloss.problems import StudyError, TableError
+from isoloss.train.plans import Plans
 
 escape.print_anything()
 flow.put_this_python_first()
@@ -17,26 +18,23 @@ STARTED = time.time()
 # invocation, on another machine say, reads what its main process fetched.
 FETCHED = Path("results", str(config.get("study")), sources.KEPT)
 SOURCES = (
-    sources.Sources(copies=FETCHED)
-    if workflow.is_main_process
-    else sources.Sources(kept=FETCHED)
+    sources.Sources(copies=FETCHED) if workflow.is_main_process else sources.Sources(kept=FETCHED)
 )
+
+PLANS = Plans()  # each sweep is spelled out once for check and triggers
 
 
 def checked_study():
     """The study with every default; all its problems at once, before any job runs."""
-    source = ", ".join(map(str, workflow.configfiles)) or "--config"
     try:
-        for file in workflow.configfiles:
-            study.read(file)  # finds keys that stand twice, which snakemake does not
-        return check.check(config, source, sources=SOURCES)
+        return start.checked(config, workflow.configfiles, SOURCES, PLANS)
     except StudyError as error:
         raise WorkflowError(escape.terminal(error)) from None
 
 
 def results_of(config):
     """The study with its results; what is damaged there and cannot be made again is said."""
-    results = flow.Flow(config, f"results/{config['study']}", SOURCES)
+    results = flow.Flow(config, f"results/{config['study']}", SOURCES, PLANS)
     try:
         results.accepted
     except (TableError, OSError) as error:
@@ -112,17 +110,35 @@ def inputs(stage, argument):
     return paths
 
 
+def plan_of_shard(wildcards):
+    """The plan of a shard's sweep, where the shard's runs are read.
+
+    A plan that is made again makes only those shards due whose runs changed: for the others, which
+    are as study and code make them, it is `ancient`.
+    """
+    names = {k: v for k, v in wildcards.items() if k != "study"}
+    path = f"results/{wildcards.study}/plan/{wildcards.sweep}/runs.parquet"
+    return ancient(path) if FLOW.is_current("train", **names) else path
+
+
 def save_study():
     """Write the effective study, and what was fetched for it; only when it changed."""
+    from isoloss import verify
+
     verify.write_study(FLOW)
     SOURCES.keep(FETCHED, STUDY["aggregate"])
 
 
+def save_provenance():
+    """Write down how the results came about."""
+    from isoloss import verify
+
+    verify.write_provenance(FLOW)
+
+
 def show_state():
     """Say what the manifests know and Snakemake does not."""
-    if not any(
-        Path(".snakemake/metadata").glob("*")
-    ):  # its records are lost, or never were
+    if not any(Path(".snakemake/metadata").glob("*")):  # its records are lost, or never were
         changed = FLOW.changed()
         if changed:
             more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
@@ -131,11 +147,9 @@ def show_state():
                 "no records here and goes by the files' times: `python -m isoloss verify STUDY` "
                 "says how they are made again."
             )
-    advice = (
-        ""
-        if STUDY["strict_environment"]
-        else "; strict_environment: true trains them again"
-    )
+    advice = "" if STUDY["strict_environment"] else "; strict_environment: true trains them again"
+    for line in study.renamed(config)[1]:
+        logger.warning(escape.terminal(line))
     for line in FLOW.other_versions():
         logger.warning(escape.terminal(line) + advice)
 

@@ -24,10 +24,11 @@ rule plan_sweep:
         " 2> {log:q}"
 
 
-# Its runs are in its params, and not read from the plan: a plan that is made anew then makes only
-# those shards due whose runs changed (`ancient` would hide them).
+# Its runs are read from the plan, and a digest of them is in its params: a plan that is made anew
+# makes only those shards due whose runs changed.
 rule train_shard:
     input:
+        plan=plan_of_shard,
         rows=inputs("train", "rows"),
         index=inputs("train", "index"),
     output:

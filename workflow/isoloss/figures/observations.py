@@ -48,7 +48,7 @@ def draw(inputs: _figure.Inputs, quantity: str, variable: str):
     counts = seen.groupby("run_id")["part"].size()
     richest = seen[seen["run_id"] == counts.idxmax()]["part"]
     parts = list(dict.fromkeys([*richest, *seen["part"]]))
-    figure, panels = _figure.grid(min(len(parts), MOST_PANELS), 3, height=2.3)
+    figure, panels = inputs.canvas.grid(min(len(parts), MOST_PANELS), 3, height=2.3)
     colour = ScalarMappable(
         LogNorm(seen[shade].min(), seen[shade].max()), colormaps[_figure.SEQUENTIAL]
     )

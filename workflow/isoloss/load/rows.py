@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from hashlib import blake2b
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from isoloss import registry
-from isoloss.audit import tag_audit
 from isoloss.problems import IsolossError, problem
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def identity(card: str, options: dict) -> str:
@@ -44,6 +45,10 @@ def load_rows(
         IsolossError: the dataset has no rows, or a side of it has none; a source changed while it
             was read.
     """
+    import pandas as pd  # not where only the sources' digest is wanted, as at every start
+
+    from isoloss.audit import tag_audit
+
     found = list(registry.card("dataset", card).pieces(**options))
     if content is not None and identity(card, options) != content:
         changed = "its sources changed while they were read"

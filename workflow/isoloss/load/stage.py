@@ -10,7 +10,13 @@ from isoloss.stage import Argument, Stage
 
 
 @cache
-def _content(card: str, options: str) -> str:
+def content_of(card: str, options: str) -> str:
+    """Digest of what a dataset is read from, found once a process.
+
+    Args:
+        card: dataset card.
+        options: of the card, as canonical JSON.
+    """
     from isoloss.load.rows import identity
 
     return identity(card, json.loads(options))
@@ -40,7 +46,7 @@ class Load(Stage):
     def outside(self, study, dataset):
         """The content of its sources."""
         entry = study.config["load"][dataset]
-        return {"content": _content(entry["card"], canonical(entry["options"]))}
+        return {"content": content_of(entry["card"], canonical(entry["options"]))}
 
     def cards(self, study, dataset):
         """The dataset's."""

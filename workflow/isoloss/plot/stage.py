@@ -19,6 +19,7 @@ class Plot(Stage):
         Argument("tables", "the tables that its card needs", many=True),
     )
     sections = (("figure", "plot"),)
+    uses_roles = ("runs",)
     packages = ("matplotlib", "numpy")
     target = True
 
@@ -32,9 +33,9 @@ class Plot(Stage):
         return {"plot": study.config["plot"][figure]}
 
     def cards(self, study, figure):
-        """Its own, and those of the laws and the observation that it shows."""
+        """Its own, and those of the laws of its fits and of the observation that it shows."""
         entry = study.config["plot"][figure]
-        laws = [("law", study.config["fit"][law]["card"]) for law in entry["laws"]]
+        laws = [("law", study.config["fit"][fit]["card"]) for fit in entry["fits"]]
         cards = [("figure", entry["card"]), *laws]
         if entry.get("observation") is not None:
             cards.append(("observable", study.config["observe"][entry["observation"]]["card"]))
@@ -43,12 +44,12 @@ class Plot(Stage):
     def inputs(self, study, figure):
         """The tables of its sweep, its fits and its observation that its card reads."""
         entry = study.config["plot"][figure]
-        sweep, laws = entry["sweep"], entry["laws"]
+        sweep, fits = entry["sweep"], entry["fits"]
         paths = []
         for table in registry.inputs(entry["card"]):
             stage, name = table.split("/")
             if stage == "fit":
-                paths += [f"fit/{sweep}/{law}/{name}.parquet" for law in laws]
+                paths += [f"fit/{sweep}/{fit}/{name}.parquet" for fit in fits]
             elif stage == "observe":
                 paths += [
                     f"observe/{entry['observation']}/{sweep}/{shard}.parquet"

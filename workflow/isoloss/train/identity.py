@@ -6,19 +6,17 @@ import json
 from collections.abc import Mapping
 from functools import cached_property
 from hashlib import blake2b
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pandas as pd
+from isoloss import tables
 
-from isoloss.batches import Stream, stream, validation_digest
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from isoloss.batches import Stream
 
 # versions that are recorded with a run, as columns of the `shard` table
 VERSIONS = {"torch_version": "torch", "numpy_version": "numpy"}
-
-# of a planned run: its name, and by which conventions it is counted; neither makes its numbers
-_LABELS = {"run_id", "budget", "n_flops", "n_flops_6nd", "n_flops_model"}
-_LABELS |= {"n_params", "n_params_total", "n_params_nonembed"}
 
 
 def run_digest(identity: Mapping[str, Any]) -> str:
@@ -44,15 +42,23 @@ class Content:
     @cached_property
     def valid(self) -> Stream:
         """The validation side, every row once."""
+        import numpy as np
+
+        from isoloss.batches import stream
+
         held_out = self.rows.index[self.rows["split"] == "valid"].to_numpy()
         return stream(self.rows, held_out, np.ones_like(held_out))
 
     @cached_property
     def _valid_digest(self) -> str:
+        from isoloss.batches import validation_digest
+
         return validation_digest(self.rows, self.valid)
 
     def training(self, weighting: str) -> Stream:
         """The training side under a weighting."""
+        from isoloss.batches import stream
+
         if weighting not in self._streams:
             index = self._indices[weighting]
             positions, copies = index["row"].to_numpy(), index["copies"].to_numpy()
@@ -74,7 +80,7 @@ class Content:
         if weighting not in self._digests:
             self._digests[weighting] = self.training(weighting).digest()
         return {
-            "settings": {key: run[key] for key in run if key not in _LABELS},
+            "settings": {key: run[key] for key in run if tables.role("plan", key) == "setting"},
             "seed": seed,
             "training": self._digests[weighting],
             "validation": self._valid_digest,

@@ -5,8 +5,6 @@ from __future__ import annotations
 from isoloss.stage import Argument, Stage
 
 SWEEP = Argument("sweep", "one of the study's `train`", metavar="NAME")
-# What of a sweep spells it out; the rest says how its runs are trained and kept.
-_PLANNED = ("model", "shards", "n_params", "n_flops", "settings", "cells")
 _KEPT = ("max_attempts", "checkpoint_minutes", "keep_weights")
 
 
@@ -27,8 +25,9 @@ class Plan(Stage):
 
     def settings(self, study, sweep):
         """What spells the sweep out."""
-        entry = study.config["train"][sweep]
-        return {"sweep": {key: entry[key] for key in _PLANNED}}
+        from isoloss.train.plans import planned_by
+
+        return {"sweep": planned_by(study.config["train"][sweep])}
 
     def cards(self, study, sweep):
         """The model's."""
@@ -63,6 +62,7 @@ class Train(Stage):
     )
     sections = (("sweep", "train or aggregate"), ("shard", "shards"))
     writes = ("shard",)
+    uses_roles = ("plan",)
     packages = ("torch", "numpy")  # of these the versions are recorded with every run
     seeded = True
 

@@ -68,8 +68,9 @@ def put(config: dict, path: str, value) -> None:
 def problems(config: dict) -> list[str]:
     with pytest.raises(StudyError) as error:
         check.check(config)
-    assert all(line in str(error.value) for line in error.value.problems)
-    return error.value.problems
+    lines = [str(one) for one in error.value.problems]
+    assert all(line in str(error.value) for line in lines)
+    return lines
 
 
 def test_a_sound_study_has_no_problems_and_every_default(config):

@@ -371,9 +371,11 @@ def _check(given: argparse.Namespace) -> None:
 
     yaml_text.read(given.study)  # before much is imported: a bomb is refused at once
 
-    from isoloss import check
+    from isoloss import check, study
 
     config = check.checked(given.study)
+    for message in study.renamed(study.read(given.study))[1]:
+        say(message, sys.stderr)
     if given.effective:
         text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
         if not shows(text):  # YAML has escapes of its own

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ class Stamped:
         make: the function, of a path; it returns what JSON can say (lists, not tuples).
         version: what else the values depend on, such as the code of `make`. Values that were kept
             under another version are not used.
+        now: the clock, in nanoseconds.
 
     Example:
         >>> import tempfile
@@ -36,21 +39,26 @@ class Stamped:
         >>> sizes.save()
     """
 
-    def __init__(self, kept: Path, make: Callable[[Path], Any], version: str):
-        self.kept, self.make, self.version = kept, make, version
+    def __init__(
+        self,
+        kept: Path,
+        make: Callable[[Path], Any],
+        version: str,
+        now: Callable[[], int] = time.time_ns,
+    ):
+        self.kept, self.make, self.version, self.now = kept, make, version, now
         self._before = self._read()
         self._now: dict[str, list] = {}
 
     def _read(self) -> dict[str, list]:
         try:
             content = json.loads(self.kept.read_text(encoding="utf-8"))
-            files = content["files"] if content["version"] == self.version else {}
-            whole = all(isinstance(e, list) and len(e) == 3 for e in files.values())
-        except (FileNotFoundError, NotADirectoryError):
+        except (OSError, ValueError, RecursionError):
+            return {}  # a cache that is lacking or damaged holds nothing: all is made again
+        if not isinstance(content, dict) or content.get("version") != self.version:
             return {}
-        except (OSError, ValueError, RecursionError, TypeError, KeyError, AttributeError):
-            return {}  # a cache that is damaged holds nothing: all is made again
-        return files if whole else {}
+        files = content.get("files")
+        return files if content.get("checksum") == _checksum(files) else {}
 
     def of(self, path: Path) -> Any:
         """The function's value for a file as it is now.
@@ -63,7 +71,7 @@ class Stamped:
         name = str(path)
         entry = self._now.get(name) or self._before.get(name)
         if entry is None or entry[0] != stamp or entry[1] - max(stamp[1:]) < _CLOCK:
-            looked = time.time_ns()  # before it is read: what changes from here on is seen
+            looked = self.now()  # before it is read: what changes from here on is seen
             entry = [stamp, looked, self.make(path)]
         self._now[name] = entry
         return entry[2]
@@ -71,5 +79,10 @@ class Stamped:
     def save(self) -> None:
         """Keep the values of the files that were asked for; nothing is written if none changed."""
         if self._now != self._before:
-            content = {"version": self.version, "files": self._now}
-            tables.write_text(self.kept, json.dumps(content))
+            about = {"version": self.version, "checksum": _checksum(self._now)}
+            with suppress(OSError):  # no room, or no leave to write: it is made again next time
+                tables.write_text(self.kept, json.dumps({**about, "files": self._now}))
+
+
+def _checksum(files: Any) -> str:
+    return blake2b(json.dumps(files).encode(), digest_size=16).hexdigest()

@@ -59,8 +59,8 @@ def checked(
     contents = _contents(complete, sources)
     if contents is not None:
         with suppress(OSError):  # no room, or no leave to write: it is checked again next time
-            text = json.dumps({"key": key, "contents": contents, "config": complete})
-            tables.write_text(kept, text)
+            sound = {"key": key, "contents": contents, "config": complete}
+            tables.write_text(kept, json.dumps({**sound, "checksum": _checksum(sound)}))
     return complete
 
 
@@ -101,5 +101,10 @@ def _read(kept: Path) -> dict[str, Any]:
         sound = json.loads(kept.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
-    whole = isinstance(sound, dict) and set(sound) == {"key", "contents", "config"}
-    return sound if whole else {}
+    if not isinstance(sound, dict) or sound.pop("checksum", None) != _checksum(sound):
+        return {}
+    return sound
+
+
+def _checksum(sound: Mapping[str, Any]) -> str:
+    return blake2b(json.dumps(sound).encode(), digest_size=16).hexdigest()

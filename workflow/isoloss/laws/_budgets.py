@@ -1,4 +1,4 @@
-"""What the estimators of the compute-optimal frontier share: budgets, and lines through them."""
+"""Helpers of estimators of the compute-optimal frontier: budgets, and lines through them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Frontier(Estimator):
 
 
 def budgets(data: Data, weight: np.ndarray) -> Iterator[np.ndarray]:
-    """Positions of the runs of each budget, in rising order; those of no weight are left out."""
+    """Positions of the runs of each budget, in rising order; runs with zero weight are omitted."""
     at = np.flatnonzero(weight > 0)
     flops = np.asarray(data["C"], dtype=float)[at]
     order = np.argsort(flops, kind="stable")

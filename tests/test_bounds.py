@@ -155,7 +155,7 @@ def checked(config) -> list[str]:
         check.check(config)
         problems = []
     except StudyError as error:
-        problems = error.problems
+        problems = [str(one) for one in error.problems]
     assert time.process_time() - begun < 5
     return problems
 

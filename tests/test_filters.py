@@ -516,7 +516,7 @@ def test_filters_are_checked_where_there_is_no_table_to_look_at(table):
     }
     with pytest.raises(StudyError) as error:
         check.check(study, fetch=False)
-    places = [line.split(": ")[0].split(",")[0] for line in error.value.problems]
+    places = [one.place.split(": ")[0].split(",")[0] for one in error.value.problems]
     assert sorted(places) == ["aggregate.own", "fit.a.where", "fit.b.where", "fit.c.where",
                               "fit.f.sweep", "fit.f.where"]  # fmt: skip
 

@@ -69,8 +69,9 @@ def put(config: dict, path: str, value) -> None:
 def problems(config: dict) -> list[str]:
     with pytest.raises(StudyError) as error:
         check.check(config)
-    assert all(line in str(error.value) for line in error.value.problems)
-    return error.value.problems
+    lines = [str(one) for one in error.value.problems]
+    assert all(line in str(error.value) for line in lines)
+    return lines
 
 
 def test_a_sound_study_has_no_problems_and_every_default(config):
@@ -527,7 +528,7 @@ def test_a_figure_may_name_its_fits_by_the_earlier_key_and_is_told_the_new_one(c
     for figure in earlier["plot"].values():
         figure["laws"] = figure.pop("fits")
     assert check.check(earlier) == check.check(config)
-    assert study.renamed(earlier)[1] == [
+    assert [str(one) for one in study.renamed(earlier)[1]] == [
         f"plot.{name}.laws: this key is called `fits` now; rename it" for name in config["plot"]
     ]
     assert study.renamed(config) == (config, [])

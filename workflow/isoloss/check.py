@@ -20,7 +20,7 @@ from isoloss.fit.holdout import held_out
 from isoloss.fit.mixture import domains_of, responses_of
 from isoloss.fit.solve import Constraints
 from isoloss.laws._law import Law
-from isoloss.problems import IsolossError, StudyError, nearest, problem
+from isoloss.problems import IsolossError, Problem, StudyError, nearest, problem
 from isoloss.sources import Sources
 from isoloss.train import settings as train_settings
 from isoloss.train.plan import MOST_RUNS, count_runs, too_many
@@ -84,8 +84,8 @@ def check(
     return config
 
 
-def _sound_sections(config: Mapping[str, Any], wrong: list[str]) -> Callable[..., bool]:
-    places = [line.split(": ")[0] for line in wrong]
+def _sound_sections(config: Mapping[str, Any], wrong: list[Problem]) -> Callable[..., bool]:
+    places = [one.place for one in wrong]
 
     def sound(section: str, name: str) -> bool:
         place = f"{section}.{name}"
@@ -100,9 +100,9 @@ def _sound_sections(config: Mapping[str, Any], wrong: list[str]) -> Callable[...
 
 def _beyond(
     config: Mapping[str, Any], sound: Callable[..., bool], sources: Sources | None, plans: Plans
-) -> list[str]:
+) -> list[Problem]:
     """Names that must exist, settings of cards, tables that must be readable, runs enough."""
-    wrong: list[str] = []
+    wrong: list[Problem] = []
 
     def known(place: str, name: str, sections: tuple[str, ...]) -> bool:
         names = [n for s in sections if isinstance(config.get(s), dict) for n in config[s]]
@@ -148,9 +148,9 @@ def _beyond(
             content = sources.read(name, table)
             runs[name] = read_runs(content, table["columns"], table["keep"])
         except UnsetError as error:
-            wrong.append(f"aggregate.{name}.table: {error}")
+            wrong += [one.within(f"aggregate.{name}.table") for one in error.problems]
         except IsolossError as error:
-            wrong += [f"aggregate.{name}: {line}" for line in str(error).splitlines()]
+            wrong += [one.within(f"aggregate.{name}") for one in error.problems]
     for name, dataset in each("load"):
         wrong += _dataset_problems(dataset, f"load.{name}")
     for name, weights in each("expand"):
@@ -201,18 +201,18 @@ def _beyond(
             for fit in figure["fits"][:1]:
                 by = _entry(config, "fit", fit).get("group")
                 seen = seen.assign(group=seen[by]) if by in tuple(seen) else seen
-            wrong += [f"{place}: {line}" for line in drawn.problems(figure["options"], seen)]
+            wrong += [one.within(place) for one in drawn.problems(figure["options"], seen)]
     return wrong
 
 
-def _filter_problems(expressions: Iterable[str], place: str) -> list[str]:
+def _filter_problems(expressions: Iterable[str], place: str) -> list[Problem]:
     """Filters that are none, whatever the table is."""
     wrong = []
     for expression in expressions:
         try:
             filters.check(expression, place)
         except IsolossError as error:
-            wrong.append(str(error))
+            wrong += error.problems
     return wrong
 
 
@@ -222,7 +222,7 @@ def _has_sources(card: str, options: str) -> bool:
     return bool(registry.card("dataset", card).sources(**json.loads(options)))
 
 
-def _dataset_problems(dataset: Mapping[str, Any], place: str) -> list[str]:
+def _dataset_problems(dataset: Mapping[str, Any], place: str) -> list[Problem]:
     """The dataset has something to read."""
     try:
         if _has_sources(dataset["card"], json.dumps(dataset["options"], sort_keys=True)):
@@ -235,7 +235,7 @@ def _dataset_problems(dataset: Mapping[str, Any], place: str) -> list[str]:
 
 def _weights_problems(
     weights: Mapping[str, Any], config: Mapping[str, Any], place: str
-) -> list[str]:
+) -> list[Problem]:
     """Every tag key is one that a dataset of the study gives its rows."""
     datasets = config["load"].values() if isinstance(config.get("load"), dict) else ()
     cards = [d["card"] for d in datasets if isinstance(d, dict) and "card" in d]
@@ -252,7 +252,7 @@ def _weights_problems(
     return wrong
 
 
-def _plan_problems(plan: pd.DataFrame, sweep: Mapping[str, Any], place: str) -> list[str]:
+def _plan_problems(plan: pd.DataFrame, sweep: Mapping[str, Any], place: str) -> list[Problem]:
     """Budgets can be kept, and validation fills a window."""
     wrong = []
     missed = plan[(plan["n_flops"] / plan["budget"] - 1).abs() > 0.1]
@@ -269,7 +269,7 @@ def _plan_problems(plan: pd.DataFrame, sweep: Mapping[str, Any], place: str) -> 
     return wrong
 
 
-def _size_problems(plan: pd.DataFrame, model: str, place: str) -> list[str]:
+def _size_problems(plan: pd.DataFrame, model: str, place: str) -> list[Problem]:
     """What the largest runs need, where it is more than a run can have: steps, tokens, memory."""
     wrong = []
     needs = {
@@ -302,7 +302,7 @@ def _memory(plan: pd.DataFrame, model: str) -> pd.Series:
 
 def _ability_problems(
     fits: Mapping[str, Any], figure: Mapping[str, Any], ability: str, place: str
-) -> list[str]:
+) -> list[Problem]:
     """The first law of a figure can do what the figure asks of it."""
     first = figure["fits"][0]
     if first not in fits:
@@ -327,7 +327,7 @@ def _ability_problems(
     return [problem(place, found, f"name a fit of {' or '.join(able)} first")]
 
 
-def _sweep_problems(sweep: Mapping[str, Any], place: str) -> list[str]:
+def _sweep_problems(sweep: Mapping[str, Any], place: str) -> list[Problem]:
     """Settings and cells against the trainer's and the model card's own properties."""
     known = train_settings.known(sweep["model"])
     wrong = study.complete_options(sweep["settings"], known, f"{place}.settings", fill=False)
@@ -349,20 +349,20 @@ def _sweep_problems(sweep: Mapping[str, Any], place: str) -> list[str]:
     return wrong
 
 
-def _constraint_problems(fit: Mapping[str, Any], law: Law, place: str) -> list[str]:
+def _constraint_problems(fit: Mapping[str, Any], law: Law, place: str) -> list[Problem]:
     """Parameters fixed, tied or bounded that the law does not have, or held twice."""
     one = {name: np.ones(1) for name in law.variables}
     try:
         scale = scale_of(law, one, np.ones(1))
         free_coordinates(law, scale, fit["fixed"], fit["tied"], fit["bounds"])
     except IsolossError as error:
-        return [f"{place}.{line}" for line in str(error).splitlines()]
+        return [one.within(place, ".") for one in error.problems]
     return []
 
 
 def _variable_problems(
     config: Mapping[str, Any], fits: list[str], known: list[str], place: str
-) -> list[str]:
+) -> list[Problem]:
     """A figure shows laws in some variables only."""
     wrong = []
     for name in fits:
@@ -380,7 +380,7 @@ def _variable_problems(
     return wrong
 
 
-def _weights_kept_problems(sweep: Mapping[str, Any], name: str, place: str) -> list[str]:
+def _weights_kept_problems(sweep: Mapping[str, Any], name: str, place: str) -> list[Problem]:
     """The models of a sweep that is observed are kept."""
     if sweep["keep_weights"]:
         return []
@@ -390,7 +390,7 @@ def _weights_kept_problems(sweep: Mapping[str, Any], name: str, place: str) -> l
 
 def _observation_problems(
     config: Mapping[str, Any], figure: Mapping[str, Any], shows: bool, place: str
-) -> list[str]:
+) -> list[Problem]:
     """A figure of observations names one of its sweep, another figure none."""
     name, place = figure.get("observation"), f"{place}.observation"
     if not shows:
@@ -407,7 +407,7 @@ def _observation_problems(
     return []
 
 
-def _profile_problems(fits: Mapping[str, Any], names: list[str], place: str) -> list[str]:
+def _profile_problems(fits: Mapping[str, Any], names: list[str], place: str) -> list[Problem]:
     """A figure of profiles shows a fit that keeps them."""
     shown = [fits[name] for name in names if isinstance(fits.get(name), dict)]
     if all(fit.get("profiles") or fit.get("interval") == "profile" for fit in shown):
@@ -432,7 +432,9 @@ def _entry(config: Mapping[str, Any], section: str, name: Any) -> Mapping[str, A
     return found if isinstance(found, dict) else {}
 
 
-def _rows_problems(fit: Mapping[str, Any], tags: tuple[str, ...] | None, place: str) -> list[str]:
+def _rows_problems(
+    fit: Mapping[str, Any], tags: tuple[str, ...] | None, place: str
+) -> list[Problem]:
     """What is fitted: curves only of a sweep, domains by a tag of its rows."""
     mixture = registry.facts("law", fit["card"]).get("NEEDS") == "mixture"
     if fit["points"] != "runs" and (mixture or tags is None):
@@ -454,7 +456,9 @@ def _rows_problems(fit: Mapping[str, Any], tags: tuple[str, ...] | None, place: 
     return []
 
 
-def _fit_problems(fit: Mapping[str, Any], runs: pd.DataFrame, table: bool, place: str) -> list[str]:
+def _fit_problems(
+    fit: Mapping[str, Any], runs: pd.DataFrame, table: bool, place: str
+) -> list[Problem]:
     """Columns, selection and number of runs; of a sweep every run is taken to finish.
 
     Args:
@@ -482,7 +486,7 @@ def _fit_problems(fit: Mapping[str, Any], runs: pd.DataFrame, table: bool, place
             seen = runs.iloc[:0] if planned else runs
             selected = filters.evaluate(seen, fit["where"], f"{place}.where")
         except IsolossError as error:
-            return [str(error)]
+            return error.problems
         if planned:
             return []  # which runs it selects is known when they are measured
         runs = runs[selected]

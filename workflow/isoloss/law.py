@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +159,7 @@ def _check_asked(source: str, given: Mapping[str, str], flops: Sequence[float]) 
     if len(flops) > MOST_BUDGETS:
         wrong.append(problem("flops", f"{len(flops)} budgets", f"at most {MOST_BUDGETS}"))
     if wrong:
-        raise IsolossError("\n".join(wrong))
+        raise IsolossError(*wrong)
 
 
 def _read(raw: pd.DataFrame, source: str, mapped: Mapping[str, str], keep, need: int):
@@ -167,8 +167,11 @@ def _read(raw: pd.DataFrame, source: str, mapped: Mapping[str, str], keep, need:
     try:
         return read_runs(raw, mapped, keep, need)
     except IsolossError as error:
-        lines = [source + line.removeprefix("the table") for line in str(error).splitlines()]
-        raise IsolossError("\n".join(lines)) from error
+        named = [
+            replace(one, place=source + one.place.removeprefix("the table"))
+            for one in error.problems
+        ]
+        raise IsolossError(*named) from error
 
 
 def save(found: Found, out: Path) -> list[Path]:

@@ -11,7 +11,7 @@ import json
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path, PurePosixPath
@@ -137,13 +137,13 @@ def _fetch(address: Address, limits: Limits) -> bytes:
         return download(address, limits.max_seconds, limits.max_bytes)
     except TooLongError:
         what = "the download takes longer"
-        words = str(_over(address, "max_seconds", limits.max_seconds, "seconds", what))
-        raise AwayError(words) from None
+        slow = _over(address, "max_seconds", limits.max_seconds, "seconds", what)
+        raise AwayError(*slow.problems) from None
     except TooLargeError:
         raise _over(address, "max_mib", limits.max_mib, "MiB", "it has more") from None
     except DownloadError as error:
-        words = problem(address.label, f"cannot be read ({error.found})", error.remedy)
-        raise (AwayError if error.away else TableError)(words) from None
+        wrong = problem(address.label, f"cannot be read ({error.found})", error.remedy)
+        raise (AwayError if error.away else TableError)(wrong) from None
 
 
 class AwayError(TableError):
@@ -268,7 +268,8 @@ class Sources:
                 raise
             copy = self._copies / sweep / "table"
             go_on = f"; the bytes fetched last are {copy}: give that path to go on with them"
-            raise AwayError(str(error) + go_on) from None
+            (away,) = error.problems
+            raise AwayError(replace(away, remedy=away.remedy + go_on)) from None
 
     def keep(self, folder: Path, sections: Mapping[str, Mapping[str, Any]]) -> None:
         """Write what came from the web for the jobs, and forget the bytes.

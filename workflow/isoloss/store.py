@@ -83,8 +83,9 @@ class Store:
                 other = f"is the run {row['run_digest']}"
                 raise TableError(problem(str(path), other, "put it back"))
         except TableError as error:
+            (lost,) = error.problems
             raise TableError(
-                problem(str(error).split(";")[0], "lost", f"{remedy}, and no other, again")
+                problem(lost.place, f"{lost.found}: lost", f"{remedy}, and no other, again")
             ) from error
         if any(row[column] not in values for column, values in (among or {}).items()):
             return None

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from isoloss import registry, tables, yaml_text
 from isoloss.addresses import literal_secret, masked, shown
-from isoloss.problems import StudyError, nearest, problem
+from isoloss.problems import Problem, StudyError, nearest, problem
 
 if TYPE_CHECKING:
     import jsonschema
@@ -52,7 +52,7 @@ def resolve(part: Mapping[str, Any]) -> Mapping[str, Any]:
     return schema()["$defs"][part["$ref"].rsplit("/", 1)[1]] if "$ref" in part else part
 
 
-def complete(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+def complete(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
     """A study with every default filled in, and all that is wrong with it by the schema.
 
     Numbers that YAML 1.1 reads as text (`1e10`) become numbers, and the options of cards are
@@ -72,13 +72,14 @@ def complete(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     return config, wrong
 
 
-def renamed(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+def renamed(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
     """A study whose keys have the names of today, and a message for each that had another.
 
     A key that stands under both names is left as it is: the earlier name is then unknown.
 
-    >>> renamed({"plot": {"p": {"laws": ["f"]}}})
-    ({'plot': {'p': {'fits': ['f']}}}, ['plot.p.laws: this key is called `fits` now; rename it'])
+    >>> config, (message,) = renamed({"plot": {"p": {"laws": ["f"]}}})
+    >>> config, str(message)
+    ({'plot': {'p': {'fits': ['f']}}}, 'plot.p.laws: this key is called `fits` now; rename it')
     """
     config, messages = dict(config), []
     for section, names in RENAMED.items():
@@ -96,7 +97,7 @@ def renamed(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     return config, messages
 
 
-def unsound(study: Any) -> list[str]:
+def unsound(study: Any) -> list[Problem]:
     """Keys that are not text, numbers beyond floating point, and more than a study can hold."""
     try:
         yaml_text.measure(study, {})
@@ -132,7 +133,7 @@ def _apart(value: Any) -> Any:
     return copy.deepcopy(value)
 
 
-def _fill(value: Any, part: Mapping[str, Any], place: str, wrong: list[str]) -> Any:
+def _fill(value: Any, part: Mapping[str, Any], place: str, wrong: list[Problem]) -> Any:
     """Fill defaults in place, below `place`; returns the value, a number where text spells one."""
     part = resolve(part)
     if "anyOf" in part:
@@ -184,7 +185,7 @@ def number(value: Any) -> Any:
     return value if abs(value) < 2**63 or value.bit_length() > _BITS else float(value)
 
 
-def _fill_cards(value: dict, properties: Mapping, place: str, wrong: list[str]) -> None:
+def _fill_cards(value: dict, properties: Mapping, place: str, wrong: list[Problem]) -> None:
     """Check the card that a key names, and complete the options that it takes."""
     for key, spec in properties.items():
         kind, name = spec.get("card"), value.get(key)
@@ -201,7 +202,7 @@ def _fill_cards(value: dict, properties: Mapping, place: str, wrong: list[str]) 
 
 def complete_options(
     given: dict[str, Any], properties: Mapping[str, Any], place: str, fill: bool = True
-) -> list[str]:
+) -> list[Problem]:
     """Fill a card's options in place; all that is wrong with them.
 
     Args:
@@ -222,7 +223,7 @@ def complete_options(
     return [line for error in errors for line in explain(error, place)]
 
 
-def explain(error: jsonschema.ValidationError, below: str = "") -> list[str]:
+def explain(error: jsonschema.ValidationError, below: str = "") -> list[Problem]:
     """A schema error as people read it: place, what was found, what to do."""
     place = below
     for step in error.absolute_path:

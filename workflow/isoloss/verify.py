@@ -85,7 +85,7 @@ def _of_job(flow: Flow, job: Job, digest) -> Iterator[Finding]:
     try:
         made = flow.made(job)
     except TableError as error:
-        yield Finding(job.manifest, str(error).split(": ", 1)[1].split(";")[0])
+        yield Finding(job.manifest, error.problems[0].found)
         return
     if made is None:
         there = (flow.root / job.out).exists() and not (flow.root / job.out).is_dir()
@@ -320,7 +320,8 @@ def _of_records(flow: Flow, whole: bool) -> Iterator[Finding]:
         try:
             then = yaml_text.read(path)
         except StudyError as error:
-            yield Finding(CONFIG, f"is damaged ({error.problems[0].split('; ')[0]})", fix)
+            first = error.problems[0]
+            yield Finding(CONFIG, f"is damaged ({first.place}: {first.found})", fix)
         else:
             if canonical(then) != canonical(flow.config):
                 yield Finding(CONFIG, _other_study(then, flow.config), fix)

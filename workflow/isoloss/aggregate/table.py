@@ -12,7 +12,7 @@ from isoloss import tables
 from isoloss.aggregate.formats import rows
 from isoloss.aggregate.guess import mixture_columns
 from isoloss.filters import LETTERS, evaluate
-from isoloss.problems import TableError, nearest, problem
+from isoloss.problems import Problem, TableError, nearest, problem
 from isoloss.sources import MAX_MIB, MAX_SECONDS, Limits, Source, open_source
 
 # What a user maps (the field's letters) to the columns of `runs`.
@@ -131,7 +131,7 @@ def named(raw: pd.DataFrame, label: str) -> pd.DataFrame:
     return raw
 
 
-def _unmappable(raw: pd.DataFrame, columns: Mapping[str, str], label: str) -> list[str]:
+def _unmappable(raw: pd.DataFrame, columns: Mapping[str, str], label: str) -> list[Problem]:
     """Letters that there are not, columns that the table has not, columns for two quantities."""
     wrong = [
         problem(f"{label}, columns.{letter}", "is not a known quantity", nearest(letter, COLUMNS))
@@ -169,7 +169,7 @@ def _mapped(raw: pd.DataFrame, columns: Mapping[str, str], label: str, need: int
             problem(f"{label}, columns", f"loss and {count} of N, D, C are needed", "map them")
         )
     if wrong:
-        raise TableError("\n".join(wrong))
+        raise TableError(*wrong)
     kept = raw[[c for c in raw.columns if c not in columns.values()]].copy()
     numbered = "seed" in kept and pd.api.types.is_integer_dtype(kept["seed"])
     welcome = {"model", "weighting", *(["seed"] if numbered else [])}
@@ -189,7 +189,7 @@ def _mapped(raw: pd.DataFrame, columns: Mapping[str, str], label: str, need: int
             wrong.append(problem(where, found, "fix the value"))
         runs[COLUMNS[letter]] = numbers.astype(float)
     if wrong:
-        raise TableError("\n".join(wrong))
+        raise TableError(*wrong)
     return runs
 
 
@@ -220,7 +220,7 @@ def _check_values(runs: pd.DataFrame, columns: Mapping[str, str], label: str) ->
         place = f"{label}, columns.run_id"
         wrong.append(problem(place, f"{twice!r} appears twice", "give each run one row"))
     if wrong:
-        raise TableError("\n".join(wrong))
+        raise TableError(*wrong)
 
 
 def read_runs_table(

@@ -17,7 +17,7 @@ from isoloss.budgets import budget_numbers
 from isoloss.escape import figure as literal
 from isoloss.fitted import OF_RUN, Fit
 from isoloss.fitted.facts import OneFit, Record, record
-from isoloss.problems import IsolossError, nearest, problem
+from isoloss.problems import IsolossError, Problem, nearest, problem
 
 # Okabe and Ito's colours, told apart with every common colour blindness.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
@@ -201,7 +201,7 @@ def plain(text: str) -> str:
     return re.sub(r"[_ ]", r"\\\g<0>", text.replace("*", ""))
 
 
-def group_problems(options, runs: pd.DataFrame) -> list[str]:
+def group_problems(options, runs: pd.DataFrame) -> list[Problem]:
     """What is wrong with the option `group`, given the runs of the sweep (planned or done)."""
     group, known = options["group"], set(runs["group"].astype(str))
     if group and group not in known:

@@ -29,7 +29,7 @@ def draw(fit: Fit, card: str, ax: Axes | None, options: Mapping[str, Any]) -> Ax
     options = {**registry.defaults("figure", card), **options}
     known = registry.options("figure", card)
     if wrong := complete_options(options, known, f"options of {card}", fill=False):
-        raise IsolossError("\n".join(wrong))
+        raise IsolossError(*wrong)
     canvas = Canvas(ax, pyplot.figure)
     name = fit.facts.get("law", fit.facts["card"])
     inputs = Inputs({"runs": _runs(fit)}, {name: fit}, canvas=canvas)

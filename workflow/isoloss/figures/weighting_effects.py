@@ -9,7 +9,7 @@ import pandas as pd
 
 from isoloss import tables
 from isoloss.figures import _figure
-from isoloss.problems import IsolossError, nearest, problem
+from isoloss.problems import IsolossError, Problem, nearest, problem
 
 TITLE = "Effects of weightings"
 ABOUT = "Difference of per-domain loss to the reference weighting, at the same settings and seed."
@@ -29,7 +29,7 @@ ROOM = 20  # letters of a label
 _FREE = {"weighting", "n_unique", "fit_weight"}
 
 
-def problems(options, runs: pd.DataFrame) -> list[str]:
+def problems(options, runs: pd.DataFrame) -> list[Problem]:
     """What is wrong with the options, given the runs of the sweep (planned or done)."""
     known = set(runs["weighting"].dropna())
     reference = options["reference"]

@@ -21,7 +21,7 @@ from isoloss.fit.scores import scores
 from isoloss.fit.solve import Constraints, Optimum, Recipe, together
 from isoloss.fitted import OF_RUN, TABLES, Fit, band, normal_interval, quantiles
 from isoloss.laws._law import Estimator, Law
-from isoloss.problems import IsolossError, nearest, problem
+from isoloss.problems import IsolossError, Problem, nearest, problem
 from isoloss.seeds import generator
 from isoloss.study import complete_options
 
@@ -146,7 +146,7 @@ def fit_law(
     wrong += [line for name, value in given.items() for line in _out_of_range(name, value)]
     wrong += _too_large(fixed or {}, bounds or {})
     if wrong:
-        raise IsolossError("\n".join(wrong))
+        raise IsolossError(*wrong)
     settings = Settings(
         objective=Objective("callable", delta, objective)
         if callable(objective)
@@ -201,7 +201,7 @@ def fit_law(
     return Fit(made, joined, facts)
 
 
-def _out_of_range(name: str, value: Any) -> list[str]:
+def _out_of_range(name: str, value: Any) -> list[Problem]:
     """What is wrong with a number that has limits."""
     low, high = LIMITS[name]
     whole = isinstance(low, int)
@@ -216,7 +216,7 @@ def _out_of_range(name: str, value: Any) -> list[str]:
     return []
 
 
-def _too_large(fixed: Mapping[str, Any], bounds: Mapping[str, Any]) -> list[str]:
+def _too_large(fixed: Mapping[str, Any], bounds: Mapping[str, Any]) -> list[Problem]:
     """Values and bounds of parameters that are not numbers, or beyond what can be computed."""
     given = {f"fixed {name}": [value] for name, value in fixed.items()}
     given |= {f"bounds {name}": [v for v in pair if v is not None] for name, pair in bounds.items()}
@@ -328,7 +328,7 @@ def _solved(ready: Sequence[_Runs], shared: Sequence[str], settings: Settings, c
         do = "use interval bootstrap, and the hold-out largest_compute"
         wrong.append(problem("shared", "neither profiles nor folds are made of it", do))
     if wrong:
-        raise IsolossError("\n".join(wrong))
+        raise IsolossError(*wrong)
     parts = [(runs.data, runs.loss, runs.weight) for runs in ready]
     faces = together(law, parts, shared, settings.objective, settings.constraints, settings.starts)
     total = sum(len(runs.loss) for runs in ready)

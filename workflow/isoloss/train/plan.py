@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from isoloss import registry, tables
 from isoloss.canonical import canonical
-from isoloss.problems import IsolossError, problem
+from isoloss.problems import IsolossError, Problem, problem
 from isoloss.train.settings import known
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def count_runs(sweep: Mapping[str, Any]) -> int:
     return sum(math.prod(len(v) for v in cell.values() if isinstance(v, list)) for cell in cells)
 
 
-def too_many(place: str, count: int) -> str:
+def too_many(place: str, count: int) -> Problem:
     """What is wrong with cells that spell out more runs than a study can have."""
     reason = f"the cells spell out {count} runs"
     return problem(place, reason, f"at most {MOST_RUNS} are allowed: shorten the lists")

@@ -144,7 +144,7 @@ def one_more_law(project):
         "sweep": project.sweep,
         "bootstrap": 20,
     }
-    project.study["plot"]["predicted_observed"]["laws"].append("in_d")
+    project.study["plot"]["predicted_observed"]["fits"].append("in_d")
 
 
 def one_more_size(project):

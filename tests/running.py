@@ -71,13 +71,13 @@ def tiny(source: Path) -> dict:
             "isoflop_profiles": {
                 "card": "isoflop_profiles",
                 "sweep": "grid",
-                "laws": ["chinchilla"],
+                "fits": ["chinchilla"],
             },
-            "isoloss": {"card": "isoloss", "sweep": "grid", "laws": ["chinchilla"]},
+            "isoloss": {"card": "isoloss", "sweep": "grid", "fits": ["chinchilla"]},
             "predicted_observed": {
                 "card": "predicted_observed",
                 "sweep": "grid",
-                "laws": ["chinchilla", "power_law"],
+                "fits": ["chinchilla", "power_law"],
             },
             "weighting_effects": {"card": "weighting_effects", "sweep": "grid"},
         },

@@ -112,7 +112,7 @@ def config(tmp_path) -> dict:
             }
         },
         "fit": {"f": {"card": "chinchilla", "sweep": "t"}},
-        "plot": {"p": {"card": "isoloss", "sweep": "t", "laws": ["f"]}},
+        "plot": {"p": {"card": "isoloss", "sweep": "t", "fits": ["f"]}},
     }
 
 

@@ -42,7 +42,7 @@ STUDY = {
             "bootstrap": 20,
         }
     },
-    "plot": {"p": {"card": "predicted_observed", "sweep": "grid", "laws": ["in_n"]}},
+    "plot": {"p": {"card": "predicted_observed", "sweep": "grid", "fits": ["in_n"]}},
 }
 
 

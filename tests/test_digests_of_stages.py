@@ -191,6 +191,7 @@ def test_every_table_that_a_stage_writes_is_part_of_its_code(home, imported):
     [
         (lambda spec: spec["columns"]["loss_nats"].update(about="other words"), False),
         (lambda spec: spec.update(about="other words"), False),
+        (lambda spec: spec["columns"]["loss_nats"].update(role="setting"), False),
         (lambda spec: spec["columns"]["loss_nats"].update(type="string"), True),
         (lambda spec: spec["columns"]["loss_nats"].update(unit="bits"), True),
         (lambda spec: spec.update(key=["run_digest"]), True),
@@ -220,6 +221,20 @@ def test_a_changed_contract_changes_the_code_of_the_stages_that_write_it(
         edited["tables"][table]["columns"]["more"] = {"type": "int64"}
     monkeypatch.setattr(tables, "contract", lambda: edited)
     assert (whole.code_here(stage, **job.names) != before) == bool(flow.STAGES[stage].writes)
+
+
+@pytest.mark.parametrize("stage", flow.STAGES)
+def test_a_changed_role_changes_the_code_of_the_stages_that_go_by_it(
+    monkeypatch, source_study, stage
+):
+    whole = flow.Flow(source_study, "results")
+    job = next(job for job in whole.jobs if job.stage == stage)
+    before = whole.code_here(stage, **job.names)
+    edited = copy.deepcopy(tables.contract())
+    for table in ("plan", "runs"):
+        edited["tables"][table]["further"]["*"]["role"] = "outcome"
+    monkeypatch.setattr(tables, "contract", lambda: edited)
+    assert (whole.code_here(stage, **job.names) != before) == bool(flow.STAGES[stage].uses_roles)
 
 
 def test_the_unit_of_a_dataset_is_among_what_matters_to_its_tables(monkeypatch, source_study):

@@ -22,6 +22,7 @@ FACADES = {
     "flow",
     "law",
     "docs",
+    "start",
     "status",
     "verify",
     "work",

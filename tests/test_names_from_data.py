@@ -24,6 +24,7 @@ from isoloss.__main__ import main
 from isoloss.export import END, START, explanation, export_fit, latex, law_file
 from isoloss.fit import fit_law
 from isoloss.fitted import TABLES, Fit, load_fit
+from isoloss.fitted.facts import record
 from isoloss.problems import IsolossError
 from isoloss.report.summary import summarize
 
@@ -232,7 +233,7 @@ def test_a_doubtful_fit_of_any_name_says_so_in_every_file(two, tmp_path):
     for file in export_fit(fit, tmp_path):
         assert "NOT TO BE RELIED ON AS IT STANDS: x" in file.read_text(encoding="utf-8")
     assert skeleton((tmp_path / "law.py").read_text(encoding="utf-8")) == skeleton(law_file(two))
-    assert export._state(fit) in ast.get_docstring(
+    assert export._state(record(fit)) in ast.get_docstring(
         ast.parse((tmp_path / "law.py").read_text(encoding="utf-8"))
     )
 

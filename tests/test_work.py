@@ -67,7 +67,7 @@ def home(tmp_path) -> Home:
     columns = {"N": "n", "D": "d", "loss": "loss"}
     table = {"table": str(tmp_path / "runs.csv"), "columns": columns}
     law = {"card": "power_law", "options": {"variable": "N"}, "sweep": "mine", "bootstrap": 5}
-    figure = {"card": "predicted_observed", "sweep": "mine", "laws": ["power"]}
+    figure = {"card": "predicted_observed", "sweep": "mine", "fits": ["power"]}
     study = {"study": "mine", "aggregate": {"mine": table}, "fit": {"power": law}}
     home = Home(tmp_path, study | {"plot": {"seen": figure}})
     assert home.aggregate() == 0

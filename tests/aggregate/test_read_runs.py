@@ -194,7 +194,7 @@ WRONG = {
     "unknown letter": ({"V": "lr"}, r"columns.V: no such letter; known: C, D, N, U, fit_weight"),
     "no name": ({"N": " "}, r"columns.N: no column ' '"),
     "two letters of one column": ({"D": "size"}, r"columns.D: column 'size' is also N"),
-    "repeated run_id": ({"run_id": "lr"}, "columns.run_id: '?0.1'? stands twice"),
+    "repeated run_id": ({"run_id": "lr"}, "columns.run_id: '?0.1'? appears twice"),
 }
 
 

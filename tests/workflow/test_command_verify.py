@@ -11,9 +11,9 @@ import pytest
 from finished_results import DAMAGES, damage_file, damages, findings
 from running import snakemake, write
 
-from isoloss import environment, manifest, tables
-from isoloss import flow as flows
+from isoloss import environment, manifest, registry, tables
 from isoloss.__main__ import main
+from isoloss.load import stage as load_stage
 
 TABLES = [
     "load/few/rows",
@@ -23,7 +23,7 @@ TABLES = [
     "plan/grid/runs",
     "train/grid/1",
     *(f"aggregate/grid/{t}" for t in ("runs", "losses", "curves", "mixtures", "timing")),
-    *(f"fit/grid/chinchilla/{t}" for t in flows.FIT_TABLES),
+    *(f"fit/grid/chinchilla/{t}" for t in registry.FIT_TABLES),
     "plot/isoloss",
 ]
 FILES = [f"{table}.parquet" for table in TABLES]
@@ -157,7 +157,7 @@ def test_a_job_that_was_never_run_is_missing(shared, monkeypatch):
 
 
 def test_a_dataset_that_reads_something_else_is_told(shared, monkeypatch):
-    monkeypatch.setattr(flows, "_identity_of", lambda *_: "another")
+    monkeypatch.setattr(load_stage, "content_of", lambda *_: "another")
     assert findings(shared.isoloss("verify")[1])[0] == (
         "load/few/rows.parquet",
         "the study says otherwise: what is read changed",

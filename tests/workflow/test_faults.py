@@ -360,7 +360,7 @@ def test_after_ctrl_c_the_same_command_goes_on(project):
 # where a job breaks, by code at the end of a module; how many runs the two shards have saved then
 BREAKS = {
     "after_its_first_run": ("train/shard.py", "_trained", 2),
-    "after_its_table": ("train/stage.py", "run", RUNS),
+    "after_its_table": ("train/job.py", "run", RUNS),
 }
 BROKEN_AFTER = """
 _unbroken = {function}

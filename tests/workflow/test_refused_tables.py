@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from finished_results import UNREAD, damages
 
-from isoloss import flow as flows
 from isoloss import registry
 from isoloss.__main__ import main
 
@@ -25,7 +24,7 @@ READ = {
     ],
     "summarize": [
         *(f"aggregate/grid/{t}" for t in ("runs", "losses", "timing")),
-        *(f"fit/grid/chinchilla/{t}" for t in flows.FIT_TABLES),
+        *(f"fit/grid/chinchilla/{t}" for t in registry.FIT_TABLES),
     ],
 }
 READERS = [(stage, f"{table}.parquet") for stage, read in READ.items() for table in read]

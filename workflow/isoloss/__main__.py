@@ -371,9 +371,11 @@ def _check(given: argparse.Namespace) -> None:
 
     yaml_text.read(given.study)  # before much is imported: a bomb is refused at once
 
-    from isoloss import check
+    from isoloss import check, study
 
     config = check.checked(given.study)
+    for message in study.renamed(study.read(given.study))[1]:
+        say(message, sys.stderr)
     if given.effective:
         text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
         if not shows(text):  # YAML has escapes of its own
@@ -407,6 +409,8 @@ def _digest(given: argparse.Namespace) -> None:
         say(f"{digest}  {provenance.file_of(module).relative_to(provenance.HOME.parent)}")
     for table in () if given.stage == "run" else stages()[given.stage].writes:
         say(f"{tables.contract_digest(table)}  schemas/tables.yaml, {table}")
+    for table in () if given.stage == "run" else stages()[given.stage].uses_roles:
+        say(f"{tables.roles_digest(table)}  schemas/tables.yaml, roles of {table}")
 
 
 def _flow(given: argparse.Namespace, file: str | None = None, fetch: bool = False):

@@ -164,36 +164,36 @@ def _beyond(
     for name, figure in each("plot"):
         place = f"plot.{name}"
         known(f"{place}.sweep", figure["sweep"], ("train", "aggregate"))
-        for law in figure["laws"]:
-            if known(f"{place}.laws", law, ("fit",)):
-                of = config["fit"][law]
+        for fit in figure["fits"]:
+            if known(f"{place}.fits", fit, ("fit",)):
+                of = config["fit"][fit]
                 if isinstance(of, dict) and of.get("sweep") != figure["sweep"]:
-                    found = f"{law!r} is fitted to {of.get('sweep')!r}, not {figure['sweep']!r}"
-                    wrong.append(problem(f"{place}.laws", found, "show a fit of this sweep"))
+                    found = f"{fit!r} is fitted to {of.get('sweep')!r}, not {figure['sweep']!r}"
+                    wrong.append(problem(f"{place}.fits", found, "show a fit of this sweep"))
         card, inputs = registry.facts("figure", figure["card"]), registry.inputs(figure["card"])
         if figure["sweep"] in dict(each("aggregate")):
             lacking = sorted({"aggregate/losses", "aggregate/curves"}.intersection(inputs))
             if lacking:
                 found = f"the figure shows {lacking[0].split('/')[1]}; a table of runs has none"
                 wrong.append(problem(f"{place}.sweep", found, "show a sweep of `train`"))
-        lowest, most = card.get("MIN_LAWS", 0), card.get("MAX_LAWS", len(figure["laws"]))
-        if len(figure["laws"]) < lowest:
-            found = f"{len(figure['laws'])} laws"
-            wrong.append(problem(f"{place}.laws", found, f"name at least {lowest} of `fit`"))
-        elif len(figure["laws"]) > most:
-            found = f"{len(figure['laws'])} laws"
-            wrong.append(problem(f"{place}.laws", found, f"the figure shows at most {most}"))
-        elif "NEEDS" in card and sound("fit", figure["laws"][0]):
-            wrong += _ability_problems(config["fit"], figure, card["NEEDS"], f"{place}.laws")
+        lowest, most = card.get("MIN_LAWS", 0), card.get("MAX_LAWS", len(figure["fits"]))
+        if len(figure["fits"]) < lowest:
+            found = f"{len(figure['fits'])} fits"
+            wrong.append(problem(f"{place}.fits", found, f"name at least {lowest} of `fit`"))
+        elif len(figure["fits"]) > most:
+            found = f"{len(figure['fits'])} fits"
+            wrong.append(problem(f"{place}.fits", found, f"the figure shows at most {most}"))
+        elif "NEEDS" in card and sound("fit", figure["fits"][0]):
+            wrong += _ability_problems(config["fit"], figure, card["NEEDS"], f"{place}.fits")
         if "VARIABLES" in card:
-            wrong += _variable_problems(config, figure["laws"], card["VARIABLES"], f"{place}.laws")
+            wrong += _variable_problems(config, figure["fits"], card["VARIABLES"], f"{place}.fits")
         if "fit/profiles" in inputs:
-            wrong += _profile_problems(config["fit"], figure["laws"][:1], f"{place}.laws")
+            wrong += _profile_problems(config["fit"], figure["fits"][:1], f"{place}.fits")
         drawn = registry.card("figure", figure["card"])
         if hasattr(drawn, "problems") and figure["sweep"] in runs:
             seen = runs[figure["sweep"]]
-            for law in figure["laws"][:1]:
-                by = _entry(config, "fit", law).get("group")
+            for fit in figure["fits"][:1]:
+                by = _entry(config, "fit", fit).get("group")
                 seen = seen.assign(group=seen[by]) if by in tuple(seen) else seen
             wrong += [f"{place}: {line}" for line in drawn.problems(figure["options"], seen)]
     return wrong
@@ -298,7 +298,7 @@ def _ability_problems(
     fits: Mapping[str, Any], figure: Mapping[str, Any], ability: str, place: str
 ) -> list[str]:
     """The first law of a figure can do what the figure asks of it."""
-    first = figure["laws"][0]
+    first = figure["fits"][0]
     if first not in fits:
         return []  # said already
 
@@ -355,12 +355,12 @@ def _constraint_problems(fit: Mapping[str, Any], law: Law, place: str) -> list[s
 
 
 def _variable_problems(
-    config: Mapping[str, Any], laws: list[str], known: list[str], place: str
+    config: Mapping[str, Any], fits: list[str], known: list[str], place: str
 ) -> list[str]:
     """A figure shows laws in some variables only."""
     wrong = []
-    for law in laws:
-        fit = _entry(config, "fit", law)
+    for name in fits:
+        fit = _entry(config, "fit", name)
         if fit.get("card") not in registry.names("law") or not isinstance(fit.get("options"), dict):
             continue  # said already
         if registry.facts("law", fit["card"]).get("NEEDS") == "mixture":
@@ -370,16 +370,16 @@ def _variable_problems(
         others = [v for v in variables if v not in known]
         if others:
             do = f"show a law in {', '.join(known)}"
-            wrong.append(problem(place, f"{law!r} is a law in {', '.join(others)} too", do))
+            wrong.append(problem(place, f"{name!r} is a law in {', '.join(others)} too", do))
     return wrong
 
 
-def _profile_problems(fits: Mapping[str, Any], laws: list[str], place: str) -> list[str]:
+def _profile_problems(fits: Mapping[str, Any], names: list[str], place: str) -> list[str]:
     """A figure of profiles shows a fit that keeps them."""
-    shown = [fits[law] for law in laws if isinstance(fits.get(law), dict)]
+    shown = [fits[name] for name in names if isinstance(fits.get(name), dict)]
     if all(fit.get("profiles") or fit.get("interval") == "profile" for fit in shown):
         return []
-    return [problem(place, f"{laws[0]!r} keeps no profiles", "set its `profiles: true`")]
+    return [problem(place, f"{names[0]!r} keeps no profiles", "set its `profiles: true`")]
 
 
 def _tags(config: Mapping[str, Any], sweep: str) -> tuple[str, ...] | None:

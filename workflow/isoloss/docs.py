@@ -133,20 +133,31 @@ def tables_page() -> str:
     """Every table of a study."""
     said = [
         f"{_MADE}\n# Tables\n\nParquet below `results/{{study}}/`. Each file says in its metadata "
-        "(key `isoloss`) which table it is, of which study, sweep and law.\n"
+        "(key `isoloss`) which table it is, of which study, sweep and law.\n\n"
+        "The role of a column says which run it is (identity), what was decided before the run "
+        "(setting), what was measured of it (outcome), or none of these (bookkeeping). Runs that "
+        "are alike in all settings but the seed are seed replicates of one cell. `*` stands for "
+        "any name.\n"
     ]
     for name, spec in tables.contract()["tables"].items():
         more = " Further columns may follow." if spec.get("open") else ""
         said.append(f"\n## {name}\n\n`{spec['path']}`. {spec['about']}{more}\n\n")
+        head, columns = ["column (key bold)", "type", "unit", "symbol", "meaning"], spec["columns"]
         rows = [
             [
                 f"**{column}**" if column in spec["key"] else column,
-                facts["type"],
-                facts.get("unit", ""),
-                facts.get("symbol", ""),
-                facts["about"],
+                *(facts.get(key, "") for key in ("type", "unit", "symbol", "about")),
             ]
-            for column, facts in spec["columns"].items()
+            for column, facts in (columns | spec.get("further", {})).items()
         ]
-        said.append(table(["column (key bold)", "type", "unit", "symbol", "meaning"], rows))
+        if "further" in spec:
+            head.insert(4, "role")
+            for row, facts in zip(rows, (columns | spec["further"]).values(), strict=True):
+                row.insert(4, _role(facts))
+        said.append(table(head, rows))
     return "".join(said)
+
+
+def _role(facts: Mapping[str, str]) -> str:
+    given = f"; of runs made elsewhere {facts['role_given']}" if "role_given" in facts else ""
+    return facts["role"] + given

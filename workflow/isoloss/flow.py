@@ -319,10 +319,12 @@ class Flow:
     def code_here(self, stage: str, **names: str) -> str:
         """Digest of a job's code as it stands here, accepted or not.
 
-        The contracts of the tables that it writes count as code.
+        The contracts of the tables that it writes count as code, and the roles of columns by
+        which it knows settings from what was measured.
         """
         modules = provenance.closure(entries(stage, STAGES[stage].cards(self, **names)))
         contracts = [tables.contract_digest(table) for table in STAGES[stage].writes]
+        contracts += [tables.roles_digest(table) for table in STAGES[stage].uses_roles]
         return provenance.code_digest(modules, contracts=contracts)
 
     def code_files(self, stage: str, **names: str) -> list[Path]:

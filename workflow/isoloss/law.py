@@ -16,9 +16,10 @@ import pandas as pd
 from isoloss import escape, registry, tables, units
 from isoloss.aggregate.guess import guess_columns, mixture_columns, run_ids
 from isoloss.aggregate.table import COLUMNS, WORDS, named, parse, read_runs
+from isoloss.budgets import budget_numbers
 from isoloss.escape import columns, visible
 from isoloss.export import export_fit
-from isoloss.fit.holdout import budgets, held_out
+from isoloss.fit.holdout import held_out
 from isoloss.fit.law import ALL, fit_law
 from isoloss.fit.mixture import mixtures, own_domain
 from isoloss.fitted import Fit
@@ -131,7 +132,7 @@ def law_of_table(
     fit = fit_law(runs, law, options, **settings)
     done = runs[runs["status"] == "done"]
     held = None
-    if done["n_flops"].notna().all() and len(np.unique(budgets(done))) > 1:
+    if done["n_flops"].notna().all() and budget_numbers(done["n_flops"].to_numpy()).max() > 0:
         held = _held_out(runs, law, options, settings)
     facts = record(fit)
     parts = [

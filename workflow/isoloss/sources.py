@@ -1,4 +1,4 @@
-"""The one way from a path or an address to bytes: read once, and within limits.
+"""Read a table's bytes from a path or an address, once and within limits.
 
 Whoever needs a table of runs, the check of a study, the triggers of its jobs or a job, asks a
 `Sources`, so that digest and rows are of the same bytes. What came from the web is kept beside the
@@ -78,7 +78,7 @@ class Source:
 
     @property
     def label(self) -> str:
-        """How it is called, without secrets."""
+        """Its name in messages, without secrets."""
         return self.address.label
 
     @cached_property
@@ -184,7 +184,7 @@ def _saved_files(address: Address, folder: Path) -> list[Path]:
     """The Arrow files of a dataset that `datasets` saved to disk, split by split.
 
     Raises:
-        TableError: a folder that is no such dataset, or one whose files are elsewhere.
+        TableError: a folder that is not such a dataset, or one whose files are elsewhere.
     """
     try:
         splits = [folder]
@@ -206,7 +206,7 @@ def _saved_files(address: Address, folder: Path) -> list[Path]:
 
 
 def _facts(folder: Path, name: str) -> Any:
-    """What a small JSON file of a saved dataset says."""
+    """The content of a small JSON file of a saved dataset."""
     if not (folder / name).exists():
         raise ValueError(f"no {name}")
     limits = Limits(max_mib=16)

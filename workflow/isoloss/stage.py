@@ -80,6 +80,7 @@ class Stage:
         sections: wildcards that the stage is the first to have, each with the part of a study that
             names its values.
         writes: the tables that it writes under a contract (tables.yaml).
+        uses_roles: the tables by whose roles of columns it knows settings from what was measured.
         packages: those whose versions can change what it computes, besides Python.
         seeded: whether it draws numbers from the seed of the study.
         target: whether `snakemake` without a target makes its results for their own sake; the
@@ -91,6 +92,7 @@ class Stage:
     arguments: tuple[Argument, ...] = ()
     sections: tuple[tuple[str, str], ...] = ()
     writes: tuple[str, ...] = ()
+    uses_roles: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     seeded = False
     target = False

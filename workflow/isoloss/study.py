@@ -37,6 +37,10 @@ def read(path: str | Path) -> dict[str, Any]:
     return config
 
 
+# section -> earlier name of a key of its entries -> its name today
+RENAMED = {"plot": {"laws": "fits"}}
+
+
 @cache
 def schema() -> dict[str, Any]:
     """`config.schema.yaml` as it stands."""
@@ -53,18 +57,43 @@ def complete(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
 
     Numbers that YAML 1.1 reads as text (`1e10`) become numbers, and the options of cards are
     completed from the cards. Environment variables in tables' addresses stay as they are written.
+    Keys under an earlier name have the name of today (`renamed` says which).
     """
     import jsonschema
 
     wrong = list(unsound(config))
     if wrong:
         return dict(config), wrong
-    config = _apart(dict(config))
+    config, _ = renamed(_apart(dict(config)))
     _fill(config, schema(), "", wrong)
     wrong += unsound(config)  # defaults count too, and numbers that text spelled
     validator = jsonschema.Draft202012Validator(schema())
     wrong += [line for error in validator.iter_errors(config) for line in explain(error)]
     return config, wrong
+
+
+def renamed(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """A study whose keys have the names of today, and a message for each that had another.
+
+    A key that stands under both names is left as it is: the earlier name is then unknown.
+
+    >>> renamed({"plot": {"p": {"laws": ["f"]}}})
+    ({'plot': {'p': {'fits': ['f']}}}, ['plot.p.laws: this key is called `fits` now; rename it'])
+    """
+    config, messages = dict(config), []
+    for section, names in RENAMED.items():
+        entries = config.get(section)
+        if not isinstance(entries, Mapping):
+            continue
+        config[section] = dict(entries)
+        for entry, keys in entries.items():
+            for earlier, now in names.items():
+                if isinstance(keys, Mapping) and earlier in keys and now not in keys:
+                    keys = {now if key == earlier else key: keys[key] for key in keys}
+                    config[section][entry] = keys
+                    place = f"{section}.{entry}.{earlier}"
+                    messages.append(problem(place, f"this key is called `{now}` now", "rename it"))
+    return config, messages
 
 
 def unsound(study: Any) -> list[str]:

@@ -13,6 +13,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from fnmatch import fnmatchcase
 from functools import cache
 from hashlib import blake2b
 from pathlib import Path
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 METADATA = b"isoloss"
+ROLES = ("identity", "setting", "outcome", "bookkeeping")  # of columns; see tables.yaml
+_ROLE_KEYS = ("role", "role_given")
 # the loader in C where there is one: ten times faster
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -62,17 +65,71 @@ def contract() -> dict[str, Any]:
 
 
 def contract_digest(name: str) -> str:
-    """Digest of the contract of a table: all but the words about it and its path."""
+    """Digest of the contract of a table: all that its files must keep, without words and roles."""
     spec = contract()["tables"][name]
-    columns = {
-        column: {key: value for key, value in about.items() if key != "about"}
-        for column, about in spec["columns"].items()
-    }
-    whole = {**spec, "columns": list(columns.items()), "version": contract()["version"]}
-    text = json.dumps(
-        {k: v for k, v in whole.items() if k not in ("about", "path")}, sort_keys=True
-    )
+    aside = {"about", "path", "further", *_ROLE_KEYS}
+    columns = [
+        (column, {key: value for key, value in facts.items() if key not in aside})
+        for column, facts in spec["columns"].items()
+    ]
+    kept = {key: value for key, value in spec.items() if key not in aside}
+    return _digest({**kept, "columns": columns, "version": contract()["version"]})
+
+
+def roles_digest(name: str) -> str:
+    """Digest of the roles of a table's columns, which count as code of the stages that use them."""
+    spec = contract()["tables"][name]
+    parts = [
+        [(column, *map(facts.get, _ROLE_KEYS)) for column, facts in spec.get(part, {}).items()]
+        for part in ("columns", "further")
+    ]
+    return _digest(parts)
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True)
     return blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def role(name: str, column: str, given: bool = False) -> str:
+    """The role of a column: one of ROLES.
+
+    Args:
+        name: a table whose columns have roles, `plan` or `runs`.
+        column: any name; one that is not in the contract has the role of its pattern there.
+        given: whether the runs were made elsewhere, so that nobody said what a column is for.
+
+    Example:
+        >>> role("runs", "loss_nats"), role("runs", "weight_decay")
+        ('outcome', 'setting')
+        >>> role("runs", "weight_decay", given=True)
+        'bookkeeping'
+    """
+    spec = contract()["tables"][name]
+    facts = spec["columns"].get(column)
+    if facts is None:
+        facts = next(f for pattern, f in spec["further"].items() if fnmatchcase(column, pattern))
+    return facts.get("role_given", facts["role"]) if given else facts["role"]
+
+
+def roles_of_runs(runs: pd.DataFrame) -> dict[str, str]:
+    """Column to role, of a `runs` table or of points along runs, in the order of the columns.
+
+    The runs were made elsewhere where one of them has no run digest.
+    """
+    given = "run_digest" not in runs or bool(runs["run_digest"].isna().any())
+    return {column: role("runs", str(column), given) for column in runs.columns}
+
+
+def cell_columns(runs: pd.DataFrame) -> list[str]:
+    """The columns that make a cell: runs alike in them differ in nothing known but their seed.
+
+    Example:
+        >>> runs = empty("runs").assign(d_model=[], loss_web=[], p_web=[])
+        >>> cell_columns(runs)
+        ['model', 'weighting', 'group', 'n_params', 'n_samples', 'n_flops', 'd_model', 'p_web']
+    """
+    return [c for c, role in roles_of_runs(runs).items() if role == "setting" and c != "seed"]
 
 
 def arrow_type(name: str) -> pa.DataType:

@@ -6,7 +6,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.io import PeriodicityDetector
 
-from isoloss import escape, flow, sources, start
+from isoloss import escape, flow, sources, start, study
 from isoloss.problems import StudyError, TableError
 from isoloss.train.plans import Plans
 
@@ -148,6 +148,8 @@ def show_state():
                 "says how they are made again."
             )
     advice = "" if STUDY["strict_environment"] else "; strict_environment: true trains them again"
+    for line in study.renamed(config)[1]:
+        logger.warning(escape.terminal(line))
     for line in FLOW.other_versions():
         logger.warning(escape.terminal(line) + advice)
 

@@ -1,4 +1,4 @@
-"""Room 5. Runs are gathered into one table, from a sweep's shards or from a table of your own."""
+"""The stage aggregate: gather runs into one table, from a sweep's shards or a user's table."""
 
 from isoloss import lazy
 

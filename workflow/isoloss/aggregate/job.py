@@ -49,7 +49,7 @@ def run(
 
 
 def _check_some_finished(runs: pd.DataFrame, sweep: str) -> None:
-    """Stop at the end of training where there is nothing to go on with, and say why."""
+    """Raise an error with the reasons if no run of the sweep finished."""
     if (runs["status"] == "done").any():
         return
     counts = runs["status"].value_counts().sort_index()

@@ -1,4 +1,4 @@
-"""Runs of your own: any CSV or Parquet table, path or address, with its columns named."""
+"""Read a user's table of runs: CSV or Parquet, from a path or an address."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def read_runs(
     max_seconds: float = MAX_SECONDS,
     max_mib: float = MAX_MIB,
 ) -> pd.DataFrame:
-    """A `runs` table from a table of one's own.
+    """A `runs` table from a user's table.
 
     Two of N, D and C are enough: C = 6 N D gives the third. Proportions of a mixture and losses
     by domain are columns p_<domain> and loss_<domain>. Columns that are not mapped are kept
@@ -126,7 +126,7 @@ def named(raw: pd.DataFrame, label: str) -> pd.DataFrame:
     raw = raw.set_axis([str(name) for name in raw.columns], axis=1)
     if raw.columns.duplicated().any():
         twice = raw.columns[raw.columns.duplicated()][0]
-        do = "give each column a name of its own"
+        do = "give each column its own name"
         raise TableError(problem(label, f"column {twice!r} appears twice", do))
     return raw
 
@@ -134,7 +134,7 @@ def named(raw: pd.DataFrame, label: str) -> pd.DataFrame:
 def _unmappable(raw: pd.DataFrame, columns: Mapping[str, str], label: str) -> list[str]:
     """Letters that there are not, columns that the table has not, columns for two quantities."""
     wrong = [
-        problem(f"{label}, columns.{letter}", "no such letter", nearest(letter, COLUMNS))
+        problem(f"{label}, columns.{letter}", "is not a known quantity", nearest(letter, COLUMNS))
         for letter in columns
         if letter not in COLUMNS
     ]
@@ -186,7 +186,7 @@ def _mapped(raw: pd.DataFrame, columns: Mapping[str, str], label: str, need: int
         if len(unread):
             where = f"{label}, row {unread[0] + 1}, column {name!r}"
             found = f"{raw[name].iloc[unread[0]]!r} is not a number"
-            wrong.append(problem(where, found, "mend it"))
+            wrong.append(problem(where, found, "fix the value"))
         runs[COLUMNS[letter]] = numbers.astype(float)
     if wrong:
         raise TableError("\n".join(wrong))
@@ -208,7 +208,7 @@ def _check_values(runs: pd.DataFrame, columns: Mapping[str, str], label: str) ->
             more = f" (and {len(bad) - 1} more rows)" if len(bad) > 1 else ""
             where = f"{label}, row {bad[0] + 1}, column {columns[letter]!r}"
             wanted = f"a finite number {'at least' if weight else 'above'} 0 is needed"
-            remedy = f"{wanted}: mend the rows or drop them with `keep`"
+            remedy = f"{wanted}: fix the rows, or drop them with `keep`"
             wrong.append(problem(where, f"found {value.iloc[bad[0]]:g}{more}", remedy))
     for word, what in (("group", "group"), ("of_run", "run")):
         if word in columns and runs[word].isna().any():
@@ -218,7 +218,7 @@ def _check_values(runs: pd.DataFrame, columns: Mapping[str, str], label: str) ->
     if "run_id" in runs and runs["run_id"].duplicated().any():
         twice = str(runs.loc[runs["run_id"].duplicated(), "run_id"].iloc[0])
         place = f"{label}, columns.run_id"
-        wrong.append(problem(place, f"{twice!r} stands twice", "one row a run"))
+        wrong.append(problem(place, f"{twice!r} appears twice", "give each run one row"))
     if wrong:
         raise TableError("\n".join(wrong))
 
@@ -226,6 +226,6 @@ def _check_values(runs: pd.DataFrame, columns: Mapping[str, str], label: str) ->
 def read_runs_table(
     source: str | Source, columns: Mapping[str, str], keep: Sequence[str] = ()
 ) -> dict[str, pd.DataFrame]:
-    """All `aggregate` tables of a table of one's own; only `runs` has rows."""
+    """All `aggregate` tables of a user's table; only `runs` has rows."""
     others = ("losses", "curves", "mixtures", "timing")
     return {"runs": read_runs(source, columns, keep), **{n: tables.empty(n) for n in others}}

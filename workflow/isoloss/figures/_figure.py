@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from isoloss.budgets import budget_numbers
 from isoloss.escape import figure as literal
 from isoloss.fitted import OF_RUN, Fit
 from isoloss.fitted.facts import OneFit, Record, record
@@ -274,13 +275,13 @@ def span(values, margin: float = 1.15) -> tuple[float, float]:
 
 
 def budgets(runs: pd.DataFrame) -> pd.Series:
-    """The level of 6 N D of every run: runs with no gap of a factor 1.1 between them are one.
+    """The level of 6 N D of every run: the geometric mean over the runs of the same budget.
 
-    A level is the geometric mean of its runs. Laws divide 6 N D, whatever the convention of C.
+    Laws divide 6 N D, whatever the convention of C.
     """
     flops = runs["n_flops_6nd"].astype(float).sort_values()
-    level = (np.log(flops).diff() > np.log(1.1)).cumsum()
-    return np.exp(np.log(flops).groupby(level).transform("mean")).reindex(runs.index)
+    means = np.log(flops).groupby(budget_numbers(flops.to_numpy())).transform("mean")
+    return np.exp(means).reindex(runs.index)
 
 
 def small_print(inputs: Inputs, group: str = "", response: str = "") -> str:

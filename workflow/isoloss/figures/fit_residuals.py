@@ -1,4 +1,4 @@
-"""What a law leaves over, against model size, data and compute."""
+"""Residuals of a fit against model size, data and compute."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ problems = _figure.group_problems
 
 
 def draw(inputs: _figure.Inputs, group: str, response: str):
-    """One panel a quantity; what is not noise shows as a slope or a bend."""
+    """One panel for each quantity; a slope or curve shows what the law does not describe."""
     name, fit, group, done = inputs.shown(group)
     response = inputs.response(response)
     known = [c for c in AGAINST if (done[c].astype(float) > 0).all() and done[c].nunique() > 1]

@@ -41,7 +41,13 @@ def draw(inputs: _figure.Inputs, group: str, reach: float):
     _, first, group, done = inputs.shown(group)
     for name, fit in inputs.fits.items():
         if not hasattr(fit.law, "allocate"):
-            raise IsolossError(problem(f"fit {name}", "divides no budget", "leave it out"))
+            raise IsolossError(
+                problem(
+                    f"fit {name}",
+                    "does not give the best N and D for a budget",
+                    "remove it from the figure",
+                )
+            )
     least, most = done["n_flops_6nd"].min(), done["n_flops_6nd"].max()
     inside = np.geomspace(least, most, POINTS)
     flops = np.append(inside, np.geomspace(most, most * reach, POINTS)[1:])

@@ -31,7 +31,7 @@ def draw(inputs: _figure.Inputs, group: str, response: str):
     response = inputs.response(response)
     profiles = fit.mine("profiles", group, response)
     if profiles.empty:
-        do = "set `profiles: true` in the fit (a law with a recipe of its own has none)"
+        do = "set `profiles: true` in the fit (a law with its own estimator has none)"
         raise IsolossError(problem(f"fit {name}", "no profiles were kept", do))
     params = fit.mine("params", group, response).set_index("term")
     thetas = fit.replicate_thetas(group, response)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
+from isoloss import tables
 from isoloss.figures import _figure
 from isoloss.problems import IsolossError, nearest, problem
 
@@ -24,9 +25,8 @@ OPTIONS = {
 
 ROOM = 20  # letters of a label
 
-# What may differ between two runs that are compared: their weighting, and what came of them.
-_FREE = {"run_id", "run_digest", "weighting", "n_unique", "loss_nats", "fit_weight"}
-_FREE |= {"status", "status_reason"}
+# may differ between two runs that are compared, beside what was measured of them
+_FREE = {"weighting", "n_unique", "fit_weight"}
 
 
 def problems(options, runs: pd.DataFrame) -> list[str]:
@@ -47,7 +47,9 @@ def differences(runs: pd.DataFrame, losses: pd.DataFrame, reference: str) -> pd.
 
     A pair is the same in every setting but the weighting.
     """
-    same = [column for column in runs.columns if column not in _FREE]
+    roles = tables.roles_of_runs(runs)
+    decided = [c for c, role in roles.items() if role in ("setting", "bookkeeping")]
+    same = [column for column in decided if column not in _FREE]
     base = runs.loc[runs["weighting"] == reference, [*same, "run_id"]]
     others = runs.loc[runs["weighting"] != reference, [*same, "weighting", "run_id"]]
     pairs = others.merge(base, on=same, suffixes=("", "_reference"))

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from isoloss import registry
+from isoloss import registry, tables
 from isoloss.filters import LETTERS, evaluate
 from isoloss.fit import evidence, profile, resample
 from isoloss.fit.holdout import Fold, folds, held_out, last_budgets
@@ -35,9 +35,6 @@ LIMITS = {
     "delta": (1e-9, 1e9),
 }
 LARGEST = 1e30  # value of a parameter that is fixed or bounded
-# Columns that may differ between runs which are the same but for their seed.
-_OF_A_RUN = {"run_id", OF_RUN, "run_digest", "seed", "n_unique", "loss_nats", "fit_weight"}
-_OF_A_RUN |= {"status", "status_reason"}
 
 
 @dataclass(frozen=True)
@@ -621,16 +618,10 @@ def aicc(log_residuals: np.ndarray, terms: int) -> float:
 
 
 def seed_sd(runs: pd.DataFrame, response: str = RESPONSE) -> float:
-    """SD of the loss over seeds, pooled over settings that were run with several; else NaN.
-
-    Of runs made elsewhere only N, D, model and weighting are known to be settings.
-    """
+    """SD of the loss over seeds, pooled over cells that were run with several; else NaN."""
     if runs["seed"].nunique() < 2:
         return float("nan")
-    here = runs["run_digest"].notna().all()
-    same = [c for c in runs.columns if c not in _OF_A_RUN]
-    same = same if here else ["n_params", "n_samples", "model", "weighting"]
-    cells = runs.groupby(same, dropna=False)[response]
+    cells = runs.groupby(tables.cell_columns(runs), dropna=False)[response]
     degrees = len(runs) - cells.ngroups
     squares = ((runs[response] - cells.transform("mean")) ** 2).sum()
     return float(np.sqrt(squares / degrees)) if degrees else float("nan")

@@ -24,6 +24,7 @@ class Fit(Stage):
     )
     sections = (("law", "fit"),)
     writes = registry.FIT_TABLES
+    uses_roles = ("runs",)
     packages = ("numpy", "scipy")
     seeded = True
     target = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -14,8 +15,8 @@ from isoloss.fitted.facts import WHOLE, WIDE, OneFit, Parameter, Record, record
 if TYPE_CHECKING:
     from isoloss.fitted.result import Fit
 
-MOST = 12  # rows of a report
-LINE = 160  # characters of a message, at most
+MOST = 10  # rows of a report
+MESSAGE, LINE = 250, 100  # characters of a message, and of a line below the table, at most
 
 
 def text(fit: Fit) -> str:
@@ -27,7 +28,8 @@ def text(fit: Fit) -> str:
     else:
         head, rows, notes = _of_many(facts)
     table = columns(("", *head[1:]), [(f"  {cells[0]}", *cells[1:]) for cells in rows])
-    return terminal("\n".join([*lines, table.rstrip("\n"), *notes]))
+    below = [textwrap.fill(note, LINE, subsequent_indent="  ") for note in notes]
+    return terminal("\n".join([*lines, table.rstrip("\n"), *below]))
 
 
 def html(fit: Fit) -> str:
@@ -86,7 +88,7 @@ def _of_one(one: OneFit) -> tuple[Sequence[str], list[Sequence[str]], list[str]]
     if math.isfinite(one.held_out_rmse):
         scores += f", held out {one.held_out_rmse:.3g}"
     notes.append(scores)
-    notes.append("; ".join(filter(None, [_status(one), short(visible(one.message), LINE)])))
+    notes.append("; ".join(filter(None, [_status(one), short(visible(one.message), MESSAGE)])))
     return head, rows, notes
 
 

@@ -19,6 +19,7 @@ class Plot(Stage):
         Argument("tables", "the tables that its card needs", many=True),
     )
     sections = (("figure", "plot"),)
+    uses_roles = ("runs",)
     packages = ("matplotlib", "numpy")
     target = True
 
@@ -32,20 +33,20 @@ class Plot(Stage):
         return {"plot": study.config["plot"][figure]}
 
     def cards(self, study, figure):
-        """Its own, and those of the laws that it shows."""
+        """Its own, and those of the laws of the fits that it shows."""
         entry = study.config["plot"][figure]
-        laws = [("law", study.config["fit"][law]["card"]) for law in entry["laws"]]
+        laws = [("law", study.config["fit"][fit]["card"]) for fit in entry["fits"]]
         return [("figure", entry["card"]), *laws]
 
     def inputs(self, study, figure):
         """The tables of its sweep and of its fits that its card reads."""
         entry = study.config["plot"][figure]
-        sweep, laws = entry["sweep"], entry["laws"]
+        sweep, fits = entry["sweep"], entry["fits"]
         paths = []
         for table in registry.inputs(entry["card"]):
             stage, name = table.split("/")
             if stage == "fit":
-                paths += [f"fit/{sweep}/{law}/{name}.parquet" for law in laws]
+                paths += [f"fit/{sweep}/{fit}/{name}.parquet" for fit in fits]
             else:
                 paths.append(f"{stage}/{sweep}/{name}.parquet")
         return {"tables": paths}

@@ -8,6 +8,8 @@ from functools import cached_property
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
+from isoloss import tables
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -15,10 +17,6 @@ if TYPE_CHECKING:
 
 # versions that are recorded with a run, as columns of the `shard` table
 VERSIONS = {"torch_version": "torch", "numpy_version": "numpy"}
-
-# of a planned run: its name, and by which conventions it is counted; neither makes its numbers
-_LABELS = {"run_id", "budget", "n_flops", "n_flops_6nd", "n_flops_model"}
-_LABELS |= {"n_params", "n_params_total", "n_params_nonembed"}
 
 
 def run_digest(identity: Mapping[str, Any]) -> str:
@@ -82,7 +80,7 @@ class Content:
         if weighting not in self._digests:
             self._digests[weighting] = self.training(weighting).digest()
         return {
-            "settings": {key: run[key] for key in run if key not in _LABELS},
+            "settings": {key: run[key] for key in run if tables.role("plan", key) == "setting"},
             "seed": seed,
             "training": self._digests[weighting],
             "validation": self._valid_digest,

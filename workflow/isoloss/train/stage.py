@@ -62,6 +62,7 @@ class Train(Stage):
     )
     sections = (("sweep", "train or aggregate"), ("shard", "shards"))
     writes = ("shard",)
+    uses_roles = ("plan",)
     packages = ("torch", "numpy")  # of these the versions are recorded with every run
     seeded = True
 

@@ -152,10 +152,10 @@ def _decide(fit: Fit, name: str, values, rule: Rule, group: str, level: float) -
         for column, at in best.items():
             low, high = quantiles(many[column][finite], level, at[0])
             row |= {column: at[0], f"{column}_low": float(low), f"{column}_high": float(high)}
-        point = {k: np.array([row[k]]) for k in fit.law.variables if k in row}
-        row["distance"] = float(fit.distance(point, group)[0]) if point else np.nan
-        rows.append({**row, "replicates": int(finite.sum())})
-    return pd.DataFrame(rows)
+        rows.append({**row, "distance": np.nan, "replicates": int(finite.sum())})
+    table = pd.DataFrame(rows)
+    points = {k: table[k].to_numpy() for k in fit.law.variables if k in table}
+    return table.assign(distance=fit.distance(points, group)) if points else table
 
 
 def _allocation(fit: Fit, theta: np.ndarray, flops) -> Columns:

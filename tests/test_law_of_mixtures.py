@@ -133,4 +133,4 @@ def test_domains_of_any_name_are_fitted_and_two_of_one_name_are_told(file, capsy
 
 def test_a_letter_that_there_is_not_is_told(file, capsys):
     assert main(["law", "mine.csv", "--columns", "V=size"]) == 2
-    assert "columns.V: no such letter" in capsys.readouterr().err
+    assert "columns.V: is not a known quantity" in capsys.readouterr().err

@@ -148,7 +148,7 @@ def law_of_table(
 def _check_asked(source: str, given: Mapping[str, str], flops: Sequence[float]) -> None:
     """Letters that there are, and budgets above 0."""
     wrong = [
-        problem(f"{source}, columns.{letter}", "no such letter", nearest(letter, COLUMNS))
+        problem(f"{source}, columns.{letter}", "is not a known quantity", nearest(letter, COLUMNS))
         for letter in given
         if letter not in COLUMNS
     ]

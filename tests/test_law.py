@@ -1,4 +1,4 @@
-"""The front door: a stranger's table, and nothing else."""
+"""The quick fit: a user's table, and nothing else."""
 
 from __future__ import annotations
 

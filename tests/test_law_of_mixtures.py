@@ -45,7 +45,7 @@ def test_every_loss_is_fitted_scored_and_the_best_mixture_said(file, capsys):
     assert "mixture_power: L = c + K" in said
     for group in ("group large", "group small", "all runs"):
         assert f"[{group}" in said
-    assert "loss of" in said and "left out: R2" in said and "10 random choices" in said
+    assert "loss of" in said and "held out: R2" in said and "10 random choices" in said
     for group in ("large", "small", "all runs"):
         assert f"best mixture [{group}]" in said
     assert "mean of 3 losses (5 replicates)" in said

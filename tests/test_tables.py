@@ -22,7 +22,7 @@ def index() -> pd.DataFrame:
 REFUSED = {
     "missing": (lambda t: t.drop(columns="copies"), r"table index.*'copies' is missing"),
     "extra": (lambda t: t.assign(copie=1), r"'copie' is not in it; did you mean 'copies'"),
-    "repeated key": (lambda t: t.assign(row=[0, 2, 2]), r"key \{'row': 2\} stands twice"),
+    "repeated key": (lambda t: t.assign(row=[0, 2, 2]), r"key \{'row': 2\} appears twice"),
     "wrong type": (lambda t: t.assign(copies=["1", "two", "1"]), r"table index.*'copies'"),
 }
 

@@ -227,7 +227,7 @@ def _add_docs(commands) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run a command.
 
-    The exit code is 0; 1 where results were found wrong; 2 where the user must mend something;
+    The exit code is 0; 1 where results were found wrong; 2 where the user has to fix something;
     130 after Ctrl-C.
     """
     print_anything()
@@ -242,7 +242,7 @@ def main(arguments: list[str] | None = None) -> int:
     except IsolossError as error:
         say(f"isoloss {given.command}: {error}", sys.stderr)
     except OSError as error:  # a full disk, no leave to write: nothing has its name half-written
-        say(f"isoloss {given.command}: {error}; mend it and run again", sys.stderr)
+        say(f"isoloss {given.command}: {error}; fix it and run again", sys.stderr)
     except KeyboardInterrupt:
         say(f"isoloss {given.command}: interrupted; run again to go on", sys.stderr)
         return 130

@@ -1,4 +1,4 @@
-"""The front door of a stranger's table: its law with intervals, evidence and decisions, no study.
+"""Fit a law to a user's table of runs, with intervals and decisions, without a study file.
 
 `python -m isoloss law runs.csv`
 """
@@ -39,7 +39,7 @@ _LOOKS, _FEW = 1_000_000, 20  # numbers to look at for the best mixture; replica
 
 @dataclass(frozen=True)
 class Found:
-    """What the front door found.
+    """The result of a quick fit: a law fitted to a user's table.
 
     Attributes:
         runs: the table as `runs`.
@@ -78,7 +78,7 @@ def law_of_table(
         max_seconds: for all of a download.
         max_mib: MiB of the table as it comes, unpacked, and in memory at 8 bytes a cell.
         settings: of `fit_law`; of a mixture law, fewer replicates unless they are asked for, and
-            scores on runs left out at random.
+            scores on runs held out at random.
 
     Returns:
         The runs, the fits, and a report as text.
@@ -191,7 +191,7 @@ def save(found: Found, out: Path) -> list[Path]:
 
 
 def _of_mixtures(runs: pd.DataFrame, law: str, options, settings: Mapping, said: tuple) -> Found:
-    """A mixture law of every loss: what it predicts of runs left out, and the best mixture."""
+    """A mixture law of every loss: what it predicts of runs held out, and the best mixture."""
     source, mapped, renamed, guessed, given = said
     runs = mixtures(runs, source)
     asked = {k: v for k, v in settings.items() if v is not None}
@@ -225,7 +225,7 @@ def _own_first(fits: Sequence[OneFit], domains: Sequence[str]) -> list[OneFit]:
 
 def _responses(fits: Sequence[OneFit], domains: Sequence[str]) -> str:
     """What a group's fits are worth: one line a loss."""
-    head = ("loss of", "runs", "R2", "RMSE", "left out: R2", "RMSE", "rank corr.", "state")
+    head = ("loss of", "runs", "R2", "RMSE", "held out: R2", "RMSE", "rank corr.", "state")
     shown, rows = _own_first(fits, domains), []
     for one in shown[:_SHOWN]:
         folds = pd.DataFrame(
@@ -250,7 +250,7 @@ def _responses(fits: Sequence[OneFit], domains: Sequence[str]) -> str:
     rest = [f"  ... and {more} more losses in summary.parquet and scores.parquet"] if more else []
     first, group = shown[0], shown[0].group
     rest.append(
-        f"  left out: medians over {len(first.folds)} random choices of a fifth of the mixtures"
+        f"  held out: medians over {len(first.folds)} random choices of a fifth of the mixtures"
         f" (RMSE: mean); {first.n_replicates} replicates"
     )
     title = "" if group == WHOLE else f"group {_name(group)}"

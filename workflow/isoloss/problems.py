@@ -1,4 +1,4 @@
-"""What is wrong with a study, a table or a row, said so that a person can mend it."""
+"""What is wrong with a study, a table or a row, with its place and what to do about it."""
 
 from __future__ import annotations
 

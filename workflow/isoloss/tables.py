@@ -189,12 +189,14 @@ def conform(name: str, table: pd.DataFrame | pa.Table) -> pa.Table:
         except pa.ArrowException as error:
             place = f"table {name}, column {field.name!r}"
             found = f"is {table.schema.field(i).type}, not {field.type} ({error})"
-            raise TableError(problem(place, found, "mend its values")) from error
+            raise TableError(problem(place, found, "fix its values")) from error
     keys = table.select(spec["key"]).to_pandas()
     twice = keys.duplicated()
     if twice.any():
         first = keys[twice].iloc[0].to_dict()
-        raise TableError(problem(f"table {name}", f"key {first} stands twice", "keys are unique"))
+        raise TableError(
+            problem(f"table {name}", f"key {first} appears twice", "give each key one row")
+        )
     return table
 
 

@@ -155,7 +155,7 @@ def _of_store(flow: Flow) -> Iterator[Finding]:
 
 
 def report(flow: Flow, found: Sequence[Finding], study: str, directory: str = ".") -> str:
-    """Findings as people read them: file, reason, fix, and the one command that mends most.
+    """Findings as people read them: file, reason, fix, and the one command that fixes most.
 
     Args:
         flow: the study with its results.

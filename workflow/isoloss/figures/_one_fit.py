@@ -52,7 +52,7 @@ def _check(fit: Fit, card: str) -> None:
         found = f"reads {(others or ['aggregate/runs'])[0]}, which is no part of a fit"
         raise IsolossError(problem(place, found, "draw it in a study"))
     if facts.get("NEEDS") == "allocate" and not allocates(fit):
-        found = f"{fit.facts['card']} divides no budget"
+        found = f"{fit.facts['card']} does not give the best N and D of a budget"
         raise IsolossError(problem(place, found, "show a fit of a law in N and D"))
     if facts.get("NEEDS") == "mixture" and "domains" not in fit.facts:
         found = f"{fit.facts['card']} is not a mixture law"

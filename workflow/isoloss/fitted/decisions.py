@@ -142,7 +142,9 @@ def _decide(fit: Fit, name: str, values, rule: Rule, group: str, level: float) -
     """A rule at the optimum and at all replicates: one row a value, with intervals."""
     if not allocates(fit):
         card = fit.facts.get("card", "this law")
-        raise IsolossError(problem(card, "divides no budget", "fit a law in N and D"))
+        raise IsolossError(
+            problem(card, "does not give the best N and D of a budget", "fit a law in N and D")
+        )
     theta, thetas = fit.theta(group)[None], fit.replicate_thetas(group)
     rows = []
     for value in np.atleast_1d(np.asarray(values, dtype=float)):

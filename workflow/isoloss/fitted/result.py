@@ -244,7 +244,7 @@ class Fit:
             positive); `distance` beyond the largest run as a factor of N and D.
 
         Raises:
-            IsolossError: the law divides no budget.
+            IsolossError: the law does not give the best N and D of a budget.
         """
         return decisions.allocate(self, C, self._named(group)[0], self._level(level))
 

@@ -7,6 +7,7 @@
 #   plan/{sweep}/runs.parquet                          the sweep spelled out
 #   train/{sweep}/{shard}.parquet                      what the store holds for the shard
 #   store/{run_digest}/, store/journal.jsonl           runs; not Snakemake's
+#   observe/{observation}/{sweep}/{shard}.parquet      what was measured of its models, if asked for
 #   fetched/{sweep}/table, source.json                 what came from the web, for the jobs
 #   aggregate/{sweep}/runs, losses, curves, mixtures, timing .parquet
 #   fit/{sweep}/{law}/params, summary, residuals, starts, replicates .parquet
@@ -31,6 +32,7 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/load.smk"
 include: "workflow/rules/expand.smk"
 include: "workflow/rules/train.smk"
+include: "workflow/rules/observe.smk"
 include: "workflow/rules/aggregate.smk"
 include: "workflow/rules/fit.smk"
 include: "workflow/rules/plot.smk"
@@ -39,26 +41,23 @@ include: "workflow/rules/verify.smk"
 
 rule runs:
     input:
-        collect("results/{study}/aggregate/{sweep}/runs.parquet", **NAMES),
+        of_study(FLOW.targets("aggregate")),
 
 
 rule fits:
     input:
-        of_study(FITS),
+        of_study(FLOW.targets("fit")),
 
 
 rule figures:
     input:
-        collect("results/{study}/plot/{figure}.png", **NAMES),
+        of_study(FLOW.targets("plot")),
 
 
 rule all:
     default_target: True
     input:
-        rules.runs.input,
-        rules.fits.input,
-        rules.figures.input,
-        f"results/{STUDY['study']}/summary.md",
+        of_study(FLOW.targets()),
 
 
 onstart:
@@ -66,5 +65,5 @@ onstart:
 
 
 onsuccess:
-    verify.write_provenance(FLOW)
+    save_provenance()
     show_summary()

@@ -40,6 +40,13 @@ class Project:
         assert before in text
         path.write_text(text.replace(before, after, 1), encoding="utf-8")
 
+    def append(self, file: str, code: str) -> bytes:
+        """Add code to the end of a module of the library; what it held before."""
+        path = self.library / file
+        before = path.read_bytes()
+        path.write_bytes(before + f"\n\n{code}".encode())
+        return before
+
     def call(self, *arguments: str) -> str:
         """Run snakemake, which must succeed; what it said."""
         config = write(self.folder, self.study, "edited.yaml")
@@ -137,7 +144,7 @@ def one_more_law(project):
         "sweep": project.sweep,
         "bootstrap": 20,
     }
-    project.study["plot"]["predicted_observed"]["laws"].append("in_d")
+    project.study["plot"]["predicted_observed"]["fits"].append("in_d")
 
 
 def one_more_size(project):

@@ -71,16 +71,28 @@ def tiny(source: Path) -> dict:
             "isoflop_profiles": {
                 "card": "isoflop_profiles",
                 "sweep": "grid",
-                "laws": ["chinchilla"],
+                "fits": ["chinchilla"],
             },
-            "isoloss": {"card": "isoloss", "sweep": "grid", "laws": ["chinchilla"]},
+            "isoloss": {"card": "isoloss", "sweep": "grid", "fits": ["chinchilla"]},
             "predicted_observed": {
                 "card": "predicted_observed",
                 "sweep": "grid",
-                "laws": ["chinchilla", "power_law"],
+                "fits": ["chinchilla", "power_law"],
             },
             "weighting_effects": {"card": "weighting_effects", "sweep": "grid"},
         },
+    }
+
+
+def small(source: Path) -> dict:
+    """A study of 8 runs in one sweep, with one fit and one figure, for tests that train again."""
+    study = tiny(source)
+    cells = [{"n_flops": ["2e7", "6e7"], "d_model": [4, 6, 8, 12]}]
+    return study | {
+        "expand": {"natural": {}},
+        "train": {"grid": study["train"]["grid"] | {"cells": cells}},
+        "fit": {"power_law": study["fit"]["power_law"]},
+        "plot": {"learning_curves": study["plot"]["learning_curves"]},
     }
 
 

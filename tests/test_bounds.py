@@ -112,7 +112,7 @@ def config(tmp_path) -> dict:
             }
         },
         "fit": {"f": {"card": "chinchilla", "sweep": "t"}},
-        "plot": {"p": {"card": "isoloss", "sweep": "t", "laws": ["f"]}},
+        "plot": {"p": {"card": "isoloss", "sweep": "t", "fits": ["f"]}},
     }
 
 
@@ -155,7 +155,7 @@ def checked(config) -> list[str]:
         check.check(config)
         problems = []
     except StudyError as error:
-        problems = error.problems
+        problems = [str(one) for one in error.problems]
     assert time.process_time() - begun < 5
     return problems
 
@@ -333,7 +333,7 @@ def test_what_is_drawn_does_not_depend_on_blocks(chinchilla_runs, monkeypatch, i
     whole = fit()
     monkeypatch.setattr(resample, "TOGETHER", 7)
     parts = fit()
-    one, other = (np.stack(f.replicates["theta"]) for f in (whole, parts))
+    one, other = (np.stack(f.tables["replicates"]["theta"]) for f in (whole, parts))
     assert one.shape == other.shape
     same = np.isclose(one, other, rtol=1e-6).all(axis=-1)
     assert same.mean() > 0.9  # the others ended in a basin that only another block knew
@@ -349,7 +349,7 @@ def test_groups_that_share_parameters_are_refitted_in_the_same_blocks(chinchilla
 
     whole = fit()
     monkeypatch.setattr(resample, "TOGETHER", 5)
-    one, other = (np.stack(f.replicates["theta"]) for f in (whole, fit()))
+    one, other = (np.stack(f.tables["replicates"]["theta"]) for f in (whole, fit()))
     assert one.shape == other.shape
     assert np.isclose(one, other, rtol=1e-6).all(axis=-1).mean() > 0.8
 
@@ -359,7 +359,7 @@ def test_memory_of_replicates_is_bounded(chinchilla_runs, monkeypatch):
     runs["run_id"] = [f"r{i}" for i in range(len(runs))]
     monkeypatch.setattr(resample, "NUMBERS", 1 << 14)
     monkeypatch.setattr(resample, "TOGETHER", 64)
-    monkeypatch.setattr("isoloss.fitted._NUMBERS", 1 << 14)
+    monkeypatch.setattr("isoloss.fitted.intervals._NUMBERS", 1 << 14)
     peaks = []
     for count in (64, 640):
         tracemalloc.start()

@@ -42,7 +42,7 @@ STUDY = {
             "bootstrap": 20,
         }
     },
-    "plot": {"p": {"card": "predicted_observed", "sweep": "grid", "laws": ["in_n"]}},
+    "plot": {"p": {"card": "predicted_observed", "sweep": "grid", "fits": ["in_n"]}},
 }
 
 
@@ -87,9 +87,8 @@ class Home:
                 shards = [f"{root}/train/grid/{s}.parquet" for s in ("0", "1")]
                 words += ["--plan", f"{root}/plan/grid/runs.parquet", "--shards", *shards]
                 words += ["--audits", f"{root}/expand/few/natural/audit.parquet"]
-            inputs = {"plot": lambda: whole.figure_inputs("p"), "summarize": whole.summary_inputs}
-            if job.stage in inputs:
-                words += ["--tables", *(f"{root}/{file}" for file in inputs[job.stage]())]
+            if job.stage in ("plot", "summarize"):
+                words += ["--tables", *(f"{root}/{file}" for file in whole.inputs(job))]
             study = str(root / "config.yaml")
             output.append(
                 self.call(job.stage, "--study", study, *words, "--out", str(root / job.out))

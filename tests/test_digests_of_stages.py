@@ -16,7 +16,7 @@ from isoloss.load.rows import identity
 from isoloss.tokens import Tokens
 from isoloss.train.dataset import read_dataset, read_index
 from isoloss.train.identity import Content
-from isoloss.train.plan import plan_sweep, runs_digest, shard_runs
+from isoloss.train.plan import plan_runs, runs_digest, shard_runs
 from isoloss.train.run import model_options
 
 ROOT = Path(__file__).parents[1]
@@ -56,7 +56,7 @@ def called(tmp_path_factory):
 
     def call(stage, *arguments) -> set[str]:
         request, report = folder / f"{stage}.pickle", folder / f"{stage}.txt"
-        request.write_bytes(pickle.dumps((flow.STAGES[stage], arguments, str(report))))
+        request.write_bytes(pickle.dumps((flow.STAGES[stage].entry, arguments, str(report))))
         subprocess.run([sys.executable, "-c", CALL, str(request)], check=True)
         return set(report.read_text(encoding="utf-8").split())
 
@@ -101,6 +101,7 @@ CARDS = {
     "plan": [("model", "byte_transformer")],
     "train": [("model", "byte_transformer")],
     "fit": [("law", "power_law")],
+    "observe": [("observable", "weight_norms")],
     "plot": [("figure", "predicted_observed"), ("law", "power_law")],
     "summarize": [("law", "power_law")],
 }
@@ -110,13 +111,15 @@ def arguments(home: Path) -> dict[str, tuple]:
     """What `run` of every stage is called with, each reading what those before it made."""
     dataset = {"card": "python_stdlib", "options": {"root": str(home)}, "valid_fraction": 0.4}
     few, sweep = {"dataset": "few", "weighting": "natural"}, {"sweep": "two"}
-    files = {table: home / "aggregate" / f"{table}.parquet" for table in flow.WRITES["aggregate"]}
-    fits = [home / "fit" / f"{table}.parquet" for table in flow.FIT_TABLES]
+    files = {
+        table: home / "aggregate" / f"{table}.parquet" for table in flow.STAGES["aggregate"].writes
+    }
+    fits = [home / "fit" / f"{table}.parquet" for table in flow.STAGES["fit"].writes]
     settings = {"code": "c", "code_here": "c", "among": {}}
     rows, tokens = home / "load/rows.parquet", home / "load/tokens.npy"
     shard = home / "train/0.parquet"
     plan, natural = home / "plan/runs.parquet", home / "expand"
-    planned = shard_runs(plan_sweep(SWEEP), 1)["0"]
+    planned = shard_runs(plan_runs(SWEEP), 1)["0"]
     indices, audits = [natural / "index.parquet"], [natural / "audit.parquet"]
     trained = {"seed": 3, "valid_tokens": 256, "runs": runs_digest(planned)}
     summed = [files["runs"], files["losses"], files["timing"], *fits]
@@ -133,6 +136,13 @@ def arguments(home: Path) -> dict[str, tuple]:
             [files["runs"], files["curves"]],
             home / "fit",
             {**sweep, "law": "power"},
+        ),
+        "observe": (
+            {"observe": {"card": "weight_norms", "options": {"parts": "layers"}}},
+            shard,
+            home / "store",
+            home / "observe/sizes/two/0.parquet",
+            {**sweep, "observation": "sizes"},
         ),
         "plot": ({"plot": FIGURE}, [files["runs"], *fits], home / "plot/seen.png"),
         "summarize": (about, summed, home / "summary.md"),
@@ -158,7 +168,7 @@ def test_a_trained_run_imports_only_what_is_in_its_identity(home, imported, tmp_
         read_dataset(home / "load/rows.parquet", home / "load/tokens.npy"),
         {"natural": read_index(home / "expand/index.parquet")},
     )
-    (run, *_) = shard_runs(plan_sweep(SWEEP), 1)["0"]
+    (run, *_) = shard_runs(plan_runs(SWEEP), 1)["0"]
     about = content.identity(run, seed=3, valid_tokens=256, code="c")
     # a mapped file cannot be pickled
     mapped = content.training("natural"), content.valid
@@ -174,7 +184,7 @@ def test_a_trained_run_imports_only_what_is_in_its_identity(home, imported, tmp_
 
 
 def test_a_runs_numbers_do_not_depend_on_the_order_of_a_cards_options(monkeypatch):
-    (run, *_) = shard_runs(plan_sweep(SWEEP), 1)["0"]
+    (run, *_) = shard_runs(plan_runs(SWEEP), 1)["0"]
     before = list(model_options(run).items())
     real = registry.options
     monkeypatch.setattr(registry, "options", lambda *of: dict(reversed(real(*of).items())))
@@ -188,9 +198,8 @@ def test_every_table_that_a_stage_writes_is_part_of_its_code(home, imported):
         for stage in flow.STAGES
         if (home / stage).is_dir()
     }
-    assert {stage: set(names) for stage, names in flow.WRITES.items()} == {
-        stage: names for stage, names in written.items() if stage in flow.WRITES
-    }
+    contracts = {name: set(stage.writes) for name, stage in flow.STAGES.items() if stage.writes}
+    assert contracts == {stage: names for stage, names in written.items() if stage in contracts}
 
 
 @pytest.mark.parametrize(
@@ -198,6 +207,7 @@ def test_every_table_that_a_stage_writes_is_part_of_its_code(home, imported):
     [
         (lambda spec: spec["columns"]["loss_nats"].update(about="other words"), False),
         (lambda spec: spec.update(about="other words"), False),
+        (lambda spec: spec["columns"]["loss_nats"].update(role="setting"), False),
         (lambda spec: spec["columns"]["loss_nats"].update(type="string"), True),
         (lambda spec: spec["columns"]["loss_nats"].update(unit="bits"), True),
         (lambda spec: spec.update(key=["run_digest"]), True),
@@ -223,10 +233,24 @@ def test_a_changed_contract_changes_the_code_of_the_stages_that_write_it(
     job = next(job for job in whole.jobs if job.stage == stage)
     before = whole.code_here(stage, **job.names)
     edited = copy.deepcopy(tables.contract())
-    for table in flow.WRITES.get(stage, ()):
+    for table in flow.STAGES[stage].writes:
         edited["tables"][table]["columns"]["more"] = {"type": "int64"}
     monkeypatch.setattr(tables, "contract", lambda: edited)
-    assert (whole.code_here(stage, **job.names) != before) == (stage in flow.WRITES)
+    assert (whole.code_here(stage, **job.names) != before) == bool(flow.STAGES[stage].writes)
+
+
+@pytest.mark.parametrize("stage", flow.STAGES)
+def test_a_changed_role_changes_the_code_of_the_stages_that_go_by_it(
+    monkeypatch, source_study, stage
+):
+    whole = flow.Flow(source_study, "results")
+    job = next(job for job in whole.jobs if job.stage == stage)
+    before = whole.code_here(stage, **job.names)
+    edited = copy.deepcopy(tables.contract())
+    for table in ("plan", "runs"):
+        edited["tables"][table]["further"]["*"]["role"] = "outcome"
+    monkeypatch.setattr(tables, "contract", lambda: edited)
+    assert (whole.code_here(stage, **job.names) != before) == bool(flow.STAGES[stage].uses_roles)
 
 
 def test_the_unit_of_a_dataset_is_among_what_matters_to_its_tables(monkeypatch, source_study):
@@ -243,7 +267,8 @@ def test_the_unit_of_a_dataset_is_among_what_matters_to_its_tables(monkeypatch, 
 
 @pytest.fixture
 def source_study() -> dict:
-    """The default study, complete."""
-    config, problems = study.complete(study.read(ROOT / "config.yaml"))
+    """The default study with an observation, complete."""
+    observed = {"observe": {"norms": {"card": "weight_norms", "sweep": "isoflop"}}}
+    config, problems = study.complete(study.read(ROOT / "config.yaml") | observed)
     assert not problems
     return config

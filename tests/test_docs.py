@@ -98,7 +98,30 @@ def test_links_of_the_documents_lead_somewhere():
             assert "://" in link or (page.parent / link).exists(), (page.name, link)
 
 
-@pytest.mark.parametrize("path", ["config.yaml", "studies/published-runs.yaml"])
+def folders_of_the_library():
+    """Every folder with modules below workflow/isoloss, by its path there."""
+    home = ROOT / "workflow" / "isoloss"
+    return {file.parent.relative_to(home).as_posix() for file in home.rglob("*.py")} - {"."}
+
+
+def test_the_tree_of_the_architecture_names_every_folder_of_the_library_and_no_other():
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    tree = re.search(r"```\nworkflow/isoloss/\n(.*?)```", page, flags=re.S)[1]
+    named = re.findall(r"^ +([\w/]+)/  ", tree, flags=re.M)
+    assert sorted(named) == sorted(folders_of_the_library())
+
+
+def test_the_glossary_defines_every_word_once():
+    page = (ROOT / "docs/glossary.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (.+?) \| (.+?) \|$", page, flags=re.M)
+    words = [word for row, _ in rows if row not in ("word", "---") for word in row.split(", ")]
+    assert len(words) > 50
+    assert len(set(words)) == len(words)
+
+
+@pytest.mark.parametrize(
+    "path", ["config.yaml", "studies/published-runs.yaml", "studies/weight-norms.yaml"]
+)
 def test_a_study_names_its_schema_for_editors(path):
     first = (ROOT / path).read_text(encoding="utf-8").splitlines()[0]
     named = re.fullmatch(r"# yaml-language-server: \$schema=(\S+)", first)

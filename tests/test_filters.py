@@ -171,14 +171,14 @@ REFUSED = {
     "eval('1') == 1": (1, "the call of 'eval'"),
     "exec('1') or step > 1": (1, "the call of 'exec'"),
     "loss.plot == 0": (1, "'.plot'"),
-    "loss[0] > 1": (1, "[...] behind a value"),
+    "loss[0] > 1": (1, "[...] after a value"),
     "(lambda: 1)() == 1": (2, "'lambda'"),
     "[x for x in loss] == 1": (4, "'for'"),
     "{1: 2} == 1": (1, "[ ]"),
     "(y := 3) == 3": (4, "':'"),
     "1 if loss else 2": (3, "'if'"),
-    'f"{loss}" == "x"': (2, "no letters in front"),
-    'b"x" == run': (2, "no letters in front"),
+    'f"{loss}" == "x"': (2, "no letters are allowed before a text"),
+    'b"x" == run': (2, "no letters are allowed before a text"),
     "min(*loss) == 1": (1, "write min(x)"),
     "min(loss, **run) == 1": (11, "only by="),
     "min(loss, key=run) == 1": (11, "only by="),
@@ -186,7 +186,7 @@ REFUSED = {
     "loss == 1; step == 1": (10, "`and`"),
     "import os": (1, "'import'"),
     "loss = 3": (6, "write =="),
-    "loss < 3, step": (1, "a list stands alone"),
+    "loss < 3, step": (1, "a list without `in`"),
     "await_ and yield": (12, "'yield'"),
     "9**9**9 > 1": (4, "between -100 and 100"),
     "2**step > 1": (4, "between -100 and 100"),
@@ -245,9 +245,9 @@ REFUSED = {
     "contains(step, 'x')": (10, "column 'step' is a number"),
     "contains(run, weighting)": (15, "looks for a text"),
     "converged + 1 > 1": (1, "column 'converged' is yes or no"),
-    "loss": (1, "no yes or no"),
-    "step + 1": (1, "no yes or no"),
-    "run and step > 1": (1, "no yes or no"),
+    "loss": (1, "is not a yes-or-no value"),
+    "step + 1": (1, "is not a yes-or-no value"),
+    "run and step > 1": (1, "is not a yes-or-no value"),
     "1 < 2": (1, "names no column"),
     "True": (1, "names no column"),
     "los < 3": (1, "did you mean 'loss'?"),
@@ -516,7 +516,7 @@ def test_filters_are_checked_where_there_is_no_table_to_look_at(table):
     }
     with pytest.raises(StudyError) as error:
         check.check(study, fetch=False)
-    places = [line.split(": ")[0].split(",")[0] for line in error.value.problems]
+    places = [one.place.split(": ")[0].split(",")[0] for one in error.value.problems]
     assert sorted(places) == ["aggregate.own", "fit.a.where", "fit.b.where", "fit.c.where",
                               "fit.f.sweep", "fit.f.where"]  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -10,17 +11,19 @@ from pathlib import Path
 import pytest
 
 import isoloss
+from isoloss import registry
+from isoloss.stage import stages
 
 HOME = Path(isoloss.__file__).parent
-ROOMS = {"load", "expand", "train", "aggregate", "fit", "plot"}
-CARDS = {"datasets", "models", "laws", "figures"}
+ROOMS = {stage.entry.split(".")[1] for stage in stages().values()}
+CARDS = set(registry.FOLDERS.values())
 FACADES = {
     "check",
     "export",
     "flow",
     "law",
     "docs",
-    "summary",
+    "start",
     "status",
     "verify",
     "work",
@@ -104,6 +107,20 @@ def test_importing_isoloss_is_light():
 )
 def test_what_needs_no_torch_and_no_figures_imports_none(code, heavy):
     assert not modules_after(code) & heavy
+
+
+def test_dir_lists_the_public_names_and_nothing_else():
+    assert dir(isoloss) == sorted(isoloss.__all__)
+
+
+def test_type_checkers_are_told_of_every_public_name():
+    assert (HOME / "py.typed").is_file()
+    stub = ast.parse((HOME / "__init__.pyi").read_text(encoding="utf-8"))
+    imports = [node for node in stub.body if isinstance(node, ast.ImportFrom)]
+    named = {(alias.asname, node.module) for node in imports for alias in node.names}
+    assert {name for name, _ in named} == set(isoloss.__all__)
+    for name, module in named:
+        assert getattr(importlib.import_module(module), name) is getattr(isoloss, name)
 
 
 def test_every_public_name_is_there():

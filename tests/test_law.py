@@ -1,4 +1,4 @@
-"""The front door: a stranger's table, and nothing else."""
+"""The quick fit: a user's table, and nothing else."""
 
 from __future__ import annotations
 
@@ -104,8 +104,8 @@ def test_budgets_fixed_and_tied_terms_reach_the_fit(table, capsys):
         (["--law", "data_constrained"], "variable U"),
         (["--keep", "losss < 3"], "losss"),
         (["--keep", "loss.max() < 3"], "write max(loss)"),
-        (["--columns", "V=Params"], "columns.V: no such letter; known: C, D, N, U"),
-        (["--columns", "=Params"], "no such letter"),
+        (["--columns", "V=Params"], "columns.V: is not a known quantity; known: C, D, N, U"),
+        (["--columns", "=Params"], "is not a known quantity"),
         (["--columns", "N=Params", "D=Params"], "column 'Params' is also N"),
         (["--columns", "N=Params", "N=Params"], "'N' appears twice"),
         (["--option", "self=1"], "options of chinchilla.self: unknown key"),

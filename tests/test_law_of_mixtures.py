@@ -45,7 +45,7 @@ def test_every_loss_is_fitted_scored_and_the_best_mixture_said(file, capsys):
     assert "mixture_power: L = c + K" in said
     for group in ("group large", "group small", "all runs"):
         assert f"[{group}" in said
-    assert "loss of" in said and "left out: R2" in said and "10 random choices" in said
+    assert "loss of" in said and "held out: R2" in said and "10 random choices" in said
     for group in ("large", "small", "all runs"):
         assert f"best mixture [{group}]" in said
     assert "mean of 3 losses (5 replicates)" in said
@@ -133,4 +133,4 @@ def test_domains_of_any_name_are_fitted_and_two_of_one_name_are_told(file, capsy
 
 def test_a_letter_that_there_is_not_is_told(file, capsys):
     assert main(["law", "mine.csv", "--columns", "V=size"]) == 2
-    assert "columns.V: no such letter" in capsys.readouterr().err
+    assert "columns.V: is not a known quantity" in capsys.readouterr().err

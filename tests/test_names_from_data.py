@@ -24,8 +24,9 @@ from isoloss.__main__ import main
 from isoloss.export import END, START, explanation, export_fit, latex, law_file
 from isoloss.fit import fit_law
 from isoloss.fitted import TABLES, Fit, load_fit
+from isoloss.fitted.facts import record
 from isoloss.problems import IsolossError
-from isoloss.summary import summarize
+from isoloss.report.summary import summarize
 
 MIXTURES = [n for n in registry.names("law") if registry.facts("law", n).get("NEEDS") == "mixture"]
 WRITABLE = [name for name in NASTY if name != "\ud800"]  # as a CSV can hold them
@@ -45,12 +46,17 @@ def two(chinchilla_runs) -> Fit:
 def renamed(fit: Fit, first: str, second: str) -> Fit:
     """The fit as that of groups of other names."""
     names = {"g0": first, "g1": second}
-    found = {name: getattr(fit, name) for name in TABLES}
-    found = {
+    tables_of_both = {
         name: table.assign(group=table["group"].map(names)) if "group" in table else table
-        for name, table in found.items()
+        for name, table in fit.tables.items()
     }
-    return dataclasses.replace(fit, **found)
+    return dataclasses.replace(fit, tables=tables_of_both)
+
+
+def with_ends(fit: Fit, end: np.ndarray) -> Fit:
+    """The fit as if every start had ended at a point of the law's coordinates."""
+    starts = fit.starts.assign(end=[end] * len(fit.starts))
+    return dataclasses.replace(fit, tables={**fit.tables, "starts": starts})
 
 
 def of_mixtures(make_runs, card: str, domains, **settings_) -> Fit:
@@ -138,7 +144,7 @@ def test_columns_are_matched_with_domains_whose_names_have_an_underscore(make_ru
 
 def test_numbers_without_end_and_no_numbers_are_exported(two):
     end = np.array([np.inf, np.nan, 0.0, 0.3, 0.3])
-    fit = dataclasses.replace(two, starts=two.starts.assign(end=[end] * len(two.starts)))
+    fit = with_ends(two, end)
     source = law_file(fit)
     assert '"E": inf,' in source and '"A": nan,' in source
     assert skeleton(source) == skeleton(law_file(two))
@@ -227,7 +233,7 @@ def test_a_doubtful_fit_of_any_name_says_so_in_every_file(two, tmp_path):
     for file in export_fit(fit, tmp_path):
         assert "NOT TO BE RELIED ON AS IT STANDS: x" in file.read_text(encoding="utf-8")
     assert skeleton((tmp_path / "law.py").read_text(encoding="utf-8")) == skeleton(law_file(two))
-    assert export._state(fit) in ast.get_docstring(
+    assert export._state(record(fit)) in ast.get_docstring(
         ast.parse((tmp_path / "law.py").read_text(encoding="utf-8"))
     )
 
@@ -313,6 +319,11 @@ def files(make_runs, chinchilla_runs, tmp_path_factory):
         made[f"aggregate/{name}"] = home / f"{name}.parquet"
         whole = table if name == "runs" else table[tables.schema(name).names]
         tables.write(name, whole, made[f"aggregate/{name}"], {"token": "$b$", "sweep": "s_*"})
+    seen = done.assign(observable="weight_norms", quantity="root_mean_square", value=1.5)
+    seen = pd.concat([seen.assign(part=part) for part in ("$\\frac$ _x", "p" * 300)])
+    made["observe/observations"] = home / "observations.parquet"
+    seen = seen[tables.schema("observations").names]
+    tables.write("observations", seen, made["observe/observations"], {"observation": "$o$"})
     made["aggregate/timing"] = home / "timing.parquet"
     facts = {"token": "$b$", "sweep": "s_*"}
     tables.write("timing", tables.empty("timing"), made["aggregate/timing"], facts)
@@ -346,13 +357,12 @@ def mixture_law(files):
 def test_figures_draw_any_names_without_complaint(name, plain_law, mixture_law, tmp_path):
     from matplotlib.text import Text
 
-    from isoloss import plot
-    from isoloss.plot.draw import inputs
+    from isoloss.plot.draw import draw, inputs
 
     name, _, mixtures = name.partition(" of ")
     needs = registry.facts("figure", name).get("NEEDS") == "mixture" or mixtures
     shown = [(mixture_law if needs else plain_law)[entry] for entry in registry.inputs(name)]
-    plot.draw(name, registry.defaults("figure", name), shown, tmp_path / "x.png")
+    draw(name, registry.defaults("figure", name), shown, tmp_path / "x.png")
     figure, _ = registry.card("figure", name).draw(
         inputs(shown), **registry.defaults("figure", name)
     )

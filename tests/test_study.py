@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from isoloss import check, study
+from isoloss.__main__ import main
 from isoloss.problems import StudyError
 
 UNSET = "ISOLOSS_TEST_VARIABLE_THAT_IS_NOT_SET"
@@ -49,8 +50,8 @@ def config(own) -> dict:
             "plane": {"card": "chinchilla", "sweep": "sizes"},
         },
         "plot": {
-            "isoloss": {"card": "isoloss", "sweep": "sizes", "laws": ["plane"]},
-            "curves": {"card": "learning_curves", "sweep": "sizes", "laws": ["plane"]},
+            "isoloss": {"card": "isoloss", "sweep": "sizes", "fits": ["plane"]},
+            "curves": {"card": "learning_curves", "sweep": "sizes", "fits": ["plane"]},
         },
     }
 
@@ -68,8 +69,9 @@ def put(config: dict, path: str, value) -> None:
 def problems(config: dict) -> list[str]:
     with pytest.raises(StudyError) as error:
         check.check(config)
-    assert all(line in str(error.value) for line in error.value.problems)
-    return error.value.problems
+    lines = [str(one) for one in error.value.problems]
+    assert all(line in str(error.value) for line in lines)
+    return lines
 
 
 def test_a_sound_study_has_no_problems_and_every_default(config):
@@ -203,13 +205,13 @@ WRONG = {
     "a law without a curve": (
         "fit.plane.card",
         "data_constrained",
-        "plot.curves.laws",
+        "plot.curves.fits",
         "is a law in U too",
     ),
     "profiles that are not kept": (
         "plot.isoloss.card",
         "profile_curves",
-        "plot.isoloss.laws",
+        "plot.isoloss.fits",
         "set its `profiles: true`",
     ),
     "unknown card of a dataset": (
@@ -278,13 +280,13 @@ WRONG = {
     "unknown sweep of a fit": ("fit.plane.sweep", "size", "fit.plane.sweep", "mean 'sizes'"),
     "unknown sweep of a figure": ("plot.curves.sweep", "size", "plot.curves.sweep", "'sizes'"),
     "unknown fit of a figure": (
-        "plot.isoloss.laws",
+        "plot.isoloss.fits",
         ["plain"],
-        "plot.isoloss.laws",
+        "plot.isoloss.fits",
         "'plain' is not in fit; did you mean 'plane'",
     ),
-    "fit of another sweep": ("plot.isoloss.laws", ["curve"], "plot.isoloss.laws", "'own'"),
-    "too few laws": ("plot.isoloss.laws", [], "plot.isoloss.laws", "name at least 1 of `fit`"),
+    "fit of another sweep": ("plot.isoloss.fits", ["curve"], "plot.isoloss.fits", "'own'"),
+    "too few fits": ("plot.isoloss.fits", [], "plot.isoloss.fits", "name at least 1 of `fit`"),
     "not a number": ("seed", float("nan"), "seed", "a finite number is needed"),
     "a key that is no text": ("expand.natural", {1: {}}, "expand.natural", "put it in quotes"),
     "a budget that cannot be kept": (
@@ -311,7 +313,7 @@ WRONG = {
         "load.stdlib",
         "has no sources",
     ),
-    "too many laws": ("plot.curves.laws", ["plane", "plane"], "plot.curves.laws", "at most 1"),
+    "too many fits": ("plot.curves.fits", ["plane", "plane"], "plot.curves.fits", "at most 1"),
     "nothing to compare": (
         "plot.effects",
         {"card": "weighting_effects", "sweep": "sizes"},
@@ -327,7 +329,7 @@ WRONG = {
     "law that cannot allocate": (
         "fit.plane",
         {"card": "power_law", "sweep": "sizes"},
-        "plot.isoloss.laws",
+        "plot.isoloss.fits",
         "needs a law that can allocate, and 'power_law' cannot; name a fit of chinchilla or",
     ),
     "curves of a table": (
@@ -362,11 +364,11 @@ WRONG = {
         "aggregate.own",
         "columns are",
     ),
-    "filter that is no yes or no": (
+    "filter that is not a yes-or-no value": (
         "aggregate.own.keep",
         ["loss + 1"],
         "aggregate.own",
-        "'loss + 1' is no yes or no",
+        "'loss + 1' is not a yes-or-no value",
     ),
     "selection that is none": (
         "fit.plane.where",
@@ -473,7 +475,7 @@ def test_whatever_stands_anywhere_is_sound_or_told_never_a_crash(config, value):
 
 TOGETHER = [
     *("unknown section", "wrong type", "negative weight", "unknown setting", "unknown dataset"),
-    *("missing column", "unknown card of a law", "unknown option of a card", "too few laws"),
+    *("missing column", "unknown card of a law", "unknown option of a card", "too few fits"),
 ]
 
 
@@ -519,6 +521,40 @@ def test_yaml_merges_are_followed(tmp_path):
         "load: &a {x: {card: python_stdlib}}\nstudy: s\nplot: {<<: *a}\n"
     )
     assert study.read(tmp_path / "s.yaml")["plot"] == {"x": {"card": "python_stdlib"}}
+
+
+def test_a_figure_may_name_its_fits_by_the_earlier_key_and_is_told_the_new_one(config):
+    earlier = copy.deepcopy(config)
+    for figure in earlier["plot"].values():
+        figure["laws"] = figure.pop("fits")
+    assert check.check(earlier) == check.check(config)
+    assert [str(one) for one in study.renamed(earlier)[1]] == [
+        f"plot.{name}.laws: this key is called `fits` now; rename it" for name in config["plot"]
+    ]
+    assert study.renamed(config) == (config, [])
+
+
+def test_a_figure_that_names_its_fits_by_both_keys_is_told_which_one_counts(config):
+    config["plot"]["isoloss"]["laws"] = ["plane"]
+    (line,) = problems(config)
+    assert line == "plot.isoloss.laws: unknown key; known: card, fits, options, sweep"
+
+
+@pytest.mark.parametrize("value", [None, 3, [], {"p": None}, {"p": {"laws": 3}}])
+def test_an_earlier_key_is_looked_for_wherever_it_could_not_be(config, value):
+    renamed, messages = study.renamed({"plot": value})
+    assert len(messages) == (value == {"p": {"laws": 3}})
+    assert messages or renamed == {"plot": value}
+
+
+def test_the_check_command_tells_the_new_name_of_an_earlier_key(tmp_path, config, capsys):
+    config["plot"]["isoloss"]["laws"] = config["plot"]["isoloss"].pop("fits")
+    file = tmp_path / "study.yaml"
+    file.write_text(yaml.safe_dump(config))
+    assert main(["check", str(file)]) == 0
+    said = capsys.readouterr()
+    assert said.err == "plot.isoloss.laws: this key is called `fits` now; rename it\n"
+    assert "nothing wrong" in said.out
 
 
 def test_a_selection_by_what_is_measured_is_left_to_the_measurement(config):

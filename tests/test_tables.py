@@ -22,7 +22,7 @@ def index() -> pd.DataFrame:
 REFUSED = {
     "missing": (lambda t: t.drop(columns="copies"), r"table index.*'copies' is missing"),
     "extra": (lambda t: t.assign(copie=1), r"'copie' is not in it; did you mean 'copies'"),
-    "repeated key": (lambda t: t.assign(row=[0, 2, 2]), r"key \{'row': 2\} stands twice"),
+    "repeated key": (lambda t: t.assign(row=[0, 2, 2]), r"key \{'row': 2\} appears twice"),
     "wrong type": (lambda t: t.assign(copies=["1", "two", "1"]), r"table index.*'copies'"),
 }
 
@@ -136,3 +136,35 @@ def test_columns_of_any_name_are_set_in_a_copy():
     assert list(other["self"]) == [5, 6] and list(other["index"]) == [0, 0]
     assert list(other.index) == [7, 7]
     assert list(table.columns) == ["a", "self"] and list(table["self"]) == [3, 4]
+
+
+@pytest.mark.parametrize("name", ["plan", "runs"])
+def test_every_column_of_a_table_of_runs_has_a_role(name):
+    spec = tables.contract()["tables"][name]
+    for facts in [*spec["columns"].values(), *spec["further"].values()]:
+        assert facts["role"] in tables.ROLES
+        assert facts.get("role_given", facts["role"]) in tables.ROLES
+    assert list(spec["further"])[-1] == "*", "a column of any name has a role"
+
+
+@pytest.mark.parametrize("column", ["d_model", "\udc80[*]", "", "of_run_of_mine"])
+def test_a_column_that_is_not_in_the_contract_is_a_setting_only_where_the_sweep_was_made_here(
+    column,
+):
+    assert tables.role("plan", column) == tables.role("runs", column) == "setting"
+    assert tables.role("runs", column, given=True) == "bookkeeping"
+
+
+def test_runs_alike_in_their_settings_are_a_cell_and_measured_columns_are_none(make_runs):
+    given = make_runs([1e6], [1e8], [3.0], p_web=0.5, loss_web=3.1, note="x", step=9, of_run="r")
+    of_both = ["n_params", "n_samples", "n_flops", "group", "p_web"]
+    here = given.assign(run_digest="0" * 32)
+    assert set(tables.cell_columns(given)) == {*of_both, "model", "weighting", "n_unique"}
+    assert set(tables.cell_columns(here)) == {*of_both, "model", "weighting", "note"}
+    assert tables.roles_of_runs(here)["of_run"] == "identity"
+
+
+def test_a_planned_run_is_identified_by_what_it_is_given_and_not_by_how_it_is_counted():
+    columns = tables.schema("plan").names
+    settings = [column for column in columns if tables.role("plan", column) == "setting"]
+    assert settings == ["model", "weighting", "seed", "n_samples", "n_steps", "n_windows"]

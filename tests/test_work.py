@@ -13,10 +13,10 @@ import yaml
 
 from isoloss import environment, tables, work
 from isoloss.__main__ import main
-from isoloss.fit import stage as fit_stage
+from isoloss.fit import job as fit_job
 from isoloss.flow import Flow
 from isoloss.store import Store
-from isoloss.train import stage as train_stage
+from isoloss.train import job as train_job
 from isoloss.verify import findings
 
 
@@ -67,7 +67,7 @@ def home(tmp_path) -> Home:
     columns = {"N": "n", "D": "d", "loss": "loss"}
     table = {"table": str(tmp_path / "runs.csv"), "columns": columns}
     law = {"card": "power_law", "options": {"variable": "N"}, "sweep": "mine", "bootstrap": 5}
-    figure = {"card": "predicted_observed", "sweep": "mine", "laws": ["power"]}
+    figure = {"card": "predicted_observed", "sweep": "mine", "fits": ["power"]}
     study = {"study": "mine", "aggregate": {"mine": table}, "fit": {"power": law}}
     home = Home(tmp_path, study | {"plot": {"seen": figure}})
     assert home.aggregate() == 0
@@ -132,7 +132,7 @@ OVERTAKEN = {
 @pytest.mark.parametrize("happens", OVERTAKEN, ids=[one.__name__ for one in OVERTAKEN])
 def test_a_fit_that_was_overtaken_puts_nothing_in_place(home, during, capsys, happens):
     before = contents(home.root / "fit/mine/power")
-    during(fit_stage, lambda: happens(home))
+    during(fit_job, lambda: happens(home))
     assert home.fit() == 2
     error = capsys.readouterr().err
     assert f"fit/mine/power: {OVERTAKEN[happens]}" in error or OVERTAKEN[happens] in error
@@ -148,10 +148,10 @@ def test_a_fit_whose_code_was_edited_meanwhile_puts_nothing_in_place(
     source.write_text("one")
     monkeypatch.setattr(Flow, "code_files", lambda *_, **__: [source])
     monkeypatch.setattr(Flow, "code_here", lambda *_, **__: source.read_text())
-    during(fit_stage, lambda: source.write_text("another"))
+    during(fit_job, lambda: source.write_text("another"))
     assert home.fit() == 2
     assert "its code has changed since it started" in capsys.readouterr().err
-    during(fit_stage, lambda: os.utime(source, (1, 1)))  # touched: the same code
+    during(fit_job, lambda: os.utime(source, (1, 1)))  # touched: the same code
     assert home.fit() == 0
 
 
@@ -162,7 +162,7 @@ def test_a_job_that_was_started_again_leaves_the_place_to_the_newer_one(home, du
         assert home.fit() == 0
         newer.contents = contents(folder)
 
-    during(fit_stage, newer)
+    during(fit_job, newer)
     assert home.fit() == 2
     assert "another process has started the same job since" in capsys.readouterr().err
     assert contents(folder) == newer.contents
@@ -174,13 +174,13 @@ def test_a_change_of_the_study_that_does_not_matter_to_a_job_does_not_stop_it(ho
         home.study["summary"] = {"budgets": [1e20]}
         home.write("# a comment\n")
 
-    during(fit_stage, unrelated)
+    during(fit_job, unrelated)
     assert home.fit() == 0
 
 
 def test_a_job_that_fails_leaves_its_outputs_and_no_trace(home, during):
     before = contents(home.root / "fit/mine/power")
-    during(fit_stage, lambda: 1 / 0)
+    during(fit_job, lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         home.fit()
     assert contents(home.root / "fit/mine/power") == before
@@ -337,7 +337,7 @@ def test_a_shard_that_was_overtaken_keeps_its_runs_and_puts_no_table_in_place(
         ),
     ):
         assert trained.call(stage, out, *given) == 0
-    during(train_stage, lambda: measured_otherwise(trained))
+    during(train_job, lambda: measured_otherwise(trained))
     assert trained.train() == 2
     words = "train/two/0: the study has changed since it started (valid_tokens: was 256, is 512)"
     assert words in capsys.readouterr().err

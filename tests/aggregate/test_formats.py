@@ -107,7 +107,7 @@ PAGES = [
 ]
 
 
-@pytest.mark.parametrize("content", [*PAGES, gzip.compress(PAGES[0])])
+@pytest.mark.parametrize("content", [*PAGES, gzip.compress(PAGES[0], mtime=0)])
 def test_a_page_instead_of_a_table_is_told(content):
     assert "runs: is a page of HTML or XML, not a table; give the address" in refused(content)
 
@@ -275,7 +275,9 @@ ARROW_BOMBS = {
 @pytest.mark.parametrize("table", ARROW_BOMBS.values(), ids=ARROW_BOMBS)
 def test_an_arrow_file_that_claims_more_than_the_limit_is_refused(save, table):
     folder = save(stream(pa.table({"a": table})))
-    with pytest.raises(TableError, match=r"raise max_mib|has a column of type .* leave it out"):
+    with pytest.raises(
+        TableError, match=r"raise max_mib|has a column of type .* remove the column"
+    ):
         parse(open_source(folder, Limits(max_mib=8)))
 
 
@@ -319,7 +321,7 @@ def test_a_reader_that_breaks_down_does_not_break_its_caller(save, monkeypatch, 
     script.write_text("import os; os.abort()")
     monkeypatch.setattr(formats.unpack, "__file__", str(script))
     for content in (source(PARQUET), open_source(save(ARROW))):
-        with pytest.raises(TableError, match=r"its reader broke down.*max_mib"):
+        with pytest.raises(TableError, match=r"the process that read it ended early.*max_mib"):
             parse(content)
     script.write_text("import time; time.sleep(60)")
     slow = Source(Address.given("runs"), (PARQUET,), limits=Limits(max_seconds=0.5))

@@ -191,10 +191,10 @@ WRONG = {
     "unknown column": ({"N": "sise"}, r"columns.N: no column 'sise'; did you mean 'size'"),
     "no loss": ({"loss": None}, "loss and two of N, D, C are needed"),
     "one size": ({"D": None}, "loss and two of N, D, C are needed"),
-    "unknown letter": ({"V": "lr"}, r"columns.V: no such letter; known: C, D, N, U, fit_weight"),
+    "unknown letter": ({"V": "lr"}, r"columns.V: is not a known quantity; known: C, D, N, U"),
     "no name": ({"N": " "}, r"columns.N: no column ' '"),
     "two letters of one column": ({"D": "size"}, r"columns.D: column 'size' is also N"),
-    "repeated run_id": ({"run_id": "lr"}, "columns.run_id: '?0.1'? stands twice"),
+    "repeated run_id": ({"run_id": "lr"}, "columns.run_id: '?0.1'? appears twice"),
 }
 
 

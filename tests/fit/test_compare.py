@@ -113,7 +113,7 @@ def test_a_question_that_has_no_answer_is_told(runs, ask, said):
 
 
 def test_a_law_in_one_variable_divides_no_budget(runs):
-    with pytest.raises(IsolossError, match="divides no budget"):
+    with pytest.raises(IsolossError, match="does not give the best N and D of a budget"):
         fit_law(runs, "power_law", bootstrap=0).allocate(1e20)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from isoloss import registry
 from isoloss.fit import fit_law, optimize
+from isoloss.fit.points import by_domain
 from isoloss.fitted import quantiles
 from isoloss.problems import IsolossError
 
@@ -73,7 +74,7 @@ def test_held_out_losses_do_not_move_the_fit(chinchilla_runs):
     for other in (permuted, changed):
         again = fit_law(other, "chinchilla", **settings)
         pd.testing.assert_frame_equal(again.params, fit.params, check_exact=True)
-        assert again.replicates["theta"].map(tuple).equals(fit.replicates["theta"].map(tuple))
+        assert again.replicates.equals(fit.replicates)
         assert again.summary.loc[0, "held_out_rmse"] != fit.summary.loc[0, "held_out_rmse"]
 
 
@@ -225,6 +226,30 @@ def test_seed_noise_is_pooled_over_settings_with_several_seeds(power_runs):
     squares = 3 * np.var([0, 0.01, 0.03]) + 2 * np.var([0, -0.02])
     assert fit.summary.loc[0, "seed_sd"] == pytest.approx(np.sqrt(squares / 3))
     assert np.isnan(fit_law(runs, "power_law", **QUICK).summary.loc[0, "seed_sd"])
+
+
+def test_seed_noise_of_a_sweep_does_not_depend_on_what_else_was_measured(make_runs):
+    """A mixture law reads shares and losses by domain beside the runs; the losses are no setting.
+
+    Half of the squared difference of two seeds is the variance of their cell.
+    """
+    shares = np.repeat([0.1, 0.3, 0.5, 0.7, 0.9], 2)
+    noise = np.array([0.01, -0.01, 0.03, -0.03, 0.02, -0.02, 0.005, -0.005, 0.04, -0.04])
+    loss = 3.0 - shares + noise
+    names = [f"share {share}" for share in shares]
+    runs = make_runs([1e6] * 10, [1e8] * 10, loss, weighting=names, seed=[0, 1] * 5)
+    runs = runs.assign(run_digest=[f"{i:032x}" for i in range(10)], learning_rate=3e-4)
+    runs = runs.assign(n_unique=np.arange(10.0))  # differs with the order that the seed draws
+    known = {"run_id": runs["run_id"], "tag_key": "kind"}
+    domains = {"code": shares, "prose": 1 - shares}
+    mixtures = [pd.DataFrame({**known, "domain": d, "proportion": p}) for d, p in domains.items()]
+    measured = {**known, "step": 9, "split": "valid", "loss_nats": loss}
+    losses = [pd.DataFrame({**measured, "domain": domain}) for domain in domains]
+    rows = by_domain(runs, pd.concat(mixtures), pd.concat(losses))
+    fit = fit_law(rows, "linear_mixture", **QUICK)
+    pooled = np.sqrt(np.sum(noise**2) / 5)
+    assert list(fit.summary["response"]) == ["loss_code", "loss_prose"]
+    np.testing.assert_allclose(fit.summary["seed_sd"], pooled, rtol=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -69,12 +69,13 @@ def test_a_fit_that_was_saved_is_loaded_as_it_was(fit, tmp_path):
     fit.save(tmp_path / "fit", study="s")
     again = load_fit(tmp_path / "fit")
     for name in TABLES:
-        columns = list(getattr(again, name).columns)
+        columns = list(again.tables[name].columns)
         pd.testing.assert_frame_equal(
-            getattr(again, name),
-            getattr(fit, name)[columns],
-            check_dtype=len(getattr(fit, name)) > 0,
+            again.tables[name],
+            fit.tables[name][columns],
+            check_dtype=len(fit.tables[name]) > 0,
         )
+    assert again == fit
     assert again.law == fit.law
     assert again.facts["study"] == "s"
     pd.testing.assert_frame_equal(again.allocate(1e21), fit.allocate(1e21))

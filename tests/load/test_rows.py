@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from isoloss import tables
-from isoloss.load import identity, load_rows, stage
+from isoloss.load import identity, job, load_rows
 from isoloss.load import rows as load_module
 from isoloss.problems import IsolossError
 
@@ -158,13 +158,13 @@ def test_a_token_file_holds_the_tokens_of_the_rows_in_order(root, tmp_path_facto
     out = tmp_path_factory.mktemp("load")
     monkeypatch.setattr(load_module, "BATCH_BYTES", 100)
     dataset = {"card": CARD, "options": {"root": str(root)}, "valid_fraction": 0.3}
-    files = stage.run({"dataset": dataset, "seed": 7, "content": None}, out, {"dataset": "few"})
+    files = job.run({"dataset": dataset, "seed": 7, "content": None}, out, {"dataset": "few"})
     assert [file.name for file in files] == ["rows.parquet", "audit.parquet", "tokens.npy"]
     rows = tables.frame(files[0], "rows")
     assert np.load(files[2]).tobytes() == b"".join(rows["text"])
     pd.testing.assert_frame_equal(rows, load(root)[0])
     before = [file.read_bytes() for file in files]
-    again = stage.run({"dataset": dataset, "seed": 7, "content": None}, out, {"dataset": "few"})
+    again = job.run({"dataset": dataset, "seed": 7, "content": None}, out, {"dataset": "few"})
     assert [file.read_bytes() for file in again] == before
 
 
@@ -172,5 +172,5 @@ def test_a_dataset_that_cannot_be_loaded_leaves_no_file(tmp_path, tmp_path_facto
     out = tmp_path_factory.mktemp("load")
     dataset = {"card": CARD, "options": {"root": str(tmp_path)}, "valid_fraction": 0.3}
     with pytest.raises(IsolossError, match="no rows"):
-        stage.run({"dataset": dataset, "seed": 7, "content": None}, out, {})
+        job.run({"dataset": dataset, "seed": 7, "content": None}, out, {})
     assert list(out.iterdir()) == []

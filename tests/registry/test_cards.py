@@ -12,24 +12,25 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from isoloss import plot, registry, tables
+from isoloss import registry, tables
 from isoloss.figures._figure import Inputs
 from isoloss.fit import fit_law
 from isoloss.fitted import TABLES
-from isoloss.plot.draw import inputs
+from isoloss.plot.draw import draw, inputs
 from isoloss.problems import IsolossError
 from isoloss.seeds import generator
+from isoloss.stage import stages
 from isoloss.train.settings import TRAINER, known
 
 CONSTANTS = {
     "dataset": ["TITLE", "ABOUT", "SOURCE", "TAGS", "TOKEN"],
     "model": ["TITLE", "FORMULA", "SOURCE", "VOCABULARY"],
+    "observable": ["TITLE", "ABOUT", "FORMULA", "SOURCE", "QUANTITIES"],
     "law": ["TITLE", "FORMULA", "LATEX", "SOURCE", "DOMAIN"],
     "figure": ["TITLE", "ABOUT"],
 }
 CARDS = [(kind, name) for kind in registry.FOLDERS for name in registry.names(kind)]
 LABELS = [f"{kind} {name}" for kind, name in CARDS]
-AGGREGATED = ("runs", "losses", "curves", "mixtures", "timing")
 
 
 def defaults(kind: str, name: str) -> dict:
@@ -46,7 +47,7 @@ def test_a_card_says_what_it_is(kind, name):
     assert {constant: getattr(card, constant) for constant in facts} == facts
     for entry in registry.inputs(name) if kind == "figure" else ():
         stage, table = entry.split("/")
-        assert table in {"aggregate": AGGREGATED, "fit": TABLES}[stage]
+        assert table in stages()[stage].writes
 
 
 @pytest.mark.parametrize(("kind", "name"), CARDS, ids=LABELS)
@@ -163,6 +164,48 @@ def test_weights_depend_on_the_generator_only(name):
     assert all((first[key] == again[key]).all() for key in first)
 
 
+# Observables
+
+
+@pytest.mark.parametrize("name", registry.names("observable"))
+@pytest.mark.parametrize("model", registry.names("model"))
+def test_an_observable_measures_each_of_its_quantities_of_every_part_once(name, model):
+    built, _ = model_of(model, d_model=8, n_layers=2)
+    weights = {key: value.numpy() for key, value in built.state_dict().items()}
+    before = {key: value.copy() for key, value in weights.items()}
+    card, quantities = registry.card("observable", name), registry.facts("observable", name)
+    measured = card.observe(weights, **defaults("observable", name))
+    assert list(measured) == ["part", "quantity", "value"]
+    assert measured["value"].dtype == np.float64
+    assert np.isfinite(measured["value"]).all()
+    expected = {(p, q) for p in set(measured["part"]) for q in quantities["QUANTITIES"]}
+    assert set(zip(measured["part"], measured["quantity"], strict=True)) == expected
+    assert len(measured) == len(expected) > 0
+    for facts in quantities["QUANTITIES"].values():
+        assert set(facts) == {"title", "unit"}
+    pd.testing.assert_frame_equal(card.observe(before, **defaults("observable", name)), measured)
+    assert all((weights[key] == before[key]).all() for key in weights)
+
+
+def test_weight_norms_are_those_of_the_matrices_and_of_the_layers():
+    weights = {
+        "bytes": np.full((2, 3), 2.0, "float32"),
+        "blocks.0.read": np.array([[3.0, 4.0]], "float32"),
+        "blocks.0.gain": np.array([12.0], "float32"),
+    }
+    observe = registry.card("observable", "weight_norms").observe
+
+    def of(parts, quantity):
+        table = observe(weights, parts=parts)
+        return table[table["quantity"] == quantity].set_index("part")["value"].to_dict()
+
+    assert of("matrices", "frobenius_norm") == {"bytes": 24**0.5, "blocks.0.read": 5.0}
+    assert of("matrices", "root_mean_square") == pytest.approx(
+        {"bytes": 2.0, "blocks.0.read": 12.5**0.5}
+    )
+    assert of("layers", "frobenius_norm") == {"bytes": 24**0.5, "blocks.0": 13.0}
+
+
 # Figures
 
 
@@ -196,6 +239,12 @@ def files(chinchilla_runs, tmp_path_factory):
             if name != "runs":
                 table = table[tables.schema(name).names]
             tables.write(name, table, found[f"aggregate/{name}"], {"token": "byte"})
+        parts = [done.assign(part=p, value=s / done["n_params"] ** 0.5)
+                 for p, s in (("bytes", 1.0), ("blocks.0.read", 2.0))]  # fmt: skip
+        seen = pd.concat(parts).assign(observable="weight_norms", quantity="root_mean_square")
+        found["observe/observations"] = home / "observations.parquet"
+        seen = seen[tables.schema("observations").names]
+        tables.write("observations", seen, found["observe/observations"], {})
         settings_ = {"bootstrap": bootstrap, "holdout": "largest_compute"}
         fit = fit_law(natural, law, profiles=law not in MIXTURES, **settings_)
         fit.summary["status"] = "converged"
@@ -223,7 +272,7 @@ def needed(name: str, files: dict) -> list:
 
 
 def written(name: str, files: dict, out) -> dict[str, bytes]:
-    plot.draw(name, defaults("figure", name), needed(name, files), out / f"{name}.png")
+    draw(name, defaults("figure", name), needed(name, files), out / f"{name}.png")
     return {file.name: file.read_bytes() for file in out.iterdir()}
 
 
@@ -382,13 +431,15 @@ def test_every_law_of_a_frontier_divides_a_budget(fits):
     np.testing.assert_allclose(table["N"] * table["D"] * 6, table["C"])
     assert (table["N_low"] <= table["N_high"]).all()
     both = {name: found[name] for name in ("plane", "power")}
-    with pytest.raises(IsolossError, match="fit power: divides no budget"):
+    with pytest.raises(
+        IsolossError, match="fit power: does not give the best N and D for a budget"
+    ):
         drawn("optimal_frontier", runs, both)
 
 
 def test_a_law_without_mixtures_has_no_response_to_them(fits):
     runs, found = fits
-    with pytest.raises(IsolossError, match="fit plane: its law knows no mixtures"):
+    with pytest.raises(IsolossError, match="fit plane: its law is not a mixture law"):
         drawn("mixture_response", runs, {"plane": found["plane"]})
 
 

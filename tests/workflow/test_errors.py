@@ -10,7 +10,7 @@ def test_all_problems_are_said_at_once_and_nothing_is_written(source, tmp_path):
     study["expand"]["docstring_x2"]["kind"]["docstring"] = -2
     study["train"]["grid"]["model"] = "byte_transfomer"
     study["fit"]["chinchilla"]["bootstrap"] = "many"
-    study["plot"]["isoloss"]["laws"] = ["chincilla"]
+    study["plot"]["isoloss"]["fits"] = ["chincilla"]
     (tmp_path / "bad.csv").write_text("n,d,loss\n1e6,1e8,3.1\n1e7,1e9,nan\n1e8,1e9,-1\n")
     columns = {"N": "n", "D": "d", "loss": "loss"}
     study["aggregate"] = {
@@ -43,6 +43,17 @@ def test_another_configfile_replaces_the_default_study(source, tmp_path):
     said = dry.stdout + dry.stderr
     assert "train_shard" not in said
     assert "write_summary" in said
+
+
+def test_the_earlier_key_of_a_figures_fits_is_accepted_and_the_new_one_named(source, tmp_path):
+    study = tiny(source)
+    figure = study["plot"]["isoloss"]
+    figure["laws"] = figure.pop("fits")
+    dry = snakemake(tmp_path, "--configfile", write(tmp_path, study), "-n")
+    assert dry.returncode == 0, dry.stderr
+    printed = dry.stdout + dry.stderr
+    assert "plot.isoloss.laws: this key is called `fits` now; rename it" in printed
+    assert "plot/isoloss.png" in printed
 
 
 def test_the_default_study_is_sound_and_its_dry_run_readable():

@@ -17,14 +17,13 @@ import time
 from pathlib import Path
 
 import pytest
-import yaml
 from project import Project
-from running import snakemake, tiny, write
+from running import small, snakemake, write
 
 from isoloss import tables
 from isoloss.store import FINAL
 
-RUNS = 20  # of the tiny study, in both sweeps
+RUNS = 8  # of the small study
 CORES = 2  # what `snakemake` of running.py has too
 TABLES = ("runs", "losses", "curves", "mixtures")  # all that gather_sweep writes but `timing`
 
@@ -32,52 +31,54 @@ TABLES = ("runs", "losses", "curves", "mixtures")  # all that gather_sweep write
 class Disturbed(Project):
     """A project to which something happens while it runs."""
 
-    def __init__(self, home, finished):
-        folder, config, _ = finished
-        study = yaml.safe_load(Path(config).read_text(encoding="utf-8"))
+    def __init__(self, home, folder, study):
         super().__init__(home, folder, study, "grid")
-        self.wanted = gathered(self.results)
+        self.undisturbed = gathered(self.results)
 
-    def untrained(self):
-        """Remove what training made, and all that is below it."""
-        for name in ("store", "train", "aggregate", "fit", "plot"):
+    def without(self, *stages):
+        """Remove what these stages made, and the summary."""
+        for name in stages:
             shutil.rmtree(self.results / name)
         for name in ("summary.md", "summary.json", "provenance.json"):
             (self.results / name).unlink()
         return self
 
+    def untrained(self):
+        """Remove what training made, and all that is below it."""
+        return self.without("store", "train", "aggregate", "fit", "plot")
+
     def attempt(self, *arguments):
-        """Run snakemake, whatever comes of it: exit code and what was said."""
+        """Run snakemake, whatever comes of it: exit code and output."""
         config = write(self.folder, self.study, "edited.yaml")
-        done = snakemake(self.folder, *arguments, "--configfile", config, root=self.root)
-        return done.returncode, done.stdout + done.stderr
+        process = snakemake(self.folder, *arguments, "--configfile", config, root=self.root)
+        return process.returncode, process.stdout + process.stderr
 
     def begin(self, where, *command, **variables):
         """Start a command as the first of its process group, as a terminal does.
 
         `variables` are those of its environment.
         """
-        with (self.folder / "said.txt").open("ab") as said:
+        with (self.folder / "output.txt").open("ab") as output:
             return subprocess.Popen(
                 [sys.executable, "-m", *map(str, command)],
                 cwd=where,
                 env={**os.environ, "PYTHONPATH": str(self.root / "workflow"), **variables},
                 stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=said,
+                stdout=output,
+                stderr=output,
                 process_group=0,
                 # what is started in the background may have been told to ignore Ctrl-C
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
             )
 
-    def begin_runs(self):
-        """Start snakemake on the runs."""
+    def begin_snakemake(self, target, **variables):
+        """Start snakemake on a target."""
         config = write(self.folder, self.study, "edited.yaml")
         options = ["--directory", self.folder, "--configfile", config, "--cores", str(CORES)]
-        return self.begin(self.root, "snakemake", "runs", *options)
+        return self.begin(self.root, "snakemake", target, *options, **variables)
 
-    def said(self):
-        return (self.folder / "said.txt").read_text(encoding="utf-8")
+    def output(self):
+        return (self.folder / "output.txt").read_text(encoding="utf-8")
 
     def logs(self):
         """The logs of training jobs."""
@@ -85,37 +86,39 @@ class Disturbed(Project):
 
     def trainers(self):
         """Pids of `isoloss train` and of the children in which they train."""
-        mine = {pid: ppid for pid, (ppid, words) in self.processes().items() if b"train" in words}
-        jobs = {pid for pid, ppid in mine.items() if ppid not in mine}
-        return jobs, {pid for pid, ppid in mine.items() if ppid in jobs}
+        parents = {
+            pid: ppid for pid, (ppid, words) in self.processes().items() if b"train" in words
+        }
+        jobs = {pid for pid, ppid in parents.items() if ppid not in parents}
+        return jobs, {pid for pid, ppid in parents.items() if ppid in jobs}
 
     def processes(self):
         """Every process that works in this folder: parent and command line by pid."""
-        found = {}
+        processes = {}
         for place in Path("/proc").glob("[0-9]*"):
             try:
                 if os.readlink(place / "cwd") == str(self.folder):
                     ppid = place.joinpath("stat").read_text().rpartition(") ")[2].split()[1]
                     words = place.joinpath("cmdline").read_bytes().split(b"\0")
-                    found[int(place.name)] = int(ppid), words
+                    processes[int(place.name)] = int(ppid), words
             except (OSError, IndexError):  # it has ended meanwhile
                 continue
-        return found
+        return processes
 
 
 def gathered(results):
     """The bytes of all aggregate tables that hold no seconds."""
-    names = [f"{sweep}/{table}.parquet" for sweep in ("grid", "short") for table in TABLES]
-    return {name: (results / "aggregate" / name).read_bytes() for name in names}
+    names = [f"{table}.parquet" for table in TABLES]
+    return {name: (results / "aggregate" / "grid" / name).read_bytes() for name in names}
 
 
 def wait_for(happened, seconds=300):
     """What `happened()` gives once it is true."""
     deadline = time.monotonic() + seconds
-    while not (found := happened()):
+    while not (result := happened()):
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    return found
+    return result
 
 
 def started_again(journal):
@@ -131,16 +134,27 @@ def started_again(journal):
 
 def assert_undisturbed(project):
     """The tables are those of a run that nothing happened to, and no finished run began again."""
-    assert gathered(project.results) == project.wanted
+    assert gathered(project.results) == project.undisturbed
     assert started_again(project.store.journal()) == []
     assert not project.processes()
     assert len(project.store.kept()) == RUNS
 
 
+@pytest.fixture(scope="session")
+def small_results(made_once, source):
+    """The folder in which the small study was run once."""
+
+    def fill(folder):
+        process = snakemake(folder, "--configfile", write(folder, small(source)))
+        assert process.returncode == 0, process.stdout + process.stderr
+
+    return made_once("small study", fill)
+
+
 @pytest.fixture
-def project(finished, tmp_path):
-    """A copy of the project and of the tiny study's results, with their times."""
-    project = Disturbed(tmp_path, finished)
+def project(small_results, source, tmp_path):
+    """A copy of the project and of the small study's results, with their times."""
+    project = Disturbed(tmp_path, small_results, small(source))
     yield project
     for pid in project.processes():  # only after a failed test: nobody else works in this folder
         with contextlib.suppress(ProcessLookupError):
@@ -152,9 +166,9 @@ def mount(request):
     """Mount at a folder, until the test is over."""
 
     def run(*command):
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            pytest.skip(f"{command[0]} is not allowed here: {done.stderr.strip()}")
+        process = subprocess.run(command, capture_output=True, text=True, check=False)
+        if process.returncode:
+            pytest.skip(f"{command[0]} is not allowed here: {process.stderr.strip()}")
 
     def mounted(folder, *arguments):
         run("mount", *arguments, folder)
@@ -211,8 +225,8 @@ MOMENTS = [
 def test_after_a_kill_the_same_command_gives_the_same_tables(project, kill, seed):
     # lines of the journal (there will be two a run) and a bit of a run's time
     draw = random.Random(f"{kill.__name__} {seed}")
-    lines, seconds = draw.randint(1, 30), draw.uniform(0, 0.5)
-    head = project.untrained().begin_runs()
+    lines, seconds = draw.randint(1, 12), draw.uniform(0, 0.5)
+    head = project.untrained().begin_snakemake("runs")
     wait_for(lambda: len(project.store.journal()) >= lines)
     time.sleep(seconds)
     cut_off = kill(project, head)
@@ -223,11 +237,21 @@ def test_after_a_kill_the_same_command_gives_the_same_tables(project, kill, seed
     assert project.attempt("runs", "-n")[1].count("Nothing to be done") == 1
 
 
+KILLED_AFTER_SAVING = """
+_save = Store.save
+
+
+def _save_and_die(store, *arguments, **names):
+    _save(store, *arguments, **names)
+    os.kill(os.getpid(), 9)
+
+
+Store.save = _save_and_die
+"""
+
+
 def test_a_child_that_is_killed_after_its_run_was_saved_leaves_it_finished(project):
-    project.untrained()
-    saved = "        job.store.save(row, identity, **job.where)\n    except"
-    killed = saved.replace("\n", "\n        os.kill(os.getpid(), signal.SIGKILL)\n", 1)
-    project.edit("train/shard.py", saved, killed)
+    project.untrained().append("store.py", KILLED_AFTER_SAVING)
     project.call("runs")
     assert_undisturbed(project)
     assert len(project.starts()) == RUNS
@@ -248,6 +272,10 @@ def coded_otherwise(project):
     project.edit("laws/power_law.py", "def make(", "UNUSED = 1\n\n\ndef make(")
 
 
+MADE_BELOW = {
+    "runs": ("store", "train", "aggregate", "fit", "plot"),
+    "fits": ("fit", "plot"),
+}
 OVERTAKEN = [
     (measured_otherwise, "runs", b"grid"),
     (fitted_otherwise, "fits", b"power_law"),
@@ -255,15 +283,25 @@ OVERTAKEN = [
 ]
 
 
+# appended to work.py, which is in the digest of no stage
+WAITING = """
+_place = RunningJob._place
+
+
+def _wait_and_place(job, *arguments):
+    while os.path.exists(os.environ.get("WAIT_FOR", "")):
+        __import__("time").sleep(0.05)
+    _place(job, *arguments)
+
+
+RunningJob._place = _wait_and_place
+"""
+
+
 @pytest.fixture
 def waiting(project):
     """A file; while it exists, jobs that were told of it wait before they put outputs in place."""
-    before = "    def _place(self, files: Sequence[Path], more: Mapping[str, Any]) -> None:\n"
-    pause = (
-        '        while os.path.exists(os.environ.get("WAIT_FOR", "")):\n'
-        '            __import__("time").sleep(0.05)\n'
-    )
-    project.edit("work.py", before, before + pause)  # in the digest of no stage
+    project.append("work.py", WAITING)
     (project.folder / "wait").touch()
     return project.folder / "wait"
 
@@ -272,12 +310,8 @@ def waiting(project):
 def test_a_job_that_outlives_its_snakemake_replaces_nothing_newer(
     project, waiting, change, target, name
 ):
-    project.untrained()
-    if target == "fits":
-        project.call("runs")
-    config = write(project.folder, project.study, "edited.yaml")
-    options = ["--directory", project.folder, "--configfile", config, "--cores", str(CORES)]
-    head = project.begin(project.root, "snakemake", target, *options, WAIT_FOR=str(waiting))
+    project.without(*MADE_BELOW[target])
+    head = project.begin_snakemake(target, WAIT_FOR=str(waiting))
 
     def at_work():
         """The log of a job and its output, once it has read the study."""
@@ -309,8 +343,8 @@ def test_a_job_that_outlives_its_snakemake_replaces_nothing_newer(
 
 
 def test_after_ctrl_c_the_same_command_goes_on(project):
-    head = project.untrained().begin_runs()
-    wait_for(lambda: len(project.store.journal()) >= 9)
+    head = project.untrained().begin_snakemake("runs")
+    wait_for(lambda: len(project.store.journal()) >= 5)
     wait_for(lambda: project.trainers()[1])
     os.killpg(head.pid, signal.SIGINT)
     assert head.wait(300) != 0
@@ -323,26 +357,32 @@ def test_after_ctrl_c_the_same_command_goes_on(project):
     assert len(project.starts()) <= RUNS + CORES
 
 
-# where a job breaks, how many runs are saved by then in the four shards
+# where a job breaks, by code at the end of a module; how many runs the two shards have saved then
 BREAKS = {
-    "after_its_first_run": ("train/shard.py", "            if row is None:", 4),
-    "after_its_table": ("train/stage.py", "    return [out]", RUNS),
+    "after_its_first_run": ("train/shard.py", "_trained", 2),
+    "after_its_table": ("train/job.py", "run", RUNS),
 }
+BROKEN_AFTER = """
+_unbroken = {function}
+
+
+def {function}(*arguments, **names):
+    _unbroken(*arguments, **names)
+    raise SystemExit("broken here")
+"""
 
 
 @pytest.mark.parametrize("where", BREAKS)
 def test_a_job_that_breaks_loses_its_table_and_no_run(project, where):
-    file, line, saved = BREAKS[where]
-    indent = line[: -len(line.lstrip())]
-    broken = f'{indent}raise SystemExit("broken here")\n{line}'
-    project.untrained().edit(file, line, broken)
-    code, said = project.attempt("runs")
+    file, function, saved = BREAKS[where]
+    before = project.untrained().append(file, BROKEN_AFTER.format(function=function))
+    code, output = project.attempt("runs")
     assert code != 0
-    assert "broken here" in said
+    assert "broken here" in output
     assert not list(project.results.glob("train/*/*"))  # rolled back
     assert len(list(project.results.glob("store/*/run.parquet"))) == saved
     assert len(project.starts()) == saved
-    project.edit(file, broken, line)
+    (project.library / file).write_bytes(before)
     project.call("runs")
     assert_undisturbed(project)
     assert len(project.starts()) == RUNS
@@ -370,7 +410,7 @@ def test_a_full_disk_stops_the_job_and_loses_nothing(project, mount, pages, jour
     store = project.untrained().store
     store.root.mkdir()
     mount(store.root, "-t", "tmpfs", "-o", "size=2m,mode=755", "tmpfs")
-    head = project.begin_runs()
+    head = project.begin_snakemake("runs")
     wait_for(lambda: len(store.journal()) >= 4)
     ballast = fill(store, pages, journal_too)
     assert head.wait(300) != 0
@@ -383,7 +423,7 @@ def test_a_full_disk_stops_the_job_and_loses_nothing(project, mount, pages, jour
     for log in full:
         assert re.search(r"^isoloss train: .*results/tiny/store.*run again", log, flags=re.M), log
         assert "Traceback" not in log
-        assert log in project.said()
+        assert log in project.output()
     ballast.unlink()
     project.call("runs")
     assert_undisturbed(project)
@@ -395,18 +435,18 @@ def times(folder):
 
 def edited(study):
     """A figure is due that is there."""
-    study["plot"]["isoloss"]["options"] = {"reach": 3}
+    study["plot"]["learning_curves"]["options"] = {"from_samples": 200}
 
 
 def added(study):
     """A figure is due that is not there."""
-    study["plot"]["again"] = study["plot"]["isoloss"]
+    study["plot"]["again"] = study["plot"]["learning_curves"]
 
 
 @pytest.mark.parametrize(
     ("change", "words", "figure"),
     [
-        (edited, "Write-protected output files for rule plot_figure", "isoloss"),
+        (edited, "Write-protected output files for rule plot_figure", "learning_curves"),
         (added, "Read-only file system: 'results/tiny/", "again"),
     ],
     ids=["edited", "added"],
@@ -418,13 +458,13 @@ def test_read_only_results_are_said_to_be_so_and_stay_as_they_are(
     mount(results, "--bind", results)
     mount.run("mount", "-o", "remount,bind,ro", results)
     before = times(results)
-    code, said = project.attempt()
+    code, output = project.attempt()
     assert code == 0
-    assert "Nothing to be done" in said
+    assert "Nothing to be done" in output
     change(project.study)
-    code, said = project.attempt("figures")
+    code, output = project.attempt("figures")
     assert code != 0
-    assert words in said
+    assert words in output
     assert times(results) == before
     mount.run("mount", "-o", "remount,bind,rw", results)
     project.call("figures")
@@ -433,13 +473,14 @@ def test_read_only_results_are_said_to_be_so_and_stay_as_they_are(
     assert_undisturbed(project)
 
 
-def test_a_second_snakemake_in_a_folder_refuses_and_the_first_finishes(project):
-    head = project.untrained().begin_runs()
+def test_a_second_snakemake_in_a_folder_refuses_and_the_first_finishes(project, waiting):
+    head = project.untrained().begin_snakemake("runs", WAIT_FOR=str(waiting))
     wait_for(project.store.journal)
-    code, said = project.attempt("runs")
+    code, output = project.attempt("runs")
     assert head.poll() is None
     assert code != 0
-    assert "Directory cannot be locked" in said
+    assert "Directory cannot be locked" in output
+    waiting.unlink()
     assert head.wait(300) == 0
     assert_undisturbed(project)
     assert len(project.starts()) == RUNS
@@ -447,17 +488,17 @@ def test_a_second_snakemake_in_a_folder_refuses_and_the_first_finishes(project):
 
 def test_two_jobs_of_one_shard_train_every_run_once(project, tmp_path):
     table = "results/tiny/train/grid/0.parquet"
-    wanted = tables.read(project.folder / table, "shard")
-    said = project.untrained().call("-n", "-p", table)
-    typed = shlex.split(re.search(r"python -m (isoloss train .*) 2> ", said)[1])
+    undisturbed = tables.read(project.folder / table, "shard")
+    output = project.untrained().call("-n", "-p", table)
+    typed = shlex.split(re.search(r"python -m (isoloss train .*) 2> ", output)[1])
     outs = [tmp_path / f"{name}.parquet" for name in ("one", "other")]
     commands = [[str(out) if word == table else word for word in typed] for out in outs]
     jobs = [project.begin(project.folder, *command) for command in commands]
     assert [job.wait(300) for job in jobs] == [0, 0]
     one, other = (tables.read(out, "shard") for out in outs)
     assert one.equals(other)  # even seconds: they are the store's
-    assert one.drop_columns("seconds").equals(wanted.drop_columns("seconds"))
-    assert sorted(project.starts()) == sorted(wanted["run_id"].to_pylist())
+    assert one.drop_columns("seconds").equals(undisturbed.drop_columns("seconds"))
+    assert sorted(project.starts()) == sorted(undisturbed["run_id"].to_pylist())
 
 
 def test_paths_may_have_spaces_and_letters_of_any_script(source, project, tmp_path):
@@ -465,13 +506,13 @@ def test_paths_may_have_spaces_and_letters_of_any_script(source, project, tmp_pa
     library = shutil.copytree(source, tmp_path / "bibliothèque 図書 館")
     folder = tmp_path / "été 研究 x"
     folder.mkdir()
-    config = write(folder, tiny(library), "étude 一.yaml")
-    done = snakemake(folder, "--configfile", config, root=root)
-    assert done.returncode == 0, done.stdout + done.stderr
+    config = write(folder, small(library), "étude 一.yaml")
+    first = snakemake(folder, "--configfile", config, root=root)
+    assert first.returncode == 0, first.stdout + first.stderr
     results = folder / "results" / "tiny"
     drawn = {path.stem for path in results.glob("plot/*.png")}
-    assert drawn == set(tiny(library)["plot"])
-    assert gathered(results) == project.wanted
+    assert drawn == set(small(library)["plot"])
+    assert gathered(results) == project.undisturbed
     again = snakemake(folder, "--configfile", config, root=root)
     assert again.returncode == 0
     assert "Nothing to be done" in again.stdout + again.stderr
@@ -494,6 +535,6 @@ def test_results_that_lost_their_times_are_adopted(project):
     config = write(project.folder, project.study, "edited.yaml")
     adopt = ["adopt", config, "--directory", project.folder]
     assert project.begin(project.root, "isoloss", *adopt).wait(300) == 0
-    assert re.search(r"^\d+ files have the times of their order$", project.said(), flags=re.M)
+    assert re.search(r"^\d+ files have the times of their order$", project.output(), flags=re.M)
     assert project.due() == {}
     assert before == {path: path.read_bytes() for path in paths}

@@ -20,7 +20,7 @@ def test_a_study_of_any_names_runs_where_nothing_but_ascii_can_be_printed(
         "study": "hard",
         "aggregate": {"mine": table},
         "fit": {"chin": {"card": "chinchilla", "sweep": "mine", "bootstrap": 5}},
-        "plot": {"isoloss": {"card": "isoloss", "sweep": "mine", "laws": ["chin"]}},
+        "plot": {"isoloss": {"card": "isoloss", "sweep": "mine", "fits": ["chin"]}},
     }
     config = write(tmp_path, study)
     plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}

@@ -24,10 +24,13 @@ def fitted(law, sweep="grid"):
     return {f"fit {law} to {sweep}"}
 
 
+BELOW_SHORT = {"aggregate short: gather its runs", *fitted("in_n", "short")} | SUMMARY
 BELOW_GRID = {"aggregate grid: gather its runs", *fitted("chinchilla"), *fitted("power_law")}
 BELOW_GRID |= drawn(*FIGURES) | SUMMARY
-BELOW_SHORT = {"aggregate short: gather its runs", *fitted("in_n", "short")} | SUMMARY
-ALL = LOADED | EXPANDED | TRAINED | BELOW_GRID | BELOW_SHORT
+# the same of `small_project`
+BELOW_TRAINING = {"aggregate grid: gather its runs", *fitted("power_law")}
+BELOW_TRAINING |= drawn("learning_curves") | SUMMARY
+BELOW_BOTH = BELOW_TRAINING | BELOW_SHORT
 
 
 @pytest.fixture
@@ -40,14 +43,22 @@ def project(finished, tmp_path):
 
 
 @pytest.fixture
-def own_library(project, tmp_path):
-    """The project with a library of its own that can be edited, and results made from it."""
-    source = tmp_path / "library"
-    shutil.copytree(project.study["load"]["few"]["options"]["root"], source)
-    project.study["load"]["few"]["options"]["root"] = str(source)
-    project.source = source
-    project.call()
+def small_project(project):
+    """The project with one fit of the sweep and one figure, for changes that train runs."""
+    del project.study["fit"]["chinchilla"]
+    project.study["plot"] = {"learning_curves": project.study["plot"]["learning_curves"]}
     return project
+
+
+@pytest.fixture
+def own_library(small_project, tmp_path):
+    """The project with its own library that can be edited, and results made from it."""
+    source = tmp_path / "library"
+    shutil.copytree(small_project.study["load"]["few"]["options"]["root"], source)
+    small_project.study["load"]["few"]["options"]["root"] = str(source)
+    small_project.source = source
+    small_project.call()
+    return small_project
 
 
 def shards(names):
@@ -92,32 +103,32 @@ MORE = [changes.one_more_size, changes.one_more_seed, changes.one_more_mixture]
 
 
 @pytest.mark.parametrize("change", MORE, ids=lambda change: change.__name__)
-def test_one_more_run_is_trained_and_no_other(project, change):
-    before, were = project.starts(), project.planned()
-    change(project)
-    new = {run: shard for run, shard in project.planned().items() if run not in were}
+def test_one_more_run_is_trained_and_no_other(small_project, change):
+    before, were = small_project.starts(), small_project.planned()
+    change(small_project)
+    new = {run: shard for run, shard in small_project.planned().items() if run not in were}
     mixture = {"expand few: weighting no_comments"} if change is changes.one_more_mixture else set()
-    jobs = {"plan grid: spell the runs out"} | mixture | shards(new.values()) | BELOW_GRID
-    assert project.made() == jobs
+    jobs = {"plan grid: spell the runs out"} | mixture | shards(new.values()) | BELOW_TRAINING
+    assert small_project.made() == jobs
     assert len(new) == 1
-    assert project.starts()[len(before) :] == list(new)
-    assert project.due() == {}
+    assert small_project.starts()[len(before) :] == list(new)
+    assert small_project.due() == {}
 
 
-def test_a_training_setting_trains_its_sweep_and_no_other(project):
-    before = project.starts()
-    changes.retrained(project)
-    assert project.made() == {"plan grid: spell the runs out"} | shards("01") | BELOW_GRID
-    assert sorted(project.starts()[len(before) :]) == sorted(project.planned())
+def test_a_training_setting_trains_its_sweep_and_no_other(small_project):
+    before = small_project.starts()
+    changes.retrained(small_project)
+    assert small_project.made() == {"plan grid: spell the runs out"} | shards("01") | BELOW_TRAINING
+    assert sorted(small_project.starts()[len(before) :]) == sorted(small_project.planned())
 
 
-def test_a_weighting_trains_the_runs_that_use_it(project):
-    before = project.starts()
-    of_it = {r: s for r, s in project.planned().items() if r.startswith("docstring_x2-")}
-    changes.reweighted(project)
-    jobs = {"expand few: weighting docstring_x2"} | shards(of_it.values()) | BELOW_GRID
-    assert project.made() == jobs
-    assert sorted(project.starts()[len(before) :]) == sorted(of_it)
+def test_a_weighting_trains_the_runs_that_use_it(small_project):
+    before = small_project.starts()
+    of_it = {r: s for r, s in small_project.planned().items() if r.startswith("docstring_x2-")}
+    changes.reweighted(small_project)
+    jobs = {"expand few: weighting docstring_x2"} | shards(of_it.values()) | BELOW_TRAINING
+    assert small_project.made() == jobs
+    assert sorted(small_project.starts()[len(before) :]) == sorted(of_it)
 
 
 def test_a_dataset_whose_rows_come_out_the_same_trains_nothing(own_library):
@@ -131,7 +142,7 @@ def test_a_dataset_whose_rows_come_out_the_same_trains_nothing(own_library):
 def test_a_dataset_whose_rows_change_trains_everything(own_library):
     before = own_library.starts()
     changes.other_rows(own_library)
-    assert own_library.made() == ALL
+    assert own_library.made() == LOADED | EXPANDED | TRAINED | BELOW_BOTH
     assert len(own_library.starts()) == len(before) + 20
 
 

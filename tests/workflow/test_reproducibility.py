@@ -43,7 +43,7 @@ def same(ours: Path, theirs: Path) -> None:
 
 def test_the_tiny_study_gives_the_same_bytes(finished, source, tmp_path):
     first = "results/tiny/fit/short/in_n/params.parquet"
-    theirs = other_way(tmp_path, tiny(source), first, grid=3, short=7)  # some without a run
+    theirs = other_way(tmp_path, tiny(source), first, grid=3, short=5)  # some without a run
     same(finished[0] / "results/tiny", theirs)
     assert len(files(theirs)) > 40
 

@@ -32,11 +32,11 @@ FITS = {
 }
 PLOTS = {
     "residuals": {
-        "card": "fit_residuals", "sweep": "grid", "laws": ["curve"], "options": {"group": "8"}
+        "card": "fit_residuals", "sweep": "grid", "fits": ["curve"], "options": {"group": "8"}
     },
-    "curves": {"card": "learning_curves", "sweep": "grid", "laws": ["curve"]},
-    "response": {"card": "mixture_response", "sweep": "grid", "laws": ["kinds"]},
-    "frontier": {"card": "optimal_frontier", "sweep": "grid", "laws": ["envelope"]},
+    "curves": {"card": "learning_curves", "sweep": "grid", "fits": ["curve"]},
+    "response": {"card": "mixture_response", "sweep": "grid", "fits": ["kinds"]},
+    "frontier": {"card": "optimal_frontier", "sweep": "grid", "fits": ["envelope"]},
 }  # fmt: skip
 
 

@@ -104,7 +104,7 @@ def of_rows(folder, keep) -> dict:
         "study": "s" * 100,
         "aggregate": {sweep: {"table": "r.csv", "columns": columns, "keep": [keep]}},
         "fit": {law: {"card": "chinchilla", "sweep": sweep, "bootstrap": 5}},
-        "plot": {figure: {"card": "isoloss", "sweep": sweep, "laws": [law]}},
+        "plot": {figure: {"card": "isoloss", "sweep": sweep, "fits": [law]}},
     }
 
 

@@ -1,7 +1,8 @@
 """isoloss: a laboratory for neural scaling laws.
 
-In a notebook: `read_runs` (any table, path or address), `fit_law`, `load_fit`, `compare_laws`,
-`sensitivity`, `export_fit` (a fit as law.py), `law_of_table` (all of it at once), `expand_rows`.
+In a notebook: `read_runs` (any table, path or address), `fit_law` (which returns a `Fit`),
+`load_fit`, `compare_laws`, `sensitivity`, `export_fit` (a fit as law.py), `law_of_table` (all of it
+at once), `expand_rows`. `dir(isoloss)` lists them, and each has an example in its docstring.
 Importing isoloss is light; each name is fetched when it is first used.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 import importlib
 
 _HOMES = {
+    "Fit": "isoloss.fitted",
     "read_runs": "isoloss.aggregate.table",
     "fit_law": "isoloss.fit.law",
     "load_fit": "isoloss.fitted",
@@ -20,6 +22,7 @@ _HOMES = {
     "expand_rows": "isoloss.expand.weights",
 }
 __all__ = [
+    "Fit",
     "compare_laws",
     "expand_rows",
     "export_fit",
@@ -36,3 +39,8 @@ def __getattr__(name: str):
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'isoloss' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return list(__all__)

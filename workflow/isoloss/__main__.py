@@ -8,12 +8,12 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
+from isoloss import registry
 from isoloss.escape import print_anything, say, shows, visible
 from isoloss.problems import IsolossError, problem
+from isoloss.stage import Stage, stages
 
-STAGES = ["load", "expand", "plan", "train", "aggregate", "fit", "plot", "summarize"]
 # arguments that are no path
 WORDS = {"columns", "option", "keep", "fix", "tie", "cluster", "reason", "named"}
 Command = Callable[[argparse.Namespace], int | None]
@@ -23,115 +23,42 @@ def parser() -> argparse.ArgumentParser:
     """The whole command line."""
     top = argparse.ArgumentParser(prog="python -m isoloss", description=__doc__.split("\n")[0])
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for stage in stages().values():
+        _add_stage(commands, stage)
+    for add in (_add_law, _add_check, _add_cards, _add_digest, _add_results, _add_docs):
+        add(commands)
+    return top
 
-    def command(name: str, run: Command, help: str, more: str = "") -> argparse.ArgumentParser:
-        made = commands.add_parser(
-            name,
-            help=help,
-            description=f"{help} {more}".strip(),
-        )
-        made.set_defaults(run=run)
-        return made
 
-    def stage(name: str, run: Command, help: str, out: str, more: str = ""):
-        made = command(name, run, help, more)
-        made.add_argument("--study", required=True, metavar="FILE", help="the study (YAML)")
-        made.add_argument("--out", required=True, type=Path, metavar="PATH", help=out)
+def _command(commands, name: str, run: Command, help: str, more: str = ""):
+    made = commands.add_parser(name, help=help, description=f"{help} {more}".strip())
+    made.set_defaults(run=run)
+    return made
+
+
+def _add_stage(commands, stage: Stage) -> None:
+    made = _command(commands, stage.name, _stage, stage.about, stage.more)
+    made.add_argument("--study", required=True, metavar="FILE", help="the study (YAML)")
+    made.add_argument("--out", required=True, type=Path, metavar="PATH", help=stage.out)
+    made.add_argument(
+        "--expects", metavar="DIGEST", help="make nothing but what snakemake started (optional)"
+    )
+    for argument in stage.arguments:
+        several = {"nargs": "+" if argument.required else "*"} if argument.many else {}
+        default = {"default": []} if argument.many and not argument.required else {}
         made.add_argument(
-            "--expects", metavar="DIGEST", help="make nothing but what snakemake started (optional)"
+            f"--{argument.name}",
+            required=argument.required,
+            metavar=argument.metavar,
+            help=argument.about,
+            **several,
+            **default,
         )
-        return made
 
-    load = stage(
-        "load", _load, "Cut a dataset into rows with tags and sides.", "folder for rows and audit"
-    )
-    load.add_argument("--dataset", required=True, metavar="NAME", help="one of the study's `load`")
 
-    expand = stage(
-        "expand",
-        _expand,
-        "Repeat or drop training rows by the weights of their tags.",
-        "folder for index and audit",
-    )
-    expand.add_argument("--weighting", required=True, metavar="NAME", help="one of `expand`")
-    expand.add_argument("--rows", required=True, metavar="FILE", help="rows.parquet of the dataset")
-
-    plan = stage(
-        "plan",
-        _plan,
-        "Spell a sweep out, before anything is trained.",
-        "folder for runs.parquet",
-    )
-    plan.add_argument("--sweep", required=True, metavar="NAME", help="one of the study's `train`")
-
-    train = stage(
-        "train",
-        _train,
-        "Train the runs of one shard, on one thread.",
-        "the shard's table",
-        "A run that diverges or fails is a row with its reason; the others go on.",
-    )
-    train.add_argument("--sweep", required=True, metavar="NAME", help="one of the study's `train`")
-    train.add_argument("--shard", required=True, metavar="NAME", help="which shard of the plan")
-    train.add_argument("--rows", required=True, metavar="FILE", help="rows.parquet of the dataset")
-    train.add_argument("--tokens", required=True, metavar="FILE", help="tokens.npy of the dataset")
-    train.add_argument(
-        "--index",
-        default=[],
-        nargs="*",
-        metavar="FILE",
-        help="index.parquet of every weighting that the shard uses",
-    )
-
-    train.add_argument(
-        "--store", required=True, metavar="DIR", help="finished runs, never trained again"
-    )
-
-    aggregate = stage(
-        "aggregate",
-        _aggregate,
-        "Gather runs into one table: of a sweep, or of a table made elsewhere.",
-        "folder for runs, losses, curves, mixtures and timing",
-    )
-    aggregate.add_argument(
-        "--sweep", required=True, metavar="NAME", help="one of the study's `train` or `aggregate`"
-    )
-    aggregate.add_argument("--plan", metavar="FILE", help="runs.parquet of the plan (sweeps)")
-    aggregate.add_argument(
-        "--shards", nargs="*", default=[], metavar="FILE", help="tables of all shards (sweeps)"
-    )
-    aggregate.add_argument(
-        "--audits", nargs="*", default=[], metavar="FILE", help="audits of its weightings (sweeps)"
-    )
-
-    fit = stage("fit", _fit, "Fit a law to runs.", "folder for the fit's tables")
-    fit.add_argument("--law", required=True, metavar="NAME", help="one of the study's `fit`")
-    fit.add_argument(
-        "--tables",
-        required=True,
-        nargs="+",
-        metavar="FILE",
-        help="runs of its sweep; curves, or losses and mixtures, where it is fitted to them",
-    )
-
-    plot = stage("plot", _plot, "Draw a figure.", "the PNG; PDF and table go beside it")
-    plot.add_argument("--figure", required=True, metavar="NAME", help="one of the study's `plot`")
-    plot.add_argument(
-        "--tables", required=True, nargs="+", metavar="FILE", help="the tables that its card needs"
-    )
-
-    summarize = stage(
-        "summarize", _summarize, "Say in a few lines what was found.", "the Markdown file"
-    )
-    summarize.add_argument(
-        "--tables",
-        nargs="*",
-        default=[],
-        metavar="FILE",
-        help="all runs, losses, curves, mixtures and tables of fits",
-    )
-
-    law = command(
+def _add_law(commands) -> None:
+    law = _command(
+        commands,
         "law",
         _law,
         "Fit a law to a table of runs, without a study: its parameters with intervals, the",
@@ -139,48 +66,33 @@ def parser() -> argparse.ArgumentParser:
     )
     law.add_argument("table", metavar="TABLE", help="CSV or Parquet, path or http(s) address")
     law.add_argument("--law", metavar="CARD", help="law card (guessed from the columns)")
-    law.add_argument(
-        "--columns",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="LETTER=NAME",
-        help="columns for N, D, C, U, loss, group, run_id, of_run, fit_weight (guessed)",
-    )
-    law.add_argument(
-        "--option",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="KEY=VALUE",
-        help="options of the law card",
-    )
-    law.add_argument(
-        "--keep", nargs="+", action="extend", default=[], metavar="EXPR", help="filters: loss < 3.5"
-    )
-    law.add_argument(
-        "--fix",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="TERM=VALUE",
-        help="parameters not fitted",
-    )
-    law.add_argument(
-        "--tie",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="TERM,TERM",
-        help="parameters of one value",
-    )
+    lists = {
+        "--columns": (
+            "LETTER=NAME",
+            "columns for N, D, C, U, loss, group, run_id, of_run, fit_weight (guessed)",
+        ),
+        "--option": ("KEY=VALUE", "options of the law card"),
+        "--keep": ("EXPR", "filters: loss < 3.5"),
+        "--fix": ("TERM=VALUE", "parameters not fitted"),
+        "--tie": ("TERM,TERM", "parameters of one value"),
+    }
+    for option, (metavar, help) in lists.items():
+        law.add_argument(option, nargs="+", action="extend", default=[], metavar=metavar, help=help)
     law.add_argument("--objective", default="huber_log", help="what is minimised (huber_log)")
     law.add_argument("--delta", type=float, default=1e-3, help="of Huber objectives (0.001)")
+    _add_intervals(law)
+    _add_files_of_law(law)
+
+
+def _add_intervals(law: argparse.ArgumentParser) -> None:
     law.add_argument("--interval", default="bootstrap", help="how intervals are made (bootstrap)")
     law.add_argument("--cluster", metavar="COLUMN", help="column to draw runs together by")
     law.add_argument("--bootstrap", type=int, help="replicates (4000; 200 of mixtures)")
     law.add_argument("--level", type=float, default=0.95, help="of the intervals (0.95)")
     law.add_argument("--seed", type=int, default=0, help="of the bootstrap (0)")
+
+
+def _add_files_of_law(law: argparse.ArgumentParser) -> None:
     law.add_argument(
         "--flops",
         nargs="+",
@@ -204,46 +116,63 @@ def parser() -> argparse.ArgumentParser:
         help="for the tables, the figure, law.py and explain.md (the table's name and -law)",
     )
 
-    check = command("check", _check, "Check a study before anything runs, all problems at once.")
+
+def _add_check(commands) -> None:
+    check = _command(
+        commands, "check", _check, "Check a study before anything runs, all problems at once."
+    )
     check.add_argument("study", metavar="FILE", help="the study (YAML)")
     check.add_argument("--effective", action="store_true", help="print it with every default")
 
-    cards = command("cards", _cards, "List the cards of a kind: what a study can name.")
-    cards.add_argument("kind", choices=["dataset", "model", "law", "figure"], help="which cards")
 
-    digest = command(
+def _add_cards(commands) -> None:
+    cards = _command(commands, "cards", _cards, "List the cards of a kind: what a study can name.")
+    cards.add_argument("kind", choices=list(registry.FOLDERS), help="which cards")
+
+
+def _add_digest(commands) -> None:
+    digest = _command(
+        commands,
         "digest",
         _digest,
         "Print the files whose code a stage's results depend on, and the contracts of the tables "
         "that it writes, each with its digest.",
         "`run` is the part that is a run's identity.",
     )
-    digest.add_argument("stage", choices=["run", *STAGES], help="which stage")
+    digest.add_argument("stage", choices=["run", *stages()], help="which stage")
     digest.add_argument(
         "--cards", nargs="*", default=[], metavar="KIND/NAME", help="cards that it uses"
     )
 
-    def of_results(name: str, run: Command, help: str, more: str = "", several: bool = False):
-        made = command(name, run, help, more)
-        made.add_argument(
-            "study", metavar="FILE", nargs="+" if several else None, help="the study (YAML)"
-        )
-        made.add_argument(
-            "--directory",
-            type=Path,
-            default=Path(),
-            metavar="DIR",
-            help="where results/ is, as for snakemake (here)",
-        )
-        return made
 
-    of_results(
+def _of_results(
+    commands, name: str, run: Command, help: str, more: str = "", several: bool = False
+) -> argparse.ArgumentParser:
+    made = _command(commands, name, run, help, more)
+    made.add_argument(
+        "study", metavar="FILE", nargs="+" if several else None, help="the study (YAML)"
+    )
+    made.add_argument(
+        "--directory",
+        type=Path,
+        default=Path(),
+        metavar="DIR",
+        help="where results/ is, as for snakemake (here)",
+    )
+    return made
+
+
+def _add_results(commands) -> None:
+    _of_results(
+        commands,
         "status",
         _status,
         "Say how the runs of a study stand: done, running, failed, diverged, missing.",
         "With the seconds spent and left, and the log of every failure.",
     )
-    retry = of_results("retry", _retry, "Have runs that failed trained again, however often.")
+    retry = _of_results(
+        commands, "retry", _retry, "Have runs that failed trained again, however often."
+    )
     retry.add_argument(
         "--run",
         dest="named",
@@ -253,19 +182,21 @@ def parser() -> argparse.ArgumentParser:
         help="these runs only, by id or digest",
     )
     retry.add_argument("--diverged", action="store_true", help="also those that diverged")
-
-    of_results(
+    _of_results(
+        commands,
         "verify",
         _verify,
         "Compare every result with study and code: file, reason, fix; exit code 1 if one is wrong.",
     )
-    of_results(
+    _of_results(
+        commands,
         "adopt",
         _adopt,
         "Set the times of copied results in the order of their jobs, after verifying them.",
         "For a copy that lost its times and has no .snakemake.",
     )
-    accept = of_results(
+    accept = _of_results(
+        commands,
         "accept",
         _accept,
         "Declare that an edit of code changes no number: results made before it stand.",
@@ -274,7 +205,8 @@ def parser() -> argparse.ArgumentParser:
     accept.add_argument(
         "--reason", required=True, metavar="TEXT", help="why no number can have changed"
     )
-    gc = of_results(
+    gc = _of_results(
+        commands,
         "gc",
         _gc,
         "List what is kept of runs that no study refers to.",
@@ -283,18 +215,19 @@ def parser() -> argparse.ArgumentParser:
     )
     gc.add_argument("--remove", action="store_true", help="remove what is listed")
 
-    docs = command("docs", _docs, "Write the generated pages of the documentation.")
+
+def _add_docs(commands) -> None:
+    docs = _command(commands, "docs", _docs, "Write the generated pages of the documentation.")
     docs.add_argument(
         "--out", type=Path, default=Path("docs"), metavar="DIR", help="where to (docs)"
     )
     docs.add_argument("--check", action="store_true", help="write nothing; exit 1 if one is stale")
-    return top
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command.
 
-    The exit code is 0; 1 where results were found wrong; 2 where the user must mend something;
+    The exit code is 0; 1 where results were found wrong; 2 where the user has to fix something;
     130 after Ctrl-C.
     """
     print_anything()
@@ -309,7 +242,7 @@ def main(arguments: list[str] | None = None) -> int:
     except IsolossError as error:
         say(f"isoloss {given.command}: {error}", sys.stderr)
     except OSError as error:  # a full disk, no leave to write: nothing has its name half-written
-        say(f"isoloss {given.command}: {error}; mend it and run again", sys.stderr)
+        say(f"isoloss {given.command}: {error}; fix it and run again", sys.stderr)
     except KeyboardInterrupt:
         say(f"isoloss {given.command}: interrupted; run again to go on", sys.stderr)
         return 130
@@ -363,110 +296,10 @@ def _word(text: str) -> str:
         return text
 
 
-def _job(given: argparse.Namespace, stage: str, **names: str):
-    """A job of the study that was given, at work."""
-    from isoloss.work import RunningJob
+def _stage(given: argparse.Namespace) -> None:
+    from isoloss import work
 
-    # typed by hand, a study's file may stand anywhere: the store is among the results
-    store = getattr(given, "store", None)
-    root = Path(store).parent if store else None
-    return RunningJob(given.study, given.out, stage, names, root, given.expects)
-
-
-def _facts(job, *names: str) -> dict[str, Any]:
-    """What every table of a job says of itself: the study, and some of the job's names."""
-    return {"study": job.flow.config["study"]} | {name: job.names[name] for name in names}
-
-
-def _load(given: argparse.Namespace) -> None:
-    from isoloss.load import stage
-
-    with _job(given, "load", dataset=given.dataset) as job:
-        facts = _facts(job, "dataset") | {"seed": job.specification["seed"]}
-        job.makes(lambda out: stage.run(job.specification, out, facts))
-
-
-def _expand(given: argparse.Namespace) -> None:
-    from isoloss import manifest, tables
-    from isoloss.expand import stage
-
-    manifest.check(given.rows)
-    dataset = tables.facts(given.rows).get("dataset", "")
-    with _job(given, "expand", dataset=dataset, weighting=given.weighting) as job:
-        job.takes(given.rows)
-        facts = _facts(job, "dataset", "weighting") | {"seed": job.specification["seed"]}
-        job.makes(lambda out: stage.run(job.specification, given.rows, out, facts))
-
-
-def _plan(given: argparse.Namespace) -> None:
-    from isoloss.train import plan
-
-    with _job(given, "plan", sweep=given.sweep) as job:
-        sweep, facts = job.flow.config["train"][given.sweep], _facts(job, "sweep")
-        job.makes(lambda out: plan.run(sweep, out, facts))
-
-
-def _train(given: argparse.Namespace) -> None:
-    from isoloss.train import stage
-
-    with _job(given, "train", sweep=given.sweep, shard=given.shard) as job:
-        job.takes(given.rows, given.tokens, *given.index)
-        flow, sweep = job.flow, job.flow.config["train"][given.sweep]
-        settings = {
-            "code": flow.run_code(given.sweep),
-            "code_here": flow.run_code_here(given.sweep),
-            "among": flow.among(given.sweep),
-            "where": job.names,
-            **{key: sweep[key] for key in ("max_attempts", "checkpoint_minutes", "keep_weights")},
-        }
-        runs = flow.planned(given.sweep)[given.shard]
-        files = given.rows, given.tokens, given.index, given.store
-        facts = _facts(job, "sweep") | {"seed": job.specification["seed"]}
-        job.makes(
-            lambda out: stage.run(job.specification, runs, *files, settings, out, facts),
-            lambda files: {"trained_with": stage.versions(files[0])},
-        )
-
-
-def _aggregate(given: argparse.Namespace) -> None:
-    from isoloss.aggregate import stage
-
-    with _job(given, "aggregate", sweep=given.sweep) as job:
-        facts, table = _facts(job, "sweep"), job.flow.config["aggregate"].get(given.sweep)
-        if table is not None:
-            source = job.flow.sources.read(given.sweep, table)
-            job.makes(lambda out: stage.run_table(job.specification, source, out, facts))
-            return
-        if not (given.plan and given.shards and given.audits):
-            raise IsolossError("a sweep needs --plan, --shards and --audits")
-        job.takes(given.plan, *given.shards, *given.audits)
-        files = given.plan, given.shards, given.audits
-        job.makes(lambda out: stage.run(job.specification, *files, out, facts))
-
-
-def _fit(given: argparse.Namespace) -> None:
-    from isoloss.fit import stage
-
-    with _job(given, "fit", law=given.law) as job:
-        job.takes(*given.tables)
-        facts = _facts(job, "sweep", "law")
-        job.makes(lambda out: stage.run(job.specification, given.tables, out, facts))
-
-
-def _plot(given: argparse.Namespace) -> None:
-    from isoloss.plot import stage
-
-    with _job(given, "plot", figure=given.figure) as job:
-        job.takes(*given.tables)
-        job.makes(lambda out: stage.run(job.specification, given.tables, out))
-
-
-def _summarize(given: argparse.Namespace) -> None:
-    from isoloss import summary
-
-    with _job(given, "summarize") as job:
-        job.takes(*given.tables)
-        job.makes(lambda out: summary.run(job.specification, given.tables, out))
+    work.do(given.command, vars(given))
 
 
 def _law(given: argparse.Namespace) -> None:
@@ -538,9 +371,11 @@ def _check(given: argparse.Namespace) -> None:
 
     yaml_text.read(given.study)  # before much is imported: a bomb is refused at once
 
-    from isoloss import check
+    from isoloss import check, study
 
     config = check.checked(given.study)
+    for message in study.renamed(study.read(given.study))[1]:
+        say(message, sys.stderr)
     if given.effective:
         text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
         if not shows(text):  # YAML has escapes of its own
@@ -551,8 +386,6 @@ def _check(given: argparse.Namespace) -> None:
 
 
 def _cards(given: argparse.Namespace) -> None:
-    from isoloss import registry
-
     for name in registry.names(given.kind):
         facts = registry.facts(given.kind, name)
         say(
@@ -574,8 +407,10 @@ def _digest(given: argparse.Namespace) -> None:
     for module in modules:
         digest = provenance.module_digest(module, words=given.stage != "run")
         say(f"{digest}  {provenance.file_of(module).relative_to(provenance.HOME.parent)}")
-    for table in flow.WRITES.get(given.stage, ()):
+    for table in () if given.stage == "run" else stages()[given.stage].writes:
         say(f"{tables.contract_digest(table)}  schemas/tables.yaml, {table}")
+    for table in () if given.stage == "run" else stages()[given.stage].uses_roles:
+        say(f"{tables.roles_digest(table)}  schemas/tables.yaml, roles of {table}")
 
 
 def _flow(given: argparse.Namespace, file: str | None = None, fetch: bool = False):

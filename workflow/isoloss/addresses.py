@@ -189,7 +189,7 @@ class Address:
 
     @property
     def secrets(self) -> list[str]:
-        """What of it must not turn up anywhere.
+        """The parts that must not appear in any output.
 
         That is its password, or its user if there is none, and values of its query that have a
         secret's name.
@@ -216,7 +216,7 @@ def _scheme(real: str) -> str:
 
 
 def _userinfo(url: str) -> str:
-    """What stands before the @ of a host; empty if nothing does."""
+    """The text before the @ of a host; empty if there is none."""
     return urlsplit(url).netloc.rpartition("@")[0]
 
 

@@ -20,10 +20,11 @@ from isoloss.fit.holdout import held_out
 from isoloss.fit.mixture import domains_of, responses_of
 from isoloss.fit.solve import Constraints
 from isoloss.laws._law import Law
-from isoloss.problems import IsolossError, StudyError, nearest, problem
+from isoloss.problems import IsolossError, Problem, StudyError, nearest, problem
 from isoloss.sources import Sources
 from isoloss.train import settings as train_settings
-from isoloss.train.plan import MOST_RUNS, count_runs, plan_sweep, too_many
+from isoloss.train.plan import MOST_RUNS, count_runs, too_many
+from isoloss.train.plans import Plans
 
 # What a planned run does not have yet, as if it were done.
 MEASURED = {
@@ -53,6 +54,7 @@ def check(
     source: str = "the study",
     fetch: bool = True,
     sources: Sources | None = None,
+    plans: Plans | None = None,
 ) -> dict[str, Any]:
     """Complete and check a study.
 
@@ -61,27 +63,29 @@ def check(
         source: what it is called in errors.
         fetch: whether to look into tables of runs made elsewhere, and what is fitted to them.
         sources: by which they are read; give it to `Flow` too, so that they are read once.
+        plans: by which sweeps are spelled out; give it to `Flow` too, so that they are once.
 
     Raises:
         StudyError: with every problem of the study.
     """
     look = (sources or Sources()) if fetch else None
+    plans = plans or Plans()
     wrong = study.unsound(config)
     if wrong:
         raise StudyError(wrong, source)
     config, wrong = study.complete(config)
     if wrong:
         # a section of the wrong shape cannot be looked into; sound ones still are
-        wrong += _beyond(config, _sound_sections(config, wrong), look)
+        wrong += _beyond(config, _sound_sections(config, wrong), look, plans)
         raise StudyError(list(dict.fromkeys(wrong)), source)
-    wrong = _beyond(config, lambda *_: True, look)
+    wrong = _beyond(config, lambda *_: True, look, plans)
     if wrong:
         raise StudyError(list(dict.fromkeys(wrong)), source)
     return config
 
 
-def _sound_sections(config: Mapping[str, Any], wrong: list[str]) -> Callable[..., bool]:
-    places = [line.split(": ")[0] for line in wrong]
+def _sound_sections(config: Mapping[str, Any], wrong: list[Problem]) -> Callable[..., bool]:
+    places = [one.place for one in wrong]
 
     def sound(section: str, name: str) -> bool:
         place = f"{section}.{name}"
@@ -95,10 +99,10 @@ def _sound_sections(config: Mapping[str, Any], wrong: list[str]) -> Callable[...
 
 
 def _beyond(
-    config: Mapping[str, Any], sound: Callable[..., bool], sources: Sources | None
-) -> list[str]:
+    config: Mapping[str, Any], sound: Callable[..., bool], sources: Sources | None, plans: Plans
+) -> list[Problem]:
     """Names that must exist, settings of cards, tables that must be readable, runs enough."""
-    wrong: list[str] = []
+    wrong: list[Problem] = []
 
     def known(place: str, name: str, sections: tuple[str, ...]) -> bool:
         names = [n for s in sections if isinstance(config.get(s), dict) for n in config[s]]
@@ -128,9 +132,13 @@ def _beyond(
         if len(wrong) == before:
             for weighting in study.weightings(config, name):
                 known(f"{place}.cells", weighting, ("expand",))
-            plan = plan_sweep(sweep)
+            plan = pd.DataFrame(plans.runs(sweep))
             wrong += _plan_problems(plan, sweep, place)
             runs[name] = plan.drop(columns="shard").assign(**MEASURED)
+    for name, observation in each("observe"):
+        place, sweep = f"observe.{name}", observation["sweep"]
+        if known(f"{place}.sweep", sweep, ("train",)) and sound("train", sweep):
+            wrong += _weights_kept_problems(config["train"][sweep], sweep, place)
     for name, table in each("aggregate"):
         unread = _filter_problems(table["keep"], f"aggregate.{name}, keep")
         wrong += unread
@@ -140,9 +148,9 @@ def _beyond(
             content = sources.read(name, table)
             runs[name] = read_runs(content, table["columns"], table["keep"])
         except UnsetError as error:
-            wrong.append(f"aggregate.{name}.table: {error}")
+            wrong += [one.within(f"aggregate.{name}.table") for one in error.problems]
         except IsolossError as error:
-            wrong += [f"aggregate.{name}: {line}" for line in str(error).splitlines()]
+            wrong += [one.within(f"aggregate.{name}") for one in error.problems]
     for name, dataset in each("load"):
         wrong += _dataset_problems(dataset, f"load.{name}")
     for name, weights in each("expand"):
@@ -160,49 +168,51 @@ def _beyond(
     for name, figure in each("plot"):
         place = f"plot.{name}"
         known(f"{place}.sweep", figure["sweep"], ("train", "aggregate"))
-        for law in figure["laws"]:
-            if known(f"{place}.laws", law, ("fit",)):
-                of = config["fit"][law]
+        for fit in figure["fits"]:
+            if known(f"{place}.fits", fit, ("fit",)):
+                of = config["fit"][fit]
                 if isinstance(of, dict) and of.get("sweep") != figure["sweep"]:
-                    found = f"{law!r} is fitted to {of.get('sweep')!r}, not {figure['sweep']!r}"
-                    wrong.append(problem(f"{place}.laws", found, "show a fit of this sweep"))
+                    found = f"{fit!r} is fitted to {of.get('sweep')!r}, not {figure['sweep']!r}"
+                    wrong.append(problem(f"{place}.fits", found, "show a fit of this sweep"))
         card, inputs = registry.facts("figure", figure["card"]), registry.inputs(figure["card"])
         if figure["sweep"] in dict(each("aggregate")):
             lacking = sorted({"aggregate/losses", "aggregate/curves"}.intersection(inputs))
             if lacking:
                 found = f"the figure shows {lacking[0].split('/')[1]}; a table of runs has none"
                 wrong.append(problem(f"{place}.sweep", found, "show a sweep of `train`"))
-        lowest, most = card.get("MIN_LAWS", 0), card.get("MAX_LAWS", len(figure["laws"]))
-        if len(figure["laws"]) < lowest:
-            found = f"{len(figure['laws'])} laws"
-            wrong.append(problem(f"{place}.laws", found, f"name at least {lowest} of `fit`"))
-        elif len(figure["laws"]) > most:
-            found = f"{len(figure['laws'])} laws"
-            wrong.append(problem(f"{place}.laws", found, f"the figure shows at most {most}"))
-        elif "NEEDS" in card and sound("fit", figure["laws"][0]):
-            wrong += _ability_problems(config["fit"], figure, card["NEEDS"], f"{place}.laws")
+        lowest, most = card.get("MIN_LAWS", 0), card.get("MAX_LAWS", len(figure["fits"]))
+        if len(figure["fits"]) < lowest:
+            found = f"{len(figure['fits'])} fits"
+            wrong.append(problem(f"{place}.fits", found, f"name at least {lowest} of `fit`"))
+        elif len(figure["fits"]) > most:
+            found = f"{len(figure['fits'])} fits"
+            wrong.append(problem(f"{place}.fits", found, f"the figure shows at most {most}"))
+        elif "NEEDS" in card and sound("fit", figure["fits"][0]):
+            wrong += _ability_problems(config["fit"], figure, card["NEEDS"], f"{place}.fits")
         if "VARIABLES" in card:
-            wrong += _variable_problems(config, figure["laws"], card["VARIABLES"], f"{place}.laws")
+            wrong += _variable_problems(config, figure["fits"], card["VARIABLES"], f"{place}.fits")
+        if "observe/observations" in inputs or figure.get("observation") is not None:
+            wrong += _observation_problems(config, figure, "observe/observations" in inputs, place)
         if "fit/profiles" in inputs:
-            wrong += _profile_problems(config["fit"], figure["laws"][:1], f"{place}.laws")
+            wrong += _profile_problems(config["fit"], figure["fits"][:1], f"{place}.fits")
         drawn = registry.card("figure", figure["card"])
         if hasattr(drawn, "problems") and figure["sweep"] in runs:
             seen = runs[figure["sweep"]]
-            for law in figure["laws"][:1]:
-                by = _entry(config, "fit", law).get("group")
+            for fit in figure["fits"][:1]:
+                by = _entry(config, "fit", fit).get("group")
                 seen = seen.assign(group=seen[by]) if by in tuple(seen) else seen
-            wrong += [f"{place}: {line}" for line in drawn.problems(figure["options"], seen)]
+            wrong += [one.within(place) for one in drawn.problems(figure["options"], seen)]
     return wrong
 
 
-def _filter_problems(expressions: Iterable[str], place: str) -> list[str]:
+def _filter_problems(expressions: Iterable[str], place: str) -> list[Problem]:
     """Filters that are none, whatever the table is."""
     wrong = []
     for expression in expressions:
         try:
             filters.check(expression, place)
         except IsolossError as error:
-            wrong.append(str(error))
+            wrong += error.problems
     return wrong
 
 
@@ -212,7 +222,7 @@ def _has_sources(card: str, options: str) -> bool:
     return bool(registry.card("dataset", card).sources(**json.loads(options)))
 
 
-def _dataset_problems(dataset: Mapping[str, Any], place: str) -> list[str]:
+def _dataset_problems(dataset: Mapping[str, Any], place: str) -> list[Problem]:
     """The dataset has something to read."""
     try:
         if _has_sources(dataset["card"], json.dumps(dataset["options"], sort_keys=True)):
@@ -225,7 +235,7 @@ def _dataset_problems(dataset: Mapping[str, Any], place: str) -> list[str]:
 
 def _weights_problems(
     weights: Mapping[str, Any], config: Mapping[str, Any], place: str
-) -> list[str]:
+) -> list[Problem]:
     """Every tag key is one that a dataset of the study gives its rows."""
     datasets = config["load"].values() if isinstance(config.get("load"), dict) else ()
     cards = [d["card"] for d in datasets if isinstance(d, dict) and "card" in d]
@@ -242,7 +252,7 @@ def _weights_problems(
     return wrong
 
 
-def _plan_problems(plan: pd.DataFrame, sweep: Mapping[str, Any], place: str) -> list[str]:
+def _plan_problems(plan: pd.DataFrame, sweep: Mapping[str, Any], place: str) -> list[Problem]:
     """Budgets can be kept, and validation fills a window."""
     wrong = []
     missed = plan[(plan["n_flops"] / plan["budget"] - 1).abs() > 0.1]
@@ -259,7 +269,7 @@ def _plan_problems(plan: pd.DataFrame, sweep: Mapping[str, Any], place: str) -> 
     return wrong
 
 
-def _size_problems(plan: pd.DataFrame, model: str, place: str) -> list[str]:
+def _size_problems(plan: pd.DataFrame, model: str, place: str) -> list[Problem]:
     """What the largest runs need, where it is more than a run can have: steps, tokens, memory."""
     wrong = []
     needs = {
@@ -292,9 +302,9 @@ def _memory(plan: pd.DataFrame, model: str) -> pd.Series:
 
 def _ability_problems(
     fits: Mapping[str, Any], figure: Mapping[str, Any], ability: str, place: str
-) -> list[str]:
+) -> list[Problem]:
     """The first law of a figure can do what the figure asks of it."""
-    first = figure["laws"][0]
+    first = figure["fits"][0]
     if first not in fits:
         return []  # said already
 
@@ -317,7 +327,7 @@ def _ability_problems(
     return [problem(place, found, f"name a fit of {' or '.join(able)} first")]
 
 
-def _sweep_problems(sweep: Mapping[str, Any], place: str) -> list[str]:
+def _sweep_problems(sweep: Mapping[str, Any], place: str) -> list[Problem]:
     """Settings and cells against the trainer's and the model card's own properties."""
     known = train_settings.known(sweep["model"])
     wrong = study.complete_options(sweep["settings"], known, f"{place}.settings", fill=False)
@@ -339,24 +349,24 @@ def _sweep_problems(sweep: Mapping[str, Any], place: str) -> list[str]:
     return wrong
 
 
-def _constraint_problems(fit: Mapping[str, Any], law: Law, place: str) -> list[str]:
+def _constraint_problems(fit: Mapping[str, Any], law: Law, place: str) -> list[Problem]:
     """Parameters fixed, tied or bounded that the law does not have, or held twice."""
     one = {name: np.ones(1) for name in law.variables}
     try:
         scale = scale_of(law, one, np.ones(1))
         free_coordinates(law, scale, fit["fixed"], fit["tied"], fit["bounds"])
     except IsolossError as error:
-        return [f"{place}.{line}" for line in str(error).splitlines()]
+        return [one.within(place, ".") for one in error.problems]
     return []
 
 
 def _variable_problems(
-    config: Mapping[str, Any], laws: list[str], known: list[str], place: str
-) -> list[str]:
+    config: Mapping[str, Any], fits: list[str], known: list[str], place: str
+) -> list[Problem]:
     """A figure shows laws in some variables only."""
     wrong = []
-    for law in laws:
-        fit = _entry(config, "fit", law)
+    for name in fits:
+        fit = _entry(config, "fit", name)
         if fit.get("card") not in registry.names("law") or not isinstance(fit.get("options"), dict):
             continue  # said already
         if registry.facts("law", fit["card"]).get("NEEDS") == "mixture":
@@ -366,16 +376,43 @@ def _variable_problems(
         others = [v for v in variables if v not in known]
         if others:
             do = f"show a law in {', '.join(known)}"
-            wrong.append(problem(place, f"{law!r} is a law in {', '.join(others)} too", do))
+            wrong.append(problem(place, f"{name!r} is a law in {', '.join(others)} too", do))
     return wrong
 
 
-def _profile_problems(fits: Mapping[str, Any], laws: list[str], place: str) -> list[str]:
+def _weights_kept_problems(sweep: Mapping[str, Any], name: str, place: str) -> list[Problem]:
+    """The models of a sweep that is observed are kept."""
+    if sweep["keep_weights"]:
+        return []
+    found = f"{name!r} does not keep the weights of its runs"
+    return [problem(f"{place}.sweep", found, f"set `keep_weights: true` in train.{name}")]
+
+
+def _observation_problems(
+    config: Mapping[str, Any], figure: Mapping[str, Any], shows: bool, place: str
+) -> list[Problem]:
+    """A figure of observations names one of its sweep, another figure none."""
+    name, place = figure.get("observation"), f"{place}.observation"
+    if not shows:
+        return [problem(place, f"the card {figure['card']!r} shows none", "leave it out")]
+    known = config["observe"] if isinstance(config.get("observe"), dict) else {}
+    if name is None:
+        return [problem(place, "the figure shows an observation", "name one of `observe`")]
+    if name not in known:
+        return [problem(place, f"{name!r} is not in observe", nearest(name, known))]
+    sweep = _entry(config, "observe", name).get("sweep")
+    if sweep != figure["sweep"]:
+        found = f"{name!r} is of {sweep!r}, not {figure['sweep']!r}"
+        return [problem(place, found, "show an observation of this sweep")]
+    return []
+
+
+def _profile_problems(fits: Mapping[str, Any], names: list[str], place: str) -> list[Problem]:
     """A figure of profiles shows a fit that keeps them."""
-    shown = [fits[law] for law in laws if isinstance(fits.get(law), dict)]
+    shown = [fits[name] for name in names if isinstance(fits.get(name), dict)]
     if all(fit.get("profiles") or fit.get("interval") == "profile" for fit in shown):
         return []
-    return [problem(place, f"{laws[0]!r} keeps no profiles", "set its `profiles: true`")]
+    return [problem(place, f"{names[0]!r} keeps no profiles", "set its `profiles: true`")]
 
 
 def _tags(config: Mapping[str, Any], sweep: str) -> tuple[str, ...] | None:
@@ -395,7 +432,9 @@ def _entry(config: Mapping[str, Any], section: str, name: Any) -> Mapping[str, A
     return found if isinstance(found, dict) else {}
 
 
-def _rows_problems(fit: Mapping[str, Any], tags: tuple[str, ...] | None, place: str) -> list[str]:
+def _rows_problems(
+    fit: Mapping[str, Any], tags: tuple[str, ...] | None, place: str
+) -> list[Problem]:
     """What is fitted: curves only of a sweep, domains by a tag of its rows."""
     mixture = registry.facts("law", fit["card"]).get("NEEDS") == "mixture"
     if fit["points"] != "runs" and (mixture or tags is None):
@@ -417,7 +456,9 @@ def _rows_problems(fit: Mapping[str, Any], tags: tuple[str, ...] | None, place: 
     return []
 
 
-def _fit_problems(fit: Mapping[str, Any], runs: pd.DataFrame, table: bool, place: str) -> list[str]:
+def _fit_problems(
+    fit: Mapping[str, Any], runs: pd.DataFrame, table: bool, place: str
+) -> list[Problem]:
     """Columns, selection and number of runs; of a sweep every run is taken to finish.
 
     Args:
@@ -445,7 +486,7 @@ def _fit_problems(fit: Mapping[str, Any], runs: pd.DataFrame, table: bool, place
             seen = runs.iloc[:0] if planned else runs
             selected = filters.evaluate(seen, fit["where"], f"{place}.where")
         except IsolossError as error:
-            return [str(error)]
+            return error.problems
         if planned:
             return []  # which runs it selects is known when they are measured
         runs = runs[selected]

@@ -1,4 +1,4 @@
-"""Bytes from an http or https address, within a total time and a size, or words that say why not.
+"""Download from an http or https address within a total time and size, or say why not.
 
 No text of a library's exception and nothing that a server sends is repeated: both can contain the
 address, and an address can contain a password.
@@ -23,7 +23,7 @@ _MOST_REDIRECTS = 10
 _CHUNK = 1 << 16
 _ENCODINGS = ("", "identity", "gzip", "x-gzip")
 _CHECK = "check the address"
-_SPELLED = "leave out spaces and line ends, and write special characters as %XX (/ is %2F)"
+_SPELLED = "remove spaces and line ends, and write special characters as %XX (/ is %2F)"
 _NETWORK = "check the address and the network, or give the path of a copy"
 _ANSWERS = {
     401: "check user, password or token, and the variables they come from",
@@ -40,7 +40,7 @@ class DownloadError(Exception):
     Args:
         found: what is wrong.
         remedy: what to do.
-        away: whether nobody could be reached at all.
+        away: whether the host could not be reached at all.
     """
 
     def __init__(self, found: str, remedy: str, away: bool = False):
@@ -49,7 +49,7 @@ class DownloadError(Exception):
 
 
 class TooLongError(DownloadError):
-    """The time is over."""
+    """The time limit was reached."""
 
 
 class TooLargeError(DownloadError):
@@ -86,7 +86,7 @@ def download(address: Address, max_seconds: float, max_bytes: int) -> bytes:
 
 
 class _Download:
-    """A download in a thread of its own: a library's call that hangs does not hang its caller."""
+    """A download in its own thread, so that a call that hangs does not block the caller."""
 
     def __init__(self, url: str, max_seconds: float, max_bytes: int):
         self.url, self.max_bytes = url, max_bytes
@@ -234,7 +234,7 @@ def _check_answer(response: http.client.HTTPResponse) -> None:
 
 
 def _in_words(error: Exception) -> DownloadError:
-    """A library's error in our words."""
+    """A message for a library's error that does not repeat its text."""
     reason = error.reason if isinstance(error, URLError) else error
     if isinstance(reason, TimeoutError):
         return TooLongError("it takes too long", "")
@@ -243,7 +243,7 @@ def _in_words(error: Exception) -> DownloadError:
     if isinstance(reason, ssl.SSLError):
         return DownloadError("the encrypted connection (TLS) failed", _NETWORK)
     if isinstance(reason, socket.gaierror):
-        return DownloadError("no such host is known", _NETWORK, away=True)
+        return DownloadError("the host is not known", _NETWORK, away=True)
     if isinstance(reason, http.client.IncompleteRead):
         return DownloadError("it was cut short", "try again")
     if isinstance(reason, ConnectionRefusedError):

@@ -14,9 +14,10 @@ import sys
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
+from html import escape as _html
 from typing import Any, TextIO
 
-_HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # Unicode categories that nobody can see
+_HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # Unicode categories of invisible characters
 _JOINERS = "\u200c\u200d"  # between letters of some scripts, and between the parts of an emoji
 _NUMBERS = 5  # on a line of Python source
 FIGURE = 40  # characters of a name in a figure, at most
@@ -64,7 +65,7 @@ def _code(char: str) -> str:
 
 
 def short(text: str, most: int) -> str:
-    """Text of at most so many characters, its middle left out.
+    """Text of at most so many characters, shortened in the middle.
 
     >>> short("a_very_long_name", 9)
     'a_ve…name'
@@ -148,7 +149,7 @@ def json_text(value: Any, indent: int | None = None) -> str:
 
 
 def json_block(value: Any) -> str:
-    """JSON over several lines that can stand in a fenced block of Markdown or in HTML."""
+    """JSON over several lines for a fenced block of Markdown or in HTML."""
     return json_text(value, 1).translate({ord(char): f"\\u{ord(char):04x}" for char in "<>&`"})
 
 
@@ -203,6 +204,15 @@ def markdown(text: object) -> str:
         return f"{match[1]}{match[2][:-1]}\\{match[2][-1]}"
 
     return _LIST.sub(begun, _MARKUP.sub(written, visible(text)))
+
+
+def html(text: object) -> str:
+    r"""Text in HTML, in an element or a quoted attribute.
+
+    >>> html("<b onclick='x'> & \x00")
+    '&lt;b onclick=&#x27;x&#x27;&gt; &amp; \\x00'
+    """
+    return _html(visible(text))
 
 
 # Figures
@@ -270,7 +280,7 @@ def _cell(text: str) -> str:
 def say(text: object, file: TextIO | None = None, end: str = "\n") -> None:
     """Print text that may hold text from data, to standard output if no file is given.
 
-    A reader that has closed the pipe has read enough: what is said after that goes nowhere.
+    A reader that has closed the pipe has read enough: the rest is not printed.
     """
     stream = sys.stdout if file is None else file
     if stream is None:  # closed before the program began
@@ -284,13 +294,13 @@ def say(text: object, file: TextIO | None = None, end: str = "\n") -> None:
 
 
 def shows(text: str) -> bool:
-    """Whether `say` prints a text to standard output as it is."""
+    """Whether standard output can print a text without escapes."""
     coding = getattr(sys.stdout, "encoding", None) or "utf-8"
     return terminal(text) == text == text.encode(coding, "ignore").decode(coding)
 
 
 def print_anything() -> None:
-    """From here on what standard output and error cannot encode is printed as its escapes."""
+    """Print what standard output and error cannot encode as escapes from now on."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # not where a notebook or a test has put its own
             stream.reconfigure(errors="backslashreplace")

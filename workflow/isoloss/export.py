@@ -10,6 +10,7 @@ import numpy as np
 
 from isoloss import escape, registry, tables, units
 from isoloss.fitted import FALLBACK, Fit
+from isoloss.fitted.facts import Record, record
 from isoloss.laws._law import Law
 from isoloss.problems import IsolossError, problem
 
@@ -80,7 +81,32 @@ def _column(name, point):
 def export_fit(fit: Fit, folder: str | Path) -> list[Path]:
     """Write law.py, explain.md and params.tex into a folder; their paths.
 
-    An explain.md that is there keeps its text: only the block of parameters is replaced.
+    An explain.md that is there keeps its text: only the block of parameters is replaced. law.py
+    predicts as the fit does, and needs NumPy alone.
+
+    Args:
+        fit: of any law.
+        folder: it is made if it is not there.
+
+    Returns:
+        The paths of the three files.
+
+    Raises:
+        IsolossError: the explain.md that is there is not UTF-8.
+
+    Example:
+        >>> import isoloss, numpy as np, pandas as pd, runpy, tempfile
+        >>> N = np.geomspace(1e7, 1e9, 8)
+        >>> table = pd.DataFrame({"N": N, "D": 1e9, "loss": 2 + 400 / N**0.34})
+        >>> runs = isoloss.read_runs(table, {"N": "N", "D": "D", "loss": "loss"})
+        >>> fit = isoloss.fit_law(runs, "power_law", {"variable": "N"}, bootstrap=0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     files = isoloss.export_fit(fit, folder)
+        ...     law = runpy.run_path(files[0])["law"]
+        >>> [file.name for file in files]
+        ['law.py', 'explain.md', 'params.tex']
+        >>> bool(np.isclose(law([{"N": 1e10}], "all")[0]["loss_nats"], 2 + 400 / 1e10**0.34))
+        True
     """
     folder = Path(folder)
     explain = folder / "explain.md"
@@ -140,7 +166,7 @@ def _about(fit: Fit, law: Law) -> str:
     title = registry.facts("law", fit.facts["card"])["TITLE"]
     example = f"from law import law; law([{{...}}], {escape.python(fit.groups[0])})"
     return (
-        f"{title}: {law.formula}\n\nFitted by isoloss. {_state(fit).rstrip('.')}.\n"
+        f"{title}: {law.formula}\n\nFitted by isoloss. {_state(record(fit)).rstrip('.')}.\n"
         f"Needs NumPy alone: `{example}`.\n"
     )
 
@@ -158,13 +184,11 @@ def _fitted(fit: Fit) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _state(fit: Fit) -> str:
-    bad = fit.summary[fit.summary["status"] != "converged"]
-    if bad.empty:
+def _state(fit: Record) -> str:
+    if not fit.unsound:
         return "Every fit converged."
     states = [
-        f"{row.group}, {row.response}: {row.status.replace('_', ' ').upper()} ({row.message})"
-        for row in bad.itertuples()
+        f"{one.group}, {one.response}: {one.loud_status} ({one.message})" for one in fit.unsound
     ]
     return escape.visible("NOT TO BE RELIED ON AS IT STANDS: " + "; ".join(states))
 
@@ -187,21 +211,21 @@ def explanation(fit: Fit, old: str | None = None) -> str:
 
 
 def _block(fit: Fit) -> str:
-    shown = escape.markdown
-    parts = [f"{shown(_state(fit))}\n"]
-    for row in fit.summary.itertuples():
-        parts.append(f"\n## {shown(row.group)}, {shown(row.response)}\n")
-        held = f"; RMSE held out {row.held_out_rmse:.4g}" if np.isfinite(row.held_out_rmse) else ""
-        starts = f", {row.n_agree} of {row.n_starts} starts agree" if row.n_starts else ""
+    shown, facts = escape.markdown, record(fit)
+    parts = [f"{shown(_state(facts))}\n"]
+    for one in facts.fits:
+        parts.append(f"\n## {shown(one.group)}, {shown(one.response)}\n")
+        held = f"; RMSE held out {one.held_out_rmse:.4g}" if np.isfinite(one.held_out_rmse) else ""
+        starts = f", {one.agreement}" if one.agreement else ""
         parts.append(
-            f"\n{row.n_runs} runs, {row.n_dropped} left out; {shown(row.objective)};"
-            f" {shown(row.status)}{starts}; R2 {row.r2:.4f}, RMSE {row.rmse:.4g}{held}.\n"
+            f"\n{one.n_runs} runs, {one.n_dropped} left out; {shown(one.objective)};"
+            f" {shown(one.status)}{starts}; R2 {one.r2:.4f}, RMSE {one.rmse:.4g}{held}.\n"
         )
         parts.append("\n| parameter | estimate | interval | unit |\n| --- | --- | --- | --- |\n")
         parts += [
-            f"| {shown(p.symbol)} | {p.estimate:.6g} | {units.interval(p.ci_low, p.ci_high)} "
+            f"| {shown(p.symbol)} | {p.estimate:.6g} | {units.interval(p.low, p.high)} "
             f"| {shown(p.unit)} |\n"
-            for p in fit.mine("params", row.group, row.response).itertuples()
+            for p in one.parameters
         ]
     values = {
         group: {
@@ -215,24 +239,25 @@ def _block(fit: Fit) -> str:
 
 def latex(fit: Fit) -> str:
     """A table of the parameters for a paper (booktabs)."""
-    facts = registry.facts("law", fit.facts["card"])
-    several = len(fit.summary) > 1
+    card, facts = registry.facts("law", fit.facts["card"]), record(fit)
+    several = len(facts.fits) > 1
     lines = [
-        f"% {facts['TITLE']}; {_state(fit)}",
+        f"% {card['TITLE']}; {_state(facts)}",
         r"\begin{tabular}{" + ("ll" if several else "") + "lrrl}",
         r"\toprule",
         ("group & response & " if several else "")
-        + rf"parameter & estimate & {100 * fit.level:.4g}\,\% interval & unit \\",
+        + rf"parameter & estimate & {100 * facts.level:.4g}\,\% interval & unit \\",
         r"\midrule",
     ]
-    for p in fit.params.itertuples():
-        whose = f"{escape.latex(p.group)} & {escape.latex(p.response)} & " if several else ""
-        interval = units.interval(p.ci_low, p.ci_high, _number)
+    rows = [(fitted, p) for fitted in facts.fits for p in fitted.parameters]
+    for one, p in rows:
+        whose = f"{escape.latex(one.group)} & {escape.latex(one.response)} & " if several else ""
+        interval = units.interval(p.low, p.high, _number)
         lines.append(
             f"{whose}${_symbol(p.symbol)}$ & ${_number(p.estimate)}$ & ${interval}$"
             rf" & {escape.latex(p.unit)} \\"
         )
-    formula = facts["LATEX"]
+    formula = card["LATEX"]
     lines += [r"\bottomrule", r"\end{tabular}", f"% \\[ {formula} \\]"]
     return "\n".join(lines) + "\n"
 

@@ -157,17 +157,19 @@ class _Table:
         return f"{named[:80]} is {_KINDS[values.kind]}"
 
     def answer(self, term: Term) -> np.ndarray:
-        """The filter's yes or no for every row."""
+        """The filter's answer for every row."""
         if next(columns(term), None) is None:
             self.refuse(term, "the filter names no column", "compare a column with something")
         with np.errstate(all="ignore"):
             return np.broadcast_to(self._yes(term), self.size).copy()
 
     def _yes(self, term: Term) -> np.ndarray:
-        """The yes or no of a term; a missing one is no."""
+        """The answers of a term; a missing answer counts as no."""
         values = self.values(term)
         if values.kind != "boolean":
-            found = f"{self.source(term)!r:.80} is no yes or no, it is {_KINDS[values.kind]}"
+            found = (
+                f"{self.source(term)!r:.80} is not a yes-or-no value, it is {_KINDS[values.kind]}"
+            )
             self.refuse(term, found, "compare it with something")
         return values.data & ~values.missing
 
@@ -190,7 +192,7 @@ class _Table:
         if at is None:
             self.refuse(term, f"no column {name!r:.80}", self._hint(term, name))
         if len(at) > 1:
-            self.refuse(term, f"column {name!r:.80} appears twice", "give each a name of its own")
+            self.refuse(term, f"column {name!r:.80} appears twice", "give each its own name")
         try:
             if at[0] not in self.read:
                 self.read[at[0]] = _values(self.runs.iloc[:, at[0]])
@@ -370,7 +372,7 @@ class _Table:
         return _yes_no(answer)
 
     def _aggregate(self, term: Term, one: Values) -> Values:
-        """A value for each group of rows, given to all of its rows."""
+        """One value for each group of rows, repeated for all rows of the group."""
         name, part = term.value, term.parts[0]
         one = Values(
             one.kind,
@@ -450,7 +452,7 @@ def _comparable(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _plain(value: Any) -> Any:
-    """A value that can be looked up in a set; what is neither number nor text is nothing."""
+    """A value that can be looked up in a set; None for what is neither a number nor a text."""
     if isinstance(value, Decimal):
         return value if value.is_finite() else None
     return value if isinstance(value, str | bool | int | float | np.bool_ | np.number) else None
@@ -465,7 +467,7 @@ def _alike(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _values(column: pd.Series) -> Values:
-    """The values of a column by what they are, whatever pandas keeps them in."""
+    """The values of a column by their type, whatever pandas stores them in."""
     if isinstance(column.dtype, pd.CategoricalDtype):
         ordered = column.dtype.ordered  # its order is not that of its texts
         found = _values(column.astype(object))

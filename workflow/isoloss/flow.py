@@ -17,71 +17,27 @@ from pathlib import Path
 from typing import Any
 
 from isoloss import environment, manifest, provenance, registry, tables
-from isoloss.cache import FOLDER, Cache, Fingerprints
 from isoloss.canonical import canonical
 from isoloss.escape import json_text
-from isoloss.fitted import TABLES as FIT_TABLES
-from isoloss.load import identity as _identity
 from isoloss.problems import StudyError, TableError, nearest, problem
 from isoloss.sources import KEPT, Sources
+from isoloss.stage import Stage, stages
 from isoloss.store import Store, tries
-from isoloss.study import sweeps, weightings
+from isoloss.study import weightings
 from isoloss.train.identity import VERSIONS
-from isoloss.train.plan import plan_sweep, runs_digest, shard_names, shard_runs
+from isoloss.train.plan import shard_names, shard_runs
+from isoloss.train.plans import Plans
 
-# Where each stage's code begins: the module whose `run` is the stage.
-STAGES = {
-    "load": "isoloss.load.stage",
-    "expand": "isoloss.expand.stage",
-    "plan": "isoloss.train.plan",
-    "train": "isoloss.train.stage",
-    "aggregate": "isoloss.aggregate.stage",
-    "fit": "isoloss.fit.stage",
-    "plot": "isoloss.plot.stage",
-    "summarize": "isoloss.summary",
-}
-# The tables that a stage writes under a contract (tables.yaml).
-WRITES = {
-    "load": ("rows", "audit"),
-    "expand": ("index", "audit"),
-    "plan": ("plan",),
-    "train": ("shard",),
-    "aggregate": ("runs", "losses", "curves", "mixtures", "timing"),
-    "fit": FIT_TABLES,
-}
-# The packages besides Python whose versions can change what a stage computes. Of a training run
-# they are recorded with the run.
-PACKAGES = {"fit": ("numpy", "scipy"), "plot": ("matplotlib", "numpy")}
-# Which section of a study names what a job is called by.
-_SECTIONS = {
-    "dataset": "load",
-    "weighting": "expand",
-    "sweep": "train or aggregate",
-    "shard": "shards",
-    "law": "fit",
-    "figure": "plot",
-}
+STAGES = stages()
 # What of a specification no study says: the content of what lies outside the results, and how often
 # runs that failed are tried again.
 OUTSIDE = ("content", "tries")
-# What of a sweep spells it out; the rest says how its runs are trained and kept.
-_PLANNED = ("model", "shards", "n_params", "n_flops", "settings", "cells")
 _ACCEPT_AGAIN = (
     "delete the line, or the file, and `python -m isoloss accept STUDY --reason TEXT` again before "
     "the next run: without it, what was accepted is made again, runs included"
 )
 _MANIFEST = {"job", "specification", "code", "inputs", "files"}
 _MANIFEST |= {"versions", "machine", "commit"}
-__all__ = [
-    "FIT_TABLES",
-    "STAGES",
-    "Flow",
-    "Job",
-    "differences",
-    "entries",
-    "put_this_python_first",
-    "shard_names",
-]
 
 
 def put_this_python_first() -> None:
@@ -94,14 +50,27 @@ class Job:
     """One job of a study.
 
     Attributes:
-        stage: its stage.
+        stage: the name of its stage.
         names: its wildcards.
-        out: the folder that it fills or the file that it writes, below results/<study>.
     """
 
     stage: str
     names: Mapping[str, str]
-    out: str
+
+    @property
+    def of(self) -> Stage:
+        """Its stage."""
+        return STAGES[self.stage]
+
+    @property
+    def out(self) -> str:
+        """The folder that it fills or the file that it writes, below results/<study>."""
+        return self.of.path.format(**self.names)
+
+    @property
+    def target(self) -> str:
+        """The file that stands for its results, below results/<study>."""
+        return self.out if self.one_file else f"{self.out}/{self.of.main}"
 
     @property
     def label(self) -> str:
@@ -111,20 +80,12 @@ class Job:
     @property
     def one_file(self) -> bool:
         """Whether it writes a file, or files of one name, and not a folder."""
-        return self.stage in ("train", "plot", "summarize")
+        return self.of.one_file
 
     @property
     def manifest(self) -> str:
         """Its manifest, below results/<study>."""
         return f"{self.label}.json" if self.one_file else f"{self.out}/{manifest.NAME}"
-
-
-@cache
-def _identity_of(card: str, options: str, kept: Path | None) -> str:
-    fingerprints = Fingerprints(Cache(kept), f"dataset {card} {options}")
-    digest = _identity(card, json.loads(options), fingerprints)
-    fingerprints.save()
-    return digest
 
 
 def differences(then: Any, now: Any, place: str = "") -> Iterator[str]:
@@ -151,7 +112,10 @@ def _brief(value: Any) -> str:
 
 def entries(stage: str, cards: Iterable[tuple[str, str]]) -> list[str]:
     """The modules at which a stage's code begins: its own, and the cards it uses (kind, name)."""
-    return [STAGES[stage], *(f"isoloss.{registry.FOLDERS[kind]}.{name}" for kind, name in cards)]
+    return [
+        STAGES[stage].entry,
+        *(f"isoloss.{registry.FOLDERS[kind]}.{name}" for kind, name in cards),
+    ]
 
 
 def sealed(line: Mapping[str, Any]) -> str:
@@ -186,41 +150,28 @@ class Flow:
         root: the folder of its results, `results/<study>`.
         sources: its tables of runs, as whoever checked it read them; by default what was kept of
             them below `root`, else they are read when they are needed.
+        plans: its planned runs, as whoever checked it spelled them out; by default they are read
+            from the plans below `root`, and spelled out where one is not there or out of date.
     """
 
-    def __init__(self, config: Mapping[str, Any], root: str | Path, sources: Sources | None = None):
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        root: str | Path,
+        sources: Sources | None = None,
+        plans: Plans | None = None,
+    ):
         self.config = config
+        self.plans = plans or Plans()
+        self._read_plans = plans is None
         self.root = Path(root)
         self.sources = sources or Sources(kept=self.root / KEPT)
         self.store = Store(self.root / "store")
 
-    @property
-    def fingerprints_file(self) -> Path | None:
-        """Where digests of datasets' files are kept, beside all results; None elsewhere."""
-        results = self.root.parent
-        return results / FOLDER / "fingerprints.json" if results.name == "results" else None
-
     @cached_property
     def jobs(self) -> list[Job]:
         """Every job of the study, each behind those it needs."""
-        config = self.config
-        found = [Job("load", {"dataset": name}, f"load/{name}") for name in config["load"]]
-        pairs = {(config["train"][s]["dataset"], w) for s in config["train"] for w in self.used(s)}
-        for dataset, weighting in sorted(pairs):
-            names = {"dataset": dataset, "weighting": weighting}
-            found.append(Job("expand", names, f"expand/{dataset}/{weighting}"))
-        for sweep, spec in config["train"].items():
-            found.append(Job("plan", {"sweep": sweep}, f"plan/{sweep}"))
-            for shard in shard_names(spec["shards"]):
-                names = {"sweep": sweep, "shard": shard}
-                found.append(Job("train", names, f"train/{sweep}/{shard}.parquet"))
-        for sweep in sweeps(config):
-            found.append(Job("aggregate", {"sweep": sweep}, f"aggregate/{sweep}"))
-        for law, fit in config["fit"].items():
-            names = {"sweep": fit["sweep"], "law": law}
-            found.append(Job("fit", names, f"fit/{fit['sweep']}/{law}"))
-        found += [Job("plot", {"figure": name}, f"plot/{name}.png") for name in config["plot"]]
-        return [*found, Job("summarize", {}, "summary.md")]
+        return [Job(name, names) for name, stage in STAGES.items() for names in stage.jobs(self)]
 
     def job(self, stage: str, **names: str) -> Job:
         """The job of a stage with these names."""
@@ -237,9 +188,20 @@ class Flow:
             known = sorted({job.names[key] for job in jobs})
             if name not in known:
                 reason = f"{name!r} is not in it, or nothing uses it"
-                raise StudyError([problem(_SECTIONS[key], reason, nearest(name, known))])
+                sections = dict(pair for one in STAGES.values() for pair in one.sections)
+                raise StudyError([problem(sections[key], reason, nearest(name, known))])
             jobs = [job for job in jobs if job.names[key] == name]
         return jobs[0]
+
+    def wildcards(self) -> dict[str, list[str]]:
+        """Every wildcard of the jobs, and its values."""
+        known: dict[str, dict[str, None]] = {
+            name: {} for stage in STAGES.values() for name in stage.wildcards
+        }
+        for job in self.jobs:
+            for key, name in job.names.items():
+                known[key][name] = None
+        return {key: list(values) for key, values in known.items()}
 
     @cached_property
     def by_label(self) -> dict[str, Job]:
@@ -253,9 +215,28 @@ class Flow:
     @cache  # noqa: B019 - a process looks at one study
     def planned(self, sweep: str) -> dict[str, list[dict[str, Any]]]:
         """Shard to its runs, as `plan` writes them."""
-        return shard_runs(
-            plan_sweep(self.config["train"][sweep]), self.config["train"][sweep]["shards"]
-        )
+        entry = self.config["train"][sweep]
+        if self._read_plans and not self.plans.known(entry) and self._has_plan(sweep):
+            self.plans.read(entry, self.root / "plan" / sweep / "runs.parquet")
+        return shard_runs(self.plans.runs(entry), entry["shards"])
+
+    def _has_plan(self, sweep: str) -> bool:
+        """Whether the plan of a sweep is there, whole, and made by the present study and code."""
+        job = self.job("plan", sweep=sweep)
+        try:
+            made = self.made(job)
+            if made is None or made["code"] != self.code("plan", sweep=sweep):
+                return False
+            if made["specification"] != json.loads(self.specification("plan", sweep=sweep)):
+                return False
+            manifest.check(self.root / job.out / "runs.parquet")
+        except TableError:  # a plan that is damaged is not used; `verify` says so
+            return False
+        return True
+
+    def shards(self, sweep: str) -> list[str]:
+        """The names of the shards of a sweep."""
+        return shard_names(self.config["train"][sweep]["shards"])
 
     def among(self, sweep: str) -> dict[str, frozenset[str]]:
         """Which finished runs of the store count for a sweep: column to its possible values."""
@@ -294,18 +275,7 @@ class Flow:
             stage: the job's stage.
             names: the job's wildcards.
         """
-        config = self.config
-        outside: dict[str, Any] = {}
-        if stage == "load":
-            dataset = config["load"][names["dataset"]]
-            outside["content"] = _identity_of(
-                dataset["card"], canonical(dataset["options"]), self.fingerprints_file
-            )
-        elif stage == "train":
-            outside["tries"] = self.tries(**names)
-        elif stage == "aggregate" and names["sweep"] in config["aggregate"]:
-            table = config["aggregate"][names["sweep"]]
-            outside["content"] = self.sources.digest(names["sweep"], table)
+        outside = STAGES[stage].outside(self, **names)
         return canonical(self.settings(stage, **names) | outside)
 
     def expectation(self, stage: str, **names: str) -> str:
@@ -326,48 +296,18 @@ class Flow:
             stage: the job's stage.
             names: the job's wildcards.
         """
-        config = self.config
         parts: dict[str, Any] = {"stage": stage, **names}
-        if stage in ("load", "expand", "train", "fit"):
-            parts["seed"] = config["seed"]
-        if stage == "load":
-            parts["dataset"] = config["load"][names["dataset"]]
-        elif stage == "expand":
-            parts["weights"] = config["expand"][names["weighting"]]
-        elif stage == "plan":
-            sweep = config["train"][names["sweep"]]
-            parts["sweep"] = {key: sweep[key] for key in _PLANNED}
-        elif stage == "train":
-            parts["valid_tokens"] = config["train"][names["sweep"]]["valid_tokens"]
-            parts["runs"] = runs_digest(self.planned(names["sweep"])[names["shard"]])
-        elif stage == "aggregate" and names["sweep"] in config["aggregate"]:
-            table = config["aggregate"][names["sweep"]]
-            parts |= {key: table[key] for key in ("columns", "keep")}
-        elif stage == "aggregate":
-            parts["token"] = self.token(names["sweep"])
-        elif stage == "fit":
-            parts["fit"] = config["fit"][names["law"]]
-        elif stage == "plot":
-            parts["plot"] = config["plot"][names["figure"]]
-        elif stage == "summarize":
-            figures = list(config["plot"])
-            parts |= {"summary": config["summary"], "study": config["study"], "figures": figures}
-        return parts | self._strict_versions(stage)
+        if STAGES[stage].seeded:
+            parts["seed"] = self.config["seed"]
+        return parts | STAGES[stage].settings(self, **names) | self._strict_versions(stage)
 
     def _strict_versions(self, stage: str) -> dict[str, Any]:
         """The versions that a job's results depend on, where the study is strict about them."""
-        packages = tuple(VERSIONS.values()) if stage == "train" else PACKAGES.get(stage, ())
+        packages = STAGES[stage].packages
         if not (packages and self.config["strict_environment"]):
             return {}
         versions = environment.versions()
         return {"versions": {name: versions[name] for name in packages}}
-
-    def token(self, sweep: str) -> str:
-        """What a token of a sweep is, such as `byte`: tables and figures show it as a unit."""
-        if sweep in self.config["aggregate"]:
-            return "token"
-        card = self.config["load"][self.config["train"][sweep]["dataset"]]["card"]
-        return registry.facts("dataset", card).get("TOKEN", "token")
 
     def code(self, stage: str, **names: str) -> str:
         """Digest of the code that a job's results depend on: its stage's, and that of its cards.
@@ -379,33 +319,17 @@ class Flow:
     def code_here(self, stage: str, **names: str) -> str:
         """Digest of a job's code as it stands here, accepted or not.
 
-        The contracts of the tables that it writes count as code.
+        The contracts of the tables that it writes count as code, and the roles of columns by
+        which it knows settings from what was measured.
         """
-        modules = provenance.closure(entries(stage, self._cards(stage, **names)))
-        contracts = [tables.contract_digest(table) for table in WRITES.get(stage, ())]
+        modules = provenance.closure(entries(stage, STAGES[stage].cards(self, **names)))
+        contracts = [tables.contract_digest(table) for table in STAGES[stage].writes]
+        contracts += [tables.roles_digest(table) for table in STAGES[stage].uses_roles]
         return provenance.code_digest(modules, contracts=contracts)
-
-    def _cards(self, stage: str, **names: str) -> list[tuple[str, str]]:
-        """The cards (kind, name) that a job uses."""
-        config = self.config
-        cards: list[tuple[str, str]] = []
-        if stage == "load":
-            cards = [("dataset", config["load"][names["dataset"]]["card"])]
-        elif stage in ("plan", "train"):
-            cards = [("model", config["train"][names["sweep"]]["model"])]
-        elif stage == "fit":
-            cards = [("law", config["fit"][names["law"]]["card"])]
-        elif stage == "plot":
-            figure = config["plot"][names["figure"]]
-            laws = [("law", config["fit"][law]["card"]) for law in figure["laws"]]
-            cards = [("figure", figure["card"]), *laws]
-        elif stage == "summarize":
-            cards = [("law", fit["card"]) for fit in config["fit"].values()]
-        return cards
 
     def code_files(self, stage: str, **names: str) -> list[Path]:
         """The files that the digest of a job's code is made of."""
-        modules = provenance.closure(entries(stage, self._cards(stage, **names)))
+        modules = provenance.closure(entries(stage, STAGES[stage].cards(self, **names)))
         return [*map(provenance.file_of, modules), tables.contract_file()]
 
     def run_code(self, sweep: str) -> str:
@@ -433,7 +357,7 @@ class Flow:
         found: dict[str, tuple[str, set[str]]] = {}
         for job in self.jobs:
             table = self.root / job.out
-            if job.stage == "train" and table.is_file():
+            if "shard" in job.of.writes and table.is_file():
                 sweep = job.names["sweep"]
                 _, codes = found.setdefault(self.run_label(sweep), (sweep, set()))
                 for run_digest in tables.frame(table, "shard")["run_digest"]:
@@ -496,6 +420,11 @@ class Flow:
         """
         return [job.label for job in self.jobs if self._has_changed(job)]
 
+    def is_current(self, stage: str, **names: str) -> bool:
+        """Whether a job's results are there, and of the present settings and code."""
+        job = self.job(stage, **names)
+        return (self.root / job.manifest).is_file() and not self._has_changed(job)
+
     def _has_changed(self, job: Job) -> bool:
         try:
             made = self.made(job)
@@ -513,80 +442,30 @@ class Flow:
         here = environment.versions()
         lines = {}
         for job in self.jobs:
-            if job.stage != "train" and job.stage not in PACKAGES:
+            if not job.of.packages:
                 continue
             try:
                 made = self.made(job) or {}
             except TableError:  # `verify` says so
                 continue
-            if job.stage == "train":
-                what, many = f"{job.names['sweep']}: runs trained", made.get("trained_with", [])
-            else:
-                then, packages = made.get("versions", {}), PACKAGES[job.stage]
-                what, many = f"{job.label}: made", [{p: then[p] for p in packages if p in then}]
-            for then in many:
+            for then in job.of.made_with(made):
                 unlike = [
                     f"{k} {v} (here {here[k]})" for k, v in then.items() if here.get(k, v) != v
                 ]
                 if unlike:
+                    what = job.of.subject(job.names, job.label)
                     lines[f"{what} with {', '.join(unlike)}"] = None
         return list(lines)
 
     def inputs(self, job: Job) -> list[str]:
         """All files of the study that a job reads, as paths below results/<study>."""
-        names = job.names
-        if job.stage == "expand":
-            return [f"load/{names['dataset']}/rows.parquet"]
-        if job.stage == "train":
-            dataset = self.config["train"][names["sweep"]]["dataset"]
-            used = self.used(names["sweep"], names["shard"])
-            indices = [f"expand/{dataset}/{weighting}/index.parquet" for weighting in used]
-            return [f"load/{dataset}/rows.parquet", f"load/{dataset}/tokens.npy", *indices]
-        if job.stage == "aggregate" and names["sweep"] in self.config["train"]:
-            return self._sweep_inputs(names["sweep"])
-        if job.stage == "fit":
-            return self.fit_inputs(names["law"])
-        if job.stage == "plot":
-            return self.figure_inputs(names["figure"])
-        return self.summary_inputs() if job.stage == "summarize" else []
+        return [file for files in job.of.inputs(self, **job.names).values() for file in files]
 
-    def _sweep_inputs(self, sweep: str) -> list[str]:
-        spec = self.config["train"][sweep]
-        audits = [f"expand/{spec['dataset']}/{w}/audit.parquet" for w in self.used(sweep)]
-        shards = [f"train/{sweep}/{shard}.parquet" for shard in shard_names(spec["shards"])]
-        return [f"plan/{sweep}/runs.parquet", *shards, *audits]
+    def targets(self, *stages: str) -> list[str]:
+        """The files that stand for the results of some stages, as paths below results/<study>.
 
-    def fit_inputs(self, law: str) -> list[str]:
-        """The tables that a fit reads, as paths below results/<study>."""
-        fit = self.config["fit"][law]
-        wanted = ["runs"]
-        if fit["points"] != "runs":
-            wanted.append("curves")
-        mixture = registry.facts("law", fit["card"]).get("NEEDS") == "mixture"
-        if mixture and fit["sweep"] in self.config["train"]:
-            wanted += ["mixtures", "losses"]
-        return [f"aggregate/{fit['sweep']}/{table}.parquet" for table in wanted]
-
-    def figure_inputs(self, figure: str) -> list[str]:
-        """The tables that a figure reads, as paths below results/<study>."""
-        section = self.config["plot"][figure]
-        sweep, laws = section["sweep"], section["laws"]
-        paths = []
-        for table in registry.inputs(section["card"]):
-            stage, name = table.split("/")
-            if stage == "fit":
-                paths += [f"fit/{sweep}/{law}/{name}.parquet" for law in laws]
-            else:
-                paths.append(f"{stage}/{sweep}/{name}.parquet")
-        return paths
-
-    def summary_inputs(self) -> list[str]:
-        """The tables that the summary reads, as paths below results/<study>."""
-        wanted = ("runs", "losses", "timing")
-        runs = [f"aggregate/{s}/{t}.parquet" for s in sweeps(self.config) for t in wanted]
-        fits = [
-            f"fit/{fit['sweep']}/{law}/{table}.parquet"
-            for law, fit in self.config["fit"].items()
-            for table in FIT_TABLES
-        ]
-        return runs + fits
+        Args:
+            stages: by name; by default those whose results are made for their own sake.
+        """
+        wanted = stages or [name for name, stage in STAGES.items() if stage.target]
+        return [job.target for job in self.jobs if job.stage in wanted]

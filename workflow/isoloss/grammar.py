@@ -59,17 +59,17 @@ _STRAY = {
     "@": "write the value itself: a filter sees the table and nothing else",
     "^": "a power is written **",
     "!": "write `not`",
-    "{": "a list stands in [ ]",
-    "}": "a list stands in [ ]",
+    "{": "write a list in [ ]",
+    "}": "write a list in [ ]",
     ":": "a part of a text is asked for with startswith, endswith or contains",
     ";": "join two filters with `and`",
     "`": "the backtick is not closed",
     '"': "the text is not closed",
     "'": "the text is not closed",
     "\\": "only texts have backslashes",
-    "$": "a name with this sign stands in backticks",
-    "#": "a name with this sign stands in backticks",
-    "?": "a name with this sign stands in backticks",
+    "$": "write a name with this sign in backticks",
+    "#": "write a name with this sign in backticks",
+    "?": "write a name with this sign in backticks",
 }
 
 
@@ -81,7 +81,7 @@ class Token:
         kind: `name`, `quoted` (a name in backticks), `constant`, `word` (and, or, not, in, is) or
             `sign`.
         text: as it was written; of a name the column's name.
-        start, end: where it stands in the filter.
+        start, end: its position in the filter.
         value: of a constant.
     """
 
@@ -99,7 +99,7 @@ class Term:
     Attributes:
         kind: `column`, `constant`, `and`, `or`, `not`, `arithmetic`, `comparison`, `in` or `call`.
         parts: the terms inside it.
-        start, end: where it stands in the filter.
+        start, end: its position in the filter.
         value: name of the column; the constant; sign (of `arithmetic`), signs (of a
             `comparison`, one fewer than its parts); the constants of an `in`; name of the function.
         by: columns whose values divide the rows of an aggregate.
@@ -145,7 +145,7 @@ def read(text: str, place: str) -> Term:
         place: where it stands, for errors.
 
     Raises:
-        TableError: it is not a filter: what stands where, and what may.
+        TableError: it is not a filter: what is wrong, where, and what is allowed.
     """
     if not isinstance(text, str):
         do = "write an expression, such as `loss < 3.5`"
@@ -156,7 +156,7 @@ def read(text: str, place: str) -> Term:
 @lru_cache(maxsize=256)
 def _read(text: str, place: str) -> Term:
     if "\0" in text or text != text.encode("utf-8", "ignore").decode("utf-8"):
-        found = f"the filter {text!r:.60} has a character that no text has"
+        found = f"the filter {text!r:.60} has a character that is not allowed in text"
         raise TableError(problem(place, found, "remove it"))
     if not text.strip():
         raise TableError(problem(place, "the filter is empty", "write one, such as `loss < 3.5`"))
@@ -206,8 +206,8 @@ class _Lexer:
         if text in ("and", "or", "not", "in", "is"):
             return Token("word", text, start, end)
         if keyword.iskeyword(text) or not text.isidentifier():
-            do = f"a column of this name stands in backticks: `{text}`; {ALLOWED}"
-            self.refuse(start, f"{text!r} is not a name of its own", do)
+            do = f"write a column of this name in backticks: `{text}`; {ALLOWED}"
+            self.refuse(start, f"{text!r} is not a name", do)
         return Token("name", text, start, end)
 
     def _text(self, text: str, start: int) -> str:
@@ -216,7 +216,9 @@ class _Lexer:
             value = _ESCAPE.sub(_unescaped, text[1:-1])
             value.encode()
         except (ValueError, OverflowError):
-            self.refuse(start, f"{text!r:.60} has a character that no text has", "give another")
+            self.refuse(
+                start, f"{text!r:.60} has a character that is not allowed in text", "give another"
+            )
         return value
 
     def _number(self, text: str, start: int) -> int | float:
@@ -252,9 +254,9 @@ class _Lexer:
             if one.kind in values and two.kind in values:
                 found = f"{self.text[two.start : two.end]:.60} follows a value"
                 if one.kind == "name" and one.end == two.start and self.text[two.start] in "'\"":
-                    do = f'a text has no letters in front: "...", not {one.text}"..."'
+                    do = f'no letters are allowed before a text: "...", not {one.text}"..."'
                 else:
-                    do = "put a sign or a comma between; a name with spaces stands in backticks"
+                    do = "put a sign or a comma between; write a name with spaces in backticks"
                 self.refuse(two.start, found, do)
         for token in tokens:
             if token.kind == "sign" and token.text == "<>":
@@ -311,17 +313,17 @@ class _Reader:
         token = self.tokens[self._number(at)]
         equals = [t for t in self.tokens if t.kind == "sign" and t.text == "="]
         if equals:
-            self.refuse(equals[0].start, "'=' compares nothing", "write == to compare")
-        found = f"cannot be read at or behind {self.text[token.start : token.end]!r:.60}"
-        do = f"a name with spaces or signs stands in backticks; {ALLOWED}"
+            self.refuse(equals[0].start, "'=' is not a comparison", "write == to compare")
+        found = f"cannot be read at or after {self.text[token.start : token.end]!r:.60}"
+        do = f"write a name with spaces or signs in backticks; {ALLOWED}"
         self.refuse(token.start, found, do)
 
     def _number(self, at: int) -> int:
-        """Which token stands at a character of what is written for Python."""
+        """The index of the token at a character of the text written for Python."""
         return max(0, bisect_right(self.starts, at) - 1)
 
     def span(self, node: ast.AST) -> tuple[int, int]:
-        """Where a node stands in the filter."""
+        """The position of a node in the filter."""
         first = self.tokens[self._number(node.col_offset)]
         return first.start, self.tokens[self._number(node.end_col_offset - 1)].end
 
@@ -363,7 +365,9 @@ class _Reader:
         if token.kind != "constant":
             return Term("column", (), start, end, token.text)
         if token.value is None:
-            self.refuse(start, "None equals nothing", "write isna(...) for what is missing")
+            self.refuse(
+                start, "a comparison with None is never true", "write isna(...) for what is missing"
+            )
         if type(token.value) is int and token.value == 2**63:
             self.refuse(start, f"{token.text} {_TOO_LARGE}", _AS_FLOAT)
         return Term("constant", (), start, end, token.value)
@@ -394,13 +398,13 @@ class _Reader:
             if none:
                 negated = "not " if isinstance(op, ast.IsNot | ast.NotEq | ast.NotIn) else ""
                 do = f"write {negated}isna({none[0]})"
-                self.refuse(self.span(left)[0], "None equals nothing", do)
+                self.refuse(self.span(left)[0], "a comparison with None is never true", do)
             if isinstance(op, ast.Is | ast.IsNot):
                 self.refuse(self.span(left)[0], "'is' is not part of a filter", "write == or !=")
             if isinstance(op, ast.Eq | ast.NotEq) and isinstance(right, ast.List | ast.Tuple):
                 word = "in" if isinstance(op, ast.Eq) else "not in"
                 do = f"write {one} {word} [...]"
-                self.refuse(self.span(right)[0], "a list equals nothing", do)
+                self.refuse(self.span(right)[0], "a list cannot be compared", do)
         if isinstance(ops[0], ast.In | ast.NotIn) and len(ops) == 1:
             return self._membership(ops[0], *sides, start, end)
         strange = [op for op in ops if type(op) not in _COMPARISONS]
@@ -426,7 +430,7 @@ class _Reader:
         for node in right.elts:
             if self._is_none(node):
                 do = f"write ... or isna({self.source(left)})"
-                self.refuse(self.span(node)[0], "None equals nothing", do)
+                self.refuse(self.span(node)[0], "a comparison with None is never true", do)
             term = self._read(node)
             if term.kind != "constant":
                 do = "a list has numbers, texts, True and False; compare columns with =="
@@ -512,9 +516,9 @@ class _Reader:
             case ast.Attribute(_, name):
                 found = f"the attribute {'.' + self.word(name)!r:.60} is not part of a filter"
             case ast.Subscript():
-                found = "[...] behind a value is not part of a filter"
+                found = "[...] after a value is not part of a filter"
             case ast.List() | ast.Tuple():
-                found, do = "a list stands alone", f"a list stands behind `in`; {ALLOWED}"
+                found, do = "a list without `in`", f"write a list after `in`; {ALLOWED}"
             case _:
                 found = f"{self.source(node)!r:.60} is not part of a filter"
         self.refuse(start, found, do)

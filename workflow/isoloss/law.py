@@ -1,4 +1,4 @@
-"""The front door of a stranger's table: its law with intervals, evidence and decisions, no study.
+"""Fit a law to a user's table of runs, with intervals and decisions, without a study file.
 
 `python -m isoloss law runs.csv`
 """
@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,14 @@ import pandas as pd
 from isoloss import escape, registry, tables, units
 from isoloss.aggregate.guess import guess_columns, mixture_columns, run_ids
 from isoloss.aggregate.table import COLUMNS, WORDS, named, parse, read_runs
+from isoloss.budgets import budget_numbers
 from isoloss.escape import columns, visible
 from isoloss.export import export_fit
-from isoloss.fit.holdout import budgets, held_out
+from isoloss.fit.holdout import held_out
 from isoloss.fit.law import ALL, fit_law
 from isoloss.fit.mixture import mixtures, own_domain
 from isoloss.fitted import Fit
-from isoloss.plot import draw
+from isoloss.fitted.facts import WHOLE, OneFit, Record, allocations, record
 from isoloss.problems import IsolossError, nearest, problem
 from isoloss.sources import MAX_MIB, MAX_SECONDS, Limits, Source, open_source
 
@@ -32,12 +33,13 @@ _REPLICATES, _MIXTURE_REPLICATES = 4000, 200  # if none are asked for; of every 
 MOST_FLOPS, MOST_BUDGETS = 1e40, 100  # budgets to divide, as in config.schema.yaml
 _FOLDS = {"rule": "random", "repeats": 10}  # of mixtures, which have no order to extrapolate in
 _SHOWN = 12  # losses of a group
+_FITS = 6  # fits whose parameters are shown
 _LOOKS, _FEW = 1_000_000, 20  # numbers to look at for the best mixture; replicates at least
 
 
 @dataclass(frozen=True)
 class Found:
-    """What the front door found.
+    """The result of a quick fit: a law fitted to a user's table.
 
     Attributes:
         runs: the table as `runs`.
@@ -76,10 +78,27 @@ def law_of_table(
         max_seconds: for all of a download.
         max_mib: MiB of the table as it comes, unpacked, and in memory at 8 bytes a cell.
         settings: of `fit_law`; of a mixture law, fewer replicates unless they are asked for, and
-            scores on runs left out at random.
+            scores on runs held out at random.
+
+    Returns:
+        The runs, the fits, and a report as text.
 
     Raises:
         IsolossError: the table has no loss, or nothing that it could depend on.
+
+    Example:
+        >>> import isoloss, numpy as np, pandas as pd, pathlib, tempfile
+        >>> N, D = np.meshgrid(np.geomspace(1e7, 1e9, 5), np.geomspace(1e9, 1e11, 5))
+        >>> loss = (1.7 + 400 / N**0.34 + 400 / D**0.28).ravel()
+        >>> table = pd.DataFrame({"params": N.ravel(), "tokens": D.ravel(), "val_loss": loss})
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder, "runs.csv")
+        ...     table.to_csv(path, index=False)
+        ...     result = isoloss.law_of_table(path, bootstrap=20)
+        >>> print(result.text.splitlines()[1])
+        columns: N = params (guessed), D = tokens (guessed), loss = val_loss (guessed)
+        >>> round(result.fit.values["alpha"], 3)
+        0.34
     """
     opened = open_source(source, Limits(max_seconds, max_mib))
     source = opened.label
@@ -113,14 +132,15 @@ def law_of_table(
     fit = fit_law(runs, law, options, **settings)
     done = runs[runs["status"] == "done"]
     held = None
-    if done["n_flops"].notna().all() and len(np.unique(budgets(done))) > 1:
+    if done["n_flops"].notna().all() and budget_numbers(done["n_flops"].to_numpy()).max() > 0:
         held = _held_out(runs, law, options, settings)
+    facts = record(fit)
     parts = [
         _columns(source, runs, mapped, renamed, guessed, given or {}),
-        _terms(fit),
-        _evidence(fit),
-        *([_errors(held, fit)] if held is not None else []),
-        *([_decisions(fit, done, flops)] if hasattr(fit.law, "allocate") else []),
+        _terms(facts),
+        _evidence(facts),
+        *([_errors(record(held))] if held is not None else []),
+        *([_decisions(fit, facts, done, flops)] if facts.allocates else []),
     ]
     return Found(runs, fit, held, escape.terminal("\n".join(parts)))
 
@@ -128,7 +148,7 @@ def law_of_table(
 def _check_asked(source: str, given: Mapping[str, str], flops: Sequence[float]) -> None:
     """Letters that there are, and budgets above 0."""
     wrong = [
-        problem(f"{source}, columns.{letter}", "no such letter", nearest(letter, COLUMNS))
+        problem(f"{source}, columns.{letter}", "is not a known quantity", nearest(letter, COLUMNS))
         for letter in given
         if letter not in COLUMNS
     ]
@@ -139,7 +159,7 @@ def _check_asked(source: str, given: Mapping[str, str], flops: Sequence[float]) 
     if len(flops) > MOST_BUDGETS:
         wrong.append(problem("flops", f"{len(flops)} budgets", f"at most {MOST_BUDGETS}"))
     if wrong:
-        raise IsolossError("\n".join(wrong))
+        raise IsolossError(*wrong)
 
 
 def _read(raw: pd.DataFrame, source: str, mapped: Mapping[str, str], keep, need: int):
@@ -147,12 +167,17 @@ def _read(raw: pd.DataFrame, source: str, mapped: Mapping[str, str], keep, need:
     try:
         return read_runs(raw, mapped, keep, need)
     except IsolossError as error:
-        lines = [source + line.removeprefix("the table") for line in str(error).splitlines()]
-        raise IsolossError("\n".join(lines)) from error
+        named = [
+            replace(one, place=source + one.place.removeprefix("the table"))
+            for one in error.problems
+        ]
+        raise IsolossError(*named) from error
 
 
 def save(found: Found, out: Path) -> list[Path]:
     """The fit's tables, a figure of it, and the files of `export_fit`."""
+    from isoloss.plot.draw import draw
+
     files = found.fit.save(out, law=out.name, sweep="table", study=out.name)
     runs = found.runs[[c for c in found.runs if not str(c).endswith("_given")]]
     facts = {"sweep": "table", "study": out.name, "token": "token"}
@@ -166,18 +191,18 @@ def save(found: Found, out: Path) -> list[Path]:
 
 
 def _of_mixtures(runs: pd.DataFrame, law: str, options, settings: Mapping, said: tuple) -> Found:
-    """A mixture law of every loss: what it predicts of runs left out, and the best mixture."""
+    """A mixture law of every loss: what it predicts of runs held out, and the best mixture."""
     source, mapped, renamed, guessed, given = said
     runs = mixtures(runs, source)
     asked = {k: v for k, v in settings.items() if v is not None}
     chosen = {"bootstrap": _MIXTURE_REPLICATES, "holdout": _FOLDS, **asked}
     fit = fit_law(runs, law, options, **chosen)
-    left = fit.facts["not_fitted"]
+    facts, domains, left = record(fit), fit.facts["domains"], fit.facts["not_fitted"]
     parts = [
         _columns(source, runs, mapped, renamed, guessed, given),
-        f"{law}: {fit.law.formula}\n",
-        *(_responses(fit, group) for group in fit.groups),
-        *(_best_mixture(fit, group) for group in fit.groups),
+        f"{law}: {facts.formula}\n",
+        *(_responses(facts.of(group), domains) for group in facts.groups),
+        *(_best_mixture(fit, facts.of(group), domains) for group in facts.groups),
         *(["not fitted: " + "; ".join(map(visible, _shortened(left))) + "\n"] if left else []),
     ]
     return Found(runs, fit, None, escape.terminal("\n".join(parts)))
@@ -193,55 +218,53 @@ def _shortened(words: Sequence[str]) -> list[str]:
     return [*words[:3], *more]
 
 
-def _own_first(fit: Fit, group: str) -> list[str]:
-    """The losses of a group, those of the domains trained on first."""
-    mine = fit.summary.loc[fit.summary["group"] == group, "response"]
-    domains = fit.facts["domains"]
-    return sorted(mine, key=lambda response: own_domain(response, domains) is None)
+def _own_first(fits: Sequence[OneFit], domains: Sequence[str]) -> list[OneFit]:
+    """The fits of a group, those of the losses of domains trained on first."""
+    return sorted(fits, key=lambda one: own_domain(one.response, domains) is None)
 
 
-def _responses(fit: Fit, group: str) -> str:
+def _responses(fits: Sequence[OneFit], domains: Sequence[str]) -> str:
     """What a group's fits are worth: one line a loss."""
-    head = ("loss of", "runs", "R2", "RMSE", "left out: R2", "RMSE", "rank corr.", "state")
-    shown, rows = _own_first(fit, group), []
-    for response in shown[:_SHOWN]:
-        (row,) = fit.mine("summary", group, response).itertuples()
-        out = fit.mine("scores", group, response)[["r2", "rmse", "spearman"]].astype(float)
-        mean, median = out.mean(), out.median()
-        state = "ok" if row.status == "converged" else row.status.replace("_", " ").upper()
+    head = ("loss of", "runs", "R2", "RMSE", "held out: R2", "RMSE", "rank corr.", "state")
+    shown, rows = _own_first(fits, domains), []
+    for one in shown[:_SHOWN]:
+        folds = pd.DataFrame(
+            [(fold.r2, fold.rmse, fold.spearman) for fold in one.folds],
+            columns=["r2", "rmse", "spearman"],
+            dtype=float,
+        )
+        mean, median = folds.mean(), folds.median()
         rows.append(
             (
-                "  " + _name(response.removeprefix("loss_")),
-                str(row.n_runs),
-                f"{row.r2:.4f}",
-                f"{row.rmse:.3g}",
+                "  " + _name(one.response.removeprefix("loss_")),
+                str(one.n_runs),
+                f"{one.r2:.4f}",
+                f"{one.rmse:.3g}",
                 f"{median['r2']:.4f}",
                 f"{mean['rmse']:.3g}",
                 f"{median['spearman']:.3f}",
-                state,
+                "ok" if one.converged else one.loud_status,
             )
         )
     more = len(shown) - len(rows)
     rest = [f"  ... and {more} more losses in summary.parquet and scores.parquet"] if more else []
-    (first,) = fit.mine("summary", group, shown[0]).itertuples()
-    folds = len(fit.mine("scores", group, shown[0]))
+    first, group = shown[0], shown[0].group
     rest.append(
-        f"  left out: medians over {folds} random choices of a fifth of the mixtures (RMSE: mean);"
-        f" {first.n_replicates} replicates"
+        f"  held out: medians over {len(first.folds)} random choices of a fifth of the mixtures"
+        f" (RMSE: mean); {first.n_replicates} replicates"
     )
-    title = "" if group == "all" else f"group {_name(group)}"
+    title = "" if group == WHOLE else f"group {_name(group)}"
     if group == ALL:
         title = "all runs: it answers for groups without a fit"
     return (f"[{title}]\n" if title else "") + columns(head, rows) + "\n".join(rest) + "\n"
 
 
-def _best_mixture(fit: Fit, group: str) -> str:
+def _best_mixture(fit: Fit, fits: Sequence[OneFit], domains: Sequence[str]) -> str:
     """The mixture of least mean loss over the domains trained on (all losses if there are none)."""
-    domains = fit.facts["domains"]
-    losses = _own_first(fit, group)
-    weighted = [r for r in losses if own_domain(r, domains)] or losses
-    runs = int(fit.mine("summary", group, weighted[0])["n_runs"].iloc[0])
-    work = runs * len(domains) * len(weighted)  # numbers of a look at all losses
+    ordered = _own_first(fits, domains)
+    kept = [one for one in ordered if own_domain(one.response, domains)] or ordered
+    weighted, group = [one.response for one in kept], kept[0].group
+    work = kept[0].n_runs * len(domains) * len(weighted)  # numbers of a look at all losses
     replicates = int(np.clip(_LOOKS / work, _FEW, _MIXTURE_REPLICATES))
     replicates = min(replicates, len(fit.replicate_thetas(group, weighted[0])))
     best = fit.best_mixture(dict.fromkeys(weighted, 1.0), group, replicates=replicates)
@@ -260,7 +283,7 @@ def _best_mixture(fit: Fit, group: str) -> str:
         )
     first = best.iloc[0]
     what = f"mean of {len(weighted)} losses ({replicates} replicates)"
-    title = "" if group == "all" else f" [{'all runs' if group == ALL else _name(group)}]"
+    title = "" if group == WHOLE else f" [{'all runs' if group == ALL else _name(group)}]"
     level = units.interval(first["loss_nats_low"], first["loss_nats_high"], "{:.4g}".format)
     head = (f"best mixture{title}", "share", f"{100 * fit.level:.4g} % interval", "of the runs")
     return columns(head, rows) + f"  {what}: {first['loss_nats']:.4g} {level}\n"
@@ -317,92 +340,89 @@ def _dropped(runs: pd.DataFrame) -> str:
     return ", " + ", ".join(f"{n} dropped ({visible(reason)})" for reason, n in counts.items())
 
 
-def _terms(fit: Fit) -> str:
+def _terms(fit: Record) -> str:
     parts = []
-    for row in fit.summary.itertuples():
-        mine = fit.mine("params", row.group, row.response)
-        title = f"{row.card}: {row.formula}"
-        if len(fit.summary) > 1:
-            title += f"   [group {_name(row.group)}, {_name(row.response)}]"
-        level = f"{100 * fit.level:.4g} % interval"
+    for one in fit.fits[:_FITS]:
+        title = f"{one.card}: {one.formula}"
+        if len(fit.fits) > 1:
+            title += f"   [group {_name(one.group)}, {_name(one.response)}]"
+        level = f"{100 * one.level:.4g} % interval"
         head = ("", "estimate", level, "std error", "unit")
         rows = [
             (
                 f"  {_name(p.symbol)}",
                 units.count(p.estimate, 4),
-                units.interval(p.ci_low, p.ci_high, units.count),
+                units.interval(p.low, p.high, units.count),
                 units.count(p.std_error) if np.isfinite(p.std_error) else "-",
                 p.unit + (" (at its bound)" if p.at_bound else ""),
             )
-            for p in mine.itertuples()
+            for p in one.parameters
         ]
-        method = mine["ci_method"].iloc[0]
-        how = f"  intervals: {method}, {row.n_replicates} refits"
+        how = f"  intervals: {one.method}, {one.n_replicates} refits"
         parts.append(f"{title}\n{columns(head, rows)}{how}")
-        if len(parts) == 6 and len(fit.summary) > 6:
-            parts.append(f"... and {len(fit.summary) - 6} more fits in params.parquet")
-            break
+    if len(fit.fits) > _FITS:
+        parts.append(f"... and {len(fit.fits) - _FITS} more fits in params.parquet")
     return "\n".join(parts) + "\n"
 
 
-def _evidence(fit: Fit) -> str:
+def _evidence(fit: Record) -> str:
     lines = []
-    for row in fit.summary.itertuples():
-        state = "converged" if row.status == "converged" else row.status.replace("_", " ").upper()
-        of = f" [{_name(row.group)}, {_name(row.response)}]" if len(fit.summary) > 1 else ""
-        said = [f"evidence{of}: {state}; {visible(row.message)}"]
-        if row.n_starts:
-            said.append(f"objective {row.objective_value:.10g} ({row.objective})")
-            said.append(f"gradient {row.gradient_norm:.1e}")
-            gap = row.second_objective_gap
-            said.append(
+    for one in fit.fits:
+        state = one.status if one.converged else one.loud_status
+        of = f" [{_name(one.group)}, {_name(one.response)}]" if len(fit.fits) > 1 else ""
+        parts = [f"evidence{of}: {state}; {visible(one.message)}"]
+        if one.n_starts:
+            parts.append(f"objective {one.objective_value:.10g} ({one.objective})")
+            parts.append(f"gradient {one.gradient_norm:.1e}")
+            gap = one.second_objective_gap
+            parts.append(
                 f"next optimum {gap:.2g} of the objective higher"
                 if np.isfinite(gap)
                 else "no other optimum met"
             )
-        said.append(f"RMSE {row.rmse:.3g} on {row.n_runs} runs, R2 {row.r2:.4f}")
-        if row.n_starts:
-            said.append(f"condition {row.condition:.3g}, least known: {visible(row.loosest)}")
-        lines.append("\n  ".join(said))
+        parts.append(f"RMSE {one.rmse:.3g} on {one.n_runs} runs, R2 {one.r2:.4f}")
+        if one.n_starts:
+            parts.append(f"condition {one.condition:.3g}, least known: {visible(one.loosest)}")
+        lines.append("\n  ".join(parts))
     return "\n".join(lines) + "\n"
 
 
-def _errors(held: Fit, fit: Fit) -> str:
+def _errors(held: Record) -> str:
     lines = []
-    for row in held.summary.itertuples():
-        of = "" if row.group == "all" else f" [{_name(row.group)}]"
-        scores = held.mine("scores", row.group, row.response).iloc[0]
+    for one in held.fits:
+        of = "" if one.group == WHOLE else f" [{_name(one.group)}]"
+        fold = one.folds[0]
         lines.append(
-            f"held out{of}: the {row.n_held_out} runs of most compute, predicted from the other "
-            f"{row.n_runs}: RMSE {row.held_out_rmse:.3g} (guessing the mean of the budget before: "
-            f"{row.held_out_baseline_rmse:.3g}), error {100 * scores['mape']:.2g} % of the loss, "
-            f"{100 * scores['run_coverage']:.0f} % inside the interval of a run"
+            f"held out{of}: the {one.n_held_out} runs of most compute, predicted from the other "
+            f"{one.n_runs}: RMSE {one.held_out_rmse:.3g} (guessing the mean of the budget before: "
+            f"{one.held_out_baseline_rmse:.3g}), error {100 * fold.mape:.2g} % of the loss, "
+            f"{100 * fold.run_coverage:.0f} % inside the interval of a run"
         )
     return "\n".join(lines) + "\n"
 
 
-def _decisions(fit: Fit, done: pd.DataFrame, flops: Sequence[float]) -> str:
+def _decisions(fit: Fit, facts: Record, done: pd.DataFrame, flops: Sequence[float]) -> str:
     largest = float(done["n_flops_6nd"].max())
-    wanted = list(flops) or [largest * factor for factor in _BUDGETS]
+    budgets_asked = list(flops) or [largest * factor for factor in _BUDGETS]
     head = ("best for C, FLOP", "N", "D", "D/N", "loss", "beyond the runs")
     parts = []
-    for group in fit.groups:
+    for group in facts.groups:
         rows = []
-        for row in fit.allocate(wanted, group).to_dict("records"):
+        for best in allocations(fit, group, budgets_asked, largest):
             cells = [
-                f"{form(row[key])} {units.interval(row[f'{key}_low'], row[f'{key}_high'], form)}"
-                for key, form in (
-                    ("N", units.count),
-                    ("D", units.count),
-                    ("tokens_per_parameter", units.count),
-                    ("loss_nats", "{:.4g}".format),
+                f"{form(q.estimate)} {units.interval(q.low, q.high, form)}"
+                for q, form in (
+                    (best.n_params, units.count),
+                    (best.n_samples, units.count),
+                    (best.tokens_per_parameter, units.count),
+                    (best.loss_nats, "{:.4g}".format),
                 )
             ]
-            if not np.isfinite(row["N"]):
+            if not best.exists:
                 cells = ["none: an exponent is not positive", "", "", ""]
-            beyond = row["C"] / largest
+            beyond = best.times_largest
             far = f"extrapolated, {units.count(beyond, 2)} x C" if beyond > 1.0001 else "inside"
-            rows.append((units.power(row["C"]), *cells, far))
-        title = "" if group == "all" else f"[{_name(group)}]\n"
+            rows.append((units.power(best.flops), *cells, far))
+        title = "" if group == WHOLE else f"[{_name(group)}]\n"
         parts.append(title + columns(head, rows))
     return "\n".join(parts)

@@ -1,27 +1,75 @@
-"""What is wrong with a study, a table or a row, said so that a person can mend it."""
+"""What is wrong with a study, a table or a row, with its place and what to do about it."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong; its text is made only where people read it.
+
+    Attributes:
+        place: where it stands: a key of a study, a file, a column; or empty.
+        found: what was found there.
+        remedy: what to do about it; or empty.
+
+    Example:
+        >>> missing = Problem("columns.N", "no column 'parms'", "did you mean 'params'?")
+        >>> str(missing)
+        "columns.N: no column 'parms'; did you mean 'params'?"
+        >>> missing.within("aggregate.mine").place
+        'aggregate.mine: columns.N'
+    """
+
+    place: str
+    found: str
+    remedy: str
+
+    def __str__(self) -> str:
+        """One line: where it stands, what was found there, what to do."""
+        there = f"{self.place}: {self.found}" if self.place else self.found
+        return f"{there}; {self.remedy}" if self.remedy else there
+
+    def within(self, place: str, joint: str = ": ") -> Problem:
+        """The same problem, of something that stands in another place."""
+        return replace(self, place=f"{place}{joint}{self.place}")
 
 
 class IsolossError(Exception):
-    """An error of the user's making: shown as it is, without a traceback, exit code 2."""
+    """An error of the user's making: shown as it is, without a traceback, exit code 2.
+
+    Args:
+        reasons: problems, or a text; each is a line of its own.
+
+    Attributes:
+        problems: the reasons; a text is a problem without a place.
+    """
+
+    def __init__(self, *reasons: Problem | str):
+        super().__init__(*reasons)
+        self.problems = [
+            Problem("", reason, "") if isinstance(reason, str) else reason for reason in reasons
+        ]
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.args))
 
 
 class StudyError(IsolossError):
     """Everything that is wrong with a study, all at once.
 
     Args:
-        problems: one line each, as `problem` makes them.
+        problems: shown in a line each.
         source: the file in which they were found.
     """
 
-    def __init__(self, problems: Sequence[str], source: str = "the study"):
+    def __init__(self, problems: Sequence[Problem], source: str = "the study"):
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        super().__init__("\n".join([f"{source}: {count}", *(f"  - {p}" for p in problems)]))
         self.problems = list(problems)
-        count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
-        super().__init__("\n".join([f"{source}: {count}", *(f"  - {p}" for p in self.problems)]))
 
 
 class TableError(IsolossError):
@@ -37,6 +85,6 @@ def nearest(name: object, known: Iterable[object]) -> str:
     return f"did you mean {near[0]!r}?" if near else "known: " + ", ".join(choices)
 
 
-def problem(place: str, found: str, do: str) -> str:
-    """One line: where it stands, what was found there, what to do."""
-    return f"{place}: {found}; {do}"
+def problem(place: str, found: str, do: str) -> Problem:
+    """A problem: where it stands, what was found there, what to do."""
+    return Problem(place, found, do)

@@ -4,15 +4,24 @@ A module's digest is a walk of its syntax tree by node types and fields, without
 docstrings and empty fields, so that it is the same on every Python version. A stage's code is the
 import closure of its entry module, with the cards that it uses; imports that a card makes by name
 are given by whoever knows the card.
+
+Digests are by content. What one module imports from another counts by the content of the other, not
+by its name, and imports count as a set: moving a file, and the changes of imports that this takes,
+changes no digest.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import astuple, dataclass
 from functools import cache
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any, TypeGuard
+
+from isoloss.stamped import Stamped
 
 HOME = Path(__file__).parent
 # A card's words about itself; numbers that code reads (VOCABULARY) are not among them.
@@ -29,6 +38,7 @@ NOT_IN_IDENTITY = {
 }
 
 
+@cache
 def file_of(module: str) -> Path | None:
     """The source file of a module of this package; None if there is no such module."""
     parts = module.split(".")[1:]
@@ -39,17 +49,92 @@ def file_of(module: str) -> Path | None:
     return plain if plain is not None and plain.is_file() else None
 
 
+@dataclass(frozen=True)
+class Reading:
+    """What digests need to know of one source file.
+
+    Attributes:
+        imported: (module, name, name that it is given) of every import of this package, sorted; the
+            names are empty where a module is imported by itself.
+        digest: of its code but for these imports.
+        without_words: the same without a card's words about itself.
+    """
+
+    imported: tuple[tuple[str, str, str], ...]
+    digest: str
+    without_words: str
+
+
+def read_source(source: str) -> Reading:
+    """Read the source text of a module.
+
+    Example:
+        >>> read_source("from isoloss import seeds as s").imported
+        (('isoloss', 'seeds', 's'),)
+    """
+    tree = ast.parse(source)
+    imported = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imported.update((name.name, "", "") for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            given = [(name.name, name.asname or name.name) for name in node.names]
+            imported.update((node.module, *names) for names in given)
+    own = sorted(each for each in imported if each[0].split(".")[0] == "isoloss")
+    code = _without_imports(tree)
+    digest = tree_digest(code)
+    has_words = any(isinstance(n, ast.Assign) and _names(n) <= WORDS for n in ast.walk(code))
+    return Reading(tuple(own), digest, tree_digest(code, words=False) if has_words else digest)
+
+
+_READ: dict[Path, Reading] = {}  # files that were read in this process; `forget` empties it
+
+
+def _reading(path: Path) -> Reading:
+    if path not in _READ:
+        _READ[path] = read_source(path.read_text(encoding="utf-8"))
+    return _READ[path]
+
+
+def recall(kept: Path) -> str:
+    """Read all code of this package, of which only what changed since is read from the sources.
+
+    Args:
+        kept: the file in which it is kept what the sources said; made or brought up to date.
+
+    Returns:
+        A digest of all of it.
+    """
+    reader = blake2b(Path(__file__).read_bytes(), digest_size=16).hexdigest()
+    readings = Stamped(kept, _as_json, f"{sys.version} {reader}")
+    everything = blake2b(digest_size=16)
+    for path in sorted(HOME.rglob("*.py")):
+        imported, digest, without_words = readings.of(path)
+        _READ[path] = Reading(tuple(map(tuple, imported)), digest, without_words)
+        everything.update(f"{path.relative_to(HOME)}\0{_READ[path]}\0".encode())
+    readings.save()
+    return everything.hexdigest()
+
+
+def _as_json(path: Path) -> list[Any]:
+    imported, *digests = astuple(read_source(path.read_text(encoding="utf-8")))
+    return [list(map(list, imported)), *digests]
+
+
+def _of(module: str) -> Reading:
+    path = file_of(module)
+    if path is None:
+        raise ModuleNotFoundError(module)
+    return _reading(path)
+
+
 @cache
 def imports(module: str) -> frozenset[str]:
     """The modules of this package that a module imports, anywhere in its code."""
     found = set()
-    for node in ast.walk(_tree(module)):
-        if isinstance(node, ast.Import):
-            found.update(name.name for name in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            found.add(node.module)
-            found.update(f"{node.module}.{name.name}" for name in node.names)
-    return frozenset(m for m in found if m.split(".")[0] == "isoloss" and file_of(m) is not None)
+    for source, name, _ in _of(module).imported:
+        found |= {source, f"{source}.{name}"} if name else {source}
+    return frozenset(m for m in found if file_of(m) is not None)
 
 
 def closure(entries: Iterable[str]) -> list[str]:
@@ -68,34 +153,66 @@ def closure(entries: Iterable[str]) -> list[str]:
     return sorted(found)
 
 
-@cache
 def module_digest(module: str, words: bool = True) -> str:
-    """Digest of one module's syntax tree, with or without a card's words about itself."""
-    return tree_digest(_tree(module), words)
+    """Digest of one module but for what it imports from this package.
+
+    Args:
+        module: by name.
+        words: whether a card's words about itself count.
+    """
+    reading = _of(module)
+    return reading.digest if words else reading.without_words
+
+
+@cache
+def _references(module: str) -> tuple[tuple[str, str, str], ...]:
+    """What a module imports from this package, sorted.
+
+    Returns:
+        (module that it is imported from, name in that module, name that it is given) each; the
+        second is empty where the module itself is imported.
+    """
+    found = set()
+    for source, name, given in _of(module).imported:
+        if name:
+            inner = f"{source}.{name}"
+            found.add((inner, "", given) if file_of(inner) is not None else (source, name, given))
+    return tuple(sorted(found))
 
 
 def tree_digest(tree: ast.AST, words: bool = True) -> str:
     """Digest of a syntax tree."""
-    digest = blake2b(digest_size=16)
-    for token in _walk(tree, words):
-        digest.update(token.encode() + b"\0")
-    return digest.hexdigest()
+    tokens: list[str] = []
+    _walk(tree, words, tokens)
+    return blake2b("".join(f"{t}\0" for t in tokens).encode(), digest_size=16).hexdigest()
 
 
 def code_digest(modules: Iterable[str], words: bool = True, contracts: Iterable[str] = ()) -> str:
-    """Digest of the code of some modules, such as a closure.
+    """Digest of the code of some modules, such as a closure, whatever they are called.
 
     Args:
-        modules: by name.
+        modules: by name. What they import from modules that are not among them does not count.
         words: whether a card's words about itself count.
         contracts: digests of the contracts that the code keeps, which count as code.
     """
+    contents = {module: module_digest(module, words) for module in modules}
+    parts = {_with_imports(module, contents) for module in contents}
+    parts.discard(tree_digest(ast.parse("")))  # most packages' `__init__`: no code
     digest = blake2b(digest_size=16)
-    for module in modules:
-        digest.update(f"{module}={module_digest(module, words)}\0".encode())
+    for part in sorted(parts):
+        digest.update(f"module={part}\0".encode())
     for contract in contracts:
         digest.update(f"contract={contract}\0".encode())
     return digest.hexdigest()
+
+
+def _with_imports(module: str, contents: Mapping[str, str]) -> str:
+    """A module's digest and, by their content, the modules that it imports from."""
+    imported = sorted(
+        f"{given}={contents.get(source, 'another')}.{name}"
+        for source, name, given in _references(module)
+    )
+    return "\0".join([contents[module], *imported])
 
 
 def run_code(model: str) -> list[str]:
@@ -106,24 +223,36 @@ def run_code(model: str) -> list[str]:
 
 def forget() -> None:
     """Read the code anew at the next call: it may have been edited since."""
-    imports.cache_clear()
-    module_digest.cache_clear()
+    _READ.clear()
+    for cached in (file_of, imports, _references):
+        cached.cache_clear()
 
 
-def _tree(module: str) -> ast.Module:
-    path = file_of(module)
-    if path is None:
-        raise ModuleNotFoundError(module)
-    return ast.parse(path.read_text(encoding="utf-8"))
+def _is_import(node: ast.AST) -> TypeGuard[ast.ImportFrom]:
+    """Whether a statement imports from this package."""
+    if not isinstance(node, ast.ImportFrom) or not node.module or node.level:
+        return False
+    return node.module.split(".")[0] == "isoloss"
 
 
-def _walk(node: object, words: bool):
-    """Tokens of a syntax tree: types and fields in order, brackets around what is nested."""
+def _without_imports(tree: ast.Module) -> ast.Module:
+    """A syntax tree without the statements that import from this package."""
+    for node in ast.walk(tree):
+        for field in ("body", "orelse", "finalbody"):
+            statements = getattr(node, field, None)
+            if isinstance(statements, list):
+                setattr(node, field, [each for each in statements if not _is_import(each)])
+    return tree
+
+
+def _walk(node: object, words: bool, tokens: list[str]) -> None:
+    """Add a tree's tokens: types and fields in order, brackets around what is nested."""
     if isinstance(node, ast.AST):
         if not words and isinstance(node, ast.Assign) and _names(node) <= WORDS:
             return
-        yield type(node).__name__
-        for field, value in ast.iter_fields(node):
+        tokens.append(type(node).__name__)
+        for field in node._fields:
+            value = getattr(node, field, None)
             if field == "body" and isinstance(value, list):
                 value = _without_docstring(node, value)
             if isinstance(node, ast.JoinedStr):
@@ -131,14 +260,14 @@ def _walk(node: object, words: bool):
             # fields that a newer Python adds are empty in code written for an older one
             if field in ("ctx", "type_comment", "kind") or value is None or value == []:
                 continue
-            yield f"({field}"
-            yield from _walk(value, words)
-            yield ")"
+            tokens.append(f"({field}")
+            _walk(value, words, tokens)
+            tokens.append(")")
     elif isinstance(node, list):
         for item in node:
-            yield from _walk(item, words)
+            _walk(item, words, tokens)
     else:
-        yield f"{type(node).__name__}:{node!r}"
+        tokens.append(f"{type(node).__name__}:{node!r}")
 
 
 def _joined(parts: list) -> list:

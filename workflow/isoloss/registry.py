@@ -1,4 +1,4 @@
-"""Cards: one file a dataset, a model, a law or a figure; the file's stem is its name everywhere.
+"""Cards: one file a dataset, model, observable, law or figure; its stem is its name everywhere.
 
 Names and facts (`TITLE`, `OPTIONS`, ...) are read from the source without importing it, so that
 listing cards costs nothing and only the card that is used is ever imported.
@@ -15,7 +15,13 @@ from typing import Any
 
 from isoloss.problems import IsolossError, nearest
 
-FOLDERS = {"dataset": "datasets", "model": "models", "law": "laws", "figure": "figures"}
+FOLDERS = {
+    "dataset": "datasets",
+    "model": "models",
+    "observable": "observables",
+    "law": "laws",
+    "figure": "figures",
+}
 HOME = Path(__file__).parent
 # options that several cards have; a card writes their name in the place of their facts
 COMMON = {
@@ -38,6 +44,18 @@ COMMON = {
 }
 
 
+# the tables of a fit, in the order in which they are written
+FIT_TABLES = (
+    "params",
+    "summary",
+    "residuals",
+    "starts",
+    "replicates",
+    "scores",
+    "profiles",
+    "ranges",
+    "points",
+)
 # tables that every figure of fits reads: what was fitted, and what the small print says of it
 OF_FITS = ("fit/params", "fit/summary", "fit/residuals", "fit/points")
 

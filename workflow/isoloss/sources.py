@@ -1,4 +1,4 @@
-"""The one way from a path or an address to bytes: read once, and within limits.
+"""Read a table's bytes from a path or an address, once and within limits.
 
 Whoever needs a table of runs, the check of a study, the triggers of its jobs or a job, asks a
 `Sources`, so that digest and rows are of the same bytes. What came from the web is kept beside the
@@ -11,7 +11,7 @@ import json
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path, PurePosixPath
@@ -78,7 +78,7 @@ class Source:
 
     @property
     def label(self) -> str:
-        """How it is called, without secrets."""
+        """Its name in messages, without secrets."""
         return self.address.label
 
     @cached_property
@@ -137,13 +137,13 @@ def _fetch(address: Address, limits: Limits) -> bytes:
         return download(address, limits.max_seconds, limits.max_bytes)
     except TooLongError:
         what = "the download takes longer"
-        words = str(_over(address, "max_seconds", limits.max_seconds, "seconds", what))
-        raise AwayError(words) from None
+        slow = _over(address, "max_seconds", limits.max_seconds, "seconds", what)
+        raise AwayError(*slow.problems) from None
     except TooLargeError:
         raise _over(address, "max_mib", limits.max_mib, "MiB", "it has more") from None
     except DownloadError as error:
-        words = problem(address.label, f"cannot be read ({error.found})", error.remedy)
-        raise (AwayError if error.away else TableError)(words) from None
+        wrong = problem(address.label, f"cannot be read ({error.found})", error.remedy)
+        raise (AwayError if error.away else TableError)(wrong) from None
 
 
 class AwayError(TableError):
@@ -184,7 +184,7 @@ def _saved_files(address: Address, folder: Path) -> list[Path]:
     """The Arrow files of a dataset that `datasets` saved to disk, split by split.
 
     Raises:
-        TableError: a folder that is no such dataset, or one whose files are elsewhere.
+        TableError: a folder that is not such a dataset, or one whose files are elsewhere.
     """
     try:
         splits = [folder]
@@ -206,7 +206,7 @@ def _saved_files(address: Address, folder: Path) -> list[Path]:
 
 
 def _facts(folder: Path, name: str) -> Any:
-    """What a small JSON file of a saved dataset says."""
+    """The content of a small JSON file of a saved dataset."""
     if not (folder / name).exists():
         raise ValueError(f"no {name}")
     limits = Limits(max_mib=16)
@@ -268,7 +268,8 @@ class Sources:
                 raise
             copy = self._copies / sweep / "table"
             go_on = f"; the bytes fetched last are {copy}: give that path to go on with them"
-            raise AwayError(str(error) + go_on) from None
+            (away,) = error.problems
+            raise AwayError(replace(away, remedy=away.remedy + go_on)) from None
 
     def keep(self, folder: Path, sections: Mapping[str, Mapping[str, Any]]) -> None:
         """Write what came from the web for the jobs, and forget the bytes.

@@ -29,8 +29,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from isoloss import manifest, tables
 from isoloss.problems import TableError, problem
 
@@ -85,8 +83,9 @@ class Store:
                 other = f"is the run {row['run_digest']}"
                 raise TableError(problem(str(path), other, "put it back"))
         except TableError as error:
+            (lost,) = error.problems
             raise TableError(
-                problem(str(error).split(";")[0], "lost", f"{remedy}, and no other, again")
+                problem(lost.place, f"{lost.found}: lost", f"{remedy}, and no other, again")
             ) from error
         if any(row[column] not in values for column, values in (among or {}).items()):
             return None
@@ -137,6 +136,8 @@ class Store:
             where: sweep and shard, for the journal.
         """
         digest = row["run_digest"]
+        import pandas as pd
+
         table = pd.DataFrame([row], columns=tables.schema("shard").names)
         place = self.folder(digest) / manifest.NAME
         place.unlink(missing_ok=True)  # of an attempt before

@@ -12,14 +12,14 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
-
-import jsonschema
-import yaml
+from typing import TYPE_CHECKING, Any
 
 from isoloss import registry, tables, yaml_text
 from isoloss.addresses import literal_secret, masked, shown
-from isoloss.problems import StudyError, nearest, problem
+from isoloss.problems import Problem, StudyError, nearest, problem
+
+if TYPE_CHECKING:
+    import jsonschema
 
 _NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
 _BITS = 1023  # of an integer that is a number in floating point too
@@ -37,10 +37,14 @@ def read(path: str | Path) -> dict[str, Any]:
     return config
 
 
+# section -> earlier name of a key of its entries -> its name today
+RENAMED = {"plot": {"laws": "fits"}}
+
+
 @cache
 def schema() -> dict[str, Any]:
     """`config.schema.yaml` as it stands."""
-    return yaml.safe_load((tables.schemas() / "config.schema.yaml").read_text(encoding="utf-8"))
+    return tables.read_schema("config.schema.yaml")
 
 
 def resolve(part: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -48,16 +52,19 @@ def resolve(part: Mapping[str, Any]) -> Mapping[str, Any]:
     return schema()["$defs"][part["$ref"].rsplit("/", 1)[1]] if "$ref" in part else part
 
 
-def complete(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+def complete(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
     """A study with every default filled in, and all that is wrong with it by the schema.
 
     Numbers that YAML 1.1 reads as text (`1e10`) become numbers, and the options of cards are
     completed from the cards. Environment variables in tables' addresses stay as they are written.
+    Keys under an earlier name have the name of today (`renamed` says which).
     """
+    import jsonschema
+
     wrong = list(unsound(config))
     if wrong:
         return dict(config), wrong
-    config = _apart(dict(config))
+    config, _ = renamed(_apart(dict(config)))
     _fill(config, schema(), "", wrong)
     wrong += unsound(config)  # defaults count too, and numbers that text spelled
     validator = jsonschema.Draft202012Validator(schema())
@@ -65,7 +72,32 @@ def complete(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     return config, wrong
 
 
-def unsound(study: Any) -> list[str]:
+def renamed(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
+    """A study whose keys have the names of today, and a message for each that had another.
+
+    A key that stands under both names is left as it is: the earlier name is then unknown.
+
+    >>> config, (message,) = renamed({"plot": {"p": {"laws": ["f"]}}})
+    >>> config, str(message)
+    ({'plot': {'p': {'fits': ['f']}}}, 'plot.p.laws: this key is called `fits` now; rename it')
+    """
+    config, messages = dict(config), []
+    for section, names in RENAMED.items():
+        entries = config.get(section)
+        if not isinstance(entries, Mapping):
+            continue
+        config[section] = dict(entries)
+        for entry, keys in entries.items():
+            for earlier, now in names.items():
+                if isinstance(keys, Mapping) and earlier in keys and now not in keys:
+                    keys = {now if key == earlier else key: keys[key] for key in keys}
+                    config[section][entry] = keys
+                    place = f"{section}.{entry}.{earlier}"
+                    messages.append(problem(place, f"this key is called `{now}` now", "rename it"))
+    return config, messages
+
+
+def unsound(study: Any) -> list[Problem]:
     """Keys that are not text, numbers beyond floating point, and more than a study can hold."""
     try:
         yaml_text.measure(study, {})
@@ -101,7 +133,7 @@ def _apart(value: Any) -> Any:
     return copy.deepcopy(value)
 
 
-def _fill(value: Any, part: Mapping[str, Any], place: str, wrong: list[str]) -> Any:
+def _fill(value: Any, part: Mapping[str, Any], place: str, wrong: list[Problem]) -> Any:
     """Fill defaults in place, below `place`; returns the value, a number where text spells one."""
     part = resolve(part)
     if "anyOf" in part:
@@ -153,7 +185,7 @@ def number(value: Any) -> Any:
     return value if abs(value) < 2**63 or value.bit_length() > _BITS else float(value)
 
 
-def _fill_cards(value: dict, properties: Mapping, place: str, wrong: list[str]) -> None:
+def _fill_cards(value: dict, properties: Mapping, place: str, wrong: list[Problem]) -> None:
     """Check the card that a key names, and complete the options that it takes."""
     for key, spec in properties.items():
         kind, name = spec.get("card"), value.get(key)
@@ -170,7 +202,7 @@ def _fill_cards(value: dict, properties: Mapping, place: str, wrong: list[str]) 
 
 def complete_options(
     given: dict[str, Any], properties: Mapping[str, Any], place: str, fill: bool = True
-) -> list[str]:
+) -> list[Problem]:
     """Fill a card's options in place; all that is wrong with them.
 
     Args:
@@ -179,6 +211,8 @@ def complete_options(
         place: where they stand in the study.
         fill: whether to add defaults.
     """
+    import jsonschema
+
     for key, spec in properties.items():
         if key in given and spec["type"] in ("number", "integer"):
             given[key] = number(given[key])
@@ -189,7 +223,7 @@ def complete_options(
     return [line for error in errors for line in explain(error, place)]
 
 
-def explain(error: jsonschema.ValidationError, below: str = "") -> list[str]:
+def explain(error: jsonschema.ValidationError, below: str = "") -> list[Problem]:
     """A schema error as people read it: place, what was found, what to do."""
     place = below
     for step in error.absolute_path:

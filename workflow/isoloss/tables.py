@@ -2,6 +2,9 @@
 
 `workflow/schemas/tables.yaml` is the one place where tables are described. `write` refuses a table
 that breaks its contract; files are deterministic and appear under their name only when whole.
+
+pandas and PyArrow are imported by the functions that need them: a start of the workflow reads
+contracts and writes text, and tables only where something is due.
 """
 
 from __future__ import annotations
@@ -10,31 +13,34 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from fnmatch import fnmatchcase
 from functools import cache
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import yaml
 
 from isoloss.problems import TableError, nearest, problem
 
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
 METADATA = b"isoloss"
 BATCH_ROWS = 1 << 16  # rows of a table that are in memory at once where it is read or written so
-# what PyArrow says of a damaged file; broken text and JSON are ValueErrors
-_DAMAGE = (pa.ArrowException, OSError, ValueError, OverflowError, RecursionError)
-_TYPES = {
-    "string": pa.string(),
-    "binary": pa.binary(),
-    "int64": pa.int64(),
-    "float64": pa.float64(),
-    "bool": pa.bool_(),
-    "list<double>": pa.list_(pa.float64()),
-    "map<string, string>": pa.map_(pa.string(), pa.string()),
-}
+ROLES = ("identity", "setting", "outcome", "bookkeeping")  # of columns; see tables.yaml
+_ROLE_KEYS = ("role", "role_given")
+# the loader in C where there is one: ten times faster
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def _damage() -> tuple[type[Exception], ...]:
+    """What PyArrow says of a damaged file; broken text and JSON are ValueErrors."""
+    import pyarrow as pa
+
+    return (pa.ArrowException, OSError, ValueError, OverflowError, RecursionError)
 
 
 def schemas() -> Path:
@@ -48,38 +54,110 @@ def contract_file() -> Path:
     return schemas() / "tables.yaml"
 
 
+def read_schema(name: str) -> dict[str, Any]:
+    """A file of the folder of schemas, such as `tables.yaml`."""
+    return yaml.load((schemas() / name).read_text(encoding="utf-8"), Loader=_LOADER)
+
+
 @cache
 def contract() -> dict[str, Any]:
     """`tables.yaml` as it stands."""
-    return yaml.safe_load(contract_file().read_text(encoding="utf-8"))
+    return read_schema("tables.yaml")
 
 
 def contract_digest(name: str) -> str:
-    """Digest of the contract of a table: all but the words about it and its path."""
+    """Digest of the contract of a table: all that its files must keep, without words and roles."""
     spec = contract()["tables"][name]
-    columns = {
-        column: {key: value for key, value in about.items() if key != "about"}
-        for column, about in spec["columns"].items()
-    }
-    whole = {**spec, "columns": list(columns.items()), "version": contract()["version"]}
-    text = json.dumps(
-        {k: v for k, v in whole.items() if k not in ("about", "path")}, sort_keys=True
-    )
+    aside = {"about", "path", "further", *_ROLE_KEYS}
+    columns = [
+        (column, {key: value for key, value in facts.items() if key not in aside})
+        for column, facts in spec["columns"].items()
+    ]
+    kept = {key: value for key, value in spec.items() if key not in aside}
+    return _digest({**kept, "columns": columns, "version": contract()["version"]})
+
+
+def roles_digest(name: str) -> str:
+    """Digest of the roles of a table's columns, which count as code of the stages that use them."""
+    spec = contract()["tables"][name]
+    parts = [
+        [(column, *map(facts.get, _ROLE_KEYS)) for column, facts in spec.get(part, {}).items()]
+        for part in ("columns", "further")
+    ]
+    return _digest(parts)
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True)
     return blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def role(name: str, column: str, given: bool = False) -> str:
+    """The role of a column: one of ROLES.
+
+    Args:
+        name: a table whose columns have roles, `plan` or `runs`.
+        column: any name; one that is not in the contract has the role of its pattern there.
+        given: whether the runs were made elsewhere, so that nobody said what a column is for.
+
+    Example:
+        >>> role("runs", "loss_nats"), role("runs", "weight_decay")
+        ('outcome', 'setting')
+        >>> role("runs", "weight_decay", given=True)
+        'bookkeeping'
+    """
+    spec = contract()["tables"][name]
+    facts = spec["columns"].get(column)
+    if facts is None:
+        facts = next(f for pattern, f in spec["further"].items() if fnmatchcase(column, pattern))
+    return facts.get("role_given", facts["role"]) if given else facts["role"]
+
+
+def roles_of_runs(runs: pd.DataFrame) -> dict[str, str]:
+    """Column to role, of a `runs` table or of points along runs, in the order of the columns.
+
+    The runs were made elsewhere where one of them has no run digest.
+    """
+    given = "run_digest" not in runs or bool(runs["run_digest"].isna().any())
+    return {column: role("runs", str(column), given) for column in runs.columns}
+
+
+def cell_columns(runs: pd.DataFrame) -> list[str]:
+    """The columns that make a cell: runs alike in them differ in nothing known but their seed.
+
+    Example:
+        >>> runs = empty("runs").assign(d_model=[], loss_web=[], p_web=[])
+        >>> cell_columns(runs)
+        ['model', 'weighting', 'group', 'n_params', 'n_samples', 'n_flops', 'd_model', 'p_web']
+    """
+    return [c for c, role in roles_of_runs(runs).items() if role == "setting" and c != "seed"]
 
 
 def arrow_type(name: str) -> pa.DataType:
     """The Arrow type of a type's name in `tables.yaml`."""
+    import pyarrow as pa
+
     if name.startswith("list<struct<"):
         fields = [field.split(": ") for field in name[len("list<struct<") : -2].split(", ")]
         plain = {"double": pa.float64(), "int64": pa.int64(), "string": pa.string()}
         return pa.list_(pa.struct([(label, plain[kind]) for label, kind in fields]))
-    return _TYPES[name]
+    types = {
+        "string": pa.string(),
+        "binary": pa.binary(),
+        "int64": pa.int64(),
+        "float64": pa.float64(),
+        "bool": pa.bool_(),
+        "list<double>": pa.list_(pa.float64()),
+        "map<string, string>": pa.map_(pa.string(), pa.string()),
+    }
+    return types[name]
 
 
 @cache
 def schema(name: str) -> pa.Schema:
     """The Arrow schema of a table's named columns."""
+    import pyarrow as pa
+
     columns = contract()["tables"][name]["columns"]
     return pa.schema([(column, arrow_type(spec["type"])) for column, spec in columns.items()])
 
@@ -90,6 +168,9 @@ def conform(name: str, table: pd.DataFrame | pa.Table) -> pa.Table:
     Named columns come in the order of the contract; an open table keeps further columns behind
     them. A column that is missing is an error, as are a column too many and a repeated key.
     """
+    import pandas as pd
+    import pyarrow as pa
+
     if isinstance(table, pd.DataFrame):
         arrays = {str(column): _array(name, column, table[column]) for column in table.columns}
         table = pa.table(arrays)
@@ -109,17 +190,21 @@ def conform(name: str, table: pd.DataFrame | pa.Table) -> pa.Table:
         except pa.ArrowException as error:
             place = f"table {name}, column {field.name!r}"
             found = f"is {table.schema.field(i).type}, not {field.type} ({error})"
-            raise TableError(problem(place, found, "mend its values")) from error
+            raise TableError(problem(place, found, "fix its values")) from error
     keys = table.select(spec["key"]).to_pandas()
     twice = keys.duplicated()
     if twice.any():
         first = keys[twice].iloc[0].to_dict()
-        raise TableError(problem(f"table {name}", f"key {first} stands twice", "keys are unique"))
+        raise TableError(
+            problem(f"table {name}", f"key {first} appears twice", "give each key one row")
+        )
     return table
 
 
 def _array(name: str, column: str, values: pd.Series) -> pa.Array:
     """A pandas column as the type that the contract of table `name` wants, if it names it."""
+    import pyarrow as pa
+
     known = schema(name)
     wanted = known.field(column).type if column in known.names else None
     if wanted is not None and values.isna().all():
@@ -142,6 +227,8 @@ def with_columns(table: pd.DataFrame, columns: Mapping[str, Any]) -> pd.DataFram
 
     `DataFrame.assign` takes names as keywords: it cannot set a column called `self`.
     """
+    import pandas as pd
+
     new = pd.DataFrame({k: v for k, v in columns.items() if k not in table}, index=table.index)
     both = pd.concat([table, new], axis=1)
     for name in columns:
@@ -211,6 +298,9 @@ def _writer(
     columns: pa.Schema, path: str | Path, facts: Mapping[str, Any]
 ) -> Iterator[pq.ParquetWriter]:
     """A Parquet file with the fixed options."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     about = {METADATA: json.dumps(facts, sort_keys=True).encode()}
     # Arrow takes a path with bytes that are not UTF-8 as bytes alone
     with (
@@ -268,7 +358,7 @@ def read(path: str | Path, name: str | None = None) -> pa.Table:
         _check_name(file, name, path)
     try:
         return file.read()
-    except _DAMAGE as error:
+    except _damage() as error:
         raise TableError(problem(str(path), f"is damaged ({error})", "make it again")) from error
 
 
@@ -291,7 +381,7 @@ def batches(
     try:
         # not in threads: they read ahead, and hold what they have read
         yield from file.iter_batches(size, columns=list(columns), use_threads=False)
-    except _DAMAGE as error:
+    except _damage() as error:
         raise TableError(problem(str(path), f"is damaged ({error})", "make it again")) from error
 
 
@@ -316,7 +406,7 @@ def _check_types(have: pa.Schema, name: str, path: str | Path) -> None:
 def _facts(file: pq.ParquetFile, path: str | Path) -> dict[str, Any]:
     try:
         found = json.loads((file.schema_arrow.metadata or {}).get(METADATA, b"{}"))
-    except _DAMAGE as error:
+    except _damage() as error:
         raise TableError(problem(str(path), f"is damaged ({error})", "make it again")) from error
     return found if isinstance(found, dict) else {}
 
@@ -326,16 +416,19 @@ def frame(path: str | Path, name: str | None = None) -> pd.DataFrame:
     table = read(path, name)
     try:
         return table.to_pandas()
-    except _DAMAGE as error:  # text that is not UTF-8
+    except _damage() as error:  # text that is not UTF-8
         raise TableError(problem(str(path), f"is damaged ({error})", "make it again")) from error
 
 
 def _open(path: str | Path) -> pq.ParquetFile:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     if not Path(path).is_file():
         raise TableError(problem(str(path), "no such file", "run the stage that makes it"))
     try:
         return pq.ParquetFile(pa.OSFile(os.fsencode(path)), page_checksum_verification=True)
-    except _DAMAGE as error:
+    except _damage() as error:
         raise TableError(
             problem(str(path), f"not a Parquet file ({error})", "make it again")
         ) from error

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 MAX_COLUMNS = 10_000
-TOLD = 3  # exit code: what is wrong stands on standard error
+TOLD = 3  # exit code: the problem is on standard error
 CELL = 8  # bytes of a number in memory
 _ROOM = 3 << 30  # bytes of address space for libraries
 _DICTIONARY, _BATCH = 2, 3  # kinds of Arrow's messages
@@ -82,11 +82,11 @@ def saved(content: bytes, max_bytes: int) -> pa.Table:
 
 def _too_wide() -> RefusedError:
     found = f"has more than {MAX_COLUMNS} columns"
-    return RefusedError(found, "leave out the columns that are not needed")
+    return RefusedError(found, "remove the columns that are not needed")
 
 
 def _check_claims(facts: pq.FileMetaData, max_bytes: int) -> None:
-    """What a Parquet file says of itself is within the limits."""
+    """Refuse a Parquet file whose stated rows or columns exceed the limits."""
     if facts.num_columns > MAX_COLUMNS:
         raise _too_wide()
     cells = facts.num_rows * facts.num_columns
@@ -130,7 +130,7 @@ def _size(array: pa.Array) -> int:
         return CELL * len(array)
     if any(test(kind) for test in (*_TEXTS, pa.types.is_fixed_size_binary, pa.types.is_decimal)):
         return array.nbytes
-    raise RefusedError(f"has a column of type {kind}, which is not read", "leave it out")
+    raise RefusedError(f"has a column of type {kind}, which is not read", "remove the column")
 
 
 def _size_by_index(array: pa.DictionaryArray) -> int:

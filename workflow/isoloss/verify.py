@@ -85,7 +85,7 @@ def _of_job(flow: Flow, job: Job, digest) -> Iterator[Finding]:
     try:
         made = flow.made(job)
     except TableError as error:
-        yield Finding(job.manifest, str(error).split(": ", 1)[1].split(";")[0])
+        yield Finding(job.manifest, error.problems[0].found)
         return
     if made is None:
         there = (flow.root / job.out).exists() and not (flow.root / job.out).is_dir()
@@ -105,10 +105,9 @@ def _of_job(flow: Flow, job: Job, digest) -> Iterator[Finding]:
         yield Finding(main, f"the study says otherwise: {'; '.join(changes[:3])}")
     if made["code"] != flow.code(job.stage, **job.names):
         yield Finding(main, "its code has changed", "make it again, or `accept` the code")
-    if job.stage == "train" and digest(flow.root / job.out) == made["files"].get(
-        Path(job.out).name
-    ):
-        yield from _of_shard(flow, job)
+    if digest(flow.root / job.out) == made["files"].get(Path(job.out).name):
+        for reason in job.of.outdated(flow, flow.root / job.out):
+            yield Finding(job.out, reason)
     taken = set()
     for name, wanted in made["inputs"].items():
         path = Path(os.path.normpath(place.parent / name))
@@ -121,14 +120,6 @@ def _of_job(flow: Flow, job: Job, digest) -> Iterator[Finding]:
         yield Finding(main, f"was made from {other}, which is not among its inputs")
     for other in sorted(expected - taken):
         yield Finding(main, f"was made without {other}")
-
-
-def _of_shard(flow: Flow, job: Job) -> Iterator[Finding]:
-    """A run that is in two sweeps can have been tried again for the other one."""
-    ends = {line["run_digest"]: line["status"] for line in flow.journal if line["event"] == "end"}
-    for row in tables.frame(flow.root / job.out, "shard").itertuples():
-        if ends.get(row.run_digest, row.status) != row.status:
-            yield Finding(job.out, f"{row.run_id} is {ends[row.run_digest]} by now")
 
 
 def _damage(path: Path) -> str:
@@ -164,7 +155,7 @@ def _of_store(flow: Flow) -> Iterator[Finding]:
 
 
 def report(flow: Flow, found: Sequence[Finding], study: str, directory: str = ".") -> str:
-    """Findings as people read them: file, reason, fix, and the one command that mends most.
+    """Findings as people read them: file, reason, fix, and the one command that fixes most.
 
     Args:
         flow: the study with its results.
@@ -329,7 +320,8 @@ def _of_records(flow: Flow, whole: bool) -> Iterator[Finding]:
         try:
             then = yaml_text.read(path)
         except StudyError as error:
-            yield Finding(CONFIG, f"is damaged ({error.problems[0].split('; ')[0]})", fix)
+            first = error.problems[0]
+            yield Finding(CONFIG, f"is damaged ({first.place}: {first.found})", fix)
         else:
             if canonical(then) != canonical(flow.config):
                 yield Finding(CONFIG, _other_study(then, flow.config), fix)

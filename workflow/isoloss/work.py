@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from isoloss import manifest, provenance, study, tables
-from isoloss.flow import OUTSIDE, Flow, Job, differences
+from isoloss.flow import OUTSIDE, STAGES, Flow, Job, differences
 from isoloss.problems import IsolossError, StudyError, TableError, problem
 from isoloss.store import NO_LOCKS
 
@@ -105,6 +105,16 @@ class RunningJob:
                 f"{self.job.label}: the study, what it reads or its code is not what it was when "
                 "snakemake started; run the study again (typed by hand: without --expects)"
             )
+
+    def facts(self, *names: str, seed: bool = False) -> dict[str, Any]:
+        """What every table of the job says of itself: the study, some of the job's names, a seed.
+
+        Args:
+            names: wildcards of the job.
+            seed: whether the seed of the study is among them.
+        """
+        facts = {"study": self.flow.config["study"]} | {name: self.names[name] for name in names}
+        return facts | ({"seed": self.specification["seed"]} if seed else {})
 
     def _root(self) -> Path:
         """The folder of results that `out` is in; that of the study's file if it is in none."""
@@ -297,6 +307,23 @@ class RunningJob:
             if reason:
                 return f"was made from {file}, which {reason}"
         return ""
+
+
+def do(stage: str, given: Mapping[str, Any]) -> None:
+    """Do a job as the command line names it.
+
+    Args:
+        stage: its stage.
+        given: every argument of the stage's command, besides `study`, `out` and `expects`.
+
+    Raises:
+        IsolossError: what is wrong with the study, the job, or what it reads.
+    """
+    # typed by hand, a study's file may be anywhere: the store is among the results
+    root = Path(given["store"]).parent if "store" in given else None
+    names = STAGES[stage].named(given)
+    with RunningJob(given["study"], given["out"], stage, names, root, given["expects"]) as job:
+        STAGES[stage].run(job, given)
 
 
 def _stamp(file: Path) -> Stamp:

@@ -1,4 +1,4 @@
-"""YAML that was written to do harm is refused before anything is built from it.
+"""Refuse YAML that was written to do harm before anything is built from it.
 
 A pass over the parser's events, which builds nothing, bounds the size, the depth and the number of
 values with aliases followed; only then is the text made into mappings and lists. Nothing heavy is
@@ -61,7 +61,7 @@ class _Refused(yaml.YAMLError):
 
 
 def read(path: str | Path) -> Any:
-    """What a YAML file says.
+    """The content of a YAML file.
 
     Raises:
         StudyError: it cannot be read, with the line where that is known.
@@ -77,14 +77,14 @@ def read(path: str | Path) -> Any:
 
 
 def load(content: bytes | str, source: str) -> Any:
-    """What a text of YAML says.
+    """The content of a YAML text.
 
     Args:
         content: the text.
         source: what it is called in errors.
 
     Raises:
-        StudyError: it is not YAML, or larger, deeper or stranger than a study can be.
+        StudyError: it is not YAML, or larger or deeper than a study can be, or of other values.
     """
     try:
         text = _decoded(content)
@@ -141,7 +141,7 @@ class _Look:
         """One more child, with all that is in it, of the innermost list or mapping."""
         if len(self.stack) + height > DEPTH:
             reason = f"lists or mappings more than {DEPTH} deep, aliases followed"
-            raise _Refused(line, reason, "make it flatter")
+            raise _Refused(line, reason, "use fewer levels of lists and mappings")
         if not self.stack:
             return
         top = self.stack[-1]
@@ -154,9 +154,9 @@ class _Look:
             raise _Refused(line, reason, "make it smaller")
 
     def alias(self, name: str, line: int) -> None:
-        """An alias stands for all that its anchor holds."""
+        """Count all values of the anchor for an alias."""
         if any(one.anchor == name for one in self.stack):
-            raise _Refused(line, f"*{name} stands for a value that it is part of", "write it out")
+            raise _Refused(line, f"*{name} refers to a value that contains it", "write it out")
         if name not in self.anchors:
             raise _Refused(line, f"*{name} has no anchor &{name} before it", "add one")
         self.add(*self.anchors[name], line)
@@ -172,7 +172,9 @@ class _Look:
         if tag in (None, "!"):
             tag = self.resolver.resolve(yaml.ScalarNode, event.value, event.implicit)
         if tag in _NUMBERS and length > DIGITS:
-            raise _Refused(line, f"a number of {length} characters", f"at most {DIGITS} make sense")
+            raise _Refused(
+                line, f"a number of {length} characters", f"at most {DIGITS} are allowed"
+            )
         if tag == _TAG + "timestamp":
             raise _Refused(line, f"found the date {event.value}", "put it in quotes if it is text")
         if is_key and len(self.stack) == 1 and event.value == TEMPLATE:
@@ -202,7 +204,7 @@ def look(text: str) -> None:
         if isinstance(event, yaml.DocumentStartEvent):
             documents += 1
             if documents > 1:
-                raise _Refused(line, "a second document begins", "one study a file")
+                raise _Refused(line, "a second document begins", "write one study in a file")
         elif isinstance(event, yaml.AliasEvent):
             seen.alias(event.anchor, line)
         elif isinstance(event, yaml.ScalarEvent):
@@ -210,7 +212,11 @@ def look(text: str) -> None:
         elif isinstance(event, yaml.CollectionStartEvent):
             seen.stack.append(_Open(event.anchor, isinstance(event, yaml.MappingStartEvent)))
             if len(seen.stack) > DEPTH:
-                raise _Refused(line, f"lists or mappings more than {DEPTH} deep", "make it flatter")
+                raise _Refused(
+                    line,
+                    f"lists or mappings more than {DEPTH} deep",
+                    "use fewer levels of lists and mappings",
+                )
         elif isinstance(event, yaml.CollectionEndEvent):
             closed = seen.stack.pop()
             if closed.anchor is not None:
@@ -259,7 +265,7 @@ def look_at_value(text: str, source: str) -> None:
     """Refuse a value of Snakemake's `--config` that is a bomb; what is not YAML is text there.
 
     Raises:
-        StudyError: it is larger, deeper or stranger than a study can be.
+        StudyError: it is larger or deeper than a study can be, or of other values.
     """
     try:
         look(_decoded(text))

@@ -3,11 +3,11 @@
 
 rule gather_sweep:
     input:
-        plan="results/{study}/plan/{sweep}/runs.parquet",
-        shards=of_sweep("results/{study}/train/{sweep}/{shard}.parquet"),
-        audits=of_sweep("results/{study}/expand/{dataset}/{weighting}/audit.parquet"),
+        plan=inputs("aggregate", "plan"),
+        shards=inputs("aggregate", "shards"),
+        audits=inputs("aggregate", "audits"),
     output:
-        multiext("results/{study}/aggregate/{sweep}/", *RUN_FILES, "manifest.json"),
+        multiext("results/{study}/aggregate/{sweep}/", *files_of("aggregate")),
     log:
         "results/{study}/logs/aggregate/{sweep}.log",
     wildcard_constraints:
@@ -30,7 +30,7 @@ rule gather_sweep:
 
 rule read_runs_table:
     output:
-        multiext("results/{study}/aggregate/{sweep}/", *RUN_FILES, "manifest.json"),
+        multiext("results/{study}/aggregate/{sweep}/", *files_of("aggregate")),
     log:
         "results/{study}/logs/aggregate/{sweep}.log",
     wildcard_constraints:

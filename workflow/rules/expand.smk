@@ -3,7 +3,7 @@
 
 rule expand_rows:
     input:
-        rows=rows_of_dataset,
+        rows=inputs("expand", "rows"),
     output:
         index="results/{study}/expand/{dataset}/{weighting}/index.parquet",
         audit="results/{study}/expand/{dataset}/{weighting}/audit.parquet",

@@ -3,9 +3,9 @@
 
 rule fit_law:
     input:
-        tables=fit_inputs,
+        tables=inputs("fit", "tables"),
     output:
-        multiext("results/{study}/fit/{sweep}/{law}/", *FIT_FILES, "manifest.json"),
+        multiext("results/{study}/fit/{sweep}/{law}/", *files_of("fit")),
     log:
         "results/{study}/logs/fit/{sweep}/{law}.log",
     conda:

@@ -3,7 +3,7 @@
 
 rule plot_figure:
     input:
-        tables=figure_inputs,
+        tables=inputs("plot", "tables"),
     output:
         png=report(
             "results/{study}/plot/{figure}.png",
@@ -33,7 +33,7 @@ rule plot_figure:
 
 rule write_summary:
     input:
-        tables=summary_inputs,
+        tables=inputs("summarize", "tables"),
     output:
         text="results/{study}/summary.md",
         manifest="results/{study}/summary.json",

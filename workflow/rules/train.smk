@@ -24,13 +24,14 @@ rule plan_sweep:
         " 2> {log:q}"
 
 
-# Its runs are in its params, and not read from the plan: a plan that is made anew then makes only
-# those shards due whose runs changed (`ancient` would hide them).
+# Its runs are read from the plan, and a digest of them is in its params: a plan that is made anew
+# makes only those shards due whose runs changed.
 rule train_shard:
     input:
-        rows=of_sweep("results/{study}/load/{dataset}/rows.parquet"),
-        tokens=of_sweep("results/{study}/load/{dataset}/tokens.npy"),
-        index=of_sweep("results/{study}/expand/{dataset}/{weighting}/index.parquet"),
+        plan=plan_of_shard,
+        rows=inputs("train", "rows"),
+        tokens=inputs("train", "tokens"),
+        index=inputs("train", "index"),
     output:
         table="results/{study}/train/{sweep}/{shard}.parquet",
         manifest="results/{study}/train/{sweep}/{shard}.json",
@@ -51,5 +52,5 @@ rule train_shard:
         "python -m isoloss train --study results/{wildcards.study}/config.yaml"
         " --expects {params.expects}"
         " --sweep {wildcards.sweep:q} --shard {wildcards.shard}"
-        " --rows {input.rows[0]:q} --tokens {input.tokens[0]:q} --index {input.index:q}"
+        " --rows {input.rows:q} --tokens {input.tokens:q} --index {input.index:q}"
         " --store results/{wildcards.study}/store --out {output.table:q} 2> {log:q}"

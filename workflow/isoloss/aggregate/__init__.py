@@ -1,6 +1,10 @@
-"""Room 5. Runs are gathered into one table, from a sweep's shards or from a table of your own."""
+"""The stage aggregate: gather runs into one table, from a sweep's shards or a user's table."""
 
-from isoloss.aggregate.sweep import gather_sweep
-from isoloss.aggregate.table import read_runs, read_runs_table
+from isoloss import lazy
 
-__all__ = ["gather_sweep", "read_runs", "read_runs_table"]
+_HOMES = {
+    "gather_sweep": "isoloss.aggregate.sweep",
+    "read_runs": "isoloss.aggregate.table",
+    "read_runs_table": "isoloss.aggregate.table",
+}
+__getattr__ = lazy.names(__name__, _HOMES)

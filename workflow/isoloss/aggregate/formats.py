@@ -46,7 +46,7 @@ def rows(source: Source) -> pd.DataFrame:
         raise
     except MemoryError as error:
         found = "does not fit into the memory of this machine"
-        raise source.error(found, "leave out columns and rows that are not needed") from error
+        raise source.error(found, "remove columns and rows that are not needed") from error
     except _BROKEN as error:
         raise source.error(f"is not a table ({error})", _GIVE) from error
     return table.reset_index(drop=True)
@@ -113,11 +113,11 @@ def _check_lines(source: Source, content: bytes) -> None:
     for number, line in enumerate(lines, 1):
         if len(line) > _LINE:
             found = f"line {number} is longer than {_LINE // 2**20} MiB"
-            raise source.error(found, "give a table with a line a run")
+            raise source.error(found, "give a table with one line for each run")
         most = max(most, line.count(b",") + 1)
         if most > unpack.MAX_COLUMNS:
             found = f"line {number} has more than {unpack.MAX_COLUMNS} columns"
-            raise source.error(found, "leave out the columns that are not needed")
+            raise source.error(found, "remove the columns that are not needed")
     if number * most * unpack.CELL > source.limits.max_bytes:
         raise source.too_large(f"its {number} lines take more in memory")
 
@@ -148,7 +148,9 @@ def _unpacked_elsewhere(source: Source) -> pd.DataFrame:
             raise source.error(facts["found"], facts["remedy"])
         raise source.too_large(f"it {facts['found']}")
     if reader.returncode:
-        raise source.too_large("its reader broke down: it is damaged, or unpacks to far more")
+        raise source.too_large(
+            "the process that read it ended early: it is damaged, or unpacks to far more"
+        )
     streams = pa.BufferReader(reader.stdout)
     tables = [pa.ipc.open_stream(streams).read_all() for _ in source.parts]
     return pd.concat([table.to_pandas() for table in tables], ignore_index=len(tables) > 1)

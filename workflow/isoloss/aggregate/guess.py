@@ -1,4 +1,4 @@
-"""Which column of a stranger's table is which: guessed from the names, and said."""
+"""Guess from its name what each column of a user's table holds."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def guess_columns(columns: Iterable[str]) -> dict[str, str]:
 def mixture_columns(columns: Iterable[str]) -> dict[str, str]:
     """Columns of proportions and of losses by domain to p_<domain> and loss_<domain>.
 
-    Empty unless there are two proportions and a loss: then it is no table of mixtures.
+    Empty unless there are two proportions and a loss: otherwise it is not a table of mixtures.
     """
     columns = [str(column) for column in columns]
     shares = {c: f"p_{m[1]}" for c in columns if (m := _PROPORTION.fullmatch(c))}
@@ -68,7 +68,7 @@ def mixture_columns(columns: Iterable[str]) -> dict[str, str]:
 def run_ids(raw: pd.DataFrame, columns: Mapping[str, str]) -> dict[str, str]:
     """The columns, without a label that is not one a row.
 
-    One that is called after runs and stands in several rows says which run they are points of.
+    One that is called after runs and appears in several rows names the run of its points.
     """
     name = columns.get("run_id")
     if name is None or not (raw[name].duplicated().any() or raw[name].isna().any()):

@@ -1,84 +1,72 @@
-"""The stage aggregate: all runs of a sweep, or of a table made elsewhere, written into a folder."""
+"""The stage aggregate, as the workflow knows it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
-
-import pandas as pd
-
-from isoloss import tables
-from isoloss.aggregate.sweep import gather_sweep
-from isoloss.aggregate.table import read_runs_table
-from isoloss.problems import IsolossError, problem
-from isoloss.sources import Source
+from isoloss import registry
+from isoloss.problems import IsolossError
+from isoloss.stage import Argument, Stage
 
 
-def run(
-    specification: Mapping[str, Any],
-    plan: Path,
-    shards: Sequence[Path],
-    audits: Sequence[Path],
-    out: Path,
-    facts: Mapping[str, Any],
-) -> list[Path]:
-    """Gather the runs of a sweep.
+class Aggregate(Stage):
+    """Runs are gathered into one table."""
 
-    Args:
-        specification: what matters to the job: `sweep`, and `token`, the unit of its data.
-        plan: runs.parquet of the plan.
-        shards: tables of all shards.
-        audits: audit.parquet of every weighting of the sweep.
-        out: folder for `runs`, `losses`, `curves`, `mixtures` and `timing`.
-        facts: kept in all files.
-
-    Returns:
-        The files.
-
-    Raises:
-        IsolossError: no run of the sweep finished.
-    """
-    gathered = gather_sweep(
-        tables.frame(plan, "plan"),
-        [tables.frame(file, "shard") for file in shards],
-        {tables.facts(file)["weighting"]: tables.frame(file, "audit") for file in audits},
+    name = "aggregate"
+    about = "Gather runs into one table: of a sweep, or of a table made elsewhere."
+    path, main = "aggregate/{sweep}", "runs.parquet"
+    out = "folder for runs, losses, curves, mixtures and timing"
+    entry = "isoloss.aggregate.job"
+    after = ("train",)
+    arguments = (
+        Argument("sweep", "one of the study's `train` or `aggregate`", metavar="NAME"),
+        Argument("plan", "runs.parquet of the plan (sweeps)", required=False),
+        Argument("shards", "tables of all shards (sweeps)", many=True, required=False),
+        Argument("audits", "audits of its weightings (sweeps)", many=True, required=False),
     )
-    _check_some_finished(gathered["runs"], specification["sweep"])
-    return tables.write_all(gathered, out, {**facts, "token": specification["token"]})
+    sections = (("sweep", "train or aggregate"),)
+    writes = ("runs", "losses", "curves", "mixtures", "timing")
+    target = True
+
+    def jobs(self, study):
+        """One a sweep, or table made elsewhere."""
+        for sweep in [*study.config["train"], *study.config["aggregate"]]:
+            yield {"sweep": sweep}
+
+    def settings(self, study, sweep):
+        """How the columns of a table are read, or what a token of the sweep is."""
+        if sweep in study.config["aggregate"]:
+            table = study.config["aggregate"][sweep]
+            return {key: table[key] for key in ("columns", "keep")}
+        card = study.config["load"][study.config["train"][sweep]["dataset"]]["card"]
+        return {"token": registry.facts("dataset", card).get("TOKEN", "token")}
+
+    def outside(self, study, sweep):
+        """The content of a table made elsewhere."""
+        if sweep not in study.config["aggregate"]:
+            return {}
+        return {"content": study.sources.digest(sweep, study.config["aggregate"][sweep])}
+
+    def inputs(self, study, sweep):
+        """The plan, the shards and the audits of a sweep."""
+        if sweep not in study.config["train"]:
+            return {}
+        entry = study.config["train"][sweep]
+        shards = [f"train/{sweep}/{shard}.parquet" for shard in study.shards(sweep)]
+        audits = [f"expand/{entry['dataset']}/{w}/audit.parquet" for w in study.used(sweep)]
+        return {"plan": [f"plan/{sweep}/runs.parquet"], "shards": shards, "audits": audits}
+
+    def run(self, job, given):
+        """Gather the sweep, or read the table."""
+        facts, study, sweep = job.facts("sweep"), job.flow, job.names["sweep"]
+        table = study.config["aggregate"].get(sweep)
+        if table is not None:
+            source = study.sources.read(sweep, table)
+            job.makes(lambda out: self.code.run_table(job.specification, source, out, facts))
+            return
+        files = given["plan"], given["shards"], given["audits"]
+        if not all(files):
+            raise IsolossError("a sweep needs --plan, --shards and --audits")
+        job.takes(given["plan"], *given["shards"], *given["audits"])
+        job.makes(lambda out: self.code.run(job.specification, *files, out, facts))
 
 
-def _check_some_finished(runs: pd.DataFrame, sweep: str) -> None:
-    """Stop at the end of training where there is nothing to go on with, and say why."""
-    if (runs["status"] == "done").any():
-        return
-    counts = runs["status"].value_counts().sort_index()
-    ends = ", ".join(f"{count} {status}" for status, count in counts.items())
-    first = runs.iloc[0]
-    reason = f"none of its {len(runs)} runs finished ({ends}); the first, {first['run_id']}: "
-    remedy = "`python -m isoloss status STUDY` shows all; "
-    if (runs["status"] == "failed").any():
-        remedy += "fix the reason, and `python -m isoloss retry STUDY` has them trained again"
-    else:
-        remedy += "change the settings: the same ones diverge again"
-    raise IsolossError(problem(f"sweep {sweep}", f"{reason}{first['status_reason']}", remedy))
-
-
-def run_table(
-    specification: Mapping[str, Any], source: Source, out: Path, facts: Mapping[str, Any]
-) -> list[Path]:
-    """Read a table of runs made elsewhere.
-
-    Args:
-        specification: what matters to the job: `columns`, `keep`, and the digest of the bytes.
-        source: its bytes.
-        out: folder for `runs`; the other tables are empty.
-        facts: kept in all files.
-
-    Returns:
-        The files.
-    """
-    if source.digest != specification["content"]:
-        raise IsolossError(problem(source.label, "has changed since it was read", "run again"))
-    gathered = read_runs_table(source, specification["columns"], specification["keep"])
-    return tables.write_all(gathered, out, {**facts, "token": "token"})
+STAGES = (Aggregate(),)

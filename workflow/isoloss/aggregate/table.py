@@ -1,4 +1,4 @@
-"""Runs of your own: any CSV or Parquet table, path or address, with its columns named."""
+"""Read a user's table of runs: CSV or Parquet, from a path or an address."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from isoloss import tables
 from isoloss.aggregate.formats import rows
 from isoloss.aggregate.guess import mixture_columns
 from isoloss.filters import LETTERS, evaluate
-from isoloss.problems import TableError, nearest, problem
+from isoloss.problems import Problem, TableError, nearest, problem
 from isoloss.sources import MAX_MIB, MAX_SECONDS, Limits, Source, open_source
 
 # What a user maps (the field's letters) to the columns of `runs`.
@@ -42,7 +42,7 @@ def read_runs(
     max_seconds: float = MAX_SECONDS,
     max_mib: float = MAX_MIB,
 ) -> pd.DataFrame:
-    """A `runs` table from a table of one's own.
+    """A `runs` table from a user's table.
 
     Two of N, D and C are enough: C = 6 N D gives the third. Proportions of a mixture and losses
     by domain are columns p_<domain> and loss_<domain>. Columns that are not mapped are kept
@@ -62,6 +62,18 @@ def read_runs(
 
     Raises:
         TableError: all that is wrong with the table, a line each.
+
+    Example:
+        >>> import isoloss, pandas as pd
+        >>> table = pd.DataFrame({"params": [1e8, 2e8], "tokens": [2e9, 4e9], "val": [3.1, 2.9]})
+        >>> runs = isoloss.read_runs(table, {"N": "params", "D": "tokens", "loss": "val"})
+        >>> runs[["run_id", "n_params", "n_samples", "n_flops", "loss_nats", "status"]]
+          run_id     n_params     n_samples       n_flops  loss_nats status
+        0  row-1  100000000.0  2.000000e+09  1.200000e+18        3.1   done
+        1  row-2  200000000.0  4.000000e+09  4.800000e+18        2.9   done
+        >>> isoloss.read_runs(table, {"N": "parms", "D": "tokens", "loss": "val"})
+        Traceback (most recent call last):
+        isoloss.problems.TableError: the table, columns.N: no column 'parms'; did you mean 'params'?
     """
     own = isinstance(source, pd.DataFrame)
     if own:
@@ -114,15 +126,15 @@ def named(raw: pd.DataFrame, label: str) -> pd.DataFrame:
     raw = raw.set_axis([str(name) for name in raw.columns], axis=1)
     if raw.columns.duplicated().any():
         twice = raw.columns[raw.columns.duplicated()][0]
-        do = "give each column a name of its own"
+        do = "give each column its own name"
         raise TableError(problem(label, f"column {twice!r} appears twice", do))
     return raw
 
 
-def _unmappable(raw: pd.DataFrame, columns: Mapping[str, str], label: str) -> list[str]:
+def _unmappable(raw: pd.DataFrame, columns: Mapping[str, str], label: str) -> list[Problem]:
     """Letters that there are not, columns that the table has not, columns for two quantities."""
     wrong = [
-        problem(f"{label}, columns.{letter}", "no such letter", nearest(letter, COLUMNS))
+        problem(f"{label}, columns.{letter}", "is not a known quantity", nearest(letter, COLUMNS))
         for letter in columns
         if letter not in COLUMNS
     ]
@@ -157,7 +169,7 @@ def _mapped(raw: pd.DataFrame, columns: Mapping[str, str], label: str, need: int
             problem(f"{label}, columns", f"loss and {count} of N, D, C are needed", "map them")
         )
     if wrong:
-        raise TableError("\n".join(wrong))
+        raise TableError(*wrong)
     kept = raw[[c for c in raw.columns if c not in columns.values()]].copy()
     numbered = "seed" in kept and pd.api.types.is_integer_dtype(kept["seed"])
     welcome = {"model", "weighting", *(["seed"] if numbered else [])}
@@ -174,10 +186,10 @@ def _mapped(raw: pd.DataFrame, columns: Mapping[str, str], label: str, need: int
         if len(unread):
             where = f"{label}, row {unread[0] + 1}, column {name!r}"
             found = f"{raw[name].iloc[unread[0]]!r} is not a number"
-            wrong.append(problem(where, found, "mend it"))
+            wrong.append(problem(where, found, "fix the value"))
         runs[COLUMNS[letter]] = numbers.astype(float)
     if wrong:
-        raise TableError("\n".join(wrong))
+        raise TableError(*wrong)
     return runs
 
 
@@ -196,7 +208,7 @@ def _check_values(runs: pd.DataFrame, columns: Mapping[str, str], label: str) ->
             more = f" (and {len(bad) - 1} more rows)" if len(bad) > 1 else ""
             where = f"{label}, row {bad[0] + 1}, column {columns[letter]!r}"
             wanted = f"a finite number {'at least' if weight else 'above'} 0 is needed"
-            remedy = f"{wanted}: mend the rows or drop them with `keep`"
+            remedy = f"{wanted}: fix the rows, or drop them with `keep`"
             wrong.append(problem(where, f"found {value.iloc[bad[0]]:g}{more}", remedy))
     for word, what in (("group", "group"), ("of_run", "run")):
         if word in columns and runs[word].isna().any():
@@ -206,14 +218,14 @@ def _check_values(runs: pd.DataFrame, columns: Mapping[str, str], label: str) ->
     if "run_id" in runs and runs["run_id"].duplicated().any():
         twice = str(runs.loc[runs["run_id"].duplicated(), "run_id"].iloc[0])
         place = f"{label}, columns.run_id"
-        wrong.append(problem(place, f"{twice!r} stands twice", "one row a run"))
+        wrong.append(problem(place, f"{twice!r} appears twice", "give each run one row"))
     if wrong:
-        raise TableError("\n".join(wrong))
+        raise TableError(*wrong)
 
 
 def read_runs_table(
     source: str | Source, columns: Mapping[str, str], keep: Sequence[str] = ()
 ) -> dict[str, pd.DataFrame]:
-    """All `aggregate` tables of a table of one's own; only `runs` has rows."""
+    """All `aggregate` tables of a user's table; only `runs` has rows."""
     others = ("losses", "curves", "mixtures", "timing")
     return {"runs": read_runs(source, columns, keep), **{n: tables.empty(n) for n in others}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import sysconfig
 import warnings
 from collections.abc import Iterator
@@ -65,11 +66,14 @@ def sources(root: str = "") -> list[tuple[str, Path]]:
     """
     top = Path(root or sysconfig.get_path("stdlib"))
     found = []
-    for file in top.rglob("*.py"):
-        name = file.relative_to(top)
-        machine_made = name.parts[0].startswith(("_sysconfigdata", "config-"))
-        if file.is_file() and not machine_made and not _SKIP.intersection(name.parts):
-            found.append((name.as_posix(), file))
+    for folder, below, files in os.walk(top):
+        below[:] = [name for name in below if name not in _SKIP]
+        for name in files:
+            file = Path(folder, name)
+            place = file.relative_to(top)
+            machine_made = place.parts[0].startswith(("_sysconfigdata", "config-"))
+            if name.endswith(".py") and not machine_made and file.is_file():
+                found.append((place.as_posix(), file))
     return sorted(found)
 
 

@@ -1,19 +1,13 @@
 """Room 2. Rows are repeated or dropped by the weights of their tags."""
 
-from isoloss.expand.weights import (
-    expand_batches,
-    expand_rows,
-    merge_weights,
-    row_copies,
-    row_weight,
-    tag_weights,
-)
+from isoloss import lazy
 
-__all__ = [
+_NAMES = (
     "expand_batches",
     "expand_rows",
     "merge_weights",
     "row_copies",
     "row_weight",
     "tag_weights",
-]
+)
+__getattr__ = lazy.names(__name__, dict.fromkeys(_NAMES, "isoloss.expand.weights"))

@@ -1,33 +1,58 @@
-"""The stage expand: which rows a weighting repeats or drops, written into a folder."""
+"""The stage expand, as the workflow knows it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
-
-from isoloss import tables
-from isoloss.expand.weights import COLUMNS, expand_batches
+from isoloss.stage import Argument, Stage
 
 
-def run(
-    specification: Mapping[str, Any], rows: Path, out: Path, facts: Mapping[str, Any]
-) -> list[Path]:
-    """Repeat or drop training rows by the weights of their tags, batch by batch.
+class Expand(Stage):
+    """Training rows are repeated or dropped."""
 
-    Args:
-        specification: what matters to the job: `weights` (tag key to tag value to weight), `seed`.
-        rows: rows.parquet of the dataset.
-        out: folder for `index` and `audit`.
-        facts: kept in both files.
+    name = "expand"
+    about = "Repeat or drop training rows by the weights of their tags."
+    path, main = "expand/{dataset}/{weighting}", "index.parquet"
+    out = "folder for index and audit"
+    entry = "isoloss.expand.job"
+    after = ("load",)
+    arguments = (
+        Argument("weighting", "one of `expand`", metavar="NAME"),
+        Argument("rows", "rows.parquet of the dataset"),
+    )
+    sections = (("weighting", "expand"),)
+    writes = ("index", "audit")
+    seeded = True
 
-    Returns:
-        The files.
-    """
-    weights, seed = specification["weights"], specification["seed"]
-    files = [out / "index.parquet", out / "audit.parquet"]
-    batches = tables.batches(rows, "rows", COLUMNS)
-    with tables.batch_writer("index", files[0], facts) as write:
-        audit = expand_batches(batches, weights, seed, write)
-    tables.write("audit", audit.frame(), files[1], facts)
-    return files
+    def jobs(self, study):
+        """One a dataset and weighting that a sweep uses together."""
+        train = study.config["train"]
+        pairs = {(train[sweep]["dataset"], w) for sweep in train for w in study.used(sweep)}
+        for dataset, weighting in sorted(pairs):
+            yield {"dataset": dataset, "weighting": weighting}
+
+    def settings(self, study, dataset, weighting):
+        """The weights."""
+        return {"weights": study.config["expand"][weighting]}
+
+    def inputs(self, study, dataset, weighting):
+        """The rows of the dataset."""
+        return {"rows": [f"load/{dataset}/rows.parquet"]}
+
+    def datasets(self, study, dataset, weighting):
+        """The one that it expands."""
+        return [dataset]
+
+    def named(self, given):
+        """The weighting that was named, and the dataset that the rows are of."""
+        from isoloss import manifest, tables
+
+        manifest.check(given["rows"])
+        return super().named(given) | {"dataset": tables.facts(given["rows"]).get("dataset", "")}
+
+    def run(self, job, given):
+        """Expand the rows."""
+        job.takes(given["rows"])
+        facts = job.facts("dataset", "weighting", seed=True)
+        job.makes(lambda out: self.code.run(job.specification, given["rows"], out, facts))
+
+
+STAGES = (Expand(),)

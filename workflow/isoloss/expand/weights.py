@@ -160,6 +160,15 @@ def expand_rows(rows: pd.DataFrame, weights: Weights, seed: int) -> pd.DataFrame
 
     Raises:
         IsolossError: there would be more copies, or more tokens in them, than can be laid out.
+
+    Example:
+        >>> import isoloss, pandas as pd
+        >>> tags = [{"kind": "code"}, {"kind": "comment"}, {"kind": "code"}]
+        >>> rows = pd.DataFrame({"row_id": ["a", "b", "c"], "tags": tags})
+        >>> isoloss.expand_rows(rows, {"kind": {"code": 2, "comment": 0}}, seed=7)
+           row row_id  copies
+        0    0      a       2
+        1    2      c       2
     """
     tags = [t.items() if isinstance(t, Mapping) else t for t in rows["tags"]]
     weight = np.array([row_weight(t, weights) for t in tags], dtype=float)

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import re
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
+from isoloss.budgets import budget_numbers
 from isoloss.escape import figure as literal
 from isoloss.fitted import OF_RUN, Fit
-from isoloss.problems import IsolossError, nearest, problem
+from isoloss.fitted.facts import OneFit, Record, record
+from isoloss.problems import IsolossError, Problem, nearest, problem
 
 # Okabe and Ito's colours, told apart with every common colour blindness.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
@@ -55,19 +57,73 @@ LABELS = {
 }
 
 
+class Canvas:
+    """Where a card draws: a figure of its own, or Axes that were given.
+
+    Attributes:
+        given: the Axes that were given, or None.
+        panels: the Axes that the card draws on, (n,), once it has asked for them; those of colour
+            bars are not among them.
+    """
+
+    def __init__(self, given=None, make=None):
+        """Draw on the Axes `given`, or on a figure that `make(figsize=...)` returns."""
+        self.given = given
+        self.panels = np.empty(0, dtype=object)
+        self._make = make
+
+    def new(self, width: float = 6.4, height: float = 4.6, columns: int = 1, **settings):
+        """A figure, inches, and the Axes of its one row."""
+        if self.given is None or columns > 1:
+            figure = self._figure(width, height)
+            self.panels = figure.subplots(1, columns, squeeze=False, **settings)[0]
+        else:
+            figure, self.panels = self.given.figure, np.array([self.given], dtype=object)
+        return figure, self.panels
+
+    def grid(self, count: int, columns: int, width: float = 3.4, height: float = 2.9):
+        """A figure of several panels, inches each, row by row, and their Axes."""
+        columns = min(columns, count)
+        rows = -(-count // columns)
+        figure = self._figure(width * columns, height * rows + 0.9)
+        panels = figure.subplots(rows, columns, squeeze=False).ravel()
+        for spare in panels[count:]:
+            spare.set_visible(False)
+        self.panels = panels[:count]
+        return figure, self.panels
+
+    def width(self, figure) -> float:
+        """Inches that a title or note may take: of the Axes that were given, or of the figure."""
+        if self.given is None:
+            return figure.get_figwidth()
+        return self.given.get_window_extent().width / figure.dpi
+
+    def _figure(self, width: float, height: float):
+        if self.given is not None:
+            found = "it is drawn on a figure of its own"
+            raise IsolossError(problem("ax", found, "leave `ax` out for this card"))
+        if self._make is not None:
+            return self._make(figsize=(width, height))
+        from matplotlib.figure import Figure
+
+        return Figure(figsize=(width, height))
+
+
 @dataclass(frozen=True)
 class Inputs:
-    """What a card draws from.
+    """What a card draws from, and where.
 
     Attributes:
         tables: `aggregate` tables by name.
         fits: fits by name; of each only the tables that the card reads have rows.
         token: what a token is, such as `byte`.
+        canvas: where it is drawn.
     """
 
     tables: dict[str, pd.DataFrame]
     fits: dict[str, Fit]
     token: str = "token"
+    canvas: Canvas = field(default_factory=Canvas)
 
     def label(self, quantity: str) -> str:
         """The label of an axis, with its unit."""
@@ -145,33 +201,12 @@ def plain(text: str) -> str:
     return re.sub(r"[_ ]", r"\\\g<0>", text.replace("*", ""))
 
 
-def group_problems(options, runs: pd.DataFrame) -> list[str]:
+def group_problems(options, runs: pd.DataFrame) -> list[Problem]:
     """What is wrong with the option `group`, given the runs of the sweep (planned or done)."""
     group, known = options["group"], set(runs["group"].astype(str))
     if group and group not in known:
         return [problem("group", f"no run has {group!r}", nearest(group, known))]
     return []
-
-
-def new(width: float = 6.4, height: float = 4.6, columns: int = 1, **settings):
-    """A figure and its axes, inches."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height))
-    return figure, figure.subplots(1, columns, squeeze=False, **settings)[0]
-
-
-def grid(count: int, columns: int, width: float = 3.4, height: float = 2.9):
-    """A figure of several panels, inches each, row by row, and their axes."""
-    from matplotlib.figure import Figure
-
-    columns = min(columns, count)
-    rows = -(-count // columns)
-    figure = Figure(figsize=(width * columns, height * rows + 0.9))
-    panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    for spare in panels[count:]:
-        spare.set_visible(False)
-    return figure, panels[:count]
 
 
 def head(figure, title: str, handles) -> None:
@@ -240,13 +275,13 @@ def span(values, margin: float = 1.15) -> tuple[float, float]:
 
 
 def budgets(runs: pd.DataFrame) -> pd.Series:
-    """The level of 6 N D of every run: runs with no gap of a factor 1.1 between them are one.
+    """The level of 6 N D of every run: the geometric mean over the runs of the same budget.
 
-    A level is the geometric mean of its runs. Laws divide 6 N D, whatever the convention of C.
+    Laws divide 6 N D, whatever the convention of C.
     """
     flops = runs["n_flops_6nd"].astype(float).sort_values()
-    level = (np.log(flops).diff() > np.log(1.1)).cumsum()
-    return np.exp(np.log(flops).groupby(level).transform("mean")).reindex(runs.index)
+    means = np.log(flops).groupby(budget_numbers(flops.to_numpy())).transform("mean")
+    return np.exp(means).reindex(runs.index)
 
 
 def small_print(inputs: Inputs, group: str = "", response: str = "") -> str:
@@ -275,23 +310,34 @@ def small_print(inputs: Inputs, group: str = "", response: str = "") -> str:
             reason = f" ({reasons})" if why and len(why) < 3 else ""
             said.append(f"{len(gone)} {status}{reason}")
     for name, fit in inputs.fits.items():
-        mine = fit.summary[fit.summary["status"] != "converged"]
-        mine = mine[(mine["group"] == group) | (group == "")]
-        said += doubts(name, fit, mine[(mine["response"] == response) | (response == "")])
+        said += doubts(name, record(fit), group, response)
     return "; ".join(said)
 
 
-def doubts(name: str, fit: Fit, rows: pd.DataFrame) -> list[str]:
-    """What to know about fits that are no sound optimum; of more than two only which they are."""
-    parts = [c for c, many in (("group", fit.groups), ("response", fit.responses)) if len(many) > 1]
-    which = [" ".join(map(literal, [name, *row])) for row in rows[parts].itertuples(index=False)]
-    loud = rows["status"].str.replace("_", " ").str.upper()
-    if len(rows) <= 2:
-        messages = [literal(message, 4 * REASON) for message in rows["message"]]
-        return [f"{w}: {s}, {m}" for w, s, m in zip(which, loud, messages, strict=True)]
-    pairs = list(zip(loud, which, strict=True))
+def doubts(name: str, fit: Record, group: str = "", response: str = "") -> list[str]:
+    """What to know about fits that are no sound optimum; of more than two only which they are.
+
+    Args:
+        name: of the fit.
+        fit: the facts about it.
+        group: the group that is shown; all if empty.
+        response: the response that is shown; all if empty.
+    """
+    shown = [
+        one for one in fit.unsound if group in ("", one.group) and response in ("", one.response)
+    ]
+
+    def label(one: OneFit) -> str:
+        parts = [one.group] * (len(fit.groups) > 1) + [one.response] * (len(fit.responses) > 1)
+        return " ".join(map(literal, [name, *parts]))
+
+    if len(shown) <= 2:
+        return [
+            f"{label(one)}: {one.loud_status}, {literal(one.message, 4 * REASON)}" for one in shown
+        ]
     return [
-        f"{status}: {', '.join(w for s, w in pairs if s == status)}" for status in sorted(set(loud))
+        f"{status}: {', '.join(label(one) for one in shown if one.loud_status == status)}"
+        for status in sorted({one.loud_status for one in shown})
     ]
 
 
@@ -299,8 +345,11 @@ def print_small(figure, inputs: Inputs, group: str = "", response: str = "") -> 
     """Put the small print under a figure, and see to it that no name in it is a formula."""
     from matplotlib.text import Text
 
-    width = int(figure.get_figwidth() * 16)
-    text = "\n".join(textwrap.wrap(small_print(inputs, group, response), width))
-    figure.supxlabel(text, fontsize=8, color=GREY, x=0.01, ha="left")
+    width = max(20, int(inputs.canvas.width(figure) * 16))
+    note = "\n".join(textwrap.wrap(small_print(inputs, group, response), width))
+    earlier = figure.get_supxlabel()  # of another fit, drawn on other Axes of the same figure
+    if note not in earlier:
+        text = "\n".join(filter(None, [earlier, note]))
+        figure.supxlabel(text, fontsize=8, color=GREY, x=0.01, ha="left")
     for label in figure.findobj(Text):
         label.set_parse_math(label.get_gid() == FORMULA["gid"])

@@ -35,7 +35,7 @@ problems = _figure.group_problems
 
 
 def draw(inputs: _figure.Inputs, group: str, response: str, terms: Sequence[str]):
-    """Scatter below the diagonal, correlation of theta above; terms held still are left out."""
+    """Scatter below the diagonal, correlation of theta above; fixed terms are omitted."""
     name, fit, group, _ = inputs.shown(group)
     response = inputs.response(response)
     thetas = fit.replicate_thetas(group, response)
@@ -58,7 +58,7 @@ def draw(inputs: _figure.Inputs, group: str, response: str, terms: Sequence[str]
     if len(thetas) > 1:
         correlation = np.corrcoef(thetas, rowvar=False).reshape(size, size)
 
-    figure, panels = _figure.grid(size * size, size, 1.75, 1.55)
+    figure, panels = inputs.canvas.grid(size * size, size, 1.75, 1.55)
     panels = panels.reshape(size, size)
     for row in range(size):
         for column in range(size):
@@ -100,7 +100,7 @@ def draw(inputs: _figure.Inputs, group: str, response: str, terms: Sequence[str]
 
 
 def _label(inputs: _figure.Inputs, term: Term) -> str:
-    """A parameter with its unit, on a line of its own where a domain's name is written out."""
+    """A parameter with its unit, on its own line where a domain's name is written out."""
     name, whole = inputs.named(term.symbol), inputs.named(term.symbol, term.unit)
     return whole if name.startswith("$") else "\n".join([name, whole[len(name) + 1 :]]).rstrip()
 

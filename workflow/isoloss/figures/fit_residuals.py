@@ -1,4 +1,4 @@
-"""What a law leaves over, against model size, data and compute."""
+"""Residuals of a fit against model size, data and compute."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ problems = _figure.group_problems
 
 
 def draw(inputs: _figure.Inputs, group: str, response: str):
-    """One panel a quantity; what is not noise shows as a slope or a bend."""
+    """One panel for each quantity; a slope or curve shows what the law does not describe."""
     name, fit, group, done = inputs.shown(group)
     response = inputs.response(response)
     known = [c for c in AGAINST if (done[c].astype(float) > 0).all() and done[c].nunique() > 1]
@@ -31,7 +31,7 @@ def draw(inputs: _figure.Inputs, group: str, response: str):
     fitted = drawn.loc[~drawn["held_out"], "residual_percent"]
     spread = 1.4826 * float((fitted - fitted.median()).abs().median())
 
-    figure, panels = _figure.grid(len(known), 3, 3.7 if len(known) > 1 else 7.0, 3.2)
+    figure, panels = inputs.canvas.grid(len(known), 3, 3.7 if len(known) > 1 else 7.0, 3.2)
     for column, axes in zip(known, panels, strict=True):
         axes.axhspan(-2 * spread, 2 * spread, color=_figure.GREY, alpha=0.15, linewidth=0)
         axes.axhline(0, color=_figure.GREY, linewidth=1)

@@ -37,7 +37,7 @@ def draw(inputs: _figure.Inputs, group: str):
     shades = colormaps[_figure.SEQUENTIAL](np.linspace(0.0, 0.88, 256))
     norm = LogNorm(low, high * 1.0001)
     colour = ScalarMappable(norm, ListedColormap(shades))
-    figure, (axes,) = _figure.new(8.2)
+    figure, (axes,) = inputs.canvas.new(8.2)
     drawn = [done[["n_params", "loss_nats", "budget", "held_out"]].assign(what="run")]
     handles = []
     for unseen, marker in ((False, "o"), (True, "D")):
@@ -81,6 +81,6 @@ def draw(inputs: _figure.Inputs, group: str):
     axes.set_xlabel(inputs.label("n_params"))
     axes.set_ylabel(inputs.label("loss_nats"))
     title = f"IsoFLOP profiles; lines: {name}, {fit.law.formula}"
-    axes.set_title(_figure.wrapped(title, 8.2))
+    axes.set_title(_figure.wrapped(title, inputs.canvas.width(figure)))
     _figure.print_small(figure, inputs, group)
     return figure, pd.concat(drawn, ignore_index=True)

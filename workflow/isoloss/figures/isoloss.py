@@ -49,7 +49,7 @@ def draw(inputs: _figure.Inputs, group: str, reach: float):
     grid_n, grid_d = np.meshgrid(n, d)
     loss = fit.loss(group, N=grid_n.ravel(), D=grid_d.ravel()).reshape(grid_n.shape)
 
-    figure, (axes,) = _figure.new(7.4, 5.4)
+    figure, (axes,) = inputs.canvas.new(7.4, 5.4)
     norm = Normalize(done["loss_nats"].min(), done["loss_nats"].max())
     colour = ScalarMappable(norm, colormaps[_figure.SEQUENTIAL + "_r"])
     steps = np.geomspace(loss.min() * 1.02, max(done["loss_nats"].max(), loss.min() * 1.1), 11)
@@ -85,7 +85,8 @@ def draw(inputs: _figure.Inputs, group: str, reach: float):
     found = ", ".join(
         f"{_figure.literal(symbol)} = {units.count(value)}" for symbol, value in terms.items()
     )
-    axes.set_title(_figure.wrapped(f"{name}: {fit.law.formula}\n{found}", 7.4))
+    title = f"{name}: {fit.law.formula}\n{found}"
+    axes.set_title(_figure.wrapped(title, inputs.canvas.width(figure)))
     _figure.print_small(figure, inputs, group)
     drawn = pd.concat(
         [

@@ -40,7 +40,7 @@ def draw(inputs: _figure.Inputs, group: str, score: str):
     scored = [name for name in found["law"] if len(folds[name])]
     rule = frozenset(folds[scored[0]]["fold"]) if scored else frozenset()
 
-    figure, (axes,) = _figure.new(8.4, 1.9 + 0.42 * len(found))
+    figure, (axes,) = inputs.canvas.new(8.4, 1.9 + 0.42 * len(found))
     beside = {"va": "center", "size": 9, "annotation_clip": False}
     beside |= {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
     for at, row in enumerate(found.itertuples()):

@@ -47,7 +47,7 @@ def draw(inputs: _figure.Inputs, from_samples: float):
     from_samples = min(from_samples, done["n_samples"].min() / 2)
     curves = inputs.tables["curves"].merge(done[["run_id", "n_params"]], on="run_id")
     curves = curves[curves["n_samples"] >= from_samples]
-    figure, (axes,) = _figure.new()
+    figure, (axes,) = inputs.canvas.new()
     sizes = done["n_params"]
     colour = ScalarMappable(LogNorm(sizes.min(), sizes.max()), colormaps[_figure.SEQUENTIAL])
     laws = predicted(inputs.fits, from_samples)
@@ -71,7 +71,7 @@ def draw(inputs: _figure.Inputs, from_samples: float):
     title = "Learning curves: training loss; dots, validation loss at the end"
     for name, fit in inputs.fits.items():
         title += f"\ndashed: {_figure.literal(name)}, {fit.law.formula}"
-    axes.set_title(_figure.wrapped(title, 6.4))
+    axes.set_title(_figure.wrapped(title, inputs.canvas.width(figure)))
     _figure.print_small(figure, inputs)
     ends = done[["run_id", "n_samples", "loss_nats", "n_params"]].assign(what="validation")
     parts = [curves.drop(columns="step").assign(what="training"), ends]

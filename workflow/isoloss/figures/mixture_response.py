@@ -26,7 +26,7 @@ OPTIONS = {
     },
 }
 
-WHOLE = "loss_nats"  # the loss that is no domain's
+WHOLE = "loss_nats"  # the whole loss, of no single domain
 PALE = "#b8b8b8"
 POINTS = 31  # of a line
 NAME = 32  # characters of a domain over a panel, at most
@@ -40,7 +40,7 @@ def draw(inputs: _figure.Inputs, group: str, most: int):
 
     name, fit, group, done = inputs.shown(group)
     if "domains" not in fit.facts:
-        found = "its law knows no mixtures"
+        found = "its law is not a mixture law"
         raise IsolossError(problem(f"fit {name}", found, "name a fit of a mixture law"))
     domains = list(fit.facts["domains"])
     runs = done[domains].astype(float).fillna(0.0)
@@ -61,7 +61,7 @@ def draw(inputs: _figure.Inputs, group: str, most: int):
     colours = dict(zip(ranked[:most], _figure.COLOURS, strict=False))
     names = {d: _figure.literal(d.removeprefix("p_"), NAME) for d in domains}
 
-    figure, panels = _figure.grid(len(fit.responses), 4, 3.1, 2.7)
+    figure, panels = inputs.canvas.grid(len(fit.responses), 4, 3.1, 2.7)
     dots = []
     for at, (axes, response) in enumerate(zip(panels, fit.responses, strict=True)):
         own = "p_" + response.removeprefix("loss_")

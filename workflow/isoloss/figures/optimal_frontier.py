@@ -41,7 +41,13 @@ def draw(inputs: _figure.Inputs, group: str, reach: float):
     _, first, group, done = inputs.shown(group)
     for name, fit in inputs.fits.items():
         if not hasattr(fit.law, "allocate"):
-            raise IsolossError(problem(f"fit {name}", "divides no budget", "leave it out"))
+            raise IsolossError(
+                problem(
+                    f"fit {name}",
+                    "does not give the best N and D for a budget",
+                    "remove it from the figure",
+                )
+            )
     least, most = done["n_flops_6nd"].min(), done["n_flops_6nd"].max()
     inside = np.geomspace(least, most, POINTS)
     flops = np.append(inside, np.geomspace(most, most * reach, POINTS)[1:])
@@ -49,7 +55,7 @@ def draw(inputs: _figure.Inputs, group: str, reach: float):
         [fit.allocate(flops, group).assign(law=name) for name, fit in inputs.fits.items()],
         ignore_index=True,
     )
-    figure, panels = _figure.grid(3, 3, 3.9, 3.4)
+    figure, panels = inputs.canvas.grid(3, 3, 3.9, 3.4)
     colours = dict(zip(inputs.fits, _figure.COLOURS, strict=False))
     for axes, (column, quantity) in zip(panels, PANELS.items(), strict=True):
         axes.axvspan(least, most, color=_figure.GREY, alpha=0.13, linewidth=0)

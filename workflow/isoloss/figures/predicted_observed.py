@@ -19,7 +19,8 @@ def draw(inputs: _figure.Inputs):
         [fit.residuals.assign(law=name) for name, fit in fits.items()], ignore_index=True
     )
     low, high = _figure.span([*every["loss_nats"], *every["predicted"]], 1.04)
-    figure, panels = _figure.new(4.5 * len(fits), 5.3, len(fits))
+    figure, panels = inputs.canvas.new(4.5 * len(fits), 5.3, len(fits))
+    width = inputs.canvas.width(figure) / len(fits)
     for axes, (name, fit) in zip(panels, fits.items(), strict=True):
         axes.plot([low, high], [low, high], color=_figure.GREY, linewidth=1, zorder=1)
         for unseen, marker, colour, label in (
@@ -38,7 +39,7 @@ def draw(inputs: _figure.Inputs):
             _figure.log_axis(axis, low, high)
         axes.set_box_aspect(1)
         axes.legend(loc="upper left", handletextpad=0.2)
-        axes.set_title(f"{_figure.literal(name)}\n{_figure.wrapped(fit.law.formula, 4.5)}")
+        axes.set_title(f"{_figure.literal(name)}\n{_figure.wrapped(fit.law.formula, width)}")
         axes.set_xlabel(inputs.label("predicted"))
     panels[0].set_ylabel(inputs.label("observed"))
     _figure.print_small(figure, inputs)

@@ -31,13 +31,13 @@ def draw(inputs: _figure.Inputs, group: str, response: str):
     response = inputs.response(response)
     profiles = fit.mine("profiles", group, response)
     if profiles.empty:
-        do = "set `profiles: true` in the fit (a law with a recipe of its own has none)"
+        do = "set `profiles: true` in the fit (a law with its own estimator has none)"
         raise IsolossError(problem(f"fit {name}", "no profiles were kept", do))
     params = fit.mine("params", group, response).set_index("term")
     thetas = fit.replicate_thetas(group, response)
     terms = [t for t in enumerate(fit.law_of(response).terms) if t[1].name in set(profiles["term"])]
     blue, red, green = _figure.COLOURS[:3]
-    figure, panels = _figure.grid(len(terms), 3)
+    figure, panels = inputs.canvas.grid(len(terms), 3)
     marks = []
     bootstrapped = False
     for axes, (i, term) in zip(panels, terms, strict=True):

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
+from isoloss import tables
 from isoloss.figures import _figure
-from isoloss.problems import IsolossError, nearest, problem
+from isoloss.problems import IsolossError, Problem, nearest, problem
 
 TITLE = "Effects of weightings"
 ABOUT = "Difference of per-domain loss to the reference weighting, at the same settings and seed."
@@ -24,12 +25,11 @@ OPTIONS = {
 
 ROOM = 20  # letters of a label
 
-# What may differ between two runs that are compared: their weighting, and what came of them.
-_FREE = {"run_id", "run_digest", "weighting", "n_unique", "loss_nats", "fit_weight"}
-_FREE |= {"status", "status_reason"}
+# may differ between two runs that are compared, beside what was measured of them
+_FREE = {"weighting", "n_unique", "fit_weight"}
 
 
-def problems(options, runs: pd.DataFrame) -> list[str]:
+def problems(options, runs: pd.DataFrame) -> list[Problem]:
     """What is wrong with the options, given the runs of the sweep (planned or done)."""
     known = set(runs["weighting"].dropna())
     reference = options["reference"]
@@ -47,7 +47,9 @@ def differences(runs: pd.DataFrame, losses: pd.DataFrame, reference: str) -> pd.
 
     A pair is the same in every setting but the weighting.
     """
-    same = [column for column in runs.columns if column not in _FREE]
+    roles = tables.roles_of_runs(runs)
+    decided = [c for c, role in roles.items() if role in ("setting", "bookkeeping")]
+    same = [column for column in decided if column not in _FREE]
     base = runs.loc[runs["weighting"] == reference, [*same, "run_id"]]
     others = runs.loc[runs["weighting"] != reference, [*same, "weighting", "run_id"]]
     pairs = others.merge(base, on=same, suffixes=("", "_reference"))
@@ -79,7 +81,7 @@ def draw(inputs: _figure.Inputs, reference: str):
     labels = [_figure.literal(v if k == "all" else f"{k}: {v}") for k, v in rows]
     names = sorted(set(found["weighting"]))
     beside = _long(labels) + _long(map(_figure.literal, names))
-    figure, (axes,) = _figure.new(7.0 + 0.1 * beside, 1.6 + 0.34 * max(1, len(rows)))
+    figure, (axes,) = inputs.canvas.new(7.0 + 0.1 * beside, 1.6 + 0.34 * max(1, len(rows)))
     for w, weighting in enumerate(names):
         colour = _figure.COLOURS[w % len(_figure.COLOURS)]
         offset = (w - (len(names) - 1) / 2) * 0.3

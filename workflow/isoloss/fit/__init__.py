@@ -1,5 +1,5 @@
 """Room 6. Laws are fitted: best optimum over many starts, bootstrap intervals, held-out error."""
 
-from isoloss.fit.law import fit_law
+from isoloss import lazy
 
-__all__ = ["fit_law"]
+__getattr__ = lazy.names(__name__, {"fit_law": "isoloss.fit.law"})

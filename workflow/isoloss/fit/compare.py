@@ -42,6 +42,19 @@ def compare_laws(
         mean of every score over the folds, `aicc` of a fit of all runs and `aicc_above_best`
         (comparable, since all laws see the same runs), `status`. A law that has too few runs has
         its reason as `status`.
+
+    Example:
+        >>> import isoloss, numpy as np, pandas as pd
+        >>> N, D = np.meshgrid(np.geomspace(1e7, 1e9, 5), np.geomspace(1e9, 1e11, 5))
+        >>> loss = (1.7 + 400 / N**0.34 + 400 / D**0.28).ravel()
+        >>> table = pd.DataFrame({"N": N.ravel(), "D": D.ravel(), "loss": loss})
+        >>> runs = isoloss.read_runs(table, {"N": "N", "D": "D", "loss": "loss"})
+        >>> laws = {"chinchilla": {}, "in C": {"law": "power_law", "options": {"variable": "C"}}}
+        >>> table = isoloss.compare_laws(runs, laws, holdout="largest_compute")
+        >>> table[["law", "n_terms", "folds"]]
+                  law  n_terms  folds
+        0  chinchilla        5      1
+        1        in C        3      1
     """
     named = laws if isinstance(laws, Mapping) else {name: {"law": name} for name in laws}
     rows = []
@@ -98,6 +111,20 @@ def sensitivity(
     Returns:
         One row a variant, group, response and term: `variant`, `n_runs`, `estimate`, `change`
         against the runs as they are, `change_in_se` (in standard errors of that fit), `status`.
+
+    Example:
+        >>> import isoloss, numpy as np, pandas as pd
+        >>> N = np.geomspace(1e7, 1e9, 12)
+        >>> loss = 2 + 400 / N**0.34 + 0.001 * np.cos(np.arange(12))
+        >>> table = pd.DataFrame({"N": N, "D": 1e9, "loss": loss})
+        >>> runs = isoloss.read_runs(table, {"N": "N", "D": "D", "loss": "loss"})
+        >>> rules = {"without the smallest": "N > 1.1e7"}
+        >>> settings = {"options": {"variable": "N"}, "bootstrap": 20}
+        >>> table = isoloss.sensitivity(runs, "power_law", rules, {}, **settings)
+        >>> table[table["term"] == "E"][["variant", "n_runs", "status"]]
+                        variant  n_runs     status
+        0              as it is      12  converged
+        3  without the smallest      11  converged
     """
     rules = (
         keep

@@ -97,7 +97,7 @@ def free_coordinates(
     if not wrong and not set(terms) - set(fixed) - set(followers):
         wrong.append(problem("fixed", "no parameter is left to fit", "fix fewer of them"))
     if wrong:
-        raise IsolossError("\n".join(wrong))
+        raise IsolossError(*wrong)
     leaders = {group[0] for group in tied}
     outward = np.linalg.inv(scale.matrix)
     p = len(law.terms)

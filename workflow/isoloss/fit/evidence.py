@@ -11,6 +11,7 @@ from isoloss.fit.coverage import LEVEL, SIMULATED
 from isoloss.fit.objectives import Objective
 from isoloss.fit.optimize import AGREE, separate
 from isoloss.fit.solve import Optimum
+from isoloss.fitted.facts import WIDE, identified
 from isoloss.laws._law import Data, Law
 
 FLAT = 1e-6  # singular value of the scaled gradient below which a combination of terms is free
@@ -117,9 +118,9 @@ def verdict(
     lost = summary["n_replicates"] - summary["n_replicates_converged"]
     if lost:
         said.append(f"{lost} of {summary['n_replicates']} replicates did not converge")
-    loose = params[(params["ci_high"] > 10 * params["ci_low"]) & (params["ci_low"] > 0)]
-    if len(loose):
-        said.append(f"not known to a factor of 10: {', '.join(loose['term'])}")
+    loose = [p.term for p in params.itertuples() if not identified(p.ci_low, p.ci_high)]
+    if loose:
+        said.append(f"not known to a factor of {WIDE}: {', '.join(loose)}")
     said += intervals
     if not said and summary["n_starts"]:
         said.append(f"{summary['n_agree']} of {summary['n_starts']} starts agree")

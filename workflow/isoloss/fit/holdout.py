@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from isoloss import tables
+from isoloss.budgets import budget_numbers
 from isoloss.fitted import OF_RUN
 from isoloss.problems import IsolossError, nearest, problem
 from isoloss.seeds import generator
 
-SAME_BUDGET = 1.1  # budgets within this factor are one: D is rounded to whole steps
 _OPTIONS = {
     "largest_compute": ("least",),
     "roll_out": ("by", "stages"),
@@ -24,8 +25,6 @@ _OPTIONS = {
 # least and greatest value of options that are integers, as in config.schema.yaml
 LIMITS = {"least": (1, 1_000_000), "stages": (2, 1000), "repeats": (1, 1000)}
 RULES = ("none", "largest_compute", "roll_out", "leave_one_out", "random")
-# what makes a run the copy of another: all but its seed and what came of it
-_SETTINGS = ("n_params", "n_samples", "n_flops", "n_unique", "model", "weighting", "group")
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ def folds(runs: pd.DataFrame, rule: str | Mapping[str, Any] | None, seed: int) -
     if by != "n_flops":
         label = runs.groupby(by, sort=True).ngroup().to_numpy()
     else:
-        label = budgets(runs if along else whole(runs))
+        label = budget_numbers((runs if along else whole(runs))["n_flops"].to_numpy())
     if name == "roll_out":
         label = _stages(label, options.get("stages", 5))
     found = []
@@ -136,10 +135,9 @@ def _stages(label: np.ndarray, count: int) -> np.ndarray:
 
 
 def copies(runs: pd.DataFrame) -> np.ndarray:
-    """Number of the setting of every run, from 0, (n,): runs that differ in their seed are one."""
-    runs = whole(runs)
-    columns = [c for c in runs if c in _SETTINGS or c.startswith("p_")]
-    return runs.groupby(columns, dropna=False, sort=True).ngroup().to_numpy()
+    """Number of the cell of every run, from 0, (n,): runs that differ in their seed are one."""
+    columns = tables.cell_columns(runs)
+    return whole(runs).groupby(columns, dropna=False, sort=True).ngroup().to_numpy()
 
 
 def whole(runs: pd.DataFrame) -> pd.DataFrame:
@@ -150,22 +148,9 @@ def whole(runs: pd.DataFrame) -> pd.DataFrame:
     return runs.assign(**runs.groupby(OF_RUN)[growing].transform("max"))
 
 
-def budgets(runs: pd.DataFrame) -> np.ndarray:
-    """Number of the budget of every run, smallest first, (n,): C to a factor of SAME_BUDGET."""
-    flops = runs["n_flops"].to_numpy(float)
-    order = np.argsort(flops, kind="stable")
-    number = np.empty(len(flops), dtype=int)
-    current, top = -1, -np.inf
-    for i in order:
-        if flops[i] > top * SAME_BUDGET:
-            current, top = current + 1, flops[i]
-        number[i] = current
-    return number
-
-
 def last_budgets(runs: pd.DataFrame, least: int = 1) -> np.ndarray:
     """Mask of the runs at the largest budgets, as many as it takes for `least` runs, bool (n,)."""
-    number = budgets(whole(runs))
+    number = budget_numbers(whole(runs)["n_flops"].to_numpy())
     reach = np.flatnonzero(np.cumsum(np.bincount(number)[::-1]) >= least)
     back = reach[0] if len(reach) else number.max()
     return number >= number.max() - back

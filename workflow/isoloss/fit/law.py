@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from isoloss import registry
+from isoloss import registry, tables
 from isoloss.filters import LETTERS, evaluate
 from isoloss.fit import evidence, profile, resample
 from isoloss.fit.holdout import Fold, folds, held_out, last_budgets
@@ -21,7 +21,7 @@ from isoloss.fit.scores import scores
 from isoloss.fit.solve import Constraints, Optimum, Recipe, together
 from isoloss.fitted import OF_RUN, TABLES, Fit, band, normal_interval, quantiles
 from isoloss.laws._law import Estimator, Law
-from isoloss.problems import IsolossError, nearest, problem
+from isoloss.problems import IsolossError, Problem, nearest, problem
 from isoloss.seeds import generator
 from isoloss.study import complete_options
 
@@ -35,9 +35,6 @@ LIMITS = {
     "delta": (1e-9, 1e9),
 }
 LARGEST = 1e30  # value of a parameter that is fixed or bounded
-# Columns that may differ between runs which are the same but for their seed.
-_OF_A_RUN = {"run_id", OF_RUN, "run_digest", "seed", "n_unique", "loss_nats", "fit_weight"}
-_OF_A_RUN |= {"status", "status_reason"}
 
 
 @dataclass(frozen=True)
@@ -119,6 +116,23 @@ def fit_law(
     Raises:
         IsolossError: too few runs for the law's terms, a name that is not known, or a number out
             of its range.
+
+    Example:
+        >>> import isoloss, numpy as np, pandas as pd
+        >>> N, D = np.meshgrid(np.geomspace(1e7, 1e9, 5), np.geomspace(1e9, 1e11, 5))
+        >>> loss = (1.7 + 400 / N**0.34 + 400 / D**0.28).ravel()
+        >>> table = pd.DataFrame({"N": N.ravel(), "D": D.ravel(), "loss": loss})
+        >>> runs = isoloss.read_runs(table, {"N": "N", "D": "D", "loss": "loss"})
+        >>> fit = isoloss.fit_law(runs, "chinchilla", bootstrap=20, holdout="largest_compute")
+        >>> fit.params[["term", "estimate", "unit"]].round(3)
+            term  estimate        unit
+        0      E      1.70  nats/token
+        1      A    400.00  nats/token
+        2      B    400.00  nats/token
+        3  alpha      0.34           1
+        4   beta      0.28           1
+        >>> fit.summary[["status", "n_runs", "n_held_out"]].to_dict("records")
+        [{'status': 'converged', 'n_runs': 24, 'n_held_out': 1}]
     """
     card = registry.card("law", law)
     chosen = {**registry.defaults("law", law), **(options or {})}
@@ -132,7 +146,7 @@ def fit_law(
     wrong += [line for name, value in given.items() for line in _out_of_range(name, value)]
     wrong += _too_large(fixed or {}, bounds or {})
     if wrong:
-        raise IsolossError("\n".join(wrong))
+        raise IsolossError(*wrong)
     settings = Settings(
         objective=Objective("callable", delta, objective)
         if callable(objective)
@@ -184,10 +198,10 @@ def fit_law(
     facts = {"card": law, "options": chosen}
     if mixture:
         facts |= {"domains": list(made.variables), "not_fitted": left}
-    return Fit(law=made, facts=facts, **joined)
+    return Fit(made, joined, facts)
 
 
-def _out_of_range(name: str, value: Any) -> list[str]:
+def _out_of_range(name: str, value: Any) -> list[Problem]:
     """What is wrong with a number that has limits."""
     low, high = LIMITS[name]
     whole = isinstance(low, int)
@@ -202,7 +216,7 @@ def _out_of_range(name: str, value: Any) -> list[str]:
     return []
 
 
-def _too_large(fixed: Mapping[str, Any], bounds: Mapping[str, Any]) -> list[str]:
+def _too_large(fixed: Mapping[str, Any], bounds: Mapping[str, Any]) -> list[Problem]:
     """Values and bounds of parameters that are not numbers, or beyond what can be computed."""
     given = {f"fixed {name}": [value] for name, value in fixed.items()}
     given |= {f"bounds {name}": [v for v in pair if v is not None] for name, pair in bounds.items()}
@@ -314,7 +328,7 @@ def _solved(ready: Sequence[_Runs], shared: Sequence[str], settings: Settings, c
         do = "use interval bootstrap, and the hold-out largest_compute"
         wrong.append(problem("shared", "neither profiles nor folds are made of it", do))
     if wrong:
-        raise IsolossError("\n".join(wrong))
+        raise IsolossError(*wrong)
     parts = [(runs.data, runs.loss, runs.weight) for runs in ready]
     faces = together(law, parts, shared, settings.objective, settings.constraints, settings.starts)
     total = sum(len(runs.loss) for runs in ready)
@@ -604,16 +618,10 @@ def aicc(log_residuals: np.ndarray, terms: int) -> float:
 
 
 def seed_sd(runs: pd.DataFrame, response: str = RESPONSE) -> float:
-    """SD of the loss over seeds, pooled over settings that were run with several; else NaN.
-
-    Of runs made elsewhere only N, D, model and weighting are known to be settings.
-    """
+    """SD of the loss over seeds, pooled over cells that were run with several; else NaN."""
     if runs["seed"].nunique() < 2:
         return float("nan")
-    here = runs["run_digest"].notna().all()
-    same = [c for c in runs.columns if c not in _OF_A_RUN]
-    same = same if here else ["n_params", "n_samples", "model", "weighting"]
-    cells = runs.groupby(same, dropna=False)[response]
+    cells = runs.groupby(tables.cell_columns(runs), dropna=False)[response]
     degrees = len(runs) - cells.ngroups
     squares = ((runs[response] - cells.transform("mean")) ** 2).sum()
     return float(np.sqrt(squares / degrees)) if degrees else float("nan")

@@ -434,9 +434,10 @@ def _look_around(problem, found: Ends, pool, weight, loss) -> tuple[Ends, np.nda
     """Go on from the point of a pool that is the best for a replicate, if it beats its own."""
     if loss is None:
         value = _cross(_penalties(problem, pool), weight)
+        best = _lowest(value)
     else:
         value = np.stack([_own(problem, at, weight, loss) for at in pool], axis=0)
-    best = np.argmin(value, axis=0)
+        best = np.argmin(value, axis=0)
     gain = value[best, np.arange(len(best))] < found.objective * (1 - AGREE * 1e-4)
     if gain.any():
         again = minimise(
@@ -444,6 +445,15 @@ def _look_around(problem, found: Ends, pool, weight, loss) -> tuple[Ends, np.nda
         )
         _keep_better(found, np.flatnonzero(gain), again)
     return found, gain
+
+
+def _lowest(value: np.ndarray) -> np.ndarray:
+    """As `np.argmin(value, axis=0)` without NaN, (r,), row after row as they lie in memory."""
+    best, lowest = np.zeros(value.shape[1], dtype=int), value[0].copy()
+    for row in range(1, len(value)):
+        best[value[row] < lowest] = row
+        np.minimum(lowest, value[row], out=lowest)
+    return best
 
 
 def _keep_better(found: Ends, which: np.ndarray, again: Ends) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy.stats import f as f_distribution
+from scipy.special import fdtri
 
 from isoloss.fit.objectives import Objective
 from isoloss.fit.resample import MAD
@@ -36,7 +36,7 @@ def profiles(found: Optimum, clusters: np.ndarray, level: float) -> pd.DataFrame
     number = int(clusters.max()) + 1
     shared = number < len(clusters)
     degrees = max(1, number - 1 if shared else len(clusters) - len(names))
-    limit = float(f_distribution.ppf(level, 1, degrees))
+    limit = float(fdtri(1, degrees, level))  # a quantile of F(1, degrees)
     unit = found.objective.unit(found.size)
     pieces = [empty()]
     for name in names:

@@ -1,43 +1,63 @@
-"""The stage fit: a law is fitted to runs, to points along them, or to their mixtures."""
+"""The stage fit, as the workflow knows it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
-
-from isoloss import tables
-from isoloss.fit import points
-from isoloss.fit.law import fit_law
-from isoloss.problems import IsolossError
-
-# what of a study's fit says which rows are fitted; the rest are arguments of `fit_law`
-_ROWS = ("card", "options", "sweep", "points", "tag_key")
+from isoloss import registry
+from isoloss.stage import Argument, Stage
 
 
-def run(
-    specification: Mapping[str, Any], files: Sequence[Path], out: Path, facts: Mapping[str, Any]
-) -> list[Path]:
-    """Fit a law.
+class Fit(Stage):
+    """A law is fitted to runs."""
 
-    Args:
-        specification: what matters to the job: `fit` (the study's entry), `seed`.
-        files: runs of its sweep; curves, or losses and mixtures, where it is fitted to them.
-        out: folder for the fit's tables.
-        facts: kept in all files: law, sweep, study.
+    name = "fit"
+    about = "Fit a law to runs."
+    path, main, out = "fit/{sweep}/{law}", "params.parquet", "folder for the fit's tables"
+    entry = "isoloss.fit.job"
+    after = ("aggregate",)
+    arguments = (
+        Argument("law", "one of the study's `fit`", metavar="NAME"),
+        Argument(
+            "tables",
+            "runs of its sweep; curves, or losses and mixtures, where it is fitted to them",
+            many=True,
+        ),
+    )
+    sections = (("law", "fit"),)
+    writes = registry.FIT_TABLES
+    uses_roles = ("runs",)
+    packages = ("numpy", "scipy")
+    seeded = True
+    target = True
 
-    Returns:
-        The files.
+    def jobs(self, study):
+        """One a fit."""
+        for law, fit in study.config["fit"].items():
+            yield {"sweep": fit["sweep"], "law": law}
 
-    Raises:
-        IsolossError: a table is lacking, or the law cannot be fitted.
-    """
-    fit, seed = specification["fit"], specification["seed"]
-    given = {tables.facts(file)["table"]: tables.frame(file) for file in files}
-    if "runs" not in given:
-        raise IsolossError("--tables lacks runs.parquet")
-    rows = points.points(given["runs"], fit["points"], given.get("curves"))
-    if "mixtures" in given:
-        rows = points.by_domain(rows, given["mixtures"], given["losses"], fit.get("tag_key"))
-    settings = {key: value for key, value in fit.items() if key not in _ROWS}
-    return fit_law(rows, fit["card"], fit["options"], seed=seed, **settings).save(out, **facts)
+    def settings(self, study, sweep, law):
+        """The fit's entry."""
+        return {"fit": study.config["fit"][law]}
+
+    def cards(self, study, sweep, law):
+        """The law's."""
+        return [("law", study.config["fit"][law]["card"])]
+
+    def inputs(self, study, sweep, law):
+        """The runs, and what else is fitted."""
+        fit = study.config["fit"][law]
+        wanted = ["runs"]
+        if fit["points"] != "runs":
+            wanted.append("curves")
+        mixture = registry.facts("law", fit["card"]).get("NEEDS") == "mixture"
+        if mixture and sweep in study.config["train"]:
+            wanted += ["mixtures", "losses"]
+        return {"tables": [f"aggregate/{sweep}/{table}.parquet" for table in wanted]}
+
+    def run(self, job, given):
+        """Fit the law."""
+        job.takes(*given["tables"])
+        facts = job.facts("sweep", "law")
+        job.makes(lambda out: self.code.run(job.specification, given["tables"], out, facts))
+
+
+STAGES = (Fit(),)

@@ -1,4 +1,4 @@
-"""What the estimators of the compute-optimal frontier share: budgets, and lines through them."""
+"""Helpers of estimators of the compute-optimal frontier: budgets, and lines through them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from isoloss.budgets import budget_numbers
 from isoloss.laws._law import Data, Estimator, Term
-
-SAME = 1.1  # ratio of neighbouring budgets below which they are one: sizes are whole numbers
 
 
 class Frontier(Estimator):
@@ -46,11 +45,11 @@ class Frontier(Estimator):
 
 
 def budgets(data: Data, weight: np.ndarray) -> Iterator[np.ndarray]:
-    """Positions of the runs of each budget, in rising order; those of no weight are left out."""
+    """Positions of the runs of each budget, in rising order; runs with zero weight are omitted."""
     at = np.flatnonzero(weight > 0)
-    log_c = np.log(np.asarray(data["C"], dtype=float)[at])
-    order = np.argsort(log_c, kind="stable")
-    ends = np.flatnonzero(np.diff(log_c[order]) > np.log(SAME)) + 1
+    flops = np.asarray(data["C"], dtype=float)[at]
+    order = np.argsort(flops, kind="stable")
+    ends = np.flatnonzero(np.diff(budget_numbers(flops)[order])) + 1
     yield from (group for group in np.split(at[order], ends) if len(group))
 
 

@@ -1,4 +1,4 @@
-"""What mixture laws share: shares as a matrix, the curve of effective data, a descent."""
+"""Helpers of mixture laws: shares as a matrix, the curve of effective data, least squares."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class Prior:
 
 @dataclass(frozen=True)
 class Descent:
-    """Where damped least squares ended.
+    """The end point of damped least squares.
 
     Attributes:
         theta: parameters, (p,).

@@ -1,4 +1,4 @@
-"""Sums of positive power terms: most scaling laws are, and their fit is a matter of products.
+"""Laws that are sums of positive power terms, as most scaling laws are.
 
 Every part is exp(s - sum_j x_j f_j): s is the logarithm of its scale, x_j an exponent, f_j a
 feature of the data (a log variable, as a rule). Sums over runs of first and second derivatives

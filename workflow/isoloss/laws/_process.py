@@ -1,6 +1,6 @@
 """A curve of effective data with a residual process beside it: covariances, and the search.
 
-Losses are standardised: the priors are said in their standard deviations.
+Losses are standardised: the priors are in units of their standard deviation.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from isoloss.laws._mixture import CURVE, Prior, curve, damped_least_squares
 class Hyperparameters:
     """Of the priors, normal all of them, of terms of standardised losses; and of the form.
 
-    The priors are what benchmarks/mixture_prior.py chose; it says what other forms are worth.
+    The priors were chosen by benchmarks/mixture_prior.py, which also reports other forms.
 
     Attributes:
         c, log_k, gamma: of the curve's terms, mean and SD.
@@ -166,7 +166,7 @@ class Processes:
 
 @dataclass(frozen=True)
 class Runs:
-    """What a law remembers of its runs.
+    """The data of the runs that a fitted law keeps.
 
     Attributes:
         shares: (n, k); zeros where a run has no weight.

@@ -1,4 +1,4 @@
-"""The Chinchilla law for repeated data: what is seen again, or too large for it, counts less."""
+"""The Chinchilla law for repeated data: repeated data and excess parameters count less."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ class DataConstrained(Law):
     def scales(
         self, log_scale: Mapping[str, float], log_loss_scale: float
     ) -> tuple[Mapping[str, float], float]:
-        """U has the scale of D: how often a token is seen is not a matter of units."""
+        """U has the scale of D: how often a token is repeated does not depend on units."""
         return {**log_scale, "U": log_scale["D"]}, log_loss_scale
 
     def rescaling(

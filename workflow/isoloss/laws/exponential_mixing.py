@@ -111,5 +111,5 @@ class ExponentialMixing(Posynomial):
 
 
 def make(domains: Sequence[str], own: str | None) -> ExponentialMixing:
-    """The law; that of a domain's own loss is no other."""
+    """The law; the same for every domain's loss."""
     return ExponentialMixing(domains)

@@ -67,7 +67,7 @@ class IsoflopParabolas(Frontier):
         return matrix, shift
 
     def estimate(self, data: Data, loss: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        """theta (5,); budgets without a minimum are left out, others count by their runs' weight.
+        """theta (5,); budgets without a minimum are omitted, others are weighted by their runs.
 
         A budget's compute is the geometric mean of its runs'.
         """

@@ -59,5 +59,5 @@ class LinearMixture(Estimator):
 
 
 def make(domains: Sequence[str], own: str | None) -> LinearMixture:
-    """The law; that of a domain's own loss is no other."""
+    """The law; the same for every domain's loss."""
     return LinearMixture(domains)

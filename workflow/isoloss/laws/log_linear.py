@@ -63,5 +63,5 @@ class LogLinear(Estimator):
 
 
 def make(domains: Sequence[str], own: str | None) -> LogLinear:
-    """The law; that of a domain's own loss is no other."""
+    """The law; the same for every domain's loss."""
     return LogLinear(domains)

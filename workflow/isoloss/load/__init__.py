@@ -1,5 +1,5 @@
 """Room 1. A dataset card's pieces become rows: identity, tags, and the side they stand on."""
 
-from isoloss.load.rows import identity, load_rows
+from isoloss import lazy
 
-__all__ = ["identity", "load_rows"]
+__getattr__ = lazy.names(__name__, dict.fromkeys(["identity", "load_rows"], "isoloss.load.rows"))

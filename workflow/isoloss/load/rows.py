@@ -4,34 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import blake2b
-from typing import Any
-
-import numpy as np
-import pyarrow as pa
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from isoloss import registry, tables
-from isoloss.audit import TagAudit
-from isoloss.cache import Fingerprints
 from isoloss.problems import IsolossError, problem
+from isoloss.stamped import Stamped
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from isoloss.audit import TagAudit
 
 BATCH_BYTES = 1 << 25  # text of a batch
+_PIECE = 1 << 22  # bytes of a source that are read at once for its digest
 
 
-def identity(card: str, options: Mapping[str, Any], known: Fingerprints | None = None) -> str:
+def identity(card: str, options: Mapping[str, Any], kept: Path | None = None) -> str:
     """Digest of what a dataset is made of: name, size and content of every source, in order.
 
     Args:
         card: dataset card.
         options: the card's options.
-        known: fingerprints of files that were read before; without them every file is read.
+        kept: file in which fingerprints of the sources are kept (`Stamped`): a source that did not
+            change since is not read again. None to read every source.
     """
-    known = known or Fingerprints()
+    known = None if kept is None else Stamped(kept, _fingerprint, "size and BLAKE2b, 16 bytes")
     digest = blake2b(digest_size=16)
     for name, path in registry.card("dataset", card).sources(**options):
-        size, content = known.of(path)
+        size, content = _fingerprint(path) if known is None else known.of(path)
         digest.update(f"{name}\0{size}\0".encode())
         digest.update(bytes.fromhex(content))
+    if known is not None:
+        known.save()
     return digest.hexdigest()
+
+
+def _fingerprint(path: Path) -> list[Any]:
+    """Size and digest of a file's content, read piece by piece."""
+    digest, size = blake2b(digest_size=16), 0
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE):
+            digest.update(piece)
+            size += len(piece)
+    return [size, digest.hexdigest()]
 
 
 def load_rows(
@@ -64,6 +80,11 @@ def load_rows(
         IsolossError: the dataset has no rows, or a side of it has none; a source changed while it
             was read.
     """
+    import numpy as np  # not where only the sources' digest is wanted, as at every start
+    import pyarrow as pa
+
+    from isoloss.audit import TagAudit
+
     seen: set[bytes] = set()
     sides: set[str] = set()
     audit = TagAudit()
@@ -112,6 +133,8 @@ def _table(
     batch: list[Mapping[str, Any]], digests: list[bytes], valid_fraction: float, seed: int
 ) -> pa.Table:
     """A batch as rows, duplicates included."""
+    import pyarrow as pa
+
     groups = [piece["group"] for piece in batch]
     split = {group: side(group, valid_fraction, seed) for group in dict.fromkeys(groups)}
     columns = {

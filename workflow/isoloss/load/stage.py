@@ -1,52 +1,72 @@
-"""The stage load: a dataset's rows, their tokens and an audit, written into a folder."""
+"""The stage load, as the workflow knows it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from functools import cache
+from hashlib import blake2b
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
+from isoloss.canonical import canonical
+from isoloss.stage import Argument, Stage
 
-from isoloss import tables, tokens
-from isoloss.load.rows import load_rows
+CACHE = ".cache"  # folder in `results` of what a start finds; can be deleted at any time
 
 
-def run(specification: Mapping[str, Any], out: Path, facts: Mapping[str, Any]) -> list[Path]:
-    """Cut a dataset into rows with tags and sides, batch by batch.
+@cache
+def content_of(card: str, options: str, cache_folder: Path | None = None) -> str:
+    """Digest of what a dataset is read from, found once a process.
 
     Args:
-        specification: what matters to the job: `dataset` (card, options, valid_fraction), `seed`,
-            and `content`, the digest that the sources must have.
-        out: folder for `rows`, `audit` and the tokens of all rows in their order.
-        facts: kept in both tables.
-
-    Returns:
-        The files.
-
-    Raises:
-        IsolossError: a source changed while it was read, or there are no rows.
+        card: dataset card.
+        options: of the card, as canonical JSON.
+        cache_folder: where fingerprints of its files are kept between processes; None for nowhere.
     """
-    dataset, seed = specification["dataset"], specification["seed"]
-    about = dataset["card"], dataset["options"], dataset["valid_fraction"], seed
-    files = [out / "rows.parquet", out / "audit.parquet", out / tokens.NAME]
-    with (
-        tables.batch_writer("rows", files[0], facts) as write_rows,
-        tokens.token_writer(files[2]) as token_file,
-    ):
+    from isoloss.load.rows import identity
 
-        def write(batch: pa.Table) -> None:
-            write_rows(batch)
-            for text in batch["text"].chunks:
-                token_file.append(_content(text))
-
-        audit = load_rows(*about, write, specification["content"])
-    tables.write("audit", audit.frame(), files[1], facts)
-    return files
+    kept = None
+    if cache_folder is not None:
+        name = blake2b(f"{card} {options}".encode(), digest_size=8).hexdigest()
+        kept = cache_folder / f"sources-{name}.json"
+    return identity(card, json.loads(options), kept)
 
 
-def _content(text: pa.BinaryArray) -> memoryview:
-    """The bytes of all values, one after the other, without a copy."""
-    _, offsets, data = text.buffers()
-    ends = memoryview(offsets).cast("i")[text.offset : text.offset + len(text) + 1]
-    return memoryview(data or b"")[ends[0] : ends[-1]]
+class Load(Stage):
+    """A dataset is cut into rows."""
+
+    name = "load"
+    about = "Cut a dataset into rows with tags and sides."
+    path, main, out = "load/{dataset}", "rows.parquet", "folder for rows, tokens and audit"
+    entry = "isoloss.load.job"
+    arguments = (Argument("dataset", "one of the study's `load`", metavar="NAME"),)
+    sections = (("dataset", "load"),)
+    writes = ("rows", "audit")
+    seeded = True
+
+    def jobs(self, study):
+        """One a dataset."""
+        for dataset in study.config["load"]:
+            yield {"dataset": dataset}
+
+    def settings(self, study, dataset):
+        """The dataset's entry."""
+        return {"dataset": study.config["load"][dataset]}
+
+    def outside(self, study, dataset):
+        """The content of its sources."""
+        entry = study.config["load"][dataset]
+        options, results = canonical(entry["options"]), study.root.parent
+        folder = results / CACHE if results.name == "results" else None
+        return {"content": content_of(entry["card"], options, folder)}
+
+    def cards(self, study, dataset):
+        """The dataset's."""
+        return [("dataset", study.config["load"][dataset]["card"])]
+
+    def run(self, job, given):
+        """Read the dataset."""
+        facts = job.facts("dataset", seed=True)
+        job.makes(lambda out: self.code.run(job.specification, out, facts))
+
+
+STAGES = (Load(),)

@@ -1,5 +1,1 @@
 """Room 7. A figure card draws; this room feeds it, and saves PNG, PDF and the table drawn."""
-
-from isoloss.plot.draw import draw
-
-__all__ = ["draw"]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import pandas as pd
 import pyarrow as pa
 
 from isoloss import registry, tables
@@ -24,16 +25,18 @@ def inputs(files: Sequence[str | Path], wanted: Sequence[str] = ()) -> Inputs:
         IsolossError: one that is wanted (`stage/table`) is not there.
     """
     said = {str(file): tables.facts(file) for file in files}
-    plain = {
-        facts["table"]: tables.frame(file) for file, facts in said.items() if "law" not in facts
-    }
+    plain: dict[str, list[pd.DataFrame]] = {}  # a table can be in several files, one a shard
+    for file, facts in said.items():
+        if "law" not in facts:
+            plain.setdefault(facts["table"], []).append(tables.frame(file))
+    whole = {table: pd.concat(parts, ignore_index=True) for table, parts in plain.items()}
     fits = any("law" in facts for facts in said.values())  # some figures do without
     wanted = [table for table in wanted if fits or not table.startswith("fit/")]
     lacking = [t for t in wanted if t.split("/")[1] not in {f["table"] for f in said.values()}]
     if lacking:
         raise IsolossError(f"--tables lacks {lacking[0]}.parquet")
     token = next((facts["token"] for facts in said.values() if "token" in facts), "token")
-    return Inputs(tables=plain, fits=fits_from(files), token=token)
+    return Inputs(tables=whole, fits=fits_from(files), token=token)
 
 
 def draw(

@@ -1,24 +1,72 @@
-"""The stage plot: a figure, as PNG, PDF and the table that is drawn."""
+"""The stage plot, as the workflow knows it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
-
-from isoloss.plot.draw import draw
+from isoloss import registry
+from isoloss.stage import Argument, Stage
 
 
-def run(specification: Mapping[str, Any], files: Sequence[Path], out: Path) -> list[Path]:
-    """Draw a figure.
+class Plot(Stage):
+    """A figure is drawn."""
 
-    Args:
-        specification: what matters to the job: `plot` (the study's entry).
-        files: the tables that its card reads.
-        out: the PNG; PDF and table go beside it.
+    name = "plot"
+    about = "Draw a figure."
+    path, out = "plot/{figure}.png", "the PNG; PDF and table go beside it"
+    entry = "isoloss.plot.job"
+    after = ("aggregate", "fit", "observe")
+    arguments = (
+        Argument("figure", "one of the study's `plot`", metavar="NAME"),
+        Argument("tables", "the tables that its card needs", many=True),
+    )
+    sections = (("figure", "plot"),)
+    uses_roles = ("runs",)
+    packages = ("matplotlib", "numpy")
+    target = True
 
-    Returns:
-        The files.
-    """
-    figure = specification["plot"]
-    return draw(figure["card"], figure["options"], files, out)
+    def jobs(self, study):
+        """One a figure."""
+        for figure in study.config["plot"]:
+            yield {"figure": figure}
+
+    def settings(self, study, figure):
+        """The figure's entry."""
+        return {"plot": study.config["plot"][figure]}
+
+    def cards(self, study, figure):
+        """Its own, and those of the laws of its fits and of the observation that it shows."""
+        entry = study.config["plot"][figure]
+        laws = [("law", study.config["fit"][fit]["card"]) for fit in entry["fits"]]
+        cards = [("figure", entry["card"]), *laws]
+        if entry.get("observation") is not None:
+            cards.append(("observable", study.config["observe"][entry["observation"]]["card"]))
+        return cards
+
+    def inputs(self, study, figure):
+        """The tables of its sweep, its fits and its observation that its card reads."""
+        entry = study.config["plot"][figure]
+        sweep, fits = entry["sweep"], entry["fits"]
+        paths = []
+        for table in registry.inputs(entry["card"]):
+            stage, name = table.split("/")
+            if stage == "fit":
+                paths += [f"fit/{sweep}/{fit}/{name}.parquet" for fit in fits]
+            elif stage == "observe":
+                paths += [
+                    f"observe/{entry['observation']}/{sweep}/{shard}.parquet"
+                    for shard in study.shards(sweep)
+                ]
+            else:
+                paths.append(f"{stage}/{sweep}/{name}.parquet")
+        return {"tables": paths}
+
+    def datasets(self, study, figure):
+        """The one of the sweep that it shows."""
+        return super().datasets(study, sweep=study.config["plot"][figure]["sweep"])
+
+    def run(self, job, given):
+        """Draw the figure."""
+        job.takes(*given["tables"])
+        job.makes(lambda out: self.code.run(job.specification, given["tables"], out))
+
+
+STAGES = (Plot(),)

@@ -6,19 +6,16 @@ import json
 from collections.abc import Mapping
 from functools import cached_property
 from hashlib import blake2b
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from isoloss import tables
 
-from isoloss.batches import Stream, stream, validation_digest
-from isoloss.train.dataset import Dataset, Index
+if TYPE_CHECKING:
+    from isoloss.batches import Stream
+    from isoloss.train.dataset import Dataset, Index
 
 # versions that are recorded with a run, as columns of the `shard` table
 VERSIONS = {"torch_version": "torch", "numpy_version": "numpy"}
-
-# of a planned run: its name, and by which conventions it is counted; neither makes its numbers
-_LABELS = {"run_id", "budget", "n_flops", "n_flops_6nd", "n_flops_model"}
-_LABELS |= {"n_params", "n_params_total", "n_params_nonembed"}
 
 
 def run_digest(identity: Mapping[str, Any]) -> str:
@@ -44,15 +41,23 @@ class Content:
     @cached_property
     def valid(self) -> Stream:
         """The validation side, every row once."""
+        import numpy as np
+
+        from isoloss.batches import stream
+
         rows = self.held_out["row"].to_numpy()
         return stream(self._dataset.tokens, self._dataset.starts, rows, np.ones_like(rows))
 
     @cached_property
     def _valid_digest(self) -> str:
+        from isoloss.batches import validation_digest
+
         return validation_digest(self.held_out, self.valid)
 
     def training(self, weighting: str) -> Stream:
         """The training side under a weighting."""
+        from isoloss.batches import stream
+
         if weighting not in self._streams:
             index, dataset = self._indices[weighting], self._dataset
             found = stream(dataset.tokens, dataset.starts, index.rows, index.copies)
@@ -71,7 +76,7 @@ class Content:
             code: digest of the code that can change its numbers.
         """
         return {
-            "settings": {key: run[key] for key in run if key not in _LABELS},
+            "settings": {key: run[key] for key in run if tables.role("plan", key) == "setting"},
             "seed": seed,
             "training": self.training(run["weighting"]).digest,
             "validation": self._valid_digest,

@@ -5,17 +5,18 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from isoloss import registry, tables
 from isoloss.canonical import canonical
-from isoloss.problems import IsolossError, problem
+from isoloss.problems import IsolossError, Problem, problem
 from isoloss.train.settings import known
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MOST_RUNS = 20_000  # of a study
 
@@ -26,7 +27,7 @@ def count_runs(sweep: Mapping[str, Any]) -> int:
     return sum(math.prod(len(v) for v in cell.values() if isinstance(v, list)) for cell in cells)
 
 
-def too_many(place: str, count: int) -> str:
+def too_many(place: str, count: int) -> Problem:
     """What is wrong with cells that spell out more runs than a study can have."""
     reason = f"the cells spell out {count} runs"
     return problem(place, reason, f"at most {MOST_RUNS} are allowed: shorten the lists")
@@ -82,50 +83,67 @@ def run_settings(sweep: Mapping[str, Any]) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def plan_sweep(sweep: Mapping[str, Any]) -> pd.DataFrame:
-    """The `plan` table of a sweep (tables.yaml), in the order of its cells.
+def plan_runs(sweep: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The planned runs of a sweep, as rows of its `plan` table, in the order of its cells.
 
     N is `n_params_total` or `n_params_nonembed`, C is 6 N D or the model card's estimate, by the
     sweep's conventions; a budget C gives D = C / 6N or C / (FLOP a token), rounded to whole steps.
+
+    Raises:
+        IsolossError: there are more runs than a study can have.
     """
+    each = run_settings(sweep)
     card = registry.card("model", sweep["model"])
     options = list(registry.options("model", sweep["model"]))
-    plan = []
-    for settings in run_settings(sweep):
-        label = run_label(settings)
-        sizes = {key: settings[key] for key in options}
-        count = card.count(**sizes)
-        total = sum(count.values())
-        n_params = {"total": total, "nonembed": total - count["embedding"]}
-        n = n_params[sweep["n_params"]]
-        per_token = card.flops_per_token(**sizes)
-        a_token = {"6nd": 6.0 * n, "model": per_token}[sweep["n_flops"]]
-        budget = settings.get("n_flops", float("nan"))
-        wanted = settings["n_samples"] if "n_samples" in settings else budget / a_token
-        n_windows = batch_windows(wanted, settings)
-        a_step = n_windows * settings["context"]
-        n_steps = max(1, round(wanted / a_step))
-        n_samples = n_steps * a_step
-        hashed = int.from_bytes(blake2b(label.encode(), digest_size=8).digest(), "big")
-        given = {k: v for k, v in settings.items() if k not in ("n_flops", "n_samples")}
-        plan.append(
-            {
-                **given,
-                "run_id": label,
-                "shard": shard_name(hashed % sweep["shards"], sweep["shards"]),
-                "n_params": n,
-                "n_params_total": n_params["total"],
-                "n_params_nonembed": n_params["nonembed"],
-                "n_samples": n_samples,
-                "n_steps": n_steps,
-                "n_windows": n_windows,
-                "n_flops": a_token * n_samples,
-                "n_flops_6nd": 6.0 * n * n_samples,
-                "n_flops_model": per_token * n_samples,
-                "budget": budget,
-            }
-        )
-    return pd.DataFrame(plan)
+    shards = shard_names(sweep["shards"])
+    return [_planned(settings, sweep, card, options, shards) for settings in each]
+
+
+def _planned(
+    settings: Mapping[str, Any],
+    sweep: Mapping[str, Any],
+    card: Any,
+    options: Sequence[str],
+    shards: Sequence[str],
+) -> dict[str, Any]:
+    label = run_label(settings)
+    sizes = {key: settings[key] for key in options}
+    count = card.count(**sizes)
+    total = sum(count.values())
+    n_params = {"total": total, "nonembed": total - count["embedding"]}
+    n = n_params[sweep["n_params"]]
+    per_token = card.flops_per_token(**sizes)
+    a_token = {"6nd": 6.0 * n, "model": per_token}[sweep["n_flops"]]
+    budget = settings.get("n_flops", float("nan"))
+    wanted = settings["n_samples"] if "n_samples" in settings else budget / a_token
+    n_windows = batch_windows(wanted, settings)
+    a_step = n_windows * settings["context"]
+    n_steps = max(1, round(wanted / a_step))
+    n_samples = n_steps * a_step
+    hashed = int.from_bytes(blake2b(label.encode(), digest_size=8).digest(), "big")
+    given = {k: v for k, v in settings.items() if k not in ("n_flops", "n_samples")}
+    return {
+        **given,
+        "run_id": label,
+        "shard": shards[hashed % len(shards)],
+        "n_params": n,
+        "n_params_total": n_params["total"],
+        "n_params_nonembed": n_params["nonembed"],
+        "n_samples": n_samples,
+        "n_steps": n_steps,
+        "n_windows": n_windows,
+        "n_flops": a_token * n_samples,
+        "n_flops_6nd": 6.0 * n * n_samples,
+        "n_flops_model": per_token * n_samples,
+        "budget": budget,
+    }
+
+
+def plan_sweep(sweep: Mapping[str, Any]) -> pd.DataFrame:
+    """The `plan` table of a sweep (tables.yaml); see `plan_runs`."""
+    import pandas as pd
+
+    return pd.DataFrame(plan_runs(sweep))
 
 
 def run(sweep: Mapping[str, Any], out: Path, facts: Mapping[str, Any]) -> list[Path]:
@@ -143,11 +161,12 @@ def run(sweep: Mapping[str, Any], out: Path, facts: Mapping[str, Any]) -> list[P
     return [out / "runs.parquet"]
 
 
-def shard_runs(plan: pd.DataFrame, shards: int) -> dict[str, list[dict[str, Any]]]:
-    """Shard to its runs, each as a row of the plan without what it does not have."""
+def shard_runs(runs: Iterable[Mapping[str, Any]], shards: int) -> dict[str, list[dict[str, Any]]]:
+    """Shard to its runs, each as a row of the plan without its shard and what it does not have."""
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in shard_names(shards)}
-    for run in plan.to_dict("records"):
-        found[run.pop("shard")].append({k: v for k, v in run.items() if pd.notna(v)})
+    for run in runs:
+        has = {k: v for k, v in run.items() if k != "shard" and v is not None and v == v}
+        found[run["shard"]].append(has)
     return found
 
 

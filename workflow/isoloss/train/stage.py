@@ -1,64 +1,136 @@
-"""The stage train: the runs of one shard, from the store or trained now, written as a table."""
+"""The stages plan and train, as the workflow knows them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from isoloss.stage import Argument, Stage
 
-from isoloss import tables
-from isoloss.problems import IsolossError
-from isoloss.store import Store
-from isoloss.train.dataset import read_dataset, read_index
-from isoloss.train.identity import VERSIONS, Content
-from isoloss.train.plan import runs_digest
-from isoloss.train.shard import Job, train_shard
+SWEEP = Argument("sweep", "one of the study's `train`", metavar="NAME")
+_KEPT = ("max_attempts", "checkpoint_minutes", "keep_weights")
 
 
-def run(
-    specification: Mapping[str, Any],
-    runs: Sequence[Mapping[str, Any]],
-    rows: Path,
-    tokens: Path,
-    indices: Sequence[Path],
-    store: Path,
-    settings: Mapping[str, Any],
-    out: Path,
-    facts: Mapping[str, Any],
-) -> list[Path]:
-    """Train the runs of a shard that the store does not hold.
+class Plan(Stage):
+    """A sweep is spelled out."""
 
-    Args:
-        specification: what matters to the job: `seed`, `valid_tokens`, and the digest of `runs`.
-        runs: rows of the plan.
-        rows: rows.parquet of the dataset.
-        tokens: tokens.npy of the dataset.
-        indices: index.parquet of every weighting that the runs use.
-        store: folder of finished runs.
-        settings: what else the runs have in common; see `Job`.
-        out: file for the `shard` table.
-        facts: kept in the file.
+    name = "plan"
+    about = "Spell a sweep out, before anything is trained."
+    path, main, out = "plan/{sweep}", "runs.parquet", "folder for runs.parquet"
+    entry = "isoloss.train.plan"
+    arguments = (SWEEP,)
+    writes = ("plan",)
 
-    Returns:
-        The file.
+    def jobs(self, study):
+        """One a sweep."""
+        for sweep in study.config["train"]:
+            yield {"sweep": sweep}
 
-    Raises:
-        IsolossError: the index of a weighting is lacking, or these are not the runs specified.
-    """
-    if runs_digest(runs) != specification["runs"]:
-        raise IsolossError("the runs are not those of the job's specification; run again")
-    known = {tables.facts(file)["weighting"]: read_index(file) for file in indices}
-    lacking = sorted({run["weighting"] for run in runs} - set(known))
-    if lacking:
-        raise IsolossError(f"--index lacks the weighting {lacking[0]!r}")
-    of_study = {key: specification[key] for key in ("seed", "valid_tokens")}
-    content = Content(read_dataset(rows, tokens), known)
-    shard = train_shard(runs, Job(content, Store(store), **of_study, **settings))
-    tables.write("shard", shard, out, facts)
-    return [out]
+    def settings(self, study, sweep):
+        """What spells the sweep out."""
+        from isoloss.train.plans import planned_by
+
+        return {"sweep": planned_by(study.config["train"][sweep])}
+
+    def cards(self, study, sweep):
+        """The model's."""
+        return [("model", study.config["train"][sweep]["model"])]
+
+    def run(self, job, given):
+        """Write the plan."""
+        sweep, facts = job.flow.config["train"][job.names["sweep"]], job.facts("sweep")
+        job.makes(lambda out: self.code.run(sweep, out, facts))
 
 
-def versions(shard: Path) -> list[dict[str, str]]:
-    """The versions that the runs of a `shard` table were trained with, each combination once."""
-    columns = tables.frame(shard, "shard")[list(VERSIONS)].rename(columns=VERSIONS)
-    return columns.drop_duplicates().to_dict("records")
+class Train(Stage):
+    """The runs of a shard are trained, or found in the store."""
+
+    name = "train"
+    about = "Train the runs of one shard, on one thread."
+    more = "A run that diverges or fails is a row with its reason; the others go on."
+    path, out = "train/{sweep}/{shard}.parquet", "the shard's table"
+    entry = "isoloss.train.job"
+    after = ("plan", "expand")
+    arguments = (
+        SWEEP,
+        Argument("shard", "which shard of the plan", metavar="NAME"),
+        Argument("rows", "rows.parquet of the dataset"),
+        Argument("tokens", "tokens.npy of the dataset"),
+        Argument(
+            "index",
+            "index.parquet of every weighting that the shard uses",
+            many=True,
+            required=False,
+        ),
+        Argument("store", "finished runs, never trained again", metavar="DIR"),
+    )
+    sections = (("sweep", "train or aggregate"), ("shard", "shards"))
+    writes = ("shard",)
+    uses_roles = ("plan",)
+    packages = ("torch", "numpy")  # of these the versions are recorded with every run
+    seeded = True
+
+    def jobs(self, study):
+        """One a shard."""
+        for sweep in study.config["train"]:
+            for shard in study.shards(sweep):
+                yield {"sweep": sweep, "shard": shard}
+
+    def settings(self, study, sweep, shard):
+        """The runs, and how much of the validation side is measured."""
+        from isoloss.train.plan import runs_digest
+
+        valid_tokens = study.config["train"][sweep]["valid_tokens"]
+        return {"valid_tokens": valid_tokens, "runs": runs_digest(study.planned(sweep)[shard])}
+
+    def outside(self, study, sweep, shard):
+        """The retries owed to its failed runs."""
+        return {"tries": study.tries(sweep, shard)}
+
+    def cards(self, study, sweep, shard):
+        """The model's."""
+        return [("model", study.config["train"][sweep]["model"])]
+
+    def inputs(self, study, sweep, shard):
+        """Rows and tokens of the dataset, and their expansions."""
+        dataset = study.config["train"][sweep]["dataset"]
+        used = study.used(sweep, shard)
+        indices = [f"expand/{dataset}/{weighting}/index.parquet" for weighting in used]
+        load = {"rows": [f"load/{dataset}/rows.parquet"], "tokens": [f"load/{dataset}/tokens.npy"]}
+        return {**load, "index": indices}
+
+    def run(self, job, given):
+        """Train what the store does not hold."""
+        job.takes(given["rows"], given["tokens"], *given["index"])
+        study, sweep = job.flow, job.names["sweep"]
+        settings = {
+            "code": study.run_code(sweep),
+            "code_here": study.run_code_here(sweep),
+            "among": study.among(sweep),
+            "where": job.names,
+            **{key: study.config["train"][sweep][key] for key in _KEPT},
+        }
+        runs = study.planned(sweep)[job.names["shard"]]
+        files = given["rows"], given["tokens"], given["index"], given["store"]
+        facts = job.facts("sweep", seed=True)
+        job.makes(
+            lambda out: self.code.run(job.specification, runs, *files, settings, out, facts),
+            lambda files: {"trained_with": self.code.versions(files[0])},
+        )
+
+    def subject(self, names, label):
+        """The sweep, not every shard of it."""
+        return f"{names['sweep']}: runs trained"
+
+    def made_with(self, made):
+        """The versions that the runs were trained with, whenever that was."""
+        return made.get("trained_with", [])
+
+    def outdated(self, study, out):
+        """Runs that are in two sweeps and have been tried again for the other one."""
+        from isoloss import tables
+
+        ends = {e["run_digest"]: e["status"] for e in study.journal if e["event"] == "end"}
+        for row in tables.frame(out, "shard").itertuples():
+            if ends.get(row.run_digest, row.status) != row.status:
+                yield f"{row.run_id} is {ends[row.run_digest]} by now"
+
+
+STAGES = (Plan(), Train())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import pandas as pd
 from isoloss import tables, units
 from isoloss.escape import markdown
 from isoloss.figures.weighting_effects import differences
-from isoloss.fitted import OF_RUN, Fit, fits_from
+from isoloss.fitted import Fit, fits_from
+from isoloss.fitted.facts import WHOLE, OneFit, Record, allocations, record
 
 Tables = dict[str, dict[str, pd.DataFrame]]
 
@@ -57,15 +59,17 @@ def summarize(
         runs = found["runs"]
         lines += _versions(sweep, found["timing"])
         lines.append(f"- **Runs** ({markdown(sweep)}): {_runs(runs, markdown(token[sweep]))}")
-        mine = {name: fit for name, fit in fits.items() if fit.facts["sweep"] == sweep}
-        for name, fit in mine.items():
+        of_sweep = {name: fit for name, fit in fits.items() if fit.facts["sweep"] == sweep}
+        records = {name: record(fit) for name, fit in of_sweep.items()}
+        for name, fit in records.items():
             lines += _law(name, fit)
-        held = _held_out(mine)
+        held = _held_out(records)
         lines += [held] if held else []
-        lines += _folds(mine)
-        lines += _seeds(mine)
-        for name, fit in mine.items():
-            lines += _allocations(name, fit, settings["budgets"], runs)
+        lines += _folds(records)
+        lines += _seeds(records)
+        for name, fit in of_sweep.items():
+            if records[name].allocates:
+                lines += _allocations(name, fit, settings["budgets"], runs)
         lines += _weightings(runs[runs["status"] == "done"], found["losses"])
     if figures:
         folder = markdown(f"results/{study}/plot")
@@ -111,136 +115,128 @@ def _with_interval(value: float, low: float, high: float, form) -> str:
     return f"{form(value)} {units.interval(low, high, form)}"
 
 
-def _law(name: str, fit: Fit) -> list[str]:
+def _law(name: str, fit: Record) -> list[str]:
     if len(fit.responses) > 1:
         return [_law_of_many(name, fit, group) for group in fit.groups]
     lines = []
-    for group in fit.groups:
-        row = fit.mine("summary", group).iloc[0]
-        params = fit.mine("params", group)
+    for one in fit.fits:
         terms = ", ".join(
-            f"{markdown(p.symbol)} {_with_interval(p.estimate, p.ci_low, p.ci_high, units.count)}"
-            for p in params.itertuples()
+            f"{markdown(p.symbol)} {_with_interval(p.estimate, p.low, p.high, units.count)}"
+            for p in one.parameters
         )
-        of = "" if group == "all" else f", group {markdown(group)}"
-        how = params["ci_method"].iloc[0].split(" ")[0]
-        level = f"{100 * fit.level:.4g} % {how} intervals"
-        if not row["n_replicates_converged"]:
+        level = f"{100 * one.level:.4g} % {one.method.split(' ')[0]} intervals"
+        if not one.n_replicates_converged:
             level = "no intervals"
-        agree = f"{row['n_agree']} of {row['n_starts']} starts agree"
-        said = "" if row["message"] in ("", agree) else f"; {markdown(row['message'])}"
-        agree = f", {agree}" if row["n_starts"] else ""
+        agree = f", {one.agreement}" if one.agreement else ""
+        warning = f"; {markdown(one.warning)}" if one.warning else ""
         lines.append(
-            f"- **{markdown(name)}**{of}, {fit.law.formula}: {terms} ({level}); "
-            f"{_state(row['status'])}{agree}{said}; "
-            f"RMSE {row['rmse']:.3g} nats on {_rows(fit, group, row['n_runs'])}"
+            f"- **{markdown(name)}**{_group(one.group)}, {fit.formula}: {terms} ({level}); "
+            f"{_state(one)}{agree}{warning}; "
+            f"RMSE {one.rmse:.3g} nats on {one.fitted_rows}"
         )
     return lines
 
 
-def _rows(fit: Fit, group: str, count: int) -> str:
-    """How many runs were fitted, or points along how many of them."""
-    if OF_RUN not in fit.points:
-        return f"{count} runs"
-    residuals = fit.mine("residuals", group)
-    fitted = fit.points["run_id"].isin(set(residuals.loc[~residuals["held_out"], "run_id"]))
-    return f"{count} points of {fit.points.loc[fitted, OF_RUN].nunique()} runs"
-
-
-def _law_of_many(name: str, fit: Fit, group: str) -> str:
+def _law_of_many(name: str, fit: Record, group: str) -> str:
     """One line of a law that has a fit for each of many losses."""
-    rows = fit.summary[fit.summary["group"] == group]
-    bad = rows[rows["status"] != "converged"]
-    states = ", ".join(f"{markdown(r.response)} {_state(r.status)}" for r in bad.itertuples())
-    of = "" if group == "all" else f", group {markdown(group)}"
+    fits = fit.of(group)
+    states = ", ".join(
+        f"{markdown(one.response)} {_state(one)}" for one in fits if not one.converged
+    )
+    scores = pd.DataFrame({"r2": [one.r2 for one in fits], "rmse": [one.rmse for one in fits]})
     return (
-        f"- **{markdown(name)}**{of}, {fit.law.formula}: {len(rows)} losses, "
-        f"R2 {rows['r2'].min():.3f} to {rows['r2'].max():.3f}, "
-        f"median RMSE {rows['rmse'].median():.3g} nats on {rows['n_runs'].max()} runs; "
+        f"- **{markdown(name)}**{_group(group)}, {fit.formula}: {len(fits)} losses, "
+        f"R2 {scores['r2'].min():.3f} to {scores['r2'].max():.3f}, "
+        f"median RMSE {scores['rmse'].median():.3g} nats on {max(o.n_runs for o in fits)} runs; "
         f"{states or 'converged'}"
     )
 
 
-def _state(status: str) -> str:
-    return status if status == "converged" else f"**{markdown(status.replace('_', ' ').upper())}**"
+def _group(group: str) -> str:
+    return "" if group == WHOLE else f", group {markdown(group)}"
 
 
-def _held_out(fits: Mapping[str, Fit]) -> str:
+def _in_brackets(group: str) -> str:
+    return "" if group == WHOLE else f" ({markdown(group)})"
+
+
+def _state(one: OneFit) -> str:
+    return one.status if one.converged else f"**{markdown(one.loud_status)}**"
+
+
+def _held_out(fits: Mapping[str, Record]) -> str:
     """One line: errors by fit, and the baseline by group."""
     errors, baselines = [], {}
     for name, fit in fits.items():
-        for row in fit.summary[fit.summary["n_held_out"] > 0].itertuples():
-            of = "" if row.group == "all" else f" ({markdown(row.group)})"
-            errors.append(f"{markdown(name)}{of} {row.held_out_rmse:.3g}")
-            runs = "1 run" if row.n_held_out == 1 else f"{row.n_held_out} runs"
-            baselines[f"{runs}{of}"] = f"{row.held_out_baseline_rmse:.3g}{of}"
+        for one in [one for one in fit.fits if one.n_held_out > 0]:
+            of = _in_brackets(one.group)
+            errors.append(f"{markdown(name)}{of} {one.held_out_rmse:.3g}")
+            runs = "1 run" if one.n_held_out == 1 else f"{one.n_held_out} runs"
+            baselines[f"{runs}{of}"] = f"{one.held_out_baseline_rmse:.3g}{of}"
     if not errors:
         return ""
-    said = ", ".join([*errors, "mean of the last fitted budget " + ", ".join(baselines.values())])
-    return f"- **Held out** (the largest budget, {', '.join(baselines)}), RMSE in nats: {said}"
+    text = ", ".join([*errors, "mean of the last fitted budget " + ", ".join(baselines.values())])
+    return f"- **Held out** (the largest budget, {', '.join(baselines)}), RMSE in nats: {text}"
 
 
-def _folds(fits: Mapping[str, Fit]) -> list[str]:
+def _folds(fits: Mapping[str, Record]) -> list[str]:
     """One line a rule that has fits of its own: the mean error over folds and losses, by fit."""
     errors: dict[str, list[str]] = {}
     for name, fit in fits.items():
-        folds = fit.scores[fit.scores["fold"] != "largest_compute"]
-        rules = folds["fold"].str.split(" ").str[0]
-        for (rule, group), mine in folds.groupby([rules, "group"]):
-            of = "" if group == "all" else f" ({markdown(group)})"
-            many = mine["response"].nunique()
+        folds = pd.DataFrame(
+            [
+                (fold.rule, one.group, one.response, fold.name, fold.rmse)
+                for one in fit.fits
+                for fold in one.folds
+                if fold.name != "largest_compute"
+            ],
+            columns=["rule", "group", "response", "fold", "rmse"],
+        )
+        for (rule, group), rows in folds.groupby(["rule", "group"]):
+            many = rows["response"].nunique()
             losses = f" of {many} losses" if many > 1 else ""
-            count = mine["fold"].nunique()
-            error = f"{markdown(name)}{of} {mine['rmse'].mean():.3g}{losses} in {count} folds"
-            errors.setdefault(rule, []).append(error)
+            count = rows["fold"].nunique()
+            error = f"{rows['rmse'].mean():.3g}{losses} in {count} folds"
+            errors.setdefault(rule, []).append(f"{markdown(name)}{_in_brackets(group)} {error}")
     return [
-        f"- **Held out** ({markdown(rule.replace('_', ' '))}), mean RMSE in nats: {', '.join(said)}"
-        for rule, said in errors.items()
+        f"- **Held out** ({markdown(rule.replace('_', ' '))}), mean RMSE in nats: {', '.join(text)}"
+        for rule, text in errors.items()
     ]
 
 
-def _seeds(fits: Mapping[str, Fit]) -> list[str]:
+def _seeds(fits: Mapping[str, Record]) -> list[str]:
     """One line: the spread over seeds of the runs that the fits select, by group."""
-    found = {}
-    for fit in fits.values():
-        for row in fit.summary.dropna(subset="seed_sd").itertuples():
-            of = "" if row.group == "all" else f" ({markdown(row.group)})"
-            found[f"{row.seed_sd:.2g} nats{of}"] = None
-    return [f"- **Seed SD**: {', '.join(found)}"] if found else []
+    spreads = {
+        f"{one.seed_sd:.2g} nats{_in_brackets(one.group)}": None
+        for fit in fits.values()
+        for one in fit.fits
+        if not math.isnan(one.seed_sd)
+    }
+    return [f"- **Seed SD**: {', '.join(spreads)}"] if spreads else []
 
 
 def _allocations(name: str, fit: Fit, budgets: Sequence[float], runs: pd.DataFrame) -> list[str]:
-    if not hasattr(fit.law, "allocate"):
-        return []
     largest = runs.loc[runs["status"] == "done", "n_flops_6nd"].max()
-    level = fit.params["ci_level"].iloc[0]
     lines = []
     for group in fit.groups:
-        of = "" if group == "all" else f", group {markdown(group)}"
-        wanted = budgets or [10 * largest, 100 * largest]
-        for row in fit.allocate(wanted, group, level).to_dict("records"):
-            if not row["N"] > 0:
-                said = "there is none: an exponent is not positive"
-                lines.append(
-                    f"- **Best for C = {units.power(row['C'])} FLOP** "
-                    f"({markdown(name)}{of}): {said}"
-                )
+        for best in allocations(fit, group, budgets or [10 * largest, 100 * largest], largest):
+            title = f"- **Best for C = {units.power(best.flops)} FLOP** ({markdown(name)}"
+            if not best.exists:
+                reason = "there is none: an exponent is not positive"
+                lines.append(f"{title}{_group(group)}): {reason}")
                 continue
             values = ", ".join(
-                f"{label} {_with_interval(row[key], row[f'{key}_low'], row[f'{key}_high'], form)}"
-                for label, key, form in (
-                    ("N", "N", units.count),
-                    ("D", "D", units.count),
-                    ("D/N", "tokens_per_parameter", units.count),
-                    ("loss", "loss_nats", "{:.3f}".format),
+                f"{label} {_with_interval(q.estimate, q.low, q.high, form)}"
+                for label, q, form in (
+                    ("N", best.n_params, units.count),
+                    ("D", best.n_samples, units.count),
+                    ("D/N", best.tokens_per_parameter, units.count),
+                    ("loss", best.loss_nats, "{:.3f}".format),
                 )
             )
-            beyond = row["C"] / largest
+            beyond = best.times_largest
             reach = f", {units.count(beyond, 2)} times the largest run" if beyond > 1 else ""
-            lines.append(
-                f"- **Best for C = {units.power(row['C'])} FLOP** "
-                f"({markdown(name)}{of}{reach}): {values}"
-            )
+            lines.append(f"{title}{_group(group)}{reach}): {values}")
     return lines
 
 

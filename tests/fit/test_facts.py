@@ -1,0 +1,62 @@
+"""The record of facts about a fit, which all reports are written from."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from isoloss.fit import fit_law
+from isoloss.fitted.facts import allocations, record
+
+
+@pytest.fixture(scope="module")
+def fit(chinchilla_runs):
+    """A fit of two groups that holds out the largest budget."""
+    parts = [chinchilla_runs(noise=0.003, seed=i, group=f"g{i}") for i in (0, 1)]
+    runs = pd.concat(parts, ignore_index=True)
+    runs["run_id"] = [f"r{i}" for i in range(len(runs))]
+    runs.loc[3, "status"] = "failed"
+    return fit_law(runs, "chinchilla", bootstrap=12, holdout="largest_compute")
+
+
+def test_the_record_holds_what_the_tables_say(fit):
+    facts = record(fit)
+    assert facts.groups == ("g0", "g1") and facts.responses == ("loss_nats",)
+    assert facts.allocates and facts.level == 0.95 and not facts.unsound
+    for one, row in zip(facts.fits, fit.summary.itertuples(), strict=True):
+        assert facts.of(one.group) == [one]
+        same = ("n_runs", "n_held_out", "n_dropped", "rmse", "r2", "status", "message", "condition")
+        assert [getattr(one, name) for name in same] == [getattr(row, name) for name in same]
+        assert one.agreement == f"{row.n_agree} of {row.n_starts} starts agree"
+        params = fit.mine("params", one.group)
+        for parameter, p in zip(one.parameters, params.itertuples(), strict=True):
+            assert (parameter.term, parameter.estimate) == (p.term, p.estimate)
+            assert (parameter.low, parameter.high) == (p.ci_low, p.ci_high)
+        (fold,) = one.folds
+        (score,) = fit.mine("scores", one.group).itertuples()
+        assert (fold.rule, fold.rmse) == ("largest_compute", score.rmse)
+
+
+def test_a_parameter_is_identified_where_its_interval_spans_no_more_than_a_factor_of_ten(fit):
+    wide = fit.params["term"] == "A"
+    params = fit.params.assign(ci_low=1.0, ci_high=np.where(wide, 11.0, 9.0), at_bound=wide)
+    facts = record(type(fit)(fit.law, {**fit.tables, "params": params}, fit.facts))
+    told = [(p.term, p.identified, p.at_bound) for p in facts.fits[0].parameters]
+    assert told == [(term, term != "A", term == "A") for term in ("E", "A", "B", "alpha", "beta")]
+
+
+def test_allocations_are_those_of_the_fit(fit):
+    (best,) = allocations(fit, "g1", [1e21], largest=1e20)
+    row = fit.allocate(1e21, "g1").iloc[0]
+    assert best.exists and best.times_largest == pytest.approx(10)
+    assert best.n_params.estimate == row["N"] and best.n_params.low == row["N_low"]
+    assert best.loss_nats.high == row["loss_nats_high"]
+
+
+def test_points_along_runs_are_counted_with_their_runs(chinchilla_runs):
+    runs = chinchilla_runs(noise=0.003)
+    runs["of_run"] = [f"run{i % 7}" for i in range(len(runs))]
+    facts = record(fit_law(runs, "chinchilla", bootstrap=0))
+    assert facts.fits[0].fitted_rows == "35 points of 7 runs"
+    assert "35 points of 7 runs" in repr(fit_law(runs, "chinchilla", bootstrap=0))

@@ -1,0 +1,55 @@
+"""The weights of a run come from the store as they were saved, or not at all."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from isoloss import manifest, tables
+from isoloss.problems import TableError
+from isoloss.store import Store
+from isoloss.weights import load_weights
+
+WEIGHTS = {"b": np.arange(6, dtype="float32").reshape(2, 3), "a": np.ones(2, "float32")}
+
+
+def saved(store: Store, run_digest: str, said: str | None = None) -> None:
+    """Save weights as a run does, with a manifest beside them."""
+    path = store.weights(run_digest)
+    path.parent.mkdir(parents=True)
+    about = json.dumps({"run_digest": said or run_digest})
+    save_file(WEIGHTS, path, metadata={tables.METADATA.decode(): about})
+    manifest.Record({}, path.with_name(manifest.NAME)).makes([path])
+
+
+def test_weights_are_those_that_were_saved_in_the_order_of_their_names(tmp_path):
+    store = Store(tmp_path)
+    saved(store, "0" * 32)
+    weights = load_weights(store, "0" * 32)
+    assert list(weights) == ["a", "b"]
+    for name, values in WEIGHTS.items():
+        np.testing.assert_array_equal(weights[name], values)
+
+
+def test_weights_that_were_not_kept_are_an_error_that_says_what_to_do(tmp_path):
+    with pytest.raises(TableError, match=r"no weights were kept of this run.*keep_weights: true"):
+        load_weights(Store(tmp_path), "0" * 32)
+
+
+def test_damaged_weights_are_an_error(tmp_path):
+    store = Store(tmp_path)
+    saved(store, "0" * 32)
+    content = bytearray(store.weights("0" * 32).read_bytes())
+    content[-1] ^= 1
+    store.weights("0" * 32).write_bytes(content)
+    with pytest.raises(TableError, match="is not what its job left"):
+        load_weights(store, "0" * 32)
+
+
+def test_the_weights_of_another_run_are_an_error(tmp_path):
+    store = Store(tmp_path)
+    saved(store, "0" * 32, said="1" * 32)
+    with pytest.raises(TableError, match=re.escape(f"weights of the run {'1' * 32}")):
+        load_weights(store, "0" * 32)

@@ -1,0 +1,37 @@
+"""The examples in the docstrings of the public names run, and print what they say."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+
+import matplotlib
+import pytest
+
+import isoloss
+from isoloss.fitted import facts
+
+matplotlib.use("Agg")
+
+
+def examples(thing, module) -> list[doctest.DocTest]:
+    """The examples of an object of a module, its methods included."""
+    finder = doctest.DocTestFinder()
+    found = finder.find(thing, thing.__name__, module=module, globs={})
+    return [test for test in found if test.examples]
+
+
+@pytest.mark.parametrize("name", isoloss.__all__)
+def test_the_examples_of_every_public_name_hold(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    thing = getattr(isoloss, name)
+    tests = examples(thing, importlib.import_module(thing.__module__))
+    assert tests, f"{name} has no example"
+    for test in tests:
+        assert doctest.DocTestRunner().run(test).failed == 0
+    assert list(tmp_path.iterdir()) == []  # what an example writes is taken away
+
+
+def test_the_examples_of_the_facts_hold():
+    outcome = doctest.testmod(facts)
+    assert outcome.attempted and not outcome.failed

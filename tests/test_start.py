@@ -1,0 +1,203 @@
+"""A start of the workflow is cheap: what it imports, and what it does not do twice."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from isoloss import check, provenance, sources, start, study
+from isoloss.problems import StudyError
+from isoloss.stamped import Stamped
+from isoloss.train.plans import Plans
+
+ROOT = Path(__file__).parents[1]
+HEAVY = {"torch", "pandas", "matplotlib", "numpy", "scipy", "pyarrow", "jsonschema", "datasets"}
+# what the Snakefile does when it is read, and what it asks for every job of the DAG
+START = """
+import sys
+from pathlib import Path
+from isoloss import escape, flow, sources, start
+from isoloss import yaml_text
+from isoloss.train.plans import Plans
+
+config, kept = yaml_text.read(sys.argv[1]), sources.Sources(kept=Path("fetched"))
+plans = Plans()
+whole = flow.Flow(start.checked(config, [sys.argv[1]], kept, plans), "results", kept, plans)
+whole.accepted, whole.wildcards(), whole.other_versions()
+for job in whole.jobs:
+    whole.specification(job.stage, **job.names), whole.code(job.stage, **job.names)
+    whole.expectation(job.stage, **job.names), whole.inputs(job), whole.changed()
+print(*{name.split(".")[0] for name in sys.modules})
+"""
+
+
+@pytest.fixture
+def source(tmp_path) -> Path:
+    """A folder of Python sources."""
+    folder = tmp_path / "library"
+    folder.mkdir()
+    (folder / "one.py").write_text("def one():\n    return 1\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def config(source) -> dict:
+    """The default study on a small dataset."""
+    found = study.read(ROOT / "config.yaml")
+    found["load"]["stdlib"]["options"] = {"root": str(source)}
+    return found
+
+
+@pytest.fixture
+def file(tmp_path, config) -> Path:
+    path = tmp_path / "study.yaml"
+    path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    return path
+
+
+def test_a_start_of_a_study_that_was_found_sound_imports_nothing_heavy(file, tmp_path):
+    command = [sys.executable, "-c", START, str(file)]
+    run = {"cwd": tmp_path, "capture_output": True, "text": True, "check": True}
+    first, second = (set(subprocess.run(command, **run).stdout.split()) for _ in range(2))
+    assert "pandas" in first  # it was checked
+    assert "isoloss" in second
+    assert second & HEAVY == set()
+
+
+@pytest.fixture
+def checks(monkeypatch) -> list[str]:
+    """The studies that are checked from now on."""
+    counted, real = [], check.check
+
+    def counting(config, *rest, **named):
+        counted.append(config["study"])
+        return real(config, *rest, **named)
+
+    monkeypatch.setattr(check, "check", counting)
+    return counted
+
+
+@pytest.fixture
+def begin(file, tmp_path):
+    """A start with a study, as a process of its own would make it."""
+
+    def begin(config):
+        provenance.forget()
+        start.content_of.cache_clear()
+        tables = sources.Sources(kept=tmp_path / "fetched")
+        return start.checked(config, [file], tables, Plans(), tmp_path / "cache")
+
+    yield begin
+    provenance.forget()
+    start.content_of.cache_clear()
+
+
+def test_a_sound_study_is_checked_once_and_is_the_same_from_the_cache(config, begin, checks):
+    first = begin(copy.deepcopy(config))
+    second = begin(copy.deepcopy(config))
+    assert checks == ["default"]
+    assert json.dumps(first) == json.dumps(second)
+    assert list(first) == list(second)
+
+
+def of_the_study(config, source, file):
+    config["fit"]["chinchilla"]["delta"] = 0.02
+
+
+def of_its_data(config, source, file):
+    (source / "two.py").write_text("TWO = 2\n", encoding="utf-8")
+
+
+def of_its_file(config, source, file):
+    file.write_text(file.read_text(encoding="utf-8") + "# more\n", encoding="utf-8")
+
+
+@pytest.mark.parametrize("change", [of_the_study, of_its_data, of_its_file])
+def test_a_change_has_the_study_checked_again(config, source, file, begin, checks, change):
+    begin(copy.deepcopy(config))
+    change(config, source, file)
+    begin(copy.deepcopy(config))
+    assert checks == ["default", "default"]
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"key": 1}', '{"files": {"a": [1, 2, 3]}}'])
+def test_a_damaged_cache_costs_time_only(config, begin, checks, tmp_path, content):
+    sound = begin(copy.deepcopy(config))
+    for kept in (tmp_path / "cache").iterdir():
+        kept.write_text(content, encoding="utf-8")
+    assert begin(copy.deepcopy(config)) == sound
+    assert checks == ["default", "default"]
+
+
+def test_a_study_whose_cache_was_edited_is_checked_again(config, begin, checks, tmp_path):
+    sound = begin(copy.deepcopy(config))
+    (kept,) = (tmp_path / "cache").glob("checked-*.json")
+    kept.write_text(kept.read_text(encoding="utf-8").replace("0.01", "0.02"), encoding="utf-8")
+    assert begin(copy.deepcopy(config)) == sound
+    assert checks == ["default", "default"]
+
+
+def test_a_study_that_is_wrong_is_wrong_every_time(config, begin):
+    config["fit"]["chinchilla"]["sweep"] = "isoflob"
+    for _ in range(2):
+        with pytest.raises(StudyError, match="isoflop"):
+            begin(copy.deepcopy(config))
+
+
+@pytest.fixture
+def reads(tmp_path):
+    """A function of a file that was written long ago, its cache, and the calls of it."""
+    file, calls = tmp_path / "file", []
+    file.write_text("one", encoding="utf-8")
+    os.utime(file, (1, 1))
+
+    def read(path: Path) -> str:
+        calls.append(path.name)
+        return path.read_text(encoding="utf-8")
+
+    def look(version: str = "1", later: int = 0) -> str:
+        kept = Stamped(tmp_path / "kept.json", read, version, now=lambda: clock[0] + later)
+        value = kept.of(file)
+        kept.save()
+        return value
+
+    clock = [file.stat().st_ctime_ns + 3 * 10**9]
+    return file, look, calls
+
+
+def test_a_file_is_read_again_only_where_it_changed(reads):
+    file, look, calls = reads
+    assert [look(), look()] == ["one", "one"]
+    assert len(calls) == 1
+    file.write_text("three", encoding="utf-8")
+    assert look() == "three"
+    assert look(version="2") == "three"
+    assert len(calls) == 3
+
+
+def test_a_file_that_changed_just_before_the_look_is_read_again(reads):
+    _, look, calls = reads
+    look(later=-2 * 10**9)
+    assert len(calls) == 1
+    look()
+    look()
+    assert len(calls) == 2
+
+
+def test_the_code_is_recalled_as_it_is_read(tmp_path):
+    modules = provenance.closure(["isoloss.flow"])
+    read = provenance.code_digest(modules)
+    digests = []
+    for _ in range(2):
+        provenance.forget()
+        digests.append(provenance.recall(tmp_path / "code.json"))
+        assert provenance.code_digest(provenance.closure(["isoloss.flow"])) == read
+    provenance.forget()
+    assert digests[0] == digests[1]

@@ -1,0 +1,83 @@
+"""Runs that are trained are observed by the real snakemake, and none is trained again."""
+
+import shutil
+
+import numpy as np
+import pytest
+from running import snakemake, tiny, write
+from safetensors.numpy import load_file
+
+from isoloss import tables
+from isoloss.store import Store
+
+STUDY = {
+    "observe": {
+        "norms": {"card": "weight_norms", "sweep": "short"},
+        "layers": {"card": "weight_norms", "sweep": "short", "options": {"parts": "layers"}},
+    },
+    "plot": {"norms": {"card": "observations", "sweep": "short", "observation": "norms"}},
+}
+
+
+@pytest.fixture(scope="module")
+def observed(finished, source, tmp_path_factory):
+    """The finished tiny study, observed afterwards: what snakemake said, its folder, results."""
+    folder = tmp_path_factory.mktemp("observed") / "study"
+    shutil.copytree(finished[0], folder, copy_function=shutil.copy2)
+    done = snakemake(folder, "--configfile", write(folder, tiny(source) | STUDY))
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stderr, folder, folder / "results" / "tiny"
+
+
+def test_observing_trains_nothing_and_leaves_every_run_as_it_is(finished, observed):
+    said, _, results = observed
+    before = finished[0] / "results" / "tiny"
+    assert Store(results / "store").journal() == Store(before / "store").journal()
+    for file in (before / "train").rglob("*.*"):
+        assert (results / file.relative_to(before)).read_bytes() == file.read_bytes()
+    assert said.count("observe norms: short, shard") == 2
+    assert "train short" not in said
+
+
+def test_every_finished_run_has_the_norms_of_its_own_weights(observed):
+    _, _, results = observed
+    files = sorted((results / "observe/norms/short").glob("*.parquet"))
+    seen = [tables.conform("observations", tables.read(f, "observations")) for f in files]
+    seen = [table.to_pandas() for table in seen]
+    shards = [tables.frame(results / f"train/short/{f.name}", "shard") for f in files]
+    assert sum(len(shard) for shard in shards) == 4
+    for table, shard in zip(seen, shards, strict=True):
+        done = shard[shard["status"] == "done"]  # one of so few steps can diverge
+        assert set(table["run_id"]) == set(done["run_id"])
+        for run in done.itertuples():
+            weights = load_file(results / "store" / run.run_digest / "weights.safetensors")
+            mine = table[table["run_id"] == run.run_id]
+            norms = mine[mine["quantity"] == "frobenius_norm"].set_index("part")["value"]
+            assert set(norms.index) == set(weights)
+            for part, values in weights.items():
+                np.testing.assert_allclose(norms[part], np.linalg.norm(values), rtol=1e-6)
+
+
+def test_the_figure_shows_what_was_observed(observed):
+    _, _, results = observed
+    drawn = tables.read(results / "plot/norms.parquet").to_pandas()
+    runs = tables.frame(results / "aggregate/short/runs.parquet", "runs")
+    done = set(runs.loc[runs["status"] == "done", "run_id"])
+    assert len(done) >= 3
+    assert set(drawn["run_id"]) == done
+    assert set(drawn["quantity"]) == {"root_mean_square"}
+    assert (results / "plot/norms.png").stat().st_size > 10_000
+
+
+def test_another_option_makes_only_that_observation_again(observed):
+    _, folder, results = observed
+    again = snakemake(folder, "-n", "--configfile", str(folder / "study.yaml"))
+    assert "Nothing to be done" in again.stdout + again.stderr
+    text = (folder / "study.yaml").read_text(encoding="utf-8")
+    assert text.count("parts: layers") == 1
+    (folder / "edited.yaml").write_text(text.replace("parts: layers", "parts: matrices"), "utf-8")
+    due = snakemake(folder, "-n", "--configfile", str(folder / "edited.yaml"))
+    assert "observe layers: short, shard" in due.stdout
+    for other in ("observe norms", "train short", "aggregate short", "plot norms"):
+        assert other not in due.stdout, other
+    assert len(list((results / "observe/layers/short").glob("*.parquet"))) == 2

@@ -1,0 +1,69 @@
+"""A figure card drawn from one fit, without a study: what `Fit.plot` shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from isoloss import registry
+from isoloss.figures._figure import STYLE, Canvas, Inputs
+from isoloss.fitted import OF_RUN, Fit
+from isoloss.fitted.decisions import allocates
+from isoloss.problems import IsolossError, problem
+from isoloss.study import complete_options
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.axes import Axes
+
+
+def draw(fit: Fit, card: str, ax: Axes | None, options: Mapping[str, Any]) -> Axes | np.ndarray:
+    """Draw a card of a fit; see `Fit.plot`."""
+    import matplotlib
+    from matplotlib import pyplot  # before the style, which is not to choose the backend
+    from matplotlib.text import Text
+
+    _check(fit, card)
+    options = {**registry.defaults("figure", card), **options}
+    known = registry.options("figure", card)
+    if wrong := complete_options(options, known, f"options of {card}", fill=False):
+        raise IsolossError(*wrong)
+    canvas = Canvas(ax, pyplot.figure)
+    name = fit.facts.get("law", fit.facts["card"])
+    inputs = Inputs({"runs": _runs(fit)}, {name: fit}, canvas=canvas)
+    # labels that were there stay formulas, or plain, as they were
+    others = [] if ax is None else ax.figure.findobj(Text)
+    parsed = [label.get_parse_math() for label in others]
+    with matplotlib.rc_context(STYLE):
+        registry.card("figure", card).draw(inputs, **options)
+    for label, was in zip(others, parsed, strict=True):
+        label.set_parse_math(was)
+    return canvas.panels[0] if len(canvas.panels) == 1 else canvas.panels
+
+
+def _check(fit: Fit, card: str) -> None:
+    """Refuse a card that needs more than this fit has."""
+    facts, place = registry.facts("figure", card), f"figure {card}"
+    others = [t for t in registry.inputs(card) if not t.startswith("fit/")]
+    others.remove("aggregate/runs")
+    if others or facts.get("MAX_LAWS") == 0:
+        found = f"reads {(others or ['aggregate/runs'])[0]}, which is no part of a fit"
+        raise IsolossError(problem(place, found, "draw it in a study"))
+    if facts.get("NEEDS") == "allocate" and not allocates(fit):
+        found = f"{fit.facts['card']} does not give the best N and D of a budget"
+        raise IsolossError(problem(place, found, "show a fit of a law in N and D"))
+    if facts.get("NEEDS") == "mixture" and "domains" not in fit.facts:
+        found = f"{fit.facts['card']} is not a mixture law"
+        raise IsolossError(problem(place, found, "show a fit of a mixture law"))
+    readable = facts.get("VARIABLES", fit.law.variables)
+    if others := [v for v in fit.law.variables if v not in readable]:
+        found = f"{fit.facts['card']} is a law in {', '.join(others)} too"
+        raise IsolossError(problem(place, found, f"show a law in {', '.join(readable)}"))
+
+
+def _runs(fit: Fit) -> pd.DataFrame:
+    """The runs that the fit could use, one row each; of points along runs the last of each."""
+    runs = fit.points.assign(status="done", status_reason=None)
+    return runs.drop_duplicates(OF_RUN, keep="last") if OF_RUN in runs else runs

@@ -1,0 +1,43 @@
+"""The stage fit: a law is fitted to runs, to points along them, or to their mixtures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from isoloss import tables
+from isoloss.fit import points
+from isoloss.fit.law import fit_law
+from isoloss.problems import IsolossError
+
+# what of a study's fit says which rows are fitted; the rest are arguments of `fit_law`
+_ROWS = ("card", "options", "sweep", "points", "tag_key")
+
+
+def run(
+    specification: Mapping[str, Any], files: Sequence[Path], out: Path, facts: Mapping[str, Any]
+) -> list[Path]:
+    """Fit a law.
+
+    Args:
+        specification: what matters to the job: `fit` (the study's entry), `seed`.
+        files: runs of its sweep; curves, or losses and mixtures, where it is fitted to them.
+        out: folder for the fit's tables.
+        facts: kept in all files: law, sweep, study.
+
+    Returns:
+        The files.
+
+    Raises:
+        IsolossError: a table is lacking, or the law cannot be fitted.
+    """
+    fit, seed = specification["fit"], specification["seed"]
+    given = {tables.facts(file)["table"]: tables.frame(file) for file in files}
+    if "runs" not in given:
+        raise IsolossError("--tables lacks runs.parquet")
+    rows = points.points(given["runs"], fit["points"], given.get("curves"))
+    if "mixtures" in given:
+        rows = points.by_domain(rows, given["mixtures"], given["losses"], fit.get("tag_key"))
+    settings = {key: value for key, value in fit.items() if key not in _ROWS}
+    return fit_law(rows, fit["card"], fit["options"], seed=seed, **settings).save(out, **facts)

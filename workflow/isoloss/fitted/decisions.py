@@ -1,0 +1,194 @@
+"""What follows from a fit: predicted losses, and how to divide a budget, with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from isoloss.fitted.intervals import band, quantiles
+from isoloss.laws._law import Law
+from isoloss.problems import IsolossError, nearest, problem
+
+if TYPE_CHECKING:
+    from isoloss.fitted.result import Fit
+
+_LOG_FLOPS = (-20.0, 150.0)  # where a budget is searched, in ln FLOP
+Columns = dict[str, np.ndarray]
+Rule = Callable[[np.ndarray, float], Columns]
+
+
+def allocates(fit: Fit) -> bool:
+    """Whether the law says how to divide a budget between N and D."""
+    return hasattr(fit.law, "allocate")
+
+
+def predict(fit: Fit, group: str, response: str, level: float, variables: Mapping) -> pd.DataFrame:
+    """See `Fit.predict`."""
+    law = fit.law_of(response)
+    points = points_of(law, variables)
+    theta, thetas = fit.theta(group, response), fit.replicate_thetas(group, response)
+    table = {**points, "loss_nats": law.loss(theta, points)}
+    table["low"], table["high"] = band(law, theta, thetas, points, level)
+    return pd.DataFrame({**table, "distance": distance(fit, points, group, response)})
+
+
+def distance(fit: Fit, points: Mapping[str, np.ndarray], group: str, response: str) -> np.ndarray:
+    """See `Fit.distance`."""
+    ranges = fit.mine("ranges", group, response).set_index("variable")
+    farthest = np.ones(np.shape(next(iter(points.values()))))
+    for name, values in points.items():
+        if name not in ranges.index:
+            continue
+        low, high = ranges.loc[name, ["low", "high"]].astype(float)
+        if fit.law.flat:
+            beyond = 1 + np.maximum(np.maximum(values - high, low - values), 0.0)
+        else:
+            beyond = np.maximum(np.maximum(values / high, low / values), 1.0)
+        farthest = np.maximum(farthest, beyond)
+    return farthest
+
+
+def allocate(fit: Fit, C, group: str, level: float) -> pd.DataFrame:
+    """See `Fit.allocate`."""
+    return _decide(fit, "C", C, lambda theta, flops: _allocation(fit, theta, flops), group, level)
+
+
+def budget_for(fit: Fit, loss, group: str, level: float) -> pd.DataFrame:
+    """See `Fit.budget_for`."""
+
+    def smallest(theta: np.ndarray, target: float) -> Columns:
+        flops = _flops(fit, theta, lambda best: np.log(best["loss_nats"] / target), falling=True)
+        best = _allocation(fit, theta, flops)
+        return {"C": flops, **{k: v for k, v in best.items() if k != "loss_nats"}}
+
+    return _decide(fit, "target", loss, smallest, group, level)
+
+
+def data_for(fit: Fit, N, group: str, level: float) -> pd.DataFrame:
+    """See `Fit.data_for`."""
+
+    def tokens(theta: np.ndarray, size: float) -> Columns:
+        flops = _flops(fit, theta, lambda best: np.log(best["N"] / size), falling=False)
+        best = _allocation(fit, theta, flops)
+        return {"C": flops, **{k: v for k, v in best.items() if k != "N"}}
+
+    return _decide(fit, "N", N, tokens, group, level)
+
+
+def gain(fit: Fit, C, a: str, b: str, level: float) -> pd.DataFrame:
+    """See `Fit.gain`."""
+    of_a, of_b = fit.replicate_thetas(a), fit.replicate_thetas(b)
+    count = min(len(of_a), len(of_b))
+    pairs = [(fit.theta(a)[None], fit.theta(b)[None]), (of_a[:count], of_b[:count])]
+    rows = []
+    for flops in np.atleast_1d(np.asarray(C, dtype=float)):
+        gains = []
+        for one, other in pairs:
+            loss = _allocation(fit, one, flops)["loss_nats"]
+            same = _flops(
+                fit, other, lambda best, loss=loss: np.log(best["loss_nats"] / loss), True
+            )
+            gains.append((flops / same, loss))
+        (best, loss), (many, _) = gains
+        finite = np.isfinite(many)
+        low, high = quantiles(many[finite], level, best[0])
+        rows.append(
+            {
+                "C": flops,
+                "loss_nats": loss[0],
+                "gain": best[0],
+                "gain_low": float(low),
+                "gain_high": float(high),
+                "replicates": int(finite.sum()),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def points_of(law: Law, variables: Mapping) -> Columns:
+    """The variables of a law as arrays of one length, (n,) each.
+
+    Args:
+        law: whose variables are wanted.
+        variables: numbers or arrays by name; N, D, C and U that the law does not read are left
+            out, and a proportion that is not given is 0.
+
+    Raises:
+        IsolossError: the law has no such variable, or lacks one.
+    """
+    unknown = set(variables) - set(law.variables) - set("NDCU")
+    for name in sorted(unknown):
+        raise IsolossError(
+            problem(f"variable {name}", "not one of the law", nearest(name, law.variables))
+        )
+    given = {
+        name: np.atleast_1d(np.asarray(value, dtype=float))
+        for name, value in variables.items()
+        if name in law.variables
+    }
+    size = np.broadcast_shapes(*(v.shape for v in given.values()))
+    missing = [name for name in law.variables if name not in given]
+    if missing and not law.flat:
+        raise IsolossError(
+            problem(f"variable {missing[0]}", "not given", f"the law is {law.formula}")
+        )
+    return {name: np.broadcast_to(given.get(name, 0.0), size) for name in law.variables}
+
+
+def _decide(fit: Fit, name: str, values, rule: Rule, group: str, level: float) -> pd.DataFrame:
+    """A rule at the optimum and at all replicates: one row a value, with intervals."""
+    if not allocates(fit):
+        card = fit.facts.get("card", "this law")
+        raise IsolossError(
+            problem(card, "does not give the best N and D of a budget", "fit a law in N and D")
+        )
+    theta, thetas = fit.theta(group)[None], fit.replicate_thetas(group)
+    rows = []
+    for value in np.atleast_1d(np.asarray(values, dtype=float)):
+        best, many = rule(theta, value), rule(thetas, value)
+        finite = np.all(np.isfinite(np.stack(list(many.values()))), axis=0)
+        row = {name: value}
+        for column, at in best.items():
+            low, high = quantiles(many[column][finite], level, at[0])
+            row |= {column: at[0], f"{column}_low": float(low), f"{column}_high": float(high)}
+        rows.append({**row, "distance": np.nan, "replicates": int(finite.sum())})
+    table = pd.DataFrame(rows)
+    points = {k: table[k].to_numpy() for k in fit.law.variables if k in table}
+    return table.assign(distance=fit.distance(points, group)) if points else table
+
+
+def _allocation(fit: Fit, theta: np.ndarray, flops) -> Columns:
+    """The best N and D of budgets, and the loss there, (r,) each; NaN where there is no optimum."""
+    law = fit.law
+    flops = np.broadcast_to(np.asarray(flops, dtype=float), theta.shape[:1])
+    with np.errstate(all="ignore"):  # an exponent that is not positive has no optimum: NaN
+        n, d = law.allocate(theta, flops)
+        points = {"N": n[:, None], "D": d[:, None], "C": flops[:, None]}
+        points = {k: v for k, v in points.items() if k in law.variables}
+        loss = law.loss(theta, points)[:, 0]
+        exists = np.isfinite(n) & np.isfinite(d) & np.isfinite(loss) & (n > 0)
+        best = {"N": n, "D": d, "tokens_per_parameter": d / n, "loss_nats": loss}
+    return {name: np.where(exists, values, np.nan) for name, values in best.items()}
+
+
+def _flops(
+    fit: Fit, theta: np.ndarray, above: Callable[[Columns], np.ndarray], falling: bool
+) -> np.ndarray:
+    """Budget at which a function of the allocation crosses zero, by bisection; or NaN."""
+    low = np.full(len(theta), _LOG_FLOPS[0])
+    high = np.full(len(theta), _LOG_FLOPS[1])
+
+    def sign(log_flops: np.ndarray) -> np.ndarray:
+        value = above(_allocation(fit, theta, np.exp(log_flops)))
+        return -value if falling else value
+
+    with np.errstate(all="ignore"):
+        crosses = (sign(low) < 0) & (sign(high) > 0)
+        for _ in range(80):
+            middle = (low + high) / 2
+            up = sign(middle) > 0
+            low, high = np.where(up, low, middle), np.where(up, middle, high)
+    return np.where(crosses, np.exp((low + high) / 2), np.nan)

@@ -1,0 +1,289 @@
+"""The record of a fit: every fact that reports, summaries, exports and figures tell about it.
+
+The renderers (a shell's report, a notebook's table, summary.md, the quick fit's text, explain.md,
+the note under a figure) read this record, and decide on words, order and digits alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from isoloss.fitted import decisions
+from isoloss.fitted.names import OF_RUN
+
+if TYPE_CHECKING:
+    from isoloss.fitted.result import Fit
+
+WHOLE = "all"  # group of runs that are not divided into groups
+CONVERGED = "converged"
+WIDE = 10  # factor between the ends of an interval above which a parameter is not identified
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of a law as it was fitted, in its unit; NaN for what is not known."""
+
+    term: str
+    symbol: str
+    unit: str
+    estimate: float
+    std_error: float
+    low: float
+    high: float
+    method: str
+    at_bound: bool
+
+    @property
+    def identified(self) -> bool:
+        """Whether the interval spans no more than a factor of 10, where there is an interval."""
+        return identified(self.low, self.high)
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Errors on runs held out, in nats where they have a unit; NaN for what is not known."""
+
+    name: str
+    n_fitted: int
+    n_held_out: int
+    r2: float
+    rmse: float
+    mape: float
+    spearman: float
+    run_coverage: float
+
+    @property
+    def rule(self) -> str:
+        """The rule that made the fold, such as `roll_out`."""
+        return self.name.split(" ")[0]
+
+
+@dataclass(frozen=True)
+class OneFit:
+    """The facts about the fit of one group and response.
+
+    Attributes:
+        status: `converged`, or what else it is (tables.yaml, summary.status).
+        message: what to know about it, in words.
+        n_points_of: runs along which the fitted points lie; None where runs are fitted whole.
+        parameters: in the law's order.
+        folds: by rule, in their order.
+    """
+
+    group: str
+    response: str
+    card: str
+    formula: str
+    status: str
+    message: str
+    n_runs: int
+    n_held_out: int
+    n_dropped: int
+    n_points_of: int | None
+    objective: str
+    objective_value: float
+    gradient_norm: float
+    n_starts: int
+    n_agree: int
+    second_objective_gap: float
+    condition: float
+    loosest: str
+    n_replicates: int
+    n_replicates_converged: int
+    rmse: float
+    r2: float
+    seed_sd: float
+    held_out_rmse: float
+    held_out_baseline_rmse: float
+    level: float
+    parameters: tuple[Parameter, ...]
+    folds: tuple[Fold, ...]
+
+    @property
+    def converged(self) -> bool:
+        """Whether the fit is a sound optimum."""
+        return self.status == CONVERGED
+
+    @property
+    def loud_status(self) -> str:
+        """The status in capitals, so that it is seen among other words."""
+        return self.status.replace("_", " ").upper()
+
+    @property
+    def agreement(self) -> str:
+        """How many starts agree; empty for a recipe, which has none."""
+        return f"{self.n_agree} of {self.n_starts} starts agree" if self.n_starts else ""
+
+    @property
+    def fitted_rows(self) -> str:
+        """How many runs were fitted, or points along how many of them."""
+        if self.n_points_of is None:
+            return f"{self.n_runs} runs"
+        return f"{self.n_runs} points of {self.n_points_of} runs"
+
+    @property
+    def warning(self) -> str:
+        """The message where it says more than that starts agree; else empty."""
+        return "" if self.message == self.agreement else self.message
+
+    @property
+    def method(self) -> str:
+        """How the intervals were made: of the first parameter."""
+        return self.parameters[0].method
+
+
+@dataclass(frozen=True)
+class Record:
+    """The facts about a fit.
+
+    Attributes:
+        formula: of the law; for a mixture law, of that of its last domain.
+        fits: one a group and response, groups in their order.
+    """
+
+    formula: str
+    level: float
+    groups: tuple[str, ...]
+    responses: tuple[str, ...]
+    allocates: bool
+    fits: tuple[OneFit, ...]
+
+    def of(self, group: str) -> list[OneFit]:
+        """The fits of a group."""
+        return [one for one in self.fits if one.group == group]
+
+    @property
+    def unsound(self) -> list[OneFit]:
+        """The fits that are no sound optimum."""
+        return [one for one in self.fits if not one.converged]
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """An estimate with its interval."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """How a fit divides a budget.
+
+    Attributes:
+        flops: the budget, FLOP.
+        times_largest: the budget over that of the largest run; above 1 the law extrapolates.
+        n_params, n_samples, tokens_per_parameter, loss_nats: with intervals; NaN where there is
+            no optimum, since an exponent is not positive.
+    """
+
+    flops: float
+    times_largest: float
+    n_params: Quantity
+    n_samples: Quantity
+    tokens_per_parameter: Quantity
+    loss_nats: Quantity
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is an optimum."""
+        return bool(self.n_params.estimate > 0)
+
+
+def identified(low: float, high: float) -> bool:
+    """Whether an interval spans no more than a factor of 10, or there is none to say so.
+
+    >>> identified(1.0, 9.0), identified(1.0, 11.0), identified(-1.0, 1.0)
+    (True, False, True)
+    """
+    return not (low > 0 and high > WIDE * low)
+
+
+def record(fit: Fit) -> Record:
+    """The record of a fit."""
+    params = dict(iter(fit.params.groupby(["group", "response"], sort=False)))
+    folds = dict(iter(fit.scores.groupby(["group", "response"], sort=False)))
+    ones = []
+    for row in fit.summary.to_dict("records"):
+        key = row["group"], row["response"]
+        own = {name: row[name] for name in OneFit.__dataclass_fields__ if name in row}
+        parameters = tuple(_parameter(p) for p in params[key].to_dict("records"))
+        scores = folds[key].to_dict("records") if key in folds else []
+        ones.append(
+            OneFit(
+                **own,
+                n_points_of=_parent_runs(fit, *key),
+                level=float(params[key]["ci_level"].iloc[0]),
+                parameters=parameters,
+                folds=tuple(_fold(fold) for fold in scores),
+            )
+        )
+    return Record(
+        formula=fit.law.formula,
+        level=fit.level,
+        groups=tuple(fit.groups),
+        responses=tuple(fit.responses),
+        allocates=decisions.allocates(fit),
+        fits=tuple(ones),
+    )
+
+
+def allocations(fit: Fit, group: str, flops: Sequence[float], largest: float) -> list[Allocation]:
+    """How a group's fit divides budgets.
+
+    Args:
+        fit: of a law that divides budgets.
+        group: of it.
+        flops: budgets, FLOP.
+        largest: 6 N D of the largest run, FLOP.
+    """
+    columns = {
+        "n_params": "N",
+        "n_samples": "D",
+        "tokens_per_parameter": "tokens_per_parameter",
+        "loss_nats": "loss_nats",
+    }
+    return [
+        Allocation(
+            flops=row["C"],
+            times_largest=row["C"] / largest,
+            **{
+                name: Quantity(row[c], row[f"{c}_low"], row[f"{c}_high"])
+                for name, c in columns.items()
+            },
+        )
+        for row in fit.allocate(list(flops), group).to_dict("records")
+    ]
+
+
+def _parameter(row: dict) -> Parameter:
+    return Parameter(
+        term=row["term"],
+        symbol=row["symbol"],
+        unit=row["unit"],
+        estimate=row["estimate"],
+        std_error=row["std_error"],
+        low=row["ci_low"],
+        high=row["ci_high"],
+        method=row["ci_method"],
+        at_bound=bool(row["at_bound"]),
+    )
+
+
+def _fold(row: dict) -> Fold:
+    return Fold(
+        name=row["fold"],
+        **{name: row[name] for name in Fold.__dataclass_fields__ if name in row},
+    )
+
+
+def _parent_runs(fit: Fit, group: str, response: str) -> int | None:
+    """Along how many runs the fitted points lie; None where runs were fitted whole."""
+    if OF_RUN not in fit.points:
+        return None
+    residuals = fit.mine("residuals", group, response)
+    fitted = fit.points["run_id"].isin(set(residuals.loc[~residuals["held_out"], "run_id"]))
+    return int(fit.points.loc[fitted, OF_RUN].nunique())

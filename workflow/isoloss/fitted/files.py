@@ -1,0 +1,58 @@
+"""Fits as files: the tables of a fit, each a Parquet file that says which fit it belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from isoloss import tables
+from isoloss.fitted.names import TABLES
+from isoloss.fitted.result import Fit, made_law
+
+
+def load_fit(folder: str | Path) -> Fit:
+    """Read a fit that `Fit.save` wrote.
+
+    Args:
+        folder: where its Parquet files are, such as `results/STUDY/fit/SWEEP/FIT`.
+
+    Returns:
+        The fit; it equals the one that was saved.
+
+    Raises:
+        TableError: a file is missing or damaged.
+
+    Example:
+        >>> import isoloss, numpy as np, pandas as pd, tempfile
+        >>> N = np.geomspace(1e7, 1e9, 8)
+        >>> table = pd.DataFrame({"N": N, "D": 1e9, "loss": 2 + 400 / N**0.34})
+        >>> runs = isoloss.read_runs(table, {"N": "N", "D": "D", "loss": "loss"})
+        >>> fit = isoloss.fit_law(runs, "power_law", {"variable": "N"}, bootstrap=20)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     files = fit.save(folder)
+        ...     again = isoloss.load_fit(folder)
+        >>> again == fit
+        True
+    """
+    (fit,) = fits_from([Path(folder) / f"{name}.parquet" for name in TABLES]).values()
+    return fit
+
+
+def fits_from(files: Sequence[str | Path]) -> dict[str, Fit]:
+    """The fits among some files, by name; a table that was not given stays empty."""
+    tables_of: dict[str, dict[str, pd.DataFrame]] = {}
+    facts_of: dict[str, dict] = {}
+    for file in files:
+        facts = tables.facts(file)
+        if "law" in facts:
+            tables_of.setdefault(facts["law"], {})[facts.pop("table")] = tables.frame(file)
+            facts_of[facts["law"]] = facts
+    fits = {}
+    for name, given in tables_of.items():
+        whole = {table: given.get(table, tables.empty(table)) for table in TABLES}
+        responses = list(whole["summary"]["response"]) or ["loss_nats"]
+        facts = facts_of[name]
+        fits[name] = Fit(made_law(facts, responses[-1]), whole, facts)
+    return fits

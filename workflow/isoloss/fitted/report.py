@@ -1,0 +1,129 @@
+"""A fit as a short report in a shell, and as a small table in a notebook."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from isoloss import units
+from isoloss.escape import CELL, columns, short, terminal, visible
+from isoloss.escape import html as literal
+from isoloss.fitted.facts import WHOLE, WIDE, OneFit, Parameter, Record, record
+
+if TYPE_CHECKING:
+    from isoloss.fitted.result import Fit
+
+MOST = 10  # rows of a report
+MESSAGE, LINE = 250, 100  # characters of a message, and of a line below the table, at most
+
+
+def text(fit: Fit) -> str:
+    """The report as text, fewer than 20 lines of at most 200 characters or so."""
+    facts = record(fit)
+    lines = [f"{name(facts.fits[0].card)}: {facts.formula}"]
+    if len(facts.fits) == 1:
+        head, rows, notes = _of_one(facts.fits[0])
+    else:
+        head, rows, notes = _of_many(facts)
+    table = columns(("", *head[1:]), [(f"  {cells[0]}", *cells[1:]) for cells in rows])
+    below = [textwrap.fill(note, LINE, subsequent_indent="  ") for note in notes]
+    return terminal("\n".join([*lines, table.rstrip("\n"), *below]))
+
+
+def html(fit: Fit) -> str:
+    """The report as HTML: a paragraph, a table, and what to know about the fit."""
+    facts = record(fit)
+    if len(facts.fits) == 1:
+        head, rows, notes = _of_one(facts.fits[0])
+    else:
+        head, rows, notes = _of_many(facts)
+    cells = [f"<tr>{''.join(f'<th>{_cell(cell)}</th>' for cell in head)}</tr>"]
+    cells += [f"<tr>{''.join(f'<td>{_cell(cell)}</td>' for cell in row)}</tr>" for row in rows]
+    title = f"<b>{literal(name(facts.fits[0].card))}</b>: {literal(facts.formula)}"
+    below = "<br>".join(literal(note) for note in notes)
+    table = "\n".join(["<table>", *cells, "</table>"])
+    return f"<p>{title}</p>\n{table}\n<p>{below}</p>"
+
+
+def _cell(content: str) -> str:
+    return literal(content) if content else ""
+
+
+def name(label: object) -> str:
+    """A name from a table of runs, visible and not too long."""
+    return short(visible(label), CELL)
+
+
+def runs_used(one: OneFit) -> str:
+    """How many runs were fitted, held out and left out."""
+    more = [f"{one.n_held_out} held out"] if one.n_held_out else []
+    more += [f"{one.n_dropped} left out"] if one.n_dropped else []
+    return one.fitted_rows + (f" ({', '.join(more)})" if more else "")
+
+
+def _of_one(one: OneFit) -> tuple[Sequence[str], list[Sequence[str]], list[str]]:
+    """Head, rows and notes of the report on a single fit: a row a parameter."""
+    head = ("parameter", "estimate", f"{100 * one.level:.4g} % interval", "unit", "")
+    rows = [
+        (
+            name(p.symbol),
+            units.count(p.estimate, 4),
+            units.interval(p.low, p.high, units.count),
+            p.unit,
+            _remark(p),
+        )
+        for p in one.parameters[:MOST]
+    ]
+    more = len(one.parameters) - len(rows)
+    notes = [f"... and {more} more parameters in fit.params"] if more else []
+    if one.n_replicates:
+        intervals = f"intervals: {one.method}, {one.n_replicates_converged} refits"
+    else:
+        intervals = f"intervals: {one.method}"
+    whose = "" if one.group == WHOLE else f"group {name(one.group)}; "
+    notes.append(f"{whose}{runs_used(one)}; {intervals}")
+    scores = f"R2 {one.r2:.4f}, RMSE {one.rmse:.3g} nats"
+    if math.isfinite(one.held_out_rmse):
+        scores += f", held out {one.held_out_rmse:.3g}"
+    notes.append(scores)
+    notes.append("; ".join(filter(None, [_status(one), short(visible(one.message), MESSAGE)])))
+    return head, rows, notes
+
+
+def _of_many(facts: Record) -> tuple[Sequence[str], list[Sequence[str]], list[str]]:
+    """Head, rows and notes of the report on several fits: a row a fit."""
+    head = ("group", "response", "runs", "R2", "RMSE", "status")
+    rows = [
+        (
+            name(one.group),
+            name(one.response),
+            str(one.n_runs),
+            f"{one.r2:.4f}",
+            f"{one.rmse:.3g}",
+            _status(one),
+        )
+        for one in facts.fits[:MOST]
+    ]
+    more = len(facts.fits) - len(rows)
+    notes = [f"... and {more} more fits in fit.summary"] if more else []
+    unsound = len(facts.unsound)
+    notes.append(
+        f"{unsound} of {len(facts.fits)} fits are not sound: see fit.summary"
+        if unsound
+        else f"all {len(facts.fits)} fits converged"
+    )
+    return head, rows, [*notes, "parameters of all fits: fit.params"]
+
+
+def _status(one: OneFit) -> str:
+    return one.status if one.converged else one.loud_status
+
+
+def _remark(parameter: Parameter) -> str:
+    if parameter.at_bound:
+        return "at its bound"
+    return (
+        "" if parameter.identified else f"not identified: the interval spans a factor above {WIDE}"
+    )

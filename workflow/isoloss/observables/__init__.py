@@ -1,0 +1,1 @@
+"""Observable cards. A card offers QUANTITIES, and `observe(weights, **options)` measures them."""

@@ -1,0 +1,42 @@
+"""The stage observe: an observable of every finished run of a shard, written as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from isoloss import registry, tables
+from isoloss.store import Store
+from isoloss.weights import load_weights
+
+
+def run(
+    specification: Mapping[str, Any], shard: Path, store: Path, out: Path, facts: Mapping[str, Any]
+) -> list[Path]:
+    """Measure the runs of a shard that are done; the others have no weights, and no rows.
+
+    Args:
+        specification: what matters to the job: `observe` (the study's entry).
+        shard: the table of the shard.
+        store: folder of finished runs.
+        out: file for the `observations` table.
+        facts: kept in the file.
+
+    Returns:
+        The file.
+
+    Raises:
+        TableError: the weights of a run were not kept, or are damaged.
+    """
+    entry, runs = specification["observe"], tables.frame(shard, "shard")
+    card = registry.card("observable", entry["card"])
+    found = [tables.empty("observations")]
+    for run in runs[runs["status"] == "done"].itertuples():
+        measured = card.observe(load_weights(Store(store), run.run_digest), **entry["options"])
+        found.append(measured.assign(run_id=run.run_id, observable=entry["card"]))
+    table = pd.concat(found[1:] or found, ignore_index=True)
+    tables.write("observations", table[list(found[0])], out, facts)
+    return [out]

@@ -1,0 +1,63 @@
+"""The stage summarize, as the workflow knows it."""
+
+from __future__ import annotations
+
+from isoloss import registry
+from isoloss.stage import Argument, Stage
+
+_OF_RUNS = ("runs", "losses", "timing")
+
+
+class Summarize(Stage):
+    """What was found is said in a few lines."""
+
+    name = "summarize"
+    about = "Say in a few lines what was found."
+    path, out = "summary.md", "the Markdown file"
+    entry = "isoloss.report.summary"
+    after = ("aggregate", "fit")
+    arguments = (
+        Argument(
+            "tables",
+            "all runs, losses, curves, mixtures and tables of fits",
+            many=True,
+            required=False,
+        ),
+    )
+    target = True
+
+    def jobs(self, study):
+        """One a study."""
+        yield {}
+
+    def settings(self, study):
+        """What the summary says, and the names in it."""
+        config = study.config
+        return {key: config[key] for key in ("summary", "study")} | {"figures": [*config["plot"]]}
+
+    def cards(self, study):
+        """Those of all laws."""
+        return [("law", fit["card"]) for fit in study.config["fit"].values()]
+
+    def inputs(self, study):
+        """Runs and fits of all sweeps."""
+        sweeps = [*study.config["train"], *study.config["aggregate"]]
+        runs = [f"aggregate/{sweep}/{table}.parquet" for sweep in sweeps for table in _OF_RUNS]
+        fits = [
+            f"fit/{fit['sweep']}/{law}/{table}.parquet"
+            for law, fit in study.config["fit"].items()
+            for table in registry.FIT_TABLES
+        ]
+        return {"tables": runs + fits}
+
+    def datasets(self, study):
+        """Those of all sweeps."""
+        return [sweep["dataset"] for sweep in study.config["train"].values()]
+
+    def run(self, job, given):
+        """Write the summary."""
+        job.takes(*given["tables"])
+        job.makes(lambda out: self.code.run(job.specification, given["tables"], out))
+
+
+STAGES = (Summarize(),)

@@ -1,0 +1,185 @@
+"""What a stage of the chain is, and the stages that there are: one definition each.
+
+A stage is a folder with a file `stage.py`, whose `STAGES` are instances of `Stage`. The workflow's
+triggers, the command line, manifests, `verify`, `status` and the pages of the documentation are
+derived from these definitions. A definition imports nothing that computes: the code of a stage
+begins at the `run` of its `entry`, which is imported when a job runs, and the digest of a stage's
+code begins there too.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Protocol
+
+HOME = Path(__file__).parent
+Given = Mapping[str, Any]  # what a person gave on the command line, by argument
+
+
+class Study(Protocol):
+    """What a definition may ask about a study and its results; see `isoloss.flow.Flow`."""
+
+    config: Mapping[str, Any]
+    root: Path
+    sources: Any
+
+    def shards(self, sweep: str) -> list[str]:
+        """The names of the shards of a sweep."""
+
+    def planned(self, sweep: str) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+        """Shard to its planned runs."""
+
+    def used(self, sweep: str, shard: str | None = None) -> list[str]:
+        """The weightings of a sweep, or of one of its shards, sorted."""
+
+    def tries(self, sweep: str, shard: str) -> int:
+        """The number of retries owed to the failed runs of a shard."""
+
+
+@dataclass(frozen=True)
+class Argument:
+    """An argument of a stage's command.
+
+    Attributes:
+        name: its name; one that is a wildcard of the stage's path names the job.
+        about: its help.
+        many: whether several values are given.
+        required: whether it must be given.
+        metavar: what stands for its value in the help.
+    """
+
+    name: str
+    about: str
+    many: bool = False
+    required: bool = True
+    metavar: str = "FILE"
+
+
+class Stage:
+    """One stage of the chain; a stage overrides what is its own.
+
+    `study` is always the complete study with its results, `names` the wildcards of a job.
+
+    Attributes:
+        name: its name, in rules, commands, manifests and log files.
+        about: one sentence about it, for the command line and the documentation.
+        more: a further sentence for its command's help.
+        path: the folder that a job fills or the file that it writes, below results/<study>, with
+            wildcards.
+        out: what `--out` is, for the command's help.
+        main: the file that stands for a job's results, in the folder; empty where `path` is a file.
+        entry: the module whose `run` makes the results.
+        after: the stages whose results it reads.
+        arguments: of its command, besides --study, --out and --expects.
+        sections: wildcards that the stage is the first to have, each with the part of a study that
+            names its values.
+        writes: the tables that it writes under a contract (tables.yaml).
+        uses_roles: the tables by whose roles of columns it knows settings from what was measured.
+        packages: those whose versions can change what it computes, besides Python.
+        seeded: whether it draws numbers from the seed of the study.
+        target: whether `snakemake` without a target makes its results for their own sake; the
+            results of the others are made where something reads them.
+    """
+
+    name = about = more = path = out = main = entry = ""
+    after: tuple[str, ...] = ()
+    arguments: tuple[Argument, ...] = ()
+    sections: tuple[tuple[str, str], ...] = ()
+    writes: tuple[str, ...] = ()
+    uses_roles: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+    seeded = False
+    target = False
+
+    @property
+    def wildcards(self) -> list[str]:
+        """The wildcards of its jobs, in the order of its path."""
+        return re.findall(r"{(\w+)}", self.path)
+
+    @property
+    def one_file(self) -> bool:
+        """Whether a job writes a file, or files of one name, and not a folder."""
+        return bool(Path(self.path).suffix)
+
+    @property
+    def code(self) -> ModuleType:
+        """The module whose `run` makes the results, imported now."""
+        return importlib.import_module(self.entry)
+
+    def jobs(self, study: Study) -> Iterator[dict[str, str]]:
+        """The wildcards of every job."""
+        raise NotImplementedError
+
+    def settings(self, study: Study, **names: str) -> dict[str, Any]:
+        """What the study says that matters to a job, besides the seed and the wildcards."""
+        return {}
+
+    def outside(self, study: Study, **names: str) -> dict[str, Any]:
+        """What matters to a job and is not in the study: `content` of sources, `tries`."""
+        return {}
+
+    def cards(self, study: Study, **names: str) -> list[tuple[str, str]]:
+        """The cards (kind, name) that a job uses."""
+        return []
+
+    def inputs(self, study: Study, **names: str) -> dict[str, list[str]]:
+        """Argument to the files that a job reads by it, as paths below results/<study>."""
+        return {}
+
+    def datasets(self, study: Study, **names: str) -> list[str]:
+        """The datasets whose rows a job stands on: what is due is decided when they are there."""
+        sweep = study.config["train"].get(names.get("sweep"))
+        return [sweep["dataset"]] if sweep else []
+
+    def named(self, given: Given) -> dict[str, str]:
+        """The wildcards of a job that a person named on the command line."""
+        return {a.name: given[a.name] for a in self.arguments if a.name in self.wildcards}
+
+    def run(self, job: Any, given: Given) -> None:
+        """Do a job.
+
+        Args:
+            job: the job at work (`isoloss.work.RunningJob`).
+            given: the files by argument.
+        """
+        raise NotImplementedError
+
+    def subject(self, names: Mapping[str, str], label: str) -> str:
+        """What is said to be made with other versions."""
+        return f"{label}: made"
+
+    def made_with(self, made: Mapping[str, Any]) -> list[Mapping[str, str]]:
+        """The versions that a job's results depend on, by its manifest."""
+        then = made.get("versions", {})
+        return [{package: then[package] for package in self.packages if package in then}]
+
+    def outdated(self, study: Any, out: Path) -> Iterator[str]:
+        """Why a job's results are out of date although they are as the job left them."""
+        yield from ()
+
+
+@cache
+def stages() -> dict[str, Stage]:
+    """Every stage by its name, each behind those whose results it reads.
+
+    Stages that do not depend on each other are in the order of their names' folders.
+
+    Raises:
+        ValueError: stages read each other's results in a circle, or one that does not exist.
+    """
+    files = sorted(HOME.glob("*/stage.py"))
+    modules = [importlib.import_module(f"isoloss.{file.parent.name}.stage") for file in files]
+    left = {stage.name: stage for module in modules for stage in module.STAGES}
+    ordered: dict[str, Stage] = {}
+    while left:
+        ready = [name for name, stage in left.items() if set(stage.after) <= set(ordered)]
+        if not ready:
+            raise ValueError(f"no stage of {', '.join(left)} can be the first: see `after`")
+        ordered[ready[0]] = left.pop(ready[0])
+    return ordered

@@ -1,0 +1,88 @@
+"""What was made of files' contents, kept between processes and made again for files that changed.
+
+A file is taken to be unchanged while its size and its times of change are what they were, unless it
+was changed within two seconds of the look at it: a clock may not tell two such changes apart.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from isoloss import tables
+
+_CLOCK = 2_000_000_000  # nanoseconds; file systems keep times this exactly at least
+
+
+class Stamped:
+    """A function of a file's content whose values are kept in a JSON file.
+
+    Args:
+        kept: the JSON file; one that is not there or cannot be read counts as empty.
+        make: the function, of a path; it returns what JSON can say (lists, not tuples).
+        version: what else the values depend on, such as the code of `make`. Values that were kept
+            under another version are not used.
+        now: the clock, in nanoseconds.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> _ = (folder / "text").write_text("twelve bytes")
+        >>> sizes = Stamped(folder / "kept.json", lambda path: len(path.read_bytes()), "1")
+        >>> sizes.of(folder / "text")
+        12
+        >>> sizes.save()
+    """
+
+    def __init__(
+        self,
+        kept: Path,
+        make: Callable[[Path], Any],
+        version: str,
+        now: Callable[[], int] = time.time_ns,
+    ):
+        self.kept, self.make, self.version, self.now = kept, make, version, now
+        self._before = self._read()
+        self._now: dict[str, list] = {}
+
+    def _read(self) -> dict[str, list]:
+        try:
+            content = json.loads(self.kept.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return {}  # a cache that is lacking or damaged holds nothing: all is made again
+        if not isinstance(content, dict) or content.get("version") != self.version:
+            return {}
+        files = content.get("files")
+        return files if content.get("checksum") == _checksum(files) else {}
+
+    def of(self, path: Path) -> Any:
+        """The function's value for a file as it is now.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        about = path.stat()
+        stamp = [about.st_size, about.st_mtime_ns, about.st_ctime_ns]
+        name = str(path)
+        entry = self._now.get(name) or self._before.get(name)
+        if entry is None or entry[0] != stamp or entry[1] - max(stamp[1:]) < _CLOCK:
+            looked = self.now()  # before it is read: what changes from here on is seen
+            entry = [stamp, looked, self.make(path)]
+        self._now[name] = entry
+        return entry[2]
+
+    def save(self) -> None:
+        """Keep the values of the files that were asked for; nothing is written if none changed."""
+        if self._now != self._before:
+            about = {"version": self.version, "checksum": _checksum(self._now)}
+            with suppress(OSError):  # no room, or no leave to write: it is made again next time
+                tables.write_text(self.kept, json.dumps({**about, "files": self._now}))
+
+
+def _checksum(files: Any) -> str:
+    return blake2b(json.dumps(files).encode(), digest_size=16).hexdigest()

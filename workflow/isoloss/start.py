@@ -1,0 +1,111 @@
+"""A study as a start of the workflow needs it: checked, and from the cache if nothing changed.
+
+A facade. Checking a study imports pandas and SciPy and takes longer than all else that a start
+does. A study that was found sound is sound as long as it, the code, the schemas, the versions of
+packages and the content of all that it reads are what they were.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from isoloss import environment, provenance, tables
+from isoloss.canonical import canonical
+from isoloss.load.stage import CACHE as FOLDER
+from isoloss.load.stage import content_of
+from isoloss.problems import IsolossError
+from isoloss.sources import Sources
+from isoloss.train.plans import Plans
+
+CACHE = Path("results") / FOLDER  # of a start; can be deleted at any time
+
+
+def checked(
+    config: Mapping[str, Any],
+    files: Sequence[str | Path],
+    sources: Sources,
+    plans: Plans,
+    cache: Path = CACHE,
+) -> dict[str, Any]:
+    """A complete study without problems.
+
+    Args:
+        config: the study as it was read.
+        files: that it was read from.
+        sources: by which tables of runs are read.
+        plans: by which sweeps are spelled out.
+        cache: folder in which it is kept that the study is sound, and what the code says.
+
+    Raises:
+        StudyError: with every problem of the study.
+    """
+    key = _key(config, files, provenance.recall(cache / "code.json"))
+    name = blake2b(repr(config.get("study")).encode("utf-8", "surrogatepass"), digest_size=8)
+    kept = cache / f"checked-{name.hexdigest()}.json"
+    sound = _read(kept)
+    if sound.get("key") == key and sound["contents"] == _contents(sound["config"], sources, cache):
+        return sound["config"]
+    from isoloss import check, study
+
+    for file in files:
+        study.read(file)  # finds keys that appear twice, which Snakemake does not
+    label = ", ".join(map(str, files)) or "--config"
+    complete = check.check(config, label, sources=sources, plans=plans)
+    contents = _contents(complete, sources, cache)
+    if contents is not None:
+        with suppress(OSError):  # no room, or no leave to write: it is checked again next time
+            sound = {"key": key, "contents": contents, "config": complete}
+            tables.write_text(kept, json.dumps({**sound, "checksum": _checksum(sound)}))
+    return complete
+
+
+def _key(config: Mapping[str, Any], files: Sequence[str | Path], code: str) -> str:
+    """Digest of all that decides whether a study is sound, but for the content of what it reads."""
+    digest = blake2b(digest_size=16)
+    # the order of keys counts, and their types: 1 is no name, and "1" is one
+    about = (_plain(config), code, environment.versions(), sys.version)
+    digest.update(repr(about).encode("utf-8", "surrogatepass"))
+    for file in [*files, *sorted(tables.schemas().iterdir())]:
+        digest.update(b"\0" + Path(file).read_bytes())
+    return digest.hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return [(key, _plain(below)) for key, below in value.items()]
+    return list(map(_plain, value)) if isinstance(value, list) else value
+
+
+def _contents(config: Mapping[str, Any], sources: Sources, cache: Path) -> dict[str, str] | None:
+    """Digests of what a study reads, by its place in it; None if something cannot be read."""
+    try:
+        read = {
+            f"load.{name}": content_of(entry["card"], canonical(entry["options"]), cache)
+            for name, entry in config["load"].items()
+        }
+        for name, table in config["aggregate"].items():
+            read[f"aggregate.{name}"] = sources.digest(name, table)
+    except (IsolossError, OSError):
+        return None
+    return read
+
+
+def _read(kept: Path) -> dict[str, Any]:
+    """What is kept of a study that was found sound; empty where nothing is, or it is damaged."""
+    try:
+        sound = json.loads(kept.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    if not isinstance(sound, dict) or sound.pop("checksum", None) != _checksum(sound):
+        return {}
+    return sound
+
+
+def _checksum(sound: Mapping[str, Any]) -> str:
+    return blake2b(json.dumps(sound).encode(), digest_size=16).hexdigest()

@@ -1,0 +1,64 @@
+"""The stage train: the runs of one shard, from the store or trained now, written as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from isoloss import tables
+from isoloss.problems import IsolossError
+from isoloss.store import Store
+from isoloss.train.dataset import read_dataset, read_index
+from isoloss.train.identity import VERSIONS, Content
+from isoloss.train.plan import runs_digest
+from isoloss.train.shard import Job, train_shard
+
+
+def run(
+    specification: Mapping[str, Any],
+    runs: Sequence[Mapping[str, Any]],
+    rows: Path,
+    tokens: Path,
+    indices: Sequence[Path],
+    store: Path,
+    settings: Mapping[str, Any],
+    out: Path,
+    facts: Mapping[str, Any],
+) -> list[Path]:
+    """Train the runs of a shard that the store does not hold.
+
+    Args:
+        specification: what matters to the job: `seed`, `valid_tokens`, and the digest of `runs`.
+        runs: rows of the plan.
+        rows: rows.parquet of the dataset.
+        tokens: tokens.npy of the dataset.
+        indices: index.parquet of every weighting that the runs use.
+        store: folder of finished runs.
+        settings: what else the runs have in common; see `Job`.
+        out: file for the `shard` table.
+        facts: kept in the file.
+
+    Returns:
+        The file.
+
+    Raises:
+        IsolossError: the index of a weighting is lacking, or these are not the runs specified.
+    """
+    if runs_digest(runs) != specification["runs"]:
+        raise IsolossError("the runs are not those of the job's specification; run again")
+    known = {tables.facts(file)["weighting"]: read_index(file) for file in indices}
+    lacking = sorted({run["weighting"] for run in runs} - set(known))
+    if lacking:
+        raise IsolossError(f"--index lacks the weighting {lacking[0]!r}")
+    of_study = {key: specification[key] for key in ("seed", "valid_tokens")}
+    content = Content(read_dataset(rows, tokens), known)
+    shard = train_shard(runs, Job(content, Store(store), **of_study, **settings))
+    tables.write("shard", shard, out, facts)
+    return [out]
+
+
+def versions(shard: Path) -> list[dict[str, str]]:
+    """The versions that the runs of a `shard` table were trained with, each combination once."""
+    columns = tables.frame(shard, "shard")[list(VERSIONS)].rename(columns=VERSIONS)
+    return columns.drop_duplicates().to_dict("records")

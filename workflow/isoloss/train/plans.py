@@ -1,0 +1,74 @@
+"""The planned runs of a study's sweeps: each sweep is spelled out, or its plan read, only once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from isoloss import tables
+from isoloss.canonical import canonical
+from isoloss.train.plan import plan_runs
+
+Runs = list[dict[str, Any]]
+
+
+class Plans:
+    """The planned runs of sweeps, as rows of the `plan` table.
+
+    Whoever needs planned runs asks a `Plans`. Give the one that the check of a study used to `Flow`
+    too, so that no sweep is spelled out twice.
+
+    Example:
+        >>> settings = {"n_samples": 4096, "d_model": 8}
+        >>> sweep = {"model": "byte_transformer", "shards": 2, "settings": settings}
+        >>> sweep |= {"n_params": "nonembed", "n_flops": "6nd", "cells": [{"seed": [0, 1]}]}
+        >>> plans = Plans()
+        >>> [run["seed"] for run in plans.runs(sweep)]
+        [0, 1]
+        >>> plans.runs(sweep) is plans.runs(sweep)
+        True
+    """
+
+    def __init__(self):
+        self._runs: dict[str, Runs] = {}
+
+    def runs(self, sweep: Mapping[str, Any]) -> Runs:
+        """The planned runs of a sweep, spelled out if they are not known.
+
+        Args:
+            sweep: the entry of a complete study.
+
+        Raises:
+            IsolossError: there are more runs than a study can have.
+        """
+        key = _key(sweep)
+        if key not in self._runs:
+            self._runs[key] = plan_runs(sweep)
+        return self._runs[key]
+
+    def known(self, sweep: Mapping[str, Any]) -> bool:
+        """Whether the planned runs of a sweep need not be spelled out."""
+        return _key(sweep) in self._runs
+
+    def read(self, sweep: Mapping[str, Any], file: Path) -> None:
+        """Take the planned runs of a sweep from its plan, which must be of this very sweep.
+
+        Args:
+            sweep: the entry of a complete study.
+            file: the `plan` table.
+
+        Raises:
+            TableError: the file cannot be read.
+        """
+        self._runs[_key(sweep)] = tables.frame(file, "plan").to_dict("records")
+
+
+def planned_by(sweep: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a sweep's entry spells it out; the rest says how its runs are trained and kept."""
+    keys = ("model", "shards", "n_params", "n_flops", "settings", "cells")
+    return {key: sweep[key] for key in keys}
+
+
+def _key(sweep: Mapping[str, Any]) -> str:
+    return canonical(planned_by(sweep))

@@ -1,0 +1,39 @@
+"""The trained model of a run, from the store."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+from safetensors import safe_open
+
+from isoloss import manifest, tables
+from isoloss.problems import TableError, problem
+from isoloss.store import Store
+
+
+def load_weights(store: Store, run_digest: str) -> dict[str, np.ndarray]:
+    """The weights of a run that ended.
+
+    Args:
+        store: where it is kept.
+        run_digest: its identity.
+
+    Returns:
+        Name of a tensor to its values, in the order of the names.
+
+    Raises:
+        TableError: no weights were kept of this run, or they are not what was saved.
+    """
+    path = store.weights(run_digest)
+    if not path.is_file():
+        reason = "no weights were kept of this run"
+        remedy = f"set `keep_weights: true`, remove {path.parent}, and make its shard's table again"
+        raise TableError(problem(str(path), reason, remedy))
+    manifest.check(path)
+    with safe_open(path, framework="numpy") as file:
+        about = json.loads((file.metadata() or {}).get(tables.METADATA.decode(), "{}"))
+        if about.get("run_digest") != run_digest:
+            reason = f"holds the weights of the run {about.get('run_digest')}"
+            raise TableError(problem(str(path), reason, "put the file of this run back"))
+        return {name: file.get_tensor(name) for name in sorted(file.keys())}

@@ -197,7 +197,9 @@ def test_the_code_is_recalled_as_it_is_read(tmp_path):
     digests = []
     for _ in range(2):
         provenance.forget()
-        digests.append(provenance.recall(tmp_path / "code.json"))
+        digest, readings = provenance.recall(tmp_path / "code.json")
+        readings.save()
+        digests.append(digest)
         assert provenance.code_digest(provenance.closure(["isoloss.flow"])) == read
     provenance.forget()
     assert digests[0] == digests[1]

@@ -219,7 +219,9 @@ def test_the_cards_that_a_fit_cannot_draw_say_where_they_are_drawn(fit):
 
 def test_a_mixture_law_is_drawn_and_divides_no_budget(mixture):
     assert len(mixture.plot("mixture_response")) == 3
-    with pytest.raises(IsolossError, match="linear_mixture does not give the best N and D of a budget"):
+    with pytest.raises(
+        IsolossError, match="linear_mixture does not give the best N and D of a budget"
+    ):
         mixture.plot("isoloss")
 
 

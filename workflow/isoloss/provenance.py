@@ -95,14 +95,14 @@ def _reading(path: Path) -> Reading:
     return _READ[path]
 
 
-def recall(kept: Path) -> str:
+def recall(kept: Path) -> tuple[str, Stamped]:
     """Read all code of this package, of which only what changed since is read from the sources.
 
     Args:
-        kept: the file in which it is kept what the sources said; made or brought up to date.
+        kept: the file in which it is kept what the sources said.
 
     Returns:
-        A digest of all of it.
+        A digest of all of it, and what the sources say now, to be kept by its `save`.
     """
     reader = blake2b(Path(__file__).read_bytes(), digest_size=16).hexdigest()
     readings = Stamped(kept, _as_json, f"{sys.version} {reader}")
@@ -111,8 +111,7 @@ def recall(kept: Path) -> str:
         imported, digest, without_words = readings.of(path)
         _READ[path] = Reading(tuple(map(tuple, imported)), digest, without_words)
         everything.update(f"{path.relative_to(HOME)}\0{_READ[path]}\0".encode())
-    readings.save()
-    return everything.hexdigest()
+    return everything.hexdigest(), readings
 
 
 def _as_json(path: Path) -> list[Any]:

@@ -44,11 +44,13 @@ def checked(
     Raises:
         StudyError: with every problem of the study.
     """
-    key = _key(config, files, provenance.recall(cache / "code.json"))
+    code, readings = provenance.recall(cache / "code.json")
+    key = _key(config, files, code)
     name = blake2b(repr(config.get("study")).encode("utf-8", "surrogatepass"), digest_size=8)
     kept = cache / f"checked-{name.hexdigest()}.json"
     sound = _read(kept)
     if sound.get("key") == key and sound["contents"] == _contents(sound["config"], sources):
+        readings.save()
         return sound["config"]
     from isoloss import check, study
 
@@ -56,6 +58,7 @@ def checked(
         study.read(file)  # finds keys that appear twice, which Snakemake does not
     label = ", ".join(map(str, files)) or "--config"
     complete = check.check(config, label, sources=sources, plans=plans)
+    readings.save()  # not before: a study with problems leaves nothing behind
     contents = _contents(complete, sources)
     if contents is not None:
         with suppress(OSError):  # no room, or no leave to write: it is checked again next time

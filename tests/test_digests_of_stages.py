@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from isoloss import flow, provenance, registry, study, tables
+from isoloss.core import registry, schema, tables
 from isoloss.load.rows import identity
+from isoloss.records import provenance
+from isoloss.study import flow
 from isoloss.train.identity import Content
 from isoloss.train.plan import plan_runs, runs_digest, shard_runs
 from isoloss.train.run import model_options
@@ -261,6 +263,6 @@ def test_the_unit_of_a_dataset_is_among_what_matters_to_its_tables(monkeypatch, 
 def source_study() -> dict:
     """The default study with an observation, complete."""
     observed = {"observe": {"norms": {"card": "weight_norms", "sweep": "isoflop"}}}
-    config, problems = study.complete(study.read(ROOT / "config.yaml") | observed)
+    config, problems = schema.complete(schema.read(ROOT / "config.yaml") | observed)
     assert not problems
     return config

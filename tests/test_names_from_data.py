@@ -18,14 +18,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from names import NASTY
 
-from isoloss import escape, export, registry, tables
-from isoloss import law as front
 from isoloss.__main__ import main
-from isoloss.export import END, START, explanation, export_fit, latex, law_file
+from isoloss.core import escape, registry, tables
+from isoloss.core.problems import IsolossError
 from isoloss.fit import fit_law
-from isoloss.fitted import TABLES, Fit, load_fit
+from isoloss.fitted import TABLES, Fit, export, load_fit
+from isoloss.fitted.export import END, START, explanation, export_fit, latex, law_file
 from isoloss.fitted.facts import record
-from isoloss.problems import IsolossError
+from isoloss.quickfit import law as front
 from isoloss.report.summary import summarize
 
 MIXTURES = [n for n in registry.names("law") if registry.facts("law", n).get("NEEDS") == "mixture"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from isoloss import tables
 from isoloss.aggregate import gather_sweep
+from isoloss.core import tables
+from isoloss.core.problems import TableError
 from isoloss.expand import expand_table
-from isoloss.problems import TableError
 from isoloss.train.plan import plan_sweep
 
 SWEEP = {"model": "byte_transformer", "settings": {}, "n_params": "nonembed", "n_flops": "6nd"}

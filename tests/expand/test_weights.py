@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from isoloss.core.problems import IsolossError
 from isoloss.expand import expand_rows, expand_table, merge_weights, row_copies, row_weight
-from isoloss.problems import IsolossError
 
 VALUES = ("a", "b", "c")
 row_ids = st.text(max_size=12)

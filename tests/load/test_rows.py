@@ -8,8 +8,8 @@ from hashlib import blake2b
 import pandas as pd
 import pytest
 
+from isoloss.core.problems import IsolossError
 from isoloss.load import identity, load_rows
-from isoloss.problems import IsolossError
 
 CARD = "python_stdlib"
 SHARED = "# the same\n# in every file\n"

@@ -7,8 +7,8 @@ import itertools
 import numpy as np
 import pytest
 
-from isoloss.batches import stream, take, training_batches
-from isoloss.seeds import generator
+from isoloss.core.seeds import generator
+from isoloss.train.batches import stream, take, training_batches
 
 
 def plain(rows, positions, copies=None):

@@ -14,10 +14,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from isoloss import environment, tables
+from isoloss.core import tables
+from isoloss.core.problems import IsolossError
 from isoloss.expand import expand_table
-from isoloss.problems import IsolossError
-from isoloss.store import Store
+from isoloss.records import environment
+from isoloss.records.store import Store
 from isoloss.train import shard as shard_module
 from isoloss.train.checkpoint import Checkpoint
 from isoloss.train.identity import VERSIONS, Content

@@ -1,6 +1,6 @@
 """Room 2. Rows are repeated or dropped by the weights of their tags."""
 
-from isoloss import lazy
+from isoloss.core import lazy
 
 _NAMES = ("expand_rows", "expand_table", "merge_weights", "row_copies", "row_weight")
 __getattr__ = lazy.names(__name__, dict.fromkeys(_NAMES, "isoloss.expand.weights"))

@@ -13,8 +13,8 @@ from hashlib import blake2b
 
 import pandas as pd
 
-from isoloss.audit import tag_audit
-from isoloss.problems import IsolossError, nearest, problem
+from isoloss.core.audit import tag_audit
+from isoloss.core.problems import IsolossError, nearest, problem
 
 Weights = Mapping[str, Mapping[str, float]]
 MOST_ROWS = 10**9  # copies included

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from isoloss import registry
-from isoloss.problems import IsolossError, problem
+from isoloss.core import registry
+from isoloss.core.problems import IsolossError, problem
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +47,7 @@ def load_rows(
     """
     import pandas as pd  # not where only the sources' digest is wanted, as at every start
 
-    from isoloss.audit import tag_audit
+    from isoloss.core.audit import tag_audit
 
     found = list(registry.card("dataset", card).pieces(**options))
     if content is not None and identity(card, options) != content:

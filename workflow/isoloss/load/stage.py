@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from functools import cache
 
-from isoloss.canonical import canonical
-from isoloss.stage import Argument, Stage
+from isoloss.core.canonical import canonical
+from isoloss.core.stages import Argument, Stage
 
 
 @cache

@@ -8,12 +8,12 @@ from functools import cached_property
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
-from isoloss import tables
+from isoloss.core import tables
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from isoloss.batches import Stream
+    from isoloss.train.batches import Stream
 
 # versions that are recorded with a run, as columns of the `shard` table
 VERSIONS = {"torch_version": "torch", "numpy_version": "numpy"}
@@ -44,20 +44,20 @@ class Content:
         """The validation side, every row once."""
         import numpy as np
 
-        from isoloss.batches import stream
+        from isoloss.train.batches import stream
 
         held_out = self.rows.index[self.rows["split"] == "valid"].to_numpy()
         return stream(self.rows, held_out, np.ones_like(held_out))
 
     @cached_property
     def _valid_digest(self) -> str:
-        from isoloss.batches import validation_digest
+        from isoloss.train.batches import validation_digest
 
         return validation_digest(self.rows, self.valid)
 
     def training(self, weighting: str) -> Stream:
         """The training side under a weighting."""
-        from isoloss.batches import stream
+        from isoloss.train.batches import stream
 
         if weighting not in self._streams:
             index = self._indices[weighting]

@@ -15,11 +15,12 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from isoloss import environment, provenance, tables
-from isoloss.canonical import canonical
+from isoloss.core import tables
+from isoloss.core.canonical import canonical
+from isoloss.core.problems import IsolossError
+from isoloss.core.sources import Sources
 from isoloss.load.stage import content_of
-from isoloss.problems import IsolossError
-from isoloss.sources import Sources
+from isoloss.records import environment, provenance
 from isoloss.train.plans import Plans
 
 CACHE = Path("results") / ".cache"  # of a start; can be deleted at any time
@@ -52,10 +53,11 @@ def checked(
     if sound.get("key") == key and sound["contents"] == _contents(sound["config"], sources):
         readings.save()
         return sound["config"]
-    from isoloss import check, study
+    from isoloss.core import schema
+    from isoloss.study import check
 
     for file in files:
-        study.read(file)  # finds keys that appear twice, which Snakemake does not
+        schema.read(file)  # finds keys that appear twice, which Snakemake does not
     label = ", ".join(map(str, files)) or "--config"
     complete = check.check(config, label, sources=sources, plans=plans)
     readings.save()  # not before: a study with problems leaves nothing behind

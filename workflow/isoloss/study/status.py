@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from isoloss import manifest, tables
-from isoloss.escape import columns, visible
-from isoloss.flow import Flow
-from isoloss.problems import IsolossError, TableError, nearest
-from isoloss.store import seconds_of
+from isoloss.core import tables
+from isoloss.core.escape import columns, visible
+from isoloss.core.problems import IsolossError, TableError, nearest
+from isoloss.records import manifest
+from isoloss.records.store import seconds_of
+from isoloss.study.flow import Flow
 from isoloss.train.identity import Content, run_digest
 
 STATES = ("done", "running", "failed", "diverged", "damaged", "missing")

@@ -21,18 +21,18 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from isoloss.stamped import Stamped
+from isoloss.core.stamped import Stamped
 
-HOME = Path(__file__).parent
+HOME = Path(__file__).parent.parent
 # A card's words about itself; numbers that code reads (VOCABULARY) are not among them.
 WORDS = {"TITLE", "ABOUT", "FORMULA", "LATEX", "SOURCE", "DOMAIN", "PRESETS", "OPTIONS", "TAGS"}
 # What the code of a run imports that is no part of its identity, each with the reason. A run is a
 # function of its identity (`train.run.train_run`): settings and tokens enter it by their content.
 NOT_IN_IDENTITY = {
     "isoloss": "holds public names only",
-    "isoloss.problems": "words errors",
-    "isoloss.registry": "finds cards; the card's own code and the settings it takes are identity",
-    "isoloss.tables": "reads and writes files; what is read is in the identity by its content",
+    "isoloss.core.problems": "words errors",
+    "isoloss.core.registry": "finds cards; their code and the settings they take are identity",
+    "isoloss.core.tables": "reads and writes files; what it reads is in the identity by content",
     "isoloss.train.checkpoint": "keeps a state and gives the same bits back, as a test holds it to",
 }
 
@@ -68,7 +68,7 @@ def read_source(source: str) -> Reading:
     """Read the source text of a module.
 
     Example:
-        >>> read_source("from isoloss import seeds as s").imported
+        >>> read_source("from isoloss.core import seeds as s").imported
         (('isoloss', 'seeds', 's'),)
     """
     tree = ast.parse(source)

@@ -19,7 +19,7 @@
 #
 # Targets: all (default), runs, fits, figures; verify.
 
-from isoloss import yaml_text
+from isoloss.core import yaml_text
 
 if not workflow.configfiles:
     # what is named on the command line was looked at by profiles/default

@@ -27,6 +27,8 @@ import pyarrow as pa
 from scipy.stats import f as f_distribution
 from scipy.stats import norm, t
 
+from isoloss.core.seeds import generator
+from isoloss.core.tables import facts, frame, write_free
 from isoloss.fit.coordinates import Scale, free_coordinates, scale_of
 from isoloss.fit.objectives import Objective
 from isoloss.fit.optimize import Ends, Problem, minimise
@@ -34,8 +36,6 @@ from isoloss.fit.profile import cluster_inflation, likelihood_ratio
 from isoloss.fit.resample import MAD
 from isoloss.fitted import BIAS
 from isoloss.laws import chinchilla
-from isoloss.seeds import generator
-from isoloss.tables import facts, frame, write_free
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"

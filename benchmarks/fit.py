@@ -29,13 +29,13 @@ import pandas as pd
 import pyarrow as pa
 import scipy.optimize
 
+from isoloss.core.seeds import generator
+from isoloss.core.tables import write_free
 from isoloss.fit import resample
 from isoloss.fit.objectives import Objective
 from isoloss.fit.optimize import AGREE, Problem, minimise, optimise
 from isoloss.fit.solve import Constraints, Optimum
 from isoloss.laws import chinchilla
-from isoloss.seeds import generator
-from isoloss.tables import write_free
 
 HERE = Path(__file__).parent
 LAW = chinchilla.make()

@@ -26,13 +26,13 @@ import pandas as pd
 import pyarrow as pa
 from threadpoolctl import threadpool_limits
 
-from isoloss import registry
+from isoloss.core import registry
+from isoloss.core.tables import write_free
 from isoloss.fit.mixture import own_domain
 from isoloss.fit.objectives import Objective
 from isoloss.fit.scores import rank_correlation
 from isoloss.fit.solve import Constraints, Optimum
 from isoloss.laws._law import Estimator
-from isoloss.tables import write_free
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"

@@ -30,8 +30,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from isoloss import registry
-from isoloss.tables import write_free
+from isoloss.core import registry
+from isoloss.core.tables import write_free
 
 HERE = Path(__file__).parent
 ROWS, QUICK_ROWS = 1_000_000, 50_000
@@ -65,25 +65,25 @@ def pieces(n_rows: int) -> Iterator[dict]:
 
 def load(folder: Path, n_rows: int) -> None:
     """The stage load."""
-    from isoloss.load import stage
+    from isoloss.load import job
 
     card = SimpleNamespace(pieces=pieces, sources=lambda n_rows: [])
     registry.card = lambda kind, name: card
     dataset = {"card": "synthetic", "options": {"n_rows": n_rows}, "valid_fraction": 0.02}
-    stage.run({"dataset": dataset, "seed": 1, "content": None}, folder / "load", {})
+    job.run({"dataset": dataset, "seed": 1, "content": None}, folder / "load", {})
 
 
 def expand(folder: Path) -> None:
     """The stage expand."""
-    from isoloss.expand import stage
+    from isoloss.expand import job
 
     rows, facts = folder / "load/rows.parquet", {"weighting": "natural"}
-    stage.run({"weights": WEIGHTS, "seed": 1}, rows, folder / "expand", facts)
+    job.run({"weights": WEIGHTS, "seed": 1}, rows, folder / "expand", facts)
 
 
 def train(folder: Path) -> None:
     """The stage train: one run of 200 000 tokens."""
-    from isoloss.train import stage
+    from isoloss.train import job
     from isoloss.train.plan import plan_sweep, runs_digest, shard_runs
 
     (run,) = shard_runs(plan_sweep(SWEEP), 1)["0"]
@@ -92,7 +92,7 @@ def train(folder: Path) -> None:
     settings = {"code": "c", "code_here": "c", "among": {}, "where": {}}
     files = folder / "load/rows.parquet", folder / "load/tokens.npy"
     index, store, out = [folder / "expand/index.parquet"], folder / "store", folder / "0.parquet"
-    stage.run(specification, [run], *files, index, store, settings, out, {})
+    job.run(specification, [run], *files, index, store, settings, out, {})
     shard = pd.read_parquet(out)
     assert list(shard["status"]) == ["done"], shard["status_reason"].item()
     print(shard["loss_nats"].item(), shard["n_unique"].item())

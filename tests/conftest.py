@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from isoloss import tables
+from isoloss.core import tables
 
 # the same examples everywhere, and no clock: a machine may be busy
 hypothesis.settings.register_profile("isoloss", derandomize=True, deadline=None)

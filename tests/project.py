@@ -8,8 +8,8 @@ from pathlib import Path
 
 from running import ROOT, snakemake, write
 
-from isoloss.check import check
-from isoloss.store import Store
+from isoloss.records.store import Store
+from isoloss.study.check import check
 from isoloss.train.plan import plan_sweep
 
 
@@ -201,4 +201,4 @@ def optimised_otherwise(project):
 
 def written_otherwise(project):
     """Code that writes files is edited."""
-    project.edit("tables.py", 'compression="zstd"', 'compression="snappy"')
+    project.edit("core/tables.py", 'compression="zstd"', 'compression="snappy"')

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from isoloss import tables
+from isoloss.core import tables
+from isoloss.core.tokens import Tokens
 from isoloss.expand import expand_batches
-from isoloss.tokens import Tokens
 from isoloss.train.dataset import Dataset, Index, layout
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isoloss.addresses import (
+from isoloss.core.addresses import (
     Address,
     UnsetError,
     is_web,
@@ -18,7 +18,7 @@ from isoloss.addresses import (
     shown,
     target,
 )
-from isoloss.problems import TableError
+from isoloss.core.problems import TableError
 
 SHOWN = {
     "https://host/x.csv": "https://host/x.csv",

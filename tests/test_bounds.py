@@ -7,15 +7,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from isoloss import check, registry, study
 from isoloss.__main__ import main
+from isoloss.core import registry, schema
+from isoloss.core.problems import IsolossError, StudyError
 from isoloss.expand import expand_rows
 from isoloss.fit import law, resample
 from isoloss.fit.holdout import LIMITS, folds
 from isoloss.fit.law import fit_law
 from isoloss.fit.optimize import refit
 from isoloss.fit.profile import _lifted
-from isoloss.problems import IsolossError, StudyError
+from isoloss.study import check
 from isoloss.train.plan import MOST_RUNS, count_runs, plan_sweep
 from isoloss.train.settings import known
 
@@ -30,7 +31,7 @@ def kinds(spec: dict) -> set[str]:
 
 def numeric(spec: dict, place: str):
     """Every number that the schema knows: its place (NAME for a name of one's own) and schema."""
-    spec = study.resolve(spec)
+    spec = schema.resolve(spec)
     if kinds(spec) & NUMBERS:
         yield place, spec
     for choice in spec.get("anyOf", []):
@@ -43,7 +44,7 @@ def numeric(spec: dict, place: str):
         yield from numeric(others, f"{place}.NAME".lstrip("."))
 
 
-SCHEMA = dict(numeric(study.schema(), ""))
+SCHEMA = dict(numeric(schema.schema(), ""))
 OPTIONS = {
     f"{kind} {name}: {key}": spec
     for kind in registry.FOLDERS

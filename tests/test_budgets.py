@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isoloss import budgets
-from isoloss.budgets import SAME_BUDGET, budget_numbers
+from isoloss.core import budgets
+from isoloss.core.budgets import SAME_BUDGET, budget_numbers
 from isoloss.figures import _figure
 from isoloss.fit.holdout import folds
 from isoloss.laws import _budgets

@@ -16,9 +16,10 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from isoloss import check, flow, tables, verify
 from isoloss.__main__ import main
-from isoloss.problems import TableError
+from isoloss.core import tables
+from isoloss.core.problems import TableError
+from isoloss.study import check, flow, verify
 from isoloss.train import shard
 
 STUDY = {

@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from isoloss import flow, provenance, registry, study, tables
+from isoloss.core import registry, schema, tables
+from isoloss.core.tokens import Tokens
 from isoloss.load.rows import identity
-from isoloss.tokens import Tokens
+from isoloss.records import provenance
+from isoloss.study import flow
 from isoloss.train.dataset import read_dataset, read_index
 from isoloss.train.identity import Content
 from isoloss.train.plan import plan_runs, runs_digest, shard_runs
@@ -269,6 +271,6 @@ def test_the_unit_of_a_dataset_is_among_what_matters_to_its_tables(monkeypatch, 
 def source_study() -> dict:
     """The default study with an observation, complete."""
     observed = {"observe": {"norms": {"card": "weight_norms", "sweep": "isoflop"}}}
-    config, problems = study.complete(study.read(ROOT / "config.yaml") | observed)
+    config, problems = schema.complete(schema.read(ROOT / "config.yaml") | observed)
     assert not problems
     return config

@@ -11,9 +11,9 @@ import time
 import pytest
 from serving import Site, answer
 
-from isoloss import download as downloads
-from isoloss.addresses import Address
-from isoloss.download import DownloadError, TooLargeError, TooLongError, download
+from isoloss.core import download as downloads
+from isoloss.core.addresses import Address
+from isoloss.core.download import DownloadError, TooLargeError, TooLongError, download
 
 CSV = b"size,seen,val_loss\n1,2,3\n"
 MIB = 2**20

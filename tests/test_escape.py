@@ -16,7 +16,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from names import NASTY
 
-from isoloss import escape
+from isoloss.core import escape
 
 ANYTHING = st.text(st.characters(exclude_categories=[]), max_size=60) | st.sampled_from(NASTY)
 HIDDEN = {"Cc", "Cs", "Zl", "Zp", "Cn", "Co"}

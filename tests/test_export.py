@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from isoloss import registry
-from isoloss.export import END, START, explanation, export_fit
+from isoloss.core import registry
 from isoloss.fit import fit_law
+from isoloss.fitted.export import END, START, explanation, export_fit
 
 PLAIN = [n for n in registry.names("law") if registry.facts("law", n).get("NEEDS") != "mixture"]
 CHOICES = [

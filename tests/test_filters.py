@@ -13,9 +13,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import isoloss
-from isoloss import check, filters
 from isoloss.__main__ import main
-from isoloss.problems import StudyError, TableError
+from isoloss.core import filters
+from isoloss.core.problems import StudyError, TableError
+from isoloss.study import check
 
 ROOT = Path(__file__).parents[1]
 

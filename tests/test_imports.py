@@ -11,25 +11,14 @@ from pathlib import Path
 import pytest
 
 import isoloss
-from isoloss import registry
-from isoloss.stage import stages
+from isoloss.core import registry
+from isoloss.core.stages import stages
 
 HOME = Path(isoloss.__file__).parent
 ROOMS = {stage.entry.split(".")[1] for stage in stages().values()}
 CARDS = set(registry.FOLDERS.values())
-FACADES = {
-    "check",
-    "export",
-    "flow",
-    "law",
-    "docs",
-    "start",
-    "status",
-    "verify",
-    "work",
-    "__main__",
-    "__init__",
-}
+GROUND = {"core", "records"}
+FACADES = {"study", "quickfit", "__main__", "__init__"}
 
 
 def imported(file: Path) -> set[str]:
@@ -68,6 +57,10 @@ def test_a_file_imports_only_what_stands_below_it(file):
         return_arrows = {"__main__"}
     elif unit(file) in ROOMS:
         return_arrows = (ROOMS | FACADES) - {unit(file)}
+    elif unit(file) == "core":
+        return_arrows = UNITS
+    elif unit(file) == "records":
+        return_arrows = UNITS - GROUND
     else:
         return_arrows = ROOMS | FACADES
     assert not used & return_arrows
@@ -78,7 +71,7 @@ def test_a_file_imports_only_what_stands_below_it(file):
 
 def test_the_walk_sees_the_parts_and_their_imports():
     assert ROOMS | CARDS | FACADES <= UNITS
-    assert {"train", "aggregate", "fit", "study"} <= parts_used(FILES["check.py"])
+    assert {"train", "aggregate", "core"} <= parts_used(FILES["study/check.py"])
     assert "torch" in imported(FILES["models/byte_transformer.py"])
     assert "argparse" in imported(FILES["__main__.py"])
 
@@ -100,7 +93,10 @@ def test_importing_isoloss_is_light():
 @pytest.mark.parametrize(
     ("code", "heavy"),
     [
-        ("import isoloss.train.plan, isoloss.check, isoloss.flow", {"torch", "matplotlib"}),
+        (
+            "import isoloss.train.plan, isoloss.study.check, isoloss.study.flow",
+            {"torch", "matplotlib"},
+        ),
         ("import isoloss; isoloss.fit_law, isoloss.read_runs", {"torch", "matplotlib"}),
         ("import isoloss.__main__", HEAVY),
     ],

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from isoloss import law as front
 from isoloss.__main__ import main
 from isoloss.aggregate.guess import guess_columns, mixture_columns
-from isoloss.problems import IsolossError
+from isoloss.core.problems import IsolossError
+from isoloss.quickfit import law as front
 
 QUICK = {"bootstrap": 20}
 

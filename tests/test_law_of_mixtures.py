@@ -10,9 +10,9 @@ import pyarrow as pa
 import pytest
 
 from isoloss.__main__ import main
+from isoloss.core.problems import IsolossError
 from isoloss.fitted import load_fit
-from isoloss.law import law_of_table
-from isoloss.problems import IsolossError
+from isoloss.quickfit.law import law_of_table
 
 DOMAINS = ("web", "code", "books")
 

@@ -138,7 +138,7 @@ def unsaid(node: ast.AST) -> bool:
         name not in TEXT
         or "encoding" in given
         or ast.unparse(function).startswith(("os.", "tables.", "self.opener."))
-        or ast.unparse(function) == "write_text"  # of isoloss.tables
+        or ast.unparse(function) == "write_text"  # of isoloss.core.tables
     ):
         return False
     constants = [a.value for a in node.args if isinstance(a, ast.Constant)]

@@ -6,8 +6,9 @@ import doctest
 
 import pytest
 
-from isoloss import check, problems
-from isoloss.problems import IsolossError, Problem, StudyError, TableError
+from isoloss.core import problems
+from isoloss.core.problems import IsolossError, Problem, StudyError, TableError
+from isoloss.study import check
 
 ODD = Problem("a: b; c", "found: this; and that", "do x; or y")
 

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from isoloss import flow, provenance, registry
+from isoloss.core import registry
+from isoloss.records import provenance
+from isoloss.study import flow
 
 SOURCE = """
 import math
@@ -80,11 +82,12 @@ def test_a_cards_words_are_no_part_of_a_runs_identity():
 
 def test_a_runs_code_is_what_can_change_its_numbers():
     assert provenance.run_code("byte_transformer") == [
-        "isoloss.batches",
+        "isoloss.core",
+        "isoloss.core.seeds",
         "isoloss.models",
         "isoloss.models.byte_transformer",
-        "isoloss.seeds",
         "isoloss.train",
+        "isoloss.train.batches",
         "isoloss.train.run",
     ]
 
@@ -123,9 +126,9 @@ def copied(tmp_path, monkeypatch) -> Path:
     [
         ("train/run.py", "betas=(", "eps=1e-7, betas=(", True),
         ("models/byte_transformer.py", "ROTARY_BASE = 100.0", "ROTARY_BASE = 90.0", True),
-        ("seeds.py", "digest_size=16", "digest_size=8", True),
-        ("tables.py", '"zstd"', '"snappy"', False),
-        ("progress.py", ">= 60", ">= 30", False),
+        ("core/seeds.py", "digest_size=16", "digest_size=8", True),
+        ("core/tables.py", '"zstd"', '"snappy"', False),
+        ("core/progress.py", ">= 60", ">= 30", False),
         ("fit/law.py", "ddof=1", "ddof=0", False),
         ("models/byte_transformer.py", 'TITLE = "Byte', 'TITLE = "A byte', False),
     ],

@@ -13,14 +13,15 @@ import pandas as pd
 import pytest
 from serving import Site, answer
 
-from isoloss import check, tables
-from isoloss import sources as sources_module
 from isoloss.__main__ import main
 from isoloss.aggregate import read_runs
-from isoloss.flow import Flow
-from isoloss.law import law_of_table
-from isoloss.problems import IsolossError, StudyError, TableError
-from isoloss.sources import KEPT, Limits, Sources, open_source
+from isoloss.core import sources as sources_module
+from isoloss.core import tables
+from isoloss.core.problems import IsolossError, StudyError, TableError
+from isoloss.core.sources import KEPT, Limits, Sources, open_source
+from isoloss.quickfit.law import law_of_table
+from isoloss.study import check
+from isoloss.study.flow import Flow
 
 CSV = b"size,seen,val_loss\n" + b"".join(b"1e6,%de8,%f\n" % (i, 3 + 1 / i) for i in range(1, 13))
 COLUMNS = {"N": "size", "D": "seen", "loss": "val_loss"}

@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from isoloss import check, provenance, sources, start, study
-from isoloss.problems import StudyError
-from isoloss.stamped import Stamped
+from isoloss.core import schema, sources
+from isoloss.core.problems import StudyError
+from isoloss.core.stamped import Stamped
+from isoloss.records import provenance
+from isoloss.study import check, start
 from isoloss.train.plans import Plans
 
 ROOT = Path(__file__).parents[1]
@@ -23,8 +25,8 @@ HEAVY = {"torch", "pandas", "matplotlib", "numpy", "scipy", "pyarrow", "jsonsche
 START = """
 import sys
 from pathlib import Path
-from isoloss import escape, flow, sources, start
-from isoloss import yaml_text
+from isoloss.core import escape, sources; from isoloss.study import flow, start
+from isoloss.core import yaml_text
 from isoloss.train.plans import Plans
 
 config, kept = yaml_text.read(sys.argv[1]), sources.Sources(kept=Path("fetched"))
@@ -50,7 +52,7 @@ def source(tmp_path) -> Path:
 @pytest.fixture
 def config(source) -> dict:
     """The default study on a small dataset."""
-    found = study.read(ROOT / "config.yaml")
+    found = schema.read(ROOT / "config.yaml")
     found["load"]["stdlib"]["options"] = {"root": str(source)}
     return found
 
@@ -192,12 +194,14 @@ def test_a_file_that_changed_just_before_the_look_is_read_again(reads):
 
 
 def test_the_code_is_recalled_as_it_is_read(tmp_path):
-    modules = provenance.closure(["isoloss.flow"])
+    modules = provenance.closure(["isoloss.study.flow"])
     read = provenance.code_digest(modules)
     digests = []
     for _ in range(2):
         provenance.forget()
-        digests.append(provenance.recall(tmp_path / "code.json"))
-        assert provenance.code_digest(provenance.closure(["isoloss.flow"])) == read
+        digest, readings = provenance.recall(tmp_path / "code.json")
+        readings.save()
+        digests.append(digest)
+        assert provenance.code_digest(provenance.closure(["isoloss.study.flow"])) == read
     provenance.forget()
     assert digests[0] == digests[1]

@@ -13,9 +13,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from isoloss import environment, manifest, status, tables
-from isoloss.problems import TableError
-from isoloss.store import Store, tries
+from isoloss.core import tables
+from isoloss.core.problems import TableError
+from isoloss.records import environment, manifest
+from isoloss.records.store import Store, tries
+from isoloss.study import status
 
 DIGEST, OTHER = "0" * 32, "f" * 32
 IDENTITY = {"seed": 3, "code": "c0de", "settings": {"d_model": 8, "peak_learning_rate": 0.01}}

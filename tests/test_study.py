@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from isoloss import check, study
 from isoloss.__main__ import main
-from isoloss.problems import StudyError
+from isoloss.core import schema
+from isoloss.core.problems import StudyError
+from isoloss.study import check
 
 UNSET = "ISOLOSS_TEST_VARIABLE_THAT_IS_NOT_SET"
 
@@ -97,8 +98,8 @@ def test_a_bare_name_is_a_study_with_the_natural_weighting():
 
 def test_completing_a_complete_study_changes_nothing(config):
     given = copy.deepcopy(config)
-    once, wrong = study.complete(config)
-    assert (study.complete(once), wrong) == ((once, []), [])
+    once, wrong = schema.complete(config)
+    assert (schema.complete(once), wrong) == ((once, []), [])
     assert check.check(check.check(config)) == check.check(config)
     assert config == given
 
@@ -500,7 +501,7 @@ def test_a_key_that_stands_twice_is_an_error_with_its_line(tmp_path):
     file = tmp_path / "study.yaml"
     file.write_text("study: twice\nfit:\n  a: {card: chinchilla, sweep: s}\n  a: {card: b}\n")
     with pytest.raises(StudyError, match=r"line 4: key 'a' appears twice"):
-        study.read(file)
+        schema.read(file)
 
 
 @pytest.mark.parametrize(
@@ -520,7 +521,7 @@ def test_yaml_merges_are_followed(tmp_path):
     (tmp_path / "s.yaml").write_text(
         "load: &a {x: {card: python_stdlib}}\nstudy: s\nplot: {<<: *a}\n"
     )
-    assert study.read(tmp_path / "s.yaml")["plot"] == {"x": {"card": "python_stdlib"}}
+    assert schema.read(tmp_path / "s.yaml")["plot"] == {"x": {"card": "python_stdlib"}}
 
 
 def test_a_figure_may_name_its_fits_by_the_earlier_key_and_is_told_the_new_one(config):
@@ -528,21 +529,21 @@ def test_a_figure_may_name_its_fits_by_the_earlier_key_and_is_told_the_new_one(c
     for figure in earlier["plot"].values():
         figure["laws"] = figure.pop("fits")
     assert check.check(earlier) == check.check(config)
-    assert [str(one) for one in study.renamed(earlier)[1]] == [
+    assert [str(one) for one in schema.renamed(earlier)[1]] == [
         f"plot.{name}.laws: this key is called `fits` now; rename it" for name in config["plot"]
     ]
-    assert study.renamed(config) == (config, [])
+    assert schema.renamed(config) == (config, [])
 
 
 def test_a_figure_that_names_its_fits_by_both_keys_is_told_which_one_counts(config):
     config["plot"]["isoloss"]["laws"] = ["plane"]
     (line,) = problems(config)
-    assert line == "plot.isoloss.laws: unknown key; known: card, fits, options, sweep"
+    assert line == "plot.isoloss.laws: unknown key; known: card, fits, observation, options, sweep"
 
 
 @pytest.mark.parametrize("value", [None, 3, [], {"p": None}, {"p": {"laws": 3}}])
 def test_an_earlier_key_is_looked_for_wherever_it_could_not_be(config, value):
-    renamed, messages = study.renamed({"plot": value})
+    renamed, messages = schema.renamed({"plot": value})
     assert len(messages) == (value == {"p": {"laws": 3}})
     assert messages or renamed == {"plot": value}
 

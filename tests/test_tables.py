@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from isoloss import tables
-from isoloss.problems import TableError
+from isoloss.core import tables
+from isoloss.core.problems import TableError
 
 NAMES = list(tables.contract()["tables"])
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isoloss import units
-from isoloss.progress import track
+from isoloss.core import units
+from isoloss.core.progress import track
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_progress_counts_to_its_end_and_says_nothing_in_the_first_minute(capsys)
 
 def test_progress_says_a_line_a_minute_off_a_terminal(capsys, monkeypatch):
     seconds = iter(range(0, 10_000, 25))
-    monkeypatch.setattr("isoloss.progress.time.monotonic", lambda: next(seconds))
+    monkeypatch.setattr("isoloss.core.progress.time.monotonic", lambda: next(seconds))
     list(track(7, "steps"))
     lines = capsys.readouterr().err.splitlines()
     assert 1 < len(lines) < 7

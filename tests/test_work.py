@@ -11,13 +11,15 @@ import pandas as pd
 import pytest
 import yaml
 
-from isoloss import environment, tables, work
 from isoloss.__main__ import main
+from isoloss.core import tables
 from isoloss.fit import job as fit_job
-from isoloss.flow import Flow
-from isoloss.store import Store
+from isoloss.records import environment
+from isoloss.records.store import Store
+from isoloss.study import work
+from isoloss.study.flow import Flow
+from isoloss.study.verify import findings
 from isoloss.train import job as train_job
-from isoloss.verify import findings
 
 
 class Home:

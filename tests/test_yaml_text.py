@@ -7,9 +7,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isoloss import check, study, yaml_text
 from isoloss.__main__ import main, refuse_bombs
-from isoloss.problems import StudyError
+from isoloss.core import schema, yaml_text
+from isoloss.core.problems import StudyError
+from isoloss.study import check
 
 
 def nested(line: str, last: int) -> str:
@@ -101,9 +102,9 @@ fit:
 plot: {p: {card: isoloss, sweep: t, fits: [y], options: *options}}
 """
     (tmp_path / "s.yaml").write_text(text)
-    read = study.read(tmp_path / "s.yaml")
+    read = schema.read(tmp_path / "s.yaml")
     assert read["fit"]["y"] == {"card": "chinchilla", "sweep": "t", "options": {}, "delta": 0.01}
-    config, wrong = study.complete(read)
+    config, wrong = schema.complete(read)
     assert wrong == []
     assert config["fit"]["x"]["options"] == {"variable": "C", "offset": True}
     assert config["fit"]["y"]["options"] == {}  # defaults of another card are not its own
@@ -152,7 +153,7 @@ BEYOND = {
 @pytest.mark.parametrize("value", BEYOND.values(), ids=BEYOND)
 def test_a_number_beyond_floating_point_is_refused_however_it_is_written(value):
     fit = {"card": "power_law", "sweep": "s", "fixed": {"E": value}, "delta": value}
-    _, wrong = study.complete({"study": "a", "fit": {"f": fit}, "seed": value})
+    _, wrong = schema.complete({"study": "a", "fit": {"f": fit}, "seed": value})
     for place in ("seed", "fit.f.fixed.E", "fit.f.delta"):
         assert any(one.place == place for one in wrong)
 

@@ -18,11 +18,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isoloss.addresses import Address
 from isoloss.aggregate import formats, read_runs
 from isoloss.aggregate.table import parse
-from isoloss.problems import IsolossError, TableError
-from isoloss.sources import Limits, Source, open_source
+from isoloss.core.addresses import Address
+from isoloss.core.problems import IsolossError, TableError
+from isoloss.core.sources import Limits, Source, open_source
 
 CSV = b"size,seen,val_loss\n1e6,2e8,3.5\n2e6,2e8,3.3\n"
 MIB = 2**20

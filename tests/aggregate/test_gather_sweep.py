@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 from rows_in_memory import expand_table
 
-from isoloss import tables
 from isoloss.aggregate import gather_sweep
-from isoloss.problems import TableError
+from isoloss.core import tables
+from isoloss.core.problems import TableError
 from isoloss.train.plan import plan_sweep
 
 SWEEP = {"model": "byte_transformer", "settings": {}, "n_params": "nonembed", "n_flops": "6nd"}

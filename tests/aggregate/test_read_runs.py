@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from isoloss import tables
 from isoloss.aggregate import read_runs, read_runs_table
-from isoloss.problems import TableError
+from isoloss.core import tables
+from isoloss.core.problems import TableError
 
 COLUMNS = {"N": "size", "D": "seen", "loss": "val_loss"}
 

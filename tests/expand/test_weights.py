@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rows_in_memory import batches_of, expand_table
 
-from isoloss import tables
+from isoloss.core import tables
+from isoloss.core.problems import IsolossError
 from isoloss.expand import (
     expand_batches,
     expand_rows,
@@ -22,7 +23,6 @@ from isoloss.expand import (
     row_weight,
     tag_weights,
 )
-from isoloss.problems import IsolossError
 
 VALUES = ("a", "b", "c")
 row_ids = st.text(max_size=12)

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from isoloss.core.problems import IsolossError
 from isoloss.fit import fit_law
 from isoloss.fit.compare import compare_laws, sensitivity
-from isoloss.problems import IsolossError
 
 
 @pytest.fixture(scope="module")

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from isoloss import registry
+from isoloss.core import registry
+from isoloss.core.problems import IsolossError
 from isoloss.fit import fit_law, optimize
 from isoloss.fit.points import by_domain
 from isoloss.fitted import quantiles
-from isoloss.problems import IsolossError
 
 QUICK = {"bootstrap": 0}
 

@@ -8,9 +8,9 @@ import pytest
 from scipy.optimize import minimize_scalar
 from scipy.special import ndtr, ndtri
 
+from isoloss.core.problems import TableError
 from isoloss.fit import fit_law
 from isoloss.fitted import TABLES, load_fit, quantiles
-from isoloss.problems import TableError
 
 
 @pytest.fixture(scope="module")

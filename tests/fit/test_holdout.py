@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from isoloss.budgets import budget_numbers
+from isoloss.core.budgets import budget_numbers
+from isoloss.core.problems import IsolossError
 from isoloss.fit import fit_law
 from isoloss.fit.holdout import copies, folds, held_out
-from isoloss.problems import IsolossError
 
 RULES = [
     "largest_compute",

@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from isoloss import registry
+from isoloss.core import registry
+from isoloss.core.problems import IsolossError
 from isoloss.fit import fit_law
 from isoloss.fit.law import variables
 from isoloss.fit.objectives import OBJECTIVES, Objective
 from isoloss.fit.optimize import cholesky_solve, minimise, refit
 from isoloss.fit.solve import Constraints, Optimum
-from isoloss.problems import IsolossError
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from isoloss.core.problems import IsolossError
 from isoloss.fit import fit_law
 from isoloss.fit.holdout import copies, folds
 from isoloss.fit.points import PER_DECADE, by_domain, points
-from isoloss.problems import IsolossError
 
 STEPS = np.unique(np.geomspace(1, 4000, 60).round().astype(int))
 BATCH = 512.0

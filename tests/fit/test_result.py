@@ -13,11 +13,11 @@ import pandas as pd
 import pytest
 from names import NASTY
 
-from isoloss import registry
-from isoloss.escape import terminal
+from isoloss.core import registry
+from isoloss.core.escape import terminal
+from isoloss.core.problems import IsolossError
 from isoloss.fit import fit_law
 from isoloss.fitted import Fit, load_fit
-from isoloss.problems import IsolossError
 
 matplotlib.use("Agg")
 from matplotlib import pyplot

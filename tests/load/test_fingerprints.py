@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from isoloss import stamped
+from isoloss.core import stamped
 from isoloss.load import identity
 
 CARD = "python_stdlib"

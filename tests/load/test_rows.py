@@ -10,10 +10,10 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from isoloss import tables
+from isoloss.core import tables
+from isoloss.core.problems import IsolossError
 from isoloss.load import identity, job, load_rows
 from isoloss.load import rows as load_module
-from isoloss.problems import IsolossError
 
 CARD = "python_stdlib"
 SHARED = "# the same\n# in every file\n"

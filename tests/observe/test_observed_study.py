@@ -6,9 +6,11 @@ import pandas as pd
 import pytest
 from running import tiny
 
-from isoloss import check, flow, provenance, tables
+from isoloss.core import tables
+from isoloss.core.problems import StudyError
 from isoloss.plot.draw import inputs
-from isoloss.problems import StudyError
+from isoloss.records import provenance
+from isoloss.study import check, flow
 
 OBSERVE = {"norms": {"card": "weight_norms", "sweep": "grid"}}
 FIGURE = {"card": "observations", "sweep": "grid", "observation": "norms"}
@@ -49,7 +51,7 @@ def test_observing_changes_nothing_of_what_makes_the_runs(config):
             )
             assert with_.code(job.stage, **job.names) == without.code(job.stage, **job.names)
     modules = provenance.run_code("byte_transformer")
-    assert not [m for m in modules if "observ" in m or m == "isoloss.weights"]
+    assert not [m for m in modules if "observ" in m or m == "isoloss.records.weights"]
 
 
 @pytest.mark.parametrize(

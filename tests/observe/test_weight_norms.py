@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from isoloss import manifest, tables
-from isoloss.problems import TableError
-from isoloss.store import Store
-from isoloss.weights import load_weights
+from isoloss.core import tables
+from isoloss.core.problems import TableError
+from isoloss.records import manifest
+from isoloss.records.store import Store
+from isoloss.records.weights import load_weights
 
 WEIGHTS = {"b": np.arange(6, dtype="float32").reshape(2, 3), "a": np.ones(2, "float32")}
 

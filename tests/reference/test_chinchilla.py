@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from scipy.optimize import minimize
 
-from isoloss import registry
 from isoloss.aggregate import read_runs
+from isoloss.core import registry
 from isoloss.fit import fit_law
 from isoloss.fit.objectives import Objective
 from isoloss.laws.chinchilla import PRESETS, published_starts

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from isoloss import registry
 from isoloss.aggregate import read_runs
+from isoloss.core import registry
 from isoloss.fit import fit_law
 from isoloss.fit.scores import scores
 

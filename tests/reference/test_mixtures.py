@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from isoloss import registry
+from isoloss.core import registry
 from isoloss.fit.scores import rank_correlation
 
 DOMAINS = ("academic", "prose", "dialogue", "symbolic", "internet")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from isoloss import registry
+from isoloss.core import registry
 
 N = np.array([10569312, 78914048, 153677376, 411616256, 10569312])
 RUNS = {"N": N, "D": N * np.array([20, 20, 20, 20, 320])}

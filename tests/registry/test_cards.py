@@ -12,14 +12,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from isoloss import registry, tables
+from isoloss.core import registry, tables
+from isoloss.core.problems import IsolossError
+from isoloss.core.seeds import generator
+from isoloss.core.stages import stages
 from isoloss.figures._figure import Inputs
 from isoloss.fit import fit_law
 from isoloss.fitted import TABLES
 from isoloss.plot.draw import draw, inputs
-from isoloss.problems import IsolossError
-from isoloss.seeds import generator
-from isoloss.stage import stages
 from isoloss.train.settings import TRAINER, known
 
 CONSTANTS = {
@@ -77,7 +77,7 @@ def test_an_unknown_name_is_an_error_with_the_nearest_one(kind):
 
 def test_cards_are_listed_and_described_without_importing_one():
     code = (
-        "import sys; from isoloss import registry\n"
+        "import sys; from isoloss.core import registry\n"
         "for kind in registry.FOLDERS:\n"
         "    for name in registry.names(kind):\n"
         "        registry.facts(kind, name), registry.options(kind, name)\n"

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isoloss import registry
+from isoloss.core import registry
 from isoloss.laws._law import Estimator
 
 VARIABLES = "NDCU"

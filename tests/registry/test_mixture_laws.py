@@ -9,14 +9,14 @@ import sys
 import numpy as np
 import pytest
 
-from isoloss import registry
-from isoloss.export import export_fit
+from isoloss.core import registry
+from isoloss.core.problems import IsolossError
 from isoloss.fit import fit_law
 from isoloss.fit.mixture import mixtures
 from isoloss.fitted import load_fit, quantiles
+from isoloss.fitted.export import export_fit
 from isoloss.laws import mixture_power
 from isoloss.laws._law import Estimator
-from isoloss.problems import IsolossError
 
 NAMES = [n for n in registry.names("law") if registry.facts("law", n).get("NEEDS") == "mixture"]
 DOMAINS = ("p_web", "p_code", "p_books", "p_talk")

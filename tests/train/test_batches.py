@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rows_in_memory import dataset_of
 
-from isoloss import tables
-from isoloss.batches import stream, take, training_batches
-from isoloss.problems import TableError
-from isoloss.seeds import generator
-from isoloss.tokens import Tokens, map_tokens, token_writer
+from isoloss.core import tables
+from isoloss.core.problems import TableError
+from isoloss.core.seeds import generator
+from isoloss.core.tokens import Tokens, map_tokens, token_writer
+from isoloss.train.batches import stream, take, training_batches
 from isoloss.train.dataset import read_dataset
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isoloss import registry
+from isoloss.core import registry
 from isoloss.train.plan import plan_sweep, run_label, run_settings, shard_names
 
 CELLS = [

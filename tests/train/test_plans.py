@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from isoloss import check, flow, study, work
+from isoloss.core import schema
+from isoloss.study import check, flow, work
 from isoloss.train import plan, plans
 
 ROOT = Path(__file__).parents[2]
@@ -18,7 +19,7 @@ NAME = "isoflop"
 @pytest.fixture
 def config() -> dict:
     """The default study, complete."""
-    complete, problems = study.complete(study.read(ROOT / "config.yaml"))
+    complete, problems = schema.complete(schema.read(ROOT / "config.yaml"))
     assert not problems
     return complete
 

@@ -15,9 +15,10 @@ import torch
 from rows_in_memory import dataset_of, expand_table, index_of
 from safetensors.torch import load_file
 
-from isoloss import environment, tables
-from isoloss.problems import IsolossError
-from isoloss.store import Store
+from isoloss.core import tables
+from isoloss.core.problems import IsolossError
+from isoloss.records import environment
+from isoloss.records.store import Store
 from isoloss.train import shard as shard_module
 from isoloss.train.checkpoint import Checkpoint
 from isoloss.train.identity import VERSIONS, Content

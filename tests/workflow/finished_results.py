@@ -11,9 +11,11 @@ import yaml
 from project import Project
 from running import write
 
-from isoloss import check, manifest, status, tables
-from isoloss import flow as flows
 from isoloss.__main__ import main
+from isoloss.core import tables
+from isoloss.records import manifest
+from isoloss.study import check, status
+from isoloss.study import flow as flows
 
 
 class Results(Project):

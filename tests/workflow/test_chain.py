@@ -8,7 +8,8 @@ import pytest
 import yaml
 from running import snakemake, tiny, write
 
-from isoloss import environment, manifest, registry, tables
+from isoloss.core import registry, tables
+from isoloss.records import environment, manifest
 
 
 def test_every_table_is_at_its_path_and_keeps_its_contract(finished):

@@ -10,7 +10,7 @@ import pytest
 from finished_results import UNREAD, damage_file, findings
 from running import write
 
-from isoloss import status
+from isoloss.study import status
 
 
 def stored_files(results):

@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 from finished_results import damage_file, run_counts, status_table
 
-from isoloss import status, tables
+from isoloss.core import tables
+from isoloss.study import status
 
 
 def test_a_finished_sweep_is_done_and_nothing_is_left(shared):

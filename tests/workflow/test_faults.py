@@ -20,8 +20,8 @@ import pytest
 from project import Project
 from running import small, snakemake, write
 
-from isoloss import tables
-from isoloss.store import FINAL
+from isoloss.core import tables
+from isoloss.records.store import FINAL
 
 RUNS = 8  # of the small study
 CORES = 2  # what `snakemake` of running.py has too
@@ -251,7 +251,7 @@ Store.save = _save_and_die
 
 
 def test_a_child_that_is_killed_after_its_run_was_saved_leaves_it_finished(project):
-    project.untrained().append("store.py", KILLED_AFTER_SAVING)
+    project.untrained().append("records/store.py", KILLED_AFTER_SAVING)
     project.call("runs")
     assert_undisturbed(project)
     assert len(project.starts()) == RUNS
@@ -301,7 +301,7 @@ RunningJob._place = _wait_and_place
 @pytest.fixture
 def waiting(project):
     """A file; while it exists, jobs that were told of it wait before they put outputs in place."""
-    project.append("work.py", WAITING)
+    project.append("study/work.py", WAITING)
     (project.folder / "wait").touch()
     return project.folder / "wait"
 

@@ -7,7 +7,7 @@ from finished_results import flipped, footer_offset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isoloss import verify
+from isoloss.study import verify
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ import pytest
 from running import snakemake, tiny, write
 from safetensors.numpy import load_file
 
-from isoloss import tables
-from isoloss.store import Store
+from isoloss.core import tables
+from isoloss.records.store import Store
 
 STUDY = {
     "observe": {

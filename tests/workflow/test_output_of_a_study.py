@@ -2,8 +2,8 @@
 
 from running import ROOT, snakemake, write
 
-from isoloss import tables
 from isoloss.__main__ import main
+from isoloss.core import tables
 
 GROUP = "α–β <b>*x*</b> | $\\frac$\x1b[2J"
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from finished_results import UNREAD, damages
 
-from isoloss import registry
 from isoloss.__main__ import main
+from isoloss.core import registry
 
 READ = {
     "expand": ["load/few/rows"],

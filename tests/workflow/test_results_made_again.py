@@ -9,7 +9,7 @@ from finished_results import Results, damage_file, findings
 from running import snakemake
 from safetensors.torch import load
 
-from isoloss import tables
+from isoloss.core import tables
 
 DAMAGED_FILES = {
     "load/few/rows.parquet": "flipped in its body",

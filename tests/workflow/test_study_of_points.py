@@ -8,7 +8,7 @@ import pytest
 from running import snakemake, tiny, write
 
 import isoloss
-from isoloss import tables
+from isoloss.core import tables
 from isoloss.fit.points import by_domain, points
 
 FITS = {

@@ -14,8 +14,8 @@ from running import ROOT, snakemake, write
 from serving import Site, answer
 
 import isoloss
-from isoloss import tables
 from isoloss.__main__ import main
+from isoloss.core import tables
 
 
 def published(bootstrap: int) -> dict:

@@ -17,8 +17,8 @@ _HOMES = {
     "load_fit": "isoloss.fitted",
     "compare_laws": "isoloss.fit.compare",
     "sensitivity": "isoloss.fit.compare",
-    "export_fit": "isoloss.export",
-    "law_of_table": "isoloss.law",
+    "export_fit": "isoloss.fitted.export",
+    "law_of_table": "isoloss.quickfit.law",
     "expand_rows": "isoloss.expand.weights",
 }
 __all__ = [

@@ -2,10 +2,10 @@
 
 from isoloss.aggregate.table import read_runs as read_runs
 from isoloss.expand.weights import expand_rows as expand_rows
-from isoloss.export import export_fit as export_fit
 from isoloss.fit.compare import compare_laws as compare_laws
 from isoloss.fit.compare import sensitivity as sensitivity
 from isoloss.fit.law import fit_law as fit_law
 from isoloss.fitted import Fit as Fit
 from isoloss.fitted import load_fit as load_fit
-from isoloss.law import law_of_table as law_of_table
+from isoloss.fitted.export import export_fit as export_fit
+from isoloss.quickfit.law import law_of_table as law_of_table

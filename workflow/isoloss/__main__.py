@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from isoloss import registry
-from isoloss.escape import print_anything, say, shows, visible
-from isoloss.problems import IsolossError, problem
-from isoloss.stage import Stage, stages
+from isoloss.core import registry
+from isoloss.core.escape import print_anything, say, shows, visible
+from isoloss.core.problems import IsolossError, problem
+from isoloss.core.stages import Stage, stages
 
 # arguments that are no path
 WORDS = {"columns", "option", "keep", "fix", "tie", "cluster", "reason", "named"}
@@ -258,7 +258,7 @@ def refuse_bombs(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: of Snakemake; those of this process if None.
     """
-    from isoloss import yaml_text
+    from isoloss.core import yaml_text
 
     options = argparse.ArgumentParser(add_help=False, exit_on_error=False)
     options.add_argument("--configfile", "--configfiles", nargs="+", action="extend", default=[])
@@ -297,13 +297,14 @@ def _word(text: str) -> str:
 
 
 def _stage(given: argparse.Namespace) -> None:
-    from isoloss import work
+    from isoloss.study import work
 
     work.do(given.command, vars(given))
 
 
 def _law(given: argparse.Namespace) -> None:
-    from isoloss import law, sources
+    from isoloss.core import sources
+    from isoloss.quickfit import law
 
     out = given.out
     if out is not None and out.resolve() == Path(given.table).resolve().parent:
@@ -352,7 +353,7 @@ def _pairs(words: list[str], place: str) -> dict[str, str]:
 
 def _value(text: str, place: str):
     """An option's value as YAML reads it."""
-    from isoloss import yaml_text
+    from isoloss.core import yaml_text
 
     return yaml_text.load(text, place)
 
@@ -367,14 +368,15 @@ def _number(text: str, place: str) -> float:
 def _check(given: argparse.Namespace) -> None:
     import yaml
 
-    from isoloss import yaml_text
+    from isoloss.core import yaml_text
 
     yaml_text.read(given.study)  # before much is imported: a bomb is refused at once
 
-    from isoloss import check, study
+    from isoloss.core import schema
+    from isoloss.study import check
 
     config = check.checked(given.study)
-    for message in study.renamed(study.read(given.study))[1]:
+    for message in schema.renamed(schema.read(given.study))[1]:
         say(message, sys.stderr)
     if given.effective:
         text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
@@ -394,7 +396,9 @@ def _cards(given: argparse.Namespace) -> None:
 
 
 def _digest(given: argparse.Namespace) -> None:
-    from isoloss import flow, provenance, tables
+    from isoloss.core import tables
+    from isoloss.records import provenance
+    from isoloss.study import flow
 
     cards = [tuple(card.partition("/")[::2]) for card in given.cards]
     if given.stage == "run":
@@ -415,11 +419,12 @@ def _digest(given: argparse.Namespace) -> None:
 
 def _flow(given: argparse.Namespace, file: str | None = None, fetch: bool = False):
     """A study with its results, as people name it; `fetch` looks into tables made elsewhere."""
-    from isoloss import check, flow, study
-    from isoloss.sources import KEPT, Sources
+    from isoloss.core import schema
+    from isoloss.core.sources import KEPT, Sources
+    from isoloss.study import check, flow
 
     file = file or given.study
-    config = study.read(file)
+    config = schema.read(file)
     root = given.directory / "results" / str(config.get("study"))
     tables_of_runs = Sources(kept=Path(file).parent / KEPT, copies=root / KEPT)
     config = check.check(config, file, fetch, tables_of_runs)
@@ -429,13 +434,13 @@ def _flow(given: argparse.Namespace, file: str | None = None, fetch: bool = Fals
 
 
 def _status(given: argparse.Namespace) -> None:
-    from isoloss import status
+    from isoloss.study import status
 
     say(status.report(_flow(given)), end="")
 
 
 def _retry(given: argparse.Namespace) -> None:
-    from isoloss import status
+    from isoloss.study import status
 
     for run in (found := status.retry(_flow(given), given.named, given.diverged)):
         say(run)
@@ -444,7 +449,7 @@ def _retry(given: argparse.Namespace) -> None:
 
 
 def _verify(given: argparse.Namespace) -> int:
-    from isoloss import verify
+    from isoloss.study import verify
 
     flow = _flow(given, fetch=True)
     found = verify.findings(flow)
@@ -453,7 +458,7 @@ def _verify(given: argparse.Namespace) -> int:
 
 
 def _adopt(given: argparse.Namespace) -> int:
-    from isoloss import verify
+    from isoloss.study import verify
 
     flow = _flow(given, fetch=True)
     count = verify.adopt(flow)
@@ -464,7 +469,7 @@ def _adopt(given: argparse.Namespace) -> int:
 
 
 def _accept(given: argparse.Namespace) -> None:
-    from isoloss import verify
+    from isoloss.study import verify
 
     flow = _flow(given, fetch=True)
     lines = verify.accept(flow, given.reason)
@@ -474,7 +479,7 @@ def _accept(given: argparse.Namespace) -> None:
 
 
 def _gc(given: argparse.Namespace) -> None:
-    from isoloss import status
+    from isoloss.study import status
 
     flows = [_flow(given, file) for file in given.study]
     if len({flow.root for flow in flows}) > 1:
@@ -492,7 +497,8 @@ def _gc(given: argparse.Namespace) -> None:
 
 
 def _docs(given: argparse.Namespace) -> None:
-    from isoloss import docs, tables
+    from isoloss.core import tables
+    from isoloss.study import docs
 
     stale = []
     for name, text in docs.pages().items():

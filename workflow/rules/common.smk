@@ -6,8 +6,9 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.io import PeriodicityDetector
 
-from isoloss import escape, flow, sources, start, study
-from isoloss.problems import StudyError, TableError
+from isoloss.core import escape, sources, schema as study
+from isoloss.study import flow, start
+from isoloss.core.problems import StudyError, TableError
 from isoloss.train.plans import Plans
 
 escape.print_anything()
@@ -123,7 +124,7 @@ def plan_of_shard(wildcards):
 
 def save_study():
     """Write the effective study, and what was fetched for it; only when it changed."""
-    from isoloss import verify
+    from isoloss.study import verify
 
     verify.write_study(FLOW)
     SOURCES.keep(FETCHED, STUDY["aggregate"])
@@ -131,7 +132,7 @@ def save_study():
 
 def save_provenance():
     """Write down how the results came about."""
-    from isoloss import verify
+    from isoloss.study import verify
 
     verify.write_provenance(FLOW)
 

@@ -1,6 +1,6 @@
 """The stage aggregate: gather runs into one table, from a sweep's shards or a user's table."""
 
-from isoloss import lazy
+from isoloss.core import lazy
 
 _HOMES = {
     "gather_sweep": "isoloss.aggregate.sweep",

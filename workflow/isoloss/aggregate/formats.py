@@ -18,9 +18,9 @@ from collections.abc import Callable
 import pandas as pd
 import pyarrow as pa
 
-from isoloss import unpack
-from isoloss.problems import TableError
-from isoloss.sources import Source
+from isoloss.core import unpack
+from isoloss.core.problems import TableError
+from isoloss.core.sources import Source
 
 _LINE = 2**20  # bytes of a line of a CSV, at most
 _CHUNK = 2**14  # bytes of a gzip that are unpacked at once

@@ -8,11 +8,11 @@ from typing import Any
 
 import pandas as pd
 
-from isoloss import tables
 from isoloss.aggregate.sweep import gather_sweep
 from isoloss.aggregate.table import read_runs_table
-from isoloss.problems import IsolossError, problem
-from isoloss.sources import Source
+from isoloss.core import tables
+from isoloss.core.problems import IsolossError, problem
+from isoloss.core.sources import Source
 
 
 def run(

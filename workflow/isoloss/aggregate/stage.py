@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from isoloss import registry
-from isoloss.problems import IsolossError
-from isoloss.stage import Argument, Stage
+from isoloss.core import registry
+from isoloss.core.problems import IsolossError
+from isoloss.core.stages import Argument, Stage
 
 
 class Aggregate(Stage):

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from isoloss import tables
-from isoloss.problems import TableError, problem
+from isoloss.core import tables
+from isoloss.core.problems import TableError, problem
 
 
 def gather_sweep(

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from isoloss import tables
 from isoloss.aggregate.formats import rows
 from isoloss.aggregate.guess import mixture_columns
-from isoloss.filters import LETTERS, evaluate
-from isoloss.problems import Problem, TableError, nearest, problem
-from isoloss.sources import MAX_MIB, MAX_SECONDS, Limits, Source, open_source
+from isoloss.core import tables
+from isoloss.core.filters import LETTERS, evaluate
+from isoloss.core.problems import Problem, TableError, nearest, problem
+from isoloss.core.sources import MAX_MIB, MAX_SECONDS, Limits, Source, open_source
 
 # What a user maps (the field's letters) to the columns of `runs`.
 WORDS = ("run_id", "of_run", "group", "fit_weight")
@@ -73,8 +73,8 @@ def read_runs(
         1  row-2  200000000.0  4.000000e+09  4.800000e+18        2.9   done
         >>> isoloss.read_runs(table, {"N": "parms", "D": "tokens", "loss": "val"})
         Traceback (most recent call last):
-        isoloss.problems.TableError: the table, columns.N: no column 'parms'; did you mean 'params'?
-    """
+        isoloss.core.problems.TableError: the table, columns.N: no column 'parms'; did you mean 'params'?
+    """  # noqa: E501
     own = isinstance(source, pd.DataFrame)
     if own:
         label, raw = "the table", source.reset_index(drop=True)

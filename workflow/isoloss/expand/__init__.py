@@ -1,6 +1,6 @@
 """Room 2. Rows are repeated or dropped by the weights of their tags."""
 
-from isoloss import lazy
+from isoloss.core import lazy
 
 _NAMES = (
     "expand_batches",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from isoloss import tables
+from isoloss.core import tables
 from isoloss.expand.weights import COLUMNS, expand_batches
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from isoloss.stage import Argument, Stage
+from isoloss.core.stages import Argument, Stage
 
 
 class Expand(Stage):
@@ -43,7 +43,8 @@ class Expand(Stage):
 
     def named(self, given):
         """The weighting that was named, and the dataset that the rows are of."""
-        from isoloss import manifest, tables
+        from isoloss.core import tables
+        from isoloss.records import manifest
 
         manifest.check(given["rows"])
         return super().named(given) | {"dataset": tables.facts(given["rows"]).get("dataset", "")}

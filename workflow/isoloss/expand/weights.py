@@ -15,8 +15,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from isoloss.audit import TagAudit, flat_tags
-from isoloss.problems import IsolossError, nearest, problem
+from isoloss.core.audit import TagAudit, flat_tags
+from isoloss.core.problems import IsolossError, nearest, problem
 
 Weights = Mapping[str, Mapping[str, float]]
 MOST_ROWS = 10**9  # copies included

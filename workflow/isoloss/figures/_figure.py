@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from isoloss.budgets import budget_numbers
-from isoloss.escape import figure as literal
+from isoloss.core.budgets import budget_numbers
+from isoloss.core.escape import figure as literal
+from isoloss.core.problems import IsolossError, Problem, nearest, problem
 from isoloss.fitted import OF_RUN, Fit
 from isoloss.fitted.facts import OneFit, Record, record
-from isoloss.problems import IsolossError, Problem, nearest, problem
 
 # Okabe and Ito's colours, told apart with every common colour blindness.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]

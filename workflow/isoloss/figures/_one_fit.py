@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from isoloss import registry
+from isoloss.core import registry
+from isoloss.core.problems import IsolossError, problem
+from isoloss.core.schema import complete_options
 from isoloss.figures._figure import STYLE, Canvas, Inputs
 from isoloss.fitted import OF_RUN, Fit
 from isoloss.fitted.decisions import allocates
-from isoloss.problems import IsolossError, problem
-from isoloss.study import complete_options
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from isoloss import units
+from isoloss.core import units
+from isoloss.core.problems import IsolossError, nearest, problem
 from isoloss.figures import _figure
 from isoloss.laws._law import Term
-from isoloss.problems import IsolossError, nearest, problem
 
 TITLE = "Bootstrap replicates"
 ABOUT = "Replicates of every pair of parameters, each parameter's histogram, and correlations."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from isoloss import units
+from isoloss.core import units
 from isoloss.figures import _figure
 
 TITLE = "Residuals"

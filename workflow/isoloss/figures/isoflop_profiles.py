@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from isoloss import units
+from isoloss.core import units
 from isoloss.figures import _figure
 
 TITLE = "IsoFLOP profiles"

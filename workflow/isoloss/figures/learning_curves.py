@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from isoloss import units
+from isoloss.core import units
+from isoloss.core.problems import IsolossError, problem
 from isoloss.figures import _figure
 from isoloss.fitted import Fit
-from isoloss.problems import IsolossError, problem
 
 TITLE = "Learning curves"
 ABOUT = (

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from isoloss.core.problems import IsolossError, problem
 from isoloss.figures import _figure
-from isoloss.problems import IsolossError, problem
 
 TITLE = "Response to mixtures"
 ABOUT = "Loss of every domain against the proportion of each, the others in their mean shares."

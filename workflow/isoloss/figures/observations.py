@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from isoloss import registry, units
+from isoloss.core import registry, units
+from isoloss.core.problems import IsolossError, nearest, problem
 from isoloss.figures import _figure
-from isoloss.problems import IsolossError, nearest, problem
 
 TITLE = "Observations of trained models"
 ABOUT = (

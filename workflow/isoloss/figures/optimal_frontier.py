@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from isoloss import units
+from isoloss.core import units
+from isoloss.core.problems import IsolossError, problem
 from isoloss.figures import _figure
-from isoloss.problems import IsolossError, problem
 
 TITLE = "Optimal frontier"
 ABOUT = "Best N, D and D/N of every budget by each law, with intervals, inside and beyond the runs."

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from isoloss import units
+from isoloss.core import units
+from isoloss.core.problems import IsolossError, problem
 from isoloss.figures import _figure
 from isoloss.fitted import quantiles
-from isoloss.problems import IsolossError, problem
 
 TITLE = "Profile likelihoods"
 ABOUT = "Likelihood ratio along every parameter, its limit, and the intervals of the parameters."

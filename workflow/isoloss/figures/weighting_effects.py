@@ -7,9 +7,9 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from isoloss import tables
+from isoloss.core import tables
+from isoloss.core.problems import IsolossError, Problem, nearest, problem
 from isoloss.figures import _figure
-from isoloss.problems import IsolossError, Problem, nearest, problem
 
 TITLE = "Effects of weightings"
 ABOUT = "Difference of per-domain loss to the reference weighting, at the same settings and seed."

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from isoloss import tables
-from isoloss.filters import evaluate
+from isoloss.core import tables
+from isoloss.core.filters import evaluate
+from isoloss.core.problems import IsolossError
 from isoloss.fit.law import fit_law
 from isoloss.fit.scores import SCORES
-from isoloss.problems import IsolossError
 
 # conventions of a runs table, each a column that can stand for N or C
 CONVENTIONS = {

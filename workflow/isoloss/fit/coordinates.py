@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from isoloss.core.problems import IsolossError, nearest, problem
 from isoloss.fit.optimize import Affine
 from isoloss.laws._law import Data, Law
-from isoloss.problems import IsolossError, nearest, problem
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from isoloss import tables
-from isoloss.budgets import budget_numbers
+from isoloss.core import tables
+from isoloss.core.budgets import budget_numbers
+from isoloss.core.problems import IsolossError, nearest, problem
+from isoloss.core.seeds import generator
 from isoloss.fitted import OF_RUN
-from isoloss.problems import IsolossError, nearest, problem
-from isoloss.seeds import generator
 
 _OPTIONS = {
     "largest_compute": ("least",),

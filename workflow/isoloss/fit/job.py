@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from isoloss import tables
+from isoloss.core import tables
+from isoloss.core.problems import IsolossError
 from isoloss.fit import points
 from isoloss.fit.law import fit_law
-from isoloss.problems import IsolossError
 
 # what of a study's fit says which rows are fitted; the rest are arguments of `fit_law`
 _ROWS = ("card", "options", "sweep", "points", "tag_key")

@@ -11,8 +11,11 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from isoloss import registry, tables
-from isoloss.filters import LETTERS, evaluate
+from isoloss.core import registry, tables
+from isoloss.core.filters import LETTERS, evaluate
+from isoloss.core.problems import IsolossError, Problem, nearest, problem
+from isoloss.core.schema import complete_options
+from isoloss.core.seeds import generator
 from isoloss.fit import evidence, profile, resample
 from isoloss.fit.holdout import Fold, folds, held_out, last_budgets
 from isoloss.fit.mixture import domains_of, lacking, mixtures, own_domain, responses_of
@@ -21,9 +24,6 @@ from isoloss.fit.scores import scores
 from isoloss.fit.solve import Constraints, Optimum, Recipe, together
 from isoloss.fitted import OF_RUN, TABLES, Fit, band, normal_interval, quantiles
 from isoloss.laws._law import Estimator, Law
-from isoloss.problems import IsolossError, Problem, nearest, problem
-from isoloss.seeds import generator
-from isoloss.study import complete_options
 
 RESPONSE = "loss_nats"
 ALL = "ALL"  # the group of a mixture law that stands for all of them

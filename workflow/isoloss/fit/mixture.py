@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from isoloss.problems import IsolossError, problem
+from isoloss.core.problems import IsolossError, problem
 
 PROPORTION, LOSS = "p_", "loss_"  # columns of a mixture, and of losses by domain
 SAME_SUM = 0.05  # how far from 1 a sum of proportions may be from rounding

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from isoloss import tables
+from isoloss.core import tables
+from isoloss.core.problems import IsolossError, nearest, problem
 from isoloss.fit.mixture import LOSS, PROPORTION
 from isoloss.fitted import OF_RUN
-from isoloss.problems import IsolossError, nearest, problem
 
 KINDS = ("runs", "curves", "isoflop")
 PER_DECADE = 8  # budgets at which `isoflop` reads the curves

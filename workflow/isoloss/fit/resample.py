@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from isoloss.problems import IsolossError, nearest, problem
+from isoloss.core.problems import IsolossError, nearest, problem
 
 INTERVALS = ("bootstrap", "residual", "parametric", "profile", "none")
 TOGETHER = 4096  # replicates of a block: so many ends are tried for each of them

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from isoloss import registry
-from isoloss.stage import Argument, Stage
+from isoloss.core import registry
+from isoloss.core.stages import Argument, Stage
 
 
 class Fit(Stage):

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from isoloss.core.problems import IsolossError, nearest, problem
 from isoloss.fitted.intervals import band, quantiles
 from isoloss.laws._law import Law
-from isoloss.problems import IsolossError, nearest, problem
 
 if TYPE_CHECKING:
     from isoloss.fitted.result import Fit

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from isoloss import tables
+from isoloss.core import tables
 from isoloss.fitted.names import TABLES
 from isoloss.fitted.result import Fit, made_law
 

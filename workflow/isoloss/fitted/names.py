@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from isoloss.registry import FIT_TABLES
+from isoloss.core.registry import FIT_TABLES
 
 TABLES = FIT_TABLES
 OF_RUN = "of_run"  # column of points along runs: the run that a point belongs to

@@ -7,9 +7,9 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from isoloss import units
-from isoloss.escape import CELL, columns, short, terminal, visible
-from isoloss.escape import html as literal
+from isoloss.core import units
+from isoloss.core.escape import CELL, columns, short, terminal, visible
+from isoloss.core.escape import html as literal
 from isoloss.fitted.facts import WHOLE, WIDE, OneFit, Parameter, Record, record
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from isoloss import registry, tables
+from isoloss.core import registry, tables
+from isoloss.core.problems import IsolossError, nearest, problem
 from isoloss.fitted import best_mixture, decisions, report
 from isoloss.fitted.names import FALLBACK, TABLES
 from isoloss.laws._law import Law
-from isoloss.problems import IsolossError, nearest, problem
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from isoloss.budgets import budget_numbers
+from isoloss.core.budgets import budget_numbers
 from isoloss.laws._law import Data, Estimator, Term
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from isoloss import tables, tokens
+from isoloss.core import tables, tokens
 from isoloss.load.rows import load_rows
 
 

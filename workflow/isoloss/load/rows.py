@@ -7,14 +7,14 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isoloss import registry, tables
-from isoloss.problems import IsolossError, problem
-from isoloss.stamped import Stamped
+from isoloss.core import registry, tables
+from isoloss.core.problems import IsolossError, problem
+from isoloss.core.stamped import Stamped
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from isoloss.audit import TagAudit
+    from isoloss.core.audit import TagAudit
 
 BATCH_BYTES = 1 << 25  # text of a batch
 _PIECE = 1 << 22  # bytes of a source that are read at once for its digest
@@ -83,7 +83,7 @@ def load_rows(
     import numpy as np  # not where only the sources' digest is wanted, as at every start
     import pyarrow as pa
 
-    from isoloss.audit import TagAudit
+    from isoloss.core.audit import TagAudit
 
     seen: set[bytes] = set()
     sides: set[str] = set()

@@ -7,8 +7,8 @@ from functools import cache
 from hashlib import blake2b
 from pathlib import Path
 
-from isoloss.canonical import canonical
-from isoloss.stage import Argument, Stage
+from isoloss.core.canonical import canonical
+from isoloss.core.stages import Argument, Stage
 
 CACHE = ".cache"  # folder in `results` of what a start finds; can be deleted at any time
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from isoloss import registry, tables
-from isoloss.store import Store
-from isoloss.weights import load_weights
+from isoloss.core import registry, tables
+from isoloss.records.store import Store
+from isoloss.records.weights import load_weights
 
 
 def run(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from isoloss.stage import Argument, Stage
+from isoloss.core.stages import Argument, Stage
 
 
 class Observe(Stage):

@@ -10,10 +10,10 @@ import matplotlib
 import pandas as pd
 import pyarrow as pa
 
-from isoloss import registry, tables
+from isoloss.core import registry, tables
+from isoloss.core.problems import IsolossError
 from isoloss.figures._figure import STYLE, Inputs
 from isoloss.fitted import fits_from
-from isoloss.problems import IsolossError
 
 matplotlib.use("Agg")
 

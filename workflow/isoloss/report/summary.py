@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from isoloss import tables, units
-from isoloss.escape import markdown
+from isoloss.core import tables, units
+from isoloss.core.escape import markdown
 from isoloss.figures.weighting_effects import differences
 from isoloss.fitted import Fit, fits_from
 from isoloss.fitted.facts import WHOLE, OneFit, Record, allocations, record

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from safetensors.torch import save
 
-from isoloss import tables
+from isoloss.core import tables
 
 _DIGEST_SIZE = 16
 

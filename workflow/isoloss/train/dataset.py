@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from isoloss import tables
-from isoloss.batches import Tokens
-from isoloss.problems import TableError, problem
-from isoloss.tokens import map_tokens
+from isoloss.core import tables
+from isoloss.core.problems import TableError, problem
+from isoloss.core.tokens import map_tokens
+from isoloss.train.batches import Tokens
 
 COLUMNS = ("n_tokens", "tags", "split")  # of `rows`, that training depends on
 

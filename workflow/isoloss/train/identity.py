@@ -8,10 +8,10 @@ from functools import cached_property
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
-from isoloss import tables
+from isoloss.core import tables
 
 if TYPE_CHECKING:
-    from isoloss.batches import Stream
+    from isoloss.train.batches import Stream
     from isoloss.train.dataset import Dataset, Index
 
 # versions that are recorded with a run, as columns of the `shard` table
@@ -43,20 +43,20 @@ class Content:
         """The validation side, every row once."""
         import numpy as np
 
-        from isoloss.batches import stream
+        from isoloss.train.batches import stream
 
         rows = self.held_out["row"].to_numpy()
         return stream(self._dataset.tokens, self._dataset.starts, rows, np.ones_like(rows))
 
     @cached_property
     def _valid_digest(self) -> str:
-        from isoloss.batches import validation_digest
+        from isoloss.train.batches import validation_digest
 
         return validation_digest(self.held_out, self.valid)
 
     def training(self, weighting: str) -> Stream:
         """The training side under a weighting."""
-        from isoloss.batches import stream
+        from isoloss.train.batches import stream
 
         if weighting not in self._streams:
             index, dataset = self._indices[weighting], self._dataset

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from isoloss import tables
-from isoloss.problems import IsolossError
-from isoloss.store import Store
+from isoloss.core import tables
+from isoloss.core.problems import IsolossError
+from isoloss.records.store import Store
 from isoloss.train.dataset import read_dataset, read_index
 from isoloss.train.identity import VERSIONS, Content
 from isoloss.train.plan import runs_digest

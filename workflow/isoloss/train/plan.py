@@ -10,9 +10,9 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isoloss import registry, tables
-from isoloss.canonical import canonical
-from isoloss.problems import IsolossError, Problem, problem
+from isoloss.core import registry, tables
+from isoloss.core.canonical import canonical
+from isoloss.core.problems import IsolossError, Problem, problem
 from isoloss.train.settings import known
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from isoloss import tables
-from isoloss.canonical import canonical
+from isoloss.core import tables
+from isoloss.core.canonical import canonical
 from isoloss.train.plan import plan_runs
 
 Runs = list[dict[str, Any]]

@@ -18,9 +18,9 @@ import pyarrow as pa
 import torch
 from torch.nn import functional
 
-from isoloss import registry
-from isoloss.batches import Stream, take, training_batches, validation_digest
-from isoloss.seeds import generator
+from isoloss.core import registry
+from isoloss.core.seeds import generator
+from isoloss.train.batches import Stream, take, training_batches, validation_digest
 from isoloss.train.checkpoint import Checkpoint
 
 CURVE_POINTS = 32

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from isoloss import registry
+from isoloss.core import registry
 
 # Every key a run can vary besides its model's options. JSON Schema properties, in plan order.
 TRAINER = {

@@ -22,10 +22,11 @@ import pandas as pd
 import pyarrow as pa
 import torch
 
-from isoloss import environment, tables
-from isoloss.problems import IsolossError
-from isoloss.progress import Progress
-from isoloss.store import FINAL, Store
+from isoloss.core import tables
+from isoloss.core.problems import IsolossError
+from isoloss.core.progress import Progress
+from isoloss.records import environment
+from isoloss.records.store import FINAL, Store
 from isoloss.train.checkpoint import Checkpoint, save_weights
 from isoloss.train.identity import VERSIONS, Content, run_digest
 from isoloss.train.run import DivergedError, train_run

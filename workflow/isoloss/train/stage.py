@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from isoloss.stage import Argument, Stage
+from isoloss.core.stages import Argument, Stage
 
 SWEEP = Argument("sweep", "one of the study's `train`", metavar="NAME")
 _KEPT = ("max_attempts", "checkpoint_minutes", "keep_weights")
@@ -125,7 +125,7 @@ class Train(Stage):
 
     def outdated(self, study, out):
         """Runs that are in two sweeps and have been tried again for the other one."""
-        from isoloss import tables
+        from isoloss.core import tables
 
         ends = {e["run_digest"]: e["status"] for e in study.journal if e["event"] == "end"}
         for row in tables.frame(out, "shard").itertuples():

@@ -1,7 +1,7 @@
 """Filters over the columns of a table of runs, as studies write them in `keep` and `where`.
 
-The grammar is in `grammar.py`; here a filter's terms get their values from a table. Nothing of a
-filter is run as Python: a term is a column, a constant, or one of the operations below.
+The grammar is in `core/grammar.py`; here a filter's terms get their values from a table. Nothing of
+a filter is run as Python: a term is a column, a constant, or one of the operations below.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 import numpy as np
 import pandas as pd
 
-from isoloss.grammar import (
+from isoloss.core.grammar import (
     AGGREGATES,
     NUMERIC,
     RANKED,
@@ -30,7 +30,7 @@ from isoloss.grammar import (
     refuse,
     shortened,
 )
-from isoloss.problems import nearest
+from isoloss.core.problems import nearest
 
 # The field's letters, and the columns of `runs` that they stand for.
 LETTERS = {

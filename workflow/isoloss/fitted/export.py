@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from isoloss import escape, registry, tables, units
+from isoloss.core import escape, registry, tables, units
+from isoloss.core.problems import IsolossError, problem
 from isoloss.fitted import FALLBACK, Fit
 from isoloss.fitted.facts import Record, record
 from isoloss.laws._law import Law
-from isoloss.problems import IsolossError, problem
 
 START, END = "<!-- PARAMS START -->", "<!-- PARAMS END -->"
 

@@ -19,10 +19,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from isoloss import manifest, provenance, study, tables
-from isoloss.flow import OUTSIDE, STAGES, Flow, Job, differences
-from isoloss.problems import IsolossError, StudyError, TableError, problem
-from isoloss.store import NO_LOCKS
+from isoloss.core import schema, tables
+from isoloss.core.problems import IsolossError, StudyError, TableError, problem
+from isoloss.records import manifest, provenance
+from isoloss.records.store import NO_LOCKS
+from isoloss.study.flow import OUTSIDE, STAGES, Flow, Job, differences
 
 Stamp = tuple[int, int, int]  # of a file: inode, size, time of its last change in nanoseconds
 
@@ -33,7 +34,7 @@ def read_study(file: str | Path) -> dict[str, Any]:
     Raises:
         StudyError: with every problem of it.
     """
-    config, problems = study.complete(study.read(file))
+    config, problems = schema.complete(schema.read(file))
     if problems:
         raise StudyError(problems, str(file))
     return config

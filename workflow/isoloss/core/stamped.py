@@ -14,7 +14,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from isoloss import tables
+from isoloss.core import tables
 
 _CLOCK = 2_000_000_000  # nanoseconds; file systems keep times this exactly at least
 

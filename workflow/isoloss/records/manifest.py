@@ -14,8 +14,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from isoloss import environment, tables
-from isoloss.problems import TableError, problem
+from isoloss.core import tables
+from isoloss.core.problems import TableError, problem
+from isoloss.records import environment
 
 NAME = "manifest.json"
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from isoloss.problems import TableError, nearest, problem
+from isoloss.core.problems import TableError, nearest, problem
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,8 +45,9 @@ def _damage() -> tuple[type[Exception], ...]:
 
 def schemas() -> Path:
     """The folder of schemas, beside the package in a checkout and inside it in a wheel."""
-    inside = Path(__file__).parent / "schemas"
-    return inside if inside.is_dir() else Path(__file__).parent.parent / "schemas"
+    package = Path(__file__).parent.parent
+    inside = package / "schemas"
+    return inside if inside.is_dir() else package.parent / "schemas"
 
 
 def contract_file() -> Path:

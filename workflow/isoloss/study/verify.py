@@ -17,11 +17,13 @@ from typing import Any
 
 import yaml
 
-from isoloss import environment, manifest, status, tables, yaml_text
-from isoloss.canonical import canonical
-from isoloss.escape import columns, json_text
-from isoloss.flow import Flow, Job, differences, sealed
-from isoloss.problems import IsolossError, StudyError, TableError
+from isoloss.core import tables, yaml_text
+from isoloss.core.canonical import canonical
+from isoloss.core.escape import columns, json_text
+from isoloss.core.problems import IsolossError, StudyError, TableError
+from isoloss.records import environment, manifest
+from isoloss.study import status
+from isoloss.study.flow import Flow, Job, differences, sealed
 
 CONFIG, PROVENANCE = "config.yaml", "provenance.json"  # below the folder of results
 

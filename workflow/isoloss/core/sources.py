@@ -17,10 +17,10 @@ from hashlib import blake2b
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from isoloss import tables
-from isoloss.addresses import GIVE, Address, shown
-from isoloss.download import DownloadError, TooLargeError, TooLongError, download
-from isoloss.problems import IsolossError, TableError, problem
+from isoloss.core import tables
+from isoloss.core.addresses import GIVE, Address, shown
+from isoloss.core.download import DownloadError, TooLargeError, TooLongError, download
+from isoloss.core.problems import IsolossError, TableError, problem
 
 MAX_SECONDS, MAX_MIB = 120.0, 256.0
 _PIECE = 1 << 24  # bytes that are read at once: a limit may be larger than the memory

@@ -18,7 +18,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NoReturn
 
-from isoloss.problems import TableError, problem
+from isoloss.core.problems import TableError, problem
 
 LONGEST = 10_000  # characters of a filter
 DEEPEST = 60  # brackets inside each other, signs in front of a value, steps of a tree

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from isoloss.problems import StudyError, problem
+from isoloss.core.problems import StudyError, problem
 
 SIZE = 1 << 22  # bytes of a study
 DEPTH = 32  # lists and mappings inside each other

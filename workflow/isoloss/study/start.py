@@ -15,12 +15,13 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from isoloss import environment, provenance, tables
-from isoloss.canonical import canonical
+from isoloss.core import tables
+from isoloss.core.canonical import canonical
+from isoloss.core.problems import IsolossError
+from isoloss.core.sources import Sources
 from isoloss.load.stage import CACHE as FOLDER
 from isoloss.load.stage import content_of
-from isoloss.problems import IsolossError
-from isoloss.sources import Sources
+from isoloss.records import environment, provenance
 from isoloss.train.plans import Plans
 
 CACHE = Path("results") / FOLDER  # of a start; can be deleted at any time
@@ -45,18 +46,22 @@ def checked(
     Raises:
         StudyError: with every problem of the study.
     """
-    key = _key(config, files, provenance.recall(cache / "code.json"))
+    code, readings = provenance.recall(cache / "code.json")
+    key = _key(config, files, code)
     name = blake2b(repr(config.get("study")).encode("utf-8", "surrogatepass"), digest_size=8)
     kept = cache / f"checked-{name.hexdigest()}.json"
     sound = _read(kept)
     if sound.get("key") == key and sound["contents"] == _contents(sound["config"], sources, cache):
+        readings.save()
         return sound["config"]
-    from isoloss import check, study
+    from isoloss.core import schema
+    from isoloss.study import check
 
     for file in files:
-        study.read(file)  # finds keys that appear twice, which Snakemake does not
+        schema.read(file)  # finds keys that appear twice, which Snakemake does not
     label = ", ".join(map(str, files)) or "--config"
     complete = check.check(config, label, sources=sources, plans=plans)
+    readings.save()  # not before: a study with problems leaves nothing behind
     contents = _contents(complete, sources, cache)
     if contents is not None:
         with suppress(OSError):  # no room, or no leave to write: it is checked again next time

@@ -1,6 +1,6 @@
 """A study: read, filled with defaults, and checked against the schema, all problems at once.
 
-What needs more than the schema (cards, tables, counts of runs) is in `check.py`.
+What needs more than the schema (cards, tables, counts of runs) is in `study/check.py`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isoloss import registry, tables, yaml_text
-from isoloss.addresses import literal_secret, masked, shown
-from isoloss.problems import Problem, StudyError, nearest, problem
+from isoloss.core import registry, tables, yaml_text
+from isoloss.core.addresses import literal_secret, masked, shown
+from isoloss.core.problems import Problem, StudyError, nearest, problem
 
 if TYPE_CHECKING:
     import jsonschema

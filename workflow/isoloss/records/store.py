@@ -29,8 +29,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from isoloss import manifest, tables
-from isoloss.problems import TableError, problem
+from isoloss.core import tables
+from isoloss.core.problems import TableError, problem
+from isoloss.records import manifest
 
 TIME = "%Y-%m-%dT%H:%M:%SZ"
 STATUSES = ("done", "diverged", "failed")

@@ -15,8 +15,8 @@ from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 from urllib.request import url2pathname
 
-from isoloss.escape import visible
-from isoloss.problems import TableError, problem
+from isoloss.core.escape import visible
+from isoloss.core.problems import TableError, problem
 
 GIVE = "give a readable CSV or Parquet table"
 _VARIABLE = re.compile(r"\$(?:\{([^{}]+)\}|([A-Za-z_][A-Za-z0-9_]*))")

@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from isoloss import filters, registry, study
-from isoloss.addresses import UnsetError
 from isoloss.aggregate.table import read_runs
+from isoloss.core import filters, registry, schema
+from isoloss.core.addresses import UnsetError
+from isoloss.core.problems import IsolossError, Problem, StudyError, nearest, problem
+from isoloss.core.sources import Sources
 from isoloss.fit.coordinates import free_coordinates, scale_of
 from isoloss.fit.holdout import held_out
 from isoloss.fit.mixture import domains_of, responses_of
 from isoloss.fit.solve import Constraints
 from isoloss.laws._law import Law
-from isoloss.problems import IsolossError, Problem, StudyError, nearest, problem
-from isoloss.sources import Sources
 from isoloss.train import settings as train_settings
 from isoloss.train.plan import MOST_RUNS, count_runs, too_many
 from isoloss.train.plans import Plans
@@ -46,7 +46,7 @@ HINTS = 100  # problems for which near names are looked up
 
 def checked(path: str | Path, fetch: bool = True, sources: Sources | None = None) -> dict[str, Any]:
     """Read, complete and check a study file; see `check`."""
-    return check(study.read(path), str(path), fetch, sources)
+    return check(schema.read(path), str(path), fetch, sources)
 
 
 def check(
@@ -70,10 +70,10 @@ def check(
     """
     look = (sources or Sources()) if fetch else None
     plans = plans or Plans()
-    wrong = study.unsound(config)
+    wrong = schema.unsound(config)
     if wrong:
         raise StudyError(wrong, source)
-    config, wrong = study.complete(config)
+    config, wrong = schema.complete(config)
     if wrong:
         # a section of the wrong shape cannot be looked into; sound ones still are
         wrong += _beyond(config, _sound_sections(config, wrong), look, plans)
@@ -130,7 +130,7 @@ def _beyond(
         if planned > MOST_RUNS:
             wrong.append(too_many(f"{place}.cells", planned))
         if len(wrong) == before:
-            for weighting in study.weightings(config, name):
+            for weighting in schema.weightings(config, name):
                 known(f"{place}.cells", weighting, ("expand",))
             plan = pd.DataFrame(plans.runs(sweep))
             wrong += _plan_problems(plan, sweep, place)
@@ -330,7 +330,7 @@ def _ability_problems(
 def _sweep_problems(sweep: Mapping[str, Any], place: str) -> list[Problem]:
     """Settings and cells against the trainer's and the model card's own properties."""
     known = train_settings.known(sweep["model"])
-    wrong = study.complete_options(sweep["settings"], known, f"{place}.settings", fill=False)
+    wrong = schema.complete_options(sweep["settings"], known, f"{place}.settings", fill=False)
     for i, cell in enumerate(sweep["cells"]):
         where = f"{place}.cells[{i}]"
         for key, value in cell.items():
@@ -339,7 +339,7 @@ def _sweep_problems(sweep: Mapping[str, Any], place: str) -> list[Problem]:
                 wrong.append(problem(f"{where}.{key}", "an empty list", "give a value"))
             for j, single in enumerate(values):
                 one = {key: single}
-                wrong += study.complete_options(one, known, where, fill=False)
+                wrong += schema.complete_options(one, known, where, fill=False)
                 values[j] = one[key]
             cell[key] = values if isinstance(value, list) else values[0]
         sized = {"n_flops", "n_samples"} & {*cell, *sweep["settings"]}

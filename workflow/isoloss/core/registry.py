@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from isoloss.problems import IsolossError, nearest
+from isoloss.core.problems import IsolossError, nearest
 
 FOLDERS = {
     "dataset": "datasets",
@@ -22,7 +22,7 @@ FOLDERS = {
     "law": "laws",
     "figure": "figures",
 }
-HOME = Path(__file__).parent
+HOME = Path(__file__).parent.parent
 # options that several cards have; a card writes their name in the place of their facts
 COMMON = {
     "group": {

@@ -18,12 +18,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
-HOME = Path(__file__).parent
+HOME = Path(__file__).parent.parent
 Given = Mapping[str, Any]  # what a person gave on the command line, by argument
 
 
 class Study(Protocol):
-    """What a definition may ask about a study and its results; see `isoloss.flow.Flow`."""
+    """What a definition may ask about a study and its results; see `isoloss.study.flow.Flow`."""
 
     config: Mapping[str, Any]
     root: Path
@@ -145,7 +145,7 @@ class Stage:
         """Do a job.
 
         Args:
-            job: the job at work (`isoloss.work.RunningJob`).
+            job: the job at work (`isoloss.study.work.RunningJob`).
             given: the files by argument.
         """
         raise NotImplementedError

@@ -13,19 +13,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from isoloss import escape, registry, tables, units
 from isoloss.aggregate.guess import guess_columns, mixture_columns, run_ids
 from isoloss.aggregate.table import COLUMNS, WORDS, named, parse, read_runs
-from isoloss.budgets import budget_numbers
-from isoloss.escape import columns, visible
-from isoloss.export import export_fit
+from isoloss.core import escape, registry, tables, units
+from isoloss.core.budgets import budget_numbers
+from isoloss.core.escape import columns, visible
+from isoloss.core.problems import IsolossError, nearest, problem
+from isoloss.core.sources import MAX_MIB, MAX_SECONDS, Limits, Source, open_source
 from isoloss.fit.holdout import held_out
 from isoloss.fit.law import ALL, fit_law
 from isoloss.fit.mixture import mixtures, own_domain
 from isoloss.fitted import Fit
+from isoloss.fitted.export import export_fit
 from isoloss.fitted.facts import WHOLE, OneFit, Record, allocations, record
-from isoloss.problems import IsolossError, nearest, problem
-from isoloss.sources import MAX_MIB, MAX_SECONDS, Limits, Source, open_source
 
 MIXTURE_LAW = "mixture_power"
 _BUDGETS = (1.0, 10.0, 100.0)  # times the largest run, if none are asked for

@@ -16,14 +16,15 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from isoloss import environment, manifest, provenance, registry, tables
-from isoloss.canonical import canonical
-from isoloss.escape import json_text
-from isoloss.problems import StudyError, TableError, nearest, problem
-from isoloss.sources import KEPT, Sources
-from isoloss.stage import Stage, stages
-from isoloss.store import Store, tries
-from isoloss.study import weightings
+from isoloss.core import registry, tables
+from isoloss.core.canonical import canonical
+from isoloss.core.escape import json_text
+from isoloss.core.problems import StudyError, TableError, nearest, problem
+from isoloss.core.schema import weightings
+from isoloss.core.sources import KEPT, Sources
+from isoloss.core.stages import Stage, stages
+from isoloss.records import environment, manifest, provenance
+from isoloss.records.store import Store, tries
 from isoloss.train.identity import VERSIONS
 from isoloss.train.plan import shard_names, shard_runs
 from isoloss.train.plans import Plans

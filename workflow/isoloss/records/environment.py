@@ -45,7 +45,7 @@ def machine() -> dict[str, str | int]:
 @cache
 def commit() -> str | None:
     """The git commit of this code, with `+` if files differ from it; None outside a checkout."""
-    home = Path(__file__).parent
+    home = Path(__file__).parent.parent
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(home), *arguments]

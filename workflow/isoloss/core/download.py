@@ -16,7 +16,7 @@ from urllib.error import URLError
 from urllib.parse import quote, urljoin
 from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request
 
-from isoloss.addresses import Address, target
+from isoloss.core.addresses import Address, target
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MOST_REDIRECTS = 10

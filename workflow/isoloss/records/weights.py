@@ -7,9 +7,10 @@ import json
 import numpy as np
 from safetensors import safe_open
 
-from isoloss import manifest, tables
-from isoloss.problems import TableError, problem
-from isoloss.store import Store
+from isoloss.core import tables
+from isoloss.core.problems import TableError, problem
+from isoloss.records import manifest
+from isoloss.records.store import Store
 
 
 def load_weights(store: Store, run_digest: str) -> dict[str, np.ndarray]:

@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from isoloss import manifest, tokens
-from isoloss.escape import columns, visible
-from isoloss.flow import Flow
-from isoloss.problems import IsolossError, TableError, nearest
-from isoloss.store import seconds_of
+from isoloss.core import tokens
+from isoloss.core.escape import columns, visible
+from isoloss.core.problems import IsolossError, TableError, nearest
+from isoloss.records import manifest
+from isoloss.records.store import seconds_of
+from isoloss.study.flow import Flow
 from isoloss.train.dataset import read_dataset, read_index
 from isoloss.train.identity import Content, run_digest
 

@@ -21,19 +21,19 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from isoloss.stamped import Stamped
+from isoloss.core.stamped import Stamped
 
-HOME = Path(__file__).parent
+HOME = Path(__file__).parent.parent
 # A card's words about itself; numbers that code reads (VOCABULARY) are not among them.
 WORDS = {"TITLE", "ABOUT", "FORMULA", "LATEX", "SOURCE", "DOMAIN", "PRESETS", "OPTIONS", "TAGS"}
 # What the code of a run imports that is no part of its identity, each with the reason. A run is a
 # function of its identity (`train.run.train_run`): settings and tokens enter it by their content.
 NOT_IN_IDENTITY = {
     "isoloss": "holds public names only",
-    "isoloss.problems": "words errors",
-    "isoloss.registry": "finds cards; the card's own code and the settings it takes are identity",
-    "isoloss.tables": "reads and writes files; what is read is in the identity by its content",
-    "isoloss.tokens": "maps token files; what is read is in the identity by its content",
+    "isoloss.core.problems": "words errors",
+    "isoloss.core.registry": "finds cards; their code and the settings they take are identity",
+    "isoloss.core.tables": "reads and writes files; what it reads is in the identity by content",
+    "isoloss.core.tokens": "maps token files; what is read is in the identity by its content",
     "isoloss.train.checkpoint": "keeps a state and gives the same bits back, as a test holds it to",
 }
 
@@ -69,7 +69,7 @@ def read_source(source: str) -> Reading:
     """Read the source text of a module.
 
     Example:
-        >>> read_source("from isoloss import seeds as s").imported
+        >>> read_source("from isoloss.core import seeds as s").imported
         (('isoloss', 'seeds', 's'),)
     """
     tree = ast.parse(source)
@@ -96,14 +96,14 @@ def _reading(path: Path) -> Reading:
     return _READ[path]
 
 
-def recall(kept: Path) -> str:
+def recall(kept: Path) -> tuple[str, Stamped]:
     """Read all code of this package, of which only what changed since is read from the sources.
 
     Args:
-        kept: the file in which it is kept what the sources said; made or brought up to date.
+        kept: the file in which it is kept what the sources said.
 
     Returns:
-        A digest of all of it.
+        A digest of all of it, and what the sources say now, to be kept by its `save`.
     """
     reader = blake2b(Path(__file__).read_bytes(), digest_size=16).hexdigest()
     readings = Stamped(kept, _as_json, f"{sys.version} {reader}")
@@ -112,8 +112,7 @@ def recall(kept: Path) -> str:
         imported, digest, without_words = readings.of(path)
         _READ[path] = Reading(tuple(map(tuple, imported)), digest, without_words)
         everything.update(f"{path.relative_to(HOME)}\0{_READ[path]}\0".encode())
-    readings.save()
-    return everything.hexdigest()
+    return everything.hexdigest(), readings
 
 
 def _as_json(path: Path) -> list[Any]:

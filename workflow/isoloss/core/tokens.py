@@ -15,8 +15,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from isoloss import tables
-from isoloss.problems import TableError, problem
+from isoloss.core import tables
+from isoloss.core.problems import TableError, problem
 
 NAME = "tokens.npy"
 TYPE = np.dtype(np.uint8)  # a token is a byte

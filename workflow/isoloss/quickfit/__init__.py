@@ -1,0 +1,1 @@
+"""A law fitted to a user's table, without a study."""

@@ -1,0 +1,1 @@
+"""How a result came about: the store of runs, manifests, digests of code, versions."""

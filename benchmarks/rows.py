@@ -84,9 +84,9 @@ def expand(folder: Path) -> None:
 def train(folder: Path) -> None:
     """The stage train: one run of 200 000 tokens."""
     from isoloss.train import job
-    from isoloss.train.plan import plan_sweep, runs_digest, shard_runs
+    from isoloss.train.plan import plan_runs, runs_digest, shard_runs
 
-    (run,) = shard_runs(plan_sweep(SWEEP), 1)["0"]
+    (run,) = shard_runs(plan_runs(SWEEP), 1)["0"]
     run = {**run, "weighting": "natural"}
     specification = {"seed": 1, "valid_tokens": 8192, "runs": runs_digest([run])}
     settings = {"code": "c", "code_here": "c", "among": {}, "where": {}}

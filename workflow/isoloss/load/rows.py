@@ -63,7 +63,7 @@ def load_rows(
     A row's identity is the hash of its content. Where content repeats, its first row stays and
     the others are dropped (the audit counts them), so equal content is never on both sides. A
     group is on the validation side if its hash falls into the first `valid_fraction`. What is
-    kept in memory of earlier batches is 16 bytes a row, in a set.
+    kept in memory of earlier batches is a digest of every row, about 140 bytes each in a set.
 
     Args:
         card: dataset card.

@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isoloss.core import registry
+from isoloss.core.problems import IsolossError
 from isoloss.laws._law import Estimator
 
 VARIABLES = "NDCU"
-NAMES = [n for n in registry.names("law") if registry.facts("law", n).get("NEEDS") != "mixture"]
+NAMES = [n for n in registry.names("law") if not registry.of_mixtures(n)]
 ANY_SIGN = {"logarithm"}
 
 
@@ -36,9 +37,7 @@ def laws() -> list:
 LAWS = laws()
 every_law = pytest.mark.parametrize(("name", "law"), LAWS)
 every_card = pytest.mark.parametrize("name", NAMES)
-ALLOCATING = pytest.mark.parametrize(
-    ("name", "law"), [p for p in LAWS if hasattr(p.values[1], "allocate")]
-)
+ALLOCATING = pytest.mark.parametrize(("name", "law"), [p for p in LAWS if p.values[1].allocates])
 ESTIMATING = pytest.mark.parametrize(
     ("name", "law"), [p for p in LAWS if isinstance(p.values[1], Estimator)]
 )
@@ -103,10 +102,33 @@ def latex(symbol: str) -> str:
 @every_card
 def test_a_law_says_where_it_is_from_and_where_it_holds(name):
     facts = registry.facts("law", name)
-    for constant in ("TITLE", "FORMULA", "LATEX", "SOURCE", "DOMAIN", "OPTIONS", "PRESETS"):
+    for constant in ("TITLE", "FORMULA", "LATEX", "SOURCE", "DOMAIN", "KIND", "OPTIONS", "PRESETS"):
         assert constant in facts, constant
     assert "arXiv:" in facts["SOURCE"] or name == "logarithm"  # older than papers
     assert facts["LATEX"].count("{") == facts["LATEX"].count("}")
+
+
+@every_law
+def test_a_law_is_of_the_kind_that_its_card_says(name, law):
+    assert law.kind == registry.facts("law", name)["KIND"]
+    several = {"joint": True, "curve": False, "frontier": True}
+    assert (len(law.variables) > 1) == several[law.kind]
+
+
+@every_law
+def test_a_law_that_does_not_divide_a_budget_says_so(name, law):
+    theta = np.array([term.starts[0] for term in law.terms])
+    if law.allocates:
+        assert all(np.shape(quantity) == () for quantity in law.allocate(theta, 1e20))
+    else:
+        with pytest.raises(NotImplementedError, match="best N and D of a budget"):
+            law.allocate(theta, 1e20)
+
+
+def test_a_card_that_does_not_say_its_kind_is_told(monkeypatch):
+    monkeypatch.setattr(registry, "facts", lambda kind, name: {"TITLE": "x"})
+    with pytest.raises(IsolossError, match="law card mine, KIND: found None; give the card one of"):
+        registry.of_mixtures("mine")
 
 
 @every_law

@@ -18,7 +18,7 @@ from isoloss.fitted.export import export_fit
 from isoloss.laws import mixture_power
 from isoloss.laws._law import Estimator
 
-NAMES = [n for n in registry.names("law") if registry.facts("law", n).get("NEEDS") == "mixture"]
+NAMES = [n for n in registry.names("law") if registry.of_mixtures(n)]
 DOMAINS = ("p_web", "p_code", "p_books", "p_talk")
 every_card = pytest.mark.parametrize("name", NAMES)
 FIXED = {"exponential_mixing": {"t_web": -1.0}}  # what no data can tell
@@ -73,8 +73,9 @@ def fitted(name: str, runs, **settings):
 @every_card
 def test_a_mixture_law_says_where_it_is_from_and_where_it_holds(name):
     facts = registry.facts("law", name)
-    for constant in ("TITLE", "FORMULA", "LATEX", "SOURCE", "DOMAIN", "OPTIONS", "PRESETS"):
+    for constant in ("TITLE", "FORMULA", "LATEX", "SOURCE", "DOMAIN", "KIND", "OPTIONS", "PRESETS"):
         assert constant in facts, constant
+    assert law(name).kind == facts["KIND"] == "mixture" and not law(name).allocates
     assert "arXiv:" in facts["SOURCE"] or "seed" in facts["SOURCE"]
     assert facts["LATEX"].count("{") == facts["LATEX"].count("}")
     for preset in facts["PRESETS"].values():

@@ -169,7 +169,7 @@ def fit_law(
             Problem(f"law {law}, group", f"no column {group!r}", nearest(group, runs))
         )
     runs = runs.assign(group=runs[group].astype(str))
-    mixture = getattr(card, "NEEDS", None) == "mixture"
+    mixture = registry.of_mixtures(law)
     runs = mixtures(runs, f"law {law}") if mixture else runs
     pieces: dict[str, list[pd.DataFrame]] = {}
     made, left = None, []

@@ -20,11 +20,6 @@ Columns = dict[str, np.ndarray]
 Rule = Callable[[np.ndarray, float], Columns]
 
 
-def allocates(fit: Fit) -> bool:
-    """Whether the law says how to divide a budget between N and D."""
-    return hasattr(fit.law, "allocate")
-
-
 def predict(fit: Fit, group: str, response: str, level: float, variables: Mapping) -> pd.DataFrame:
     """See `Fit.predict`."""
     law = fit.law_of(response)
@@ -140,7 +135,7 @@ def points_of(law: Law, variables: Mapping) -> Columns:
 
 def _decide(fit: Fit, name: str, values, rule: Rule, group: str, level: float) -> pd.DataFrame:
     """A rule at the optimum and at all replicates: one row a value, with intervals."""
-    if not allocates(fit):
+    if not fit.law.allocates:
         card = fit.facts.get("card", "this law")
         raise IsolossError(
             Problem(card, "does not give the best N and D of a budget", "fit a law in N and D")

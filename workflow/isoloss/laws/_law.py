@@ -4,9 +4,10 @@ A law works in coordinates `theta` in which its terms are free of scale: a term 
 positive enters by its logarithm. Every function takes any number of leading dimensions of
 `theta`, so that a grid of starts or a set of bootstrap replicates is one call.
 
-A card is a module with TITLE, FORMULA, LATEX, SOURCE, DOMAIN, OPTIONS, PRESETS and
-`make(**options) -> Law`. The smallest is a subclass of Law with `variables`, `terms`, `formula`,
-`loss` and `gradient`; a sum of power terms is one line a term (Posynomial, in _posynomial.py).
+A card is a module with TITLE, FORMULA, LATEX, SOURCE, DOMAIN, KIND (one of registry.LAW_KINDS),
+OPTIONS, PRESETS and `make(**options) -> Law`. The smallest is a subclass of Law with `kind`,
+`variables`, `terms`, `formula`, `loss` and `gradient`; a sum of power terms is one line a term
+(Posynomial, in _posynomial.py). A law that can divide a budget between N and D has `allocate`.
 """
 
 from __future__ import annotations
@@ -65,6 +66,7 @@ class Law(ABC):
     """A law, its options chosen.
 
     Attributes:
+        kind: what it is a law of, one of registry.LAW_KINDS.
         variables: what it needs of `data`: letters (N, D, C, U for distinct tokens) or other
             names, each an array (n,), or (..., n) where every theta has points of its own.
         terms: its parameters, in the order of theta.
@@ -74,6 +76,7 @@ class Law(ABC):
         flat: whether the variables are proportions, which have no scale and may be zero.
     """
 
+    kind: str
     variables: tuple[str, ...]
     terms: tuple[Term, ...]
     formula: str
@@ -93,6 +96,23 @@ class Law(ABC):
     @abstractmethod
     def gradient(self, theta: np.ndarray, data: Data) -> np.ndarray:
         """d loss / d theta: theta (..., p) -> (..., n, p)."""
+
+    @property
+    def allocates(self) -> bool:
+        """Whether it gives the best N and D of a budget."""
+        return type(self).allocate is not Law.allocate
+
+    def allocate(self, theta: np.ndarray, flops: float) -> tuple[np.ndarray, np.ndarray]:
+        """N and D of least loss for C = 6 N D FLOP, of a law that allocates: (...), (...).
+
+        Args:
+            theta: an estimate, (..., p).
+            flops: the budget, a number or (...).
+
+        Raises:
+            NotImplementedError: the law does not allocate.
+        """
+        raise NotImplementedError(f"{self.formula} does not give the best N and D of a budget")
 
     def posterior_sd(self, theta: np.ndarray, data: Data, noise: bool = False) -> np.ndarray:
         """SD of the predicted loss given the runs, (..., n); 0 for a law that knows none.

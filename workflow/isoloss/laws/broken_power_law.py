@@ -17,6 +17,7 @@ DOMAIN = (
     "x > 0; the exponent is c_0 well below d_1, c_0 + c_1 well above; a break outside the data"
     " cannot be known from them"
 )
+KIND = "curve"
 OPTIONS = {"variable": "variable"}
 PRESETS = {}
 
@@ -25,6 +26,8 @@ _UNITS = {"N": "parameters", "D": "tokens", "C": "FLOP"}
 
 class BrokenPowerLaw(Law):
     """theta = (ln a, ln b, c_0, c_1, ln d_1, ln f_1)."""
+
+    kind = KIND
 
     def __init__(self, variable: str):
         self.variables = (variable,)

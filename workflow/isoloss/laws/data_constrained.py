@@ -25,6 +25,7 @@ DOMAIN = (
     "U distinct tokens, seen D/U times; some tens of times at most: the law levels off where"
     " training on would raise the loss"
 )
+KIND = "joint"
 OPTIONS = {
     "decay": {
         "type": "string",
@@ -67,6 +68,7 @@ return E + A / parameters**alpha + B / tokens**beta"""
 class DataConstrained(Law):
     """theta = (ln E, ln A, ln B, alpha, beta, ln R_D*, ln R_N*); the last only for decay "both"."""
 
+    kind = KIND
     variables = ("N", "D", "U")
 
     def __init__(self, decay: str):

@@ -19,6 +19,7 @@ DOMAIN = (
     " better than the sizes are spaced. The least of several noisy losses is biased low, and the"
     " more so the more runs a budget has. It predicts the best runs only, whatever their N"
 )
+KIND = "frontier"
 OPTIONS = {}
 PRESETS = {}
 
@@ -26,6 +27,7 @@ PRESETS = {}
 class Envelope(Frontier):
     """theta = (ln N_0, a, ln L_0, g)."""
 
+    kind = KIND
     formula = FORMULA
     python = "L_0 * C ** -g"
     recipe = "best run a budget; least squares lines in logarithms"

@@ -20,6 +20,7 @@ DOMAIN = (
     " their noise. As the p_j sum to 1, k and all t_j are known together only (the same number"
     " added to every t_j divides k): their intervals say nothing unless one of them is fixed"
 )
+KIND = "mixture"
 OPTIONS = {}
 # c and k are the exponentials of the parameters that are printed: (0.9750, -2.1391),
 # (1.2624, -2.1656), (1.1375, -7.1017), (0.4750, -3.6546), (1.2402, -1.9510).
@@ -85,12 +86,12 @@ PRESETS = {
         "source": "arXiv:2403.16952, notebook of its repository: 70M, step 30000",
     },
 }
-NEEDS = "mixture"
 
 
 class ExponentialMixing(Posynomial):
     """theta = (ln c, ln k, t_1 .. t_k)."""
 
+    kind = KIND
     formula = FORMULA
     python = "t['c'] + t['k'] * exp(sum(t['t_' + p[2:]] * x[p] for p in VARIABLES))"
     flat = True

@@ -26,6 +26,7 @@ DOMAIN = (
     " they are spread: Czech et al. 2026, arXiv:2603.22339. One curvature for all budgets"
     " simplifies further"
 )
+KIND = "frontier"
 OPTIONS = {}
 PRESETS = {}
 
@@ -35,6 +36,7 @@ SIZES = 3  # a parabola's worth
 class IsoflopParabolas(Frontier):
     """theta = (ln N_0, a, ln L_0, g, k)."""
 
+    kind = KIND
     formula = FORMULA
     python = "L_0 * C ** -g + k * log(N / (N_0 * C ** a)) ** 2"
     recipe = "a least squares parabola a budget; least squares lines in logarithms"

@@ -18,9 +18,9 @@ DOMAIN = (
     " domain j alone, and no constant is needed. It bends nowhere; with fewer runs than domains"
     " the t_j stay near the mean loss"
 )
+KIND = "mixture"
 OPTIONS = {}
 PRESETS = {}
-NEEDS = "mixture"
 
 RIDGE = 1e-6  # on the distance of t_j from the mean loss, a run being 1
 
@@ -28,6 +28,7 @@ RIDGE = 1e-6  # on the distance of t_j from the mean loss, a run being 1
 class LinearMixture(Estimator):
     """theta = (t_1 .. t_k)."""
 
+    kind = KIND
     recipe = "least squares, ridge 1e-6"
     formula = FORMULA
     python = "sum(t['t_' + p[2:]] * x[p] for p in VARIABLES)"

@@ -17,9 +17,9 @@ DOMAIN = (
     "proportions p_j of all domains that are far from 0: to this law a proportion of 0 is 1e-12,"
     " nine powers of ten from one of 0.001, and what is next to a run with zeros is told badly"
 )
+KIND = "mixture"
 OPTIONS = {}
 PRESETS = {}
-NEEDS = "mixture"
 
 FLOOR = 1e-12  # added to every proportion
 RIDGE = 1e-3  # on the exponents
@@ -28,6 +28,7 @@ RIDGE = 1e-3  # on the exponents
 class LogLinear(Estimator):
     """theta = (ln A, beta_1 .. beta_k)."""
 
+    kind = KIND
     recipe = "ridge 0.001 on the exponents, in log loss"
     formula = FORMULA
     python = "t['A'] * exp(sum(t['beta_' + p[2:]] * log(x[p] + 1e-12) for p in VARIABLES))"

@@ -40,9 +40,9 @@ DOMAIN = (
     " loss are those of its posterior; replicates, which the terms' intervals and those of a best"
     " mixture are of, start from the fit, and from 60 runs on keep its amplitudes of r and noise"
 )
+KIND = "mixture"
 OPTIONS = {}
 PRESETS = {}
-NEEDS = "mixture"
 
 Found = tuple[list[Member], np.ndarray]  # members, and the weights of their runs
 
@@ -87,6 +87,7 @@ class MixturePower(Estimator):
     begins); the shares of the runs, and their weights.
     """
 
+    kind = KIND
     recipe = "posterior mode of curve and amplitudes in turn"
     formula = FORMULA
     python = _PYTHON

@@ -33,9 +33,9 @@ DOMAIN = (
     " what few runs do not tell: t_j is near 0, and as the p_j sum to 1, c and all t_j are known"
     " together only"
 )
+KIND = "mixture"
 OPTIONS = {}
 PRESETS = {}
-NEEDS = "mixture"
 
 # Normal priors of standardised losses, mean and standard deviation.
 C, LOG_K, GAMMA, EFFECT = (-1.0, 2.0), (np.log(0.5), 1.0), (0.3, 0.5), (0.0, 0.3)
@@ -50,6 +50,7 @@ NOTHING = -30.0  # logarithm of a size of nothing, where all losses are the same
 class TransferPower(Estimator):
     """theta = (c, ln K, gamma, ln a_1 .. ln a_k, t_1 .. t_k)."""
 
+    kind = KIND
     recipe = "posterior mode, its noise by degrees of freedom; the start of more evidence"
     formula = FORMULA
     python = """\

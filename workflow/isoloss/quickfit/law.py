@@ -104,7 +104,7 @@ def law_of_table(
     source = opened.label
     _check_asked(source, given or {}, flops)
     raw = named(parse(opened), source)
-    renamed = mixture_columns(raw.columns) if law in (None, MIXTURE_LAW) or _mixture(law) else {}
+    renamed = mixture_columns(raw.columns) if law is None or registry.of_mixtures(law) else {}
     raw = named(raw.rename(columns=renamed), source)
     told = {*renamed.values(), *(given or {}).values()}
     guessed = run_ids(raw, guess_columns(c for c in raw.columns if c not in told))
@@ -112,7 +112,7 @@ def law_of_table(
     mapped = {letter: both[letter] for letter in (*COLUMNS, *both) if both.get(letter)}
     if renamed and law is None:
         law = MIXTURE_LAW
-    need = 0 if law and _mixture(law) else 1
+    need = 0 if law and registry.of_mixtures(law) else 1
     if need and "loss" not in mapped:
         found = f"no column looks like a loss among {', '.join(map(visible, raw.columns))}"
         raise IsolossError(Problem(source, found, "say which: --columns loss=NAME"))
@@ -183,7 +183,7 @@ def save(found: Found, out: Path) -> list[Path]:
     facts = {"sweep": "table", "study": out.name, "token": "token"}
     tables.write("runs", runs, out / "runs.parquet", facts)
     card = "predicted_observed"
-    if hasattr(found.fit.law, "allocate") and found.fit.law.variables == ("N", "D"):
+    if found.fit.law.allocates and found.fit.law.variables == ("N", "D"):
         card = "isoloss"
     options = registry.defaults("figure", card)
     drawn = draw(card, options, [*files, out / "runs.parquet"], out / "law.png")
@@ -287,10 +287,6 @@ def _best_mixture(fit: Fit, fits: Sequence[OneFit], domains: Sequence[str]) -> s
     level = units.interval(first["loss_nats_low"], first["loss_nats_high"], "{:.4g}".format)
     head = (f"best mixture{title}", "share", f"{100 * fit.level:.4g} % interval", "of the runs")
     return columns(head, rows) + f"  {what}: {first['loss_nats']:.4g} {level}\n"
-
-
-def _mixture(law: str) -> bool:
-    return registry.facts("law", law).get("NEEDS") == "mixture"
 
 
 def _fitting_law(mapped: Mapping[str, str], options) -> tuple[str, Any]:

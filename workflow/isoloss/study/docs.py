@@ -138,7 +138,7 @@ def cards_page() -> str:
         for name in registry.names(kind):
             facts = registry.facts(kind, name)
             said.append(f"\n### `{name}`: {facts['TITLE']}\n\n")
-            for key in ("ABOUT", "FORMULA", "SOURCE", "TOKEN"):
+            for key in ("ABOUT", "KIND", "FORMULA", "SOURCE", "TOKEN"):
                 if key in facts:
                     code = f"`{facts[key]}`" if key == "FORMULA" else facts[key]
                     said.append(f"- {key.lower()}: {code}\n")
@@ -155,7 +155,7 @@ def cards_page() -> str:
 
 def _terms(name: str) -> str:
     given = registry.defaults("law", name)
-    if registry.facts("law", name).get("NEEDS") == "mixture":  # its terms are those of a table
+    if registry.of_mixtures(name):  # its terms are those of a table
         given |= {"domains": ["p_<domain>"], "own": "p_<domain>"}
     law = registry.card("law", name).make(**given)
     rows = [

@@ -32,8 +32,8 @@ class BrokenPowerLaw(Law):
     def __init__(self, variable: str):
         self.variables = (variable,)
         self.formula = FORMULA.replace("x", variable)
-        bend = f"(1 + ({variable} / d_1) ** (1 / f_1)) ** (-c_1 * f_1)"
-        self.python = f"a + b * {variable} ** -c_0 * {bend}"
+        bracket = f"(1 + ({variable} / d_1) ** (1 / f_1)) ** (-c_1 * f_1)"
+        self.python = f"a + b * {variable} ** -c_0 * {bracket}"
         self.terms = (
             Term("a", "a", "nats/token", True, -9.0, 3.0, (-3.0, -0.5)),
             Term("b", "b", "nats/token", True, -14.0, 5.0, (-1.0,)),

@@ -94,7 +94,6 @@ class ExponentialMixing(Posynomial):
     kind = KIND
     formula = FORMULA
     python = "t['c'] + t['k'] * exp(sum(t['t_' + p[2:]] * x[p] for p in VARIABLES))"
-    flat = True
 
     def __init__(self, domains: Sequence[str]):
         self.variables = tuple(domains)
@@ -102,7 +101,7 @@ class ExponentialMixing(Posynomial):
         # a part divides by what its exponents act on: -1 gives them the sign of the formula
         self.parts = (
             Part("c"),
-            Part("k", {name: {domain: -1} for domain, name in names.items()}, flat=True),
+            Part("k", {name: {domain: -1} for domain, name in names.items()}, linear=True),
         )
         self.terms = (
             Term("c", "c", "nats/token", True, -9.0, 4.0, (-0.7, -0.2)),
@@ -111,6 +110,6 @@ class ExponentialMixing(Posynomial):
         )
 
 
-def make(domains: Sequence[str], own: str | None) -> ExponentialMixing:
+def make(domains: Sequence[str]) -> ExponentialMixing:
     """The law; the same for every domain's loss."""
     return ExponentialMixing(domains)

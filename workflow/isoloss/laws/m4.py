@@ -31,7 +31,7 @@ class M4(Law):
     kind = KIND
     terms = (
         Term("E", "E", "nats/token", True, -9.0, 3.0, (-0.5,)),
-        Term("G", "G", "nats/token", True, -5.0, 6.0, (0.5, 2.0), bent=True),
+        Term("G", "G", "nats/token", True, -5.0, 6.0, (0.5, 2.0), nonlinear=True),
         Term("alpha", "α", "1", False, 0.01, 5.0, (0.3, 1.0, 2.0)),
         Term("beta", "β", "1", True, -20.0, 20.0, (-1.5, 0.0)),
         Term("c", "c", "1", False, -5.0, 1.0, (-1.2, -0.5, -0.2)),

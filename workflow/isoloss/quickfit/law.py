@@ -21,11 +21,12 @@ from isoloss.core.escape import columns, visible
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.sources import MAX_MIB, MAX_SECONDS, Limits, Source, open_source
 from isoloss.fit.holdout import held_out
-from isoloss.fit.law import ALL, fit_law
-from isoloss.fit.mixture import mixtures, own_domain
-from isoloss.fitted import Fit
+from isoloss.fit.law import fit_law
+from isoloss.fit.mixture import mixtures
+from isoloss.fitted import FALLBACK, Fit
 from isoloss.fitted.export import export_fit
 from isoloss.fitted.facts import WHOLE, OneFit, Record, allocations, record
+from isoloss.laws._mixture import own_domain
 
 MIXTURE_LAW = "mixture_power"
 _BUDGETS = (1.0, 10.0, 100.0)  # times the largest run, if none are asked for
@@ -254,7 +255,7 @@ def _responses(fits: Sequence[OneFit], domains: Sequence[str]) -> str:
         f" (RMSE: mean); {first.n_replicates} replicates"
     )
     title = "" if group == WHOLE else f"group {_name(group)}"
-    if group == ALL:
+    if group == FALLBACK:
         title = "all runs: it answers for groups without a fit"
     return (f"[{title}]\n" if title else "") + columns(head, rows) + "\n".join(rest) + "\n"
 
@@ -283,7 +284,7 @@ def _best_mixture(fit: Fit, fits: Sequence[OneFit], domains: Sequence[str]) -> s
         )
     first = best.iloc[0]
     what = f"mean of {len(weighted)} losses ({replicates} replicates)"
-    title = "" if group == WHOLE else f" [{'all runs' if group == ALL else _name(group)}]"
+    title = "" if group == WHOLE else f" [{'all runs' if group == FALLBACK else _name(group)}]"
     level = units.interval(first["loss_nats_low"], first["loss_nats_high"], "{:.4g}".format)
     head = (f"best mixture{title}", "share", f"{100 * fit.level:.4g} % interval", "of the runs")
     return columns(head, rows) + f"  {what}: {first['loss_nats']:.4g} {level}\n"

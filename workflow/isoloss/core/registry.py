@@ -100,7 +100,7 @@ def facts(kind: str, name: str) -> dict[str, Any]:
 def inputs(figure: str) -> list[str]:
     """The tables (`stage/table`) that a figure card reads: those of every such one, and INPUTS."""
     card = facts("figure", figure)
-    of_fits = () if card.get("MAX_LAWS") == 0 else OF_FITS
+    of_fits = () if card.get("MAX_FITS") == 0 else OF_FITS
     return ["aggregate/runs", *of_fits, *card.get("INPUTS", [])]
 
 

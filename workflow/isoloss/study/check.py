@@ -180,7 +180,7 @@ def _beyond(
             if lacking:
                 found = f"the figure shows {lacking[0].split('/')[1]}; a table of runs has none"
                 wrong.append(Problem(f"{place}.sweep", found, "show a sweep of `train`"))
-        lowest, most = card.get("MIN_LAWS", 0), card.get("MAX_LAWS", len(figure["fits"]))
+        lowest, most = card.get("MIN_FITS", 0), card.get("MAX_FITS", len(figure["fits"]))
         if len(figure["fits"]) < lowest:
             found = f"{len(figure['fits'])} fits"
             wrong.append(Problem(f"{place}.fits", found, f"name at least {lowest} of `fit`"))
@@ -196,7 +196,7 @@ def _beyond(
         if "fit/profiles" in inputs:
             wrong += _profile_problems(config["fit"], figure["fits"][:1], f"{place}.fits")
         drawn = registry.card("figure", figure["card"])
-        if hasattr(drawn, "problems") and figure["sweep"] in runs:
+        if figure["sweep"] in runs:
             seen = runs[figure["sweep"]]
             for fit in figure["fits"][:1]:
                 by = _entry(config, "fit", fit).get("group")

@@ -39,8 +39,8 @@ def config_page() -> str:
         "with every default.\n\n"
         + table(["key", "type", "default", "unit", "meaning"], rows)
         + "\n## Settings of a run\n\nIn `train.NAME.settings` for all runs, in `cells` for some; "
-        "the options of the cards of trainer, model and task come besides ([cards](cards.md)). Exactly "
-        "one of `n_flops` and `n_samples` is given.\n\n" + _options(OF_EVERY_RUN)
+        "the options of the cards of trainer, model and task come besides ([cards](cards.md)). "
+        "Exactly one of `n_flops` and `n_samples` is given.\n\n" + _options(OF_EVERY_RUN)
     )
 
 

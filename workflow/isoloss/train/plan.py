@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from isoloss.core import registry, tables
 from isoloss.core.canonical import canonical
-from isoloss.core.problems import IsolossError, Problem, problem
+from isoloss.core.problems import IsolossError, Problem
 from isoloss.models._model import model_of
 from isoloss.train.settings import known, task_of
 
@@ -34,7 +34,7 @@ def count_runs(sweep: Mapping[str, Any]) -> int:
 def too_many(place: str, count: int) -> Problem:
     """What is wrong with cells that spell out more runs than a study can have."""
     reason = f"the cells spell out {count} runs"
-    return problem(place, reason, f"at most {MOST_RUNS} are allowed: shorten the lists")
+    return Problem(place, reason, f"at most {MOST_RUNS} are allowed: shorten the lists")
 
 
 def run_label(settings: Mapping[str, Any], size: str) -> str:
@@ -141,7 +141,7 @@ class Cards:
         except KeyError as error:
             card, found = self.model.__name__, f"Model has the field {error}"
             remedy = "add it to OPTIONS, or take one of the task's shapes"
-            raise IsolossError(problem(card, found, remedy)) from error
+            raise IsolossError(Problem(card, found, remedy)) from error
         return model, self.task.examples_per_item(**options)
 
 

@@ -134,7 +134,11 @@ def cards_page() -> str:
     """Every card with its facts and options."""
     said = [f"{_MADE}\n# Cards\n\nOne file a card; its name is the file's stem.\n"]
     for kind, folder in registry.FOLDERS.items():
-        said.append(f"\n## {kind.capitalize()} cards (`workflow/isoloss/{folder}/`)\n")
+        said.append(f"\n## {kind.capitalize()} cards (`workflow/isoloss/{folder}/`)\n\n")
+        parts = ", ".join(f"`{part}`" for part in registry.CONTRACTS[kind].split())
+        said.append(f"A card of your own is one more file there that defines {parts}")
+        shared = registry.HOME / folder / f"_{kind}.py"
+        said.append(f" (described in `{shared.name}`).\n" if shared.is_file() else ".\n")
         for name in registry.names(kind):
             facts = registry.facts(kind, name)
             said.append(f"\n### `{name}`: {facts['TITLE']}\n\n")

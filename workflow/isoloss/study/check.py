@@ -23,8 +23,9 @@ from isoloss.fit.mixture import domains_of, responses_of
 from isoloss.fit.solve import Constraints
 from isoloss.laws._law import Law
 from isoloss.train import settings as train_settings
-from isoloss.train.plan import MOST_RUNS, count_runs, too_many
+from isoloss.train.plan import MOST_RUNS, Cards, count_runs, too_many
 from isoloss.train.plans import Plans
+from isoloss.train.settings import task_of
 
 # What a planned run does not have yet, as if it were done.
 MEASURED = {
@@ -40,7 +41,7 @@ MOST_STEPS = 10**12
 MOST_TOKENS = 10**15  # that one run is trained on
 MOST_BYTES = 2**36  # that one run takes in memory, 64 GiB
 MOST_COPIES = 10**6  # of one row
-VALIDATED = 64  # windows at once, where a run is measured
+VALIDATED = 64  # items at once, where a run is measured
 HINTS = 100  # problems for which near names are looked up
 
 
@@ -253,29 +254,36 @@ def _weights_problems(
 
 
 def _plan_problems(plan: pd.DataFrame, sweep: Mapping[str, Any], place: str) -> list[Problem]:
-    """Budgets can be kept, and validation fills a window."""
+    """Budgets can be kept, and what is measured fills an item."""
     wrong = []
     missed = plan[(plan["n_flops"] / plan["budget"] - 1).abs() > 0.1]
     if len(missed):
         run = missed.iloc[0]
         found = f"C = {run['budget']:g} makes {run['n_flops']:.3g} in whole steps ({run['run_id']})"
-        wrong.append(
-            Problem(f"{place}.cells", found, "raise the budget, or lower batch or context")
-        )
-    wrong += _size_problems(plan, sweep["model"], f"{place}.cells")
-    if plan["context"].max() > sweep["valid_tokens"]:
-        found = f"{sweep['valid_tokens']} tokens do not fill a window of {plan['context'].max()}"
+        remedy = "raise the budget, or make batches or their items smaller"
+        wrong.append(Problem(f"{place}.cells", found, remedy))
+    task = registry.facts("task", task_of(sweep["model"]))
+    cards = Cards.of(sweep)
+    sized = [cards.sized(run) for run in plan.to_dict("records")]
+    memory = _memory(plan, np.array([model.activations() for model, _ in sized], dtype=float))
+    wrong += _size_problems(plan, memory, task["EXAMPLE"], f"{place}.cells")
+    largest = max(per_item for _, per_item in sized)
+    if largest > sweep["valid_tokens"]:
+        examples = f"{sweep['valid_tokens']} {task['EXAMPLE']}s"
+        found = f"{examples} do not fill a {task['ITEM']} of {largest}"
         wrong.append(Problem(f"{place}.valid_tokens", found, "raise it"))
     return wrong
 
 
-def _size_problems(plan: pd.DataFrame, model: str, place: str) -> list[Problem]:
-    """What the largest runs need, where it is more than a run can have: steps, tokens, memory."""
+def _size_problems(
+    plan: pd.DataFrame, memory: pd.Series, example: str, place: str
+) -> list[Problem]:
+    """What the largest runs need, where it is more than a run can have: steps, data, memory."""
     wrong = []
     needs = {
         "steps": (plan["n_steps"], MOST_STEPS, "lower the budget"),
-        "training tokens": (plan["n_samples"], MOST_TOKENS, "lower the budget"),
-        "bytes of memory": (_memory(plan, model), MOST_BYTES, "make the model or batch smaller"),
+        f"training {example}s": (plan["n_samples"], MOST_TOKENS, "lower the budget"),
+        "bytes of memory": (memory, MOST_BYTES, "make the model or batch smaller"),
     }
     for what, (need, most, remedy) in needs.items():
         need = need.astype(float)
@@ -286,18 +294,14 @@ def _size_problems(plan: pd.DataFrame, model: str, place: str) -> list[Problem]:
     return wrong
 
 
-def _memory(plan: pd.DataFrame, model: str) -> pd.Series:
+def _memory(plan: pd.DataFrame, activations: np.ndarray) -> pd.Series:
     """Bytes that a run takes at least: parameters as AdamW has them, and what a step computes.
 
-    Four numbers a parameter (itself, gradient, two moments). Of every token of a step, or of the
-    windows that are measured at once, its number and window, the log-odds twice, and twice what
-    the matrices give: for each of them as many numbers as it is high.
+    Four numbers of 4 bytes a parameter (itself, gradient, two moments). What a model computes of
+    the items of a step, or of those that are measured at once, is kept twice.
     """
-    vocabulary = registry.facts("model", model)["VOCABULARY"]
-    parameters = plan["n_params_total"].astype(float)
-    tokens = plan["n_windows"].astype(float).clip(lower=VALIDATED) * plan["context"].astype(float)
-    width = plan["d_model"].astype(float) if "d_model" in plan else np.sqrt(parameters)
-    return 16 * parameters + tokens * (16 + 8 * vocabulary + 8 * parameters / width)
+    items = plan["batch_items"].astype(float).clip(lower=VALIDATED)
+    return 16 * plan["n_params_total"].astype(float) + 8 * items * activations
 
 
 def _ability_problems(
@@ -328,8 +332,8 @@ def _ability_problems(
 
 
 def _sweep_problems(sweep: Mapping[str, Any], place: str) -> list[Problem]:
-    """Settings and cells against the trainer's and the model card's own properties."""
-    known = train_settings.known(sweep["model"])
+    """Settings and cells against the properties of the trainer's, model's and task's cards."""
+    known = train_settings.known(sweep)
     wrong = schema.complete_options(sweep["settings"], known, f"{place}.settings", fill=False)
     for i, cell in enumerate(sweep["cells"]):
         where = f"{place}.cells[{i}]"

@@ -28,6 +28,7 @@ from isoloss.records.store import Store, tries
 from isoloss.train.identity import VERSIONS
 from isoloss.train.plan import shard_names, shard_runs
 from isoloss.train.plans import Plans
+from isoloss.train.settings import cards_of
 
 STAGES = stages()
 # What of a specification no study says: the content of what lies outside the results, and how often
@@ -346,15 +347,16 @@ class Flow:
 
     def run_label(self, sweep: str) -> str:
         """What the code of a sweep's runs is called where code is accepted."""
-        return f"run/{self.config['train'][sweep]['model']}"
+        entry = self.config["train"][sweep]
+        return f"run/{entry['model']}/{entry['trainer']}"
 
     def run_code_here(self, sweep: str) -> str:
         """The same for the code as it stands here."""
-        modules = provenance.run_code(self.config["train"][sweep]["model"])
+        modules = provenance.run_code(cards_of(self.config["train"][sweep]))
         return provenance.code_digest(modules, words=False)
 
     def trained_codes(self) -> dict[str, tuple[str, set[str]]]:
-        """Model (run/<model>) to a sweep of it, and the codes in the identities of its runs."""
+        """Label of runs to a sweep of them, and the codes in the identities of its runs."""
         found: dict[str, tuple[str, set[str]]] = {}
         for job in self.jobs:
             table = self.root / job.out
@@ -373,7 +375,7 @@ class Flow:
 
     @cached_property
     def accepted(self) -> list[dict[str, str]]:
-        """What was accepted: job (or run/<model>), the digest `to` that stands for `from`.
+        """Accepted code: job (or run/<model>/<trainer>), the digest `to` that stands for `from`.
 
         Raises:
             TableError: a line of the log is damaged.

@@ -423,7 +423,7 @@ def made(tmp_path):
     given, out = tmp_path / "given" / "rows.parquet", tmp_path / "out" / "index.parquet"
     tables.write("index", tables.empty("index"), given)
     tables.write("index", tables.empty("index"), out, {"weighting": "natural"})
-    record = manifest.Record({"job": "expand", "code": "c0de"}, out.with_name(manifest.NAME))
+    record = manifest.Draft({"job": "expand", "code": "c0de"}, out.with_name(manifest.NAME))
     record.takes(given)
     record.makes([out], extra=[1])
     return out
@@ -484,7 +484,7 @@ def test_what_is_no_manifest_is_none(made, text):
 
 def test_a_job_that_is_given_a_changed_file_makes_nothing(made, tmp_path):
     made.write_bytes(b"changed")
-    record = manifest.Record({"job": "train"}, tmp_path / "train" / manifest.NAME)
+    record = manifest.Draft({"job": "train"}, tmp_path / "train" / manifest.NAME)
     with pytest.raises(TableError, match="is not what its job left"):
         record.takes(made)
     assert record.inputs == {}

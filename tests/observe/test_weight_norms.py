@@ -22,7 +22,7 @@ def saved(store: Store, run_digest: str, said: str | None = None) -> None:
     path.parent.mkdir(parents=True)
     about = json.dumps({"run_digest": said or run_digest})
     save_file(WEIGHTS, path, metadata={tables.METADATA.decode(): about})
-    manifest.Record({}, path.with_name(manifest.NAME)).makes([path])
+    manifest.Draft({}, path.with_name(manifest.NAME)).makes([path])
 
 
 def test_weights_are_those_that_were_saved_in_the_order_of_their_names(tmp_path):

@@ -126,8 +126,8 @@ def named(raw: pd.DataFrame, label: str) -> pd.DataFrame:
     raw = raw.set_axis([str(name) for name in raw.columns], axis=1)
     if raw.columns.duplicated().any():
         twice = raw.columns[raw.columns.duplicated()][0]
-        do = "give each column its own name"
-        raise TableError(Problem(label, f"column {twice!r} appears twice", do))
+        remedy = "give each column its own name"
+        raise TableError(Problem(label, f"column {twice!r} appears twice", remedy))
     return raw
 
 
@@ -147,8 +147,8 @@ def _unmappable(raw: pd.DataFrame, columns: Mapping[str, str], label: str) -> li
     for letter in ("N", "D", "C", "loss"):
         name = columns.get(letter)
         if name is not None and owner.setdefault(name, letter) != letter:
-            found = f"column {name!r} is also {owner[name]}"
-            wrong.append(Problem(f"{label}, columns.{letter}", found, "name another one"))
+            reason = f"column {name!r} is also {owner[name]}"
+            wrong.append(Problem(f"{label}, columns.{letter}", reason, "name another one"))
     return wrong
 
 
@@ -185,8 +185,8 @@ def _mapped(raw: pd.DataFrame, columns: Mapping[str, str], label: str, need: int
         unread = np.flatnonzero(numbers.isna() & raw[name].notna())
         if len(unread):
             where = f"{label}, row {unread[0] + 1}, column {name!r}"
-            found = f"{raw[name].iloc[unread[0]]!r} is not a number"
-            wrong.append(Problem(where, found, "fix the value"))
+            reason = f"{raw[name].iloc[unread[0]]!r} is not a number"
+            wrong.append(Problem(where, reason, "fix the value"))
         runs[COLUMNS[letter]] = numbers.astype(float)
     if wrong:
         raise TableError(*wrong)
@@ -207,8 +207,8 @@ def _check_values(runs: pd.DataFrame, columns: Mapping[str, str], label: str) ->
         if len(bad):
             more = f" (and {len(bad) - 1} more rows)" if len(bad) > 1 else ""
             where = f"{label}, row {bad[0] + 1}, column {columns[letter]!r}"
-            wanted = f"a finite number {'at least' if weight else 'above'} 0 is needed"
-            remedy = f"{wanted}: fix the rows, or drop them with `keep`"
+            requirement = f"a finite number {'at least' if weight else 'above'} 0 is needed"
+            remedy = f"{requirement}: fix the rows, or drop them with `keep`"
             wrong.append(Problem(where, f"found {value.iloc[bad[0]]:g}{more}", remedy))
     for word, what in (("group", "group"), ("of_run", "run")):
         if word in columns and runs[word].isna().any():

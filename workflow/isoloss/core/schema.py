@@ -246,8 +246,8 @@ def explain(error: jsonschema.ValidationError, below: str = "") -> list[Problem]
     if rule == "required":
         lacking = [key for key in value if key not in error.instance]
         return list(dict.fromkeys(Problem(place, f"{k!r} is missing", "add it") for k in lacking))
-    found = f"found {_short(error.instance)}"
-    wanted = {
+    reason = f"found {_short(error.instance)}"
+    remedies = {
         "type": _needed([value] if isinstance(value, str) else value),
         "enum": f"one of {', '.join(map(str, value)) if isinstance(value, list) else value}; "
         + nearest(error.instance, value if isinstance(value, list) else []),
@@ -262,7 +262,7 @@ def explain(error: jsonschema.ValidationError, below: str = "") -> list[Problem]
         "pattern": "letters, digits, _ . and - only, a letter or digit first",
         "maxLength": f"a name has at most {value} characters",
     }
-    return [Problem(place, found, wanted.get(rule, error.message))]
+    return [Problem(place, reason, remedies.get(rule, error.message))]
 
 
 def _needed(types: Any) -> str:
@@ -282,11 +282,11 @@ def weightings(config: Mapping[str, Any], sweep: str) -> list[str]:
     """The weightings that the runs of a sweep use, sorted."""
     section = config["train"][sweep]
     base = section["settings"].get("weighting", "natural")
-    found = set()
+    names = set()
     for cell in section["cells"]:
         value = cell.get("weighting", base)
-        found.update(value if isinstance(value, list) else [value])
-    return sorted(found)
+        names.update(value if isinstance(value, list) else [value])
+    return sorted(names)
 
 
 def sweeps(config: Mapping[str, Any]) -> list[str]:

@@ -330,14 +330,16 @@ def _plan_problems(plan: pd.DataFrame, sweep: Mapping[str, Any], place: str) -> 
     missed = plan[(plan["n_flops"] / plan["budget"] - 1).abs() > 0.1]
     if len(missed):
         run = missed.iloc[0]
-        found = f"C = {run['budget']:g} makes {run['n_flops']:.3g} in whole steps ({run['run_id']})"
+        reason = (
+            f"C = {run['budget']:g} makes {run['n_flops']:.3g} in whole steps ({run['run_id']})"
+        )
         wrong.append(
-            Problem(f"{place}.cells", found, "raise the budget, or lower batch or context")
+            Problem(f"{place}.cells", reason, "raise the budget, or lower batch or context")
         )
     wrong += _size_problems(plan, sweep["model"], f"{place}.cells")
     if plan["context"].max() > sweep["valid_tokens"]:
-        found = f"{sweep['valid_tokens']} tokens do not fill a window of {plan['context'].max()}"
-        wrong.append(Problem(f"{place}.valid_tokens", found, "raise it"))
+        reason = f"{sweep['valid_tokens']} tokens do not fill a window of {plan['context'].max()}"
+        wrong.append(Problem(f"{place}.valid_tokens", reason, "raise it"))
     return wrong
 
 
@@ -395,8 +397,8 @@ def _ability_problems(
         if ability == "mixture"
         else (f"law that can {ability}, and {{!r}} cannot")
     )
-    found = f"the figure needs a {kind.format(law)}"
-    return [Problem(place, found, f"name a fit of {' or '.join(able)} first")]
+    reason = f"the figure needs a {kind.format(law)}"
+    return [Problem(place, reason, f"name a fit of {' or '.join(able)} first")]
 
 
 def _sweep_problems(sweep: Mapping[str, Any], place: str) -> list[Problem]:
@@ -416,8 +418,8 @@ def _sweep_problems(sweep: Mapping[str, Any], place: str) -> list[Problem]:
             cell[key] = values if isinstance(value, list) else values[0]
         sized = {"n_flops", "n_samples"} & {*cell, *sweep["settings"]}
         if len(sized) != 1:
-            found = "both n_flops and n_samples" if sized else "neither n_flops nor n_samples"
-            wrong.append(Problem(where, found, "give one of them"))
+            reason = "both n_flops and n_samples" if sized else "neither n_flops nor n_samples"
+            wrong.append(Problem(where, reason, "give one of them"))
     return wrong
 
 
@@ -456,8 +458,8 @@ def _weights_kept_problems(sweep: Mapping[str, Any], name: str, place: str) -> l
     """The models of a sweep that is observed are kept."""
     if sweep["keep_weights"]:
         return []
-    found = f"{name!r} does not keep the weights of its runs"
-    return [Problem(f"{place}.sweep", found, f"set `keep_weights: true` in train.{name}")]
+    reason = f"{name!r} does not keep the weights of its runs"
+    return [Problem(f"{place}.sweep", reason, f"set `keep_weights: true` in train.{name}")]
 
 
 def _observation_problems(
@@ -474,8 +476,8 @@ def _observation_problems(
         return [Problem(place, f"{name!r} is not in observe", nearest(name, known))]
     sweep = _entry(config, "observe", name).get("sweep")
     if sweep != figure["sweep"]:
-        found = f"{name!r} is of {sweep!r}, not {figure['sweep']!r}"
-        return [Problem(place, found, "show an observation of this sweep")]
+        reason = f"{name!r} is of {sweep!r}, not {figure['sweep']!r}"
+        return [Problem(place, reason, "show an observation of this sweep")]
     return []
 
 
@@ -500,8 +502,8 @@ def _tags(config: Mapping[str, Any], sweep: str) -> tuple[str, ...] | None:
 def _entry(config: Mapping[str, Any], section: str, name: Any) -> Mapping[str, Any]:
     """An entry of a section; empty where there is none, or none that can be looked into."""
     entries = config.get(section)
-    found = entries.get(name) if isinstance(entries, dict) and isinstance(name, str) else None
-    return found if isinstance(found, dict) else {}
+    entry = entries.get(name) if isinstance(entries, dict) and isinstance(name, str) else None
+    return entry if isinstance(entry, dict) else {}
 
 
 def _rows_problems(
@@ -514,15 +516,15 @@ def _rows_problems(
         return [Problem(f"{place}.points", f"found {fit['points']}; {whose}", "leave it out")]
     together = fit["points"] != "runs" or fit.get("cluster")
     if together and fit["interval"] in ("residual", "parametric"):
-        found = f"{fit['interval']} draws runs one by one, and some are to be drawn together"
-        return [Problem(f"{place}.interval", found, "use bootstrap or profile")]
+        reason = f"{fit['interval']} draws runs one by one, and some are to be drawn together"
+        return [Problem(f"{place}.interval", reason, "use bootstrap or profile")]
     tag_key = fit.get("tag_key")
     if not mixture or tags is None:
-        said = "only a mixture law of a sweep reads it"
-        return [Problem(f"{place}.tag_key", said, "leave it out")] if tag_key else []
+        reason = "only a mixture law of a sweep reads it"
+        return [Problem(f"{place}.tag_key", reason, "leave it out")] if tag_key else []
     if tag_key is None and len(tags) > 1:
-        found = f"the rows have {len(tags)} tags"
-        return [Problem(f"{place}.tag_key", found, f"name one: {', '.join(tags)}")]
+        reason = f"the rows have {len(tags)} tags"
+        return [Problem(f"{place}.tag_key", reason, f"name one: {', '.join(tags)}")]
     if tag_key is not None and tags and tag_key not in tags:
         return [Problem(f"{place}.tag_key", "no row has this tag", nearest(tag_key, tags))]
     return []

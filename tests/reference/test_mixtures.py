@@ -29,12 +29,12 @@ def mixtures(reference_data):
     """The 26 runs of every size at step 30000: proportions by name, losses by domain."""
     table = pd.read_csv(reference_data / "mixinglaws" / "5mix.csv")
     table = table[(table["step"] == 30000) & table["model_size"].isin(SIZES)]
-    fits = {}
+    by_size = {}
     for size, runs in table.groupby("model_size"):
         shares = {f"p_{d}": runs[f"p_{d}"].to_numpy() for d in DOMAINS}
-        fits[size] = shares, {d: runs[f"loss_{d}"].to_numpy() for d in DOMAINS}
+        by_size[size] = shares, {d: runs[f"loss_{d}"].to_numpy() for d in DOMAINS}
         assert len(runs) == 26
-    return fits
+    return by_size
 
 
 def r2(predicted: np.ndarray, loss: np.ndarray) -> float:

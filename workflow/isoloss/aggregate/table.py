@@ -75,8 +75,7 @@ def read_runs(
         Traceback (most recent call last):
         isoloss.core.problems.TableError: the table, columns.N: no column 'parms'; did you mean 'params'?
     """  # noqa: E501
-    own = isinstance(source, pd.DataFrame)
-    if own:
+    if isinstance(source, pd.DataFrame):
         label, raw = "the table", source.reset_index(drop=True)
     else:
         opened = open_source(source, Limits(max_seconds, max_mib))
@@ -86,7 +85,19 @@ def read_runs(
     if need is None:
         mixed = mixture_columns(c for c in raw.columns if c not in columns.values())
         raw, need = named(raw.rename(columns=mixed), label), 0 if mixed else 2
-    runs = _mapped(raw, columns, label, need)
+    runs = _with_sizes(_mapped(raw, columns, label, need), columns)
+    runs["status"], runs["status_reason"] = "done", None
+    scope = tables.with_columns(runs, {c: raw[c] for c in raw.columns if c not in runs})
+    for expression in [keep] if isinstance(keep, str) else keep:
+        out = ~evaluate(scope, expression, f"{label}, keep") & (runs["status"] == "done")
+        runs.loc[out, "status"] = "dropped"
+        runs.loc[out, "status_reason"] = f"not: {expression}"
+    _check_values(runs, columns, label)
+    return _with_defaults(runs)
+
+
+def _with_sizes(runs: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
+    """The runs with N, D and C: what the table does not give follows from C = 6 N D."""
     given = {"N", "D", "C"} & set(columns)
     if len(given) < 2:
         unknown = {COLUMNS[letter]: np.nan for letter in ("N", "D", "C") if letter not in given}
@@ -100,13 +111,11 @@ def read_runs(
     if "n_params" not in runs:
         runs["n_params"] = runs["n_flops"] / (6.0 * runs["n_samples"])
     runs["n_flops_6nd"] = 6.0 * runs["n_params"] * runs["n_samples"]
-    runs["status"], runs["status_reason"] = "done", None
-    scope = tables.with_columns(runs, {c: raw[c] for c in raw.columns if c not in runs})
-    for expression in [keep] if isinstance(keep, str) else keep:
-        out = ~evaluate(scope, expression, f"{label}, keep") & (runs["status"] == "done")
-        runs.loc[out, "status"] = "dropped"
-        runs.loc[out, "status_reason"] = f"not: {expression}"
-    _check_values(runs, columns, label)
+    return runs
+
+
+def _with_defaults(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs with every column of the contract; one that the table lacks has its default."""
     if "run_id" not in runs:
         runs["run_id"] = [f"row-{i + 1}" for i in range(len(runs))]
     runs["run_id"] = runs["run_id"].astype(str)

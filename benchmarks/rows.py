@@ -149,11 +149,11 @@ def measure(step: str, folder: Path, n_rows: int) -> None:
 def step(name: str, folder: Path, n_rows: int, work: str) -> dict:
     """One step in a process of its own, as a row of the table."""
     words = [sys.executable, __file__, "--step", name, "--folder", str(folder)]
-    done = subprocess.run([*words, "--rows", str(n_rows)], check=True, stdout=subprocess.PIPE)
-    *said, last = done.stdout.decode().splitlines()
+    process = subprocess.run([*words, "--rows", str(n_rows)], check=True, stdout=subprocess.PIPE)
+    *output_lines, last = process.stdout.decode().splitlines()
     load_average = f"load average {os.getloadavg()[0]:.1f}"
     row = {"work": work, "contender": "isoloss", **json.loads(last), "note": load_average}
-    print(pd.DataFrame([row]).to_string(index=False, header=False), *said, flush=True)
+    print(pd.DataFrame([row]).to_string(index=False, header=False), *output_lines, flush=True)
     return row
 
 
@@ -179,11 +179,11 @@ def main() -> None:
                 table.append(step(stage, folder, n_rows, f"{stage}, {n_rows} rows"))
     finally:
         shutil.rmtree(home)
-    found = pd.DataFrame(table)
-    print(found.to_string(index=False, float_format="{:.1f}".format))
+    results = pd.DataFrame(table)
+    print(results.to_string(index=False, float_format="{:.1f}".format))
     if not given.quick:
         write_free(
-            pa.Table.from_pandas(found, preserve_index=False), HERE / "results/rows.parquet", {}
+            pa.Table.from_pandas(results, preserve_index=False), HERE / "results/rows.parquet", {}
         )
 
 

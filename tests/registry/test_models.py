@@ -43,16 +43,16 @@ def sized(name: str, **changes):
 
 def variants() -> list:
     """Every model at its defaults, and with each of its whole-numbered options doubled."""
-    found = []
+    cases = []
     for name in MODELS:
         options = registry.options("model", name) | registry.options("task", task_of(name))
         whole = [key for key, spec in options.items() if spec["type"] == "integer"]
-        found += [pytest.param(name, {}, id=name)]
-        found += [
+        cases += [pytest.param(name, {}, id=name)]
+        cases += [
             pytest.param(name, {key: changed(options, key, 2)[key]}, id=f"{name} {key}")
             for key in whole
         ]
-    return found
+    return cases
 
 
 @pytest.mark.parametrize(("name", "change"), variants())
@@ -205,10 +205,10 @@ def stirred(request):
 
 def log_odds(model, tokens, vocabulary):
     with torch.no_grad():
-        found = model(torch.as_tensor(tokens, dtype=torch.int64))
-    assert found.dtype == torch.float32
-    assert found.shape == (tokens.size, vocabulary)
-    return found.reshape(*tokens.shape, vocabulary).numpy()
+        output = model(torch.as_tensor(tokens, dtype=torch.int64))
+    assert output.dtype == torch.float32
+    assert output.shape == (tokens.size, vocabulary)
+    return output.reshape(*tokens.shape, vocabulary).numpy()
 
 
 def test_a_model_does_not_look_ahead(stirred):

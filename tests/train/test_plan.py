@@ -56,10 +56,10 @@ def test_labels_are_plain_file_names(settings, weighting):
 
 
 def test_lists_of_a_cell_are_crossed_and_cells_added_up():
-    found = run_settings(sweep(settings={"n_layers": 3}))
-    assert len(found) == 3 + 4 + 4
-    assert all(s["n_layers"] == 3 and s["batch_size"] == 4 for s in found)
-    assert {(s["n_flops"], s["d_model"]) for s in found[:3]} == {(3e9, 8), (3e9, 12), (3e9, 16)}
+    settings = run_settings(sweep(settings={"n_layers": 3}))
+    assert len(settings) == 3 + 4 + 4
+    assert all(s["n_layers"] == 3 and s["batch_size"] == 4 for s in settings)
+    assert {(s["n_flops"], s["d_model"]) for s in settings[:3]} == {(3e9, 8), (3e9, 12), (3e9, 16)}
     assert len(plan_sweep(sweep())["run_id"].unique()) == 11
 
 
@@ -129,13 +129,13 @@ def test_a_shard_depends_on_the_label_and_the_number_of_shards_only():
         plan = plan_sweep(sweep(**changes))
         return dict(zip(plan["run_id"], plan["shard"], strict=True))
 
-    found = shards()
-    assert shards(cells=list(reversed(CELLS))) == found
-    assert shards(n_params="total", n_flops="model") == found
+    names = shards()
+    assert shards(cells=list(reversed(CELLS))) == names
+    assert shards(n_params="total", n_flops="model") == names
     fewer = shards(cells=CELLS[:1])
-    assert fewer.items() <= found.items()
+    assert fewer.items() <= names.items()
     assert set(shards(shards=1).values()) == {"0"}
-    assert len(set(found.values())) > 1
+    assert len(set(names.values())) > 1
 
 
 @pytest.mark.parametrize("shards", [1, 4, 10, 11])

@@ -35,8 +35,8 @@ CONTRACTS = {
     "task": "TITLE ABOUT SOURCE EXAMPLE ITEM shapes examples_per_item training validation task",
     "trainer": "TITLE ABOUT SOURCE plan warm_up train",
     "observable": "TITLE ABOUT FORMULA SOURCE QUANTITIES observe",
-    "law": "TITLE FORMULA LATEX SOURCE DOMAIN make",
-    "figure": "TITLE ABOUT draw",
+    "law": "TITLE FORMULA LATEX SOURCE DOMAIN KIND make",
+    "figure": "TITLE ABOUT problems draw",
 }
 HOME = Path(__file__).parent.parent
 # options that several cards have; a card writes their name in the place of their facts
@@ -101,16 +101,16 @@ def names(kind: str) -> tuple[str, ...]:
 def facts(kind: str, name: str) -> dict[str, Any]:
     """The literal upper-case constants of a card, without importing it."""
     tree = ast.parse(path(kind, name).read_text(encoding="utf-8"))
-    found: dict[str, Any] = {}
+    constants: dict[str, Any] = {}
     for node in tree.body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             constant = node.targets[0].id
             if constant.isupper() and not constant.startswith("_"):
                 try:
-                    found[constant] = ast.literal_eval(node.value)
+                    constants[constant] = ast.literal_eval(node.value)
                 except ValueError:  # computed, not literal: only the imported card knows it
                     continue
-    return found
+    return constants
 
 
 @cache

@@ -122,10 +122,10 @@ def _of(module: str) -> Reading:
 @cache
 def imports(module: str) -> frozenset[str]:
     """The modules of this package that a module imports, anywhere in its code."""
-    found = set()
+    modules = set()
     for source, name, _ in _of(module).imported:
-        found |= {source, f"{source}.{name}"} if name else {source}
-    return frozenset(m for m in found if file_of(m) is not None)
+        modules |= {source, f"{source}.{name}"} if name else {source}
+    return frozenset(m for m in modules if file_of(m) is not None)
 
 
 def closure(entries: Iterable[str], root: bool = True) -> list[str]:
@@ -137,15 +137,15 @@ def closure(entries: Iterable[str], root: bool = True) -> list[str]:
         entries: by name.
         root: whether the `__init__` of this package counts, which lists the public names.
     """
-    found: set[str] = set()
+    modules: set[str] = set()
     left = list(entries)
     while left:
         module = left.pop()
-        if module not in found and (root or module != PACKAGE):
-            found.add(module)
+        if module not in modules and (root or module != PACKAGE):
+            modules.add(module)
             left += imports(module)
             left += [package] if (package := module.rpartition(".")[0]) else []
-    return sorted(found)
+    return sorted(modules)
 
 
 def module_digest(module: str, words: bool = True) -> str:
@@ -167,12 +167,14 @@ def _references(module: str) -> tuple[tuple[str, str, str], ...]:
         (module that it is imported from, name in that module, name that it is given) each; the
         second is empty where the module itself is imported.
     """
-    found = set()
+    references = set()
     for source, name, given in _of(module).imported:
         if name:
             inner = f"{source}.{name}"
-            found.add((inner, "", given) if file_of(inner) is not None else (source, name, given))
-    return tuple(sorted(found))
+            references.add(
+                (inner, "", given) if file_of(inner) is not None else (source, name, given)
+            )
+    return tuple(sorted(references))
 
 
 def tree_digest(tree: ast.AST, words: bool = True) -> str:
@@ -274,14 +276,14 @@ def _walk(node: object, words: bool, tokens: list[str]) -> None:
 
 def _joined(parts: list) -> list:
     """The parts of an f-string, its literal text in pieces as long as can be: versions differ."""
-    found: list = []
+    pieces: list = []
     for part in parts:
         text = isinstance(part, ast.Constant)
-        if text and found and isinstance(found[-1], ast.Constant):
-            found[-1] = ast.Constant(found[-1].value + part.value)
+        if text and pieces and isinstance(pieces[-1], ast.Constant):
+            pieces[-1] = ast.Constant(pieces[-1].value + part.value)
         elif not text or part.value:
-            found.append(part)
-    return found
+            pieces.append(part)
+    return pieces
 
 
 def _names(node: ast.Assign) -> set[str]:

@@ -133,29 +133,29 @@ def _stage(stage: Stage) -> list[str]:
 
 def cards_page() -> str:
     """Every card with its facts and options."""
-    said = [f"{_MADE}\n# Cards\n\nOne file a card; its name is the file's stem.\n"]
+    parts = [f"{_MADE}\n# Cards\n\nOne file a card; its name is the file's stem.\n"]
     for kind, folder in registry.FOLDERS.items():
-        said.append(f"\n## {kind.capitalize()} cards (`workflow/isoloss/{folder}/`)\n\n")
-        parts = ", ".join(f"`{part}`" for part in registry.CONTRACTS[kind].split())
-        said.append(f"A card of your own is one more file there that defines {parts}")
+        parts.append(f"\n## {kind.capitalize()} cards (`workflow/isoloss/{folder}/`)\n\n")
+        defined = ", ".join(f"`{part}`" for part in registry.CONTRACTS[kind].split())
+        parts.append(f"A card of your own is one more file there that defines {defined}")
         shared = registry.HOME / folder / f"_{kind}.py"
-        said.append(f" (described in `{shared.name}`).\n" if shared.is_file() else ".\n")
+        parts.append(f" (described in `{shared.name}`).\n" if shared.is_file() else ".\n")
         for name in registry.names(kind):
             facts = registry.facts(kind, name)
-            said.append(f"\n### `{name}`: {facts['TITLE']}\n\n")
+            parts.append(f"\n### `{name}`: {facts['TITLE']}\n\n")
             for key in ("ABOUT", "KIND", "FORMULA", "SOURCE", "TOKEN", "TASK"):
                 if key in facts:
                     code = f"`{facts[key]}`" if key == "FORMULA" else facts[key]
-                    said.append(f"- {key.lower()}: {code}\n")
+                    parts.append(f"- {key.lower()}: {code}\n")
             if kind == "figure":
-                said.append(f"- inputs: {', '.join(registry.inputs(name))}\n")
+                parts.append(f"- inputs: {', '.join(registry.inputs(name))}\n")
             for tag, meaning in facts.get("TAGS", {}).items():
-                said.append(f"- tag `{tag}`: {meaning}\n")
+                parts.append(f"- tag `{tag}`: {meaning}\n")
             if kind == "law":
-                said.append("\n" + _terms(name))
+                parts.append("\n" + _terms(name))
             if registry.options(kind, name):
-                said.append("\n" + _options(registry.options(kind, name)))
-    return "".join(said)
+                parts.append("\n" + _options(registry.options(kind, name)))
+    return "".join(parts)
 
 
 def _terms(name: str) -> str:
@@ -175,7 +175,7 @@ def _terms(name: str) -> str:
 
 def tables_page() -> str:
     """Every table of a study."""
-    said = [
+    parts = [
         f"{_MADE}\n# Tables\n\nParquet below `results/{{study}}/`. Each file says in its metadata "
         "(key `isoloss`) which table it is, of which study, sweep and law.\n\n"
         "The role of a column says which run it is (identity), what was decided before the run "
@@ -185,7 +185,7 @@ def tables_page() -> str:
     ]
     for name, spec in tables.contract()["tables"].items():
         more = " Further columns may follow." if spec.get("open") else ""
-        said.append(f"\n## {name}\n\n`{spec['path']}`. {spec['about']}{more}\n\n")
+        parts.append(f"\n## {name}\n\n`{spec['path']}`. {spec['about']}{more}\n\n")
         head, columns = ["column (key bold)", "type", "unit", "symbol", "meaning"], spec["columns"]
         rows = [
             [
@@ -198,8 +198,8 @@ def tables_page() -> str:
             head.insert(4, "role")
             for row, facts in zip(rows, (columns | spec["further"]).values(), strict=True):
                 row.insert(4, _role(facts))
-        said.append(table(head, rows))
-    return "".join(said)
+        parts.append(table(head, rows))
+    return "".join(parts)
 
 
 def _role(facts: Mapping[str, str]) -> str:

@@ -77,7 +77,7 @@ def run_settings(sweep: Mapping[str, Any]) -> list[dict[str, Any]]:
         raise IsolossError(too_many("cells", count))
     properties = known(sweep)
     defaults = {key: spec["default"] for key, spec in properties.items() if "default" in spec}
-    found: dict[str, dict[str, Any]] = {}
+    by_text: dict[str, dict[str, Any]] = {}
     for cell in sweep["cells"]:
         choices = {k: v if isinstance(v, list) else [v] for k, v in cell.items()}
         for values in itertools.product(*choices.values()):
@@ -87,8 +87,8 @@ def run_settings(sweep: Mapping[str, Any]) -> list[dict[str, Any]]:
                 if key in settings:
                     number = spec["type"] == "number"
                     ordered[key] = float(settings[key]) if number else settings[key]
-            found.setdefault(json.dumps(ordered, sort_keys=True), ordered)
-    return list(found.values())
+            by_text.setdefault(json.dumps(ordered, sort_keys=True), ordered)
+    return list(by_text.values())
 
 
 def plan_runs(sweep: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -139,9 +139,9 @@ class Cards:
         try:
             model = model_of(self.model, {**settings, **self.task.shapes(**options)})
         except KeyError as error:
-            card, found = self.model.__name__, f"Model has the field {error}"
+            card, reason = self.model.__name__, f"Model has the field {error}"
             remedy = "add it to OPTIONS, or take one of the task's shapes"
-            raise IsolossError(Problem(card, found, remedy)) from error
+            raise IsolossError(Problem(card, reason, remedy)) from error
         return model, self.task.examples_per_item(**options)
 
 
@@ -201,11 +201,11 @@ def run(sweep: Mapping[str, Any], out: Path, facts: Mapping[str, Any]) -> list[P
 
 def shard_runs(runs: Iterable[Mapping[str, Any]], shards: int) -> dict[str, list[dict[str, Any]]]:
     """Shard to its runs, each as a row of the plan without its shard and what it does not have."""
-    found: dict[str, list[dict[str, Any]]] = {name: [] for name in shard_names(shards)}
+    by_shard: dict[str, list[dict[str, Any]]] = {name: [] for name in shard_names(shards)}
     for run in runs:
         has = {k: v for k, v in run.items() if k != "shard" and v is not None and v == v}
-        found[run["shard"]].append(has)
-    return found
+        by_shard[run["shard"]].append(has)
+    return by_shard
 
 
 def runs_digest(runs: Sequence[Mapping[str, Any]]) -> str:

@@ -86,7 +86,7 @@ def train_shard(runs: Sequence[Mapping[str, Any]], job: Job) -> pd.DataFrame:
     """
     environment.commit()  # looked up once, not in every child
     progress = Progress(sum(run["n_steps"] for run in runs), "training steps")
-    found: dict[str, dict[str, Any]] = {}
+    trained: dict[str, dict[str, Any]] = {}
     begun = {line["run_digest"] for line in job.store.journal()}
     shared = {"seed": job.seed, "valid_tokens": job.valid_tokens, "code": job.code}
     identities = {run["run_id"]: job.content.identity(run, **shared) for run in runs}
@@ -99,10 +99,10 @@ def train_shard(runs: Sequence[Mapping[str, Any]], job: Job) -> pd.DataFrame:
             if row is None:
                 busy.append(run)
             else:
-                found[run["run_id"]] = {**row, "run_id": run["run_id"]}
+                trained[run["run_id"]] = {**row, "run_id": run["run_id"]}
         left = busy
     progress.close()
-    rows = [found[run["run_id"]] for run in runs]
+    rows = [trained[run["run_id"]] for run in runs]
     return pd.DataFrame(rows, columns=tables.schema("shard").names)
 
 
@@ -115,8 +115,8 @@ def _trained(
     before, steps = progress.done, run["n_steps"]
     known = job.store.find(digest, job.among)
     if not _ended(known, job.max_attempts):
-        with job.store.claim(digest, wait) as mine:
-            if not mine:
+        with job.store.claim(digest, wait) as claimed:
+            if not claimed:
                 print(f"{run['run_id']}: another process is training it", file=sys.stderr)
                 return None
             known = job.store.find(digest, job.among)  # it may have ended while we waited
@@ -130,8 +130,8 @@ def _trained(
                     **present,
                 }
                 known = _isolated(row, identity, job, progress)
-                said = f"{run['run_id']}: {known['status']}, {known['seconds']:.1f} s"
-                print(said, file=sys.stderr, flush=True)
+                line = f"{run['run_id']}: {known['status']}, {known['seconds']:.1f} s"
+                print(line, file=sys.stderr, flush=True)
     progress.reach(before + steps)
     if known["run_id"] != run["run_id"]:
         job.store.note("same", digest, run["run_id"], **job.where)
@@ -226,8 +226,8 @@ def _child(row: dict[str, Any], identity: Mapping[str, Any], job: Job, steps, pa
 
 def _ticks(n_steps: int, steps, parent: int) -> Iterator[None]:
     """Count steps where the parent sees it; an orphan ends itself, its claim is then free."""
-    for done in range(1, n_steps + 1):
+    for step in range(1, n_steps + 1):
         if os.getppid() != parent:
             os._exit(1)
-        steps.value = done
+        steps.value = step
         yield

@@ -234,11 +234,11 @@ def test_rows_of_a_batch_do_not_mix(stirred):
 @pytest.mark.parametrize("stirred", ["byte_transformer"], indirect=True)
 def test_a_transformer_looks_back_at_every_token_and_tells_orders_apart(stirred):
     model, context, vocabulary = stirred
-    tokens = np.arange(context)[None]
+    tokens = np.random.default_rng(0).integers(0, vocabulary, (3, context))
     before = log_odds(model, tokens, vocabulary)
     for at in range(context):
         changed = tokens.copy()
-        changed[:, at] += context
+        changed[:, at] = (changed[:, at] + 1) % vocabulary
         after = log_odds(model, changed, vocabulary)
         assert (np.abs(after[:, at:] - before[:, at:]).max(axis=(0, 2)) > 1e-4).all()
     swapped = tokens[:, [1, 0, *range(2, context)]]

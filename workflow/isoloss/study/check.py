@@ -338,16 +338,31 @@ def _plan_problems(plan: pd.DataFrame, sweep: Mapping[str, Any], place: str) -> 
         remedy = "raise the budget, or make batches or their items smaller"
         wrong.append(Problem(f"{place}.cells", reason, remedy))
     task = registry.facts("task", task_of(sweep["model"]))
-    cards = Cards.of(sweep)
-    sized = [cards.sized(run) for run in plan.to_dict("records")]
-    memory = _memory(plan, np.array([model.activations() for model, _ in sized], dtype=float))
+    activations, per_item = _items(plan, sweep)
+    memory = _memory(plan, activations)
     wrong += _size_problems(plan, memory, task["EXAMPLE"], f"{place}.cells")
-    largest = max(per_item for _, per_item in sized)
+    largest = per_item.max()
     if largest > sweep["valid_tokens"]:
         examples = f"{sweep['valid_tokens']} {task['EXAMPLE']}s"
         reason = f"{examples} do not fill a {task['ITEM']} of {largest}"
         wrong.append(Problem(f"{place}.valid_tokens", reason, "raise it"))
     return wrong
+
+
+def _items(plan: pd.DataFrame, sweep: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """What an item of every run is: numbers that a model computes of it, and its examples.
+
+    Returns:
+        float64 (runs,) and int64 (runs,).
+    """
+    cards = Cards.of(sweep)
+    kinds = {"model": sweep["model"], "task": task_of(sweep["model"])}
+    sizes = ["model", *(key for kind in kinds.items() for key in registry.options(*kind))]
+    each = plan.drop_duplicates(sizes)[sizes].to_dict("records")
+    sized = [cards.sized(settings) for settings in each]
+    alike = plan.groupby(sizes, sort=False).ngroup().to_numpy()
+    activations = np.array([model.activations() for model, _ in sized], dtype=float)
+    return activations[alike], np.array([per_item for _, per_item in sized])[alike]
 
 
 def _size_problems(

@@ -1,4 +1,4 @@
-"""Cards: one file a dataset, model, observable, law or figure; its stem is its name everywhere.
+"""Cards by kind and name: one file for each dataset, model, observable, law or figure.
 
 Names and facts (`TITLE`, `OPTIONS`, ...) are read from the source without importing it, so that
 listing cards costs nothing and only the card that is used is ever imported.
@@ -56,7 +56,7 @@ FIT_TABLES = (
     "ranges",
     "points",
 )
-# tables that every figure of fits reads: what was fitted, and what the small print says of it
+# tables that every figure of fits reads: the runs fitted, and what its notes say of the fit
 OF_FITS = ("fit/params", "fit/summary", "fit/residuals", "fit/points")
 
 
@@ -109,6 +109,6 @@ def defaults(kind: str, name: str) -> dict[str, Any]:
 
 
 def card(kind: str, name: str) -> ModuleType:
-    """Import one card."""
+    """Import a card and return its module."""
     path(kind, name)
     return importlib.import_module(f"isoloss.{FOLDERS[kind]}.{name}")

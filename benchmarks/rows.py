@@ -40,6 +40,7 @@ WEIGHTS = {"kind": {"code": 1.5, "prose": 0.3}, "domain": {"web": 2.0, "books": 
 WORDS = ("the", "a", "of", "row", "text", "value", "is", "not", "in", "data", "with", "token", "by")
 SWEEP = {
     "model": "byte_transformer",
+    "trainer": "builtin",
     "shards": 1,
     "n_params": "nonembed",
     "n_flops": "6nd",
@@ -88,7 +89,12 @@ def train(folder: Path) -> None:
 
     (run,) = shard_runs(plan_runs(SWEEP), 1)["0"]
     run = {**run, "weighting": "natural"}
-    specification = {"seed": 1, "valid_tokens": 8192, "runs": runs_digest([run])}
+    specification = {
+        "task": "language_model",
+        "seed": 1,
+        "valid_tokens": 8192,
+        "runs": runs_digest([run]),
+    }
     settings = {"code": "c", "code_here": "c", "among": {}, "where": {}}
     files = folder / "load/rows.parquet", folder / "load/tokens.npy"
     index, store, out = [folder / "expand/index.parquet"], folder / "store", folder / "0.parquet"

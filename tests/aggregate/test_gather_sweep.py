@@ -11,7 +11,13 @@ from isoloss.core import tables
 from isoloss.core.problems import TableError
 from isoloss.train.plan import plan_sweep
 
-SWEEP = {"model": "byte_transformer", "settings": {}, "n_params": "nonembed", "n_flops": "6nd"}
+SWEEP = {
+    "model": "byte_transformer",
+    "trainer": "builtin",
+    "settings": {},
+    "n_params": "nonembed",
+    "n_flops": "6nd",
+}
 CELL = {"n_flops": 1e9, "d_model": [8, 12], "weighting": ["natural", "double"]}
 
 VERSIONS = {"torch_version": "2", "numpy_version": "2", "code": "c"}

@@ -19,16 +19,10 @@ from isoloss.core.stages import stages
 from isoloss.figures._figure import Inputs
 from isoloss.fit import fit_law
 from isoloss.fitted import TABLES
+from isoloss.models._model import model_of
 from isoloss.plot.draw import draw, inputs
-from isoloss.train.settings import TRAINER, known
+from isoloss.train.settings import task_of
 
-CONSTANTS = {
-    "dataset": ["TITLE", "ABOUT", "SOURCE", "TAGS", "TOKEN"],
-    "model": ["TITLE", "FORMULA", "SOURCE", "VOCABULARY"],
-    "observable": ["TITLE", "ABOUT", "FORMULA", "SOURCE", "QUANTITIES"],
-    "law": ["TITLE", "FORMULA", "LATEX", "SOURCE", "DOMAIN"],
-    "figure": ["TITLE", "ABOUT"],
-}
 CARDS = [(kind, name) for kind in registry.FOLDERS for name in registry.names(kind)]
 LABELS = [f"{kind} {name}" for kind, name in CARDS]
 
@@ -40,8 +34,9 @@ def defaults(kind: str, name: str) -> dict:
 @pytest.mark.parametrize(("kind", "name"), CARDS, ids=LABELS)
 def test_a_card_says_what_it_is(kind, name):
     facts = registry.facts(kind, name)
-    for constant in CONSTANTS[kind]:
-        assert facts.get(constant), constant
+    assert registry.lacking(kind, name) == ()
+    for constant in registry.CONTRACTS[kind].split():
+        assert facts.get(constant) or not constant.isupper(), constant
     card = registry.card(kind, name)
     assert card.__doc__
     assert {constant: getattr(card, constant) for constant in facts} == facts
@@ -88,89 +83,15 @@ def test_cards_are_listed_and_described_without_importing_one():
     assert run.stdout.strip() == "[]"
 
 
-# Models
-
-
-def model_of(name: str, **changes):
-    sizes = defaults("model", name) | changes
-    return registry.card("model", name).build(generator(0, "init", name), **sizes), sizes
-
-
-@pytest.mark.parametrize("name", registry.names("model"))
-def test_a_model_counts_its_own_parameters(name):
-    for change in ({}, {"d_model": 24}, {"d_model": 40, "n_layers": 3, "context": 16}):
-        model, sizes = model_of(name, **change)
-        count = registry.card("model", name).count(**sizes)
-        assert sum(count.values()) == sum(p.numel() for p in model.parameters())
-        assert 0 <= count["embedding"] < sum(count.values())
-        flops = registry.card("model", name).flops_per_token(**sizes)
-        assert flops >= 6 * (sum(count.values()) - count["embedding"])
-
-
-@pytest.mark.parametrize("name", registry.names("model"))
-def test_options_of_a_model_do_not_hide_settings_of_the_trainer(name):
-    assert not set(registry.options("model", name)) & set(TRAINER)
-    assert len(known(name)) == len(TRAINER) + len(registry.options("model", name))
-
-
-@pytest.fixture(params=registry.names("model"))
-def stirred(request):
-    """A small model with weights at which every part of it matters, its sizes and vocabulary."""
-    import torch
-
-    model, sizes = model_of(request.param, d_model=16, context=12)
-    torch.manual_seed(0)
-    with torch.no_grad():
-        for p in model.parameters():
-            p.normal_(0, 0.5)
-    return model, sizes, registry.facts("model", request.param)["VOCABULARY"]
-
-
-def log_odds(model, tokens, vocabulary):
-    import torch
-
-    with torch.no_grad():
-        output = model(torch.as_tensor(tokens, dtype=torch.int64))
-    assert output.dtype == torch.float32
-    assert output.shape == (tokens.size, vocabulary)
-    return output.reshape(*tokens.shape, vocabulary).numpy()
-
-
-def test_a_model_does_not_look_ahead(stirred):
-    model, sizes, vocabulary = stirred
-    tokens = np.random.default_rng(0).integers(0, vocabulary, (3, sizes["context"]))
-    before = log_odds(model, tokens, vocabulary)
-    assert np.isfinite(before).all()
-    for at in range(sizes["context"]):
-        changed = tokens.copy()
-        changed[:, at] = (changed[:, at] + 1) % vocabulary
-        after = log_odds(model, changed, vocabulary)
-        np.testing.assert_array_equal(after[:, :at], before[:, :at])
-        assert (np.abs(after[:, at:] - before[:, at:]).max(axis=(0, 2)) > 1e-4).all()
-
-
-def test_a_model_tells_orders_apart_and_rows_of_a_batch_do_not_mix(stirred):
-    model, sizes, vocabulary = stirred
-    tokens = np.arange(2 * sizes["context"]).reshape(2, -1)
-    both = log_odds(model, tokens, vocabulary)
-    np.testing.assert_allclose(both[1:], log_odds(model, tokens[1:], vocabulary), atol=1e-4)
-    swapped = tokens[:, [1, 0, *range(2, sizes["context"])]]
-    assert np.abs(log_odds(model, swapped, vocabulary)[:, -1] - both[:, -1]).max() > 1e-4
-
-
-@pytest.mark.parametrize("name", registry.names("model"))
-def test_weights_depend_on_the_generator_only(name):
-    first, again = (model_of(name)[0].state_dict() for _ in range(2))
-    assert all((first[key] == again[key]).all() for key in first)
-
-
 # Observables
 
 
 @pytest.mark.parametrize("name", registry.names("observable"))
 @pytest.mark.parametrize("model", registry.names("model"))
 def test_an_observable_measures_each_of_its_quantities_of_every_part_once(name, model):
-    built, _ = model_of(model, d_model=8, n_layers=2)
+    options = defaults("model", model) | defaults("task", task_of(model))
+    shapes = registry.card("task", task_of(model)).shapes(**defaults("task", task_of(model)))
+    built = model_of(registry.card("model", model), options | shapes).build(generator(0, "a", "b"))
     weights = {key: value.numpy() for key, value in built.state_dict().items()}
     before = {key: value.copy() for key, value in weights.items()}
     card, quantities = registry.card("observable", name), registry.facts("observable", name)

@@ -32,7 +32,13 @@ MADE_BY = {c: environment.versions()[name] for c, name in VERSIONS.items()} | {"
 
 def spell(*cells) -> list[dict]:
     """Tiny runs as a shard's JSON holds them."""
-    sweep = {"model": "byte_transformer", "settings": TINY, "shards": 1, "cells": list(cells)}
+    sweep = {
+        "model": "byte_transformer",
+        "trainer": "builtin",
+        "settings": TINY,
+        "shards": 1,
+        "cells": list(cells),
+    }
     plan = plan_sweep(sweep | {"n_params": "nonembed", "n_flops": "6nd"})
     return plan.drop(columns=["shard", "budget"]).to_dict("records")
 
@@ -47,7 +53,9 @@ def train(rows, tmp_path_factory):
         store = store or Store(tmp_path_factory.mktemp("store"))
         known = {"seed": 3, "code": "code", "valid_tokens": VALID, "checkpoint_minutes": 0}
         known |= {"code_here": settings.get("code", "code"), "among": {}, **settings}
-        shard = train_shard(runs, Job(Content(dataset_of(rows), indices), store, **known))
+        shard = train_shard(
+            runs, Job(Content("language_model", dataset_of(rows), indices), store, **known)
+        )
         return tables.conform("shard", shard).to_pandas().set_index("run_id", drop=False)
 
     return run
@@ -139,7 +147,7 @@ def test_the_curve_rises_to_the_last_step_and_holds_means(together, runs):
         steps = [point["step"] for point in curve]
         assert steps == sorted(set(steps))
         assert steps[-1] == run["n_steps"]
-        assert [p["n_samples"] for p in curve] == [s * run["n_windows"] * 16 for s in steps]
+        assert [p["n_samples"] for p in curve] == [s * run["batch_items"] * 16 for s in steps]
         assert curve[-1]["loss_nats"] < curve[0]["loss_nats"]
 
 

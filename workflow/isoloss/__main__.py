@@ -401,13 +401,15 @@ def _digest(given: argparse.Namespace) -> None:
     from isoloss.core import tables
     from isoloss.records import provenance
     from isoloss.study import flow
+    from isoloss.train.settings import cards_of
 
     cards = [tuple(card.partition("/")[::2]) for card in given.cards]
     if given.stage == "run":
-        models = [name for kind, name in cards if kind == "model"]
-        if len(models) != 1:
-            raise IsolossError("a run's code has one model card: --cards model/NAME")
-        modules = provenance.run_code(models[0])
+        kinds = [kind for kind, _ in cards]
+        if sorted(kinds) not in (["model"], ["model", "trainer"]):
+            raise IsolossError("a run's code has one model card: --cards model/NAME [trainer/NAME]")
+        sweep = {"trainer": "builtin", **dict(cards)}
+        modules = provenance.run_code(cards_of(sweep))
     else:
         modules = provenance.closure(flow.entries(given.stage, cards))
     for module in modules:

@@ -191,13 +191,27 @@ def _fill_cards(value: dict, properties: Mapping, place: str, wrong: list[Proble
         kind, name = spec.get("card"), value.get(key)
         if kind is None or not isinstance(name, str):
             continue
-        if name not in registry.names(kind):
-            where = f"{place}.{key}"
-            known = nearest(name, registry.names(kind))
-            wrong.append(Problem(where, f"no {kind} card is called {name!r}", known))
-        elif "options" in properties and isinstance(value.get("options"), dict):
+        problems = _card_problems(kind, name, f"{place}.{key}")
+        wrong += problems
+        if not problems and "options" in properties and isinstance(value.get("options"), dict):
             options = registry.options(kind, name)
             wrong += complete_options(value["options"], options, f"{place}.options")
+
+
+def _card_problems(kind: str, name: str, place: str) -> list[Problem]:
+    """There is such a card, and it keeps the contract of its kind."""
+    if name not in registry.names(kind):
+        known = nearest(name, registry.names(kind))
+        return [Problem(place, f"no {kind} card is called {name!r}", known)]
+    lacking, remedy = registry.lacking(kind, name), f"change {registry.path(kind, name)}"
+    if lacking:
+        reason = f"the {kind} card {name!r} does not define {', '.join(lacking)}"
+        return [Problem(place, reason, remedy)]
+    task = registry.facts(kind, name).get("TASK")
+    if kind == "model" and task not in registry.names("task"):
+        reason = f"the TASK of the model card {name!r} is {task!r}, which is no task card"
+        return [Problem(place, reason, f"{nearest(str(task), registry.names('task'))}; {remedy}")]
+    return []
 
 
 def complete_options(

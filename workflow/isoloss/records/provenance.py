@@ -21,21 +21,13 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, TypeGuard
 
+from isoloss.core.registry import FOLDERS
 from isoloss.core.stamped import Stamped
 
 HOME = Path(__file__).parent.parent
-# A card's words about itself; numbers that code reads (VOCABULARY) are not among them.
+PACKAGE = "isoloss"
+# A card's words about itself; numbers that code reads are not among them.
 WORDS = {"TITLE", "ABOUT", "FORMULA", "LATEX", "SOURCE", "DOMAIN", "PRESETS", "OPTIONS", "TAGS"}
-# Modules that the code of a run imports and its identity leaves out, with reasons. A run is a
-# function of its identity (`train.run.train_run`): settings and tokens enter it by their content.
-NOT_IN_IDENTITY = {
-    "isoloss": "holds public names only",
-    "isoloss.core.problems": "words errors",
-    "isoloss.core.registry": "finds cards; their code and the settings they take are identity",
-    "isoloss.core.tables": "reads and writes files; what it reads is in the identity by content",
-    "isoloss.core.tokens": "maps token files; what is read is in the identity by its content",
-    "isoloss.train.checkpoint": "keeps a state and gives the same bits back, as a test holds it to",
-}
 
 
 @cache
@@ -136,16 +128,20 @@ def imports(module: str) -> frozenset[str]:
     return frozenset(m for m in modules if file_of(m) is not None)
 
 
-def closure(entries: Iterable[str]) -> list[str]:
+def closure(entries: Iterable[str], root: bool = True) -> list[str]:
     """The modules given and all that they import from this package, sorted.
 
     The `__init__` of every package that a module is in counts: Python runs it first.
+
+    Args:
+        entries: by name.
+        root: whether the `__init__` of this package counts, which lists the public names.
     """
     modules: set[str] = set()
     left = list(entries)
     while left:
         module = left.pop()
-        if module not in modules:
+        if module not in modules and (root or module != PACKAGE):
             modules.add(module)
             left += imports(module)
             left += [package] if (package := module.rpartition(".")[0]) else []
@@ -216,10 +212,17 @@ def _with_imports(module: str, contents: Mapping[str, str]) -> str:
     return "\0".join([contents[module], *imported])
 
 
-def run_code(model: str) -> list[str]:
-    """The modules whose code is part of the identity of a run of this model card."""
-    entries = ["isoloss.train.run", f"isoloss.models.{model}"]
-    return [module for module in closure(entries) if module not in NOT_IN_IDENTITY]
+def run_code(cards: Iterable[tuple[str, str]]) -> list[str]:
+    """The modules whose code is part of the identity of a run: its cards and all they import.
+
+    What is around them (the store, the plan, the reading of files) hands over what is in the
+    identity by its content.
+
+    Args:
+        cards: kind and name of the cards of its trainer, model and task.
+    """
+    entries = [f"{PACKAGE}.{FOLDERS[kind]}.{name}" for kind, name in cards]
+    return closure(entries, root=False)
 
 
 def forget() -> None:

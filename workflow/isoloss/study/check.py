@@ -23,8 +23,9 @@ from isoloss.fit.mixture import domains_of, responses_of
 from isoloss.fit.solve import Constraints
 from isoloss.laws._law import Law
 from isoloss.train import settings as train_settings
-from isoloss.train.plan import MOST_RUNS, count_runs, too_many
+from isoloss.train.plan import MOST_RUNS, Cards, count_runs, too_many
 from isoloss.train.plans import Plans
+from isoloss.train.settings import task_of
 
 # Columns that a planned run lacks, with the values of a run that is done.
 MEASURED = {
@@ -40,7 +41,7 @@ MOST_STEPS = 10**12
 MOST_TOKENS = 10**15  # that one run is trained on
 MOST_BYTES = 2**36  # that one run takes in memory, 64 GiB
 MOST_COPIES = 10**6  # of one row
-VALIDATED = 64  # windows at once, where a run is measured
+VALIDATED = 64  # items at once, where a run is measured
 HINTS = 100  # most problems for which similar names are looked up
 
 
@@ -325,29 +326,52 @@ def _weights_problems(
 
 
 def _plan_problems(plan: pd.DataFrame, sweep: Mapping[str, Any], place: str) -> list[Problem]:
-    """Problems of a plan: budgets that whole steps miss, size, too few validation tokens."""
+    """Problems of a plan: budgets that whole steps miss, size, too few validation examples."""
     wrong = []
     missed = plan[(plan["n_flops"] / plan["budget"] - 1).abs() > 0.1]
     if len(missed):
         run = missed.iloc[0]
         steps = f"{run['n_flops']:.3g} FLOP in whole steps ({run['run_id']})"
         reason = f"C = {run['budget']:g} gives {steps}"
-        remedy = "raise the budget, or lower batch or context"
+        remedy = "raise the budget, or make batches or their items smaller"
         wrong.append(Problem(f"{place}.cells", reason, remedy))
-    wrong += _size_problems(plan, sweep["model"], f"{place}.cells")
-    if plan["context"].max() > sweep["valid_tokens"]:
-        reason = f"{sweep['valid_tokens']} tokens do not fill a window of {plan['context'].max()}"
+    task = registry.facts("task", task_of(sweep["model"]))
+    activations, per_item = _items(plan, sweep)
+    memory = _memory(plan, activations)
+    wrong += _size_problems(plan, memory, task["EXAMPLE"], f"{place}.cells")
+    largest = per_item.max()
+    if largest > sweep["valid_tokens"]:
+        examples = f"{sweep['valid_tokens']} {task['EXAMPLE']}s"
+        reason = f"{examples} do not fill a {task['ITEM']} of {largest}"
         wrong.append(Problem(f"{place}.valid_tokens", reason, "raise it"))
     return wrong
 
 
-def _size_problems(plan: pd.DataFrame, model: str, place: str) -> list[Problem]:
-    """Problems of runs that need too many steps, tokens or bytes of memory."""
+def _items(plan: pd.DataFrame, sweep: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers that a model computes of one item, and examples in an item, of every run.
+
+    Returns:
+        float64 (runs,) and int64 (runs,).
+    """
+    cards = Cards.of(sweep)
+    kinds = {"model": sweep["model"], "task": task_of(sweep["model"])}
+    sizes = ["model", *(key for kind in kinds.items() for key in registry.options(*kind))]
+    each = plan.drop_duplicates(sizes)[sizes].to_dict("records")
+    sized = [cards.sized(settings) for settings in each]
+    alike = plan.groupby(sizes, sort=False).ngroup().to_numpy()
+    activations = np.array([model.activations() for model, _ in sized], dtype=float)
+    return activations[alike], np.array([per_item for _, per_item in sized])[alike]
+
+
+def _size_problems(
+    plan: pd.DataFrame, memory: pd.Series, example: str, place: str
+) -> list[Problem]:
+    """Problems of runs that need too many steps, examples or bytes of memory."""
     wrong = []
     needs = {
         "steps": (plan["n_steps"], MOST_STEPS, "lower the budget"),
-        "training tokens": (plan["n_samples"], MOST_TOKENS, "lower the budget"),
-        "bytes of memory": (_memory(plan, model), MOST_BYTES, "make the model or batch smaller"),
+        f"training {example}s": (plan["n_samples"], MOST_TOKENS, "lower the budget"),
+        "bytes of memory": (memory, MOST_BYTES, "make the model or batch smaller"),
     }
     for what, (need, most, remedy) in needs.items():
         need = need.astype(float)
@@ -358,18 +382,14 @@ def _size_problems(plan: pd.DataFrame, model: str, place: str) -> list[Problem]:
     return wrong
 
 
-def _memory(plan: pd.DataFrame, model: str) -> pd.Series:
+def _memory(plan: pd.DataFrame, activations: np.ndarray) -> pd.Series:
     """Bytes that a run takes at least: parameters as AdamW has them, and what a step computes.
 
-    Four numbers a parameter (itself, gradient, two moments). Of every token of a step, or of the
-    windows that are measured at once, its number and window, the log-odds twice, and twice what
-    the matrices give: for each of them as many numbers as it is high.
+    Four numbers of 4 bytes a parameter (itself, gradient, two moments). What a model computes of
+    the items of a step, or of those that are measured at once, is kept twice.
     """
-    vocabulary = registry.facts("model", model)["VOCABULARY"]
-    parameters = plan["n_params_total"].astype(float)
-    tokens = plan["n_windows"].astype(float).clip(lower=VALIDATED) * plan["context"].astype(float)
-    width = plan["d_model"].astype(float) if "d_model" in plan else np.sqrt(parameters)
-    return 16 * parameters + tokens * (16 + 8 * vocabulary + 8 * parameters / width)
+    items = plan["batch_items"].astype(float).clip(lower=VALIDATED)
+    return 16 * plan["n_params_total"].astype(float) + 8 * items * activations
 
 
 def _ability_problems(
@@ -400,8 +420,8 @@ def _ability_problems(
 
 
 def _sweep_problems(sweep: Mapping[str, Any], place: str) -> list[Problem]:
-    """Problems of a sweep's settings and cells, by the options of trainer and model card."""
-    known = train_settings.known(sweep["model"])
+    """Problems of a sweep's settings and cells, by the options of its trainer, model and task."""
+    known = train_settings.known(sweep)
     wrong = schema.complete_options(sweep["settings"], known, f"{place}.settings", fill=False)
     for i, cell in enumerate(sweep["cells"]):
         where = f"{place}.cells[{i}]"

@@ -28,6 +28,7 @@ from isoloss.records.store import Store, tries
 from isoloss.train.identity import VERSIONS
 from isoloss.train.plan import shard_names, shard_runs
 from isoloss.train.plans import Plans
+from isoloss.train.settings import cards_of
 
 STAGES = stages()
 # Parts of a specification that are not in the study: the content of files outside the results,
@@ -346,15 +347,16 @@ class Flow:
 
     def run_label(self, sweep: str) -> str:
         """The name of the code of a sweep's runs in accepted.jsonl."""
-        return f"run/{self.config['train'][sweep]['model']}"
+        entry = self.config["train"][sweep]
+        return f"run/{entry['model']}/{entry['trainer']}"
 
     def run_code_here(self, sweep: str) -> str:
         """Digest of the present code of a sweep's runs, without what was accepted."""
-        modules = provenance.run_code(self.config["train"][sweep]["model"])
+        modules = provenance.run_code(cards_of(self.config["train"][sweep]))
         return provenance.code_digest(modules, words=False)
 
     def trained_codes(self) -> dict[str, tuple[str, set[str]]]:
-        """By model (run/<model>), a sweep and the code digests in the identities of its runs."""
+        """By label of runs, a sweep of them and the code digests in the identities of its runs."""
         codes_of: dict[str, tuple[str, set[str]]] = {}
         for job in self.jobs:
             table = self.root / job.out
@@ -373,7 +375,7 @@ class Flow:
 
     @cached_property
     def accepted(self) -> list[dict[str, str]]:
-        """Accepted code: job (or run/<model>), and the digest `to` that counts as `from`.
+        """Accepted code: job (or run/<model>/<trainer>), and the digest `to` that counts as `from`.
 
         Raises:
             TableError: a line of the log is damaged.

@@ -23,6 +23,7 @@ from isoloss.records.store import seconds_of
 from isoloss.study.flow import Flow
 from isoloss.train.dataset import read_dataset, read_index
 from isoloss.train.identity import Content, run_digest
+from isoloss.train.settings import task_of
 
 STATES = ("done", "running", "failed", "diverged", "damaged", "missing")
 _STALE = 3600.0  # seconds after which a temporary file is taken to be abandoned
@@ -100,7 +101,7 @@ def duration(seconds: float) -> str:
 
 
 def content_of(flow: Flow, sweep: str) -> Content | None:
-    """The tokens of a sweep's dataset; None while its rows or an expansion are not there."""
+    """What the runs of a sweep read of its dataset; None while rows or an expansion are lacking."""
     dataset = flow.config["train"][sweep]["dataset"]
     folder = flow.root / "load" / dataset
     files = folder / "rows.parquet", folder / tokens.NAME
@@ -113,7 +114,8 @@ def content_of(flow: Flow, sweep: str) -> Content | None:
     for path in (*files, *indices.values()):
         manifest.check(path)  # by other rows every run would be another one
     read = {name: read_index(path) for name, path in indices.items()}
-    return Content(read_dataset(*files), read)
+    task = task_of(flow.config["train"][sweep]["model"])
+    return Content(task, read_dataset(*files), read)
 
 
 def digest_of(flow: Flow, sweep: str, run: dict[str, Any], content: Content) -> str:

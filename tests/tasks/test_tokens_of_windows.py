@@ -15,7 +15,7 @@ from isoloss.core import tables
 from isoloss.core.problems import TableError
 from isoloss.core.seeds import generator
 from isoloss.core.tokens import Tokens, map_tokens, token_writer
-from isoloss.train.batches import stream, take, training_batches
+from isoloss.tasks._tokens import stream, take, training_batches
 from isoloss.train.dataset import read_dataset
 
 

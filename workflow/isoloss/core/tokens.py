@@ -61,7 +61,7 @@ def token_writer(path: str | Path) -> Iterator[TokenWriter]:
         writer.finish()
 
 
-class Tokens:
+class TokenArray:
     """The tokens of a dataset, mapped from its file or in memory.
 
     Attributes:
@@ -88,7 +88,7 @@ class Tokens:
             self._mapping.madvise(mmap.MADV_DONTNEED)
 
 
-def map_tokens(path: str | Path) -> Tokens:
+def map_tokens(path: str | Path) -> TokenArray:
     """Map a token file into memory; only what is used is read.
 
     Raises:
@@ -108,4 +108,4 @@ def map_tokens(path: str | Path) -> Tokens:
             mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError) as error:
         raise TableError(Problem(str(path), f"is damaged ({error})", "make it again")) from error
-    return Tokens(np.frombuffer(mapping, dtype=TYPE, offset=begin, count=count), mapping)
+    return TokenArray(np.frombuffer(mapping, dtype=TYPE, offset=begin, count=count), mapping)

@@ -14,15 +14,15 @@
 #   plot/{figure}.png, .pdf, .parquet
 #   logs/<stage>/...                                   mirrors the paths above
 #   summary.md
-#   provenance.json                                    how all of it came about
-# Beside what a job makes stands its manifest: manifest.json in a folder, else <output>.json.
+#   provenance.json                                    how all of it was made
+# Beside the output of a job is its manifest: manifest.json in a folder, else <output>.json.
 #
 # Targets: all (default), runs, fits, figures; verify.
 
 from isoloss.core import yaml_text
 
 if not workflow.configfiles:
-    # what is named on the command line was looked at by profiles/default
+    # a study named on the command line was checked by profiles/default
     yaml_text.read(f"{workflow.basedir}/config.yaml")
 
     configfile: f"{workflow.basedir}/config.yaml"

@@ -138,7 +138,7 @@ def test_a_fit_that_was_overtaken_puts_nothing_in_place(home, during, capsys, ha
     assert home.fit() == 2
     error = capsys.readouterr().err
     assert f"fit/mine/power: {OVERTAKEN[happens]}" in error or OVERTAKEN[happens] in error
-    assert "not put in place" in error
+    assert "output of this job is discarded" in error
     assert contents(home.root / "fit/mine/power") == before
     assert not home.left_over()
 
@@ -219,7 +219,7 @@ def test_a_job_refuses_what_it_does_not_read_and_misses_what_it_does(home, capsy
     runs = home.root / "aggregate/mine/runs.parquet"
     for given, words in (
         ([runs, *fits], "is fit/mine/power/scores.parquet, which plot/seen does not read"),
-        ([runs, fits[0]], "fit/mine/power/summary.parquet is lacking among what it reads"),
+        ([runs, fits[0]], "fit/mine/power/summary.parquet is missing from its inputs"),
     ):
         assert home.call("plot", "plot/seen.png", "--figure", "seen", "--tables", *given) == 2
         assert words in capsys.readouterr().err

@@ -1,4 +1,4 @@
-# Room 6: a law is fitted to runs.
+# The stage fit: fit a law to runs.
 
 
 rule fit_law:

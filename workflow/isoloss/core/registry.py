@@ -1,4 +1,4 @@
-"""Cards: one file each; its stem is its name everywhere.
+"""Cards by kind and name: one file for each, whose stem is its name.
 
 Names and facts (`TITLE`, `OPTIONS`, ...) are read from the source without importing it, so that
 listing cards costs nothing and only the card that is used is ever imported.
@@ -79,7 +79,7 @@ FIT_TABLES = (
     "ranges",
     "points",
 )
-# tables that every figure of fits reads: what was fitted, and what the small print says of it
+# tables that every figure of fits reads: the runs fitted, and what its notes say of the fit
 OF_FITS = ("fit/params", "fit/summary", "fit/residuals", "fit/points")
 
 
@@ -167,6 +167,6 @@ def defaults(kind: str, name: str) -> dict[str, Any]:
 
 
 def card(kind: str, name: str) -> ModuleType:
-    """Import one card."""
+    """Import a card and return its module."""
     path(kind, name)
     return importlib.import_module(f"isoloss.{FOLDERS[kind]}.{name}")

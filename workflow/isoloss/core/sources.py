@@ -78,7 +78,7 @@ class Source:
 
     @property
     def label(self) -> str:
-        """Its name in messages, without secrets."""
+        """The name of the source in messages, without secrets."""
         return self.address.label
 
     @cached_property
@@ -90,7 +90,7 @@ class Source:
         return digest.hexdigest()
 
     def error(self, reason: str, remedy: str) -> TableError:
-        """What is wrong with it, as an error."""
+        """A TableError about this source."""
         return self.address.error(reason, remedy)
 
     def too_large(self, what: str) -> TableError:
@@ -272,7 +272,7 @@ class Sources:
             raise AwayError(replace(away, remedy=away.remedy + go_on)) from None
 
     def keep(self, folder: Path, sections: Mapping[str, Mapping[str, Any]]) -> None:
-        """Write what came from the web for the jobs, and forget the bytes.
+        """Write tables that came from the web to files for the jobs, and free their memory.
 
         Args:
             folder: `results/<study>/fetched`.

@@ -1,4 +1,4 @@
-"""Feed a figure card and save what it draws, byte for byte the same for the same tables."""
+"""Draw a figure from its tables, with bytewise the same files for the same tables."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ matplotlib.use("Agg")
 
 
 def inputs(files: Sequence[str | Path], required: Sequence[str] = ()) -> Inputs:
-    """The tables in some files, told apart by what each file says of itself.
+    """The tables in some files, by the names in their metadata.
 
     Raises:
         IsolossError: a required table (`stage/table`) is not among them.

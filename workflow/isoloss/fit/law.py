@@ -136,7 +136,8 @@ def fit_law(
     """
     card = registry.card("law", law)
     chosen = {**registry.defaults("law", law), **(options or {})}
-    wrong = complete_options(chosen, registry.options("law", law), f"options of {law}", fill=False)
+    known, place = registry.options("law", law), f"options of {law}"
+    wrong = complete_options(chosen, known, place, fill=False) if options else []
     if not callable(objective) and objective not in OBJECTIVES:
         wrong.append(problem("objective", f"unknown {objective!r}", nearest(objective, OBJECTIVES)))
     if interval not in resample.INTERVALS:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy.special import fdtri
 
 from isoloss.fit.objectives import Objective
 from isoloss.fit.resample import MAD
@@ -29,6 +28,8 @@ def profiles(found: Optimum, clusters: np.ndarray, level: float) -> pd.DataFrame
     Returns:
         Rows of `profiles`: term, value (in its unit), objective_value, excess, limit.
     """
+    from scipy.special import fdtri  # here: most fits have no profiles, and it imports slowly
+
     problem, names = found.problem, found.problem.affine.names
     predicted = problem.predicted(found.ends.free[:1])[0]
     noise = found.objective.residual(predicted, problem.loss), problem.loss, found.weight

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from isoloss.core import registry
 from isoloss.core.escape import print_anything, say, shows, visible
-from isoloss.core.problems import IsolossError, problem
+from isoloss.core.problems import IsolossError, Problem
 from isoloss.core.stages import Stage, stages
 
 # arguments that are not paths
@@ -310,7 +310,7 @@ def _law(given: argparse.Namespace) -> None:
     out = given.out
     if out is not None and out.resolve() == Path(given.table).resolve().parent:
         found = f"{visible(out)!r} is the folder of the table, which could be overwritten"
-        raise IsolossError(problem("--out", found, "name a folder of its own"))
+        raise IsolossError(Problem("--out", found, "name a folder of its own"))
     limits = {"max_seconds": given.max_seconds, "max_mib": given.max_mib}
     limits = sources.Limits(**{key: value for key, value in limits.items() if value is not None})
     table = sources.open_source(given.table, limits)
@@ -343,12 +343,12 @@ def _pairs(words: list[str], place: str) -> dict[str, str]:
     """KEY=VALUE words as a mapping."""
     for word in words:
         if "=" not in word:
-            raise IsolossError(problem(place, f"found {word!r}", "write KEY=VALUE"))
+            raise IsolossError(Problem(place, f"found {word!r}", "write KEY=VALUE"))
     pairs = [word.split("=", 1) for word in words]
     keys = [key for key, _ in pairs]
     twice = [key for key in keys if keys.count(key) > 1]
     if twice:
-        raise IsolossError(problem(place, f"{twice[0]!r} appears twice", "give it once"))
+        raise IsolossError(Problem(place, f"{twice[0]!r} appears twice", "give it once"))
     return dict(pairs)
 
 
@@ -363,7 +363,7 @@ def _number(text: str, place: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise IsolossError(problem(place, f"found {text!r}", "give a number")) from None
+        raise IsolossError(Problem(place, f"found {text!r}", "give a number")) from None
 
 
 def _check(given: argparse.Namespace) -> None:

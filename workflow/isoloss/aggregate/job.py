@@ -11,7 +11,7 @@ import pandas as pd
 from isoloss.aggregate.sweep import gather_sweep
 from isoloss.aggregate.table import read_runs_table
 from isoloss.core import tables
-from isoloss.core.problems import IsolossError, problem
+from isoloss.core.problems import IsolossError, Problem
 from isoloss.core.sources import Source
 
 
@@ -61,7 +61,7 @@ def _check_some_finished(runs: pd.DataFrame, sweep: str) -> None:
         remedy += "fix the reason, and `python -m isoloss retry STUDY` has them trained again"
     else:
         remedy += "change the settings: the same ones diverge again"
-    raise IsolossError(problem(f"sweep {sweep}", f"{reason}{first['status_reason']}", remedy))
+    raise IsolossError(Problem(f"sweep {sweep}", f"{reason}{first['status_reason']}", remedy))
 
 
 def run_table(
@@ -79,6 +79,6 @@ def run_table(
         The files.
     """
     if source.digest != specification["content"]:
-        raise IsolossError(problem(source.label, "has changed since it was read", "run again"))
+        raise IsolossError(Problem(source.label, "has changed since it was read", "run again"))
     gathered = read_runs_table(source, specification["columns"], specification["keep"])
     return tables.write_all(gathered, out, {**facts, "token": "token"})

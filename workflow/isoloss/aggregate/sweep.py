@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from isoloss.core import tables
-from isoloss.core.problems import TableError, problem
+from isoloss.core.problems import Problem, TableError
 
 
 def gather_sweep(
@@ -26,7 +26,7 @@ def gather_sweep(
     results = pd.concat([s for s in shards if len(s)], ignore_index=True).set_index("run_id")
     lacking = plan.loc[~plan["run_id"].isin(results.index), "run_id"]
     if len(lacking):
-        raise TableError(problem("shards", f"no result for {lacking.iloc[0]}", "train it"))
+        raise TableError(Problem("shards", f"no result for {lacking.iloc[0]}", "train it"))
     results = results.loc[plan["run_id"]].reset_index()
     took = ["run_digest", "n_unique", "loss_nats", "status", "status_reason"]
     runs = pd.concat([plan.drop(columns="shard"), results[took]], axis=1)

@@ -12,7 +12,7 @@ from isoloss.aggregate.formats import rows
 from isoloss.aggregate.guess import mixture_columns
 from isoloss.core import tables
 from isoloss.core.filters import LETTERS, evaluate
-from isoloss.core.problems import Problem, TableError, nearest, problem
+from isoloss.core.problems import Problem, TableError, nearest
 from isoloss.core.sources import MAX_MIB, MAX_SECONDS, Limits, Source, open_source
 
 # What a user maps (the field's letters) to the columns of `runs`.
@@ -127,19 +127,19 @@ def named(raw: pd.DataFrame, label: str) -> pd.DataFrame:
     if raw.columns.duplicated().any():
         twice = raw.columns[raw.columns.duplicated()][0]
         do = "give each column its own name"
-        raise TableError(problem(label, f"column {twice!r} appears twice", do))
+        raise TableError(Problem(label, f"column {twice!r} appears twice", do))
     return raw
 
 
 def _unmappable(raw: pd.DataFrame, columns: Mapping[str, str], label: str) -> list[Problem]:
     """Letters that there are not, columns that the table has not, columns for two quantities."""
     wrong = [
-        problem(f"{label}, columns.{letter}", "is not a known quantity", nearest(letter, COLUMNS))
+        Problem(f"{label}, columns.{letter}", "is not a known quantity", nearest(letter, COLUMNS))
         for letter in columns
         if letter not in COLUMNS
     ]
     wrong += [
-        problem(f"{label}, columns.{letter}", f"no column {name!r}", nearest(name, raw.columns))
+        Problem(f"{label}, columns.{letter}", f"no column {name!r}", nearest(name, raw.columns))
         for letter, name in columns.items()
         if name not in raw.columns
     ]
@@ -148,7 +148,7 @@ def _unmappable(raw: pd.DataFrame, columns: Mapping[str, str], label: str) -> li
         name = columns.get(letter)
         if name is not None and owner.setdefault(name, letter) != letter:
             found = f"column {name!r} is also {owner[name]}"
-            wrong.append(problem(f"{label}, columns.{letter}", found, "name another one"))
+            wrong.append(Problem(f"{label}, columns.{letter}", found, "name another one"))
     return wrong
 
 
@@ -166,7 +166,7 @@ def _mapped(raw: pd.DataFrame, columns: Mapping[str, str], label: str, need: int
     if not enough or ("loss" not in columns and need):
         count = {2: "two", 1: "one"}.get(need)
         wrong.append(
-            problem(f"{label}, columns", f"loss and {count} of N, D, C are needed", "map them")
+            Problem(f"{label}, columns", f"loss and {count} of N, D, C are needed", "map them")
         )
     if wrong:
         raise TableError(*wrong)
@@ -186,7 +186,7 @@ def _mapped(raw: pd.DataFrame, columns: Mapping[str, str], label: str, need: int
         if len(unread):
             where = f"{label}, row {unread[0] + 1}, column {name!r}"
             found = f"{raw[name].iloc[unread[0]]!r} is not a number"
-            wrong.append(problem(where, found, "fix the value"))
+            wrong.append(Problem(where, found, "fix the value"))
         runs[COLUMNS[letter]] = numbers.astype(float)
     if wrong:
         raise TableError(*wrong)
@@ -209,16 +209,16 @@ def _check_values(runs: pd.DataFrame, columns: Mapping[str, str], label: str) ->
             where = f"{label}, row {bad[0] + 1}, column {columns[letter]!r}"
             wanted = f"a finite number {'at least' if weight else 'above'} 0 is needed"
             remedy = f"{wanted}: fix the rows, or drop them with `keep`"
-            wrong.append(problem(where, f"found {value.iloc[bad[0]]:g}{more}", remedy))
+            wrong.append(Problem(where, f"found {value.iloc[bad[0]]:g}{more}", remedy))
     for word, what in (("group", "group"), ("of_run", "run")):
         if word in columns and runs[word].isna().any():
             row = int(np.flatnonzero(runs[word].isna())[0])
             where = f"{label}, row {row + 1}, column {columns[word]!r}"
-            wrong.append(problem(where, "is empty", f"name the {what}"))
+            wrong.append(Problem(where, "is empty", f"name the {what}"))
     if "run_id" in runs and runs["run_id"].duplicated().any():
         twice = str(runs.loc[runs["run_id"].duplicated(), "run_id"].iloc[0])
         place = f"{label}, columns.run_id"
-        wrong.append(problem(place, f"{twice!r} appears twice", "give each run one row"))
+        wrong.append(Problem(place, f"{twice!r} appears twice", "give each run one row"))
     if wrong:
         raise TableError(*wrong)
 

@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote, urlsplit
 from urllib.request import url2pathname
 
 from isoloss.core.escape import visible
-from isoloss.core.problems import TableError, problem
+from isoloss.core.problems import Problem, TableError
 
 GIVE = "give a readable CSV or Parquet table"
 _VARIABLE = re.compile(r"\$(?:\{([^{}]+)\}|([A-Za-z_][A-Za-z0-9_]*))")
@@ -146,7 +146,7 @@ class Address:
         if lacking:
             state = "is empty" if lacking[0] in os.environ else "is not set"
             said = f"environment variable {lacking[0]} {state}"
-            raise UnsetError(problem(label, said, "set it"))
+            raise UnsetError(Problem(label, said, "set it"))
         pieces = _VARIABLE.split(written)
         start = pieces[0]
         if start.startswith("~") and ("/" in start or len(pieces) == 1):
@@ -155,7 +155,7 @@ class Address:
         real = start + "".join(os.environ[a or b] + text for a, b, text in values)
         if _scheme(real) not in ("", "http", "https"):
             said = f"cannot be read ({_scheme(real)} is not read, only http and https are)"
-            raise TableError(problem(label, said, "give the path itself, or an https address"))
+            raise TableError(Problem(label, said, "give the path itself, or an https address"))
         return cls(real, label)
 
     @property
@@ -177,7 +177,7 @@ class Address:
 
     def error(self, found: str, remedy: str) -> TableError:
         """What is wrong with it, as an error."""
-        return TableError(problem(self.label, found, remedy))
+        return TableError(Problem(self.label, found, remedy))
 
     @property
     def stem(self) -> str:

@@ -18,7 +18,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NoReturn
 
-from isoloss.core.problems import TableError, problem
+from isoloss.core.problems import Problem, TableError
 
 LONGEST = 10_000  # characters of a filter
 DEEPEST = 60  # brackets inside each other, signs in front of a value, steps of a tree
@@ -125,7 +125,7 @@ def columns(term: Term) -> Iterator[str]:
 def refuse(text: str, place: str, start: int, found: str, do: str) -> NoReturn:
     """Raise the error about a character of a filter."""
     shown = f"{place}: {shortened(text)!r}, character {start + 1}"
-    raise TableError(problem(shown, _one_line(found), _one_line(do)))
+    raise TableError(Problem(shown, _one_line(found), _one_line(do)))
 
 
 def shortened(text: str, most: int = 120) -> str:
@@ -149,7 +149,7 @@ def read(text: str, place: str) -> Term:
     """
     if not isinstance(text, str):
         do = "write an expression, such as `loss < 3.5`"
-        raise TableError(problem(place, f"the filter {text!r:.60} is not a text", do))
+        raise TableError(Problem(place, f"the filter {text!r:.60} is not a text", do))
     return _read(text, place)
 
 
@@ -157,12 +157,12 @@ def read(text: str, place: str) -> Term:
 def _read(text: str, place: str) -> Term:
     if "\0" in text or text != text.encode("utf-8", "ignore").decode("utf-8"):
         found = f"the filter {text!r:.60} has a character that is not allowed in text"
-        raise TableError(problem(place, found, "remove it"))
+        raise TableError(Problem(place, found, "remove it"))
     if not text.strip():
-        raise TableError(problem(place, "the filter is empty", "write one, such as `loss < 3.5`"))
+        raise TableError(Problem(place, "the filter is empty", "write one, such as `loss < 3.5`"))
     if len(text) > LONGEST:
         found = f"the filter has {len(text)} characters, at most {LONGEST} are read"
-        raise TableError(problem(place, found, "divide it, or put a column into the table"))
+        raise TableError(Problem(place, found, "divide it, or put a column into the table"))
     return _Reader(text, place).term()
 
 

@@ -83,8 +83,3 @@ def nearest(name: object, known: Iterable[object]) -> str:
         return "none is known"
     near = difflib.get_close_matches(str(name), choices, n=1, cutoff=0.6)
     return f"did you mean {near[0]!r}?" if near else "known: " + ", ".join(choices)
-
-
-def problem(place: str, found: str, do: str) -> Problem:
-    """A problem: where it stands, what was found there, what to do."""
-    return Problem(place, found, do)

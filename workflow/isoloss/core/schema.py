@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from isoloss.core import registry, tables, yaml_text
 from isoloss.core.addresses import literal_secret, masked, shown
-from isoloss.core.problems import Problem, StudyError, nearest, problem
+from isoloss.core.problems import Problem, StudyError, nearest
 
 if TYPE_CHECKING:
     import jsonschema
@@ -33,7 +33,7 @@ def read(path: str | Path) -> dict[str, Any]:
     """
     config = yaml_text.read(path)
     if not isinstance(config, dict):
-        raise StudyError([problem("file", "is not a mapping", "write `study: NAME`")], str(path))
+        raise StudyError([Problem("file", "is not a mapping", "write `study: NAME`")], str(path))
     return config
 
 
@@ -93,7 +93,7 @@ def renamed(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
                     keys = {now if key == earlier else key: keys[key] for key in keys}
                     config[section][entry] = keys
                     place = f"{section}.{entry}.{earlier}"
-                    messages.append(problem(place, f"this key is called `{now}` now", "rename it"))
+                    messages.append(Problem(place, f"this key is called `{now}` now", "rename it"))
     return config, messages
 
 
@@ -102,7 +102,7 @@ def unsound(study: Any) -> list[Problem]:
     try:
         yaml_text.measure(study, {})
     except ValueError as error:
-        return [problem("study", f"found {error}", "make it smaller")]
+        return [Problem("study", f"found {error}", "make it smaller")]
     return list(_unsound(study, ""))
 
 
@@ -113,15 +113,15 @@ def _unsound(value: Any, place: str) -> Iterator[str]:
                 yield from _unsound(below, f"{place}.{key}".lstrip("."))
             else:
                 reason = f"the key {_short(key)} is not text"
-                yield problem(place or "study", reason, "put it in quotes")
+                yield Problem(place or "study", reason, "put it in quotes")
     elif isinstance(value, list):
         for i, below in enumerate(value):
             yield from _unsound(below, f"{place}[{i}]")
     elif isinstance(value, float) and not math.isfinite(value):
-        yield problem(place, f"found {value}", "a finite number is needed")
+        yield Problem(place, f"found {value}", "a finite number is needed")
     elif isinstance(value, int) and value.bit_length() > _BITS:
         digits = round(value.bit_length() * math.log10(2))
-        yield problem(place, f"found a number of {digits} digits", "a smaller number is needed")
+        yield Problem(place, f"found a number of {digits} digits", "a smaller number is needed")
 
 
 def _apart(value: Any) -> Any:
@@ -159,7 +159,7 @@ def _fill(value: Any, part: Mapping[str, Any], place: str, wrong: list[Problem])
         secret = literal_secret(value)
         if secret is not None:
             remedy = "put it into an environment variable and write $NAME"
-            wrong.append(problem(place, f"{shown(value)} contains {secret}", remedy))
+            wrong.append(Problem(place, f"{shown(value)} contains {secret}", remedy))
     return value
 
 
@@ -194,7 +194,7 @@ def _fill_cards(value: dict, properties: Mapping, place: str, wrong: list[Proble
         if name not in registry.names(kind):
             where = f"{place}.{key}"
             known = nearest(name, registry.names(kind))
-            wrong.append(problem(where, f"no {kind} card is called {name!r}", known))
+            wrong.append(Problem(where, f"no {kind} card is called {name!r}", known))
         elif "options" in properties and isinstance(value.get("options"), dict):
             options = registry.options(kind, name)
             wrong += complete_options(value["options"], options, f"{place}.options")
@@ -233,7 +233,7 @@ def explain(error: jsonschema.ValidationError, below: str = "") -> list[Problem]
         known = error.schema.get("properties", {})
         unknown = [key for key in error.instance if key not in known]
         return [
-            problem(f"{place}.{k}".lstrip("."), "unknown key", nearest(k, known)) for k in unknown
+            Problem(f"{place}.{k}".lstrip("."), "unknown key", nearest(k, known)) for k in unknown
         ]
     place = place or "study"
     if rule == "anyOf":  # what is wrong by the choice of the same type is to the point
@@ -242,10 +242,10 @@ def explain(error: jsonschema.ValidationError, below: str = "") -> list[Problem]
         if inner:
             return [line for e in inner for line in explain(e, below)]
         needed = _needed(sorted({resolve(part).get("type", "object") for part in value}))
-        return [problem(place, f"found {_short(error.instance)}", f"{needed}, or leave it out")]
+        return [Problem(place, f"found {_short(error.instance)}", f"{needed}, or leave it out")]
     if rule == "required":
         lacking = [key for key in value if key not in error.instance]
-        return list(dict.fromkeys(problem(place, f"{k!r} is missing", "add it") for k in lacking))
+        return list(dict.fromkeys(Problem(place, f"{k!r} is missing", "add it") for k in lacking))
     found = f"found {_short(error.instance)}"
     wanted = {
         "type": _needed([value] if isinstance(value, str) else value),
@@ -262,7 +262,7 @@ def explain(error: jsonschema.ValidationError, below: str = "") -> list[Problem]
         "pattern": "letters, digits, _ . and - only, a letter or digit first",
         "maxLength": f"a name has at most {value} characters",
     }
-    return [problem(place, found, wanted.get(rule, error.message))]
+    return [Problem(place, found, wanted.get(rule, error.message))]
 
 
 def _needed(types: Any) -> str:

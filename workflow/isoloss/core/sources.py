@@ -19,7 +19,7 @@ from typing import Any
 
 from isoloss.core import tables
 from isoloss.core.addresses import GIVE, Address, shown
-from isoloss.core.problems import IsolossError, TableError, problem
+from isoloss.core.problems import IsolossError, Problem, TableError
 
 MAX_SECONDS, MAX_MIB = 120.0, 256.0
 _PIECE = 1 << 24  # bytes that are read at once: a limit may be larger than the memory
@@ -51,7 +51,7 @@ class Limits:
             value = getattr(self, name)
             if not 0 < value <= most:
                 found = f"found {value:g}"
-                raise IsolossError(problem(name, found, f"needs more than 0, and at most {most}"))
+                raise IsolossError(Problem(name, found, f"needs more than 0, and at most {most}"))
 
     @property
     def max_bytes(self) -> int:
@@ -144,7 +144,7 @@ def _fetch(address: Address, limits: Limits) -> bytes:
     except TooLargeError:
         raise _over(address, "max_mib", limits.max_mib, "MiB", "it has more") from None
     except DownloadError as error:
-        wrong = problem(address.label, f"cannot be read ({error.found})", error.remedy)
+        wrong = Problem(address.label, f"cannot be read ({error.found})", error.remedy)
         raise (AwayError if error.away else TableError)(wrong) from None
 
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from isoloss.core.problems import TableError, nearest, problem
+from isoloss.core.problems import Problem, TableError, nearest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -180,10 +180,10 @@ def conform(name: str, table: pd.DataFrame | pa.Table) -> pa.Table:
     missing = [c for c in want if c not in have]
     extra = [c for c in have if c not in want]
     if missing:
-        raise TableError(problem(f"table {name}", f"column {missing[0]!r} is missing", "add it"))
+        raise TableError(Problem(f"table {name}", f"column {missing[0]!r} is missing", "add it"))
     if extra and not spec.get("open"):
         hint = nearest(extra[0], want)
-        raise TableError(problem(f"table {name}", f"column {extra[0]!r} is not in it", hint))
+        raise TableError(Problem(f"table {name}", f"column {extra[0]!r} is not in it", hint))
     table = table.select(want + extra)
     for i, field in enumerate(schema(name)):
         try:
@@ -191,13 +191,13 @@ def conform(name: str, table: pd.DataFrame | pa.Table) -> pa.Table:
         except pa.ArrowException as error:
             place = f"table {name}, column {field.name!r}"
             found = f"is {table.schema.field(i).type}, not {field.type} ({error})"
-            raise TableError(problem(place, found, "fix its values")) from error
+            raise TableError(Problem(place, found, "fix its values")) from error
     keys = table.select(spec["key"]).to_pandas()
     twice = keys.duplicated()
     if twice.any():
         first = keys[twice].iloc[0].to_dict()
         raise TableError(
-            problem(f"table {name}", f"key {first} appears twice", "give each key one row")
+            Problem(f"table {name}", f"key {first} appears twice", "give each key one row")
         )
     return table
 
@@ -215,7 +215,7 @@ def _array(name: str, column: str, values: pd.Series) -> pa.Array:
     except pa.ArrowException as error:
         place = f"table {name}, column {column!r}"
         kind = "has values of several types" if wanted is None else f"is no {wanted}"
-        raise TableError(problem(place, f"{kind} ({error})", "fix its values")) from error
+        raise TableError(Problem(place, f"{kind} ({error})", "fix its values")) from error
 
 
 def empty(name: str) -> pd.DataFrame:
@@ -360,7 +360,7 @@ def read(path: str | Path, name: str | None = None) -> pa.Table:
     try:
         return file.read()
     except _damage() as error:
-        raise TableError(problem(str(path), f"is damaged ({error})", "make it again")) from error
+        raise TableError(Problem(str(path), f"is damaged ({error})", "make it again")) from error
 
 
 def batches(
@@ -383,7 +383,7 @@ def batches(
         # not in threads: they read ahead, and hold what they have read
         yield from file.iter_batches(size, columns=list(columns), use_threads=False)
     except _damage() as error:
-        raise TableError(problem(str(path), f"is damaged ({error})", "make it again")) from error
+        raise TableError(Problem(str(path), f"is damaged ({error})", "make it again")) from error
 
 
 def _check_name(file: pq.ParquetFile, name: str, path: str | Path) -> None:
@@ -391,7 +391,7 @@ def _check_name(file: pq.ParquetFile, name: str, path: str | Path) -> None:
     said = _facts(file, path).get("table")
     if said != name:
         found = f"it is the table {said!r}" if said else "it was not written by isoloss"
-        raise TableError(problem(str(path), found, f"give the table {name!r}"))
+        raise TableError(Problem(str(path), found, f"give the table {name!r}"))
     _check_types(file.schema_arrow, name, path)
 
 
@@ -401,14 +401,14 @@ def _check_types(have: pa.Schema, name: str, path: str | Path) -> None:
         kind = have.field(field.name).type if field.name in have.names else None
         if kind != field.type:
             reason = f"column {field.name!r} is {kind or 'missing'}, not {field.type}"
-            raise TableError(problem(str(path), reason, "make it again"))
+            raise TableError(Problem(str(path), reason, "make it again"))
 
 
 def _facts(file: pq.ParquetFile, path: str | Path) -> dict[str, Any]:
     try:
         found = json.loads((file.schema_arrow.metadata or {}).get(METADATA, b"{}"))
     except _damage() as error:
-        raise TableError(problem(str(path), f"is damaged ({error})", "make it again")) from error
+        raise TableError(Problem(str(path), f"is damaged ({error})", "make it again")) from error
     return found if isinstance(found, dict) else {}
 
 
@@ -418,7 +418,7 @@ def frame(path: str | Path, name: str | None = None) -> pd.DataFrame:
     try:
         return table.to_pandas()
     except _damage() as error:  # text that is not UTF-8
-        raise TableError(problem(str(path), f"is damaged ({error})", "make it again")) from error
+        raise TableError(Problem(str(path), f"is damaged ({error})", "make it again")) from error
 
 
 def _open(path: str | Path) -> pq.ParquetFile:
@@ -426,10 +426,10 @@ def _open(path: str | Path) -> pq.ParquetFile:
     import pyarrow.parquet as pq
 
     if not Path(path).is_file():
-        raise TableError(problem(str(path), "no such file", "run the stage that makes it"))
+        raise TableError(Problem(str(path), "no such file", "run the stage that makes it"))
     try:
         return pq.ParquetFile(pa.OSFile(os.fsencode(path)), page_checksum_verification=True)
     except _damage() as error:
         raise TableError(
-            problem(str(path), f"not a Parquet file ({error})", "make it again")
+            Problem(str(path), f"not a Parquet file ({error})", "make it again")
         ) from error

@@ -16,7 +16,7 @@ from typing import BinaryIO
 import numpy as np
 
 from isoloss.core import tables
-from isoloss.core.problems import TableError, problem
+from isoloss.core.problems import Problem, TableError
 
 NAME = "tokens.npy"
 TYPE = np.dtype(np.uint8)  # a token is a byte
@@ -96,7 +96,7 @@ def map_tokens(path: str | Path) -> Tokens:
     """
     path = Path(path)
     if not path.is_file():
-        raise TableError(problem(str(path), "no such file", "run the stage that makes it"))
+        raise TableError(Problem(str(path), "no such file", "run the stage that makes it"))
     try:
         with path.open("rb") as file:
             if np.lib.format.read_magic(file) != (1, 0):
@@ -107,5 +107,5 @@ def map_tokens(path: str | Path) -> Tokens:
                 raise ValueError(f"it has not {count} tokens of {TYPE}")
             mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError) as error:
-        raise TableError(problem(str(path), f"is damaged ({error})", "make it again")) from error
+        raise TableError(Problem(str(path), f"is damaged ({error})", "make it again")) from error
     return Tokens(np.frombuffer(mapping, dtype=TYPE, offset=begin, count=count), mapping)

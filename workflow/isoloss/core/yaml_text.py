@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from isoloss.core.problems import StudyError, problem
+from isoloss.core.problems import Problem, StudyError
 
 SIZE = 1 << 22  # bytes of a study
 DEPTH = 32  # lists and mappings inside each other
@@ -71,7 +71,7 @@ def read(path: str | Path) -> Any:
             content = file.read(SIZE + 1)
     except (OSError, ValueError) as error:
         raise StudyError(
-            [problem("file", f"cannot be read ({error})", "give a readable file")], str(path)
+            [Problem("file", f"cannot be read ({error})", "give a readable file")], str(path)
         ) from error
     return load(content, str(path))
 
@@ -91,14 +91,14 @@ def load(content: bytes | str, source: str) -> Any:
         look(text)
         return yaml.load(text, Loader=_Loader)
     except _Refused as error:
-        lines = [problem(f"line {error.line}", error.reason, error.remedy)]
+        lines = [Problem(f"line {error.line}", error.reason, error.remedy)]
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         reason = f"is not YAML ({error.problem or error.context})"
-        lines = [problem(f"line {mark.line + 1}" if mark else "file", reason, "fix it")]
+        lines = [Problem(f"line {mark.line + 1}" if mark else "file", reason, "fix it")]
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         first = str(error).split("\n")[0]
-        lines = [problem("file", f"is not YAML ({first})", "fix it")]
+        lines = [Problem("file", f"is not YAML ({first})", "fix it")]
     raise StudyError(lines, source) from None
 
 
@@ -270,7 +270,7 @@ def look_at_value(text: str, source: str) -> None:
     try:
         look(_decoded(text))
     except _Refused as error:
-        lines = [problem(f"line {error.line}", error.reason, error.remedy)]
+        lines = [Problem(f"line {error.line}", error.reason, error.remedy)]
         raise StudyError(lines, source) from None
     except yaml.YAMLError:
         return

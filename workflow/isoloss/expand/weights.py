@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from isoloss.core.audit import TagAudit, flat_tags
-from isoloss.core.problems import IsolossError, nearest, problem
+from isoloss.core.problems import IsolossError, Problem, nearest
 
 Weights = Mapping[str, Mapping[str, float]]
 MOST_ROWS = 10**9  # copies included
@@ -109,7 +109,7 @@ def weighted_copies(
     wrong = weight[~np.isfinite(weight)]
     if len(wrong):
         reason = f"the weights of a row's tags multiply to {wrong[0]}"
-        raise IsolossError(problem("weights", reason, "lower them"))
+        raise IsolossError(Problem("weights", reason, "lower them"))
     weight = np.maximum(weight, 0.0)
     copies = np.floor(weight)
     fraction = weight - copies
@@ -146,7 +146,7 @@ class Sizes:
             if total > most:
                 reason = f"they would make {min(total, 1e300):.3g} {what} of {self._n_rows} rows"
                 remedy = f"at most {most:.0e} are allowed: lower the weights"
-                raise IsolossError(problem("weights", reason, remedy))
+                raise IsolossError(Problem("weights", reason, remedy))
 
 
 def expand_rows(rows: pd.DataFrame, weights: Weights, seed: int) -> pd.DataFrame:
@@ -225,7 +225,7 @@ def expand_batches(
     _check_names(weights, audit, others)
     sizes.check()
     if not kept:
-        raise IsolossError(problem("weights", "they drop every training row", "keep some"))
+        raise IsolossError(Problem("weights", "they drop every training row", "keep some"))
     return audit
 
 
@@ -236,4 +236,4 @@ def _check_names(weights: Weights, *audits: TagAudit) -> None:
         for value in values:
             if value not in known:
                 hint = nearest(value, known)
-                raise IsolossError(problem(f"weight of {key}", f"no row has {value!r}", hint))
+                raise IsolossError(Problem(f"weight of {key}", f"no row has {value!r}", hint))

@@ -15,7 +15,7 @@ import pandas as pd
 
 from isoloss.core.budgets import budget_numbers
 from isoloss.core.escape import figure as literal
-from isoloss.core.problems import IsolossError, Problem, nearest, problem
+from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.fitted import OF_RUN, Fit
 from isoloss.fitted.facts import OneFit, Record, record
 
@@ -101,7 +101,7 @@ class Canvas:
     def _figure(self, width: float, height: float):
         if self.given is not None:
             found = "it is drawn on a figure of its own"
-            raise IsolossError(problem("ax", found, "leave `ax` out for this card"))
+            raise IsolossError(Problem("ax", found, "leave `ax` out for this card"))
         if self._make is not None:
             return self._make(figsize=(width, height))
         from matplotlib.figure import Figure
@@ -159,7 +159,7 @@ class Inputs:
         group = group or fit.groups[0]
         if group not in fit.groups:
             found = f"group {group!r} is not in it"
-            raise IsolossError(problem(f"fit {name}", found, nearest(group, fit.groups)))
+            raise IsolossError(Problem(f"fit {name}", found, nearest(group, fit.groups)))
         residuals = fit.residuals[fit.residuals["group"] == group]
         title = (
             literal(name) if len(fit.groups) == 1 else f"{literal(name)}, group {literal(group)}"
@@ -175,7 +175,7 @@ class Inputs:
         name, fit = next(iter(self.fits.items()))
         if response and response not in fit.responses:
             found = f"response {response!r} is not in it"
-            raise IsolossError(problem(f"fit {name}", found, nearest(response, fit.responses)))
+            raise IsolossError(Problem(f"fit {name}", found, nearest(response, fit.responses)))
         return response or fit.responses[0]
 
     @property
@@ -192,7 +192,7 @@ class Inputs:
             return fit.points.assign(held_out=fit.points["run_id"].isin(unseen))
         done = self.runs[self.runs["status"] == "done"].reset_index(drop=True)
         if done.empty:
-            raise IsolossError(problem("runs", "none has finished", "look at status_reason"))
+            raise IsolossError(Problem("runs", "none has finished", "look at status_reason"))
         return done.assign(held_out=False)
 
 
@@ -205,7 +205,7 @@ def group_problems(options, runs: pd.DataFrame) -> list[Problem]:
     """What is wrong with the option `group`, given the runs of the sweep (planned or done)."""
     group, known = options["group"], set(runs["group"].astype(str))
     if group and group not in known:
-        return [problem("group", f"no run has {group!r}", nearest(group, known))]
+        return [Problem("group", f"no run has {group!r}", nearest(group, known))]
     return []
 
 

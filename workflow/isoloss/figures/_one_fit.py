@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from isoloss.core import registry
-from isoloss.core.problems import IsolossError, problem
+from isoloss.core.problems import IsolossError, Problem
 from isoloss.core.schema import complete_options
 from isoloss.figures._figure import STYLE, Canvas, Inputs
 from isoloss.fitted import OF_RUN, Fit
@@ -50,17 +50,17 @@ def _check(fit: Fit, card: str) -> None:
     others.remove("aggregate/runs")
     if others or facts.get("MAX_LAWS") == 0:
         found = f"reads {(others or ['aggregate/runs'])[0]}, which is no part of a fit"
-        raise IsolossError(problem(place, found, "draw it in a study"))
+        raise IsolossError(Problem(place, found, "draw it in a study"))
     if facts.get("NEEDS") == "allocate" and not allocates(fit):
         found = f"{fit.facts['card']} does not give the best N and D of a budget"
-        raise IsolossError(problem(place, found, "show a fit of a law in N and D"))
+        raise IsolossError(Problem(place, found, "show a fit of a law in N and D"))
     if facts.get("NEEDS") == "mixture" and "domains" not in fit.facts:
         found = f"{fit.facts['card']} is not a mixture law"
-        raise IsolossError(problem(place, found, "show a fit of a mixture law"))
+        raise IsolossError(Problem(place, found, "show a fit of a mixture law"))
     readable = facts.get("VARIABLES", fit.law.variables)
     if others := [v for v in fit.law.variables if v not in readable]:
         found = f"{fit.facts['card']} is a law in {', '.join(others)} too"
-        raise IsolossError(problem(place, found, f"show a law in {', '.join(readable)}"))
+        raise IsolossError(Problem(place, found, f"show a law in {', '.join(readable)}"))
 
 
 def _runs(fit: Fit) -> pd.DataFrame:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from isoloss.core import units
-from isoloss.core.problems import IsolossError, nearest, problem
+from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.figures import _figure
 from isoloss.laws._law import Term
 
@@ -45,10 +45,10 @@ def draw(inputs: _figure.Inputs, group: str, response: str, terms: Sequence[str]
     known = [law.terms[i].name for i in free]
     for term in set(terms) - set(known):
         found = f"term {term!r} is not free in it"
-        raise IsolossError(problem(f"fit {name}", found, nearest(term, known)))
+        raise IsolossError(Problem(f"fit {name}", found, nearest(term, known)))
     kept = [i for i in free if law.terms[i].name in terms] if terms else free[:MOST]
     if not kept:
-        raise IsolossError(problem(f"fit {name}", "no parameter is free", "show another fit"))
+        raise IsolossError(Problem(f"fit {name}", "no parameter is free", "show another fit"))
     params, thetas, terms = params.iloc[kept], thetas[:, kept], [law.terms[i] for i in kept]
     values = [t.value(thetas[:, i]) for i, t in enumerate(terms)]
     estimates = params["estimate"].to_numpy(float)

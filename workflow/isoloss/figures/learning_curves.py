@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from isoloss.core import units
-from isoloss.core.problems import IsolossError, problem
+from isoloss.core.problems import IsolossError, Problem
 from isoloss.figures import _figure
 from isoloss.fitted import Fit
 
@@ -43,7 +43,7 @@ def draw(inputs: _figure.Inputs, from_samples: float):
 
     done = inputs.runs[inputs.runs["status"] == "done"]
     if done.empty:
-        raise IsolossError(problem("runs", "none has finished", "look at status_reason"))
+        raise IsolossError(Problem("runs", "none has finished", "look at status_reason"))
     from_samples = min(from_samples, done["n_samples"].min() / 2)
     curves = inputs.tables["curves"].merge(done[["run_id", "n_params"]], on="run_id")
     curves = curves[curves["n_samples"] >= from_samples]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from isoloss.core.problems import IsolossError, problem
+from isoloss.core.problems import IsolossError, Problem
 from isoloss.figures import _figure
 
 TITLE = "Response to mixtures"
@@ -41,7 +41,7 @@ def draw(inputs: _figure.Inputs, group: str, most: int):
     name, fit, group, done = inputs.shown(group)
     if "domains" not in fit.facts:
         found = "its law is not a mixture law"
-        raise IsolossError(problem(f"fit {name}", found, "name a fit of a mixture law"))
+        raise IsolossError(Problem(f"fit {name}", found, "name a fit of a mixture law"))
     domains = list(fit.facts["domains"])
     runs = done[domains].astype(float).fillna(0.0)
     points = pd.concat([mixtures(runs, d).assign(domain=d) for d in domains], ignore_index=True)

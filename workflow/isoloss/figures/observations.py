@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from isoloss.core import registry, units
-from isoloss.core.problems import IsolossError, nearest, problem
+from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.figures import _figure
 
 TITLE = "Observations of trained models"
@@ -86,14 +86,14 @@ def _shown(table: pd.DataFrame, quantity: str) -> tuple[pd.DataFrame, dict[str, 
         IsolossError: the observable has no such quantity, or it is not positive everywhere.
     """
     if table.empty:
-        raise IsolossError(problem("observations", "no run was observed", "look at `status`"))
+        raise IsolossError(Problem("observations", "no run was observed", "look at `status`"))
     known = registry.facts("observable", table["observable"].iloc[0])["QUANTITIES"]
     quantity = quantity or next(iter(known))
     if quantity not in known:
         reason = f"the observable has no {quantity!r}"
-        raise IsolossError(problem("quantity", reason, nearest(quantity, known)))
+        raise IsolossError(Problem("quantity", reason, nearest(quantity, known)))
     rows = table[table["quantity"] == quantity]
     if not (rows["value"] > 0).all():
         reason = f"{quantity} is not positive everywhere, and the axis is logarithmic"
-        raise IsolossError(problem("quantity", reason, "show another quantity"))
+        raise IsolossError(Problem("quantity", reason, "show another quantity"))
     return rows, known[quantity]

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from isoloss.core import units
-from isoloss.core.problems import IsolossError, problem
+from isoloss.core.problems import IsolossError, Problem
 from isoloss.figures import _figure
 
 TITLE = "Optimal frontier"
@@ -42,7 +42,7 @@ def draw(inputs: _figure.Inputs, group: str, reach: float):
     for name, fit in inputs.fits.items():
         if not hasattr(fit.law, "allocate"):
             raise IsolossError(
-                problem(
+                Problem(
                     f"fit {name}",
                     "does not give the best N and D for a budget",
                     "remove it from the figure",

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from isoloss.core import units
-from isoloss.core.problems import IsolossError, problem
+from isoloss.core.problems import IsolossError, Problem
 from isoloss.figures import _figure
 from isoloss.fitted import quantiles
 
@@ -32,7 +32,7 @@ def draw(inputs: _figure.Inputs, group: str, response: str):
     profiles = fit.mine("profiles", group, response)
     if profiles.empty:
         do = "set `profiles: true` in the fit (a law with its own estimator has none)"
-        raise IsolossError(problem(f"fit {name}", "no profiles were kept", do))
+        raise IsolossError(Problem(f"fit {name}", "no profiles were kept", do))
     params = fit.mine("params", group, response).set_index("term")
     thetas = fit.replicate_thetas(group, response)
     terms = [t for t in enumerate(fit.law_of(response).terms) if t[1].name in set(profiles["term"])]

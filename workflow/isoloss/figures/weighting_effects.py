@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from isoloss.core import tables
-from isoloss.core.problems import IsolossError, Problem, nearest, problem
+from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.figures import _figure
 
 TITLE = "Effects of weightings"
@@ -34,10 +34,10 @@ def problems(options, runs: pd.DataFrame) -> list[Problem]:
     known = set(runs["weighting"].dropna())
     reference = options["reference"]
     if reference not in known:
-        return [problem("reference", f"no run has {reference!r}", nearest(reference, known))]
+        return [Problem("reference", f"no run has {reference!r}", nearest(reference, known))]
     if len(known) < 2:
         return [
-            problem("sweep", f"all runs have {reference!r}", "add a cell with another weighting")
+            Problem("sweep", f"all runs have {reference!r}", "add a cell with another weighting")
         ]
     return []
 
@@ -71,7 +71,7 @@ def draw(inputs: _figure.Inputs, reference: str):
     if found.empty:
         known = nearest(reference, set(inputs.done["weighting"]))
         what = f"no run under {reference!r} has a partner with another weighting"
-        raise IsolossError(problem("weighting_effects", what, f"same settings and seed; {known}"))
+        raise IsolossError(Problem("weighting_effects", what, f"same settings and seed; {known}"))
     keys = list(dict.fromkeys(found["tag_key"]))
     rows = [
         (key, value)

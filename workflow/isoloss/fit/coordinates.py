@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isoloss.core.problems import IsolossError, nearest, problem
+from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.fit.optimize import Affine
 from isoloss.laws._law import Data, Law
 
@@ -74,7 +74,7 @@ def free_coordinates(
     """
     terms = {term.name: i for i, term in enumerate(law.terms)}
     wrong = [
-        problem(f"{what} {name}", "no such parameter", nearest(name, tuple(terms)))
+        Problem(f"{what} {name}", "no such parameter", nearest(name, tuple(terms)))
         for what, named in (
             ("fixed", fixed),
             ("bounds", bounds),
@@ -86,16 +86,16 @@ def free_coordinates(
     followers = {name: group[0] for group in tied for name in group[1:]}
     for name in followers:
         if name in fixed or name in bounds or name in followers.values():
-            wrong.append(problem(f"tied {name}", "named twice", "name the first of its group"))
+            wrong.append(Problem(f"tied {name}", "named twice", "name the first of its group"))
     for name in set(fixed) & set(bounds):
-        wrong.append(problem(f"bounds {name}", "it is fixed", "drop one of the two"))
+        wrong.append(Problem(f"bounds {name}", "it is fixed", "drop one of the two"))
     wrong += [
-        problem(f"fixed {name}", f"found {value}", "it must be above 0")
+        Problem(f"fixed {name}", f"found {value}", "it must be above 0")
         for name, value in fixed.items()
         if name in terms and law.terms[terms[name]].log and not value > 0
     ]
     if not wrong and not set(terms) - set(fixed) - set(followers):
-        wrong.append(problem("fixed", "no parameter is left to fit", "fix fewer of them"))
+        wrong.append(Problem("fixed", "no parameter is left to fit", "fix fewer of them"))
     if wrong:
         raise IsolossError(*wrong)
     leaders = {group[0] for group in tied}

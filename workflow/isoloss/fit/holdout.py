@@ -12,7 +12,7 @@ import pandas as pd
 
 from isoloss.core import tables
 from isoloss.core.budgets import budget_numbers
-from isoloss.core.problems import IsolossError, nearest, problem
+from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.seeds import generator
 from isoloss.fitted import OF_RUN
 
@@ -49,11 +49,11 @@ def _check_numbers(name: str, options: Mapping[str, Any]) -> None:
         if not (whole and low <= value <= high):
             reason = f"found {value!r:.60}"
             do = f"needs an integer, {low} to {high}"
-            raise IsolossError(problem(f"holdout {name}, {key}", reason, do))
+            raise IsolossError(Problem(f"holdout {name}, {key}", reason, do))
     share = options.get("fraction", 0.5)
     if not (isinstance(share, numbers.Real) and 0 < share < 1):
         do = "needs a number between 0 and 1"
-        raise IsolossError(problem(f"holdout {name}, fraction", f"found {share!r:.60}", do))
+        raise IsolossError(Problem(f"holdout {name}, fraction", f"found {share!r:.60}", do))
 
 
 def held_out(runs: pd.DataFrame, rule: str | Mapping[str, Any] | None) -> np.ndarray:
@@ -88,7 +88,7 @@ def folds(runs: pd.DataFrame, rule: str | Mapping[str, Any] | None, seed: int) -
     name, options = _named(rule), _options_of(rule)
     known = _OPTIONS.get(name, ())
     for key in set(options) - set(known):
-        raise IsolossError(problem(f"holdout {name}", f"unknown {key!r}", nearest(key, known)))
+        raise IsolossError(Problem(f"holdout {name}", f"unknown {key!r}", nearest(key, known)))
     _check_numbers(name, options)
     if name == "none" or not len(runs):
         return []
@@ -107,7 +107,7 @@ def folds(runs: pd.DataFrame, rule: str | Mapping[str, Any] | None, seed: int) -
         return found
     by = options.get("by", "n_flops")
     if by not in runs:
-        raise IsolossError(problem("holdout by", f"no column {by!r}", nearest(by, tuple(runs))))
+        raise IsolossError(Problem("holdout by", f"no column {by!r}", nearest(by, tuple(runs))))
     if by != "n_flops":
         label = runs.groupby(by, sort=True).ngroup().to_numpy()
     else:
@@ -163,5 +163,5 @@ def _options_of(rule: str | Mapping[str, Any] | None) -> dict[str, Any]:
 def _named(rule: str | Mapping[str, Any] | None) -> str:
     name = "none" if rule is None else rule if isinstance(rule, str) else rule.get("rule")
     if name not in RULES:
-        raise IsolossError(problem("holdout", f"unknown {name!r}", nearest(str(name), RULES)))
+        raise IsolossError(Problem("holdout", f"unknown {name!r}", nearest(str(name), RULES)))
     return name

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from isoloss.core import registry, tables
 from isoloss.core.filters import LETTERS, evaluate
-from isoloss.core.problems import IsolossError, Problem, nearest, problem
+from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.schema import complete_options
 from isoloss.core.seeds import generator
 from isoloss.fit import evidence, profile, resample
@@ -139,10 +139,10 @@ def fit_law(
     known, place = registry.options("law", law), f"options of {law}"
     wrong = complete_options(chosen, known, place, fill=False) if options else []
     if not callable(objective) and objective not in OBJECTIVES:
-        wrong.append(problem("objective", f"unknown {objective!r}", nearest(objective, OBJECTIVES)))
+        wrong.append(Problem("objective", f"unknown {objective!r}", nearest(objective, OBJECTIVES)))
     if interval not in resample.INTERVALS:
         near = nearest(interval, resample.INTERVALS)
-        wrong.append(problem("interval", f"unknown {interval!r}", near))
+        wrong.append(Problem("interval", f"unknown {interval!r}", near))
     given = {"bootstrap": bootstrap, "seed": seed, "ci_level": ci_level, "delta": delta}
     wrong += [line for name, value in given.items() for line in _out_of_range(name, value)]
     wrong += _too_large(fixed or {}, bounds or {})
@@ -167,7 +167,7 @@ def fit_law(
         runs = runs.assign(status=runs["status"].mask(out, "dropped"))
     if group not in runs:
         raise IsolossError(
-            problem(f"law {law}, group", f"no column {group!r}", nearest(group, runs))
+            Problem(f"law {law}, group", f"no column {group!r}", nearest(group, runs))
         )
     runs = runs.assign(group=runs[group].astype(str))
     mixture = getattr(card, "NEEDS", None) == "mixture"
@@ -176,7 +176,7 @@ def fit_law(
     made, left = None, []
     if settings.cluster and interval in ("residual", "parametric"):
         found = f"runs alike in {settings.cluster} share noise; {interval} draws one by one"
-        raise IsolossError(problem(f"law {law}, interval", found, "use bootstrap or profile"))
+        raise IsolossError(Problem(f"law {law}, interval", found, "use bootstrap or profile"))
     if not ((runs["status"] == "done") & (runs["fit_weight"] > 0)).any():
         raise too_few(f"law {law}", 0, 1 if mixture else len(card.make(**chosen).terms))
     ready: list[_Runs] = []
@@ -192,7 +192,7 @@ def fit_law(
             pieces.setdefault(name, []).append(table)
     if not pieces:
         do = "name the losses loss_<domain>, such as loss_web, or add runs"
-        raise IsolossError(problem(f"law {law}", "; ".join(left) or "no column of losses", do))
+        raise IsolossError(Problem(f"law {law}", "; ".join(left) or "no column of losses", do))
     joined = {name: pd.concat(parts, ignore_index=True) for name, parts in pieces.items()}
     usable = (runs["status"] == "done") & (runs["fit_weight"] > 0)
     joined["points"] = runs[usable].reset_index(drop=True)
@@ -209,11 +209,11 @@ def _out_of_range(name: str, value: Any) -> list[Problem]:
     kind = numbers.Integral if whole else numbers.Real
     if isinstance(value, bool | np.bool) or not isinstance(value, kind):
         needed = f"needs {'an integer' if whole else 'a number'}, {low} to {high}"
-        return [problem(name, f"found {value!r:.60}", needed)]
+        return [Problem(name, f"found {value!r:.60}", needed)]
     if not low <= value <= high:
         long = whole and int(value).bit_length() > 1023
         shown = "a number of very many digits" if long else f"{value:.6g}"
-        return [problem(name, f"found {shown}", f"needs {low} to {high}")]
+        return [Problem(name, f"found {shown}", f"needs {low} to {high}")]
     return []
 
 
@@ -222,7 +222,7 @@ def _too_large(fixed: Mapping[str, Any], bounds: Mapping[str, Any]) -> list[Prob
     given = {f"fixed {name}": [value] for name, value in fixed.items()}
     given |= {f"bounds {name}": [v for v in pair if v is not None] for name, pair in bounds.items()}
     return [
-        problem(place, f"found {value!r:.60}", f"needs a number, -{LARGEST:g} to {LARGEST:g}")
+        Problem(place, f"found {value!r:.60}", f"needs a number, -{LARGEST:g} to {LARGEST:g}")
         for place, values in given.items()
         for value in values
         if not (isinstance(value, numbers.Real) and abs(value) <= LARGEST)
@@ -266,11 +266,11 @@ def _usable(law: Law, runs: pd.DataFrame, response: str) -> pd.DataFrame:
     missing = [c for c in columns if c not in done]
     if missing:
         known = ", ".join(str(c) for c in done)
-        raise IsolossError(problem(f"variable {missing[0]}", "no such column", f"columns: {known}"))
+        raise IsolossError(Problem(f"variable {missing[0]}", "no such column", f"columns: {known}"))
     empty = [v for v, c in zip(law.variables, columns, strict=True) if done[c].isna().all()]
     if empty and len(done):
         do = f"give the table a column for it: the law is {law.formula}"
-        raise IsolossError(problem(f"variable {empty[0]}", "no run has a value", do))
+        raise IsolossError(Problem(f"variable {empty[0]}", "no run has a value", do))
     values = done[[response, *columns]].astype(float)
     sound = np.isfinite(values).all(axis=1) & (values[response] > 0)
     if not law.flat:
@@ -321,13 +321,13 @@ def _solved(ready: Sequence[_Runs], shared: Sequence[str], settings: Settings, c
         return
     law = ready[0].law
     names = tuple(term.name for term in law.terms)
-    wrong = [problem(f"shared {n}", "no such parameter", nearest(n, names)) for n in shared]
+    wrong = [Problem(f"shared {n}", "no such parameter", nearest(n, names)) for n in shared]
     wrong = [said for said, name in zip(wrong, shared, strict=True) if name not in names]
     if isinstance(law, Estimator):
-        wrong.append(problem(f"shared, law {card}", "it has a recipe of its own", "leave it out"))
+        wrong.append(Problem(f"shared, law {card}", "it has a recipe of its own", "leave it out"))
     if settings.profiles or settings.holdout not in (None, "none", "largest_compute"):
         do = "use interval bootstrap, and the hold-out largest_compute"
-        wrong.append(problem("shared", "neither profiles nor folds are made of it", do))
+        wrong.append(Problem("shared", "neither profiles nor folds are made of it", do))
     if wrong:
         raise IsolossError(*wrong)
     parts = [(runs.data, runs.loss, runs.weight) for runs in ready]
@@ -631,5 +631,5 @@ def seed_sd(runs: pd.DataFrame, response: str = RESPONSE) -> float:
 def too_few(place: str, found: int, need: int) -> IsolossError:
     """The error for a law with fewer runs than terms."""
     return IsolossError(
-        problem(place, f"{found} runs for {need} parameters", "add runs, or fit a smaller law")
+        Problem(place, f"{found} runs for {need} parameters", "add runs, or fit a smaller law")
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from isoloss.core.problems import IsolossError, problem
+from isoloss.core.problems import IsolossError, Problem
 
 PROPORTION, LOSS = "p_", "loss_"  # columns of a mixture, and of losses by domain
 SAME_SUM = 0.05  # how far from 1 a sum of proportions may be from rounding
@@ -35,7 +35,7 @@ def mixtures(runs: pd.DataFrame, place: str) -> pd.DataFrame:
     domains = domains_of(runs)
     if not domains:
         do = "name the proportions p_<domain>, such as p_web"
-        raise IsolossError(problem(place, "no column of proportions", do))
+        raise IsolossError(Problem(place, "no column of proportions", do))
     numbers = runs[domains].apply(pd.to_numeric, errors="coerce").astype(float)
     unread = (numbers.isna() & runs[domains].notna()).to_numpy()
     shares = numbers.fillna(0.0).to_numpy(copy=True)

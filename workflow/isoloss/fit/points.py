@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from isoloss.core import tables
-from isoloss.core.problems import IsolossError, nearest, problem
+from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.fit.mixture import LOSS, PROPORTION
 from isoloss.fitted import OF_RUN
 
@@ -36,7 +36,7 @@ def points(runs: pd.DataFrame, kind: str = "runs", curves: pd.DataFrame | None =
         IsolossError: no such kind, or there are no curves.
     """
     if kind not in KINDS:
-        raise IsolossError(problem("points", f"unknown {kind!r}", nearest(kind, KINDS)))
+        raise IsolossError(Problem("points", f"unknown {kind!r}", nearest(kind, KINDS)))
     if kind == "runs":
         return runs
     done = runs[runs["status"] == "done"]
@@ -44,7 +44,7 @@ def points(runs: pd.DataFrame, kind: str = "runs", curves: pd.DataFrame | None =
     along = along[along["run_id"].isin(set(done["run_id"]))].sort_values(["run_id", "step"])
     if along.empty:
         do = "fit the runs at their ends (points: runs), or a sweep that was trained here"
-        raise IsolossError(problem(f"points {kind}", "no run has a training curve", do))
+        raise IsolossError(Problem(f"points {kind}", "no run has a training curve", do))
     before = along.groupby("run_id")["n_samples"].shift(fill_value=0)
     along = along.assign(seen=(along["n_samples"] + before) / 2).drop(columns="n_samples")
     found = done.drop(columns="loss_nats").merge(along, on="run_id", sort=False)
@@ -97,9 +97,9 @@ def by_domain(
         tag_key = known[0]
     if tag_key is None:
         do = f"name one: {', '.join(known)}"
-        raise IsolossError(problem("tag_key", f"the rows have {len(known)} tags", do))
+        raise IsolossError(Problem("tag_key", f"the rows have {len(known)} tags", do))
     if tag_key not in known:
-        raise IsolossError(problem("tag_key", f"no tag {tag_key!r}", nearest(tag_key, known)))
+        raise IsolossError(Problem("tag_key", f"no tag {tag_key!r}", nearest(tag_key, known)))
     shares = mixtures[mixtures["tag_key"] == tag_key]
     mine = losses[(losses["tag_key"] == tag_key) & (losses["split"] == "valid")]
     mine = mine[mine["step"] == mine.groupby("run_id")["step"].transform("max")]

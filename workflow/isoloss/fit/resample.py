@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from isoloss.core.problems import IsolossError, nearest, problem
+from isoloss.core.problems import IsolossError, Problem, nearest
 
 INTERVALS = ("bootstrap", "residual", "parametric", "profile", "none")
 TOGETHER = 4096  # replicates of a block: so many ends are tried for each of them
@@ -85,5 +85,5 @@ def clusters_of(runs, column: str | None) -> np.ndarray:
     if column is None:
         return np.arange(len(runs))
     if column not in runs:
-        raise IsolossError(problem("cluster", f"no column {column!r}", nearest(column, runs)))
+        raise IsolossError(Problem("cluster", f"no column {column!r}", nearest(column, runs)))
     return runs.groupby(column, dropna=False, sort=True).ngroup().to_numpy()

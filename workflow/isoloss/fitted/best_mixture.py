@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from isoloss.core.problems import IsolossError, nearest, problem
+from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.fitted.intervals import normal_interval, quantiles
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def best_mixture(
     weights = {k if k.startswith("loss_") else f"loss_{k}": w for k, w in domain_weights.items()}
     for name in set(weights) - set(fit.responses):
         raise IsolossError(
-            problem(f"domain weight {name}", "no such loss", nearest(name, fit.responses))
+            Problem(f"domain weight {name}", "no such loss", nearest(name, fit.responses))
         )
     domains = fit.facts["domains"]
     ranges = fit.mine("ranges", group, next(iter(weights))).set_index("variable")

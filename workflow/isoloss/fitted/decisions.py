@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from isoloss.core.problems import IsolossError, nearest, problem
+from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.fitted.intervals import band, quantiles
 from isoloss.laws._law import Law
 
@@ -122,7 +122,7 @@ def points_of(law: Law, variables: Mapping) -> Columns:
     unknown = set(variables) - set(law.variables) - set("NDCU")
     for name in sorted(unknown):
         raise IsolossError(
-            problem(f"variable {name}", "not one of the law", nearest(name, law.variables))
+            Problem(f"variable {name}", "not one of the law", nearest(name, law.variables))
         )
     given = {
         name: np.atleast_1d(np.asarray(value, dtype=float))
@@ -133,7 +133,7 @@ def points_of(law: Law, variables: Mapping) -> Columns:
     missing = [name for name in law.variables if name not in given]
     if missing and not law.flat:
         raise IsolossError(
-            problem(f"variable {missing[0]}", "not given", f"the law is {law.formula}")
+            Problem(f"variable {missing[0]}", "not given", f"the law is {law.formula}")
         )
     return {name: np.broadcast_to(given.get(name, 0.0), size) for name in law.variables}
 
@@ -143,7 +143,7 @@ def _decide(fit: Fit, name: str, values, rule: Rule, group: str, level: float) -
     if not allocates(fit):
         card = fit.facts.get("card", "this law")
         raise IsolossError(
-            problem(card, "does not give the best N and D of a budget", "fit a law in N and D")
+            Problem(card, "does not give the best N and D of a budget", "fit a law in N and D")
         )
     theta, thetas = fit.theta(group)[None], fit.replicate_thetas(group)
     rows = []

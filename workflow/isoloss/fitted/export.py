@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from isoloss.core import escape, registry, tables, units
-from isoloss.core.problems import IsolossError, problem
+from isoloss.core.problems import IsolossError, Problem
 from isoloss.fitted import FALLBACK, Fit
 from isoloss.fitted.facts import Record, record
 from isoloss.laws._law import Law
@@ -127,7 +127,7 @@ def _text_of(file: Path) -> str:
         return file.read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
         found = f"is not UTF-8 ({error.reason} at byte {error.start})"
-        raise IsolossError(problem(str(file), found, "save it as UTF-8, or move it")) from error
+        raise IsolossError(Problem(str(file), found, "save it as UTF-8, or move it")) from error
 
 
 def law_file(fit: Fit) -> str:
@@ -159,7 +159,7 @@ def _check_names(law: Law) -> None:
     for name in () if law.flat else (*law.variables, *(term.name for term in law.terms)):
         if not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII):
             place = f"law {law.formula}"
-            raise IsolossError(problem(place, f"{name!r} is not a name", "fit the law again"))
+            raise IsolossError(Problem(place, f"{name!r} is not a name", "fit the law again"))
 
 
 def _about(fit: Fit, law: Law) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from isoloss.core import registry, tables
-from isoloss.core.problems import IsolossError, nearest, problem
+from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.fitted import best_mixture, decisions, report
 from isoloss.fitted.names import FALLBACK, TABLES
 from isoloss.laws._law import Law
@@ -347,7 +347,7 @@ class Fit:
         elif group not in groups:
             only = groups[0] if "domains" in self.facts and len(groups) == 1 else FALLBACK
             if only not in groups:
-                raise IsolossError(problem(f"group {group}", "no such fit", nearest(group, groups)))
+                raise IsolossError(Problem(f"group {group}", "no such fit", nearest(group, groups)))
             group = only
         response = self.responses[0] if response is None else response
         if FALLBACK in groups and group != FALLBACK:  # a group may lack the loss of one domain

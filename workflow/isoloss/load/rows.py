@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isoloss.core import registry, tables
-from isoloss.core.problems import IsolossError, problem
+from isoloss.core.problems import IsolossError, Problem
 from isoloss.core.stamped import Stamped
 
 if TYPE_CHECKING:
@@ -98,13 +98,13 @@ def load_rows(
         write(rows)
     if content is not None and identity(card, options) != content:
         changed = "its sources changed while they were read"
-        raise IsolossError(problem(f"dataset {card}", changed, "run again when they are at rest"))
+        raise IsolossError(Problem(f"dataset {card}", changed, "run again when they are at rest"))
     if not seen:
-        raise IsolossError(problem(f"dataset {card}", "no rows", "check its options"))
+        raise IsolossError(Problem(f"dataset {card}", "no rows", "check its options"))
     for wanted in ("train", "valid"):
         if wanted not in sides:
             reason = f"none of its groups is on the {wanted} side"
-            raise IsolossError(problem(f"dataset {card}", reason, "change valid_fraction"))
+            raise IsolossError(Problem(f"dataset {card}", reason, "change valid_fraction"))
     return audit
 
 

@@ -18,7 +18,7 @@ from isoloss.aggregate.table import COLUMNS, WORDS, named, parse, read_runs
 from isoloss.core import escape, registry, tables, units
 from isoloss.core.budgets import budget_numbers
 from isoloss.core.escape import columns, visible
-from isoloss.core.problems import IsolossError, nearest, problem
+from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.sources import MAX_MIB, MAX_SECONDS, Limits, Source, open_source
 from isoloss.fit.holdout import held_out
 from isoloss.fit.law import ALL, fit_law
@@ -115,7 +115,7 @@ def law_of_table(
     need = 0 if law and _mixture(law) else 1
     if need and "loss" not in mapped:
         found = f"no column looks like a loss among {', '.join(map(visible, raw.columns))}"
-        raise IsolossError(problem(source, found, "say which: --columns loss=NAME"))
+        raise IsolossError(Problem(source, found, "say which: --columns loss=NAME"))
     if not need:
         mapped = {k: v for k, v in mapped.items() if k in WORDS}
     runs = _read(raw, source, mapped, keep, need)
@@ -148,16 +148,16 @@ def law_of_table(
 def _check_asked(source: str, given: Mapping[str, str], flops: Sequence[float]) -> None:
     """Letters that there are, and budgets above 0."""
     wrong = [
-        problem(f"{source}, columns.{letter}", "is not a known quantity", nearest(letter, COLUMNS))
+        Problem(f"{source}, columns.{letter}", "is not a known quantity", nearest(letter, COLUMNS))
         for letter in given
         if letter not in COLUMNS
     ]
     for budget in flops:
         if not 0 < budget <= MOST_FLOPS:
             do = f"needs a number above 0, at most {MOST_FLOPS:g}"
-            wrong.append(problem("flops", f"found {budget:g}", do))
+            wrong.append(Problem("flops", f"found {budget:g}", do))
     if len(flops) > MOST_BUDGETS:
-        wrong.append(problem("flops", f"{len(flops)} budgets", f"at most {MOST_BUDGETS}"))
+        wrong.append(Problem("flops", f"{len(flops)} budgets", f"at most {MOST_BUDGETS}"))
     if wrong:
         raise IsolossError(*wrong)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from isoloss.core import tables
-from isoloss.core.problems import TableError, problem
+from isoloss.core.problems import Problem, TableError
 from isoloss.records import environment
 
 NAME = "manifest.json"
@@ -50,11 +50,11 @@ def read(path: str | Path) -> dict[str, Any] | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, RecursionError) as error:
-        raise TableError(problem(str(path), f"is damaged ({error})", "make it again")) from error
+        raise TableError(Problem(str(path), f"is damaged ({error})", "make it again")) from error
     if not isinstance(made, dict) or "files" not in made:
         return None
     if (wrong := _damaged_field(made)) is not None:
-        raise TableError(problem(str(path), f"is damaged ({wrong})", "make it again"))
+        raise TableError(Problem(str(path), f"is damaged ({wrong})", "make it again"))
     return made
 
 
@@ -99,14 +99,14 @@ def check(file: str | Path) -> str:
     """
     file = Path(file)
     if not file.is_file():
-        raise TableError(problem(str(file), "no such file", "run the stage that makes it"))
+        raise TableError(Problem(str(file), "no such file", "run the stage that makes it"))
     digest = file_digest(file)
     place = place_of(file)
     left = read(place)["files"][file.name] if place else digest
     if left != digest:
         reason = f"is not what its job left (digest {digest}, not {left})"
         remedy = "make it again: `python -m isoloss verify STUDY` says how"
-        raise TableError(problem(str(file), reason, remedy))
+        raise TableError(Problem(str(file), reason, remedy))
     return digest
 
 

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from isoloss.core import tables
-from isoloss.core.problems import TableError, problem
+from isoloss.core.problems import Problem, TableError
 from isoloss.records import manifest
 
 TIME = "%Y-%m-%dT%H:%M:%SZ"
@@ -78,15 +78,15 @@ class Store:
             manifest.check(path)
             rows = tables.frame(path, "shard").to_dict("records")
             if len(rows) != 1:
-                raise TableError(problem(str(path), f"has {len(rows)} rows, not 1", "lost"))
+                raise TableError(Problem(str(path), f"has {len(rows)} rows, not 1", "lost"))
             row = rows[0]
             if row["run_digest"] != run_digest:
                 other = f"is the run {row['run_digest']}"
-                raise TableError(problem(str(path), other, "put it back"))
+                raise TableError(Problem(str(path), other, "put it back"))
         except TableError as error:
             (lost,) = error.problems
             raise TableError(
-                problem(lost.place, f"{lost.found}: lost", f"{remedy}, and no other, again")
+                Problem(lost.place, f"{lost.found}: lost", f"{remedy}, and no other, again")
             ) from error
         if any(row[column] not in values for column, values in (among or {}).items()):
             return None
@@ -125,7 +125,7 @@ class Store:
         path = self.path(run_digest)
         identity = tables.facts(path).get("identity")
         if not isinstance(identity, dict) or not isinstance(identity.get("code"), str):
-            raise TableError(problem(str(path), "has no identity", "make it again"))
+            raise TableError(Problem(str(path), "has no identity", "make it again"))
         return identity
 
     def save(self, row: Mapping[str, Any], identity: Mapping[str, Any], **where: str) -> None:

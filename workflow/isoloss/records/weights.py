@@ -8,7 +8,7 @@ import numpy as np
 from safetensors import safe_open
 
 from isoloss.core import tables
-from isoloss.core.problems import TableError, problem
+from isoloss.core.problems import Problem, TableError
 from isoloss.records import manifest
 from isoloss.records.store import Store
 
@@ -30,11 +30,11 @@ def load_weights(store: Store, run_digest: str) -> dict[str, np.ndarray]:
     if not path.is_file():
         reason = "no weights were kept of this run"
         remedy = f"set `keep_weights: true`, remove {path.parent}, and make its shard's table again"
-        raise TableError(problem(str(path), reason, remedy))
+        raise TableError(Problem(str(path), reason, remedy))
     manifest.check(path)
     with safe_open(path, framework="numpy") as file:
         about = json.loads((file.metadata() or {}).get(tables.METADATA.decode(), "{}"))
         if about.get("run_digest") != run_digest:
             reason = f"holds the weights of the run {about.get('run_digest')}"
-            raise TableError(problem(str(path), reason, "put the file of this run back"))
+            raise TableError(Problem(str(path), reason, "put the file of this run back"))
         return {name: file.get_tensor(name) for name in sorted(file.keys())}

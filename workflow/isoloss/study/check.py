@@ -15,7 +15,7 @@ import pandas as pd
 from isoloss.aggregate.table import read_runs
 from isoloss.core import filters, registry, schema
 from isoloss.core.addresses import UnsetError
-from isoloss.core.problems import IsolossError, Problem, StudyError, nearest, problem
+from isoloss.core.problems import IsolossError, Problem, StudyError, nearest
 from isoloss.core.sources import Sources
 from isoloss.fit.coordinates import free_coordinates, scale_of
 from isoloss.fit.holdout import held_out
@@ -109,7 +109,7 @@ def _beyond(
         if name not in names:
             reason = f"{name!r} is not in {' or '.join(sections)}"
             hint = nearest(name, names) if len(wrong) < HINTS else "name one that is"
-            wrong.append(problem(place, reason, hint))
+            wrong.append(Problem(place, reason, hint))
         return name in names
 
     def each(section: str):
@@ -122,7 +122,7 @@ def _beyond(
     for name, sweep in each("train"):
         place = f"train.{name}"
         if name in dict(each("aggregate")):
-            wrong.append(problem(place, f"{name!r} is also in aggregate", "rename one of them"))
+            wrong.append(Problem(place, f"{name!r} is also in aggregate", "rename one of them"))
         known(f"{place}.dataset", sweep["dataset"], ("load",))
         before = len(wrong)
         wrong += _sweep_problems(sweep, place)
@@ -173,20 +173,20 @@ def _beyond(
                 of = config["fit"][fit]
                 if isinstance(of, dict) and of.get("sweep") != figure["sweep"]:
                     found = f"{fit!r} is fitted to {of.get('sweep')!r}, not {figure['sweep']!r}"
-                    wrong.append(problem(f"{place}.fits", found, "show a fit of this sweep"))
+                    wrong.append(Problem(f"{place}.fits", found, "show a fit of this sweep"))
         card, inputs = registry.facts("figure", figure["card"]), registry.inputs(figure["card"])
         if figure["sweep"] in dict(each("aggregate")):
             lacking = sorted({"aggregate/losses", "aggregate/curves"}.intersection(inputs))
             if lacking:
                 found = f"the figure shows {lacking[0].split('/')[1]}; a table of runs has none"
-                wrong.append(problem(f"{place}.sweep", found, "show a sweep of `train`"))
+                wrong.append(Problem(f"{place}.sweep", found, "show a sweep of `train`"))
         lowest, most = card.get("MIN_LAWS", 0), card.get("MAX_LAWS", len(figure["fits"]))
         if len(figure["fits"]) < lowest:
             found = f"{len(figure['fits'])} fits"
-            wrong.append(problem(f"{place}.fits", found, f"name at least {lowest} of `fit`"))
+            wrong.append(Problem(f"{place}.fits", found, f"name at least {lowest} of `fit`"))
         elif len(figure["fits"]) > most:
             found = f"{len(figure['fits'])} fits"
-            wrong.append(problem(f"{place}.fits", found, f"the figure shows at most {most}"))
+            wrong.append(Problem(f"{place}.fits", found, f"the figure shows at most {most}"))
         elif "NEEDS" in card and sound("fit", figure["fits"][0]):
             wrong += _ability_problems(config["fit"], figure, card["NEEDS"], f"{place}.fits")
         if "VARIABLES" in card:
@@ -229,8 +229,8 @@ def _dataset_problems(dataset: Mapping[str, Any], place: str) -> list[Problem]:
             return []
     except (OSError, ValueError) as error:
         reason = f"its sources cannot be read ({getattr(error, 'strerror', None) or error})"
-        return [problem(place, reason, "check its options")]
-    return [problem(place, "the dataset has no sources", "check its options")]
+        return [Problem(place, reason, "check its options")]
+    return [Problem(place, "the dataset has no sources", "check its options")]
 
 
 def _weights_problems(
@@ -243,12 +243,12 @@ def _weights_problems(
     tags = {tag for card in cards for tag in registry.facts("dataset", card)["TAGS"]}
     unknown = [key for key in weights if tags and key not in tags]
     wrong = [
-        problem(f"{place}.{key}", "no row has this tag", nearest(key, tags)) for key in unknown
+        Problem(f"{place}.{key}", "no row has this tag", nearest(key, tags)) for key in unknown
     ]
     copies = math.prod(max([1.0, *values.values()]) for values in weights.values())
     if copies > MOST_COPIES:
         reason = f"weights that multiply to {copies:.3g} copies of a row"
-        wrong.append(problem(place, reason, f"at most {MOST_COPIES:.0e} are allowed: lower them"))
+        wrong.append(Problem(place, reason, f"at most {MOST_COPIES:.0e} are allowed: lower them"))
     return wrong
 
 
@@ -260,12 +260,12 @@ def _plan_problems(plan: pd.DataFrame, sweep: Mapping[str, Any], place: str) -> 
         run = missed.iloc[0]
         found = f"C = {run['budget']:g} makes {run['n_flops']:.3g} in whole steps ({run['run_id']})"
         wrong.append(
-            problem(f"{place}.cells", found, "raise the budget, or lower batch or context")
+            Problem(f"{place}.cells", found, "raise the budget, or lower batch or context")
         )
     wrong += _size_problems(plan, sweep["model"], f"{place}.cells")
     if plan["context"].max() > sweep["valid_tokens"]:
         found = f"{sweep['valid_tokens']} tokens do not fill a window of {plan['context'].max()}"
-        wrong.append(problem(f"{place}.valid_tokens", found, "raise it"))
+        wrong.append(Problem(f"{place}.valid_tokens", found, "raise it"))
     return wrong
 
 
@@ -282,7 +282,7 @@ def _size_problems(plan: pd.DataFrame, model: str, place: str) -> list[Problem]:
         if need.max() > most:
             run = plan["run_id"].iloc[int(need.argmax())]
             reason = f"a run needs {need.max():.3g} {what} ({run})"
-            wrong.append(problem(place, reason, f"at most {most:.3g} are allowed: {remedy}"))
+            wrong.append(Problem(place, reason, f"at most {most:.3g} are allowed: {remedy}"))
     return wrong
 
 
@@ -324,7 +324,7 @@ def _ability_problems(
         else (f"law that can {ability}, and {{!r}} cannot")
     )
     found = f"the figure needs a {kind.format(law)}"
-    return [problem(place, found, f"name a fit of {' or '.join(able)} first")]
+    return [Problem(place, found, f"name a fit of {' or '.join(able)} first")]
 
 
 def _sweep_problems(sweep: Mapping[str, Any], place: str) -> list[Problem]:
@@ -336,7 +336,7 @@ def _sweep_problems(sweep: Mapping[str, Any], place: str) -> list[Problem]:
         for key, value in cell.items():
             values = value if isinstance(value, list) else [value]
             if not values:
-                wrong.append(problem(f"{where}.{key}", "an empty list", "give a value"))
+                wrong.append(Problem(f"{where}.{key}", "an empty list", "give a value"))
             for j, single in enumerate(values):
                 one = {key: single}
                 wrong += schema.complete_options(one, known, where, fill=False)
@@ -345,7 +345,7 @@ def _sweep_problems(sweep: Mapping[str, Any], place: str) -> list[Problem]:
         sized = {"n_flops", "n_samples"} & {*cell, *sweep["settings"]}
         if len(sized) != 1:
             found = "both n_flops and n_samples" if sized else "neither n_flops nor n_samples"
-            wrong.append(problem(where, found, "give one of them"))
+            wrong.append(Problem(where, found, "give one of them"))
     return wrong
 
 
@@ -376,7 +376,7 @@ def _variable_problems(
         others = [v for v in variables if v not in known]
         if others:
             do = f"show a law in {', '.join(known)}"
-            wrong.append(problem(place, f"{name!r} is a law in {', '.join(others)} too", do))
+            wrong.append(Problem(place, f"{name!r} is a law in {', '.join(others)} too", do))
     return wrong
 
 
@@ -385,7 +385,7 @@ def _weights_kept_problems(sweep: Mapping[str, Any], name: str, place: str) -> l
     if sweep["keep_weights"]:
         return []
     found = f"{name!r} does not keep the weights of its runs"
-    return [problem(f"{place}.sweep", found, f"set `keep_weights: true` in train.{name}")]
+    return [Problem(f"{place}.sweep", found, f"set `keep_weights: true` in train.{name}")]
 
 
 def _observation_problems(
@@ -394,16 +394,16 @@ def _observation_problems(
     """A figure of observations names one of its sweep, another figure none."""
     name, place = figure.get("observation"), f"{place}.observation"
     if not shows:
-        return [problem(place, f"the card {figure['card']!r} shows none", "leave it out")]
+        return [Problem(place, f"the card {figure['card']!r} shows none", "leave it out")]
     known = config["observe"] if isinstance(config.get("observe"), dict) else {}
     if name is None:
-        return [problem(place, "the figure shows an observation", "name one of `observe`")]
+        return [Problem(place, "the figure shows an observation", "name one of `observe`")]
     if name not in known:
-        return [problem(place, f"{name!r} is not in observe", nearest(name, known))]
+        return [Problem(place, f"{name!r} is not in observe", nearest(name, known))]
     sweep = _entry(config, "observe", name).get("sweep")
     if sweep != figure["sweep"]:
         found = f"{name!r} is of {sweep!r}, not {figure['sweep']!r}"
-        return [problem(place, found, "show an observation of this sweep")]
+        return [Problem(place, found, "show an observation of this sweep")]
     return []
 
 
@@ -412,7 +412,7 @@ def _profile_problems(fits: Mapping[str, Any], names: list[str], place: str) -> 
     shown = [fits[name] for name in names if isinstance(fits.get(name), dict)]
     if all(fit.get("profiles") or fit.get("interval") == "profile" for fit in shown):
         return []
-    return [problem(place, f"{names[0]!r} keeps no profiles", "set its `profiles: true`")]
+    return [Problem(place, f"{names[0]!r} keeps no profiles", "set its `profiles: true`")]
 
 
 def _tags(config: Mapping[str, Any], sweep: str) -> tuple[str, ...] | None:
@@ -439,20 +439,20 @@ def _rows_problems(
     mixture = registry.facts("law", fit["card"]).get("NEEDS") == "mixture"
     if fit["points"] != "runs" and (mixture or tags is None):
         whose = "a law of mixtures reads none" if mixture else "a table of runs has none"
-        return [problem(f"{place}.points", f"found {fit['points']}; {whose}", "leave it out")]
+        return [Problem(f"{place}.points", f"found {fit['points']}; {whose}", "leave it out")]
     together = fit["points"] != "runs" or fit.get("cluster")
     if together and fit["interval"] in ("residual", "parametric"):
         found = f"{fit['interval']} draws runs one by one, and some are to be drawn together"
-        return [problem(f"{place}.interval", found, "use bootstrap or profile")]
+        return [Problem(f"{place}.interval", found, "use bootstrap or profile")]
     tag_key = fit.get("tag_key")
     if not mixture or tags is None:
         said = "only a mixture law of a sweep reads it"
-        return [problem(f"{place}.tag_key", said, "leave it out")] if tag_key else []
+        return [Problem(f"{place}.tag_key", said, "leave it out")] if tag_key else []
     if tag_key is None and len(tags) > 1:
         found = f"the rows have {len(tags)} tags"
-        return [problem(f"{place}.tag_key", found, f"name one: {', '.join(tags)}")]
+        return [Problem(f"{place}.tag_key", found, f"name one: {', '.join(tags)}")]
     if tag_key is not None and tags and tag_key not in tags:
-        return [problem(f"{place}.tag_key", "no row has this tag", nearest(tag_key, tags))]
+        return [Problem(f"{place}.tag_key", "no row has this tag", nearest(tag_key, tags))]
     return []
 
 
@@ -473,7 +473,7 @@ def _fit_problems(
     holdout = fit["holdout"] if isinstance(fit["holdout"], dict) else {}
     named = {"group": fit["group"], "cluster": fit.get("cluster"), "holdout.by": holdout.get("by")}
     wrong = [
-        problem(f"{place}.{key}", f"no column {column!r}", nearest(column, tuple(runs)))
+        Problem(f"{place}.{key}", f"no column {column!r}", nearest(column, tuple(runs)))
         for key, column in named.items()
         if column is not None and column not in runs
     ]
@@ -497,18 +497,18 @@ def _fit_problems(
         lacks = table and not (domains_of(runs) and responses_of(runs))
         do = "name them p_<domain> and loss_<domain>, such as p_web and loss_web"
         found = "the table has no columns of proportions and losses by domain"
-        return [problem(place, found, do)] if lacks else []
+        return [Problem(place, found, do)] if lacks else []
     law = card.make(**fit["options"])
     need = Constraints(fit["fixed"], fit["tied"]).hold(law).count(False)
     wrong = _constraint_problems(fit, law, place)
     usable = runs[(runs["status"] == "done") & (runs["fit_weight"] > 0)]
     if usable.empty:
-        return [problem(place, "no runs", "loosen `where` or `keep`")]
+        return [Problem(place, "no runs", "loosen `where` or `keep`")]
     for group, mine in usable.groupby(usable[fit["group"]].astype(str)):
         fitted = mine[~held_out(mine, fit["holdout"])]
         if len(fitted) < need:
             found = (
                 f"{len(fitted)} runs to fit (group {group}) for the {need} parameters of the law"
             )
-            wrong.append(problem(place, found, "add runs, hold out fewer, or fit a smaller law"))
+            wrong.append(Problem(place, found, "add runs, hold out fewer, or fit a smaller law"))
     return wrong

@@ -19,7 +19,7 @@ from typing import Any
 from isoloss.core import registry, tables
 from isoloss.core.canonical import canonical
 from isoloss.core.escape import json_text
-from isoloss.core.problems import StudyError, TableError, nearest, problem
+from isoloss.core.problems import Problem, StudyError, TableError, nearest
 from isoloss.core.schema import weightings
 from isoloss.core.sources import KEPT, Sources
 from isoloss.core.stages import Stage, stages
@@ -140,7 +140,7 @@ def acceptance(text: bytes, place: str) -> dict[str, str]:
     fields = ("job", "from", "to", "reason", "time")
     if whole and all(isinstance(line.get(key), str) for key in fields):
         return line
-    raise TableError(problem(place, "is damaged: it is not as `accept` wrote it", _ACCEPT_AGAIN))
+    raise TableError(Problem(place, "is damaged: it is not as `accept` wrote it", _ACCEPT_AGAIN))
 
 
 class Flow:
@@ -190,7 +190,7 @@ class Flow:
             if name not in known:
                 reason = f"{name!r} is not in it, or nothing uses it"
                 sections = dict(pair for one in STAGES.values() for pair in one.sections)
-                raise StudyError([problem(sections[key], reason, nearest(name, known))])
+                raise StudyError([Problem(sections[key], reason, nearest(name, known))])
             jobs = [job for job in jobs if job.names[key] == name]
         return jobs[0]
 
@@ -383,7 +383,7 @@ class Flow:
         content = self.accepted_file.read_bytes()
         if not content.endswith(b"\n"):
             place, reason = str(self.accepted_file), "is cut off: its last line has no end"
-            raise TableError(problem(place, reason, _ACCEPT_AGAIN))
+            raise TableError(Problem(place, reason, _ACCEPT_AGAIN))
         lines = enumerate(content.split(b"\n"), 1)
         return [acceptance(t, f"{self.accepted_file}, line {i}") for i, t in lines if t.strip()]
 
@@ -405,13 +405,13 @@ class Flow:
         made = manifest.read(place)
         if made is None:
             if Path(place).is_file():
-                raise TableError(problem(place, "is damaged (no files)", "make it again"))
+                raise TableError(Problem(place, "is damaged (no files)", "make it again"))
             return None
         if made.get("job", job.label) != job.label:
-            raise TableError(problem(place, f"is that of {made['job']}", "make it again"))
+            raise TableError(Problem(place, f"is that of {made['job']}", "make it again"))
         lacking = sorted(_MANIFEST - set(made)) if made["files"] else ["files"]
         if lacking:
-            raise TableError(problem(place, f"is damaged (no {lacking[0]})", "make it again"))
+            raise TableError(Problem(place, f"is damaged (no {lacking[0]})", "make it again"))
         return made
 
     def changed(self) -> list[str]:

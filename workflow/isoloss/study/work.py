@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from isoloss.core import schema, tables
-from isoloss.core.problems import IsolossError, StudyError, TableError, problem
+from isoloss.core.problems import IsolossError, Problem, StudyError, TableError
 from isoloss.records import manifest, provenance
 from isoloss.records.store import NO_LOCKS
 from isoloss.study.flow import OUTSIDE, STAGES, Flow, Job, differences
@@ -158,7 +158,7 @@ class RunningJob:
             reason = self._outdated(file)
             if reason:
                 remedy = "make it again: `python -m isoloss verify STUDY` says how"
-                raise TableError(problem(str(file), reason, remedy))
+                raise TableError(Problem(str(file), reason, remedy))
 
     def _check_inputs(self, files: Sequence[Path]) -> None:
         """Whether the files are the inputs of this job, by what their manifests say they are."""
@@ -167,11 +167,11 @@ class RunningJob:
         for file, name in zip(files, map(self._known_as, files), strict=True):
             if name and name not in expected:
                 reason = f"is {name}, which {self.job.label} does not read"
-                raise TableError(problem(str(file), reason, f"give {', '.join(expected)}"))
+                raise TableError(Problem(str(file), reason, f"give {', '.join(expected)}"))
         lacking = [name for name in expected if name not in known]
         if len(known) == len(files) and lacking:
             reason = f"{lacking[0]} is lacking among what it reads"
-            raise TableError(problem(self.job.label, reason, f"give {', '.join(expected)}"))
+            raise TableError(Problem(self.job.label, reason, f"give {', '.join(expected)}"))
 
     def _known_as(self, file: Path) -> str:
         """A file's path below results/<study>, by its manifest; empty if it has none."""

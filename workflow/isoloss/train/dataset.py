@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from isoloss.core import tables
-from isoloss.core.problems import TableError, problem
+from isoloss.core.problems import Problem, TableError
 from isoloss.core.tokens import map_tokens
 from isoloss.train.batches import Tokens
 
@@ -55,7 +55,7 @@ def read_dataset(rows: Path, tokens: Path) -> Dataset:
     mapped = map_tokens(tokens)
     if len(mapped) != starts[-1]:
         reason = f"it has {len(mapped)} tokens where the rows have {starts[-1]}"
-        raise TableError(problem(str(tokens), reason, "make both again"))
+        raise TableError(Problem(str(tokens), reason, "make both again"))
     return Dataset(mapped, starts, held_out)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from isoloss.core import registry, tables
 from isoloss.core.canonical import canonical
-from isoloss.core.problems import IsolossError, Problem, problem
+from isoloss.core.problems import IsolossError, Problem
 from isoloss.train.settings import known
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def count_runs(sweep: Mapping[str, Any]) -> int:
 def too_many(place: str, count: int) -> Problem:
     """What is wrong with cells that spell out more runs than a study can have."""
     reason = f"the cells spell out {count} runs"
-    return problem(place, reason, f"at most {MOST_RUNS} are allowed: shorten the lists")
+    return Problem(place, reason, f"at most {MOST_RUNS} are allowed: shorten the lists")
 
 
 def run_label(settings: Mapping[str, Any]) -> str:

@@ -475,7 +475,7 @@ def may_lie_below(
     Returns:
         Positions of the replicates, (m,), ascending.
     """
-    if not np.nanmin(penalties, initial=0.0) >= 0 or not len(penalties):
+    if np.nanmin(penalties, initial=0.0) < 0:  # a function of the user's
         return np.arange(len(limit))
     size = float(np.median(penalties[0]))
     size = size if 0 < size < np.inf else 1.0

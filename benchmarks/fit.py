@@ -139,7 +139,9 @@ def our_starts(task: Task) -> Found:
     affine = found.problem.affine
     nowhere = np.full(len(affine.low), np.inf)
     affine = replace(affine, low=-nowhere, high=nowhere)
-    problem = Problem(found.problem.bound, found.problem.loss, found.problem.objective, affine)
+    problem = Problem(
+        found.problem.law_on_runs, found.problem.loss, found.problem.objective, affine
+    )
     which = task.sample(len(STARTS), len(STARTS), 600)
     starts = affine.free(found.scale.inner(STARTS[which]))
     seconds, ends = timed(lambda: minimise(problem, starts, found.weight))
@@ -158,8 +160,8 @@ def our_local(task: Task) -> Found:
 def our_global(task: Task) -> Found:
     """`refit`: from every basin that is better for a replicate, then from each other's ends."""
     found, weight = fitted(task), task.weights()
-    seconds, (theta, _) = timed(lambda: found.replicates(weight), 3)
-    return Found(seconds, theta, np.arange(len(weight)), "median of 3")
+    seconds, replicates = timed(lambda: found.replicates(weight), 3)
+    return Found(seconds, replicates.estimates.theta, np.arange(len(weight)), "median of 3")
 
 
 def our_search(task: Task) -> Found:

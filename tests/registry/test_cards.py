@@ -255,7 +255,7 @@ def files(chinchilla_runs, tmp_path_factory):
     return make
 
 
-MIXTURES = [n for n in registry.names("law") if registry.facts("law", n).get("NEEDS") == "mixture"]
+MIXTURES = [n for n in registry.names("law") if registry.of_mixtures(n)]
 
 
 def law_of(name: str) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from isoloss.core.problems import IsolossError, nearest
+from isoloss.core.problems import IsolossError, Problem, nearest
 
 FOLDERS = {
     "dataset": "datasets",
@@ -43,6 +43,13 @@ COMMON = {
     },
 }
 
+# what a law is a law of: the `KIND` of its card
+LAW_KINDS = {
+    "joint": "the loss of a run by its size and data, and what limits it beside them",
+    "curve": "the loss by one variable, the others held or at their best",
+    "frontier": "the best loss and size of every budget, from the runs near it",
+    "mixture": "the loss of every domain by the proportions of the domains in the data",
+}
 
 # the tables of a fit, in the order in which they are written
 FIT_TABLES = (
@@ -95,6 +102,19 @@ def inputs(figure: str) -> list[str]:
     card = facts("figure", figure)
     of_fits = () if card.get("MAX_LAWS") == 0 else OF_FITS
     return ["aggregate/runs", *of_fits, *card.get("INPUTS", [])]
+
+
+def of_mixtures(law: str) -> bool:
+    """Whether a law card is one of mixtures: it reads proportions and has a law for each loss.
+
+    Raises:
+        IsolossError: there is no such card, or it does not say of which kind it is.
+    """
+    kind = facts("law", law).get("KIND")
+    if kind not in LAW_KINDS:
+        remedy = f"give the card one of {', '.join(LAW_KINDS)}"
+        raise IsolossError(Problem(f"law card {law}, KIND", f"found {kind!r}", remedy))
+    return kind == "mixture"
 
 
 def options(kind: str, name: str) -> dict[str, Any]:

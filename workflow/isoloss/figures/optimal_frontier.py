@@ -40,7 +40,7 @@ def draw(inputs: _figure.Inputs, group: str, reach: float):
 
     _, first, group, done = inputs.shown(group)
     for name, fit in inputs.fits.items():
-        if not hasattr(fit.law, "allocate"):
+        if not fit.law.allocates:
             raise IsolossError(
                 Problem(
                     f"fit {name}",

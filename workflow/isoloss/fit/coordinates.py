@@ -46,7 +46,7 @@ def scale_of(law: Law, data: Data, loss: np.ndarray) -> Scale:
     for name in law.variables:
         values = np.asarray(data[name], dtype=float)
         positive = len(values) > 0 and bool((values > 0).all())
-        found[name] = float(np.mean(np.log(values))) if positive and not law.flat else 0.0
+        found[name] = float(np.mean(np.log(values))) if positive and not law.proportions else 0.0
     log_loss = float(np.mean(np.log(loss))) if (loss > 0).all() else 0.0
     found, log_loss = law.scales(found, log_loss)
     matrix, shift = law.rescaling(found, log_loss)

@@ -9,8 +9,6 @@ import pandas as pd
 
 from isoloss.fit.coverage import LEVEL, SIMULATED
 from isoloss.fit.objectives import Objective
-from isoloss.fit.optimize import AGREE, separate
-from isoloss.fit.solve import Optimum
 from isoloss.fitted.facts import WIDE, identified
 from isoloss.laws._law import Data, Law
 
@@ -18,7 +16,6 @@ FLAT = 1e-6  # singular value of the scaled gradient below which a combination o
 SHORT = 0.02  # of the level, by which an interval may cover too little and not be warned of
 RUNS = min(row[2] for row in SIMULATED)  # of the smallest design of the coverage study
 CLUSTERS = min(row[3] for row in SIMULATED if row[3])
-UNMOVED = 1e-8  # change of a coordinate below which a start is its own end
 
 
 @dataclass(frozen=True)
@@ -70,25 +67,6 @@ def conditioning(
         if abs(share) > 0.2
     ]
     return Conditioning(number, " ".join(parts), free)
-
-
-def facts(found: Optimum) -> dict[str, float | int]:
-    """Columns of `summary` about the search."""
-    ends = found.ends
-    best = ends.objective[0]
-    apart = separate(ends)
-    gap = (ends.objective[apart[1]] - best) / abs(best) if len(apart) > 1 and best else np.nan
-    moved = np.abs(found.begin - ends.free).max(axis=-1)
-    exact = found.exact
-    agree = exact.sum() if exact[0] else (ends.objective - best <= AGREE * abs(best)).sum()
-    return {
-        "gradient_norm": float(ends.gradient[0]),
-        "n_starts": len(ends.objective),
-        "n_agree": int(agree),
-        "n_starts_converged": int(found.converged.sum()),
-        "n_unmoved": int((moved < UNMOVED).sum()),
-        "second_objective_gap": float(gap),
-    }
 
 
 def verdict(

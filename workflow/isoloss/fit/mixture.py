@@ -6,15 +6,15 @@ import numpy as np
 import pandas as pd
 
 from isoloss.core.problems import IsolossError, Problem
+from isoloss.laws._mixture import LOSS, PREFIX
 
-PROPORTION, LOSS = "p_", "loss_"  # columns of a mixture, and of losses by domain
 SAME_SUM = 0.05  # how far from 1 a sum of proportions may be from rounding
 ENOUGH = 0.5  # of the runs of a group, that must have a loss for it to be fitted
 
 
 def domains_of(runs: pd.DataFrame) -> list[str]:
     """The columns of proportions."""
-    return [c for c in runs if str(c).startswith(PROPORTION)]
+    return [c for c in runs if str(c).startswith(PREFIX)]
 
 
 def mixtures(runs: pd.DataFrame, place: str) -> pd.DataFrame:
@@ -61,12 +61,6 @@ def mixtures(runs: pd.DataFrame, place: str) -> pd.DataFrame:
 def responses_of(runs: pd.DataFrame) -> list[str]:
     """The columns of losses by domain."""
     return [c for c in runs if str(c).startswith(LOSS) and c != "loss_nats"]
-
-
-def own_domain(response: str, domains: list[str]) -> str | None:
-    """The proportion of the domain whose loss it is, if there is one."""
-    own = PROPORTION + response.removeprefix(LOSS)
-    return own if own in domains else None
 
 
 def lacking(runs: pd.DataFrame, response: str, need: int) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from isoloss.fit.objectives import Objective
-from isoloss.laws._law import Bound
+from isoloss.laws._law import LawOnRuns
 
 AGREE = 1e-6  # relative difference of objectives below which two ends are the same optimum
 STATIONARY = 1e-6  # what may be left of a gradient, relative to the terms that cancel in it
@@ -37,14 +37,15 @@ class Affine:
         matrix: (p, q).
         shift: (p,).
         low, high: bounds of what is free, (q,).
-        names: of what is free.
+        terms: the term that each free coordinate is of; one may stand for several coordinates,
+            as where groups of runs share others.
     """
 
     matrix: np.ndarray
     shift: np.ndarray
     low: np.ndarray
     high: np.ndarray
-    names: tuple[str, ...]
+    terms: tuple[str, ...]
 
     def theta(self, free: np.ndarray) -> np.ndarray:
         """(..., q) -> (..., p)."""
@@ -93,21 +94,24 @@ class Problem:
     """An objective over n runs as a function of what is free in a law.
 
     Args:
-        bound: the law on the runs, in their own scale.
+        law_on_runs: the law on the runs, in their own scale.
         loss: observed, (n,), in its own scale.
         objective: what is summed.
         affine: from free coordinates to the law's.
     """
 
-    def __init__(self, bound: Bound, loss: np.ndarray, objective: Objective, affine: Affine):
-        self.bound, self.loss, self.objective, self.affine = bound, loss, objective, affine
-        terms = {term.name: term for term in bound.law.terms}
-        self.amplitudes = np.array([terms[n.split("@")[0]].amplitude for n in affine.names], bool)
+    def __init__(
+        self, law_on_runs: LawOnRuns, loss: np.ndarray, objective: Objective, affine: Affine
+    ):
+        self.law_on_runs, self.affine = law_on_runs, affine
+        self.loss, self.objective = loss, objective
+        terms = {term.name: term for term in law_on_runs.law.terms}
+        self.amplitudes = np.array([terms[name].amplitude for name in affine.terms], bool)
 
     def predicted(self, free: np.ndarray) -> np.ndarray:
         """Loss of every run, in its own scale, (b, q) -> (b, n)."""
         with np.errstate(all="ignore"):
-            return self.bound.at(self.affine.theta(free))[0]
+            return self.law_on_runs.at(self.affine.theta(free))[0]
 
     def penalties(self, free: np.ndarray) -> np.ndarray:
         """Penalty of every run, (b, q) -> (b, n); their weighted sum is the objective."""
@@ -122,7 +126,7 @@ class Problem:
     def project(self, free: np.ndarray, weight: np.ndarray) -> np.ndarray:
         """Starts moved to the best scales for their exponents, where the law has such."""
         with np.errstate(all="ignore"):
-            theta = self.bound.project(self.affine.theta(free), self.loss, weight)
+            theta = self.law_on_runs.project(self.affine.theta(free), self.loss, weight)
         return self.affine.free(theta)
 
     def look(
@@ -140,16 +144,16 @@ class Problem:
             The objective (b,), infinite where there is none; where it is not above the limit,
             bool (b,); the state of those points.
         """
-        predicted, inner = self.bound.at(self.affine.theta(free))
+        predicted, inner = self.law_on_runs.at(self.affine.theta(free))
         penalty = self.objective.penalty(predicted, loss)
         value = np.einsum("bn,bn->b", penalty.value, weight)
         value = np.where(np.isfinite(value), value, np.inf)
         near = value <= below
-        slope, bend, curvature = penalty.slope, penalty.bend, penalty.weight
+        slope, curvature, above = penalty.slope, penalty.curvature, penalty.weight
         if not near.all():
-            inner, weight = self.bound.take(inner, near), weight[near]
-            slope, bend, curvature = slope[near], bend[near], curvature[near]
-        sums = self.bound.sums(inner, weight * slope, weight * bend, weight * curvature)
+            inner, weight = self.law_on_runs.take(inner, near), weight[near]
+            slope, curvature, above = slope[near], curvature[near], above[near]
+        sums = self.law_on_runs.sums(inner, weight * slope, weight * curvature, weight * above)
         found = (sums.gradient, sums.absolute, sums.hessian, sums.outer)
         matrix = self.affine.matrix
         if not np.array_equal(matrix, np.eye(len(matrix))):
@@ -391,7 +395,7 @@ def narrowed(
         return free
     for wider, most in ((100.0, 40), (10.0, 15), (3.0, 8)):
         wide = replace(problem.objective, delta=wider * problem.objective.delta)
-        easier = Problem(problem.bound, problem.loss, wide, problem.affine)
+        easier = Problem(problem.law_on_runs, problem.loss, wide, problem.affine)
         free = minimise(easier, free, weight, loss, iterations=most).free
     return free
 

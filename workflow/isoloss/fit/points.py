@@ -7,8 +7,8 @@ import pandas as pd
 
 from isoloss.core import tables
 from isoloss.core.problems import IsolossError, Problem, nearest
-from isoloss.fit.mixture import LOSS, PROPORTION
 from isoloss.fitted import OF_RUN
+from isoloss.laws._mixture import LOSS, PREFIX
 
 KINDS = ("runs", "curves", "isoflop")
 PER_DECADE = 8  # budgets at which `isoflop` reads the curves
@@ -104,7 +104,7 @@ def by_domain(
     mine = losses[(losses["tag_key"] == tag_key) & (losses["split"] == "valid")]
     mine = mine[mine["step"] == mine.groupby("run_id")["step"].transform("max")]
     for prefix, table, value in (
-        (PROPORTION, shares, "proportion"),
+        (PREFIX, shares, "proportion"),
         (LOSS, mine, "loss_nats"),
     ):
         wide = table.pivot(index="run_id", columns="domain", values=value).add_prefix(prefix)

@@ -48,8 +48,7 @@ class Fit(Stage):
         wanted = ["runs"]
         if fit["points"] != "runs":
             wanted.append("curves")
-        mixture = registry.facts("law", fit["card"]).get("NEEDS") == "mixture"
-        if mixture and sweep in study.config["train"]:
+        if registry.of_mixtures(fit["card"]) and sweep in study.config["train"]:
             wanted += ["mixtures", "losses"]
         return {"tables": [f"aggregate/{sweep}/{table}.parquet" for table in wanted]}
 

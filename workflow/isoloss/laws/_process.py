@@ -6,6 +6,7 @@ Losses are standardised: the priors are in units of their standard deviation.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from scipy.linalg import LinAlgError, cholesky, lapack, solve_triangular
@@ -223,7 +224,7 @@ class Member:
         shares: np.ndarray,
         known: Runs,
         covariances: np.ndarray,
-        among: np.ndarray,
+        between_runs: np.ndarray,
         prior: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Posterior variance of the loss at mixtures, and the noise of a run there: (m,) each.
@@ -235,13 +236,13 @@ class Member:
             shares: of the mixtures, (m, k).
             known: the runs, (n, k).
             covariances: `kernels` of both, (3, m, n).
-            among: `kernels` of the runs, (3, n, n).
+            between_runs: `kernels` of the runs, (3, n, n).
             prior: covariance of the curve's terms, (3 + k, 3 + k).
         """
         size, runs = np.exp(2 * self.amplitudes), known.shares
         here, there = (scarcity(self.curve[CURVE:], p, self.reference) for p in (shares, runs))
         slopes_here, slopes = (curve(self.curve, p)[1] for p in (shares, runs))
-        processes = Processes.of(among, there, known.weight)
+        processes = Processes.of(between_runs, there, known.weight)
 
         def solved(root: np.ndarray, columns: np.ndarray) -> np.ndarray:
             return solve_triangular(root, columns, lower=True, check_finite=False)
@@ -267,6 +268,53 @@ class Member:
         here, there = (scarcity(log_a, p, self.reference) for p in (shares, runs))
         plain = np.tensordot(size[:PLAIN], covariances, 1)
         return here, there, plain, np.tensordot(size[PLAIN:PROCESSES], covariances[1:], 1)
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """What a fitted law keeps beside its parameters.
+
+    Attributes:
+        members: curves with their processes; the curve of the first is the law's parameters.
+        runs: that were fitted.
+    """
+
+    members: tuple[Member, ...]
+    runs: Runs
+
+    @cached_property
+    def finite(self) -> bool:
+        """Whether all of it are finite numbers."""
+        return bool(np.isfinite(self.numbers()).all())
+
+    def numbers(self) -> np.ndarray:
+        """All but the first curve as one array, for tables: (m,).
+
+        The number of members, the floor and the losses' SD; of every member its curve (of all but
+        the first), amplitudes, reference and pulls; the shares of the runs, and their weights.
+        """
+        members, runs = self.members, self.runs
+        header = [len(members), runs.floor, runs.sd]
+        pieces = [part for m in members for part in (m.curve, m.amplitudes, [m.reference], m.pull)]
+        return np.concatenate([header, *pieces[1:], runs.shares.ravel(), runs.weight])
+
+    @classmethod
+    def of(cls, curve: np.ndarray, numbers: np.ndarray) -> State:
+        """The state of which `numbers` is the array.
+
+        Args:
+            curve: of the first member, the law's parameters, (3 + k,).
+            numbers: (m,).
+        """
+        head, domains = len(curve), len(curve) - CURVE
+        count, floor, sd = int(numbers[0]), *numbers[1:3]
+        tail = head + AMPLITUDES  # where a member's reference stands
+        rest = np.concatenate([curve, numbers[3:]])
+        n = (len(rest) - count * (tail + 1)) // (count + domains + 1)
+        blocks = rest[: count * (tail + 1 + n)].reshape(count, tail + 1 + n)
+        members = tuple(Member(m[:head], m[head:tail], m[tail], m[tail + 1 :]) for m in blocks)
+        shares, weight = rest[blocks.size : -n].reshape(n, domains), rest[-n:]
+        return cls(members, Runs(shares, weight, floor, sd))
 
 
 # The search for it

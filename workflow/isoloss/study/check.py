@@ -309,10 +309,10 @@ def _ability_problems(
         return []  # said already
 
     def can(law: str, options: Mapping[str, Any]) -> bool:
-        mixture = registry.facts("law", law).get("NEEDS") == "mixture"
+        mixture = registry.of_mixtures(law)
         if mixture or ability == "mixture":
             return mixture and ability == "mixture"
-        return hasattr(registry.card("law", law).make(**options), ability)
+        return registry.card("law", law).make(**options).allocates
 
     law = fits[first]["card"]
     if can(law, fits[first]["options"]):
@@ -369,7 +369,7 @@ def _variable_problems(
         fit = _entry(config, "fit", name)
         if fit.get("card") not in registry.names("law") or not isinstance(fit.get("options"), dict):
             continue  # said already
-        if registry.facts("law", fit["card"]).get("NEEDS") == "mixture":
+        if registry.of_mixtures(fit["card"]):
             variables = ["proportions"]
         else:
             variables = registry.card("law", fit["card"]).make(**fit["options"]).variables
@@ -436,7 +436,7 @@ def _rows_problems(
     fit: Mapping[str, Any], tags: tuple[str, ...] | None, place: str
 ) -> list[Problem]:
     """What is fitted: curves only of a sweep, domains by a tag of its rows."""
-    mixture = registry.facts("law", fit["card"]).get("NEEDS") == "mixture"
+    mixture = registry.of_mixtures(fit["card"])
     if fit["points"] != "runs" and (mixture or tags is None):
         whose = "a law of mixtures reads none" if mixture else "a table of runs has none"
         return [Problem(f"{place}.points", f"found {fit['points']}; {whose}", "leave it out")]
@@ -492,13 +492,12 @@ def _fit_problems(
         runs = runs[selected]
     if fit["points"] != "runs":
         return []  # how many points a run has is known when it is trained
-    card = registry.card("law", fit["card"])
-    if getattr(card, "NEEDS", None) == "mixture":  # its terms depend on the domains of the runs
+    if registry.of_mixtures(fit["card"]):  # its terms depend on the domains of the runs
         lacks = table and not (domains_of(runs) and responses_of(runs))
         do = "name them p_<domain> and loss_<domain>, such as p_web and loss_web"
         found = "the table has no columns of proportions and losses by domain"
         return [Problem(place, found, do)] if lacks else []
-    law = card.make(**fit["options"])
+    law = registry.card("law", fit["card"]).make(**fit["options"])
     need = Constraints(fit["fixed"], fit["tied"]).hold(law).count(False)
     wrong = _constraint_problems(fit, law, place)
     usable = runs[(runs["status"] == "done") & (runs["fit_weight"] > 0)]

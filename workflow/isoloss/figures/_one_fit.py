@@ -47,7 +47,7 @@ def _check(fit: Fit, card: str) -> None:
     facts, place = registry.facts("figure", card), f"figure {card}"
     others = [t for t in registry.inputs(card) if not t.startswith("fit/")]
     others.remove("aggregate/runs")
-    if others or facts.get("MAX_LAWS") == 0:
+    if others or facts.get("MAX_FITS") == 0:
         found = f"reads {(others or ['aggregate/runs'])[0]}, which is no part of a fit"
         raise IsolossError(Problem(place, found, "draw it in a study"))
     if facts.get("NEEDS") == "allocate" and not fit.law.allocates:

@@ -10,8 +10,8 @@ from isoloss.figures import _figure
 
 TITLE = "IsoFLOP profiles"
 ABOUT = "Loss of every run against N, one colour a budget; lines: the law along the budget."
-MIN_LAWS = 1
-MAX_LAWS = 1
+MIN_FITS = 1
+MAX_FITS = 1
 OPTIONS = {"group": "group"}
 
 

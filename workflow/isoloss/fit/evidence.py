@@ -81,28 +81,28 @@ def verdict(
         summary: the row of `summary` as far as it is known.
         intervals: what is to be said of the intervals (`doubts`).
     """
-    said = []
+    remarks = []
     bounded = list(params.loc[params["at_bound"], "term"])
     if not converged:
-        said.append(f"the gradient does not vanish ({summary['gradient_norm']:.2g})")
+        remarks.append(f"the gradient does not vanish ({summary['gradient_norm']:.2g})")
     elif summary["n_starts"] and summary["n_agree"] < 2:
-        said.append("only one start ends here; another may be lower: give more starts")
-    status = "not_converged" if said else "at_bound" if bounded else "converged"
+        remarks.append("only one start ends here; another may be lower: give more starts")
+    status = "not_converged" if remarks else "at_bound" if bounded else "converged"
     if free and not bounded:
         status = "undetermined"
-        said.append(f"the data do not determine {', '.join(free)}, whatever the intervals say")
+        remarks.append(f"the data do not determine {', '.join(free)}, whatever the intervals say")
     if bounded:
-        said.append(f"at a bound: {', '.join(bounded)}; the data do not determine it")
+        remarks.append(f"at a bound: {', '.join(bounded)}; the data do not determine it")
     lost = summary["n_replicates"] - summary["n_replicates_converged"]
     if lost:
-        said.append(f"{lost} of {summary['n_replicates']} replicates did not converge")
+        remarks.append(f"{lost} of {summary['n_replicates']} replicates did not converge")
     loose = [p.term for p in params.itertuples() if not identified(p.ci_low, p.ci_high)]
     if loose:
-        said.append(f"not known to a factor of {WIDE}: {', '.join(loose)}")
-    said += intervals
-    if not said and summary["n_starts"]:
-        said.append(f"{summary['n_agree']} of {summary['n_starts']} starts agree")
-    return status, "; ".join(said)
+        remarks.append(f"not known to a factor of {WIDE}: {', '.join(loose)}")
+    remarks += intervals
+    if not remarks and summary["n_starts"]:
+        remarks.append(f"{summary['n_agree']} of {summary['n_starts']} starts agree")
+    return status, "; ".join(remarks)
 
 
 def covering(
@@ -121,16 +121,16 @@ def covering(
         such simulation.
     """
     near = {"huber_log": np.log(objective.delta), "log_mse": np.inf}.get(objective.name)
-    mine = [row for row in SIMULATED if row[0] == interval and (row[3] > 0) == bool(clusters)]
-    if near is None or not mine:
+    designs = [row for row in SIMULATED if row[0] == interval and (row[3] > 0) == bool(clusters)]
+    if near is None or not designs:
         return None
-    near = np.clip(near, *np.log([min(row[1] for row in mine), max(row[1] for row in mine)]))
+    near = np.clip(near, *np.log([min(row[1] for row in designs), max(row[1] for row in designs)]))
 
     def apart(row) -> tuple[float, float]:
         size = row[3] / clusters if clusters else row[2] / runs
         return abs(np.log(size)), abs(np.log(row[1]) - near)
 
-    _, _, count, _, target, share = min(mine, key=apart)
+    _, _, count, _, target, share = min(designs, key=apart)
     return count, target, share
 
 
@@ -144,10 +144,11 @@ def doubts(interval: str, objective: Objective, runs: int, clusters: int | None)
         if count is not None and count < least:
             few = f"fewer than in any design whose coverage was tested ({least})"
             return [f"intervals from {count} {what}: {few}"]
-    found = covering(interval, objective, runs, clusters)
-    if found is None or found[2] >= LEVEL - SHORT:
+    design = covering(interval, objective, runs, clusters)
+    if design is None or design[2] >= LEVEL - SHORT:
         return []
+    count, target, share = design
     return [
-        f"in simulations of {found[0]} runs such intervals of {100 * LEVEL:g} % held {found[1]} in "
-        f"{100 * found[2]:.0f} %"
+        f"in simulations of {count} runs such intervals of {100 * LEVEL:g} % held {target} in "
+        f"{100 * share:.0f} %"
     ]

@@ -71,11 +71,11 @@ def lacking(runs: pd.DataFrame, response: str, need: int) -> str:
         response: column of the loss.
         need: runs that the law needs.
     """
-    done = runs[(runs["status"] == "done") & (runs["fit_weight"] > 0)]
-    loss = done[response].to_numpy(float)
+    finished = runs[(runs["status"] == "done") & (runs["fit_weight"] > 0)]
+    loss = finished[response].to_numpy(float)
     known = int((np.isfinite(loss) & (loss > 0)).sum())
     if known < need:
         return f"{known} runs have it, the law needs {need}"
-    if known < ENOUGH * len(done):
-        return f"{known} of {len(done)} runs have it"
+    if known < ENOUGH * len(finished):
+        return f"{known} of {len(finished)} runs have it"
     return ""

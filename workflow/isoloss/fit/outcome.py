@@ -66,7 +66,7 @@ def tables_of(
         "summary": _summary(runs, solution, replicates, predictions, params, settings, number),
         "residuals": pd.DataFrame(
             {
-                "run_id": runs.done["run_id"],
+                "run_id": runs.usable["run_id"],
                 "loss_nats": observed,
                 "predicted": predicted,
                 "residual": observed - predicted,
@@ -97,9 +97,9 @@ def _predictions(
 ) -> Predictions:
     """What the fit predicts, with intervals."""
     law, best = runs.law, solution.estimate
-    everything = variables(runs.done, law.variables)
+    everything = variables(runs.usable, law.variables)
     return Predictions(
-        runs.done[runs.response].to_numpy(float),
+        runs.usable[runs.response].to_numpy(float),
         law.given(best.state).loss(best.theta, everything),
         band(law, best, kept, everything, settings.level),
         _run_band(runs, solution, kept, everything, settings),
@@ -148,7 +148,7 @@ def _summary(
         "formula": law.formula,
         "n_runs": len(runs.fitted),
         "n_held_out": int(runs.out.sum()),
-        "n_dropped": runs.given - len(runs.done),
+        "n_dropped": runs.given - len(runs.usable),
         "objective": solution.minimised,
         **{"objective_value": np.nan, "gradient_norm": 0.0, "n_starts": 0, "n_agree": 0},
         **{"n_starts_converged": 0, "n_unmoved": 0, "second_objective_gap": np.nan},
@@ -160,7 +160,7 @@ def _summary(
         "rmse": inside["rmse"],
         "r2": inside["r2"],
         "aicc": aicc(log_residuals, held.count(False)),
-        "seed_sd": seed_sd(runs.done, runs.response),
+        "seed_sd": seed_sd(runs.usable, runs.response),
         **_held_out(runs, predictions),
     }
     free, doubts = solution.undetermined(known.free), _doubts(runs, settings, clusters)
@@ -238,7 +238,7 @@ def _method(term: Term, replicates: int, profiled: int, settings: Settings) -> s
 def _scores(runs: FittedRuns, predictions: Predictions, settings: Settings) -> pd.DataFrame:
     """One row a fold: a fit of its own for each, of the runs that it may see."""
     rows = []
-    for fold in folds(runs.done, settings.holdout, settings.seed):
+    for fold in folds(runs.usable, settings.holdout, settings.seed):
         row = {
             "fold": fold.name,
             "n_fitted": int(fold.seen.sum()),
@@ -257,13 +257,13 @@ def _fold_scores(
     runs: FittedRuns, observed: np.ndarray, fold: Fold, settings: Settings
 ) -> dict[str, float]:
     """Errors of a fit of the runs that a fold may see; NaN where they are too few."""
-    law, seen = runs.law, runs.done[fold.seen].reset_index(drop=True)
+    law, seen = runs.law, runs.usable[fold.seen].reset_index(drop=True)
     if len(seen) < law.least:
         return scores(np.empty(0), np.empty(0))
     weight = seen["fit_weight"].to_numpy(float)
     data = variables(seen, law.variables)
     best = settings.solve(law, data, observed[fold.seen], weight).estimate
-    there = variables(runs.done[fold.out], law.variables)
+    there = variables(runs.usable[fold.out], law.variables)
     return scores(observed[fold.out], law.given(best.state).loss(best.theta, there))
 
 

@@ -29,7 +29,7 @@ class FittedRuns:
         group: of runs.
         response: column of the loss.
         given: runs of the group, whatever became of them.
-        done: those that the law can use, one row each.
+        usable: those that the law can use, one row each.
         out: held out of them, bool.
         fitted: the others, n rows.
         data: variables of the runs fitted, (n,) each.
@@ -41,7 +41,7 @@ class FittedRuns:
     group: str
     response: str
     given: int
-    done: pd.DataFrame
+    usable: pd.DataFrame
     out: np.ndarray
     fitted: pd.DataFrame
     data: dict[str, np.ndarray]
@@ -130,37 +130,37 @@ def _ready(
     law: Law, group: str, runs: pd.DataFrame, response: str, settings: Settings
 ) -> FittedRuns:
     """The runs of one fit; an error where they are fewer than the law needs."""
-    done = _usable(law, runs, response)
+    usable = _usable(law, runs, response)
     place = settings.place + ("" if group == "all" else f", group {group}")
     need = law.least - sum(settings.constraints.hold(law))
-    if len(done) < need:
-        raise too_few(place, len(done), need)
-    out = held_out(done, settings.holdout)
-    fitted = done[~out].reset_index(drop=True)
+    if len(usable) < need:
+        raise too_few(place, len(usable), need)
+    out = held_out(usable, settings.holdout)
+    fitted = usable[~out].reset_index(drop=True)
     if len(fitted) < need:
         raise too_few(f"{place}, after the hold-out", len(fitted), need)
     data, loss = variables(fitted, law.variables), fitted[response].to_numpy(float)
     weight = fitted["fit_weight"].to_numpy(float)
-    return FittedRuns(law, group, response, len(runs), done, out, fitted, data, loss, weight)
+    return FittedRuns(law, group, response, len(runs), usable, out, fitted, data, loss, weight)
 
 
 def _usable(law: Law, runs: pd.DataFrame, response: str) -> pd.DataFrame:
     """Finished runs whose loss and variables are numbers that the law can use."""
-    done = runs[(runs["status"] == "done") & (runs["fit_weight"] > 0)]
+    finished = runs[(runs["status"] == "done") & (runs["fit_weight"] > 0)]
     columns = [LETTERS.get(v, v) for v in law.variables]
-    missing = [c for c in columns if c not in done]
+    missing = [c for c in columns if c not in finished]
     if missing:
-        known = ", ".join(str(c) for c in done)
+        known = ", ".join(str(c) for c in finished)
         raise IsolossError(Problem(f"variable {missing[0]}", "no such column", f"columns: {known}"))
-    empty = [v for v, c in zip(law.variables, columns, strict=True) if done[c].isna().all()]
-    if empty and len(done):
+    empty = [v for v, c in zip(law.variables, columns, strict=True) if finished[c].isna().all()]
+    if empty and len(finished):
         do = f"give the table a column for it: the law is {law.formula}"
         raise IsolossError(Problem(f"variable {empty[0]}", "no run has a value", do))
-    values = done[[response, *columns]].astype(float)
+    values = finished[[response, *columns]].astype(float)
     sound = np.isfinite(values).all(axis=1) & (values[response] > 0)
     if not law.proportions:
         sound &= (values[columns] > 0).all(axis=1)
-    return done[sound].reset_index(drop=True)
+    return finished[sound].reset_index(drop=True)
 
 
 def variables(runs: pd.DataFrame, names: Sequence[str] = ("N", "D", "C")) -> dict[str, np.ndarray]:

@@ -144,8 +144,8 @@ def cluster_inflation(
     own = np.linalg.pinv(root[:, None] * slopes)[which] * root
     sums = []
     for cluster in range(int(clusters.max()) + 1):
-        mine = np.flatnonzero(clusters == cluster)
-        sums.append(own[mine] @ _lifted(basis[mine], score[mine]))
+        members = np.flatnonzero(clusters == cluster)
+        sums.append(own[members] @ _lifted(basis[members], score[members]))
     told = np.argsort(np.abs(residual), kind="stable")[min(terms, len(residual) - 1) :]
     noise = np.average(score[told] ** 2, weights=weight[told])
     return float(np.sum(np.square(sums)) / (noise * np.sum(own**2)))
@@ -169,13 +169,13 @@ def crossing(profile: pd.DataFrame) -> tuple[float, float]:
     ends = []
     sides = (range(middle, 0, -1), range(middle, len(value) - 1))
     for side, step in zip(sides, (-1, 1), strict=True):
-        found = step * np.inf
+        end = step * np.inf
         for i in side:
             here, there = excess[i], excess[i + step]
             if there >= limit > here:
                 # the root of the excess is close to linear in the value
                 a, b, top = np.sqrt(max(here, 0)), np.sqrt(there), np.sqrt(limit)
-                found = value[i] + (value[i + step] - value[i]) * (top - a) / (b - a)
+                end = value[i] + (value[i + step] - value[i]) * (top - a) / (b - a)
                 break
-        ends.append(float(found))
+        ends.append(float(end))
     return ends[0], ends[1]

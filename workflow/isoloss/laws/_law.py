@@ -195,8 +195,8 @@ class Law(ABC):
             value = np.asarray(values.get(term.name, 1.0), dtype=float)
             if not (np.isfinite(value) & ((value > 0) | (not term.log))).all():
                 needed = "a number above 0" if term.log else "a finite number"
-                found = f"found {values[term.name]!r:.60}"
-                wrong.append(Problem(f"parameter {term.name}", found, f"needs {needed}"))
+                reason = f"found {values[term.name]!r:.60}"
+                wrong.append(Problem(f"parameter {term.name}", reason, f"needs {needed}"))
         if wrong:
             raise IsolossError(*wrong)
         given = (np.asarray(values[term.name], dtype=float) for term in self.terms)
@@ -226,9 +226,9 @@ class Law(ABC):
         """
         theta = np.asarray(theta, dtype=float)
         if theta.shape[-1:] != (len(self.terms),):
-            found = f"found an array of shape {theta.shape}"
+            reason = f"found an array of shape {theta.shape}"
             needed = f"the last dimension needs the {len(self.terms)} parameters of {self.formula}"
-            raise IsolossError(Problem("theta", found, needed))
+            raise IsolossError(Problem("theta", reason, needed))
         return {term.name: term.value(theta[..., i]) for i, term in enumerate(self.terms)}
 
     def __eq__(self, other: object) -> bool:

@@ -178,9 +178,9 @@ def damped_least_squares(
         else:
             break
         gain = here.objective - there.objective
-        done = gain < tolerance * (1 + abs(here.objective))
+        ended = gain < tolerance * (1 + abs(here.objective))
         here, damping = there, damping * 0.2
-        if done:
+        if ended:
             break
     return here
 

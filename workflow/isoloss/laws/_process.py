@@ -101,9 +101,9 @@ def scarce_end(log_a: np.ndarray, shares: np.ndarray) -> float:
 def inverse(root: np.ndarray) -> np.ndarray:
     """Inverse of a matrix from its lower Cholesky root."""
     half = lapack.dpotri(root, lower=1)[0]
-    found = half + half.T
-    found[np.diag_indices(len(found))] *= 0.5
-    return found
+    whole = half + half.T
+    whole[np.diag_indices(len(whole))] *= 0.5
+    return whole
 
 
 # Priors
@@ -153,9 +153,9 @@ class Processes:
     def covariance(self, amplitudes: np.ndarray) -> np.ndarray:
         """Their sum, (n, n)."""
         size, n = np.exp(2 * amplitudes), self.diagonal.shape[1]
-        found = (size[:PROCESSES] @ self.dense).reshape(n, n)
-        found[np.diag_indices(n)] += size[PROCESSES:] @ self.diagonal
-        return found
+        total = (size[:PROCESSES] @ self.dense).reshape(n, n)
+        total[np.diag_indices(n)] += size[PROCESSES:] @ self.diagonal
+        return total
 
     def root(self, amplitudes: np.ndarray) -> np.ndarray:
         """Its lower Cholesky root."""
@@ -214,10 +214,10 @@ class Member:
         rate = np.exp(self.curve[CURVE:]) / self.reference
         by_here = -0.5 * scarce_here[:, None] ** 2 * shares * rate
         by_there = -0.5 * scarce_there[:, None] ** 2 * runs * rate
-        found = curve(self.curve, shares)[1]
-        found[:, CURVE:] += by_here * (scarce @ (scarce_there * self.pull))[:, None]
-        found[:, CURVE:] += scarce_here[:, None] * (scarce @ (by_there * self.pull[:, None]))
-        return found
+        derivatives = curve(self.curve, shares)[1]
+        derivatives[:, CURVE:] += by_here * (scarce @ (scarce_there * self.pull))[:, None]
+        derivatives[:, CURVE:] += scarce_here[:, None] * (scarce @ (by_there * self.pull[:, None]))
+        return derivatives
 
     def variances(
         self,
@@ -390,8 +390,8 @@ class Search:
         def model(at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             return curve(at, self.shares)
 
-        found = damped_least_squares(model, theta, self.prior, self.target, whiten, 1e-4, 40)
-        return found.theta
+        mode = damped_least_squares(model, theta, self.prior, self.target, whiten, 1e-4, 40)
+        return mode.theta
 
     def _amplitudes(self, theta: np.ndarray, amplitudes: np.ndarray, most: int) -> np.ndarray:
         """Amplitudes of greatest evidence times prior, the curve integrated out (Laplace)."""
@@ -419,7 +419,7 @@ class Search:
         there = (*self.hyper.present, True)
         bounds = [b if p else (NOTHING,) * 2 for b, p in zip(AMPLITUDE_BOUNDS, there, strict=True)]
         options = {"maxiter": most, "ftol": 1e-5 if len(left) < 100 else 1e-4}
-        found = minimize(
+        mode = minimize(
             cost, amplitudes, jac=True, method="L-BFGS-B", bounds=bounds, options=options
         )
-        return found.x
+        return mode.x

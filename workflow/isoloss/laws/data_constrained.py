@@ -99,17 +99,17 @@ class DataConstrained(Law):
         (log_n, n_by), (log_d, d_by) = self._size(theta, data), self._tokens(theta, data)
         e, a, b, alpha, beta = (theta[..., i, None] for i in range(5))
         of_n, of_d = np.exp(a - alpha * log_n), np.exp(b - beta * log_d)
-        found = np.zeros((*of_n.shape, len(self.terms)))
-        found[..., 0] = np.exp(e)
+        derivatives = np.zeros((*of_n.shape, len(self.terms)))
+        derivatives[..., 0] = np.exp(e)
         for part, scale, exponent, log, by in (
             (of_n, 1, 3, log_n, n_by),
             (of_d, 2, 4, log_d, d_by),
         ):
-            found[..., scale] += part
-            found[..., exponent] -= part * log
+            derivatives[..., scale] += part
+            derivatives[..., exponent] -= part * log
             for i, slope in by.items():
-                found[..., i] -= theta[..., exponent, None] * part * slope
-        return found
+                derivatives[..., i] -= theta[..., exponent, None] * part * slope
+        return derivatives
 
     def _size(self, theta: np.ndarray, data: Data) -> tuple[np.ndarray, dict[int, np.ndarray]]:
         """ln of the parameters that count, (..., n); derivatives by position in theta."""

@@ -101,8 +101,8 @@ class Canvas:
 
     def _figure(self, width: float, height: float):
         if self.given is not None:
-            found = "it is drawn on a figure of its own"
-            raise IsolossError(Problem("ax", found, "leave `ax` out for this card"))
+            reason = "it is drawn on a figure of its own"
+            raise IsolossError(Problem("ax", reason, "leave `ax` out for this card"))
         if self._make is not None:
             return self._make(figsize=(width, height))
         from matplotlib.figure import Figure
@@ -159,8 +159,8 @@ class Inputs:
         name, fit = next(iter(self.fits.items()))
         group = group or fit.groups[0]
         if group not in fit.groups:
-            found = f"group {group!r} is not in it"
-            raise IsolossError(Problem(f"fit {name}", found, nearest(group, fit.groups)))
+            reason = f"group {group!r} is not in it"
+            raise IsolossError(Problem(f"fit {name}", reason, nearest(group, fit.groups)))
         residuals = fit.residuals[fit.residuals["group"] == group]
         title = (
             literal(name) if len(fit.groups) == 1 else f"{literal(name)}, group {literal(group)}"
@@ -175,8 +175,8 @@ class Inputs:
         """
         name, fit = next(iter(self.fits.items()))
         if response and response not in fit.responses:
-            found = f"response {response!r} is not in it"
-            raise IsolossError(Problem(f"fit {name}", found, nearest(response, fit.responses)))
+            reason = f"response {response!r} is not in it"
+            raise IsolossError(Problem(f"fit {name}", reason, nearest(response, fit.responses)))
         return response or fit.responses[0]
 
     @property

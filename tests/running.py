@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import warm
 import yaml
 
 ROOT = Path(__file__).parents[1]
@@ -97,18 +98,25 @@ def small(source: Path) -> dict:
 
 
 def snakemake(
-    folder: Path, *arguments: str, root: Path = ROOT, **environment: str
+    folder: Path, *arguments: str, root: Path = ROOT, cold: bool = False, **environment: str
 ) -> subprocess.CompletedProcess:
     """Run snakemake in a folder as a person would; output as text.
 
-    `root` is the project whose workflow and library run.
+    Args:
+        folder: the working directory.
+        *arguments: of snakemake.
+        root: the project whose workflow and library run.
+        cold: start it and its jobs as a person does, which takes seconds each; see warm.py.
+        **environment: further variables.
     """
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(root / "Snakefile")]
-    environment["PYTHONPATH"] = str(root / "workflow")
+    options = ["--snakefile", str(root / "Snakefile"), "--directory", str(folder), "--cores", "2"]
+    environment = {**os.environ, **environment, "PYTHONPATH": str(root / "workflow")}
+    if not cold:
+        return warm.run("snakemake", *options, *arguments, folder=root, environment=environment)
     return subprocess.run(
-        [*command, "--directory", str(folder), "--cores", "2", *arguments],
+        [sys.executable, "-m", "snakemake", *options, *arguments],
         cwd=root,
-        env={**os.environ, **environment},
+        env=environment,
         capture_output=True,
         text=True,
         timeout=1500,

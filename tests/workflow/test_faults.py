@@ -145,7 +145,7 @@ def small_results(made_once, source):
     """The folder in which the small study was run once."""
 
     def fill(folder):
-        process = snakemake(folder, "--configfile", write(folder, small(source)))
+        process = snakemake(folder, "--configfile", write(folder, small(source)), cold=True)
         assert process.returncode == 0, process.stdout + process.stderr
 
     return made_once("small study", fill)
@@ -507,13 +507,13 @@ def test_paths_may_have_spaces_and_letters_of_any_script(source, project, tmp_pa
     folder = tmp_path / "été 研究 x"
     folder.mkdir()
     config = write(folder, small(library), "étude 一.yaml")
-    first = snakemake(folder, "--configfile", config, root=root)
+    first = snakemake(folder, "--configfile", config, root=root, cold=True)
     assert first.returncode == 0, first.stdout + first.stderr
     results = folder / "results" / "tiny"
     drawn = {path.stem for path in results.glob("plot/*.png")}
     assert drawn == set(small(library)["plot"])
     assert gathered(results) == project.undisturbed
-    again = snakemake(folder, "--configfile", config, root=root)
+    again = snakemake(folder, "--configfile", config, root=root, cold=True)
     assert again.returncode == 0
     assert "Nothing to be done" in again.stdout + again.stderr
 

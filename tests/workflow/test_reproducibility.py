@@ -29,7 +29,7 @@ def other_way(folder: Path, study: dict, first: str, **shards: int) -> Path:
         study["train"][sweep]["shards"] = number
     config = write(folder, study)
     for targets in ([first], []):
-        done = snakemake(folder, *targets, "--configfile", config, "--cores", "1")
+        done = snakemake(folder, *targets, "--configfile", config, "--cores", "1", cold=True)
         assert done.returncode == 0, done.stdout + done.stderr
     return folder / "results" / study["study"]
 
@@ -53,7 +53,7 @@ def test_the_default_study_gives_the_same_bytes(tmp_path):
     study = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
     usual = tmp_path / "usual"
     usual.mkdir()
-    done = snakemake(usual, "--configfile", write(usual, study))
+    done = snakemake(usual, "--configfile", write(usual, study), cold=True)
     assert done.returncode == 0, done.stdout + done.stderr
     first = "results/default/expand/stdlib/comment_half/index.parquet"
     theirs = other_way(tmp_path, study, first, isoflop=5)

@@ -30,9 +30,9 @@ def tiny(source: Path) -> dict:
                 "model": "byte_transformer",
                 "shards": 2,
                 "valid_tokens": 1024,
-                "settings": {"n_layers": 1, "context": 16},
+                "settings": {"n_layers": 1, "context": 16, "batch_size": 8},
                 "cells": [
-                    {"n_flops": ["2e7", "6e7", "1.8e8"], "d_model": [4, 6, 8, 12]},
+                    {"n_flops": ["2e7", "6e7", "1.2e8"], "d_model": [4, 6, 8, 12]},
                     {"n_flops": 6e7, "d_model": [6, 8], "weighting": "docstring_x2"},
                     {"n_flops": 6e7, "d_model": [6, 8], "seed": 1},
                 ],
@@ -86,9 +86,12 @@ def tiny(source: Path) -> dict:
 
 
 def small(source: Path) -> dict:
-    """A study of 8 runs in one sweep, with one fit and one figure, for tests that train again."""
+    """A study of 8 runs in one sweep, with one fit and one figure, for tests that train again.
+
+    Its runs have more steps than those of `tiny`, for something to happen to one meanwhile.
+    """
     study = tiny(source)
-    cells = [{"n_flops": ["2e7", "6e7"], "d_model": [4, 6, 8, 12]}]
+    cells = [{"n_flops": ["2e7", "6e7"], "d_model": [4, 6, 8, 12], "batch_size": 4}]
     return study | {
         "expand": {"natural": {}},
         "train": {"grid": study["train"]["grid"] | {"cells": cells}},

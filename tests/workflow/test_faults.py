@@ -513,7 +513,7 @@ def test_paths_may_have_spaces_and_letters_of_any_script(source, project, tmp_pa
     drawn = {path.stem for path in results.glob("plot/*.png")}
     assert drawn == set(small(library)["plot"])
     assert gathered(results) == project.undisturbed
-    again = snakemake(folder, "--configfile", config, root=root, cold=True)
+    again = snakemake(folder, "--configfile", config, root=root)
     assert again.returncode == 0
     assert "Nothing to be done" in again.stdout + again.stderr
 

@@ -91,7 +91,7 @@ def small(source: Path) -> dict:
     Its runs have more steps than those of `tiny`, for something to happen to one meanwhile.
     """
     study = tiny(source)
-    cells = [{"n_flops": ["2e7", "6e7"], "d_model": [4, 6, 8, 12], "batch_size": 4}]
+    cells = [{"n_flops": ["2e7", "6e7"], "d_model": [6, 8, 12, 14], "batch_size": 4}]
     return study | {
         "expand": {"natural": {}},
         "train": {"grid": study["train"]["grid"] | {"cells": cells}},

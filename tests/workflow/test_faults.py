@@ -145,7 +145,7 @@ def small_results(made_once, source):
     """The folder in which the small study was run once."""
 
     def fill(folder):
-        process = snakemake(folder, "--configfile", write(folder, small(source)), cold=True)
+        process = snakemake(folder, "--configfile", write(folder, small(source)))
         assert process.returncode == 0, process.stdout + process.stderr
 
     return made_once("small study", fill)
@@ -225,7 +225,7 @@ MOMENTS = [
 def test_after_a_kill_the_same_command_gives_the_same_tables(project, kill, seed):
     # lines of the journal (there will be two a run) and a bit of a run's time
     draw = random.Random(f"{kill.__name__} {seed}")
-    lines, seconds = draw.randint(1, 12), draw.uniform(0, 0.5)
+    lines, seconds = draw.randint(1, 12), draw.uniform(0, 0.25)
     head = project.untrained().begin_snakemake("runs")
     wait_for(lambda: len(project.store.journal()) >= lines)
     time.sleep(seconds)

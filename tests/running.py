@@ -23,7 +23,6 @@ def tiny(source: Path) -> dict:
         "seed": 3,
         "load": {"few": few},
         "expand": {"natural": {}, "docstring_x2": {"kind": {"docstring": 2.5}}},
-<<<<<<< HEAD
         "train": _sweeps(),
         "fit": _fits(),
         "plot": _figures(),
@@ -35,35 +34,12 @@ def _sweeps() -> dict:
     return {
         "grid": {
             **base,
-            "settings": {"n_layers": 1, "context": 16},
+            "settings": {"n_layers": 1, "context": 16, "batch_size": 8},
             "cells": [
-                {"n_flops": ["2e7", "6e7", "1.8e8"], "d_model": [4, 6, 8, 12]},
+                {"n_flops": ["2e7", "6e7", "1.2e8"], "d_model": [4, 6, 8, 12]},
                 {"n_flops": 6e7, "d_model": [6, 8], "weighting": "docstring_x2"},
                 {"n_flops": 6e7, "d_model": [6, 8], "seed": 1},
             ],
-=======
-        "train": {
-            "grid": {
-                "dataset": "few",
-                "model": "byte_transformer",
-                "shards": 2,
-                "valid_tokens": 1024,
-                "settings": {"n_layers": 1, "context": 16, "batch_size": 8},
-                "cells": [
-                    {"n_flops": ["2e7", "6e7", "1.2e8"], "d_model": [4, 6, 8, 12]},
-                    {"n_flops": 6e7, "d_model": [6, 8], "weighting": "docstring_x2"},
-                    {"n_flops": 6e7, "d_model": [6, 8], "seed": 1},
-                ],
-            },
-            "short": {
-                "dataset": "few",
-                "model": "byte_transformer",
-                "shards": 2,
-                "valid_tokens": 1024,
-                "settings": {"n_layers": 1, "context": 16, "n_samples": 640},
-                "cells": [{"d_model": [4, 6, 8, 12]}],
-            },
->>>>>>> refs/heads/tests
         },
         "short": {
             **base,

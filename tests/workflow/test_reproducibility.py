@@ -56,13 +56,8 @@ def test_the_default_study_gives_the_same_bytes(tmp_path):
     study = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
     usual = tmp_path / "usual"
     usual.mkdir()
-<<<<<<< HEAD
-    process = snakemake(usual, "--configfile", write(usual, study))
+    process = snakemake(usual, "--configfile", write(usual, study), cold=True)
     assert process.returncode == 0, process.stdout + process.stderr
-=======
-    done = snakemake(usual, "--configfile", write(usual, study), cold=True)
-    assert done.returncode == 0, done.stdout + done.stderr
->>>>>>> refs/heads/tests
     first = "results/default/expand/stdlib/comment_half/index.parquet"
     theirs = other_way(tmp_path, study, first, isoflop=5)
     same(usual / "results/default", theirs)

@@ -10,7 +10,7 @@
 #   observe/{observation}/{sweep}/{shard}.parquet      what was measured of its models, if asked for
 #   fetched/{sweep}/table, source.json                 what came from the web, for the jobs
 #   aggregate/{sweep}/runs, losses, curves, mixtures, timing .parquet
-#   fit/{sweep}/{law}/params, summary, residuals, starts, replicates .parquet
+#   fit/{sweep}/{fit}/params, summary, residuals, starts, replicates .parquet
 #   plot/{figure}.png, .pdf, .parquet
 #   logs/<stage>/...                                   mirrors the paths above
 #   summary.md

@@ -78,7 +78,7 @@ class Home:
             words = [w for k, v in job.names.items() for w in (f"--{k}", v)]
             words = {
                 "expand": ["--weighting", "natural", "--rows", f"{root}/load/few/rows.parquet"],
-                "fit": ["--law", "in_n", "--tables", f"{root}/aggregate/grid/runs.parquet"],
+                "fit": ["--fit", "in_n", "--tables", f"{root}/aggregate/grid/runs.parquet"],
             }.get(job.stage, words)
             if job.stage == "train":
                 words += ["--rows", f"{root}/load/few/rows.parquet", "--store", f"{root}/store"]

@@ -12,9 +12,9 @@ from scipy.optimize import minimize
 from isoloss.core import registry
 from isoloss.core.problems import IsolossError
 from isoloss.fit import fit_law
-from isoloss.fit.law import variables
 from isoloss.fit.objectives import OBJECTIVES, Objective
 from isoloss.fit.optimize import cholesky_solve, minimise, refit
+from isoloss.fit.prepare import variables
 from isoloss.fit.solve import Constraints, Optimum
 
 
@@ -80,12 +80,13 @@ def test_replicates_with_losses_of_their_own_are_fits_of_those(solved):
     rng = np.random.default_rng(0)
     losses = optimum.size * optimum.problem.loss * np.exp(0.01 * rng.standard_normal((5, 35)))
     weight = np.broadcast_to(optimum.weight, losses.shape)
-    thetas, sound = optimum.replicates(weight, losses)
-    assert sound.all()
+    replicates = optimum.replicates(weight, losses)
+    assert replicates.converged.all()
     law, data = optimum.law, optimum.scale
     assert data.loss != 0
-    for theta, loss in zip(thetas, losses, strict=True):
-        raw = {k: v * np.exp(data.variables[k]) for k, v in optimum.problem.bound.data.items()}
+    for theta, loss in zip(replicates.estimates.theta, losses, strict=True):
+        own = optimum.problem.law_on_runs.data
+        raw = {k: v * np.exp(data.variables[k]) for k, v in own.items()}
         alone = Optimum(law, raw, loss, optimum.weight, optimum.objective, Constraints())
         np.testing.assert_allclose(theta, alone.theta, rtol=1e-6)
 

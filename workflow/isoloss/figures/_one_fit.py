@@ -12,7 +12,6 @@ from isoloss.core.problems import IsolossError, Problem
 from isoloss.core.schema import complete_options
 from isoloss.figures._figure import STYLE, Canvas, Inputs
 from isoloss.fitted import OF_RUN, Fit
-from isoloss.fitted.decisions import allocates
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,13 +47,13 @@ def _check(fit: Fit, card: str) -> None:
     facts, place = registry.facts("figure", card), f"figure {card}"
     others = [t for t in registry.inputs(card) if not t.startswith("fit/")]
     others.remove("aggregate/runs")
-    if others or facts.get("MAX_LAWS") == 0:
+    if others or facts.get("MAX_FITS") == 0:
         found = f"reads {(others or ['aggregate/runs'])[0]}, which is no part of a fit"
         raise IsolossError(Problem(place, found, "draw it in a study"))
-    if facts.get("NEEDS") == "allocate" and not allocates(fit):
+    if facts.get("NEEDS") == "allocate" and not fit.law.allocates:
         found = f"{fit.facts['card']} does not give the best N and D of a budget"
         raise IsolossError(Problem(place, found, "show a fit of a law in N and D"))
-    if facts.get("NEEDS") == "mixture" and "domains" not in fit.facts:
+    if facts.get("NEEDS") == "mixture" and fit.law.kind != "mixture":
         found = f"{fit.facts['card']} is not a mixture law"
         raise IsolossError(Problem(place, found, "show a fit of a mixture law"))
     readable = facts.get("VARIABLES", fit.law.variables)

@@ -15,8 +15,8 @@ from isoloss.laws._law import Term
 TITLE = "Bootstrap replicates"
 ABOUT = "Replicates of every pair of parameters, each parameter's histogram, and correlations."
 INPUTS = ["fit/replicates"]
-MIN_LAWS = 1
-MAX_LAWS = 1
+MIN_FITS = 1
+MAX_FITS = 1
 OPTIONS = {
     "group": "group",
     "response": "response",

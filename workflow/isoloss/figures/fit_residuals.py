@@ -9,8 +9,8 @@ from isoloss.figures import _figure
 
 TITLE = "Residuals"
 ABOUT = "Observed over predicted loss, in percent, against N, D and C; diamonds are held out."
-MIN_LAWS = 1
-MAX_LAWS = 1
+MIN_FITS = 1
+MAX_FITS = 1
 OPTIONS = {"group": "group", "response": "response"}
 
 

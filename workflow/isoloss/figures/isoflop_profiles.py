@@ -10,8 +10,8 @@ from isoloss.figures import _figure
 
 TITLE = "IsoFLOP profiles"
 ABOUT = "Loss of every run against N, one colour a budget; lines: the law along the budget."
-MIN_LAWS = 1
-MAX_LAWS = 1
+MIN_FITS = 1
+MAX_FITS = 1
 OPTIONS = {"group": "group"}
 
 
@@ -56,7 +56,7 @@ def draw(inputs: _figure.Inputs, group: str):
         drawn.append(
             pd.DataFrame({"n_params": n, "loss_nats": line, "budget": level, "what": "law"})
         )
-        best = fit.allocate(level, group).iloc[0] if hasattr(fit.law, "allocate") else None
+        best = fit.allocate(level, group).iloc[0] if fit.law.allocates else None
         if best is not None and np.isfinite(best["N"]):
             axes.plot(best["N"], best["loss_nats"], "*", color="black", markersize=9, zorder=4)
             optimum = {"n_params": best["N"], "loss_nats": best["loss_nats"], "budget": level}
@@ -67,7 +67,7 @@ def draw(inputs: _figure.Inputs, group: str):
     if not few and done["held_out"].any():
         look = {"color": _figure.GREY, "marker": "D", "linestyle": ""}
         handles.append(Line2D([], [], **look, label="held out"))
-    if hasattr(fit.law, "allocate"):
+    if fit.law.allocates:
         star = {"color": "black", "marker": "*", "linestyle": "", "markersize": 9}
         handles.append(Line2D([], [], **star, label=_figure.literal(f"optimum of {name}")))
     _figure.log_axis(axes.xaxis, *_figure.span(done["n_params"], 1.4), form=units.count)

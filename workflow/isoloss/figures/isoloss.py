@@ -11,8 +11,8 @@ from isoloss.figures import _figure
 TITLE = "Isoloss contours"
 ABOUT = "Runs in the plane of N and D with a law's contours and its efficient frontier."
 INPUTS = ["fit/replicates"]
-MIN_LAWS = 1
-MAX_LAWS = 1
+MIN_FITS = 1
+MAX_FITS = 1
 NEEDS = "allocate"  # of the first law
 OPTIONS = {
     "group": "group",

@@ -11,7 +11,7 @@ from isoloss.fitted import Fit
 TITLE = "Laws compared"
 ABOUT = "Error of every law on the runs held out, fold by fold, best first; AICc beside it."
 INPUTS = ["fit/scores"]
-MIN_LAWS = 1
+MIN_FITS = 1
 OPTIONS = {
     "group": "group",
     "score": {

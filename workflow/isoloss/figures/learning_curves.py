@@ -18,7 +18,7 @@ ABOUT = (
     " a law in N, D or C, what it predicts along the runs that it was fitted to."
 )
 INPUTS = ["aggregate/curves"]
-MAX_LAWS = 1
+MAX_FITS = 1
 VARIABLES = ["N", "D", "C"]  # of a law that it can show
 OPTIONS = {
     "from_samples": {
@@ -33,6 +33,8 @@ OPTIONS = {
 
 
 CURVE = 80  # points of a predicted curve
+
+problems = _figure.no_problems
 
 
 def draw(inputs: _figure.Inputs, from_samples: float):

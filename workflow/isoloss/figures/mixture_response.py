@@ -11,8 +11,8 @@ from isoloss.figures import _figure
 TITLE = "Response to mixtures"
 ABOUT = "Loss of every domain against the proportion of each, the others in their mean shares."
 INPUTS = ["fit/starts", "fit/replicates", "fit/ranges"]
-MIN_LAWS = 1
-MAX_LAWS = 1
+MIN_FITS = 1
+MAX_FITS = 1
 NEEDS = "mixture"
 OPTIONS = {
     "group": "group",

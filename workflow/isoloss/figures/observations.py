@@ -15,7 +15,7 @@ ABOUT = (
     " lines join the geometric means."
 )
 INPUTS = ["observe/observations"]
-MAX_LAWS = 0
+MAX_FITS = 0
 OPTIONS = {
     "quantity": {
         "type": "string",
@@ -31,6 +31,8 @@ OPTIONS = {
 }
 COLUMNS = {"N": "n_params", "D": "n_samples", "C": "n_flops_6nd"}
 MOST_PANELS = 24
+
+problems = _figure.no_problems
 
 
 def draw(inputs: _figure.Inputs, quantity: str, variable: str):

@@ -12,8 +12,8 @@ from isoloss.figures import _figure
 TITLE = "Optimal frontier"
 ABOUT = "Best N, D and D/N of every budget by each law, with intervals, inside and beyond the runs."
 INPUTS = ["fit/replicates", "fit/ranges"]
-MIN_LAWS = 1
-MAX_LAWS = 7
+MIN_FITS = 1
+MAX_FITS = 7
 NEEDS = "allocate"  # of every law
 OPTIONS = {
     "group": "group",
@@ -40,7 +40,7 @@ def draw(inputs: _figure.Inputs, group: str, reach: float):
 
     _, first, group, done = inputs.shown(group)
     for name, fit in inputs.fits.items():
-        if not hasattr(fit.law, "allocate"):
+        if not fit.law.allocates:
             raise IsolossError(
                 Problem(
                     f"fit {name}",

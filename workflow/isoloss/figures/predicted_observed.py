@@ -8,8 +8,10 @@ from isoloss.figures import _figure
 
 TITLE = "Predicted against observed"
 ABOUT = "Loss by each law against the loss observed; diamonds are runs that the fit did not see."
-MIN_LAWS = 1
+MIN_FITS = 1
 OPTIONS = {}
+
+problems = _figure.no_problems
 
 
 def draw(inputs: _figure.Inputs):

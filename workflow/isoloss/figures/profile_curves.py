@@ -13,8 +13,8 @@ from isoloss.fitted import quantiles
 TITLE = "Profile likelihoods"
 ABOUT = "Likelihood ratio along every parameter, its limit, and the intervals of the parameters."
 INPUTS = ["fit/replicates", "fit/profiles"]
-MIN_LAWS = 1
-MAX_LAWS = 1
+MIN_FITS = 1
+MAX_FITS = 1
 OPTIONS = {"group": "group", "response": "response"}
 
 TOP = 3.0  # of the axis, in limits

@@ -14,7 +14,7 @@ from isoloss.figures import _figure
 TITLE = "Effects of weightings"
 ABOUT = "Difference of per-domain loss to the reference weighting, at the same settings and seed."
 INPUTS = ["aggregate/losses"]
-MAX_LAWS = 0
+MAX_FITS = 0
 OPTIONS = {
     "reference": {
         "type": "string",

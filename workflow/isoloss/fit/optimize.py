@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from isoloss.fit.objectives import Objective
-from isoloss.laws._law import Bound
+from isoloss.laws._law import LawOnRuns
 
 AGREE = 1e-6  # relative difference of objectives below which two ends are the same optimum
 STATIONARY = 1e-6  # what may be left of a gradient, relative to the terms that cancel in it
@@ -35,14 +35,15 @@ class Affine:
         matrix: (p, q).
         shift: (p,).
         low, high: bounds of what is free, (q,).
-        names: of what is free.
+        terms: the term that each free coordinate is of; one may stand for several coordinates,
+            as where groups of runs share others.
     """
 
     matrix: np.ndarray
     shift: np.ndarray
     low: np.ndarray
     high: np.ndarray
-    names: tuple[str, ...]
+    terms: tuple[str, ...]
 
     def theta(self, free: np.ndarray) -> np.ndarray:
         """(..., q) -> (..., p)."""
@@ -50,8 +51,8 @@ class Affine:
 
     def free(self, theta: np.ndarray) -> np.ndarray:
         """The nearest free coordinates, inside the bounds: (..., p) -> (..., q)."""
-        found = (theta - self.shift) @ np.linalg.pinv(self.matrix).T
-        return np.clip(found, self.low, self.high)
+        nearest = (theta - self.shift) @ np.linalg.pinv(self.matrix).T
+        return np.clip(nearest, self.low, self.high)
 
 
 @dataclass(frozen=True)
@@ -91,21 +92,24 @@ class Problem:
     """An objective over n runs as a function of what is free in a law.
 
     Args:
-        bound: the law on the runs, in their own scale.
+        law_on_runs: the law on the runs, in their own scale.
         loss: observed, (n,), in its own scale.
         objective: what is summed.
         affine: from free coordinates to the law's.
     """
 
-    def __init__(self, bound: Bound, loss: np.ndarray, objective: Objective, affine: Affine):
-        self.bound, self.loss, self.objective, self.affine = bound, loss, objective, affine
-        terms = {term.name: term for term in bound.law.terms}
-        self.amplitudes = np.array([terms[n.split("@")[0]].amplitude for n in affine.names], bool)
+    def __init__(
+        self, law_on_runs: LawOnRuns, loss: np.ndarray, objective: Objective, affine: Affine
+    ):
+        self.law_on_runs, self.affine = law_on_runs, affine
+        self.loss, self.objective = loss, objective
+        terms = {term.name: term for term in law_on_runs.law.terms}
+        self.amplitudes = np.array([terms[name].amplitude for name in affine.terms], bool)
 
     def predicted(self, free: np.ndarray) -> np.ndarray:
         """Loss of every run, in its own scale, (b, q) -> (b, n)."""
         with np.errstate(all="ignore"):
-            return self.bound.at(self.affine.theta(free))[0]
+            return self.law_on_runs.at(self.affine.theta(free))[0]
 
     def penalties(self, free: np.ndarray) -> np.ndarray:
         """Penalty of every run, (b, q) -> (b, n); their weighted sum is the objective."""
@@ -120,7 +124,7 @@ class Problem:
     def project(self, free: np.ndarray, weight: np.ndarray) -> np.ndarray:
         """Starts moved to the best scales for their exponents, where the law has such."""
         with np.errstate(all="ignore"):
-            theta = self.bound.project(self.affine.theta(free), self.loss, weight)
+            theta = self.law_on_runs.project(self.affine.theta(free), self.loss, weight)
         return self.affine.free(theta)
 
     def look(
@@ -138,16 +142,16 @@ class Problem:
             The objective (b,), infinite where there is none; where it is not above the limit,
             bool (b,); the state of those points.
         """
-        predicted, inner = self.bound.at(self.affine.theta(free))
+        predicted, inner = self.law_on_runs.at(self.affine.theta(free))
         penalty = self.objective.penalty(predicted, loss)
         value = np.einsum("bn,bn->b", penalty.value, weight)
         value = np.where(np.isfinite(value), value, np.inf)
         near = value <= below
         weight = weight[near]
-        sums = self.bound.sums(
-            self.bound.take(inner, near),
+        sums = self.law_on_runs.sums(
+            self.law_on_runs.take(inner, near),
             weight * penalty.slope[near],
-            weight * penalty.bend[near],
+            weight * penalty.curvature[near],
             weight * penalty.weight[near],
         )
         found = (sums.gradient, sums.absolute, sums.hessian, sums.outer)
@@ -386,7 +390,7 @@ def narrowed(
         return free
     for wider, most in ((100.0, 40), (10.0, 15), (3.0, 8)):
         wide = replace(problem.objective, delta=wider * problem.objective.delta)
-        easier = Problem(problem.bound, problem.loss, wide, problem.affine)
+        easier = Problem(problem.law_on_runs, problem.loss, wide, problem.affine)
         free = minimise(easier, free, weight, loss, iterations=most).free
     return free
 
@@ -414,20 +418,20 @@ def refit(
         basins: of the fit looked at, the optimum included.
     """
     known = ends.free[separate(ends)[:basins]]
-    found = minimise(problem, np.repeat(known[:1], len(weight), axis=0), weight, loss)
-    late = np.flatnonzero(~found.converged)  # lost among the corners: once more from afar
+    reached = minimise(problem, np.repeat(known[:1], len(weight), axis=0), weight, loss)
+    late = np.flatnonzero(~reached.converged)  # lost among the corners: once more from afar
     if len(late):
-        mine = None if loss is None else loss[late]
-        begin = narrowed(problem, found.free[late], weight[late], mine)
-        _keep_better(found, late, minimise(problem, begin, weight[late], mine))
+        own_loss = None if loss is None else loss[late]
+        begin = narrowed(problem, reached.free[late], weight[late], own_loss)
+        _keep_better(reached, late, minimise(problem, begin, weight[late], own_loss))
     pool = known[1:]
     for _ in range(8):
         if len(pool):
-            found, moved = _look_around(problem, found, pool, weight, loss)
+            reached, moved = _look_around(problem, reached, pool, weight, loss)
             if not moved.any() and pool is not known:
                 break
-        pool = found.free
-    return found
+        pool = reached.free
+    return reached
 
 
 def _look_around(problem, found: Ends, pool, weight, loss) -> tuple[Ends, np.ndarray]:
@@ -456,12 +460,12 @@ def _lowest(value: np.ndarray) -> np.ndarray:
     return best
 
 
-def _keep_better(found: Ends, which: np.ndarray, again: Ends) -> None:
+def _keep_better(kept: Ends, which: np.ndarray, again: Ends) -> None:
     """Put ends found again at some positions where they are lower, or as low and converged."""
-    near = again.objective <= found.objective[which] * (1 + AGREE)
-    better = (again.objective < found.objective[which]) | (near & again.converged)
-    for name in found.__dataclass_fields__:
-        getattr(found, name)[which[better]] = getattr(again, name)[better]
+    near = again.objective <= kept.objective[which] * (1 + AGREE)
+    better = (again.objective < kept.objective[which]) | (near & again.converged)
+    for name in kept.__dataclass_fields__:
+        getattr(kept, name)[which[better]] = getattr(again, name)[better]
 
 
 def _penalties(problem: Problem, pool: np.ndarray) -> np.ndarray:
@@ -494,9 +498,9 @@ def distinct(points: np.ndarray) -> np.ndarray:
 
 def separate(ends: Ends) -> np.ndarray:
     """Positions of ends of different objective, best first (`ends` are sorted)."""
-    found = [0]
+    positions = [0]
     for i in range(1, len(ends.objective)):
-        last = ends.objective[found[-1]]
+        last = ends.objective[positions[-1]]
         if ends.objective[i] - last > AGREE * abs(last):
-            found.append(i)
-    return np.array(found)
+            positions.append(i)
+    return np.array(positions)

@@ -20,18 +20,13 @@ Columns = dict[str, np.ndarray]
 Rule = Callable[[np.ndarray, float], Columns]
 
 
-def allocates(fit: Fit) -> bool:
-    """Whether the law says how to divide a budget between N and D."""
-    return hasattr(fit.law, "allocate")
-
-
 def predict(fit: Fit, group: str, response: str, level: float, variables: Mapping) -> pd.DataFrame:
     """See `Fit.predict`."""
     law = fit.law_of(response)
     points = points_of(law, variables)
-    theta, thetas = fit.theta(group, response), fit.replicate_thetas(group, response)
-    table = {**points, "loss_nats": law.loss(theta, points)}
-    table["low"], table["high"] = band(law, theta, thetas, points, level)
+    best, replicates = fit.estimate(group, response), fit.replicate_estimates(group, response)
+    table = {**points, "loss_nats": law.given(best.state).loss(best.theta, points)}
+    table["low"], table["high"] = band(law, best, replicates, points, level)
     return pd.DataFrame({**table, "distance": distance(fit, points, group, response)})
 
 
@@ -43,7 +38,7 @@ def distance(fit: Fit, points: Mapping[str, np.ndarray], group: str, response: s
         if name not in ranges.index:
             continue
         low, high = ranges.loc[name, ["low", "high"]].astype(float)
-        if fit.law.flat:
+        if fit.law.proportions:
             beyond = 1 + np.maximum(np.maximum(values - high, low - values), 0.0)
         else:
             beyond = np.maximum(np.maximum(values / high, low / values), 1.0)
@@ -131,7 +126,7 @@ def points_of(law: Law, variables: Mapping) -> Columns:
     }
     size = np.broadcast_shapes(*(v.shape for v in given.values()))
     missing = [name for name in law.variables if name not in given]
-    if missing and not law.flat:
+    if missing and not law.proportions:
         raise IsolossError(
             Problem(f"variable {missing[0]}", "not given", f"the law is {law.formula}")
         )
@@ -140,7 +135,7 @@ def points_of(law: Law, variables: Mapping) -> Columns:
 
 def _decide(fit: Fit, name: str, values, rule: Rule, group: str, level: float) -> pd.DataFrame:
     """A rule at the optimum and at all replicates: one row a value, with intervals."""
-    if not allocates(fit):
+    if not fit.law.allocates:
         card = fit.facts.get("card", "this law")
         raise IsolossError(
             Problem(card, "does not give the best N and D of a budget", "fit a law in N and D")

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from isoloss.fitted import decisions
 from isoloss.fitted.names import OF_RUN
 
 if TYPE_CHECKING:
@@ -226,7 +225,7 @@ def record(fit: Fit) -> Record:
         level=fit.level,
         groups=tuple(fit.groups),
         responses=tuple(fit.responses),
-        allocates=decisions.allocates(fit),
+        allocates=fit.law.allocates,
         fits=tuple(ones),
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from isoloss.laws._law import Law
+from isoloss.laws._law import Estimate, Law
 
 Interval = tuple[np.ndarray, np.ndarray]
 BIAS = 0.5  # standard normal deviate, the most that a median bias is corrected for
@@ -49,7 +49,11 @@ def quantiles(
 
 
 def band(
-    law: Law, theta: np.ndarray, thetas: np.ndarray, data: Mapping[str, np.ndarray], level: float
+    law: Law,
+    best: Estimate,
+    replicates: Estimate,
+    data: Mapping[str, np.ndarray],
+    level: float,
 ) -> Interval:
     """Interval of a law's loss at points, (n,) each.
 
@@ -58,18 +62,19 @@ def band(
 
     Args:
         law: fitted.
-        theta: the estimate, (p,).
-        thetas: the replicates, (r, p).
+        best: the estimate, theta (p,).
+        replicates: estimates, theta (r, p).
         data: variables, (n,) each.
         level: of the interval.
     """
-    loss, sd = law.loss(theta, data), law.posterior_sd(theta, data)
+    estimated, drawn = law.given(best.state), law.given(replicates.state)
+    loss, sd = estimated.loss(best.theta, data), estimated.posterior_sd(best.theta, data)
     if sd.any():
         return normal_interval(loss, sd, level)
-    size = max(1, _NUMBERS // max(1, len(thetas)))  # points at once: memory is bounded
+    size = max(1, _NUMBERS // max(1, len(replicates)))  # points at once: memory is bounded
     pieces = [
         quantiles(
-            law.loss(thetas, {k: v[at : at + size] for k, v in data.items()}),
+            drawn.loss(replicates.theta, {k: v[at : at + size] for k, v in data.items()}),
             level,
             loss[at : at + size],
         )

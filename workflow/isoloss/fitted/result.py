@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from isoloss.core import registry, tables
+from isoloss.core import tables
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.fitted import best_mixture, decisions, report
 from isoloss.fitted.names import FALLBACK, TABLES
-from isoloss.laws._law import Law
+from isoloss.laws._law import Estimate, Law
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -151,10 +151,7 @@ class Fit:
 
     def law_of(self, response: str | None = None) -> Law:
         """The law of a response."""
-        domains = self.facts.get("domains")
-        if domains is None:
-            return self.law
-        return made_law(self.facts, response or self.responses[0])
+        return self.law.for_response(response or self.responses[0])
 
     def mine(
         self, table: str, group: str | None = None, response: str | None = None
@@ -164,23 +161,33 @@ class Fit:
         group, response = self._named(group, response)
         return rows[(rows["group"] == group) & (rows["response"] == response)]
 
-    def theta(self, group: str | None = None, response: str | None = None) -> np.ndarray:
-        """The optimum in the law's coordinates, (p,)."""
-        ends = self.mine("starts", group, response)
+    def estimate(self, group: str | None = None, response: str | None = None) -> Estimate:
+        """The optimum: theta (p,), and what the law keeps of the runs beside it."""
+        law, ends = self.law_of(response), self.mine("starts", group, response)
         if len(ends):
-            return np.asarray(ends.sort_values("start")["end"].iloc[0], dtype=float)
+            best = ends.sort_values("start")["end"].iloc[0]
+            return law.from_numbers(np.asarray(best, dtype=float))
         # figures that need no more are given the parameters alone
         estimates = self.mine("params", group, response).set_index("term")["estimate"]
-        terms = self.law_of(self._named(group, response)[1]).terms
-        return np.array([t.coordinate(estimates[t.name]) for t in terms])
+        return Estimate(np.array([t.coordinate(estimates[t.name]) for t in law.terms]))
+
+    def replicate_estimates(
+        self, group: str | None = None, response: str | None = None
+    ) -> Estimate:
+        """The converged replicates, theta (r, p)."""
+        law, rows = self.law_of(response), self.mine("replicates", group, response)
+        rows = rows[rows["converged"]]
+        if rows.empty:
+            return law.from_numbers(np.empty((0, len(law.terms))))
+        return law.from_numbers(np.stack([np.asarray(v, dtype=float) for v in rows["theta"]]))
+
+    def theta(self, group: str | None = None, response: str | None = None) -> np.ndarray:
+        """The optimum in the law's coordinates, (p,)."""
+        return self.estimate(group, response).theta
 
     def replicate_thetas(self, group: str | None = None, response: str | None = None) -> np.ndarray:
         """The converged replicates in the law's coordinates, (r, p)."""
-        rows = self.mine("replicates", group, response)
-        rows = rows[rows["converged"]]
-        if rows.empty:
-            return np.empty((0, len(self.law_of(response).terms)))
-        return np.stack([np.asarray(theta, dtype=float) for theta in rows["theta"]])
+        return self.replicate_estimates(group, response).theta
 
     def covariance(self, group: str | None = None, response: str | None = None) -> pd.DataFrame:
         """Covariance of the parameters over the converged replicates, in their own units."""
@@ -221,8 +228,8 @@ class Fit:
     ) -> np.ndarray:
         """As `predict`, the predicted loss alone: (n,)."""
         group, response = self._named(group, response)
-        law = self.law_of(response)
-        return law.loss(self.theta(group, response), decisions.points_of(law, variables))
+        law, best = self.law_of(response), self.estimate(group, response)
+        return law.given(best.state).loss(best.theta, decisions.points_of(law, variables))
 
     def distance(
         self, data: Mapping[str, np.ndarray], group: str | None = None, response: str | None = None
@@ -345,7 +352,7 @@ class Fit:
         if group is None:
             group = groups[0]
         elif group not in groups:
-            only = groups[0] if "domains" in self.facts and len(groups) == 1 else FALLBACK
+            only = groups[0] if self.law.proportions and len(groups) == 1 else FALLBACK
             if only not in groups:
                 raise IsolossError(Problem(f"group {group}", "no such fit", nearest(group, groups)))
             group = only
@@ -357,16 +364,6 @@ class Fit:
 
     def _level(self, level: float | None) -> float:
         return self.level if level is None else level
-
-
-def made_law(facts: Mapping[str, Any], response: str) -> Law:
-    """The law that a fit's facts name, for a response."""
-    card, options = registry.card("law", facts["card"]), facts["options"]
-    domains = facts.get("domains")
-    if domains is None:
-        return card.make(**options)
-    own = "p_" + response.removeprefix("loss_")
-    return card.make(domains=domains, own=own if own in domains else None, **options)
 
 
 def _same(one: pd.DataFrame, other: pd.DataFrame) -> bool:

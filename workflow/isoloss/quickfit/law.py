@@ -21,11 +21,12 @@ from isoloss.core.escape import columns, visible
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.sources import MAX_MIB, MAX_SECONDS, Limits, Source, open_source
 from isoloss.fit.holdout import held_out
-from isoloss.fit.law import ALL, fit_law
-from isoloss.fit.mixture import mixtures, own_domain
-from isoloss.fitted import Fit
+from isoloss.fit.law import fit_law
+from isoloss.fit.mixture import mixtures
+from isoloss.fitted import FALLBACK, Fit
 from isoloss.fitted.export import export_fit
 from isoloss.fitted.facts import WHOLE, OneFit, Record, allocations, record
+from isoloss.laws._mixture import own_domain
 
 MIXTURE_LAW = "mixture_power"
 _BUDGETS = (1.0, 10.0, 100.0)  # times the largest run, if none are asked for
@@ -104,7 +105,7 @@ def law_of_table(
     source = opened.label
     _check_asked(source, given or {}, flops)
     raw = named(parse(opened), source)
-    renamed = mixture_columns(raw.columns) if law in (None, MIXTURE_LAW) or _mixture(law) else {}
+    renamed = mixture_columns(raw.columns) if law is None or registry.of_mixtures(law) else {}
     raw = named(raw.rename(columns=renamed), source)
     told = {*renamed.values(), *(given or {}).values()}
     guessed = run_ids(raw, guess_columns(c for c in raw.columns if c not in told))
@@ -112,7 +113,7 @@ def law_of_table(
     mapped = {letter: both[letter] for letter in (*COLUMNS, *both) if both.get(letter)}
     if renamed and law is None:
         law = MIXTURE_LAW
-    need = 0 if law and _mixture(law) else 1
+    need = 0 if law and registry.of_mixtures(law) else 1
     if need and "loss" not in mapped:
         found = f"no column looks like a loss among {', '.join(map(visible, raw.columns))}"
         raise IsolossError(Problem(source, found, "say which: --columns loss=NAME"))
@@ -183,7 +184,7 @@ def save(found: Found, out: Path) -> list[Path]:
     facts = {"sweep": "table", "study": out.name, "token": "token"}
     tables.write("runs", runs, out / "runs.parquet", facts)
     card = "predicted_observed"
-    if hasattr(found.fit.law, "allocate") and found.fit.law.variables == ("N", "D"):
+    if found.fit.law.allocates and found.fit.law.variables == ("N", "D"):
         card = "isoloss"
     options = registry.defaults("figure", card)
     drawn = draw(card, options, [*files, out / "runs.parquet"], out / "law.png")
@@ -254,7 +255,7 @@ def _responses(fits: Sequence[OneFit], domains: Sequence[str]) -> str:
         f" (RMSE: mean); {first.n_replicates} replicates"
     )
     title = "" if group == WHOLE else f"group {_name(group)}"
-    if group == ALL:
+    if group == FALLBACK:
         title = "all runs: it answers for groups without a fit"
     return (f"[{title}]\n" if title else "") + columns(head, rows) + "\n".join(rest) + "\n"
 
@@ -283,14 +284,10 @@ def _best_mixture(fit: Fit, fits: Sequence[OneFit], domains: Sequence[str]) -> s
         )
     first = best.iloc[0]
     what = f"mean of {len(weighted)} losses ({replicates} replicates)"
-    title = "" if group == WHOLE else f" [{'all runs' if group == ALL else _name(group)}]"
+    title = "" if group == WHOLE else f" [{'all runs' if group == FALLBACK else _name(group)}]"
     level = units.interval(first["loss_nats_low"], first["loss_nats_high"], "{:.4g}".format)
     head = (f"best mixture{title}", "share", f"{100 * fit.level:.4g} % interval", "of the runs")
     return columns(head, rows) + f"  {what}: {first['loss_nats']:.4g} {level}\n"
-
-
-def _mixture(law: str) -> bool:
-    return registry.facts("law", law).get("NEEDS") == "mixture"
 
 
 def _fitting_law(mapped: Mapping[str, str], options) -> tuple[str, Any]:

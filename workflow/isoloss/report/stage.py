@@ -44,8 +44,8 @@ class Summarize(Stage):
         sweeps = [*study.config["train"], *study.config["aggregate"]]
         runs = [f"aggregate/{sweep}/{table}.parquet" for sweep in sweeps for table in _OF_RUNS]
         fits = [
-            f"fit/{fit['sweep']}/{law}/{table}.parquet"
-            for law, fit in study.config["fit"].items()
+            f"fit/{entry['sweep']}/{fit}/{table}.parquet"
+            for fit, entry in study.config["fit"].items()
             for table in registry.FIT_TABLES
         ]
         return {"tables": runs + fits}

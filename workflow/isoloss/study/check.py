@@ -22,6 +22,7 @@ from isoloss.fit.holdout import held_out
 from isoloss.fit.mixture import domains_of, responses_of
 from isoloss.fit.solve import Constraints
 from isoloss.laws._law import Law
+from isoloss.laws._make import made_law
 from isoloss.train import settings as train_settings
 from isoloss.train.plan import MOST_RUNS, Cards, count_runs, too_many
 from isoloss.train.plans import Plans
@@ -250,7 +251,7 @@ class _Sections:
     def _check_options(self, figure: Mapping[str, Any], place: str) -> None:
         """What the figure's card itself finds wrong with its options, given the runs."""
         card = registry.card("figure", figure["card"])
-        if not hasattr(card, "problems") or figure["sweep"] not in self.runs:
+        if figure["sweep"] not in self.runs:
             return
         runs = self.runs[figure["sweep"]]
         for fit in figure["fits"][:1]:
@@ -270,7 +271,7 @@ def _table_figure_problems(inputs: Iterable[str], place: str) -> list[Problem]:
 
 def _fit_count_problems(card: Mapping[str, Any], count: int, place: str) -> list[Problem]:
     """A problem if a figure shows fewer or more fits than its card allows."""
-    least, most = card.get("MIN_LAWS", 0), card.get("MAX_LAWS", count)
+    least, most = card.get("MIN_FITS", 0), card.get("MAX_FITS", count)
     if count < least:
         return [Problem(place, f"{count} fits", f"name at least {least} of `fit`")]
     if count > most:
@@ -401,10 +402,10 @@ def _ability_problems(
         return []  # another check reports it
 
     def can(law: str, options: Mapping[str, Any]) -> bool:
-        mixture = registry.facts("law", law).get("NEEDS") == "mixture"
+        mixture = registry.of_mixtures(law)
         if mixture or ability == "mixture":
             return mixture and ability == "mixture"
-        return hasattr(registry.card("law", law).make(**options), ability)
+        return made_law(law, options).allocates
 
     law = fits[first]["card"]
     if can(law, fits[first]["options"]):
@@ -461,7 +462,7 @@ def _variable_problems(
         fit = _entry(config, "fit", name)
         if fit.get("card") not in registry.names("law") or not isinstance(fit.get("options"), dict):
             continue  # another check reports it
-        if registry.facts("law", fit["card"]).get("NEEDS") == "mixture":
+        if registry.of_mixtures(fit["card"]):
             variables = ["proportions"]
         else:
             variables = registry.card("law", fit["card"]).make(**fit["options"]).variables
@@ -528,7 +529,7 @@ def _rows_problems(
     fit: Mapping[str, Any], tags: tuple[str, ...] | None, place: str
 ) -> list[Problem]:
     """Problems of what a fit reads: its points, its intervals, its tag of domains."""
-    mixture = registry.facts("law", fit["card"]).get("NEEDS") == "mixture"
+    mixture = registry.of_mixtures(fit["card"])
     if fit["points"] != "runs" and (mixture or tags is None):
         whose = (
             "a law of mixtures reads whole runs only"
@@ -582,10 +583,9 @@ def _fit_problems(
         runs = runs[selected]
     if fit["points"] != "runs":
         return []  # how many points a run has is known when it is trained
-    card = registry.card("law", fit["card"])
-    if getattr(card, "NEEDS", None) == "mixture":  # its terms depend on the domains of the runs
+    if registry.of_mixtures(fit["card"]):  # its terms depend on the domains of the runs
         return _domain_problems(runs, place) if table else []
-    return _run_count_problems(fit, card.make(**fit["options"]), runs, place)
+    return _run_count_problems(fit, made_law(fit["card"], fit["options"]), runs, place)
 
 
 def _column_problems(fit: Mapping[str, Any], runs: pd.DataFrame, place: str) -> list[Problem]:

@@ -13,7 +13,7 @@ from isoloss.core import registry
 from isoloss.core.problems import IsolossError
 from isoloss.fit import fit_law
 from isoloss.fit.objectives import OBJECTIVES, Objective
-from isoloss.fit.optimize import cholesky_solve, minimise, refit
+from isoloss.fit.optimize import cholesky_solve, may_lie_below, minimise, refit
 from isoloss.fit.prepare import variables
 from isoloss.fit.solve import Constraints, Optimum
 
@@ -179,3 +179,20 @@ def test_a_function_of_ones_own_is_minimised_too(chinchilla_runs):
 
     fit = fit_law(runs, "chinchilla", objective=cauchy, bootstrap=0)
     assert fit.summary.loc[0, "status"] == "converged"
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e-12, 1.0, 1e200])
+@pytest.mark.parametrize("seed", range(5))
+def test_no_replicate_whose_objective_is_lower_elsewhere_is_missed(seed, size):
+    rng = np.random.default_rng(seed)
+    penalties = size * np.exp(rng.normal(scale=4, size=(300, 30)))
+    penalties[rng.random(penalties.shape) < 0.01] = np.inf
+    weight = rng.multinomial(30, np.full(30, 1 / 30), size=300) * rng.random(30)
+    value = np.where(weight[:, None] > 0, penalties[None], 0.0) * weight[:, None]
+    value = value.sum(axis=-1)  # of every point, for every replicate
+    np.fill_diagonal(value, np.inf)
+    lowest = value.min(axis=1)
+    limit = lowest * np.where(rng.random(300) < 0.5, 1 + 1e-12, 0.5)  # half of them are lower
+    positions = may_lie_below(penalties, weight, limit, own=True)
+    assert set(np.flatnonzero(lowest < limit)) <= set(positions)
+    assert len(positions) < 250

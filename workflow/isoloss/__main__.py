@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from isoloss.core.escape import print_anything, say, shows, visible
 from isoloss.core.problems import IsolossError, Problem
 from isoloss.core.stages import Stage, stages
 
-# arguments that are no path
+# arguments that are not paths
 WORDS = {"columns", "option", "keep", "fix", "tie", "cluster", "reason", "named"}
 Command = Callable[[argparse.Namespace], int | None]
 
@@ -519,4 +520,6 @@ def _docs(given: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
+    # loading libraries makes many objects and few cycles: looking for them often costs a tenth
+    gc.set_threshold(100_000)
     sys.exit(main())

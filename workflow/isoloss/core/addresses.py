@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
-from urllib.request import url2pathname
 
 from isoloss.core.escape import visible
 from isoloss.core.problems import Problem, TableError
@@ -172,6 +171,8 @@ class Address:
             return Path(self.real)
         split = urlsplit(self.real)
         if scheme == "file" and split.netloc in ("", "localhost"):
+            from urllib.request import url2pathname  # here: it imports http and ssl
+
             return Path(url2pathname(split.path))
         raise self.error(
             f"cannot be read ({scheme} is not supported, only http and https are)", GIVE

@@ -19,7 +19,6 @@ from typing import Any
 
 from isoloss.core import tables
 from isoloss.core.addresses import GIVE, Address, shown
-from isoloss.core.download import DownloadError, TooLargeError, TooLongError, download
 from isoloss.core.problems import IsolossError, Problem, TableError
 
 MAX_SECONDS, MAX_MIB = 120.0, 256.0
@@ -133,6 +132,9 @@ def read_address(address: Address, limits: Limits) -> Source:
 
 def _fetch(address: Address, limits: Limits) -> bytes:
     """The bytes at a web address."""
+    # here: most tables are files, and http with ssl takes long to import
+    from isoloss.core.download import DownloadError, TooLargeError, TooLongError, download
+
     try:
         return download(address, limits.max_seconds, limits.max_bytes)
     except TooLongError:

@@ -24,6 +24,8 @@ SOON = 10  # steps after which the few that are not there yet go on together
 # a descent that gains less than CRAWL in so many steps is damped afresh, LIVES times
 DROP = 0.9  # of an amplitude, that one step takes off it at most
 PATIENCE, CRAWL, LIVES = 40, 1e-6, 3
+POINTS = 256  # of a pool, whose objectives for all replicates are looked at together
+MOST_SINGLE = 1e30  # of a penalty in single precision, relative to the median
 BLOCK = 1 << 15  # numbers in one array: theirs must stay in a core's cache
 
 
@@ -135,7 +137,7 @@ class Problem:
         Args:
             free: points, (b, q).
             weight: of the runs, (b, n).
-            loss: observed, (b, n).
+            loss: observed, (n,) or (b, n).
             below: limit of the objective, (b,).
 
         Returns:
@@ -147,13 +149,11 @@ class Problem:
         value = np.einsum("bn,bn->b", penalty.value, weight)
         value = np.where(np.isfinite(value), value, np.inf)
         near = value <= below
-        weight = weight[near]
-        sums = self.law_on_runs.sums(
-            self.law_on_runs.take(inner, near),
-            weight * penalty.slope[near],
-            weight * penalty.curvature[near],
-            weight * penalty.weight[near],
-        )
+        slope, curvature, above = penalty.slope, penalty.curvature, penalty.weight
+        if not near.all():
+            inner, weight = self.law_on_runs.take(inner, near), weight[near]
+            slope, curvature, above = slope[near], curvature[near], above[near]
+        sums = self.law_on_runs.sums(inner, weight * slope, weight * curvature, weight * above)
         found = (sums.gradient, sums.absolute, sums.hessian, sums.outer)
         matrix = self.affine.matrix
         if not np.array_equal(matrix, np.eye(len(matrix))):
@@ -208,7 +208,7 @@ def minimise(
     """
     shape = (len(begin), len(problem.loss))
     weight = np.broadcast_to(weight, shape)
-    loss = np.broadcast_to(problem.loss if loss is None else loss, shape)
+    loss = problem.loss if loss is None else loss
     size = max(1, BLOCK // max(1, shape[1]))
     if not len(begin):
         nothing = np.empty(0)
@@ -220,7 +220,7 @@ def minimise(
         parts = [slice(at, at + size) for at in range(0, len(which), size)]
         return join(
             [
-                _minimise(problem, begin[p], weight[which[p]], loss[which[p]], most, kept)
+                _minimise(problem, begin[p], weight[which[p]], _rows(loss, which[p]), most, kept)
                 for p in parts
             ]
         )
@@ -271,7 +271,7 @@ def _minimise(
                 gradient[done], left[done] = size[over].max(axis=-1), relative[over]
                 steps[done] = iteration
                 go = ~over
-                who, now, weight, loss = who[go], now.take(go), weight[go], loss[go]
+                who, now, weight, loss = who[go], now.take(go), weight[go], _rows(loss, go)
                 damping, stuck, held = damping[go], stuck[go], held[go]
                 milestone, lives = milestone[go], lives[go]
                 if not len(who):
@@ -292,6 +292,11 @@ def _minimise(
             damping = np.where(damping < 1e-9, 0.0, damping)
             stuck = np.where(better, 0, stuck + 1)
     return Ends(found, value, gradient, left, steps)
+
+
+def _rows(loss: np.ndarray, which: np.ndarray) -> np.ndarray:
+    """Losses of some descents: rows of (b, n), or the losses that all have in common, (n,)."""
+    return loss if loss.ndim == 1 else loss[which]
 
 
 def _step(now: _State, held: np.ndarray, damping: np.ndarray, amplitudes: np.ndarray) -> np.ndarray:
@@ -436,13 +441,18 @@ def refit(
 
 def _look_around(problem, found: Ends, pool, weight, loss) -> tuple[Ends, np.ndarray]:
     """Go on from the point of a pool that is the best for a replicate, if it beats its own."""
+    limit = found.objective * (1 - AGREE * 1e-4)
     if loss is None:
-        value = _cross(_penalties(problem, pool), weight)
-        best = _lowest(value)
+        penalties = _penalties(problem, pool)
+        maybe = may_lie_below(penalties, weight, limit, own=pool is found.free)
+        value = _cross(penalties, weight[maybe])
+        best, gain = np.zeros(len(limit), dtype=int), np.zeros(len(limit), dtype=bool)
+        best[maybe] = _lowest(value)
+        gain[maybe] = value[best[maybe], np.arange(len(maybe))] < limit[maybe]
     else:
         value = np.stack([_own(problem, at, weight, loss) for at in pool], axis=0)
         best = np.argmin(value, axis=0)
-    gain = value[best, np.arange(len(best))] < found.objective * (1 - AGREE * 1e-4)
+        gain = value[best, np.arange(len(best))] < limit
     if gain.any():
         again = minimise(
             problem, pool[best[gain]], weight[gain], None if loss is None else loss[gain]
@@ -451,9 +461,46 @@ def _look_around(problem, found: Ends, pool, weight, loss) -> tuple[Ends, np.nda
     return found, gain
 
 
+def may_lie_below(
+    penalties: np.ndarray, weight: np.ndarray, limit: np.ndarray, own: bool
+) -> np.ndarray:
+    """Replicates for which a point of the pool may have an objective below a limit.
+
+    In single precision, which takes half the time: no replicate is missed, since penalties are
+    not negative, so that a sum of n of them is exact to n + 4 roundings; clipping and underflow
+    make it smaller.
+
+    Args:
+        penalties: of every run at every point, (k, n).
+        weight: of every run for every replicate, (r, n).
+        limit: of the objective, (r,).
+        own: whether point i is replicate i's own, which is not looked at.
+
+    Returns:
+        Positions of the replicates, (m,), ascending.
+    """
+    if np.nanmin(penalties, initial=0.0) < 0:  # a function of the user's
+        return np.arange(len(limit))
+    size = float(np.median(penalties[0]))
+    size = size if 0 < size < np.inf else 1.0
+    small = np.fmin(penalties / size, MOST_SINGLE).astype(np.float32)
+    weight = weight.astype(np.float32).T
+    lowest = np.full(len(limit), np.inf, dtype=np.float32)
+    for at in range(0, len(small), POINTS):
+        value = small[at : at + POINTS] @ weight
+        if own:
+            rows = np.arange(len(value))
+            value[rows, at + rows] = np.inf
+        np.minimum(lowest, value.min(axis=0), out=lowest)
+    margin = 1 + (penalties.shape[1] + 4) * float(np.finfo(np.float32).eps)
+    return np.flatnonzero(~(lowest.astype(float) > limit / size * margin))
+
+
 def _lowest(value: np.ndarray) -> np.ndarray:
     """As `np.argmin(value, axis=0)` without NaN, (r,), row after row as they lie in memory."""
     best, lowest = np.zeros(value.shape[1], dtype=int), value[0].copy()
+    if not value.shape[1]:
+        return best
     for row in range(1, len(value)):
         best[value[row] < lowest] = row
         np.minimum(lowest, value[row], out=lowest)

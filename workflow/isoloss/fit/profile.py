@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from scipy.special import fdtri
 
 from isoloss.fit.objectives import Objective
 from isoloss.fit.resample import MAD
@@ -33,6 +32,8 @@ def profiles(optimum: Optimum, clusters: np.ndarray, level: float) -> pd.DataFra
     Returns:
         Rows of `profiles`: term, value (in its unit), objective_value, excess, limit.
     """
+    from scipy.special import fdtri  # here: most fits have no profiles, and it imports slowly
+
     problem, terms = optimum.problem, optimum.problem.affine.terms
     predicted = problem.predicted(optimum.ends.free[:1])[0]
     noise = optimum.objective.residual(predicted, problem.loss), problem.loss, optimum.weight

@@ -72,7 +72,8 @@ def settings_of(
     """
     chosen = {**registry.defaults("law", card), **(options or {})}
     known = registry.options("law", card)
-    wrong = complete_options(chosen, known, f"options of {card}", fill=False)
+    place = f"options of {card}"
+    wrong = complete_options(chosen, known, place, fill=False) if options else []
     objective, delta, interval = asked["objective"], asked.pop("delta"), asked["interval"]
     if not callable(objective) and objective not in OBJECTIVES:
         wrong.append(Problem("objective", f"unknown {objective!r}", nearest(objective, OBJECTIVES)))

@@ -12,7 +12,7 @@ from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.fitted.intervals import normal_interval, quantiles
 
 if TYPE_CHECKING:
-    from isoloss.fitted.result import Fit
+    from isoloss.fitted.parameters import FitParameters
     from isoloss.laws._law import Estimate
 
 REPLICATES = 200  # of an optimal mixture, if no number is asked for
@@ -20,7 +20,11 @@ _SHARE_STEP = 1e-6  # of proportions, for slopes
 
 
 def best_mixture(
-    fit: Fit, domain_weights: Mapping[str, float], group: str | None, level: float, replicates: int
+    fit: FitParameters,
+    domain_weights: Mapping[str, float],
+    group: str | None,
+    level: float,
+    replicates: int,
 ) -> pd.DataFrame:
     """See `Fit.best_mixture`."""
     weights = {k if k.startswith("loss_") else f"loss_{k}": w for k, w in domain_weights.items()}

@@ -126,8 +126,8 @@ def _text_of(file: Path) -> str:
     try:
         return file.read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
-        found = f"is not UTF-8 ({error.reason} at byte {error.start})"
-        raise IsolossError(Problem(str(file), found, "save it as UTF-8, or move it")) from error
+        reason = f"is not UTF-8 ({error.reason} at byte {error.start})"
+        raise IsolossError(Problem(str(file), reason, "save it as UTF-8, or move it")) from error
 
 
 def law_file(fit: Fit) -> str:

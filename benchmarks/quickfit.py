@@ -94,10 +94,10 @@ def main() -> None:
         }
         for name, of_one in by_name.groupby("contender", sort=False)
     ]
-    found = pd.DataFrame(rows)
-    print(found.to_string(index=False, float_format="{:.2f}".format))
+    results = pd.DataFrame(rows)
+    print(results.to_string(index=False, float_format="{:.2f}".format))
     if not given.quick:
-        arrow = pa.Table.from_pandas(found, preserve_index=False)
+        arrow = pa.Table.from_pandas(results, preserve_index=False)
         write_free(arrow, HERE / "results" / "quickfit.parquet", {})
 
 

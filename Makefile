@@ -18,8 +18,8 @@ setup: .venv/ready
 	pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
-# two at once: most of them wait for programs to start
-TESTS := pytest --numprocesses 2 --dist loadfile
+# two at once, in the order of tests/conftest.py: the files that take longest first
+TESTS := pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test: setup
 	$(TESTS)

@@ -94,10 +94,10 @@ def main() -> None:
         }
         for name, of_one in by_name.groupby("contender", sort=False)
     ]
-    results = pd.DataFrame(rows)
-    print(results.to_string(index=False, float_format="{:.2f}".format))
+    table = pd.DataFrame(rows)
+    print(table.to_string(index=False, float_format="{:.2f}".format))
     if not given.quick:
-        arrow = pa.Table.from_pandas(results, preserve_index=False)
+        arrow = pa.Table.from_pandas(table, preserve_index=False)
         write_free(arrow, HERE / "results" / "quickfit.parquet", {})
 
 

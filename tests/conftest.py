@@ -19,6 +19,20 @@ from isoloss.core import tables
 hypothesis.settings.register_profile("isoloss", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("isoloss")
 
+# files that take more than half a minute, longest first: begun last, one would be alone at the end
+SLOW_FILES = (
+    "workflow/test_faults.py",
+    "workflow/test_recomputation.py",
+    "workflow/test_tables_of_ones_own.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests of slow files first."""
+    rank = {Path(__file__).parent / name: number for number, name in enumerate(SLOW_FILES)}
+    items.sort(key=lambda item: rank.get(item.path, len(rank)))
+
+
 TRUTH = {"E": 1.7, "A": 120.0, "B": 900.0, "alpha": 0.34, "beta": 0.41}
 
 

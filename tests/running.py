@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import warm
 import yaml
 
 ROOT = Path(__file__).parents[1]
@@ -33,9 +34,9 @@ def _sweeps() -> dict:
     return {
         "grid": {
             **base,
-            "settings": {"n_layers": 1, "context": 16},
+            "settings": {"n_layers": 1, "context": 16, "batch_size": 8},
             "cells": [
-                {"n_flops": ["2e7", "6e7", "1.8e8"], "d_model": [4, 6, 8, 12]},
+                {"n_flops": ["2e7", "6e7", "1.2e8"], "d_model": [4, 6, 8, 12]},
                 {"n_flops": 6e7, "d_model": [6, 8], "weighting": "docstring_x2"},
                 {"n_flops": 6e7, "d_model": [6, 8], "seed": 1},
             ],
@@ -84,9 +85,12 @@ def _figures() -> dict:
 
 
 def small(source: Path) -> dict:
-    """A study of 8 runs in one sweep, with one fit and one figure, for tests that train again."""
+    """A study of 8 runs in one sweep, with one fit and one figure, for tests that train again.
+
+    Its runs have more steps than those of `tiny`, for something to happen to one meanwhile.
+    """
     study = tiny(source)
-    cells = [{"n_flops": ["2e7", "6e7"], "d_model": [4, 6, 8, 12]}]
+    cells = [{"n_flops": ["2e7", "6e7"], "d_model": [6, 8, 12, 14], "batch_size": 4}]
     return study | {
         "expand": {"natural": {}},
         "train": {"grid": study["train"]["grid"] | {"cells": cells}},
@@ -96,18 +100,25 @@ def small(source: Path) -> dict:
 
 
 def snakemake(
-    folder: Path, *arguments: str, root: Path = ROOT, **environment: str
+    folder: Path, *arguments: str, root: Path = ROOT, cold: bool = False, **environment: str
 ) -> subprocess.CompletedProcess:
     """Run snakemake in a folder as a person would; output as text.
 
-    `root` is the project whose workflow and library run.
+    Args:
+        folder: the working directory.
+        *arguments: of snakemake.
+        root: the project whose workflow and library run.
+        cold: start it and its jobs as a person does, which takes seconds each; see warm.py.
+        **environment: further variables.
     """
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(root / "Snakefile")]
-    environment["PYTHONPATH"] = str(root / "workflow")
+    options = ["--snakefile", str(root / "Snakefile"), "--directory", str(folder), "--cores", "2"]
+    environment = {**os.environ, **environment, "PYTHONPATH": str(root / "workflow")}
+    if not cold:
+        return warm.run("snakemake", *options, *arguments, folder=root, environment=environment)
     return subprocess.run(
-        [*command, "--directory", str(folder), "--cores", "2", *arguments],
+        [sys.executable, "-m", "snakemake", *options, *arguments],
         cwd=root,
-        env={**os.environ, **environment},
+        env=environment,
         capture_output=True,
         text=True,
         timeout=1500,

@@ -78,7 +78,7 @@ def test_the_summary_is_written_and_printed_with_what_was_found(finished):
 
 def test_a_second_run_has_nothing_to_do(finished):
     folder, config, _ = finished
-    again = snakemake(folder, "--configfile", config)
+    again = snakemake(folder, "--configfile", config, cold=True)
     assert again.returncode == 0
     assert "Nothing to be done" in again.stdout + again.stderr
 

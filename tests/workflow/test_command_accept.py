@@ -3,10 +3,9 @@
 import json
 import os
 import re
-import subprocess
-import sys
 
 import pytest
+import warm
 from finished_results import status_table
 from running import write
 
@@ -31,14 +30,9 @@ def edited(results):
 
     def ask(command, *arguments):
         config = write(results.folder, results.study)
-        process = subprocess.run(
-            [sys.executable, "-m", "isoloss", command, config, *arguments],
-            cwd=results.folder,
-            env={**os.environ, "PYTHONPATH": str(results.root / "workflow")},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        environment = {**os.environ, "PYTHONPATH": str(results.root / "workflow")}
+        arguments = (command, config, *arguments)
+        process = warm.run("isoloss", *arguments, folder=results.folder, environment=environment)
         return process.returncode, process.stdout + process.stderr
 
     results.edit("train/run.py", "betas=(", "eps=1e-8, betas=(")  # as it is without

@@ -225,7 +225,7 @@ MOMENTS = [
 def test_after_a_kill_the_same_command_gives_the_same_tables(project, kill, seed):
     # lines of the journal (there will be two a run) and a bit of a run's time
     draw = random.Random(f"{kill.__name__} {seed}")
-    lines, seconds = draw.randint(1, 12), draw.uniform(0, 0.5)
+    lines, seconds = draw.randint(1, 12), draw.uniform(0, 0.25)
     head = project.untrained().begin_snakemake("runs")
     wait_for(lambda: len(project.store.journal()) >= lines)
     time.sleep(seconds)
@@ -507,7 +507,7 @@ def test_paths_may_have_spaces_and_letters_of_any_script(source, project, tmp_pa
     folder = tmp_path / "été 研究 x"
     folder.mkdir()
     config = write(folder, small(library), "étude 一.yaml")
-    first = snakemake(folder, "--configfile", config, root=root)
+    first = snakemake(folder, "--configfile", config, root=root, cold=True)
     assert first.returncode == 0, first.stdout + first.stderr
     results = folder / "results" / "tiny"
     drawn = {path.stem for path in results.glob("plot/*.png")}

@@ -24,7 +24,7 @@ def test_a_study_of_any_names_runs_where_nothing_but_ascii_can_be_printed(
     }
     config = write(tmp_path, study)
     plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
-    ended = snakemake(tmp_path, "--configfile", config, **plain)
+    ended = snakemake(tmp_path, "--configfile", config, cold=True, **plain)
     printed = ended.stdout + ended.stderr
     assert ended.returncode == 0, printed
     assert "Traceback" not in printed and "\x1b[2J" not in printed
@@ -32,7 +32,7 @@ def test_a_study_of_any_names_runs_where_nothing_but_ascii_can_be_printed(
     results = tmp_path / "results/hard"
     assert "group α–β &lt;b&gt;" in (results / "summary.md").read_text(encoding="utf-8")
     assert set(tables.frame(results / "fit/mine/chin/summary.parquet")["group"]) == {GROUP}
-    again = snakemake(tmp_path, "--configfile", config, **plain)
+    again = snakemake(tmp_path, "--configfile", config, cold=True, **plain)
     assert "Nothing to be done" in again.stdout + again.stderr
     monkeypatch.chdir(ROOT)
     assert main(["verify", config, "--directory", str(tmp_path)]) == 0

@@ -16,7 +16,7 @@ FITS = {
         "card": "learning_curve",
         "sweep": "grid",
         "points": "curves",
-        "where": "step > 10 and weighting == 'natural'",
+        "where": "step > 5 and weighting == 'natural'",
         "group": "d_model",
         "holdout": {"rule": "roll_out", "by": "n_samples", "stages": 3},
         "bootstrap": 10,
@@ -78,7 +78,7 @@ def test_points_of_a_run_are_drawn_together_and_a_roll_out_looks_ahead(fitted):
     assert fit.groups == sorted(fit.groups) and set(fit.groups) == {"4", "6", "8", "12"}
     assert fit.params["ci_method"].str.contains("over of_run").all()
     assert (fit.scores["n_held_out"] > 0).all() and fit.scores["rmse"].notna().all()
-    assert (fit.points["step"] > 10).all()
+    assert (fit.points["step"] > 5).all()
     assert fit.points["of_run"].nunique() == 14
 
 

@@ -42,12 +42,12 @@ def test_the_record_holds_what_the_tables_say(fit):
         same = ("n_runs", "n_held_out", "n_dropped", "rmse", "r2", "status", "message", "condition")
         assert [getattr(one, name) for name in same] == [getattr(row, name) for name in same]
         assert one.agreement == f"{row.n_agree} of {row.n_starts} starts agree"
-        params = fit.mine("params", one.group)
+        params = fit.rows_of("params", one.group)
         for parameter, p in zip(one.parameters, params.itertuples(), strict=True):
             assert (parameter.term, parameter.estimate) == (p.term, p.estimate)
             assert (parameter.low, parameter.high) == (p.ci_low, p.ci_high)
         (fold,) = one.folds
-        (score,) = fit.mine("scores", one.group).itertuples()
+        (score,) = fit.rows_of("scores", one.group).itertuples()
         assert (fold.rule, fold.rmse) == ("largest_compute", score.rmse)
 
 

@@ -147,7 +147,7 @@ def test_groups_that_share_terms_have_them_in_common_and_the_rest_of_their_own(c
     b["run_id"] += "b"
     both = pd.concat([a, b], ignore_index=True)
     fit = fit_law(both, "chinchilla", shared=["alpha", "beta", "A", "B"], bootstrap=40)
-    one, two = (fit.mine("params", g).set_index("term") for g in "ab")
+    one, two = (fit.rows_of("params", g).set_index("term") for g in "ab")
     for term in ("alpha", "beta", "A", "B"):
         assert one.loc[term, "estimate"] == pytest.approx(two.loc[term, "estimate"], rel=1e-9)
         assert one.loc[term, "ci_low"] == pytest.approx(two.loc[term, "ci_low"], rel=1e-9)

@@ -165,7 +165,12 @@ class Inputs:
         title = (
             literal(name) if len(fit.groups) == 1 else f"{literal(name)}, group {literal(group)}"
         )
-        return title, fit, group, self.done[self.done["run_id"].isin(set(residuals["run_id"]))]
+        return (
+            title,
+            fit,
+            group,
+            self.finished[self.finished["run_id"].isin(set(residuals["run_id"]))],
+        )
 
     def response(self, response: str) -> str:
         """A response of the first fit; its first if empty.
@@ -180,7 +185,7 @@ class Inputs:
         return response or fit.responses[0]
 
     @property
-    def done(self) -> pd.DataFrame:
+    def finished(self) -> pd.DataFrame:
         """Runs with a loss; of a figure with fits, what the first of them was fitted to.
 
         A column `held_out` says which of them that fit did not see.
@@ -191,10 +196,10 @@ class Inputs:
         for fit in self.fits.values():
             unseen = set(fit.residuals.loc[fit.residuals["held_out"], "run_id"])
             return fit.points.assign(held_out=fit.points["run_id"].isin(unseen))
-        done = self.runs[self.runs["status"] == "done"].reset_index(drop=True)
-        if done.empty:
+        finished = self.runs[self.runs["status"] == "done"].reset_index(drop=True)
+        if finished.empty:
             raise IsolossError(Problem("runs", "none has finished", "look at status_reason"))
-        return done.assign(held_out=False)
+        return finished.assign(held_out=False)
 
 
 def plain(text: str) -> str:

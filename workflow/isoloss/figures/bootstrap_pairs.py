@@ -39,7 +39,7 @@ def draw(inputs: _figure.Inputs, group: str, response: str, terms: Sequence[str]
     name, fit, group, _ = inputs.shown(group)
     response = inputs.response(response)
     thetas = fit.replicate_thetas(group, response)
-    params = fit.mine("params", group, response)
+    params = fit.rows_of("params", group, response)
     law = fit.law_of(response)
     free = [i for i in range(len(law.terms)) if len(thetas) < 2 or np.ptp(thetas[:, i]) > 0]
     known = [law.terms[i].name for i in free]

@@ -24,7 +24,7 @@ def draw(inputs: _figure.Inputs, group: str, response: str):
     name, fit, group, runs = inputs.shown(group)
     response = inputs.response(response)
     known = [c for c in AGAINST if (runs[c].astype(float) > 0).all() and runs[c].nunique() > 1]
-    drawn = fit.mine("residuals", group, response).drop(columns="residual")
+    drawn = fit.rows_of("residuals", group, response).drop(columns="residual")
     drawn = drawn.merge(runs[["run_id", *known]], on="run_id")
     known = known or ["predicted"]  # of runs that differ in their mixture only
     drawn["residual_percent"] = 100 * (drawn["loss_nats"] / drawn["predicted"] - 1)

@@ -44,7 +44,7 @@ def draw(inputs: _figure.Inputs, quantity: str, variable: str):
 
     x = COLUMNS[variable]
     shade = "n_params" if variable == "D" else "n_samples"
-    runs = inputs.done[["run_id", "n_params", "n_samples", "n_flops_6nd"]]
+    runs = inputs.finished[["run_id", "n_params", "n_samples", "n_flops_6nd"]]
     seen, facts = _shown(inputs.tables["observations"], quantity)
     seen = seen.merge(runs, on="run_id", validate="many_to_one")
     counts = seen.groupby("run_id")["part"].size()

@@ -29,11 +29,11 @@ def draw(inputs: _figure.Inputs, group: str, response: str):
 
     name, fit, group, _ = inputs.shown(group)
     response = inputs.response(response)
-    profiles = fit.mine("profiles", group, response)
+    profiles = fit.rows_of("profiles", group, response)
     if profiles.empty:
         do = "set `profiles: true` in the fit (a law with its own estimator has none)"
         raise IsolossError(Problem(f"fit {name}", "no profiles were kept", do))
-    params = fit.mine("params", group, response).set_index("term")
+    params = fit.rows_of("params", group, response).set_index("term")
     thetas = fit.replicate_thetas(group, response)
     terms = [t for t in enumerate(fit.law_of(response).terms) if t[1].name in set(profiles["term"])]
     blue, red, green = _figure.COLOURS[:3]

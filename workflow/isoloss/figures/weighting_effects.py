@@ -67,9 +67,9 @@ def differences(runs: pd.DataFrame, losses: pd.DataFrame, reference: str) -> pd.
 
 def draw(inputs: _figure.Inputs, reference: str):
     """Dots are pairs of runs, bars their mean; below zero the weighting helps."""
-    effects = differences(inputs.done, inputs.tables["losses"], reference)
+    effects = differences(inputs.finished, inputs.tables["losses"], reference)
     if effects.empty:
-        known = nearest(reference, set(inputs.done["weighting"]))
+        known = nearest(reference, set(inputs.finished["weighting"]))
         what = f"no run under {reference!r} has a partner with another weighting"
         raise IsolossError(Problem("weighting_effects", what, f"same settings and seed; {known}"))
     keys = list(dict.fromkeys(effects["tag_key"]))

@@ -87,7 +87,7 @@ def _compared(
     whole = fit_law(runs, card, holdout="none", **{**settings, "interval": "none"})
     rows = []
     for row in whole.summary.itertuples():
-        folds = scored.mine("scores", row.group, row.response)
+        folds = scored.rows_of("scores", row.group, row.response)
         rows.append(
             {
                 "law": name,

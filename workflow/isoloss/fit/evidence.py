@@ -76,7 +76,7 @@ def verdict(
 
     Args:
         converged: whether the gradient vanishes.
-        free: terms that the data do not determine.
+        free: terms that the runs do not determine.
         params: rows of `params`.
         summary: the row of `summary` as far as it is known.
         intervals: what is to be said of the intervals (`doubts`).
@@ -90,15 +90,20 @@ def verdict(
     status = "not_converged" if remarks else "at_bound" if bounded else "converged"
     if free and not bounded:
         status = "undetermined"
-        remarks.append(f"the data do not determine {', '.join(free)}, whatever the intervals say")
+        remarks.append(
+            f"not identified by these runs: {', '.join(free)}, whatever the intervals say"
+        )
     if bounded:
-        remarks.append(f"at a bound: {', '.join(bounded)}; the data do not determine it")
+        remarks.append(f"at a bound, so not identified by these runs: {', '.join(bounded)}")
     lost = summary["n_replicates"] - summary["n_replicates_converged"]
     if lost:
         remarks.append(f"{lost} of {summary['n_replicates']} replicates did not converge")
     loose = [p.term for p in params.itertuples() if not identified(p.ci_low, p.ci_high)]
     if loose:
-        remarks.append(f"not known to a factor of {WIDE}: {', '.join(loose)}")
+        many = "intervals of" if len(loose) > 1 else "interval of"
+        spans = "span" if len(loose) > 1 else "spans"
+        wide = f"the {many} {', '.join(loose)} {spans} more than a factor of {WIDE}"
+        remarks.append(f"not identified by these runs: {wide}")
     remarks += intervals
     if not remarks and summary["n_starts"]:
         remarks.append(f"{summary['n_agree']} of {summary['n_starts']} starts agree")

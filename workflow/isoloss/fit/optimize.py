@@ -154,18 +154,20 @@ class Problem:
             inner, weight = self.law_on_runs.take(inner, near), weight[near]
             slope, curvature, above = slope[near], curvature[near], above[near]
         sums = self.law_on_runs.sums(inner, weight * slope, weight * curvature, weight * above)
-        found = (sums.gradient, sums.absolute, sums.hessian, sums.outer)
+        derivatives = (sums.gradient, sums.absolute, sums.hessian, sums.outer)
         matrix = self.affine.matrix
         if not np.array_equal(matrix, np.eye(len(matrix))):
-            found = (
+            derivatives = (
                 sums.gradient @ matrix,
                 sums.absolute @ np.abs(matrix),
                 matrix.T @ sums.hessian @ matrix,
                 matrix.T @ sums.outer @ matrix,
             )
-        sound = np.isfinite(found[0]).all(axis=-1) & np.isfinite(found[2]).all(axis=(-1, -2))
+        sound = np.isfinite(derivatives[0]).all(axis=-1) & np.isfinite(derivatives[2]).all(
+            axis=(-1, -2)
+        )
         value[np.flatnonzero(near)[~sound]] = np.inf
-        return value, near, _State(free[near], value[near], *found)
+        return value, near, _State(free[near], value[near], *derivatives)
 
 
 @dataclass
@@ -245,13 +247,13 @@ def _minimise(
     kept: np.ndarray,
 ) -> Ends:
     low, high = problem.affine.low, problem.affine.high
-    found = np.clip(begin, low, high).astype(float)
-    count = len(found)
+    points = np.clip(begin, low, high).astype(float)
+    count = len(points)
     value, gradient, left = np.full(count, np.inf), np.full(count, np.inf), np.full(count, np.inf)
     steps = np.zeros(count, dtype=int)
     who = np.arange(count)
     with np.errstate(all="ignore"):
-        _, _, now = problem.look(found, weight, loss, np.full(count, np.inf))
+        _, _, now = problem.look(points, weight, loss, np.full(count, np.inf))
         damping, stuck = np.full(count, 1e-2), np.zeros(count, dtype=int)
         milestone, lives = now.value.copy(), np.full(count, LIVES)
         for iteration in range(most + 1):
@@ -266,10 +268,10 @@ def _minimise(
                 lives, damping = lives - crawling, np.where(crawling, 1e-2, damping)
                 milestone = now.value.copy()
             if over.any():
-                done = who[over]
-                found[done], value[done] = now.free[over], now.value[over]
-                gradient[done], left[done] = size[over].max(axis=-1), relative[over]
-                steps[done] = iteration
+                finished = who[over]
+                points[finished], value[finished] = now.free[over], now.value[over]
+                gradient[finished], left[finished] = size[over].max(axis=-1), relative[over]
+                steps[finished] = iteration
                 go = ~over
                 who, now, weight, loss = who[go], now.take(go), weight[go], _rows(loss, go)
                 damping, stuck, held = damping[go], stuck[go], held[go]
@@ -291,7 +293,7 @@ def _minimise(
             damping = np.where(better, damping * 0.1, np.maximum(damping, 1e-4) * 6)
             damping = np.where(damping < 1e-9, 0.0, damping)
             stuck = np.where(better, 0, stuck + 1)
-    return Ends(found, value, gradient, left, steps)
+    return Ends(points, value, gradient, left, steps)
 
 
 def _rows(loss: np.ndarray, which: np.ndarray) -> np.ndarray:
@@ -439,12 +441,12 @@ def refit(
     return reached
 
 
-def _look_around(problem, found: Ends, pool, weight, loss) -> tuple[Ends, np.ndarray]:
+def _look_around(problem, ends: Ends, pool, weight, loss) -> tuple[Ends, np.ndarray]:
     """Go on from the point of a pool that is the best for a replicate, if it beats its own."""
-    limit = found.objective * (1 - AGREE * 1e-4)
+    limit = ends.objective * (1 - AGREE * 1e-4)
     if loss is None:
         penalties = _penalties(problem, pool)
-        maybe = may_lie_below(penalties, weight, limit, own=pool is found.free)
+        maybe = may_lie_below(penalties, weight, limit, own=pool is ends.free)
         value = _cross(penalties, weight[maybe])
         best, gain = np.zeros(len(limit), dtype=int), np.zeros(len(limit), dtype=bool)
         best[maybe] = _lowest(value)
@@ -457,8 +459,8 @@ def _look_around(problem, found: Ends, pool, weight, loss) -> tuple[Ends, np.nda
         again = minimise(
             problem, pool[best[gain]], weight[gain], None if loss is None else loss[gain]
         )
-        _keep_better(found, np.flatnonzero(gain), again)
-    return found, gain
+        _keep_better(ends, np.flatnonzero(gain), again)
+    return ends, gain
 
 
 def may_lie_below(

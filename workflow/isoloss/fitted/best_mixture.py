@@ -33,7 +33,7 @@ def best_mixture(
             Problem(f"domain weight {name}", "no such loss", nearest(name, fit.responses))
         )
     domains = fit.facts["domains"]
-    ranges = fit.mine("ranges", group, next(iter(weights))).set_index("variable")
+    ranges = fit.rows_of("ranges", group, next(iter(weights))).set_index("variable")
     bounds = ranges.loc[domains, ["low", "high"]].to_numpy(float)
     total = sum(weights.values())
     laws = {r: fit.law_of(r) for r in weights}

@@ -148,7 +148,7 @@ def _distance(
     fit: FitParameters, points: Mapping[str, np.ndarray], group: str, response: str
 ) -> np.ndarray:
     """See `Fit.distance`."""
-    ranges = fit.mine("ranges", group, response).set_index("variable")
+    ranges = fit.rows_of("ranges", group, response).set_index("variable")
     farthest = np.ones(np.shape(next(iter(points.values()))))
     for name, values in points.items():
         if name not in ranges.index:

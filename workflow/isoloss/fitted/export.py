@@ -46,13 +46,13 @@ def law(input_data, group):
         raise KeyError("no such group; there are " + ", ".join(FITTED))
     points = [_aligned(point) for point in input_data]
     x = {{name: np.array([point[name] for point in points], dtype=float) for name in VARIABLES}}
-    found = [{{}} for _ in points]
+    losses = [{{}} for _ in points]
     with np.errstate(all="ignore"):
         for response, t in FITTED[group].items():
             values = np.broadcast_to(predict(t, x), (len(points),))
-            for point, value in zip(found, values):
+            for point, value in zip(losses, values):
                 point[response] = float(value)
-    return found
+    return losses
 
 
 def _aligned(point):
@@ -173,15 +173,15 @@ def _about(fit: Fit, law: Law) -> str:
 
 def _fitted(fit: Fit) -> dict[str, dict[str, Any]]:
     """Group -> response -> values of the terms (and the state of the law, if it has one)."""
-    found: dict[str, dict[str, Any]] = {}
+    fitted: dict[str, dict[str, Any]] = {}
     for row in fit.summary.itertuples():
         law, estimate = fit.law_of(row.response), fit.estimate(row.group, row.response)
         values = {name: float(value) for name, value in law.values(estimate.theta).items()}
         state = law.to_numbers(estimate)[len(law.terms) :]
         if len(state):
             values["state"] = [float(v) for v in state]
-        found.setdefault(row.group, {})[row.response] = values
-    return found
+        fitted.setdefault(row.group, {})[row.response] = values
+    return fitted
 
 
 def _state(fit: Record) -> str:

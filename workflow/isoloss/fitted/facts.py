@@ -347,7 +347,7 @@ def best_mixture(fit: Fit, group: str, responses: Sequence[str], n_replicates: i
     """
     n_replicates = min(n_replicates, len(fit.replicate_thetas(group, responses[0])))
     best = fit.best_mixture(dict.fromkeys(responses, 1.0), group, replicates=n_replicates)
-    ranges = fit.mine("ranges", group, responses[0]).set_index("variable")
+    ranges = fit.rows_of("ranges", group, responses[0]).set_index("variable")
     rows = best.to_dict("records")
     shares = [
         Share(
@@ -413,6 +413,6 @@ def _parent_runs(fit: Fit, group: str, response: str) -> int | None:
     """Along how many runs the fitted points lie; None where runs were fitted whole."""
     if OF_RUN not in fit.points:
         return None
-    residuals = fit.mine("residuals", group, response)
+    residuals = fit.rows_of("residuals", group, response)
     fitted = fit.points["run_id"].isin(set(residuals.loc[~residuals["held_out"], "run_id"]))
     return int(fit.points.loc[fitted, OF_RUN].nunique())

@@ -92,7 +92,7 @@ class FitParameters:
 
     def values_of(self, group: str | None = None, response: str | None = None) -> dict[str, float]:
         """The parameters of a group and response by name, in their units."""
-        rows = self.mine("params", group, response)
+        rows = self.rows_of("params", group, response)
         return {name: float(v) for name, v in zip(rows["term"], rows["estimate"], strict=True)}
 
     @property
@@ -114,7 +114,7 @@ class FitParameters:
         """The law of a response."""
         return self.law.for_response(response or self.responses[0])
 
-    def mine(
+    def rows_of(
         self, table: str, group: str | None = None, response: str | None = None
     ) -> pd.DataFrame:
         """The rows of a table that belong to a group and response; the first where None."""
@@ -124,19 +124,19 @@ class FitParameters:
 
     def estimate(self, group: str | None = None, response: str | None = None) -> Estimate:
         """The optimum: theta (p,), and what the law keeps of the runs beside it."""
-        law, ends = self.law_of(response), self.mine("starts", group, response)
+        law, ends = self.law_of(response), self.rows_of("starts", group, response)
         if len(ends):
             best = ends.sort_values("start")["end"].iloc[0]
             return law.from_numbers(np.asarray(best, dtype=float))
         # figures that need no more are given the parameters alone
-        estimates = self.mine("params", group, response).set_index("term")["estimate"]
+        estimates = self.rows_of("params", group, response).set_index("term")["estimate"]
         return Estimate(np.array([t.coordinate(estimates[t.name]) for t in law.terms]))
 
     def replicate_estimates(
         self, group: str | None = None, response: str | None = None
     ) -> Estimate:
         """The converged replicates, theta (r, p)."""
-        law, rows = self.law_of(response), self.mine("replicates", group, response)
+        law, rows = self.law_of(response), self.rows_of("replicates", group, response)
         rows = rows[rows["converged"]]
         if rows.empty:
             return law.from_numbers(np.empty((0, len(law.terms))))

@@ -34,7 +34,7 @@ from isoloss.fit.objectives import Objective
 from isoloss.fit.optimize import Ends, Problem, minimise
 from isoloss.fit.profile import cluster_inflation, likelihood_ratio
 from isoloss.fit.resample import MAD
-from isoloss.fitted import BIAS
+from isoloss.fitted.intervals import BIAS
 from isoloss.laws import chinchilla
 
 ROOT = Path(__file__).parents[1]

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "workflow/isoloss"
 BANNED = {"found", "said", "wanted", "mine", "done", "bend"}
 # Folders of the package whose names are still to be changed.
-NOT_YET = ("figures", "fit", "fitted", "laws", "quickfit")
+NOT_YET = ("figures", "fit", "fitted", "quickfit")
 
 FILES = [
     file.relative_to(ROOT).as_posix()

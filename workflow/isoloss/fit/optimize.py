@@ -53,8 +53,8 @@ class Affine:
 
     def free(self, theta: np.ndarray) -> np.ndarray:
         """The nearest free coordinates, inside the bounds: (..., p) -> (..., q)."""
-        found = (theta - self.shift) @ np.linalg.pinv(self.matrix).T
-        return np.clip(found, self.low, self.high)
+        nearest = (theta - self.shift) @ np.linalg.pinv(self.matrix).T
+        return np.clip(nearest, self.low, self.high)
 
 
 @dataclass(frozen=True)
@@ -423,20 +423,20 @@ def refit(
         basins: of the fit looked at, the optimum included.
     """
     known = ends.free[separate(ends)[:basins]]
-    found = minimise(problem, np.repeat(known[:1], len(weight), axis=0), weight, loss)
-    late = np.flatnonzero(~found.converged)  # lost among the corners: once more from afar
+    reached = minimise(problem, np.repeat(known[:1], len(weight), axis=0), weight, loss)
+    late = np.flatnonzero(~reached.converged)  # lost among the corners: once more from afar
     if len(late):
-        mine = None if loss is None else loss[late]
-        begin = narrowed(problem, found.free[late], weight[late], mine)
-        _keep_better(found, late, minimise(problem, begin, weight[late], mine))
+        own_loss = None if loss is None else loss[late]
+        begin = narrowed(problem, reached.free[late], weight[late], own_loss)
+        _keep_better(reached, late, minimise(problem, begin, weight[late], own_loss))
     pool = known[1:]
     for _ in range(8):
         if len(pool):
-            found, moved = _look_around(problem, found, pool, weight, loss)
+            reached, moved = _look_around(problem, reached, pool, weight, loss)
             if not moved.any() and pool is not known:
                 break
-        pool = found.free
-    return found
+        pool = reached.free
+    return reached
 
 
 def _look_around(problem, found: Ends, pool, weight, loss) -> tuple[Ends, np.ndarray]:
@@ -507,12 +507,12 @@ def _lowest(value: np.ndarray) -> np.ndarray:
     return best
 
 
-def _keep_better(found: Ends, which: np.ndarray, again: Ends) -> None:
+def _keep_better(kept: Ends, which: np.ndarray, again: Ends) -> None:
     """Put ends found again at some positions where they are lower, or as low and converged."""
-    near = again.objective <= found.objective[which] * (1 + AGREE)
-    better = (again.objective < found.objective[which]) | (near & again.converged)
-    for name in found.__dataclass_fields__:
-        getattr(found, name)[which[better]] = getattr(again, name)[better]
+    near = again.objective <= kept.objective[which] * (1 + AGREE)
+    better = (again.objective < kept.objective[which]) | (near & again.converged)
+    for name in kept.__dataclass_fields__:
+        getattr(kept, name)[which[better]] = getattr(again, name)[better]
 
 
 def _penalties(problem: Problem, pool: np.ndarray) -> np.ndarray:
@@ -545,9 +545,9 @@ def distinct(points: np.ndarray) -> np.ndarray:
 
 def separate(ends: Ends) -> np.ndarray:
     """Positions of ends of different objective, best first (`ends` are sorted)."""
-    found = [0]
+    positions = [0]
     for i in range(1, len(ends.objective)):
-        last = ends.objective[found[-1]]
+        last = ends.objective[positions[-1]]
         if ends.objective[i] - last > AGREE * abs(last):
-            found.append(i)
-    return np.array(found)
+            positions.append(i)
+    return np.array(positions)

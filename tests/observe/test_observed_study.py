@@ -66,10 +66,10 @@ def test_observing_changes_nothing_of_what_makes_the_runs(config):
         (lambda c: c["train"]["grid"].update(keep_weights=False), "does not keep the weights"),
         (lambda c: c["plot"]["norms"].pop("observation"), "name one of `observe`"),
         (lambda c: c["plot"]["norms"].update(observation="norm"), "did you mean 'norms'"),
-        (lambda c: c["plot"]["norms"].update(sweep="short"), "is of 'grid', not 'short'"),
+        (lambda c: c["plot"]["norms"].update(sweep="short"), "measures 'grid', not 'short'"),
         (
             lambda c: c["plot"]["norms"].update(card="learning_curves"),
-            "the card 'learning_curves' shows none",
+            "the card 'learning_curves' shows no observation",
         ),
     ],
 )

@@ -13,13 +13,13 @@ contenders of this one. `--quick` calls each once and writes nothing.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -30,30 +30,35 @@ OURS, IMPORTS = "isoloss", "imports of pandas, scipy.stats, matplotlib.pyplot, p
 CALLS = 5
 
 
-def seconds(words: list[str], folder: Path, home: Path) -> tuple[float, float, str]:
-    """Processor seconds, peak MiB, and standard output of a process."""
+def seconds(words: list[str], folder: Path, home: Path) -> tuple[float, float]:
+    """Processor seconds and peak MiB of a process that uses the code of a checkout."""
     threads = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
     environment = {**os.environ, **threads, "PYTHONPATH": str(home / "workflow")}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # a user has compiled modules
     process = subprocess.Popen(
-        [sys.executable, *words], cwd=folder, env=environment, stdout=subprocess.PIPE
+        [sys.executable, *words], cwd=folder, env=environment, stdout=subprocess.DEVNULL
     )
-    output = process.stdout.read().decode()
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
-    process.stdout.close()
     if process.returncode:
         raise SystemExit(f"{' '.join(words)} ended with {process.returncode}")
-    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, output
+    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
-def call(home: Path, points: Path) -> tuple[float, float, str]:
-    """One quick fit by the code of a checkout: seconds, MiB, and a digest of its parameters."""
+def call(home: Path, points: Path) -> tuple[float, float, np.ndarray]:
+    """One quick fit by the code of a checkout: seconds, MiB, and the numbers of its parameters."""
     with tempfile.TemporaryDirectory() as folder:
         words = ["-m", "isoloss", "law", str(points), "--out", "out", "--bootstrap", "4000"]
-        spent, peak, _ = seconds(words, Path(folder), home)
+        spent, peak = seconds(words, Path(folder), home)
         params = pd.read_parquet(Path(folder, "out", "params.parquet"))
-        numbers = params.select_dtypes(float).to_numpy().tobytes()
-    return spent, peak, hashlib.sha256(numbers).hexdigest()[:12]
+    return spent, peak, params.select_dtypes(float).to_numpy()
+
+
+def compared(numbers: np.ndarray | None, ours: np.ndarray) -> str:
+    """How far parameters and their intervals are from ours."""
+    if numbers is None:
+        return ""
+    return f"parameters and intervals within {np.max(np.abs(numbers / ours - 1)):.0e} of ours"
 
 
 def main() -> None:
@@ -67,7 +72,7 @@ def main() -> None:
         parser.error("name the folder of chinchilla_epoch/: --data, or ISOLOSS_REFERENCE_DATA")
     named = (other.partition("=")[::2] for other in given.others)
     homes = {OURS: HERE.parent} | {name: Path(home).absolute() for name, home in named}
-    calls: list[tuple[str, float, float, str]] = []
+    calls: list[tuple[str, float, float, np.ndarray | None]] = []
     with tempfile.TemporaryDirectory() as folder:
         points = Path(folder, "points.csv")
         table = pd.read_csv(Path(given.data) / "chinchilla_epoch" / "chinchilla_points.csv")
@@ -76,8 +81,8 @@ def main() -> None:
         for _ in range(1 if given.quick else CALLS):
             calls += [(name, *call(home, points)) for name, home in homes.items()]
             bare = ["-c", "import pandas, scipy.stats, matplotlib.pyplot, pyarrow.parquet"]
-            calls.append((IMPORTS, *seconds(bare, Path(folder), HERE)[:2], ""))
-    by_name = pd.DataFrame(calls, columns=["contender", "seconds", "peak_mib", "digest"])
+            calls.append((IMPORTS, *seconds(bare, Path(folder), HERE), None))
+    by_name = pd.DataFrame(calls, columns=["contender", "seconds", "peak_mib", "numbers"])
     ours = by_name[by_name["contender"] == OURS]
     rows = [
         {
@@ -87,17 +92,15 @@ def main() -> None:
             "median_seconds": of_one["seconds"].median(),
             "peak_mib": of_one["peak_mib"].max(),
             "ratio": of_one["seconds"].min() / ours["seconds"].min(),
-            "same_result": ""
-            if name == IMPORTS
-            else str(set(of_one["digest"]) == set(ours["digest"])),
+            "same_result": compared(of_one["numbers"].iloc[0], ours["numbers"].iloc[0]),
             "note": f"processor time, least of {len(of_one)}; load {os.getloadavg()[0]:.1f}",
         }
         for name, of_one in by_name.groupby("contender", sort=False)
     ]
-    table = pd.DataFrame(rows)
-    print(table.to_string(index=False, float_format="{:.2f}".format))
+    results = pd.DataFrame(rows)
+    print(results.to_string(index=False, float_format="{:.2f}".format))
     if not given.quick:
-        arrow = pa.Table.from_pandas(table, preserve_index=False)
+        arrow = pa.Table.from_pandas(results, preserve_index=False)
         write_free(arrow, HERE / "results" / "quickfit.parquet", {})
 
 

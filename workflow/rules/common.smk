@@ -19,9 +19,7 @@ STARTED = time.time()
 # invocation, perhaps on another machine, reads what the main process fetched.
 FETCHED = Path("results", str(config.get("study")), sources.KEPT)
 SOURCES = (
-    sources.Sources(copies=FETCHED)
-    if workflow.is_main_process
-    else sources.Sources(kept=FETCHED)
+    sources.Sources(copies=FETCHED) if workflow.is_main_process else sources.Sources(kept=FETCHED)
 )
 
 PLANS = Plans()  # each sweep is spelled out once for check and triggers
@@ -150,11 +148,7 @@ def show_state():
                 "no records here and goes by the files' times: `python -m isoloss verify STUDY` "
                 "prints how to make them again."
             )
-    advice = (
-        ""
-        if STUDY["strict_environment"]
-        else "; strict_environment: true trains them again"
-    )
+    advice = "" if STUDY["strict_environment"] else "; strict_environment: true trains them again"
     for line in study.renamed(config)[1]:
         logger.warning(escape.terminal(line))
     for line in FLOW.other_versions():

@@ -24,7 +24,7 @@ def test_copied_results_are_adopted_and_nothing_is_due(results):
     assert results.due() != {}
     code, output = results.isoloss("adopt")
     assert code == 0
-    assert re.match(r"\d+ files have the times of their order\n20 jobs, ", output)
+    assert re.match(r"the times of \d+ files are now in the order of their jobs\n20 jobs, ", output)
     assert results.due() == {}
     assert {p: p.read_bytes() for p in results.results.rglob("*") if p.is_file()} == before
 
@@ -41,5 +41,5 @@ def test_what_is_adopted_is_verified(results, file, damage, words):
     damage_file(results, file, damage)
     code, output = results.isoloss("adopt")
     assert code == 1
-    assert "files have the times of their order" in output
+    assert "files are now in the order of their jobs" in output
     assert re.search(rf"{words} +make it again", output)

@@ -69,7 +69,7 @@ def test_studies_of_several_names_are_refused(results):
     second = write(results.folder, {**results.study, "study": "other"}, "second.yaml")
     code, output = results.isoloss("gc", second)
     assert code == 2
-    assert "results of their own" in output
+    assert "these studies have different names" in output
 
 
 def test_a_run_that_is_being_trained_is_never_listed(results):

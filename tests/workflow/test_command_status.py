@@ -106,7 +106,7 @@ def test_before_anything_is_loaded_every_run_is_missing(results):
     assert results.isoloss("retry")[0] == 0
     code, output = results.isoloss("gc")
     assert code == 2
-    assert "its rows are not there" in output
+    assert "its rows do not exist" in output
 
 
 @pytest.mark.parametrize(("max_attempts", "due"), [(2, 1), (1, 0)])

@@ -211,7 +211,7 @@ def test_runs_trained_under_other_versions_are_said_and_not_wrong(results):
     code, output = results.isoloss("verify")
     assert code == 0
     assert words in output
-    assert "as study and code make them" in output
+    assert "all results match the study and the code" in output
     output = results.call("-n")
     assert words in output
     assert "Nothing to be done" in output
@@ -238,7 +238,7 @@ def test_the_command_can_be_typed_with_a_space_in_the_path(shared, damage_shared
 
 
 def test_the_target_verify_fails_with_the_findings_or_says_that_all_is_well(results):
-    assert "as study and code make them" in results.call("verify")
+    assert "all results match the study and the code" in results.call("verify")
     damage_file(results, "fit/grid/chinchilla/params.parquet", "emptied")
     config = write(results.folder, results.study, "edited.yaml")
     failed = snakemake(results.folder, "verify", "--configfile", config, root=results.root)

@@ -90,7 +90,7 @@ def test_a_failed_job_leaves_no_table_and_names_its_log(source, tmp_path):
     study["load"]["few"]["valid_fraction"] = 1e-9
     failed = snakemake(tmp_path, "--configfile", write(tmp_path, study))
     assert failed.returncode != 0
-    assert "is on the valid side" in failed.stdout + failed.stderr
+    assert "is in the split 'valid'" in failed.stdout + failed.stderr
     made = {f.parent.parent.name for f in (tmp_path / "results").rglob("*.parquet")}
     assert made <= {"plan"}  # it may be made beside the job that fails
     assert list((tmp_path / "results").rglob("*.tmp")) == []

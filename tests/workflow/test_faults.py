@@ -535,6 +535,8 @@ def test_results_that_lost_their_times_are_adopted(project):
     config = write(project.folder, project.study, "edited.yaml")
     adopt = ["adopt", config, "--directory", project.folder]
     assert project.begin(project.root, "isoloss", *adopt).wait(300) == 0
-    assert re.search(r"^\d+ files have the times of their order$", project.output(), flags=re.M)
+    assert re.search(
+        r"^the times of \d+ files are now in the order of their jobs$", project.output(), flags=re.M
+    )
     assert project.due() == {}
     assert before == {path: path.read_bytes() for path in paths}

@@ -36,4 +36,4 @@ def test_a_study_of_any_names_runs_where_nothing_but_ascii_can_be_printed(
     assert "Nothing to be done" in again.stdout + again.stderr
     monkeypatch.chdir(ROOT)
     assert main(["verify", config, "--directory", str(tmp_path)]) == 0
-    assert "as study and code make them" in capsys.readouterr().out
+    assert "all results match the study and the code" in capsys.readouterr().out

@@ -146,8 +146,8 @@ def targets(theta: np.ndarray, there: dict[str, np.ndarray]) -> np.ndarray:
     # without a power of its own a part asks for all or nothing
     log_n = np.where(theta[..., 3] <= 0, -np.inf, np.where(theta[..., 4] <= 0, np.inf, log_n))
     loss = LAW.loss(theta, there)[..., 0]
-    found = (np.exp(theta[..., 0]), theta[..., 3], theta[..., 4], loss, np.clip(log_n, -99, 99))
-    return np.stack(found, axis=-1)
+    values = (np.exp(theta[..., 0]), theta[..., 3], theta[..., 4], loss, np.clip(log_n, -99, 99))
+    return np.stack(values, axis=-1)
 
 
 # --- fits -----------------------------------------------------------------------------------
@@ -196,19 +196,19 @@ def simulate(design: Design, kind: str, objective: Objective, count: int, rng) -
 
 def descend(problem: Problem, begin: np.ndarray, loss: np.ndarray) -> Ends:
     """The best end of every study from a few starts."""
-    found = minimise(problem, begin, np.ones(loss.shape[1]), loss)
+    ends = minimise(problem, begin, np.ones(loss.shape[1]), loss)
     for away in ((-0.15, 0.2), (0.2, -0.15)):
         other = begin.copy()
         other[:, 3:] += away
-        better(found, minimise(problem, other, np.ones(loss.shape[1]), loss))
-    return found
+        better(ends, minimise(problem, other, np.ones(loss.shape[1]), loss))
+    return ends
 
 
-def better(found: Ends, other: Ends) -> None:
+def better(ends: Ends, other: Ends) -> None:
     """Take over from other ends those of lower objective."""
-    which = other.objective < found.objective
-    for name in found.__dataclass_fields__:
-        getattr(found, name)[which] = getattr(other, name)[which]
+    which = other.objective < ends.objective
+    for name in ends.__dataclass_fields__:
+        getattr(ends, name)[which] = getattr(other, name)[which]
 
 
 # --- replicates: losses and weights (s, r, n) of a few studies -------------------------------
@@ -387,8 +387,8 @@ def counted(cell: Cell, kind: Kind, count: int, rng) -> pd.DataFrame:
     covered: dict[str, np.ndarray] = {}
     width: dict[str, np.ndarray] = {}
     for study, values in replicates(cell, kind, count, rng):
-        found = intervals(values, estimate[study], 1.0 if kind.wide else factor, degrees)
-        for form, (low, high) in found.items():
+        limits = intervals(values, estimate[study], 1.0 if kind.wide else factor, degrees)
+        for form, (low, high) in limits.items():
             inside = covered.setdefault(form, np.empty(truth.shape, dtype=bool))
             inside[study] = (low <= truth[study]) & (truth[study] <= high)
             width.setdefault(form, np.empty(truth.shape))[study] = high - low
@@ -451,9 +451,9 @@ def profile(cell: Cell, shared: bool) -> pd.DataFrame:
     for k, name in enumerate(PROFILED):
         held = np.arange(TERMS) == LAW.index(name)
         near = np.where(held, inner, cell.best.free)
-        found = minimise(cell.problem, near, weight, cell.loss, held=held)
-        better(found, minimise(cell.problem, inner, weight, cell.loss, held=held))
-        rise = found.objective - cell.best.objective
+        ends = minimise(cell.problem, near, weight, cell.loss, held=held)
+        better(ends, minimise(cell.problem, inner, weight, cell.loss, held=held))
+        rise = ends.objective - cell.best.objective
         for label, (ratio, degrees) in ways.items():
             excess = rise * np.broadcast_to(ratio, (len(rise), len(PROFILED)))[:, k]
             inside = int((excess <= f_distribution.ppf(LEVEL, 1, degrees)).sum())
@@ -475,13 +475,13 @@ def survey(count: int, draws: int, deltas: Sequence[float], seed: int, part: int
         rng = generator(seed, "coverage", f"{name} {kind} {delta} {part}")
         objective = Objective("huber_log", delta)
         cell = simulate(grid(*shape), kind, objective, count, rng)
-        found = [profile(cell, kind == "seed-clustered")]
+        tables = [profile(cell, kind == "seed-clustered")]
         for label, one in KINDS.items():
             if kind in one.noises:
                 rows = counted(cell, one, draws, rng)
-                found.append(rows.assign(method=label + ", " + rows["method"]))
+                tables.append(rows.assign(method=label + ", " + rows["method"]))
         here = {"design": f"{name} runs", "noise": kind, "objective": str(objective)}
-        pieces.append(pd.concat(found).assign(**here))
+        pieces.append(pd.concat(tables).assign(**here))
         took = time.perf_counter() - began
         print(f"part {part}, {', '.join(here.values())}: {took:.0f} s", file=sys.stderr, flush=True)
     return pd.concat(pieces, ignore_index=True)
@@ -503,8 +503,8 @@ def advised(table: pd.DataFrame) -> pd.DataFrame:
     """Rows where a method knows of the seeds, if it can; a method has one name for all noise."""
     knows = table["method"].str.startswith(CLUSTERED)
     plain = table["method"].str.removeprefix(CLUSTERED)
-    told = (table["noise"] == "seed-clustered") & plain.isin(plain[knows]) & ~knows
-    return table.assign(method=plain)[~told]
+    by_coverage = (table["noise"] == "seed-clustered") & plain.isin(plain[knows]) & ~knows
+    return table.assign(method=plain)[~by_coverage]
 
 
 def ranking(table: pd.DataFrame) -> pd.DataFrame:
@@ -512,10 +512,10 @@ def ranking(table: pd.DataFrame) -> pd.DataFrame:
     used = advised(table)
     used = used.assign(off=(used["coverage"] - used["level"]).abs())
     shared = used["noise"] == "seed-clustered"
-    mine = table[table["noise"] == "seed-clustered"]
-    unaware = mine[~mine["method"].str.startswith(CLUSTERED)]
+    clustered = table[table["noise"] == "seed-clustered"]
+    unaware = clustered[~clustered["method"].str.startswith(CLUSTERED)]
     worst = used.loc[used.groupby("method")["off"].idxmax()].set_index("method")
-    found = pd.DataFrame(
+    ranks = pd.DataFrame(
         {
             "coverage": used.groupby("method")["coverage"].mean(),
             "off": used.groupby("method")["off"].mean(),
@@ -526,7 +526,7 @@ def ranking(table: pd.DataFrame) -> pd.DataFrame:
             "unaware": unaware.groupby("method")["coverage"].mean(),
         }
     )
-    return found.sort_values("off")
+    return ranks.sort_values("off")
 
 
 def winners(ranked: pd.DataFrame) -> tuple[str, str]:
@@ -557,8 +557,8 @@ def page(table: pd.DataFrame, draws: int) -> str:
     error = np.sqrt(LEVEL * (1 - LEVEL) / studies)
     floor = error * np.sqrt(2 / np.pi)
     parts = [HEAD.format(studies=studies, draws=draws, error=error, floor=floor).strip()]
-    for objective, mine in table.groupby("objective", sort=False):
-        ranked = ranking(mine)
+    for objective, members in table.groupby("objective", sort=False):
+        ranked = ranking(members)
         best, alone, default = *winners(ranked), ranked.loc[DEFAULT]
         rows = [
             [
@@ -577,7 +577,7 @@ def page(table: pd.DataFrame, draws: int) -> str:
             f"{ranked.loc[alone, 'independent']:.3f} ({DEFAULT}: {default['independent']:.3f}).",
             markdown(COLUMNS, rows),
             "Coverage by cell, mean over the targets:",
-            by_cell(mine, list(dict.fromkeys([best, alone, DEFAULT, PROFILE]))),
+            by_cell(members, list(dict.fromkeys([best, alone, DEFAULT, PROFILE]))),
         ]
     return "\n\n".join(parts) + "\n"
 
@@ -605,9 +605,9 @@ def looked_up(table: pd.DataFrame) -> str:
     rows = []
     for interval, method in INTERVALS.items():
         for shared in (False, True):
-            mine = table[(table["noise"] == "seed-clustered") == shared]
-            mine = mine[mine["method"] == (CLUSTERED if shared else "") + method]
-            for (objective, design), cell in mine.groupby(["objective", "design"], sort=False):
+            chosen = table[(table["noise"] == "seed-clustered") == shared]
+            chosen = chosen[chosen["method"] == (CLUSTERED if shared else "") + method]
+            for (objective, design), cell in chosen.groupby(["objective", "design"], sort=False):
                 least = cell.loc[cell["coverage"].idxmin()]
                 runs = design.split(" ")[0]
                 seeds = int(grid(*GRIDS[runs]).cluster.max()) + 1 if shared else 0
@@ -645,14 +645,14 @@ def main() -> None:
             for part, size in enumerate(sizes)
         ]
     )
-    for objective, mine in table.groupby("objective", sort=False):
+    for objective, rows in table.groupby("objective", sort=False):
         print(f"\n{objective}, {count} studies a cell; nominal {LEVEL}")
-        print(ranking(mine).round(3).to_string())
-        best, alone = winners(ranking(mine))
+        print(ranking(rows).round(3).to_string())
+        best, alone = winners(ranking(rows))
         print(f"best overall: {best}; where noise is independent: {alone}")
     if not chosen.quick:
-        said = {"replicates": chosen.replicates, "seed": chosen.seed}
-        write_free(pa.Table.from_pandas(table, preserve_index=False), file, said)
+        settings = {"replicates": chosen.replicates, "seed": chosen.seed}
+        write_free(pa.Table.from_pandas(table, preserve_index=False), file, settings)
         publish(table, chosen.replicates)
 
 

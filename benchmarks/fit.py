@@ -100,10 +100,10 @@ class Found:
     peak_mib: float = np.nan
 
 
-def scaled(seconds: float, done: int, of: int, what: str) -> tuple[float, str]:
+def scaled(seconds: float, count: int, of: int, what: str) -> tuple[float, str]:
     """Seconds for all, and how they were found."""
-    note = "" if done == of else f"measured on {done} random {what} of {of}, scaled up"
-    return seconds * of / done, note
+    note = "" if count == of else f"measured on {count} random {what} of {of}, scaled up"
+    return seconds * of / count, note
 
 
 def timed(call: Callable, times: int = 1):
@@ -111,9 +111,9 @@ def timed(call: Callable, times: int = 1):
     seconds = []
     for _ in range(times):
         began = time.perf_counter()
-        found = call()
+        result = call()
         seconds.append(time.perf_counter() - began)
-    return float(np.median(seconds)), found
+    return float(np.median(seconds)), result
 
 
 # --- isoloss --------------------------------------------------------------------------------
@@ -127,52 +127,52 @@ def fitted(task: Task) -> Optimum:
 
 def our_grid(task: Task) -> Found:
     """`optimise`: starts are moved to their best scales, those that meet are one."""
-    seconds, found = timed(lambda: fitted(task), 5)
+    seconds, result = timed(lambda: fitted(task), 5)
     return Found(
-        seconds, found.theta[None], note=f"median of 5; {len(found.begin)} distinct starts"
+        seconds, result.theta[None], note=f"median of 5; {len(result.begin)} distinct starts"
     )
 
 
 def our_starts(task: Task) -> Found:
     """Every start descends from where it stands, nothing merged and nothing bounded."""
-    found = fitted(task)
-    affine = found.problem.affine
+    result = fitted(task)
+    affine = result.problem.affine
     nowhere = np.full(len(affine.low), np.inf)
     affine = replace(affine, low=-nowhere, high=nowhere)
-    problem = Problem(found.problem.bound, found.problem.loss, found.problem.objective, affine)
+    problem = Problem(result.problem.bound, result.problem.loss, result.problem.objective, affine)
     which = task.sample(len(STARTS), len(STARTS), 600)
-    starts = affine.free(found.scale.inner(STARTS[which]))
-    seconds, ends = timed(lambda: minimise(problem, starts, found.weight))
+    starts = affine.free(result.scale.inner(STARTS[which]))
+    seconds, ends = timed(lambda: minimise(problem, starts, result.weight))
     seconds, note = scaled(seconds, len(which), len(STARTS), "starts")
-    return Found(seconds, found.outer(ends.free), note=note)
+    return Found(seconds, result.outer(ends.free), note=note)
 
 
 def our_local(task: Task) -> Found:
     """`minimise`, all replicates at once."""
-    found, weight = fitted(task), task.weights()
-    begin = np.repeat(found.ends.free[:1], len(weight), axis=0)
-    seconds, ends = timed(lambda: minimise(found.problem, begin, weight), 3)
-    return Found(seconds, found.outer(ends.free), np.arange(len(weight)), "median of 3")
+    result, weight = fitted(task), task.weights()
+    begin = np.repeat(result.ends.free[:1], len(weight), axis=0)
+    seconds, ends = timed(lambda: minimise(result.problem, begin, weight), 3)
+    return Found(seconds, result.outer(ends.free), np.arange(len(weight)), "median of 3")
 
 
 def our_global(task: Task) -> Found:
     """`refit`: from every basin that is better for a replicate, then from each other's ends."""
-    found, weight = fitted(task), task.weights()
-    seconds, (theta, _) = timed(lambda: found.replicates(weight), 3)
+    result, weight = fitted(task), task.weights()
+    seconds, (theta, _) = timed(lambda: result.replicates(weight), 3)
     return Found(seconds, theta, np.arange(len(weight)), "median of 3")
 
 
 def our_search(task: Task) -> Found:
     """Every distinct start of the published grid and of the law's own, replicate by replicate."""
-    found, weight = fitted(task), task.weights()
+    result, weight = fitted(task), task.weights()
     which = task.sample(REPLICATES, SEARCHED, 8)
-    starts = found.scale.inner(np.concatenate([STARTS, found.scale.outer(LAW.starts())]))
-    starts = found.problem.affine.free(starts)
+    starts = result.scale.inner(np.concatenate([STARTS, result.scale.outer(LAW.starts())]))
+    starts = result.problem.affine.free(starts)
     seconds, free = timed(
-        lambda: [optimise(found.problem, starts, weight[i])[1].free[0] for i in which]
+        lambda: [optimise(result.problem, starts, weight[i])[1].free[0] for i in which]
     )
     seconds, note = scaled(seconds, len(which), REPLICATES, "replicates")
-    return Found(seconds, found.outer(np.array(free)), which, note)
+    return Found(seconds, result.outer(np.array(free)), which, note)
 
 
 # --- SciPy, one start after another ------------------------------------------------------------
@@ -311,8 +311,8 @@ def their_pool(task: Task) -> Found:
     frame, width = project.database.df, project._autoscale_range
 
     def one(i: int) -> np.ndarray:
-        mine = frame.loc[frame.index.repeat(weight[i].astype(int))]
-        columns = {"log_N": np.log(mine.N), "log_D": np.log(mine.D), "y_true": mine.loss}
+        sample = frame.loc[frame.index.repeat(weight[i].astype(int))]
+        columns = {"log_N": np.log(sample.N), "log_D": np.log(sample.D), "y_true": sample.loss}
         project._const = {k: v.to_numpy().astype(np.longdouble) for k, v in columns.items()}
         begin = task.optimum / width
         return scipy.optimize.minimize(project._evaluate_params, begin, method="BFGS").x * width
@@ -388,12 +388,12 @@ def alone(contender: Contender, task: Task) -> Found:
 
     def child() -> None:
         try:
-            found = contender(task)
+            result = contender(task)
         except ImportError as error:
-            found = Found(np.nan, np.empty((0, 5)), note=f"did not run: {error}")
+            result = Found(np.nan, np.empty((0, 5)), note=f"did not run: {error}")
         whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
         kib = [resource.getrusage(who).ru_maxrss for who in whose]
-        there.send(replace(found, peak_mib=max(kib) / 1024))
+        there.send(replace(result, peak_mib=max(kib) / 1024))
 
     process = context.Process(target=child)
     process.start()
@@ -404,22 +404,22 @@ def alone(contender: Contender, task: Task) -> Found:
         process.join()
 
 
-def compared(task: Task, found: Found, ours: Found) -> tuple[str, float]:
+def compared(task: Task, result: Found, ours: Found) -> tuple[str, float]:
     """How a result was checked against ours, and its largest relative excess of the objective."""
-    if not len(found.theta):
+    if not len(result.theta):
         return "", np.nan
-    if found.which is None:
+    if result.which is None:
         weight = np.ones_like(task.loss)
-        value, best = (task.objective(f.theta, weight) for f in (found, ours))
+        value, best = (task.objective(f.theta, weight) for f in (result, ours))
         excess = np.nanmin(value) / best.min() - 1
         text = f"objective {np.nanmin(value):.13g}, {excess:+.1e} of ours"
         if len(value) > 1:
             agree = np.mean(value <= np.nanmin(value) * (1 + AGREE))
             text += f"; {agree:.1%} of its starts end there"
         return text, excess
-    weight = task.weights()[found.which]
-    value = task.objective(found.theta, weight)
-    excess = value / task.objective(ours.theta[found.which], weight) - 1
+    weight = task.weights()[result.which]
+    value = task.objective(result.theta, weight)
+    excess = value / task.objective(ours.theta[result.which], weight) - 1
     text = f"objectives of {len(excess)} replicates, mean {value.mean():.13g}; over ours: "
     return f"{text}least {excess.min():+.1e}, most {excess.max():+.1e}", excess.min()
 
@@ -442,23 +442,23 @@ def main() -> None:
         ours = None
         for name, contender in named.items():
             load = os.getloadavg()[0]
-            found = alone(contender, task)
-            ours = ours or found
-            same, excess[work, name] = compared(task, found, ours)
+            result = alone(contender, task)
+            ours = ours or result
+            same, excess[work, name] = compared(task, result, ours)
             rows.append(
                 {
                     "work": work,
                     "contender": name,
-                    "seconds": found.seconds,
-                    "peak_mib": found.peak_mib,
-                    "ratio": found.seconds / ours.seconds,
+                    "seconds": result.seconds,
+                    "peak_mib": result.peak_mib,
+                    "ratio": result.seconds / ours.seconds,
                     "same_result": same,
-                    "note": "; ".join([found.note] * bool(found.note) + [f"load {load:.1f}"]),
+                    "note": "; ".join([result.note] * bool(result.note) + [f"load {load:.1f}"]),
                 }
             )
             row = rows[-1]
             print(
-                f"{work} | {name} | {found.seconds:.3g} s | {found.peak_mib:.0f} MiB | "
+                f"{work} | {name} | {result.seconds:.3g} s | {result.peak_mib:.0f} MiB | "
                 f"ratio {row['ratio']:.3g} | {same} | {row['note']}",
                 flush=True,
             )

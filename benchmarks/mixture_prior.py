@@ -243,13 +243,13 @@ def scores(task: Task, make: Maker) -> dict[str, float]:
     loss, truth = task.loss[task.seen :], task.truth[task.seen :]
     predicted, spread = law.loss(theta, unseen), loss.std()
     best = np.where(np.isfinite(truth), truth, loss)
-    found = {"rmse": np.sqrt(np.mean((predicted - best) ** 2)) / spread}
+    measures = {"rmse": np.sqrt(np.mean((predicted - best) ** 2)) / spread}
     mean, run = (law.posterior_sd(theta, unseen, noise) for noise in (False, True))
     if run.any():
-        found["run_coverage"] = np.mean(np.abs(loss - predicted) < WIDE * run)
+        measures["run_coverage"] = np.mean(np.abs(loss - predicted) < WIDE * run)
     if run.any() and np.isfinite(truth).all():
-        found["coverage"] = np.mean(np.abs(truth - predicted) < WIDE * mean)
-    return found
+        measures["coverage"] = np.mean(np.abs(truth - predicted) < WIDE * mean)
+    return measures
 
 
 def table_of(make: Maker, every: dict[str, list[Task]]) -> pd.DataFrame:
@@ -308,9 +308,9 @@ def formed(hyper: Hyperparameters, every: dict[str, list[Task]]) -> Hyperparamet
     for field, at, values in FORM:
         for value in values:
             one = changed(hyper, field, at, value)
-            found = table_of(power(one), every)
-            change = np.log(found["rmse"] / plain["rmse"])
-            held = found.groupby("work")["run_coverage"].mean().min()
+            table = table_of(power(one), every)
+            change = np.log(table["rmse"] / plain["rmse"])
+            held = table.groupby("work")["run_coverage"].mean().min()
             name = field if at is None else f"{field}[{at}]"
             print(
                 f"{name} {value}: {change.mean():+.4f} ({change.sem():.4f}), {held:.3f}", flush=True
@@ -345,9 +345,9 @@ def main() -> None:
         }
         for name, make in contenders.items():
             began = time.perf_counter()
-            found = table_of(make, every)
-            pace = 1e3 * (time.perf_counter() - began) / len(found)
-            by_work = found.groupby("work", sort=False).mean()
+            table = table_of(make, every)
+            pace = 1e3 * (time.perf_counter() - began) / len(table)
+            by_work = table.groupby("work", sort=False).mean()
             by_work.loc["mean"] = by_work.mean()
             print(f"\n{name}, {pace:.0f} ms a task\n{by_work.round(3).to_string()}", flush=True)
 

@@ -40,6 +40,7 @@ WEIGHTS = {"kind": {"code": 1.5, "prose": 0.3}, "domain": {"web": 2.0, "books": 
 WORDS = ("the", "a", "of", "row", "text", "value", "is", "not", "in", "data", "with", "token", "by")
 SWEEP = {
     "model": "byte_transformer",
+    "trainer": "builtin",
     "shards": 1,
     "n_params": "nonembed",
     "n_flops": "6nd",
@@ -88,7 +89,12 @@ def train(folder: Path) -> None:
 
     (run,) = shard_runs(plan_runs(SWEEP), 1)["0"]
     run = {**run, "weighting": "natural"}
-    specification = {"seed": 1, "valid_tokens": 8192, "runs": runs_digest([run])}
+    specification = {
+        "task": "language_model",
+        "seed": 1,
+        "valid_tokens": 8192,
+        "runs": runs_digest([run]),
+    }
     settings = {"code": "c", "code_here": "c", "among": {}, "where": {}}
     files = folder / "load/rows.parquet", folder / "load/tokens.npy"
     index, store, out = [folder / "expand/index.parquet"], folder / "store", folder / "0.parquet"
@@ -143,11 +149,11 @@ def measure(step: str, folder: Path, n_rows: int) -> None:
 def step(name: str, folder: Path, n_rows: int, work: str) -> dict:
     """One step in a process of its own, as a row of the table."""
     words = [sys.executable, __file__, "--step", name, "--folder", str(folder)]
-    done = subprocess.run([*words, "--rows", str(n_rows)], check=True, stdout=subprocess.PIPE)
-    *said, last = done.stdout.decode().splitlines()
+    process = subprocess.run([*words, "--rows", str(n_rows)], check=True, stdout=subprocess.PIPE)
+    *output_lines, last = process.stdout.decode().splitlines()
     load_average = f"load average {os.getloadavg()[0]:.1f}"
     row = {"work": work, "contender": "isoloss", **json.loads(last), "note": load_average}
-    print(pd.DataFrame([row]).to_string(index=False, header=False), *said, flush=True)
+    print(pd.DataFrame([row]).to_string(index=False, header=False), *output_lines, flush=True)
     return row
 
 
@@ -173,11 +179,11 @@ def main() -> None:
                 table.append(step(stage, folder, n_rows, f"{stage}, {n_rows} rows"))
     finally:
         shutil.rmtree(home)
-    found = pd.DataFrame(table)
-    print(found.to_string(index=False, float_format="{:.1f}".format))
+    results = pd.DataFrame(table)
+    print(results.to_string(index=False, float_format="{:.1f}".format))
     if not given.quick:
         write_free(
-            pa.Table.from_pandas(found, preserve_index=False), HERE / "results/rows.parquet", {}
+            pa.Table.from_pandas(results, preserve_index=False), HERE / "results/rows.parquet", {}
         )
 
 

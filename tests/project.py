@@ -50,15 +50,15 @@ class Project:
     def call(self, *arguments: str) -> str:
         """Run snakemake, which must succeed; what it said."""
         config = write(self.folder, self.study, "edited.yaml")
-        done = snakemake(self.folder, *arguments, "--configfile", config, root=self.root)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout + done.stderr
+        process = snakemake(self.folder, *arguments, "--configfile", config, root=self.root)
+        assert process.returncode == 0, process.stdout + process.stderr
+        return process.stdout + process.stderr
 
     def due(self) -> dict[str, int]:
         """Rule to number of jobs that a dry run announces, targets left out."""
-        said = self.call("-n")
-        counts = {rule: int(n) for rule, n in re.findall(r"^(\w+) +(\d+)$", said, flags=re.M)}
-        assert counts or "Nothing to be done" in said
+        output = self.call("-n")
+        counts = {rule: int(n) for rule, n in re.findall(r"^(\w+) +(\d+)$", output, flags=re.M)}
+        assert counts or "Nothing to be done" in output
         return {rule: n for rule, n in counts.items() if rule not in ("all", "total")}
 
     def made(self, *targets: str) -> set[str]:

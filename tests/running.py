@@ -13,75 +13,74 @@ ROOT = Path(__file__).parents[1]
 
 def tiny(source: Path) -> dict:
     """A study that takes seconds: 16 and 4 runs of a few steps on eight modules."""
+    few = {
+        "card": "python_stdlib",
+        "options": {"root": str(source)},
+        "valid_fraction": 0.4,
+    }
     return {
         "study": "tiny",
         "seed": 3,
-        "load": {
-            "few": {
-                "card": "python_stdlib",
-                "options": {"root": str(source)},
-                "valid_fraction": 0.4,
-            }
-        },
+        "load": {"few": few},
         "expand": {"natural": {}, "docstring_x2": {"kind": {"docstring": 2.5}}},
-        "train": {
-            "grid": {
-                "dataset": "few",
-                "model": "byte_transformer",
-                "shards": 2,
-                "valid_tokens": 1024,
-                "settings": {"n_layers": 1, "context": 16, "batch_size": 8},
-                "cells": [
-                    {"n_flops": ["2e7", "6e7", "1.2e8"], "d_model": [4, 6, 8, 12]},
-                    {"n_flops": 6e7, "d_model": [6, 8], "weighting": "docstring_x2"},
-                    {"n_flops": 6e7, "d_model": [6, 8], "seed": 1},
-                ],
-            },
-            "short": {
-                "dataset": "few",
-                "model": "byte_transformer",
-                "shards": 2,
-                "valid_tokens": 1024,
-                "settings": {"n_layers": 1, "context": 16, "n_samples": 640},
-                "cells": [{"d_model": [4, 6, 8, 12]}],
-            },
+        "train": _sweeps(),
+        "fit": _fits(),
+        "plot": _figures(),
+    }
+
+
+def _sweeps() -> dict:
+    base = {"dataset": "few", "model": "byte_transformer", "shards": 2, "valid_tokens": 1024}
+    return {
+        "grid": {
+            **base,
+            "settings": {"n_layers": 1, "context": 16, "batch_size": 8},
+            "cells": [
+                {"n_flops": ["2e7", "6e7", "1.2e8"], "d_model": [4, 6, 8, 12]},
+                {"n_flops": 6e7, "d_model": [6, 8], "weighting": "docstring_x2"},
+                {"n_flops": 6e7, "d_model": [6, 8], "seed": 1},
+            ],
         },
-        "fit": {
-            "chinchilla": {
-                "card": "chinchilla",
-                "sweep": "grid",
-                "where": "weighting == 'natural'",
-                "holdout": "largest_compute",
-                "bootstrap": 20,
-            },
-            "power_law": {"card": "power_law", "sweep": "grid", "bootstrap": 20},
-            "in_n": {
-                "card": "power_law",
-                "options": {"variable": "N"},
-                "sweep": "short",
-                "profiles": True,
-                "bootstrap": 20,
-            },
+        "short": {
+            **base,
+            "settings": {"n_layers": 1, "context": 16, "n_samples": 640},
+            "cells": [{"d_model": [4, 6, 8, 12]}],
         },
-        "plot": {
-            "learning_curves": {
-                "card": "learning_curves",
-                "sweep": "grid",
-                "options": {"from_samples": 100},
-            },
-            "isoflop_profiles": {
-                "card": "isoflop_profiles",
-                "sweep": "grid",
-                "fits": ["chinchilla"],
-            },
-            "isoloss": {"card": "isoloss", "sweep": "grid", "fits": ["chinchilla"]},
-            "predicted_observed": {
-                "card": "predicted_observed",
-                "sweep": "grid",
-                "fits": ["chinchilla", "power_law"],
-            },
-            "weighting_effects": {"card": "weighting_effects", "sweep": "grid"},
+    }
+
+
+def _fits() -> dict:
+    return {
+        "chinchilla": {
+            "card": "chinchilla",
+            "sweep": "grid",
+            "where": "weighting == 'natural'",
+            "holdout": "largest_compute",
+            "bootstrap": 20,
         },
+        "power_law": {"card": "power_law", "sweep": "grid", "bootstrap": 20},
+        "in_n": {
+            "card": "power_law",
+            "options": {"variable": "N"},
+            "sweep": "short",
+            "profiles": True,
+            "bootstrap": 20,
+        },
+    }
+
+
+def _figures() -> dict:
+    both = ["chinchilla", "power_law"]
+    return {
+        "learning_curves": {
+            "card": "learning_curves",
+            "sweep": "grid",
+            "options": {"from_samples": 100},
+        },
+        "isoflop_profiles": {"card": "isoflop_profiles", "sweep": "grid", "fits": ["chinchilla"]},
+        "isoloss": {"card": "isoloss", "sweep": "grid", "fits": ["chinchilla"]},
+        "predicted_observed": {"card": "predicted_observed", "sweep": "grid", "fits": both},
+        "weighting_effects": {"card": "weighting_effects", "sweep": "grid"},
     }
 
 

@@ -53,9 +53,10 @@ OPTIONS = {
     if kinds(spec) & NUMBERS
 }
 SETTINGS = {
-    f"{model}: {key}": spec
+    f"{model}, {trainer}: {key}": spec
     for model in registry.names("model")
-    for key, spec in known(model).items()
+    for trainer in registry.names("trainer")
+    for key, spec in known({"model": model, "trainer": trainer}).items()
     if kinds(spec) & NUMBERS
 }
 

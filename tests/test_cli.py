@@ -21,27 +21,27 @@ def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as stopped:
         main([command, "--help"])
     assert stopped.value.code == 0
-    said = capsys.readouterr().out
-    assert len(said.splitlines()) > 4
-    assert "None" not in said
+    output = capsys.readouterr().out
+    assert len(output.splitlines()) > 4
+    assert "None" not in output
 
 
 def test_a_wrong_study_is_said_in_full_with_exit_code_2(tmp_path):
     study = tmp_path / "study.yaml"
     study.write_text("study: x\nload: {a: {card: python_stdlb}}\nsed: 1\n")
-    done = isoloss("check", str(study))
-    assert done.returncode == 2
-    assert "2 problems" in done.stderr
-    assert "python_stdlib" in done.stderr
-    assert "Traceback" not in done.stderr
+    process = isoloss("check", str(study))
+    assert process.returncode == 2
+    assert "2 problems" in process.stderr
+    assert "python_stdlib" in process.stderr
+    assert "Traceback" not in process.stderr
 
 
 def test_a_sound_study_can_be_printed_with_every_default(tmp_path):
     study = tmp_path / "study.yaml"
     study.write_text("study: x\nload: {a: {card: python_stdlib}}\n")
-    done = isoloss("check", str(study), "--effective")
-    assert done.returncode == 0
-    assert "valid_fraction: 0.1" in done.stdout
+    process = isoloss("check", str(study), "--effective")
+    assert process.returncode == 0
+    assert "valid_fraction: 0.1" in process.stdout
 
 
 @pytest.mark.parametrize(
@@ -56,14 +56,14 @@ def test_a_stage_says_what_is_wrong_and_writes_nothing(tmp_path, arguments, word
     study = tmp_path / "study.yaml"
     study.write_text("study: x\nload: {stdlib: {card: python_stdlib}}\n")
     stage, *rest = arguments
-    done = isoloss(stage, "--study", str(study), "--out", str(tmp_path / "out"), *rest)
-    assert done.returncode == 2
-    assert words in done.stderr
-    assert "Traceback" not in done.stderr
+    process = isoloss(stage, "--study", str(study), "--out", str(tmp_path / "out"), *rest)
+    assert process.returncode == 2
+    assert words in process.stderr
+    assert "Traceback" not in process.stderr
     assert not (tmp_path / "out").exists()
 
 
 def test_cards_are_listed_with_their_formula(capsys):
     assert main(["cards", "law"]) == 0
-    assert "chinchilla" in (said := capsys.readouterr().out)
-    assert "L = E + A / N^α + B / D^β" in said
+    assert "chinchilla" in (output := capsys.readouterr().out)
+    assert "L = E + A / N^α + B / D^β" in output

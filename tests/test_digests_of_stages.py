@@ -1,7 +1,7 @@
 """The code that a stage runs is the code in its digest: what a real call imports is compared."""
 
 import copy
-import dataclasses
+import json
 import pickle
 import subprocess
 import sys
@@ -12,15 +12,16 @@ import numpy as np
 import pytest
 
 from isoloss.core import registry, schema, tables
-from isoloss.core.tokens import Tokens
 from isoloss.load.rows import identity
+from isoloss.models._model import model_of
 from isoloss.records import provenance
 from isoloss.study import flow
 from isoloss.train.dataset import read_dataset, read_index
-from isoloss.train.identity import Content
 from isoloss.train.plan import plan_runs, runs_digest, shard_runs
-from isoloss.train.run import model_options
+from isoloss.train.settings import cards_of
+from isoloss.trainers.builtin import noise_of
 
+RUN_CARDS = cards_of({"model": "byte_transformer", "trainer": "builtin"})
 ROOT = Path(__file__).parents[1]
 # A stage in a fresh Python; also what the processes that it forks have imported.
 CALL = """
@@ -38,14 +39,24 @@ multiprocessing.util.register_after_fork(CALL := type("Call", (), {})(), forked)
 importlib.import_module(entry).run(*arguments)
 tell()
 """
-# One run, without the stage around it.
+# One run, without the stage around it: its cards, and data that are in memory.
 RUN = """
-import pickle, sys
-about, rows, data, valid, report = pickle.load(open(sys.argv[1], "rb"))
-from isoloss.train.run import Checkpoint, train_run
-from pathlib import Path
-ticks = iter([None] * about["settings"]["n_steps"])
-train_run(about, rows, data, valid, ticks, Checkpoint(Path("state.pt"), 0, {}))
+import pickle, sys, types
+settings, n_valid, arrays, report = pickle.load(open(sys.argv[1], "rb"))
+values, starts, held_out, rows, copies = arrays
+from isoloss.models import byte_transformer
+from isoloss.tasks import language_model
+from isoloss.trainers import builtin
+
+tokens = types.SimpleNamespace(values=values, release=lambda: None)
+dataset = types.SimpleNamespace(tokens=tokens, starts=starts, held_out=held_out)
+index = types.SimpleNamespace(rows=rows, copies=copies)
+sides = language_model.training(dataset, index), language_model.validation(dataset)
+task = language_model.task(*sides, n_valid, 3, settings["context"])
+keeper = types.SimpleNamespace(load=lambda: None, due=lambda: False)
+ticks = iter([None] * settings["n_steps"])
+builtin.warm_up()
+trained = builtin.train(settings, 3, byte_transformer, task, ticks, keeper)
 names = [name for name in sys.modules if name.split(".")[0] == "isoloss"]
 print(*names, sep="\\n", file=open(report, "w"))
 """
@@ -78,6 +89,7 @@ def home(tmp_path_factory) -> Path:
 SWEEP = {
     "dataset": "few",
     "model": "byte_transformer",
+    "trainer": "builtin",
     "shards": 1,
     "n_params": "nonembed",
     "n_flops": "6nd",
@@ -100,8 +112,8 @@ FIT = {
 FIGURE = {"card": "predicted_observed", "options": {}}
 CARDS = {
     "load": [("dataset", "python_stdlib")],
-    "plan": [("model", "byte_transformer")],
-    "train": [("model", "byte_transformer")],
+    "plan": RUN_CARDS,
+    "train": RUN_CARDS,
     "fit": [("law", "power_law")],
     "observe": [("observable", "weight_norms")],
     "plot": [("figure", "predicted_observed"), ("law", "power_law")],
@@ -123,7 +135,12 @@ def arguments(home: Path) -> dict[str, tuple]:
     plan, natural = home / "plan/runs.parquet", home / "expand"
     planned = shard_runs(plan_runs(SWEEP), 1)["0"]
     indices, audits = [natural / "index.parquet"], [natural / "audit.parquet"]
-    trained = {"seed": 3, "valid_tokens": 256, "runs": runs_digest(planned)}
+    trained = {
+        "task": "language_model",
+        "seed": 3,
+        "valid_tokens": 256,
+        "runs": runs_digest(planned),
+    }
     summed = [files["runs"], files["losses"], files["timing"], *fits]
     about = {"study": "two", "summary": {"budgets": []}, "figures": ["seen"]}
     content = identity("python_stdlib", dataset["options"])
@@ -166,32 +183,47 @@ def test_all_that_a_stage_runs_is_in_its_digest(imported, stage):
 
 
 def test_a_trained_run_imports_only_what_is_in_its_identity(home, imported, tmp_path):
-    content = Content(
-        read_dataset(home / "load/rows.parquet", home / "load/tokens.npy"),
-        {"natural": read_index(home / "expand/index.parquet")},
-    )
+    dataset = read_dataset(home / "load/rows.parquet", home / "load/tokens.npy")
+    index = read_index(home / "expand/index.parquet")
     (run, *_) = shard_runs(plan_runs(SWEEP), 1)["0"]
-    about = content.identity(run, seed=3, valid_tokens=256, code="c")
-    # a mapped file cannot be pickled
-    mapped = content.training("natural"), content.valid
-    in_memory = Tokens(np.array(content.valid.source.values))
-    tokens = [dataclasses.replace(side, source=in_memory) for side in mapped]
+    values = np.array(dataset.tokens.values)  # a mapped file cannot be pickled
+    arrays = values, dataset.starts, dataset.held_out, index.rows, index.copies
     request, report = tmp_path / "run.pickle", tmp_path / "run.txt"
-    request.write_bytes(pickle.dumps((about, content.held_out, *tokens, str(report))))
+    request.write_bytes(pickle.dumps((run, 256 // run["context"], arrays, str(report))))
     subprocess.run([sys.executable, "-c", RUN, str(request)], check=True)
     names = set(report.read_text(encoding="utf-8").split())
-    identity_of_run = provenance.run_code("byte_transformer")
-    assert "isoloss.models.byte_transformer" in names
-    assert names - set(identity_of_run) == set(provenance.NOT_IN_IDENTITY)
+    identity_of_run = provenance.run_code(RUN_CARDS)
+    assert {f"isoloss.{registry.FOLDERS[kind]}.{name}" for kind, name in RUN_CARDS} <= names
+    # the list of public names comes with every import of the package
+    assert names - set(identity_of_run) == {"isoloss"}
+
+
+@pytest.mark.parametrize("model", registry.names("model"))
+@pytest.mark.parametrize("trainer", registry.names("trainer"))
+def test_what_makes_a_runs_numbers_needs_cards_and_seeds_only(model, trainer):
+    cards = cards_of({"model": model, "trainer": trainer})
+    folders = {registry.FOLDERS[kind] for kind, _ in cards}
+    others = {m for m in provenance.run_code(cards) if m.split(".")[1] not in folders}
+    assert others <= {"isoloss.core", "isoloss.core.seeds"}
 
 
 def test_a_runs_numbers_do_not_depend_on_the_order_of_a_cards_options(monkeypatch):
-    (run, *_) = shard_runs(plan_runs(SWEEP), 1)["0"]
-    before = list(model_options(run).items())
     real = registry.options
+    before = plan_runs(SWEEP)
     monkeypatch.setattr(registry, "options", lambda *of: dict(reversed(real(*of).items())))
-    assert list(model_options(run).items()) == before
-    assert [name for name, _ in before] == ["d_model", "n_layers", "head_width", "context"]
+    after = plan_runs(SWEEP)
+    assert list(after[0]) != list(before[0])
+    card = registry.card("model", SWEEP["model"])
+    shapes = {"vocabulary": 256}
+    noises = [[noise_of(model_of(card, run | shapes), run) for run in runs]
+              for runs in (before, after)]  # fmt: skip
+    assert noises[0] == noises[1]
+    assert json.loads(noises[0][0])[2] == {
+        "d_model": 4,
+        "n_layers": 1,
+        "head_width": 16,
+        "context": 16,
+    }
 
 
 def test_every_table_that_a_stage_writes_is_part_of_its_code(home, imported):

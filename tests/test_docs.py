@@ -133,7 +133,7 @@ def test_a_study_names_its_schema_for_editors(path):
 def test_make_hands_a_study_on_whatever_its_name():
     for name in ("my study.yaml", "x;touch PWNED", "it's.yaml"):
         command = ["make", "--dry-run", f"STUDY={name}"]
-        told = subprocess.run(
+        output = subprocess.run(
             command, cwd=ROOT, capture_output=True, encoding="utf-8", check=True
         ).stdout
-        assert '--configfile "$STUDY"' in told
+        assert '--configfile "$STUDY"' in output

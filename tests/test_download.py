@@ -65,10 +65,10 @@ ANSWERS = {
 }
 
 
-@pytest.mark.parametrize(("status", "told"), ANSWERS.items(), ids=ANSWERS)
-def test_an_answer_that_is_not_a_table_is_told_in_our_own_words(status, told):
+@pytest.mark.parametrize(("status", "message"), ANSWERS.items(), ids=ANSWERS)
+def test_an_answer_that_is_not_a_table_is_told_in_our_own_words(status, message):
     error = reason({"/x.csv": answer(CSV, status)})
-    assert error.found == f"the server answers {told}"
+    assert error.found == f"the server answers {message}"
     assert error.remedy
 
 
@@ -196,10 +196,10 @@ REDIRECTS = {
 }
 
 
-@pytest.mark.parametrize(("where", "told"), REDIRECTS.values(), ids=REDIRECTS)
-def test_a_redirect_that_leads_nowhere_is_told_without_where(where, told):
+@pytest.mark.parametrize(("where", "message"), REDIRECTS.values(), ids=REDIRECTS)
+def test_a_redirect_that_leads_nowhere_is_told_without_where(where, message):
     error = reason({"/x.csv": moved(where)})
-    assert told in error.found
+    assert message in error.found
     assert "sesame" not in error.found + error.remedy + repr(error)
 
 
@@ -320,7 +320,7 @@ CERTIFICATES = {
 }
 
 
-@pytest.mark.parametrize(("error", "told"), CERTIFICATES.items(), ids=repr)
-def test_an_error_of_the_library_is_not_repeated(error, told):
+@pytest.mark.parametrize(("error", "message"), CERTIFICATES.items(), ids=repr)
+def test_an_error_of_the_library_is_not_repeated(error, message):
     words = downloads._in_words(error)
-    assert told in words.found and "sesame" not in words.found + words.remedy
+    assert message in words.found and "sesame" not in words.found + words.remedy

@@ -17,8 +17,8 @@ matplotlib.use("Agg")
 def examples(thing, module) -> list[doctest.DocTest]:
     """The examples of an object of a module, its methods included."""
     finder = doctest.DocTestFinder()
-    found = finder.find(thing, thing.__name__, module=module, globs={})
-    return [test for test in found if test.examples]
+    docstrings = finder.find(thing, thing.__name__, module=module, globs={})
+    return [test for test in docstrings if test.examples]
 
 
 @pytest.mark.parametrize("name", isoloss.__all__)

@@ -36,7 +36,7 @@ print(json.dumps(law(points, group)))
 def alone(folder, points, group="all"):
     """The exported file's answer, from a Python that has never heard of isoloss."""
     code = f"import sys; sys.modules['isoloss'] = None\n{ALONE}"
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
         cwd=folder,
         input=json.dumps([points, group]),
@@ -44,8 +44,8 @@ def alone(folder, points, group="all"):
         text=True,
         env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
     )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    assert process.returncode == 0, process.stderr
+    return json.loads(process.stdout)
 
 
 @pytest.fixture(scope="module")
@@ -63,10 +63,10 @@ def test_an_exported_law_predicts_what_the_fit_does(runs, tmp_path, card, option
         {"N": 3e8, "D": 7e9, "C": 1.3e19, "U": 6e9},
         {"N": 2e9, "D": 4e10, "C": 5e20, "U": 1e10},
     ]
-    found = [point["loss_nats"] for point in alone(tmp_path, points)]
+    losses = [point["loss_nats"] for point in alone(tmp_path, points)]
     columns = pd.DataFrame(points)
     expected = fit.loss(**{v: columns[v].to_numpy() for v in fit.law.variables})
-    np.testing.assert_allclose(found, expected, rtol=1e-9)
+    np.testing.assert_allclose(losses, expected, rtol=1e-9)
 
 
 def test_a_group_that_was_not_fitted_and_a_variable_that_lacks_are_told(runs, tmp_path):
@@ -84,11 +84,11 @@ def test_the_explanation_keeps_the_users_text(runs, tmp_path):
     fit = fit_law(runs, "chinchilla", bootstrap=10)
     first = explanation(fit)
     assert fit.law.formula in first and "Hoffmann" in first
-    mine = first.replace("# Chinchilla law in N and D", "# What we found").replace(
+    edited = first.replace("# Chinchilla law in N and D", "# What we found").replace(
         END, f"{END}\n\nWe trust it up to 1e21 FLOP.\n"
     )
     other = fit_law(runs.iloc[:30], "chinchilla", bootstrap=10)
-    again = explanation(other, mine)
+    again = explanation(other, edited)
     assert again.startswith("# What we found")
     assert again.rstrip().endswith("We trust it up to 1e21 FLOP.")
     assert again.count(START) == again.count(END) == 1

@@ -266,19 +266,19 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(
-    ("expression", "told"), REFUSED.items(), ids=[text[:40] for text in REFUSED]
+    ("expression", "refusal"), REFUSED.items(), ids=[text[:40] for text in REFUSED]
 )
 def test_what_is_no_filter_is_refused_with_its_place_and_a_way_out(
-    runs, expression, told, tmp_path, monkeypatch
+    runs, expression, refusal, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    character, said = told
+    character, message = refusal
     started = time.monotonic()
     with pytest.raises(TableError) as error:
         filters.evaluate(runs, expression, "keep")
     assert time.monotonic() - started < 2
     assert f", character {character}: " in str(error.value)
-    assert said in str(error.value)
+    assert message in str(error.value)
     assert len(str(error.value).splitlines()) == 1
     assert not list(tmp_path.iterdir())
 

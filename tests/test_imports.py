@@ -24,15 +24,15 @@ FACADES = {"study", "quickfit", "__main__", "__init__"}
 def imported(file: Path) -> set[str]:
     """Every module that a file imports, wherever in the file, by its full name."""
     package = ["isoloss", *file.relative_to(HOME).parts[:-1]]
-    found = set()
+    modules = set()
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            modules |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             above = package[: len(package) - node.level + 1] if node.level else []
             base = ".".join([*above, *([node.module] if node.module else [])])
-            found |= {base} | {f"{base}.{alias.name}" for alias in node.names}
-    return found
+            modules |= {base} | {f"{base}.{alias.name}" for alias in node.names}
+    return modules
 
 
 def unit(file: Path) -> str:

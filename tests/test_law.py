@@ -32,7 +32,7 @@ def table(chinchilla_runs, tmp_path):
 
 def test_one_command_says_the_law_its_evidence_its_error_and_what_to_do(table, tmp_path, capsys):
     assert main(["law", str(table), "--bootstrap", "50", "--out", str(tmp_path / "out")]) == 0
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     for part in (
         "N = Params (guessed), D = train_tokens (guessed), loss = Val Loss (guessed)",
         "another column: --columns",
@@ -45,18 +45,18 @@ def test_one_command_says_the_law_its_evidence_its_error_and_what_to_do(table, t
         "extrapolated, 100 x C",
         "law.png",
     ):
-        assert part in said, part
+        assert part in output, part
     assert {p.name for p in (tmp_path / "out").iterdir()} >= {
         "law.png", "law.pdf", "law.py", "explain.md", "params.tex", "params.parquet",
     }  # fmt: skip
 
 
 def test_it_runs_as_a_program_and_asks_for_nothing(table, tmp_path):
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "isoloss", "law", table.name, "--bootstrap", "10"],
         cwd=tmp_path, capture_output=True, text=True,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    assert process.returncode == 0, process.stderr
     assert (tmp_path / "runs-law" / "law.png").stat().st_size > 10_000
 
 
@@ -66,8 +66,8 @@ def test_what_is_given_goes_before_what_is_guessed(table, capsys):
         main(["law", str(table), "--bootstrap", "0", "--out", str(table.parent / "o"), *columns])
         == 0
     )
-    said = capsys.readouterr().out
-    assert "N = train_tokens, D = Params, loss = Val Loss (guessed)" in said
+    output = capsys.readouterr().out
+    assert "N = train_tokens, D = Params, loss = Val Loss (guessed)" in output
 
 
 def test_budgets_fixed_and_tied_terms_reach_the_fit(table, capsys):
@@ -84,8 +84,8 @@ def test_budgets_fixed_and_tied_terms_reach_the_fit(table, capsys):
         "0",
     ]
     assert main(["law", str(table), "--out", str(table.parent / "o"), *given_]) == 0
-    said = capsys.readouterr().out
-    assert "1e21" in said and "1.7 " in said
+    output = capsys.readouterr().out
+    assert "1e21" in output and "1.7 " in output
     estimates = pd.read_parquet(table.parent / "o" / "params.parquet").set_index("term")["estimate"]
     assert estimates["E"] == pytest.approx(1.7)
     assert estimates["B"] == pytest.approx(900)  # a word said twice adds to the first
@@ -93,7 +93,7 @@ def test_budgets_fixed_and_tied_terms_reach_the_fit(table, capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--columns", "loss=val"], "no column 'val'"),
         (["--columns", "loss"], "write KEY=VALUE"),
@@ -124,10 +124,10 @@ def test_budgets_fixed_and_tied_terms_reach_the_fit(table, capsys):
         (["--flops", "-1"], "flops: found -1; needs a number above 0"),
     ],
 )
-def test_bad_input_is_one_clear_line(table, capsys, arguments, said):
+def test_bad_input_is_one_clear_line(table, capsys, arguments, message):
     assert main(["law", str(table), "--out", str(table.parent / "o"), *arguments]) == 2
     error = capsys.readouterr().err
-    assert said in error and "Traceback" not in error
+    assert message in error and "Traceback" not in error
     assert not (table.parent / "o").exists()
 
 
@@ -137,13 +137,13 @@ def test_a_column_that_is_given_is_not_guessed_for_another_letter(tmp_path):
     frame = pd.DataFrame({"N": d, "self": n, "loss": loss, "model": range(25)})
     frame.to_csv(tmp_path / "t.csv", index=False)
     columns = {"D": "N", "N": "self"}
-    found = front.law_of_table(str(tmp_path / "t.csv"), given=columns, bootstrap=0)
-    assert found.fit.params.set_index("term").loc["alpha", "estimate"] == pytest.approx(0.34)
-    assert front.save(found, tmp_path / "out")
+    quick_fit = front.law_of_table(str(tmp_path / "t.csv"), given=columns, bootstrap=0)
+    assert quick_fit.fit.params.set_index("term").loc["alpha", "estimate"] == pytest.approx(0.34)
+    assert front.save(quick_fit, tmp_path / "out")
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ("a,b\n1,2\n", "no column looks like a loss"),
         ("loss,x\n1,2\n", "one of N, D, C"),
@@ -151,18 +151,18 @@ def test_a_column_that_is_given_is_not_guessed_for_another_letter(tmp_path):
         ("N,D,loss\n1e6,1e8,high\n", "'high' is not a number"),
     ],
 )
-def test_a_table_that_is_none_of_runs_is_told(tmp_path, capsys, content, said):
+def test_a_table_that_is_none_of_runs_is_told(tmp_path, capsys, content, message):
     (tmp_path / "t.csv").write_text(content)
     assert main(["law", str(tmp_path / "t.csv"), "--out", str(tmp_path / "o")]) == 2
     error = capsys.readouterr().err
-    assert said in error and "t.csv" in error
+    assert message in error and "t.csv" in error
 
 
 def test_names_are_guessed_as_people_write_them():
-    found = guess_columns(["Model", "n_params", "Tokens", "FLOPs", "val_loss", "Exp_Group"])
+    guesses = guess_columns(["Model", "n_params", "Tokens", "FLOPs", "val_loss", "Exp_Group"])
     expected = {"N": "n_params", "D": "Tokens", "C": "FLOPs", "loss": "val_loss"}
-    assert {k: found[k] for k in expected} == expected
-    assert found["group"] == "Exp_Group"
+    assert {k: guesses[k] for k in expected} == expected
+    assert guesses["group"] == "Exp_Group"
     mixed = mixture_columns(["proportion_domain_1", "proportion_domain_2", "loss_domain_1", "N"])
     assert mixed == {
         "proportion_domain_1": "p_domain_1",
@@ -189,14 +189,14 @@ def test_odd_data_give_a_law_or_a_clear_error_and_never_a_traceback(tmp_path, ro
     path = tmp_path / "odd.csv"
     frame.to_csv(path, index=False)
     try:
-        found = front.law_of_table(str(path), card, bootstrap=3)
+        quick_fit = front.law_of_table(str(path), card, bootstrap=3)
     except IsolossError as error:
         assert str(error)
     else:
-        assert set(found.fit.summary["status"]) <= {
+        assert set(quick_fit.fit.summary["status"]) <= {
             "converged", "not_converged", "at_bound", "undetermined",
         }  # fmt: skip
-        json.dumps(found.text)
+        json.dumps(quick_fit.text)
 
 
 @pytest.mark.parametrize(
@@ -216,13 +216,13 @@ def test_degenerate_tables_are_answered(table, change):
     raw = change(pd.read_csv(table))
     raw.to_csv(table, index=False)
     try:
-        found = front.law_of_table(str(table), **QUICK)
+        quick_fit = front.law_of_table(str(table), **QUICK)
     except IsolossError as error:
         assert "runs for 5 parameters" in str(error)
         return
-    status = found.fit.summary.loc[0, "status"]
+    status = quick_fit.fit.summary.loc[0, "status"]
     varied = raw["Params"].nunique() > 1 and raw["Val Loss"].nunique() > 1
-    assert (status == "converged") == varied, found.text
+    assert (status == "converged") == varied, quick_fit.text
 
 
 def test_model_size_in_millions_gives_the_same_law(table):
@@ -255,8 +255,8 @@ def test_points_along_runs_are_known_by_the_name_of_their_run(chinchilla_runs, t
     pd.concat(points).to_csv(tmp_path / "curves.csv", index=False)
     out = ["--bootstrap", "20", "--out", str(tmp_path / "out")]
     assert main(["law", str(tmp_path / "curves.csv"), *out]) == 0
-    said = capsys.readouterr().out
-    assert "of_run = run (guessed)" in said and "bootstrap over of_run" in said
+    output = capsys.readouterr().out
+    assert "of_run = run (guessed)" in output and "bootstrap over of_run" in output
     assert main(["law", str(tmp_path / "curves.csv"), "--columns", "of_run=", *out]) == 0
     assert "bootstrap over runs" in capsys.readouterr().out
 

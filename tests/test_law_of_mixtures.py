@@ -39,17 +39,17 @@ def file(tmp_path, monkeypatch):
 
 def test_every_loss_is_fitted_scored_and_the_best_mixture_said(file, capsys):
     assert main(["law", "mine.csv", "--columns", "group=size", "--bootstrap", "5"]) == 0
-    said = capsys.readouterr().out
-    assert "3 proportions, 4 losses by domain (guessed)" in said
-    assert "1 dropped (a proportion is negative or no finite number)" in said
-    assert "mixture_power: L = c + K" in said
+    output = capsys.readouterr().out
+    assert "3 proportions, 4 losses by domain (guessed)" in output
+    assert "1 dropped (a proportion is negative or no finite number)" in output
+    assert "mixture_power: L = c + K" in output
     for group in ("group large", "group small", "all runs"):
-        assert f"[{group}" in said
-    assert "loss of" in said and "held out: R2" in said and "10 random choices" in said
+        assert f"[{group}" in output
+    assert "loss of" in output and "held out: R2" in output and "10 random choices" in output
     for group in ("large", "small", "all runs"):
-        assert f"best mixture [{group}]" in said
-    assert "mean of 3 losses (5 replicates)" in said
-    assert max(map(len, said.splitlines())) < 140
+        assert f"best mixture [{group}]" in output
+    assert "mean of 3 losses (5 replicates)" in output
+    assert max(map(len, output.splitlines())) < 140
     fit = load_fit(file.parent / "mine-law")
     assert fit.groups == ["large", "small", "ALL"]
     assert list(fit.summary["n_dropped"]) == [0] * 4 + [1] * 8
@@ -58,10 +58,10 @@ def test_every_loss_is_fitted_scored_and_the_best_mixture_said(file, capsys):
 
 
 def test_replicates_of_mixtures_are_fewer_unless_asked_for(file):
-    found = law_of_table("mine.csv", "linear_mixture", bootstrap=None)
-    assert set(found.fit.summary["n_replicates"]) == {200}
-    assert found.fit.groups == ["all"] and found.held is None
-    assert law_of_table("mine.csv", "linear_mixture").text == found.text
+    quick_fit = law_of_table("mine.csv", "linear_mixture", bootstrap=None)
+    assert set(quick_fit.fit.summary["n_replicates"]) == {200}
+    assert quick_fit.fit.groups == ["all"] and quick_fit.held is None
+    assert law_of_table("mine.csv", "linear_mixture").text == quick_fit.text
 
 
 def test_a_table_with_one_proportion_is_no_table_of_mixtures(file):
@@ -103,10 +103,10 @@ def test_a_dataset_on_disk_becomes_a_law_that_stands_alone(tmp_path, monkeypatch
     exec(compile((tmp_path / "out" / "law.py").read_text("utf-8"), "law.py", "exec"), space)
     law = space["law"]
     point = {"proportion_domain_1": 0.2, "proportion_domain_2": 0.5, "proportion_domain_3": 0.3}
-    (found,) = law([point], "small")
-    assert set(found) == {"loss_domain_1", "loss_domain_2", "loss_domain_3"}
+    (prediction,) = law([point], "small")
+    assert set(prediction) == {"loss_domain_1", "loss_domain_2", "loss_domain_3"}
     shares = {f"p_domain_{i + 1}": v for i, v in enumerate(point.values())}
-    for response, loss in found.items():
+    for response, loss in prediction.items():
         assert loss == pytest.approx(fit.loss("small", response, **shares).item(), rel=1e-9)
     # another group falls back on ALL; a share that is missing counts 0
     assert law([point], "tiny") == law([point], "ALL") != law([point], "small")

@@ -310,16 +310,16 @@ def files(make_runs, chinchilla_runs, tmp_path_factory):
     others = runs[::4].assign(weighting="$w$ \\_x", run_id=lambda t: t["run_id"] + "x")
     lost = runs[:2].assign(status="dropped", status_reason="not: `$x$` < '$y$' \x1b[2J\n")
     every = pd.concat([runs, others, lost.assign(run_id=["a", "b"])], ignore_index=True)
-    done = every[every["status"] == "done"]
-    long = [done.assign(domain=d, loss_nats=done["loss_nats"] + 0.1) for d in ("$d$", "e" * 300)]
+    ended = every[every["status"] == "done"]
+    long = [ended.assign(domain=d, loss_nats=ended["loss_nats"] + 0.1) for d in ("$d$", "e" * 300)]
     losses = pd.concat(long).assign(step=9, split="valid", tag_key="$k$ _", n_tokens=64)
-    curves = done.assign(step=1, n_samples=done["n_samples"].astype(int))
+    curves = ended.assign(step=1, n_samples=ended["n_samples"].astype(int))
     made = {}
     for name, table in {"runs": every, "losses": losses, "curves": curves}.items():
         made[f"aggregate/{name}"] = home / f"{name}.parquet"
         whole = table if name == "runs" else table[tables.schema(name).names]
         tables.write(name, whole, made[f"aggregate/{name}"], {"token": "$b$", "sweep": "s_*"})
-    seen = done.assign(observable="weight_norms", quantity="root_mean_square", value=1.5)
+    seen = ended.assign(observable="weight_norms", quantity="root_mean_square", value=1.5)
     seen = pd.concat([seen.assign(part=part) for part in ("$\\frac$ _x", "p" * 300)])
     made["observe/observations"] = home / "observations.parquet"
     seen = seen[tables.schema("observations").names]

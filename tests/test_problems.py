@@ -39,8 +39,8 @@ def test_what_is_wrong_with_a_table_made_elsewhere_is_placed_in_the_study(tmp_pa
     study = {"study": "s", "aggregate": {"mine": {"table": str(table), "columns": columns}}}
     with pytest.raises(StudyError) as error:
         check.check(study)
-    found = {one.place.split(", ")[-1]: one.found for one in error.value.problems}
-    assert found["columns.D"] == "no column 'd: the tokens; all'"
+    reasons = {one.place.split(", ")[-1]: one.found for one in error.value.problems}
+    assert reasons["columns.D"] == "no column 'd: the tokens; all'"
     assert all(one.place.startswith("aggregate.mine: ") for one in error.value.problems)
 
 

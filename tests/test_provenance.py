@@ -9,7 +9,9 @@ import pytest
 from isoloss.core import registry
 from isoloss.records import provenance
 from isoloss.study import flow
+from isoloss.train.settings import cards_of
 
+RUN_CARDS = cards_of({"model": "byte_transformer", "trainer": "builtin"})
 SOURCE = """
 import math
 
@@ -70,8 +72,8 @@ def test_the_code_that_makes_the_runs_of_the_default_study_is_known():
     # Changes with every edit that can change a number: then every run of every study is trained
     # again. Write the new digest here only if that is meant, and say so in CHANGELOG.md; an edit
     # that changes no number can be accepted by those who have results (docs/results.md).
-    modules = provenance.run_code("byte_transformer")
-    assert provenance.code_digest(modules, words=False) == "3f7c2aff6c7cefa5e0da4c1187a0cca3"
+    modules = provenance.run_code(RUN_CARDS)
+    assert provenance.code_digest(modules, words=False) == "60bad60c12c15a3681fe5e9e13f7aaff"
 
 
 def test_a_cards_words_are_no_part_of_a_runs_identity():
@@ -81,14 +83,19 @@ def test_a_cards_words_are_no_part_of_a_runs_identity():
 
 
 def test_a_runs_code_is_what_can_change_its_numbers():
-    assert provenance.run_code("byte_transformer") == [
+    assert provenance.run_code(RUN_CARDS) == [
         "isoloss.core",
         "isoloss.core.seeds",
         "isoloss.models",
+        "isoloss.models._model",
         "isoloss.models.byte_transformer",
-        "isoloss.train",
-        "isoloss.train.batches",
-        "isoloss.train.run",
+        "isoloss.tasks",
+        "isoloss.tasks._task",
+        "isoloss.tasks._tokens",
+        "isoloss.tasks.language_model",
+        "isoloss.trainers",
+        "isoloss.trainers._trainer",
+        "isoloss.trainers.builtin",
     ]
 
 
@@ -124,11 +131,13 @@ def copied(tmp_path, monkeypatch) -> Path:
 @pytest.mark.parametrize(
     ("file", "before", "after", "changed"),
     [
-        ("train/run.py", "betas=(", "eps=1e-7, betas=(", True),
+        ("trainers/builtin.py", "betas=(", "eps=1e-7, betas=(", True),
         ("models/byte_transformer.py", "ROTARY_BASE = 100.0", "ROTARY_BASE = 90.0", True),
         ("core/seeds.py", "digest_size=16", "digest_size=8", True),
         ("core/tables.py", '"zstd"', '"snappy"', False),
         ("core/progress.py", ">= 60", ">= 30", False),
+        ("tasks/_tokens.py", "AT_ONCE = 64", "AT_ONCE = 32", True),
+        ("train/shard.py", 'status="diverged"', 'status="gone"', False),
         ("fit/law.py", "ddof=1", "ddof=0", False),
         ("models/byte_transformer.py", 'TITLE = "Byte', 'TITLE = "A byte', False),
     ],
@@ -136,7 +145,7 @@ def copied(tmp_path, monkeypatch) -> Path:
 def test_an_edit_changes_the_identity_of_a_run_or_not(copied, file, before, after, changed):
     def identity():
         provenance.forget()
-        modules = provenance.run_code("byte_transformer")
+        modules = provenance.run_code(RUN_CARDS)
         return provenance.code_digest(modules, words=False)
 
     was = identity()

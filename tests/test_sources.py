@@ -82,14 +82,14 @@ ODD = {
 }
 
 
-@pytest.mark.parametrize(("name", "told"), ODD.items(), ids=[n[:9] for n in ODD])
+@pytest.mark.parametrize(("name", "message"), ODD.items(), ids=[n[:9] for n in ODD])
 @pytest.mark.parametrize("scheme", ["", "file://"])
-def test_what_is_not_a_file_is_refused_without_waiting(odd, name, told, scheme):
+def test_what_is_not_a_file_is_refused_without_waiting(odd, name, message, scheme):
     if name == "/dev/stdin" and Path(name).is_file():
         pytest.skip("standard input is a file here")
     with pytest.raises(TableError) as error:
         open_source(scheme + str(odd / name))
-    assert told in str(error.value) or (scheme and "\0" in name)
+    assert message in str(error.value) or (scheme and "\0" in name)
 
 
 def test_a_file_is_read_up_to_the_limit(tmp_path):
@@ -357,9 +357,11 @@ def test_no_error_of_a_study_shows_a_secret(site, fault, monkeypatch, tmp_path, 
         file = tmp_path / "study.yaml"
         file.write_text(json.dumps(study(table)))
         assert main(["check", str(file)]) == 2
-        told = capsys.readouterr()
-        assert "aggregate.mine: " in told.err and SECRET not in told.out + told.err
-        assert (f"http://{site.host}/{fault}?token=***" if "$TOKEN" in table else table) in told.err
+        shown = capsys.readouterr()
+        assert "aggregate.mine: " in shown.err and SECRET not in shown.out + shown.err
+        assert (
+            f"http://{site.host}/{fault}?token=***" if "$TOKEN" in table else table
+        ) in shown.err
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -388,8 +390,8 @@ def test_no_address_that_leads_nowhere_shows_a_secret(table, monkeypatch, capsys
     monkeypatch.setenv("TOKEN", SECRET)
     (tmp_path / "study.yaml").write_text(json.dumps(study(table, max_seconds=5)))
     assert main(["check", str(tmp_path / "study.yaml")]) == 2
-    told = capsys.readouterr()
-    assert "cannot be read" in told.err and SECRET not in told.out + told.err
+    output = capsys.readouterr()
+    assert "cannot be read" in output.err and SECRET not in output.out + output.err
 
 
 def test_the_effective_study_keeps_variables_as_they_are_written(
@@ -399,8 +401,8 @@ def test_the_effective_study_keeps_variables_as_they_are_written(
     table = f"http://{site.host}/good.csv?token=$TOKEN"
     (tmp_path / "study.yaml").write_text(json.dumps(study(table)))
     assert main(["check", str(tmp_path / "study.yaml"), "--effective"]) == 0
-    told = capsys.readouterr().out
-    assert f"table: {table}\n" in told and "max_seconds: 120" in told and SECRET not in told
+    output = capsys.readouterr().out
+    assert f"table: {table}\n" in output and "max_seconds: 120" in output and SECRET not in output
     assert f"GET /good.csv?token={SECRET} " in site.requests[-1]
 
 
@@ -430,8 +432,8 @@ def test_the_front_door_takes_secrets_and_shows_and_writes_none(
     monkeypatch.chdir(tmp_path)
     url = f"http://ann:{SECRET}@{site.host}/runs.csv?token={SECRET}"
     assert main(["law", url, "--bootstrap", "0", "--max-seconds", "30", "--max-mib", "1"]) == 0
-    told = capsys.readouterr()
-    assert f"http://{site.host}/runs.csv?token=***: 35 rows" in told.out
+    output = capsys.readouterr()
+    assert f"http://{site.host}/runs.csv?token=***: 35 rows" in output.out
     assert len(site.requests) == 1
     assert (tmp_path / "runs-law" / "law.png").is_file()
     assert main(["law", url, "--max-mib", "0.001"]) == 2
@@ -441,7 +443,7 @@ def test_the_front_door_takes_secrets_and_shows_and_writes_none(
     assert "max_mib = 0.001 MiB" in told_too.err
     written = b"".join(f.read_bytes() for f in tmp_path.rglob("*") if f.is_file())
     names = " ".join(map(str, tmp_path.rglob("*")))
-    assert SECRET not in told.out + told.err + told_too.out + told_too.err + names
+    assert SECRET not in output.out + output.err + told_too.out + told_too.err + names
     assert SECRET.encode() not in written
 
 

@@ -52,9 +52,9 @@ def source(tmp_path) -> Path:
 @pytest.fixture
 def config(source) -> dict:
     """The default study on a small dataset."""
-    found = schema.read(ROOT / "config.yaml")
-    found["load"]["stdlib"]["options"] = {"root": str(source)}
-    return found
+    study = schema.read(ROOT / "config.yaml")
+    study["load"]["stdlib"]["options"] = {"root": str(source)}
+    return study
 
 
 @pytest.fixture

@@ -64,8 +64,8 @@ def saved(store):
 
 def plain(row):
     """A row without the types that pandas gives its values."""
-    (found,) = tables.conform("shard", pd.DataFrame([row])).to_pylist()
-    return found
+    (values,) = tables.conform("shard", pd.DataFrame([row])).to_pylist()
+    return values
 
 
 # ---- saved runs
@@ -197,18 +197,18 @@ def test_a_table_with_a_flipped_byte_is_read_or_a_table_error(harmed, at, mask):
 
 def hold(root, ready, wait):
     """Hold a run in a process of its own until it is told otherwise, or killed."""
-    with Store(root).claim(DIGEST, wait=False) as mine:
-        ready.put(mine)
+    with Store(root).claim(DIGEST, wait=False) as is_held:
+        ready.put(is_held)
         wait.wait()
 
 
 def queue_up(root, log):
     """Take the run once, alone, as others do at the same time."""
     for _ in range(20):
-        with Store(root).claim(DIGEST) as mine, open(log, "a+", encoding="utf-8") as file:
+        with Store(root).claim(DIGEST) as is_held, open(log, "a+", encoding="utf-8") as file:
             file.seek(0)
             number = len(file.read().splitlines())
-            file.write(f"{number} {mine}\n")
+            file.write(f"{number} {is_held}\n")
 
 
 @contextmanager
@@ -225,14 +225,14 @@ def processes(count, target, *arguments):
 
 def test_a_run_is_held_by_one_and_free_afterwards(store):
     assert not store.running(DIGEST)
-    with store.claim(DIGEST) as mine:
-        assert mine and store.running(DIGEST)
+    with store.claim(DIGEST) as is_held:
+        assert is_held and store.running(DIGEST)
         with store.claim(DIGEST, wait=False) as other:
             assert not other
         assert store.running(DIGEST)
     assert not store.running(DIGEST)
-    with store.claim(DIGEST, wait=False) as mine:
-        assert mine
+    with store.claim(DIGEST, wait=False) as is_held:
+        assert is_held
 
 
 def test_a_claim_is_free_after_an_error(store):
@@ -246,11 +246,11 @@ def test_a_claim_ends_with_the_process_that_held_it(store):
     with processes(1, hold, store.root, ready, wait) as (child,):
         assert ready.get(timeout=60) is True
         assert store.running(DIGEST)
-        with store.claim(DIGEST, wait=False) as mine:
-            assert not mine
+        with store.claim(DIGEST, wait=False) as is_held:
+            assert not is_held
         child.kill()
-        with store.claim(DIGEST) as mine:  # waits until it is gone
-            assert mine
+        with store.claim(DIGEST) as is_held:  # waits until it is gone
+            assert is_held
     assert not store.running(DIGEST)
 
 
@@ -264,13 +264,13 @@ def test_of_several_processes_one_at_a_time_holds_a_run(store, tmp_path):
 
 
 def test_who_waited_for_a_run_that_failed_holds_it_alone(store):
-    waits, holds, done = threading.Event(), threading.Event(), threading.Event()
+    waits, holds, finished = threading.Event(), threading.Event(), threading.Event()
 
     def wait():
         waits.set()
         with store.claim(DIGEST):
             holds.set()
-            done.wait(60)
+            finished.wait(60)
 
     other = threading.Thread(target=wait)
     with store.claim(DIGEST):
@@ -281,10 +281,10 @@ def test_who_waited_for_a_run_that_failed_holds_it_alone(store):
     assert holds.wait(60)
     try:
         assert store.running(DIGEST)
-        with store.claim(DIGEST, wait=False) as mine:
-            assert not mine
+        with store.claim(DIGEST, wait=False) as is_held:
+            assert not is_held
     finally:
-        done.set()
+        finished.set()
         other.join()
 
 
@@ -313,27 +313,27 @@ def test_lines_of_several_processes_are_whole(store):
     lines = (store.root / "journal.jsonl").read_text(encoding="utf-8").splitlines()
     assert len([json.loads(line) for line in lines]) == 300
     for name in ("a", "b", "c"):
-        mine = [one["run_id"] for one in store.journal() if one["run_id"].startswith(name)]
-        assert mine == [f"{name}-{i}" for i in range(100)]
+        own_lines = [one["run_id"] for one in store.journal() if one["run_id"].startswith(name)]
+        assert own_lines == [f"{name}-{i}" for i in range(100)]
 
 
-def note_without_room(root, size, told):
+def note_without_room(root, size, queue):
     """Note a line where the file may not grow by more than some bytes."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
     try:
         Store(root).note("start", DIGEST, "torn")
-        told.put("noted")
+        queue.put("noted")
     except OSError:
-        told.put("refused")
+        queue.put("refused")
 
 
 @pytest.mark.parametrize("room", [0, 1, 40])
 def test_a_line_for_which_there_is_no_room_is_an_error_and_harms_no_other(store, room):
     store.note("start", DIGEST, "before")
-    told, size = SPAWN.Queue(), (store.root / "journal.jsonl").stat().st_size + room
-    with processes(1, note_without_room, store.root, size, told) as (child,):
-        assert told.get(timeout=60) == "refused"
+    queue, size = SPAWN.Queue(), (store.root / "journal.jsonl").stat().st_size + room
+    with processes(1, note_without_room, store.root, size, queue) as (child,):
+        assert queue.get(timeout=60) == "refused"
         child.join(60)
     assert (store.root / "journal.jsonl").stat().st_size == size
     store.note("start", DIGEST, "after")
@@ -372,12 +372,12 @@ EVENTS = st.tuples(
 
 def journal_of(events):
     """A journal of (event or status, id)."""
-    found = []
+    lines = []
     for event, run_id in events:
         kind = {"event": event} if event in ("start", "retry", "same") else {"event": "end"}
         line = {**kind, "run_digest": IDS[run_id], "run_id": run_id, "sweep": "grid", "shard": "0"}
-        found.append(line if kind["event"] != "end" else {**line, "status": event})
-    return found
+        lines.append(line if kind["event"] != "end" else {**line, "status": event})
+    return lines
 
 
 @given(st.lists(EVENTS, max_size=30), st.integers(1, 4))
@@ -398,8 +398,8 @@ def test_tries_grow_by_one_with_what_may_be_tried_again_and_never_fall(events, m
 
 @given(st.lists(EVENTS, max_size=30), st.integers(1, 4))
 def test_one_run_changes_nothing_for_another(events, max_attempts):
-    mine = [one for one in events if IDS[one[1]] == DIGEST]
-    alone = tries(journal_of(mine), max_attempts)
+    own_events = [one for one in events if IDS[one[1]] == DIGEST]
+    alone = tries(journal_of(own_events), max_attempts)
     together = tries(journal_of(events), max_attempts)
     assert {name: together.get(name, 0) for name in ("a", "b")} == {
         name: alone.get(name, 0) for name in ("a", "b")
@@ -423,20 +423,20 @@ def made(tmp_path):
     given, out = tmp_path / "given" / "rows.parquet", tmp_path / "out" / "index.parquet"
     tables.write("index", tables.empty("index"), given)
     tables.write("index", tables.empty("index"), out, {"weighting": "natural"})
-    record = manifest.Record({"job": "expand", "code": "c0de"}, out.with_name(manifest.NAME))
+    record = manifest.Draft({"job": "expand", "code": "c0de"}, out.with_name(manifest.NAME))
     record.takes(given)
     record.makes([out], extra=[1])
     return out
 
 
 def test_a_manifest_says_what_was_made_of_what_and_with_what(made):
-    found = manifest.read(made.with_name(manifest.NAME))
-    assert found["inputs"] == {
+    content = manifest.read(made.with_name(manifest.NAME))
+    assert content["inputs"] == {
         "../given/rows.parquet": manifest.file_digest(made.parents[1] / "given/rows.parquet")
     }
-    assert found["files"] == {"index.parquet": manifest.file_digest(made)}
-    assert found["versions"] == environment.versions()
-    assert (found["job"], found["code"], found["extra"]) == ("expand", "c0de", [1])
+    assert content["files"] == {"index.parquet": manifest.file_digest(made)}
+    assert content["versions"] == environment.versions()
+    assert (content["job"], content["code"], content["extra"]) == ("expand", "c0de", [1])
     assert {path.name for path in made.parent.iterdir()} == {"index.parquet", manifest.NAME}
 
 
@@ -484,7 +484,7 @@ def test_what_is_no_manifest_is_none(made, text):
 
 def test_a_job_that_is_given_a_changed_file_makes_nothing(made, tmp_path):
     made.write_bytes(b"changed")
-    record = manifest.Record({"job": "train"}, tmp_path / "train" / manifest.NAME)
+    record = manifest.Draft({"job": "train"}, tmp_path / "train" / manifest.NAME)
     with pytest.raises(TableError, match="is not what its job left"):
         record.takes(made)
     assert record.inputs == {}

@@ -76,24 +76,24 @@ def problems(config: dict) -> list[str]:
 
 
 def test_a_sound_study_has_no_problems_and_every_default(config):
-    found = check.check(config)
-    assert found["seed"] == 0
-    assert found["load"]["stdlib"] == {
+    study = check.check(config)
+    assert study["seed"] == 0
+    assert study["load"]["stdlib"] == {
         "card": "python_stdlib",
         "options": {"root": ""},
         "valid_fraction": 0.1,
     }
-    assert found["train"]["sizes"]["shards"] == 8
-    assert found["fit"]["plane"]["objective"] == "huber_log"
-    assert found["fit"]["curve"]["options"] == {"variable": "D", "offset": True}
-    assert found["plot"]["isoloss"]["options"]["reach"] == 10
-    assert found["summary"] == {"budgets": []}
+    assert study["train"]["sizes"]["shards"] == 8
+    assert study["fit"]["plane"]["objective"] == "huber_log"
+    assert study["fit"]["curve"]["options"] == {"variable": "D", "offset": True}
+    assert study["plot"]["isoloss"]["options"]["reach"] == 10
+    assert study["summary"] == {"budgets": []}
 
 
 def test_a_bare_name_is_a_study_with_the_natural_weighting():
-    found = check.check({"study": "bare"})
-    assert found["expand"] == {"natural": {}}
-    assert found["train"] == found["fit"] == found["plot"] == {}
+    study = check.check({"study": "bare"})
+    assert study["expand"] == {"natural": {}}
+    assert study["train"] == study["fit"] == study["plot"] == {}
 
 
 def test_completing_a_complete_study_changes_nothing(config):
@@ -111,12 +111,12 @@ def test_numbers_that_yaml_reads_as_text_become_numbers(config, tmp_path):
     put(config, "summary", {"budgets": ["5.76e+23", "1e12"]})
     file = tmp_path / "study.yaml"
     file.write_text(yaml.safe_dump(config).replace("'", ""))
-    found = check.checked(file)
-    assert found["train"]["sizes"]["cells"][0] == {"n_flops": [1e10, 2e9], "d_model": [8, 16]}
-    assert found["train"]["sizes"]["settings"] == {"peak_learning_rate": 0.01}
-    assert found["fit"]["plane"]["delta"] == 1e-4
-    assert found["summary"]["budgets"] == [5.76e23, 1e12]
-    assert all(isinstance(d, int) for d in found["train"]["sizes"]["cells"][0]["d_model"])
+    study = check.checked(file)
+    assert study["train"]["sizes"]["cells"][0] == {"n_flops": [1e10, 2e9], "d_model": [8, 16]}
+    assert study["train"]["sizes"]["settings"] == {"peak_learning_rate": 0.01}
+    assert study["fit"]["plane"]["delta"] == 1e-4
+    assert study["summary"]["budgets"] == [5.76e23, 1e12]
+    assert all(isinstance(d, int) for d in study["train"]["sizes"]["cells"][0]["d_model"])
 
 
 def test_environment_variables_in_a_table_are_read_and_kept_as_written(
@@ -417,8 +417,8 @@ def named(config: dict, section: str, name: str) -> dict:
     "name", ["a\n", "\n", "", "a b", "../a", "a/b", ".a", "-a", "é", "a\0", "{a}"]
 )
 def test_a_name_is_letters_digits_and_three_signs(config, section, name):
-    said = "letters, digits, _ . and - only"
-    assert is_told(problems(named(config, section, name)), section, said)
+    rule = "letters, digits, _ . and - only"
+    assert is_told(problems(named(config, section, name)), section, rule)
 
 
 @pytest.mark.parametrize("section", SECTIONS)
@@ -427,15 +427,15 @@ def test_a_name_has_at_most_100_characters(config, section):
     assert is_told(problems(named(config, section, "a" * 101)), section, "at most 100 characters")
 
 
-def is_told(found: list[str], place: str, said: str) -> bool:
-    return any(re.split(r"[:,] ", line)[0] == place and said in line for line in found)
+def is_told(lines: list[str], place: str, message: str) -> bool:
+    return any(re.split(r"[:,] ", line)[0] == place and message in line for line in lines)
 
 
-@pytest.mark.parametrize(("path", "value", "place", "said"), WRONG.values(), ids=WRONG)
-def test_a_problem_is_named_with_its_place_and_a_way_out(config, path, value, place, said):
+@pytest.mark.parametrize(("path", "value", "place", "message"), WRONG.values(), ids=WRONG)
+def test_a_problem_is_named_with_its_place_and_a_way_out(config, path, value, place, message):
     put(config, path, value)
-    found = problems(config)
-    assert is_told(found, place, said), found
+    lines = problems(config)
+    assert is_told(lines, place, message), lines
 
 
 @pytest.mark.parametrize("value", ["", "nan", -1.0, 0.0, "inf", "abc"])
@@ -483,18 +483,18 @@ TOGETHER = [
 def test_all_problems_are_told_at_once(config):
     for name in TOGETHER:
         put(config, *WRONG[name][:2])
-    found = problems(config)
+    lines = problems(config)
     for name in TOGETHER:
-        assert is_told(found, *WRONG[name][2:]), (name, found)
-    assert len(found) == len(set(found))
+        assert is_told(lines, *WRONG[name][2:]), (name, lines)
+    assert len(lines) == len(set(lines))
 
 
 def test_problems_of_sound_sections_are_told_beside_those_of_unsound_ones(config):
     put(config, "seed", -1)
     put(config, "fit.plane.sweep", "size")
-    found = problems(config)
-    assert is_told(found, "seed", "needs at least 0")
-    assert is_told(found, "fit.plane.sweep", "did you mean 'sizes'")
+    lines = problems(config)
+    assert is_told(lines, "seed", "needs at least 0")
+    assert is_told(lines, "fit.plane.sweep", "did you mean 'sizes'")
 
 
 def test_a_key_that_stands_twice_is_an_error_with_its_line(tmp_path):
@@ -505,14 +505,14 @@ def test_a_key_that_stands_twice_is_an_error_with_its_line(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [(None, "cannot be read"), ("a: [1", "line 2: is not YAML"), ("- 1\n", "is not a mapping")],
 )
-def test_a_file_that_is_no_study_is_an_error_that_names_it(tmp_path, content, said):
+def test_a_file_that_is_no_study_is_an_error_that_names_it(tmp_path, content, message):
     file = tmp_path / "study.yaml"
     if content is not None:
         file.write_text(content)
-    with pytest.raises(StudyError, match=said) as error:
+    with pytest.raises(StudyError, match=message) as error:
         check.checked(file)
     assert str(file) in str(error.value)
 
@@ -553,9 +553,9 @@ def test_the_check_command_tells_the_new_name_of_an_earlier_key(tmp_path, config
     file = tmp_path / "study.yaml"
     file.write_text(yaml.safe_dump(config))
     assert main(["check", str(file)]) == 0
-    said = capsys.readouterr()
-    assert said.err == "plot.isoloss.laws: this key is called `fits` now; rename it\n"
-    assert "nothing wrong" in said.out
+    output = capsys.readouterr()
+    assert output.err == "plot.isoloss.laws: this key is called `fits` now; rename it\n"
+    assert "nothing wrong" in output.out
 
 
 def test_a_selection_by_what_is_measured_is_left_to_the_measurement(config):

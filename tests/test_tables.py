@@ -167,4 +167,12 @@ def test_runs_alike_in_their_settings_are_a_cell_and_measured_columns_are_none(m
 def test_a_planned_run_is_identified_by_what_it_is_given_and_not_by_how_it_is_counted():
     columns = tables.schema("plan").names
     settings = [column for column in columns if tables.role("plan", column) == "setting"]
-    assert settings == ["model", "weighting", "seed", "n_samples", "n_steps", "n_windows"]
+    assert settings == [
+        "model",
+        "trainer",
+        "weighting",
+        "seed",
+        "n_samples",
+        "n_steps",
+        "batch_items",
+    ]

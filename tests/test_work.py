@@ -389,8 +389,8 @@ def test_a_result_of_other_versions_is_named_at_the_start_and_by_verify(home, pl
     flow = Flow(config, home.root)
     label = place.removesuffix("/manifest.json").removesuffix(".json")
     assert flow.other_versions() == [f"{label}: made with {package} 9.9 (here {here})"]
-    (told,) = [one for one in findings(flow) if one.file == "versions"]
-    assert not told.wrong and "9.9" in told.reason
+    (finding,) = [one for one in findings(flow) if one.file == "versions"]
+    assert not finding.wrong and "9.9" in finding.reason
 
 
 def test_under_a_strict_environment_other_versions_make_a_fit_due(home, monkeypatch):

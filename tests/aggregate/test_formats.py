@@ -41,8 +41,8 @@ def refused(content: bytes, max_mib: float = 8) -> str:
     return str(error.value)
 
 
-def over(said: str, max_mib: float = 8) -> bool:
-    return f"max_mib = {max_mib:g} MiB" in said and "raise max_mib" in said
+def over(reason: str, max_mib: float = 8) -> bool:
+    return f"max_mib = {max_mib:g} MiB" in reason and "raise max_mib" in reason
 
 
 def packed(size: int, level: int = 9) -> bytes:
@@ -95,9 +95,9 @@ GZIPS = {
 }
 
 
-@pytest.mark.parametrize(("content", "told"), GZIPS.values(), ids=GZIPS)
-def test_a_gzip_that_is_not_whole_is_told(content, told):
-    assert f"runs: {told}" in refused(content)
+@pytest.mark.parametrize(("content", "reason"), GZIPS.values(), ids=GZIPS)
+def test_a_gzip_that_is_not_whole_is_told(content, reason):
+    assert f"runs: {reason}" in refused(content)
 
 
 PAGES = [
@@ -133,9 +133,9 @@ LINES = {
 }
 
 
-@pytest.mark.parametrize(("content", "told"), LINES.values(), ids=LINES)
-def test_lines_that_would_take_for_ever_are_told(content, told):
-    assert told in refused(content)
+@pytest.mark.parametrize(("content", "reason"), LINES.values(), ids=LINES)
+def test_lines_that_would_take_for_ever_are_told(content, reason):
+    assert reason in refused(content)
 
 
 def test_many_empty_cells_and_lines_are_counted_before_they_are_made():
@@ -174,8 +174,8 @@ BOMBS = {
 def test_a_parquet_file_that_unpacks_to_more_than_the_limit_is_refused(table):
     content = parquet(pa.table(table), compression="zstd")
     assert len(content) < 4 * MIB
-    said = refused(content)
-    assert over(said) or "more than 10000 columns" in said
+    message = refused(content)
+    assert over(message) or "more than 10000 columns" in message
 
 
 SOUND = pa.table(

@@ -11,7 +11,13 @@ from isoloss.core import tables
 from isoloss.core.problems import TableError
 from isoloss.train.plan import plan_sweep
 
-SWEEP = {"model": "byte_transformer", "settings": {}, "n_params": "nonembed", "n_flops": "6nd"}
+SWEEP = {
+    "model": "byte_transformer",
+    "trainer": "builtin",
+    "settings": {},
+    "n_params": "nonembed",
+    "n_flops": "6nd",
+}
 CELL = {"n_flops": 1e9, "d_model": [8, 12], "weighting": ["natural", "double"]}
 
 VERSIONS = {"torch_version": "2", "numpy_version": "2", "code": "c"}
@@ -64,7 +70,7 @@ def shard(*results) -> pd.DataFrame:
 
 
 @pytest.fixture
-def found(plan, rows):
+def gathered(plan, rows):
     """Two runs done, one diverged, one failed, in shards of their own order; one shard is empty."""
     a, b, c, d = plan["run_id"]
     shards = [shard(result(d, 3.0), undone(b, "diverged")), shard(undone(c, "failed")), shard()]
@@ -73,14 +79,14 @@ def found(plan, rows):
     return gather_sweep(plan, [*shards, shard(result(a, 3.5))], audits)
 
 
-def test_every_table_keeps_its_contract(found):
-    for name, table in found.items():
+def test_every_table_keeps_its_contract(gathered):
+    for name, table in gathered.items():
         assert tables.conform(name, table).num_rows == len(table)
-    assert set(found) == {"runs", "losses", "curves", "mixtures", "timing"}
+    assert set(gathered) == {"runs", "losses", "curves", "mixtures", "timing"}
 
 
-def test_every_planned_run_is_a_row_in_the_order_of_the_plan(found, plan):
-    runs = found["runs"]
+def test_every_planned_run_is_a_row_in_the_order_of_the_plan(gathered, plan):
+    runs = gathered["runs"]
     assert list(runs["run_id"]) == list(plan["run_id"])
     assert list(runs["status"]) == ["done", "diverged", "failed", "done"]
     assert list(runs["status_reason"][1:3]) == ["it diverged", "it failed"]
@@ -88,23 +94,23 @@ def test_every_planned_run_is_a_row_in_the_order_of_the_plan(found, plan):
     assert list(runs["loss_nats"][[0, 3]]) == [3.5, 3.0]
     settings = ["d_model", "n_params", "n_flops", "seed", "weighting", "peak_learning_rate"]
     assert runs[settings].equals(plan[settings])
-    assert list(found["timing"]["seconds"]) == [0.5, 0.1, 0.1, 0.5]
+    assert list(gathered["timing"]["seconds"]) == [0.5, 0.1, 0.1, 0.5]
 
 
-def test_losses_and_curves_are_those_of_finished_runs(found, plan):
-    done = [plan["run_id"][0], plan["run_id"][3]]
-    losses = found["losses"].set_index(["run_id", "domain"])["loss_nats"]
-    expected = {(done[0], "code"): 3.4, (done[0], "docstring"): 3.6}
-    expected |= {(done[1], "code"): 2.9, (done[1], "docstring"): 3.1}
+def test_losses_and_curves_are_those_of_finished_runs(gathered, plan):
+    finished = [plan["run_id"][0], plan["run_id"][3]]
+    losses = gathered["losses"].set_index(["run_id", "domain"])["loss_nats"]
+    expected = {(finished[0], "code"): 3.4, (finished[0], "docstring"): 3.6}
+    expected |= {(finished[1], "code"): 2.9, (finished[1], "docstring"): 3.1}
     assert losses.to_dict() == pytest.approx(expected)
-    curves = found["curves"]
-    assert list(curves["run_id"]) == [done[0]] * 2 + [done[1]] * 2
+    curves = gathered["curves"]
+    assert list(curves["run_id"]) == [finished[0]] * 2 + [finished[1]] * 2
     assert list(curves["step"]) == [1, 5, 1, 5]
     assert list(curves["n_samples"]) == [16, 80, 16, 80]
 
 
-def test_mixtures_are_shares_of_the_expanded_training_tokens(found, plan, rows):
-    mixtures = found["mixtures"]
+def test_mixtures_are_shares_of_the_expanded_training_tokens(gathered, plan, rows):
+    mixtures = gathered["mixtures"]
     sums = mixtures.groupby(["run_id", "tag_key"])["proportion"].sum()
     assert len(sums) == 2 * len(plan)
     assert sums.to_numpy() == pytest.approx(1, abs=1e-12)
@@ -115,15 +121,15 @@ def test_mixtures_are_shares_of_the_expanded_training_tokens(found, plan, rows):
         times = {"natural": (1, 1, 1), "double": (1, 2, 0)}[weighting]
         kinds = zip(("code", "docstring", "comment"), times, strict=True)
         copied = {kind: n * tokens[kind] for kind, n in kinds}
-        mine = shares.loc[run_id, "kind"].to_dict()
-        assert mine == pytest.approx({k: v / sum(copied.values()) for k, v in copied.items()})
+        mixture = shares.loc[run_id, "kind"].to_dict()
+        assert mixture == pytest.approx({k: v / sum(copied.values()) for k, v in copied.items()})
 
 
 def test_a_sweep_in_which_nothing_is_done_still_gives_tables(plan, rows):
     everything = shard(*(undone(run_id, "failed") for run_id in plan["run_id"]))
     audits = {name: expand_table(rows, {}, seed=0)[1] for name in ("natural", "double")}
-    found = gather_sweep(plan, [everything], audits)
-    assert {name: len(tables.conform(name, found[name])) for name in found} | {"mixtures": 0} == {
+    made = gather_sweep(plan, [everything], audits)
+    assert {name: len(tables.conform(name, made[name])) for name in made} | {"mixtures": 0} == {
         **{"runs": 4, "timing": 4, "losses": 0, "curves": 0, "mixtures": 0}
     }
 

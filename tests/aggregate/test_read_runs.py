@@ -161,13 +161,13 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize(("column", "value", "said"), BAD.values(), ids=BAD)
-def test_a_bad_value_is_named_by_row_and_column(own, column, value, said):
+@pytest.mark.parametrize(("column", "value", "message"), BAD.values(), ids=BAD)
+def test_a_bad_value_is_named_by_row_and_column(own, column, value, message):
     own = own.assign(w=1.0).astype(object)
     own.loc[2, column] = value
     with pytest.raises(TableError, match=f"row 3, column '{column}'") as error:
         read_runs(own, COLUMNS | {"fit_weight": "w"})
-    assert said in str(error.value)
+    assert message in str(error.value)
 
 
 def test_bad_values_in_several_columns_are_told_at_once(own):
@@ -198,10 +198,10 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize(("change", "said"), WRONG.values(), ids=WRONG)
-def test_columns_that_do_not_do_are_told(own, change, said):
+@pytest.mark.parametrize(("change", "message"), WRONG.values(), ids=WRONG)
+def test_columns_that_do_not_do_are_told(own, change, message):
     columns = {k: v for k, v in (COLUMNS | change).items() if v}
-    with pytest.raises(TableError, match=said):
+    with pytest.raises(TableError, match=message):
         read_runs(own, columns)
 
 
@@ -223,8 +223,8 @@ def test_a_source_that_is_not_there_is_told(source):
 
 def test_a_table_stands_where_a_sweep_could_with_runs_only(own, tmp_path):
     own.to_csv(tmp_path / "own.csv", index=False)
-    found = read_runs_table(str(tmp_path / "own.csv"), COLUMNS)
-    assert {n: len(tables.conform(n, t)) for n, t in found.items()} == {
+    tables_read = read_runs_table(str(tmp_path / "own.csv"), COLUMNS)
+    assert {n: len(tables.conform(n, t)) for n, t in tables_read.items()} == {
         "runs": 5,
         **dict.fromkeys(["losses", "curves", "mixtures", "timing"], 0),
     }
@@ -239,8 +239,8 @@ def test_an_empty_group_is_named_by_its_row(own):
 def test_a_csv_whose_lines_end_in_a_comma_is_read(own, tmp_path):
     lines = own[list(COLUMNS.values())].to_csv(index=False).splitlines()
     (tmp_path / "r.csv").write_text("\n".join([lines[0], *(f"{line}," for line in lines[1:])]))
-    found = read_runs(tmp_path / "r.csv", COLUMNS)
-    assert list(found["loss_nats"]) == list(own["val_loss"])
+    runs = read_runs(tmp_path / "r.csv", COLUMNS)
+    assert list(runs["loss_nats"]) == list(own["val_loss"])
 
 
 def test_a_bad_value_of_a_parquet_with_an_index_of_its_own_is_shown(own, tmp_path):

@@ -153,22 +153,22 @@ def test_only_training_rows_are_expanded_and_the_audit_agrees(rows):
             now = (1, times, row["n_tokens"], times * row["n_tokens"])
             expected[tag] = tuple(a + b for a, b in zip(before, now, strict=True))
     columns = ["rows_before", "rows_after", "tokens_before", "tokens_after"]
-    found = audit.set_index(["tag_key", "tag_value"])[columns]
-    assert {tag: tuple(counts) for tag, counts in found.iterrows()} == expected
+    audited = audit.set_index(["tag_key", "tag_value"])[columns]
+    assert {tag: tuple(counts) for tag, counts in audited.iterrows()} == expected
     assert expected["domain", "data"][1] == 0
 
 
 @pytest.mark.parametrize(
-    ("weights", "said"),
+    ("weights", "message"),
     [
         ({"kind": {"docstrng": 2.0}}, "did you mean 'docstring'?"),
         ({"kind": {"code": 0.0, "docstring": 0.0, "comment": 0.0}}, "drop every training row"),
     ],
 )
-def test_weights_that_select_nothing_are_errors(rows, weights, said):
+def test_weights_that_select_nothing_are_errors(rows, weights, message):
     with pytest.raises(IsolossError) as error:
         expand_table(rows, weights, seed=3)
-    assert said in str(error.value)
+    assert message in str(error.value)
 
 
 @given(
@@ -208,18 +208,18 @@ def test_a_table_in_batches_has_the_index_of_its_training_rows_in_pandas(
         text=b"abc", n_tokens=3, split=["valid" if i % 4 == 1 else "train" for i in count], group=""
     )
     parts = [tables.schema("index").empty_table()]
-    said = ""
+    refusal = ""
     try:
         expand_batches(batches_of(rows, size), weights, seed, parts.append)
     except IsolossError as error:
-        said = str(error)
+        refusal = str(error)
     expected = expand_rows(rows[rows["split"] == "train"], weights, seed)
     index = pa.concat_tables(parts).to_pandas()
     pd.testing.assert_frame_equal(index, expected, check_dtype=len(expected) > 0)
     tags = {tag for tags in rows["tags"] for tag in tags}
     lacking = any((key, v) not in tags for key, of_key in weights.items() for v in of_key)
-    assert ("no row has" in said) == lacking
-    assert ("drop every training row" in said) == (expected.empty and not lacking)
+    assert ("no row has" in refusal) == lacking
+    assert ("drop every training row" in refusal) == (expected.empty and not lacking)
 
 
 def test_tags_may_be_mappings_of_any_length_of_key():

@@ -33,36 +33,36 @@ def arms(chinchilla_runs):
 def test_the_law_that_made_the_runs_comes_first(runs, holdout):
     laws = {"chinchilla": {}, "kaplan": {}, "in C": {"law": "power_law"}, "tied": {
         "law": "chinchilla", "tied": [["alpha", "beta"]]}}  # fmt: skip
-    found = compare_laws(runs, laws, holdout=holdout)
-    assert found.loc[0, "law"] == "chinchilla"
-    assert set(found["law"]) == set(laws)
-    assert found["log_error"].is_monotonic_increasing
-    assert found.loc[0, "aicc_above_best"] == 0
-    assert (found["aicc_above_best"] >= 0).all()
-    assert (found["folds"] == (1 if holdout == "largest_compute" else 3)).all()
+    ranking = compare_laws(runs, laws, holdout=holdout)
+    assert ranking.loc[0, "law"] == "chinchilla"
+    assert set(ranking["law"]) == set(laws)
+    assert ranking["log_error"].is_monotonic_increasing
+    assert ranking.loc[0, "aicc_above_best"] == 0
+    assert (ranking["aicc_above_best"] >= 0).all()
+    assert (ranking["folds"] == (1 if holdout == "largest_compute" else 3)).all()
 
 
 def test_a_law_that_cannot_be_fitted_says_why_and_the_others_are_compared(runs):
-    found = compare_laws(runs, ["chinchilla", "data_constrained"])
-    lost = found[found["law"] == "data_constrained"].iloc[0]
+    ranking = compare_laws(runs, ["chinchilla", "data_constrained"])
+    lost = ranking[ranking["law"] == "data_constrained"].iloc[0]
     assert "variable U" in lost["status"]
-    assert found.loc[found["law"] == "chinchilla", "status"].item() == "converged"
+    assert ranking.loc[ranking["law"] == "chinchilla", "status"].item() == "converged"
 
 
 def test_sensitivity_has_the_fit_as_it_is_and_every_variant(runs):
     both = runs.assign(n_params_nonembed=0.8 * runs["n_params"])
-    found = sensitivity(both, "chinchilla", bootstrap=40)
-    as_it_is = found[found["variant"] == "as it is"]
+    variants = sensitivity(both, "chinchilla", bootstrap=40)
+    as_it_is = variants[variants["variant"] == "as it is"]
     assert (as_it_is["change"] == 0).all()
-    names = set(found["variant"])
+    names = set(variants["variant"])
     assert "without the 5 % of highest loss" in names and "N without embeddings" in names
-    other = found[found["variant"] == "N without embeddings"].set_index("term")
+    other = variants[variants["variant"] == "N without embeddings"].set_index("term")
     # a constant factor in N moves A alone, by its power
     base = as_it_is.set_index("term")["estimate"]
     assert other.loc["alpha", "estimate"] == pytest.approx(base["alpha"], rel=1e-6)
     expected = base["A"] * 0.8 ** base["alpha"]
     assert other.loc["A", "estimate"] == pytest.approx(expected, rel=1e-5)
-    fewer = found[found["variant"] == "without the 5 % of highest loss"]
+    fewer = variants[variants["variant"] == "without the 5 % of highest loss"]
     assert (fewer["n_runs"] < len(runs)).all()
     own = sensitivity(runs, "chinchilla", keep={"big": "N > 1e8"}, conventions={}, bootstrap=0)
     assert set(own["variant"]) == {"as it is", "big"}
@@ -70,8 +70,8 @@ def test_sensitivity_has_the_fit_as_it_is_and_every_variant(runs):
 
 def test_the_gain_of_an_arm_is_the_compute_it_saves(arms):
     fit = fit_law(arms, "chinchilla", bootstrap=60)
-    found = fit.gain([1e19, 1e20], "a", "b")
-    for row in found.itertuples():
+    gain = fit.gain([1e19, 1e20], "a", "b")
+    for row in gain.itertuples():
         assert row.gain == pytest.approx(2.0, rel=0.02)
         assert row.gain_low < row.gain < row.gain_high
     back = fit.gain(1e19, "b", "a")
@@ -94,22 +94,22 @@ def test_decisions_are_inverses_of_each_other(runs):
 def test_how_far_outside_the_runs_an_answer_lies_is_told(runs):
     fit = fit_law(runs, "chinchilla", bootstrap=0)
     n, d = runs["n_params"].max(), runs["n_samples"].max()
-    found = fit.predict(N=[n, 2 * n, n], D=[d, d, 5 * d])
-    np.testing.assert_allclose(found["distance"], [1, 2, 5])
+    predictions = fit.predict(N=[n, 2 * n, n], D=[d, d, 5 * d])
+    np.testing.assert_allclose(predictions["distance"], [1, 2, 5])
 
 
 @pytest.mark.parametrize(
-    ("ask", "said"),
+    ("ask", "message"),
     [
         (lambda f: f.predict(N=1e9), "variable D: not given"),
         (lambda f: f.predict(N=1e9, D=1e9, tokens=3), "not one of the law"),
         (lambda f: f.predict("b", N=1e9, D=1e9), "no such fit"),
     ],
 )
-def test_a_question_that_has_no_answer_is_told(runs, ask, said):
+def test_a_question_that_has_no_answer_is_told(runs, ask, message):
     with pytest.raises(IsolossError) as error:
         ask(fit_law(runs, "chinchilla", bootstrap=0))
-    assert said in str(error.value)
+    assert message in str(error.value)
 
 
 def test_a_law_in_one_variable_divides_no_budget(runs):
@@ -164,7 +164,7 @@ def test_a_cluster_of_one_run_is_a_run(chinchilla_runs):
 
 
 @pytest.mark.parametrize(
-    ("interval", "settings", "said"),
+    ("interval", "settings", "note"),
     [
         ("bootstrap", {}, ""),
         ("parametric", {}, "in simulations of 24 runs such intervals of 95 % held"),
@@ -178,14 +178,14 @@ def test_a_cluster_of_one_run_is_a_run(chinchilla_runs):
     ],
 )
 def test_intervals_that_cover_too_little_in_simulations_are_told(
-    chinchilla_runs, interval, settings, said
+    chinchilla_runs, interval, settings, note
 ):
     runs = chinchilla_runs(noise=0.01)
     runs = runs.assign(batch=np.arange(len(runs)) // 10)
     settings = {"bootstrap": 20, "delta": 0.01, **settings}
     fit = fit_law(runs, "chinchilla", interval=interval, **settings)
     message = fit.summary.loc[0, "message"]
-    assert said in message if said else "simulations" not in message and "tested" not in message
+    assert note in message if note else "simulations" not in message and "tested" not in message
 
 
 def test_clusters_are_drawn_together(chinchilla_runs):
@@ -204,8 +204,8 @@ def test_clusters_are_drawn_together(chinchilla_runs):
 def test_a_convention_may_replace_a_column_of_any_name(chinchilla_runs):
     runs = chinchilla_runs().assign(**{"index": 1.0})
     runs["self"] = 1.0
-    found = sensitivity(
+    variants = sensitivity(
         runs, "chinchilla", keep={}, conventions={"own": {"self": "index"}}, bootstrap=0
     )
-    assert set(found["variant"]) == {"as it is", "own"}
-    assert (found["change"] == 0).all()
+    assert set(variants["variant"]) == {"as it is", "own"}
+    assert (variants["change"] == 0).all()

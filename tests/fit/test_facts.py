@@ -42,8 +42,8 @@ def test_a_parameter_is_identified_where_its_interval_spans_no_more_than_a_facto
     wide = fit.params["term"] == "A"
     params = fit.params.assign(ci_low=1.0, ci_high=np.where(wide, 11.0, 9.0), at_bound=wide)
     facts = record(type(fit)(fit.law, {**fit.tables, "params": params}, fit.facts))
-    told = [(p.term, p.identified, p.at_bound) for p in facts.fits[0].parameters]
-    assert told == [(term, term != "A", term == "A") for term in ("E", "A", "B", "alpha", "beta")]
+    states = [(p.term, p.identified, p.at_bound) for p in facts.fits[0].parameters]
+    assert states == [(term, term != "A", term == "A") for term in ("E", "A", "B", "alpha", "beta")]
 
 
 def test_allocations_are_those_of_the_fit(fit):

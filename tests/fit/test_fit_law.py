@@ -16,8 +16,8 @@ QUICK = {"bootstrap": 0}
 
 
 def estimates(fit, group="all") -> dict[str, float]:
-    mine = fit.params[fit.params["group"] == group]
-    return dict(zip(mine["term"], mine["estimate"], strict=True))
+    rows = fit.params[fit.params["group"] == group]
+    return dict(zip(rows["term"], rows["estimate"], strict=True))
 
 
 def verdict(fit) -> tuple[str, str]:
@@ -126,8 +126,8 @@ def test_every_group_has_a_fit_of_its_own(power_runs):
     both = pd.concat([arm.assign(run_id=arm["group"] + arm["run_id"]) for arm in arms])
     fit = fit_law(shuffled(both), "power_law", **settings)
     assert fit.groups == ["a", "b"]
-    for group, mine in shuffled(both).groupby("group"):
-        alone = fit_law(mine, "power_law", **settings)
+    for group, members in shuffled(both).groupby("group"):
+        alone = fit_law(members, "power_law", **settings)
         assert estimates(alone, group) == estimates(fit, group)
         pd.testing.assert_frame_equal(fit.predict(group, C=1e21), alone.predict(group, C=1e21))
 
@@ -180,9 +180,9 @@ def test_starts_hold_the_evidence_best_first(chinchilla_runs):
     assert summary["n_agree"] == near.sum()
 
 
-@pytest.mark.parametrize(("holdout", "runs", "found"), [("none", 2, 2), ("largest_compute", 3, 2)])
-def test_fewer_runs_than_terms_is_an_error_with_the_numbers(power_runs, holdout, runs, found):
-    with pytest.raises(IsolossError, match=f"power_law.*{found} runs for 3 parameters"):
+@pytest.mark.parametrize(("holdout", "runs", "count"), [("none", 2, 2), ("largest_compute", 3, 2)])
+def test_fewer_runs_than_terms_is_an_error_with_the_numbers(power_runs, holdout, runs, count):
+    with pytest.raises(IsolossError, match=f"power_law.*{count} runs for 3 parameters"):
         fit_law(power_runs(runs=runs), "power_law", holdout=holdout)
 
 
@@ -271,17 +271,17 @@ def test_groups_without_a_finished_run_are_left_out(power_runs):
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"holdout": "largest_comput"}, "did you mean 'largest_compute'?"),
         ({"objective": "huber_lag"}, "did you mean 'huber_log'?"),
         ({"options": {"varible": "N"}}, "did you mean 'variable'?"),
     ],
 )
-def test_a_name_that_is_not_known_is_an_error_with_the_nearest(power_runs, settings, said):
+def test_a_name_that_is_not_known_is_an_error_with_the_nearest(power_runs, settings, message):
     with pytest.raises(IsolossError) as error:
         fit_law(power_runs(), "power_law", **settings, **QUICK)
-    assert said in str(error.value)
+    assert message in str(error.value)
 
 
 def test_none_holds_nothing_out(power_runs):

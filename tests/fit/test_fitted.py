@@ -21,33 +21,35 @@ def fit(chinchilla_runs):
 
 def test_predictions_follow_the_formula_inside_their_intervals(fit):
     n, d = np.array([1e7, 1e9, 3e10]), np.array([1e9, 1e11, 5e11])
-    found = fit.predict(N=n, D=d)
+    predictions = fit.predict(N=n, D=d)
     p = dict(zip(fit.params["term"], fit.params["estimate"], strict=True))
     expected = p["E"] + p["A"] / n ** p["alpha"] + p["B"] / d ** p["beta"]
-    np.testing.assert_allclose(found["loss_nats"], expected, rtol=1e-12)
-    assert (found["low"] <= found["loss_nats"]).all()
-    assert (found["loss_nats"] <= found["high"]).all()
-    assert (found["low"] < found["high"]).all()
+    np.testing.assert_allclose(predictions["loss_nats"], expected, rtol=1e-12)
+    assert (predictions["low"] <= predictions["loss_nats"]).all()
+    assert (predictions["loss_nats"] <= predictions["high"]).all()
+    assert (predictions["low"] < predictions["high"]).all()
     wider = fit.predict(N=n, D=d, level=0.99)
-    assert ((wider["low"] <= found["low"]) & (found["high"] <= wider["high"])).all()
+    assert ((wider["low"] <= predictions["low"]) & (predictions["high"] <= wider["high"])).all()
 
 
 @pytest.mark.parametrize("flops", [1e17, 1e21, 5.76e23])
 def test_allocations_are_the_numeric_optimum_inside_their_intervals(fit, flops):
-    found = fit.allocate(flops).iloc[0]
+    allocation = fit.allocate(flops).iloc[0]
     best = minimize_scalar(
         lambda log_n: fit.predict(N=np.exp(log_n), D=flops / 6 / np.exp(log_n))["loss_nats"].item(),
         bounds=np.log([1e3, flops / 6e3]),
         method="bounded",
         options={"xatol": 1e-9},
     )
-    assert found["N"] == pytest.approx(np.exp(best.x), rel=1e-4)
-    assert found["loss_nats"] == pytest.approx(best.fun, rel=1e-10)
-    assert 6 * found["N"] * found["D"] == pytest.approx(flops, rel=1e-12)
-    assert found["tokens_per_parameter"] == pytest.approx(found["D"] / found["N"], rel=1e-12)
+    assert allocation["N"] == pytest.approx(np.exp(best.x), rel=1e-4)
+    assert allocation["loss_nats"] == pytest.approx(best.fun, rel=1e-10)
+    assert 6 * allocation["N"] * allocation["D"] == pytest.approx(flops, rel=1e-12)
+    assert allocation["tokens_per_parameter"] == pytest.approx(
+        allocation["D"] / allocation["N"], rel=1e-12
+    )
     for name in ("N", "D", "tokens_per_parameter", "loss_nats"):
-        assert found[f"{name}_low"] <= found[name] <= found[f"{name}_high"]
-    assert found["replicates"] == len(fit.replicate_thetas())
+        assert allocation[f"{name}_low"] <= allocation[name] <= allocation[f"{name}_high"]
+    assert allocation["replicates"] == len(fit.replicate_thetas())
 
 
 def test_many_budgets_are_a_row_each(fit):
@@ -60,9 +62,9 @@ def test_many_budgets_are_a_row_each(fit):
 def test_without_a_bootstrap_intervals_are_empty_not_wrong(chinchilla_runs):
     fit = fit_law(chinchilla_runs(noise=0.003), "chinchilla", bootstrap=0)
     assert fit.predict(N=1e9, D=1e11)[["low", "high"]].isna().all().all()
-    found = fit.allocate(1e21)
-    assert found.filter(regex="_(low|high)$").isna().all().all()
-    assert found["N"].item() > 0 and found["replicates"].item() == 0
+    best = fit.allocate(1e21)
+    assert best.filter(regex="_(low|high)$").isna().all().all()
+    assert best["N"].item() > 0 and best["replicates"].item() == 0
 
 
 def test_a_fit_that_was_saved_is_loaded_as_it_was(fit, tmp_path):

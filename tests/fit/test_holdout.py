@@ -34,13 +34,13 @@ def runs(chinchilla_runs):
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
 def test_a_run_and_its_copies_are_on_one_side(runs, rule):
-    found = folds(runs, rule, seed=0)
-    assert found
-    for fold in found:
+    folds_made = folds(runs, rule, seed=0)
+    assert folds_made
+    for fold in folds_made:
         assert fold.out.any() and not (fold.out & fold.seen).any()
         same = copies(runs)
         assert not set(same[fold.out]) & set(same[fold.seen])
-    assert len({fold.name for fold in found}) == len(found)
+    assert len({fold.name for fold in folds_made}) == len(folds_made)
 
 
 def test_rules_hold_out_what_they_say(runs):
@@ -87,14 +87,14 @@ def test_permuted_held_out_losses_leave_every_prediction_of_a_fold_bitwise_equal
 
 
 @pytest.mark.parametrize(
-    ("rule", "said"),
+    ("rule", "message"),
     [
         ("roll_oud", "did you mean 'roll_out'?"),
         ({"rule": "random", "fractoin": 0.1}, "did you mean 'fraction'?"),
         ({"rule": "leave_one_out", "by": "n_param"}, "did you mean 'n_params'?"),
     ],
 )
-def test_what_is_not_known_is_told_with_the_nearest(runs, rule, said):
+def test_what_is_not_known_is_told_with_the_nearest(runs, rule, message):
     with pytest.raises(IsolossError) as error:
         folds(runs, rule, 0)
-    assert said in str(error.value)
+    assert message in str(error.value)

@@ -27,13 +27,13 @@ def test_derivatives_are_those_of_the_values(name, error):
     predicted = LOSS * np.exp(error)
     if corners(objective, objective.residual(predicted, LOSS)):
         return
-    found = objective.penalty(predicted, LOSS)
-    np.testing.assert_array_equal(found.value, objective.values(predicted, LOSS))
+    derivatives = objective.penalty(predicted, LOSS)
+    np.testing.assert_array_equal(derivatives.value, objective.values(predicted, LOSS))
     above, below = (objective.values(predicted + s, LOSS) for s in (step, -step))
-    scale = np.abs(found.slope).max() + 1
-    np.testing.assert_allclose(found.slope, (above - below) / (2 * step), atol=1e-6 * scale)
+    scale = np.abs(derivatives.slope).max() + 1
+    np.testing.assert_allclose(derivatives.slope, (above - below) / (2 * step), atol=1e-6 * scale)
     above, below = (objective.penalty(predicted + s, LOSS).slope for s in (step, -step))
-    np.testing.assert_allclose(found.bend, (above - below) / (2 * step), atol=1e-4 * scale)
+    np.testing.assert_allclose(derivatives.bend, (above - below) / (2 * step), atol=1e-4 * scale)
 
 
 @every
@@ -41,10 +41,10 @@ def test_derivatives_are_those_of_the_values(name, error):
 def test_the_square_of_the_weights_lies_above_the_penalty(name, error, other):
     objective = Objective(name, 0.1)
     here, there = LOSS * np.exp(error), LOSS * np.exp(other)
-    found = objective.penalty(here, LOSS)
+    penalty = objective.penalty(here, LOSS)
     r, s = objective.residual(here, LOSS), objective.residual(there, LOSS)
-    weight = found.weight * (here**2 if objective.logarithmic else 1.0)
-    square = found.value + 0.5 * weight * (s**2 - r**2)
+    weight = penalty.weight * (here**2 if objective.logarithmic else 1.0)
+    square = penalty.value + 0.5 * weight * (s**2 - r**2)
     if name != "asymmetric_mae":  # its weight holds on the side it is on
         assert (objective.values(there, LOSS) <= square * (1 + 1e-9) + 1e-12).all()
     assert (weight >= 0).all()
@@ -81,7 +81,7 @@ def test_where_the_law_predicts_no_loss_the_penalty_is_infinite(name):
 @every
 def test_leading_dimensions_are_kept(name):
     at = LOSS * np.exp(np.linspace(-0.1, 0.1, 6).reshape(2, 3, 1))
-    found = Objective(name).penalty(at, LOSS)
-    for value in (found.value, found.slope, found.bend, found.weight):
+    wide = Objective(name).penalty(at, LOSS)
+    for value in (wide.value, wide.slope, wide.bend, wide.weight):
         assert value.shape == (2, 3, 3)
-    np.testing.assert_array_equal(found.value[1, 2], Objective(name).penalty(at[1, 2], LOSS).value)
+    np.testing.assert_array_equal(wide.value[1, 2], Objective(name).penalty(at[1, 2], LOSS).value)

@@ -55,11 +55,11 @@ def test_no_point_near_an_end_is_lower(solved, name):
 def test_a_search_of_another_library_from_there_finds_nothing_lower(solved, name):
     optimum = solved(name, delta=0.01)
     best = optimum.ends.free[0]
-    found = minimize(
+    result = minimize(
         lambda free: value(optimum, free, optimum.weight), best, method="Nelder-Mead",
         options={"xatol": 1e-10, "fatol": 1e-16, "maxiter": 4000},
     )  # fmt: skip
-    assert found.fun >= optimum.ends.objective[0] * (1 - 1e-9)
+    assert result.fun >= optimum.ends.objective[0] * (1 - 1e-9)
 
 
 def test_every_replicate_is_a_global_optimum(solved):
@@ -68,11 +68,11 @@ def test_every_replicate_is_a_global_optimum(solved):
     count = len(optimum.weight)
     rng = np.random.default_rng(3)
     weight = rng.multinomial(count, np.full(count, 1 / count), size=12).astype(float)
-    found = refit(optimum.problem, optimum.ends, weight)
-    assert found.converged.all()
-    for i, mine in enumerate(weight):
-        alone = minimise(optimum.problem, optimum.begin, mine)
-        assert found.objective[i] <= alone.objective.min() * (1 + 1e-9)
+    refits = refit(optimum.problem, optimum.ends, weight)
+    assert refits.converged.all()
+    for i, row_weight in enumerate(weight):
+        alone = minimise(optimum.problem, optimum.begin, row_weight)
+        assert refits.objective[i] <= alone.objective.min() * (1 + 1e-9)
 
 
 def test_replicates_with_losses_of_their_own_are_fits_of_those(solved):
@@ -134,10 +134,10 @@ def test_small_systems_are_solved_and_indefinite_ones_told(size, seed):
     matrix = root @ np.swapaxes(root, -1, -2)
     matrix[3] -= 2 * np.linalg.eigvalsh(matrix[3])[-1] * np.eye(size)
     right = rng.standard_normal((4, size))
-    found, sound = cholesky_solve(matrix, right)
+    solution, sound = cholesky_solve(matrix, right)
     np.testing.assert_array_equal(sound, [True, True, True, False])
     for i in range(3):
-        np.testing.assert_allclose(matrix[i] @ found[i], right[i], atol=1e-8)
+        np.testing.assert_allclose(matrix[i] @ solution[i], right[i], atol=1e-8)
 
 
 def test_groups_that_share_terms_have_them_in_common_and_the_rest_of_their_own(chinchilla_runs):
@@ -176,5 +176,5 @@ def test_a_function_of_ones_own_is_minimised_too(chinchilla_runs):
     def cauchy(residual):
         return np.log1p((residual / 0.01) ** 2)
 
-    found = fit_law(runs, "chinchilla", objective=cauchy, bootstrap=0)
-    assert found.summary.loc[0, "status"] == "converged"
+    fit = fit_law(runs, "chinchilla", objective=cauchy, bootstrap=0)
+    assert fit.summary.loc[0, "status"] == "converged"

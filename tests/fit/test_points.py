@@ -44,29 +44,29 @@ def test_runs_stay_as_they_are(sweep):
 
 def test_points_of_curves_lie_in_the_middle_of_what_their_loss_is_the_mean_of(sweep):
     runs, curves = sweep
-    found = points(runs, "curves", curves)
-    assert len(found) == len(curves) and found["run_id"].is_unique
-    assert set(found["of_run"]) == set(runs["run_id"])
-    expected = law(found["n_params"], found["n_samples"])
-    np.testing.assert_allclose(found["loss_nats"], expected, rtol=1e-12)
-    np.testing.assert_allclose(found["n_flops"], 6 * found["n_params"] * found["n_samples"])
-    assert (found["n_unique"] == np.minimum(1e5, found["n_samples"])).all()
+    table = points(runs, "curves", curves)
+    assert len(table) == len(curves) and table["run_id"].is_unique
+    assert set(table["of_run"]) == set(runs["run_id"])
+    expected = law(table["n_params"], table["n_samples"])
+    np.testing.assert_allclose(table["loss_nats"], expected, rtol=1e-12)
+    np.testing.assert_allclose(table["n_flops"], 6 * table["n_params"] * table["n_samples"])
+    assert (table["n_unique"] == np.minimum(1e5, table["n_samples"])).all()
     unfinished = runs.assign(status=["failed", *["done"] * 9])
     assert set(points(unfinished, "curves", curves)["of_run"]) == set(runs["run_id"][1:])
 
 
 def test_isoflop_reads_every_curve_at_common_budgets(sweep):
     runs, curves = sweep
-    along, found = points(runs, "curves", curves), points(runs, "isoflop", curves)
-    tens = np.log10(found["n_flops"]) * PER_DECADE
+    along, table = points(runs, "curves", curves), points(runs, "isoflop", curves)
+    tens = np.log10(table["n_flops"]) * PER_DECADE
     np.testing.assert_allclose(tens, tens.round(), atol=1e-9)
-    np.testing.assert_allclose(found["n_flops"], 6 * found["n_params"] * found["n_samples"])
-    error = found["loss_nats"] / law(found["n_params"], found["n_samples"]) - 1
-    assert np.abs(error[found["n_samples"] > 1e4]).max() < 2e-3  # straight between two points
-    for name, mine in found.groupby("of_run"):
+    np.testing.assert_allclose(table["n_flops"], 6 * table["n_params"] * table["n_samples"])
+    error = table["loss_nats"] / law(table["n_params"], table["n_samples"]) - 1
+    assert np.abs(error[table["n_samples"] > 1e4]).max() < 2e-3  # straight between two points
+    for name, run_points in table.groupby("of_run"):
         own = along.loc[along["of_run"] == name, "n_flops"]
-        assert own.min() <= mine["n_flops"].min() and mine["n_flops"].max() <= own.max()
-    assert found.groupby("n_flops")["of_run"].nunique().max() > 4
+        assert own.min() <= run_points["n_flops"].min() and run_points["n_flops"].max() <= own.max()
+    assert table.groupby("n_flops")["of_run"].nunique().max() > 4
 
 
 def test_no_curves_and_unknown_kinds_are_told(sweep):
@@ -81,34 +81,34 @@ def test_no_curves_and_unknown_kinds_are_told(sweep):
     "rule", ["largest_compute", "leave_one_out", {"rule": "random", "repeats": 3}], ids=str
 )
 def test_points_of_a_run_and_of_its_copy_are_on_one_side(sweep, rule):
-    found = points(sweep[0], "curves", sweep[1])
-    same = copies(found)
+    table = points(sweep[0], "curves", sweep[1])
+    same = copies(table)
     assert same.max() == 4  # the sizes
-    assert (found.groupby("of_run")["run_id"].count() == len(STEPS)).all()
-    for fold in folds(found, rule, 0):
+    assert (table.groupby("of_run")["run_id"].count() == len(STEPS)).all()
+    for fold in folds(table, rule, 0):
         assert fold.out.any() and fold.seen.any()
         assert not set(same[fold.out]) & set(same[fold.seen])
 
 
 def test_a_roll_out_along_curves_predicts_what_comes_later(sweep):
-    found = points(sweep[0], "curves", sweep[1])
-    rolled = folds(found, {"rule": "roll_out", "by": "n_samples", "stages": 4}, 0)
+    table = points(sweep[0], "curves", sweep[1])
+    rolled = folds(table, {"rule": "roll_out", "by": "n_samples", "stages": 4}, 0)
     assert len(rolled) == 3
     for fold in rolled:
-        assert found["n_samples"][fold.seen].max() < found["n_samples"][fold.out].min()
-        assert set(found["of_run"][fold.seen]) == set(found["of_run"][fold.out])
+        assert table["n_samples"][fold.seen].max() < table["n_samples"][fold.out].min()
+        assert set(table["of_run"][fold.seen]) == set(table["of_run"][fold.out])
 
 
 def test_a_learning_curve_law_by_size_finds_the_curve_and_draws_whole_runs(sweep):
-    found = points(sweep[0], "curves", sweep[1]).query("n_samples > 1e4")
-    fit = fit_law(found, "learning_curve", group="n_params", bootstrap=40)
+    table = points(sweep[0], "curves", sweep[1]).query("n_samples > 1e4")
+    fit = fit_law(table, "learning_curve", group="n_params", bootstrap=40)
     assert len(fit.groups) == 5
     for group in fit.groups:
         terms = fit.mine("params", group).set_index("term")["estimate"]
         np.testing.assert_allclose(terms["beta"], 0.3, rtol=0.02)
         np.testing.assert_allclose(terms["E"], law(float(group), np.inf), rtol=0.02)
     assert set(fit.params["ci_method"]) == {"bootstrap over of_run, bias-corrected percentile"}
-    assert set(fit.points["run_id"]) == set(found["run_id"])
+    assert set(fit.points["run_id"]) == set(table["run_id"])
     # two runs a size, the same but for their seed: whatever is drawn, the curve is the same
     assert (fit.params["ci_high"] - fit.params["ci_low"]).abs().max() < 1e-4 * 400
 
@@ -127,8 +127,8 @@ def test_an_envelope_of_curves_finds_the_frontier(make_runs):
             for r, n in zip(runs["run_id"], sizes, strict=True)
         ]
     )
-    found = points(runs, "isoflop", curves).query("3e10 < n_flops < 1e14")
-    fit = fit_law(found, "envelope", bootstrap=0, interval="none")
+    table = points(runs, "isoflop", curves).query("3e10 < n_flops < 1e14")
+    fit = fit_law(table, "envelope", bootstrap=0, interval="none")
     a = fit.params.set_index("term").loc["a", "estimate"]
     assert abs(a - 0.3 / 0.65) < 0.02  # beta / (alpha + beta)
 

@@ -53,7 +53,7 @@ def test_equal_content_is_on_one_side_and_appears_once(root):
     rows, _ = load(root)
     assert set(rows["split"]) == {"train", "valid"}
     assert (rows["text"] == SHARED.encode()).sum() == 1
-    by_side = [set(mine["text"]) for _, mine in rows.groupby("split")]
+    by_side = [set(members["text"]) for _, members in rows.groupby("split")]
     assert not by_side[0] & by_side[1]
     assert rows["text"].is_unique
 

@@ -11,7 +11,9 @@ from isoloss.core.problems import StudyError
 from isoloss.plot.draw import inputs
 from isoloss.records import provenance
 from isoloss.study import check, flow
+from isoloss.train.settings import cards_of
 
+RUN_CARDS = cards_of({"model": "byte_transformer", "trainer": "builtin"})
 OBSERVE = {"norms": {"card": "weight_norms", "sweep": "grid"}}
 FIGURE = {"card": "observations", "sweep": "grid", "observation": "norms"}
 
@@ -50,7 +52,7 @@ def test_observing_changes_nothing_of_what_makes_the_runs(config):
                 job.stage, **job.names
             )
             assert with_.code(job.stage, **job.names) == without.code(job.stage, **job.names)
-    modules = provenance.run_code("byte_transformer")
+    modules = provenance.run_code(RUN_CARDS)
     assert not [m for m in modules if "observ" in m or m == "isoloss.records.weights"]
 
 

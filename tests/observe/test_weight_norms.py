@@ -16,13 +16,13 @@ from isoloss.records.weights import load_weights
 WEIGHTS = {"b": np.arange(6, dtype="float32").reshape(2, 3), "a": np.ones(2, "float32")}
 
 
-def saved(store: Store, run_digest: str, said: str | None = None) -> None:
+def saved(store: Store, run_digest: str, stored_digest: str | None = None) -> None:
     """Save weights as a run does, with a manifest beside them."""
     path = store.weights(run_digest)
     path.parent.mkdir(parents=True)
-    about = json.dumps({"run_digest": said or run_digest})
+    about = json.dumps({"run_digest": stored_digest or run_digest})
     save_file(WEIGHTS, path, metadata={tables.METADATA.decode(): about})
-    manifest.Record({}, path.with_name(manifest.NAME)).makes([path])
+    manifest.Draft({}, path.with_name(manifest.NAME)).makes([path])
 
 
 def test_weights_are_those_that_were_saved_in_the_order_of_their_names(tmp_path):
@@ -51,6 +51,6 @@ def test_damaged_weights_are_an_error(tmp_path):
 
 def test_the_weights_of_another_run_are_an_error(tmp_path):
     store = Store(tmp_path)
-    saved(store, "0" * 32, said="1" * 32)
+    saved(store, "0" * 32, stored_digest="1" * 32)
     with pytest.raises(TableError, match=re.escape(f"weights of the run {'1' * 32}")):
         load_weights(store, "0" * 32)

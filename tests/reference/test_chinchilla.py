@@ -58,10 +58,10 @@ def fit(points):
 def objective_at(runs: pd.DataFrame, values, objective=HUBER) -> float:
     """The objective of parameters (E, A, B, alpha, beta) on the runs that are kept."""
     law = registry.card("law", "chinchilla").make()
-    done = runs[runs["status"] == "done"]
+    finished = runs[runs["status"] == "done"]
     theta = np.array([t.coordinate(v) for t, v in zip(law.terms, values, strict=True)])
-    data = {"N": done["n_params"].to_numpy(), "D": done["n_samples"].to_numpy()}
-    return float(objective.values(law.loss(theta, data), done["loss_nats"].to_numpy()).sum())
+    data = {"N": finished["n_params"].to_numpy(), "D": finished["n_samples"].to_numpy()}
+    return float(objective.values(law.loss(theta, data), finished["loss_nats"].to_numpy()).sum())
 
 
 @pytest.mark.parametrize(
@@ -100,11 +100,11 @@ def test_published_parameters_have_their_published_objectives(points):
 
 
 def test_bootstrap_standard_errors_are_near_the_published_ones(fit):
-    found = fit.params.set_index("term")["std_error"]
+    std_errors = fit.params.set_index("term")["std_error"]
     assert fit.summary.loc[0, "n_replicates_converged"] == 4000
     for name, published in STD_ERRORS.items():
         within = 0.2 if name == "A" else 0.15
-        assert found[name] == pytest.approx(published, rel=within), name
+        assert std_errors[name] == pytest.approx(published, rel=within), name
 
 
 def test_tokens_per_parameter_at_the_budget_of_gopher(fit):

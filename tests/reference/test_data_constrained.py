@@ -38,8 +38,8 @@ def predicted(runs, card, values, options=None):
 )
 def test_published_parameters_have_their_published_r2(runs, card, options, r2):
     values = {**HELD, "R_D": 15.387756, "R_N": 5.309743}
-    found = scores(runs["loss_nats"].to_numpy(), predicted(runs, card, values, options))["r2"]
-    assert found == pytest.approx(r2, abs=1e-8)
+    computed = scores(runs["loss_nats"].to_numpy(), predicted(runs, card, values, options))["r2"]
+    assert computed == pytest.approx(r2, abs=1e-8)
 
 
 def test_the_decay_of_data_alone_reaches_its_published_r2(runs):

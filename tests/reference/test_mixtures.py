@@ -29,12 +29,12 @@ def mixtures(reference_data):
     """The 26 runs of every size at step 30000: proportions by name, losses by domain."""
     table = pd.read_csv(reference_data / "mixinglaws" / "5mix.csv")
     table = table[(table["step"] == 30000) & table["model_size"].isin(SIZES)]
-    found = {}
+    by_size = {}
     for size, runs in table.groupby("model_size"):
         shares = {f"p_{d}": runs[f"p_{d}"].to_numpy() for d in DOMAINS}
-        found[size] = shares, {d: runs[f"loss_{d}"].to_numpy() for d in DOMAINS}
+        by_size[size] = shares, {d: runs[f"loss_{d}"].to_numpy() for d in DOMAINS}
         assert len(runs) == 26
-    return found
+    return by_size
 
 
 def r2(predicted: np.ndarray, loss: np.ndarray) -> float:
@@ -47,8 +47,8 @@ def test_the_published_exponential_law_has_its_published_r2(mixtures, domain):
     card = registry.card("law", "exponential_mixing")
     law, values = card.make(list(shares), f"p_{domain}"), card.PRESETS[domain]["values"]
     theta = np.array([term.coordinate(values[term.name]) for term in law.terms])
-    found = r2(law.loss(theta, shares), losses[domain])
-    assert found == pytest.approx(PUBLISHED_R2[domain], abs=1e-4)
+    computed = r2(law.loss(theta, shares), losses[domain])
+    assert computed == pytest.approx(PUBLISHED_R2[domain], abs=1e-4)
 
 
 @pytest.mark.parametrize("size", SIZES)

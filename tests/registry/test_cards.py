@@ -19,16 +19,10 @@ from isoloss.core.stages import stages
 from isoloss.figures._figure import Inputs
 from isoloss.fit import fit_law
 from isoloss.fitted import TABLES
+from isoloss.models._model import model_of
 from isoloss.plot.draw import draw, inputs
-from isoloss.train.settings import TRAINER, known
+from isoloss.train.settings import task_of
 
-CONSTANTS = {
-    "dataset": ["TITLE", "ABOUT", "SOURCE", "TAGS", "TOKEN"],
-    "model": ["TITLE", "FORMULA", "SOURCE", "VOCABULARY"],
-    "observable": ["TITLE", "ABOUT", "FORMULA", "SOURCE", "QUANTITIES"],
-    "law": ["TITLE", "FORMULA", "LATEX", "SOURCE", "DOMAIN"],
-    "figure": ["TITLE", "ABOUT"],
-}
 CARDS = [(kind, name) for kind in registry.FOLDERS for name in registry.names(kind)]
 LABELS = [f"{kind} {name}" for kind, name in CARDS]
 
@@ -40,8 +34,9 @@ def defaults(kind: str, name: str) -> dict:
 @pytest.mark.parametrize(("kind", "name"), CARDS, ids=LABELS)
 def test_a_card_says_what_it_is(kind, name):
     facts = registry.facts(kind, name)
-    for constant in CONSTANTS[kind]:
-        assert facts.get(constant), constant
+    assert registry.lacking(kind, name) == ()
+    for constant in registry.CONTRACTS[kind].split():
+        assert facts.get(constant) or not constant.isupper(), constant
     card = registry.card(kind, name)
     assert card.__doc__
     assert {constant: getattr(card, constant) for constant in facts} == facts
@@ -88,89 +83,15 @@ def test_cards_are_listed_and_described_without_importing_one():
     assert run.stdout.strip() == "[]"
 
 
-# Models
-
-
-def model_of(name: str, **changes):
-    sizes = defaults("model", name) | changes
-    return registry.card("model", name).build(generator(0, "init", name), **sizes), sizes
-
-
-@pytest.mark.parametrize("name", registry.names("model"))
-def test_a_model_counts_its_own_parameters(name):
-    for change in ({}, {"d_model": 24}, {"d_model": 40, "n_layers": 3, "context": 16}):
-        model, sizes = model_of(name, **change)
-        count = registry.card("model", name).count(**sizes)
-        assert sum(count.values()) == sum(p.numel() for p in model.parameters())
-        assert 0 <= count["embedding"] < sum(count.values())
-        flops = registry.card("model", name).flops_per_token(**sizes)
-        assert flops >= 6 * (sum(count.values()) - count["embedding"])
-
-
-@pytest.mark.parametrize("name", registry.names("model"))
-def test_options_of_a_model_do_not_hide_settings_of_the_trainer(name):
-    assert not set(registry.options("model", name)) & set(TRAINER)
-    assert len(known(name)) == len(TRAINER) + len(registry.options("model", name))
-
-
-@pytest.fixture(params=registry.names("model"))
-def stirred(request):
-    """A small model with weights at which every part of it matters, its sizes and vocabulary."""
-    import torch
-
-    model, sizes = model_of(request.param, d_model=16, context=12)
-    torch.manual_seed(0)
-    with torch.no_grad():
-        for p in model.parameters():
-            p.normal_(0, 0.5)
-    return model, sizes, registry.facts("model", request.param)["VOCABULARY"]
-
-
-def log_odds(model, tokens, vocabulary):
-    import torch
-
-    with torch.no_grad():
-        found = model(torch.as_tensor(tokens, dtype=torch.int64))
-    assert found.dtype == torch.float32
-    assert found.shape == (tokens.size, vocabulary)
-    return found.reshape(*tokens.shape, vocabulary).numpy()
-
-
-def test_a_model_does_not_look_ahead(stirred):
-    model, sizes, vocabulary = stirred
-    tokens = np.random.default_rng(0).integers(0, vocabulary, (3, sizes["context"]))
-    before = log_odds(model, tokens, vocabulary)
-    assert np.isfinite(before).all()
-    for at in range(sizes["context"]):
-        changed = tokens.copy()
-        changed[:, at] = (changed[:, at] + 1) % vocabulary
-        after = log_odds(model, changed, vocabulary)
-        np.testing.assert_array_equal(after[:, :at], before[:, :at])
-        assert (np.abs(after[:, at:] - before[:, at:]).max(axis=(0, 2)) > 1e-4).all()
-
-
-def test_a_model_tells_orders_apart_and_rows_of_a_batch_do_not_mix(stirred):
-    model, sizes, vocabulary = stirred
-    tokens = np.arange(2 * sizes["context"]).reshape(2, -1)
-    both = log_odds(model, tokens, vocabulary)
-    np.testing.assert_allclose(both[1:], log_odds(model, tokens[1:], vocabulary), atol=1e-4)
-    swapped = tokens[:, [1, 0, *range(2, sizes["context"])]]
-    assert np.abs(log_odds(model, swapped, vocabulary)[:, -1] - both[:, -1]).max() > 1e-4
-
-
-@pytest.mark.parametrize("name", registry.names("model"))
-def test_weights_depend_on_the_generator_only(name):
-    first, again = (model_of(name)[0].state_dict() for _ in range(2))
-    assert all((first[key] == again[key]).all() for key in first)
-
-
 # Observables
 
 
 @pytest.mark.parametrize("name", registry.names("observable"))
 @pytest.mark.parametrize("model", registry.names("model"))
 def test_an_observable_measures_each_of_its_quantities_of_every_part_once(name, model):
-    built, _ = model_of(model, d_model=8, n_layers=2)
+    options = defaults("model", model) | defaults("task", task_of(model))
+    shapes = registry.card("task", task_of(model)).shapes(**defaults("task", task_of(model)))
+    built = model_of(registry.card("model", model), options | shapes).build(generator(0, "a", "b"))
     weights = {key: value.numpy() for key, value in built.state_dict().items()}
     before = {key: value.copy() for key, value in weights.items()}
     card, quantities = registry.card("observable", name), registry.facts("observable", name)
@@ -227,30 +148,30 @@ def files(chinchilla_runs, tmp_path_factory):
         others.iloc[:4, others.columns.get_loc("status")] = "done"
         lost = natural.iloc[:1].assign(run_id="lost", status="diverged", loss_nats=np.nan)
         runs = pd.concat([natural, others, lost], ignore_index=True).assign(seed=0)
-        done = runs[runs["status"] == "done"]
-        domains = [done.assign(domain=d, loss_nats=done["loss_nats"] * f) for d, f in
+        ended = runs[runs["status"] == "done"]
+        domains = [ended.assign(domain=d, loss_nats=ended["loss_nats"] * f) for d, f in
                    (("code", 0.9), ("docstring", 1.1))]  # fmt: skip
         losses = pd.concat(domains).assign(step=9, split="valid", tag_key="kind", n_tokens=64)
-        along = [done.assign(step=s, n_samples=done["n_samples"] * s / 8) for s in (1, 2, 8)]
+        along = [ended.assign(step=s, n_samples=ended["n_samples"] * s / 8) for s in (1, 2, 8)]
         curves = pd.concat(along).assign(n_samples=lambda t: t["n_samples"].astype(int))
-        found = {}
+        paths = {}
         for name, table in {"runs": runs, "losses": losses, "curves": curves}.items():
-            found[f"aggregate/{name}"] = home / f"{name}.parquet"
+            paths[f"aggregate/{name}"] = home / f"{name}.parquet"
             if name != "runs":
                 table = table[tables.schema(name).names]
-            tables.write(name, table, found[f"aggregate/{name}"], {"token": "byte"})
-        parts = [done.assign(part=p, value=s / done["n_params"] ** 0.5)
+            tables.write(name, table, paths[f"aggregate/{name}"], {"token": "byte"})
+        parts = [ended.assign(part=p, value=s / ended["n_params"] ** 0.5)
                  for p, s in (("bytes", 1.0), ("blocks.0.read", 2.0))]  # fmt: skip
         seen = pd.concat(parts).assign(observable="weight_norms", quantity="root_mean_square")
-        found["observe/observations"] = home / "observations.parquet"
+        paths["observe/observations"] = home / "observations.parquet"
         seen = seen[tables.schema("observations").names]
-        tables.write("observations", seen, found["observe/observations"], {})
+        tables.write("observations", seen, paths["observe/observations"], {})
         settings_ = {"bootstrap": bootstrap, "holdout": "largest_compute"}
         fit = fit_law(natural, law, profiles=law not in MIXTURES, **settings_)
         fit.summary["status"] = "converged"
         fit.summary.loc[0, list(summary)] = list(summary.values())
         fit.save(home / "fit", law="plane", sweep="s")
-        return found | {f"fit/{t}": home / "fit" / f"{t}.parquet" for t in TABLES}
+        return paths | {f"fit/{t}": home / "fit" / f"{t}.parquet" for t in TABLES}
 
     return make
 
@@ -278,14 +199,14 @@ def written(name: str, files: dict, out) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("name", registry.names("figure"))
 def test_a_figure_is_drawn_as_picture_and_table_with_the_same_bytes_twice(name, files, tmp_path):
-    sound, found = files(law_of(name)), []
+    sound, digests = files(law_of(name)), []
     for out in ("a", "b"):
         (tmp_path / out).mkdir()
-        found.append(written(name, sound, tmp_path / out))
-    assert set(found[0]) == {f"{name}.png", f"{name}.pdf", f"{name}.parquet"}
-    assert found[0] == found[1]
-    assert found[0][f"{name}.png"].startswith(b"\x89PNG")
-    assert found[0][f"{name}.pdf"].startswith(b"%PDF")
+        digests.append(written(name, sound, tmp_path / out))
+    assert set(digests[0]) == {f"{name}.png", f"{name}.pdf", f"{name}.parquet"}
+    assert digests[0] == digests[1]
+    assert digests[0][f"{name}.png"].startswith(b"\x89PNG")
+    assert digests[0][f"{name}.pdf"].startswith(b"%PDF")
     table = tables.frame(tmp_path / "a" / f"{name}.parquet")
     assert len(table)
     assert tables.facts(tmp_path / "a" / f"{name}.parquet")["card"] == name
@@ -312,8 +233,8 @@ def test_a_group_or_response_that_the_fit_does_not_have_is_told(name, files):
     for option in sorted({"group", "response"} & set(options)):
         right = getattr(next(iter(shown.fits.values())), f"{option}s")[0]
         wrong = right[:-1]
-        told = f"{option} '{wrong}' is not in it; did you mean '{right}'"
-        with pytest.raises(IsolossError, match=told):
+        message = f"{option} '{wrong}' is not in it; did you mean '{right}'"
+        with pytest.raises(IsolossError, match=message):
             card.draw(shown, **options | {option: wrong})
 
 
@@ -336,11 +257,11 @@ def test_a_fit_that_is_no_optimum_is_told_on_the_figure(name, files):
 
 @pytest.mark.parametrize("name", registry.names("figure"))
 def test_units_and_the_runs_that_are_not_shown_are_told_on_the_figure(name, files):
-    said = texts(name, files(law_of(name)))
-    assert re.search(r"\(?(nats/|\b)bytes?\b", said, flags=re.I)
-    assert not re.search(r"\btokens?\b", said, flags=re.I)
-    assert "1 diverged" in said
-    assert "5 dropped (not selected)" in said
+    words = texts(name, files(law_of(name)))
+    assert re.search(r"\(?(nats/|\b)bytes?\b", words, flags=re.I)
+    assert not re.search(r"\btokens?\b", words, flags=re.I)
+    assert "1 diverged" in words
+    assert "5 dropped (not selected)" in words
 
 
 @pytest.fixture(scope="module")
@@ -348,12 +269,12 @@ def fits(chinchilla_runs):
     """Runs, and fits of them that differ in what they saw."""
     runs = chinchilla_runs(noise=0.01, seed=1)
     random = {"holdout": {"rule": "random", "repeats": 3}, "bootstrap": 20}
-    found = {
+    fit_of = {
         "power": fit_law(runs, "power_law", **random),
         "plane": fit_law(runs, "chinchilla", **random),
         "fewer": fit_law(runs, "power_law", where="n_flops < 2e19", bootstrap=0),
     }
-    return runs, found
+    return runs, fit_of
 
 
 def drawn(name: str, runs, fits: dict, **options):
@@ -378,8 +299,8 @@ def test_any_name_can_be_the_index_of_a_symbol(index):
 
 
 def test_residuals_are_percent_of_the_predicted_loss(fits):
-    runs, found = fits
-    _, table = drawn("fit_residuals", runs, {"plane": found["plane"]})
+    runs, fit_of = fits
+    _, table = drawn("fit_residuals", runs, {"plane": fit_of["plane"]})
     assert len(table) == len(runs)
     expected = 100 * (table["loss_nats"] / table["predicted"] - 1)
     np.testing.assert_allclose(table["residual_percent"], expected)
@@ -387,9 +308,9 @@ def test_residuals_are_percent_of_the_predicted_loss(fits):
 
 
 def test_profiles_that_were_not_kept_are_asked_for(fits):
-    runs, found = fits
+    runs, fit_of = fits
     with pytest.raises(IsolossError, match="fit plane: no profiles were kept; set `profiles"):
-        drawn("profile_curves", runs, {"plane": found["plane"]})
+        drawn("profile_curves", runs, {"plane": fit_of["plane"]})
 
 
 def test_replicates_are_drawn_once_each_without_terms_held_still(fits):
@@ -411,11 +332,11 @@ def test_replicates_are_drawn_once_each_without_terms_held_still(fits):
 
 
 def test_laws_are_sorted_by_their_error_and_aicc_is_of_the_same_runs_only(fits):
-    runs, found = fits
-    texts, table = drawn("law_comparison", runs, found)
+    runs, fit_of = fits
+    texts, table = drawn("law_comparison", runs, fit_of)
     rows = table[table["what"] == "law"].set_index("law")
     assert list(rows.index) == ["plane", "power", "fewer"]
-    folds = found["power"].scores["rmse"]
+    folds = fit_of["power"].scores["rmse"]
     assert rows.loc["power", "mean"] == pytest.approx(folds.mean())
     assert rows.loc["plane", "aicc_difference"] == 0
     assert rows.loc["power", "aicc_difference"] > 0
@@ -425,12 +346,12 @@ def test_laws_are_sorted_by_their_error_and_aicc_is_of_the_same_runs_only(fits):
 
 
 def test_every_law_of_a_frontier_divides_a_budget(fits):
-    runs, found = fits
-    _, table = drawn("optimal_frontier", runs, {"plane": found["plane"]}, reach=100)
+    runs, fit_of = fits
+    _, table = drawn("optimal_frontier", runs, {"plane": fit_of["plane"]}, reach=100)
     assert table["C"].max() == pytest.approx(100 * runs["n_flops_6nd"].max())
     np.testing.assert_allclose(table["N"] * table["D"] * 6, table["C"])
     assert (table["N_low"] <= table["N_high"]).all()
-    both = {name: found[name] for name in ("plane", "power")}
+    both = {name: fit_of[name] for name in ("plane", "power")}
     with pytest.raises(
         IsolossError, match="fit power: does not give the best N and D for a budget"
     ):
@@ -438,9 +359,9 @@ def test_every_law_of_a_frontier_divides_a_budget(fits):
 
 
 def test_a_law_without_mixtures_has_no_response_to_them(fits):
-    runs, found = fits
+    runs, fit_of = fits
     with pytest.raises(IsolossError, match="fit plane: its law is not a mixture law"):
-        drawn("mixture_response", runs, {"plane": found["plane"]})
+        drawn("mixture_response", runs, {"plane": fit_of["plane"]})
 
 
 def test_a_mixture_keeps_the_mean_shares_of_the_other_domains():

@@ -24,13 +24,13 @@ def choices(spec: dict) -> list:
 
 
 def laws() -> list:
-    found = []
+    every = []
     for name in NAMES:
         options = registry.options("law", name)
         for chosen in itertools.product(*map(choices, options.values())):
             made = registry.card("law", name).make(**dict(zip(options, chosen, strict=True)))
-            found.append(pytest.param(name, made, id=" ".join([name, *map(str, chosen)])))
-    return found
+            every.append(pytest.param(name, made, id=" ".join([name, *map(str, chosen)])))
+    return every
 
 
 LAWS = laws()
@@ -113,8 +113,8 @@ def test_a_law_says_where_it_is_from_and_where_it_holds(name):
 def test_terms_are_told_apart_and_their_starts_lie_inside_their_bounds(name, law):
     shown = re.sub(r"_\{(\w)\}", r"_\1", registry.facts("law", name)["LATEX"])
     assert law.variables and set(law.variables) <= set(VARIABLES)
-    for told in ([term.name for term in law.terms], [term.symbol for term in law.terms]):
-        assert len(set(told)) == len(told)
+    for labels in ([term.name for term in law.terms], [term.symbol for term in law.terms]):
+        assert len(set(labels)) == len(labels)
     for i, term in enumerate(law.terms):
         assert law.index(term.name) == i
         assert term.starts == tuple(sorted(set(term.starts)))
@@ -161,8 +161,8 @@ def test_a_law_is_finite_and_positive_anywhere_in_its_bounds(name, law, data):
 def test_the_gradient_of_a_law_is_that_of_its_loss(name, law, data):
     theta = data.draw(thetas(law, share=0.9))
     expected, error = differences(lambda at: law.loss(at, WIDE), theta)
-    found = law.gradient(theta, WIDE)
-    assert (np.abs(found - expected) <= error + 1e-6 * np.abs(found)).all()
+    gradient = law.gradient(theta, WIDE)
+    assert (np.abs(gradient - expected) <= error + 1e-6 * np.abs(gradient)).all()
 
 
 @every_law
@@ -199,19 +199,19 @@ def shared(law) -> list[str]:
 @every_law
 def test_sums_over_runs_are_sums_of_derivatives(name, law):
     theta, rng = some_thetas(law, 5), np.random.default_rng(2)
-    slope, bend = rng.normal(size=(2, 5, 24))
+    slope, curvature = rng.normal(size=(2, 5, 24))
     weight = rng.random((5, 24))
     bound = law.bind(NEAR)
     loss, state = bound.at(theta)
     np.testing.assert_allclose(loss, law.loss(theta, NEAR), rtol=1e-12)
     assert bound.project(theta, np.ones(24), np.ones(24)).shape == theta.shape
-    sums = bound.sums(state, slope, bend, weight)
+    sums = bound.sums(state, slope, curvature, weight)
     for i in range(5):
         gradient = law.gradient(theta[i], NEAR)
         second, error = differences(lambda at: law.gradient(at, NEAR), theta[i])
         expected = {
             "gradient": slope[i] @ gradient,
-            "hessian": np.einsum("n,np,nq->pq", bend[i], gradient, gradient)
+            "hessian": np.einsum("n,np,nq->pq", curvature[i], gradient, gradient)
             + np.einsum("n,npq->pq", slope[i], second),
             "outer": np.einsum("n,np,nq->pq", weight[i], gradient, gradient),
         }
@@ -238,9 +238,9 @@ def test_a_law_predicts_the_same_in_other_units(name, law, data):
     matrix, shift = law.rescaling(log_scale, log_loss)
     assert abs(np.linalg.slogdet(matrix)[1]) < 100
     other = {k: v / np.exp(log_scale[k]) for k, v in NEAR.items()}
-    found = law.loss(matrix @ theta + shift, other) * np.exp(log_loss)
+    loss = law.loss(matrix @ theta + shift, other) * np.exp(log_loss)
     expected = law.loss(theta, NEAR)
-    np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-9 * np.abs(expected).max())
+    np.testing.assert_allclose(loss, expected, rtol=1e-8, atol=1e-9 * np.abs(expected).max())
 
 
 # Allocation
@@ -275,8 +275,8 @@ def test_the_data_constrained_law_has_its_published_values():
     law, values = card.make(decay="both"), card.PRESETS["muennighoff"]["values"]
     theta = np.array([term.coordinate(values[term.name]) for term in law.terms])
     runs = np.array([[6.34e9, 242e9, 25e9], [8.67e9, 178e9, 25e9]]).T
-    found = law.loss(theta, dict(zip("NDU", runs, strict=True)))
-    np.testing.assert_allclose(found, [2.2256440889984477, 2.2269634075087867], rtol=1e-13)
+    loss = law.loss(theta, dict(zip("NDU", runs, strict=True)))
+    np.testing.assert_allclose(loss, [2.2256440889984477, 2.2269634075087867], rtol=1e-13)
 
 
 def test_data_seen_once_by_small_models_is_the_chinchilla_law():
@@ -342,9 +342,9 @@ def test_an_estimate_is_the_same_in_other_units(name, law):
     loss = loss * np.exp(np.random.default_rng(2).normal(0, 0.003, 35))
     matrix, shift = law.rescaling({"N": 18.0, "C": 40.0}, 0.7)
     other = {"N": data["N"] / np.exp(18.0), "C": data["C"] / np.exp(40.0)}
-    found = law.estimate(other, loss / np.exp(0.7), np.ones(35))
+    estimate = law.estimate(other, loss / np.exp(0.7), np.ones(35))
     expected = matrix @ law.estimate(data, loss, np.ones(35)) + shift
-    np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-10)
+    np.testing.assert_allclose(estimate, expected, rtol=1e-8, atol=1e-10)
 
 
 @ESTIMATING
@@ -353,11 +353,11 @@ def test_a_weight_of_two_is_a_run_drawn_twice_and_of_zero_one_left_out(name, law
     loss = loss * np.exp(np.random.default_rng(3).normal(0, 0.003, 35))
     weight = np.random.default_rng(4).integers(0, 3, 35)
     drawn = np.repeat(np.arange(35), weight)
-    found = law.estimate(data, loss, weight.astype(float))
+    estimate = law.estimate(data, loss, weight.astype(float))
     expected = law.estimate(
         {k: v[drawn] for k, v in data.items()}, loss[drawn], np.ones(len(drawn))
     )
-    np.testing.assert_allclose(found, expected, rtol=1e-9)
+    np.testing.assert_allclose(estimate, expected, rtol=1e-9)
 
 
 @ESTIMATING
@@ -382,8 +382,8 @@ def test_a_budget_without_a_minimum_is_no_part_of_the_frontier():
     bent_down = law.estimate(data, np.where(first, 10.0 - loss, loss), np.ones(35))
     np.testing.assert_allclose(bent_down, theta, rtol=1e-8)
     two_sizes = np.where(first & (np.cumsum(first) > 2), 0.0, 1.0)
-    found = law.estimate(data, np.where(first, loss + 1.0, loss), two_sizes)
-    np.testing.assert_allclose(found, theta, rtol=1e-8)
+    estimate = law.estimate(data, np.where(first, loss + 1.0, loss), two_sizes)
+    np.testing.assert_allclose(estimate, theta, rtol=1e-8)
 
 
 def test_parabolas_are_biased_by_wide_grids_of_profiles_that_are_not_symmetric():

@@ -86,8 +86,8 @@ def test_a_mixture_law_says_where_it_is_from_and_where_it_holds(name):
 def test_terms_are_told_apart_and_their_starts_lie_inside_their_bounds(name, own):
     made = law(name, own)
     assert made.variables == DOMAINS and made.flat
-    for told in ([t.name for t in made.terms], [t.symbol for t in made.terms]):
-        assert len(set(told)) == len(told)
+    for labels in ([t.name for t in made.terms], [t.symbol for t in made.terms]):
+        assert len(set(labels)) == len(labels)
     for term in made.terms:
         assert term.unit
         assert all(term.low < start < term.high for start in term.starts)
@@ -128,12 +128,12 @@ def test_leading_dimensions_are_kept_and_runs_may_differ_between_thetas(name):
 @every_card
 def test_the_gradient_of_a_law_is_that_of_its_loss(name):
     made, theta, data = law(name), theta_of(name), data_of(shares(24, 7, zeros=False))
-    found = made.gradient(theta, data)
+    gradient = made.gradient(theta, data)
     for i in range(len(made.terms)):
         step = np.zeros(len(theta))
         step[i] = 1e-5
         expected = (made.loss(theta + step, data) - made.loss(theta - step, data)) / 2e-5
-        np.testing.assert_allclose(found[:, i], expected, rtol=1e-5, atol=1e-8)
+        np.testing.assert_allclose(gradient[:, i], expected, rtol=1e-5, atol=1e-8)
 
 
 @every_card
@@ -153,10 +153,10 @@ def test_an_estimate_is_finite_with_few_runs_zeros_and_losses_all_alike(name, ow
     for loss in (losses(p), np.full(n, 2.5), np.where(np.arange(n) < 1, 3.0, 2.5)):
         theta = made.estimate(data_of(p), loss, np.ones(n))
         assert np.isfinite(theta).all()
-        found = made.loss(theta, data_of(shares(30, 8)))
-        assert found.shape == (30,) and np.isfinite(found).all()
+        predicted = made.loss(theta, data_of(shares(30, 8)))
+        assert predicted.shape == (30,) and np.isfinite(predicted).all()
         if np.ptp(loss) == 0 and name != "log_linear":  # a ridge shrinks exponents, not to zero
-            np.testing.assert_allclose(found, 2.5, rtol=1e-4)
+            np.testing.assert_allclose(predicted, 2.5, rtol=1e-4)
     pure = made.estimate(data_of(np.eye(len(DOMAINS))), losses(np.eye(len(DOMAINS))), np.ones(4))
     assert np.isfinite(made.loss(pure, data_of(p))).all()
 
@@ -257,10 +257,10 @@ def test_bands_are_those_of_the_posterior_with_replicates_or_without(table):
     there = data_of(shares(6, 8))
     for replicates in (0, 4):
         fit = fitted("mixture_power", table(), bootstrap=replicates, ci_level=0.9)
-        found = fit.predict(**there)
+        predictions = fit.predict(**there)
         wide = 1.6449 * fit.law_of("loss_web").posterior_sd(fit.theta(), there)
-        np.testing.assert_allclose(found["high"] - found["loss_nats"], wide, rtol=1e-4)
-        np.testing.assert_allclose(found["loss_nats"] - found["low"], wide, rtol=1e-4)
+        np.testing.assert_allclose(predictions["high"] - predictions["loss_nats"], wide, rtol=1e-4)
+        np.testing.assert_allclose(predictions["loss_nats"] - predictions["low"], wide, rtol=1e-4)
         best = fit.best_mixture({"web": 1.0, "loss_all": 1.0}).iloc[0]
         assert best.loss_nats_low < best.loss_nats < best.loss_nats_high
         assert np.isnan(best.proportion_low) == (replicates == 0)
@@ -276,8 +276,8 @@ def test_a_law_without_a_posterior_has_bands_of_its_replicates(name, table):
     made, thetas = fit.law_of(), fit.replicate_thetas()
     assert (made.posterior_sd(fit.theta(), there) == 0).all()
     expected = quantiles(made.loss(thetas, there), fit.level, fit.loss(**there))
-    found = fit.predict(**there)
-    np.testing.assert_array_equal([found["low"], found["high"]], expected)
+    predictions = fit.predict(**there)
+    np.testing.assert_array_equal([predictions["low"], predictions["high"]], expected)
 
 
 # Fits
@@ -289,10 +289,10 @@ def test_the_order_of_domains_does_not_matter(name, own, table):
     runs = table()
     order = [c for c in runs if not c.startswith("p_")] + list(reversed(DOMAINS))
     response = "loss_web" if own else "loss_all"
-    found = [fitted(name, some) for some in (runs, runs[order])]
-    assert found[0].law.variables != found[1].law.variables
+    fits = [fitted(name, some) for some in (runs, runs[order])]
+    assert fits[0].law.variables != fits[1].law.variables
     there = data_of(shares(30, 8))
-    one, other = (fit.loss(response=response, **there) for fit in found)
+    one, other = (fit.loss(response=response, **there) for fit in fits)
     np.testing.assert_allclose(one, other, rtol=1e-5)
 
 
@@ -392,11 +392,11 @@ def test_rounded_proportions_are_divided_by_their_sum_and_bad_ones_dropped(table
     runs.loc[2, "p_web"] = -0.1
     runs.loc[3, "p_code"] = np.inf
     runs.loc[4, list(DOMAINS)] = np.nan
-    found = mixtures(runs, "here")
-    assert list(found["status"]) == ["done", "done", *["dropped"] * 3, *["done"] * 3]
-    assert found.loc[2, "status_reason"] == "a proportion is negative or no finite number"
-    assert found.loc[4, "status_reason"] == "no proportion is above 0"
-    shown = found[list(DOMAINS)].to_numpy()
+    cleaned = mixtures(runs, "here")
+    assert list(cleaned["status"]) == ["done", "done", *["dropped"] * 3, *["done"] * 3]
+    assert cleaned.loc[2, "status_reason"] == "a proportion is negative or no finite number"
+    assert cleaned.loc[4, "status_reason"] == "no proportion is above 0"
+    shown = cleaned[list(DOMAINS)].to_numpy()
     np.testing.assert_allclose(shown[[0, 5, 6, 7]], exact[[0, 5, 6, 7]], rtol=1e-12)
     np.testing.assert_allclose(shown[1], 100 * exact[1])
     fit = fit_law(runs, "linear_mixture", bootstrap=0)

@@ -18,7 +18,7 @@ CELLS = [
 
 def sweep(cells=CELLS, **changes) -> dict:
     """A sweep as a complete study has it."""
-    plain = {"model": "byte_transformer", "settings": {}, "shards": 4}
+    plain = {"model": "byte_transformer", "trainer": "builtin", "settings": {}, "shards": 4}
     return plain | {"n_params": "nonembed", "n_flops": "6nd", "cells": cells} | changes
 
 
@@ -37,8 +37,8 @@ settings_of_a_run = st.fixed_dictionaries(
 
 @given(settings_of_a_run, settings_of_a_run)
 def test_labels_are_equal_where_settings_are_and_only_there(one, other):
-    assert (run_label(one) == run_label(other)) == (one == other)
-    assert run_label(dict(reversed(one.items()))) == run_label(one)
+    assert (run_label(one, "d_model") == run_label(other, "d_model")) == (one == other)
+    assert run_label(dict(reversed(one.items())), "d_model") == run_label(one, "d_model")
 
 
 @given(settings_of_a_run, st.data())
@@ -46,20 +46,20 @@ def test_a_change_of_any_setting_is_another_label(settings, data):
     key = data.draw(st.sampled_from(sorted(settings)))
     value = settings[key]
     changed = f"{value}'" if isinstance(value, str) else value * 2 + 1
-    assert run_label(settings | {key: changed}) != run_label(settings)
+    assert run_label(settings | {key: changed}, "d_model") != run_label(settings, "d_model")
 
 
 @given(settings_of_a_run, st.from_regex(r"[A-Za-z0-9_.-]{1,9}", fullmatch=True))
 def test_labels_are_plain_file_names(settings, weighting):
-    label = run_label(settings | {"weighting": weighting})
+    label = run_label(settings | {"weighting": weighting}, "d_model")
     assert label.isascii() and not set(label) & set("/\\ +*?'\"")
 
 
 def test_lists_of_a_cell_are_crossed_and_cells_added_up():
-    found = run_settings(sweep(settings={"n_layers": 3}))
-    assert len(found) == 3 + 4 + 4
-    assert all(s["n_layers"] == 3 and s["batch_size"] == 4 for s in found)
-    assert {(s["n_flops"], s["d_model"]) for s in found[:3]} == {(3e9, 8), (3e9, 12), (3e9, 16)}
+    settings = run_settings(sweep(settings={"n_layers": 3}))
+    assert len(settings) == 3 + 4 + 4
+    assert all(s["n_layers"] == 3 and s["batch_size"] == 4 for s in settings)
+    assert {(s["n_flops"], s["d_model"]) for s in settings[:3]} == {(3e9, 8), (3e9, 12), (3e9, 16)}
     assert len(plan_sweep(sweep())["run_id"].unique()) == 11
 
 
@@ -87,16 +87,23 @@ def test_the_budget_gives_d_to_within_half_a_step(n_params, n_flops):
     plan = plan_sweep(sweep(cells, n_params=n_params, n_flops=n_flops, settings=settings))
     card = registry.card("model", "byte_transformer")
     for run in plan.itertuples():
-        sizes = {"d_model": run.d_model, "n_layers": 2, "head_width": 16, "context": 32}
-        by_group = card.count(**sizes)
+        sizes = {
+            "d_model": run.d_model,
+            "n_layers": 2,
+            "head_width": 16,
+            "context": 32,
+            "vocabulary": 256,
+        }
+        model = card.Model(**sizes)
+        by_group = model.count()
         total = sum(by_group.values())
         nonembed = total - by_group["embedding"]
         n = {"total": total, "nonembed": nonembed}[n_params]
         assert (run.n_params, run.n_params_total, run.n_params_nonembed) == (n, total, nonembed)
-        own = card.flops_per_token(**sizes)
+        own = model.flops_per_example()
         a_token = {"6nd": 6 * n, "model": own}[n_flops]
-        step = run.n_windows * run.context
-        assert run.n_windows == 3
+        step = run.batch_items * run.context
+        assert run.batch_items == 3
         assert run.n_samples == run.n_steps * step
         assert abs(run.n_samples - run.budget / a_token) <= step / 2
         assert run.n_flops == pytest.approx(a_token * run.n_samples, rel=1e-12)
@@ -113,7 +120,7 @@ def test_tokens_asked_for_are_kept_and_leave_the_budget_empty():
 def test_the_batch_grows_with_d_by_its_exponent():
     cells = [{"n_samples": [125000, 500000, 8000000], "d_model": 8, "batch_exponent": [0, 0.5]}]
     plan = plan_sweep(sweep(cells))
-    by_exponent = {e: list(runs["n_windows"]) for e, runs in plan.groupby("batch_exponent")}
+    by_exponent = {e: list(runs["batch_items"]) for e, runs in plan.groupby("batch_exponent")}
     assert by_exponent == {0.0: [4, 4, 4], 0.5: [2, 4, 16]}
 
 
@@ -122,13 +129,13 @@ def test_a_shard_depends_on_the_label_and_the_number_of_shards_only():
         plan = plan_sweep(sweep(**changes))
         return dict(zip(plan["run_id"], plan["shard"], strict=True))
 
-    found = shards()
-    assert shards(cells=list(reversed(CELLS))) == found
-    assert shards(n_params="total", n_flops="model") == found
+    names = shards()
+    assert shards(cells=list(reversed(CELLS))) == names
+    assert shards(n_params="total", n_flops="model") == names
     fewer = shards(cells=CELLS[:1])
-    assert fewer.items() <= found.items()
+    assert fewer.items() <= names.items()
     assert set(shards(shards=1).values()) == {"0"}
-    assert len(set(found.values())) > 1
+    assert len(set(names.values())) > 1
 
 
 @pytest.mark.parametrize("shards", [1, 4, 10, 11])

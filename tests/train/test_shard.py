@@ -32,7 +32,13 @@ MADE_BY = {c: environment.versions()[name] for c, name in VERSIONS.items()} | {"
 
 def spell(*cells) -> list[dict]:
     """Tiny runs as a shard's JSON holds them."""
-    sweep = {"model": "byte_transformer", "settings": TINY, "shards": 1, "cells": list(cells)}
+    sweep = {
+        "model": "byte_transformer",
+        "trainer": "builtin",
+        "settings": TINY,
+        "shards": 1,
+        "cells": list(cells),
+    }
     plan = plan_sweep(sweep | {"n_params": "nonembed", "n_flops": "6nd"})
     return plan.drop(columns=["shard", "budget"]).to_dict("records")
 
@@ -47,8 +53,10 @@ def train(rows, tmp_path_factory):
         store = store or Store(tmp_path_factory.mktemp("store"))
         known = {"seed": 3, "code": "code", "valid_tokens": VALID, "checkpoint_minutes": 0}
         known |= {"code_here": settings.get("code", "code"), "among": {}, **settings}
-        found = train_shard(runs, Job(Content(dataset_of(rows), indices), store, **known))
-        return tables.conform("shard", found).to_pandas().set_index("run_id", drop=False)
+        shard = train_shard(
+            runs, Job(Content("language_model", dataset_of(rows), indices), store, **known)
+        )
+        return tables.conform("shard", shard).to_pandas().set_index("run_id", drop=False)
 
     return run
 
@@ -93,17 +101,17 @@ def test_seeds_of_run_and_study_and_the_weighting_make_another_run(train, runs, 
 
 def test_a_run_that_diverges_is_a_row_and_the_others_go_on(train, runs, together):
     (wild,) = spell({"d_model": 8, "peak_learning_rate": 1e6})
-    found = train([wild, runs[0]])
-    gone = found.loc[wild["run_id"]]
+    shard = train([wild, runs[0]])
+    gone = shard.loc[wild["run_id"]]
     assert gone["status"] == "diverged"
     assert "step" in gone["status_reason"] or "guessing" in gone["status_reason"]
     assert np.isnan(gone["loss_nats"]) and gone["losses"] is None
-    assert numbers(found.loc[runs[0]["run_id"]]) == numbers(together.loc[runs[0]["run_id"]])
+    assert numbers(shard.loc[runs[0]["run_id"]]) == numbers(together.loc[runs[0]["run_id"]])
 
 
 def test_a_shard_in_which_nothing_is_done_is_still_a_table(train):
-    found = train(spell({"d_model": 8, "peak_learning_rate": [1e6, 1e7]}))
-    assert list(found["status"]) == ["diverged"] * 2
+    shard = train(spell({"d_model": 8, "peak_learning_rate": [1e6, 1e7]}))
+    assert list(shard["status"]) == ["diverged"] * 2
     assert train([]).empty
 
 
@@ -116,8 +124,8 @@ def test_an_unexpected_error_is_a_row_with_its_reason(train, runs, together, mon
         return real(identity, *rest)
 
     monkeypatch.setattr(shard_module, "train_run", breaks)
-    found = train(runs[:2])
-    gone, fine = (found.loc[run["run_id"]] for run in runs[:2])
+    shard = train(runs[:2])
+    gone, fine = (shard.loc[run["run_id"]] for run in runs[:2])
     assert (gone["status"], gone["status_reason"]) == ("failed", "MemoryError: no room left")
     assert "Traceback" in capfd.readouterr().err
     assert numbers(fine) == numbers(together.loc[fine["run_id"]])
@@ -127,10 +135,10 @@ def test_an_unexpected_error_is_a_row_with_its_reason(train, runs, together, mon
 def test_losses_by_tag_add_up_to_the_loss(together, tag_key):
     for row in together.itertuples():
         losses = pd.DataFrame(list(row.losses))
-        mine = losses[losses["tag_key"] == tag_key]
+        rows = losses[losses["tag_key"] == tag_key]
         assert set(losses["split"]) == {"valid"}
-        assert mine["n_tokens"].sum() == VALID
-        mean = (mine["loss_nats"] * mine["n_tokens"]).sum() / VALID
+        assert rows["n_tokens"].sum() == VALID
+        mean = (rows["loss_nats"] * rows["n_tokens"]).sum() / VALID
         assert mean == pytest.approx(row.loss_nats, rel=1e-9)
 
 
@@ -139,7 +147,7 @@ def test_the_curve_rises_to_the_last_step_and_holds_means(together, runs):
         steps = [point["step"] for point in curve]
         assert steps == sorted(set(steps))
         assert steps[-1] == run["n_steps"]
-        assert [p["n_samples"] for p in curve] == [s * run["n_windows"] * 16 for s in steps]
+        assert [p["n_samples"] for p in curve] == [s * run["batch_items"] * 16 for s in steps]
         assert curve[-1]["loss_nats"] < curve[0]["loss_nats"]
 
 
@@ -176,13 +184,13 @@ def starts(store):
 def test_a_finished_run_is_never_trained_again(train, runs, together, tmp_path):
     store = Store(tmp_path)
     train(runs[:2], store=store)
-    found = train(runs, store=store)
+    shard = train(runs, store=store)
     assert starts(store) == [run["run_id"] for run in runs]
     again = train(runs[::-1], store=store)
     assert len(starts(store)) == len(runs)
-    pd.testing.assert_frame_equal(found, again.loc[found.index])
+    pd.testing.assert_frame_equal(shard, again.loc[shard.index])
     unlike = ["seconds"]
-    pd.testing.assert_frame_equal(found.drop(columns=unlike), together.drop(columns=unlike))
+    pd.testing.assert_frame_equal(shard.drop(columns=unlike), together.drop(columns=unlike))
 
 
 @pytest.mark.parametrize("change", [{"seed": 4}, {"valid_tokens": 2 * VALID}])
@@ -210,8 +218,8 @@ def test_a_failed_run_is_tried_again_so_often_and_a_diverged_one_never(
         assert train(runs[:1], store=store)["attempts"].tolist() == [2]
         assert train(runs[:1], store=store)["status"].tolist() == ["failed"]
         assert len(starts(store)) == 2
-    found = train(runs[:1], store=store, max_attempts=3)
-    assert (found["status"].item(), found["attempts"].item()) == ("done", 3)
+    shard = train(runs[:1], store=store, max_attempts=3)
+    assert (shard["status"].item(), shard["attempts"].item()) == ("done", 3)
     wild = spell({"d_model": 8, "peak_learning_rate": 1e6, "clip_norm": 1e9})
     assert train(wild, store=store)["status"].item() == "diverged"
     assert train(wild, store=store, max_attempts=9)["attempts"].item() == 1
@@ -230,8 +238,8 @@ def test_a_child_that_is_killed_is_a_failed_run_and_the_others_go_on(
     store = Store(tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr(shard_module, "train_run", killed)
-        found = train([runs[0], runs[2]], store=store)
-    gone, fine = (found.loc[runs[i]["run_id"]] for i in (0, 2))
+        shard = train([runs[0], runs[2]], store=store)
+    gone, fine = (shard.loc[runs[i]["run_id"]] for i in (0, 2))
     assert gone["status"] == "failed"
     assert "SIGKILL" in gone["status_reason"]
     assert "SIGKILL" in store.failures(gone["run_digest"]).read_text()
@@ -269,15 +277,15 @@ def test_a_run_that_was_cut_off_goes_on_and_ends_bit_for_bit_the_same(
 
     def counted(*given):
         steps.append(given[-1].load()["step"])
-        os.write(told[1], b"%d" % steps[-1])
+        os.write(pipe[1], b"%d" % steps[-1])
         return real(*given)
 
-    told = os.pipe()
+    pipe = os.pipe()
     monkeypatch.setattr(shard_module, "train_run", counted)
-    found = train(runs[:1], store=store).iloc[0]
-    assert os.read(told[0], 10) == b"10"
-    assert numbers(found)[1:] == numbers(together.loc[found["run_id"]])[1:]
-    assert found["loss_nats"] == together.loc[found["run_id"], "loss_nats"]
+    shard = train(runs[:1], store=store).iloc[0]
+    assert os.read(pipe[0], 10) == b"10"
+    assert numbers(shard)[1:] == numbers(together.loc[shard["run_id"]])[1:]
+    assert shard["loss_nats"] == together.loc[shard["run_id"], "loss_nats"]
     assert not store.state(digest).exists()
 
 
@@ -325,8 +333,8 @@ def test_a_run_that_another_process_trains_is_left_to_it(train, runs, together, 
     holds, let_go = threading.Event(), threading.Event()
 
     def other():
-        with store.claim(digest) as mine:
-            assert mine
+        with store.claim(digest) as is_held:
+            assert is_held
             holds.set()
             let_go.wait(60)
             train(runs[:1], store=elsewhere)
@@ -338,11 +346,11 @@ def test_a_run_that_another_process_trains_is_left_to_it(train, runs, together, 
     holds.wait(60)
     assert store.running(digest)
     threading.Timer(0.5, let_go.set).start()
-    found = train(runs[:2], store=store)
+    shard = train(runs[:2], store=store)
     thread.join()
     assert starts(store) == [runs[1]["run_id"]]
     assert "another process is training it" in capfd.readouterr().err
-    assert numbers(found.iloc[0]) == numbers(together.loc[runs[0]["run_id"]])
+    assert numbers(shard.iloc[0]) == numbers(together.loc[runs[0]["run_id"]])
 
 
 def test_weights_are_kept_or_not(train, runs, tmp_path):
@@ -363,8 +371,8 @@ def test_under_a_strict_environment_other_versions_train_again(train, runs, tmp_
     monkeypatch.setattr(environment, "versions", lambda: then)
     assert train(runs[:1], store=store)["torch_version"].item() != "9.9"
     assert len(starts(store)) == 1
-    found = train(runs[:1], store=store, among={"torch_version": {"9.9"}})
-    assert found["torch_version"].item() == "9.9"
+    shard = train(runs[:1], store=store, among={"torch_version": {"9.9"}})
+    assert shard["torch_version"].item() == "9.9"
     assert len(starts(store)) == 2
 
 

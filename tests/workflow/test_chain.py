@@ -116,15 +116,15 @@ def test_shards_hold_every_run_once(finished):
 
 def test_provenance_says_how_every_file_came_about(finished):
     results = finished[0] / "results/tiny"
-    said = json.loads((results / "provenance.json").read_text())
-    for name, digest in said["files"].items():
+    provenance = json.loads((results / "provenance.json").read_text())
+    for name, digest in provenance["files"].items():
         assert manifest.file_digest(results / name) == digest, name
     tables_and_figures = {p for s in (".parquet", ".png", ".pdf") for p in results.rglob(f"*{s}")}
     kept = {p for p in tables_and_figures if "store" not in p.parts}
-    assert {p.relative_to(results).as_posix() for p in kept} <= set(said["files"])
-    assert said["seeds"] == {"study": 3, "runs": {"grid": [0, 1], "short": [0]}}
-    (only,) = said["environments"]
+    assert {p.relative_to(results).as_posix() for p in kept} <= set(provenance["files"])
+    assert provenance["seeds"] == {"study": 3, "runs": {"grid": [0, 1], "short": [0]}}
+    (only,) = provenance["environments"]
     assert only["versions"]["torch"] == environment.versions()["torch"]
     assert only["machine"]["cores"] >= 1 and only["commit"]
-    assert sorted(only["jobs"]) == sorted(said["code"])
-    assert said["accepted"] == []
+    assert sorted(only["jobs"]) == sorted(provenance["code"])
+    assert provenance["accepted"] == []

@@ -57,7 +57,7 @@ def test_an_edit_is_accepted_as_a_no_op_and_a_further_one_is_due(results, edited
     lines = (results.results / "accepted.jsonl").read_text(encoding="utf-8").splitlines()
     accepted = {line["job"]: line for line in map(json.loads, lines)}
     shards = {f"train/{sweep}/{shard}" for sweep in ("grid", "short") for shard in "01"}
-    assert set(accepted) == shards | {"run/byte_transformer", "plot/isoloss"}
+    assert set(accepted) == shards | {"run/byte_transformer/builtin", "plot/isoloss"}
     assert {line["reason"] for line in accepted.values()} == {"the default, spelled out"}
     assert all(line["from"] != line["to"] for line in accepted.values())
     assert f"{len(accepted)} accepted" in output
@@ -66,7 +66,7 @@ def test_an_edit_is_accepted_as_a_no_op_and_a_further_one_is_due(results, edited
     code, output = edited("verify")
     assert code == 0
     assert re.search(
-        r"run/byte_transformer +code accepted on \S+: the default, spelled out", output
+        r"run/byte_transformer/builtin +code accepted on \S+: the default, spelled out", output
     )
     assert edited("accept", "--reason", "again") == (0, "no code has changed\n")
     code, output = edited("status")

@@ -20,7 +20,7 @@ def test_all_problems_are_said_at_once_and_nothing_is_written(source, tmp_path):
     }
     failed = snakemake(tmp_path, "--configfile", write(tmp_path, study))
     assert failed.returncode != 0
-    said = failed.stdout + failed.stderr
+    output = failed.stdout + failed.stderr
     for words in (
         "sed: unknown key; did you mean 'seed'?",
         "expand.docstring_x2.kind.docstring: found -2; needs at least 0",
@@ -31,8 +31,8 @@ def test_all_problems_are_said_at_once_and_nothing_is_written(source, tmp_path):
         "gone.csv: cannot be read",
         "no column 'los'; did you mean 'loss'?",
     ):
-        assert words in said, (words, said)
-    assert "Traceback" not in said
+        assert words in output, (words, output)
+    assert "Traceback" not in output
     assert not (tmp_path / "results").exists()
 
 
@@ -40,9 +40,9 @@ def test_another_configfile_replaces_the_default_study(source, tmp_path):
     study = {"study": "small", "load": tiny(source)["load"]}
     dry = snakemake(tmp_path, "--configfile", write(tmp_path, study), "-n")
     assert dry.returncode == 0, dry.stderr
-    said = dry.stdout + dry.stderr
-    assert "train_shard" not in said
-    assert "write_summary" in said
+    output = dry.stdout + dry.stderr
+    assert "train_shard" not in output
+    assert "write_summary" in output
 
 
 def test_the_earlier_key_of_a_figures_fits_is_accepted_and_the_new_one_named(source, tmp_path):
@@ -59,8 +59,8 @@ def test_the_earlier_key_of_a_figures_fits_is_accepted_and_the_new_one_named(sou
 def test_the_default_study_is_sound_and_its_dry_run_readable():
     dry = snakemake(ROOT, "-n")
     assert dry.returncode == 0, dry.stderr
-    said = dry.stdout + dry.stderr
-    assert "write_summary" in said or "Nothing to be done" in said
+    output = dry.stdout + dry.stderr
+    assert "write_summary" in output or "Nothing to be done" in output
 
 
 def test_a_key_given_on_the_command_line_changes_the_default_study(tmp_path):

@@ -24,19 +24,19 @@ def observed(finished, source, tmp_path_factory):
     """The finished tiny study, observed afterwards: what snakemake said, its folder, results."""
     folder = tmp_path_factory.mktemp("observed") / "study"
     shutil.copytree(finished[0], folder, copy_function=shutil.copy2)
-    done = snakemake(folder, "--configfile", write(folder, tiny(source) | STUDY))
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stderr, folder, folder / "results" / "tiny"
+    process = snakemake(folder, "--configfile", write(folder, tiny(source) | STUDY))
+    assert process.returncode == 0, process.stdout + process.stderr
+    return process.stderr, folder, folder / "results" / "tiny"
 
 
 def test_observing_trains_nothing_and_leaves_every_run_as_it_is(finished, observed):
-    said, _, results = observed
+    output, _, results = observed
     before = finished[0] / "results" / "tiny"
     assert Store(results / "store").journal() == Store(before / "store").journal()
     for file in (before / "train").rglob("*.*"):
         assert (results / file.relative_to(before)).read_bytes() == file.read_bytes()
-    assert said.count("observe norms: short, shard") == 2
-    assert "train short" not in said
+    assert output.count("observe norms: short, shard") == 2
+    assert "train short" not in output
 
 
 def test_every_finished_run_has_the_norms_of_its_own_weights(observed):
@@ -47,12 +47,12 @@ def test_every_finished_run_has_the_norms_of_its_own_weights(observed):
     shards = [tables.frame(results / f"train/short/{f.name}", "shard") for f in files]
     assert sum(len(shard) for shard in shards) == 4
     for table, shard in zip(seen, shards, strict=True):
-        done = shard[shard["status"] == "done"]  # one of so few steps can diverge
-        assert set(table["run_id"]) == set(done["run_id"])
-        for run in done.itertuples():
+        finished = shard[shard["status"] == "done"]  # one of so few steps can diverge
+        assert set(table["run_id"]) == set(finished["run_id"])
+        for run in finished.itertuples():
             weights = load_file(results / "store" / run.run_digest / "weights.safetensors")
-            mine = table[table["run_id"] == run.run_id]
-            norms = mine[mine["quantity"] == "frobenius_norm"].set_index("part")["value"]
+            rows = table[table["run_id"] == run.run_id]
+            norms = rows[rows["quantity"] == "frobenius_norm"].set_index("part")["value"]
             assert set(norms.index) == set(weights)
             for part, values in weights.items():
                 np.testing.assert_allclose(norms[part], np.linalg.norm(values), rtol=1e-6)
@@ -62,9 +62,9 @@ def test_the_figure_shows_what_was_observed(observed):
     _, _, results = observed
     drawn = tables.read(results / "plot/norms.parquet").to_pandas()
     runs = tables.frame(results / "aggregate/short/runs.parquet", "runs")
-    done = set(runs.loc[runs["status"] == "done", "run_id"])
-    assert len(done) >= 3
-    assert set(drawn["run_id"]) == done
+    finished = set(runs.loc[runs["status"] == "done", "run_id"])
+    assert len(finished) >= 3
+    assert set(drawn["run_id"]) == finished
     assert set(drawn["quantity"]) == {"root_mean_square"}
     assert (results / "plot/norms.png").stat().st_size > 10_000
 

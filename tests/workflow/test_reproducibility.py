@@ -14,10 +14,10 @@ UNLIKE = {"timing.parquet", "config.yaml", "provenance.json", "journal.jsonl"}
 def files(results: Path) -> dict[str, bytes]:
     """What must be the same: every table and figure, and the summary."""
     stages = ("load", "expand", "aggregate", "fit", "plot", "summary.md")
-    found = [p for stage in stages for p in (results / stage, *(results / stage).rglob("*"))]
+    paths = [p for stage in stages for p in (results / stage, *(results / stage).rglob("*"))]
     return {
         str(path.relative_to(results)): path.read_bytes()
-        for path in found
+        for path in paths
         if path.is_file() and path.name not in UNLIKE and path.suffix != ".json"
     }
 
@@ -32,8 +32,8 @@ def other_way(folder: Path, study: dict, first: str, **shards: int) -> Path:
         study["train"][sweep]["shards"] = number
     config = write(folder, study)
     for targets in ([first], []):
-        done = snakemake(folder, *targets, "--configfile", config, "--cores", "1")
-        assert done.returncode == 0, done.stdout + done.stderr
+        process = snakemake(folder, *targets, "--configfile", config, "--cores", "1")
+        assert process.returncode == 0, process.stdout + process.stderr
     return folder / "results" / study["study"]
 
 
@@ -56,8 +56,8 @@ def test_the_default_study_gives_the_same_bytes(tmp_path):
     study = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
     usual = tmp_path / "usual"
     usual.mkdir()
-    done = snakemake(usual, "--configfile", write(usual, study), cold=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    process = snakemake(usual, "--configfile", write(usual, study), cold=True)
+    assert process.returncode == 0, process.stdout + process.stderr
     first = "results/default/expand/stdlib/comment_half/index.parquet"
     theirs = other_way(tmp_path, study, first, isoflop=5)
     same(usual / "results/default", theirs)

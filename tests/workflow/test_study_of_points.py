@@ -46,9 +46,9 @@ def fitted(finished, source, tmp_path_factory):
     folder = tmp_path_factory.mktemp("points") / "study"
     shutil.copytree(finished[0], folder, copy_function=shutil.copy2)
     study = tiny(source) | {"fit": FITS, "plot": PLOTS}
-    done = snakemake(folder, "--configfile", write(folder, study))
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done, folder / "results" / "tiny"
+    process = snakemake(folder, "--configfile", write(folder, study))
+    assert process.returncode == 0, process.stdout + process.stderr
+    return process, folder / "results" / "tiny"
 
 
 def test_other_fits_train_nothing_again(fitted):
@@ -65,9 +65,9 @@ def test_the_study_and_a_notebook_fit_the_same_points(fitted):
         "envelope": points(frames["runs"], "isoflop", frames["curves"]),
         "kinds": by_domain(frames["runs"], frames["mixtures"], frames["losses"], "kind"),
     }
-    for name, mine in rows.items():
+    for name, fit_points in rows.items():
         settings = {k: v for k, v in FITS[name].items() if k not in ("sweep", "points", "tag_key")}
-        again = isoloss.fit_law(mine, settings.pop("card"), seed=3, **settings)
+        again = isoloss.fit_law(fit_points, settings.pop("card"), seed=3, **settings)
         kept = isoloss.load_fit(results / "fit/grid" / name)
         pd.testing.assert_frame_equal(again.params[list(kept.params)], kept.params)
         assert list(again.points["run_id"]) == list(kept.points["run_id"])

@@ -31,8 +31,8 @@ def test_published_runs_reach_the_plain_huber_optimum(reference_data, tmp_path):
     dag = snakemake(tmp_path, "--configfile", config, "--dag").stdout
     for rule in ("load_rows", "expand_rows", "plan_sweep", "train_shard"):
         assert rule not in dag
-    done = snakemake(tmp_path, "--configfile", config)
-    assert done.returncode == 0, done.stderr
+    process = snakemake(tmp_path, "--configfile", config)
+    assert process.returncode == 0, process.stderr
     results = tmp_path / "results/published-runs"
     summary = tables.frame(results / "fit/epoch/chinchilla/summary.parquet", "summary").iloc[0]
     assert summary["objective_value"] <= 0.0010182740179
@@ -82,8 +82,8 @@ def test_a_table_from_a_url_is_fitted_and_a_changed_table_is_fitted_again(served
         "fit": {"law": {"card": "chinchilla", "sweep": "mine", "bootstrap": 5}},
     }
     config = write(tmp_path, study)
-    done = snakemake(tmp_path, "--configfile", config)
-    assert done.returncode == 0, done.stderr
+    process = snakemake(tmp_path, "--configfile", config)
+    assert process.returncode == 0, process.stderr
     params = tables.frame(tmp_path / "results/web/fit/mine/law/params.parquet").set_index("term")
     assert params.loc["beta", "estimate"] == pytest.approx(0.28, rel=1e-3)
     table = tmp_path / "r.csv"
@@ -110,8 +110,8 @@ def of_rows(folder, keep) -> dict:
 
 def test_names_may_have_100_characters_and_columns_any_name(tmp_path):
     config = write(tmp_path, of_rows(tmp_path, "`val loss` < max(loss)"))
-    done = snakemake(tmp_path, "--configfile", config)
-    assert done.returncode == 0, done.stderr
+    process = snakemake(tmp_path, "--configfile", config)
+    assert process.returncode == 0, process.stderr
     results = tmp_path / "results" / ("s" * 100)
     assert (results / "plot" / ("d" * 100 + ".png")).is_file()
     assert "24 finished" in (results / "summary.md").read_text()
@@ -120,9 +120,9 @@ def test_names_may_have_100_characters_and_columns_any_name(tmp_path):
 def test_a_filter_of_a_study_runs_nothing(tmp_path):
     keep = '@pd.io.common.os.system("touch PWNED") == 0'
     config = write(tmp_path, of_rows(tmp_path, keep))
-    done = snakemake(tmp_path, "--configfile", config)
-    assert done.returncode != 0
-    assert "character 1: '@' is not part of a filter" in done.stdout + done.stderr
+    process = snakemake(tmp_path, "--configfile", config)
+    assert process.returncode != 0
+    assert "character 1: '@' is not part of a filter" in process.stdout + process.stderr
     assert not list(tmp_path.rglob("PWNED*")) and not (tmp_path / "results").exists()
 
 
@@ -193,31 +193,31 @@ def test_no_byte_that_a_study_leaves_or_says_has_its_secrets(tmp_path):
     with Site(
         {"/r.csv": answer(csv(3)), "/away": away, "/page": answer("<html>" + secret)}
     ) as site:
-        said = []
+        texts = []
         for path in ("r.csv", "gone", "away", "page"):
             table = f"http://ann:$RUNS_PASSWORD@{site.host}/{path}?token=${{RUNS_TOKEN}}"
             config = write(tmp_path, from_the_web(table))
             run = snakemake(tmp_path, "--configfile", config, "--printshellcmds", **variables)
             assert (run.returncode == 0) == (path == "r.csv"), run.stderr
             assert f"GET /{path}?token={secret} " in site.requests[-1]
-            said.append(run.stdout + run.stderr)
+            texts.append(run.stdout + run.stderr)
             if path == "r.csv":
                 effective = yaml.safe_load((tmp_path / "results/web/config.yaml").read_text())
                 assert effective["aggregate"]["mine"]["table"] == table
                 run = snakemake(tmp_path, "--configfile", config, "--report", "r.html", **variables)
                 assert run.returncode == 0, run.stderr
-                said.append(run.stdout + run.stderr)
+                texts.append(run.stdout + run.stderr)
         for table in ("$RUNS_URL", "$RUNS_NOWHERE/x.csv"):
             config = write(tmp_path, from_the_web(table))
             run = snakemake(tmp_path, "--configfile", config, **variables)
             assert run.returncode == 1
-            said.append(run.stdout + run.stderr)
-    assert "environment variable RUNS_NOWHERE is not set" in said[-1]
-    assert "404 Not Found" in said[2] and "$RUNS_URL: cannot be read" in said[-2]
+            texts.append(run.stdout + run.stderr)
+    assert "environment variable RUNS_NOWHERE is not set" in texts[-1]
+    assert "404 Not Found" in texts[2] and "$RUNS_URL: cannot be read" in texts[-2]
     files = [file for file in tmp_path.rglob("*") if file.is_file()]
     assert {"summary.md", "config.yaml", "provenance.json", "r.html"} <= {f.name for f in files}
     left = [(str(file), file.read_bytes()) for file in files]
-    left += [(f"output {i}", text.encode()) for i, text in enumerate(said)]
+    left += [(f"output {i}", text.encode()) for i, text in enumerate(texts)]
     for name, content in left:
         for word in (secret, "sesame", password):
             assert word.encode() not in content and word not in name, name

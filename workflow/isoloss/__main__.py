@@ -308,12 +308,12 @@ def _law(given: argparse.Namespace) -> None:
 
     out = given.out
     if out is not None and out.resolve() == Path(given.table).resolve().parent:
-        found = f"{visible(out)!r} is the folder of the table, which could be overwritten"
-        raise IsolossError(Problem("--out", found, "name a folder of its own"))
+        reason = f"{visible(out)!r} is the folder of the table, which could be overwritten"
+        raise IsolossError(Problem("--out", reason, "name a folder of its own"))
     limits = {"max_seconds": given.max_seconds, "max_mib": given.max_mib}
     limits = sources.Limits(**{key: value for key, value in limits.items() if value is not None})
     table = sources.open_source(given.table, limits)
-    found = law.law_of_table(
+    reason = law.law_of_table(
         table,
         given.law,
         _pairs(given.columns, "--columns"),
@@ -332,9 +332,9 @@ def _law(given: argparse.Namespace) -> None:
     )
     out = out or Path(f"{table.address.stem}-law")
     try:
-        law.save(found, out)
+        law.save(reason, out)
     finally:  # what was fitted is said even where it cannot be saved
-        say(found.text)
+        say(reason.text)
     say(f"figure: {out / 'law.png'}; law.py, explain.md, params.tex and tables beside it")
 
 
@@ -399,13 +399,15 @@ def _digest(given: argparse.Namespace) -> None:
     from isoloss.core import tables
     from isoloss.records import provenance
     from isoloss.study import flow
+    from isoloss.train.settings import cards_of
 
     cards = [tuple(card.partition("/")[::2]) for card in given.cards]
     if given.stage == "run":
-        models = [name for kind, name in cards if kind == "model"]
-        if len(models) != 1:
-            raise IsolossError("a run's code has one model card: --cards model/NAME")
-        modules = provenance.run_code(models[0])
+        kinds = [kind for kind, _ in cards]
+        if sorted(kinds) not in (["model"], ["model", "trainer"]):
+            raise IsolossError("a run's code has one model card: --cards model/NAME [trainer/NAME]")
+        sweep = {"trainer": "builtin", **dict(cards)}
+        modules = provenance.run_code(cards_of(sweep))
     else:
         modules = provenance.closure(flow.entries(given.stage, cards))
     for module in modules:
@@ -442,19 +444,19 @@ def _status(given: argparse.Namespace) -> None:
 def _retry(given: argparse.Namespace) -> None:
     from isoloss.study import status
 
-    for run in (found := status.retry(_flow(given), given.named, given.diverged)):
+    for run in (runs := status.retry(_flow(given), given.named, given.diverged)):
         say(run)
-    said = f"to be trained at the next `snakemake --configfile {given.study}`"
-    say(f"{len(found)} {'run' if len(found) == 1 else 'runs'} {said if found else 'failed'}")
+    state = f"to be trained at the next `snakemake --configfile {given.study}`"
+    say(f"{len(runs)} {'run' if len(runs) == 1 else 'runs'} {state if runs else 'failed'}")
 
 
 def _verify(given: argparse.Namespace) -> int:
     from isoloss.study import verify
 
     flow = _flow(given, fetch=True)
-    found = verify.findings(flow)
-    say(verify.report(flow, found, given.study, str(given.directory)), end="")
-    return int(any(one.wrong for one in found))
+    findings = verify.findings(flow)
+    say(verify.report(flow, findings, given.study, str(given.directory)), end="")
+    return int(any(one.wrong for one in findings))
 
 
 def _adopt(given: argparse.Namespace) -> int:
@@ -462,10 +464,10 @@ def _adopt(given: argparse.Namespace) -> int:
 
     flow = _flow(given, fetch=True)
     count = verify.adopt(flow)
-    found = verify.findings(flow)
+    findings = verify.findings(flow)
     say(f"{count} files have the times of their order")
-    say(verify.report(flow, found, given.study, str(given.directory)), end="")
-    return int(any(one.wrong for one in found))
+    say(verify.report(flow, findings, given.study, str(given.directory)), end="")
+    return int(any(one.wrong for one in findings))
 
 
 def _accept(given: argparse.Namespace) -> None:
@@ -485,15 +487,15 @@ def _gc(given: argparse.Namespace) -> None:
     if len({flow.root for flow in flows}) > 1:
         raise IsolossError("studies of several names have results of their own; one at a time")
     total = 0
-    found = status.unused(flows)
-    for path, what in found:
+    unused = status.unused(flows)
+    for path, what in unused:
         size = status.size(path)
         total += size
         say(f"{path}  {size / 1e6:.2f} MB  {what}")
         if given.remove:
             status.remove(path)
-    said = "removed" if given.remove else "that no study refers to; --remove removes them"
-    say(f"{len(found)} entries, {total / 1e6:.2f} MB {said}" if found else "nothing is unused")
+    state = "removed" if given.remove else "that no study refers to; --remove removes them"
+    say(f"{len(unused)} entries, {total / 1e6:.2f} MB {state}" if unused else "nothing is unused")
 
 
 def _docs(given: argparse.Namespace) -> None:

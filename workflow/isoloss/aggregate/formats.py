@@ -45,8 +45,8 @@ def rows(source: Source) -> pd.DataFrame:
     except TableError:
         raise
     except MemoryError as error:
-        found = "does not fit into the memory of this machine"
-        raise source.error(found, "remove columns and rows that are not needed") from error
+        reason = "does not fit into the memory of this machine"
+        raise source.error(reason, "remove columns and rows that are not needed") from error
     except _BROKEN as error:
         raise source.error(f"is not a table ({error})", _GIVE) from error
     return table.reset_index(drop=True)
@@ -68,13 +68,13 @@ def _csv(source: Source) -> pd.DataFrame:
     if not content.strip():
         raise source.error("is empty", _GIVE)
     if _PAGE.match(content):
-        found = "is a page of HTML or XML, not a table"
+        reason = "is a page of HTML or XML, not a table"
         raise source.error(
-            found, "give the address of the file itself, and what it takes to log in"
+            reason, "give the address of the file itself, and what it takes to log in"
         )
     if any(secret.encode() in content for secret in source.address.secrets):
-        found = "repeats a secret of its address, which would get into the results"
-        raise source.error(found, "give the address of the file itself")
+        reason = "repeats a secret of its address, which would get into the results"
+        raise source.error(reason, "give the address of the file itself")
     _check_lines(source, content)
     return pd.read_csv(io.BytesIO(content), index_col=False)
 
@@ -112,12 +112,12 @@ def _check_lines(source: Source, content: bytes) -> None:
     number, most = 0, 0
     for number, line in enumerate(lines, 1):
         if len(line) > _LINE:
-            found = f"line {number} is longer than {_LINE // 2**20} MiB"
-            raise source.error(found, "give a table with one line for each run")
+            reason = f"line {number} is longer than {_LINE // 2**20} MiB"
+            raise source.error(reason, "give a table with one line for each run")
         most = max(most, line.count(b",") + 1)
         if most > unpack.MAX_COLUMNS:
-            found = f"line {number} has more than {unpack.MAX_COLUMNS} columns"
-            raise source.error(found, "remove the columns that are not needed")
+            reason = f"line {number} has more than {unpack.MAX_COLUMNS} columns"
+            raise source.error(reason, "remove the columns that are not needed")
     if number * most * unpack.CELL > source.limits.max_bytes:
         raise source.too_large(f"its {number} lines take more in memory")
 

@@ -40,16 +40,16 @@ def guess_columns(columns: Iterable[str]) -> dict[str, str]:
     """Letters of the field (N, D, C, U, loss, group, run_id, fit_weight) to columns of a table."""
     columns = list(columns)
     known = {re.sub(r"[\W_]", "", str(column)).lower(): str(column) for column in columns}
-    found = {}
+    guesses = {}
     for letter, names in NAMES.items():
         for name in names.split():
-            if name in known and known[name] not in found.values():
-                found[letter] = known[name]
+            if name in known and known[name] not in guesses.values():
+                guesses[letter] = known[name]
                 break
-    if "group" not in found:
+    if "group" not in guesses:
         groups = [str(c) for c in columns if str(c).lower().endswith("_group")]
-        found |= {"group": groups[0]} if groups else {}
-    return found
+        guesses |= {"group": groups[0]} if groups else {}
+    return guesses
 
 
 def mixture_columns(columns: Iterable[str]) -> dict[str, str]:

@@ -75,8 +75,7 @@ def read_runs(
         Traceback (most recent call last):
         isoloss.core.problems.TableError: the table, columns.N: no column 'parms'; did you mean 'params'?
     """  # noqa: E501
-    own = isinstance(source, pd.DataFrame)
-    if own:
+    if isinstance(source, pd.DataFrame):
         label, raw = "the table", source.reset_index(drop=True)
     else:
         opened = open_source(source, Limits(max_seconds, max_mib))
@@ -86,7 +85,19 @@ def read_runs(
     if need is None:
         mixed = mixture_columns(c for c in raw.columns if c not in columns.values())
         raw, need = named(raw.rename(columns=mixed), label), 0 if mixed else 2
-    runs = _mapped(raw, columns, label, need)
+    runs = _with_sizes(_mapped(raw, columns, label, need), columns)
+    runs["status"], runs["status_reason"] = "done", None
+    scope = tables.with_columns(runs, {c: raw[c] for c in raw.columns if c not in runs})
+    for expression in [keep] if isinstance(keep, str) else keep:
+        out = ~evaluate(scope, expression, f"{label}, keep") & (runs["status"] == "done")
+        runs.loc[out, "status"] = "dropped"
+        runs.loc[out, "status_reason"] = f"not: {expression}"
+    _check_values(runs, columns, label)
+    return _with_defaults(runs)
+
+
+def _with_sizes(runs: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
+    """The runs with N, D and C: what the table does not give follows from C = 6 N D."""
     given = {"N", "D", "C"} & set(columns)
     if len(given) < 2:
         unknown = {COLUMNS[letter]: np.nan for letter in ("N", "D", "C") if letter not in given}
@@ -100,13 +111,11 @@ def read_runs(
     if "n_params" not in runs:
         runs["n_params"] = runs["n_flops"] / (6.0 * runs["n_samples"])
     runs["n_flops_6nd"] = 6.0 * runs["n_params"] * runs["n_samples"]
-    runs["status"], runs["status_reason"] = "done", None
-    scope = tables.with_columns(runs, {c: raw[c] for c in raw.columns if c not in runs})
-    for expression in [keep] if isinstance(keep, str) else keep:
-        out = ~evaluate(scope, expression, f"{label}, keep") & (runs["status"] == "done")
-        runs.loc[out, "status"] = "dropped"
-        runs.loc[out, "status_reason"] = f"not: {expression}"
-    _check_values(runs, columns, label)
+    return runs
+
+
+def _with_defaults(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs with every column of the contract; one that the table lacks has its default."""
     if "run_id" not in runs:
         runs["run_id"] = [f"row-{i + 1}" for i in range(len(runs))]
     runs["run_id"] = runs["run_id"].astype(str)
@@ -126,8 +135,8 @@ def named(raw: pd.DataFrame, label: str) -> pd.DataFrame:
     raw = raw.set_axis([str(name) for name in raw.columns], axis=1)
     if raw.columns.duplicated().any():
         twice = raw.columns[raw.columns.duplicated()][0]
-        do = "give each column its own name"
-        raise TableError(Problem(label, f"column {twice!r} appears twice", do))
+        remedy = "give each column its own name"
+        raise TableError(Problem(label, f"column {twice!r} appears twice", remedy))
     return raw
 
 
@@ -147,8 +156,8 @@ def _unmappable(raw: pd.DataFrame, columns: Mapping[str, str], label: str) -> li
     for letter in ("N", "D", "C", "loss"):
         name = columns.get(letter)
         if name is not None and owner.setdefault(name, letter) != letter:
-            found = f"column {name!r} is also {owner[name]}"
-            wrong.append(Problem(f"{label}, columns.{letter}", found, "name another one"))
+            reason = f"column {name!r} is also {owner[name]}"
+            wrong.append(Problem(f"{label}, columns.{letter}", reason, "name another one"))
     return wrong
 
 
@@ -185,8 +194,8 @@ def _mapped(raw: pd.DataFrame, columns: Mapping[str, str], label: str, need: int
         unread = np.flatnonzero(numbers.isna() & raw[name].notna())
         if len(unread):
             where = f"{label}, row {unread[0] + 1}, column {name!r}"
-            found = f"{raw[name].iloc[unread[0]]!r} is not a number"
-            wrong.append(Problem(where, found, "fix the value"))
+            reason = f"{raw[name].iloc[unread[0]]!r} is not a number"
+            wrong.append(Problem(where, reason, "fix the value"))
         runs[COLUMNS[letter]] = numbers.astype(float)
     if wrong:
         raise TableError(*wrong)
@@ -207,8 +216,8 @@ def _check_values(runs: pd.DataFrame, columns: Mapping[str, str], label: str) ->
         if len(bad):
             more = f" (and {len(bad) - 1} more rows)" if len(bad) > 1 else ""
             where = f"{label}, row {bad[0] + 1}, column {columns[letter]!r}"
-            wanted = f"a finite number {'at least' if weight else 'above'} 0 is needed"
-            remedy = f"{wanted}: fix the rows, or drop them with `keep`"
+            requirement = f"a finite number {'at least' if weight else 'above'} 0 is needed"
+            remedy = f"{requirement}: fix the rows, or drop them with `keep`"
             wrong.append(Problem(where, f"found {value.iloc[bad[0]]:g}{more}", remedy))
     for word, what in (("group", "group"), ("of_run", "run")):
         if word in columns and runs[word].isna().any():

@@ -145,8 +145,8 @@ class Address:
         lacking = [n for n in _names(written) if not os.environ.get(n)]
         if lacking:
             state = "is empty" if lacking[0] in os.environ else "is not set"
-            said = f"environment variable {lacking[0]} {state}"
-            raise UnsetError(Problem(label, said, "set it"))
+            reason = f"environment variable {lacking[0]} {state}"
+            raise UnsetError(Problem(label, reason, "set it"))
         pieces = _VARIABLE.split(written)
         start = pieces[0]
         if start.startswith("~") and ("/" in start or len(pieces) == 1):
@@ -154,8 +154,8 @@ class Address:
         values = zip(pieces[1::3], pieces[2::3], pieces[3::3], strict=True)
         real = start + "".join(os.environ[a or b] + text for a, b, text in values)
         if _scheme(real) not in ("", "http", "https"):
-            said = f"cannot be read ({_scheme(real)} is not read, only http and https are)"
-            raise TableError(Problem(label, said, "give the path itself, or an https address"))
+            reason = f"cannot be read ({_scheme(real)} is not read, only http and https are)"
+            raise TableError(Problem(label, reason, "give the path itself, or an https address"))
         return cls(real, label)
 
     @property
@@ -175,9 +175,9 @@ class Address:
             return Path(url2pathname(split.path))
         raise self.error(f"cannot be read ({scheme} is not read, only http and https are)", GIVE)
 
-    def error(self, found: str, remedy: str) -> TableError:
+    def error(self, reason: str, remedy: str) -> TableError:
         """What is wrong with it, as an error."""
-        return TableError(Problem(self.label, found, remedy))
+        return TableError(Problem(self.label, reason, remedy))
 
     @property
     def stem(self) -> str:

@@ -43,9 +43,9 @@ class DownloadError(Exception):
         away: whether the host could not be reached at all.
     """
 
-    def __init__(self, found: str, remedy: str, away: bool = False):
-        super().__init__(found)
-        self.found, self.remedy, self.away = found, remedy, away
+    def __init__(self, reason: str, remedy: str, away: bool = False):
+        super().__init__(reason)
+        self.found, self.remedy, self.away = reason, remedy, away
 
 
 class TooLongError(DownloadError):
@@ -123,8 +123,8 @@ class _Download:
                 plain, origin, credentials = target(url)
             except ValueError:
                 where = "it redirects to something that is not" if seen else "it is not"
-                found = f"{where} a valid address of http or https"
-                raise DownloadError(found, _CHECK if seen else _SPELLED) from None
+                reason = f"{where} a valid address of http or https"
+                raise DownloadError(reason, _CHECK if seen else _SPELLED) from None
             if not seen:
                 first, headers = origin, credentials
             if first.startswith("https:") and not origin.startswith("https:"):
@@ -168,8 +168,8 @@ class _Download:
             if time.monotonic() > self.end:
                 raise TooLongError("it takes too long", "")
         if length is not None and size < length:
-            found = f"it was cut short: {size} of {length} bytes came"
-            raise DownloadError(found, "try again")
+            reason = f"it was cut short: {size} of {length} bytes came"
+            raise DownloadError(reason, "try again")
         return b"".join(parts)
 
 
@@ -226,11 +226,11 @@ def _check_answer(response: http.client.HTTPResponse) -> None:
     if status not in (200, 203):
         words = http.client.responses.get(status, "")
         again = "try again later" if status >= 500 else _CHECK
-        found = f"the server answers {status} {words}".rstrip()
-        raise DownloadError(found, _ANSWERS.get(status, again))
+        reason = f"the server answers {status} {words}".rstrip()
+        raise DownloadError(reason, _ANSWERS.get(status, again))
     if response.headers.get("Content-Encoding", "").strip().lower() not in _ENCODINGS:
-        found = "the server packs it in a way that was not asked for (Content-Encoding)"
-        raise DownloadError(found, "give an address of plain or gzip data")
+        reason = "the server packs it in a way that was not asked for (Content-Encoding)"
+        raise DownloadError(reason, "give an address of plain or gzip data")
 
 
 def _in_words(error: Exception) -> DownloadError:
@@ -251,6 +251,6 @@ def _in_words(error: Exception) -> DownloadError:
     if isinstance(reason, ConnectionError):  # RemoteDisconnected among them
         return DownloadError("the connection was broken off", "try again")
     if isinstance(reason, http.client.HTTPException | ValueError):
-        found = f"the server does not speak HTTP properly ({type(reason).__name__})"
-        return DownloadError(found, _CHECK)
+        explanation = f"the server does not speak HTTP properly ({type(reason).__name__})"
+        return DownloadError(explanation, _CHECK)
     return DownloadError(f"the host cannot be reached ({type(reason).__name__})", _NETWORK, True)

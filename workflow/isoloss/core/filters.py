@@ -24,7 +24,7 @@ from isoloss.core.grammar import (
     NUMERIC,
     RANKED,
     TEXTUAL,
-    Term,
+    Expression,
     columns,
     read,
     refuse,
@@ -145,45 +145,45 @@ class _Table:
             if isinstance(name, str):
                 self.where.setdefault(name, []).append(i)
 
-    def refuse(self, term: Term, found: str, do: str) -> NoReturn:
-        refuse(self.expression, self.place, term.start, found, do)
+    def refuse(self, term: Expression, reason: str, remedy: str) -> NoReturn:
+        refuse(self.expression, self.place, term.start, reason, remedy)
 
-    def source(self, term: Term) -> str:
+    def source(self, term: Expression) -> str:
         return shortened(self.expression[term.start : term.end])
 
-    def described(self, term: Term, values: Values) -> str:
+    def described(self, term: Expression, values: Values) -> str:
         """A term and what it is."""
         named = f"column {term.value!r}" if term.kind == "column" else repr(self.source(term))
         return f"{named[:80]} is {_KINDS[values.kind]}"
 
-    def answer(self, term: Term) -> np.ndarray:
+    def answer(self, term: Expression) -> np.ndarray:
         """The filter's answer for every row."""
         if next(columns(term), None) is None:
             self.refuse(term, "the filter names no column", "compare a column with something")
         with np.errstate(all="ignore"):
             return np.broadcast_to(self._yes(term), self.size).copy()
 
-    def _yes(self, term: Term) -> np.ndarray:
+    def _yes(self, term: Expression) -> np.ndarray:
         """The answers of a term; a missing answer counts as no."""
         values = self.values(term)
         if values.kind != "boolean":
-            found = (
+            reason = (
                 f"{self.source(term)!r:.80} is not a yes-or-no value, it is {_KINDS[values.kind]}"
             )
-            self.refuse(term, found, "compare it with something")
+            self.refuse(term, reason, "compare it with something")
         return values.data & ~values.missing
 
-    def values(self, term: Term) -> Values:
+    def values(self, term: Expression) -> Values:
         """The values of a term."""
         return getattr(self, f"_{term.kind}")(term)
 
-    def _constant(self, term: Term) -> Values:
+    def _constant(self, term: Expression) -> Values:
         return _constant(term.value)
 
-    def _column(self, term: Term) -> Values:
+    def _column(self, term: Expression) -> Values:
         return self._named(term, term.value)
 
-    def _named(self, term: Term, name: str) -> Values:
+    def _named(self, term: Expression, name: str) -> Values:
         """The values of a column, by its name or letter."""
         at = self.where.get(name) or self.where.get(LETTERS.get(name, name))
         if at is None and name == ROW:
@@ -198,10 +198,10 @@ class _Table:
                 self.read[at[0]] = _values(self.runs.iloc[:, at[0]])
             return self.read[at[0]]
         except (ArithmeticError, ValueError, TypeError, NotImplementedError) as error:
-            found = f"column {name!r:.80} cannot be read ({' '.join(str(error).split()):.80})"
-            self.refuse(term, found, "give it one type")
+            reason = f"column {name!r:.80} cannot be read ({' '.join(str(error).split()):.80})"
+            self.refuse(term, reason, "give it one type")
 
-    def _hint(self, term: Term, name: str) -> str:
+    def _hint(self, term: Expression, name: str) -> str:
         """What to write for a name that the table does not have."""
         there = [c for c in self.where if self.expression.startswith(c, term.start)]
         longest = max(there, key=len, default="")
@@ -214,20 +214,20 @@ class _Table:
         near = near if near.startswith("did you mean") else ""
         return f"{near} columns are {', '.join(shown)}{more}".strip()
 
-    def _and(self, term: Term) -> Values:
+    def _and(self, term: Expression) -> Values:
         return self._joined(np.logical_and, map(self._yes, term.parts))
 
-    def _or(self, term: Term) -> Values:
+    def _or(self, term: Expression) -> Values:
         return self._joined(np.logical_or, map(self._yes, term.parts))
 
-    def _not(self, term: Term) -> Values:
+    def _not(self, term: Expression) -> Values:
         return _yes_no(~self._yes(term.parts[0]))
 
     def _joined(self, join: Callable, answers: Iterable[np.ndarray]) -> Values:
         """Answers joined one by one: there may be thousands, each as long as the table."""
         return _yes_no(reduce(join, answers))
 
-    def _comparison(self, term: Term) -> Values:
+    def _comparison(self, term: Expression) -> Values:
         def answers() -> Iterator[np.ndarray]:
             left = self.values(term.parts[0])
             for i, sign in enumerate(term.value):
@@ -237,7 +237,9 @@ class _Table:
 
         return self._joined(np.logical_and, answers())
 
-    def _compared(self, sign: str, terms: Sequence[Term], one: Values, two: Values) -> np.ndarray:
+    def _compared(
+        self, sign: str, terms: Sequence[Expression], one: Values, two: Values
+    ) -> np.ndarray:
         """Two sides of a sign, row by row."""
         for term, values in zip(terms, (one, two), strict=True):
             if values.kind == "other":
@@ -254,20 +256,20 @@ class _Table:
         elif len(kinds) == 1 and kinds <= {"text", "time"}:
             answer = _ORDER[sign](one.data, two.data)
         elif sign not in ("==", "!="):
-            found = f"{self.described(terms[0], one)}, {self.described(terms[1], two)}"
-            self.refuse(terms[0], found, f"`{sign}` compares two numbers, two texts or two times")
+            reason = f"{self.described(terms[0], one)}, {self.described(terms[1], two)}"
+            self.refuse(terms[0], reason, f"`{sign}` compares two numbers, two texts or two times")
         else:
             answer = _alike(one.data, two.data)
             answer = ~answer if sign == "!=" else answer
         return np.where(one.missing | two.missing, sign == "!=", np.asarray(answer, bool))
 
-    def _as_times(self, terms: Sequence[Term], one: Values, two: Values) -> Values:
+    def _as_times(self, terms: Sequence[Expression], one: Values, two: Values) -> Values:
         """A text that is compared with times, as a time."""
         if one.kind != "text" or not one.constant or two.kind != "time":
             return one
         return replace(one, kind="time", data=np.asarray(self._time(terms[0], one.data.item())))
 
-    def _time(self, term: Term, text: str) -> np.datetime64:
+    def _time(self, term: Expression, text: str) -> np.datetime64:
         try:
             if not _DATE.match(text):
                 raise ValueError(text)
@@ -276,7 +278,7 @@ class _Table:
         except (ValueError, OverflowError):
             self.refuse(term, f"{text!r:.80} is not a time", 'write it as "2026-01-31"')
 
-    def _in(self, term: Term) -> Values:
+    def _in(self, term: Expression) -> Values:
         part = term.parts[0]
         one = self.values(part)
         if one.kind == "other":
@@ -295,7 +297,7 @@ class _Table:
         answer = [(isinstance(v, str), v) in inside for v in map(_plain, flat)]
         return _yes_no(np.asarray(answer, bool).reshape(one.data.shape) & ~one.missing)
 
-    def _number(self, term: Term, what: str) -> Values:
+    def _number(self, term: Expression, what: str) -> Values:
         """The values of a term that must be numbers."""
         values = self.values(term)
         if values.kind == "empty":
@@ -304,7 +306,7 @@ class _Table:
             self.refuse(term, self.described(term, values), f"{what} needs numbers")
         return values
 
-    def _arithmetic(self, term: Term) -> Values:
+    def _arithmetic(self, term: Expression) -> Values:
         one, two = (self._number(part, f"`{term.value}`") for part in term.parts)
         sign, missing = term.value, one.missing | two.missing
         a, b = one.data.astype(float), two.data.astype(float)
@@ -316,17 +318,17 @@ class _Table:
             data = np.asarray(_SIGNS[sign](one.data, two.data))
         return Values("number", data, missing | np.isnan(data))
 
-    def _check_finite(self, term: Term, data: np.ndarray, given: Sequence, missing) -> None:
+    def _check_finite(self, term: Expression, data: np.ndarray, given: Sequence, missing) -> None:
         """Refuse what is infinite although it was made of finite numbers."""
         bad = np.isinf(data) & ~missing
         for part in given:
             bad = bad & np.isfinite(part)
         if np.any(bad):
             row = f" in row {np.flatnonzero(bad)[0] + 1}" if bad.shape else ""
-            found = f"{self.source(term)!r:.80} is infinite{row}"
-            self.refuse(term, found, "compare something smaller, such as its logarithm")
+            reason = f"{self.source(term)!r:.80} is infinite{row}"
+            self.refuse(term, reason, "compare something smaller, such as its logarithm")
 
-    def _call(self, term: Term) -> Values:
+    def _call(self, term: Expression) -> Values:
         name, part = term.value, term.parts[0]
         if name == "isna":
             return _yes_no(self.values(part).missing)
@@ -337,7 +339,7 @@ class _Table:
         assert name in AGGREGATES + RANKED
         return self._aggregate(term, self.values(part))
 
-    def _function(self, term: Term, one: Values) -> Values:
+    def _function(self, term: Expression, one: Values) -> Values:
         """abs, log, exp or round."""
         name, data = term.value, one.data
         if name == "round":
@@ -355,23 +357,23 @@ class _Table:
                 self._check_finite(term, data, (values,), one.missing)
         return Values("number", np.asarray(data), one.missing | np.isnan(data))
 
-    def _search(self, term: Term, one: Values) -> Values:
+    def _search(self, term: Expression, one: Values) -> Values:
         """startswith, endswith or contains, of plain text."""
         part, text = term.parts[0], term.parts[1].value
         if one.kind not in ("text", "empty"):
             self.refuse(part, self.described(part, one), f"{term.value} looks into texts")
-        found = {"startswith": str.startswith, "endswith": str.endswith}.get(
+        test = {"startswith": str.startswith, "endswith": str.endswith}.get(
             term.value, str.__contains__
         )
         if one.kind == "empty":
             answer = np.zeros(one.data.shape, bool)
         else:
             flat = np.atleast_1d(one.data).tolist()
-            answer = np.array([found(value, text) for value in flat], bool)
+            answer = np.array([test(value, text) for value in flat], bool)
             answer = answer.reshape(one.data.shape) & ~one.missing
         return _yes_no(answer)
 
-    def _aggregate(self, term: Term, one: Values) -> Values:
+    def _aggregate(self, term: Expression, one: Values) -> Values:
         """One value for each group of rows, repeated for all rows of the group."""
         name, part = term.value, term.parts[0]
         one = Values(
@@ -393,28 +395,28 @@ class _Table:
             return self._average(term, one, groups)
         return _picked(name, one, groups, term.parts[1].value if len(term.parts) > 1 else 1)
 
-    def _average(self, term: Term, one: Values, groups: np.ndarray) -> Values:
+    def _average(self, term: Expression, one: Values, groups: np.ndarray) -> Values:
         """The mean, or a quantile, of the rows of a group."""
         column = pd.Series(one.data.astype(float)).mask(pd.Series(one.missing))
         if term.value == "mean":
             data = column.groupby(groups).transform("mean").to_numpy()
         elif term.by:
-            found = column.groupby(groups).quantile(term.parts[1].value)
-            data = pd.Series(groups).map(found).to_numpy(float)
+            quantiles = column.groupby(groups).quantile(term.parts[1].value)
+            data = pd.Series(groups).map(quantiles).to_numpy(float)
         else:
             data = np.full(self.size, column.quantile(term.parts[1].value))
         finite = np.full(self.size, bool(np.isfinite(column.dropna()).all()))
         self._check_finite(term, data, (np.where(finite, 0.0, np.inf),), one.missing)
         return Values("number", data, np.isnan(data))
 
-    def _groups(self, term: Term) -> np.ndarray:
+    def _groups(self, term: Expression) -> np.ndarray:
         """The group of every row by the columns of `by`, from 0; missing values are one group."""
         groups = np.zeros(self.size, dtype=np.int64)
         for name in term.by:
             values = self._named(term, name)
             if values.kind == "other":
-                found = f"column {name!r:.80} is {_KINDS[values.kind]}"
-                self.refuse(term, found, "name a column of numbers, texts or times")
+                reason = f"column {name!r:.80} is {_KINDS[values.kind]}"
+                self.refuse(term, reason, "name a column of numbers, texts or times")
             keys = values.data.astype(object)
             keys[values.missing] = None
             codes = pd.factorize(keys, use_na_sentinel=True)[0] + 1
@@ -470,8 +472,8 @@ def _values(column: pd.Series) -> Values:
     """The values of a column by their type, whatever pandas stores them in."""
     if isinstance(column.dtype, pd.CategoricalDtype):
         ordered = column.dtype.ordered  # its order is not that of its texts
-        found = _values(column.astype(object))
-        return replace(found, kind="mixed") if ordered and found.kind == "text" else found
+        values = _values(column.astype(object))
+        return replace(values, kind="mixed") if ordered and values.kind == "text" else values
     if isinstance(column.dtype, pd.ArrowDtype) and column.dtype.kind not in "biuf":
         column = column.astype(object)
     missing = column.isna().to_numpy(bool)

@@ -93,7 +93,7 @@ class Token:
 
 
 @dataclass(frozen=True)
-class Term:
+class Expression:
     """A part of a filter.
 
     Attributes:
@@ -106,14 +106,14 @@ class Term:
     """
 
     kind: str
-    parts: tuple[Term, ...]
+    parts: tuple[Expression, ...]
     start: int
     end: int
     value: Any = None
     by: tuple[str, ...] = ()
 
 
-def columns(term: Term) -> Iterator[str]:
+def columns(term: Expression) -> Iterator[str]:
     """The columns that a term reads, as they were written."""
     if term.kind == "column":
         yield term.value
@@ -122,10 +122,10 @@ def columns(term: Term) -> Iterator[str]:
         yield from columns(part)
 
 
-def refuse(text: str, place: str, start: int, found: str, do: str) -> NoReturn:
+def refuse(text: str, place: str, start: int, reason: str, remedy: str) -> NoReturn:
     """Raise the error about a character of a filter."""
     shown = f"{place}: {shortened(text)!r}, character {start + 1}"
-    raise TableError(Problem(shown, _one_line(found), _one_line(do)))
+    raise TableError(Problem(shown, _one_line(reason), _one_line(remedy)))
 
 
 def shortened(text: str, most: int = 120) -> str:
@@ -137,7 +137,7 @@ def _one_line(text: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
-def read(text: str, place: str) -> Term:
+def read(text: str, place: str) -> Expression:
     """A filter as a tree of terms.
 
     Args:
@@ -154,15 +154,15 @@ def read(text: str, place: str) -> Term:
 
 
 @lru_cache(maxsize=256)
-def _read(text: str, place: str) -> Term:
+def _read(text: str, place: str) -> Expression:
     if "\0" in text or text != text.encode("utf-8", "ignore").decode("utf-8"):
-        found = f"the filter {text!r:.60} has a character that is not allowed in text"
-        raise TableError(Problem(place, found, "remove it"))
+        reason = f"the filter {text!r:.60} has a character that is not allowed in text"
+        raise TableError(Problem(place, reason, "remove it"))
     if not text.strip():
         raise TableError(Problem(place, "the filter is empty", "write one, such as `loss < 3.5`"))
     if len(text) > LONGEST:
-        found = f"the filter has {len(text)} characters, at most {LONGEST} are read"
-        raise TableError(Problem(place, found, "divide it, or put a column into the table"))
+        reason = f"the filter has {len(text)} characters, at most {LONGEST} are read"
+        raise TableError(Problem(place, reason, "divide it, or put a column into the table"))
     return _Reader(text, place).term()
 
 
@@ -172,8 +172,8 @@ class _Lexer:
     def __init__(self, text: str, place: str):
         self.text, self.place = text, place
 
-    def refuse(self, start: int, found: str, do: str = ALLOWED) -> NoReturn:
-        refuse(self.text, self.place, start, found, do)
+    def refuse(self, start: int, reason: str, remedy: str = ALLOWED) -> NoReturn:
+        refuse(self.text, self.place, start, reason, remedy)
 
     def tokens(self) -> list[Token]:
         """All tokens; brackets and signs in front of values are not too many."""
@@ -181,9 +181,9 @@ class _Lexer:
         while at < len(self.text):
             match = _TOKEN.match(self.text, at)
             if match is None:
-                found = f"{self.text[at]!r} is not part of a filter"
+                reason = f"{self.text[at]!r} is not part of a filter"
                 hint = _STRAY.get(self.text[at])
-                self.refuse(at, found, f"{hint}; {ALLOWED}" if hint else ALLOWED)
+                self.refuse(at, reason, f"{hint}; {ALLOWED}" if hint else ALLOWED)
             if match.lastgroup != "space":
                 tokens.append(self._token(match.lastgroup, match[0], at))
             at = match.end()
@@ -252,12 +252,12 @@ class _Lexer:
             if one.kind == two.kind == "sign" and pair in ("&&", "||"):
                 self.refuse(two.start, f"{pair!r} is not part of a filter", "write `and` or `or`")
             if one.kind in values and two.kind in values:
-                found = f"{self.text[two.start : two.end]:.60} follows a value"
+                reason = f"{self.text[two.start : two.end]:.60} follows a value"
                 if one.kind == "name" and one.end == two.start and self.text[two.start] in "'\"":
                     do = f'no letters are allowed before a text: "...", not {one.text}"..."'
                 else:
                     do = "put a sign or a comma between; write a name with spaces in backticks"
-                self.refuse(two.start, found, do)
+                self.refuse(two.start, reason, do)
         for token in tokens:
             if token.kind == "sign" and token.text == "<>":
                 self.refuse(token.start, "'<>' is not part of a filter", "write !=")
@@ -289,7 +289,7 @@ class _Reader:
             length += len(piece) + 1
         self.written = " ".join(written)
 
-    def term(self) -> Term:
+    def term(self) -> Expression:
         """The whole filter."""
         try:
             tree = ast.parse(self.written, mode="eval").body
@@ -305,8 +305,8 @@ class _Reader:
                 self.refuse(0, "too many terms inside each other", "simplify it")
         return self._read(tree)
 
-    def refuse(self, start: int, found: str, do: str = ALLOWED) -> NoReturn:
-        refuse(self.text, self.place, start, found, do)
+    def refuse(self, start: int, reason: str, remedy: str = ALLOWED) -> NoReturn:
+        refuse(self.text, self.place, start, reason, remedy)
 
     def _refuse_syntax(self, error: SyntaxError) -> NoReturn:
         at = (error.offset or len(self.written)) - 1  # at the end of the text there is none
@@ -314,9 +314,9 @@ class _Reader:
         equals = [t for t in self.tokens if t.kind == "sign" and t.text == "="]
         if equals:
             self.refuse(equals[0].start, "'=' is not a comparison", "write == to compare")
-        found = f"cannot be read at or after {self.text[token.start : token.end]!r:.60}"
+        reason = f"cannot be read at or after {self.text[token.start : token.end]!r:.60}"
         do = f"write a name with spaces or signs in backticks; {ALLOWED}"
-        self.refuse(token.start, found, do)
+        self.refuse(token.start, reason, do)
 
     def _number(self, at: int) -> int:
         """The index of the token at a character of the text written for Python."""
@@ -340,16 +340,16 @@ class _Reader:
         """The name that a stand-in (of an attribute or keyword) stands for."""
         return self.tokens[int(written[1:])].text if written else ""
 
-    def _read(self, node: ast.AST) -> Term:
+    def _read(self, node: ast.AST) -> Expression:
         start, end = self.span(node)
         match node:
             case ast.Name():
                 return self._name(node, start, end)
             case ast.BoolOp(op, parts):
                 kind = "and" if isinstance(op, ast.And) else "or"
-                return Term(kind, tuple(map(self._read, parts)), start, end)
+                return Expression(kind, tuple(map(self._read, parts)), start, end)
             case ast.UnaryOp(ast.Not() | ast.Invert(), operand):
-                return Term("not", (self._read(operand),), start, end)
+                return Expression("not", (self._read(operand),), start, end)
             case ast.UnaryOp(op, operand):
                 return self._signed(op, operand, start, end)
             case ast.BinOp(left, op, right):
@@ -360,38 +360,40 @@ class _Reader:
                 return self._call(node, start, end)
         self._refuse_node(node, start)
 
-    def _name(self, node: ast.Name, start: int, end: int) -> Term:
+    def _name(self, node: ast.Name, start: int, end: int) -> Expression:
         token = self.token(node)
         if token.kind != "constant":
-            return Term("column", (), start, end, token.text)
+            return Expression("column", (), start, end, token.text)
         if token.value is None:
             self.refuse(
                 start, "a comparison with None is never true", "write isna(...) for what is missing"
             )
         if type(token.value) is int and token.value == 2**63:
             self.refuse(start, f"{token.text} {_TOO_LARGE}", _AS_FLOAT)
-        return Term("constant", (), start, end, token.value)
+        return Expression("constant", (), start, end, token.value)
 
-    def _signed(self, op: ast.unaryop, operand: ast.AST, start: int, end: int) -> Term:
+    def _signed(self, op: ast.unaryop, operand: ast.AST, start: int, end: int) -> Expression:
         sign, token = "-" if isinstance(op, ast.USub) else "+", self.token(operand)
         if token is not None and type(token.value) in (int, float) and sign == "-":
-            return Term("constant", (), start, end, -token.value)
-        zero = Term("constant", (), start, start, 0)
-        return Term("arithmetic", (zero, self._read(operand)), start, end, sign)
+            return Expression("constant", (), start, end, -token.value)
+        zero = Expression("constant", (), start, start, 0)
+        return Expression("arithmetic", (zero, self._read(operand)), start, end, sign)
 
-    def _arithmetic(self, sign: str, left: ast.AST, right: ast.AST, start: int, end: int) -> Term:
+    def _arithmetic(
+        self, sign: str, left: ast.AST, right: ast.AST, start: int, end: int
+    ) -> Expression:
         one, two = self._read(left), self._read(right)
         if sign == "**":
             exponent = _folded(two)
             if exponent is None or not abs(exponent) <= GREATEST_EXPONENT:
-                found = f"the exponent {self.source(right)!r:.60}"
+                reason = f"the exponent {self.source(right)!r:.60}"
                 most = GREATEST_EXPONENT
                 do = f"an exponent is a number between -{most} and {most}; {ALLOWED}"
-                self.refuse(two.start, found, do)
-            two = Term("constant", (), two.start, two.end, float(exponent))
-        return Term("arithmetic", (one, two), start, end, sign)
+                self.refuse(two.start, reason, do)
+            two = Expression("constant", (), two.start, two.end, float(exponent))
+        return Expression("arithmetic", (one, two), start, end, sign)
 
-    def _comparison(self, ops: list, sides: list, start: int, end: int) -> Term:
+    def _comparison(self, ops: list, sides: list, start: int, end: int) -> Expression:
         for op, left, right in zip(ops, sides, sides[1:], strict=False):
             one, two = self.source(left), self.source(right)
             none = [s for s, node in ((one, right), (two, left)) if self._is_none(node)]
@@ -411,13 +413,13 @@ class _Reader:
         if strange:
             self.refuse(start, "`in` is part of a chain", "put it in brackets: (x in [...])")
         signs = tuple(_COMPARISONS[type(op)] for op in ops)
-        return Term("comparison", tuple(map(self._read, sides)), start, end, signs)
+        return Expression("comparison", tuple(map(self._read, sides)), start, end, signs)
 
     def _is_none(self, node: ast.AST) -> bool:
         token = self.token(node)
         return token is not None and token.kind == "constant" and token.value is None
 
-    def _membership(self, op, left: ast.AST, right: ast.AST, start: int, end: int) -> Term:
+    def _membership(self, op, left: ast.AST, right: ast.AST, start: int, end: int) -> Expression:
         if not isinstance(right, ast.List | ast.Tuple):
             token = self.token(left)
             one, two = self.source(left), self.source(right)
@@ -436,10 +438,10 @@ class _Reader:
                 do = "a list has numbers, texts, True and False; compare columns with =="
                 self.refuse(term.start, f"{self.source(node)!r:.60} in a list", do)
             values.append(term.value)
-        found = Term("in", (self._read(left),), start, end, tuple(values))
-        return Term("not", (found,), start, end) if isinstance(op, ast.NotIn) else found
+        member = Expression("in", (self._read(left),), start, end, tuple(values))
+        return Expression("not", (member,), start, end) if isinstance(op, ast.NotIn) else member
 
-    def _call(self, node: ast.Call, start: int, end: int) -> Term:
+    def _call(self, node: ast.Call, start: int, end: int) -> Expression:
         if isinstance(node.func, ast.Attribute):
             ranked = self._ranked(node, start, end)
             return ranked or self._refuse_node(node, start)
@@ -450,11 +452,11 @@ class _Reader:
         by = self._by(node, name)
         counts = (1, 2) if name == "round" else (2,) if name in TEXTUAL + RANKED else (1,)
         if len(arguments) not in counts or any(isinstance(a, ast.Starred) for a in arguments):
-            found = f"{name}(...) with {len(arguments)} values"
-            self.refuse(start, found, f"write {_written(name)}")
+            reason = f"{name}(...) with {len(arguments)} values"
+            self.refuse(start, reason, f"write {_written(name)}")
         terms = [self._read(argument) for argument in arguments]
         self._check_second(name, terms)
-        return Term("call", tuple(terms), start, end, name, by)
+        return Expression("call", tuple(terms), start, end, name, by)
 
     def _by(self, node: ast.Call, name: str) -> tuple[str, ...]:
         if not node.keywords:
@@ -469,11 +471,13 @@ class _Reader:
         nodes = given.value.elts if listed else [given.value]
         tokens = [self.token(n) for n in nodes]
         if not tokens or any(t is None or t.kind == "constant" for t in tokens):
-            found = f"by={self.source(given.value)}"
-            self.refuse(start, f"{found:.60} names no column", "write by=NAME or by=[NAME, NAME]")
+            argument = f"by={self.source(given.value)}"
+            self.refuse(
+                start, f"{argument:.60} names no column", "write by=NAME or by=[NAME, NAME]"
+            )
         return tuple(token.text for token in tokens)
 
-    def _check_second(self, name: str, terms: list[Term]) -> None:
+    def _check_second(self, name: str, terms: list[Expression]) -> None:
         """The second value of a function is a constant of its kind."""
         if len(terms) < 2:
             return
@@ -491,7 +495,7 @@ class _Reader:
         if name == "quantile" and not share:
             self.refuse(start, "quantile takes a share from 0 to 1", "write quantile(x, 0.95)")
 
-    def _ranked(self, node: ast.Call, start: int, end: int) -> Term | None:
+    def _ranked(self, node: ast.Call, start: int, end: int) -> Expression | None:
         """x.nlargest(k).min(), the one spelling of pandas that published studies have."""
         match node:
             case ast.Call(
@@ -503,7 +507,7 @@ class _Reader:
                 if spelling in _SPELLINGS:
                     terms = [self._read(x), self._read(k)]
                     self._check_second(_SPELLINGS[spelling], terms)
-                    return Term("call", tuple(terms), start, end, _SPELLINGS[spelling])
+                    return Expression("call", tuple(terms), start, end, _SPELLINGS[spelling])
         return None
 
     def _refuse_node(self, node: ast.AST, start: int) -> NoReturn:
@@ -512,16 +516,16 @@ class _Reader:
         do = f"write {hint}; {ALLOWED}" if hint else ALLOWED
         match node:
             case ast.Call(func):
-                found = f"the call of {self.source(func)!r:.60} is not part of a filter"
+                reason = f"the call of {self.source(func)!r:.60} is not part of a filter"
             case ast.Attribute(_, name):
-                found = f"the attribute {'.' + self.word(name)!r:.60} is not part of a filter"
+                reason = f"the attribute {'.' + self.word(name)!r:.60} is not part of a filter"
             case ast.Subscript():
-                found = "[...] after a value is not part of a filter"
+                reason = "[...] after a value is not part of a filter"
             case ast.List() | ast.Tuple():
-                found, do = "a list without `in`", f"write a list after `in`; {ALLOWED}"
+                reason, do = "a list without `in`", f"write a list after `in`; {ALLOWED}"
             case _:
-                found = f"{self.source(node)!r:.60} is not part of a filter"
-        self.refuse(start, found, do)
+                reason = f"{self.source(node)!r:.60} is not part of a filter"
+        self.refuse(start, reason, do)
 
     def _translated(self, node: ast.AST) -> str:
         """What a filter has for an expression of pandas; empty where it has nothing."""
@@ -577,7 +581,7 @@ def _written(name: str) -> str:
     return "round(x) or round(x, 2)" if name == "round" else f"{name}(x)"
 
 
-def _folded(term: Term) -> float | None:
+def _folded(term: Expression) -> float | None:
     """A number that is written out, such as 2 or -1/3; None of anything else."""
     if term.kind == "constant" and type(term.value) in (int, float):
         return float(term.value)

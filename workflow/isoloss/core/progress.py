@@ -20,17 +20,17 @@ class Progress:
         self.begun = self.last = time.monotonic()
         self.bar = tqdm(total=total, desc=label, leave=False) if sys.stderr.isatty() else None
 
-    def reach(self, done: int) -> None:
+    def reach(self, count: int) -> None:
         """Say that `done` items are done by now."""
         if self.bar is not None:
-            self.bar.update(done - self.done)
-        self.done = done
+            self.bar.update(count - self.done)
+        self.done = count
         now = time.monotonic()
         if self.bar is None and now - self.last >= 60:
             self.last = now
-            left = (now - self.begun) / max(done, 1) * (self.total - done)
-            said = f"{self.label}: {done} of {self.total}, {left:.0f} s left"
-            print(said, file=sys.stderr, flush=True)
+            left = (now - self.begun) / max(count, 1) * (self.total - count)
+            message = f"{self.label}: {count} of {self.total}, {left:.0f} s left"
+            print(message, file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Take the bar away."""
@@ -41,7 +41,7 @@ class Progress:
 def track(total: int, label: str) -> Iterator[None]:
     """Count `total` items; advance the iterator once an item."""
     progress = Progress(total, label)
-    for done in range(total):
-        progress.reach(done)
+    for count in range(total):
+        progress.reach(count)
         yield
     progress.close()

@@ -1,4 +1,4 @@
-"""Cards: one file a dataset, model, observable, law or figure; its stem is its name everywhere.
+"""Cards: one file each; its stem is its name everywhere.
 
 Names and facts (`TITLE`, `OPTIONS`, ...) are read from the source without importing it, so that
 listing cards costs nothing and only the card that is used is ever imported.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -18,9 +19,24 @@ from isoloss.core.problems import IsolossError, nearest
 FOLDERS = {
     "dataset": "datasets",
     "model": "models",
+    "task": "tasks",
+    "trainer": "trainers",
     "observable": "observables",
     "law": "laws",
     "figure": "figures",
+}
+# what a card of a kind must define; a method with its class
+CONTRACTS = {
+    "dataset": "TITLE ABOUT SOURCE TAGS TOKEN sources pieces",
+    "model": (
+        "TITLE FORMULA SOURCE TASK Model Model.count Model.flops_per_example Model.activations "
+        "Model.width Model.build"
+    ),
+    "task": "TITLE ABOUT SOURCE EXAMPLE ITEM shapes examples_per_item training validation task",
+    "trainer": "TITLE ABOUT SOURCE plan warm_up train",
+    "observable": "TITLE ABOUT FORMULA SOURCE QUANTITIES observe",
+    "law": "TITLE FORMULA LATEX SOURCE DOMAIN make",
+    "figure": "TITLE ABOUT draw",
 }
 HOME = Path(__file__).parent.parent
 # options that several cards have; a card writes their name in the place of their facts
@@ -78,16 +94,38 @@ def names(kind: str) -> tuple[str, ...]:
 def facts(kind: str, name: str) -> dict[str, Any]:
     """The literal upper-case constants of a card, without importing it."""
     tree = ast.parse(path(kind, name).read_text(encoding="utf-8"))
-    found: dict[str, Any] = {}
+    constants: dict[str, Any] = {}
     for node in tree.body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             constant = node.targets[0].id
             if constant.isupper() and not constant.startswith("_"):
                 try:
-                    found[constant] = ast.literal_eval(node.value)
+                    constants[constant] = ast.literal_eval(node.value)
                 except ValueError:  # computed, not literal: only the imported card knows it
                     continue
-    return found
+    return constants
+
+
+@cache
+def lacking(kind: str, name: str) -> tuple[str, ...]:
+    """What a card would have to define to keep the contract of its kind; read without importing."""
+    tree = ast.parse(path(kind, name).read_text(encoding="utf-8"))
+    defined = {named for node in tree.body for named in _defines(node)}
+    return tuple(part for part in CONTRACTS[kind].split() if part not in defined)
+
+
+def _defines(node: ast.stmt) -> Iterator[str]:
+    """The names that a statement of a card defines; methods and fields with their class."""
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        yield from (alias.asname or alias.name for alias in node.names)
+    elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+        yield node.name
+        if isinstance(node, ast.ClassDef):
+            yield from (f"{node.name}.{name}" for inner in node.body for name in _defines(inner))
+    elif isinstance(node, ast.Assign | ast.AnnAssign):
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        stored = (inner for target in targets for inner in ast.walk(target))
+        yield from (name.id for name in stored if isinstance(name, ast.Name))
 
 
 def inputs(figure: str) -> list[str]:

@@ -191,13 +191,27 @@ def _fill_cards(value: dict, properties: Mapping, place: str, wrong: list[Proble
         kind, name = spec.get("card"), value.get(key)
         if kind is None or not isinstance(name, str):
             continue
-        if name not in registry.names(kind):
-            where = f"{place}.{key}"
-            known = nearest(name, registry.names(kind))
-            wrong.append(Problem(where, f"no {kind} card is called {name!r}", known))
-        elif "options" in properties and isinstance(value.get("options"), dict):
+        problems = _card_problems(kind, name, f"{place}.{key}")
+        wrong += problems
+        if not problems and "options" in properties and isinstance(value.get("options"), dict):
             options = registry.options(kind, name)
             wrong += complete_options(value["options"], options, f"{place}.options")
+
+
+def _card_problems(kind: str, name: str, place: str) -> list[Problem]:
+    """There is such a card, and it keeps the contract of its kind."""
+    if name not in registry.names(kind):
+        known = nearest(name, registry.names(kind))
+        return [Problem(place, f"no {kind} card is called {name!r}", known)]
+    lacking, remedy = registry.lacking(kind, name), f"change {registry.path(kind, name)}"
+    if lacking:
+        reason = f"the {kind} card {name!r} does not define {', '.join(lacking)}"
+        return [Problem(place, reason, remedy)]
+    task = registry.facts(kind, name).get("TASK")
+    if kind == "model" and task not in registry.names("task"):
+        reason = f"the TASK of the model card {name!r} is {task!r}, which is no task card"
+        return [Problem(place, reason, f"{nearest(str(task), registry.names('task'))}; {remedy}")]
+    return []
 
 
 def complete_options(
@@ -246,8 +260,8 @@ def explain(error: jsonschema.ValidationError, below: str = "") -> list[Problem]
     if rule == "required":
         lacking = [key for key in value if key not in error.instance]
         return list(dict.fromkeys(Problem(place, f"{k!r} is missing", "add it") for k in lacking))
-    found = f"found {_short(error.instance)}"
-    wanted = {
+    reason = f"found {_short(error.instance)}"
+    remedies = {
         "type": _needed([value] if isinstance(value, str) else value),
         "enum": f"one of {', '.join(map(str, value)) if isinstance(value, list) else value}; "
         + nearest(error.instance, value if isinstance(value, list) else []),
@@ -262,7 +276,7 @@ def explain(error: jsonschema.ValidationError, below: str = "") -> list[Problem]
         "pattern": "letters, digits, _ . and - only, a letter or digit first",
         "maxLength": f"a name has at most {value} characters",
     }
-    return [Problem(place, found, wanted.get(rule, error.message))]
+    return [Problem(place, reason, remedies.get(rule, error.message))]
 
 
 def _needed(types: Any) -> str:
@@ -282,11 +296,11 @@ def weightings(config: Mapping[str, Any], sweep: str) -> list[str]:
     """The weightings that the runs of a sweep use, sorted."""
     section = config["train"][sweep]
     base = section["settings"].get("weighting", "natural")
-    found = set()
+    names = set()
     for cell in section["cells"]:
         value = cell.get("weighting", base)
-        found.update(value if isinstance(value, list) else [value])
-    return sorted(found)
+        names.update(value if isinstance(value, list) else [value])
+    return sorted(names)
 
 
 def sweeps(config: Mapping[str, Any]) -> list[str]:

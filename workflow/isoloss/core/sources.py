@@ -51,8 +51,8 @@ class Limits:
         for name, most in (("max_seconds", 86400), ("max_mib", 2**20)):
             value = getattr(self, name)
             if not 0 < value <= most:
-                found = f"found {value:g}"
-                raise IsolossError(Problem(name, found, f"needs more than 0, and at most {most}"))
+                reason = f"found {value:g}"
+                raise IsolossError(Problem(name, reason, f"needs more than 0, and at most {most}"))
 
     @property
     def max_bytes(self) -> int:
@@ -89,9 +89,9 @@ class Source:
             digest.update(part)
         return digest.hexdigest()
 
-    def error(self, found: str, remedy: str) -> TableError:
+    def error(self, reason: str, remedy: str) -> TableError:
         """What is wrong with it, as an error."""
-        return self.address.error(found, remedy)
+        return self.address.error(reason, remedy)
 
     def too_large(self, what: str) -> TableError:
         """An error that names the limit of size."""
@@ -152,8 +152,8 @@ class AwayError(TableError):
 
 def _over(address: Address, name: str, value: float, unit: str, what: str) -> TableError:
     raised = f"raise {name} (beside `table` in a study, --{name.replace('_', '-')} of `law`, "
-    found = f"cannot be read ({what} than {name} = {value:g} {unit})"
-    return address.error(found, f"{raised}or of read_runs) if the table is what it should be")
+    reason = f"cannot be read ({what} than {name} = {value:g} {unit})"
+    return address.error(reason, f"{raised}or of read_runs) if the table is what it should be")
 
 
 def _read(address: Address, path: Path, max_bytes: int, limits: Limits) -> bytes:
@@ -200,8 +200,8 @@ def _saved_files(address: Address, folder: Path) -> list[Path]:
         if not 0 < len(files) <= _MOST_FILES:
             raise ValueError(f"it lists {len(files)} files")
     except (OSError, ValueError, KeyError, TypeError, RecursionError, TableError) as error:
-        found = f"is a folder without a saved dataset ({error})"
-        raise address.error(found, "give a table, or what save_to_disk wrote") from error
+        reason = f"is a folder without a saved dataset ({error})"
+        raise address.error(reason, "give a table, or what save_to_disk wrote") from error
     return files
 
 

@@ -190,8 +190,8 @@ def conform(name: str, table: pd.DataFrame | pa.Table) -> pa.Table:
             table = table.set_column(i, field, table.column(i).cast(field.type))
         except pa.ArrowException as error:
             place = f"table {name}, column {field.name!r}"
-            found = f"is {table.schema.field(i).type}, not {field.type} ({error})"
-            raise TableError(Problem(place, found, "fix its values")) from error
+            reason = f"is {table.schema.field(i).type}, not {field.type} ({error})"
+            raise TableError(Problem(place, reason, "fix its values")) from error
     keys = table.select(spec["key"]).to_pandas()
     twice = keys.duplicated()
     if twice.any():
@@ -207,14 +207,14 @@ def _array(name: str, column: str, values: pd.Series) -> pa.Array:
     import pyarrow as pa
 
     known = schema(name)
-    wanted = known.field(column).type if column in known.names else None
-    if wanted is not None and values.isna().all():
-        return pa.nulls(len(values), wanted)
+    expected = known.field(column).type if column in known.names else None
+    if expected is not None and values.isna().all():
+        return pa.nulls(len(values), expected)
     try:
-        return pa.Array.from_pandas(values, type=wanted)
+        return pa.Array.from_pandas(values, type=expected)
     except pa.ArrowException as error:
         place = f"table {name}, column {column!r}"
-        kind = "has values of several types" if wanted is None else f"is no {wanted}"
+        kind = "has values of several types" if expected is None else f"is no {expected}"
         raise TableError(Problem(place, f"{kind} ({error})", "fix its values")) from error
 
 
@@ -254,11 +254,11 @@ def write(
 
 
 def write_all(
-    found: Mapping[str, pd.DataFrame | pa.Table], folder: str | Path, facts: Mapping[str, Any]
+    tables: Mapping[str, pd.DataFrame | pa.Table], folder: str | Path, facts: Mapping[str, Any]
 ) -> list[Path]:
     """Write tables by name into a folder, each under its contract; their files."""
-    files = [Path(folder) / f"{name}.parquet" for name in found]
-    for (name, table), file in zip(found.items(), files, strict=True):
+    files = [Path(folder) / f"{name}.parquet" for name in tables]
+    for (name, table), file in zip(tables.items(), files, strict=True):
         write(name, table, file, facts)
     return files
 
@@ -388,10 +388,12 @@ def batches(
 
 def _check_name(file: pq.ParquetFile, name: str, path: str | Path) -> None:
     """A file that is read as a table says that it is that table."""
-    said = _facts(file, path).get("table")
-    if said != name:
-        found = f"it is the table {said!r}" if said else "it was not written by isoloss"
-        raise TableError(Problem(str(path), found, f"give the table {name!r}"))
+    stored_name = _facts(file, path).get("table")
+    if stored_name != name:
+        reason = (
+            f"it is the table {stored_name!r}" if stored_name else "it was not written by isoloss"
+        )
+        raise TableError(Problem(str(path), reason, f"give the table {name!r}"))
     _check_types(file.schema_arrow, name, path)
 
 
@@ -406,10 +408,10 @@ def _check_types(have: pa.Schema, name: str, path: str | Path) -> None:
 
 def _facts(file: pq.ParquetFile, path: str | Path) -> dict[str, Any]:
     try:
-        found = json.loads((file.schema_arrow.metadata or {}).get(METADATA, b"{}"))
+        metadata = json.loads((file.schema_arrow.metadata or {}).get(METADATA, b"{}"))
     except _damage() as error:
         raise TableError(Problem(str(path), f"is damaged ({error})", "make it again")) from error
-    return found if isinstance(found, dict) else {}
+    return metadata if isinstance(metadata, dict) else {}
 
 
 def frame(path: str | Path, name: str | None = None) -> pd.DataFrame:

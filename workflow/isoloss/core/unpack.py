@@ -39,9 +39,9 @@ class RefusedError(Exception):
         remedy: what to do; empty where the limit is to be raised.
     """
 
-    def __init__(self, found: str, remedy: str = ""):
-        super().__init__(found)
-        self.found, self.remedy = found, remedy
+    def __init__(self, reason: str, remedy: str = ""):
+        super().__init__(reason)
+        self.found, self.remedy = reason, remedy
 
 
 def parquet(content: bytes, max_bytes: int) -> pa.Table:
@@ -81,8 +81,8 @@ def saved(content: bytes, max_bytes: int) -> pa.Table:
 
 
 def _too_wide() -> RefusedError:
-    found = f"has more than {MAX_COLUMNS} columns"
-    return RefusedError(found, "remove the columns that are not needed")
+    reason = f"has more than {MAX_COLUMNS} columns"
+    return RefusedError(reason, "remove the columns that are not needed")
 
 
 def _check_claims(facts: pq.FileMetaData, max_bytes: int) -> None:

@@ -65,7 +65,7 @@ def sources(root: str = "") -> list[tuple[str, Path]]:
     `pydoc_data`, which is one statement of 750 kB.
     """
     top = Path(root or sysconfig.get_path("stdlib"))
-    found = []
+    files_read = []
     for folder, below, files in os.walk(top):
         below[:] = [name for name in below if name not in _SKIP]
         for name in files:
@@ -73,8 +73,8 @@ def sources(root: str = "") -> list[tuple[str, Path]]:
             place = file.relative_to(top)
             machine_made = place.parts[0].startswith(("_sysconfigdata", "config-"))
             if name.endswith(".py") and not machine_made and file.is_file():
-                found.append((place.as_posix(), file))
-    return sorted(found)
+                files_read.append((place.as_posix(), file))
+    return sorted(files_read)
 
 
 def pieces(root: str = "") -> Iterator[dict]:
@@ -109,15 +109,15 @@ def cut(source: bytes) -> list[tuple[str, bytes]]:
     nodes = list(ast.walk(tree))
     _mark_docstrings(nodes, lines, label)
     _mark_comments(nodes, lines, label)
-    found: list[tuple[str, bytes]] = []
+    parts: list[tuple[str, bytes]] = []
     last = None
     for line, mark in zip(lines, label, strict=True):
-        if found and (mark == last or not line.strip()):
-            found[-1] = (found[-1][0], found[-1][1] + line)
+        if parts and (mark == last or not line.strip()):
+            parts[-1] = (parts[-1][0], parts[-1][1] + line)
         else:
-            found.append((mark[0], line))
+            parts.append((mark[0], line))
             last = mark
-    return found
+    return parts
 
 
 def _own(body: list[ast.stmt], label: list[tuple[str, int]], owner: int) -> None:

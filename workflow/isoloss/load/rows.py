@@ -101,9 +101,9 @@ def load_rows(
         raise IsolossError(Problem(f"dataset {card}", changed, "run again when they are at rest"))
     if not seen:
         raise IsolossError(Problem(f"dataset {card}", "no rows", "check its options"))
-    for wanted in ("train", "valid"):
-        if wanted not in sides:
-            reason = f"none of its groups is on the {wanted} side"
+    for split in ("train", "valid"):
+        if split not in sides:
+            reason = f"none of its groups is on the {split} side"
             raise IsolossError(Problem(f"dataset {card}", reason, "change valid_fraction"))
     return audit
 

@@ -1,1 +1,4 @@
-"""Model cards. A card counts its parameters and FLOP without torch, and builds a module."""
+"""Model cards. A card counts its parameters and FLOP without torch, and builds a module.
+
+See `_model.py`.
+"""

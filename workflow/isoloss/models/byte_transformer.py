@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 TITLE = "Byte transformer"
 FORMULA = "N = n_layers * 12 * d_model^2 (n_params_nonembed)"
 SOURCE = (
     "GPT-2's layout (Radford et al. 2019) with layer norms without gains, no biases, rotary "
     "positions (arXiv:2104.09864) and the squared ReLU of arXiv:2109.08668"
 )
-VOCABULARY = 256
+TASK = "language_model"
 ROTARY_BASE = 100.0  # the longest turn, in bytes over 2 pi: of the order of a context
 OPTIONS = {
     "d_model": {
@@ -36,58 +38,84 @@ OPTIONS = {
         "unit": "units",
         "description": "Width of a head; the nearest that divides d_model is taken.",
     },
-    "context": {
-        "type": "integer",
-        "minimum": 2,
-        "maximum": 1048576,
-        "default": 64,
-        "unit": "bytes",
-        "description": "Bytes that a window holds.",
-    },
 }
 
 
-def count(d_model: int, n_layers: int, head_width: int, context: int) -> dict[str, int]:
-    """Parameters by group: `embedding` (of the bytes; the output shares it), `matrix`."""
-    return {
-        "embedding": VOCABULARY * d_model,
-        "matrix": n_layers * 12 * d_model**2,
-    }
+@dataclass(frozen=True)
+class Model:
+    """Sizes of a transformer.
 
-
-def flops_per_token(d_model: int, n_layers: int, head_width: int, context: int) -> float:
-    """Training FLOP a token: three times the forward pass's multiply-adds, two FLOP each.
-
-    Counted: the blocks' matrices, the unembedding, and attention's two products over half the
-    context (causal). Left out: norms, softmax, look-ups, the optimiser.
+    Attributes:
+        d_model: width of the residual stream.
+        n_layers: blocks of attention and feed-forward.
+        head_width: width of a head as it was asked for.
+        context: tokens of a window.
+        vocabulary: tokens that there are.
     """
-    matrices = n_layers * 12 * d_model**2 + VOCABULARY * d_model
-    attention = n_layers * 2 * d_model * (context / 2)
-    return 6.0 * (matrices + attention)
+
+    d_model: int
+    n_layers: int
+    head_width: int
+    context: int
+    vocabulary: int
+
+    def count(self) -> dict[str, int]:
+        """Parameters by group: `embedding` (of the tokens; the output shares it), `matrix`."""
+        return {
+            "embedding": self.vocabulary * self.d_model,
+            "matrix": self.n_layers * 12 * self.d_model**2,
+        }
+
+    def flops_per_example(self) -> float:
+        """Training FLOP a token: three times the forward pass's multiply-adds, two FLOP each.
+
+        Counted: the blocks' matrices, the unembedding, and attention's two products over half the
+        context (causal). Left out: norms, softmax, look-ups, the optimiser.
+        """
+        matrices = self.n_layers * 12 * self.d_model**2 + self.vocabulary * self.d_model
+        attention = self.n_layers * 2 * self.d_model * (self.context / 2)
+        return 6.0 * (matrices + attention)
+
+    def activations(self) -> int:
+        """Of every token of a window what the matrices give, and the log-odds once more.
+
+        A matrix gives as many numbers as it is high.
+        """
+        return self.context * (self.n_layers * 12 * self.d_model + 2 * self.vocabulary)
+
+    def width(self) -> int:
+        """The width of the residual stream."""
+        return self.d_model
+
+    def n_heads(self) -> int:
+        """The number of heads whose width is even and nearest to `head_width`.
+
+        Of two that are as near, the one with narrower heads.
+        """
+        divisors = [h for h in range(1, self.d_model + 1) if self.d_model % (2 * h) == 0]
+        return min(divisors, key=lambda h: (abs(self.d_model / h - self.head_width), -h))
+
+    def build(self, rng):
+        """The module, its weights drawn from `rng` (numpy Generator).
+
+        Matrices are normal with variance 1 / fan-in, those that write to the residual stream zero;
+        embeddings have variance 1 / d_model. Why, and why rotary positions: docs/log.md.
+
+        Returns:
+            torch module; `forward(tokens)` maps int64 (batch, context) to the log-odds of the next
+            token, float32 (batch * context, vocabulary).
+        """
+        return _module(self, rng)
 
 
-def n_heads(d_model: int, head_width: int) -> int:
-    """The number of heads whose width is even and nearest to `head_width` (the narrower of two)."""
-    divisors = [h for h in range(1, d_model + 1) if d_model % (2 * h) == 0]
-    return min(divisors, key=lambda h: (abs(d_model / h - head_width), -h))
-
-
-def build(rng, d_model: int, n_layers: int, head_width: int, context: int):
-    """The module, its weights drawn from `rng` (numpy Generator).
-
-    Matrices are normal with variance 1 / fan-in, those that write to the residual stream zero;
-    embeddings have variance 1 / d_model. Why, and why rotary positions: docs/log.md.
-
-    Returns:
-        torch module; `forward(tokens)` maps int64 (batch, context) to the log-odds of the next
-        byte, float32 (batch * context, 256).
-    """
+def _module(size: Model, rng):
     import torch
     from torch.nn import functional
 
-    heads = n_heads(d_model, head_width)
+    d_model, heads = size.d_model, size.n_heads()
     width = d_model // heads
-    angles = torch.outer(torch.arange(context), ROTARY_BASE ** -(torch.arange(0, width, 2) / width))
+    turn = ROTARY_BASE ** -(torch.arange(0, width, 2) / width)
+    angles = torch.outer(torch.arange(size.context), turn)
     turns = torch.polar(torch.ones_like(angles), angles)
 
     def rotate(x):
@@ -119,8 +147,8 @@ def build(rng, d_model: int, n_layers: int, head_width: int, context: int):
     class ByteTransformer(torch.nn.Module):
         def __init__(self):
             super().__init__()
-            self.bytes = normal(VOCABULARY, d_model, d_model**-0.5)
-            self.blocks = torch.nn.ModuleList(Block() for _ in range(n_layers))
+            self.bytes = normal(size.vocabulary, d_model, d_model**-0.5)
+            self.blocks = torch.nn.ModuleList(Block() for _ in range(size.n_layers))
 
         def forward(self, tokens):
             x = functional.embedding(tokens, self.bytes).view(-1, d_model)

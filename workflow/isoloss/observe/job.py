@@ -33,10 +33,10 @@ def run(
     """
     entry, runs = specification["observe"], tables.frame(shard, "shard")
     card = registry.card("observable", entry["card"])
-    found = [tables.empty("observations")]
+    observations = [tables.empty("observations")]
     for run in runs[runs["status"] == "done"].itertuples():
         measured = card.observe(load_weights(Store(store), run.run_digest), **entry["options"])
-        found.append(measured.assign(run_id=run.run_id, observable=entry["card"]))
-    table = pd.concat(found[1:] or found, ignore_index=True)
-    tables.write("observations", table[list(found[0])], out, facts)
+        observations.append(measured.assign(run_id=run.run_id, observable=entry["card"]))
+    table = pd.concat(observations[1:] or observations, ignore_index=True)
+    tables.write("observations", table[list(observations[0])], out, facts)
     return [out]

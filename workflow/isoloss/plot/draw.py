@@ -18,24 +18,26 @@ from isoloss.fitted import fits_from
 matplotlib.use("Agg")
 
 
-def inputs(files: Sequence[str | Path], wanted: Sequence[str] = ()) -> Inputs:
+def inputs(files: Sequence[str | Path], required: Sequence[str] = ()) -> Inputs:
     """The tables in some files, told apart by what each file says of itself.
 
     Raises:
-        IsolossError: one that is wanted (`stage/table`) is not there.
+        IsolossError: a required table (`stage/table`) is not among them.
     """
-    said = {str(file): tables.facts(file) for file in files}
+    facts_of = {str(file): tables.facts(file) for file in files}
     plain: dict[str, list[pd.DataFrame]] = {}  # a table can be in several files, one a shard
-    for file, facts in said.items():
+    for file, facts in facts_of.items():
         if "law" not in facts:
             plain.setdefault(facts["table"], []).append(tables.frame(file))
     whole = {table: pd.concat(parts, ignore_index=True) for table, parts in plain.items()}
-    fits = any("law" in facts for facts in said.values())  # some figures do without
-    wanted = [table for table in wanted if fits or not table.startswith("fit/")]
-    lacking = [t for t in wanted if t.split("/")[1] not in {f["table"] for f in said.values()}]
+    fits = any("law" in facts for facts in facts_of.values())  # some figures do without
+    required = [table for table in required if fits or not table.startswith("fit/")]
+    lacking = [
+        t for t in required if t.split("/")[1] not in {f["table"] for f in facts_of.values()}
+    ]
     if lacking:
         raise IsolossError(f"--tables lacks {lacking[0]}.parquet")
-    token = next((facts["token"] for facts in said.values() if "token" in facts), "token")
+    token = next((facts["token"] for facts in facts_of.values() if "token" in facts), "token")
     return Inputs(tables=whole, fits=fits_from(files), token=token)
 
 

@@ -15,8 +15,8 @@ PACKAGES = ("matplotlib", "numpy", "pandas", "pyarrow", "scipy", "snakemake", "t
 @cache
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that make numbers and files."""
-    found = {"isoloss": _version("isoloss"), "python": platform.python_version()}
-    return found | {name: _version(name) for name in PACKAGES}
+    version_of = {"isoloss": _version("isoloss"), "python": platform.python_version()}
+    return version_of | {name: _version(name) for name in PACKAGES}
 
 
 def _version(package: str) -> str:

@@ -110,8 +110,8 @@ def check(file: str | Path) -> str:
     return digest
 
 
-class Record:
-    """What a job takes and makes, while it runs.
+class Draft:
+    """A manifest in the making: the files that a job has read so far, and those that it makes.
 
     Args:
         about: its stage, names, specification and code digest.

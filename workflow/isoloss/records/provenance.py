@@ -21,21 +21,13 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, TypeGuard
 
+from isoloss.core.registry import FOLDERS
 from isoloss.core.stamped import Stamped
 
 HOME = Path(__file__).parent.parent
-# A card's words about itself; numbers that code reads (VOCABULARY) are not among them.
+PACKAGE = "isoloss"
+# A card's words about itself; numbers that code reads are not among them.
 WORDS = {"TITLE", "ABOUT", "FORMULA", "LATEX", "SOURCE", "DOMAIN", "PRESETS", "OPTIONS", "TAGS"}
-# What the code of a run imports that is no part of its identity, each with the reason. A run is a
-# function of its identity (`train.run.train_run`): settings and tokens enter it by their content.
-NOT_IN_IDENTITY = {
-    "isoloss": "holds public names only",
-    "isoloss.core.problems": "words errors",
-    "isoloss.core.registry": "finds cards; their code and the settings they take are identity",
-    "isoloss.core.tables": "reads and writes files; what it reads is in the identity by content",
-    "isoloss.core.tokens": "maps token files; what is read is in the identity by its content",
-    "isoloss.train.checkpoint": "keeps a state and gives the same bits back, as a test holds it to",
-}
 
 
 @cache
@@ -130,26 +122,30 @@ def _of(module: str) -> Reading:
 @cache
 def imports(module: str) -> frozenset[str]:
     """The modules of this package that a module imports, anywhere in its code."""
-    found = set()
+    modules = set()
     for source, name, _ in _of(module).imported:
-        found |= {source, f"{source}.{name}"} if name else {source}
-    return frozenset(m for m in found if file_of(m) is not None)
+        modules |= {source, f"{source}.{name}"} if name else {source}
+    return frozenset(m for m in modules if file_of(m) is not None)
 
 
-def closure(entries: Iterable[str]) -> list[str]:
+def closure(entries: Iterable[str], root: bool = True) -> list[str]:
     """All modules that some modules need, themselves included, sorted.
 
     The `__init__` of every package that a module is in counts: Python runs it first.
+
+    Args:
+        entries: by name.
+        root: whether the `__init__` of this package counts, which lists the public names.
     """
-    found: set[str] = set()
+    modules: set[str] = set()
     left = list(entries)
     while left:
         module = left.pop()
-        if module not in found:
-            found.add(module)
+        if module not in modules and (root or module != PACKAGE):
+            modules.add(module)
             left += imports(module)
             left += [package] if (package := module.rpartition(".")[0]) else []
-    return sorted(found)
+    return sorted(modules)
 
 
 def module_digest(module: str, words: bool = True) -> str:
@@ -171,12 +167,14 @@ def _references(module: str) -> tuple[tuple[str, str, str], ...]:
         (module that it is imported from, name in that module, name that it is given) each; the
         second is empty where the module itself is imported.
     """
-    found = set()
+    references = set()
     for source, name, given in _of(module).imported:
         if name:
             inner = f"{source}.{name}"
-            found.add((inner, "", given) if file_of(inner) is not None else (source, name, given))
-    return tuple(sorted(found))
+            references.add(
+                (inner, "", given) if file_of(inner) is not None else (source, name, given)
+            )
+    return tuple(sorted(references))
 
 
 def tree_digest(tree: ast.AST, words: bool = True) -> str:
@@ -214,10 +212,17 @@ def _with_imports(module: str, contents: Mapping[str, str]) -> str:
     return "\0".join([contents[module], *imported])
 
 
-def run_code(model: str) -> list[str]:
-    """The modules whose code is part of the identity of a run of this model card."""
-    entries = ["isoloss.train.run", f"isoloss.models.{model}"]
-    return [module for module in closure(entries) if module not in NOT_IN_IDENTITY]
+def run_code(cards: Iterable[tuple[str, str]]) -> list[str]:
+    """The modules whose code is part of the identity of a run: its cards and all they import.
+
+    What is around them (the store, the plan, the reading of files) hands over what is in the
+    identity by its content.
+
+    Args:
+        cards: kind and name of the cards of its trainer, model and task.
+    """
+    entries = [f"{PACKAGE}.{FOLDERS[kind]}.{name}" for kind, name in cards]
+    return closure(entries, root=False)
 
 
 def forget() -> None:
@@ -271,14 +276,14 @@ def _walk(node: object, words: bool, tokens: list[str]) -> None:
 
 def _joined(parts: list) -> list:
     """The parts of an f-string, its literal text in pieces as long as can be: versions differ."""
-    found: list = []
+    pieces: list = []
     for part in parts:
         text = isinstance(part, ast.Constant)
-        if text and found and isinstance(found[-1], ast.Constant):
-            found[-1] = ast.Constant(found[-1].value + part.value)
+        if text and pieces and isinstance(pieces[-1], ast.Constant):
+            pieces[-1] = ast.Constant(pieces[-1].value + part.value)
         elif not text or part.value:
-            found.append(part)
-    return found
+            pieces.append(part)
+    return pieces
 
 
 def _names(node: ast.Assign) -> set[str]:

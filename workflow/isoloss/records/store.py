@@ -102,10 +102,10 @@ class Store:
         if made is None and record.is_file():
             return [(record, "is damaged")]
         names = made["files"] if made else {}
-        found = []
+        damaged = []
         for path in (run.with_name(name) for name in dict.fromkeys([run.name, *names])):
             if not path.is_file():
-                found += [(path, "missing")] if path.name in names else []
+                damaged += [(path, "missing")] if path.name in names else []
                 continue
             try:
                 if path == run:
@@ -113,8 +113,8 @@ class Store:
                 else:
                     manifest.check(path)
             except TableError:
-                found.append((path, ""))
-        return found
+                damaged.append((path, ""))
+        return damaged
 
     def identity(self, run_digest: str) -> dict[str, Any]:
         """What the digest of a saved run is made of, as it was saved with it.
@@ -144,7 +144,7 @@ class Store:
         place.unlink(missing_ok=True)  # of an attempt before
         tables.write("shard", table, self.path(digest), {"identity": dict(identity)})
         files = [f for f in (self.path(digest), self.weights(digest)) if f.is_file()]
-        manifest.Record({"run": row["run_id"]}, place).makes(files)
+        manifest.Draft({"run": row["run_id"]}, place).makes(files)
         if row["status"] in FINAL:
             self.state(digest).unlink(missing_ok=True)
         self.note("end", digest, row["run_id"], status=row["status"], **where)
@@ -153,10 +153,10 @@ class Store:
         """What a run said each time it failed."""
         return self.folder(run_digest) / "failures.txt"
 
-    def failed(self, run_digest: str, said: str) -> None:
+    def failed(self, run_digest: str, log_text: str) -> None:
         """Keep what a run said when it failed."""
         with self.failures(run_digest).open("a", encoding="utf-8") as file:
-            file.write(f"{said.rstrip()}\n\n")
+            file.write(f"{log_text.rstrip()}\n\n")
 
     def reopen(self, run_digest: str, run_id: str, **where: str) -> None:
         """Take back that a run ended: it is trained again."""
@@ -289,8 +289,8 @@ def tries(journal: Iterable[Mapping[str, Any]], max_attempts: int) -> dict[str, 
         elif line["event"] == "end" and line["status"] == "failed":
             failures[digest] += 1
             counts[digest] += failures[digest] < max_attempts
-    found: dict[str, int] = defaultdict(int)
+    counts_left: dict[str, int] = defaultdict(int)
     for digest, ids in known.items():
         for run_id, before in ids.items():
-            found[run_id] += counts[digest] - before
-    return dict(found)
+            counts_left[run_id] += counts[digest] - before
+    return dict(counts_left)

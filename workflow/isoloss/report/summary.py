@@ -55,22 +55,22 @@ def summarize(
             token[facts["sweep"]] = facts["token"]
     fits = fits_from(files)
     lines = [f"# {markdown(study)}", ""]
-    for sweep, found in by_sweep.items():
-        runs = found["runs"]
-        lines += _versions(sweep, found["timing"])
+    for sweep, by_table in by_sweep.items():
+        runs = by_table["runs"]
+        lines += _versions(sweep, by_table["timing"])
         lines.append(f"- **Runs** ({markdown(sweep)}): {_runs(runs, markdown(token[sweep]))}")
         of_sweep = {name: fit for name, fit in fits.items() if fit.facts["sweep"] == sweep}
         records = {name: record(fit) for name, fit in of_sweep.items()}
         for name, fit in records.items():
             lines += _law(name, fit)
-        held = _held_out(records)
-        lines += [held] if held else []
+        errors = _held_out(records)
+        lines += [errors] if errors else []
         lines += _folds(records)
         lines += _seeds(records)
         for name, fit in of_sweep.items():
             if records[name].allocates:
                 lines += _allocations(name, fit, settings["budgets"], runs)
-        lines += _weightings(runs[runs["status"] == "done"], found["losses"])
+        lines += _weightings(runs[runs["status"] == "done"], by_table["losses"])
     if figures:
         folder = markdown(f"results/{study}/plot")
         names = ", ".join(map(markdown, figures))
@@ -81,22 +81,22 @@ def summarize(
 
 
 def _runs(runs: pd.DataFrame, token: str) -> str:
-    done = runs[runs["status"] == "done"]
+    finished = runs[runs["status"] == "done"]
     others = runs.loc[runs["status"] != "done", "status"].value_counts(sort=False)
     gone = "".join(f", {count} {markdown(status)}" for status, count in others.sort_index().items())
-    if done.empty:
+    if finished.empty:
         return f"none finished{gone}"
     spans = [
-        f"{letter} {form(done[column].min())} to {form(done[column].max())}{unit}"
+        f"{letter} {form(finished[column].min())} to {form(finished[column].max())}{unit}"
         for letter, column, form, unit in (
             ("N", "n_params", units.count, ""),
             ("D", "n_samples", units.count, f" {token}s"),
             ("C", "n_flops", units.power, " FLOP"),
         )
-        if done[column].notna().any()
+        if finished[column].notna().any()
     ]
     where = f"; {', '.join(spans)}" if spans else ""
-    return f"{len(done)} finished{gone}{where}; loss in nats/{token}"
+    return f"{len(finished)} finished{gone}{where}; loss in nats/{token}"
 
 
 def _versions(sweep: str, timing: pd.DataFrame) -> list[str]:
@@ -104,11 +104,11 @@ def _versions(sweep: str, timing: pd.DataFrame) -> list[str]:
     counts = timing.groupby(["torch_version", "numpy_version"]).size()
     if len(counts) < 2:
         return []
-    said = [
+    counts_by_version = [
         f"{n} with torch {markdown(torch)}, numpy {markdown(numpy)}"
         for (torch, numpy), n in counts.items()
     ]
-    return [f"- **Runs of several versions** ({markdown(sweep)}): {'; '.join(said)}"]
+    return [f"- **Runs of several versions** ({markdown(sweep)}): {'; '.join(counts_by_version)}"]
 
 
 def _with_interval(value: float, low: float, high: float, form) -> str:
@@ -240,21 +240,21 @@ def _allocations(name: str, fit: Fit, budgets: Sequence[float], runs: pd.DataFra
     return lines
 
 
-def _weightings(done: pd.DataFrame, losses: pd.DataFrame) -> list[str]:
-    if losses.empty or "natural" not in set(done["weighting"]):
+def _weightings(finished: pd.DataFrame, losses: pd.DataFrame) -> list[str]:
+    if losses.empty or "natural" not in set(finished["weighting"]):
         return []
-    found = differences(done, losses, "natural")
-    if found.empty:
+    effects = differences(finished, losses, "natural")
+    if effects.empty:
         return []
-    said = []
-    for weighting, mine in found.groupby("weighting"):
-        means = mine.groupby(["tag_key", "domain"])["difference"].mean()
+    means_by_weighting = []
+    for weighting, rows in effects.groupby("weighting"):
+        means = rows.groupby(["tag_key", "domain"])["difference"].mean()
         whole = means.pop(("all", "all"))
         most = means.reindex(means.abs().sort_values(ascending=False).index)[:3]
         parts = ", ".join(f"{markdown(domain)} {value:+.3f}" for (_, domain), value in most.items())
-        said.append(f"{markdown(weighting)} {whole:+.3f} ({parts})")
-    pairs = len(found[["run_id", "run_id_reference"]].drop_duplicates())
+        means_by_weighting.append(f"{markdown(weighting)} {whole:+.3f} ({parts})")
+    pairs = len(effects[["run_id", "run_id_reference"]].drop_duplicates())
     return [
         f"- **Weightings**, loss against natural, all else the same ({pairs} pairs), nats: "
-        + "; ".join(said)
+        + "; ".join(means_by_weighting)
     ]

@@ -23,8 +23,9 @@ from isoloss.fit.mixture import domains_of, responses_of
 from isoloss.fit.solve import Constraints
 from isoloss.laws._law import Law
 from isoloss.train import settings as train_settings
-from isoloss.train.plan import MOST_RUNS, count_runs, too_many
+from isoloss.train.plan import MOST_RUNS, Cards, count_runs, too_many
 from isoloss.train.plans import Plans
+from isoloss.train.settings import task_of
 
 # What a planned run does not have yet, as if it were done.
 MEASURED = {
@@ -40,7 +41,7 @@ MOST_STEPS = 10**12
 MOST_TOKENS = 10**15  # that one run is trained on
 MOST_BYTES = 2**36  # that one run takes in memory, 64 GiB
 MOST_COPIES = 10**6  # of one row
-VALIDATED = 64  # windows at once, where a run is measured
+VALIDATED = 64  # items at once, where a run is measured
 HINTS = 100  # problems for which near names are looked up
 
 
@@ -76,9 +77,9 @@ def check(
     config, wrong = schema.complete(config)
     if wrong:
         # a section of the wrong shape cannot be looked into; sound ones still are
-        wrong += _beyond(config, _sound_sections(config, wrong), look, plans)
+        wrong += _Sections(config, _sound_sections(config, wrong), look, plans).check()
         raise StudyError(list(dict.fromkeys(wrong)), source)
-    wrong = _beyond(config, lambda *_: True, look, plans)
+    wrong = _Sections(config, lambda *_: True, look, plans).check()
     if wrong:
         raise StudyError(list(dict.fromkeys(wrong)), source)
     return config
@@ -98,111 +99,183 @@ def _sound_sections(config: Mapping[str, Any], wrong: list[Problem]) -> Callable
     return sound
 
 
-def _beyond(
-    config: Mapping[str, Any], sound: Callable[..., bool], sources: Sources | None, plans: Plans
-) -> list[Problem]:
-    """Names that must exist, settings of cards, tables that must be readable, runs enough."""
-    wrong: list[Problem] = []
+class _Sections:
+    """A pass over the sections of a study that collects what is wrong with them.
 
-    def known(place: str, name: str, sections: tuple[str, ...]) -> bool:
-        names = [n for s in sections if isinstance(config.get(s), dict) for n in config[s]]
+    Args:
+        config: the completed study.
+        sound: whether an entry of a section has the right shape, by section and name.
+        sources: by which tables of runs are read; None: they are not.
+        plans: by which sweeps are spelled out.
+
+    Attributes:
+        problems: those collected so far, in the order of the sections.
+        runs: the runs of every sweep and table that could be spelled out or read, by name.
+    """
+
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        sound: Callable[..., bool],
+        sources: Sources | None,
+        plans: Plans,
+    ):
+        self.config = config
+        self.sound = sound
+        self.sources = sources
+        self.plans = plans
+        self.problems: list[Problem] = []
+        self.runs: dict[str, pd.DataFrame] = {}
+
+    def check(self) -> list[Problem]:
+        """Every problem: names that do not exist, options of cards, tables, numbers of runs."""
+        self._check_sweeps()
+        self._check_observations()
+        self._check_tables()
+        for name, dataset in self._entries("load"):
+            self.problems += _dataset_problems(dataset, f"load.{name}")
+        for name, weights in self._entries("expand"):
+            self.problems += _weights_problems(weights, self.config, f"expand.{name}")
+        self._check_fits()
+        for name, figure in self._entries("plot"):
+            self._check_figure(figure, f"plot.{name}")
+        return self.problems
+
+    def _entries(self, section: str) -> list[tuple[str, Any]]:
+        """Names and entries of a section that have the right shape."""
+        entries = self.config.get(section)
+        named = entries.items() if isinstance(entries, dict) else ()
+        return [(name, entry) for name, entry in named if self.sound(section, name)]
+
+    def _is_known(self, place: str, name: str, sections: tuple[str, ...]) -> bool:
+        """Whether one of the sections has an entry of this name; a problem where none has."""
+        dicts = [self.config[s] for s in sections if isinstance(self.config.get(s), dict)]
+        names = [known for entries in dicts for known in entries]
         if name not in names:
             reason = f"{name!r} is not in {' or '.join(sections)}"
-            hint = nearest(name, names) if len(wrong) < HINTS else "name one that is"
-            wrong.append(Problem(place, reason, hint))
+            hint = nearest(name, names) if len(self.problems) < HINTS else "name one that is"
+            self.problems.append(Problem(place, reason, hint))
         return name in names
 
-    def each(section: str):
-        entries = config.get(section)
-        named = entries.items() if isinstance(entries, dict) else ()
-        return [(name, entry) for name, entry in named if sound(section, name)]
+    def _check_sweeps(self) -> None:
+        tables = dict(self._entries("aggregate"))
+        planned = 0
+        for name, sweep in self._entries("train"):
+            place = f"train.{name}"
+            if name in tables:
+                reason = f"{name!r} is also in aggregate"
+                self.problems.append(Problem(place, reason, "rename one of them"))
+            self._is_known(f"{place}.dataset", sweep["dataset"], ("load",))
+            before = len(self.problems)
+            self.problems += _sweep_problems(sweep, place)
+            planned += count_runs(sweep)
+            if planned > MOST_RUNS:
+                self.problems.append(too_many(f"{place}.cells", planned))
+            if len(self.problems) == before:
+                self._check_plan(name, sweep, place)
 
-    runs: dict[str, pd.DataFrame] = {}
-    planned = 0
-    for name, sweep in each("train"):
-        place = f"train.{name}"
-        if name in dict(each("aggregate")):
-            wrong.append(Problem(place, f"{name!r} is also in aggregate", "rename one of them"))
-        known(f"{place}.dataset", sweep["dataset"], ("load",))
-        before = len(wrong)
-        wrong += _sweep_problems(sweep, place)
-        planned += count_runs(sweep)
-        if planned > MOST_RUNS:
-            wrong.append(too_many(f"{place}.cells", planned))
-        if len(wrong) == before:
-            for weighting in schema.weightings(config, name):
-                known(f"{place}.cells", weighting, ("expand",))
-            plan = pd.DataFrame(plans.runs(sweep))
-            wrong += _plan_problems(plan, sweep, place)
-            runs[name] = plan.drop(columns="shard").assign(**MEASURED)
-    for name, observation in each("observe"):
-        place, sweep = f"observe.{name}", observation["sweep"]
-        if known(f"{place}.sweep", sweep, ("train",)) and sound("train", sweep):
-            wrong += _weights_kept_problems(config["train"][sweep], sweep, place)
-    for name, table in each("aggregate"):
-        unread = _filter_problems(table["keep"], f"aggregate.{name}, keep")
-        wrong += unread
-        if unread or sources is None:
-            continue
-        try:
-            content = sources.read(name, table)
-            runs[name] = read_runs(content, table["columns"], table["keep"])
-        except UnsetError as error:
-            wrong += [one.within(f"aggregate.{name}.table") for one in error.problems]
-        except IsolossError as error:
-            wrong += [one.within(f"aggregate.{name}") for one in error.problems]
-    for name, dataset in each("load"):
-        wrong += _dataset_problems(dataset, f"load.{name}")
-    for name, weights in each("expand"):
-        wrong += _weights_problems(weights, config, f"expand.{name}")
-    for name, fit in each("fit"):
-        place = f"fit.{name}"
-        unread = _filter_problems(filter(None, [fit["where"]]), f"{place}.where")
-        wrong += unread
-        if not known(f"{place}.sweep", fit["sweep"], ("train", "aggregate")):
-            continue
-        tags = _tags(config, fit["sweep"])
-        wrong += _rows_problems(fit, tags, place)
-        if fit["sweep"] in runs and not unread:
-            wrong += _fit_problems(fit, runs[fit["sweep"]], tags is None, place)
-    for name, figure in each("plot"):
-        place = f"plot.{name}"
-        known(f"{place}.sweep", figure["sweep"], ("train", "aggregate"))
-        for fit in figure["fits"]:
-            if known(f"{place}.fits", fit, ("fit",)):
-                of = config["fit"][fit]
-                if isinstance(of, dict) and of.get("sweep") != figure["sweep"]:
-                    found = f"{fit!r} is fitted to {of.get('sweep')!r}, not {figure['sweep']!r}"
-                    wrong.append(Problem(f"{place}.fits", found, "show a fit of this sweep"))
+    def _check_plan(self, name: str, sweep: Mapping[str, Any], place: str) -> None:
+        """The runs of a sweep whose settings are sound."""
+        for weighting in schema.weightings(self.config, name):
+            self._is_known(f"{place}.cells", weighting, ("expand",))
+        plan = pd.DataFrame(self.plans.runs(sweep))
+        self.problems += _plan_problems(plan, sweep, place)
+        self.runs[name] = plan.drop(columns="shard").assign(**MEASURED)
+
+    def _check_observations(self) -> None:
+        for name, observation in self._entries("observe"):
+            place, sweep = f"observe.{name}", observation["sweep"]
+            if self._is_known(f"{place}.sweep", sweep, ("train",)) and self.sound("train", sweep):
+                self.problems += _weights_kept_problems(self.config["train"][sweep], sweep, place)
+
+    def _check_tables(self) -> None:
+        """Tables of runs that were made elsewhere."""
+        for name, table in self._entries("aggregate"):
+            place = f"aggregate.{name}"
+            unread = _filter_problems(table["keep"], f"{place}, keep")
+            self.problems += unread
+            if unread or self.sources is None:
+                continue
+            try:
+                content = self.sources.read(name, table)
+                self.runs[name] = read_runs(content, table["columns"], table["keep"])
+            except UnsetError as error:
+                self.problems += [one.within(f"{place}.table") for one in error.problems]
+            except IsolossError as error:
+                self.problems += [one.within(place) for one in error.problems]
+
+    def _check_fits(self) -> None:
+        for name, fit in self._entries("fit"):
+            place, sweep = f"fit.{name}", fit["sweep"]
+            unread = _filter_problems(filter(None, [fit["where"]]), f"{place}.where")
+            self.problems += unread
+            if not self._is_known(f"{place}.sweep", sweep, ("train", "aggregate")):
+                continue
+            tags = _tags(self.config, sweep)
+            self.problems += _rows_problems(fit, tags, place)
+            if sweep in self.runs and not unread:
+                self.problems += _fit_problems(fit, self.runs[sweep], tags is None, place)
+
+    def _check_figure(self, figure: Mapping[str, Any], place: str) -> None:
+        """A figure's sweep, its fits, and what its card needs of them."""
+        config, fits, at_fits = self.config, figure["fits"], f"{place}.fits"
         card, inputs = registry.facts("figure", figure["card"]), registry.inputs(figure["card"])
-        if figure["sweep"] in dict(each("aggregate")):
-            lacking = sorted({"aggregate/losses", "aggregate/curves"}.intersection(inputs))
-            if lacking:
-                found = f"the figure shows {lacking[0].split('/')[1]}; a table of runs has none"
-                wrong.append(Problem(f"{place}.sweep", found, "show a sweep of `train`"))
-        lowest, most = card.get("MIN_LAWS", 0), card.get("MAX_LAWS", len(figure["fits"]))
-        if len(figure["fits"]) < lowest:
-            found = f"{len(figure['fits'])} fits"
-            wrong.append(Problem(f"{place}.fits", found, f"name at least {lowest} of `fit`"))
-        elif len(figure["fits"]) > most:
-            found = f"{len(figure['fits'])} fits"
-            wrong.append(Problem(f"{place}.fits", found, f"the figure shows at most {most}"))
-        elif "NEEDS" in card and sound("fit", figure["fits"][0]):
-            wrong += _ability_problems(config["fit"], figure, card["NEEDS"], f"{place}.fits")
+        self._is_known(f"{place}.sweep", figure["sweep"], ("train", "aggregate"))
+        self._check_shown_fits(figure, at_fits)
+        if figure["sweep"] in dict(self._entries("aggregate")):
+            self.problems += _table_figure_problems(inputs, place)
+        count_problems = _fit_count_problems(card, len(fits), at_fits)
+        self.problems += count_problems
+        if not count_problems and "NEEDS" in card and self.sound("fit", fits[0]):
+            self.problems += _ability_problems(config["fit"], figure, card["NEEDS"], at_fits)
         if "VARIABLES" in card:
-            wrong += _variable_problems(config, figure["fits"], card["VARIABLES"], f"{place}.fits")
-        if "observe/observations" in inputs or figure.get("observation") is not None:
-            wrong += _observation_problems(config, figure, "observe/observations" in inputs, place)
+            self.problems += _variable_problems(config, fits, card["VARIABLES"], at_fits)
+        observes = "observe/observations" in inputs
+        if observes or figure.get("observation") is not None:
+            self.problems += _observation_problems(config, figure, observes, place)
         if "fit/profiles" in inputs:
-            wrong += _profile_problems(config["fit"], figure["fits"][:1], f"{place}.fits")
-        drawn = registry.card("figure", figure["card"])
-        if hasattr(drawn, "problems") and figure["sweep"] in runs:
-            seen = runs[figure["sweep"]]
-            for fit in figure["fits"][:1]:
-                by = _entry(config, "fit", fit).get("group")
-                seen = seen.assign(group=seen[by]) if by in tuple(seen) else seen
-            wrong += [one.within(place) for one in drawn.problems(figure["options"], seen)]
-    return wrong
+            self.problems += _profile_problems(config["fit"], fits[:1], at_fits)
+        self._check_options(figure, place)
+
+    def _check_shown_fits(self, figure: Mapping[str, Any], place: str) -> None:
+        """The fits that a figure shows exist, and are fitted to its sweep."""
+        for name in figure["fits"]:
+            if not self._is_known(place, name, ("fit",)):
+                continue
+            fit = self.config["fit"][name]
+            if isinstance(fit, dict) and fit.get("sweep") != figure["sweep"]:
+                reason = f"{name!r} is fitted to {fit.get('sweep')!r}, not {figure['sweep']!r}"
+                self.problems.append(Problem(place, reason, "show a fit of this sweep"))
+
+    def _check_options(self, figure: Mapping[str, Any], place: str) -> None:
+        """What the figure's card itself finds wrong with its options, given the runs."""
+        card = registry.card("figure", figure["card"])
+        if not hasattr(card, "problems") or figure["sweep"] not in self.runs:
+            return
+        runs = self.runs[figure["sweep"]]
+        for fit in figure["fits"][:1]:
+            group = _entry(self.config, "fit", fit).get("group")
+            runs = runs.assign(group=runs[group]) if group in tuple(runs) else runs
+        self.problems += [one.within(place) for one in card.problems(figure["options"], runs)]
+
+
+def _table_figure_problems(inputs: Iterable[str], place: str) -> list[Problem]:
+    """A figure of a table of runs shows nothing that only a trained sweep has."""
+    lacking = sorted({"aggregate/losses", "aggregate/curves"}.intersection(inputs))
+    if not lacking:
+        return []
+    reason = f"the figure shows {lacking[0].split('/')[1]}; a table of runs has none"
+    return [Problem(f"{place}.sweep", reason, "show a sweep of `train`")]
+
+
+def _fit_count_problems(card: Mapping[str, Any], count: int, place: str) -> list[Problem]:
+    """A figure shows as many fits as its card allows."""
+    least, most = card.get("MIN_LAWS", 0), card.get("MAX_LAWS", count)
+    if count < least:
+        return [Problem(place, f"{count} fits", f"name at least {least} of `fit`")]
+    if count > most:
+        return [Problem(place, f"{count} fits", f"the figure shows at most {most}")]
+    return []
 
 
 def _filter_problems(expressions: Iterable[str], place: str) -> list[Problem]:
@@ -253,29 +326,53 @@ def _weights_problems(
 
 
 def _plan_problems(plan: pd.DataFrame, sweep: Mapping[str, Any], place: str) -> list[Problem]:
-    """Budgets can be kept, and validation fills a window."""
+    """Budgets can be kept, and what is measured fills an item."""
     wrong = []
     missed = plan[(plan["n_flops"] / plan["budget"] - 1).abs() > 0.1]
     if len(missed):
         run = missed.iloc[0]
-        found = f"C = {run['budget']:g} makes {run['n_flops']:.3g} in whole steps ({run['run_id']})"
-        wrong.append(
-            Problem(f"{place}.cells", found, "raise the budget, or lower batch or context")
+        reason = (
+            f"C = {run['budget']:g} makes {run['n_flops']:.3g} in whole steps ({run['run_id']})"
         )
-    wrong += _size_problems(plan, sweep["model"], f"{place}.cells")
-    if plan["context"].max() > sweep["valid_tokens"]:
-        found = f"{sweep['valid_tokens']} tokens do not fill a window of {plan['context'].max()}"
-        wrong.append(Problem(f"{place}.valid_tokens", found, "raise it"))
+        remedy = "raise the budget, or make batches or their items smaller"
+        wrong.append(Problem(f"{place}.cells", reason, remedy))
+    task = registry.facts("task", task_of(sweep["model"]))
+    activations, per_item = _items(plan, sweep)
+    memory = _memory(plan, activations)
+    wrong += _size_problems(plan, memory, task["EXAMPLE"], f"{place}.cells")
+    largest = per_item.max()
+    if largest > sweep["valid_tokens"]:
+        examples = f"{sweep['valid_tokens']} {task['EXAMPLE']}s"
+        reason = f"{examples} do not fill a {task['ITEM']} of {largest}"
+        wrong.append(Problem(f"{place}.valid_tokens", reason, "raise it"))
     return wrong
 
 
-def _size_problems(plan: pd.DataFrame, model: str, place: str) -> list[Problem]:
-    """What the largest runs need, where it is more than a run can have: steps, tokens, memory."""
+def _items(plan: pd.DataFrame, sweep: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """What an item of every run is: numbers that a model computes of it, and its examples.
+
+    Returns:
+        float64 (runs,) and int64 (runs,).
+    """
+    cards = Cards.of(sweep)
+    kinds = {"model": sweep["model"], "task": task_of(sweep["model"])}
+    sizes = ["model", *(key for kind in kinds.items() for key in registry.options(*kind))]
+    each = plan.drop_duplicates(sizes)[sizes].to_dict("records")
+    sized = [cards.sized(settings) for settings in each]
+    alike = plan.groupby(sizes, sort=False).ngroup().to_numpy()
+    activations = np.array([model.activations() for model, _ in sized], dtype=float)
+    return activations[alike], np.array([per_item for _, per_item in sized])[alike]
+
+
+def _size_problems(
+    plan: pd.DataFrame, memory: pd.Series, example: str, place: str
+) -> list[Problem]:
+    """What the largest runs need, where it is more than a run can have: steps, data, memory."""
     wrong = []
     needs = {
         "steps": (plan["n_steps"], MOST_STEPS, "lower the budget"),
-        "training tokens": (plan["n_samples"], MOST_TOKENS, "lower the budget"),
-        "bytes of memory": (_memory(plan, model), MOST_BYTES, "make the model or batch smaller"),
+        f"training {example}s": (plan["n_samples"], MOST_TOKENS, "lower the budget"),
+        "bytes of memory": (memory, MOST_BYTES, "make the model or batch smaller"),
     }
     for what, (need, most, remedy) in needs.items():
         need = need.astype(float)
@@ -286,18 +383,14 @@ def _size_problems(plan: pd.DataFrame, model: str, place: str) -> list[Problem]:
     return wrong
 
 
-def _memory(plan: pd.DataFrame, model: str) -> pd.Series:
+def _memory(plan: pd.DataFrame, activations: np.ndarray) -> pd.Series:
     """Bytes that a run takes at least: parameters as AdamW has them, and what a step computes.
 
-    Four numbers a parameter (itself, gradient, two moments). Of every token of a step, or of the
-    windows that are measured at once, its number and window, the log-odds twice, and twice what
-    the matrices give: for each of them as many numbers as it is high.
+    Four numbers of 4 bytes a parameter (itself, gradient, two moments). What a model computes of
+    the items of a step, or of those that are measured at once, is kept twice.
     """
-    vocabulary = registry.facts("model", model)["VOCABULARY"]
-    parameters = plan["n_params_total"].astype(float)
-    tokens = plan["n_windows"].astype(float).clip(lower=VALIDATED) * plan["context"].astype(float)
-    width = plan["d_model"].astype(float) if "d_model" in plan else np.sqrt(parameters)
-    return 16 * parameters + tokens * (16 + 8 * vocabulary + 8 * parameters / width)
+    items = plan["batch_items"].astype(float).clip(lower=VALIDATED)
+    return 16 * plan["n_params_total"].astype(float) + 8 * items * activations
 
 
 def _ability_problems(
@@ -323,13 +416,13 @@ def _ability_problems(
         if ability == "mixture"
         else (f"law that can {ability}, and {{!r}} cannot")
     )
-    found = f"the figure needs a {kind.format(law)}"
-    return [Problem(place, found, f"name a fit of {' or '.join(able)} first")]
+    reason = f"the figure needs a {kind.format(law)}"
+    return [Problem(place, reason, f"name a fit of {' or '.join(able)} first")]
 
 
 def _sweep_problems(sweep: Mapping[str, Any], place: str) -> list[Problem]:
-    """Settings and cells against the trainer's and the model card's own properties."""
-    known = train_settings.known(sweep["model"])
+    """Settings and cells against the properties of the trainer's, model's and task's cards."""
+    known = train_settings.known(sweep)
     wrong = schema.complete_options(sweep["settings"], known, f"{place}.settings", fill=False)
     for i, cell in enumerate(sweep["cells"]):
         where = f"{place}.cells[{i}]"
@@ -344,8 +437,8 @@ def _sweep_problems(sweep: Mapping[str, Any], place: str) -> list[Problem]:
             cell[key] = values if isinstance(value, list) else values[0]
         sized = {"n_flops", "n_samples"} & {*cell, *sweep["settings"]}
         if len(sized) != 1:
-            found = "both n_flops and n_samples" if sized else "neither n_flops nor n_samples"
-            wrong.append(Problem(where, found, "give one of them"))
+            reason = "both n_flops and n_samples" if sized else "neither n_flops nor n_samples"
+            wrong.append(Problem(where, reason, "give one of them"))
     return wrong
 
 
@@ -384,8 +477,8 @@ def _weights_kept_problems(sweep: Mapping[str, Any], name: str, place: str) -> l
     """The models of a sweep that is observed are kept."""
     if sweep["keep_weights"]:
         return []
-    found = f"{name!r} does not keep the weights of its runs"
-    return [Problem(f"{place}.sweep", found, f"set `keep_weights: true` in train.{name}")]
+    reason = f"{name!r} does not keep the weights of its runs"
+    return [Problem(f"{place}.sweep", reason, f"set `keep_weights: true` in train.{name}")]
 
 
 def _observation_problems(
@@ -402,8 +495,8 @@ def _observation_problems(
         return [Problem(place, f"{name!r} is not in observe", nearest(name, known))]
     sweep = _entry(config, "observe", name).get("sweep")
     if sweep != figure["sweep"]:
-        found = f"{name!r} is of {sweep!r}, not {figure['sweep']!r}"
-        return [Problem(place, found, "show an observation of this sweep")]
+        reason = f"{name!r} is of {sweep!r}, not {figure['sweep']!r}"
+        return [Problem(place, reason, "show an observation of this sweep")]
     return []
 
 
@@ -428,8 +521,8 @@ def _tags(config: Mapping[str, Any], sweep: str) -> tuple[str, ...] | None:
 def _entry(config: Mapping[str, Any], section: str, name: Any) -> Mapping[str, Any]:
     """An entry of a section; empty where there is none, or none that can be looked into."""
     entries = config.get(section)
-    found = entries.get(name) if isinstance(entries, dict) and isinstance(name, str) else None
-    return found if isinstance(found, dict) else {}
+    entry = entries.get(name) if isinstance(entries, dict) and isinstance(name, str) else None
+    return entry if isinstance(entry, dict) else {}
 
 
 def _rows_problems(
@@ -442,15 +535,15 @@ def _rows_problems(
         return [Problem(f"{place}.points", f"found {fit['points']}; {whose}", "leave it out")]
     together = fit["points"] != "runs" or fit.get("cluster")
     if together and fit["interval"] in ("residual", "parametric"):
-        found = f"{fit['interval']} draws runs one by one, and some are to be drawn together"
-        return [Problem(f"{place}.interval", found, "use bootstrap or profile")]
+        reason = f"{fit['interval']} draws runs one by one, and some are to be drawn together"
+        return [Problem(f"{place}.interval", reason, "use bootstrap or profile")]
     tag_key = fit.get("tag_key")
     if not mixture or tags is None:
-        said = "only a mixture law of a sweep reads it"
-        return [Problem(f"{place}.tag_key", said, "leave it out")] if tag_key else []
+        reason = "only a mixture law of a sweep reads it"
+        return [Problem(f"{place}.tag_key", reason, "leave it out")] if tag_key else []
     if tag_key is None and len(tags) > 1:
-        found = f"the rows have {len(tags)} tags"
-        return [Problem(f"{place}.tag_key", found, f"name one: {', '.join(tags)}")]
+        reason = f"the rows have {len(tags)} tags"
+        return [Problem(f"{place}.tag_key", reason, f"name one: {', '.join(tags)}")]
     if tag_key is not None and tags and tag_key not in tags:
         return [Problem(f"{place}.tag_key", "no row has this tag", nearest(tag_key, tags))]
     return []
@@ -470,45 +563,62 @@ def _fit_problems(
     if fit["points"] != "runs":
         runs = runs.assign(of_run=runs["run_id"])
         runs = runs.assign(step=1) if fit["points"] == "curves" else runs
-    holdout = fit["holdout"] if isinstance(fit["holdout"], dict) else {}
-    named = {"group": fit["group"], "cluster": fit.get("cluster"), "holdout.by": holdout.get("by")}
-    wrong = [
-        Problem(f"{place}.{key}", f"no column {column!r}", nearest(column, tuple(runs)))
-        for key, column in named.items()
-        if column is not None and column not in runs
-    ]
-    if wrong:
-        return wrong
+    missing_columns = _column_problems(fit, runs, place)
+    if missing_columns:
+        return missing_columns
     if fit["where"]:
         measured = fit["points"] != "runs" or filters.names(fit["where"]) & set(MEASURED)
-        planned = not table and bool(measured)
+        unmeasured = not table and bool(measured)
         try:  # of what is not measured yet only the types are known
-            seen = runs.iloc[:0] if planned else runs
-            selected = filters.evaluate(seen, fit["where"], f"{place}.where")
+            readable = runs.iloc[:0] if unmeasured else runs
+            selected = filters.evaluate(readable, fit["where"], f"{place}.where")
         except IsolossError as error:
             return error.problems
-        if planned:
+        if unmeasured:
             return []  # which runs it selects is known when they are measured
         runs = runs[selected]
     if fit["points"] != "runs":
         return []  # how many points a run has is known when it is trained
     card = registry.card("law", fit["card"])
     if getattr(card, "NEEDS", None) == "mixture":  # its terms depend on the domains of the runs
-        lacks = table and not (domains_of(runs) and responses_of(runs))
-        do = "name them p_<domain> and loss_<domain>, such as p_web and loss_web"
-        found = "the table has no columns of proportions and losses by domain"
-        return [Problem(place, found, do)] if lacks else []
-    law = card.make(**fit["options"])
-    need = Constraints(fit["fixed"], fit["tied"]).hold(law).count(False)
+        return _domain_problems(runs, place) if table else []
+    return _run_count_problems(fit, card.make(**fit["options"]), runs, place)
+
+
+def _column_problems(fit: Mapping[str, Any], runs: pd.DataFrame, place: str) -> list[Problem]:
+    """Every column that a fit names is one of its runs."""
+    holdout = fit["holdout"] if isinstance(fit["holdout"], dict) else {}
+    named = {"group": fit["group"], "cluster": fit.get("cluster"), "holdout.by": holdout.get("by")}
+    return [
+        Problem(f"{place}.{key}", f"no column {column!r}", nearest(column, tuple(runs)))
+        for key, column in named.items()
+        if column is not None and column not in runs
+    ]
+
+
+def _domain_problems(runs: pd.DataFrame, place: str) -> list[Problem]:
+    """A table to which a law of mixtures is fitted has proportions and losses by domain."""
+    if domains_of(runs) and responses_of(runs):
+        return []
+    reason = "the table has no columns of proportions and losses by domain"
+    remedy = "name them p_<domain> and loss_<domain>, such as p_web and loss_web"
+    return [Problem(place, reason, remedy)]
+
+
+def _run_count_problems(
+    fit: Mapping[str, Any], law: Law, runs: pd.DataFrame, place: str
+) -> list[Problem]:
+    """Every group has at least as many runs to fit as the law has free parameters."""
+    parameters = Constraints(fit["fixed"], fit["tied"]).hold(law).count(False)
     wrong = _constraint_problems(fit, law, place)
     usable = runs[(runs["status"] == "done") & (runs["fit_weight"] > 0)]
     if usable.empty:
         return [Problem(place, "no runs", "loosen `where` or `keep`")]
-    for group, mine in usable.groupby(usable[fit["group"]].astype(str)):
-        fitted = mine[~held_out(mine, fit["holdout"])]
-        if len(fitted) < need:
-            found = (
-                f"{len(fitted)} runs to fit (group {group}) for the {need} parameters of the law"
-            )
-            wrong.append(Problem(place, found, "add runs, hold out fewer, or fit a smaller law"))
+    for group, members in usable.groupby(usable[fit["group"]].astype(str)):
+        fitted = members[~held_out(members, fit["holdout"])]
+        if len(fitted) < parameters:
+            count = f"{len(fitted)} runs to fit (group {group})"
+            reason = f"{count} for the {parameters} parameters of the law"
+            remedy = "add runs, hold out fewer, or fit a smaller law"
+            wrong.append(Problem(place, reason, remedy))
     return wrong

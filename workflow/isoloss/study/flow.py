@@ -28,6 +28,7 @@ from isoloss.records.store import Store, tries
 from isoloss.train.identity import VERSIONS
 from isoloss.train.plan import shard_names, shard_runs
 from isoloss.train.plans import Plans
+from isoloss.train.settings import cards_of
 
 STAGES = stages()
 # What of a specification no study says: the content of what lies outside the results, and how often
@@ -241,11 +242,11 @@ class Flow:
 
     def among(self, sweep: str) -> dict[str, frozenset[str]]:
         """Which finished runs of the store count for a sweep: column to its possible values."""
-        wanted = {"code": self.run_codes(sweep)}
+        accepted_values = {"code": self.run_codes(sweep)}
         if self.config["strict_environment"]:
             versions = environment.versions()
-            wanted |= {column: frozenset({versions[n]}) for column, n in VERSIONS.items()}
-        return wanted
+            accepted_values |= {column: frozenset({versions[n]}) for column, n in VERSIONS.items()}
+        return accepted_values
 
     def used(self, sweep: str, shard: str | None = None) -> list[str]:
         """The weightings of a sweep, or of one of its shards, sorted."""
@@ -340,31 +341,32 @@ class Flow:
     def run_codes(self, sweep: str) -> frozenset[str]:
         """All digests of code by which a sweep's runs may have been trained, to count."""
         stands_for = self.run_code(sweep)
-        mine = [line for line in self.accepted if line["job"] == self.run_label(sweep)]
+        acceptances = [line for line in self.accepted if line["job"] == self.run_label(sweep)]
         here = {stands_for, self.run_code_here(sweep)}
-        return frozenset(here | {line["to"] for line in mine if line["from"] == stands_for})
+        return frozenset(here | {line["to"] for line in acceptances if line["from"] == stands_for})
 
     def run_label(self, sweep: str) -> str:
         """What the code of a sweep's runs is called where code is accepted."""
-        return f"run/{self.config['train'][sweep]['model']}"
+        entry = self.config["train"][sweep]
+        return f"run/{entry['model']}/{entry['trainer']}"
 
     def run_code_here(self, sweep: str) -> str:
         """The same for the code as it stands here."""
-        modules = provenance.run_code(self.config["train"][sweep]["model"])
+        modules = provenance.run_code(cards_of(self.config["train"][sweep]))
         return provenance.code_digest(modules, words=False)
 
     def trained_codes(self) -> dict[str, tuple[str, set[str]]]:
-        """Model (run/<model>) to a sweep of it, and the codes in the identities of its runs."""
-        found: dict[str, tuple[str, set[str]]] = {}
+        """Label of runs to a sweep of them, and the codes in the identities of its runs."""
+        codes_of: dict[str, tuple[str, set[str]]] = {}
         for job in self.jobs:
             table = self.root / job.out
             if "shard" in job.of.writes and table.is_file():
                 sweep = job.names["sweep"]
-                _, codes = found.setdefault(self.run_label(sweep), (sweep, set()))
+                _, codes = codes_of.setdefault(self.run_label(sweep), (sweep, set()))
                 for run_digest in tables.frame(table, "shard")["run_digest"]:
                     with suppress(TableError):  # lost or damaged: `verify` says so
                         codes.add(self.store.identity(run_digest)["code"])
-        return found
+        return codes_of
 
     @property
     def accepted_file(self) -> Path:
@@ -373,7 +375,7 @@ class Flow:
 
     @cached_property
     def accepted(self) -> list[dict[str, str]]:
-        """What was accepted: job (or run/<model>), the digest `to` that stands for `from`.
+        """Accepted code: job (or run/<model>/<trainer>), the digest `to` that stands for `from`.
 
         Raises:
             TableError: a line of the log is damaged.
@@ -434,9 +436,9 @@ class Flow:
         if made is None:
             out = self.root / job.out
             return out.is_file() or any(out.glob("*.parquet"))
-        wanted = json.loads(self.specification(job.stage, **job.names))
+        specification = json.loads(self.specification(job.stage, **job.names))
         code = self.code(job.stage, **job.names)
-        return (made["specification"], made["code"]) != (wanted, code)
+        return (made["specification"], made["code"]) != (specification, code)
 
     def other_versions(self) -> list[str]:
         """Runs, fits and figures that were made under other versions, a line each."""
@@ -468,5 +470,5 @@ class Flow:
         Args:
             stages: by name; by default those whose results are made for their own sake.
         """
-        wanted = stages or [name for name, stage in STAGES.items() if stage.target]
-        return [job.target for job in self.jobs if job.stage in wanted]
+        names = stages or [name for name, stage in STAGES.items() if stage.target]
+        return [job.target for job in self.jobs if job.stage in names]

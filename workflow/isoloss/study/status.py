@@ -23,6 +23,7 @@ from isoloss.records.store import seconds_of
 from isoloss.study.flow import Flow
 from isoloss.train.dataset import read_dataset, read_index
 from isoloss.train.identity import Content, run_digest
+from isoloss.train.settings import task_of
 
 STATES = ("done", "running", "failed", "diverged", "damaged", "missing")
 _STALE = 3600.0  # seconds after which a temporary file is nobody's
@@ -43,7 +44,7 @@ def runs(flow: Flow) -> pd.DataFrame:
         for line in journal
         if line["event"] == "start" and "time" in line
     }
-    found = []
+    rows = []
     for sweep in flow.config["train"]:
         content, among = content_of(flow, sweep), flow.among(sweep)
         for shard, planned in flow.planned(sweep).items():
@@ -56,9 +57,9 @@ def runs(flow: Flow) -> pd.DataFrame:
                     digest = digest_of(flow, sweep, run, content)
                     row |= {"run_digest": digest, "starts": starts[digest]}
                     row |= _state(flow, sweep, digest, among, begun)
-                found.append(row)
+                rows.append(row)
     columns = ["sweep", "shard", "run_id", "run_digest", "state", "again", "reason", "attempts"]
-    table = pd.DataFrame(found, columns=[*columns, "starts", "seconds", "n_flops_model"])
+    table = pd.DataFrame(rows, columns=[*columns, "starts", "seconds", "n_flops_model"])
     return table.assign(left=_predicted(table))
 
 
@@ -67,23 +68,23 @@ def report(flow: Flow) -> str:
     table = runs(flow)
     head = ["sweep", "planned", *STATES, "spent", "left (one core)"]
     lines = []
-    for sweep, mine in table.groupby("sweep", sort=False):
-        counts = mine["state"].value_counts()
-        spent = mine.loc[mine["state"] != "missing", "seconds"].sum()
-        left = mine["left"].sum(skipna=False)
+    for sweep, rows in table.groupby("sweep", sort=False):
+        counts = rows["state"].value_counts()
+        spent = rows.loc[rows["state"] != "missing", "seconds"].sum()
+        left = rows["left"].sum(skipna=False)
         times = [duration(spent), "unknown" if np.isnan(left) else duration(left)]
-        lines.append([sweep, str(len(mine)), *(str(counts.get(s, 0)) for s in STATES), *times])
-    said = [columns(head, lines)] if lines else ["the study trains nothing\n"]
+        lines.append([sweep, str(len(rows)), *(str(counts.get(s, 0)) for s in STATES), *times])
+    parts = [columns(head, lines)] if lines else ["the study trains nothing\n"]
     cut_off = table[(table["state"] == "missing") & (table["starts"] > 0)]
     if len(cut_off):
-        said.append(f"\n{len(cut_off)} of the missing were cut off and go on, or start anew\n")
+        parts.append(f"\n{len(cut_off)} of the missing were cut off and go on, or start anew\n")
     for run in table[table["state"].isin(("failed", "diverged", "damaged"))].itertuples():
         again = ", to be tried again" if run.again else ""
         what = f"{run.state}, attempt {run.attempts}{again}: {visible(run.reason)}"
-        said.append(f"\n{visible(run.run_id)}: {what}\n")
+        parts.append(f"\n{visible(run.run_id)}: {what}\n")
         log = flow.store.failures(run.run_digest)
-        said.append(f"  log: {visible(log)}\n" if log.is_file() else "")
-    return "".join(said)
+        parts.append(f"  log: {visible(log)}\n" if log.is_file() else "")
+    return "".join(parts)
 
 
 def duration(seconds: float) -> str:
@@ -97,7 +98,7 @@ def duration(seconds: float) -> str:
 
 
 def content_of(flow: Flow, sweep: str) -> Content | None:
-    """The tokens of a sweep's dataset; None while its rows or an expansion are not there."""
+    """What the runs of a sweep read of its dataset; None while rows or an expansion are lacking."""
     dataset = flow.config["train"][sweep]["dataset"]
     folder = flow.root / "load" / dataset
     files = folder / "rows.parquet", folder / tokens.NAME
@@ -110,7 +111,8 @@ def content_of(flow: Flow, sweep: str) -> Content | None:
     for path in (*files, *indices.values()):
         manifest.check(path)  # by other rows every run would be another one
     read = {name: read_index(path) for name, path in indices.items()}
-    return Content(read_dataset(*files), read)
+    task = task_of(flow.config["train"][sweep]["model"])
+    return Content(task, read_dataset(*files), read)
 
 
 def digest_of(flow: Flow, sweep: str, run: dict[str, Any], content: Content) -> str:
@@ -146,13 +148,15 @@ def _state(
 
 def _predicted(table: pd.DataFrame) -> np.ndarray:
     """Seconds left of every run, from the seconds per FLOP of the finished run nearest in FLOP."""
-    done = table[(table["state"] == "done") & (table["seconds"] > 0)].sort_values("n_flops_model")
+    finished = table[(table["state"] == "done") & (table["seconds"] > 0)].sort_values(
+        "n_flops_model"
+    )
     due = table["state"].isin(("missing", "running", "damaged")) | table["again"]
-    if done.empty:
+    if finished.empty:
         return np.where(due, np.nan, 0.0)
-    flops, known = np.log(table["n_flops_model"].to_numpy()), np.log(done["n_flops_model"])
+    flops, known = np.log(table["n_flops_model"].to_numpy()), np.log(finished["n_flops_model"])
     middles = (known.to_numpy()[1:] + known.to_numpy()[:-1]) / 2
-    near = done.iloc[np.searchsorted(middles, flops)]
+    near = finished.iloc[np.searchsorted(middles, flops)]
     whole = near["seconds"].to_numpy() * np.exp(flops) / near["n_flops_model"].to_numpy()
     spent = np.where(table["state"] == "running", table["seconds"], 0.0)
     return np.where(due, np.maximum(0.0, whole - spent), 0.0)
@@ -189,8 +193,8 @@ def retry(flow: Flow, named: Sequence[str] = (), diverged: bool = False) -> list
         chosen = table[table["state"].isin(["failed", *(["diverged"] if diverged else [])])]
     chosen = chosen.drop_duplicates("run_digest")  # a run can be in two sweeps
     for run in chosen.itertuples():
-        with flow.store.claim(run.run_digest, wait=False) as mine:
-            if not mine:
+        with flow.store.claim(run.run_digest, wait=False) as is_claimed:
+            if not is_claimed:
                 raise IsolossError(f"{run.run_id} is being trained")
             flow.store.reopen(run.run_digest, run.run_id, sweep=run.sweep, shard=run.shard)
     return list(chosen["run_id"])
@@ -209,7 +213,7 @@ def unused(flows: Sequence[Flow]) -> list[tuple[Path, str]]:
         IsolossError: rows are missing, or code has changed, so that nobody can say what a study
             refers to.
     """
-    wanted = set()
+    used_paths = set()
     for flow in flows:
         for sweep, codes in flow.trained_codes().values():
             if codes - {flow.run_code(sweep)}:
@@ -225,18 +229,18 @@ def unused(flows: Sequence[Flow]) -> list[tuple[Path, str]]:
                     "run the study up to `runs` first"
                 )
             for shard in flow.planned(sweep).values():
-                wanted.update(digest_of(flow, sweep, run, content) for run in shard)
+                used_paths.update(digest_of(flow, sweep, run, content) for run in shard)
     store = flows[0].store
-    found = []
+    unused_paths = []
     for digest in store.kept():
-        if digest not in wanted and not store.running(digest):
-            found.append((store.folder(digest), _what(store, digest)))
+        if digest not in used_paths and not store.running(digest):
+            unused_paths.append((store.folder(digest), _what(store, digest)))
     for path in sorted(flows[0].root.rglob(".*.tmp")):
         above = path.relative_to(flows[0].root).parents
         inside = any(folder.name.endswith(".tmp") for folder in above)
         if not inside and time.time() - path.stat().st_mtime > _STALE:
-            found.append((path, "half-written, of a job that was killed"))
-    return found
+            unused_paths.append((path, "half-written, of a job that was killed"))
+    return unused_paths
 
 
 def _what(store, digest: str) -> str:

@@ -54,19 +54,19 @@ def findings(flow: Flow) -> list[Finding]:
             digests[path] = manifest.file_digest(path) if path.is_file() else None
         return digests[path]
 
-    found = [one for job in flow.jobs for one in _of_job(flow, job, digest)]
-    found += _of_store(flow)
-    found += _of_records(flow, whole=not any(one.wrong for one in found))
-    found += [
+    collected = [one for job in flow.jobs for one in _of_job(flow, job, digest)]
+    collected += _of_store(flow)
+    collected += _of_records(flow, whole=not any(one.wrong for one in collected))
+    collected += [
         Finding("versions", line, _versions_fix(flow), wrong=False)
         for line in flow.other_versions()
     ]
-    found += [
+    collected += [
         Finding(line["job"], f"code accepted on {line['time'][:10]}: {line['reason']}", "", False)
         for line in flow.accepted
         if line["to"] == _code_here(flow, line["job"])
     ]
-    return found
+    return collected
 
 
 def _versions_fix(flow: Flow) -> str:
@@ -93,16 +93,16 @@ def _of_job(flow: Flow, job: Job, digest) -> Iterator[Finding]:
         there = (flow.root / job.out).exists() and not (flow.root / job.out).is_dir()
         yield Finding(job.out if there else job.manifest, "has no manifest" if there else "missing")
         return
-    for name, wanted in made["files"].items():
+    for name, kept_digest in made["files"].items():
         path = place.parent / name
         file = path.relative_to(flow.root).as_posix()
         if digest(path) is None:
             yield Finding(file, "missing")
-        elif digest(path) != wanted:
+        elif digest(path) != kept_digest:
             yield Finding(file, _damage(path))
     main = (place.parent / next(iter(made["files"]))).relative_to(flow.root).as_posix()
-    wanted = json.loads(flow.specification(job.stage, **job.names))
-    changes = list(differences(made["specification"], wanted))
+    specification = json.loads(flow.specification(job.stage, **job.names))
+    changes = list(differences(made["specification"], specification))
     if changes:
         yield Finding(main, f"the study says otherwise: {'; '.join(changes[:3])}")
     if made["code"] != flow.code(job.stage, **job.names):
@@ -111,11 +111,11 @@ def _of_job(flow: Flow, job: Job, digest) -> Iterator[Finding]:
         for reason in job.of.outdated(flow, flow.root / job.out):
             yield Finding(job.out, reason)
     taken = set()
-    for name, wanted in made["inputs"].items():
+    for name, kept_digest in made["inputs"].items():
         path = Path(os.path.normpath(place.parent / name))
         other = Path(os.path.relpath(path, flow.root)).as_posix()
         taken.add(other)
-        if digest(path) != wanted:
+        if digest(path) != kept_digest:
             yield Finding(main, f"was made from another {other}")
     expected = set(flow.inputs(job))
     for other in sorted(taken - expected):
@@ -143,42 +143,42 @@ def _short(text: str) -> str:
 
 
 def _of_store(flow: Flow) -> Iterator[Finding]:
-    found = [(d, *one) for d in flow.store.kept() for one in flow.store.damage(d)]
-    if not found:
+    damaged = [(d, *one) for d in flow.store.kept() for one in flow.store.damage(d)]
+    if not damaged:
         return
     try:
         referred = set(status.runs(flow)["run_digest"])
     except TableError:  # of rows, which is said above
-        referred = {d for d, *_ in found}
-    for run_digest, path, reason in found:
+        referred = {d for d, *_ in damaged}
+    for run_digest, path, reason in damaged:
         remedy = f"isoloss retry STUDY --run {run_digest}"
         fix = remedy if run_digest in referred else "isoloss gc STUDY --remove"
         yield Finding(path.relative_to(flow.root).as_posix(), reason or _damage(path), fix)
 
 
-def report(flow: Flow, found: Sequence[Finding], study: str, directory: str = ".") -> str:
+def report(flow: Flow, findings: Sequence[Finding], study: str, directory: str = ".") -> str:
     """Findings as people read them: file, reason, fix, and the one command that fixes most.
 
     Args:
         flow: the study with its results.
-        found: about them.
+        findings: about them.
         study: its file, for the command.
         directory: where results/ is, for the command.
     """
-    wrong = sum(one.wrong for one in found)
-    said = columns(["file", "reason", "fix"], [[f.file, f.reason, f.fix] for f in found])
-    said = f"{said}\n" if found else ""
+    wrong = sum(one.wrong for one in findings)
+    text = columns(["file", "reason", "fix"], [[f.file, f.reason, f.fix] for f in findings])
+    text = f"{text}\n" if findings else ""
     if wrong:
-        command = remedy(flow, found, study, directory)
-        said += f"{wrong} wrong{'; make them again with' if command else ''}\n"
-        return said + (f"  {command}\n" if command else "")
+        command = remedy(flow, findings, study, directory)
+        text += f"{wrong} wrong{'; make them again with' if command else ''}\n"
+        return text + (f"  {command}\n" if command else "")
     jobs = sum(flow.made(job) is not None for job in flow.jobs)
-    return f"{said}{jobs} jobs, {len(flow.store.kept())} runs: as study and code make them\n"
+    return f"{text}{jobs} jobs, {len(flow.store.kept())} runs: as study and code make them\n"
 
 
-def remedy(flow: Flow, found: Sequence[Finding], study: str, directory: str = ".") -> str:
+def remedy(flow: Flow, findings: Sequence[Finding], study: str, directory: str = ".") -> str:
     """The one command that makes again what is to be made again; empty if nothing is."""
-    files = dict.fromkeys(f.file for f in found if f.wrong and f.fix.startswith("make it again"))
+    files = dict.fromkeys(f.file for f in findings if f.wrong and f.fix.startswith("make it again"))
     if not files:
         return ""
     where = [] if directory == "." else ["--directory", directory]

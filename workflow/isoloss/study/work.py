@@ -97,7 +97,7 @@ class RunningJob:
         one_file = self.job.one_file
         self._manifest = self.out.with_suffix(".json") if one_file else self.out / manifest.NAME
         about = {"job": self.job.label, "specification": {}, "code": ""}
-        self._record = manifest.Record(about, self._manifest)
+        self._record = manifest.Draft(about, self._manifest)
         self.specification: dict[str, Any] = json.loads(
             self.flow.specification(stage, **self.names)
         )

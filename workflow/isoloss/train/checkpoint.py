@@ -75,9 +75,9 @@ def _digest(content: bytes) -> bytes:
     return blake2b(content, digest_size=_DIGEST_SIZE).digest()
 
 
-def save_weights(model: torch.nn.Module, path: Path, /, **about: str) -> None:
-    """Write a model's tensors, each of its own memory, as safetensors."""
-    tensors = {name: value.detach().clone() for name, value in model.state_dict().items()}
+def save_weights(weights: Mapping[str, torch.Tensor], path: Path, /, **about: str) -> None:
+    """Write tensors, each of its own memory, as safetensors."""
+    tensors = {name: value.detach().clone() for name, value in weights.items()}
     with tables.whole(path) as temporary:
         # one key: safetensors writes several in any order
         facts = {tables.METADATA.decode(): json.dumps(about, sort_keys=True)}

@@ -12,8 +12,7 @@ import pyarrow.compute as pc
 
 from isoloss.core import tables
 from isoloss.core.problems import Problem, TableError
-from isoloss.core.tokens import map_tokens
-from isoloss.train.batches import Tokens
+from isoloss.core.tokens import Tokens, map_tokens
 
 COLUMNS = ("n_tokens", "tags", "split")  # of `rows`, that training depends on
 

@@ -8,10 +8,10 @@ from functools import cached_property
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
-from isoloss.core import tables
+from isoloss.core import registry, tables
 
 if TYPE_CHECKING:
-    from isoloss.train.batches import Stream
+    from isoloss.tasks._task import Side, Task
     from isoloss.train.dataset import Dataset, Index
 
 # versions that are recorded with a run, as columns of the `shard` table
@@ -25,44 +25,36 @@ def run_digest(identity: Mapping[str, Any]) -> str:
 
 
 class Content:
-    """The tokens of a dataset: the training side under every weighting, and the validation side.
+    """What a task reads of a dataset: the training side of every weighting, and the validation.
 
     Args:
+        task: the task card.
         dataset: its rows and tokens.
         indices: weighting to its index.
     """
 
-    def __init__(self, dataset: Dataset, indices: Mapping[str, Index]):
-        self.held_out = dataset.held_out
+    def __init__(self, task: str, dataset: Dataset, indices: Mapping[str, Index]):
+        self._card, self._options = registry.card("task", task), registry.options("task", task)
         self._dataset = dataset
         self._indices = indices
-        self._streams: dict[str, Stream] = {}
+        self._training: dict[str, Side] = {}
 
     @cached_property
-    def valid(self) -> Stream:
-        """The validation side, every row once."""
-        import numpy as np
+    def validation(self) -> Side:
+        """The validation side."""
+        return self._card.validation(self._dataset)
 
-        from isoloss.train.batches import stream
-
-        rows = self.held_out["row"].to_numpy()
-        return stream(self._dataset.tokens, self._dataset.starts, rows, np.ones_like(rows))
-
-    @cached_property
-    def _valid_digest(self) -> str:
-        from isoloss.train.batches import validation_digest
-
-        return validation_digest(self.held_out, self.valid)
-
-    def training(self, weighting: str) -> Stream:
+    def training(self, weighting: str) -> Side:
         """The training side under a weighting."""
-        from isoloss.train.batches import stream
+        if weighting not in self._training:
+            side = self._card.training(self._dataset, self._indices[weighting])
+            self._training[weighting] = side
+        return self._training[weighting]
 
-        if weighting not in self._streams:
-            index, dataset = self._indices[weighting], self._dataset
-            found = stream(dataset.tokens, dataset.starts, index.rows, index.copies)
-            self._streams[weighting] = found
-        return self._streams[weighting]
+    def digests(self, weighting: str) -> dict[str, str]:
+        """Digests of the content of both sides."""
+        training, validation = self.training(weighting), self.validation
+        return {"training": training.digest, "validation": validation.digest}
 
     def identity(
         self, run: Mapping[str, Any], *, seed: int, valid_tokens: int, code: str
@@ -72,14 +64,27 @@ class Content:
         Args:
             run: its row of the plan.
             seed: of the study.
-            valid_tokens: validation tokens measured, rounded to whole windows.
+            valid_tokens: validation examples measured, rounded to whole items.
             code: digest of the code that can change its numbers.
         """
         return {
             "settings": {key: run[key] for key in run if tables.role("plan", key) == "setting"},
             "seed": seed,
-            "training": self.training(run["weighting"]).digest,
-            "validation": self._valid_digest,
-            "valid_windows": valid_tokens // run["context"],
+            **self.digests(run["weighting"]),
+            "valid_items": valid_tokens // self._card.examples_per_item(**self._options_of(run)),
             "code": code,
         }
+
+    def task(self, identity: Mapping[str, Any]) -> Task:
+        """The task of a run with this identity."""
+        settings = identity["settings"]
+        return self._card.task(
+            self.training(settings["weighting"]),
+            self.validation,
+            identity["valid_items"],
+            identity["seed"],
+            **self._options_of(settings),
+        )
+
+    def _options_of(self, run: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: run[key] for key in self._options}

@@ -29,7 +29,8 @@ def run(
     """Train the runs of a shard that the store does not hold.
 
     Args:
-        specification: what matters to the job: `seed`, `valid_tokens`, and the digest of `runs`.
+        specification: what matters to the job: `task`, `seed`, `valid_tokens`, and the digest of
+            `runs`.
         runs: rows of the plan.
         rows: rows.parquet of the dataset.
         tokens: tokens.npy of the dataset.
@@ -51,8 +52,8 @@ def run(
     lacking = sorted({run["weighting"] for run in runs} - set(known))
     if lacking:
         raise IsolossError(f"--index lacks the weighting {lacking[0]!r}")
-    of_study = {key: specification[key] for key in ("seed", "valid_tokens")}
-    content = Content(read_dataset(rows, tokens), known)
+    task, of_study = specification["task"], {k: specification[k] for k in ("seed", "valid_tokens")}
+    content = Content(task, read_dataset(rows, tokens), known)
     shard = train_shard(runs, Job(content, Store(store), **of_study, **settings))
     tables.write("shard", shard, out, facts)
     return [out]

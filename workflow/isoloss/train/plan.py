@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +14,13 @@ from typing import TYPE_CHECKING, Any
 from isoloss.core import registry, tables
 from isoloss.core.canonical import canonical
 from isoloss.core.problems import IsolossError, Problem
-from isoloss.train.settings import known
+from isoloss.models._model import model_of
+from isoloss.train.settings import known, task_of
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from isoloss.models._model import Model
 
 MOST_RUNS = 20_000  # of a study
 
@@ -33,16 +37,20 @@ def too_many(place: str, count: int) -> Problem:
     return Problem(place, reason, f"at most {MOST_RUNS} are allowed: shorten the lists")
 
 
-def run_label(settings: Mapping[str, Any]) -> str:
+def run_label(settings: Mapping[str, Any], size: str) -> str:
     """The run's id: what a person looks for first, then a hash of all settings.
 
     Never parsed back. Injective up to collisions of 48 bits, which the plan's key would show.
+
+    Args:
+        settings: of the run.
+        size: the setting that says best how large the model is.
     """
     text = json.dumps(dict(settings), sort_keys=True, separators=(",", ":"))
     digest = blake2b(text.encode(), digest_size=6).hexdigest()
-    size = f"C{settings['n_flops']:g}" if "n_flops" in settings else f"D{settings['n_samples']:g}"
-    width = f"d{settings['d_model']}" if "d_model" in settings else settings["model"]
-    head = f"{settings['weighting']}-{size}-{width}-s{settings['seed']}"
+    spent = f"C{settings['n_flops']:g}" if "n_flops" in settings else f"D{settings['n_samples']:g}"
+    width = f"{size[0]}{settings[size]}" if size in settings else settings["model"]
+    head = f"{settings['weighting']}-{spent}-{width}-s{settings['seed']}"
     return f"{head.replace('+', '')}-{digest}"
 
 
@@ -59,67 +67,99 @@ def shard_names(shards: int) -> list[str]:
 def run_settings(sweep: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The settings of every run: the product of each cell's lists, the cells one after the other.
 
-    What a cell does not say comes from the sweep's `settings`, then from the defaults of trainer
-    and model card. A run that two cells spell out is one run.
+    What a cell does not say comes from the sweep's `settings`, then from the defaults of the
+    trainer's, the model's and the task's card. A run that two cells spell out is one run.
 
     Raises:
         IsolossError: there are more than a study can have.
     """
     if (count := count_runs(sweep)) > MOST_RUNS:
         raise IsolossError(too_many("cells", count))
-    properties = known(sweep["model"])
+    properties = known(sweep)
     defaults = {key: spec["default"] for key, spec in properties.items() if "default" in spec}
-    found: dict[str, dict[str, Any]] = {}
+    by_text: dict[str, dict[str, Any]] = {}
     for cell in sweep["cells"]:
         choices = {k: v if isinstance(v, list) else [v] for k, v in cell.items()}
         for values in itertools.product(*choices.values()):
             settings = {**defaults, **sweep["settings"], **dict(zip(choices, values, strict=True))}
-            ordered = {"model": sweep["model"]}
+            ordered = {"model": sweep["model"], "trainer": sweep["trainer"]}
             for key, spec in properties.items():
                 if key in settings:
                     number = spec["type"] == "number"
                     ordered[key] = float(settings[key]) if number else settings[key]
-            found.setdefault(json.dumps(ordered, sort_keys=True), ordered)
-    return list(found.values())
+            by_text.setdefault(json.dumps(ordered, sort_keys=True), ordered)
+    return list(by_text.values())
 
 
 def plan_runs(sweep: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The planned runs of a sweep, as rows of its `plan` table, in the order of its cells.
 
     N is `n_params_total` or `n_params_nonembed`, C is 6 N D or the model card's estimate, by the
-    sweep's conventions; a budget C gives D = C / 6N or C / (FLOP a token), rounded to whole steps.
+    sweep's conventions; a budget C gives D = C / 6N or C / (FLOP an example), which the trainer
+    rounds to whole steps.
 
     Raises:
         IsolossError: there are more runs than a study can have.
     """
     each = run_settings(sweep)
-    card = registry.card("model", sweep["model"])
-    options = list(registry.options("model", sweep["model"]))
+    cards = Cards.of(sweep)
     shards = shard_names(sweep["shards"])
-    return [_planned(settings, sweep, card, options, shards) for settings in each]
+    return [_planned(settings, sweep, cards, shards) for settings in each]
+
+
+@dataclass(frozen=True)
+class Cards:
+    """The cards of a sweep: what is trained, at what, and by what."""
+
+    model: Any
+    task: Any
+    trainer: Any
+    task_options: tuple[str, ...]
+    size: str  # the model card's first option, by which a run is called
+
+    @classmethod
+    def of(cls, sweep: Mapping[str, Any]) -> Cards:
+        """The cards that a sweep names."""
+        task = task_of(sweep["model"])
+        return cls(
+            registry.card("model", sweep["model"]),
+            registry.card("task", task),
+            registry.card("trainer", sweep["trainer"]),
+            tuple(registry.options("task", task)),
+            next(iter(registry.options("model", sweep["model"])), ""),
+        )
+
+    def sized(self, settings: Mapping[str, Any]) -> tuple[Model, int]:
+        """The model of a run, and the examples that an item of its batches holds.
+
+        Raises:
+            IsolossError: the model card asks for what is neither an option nor a shape.
+        """
+        options = {key: settings[key] for key in self.task_options}
+        try:
+            model = model_of(self.model, {**settings, **self.task.shapes(**options)})
+        except KeyError as error:
+            card, reason = self.model.__name__, f"Model has the field {error}"
+            remedy = "add it to OPTIONS, or take one of the task's shapes"
+            raise IsolossError(Problem(card, reason, remedy)) from error
+        return model, self.task.examples_per_item(**options)
 
 
 def _planned(
-    settings: Mapping[str, Any],
-    sweep: Mapping[str, Any],
-    card: Any,
-    options: Sequence[str],
-    shards: Sequence[str],
+    settings: Mapping[str, Any], sweep: Mapping[str, Any], cards: Cards, shards: Sequence[str]
 ) -> dict[str, Any]:
-    label = run_label(settings)
-    sizes = {key: settings[key] for key in options}
-    count = card.count(**sizes)
+    label = run_label(settings, cards.size)
+    model, per_item = cards.sized(settings)
+    count = model.count()
     total = sum(count.values())
-    n_params = {"total": total, "nonembed": total - count["embedding"]}
+    n_params = {"total": total, "nonembed": total - count.get("embedding", 0)}
     n = n_params[sweep["n_params"]]
-    per_token = card.flops_per_token(**sizes)
-    a_token = {"6nd": 6.0 * n, "model": per_token}[sweep["n_flops"]]
+    an_example = model.flops_per_example()
+    by_convention = {"6nd": 6.0 * n, "model": an_example}[sweep["n_flops"]]
     budget = settings.get("n_flops", float("nan"))
-    wanted = settings["n_samples"] if "n_samples" in settings else budget / a_token
-    n_windows = batch_windows(wanted, settings)
-    a_step = n_windows * settings["context"]
-    n_steps = max(1, round(wanted / a_step))
-    n_samples = n_steps * a_step
+    asked = settings["n_samples"] if "n_samples" in settings else budget / by_convention
+    trained = cards.trainer.plan(asked, per_item, settings)
+    n_samples = trained["n_samples"]
     hashed = int.from_bytes(blake2b(label.encode(), digest_size=8).digest(), "big")
     given = {k: v for k, v in settings.items() if k not in ("n_flops", "n_samples")}
     return {
@@ -129,12 +169,10 @@ def _planned(
         "n_params": n,
         "n_params_total": n_params["total"],
         "n_params_nonembed": n_params["nonembed"],
-        "n_samples": n_samples,
-        "n_steps": n_steps,
-        "n_windows": n_windows,
-        "n_flops": a_token * n_samples,
+        **trained,
+        "n_flops": by_convention * n_samples,
         "n_flops_6nd": 6.0 * n * n_samples,
-        "n_flops_model": per_token * n_samples,
+        "n_flops_model": an_example * n_samples,
         "budget": budget,
     }
 
@@ -163,19 +201,13 @@ def run(sweep: Mapping[str, Any], out: Path, facts: Mapping[str, Any]) -> list[P
 
 def shard_runs(runs: Iterable[Mapping[str, Any]], shards: int) -> dict[str, list[dict[str, Any]]]:
     """Shard to its runs, each as a row of the plan without its shard and what it does not have."""
-    found: dict[str, list[dict[str, Any]]] = {name: [] for name in shard_names(shards)}
+    by_shard: dict[str, list[dict[str, Any]]] = {name: [] for name in shard_names(shards)}
     for run in runs:
         has = {k: v for k, v in run.items() if k != "shard" and v is not None and v == v}
-        found[run["shard"]].append(has)
-    return found
+        by_shard[run["shard"]].append(has)
+    return by_shard
 
 
 def runs_digest(runs: Sequence[Mapping[str, Any]]) -> str:
     """Digest of the planned runs of a shard, in order."""
     return blake2b(canonical(list(runs)).encode(), digest_size=16).hexdigest()
-
-
-def batch_windows(n_samples: float, settings: Mapping[str, Any]) -> int:
-    """Windows a step: the batch that data can use grows with D (arXiv:2410.21676), at least 1."""
-    growth = (n_samples / settings["batch_reference"]) ** settings["batch_exponent"]
-    return max(1, round(settings["batch_size"] * growth))

@@ -21,8 +21,9 @@ class Plans:
 
     Example:
         >>> settings = {"n_samples": 4096, "d_model": 8}
-        >>> sweep = {"model": "byte_transformer", "shards": 2, "settings": settings}
-        >>> sweep |= {"n_params": "nonembed", "n_flops": "6nd", "cells": [{"seed": [0, 1]}]}
+        >>> sweep = {"model": "byte_transformer", "trainer": "builtin", "settings": settings}
+        >>> sweep |= {"shards": 2, "n_params": "nonembed", "n_flops": "6nd"}
+        >>> sweep["cells"] = [{"seed": [0, 1]}]
         >>> plans = Plans()
         >>> [run["seed"] for run in plans.runs(sweep)]
         [0, 1]
@@ -66,7 +67,7 @@ class Plans:
 
 def planned_by(sweep: Mapping[str, Any]) -> dict[str, Any]:
     """What of a sweep's entry spells it out; the rest says how its runs are trained and kept."""
-    keys = ("model", "shards", "n_params", "n_flops", "settings", "cells")
+    keys = ("model", "trainer", "shards", "n_params", "n_flops", "settings", "cells")
     return {key: sweep[key] for key in keys}
 
 

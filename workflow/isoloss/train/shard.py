@@ -15,21 +15,20 @@ import traceback
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import torch
 
-from isoloss.core import tables
+from isoloss.core import registry, tables
 from isoloss.core.problems import IsolossError
 from isoloss.core.progress import Progress
 from isoloss.records import environment
 from isoloss.records.store import FINAL, Store
 from isoloss.train.checkpoint import Checkpoint, save_weights
 from isoloss.train.identity import VERSIONS, Content, run_digest
-from isoloss.train.run import DivergedError, train_run
+from isoloss.train.run import train_run
+from isoloss.trainers._trainer import DivergedError
 
 _MADE_BY = (*VERSIONS, "code")  # columns of the `shard` table
 _CANNOT_SAVE = 74  # a child's exit code, EX_IOERR of sysexits.h
@@ -42,13 +41,13 @@ class Job:
     """What the runs of a shard have in common.
 
     Attributes:
-        content: tokens of the dataset.
+        content: what the task reads of the dataset.
         store: finished runs.
         seed: of the study.
         code: digest of the code that can change the runs' numbers, in their identity.
         code_here: digest of that code as it is; another one if it was accepted.
         among: column of a finished run to the values of which it must have one, to count.
-        valid_tokens: validation tokens measured, rounded to whole windows.
+        valid_tokens: validation examples measured, rounded to whole items.
         max_attempts: times that a failing run is started.
         checkpoint_minutes: between two states of a run that has not ended; 0 for none.
         keep_weights: whether the model of a run that ended is kept.
@@ -87,7 +86,7 @@ def train_shard(runs: Sequence[Mapping[str, Any]], job: Job) -> pd.DataFrame:
     """
     environment.commit()  # looked up once, not in every child
     progress = Progress(sum(run["n_steps"] for run in runs), "training steps")
-    found: dict[str, dict[str, Any]] = {}
+    trained: dict[str, dict[str, Any]] = {}
     begun = {line["run_digest"] for line in job.store.journal()}
     shared = {"seed": job.seed, "valid_tokens": job.valid_tokens, "code": job.code}
     identities = {run["run_id"]: job.content.identity(run, **shared) for run in runs}
@@ -100,10 +99,10 @@ def train_shard(runs: Sequence[Mapping[str, Any]], job: Job) -> pd.DataFrame:
             if row is None:
                 busy.append(run)
             else:
-                found[run["run_id"]] = {**row, "run_id": run["run_id"]}
+                trained[run["run_id"]] = {**row, "run_id": run["run_id"]}
         left = busy
     progress.close()
-    rows = [found[run["run_id"]] for run in runs]
+    rows = [trained[run["run_id"]] for run in runs]
     return pd.DataFrame(rows, columns=tables.schema("shard").names)
 
 
@@ -116,8 +115,8 @@ def _trained(
     before, steps = progress.done, run["n_steps"]
     known = job.store.find(digest, job.among)
     if not _ended(known, job.max_attempts):
-        with job.store.claim(digest, wait) as mine:
-            if not mine:
+        with job.store.claim(digest, wait) as claimed:
+            if not claimed:
                 print(f"{run['run_id']}: another process is training it", file=sys.stderr)
                 return None
             known = job.store.find(digest, job.among)  # it may have ended while we waited
@@ -131,8 +130,8 @@ def _trained(
                     **present,
                 }
                 known = _isolated(row, identity, job, progress)
-                said = f"{run['run_id']}: {known['status']}, {known['seconds']:.1f} s"
-                print(said, file=sys.stderr, flush=True)
+                line = f"{run['run_id']}: {known['status']}, {known['seconds']:.1f} s"
+                print(line, file=sys.stderr, flush=True)
     progress.reach(before + steps)
     if known["run_id"] != run["run_id"]:
         job.store.note("same", digest, run["run_id"], **job.where)
@@ -148,7 +147,7 @@ def _isolated(
 ) -> dict[str, Any]:
     """Train a run in a child process, and read from the store what came of it."""
     digest, before = row["run_digest"], progress.done
-    _warm_up()
+    registry.card("trainer", identity["settings"]["trainer"]).warm_up()
     job.store.note("start", digest, row["run_id"], **job.where)
     begun = time.perf_counter()
     steps = _FORK.RawValue("q", 0)
@@ -184,12 +183,6 @@ def _isolated(
     return job.store.find(digest)
 
 
-@cache
-def _warm_up() -> None:
-    """Import what torch imports with the first optimiser here, once, and not in every child."""
-    torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))])
-
-
 def _end_of(exitcode: int) -> str:
     if exitcode > 0:
         return f"its process ended with exit code {exitcode}"
@@ -202,29 +195,29 @@ def _child(row: dict[str, Any], identity: Mapping[str, Any], job: Job, steps, pa
     """Train one run and save what came of it; the body of the child process."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a traceback
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    content, run, digest = job.content, identity["settings"], row["run_digest"]
+    run, digest = identity["settings"], row["run_digest"]
     made_by = {column: row[column] for column in _MADE_BY}
     checkpoint = Checkpoint(job.store.state(digest), job.checkpoint_minutes, made_by)
     ticks = _ticks(run["n_steps"], steps, parent)
     begun = time.perf_counter()
-    model, trace = None, ""
+    trained, trace = None, ""
     try:
-        tokens = content.training(run["weighting"]), content.valid
-        measured, model = train_run(identity, content.held_out, *tokens, ticks, checkpoint)
+        trained = train_run(identity, job.content, ticks, checkpoint)
     except DivergedError as error:
         row.update(status="diverged", status_reason=str(error))
     except Exception as error:  # the other runs go on; the reason is kept, the log has it all
         trace = traceback.format_exc()
         row.update(status="failed", status_reason=f"{type(error).__name__}: {error}")
     else:
-        row.update(status="done", **measured)
+        row.update(status="done", **trained.measured)
     row["seconds"] = checkpoint.seconds_before + time.perf_counter() - begun
     try:
         if trace:
             print(trace, file=sys.stderr)
             job.store.failed(digest, trace)
-        if model is not None and job.keep_weights:
-            save_weights(model, job.store.weights(digest), run_digest=digest, model=run["model"])
+        if trained is not None and trained.weights is not None and job.keep_weights:
+            about = {"run_digest": digest, "model": run["model"]}
+            save_weights(trained.weights, job.store.weights(digest), **about)
         job.store.save(row, identity, **job.where)
     except (OSError, pa.ArrowException) as error:
         print(f"{job.store.folder(digest)}: {error}", file=sys.stderr, flush=True)
@@ -233,8 +226,8 @@ def _child(row: dict[str, Any], identity: Mapping[str, Any], job: Job, steps, pa
 
 def _ticks(n_steps: int, steps, parent: int) -> Iterator[None]:
     """Count steps where the parent sees it; an orphan ends itself, its claim is then free."""
-    for done in range(1, n_steps + 1):
+    for step in range(1, n_steps + 1):
         if os.getppid() != parent:
             os._exit(1)
-        steps.value = done
+        steps.value = step
         yield

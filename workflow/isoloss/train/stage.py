@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from isoloss.core.stages import Argument, Stage
+from isoloss.train.settings import cards_of, task_of
 
 SWEEP = Argument("sweep", "one of the study's `train`", metavar="NAME")
 _KEPT = ("max_attempts", "checkpoint_minutes", "keep_weights")
@@ -30,8 +31,8 @@ class Plan(Stage):
         return {"sweep": planned_by(study.config["train"][sweep])}
 
     def cards(self, study, sweep):
-        """The model's."""
-        return [("model", study.config["train"][sweep]["model"])]
+        """Those of what is trained, at what, and by what."""
+        return cards_of(study.config["train"][sweep])
 
     def run(self, job, given):
         """Write the plan."""
@@ -74,19 +75,23 @@ class Train(Stage):
                 yield {"sweep": sweep, "shard": shard}
 
     def settings(self, study, sweep, shard):
-        """The runs, and how much of the validation side is measured."""
+        """The runs, their task, and how much of the validation side is measured."""
         from isoloss.train.plan import runs_digest
 
-        valid_tokens = study.config["train"][sweep]["valid_tokens"]
-        return {"valid_tokens": valid_tokens, "runs": runs_digest(study.planned(sweep)[shard])}
+        entry = study.config["train"][sweep]
+        return {
+            "task": task_of(entry["model"]),
+            "valid_tokens": entry["valid_tokens"],
+            "runs": runs_digest(study.planned(sweep)[shard]),
+        }
 
     def outside(self, study, sweep, shard):
         """The retries owed to its failed runs."""
         return {"tries": study.tries(sweep, shard)}
 
     def cards(self, study, sweep, shard):
-        """The model's."""
-        return [("model", study.config["train"][sweep]["model"])]
+        """Those of what is trained, at what, and by what."""
+        return cards_of(study.config["train"][sweep])
 
     def inputs(self, study, sweep, shard):
         """Rows and tokens of the dataset, and their expansions."""

@@ -1,17 +1,24 @@
-"""Tokens of a dataset by an index: the stream of a split, its windows, and their order."""
+"""Tokens of a dataset by an index: the stream of a split, its windows, their order and loss."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
+import torch
+from torch.nn import functional
 
+from isoloss.core.seeds import generator
+
+AT_ONCE = 64  # windows that are measured at once
 _READ = 1 << 26  # tokens after which the memory of what was read is given back
 
 
@@ -163,19 +170,39 @@ def stream(source: Tokens, starts: np.ndarray, rows: np.ndarray, copies: np.ndar
     return Stream(source, rows, end - length * copies, end, length, base)
 
 
-def validation_digest(held_out: pa.Table, valid: Stream) -> str:
-    """Digest of the validation tokens, and of the rows and tags by which losses are summed.
+@dataclass(frozen=True)
+class HeldOut:
+    """The validation side.
+
+    Attributes:
+        rows: the rows of the validation side: `row` (position), `n_tokens`, `tags` (maps).
+        stream: their tokens, every row once.
+    """
+
+    rows: pa.Table
+    stream: Stream
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest of the tokens, and of the rows and tags by which losses are summed."""
+        digest = blake2b(self.stream.digest.encode(), digest_size=16)
+        for batch in self.rows.to_batches(max_chunksize=4096):
+            pairs = zip(batch["tags"].to_pylist(), batch["n_tokens"].to_pylist(), strict=True)
+            about = [[sorted(dict(tags).items()), n_tokens] for tags, n_tokens in pairs]
+            digest.update(json.dumps(about).encode())
+        return digest.hexdigest()
+
+
+def held_out(source: Tokens, starts: np.ndarray, rows: pa.Table) -> HeldOut:
+    """The validation side of a dataset.
 
     Args:
-        held_out: the rows of the validation side: `n_tokens`, and `tags` (maps).
-        valid: their tokens.
+        source: tokens of the dataset.
+        starts: where every row of the dataset begins, and the end of the last, int64 (r + 1,).
+        rows: those of the validation side: `row` (position), `n_tokens`, `tags`.
     """
-    digest = blake2b(valid.digest.encode(), digest_size=16)
-    for batch in held_out.to_batches(max_chunksize=4096):
-        pairs = zip(batch["tags"].to_pylist(), batch["n_tokens"].to_pylist(), strict=True)
-        about = [[sorted(dict(tags).items()), n_tokens] for tags, n_tokens in pairs]
-        digest.update(json.dumps(about).encode())
-    return digest.hexdigest()
+    positions = rows["row"].to_numpy()
+    return HeldOut(rows, stream(source, starts, positions, np.ones_like(positions)))
 
 
 def training_batches(
@@ -205,3 +232,108 @@ def training_batches(
 def take(data: Stream, windows: np.ndarray, context: int) -> np.ndarray:
     """The tokens of some windows with the one behind each, uint8 (len(windows), context + 1)."""
     return data.tokens(windows[:, None] * context + np.arange(context + 1))
+
+
+class Windows:
+    """The task of predicting the next token, in windows of a training and a validation stream.
+
+    Args:
+        training: tokens that are trained on.
+        validation: tokens that are measured.
+        n_valid: validation windows measured, drawn once a study.
+        seed: of the study.
+        shapes: `context`, tokens of a window, and `vocabulary`, tokens that there are.
+
+    Raises:
+        ValueError: there is no validation window.
+    """
+
+    def __init__(
+        self,
+        training: Stream,
+        validation: HeldOut,
+        n_valid: int,
+        seed: int,
+        shapes: Mapping[str, int],
+    ):
+        self.training, self.validation = training, validation
+        self.shapes, self.context = shapes, shapes["context"]
+        self.n_items = training.windows(self.context)
+        self.guess = math.log(shapes["vocabulary"])
+        windows = validation.stream.windows(self.context)
+        if min(n_valid, windows) == 0:
+            raise ValueError(f"no validation window of {self.context} tokens: raise valid_fraction")
+        order = generator(seed, "validation", f"{self.context}").permutation(windows)
+        self.measured = np.sort(order[:n_valid])
+
+    def batches(self, size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+        """Endless batches of window numbers; see `training_batches`."""
+        return training_batches(self.training, self.context, size, rng)
+
+    def loss(self, model: torch.nn.Module, items: np.ndarray) -> torch.Tensor:
+        """Mean cross-entropy of the tokens of some training windows, nats a token."""
+        inputs, targets = self._read(self.training, items)
+        return functional.cross_entropy(model(inputs), targets)
+
+    def n_unique(self, seen: np.ndarray) -> int:
+        """How many tokens of the dataset the windows that were seen cover."""
+        return self.training.n_distinct(seen, self.context)
+
+    @torch.no_grad()
+    def evaluate(self, model: torch.nn.Module) -> tuple[float, list[dict[str, Any]]]:
+        """The mean loss of the measured windows, and their loss by tag."""
+        nats = []
+        for part in np.array_split(self.measured, max(1, len(self.measured) // AT_ONCE)):
+            inputs, targets = self._read(self.validation.stream, part)
+            loss = functional.cross_entropy(model(inputs), targets, reduction="none")
+            nats.append(loss.double().numpy())
+        targets = self.measured[:, None] * self.context + np.arange(1, self.context + 1)
+        row = self.validation.stream.row(targets.reshape(-1))
+        rows, which, counts = np.unique(row, return_inverse=True, return_counts=True)
+        sums = np.bincount(which, weights=np.concatenate(nats))
+        return float(sums.sum() / counts.sum()), losses_by_tag(
+            self.validation.rows, rows, sums, counts
+        )
+
+    def release(self) -> None:
+        """Give back the memory of training tokens that were read."""
+        self.training.source.release()
+
+    def _read(self, side: Stream, items: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Inputs, int64 (items, context), and their next tokens, int64 (items * context,)."""
+        tokens = torch.from_numpy(take(side, items, self.context)).long()
+        return tokens[:, :-1], tokens[:, 1:].reshape(-1)
+
+
+def losses_by_tag(
+    held_out: pa.Table, positions: np.ndarray, nats: np.ndarray, counts: np.ndarray
+) -> list[dict[str, Any]]:
+    """Sum the loss of validation rows over every value of every tag.
+
+    Args:
+        held_out: the rows of the validation side: `row` (position), `tags`.
+        positions: rows that were measured, by position, sorted.
+        nats: their summed loss.
+        counts: their tokens.
+    """
+    measured = np.searchsorted(held_out["row"].to_numpy(), positions)
+    row_tags = held_out["tags"].take(pa.array(measured)).to_pylist()
+    long = pd.DataFrame(
+        [
+            (key, value, nat, count)
+            for tags, nat, count in zip(row_tags, nats, counts, strict=True)
+            for key, value in tags
+        ],
+        columns=["tag_key", "domain", "nats", "n_tokens"],
+    )
+    sums = long.groupby(["tag_key", "domain"], as_index=False, sort=True).sum()
+    return [
+        {
+            "split": "valid",
+            "tag_key": s.tag_key,
+            "domain": s.domain,
+            "loss_nats": s.nats / s.n_tokens,
+            "n_tokens": int(s.n_tokens),
+        }
+        for s in sums.itertuples()
+    ]

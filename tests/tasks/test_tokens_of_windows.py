@@ -15,7 +15,7 @@ from isoloss.core import tables
 from isoloss.core.problems import TableError
 from isoloss.core.seeds import generator
 from isoloss.core.tokens import Tokens, map_tokens, token_writer
-from isoloss.train.batches import stream, take, training_batches
+from isoloss.tasks._tokens import stream, take, training_batches
 from isoloss.train.dataset import read_dataset
 
 
@@ -130,9 +130,9 @@ def test_windows_hold_their_inputs_and_the_token_behind(rows):
     data = plain(rows, [0, 1, 2])
     context = 16
     last = data.windows(context) - 1
-    found = take(data, np.array([0, last]), context)
-    assert found[0].tolist() == data.tokens(places(data))[:17].tolist()
-    assert found[1].tolist() == data.tokens(places(data))[last * 16 : last * 16 + 17].tolist()
+    windows = take(data, np.array([0, last]), context)
+    assert windows[0].tolist() == data.tokens(places(data))[:17].tolist()
+    assert windows[1].tolist() == data.tokens(places(data))[last * 16 : last * 16 + 17].tolist()
     assert (last + 1) * context + 1 <= len(data) < (last + 2) * context + 1
 
 
@@ -141,9 +141,9 @@ def test_every_window_is_seen_once_an_epoch_and_batches_go_on_across_epochs(rows
     data = plain(rows, [0, 1])
     count = data.windows(16)
     batches = training_batches(data, 16, batch_size, generator(0, "order", "x"))
-    found = list(itertools.islice(batches, 3 * count))
-    assert {len(batch) for batch in found} == {batch_size}
-    seen = np.concatenate(found)
+    drawn = list(itertools.islice(batches, 3 * count))
+    assert {len(batch) for batch in drawn} == {batch_size}
+    seen = np.concatenate(drawn)
     epochs = seen[: len(seen) // count * count].reshape(-1, count)
     assert (np.sort(epochs, axis=1) == np.arange(count)).all()
     assert len({tuple(epoch) for epoch in epochs[:3]}) == 3

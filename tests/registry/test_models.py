@@ -1,0 +1,286 @@
+"""One contract over every model, task and trainer card."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+import torch
+
+from isoloss.core import registry
+from isoloss.core.problems import StudyError
+from isoloss.core.seeds import generator
+from isoloss.core.tokens import Tokens
+from isoloss.models._model import model_of
+from isoloss.study import check
+from isoloss.train.plan import Cards
+from isoloss.train.settings import OF_EVERY_RUN, cards_of, known, task_of
+
+MODELS = registry.names("model")
+TRAINERS = registry.names("trainer")
+TASKS = registry.names("task")
+
+
+def changed(options: dict, name: str, factor: int) -> dict:
+    """Defaults of some options, one of them `factor` times its default."""
+    values = {key: spec["default"] for key, spec in options.items()}
+    return values | {name: values[name] * factor}
+
+
+def sized(name: str, **changes):
+    """A model at the defaults of its card and task, but for some changes."""
+    task = registry.card("task", task_of(name))
+    options = registry.defaults("task", task_of(name))
+    given = registry.defaults("model", name) | options | changes
+    shapes = task.shapes(**{key: given[key] for key in options})
+    return model_of(registry.card("model", name), given | shapes)
+
+
+def variants() -> list:
+    """Every model at its defaults, and with each of its whole-numbered options doubled."""
+    cases = []
+    for name in MODELS:
+        options = registry.options("model", name) | registry.options("task", task_of(name))
+        whole = [key for key, spec in options.items() if spec["type"] == "integer"]
+        cases += [pytest.param(name, {}, id=name)]
+        cases += [
+            pytest.param(name, {key: changed(options, key, 2)[key]}, id=f"{name} {key}")
+            for key in whole
+        ]
+    return cases
+
+
+@pytest.mark.parametrize(("name", "change"), variants())
+def test_a_model_counts_its_own_parameters_and_flops(name, change):
+    model = sized(name, **change)
+    built = model.build(generator(0, "init", name))
+    count = model.count()
+    assert sum(count.values()) == sum(p.numel() for p in built.parameters())
+    assert all(isinstance(n, int) and n >= 0 for n in count.values())
+    assert sum(count.values()) > count.get("embedding", 0)
+    # each parameter that is not looked up is multiplied once at least, thrice with its gradients
+    assert model.flops_per_example() >= 6 * (sum(count.values()) - count.get("embedding", 0))
+    assert model.width() > 0
+    assert model.activations() > 0
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_weights_depend_on_the_generator_only(name):
+    first, again, other = (
+        sized(name).build(generator(seed, "init", name)).state_dict() for seed in (0, 0, 1)
+    )
+    assert all((first[key] == again[key]).all() for key in first)
+    assert any((first[key] != other[key]).any() for key in first)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("trainer", TRAINERS)
+def test_options_of_the_cards_of_a_run_do_not_hide_each_other(name, trainer):
+    sweep = {"model": name, "trainer": trainer}
+    options = [registry.options(kind, card) for kind, card in cards_of(sweep)]
+    assert len(known(sweep)) == len(OF_EVERY_RUN) + sum(map(len, options))
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("trainer", TRAINERS)
+@pytest.mark.parametrize("asked", [1, 1000, 123_456])
+def test_a_trainer_plans_whole_steps_near_what_was_asked_for(name, trainer, asked):
+    sweep = {"model": name, "trainer": trainer}
+    settings = {key: spec["default"] for key, spec in known(sweep).items() if "default" in spec}
+    cards = Cards.of(sweep)
+    _, per_item = cards.sized(settings)
+    planned = cards.trainer.plan(asked, per_item, settings)
+    assert set(planned) == {"n_samples", "n_steps", "batch_items"}
+    a_step = planned["batch_items"] * per_item
+    assert planned["n_samples"] == planned["n_steps"] * a_step
+    assert abs(planned["n_samples"] - asked) <= max(a_step / 2, a_step - 1)
+
+
+# Tasks, each with a model that is trained at it
+
+
+def data(name: str, seed: int = 0):
+    """A dataset in memory and an index of its training rows, one of them twice."""
+    assert name == "language_model", "a task of another kind of data needs some here"
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(20, 90, 40)
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    values = rng.integers(97, 105, starts[-1]).astype(np.uint8)
+    tags = [[("kind", "even" if i % 2 == 0 else "odd")] for i in range(30, 40)]
+    rows = {"row": np.arange(30, 40), "n_tokens": lengths[30:]}
+    held_out = pa.table({**rows, "tags": pa.array(tags, pa.map_(pa.string(), pa.string()))})
+    dataset = SimpleNamespace(tokens=Tokens(values), starts=starts, held_out=held_out)
+    copies = np.where(np.arange(30) == 3, 2, 1)
+    return dataset, SimpleNamespace(rows=np.arange(30), copies=copies)
+
+
+def task_for(name: str, **changes):
+    """The task of a small dataset."""
+    card, (dataset, index) = registry.card("task", name), data(name)
+    options = registry.defaults("task", name) | changes
+    return card.task(card.training(dataset, index), card.validation(dataset), 5, 1, **options)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_answers_every_item_of_its_task_from_a_loss_near_a_guess(name):
+    task = task_for(task_of(name))
+    model = sized(name).build(generator(0, "init", name))
+    loss = task.loss(model, np.arange(min(4, task.n_items)))
+    assert loss.shape == () and loss.requires_grad
+    assert float(loss.detach()) == pytest.approx(task.guess, rel=0.5)
+    loss.backward()
+    assert all(p.grad is not None for p in model.parameters())
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_task_gives_its_items_in_an_order_that_the_generator_decides(name):
+    task = task_for(name)
+    orders = [
+        list(itertools.islice(task.batches(3, generator(seed, "order", "x")), 20))
+        for seed in (0, 0, 1)
+    ]
+    assert np.array_equal(orders[0], orders[1]) and not np.array_equal(orders[0], orders[2])
+    items = np.concatenate(orders[0])
+    assert set(items.tolist()) == set(range(task.n_items))
+    seen = np.ones(task.n_items, dtype=bool)
+    assert 0 == task.n_unique(~seen) < task.n_unique(seen)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_task_measures_a_model_without_training_it_and_by_tag(name):
+    task = task_for(name)
+    (model,) = [m for m in MODELS if task_of(m) == name][:1]
+    built = sized(model).build(generator(0, "init", "x"))
+    before = {key: value.clone() for key, value in built.state_dict().items()}
+    loss, rows = task.evaluate(built)
+    assert (loss, rows) == task.evaluate(built)
+    assert loss == pytest.approx(task.guess, rel=0.5)
+    assert all(torch.equal(value, before[key]) for key, value in built.state_dict().items())
+    table = pd.DataFrame(rows)
+    assert set(table) == {"split", "tag_key", "domain", "loss_nats", "n_tokens"}
+    for _, part in table.groupby("tag_key"):
+        mean = np.average(part["loss_nats"], weights=part["n_tokens"])
+        assert mean == pytest.approx(loss, rel=1e-9)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_side_has_the_digest_of_its_content(name):
+    card, (dataset, index), (others, _) = registry.card("task", name), data(name), data(name, 1)
+    once = SimpleNamespace(rows=index.rows, copies=np.ones(30, dtype=np.int64))
+    training = [card.training(*side).digest for side in ((dataset, index), (dataset, once))]
+    validation = [card.validation(each).digest for each in (dataset, dataset, others)]
+    assert len({*training, *validation}) == 4
+    assert validation[0] == validation[1]
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_task_says_what_its_loss_is_a_mean_of(name):
+    facts = registry.facts("task", name)
+    assert facts["EXAMPLE"].islower() and facts["ITEM"].islower()
+    assert task_for(name).guess > math.log(2) - 1e-9
+
+
+# Language models
+
+
+LANGUAGE_MODELS = [name for name in MODELS if task_of(name) == "language_model"]
+
+
+@pytest.fixture(params=LANGUAGE_MODELS)
+def stirred(request):
+    """A small model with weights at which every part of it matters, its context and vocabulary."""
+    model = sized(request.param, context=12)
+    built = model.build(generator(0, "init", "x"))
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for p in built.parameters():
+            p.normal_(0, 0.5)
+    return built, 12, model.vocabulary
+
+
+def log_odds(model, tokens, vocabulary):
+    with torch.no_grad():
+        output = model(torch.as_tensor(tokens, dtype=torch.int64))
+    assert output.dtype == torch.float32
+    assert output.shape == (tokens.size, vocabulary)
+    return output.reshape(*tokens.shape, vocabulary).numpy()
+
+
+def test_a_model_does_not_look_ahead(stirred):
+    model, context, vocabulary = stirred
+    tokens = np.random.default_rng(0).integers(0, vocabulary, (3, context))
+    before = log_odds(model, tokens, vocabulary)
+    assert np.isfinite(before).all()
+    for at in range(context):
+        changed = tokens.copy()
+        changed[:, at] = (changed[:, at] + 1) % vocabulary
+        after = log_odds(model, changed, vocabulary)
+        np.testing.assert_array_equal(after[:, :at], before[:, :at])
+        assert np.abs(after[:, at] - before[:, at]).max() > 1e-4
+
+
+def test_rows_of_a_batch_do_not_mix(stirred):
+    model, context, vocabulary = stirred
+    tokens = np.arange(2 * context).reshape(2, -1)
+    both = log_odds(model, tokens, vocabulary)
+    np.testing.assert_allclose(both[1:], log_odds(model, tokens[1:], vocabulary), atol=1e-4)
+
+
+@pytest.mark.parametrize("stirred", ["byte_transformer"], indirect=True)
+def test_a_transformer_looks_back_at_every_token_and_tells_orders_apart(stirred):
+    model, context, vocabulary = stirred
+    tokens = np.random.default_rng(0).integers(0, vocabulary, (3, context))
+    before = log_odds(model, tokens, vocabulary)
+    for at in range(context):
+        changed = tokens.copy()
+        changed[:, at] = (changed[:, at] + 1) % vocabulary
+        after = log_odds(model, changed, vocabulary)
+        assert (np.abs(after[:, at:] - before[:, at:]).max(axis=(0, 2)) > 1e-4).all()
+    swapped = tokens[:, [1, 0, *range(2, context)]]
+    assert np.abs(log_odds(model, swapped, vocabulary)[:, -1] - before[:, -1]).max() > 1e-4
+
+
+# A card that does not keep its contract is refused before anything runs
+
+
+@pytest.fixture
+def own_model(tmp_path, monkeypatch):
+    """A maker of a study with a model card of a user, given the card's source."""
+    home = tmp_path / "isoloss"
+    for folder in registry.FOLDERS.values():
+        (home / folder).mkdir(parents=True)
+        for file in (registry.HOME / folder).glob("*.py"):
+            (home / folder / file.name).write_bytes(file.read_bytes())
+    card = home / "models" / "mine.py"
+
+    def problems(source: str) -> list[str]:
+        card.write_text(source, encoding="utf-8")
+        monkeypatch.setattr(registry, "HOME", home)
+        for cached in (registry.names, registry.facts, registry.lacking):
+            cached.cache_clear()
+        sweep = {"dataset": "s", "model": "mine", "cells": [{"n_samples": 1e5}]}
+        study = {"study": "a", "load": {"s": {"card": "python_stdlib"}}, "train": {"t": sweep}}
+        try:
+            check.check(study)
+        except StudyError as error:
+            return [str(problem) for problem in error.problems]
+        return []
+
+    yield problems
+    monkeypatch.undo()
+    for cached in (registry.names, registry.facts, registry.lacking):
+        cached.cache_clear()
+
+
+def test_a_model_card_that_lacks_part_of_its_contract_is_refused_with_what_it_lacks(own_model):
+    source = (registry.HOME / "models" / "byte_transformer.py").read_text(encoding="utf-8")
+    (line,) = own_model(source.replace("def activations", "def activity"))
+    assert line.startswith("train.t.model: the model card 'mine' does not define Model.activations")
+    assert "mine.py" in line
+    (line,) = own_model(source.replace('TASK = "language_model"', 'TASK = "language"'))
+    assert "did you mean 'language_model'" in line

@@ -1,0 +1,66 @@
+"""Names of values are nouns that say what a value is."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "workflow/isoloss"
+BANNED = {"found", "said", "wanted", "mine", "done", "bend"}
+# Folders of the package whose names are still to be changed.
+NOT_YET = ("figures", "fit", "fitted", "laws", "quickfit")
+
+FILES = [
+    file.relative_to(ROOT).as_posix()
+    for folder in (PACKAGE, ROOT / "tests", ROOT / "benchmarks")
+    for file in sorted(folder.rglob("*.py"))
+    if not any(file.is_relative_to(PACKAGE / name) for name in NOT_YET)
+]
+
+
+def banned_names(code: str) -> list[tuple[int, str]]:
+    """Line and name of every value, argument or function that has a banned name.
+
+    Fields of a class may have one: they are read as `problem.found`.
+    """
+    tree = ast.parse(code)
+    classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    fields = {
+        id(part.target) for c in classes for part in c.body if isinstance(part, ast.AnnAssign)
+    }
+    names = []
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Name)
+            and isinstance(node.ctx, ast.Store)
+            and id(node) not in fields
+        ):
+            names.append((node.lineno, node.id))
+        elif isinstance(node, ast.arg):
+            names.append((node.lineno, node.arg))
+        elif isinstance(node, ast.FunctionDef):
+            names.append((node.lineno, node.name))
+    return sorted((line, name) for line, name in names if name in BANNED)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_values_have_nouns_for_names(file):
+    assert banned_names((ROOT / file).read_text(encoding="utf-8")) == []
+
+
+def test_every_way_to_name_a_value_is_seen():
+    code = """
+class Problem:
+    found: str
+
+def wanted(mine, /, *, done=0):
+    said, *bend = mine
+    for found in said:
+        with open(found) as said:
+            if (done := 1):
+                pass
+"""
+    names = [name for _, name in banned_names(code)]
+    expected = ["bend", "done", "done", "found", "mine", "said", "said", "wanted"]
+    assert sorted(names) == expected

@@ -1,0 +1,71 @@
+"""The contract of task cards: what a model is trained to do, and how it is measured.
+
+A task card has the constants EXAMPLE (what D counts, such as `token`), ITEM (what a batch is made
+of, such as `window`) and OPTIONS, and the functions of `Card`. Trainers know nothing else of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+
+class Side(Protocol):
+    """The training or the validation side of a dataset, as a task reads it."""
+
+    digest: str  # of the content
+
+
+class Task(Protocol):
+    """What a trainer trains and measures a model by.
+
+    Attributes:
+        n_items: items of the training side; their numbers begin at 0.
+        guess: loss of a uniform guess, nats an example. A model that is worse has diverged.
+        shapes: what a model is built for besides its own settings, by name of the argument.
+    """
+
+    n_items: int
+    guess: float
+    shapes: Mapping[str, Any]
+
+    def batches(self, size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+        """Endless batches of item numbers, int64 (size,); cheap, for a run that goes on."""
+
+    def loss(self, model: torch.nn.Module, items: np.ndarray) -> torch.Tensor:
+        """Mean loss of some training items, nats an example, differentiable."""
+
+    def n_unique(self, seen: np.ndarray) -> int:
+        """Distinct examples among the items that were seen, bool (n_items,)."""
+
+    def evaluate(self, model: torch.nn.Module) -> tuple[float, list[dict[str, Any]]]:
+        """The validation loss, nats an example, and the rows by tag of `shard.losses`.
+
+        A row has `split`, `tag_key`, `domain`, `loss_nats` and `n_tokens` (the examples measured).
+        """
+
+    def release(self) -> None:
+        """Give back the memory of training items that were read."""
+
+
+class Card(Protocol):
+    """The functions of a task card. `options` are the card's own, by name."""
+
+    def shapes(self, **options: Any) -> Mapping[str, Any]:
+        """What a model is built for, by name of the argument; see `Task.shapes`."""
+
+    def examples_per_item(self, **options: Any) -> int:
+        """Examples that an item holds."""
+
+    def training(self, dataset: Any, index: Any) -> Side:
+        """The training side of a dataset under a weighting."""
+
+    def validation(self, dataset: Any) -> Side:
+        """The validation side of a dataset."""
+
+    def task(self, training: Side, validation: Side, n_valid: int, seed: int, **options) -> Task:
+        """The task of a run; `n_valid` items are measured, drawn by the `seed` of the study."""

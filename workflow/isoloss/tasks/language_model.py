@@ -1,0 +1,69 @@
+"""Predict the next token of a stream of tokens, in windows that do not overlap."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from isoloss.tasks._tokens import HeldOut, Stream, Windows
+
+TITLE = "Language modelling"
+ABOUT = (
+    "Rows are joined to a stream of tokens. A window holds `context` tokens; of each the token"
+    " behind it is predicted. The loss is the cross-entropy in nats a token."
+)
+SOURCE = "Radford et al. 2019, section 2"
+EXAMPLE = "token"
+ITEM = "window"
+VOCABULARY = 256  # a token is a byte
+OPTIONS = {
+    "context": {
+        "type": "integer",
+        "minimum": 2,
+        "maximum": 1048576,
+        "default": 64,
+        "unit": "tokens",
+        "description": "Tokens that a window holds.",
+    },
+}
+
+
+def shapes(context: int) -> dict[str, int]:
+    """The length of a model's input, and how many tokens there are to choose from."""
+    return {"context": context, "vocabulary": VOCABULARY}
+
+
+def examples_per_item(context: int) -> int:
+    """Tokens of a window."""
+    return context
+
+
+def training(dataset: Any, index: Any) -> Stream:
+    """The training rows of a weighting as one stream, copies of a row adjacent.
+
+    Args:
+        dataset: `tokens` and `starts` of its rows.
+        index: `rows` (positions) and `copies` of each.
+    """
+    from isoloss.tasks._tokens import stream
+
+    return stream(dataset.tokens, dataset.starts, index.rows, index.copies)
+
+
+def validation(dataset: Any) -> HeldOut:
+    """The validation rows, each once, with the tags by which losses are summed.
+
+    Args:
+        dataset: `tokens` and `starts` of its rows, and `held_out`: position and tags of those on
+            the validation side.
+    """
+    from isoloss.tasks._tokens import held_out
+
+    return held_out(dataset.tokens, dataset.starts, dataset.held_out)
+
+
+def task(training: Stream, validation: HeldOut, n_valid: int, seed: int, context: int) -> Windows:
+    """The task of a run."""
+    from isoloss.tasks._tokens import Windows
+
+    return Windows(training, validation, n_valid, seed, shapes(context))

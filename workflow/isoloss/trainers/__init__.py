@@ -1,0 +1,1 @@
+"""Trainer cards. A card plans a run and trains a task; see `_trainer.py`."""

@@ -1,0 +1,86 @@
+"""The contract of trainer cards: how a model is trained at a task.
+
+A trainer card has OPTIONS, the settings of a run that it takes, and the functions of `Card`. It
+knows nothing of tokens, contexts or widths: these are the task's and the model's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import torch
+
+    from isoloss.models import _model
+    from isoloss.tasks._task import Task
+
+
+class DivergedError(Exception):
+    """The loss is NaN or infinite, or above that of a uniform guess."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What came of a run that ended.
+
+    Attributes:
+        measured: `loss_nats`, `n_unique`, `curve` and `losses` of the `shard` table.
+        weights: tensors by name; None if the trainer hands none over.
+    """
+
+    measured: Mapping[str, Any]
+    weights: Mapping[str, torch.Tensor] | None
+
+
+class Checkpoint(Protocol):
+    """Where a run goes on from if it was cut off, and where it saves its state."""
+
+    def load(self) -> Mapping[str, Any] | None:
+        """The last state; None if there is none."""
+
+    def due(self) -> bool:
+        """Whether it is time to save a state."""
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Save a state in place of the one before."""
+
+
+class Card(Protocol):
+    """The functions of a trainer card."""
+
+    def plan(self, n_examples: float, per_item: int, settings: Mapping[str, Any]) -> dict[str, int]:
+        """What the plan of a run needs: `n_samples` (D, in whole steps), `n_steps`, `batch_items`.
+
+        Args:
+            n_examples: D as it was asked for.
+            per_item: examples that an item of a batch holds.
+            settings: of the run.
+        """
+
+    def warm_up(self) -> None:
+        """Import what `train` needs; called once in a process that is forked for every run."""
+
+    def train(
+        self,
+        settings: Mapping[str, Any],
+        seed: int,
+        model: _model.Card,
+        task: Task,
+        ticks: Iterator[None],
+        checkpoint: Checkpoint,
+    ) -> Trained:
+        """Train and measure a run.
+
+        Args:
+            settings: the run's row of the plan.
+            seed: of the study.
+            model: the model card.
+            task: what is trained.
+            ticks: advanced once a step.
+            checkpoint: where its state is kept.
+
+        Raises:
+            DivergedError: with the step at which it was seen.
+        """

@@ -10,19 +10,19 @@
 #   observe/{observation}/{sweep}/{shard}.parquet      what was measured of its models, if asked for
 #   fetched/{sweep}/table, source.json                 what came from the web, for the jobs
 #   aggregate/{sweep}/runs, losses, curves, mixtures, timing .parquet
-#   fit/{sweep}/{law}/params, summary, residuals, starts, replicates .parquet
+#   fit/{sweep}/{fit}/params, summary, residuals, starts, replicates .parquet
 #   plot/{figure}.png, .pdf, .parquet
 #   logs/<stage>/...                                   mirrors the paths above
 #   summary.md
-#   provenance.json                                    how all of it came about
-# Beside what a job makes stands its manifest: manifest.json in a folder, else <output>.json.
+#   provenance.json                                    how all of it was made
+# Beside the output of a job is its manifest: manifest.json in a folder, else <output>.json.
 #
 # Targets: all (default), runs, fits, figures; verify.
 
 from isoloss.core import yaml_text
 
 if not workflow.configfiles:
-    # what is named on the command line was looked at by profiles/default
+    # a study named on the command line was checked by profiles/default
     yaml_text.read(f"{workflow.basedir}/config.yaml")
 
     configfile: f"{workflow.basedir}/config.yaml"

@@ -34,7 +34,7 @@ from isoloss.fit.objectives import Objective
 from isoloss.fit.optimize import Ends, Problem, minimise
 from isoloss.fit.profile import cluster_inflation, likelihood_ratio
 from isoloss.fit.resample import MAD
-from isoloss.fitted import BIAS
+from isoloss.fitted.intervals import BIAS
 from isoloss.laws import chinchilla
 
 ROOT = Path(__file__).parents[1]
@@ -185,7 +185,7 @@ def simulate(design: Design, kind: str, objective: Objective, count: int, rng) -
     centre = LAW.loss(TRUTH, design.data)
     scale = scale_of(LAW, design.data, centre)
     truth = truths(count, scale, rng)
-    bound = LAW.bind(scale.data(design.data))
+    bound = LAW.on(scale.data(design.data))
     loss = bound.at(scale.inner(truth))[0]
     loss = loss * np.exp(noise(kind, design.cluster, count, rng))
     affine = free_coordinates(LAW, scale, {}, (), {})
@@ -420,7 +420,7 @@ def judged(cell: Cell, drop: int, shared: bool) -> tuple[np.ndarray, np.ndarray]
     """
     objective, weight = cell.problem.objective, np.ones(cell.loss.shape[1])
     predicted = cell.problem.predicted(cell.best.free)
-    slopes = LAW.gradient(cell.best.free, cell.problem.bound.data) / predicted[..., None]
+    slopes = LAW.gradient(cell.best.free, cell.problem.law_on_runs.data) / predicted[..., None]
     residuals_ = objective.residual(predicted, cell.loss)
     ratios, wider = [], []
     for left, loss, slope in zip(residuals_, cell.loss, slopes, strict=True):

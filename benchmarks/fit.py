@@ -139,7 +139,9 @@ def our_starts(task: Task) -> Found:
     affine = result.problem.affine
     nowhere = np.full(len(affine.low), np.inf)
     affine = replace(affine, low=-nowhere, high=nowhere)
-    problem = Problem(result.problem.bound, result.problem.loss, result.problem.objective, affine)
+    problem = Problem(
+        result.problem.law_on_runs, result.problem.loss, result.problem.objective, affine
+    )
     which = task.sample(len(STARTS), len(STARTS), 600)
     starts = affine.free(result.scale.inner(STARTS[which]))
     seconds, ends = timed(lambda: minimise(problem, starts, result.weight))
@@ -158,8 +160,8 @@ def our_local(task: Task) -> Found:
 def our_global(task: Task) -> Found:
     """`refit`: from every basin that is better for a replicate, then from each other's ends."""
     result, weight = fitted(task), task.weights()
-    seconds, (theta, _) = timed(lambda: result.replicates(weight), 3)
-    return Found(seconds, theta, np.arange(len(weight)), "median of 3")
+    seconds, replicates = timed(lambda: result.replicates(weight), 3)
+    return Found(seconds, replicates.estimates.theta, np.arange(len(weight)), "median of 3")
 
 
 def our_search(task: Task) -> Found:

@@ -28,16 +28,15 @@ from threadpoolctl import threadpool_limits
 
 from isoloss.core import registry
 from isoloss.core.tables import write_free
-from isoloss.fit.mixture import own_domain
 from isoloss.fit.objectives import Objective
 from isoloss.fit.scores import rank_correlation
-from isoloss.fit.solve import Constraints, Optimum
-from isoloss.laws._law import Estimator
+from isoloss.fit.solve import Constraints, solve
+from isoloss.laws._make import made_law
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 OURS = "mixture_power"
-CARDS = [n for n in registry.names("law") if registry.facts("law", n).get("NEEDS") == "mixture"]
+CARDS = [n for n in registry.names("law") if registry.of_mixtures(n)]
 SIZES = ("70M", "160M", "305M", "410M")
 SEEN = 20  # of 26 mixtures
 PUBLISHED = Objective("huber", 0.05)  # of the exponential law, in the loss
@@ -53,7 +52,7 @@ LIGHTGBM = {
 }
 
 Shares = Mapping[str, np.ndarray]
-Contender = Callable[[Shares, np.ndarray, "str | None", Shares], tuple[np.ndarray, float]]
+Contender = Callable[[Shares, np.ndarray, str, Shares], tuple[np.ndarray, float]]
 
 
 @dataclass(frozen=True)
@@ -87,15 +86,12 @@ def runs_of(table: pd.DataFrame) -> Runs:
 def card(name: str) -> Contender:
     """A law card: predictions of other mixtures, and the seconds of its fit."""
 
-    def fitted(seen: Shares, loss: np.ndarray, own: str | None, unseen: Shares):
-        law = registry.card("law", name).make(domains=list(seen), own=own)
+    def fitted(seen: Shares, loss: np.ndarray, response: str, unseen: Shares):
+        law = made_law(name, registry.defaults("law", name), list(seen)).for_response(response)
         began, weight = time.perf_counter(), np.ones(len(loss))
-        if isinstance(law, Estimator):
-            theta = law.estimate(seen, loss, weight)
-        else:
-            theta = Optimum(law, seen, loss, weight, PUBLISHED, Constraints()).theta
+        best = solve(law, seen, loss, weight, PUBLISHED, Constraints()).estimate
         seconds = time.perf_counter() - began
-        return law.loss(theta, unseen), seconds
+        return law.given(best.state).loss(best.theta, unseen), seconds
 
     return fitted
 
@@ -107,7 +103,7 @@ def lightgbm() -> Contender | None:
     except ImportError:
         return None
 
-    def fitted(seen: Shares, loss: np.ndarray, own: str | None, unseen: Shares):
+    def fitted(seen: Shares, loss: np.ndarray, response: str, unseen: Shares):
         began = time.perf_counter()
         data = package.Dataset(np.column_stack(list(seen.values())), loss)
         trees = package.train(LIGHTGBM, data)
@@ -135,8 +131,8 @@ def five_domains(folder: Path, contenders: Mapping[str, Contender], splits: int)
                 for seed in range(splits):
                     order = np.random.default_rng(seed).permutation(len(loss))
                     seen, unseen = order[:SEEN], order[SEEN:]
-                    own = own_domain(response, list(runs.shares))
-                    predicted, took = fitted(runs.some(seen), loss[seen], own, runs.some(unseen))
+                    fit_to, others = runs.some(seen), runs.some(unseen)
+                    predicted, took = fitted(fit_to, loss[seen], response, others)
                     seconds.append(took)
                     errors.append(predicted - loss[unseen])
                     spreads.append(loss[unseen])
@@ -167,8 +163,8 @@ def regmix(folder: Path, contenders: Mapping[str, Contender], most: int) -> list
     for name, fitted in contenders.items():
         ranks, each, seconds = [], [], []
         for response in responses:
-            own = own_domain(response, list(train.shares))
-            predicted, took = fitted(train.shares, train.losses[response], own, test.shares)
+            losses = train.losses[response]
+            predicted, took = fitted(train.shares, losses, response, test.shares)
             seconds.append(took)
             ranks.append(rank_correlation(test.losses[response], predicted))
             each.append(r2(predicted - test.losses[response], test.losses[response]))

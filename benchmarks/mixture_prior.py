@@ -239,7 +239,8 @@ def scores(task: Task, make: Maker) -> dict[str, float]:
         for part in (task.shares[: task.seen], task.shares[task.seen :])
     )
     law = make(names, None if task.own is None else names[task.own])
-    theta = law.estimate(seen, task.loss[: task.seen], np.ones(task.seen))
+    estimate = law.estimate(seen, task.loss[: task.seen], np.ones(task.seen))
+    law, theta = law.given(estimate.state), estimate.theta
     loss, truth = task.loss[task.seen :], task.truth[task.seen :]
     predicted, spread = law.loss(theta, unseen), loss.std()
     best = np.where(np.isfinite(truth), truth, loss)
@@ -341,7 +342,7 @@ def main() -> None:
             "plain": power(PLAIN),
             "chosen": power(best),
             "mixture_power": mixture_power.make,
-            "transfer_power": transfer_power.make,
+            "transfer_power": transfer_power.TransferPower,
         }
         for name, make in contenders.items():
             began = time.perf_counter()

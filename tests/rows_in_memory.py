@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 
 from isoloss.core import tables
-from isoloss.core.tokens import Tokens
+from isoloss.core.tokens import TokenArray
 from isoloss.expand import expand_batches
 from isoloss.train.dataset import Dataset, Index, layout
 
@@ -27,7 +27,7 @@ def expand_table(rows: pd.DataFrame, weights, seed: int) -> tuple[pd.DataFrame, 
 def dataset_of(rows: pd.DataFrame) -> Dataset:
     """Rows with their tokens."""
     tokens = np.frombuffer(b"".join(rows["text"]), dtype=np.uint8)
-    return Dataset(Tokens(tokens), *layout(batches_of(rows)))
+    return Dataset(TokenArray(tokens), *layout(batches_of(rows)))
 
 
 def index_of(index: pd.DataFrame) -> Index:

@@ -11,7 +11,7 @@ from isoloss.__main__ import main
 from isoloss.core import registry, schema
 from isoloss.core.problems import IsolossError, StudyError
 from isoloss.expand import expand_rows
-from isoloss.fit import law, resample
+from isoloss.fit import resample, settings
 from isoloss.fit.holdout import LIMITS, folds
 from isoloss.fit.law import fit_law
 from isoloss.fit.optimize import refit
@@ -83,13 +83,13 @@ def test_a_number_of_a_study_has_finite_bounds(place):
 
 
 def test_functions_have_the_bounds_of_the_schema():
-    for name, (low, high) in law.LIMITS.items():
+    for name, (low, high) in settings.LIMITS.items():
         key = {"seed": "seed"}.get(name, f"fit.NAME.{name}")
         assert (low, high) == (SCHEMA[key]["minimum"], SCHEMA[key]["maximum"])
     for name, (low, high) in LIMITS.items():
         spec = SCHEMA[f"fit.NAME.holdout.{name}"]
         assert (low, high) == (spec["minimum"], spec["maximum"])
-    assert SCHEMA["fit.NAME.fixed.NAME"]["maximum"] == law.LARGEST
+    assert SCHEMA["fit.NAME.fixed.NAME"]["maximum"] == settings.LARGEST
 
 
 # ---- every number at its largest, and beyond

@@ -49,7 +49,7 @@ def test_a_sound_study_can_be_printed_with_every_default(tmp_path):
     [
         (["load", "--dataset", "stdlb"], "did you mean 'stdlib'?"),
         (["expand", "--weighting", "natural", "--rows", "gone.parquet"], "no such file"),
-        (["fit", "--law", "c", "--tables", "gone.parquet"], "none is known"),
+        (["fit", "--fit", "c", "--tables", "gone.parquet"], "none is known"),
     ],
 )
 def test_a_stage_says_what_is_wrong_and_writes_nothing(tmp_path, arguments, words):

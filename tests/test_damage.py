@@ -78,7 +78,7 @@ class Home:
             words = [w for k, v in job.names.items() for w in (f"--{k}", v)]
             words = {
                 "expand": ["--weighting", "natural", "--rows", f"{root}/load/few/rows.parquet"],
-                "fit": ["--law", "in_n", "--tables", f"{root}/aggregate/grid/runs.parquet"],
+                "fit": ["--fit", "in_n", "--tables", f"{root}/aggregate/grid/runs.parquet"],
             }.get(job.stage, words)
             if job.stage == "train":
                 words += ["--rows", f"{root}/load/few/rows.parquet", "--store", f"{root}/store"]
@@ -256,7 +256,7 @@ def test_a_log_that_was_cut_off_is_told(home, untrained):
     before = file.read_bytes()
     for length in (0, 1, 50, len(before) // 2, len(before) - 1):
         file.write_bytes(before[:length])
-        assert "accepted.jsonl: is cut off" in home.start()
+        assert "accepted.jsonl: is truncated" in home.start()
         assert {code for code, _ in home.make("train")} == {2}
 
 
@@ -416,6 +416,6 @@ def test_a_run_whose_table_is_another_one_is_damaged_not_lost(home, untrained, c
     store.folder(digest).joinpath("manifest.json").unlink()
     code, output = home.ask("status")
     assert (code, "damaged" in output) == (0, True)
-    with pytest.raises(TableError, match="trains it, and no other, again"):
+    with pytest.raises(TableError, match="trains it again, and no other run"):
         store.find(digest)
     assert 2 in {code for code, _ in home.make("train")}

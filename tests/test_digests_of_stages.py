@@ -154,7 +154,7 @@ def arguments(home: Path) -> dict[str, tuple]:
             {"fit": FIT, "seed": 3},
             [files["runs"], files["curves"]],
             home / "fit",
-            {**sweep, "law": "power"},
+            {**sweep, "fit": "power"},
         ),
         "observe": (
             {"observe": {"card": "weight_norms", "options": {"parts": "layers"}}},

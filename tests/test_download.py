@@ -81,7 +81,7 @@ SHORT = {
 
 @pytest.mark.parametrize("content", SHORT.values(), ids=SHORT)
 def test_a_body_cut_short_is_told(content):
-    assert "was cut short" in reason({"/x.csv": content}).found
+    assert "stopped early" in reason({"/x.csv": content}).found
 
 
 NONSENSE = {
@@ -316,7 +316,7 @@ CERTIFICATES = {
     ssl.SSLCertVerificationError("sesame-42"): "certificate is not valid",
     ssl.SSLError("sesame-42"): "encrypted connection (TLS) failed",
     OSError("Tunnel connection failed: sesame-42"): "cannot be reached",
-    UnicodeError("sesame-42"): "does not speak HTTP",
+    UnicodeError("sesame-42"): "not valid HTTP",
 }
 
 

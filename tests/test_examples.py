@@ -10,6 +10,7 @@ import pytest
 
 import isoloss
 from isoloss.fitted import facts
+from isoloss.laws import _law, _mixture
 
 matplotlib.use("Agg")
 
@@ -32,6 +33,7 @@ def test_the_examples_of_every_public_name_hold(name, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []  # what an example writes is taken away
 
 
-def test_the_examples_of_the_facts_hold():
-    outcome = doctest.testmod(facts)
+@pytest.mark.parametrize("module", [facts, _law, _mixture], ids=lambda module: module.__name__)
+def test_the_examples_of_a_module_hold(module):
+    outcome = doctest.testmod(module)
     assert outcome.attempted and not outcome.failed

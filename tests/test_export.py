@@ -16,7 +16,7 @@ from isoloss.core import registry
 from isoloss.fit import fit_law
 from isoloss.fitted.export import END, START, explanation, export_fit
 
-PLAIN = [n for n in registry.names("law") if registry.facts("law", n).get("NEEDS") != "mixture"]
+PLAIN = [n for n in registry.names("law") if not registry.of_mixtures(n)]
 CHOICES = [
     pytest.param(
         name, dict(zip(options, chosen, strict=True)), id=" ".join([name, *map(str, chosen)])

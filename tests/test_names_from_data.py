@@ -28,7 +28,7 @@ from isoloss.fitted.facts import record
 from isoloss.quickfit import law as front
 from isoloss.report.summary import summarize
 
-MIXTURES = [n for n in registry.names("law") if registry.facts("law", n).get("NEEDS") == "mixture"]
+MIXTURES = [n for n in registry.names("law") if registry.of_mixtures(n)]
 WRITABLE = [name for name in NASTY if name != "\ud800"]  # as a CSV can hold them
 NAMES = st.text(max_size=40) | st.sampled_from(WRITABLE)
 POINT = {"N": 1e9, "D": 1e10}

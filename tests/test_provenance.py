@@ -138,7 +138,7 @@ def copied(tmp_path, monkeypatch) -> Path:
         ("core/progress.py", ">= 60", ">= 30", False),
         ("tasks/_tokens.py", "AT_ONCE = 64", "AT_ONCE = 32", True),
         ("train/shard.py", 'status="diverged"', 'status="gone"', False),
-        ("fit/law.py", "ddof=1", "ddof=0", False),
+        ("fit/outcome.py", "ddof=1", "ddof=0", False),
         ("models/byte_transformer.py", 'TITLE = "Byte', 'TITLE = "A byte', False),
     ],
 )

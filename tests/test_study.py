@@ -158,7 +158,7 @@ WRONG = {
         "fit.curve.points",
         "curves",
         "fit.curve.points",
-        "a table of runs has none",
+        "a table of runs has no curves",
     ),
     "domains of a law without": (
         "fit.plane.tag_key",

@@ -40,7 +40,7 @@ class Home:
 
     def fit(self) -> int:
         runs = self.root / "aggregate/mine/runs.parquet"
-        return self.call("fit", "fit/mine/power", "--law", "power", "--tables", runs)
+        return self.call("fit", "fit/mine/power", "--fit", "power", "--tables", runs)
 
     def aggregate(self) -> int:
         return self.call("aggregate", "aggregate/mine", "--sweep", "mine")
@@ -138,7 +138,7 @@ def test_a_fit_that_was_overtaken_puts_nothing_in_place(home, during, capsys, ha
     assert home.fit() == 2
     error = capsys.readouterr().err
     assert f"fit/mine/power: {OVERTAKEN[happens]}" in error or OVERTAKEN[happens] in error
-    assert "not put in place" in error
+    assert "output of this job is discarded" in error
     assert contents(home.root / "fit/mine/power") == before
     assert not home.left_over()
 
@@ -219,7 +219,7 @@ def test_a_job_refuses_what_it_does_not_read_and_misses_what_it_does(home, capsy
     runs = home.root / "aggregate/mine/runs.parquet"
     for given, words in (
         ([runs, *fits], "is fit/mine/power/scores.parquet, which plot/seen does not read"),
-        ([runs, fits[0]], "fit/mine/power/summary.parquet is lacking among what it reads"),
+        ([runs, fits[0]], "fit/mine/power/summary.parquet is missing from its inputs"),
     ):
         assert home.call("plot", "plot/seen.png", "--figure", "seen", "--tables", *given) == 2
         assert words in capsys.readouterr().err
@@ -236,11 +236,11 @@ def test_verify_knows_the_inputs_that_a_job_has(home):
 
 def test_a_job_makes_what_snakemake_expects_of_it_or_nothing(home, capsys):
     flow = Flow(work.read_study(home.file), home.root)
-    expected = flow.expectation("fit", sweep="mine", law="power")
+    expected = flow.expectation("fit", sweep="mine", fit="power")
     runs = home.root / "aggregate/mine/runs.parquet"
 
     def fit(expects):
-        given = ("--law", "power", "--tables", runs, "--expects", expects)
+        given = ("--fit", "power", "--tables", runs, "--expects", expects)
         return home.call("fit", "fit/mine/power", *given)
 
     assert fit(expected) == 0
@@ -272,9 +272,9 @@ def test_a_place_is_not_claimed_between_the_last_look_and_the_move(home, monkeyp
 def test_the_results_that_a_job_belongs_to_are_those_it_writes_into(home, tmp_path):
     elsewhere = tmp_path / "mine.yaml"
     elsewhere.write_bytes(home.file.read_bytes())
-    job = work.RunningJob(elsewhere, home.root / "fit/mine/power", "fit", {"law": "power"})
+    job = work.RunningJob(elsewhere, home.root / "fit/mine/power", "fit", {"fit": "power"})
     assert job.flow.root == home.root
-    job = work.RunningJob(elsewhere, tmp_path / "out", "fit", {"law": "power"})
+    job = work.RunningJob(elsewhere, tmp_path / "out", "fit", {"fit": "power"})
     assert job.flow.root == tmp_path
 
 
@@ -395,7 +395,7 @@ def test_a_result_of_other_versions_is_named_at_the_start_and_by_verify(home, pl
 
 def test_under_a_strict_environment_other_versions_make_a_fit_due(home, monkeypatch):
     strict = Flow({**work.read_study(home.file), "strict_environment": True}, home.root)
-    names = {"sweep": "mine", "law": "power"}
+    names = {"sweep": "mine", "fit": "power"}
     before = strict.specification("fit", **names)
     here = environment.versions()
     monkeypatch.setattr(environment, "versions", lambda: {**here, "scipy": "9.9"})
@@ -405,7 +405,7 @@ def test_under_a_strict_environment_other_versions_make_a_fit_due(home, monkeypa
 
 
 def test_the_start_of_a_job_names_what_the_study_does_not_have(home, capsys):
-    assert home.call("fit", "fit/x", "--law", "powr", "--tables", "runs.parquet") == 2
+    assert home.call("fit", "fit/x", "--fit", "powr", "--tables", "runs.parquet") == 2
     assert "'powr' is not in it" in (error := capsys.readouterr().err)
     assert "did you mean 'power'?" in error
     with pytest.raises(work.StudyError, match="did you mean 'mine'"):

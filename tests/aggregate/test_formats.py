@@ -84,7 +84,7 @@ def test_a_gzip_that_unpacks_to_more_than_the_limit_is_refused_by_its_name():
 GZIPS = {
     "packed twice": (
         gzip.compress(gzip.compress(CSV)),
-        "is packed twice with gzip; unpack it once",
+        "is compressed twice with gzip; decompress it once",
     ),
     "cut short": (gzip.compress(CSV)[:-12], "is not a table"),
     "with a wrong sum": (gzip.compress(CSV)[:-8] + b"12345678", "is not a table"),

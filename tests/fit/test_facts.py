@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from isoloss.fit import fit_law
-from isoloss.fitted.facts import allocations, record
+from isoloss.fitted.facts import allocations, best_mixture, count_runs, record, selection
 
 
 @pytest.fixture(scope="module")
@@ -20,6 +20,19 @@ def fit(chinchilla_runs):
     return fit_law(runs, "chinchilla", bootstrap=12, holdout="largest_compute")
 
 
+@pytest.fixture(scope="module")
+def mixture_fit(make_runs):
+    """A fit of losses that are straight lines in the proportions of three domains."""
+    rng = np.random.default_rng(0)
+    shares = rng.dirichlet(np.ones(3), size=20)
+    losses = 2 + shares @ np.array([[-1.0, 0.5], [0.2, -0.4], [0.1, 0.3]])
+    losses += 0.01 * rng.standard_normal(losses.shape)
+    columns = {f"p_{domain}": shares[:, i] for i, domain in enumerate("abc")}
+    columns |= {f"loss_{domain}": losses[:, i] for i, domain in enumerate("ab")}
+    n = np.full(20, 1e8)
+    return fit_law(make_runs(n, n, losses.mean(axis=1), **columns), "linear_mixture", bootstrap=8)
+
+
 def test_the_record_holds_what_the_tables_say(fit):
     facts = record(fit)
     assert facts.groups == ("g0", "g1") and facts.responses == ("loss_nats",)
@@ -29,12 +42,12 @@ def test_the_record_holds_what_the_tables_say(fit):
         same = ("n_runs", "n_held_out", "n_dropped", "rmse", "r2", "status", "message", "condition")
         assert [getattr(one, name) for name in same] == [getattr(row, name) for name in same]
         assert one.agreement == f"{row.n_agree} of {row.n_starts} starts agree"
-        params = fit.mine("params", one.group)
+        params = fit.rows_of("params", one.group)
         for parameter, p in zip(one.parameters, params.itertuples(), strict=True):
             assert (parameter.term, parameter.estimate) == (p.term, p.estimate)
             assert (parameter.low, parameter.high) == (p.ci_low, p.ci_high)
         (fold,) = one.folds
-        (score,) = fit.mine("scores", one.group).itertuples()
+        (score,) = fit.rows_of("scores", one.group).itertuples()
         assert (fold.rule, fold.rmse) == ("largest_compute", score.rmse)
 
 
@@ -60,3 +73,40 @@ def test_points_along_runs_are_counted_with_their_runs(chinchilla_runs):
     facts = record(fit_law(runs, "chinchilla", bootstrap=0))
     assert facts.fits[0].fitted_rows == "35 points of 7 runs"
     assert "35 points of 7 runs" in repr(fit_law(runs, "chinchilla", bootstrap=0))
+
+
+def test_runs_are_counted_by_what_became_of_them():
+    reasons = [None, "no loss", "no loss", "N is 0", None]
+    states = ["done", "dropped", "dropped", "dropped", "failed"]
+    counts = count_runs(pd.DataFrame({"status": states, "status_reason": reasons}))
+    assert (counts.n_rows, counts.n_done) == (5, 1)
+    dropped = [(lost.reason, lost.n_runs) for lost in counts.of("dropped")]
+    assert dropped == [("no loss", 2), ("N is 0", 1)]
+    assert [(lost.reason, lost.n_runs) for lost in counts.of("failed")] == [("", 1)]
+    assert not counts.of("diverged")
+
+
+def test_what_fits_looked_at_is_counted_by_group(fit):
+    one, both = selection([fit], "g0"), selection([fit, fit])
+    assert one.n_runs == (fit.residuals["group"] == "g0").sum()
+    assert both.n_runs == len(fit.residuals) and both.n_points == 0
+
+
+def test_points_that_fits_looked_at_are_counted_beside_their_runs(chinchilla_runs):
+    runs = chinchilla_runs(noise=0.003)
+    runs["of_run"] = [f"run{i % 7}" for i in range(len(runs))]
+    looked_at = selection([fit_law(runs, "chinchilla", bootstrap=0)])
+    assert (looked_at.n_runs, looked_at.n_points) == (7, 35)
+
+
+def test_the_best_mixture_is_that_of_the_fit(mixture_fit):
+    best = best_mixture(mixture_fit, "all", mixture_fit.responses, 5)
+    rows = mixture_fit.best_mixture(dict.fromkeys(mixture_fit.responses, 1.0), replicates=5)
+    shares = {share.domain: share.proportion.estimate for share in best.shares}
+    assert shares == dict(zip(rows["domain"], rows["proportion"], strict=True))
+    assert best.loss_nats.estimate == rows["loss_nats"].iloc[0] and best.n_replicates == 5
+    ranges = mixture_fit.ranges.drop_duplicates("variable").set_index("variable")
+    for share in best.shares:
+        assert share.least == ranges.loc[f"p_{share.domain}", "low"]
+        near = min(abs(shares[share.domain] - end) for end in (share.least, share.most))
+        assert share.at_edge == (near < 1e-4)

@@ -15,7 +15,7 @@ errors = st.lists(st.floats(-1, 1), min_size=3, max_size=3).map(np.array)
 
 
 def corners(objective: Objective, residual: np.ndarray) -> bool:
-    """Whether a residual lies where a slope or a bend jumps."""
+    """Whether a residual lies where a slope or a curvature jumps."""
     width = SMOOTH * 2.0 if "mae" in objective.name else objective.delta
     return bool((np.abs(np.abs(residual) - width) < 1e-5).any() or (np.abs(residual) < 1e-5).any())
 
@@ -33,7 +33,9 @@ def test_derivatives_are_those_of_the_values(name, error):
     scale = np.abs(derivatives.slope).max() + 1
     np.testing.assert_allclose(derivatives.slope, (above - below) / (2 * step), atol=1e-6 * scale)
     above, below = (objective.penalty(predicted + s, LOSS).slope for s in (step, -step))
-    np.testing.assert_allclose(derivatives.bend, (above - below) / (2 * step), atol=1e-4 * scale)
+    np.testing.assert_allclose(
+        derivatives.curvature, (above - below) / (2 * step), atol=1e-4 * scale
+    )
 
 
 @every
@@ -82,6 +84,6 @@ def test_where_the_law_predicts_no_loss_the_penalty_is_infinite(name):
 def test_leading_dimensions_are_kept(name):
     at = LOSS * np.exp(np.linspace(-0.1, 0.1, 6).reshape(2, 3, 1))
     wide = Objective(name).penalty(at, LOSS)
-    for value in (wide.value, wide.slope, wide.bend, wide.weight):
+    for value in (wide.value, wide.slope, wide.curvature, wide.weight):
         assert value.shape == (2, 3, 3)
     np.testing.assert_array_equal(wide.value[1, 2], Objective(name).penalty(at[1, 2], LOSS).value)

@@ -12,9 +12,9 @@ from scipy.optimize import minimize
 from isoloss.core import registry
 from isoloss.core.problems import IsolossError
 from isoloss.fit import fit_law
-from isoloss.fit.law import variables
 from isoloss.fit.objectives import OBJECTIVES, Objective
-from isoloss.fit.optimize import cholesky_solve, minimise, refit
+from isoloss.fit.optimize import cholesky_solve, may_lie_below, minimise, refit
+from isoloss.fit.prepare import variables
 from isoloss.fit.solve import Constraints, Optimum
 
 
@@ -80,12 +80,13 @@ def test_replicates_with_losses_of_their_own_are_fits_of_those(solved):
     rng = np.random.default_rng(0)
     losses = optimum.size * optimum.problem.loss * np.exp(0.01 * rng.standard_normal((5, 35)))
     weight = np.broadcast_to(optimum.weight, losses.shape)
-    thetas, sound = optimum.replicates(weight, losses)
-    assert sound.all()
+    replicates = optimum.replicates(weight, losses)
+    assert replicates.converged.all()
     law, data = optimum.law, optimum.scale
     assert data.loss != 0
-    for theta, loss in zip(thetas, losses, strict=True):
-        raw = {k: v * np.exp(data.variables[k]) for k, v in optimum.problem.bound.data.items()}
+    for theta, loss in zip(replicates.estimates.theta, losses, strict=True):
+        own = optimum.problem.law_on_runs.data
+        raw = {k: v * np.exp(data.variables[k]) for k, v in own.items()}
         alone = Optimum(law, raw, loss, optimum.weight, optimum.objective, Constraints())
         np.testing.assert_allclose(theta, alone.theta, rtol=1e-6)
 
@@ -146,7 +147,7 @@ def test_groups_that_share_terms_have_them_in_common_and_the_rest_of_their_own(c
     b["run_id"] += "b"
     both = pd.concat([a, b], ignore_index=True)
     fit = fit_law(both, "chinchilla", shared=["alpha", "beta", "A", "B"], bootstrap=40)
-    one, two = (fit.mine("params", g).set_index("term") for g in "ab")
+    one, two = (fit.rows_of("params", g).set_index("term") for g in "ab")
     for term in ("alpha", "beta", "A", "B"):
         assert one.loc[term, "estimate"] == pytest.approx(two.loc[term, "estimate"], rel=1e-9)
         assert one.loc[term, "ci_low"] == pytest.approx(two.loc[term, "ci_low"], rel=1e-9)
@@ -178,3 +179,20 @@ def test_a_function_of_ones_own_is_minimised_too(chinchilla_runs):
 
     fit = fit_law(runs, "chinchilla", objective=cauchy, bootstrap=0)
     assert fit.summary.loc[0, "status"] == "converged"
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e-12, 1.0, 1e200])
+@pytest.mark.parametrize("seed", range(5))
+def test_no_replicate_whose_objective_is_lower_elsewhere_is_missed(seed, size):
+    rng = np.random.default_rng(seed)
+    penalties = size * np.exp(rng.normal(scale=4, size=(300, 30)))
+    penalties[rng.random(penalties.shape) < 0.01] = np.inf
+    weight = rng.multinomial(30, np.full(30, 1 / 30), size=300) * rng.random(30)
+    value = np.where(weight[:, None] > 0, penalties[None], 0.0) * weight[:, None]
+    value = value.sum(axis=-1)  # of every point, for every replicate
+    np.fill_diagonal(value, np.inf)
+    lowest = value.min(axis=1)
+    limit = lowest * np.where(rng.random(300) < 0.5, 1 + 1e-12, 0.5)  # half of them are lower
+    positions = may_lie_below(penalties, weight, limit, own=True)
+    assert set(np.flatnonzero(lowest < limit)) <= set(positions)
+    assert len(positions) < 250

@@ -104,7 +104,7 @@ def test_a_learning_curve_law_by_size_finds_the_curve_and_draws_whole_runs(sweep
     fit = fit_law(table, "learning_curve", group="n_params", bootstrap=40)
     assert len(fit.groups) == 5
     for group in fit.groups:
-        terms = fit.mine("params", group).set_index("term")["estimate"]
+        terms = fit.rows_of("params", group).set_index("term")["estimate"]
         np.testing.assert_allclose(terms["beta"], 0.3, rtol=0.02)
         np.testing.assert_allclose(terms["E"], law(float(group), np.inf), rtol=0.02)
     assert set(fit.params["ci_method"]) == {"bootstrap over of_run, bias-corrected percentile"}

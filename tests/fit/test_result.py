@@ -89,7 +89,7 @@ def test_a_report_warns_of_what_is_not_to_be_believed(make_runs):
     report = repr(fit_law(runs, "chinchilla", bootstrap=5))
     assert len(report.splitlines()) < 20 and max(map(len, report.splitlines())) <= 120
     assert "AT BOUND" in report or "UNDETERMINED" in report
-    assert "the data do not determine" in report
+    assert "not identified by these runs" in report
 
 
 def test_a_fit_of_many_groups_is_a_line_a_group(two, chinchilla_runs):

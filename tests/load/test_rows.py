@@ -141,7 +141,7 @@ def test_identity_does_not_change_with_times(root):
 
 @pytest.mark.parametrize(("fraction", "side"), [(1e-12, "valid"), (1 - 1e-12, "train")])
 def test_a_side_without_rows_is_an_error(root, fraction, side):
-    with pytest.raises(IsolossError, match=f"is on the {side} side"):
+    with pytest.raises(IsolossError, match=f"is in the split '{side}'"):
         load(root, valid_fraction=fraction)
 
 

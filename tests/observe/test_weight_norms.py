@@ -45,7 +45,7 @@ def test_damaged_weights_are_an_error(tmp_path):
     content = bytearray(store.weights("0" * 32).read_bytes())
     content[-1] ^= 1
     store.weights("0" * 32).write_bytes(content)
-    with pytest.raises(TableError, match="is not what its job left"):
+    with pytest.raises(TableError, match="differs from what its job wrote"):
         load_weights(store, "0" * 32)
 
 

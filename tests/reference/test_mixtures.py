@@ -11,6 +11,7 @@ import pytest
 
 from isoloss.core import registry
 from isoloss.fit.scores import rank_correlation
+from isoloss.laws._make import made_law
 
 DOMAINS = ("academic", "prose", "dialogue", "symbolic", "internet")
 PUBLISHED_R2 = {
@@ -45,9 +46,8 @@ def r2(predicted: np.ndarray, loss: np.ndarray) -> float:
 def test_the_published_exponential_law_has_its_published_r2(mixtures, domain):
     shares, losses = mixtures["70M"]
     card = registry.card("law", "exponential_mixing")
-    law, values = card.make(list(shares), f"p_{domain}"), card.PRESETS[domain]["values"]
-    theta = np.array([term.coordinate(values[term.name]) for term in law.terms])
-    computed = r2(law.loss(theta, shares), losses[domain])
+    law, values = card.make(list(shares)), card.PRESETS[domain]["values"]
+    computed = r2(law.loss(law.theta(values), shares), losses[domain])
     assert computed == pytest.approx(PUBLISHED_R2[domain], abs=1e-4)
 
 
@@ -60,9 +60,9 @@ def test_mixtures_that_were_not_fitted_are_predicted(mixtures, size):
         seen, unseen = ({k: v[part] for k, v in shares.items()} for part in
                         (order[:SEEN], order[SEEN:]))  # fmt: skip
         for domain, loss in losses.items():
-            law = registry.card("law", "mixture_power").make(list(shares), f"p_{domain}")
-            theta = law.estimate(seen, loss[order[:SEEN]], np.ones(SEEN))
-            scores.append(r2(law.loss(theta, unseen), loss[order[SEEN:]]))
+            law = made_law("mixture_power", {}, list(shares)).for_response(f"loss_{domain}")
+            best = law.estimate(seen, loss[order[:SEEN]], np.ones(SEEN))
+            scores.append(r2(law.given(best.state).loss(best.theta, unseen), loss[order[SEEN:]]))
     assert np.mean(scores) > 0.95
 
 
@@ -85,6 +85,7 @@ def regmix(reference_data):
 )
 def test_rank_correlation_on_the_test_runs_of_regmix(regmix, card, least, most):
     (shares, loss), (others, there) = regmix
-    law = registry.card("law", card).make(domains=list(shares), own="p_pile_cc")
-    theta = law.estimate(shares, loss, np.ones(len(loss)))
-    assert least < rank_correlation(there, law.loss(theta, others)) < most
+    law = made_law(card, {}, list(shares)).for_response("loss_pile_cc")
+    best = law.estimate(shares, loss, np.ones(len(loss)))
+    predicted = law.given(best.state).loss(best.theta, others)
+    assert least < rank_correlation(there, predicted) < most

@@ -176,7 +176,7 @@ def files(chinchilla_runs, tmp_path_factory):
     return make
 
 
-MIXTURES = [n for n in registry.names("law") if registry.facts("law", n).get("NEEDS") == "mixture"]
+MIXTURES = [n for n in registry.names("law") if registry.of_mixtures(n)]
 
 
 def law_of(name: str) -> str:
@@ -212,7 +212,7 @@ def test_a_figure_is_drawn_as_picture_and_table_with_the_same_bytes_twice(name, 
     assert tables.facts(tmp_path / "a" / f"{name}.parquet")["card"] == name
 
 
-SHOWING_LAWS = [n for n in registry.names("figure") if registry.facts("figure", n).get("MIN_LAWS")]
+SHOWING_LAWS = [n for n in registry.names("figure") if registry.facts("figure", n).get("MIN_FITS")]
 
 
 @pytest.mark.parametrize("name", SHOWING_LAWS)

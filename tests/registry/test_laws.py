@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isoloss.core import registry
-from isoloss.laws._law import Estimator
+from isoloss.core.problems import IsolossError
+from isoloss.laws._make import made_law
 
 VARIABLES = "NDCU"
-NAMES = [n for n in registry.names("law") if registry.facts("law", n).get("NEEDS") != "mixture"]
+NAMES = [n for n in registry.names("law") if not registry.of_mixtures(n)]
 ANY_SIGN = {"logarithm"}
 
 
@@ -33,15 +34,20 @@ def laws() -> list:
     return every
 
 
+def mixture_laws() -> list:
+    every = []
+    for name in filter(registry.of_mixtures, registry.names("law")):
+        made = made_law(name, registry.defaults("law", name), ["p_web", "p_code", "p_books"])
+        every.append(pytest.param(name, made.for_response("loss_web"), id=name))
+    return every
+
+
 LAWS = laws()
 every_law = pytest.mark.parametrize(("name", "law"), LAWS)
+every_law_of_any_kind = pytest.mark.parametrize(("name", "law"), [*LAWS, *mixture_laws()])
 every_card = pytest.mark.parametrize("name", NAMES)
-ALLOCATING = pytest.mark.parametrize(
-    ("name", "law"), [p for p in LAWS if hasattr(p.values[1], "allocate")]
-)
-ESTIMATING = pytest.mark.parametrize(
-    ("name", "law"), [p for p in LAWS if isinstance(p.values[1], Estimator)]
-)
+ALLOCATING = pytest.mark.parametrize(("name", "law"), [p for p in LAWS if p.values[1].allocates])
+ESTIMATING = pytest.mark.parametrize(("name", "law"), [p for p in LAWS if p.values[1].recipe])
 
 
 def points(n: int, decades: float, seed: int = 0) -> dict[str, np.ndarray]:
@@ -88,6 +94,47 @@ def differences(function, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return (4 * fine - coarse) / 3, 2 * np.abs(fine - coarse) + rounding
 
 
+# Parameters in their units and coordinates
+
+
+@every_law_of_any_kind
+@given(draws=st.data())
+@settings(max_examples=25)
+def test_coordinates_and_values_are_each_others_inverse(name, law, draws):
+    theta = draws.draw(thetas(law))
+    values = law.values(theta)
+    assert list(values) == [term.name for term in law.terms]
+    assert all(v > 0 for t, v in zip(law.terms, values.values(), strict=True) if t.log)
+    np.testing.assert_allclose(law.theta(values), theta, rtol=1e-12, atol=1e-12)
+    backwards = dict(reversed(list(values.items())))
+    again = law.values(law.theta(backwards))
+    np.testing.assert_allclose(list(again.values()), list(values.values()), rtol=1e-9)
+
+
+@every_law_of_any_kind
+def test_coordinates_and_values_may_be_many(name, law):
+    theta = some_thetas(law, 2, 4)
+    values = law.values(theta)
+    assert all(value.shape == (2, 4) for value in values.values())
+    np.testing.assert_allclose(law.theta(values), theta, rtol=1e-12, atol=1e-12)
+    one = law.values(theta[1, 2])
+    assert [v[1, 2] for v in values.values()] == list(one.values())
+
+
+@every_law_of_any_kind
+def test_values_that_are_not_those_of_a_law_are_told_all_at_once(name, law):
+    first, *others = law.terms
+    values = {term.name: 0.5 for term in others} | {"Q": 1.0}
+    with pytest.raises(IsolossError) as told:
+        law.theta(values)
+    assert {p.place for p in told.value.problems} == {"parameter Q", f"parameter {first.name}"}
+    with pytest.raises(IsolossError, match="found an array of shape"):
+        law.values(np.zeros(len(law.terms) + 1))
+    for bad in (np.nan, np.inf, *([0.0, -1.0] if first.log else [])):
+        with pytest.raises(IsolossError, match=f"parameter {first.name}: found"):
+            law.theta({term.name: 0.5 for term in law.terms} | {first.name: bad})
+
+
 # What a card says
 
 
@@ -103,10 +150,33 @@ def latex(symbol: str) -> str:
 @every_card
 def test_a_law_says_where_it_is_from_and_where_it_holds(name):
     facts = registry.facts("law", name)
-    for constant in ("TITLE", "FORMULA", "LATEX", "SOURCE", "DOMAIN", "OPTIONS", "PRESETS"):
+    for constant in ("TITLE", "FORMULA", "LATEX", "SOURCE", "DOMAIN", "KIND", "OPTIONS", "PRESETS"):
         assert constant in facts, constant
     assert "arXiv:" in facts["SOURCE"] or name == "logarithm"  # older than papers
     assert facts["LATEX"].count("{") == facts["LATEX"].count("}")
+
+
+@every_law
+def test_a_law_is_of_the_kind_that_its_card_says(name, law):
+    assert law.kind == registry.facts("law", name)["KIND"]
+    several = {"joint": True, "curve": False, "frontier": True}
+    assert (len(law.variables) > 1) == several[law.kind]
+
+
+@every_law
+def test_a_law_that_does_not_divide_a_budget_says_so(name, law):
+    theta = np.array([term.starts[0] for term in law.terms])
+    if law.allocates:
+        assert all(np.shape(quantity) == () for quantity in law.allocate(theta, 1e20))
+    else:
+        with pytest.raises(NotImplementedError, match="best N and D of a budget"):
+            law.allocate(theta, 1e20)
+
+
+def test_a_card_that_does_not_say_its_kind_is_told(monkeypatch):
+    monkeypatch.setattr(registry, "facts", lambda kind, name: {"TITLE": "x"})
+    with pytest.raises(IsolossError, match="law card mine, KIND: found None; give the card one of"):
+        registry.of_mixtures("mine")
 
 
 @every_law
@@ -201,7 +271,7 @@ def test_sums_over_runs_are_sums_of_derivatives(name, law):
     theta, rng = some_thetas(law, 5), np.random.default_rng(2)
     slope, curvature = rng.normal(size=(2, 5, 24))
     weight = rng.random((5, 24))
-    bound = law.bind(NEAR)
+    bound = law.on(NEAR)
     loss, state = bound.at(theta)
     np.testing.assert_allclose(loss, law.loss(theta, NEAR), rtol=1e-12)
     assert bound.project(theta, np.ones(24), np.ones(24)).shape == theta.shape
@@ -332,7 +402,7 @@ def test_an_estimator_finds_its_own_form_again(name, law):
     theta, data, loss = profile(law)
     rng = np.random.default_rng(1)
     for weight in (np.ones(35), rng.uniform(0.5, 2.0, 35)):
-        np.testing.assert_allclose(law.estimate(data, loss, weight), theta, rtol=1e-8)
+        np.testing.assert_allclose(law.estimate(data, loss, weight).theta, theta, rtol=1e-8)
     assert law.recipe
 
 
@@ -342,8 +412,8 @@ def test_an_estimate_is_the_same_in_other_units(name, law):
     loss = loss * np.exp(np.random.default_rng(2).normal(0, 0.003, 35))
     matrix, shift = law.rescaling({"N": 18.0, "C": 40.0}, 0.7)
     other = {"N": data["N"] / np.exp(18.0), "C": data["C"] / np.exp(40.0)}
-    estimate = law.estimate(other, loss / np.exp(0.7), np.ones(35))
-    expected = matrix @ law.estimate(data, loss, np.ones(35)) + shift
+    estimate = law.estimate(other, loss / np.exp(0.7), np.ones(35)).theta
+    expected = matrix @ law.estimate(data, loss, np.ones(35)).theta + shift
     np.testing.assert_allclose(estimate, expected, rtol=1e-8, atol=1e-10)
 
 
@@ -353,10 +423,10 @@ def test_a_weight_of_two_is_a_run_drawn_twice_and_of_zero_one_left_out(name, law
     loss = loss * np.exp(np.random.default_rng(3).normal(0, 0.003, 35))
     weight = np.random.default_rng(4).integers(0, 3, 35)
     drawn = np.repeat(np.arange(35), weight)
-    estimate = law.estimate(data, loss, weight.astype(float))
+    estimate = law.estimate(data, loss, weight.astype(float)).theta
     expected = law.estimate(
         {k: v[drawn] for k, v in data.items()}, loss[drawn], np.ones(len(drawn))
-    )
+    ).theta
     np.testing.assert_allclose(estimate, expected, rtol=1e-9)
 
 
@@ -364,7 +434,9 @@ def test_a_weight_of_two_is_a_run_drawn_twice_and_of_zero_one_left_out(name, law
 def test_budgets_that_differ_by_rounding_are_one(name, law):
     theta, data, loss = profile(law)
     data["C"] = data["C"] * np.random.default_rng(5).uniform(0.99, 1.01, 35)
-    np.testing.assert_allclose(law.estimate(data, loss, np.ones(35)), theta, rtol=0.05, atol=0.1)
+    np.testing.assert_allclose(
+        law.estimate(data, loss, np.ones(35)).theta, theta, rtol=0.05, atol=0.1
+    )
 
 
 @ESTIMATING
@@ -372,17 +444,17 @@ def test_one_budget_has_no_frontier(name, law):
     _, data, loss = profile(law)
     weight = (data["C"] == data["C"].min()).astype(float)
     for none in (weight, np.zeros(35)):
-        assert np.isnan(law.estimate(data, loss, none)).all()
+        assert np.isnan(law.estimate(data, loss, none).theta).all()
 
 
 def test_a_budget_without_a_minimum_is_no_part_of_the_frontier():
     law = registry.card("law", "isoflop_parabolas").make()
     theta, data, loss = profile(law)
     first = data["C"] == data["C"].min()
-    bent_down = law.estimate(data, np.where(first, 10.0 - loss, loss), np.ones(35))
-    np.testing.assert_allclose(bent_down, theta, rtol=1e-8)
+    upside_down = law.estimate(data, np.where(first, 10.0 - loss, loss), np.ones(35)).theta
+    np.testing.assert_allclose(upside_down, theta, rtol=1e-8)
     two_sizes = np.where(first & (np.cumsum(first) > 2), 0.0, 1.0)
-    estimate = law.estimate(data, np.where(first, loss + 1.0, loss), two_sizes)
+    estimate = law.estimate(data, np.where(first, loss + 1.0, loss), two_sizes).theta
     np.testing.assert_allclose(estimate, theta, rtol=1e-8)
 
 
@@ -396,7 +468,7 @@ def test_parabolas_are_biased_by_wide_grids_of_profiles_that_are_not_symmetric()
     def error(width):
         n = best * np.exp(np.tile(np.linspace(-width, width, 9), 4))
         loss = chinchilla.loss(truth, {"N": n, "D": c / 6 / n})
-        theta = parabolas.estimate({"N": n, "C": c}, loss, np.ones(36))
+        theta = parabolas.estimate({"N": n, "C": c}, loss, np.ones(36)).theta
         return np.abs(np.log(parabolas.allocate(theta, c)[0] / best)).max()
 
     assert error(0.1) < 0.01 < error(1.0) < error(2.0)

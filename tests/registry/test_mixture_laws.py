@@ -16,9 +16,10 @@ from isoloss.fit.mixture import mixtures
 from isoloss.fitted import load_fit, quantiles
 from isoloss.fitted.export import export_fit
 from isoloss.laws import mixture_power
-from isoloss.laws._law import Estimator
+from isoloss.laws._law import Estimate, stacked
+from isoloss.laws._make import made_law
 
-NAMES = [n for n in registry.names("law") if registry.facts("law", n).get("NEEDS") == "mixture"]
+NAMES = [n for n in registry.names("law") if registry.of_mixtures(n)]
 DOMAINS = ("p_web", "p_code", "p_books", "p_talk")
 every_card = pytest.mark.parametrize("name", NAMES)
 FIXED = {"exponential_mixing": {"t_web": -1.0}}  # what no data can tell
@@ -27,7 +28,16 @@ ESTIMATING = pytest.mark.parametrize("name", [n for n in NAMES if n not in OPTIM
 
 
 def law(name: str, own: str | None = "p_web", domains=DOMAINS):
-    return registry.card("law", name).make(domains=list(domains), own=own)
+    made = registry.card("law", name).make(domains=list(domains))
+    return made.for_response(own.replace("p_", "loss_") if own else "loss_all")
+
+
+def loss_of(made, estimate: Estimate, data) -> np.ndarray:
+    return made.given(estimate.state).loss(estimate.theta, data)
+
+
+def posterior_sd_of(made, estimate: Estimate, data, noise: bool = False) -> np.ndarray:
+    return made.given(estimate.state).posterior_sd(estimate.theta, data, noise)
 
 
 def shares(n: int, seed: int = 0, zeros: bool = True) -> np.ndarray:
@@ -73,8 +83,9 @@ def fitted(name: str, runs, **settings):
 @every_card
 def test_a_mixture_law_says_where_it_is_from_and_where_it_holds(name):
     facts = registry.facts("law", name)
-    for constant in ("TITLE", "FORMULA", "LATEX", "SOURCE", "DOMAIN", "OPTIONS", "PRESETS"):
+    for constant in ("TITLE", "FORMULA", "LATEX", "SOURCE", "DOMAIN", "KIND", "OPTIONS", "PRESETS"):
         assert constant in facts, constant
+    assert law(name).kind == facts["KIND"] == "mixture" and not law(name).allocates
     assert "arXiv:" in facts["SOURCE"] or "seed" in facts["SOURCE"]
     assert facts["LATEX"].count("{") == facts["LATEX"].count("}")
     for preset in facts["PRESETS"].values():
@@ -85,49 +96,57 @@ def test_a_mixture_law_says_where_it_is_from_and_where_it_holds(name):
 @pytest.mark.parametrize("own", ["p_web", None])
 def test_terms_are_told_apart_and_their_starts_lie_inside_their_bounds(name, own):
     made = law(name, own)
-    assert made.variables == DOMAINS and made.flat
+    assert made.variables == DOMAINS and made.proportions
     for labels in ([t.name for t in made.terms], [t.symbol for t in made.terms]):
         assert len(set(labels)) == len(labels)
     for term in made.terms:
         assert term.unit
         assert all(term.low < start < term.high for start in term.starts)
     assert 1 <= len(made.starts()) <= 200
-    assert isinstance(made, Estimator) == (name not in OPTIMISED)
-    if isinstance(made, Estimator):
-        assert made.recipe and made.least <= 3
+    assert bool(made.recipe) == (name not in OPTIMISED)
+    assert made.least <= 3 if made.recipe else made.least == len(made.terms)
 
 
 # Values and derivatives
 
 
-def theta_of(name: str, seed: int = 0) -> np.ndarray:
+def estimate_of(name: str, seed: int = 0) -> Estimate:
     made, p = law(name), shares(24, seed)
-    if isinstance(made, Estimator):
+    if made.recipe:
         return made.estimate(data_of(p), losses(p, seed=seed + 1), np.ones(24))
     rng = np.random.default_rng(seed)
-    return np.concatenate([[0.8, -1.0], rng.normal(0, 2, len(DOMAINS))])
+    return Estimate(np.concatenate([[0.8, -1.0], rng.normal(0, 2, len(DOMAINS))]))
 
 
 @every_card
 def test_leading_dimensions_are_kept_and_runs_may_differ_between_thetas(name):
     made = law(name)
-    theta = np.stack([[theta_of(name, i + 3 * j) for i in range(3)] for j in range(2)])
+    single = [[estimate_of(name, i + 3 * j) for i in range(3)] for j in range(2)]
+    flat = stacked([one for row in single for one in row], len(made.terms))
+    theta = flat.theta.reshape(2, 3, -1)
+    many = made.given(None if flat.state is None else flat.state.reshape(2, 3))
     near = data_of(shares(9, 5))
     own = {k: np.stack([v, v[::-1], np.roll(v, 1)]) for k, v in near.items()}
     count = len(made.terms)
     for data, alone in ((near, lambda j: near), (own, lambda j: {k: v[j] for k, v in own.items()})):
-        assert made.loss(theta, data).shape == (2, 3, 9)
-        assert made.gradient(theta, data).shape == (2, 3, 9, count)
+        assert many.loss(theta, data).shape == (2, 3, 9)
+        assert many.gradient(theta, data).shape == (2, 3, 9, count)
         for i in range(2):
             for j in range(3):
-                for function in (made.loss, made.gradient, made.posterior_sd):
-                    expected = function(theta[i, j], alone(j))
+                one = made.given(single[i][j].state)
+                for function, other in (
+                    (many.loss, one.loss),
+                    (many.gradient, one.gradient),
+                    (many.posterior_sd, one.posterior_sd),
+                ):
+                    expected = other(single[i][j].theta, alone(j))
                     np.testing.assert_allclose(function(theta, data)[i, j], expected, rtol=1e-12)
 
 
 @every_card
 def test_the_gradient_of_a_law_is_that_of_its_loss(name):
-    made, theta, data = law(name), theta_of(name), data_of(shares(24, 7, zeros=False))
+    estimate, data = estimate_of(name), data_of(shares(24, 7, zeros=False))
+    made, theta = law(name).given(estimate.state), estimate.theta
     gradient = made.gradient(theta, data)
     for i in range(len(made.terms)):
         step = np.zeros(len(theta))
@@ -142,6 +161,36 @@ def test_an_equal_law_is_the_same_law(name):
     assert law(name) != law(name, domains=DOMAINS[:3])
 
 
+@every_card
+def test_a_law_of_mixtures_has_a_law_for_each_response(name):
+    made = made_law(name, registry.defaults("law", name), DOMAINS)
+    assert made.for_response("loss_all") == made
+    assert made.for_response("loss_web").for_response("loss_all") == made
+    own, other = made.for_response("loss_web"), made.for_response("loss_code")
+    assert (own == other) == (name not in ("mixture_power", "transfer_power"))
+    assert own.terms == other.terms and own.variables == DOMAINS
+
+
+@every_card
+def test_an_estimate_comes_back_from_the_numbers_of_a_table(name):
+    made = law(name)
+    single = [estimate_of(name, seed) for seed in range(3)]
+    several = stacked(single, len(made.terms))
+    numbers = made.to_numbers(several)
+    again, data = made.from_numbers(numbers), data_of(shares(9, 5))
+    np.testing.assert_array_equal(made.to_numbers(again), numbers)
+    expected = [loss_of(made, one, data) for one in single]
+    np.testing.assert_array_equal(loss_of(made, again, data), expected)
+    np.testing.assert_array_equal(made.to_numbers(single[0]), numbers[0])
+    np.testing.assert_array_equal(made.to_numbers(again[1]), numbers[1])
+    assert numbers.shape[-1] > len(made.terms) if name == "mixture_power" else again.state is None
+
+
+def test_a_law_with_a_state_says_so_where_it_is_not_given_one():
+    with pytest.raises(IsolossError, match="needs the state of an estimate"):
+        law("mixture_power").loss(estimate_of("mixture_power").theta, data_of(shares(3)))
+
+
 # Recipes
 
 
@@ -151,25 +200,25 @@ def test_an_equal_law_is_the_same_law(name):
 def test_an_estimate_is_finite_with_few_runs_zeros_and_losses_all_alike(name, own, n):
     made, p = law(name, own), shares(n)
     for loss in (losses(p), np.full(n, 2.5), np.where(np.arange(n) < 1, 3.0, 2.5)):
-        theta = made.estimate(data_of(p), loss, np.ones(n))
-        assert np.isfinite(theta).all()
-        predicted = made.loss(theta, data_of(shares(30, 8)))
+        estimate = made.estimate(data_of(p), loss, np.ones(n))
+        assert np.isfinite(made.to_numbers(estimate)).all()
+        predicted = loss_of(made, estimate, data_of(shares(30, 8)))
         assert predicted.shape == (30,) and np.isfinite(predicted).all()
         if np.ptp(loss) == 0 and name != "log_linear":  # a ridge shrinks exponents, not to zero
             np.testing.assert_allclose(predicted, 2.5, rtol=1e-4)
     pure = made.estimate(data_of(np.eye(len(DOMAINS))), losses(np.eye(len(DOMAINS))), np.ones(4))
-    assert np.isfinite(made.loss(pure, data_of(p))).all()
+    assert np.isfinite(loss_of(made, pure, data_of(p))).all()
 
 
 @ESTIMATING
 def test_the_same_mixture_again_and_again_is_no_trouble(name):
     made, p = law(name), np.repeat(shares(5), 5, axis=0)
     for noise in (0.0, 0.01):
-        theta = made.estimate(data_of(p), losses(p, noise), np.ones(25))
-        assert np.isfinite(made.loss(theta, data_of(p))).all()
+        estimate = made.estimate(data_of(p), losses(p, noise), np.ones(25))
+        assert np.isfinite(loss_of(made, estimate, data_of(p))).all()
     one = np.repeat(shares(1), 6, axis=0)
-    theta = made.estimate(data_of(one), losses(one, 0.01), np.ones(6))
-    assert np.isfinite(made.loss(theta, data_of(p))).all()
+    estimate = made.estimate(data_of(one), losses(one, 0.01), np.ones(6))
+    assert np.isfinite(loss_of(made, estimate, data_of(p))).all()
 
 
 @ESTIMATING
@@ -179,28 +228,33 @@ def test_a_run_of_no_weight_does_not_enter(name, n):
     rng = np.random.default_rng(3)
     weight = rng.permutation(np.where(np.arange(n) < n // 3, 0.0, rng.integers(1, 3, n)))
     loss, out = losses(p), weight == 0
-    theta = made.estimate(data_of(p), loss, weight)
-    assert np.isfinite(theta).all()
-    assert len(theta) == len(made.estimate(data_of(p), loss, np.ones(n)))
+    estimate = made.estimate(data_of(p), loss, weight)
+    numbers = made.to_numbers(estimate)
+    assert np.isfinite(numbers).all()
+    assert len(numbers) == len(made.to_numbers(made.estimate(data_of(p), loss, np.ones(n))))
     shuffled = p.copy()
     shuffled[out] = p[out][::-1]
     again = made.estimate(data_of(shuffled), np.where(out, 99.0, loss), weight)
-    np.testing.assert_array_equal(again, theta)
+    np.testing.assert_array_equal(made.to_numbers(again), numbers)
     if name == "mixture_power" and n >= mixture_power.HYPERPARAMETERS.many:
         return  # how many runs there are, with weight or without, decides on its members
     alone = made.estimate(data_of(p[~out]), loss[~out], weight[~out])
     there = data_of(shares(30, 8))
-    np.testing.assert_allclose(made.loss(alone, there), made.loss(theta, there), rtol=1e-6)
-    assert np.isnan(made.estimate(data_of(p), loss, np.zeros(n))).all()
+    expected = loss_of(made, estimate, there)
+    np.testing.assert_allclose(loss_of(made, alone, there), expected, rtol=1e-6)
+    none = made.to_numbers(made.estimate(data_of(p), loss, np.zeros(n)))
+    assert np.isnan(none[: len(made.terms)]).all()
+    assert np.isnan(loss_of(made, made.estimate(data_of(p), loss, np.zeros(n)), there)).all()
 
 
 @ESTIMATING
 def test_weights_count_relative_to_each_other_where_noise_is_estimated(name):
     made, p = law(name), shares(20)
     loss, there = losses(p), data_of(shares(30, 8))
-    theta = made.estimate(data_of(p), loss, np.ones(20))
+    estimate = made.estimate(data_of(p), loss, np.ones(20))
     many = made.estimate(data_of(p), loss, np.full(20, 3.0))
-    np.testing.assert_allclose(made.loss(many, there), made.loss(theta, there), rtol=1e-3)
+    expected = loss_of(made, estimate, there)
+    np.testing.assert_allclose(loss_of(made, many, there), expected, rtol=1e-3)
 
 
 @ESTIMATING
@@ -208,14 +262,16 @@ def test_weights_count_relative_to_each_other_where_noise_is_estimated(name):
 def test_a_replicate_that_starts_from_the_estimate_is_near_one_that_does_not(name, n):
     made, p = law(name), shares(n)
     loss, there = losses(p), data_of(shares(30, 8, zeros=False))
-    theta = made.estimate(data_of(p), loss, np.ones(n))
+    estimate = made.estimate(data_of(p), loss, np.ones(n))
     weight = np.random.default_rng(4).multinomial(n, np.full(n, 1 / n)).astype(float)
-    short = made.again(theta, data_of(p), loss, weight)
+    short = made.again(estimate, data_of(p), loss, weight)
     whole = made.estimate(data_of(p), loss, weight)
-    assert len(short) == len(whole) == len(theta)
-    np.testing.assert_allclose(made.loss(short, there), made.loss(whole, there), rtol=0.01)
-    same = made.again(theta, data_of(p), np.full(n, 2.5), weight)
-    assert np.isfinite(made.loss(same, there)).all()
+    lengths = {len(made.to_numbers(one)) for one in (short, whole, estimate)}
+    assert len(lengths) == 1
+    expected = loss_of(made, whole, there)
+    np.testing.assert_allclose(loss_of(made, short, there), expected, rtol=0.01)
+    same = made.again(estimate, data_of(p), np.full(n, 2.5), weight)
+    assert np.isfinite(loss_of(made, same, there)).all()
 
 
 # Posterior standard deviations
@@ -226,10 +282,11 @@ def test_a_band_holds_about_what_it_promises():
     made, noise, held = law("mixture_power"), 0.003, []
     for seed in range(40):
         p, there = shares(24, seed), shares(30, 1000 + seed)
-        theta = made.estimate(data_of(p), losses(p, noise, 500 + seed), np.ones(24))
-        error = made.loss(theta, data_of(there)) - losses(there, 0.0)
-        run_error = made.loss(theta, data_of(there)) - losses(there, noise, 1000 + seed)
-        sd, run_sd = (made.posterior_sd(theta, data_of(there), new) for new in (False, True))
+        estimate = made.estimate(data_of(p), losses(p, noise, 500 + seed), np.ones(24))
+        predicted = loss_of(made, estimate, data_of(there))
+        error = predicted - losses(there, 0.0)
+        run_error = predicted - losses(there, noise, 1000 + seed)
+        sd, run_sd = (posterior_sd_of(made, estimate, data_of(there), n) for n in (False, True))
         assert (run_sd > sd).all()
         held.append([np.abs(error) < 1.96 * sd, np.abs(run_error) < 1.96 * run_sd])
     law_share, run_share = np.mean(held, axis=(0, 2))
@@ -241,16 +298,16 @@ def test_a_band_holds_about_what_it_promises():
 def test_a_posterior_is_narrow_at_the_runs_and_wide_far_from_them(n):
     made, p = law("mixture_power"), shares(n) * [1, 1, 1, 0] + 1e-9
     p /= p.sum(axis=1, keepdims=True)
-    theta = made.estimate(data_of(p), losses(p), np.ones(n))
-    near = made.posterior_sd(theta, data_of(p))
-    far = made.posterior_sd(theta, data_of(np.eye(4)[3:]))
+    estimate = made.estimate(data_of(p), losses(p), np.ones(n))
+    near = posterior_sd_of(made, estimate, data_of(p))
+    far = posterior_sd_of(made, estimate, data_of(np.eye(4)[3:]))
     assert (near > 0).all() and 3 * np.median(near) < far.item() < 10
     weight = np.ones(n)
     weight[: n // 3] = 0.0
-    fewer = made.posterior_sd(made.estimate(data_of(p), losses(p), weight), data_of(p))
+    fewer = posterior_sd_of(made, made.estimate(data_of(p), losses(p), weight), data_of(p))
     assert fewer[: n // 3].mean() > near[: n // 3].mean()
     same = made.estimate(data_of(p), np.full(n, 2.5), np.ones(n))
-    assert (made.posterior_sd(same, data_of(p)) < 1e-6).all()
+    assert (posterior_sd_of(made, same, data_of(p)) < 1e-6).all()
 
 
 def test_bands_are_those_of_the_posterior_with_replicates_or_without(table):
@@ -258,7 +315,7 @@ def test_bands_are_those_of_the_posterior_with_replicates_or_without(table):
     for replicates in (0, 4):
         fit = fitted("mixture_power", table(), bootstrap=replicates, ci_level=0.9)
         predictions = fit.predict(**there)
-        wide = 1.6449 * fit.law_of("loss_web").posterior_sd(fit.theta(), there)
+        wide = 1.6449 * posterior_sd_of(fit.law_of("loss_web"), fit.estimate(), there)
         np.testing.assert_allclose(predictions["high"] - predictions["loss_nats"], wide, rtol=1e-4)
         np.testing.assert_allclose(predictions["loss_nats"] - predictions["low"], wide, rtol=1e-4)
         best = fit.best_mixture({"web": 1.0, "loss_all": 1.0}).iloc[0]
@@ -354,8 +411,8 @@ def test_a_proportion_that_is_missing_counts_0(name, table):
     for d in DOMAINS:
         holes[d] = holes[d].mask(holes[d] == 0)
     assert holes[list(DOMAINS)].isna().any(axis=None)
-    np.testing.assert_array_equal(fitted(name, holes).theta(), fitted(name, runs).theta())
     fit = fitted(name, runs)
+    np.testing.assert_array_equal(fitted(name, holes).theta(), fit.theta())
     half = {"p_web": np.array([0.5]), "p_code": np.array([0.5])}
     none = {"p_books": np.zeros(1), "p_talk": np.zeros(1)}
     np.testing.assert_array_equal(fit.loss(**half), fit.loss(**half, **none))

@@ -15,7 +15,7 @@ import torch
 from isoloss.core import registry
 from isoloss.core.problems import StudyError
 from isoloss.core.seeds import generator
-from isoloss.core.tokens import Tokens
+from isoloss.core.tokens import TokenArray
 from isoloss.models._model import model_of
 from isoloss.study import check
 from isoloss.train.plan import Cards
@@ -114,7 +114,7 @@ def data(name: str, seed: int = 0):
     tags = [[("kind", "even" if i % 2 == 0 else "odd")] for i in range(30, 40)]
     rows = {"row": np.arange(30, 40), "n_tokens": lengths[30:]}
     held_out = pa.table({**rows, "tags": pa.array(tags, pa.map_(pa.string(), pa.string()))})
-    dataset = SimpleNamespace(tokens=Tokens(values), starts=starts, held_out=held_out)
+    dataset = SimpleNamespace(tokens=TokenArray(values), starts=starts, held_out=held_out)
     copies = np.where(np.arange(30) == 3, 2, 1)
     return dataset, SimpleNamespace(rows=np.arange(30), copies=copies)
 

@@ -14,7 +14,7 @@ from rows_in_memory import dataset_of
 from isoloss.core import tables
 from isoloss.core.problems import TableError
 from isoloss.core.seeds import generator
-from isoloss.core.tokens import Tokens, map_tokens, token_writer
+from isoloss.core.tokens import TokenArray, map_tokens, token_writer
 from isoloss.tasks._tokens import stream, take, training_batches
 from isoloss.train.dataset import read_dataset
 
@@ -56,7 +56,7 @@ def test_a_stream_read_by_its_index_is_the_stream_laid_out(texts, data, context)
     copies = np.array(copies, dtype=np.int64)
     tokens, row, origin = laid_out(texts, positions, copies)
     starts = np.cumsum([0, *map(len, texts)])
-    source = Tokens(np.frombuffer(b"".join(texts), dtype=np.uint8))
+    source = TokenArray(np.frombuffer(b"".join(texts), dtype=np.uint8))
     read = stream(source, starts, positions, copies)
     at = places(read)
     assert len(read) == len(tokens)

@@ -23,7 +23,7 @@ from isoloss.train import shard as shard_module
 from isoloss.train.checkpoint import Checkpoint
 from isoloss.train.identity import VERSIONS, Content
 from isoloss.train.plan import plan_sweep
-from isoloss.train.shard import Job, train_shard
+from isoloss.train.shard import ShardSetup, train_shard
 
 TINY = {"n_layers": 1, "context": 16, "head_width": 4, "batch_size": 2, "n_samples": 1280}
 VALID = 512
@@ -54,7 +54,7 @@ def train(rows, tmp_path_factory):
         known = {"seed": 3, "code": "code", "valid_tokens": VALID, "checkpoint_minutes": 0}
         known |= {"code_here": settings.get("code", "code"), "among": {}, **settings}
         shard = train_shard(
-            runs, Job(Content("language_model", dataset_of(rows), indices), store, **known)
+            runs, ShardSetup(Content("language_model", dataset_of(rows), indices), store, **known)
         )
         return tables.conform("shard", shard).to_pandas().set_index("run_id", drop=False)
 

@@ -128,7 +128,7 @@ DAMAGES = {
     "truncated": (lambda path, whole: whole[: len(whole) // 2], ""),
     "emptied": (lambda path, whole: b"", "is empty"),
     "missing": (lambda path, whole: None, "missing"),
-    "replaced": (lambda path, whole: other_file(path, whole), "is not what its job left"),
+    "replaced": (lambda path, whole: other_file(path, whole), "differs from what its job wrote"),
     "flipped in its body": (
         lambda path, whole: flipped(whole, footer_offset(path, whole) // 2),
         "",

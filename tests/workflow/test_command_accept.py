@@ -71,7 +71,7 @@ def test_an_edit_is_accepted_as_a_no_op_and_a_further_one_is_due(results, edited
     assert edited("accept", "--reason", "again") == (0, "no code has changed\n")
     code, output = edited("status")
     assert (code, status_table(output)["grid"]["missing"]) == (0, "0")
-    assert edited("gc") == (0, "nothing is unused\n")
+    assert edited("gc") == (0, "no entry is unused\n")
 
     results.edit("train/run.py", "eps=1e-8", "eps=1e-7")
     assert results.due()["train_shard"] == 4

@@ -32,7 +32,7 @@ def drop_last_cell(results):
 
 
 def test_every_run_of_a_finished_study_is_referred_to(shared):
-    assert shared.isoloss("gc", "--remove") == (0, "nothing is unused\n")
+    assert shared.isoloss("gc", "--remove") == (0, "no entry is unused\n")
     assert len(shared.store.kept()) == 20
 
 
@@ -50,7 +50,7 @@ def test_runs_that_were_dropped_are_listed_and_only_removed_when_asked(results):
     assert listed_digests(output) == dropped
     assert output.splitlines()[-1].endswith("removed")
     assert stored_files(results) == {d: files for d, files in whole.items() if d not in dropped}
-    assert results.isoloss("gc") == (0, "nothing is unused\n")
+    assert results.isoloss("gc") == (0, "no entry is unused\n")
 
 
 def test_what_one_of_several_studies_refers_to_is_not_listed(results):
@@ -59,7 +59,7 @@ def test_what_one_of_several_studies_refers_to_is_not_listed(results):
     second = write(results.folder, other, "second.yaml")
     dropped = drop_last_cell(results)
     assert listed_digests(results.isoloss("gc")[1]) == dropped
-    assert results.isoloss("gc", second) == (0, "nothing is unused\n")
+    assert results.isoloss("gc", second) == (0, "no entry is unused\n")
     results.study = other
     assert len(listed_digests(results.isoloss("gc", second)[1])) == 3
 

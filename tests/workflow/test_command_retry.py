@@ -45,7 +45,10 @@ def test_what_cannot_be_tried_again_is_refused(shared):
     run_id = shared.store.find(digest)["run_id"]
     code, output = shared.isoloss("retry", "--run", run_id)
     assert code == 2
-    assert f"{run_id} is done: there is nothing to try again" in output
+    assert (
+        f"{run_id} is done: only a run that failed, diverged or is damaged can be trained again"
+        in output
+    )
     code, output = shared.isoloss("retry", "--run", f"{run_id[:-1]}?")
     assert code == 2
     assert f"no run is called '{run_id[:-1]}?'; did you mean '{run_id}'?" in output

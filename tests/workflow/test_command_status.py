@@ -45,7 +45,10 @@ def test_runs_that_are_lost_are_missing_with_a_guess_of_their_seconds(results):
     _, output = results.isoloss("status")
     assert run_counts(output, "grid") == {"planned": 16, "done": 14, "missing": 2}
     assert status_table(output)["grid"]["left (one core)"] == status.duration(missing["left"].sum())
-    assert "2 of the missing were cut off and go on, or start anew" in output  # they had begun
+    assert (
+        "2 of the missing runs were interrupted: they continue from a checkpoint or start again"
+        in output
+    )  # they had begun
 
 
 def test_a_run_that_is_held_is_running(results):
@@ -57,7 +60,7 @@ def test_a_run_that_is_held_is_running(results):
         code, why = results.isoloss("retry", "--run", digest)
     assert run_counts(output, "grid") == {"planned": 16, "done": 15, "running": 1}
     assert code == 2
-    assert "is running: there is nothing to try again" in why
+    assert "is running: only a run that failed, diverged or is damaged can be trained again" in why
     assert run_counts(results.isoloss("status")[1], "grid")["missing"] == 1
 
 

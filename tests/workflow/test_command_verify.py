@@ -100,7 +100,10 @@ def test_a_key_of_a_manifest_that_is_misspelt_is_found_or_of_no_consequence(resu
 
 def test_finished_results_are_as_study_and_code_make_them(shared):
     runs = len(shared.shard_by_digest("grid")) + 4
-    assert shared.isoloss("verify") == (0, f"20 jobs, {runs} runs: as study and code make them\n")
+    assert shared.isoloss("verify") == (
+        0,
+        f"20 jobs, {runs} runs: all results match the study and the code\n",
+    )
 
 
 CHANGES = {
@@ -145,7 +148,7 @@ def test_a_changed_setting_is_said_as_it_was_and_is(shared, monkeypatch, key, va
     code, output = shared.isoloss("verify")
     reasons = [reason for name, reason, _ in findings(output) if name.startswith(f"{file}.")]
     assert code == 1
-    assert any(reason.startswith(f"the study says otherwise: {words}") for reason in reasons)
+    assert any(reason.startswith(f"the study has other settings: {words}") for reason in reasons)
     assert f"results/tiny/{file}." in output.splitlines()[-1]
 
 
@@ -161,7 +164,7 @@ def test_a_dataset_that_reads_something_else_is_told(shared, monkeypatch):
     monkeypatch.setattr(load_stage, "content_of", lambda *_: "another")
     assert findings(shared.isoloss("verify")[1])[0] == (
         "load/few/rows.parquet",
-        "the study says otherwise: what is read changed",
+        "the study has other settings: what is read changed",
         "make it again",
     )
 

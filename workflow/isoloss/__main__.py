@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from isoloss.core.escape import print_anything, say, shows, visible
 from isoloss.core.problems import IsolossError, Problem
 from isoloss.core.stages import Stage, stages
 
-# arguments that are no path
+# arguments that are not paths
 WORDS = {"columns", "option", "keep", "fix", "tie", "cluster", "reason", "named"}
 Command = Callable[[argparse.Namespace], int | None]
 
@@ -113,7 +114,7 @@ def _add_files_of_law(law: argparse.ArgumentParser) -> None:
         "--out",
         type=Path,
         metavar="DIR",
-        help="for the tables, the figure, law.py and explain.md (the table's name and -law)",
+        help="folder for the tables, the figure, law.py and explain.md (TABLE-law)",
     )
 
 
@@ -167,11 +168,11 @@ def _add_results(commands) -> None:
         commands,
         "status",
         _status,
-        "Say how the runs of a study stand: done, running, failed, diverged, missing.",
-        "With the seconds spent and left, and the log of every failure.",
+        "Print the state of a study's runs: done, running, failed, diverged, damaged, missing.",
+        "With the time spent and left, and the log of every failure.",
     )
     retry = _of_results(
-        commands, "retry", _retry, "Have runs that failed trained again, however often."
+        commands, "retry", _retry, "Train failed runs again, also beyond `max_attempts`."
     )
     retry.add_argument(
         "--run",
@@ -199,7 +200,7 @@ def _add_results(commands) -> None:
         commands,
         "accept",
         _accept,
-        "Declare that an edit of code changes no number: results made before it stand.",
+        "Declare that an edit of code changes no number: results made before it stay valid.",
         "Logged in results/<study>/accepted.jsonl.",
     )
     accept.add_argument(
@@ -209,7 +210,7 @@ def _add_results(commands) -> None:
         commands,
         "gc",
         _gc,
-        "List what is kept of runs that no study refers to.",
+        "List runs and files in the store that no study refers to.",
         "Give every study of these results.",
         several=True,
     )
@@ -233,7 +234,7 @@ def main(arguments: list[str] | None = None) -> int:
     print_anything()
     try:
         given = _words(parser().parse_args(arguments))
-    except SystemExit:  # what --help printed may go to a pipe that is closed, or to a full disk
+    except SystemExit:  # the output of --help may go to a closed pipe or a full disk
         with suppress(OSError):
             say("", end="")
         raise
@@ -241,7 +242,9 @@ def main(arguments: list[str] | None = None) -> int:
         return given.run(given) or 0
     except IsolossError as error:
         say(f"isoloss {given.command}: {error}", sys.stderr)
-    except OSError as error:  # a full disk, no leave to write: nothing has its name half-written
+    except (
+        OSError
+    ) as error:  # a full or read-only disk: no file has its final name before it is complete
         say(f"isoloss {given.command}: {error}; fix it and run again", sys.stderr)
     except KeyboardInterrupt:
         say(f"isoloss {given.command}: interrupted; run again to go on", sys.stderr)
@@ -279,7 +282,7 @@ def refuse_bombs(arguments: Sequence[str] | None = None) -> None:
 
 
 def _words(given: argparse.Namespace) -> argparse.Namespace:
-    """What was given, its words as UTF-8 whatever the locale; paths keep their bytes."""
+    """The arguments given, as UTF-8 whatever the locale; paths keep their bytes."""
     for name in WORDS & set(vars(given)):
         value = getattr(given, name)
         if isinstance(value, str):
@@ -309,7 +312,7 @@ def _law(given: argparse.Namespace) -> None:
     out = given.out
     if out is not None and out.resolve() == Path(given.table).resolve().parent:
         reason = f"{visible(out)!r} is the folder of the table, which could be overwritten"
-        raise IsolossError(Problem("--out", reason, "name a folder of its own"))
+        raise IsolossError(Problem("--out", reason, "name another folder"))
     limits = {"max_seconds": given.max_seconds, "max_mib": given.max_mib}
     limits = sources.Limits(**{key: value for key, value in limits.items() if value is not None})
     table = sources.open_source(given.table, limits)
@@ -333,7 +336,7 @@ def _law(given: argparse.Namespace) -> None:
     out = out or Path(f"{table.address.stem}-law")
     try:
         law.save(reason, out)
-    finally:  # what was fitted is said even where it cannot be saved
+    finally:  # the fit is printed even if it cannot be saved
         say(reason.text)
     say(f"figure: {out / 'law.png'}; law.py, explain.md, params.tex and tables beside it")
 
@@ -370,7 +373,7 @@ def _check(given: argparse.Namespace) -> None:
 
     from isoloss.core import yaml_text
 
-    yaml_text.read(given.study)  # before much is imported: a bomb is refused at once
+    yaml_text.read(given.study)  # before the imports, so that a harmful study is refused at once
 
     from isoloss.core import schema
     from isoloss.study import check
@@ -420,7 +423,7 @@ def _digest(given: argparse.Namespace) -> None:
 
 
 def _flow(given: argparse.Namespace, file: str | None = None, fetch: bool = False):
-    """A study with its results, as people name it; `fetch` looks into tables made elsewhere."""
+    """The study named on the command line, with its results; `fetch` reads its tables of runs."""
     from isoloss.core import schema
     from isoloss.core.sources import KEPT, Sources
     from isoloss.study import check, flow
@@ -465,7 +468,7 @@ def _adopt(given: argparse.Namespace) -> int:
     flow = _flow(given, fetch=True)
     count = verify.adopt(flow)
     findings = verify.findings(flow)
-    say(f"{count} files have the times of their order")
+    say(f"the times of {count} files are now in the order of their jobs")
     say(verify.report(flow, findings, given.study, str(given.directory)), end="")
     return int(any(one.wrong for one in findings))
 
@@ -476,7 +479,7 @@ def _accept(given: argparse.Namespace) -> None:
     flow = _flow(given, fetch=True)
     lines = verify.accept(flow, given.reason)
     for line in lines:
-        say(f"{line['job']}: the code here stands for {line['from']}")
+        say(f"{line['job']}: the present code is accepted as {line['from']}")
     say(f"{len(lines)} accepted; see {flow.accepted_file}" if lines else "no code has changed")
 
 
@@ -485,7 +488,10 @@ def _gc(given: argparse.Namespace) -> None:
 
     flows = [_flow(given, file) for file in given.study]
     if len({flow.root for flow in flows}) > 1:
-        raise IsolossError("studies of several names have results of their own; one at a time")
+        raise IsolossError(
+            "these studies have different names, so their results are in different folders; "
+            "give studies of one name"
+        )
     total = 0
     unused = status.unused(flows)
     for path, what in unused:
@@ -495,7 +501,7 @@ def _gc(given: argparse.Namespace) -> None:
         if given.remove:
             status.remove(path)
     state = "removed" if given.remove else "that no study refers to; --remove removes them"
-    say(f"{len(unused)} entries, {total / 1e6:.2f} MB {state}" if unused else "nothing is unused")
+    say(f"{len(unused)} entries, {total / 1e6:.2f} MB {state}" if unused else "no entry is unused")
 
 
 def _docs(given: argparse.Namespace) -> None:
@@ -514,4 +520,6 @@ def _docs(given: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
+    # loading libraries makes many objects and few cycles: looking for them often costs a tenth
+    gc.set_threshold(100_000)
     sys.exit(main())

@@ -1,4 +1,4 @@
-# Room 5: runs are gathered, from a sweep's shards or from a table made elsewhere.
+# The stage aggregate: gather runs from a sweep's shards, or from a table made elsewhere.
 
 
 rule gather_sweep:

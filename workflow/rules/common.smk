@@ -1,4 +1,4 @@
-# The checked study, and the few functions that rules need.
+# The checked study, and the functions that rules need.
 import sys
 import time
 from pathlib import Path
@@ -16,7 +16,7 @@ flow.put_this_python_first()
 STARTED = time.time()
 
 # Tables of runs, each read once for check and triggers. A process that runs a job of this
-# invocation, on another machine say, reads what its main process fetched.
+# invocation, perhaps on another machine, reads what the main process fetched.
 FETCHED = Path("results", str(config.get("study")), sources.KEPT)
 SOURCES = (
     sources.Sources(copies=FETCHED) if workflow.is_main_process else sources.Sources(kept=FETCHED)
@@ -26,7 +26,7 @@ PLANS = Plans()  # each sweep is spelled out once for check and triggers
 
 
 def checked_study():
-    """The study with every default; all its problems at once, before any job runs."""
+    """The study with every default; an error with all its problems before any job runs."""
     try:
         return start.checked(config, workflow.configfiles, SOURCES, PLANS)
     except StudyError as error:
@@ -34,7 +34,7 @@ def checked_study():
 
 
 def results_of(config):
-    """The study with its results; what is damaged there and cannot be made again is said."""
+    """The study with its results; an error if something is damaged that cannot be made again."""
     results = flow.Flow(config, f"results/{config['study']}", SOURCES, PLANS)
     try:
         results.accepted
@@ -45,7 +45,7 @@ def results_of(config):
 
 STUDY = checked_study()
 FLOW = results_of(STUDY)
-# every study has its own names: a wildcard is one of them and nothing else
+# a wildcard matches the names in this study and nothing else
 ANY = lambda names: "|".join(map(re.escape, names)) or "(?!)"
 
 
@@ -56,12 +56,12 @@ wildcard_constraints:
     **CONSTRAINTS | {"study": re.escape(STUDY["study"]), "shard": r"\d+"},
 
 
-# no wildcard can grow without end then: `aaaaaaaaaaaaaaaaaaaaaaaa` may be a name
+# anchored, so that matching is fast also for names such as `aaaaaaaaaaaaaaaaaaaaaaaa`
 PeriodicityDetector.is_periodic = lambda detector, value: None
 
 
 def spec(stage):
-    """What matters to a job, as one canonical string: the trigger in its params."""
+    """The specification of a job as canonical text: one trigger in its params."""
     return lambda wildcards: FLOW.specification(
         stage, **{k: v for k, v in wildcards.items() if k != "study"}
     )
@@ -75,7 +75,7 @@ def code(stage):
 
 
 def expects(stage):
-    """A digest of both but retries, handed to the job: it makes what is recorded of it, or stops."""
+    """A digest of both without retries, for the job: it stops if it finds anything else."""
     return lambda wildcards: FLOW.expectation(
         stage, **{k: v for k, v in wildcards.items() if k != "study"}
     )
@@ -123,7 +123,7 @@ def plan_of_shard(wildcards):
 
 
 def save_study():
-    """Write the effective study, and what was fetched for it; only when it changed."""
+    """Write the effective study, and the tables fetched for it, if they changed."""
     from isoloss.study import verify
 
     verify.write_study(FLOW)
@@ -131,22 +131,22 @@ def save_study():
 
 
 def save_provenance():
-    """Write down how the results came about."""
+    """Write provenance.json: how the results were made."""
     from isoloss.study import verify
 
     verify.write_provenance(FLOW)
 
 
 def show_state():
-    """Say what the manifests know and Snakemake does not."""
-    if not any(Path(".snakemake/metadata").glob("*")):  # its records are lost, or never were
+    """Print what the manifests record and Snakemake does not know."""
+    if not any(Path(".snakemake/metadata").glob("*")):  # its records are missing
         changed = FLOW.changed()
         if changed:
             more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
             logger.warning(
                 f"results of other settings or code: {', '.join(changed[:3])}{more}. Snakemake has "
                 "no records here and goes by the files' times: `python -m isoloss verify STUDY` "
-                "says how they are made again."
+                "prints how to make them again."
             )
     advice = "" if STUDY["strict_environment"] else "; strict_environment: true trains them again"
     for line in study.renamed(config)[1]:
@@ -156,7 +156,7 @@ def show_state():
 
 
 def show_summary():
-    """Print what was found, if this run wrote it."""
+    """Print the summary, if this invocation wrote it."""
     path = FLOW.root / "summary.md"
     if path.is_file() and path.stat().st_mtime >= STARTED:
         text = path.read_text(encoding="utf-8", errors="replace")

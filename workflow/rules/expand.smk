@@ -1,4 +1,4 @@
-# Room 2: training rows are repeated or dropped by the weights of their tags.
+# The stage expand: repeat or drop training rows by the weights of their tags.
 
 
 rule expand_rows:

@@ -1,13 +1,13 @@
-# Room 6: a law is fitted to runs.
+# The stage fit: fit a law to runs.
 
 
 rule fit_law:
     input:
         tables=inputs("fit", "tables"),
     output:
-        multiext("results/{study}/fit/{sweep}/{law}/", *files_of("fit")),
+        multiext("results/{study}/fit/{sweep}/{fit}/", *files_of("fit")),
     log:
-        "results/{study}/logs/fit/{sweep}/{law}.log",
+        "results/{study}/logs/fit/{sweep}/{fit}.log",
     conda:
         "../../envs/isoloss.yaml"
     threads: 1
@@ -16,9 +16,9 @@ rule fit_law:
         code=code("fit"),
         expects=expects("fit"),
     message:
-        "fit {wildcards.law} to {wildcards.sweep}"
+        "fit {wildcards.fit} to {wildcards.sweep}"
     shell:
         "python -m isoloss fit --study results/{wildcards.study}/config.yaml"
         " --expects {params.expects}"
-        " --law {wildcards.law:q} --tables {input.tables:q}"
-        " --out results/{wildcards.study}/fit/{wildcards.sweep}/{wildcards.law} 2> {log:q}"
+        " --fit {wildcards.fit:q} --tables {input.tables:q}"
+        " --out results/{wildcards.study}/fit/{wildcards.sweep}/{wildcards.fit} 2> {log:q}"

@@ -1,7 +1,7 @@
-# Room 1: a dataset becomes rows.
+# The stage load: cut a dataset into rows.
 
 
-# A checkpoint: rows that come out the same leave everything below as it is.
+# A checkpoint: if the rows come out the same, nothing that depends on them is made again.
 checkpoint load_rows:
     output:
         rows="results/{study}/load/{dataset}/rows.parquet",

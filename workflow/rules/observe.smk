@@ -1,4 +1,4 @@
-# Room 4: an observable of trained models, where the study asks for it.
+# The stage observe: measure trained models, if the study asks for it.
 
 
 rule observe_shard:

@@ -1,4 +1,4 @@
-# Room 7: figures, and the summary of what was found.
+# The stages plot and summarize: draw figures, and write the summary.
 
 
 rule plot_figure:

@@ -1,4 +1,4 @@
-# Room 3: a sweep is spelled out, then trained shard by shard, one thread a job.
+# The stages plan and train: spell a sweep out, then train it shard by shard, one thread a job.
 
 
 rule plan_sweep:
@@ -24,7 +24,7 @@ rule plan_sweep:
         " 2> {log:q}"
 
 
-# Its runs are read from the plan, and a digest of them is in its params: a plan that is made anew
+# The runs are read from the plan, and a digest of them is in the params: a plan that is made again
 # makes only those shards due whose runs changed.
 rule train_shard:
     input:

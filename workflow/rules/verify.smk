@@ -1,4 +1,4 @@
-# Not a stage: whether the results are what study and code make of them.
+# Not a stage: compare the results with study and code.
 
 
 rule verify:

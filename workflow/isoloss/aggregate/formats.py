@@ -1,4 +1,4 @@
-"""Bytes to rows: CSV (also gzip), Parquet, and the Arrow files of a saved dataset, within limits.
+"""Read tables from bytes: CSV (also gzip), Parquet, Arrow files of a saved dataset; within limits.
 
 A file can be small and unpack to any size. Everything that claims or makes more than the limit is
 refused before it is made.
@@ -29,13 +29,13 @@ _PAGE = re.compile(
     rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype|html|head|body|title|meta|script|\?xml|!--)", re.I
 )
 _GIVE = "give a CSV or Parquet table"
-# what the readers say of bytes that are not what they should be
+# the errors of the readers for bytes that are not such a table
 _BROKEN = (ValueError, OSError, EOFError, zlib.error, pa.ArrowException, KeyError, TypeError)
 _BROKEN += (AttributeError, IndexError, OverflowError, RecursionError)
 
 
 def rows(source: Source) -> pd.DataFrame:
-    """The rows of a source as they are.
+    """The rows of a source, as they are in it.
 
     Raises:
         TableError: it is not a table, or larger than its limits.
@@ -98,15 +98,15 @@ def _unpacked(source: Source) -> bytes:
             if engine.eof:  # another file may follow
                 piece, engine = engine.unused_data.lstrip(b"\0"), None
     if engine is not None:
-        raise EOFError("its gzip ends too early")
+        raise EOFError("its gzip stream ends too early")
     content = b"".join(parts)
     if content[:2] == _GZIP:
-        raise source.error("is packed twice with gzip", "unpack it once")
+        raise source.error("is compressed twice with gzip", "decompress it once")
     return content
 
 
 def _check_lines(source: Source, content: bytes) -> None:
-    """Lines and columns that can be read in reasonable time and space."""
+    """Raise an error for more lines or columns than can be read in reasonable time and space."""
     old = b"\n" not in content and b"\r" in content  # lines as on a very old Mac
     lines = io.BytesIO(content.replace(b"\r", b"\n") if old else content)
     number, most = 0, 0
@@ -119,14 +119,14 @@ def _check_lines(source: Source, content: bytes) -> None:
             reason = f"line {number} has more than {unpack.MAX_COLUMNS} columns"
             raise source.error(reason, "remove the columns that are not needed")
     if number * most * unpack.CELL > source.limits.max_bytes:
-        raise source.too_large(f"its {number} lines take more in memory")
+        raise source.too_large(f"its {number} lines take more memory")
 
 
 # --- Parquet and Arrow -------------------------------------------------------------------------
 
 
 def _unpacked_elsewhere(source: Source) -> pd.DataFrame:
-    """The rows of Parquet or saved Arrow files, which another process reads for us."""
+    """The rows of Parquet or saved Arrow files, read in another process."""
     kind = "saved" if source.saved else "parquet"
     lengths = [str(len(part)) for part in source.parts]
     limits = source.limits
@@ -141,7 +141,7 @@ def _unpacked_elsewhere(source: Source) -> pd.DataFrame:
             env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
         )
     except subprocess.TimeoutExpired:
-        raise source.too_slow("to unpack it takes longer") from None
+        raise source.too_slow("unpacking it takes longer") from None
     if reader.returncode == unpack.TOLD:
         facts = json.loads(reader.stderr.splitlines()[-1])
         if facts["remedy"]:

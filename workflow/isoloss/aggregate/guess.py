@@ -1,4 +1,4 @@
-"""Guess from its name what each column of a user's table holds."""
+"""Guess what the columns of a user's table hold from their names."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _LOSS = re.compile(r"(?:val|valid|validation|eval|test)?_?loss_(.+)|(.+)_loss", 
 
 
 def guess_columns(columns: Iterable[str]) -> dict[str, str]:
-    """Letters of the field (N, D, C, U, loss, group, run_id, fit_weight) to columns of a table."""
+    """Guess which columns hold N, D, C, U, loss, group, run_id and fit_weight."""
     columns = list(columns)
     known = {re.sub(r"[\W_]", "", str(column)).lower(): str(column) for column in columns}
     guesses = {}
@@ -53,7 +53,7 @@ def guess_columns(columns: Iterable[str]) -> dict[str, str]:
 
 
 def mixture_columns(columns: Iterable[str]) -> dict[str, str]:
-    """Columns of proportions and of losses by domain to p_<domain> and loss_<domain>.
+    """New names, p_<domain> and loss_<domain>, of columns of proportions and losses by domain.
 
     Empty unless there are two proportions and a loss: otherwise it is not a table of mixtures.
     """
@@ -66,7 +66,7 @@ def mixture_columns(columns: Iterable[str]) -> dict[str, str]:
 
 
 def run_ids(raw: pd.DataFrame, columns: Mapping[str, str]) -> dict[str, str]:
-    """The columns, without a label that is not one a row.
+    """The columns, without a run_id whose values are not unique.
 
     One that is called after runs and appears in several rows names the run of its points.
     """

@@ -58,7 +58,7 @@ def _check_some_finished(runs: pd.DataFrame, sweep: str) -> None:
     reason = f"none of its {len(runs)} runs finished ({ends}); the first, {first['run_id']}: "
     remedy = "`python -m isoloss status STUDY` shows all; "
     if (runs["status"] == "failed").any():
-        remedy += "fix the reason, and `python -m isoloss retry STUDY` has them trained again"
+        remedy += "fix the cause, then `python -m isoloss retry STUDY` trains them again"
     else:
         remedy += "change the settings: the same ones diverge again"
     raise IsolossError(Problem(f"sweep {sweep}", f"{reason}{first['status_reason']}", remedy))

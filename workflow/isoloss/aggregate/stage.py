@@ -1,4 +1,4 @@
-"""The stage aggregate, as the workflow knows it."""
+"""Definition of the stage aggregate."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Aggregate(Stage):
     target = True
 
     def jobs(self, study):
-        """One a sweep, or table made elsewhere."""
+        """One job for each sweep and each table made elsewhere."""
         for sweep in [*study.config["train"], *study.config["aggregate"]]:
             yield {"sweep": sweep}
 

@@ -1,4 +1,4 @@
-"""The tables of a sweep: plan and shards joined, nested results laid out, mixtures from audits."""
+"""The tables of a sweep: plan joined with shards, losses and curves unnested, mixtures."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def read_runs(
     max_seconds: float = MAX_SECONDS,
     max_mib: float = MAX_MIB,
 ) -> pd.DataFrame:
-    """A `runs` table from a user's table.
+    """Read a user's table of runs as a `runs` table.
 
     Two of N, D and C are enough: C = 6 N D gives the third. Proportions of a mixture and losses
     by domain are columns p_<domain> and loss_<domain>. Columns that are not mapped are kept
@@ -127,7 +127,7 @@ def _with_defaults(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def named(raw: pd.DataFrame, label: str) -> pd.DataFrame:
-    """A table whose columns have texts as names, each its own.
+    """The table with column names as text; an error if two columns have one name.
 
     Raises:
         TableError: two columns have one name.
@@ -141,7 +141,7 @@ def named(raw: pd.DataFrame, label: str) -> pd.DataFrame:
 
 
 def _unmappable(raw: pd.DataFrame, columns: Mapping[str, str], label: str) -> list[Problem]:
-    """Letters that there are not, columns that the table has not, columns for two quantities."""
+    """Problems of `columns`: unknown letters, missing columns, a column for two quantities."""
     wrong = [
         Problem(f"{label}, columns.{letter}", "is not a known quantity", nearest(letter, COLUMNS))
         for letter in columns
@@ -162,14 +162,14 @@ def _unmappable(raw: pd.DataFrame, columns: Mapping[str, str], label: str) -> li
 
 
 def _free(name: str, taken: Sequence[str]) -> str:
-    """The name with `_given` behind it, as often as it takes for no other column to have it."""
+    """The name with `_given` appended until no other column has it."""
     while (name := f"{name}_given") in taken:
         pass
     return name
 
 
 def _mapped(raw: pd.DataFrame, columns: Mapping[str, str], label: str, need: int) -> pd.DataFrame:
-    """The table with its mapped columns under their contract's names, numbers as numbers."""
+    """The table with its mapped columns under the names of the contract, as numbers."""
     wrong = _unmappable(raw, columns, label)
     enough = len({"N", "D", "C"} & set(columns)) >= need
     if not enough or ("loss" not in columns and need):
@@ -203,7 +203,7 @@ def _mapped(raw: pd.DataFrame, columns: Mapping[str, str], label: str, need: int
 
 
 def _check_values(runs: pd.DataFrame, columns: Mapping[str, str], label: str) -> None:
-    """Every run that stays has finite positive numbers, and a label of its own."""
+    """Raise an error unless the runs kept have finite positive numbers and unique labels."""
     wrong = []
     stays = runs["status"] == "done"
     for letter in NUMBERS:

@@ -1,4 +1,4 @@
-"""Where a table is: a path, or an address of the web that is never shown with its secrets.
+"""The path or web address of a table; an address is never shown with its secrets.
 
 A study's address may contain environment variables ($NAME, ${NAME}). They are kept as they are
 written, and expanded once, here, when the address is read.
@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
-from urllib.request import url2pathname
 
 from isoloss.core.escape import visible
 from isoloss.core.problems import Problem, TableError
@@ -24,12 +23,12 @@ _SCHEME = re.compile(r"\s*(?:([A-Za-z][A-Za-z0-9+.-]*)://|(data|file|ftp|https?)
 _PORT = r"(?::(?:\d*|\$\w+|\$\{\w+\}))?"
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s:@\[\]]+)" + _PORT)
 _NAMED = re.compile(r"([^?&;#=]+)=([^?&;#]*)")
-# what names of secrets contain, and the short words that are one of their words
+# parts of the names that secrets have, and short words that such a name can consist of
 _SECRET = re.compile(
     r"token|secret|passw|passphrase|signature|credential|session|bearer|authoriz|private|jwt"
     r"|key(?:id)?$|(?:^|[^a-z])(?:keys?|auth|oauth|pass|pwd?|pw|sig|sas|sid|otp|pin|hmac)(?:[^a-z]|$)"
 )
-# how well-known tokens begin, wherever they stand
+# the first letters of well-known kinds of tokens
 _TOKEN = re.compile(
     r"(?:gh[a-z]_|github_pat_|glpat-|hf_|sk-|xox[a-z]-|AKIA|eyJ)[A-Za-z0-9_-]{16,}[A-Za-z0-9_.-]*"
 )
@@ -63,7 +62,7 @@ def shown(written: str) -> str:
         authority, slash, path = rest.partition("/")
         host = authority.rpartition("@")[2]
         local = scheme.lower() == "file" and not host
-        if not (local or _HOST.fullmatch(host)):  # a password with a / in it, or worse
+        if not (local or _HOST.fullmatch(host)):  # such as a password that contains a slash
             return f"{visible(scheme)}://***"
         head = f"{scheme}://{host}{slash}{path}"
     elif is_web(written) and _SCHEME.match(written)[2].lower() != "file":
@@ -107,12 +106,12 @@ def literal_secret(written: str) -> str | None:
 
 
 def _literal(part: str) -> bool:
-    """Whether any of it is not an environment variable."""
+    """Whether a part of the text is not an environment variable."""
     return bool(_VARIABLE.sub("", part))
 
 
 def _is_secret(name: str) -> bool:
-    """Whether a name in a query is one of those that secrets have."""
+    """Whether the name of a query value is one that secrets have, such as `token`."""
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
     return bool(_SECRET.search(words) or _SECRET.search(words.replace("_", "").replace("-", "")))
 
@@ -154,7 +153,7 @@ class Address:
         values = zip(pieces[1::3], pieces[2::3], pieces[3::3], strict=True)
         real = start + "".join(os.environ[a or b] + text for a, b, text in values)
         if _scheme(real) not in ("", "http", "https"):
-            reason = f"cannot be read ({_scheme(real)} is not read, only http and https are)"
+            reason = f"cannot be read ({_scheme(real)} is not supported, only http and https are)"
             raise TableError(Problem(label, reason, "give the path itself, or an https address"))
         return cls(real, label)
 
@@ -172,16 +171,20 @@ class Address:
             return Path(self.real)
         split = urlsplit(self.real)
         if scheme == "file" and split.netloc in ("", "localhost"):
+            from urllib.request import url2pathname  # here: it imports http and ssl
+
             return Path(url2pathname(split.path))
-        raise self.error(f"cannot be read ({scheme} is not read, only http and https are)", GIVE)
+        raise self.error(
+            f"cannot be read ({scheme} is not supported, only http and https are)", GIVE
+        )
 
     def error(self, reason: str, remedy: str) -> TableError:
-        """What is wrong with it, as an error."""
+        """A TableError about this address."""
         return TableError(Problem(self.label, reason, remedy))
 
     @property
     def stem(self) -> str:
-        """The name of its last part without suffix, to call results by."""
+        """The last part of the path without its suffix; results are named by it."""
         path = self.path
         if path is None:
             path = Path(shown(self.real).partition("?")[0].partition("://")[2].partition("/")[2])
@@ -221,7 +224,7 @@ def _userinfo(url: str) -> str:
 
 
 def target(url: str) -> tuple[str, str, dict[str, str]]:
-    """What to ask whom, and with which credentials.
+    """The host, the request and the credentials of a web address.
 
     Args:
         url: an http or https address, with user and password or without.

@@ -1,4 +1,4 @@
-"""What a stage did to every tag, in rows and tokens; load and expand both account for it."""
+"""Counts of rows and tokens by tag, before and after a stage; load and expand write them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _KEYS = ["tag_key", "tag_value"]
 
 
 def flat_tags(tags: pa.MapArray) -> tuple[pa.Array, pa.Array, np.ndarray]:
-    """The tags of some rows, one row's after the other's.
+    """The tags of all rows in one array.
 
     Args:
         tags: (n,) maps of strings.

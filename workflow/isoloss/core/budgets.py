@@ -1,4 +1,4 @@
-"""Which runs have the same compute budget: the one rule of hold-outs, laws and figures."""
+"""Which runs have the same compute budget: the rule that hold-outs, laws and figures share."""
 
 from __future__ import annotations
 

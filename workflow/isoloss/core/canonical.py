@@ -1,4 +1,4 @@
-"""Values as text of which there is one for each value: what digests are made of."""
+"""Canonical JSON: equal values have equal text, so that digests can be made of it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def canonical(value: Any) -> str:
-    """JSON of which there is one for each value, 2.0 and 2 being one number."""
+    """The canonical JSON of a value: sorted keys, and 2.0 written as 2."""
 
     def plain(part: Any) -> Any:
         if isinstance(part, Mapping):

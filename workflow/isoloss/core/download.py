@@ -1,4 +1,4 @@
-"""Download from an http or https address within a total time and size, or say why not.
+"""Download from an http or https address within a limit of time and size.
 
 No text of a library's exception and nothing that a server sends is repeated: both can contain the
 address, and an address can contain a password.
@@ -35,7 +35,7 @@ _ANSWERS = {
 
 
 class DownloadError(Exception):
-    """Why an address gave no bytes, in words that do not contain it.
+    """A download failed; the message does not contain the address.
 
     Args:
         found: what is wrong.
@@ -53,7 +53,7 @@ class TooLongError(DownloadError):
 
 
 class TooLargeError(DownloadError):
-    """More bytes than are to be read."""
+    """The limit of size was reached."""
 
 
 def download(address: Address, max_seconds: float, max_bytes: int) -> bytes:
@@ -94,7 +94,9 @@ class _Download:
         self.content: bytes | None = None
         self.error: Exception | None = None
         self.sockets: list[socket.socket] = []
-        self.opener = OpenerDirector()  # no ftp, no file, no redirect that is not looked at
+        self.opener = (
+            OpenerDirector()
+        )  # without handlers for ftp and files, and without redirects that are followed unchecked
         for handler in (ProxyHandler(), _Http(self.sockets), _Https(self.sockets)):
             self.opener.add_handler(handler)
 
@@ -102,19 +104,19 @@ class _Download:
         """Set `content` or `error`."""
         try:
             content = self.follow()
-        except Exception as error:  # it is raised where the download was asked for
+        except Exception as error:  # raised again in the thread that called `download`
             self.error = error
         else:
             self.content = content
 
     def stop(self) -> None:
-        """End what still waits for a server."""
+        """Close the connections that still wait for a server."""
         for connected in list(self.sockets):
             with suppress(OSError):  # closed already
                 connected.shutdown(socket.SHUT_RDWR)
 
     def follow(self) -> bytes:
-        """The body, behind redirects; credentials go to the host that they are for only."""
+        """The body after following redirects; credentials go only to their own host."""
         url, plain = self.url, None
         seen: set[str] = set()
         while len(seen) <= _MOST_REDIRECTS:
@@ -138,14 +140,14 @@ class _Download:
         raise DownloadError(f"it redirects more than {_MOST_REDIRECTS} times", _CHECK)
 
     def ask(self, url: str, headers: dict[str, str]) -> tuple[str | None, bytes]:
-        """Where an address redirects to, or its body."""
+        """The target that an address redirects to, or its body."""
         plain = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "isoloss"}
         request = Request(url, headers=plain | headers)
         left = max(self.end - time.monotonic(), 0.01)
         try:
             response = self.opener.open(request, timeout=left)
-            if response is None:  # a proxy by something that is not HTTP
-                raise DownloadError("the proxy of this machine is not one of http", _NETWORK)
+            if response is None:  # a proxy with another scheme than http
+                raise DownloadError("the proxy of this machine is not an http proxy", _NETWORK)
             with response:
                 if response.status in _REDIRECTS and response.headers.get("Location"):
                     return response.headers["Location"], b""
@@ -155,7 +157,7 @@ class _Download:
             raise _in_words(error) from None
 
     def body(self, response: http.client.HTTPResponse) -> bytes:
-        """The body, while it is neither too large nor too late, whole."""
+        """The whole body, unless it exceeds the limit of size or time."""
         length = response.length
         if length is not None and length > self.max_bytes:
             raise TooLargeError("it has too many bytes", "")
@@ -168,7 +170,7 @@ class _Download:
             if time.monotonic() > self.end:
                 raise TooLongError("it takes too long", "")
         if length is not None and size < length:
-            reason = f"it was cut short: {size} of {length} bytes came"
+            reason = f"the transfer stopped early: {size} of {length} bytes arrived"
             raise DownloadError(reason, "try again")
         return b"".join(parts)
 
@@ -216,12 +218,12 @@ class _Https(HTTPSHandler):
 
 
 def _joined(base: str, onward: str) -> str:
-    """Where a redirect leads; what is not ASCII in it, which is not allowed, is spelled out."""
+    """The target of a redirect; characters beyond ASCII, which are not allowed, are escaped."""
     return urljoin(base, quote(onward.strip(), safe="%/:=&?~+!$,;'@()*[]#", encoding="latin-1"))
 
 
 def _check_answer(response: http.client.HTTPResponse) -> None:
-    """Whether a body follows that can be a table."""
+    """Raise an error unless the server's response can contain a table."""
     status = response.status
     if status not in (200, 203):
         words = http.client.responses.get(status, "")
@@ -229,12 +231,12 @@ def _check_answer(response: http.client.HTTPResponse) -> None:
         reason = f"the server answers {status} {words}".rstrip()
         raise DownloadError(reason, _ANSWERS.get(status, again))
     if response.headers.get("Content-Encoding", "").strip().lower() not in _ENCODINGS:
-        reason = "the server packs it in a way that was not asked for (Content-Encoding)"
+        reason = "the server compressed it with a method that was not requested (Content-Encoding)"
         raise DownloadError(reason, "give an address of plain or gzip data")
 
 
 def _in_words(error: Exception) -> DownloadError:
-    """A message for a library's error that does not repeat its text."""
+    """A message for a library's error, without the library's own text, which may hold secrets."""
     reason = error.reason if isinstance(error, URLError) else error
     if isinstance(reason, TimeoutError):
         return TooLongError("it takes too long", "")
@@ -245,12 +247,12 @@ def _in_words(error: Exception) -> DownloadError:
     if isinstance(reason, socket.gaierror):
         return DownloadError("the host is not known", _NETWORK, away=True)
     if isinstance(reason, http.client.IncompleteRead):
-        return DownloadError("it was cut short", "try again")
+        return DownloadError("the transfer stopped early", "try again")
     if isinstance(reason, ConnectionRefusedError):
         return DownloadError("the host refuses the connection", _NETWORK, away=True)
     if isinstance(reason, ConnectionError):  # RemoteDisconnected among them
         return DownloadError("the connection was broken off", "try again")
     if isinstance(reason, http.client.HTTPException | ValueError):
-        explanation = f"the server does not speak HTTP properly ({type(reason).__name__})"
+        explanation = f"the server's response is not valid HTTP ({type(reason).__name__})"
         return DownloadError(explanation, _CHECK)
     return DownloadError(f"the host cannot be reached ({type(reason).__name__})", _NETWORK, True)

@@ -1,4 +1,4 @@
-r"""How text from data is written in Python, LaTeX, Markdown, JSON, figures and on a terminal.
+r"""Escape text from data for Python, LaTeX, Markdown, HTML, JSON, figures and terminals.
 
 Names of groups, domains and columns, reasons and errors come from tables. In none of these media
 may they be code or markup: a group called `$\frac$` or `| a` is drawn and printed as that.
@@ -24,7 +24,7 @@ FIGURE = 40  # characters of a name in a figure, at most
 CELL = 60  # of a name in a table on a terminal
 
 
-# A line of text that shows what it holds
+# Visible text
 
 
 def visible(text: object) -> str:
@@ -44,7 +44,7 @@ def _visible(text: object) -> list[str]:
 
 
 def _shown(text: str, kept: str = "") -> list[str]:
-    """The characters of a text, each as it is shown; those that are kept as they are."""
+    """The characters of a text, each kept or escaped."""
     if text.isprintable():
         return list(text)
     return [
@@ -74,7 +74,7 @@ def short(text: str, most: int) -> str:
 
 
 def _shortened(parts: Sequence[str], most: int) -> list[str]:
-    """The first and the last parts of a text, together at most so long, and a sign between."""
+    """The beginning and the end of a text with an ellipsis between, at most so long."""
     if sum(map(len, parts)) <= most:
         return list(parts)
     head, tail = _fitting(parts, most // 2), _fitting(parts[::-1], most - most // 2 - 1)
@@ -135,7 +135,7 @@ def docstring(text: str) -> str:
 
 
 def json_text(value: Any, indent: int | None = None) -> str:
-    r"""JSON in which nothing is hidden and no character but a line end ends a line.
+    r"""JSON in which invisible characters are escaped, and only line ends end a line.
 
     >>> json_text("a\u2028b α")
     '"a\\u2028b α"'
@@ -191,7 +191,7 @@ _LIST = re.compile(r"^(\s*)([-+=]|\d+[.)](?=\s|$))")
 
 
 def markdown(text: object) -> str:
-    r"""Text in Markdown, in a line or a cell, that is neither markup nor HTML.
+    r"""Text escaped for a line or table cell of Markdown.
 
     >>> markdown("<b> | *x* #3 x_1")
     '&lt;b&gt; \\| \\*x\\* \\#3 x_1'
@@ -219,7 +219,7 @@ def html(text: object) -> str:
 
 
 def figure(text: object, most: int = FIGURE) -> str:
-    r"""Text as it is drawn: shortened, and what the font of figures lacks as its escapes.
+    r"""Text for a figure: shortened, and with characters that the font lacks escaped.
 
     Figures draw text literally (`text.parse_math` is off). A label that begins with an underscore
     would not be shown in a legend: a thin space is put before it.
@@ -243,7 +243,7 @@ def _glyphs() -> frozenset[int]:
 
 
 def terminal(text: object) -> str:
-    r"""Text of one or more lines for a terminal: no character moves the cursor or turns the line.
+    r"""Text of one or more lines for a terminal, with control and direction characters escaped.
 
     >>> terminal("a\x1b[2J\nb")
     'a\\x1b[2J\nb'
@@ -252,7 +252,7 @@ def terminal(text: object) -> str:
 
 
 def width(text: str) -> int:
-    """Columns that a text takes on a terminal: two for the wide characters of East Asia."""
+    """The width of a text on a terminal in columns: wide characters of East Asia take two."""
     if text.isascii():
         return len(text)
     marks = {"Mn", "Me", "Cf"}
@@ -300,7 +300,7 @@ def shows(text: str) -> bool:
 
 
 def print_anything() -> None:
-    """Print what standard output and error cannot encode as escapes from now on."""
+    """Make standard output and error print characters that they cannot encode as escapes."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # not where a notebook or a test has put its own
             stream.reconfigure(errors="backslashreplace")

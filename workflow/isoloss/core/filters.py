@@ -64,7 +64,7 @@ _DATE = re.compile(r"\d{4}-\d{2}")
 
 
 def evaluate(runs: pd.DataFrame, expression: str, place: str) -> pd.Series:
-    """A filter over the columns of a table, as True and False.
+    """Evaluate a filter: True for every row that it selects.
 
     A comparison with a missing value is False, `!=` is True; a missing yes or no counts as no.
 
@@ -129,7 +129,7 @@ def _constant(value: bool | int | float | str) -> Values:
 
 
 def _yes_no(answer: np.ndarray) -> Values:
-    """Answers, of which none is missing."""
+    """Yes-or-no values without missing ones."""
     return Values("boolean", np.asarray(answer), np.asarray(False))
 
 
@@ -152,7 +152,7 @@ class _Table:
         return shortened(self.expression[term.start : term.end])
 
     def described(self, term: Expression, values: Values) -> str:
-        """A term and what it is."""
+        """A term with the kind of its values, for errors."""
         named = f"column {term.value!r}" if term.kind == "column" else repr(self.source(term))
         return f"{named[:80]} is {_KINDS[values.kind]}"
 
@@ -202,7 +202,7 @@ class _Table:
             self.refuse(term, reason, "give it one type")
 
     def _hint(self, term: Expression, name: str) -> str:
-        """What to write for a name that the table does not have."""
+        """What to do about a name that the table does not have."""
         there = [c for c in self.where if self.expression.startswith(c, term.start)]
         longest = max(there, key=len, default="")
         if len(longest) > len(name):  # a name with signs that was written without backticks
@@ -224,7 +224,7 @@ class _Table:
         return _yes_no(~self._yes(term.parts[0]))
 
     def _joined(self, join: Callable, answers: Iterable[np.ndarray]) -> Values:
-        """Answers joined one by one: there may be thousands, each as long as the table."""
+        """Join answers one by one: there may be thousands, each as long as the table."""
         return _yes_no(reduce(join, answers))
 
     def _comparison(self, term: Expression) -> Values:
@@ -240,10 +240,10 @@ class _Table:
     def _compared(
         self, sign: str, terms: Sequence[Expression], one: Values, two: Values
     ) -> np.ndarray:
-        """Two sides of a sign, row by row."""
+        """Compare the two sides of a sign, row by row."""
         for term, values in zip(terms, (one, two), strict=True):
             if values.kind == "other":
-                do = "only isna and count can be asked of it"
+                do = "only isna and count accept it"
                 self.refuse(term, self.described(term, values), do)
         one, two = self._as_times(terms, one, two), self._as_times(terms[::-1], two, one)
         kinds = {one.kind, two.kind}
@@ -282,7 +282,7 @@ class _Table:
         part = term.parts[0]
         one = self.values(part)
         if one.kind == "other":
-            self.refuse(part, self.described(part, one), "only isna and count can be asked of it")
+            self.refuse(part, self.described(part, one), "only isna and count accept it")
         if one.kind == "time":
             equal = (
                 self._compared("==", (part, part), one, _constant(value)) for value in term.value
@@ -319,7 +319,7 @@ class _Table:
         return Values("number", data, missing | np.isnan(data))
 
     def _check_finite(self, term: Expression, data: np.ndarray, given: Sequence, missing) -> None:
-        """Refuse what is infinite although it was made of finite numbers."""
+        """Raise an error for a result that is infinite although its operands are finite."""
         bad = np.isinf(data) & ~missing
         for part in given:
             bad = bad & np.isfinite(part)
@@ -361,7 +361,7 @@ class _Table:
         """startswith, endswith or contains, of plain text."""
         part, text = term.parts[0], term.parts[1].value
         if one.kind not in ("text", "empty"):
-            self.refuse(part, self.described(part, one), f"{term.value} looks into texts")
+            self.refuse(part, self.described(part, one), f"{term.value} searches texts")
         test = {"startswith": str.startswith, "endswith": str.endswith}.get(
             term.value, str.__contains__
         )
@@ -425,7 +425,7 @@ class _Table:
 
 
 def _picked(name: str, one: Values, groups: np.ndarray, rank: int) -> Values:
-    """For each group one of its values: last, or the one of a rank; missing where there is none."""
+    """One value of each group, its last or that of a rank; missing if the group is too small."""
     rows = np.flatnonzero(~one.missing)
     if not len(rows):
         return Values("empty", one.data, one.missing)
@@ -436,7 +436,7 @@ def _picked(name: str, one: Values, groups: np.ndarray, rank: int) -> Values:
         order = np.lexsort((np.unique(one.data[rows], return_inverse=True)[1], there))
     sizes = np.bincount(there, minlength=int(groups.max()) + 1)
     ends = np.cumsum(sizes)
-    steps = np.minimum(rank, sizes)  # the least of a group that has fewer
+    steps = np.minimum(rank, sizes)  # groups that have fewer values than the rank
     from_below = name in ("min", "smallest")
     at = ends - sizes + steps - 1 if from_below else ends - steps
     none = sizes == 0
@@ -445,7 +445,7 @@ def _picked(name: str, one: Values, groups: np.ndarray, rank: int) -> Values:
 
 
 def _comparable(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Two arrays of numbers as they are compared: a constant is as exact as the column is."""
+    """Two arrays of numbers in the precision in which they are compared: that of the column."""
     if a.shape == () and b.dtype.kind == "f":
         a = a.astype(b.dtype)
     elif b.shape == () and a.dtype.kind == "f":
@@ -469,7 +469,7 @@ def _alike(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _values(column: pd.Series) -> Values:
-    """The values of a column by their type, whatever pandas stores them in."""
+    """The values of a column and their kind, for every type of column that pandas has."""
     if isinstance(column.dtype, pd.CategoricalDtype):
         ordered = column.dtype.ordered  # its order is not that of its texts
         values = _values(column.astype(object))
@@ -504,14 +504,14 @@ def _values(column: pd.Series) -> Values:
 
 
 def _times(column: pd.Series, missing: np.ndarray) -> Values:
-    """Times, those of a zone as they are in UTC."""
+    """Times; those with a time zone are converted to UTC."""
     zoned = getattr(column.dt, "tz", None) is not None
     plain = column.dt.tz_convert("UTC").dt.tz_localize(None) if zoned else column
     return Values("time", plain.to_numpy("datetime64[us]"), missing)
 
 
 def _objects(data: np.ndarray, missing: np.ndarray) -> Values:
-    """Values that pandas keeps as Python objects, by the types that they have."""
+    """Values and kind of a column that pandas keeps as Python objects."""
     types = {type(value) for value in data[~missing]}
     if all(issubclass(t, str) for t in types):
         return Values("text", _filled(data, missing, ""), missing)
@@ -538,7 +538,7 @@ def _objects(data: np.ndarray, missing: np.ndarray) -> Values:
 
 
 def _filled(data: np.ndarray, missing: np.ndarray, value: Any) -> np.ndarray:
-    """A copy with a value of its kind where one is missing."""
+    """A copy in which missing values are replaced by one of the same kind."""
     data = data.copy()
     data[missing] = value
     return data

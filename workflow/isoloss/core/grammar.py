@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 from isoloss.core.problems import Problem, TableError
 
 LONGEST = 10_000  # characters of a filter
-DEEPEST = 60  # brackets inside each other, signs in front of a value, steps of a tree
+DEEPEST = 60  # nested brackets, signs in front of a value, levels of a tree
 GREATEST_EXPONENT = 100
 MOST_DIGITS = 20  # that `round` takes
 
@@ -114,7 +114,7 @@ class Expression:
 
 
 def columns(term: Expression) -> Iterator[str]:
-    """The columns that a term reads, as they were written."""
+    """The columns that an expression names, as they are written in the filter."""
     if term.kind == "column":
         yield term.value
     yield from term.by
@@ -123,13 +123,13 @@ def columns(term: Expression) -> Iterator[str]:
 
 
 def refuse(text: str, place: str, start: int, reason: str, remedy: str) -> NoReturn:
-    """Raise the error about a character of a filter."""
+    """Raise a TableError that points at a character of a filter."""
     shown = f"{place}: {shortened(text)!r}, character {start + 1}"
     raise TableError(Problem(shown, _one_line(reason), _one_line(remedy)))
 
 
 def shortened(text: str, most: int = 120) -> str:
-    """A text as errors show it."""
+    """A text, shortened for an error message."""
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
@@ -138,7 +138,7 @@ def _one_line(text: str) -> str:
 
 
 def read(text: str, place: str) -> Expression:
-    """A filter as a tree of terms.
+    """Parse a filter into a tree of expressions.
 
     Args:
         text: the filter.
@@ -162,7 +162,9 @@ def _read(text: str, place: str) -> Expression:
         raise TableError(Problem(place, "the filter is empty", "write one, such as `loss < 3.5`"))
     if len(text) > LONGEST:
         reason = f"the filter has {len(text)} characters, at most {LONGEST} are read"
-        raise TableError(Problem(place, reason, "divide it, or put a column into the table"))
+        raise TableError(
+            Problem(place, reason, "split it into several filters, or add a column to the table")
+        )
     return _Reader(text, place).term()
 
 
@@ -211,7 +213,7 @@ class _Lexer:
         return Token("name", text, start, end)
 
     def _text(self, text: str, start: int) -> str:
-        """The text that a token in quotes spells; backslashes mean what they mean in Python."""
+        """The value of a quoted token; backslashes have the same meaning as in Python."""
         try:
             value = _ESCAPE.sub(_unescaped, text[1:-1])
             value.encode()
@@ -242,10 +244,11 @@ class _Lexer:
             depth += (piece in ("(", "[")) - (piece in (")", "]"))
             signs = signs + 1 if piece in ("+", "-", "~", "not") else 0
             if max(depth, signs) > DEEPEST:
-                self.refuse(token.start, f"more than {DEEPEST} inside each other", "simplify it")
+                reason = f"more than {DEEPEST} nested brackets or signs"
+                self.refuse(token.start, reason, "simplify it")
 
     def _check_neighbours(self, tokens: list[Token]) -> None:
-        """What Python would read, but not as it was meant."""
+        """Refuse what Python would parse in another way than the user meant."""
         values = ("name", "quoted", "constant")
         for one, two in pairwise(tokens):
             pair = one.text + two.text
@@ -296,13 +299,13 @@ class _Reader:
         except SyntaxError as error:
             self._refuse_syntax(error)
         except (ValueError, MemoryError, RecursionError):
-            self.refuse(0, "too many terms inside each other", "simplify it")
+            self.refuse(0, "too many nested terms", "simplify it")
         level, depth = [tree], 0
         while level:
             level = [below for node in level for below in ast.iter_child_nodes(node)]
             depth += 1
             if depth > 2 * DEEPEST:
-                self.refuse(0, "too many terms inside each other", "simplify it")
+                self.refuse(0, "too many nested terms", "simplify it")
         return self._read(tree)
 
     def refuse(self, start: int, reason: str, remedy: str = ALLOWED) -> NoReturn:
@@ -328,7 +331,7 @@ class _Reader:
         return first.start, self.tokens[self._number(node.end_col_offset - 1)].end
 
     def source(self, node: ast.AST) -> str:
-        """A node as it was written, for errors."""
+        """The source text of a node, for errors."""
         start, end = self.span(node)
         return shortened(self.text[start:end])
 
@@ -511,7 +514,7 @@ class _Reader:
         return None
 
     def _refuse_node(self, node: ast.AST, start: int) -> NoReturn:
-        """Say what is not part of a filter, with what to write in its place where that is known."""
+        """Refuse a node that filters do not have, and say what to write instead."""
         hint = self._translated(node)
         do = f"write {hint}; {ALLOWED}" if hint else ALLOWED
         match node:
@@ -528,7 +531,7 @@ class _Reader:
         self.refuse(start, reason, do)
 
     def _translated(self, node: ast.AST) -> str:
-        """What a filter has for an expression of pandas; empty where it has nothing."""
+        """The filter that does what an expression of pandas does; empty if there is none."""
         if isinstance(node, ast.Subscript | ast.Attribute):
             token = self.token(node.value)
             dotted = self.source(node)
@@ -595,7 +598,7 @@ def _folded(term: Expression) -> float | None:
 
 
 def _of_function(name: str, values: list[str]) -> str:
-    """What a filter has for a function of Python or NumPy."""
+    """The filter that does what a function of Python or NumPy does."""
     of = values[0] if values else "x"
     return {
         "len": f"count({of})",
@@ -612,7 +615,7 @@ def _of_function(name: str, values: list[str]) -> str:
 
 
 def _of_method(name: str, of: str, values: list[str]) -> str:
-    """What a filter has for a method of a pandas column."""
+    """The filter that does what a method of a pandas column does."""
     one, two = [*values, "...", "..."][:2]
     compared = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
     if name in compared:

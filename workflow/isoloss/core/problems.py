@@ -1,4 +1,4 @@
-"""What is wrong with a study, a table or a row, with its place and what to do about it."""
+"""Problems of a study or table (place, fault, remedy), and the errors that carry them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong; its text is made only where people read it.
+    """One fault of a study or table; it becomes text only where people read it.
 
     Attributes:
-        place: where it stands: a key of a study, a file, a column; or empty.
-        found: what was found there.
+        place: where the fault is: a key of a study, a file, a column; or empty.
+        found: what was found there, which is wrong.
         remedy: what to do about it; or empty.
 
     Example:
@@ -29,17 +29,17 @@ class Problem:
     remedy: str
 
     def __str__(self) -> str:
-        """One line: where it stands, what was found there, what to do."""
+        """One line: place, what was found there, what to do."""
         there = f"{self.place}: {self.found}" if self.place else self.found
         return f"{there}; {self.remedy}" if self.remedy else there
 
     def within(self, place: str, joint: str = ": ") -> Problem:
-        """The same problem, of something that stands in another place."""
+        """The same problem with a further place in front of its own."""
         return replace(self, place=f"{place}{joint}{self.place}")
 
 
 class IsolossError(Exception):
-    """An error of the user's making: shown as it is, without a traceback, exit code 2.
+    """An error that the user can fix: shown without a traceback, with exit code 2.
 
     Args:
         reasons: problems, or a text; each is a line of its own.
@@ -59,7 +59,7 @@ class IsolossError(Exception):
 
 
 class StudyError(IsolossError):
-    """Everything that is wrong with a study, all at once.
+    """All problems of a study.
 
     Args:
         problems: shown in a line each.
@@ -73,7 +73,7 @@ class StudyError(IsolossError):
 
 
 class TableError(IsolossError):
-    """A table that cannot be read or does not keep its contract."""
+    """A table cannot be read, or does not keep its contract."""
 
 
 def nearest(name: object, known: Iterable[object]) -> str:

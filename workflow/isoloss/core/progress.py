@@ -1,4 +1,4 @@
-"""How far a job is: a bar on a terminal, a line a minute anywhere else."""
+"""Progress of a job: a bar on a terminal, otherwise a line every minute."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 
 class Progress:
-    """A count of what is done out of `total`.
+    """A counter that shows how many of `total` items are done.
 
     The clock decides only when a line is written, never a result.
     """
@@ -21,7 +21,7 @@ class Progress:
         self.bar = tqdm(total=total, desc=label, leave=False) if sys.stderr.isatty() else None
 
     def reach(self, count: int) -> None:
-        """Say that `done` items are done by now."""
+        """Show that `count` items are done."""
         if self.bar is not None:
             self.bar.update(count - self.done)
         self.done = count
@@ -33,7 +33,7 @@ class Progress:
             print(message, file=sys.stderr, flush=True)
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self.bar is not None:
             self.bar.close()
 

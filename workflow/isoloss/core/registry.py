@@ -1,4 +1,4 @@
-"""Cards: one file each; its stem is its name everywhere.
+"""Cards by kind and name: one file for each, whose stem is its name.
 
 Names and facts (`TITLE`, `OPTIONS`, ...) are read from the source without importing it, so that
 listing cards costs nothing and only the card that is used is ever imported.
@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from isoloss.core.problems import IsolossError, nearest
+from isoloss.core.problems import IsolossError, Problem, nearest
 
 FOLDERS = {
     "dataset": "datasets",
@@ -35,8 +35,8 @@ CONTRACTS = {
     "task": "TITLE ABOUT SOURCE EXAMPLE ITEM shapes examples_per_item training validation task",
     "trainer": "TITLE ABOUT SOURCE plan warm_up train",
     "observable": "TITLE ABOUT FORMULA SOURCE QUANTITIES observe",
-    "law": "TITLE FORMULA LATEX SOURCE DOMAIN make",
-    "figure": "TITLE ABOUT draw",
+    "law": "TITLE FORMULA LATEX SOURCE DOMAIN KIND make",
+    "figure": "TITLE ABOUT problems draw",
 }
 HOME = Path(__file__).parent.parent
 # options that several cards have; a card writes their name in the place of their facts
@@ -59,6 +59,13 @@ COMMON = {
     },
 }
 
+# what a law is a law of: the `KIND` of its card
+LAW_KINDS = {
+    "joint": "the loss of a run by its size and data, and what limits it beside them",
+    "curve": "the loss by one variable, the others held or at their best",
+    "frontier": "the best loss and size of every budget, from the runs near it",
+    "mixture": "the loss of every domain by the proportions of the domains in the data",
+}
 
 # the tables of a fit, in the order in which they are written
 FIT_TABLES = (
@@ -72,7 +79,7 @@ FIT_TABLES = (
     "ranges",
     "points",
 )
-# tables that every figure of fits reads: what was fitted, and what the small print says of it
+# tables that every figure of fits reads: the runs fitted, and what its notes say of the fit
 OF_FITS = ("fit/params", "fit/summary", "fit/residuals", "fit/points")
 
 
@@ -131,8 +138,21 @@ def _defines(node: ast.stmt) -> Iterator[str]:
 def inputs(figure: str) -> list[str]:
     """The tables (`stage/table`) that a figure card reads: those of every such one, and INPUTS."""
     card = facts("figure", figure)
-    of_fits = () if card.get("MAX_LAWS") == 0 else OF_FITS
+    of_fits = () if card.get("MAX_FITS") == 0 else OF_FITS
     return ["aggregate/runs", *of_fits, *card.get("INPUTS", [])]
+
+
+def of_mixtures(law: str) -> bool:
+    """Whether a law card is one of mixtures: it reads proportions and has a law for each loss.
+
+    Raises:
+        IsolossError: there is no such card, or it does not say of which kind it is.
+    """
+    kind = facts("law", law).get("KIND")
+    if kind not in LAW_KINDS:
+        remedy = f"give the card one of {', '.join(LAW_KINDS)}"
+        raise IsolossError(Problem(f"law card {law}, KIND", f"found {kind!r}", remedy))
+    return kind == "mixture"
 
 
 def options(kind: str, name: str) -> dict[str, Any]:
@@ -147,6 +167,6 @@ def defaults(kind: str, name: str) -> dict[str, Any]:
 
 
 def card(kind: str, name: str) -> ModuleType:
-    """Import one card."""
+    """Import a card and return its module."""
     path(kind, name)
     return importlib.import_module(f"isoloss.{FOLDERS[kind]}.{name}")

@@ -26,7 +26,7 @@ _BITS = 1023  # of an integer that is a number in floating point too
 
 
 def read(path: str | Path) -> dict[str, Any]:
-    """A study's YAML as it stands.
+    """The content of a study's YAML file, without defaults.
 
     Raises:
         StudyError: no such file, not a YAML mapping, or one that is too large to be a study.
@@ -43,7 +43,7 @@ RENAMED = {"plot": {"laws": "fits"}}
 
 @cache
 def schema() -> dict[str, Any]:
-    """`config.schema.yaml` as it stands."""
+    """The content of `config.schema.yaml`."""
     return tables.read_schema("config.schema.yaml")
 
 
@@ -73,7 +73,7 @@ def complete(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
 
 
 def renamed(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
-    """A study whose keys have the names of today, and a message for each that had another.
+    """A study with earlier names of keys replaced, and a problem for each that was.
 
     A key that stands under both names is left as it is: the earlier name is then unknown.
 
@@ -98,7 +98,7 @@ def renamed(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
 
 
 def unsound(study: Any) -> list[Problem]:
-    """Keys that are not text, numbers beyond floating point, and more than a study can hold."""
+    """Problems of a study's values: keys that are not text, numbers beyond floating point, size."""
     try:
         yaml_text.measure(study, {})
     except ValueError as error:
@@ -169,7 +169,7 @@ def _types(part: Mapping[str, Any]) -> set[str]:
 
 
 def number(value: Any) -> Any:
-    """A number that YAML read as text, as a number; anything else as it is.
+    """A number if a text spells one, such as 1e9, which YAML reads as text; else the value itself.
 
     A whole number below 2^63 is an integer, whatever way it is written; a larger one is not.
     """
@@ -238,7 +238,7 @@ def complete_options(
 
 
 def explain(error: jsonschema.ValidationError, below: str = "") -> list[Problem]:
-    """A schema error as people read it: place, what was found, what to do."""
+    """The problems that a schema error stands for."""
     place = below
     for step in error.absolute_path:
         place += f"[{step}]" if isinstance(step, int) else f".{step}" if place else str(step)
@@ -304,5 +304,5 @@ def weightings(config: Mapping[str, Any], sweep: str) -> list[str]:
 
 
 def sweeps(config: Mapping[str, Any]) -> list[str]:
-    """All that runs can come from: sweeps, and tables made elsewhere."""
+    """The names of all sweeps and tables of runs."""
     return [*config["train"], *config["aggregate"]]

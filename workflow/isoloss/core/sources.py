@@ -19,7 +19,6 @@ from typing import Any
 
 from isoloss.core import tables
 from isoloss.core.addresses import GIVE, Address, shown
-from isoloss.core.download import DownloadError, TooLargeError, TooLongError, download
 from isoloss.core.problems import IsolossError, Problem, TableError
 
 MAX_SECONDS, MAX_MIB = 120.0, 256.0
@@ -78,7 +77,7 @@ class Source:
 
     @property
     def label(self) -> str:
-        """Its name in messages, without secrets."""
+        """The name of the source in messages, without secrets."""
         return self.address.label
 
     @cached_property
@@ -90,7 +89,7 @@ class Source:
         return digest.hexdigest()
 
     def error(self, reason: str, remedy: str) -> TableError:
-        """What is wrong with it, as an error."""
+        """A TableError about this source."""
         return self.address.error(reason, remedy)
 
     def too_large(self, what: str) -> TableError:
@@ -133,6 +132,9 @@ def read_address(address: Address, limits: Limits) -> Source:
 
 def _fetch(address: Address, limits: Limits) -> bytes:
     """The bytes at a web address."""
+    # here: most tables are files, and http with ssl takes long to import
+    from isoloss.core.download import DownloadError, TooLargeError, TooLongError, download
+
     try:
         return download(address, limits.max_seconds, limits.max_bytes)
     except TooLongError:
@@ -272,7 +274,7 @@ class Sources:
             raise AwayError(replace(away, remedy=away.remedy + go_on)) from None
 
     def keep(self, folder: Path, sections: Mapping[str, Mapping[str, Any]]) -> None:
-        """Write what came from the web for the jobs, and forget the bytes.
+        """Write tables that came from the web to files for the jobs, and free their memory.
 
         Args:
             folder: `results/<study>/fetched`.

@@ -1,4 +1,4 @@
-"""What a stage of the chain is, and the stages that there are: one definition each.
+"""The class of a stage of the chain, and the definitions of all stages.
 
 A stage is a folder with a file `stage.py`, whose `STAGES` are instances of `Stage`. The workflow's
 triggers, the command line, manifests, `verify`, `status` and the pages of the documentation are
@@ -19,11 +19,11 @@ from types import ModuleType
 from typing import Any, Protocol
 
 HOME = Path(__file__).parent.parent
-Given = Mapping[str, Any]  # what a person gave on the command line, by argument
+Given = Mapping[str, Any]  # the arguments of a command by name
 
 
 class Study(Protocol):
-    """What a definition may ask about a study and its results; see `isoloss.study.flow.Flow`."""
+    """What a stage's definition can ask of a study; `isoloss.study.flow.Flow` has it."""
 
     config: Mapping[str, Any]
     root: Path
@@ -62,7 +62,7 @@ class Argument:
 
 
 class Stage:
-    """One stage of the chain; a stage overrides what is its own.
+    """A stage of the chain; each stage is a subclass that overrides what differs from the defaults.
 
     `study` is always the complete study with its results, `names` the wildcards of a job.
 
@@ -117,11 +117,11 @@ class Stage:
         raise NotImplementedError
 
     def settings(self, study: Study, **names: str) -> dict[str, Any]:
-        """What the study says that matters to a job, besides the seed and the wildcards."""
+        """The part of the study that matters to a job, besides the seed and the wildcards."""
         return {}
 
     def outside(self, study: Study, **names: str) -> dict[str, Any]:
-        """What matters to a job and is not in the study: `content` of sources, `tries`."""
+        """What matters to a job and is not in the study: the `content` of sources, and `tries`."""
         return {}
 
     def cards(self, study: Study, **names: str) -> list[tuple[str, str]]:
@@ -129,16 +129,16 @@ class Stage:
         return []
 
     def inputs(self, study: Study, **names: str) -> dict[str, list[str]]:
-        """Argument to the files that a job reads by it, as paths below results/<study>."""
+        """The files that a job reads, by argument of its command, relative to results/<study>."""
         return {}
 
     def datasets(self, study: Study, **names: str) -> list[str]:
-        """The datasets whose rows a job stands on: what is due is decided when they are there."""
+        """The datasets whose rows a job depends on: it is due or not when they exist."""
         sweep = study.config["train"].get(names.get("sweep"))
         return [sweep["dataset"]] if sweep else []
 
     def named(self, given: Given) -> dict[str, str]:
-        """The wildcards of a job that a person named on the command line."""
+        """The wildcards of a job, from the arguments of its command."""
         return {a.name: given[a.name] for a in self.arguments if a.name in self.wildcards}
 
     def run(self, job: Any, given: Given) -> None:
@@ -151,7 +151,7 @@ class Stage:
         raise NotImplementedError
 
     def subject(self, names: Mapping[str, str], label: str) -> str:
-        """What is said to be made with other versions."""
+        """The name of what a job makes, in messages about other versions."""
         return f"{label}: made"
 
     def made_with(self, made: Mapping[str, Any]) -> list[Mapping[str, str]]:
@@ -160,13 +160,13 @@ class Stage:
         return [{package: then[package] for package in self.packages if package in then}]
 
     def outdated(self, study: Any, out: Path) -> Iterator[str]:
-        """Why a job's results are out of date although they are as the job left them."""
+        """Why results are out of date although they are what the job wrote."""
         yield from ()
 
 
 @cache
 def stages() -> dict[str, Stage]:
-    """Every stage by its name, each behind those whose results it reads.
+    """All stages by name, each after those whose results it reads.
 
     Stages that do not depend on each other are in the order of their names' folders.
 

@@ -1,4 +1,4 @@
-"""What was made of files' contents, kept between processes and made again for files that changed.
+"""A cache of values computed from files' contents, kept between processes.
 
 A file is taken to be unchanged while its size and its times of change are what they were, unless it
 was changed within two seconds of the look at it: a clock may not tell two such changes apart.
@@ -54,14 +54,14 @@ class Stamped:
         try:
             content = json.loads(self.kept.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError):
-            return {}  # a cache that is lacking or damaged holds nothing: all is made again
+            return {}  # a missing or damaged cache is empty: every value is computed again
         if not isinstance(content, dict) or content.get("version") != self.version:
             return {}
         files = content.get("files")
         return files if content.get("checksum") == _checksum(files) else {}
 
     def of(self, path: Path) -> Any:
-        """The function's value for a file as it is now.
+        """The function's value for the present content of a file.
 
         Raises:
             OSError: the file cannot be read.
@@ -71,7 +71,7 @@ class Stamped:
         name = str(path)
         entry = self._now.get(name) or self._before.get(name)
         if entry is None or entry[0] != stamp or entry[1] - max(stamp[1:]) < _CLOCK:
-            looked = self.now()  # before it is read: what changes from here on is seen
+            looked = self.now()  # before the file is read, so that a later change is noticed
             entry = [stamp, looked, self.make(path)]
         self._now[name] = entry
         return entry[2]
@@ -80,7 +80,9 @@ class Stamped:
         """Keep the values of the files that were asked for; nothing is written if none changed."""
         if self._now != self._before:
             about = {"version": self.version, "checksum": _checksum(self._now)}
-            with suppress(OSError):  # no room, or no leave to write: it is made again next time
+            with suppress(
+                OSError
+            ):  # the disk is full or read-only: the values are computed again next time
                 tables.write_text(self.kept, json.dumps({**about, "files": self._now}))
 
 

@@ -37,7 +37,7 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def _damage() -> tuple[type[Exception], ...]:
-    """What PyArrow says of a damaged file; broken text and JSON are ValueErrors."""
+    """The errors that PyArrow raises for a damaged file; broken text and JSON are ValueErrors."""
     import pyarrow as pa
 
     return (pa.ArrowException, OSError, ValueError, OverflowError, RecursionError)
@@ -62,7 +62,7 @@ def read_schema(name: str) -> dict[str, Any]:
 
 @cache
 def contract() -> dict[str, Any]:
-    """`tables.yaml` as it stands."""
+    """The content of `tables.yaml`."""
     return read_schema("tables.yaml")
 
 
@@ -203,7 +203,7 @@ def conform(name: str, table: pd.DataFrame | pa.Table) -> pa.Table:
 
 
 def _array(name: str, column: str, values: pd.Series) -> pa.Array:
-    """A pandas column as the type that the contract of table `name` wants, if it names it."""
+    """A pandas column in the type of the contract of table `name`, if the contract names it."""
     import pyarrow as pa
 
     known = schema(name)
@@ -214,7 +214,7 @@ def _array(name: str, column: str, values: pd.Series) -> pa.Array:
         return pa.Array.from_pandas(values, type=expected)
     except pa.ArrowException as error:
         place = f"table {name}, column {column!r}"
-        kind = "has values of several types" if expected is None else f"is no {expected}"
+        kind = "has values of several types" if expected is None else f"is not of type {expected}"
         raise TableError(Problem(place, f"{kind} ({error})", "fix its values")) from error
 
 
@@ -256,7 +256,7 @@ def write(
 def write_all(
     tables: Mapping[str, pd.DataFrame | pa.Table], folder: str | Path, facts: Mapping[str, Any]
 ) -> list[Path]:
-    """Write tables by name into a folder, each under its contract; their files."""
+    """Write tables into a folder, each under its contract, and return the files."""
     files = [Path(folder) / f"{name}.parquet" for name in tables]
     for (name, table), file in zip(tables.items(), files, strict=True):
         write(name, table, file, facts)
@@ -298,7 +298,7 @@ def batch_writer(
 def _writer(
     columns: pa.Schema, path: str | Path, facts: Mapping[str, Any]
 ) -> Iterator[pq.ParquetWriter]:
-    """A Parquet file with the fixed options."""
+    """A writer of a Parquet file with fixed options."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -316,7 +316,7 @@ def _writer(
 
 @contextmanager
 def whole(path: str | Path) -> Iterator[Path]:
-    """A temporary name beside `path`, its folder made, that takes its name when all went well.
+    """A temporary path beside `path`, renamed to it when the block ends without an error.
 
     What is written is on the disk before it has its name; after an error nothing is left.
     """
@@ -329,7 +329,7 @@ def whole(path: str | Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
-        with suppress(OSError):  # the first error says more
+        with suppress(OSError):  # the first error is more informative
             temporary.unlink(missing_ok=True)
         raise
 

@@ -37,7 +37,7 @@ class TokenWriter:
         self._count += len(content) // TYPE.itemsize
 
     def finish(self) -> None:
-        """Write how many there are into the head of the file, which has room for any number."""
+        """Write the number of tokens into the file's header, which has room for any number."""
         self._file.seek(0)
         self._header()
         if self._file.tell() != self._begin:
@@ -50,7 +50,7 @@ class TokenWriter:
 
 @contextmanager
 def token_writer(path: str | Path) -> Iterator[TokenWriter]:
-    """A writer of a token file, which has its name when all of it is written.
+    """A writer of a token file; the file gets its name when all of it is written.
 
     Args:
         path: the file; its folder is made.
@@ -61,7 +61,7 @@ def token_writer(path: str | Path) -> Iterator[TokenWriter]:
         writer.finish()
 
 
-class Tokens:
+class TokenArray:
     """The tokens of a dataset, mapped from its file or in memory.
 
     Attributes:
@@ -80,7 +80,7 @@ class Tokens:
         return len(self.values)
 
     def release(self) -> None:
-        """Give back the memory of what was read; it is read from the file when asked for again.
+        """Free the memory of what was read; it is read from the file again when needed.
 
         Pages of a mapped file count as memory of the process for as long as they are mapped.
         """
@@ -88,8 +88,8 @@ class Tokens:
             self._mapping.madvise(mmap.MADV_DONTNEED)
 
 
-def map_tokens(path: str | Path) -> Tokens:
-    """Map a token file into memory: what is not asked for is not read.
+def map_tokens(path: str | Path) -> TokenArray:
+    """Map a token file into memory; only what is used is read.
 
     Raises:
         TableError: there is no such file, or it is not one that `token_writer` wrote.
@@ -104,8 +104,8 @@ def map_tokens(path: str | Path) -> Tokens:
             (count,), _, dtype = np.lib.format.read_array_header_1_0(file)
             begin = file.tell()
             if dtype != TYPE or os.fstat(file.fileno()).st_size != begin + count * TYPE.itemsize:
-                raise ValueError(f"it has not {count} tokens of {TYPE}")
+                raise ValueError(f"it does not hold {count} tokens of type {TYPE}")
             mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError) as error:
         raise TableError(Problem(str(path), f"is damaged ({error})", "make it again")) from error
-    return Tokens(np.frombuffer(mapping, dtype=TYPE, offset=begin, count=count), mapping)
+    return TokenArray(np.frombuffer(mapping, dtype=TYPE, offset=begin, count=count), mapping)

@@ -99,22 +99,22 @@ def _check_claims(facts: pq.FileMetaData, max_bytes: int) -> None:
                 unpacked += column.total_uncompressed_size
                 memory += column.num_values * max(CELL, facts.schema.column(j).length)
     if max(cells * CELL, memory) > max_bytes:
-        raise RefusedError(f"has {facts.num_rows} rows, which take more in memory")
+        raise RefusedError(f"has {facts.num_rows} rows, which take more memory")
     if unpacked > max_bytes:
         raise RefusedError("unpacks to more")
 
 
 def _check_size(table: pa.Table, max_bytes: int) -> None:
-    """What a table takes in memory as rows, however it is packed now."""
+    """Refuse a table whose rows take too much memory, however it is compressed."""
     size = 0
     for column in table.columns:
         size += sum(max(_size(chunk), CELL * len(chunk)) for chunk in column.chunks)
         if size > max_bytes:
-            raise RefusedError(f"has {table.num_rows} rows, which take more in memory")
+            raise RefusedError(f"has {table.num_rows} rows, which take more memory")
 
 
 def _size(array: pa.Array) -> int:
-    """Bytes of the values of an array if each stood for itself."""
+    """The bytes of an array's values when each is stored by itself."""
     kind = array.type
     if pa.types.is_dictionary(kind):
         return _size_by_index(array)
@@ -134,7 +134,7 @@ def _size(array: pa.Array) -> int:
 
 
 def _size_by_index(array: pa.DictionaryArray) -> int:
-    """The same of an array whose values are looked up in a dictionary."""
+    """The same for an array whose values are looked up in a dictionary."""
     values = array.dictionary
     used = array.indices.drop_null()
     if any(test(values.type) for test in _TEXTS):
@@ -166,7 +166,7 @@ def _is_compressed(stream: bytes) -> bool:
 
 
 def _field(facts: bytes, table: int, number: int) -> int | None:
-    """Where a field of a flatbuffer's table stands; None if it is not set.
+    """The position of a field of a flatbuffer's table; None if it is not set.
 
     Of Arrow's `Message` 1 is the header's kind and 2 the header; of a `DictionaryBatch` 1 is its
     record batch; of a `RecordBatch` 3 is the compression (format/Message.fbs of Apache Arrow).
@@ -179,7 +179,7 @@ def _field(facts: bytes, table: int, number: int) -> int | None:
 
 
 def _confine(max_bytes: int) -> None:
-    """Give this process the memory that a table within the limit needs, where that can be set."""
+    """Limit this process's memory to what a table within the limit needs, where the system can."""
     with suppress(ImportError):
         import resource
 
@@ -213,7 +213,7 @@ def main(kind: str, limit: str, *lengths: str) -> int:
         print(json.dumps({"found": error.found, "remedy": error.remedy}), file=sys.stderr)
         return TOLD
     except MemoryError:
-        print(json.dumps({"found": "takes far more in memory", "remedy": ""}), file=sys.stderr)
+        print(json.dumps({"found": "takes far more memory", "remedy": ""}), file=sys.stderr)
         return TOLD
     except (pa.ArrowException, ValueError, OSError, KeyError, struct.error, IndexError) as error:
         words = {"found": f"is not a table ({error})", "remedy": "give a CSV or Parquet table"}

@@ -47,7 +47,7 @@ class _Loader(_PARSER):
 
 
 class _Refused(yaml.YAMLError):
-    """Text that is not read on.
+    """Reading stopped: the text is not allowed.
 
     Args:
         line: where, from 1.
@@ -120,7 +120,7 @@ def _decoded(content: bytes | str) -> str:
 
 @dataclass
 class _Open:
-    """A list or mapping whose end was not seen yet; `values` and `height` as far as it was."""
+    """A list or mapping that is not closed yet, with the values and the height seen so far."""
 
     anchor: str | None
     mapping: bool
@@ -130,7 +130,7 @@ class _Open:
 
 
 class _Look:
-    """What was seen of a text so far: the lists and mappings that are open, and its anchors."""
+    """The state of a scan: open lists and mappings, and anchors."""
 
     def __init__(self):
         self.stack: list[_Open] = []
@@ -138,7 +138,7 @@ class _Look:
         self.resolver = yaml.SafeLoader("")
 
     def add(self, values: int, height: int, line: int) -> None:
-        """One more child, with all that is in it, of the innermost list or mapping."""
+        """Add a child, with all that it contains, to the innermost list or mapping."""
         if len(self.stack) + height > DEPTH:
             reason = f"lists or mappings more than {DEPTH} deep, aliases followed"
             raise _Refused(line, reason, "use fewer levels of lists and mappings")
@@ -162,7 +162,7 @@ class _Look:
         self.add(*self.anchors[name], line)
 
     def scalar(self, event: yaml.ScalarEvent, line: int) -> None:
-        """A text or number: of a length that can be read, and none of a kind that no study has."""
+        """Check a text or number: its length, and that it is of a kind that studies have."""
         is_key = bool(self.stack) and self.stack[-1].mapping and self.stack[-1].children % 2 == 0
         length, most = len(event.value), KEY if is_key else TEXT
         if length > most:
@@ -262,7 +262,7 @@ def measure(value: Any, sizes: dict[int, tuple[int, int]], depth: int = 1) -> tu
 
 
 def look_at_value(text: str, source: str) -> None:
-    """Refuse a value of Snakemake's `--config` that is a bomb; what is not YAML is text there.
+    """Refuse a value of Snakemake's `--config` that expands without bound; other text is allowed.
 
     Raises:
         StudyError: it is larger or deeper than a study can be, or of other values.

@@ -1,4 +1,4 @@
-"""The source of the Python standard library: real text that every machine with Python has."""
+"""The source of Python's standard library, which every machine with Python has."""
 
 from __future__ import annotations
 

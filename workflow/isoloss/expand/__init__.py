@@ -1,4 +1,4 @@
-"""Room 2. Rows are repeated or dropped by the weights of their tags."""
+"""The stage expand: repeat or drop rows by the weights of their tags."""
 
 from isoloss.core import lazy
 

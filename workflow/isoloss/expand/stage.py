@@ -1,4 +1,4 @@
-"""The stage expand, as the workflow knows it."""
+"""Definition of the stage expand."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Expand(Stage):
     seeded = True
 
     def jobs(self, study):
-        """One a dataset and weighting that a sweep uses together."""
+        """One job for each dataset and weighting that a sweep uses together."""
         train = study.config["train"]
         pairs = {(train[sweep]["dataset"], w) for sweep in train for w in study.used(sweep)}
         for dataset, weighting in sorted(pairs):

@@ -65,7 +65,7 @@ def row_copies(row_id: str, weight: float, seed: int) -> int:
 
 
 def tag_weights(tags: pa.MapArray, weights: Weights) -> np.ndarray:
-    """`row_weight` of many rows at once, bit for bit.
+    """`row_weight` of many rows at once, with bitwise the same results.
 
     Args:
         tags: of every row, maps of strings (n,).
@@ -92,7 +92,7 @@ def tag_weights(tags: pa.MapArray, weights: Weights) -> np.ndarray:
 def weighted_copies(
     row_ids: Callable[[np.ndarray], Iterable[str]], weight: np.ndarray, seed: int
 ) -> np.ndarray:
-    """`row_copies` of many rows at once, bit for bit.
+    """`row_copies` of many rows at once, with bitwise the same results.
 
     Args:
         row_ids: gives the identities of the rows at some positions; only rows whose weight has a
@@ -122,7 +122,7 @@ def weighted_copies(
 
 
 class Sizes:
-    """How many rows and tokens a weighting makes, copies counted."""
+    """The numbers of rows and tokens that a weighting makes, copies counted."""
 
     def __init__(self) -> None:
         self._n_rows = 0
@@ -136,7 +136,7 @@ class Sizes:
             self._tokens += float(np.sum(n_tokens * copies))
 
     def check(self) -> None:
-        """Refuse copies that cannot be laid out.
+        """Raise an error if there are more copies than can be stored.
 
         Raises:
             IsolossError: there are too many rows or tokens.
@@ -225,12 +225,14 @@ def expand_batches(
     _check_names(weights, audit, others)
     sizes.check()
     if not kept:
-        raise IsolossError(Problem("weights", "they drop every training row", "keep some"))
+        raise IsolossError(
+            Problem("weights", "they drop every training row", "give some rows a weight above 0")
+        )
     return audit
 
 
 def _check_names(weights: Weights, *audits: TagAudit) -> None:
-    """Every weight is of a tag that a row has."""
+    """Raise an error for a weight of a tag that no row has."""
     for key, values in weights.items():
         known = set().union(*(audit.values(key) for audit in audits))
         for value in values:

@@ -16,8 +16,8 @@ import pandas as pd
 from isoloss.core.budgets import budget_numbers
 from isoloss.core.escape import figure as literal
 from isoloss.core.problems import IsolossError, Problem, nearest
-from isoloss.fitted import OF_RUN, Fit
-from isoloss.fitted.facts import OneFit, Record, record
+from isoloss.fitted import Fit
+from isoloss.fitted.facts import OneFit, Record, RunCounts, count_runs, record, selection
 
 # Okabe and Ito's colours, told apart with every common colour blindness.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
@@ -45,6 +45,7 @@ STYLE = {
 }
 FORMULA = {"gid": "formula"}  # of a label that holds one, as `Inputs.named` makes them
 LETTERS = 11.5  # of a title on an inch
+STATUSES = ("dropped", "diverged", "failed")  # of runs that are not shown
 REASON = 100  # characters of a reason in the small print
 LABELS = {
     "n_params": "Model size N (parameters)",
@@ -100,8 +101,8 @@ class Canvas:
 
     def _figure(self, width: float, height: float):
         if self.given is not None:
-            found = "it is drawn on a figure of its own"
-            raise IsolossError(Problem("ax", found, "leave `ax` out for this card"))
+            reason = "it is drawn on a figure of its own"
+            raise IsolossError(Problem("ax", reason, "leave `ax` out for this card"))
         if self._make is not None:
             return self._make(figsize=(width, height))
         from matplotlib.figure import Figure
@@ -158,13 +159,18 @@ class Inputs:
         name, fit = next(iter(self.fits.items()))
         group = group or fit.groups[0]
         if group not in fit.groups:
-            found = f"group {group!r} is not in it"
-            raise IsolossError(Problem(f"fit {name}", found, nearest(group, fit.groups)))
+            reason = f"group {group!r} is not in it"
+            raise IsolossError(Problem(f"fit {name}", reason, nearest(group, fit.groups)))
         residuals = fit.residuals[fit.residuals["group"] == group]
         title = (
             literal(name) if len(fit.groups) == 1 else f"{literal(name)}, group {literal(group)}"
         )
-        return title, fit, group, self.done[self.done["run_id"].isin(set(residuals["run_id"]))]
+        return (
+            title,
+            fit,
+            group,
+            self.finished[self.finished["run_id"].isin(set(residuals["run_id"]))],
+        )
 
     def response(self, response: str) -> str:
         """A response of the first fit; its first if empty.
@@ -174,12 +180,12 @@ class Inputs:
         """
         name, fit = next(iter(self.fits.items()))
         if response and response not in fit.responses:
-            found = f"response {response!r} is not in it"
-            raise IsolossError(Problem(f"fit {name}", found, nearest(response, fit.responses)))
+            reason = f"response {response!r} is not in it"
+            raise IsolossError(Problem(f"fit {name}", reason, nearest(response, fit.responses)))
         return response or fit.responses[0]
 
     @property
-    def done(self) -> pd.DataFrame:
+    def finished(self) -> pd.DataFrame:
         """Runs with a loss; of a figure with fits, what the first of them was fitted to.
 
         A column `held_out` says which of them that fit did not see.
@@ -190,10 +196,10 @@ class Inputs:
         for fit in self.fits.values():
             unseen = set(fit.residuals.loc[fit.residuals["held_out"], "run_id"])
             return fit.points.assign(held_out=fit.points["run_id"].isin(unseen))
-        done = self.runs[self.runs["status"] == "done"].reset_index(drop=True)
-        if done.empty:
+        finished = self.runs[self.runs["status"] == "done"].reset_index(drop=True)
+        if finished.empty:
             raise IsolossError(Problem("runs", "none has finished", "look at status_reason"))
-        return done.assign(held_out=False)
+        return finished.assign(held_out=False)
 
 
 def plain(text: str) -> str:
@@ -206,6 +212,11 @@ def group_problems(options, runs: pd.DataFrame) -> list[Problem]:
     group, known = options["group"], set(runs["group"].astype(str))
     if group and group not in known:
         return [Problem("group", f"no run has {group!r}", nearest(group, known))]
+    return []
+
+
+def no_problems(options, runs: pd.DataFrame) -> list[Problem]:
+    """For a card whose options are right whatever the runs are."""
     return []
 
 
@@ -286,32 +297,27 @@ def budgets(runs: pd.DataFrame) -> pd.Series:
 
 def small_print(inputs: Inputs, group: str = "", response: str = "") -> str:
     """How many runs there are, and what became of those that are not shown."""
-    runs = inputs.runs
-    count = int((runs["status"] == "done").sum())
-    said = [f"{count} runs"]
+    counts = count_runs(inputs.runs)
+    parts = [f"{counts.n_done} runs"]
     if inputs.fits:
-        ids: set[str] = set()
-        of_run: dict[str, str] = {}
-        for fit in inputs.fits.values():
-            mine = (fit.residuals["group"] == group) | (group == "")
-            ids |= set(fit.residuals.loc[mine, "run_id"])
-            if OF_RUN in fit.points:
-                of_run |= dict(zip(fit.points["run_id"], fit.points[OF_RUN], strict=True))
-        shown = len({of_run.get(one, one) for one in ids})
-        if shown < count:
-            said = [f"{shown} of {count} runs, those that the fit selects"]
-        if along := sum(one in of_run for one in ids):
-            said.append(f"{along} points along them")
-    for status in ("dropped", "diverged", "failed"):
-        gone = runs[runs["status"] == status]
-        if len(gone):
-            why = sorted(set(gone["status_reason"].dropna())) if status == "dropped" else []
-            reasons = "; ".join(literal(one, REASON) for one in why)
-            reason = f" ({reasons})" if why and len(why) < 3 else ""
-            said.append(f"{len(gone)} {status}{reason}")
+        selected = selection(inputs.fits.values(), group)
+        if selected.n_runs < counts.n_done:
+            parts = [f"{selected.n_runs} of {counts.n_done} runs (selected by the fit)"]
+        if selected.n_points:
+            parts.append(f"{selected.n_points} points along them")
+    parts += [_lost_runs(counts, status) for status in STATUSES if counts.of(status)]
     for name, fit in inputs.fits.items():
-        said += doubts(name, record(fit), group, response)
-    return "; ".join(said)
+        parts += doubts(name, record(fit), group, response)
+    return "; ".join(parts)
+
+
+def _lost_runs(counts: RunCounts, status: str) -> str:
+    """How many runs have a status; with the reasons of runs dropped, where they are few."""
+    lost = counts.of(status)
+    reasons = sorted({one.reason for one in lost if one.reason}) if status == "dropped" else []
+    shown = "; ".join(literal(reason, REASON) for reason in reasons)
+    why = f" ({shown})" if 0 < len(reasons) < 3 else ""
+    return f"{sum(one.n_runs for one in lost)} {status}{why}"
 
 
 def doubts(name: str, fit: Record, group: str = "", response: str = "") -> list[str]:

@@ -12,7 +12,6 @@ from isoloss.core.problems import IsolossError, Problem
 from isoloss.core.schema import complete_options
 from isoloss.figures._figure import STYLE, Canvas, Inputs
 from isoloss.fitted import OF_RUN, Fit
-from isoloss.fitted.decisions import allocates
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,19 +47,19 @@ def _check(fit: Fit, card: str) -> None:
     facts, place = registry.facts("figure", card), f"figure {card}"
     others = [t for t in registry.inputs(card) if not t.startswith("fit/")]
     others.remove("aggregate/runs")
-    if others or facts.get("MAX_LAWS") == 0:
-        found = f"reads {(others or ['aggregate/runs'])[0]}, which is no part of a fit"
-        raise IsolossError(Problem(place, found, "draw it in a study"))
-    if facts.get("NEEDS") == "allocate" and not allocates(fit):
-        found = f"{fit.facts['card']} does not give the best N and D of a budget"
-        raise IsolossError(Problem(place, found, "show a fit of a law in N and D"))
-    if facts.get("NEEDS") == "mixture" and "domains" not in fit.facts:
-        found = f"{fit.facts['card']} is not a mixture law"
-        raise IsolossError(Problem(place, found, "show a fit of a mixture law"))
+    if others or facts.get("MAX_FITS") == 0:
+        reason = f"reads {(others or ['aggregate/runs'])[0]}, which is no part of a fit"
+        raise IsolossError(Problem(place, reason, "draw it in a study"))
+    if facts.get("NEEDS") == "allocate" and not fit.law.allocates:
+        reason = f"{fit.facts['card']} does not give the best N and D of a budget"
+        raise IsolossError(Problem(place, reason, "show a fit of a law in N and D"))
+    if facts.get("NEEDS") == "mixture" and fit.law.kind != "mixture":
+        reason = f"{fit.facts['card']} is not a mixture law"
+        raise IsolossError(Problem(place, reason, "show a fit of a mixture law"))
     readable = facts.get("VARIABLES", fit.law.variables)
     if others := [v for v in fit.law.variables if v not in readable]:
-        found = f"{fit.facts['card']} is a law in {', '.join(others)} too"
-        raise IsolossError(Problem(place, found, f"show a law in {', '.join(readable)}"))
+        reason = f"{fit.facts['card']} is a law in {', '.join(others)} too"
+        raise IsolossError(Problem(place, reason, f"show a law in {', '.join(readable)}"))
 
 
 def _runs(fit: Fit) -> pd.DataFrame:

@@ -15,8 +15,8 @@ from isoloss.laws._law import Term
 TITLE = "Bootstrap replicates"
 ABOUT = "Replicates of every pair of parameters, each parameter's histogram, and correlations."
 INPUTS = ["fit/replicates"]
-MIN_LAWS = 1
-MAX_LAWS = 1
+MIN_FITS = 1
+MAX_FITS = 1
 OPTIONS = {
     "group": "group",
     "response": "response",
@@ -39,13 +39,13 @@ def draw(inputs: _figure.Inputs, group: str, response: str, terms: Sequence[str]
     name, fit, group, _ = inputs.shown(group)
     response = inputs.response(response)
     thetas = fit.replicate_thetas(group, response)
-    params = fit.mine("params", group, response)
+    params = fit.rows_of("params", group, response)
     law = fit.law_of(response)
     free = [i for i in range(len(law.terms)) if len(thetas) < 2 or np.ptp(thetas[:, i]) > 0]
     known = [law.terms[i].name for i in free]
     for term in set(terms) - set(known):
-        found = f"term {term!r} is not free in it"
-        raise IsolossError(Problem(f"fit {name}", found, nearest(term, known)))
+        reason = f"term {term!r} is not free in it"
+        raise IsolossError(Problem(f"fit {name}", reason, nearest(term, known)))
     kept = [i for i in free if law.terms[i].name in terms] if terms else free[:MOST]
     if not kept:
         raise IsolossError(Problem(f"fit {name}", "no parameter is free", "show another fit"))
@@ -147,11 +147,11 @@ def _scatter(axes, x: np.ndarray, y: np.ndarray, thetas: np.ndarray) -> None:
     )  # fmt: skip
 
 
-def _histogram(axes, values: np.ndarray, found, limits: tuple[float, float], log: bool) -> None:
+def _histogram(axes, values: np.ndarray, estimate, limits: tuple[float, float], log: bool) -> None:
     edges = np.geomspace(*limits, 31) if log else np.linspace(*limits, 31)
     axes.hist(values, bins=edges, color=_figure.COLOURS[5])
-    axes.axvline(found["estimate"], color="black", linewidth=1)
-    for end in (found["ci_low"], found["ci_high"]):
+    axes.axvline(estimate["estimate"], color="black", linewidth=1)
+    for end in (estimate["ci_low"], estimate["ci_high"]):
         if np.isfinite(end):
             axes.axvline(end, color=_figure.COLOURS[1], linewidth=1.2, linestyle="--")
     axes.set_yticks([])

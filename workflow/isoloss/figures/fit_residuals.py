@@ -9,8 +9,8 @@ from isoloss.figures import _figure
 
 TITLE = "Residuals"
 ABOUT = "Observed over predicted loss, in percent, against N, D and C; diamonds are held out."
-MIN_LAWS = 1
-MAX_LAWS = 1
+MIN_FITS = 1
+MAX_FITS = 1
 OPTIONS = {"group": "group", "response": "response"}
 
 
@@ -21,11 +21,11 @@ problems = _figure.group_problems
 
 def draw(inputs: _figure.Inputs, group: str, response: str):
     """One panel for each quantity; a slope or curve shows what the law does not describe."""
-    name, fit, group, done = inputs.shown(group)
+    name, fit, group, runs = inputs.shown(group)
     response = inputs.response(response)
-    known = [c for c in AGAINST if (done[c].astype(float) > 0).all() and done[c].nunique() > 1]
-    drawn = fit.mine("residuals", group, response).drop(columns="residual")
-    drawn = drawn.merge(done[["run_id", *known]], on="run_id")
+    known = [c for c in AGAINST if (runs[c].astype(float) > 0).all() and runs[c].nunique() > 1]
+    drawn = fit.rows_of("residuals", group, response).drop(columns="residual")
+    drawn = drawn.merge(runs[["run_id", *known]], on="run_id")
     known = known or ["predicted"]  # of runs that differ in their mixture only
     drawn["residual_percent"] = 100 * (drawn["loss_nats"] / drawn["predicted"] - 1)
     fitted = drawn.loc[~drawn["held_out"], "residual_percent"]
@@ -36,8 +36,8 @@ def draw(inputs: _figure.Inputs, group: str, response: str):
         axes.axhspan(-2 * spread, 2 * spread, color=_figure.GREY, alpha=0.15, linewidth=0)
         axes.axhline(0, color=_figure.GREY, linewidth=1)
         for unseen, look in LOOKS.items():
-            mine = drawn[drawn["held_out"] == unseen]
-            axes.scatter(mine[column], mine["residual_percent"], **look)
+            rows = drawn[drawn["held_out"] == unseen]
+            axes.scatter(rows[column], rows["residual_percent"], **look)
         limits = _figure.span(drawn[column], 1.3 if column in AGAINST else 1.02)
         _figure.log_axis(axes.xaxis, *limits, form=AGAINST.get(column), most=5)
         axes.set_ylim(*_limits(drawn["residual_percent"], 2 * spread))

@@ -10,8 +10,8 @@ from isoloss.figures import _figure
 
 TITLE = "IsoFLOP profiles"
 ABOUT = "Loss of every run against N, one colour a budget; lines: the law along the budget."
-MIN_LAWS = 1
-MAX_LAWS = 1
+MIN_FITS = 1
+MAX_FITS = 1
 OPTIONS = {"group": "group"}
 
 
@@ -28,35 +28,35 @@ def draw(inputs: _figure.Inputs, group: str):
     from matplotlib.colors import ListedColormap, LogNorm
     from matplotlib.lines import Line2D
 
-    name, fit, group, done = inputs.shown(group)
-    done = done.assign(budget=_figure.budgets)
-    few = done["budget"].nunique() <= MOST
-    low, high = done["budget"].min(), done["budget"].max()
-    levels = sorted(done["budget"].unique()) if few else list(np.geomspace(low, high, MOST))
+    name, fit, group, runs = inputs.shown(group)
+    runs = runs.assign(budget=_figure.budgets)
+    few = runs["budget"].nunique() <= MOST
+    low, high = runs["budget"].min(), runs["budget"].max()
+    levels = sorted(runs["budget"].unique()) if few else list(np.geomspace(low, high, MOST))
     # the palest fifth of the colours is too pale for a line
     shades = colormaps[_figure.SEQUENTIAL](np.linspace(0.0, 0.88, 256))
     norm = LogNorm(low, high * 1.0001)
     colour = ScalarMappable(norm, ListedColormap(shades))
     figure, (axes,) = inputs.canvas.new(8.2)
-    drawn = [done[["n_params", "loss_nats", "budget", "held_out"]].assign(what="run")]
+    drawn = [runs[["n_params", "loss_nats", "budget", "held_out"]].assign(what="run")]
     handles = []
     for unseen, marker in ((False, "o"), (True, "D")):
-        mine = done[done["held_out"] == unseen]
+        rows = runs[runs["held_out"] == unseen]
         look = {"s": 20, "marker": marker, "zorder": 3}
-        axes.scatter(mine["n_params"], mine["loss_nats"], c=colour.to_rgba(mine["budget"]), **look)
+        axes.scatter(rows["n_params"], rows["loss_nats"], c=colour.to_rgba(rows["budget"]), **look)
     for level in levels:
-        mine = done[(done["budget"] / level).between(*((1, 1) if few else (0.7, 1.4)))]
-        if mine.empty:
+        near = runs[(runs["budget"] / level).between(*((1, 1) if few else (0.7, 1.4)))]
+        if near.empty:
             continue
-        unseen = bool(mine["held_out"].all())
-        n = np.geomspace(mine["n_params"].min() / 1.3, mine["n_params"].max() * 1.3, 100)
+        unseen = bool(near["held_out"].all())
+        n = np.geomspace(near["n_params"].min() / 1.3, near["n_params"].max() * 1.3, 100)
         line = fit.loss(group, N=n, D=level / 6 / n, C=0 * n + level)
         look = {"color": colour.to_rgba(level), "linestyle": "--" if unseen else "-"}
         axes.plot(n, line, linewidth=1.2, **look)
         drawn.append(
             pd.DataFrame({"n_params": n, "loss_nats": line, "budget": level, "what": "law"})
         )
-        best = fit.allocate(level, group).iloc[0] if hasattr(fit.law, "allocate") else None
+        best = fit.allocate(level, group).iloc[0] if fit.law.allocates else None
         if best is not None and np.isfinite(best["N"]):
             axes.plot(best["N"], best["loss_nats"], "*", color="black", markersize=9, zorder=4)
             optimum = {"n_params": best["N"], "loss_nats": best["loss_nats"], "budget": level}
@@ -64,14 +64,14 @@ def draw(inputs: _figure.Inputs, group: str):
         label = f"C = {units.power(level, 2)} FLOP" + (", held out" if unseen else "")
         handles.append(Line2D([], [], marker="D" if unseen else "o", label=label, **look))
     handles = handles if few else []
-    if not few and done["held_out"].any():
+    if not few and runs["held_out"].any():
         look = {"color": _figure.GREY, "marker": "D", "linestyle": ""}
         handles.append(Line2D([], [], **look, label="held out"))
-    if hasattr(fit.law, "allocate"):
+    if fit.law.allocates:
         star = {"color": "black", "marker": "*", "linestyle": "", "markersize": 9}
         handles.append(Line2D([], [], **star, label=_figure.literal(f"optimum of {name}")))
-    _figure.log_axis(axes.xaxis, *_figure.span(done["n_params"], 1.4), form=units.count)
-    _figure.log_axis(axes.yaxis, *_figure.span(done["loss_nats"], 1.04))
+    _figure.log_axis(axes.xaxis, *_figure.span(runs["n_params"], 1.4), form=units.count)
+    _figure.log_axis(axes.yaxis, *_figure.span(runs["loss_nats"], 1.04))
     if few:
         axes.legend(handles=handles, loc="center left", bbox_to_anchor=(1.0, 0.5))
     else:

@@ -11,8 +11,8 @@ from isoloss.figures import _figure
 TITLE = "Isoloss contours"
 ABOUT = "Runs in the plane of N and D with a law's contours and its efficient frontier."
 INPUTS = ["fit/replicates"]
-MIN_LAWS = 1
-MAX_LAWS = 1
+MIN_FITS = 1
+MAX_FITS = 1
 NEEDS = "allocate"  # of the first law
 OPTIONS = {
     "group": "group",
@@ -36,32 +36,32 @@ def draw(inputs: _figure.Inputs, group: str, reach: float):
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
-    name, fit, group, done = inputs.shown(group)
-    flops = np.geomspace(done["n_flops_6nd"].min() / 2, done["n_flops_6nd"].max() * reach, 60)
+    name, fit, group, runs = inputs.shown(group)
+    flops = np.geomspace(runs["n_flops_6nd"].min() / 2, runs["n_flops_6nd"].max() * reach, 60)
     frontier = fit.allocate(flops, group)
     frontier = frontier[np.isfinite(frontier["N"])]  # none where an exponent is not positive
-    inside = frontier[frontier["C"] <= done["n_flops_6nd"].max()]
+    inside = frontier[frontier["C"] <= runs["n_flops_6nd"].max()]
     beyond = frontier[frontier["C"] >= inside["C"].max()]
 
-    low_n, high_n = _figure.span([*done["n_params"], *frontier["N"]], 1.3)
-    low_d, high_d = _figure.span([*done["n_samples"], *frontier["D"]], 1.3)
+    low_n, high_n = _figure.span([*runs["n_params"], *frontier["N"]], 1.3)
+    low_d, high_d = _figure.span([*runs["n_samples"], *frontier["D"]], 1.3)
     n, d = np.geomspace(low_n, high_n, 200), np.geomspace(low_d, high_d, 200)
     grid_n, grid_d = np.meshgrid(n, d)
     loss = fit.loss(group, N=grid_n.ravel(), D=grid_d.ravel()).reshape(grid_n.shape)
 
     figure, (axes,) = inputs.canvas.new(7.4, 5.4)
-    norm = Normalize(done["loss_nats"].min(), done["loss_nats"].max())
+    norm = Normalize(runs["loss_nats"].min(), runs["loss_nats"].max())
     colour = ScalarMappable(norm, colormaps[_figure.SEQUENTIAL + "_r"])
-    steps = np.geomspace(loss.min() * 1.02, max(done["loss_nats"].max(), loss.min() * 1.1), 11)
+    steps = np.geomspace(loss.min() * 1.02, max(runs["loss_nats"].max(), loss.min() * 1.1), 11)
     levels = np.unique([float(f"{step:.3g}") for step in steps])
     lines = axes.contour(n, d, loss, levels=levels, colors=_figure.GREY, linewidths=0.7)
     axes.clabel(lines, fmt="%.3g", fontsize=7.5, inline_spacing=2)
-    seen, unseen = done[~done["held_out"]], done[done["held_out"]]
-    for runs, marker, label in ((seen, "o", "runs"), (unseen, "D", "runs held out")):
-        if len(runs):
-            shades = colour.to_rgba(runs["loss_nats"])
+    seen, unseen = runs[~runs["held_out"]], runs[runs["held_out"]]
+    for rows, marker, label in ((seen, "o", "runs"), (unseen, "D", "runs held out")):
+        if len(rows):
+            shades = colour.to_rgba(rows["loss_nats"])
             axes.scatter(
-                runs["n_params"], runs["n_samples"], c=shades, s=30, marker=marker,
+                rows["n_params"], rows["n_samples"], c=shades, s=30, marker=marker,
                 edgecolor="white", linewidth=0.5, zorder=3, label=label,
             )  # fmt: skip
     red = _figure.COLOURS[1]
@@ -82,15 +82,15 @@ def draw(inputs: _figure.Inputs, group: str, reach: float):
     axes.set_xlabel(inputs.label("n_params"))
     axes.set_ylabel(inputs.label("n_samples"))
     terms = fit.params[fit.params["group"] == group].set_index("symbol")["estimate"]
-    found = ", ".join(
+    values = ", ".join(
         f"{_figure.literal(symbol)} = {units.count(value)}" for symbol, value in terms.items()
     )
-    title = f"{name}: {fit.law.formula}\n{found}"
+    title = f"{name}: {fit.law.formula}\n{values}"
     axes.set_title(_figure.wrapped(title, inputs.canvas.width(figure)))
     _figure.print_small(figure, inputs, group)
     drawn = pd.concat(
         [
-            done[["run_id", "n_params", "n_samples", "loss_nats", "held_out"]].assign(what="run"),
+            runs[["run_id", "n_params", "n_samples", "loss_nats", "held_out"]].assign(what="run"),
             frontier.rename(columns={"N": "n_params", "D": "n_samples"}).assign(what="frontier"),
         ],
         ignore_index=True,

@@ -11,7 +11,7 @@ from isoloss.fitted import Fit
 TITLE = "Laws compared"
 ABOUT = "Error of every law on the runs held out, fold by fold, best first; AICc beside it."
 INPUTS = ["fit/scores"]
-MIN_LAWS = 1
+MIN_FITS = 1
 OPTIONS = {
     "group": "group",
     "score": {
@@ -32,18 +32,18 @@ def draw(inputs: _figure.Inputs, group: str, score: str):
     for name, fit in inputs.fits.items():
         folds[name] = _folds(fit, group, score)
         rows.append({"law": name, "mean": folds[name][score].mean(), **_evidence(fit, group)})
-    found = pd.DataFrame(rows).sort_values("mean", kind="stable").reset_index(drop=True)
-    same = found["runs"].value_counts(sort=True).index[0]
-    comparable = found["runs"] == same
-    difference = found["aicc"] - found.loc[comparable, "aicc"].min()
-    found["aicc_difference"] = difference.where(comparable & (comparable.sum() > 1))
-    scored = [name for name in found["law"] if len(folds[name])]
+    laws = pd.DataFrame(rows).sort_values("mean", kind="stable").reset_index(drop=True)
+    same = laws["runs"].value_counts(sort=True).index[0]
+    comparable = laws["runs"] == same
+    difference = laws["aicc"] - laws.loc[comparable, "aicc"].min()
+    laws["aicc_difference"] = difference.where(comparable & (comparable.sum() > 1))
+    scored = [name for name in laws["law"] if len(folds[name])]
     rule = frozenset(folds[scored[0]]["fold"]) if scored else frozenset()
 
-    figure, (axes,) = inputs.canvas.new(8.4, 1.9 + 0.42 * len(found))
+    figure, (axes,) = inputs.canvas.new(8.4, 1.9 + 0.42 * len(laws))
     beside = {"va": "center", "size": 9, "annotation_clip": False}
     beside |= {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
-    for at, row in enumerate(found.itertuples()):
+    for at, row in enumerate(laws.itertuples()):
         values = folds[row.law][score]
         axes.scatter(values, np.full(len(values), at), s=20, color=_figure.COLOURS[0], alpha=0.6,
                      linewidth=0, zorder=3)  # fmt: skip
@@ -61,12 +61,12 @@ def draw(inputs: _figure.Inputs, group: str, score: str):
             axes.annotate(text, (1, at), (x, 0), **beside)
     for x, text in zip(COLUMNS, ("mean", "folds", "ΔAICc"), strict=True):
         axes.annotate(text, (1, -0.75), (x, 0), color=_figure.GREY, **beside)
-    every = pd.concat([folds[name][score] for name in found["law"]])
+    every = pd.concat([folds[name][score] for name in laws["law"]])
     every = every[every > 0]
     low, high = _figure.span(every, 1.25) if len(every) else (0.01, 1.0)
     _figure.log_axis(axes.xaxis, low, high, form="{:.3g}".format)
-    axes.set_yticks(range(len(found)), [_figure.literal(law) for law in found["law"]])
-    axes.set_ylim(len(found) - 0.5, -0.5)
+    axes.set_yticks(range(len(laws)), [_figure.literal(law) for law in laws["law"]])
+    axes.set_ylim(len(laws) - 0.5, -0.5)
     axes.grid(axis="y", visible=False)
     name = {
         "rmse": f"RMSE of the loss (nats/{_figure.literal(inputs.token)})",
@@ -82,7 +82,7 @@ def draw(inputs: _figure.Inputs, group: str, score: str):
     drawn = pd.concat(
         [
             pd.concat([f.assign(law=law, what="fold") for law, f in folds.items()]),
-            found.drop(columns="runs").assign(what="law"),
+            laws.drop(columns="runs").assign(what="law"),
         ],
         ignore_index=True,
     )
@@ -95,21 +95,21 @@ COLUMNS = (10, 62, 122)  # of text, points to the right of the axes
 
 def _folds(fit: Fit, group: str, score: str) -> pd.DataFrame:
     """Folds with the root mean square of their errors over the losses fitted."""
-    mine = fit.scores[(fit.scores["group"] == group) & np.isfinite(fit.scores[score].astype(float))]
-    squares = mine.assign(**{score: mine[score] ** 2}).groupby("fold", sort=False)
-    found = squares.agg({"n_fitted": "first", "n_held_out": "first", score: "mean"}).reset_index()
-    return found.assign(**{score: np.sqrt(found[score])})
+    rows = fit.scores[(fit.scores["group"] == group) & np.isfinite(fit.scores[score].astype(float))]
+    squares = rows.assign(**{score: rows[score] ** 2}).groupby("fold", sort=False)
+    errors = squares.agg({"n_fitted": "first", "n_held_out": "first", score: "mean"}).reset_index()
+    return errors.assign(**{score: np.sqrt(errors[score])})
 
 
 def _evidence(fit: Fit, group: str) -> dict:
     """AICc over the losses fitted, and the runs that it is of."""
-    mine = fit.summary[fit.summary["group"] == group]
+    rows = fit.summary[fit.summary["group"] == group]
     seen = fit.residuals[(fit.residuals["group"] == group) & ~fit.residuals["held_out"]]
     runs = frozenset(zip(seen["response"], seen["run_id"], strict=True))
     return {
-        "aicc": mine["aicc"].sum(skipna=False) if len(mine) else np.nan,
+        "aicc": rows["aicc"].sum(skipna=False) if len(rows) else np.nan,
         "runs": runs,
-        "n_runs": int(mine["n_runs"].max()) if len(mine) else 0,
+        "n_runs": int(rows["n_runs"].max()) if len(rows) else 0,
     }
 
 

@@ -18,7 +18,7 @@ ABOUT = (
     " a law in N, D or C, what it predicts along the runs that it was fitted to."
 )
 INPUTS = ["aggregate/curves"]
-MAX_LAWS = 1
+MAX_FITS = 1
 VARIABLES = ["N", "D", "C"]  # of a law that it can show
 OPTIONS = {
     "from_samples": {
@@ -34,6 +34,8 @@ OPTIONS = {
 
 CURVE = 80  # points of a predicted curve
 
+problems = _figure.no_problems
+
 
 def draw(inputs: _figure.Inputs, from_samples: float):
     """Lines coloured by N."""
@@ -41,14 +43,14 @@ def draw(inputs: _figure.Inputs, from_samples: float):
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import LogNorm
 
-    done = inputs.runs[inputs.runs["status"] == "done"]
-    if done.empty:
+    runs = inputs.runs[inputs.runs["status"] == "done"]
+    if runs.empty:
         raise IsolossError(Problem("runs", "none has finished", "look at status_reason"))
-    from_samples = min(from_samples, done["n_samples"].min() / 2)
-    curves = inputs.tables["curves"].merge(done[["run_id", "n_params"]], on="run_id")
+    from_samples = min(from_samples, runs["n_samples"].min() / 2)
+    curves = inputs.tables["curves"].merge(runs[["run_id", "n_params"]], on="run_id")
     curves = curves[curves["n_samples"] >= from_samples]
     figure, (axes,) = inputs.canvas.new()
-    sizes = done["n_params"]
+    sizes = runs["n_params"]
     colour = ScalarMappable(LogNorm(sizes.min(), sizes.max()), colormaps[_figure.SEQUENTIAL])
     laws = predicted(inputs.fits, from_samples)
     for _, curve in curves.groupby("run_id"):
@@ -58,10 +60,10 @@ def draw(inputs: _figure.Inputs, from_samples: float):
     for _, curve in laws.groupby(["group", "n_params"]):
         shade = colour.to_rgba(curve["n_params"].iloc[0])
         axes.plot(curve["n_samples"], curve["loss_nats"], color=shade, linewidth=1.6, dashes=(4, 2))
-    shades = colour.to_rgba(done["n_params"])
-    axes.scatter(done["n_samples"], done["loss_nats"], c=shades, s=16, zorder=3)
-    everything = pd.concat([curves["loss_nats"], done["loss_nats"]])
-    last = done["n_samples"].max() * 1.15
+    shades = colour.to_rgba(runs["n_params"])
+    axes.scatter(runs["n_samples"], runs["loss_nats"], c=shades, s=16, zorder=3)
+    everything = pd.concat([curves["loss_nats"], runs["loss_nats"]])
+    last = runs["n_samples"].max() * 1.15
     _figure.log_axis(axes.xaxis, from_samples, last, form=units.count)
     _figure.log_axis(axes.yaxis, *_figure.span(everything, 1.03))
     bar = figure.colorbar(colour, ax=axes, label=inputs.label("n_params"), pad=0.02)
@@ -73,14 +75,14 @@ def draw(inputs: _figure.Inputs, from_samples: float):
         title += f"\ndashed: {_figure.literal(name)}, {fit.law.formula}"
     axes.set_title(_figure.wrapped(title, inputs.canvas.width(figure)))
     _figure.print_small(figure, inputs)
-    ends = done[["run_id", "n_samples", "loss_nats", "n_params"]].assign(what="validation")
+    ends = runs[["run_id", "n_samples", "loss_nats", "n_params"]].assign(what="validation")
     parts = [curves.drop(columns="step").assign(what="training"), ends]
     return figure, pd.concat([*parts, laws] if len(laws) else parts)
 
 
 def predicted(fits: Mapping[str, Fit], from_samples: float) -> pd.DataFrame:
     """What a fit predicts along the longest of its runs of every group and size."""
-    found = [pd.DataFrame(columns=["group", "n_params", "n_samples", "loss_nats"])]
+    curves_of_law = [pd.DataFrame(columns=["group", "n_params", "n_samples", "loss_nats"])]
     for fit in fits.values():
         longest = fit.points.groupby(["group", "n_params"])["n_samples"].max()
         for (group, n), last in longest.items():
@@ -88,5 +90,5 @@ def predicted(fits: Mapping[str, Fit], from_samples: float) -> pd.DataFrame:
             given = {"N": n, "D": d, "C": 6 * n * d}
             loss = fit.loss(str(group), **{v: given[v] for v in fit.law.variables})
             columns = {"n_params": n, "n_samples": d, "loss_nats": loss, "what": "law"}
-            found.append(pd.DataFrame({"group": group, **columns}))
-    return pd.concat(found[1:] or found, ignore_index=True)
+            curves_of_law.append(pd.DataFrame({"group": group, **columns}))
+    return pd.concat(curves_of_law[1:] or curves_of_law, ignore_index=True)

@@ -11,8 +11,8 @@ from isoloss.figures import _figure
 TITLE = "Response to mixtures"
 ABOUT = "Loss of every domain against the proportion of each, the others in their mean shares."
 INPUTS = ["fit/starts", "fit/replicates", "fit/ranges"]
-MIN_LAWS = 1
-MAX_LAWS = 1
+MIN_FITS = 1
+MAX_FITS = 1
 NEEDS = "mixture"
 OPTIONS = {
     "group": "group",
@@ -38,12 +38,12 @@ def draw(inputs: _figure.Inputs, group: str, most: int):
     """One panel a loss, one line a training domain, over the proportions that the runs have."""
     from matplotlib.lines import Line2D
 
-    name, fit, group, done = inputs.shown(group)
+    name, fit, group, finished = inputs.shown(group)
     if "domains" not in fit.facts:
-        found = "its law is not a mixture law"
-        raise IsolossError(Problem(f"fit {name}", found, "name a fit of a mixture law"))
+        reason = "its law is not a mixture law"
+        raise IsolossError(Problem(f"fit {name}", reason, "name a fit of a mixture law"))
     domains = list(fit.facts["domains"])
-    runs = done[domains].astype(float).fillna(0.0)
+    runs = finished[domains].astype(float).fillna(0.0)
     points = pd.concat([mixtures(runs, d).assign(domain=d) for d in domains], ignore_index=True)
     data = {d: points[d].to_numpy() for d in domains}
     lines = pd.concat(
@@ -65,20 +65,20 @@ def draw(inputs: _figure.Inputs, group: str, most: int):
     dots = []
     for at, (axes, response) in enumerate(zip(panels, fit.responses, strict=True)):
         own = "p_" + response.removeprefix("loss_")
-        if own in domains and response in done:
-            losses = done[response].astype(float)
+        if own in domains and response in finished:
+            losses = finished[response].astype(float)
             seen = pd.DataFrame({"proportion": runs[own], "loss_nats": losses})
             look = {"s": 12, "color": colours.get(own, _figure.GREY), "alpha": 0.6, "zorder": 2}
             axes.scatter(seen["proportion"], seen["loss_nats"], linewidth=0, **look)
-            ids = {"run_id": done["run_id"], "response": response, "domain": own, "what": "run"}
+            ids = {"run_id": finished["run_id"], "response": response, "domain": own, "what": "run"}
             dots.append(seen.assign(**ids))
         for d in sorted(reversed(ranked), key=own.__eq__):  # the own domain on top
-            mine = lines[(lines["response"] == response) & (lines["domain"] == d)]
+            line = lines[(lines["response"] == response) & (lines["domain"] == d)]
             colour = colours.get(d, _figure.GREY if d == own else PALE)
             wide = 2.4 if d == own else 1.3
-            axes.plot(mine["proportion"], mine["loss_nats"], color=colour, linewidth=wide, zorder=3)
-            if d in colours and mine["low"].notna().all():
-                around = (mine["proportion"], mine["low"], mine["high"])
+            axes.plot(line["proportion"], line["loss_nats"], color=colour, linewidth=wide, zorder=3)
+            if d in colours and line["low"].notna().all():
+                around = (line["proportion"], line["low"], line["high"])
                 axes.fill_between(*around, color=colour, alpha=0.15, linewidth=0, zorder=1)
         whose = "whole" if response == WHOLE else response.removeprefix("loss_")
         axes.set_title(_figure.literal(whose, NAME))

@@ -15,7 +15,7 @@ ABOUT = (
     " lines join the geometric means."
 )
 INPUTS = ["observe/observations"]
-MAX_LAWS = 0
+MAX_FITS = 0
 OPTIONS = {
     "quantity": {
         "type": "string",
@@ -32,6 +32,8 @@ OPTIONS = {
 COLUMNS = {"N": "n_params", "D": "n_samples", "C": "n_flops_6nd"}
 MOST_PANELS = 24
 
+problems = _figure.no_problems
+
 
 def draw(inputs: _figure.Inputs, quantity: str, variable: str):
     """One panel a part, on common axes."""
@@ -42,9 +44,9 @@ def draw(inputs: _figure.Inputs, quantity: str, variable: str):
 
     x = COLUMNS[variable]
     shade = "n_params" if variable == "D" else "n_samples"
-    done = inputs.done[["run_id", "n_params", "n_samples", "n_flops_6nd"]]
+    runs = inputs.finished[["run_id", "n_params", "n_samples", "n_flops_6nd"]]
     seen, facts = _shown(inputs.tables["observations"], quantity)
-    seen = seen.merge(done, on="run_id", validate="many_to_one")
+    seen = seen.merge(runs, on="run_id", validate="many_to_one")
     counts = seen.groupby("run_id")["part"].size()
     richest = seen[seen["run_id"] == counts.idxmax()]["part"]
     parts = list(dict.fromkeys([*richest, *seen["part"]]))
@@ -54,15 +56,15 @@ def draw(inputs: _figure.Inputs, quantity: str, variable: str):
     )
     drawn = []
     for axes, part in zip(panels, parts, strict=False):
-        mine = seen[seen["part"] == part].sort_values([x, "run_id"])
-        means = np.exp(np.log(mine["value"]).groupby(mine[x]).mean())
+        rows = seen[seen["part"] == part].sort_values([x, "run_id"])
+        means = np.exp(np.log(rows["value"]).groupby(rows[x]).mean())
         axes.plot(means.index, means, color=_figure.GREY, linewidth=1.0, zorder=1)
-        axes.scatter(mine[x], mine["value"], c=colour.to_rgba(mine[shade]), s=16, zorder=2)
+        axes.scatter(rows[x], rows["value"], c=colour.to_rgba(rows[shade]), s=16, zorder=2)
         form = units.count if variable != "C" else "{:.0e}".format
         _figure.log_axis(axes.xaxis, *_figure.span(seen[x]), form=form, most=4)
         _figure.log_axis(axes.yaxis, *_figure.span(seen["value"], 1.1), most=5)
         axes.set_title(_figure.literal(part), fontsize=9)
-        drawn.append(mine)
+        drawn.append(rows)
     for axes in panels[-3:]:
         axes.set_xlabel(inputs.label(x), fontsize=8)
     unit = "" if facts["unit"] == "1" else f" ({facts['unit']})"

@@ -12,8 +12,8 @@ from isoloss.figures import _figure
 TITLE = "Optimal frontier"
 ABOUT = "Best N, D and D/N of every budget by each law, with intervals, inside and beyond the runs."
 INPUTS = ["fit/replicates", "fit/ranges"]
-MIN_LAWS = 1
-MAX_LAWS = 7
+MIN_FITS = 1
+MAX_FITS = 7
 NEEDS = "allocate"  # of every law
 OPTIONS = {
     "group": "group",
@@ -38,9 +38,9 @@ def draw(inputs: _figure.Inputs, group: str, reach: float):
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    _, first, group, done = inputs.shown(group)
+    _, first, group, runs = inputs.shown(group)
     for name, fit in inputs.fits.items():
-        if not hasattr(fit.law, "allocate"):
+        if not fit.law.allocates:
             raise IsolossError(
                 Problem(
                     f"fit {name}",
@@ -48,7 +48,7 @@ def draw(inputs: _figure.Inputs, group: str, reach: float):
                     "remove it from the figure",
                 )
             )
-    least, most = done["n_flops_6nd"].min(), done["n_flops_6nd"].max()
+    least, most = runs["n_flops_6nd"].min(), runs["n_flops_6nd"].max()
     inside = np.geomspace(least, most, POINTS)
     flops = np.append(inside, np.geomspace(most, most * reach, POINTS)[1:])
     frontiers = pd.concat(
@@ -61,12 +61,13 @@ def draw(inputs: _figure.Inputs, group: str, reach: float):
         axes.axvspan(least, most, color=_figure.GREY, alpha=0.13, linewidth=0)
         shown = []
         for name, colour in colours.items():
-            mine = frontiers[frontiers["law"] == name]
-            low, high = mine[f"{column}_low"], mine[f"{column}_high"]
-            axes.fill_between(mine["C"], low, high, color=colour, alpha=0.16, linewidth=0)
-            for part, style in ((mine["C"] <= most, "-"), (mine["C"] >= most, ":")):
-                axes.plot(mine.loc[part, "C"], mine.loc[part, column], style, color=colour, lw=1.8)
-            shown += [mine[column], low, high]
+            frontier = frontiers[frontiers["law"] == name]
+            low, high = frontier[f"{column}_low"], frontier[f"{column}_high"]
+            axes.fill_between(frontier["C"], low, high, color=colour, alpha=0.16, linewidth=0)
+            for part, style in ((frontier["C"] <= most, "-"), (frontier["C"] >= most, ":")):
+                line = frontier.loc[part]
+                axes.plot(line["C"], line[column], style, color=colour, linewidth=1.8)
+            shown += [frontier[column], low, high]
         _figure.log_axis(axes.xaxis, *_figure.span(flops, 1.5), form=units.power, most=5)
         values = pd.concat(shown).dropna()
         limits = _figure.span(values[values > 0], 1.3) if len(values) else (0.1, 10.0)

@@ -8,8 +8,10 @@ from isoloss.figures import _figure
 
 TITLE = "Predicted against observed"
 ABOUT = "Loss by each law against the loss observed; diamonds are runs that the fit did not see."
-MIN_LAWS = 1
+MIN_FITS = 1
 OPTIONS = {}
+
+problems = _figure.no_problems
 
 
 def draw(inputs: _figure.Inputs):
@@ -27,13 +29,13 @@ def draw(inputs: _figure.Inputs):
             (False, "o", _figure.COLOURS[0], "fitted"),
             (True, "D", _figure.COLOURS[1], "held out"),
         ):
-            mine = fit.residuals[fit.residuals["held_out"] == unseen]
-            if len(mine):
-                rmse = (mine["residual"] ** 2).mean() ** 0.5
+            rows = fit.residuals[fit.residuals["held_out"] == unseen]
+            if len(rows):
+                rmse = (rows["residual"] ** 2).mean() ** 0.5
                 axes.scatter(
-                    mine["predicted"], mine["loss_nats"], s=22, marker=marker, color=colour,
+                    rows["predicted"], rows["loss_nats"], s=22, marker=marker, color=colour,
                     alpha=0.75, linewidth=0, zorder=3,
-                    label=f"{len(mine)} {label}, RMSE {rmse:.3g} nats",
+                    label=f"{len(rows)} {label}, RMSE {rmse:.3g} nats",
                 )  # fmt: skip
         for axis in (axes.xaxis, axes.yaxis):
             _figure.log_axis(axis, low, high)

@@ -13,8 +13,8 @@ from isoloss.fitted import quantiles
 TITLE = "Profile likelihoods"
 ABOUT = "Likelihood ratio along every parameter, its limit, and the intervals of the parameters."
 INPUTS = ["fit/replicates", "fit/profiles"]
-MIN_LAWS = 1
-MAX_LAWS = 1
+MIN_FITS = 1
+MAX_FITS = 1
 OPTIONS = {"group": "group", "response": "response"}
 
 TOP = 3.0  # of the axis, in limits
@@ -29,11 +29,11 @@ def draw(inputs: _figure.Inputs, group: str, response: str):
 
     name, fit, group, _ = inputs.shown(group)
     response = inputs.response(response)
-    profiles = fit.mine("profiles", group, response)
+    profiles = fit.rows_of("profiles", group, response)
     if profiles.empty:
         do = "set `profiles: true` in the fit (a law with its own estimator has none)"
         raise IsolossError(Problem(f"fit {name}", "no profiles were kept", do))
-    params = fit.mine("params", group, response).set_index("term")
+    params = fit.rows_of("params", group, response).set_index("term")
     thetas = fit.replicate_thetas(group, response)
     terms = [t for t in enumerate(fit.law_of(response).terms) if t[1].name in set(profiles["term"])]
     blue, red, green = _figure.COLOURS[:3]
@@ -42,15 +42,15 @@ def draw(inputs: _figure.Inputs, group: str, response: str):
     bootstrapped = False
     for axes, (i, term) in zip(panels, terms, strict=True):
         curve = profiles[profiles["term"] == term.name].sort_values("value")
-        found, limit = params.loc[term.name], float(curve["limit"].iloc[0])
-        ends = [found["ci_low"], found["ci_high"]]
-        x, y = _smooth(curve, term.log, float(found["estimate"]))
+        param, limit = params.loc[term.name], float(curve["limit"].iloc[0])
+        ends = [param["ci_low"], param["ci_high"]]
+        x, y = _smooth(curve, term.log, float(param["estimate"]))
         below = y <= limit
         axes.fill_between(x, y, limit, where=below, color=blue, alpha=0.18, linewidth=0)
         axes.plot(x, y, color=blue, zorder=3)
         axes.plot(curve["value"], curve["excess"], "o", color=blue, markersize=3, zorder=3)
         axes.axhline(limit, color=_figure.GREY, linewidth=1)
-        axes.axvline(found["estimate"], color="black", linewidth=1)
+        axes.axvline(param["estimate"], color="black", linewidth=1)
         for end in filter(np.isfinite, ends):
             axes.axvline(end, color=red, linewidth=1.2, linestyle="--")
         many = term.value(thetas[:, i])
@@ -65,10 +65,10 @@ def draw(inputs: _figure.Inputs, group: str, response: str):
         axes.set_ylim(-0.04 * TOP * limit, TOP * limit)
         axes.set_xlabel(inputs.named(term.symbol, term.unit), **_figure.FORMULA)
         interval = units.interval(*ends, units.count) if np.isfinite(ends).any() else "no interval"
-        estimate = units.count(found["estimate"], 4)
+        estimate = units.count(param["estimate"], 4)
         title = f"{inputs.named(term.symbol)} = {estimate} {interval}"
         axes.set_title(title, size=10, **_figure.FORMULA)
-        rows = {"estimate": found["estimate"], "ci_low": ends[0], "ci_high": ends[1]}
+        rows = {"estimate": param["estimate"], "ci_low": ends[0], "ci_high": ends[1]}
         rows |= {"replicates_low": other[0], "replicates_high": other[1]}
         marks += [{"term": term.name, "what": k, "value": float(v)} for k, v in rows.items()]
     for axes in panels[::3]:
@@ -101,8 +101,8 @@ def _smooth(curve: pd.DataFrame, log: bool, estimate: float) -> tuple[np.ndarray
     centre = np.log(estimate) if log else estimate
     root = np.sign(at - centre) * np.sqrt(np.maximum(sound["excess"].to_numpy(), 0.0))
     fine = np.linspace(at[0], at[-1], 600)
-    found = PchipInterpolator(at, root)(fine) ** 2
-    return np.exp(fine) if log else fine, found
+    excess = PchipInterpolator(at, root)(fine) ** 2
+    return np.exp(fine) if log else fine, excess
 
 
 def _axis(axis, log: bool, low: float, high: float) -> None:

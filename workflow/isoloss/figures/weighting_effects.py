@@ -14,7 +14,7 @@ from isoloss.figures import _figure
 TITLE = "Effects of weightings"
 ABOUT = "Difference of per-domain loss to the reference weighting, at the same settings and seed."
 INPUTS = ["aggregate/losses"]
-MAX_LAWS = 0
+MAX_FITS = 0
 OPTIONS = {
     "reference": {
         "type": "string",
@@ -67,27 +67,27 @@ def differences(runs: pd.DataFrame, losses: pd.DataFrame, reference: str) -> pd.
 
 def draw(inputs: _figure.Inputs, reference: str):
     """Dots are pairs of runs, bars their mean; below zero the weighting helps."""
-    found = differences(inputs.done, inputs.tables["losses"], reference)
-    if found.empty:
-        known = nearest(reference, set(inputs.done["weighting"]))
+    effects = differences(inputs.finished, inputs.tables["losses"], reference)
+    if effects.empty:
+        known = nearest(reference, set(inputs.finished["weighting"]))
         what = f"no run under {reference!r} has a partner with another weighting"
         raise IsolossError(Problem("weighting_effects", what, f"same settings and seed; {known}"))
-    keys = list(dict.fromkeys(found["tag_key"]))
+    keys = list(dict.fromkeys(effects["tag_key"]))
     rows = [
         (key, value)
         for key in ["all", *sorted(k for k in keys if k != "all")]
-        for value in sorted(set(found.loc[found["tag_key"] == key, "domain"]))
+        for value in sorted(set(effects.loc[effects["tag_key"] == key, "domain"]))
     ]
     labels = [_figure.literal(v if k == "all" else f"{k}: {v}") for k, v in rows]
-    names = sorted(set(found["weighting"]))
+    names = sorted(set(effects["weighting"]))
     beside = _long(labels) + _long(map(_figure.literal, names))
     figure, (axes,) = inputs.canvas.new(7.0 + 0.1 * beside, 1.6 + 0.34 * max(1, len(rows)))
     for w, weighting in enumerate(names):
         colour = _figure.COLOURS[w % len(_figure.COLOURS)]
         offset = (w - (len(names) - 1) / 2) * 0.3
         for r, (key, value) in enumerate(rows):
-            at = (found["weighting"] == weighting) & (found["tag_key"] == key)
-            values = found.loc[at & (found["domain"] == value), "difference"]
+            at = (effects["weighting"] == weighting) & (effects["tag_key"] == key)
+            values = effects.loc[at & (effects["domain"] == value), "difference"]
             label = _figure.literal(weighting) if r == 0 else None
             axes.scatter(values, np.full(len(values), r + offset), s=18, color=colour, label=label)
             if len(values):
@@ -104,7 +104,7 @@ def draw(inputs: _figure.Inputs, reference: str):
     axes.set_title(f"Weightings against {against}, same settings and seed; bars: means")
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     _figure.print_small(figure, inputs)
-    return figure, found
+    return figure, effects
 
 
 def _long(labels: Iterable[str]) -> int:

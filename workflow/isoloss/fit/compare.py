@@ -13,6 +13,7 @@ from isoloss.core.filters import evaluate
 from isoloss.core.problems import IsolossError
 from isoloss.fit.law import fit_law
 from isoloss.fit.scores import SCORES
+from isoloss.fitted import Fit
 
 # conventions of a runs table, each a column that can stand for N or C
 CONVENTIONS = {
@@ -20,6 +21,12 @@ CONVENTIONS = {
     "N without embeddings": {"n_params": "n_params_nonembed"},
     "C = 6 N D": {"n_flops": "n_flops_6nd"},
     "C by the model": {"n_flops": "n_flops_model"},
+}
+# rules of what is kept, by name: what a fit should not depend on
+KEEP = {
+    "without the 2 % of highest loss": "loss_nats <= quantile(loss_nats, 0.98)",
+    "without the 5 % of highest loss": "loss_nats <= quantile(loss_nats, 0.95)",
+    "without the 5 % of fewest tokens a parameter": "D / N >= quantile(D / N, 0.05)",
 }
 
 
@@ -59,35 +66,42 @@ def compare_laws(
     named = laws if isinstance(laws, Mapping) else {name: {"law": name} for name in laws}
     rows = []
     for name, own in named.items():
-        mine = {"interval": "none", **settings, **own}
-        card = mine.pop("law", name)
+        chosen = {"interval": "none", **settings, **own}
         try:
-            scored = fit_law(runs, card, holdout=holdout, **mine)
-            whole = fit_law(runs, card, holdout="none", **{**mine, "interval": "none"})
+            rows += _compared(runs, name, chosen.pop("law", name), holdout, chosen)
         except IsolossError as error:
             rows.append({"law": name, "status": str(error)})
-            continue
-        for row in whole.summary.itertuples():
-            folds = scored.mine("scores", row.group, row.response)
-            rows.append(
-                {
-                    "law": name,
-                    "group": row.group,
-                    "response": row.response,
-                    "formula": row.formula,
-                    "n_terms": len(whole.law.terms),
-                    "folds": int(folds["rmse"].notna().sum()),
-                    **folds[list(SCORES)].mean().to_dict(),
-                    "aicc": row.aicc,
-                    "status": row.status,
-                }
-            )
-    found = pd.DataFrame(rows)
-    if "aicc" in found:
-        best = found.groupby(["group", "response"])["aicc"].transform("min")
-        found["aicc_above_best"] = found["aicc"] - best
-        found = found.sort_values(["group", "response", "log_error", "law"], ignore_index=True)
-    return found
+    table = pd.DataFrame(rows)
+    if "aicc" in table:
+        best = table.groupby(["group", "response"])["aicc"].transform("min")
+        table["aicc_above_best"] = table["aicc"] - best
+        table = table.sort_values(["group", "response", "log_error", "law"], ignore_index=True)
+    return table
+
+
+def _compared(
+    runs: pd.DataFrame, name: str, card: str, holdout, settings: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Rows of `compare_laws` for one law, a group and response each."""
+    scored = fit_law(runs, card, holdout=holdout, **settings)
+    whole = fit_law(runs, card, holdout="none", **{**settings, "interval": "none"})
+    rows = []
+    for row in whole.summary.itertuples():
+        folds = scored.rows_of("scores", row.group, row.response)
+        rows.append(
+            {
+                "law": name,
+                "group": row.group,
+                "response": row.response,
+                "formula": row.formula,
+                "n_terms": len(whole.law.terms),
+                "folds": int(folds["rmse"].notna().sum()),
+                **folds[list(SCORES)].mean().to_dict(),
+                "aicc": row.aicc,
+                "status": row.status,
+            }
+        )
+    return rows
 
 
 def sensitivity(
@@ -126,15 +140,21 @@ def sensitivity(
         0              as it is      12  converged
         3  without the smallest      11  converged
     """
-    rules = (
-        keep
-        if keep is not None
-        else {
-            "without the 2 % of highest loss": "loss_nats <= quantile(loss_nats, 0.98)",
-            "without the 5 % of highest loss": "loss_nats <= quantile(loss_nats, 0.95)",
-            "without the 5 % of fewest tokens a parameter": "D / N >= quantile(D / N, 0.05)",
-        }
-    )
+    base = fit_law(runs, law, **settings).params.set_index(["group", "response", "term"])
+    rows = []
+    for name, variant in _variants(runs, keep, conventions).items():
+        fit = fit_law(variant, law, **{**settings, "interval": "none"})
+        rows += [{"variant": name, **row} for row in _changes(fit, base)]
+    return pd.DataFrame(rows)
+
+
+def _variants(
+    runs: pd.DataFrame,
+    keep: Mapping[str, str] | None,
+    conventions: Mapping[str, Mapping[str, str]] | None,
+) -> dict[str, pd.DataFrame]:
+    """The runs as they are, under every rule of what is kept, and under every convention."""
+    rules = KEEP if keep is None else keep
     if conventions is None:
         conventions = {
             name: swap
@@ -143,31 +163,31 @@ def sensitivity(
         }
     variants = {"as it is": runs}
     for name, rule in rules.items():
-        done = runs[runs["status"] == "done"]
-        variants[name] = done[evaluate(done, rule, f"keep {name}")]
+        finished = runs[runs["status"] == "done"]
+        variants[name] = finished[evaluate(finished, rule, f"keep {name}")]
     for name, swap in conventions.items():
         swapped = {old: runs[new] for old, new in swap.items()}
         variants[name] = tables.with_columns(runs, swapped)
-    base = fit_law(runs, law, **settings).params.set_index(["group", "response", "term"])
+    return variants
+
+
+def _changes(fit: Fit, base: pd.DataFrame) -> list[dict[str, Any]]:
+    """Every parameter of a fit, and its change against `params` by group, response and term."""
+    summary = fit.summary.set_index(["group", "response"])
     rows = []
-    for name, variant in variants.items():
-        fit = fit_law(variant, law, **{**settings, "interval": "none"})
-        facts = fit.summary.set_index(["group", "response"])
-        for p in fit.params.itertuples():
-            before = base.loc[(p.group, p.response, p.term)]
-            change = p.estimate - before["estimate"]
-            error = before["std_error"]
-            rows.append(
-                {
-                    "variant": name,
-                    "group": p.group,
-                    "response": p.response,
-                    "term": p.term,
-                    "n_runs": int(facts.loc[(p.group, p.response), "n_runs"]),
-                    "estimate": p.estimate,
-                    "change": change,
-                    "change_in_se": change / error if error > 0 else np.nan,
-                    "status": facts.loc[(p.group, p.response), "status"],
-                }
-            )
-    return pd.DataFrame(rows)
+    for p in fit.params.itertuples():
+        before = base.loc[(p.group, p.response, p.term)]
+        change, error = p.estimate - before["estimate"], before["std_error"]
+        rows.append(
+            {
+                "group": p.group,
+                "response": p.response,
+                "term": p.term,
+                "n_runs": int(summary.loc[(p.group, p.response), "n_runs"]),
+                "estimate": p.estimate,
+                "change": change,
+                "change_in_se": change / error if error > 0 else np.nan,
+                "status": summary.loc[(p.group, p.response), "status"],
+            }
+        )
+    return rows

@@ -42,15 +42,15 @@ class Scale:
 
 def scale_of(law: Law, data: Data, loss: np.ndarray) -> Scale:
     """The scale of some runs; variables that may be zero (proportions) keep their own."""
-    found = {}
+    logs = {}
     for name in law.variables:
         values = np.asarray(data[name], dtype=float)
         positive = len(values) > 0 and bool((values > 0).all())
-        found[name] = float(np.mean(np.log(values))) if positive and not law.flat else 0.0
+        logs[name] = float(np.mean(np.log(values))) if positive and not law.proportions else 0.0
     log_loss = float(np.mean(np.log(loss))) if (loss > 0).all() else 0.0
-    found, log_loss = law.scales(found, log_loss)
-    matrix, shift = law.rescaling(found, log_loss)
-    return Scale(found, log_loss, matrix, shift)
+    logs, log_loss = law.scales(logs, log_loss)
+    matrix, shift = law.rescaling(logs, log_loss)
+    return Scale(logs, log_loss, matrix, shift)
 
 
 def free_coordinates(
@@ -72,32 +72,8 @@ def free_coordinates(
     Raises:
         IsolossError: a term is unknown, or named twice in ways that contradict; none is left.
     """
-    terms = {term.name: i for i, term in enumerate(law.terms)}
-    wrong = [
-        Problem(f"{what} {name}", "no such parameter", nearest(name, tuple(terms)))
-        for what, named in (
-            ("fixed", fixed),
-            ("bounds", bounds),
-            ("tied", [name for group in tied for name in group]),
-        )
-        for name in named
-        if name not in terms
-    ]
-    followers = {name: group[0] for group in tied for name in group[1:]}
-    for name in followers:
-        if name in fixed or name in bounds or name in followers.values():
-            wrong.append(Problem(f"tied {name}", "named twice", "name the first of its group"))
-    for name in set(fixed) & set(bounds):
-        wrong.append(Problem(f"bounds {name}", "it is fixed", "drop one of the two"))
-    wrong += [
-        Problem(f"fixed {name}", f"found {value}", "it must be above 0")
-        for name, value in fixed.items()
-        if name in terms and law.terms[terms[name]].log and not value > 0
-    ]
-    if not wrong and not set(terms) - set(fixed) - set(followers):
-        wrong.append(Problem("fixed", "no parameter is left to fit", "fix fewer of them"))
-    if wrong:
-        raise IsolossError(*wrong)
+    _check_constraints(law, fixed, tied, bounds)
+    terms, followers = {term.name: i for i, term in enumerate(law.terms)}, _followers(tied)
     leaders = {group[0] for group in tied}
     outward = np.linalg.inv(scale.matrix)
     p = len(law.terms)
@@ -133,3 +109,43 @@ def free_coordinates(
 
 def _open(term, least: float | None) -> bool:
     return least is None or (term.log and least <= 0)
+
+
+def _check_constraints(
+    law: Law,
+    fixed: Mapping[str, float],
+    tied: Sequence[Sequence[str]],
+    bounds: Mapping[str, Sequence[float]],
+) -> None:
+    """Raise the problems of terms held, tied or bounded; see `free_coordinates`."""
+    terms = {term.name: i for i, term in enumerate(law.terms)}
+    wrong = [
+        Problem(f"{what} {name}", "no such parameter", nearest(name, tuple(terms)))
+        for what, named in (
+            ("fixed", fixed),
+            ("bounds", bounds),
+            ("tied", [name for group in tied for name in group]),
+        )
+        for name in named
+        if name not in terms
+    ]
+    followers = _followers(tied)
+    for name in followers:
+        if name in fixed or name in bounds or name in followers.values():
+            wrong.append(Problem(f"tied {name}", "named twice", "name the first of its group"))
+    for name in set(fixed) & set(bounds):
+        wrong.append(Problem(f"bounds {name}", "it is fixed", "drop one of the two"))
+    wrong += [
+        Problem(f"fixed {name}", f"found {value}", "it must be above 0")
+        for name, value in fixed.items()
+        if name in terms and law.terms[terms[name]].log and not value > 0
+    ]
+    if not wrong and not set(terms) - set(fixed) - set(followers):
+        wrong.append(Problem("fixed", "no parameter is left to fit", "fix fewer of them"))
+    if wrong:
+        raise IsolossError(*wrong)
+
+
+def _followers(tied: Sequence[Sequence[str]]) -> dict[str, str]:
+    """Terms that have the value of another: the first of their group."""
+    return {name: group[0] for group in tied for name in group[1:]}

@@ -9,8 +9,6 @@ import pandas as pd
 
 from isoloss.fit.coverage import LEVEL, SIMULATED
 from isoloss.fit.objectives import Objective
-from isoloss.fit.optimize import AGREE, separate
-from isoloss.fit.solve import Optimum
 from isoloss.fitted.facts import WIDE, identified
 from isoloss.laws._law import Data, Law
 
@@ -18,7 +16,6 @@ FLAT = 1e-6  # singular value of the scaled gradient below which a combination o
 SHORT = 0.02  # of the level, by which an interval may cover too little and not be warned of
 RUNS = min(row[2] for row in SIMULATED)  # of the smallest design of the coverage study
 CLUSTERS = min(row[3] for row in SIMULATED if row[3])
-UNMOVED = 1e-8  # change of a coordinate below which a start is its own end
 
 
 @dataclass(frozen=True)
@@ -72,25 +69,6 @@ def conditioning(
     return Conditioning(number, " ".join(parts), free)
 
 
-def facts(found: Optimum) -> dict[str, float | int]:
-    """Columns of `summary` about the search."""
-    ends = found.ends
-    best = ends.objective[0]
-    apart = separate(ends)
-    gap = (ends.objective[apart[1]] - best) / abs(best) if len(apart) > 1 and best else np.nan
-    moved = np.abs(found.begin - ends.free).max(axis=-1)
-    exact = found.exact
-    agree = exact.sum() if exact[0] else (ends.objective - best <= AGREE * abs(best)).sum()
-    return {
-        "gradient_norm": float(ends.gradient[0]),
-        "n_starts": len(ends.objective),
-        "n_agree": int(agree),
-        "n_starts_converged": int(found.converged.sum()),
-        "n_unmoved": int((moved < UNMOVED).sum()),
-        "second_objective_gap": float(gap),
-    }
-
-
 def verdict(
     converged: bool, free: list[str], params: pd.DataFrame, summary: dict, intervals: list[str]
 ) -> tuple[str, str]:
@@ -98,33 +76,38 @@ def verdict(
 
     Args:
         converged: whether the gradient vanishes.
-        free: terms that the data do not determine.
+        free: terms that the runs do not determine.
         params: rows of `params`.
         summary: the row of `summary` as far as it is known.
         intervals: what is to be said of the intervals (`doubts`).
     """
-    said = []
+    remarks = []
     bounded = list(params.loc[params["at_bound"], "term"])
     if not converged:
-        said.append(f"the gradient does not vanish ({summary['gradient_norm']:.2g})")
+        remarks.append(f"the gradient does not vanish ({summary['gradient_norm']:.2g})")
     elif summary["n_starts"] and summary["n_agree"] < 2:
-        said.append("only one start ends here; another may be lower: give more starts")
-    status = "not_converged" if said else "at_bound" if bounded else "converged"
+        remarks.append("only one start ends here; another may be lower: give more starts")
+    status = "not_converged" if remarks else "at_bound" if bounded else "converged"
     if free and not bounded:
         status = "undetermined"
-        said.append(f"the data do not determine {', '.join(free)}, whatever the intervals say")
+        remarks.append(
+            f"not identified by these runs: {', '.join(free)}, whatever the intervals say"
+        )
     if bounded:
-        said.append(f"at a bound: {', '.join(bounded)}; the data do not determine it")
+        remarks.append(f"at a bound, so not identified by these runs: {', '.join(bounded)}")
     lost = summary["n_replicates"] - summary["n_replicates_converged"]
     if lost:
-        said.append(f"{lost} of {summary['n_replicates']} replicates did not converge")
+        remarks.append(f"{lost} of {summary['n_replicates']} replicates did not converge")
     loose = [p.term for p in params.itertuples() if not identified(p.ci_low, p.ci_high)]
     if loose:
-        said.append(f"not known to a factor of {WIDE}: {', '.join(loose)}")
-    said += intervals
-    if not said and summary["n_starts"]:
-        said.append(f"{summary['n_agree']} of {summary['n_starts']} starts agree")
-    return status, "; ".join(said)
+        many = "intervals of" if len(loose) > 1 else "interval of"
+        spans = "span" if len(loose) > 1 else "spans"
+        wide = f"the {many} {', '.join(loose)} {spans} more than a factor of {WIDE}"
+        remarks.append(f"not identified by these runs: {wide}")
+    remarks += intervals
+    if not remarks and summary["n_starts"]:
+        remarks.append(f"{summary['n_agree']} of {summary['n_starts']} starts agree")
+    return status, "; ".join(remarks)
 
 
 def covering(
@@ -143,16 +126,16 @@ def covering(
         such simulation.
     """
     near = {"huber_log": np.log(objective.delta), "log_mse": np.inf}.get(objective.name)
-    mine = [row for row in SIMULATED if row[0] == interval and (row[3] > 0) == bool(clusters)]
-    if near is None or not mine:
+    designs = [row for row in SIMULATED if row[0] == interval and (row[3] > 0) == bool(clusters)]
+    if near is None or not designs:
         return None
-    near = np.clip(near, *np.log([min(row[1] for row in mine), max(row[1] for row in mine)]))
+    near = np.clip(near, *np.log([min(row[1] for row in designs), max(row[1] for row in designs)]))
 
     def apart(row) -> tuple[float, float]:
         size = row[3] / clusters if clusters else row[2] / runs
         return abs(np.log(size)), abs(np.log(row[1]) - near)
 
-    _, _, count, _, target, share = min(mine, key=apart)
+    _, _, count, _, target, share = min(designs, key=apart)
     return count, target, share
 
 
@@ -166,10 +149,11 @@ def doubts(interval: str, objective: Objective, runs: int, clusters: int | None)
         if count is not None and count < least:
             few = f"fewer than in any design whose coverage was tested ({least})"
             return [f"intervals from {count} {what}: {few}"]
-    found = covering(interval, objective, runs, clusters)
-    if found is None or found[2] >= LEVEL - SHORT:
+    design = covering(interval, objective, runs, clusters)
+    if design is None or design[2] >= LEVEL - SHORT:
         return []
+    count, target, share = design
     return [
-        f"in simulations of {found[0]} runs such intervals of {100 * LEVEL:g} % held {found[1]} in "
-        f"{100 * found[2]:.0f} %"
+        f"in simulations of {count} runs such intervals of {100 * LEVEL:g} % held {target} in "
+        f"{100 * share:.0f} %"
     ]

@@ -95,16 +95,25 @@ def folds(runs: pd.DataFrame, rule: str | Mapping[str, Any] | None, seed: int) -
     if name == "largest_compute":
         out = held_out(runs, rule)
         return [Fold("largest_compute", out, ~out)]
-    same, along = copies(runs), OF_RUN in runs and name == "roll_out"
     if name == "random":
-        fraction, repeats = options.get("fraction", 0.2), options.get("repeats", 20)
-        rng = generator(seed, "holdout", name)
-        count = max(1, round(fraction * (same.max() + 1)))
-        found = []
-        for i in range(repeats):
-            chosen = np.isin(same, rng.permutation(same.max() + 1)[:count])
-            found.append(Fold(f"random {i}", chosen, ~chosen))
-        return found
+        return _random(runs, options.get("fraction", 0.2), options.get("repeats", 20), seed)
+    return _by_column(runs, name, options)
+
+
+def _random(runs: pd.DataFrame, fraction: float, repeats: int, seed: int) -> list[Fold]:
+    """A share of the settings, several times."""
+    same, rng = copies(runs), generator(seed, "holdout", "random")
+    count = max(1, round(fraction * (same.max() + 1)))
+    divisions = []
+    for i in range(repeats):
+        chosen = np.isin(same, rng.permutation(same.max() + 1)[:count])
+        divisions.append(Fold(f"random {i}", chosen, ~chosen))
+    return divisions
+
+
+def _by_column(runs: pd.DataFrame, name: str, options: Mapping[str, Any]) -> list[Fold]:
+    """The values of a column one by one: each from the others, or in stages from those before."""
+    same, along = copies(runs), OF_RUN in runs and name == "roll_out"
     by = options.get("by", "n_flops")
     if by not in runs:
         raise IsolossError(Problem("holdout by", f"no column {by!r}", nearest(by, tuple(runs))))
@@ -114,7 +123,7 @@ def folds(runs: pd.DataFrame, rule: str | Mapping[str, Any] | None, seed: int) -
         label = budget_numbers((runs if along else whole(runs))["n_flops"].to_numpy())
     if name == "roll_out":
         label = _stages(label, options.get("stages", 5))
-    found = []
+    divisions = []
     for value in np.unique(label)[1 if name == "roll_out" else 0 :]:
         out = label == value
         seen = label < value if name == "roll_out" else ~out
@@ -123,8 +132,8 @@ def folds(runs: pd.DataFrame, rule: str | Mapping[str, Any] | None, seed: int) -
         first = runs.loc[out, by].iloc[0]
         shown = f"{runs.loc[out, by].min():.3g}" if by == "n_flops" else str(first)
         more = " up" if name == "roll_out" else ""
-        found.append(Fold(f"{name} {by} {shown}{more}", out, seen))
-    return found
+        divisions.append(Fold(f"{name} {by} {shown}{more}", out, seen))
+    return divisions
 
 
 def _stages(label: np.ndarray, count: int) -> np.ndarray:

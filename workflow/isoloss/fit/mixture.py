@@ -6,15 +6,15 @@ import numpy as np
 import pandas as pd
 
 from isoloss.core.problems import IsolossError, Problem
+from isoloss.laws._mixture import LOSS, PREFIX
 
-PROPORTION, LOSS = "p_", "loss_"  # columns of a mixture, and of losses by domain
 SAME_SUM = 0.05  # how far from 1 a sum of proportions may be from rounding
 ENOUGH = 0.5  # of the runs of a group, that must have a loss for it to be fitted
 
 
 def domains_of(runs: pd.DataFrame) -> list[str]:
     """The columns of proportions."""
-    return [c for c in runs if str(c).startswith(PROPORTION)]
+    return [c for c in runs if str(c).startswith(PREFIX)]
 
 
 def mixtures(runs: pd.DataFrame, place: str) -> pd.DataFrame:
@@ -63,12 +63,6 @@ def responses_of(runs: pd.DataFrame) -> list[str]:
     return [c for c in runs if str(c).startswith(LOSS) and c != "loss_nats"]
 
 
-def own_domain(response: str, domains: list[str]) -> str | None:
-    """The proportion of the domain whose loss it is, if there is one."""
-    own = PROPORTION + response.removeprefix(LOSS)
-    return own if own in domains else None
-
-
 def lacking(runs: pd.DataFrame, response: str, need: int) -> str:
     """Why a loss of these runs is not fitted; empty where it is.
 
@@ -77,11 +71,11 @@ def lacking(runs: pd.DataFrame, response: str, need: int) -> str:
         response: column of the loss.
         need: runs that the law needs.
     """
-    done = runs[(runs["status"] == "done") & (runs["fit_weight"] > 0)]
-    loss = done[response].to_numpy(float)
+    finished = runs[(runs["status"] == "done") & (runs["fit_weight"] > 0)]
+    loss = finished[response].to_numpy(float)
     known = int((np.isfinite(loss) & (loss > 0)).sum())
     if known < need:
         return f"{known} runs have it, the law needs {need}"
-    if known < ENOUGH * len(done):
-        return f"{known} of {len(done)} runs have it"
+    if known < ENOUGH * len(finished):
+        return f"{known} of {len(finished)} runs have it"
     return ""

@@ -24,14 +24,14 @@ class Penalty:
     Attributes:
         value: the penalty.
         slope: first derivative.
-        bend: second derivative; it may be negative.
+        curvature: second derivative; it may be negative.
         weight: of the square that lies above the penalty and touches it (iterative
             reweighting); never negative.
     """
 
     value: np.ndarray
     slope: np.ndarray
-    bend: np.ndarray
+    curvature: np.ndarray
     weight: np.ndarray
 
 
@@ -73,13 +73,13 @@ class Objective:
     def penalty(self, predicted: np.ndarray, loss: np.ndarray) -> Penalty:
         """The penalties with their derivatives by the predicted loss."""
         residual = self.residual(predicted, loss)
-        value, slope, bend, weight = self._parts(residual, loss)
+        value, slope, curvature, weight = self._parts(residual, loss)
         if self.logarithmic:
             inverse = 1.0 / predicted
-            bend = (bend - slope) * inverse * inverse
+            curvature = (curvature - slope) * inverse * inverse
             weight = weight * inverse * inverse
             slope = slope * inverse
-        return Penalty(value, slope, bend, weight)
+        return Penalty(value, slope, curvature, weight)
 
     def residual(self, predicted: np.ndarray, loss: np.ndarray) -> np.ndarray:
         """Predicted minus observed, of logarithms where the objective compares those."""
@@ -92,15 +92,16 @@ class Objective:
         return self._parts(residual, loss)[1]
 
     def _parts(self, residual: np.ndarray, loss: np.ndarray) -> Parts:
-        """Value, slope, bend and weight of the penalties by the residual."""
+        """Value, slope, curvature and weight of the penalties by the residual."""
         if self.penalty_of is None:
             return OBJECTIVES[self.name](residual, self._width(loss))
         value, step = self.penalty_of(residual), 1e-5
         above, below = self.penalty_of(residual + step), self.penalty_of(residual - step)
-        slope, bend = (above - below) / (2 * step), (above + below - 2 * value) / step**2
-        with np.errstate(all="ignore"):  # at 0 the square that touches the penalty has its bend
-            weight = np.where(np.abs(residual) > step, slope / residual, bend)
-        return value, slope, bend, np.maximum(weight, 0.0)
+        slope, curvature = (above - below) / (2 * step), (above + below - 2 * value) / step**2
+        # at 0 the square that touches the penalty has its curvature
+        with np.errstate(all="ignore"):
+            weight = np.where(np.abs(residual) > step, slope / residual, curvature)
+        return value, slope, curvature, np.maximum(weight, 0.0)
 
     def _width(self, loss: np.ndarray) -> float:
         return SMOOTH * float(np.median(np.abs(loss))) if "mae" in self.name else self.delta
@@ -110,7 +111,7 @@ Parts = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 def _huber(residual: np.ndarray, delta: float) -> Parts:
-    """Huber's penalty (arXiv:2203.15556, equation 3), value, slope, bend, weight."""
+    """Huber's penalty (arXiv:2203.15556, equation 3), value, slope, curvature, weight."""
     slope = np.clip(residual, -delta, delta)
     size = np.abs(residual)
     return (
@@ -129,15 +130,15 @@ def _square(residual: np.ndarray, delta: float) -> Parts:
 
 def _absolute(residual: np.ndarray, delta: float) -> Parts:
     """Absolute error, a square within `delta` of zero: Huber's penalty by its slope."""
-    value, slope, bend, weight = _huber(residual, delta)
-    return value / delta, slope / delta, bend / delta, weight / delta
+    value, slope, curvature, weight = _huber(residual, delta)
+    return value / delta, slope / delta, curvature / delta, weight / delta
 
 
 def _asymmetric(residual: np.ndarray, delta: float) -> Parts:
     """Absolute error, ABOVE times as heavy where the prediction is above the loss."""
     heavy = np.where(residual > 0, ABOVE, 1.0)
-    value, slope, bend, weight = _absolute(residual, delta)
-    return heavy * value, heavy * slope, heavy * bend, heavy * weight
+    value, slope, curvature, weight = _absolute(residual, delta)
+    return heavy * value, heavy * slope, heavy * curvature, heavy * weight
 
 
 LOGARITHMIC = ("huber_log", "log_mse", "callable")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from isoloss.fit.objectives import Objective
-from isoloss.laws._law import Bound
+from isoloss.laws._law import LawOnRuns
 
 AGREE = 1e-6  # relative difference of objectives below which two ends are the same optimum
 STATIONARY = 1e-6  # what may be left of a gradient, relative to the terms that cancel in it
@@ -24,6 +24,8 @@ SOON = 10  # steps after which the few that are not there yet go on together
 # a descent that gains less than CRAWL in so many steps is damped afresh, LIVES times
 DROP = 0.9  # of an amplitude, that one step takes off it at most
 PATIENCE, CRAWL, LIVES = 40, 1e-6, 3
+POINTS = 256  # of a pool, whose objectives for all replicates are looked at together
+MOST_SINGLE = 1e30  # of a penalty in single precision, relative to the median
 BLOCK = 1 << 15  # numbers in one array: theirs must stay in a core's cache
 
 
@@ -35,14 +37,15 @@ class Affine:
         matrix: (p, q).
         shift: (p,).
         low, high: bounds of what is free, (q,).
-        names: of what is free.
+        terms: the term that each free coordinate is of; one may stand for several coordinates,
+            as where groups of runs share others.
     """
 
     matrix: np.ndarray
     shift: np.ndarray
     low: np.ndarray
     high: np.ndarray
-    names: tuple[str, ...]
+    terms: tuple[str, ...]
 
     def theta(self, free: np.ndarray) -> np.ndarray:
         """(..., q) -> (..., p)."""
@@ -50,8 +53,8 @@ class Affine:
 
     def free(self, theta: np.ndarray) -> np.ndarray:
         """The nearest free coordinates, inside the bounds: (..., p) -> (..., q)."""
-        found = (theta - self.shift) @ np.linalg.pinv(self.matrix).T
-        return np.clip(found, self.low, self.high)
+        nearest = (theta - self.shift) @ np.linalg.pinv(self.matrix).T
+        return np.clip(nearest, self.low, self.high)
 
 
 @dataclass(frozen=True)
@@ -91,21 +94,24 @@ class Problem:
     """An objective over n runs as a function of what is free in a law.
 
     Args:
-        bound: the law on the runs, in their own scale.
+        law_on_runs: the law on the runs, in their own scale.
         loss: observed, (n,), in its own scale.
         objective: what is summed.
         affine: from free coordinates to the law's.
     """
 
-    def __init__(self, bound: Bound, loss: np.ndarray, objective: Objective, affine: Affine):
-        self.bound, self.loss, self.objective, self.affine = bound, loss, objective, affine
-        terms = {term.name: term for term in bound.law.terms}
-        self.amplitudes = np.array([terms[n.split("@")[0]].amplitude for n in affine.names], bool)
+    def __init__(
+        self, law_on_runs: LawOnRuns, loss: np.ndarray, objective: Objective, affine: Affine
+    ):
+        self.law_on_runs, self.affine = law_on_runs, affine
+        self.loss, self.objective = loss, objective
+        terms = {term.name: term for term in law_on_runs.law.terms}
+        self.amplitudes = np.array([terms[name].amplitude for name in affine.terms], bool)
 
     def predicted(self, free: np.ndarray) -> np.ndarray:
         """Loss of every run, in its own scale, (b, q) -> (b, n)."""
         with np.errstate(all="ignore"):
-            return self.bound.at(self.affine.theta(free))[0]
+            return self.law_on_runs.at(self.affine.theta(free))[0]
 
     def penalties(self, free: np.ndarray) -> np.ndarray:
         """Penalty of every run, (b, q) -> (b, n); their weighted sum is the objective."""
@@ -120,7 +126,7 @@ class Problem:
     def project(self, free: np.ndarray, weight: np.ndarray) -> np.ndarray:
         """Starts moved to the best scales for their exponents, where the law has such."""
         with np.errstate(all="ignore"):
-            theta = self.bound.project(self.affine.theta(free), self.loss, weight)
+            theta = self.law_on_runs.project(self.affine.theta(free), self.loss, weight)
         return self.affine.free(theta)
 
     def look(
@@ -131,37 +137,37 @@ class Problem:
         Args:
             free: points, (b, q).
             weight: of the runs, (b, n).
-            loss: observed, (b, n).
+            loss: observed, (n,) or (b, n).
             below: limit of the objective, (b,).
 
         Returns:
             The objective (b,), infinite where there is none; where it is not above the limit,
             bool (b,); the state of those points.
         """
-        predicted, inner = self.bound.at(self.affine.theta(free))
+        predicted, inner = self.law_on_runs.at(self.affine.theta(free))
         penalty = self.objective.penalty(predicted, loss)
         value = np.einsum("bn,bn->b", penalty.value, weight)
         value = np.where(np.isfinite(value), value, np.inf)
         near = value <= below
-        weight = weight[near]
-        sums = self.bound.sums(
-            self.bound.take(inner, near),
-            weight * penalty.slope[near],
-            weight * penalty.bend[near],
-            weight * penalty.weight[near],
-        )
-        found = (sums.gradient, sums.absolute, sums.hessian, sums.outer)
+        slope, curvature, above = penalty.slope, penalty.curvature, penalty.weight
+        if not near.all():
+            inner, weight = self.law_on_runs.take(inner, near), weight[near]
+            slope, curvature, above = slope[near], curvature[near], above[near]
+        sums = self.law_on_runs.sums(inner, weight * slope, weight * curvature, weight * above)
+        derivatives = (sums.gradient, sums.absolute, sums.hessian, sums.outer)
         matrix = self.affine.matrix
         if not np.array_equal(matrix, np.eye(len(matrix))):
-            found = (
+            derivatives = (
                 sums.gradient @ matrix,
                 sums.absolute @ np.abs(matrix),
                 matrix.T @ sums.hessian @ matrix,
                 matrix.T @ sums.outer @ matrix,
             )
-        sound = np.isfinite(found[0]).all(axis=-1) & np.isfinite(found[2]).all(axis=(-1, -2))
+        sound = np.isfinite(derivatives[0]).all(axis=-1) & np.isfinite(derivatives[2]).all(
+            axis=(-1, -2)
+        )
         value[np.flatnonzero(near)[~sound]] = np.inf
-        return value, near, _State(free[near], value[near], *found)
+        return value, near, _State(free[near], value[near], *derivatives)
 
 
 @dataclass
@@ -204,7 +210,7 @@ def minimise(
     """
     shape = (len(begin), len(problem.loss))
     weight = np.broadcast_to(weight, shape)
-    loss = np.broadcast_to(problem.loss if loss is None else loss, shape)
+    loss = problem.loss if loss is None else loss
     size = max(1, BLOCK // max(1, shape[1]))
     if not len(begin):
         nothing = np.empty(0)
@@ -216,7 +222,7 @@ def minimise(
         parts = [slice(at, at + size) for at in range(0, len(which), size)]
         return join(
             [
-                _minimise(problem, begin[p], weight[which[p]], loss[which[p]], most, kept)
+                _minimise(problem, begin[p], weight[which[p]], _rows(loss, which[p]), most, kept)
                 for p in parts
             ]
         )
@@ -241,13 +247,13 @@ def _minimise(
     kept: np.ndarray,
 ) -> Ends:
     low, high = problem.affine.low, problem.affine.high
-    found = np.clip(begin, low, high).astype(float)
-    count = len(found)
+    points = np.clip(begin, low, high).astype(float)
+    count = len(points)
     value, gradient, left = np.full(count, np.inf), np.full(count, np.inf), np.full(count, np.inf)
     steps = np.zeros(count, dtype=int)
     who = np.arange(count)
     with np.errstate(all="ignore"):
-        _, _, now = problem.look(found, weight, loss, np.full(count, np.inf))
+        _, _, now = problem.look(points, weight, loss, np.full(count, np.inf))
         damping, stuck = np.full(count, 1e-2), np.zeros(count, dtype=int)
         milestone, lives = now.value.copy(), np.full(count, LIVES)
         for iteration in range(most + 1):
@@ -262,12 +268,12 @@ def _minimise(
                 lives, damping = lives - crawling, np.where(crawling, 1e-2, damping)
                 milestone = now.value.copy()
             if over.any():
-                done = who[over]
-                found[done], value[done] = now.free[over], now.value[over]
-                gradient[done], left[done] = size[over].max(axis=-1), relative[over]
-                steps[done] = iteration
+                finished = who[over]
+                points[finished], value[finished] = now.free[over], now.value[over]
+                gradient[finished], left[finished] = size[over].max(axis=-1), relative[over]
+                steps[finished] = iteration
                 go = ~over
-                who, now, weight, loss = who[go], now.take(go), weight[go], loss[go]
+                who, now, weight, loss = who[go], now.take(go), weight[go], _rows(loss, go)
                 damping, stuck, held = damping[go], stuck[go], held[go]
                 milestone, lives = milestone[go], lives[go]
                 if not len(who):
@@ -287,7 +293,12 @@ def _minimise(
             damping = np.where(better, damping * 0.1, np.maximum(damping, 1e-4) * 6)
             damping = np.where(damping < 1e-9, 0.0, damping)
             stuck = np.where(better, 0, stuck + 1)
-    return Ends(found, value, gradient, left, steps)
+    return Ends(points, value, gradient, left, steps)
+
+
+def _rows(loss: np.ndarray, which: np.ndarray) -> np.ndarray:
+    """Losses of some descents: rows of (b, n), or the losses that all have in common, (n,)."""
+    return loss if loss.ndim == 1 else loss[which]
 
 
 def _step(now: _State, held: np.ndarray, damping: np.ndarray, amplitudes: np.ndarray) -> np.ndarray:
@@ -386,7 +397,7 @@ def narrowed(
         return free
     for wider, most in ((100.0, 40), (10.0, 15), (3.0, 8)):
         wide = replace(problem.objective, delta=wider * problem.objective.delta)
-        easier = Problem(problem.bound, problem.loss, wide, problem.affine)
+        easier = Problem(problem.law_on_runs, problem.loss, wide, problem.affine)
         free = minimise(easier, free, weight, loss, iterations=most).free
     return free
 
@@ -414,54 +425,96 @@ def refit(
         basins: of the fit looked at, the optimum included.
     """
     known = ends.free[separate(ends)[:basins]]
-    found = minimise(problem, np.repeat(known[:1], len(weight), axis=0), weight, loss)
-    late = np.flatnonzero(~found.converged)  # lost among the corners: once more from afar
+    reached = minimise(problem, np.repeat(known[:1], len(weight), axis=0), weight, loss)
+    late = np.flatnonzero(~reached.converged)  # lost among the corners: once more from afar
     if len(late):
-        mine = None if loss is None else loss[late]
-        begin = narrowed(problem, found.free[late], weight[late], mine)
-        _keep_better(found, late, minimise(problem, begin, weight[late], mine))
+        own_loss = None if loss is None else loss[late]
+        begin = narrowed(problem, reached.free[late], weight[late], own_loss)
+        _keep_better(reached, late, minimise(problem, begin, weight[late], own_loss))
     pool = known[1:]
     for _ in range(8):
         if len(pool):
-            found, moved = _look_around(problem, found, pool, weight, loss)
+            reached, moved = _look_around(problem, reached, pool, weight, loss)
             if not moved.any() and pool is not known:
                 break
-        pool = found.free
-    return found
+        pool = reached.free
+    return reached
 
 
-def _look_around(problem, found: Ends, pool, weight, loss) -> tuple[Ends, np.ndarray]:
+def _look_around(problem, ends: Ends, pool, weight, loss) -> tuple[Ends, np.ndarray]:
     """Go on from the point of a pool that is the best for a replicate, if it beats its own."""
+    limit = ends.objective * (1 - AGREE * 1e-4)
     if loss is None:
-        value = _cross(_penalties(problem, pool), weight)
-        best = _lowest(value)
+        penalties = _penalties(problem, pool)
+        maybe = may_lie_below(penalties, weight, limit, own=pool is ends.free)
+        value = _cross(penalties, weight[maybe])
+        best, gain = np.zeros(len(limit), dtype=int), np.zeros(len(limit), dtype=bool)
+        best[maybe] = _lowest(value)
+        gain[maybe] = value[best[maybe], np.arange(len(maybe))] < limit[maybe]
     else:
         value = np.stack([_own(problem, at, weight, loss) for at in pool], axis=0)
         best = np.argmin(value, axis=0)
-    gain = value[best, np.arange(len(best))] < found.objective * (1 - AGREE * 1e-4)
+        gain = value[best, np.arange(len(best))] < limit
     if gain.any():
         again = minimise(
             problem, pool[best[gain]], weight[gain], None if loss is None else loss[gain]
         )
-        _keep_better(found, np.flatnonzero(gain), again)
-    return found, gain
+        _keep_better(ends, np.flatnonzero(gain), again)
+    return ends, gain
+
+
+def may_lie_below(
+    penalties: np.ndarray, weight: np.ndarray, limit: np.ndarray, own: bool
+) -> np.ndarray:
+    """Replicates for which a point of the pool may have an objective below a limit.
+
+    In single precision, which takes half the time: no replicate is missed, since penalties are
+    not negative, so that a sum of n of them is exact to n + 4 roundings; clipping and underflow
+    make it smaller.
+
+    Args:
+        penalties: of every run at every point, (k, n).
+        weight: of every run for every replicate, (r, n).
+        limit: of the objective, (r,).
+        own: whether point i is replicate i's own, which is not looked at.
+
+    Returns:
+        Positions of the replicates, (m,), ascending.
+    """
+    if np.nanmin(penalties, initial=0.0) < 0:  # a function of the user's
+        return np.arange(len(limit))
+    size = float(np.median(penalties[0]))
+    size = size if 0 < size < np.inf else 1.0
+    small = np.fmin(penalties / size, MOST_SINGLE).astype(np.float32)
+    weight = weight.astype(np.float32).T
+    lowest = np.full(len(limit), np.inf, dtype=np.float32)
+    for at in range(0, len(small), POINTS):
+        value = small[at : at + POINTS] @ weight
+        if own:
+            rows = np.arange(len(value))
+            value[rows, at + rows] = np.inf
+        np.minimum(lowest, value.min(axis=0), out=lowest)
+    margin = 1 + (penalties.shape[1] + 4) * float(np.finfo(np.float32).eps)
+    return np.flatnonzero(~(lowest.astype(float) > limit / size * margin))
 
 
 def _lowest(value: np.ndarray) -> np.ndarray:
     """As `np.argmin(value, axis=0)` without NaN, (r,), row after row as they lie in memory."""
     best, lowest = np.zeros(value.shape[1], dtype=int), value[0].copy()
+    if not value.shape[1]:
+        return best
     for row in range(1, len(value)):
         best[value[row] < lowest] = row
         np.minimum(lowest, value[row], out=lowest)
     return best
 
 
-def _keep_better(found: Ends, which: np.ndarray, again: Ends) -> None:
+def _keep_better(kept: Ends, which: np.ndarray, again: Ends) -> None:
     """Put ends found again at some positions where they are lower, or as low and converged."""
-    near = again.objective <= found.objective[which] * (1 + AGREE)
-    better = (again.objective < found.objective[which]) | (near & again.converged)
-    for name in found.__dataclass_fields__:
-        getattr(found, name)[which[better]] = getattr(again, name)[better]
+    near = again.objective <= kept.objective[which] * (1 + AGREE)
+    better = (again.objective < kept.objective[which]) | (near & again.converged)
+    for name in kept.__dataclass_fields__:
+        getattr(kept, name)[which[better]] = getattr(again, name)[better]
 
 
 def _penalties(problem: Problem, pool: np.ndarray) -> np.ndarray:
@@ -494,9 +547,9 @@ def distinct(points: np.ndarray) -> np.ndarray:
 
 def separate(ends: Ends) -> np.ndarray:
     """Positions of ends of different objective, best first (`ends` are sorted)."""
-    found = [0]
+    positions = [0]
     for i in range(1, len(ends.objective)):
-        last = ends.objective[found[-1]]
+        last = ends.objective[positions[-1]]
         if ends.objective[i] - last > AGREE * abs(last):
-            found.append(i)
-    return np.array(found)
+            positions.append(i)
+    return np.array(positions)

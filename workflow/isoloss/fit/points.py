@@ -7,8 +7,8 @@ import pandas as pd
 
 from isoloss.core import tables
 from isoloss.core.problems import IsolossError, Problem, nearest
-from isoloss.fit.mixture import LOSS, PROPORTION
 from isoloss.fitted import OF_RUN
+from isoloss.laws._mixture import LOSS, PREFIX
 
 KINDS = ("runs", "curves", "isoflop")
 PER_DECADE = 8  # budgets at which `isoflop` reads the curves
@@ -39,42 +39,42 @@ def points(runs: pd.DataFrame, kind: str = "runs", curves: pd.DataFrame | None =
         raise IsolossError(Problem("points", f"unknown {kind!r}", nearest(kind, KINDS)))
     if kind == "runs":
         return runs
-    done = runs[runs["status"] == "done"]
+    finished = runs[runs["status"] == "done"]
     along = tables.empty("curves") if curves is None else curves
-    along = along[along["run_id"].isin(set(done["run_id"]))].sort_values(["run_id", "step"])
+    along = along[along["run_id"].isin(set(finished["run_id"]))].sort_values(["run_id", "step"])
     if along.empty:
         do = "fit the runs at their ends (points: runs), or a sweep that was trained here"
         raise IsolossError(Problem(f"points {kind}", "no run has a training curve", do))
     before = along.groupby("run_id")["n_samples"].shift(fill_value=0)
     along = along.assign(seen=(along["n_samples"] + before) / 2).drop(columns="n_samples")
-    found = done.drop(columns="loss_nats").merge(along, on="run_id", sort=False)
-    found = _grown(found, found["seen"] / found["n_samples"]).drop(columns="seen")
-    found = found.assign(**{OF_RUN: found["run_id"]})
+    rows = finished.drop(columns="loss_nats").merge(along, on="run_id", sort=False)
+    rows = _grown(rows, rows["seen"] / rows["n_samples"]).drop(columns="seen")
+    rows = rows.assign(**{OF_RUN: rows["run_id"]})
     if kind == "isoflop":
-        found = _at_budgets(found).drop(columns="step")
-        where = found["n_flops"].map("{:.4g} FLOP".format)
+        rows = _at_budgets(rows).drop(columns="step")
+        where = rows["n_flops"].map("{:.4g} FLOP".format)
     else:
-        where = found["step"].map("step {}".format)
-    found["n_unique"] = np.minimum(found["n_unique"].astype(float), found["n_samples"])
-    return found.assign(run_id=found[OF_RUN] + " at " + where).reset_index(drop=True)
+        where = rows["step"].map("step {}".format)
+    rows["n_unique"] = np.minimum(rows["n_unique"].astype(float), rows["n_samples"])
+    return rows.assign(run_id=rows[OF_RUN] + " at " + where).reset_index(drop=True)
 
 
-def _grown(found: pd.DataFrame, factor) -> pd.DataFrame:
+def _grown(rows: pd.DataFrame, factor) -> pd.DataFrame:
     """Points with as many times the data and compute."""
-    return found.assign(**{c: found[c].astype(float) * factor for c in _GROWING if c in found})
+    return rows.assign(**{c: rows[c].astype(float) * factor for c in _GROWING if c in rows})
 
 
-def _at_budgets(found: pd.DataFrame) -> pd.DataFrame:
+def _at_budgets(rows: pd.DataFrame) -> pd.DataFrame:
     """Points of every run at common budgets that lie between its first point and its last."""
     pieces = []
-    for _, mine in found.groupby(OF_RUN, sort=False):
-        mine = mine.sort_values("n_flops")
-        log_c = np.log10(mine["n_flops"].to_numpy())
-        wanted = np.arange(np.ceil(log_c[0] * PER_DECADE), log_c[-1] * PER_DECADE) / PER_DECADE
-        before = np.clip(np.searchsorted(log_c, wanted) - 1, 0, len(log_c) - 1)
-        loss = np.exp(np.interp(wanted, log_c, np.log(mine["loss_nats"].to_numpy(float))))
-        piece = _grown(mine.iloc[before], 10 ** (wanted - log_c[before]))
-        pieces.append(piece.assign(loss_nats=loss, n_flops=10**wanted))
+    for _, curve in rows.groupby(OF_RUN, sort=False):
+        curve = curve.sort_values("n_flops")
+        log_c = np.log10(curve["n_flops"].to_numpy())
+        budgets = np.arange(np.ceil(log_c[0] * PER_DECADE), log_c[-1] * PER_DECADE) / PER_DECADE
+        before = np.clip(np.searchsorted(log_c, budgets) - 1, 0, len(log_c) - 1)
+        loss = np.exp(np.interp(budgets, log_c, np.log(curve["loss_nats"].to_numpy(float))))
+        piece = _grown(curve.iloc[before], 10 ** (budgets - log_c[before]))
+        pieces.append(piece.assign(loss_nats=loss, n_flops=10**budgets))
     return pd.concat(pieces)
 
 
@@ -101,11 +101,11 @@ def by_domain(
     if tag_key not in known:
         raise IsolossError(Problem("tag_key", f"no tag {tag_key!r}", nearest(tag_key, known)))
     shares = mixtures[mixtures["tag_key"] == tag_key]
-    mine = losses[(losses["tag_key"] == tag_key) & (losses["split"] == "valid")]
-    mine = mine[mine["step"] == mine.groupby("run_id")["step"].transform("max")]
+    last = losses[(losses["tag_key"] == tag_key) & (losses["split"] == "valid")]
+    last = last[last["step"] == last.groupby("run_id")["step"].transform("max")]
     for prefix, table, value in (
-        (PROPORTION, shares, "proportion"),
-        (LOSS, mine, "loss_nats"),
+        (PREFIX, shares, "proportion"),
+        (LOSS, last, "loss_nats"),
     ):
         wide = table.pivot(index="run_id", columns="domain", values=value).add_prefix(prefix)
         runs = runs.merge(wide, left_on="run_id", right_index=True, how="left")

@@ -2,52 +2,57 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
-from scipy.special import fdtri
 
 from isoloss.fit.objectives import Objective
 from isoloss.fit.resample import MAD
-from isoloss.fit.solve import Optimum
+
+if TYPE_CHECKING:
+    from isoloss.fit.solve import Optimum
 
 _POINTS = 12  # on each side of the optimum
 _MATRIX = 1000  # runs of a cluster that are looked at as one matrix
 _LEFT = 1e-6  # least share of a direction that the fit leaves of a cluster's residuals
 
 
-def profiles(found: Optimum, clusters: np.ndarray, level: float) -> pd.DataFrame:
+def profiles(optimum: Optimum, clusters: np.ndarray, level: float) -> pd.DataFrame:
     """The objective along every free term, as a drop of the log likelihood.
 
     The objective's rise is divided by what noise makes of it, so that `excess` compares with the
     quantile `limit` of F(1, n - p); of noise that g clusters share, with that of F(1, g - 1).
 
     Args:
-        found: the optimum.
+        optimum: the optimum.
         clusters: number of the cluster of every run, from 0, (n,); all different for runs.
         level: of the interval that the limit bounds.
 
     Returns:
         Rows of `profiles`: term, value (in its unit), objective_value, excess, limit.
     """
-    problem, names = found.problem, found.problem.affine.names
-    predicted = problem.predicted(found.ends.free[:1])[0]
-    noise = found.objective.residual(predicted, problem.loss), problem.loss, found.weight
-    ratio = likelihood_ratio(problem.objective, *noise, len(names))
+    from scipy.special import fdtri  # here: most fits have no profiles, and it imports slowly
+
+    problem, terms = optimum.problem, optimum.problem.affine.terms
+    predicted = problem.predicted(optimum.ends.free[:1])[0]
+    noise = optimum.objective.residual(predicted, problem.loss), problem.loss, optimum.weight
+    ratio = likelihood_ratio(problem.objective, *noise, len(terms))
     number = int(clusters.max()) + 1
     shared = number < len(clusters)
-    degrees = max(1, number - 1 if shared else len(clusters) - len(names))
+    degrees = max(1, number - 1 if shared else len(clusters) - len(terms))
     limit = float(fdtri(1, degrees, level))  # a quantile of F(1, degrees)
-    unit = found.objective.unit(found.size)
+    unit = optimum.objective.unit(optimum.size)
     pieces = [empty()]
-    for name in names:
-        term = found.law.terms[found.law.index(name)]
+    for name in terms:
+        term = optimum.law.terms[optimum.law.index(name)]
         own = ratio
         if shared:
-            slopes, where = found.slopes(name)
-            own /= cluster_inflation(problem.objective, *noise, slopes, clusters, where, len(names))
+            slopes, where = optimum.slopes(name)
+            own /= cluster_inflation(problem.objective, *noise, slopes, clusters, where, len(terms))
         span = 0.2 if term.log else 0.05
         for _ in range(9):  # until both sides are above the limit, and the limit is well resolved
-            values, objective, best = found.profile(name, span, _POINTS)
+            values, objective, best = optimum.profile(name, span, _POINTS)
             excess = (objective - best) * own
             if span > 40 or (1.5 * limit < min(excess[0], excess[-1]) < 12 * limit):
                 break
@@ -101,8 +106,8 @@ def likelihood_ratio(
     # the mean second derivative, over the width of a density estimate: Huber's is 0 or 1
     above, below = (objective.slope(residual + step, loss) for step in (width, -width))
     noise = np.average(objective.slope(residual, loss) ** 2, weights=weight)
-    bend = np.average((above - below) / (2 * width), weights=weight)
-    return float(2 * bend / noise) / weight.sum() * len(told) if noise > 0 else float("inf")
+    curvature = np.average((above - below) / (2 * width), weights=weight)
+    return float(2 * curvature / noise) / weight.sum() * len(told) if noise > 0 else float("inf")
 
 
 def cluster_inflation(
@@ -139,8 +144,8 @@ def cluster_inflation(
     own = np.linalg.pinv(root[:, None] * slopes)[which] * root
     sums = []
     for cluster in range(int(clusters.max()) + 1):
-        mine = np.flatnonzero(clusters == cluster)
-        sums.append(own[mine] @ _lifted(basis[mine], score[mine]))
+        members = np.flatnonzero(clusters == cluster)
+        sums.append(own[members] @ _lifted(basis[members], score[members]))
     told = np.argsort(np.abs(residual), kind="stable")[min(terms, len(residual) - 1) :]
     noise = np.average(score[told] ** 2, weights=weight[told])
     return float(np.sum(np.square(sums)) / (noise * np.sum(own**2)))
@@ -164,13 +169,13 @@ def crossing(profile: pd.DataFrame) -> tuple[float, float]:
     ends = []
     sides = (range(middle, 0, -1), range(middle, len(value) - 1))
     for side, step in zip(sides, (-1, 1), strict=True):
-        found = step * np.inf
+        end = step * np.inf
         for i in side:
             here, there = excess[i], excess[i + step]
             if there >= limit > here:
                 # the root of the excess is close to linear in the value
                 a, b, top = np.sqrt(max(here, 0)), np.sqrt(there), np.sqrt(limit)
-                found = value[i] + (value[i + step] - value[i]) * (top - a) / (b - a)
+                end = value[i] + (value[i + step] - value[i]) * (top - a) / (b - a)
                 break
-        ends.append(float(found))
+        ends.append(float(end))
     return ends[0], ends[1]

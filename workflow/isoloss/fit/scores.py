@@ -28,7 +28,7 @@ def scores(
     error = predicted - observed
     spread = observed - observed.mean() if len(observed) else observed
     with np.errstate(all="ignore"):
-        found = {
+        values = {
             "r2": 1 - _sum(error) / _sum(spread) if len(observed) > 1 and spread.any() else np.nan,
             "rmse": np.sqrt(np.mean(error**2)) if len(observed) else np.nan,
             "mape": np.mean(np.abs(error / observed)) if len(observed) else np.nan,
@@ -39,7 +39,7 @@ def scores(
             "coverage": inside(observed, band),
             "run_coverage": inside(observed, run_band),
         }
-    return {name: float(value) for name, value in found.items()}
+    return {name: float(value) for name, value in values.items()}
 
 
 def rank_correlation(one: np.ndarray, other: np.ndarray) -> float:

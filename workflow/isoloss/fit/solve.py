@@ -1,4 +1,4 @@
-"""A law on some runs: its optimum with the evidence for it, and the same for every replicate."""
+"""Solutions of one law on some runs: an optimum of an objective, or what an estimator found."""
 
 from __future__ import annotations
 
@@ -6,13 +6,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import pandas as pd
 
-from isoloss.fit.coordinates import free_coordinates, scale_of
+from isoloss.fit import profile
+from isoloss.fit.coordinates import Scale, free_coordinates, scale_of
 from isoloss.fit.objectives import Objective
-from isoloss.fit.optimize import EXACT, Affine, Problem, minimise, optimise, refit
-from isoloss.laws._law import Bound, Data, Estimator, Law, Sums
+from isoloss.fit.optimize import (
+    AGREE,
+    EXACT,
+    Affine,
+    Ends,
+    Problem,
+    minimise,
+    optimise,
+    refit,
+    separate,
+)
+from isoloss.fit.solution import Replicates, Solution
+from isoloss.laws._law import Data, Estimate, Estimator, Law, LawOnRuns, stacked
 
 PROFILED = 120  # steps of a descent along a profile
+UNMOVED = 1e-8  # change of a coordinate below which a start is its own end
 
 
 @dataclass(frozen=True)
@@ -29,8 +43,141 @@ class Constraints:
         return [term.name in self.fixed or term.name in followers for term in law.terms]
 
 
-class Optimum:
-    """A law fitted by minimising an objective.
+def problem_of(
+    law_on_runs: LawOnRuns, loss: np.ndarray, objective: Objective, scale: Scale, affine: Affine
+) -> Problem:
+    """The search for the least objective of losses (n,) in nats, in the scale of the runs."""
+    size = float(np.exp(scale.loss))
+    inner = objective if objective.logarithmic else replace(objective, delta=objective.delta / size)
+    return Problem(law_on_runs, loss / size, inner, affine)
+
+
+def grid_of(law: Law, scale: Scale, starts: np.ndarray | None) -> np.ndarray:
+    """Starts in the scale of the runs, (s, p): those given in the user's units, or the law's."""
+    return law.starts() if starts is None else scale.inner(np.asarray(starts, float))
+
+
+class Minimum:
+    """A law at the least value of an objective that was found; see `Solution`.
+
+    Attributes:
+        law: the law.
+        objective: what is summed over runs.
+        scale: of the runs.
+        problem: the search.
+        weight: of every run in it.
+        begin, ends: distinct starts and where they ended, best first (inner coordinates).
+        estimate: the optimum, theta (p,).
+    """
+
+    def __init__(
+        self,
+        law: Law,
+        objective: Objective,
+        scale: Scale,
+        problem: Problem,
+        weight: np.ndarray,
+        searched: tuple[np.ndarray, Ends],
+    ):
+        self.law, self.objective, self.scale = law, objective, scale
+        self.problem, self.weight = problem, weight
+        self.begin, self.ends = searched
+        self.size = float(np.exp(scale.loss))  # of the loss
+        self.estimate = Estimate(self.outer(self.ends.free[0]))
+
+    @property
+    def theta(self) -> np.ndarray:
+        """The optimum, (p,)."""
+        return self.estimate.theta
+
+    @property
+    def minimised(self) -> str:
+        """The objective."""
+        return str(self.objective)
+
+    @property
+    def objective_value(self) -> float:
+        """At the optimum, in the user's units."""
+        return float(self.ends.objective[0] * self.objective.unit(self.size))
+
+    @property
+    def exact(self) -> np.ndarray:
+        """Ends at which nothing but rounding is left of the residuals, bool."""
+        return self._exact(self.ends)
+
+    @property
+    def converged(self) -> np.ndarray:
+        """Ends whose gradient vanishes, or that fit exactly, bool."""
+        return self.ends.converged | self.exact
+
+    @property
+    def sound(self) -> bool:
+        """Whether the gradient vanishes at the optimum."""
+        return bool(self.converged[0])
+
+    def at_bound(self) -> list[bool]:
+        """Whether each parameter lies on a bound, in the order of theta."""
+        return self._on_bounds(np.ones_like(self.problem.affine.matrix, dtype=bool))
+
+    def undetermined(self, free: list[str]) -> list[str]:
+        """All of those that the gradient does not see."""
+        return free
+
+    def outer(self, free: np.ndarray) -> np.ndarray:
+        """Free coordinates as theta in the user's units, (..., q) -> (..., p)."""
+        return self.scale.outer(self.problem.affine.theta(free))
+
+    def search(self) -> dict[str, float | int]:
+        """How many starts there were, and how many of them agree on the optimum."""
+        ends, exact = self.ends, self.exact
+        best, apart = ends.objective[0], separate(ends)
+        gap = (ends.objective[apart[1]] - best) / abs(best) if len(apart) > 1 and best else np.nan
+        moved = np.abs(self.begin - ends.free).max(axis=-1)
+        agree = exact.sum() if exact[0] else (ends.objective - best <= AGREE * abs(best)).sum()
+        return {
+            "objective_value": self.objective_value,
+            "gradient_norm": float(ends.gradient[0]),
+            "n_starts": len(ends.objective),
+            "n_agree": int(agree),
+            "n_starts_converged": int(self.converged.sum()),
+            "n_unmoved": int((moved < UNMOVED).sum()),
+            "second_objective_gap": float(gap),
+        }
+
+    def starts(self) -> pd.DataFrame:
+        """Where each start of the search began and ended, best first."""
+        ends, unit = self.ends, self.objective.unit(self.size)
+        return pd.DataFrame(
+            {
+                "start": range(len(ends.objective)),
+                "begin": list(self.outer(self.begin)),
+                "end": list(self.outer(ends.free)),
+                "objective_value": ends.objective * unit,
+                "gradient_norm": ends.gradient,
+                "status": np.where(self.converged, "converged", "not_converged"),
+            }
+        )
+
+    def refitted(self, weight: np.ndarray, loss: np.ndarray | None) -> tuple[Ends, np.ndarray]:
+        """The ends of every replicate, and whether each converged or fits exactly, bool (r,)."""
+        ends = refit(self.problem, self.ends, weight, None if loss is None else loss / self.size)
+        return ends, ends.converged | self._exact(ends)
+
+    def _exact(self, ends: Ends) -> np.ndarray:
+        residuals = self.problem.residuals(ends.free)
+        with np.errstate(invalid="ignore"):
+            return np.sqrt(np.mean(residuals**2, axis=-1)) < EXACT
+
+    def _on_bounds(self, rows: np.ndarray) -> list[bool]:
+        """Whether each term has a free coordinate on a bound, of those in a row, bool (p, q)."""
+        free, affine = self.ends.free[0], self.problem.affine
+        touching = (free <= affine.low) | (free >= affine.high)
+        named = [np.array([own == term.name for own in affine.terms]) for term in self.law.terms]
+        return [bool((touching & of & row).any()) for of, row in zip(named, rows, strict=True)]
+
+
+class Optimum(Minimum):
+    """A law fitted by minimising an objective; see `Solution`.
 
     Args:
         law: the law.
@@ -40,11 +187,6 @@ class Optimum:
         objective: what is summed over runs.
         constraints: terms held, tied or bounded.
         starts: in the law's coordinates and the user's units, (s, p); the law's own grid if None.
-
-    Attributes:
-        theta: the optimum, (p,).
-        begin, ends: distinct starts and where they ended, best first (inner coordinates).
-        objective_value: at the optimum, in the user's units.
     """
 
     def __init__(
@@ -57,69 +199,24 @@ class Optimum:
         constraints: Constraints,
         starts: np.ndarray | None = None,
     ):
-        self.law, self.objective, self.weight = law, objective, weight
-        self.scale = scale_of(law, data, loss)
-        c = constraints
-        affine = free_coordinates(law, self.scale, c.fixed, c.tied, c.bounds)
-        self.size = float(np.exp(self.scale.loss))  # of the loss
-        inner = (
-            objective
-            if objective.logarithmic
-            else replace(objective, delta=objective.delta / self.size)
+        scale, c = scale_of(law, data, loss), constraints
+        affine = free_coordinates(law, scale, c.fixed, c.tied, c.bounds)
+        problem = problem_of(law.on(scale.data(data)), loss, objective, scale, affine)
+        grid = grid_of(law, scale, starts)
+        super().__init__(
+            law, objective, scale, problem, weight, optimise(problem, affine.free(grid), weight)
         )
-        bound = law.bind(self.scale.data(data))
-        self.problem = Problem(bound, loss / self.size, inner, affine)
-        grid = law.starts() if starts is None else self.scale.inner(np.asarray(starts, float))
-        self.begin, self.ends = optimise(self.problem, affine.free(grid), weight)
-        self.theta = self.outer(self.ends.free[0])
 
-    @property
-    def objective_value(self) -> float:
-        """At the optimum, in the user's units."""
-        return float(self.ends.objective[0] * self.objective.unit(self.size))
+    def profiles(self, clusters: np.ndarray, level: float) -> pd.DataFrame:
+        """See `profile.profiles`."""
+        return profile.profiles(self, clusters, level)
 
-    @property
-    def exact(self) -> np.ndarray:
-        """Ends at which nothing but rounding is left of the residuals, bool."""
-        residuals = self.problem.residuals(self.ends.free)
-        with np.errstate(invalid="ignore"):
-            return np.sqrt(np.mean(residuals**2, axis=-1)) < EXACT
-
-    @property
-    def converged(self) -> np.ndarray:
-        """Ends whose gradient vanishes, or that fit exactly, bool."""
-        return self.ends.converged | self.exact
-
-    def at_bound(self) -> list[bool]:
-        """Terms that lie on a bound, in the order of theta."""
-        free, affine = self.ends.free[0], self.problem.affine
-        touching = dict(
-            zip(affine.names, (free <= affine.low) | (free >= affine.high), strict=True)
-        )
-        return [bool(touching.get(term.name, False)) for term in self.law.terms]
-
-    def outer(self, free: np.ndarray) -> np.ndarray:
-        """Free coordinates as theta in the user's units, (..., q) -> (..., p)."""
-        return self.scale.outer(self.problem.affine.theta(free))
-
-    def replicates(self, weight: np.ndarray, loss: np.ndarray | None = None):
-        """Global optimum of every replicate.
-
-        Args:
-            weight: of every run, (r, n).
-            loss: observed, (r, n), where replicates have losses of their own.
-
-        Returns:
-            theta (r, p) and whether each converged, bool (r,).
-        """
+    def replicates(self, weight: np.ndarray, loss: np.ndarray | None = None) -> Replicates:
+        """The global optimum of every replicate; see `Solution`."""
         if not len(weight):
-            return np.empty((0, len(self.theta))), np.empty(0, dtype=bool)
-        inner = None if loss is None else loss / self.size
-        found = refit(self.problem, self.ends, weight, inner)
-        residuals = self.problem.residuals(found.free)
-        with np.errstate(invalid="ignore"):
-            exact = np.sqrt(np.mean(residuals**2, axis=-1)) < EXACT
-        return self.outer(found.free), found.converged | exact
+            return Replicates(Estimate(np.empty((0, len(self.theta)))), np.empty(0, dtype=bool))
+        ends, converged = self.refitted(weight, loss)
+        return Replicates(Estimate(self.outer(ends.free)), converged)
 
     def profile(self, term: str, span: float, points: int) -> tuple[np.ndarray, np.ndarray, float]:
         """The objective along a term, all others at their best for it.
@@ -171,7 +268,7 @@ class Optimum:
         moves = (free > affine.low) & (free < affine.high)
         moves[where] = True
         theta = affine.theta(free)
-        data, law = self.problem.bound.data, self.law
+        data, law = self.problem.law_on_runs.data, self.law
         gradient = law.gradient(theta, data) @ affine.matrix[:, moves]
         if self.objective.logarithmic:
             gradient /= law.loss(theta, data)[:, None]
@@ -182,14 +279,14 @@ class Optimum:
         position = self.law.index(term)
         outward = np.linalg.inv(self.scale.matrix)[position]
         affine = self.problem.affine
-        where = affine.names.index(term)
+        where = affine.terms.index(term)
         # theta_term = outward @ (M f + m - shift): solve it for the coordinate of the same name
         row = outward @ affine.matrix
         constant = float(outward @ (affine.shift - self.scale.shift))
-        swap = np.eye(len(affine.names))
+        swap = np.eye(len(affine.terms))
         swap[where] = -row / row[where]
         swap[where, where] = 1.0 / row[where]
-        move = np.zeros(len(affine.names))
+        move = np.zeros(len(affine.terms))
         move[where] = -constant / row[where]
         low, high = affine.low.copy(), affine.high.copy()
         alone = np.count_nonzero(row) == 1  # then its bounds in the runs' scale are bounds here
@@ -203,155 +300,89 @@ class Optimum:
             high=high,
         )
         problem = self.problem
-        return Problem(problem.bound, problem.loss, problem.objective, moved), where
+        return Problem(problem.law_on_runs, problem.loss, problem.objective, moved), where
 
 
-class Face(Optimum):
-    """One group's side of an optimum over several groups that share terms.
-
-    Attributes:
-        position: of the group's theta in that of all groups.
-    """
-
-    def __init__(self, law, objective, scale, problem, weight, begin, ends, position):
-        self.law, self.objective, self.scale, self.weight = law, objective, scale, weight
-        self.size = float(np.exp(scale.loss))
-        self.problem, self.begin, self.ends, self.position = problem, begin, ends, position
-        self.theta = self.outer(ends.free[0])
-
-    def at_bound(self) -> list[bool]:
-        """Terms that lie on a bound, in the order of theta."""
-        free, affine = self.ends.free[0], self.problem.affine
-        touching = (free <= affine.low) | (free >= affine.high)
-        uses = self.problem.affine.matrix[self.position] != 0
-        names = [{n for n, used in zip(affine.names, row, strict=True) if used} for row in uses]
-        held = {n for n, touches in zip(affine.names, touching, strict=True) if touches}
-        return [
-            term.name in {name.split("@")[0] for name in mine & held}
-            for term, mine in zip(self.law.terms, names, strict=True)
-        ]
-
-    def outer(self, free: np.ndarray) -> np.ndarray:
-        """The group's theta in the user's units, (..., q) -> (..., p)."""
-        return self.scale.outer(self.problem.affine.theta(free)[..., self.position])
-
-    def joint_replicates(self, weight: np.ndarray, loss: np.ndarray | None):
-        """Replicates of all groups at once: theta (r, groups * p), and which converged (r,)."""
-        whole = len(self.problem.affine.matrix)
-        if not len(weight):
-            return np.empty((0, whole)), np.empty(0, dtype=bool)
-        found = refit(self.problem, self.ends, weight, None if loss is None else loss / self.size)
-        inner = self.problem.affine.theta(found.free)
-        outer = self.scale.outer(inner.reshape(len(inner), -1, len(self.law.terms)))
-        return outer.reshape(len(inner), whole), found.converged
-
-
-class _Side(Bound):
-    """A law on the runs of several groups, each with a theta of its own, laid end to end."""
-
-    def __init__(self, law: Law, bounds: Sequence[Bound], counts: Sequence[int]):
-        self.law, self.bounds = law, bounds
-        p, ends = len(law.terms), np.cumsum(counts)
-        self.thetas = [slice(i * p, (i + 1) * p) for i in range(len(bounds))]
-        self.runs = [slice(end - n, end) for end, n in zip(ends, counts, strict=True)]
-
-    def at(self, theta: np.ndarray):
-        found = [b.at(theta[:, t]) for b, t in zip(self.bounds, self.thetas, strict=True)]
-        return np.concatenate([loss for loss, _ in found], axis=-1), [inner for _, inner in found]
-
-    def take(self, inner, which: np.ndarray):
-        return [bound.take(mine, which) for bound, mine in zip(self.bounds, inner, strict=True)]
-
-    def project(self, theta: np.ndarray, loss: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        sides = zip(self.bounds, self.thetas, self.runs, strict=True)
-        moved = [b.project(theta[:, t], loss[r], weight[r]) for b, t, r in sides]
-        return np.concatenate(moved, axis=-1)
-
-    def sums(self, inner, slope: np.ndarray, bend: np.ndarray, weight: np.ndarray) -> Sums:
-        parts = [
-            bound.sums(mine, slope[:, r], bend[:, r], weight[:, r])
-            for bound, mine, r in zip(self.bounds, inner, self.runs, strict=True)
-        ]
-        size = self.thetas[-1].stop
-        hessian, outer = np.zeros((2, len(slope), size, size))
-        for part, t in zip(parts, self.thetas, strict=True):
-            hessian[:, t, t], outer[:, t, t] = part.hessian, part.outer
-        return Sums(
-            np.concatenate([part.gradient for part in parts], axis=-1),
-            np.concatenate([part.absolute for part in parts], axis=-1),
-            hessian,
-            outer,
-        )
-
-
-def together(
-    law: Law,
-    parts: Sequence[tuple[Data, np.ndarray, np.ndarray]],
-    shared: Sequence[str],
-    objective: Objective,
-    constraints: Constraints,
-    starts: np.ndarray | None = None,
-) -> list[Face]:
-    """A law on several groups of runs that share some terms: the side of each group.
+class EstimatorFit:
+    """What a law with a method of its own found; see `Solution`.
 
     Args:
         law: the law.
-        parts: data, loss and weight of every group.
-        shared: terms of one value in all groups.
-        objective: what is summed over the runs of all groups.
-        constraints: terms held, tied or bounded, in every group.
-        starts: as of Optimum.
+        data: its variables, each (n,).
+        loss: observed, (n,).
+        weight: of every run, (n,).
     """
-    count, p = len(parts), len(law.terms)
-    data = {v: np.concatenate([part[0][v] for part in parts]) for v in law.variables}
-    loss = np.concatenate([part[1] for part in parts])
-    weight = np.concatenate([part[2] for part in parts])
-    scale = scale_of(law, data, loss)
-    c = constraints
-    # a scale in the user's units, so that a value shared there is one coordinate here
-    scales = [t.name for t in law.terms if t.log and t.name in shared and t.name not in c.fixed]
-    held = {name: c.bounds.get(name, (None, None)) for name in scales}
-    base = free_coordinates(law, scale, c.fixed, c.tied, {**c.bounds, **held})
-    columns, names = [], []
-    for k, name in enumerate(base.names):
-        for group in [None] if name in shared else range(count):
-            column = np.zeros((count, p))
-            column[slice(None) if group is None else group] = base.matrix[:, k]
-            columns.append((k, column.ravel()))
-            names.append(name if group is None else f"{name}@{group}")
-    which = [k for k, _ in columns]
-    affine = Affine(
-        np.stack([column for _, column in columns], axis=-1),
-        np.tile(base.shift, count),
-        base.low[which],
-        base.high[which],
-        tuple(names),
-    )
-    size = float(np.exp(scale.loss))
-    inner = objective if objective.logarithmic else replace(objective, delta=objective.delta / size)
-    bounds = [law.bind(scale.data(part[0])) for part in parts]
-    problem = Problem(
-        _Side(law, bounds, [len(part[1]) for part in parts]), loss / size, inner, affine
-    )
-    grid = law.starts() if starts is None else scale.inner(np.asarray(starts, float))
-    begin, ends = optimise(problem, affine.free(np.tile(grid, (1, count))), weight)
-    positions = [slice(i * p, (i + 1) * p) for i in range(count)]
-    return [Face(law, objective, scale, problem, weight, begin, ends, at) for at in positions]
-
-
-class Recipe:
-    """A law with a recipe of its own, with the face of an Optimum."""
 
     def __init__(self, law: Estimator, data: Data, loss: np.ndarray, weight: np.ndarray):
         self.law, self.data, self.loss, self.weight = law, data, loss, weight
-        self.theta = law.estimate(data, loss, weight)
+        self.estimate = law.estimate(data, loss, weight)
 
-    def replicates(self, weight: np.ndarray, loss: np.ndarray | None = None):
-        """The recipe on every replicate: theta (r, p), and whether it has an answer, bool (r,)."""
+    @property
+    def minimised(self) -> str:
+        """The recipe."""
+        return self.law.recipe
+
+    @property
+    def sound(self) -> bool:
+        """Whether there is an answer."""
+        return bool(np.isfinite(self.law.to_numbers(self.estimate)).all())
+
+    def at_bound(self) -> list[bool]:
+        """None of them: there are no bounds."""
+        return [False] * len(self.law.terms)
+
+    def undetermined(self, free: list[str]) -> list[str]:
+        """None: the recipe decides where the runs do not."""
+        return []
+
+    def search(self) -> dict[str, float | int]:
+        """There was none."""
+        return {}
+
+    def starts(self) -> pd.DataFrame:
+        """One row, whose end is the estimate."""
+        numbers = self.law.to_numbers(self.estimate)
+        row = {
+            "start": 0,
+            "objective_value": np.nan,
+            "gradient_norm": np.nan,
+            "status": "converged" if self.sound else "not_converged",
+            "begin": numbers,
+            "end": numbers,
+        }
+        return pd.DataFrame([row])
+
+    def profiles(self, clusters: np.ndarray, level: float) -> pd.DataFrame:
+        """None: there is no objective."""
+        return profile.empty()
+
+    def replicates(self, weight: np.ndarray, loss: np.ndarray | None = None) -> Replicates:
+        """The recipe on every replicate, and whether it has an answer; see `Solution`."""
+        law, terms = self.law, len(self.law.terms)
+        if not len(weight):
+            return Replicates(law.from_numbers(np.empty((0, terms))), np.empty(0, dtype=bool))
         losses = np.broadcast_to(self.loss if loss is None else loss, weight.shape)
-        found = [
-            self.law.again(self.theta, self.data, mine, heavy)
-            for mine, heavy in zip(losses, weight, strict=True)
+        single = [
+            law.again(self.estimate, self.data, own_loss, own_weight)
+            for own_loss, own_weight in zip(losses, weight, strict=True)
         ]
-        thetas = np.array(found).reshape(-1, len(self.theta))
-        return thetas, np.isfinite(thetas).all(axis=-1)
+        estimates = stacked(single, terms)
+        return Replicates(estimates, np.isfinite(law.to_numbers(estimates)).all(axis=-1))
+
+
+def solve(
+    law: Law,
+    data: Data,
+    loss: np.ndarray,
+    weight: np.ndarray,
+    objective: Objective,
+    constraints: Constraints,
+    starts: np.ndarray | None = None,
+) -> Solution:
+    """A law fitted to runs: by its own method if it has one, else by minimising an objective.
+
+    Args: as of `Optimum`; an estimator reads the first four.
+    """
+    if law.recipe:
+        return EstimatorFit(law, data, loss, weight)
+    return Optimum(law, data, loss, weight, objective, constraints, starts)

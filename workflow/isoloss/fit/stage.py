@@ -11,18 +11,18 @@ class Fit(Stage):
 
     name = "fit"
     about = "Fit a law to runs."
-    path, main, out = "fit/{sweep}/{law}", "params.parquet", "folder for the fit's tables"
+    path, main, out = "fit/{sweep}/{fit}", "params.parquet", "folder for the fit's tables"
     entry = "isoloss.fit.job"
     after = ("aggregate",)
     arguments = (
-        Argument("law", "one of the study's `fit`", metavar="NAME"),
+        Argument("fit", "one of the study's `fit`", metavar="NAME"),
         Argument(
             "tables",
             "runs of its sweep; curves, or losses and mixtures, where it is fitted to them",
             many=True,
         ),
     )
-    sections = (("law", "fit"),)
+    sections = (("fit", "fit"),)
     writes = registry.FIT_TABLES
     uses_roles = ("runs",)
     packages = ("numpy", "scipy")
@@ -31,32 +31,31 @@ class Fit(Stage):
 
     def jobs(self, study):
         """One a fit."""
-        for law, fit in study.config["fit"].items():
-            yield {"sweep": fit["sweep"], "law": law}
+        for name, entry in study.config["fit"].items():
+            yield {"sweep": entry["sweep"], "fit": name}
 
-    def settings(self, study, sweep, law):
+    def settings(self, study, sweep, fit):
         """The fit's entry."""
-        return {"fit": study.config["fit"][law]}
+        return {"fit": study.config["fit"][fit]}
 
-    def cards(self, study, sweep, law):
+    def cards(self, study, sweep, fit):
         """The law's."""
-        return [("law", study.config["fit"][law]["card"])]
+        return [("law", study.config["fit"][fit]["card"])]
 
-    def inputs(self, study, sweep, law):
+    def inputs(self, study, sweep, fit):
         """The runs, and what else is fitted."""
-        fit = study.config["fit"][law]
-        wanted = ["runs"]
-        if fit["points"] != "runs":
-            wanted.append("curves")
-        mixture = registry.facts("law", fit["card"]).get("NEEDS") == "mixture"
-        if mixture and sweep in study.config["train"]:
-            wanted += ["mixtures", "losses"]
-        return {"tables": [f"aggregate/{sweep}/{table}.parquet" for table in wanted]}
+        entry = study.config["fit"][fit]
+        tables = ["runs"]
+        if entry["points"] != "runs":
+            tables.append("curves")
+        if registry.of_mixtures(entry["card"]) and sweep in study.config["train"]:
+            tables += ["mixtures", "losses"]
+        return {"tables": [f"aggregate/{sweep}/{table}.parquet" for table in tables]}
 
     def run(self, job, given):
         """Fit the law."""
         job.takes(*given["tables"])
-        facts = job.facts("sweep", "law")
+        facts = job.facts("sweep") | {"law": job.names["fit"]}  # files keep the word of old ones
         job.makes(lambda out: self.code.run(job.specification, given["tables"], out, facts))
 
 

@@ -12,14 +12,19 @@ from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.fitted.intervals import normal_interval, quantiles
 
 if TYPE_CHECKING:
-    from isoloss.fitted.result import Fit
+    from isoloss.fitted.parameters import FitParameters
+    from isoloss.laws._law import Estimate
 
 REPLICATES = 200  # of an optimal mixture, if no number is asked for
 _SHARE_STEP = 1e-6  # of proportions, for slopes
 
 
 def best_mixture(
-    fit: Fit, domain_weights: Mapping[str, float], group: str | None, level: float, replicates: int
+    fit: FitParameters,
+    domain_weights: Mapping[str, float],
+    group: str | None,
+    level: float,
+    replicates: int,
 ) -> pd.DataFrame:
     """See `Fit.best_mixture`."""
     weights = {k if k.startswith("loss_") else f"loss_{k}": w for k, w in domain_weights.items()}
@@ -28,29 +33,36 @@ def best_mixture(
             Problem(f"domain weight {name}", "no such loss", nearest(name, fit.responses))
         )
     domains = fit.facts["domains"]
-    ranges = fit.mine("ranges", group, next(iter(weights))).set_index("variable")
+    ranges = fit.rows_of("ranges", group, next(iter(weights))).set_index("variable")
     bounds = ranges.loc[domains, ["low", "high"]].to_numpy(float)
     total = sum(weights.values())
     laws = {r: fit.law_of(r) for r in weights}
 
-    def best(thetas: Mapping[str, np.ndarray], near: Sequence[np.ndarray], starts: int):
+    def best(estimates: Mapping[str, Estimate], near: Sequence[np.ndarray], starts: int):
+        given = {r: laws[r].given(estimate.state) for r, estimate in estimates.items()}
+
         def mean_loss(points: np.ndarray) -> np.ndarray:
             shares = dict(zip(domains, points.T, strict=True))
-            return sum(w * laws[r].loss(thetas[r], shares) for r, w in weights.items()) / total
+            losses = (w * given[r].loss(estimates[r].theta, shares) for r, w in weights.items())
+            return sum(losses) / total
 
         known = _mixtures(bounds)
         order = np.argsort(mean_loss(known), kind="stable")[:starts]
         return _least_mixture(mean_loss, [*near, *known[order]], bounds)
 
-    point = best({r: fit.theta(group, r) for r in weights}, [], 3)
-    drawn = {r: fit.replicate_thetas(group, r) for r in weights}
+    estimates = {r: fit.estimate(group, r) for r in weights}
+    point = best(estimates, [], 3)
+    drawn = {r: fit.replicate_estimates(group, r) for r in weights}
     count = min([replicates, *(len(v) for v in drawn.values())])
     near = [point[:-1]] if np.isfinite(point).all() else []
     many = np.array([best({r: v[i] for r, v in drawn.items()}, near, 1) for i in range(count)])
     many = many.reshape(count, len(point))
     low, high = quantiles(many[np.isfinite(many).all(axis=-1)], level)
     there = {d: point[i : i + 1] for i, d in enumerate(domains)}
-    sd = sum(w * laws[r].posterior_sd(fit.theta(group, r), there) for r, w in weights.items())
+    sd = sum(
+        w * laws[r].given(estimates[r].state).posterior_sd(estimates[r].theta, there)
+        for r, w in weights.items()
+    )
     if sd.any():
         sides = normal_interval(point[-1:], sd / total, level)
         low, high = np.append(low[:-1], sides[0]), np.append(high[:-1], sides[1])

@@ -3,47 +3,158 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from isoloss.core.problems import IsolossError, Problem, nearest
+from isoloss.fitted import best_mixture
 from isoloss.fitted.intervals import band, quantiles
+from isoloss.fitted.parameters import FitParameters
 from isoloss.laws._law import Law
-
-if TYPE_CHECKING:
-    from isoloss.fitted.result import Fit
 
 _LOG_FLOPS = (-20.0, 150.0)  # where a budget is searched, in ln FLOP
 Columns = dict[str, np.ndarray]
 Rule = Callable[[np.ndarray, float], Columns]
 
 
-def allocates(fit: Fit) -> bool:
-    """Whether the law says how to divide a budget between N and D."""
-    return hasattr(fit.law, "allocate")
+class FitDecisions(FitParameters):
+    """What follows from a fit; see `Fit`."""
+
+    def predict(
+        self,
+        group: str | None = None,
+        response: str | None = None,
+        level: float | None = None,
+        **variables,
+    ) -> pd.DataFrame:
+        """Loss with its interval (of the law, without the noise of a run).
+
+        Args:
+            group: which fit; the first where None.
+            response: of which loss; the first where None.
+            level: of the interval; that of the fit if None.
+            variables: N, D, C as the law needs, each a number or array; a proportion that is
+                not given is 0.
+
+        Returns:
+            One row a point: the variables, `loss_nats`, `low`, `high`, and `distance`: how far
+            outside the runs fitted, as a factor (1 inside; of proportions, 1 plus how far).
+
+        Raises:
+            IsolossError: the law lacks a variable, or has none of that name.
+        """
+        group, response = self._named(group, response)
+        return _predict(self, group, response, self._level(level), variables)
+
+    def loss(
+        self, group: str | None = None, response: str | None = None, **variables
+    ) -> np.ndarray:
+        """As `predict`, the predicted loss alone: (n,)."""
+        group, response = self._named(group, response)
+        law, best = self.law_of(response), self.estimate(group, response)
+        return law.given(best.state).loss(best.theta, points_of(law, variables))
+
+    def distance(
+        self, data: Mapping[str, np.ndarray], group: str | None = None, response: str | None = None
+    ) -> np.ndarray:
+        """How far points lie outside the runs fitted, (n,): a factor, 1 inside."""
+        return _distance(self, data, *self._named(group, response))
+
+    def allocate(self, C, group: str | None = None, level: float | None = None) -> pd.DataFrame:
+        """How to divide a budget, with intervals.
+
+        Args:
+            C: FLOP (= 6 N D), a number or array.
+            group: which fit.
+            level: of the intervals.
+
+        Returns:
+            One row a budget: C, and each of N, D, tokens_per_parameter, loss_nats with `_low` and
+            `_high`; `replicates` counts those in which an optimum exists (both exponents
+            positive); `distance` beyond the largest run as a factor of N and D.
+
+        Raises:
+            IsolossError: the law does not give the best N and D of a budget.
+        """
+        return _allocate(self, C, self._named(group)[0], self._level(level))
+
+    def budget_for(
+        self, loss, group: str | None = None, level: float | None = None
+    ) -> pd.DataFrame:
+        """The smallest budget that reaches a loss, divided as is best: as `allocate`, with C."""
+        return _budget_for(self, loss, self._named(group)[0], self._level(level))
+
+    def data_for(self, N, group: str | None = None, level: float | None = None) -> pd.DataFrame:
+        """The tokens D for which a model of N parameters is the best of its budget."""
+        return _data_for(self, N, self._named(group)[0], self._level(level))
+
+    def gain(self, C, a: str, b: str, level: float | None = None) -> pd.DataFrame:
+        """Compute-equivalent gain of group b over group a, arms fitted beside each other.
+
+        Args:
+            C: budgets of a, FLOP.
+            a: group fitted (an optimiser, a data set, an architecture).
+            b: the group that is compared with it.
+            level: of the interval.
+
+        Returns:
+            One row a budget: C, the loss that a reaches with it, and `gain` with `_low` and
+            `_high`: C over the budget with which b reaches the same loss; above 1, b is better.
+        """
+        return _gain(self, C, a, b, self._level(level))
+
+    def best_mixture(
+        self,
+        domain_weights: Mapping[str, float],
+        group: str | None = None,
+        level: float | None = None,
+        replicates: int = best_mixture.REPLICATES,
+    ) -> pd.DataFrame:
+        """The mixture of least weighted loss, over all mixtures inside the runs' ranges.
+
+        Args:
+            domain_weights: response (loss_<domain>, or its domain) to weight in the mean loss.
+            group: which fits.
+            level: of the intervals.
+            replicates: of the fits, at most: each is an optimisation of its own.
+
+        Returns:
+            One row a domain: `domain`, `proportion` with `_low` and `_high` over replicates,
+            and the mean loss in `loss_nats` with `_low` and `_high`, the same in every row (of
+            laws with a posterior SD its interval at that mixture, as wide as if the errors of all
+            losses were one).
+        """
+        level = self._level(level)
+        return best_mixture.best_mixture(self, domain_weights, group, level, replicates)
+
+    def _level(self, level: float | None) -> float:
+        return self.level if level is None else level
 
 
-def predict(fit: Fit, group: str, response: str, level: float, variables: Mapping) -> pd.DataFrame:
+def _predict(
+    fit: FitParameters, group: str, response: str, level: float, variables: Mapping
+) -> pd.DataFrame:
     """See `Fit.predict`."""
     law = fit.law_of(response)
     points = points_of(law, variables)
-    theta, thetas = fit.theta(group, response), fit.replicate_thetas(group, response)
-    table = {**points, "loss_nats": law.loss(theta, points)}
-    table["low"], table["high"] = band(law, theta, thetas, points, level)
-    return pd.DataFrame({**table, "distance": distance(fit, points, group, response)})
+    best, replicates = fit.estimate(group, response), fit.replicate_estimates(group, response)
+    table = {**points, "loss_nats": law.given(best.state).loss(best.theta, points)}
+    table["low"], table["high"] = band(law, best, replicates, points, level)
+    return pd.DataFrame({**table, "distance": _distance(fit, points, group, response)})
 
 
-def distance(fit: Fit, points: Mapping[str, np.ndarray], group: str, response: str) -> np.ndarray:
+def _distance(
+    fit: FitParameters, points: Mapping[str, np.ndarray], group: str, response: str
+) -> np.ndarray:
     """See `Fit.distance`."""
-    ranges = fit.mine("ranges", group, response).set_index("variable")
+    ranges = fit.rows_of("ranges", group, response).set_index("variable")
     farthest = np.ones(np.shape(next(iter(points.values()))))
     for name, values in points.items():
         if name not in ranges.index:
             continue
         low, high = ranges.loc[name, ["low", "high"]].astype(float)
-        if fit.law.flat:
+        if fit.law.proportions:
             beyond = 1 + np.maximum(np.maximum(values - high, low - values), 0.0)
         else:
             beyond = np.maximum(np.maximum(values / high, low / values), 1.0)
@@ -51,12 +162,12 @@ def distance(fit: Fit, points: Mapping[str, np.ndarray], group: str, response: s
     return farthest
 
 
-def allocate(fit: Fit, C, group: str, level: float) -> pd.DataFrame:
+def _allocate(fit: FitParameters, C, group: str, level: float) -> pd.DataFrame:
     """See `Fit.allocate`."""
     return _decide(fit, "C", C, lambda theta, flops: _allocation(fit, theta, flops), group, level)
 
 
-def budget_for(fit: Fit, loss, group: str, level: float) -> pd.DataFrame:
+def _budget_for(fit: FitParameters, loss, group: str, level: float) -> pd.DataFrame:
     """See `Fit.budget_for`."""
 
     def smallest(theta: np.ndarray, target: float) -> Columns:
@@ -67,7 +178,7 @@ def budget_for(fit: Fit, loss, group: str, level: float) -> pd.DataFrame:
     return _decide(fit, "target", loss, smallest, group, level)
 
 
-def data_for(fit: Fit, N, group: str, level: float) -> pd.DataFrame:
+def _data_for(fit: FitParameters, N, group: str, level: float) -> pd.DataFrame:
     """See `Fit.data_for`."""
 
     def tokens(theta: np.ndarray, size: float) -> Columns:
@@ -78,7 +189,7 @@ def data_for(fit: Fit, N, group: str, level: float) -> pd.DataFrame:
     return _decide(fit, "N", N, tokens, group, level)
 
 
-def gain(fit: Fit, C, a: str, b: str, level: float) -> pd.DataFrame:
+def _gain(fit: FitParameters, C, a: str, b: str, level: float) -> pd.DataFrame:
     """See `Fit.gain`."""
     of_a, of_b = fit.replicate_thetas(a), fit.replicate_thetas(b)
     count = min(len(of_a), len(of_b))
@@ -131,16 +242,18 @@ def points_of(law: Law, variables: Mapping) -> Columns:
     }
     size = np.broadcast_shapes(*(v.shape for v in given.values()))
     missing = [name for name in law.variables if name not in given]
-    if missing and not law.flat:
+    if missing and not law.proportions:
         raise IsolossError(
             Problem(f"variable {missing[0]}", "not given", f"the law is {law.formula}")
         )
     return {name: np.broadcast_to(given.get(name, 0.0), size) for name in law.variables}
 
 
-def _decide(fit: Fit, name: str, values, rule: Rule, group: str, level: float) -> pd.DataFrame:
+def _decide(
+    fit: FitParameters, name: str, values, rule: Rule, group: str, level: float
+) -> pd.DataFrame:
     """A rule at the optimum and at all replicates: one row a value, with intervals."""
-    if not allocates(fit):
+    if not fit.law.allocates:
         card = fit.facts.get("card", "this law")
         raise IsolossError(
             Problem(card, "does not give the best N and D of a budget", "fit a law in N and D")
@@ -157,10 +270,12 @@ def _decide(fit: Fit, name: str, values, rule: Rule, group: str, level: float) -
         rows.append({**row, "distance": np.nan, "replicates": int(finite.sum())})
     table = pd.DataFrame(rows)
     points = {k: table[k].to_numpy() for k in fit.law.variables if k in table}
-    return table.assign(distance=fit.distance(points, group)) if points else table
+    if not points:
+        return table
+    return table.assign(distance=_distance(fit, points, group, fit.responses[0]))
 
 
-def _allocation(fit: Fit, theta: np.ndarray, flops) -> Columns:
+def _allocation(fit: FitParameters, theta: np.ndarray, flops) -> Columns:
     """The best N and D of budgets, and the loss there, (r,) each; NaN where there is no optimum."""
     law = fit.law
     flops = np.broadcast_to(np.asarray(flops, dtype=float), theta.shape[:1])
@@ -175,7 +290,7 @@ def _allocation(fit: Fit, theta: np.ndarray, flops) -> Columns:
 
 
 def _flops(
-    fit: Fit, theta: np.ndarray, above: Callable[[Columns], np.ndarray], falling: bool
+    fit: FitParameters, theta: np.ndarray, above: Callable[[Columns], np.ndarray], falling: bool
 ) -> np.ndarray:
     """Budget at which a function of the allocation crosses zero, by bisection; or NaN."""
     low = np.full(len(theta), _LOG_FLOPS[0])

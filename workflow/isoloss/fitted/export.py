@@ -46,13 +46,13 @@ def law(input_data, group):
         raise KeyError("no such group; there are " + ", ".join(FITTED))
     points = [_aligned(point) for point in input_data]
     x = {{name: np.array([point[name] for point in points], dtype=float) for name in VARIABLES}}
-    found = [{{}} for _ in points]
+    losses = [{{}} for _ in points]
     with np.errstate(all="ignore"):
         for response, t in FITTED[group].items():
             values = np.broadcast_to(predict(t, x), (len(points),))
-            for point, value in zip(found, values):
+            for point, value in zip(losses, values):
                 point[response] = float(value)
-    return found
+    return losses
 
 
 def _aligned(point):
@@ -126,8 +126,8 @@ def _text_of(file: Path) -> str:
     try:
         return file.read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
-        found = f"is not UTF-8 ({error.reason} at byte {error.start})"
-        raise IsolossError(Problem(str(file), found, "save it as UTF-8, or move it")) from error
+        reason = f"is not UTF-8 ({error.reason} at byte {error.start})"
+        raise IsolossError(Problem(str(file), reason, "save it as UTF-8, or move it")) from error
 
 
 def law_file(fit: Fit) -> str:
@@ -135,16 +135,16 @@ def law_file(fit: Fit) -> str:
     law = fit.law_of()
     _check_names(law)
     body = law.python if "\n" in law.python else f"return {law.python}"
-    names = [term.name for term in law.terms] if not law.flat else []
+    names = [term.name for term in law.terms] if not law.proportions else []
     words = set(re.findall(r"[A-Za-z_]\w*", body))
     bound = [f'{n} = t["{n}"]' for n in names if n in words]
-    bound += [f'{v} = x["{v}"]' for v in law.variables if v in words and not law.flat]
+    bound += [f'{v} = x["{v}"]' for v in law.variables if v in words and not law.proportions]
     lines = [*bound, *body.splitlines()]
     return _TEMPLATE.format(
         about=escape.docstring(_about(fit, law)),
         fitted=escape.python(_fitted(fit)),
         variables=repr(tuple(map(str, law.variables))),
-        flat=bool(law.flat),
+        flat=law.proportions,
         fallback=escape.python(FALLBACK),
         body="\n".join(f"    {line}" if line else "" for line in lines),
     )
@@ -156,7 +156,7 @@ def _check_names(law: Law) -> None:
     Raises:
         IsolossError: one is none, as of a fit whose file was tampered with.
     """
-    for name in () if law.flat else (*law.variables, *(term.name for term in law.terms)):
+    for name in () if law.proportions else (*law.variables, *(term.name for term in law.terms)):
         if not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII):
             place = f"law {law.formula}"
             raise IsolossError(Problem(place, f"{name!r} is not a name", "fit the law again"))
@@ -172,16 +172,16 @@ def _about(fit: Fit, law: Law) -> str:
 
 
 def _fitted(fit: Fit) -> dict[str, dict[str, Any]]:
-    """Group -> response -> values of the terms (and what the law remembers of its runs)."""
-    found: dict[str, dict[str, Any]] = {}
+    """Group -> response -> values of the terms (and the state of the law, if it has one)."""
+    fitted: dict[str, dict[str, Any]] = {}
     for row in fit.summary.itertuples():
-        law, theta = fit.law_of(row.response), fit.theta(row.group, row.response)
-        values = {t.name: float(t.value(theta[i])) for i, t in enumerate(law.terms)}
-        memory = theta[len(law.terms) :]
-        if len(memory):
-            values["memory"] = [float(v) for v in memory]
-        found.setdefault(row.group, {})[row.response] = values
-    return found
+        law, estimate = fit.law_of(row.response), fit.estimate(row.group, row.response)
+        values = {name: float(value) for name, value in law.values(estimate.theta).items()}
+        state = law.to_numbers(estimate)[len(law.terms) :]
+        if len(state):
+            values["state"] = [float(v) for v in state]
+        fitted.setdefault(row.group, {})[row.response] = values
+    return fitted
 
 
 def _state(fit: Record) -> str:
@@ -229,7 +229,7 @@ def _block(fit: Fit) -> str:
         ]
     values = {
         group: {
-            response: {k: v for k, v in terms.items() if k != "memory"}
+            response: {k: v for k, v in terms.items() if k != "state"}
             for response, terms in responses.items()
         }
         for group, responses in _fitted(fit).items()

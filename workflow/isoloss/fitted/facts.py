@@ -6,11 +6,12 @@ the note under a figure) read this record, and decide on words, order and digits
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from isoloss.fitted import decisions
+import pandas as pd
+
 from isoloss.fitted.names import OF_RUN
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 WHOLE = "all"  # group of runs that are not divided into groups
 CONVERGED = "converged"
+EDGE = 1e-4  # of a share from the least or greatest of the runs, within which it is at the edge
 WIDE = 10  # factor between the ends of an interval above which a parameter is not identified
 
 
@@ -193,6 +195,84 @@ class Allocation:
         return bool(self.n_params.estimate > 0)
 
 
+@dataclass(frozen=True)
+class Share:
+    """The share of a domain in the best mixture, and in the runs fitted.
+
+    Attributes:
+        least, most: of the runs fitted; the best mixture is sought in between.
+    """
+
+    domain: str
+    proportion: Quantity
+    least: float
+    most: float
+
+    @property
+    def at_edge(self) -> bool:
+        """Whether the share is the least or greatest of the runs fitted."""
+        share = self.proportion.estimate
+        return min(abs(share - self.least), abs(share - self.most)) < EDGE
+
+
+@dataclass(frozen=True)
+class BestMixture:
+    """The mixture of least mean loss of some responses.
+
+    Attributes:
+        level: of the intervals.
+        n_replicates: that the intervals are made of.
+        loss_nats: the mean loss there.
+    """
+
+    group: str
+    responses: tuple[str, ...]
+    level: float
+    n_replicates: int
+    shares: tuple[Share, ...]
+    loss_nats: Quantity
+
+
+@dataclass(frozen=True)
+class LostRuns:
+    """Runs of a table that are not finished, or not used, for one reason.
+
+    Attributes:
+        status: `dropped`, `diverged` or `failed`.
+        reason: in words; empty if none is known.
+    """
+
+    status: str
+    reason: str
+    n_runs: int
+
+
+@dataclass(frozen=True)
+class RunCounts:
+    """How many runs a table has, and what became of those that are not finished."""
+
+    n_rows: int
+    n_done: int
+    lost: tuple[LostRuns, ...]
+
+    def of(self, status: str) -> list[LostRuns]:
+        """The runs of a status, by reason."""
+        return [lost for lost in self.lost if lost.status == status]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What some fits looked at, fitted or held out.
+
+    Attributes:
+        n_runs: whole, or with points along them.
+        n_points: points along runs.
+    """
+
+    n_runs: int
+    n_points: int
+
+
 def identified(low: float, high: float) -> bool:
     """Whether an interval spans no more than a factor of 10, or there is none to say so.
 
@@ -226,7 +306,7 @@ def record(fit: Fit) -> Record:
         level=fit.level,
         groups=tuple(fit.groups),
         responses=tuple(fit.responses),
-        allocates=decisions.allocates(fit),
+        allocates=fit.law.allocates,
         fits=tuple(ones),
     )
 
@@ -250,13 +330,62 @@ def allocations(fit: Fit, group: str, flops: Sequence[float], largest: float) ->
         Allocation(
             flops=row["C"],
             times_largest=row["C"] / largest,
-            **{
-                name: Quantity(row[c], row[f"{c}_low"], row[f"{c}_high"])
-                for name, c in columns.items()
-            },
+            **{name: _quantity(row, column) for name, column in columns.items()},
         )
         for row in fit.allocate(list(flops), group).to_dict("records")
     ]
+
+
+def best_mixture(fit: Fit, group: str, responses: Sequence[str], n_replicates: int) -> BestMixture:
+    """The mixture of least mean loss of some responses.
+
+    Args:
+        fit: of a mixture law.
+        group: of it.
+        responses: whose losses count alike.
+        n_replicates: for the intervals, at most.
+    """
+    n_replicates = min(n_replicates, len(fit.replicate_thetas(group, responses[0])))
+    best = fit.best_mixture(dict.fromkeys(responses, 1.0), group, replicates=n_replicates)
+    ranges = fit.rows_of("ranges", group, responses[0]).set_index("variable")
+    rows = best.to_dict("records")
+    shares = [
+        Share(
+            domain=row["domain"],
+            proportion=_quantity(row, "proportion"),
+            least=float(ranges.loc[f"p_{row['domain']}", "low"]),
+            most=float(ranges.loc[f"p_{row['domain']}", "high"]),
+        )
+        for row in rows
+    ]
+    loss = _quantity(rows[0], "loss_nats")
+    return BestMixture(group, tuple(responses), fit.level, n_replicates, tuple(shares), loss)
+
+
+def count_runs(runs: pd.DataFrame) -> RunCounts:
+    """How many runs a table `runs` has, by status and reason in their order."""
+    unfinished = runs[runs["status"] != "done"]
+    reasons = unfinished["status_reason"].astype(object).fillna("")
+    sizes = unfinished.groupby([unfinished["status"], reasons], sort=False).size()
+    lost = tuple(LostRuns(status, reason, int(size)) for (status, reason), size in sizes.items())
+    return RunCounts(len(runs), len(runs) - len(unfinished), lost)
+
+
+def selection(fits: Iterable[Fit], group: str = "") -> Selection:
+    """What some fits looked at; of all groups if none is named."""
+    ids: set[str] = set()
+    parents: dict[str, str] = {}  # of points along runs
+    for fit in fits:
+        residuals = fit.residuals
+        ids |= set(residuals.loc[(residuals["group"] == group) | (group == ""), "run_id"])
+        if OF_RUN in fit.points:
+            parents |= dict(zip(fit.points["run_id"], fit.points[OF_RUN], strict=True))
+    n_runs = len({parents.get(one, one) for one in ids})
+    return Selection(n_runs, sum(one in parents for one in ids))
+
+
+def _quantity(row: dict, column: str) -> Quantity:
+    return Quantity(row[column], row[f"{column}_low"], row[f"{column}_high"])
 
 
 def _parameter(row: dict) -> Parameter:
@@ -284,6 +413,6 @@ def _parent_runs(fit: Fit, group: str, response: str) -> int | None:
     """Along how many runs the fitted points lie; None where runs were fitted whole."""
     if OF_RUN not in fit.points:
         return None
-    residuals = fit.mine("residuals", group, response)
+    residuals = fit.rows_of("residuals", group, response)
     fitted = fit.points["run_id"].isin(set(residuals.loc[~residuals["held_out"], "run_id"]))
     return int(fit.points.loc[fitted, OF_RUN].nunique())

@@ -9,7 +9,8 @@ import pandas as pd
 
 from isoloss.core import tables
 from isoloss.fitted.names import TABLES
-from isoloss.fitted.result import Fit, made_law
+from isoloss.fitted.result import Fit
+from isoloss.laws._make import made_law
 
 
 def load_fit(folder: str | Path) -> Fit:
@@ -54,5 +55,6 @@ def fits_from(files: Sequence[str | Path]) -> dict[str, Fit]:
         whole = {table: given.get(table, tables.empty(table)) for table in TABLES}
         responses = list(whole["summary"]["response"]) or ["loss_nats"]
         facts = facts_of[name]
-        fits[name] = Fit(made_law(facts, responses[-1]), whole, facts)
+        law = made_law(facts["card"], facts["options"], facts.get("domains"))
+        fits[name] = Fit(law.for_response(responses[-1]), whole, facts)
     return fits

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from statistics import NormalDist
 
 import numpy as np
 
-from isoloss.laws._law import Law
+from isoloss.laws._law import Estimate, Law
 
 Interval = tuple[np.ndarray, np.ndarray]
 BIAS = 0.5  # standard normal deviate, the most that a median bias is corrected for
 _NUMBERS = 2_000_000  # of an array of predictions
+_NORMAL = NormalDist()  # scipy.special has it too, and takes longer to import than a fit takes
+_LEAST = 1e-9  # share of replicates below an estimate: its deviate is far beyond BIAS
 
 
 def quantiles(
@@ -25,8 +28,6 @@ def quantiles(
             the replicates around it (Efron 1982), which covers best (docs/coverage.md). Of an
             estimate far out in the replicates, at a bound as a rule, it is corrected in part.
     """
-    from scipy.special import ndtr, ndtri  # here: importing isoloss.fitted stays quick
-
     if len(values) == 0:
         nothing = np.full(values.shape[1:], np.nan)
         return nothing, nothing
@@ -35,11 +36,11 @@ def quantiles(
         low, high = np.quantile(values, [tail, 1 - tail], axis=0)
         return low, high
     below = (values < centre).mean(axis=0) + 0.5 * (values == centre).mean(axis=0)
-    shift = 2 * np.clip(ndtri(below), -BIAS, BIAS)
+    shift = 2 * np.clip(_each(_NORMAL.inv_cdf, np.clip(below, _LEAST, 1 - _LEAST)), -BIAS, BIAS)
     ordered = np.sort(values, axis=0)
     ends = []
-    for z in (ndtri(tail), ndtri(1 - tail)):
-        place = ndtr(shift + z) * (len(values) - 1)
+    for z in (_NORMAL.inv_cdf(tail), _NORMAL.inv_cdf(1 - tail)):
+        place = _each(_NORMAL.cdf, shift + z) * (len(values) - 1)
         under = np.floor(place).astype(int)
         over = np.minimum(under + 1, len(values) - 1)
         at, above = (np.take_along_axis(ordered, i[None], axis=0)[0] for i in (under, over))
@@ -49,7 +50,11 @@ def quantiles(
 
 
 def band(
-    law: Law, theta: np.ndarray, thetas: np.ndarray, data: Mapping[str, np.ndarray], level: float
+    law: Law,
+    best: Estimate,
+    replicates: Estimate,
+    data: Mapping[str, np.ndarray],
+    level: float,
 ) -> Interval:
     """Interval of a law's loss at points, (n,) each.
 
@@ -58,18 +63,19 @@ def band(
 
     Args:
         law: fitted.
-        theta: the estimate, (p,).
-        thetas: the replicates, (r, p).
+        best: the estimate, theta (p,).
+        replicates: estimates, theta (r, p).
         data: variables, (n,) each.
         level: of the interval.
     """
-    loss, sd = law.loss(theta, data), law.posterior_sd(theta, data)
+    estimated, drawn = law.given(best.state), law.given(replicates.state)
+    loss, sd = estimated.loss(best.theta, data), estimated.posterior_sd(best.theta, data)
     if sd.any():
         return normal_interval(loss, sd, level)
-    size = max(1, _NUMBERS // max(1, len(thetas)))  # points at once: memory is bounded
+    size = max(1, _NUMBERS // max(1, len(replicates)))  # points at once: memory is bounded
     pieces = [
         quantiles(
-            law.loss(thetas, {k: v[at : at + size] for k, v in data.items()}),
+            drawn.loss(replicates.theta, {k: v[at : at + size] for k, v in data.items()}),
             level,
             loss[at : at + size],
         )
@@ -81,7 +87,10 @@ def band(
 
 def normal_interval(mean: np.ndarray, sd: np.ndarray, level: float) -> Interval:
     """The middle of a normal distribution that has a level."""
-    from scipy.special import ndtri
-
-    wide = ndtri((1 + level) / 2) * sd
+    wide = _NORMAL.inv_cdf((1 + level) / 2) * sd
     return mean - wide, mean + wide
+
+
+def _each(function: Callable[[float], float], values: np.ndarray) -> np.ndarray:
+    """A function of every value, in the shape of the values."""
+    return np.array([function(value) for value in np.ravel(values)]).reshape(np.shape(values))

@@ -4,19 +4,23 @@ A law works in coordinates `theta` in which its terms are free of scale: a term 
 positive enters by its logarithm. Every function takes any number of leading dimensions of
 `theta`, so that a grid of starts or a set of bootstrap replicates is one call.
 
-A card is a module with TITLE, FORMULA, LATEX, SOURCE, DOMAIN, OPTIONS, PRESETS and
-`make(**options) -> Law`. The smallest is a subclass of Law with `variables`, `terms`, `formula`,
-`loss` and `gradient`; a sum of power terms is one line a term (Posynomial, in _posynomial.py).
+A card is a module with TITLE, FORMULA, LATEX, SOURCE, DOMAIN, KIND (one of registry.LAW_KINDS),
+OPTIONS, PRESETS and `make(**options) -> Law`. The smallest is a subclass of Law with `kind`,
+`variables`, `terms`, `formula`, `loss` and `gradient`; a sum of power terms is one line a term
+(Posynomial, in _posynomial.py). A law that can divide a budget between N and D has `allocate`.
 """
 
 from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+
+from isoloss.core.problems import IsolossError, Problem, nearest
 
 Data = Mapping[str, np.ndarray]
 
@@ -35,7 +39,7 @@ class Term:
         log: whether theta holds the value's logarithm.
         low, high: bounds of theta.
         starts: values of theta from which the fit starts, crossed with those of the other terms.
-        bent: of a size in the unit of the loss: whether the loss is no straight line in it.
+        nonlinear: of a size in the unit of the loss: whether the loss is not linear in it.
     """
 
     name: str
@@ -45,12 +49,12 @@ class Term:
     low: float
     high: float
     starts: tuple[float, ...]
-    bent: bool = False
+    nonlinear: bool = False
 
     @property
     def amplitude(self) -> bool:
-        """Whether it is a size in which the loss is a straight line."""
-        return self.log and self.unit.startswith("nats/") and not self.bent
+        """Whether it is a size in which the loss is linear."""
+        return self.log and self.unit.startswith("nats/") and not self.nonlinear
 
     def value(self, theta: np.ndarray) -> np.ndarray:
         """From theta's coordinate to the term's own value."""
@@ -61,24 +65,171 @@ class Term:
         return float(np.log(value)) if self.log else float(value)
 
 
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """What a fit knows of a law: its parameters, and what the law keeps of the runs beside them.
+
+    One estimate, or several of the same law (the replicates of a fit), which an index selects.
+
+    Attributes:
+        theta: the parameters in the law's coordinates, (..., p).
+        state: what the law keeps of the runs, an object of its own, or an array (...) of them;
+            None for a law that is known by its parameters.
+    """
+
+    theta: np.ndarray
+    state: Any = None
+
+    def __getitem__(self, which) -> Estimate:
+        """Some of several estimates."""
+        return Estimate(self.theta[which], None if self.state is None else self.state[which])
+
+    def __len__(self) -> int:
+        return len(self.theta)
+
+
+def stacked(estimates: Sequence[Estimate], terms: int) -> Estimate:
+    """Single estimates of a law as one of several, theta (r, p); `terms` is p."""
+    theta = np.array([one.theta for one in estimates]).reshape(-1, terms)
+    if all(one.state is None for one in estimates):
+        return Estimate(theta)
+    state = np.empty(len(estimates), dtype=object)
+    state[:] = [one.state for one in estimates]
+    return Estimate(theta, state)
+
+
+def joined(parts: Sequence[Estimate]) -> Estimate:
+    """Several estimates of a law each, one after the other."""
+    theta = np.concatenate([part.theta for part in parts])
+    kept = [part.state for part in parts if part.state is not None]
+    return Estimate(theta, np.concatenate(kept) if kept else None)
+
+
 class Law(ABC):
     """A law, its options chosen.
 
     Attributes:
+        kind: what it is a law of, one of registry.LAW_KINDS.
         variables: what it needs of `data`: letters (N, D, C, U for distinct tokens) or other
             names, each an array (n,), or (..., n) where every theta has points of its own.
         terms: its parameters, in the order of theta.
         formula: with the options put in.
         python: the same for an exported file: an expression of terms and variables by their
             names in NumPy's language, or the lines of a function that returns one.
-        flat: whether the variables are proportions, which have no scale and may be zero.
+        recipe: how it is estimated, in a few words for summaries ("ridge 0.001 in log loss"), of a
+            law that has a method of its own (`Estimator`); empty where an objective is minimised.
     """
 
+    kind: str
     variables: tuple[str, ...]
     terms: tuple[Term, ...]
     formula: str
     python: str
-    flat = False
+    recipe = ""
+
+    @property
+    def least(self) -> int:
+        """The number of runs that it needs."""
+        return len(self.terms)
+
+    @property
+    def proportions(self) -> bool:
+        """Whether its variables are proportions, which have no scale and may be zero."""
+        return self.kind == "mixture"
+
+    def for_response(self, response: str) -> Law:
+        """The law of one response, such as loss_web: a mixture law may have another for each."""
+        return self
+
+    def given(self, state: Any) -> Law:
+        """The law with what an estimate keeps of the runs, so that it is evaluated there.
+
+        Args:
+            state: of the estimate (or estimates) whose theta `loss` and the others are then given.
+        """
+        return self
+
+    def to_numbers(self, estimate: Estimate) -> np.ndarray:
+        """An estimate (or several) as tables hold it: theta, then the numbers of its state."""
+        return estimate.theta
+
+    def from_numbers(self, numbers: np.ndarray) -> Estimate:
+        """The estimate (or estimates) that a table holds, (..., p + m); see `to_numbers`."""
+        return Estimate(numbers)
+
+    def theta(self, values: Mapping[str, float]) -> np.ndarray:
+        """The law's coordinates of parameters that are given in their own units.
+
+        Args:
+            values: every parameter by the name of its term, in its unit: a number, or an array
+                (...) for many at once.
+
+        Returns:
+            theta, float64 (..., p), in the order of `terms`; logarithms where `Term.log` says so.
+
+        Raises:
+            IsolossError: a parameter is missing or unknown, or its value is not finite, or not
+                above 0 where theta holds its logarithm.
+
+        Example:
+            >>> from isoloss.laws import chinchilla
+            >>> law = chinchilla.make()
+            >>> theta = law.theta(chinchilla.PRESETS["epoch"]["values"])
+            >>> theta.round(3)
+            array([0.597, 6.178, 7.643, 0.348, 0.366])
+            >>> law.loss(theta, {"N": [7e10], "D": [1.4e12]}).round(3)
+            array([1.973])
+        """
+        names = [term.name for term in self.terms]
+        wrong = [
+            Problem(f"parameter {name}", "not one of the law", nearest(name, names))
+            for name in values
+            if name not in names
+        ]
+        wrong += [
+            Problem(f"parameter {name}", "not given", f"the law is {self.formula}")
+            for name in names
+            if name not in values
+        ]
+        for term in self.terms:
+            value = np.asarray(values.get(term.name, 1.0), dtype=float)
+            if not (np.isfinite(value) & ((value > 0) | (not term.log))).all():
+                needed = "a number above 0" if term.log else "a finite number"
+                reason = f"found {values[term.name]!r:.60}"
+                wrong.append(Problem(f"parameter {term.name}", reason, f"needs {needed}"))
+        if wrong:
+            raise IsolossError(*wrong)
+        given = (np.asarray(values[term.name], dtype=float) for term in self.terms)
+        columns = [np.log(v) if t.log else v for t, v in zip(self.terms, given, strict=True)]
+        return np.stack(np.broadcast_arrays(*columns), axis=-1)
+
+    def values(self, theta: np.ndarray) -> dict[str, np.ndarray]:
+        """The parameters in their own units, of the law's coordinates; the inverse of `theta`.
+
+        Args:
+            theta: coordinates, (..., p).
+
+        Returns:
+            Every parameter by the name of its term, in its unit: (...), a number for one theta.
+
+        Raises:
+            IsolossError: theta has not one coordinate for every parameter.
+
+        Example:
+            >>> from isoloss.laws import power_law
+            >>> law = power_law.make(variable="N", offset=True)
+            >>> values = law.values([0.0, 6.0, 0.34])
+            >>> {name: round(float(value), 2) for name, value in values.items()}
+            {'E': 1.0, 'A': 403.43, 'alpha': 0.34}
+            >>> law.theta(values).round(2)
+            array([0.  , 6.  , 0.34])
+        """
+        theta = np.asarray(theta, dtype=float)
+        if theta.shape[-1:] != (len(self.terms),):
+            reason = f"found an array of shape {theta.shape}"
+            needed = f"the last dimension needs the {len(self.terms)} parameters of {self.formula}"
+            raise IsolossError(Problem("theta", reason, needed))
+        return {term.name: term.value(theta[..., i]) for i, term in enumerate(self.terms)}
 
     def __eq__(self, other: object) -> bool:
         """Laws are the same if their cards and options are."""
@@ -93,6 +244,23 @@ class Law(ABC):
     @abstractmethod
     def gradient(self, theta: np.ndarray, data: Data) -> np.ndarray:
         """d loss / d theta: theta (..., p) -> (..., n, p)."""
+
+    @property
+    def allocates(self) -> bool:
+        """Whether it gives the best N and D of a budget."""
+        return type(self).allocate is not Law.allocate
+
+    def allocate(self, theta: np.ndarray, flops: float) -> tuple[np.ndarray, np.ndarray]:
+        """N and D of least loss for C = 6 N D FLOP, of a law that allocates: (...), (...).
+
+        Args:
+            theta: an estimate, (..., p).
+            flops: the budget, a number or (...).
+
+        Raises:
+            NotImplementedError: the law does not allocate.
+        """
+        raise NotImplementedError(f"{self.formula} does not give the best N and D of a budget")
 
     def posterior_sd(self, theta: np.ndarray, data: Data, noise: bool = False) -> np.ndarray:
         """SD of the predicted loss given the runs, (..., n); 0 for a law that knows none.
@@ -131,9 +299,9 @@ class Law(ABC):
         """All combinations of the terms' starts, (s, p)."""
         return np.array(list(itertools.product(*(term.starts for term in self.terms))))
 
-    def bind(self, data: Data) -> Bound:
-        """The law on the runs of a fit, with what can be computed once."""
-        return Bound(self, data)
+    def on(self, data: Data) -> LawOnRuns:
+        """The law on runs, with what does not change during a fit computed once."""
+        return LawOnRuns(self, data)
 
     def index(self, name: str) -> int:
         """Position of a term in theta."""
@@ -141,30 +309,28 @@ class Law(ABC):
 
 
 class Estimator(Law):
-    """A law with a recipe of its own in place of an objective: least squares, ridge, parabolas.
+    """A law with a method of its own in place of an objective: least squares, ridge, parabolas.
 
-    Its theta may go on after the terms, with what it remembers of the runs.
-
-    Attributes:
-        recipe: in a few words, for summaries: "ridge 0.001 in log loss".
-        least: runs that it needs.
+    It has a `recipe`, and may keep a state of the runs beside its parameters; it has then `given`,
+    `to_numbers` and `from_numbers` too.
     """
 
-    recipe: str
     least = 2
 
     @abstractmethod
-    def estimate(self, data: Data, loss: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        """theta from runs: variables (n,), loss (n,), weight (n,) -> (p,); NaN where it has none.
+    def estimate(self, data: Data, loss: np.ndarray, weight: np.ndarray) -> Estimate:
+        """The estimate from runs; theta is NaN where there is none.
 
-        The weights may hold zeros, and twos where a bootstrap drew a run twice; the length of
-        theta depends on the number of runs at most.
+        Args:
+            data: variables, (n,) each.
+            loss: observed, (n,).
+            weight: of every run, (n,); zeros, and twos where a bootstrap drew a run twice, too.
         """
 
     def again(
-        self, theta: np.ndarray, data: Data, loss: np.ndarray, weight: np.ndarray
-    ) -> np.ndarray:
-        """The estimate of a replicate: other losses or weights of runs with an estimate (p,)."""
+        self, estimate: Estimate, data: Data, loss: np.ndarray, weight: np.ndarray
+    ) -> Estimate:
+        """The estimate of a replicate: other losses or weights of runs that have an estimate."""
         return self.estimate(data, loss, weight)
 
 
@@ -175,7 +341,7 @@ class Sums:
     Attributes:
         gradient: sum of slope * dL, (b, p).
         absolute: sum of |slope * dL|, (b, p), a law's parts apart: what cancels in `gradient`.
-        hessian: sum of bend * dL dL' + slope * ddL, (b, p, p).
+        hessian: sum of curvature * dL dL' + slope * ddL, (b, p, p).
         outer: sum of weight * dL dL', (b, p, p).
     """
 
@@ -185,7 +351,7 @@ class Sums:
     outer: np.ndarray
 
 
-class Bound:
+class LawOnRuns:
     """A law on n runs, evaluated for b thetas at once; second derivatives by differences."""
 
     def __init__(self, law: Law, data: Data):
@@ -204,11 +370,11 @@ class Bound:
         """Starts (b, p) moved to the best scales for their exponents; here left as they are."""
         return theta
 
-    def sums(self, theta, slope: np.ndarray, bend: np.ndarray, weight: np.ndarray) -> Sums:
-        """Sums over runs, for slopes, bends and weights (b, n)."""
+    def sums(self, theta, slope: np.ndarray, curvature: np.ndarray, weight: np.ndarray) -> Sums:
+        """Sums over runs, for slopes, curvatures and weights (b, n)."""
         gradient = self.law.gradient(theta, self.data)
         across = np.swapaxes(gradient, -1, -2)
-        second = across @ (bend[..., None] * gradient)
+        second = across @ (curvature[..., None] * gradient)
         for i in range(theta.shape[-1]):
             step = 1e-5 * np.maximum(1.0, np.abs(theta[:, i]))
             ahead, behind = theta.copy(), theta.copy()

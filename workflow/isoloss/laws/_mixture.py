@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from isoloss.laws._law import Data, Term
 
-PREFIX = "p_"  # of columns of proportions
+PREFIX, LOSS = "p_", "loss_"  # of columns of proportions, and of losses by domain
 NEAR_ZERO = 1e-4  # of gamma, below which the power is all but a logarithm
 LEAST_DATA = 1e-12  # of effective data: a mixture of nothing has a loss too
 CURVE = 3  # terms before the weights of effective data: c, ln K, gamma
+
+
+def own_domain(response: str, domains: Sequence[str]) -> str | None:
+    """The proportion of the domain whose loss a response is, if there is one.
+
+    >>> own_domain("loss_web", ["p_web", "p_code"]), own_domain("loss_all", ["p_web", "p_code"])
+    ('p_web', None)
+    """
+    own = PREFIX + response.removeprefix(LOSS)
+    return own if own in domains else None
 
 
 def shares_of(data: Data, domains: Sequence[str]) -> np.ndarray:
@@ -22,20 +33,33 @@ def shares_of(data: Data, domains: Sequence[str]) -> np.ndarray:
 
 
 def each(
-    function: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    function: Callable[[np.ndarray, Any, np.ndarray], np.ndarray],
     theta: np.ndarray,
+    state: Any,
     shares: np.ndarray,
     more: tuple[int, ...],
 ) -> np.ndarray:
-    """function(theta, shares) for every theta: (..., p) and (..., n, k) to (..., n, *more)."""
+    """function(theta, state, shares) for every estimate; NaN where theta is not finite.
+
+    Args:
+        function: of one estimate at mixtures (n, k), to (n, *more).
+        theta: (..., p).
+        state: an object for every theta, (...), or one for all.
+        shares: (..., n, k).
+        more: what follows n.
+
+    Returns:
+        (..., n, *more).
+    """
     leading = np.broadcast_shapes(theta.shape[:-1], shares.shape[:-2])
     thetas = np.broadcast_to(theta, (*leading, theta.shape[-1]))
+    states = np.broadcast_to(np.asarray(state, dtype=object), leading)
     own = np.broadcast_to(shares, (*leading, *shares.shape[-2:]))
-    found = np.full((*leading, shares.shape[-2], *more), np.nan)
+    values = np.full((*leading, shares.shape[-2], *more), np.nan)
     for at in np.ndindex(leading):
         if np.isfinite(thetas[at]).all():
-            found[at] = function(thetas[at], own[at])
-    return found
+            values[at] = function(thetas[at], states[at], own[at])
+    return values
 
 
 def curve_terms() -> list[Term]:
@@ -154,9 +178,9 @@ def damped_least_squares(
         else:
             break
         gain = here.objective - there.objective
-        done = gain < tolerance * (1 + abs(here.objective))
+        ended = gain < tolerance * (1 + abs(here.objective))
         here, damping = there, damping * 0.2
-        if done:
+        if ended:
             break
     return here
 

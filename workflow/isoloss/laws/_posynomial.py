@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from isoloss.laws._law import Bound, Data, Law, Sums
+from isoloss.laws._law import Data, Law, LawOnRuns, Sums
 
 LEAST = 0.02  # of the loss, what a start leaves to a part
 
@@ -25,18 +25,18 @@ class Part:
     Attributes:
         scale: name of the term that holds the scale (by its logarithm).
         exponents: name of a term -> variable -> power, the product that the exponent acts on.
-        flat: exponents that act on variables themselves, not on their logarithms.
+        linear: whether exponents multiply the variables themselves, not their logarithms.
     """
 
     scale: str
     exponents: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    flat: bool = False
+    linear: bool = False
 
     def feature(self, exponent: str, data: Data) -> np.ndarray:
         """What an exponent multiplies, with the sign of the law: (..., n)."""
         powers = self.exponents[exponent].items()
         return -sum(
-            power * (np.asarray(data[v]) if self.flat else np.log(data[v])) for v, power in powers
+            power * (np.asarray(data[v]) if self.linear else np.log(data[v])) for v, power in powers
         )
 
 
@@ -52,7 +52,7 @@ class Posynomial(Law):
     @property
     def python(self) -> str:
         """The sum of the parts as an expression."""
-        said = []
+        summands = []
         for part in self.parts:
             factors = [part.scale]
             for name, powers in part.exponents.items():
@@ -62,18 +62,18 @@ class Posynomial(Law):
                     if len(powers) > 1 or " " in product
                     else f"{product} ** -{name}"
                 )
-            said.append(" * ".join(factors))
-        return " + ".join(said)
+            summands.append(" * ".join(factors))
+        return " + ".join(summands)
 
     def _exponents(self, theta: np.ndarray, data: Data) -> list[np.ndarray]:
         some = np.zeros(np.shape(data[self.variables[0]]))
-        found = []
+        exponents = []
         for part in self.parts:
             power = theta[..., self.index(part.scale), None] + some
             for name in part.exponents:
                 power = power + theta[..., self.index(name), None] * part.feature(name, data)
-            found.append(power)
-        return found
+            exponents.append(power)
+        return exponents
 
     def loss(self, theta: np.ndarray, data: Data) -> np.ndarray:
         """Sum of the parts, (..., n)."""
@@ -82,13 +82,13 @@ class Posynomial(Law):
     def gradient(self, theta: np.ndarray, data: Data) -> np.ndarray:
         """d loss / d theta, (..., n, p)."""
         exponents = self._exponents(theta, data)
-        found = np.zeros((*exponents[0].shape, len(self.terms)))
+        slopes = np.zeros((*exponents[0].shape, len(self.terms)))
         for part, power in zip(self.parts, exponents, strict=True):
             value = np.exp(power)
-            found[..., self.index(part.scale)] += value
+            slopes[..., self.index(part.scale)] += value
             for name in part.exponents:
-                found[..., self.index(name)] += value * part.feature(name, data)
-        return found
+                slopes[..., self.index(name)] += value * part.feature(name, data)
+        return slopes
 
     def rescaling(
         self, log_scale: Mapping[str, float], log_loss_scale: float
@@ -99,17 +99,17 @@ class Posynomial(Law):
             row = self.index(part.scale)
             shift[row] = -log_loss_scale
             for name, powers in part.exponents.items():
-                if not part.flat:
+                if not part.linear:
                     moved = sum(power * log_scale[v] for v, power in powers.items())
                     matrix[row, self.index(name)] -= moved
         return matrix, shift
 
-    def bind(self, data: Data) -> BoundPosynomial:
+    def on(self, data: Data) -> PosynomialOnRuns:
         """With all features and their products computed once."""
-        return BoundPosynomial(self, data)
+        return PosynomialOnRuns(self, data)
 
 
-class BoundPosynomial(Bound):
+class PosynomialOnRuns(LawOnRuns):
     """A posynomial on n runs."""
 
     def __init__(self, law: Posynomial, data: Data):
@@ -174,25 +174,25 @@ class BoundPosynomial(Bound):
             moved[:, members[0]] += np.log(chosen[:, k] / size[:, k])
         return np.where(np.isfinite(moved), moved, theta)
 
-    def sums(self, parts, slope: np.ndarray, bend: np.ndarray, weight: np.ndarray) -> Sums:
+    def sums(self, parts, slope: np.ndarray, curvature: np.ndarray, weight: np.ndarray) -> Sums:
         """Sums over runs, as matrix products with the fixed features."""
         b, p = len(slope), len(self.law.terms)
         gradient, absolute = np.zeros((b, p)), np.zeros((b, p))
         hessian, outer = np.zeros((b, p, p)), np.zeros((b, p, p))
-        bent, heavy = [bend * part for part in parts], [weight * part for part in parts]
-        for k, mine in enumerate(self.members):
+        curved, heavy = [curvature * part for part in parts], [weight * part for part in parts]
+        for k, own in enumerate(self.members):
             sloped = slope * parts[k]
-            gradient[:, mine] += sloped @ self.features[k]
+            gradient[:, own] += sloped @ self.features[k]
             for m in range(k, len(parts)):
-                theirs = self.members[m]
-                product = bent[k] * parts[m]
+                other = self.members[m]
+                product = curved[k] * parts[m]
                 if m == k:
                     product += sloped
-                both = (len(mine), len(theirs))
-                _add(hessian, mine, theirs, (product @ self.pairs[k, m]).reshape(b, *both), m == k)
+                both = (len(own), len(other))
+                _add(hessian, own, other, (product @ self.pairs[k, m]).reshape(b, *both), m == k)
                 product = heavy[k] * parts[m]
-                _add(outer, mine, theirs, (product @ self.pairs[k, m]).reshape(b, *both), m == k)
-            absolute[:, mine] += np.abs(sloped, out=sloped) @ self.sizes[k]
+                _add(outer, own, other, (product @ self.pairs[k, m]).reshape(b, *both), m == k)
+            absolute[:, own] += np.abs(sloped, out=sloped) @ self.sizes[k]
         return Sums(gradient, absolute, hessian, outer)
 
 

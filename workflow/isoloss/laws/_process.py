@@ -6,6 +6,7 @@ Losses are standardised: the priors are in units of their standard deviation.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from scipy.linalg import LinAlgError, cholesky, lapack, solve_triangular
@@ -100,9 +101,9 @@ def scarce_end(log_a: np.ndarray, shares: np.ndarray) -> float:
 def inverse(root: np.ndarray) -> np.ndarray:
     """Inverse of a matrix from its lower Cholesky root."""
     half = lapack.dpotri(root, lower=1)[0]
-    found = half + half.T
-    found[np.diag_indices(len(found))] *= 0.5
-    return found
+    whole = half + half.T
+    whole[np.diag_indices(len(whole))] *= 0.5
+    return whole
 
 
 # Priors
@@ -152,9 +153,9 @@ class Processes:
     def covariance(self, amplitudes: np.ndarray) -> np.ndarray:
         """Their sum, (n, n)."""
         size, n = np.exp(2 * amplitudes), self.diagonal.shape[1]
-        found = (size[:PROCESSES] @ self.dense).reshape(n, n)
-        found[np.diag_indices(n)] += size[PROCESSES:] @ self.diagonal
-        return found
+        total = (size[:PROCESSES] @ self.dense).reshape(n, n)
+        total[np.diag_indices(n)] += size[PROCESSES:] @ self.diagonal
+        return total
 
     def root(self, amplitudes: np.ndarray) -> np.ndarray:
         """Its lower Cholesky root."""
@@ -213,17 +214,17 @@ class Member:
         rate = np.exp(self.curve[CURVE:]) / self.reference
         by_here = -0.5 * scarce_here[:, None] ** 2 * shares * rate
         by_there = -0.5 * scarce_there[:, None] ** 2 * runs * rate
-        found = curve(self.curve, shares)[1]
-        found[:, CURVE:] += by_here * (scarce @ (scarce_there * self.pull))[:, None]
-        found[:, CURVE:] += scarce_here[:, None] * (scarce @ (by_there * self.pull[:, None]))
-        return found
+        derivatives = curve(self.curve, shares)[1]
+        derivatives[:, CURVE:] += by_here * (scarce @ (scarce_there * self.pull))[:, None]
+        derivatives[:, CURVE:] += scarce_here[:, None] * (scarce @ (by_there * self.pull[:, None]))
+        return derivatives
 
     def variances(
         self,
         shares: np.ndarray,
         known: Runs,
         covariances: np.ndarray,
-        among: np.ndarray,
+        between_runs: np.ndarray,
         prior: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Posterior variance of the loss at mixtures, and the noise of a run there: (m,) each.
@@ -235,13 +236,13 @@ class Member:
             shares: of the mixtures, (m, k).
             known: the runs, (n, k).
             covariances: `kernels` of both, (3, m, n).
-            among: `kernels` of the runs, (3, n, n).
+            between_runs: `kernels` of the runs, (3, n, n).
             prior: covariance of the curve's terms, (3 + k, 3 + k).
         """
         size, runs = np.exp(2 * self.amplitudes), known.shares
         here, there = (scarcity(self.curve[CURVE:], p, self.reference) for p in (shares, runs))
         slopes_here, slopes = (curve(self.curve, p)[1] for p in (shares, runs))
-        processes = Processes.of(among, there, known.weight)
+        processes = Processes.of(between_runs, there, known.weight)
 
         def solved(root: np.ndarray, columns: np.ndarray) -> np.ndarray:
             return solve_triangular(root, columns, lower=True, check_finite=False)
@@ -267,6 +268,53 @@ class Member:
         here, there = (scarcity(log_a, p, self.reference) for p in (shares, runs))
         plain = np.tensordot(size[:PLAIN], covariances, 1)
         return here, there, plain, np.tensordot(size[PLAIN:PROCESSES], covariances[1:], 1)
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """What a fitted law keeps beside its parameters.
+
+    Attributes:
+        members: curves with their processes; the curve of the first is the law's parameters.
+        runs: that were fitted.
+    """
+
+    members: tuple[Member, ...]
+    runs: Runs
+
+    @cached_property
+    def finite(self) -> bool:
+        """Whether all of it are finite numbers."""
+        return bool(np.isfinite(self.numbers()).all())
+
+    def numbers(self) -> np.ndarray:
+        """All but the first curve as one array, for tables: (m,).
+
+        The number of members, the floor and the losses' SD; of every member its curve (of all but
+        the first), amplitudes, reference and pulls; the shares of the runs, and their weights.
+        """
+        members, runs = self.members, self.runs
+        header = [len(members), runs.floor, runs.sd]
+        pieces = [part for m in members for part in (m.curve, m.amplitudes, [m.reference], m.pull)]
+        return np.concatenate([header, *pieces[1:], runs.shares.ravel(), runs.weight])
+
+    @classmethod
+    def of(cls, curve: np.ndarray, numbers: np.ndarray) -> State:
+        """The state of which `numbers` is the array.
+
+        Args:
+            curve: of the first member, the law's parameters, (3 + k,).
+            numbers: (m,).
+        """
+        head, domains = len(curve), len(curve) - CURVE
+        count, floor, sd = int(numbers[0]), *numbers[1:3]
+        tail = head + AMPLITUDES  # where a member's reference stands
+        rest = np.concatenate([curve, numbers[3:]])
+        n = (len(rest) - count * (tail + 1)) // (count + domains + 1)
+        blocks = rest[: count * (tail + 1 + n)].reshape(count, tail + 1 + n)
+        members = tuple(Member(m[:head], m[head:tail], m[tail], m[tail + 1 :]) for m in blocks)
+        shares, weight = rest[blocks.size : -n].reshape(n, domains), rest[-n:]
+        return cls(members, Runs(shares, weight, floor, sd))
 
 
 # The search for it
@@ -342,8 +390,8 @@ class Search:
         def model(at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             return curve(at, self.shares)
 
-        found = damped_least_squares(model, theta, self.prior, self.target, whiten, 1e-4, 40)
-        return found.theta
+        mode = damped_least_squares(model, theta, self.prior, self.target, whiten, 1e-4, 40)
+        return mode.theta
 
     def _amplitudes(self, theta: np.ndarray, amplitudes: np.ndarray, most: int) -> np.ndarray:
         """Amplitudes of greatest evidence times prior, the curve integrated out (Laplace)."""
@@ -371,7 +419,7 @@ class Search:
         there = (*self.hyper.present, True)
         bounds = [b if p else (NOTHING,) * 2 for b, p in zip(AMPLITUDE_BOUNDS, there, strict=True)]
         options = {"maxiter": most, "ftol": 1e-5 if len(left) < 100 else 1e-4}
-        found = minimize(
+        mode = minimize(
             cost, amplitudes, jac=True, method="L-BFGS-B", bounds=bounds, options=options
         )
-        return found.x
+        return mode.x

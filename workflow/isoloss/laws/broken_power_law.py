@@ -17,6 +17,7 @@ DOMAIN = (
     "x > 0; the exponent is c_0 well below d_1, c_0 + c_1 well above; a break outside the data"
     " cannot be known from them"
 )
+KIND = "curve"
 OPTIONS = {"variable": "variable"}
 PRESETS = {}
 
@@ -26,11 +27,13 @@ _UNITS = {"N": "parameters", "D": "tokens", "C": "FLOP"}
 class BrokenPowerLaw(Law):
     """theta = (ln a, ln b, c_0, c_1, ln d_1, ln f_1)."""
 
+    kind = KIND
+
     def __init__(self, variable: str):
         self.variables = (variable,)
         self.formula = FORMULA.replace("x", variable)
-        bend = f"(1 + ({variable} / d_1) ** (1 / f_1)) ** (-c_1 * f_1)"
-        self.python = f"a + b * {variable} ** -c_0 * {bend}"
+        bracket = f"(1 + ({variable} / d_1) ** (1 / f_1)) ** (-c_1 * f_1)"
+        self.python = f"a + b * {variable} ** -c_0 * {bracket}"
         self.terms = (
             Term("a", "a", "nats/token", True, -9.0, 3.0, (-3.0, -0.5)),
             Term("b", "b", "nats/token", True, -14.0, 5.0, (-1.0,)),

@@ -14,6 +14,7 @@ FORMULA = "L = E + A / N^α + B / D^β"
 LATEX = r"L = E + \frac{A}{N^{\alpha}} + \frac{B}{D^{\beta}}"
 SOURCE = "Hoffmann et al. 2022, arXiv:2203.15556, equation 2; fitted as in its equation 3"
 DOMAIN = "N > 0, D > 0; runs of one recipe that see no token often (four epochs are safe)"
+KIND = "joint"
 OPTIONS = {}
 PRESETS = {
     "hoffmann": {
@@ -44,6 +45,7 @@ _EXPONENTS = (0.05, 0.15, 0.3, 0.45, 0.65, 1.0, 1.6)
 class Chinchilla(Posynomial):
     """theta = (ln E, ln A, ln B, alpha, beta)."""
 
+    kind = KIND
     variables = ("N", "D")
     formula = FORMULA
     parts = (Part("E"), Part("A", {"alpha": {"N": 1}}), Part("B", {"beta": {"D": 1}}))

@@ -25,6 +25,7 @@ DOMAIN = (
     "U distinct tokens, seen D/U times; some tens of times at most: the law levels off where"
     " training on would raise the loss"
 )
+KIND = "joint"
 OPTIONS = {
     "decay": {
         "type": "string",
@@ -67,6 +68,7 @@ return E + A / parameters**alpha + B / tokens**beta"""
 class DataConstrained(Law):
     """theta = (ln E, ln A, ln B, alpha, beta, ln R_D*, ln R_N*); the last only for decay "both"."""
 
+    kind = KIND
     variables = ("N", "D", "U")
 
     def __init__(self, decay: str):
@@ -75,8 +77,8 @@ class DataConstrained(Law):
         self.formula = FORMULA
         self.terms = (
             Term("E", "E", "nats/token", True, -9.0, 3.0, (-0.5,)),
-            Term("A", "A", "nats/token", True, -14.0, 5.0, (-1.0,), bent=decay == "both"),
-            Term("B", "B", "nats/token", True, -14.0, 5.0, (-1.0,), bent=decay == "both"),
+            Term("A", "A", "nats/token", True, -14.0, 5.0, (-1.0,), nonlinear=decay == "both"),
+            Term("B", "B", "nats/token", True, -14.0, 5.0, (-1.0,), nonlinear=decay == "both"),
             Term("alpha", "α", "1", False, 0.01, 5.0, _EXPONENTS),
             Term("beta", "β", "1", False, 0.01, 5.0, _EXPONENTS),
             Term("R_D", "R_D*", "1", True, -5.0, 12.0, (0.5, 2.5, 4.5)),
@@ -97,17 +99,17 @@ class DataConstrained(Law):
         (log_n, n_by), (log_d, d_by) = self._size(theta, data), self._tokens(theta, data)
         e, a, b, alpha, beta = (theta[..., i, None] for i in range(5))
         of_n, of_d = np.exp(a - alpha * log_n), np.exp(b - beta * log_d)
-        found = np.zeros((*of_n.shape, len(self.terms)))
-        found[..., 0] = np.exp(e)
+        derivatives = np.zeros((*of_n.shape, len(self.terms)))
+        derivatives[..., 0] = np.exp(e)
         for part, scale, exponent, log, by in (
             (of_n, 1, 3, log_n, n_by),
             (of_d, 2, 4, log_d, d_by),
         ):
-            found[..., scale] += part
-            found[..., exponent] -= part * log
+            derivatives[..., scale] += part
+            derivatives[..., exponent] -= part * log
             for i, slope in by.items():
-                found[..., i] -= theta[..., exponent, None] * part * slope
-        return found
+                derivatives[..., i] -= theta[..., exponent, None] * part * slope
+        return derivatives
 
     def _size(self, theta: np.ndarray, data: Data) -> tuple[np.ndarray, dict[int, np.ndarray]]:
         """ln of the parameters that count, (..., n); derivatives by position in theta."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from isoloss.laws._budgets import Frontier, budgets
-from isoloss.laws._law import Data
+from isoloss.laws._law import Data, Estimate
 
 TITLE = "Envelope: the best run of every budget"
 FORMULA = "L_min = L_0 C^-g at N_opt = N_0 C^a"
@@ -19,6 +19,7 @@ DOMAIN = (
     " better than the sizes are spaced. The least of several noisy losses is biased low, and the"
     " more so the more runs a budget has. It predicts the best runs only, whatever their N"
 )
+KIND = "frontier"
 OPTIONS = {}
 PRESETS = {}
 
@@ -26,6 +27,7 @@ PRESETS = {}
 class Envelope(Frontier):
     """theta = (ln N_0, a, ln L_0, g)."""
 
+    kind = KIND
     formula = FORMULA
     python = "L_0 * C ** -g"
     recipe = "best run a budget; least squares lines in logarithms"
@@ -40,15 +42,15 @@ class Envelope(Frontier):
         columns = (nothing, nothing, loss, -loss * np.log(data["C"]))
         return np.stack(np.broadcast_arrays(*columns), axis=-1)
 
-    def estimate(self, data: Data, loss: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        """theta (4,); a budget counts by the weight of its runs."""
+    def estimate(self, data: Data, loss: np.ndarray, weight: np.ndarray) -> Estimate:
+        """By the best run of every budget; a budget counts by the weight of its runs."""
         points = []
         for group in budgets(data, weight):
             best = group[np.argmin(loss[group])]
             if loss[best] > 0:
                 logs = (np.log(v[best]) for v in (data["C"], data["N"], loss))
                 points.append((*logs, weight[group].sum()))
-        return self.through(points)
+        return Estimate(self.through(points))
 
 
 def make() -> Envelope:

@@ -20,6 +20,7 @@ DOMAIN = (
     " their noise. As the p_j sum to 1, k and all t_j are known together only (the same number"
     " added to every t_j divides k): their intervals say nothing unless one of them is fixed"
 )
+KIND = "mixture"
 OPTIONS = {}
 # c and k are the exponentials of the parameters that are printed: (0.9750, -2.1391),
 # (1.2624, -2.1656), (1.1375, -7.1017), (0.4750, -3.6546), (1.2402, -1.9510).
@@ -85,15 +86,14 @@ PRESETS = {
         "source": "arXiv:2403.16952, notebook of its repository: 70M, step 30000",
     },
 }
-NEEDS = "mixture"
 
 
 class ExponentialMixing(Posynomial):
     """theta = (ln c, ln k, t_1 .. t_k)."""
 
+    kind = KIND
     formula = FORMULA
     python = "t['c'] + t['k'] * exp(sum(t['t_' + p[2:]] * x[p] for p in VARIABLES))"
-    flat = True
 
     def __init__(self, domains: Sequence[str]):
         self.variables = tuple(domains)
@@ -101,7 +101,7 @@ class ExponentialMixing(Posynomial):
         # a part divides by what its exponents act on: -1 gives them the sign of the formula
         self.parts = (
             Part("c"),
-            Part("k", {name: {domain: -1} for domain, name in names.items()}, flat=True),
+            Part("k", {name: {domain: -1} for domain, name in names.items()}, linear=True),
         )
         self.terms = (
             Term("c", "c", "nats/token", True, -9.0, 4.0, (-0.7, -0.2)),
@@ -110,6 +110,6 @@ class ExponentialMixing(Posynomial):
         )
 
 
-def make(domains: Sequence[str], own: str | None) -> ExponentialMixing:
+def make(domains: Sequence[str]) -> ExponentialMixing:
     """The law; the same for every domain's loss."""
     return ExponentialMixing(domains)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from isoloss.laws._budgets import Frontier, budgets
-from isoloss.laws._law import Data, Term
+from isoloss.laws._law import Data, Estimate, Term
 
 TITLE = "IsoFLOP parabolas: the minimum of every budget"
 FORMULA = "L = L_0 C^-g + k (ln N - ln N_opt)^2 with N_opt = N_0 C^a"
@@ -26,6 +26,7 @@ DOMAIN = (
     " they are spread: Czech et al. 2026, arXiv:2603.22339. One curvature for all budgets"
     " simplifies further"
 )
+KIND = "frontier"
 OPTIONS = {}
 PRESETS = {}
 
@@ -35,6 +36,7 @@ SIZES = 3  # a parabola's worth
 class IsoflopParabolas(Frontier):
     """theta = (ln N_0, a, ln L_0, g, k)."""
 
+    kind = KIND
     formula = FORMULA
     python = "L_0 * C ** -g + k * log(N / (N_0 * C ** a)) ** 2"
     recipe = "a least squares parabola a budget; least squares lines in logarithms"
@@ -66,26 +68,28 @@ class IsoflopParabolas(Frontier):
         matrix[4, 4] = np.exp(-log_loss_scale)
         return matrix, shift
 
-    def estimate(self, data: Data, loss: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        """theta (5,); budgets without a minimum are omitted, others are weighted by their runs.
+    def estimate(self, data: Data, loss: np.ndarray, weight: np.ndarray) -> Estimate:
+        """By a parabola a budget; NaN where fewer than two budgets have one with a minimum.
 
-        A budget's compute is the geometric mean of its runs'.
+        Budgets without a minimum are omitted, the others weighted by their runs. The compute of a
+        budget is the geometric mean of that of its runs.
         """
         log_n, log_c = np.log(data["N"]), np.log(data["C"])
-        points, bends = [], []
+        points, curvatures = [], []
         for group in budgets(data, weight):
             if len(np.unique(log_n[group])) < SIZES:
                 continue
             heavy = weight[group]
-            at, least, bend = parabola(log_n[group], loss[group], heavy)
-            if bend > 0 and least > 0:
+            at, least, curvature = parabola(log_n[group], loss[group], heavy)
+            if curvature > 0 and least > 0:
                 middle = np.average(log_c[group], weights=heavy)
                 points.append((middle, at, np.log(least), heavy.sum()))
-                bends.append(bend)
+                curvatures.append(curvature)
         theta = self.through(points)
         if np.isnan(theta).any():
-            return np.full(5, np.nan)
-        return np.append(theta, np.average(bends, weights=[point[-1] for point in points]))
+            return Estimate(np.full(5, np.nan))
+        mean = np.average(curvatures, weights=[point[-1] for point in points])
+        return Estimate(np.append(theta, mean))
 
 
 def parabola(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> tuple[float, float, float]:
@@ -93,10 +97,10 @@ def parabola(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> tuple[float, f
     middle = np.average(x, weights=weight)
     powers = np.vander(x - middle, 3, increasing=True)
     root = np.sqrt(weight)
-    level, slope, bend = np.linalg.lstsq(root[:, None] * powers, root * y, rcond=None)[0]
-    if bend == 0:
+    level, slope, curvature = np.linalg.lstsq(root[:, None] * powers, root * y, rcond=None)[0]
+    if curvature == 0:
         return np.nan, np.nan, 0.0
-    return middle - slope / (2 * bend), level - slope**2 / (4 * bend), bend
+    return middle - slope / (2 * curvature), level - slope**2 / (4 * curvature), curvature
 
 
 def make() -> IsoflopParabolas:

@@ -18,6 +18,7 @@ DOMAIN = (
     "N without embeddings, D the size of a data set on which training stops early; far above the"
     " irreducible loss, which the law lacks"
 )
+KIND = "joint"
 OPTIONS = {}
 PRESETS = {
     "kaplan": {
@@ -30,6 +31,7 @@ PRESETS = {
 class Kaplan(Law):
     """theta = (ln N_c, ln D_c, alpha_N, alpha_D)."""
 
+    kind = KIND
     variables = ("N", "D")
     formula = FORMULA
     python = "((N_c / N) ** (alpha_N / alpha_D) + D_c / D) ** alpha_D"

@@ -19,6 +19,7 @@ DOMAIN = (
     "D >= 0 tokens at one model size, learning rate constant or decayed to its end at each point;"
     " D_0 tokens of a head start, from pre-training or of a curve that begins flat"
 )
+KIND = "curve"
 OPTIONS = {}
 PRESETS = {}
 
@@ -26,6 +27,7 @@ PRESETS = {}
 class LearningCurve(Law):
     """theta = (ln E, ln B, beta, ln D_0)."""
 
+    kind = KIND
     variables = ("D",)
     formula = FORMULA
     python = "E + B / (D + D_0) ** beta"

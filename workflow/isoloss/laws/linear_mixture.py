@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from isoloss.laws._law import Data, Estimator
+from isoloss.laws._law import Data, Estimate, Estimator
 from isoloss.laws._mixture import domain_terms, shares_of
 
 TITLE = "Linear regression on proportions"
@@ -18,9 +18,9 @@ DOMAIN = (
     " domain j alone, and no constant is needed. It bends nowhere; with fewer runs than domains"
     " the t_j stay near the mean loss"
 )
+KIND = "mixture"
 OPTIONS = {}
 PRESETS = {}
-NEEDS = "mixture"
 
 RIDGE = 1e-6  # on the distance of t_j from the mean loss, a run being 1
 
@@ -28,10 +28,10 @@ RIDGE = 1e-6  # on the distance of t_j from the mean loss, a run being 1
 class LinearMixture(Estimator):
     """theta = (t_1 .. t_k)."""
 
+    kind = KIND
     recipe = "least squares, ridge 1e-6"
     formula = FORMULA
     python = "sum(t['t_' + p[2:]] * x[p] for p in VARIABLES)"
-    flat = True
     least = 2
 
     def __init__(self, domains: Sequence[str]):
@@ -48,16 +48,16 @@ class LinearMixture(Estimator):
         leading = np.broadcast_shapes(theta.shape[:-1], shares.shape[:-2])
         return np.broadcast_to(shares, (*leading, *shares.shape[-2:])).copy()
 
-    def estimate(self, data: Data, loss: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        """theta; NaN where no run has weight."""
+    def estimate(self, data: Data, loss: np.ndarray, weight: np.ndarray) -> Estimate:
+        """By least squares; NaN where no run has weight."""
         if not (weight > 0).any():
-            return np.full(len(self.terms), np.nan)
+            return Estimate(np.full(len(self.terms), np.nan))
         shares, mean = shares_of(data, self.variables), np.average(loss, weights=weight)
         normal = shares.T @ (weight[:, None] * shares) + RIDGE * np.eye(len(self.terms))
         left = loss - mean * shares.sum(axis=-1)
-        return mean + np.linalg.solve(normal, shares.T @ (weight * left))
+        return Estimate(mean + np.linalg.solve(normal, shares.T @ (weight * left)))
 
 
-def make(domains: Sequence[str], own: str | None) -> LinearMixture:
+def make(domains: Sequence[str]) -> LinearMixture:
     """The law; the same for every domain's loss."""
     return LinearMixture(domains)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from isoloss.laws._law import Data, Estimator, Term
+from isoloss.laws._law import Data, Estimate, Estimator, Term
 from isoloss.laws._mixture import domain_terms, shares_of
 
 TITLE = "Log-linear mixing law"
@@ -17,9 +17,9 @@ DOMAIN = (
     "proportions p_j of all domains that are far from 0: to this law a proportion of 0 is 1e-12,"
     " nine powers of ten from one of 0.001, and what is next to a run with zeros is told badly"
 )
+KIND = "mixture"
 OPTIONS = {}
 PRESETS = {}
-NEEDS = "mixture"
 
 FLOOR = 1e-12  # added to every proportion
 RIDGE = 1e-3  # on the exponents
@@ -28,10 +28,10 @@ RIDGE = 1e-3  # on the exponents
 class LogLinear(Estimator):
     """theta = (ln A, beta_1 .. beta_k)."""
 
+    kind = KIND
     recipe = "ridge 0.001 on the exponents, in log loss"
     formula = FORMULA
     python = "t['A'] * exp(sum(t['beta_' + p[2:]] * log(x[p] + 1e-12) for p in VARIABLES))"
-    flat = True
     least = 2
 
     def __init__(self, domains: Sequence[str]):
@@ -52,16 +52,16 @@ class LogLinear(Estimator):
         logs = np.log(shares_of(data, self.variables) + FLOOR)
         return np.concatenate([np.ones((*logs.shape[:-1], 1)), logs], axis=-1)
 
-    def estimate(self, data: Data, loss: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        """theta; NaN where no run has weight."""
+    def estimate(self, data: Data, loss: np.ndarray, weight: np.ndarray) -> Estimate:
+        """By ridge regression; NaN where no run has weight."""
         if not (weight > 0).any():
-            return np.full(len(self.terms), np.nan)
+            return Estimate(np.full(len(self.terms), np.nan))
         features = self._features(data)
         normal = features.T @ (weight[:, None] * features)
         normal[np.diag_indices(len(normal))] += np.append(0.0, np.full(len(normal) - 1, RIDGE))
-        return np.linalg.solve(normal, features.T @ (weight * np.log(loss)))
+        return Estimate(np.linalg.solve(normal, features.T @ (weight * np.log(loss))))
 
 
-def make(domains: Sequence[str], own: str | None) -> LogLinear:
+def make(domains: Sequence[str]) -> LogLinear:
     """The law; the same for every domain's loss."""
     return LogLinear(domains)

@@ -16,6 +16,7 @@ DOMAIN = (
     "x > 0; quantities of any sign that change by the same amount with every doubling; it has no"
     " limit, so it is not to be believed far outside the data"
 )
+KIND = "curve"
 OPTIONS = {"variable": "variable"}
 PRESETS = {}
 
@@ -23,6 +24,7 @@ PRESETS = {}
 class Logarithm(Law):
     """theta = (a, b)."""
 
+    kind = KIND
     terms = (
         Term("a", "a", "nats/token", False, -1e6, 1e6, (1.0,)),
         Term("b", "b", "nats/token", False, -1e6, 1e6, (-0.05, -0.02, -0.005)),

@@ -17,6 +17,7 @@ SOURCE = (
     " ε_0; G, the gap between them, keeps L between the two"
 )
 DOMAIN = "x > 0; curves that begin at random guessing; without such runs G and α cannot be known"
+KIND = "curve"
 OPTIONS = {"variable": "variable"}
 PRESETS = {}
 
@@ -27,9 +28,10 @@ _LAST = 1e-9  # a step as short as this leaves an error of its square
 class M4(Law):
     """theta = (ln E, ln G, alpha, ln beta, c)."""
 
+    kind = KIND
     terms = (
         Term("E", "E", "nats/token", True, -9.0, 3.0, (-0.5,)),
-        Term("G", "G", "nats/token", True, -5.0, 6.0, (0.5, 2.0), bent=True),
+        Term("G", "G", "nats/token", True, -5.0, 6.0, (0.5, 2.0), nonlinear=True),
         Term("alpha", "α", "1", False, 0.01, 5.0, (0.3, 1.0, 2.0)),
         Term("beta", "β", "1", True, -20.0, 20.0, (-1.5, 0.0)),
         Term("c", "c", "1", False, -5.0, 1.0, (-1.2, -0.5, -0.2)),

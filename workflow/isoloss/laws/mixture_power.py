@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from isoloss.laws._law import Data, Estimator
-from isoloss.laws._mixture import CURVE, Prior, curve_terms, domain_terms, each, shares_of, standard
+from isoloss.core.problems import IsolossError, Problem
+from isoloss.laws._law import Data, Estimate, Estimator
+from isoloss.laws._mixture import (
+    Prior,
+    curve_terms,
+    domain_terms,
+    each,
+    own_domain,
+    shares_of,
+    standard,
+)
 from isoloss.laws._process import (
     AMPLITUDES,
     HYPERPARAMETERS,
@@ -17,6 +27,7 @@ from isoloss.laws._process import (
     Member,
     Runs,
     Search,
+    State,
     curve_prior,
     floor_of,
     kernels,
@@ -40,18 +51,18 @@ DOMAIN = (
     " loss are those of its posterior; replicates, which the terms' intervals and those of a best"
     " mixture are of, start from the fit, and from 60 runs on keep its amplitudes of r and noise"
 )
+KIND = "mixture"
 OPTIONS = {}
 PRESETS = {}
-NEEDS = "mixture"
 
 Found = tuple[list[Member], np.ndarray]  # members, and the weights of their runs
 
 _PYTHON = """\
-# what the fit remembers: members, each a curve and a process through what it left of the runs
-memory, k, head = np.array(t["memory"]), len(VARIABLES), len(VARIABLES) + 3
+# the state: members, each a curve and a process through what it left of the runs
+state, k, head = np.array(t["state"]), len(VARIABLES), len(VARIABLES) + 3
 first = [t["c"], log(t["K"]), t["gamma"], *(log(t["a_" + p[2:]]) for p in VARIABLES)]
-rest = np.concatenate([first, memory[3:]])
-count, floor = int(memory[0]), memory[1]
+rest = np.concatenate([first, state[3:]])
+count, floor = int(state[0]), state[1]
 n = (len(rest) - count * (head + 8)) // (count + k + 1)
 members = rest[: count * (head + 8 + n)].reshape(count, head + 8 + n)
 runs = rest[members.size :][: n * k].reshape(n, k)
@@ -80,48 +91,74 @@ return total / count"""
 
 
 class MixturePower(Estimator):
-    """theta = (c, ln K, gamma, ln a_1 .. ln a_k) of the first member, and a memory.
+    """theta = (c, ln K, gamma, ln a_1 .. ln a_k) of the first member; the state is a `State`."""
 
-    In the memory: the number of members, the floor and the losses' SD; of every member
-    amplitudes, reference and pulls, after its terms (those of the first are where theta
-    begins); the shares of the runs, and their weights.
-    """
-
+    kind = KIND
     recipe = "posterior mode of curve and amplitudes in turn"
     formula = FORMULA
     python = _PYTHON
-    flat = True
     least = 3
 
     def __init__(
-        self, domains: Sequence[str], own: str | None, hyper: Hyperparameters = HYPERPARAMETERS
+        self,
+        domains: Sequence[str],
+        own: str | None = None,
+        hyper: Hyperparameters = HYPERPARAMETERS,
+        state: Any = None,
     ):
         self.variables = tuple(domains)
-        self.own = None if own is None else self.variables.index(own)
+        self.own = own
         self.hyper = hyper
+        self.state = state
         self.terms = (*curve_terms(), *domain_terms("a", domains, "1", log=True))
+
+    def for_response(self, response: str) -> MixturePower:
+        """The law of a loss: the domain whose loss it is has a weight of about 1."""
+        own = own_domain(response, self.variables)
+        return MixturePower(self.variables, own, self.hyper, self.state)
+
+    # Its state
+
+    def given(self, state: Any) -> MixturePower:
+        """The law with members and runs: a `State` for every theta that it is given, or one."""
+        return MixturePower(self.variables, self.own, self.hyper, state)
+
+    def to_numbers(self, estimate: Estimate) -> np.ndarray:
+        """See `State.numbers`."""
+        states = np.asarray(estimate.state, dtype=object)
+        width = max((len(state.numbers()) for state in states.flat), default=0)
+        numbers = np.empty((*states.shape, width))
+        for at in np.ndindex(states.shape):
+            numbers[at] = states[at].numbers()
+        return np.concatenate([estimate.theta, numbers], axis=-1)
+
+    def from_numbers(self, numbers: np.ndarray) -> Estimate:
+        """See `State.of`."""
+        theta, rest = np.split(np.asarray(numbers, dtype=float), [len(self.terms)], axis=-1)
+        state = np.empty(theta.shape[:-1], dtype=object)
+        for at in np.ndindex(state.shape):
+            state[at] = State.of(theta[at], rest[at])
+        return Estimate(theta, state)
 
     # The law
 
     def loss(self, theta: np.ndarray, data: Data) -> np.ndarray:
         """L, (..., n): the mean of the members."""
 
-        def one(theta: np.ndarray, shares: np.ndarray) -> np.ndarray:
-            members, runs = self._read(theta)
+        def one(members: Sequence[Member], runs: Runs, shares: np.ndarray) -> np.ndarray:
             between = kernels(shares, runs.shares, runs.floor, self.hyper.lengths)
             return np.mean([m.loss(shares, runs.shares, between) for m in members], axis=0)
 
-        return each(one, theta, shares_of(data, self.variables), ())
+        return self._each(one, theta, data, ())
 
     def gradient(self, theta: np.ndarray, data: Data) -> np.ndarray:
-        """d L / d terms, (..., n, p), the memory held."""
+        """d L / d terms, (..., n, p), the state held."""
 
-        def one(theta: np.ndarray, shares: np.ndarray) -> np.ndarray:
-            members, runs = self._read(theta)
+        def one(members: Sequence[Member], runs: Runs, shares: np.ndarray) -> np.ndarray:
             between = kernels(shares, runs.shares, runs.floor, self.hyper.lengths)
             return members[0].slopes(shares, runs.shares, between) / len(members)
 
-        return each(one, theta, shares_of(data, self.variables), (len(self.terms),))
+        return self._each(one, theta, data, (len(self.terms),))
 
     def posterior_sd(self, theta: np.ndarray, data: Data, noise: bool = False) -> np.ndarray:
         """SD of L given the runs, (..., n): of each member and between them.
@@ -130,14 +167,13 @@ class MixturePower(Estimator):
         the variance (benchmarks/mixture_prior.py measures what it then covers).
         """
 
-        def one(theta: np.ndarray, shares: np.ndarray) -> np.ndarray:
-            members, runs = self._read(theta)
+        def one(members: Sequence[Member], runs: Runs, shares: np.ndarray) -> np.ndarray:
             if not runs.sd:
                 return np.zeros(len(shares))
             seen = runs.weight > 0
             runs = replace(runs, shares=runs.shares[seen], weight=runs.weight[seen])
             between = kernels(shares, runs.shares, runs.floor, self.hyper.lengths)
-            among = kernels(runs.shares, runs.shares, runs.floor, self.hyper.lengths)
+            between_runs = kernels(runs.shares, runs.shares, runs.floor, self.hyper.lengths)
             unit = np.ones(len(self.terms))
             unit[0] = runs.sd  # c alone has the scale of the losses
             prior = self._prior(self.hyper.shifts[0]).covariance * np.outer(unit, unit)
@@ -147,55 +183,69 @@ class MixturePower(Estimator):
             losses, variances = [], []
             for member in members:
                 member = replace(member, pull=member.pull[seen])
-                law, run = member.variances(shares, runs, between, among, prior)
+                law, run = member.variances(shares, runs, between, between_runs, prior)
                 losses.append(member.loss(shares, runs.shares, between))
                 variances.append(law + heavy * run if noise else law)
             total, n = np.mean(variances, axis=0) + np.var(losses, axis=0), seen.sum()
             return np.sqrt(total * n / max(n - AMPLITUDES, 1))
 
-        return each(one, theta, shares_of(data, self.variables), ())
+        return self._each(one, theta, data, ())
+
+    def _each(self, function: Callable, theta: np.ndarray, data: Data, more: tuple[int, ...]):
+        """function(members, runs, shares) of every estimate; NaN where one is not finite."""
+
+        def one(theta: np.ndarray, state: State | None, shares: np.ndarray) -> np.ndarray:
+            if state is None:
+                do = "evaluate law.given(estimate.state)"
+                raise IsolossError(Problem(self.formula, "needs the state of an estimate", do))
+            if not state.finite:
+                return np.nan
+            first, *others = state.members
+            return function([replace(first, curve=theta), *others], state.runs, shares)
+
+        return each(one, np.asarray(theta), self.state, shares_of(data, self.variables), more)
 
     # Its recipe
 
-    def estimate(self, data: Data, loss: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        """theta with its memory; NaN where no run has weight."""
+    def estimate(self, data: Data, loss: np.ndarray, weight: np.ndarray) -> Estimate:
+        """The posterior mode, with a state; NaN where no run has weight."""
 
         def find(searches: list[Search], mean: float, sd: float) -> Found:
-            found = [search.member() for search in searches]
-            if len(found) > 1:
-                return found, searches[0].weight
-            robust = searches[0].robust(found[0])
-            return [robust.again(found[0])], robust.weight
+            members = [search.member() for search in searches]
+            if len(members) > 1:
+                return members, searches[0].weight
+            robust = searches[0].robust(members[0])
+            return [robust.again(members[0])], robust.weight
 
         return self._fitted(data, loss, weight, find)
 
     def again(
-        self, theta: np.ndarray, data: Data, loss: np.ndarray, weight: np.ndarray
-    ) -> np.ndarray:
-        """As `estimate`, from theta (of these runs, other losses or weights) in one round.
+        self, estimate: Estimate, data: Data, loss: np.ndarray, weight: np.ndarray
+    ) -> Estimate:
+        """As `estimate`, from one of these runs (with other losses or weights) in one round.
 
-        From `many` runs on the amplitudes are those of theta.
+        From `many` runs on the amplitudes are those of the estimate.
         """
-        members = self._read(theta)[0]
+        members = estimate.state.members
 
         def find(searches: list[Search], mean: float, sd: float) -> Found:
             near = [member.scaled(-mean / sd, 1 / sd) for member in members]
             if len(near) > 1:
-                found = [s.again(m) for s, m in zip(searches, near, strict=True)]
-                return found, searches[0].weight
-            found = searches[0].at_amplitudes(near[0])
-            robust = searches[0].robust(found)
-            return [robust.at_amplitudes(found)], robust.weight
+                ends = [s.again(m) for s, m in zip(searches, near, strict=True)]
+                return ends, searches[0].weight
+            end = searches[0].at_amplitudes(near[0])
+            robust = searches[0].robust(end)
+            return [robust.at_amplitudes(end)], robust.weight
 
         return self._fitted(data, loss, weight, find)
 
-    def _fitted(self, data: Data, loss: np.ndarray, weight: np.ndarray, find: Callable):
-        """theta of the members that are found on the runs of some weight."""
-        n, count = len(loss), self._count(len(loss))
-        drawn = weight > 0
-        if not drawn.any():
-            return np.full(self._length(n), np.nan)
+    def _fitted(self, data: Data, loss: np.ndarray, weight: np.ndarray, find: Callable) -> Estimate:
+        """The estimate of the members that are found on the runs of some weight."""
+        n, drawn = len(loss), weight > 0
+        shifts = self.hyper.shifts[: 1 if n >= self.hyper.many else None]
         every = shares_of(data, self.variables)
+        if not drawn.any():
+            return self._none(every, len(shifts))
         shares, heavy = every[drawn], weight[drawn] / weight[drawn].mean()
         target, mean, sd = standard(loss[drawn], heavy)
         floor = floor_of(shares, self.hyper.floor)
@@ -203,23 +253,25 @@ class MixturePower(Estimator):
             between = kernels(shares, shares, floor, self.hyper.lengths)
             searches = [
                 Search(shares, target, heavy, between, self._prior(shift), self.hyper)
-                for shift in self.hyper.shifts[:count]
+                for shift in shifts
             ]
-            found, heavy = find(searches, mean, sd)
-            members = [member.scaled(mean, sd) for member in found]
+            ends, heavy = find(searches, mean, sd)
+            members = [member.scaled(mean, sd) for member in ends]
         else:
-            members = [self._constant(mean, s, len(shares)) for s in self.hyper.shifts[:count]]
+            members = [self._constant(mean, shift, len(shares)) for shift in shifts]
 
         def over_all(values: np.ndarray) -> np.ndarray:
-            found = np.zeros((n, *values.shape[1:]))
-            found[drawn] = values
-            return found
+            spread = np.zeros((n, *values.shape[1:]))
+            spread[drawn] = values
+            return spread
 
-        members = [replace(member, pull=over_all(member.pull)) for member in members]
-        return self._written(members, Runs(over_all(shares), over_all(heavy), floor, sd))
+        members = tuple(replace(member, pull=over_all(member.pull)) for member in members)
+        runs = Runs(over_all(shares), over_all(heavy), floor, sd)
+        return Estimate(members[0].curve, State(members, runs))
 
     def _prior(self, shift: tuple[float, float]) -> Prior:
-        return curve_prior(len(self.variables), self.own, shift, self.hyper)
+        own = None if self.own is None else self.variables.index(self.own)
+        return curve_prior(len(self.variables), own, shift, self.hyper)
 
     def _constant(self, mean: float, shift: tuple[float, float], runs: int) -> Member:
         """The law of losses that are all the same."""
@@ -227,37 +279,14 @@ class MixturePower(Estimator):
         centre[:2] = mean, NOTHING
         return Member(centre, np.full(AMPLITUDES, NOTHING), 1.0, np.zeros(runs))
 
-    # Its memory
-
-    def _count(self, runs: int) -> int:
-        return 1 if runs >= self.hyper.many else len(self.hyper.shifts)
-
-    def _length(self, runs: int) -> int:
-        """Of theta."""
-        domains, count = len(self.variables), self._count(runs)
-        return 3 + count * (CURVE + domains + AMPLITUDES + 1 + runs) + runs * (domains + 1)
-
-    def _written(self, members: list[Member], runs: Runs) -> np.ndarray:
-        """theta of members and runs."""
-        pieces = [[*m.curve, *m.amplitudes, m.reference, *m.pull] for m in members]
-        head = pieces[0][: len(self.terms)]
-        pieces[0] = pieces[0][len(self.terms) :]
-        header = [len(members), runs.floor, runs.sd]
-        return np.concatenate([head, header, *pieces, runs.shares.ravel(), runs.weight])
-
-    def _read(self, theta: np.ndarray) -> tuple[list[Member], Runs]:
-        """The members and the runs that theta holds, (p,)."""
-        head, domains = len(self.terms), len(self.variables)
-        count, floor, sd = int(theta[head]), *theta[head + 1 : head + 3]
-        tail = head + AMPLITUDES  # where a member's reference stands
-        rest = np.concatenate([theta[:head], theta[head + 3 :]])
-        n = (len(rest) - count * (tail + 1)) // (count + domains + 1)
-        blocks = rest[: count * (tail + 1 + n)].reshape(count, tail + 1 + n)
-        members = [Member(m[:head], m[head:tail], m[tail], m[tail + 1 :]) for m in blocks]
-        shares, weight = rest[blocks.size : -n].reshape(n, domains), rest[-n:]
-        return members, Runs(shares, weight, floor, sd)
+    def _none(self, shares: np.ndarray, members: int) -> Estimate:
+        """What stands for an estimate where there is none: NaN all of it."""
+        theta, pull = np.full(len(self.terms), np.nan), np.full(len(shares), np.nan)
+        member = Member(theta, np.full(AMPLITUDES, np.nan), np.nan, pull)
+        runs = Runs(np.full_like(shares, np.nan), pull, np.nan, np.nan)
+        return Estimate(theta, State((member,) * members, runs))
 
 
-def make(domains: Sequence[str], own: str | None) -> MixturePower:
-    """The law of the loss of one domain (own), or of any other loss (None)."""
-    return MixturePower(domains, own)
+def make(domains: Sequence[str]) -> MixturePower:
+    """The law of a loss that is no domain's own; `for_response` gives the others."""
+    return MixturePower(domains)

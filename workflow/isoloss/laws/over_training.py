@@ -15,6 +15,7 @@ DOMAIN = (
     "Runs of one recipe with the best number of tokens per parameter or more; it is the Chinchilla"
     " law with α = β = 2η"
 )
+KIND = "joint"
 OPTIONS = {}
 # Least squares of the loss on the five runs that the paper fits for each training set; N has the
 # embeddings. In more digits than its table of fits: three of them move the loss by 0.03. A version
@@ -46,6 +47,7 @@ class _OfCompute(Part):
 class OverTraining(Posynomial):
     """theta = (ln E, ln a, ln b, eta); M^η / C^η is 1 / (6 N²)^η and M^-η / C^η is 1 / (6 D²)^η."""
 
+    kind = KIND
     variables = ("N", "D")
     formula = FORMULA
     python = "E + (a * (D / N) ** eta + b * (D / N) ** -eta) / (6 * N * D) ** eta"

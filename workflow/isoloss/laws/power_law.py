@@ -13,6 +13,7 @@ SOURCE = (
     " arXiv:2001.08361, equations 1.1 to 1.3"
 )
 DOMAIN = "x > 0, and nothing but x limits the loss; without E only far above the irreducible loss"
+KIND = "curve"
 OPTIONS = {
     "variable": "variable",
     "offset": {
@@ -26,6 +27,8 @@ PRESETS = {}
 
 class PowerLaw(Posynomial):
     """theta = (ln E, ln A, alpha), or (ln A, alpha) without offset."""
+
+    kind = KIND
 
     def __init__(self, variable: str, offset: bool):
         formula = FORMULA if offset else FORMULA.replace("E + ", "")

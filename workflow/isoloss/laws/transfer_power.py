@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from isoloss.laws._law import Data, Estimator
+from isoloss.laws._law import Data, Estimate, Estimator
 from isoloss.laws._mixture import (
     CURVE,
     Descent,
@@ -15,6 +15,7 @@ from isoloss.laws._mixture import (
     curve_terms,
     damped_least_squares,
     domain_terms,
+    own_domain,
     shares_of,
     standard,
 )
@@ -33,9 +34,9 @@ DOMAIN = (
     " what few runs do not tell: t_j is near 0, and as the p_j sum to 1, c and all t_j are known"
     " together only"
 )
+KIND = "mixture"
 OPTIONS = {}
 PRESETS = {}
-NEEDS = "mixture"
 
 # Normal priors of standardised losses, mean and standard deviation.
 C, LOG_K, GAMMA, EFFECT = (-1.0, 2.0), (np.log(0.5), 1.0), (0.3, 0.5), (0.0, 0.3)
@@ -50,6 +51,7 @@ NOTHING = -30.0  # logarithm of a size of nothing, where all losses are the same
 class TransferPower(Estimator):
     """theta = (c, ln K, gamma, ln a_1 .. ln a_k, t_1 .. t_k)."""
 
+    kind = KIND
     recipe = "posterior mode, its noise by degrees of freedom; the start of more evidence"
     formula = FORMULA
     python = """\
@@ -57,14 +59,17 @@ gamma = t["gamma"] if abs(t["gamma"]) >= 1e-4 else 1e-4
 v = maximum(sum(t["a_" + p[2:]] * x[p] for p in VARIABLES), 1e-12)
 straight = sum(t["t_" + p[2:]] * x[p] for p in VARIABLES)
 return t["c"] + t["K"] * (v**-gamma - 1) / gamma + straight"""
-    flat = True
     least = 3
 
-    def __init__(self, domains: Sequence[str], own: str | None):
+    def __init__(self, domains: Sequence[str], own: str | None = None):
         self.variables = tuple(domains)
         self.own = None if own is None else self.variables.index(own)
         effects = domain_terms("t", domains, "nats/token")
         self.terms = (*curve_terms(), *domain_terms("a", domains, "1", log=True), *effects)
+
+    def for_response(self, response: str) -> TransferPower:
+        """The law of a loss: the domain whose loss it is has a weight of about 1."""
+        return TransferPower(self.variables, own_domain(response, self.variables))
 
     def loss(self, theta: np.ndarray, data: Data) -> np.ndarray:
         """L, (..., n)."""
@@ -82,11 +87,11 @@ return t["c"] + t["K"] * (v**-gamma - 1) / gamma + straight"""
         effect = (straight @ theta[..., head:, None])[..., 0]
         return value + effect, np.concatenate([slopes, straight], axis=-1)
 
-    def estimate(self, data: Data, loss: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        """theta; NaN where no run has weight."""
+    def estimate(self, data: Data, loss: np.ndarray, weight: np.ndarray) -> Estimate:
+        """The posterior mode; NaN where no run has weight."""
         drawn = weight > 0
         if not drawn.any():
-            return np.full(len(self.terms), np.nan)
+            return Estimate(np.full(len(self.terms), np.nan))
         shares, heavy = shares_of(data, self.variables)[drawn], weight[drawn]
         heavy = heavy / heavy.mean()
         target, mean, sd = standard(loss[drawn], heavy)
@@ -94,12 +99,12 @@ return t["c"] + t["K"] * (v**-gamma - 1) / gamma + straight"""
         if sd == 0:
             theta = prior.centre.copy()
             theta[:2] = mean, NOTHING
-            return theta
-        found = [self._from(gamma, prior, shares, target, heavy) for gamma in STARTS]
-        theta = max(found, key=lambda one: one[1])[0]
+            return Estimate(theta)
+        ends = [self._from(gamma, prior, shares, target, heavy) for gamma in STARTS]
+        theta = max(ends, key=lambda one: one[1])[0]
         theta[0], theta[1] = mean + sd * theta[0], theta[1] + np.log(sd)
         theta[CURVE + len(self.variables) :] *= sd
-        return theta
+        return Estimate(theta)
 
     def _prior(self) -> Prior:
         k = len(self.variables)
@@ -141,6 +146,6 @@ return t["c"] + t["K"] * (v**-gamma - 1) / gamma + straight"""
         return here.theta, -here.objective - 2 * n * np.log(noise) - np.linalg.slogdet(told)[1]
 
 
-def make(domains: Sequence[str], own: str | None) -> TransferPower:
-    """The law of the loss of one domain (own), or of any other loss (None)."""
-    return TransferPower(domains, own)
+def make(domains: Sequence[str]) -> TransferPower:
+    """The law of a loss that is no domain's own; `for_response` gives the others."""
+    return TransferPower(domains)

@@ -1,4 +1,4 @@
-"""Room 1. A dataset card's pieces become rows: identity, tags, and the side they stand on."""
+"""The stage load: cut a dataset into rows with identity, tags and split."""
 
 from isoloss.core import lazy
 

@@ -13,7 +13,7 @@ from isoloss.load.rows import load_rows
 
 
 def run(specification: Mapping[str, Any], out: Path, facts: Mapping[str, Any]) -> list[Path]:
-    """Cut a dataset into rows with tags and sides, batch by batch.
+    """Cut a dataset into rows with tags and a split, batch by batch.
 
     Args:
         specification: what matters to the job: `dataset` (card, options, valid_fraction), `seed`,

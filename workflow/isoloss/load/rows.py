@@ -1,4 +1,4 @@
-"""Pieces to rows: content hashes, duplicates dropped, sides drawn by hash of the group."""
+"""Rows from the pieces of a dataset: content hashes, no duplicates, split by hash of the group."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PIECE = 1 << 22  # bytes of a source that are read at once for its digest
 
 
 def identity(card: str, options: Mapping[str, Any], kept: Path | None = None) -> str:
-    """Digest of what a dataset is made of: name, size and content of every source, in order.
+    """Digest of a dataset's sources: name, size and content of each, in order.
 
     Args:
         card: dataset card.
@@ -58,7 +58,7 @@ def load_rows(
     write: Callable[[pa.Table], None],
     content: str | None = None,
 ) -> TagAudit:
-    """Read a dataset batch by batch, and hand its rows on.
+    """Read a dataset batch by batch and pass its rows to `write`.
 
     A row's identity is the hash of its content. Where content repeats, its first row stays and
     the others are dropped (the audit counts them), so equal content is never on both sides. A
@@ -80,7 +80,7 @@ def load_rows(
         IsolossError: the dataset has no rows, or a side of it has none; a source changed while it
             was read.
     """
-    import numpy as np  # not where only the sources' digest is wanted, as at every start
+    import numpy as np  # imported here, because a start needs only the digest of the sources
     import pyarrow as pa
 
     from isoloss.core.audit import TagAudit
@@ -98,12 +98,14 @@ def load_rows(
         write(rows)
     if content is not None and identity(card, options) != content:
         changed = "its sources changed while they were read"
-        raise IsolossError(Problem(f"dataset {card}", changed, "run again when they are at rest"))
+        raise IsolossError(
+            Problem(f"dataset {card}", changed, "run again when no process writes to them")
+        )
     if not seen:
         raise IsolossError(Problem(f"dataset {card}", "no rows", "check its options"))
     for split in ("train", "valid"):
         if split not in sides:
-            reason = f"none of its groups is on the {split} side"
+            reason = f"none of its groups is in the split {split!r}"
             raise IsolossError(Problem(f"dataset {card}", reason, "change valid_fraction"))
     return audit
 
@@ -123,7 +125,7 @@ def _batches(pieces: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, 
 
 
 def _is_new(digest: bytes, seen: set[bytes]) -> bool:
-    """Whether a digest is not in the set yet; it is then."""
+    """Whether a digest is not in the set yet; it is added."""
     before = len(seen)
     seen.add(digest)
     return len(seen) > before
@@ -149,6 +151,6 @@ def _table(
 
 
 def side(group: str, valid_fraction: float, seed: int) -> str:
-    """The side of a group: its hash, with the seed, as a number in [0, 1)."""
+    """The split of a group, train or valid, by its hash with the seed as a number in [0, 1)."""
     digest = blake2b(f"{seed}:split:{group}".encode(), digest_size=8).digest()
     return "valid" if int.from_bytes(digest, "big") < valid_fraction * 2**64 else "train"

@@ -1,4 +1,4 @@
-"""The stage load, as the workflow knows it."""
+"""Definition of the stage load."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CACHE = ".cache"  # folder in `results` of what a start finds; can be deleted at
 
 @cache
 def content_of(card: str, options: str, cache_folder: Path | None = None) -> str:
-    """Digest of what a dataset is read from, found once a process.
+    """Digest of a dataset's sources, computed once in a process.
 
     Args:
         card: dataset card.
@@ -35,7 +35,7 @@ class Load(Stage):
     """A dataset is cut into rows."""
 
     name = "load"
-    about = "Cut a dataset into rows with tags and sides."
+    about = "Cut a dataset into rows with tags and a split."
     path, main, out = "load/{dataset}", "rows.parquet", "folder for rows, tokens and audit"
     entry = "isoloss.load.job"
     arguments = (Argument("dataset", "one of the study's `load`", metavar="NAME"),)
@@ -44,7 +44,7 @@ class Load(Stage):
     seeded = True
 
     def jobs(self, study):
-        """One a dataset."""
+        """One job for each dataset."""
         for dataset in study.config["load"]:
             yield {"dataset": dataset}
 

@@ -1,1 +1,1 @@
-"""Room 4. Trained models are measured: an observable card looks at the weights of every run."""
+"""The stage observe: measure trained models; an observable card reads the weights of a run."""

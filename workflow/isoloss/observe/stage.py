@@ -1,4 +1,4 @@
-"""The stage observe, as the workflow knows it."""
+"""Definition of the stage observe."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Observe(Stage):
     target = True
 
     def jobs(self, study):
-        """One an observation and shard."""
+        """One job for each observation and shard."""
         for observation, entry in study.config["observe"].items():
             for shard in study.shards(entry["sweep"]):
                 yield {"observation": observation, "sweep": entry["sweep"], "shard": shard}

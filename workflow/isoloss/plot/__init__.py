@@ -1,1 +1,1 @@
-"""Room 7. A figure card draws; this room feeds it, and saves PNG, PDF and the table drawn."""
+"""The stage plot: give a figure card its tables, and save PNG, PDF and the table drawn."""

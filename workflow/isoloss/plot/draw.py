@@ -1,4 +1,4 @@
-"""Feed a figure card and save what it draws, byte for byte the same for the same tables."""
+"""Draw a figure from its tables, with bytewise the same files for the same tables."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ matplotlib.use("Agg")
 
 
 def inputs(files: Sequence[str | Path], required: Sequence[str] = ()) -> Inputs:
-    """The tables in some files, told apart by what each file says of itself.
+    """The tables in some files, by the names in their metadata.
 
     Raises:
         IsolossError: a required table (`stage/table`) is not among them.
@@ -60,10 +60,28 @@ def draw(
         figure, drawn = registry.card("figure", card).draw(
             inputs(files, registry.inputs(card)), **options
         )
-        # dates and versions would make the same picture another file
-        for suffix, metadata in ((".png", {"Software": None}), (".pdf", {"CreationDate": None})):
-            with tables.whole(out.with_suffix(suffix)) as temporary:
-                figure.savefig(temporary, format=suffix[1:], metadata=metadata)
+        _save(figure, out)
     table = pa.Table.from_pandas(drawn, preserve_index=False)
     tables.write_free(table, out.with_suffix(".parquet"), {"table": "figure", "card": card})
     return [out.with_suffix(suffix) for suffix in (".png", ".pdf", ".parquet")]
+
+
+def _save(figure, out: Path) -> None:
+    """Save a figure as PNG and PDF, with what it shows in the same places in both.
+
+    Places are found once: `Figure.savefig` would find them, and draw all that there is, once more
+    for each file.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.backends.backend_pdf import FigureCanvasPdf
+
+    figure.dpi = matplotlib.rcParams["savefig.dpi"]
+    png = FigureCanvasAgg(figure)
+    if (layout := figure.get_layout_engine()) is not None:
+        layout.execute(figure)
+        figure.set_layout_engine("none")
+    # dates and versions would make the same picture another file
+    with tables.whole(out.with_suffix(".png")) as temporary:
+        png.print_png(temporary, metadata={"Software": None})
+    with tables.whole(out.with_suffix(".pdf")) as temporary:
+        FigureCanvasPdf(figure).print_pdf(temporary, metadata={"CreationDate": None})

@@ -1,4 +1,4 @@
-"""The stage plot, as the workflow knows it."""
+"""Definition of the stage plot."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Plot(Stage):
     target = True
 
     def jobs(self, study):
-        """One a figure."""
+        """One job for each figure."""
         for figure in study.config["plot"]:
             yield {"figure": figure}
 

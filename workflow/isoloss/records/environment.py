@@ -1,4 +1,4 @@
-"""What results were made with and on: versions, machine, commit; recorded, never an input."""
+"""Versions, machine and commit with which results were made; recorded, never an input."""
 
 from __future__ import annotations
 
@@ -56,7 +56,9 @@ def commit() -> str | None:
         )
 
     try:
-        git("ls-files", "--error-unmatch", __file__)  # not some checkout around an installed copy
+        git(
+            "ls-files", "--error-unmatch", __file__
+        )  # not the checkout of another project around an installed copy
         changed = git("status", "--porcelain", "--untracked-files=no", "--", str(home))
         return git("rev-parse", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.CalledProcessError):

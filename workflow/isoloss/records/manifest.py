@@ -1,4 +1,4 @@
-"""What a job made, of what, and with what: `manifest.json` in the folder that it filled.
+"""Manifests: what a job made, from which inputs, and with which code and versions.
 
 A job that writes one file, or files of one name, has its manifest beside them under that name. The
 digests of settings, code, inputs and outputs stand here and not in the files themselves, so that a
@@ -40,7 +40,7 @@ _FIELDS = {
 
 
 def read(path: str | Path) -> dict[str, Any] | None:
-    """A manifest; None if there is none, or JSON of another kind.
+    """Read a manifest; None if there is none, or if it is JSON of another kind.
 
     Raises:
         TableError: it cannot be read, or a field of it is not what it should be.
@@ -59,7 +59,7 @@ def read(path: str | Path) -> dict[str, Any] | None:
 
 
 def _damaged_field(made: Mapping[str, Any]) -> str | None:
-    """What is wrong with the fields of a manifest; None if nothing is."""
+    """The fault of a manifest's fields; None if they are sound."""
     for key, kind in _FIELDS.items():
         if key in made and not isinstance(made[key], kind):
             return f"{key} is not a {kind.__name__}"
@@ -79,7 +79,7 @@ def digest_if_there(path: str | Path) -> str | None:
 
 
 def place_of(file: str | Path) -> Path | None:
-    """The manifest that knows a file; None if none does.
+    """The path of the manifest that lists a file; None if there is none.
 
     Raises:
         TableError: a manifest that could be it cannot be read.
@@ -92,7 +92,7 @@ def place_of(file: str | Path) -> Path | None:
 
 
 def check(file: str | Path) -> str:
-    """The digest of a file, which must be what its job left; a file without a manifest may be any.
+    """Check that a file is what its job wrote, and return its digest; without manifest any file is.
 
     Raises:
         TableError: there is no such file, or it is another one.
@@ -104,7 +104,7 @@ def check(file: str | Path) -> str:
     place = place_of(file)
     left = read(place)["files"][file.name] if place else digest
     if left != digest:
-        reason = f"is not what its job left (digest {digest}, not {left})"
+        reason = f"differs from what its job wrote (digest {digest}, expected {left})"
         remedy = "make it again: `python -m isoloss verify STUDY` says how"
         raise TableError(Problem(str(file), reason, remedy))
     return digest
@@ -123,7 +123,7 @@ class Draft:
         self.inputs: dict[str, str] = {}
 
     def takes(self, *files: str | Path) -> None:
-        """Note files that the job reads; each must be what its own job left."""
+        """Note files that the job reads; each must be what its own job wrote."""
         for file in files:
             self.inputs[self.name_of(file)] = check(file)
 

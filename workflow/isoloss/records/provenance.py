@@ -1,4 +1,4 @@
-"""Digests of code: what a stage's results depend on, whatever is said about it in comments.
+"""Digests of the code that a stage's results depend on, without comments and docstrings.
 
 A module's digest is a walk of its syntax tree by node types and fields, without positions,
 docstrings and empty fields, so that it is the same on every Python version. A stage's code is the
@@ -89,7 +89,7 @@ def _reading(path: Path) -> Reading:
 
 
 def recall(kept: Path) -> tuple[str, Stamped]:
-    """Read all code of this package, of which only what changed since is read from the sources.
+    """Read all code of this package, from a cache where a file did not change.
 
     Args:
         kept: the file in which it is kept what the sources said.
@@ -129,7 +129,7 @@ def imports(module: str) -> frozenset[str]:
 
 
 def closure(entries: Iterable[str], root: bool = True) -> list[str]:
-    """All modules that some modules need, themselves included, sorted.
+    """The modules given and all that they import from this package, sorted.
 
     The `__init__` of every package that a module is in counts: Python runs it first.
 
@@ -149,7 +149,7 @@ def closure(entries: Iterable[str], root: bool = True) -> list[str]:
 
 
 def module_digest(module: str, words: bool = True) -> str:
-    """Digest of one module but for what it imports from this package.
+    """Digest of a module without its imports from this package.
 
     Args:
         module: by name.
@@ -185,7 +185,7 @@ def tree_digest(tree: ast.AST, words: bool = True) -> str:
 
 
 def code_digest(modules: Iterable[str], words: bool = True, contracts: Iterable[str] = ()) -> str:
-    """Digest of the code of some modules, such as a closure, whatever they are called.
+    """Digest of the code of some modules, such as a closure; their names do not matter.
 
     Args:
         modules: by name. What they import from modules that are not among them does not count.
@@ -226,7 +226,7 @@ def run_code(cards: Iterable[tuple[str, str]]) -> list[str]:
 
 
 def forget() -> None:
-    """Read the code anew at the next call: it may have been edited since."""
+    """Forget what was read, so that edited code is read at the next call."""
     _READ.clear()
     for cached in (file_of, imports, _references):
         cached.cache_clear()

@@ -1,4 +1,4 @@
-"""Finished runs, kept for good: a run is saved the moment it ends and never trained again.
+"""The store of runs: a run is saved when it ends, and is never trained again.
 
 The store is not Snakemake's, which deletes or rolls back the outputs of a job that fails; a shard's
 table is gathered from it. `store/<run_digest>/` holds one run:
@@ -50,17 +50,17 @@ class Store:
         self.root = Path(root)
 
     def folder(self, run_digest: str) -> Path:
-        """Where a run is kept."""
+        """The folder of a run."""
         return self.root / run_digest
 
     def path(self, run_digest: str) -> Path:
-        """The file that says what came of a run; there only when it ended."""
+        """The file with the result of a run; it exists only when the run ended."""
         return self.folder(run_digest) / "run.parquet"
 
     def find(
         self, run_digest: str, among: Mapping[str, Collection[str]] | None = None
     ) -> dict[str, Any] | None:
-        """A run that was saved, as a row of the `shard` table; None if there is none.
+        """A saved run as a row of the `shard` table; None if there is none.
 
         Args:
             run_digest: its identity.
@@ -86,14 +86,18 @@ class Store:
         except TableError as error:
             (lost,) = error.problems
             raise TableError(
-                Problem(lost.place, f"{lost.found}: lost", f"{remedy}, and no other, again")
+                Problem(
+                    lost.place,
+                    f"{lost.found}: the run is lost",
+                    f"{remedy} again, and no other run",
+                )
             ) from error
         if any(row[column] not in values for column, values in (among or {}).items()):
             return None
         return row
 
     def damage(self, run_digest: str) -> list[tuple[Path, str]]:
-        """The files of a run that are not what was saved, each with a reason where it is known."""
+        """The damaged files of a run, each with a reason where it is known."""
         run = self.path(run_digest)
         try:
             made = manifest.read(record := run.with_name(manifest.NAME))
@@ -117,7 +121,7 @@ class Store:
         return damaged
 
     def identity(self, run_digest: str) -> dict[str, Any]:
-        """What the digest of a saved run is made of, as it was saved with it.
+        """The identity of a saved run: what its digest was computed from.
 
         Raises:
             TableError: its file is damaged.
@@ -129,7 +133,7 @@ class Store:
         return identity
 
     def save(self, row: Mapping[str, Any], identity: Mapping[str, Any], **where: str) -> None:
-        """Save a run that ended; whole or not at all, and harmless if it is there already.
+        """Save a run that ended: completely or not at all; saving it twice does no harm.
 
         Args:
             row: of the `shard` table.
@@ -141,7 +145,7 @@ class Store:
 
         table = pd.DataFrame([row], columns=tables.schema("shard").names)
         place = self.folder(digest) / manifest.NAME
-        place.unlink(missing_ok=True)  # of an attempt before
+        place.unlink(missing_ok=True)  # of an earlier attempt
         tables.write("shard", table, self.path(digest), {"identity": dict(identity)})
         files = [f for f in (self.path(digest), self.weights(digest)) if f.is_file()]
         manifest.Draft({"run": row["run_id"]}, place).makes(files)
@@ -150,38 +154,38 @@ class Store:
         self.note("end", digest, row["run_id"], status=row["status"], **where)
 
     def failures(self, run_digest: str) -> Path:
-        """What a run said each time it failed."""
+        """The file with the error messages of a run's failures."""
         return self.folder(run_digest) / "failures.txt"
 
     def failed(self, run_digest: str, log_text: str) -> None:
-        """Keep what a run said when it failed."""
+        """Keep the error message of a run that failed."""
         with self.failures(run_digest).open("a", encoding="utf-8") as file:
             file.write(f"{log_text.rstrip()}\n\n")
 
     def reopen(self, run_digest: str, run_id: str, **where: str) -> None:
-        """Take back that a run ended: it is trained again."""
+        """Remove the result of a run, so that it is trained again."""
         for path in (self.path(run_digest), self.weights(run_digest), self.state(run_digest)):
             path.unlink(missing_ok=True)
         (self.folder(run_digest) / manifest.NAME).unlink(missing_ok=True)
         self.note("retry", run_digest, run_id, **where)
 
     def weights(self, run_digest: str) -> Path:
-        """Where the model of a run is kept."""
+        """The file with the weights of a run."""
         return self.folder(run_digest) / "weights.safetensors"
 
     def state(self, run_digest: str) -> Path:
-        """Where a run that has not ended can go on."""
+        """The file with the state from which an interrupted run continues."""
         return self.folder(run_digest) / "state.pt"
 
     def kept(self) -> list[str]:
-        """The digests of all runs of which something is kept, sorted."""
+        """The digests of all runs that have a folder, sorted."""
         if not self.root.is_dir():
             return []
         return sorted(path.name for path in self.root.iterdir() if path.is_dir())
 
     @contextmanager
     def claim(self, run_digest: str, wait: bool = True) -> Iterator[bool]:
-        """Hold a run against every other process; it is let go however this one ends.
+        """Lock a run against other processes; the lock is released however this process ends.
 
         Args:
             run_digest: the run.
@@ -200,7 +204,7 @@ class Store:
             yield True
 
     def running(self, run_digest: str) -> bool:
-        """Whether some process holds a run."""
+        """Whether a process has locked a run."""
         lock = self.folder(run_digest) / "lock"
         if not lock.is_file():
             return False
@@ -230,7 +234,7 @@ class Store:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
     def journal(self) -> list[dict[str, Any]]:
-        """All lines of the journal, oldest first; a line that was torn or damaged is left out.
+        """All lines of the journal, oldest first, without incomplete or damaged ones.
 
         A line has an event, a run_digest, a run_id, and a status if a run ended; a time only if
         it is one.
@@ -243,7 +247,7 @@ class Store:
 
 
 def _parsed(line: str) -> dict[str, Any] | None:
-    """A line of the journal; None if it is torn or damaged.
+    """A line of the journal; None if it is incomplete or damaged.
 
     A full disk can leave the head of a line, to which the next one is then glued.
     """
@@ -271,7 +275,7 @@ def seconds_of(when: Any) -> float | None:
 
 
 def tries(journal: Iterable[Mapping[str, Any]], max_attempts: int) -> dict[str, int]:
-    """How often each run (by id) was to be tried again.
+    """The number of retries owed to each run, by run id.
 
     The number grows by one with every failure that may be tried again and with every `retry`, and
     never falls: summed into a job's specification it makes the job due, once each time. A run that

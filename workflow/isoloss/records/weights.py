@@ -14,7 +14,7 @@ from isoloss.records.store import Store
 
 
 def load_weights(store: Store, run_digest: str) -> dict[str, np.ndarray]:
-    """The weights of a run that ended.
+    """Load the weights of a run that ended.
 
     Args:
         store: where it is kept.
@@ -36,5 +36,5 @@ def load_weights(store: Store, run_digest: str) -> dict[str, np.ndarray]:
         about = json.loads((file.metadata() or {}).get(tables.METADATA.decode(), "{}"))
         if about.get("run_digest") != run_digest:
             reason = f"holds the weights of the run {about.get('run_digest')}"
-            raise TableError(Problem(str(path), reason, "put the file of this run back"))
+            raise TableError(Problem(str(path), reason, "restore the file of this run"))
         return {name: file.get_tensor(name) for name in sorted(file.keys())}

@@ -1,1 +1,1 @@
-"""Room 8. What a study found, in a few lines that can be read alone."""
+"""The stage summarize: a summary of a study in a few lines."""

@@ -1,4 +1,4 @@
-"""The stage summarize, as the workflow knows it."""
+"""Definition of the stage summarize."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ _OF_RUNS = ("runs", "losses", "timing")
 
 
 class Summarize(Stage):
-    """What was found is said in a few lines."""
+    """The summary of a study is written."""
 
     name = "summarize"
-    about = "Say in a few lines what was found."
+    about = "Write the summary of a study: its runs, fits and figures in a few lines."
     path, out = "summary.md", "the Markdown file"
     entry = "isoloss.report.summary"
     after = ("aggregate", "fit")
@@ -27,7 +27,7 @@ class Summarize(Stage):
     target = True
 
     def jobs(self, study):
-        """One a study."""
+        """One job for the study."""
         yield {}
 
     def settings(self, study):
@@ -44,8 +44,8 @@ class Summarize(Stage):
         sweeps = [*study.config["train"], *study.config["aggregate"]]
         runs = [f"aggregate/{sweep}/{table}.parquet" for sweep in sweeps for table in _OF_RUNS]
         fits = [
-            f"fit/{fit['sweep']}/{law}/{table}.parquet"
-            for law, fit in study.config["fit"].items()
+            f"fit/{entry['sweep']}/{fit}/{table}.parquet"
+            for fit, entry in study.config["fit"].items()
             for table in registry.FIT_TABLES
         ]
         return {"tables": runs + fits}

@@ -1,4 +1,4 @@
-"""What a study found, in a few lines that stand alone: summary.md, printed at the end of a run."""
+"""The summary of a study, summary.md, which is printed at the end of a run."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def _state(one: OneFit) -> str:
 
 
 def _held_out(fits: Mapping[str, Record]) -> str:
-    """One line: errors by fit, and the baseline by group."""
+    """The line of held-out errors by fit, with the baseline by group."""
     errors, baselines = [], {}
     for name, fit in fits.items():
         for one in [one for one in fit.fits if one.n_held_out > 0]:
@@ -180,7 +180,7 @@ def _held_out(fits: Mapping[str, Record]) -> str:
 
 
 def _folds(fits: Mapping[str, Record]) -> list[str]:
-    """One line a rule that has fits of its own: the mean error over folds and losses, by fit."""
+    """A line for each hold-out rule with folds: mean error over folds and losses, by fit."""
     errors: dict[str, list[str]] = {}
     for name, fit in fits.items():
         folds = pd.DataFrame(
@@ -205,7 +205,7 @@ def _folds(fits: Mapping[str, Record]) -> list[str]:
 
 
 def _seeds(fits: Mapping[str, Record]) -> list[str]:
-    """One line: the spread over seeds of the runs that the fits select, by group."""
+    """The line of standard deviations over seeds of the runs that the fits select, by group."""
     spreads = {
         f"{one.seed_sd:.2g} nats{_in_brackets(one.group)}": None
         for fit in fits.values()

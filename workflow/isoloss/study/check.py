@@ -1,4 +1,4 @@
-"""All that can be known to be wrong with a study before any job runs."""
+"""Check a study before any job runs."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ from isoloss.fit.holdout import held_out
 from isoloss.fit.mixture import domains_of, responses_of
 from isoloss.fit.solve import Constraints
 from isoloss.laws._law import Law
+from isoloss.laws._make import made_law
 from isoloss.train import settings as train_settings
 from isoloss.train.plan import MOST_RUNS, Cards, count_runs, too_many
 from isoloss.train.plans import Plans
 from isoloss.train.settings import task_of
 
-# What a planned run does not have yet, as if it were done.
+# Columns that a planned run lacks, with the values of a run that is done.
 MEASURED = {
     "run_digest": None,
     "n_unique": 1,
@@ -42,7 +43,7 @@ MOST_TOKENS = 10**15  # that one run is trained on
 MOST_BYTES = 2**36  # that one run takes in memory, 64 GiB
 MOST_COPIES = 10**6  # of one row
 VALIDATED = 64  # items at once, where a run is measured
-HINTS = 100  # problems for which near names are looked up
+HINTS = 100  # most problems for which similar names are looked up
 
 
 def checked(path: str | Path, fetch: bool = True, sources: Sources | None = None) -> dict[str, Any]:
@@ -250,7 +251,7 @@ class _Sections:
     def _check_options(self, figure: Mapping[str, Any], place: str) -> None:
         """What the figure's card itself finds wrong with its options, given the runs."""
         card = registry.card("figure", figure["card"])
-        if not hasattr(card, "problems") or figure["sweep"] not in self.runs:
+        if figure["sweep"] not in self.runs:
             return
         runs = self.runs[figure["sweep"]]
         for fit in figure["fits"][:1]:
@@ -260,7 +261,7 @@ class _Sections:
 
 
 def _table_figure_problems(inputs: Iterable[str], place: str) -> list[Problem]:
-    """A figure of a table of runs shows nothing that only a trained sweep has."""
+    """A problem if a figure of a table of runs shows what only a trained sweep has."""
     lacking = sorted({"aggregate/losses", "aggregate/curves"}.intersection(inputs))
     if not lacking:
         return []
@@ -269,8 +270,8 @@ def _table_figure_problems(inputs: Iterable[str], place: str) -> list[Problem]:
 
 
 def _fit_count_problems(card: Mapping[str, Any], count: int, place: str) -> list[Problem]:
-    """A figure shows as many fits as its card allows."""
-    least, most = card.get("MIN_LAWS", 0), card.get("MAX_LAWS", count)
+    """A problem if a figure shows fewer or more fits than its card allows."""
+    least, most = card.get("MIN_FITS", 0), card.get("MAX_FITS", count)
     if count < least:
         return [Problem(place, f"{count} fits", f"name at least {least} of `fit`")]
     if count > most:
@@ -279,7 +280,7 @@ def _fit_count_problems(card: Mapping[str, Any], count: int, place: str) -> list
 
 
 def _filter_problems(expressions: Iterable[str], place: str) -> list[Problem]:
-    """Filters that are none, whatever the table is."""
+    """Problems of filters that can be seen without a table."""
     wrong = []
     for expression in expressions:
         try:
@@ -296,7 +297,7 @@ def _has_sources(card: str, options: str) -> bool:
 
 
 def _dataset_problems(dataset: Mapping[str, Any], place: str) -> list[Problem]:
-    """The dataset has something to read."""
+    """A problem if the dataset has nothing to read."""
     try:
         if _has_sources(dataset["card"], json.dumps(dataset["options"], sort_keys=True)):
             return []
@@ -309,7 +310,7 @@ def _dataset_problems(dataset: Mapping[str, Any], place: str) -> list[Problem]:
 def _weights_problems(
     weights: Mapping[str, Any], config: Mapping[str, Any], place: str
 ) -> list[Problem]:
-    """Every tag key is one that a dataset of the study gives its rows."""
+    """Problems of a weighting: tag keys that no dataset has, too many copies."""
     datasets = config["load"].values() if isinstance(config.get("load"), dict) else ()
     cards = [d["card"] for d in datasets if isinstance(d, dict) and "card" in d]
     cards = [card for card in cards if card in registry.names("dataset")]
@@ -326,14 +327,13 @@ def _weights_problems(
 
 
 def _plan_problems(plan: pd.DataFrame, sweep: Mapping[str, Any], place: str) -> list[Problem]:
-    """Budgets can be kept, and what is measured fills an item."""
+    """Problems of a plan: budgets that whole steps miss, size, too few validation examples."""
     wrong = []
     missed = plan[(plan["n_flops"] / plan["budget"] - 1).abs() > 0.1]
     if len(missed):
         run = missed.iloc[0]
-        reason = (
-            f"C = {run['budget']:g} makes {run['n_flops']:.3g} in whole steps ({run['run_id']})"
-        )
+        steps = f"{run['n_flops']:.3g} FLOP in whole steps ({run['run_id']})"
+        reason = f"C = {run['budget']:g} gives {steps}"
         remedy = "raise the budget, or make batches or their items smaller"
         wrong.append(Problem(f"{place}.cells", reason, remedy))
     task = registry.facts("task", task_of(sweep["model"]))
@@ -349,7 +349,7 @@ def _plan_problems(plan: pd.DataFrame, sweep: Mapping[str, Any], place: str) -> 
 
 
 def _items(plan: pd.DataFrame, sweep: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """What an item of every run is: numbers that a model computes of it, and its examples.
+    """Numbers that a model computes of one item, and examples in an item, of every run.
 
     Returns:
         float64 (runs,) and int64 (runs,).
@@ -367,7 +367,7 @@ def _items(plan: pd.DataFrame, sweep: Mapping[str, Any]) -> tuple[np.ndarray, np
 def _size_problems(
     plan: pd.DataFrame, memory: pd.Series, example: str, place: str
 ) -> list[Problem]:
-    """What the largest runs need, where it is more than a run can have: steps, data, memory."""
+    """Problems of runs that need too many steps, examples or bytes of memory."""
     wrong = []
     needs = {
         "steps": (plan["n_steps"], MOST_STEPS, "lower the budget"),
@@ -396,23 +396,23 @@ def _memory(plan: pd.DataFrame, activations: np.ndarray) -> pd.Series:
 def _ability_problems(
     fits: Mapping[str, Any], figure: Mapping[str, Any], ability: str, place: str
 ) -> list[Problem]:
-    """The first law of a figure can do what the figure asks of it."""
+    """A problem if the first law of a figure lacks the ability that the figure needs."""
     first = figure["fits"][0]
     if first not in fits:
-        return []  # said already
+        return []  # another check reports it
 
     def can(law: str, options: Mapping[str, Any]) -> bool:
-        mixture = registry.facts("law", law).get("NEEDS") == "mixture"
+        mixture = registry.of_mixtures(law)
         if mixture or ability == "mixture":
             return mixture and ability == "mixture"
-        return hasattr(registry.card("law", law).make(**options), ability)
+        return made_law(law, options).allocates
 
     law = fits[first]["card"]
     if can(law, fits[first]["options"]):
         return []
     able = [name for name in registry.names("law") if can(name, registry.defaults("law", name))]
     kind = (
-        "law of mixtures, and {!r} is none"
+        "law of mixtures, and {!r} is not one"
         if ability == "mixture"
         else (f"law that can {ability}, and {{!r}} cannot")
     )
@@ -421,7 +421,7 @@ def _ability_problems(
 
 
 def _sweep_problems(sweep: Mapping[str, Any], place: str) -> list[Problem]:
-    """Settings and cells against the properties of the trainer's, model's and task's cards."""
+    """Problems of a sweep's settings and cells, by the options of its trainer, model and task."""
     known = train_settings.known(sweep)
     wrong = schema.complete_options(sweep["settings"], known, f"{place}.settings", fill=False)
     for i, cell in enumerate(sweep["cells"]):
@@ -456,13 +456,13 @@ def _constraint_problems(fit: Mapping[str, Any], law: Law, place: str) -> list[P
 def _variable_problems(
     config: Mapping[str, Any], fits: list[str], known: list[str], place: str
 ) -> list[Problem]:
-    """A figure shows laws in some variables only."""
+    """Problems of a figure's laws that have variables which it cannot show."""
     wrong = []
     for name in fits:
         fit = _entry(config, "fit", name)
         if fit.get("card") not in registry.names("law") or not isinstance(fit.get("options"), dict):
-            continue  # said already
-        if registry.facts("law", fit["card"]).get("NEEDS") == "mixture":
+            continue  # another check reports it
+        if registry.of_mixtures(fit["card"]):
             variables = ["proportions"]
         else:
             variables = registry.card("law", fit["card"]).make(**fit["options"]).variables
@@ -474,7 +474,7 @@ def _variable_problems(
 
 
 def _weights_kept_problems(sweep: Mapping[str, Any], name: str, place: str) -> list[Problem]:
-    """The models of a sweep that is observed are kept."""
+    """A problem if the models of an observed sweep are not kept."""
     if sweep["keep_weights"]:
         return []
     reason = f"{name!r} does not keep the weights of its runs"
@@ -484,10 +484,10 @@ def _weights_kept_problems(sweep: Mapping[str, Any], name: str, place: str) -> l
 def _observation_problems(
     config: Mapping[str, Any], figure: Mapping[str, Any], shows: bool, place: str
 ) -> list[Problem]:
-    """A figure of observations names one of its sweep, another figure none."""
+    """Problems of a figure's observation: missing, unknown, of another sweep, or not shown."""
     name, place = figure.get("observation"), f"{place}.observation"
     if not shows:
-        return [Problem(place, f"the card {figure['card']!r} shows none", "leave it out")]
+        return [Problem(place, f"the card {figure['card']!r} shows no observation", "leave it out")]
     known = config["observe"] if isinstance(config.get("observe"), dict) else {}
     if name is None:
         return [Problem(place, "the figure shows an observation", "name one of `observe`")]
@@ -495,13 +495,13 @@ def _observation_problems(
         return [Problem(place, f"{name!r} is not in observe", nearest(name, known))]
     sweep = _entry(config, "observe", name).get("sweep")
     if sweep != figure["sweep"]:
-        reason = f"{name!r} is of {sweep!r}, not {figure['sweep']!r}"
+        reason = f"{name!r} measures {sweep!r}, not {figure['sweep']!r}"
         return [Problem(place, reason, "show an observation of this sweep")]
     return []
 
 
 def _profile_problems(fits: Mapping[str, Any], names: list[str], place: str) -> list[Problem]:
-    """A figure of profiles shows a fit that keeps them."""
+    """A problem if a figure of profiles shows a fit that keeps none."""
     shown = [fits[name] for name in names if isinstance(fits.get(name), dict)]
     if all(fit.get("profiles") or fit.get("interval") == "profile" for fit in shown):
         return []
@@ -514,12 +514,12 @@ def _tags(config: Mapping[str, Any], sweep: str) -> tuple[str, ...] | None:
         return None
     card = _entry(config, "load", _entry(config, "train", sweep).get("dataset")).get("card")
     if card not in registry.names("dataset"):
-        return ()  # said already
+        return ()  # another check reports it
     return tuple(registry.facts("dataset", card)["TAGS"])
 
 
 def _entry(config: Mapping[str, Any], section: str, name: Any) -> Mapping[str, Any]:
-    """An entry of a section; empty where there is none, or none that can be looked into."""
+    """An entry of a section; empty if there is none, or if it is not a mapping."""
     entries = config.get(section)
     entry = entries.get(name) if isinstance(entries, dict) and isinstance(name, str) else None
     return entry if isinstance(entry, dict) else {}
@@ -528,10 +528,14 @@ def _entry(config: Mapping[str, Any], section: str, name: Any) -> Mapping[str, A
 def _rows_problems(
     fit: Mapping[str, Any], tags: tuple[str, ...] | None, place: str
 ) -> list[Problem]:
-    """What is fitted: curves only of a sweep, domains by a tag of its rows."""
-    mixture = registry.facts("law", fit["card"]).get("NEEDS") == "mixture"
+    """Problems of what a fit reads: its points, its intervals, its tag of domains."""
+    mixture = registry.of_mixtures(fit["card"])
     if fit["points"] != "runs" and (mixture or tags is None):
-        whose = "a law of mixtures reads none" if mixture else "a table of runs has none"
+        whose = (
+            "a law of mixtures reads whole runs only"
+            if mixture
+            else "a table of runs has no curves"
+        )
         return [Problem(f"{place}.points", f"found {fit['points']}; {whose}", "leave it out")]
     together = fit["points"] != "runs" or fit.get("cluster")
     if together and fit["interval"] in ("residual", "parametric"):
@@ -552,7 +556,7 @@ def _rows_problems(
 def _fit_problems(
     fit: Mapping[str, Any], runs: pd.DataFrame, table: bool, place: str
 ) -> list[Problem]:
-    """Columns, selection and number of runs; of a sweep every run is taken to finish.
+    """Problems of a fit's columns, selection and number of runs; planned runs count as done.
 
     Args:
         fit: the study's.
@@ -579,14 +583,13 @@ def _fit_problems(
         runs = runs[selected]
     if fit["points"] != "runs":
         return []  # how many points a run has is known when it is trained
-    card = registry.card("law", fit["card"])
-    if getattr(card, "NEEDS", None) == "mixture":  # its terms depend on the domains of the runs
+    if registry.of_mixtures(fit["card"]):  # its terms depend on the domains of the runs
         return _domain_problems(runs, place) if table else []
-    return _run_count_problems(fit, card.make(**fit["options"]), runs, place)
+    return _run_count_problems(fit, made_law(fit["card"], fit["options"]), runs, place)
 
 
 def _column_problems(fit: Mapping[str, Any], runs: pd.DataFrame, place: str) -> list[Problem]:
-    """Every column that a fit names is one of its runs."""
+    """Problems of columns that a fit names and its runs lack."""
     holdout = fit["holdout"] if isinstance(fit["holdout"], dict) else {}
     named = {"group": fit["group"], "cluster": fit.get("cluster"), "holdout.by": holdout.get("by")}
     return [
@@ -597,7 +600,7 @@ def _column_problems(fit: Mapping[str, Any], runs: pd.DataFrame, place: str) -> 
 
 
 def _domain_problems(runs: pd.DataFrame, place: str) -> list[Problem]:
-    """A table to which a law of mixtures is fitted has proportions and losses by domain."""
+    """A problem if a table lacks the proportions and losses that a law of mixtures needs."""
     if domains_of(runs) and responses_of(runs):
         return []
     reason = "the table has no columns of proportions and losses by domain"
@@ -608,12 +611,12 @@ def _domain_problems(runs: pd.DataFrame, place: str) -> list[Problem]:
 def _run_count_problems(
     fit: Mapping[str, Any], law: Law, runs: pd.DataFrame, place: str
 ) -> list[Problem]:
-    """Every group has at least as many runs to fit as the law has free parameters."""
+    """Problems of groups that have fewer runs to fit than the law has free parameters."""
     parameters = Constraints(fit["fixed"], fit["tied"]).hold(law).count(False)
     wrong = _constraint_problems(fit, law, place)
     usable = runs[(runs["status"] == "done") & (runs["fit_weight"] > 0)]
     if usable.empty:
-        return [Problem(place, "no runs", "loosen `where` or `keep`")]
+        return [Problem(place, "no runs are left to fit", "relax `where` or `keep`")]
     for group, members in usable.groupby(usable[fit["group"]].astype(str)):
         fitted = members[~held_out(members, fit["holdout"])]
         if len(fitted) < parameters:

@@ -1,4 +1,4 @@
-"""What the workflow asks of the library before a job runs: what matters to it, what it reads.
+"""The jobs of a study: what each reads, and the specification and code that make it due.
 
 A facade: it may import every room. Snakemake is not imported here either.
 """
@@ -31,8 +31,8 @@ from isoloss.train.plans import Plans
 from isoloss.train.settings import cards_of
 
 STAGES = stages()
-# What of a specification no study says: the content of what lies outside the results, and how often
-# runs that failed are tried again.
+# Parts of a specification that are not in the study: the content of files outside the results,
+# and how often runs that failed are tried again.
 OUTSIDE = ("content", "tries")
 _ACCEPT_AGAIN = (
     "delete the line, or the file, and `python -m isoloss accept STUDY --reason TEXT` again before "
@@ -43,7 +43,7 @@ _MANIFEST |= {"versions", "machine", "commit"}
 
 
 def put_this_python_first() -> None:
-    """Make `python` in a job the Python that runs the workflow, its environment active or not."""
+    """Let `python` in a job be the Python that runs the workflow, activated or not."""
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 
@@ -71,12 +71,12 @@ class Job:
 
     @property
     def target(self) -> str:
-        """The file that stands for its results, below results/<study>."""
+        """The file by which snakemake requests its results, below results/<study>."""
         return self.out if self.one_file else f"{self.out}/{self.of.main}"
 
     @property
     def label(self) -> str:
-        """What it is called: its path without a suffix."""
+        """The name of the job: its path without a suffix."""
         return str(Path(self.out).with_suffix("")) if self.one_file else self.out
 
     @property
@@ -145,7 +145,7 @@ def acceptance(text: bytes, place: str) -> dict[str, str]:
 
 
 class Flow:
-    """A study and its results, as the workflow and those who look after results see them.
+    """A study with its results: its jobs, their files, specifications and digests of code.
 
     Args:
         config: a complete study.
@@ -172,7 +172,7 @@ class Flow:
 
     @cached_property
     def jobs(self) -> list[Job]:
-        """Every job of the study, each behind those it needs."""
+        """All jobs of the study, each after those that it needs."""
         return [Job(name, names) for name, stage in STAGES.items() for names in stage.jobs(self)]
 
     def job(self, stage: str, **names: str) -> Job:
@@ -207,7 +207,7 @@ class Flow:
 
     @cached_property
     def by_label(self) -> dict[str, Job]:
-        """What a job is called to the job."""
+        """The jobs by label."""
         return {job.label: job for job in self.jobs}
 
     @cached_property
@@ -216,14 +216,14 @@ class Flow:
 
     @cache  # noqa: B019 - a process looks at one study
     def planned(self, sweep: str) -> dict[str, list[dict[str, Any]]]:
-        """Shard to its runs, as `plan` writes them."""
+        """The planned runs of a sweep by shard, as the stage `plan` writes them."""
         entry = self.config["train"][sweep]
         if self._read_plans and not self.plans.known(entry) and self._has_plan(sweep):
             self.plans.read(entry, self.root / "plan" / sweep / "runs.parquet")
         return shard_runs(self.plans.runs(entry), entry["shards"])
 
     def _has_plan(self, sweep: str) -> bool:
-        """Whether the plan of a sweep is there, whole, and made by the present study and code."""
+        """Whether the plan of a sweep exists, undamaged, and made by the present study and code."""
         job = self.job("plan", sweep=sweep)
         try:
             made = self.made(job)
@@ -241,7 +241,7 @@ class Flow:
         return shard_names(self.config["train"][sweep]["shards"])
 
     def among(self, sweep: str) -> dict[str, frozenset[str]]:
-        """Which finished runs of the store count for a sweep: column to its possible values."""
+        """Which finished runs count for a sweep: the accepted values of some columns."""
         accepted_values = {"code": self.run_codes(sweep)}
         if self.config["strict_environment"]:
             versions = environment.versions()
@@ -260,7 +260,7 @@ class Flow:
         return self.store.journal()
 
     def tries(self, sweep: str, shard: str) -> int:
-        """How often a shard is to be run for the sake of runs that failed."""
+        """The number of retries owed to the failed runs of a shard."""
         counts = self._tries(self.config["train"][sweep]["max_attempts"])
         return sum(counts.get(run["run_id"], 0) for run in self.planned(sweep)[shard])
 
@@ -269,7 +269,7 @@ class Flow:
         return tries(self.journal, max_attempts)
 
     def specification(self, stage: str, **names: str) -> str:
-        """What matters to a job, as canonical JSON: only a change of it makes the job new.
+        """The specification of a job: what matters to it, as canonical JSON.
 
         What lies outside the results (a dataset's files, a table of runs) enters by its content.
 
@@ -292,7 +292,7 @@ class Flow:
         return blake2b(text.encode(), digest_size=8).hexdigest()
 
     def settings(self, stage: str, **names: str) -> dict[str, Any]:
-        """What the study says that matters to a job: its specification without what is OUTSIDE.
+        """The settings that matter to a job: its specification without what is OUTSIDE the study.
 
         Args:
             stage: the job's stage.
@@ -304,7 +304,7 @@ class Flow:
         return parts | STAGES[stage].settings(self, **names) | self._strict_versions(stage)
 
     def _strict_versions(self, stage: str) -> dict[str, Any]:
-        """The versions that a job's results depend on, where the study is strict about them."""
+        """The versions that a job's results depend on, if the study has `strict_environment`."""
         packages = STAGES[stage].packages
         if not (packages and self.config["strict_environment"]):
             return {}
@@ -319,7 +319,7 @@ class Flow:
         return self.accepted_as(self.job(stage, **names).label, self.code_here(stage, **names))
 
     def code_here(self, stage: str, **names: str) -> str:
-        """Digest of a job's code as it stands here, accepted or not.
+        """Digest of a job's present code, without what was accepted.
 
         The contracts of the tables that it writes count as code, and the roles of columns by
         which it knows settings from what was measured.
@@ -339,24 +339,24 @@ class Flow:
         return self.accepted_as(self.run_label(sweep), self.run_code_here(sweep))
 
     def run_codes(self, sweep: str) -> frozenset[str]:
-        """All digests of code by which a sweep's runs may have been trained, to count."""
+        """The digests of code whose runs count for a sweep: the present one and accepted ones."""
         stands_for = self.run_code(sweep)
         acceptances = [line for line in self.accepted if line["job"] == self.run_label(sweep)]
         here = {stands_for, self.run_code_here(sweep)}
         return frozenset(here | {line["to"] for line in acceptances if line["from"] == stands_for})
 
     def run_label(self, sweep: str) -> str:
-        """What the code of a sweep's runs is called where code is accepted."""
+        """The name of the code of a sweep's runs in accepted.jsonl."""
         entry = self.config["train"][sweep]
         return f"run/{entry['model']}/{entry['trainer']}"
 
     def run_code_here(self, sweep: str) -> str:
-        """The same for the code as it stands here."""
+        """Digest of the present code of a sweep's runs, without what was accepted."""
         modules = provenance.run_code(cards_of(self.config["train"][sweep]))
         return provenance.code_digest(modules, words=False)
 
     def trained_codes(self) -> dict[str, tuple[str, set[str]]]:
-        """Label of runs to a sweep of them, and the codes in the identities of its runs."""
+        """By label of runs, a sweep of them and the code digests in the identities of its runs."""
         codes_of: dict[str, tuple[str, set[str]]] = {}
         for job in self.jobs:
             table = self.root / job.out
@@ -370,12 +370,12 @@ class Flow:
 
     @property
     def accepted_file(self) -> Path:
-        """Where accepted code is logged."""
+        """The file in which accepted code is logged."""
         return self.root / "accepted.jsonl"
 
     @cached_property
     def accepted(self) -> list[dict[str, str]]:
-        """Accepted code: job (or run/<model>/<trainer>), the digest `to` that stands for `from`.
+        """Accepted code: job (or run/<model>/<trainer>), and the digest `to` that counts as `from`.
 
         Raises:
             TableError: a line of the log is damaged.
@@ -384,7 +384,7 @@ class Flow:
             return []
         content = self.accepted_file.read_bytes()
         if not content.endswith(b"\n"):
-            place, reason = str(self.accepted_file), "is cut off: its last line has no end"
+            place, reason = str(self.accepted_file), "is truncated: its last line is incomplete"
             raise TableError(Problem(place, reason, _ACCEPT_AGAIN))
         lines = enumerate(content.split(b"\n"), 1)
         return [acceptance(t, f"{self.accepted_file}, line {i}") for i, t in lines if t.strip()]
@@ -394,7 +394,7 @@ class Flow:
         return {(line["job"], line["to"]): line["from"] for line in self.accepted}
 
     def accepted_as(self, label: str, digest: str) -> str:
-        """The digest of code that another one stands for; itself if it stands for none."""
+        """The digest that a digest of code was accepted as; itself if it was not accepted."""
         return self._accepted.get((label, digest), digest)
 
     def made(self, job: Job) -> dict[str, Any] | None:
@@ -410,21 +410,21 @@ class Flow:
                 raise TableError(Problem(place, "is damaged (no files)", "make it again"))
             return None
         if made.get("job", job.label) != job.label:
-            raise TableError(Problem(place, f"is that of {made['job']}", "make it again"))
+            raise TableError(Problem(place, f"is the manifest of {made['job']}", "make it again"))
         lacking = sorted(_MANIFEST - set(made)) if made["files"] else ["files"]
         if lacking:
             raise TableError(Problem(place, f"is damaged (no {lacking[0]})", "make it again"))
         return made
 
     def changed(self) -> list[str]:
-        """The jobs whose results are there, but of other settings or code, by their manifests.
+        """The jobs whose results were made with other settings or code, by their manifests.
 
         Snakemake knows the same by its own records, and nothing where these are lost.
         """
         return [job.label for job in self.jobs if self._has_changed(job)]
 
     def is_current(self, stage: str, **names: str) -> bool:
-        """Whether a job's results are there, and of the present settings and code."""
+        """Whether a job's results exist, and were made with the present settings and code."""
         job = self.job(stage, **names)
         return (self.root / job.manifest).is_file() and not self._has_changed(job)
 
@@ -465,7 +465,7 @@ class Flow:
         return [file for files in job.of.inputs(self, **job.names).values() for file in files]
 
     def targets(self, *stages: str) -> list[str]:
-        """The files that stand for the results of some stages, as paths below results/<study>.
+        """The files by which snakemake requests the results of some stages, below results/<study>.
 
         Args:
             stages: by name; by default those whose results are made for their own sake.

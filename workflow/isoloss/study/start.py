@@ -1,4 +1,4 @@
-"""A study as a start of the workflow needs it: checked, and from the cache if nothing changed.
+"""Check a study at a start of the workflow, with a cache of studies found sound.
 
 A facade. Checking a study imports pandas and SciPy and takes longer than all else that a start
 does. A study that was found sound is sound as long as it, the code, the schemas, the versions of
@@ -61,17 +61,19 @@ def checked(
         schema.read(file)  # finds keys that appear twice, which Snakemake does not
     label = ", ".join(map(str, files)) or "--config"
     complete = check.check(config, label, sources=sources, plans=plans)
-    readings.save()  # not before: a study with problems leaves nothing behind
+    readings.save()  # only now: a study with problems leaves no cache
     contents = _contents(complete, sources, cache)
     if contents is not None:
-        with suppress(OSError):  # no room, or no leave to write: it is checked again next time
+        with suppress(
+            OSError
+        ):  # the disk is full or read-only: the study is checked again next time
             sound = {"key": key, "contents": contents, "config": complete}
             tables.write_text(kept, json.dumps({**sound, "checksum": _checksum(sound)}))
     return complete
 
 
 def _key(config: Mapping[str, Any], files: Sequence[str | Path], code: str) -> str:
-    """Digest of all that decides whether a study is sound, but for the content of what it reads."""
+    """Digest of all that decides whether a study is sound, without the content of its tables."""
     digest = blake2b(digest_size=16)
     # the order of keys counts, and their types: 1 is no name, and "1" is one
     about = (_plain(config), code, environment.versions(), sys.version)
@@ -102,7 +104,7 @@ def _contents(config: Mapping[str, Any], sources: Sources, cache: Path) -> dict[
 
 
 def _read(kept: Path) -> dict[str, Any]:
-    """What is kept of a study that was found sound; empty where nothing is, or it is damaged."""
+    """The cached result of a check; empty if there is none, or if it is damaged."""
     try:
         sound = json.loads(kept.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

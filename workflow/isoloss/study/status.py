@@ -1,4 +1,4 @@
-"""How a study's runs stand: status, what to try again, what no study refers to.
+"""The state of a study's runs: `status`, `retry` and `gc`.
 
 A facade.
 """
@@ -26,7 +26,7 @@ from isoloss.train.identity import Content, run_digest
 from isoloss.train.settings import task_of
 
 STATES = ("done", "running", "failed", "diverged", "damaged", "missing")
-_STALE = 3600.0  # seconds after which a temporary file is nobody's
+_STALE = 3600.0  # seconds after which a temporary file is taken to be abandoned
 
 
 def runs(flow: Flow) -> pd.DataFrame:
@@ -64,7 +64,7 @@ def runs(flow: Flow) -> pd.DataFrame:
 
 
 def report(flow: Flow) -> str:
-    """The state of a study's runs as people read it: a line a sweep, then every failure."""
+    """The state of a study's runs as text: a line for each sweep, then every failure."""
     table = runs(flow)
     head = ["sweep", "planned", *STATES, "spent", "left (one core)"]
     lines = []
@@ -74,10 +74,13 @@ def report(flow: Flow) -> str:
         left = rows["left"].sum(skipna=False)
         times = [duration(spent), "unknown" if np.isnan(left) else duration(left)]
         lines.append([sweep, str(len(rows)), *(str(counts.get(s, 0)) for s in STATES), *times])
-    parts = [columns(head, lines)] if lines else ["the study trains nothing\n"]
+    parts = [columns(head, lines)] if lines else ["the study has no runs to train\n"]
     cut_off = table[(table["state"] == "missing") & (table["starts"] > 0)]
     if len(cut_off):
-        parts.append(f"\n{len(cut_off)} of the missing were cut off and go on, or start anew\n")
+        parts.append(
+            f"\n{len(cut_off)} of the missing runs were interrupted: they continue from a "
+            "checkpoint or start again\n"
+        )
     for run in table[table["state"].isin(("failed", "diverged", "damaged"))].itertuples():
         again = ", to be tried again" if run.again else ""
         what = f"{run.state}, attempt {run.attempts}{again}: {visible(run.reason)}"
@@ -88,7 +91,7 @@ def report(flow: Flow) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them: 42 s, 3 min 20 s, 5 h 10 min."""
+    """Seconds as text: 42 s, 3 min 20 s, 5 h 10 min."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -163,7 +166,7 @@ def _predicted(table: pd.DataFrame) -> np.ndarray:
 
 
 def retry(flow: Flow, named: Sequence[str] = (), diverged: bool = False) -> list[str]:
-    """Take back that runs ended, so that they are trained at the next invocation.
+    """Remove the results of runs, so that they are trained again at the next invocation.
 
     Args:
         flow: the study with its results.
@@ -188,7 +191,10 @@ def retry(flow: Flow, named: Sequence[str] = (), diverged: bool = False) -> list
             # its model may be lost, or what came of it, as `verify` says
             if run["state"] != "running" and flow.store.damage(run["run_digest"]):
                 continue
-            raise IsolossError(f"{run['run_id']} is {run['state']}: there is nothing to try again")
+            raise IsolossError(
+                f"{run['run_id']} is {run['state']}: only a run that failed, "
+                "diverged or is damaged can be trained again"
+            )
     else:
         chosen = table[table["state"].isin(["failed", *(["diverged"] if diverged else [])])]
     chosen = chosen.drop_duplicates("run_digest")  # a run can be in two sweeps
@@ -201,7 +207,7 @@ def retry(flow: Flow, named: Sequence[str] = (), diverged: bool = False) -> list
 
 
 def unused(flows: Sequence[Flow]) -> list[tuple[Path, str]]:
-    """What is kept in the store of some studies of one name and none of them refers to.
+    """The runs in a store that none of some studies refers to.
 
     Args:
         flows: the studies, with one folder of results.
@@ -225,7 +231,7 @@ def unused(flows: Sequence[Flow]) -> list[tuple[Path, str]]:
             content = content_of(flow, sweep)
             if content is None:
                 raise IsolossError(
-                    f"{sweep}: its rows are not there, so nobody can say which runs it refers to; "
+                    f"{sweep}: its rows do not exist, so it is not known which runs it refers to; "
                     "run the study up to `runs` first"
                 )
             for shard in flow.planned(sweep).values():
@@ -239,7 +245,7 @@ def unused(flows: Sequence[Flow]) -> list[tuple[Path, str]]:
         above = path.relative_to(flows[0].root).parents
         inside = any(folder.name.endswith(".tmp") for folder in above)
         if not inside and time.time() - path.stat().st_mtime > _STALE:
-            unused_paths.append((path, "half-written, of a job that was killed"))
+            unused_paths.append((path, "incomplete file of a job that was killed"))
     return unused_paths
 
 

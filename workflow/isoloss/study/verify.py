@@ -1,4 +1,4 @@
-"""Whether results are what study and code make of them: verify, adopt, accept, provenance.
+"""Compare results with study and code: `verify`, `adopt`, `accept`, and the provenance.
 
 A facade. Snakemake decides by its own records, which a copy of the results does not have; here the
 manifests decide.
@@ -30,7 +30,7 @@ CONFIG, PROVENANCE = "config.yaml", "provenance.json"  # below the folder of res
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is not as it should be, or only worth saying.
+    """A fault of a result, or (`wrong` false) a remark about it.
 
     Attributes:
         file: below the folder of results.
@@ -46,7 +46,7 @@ class Finding:
 
 
 def findings(flow: Flow) -> list[Finding]:
-    """All that is wrong with the results of a study, in the order of its jobs."""
+    """All faults of a study's results, in the order of its jobs."""
     digests: dict[Path, str | None] = {}
 
     def digest(path: Path) -> str | None:
@@ -104,7 +104,7 @@ def _of_job(flow: Flow, job: Job, digest) -> Iterator[Finding]:
     specification = json.loads(flow.specification(job.stage, **job.names))
     changes = list(differences(made["specification"], specification))
     if changes:
-        yield Finding(main, f"the study says otherwise: {'; '.join(changes[:3])}")
+        yield Finding(main, f"the study has other settings: {'; '.join(changes[:3])}")
     if made["code"] != flow.code(job.stage, **job.names):
         yield Finding(main, "its code has changed", "make it again, or `accept` the code")
     if digest(flow.root / job.out) == made["files"].get(Path(job.out).name):
@@ -125,7 +125,7 @@ def _of_job(flow: Flow, job: Job, digest) -> Iterator[Finding]:
 
 
 def _damage(path: Path) -> str:
-    """What has become of a file that is not what its job left."""
+    """How a file that differs from what its job wrote is damaged."""
     if path.stat().st_size == 0:
         return "is empty"
     if path.suffix == ".parquet":
@@ -133,7 +133,7 @@ def _damage(path: Path) -> str:
             tables.read(path)
         except TableError as error:
             return f"is damaged ({_short(str(error))})"
-    return "is not what its job left"
+    return "differs from what its job wrote"
 
 
 def _short(text: str) -> str:
@@ -157,7 +157,7 @@ def _of_store(flow: Flow) -> Iterator[Finding]:
 
 
 def report(flow: Flow, findings: Sequence[Finding], study: str, directory: str = ".") -> str:
-    """Findings as people read them: file, reason, fix, and the one command that fixes most.
+    """Findings as text: file, reason, fix, and the command that fixes most of them.
 
     Args:
         flow: the study with its results.
@@ -173,11 +173,12 @@ def report(flow: Flow, findings: Sequence[Finding], study: str, directory: str =
         text += f"{wrong} wrong{'; make them again with' if command else ''}\n"
         return text + (f"  {command}\n" if command else "")
     jobs = sum(flow.made(job) is not None for job in flow.jobs)
-    return f"{text}{jobs} jobs, {len(flow.store.kept())} runs: as study and code make them\n"
+    count = f"{jobs} jobs, {len(flow.store.kept())} runs"
+    return f"{text}{count}: all results match the study and the code\n"
 
 
 def remedy(flow: Flow, findings: Sequence[Finding], study: str, directory: str = ".") -> str:
-    """The one command that makes again what is to be made again; empty if nothing is."""
+    """The command that makes damaged and outdated files again; empty if there are none."""
     files = dict.fromkeys(f.file for f in findings if f.wrong and f.fix.startswith("make it again"))
     if not files:
         return ""
@@ -238,7 +239,7 @@ def accept(flow: Flow, reason: str) -> list[dict[str, str]]:
         if len(then) > 1:
             raise IsolossError(
                 f"{label}: its runs were trained by {len(then)} codes, so that none can stand for "
-                "the code here; run the study first"
+                "the present code; run the study first"
             )
         if then and then != {flow.run_code(sweep)}:
             here = flow.run_code_here(sweep)
@@ -254,7 +255,7 @@ def accept(flow: Flow, reason: str) -> list[dict[str, str]]:
 
 
 def provenance(flow: Flow) -> dict[str, Any]:
-    """How every result came about, gathered from the manifests: no times, so that it is comparable.
+    """How every result was made, from the manifests; without times, so that it can be compared.
 
     Returns:
         study; seeds of study and runs; environments (versions, machine, commit) and the jobs made
@@ -316,7 +317,7 @@ def _of_records(flow: Flow, whole: bool) -> Iterator[Finding]:
         whole: whether every job's result is as it should be; if not, the provenance is still that
             of the last run that ended well.
     """
-    fix = "`python -m isoloss adopt STUDY` writes it anew, as does a run that makes something"
+    fix = "`python -m isoloss adopt STUDY` writes it again, as does a run that makes something"
     path = flow.root / CONFIG
     if path.is_file():
         try:

@@ -1,4 +1,4 @@
-"""A job at work: it reads what the study made, and its outputs get their names if still wanted.
+"""A job while it runs: it checks its inputs, and its outputs get their names if still valid.
 
 A facade. A job can outlive the snakemake that started it: the study is changed, the code is edited,
 or the job is started once more, and then the old one ends. Its outputs would replace newer ones. So
@@ -42,7 +42,7 @@ def read_study(file: str | Path) -> dict[str, Any]:
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Hold a folder against every other process that does so; it is let go however this one ends.
+    """Lock a folder against other processes; the lock is released however this process ends.
 
     On file systems without locks nothing is held.
     """
@@ -108,7 +108,7 @@ class RunningJob:
             )
 
     def facts(self, *names: str, seed: bool = False) -> dict[str, Any]:
-        """What every table of the job says of itself: the study, some of the job's names, a seed.
+        """The facts in every table of the job: the study, some of the job's names, a seed.
 
         Args:
             names: wildcards of the job.
@@ -124,7 +124,7 @@ class RunningJob:
         return self.out.parents[depth - 1] if inside else self.study_file.parent
 
     def __enter__(self) -> RunningJob:
-        """Claim the place of the outputs: a process that claimed it before puts nothing there."""
+        """Claim the place of the outputs: one that claimed it earlier writes nothing."""
         folder = self._manifest.parent
         self._new_folder = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
@@ -133,7 +133,7 @@ class RunningJob:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leave the place; nothing of a job that failed stays there."""
+        """Release the place; outputs of a job that failed are removed."""
         if self._owner() == self._token:
             self._owner_file.unlink(missing_ok=True)
         if self._new_folder:
@@ -147,7 +147,7 @@ class RunningJob:
             files: all that the job reads.
 
         Raises:
-            TableError: a file is not what its job left, it is not an input of this job, or it was
+            TableError: a file differs from what its job wrote, is not an input of this job, or was
                 made for another study: by other settings, or from files that were made again since.
         """
         # before they are read: what is replaced from here on is seen at the end
@@ -170,7 +170,7 @@ class RunningJob:
                 raise TableError(Problem(str(file), reason, f"give {', '.join(expected)}"))
         lacking = [name for name in expected if name not in known]
         if len(known) == len(files) and lacking:
-            reason = f"{lacking[0]} is lacking among what it reads"
+            reason = f"{lacking[0]} is missing from its inputs"
             raise TableError(Problem(self.job.label, reason, f"give {', '.join(expected)}"))
 
     def _known_as(self, file: Path) -> str:
@@ -187,7 +187,7 @@ class RunningJob:
         write: Callable[[Path], Sequence[Path]],
         more: Callable[[Sequence[Path]], Mapping[str, Any]] = lambda _: {},
     ) -> None:
-        """Have the outputs written under a temporary name, then put them in place.
+        """Write the outputs under a temporary name, then rename them.
 
         The files get their names one by one and the manifest last, so that a job which is killed
         between them leaves files that no stage takes.
@@ -217,7 +217,7 @@ class RunningJob:
         reason = self._unwanted()
         if reason:
             raise IsolossError(
-                f"{self.job.label}: {reason}; what this job made is not put in place. Run the "
+                f"{self.job.label}: {reason}; the output of this job is discarded. Run the "
                 "study again: runs that are finished stay finished"
             )
         self._manifest.unlink(missing_ok=True)  # from here on the files are nobody's until the end
@@ -231,7 +231,7 @@ class RunningJob:
         return self.flow.accepted_as(self.job.label, self._code_here)
 
     def _unwanted(self) -> str:
-        """Why the outputs are not wanted any more; empty if they are."""
+        """Why the outputs are no longer valid; empty if they are."""
         if self._owner() != self._token:
             return "another process has started the same job since"
         if self.study_file.read_bytes() != self._study_bytes:
@@ -260,7 +260,7 @@ class RunningJob:
 
     @property
     def _owner_file(self) -> Path:
-        """Who started this job last: its outputs are the ones that count."""
+        """The file that names the process that started this job last; only its outputs count."""
         return self._manifest.with_name(f".{self._manifest.name}.owner")
 
     def _owner(self) -> str:
@@ -320,7 +320,7 @@ def do(stage: str, given: Mapping[str, Any]) -> None:
     Raises:
         IsolossError: what is wrong with the study, the job, or what it reads.
     """
-    # typed by hand, a study's file may be anywhere: the store is among the results
+    # in a command typed by hand the study's file may be anywhere; the store is among the results
     root = Path(given["store"]).parent if "store" in given else None
     names = STAGES[stage].named(given)
     with RunningJob(given["study"], given["out"], stage, names, root, given["expects"]) as job:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from isoloss.core import tables
 from isoloss.core.problems import Problem, TableError
-from isoloss.core.tokens import Tokens, map_tokens
+from isoloss.core.tokens import TokenArray, map_tokens
 
 COLUMNS = ("n_tokens", "tags", "split")  # of `rows`, that training depends on
 
@@ -27,7 +27,7 @@ class Dataset:
         held_out: the rows of the validation side: `row` (position), `n_tokens`, `tags`.
     """
 
-    tokens: Tokens
+    tokens: TokenArray
     starts: np.ndarray
     held_out: pa.Table
 

@@ -12,7 +12,7 @@ from isoloss.records.store import Store
 from isoloss.train.dataset import read_dataset, read_index
 from isoloss.train.identity import VERSIONS, Content
 from isoloss.train.plan import runs_digest
-from isoloss.train.shard import Job, train_shard
+from isoloss.train.shard import ShardSetup, train_shard
 
 
 def run(
@@ -36,7 +36,7 @@ def run(
         tokens: tokens.npy of the dataset.
         indices: index.parquet of every weighting that the runs use.
         store: folder of finished runs.
-        settings: what else the runs have in common; see `Job`.
+        settings: what else the runs have in common; see `ShardSetup`.
         out: file for the `shard` table.
         facts: kept in the file.
 
@@ -54,7 +54,7 @@ def run(
         raise IsolossError(f"--index lacks the weighting {lacking[0]!r}")
     task, of_study = specification["task"], {k: specification[k] for k in ("seed", "valid_tokens")}
     content = Content(task, read_dataset(rows, tokens), known)
-    shard = train_shard(runs, Job(content, Store(store), **of_study, **settings))
+    shard = train_shard(runs, ShardSetup(content, Store(store), **of_study, **settings))
     tables.write("shard", shard, out, facts)
     return [out]
 

@@ -37,7 +37,7 @@ _FORK = multiprocessing.get_context("fork")
 
 
 @dataclass(frozen=True)
-class Job:
+class ShardSetup:
     """What the runs of a shard have in common.
 
     Attributes:
@@ -67,7 +67,7 @@ class Job:
     where: Mapping[str, str] = field(default_factory=dict)
 
 
-def train_shard(runs: Sequence[Mapping[str, Any]], job: Job) -> pd.DataFrame:
+def train_shard(runs: Sequence[Mapping[str, Any]], job: ShardSetup) -> pd.DataFrame:
     """Train every run of a shard that the store does not hold, each on one thread.
 
     A run is saved in the store the moment it ends, so that whatever happens to the job later, no
@@ -107,7 +107,11 @@ def train_shard(runs: Sequence[Mapping[str, Any]], job: Job) -> pd.DataFrame:
 
 
 def _trained(
-    run: Mapping[str, Any], identity: Mapping[str, Any], job: Job, progress: Progress, wait: bool
+    run: Mapping[str, Any],
+    identity: Mapping[str, Any],
+    job: ShardSetup,
+    progress: Progress,
+    wait: bool,
 ) -> dict[str, Any] | None:
     """A run, from the store or trained now; None if another process has it and `wait` is False."""
     digest = run_digest(identity)
@@ -143,7 +147,7 @@ def _ended(known: Mapping[str, Any] | None, max_attempts: int) -> bool:
 
 
 def _isolated(
-    row: dict[str, Any], identity: Mapping[str, Any], job: Job, progress: Progress
+    row: dict[str, Any], identity: Mapping[str, Any], job: ShardSetup, progress: Progress
 ) -> dict[str, Any]:
     """Train a run in a child process, and read from the store what came of it."""
     digest, before = row["run_digest"], progress.done
@@ -191,7 +195,9 @@ def _end_of(exitcode: int) -> str:
     return f"its process was ended by {name}{hint}"
 
 
-def _child(row: dict[str, Any], identity: Mapping[str, Any], job: Job, steps, parent: int) -> None:
+def _child(
+    row: dict[str, Any], identity: Mapping[str, Any], job: ShardSetup, steps, parent: int
+) -> None:
     """Train one run and save what came of it; the body of the child process."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a traceback
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})

@@ -1,0 +1,299 @@
+"""The tables of one fit: parameters with intervals, what it is worth, residuals, replicates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from isoloss.core import tables
+from isoloss.core.seeds import generator
+from isoloss.fit import evidence, profile, resample
+from isoloss.fit.holdout import Fold, folds, last_budgets
+from isoloss.fit.prepare import RESPONSE, FittedRuns, variables
+from isoloss.fit.replicate import clusters_of
+from isoloss.fit.scores import scores
+from isoloss.fit.settings import Settings
+from isoloss.fit.solution import Replicates, Solution
+from isoloss.fitted import TABLES, Interval, band, normal_interval, quantiles
+from isoloss.laws._law import Estimate, Law, Term
+
+_METHODS = {
+    "bootstrap": "bootstrap over runs, bias-corrected percentile",
+    "residual": "residual bootstrap, bias-corrected percentile",
+    "parametric": "parametric bootstrap, bias-corrected percentile",
+    "profile": "profile likelihood",
+    "none": "none",
+}
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a fit predicts for every run that it could use, (m,) each, nats.
+
+    Attributes:
+        observed: losses.
+        predicted: by the law.
+        band: interval of the law, low and high.
+        run_band: of a new run, noise and all.
+    """
+
+    observed: np.ndarray
+    predicted: np.ndarray
+    band: Interval
+    run_band: Interval
+
+    def scores(self, which: np.ndarray) -> dict[str, float]:
+        """Scores of some of the runs, with the shares that the intervals hold."""
+        bands = (tuple(side[which] for side in interval) for interval in (self.band, self.run_band))
+        return scores(self.observed[which], self.predicted[which], *bands)
+
+
+def tables_of(
+    runs: FittedRuns, solution: Solution, replicates: Replicates, settings: Settings
+) -> dict[str, pd.DataFrame]:
+    """All tables of one fit, but the one that all fits share (`points`)."""
+    predictions = _predictions(runs, solution, replicates.kept, settings)
+    along, (clusters, number) = profile.empty(), clusters_of(runs.fitted, settings)
+    if settings.profiles and number != 1:
+        along = solution.profiles(clusters, settings.level)
+    params = _params(solution, replicates.kept.theta, along, settings)
+    observed, predicted = predictions.observed, predictions.predicted
+    fit_tables = {
+        "params": params,
+        "summary": _summary(runs, solution, replicates, predictions, params, settings, number),
+        "residuals": pd.DataFrame(
+            {
+                "run_id": runs.usable["run_id"],
+                "loss_nats": observed,
+                "predicted": predicted,
+                "residual": observed - predicted,
+                "held_out": runs.out,
+            }
+        ),
+        "starts": solution.starts(),
+        "replicates": pd.DataFrame(
+            {
+                "replicate": np.arange(len(replicates)),
+                "theta": list(runs.law.to_numbers(replicates.estimates)),
+                "converged": replicates.converged,
+            }
+        ),
+        "scores": _scores(runs, predictions, settings),
+        "profiles": along,
+        "ranges": _ranges(runs.law, runs.data),
+    }
+    assert {*fit_tables, "points"} == set(TABLES)
+    return {
+        name: table.assign(group=runs.group, response=runs.response)
+        for name, table in fit_tables.items()
+    }
+
+
+def _predictions(
+    runs: FittedRuns, solution: Solution, kept: Estimate, settings: Settings
+) -> Predictions:
+    """What the fit predicts, with intervals."""
+    law, best = runs.law, solution.estimate
+    everything = variables(runs.usable, law.variables)
+    return Predictions(
+        runs.usable[runs.response].to_numpy(float),
+        law.given(best.state).loss(best.theta, everything),
+        band(law, best, kept, everything, settings.level),
+        _run_band(runs, solution, kept, everything, settings),
+    )
+
+
+def _run_band(
+    runs: FittedRuns, solution: Solution, kept: Estimate, data, settings: Settings
+) -> Interval:
+    """Interval of a new run at points: of the law, with the noise of the runs fitted."""
+    best, level = solution.estimate, settings.level
+    law, drawn = runs.law.given(best.state), runs.law.given(kept.state)
+    middle, run_sd = law.loss(best.theta, data), law.posterior_sd(best.theta, data, noise=True)
+    if run_sd.any():
+        return normal_interval(middle, run_sd, level)
+    if not len(kept):
+        return np.full_like(middle, np.nan), np.full_like(middle, np.nan)
+    rng, n = generator(settings.seed, "noise", runs.group), len(runs.loss)
+    spread = np.sqrt(n / max(1, n - len(law.terms)))
+    residuals = np.log(runs.loss / law.loss(best.theta, runs.data))
+    size, pieces = max(1, resample.NUMBERS // len(kept)), []
+    for at in range(0, len(middle), size):
+        many = drawn.loss(kept.theta, {k: v[at : at + size] for k, v in data.items()})
+        noise = rng.choice(residuals, size=many.shape) * spread
+        pieces.append(np.stack(quantiles(many * np.exp(noise), level)))
+    low, high = np.concatenate(pieces, axis=-1)
+    return low, high
+
+
+def _summary(
+    runs: FittedRuns,
+    solution: Solution,
+    replicates: Replicates,
+    predictions: Predictions,
+    params: pd.DataFrame,
+    settings: Settings,
+    clusters: int | None,
+) -> pd.DataFrame:
+    """The row of `summary`: the search, the fit's errors, and whether to believe it."""
+    law, best, held = runs.law, solution.estimate, settings.constraints.hold(runs.law)
+    known = evidence.conditioning(law.given(best.state), best.theta, runs.data, held)
+    inside = scores(predictions.observed[~runs.out], predictions.predicted[~runs.out])
+    log_residuals = np.log(predictions.observed[~runs.out] / predictions.predicted[~runs.out])
+    summary: dict[str, Any] = {
+        "card": settings.card,
+        "formula": law.formula,
+        "n_runs": len(runs.fitted),
+        "n_held_out": int(runs.out.sum()),
+        "n_dropped": runs.given - len(runs.usable),
+        "objective": solution.minimised,
+        **{"objective_value": np.nan, "gradient_norm": 0.0, "n_starts": 0, "n_agree": 0},
+        **{"n_starts_converged": 0, "n_unmoved": 0, "second_objective_gap": np.nan},
+        **solution.search(),
+        "condition": known.number,
+        "loosest": known.loosest,
+        "n_replicates": len(replicates),
+        "n_replicates_converged": int(replicates.converged.sum()),
+        "rmse": inside["rmse"],
+        "r2": inside["r2"],
+        "aicc": aicc(log_residuals, held.count(False)),
+        "seed_sd": seed_sd(runs.usable, runs.response),
+        **_held_out(runs, predictions),
+    }
+    free, doubts = solution.undetermined(known.free), _doubts(runs, settings, clusters)
+    status, message = evidence.verdict(solution.sound, free, params, summary, doubts)
+    return pd.DataFrame([summary | {"status": status, "message": message}])
+
+
+def _held_out(runs: FittedRuns, predictions: Predictions) -> dict[str, float]:
+    """Errors on the runs held out, beside those of the mean of the last budgets; or NaN."""
+    out = runs.out
+    if not out.any():
+        names = ("held_out_rmse", "held_out_baseline_rmse", "held_out_coverage")
+        return dict.fromkeys(names, np.nan)
+    last = predictions.observed[~out][last_budgets(runs.fitted)].mean()
+    unseen = predictions.scores(out)
+    return {
+        "held_out_rmse": unseen["rmse"],
+        "held_out_baseline_rmse": float(np.sqrt(np.mean((predictions.observed[out] - last) ** 2))),
+        "held_out_coverage": unseen["coverage"],
+    }
+
+
+def _doubts(runs: FittedRuns, settings: Settings, clusters: int | None) -> list[str]:
+    """Where the intervals are not to be believed."""
+    asked = settings.interval if settings.bootstrap or settings.interval == "profile" else "none"
+    if runs.law.proportions and clusters != 1:
+        return []  # simulations were of other laws
+    return evidence.doubts(asked, settings.objective, len(runs.fitted), clusters)
+
+
+def _params(
+    solution: Solution, thetas: np.ndarray, along: pd.DataFrame, settings: Settings
+) -> pd.DataFrame:
+    """The parameters with their intervals; thetas of the replicates, (r, p)."""
+    bounded = solution.at_bound()
+    rows = []
+    for i, term in enumerate(solution.law.terms):
+        values, estimate = term.value(thetas[:, i]), float(term.value(solution.estimate.theta[i]))
+        own_profile = along[along["term"] == term.name]
+        if settings.interval == "profile" and len(own_profile):
+            low, high = profile.crossing(own_profile)
+        else:
+            low, high = quantiles(values, settings.level, estimate)
+        rows.append(
+            {
+                "term": term.name,
+                "symbol": term.symbol,
+                "unit": term.unit,
+                "estimate": estimate,
+                "std_error": values.std(ddof=1) if len(values) > 1 else np.nan,
+                "ci_low": float(low),
+                "ci_high": float(high),
+                "ci_level": settings.level,
+                "ci_method": _method(term, len(values), len(own_profile), settings),
+                "at_bound": bounded[i],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _method(term: Term, replicates: int, profiled: int, settings: Settings) -> str:
+    """How the interval of a parameter was made, in words."""
+    if term.name in settings.constraints.fixed:
+        return "fixed"
+    method = settings.interval if replicates else "none"
+    if settings.interval == "profile":
+        method = "profile" if profiled else "bootstrap" if replicates else "none"
+    if settings.cluster and method == "bootstrap":
+        return f"bootstrap over {settings.cluster}, bias-corrected percentile"
+    if settings.cluster and method == "profile":
+        return f"profile likelihood by {settings.cluster}"
+    return _METHODS[method]
+
+
+def _scores(runs: FittedRuns, predictions: Predictions, settings: Settings) -> pd.DataFrame:
+    """One row a fold: a fit of its own for each, of the runs that it may see."""
+    rows = []
+    for fold in folds(runs.usable, settings.holdout, settings.seed):
+        row = {
+            "fold": fold.name,
+            "n_fitted": int(fold.seen.sum()),
+            "n_held_out": int(fold.out.sum()),
+        }
+        if fold.name == "largest_compute":
+            errors = predictions.scores(fold.out)
+        else:
+            errors = _fold_scores(runs, predictions.observed, fold, settings)
+        rows.append(row | errors)
+    columns = ["fold", "n_fitted", "n_held_out", *scores(np.empty(0), np.empty(0))]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _fold_scores(
+    runs: FittedRuns, observed: np.ndarray, fold: Fold, settings: Settings
+) -> dict[str, float]:
+    """Errors of a fit of the runs that a fold may see; NaN where they are too few."""
+    law, seen = runs.law, runs.usable[fold.seen].reset_index(drop=True)
+    if len(seen) < law.least:
+        return scores(np.empty(0), np.empty(0))
+    weight = seen["fit_weight"].to_numpy(float)
+    data = variables(seen, law.variables)
+    best = settings.solve(law, data, observed[fold.seen], weight).estimate
+    there = variables(runs.usable[fold.out], law.variables)
+    return scores(observed[fold.out], law.given(best.state).loss(best.theta, there))
+
+
+def _ranges(law: Law, data) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "variable": list(law.variables),
+            "low": [float(data[v].min()) for v in law.variables],
+            "high": [float(data[v].max()) for v in law.variables],
+        }
+    )
+
+
+def aicc(log_residuals: np.ndarray, terms: int) -> float:
+    """Corrected Akaike criterion of normal log residuals (Hurvich and Tsai 1989).
+
+    The spread counts as a term. NaN where there are too few runs, or nothing is left over.
+    """
+    n, k = len(log_residuals), terms + 1
+    left = float(log_residuals @ log_residuals)
+    if n - k - 1 <= 0 or not left > 0:
+        return float("nan")
+    return n * np.log(left / n) + 2 * k + 2 * k * (k + 1) / (n - k - 1)
+
+
+def seed_sd(runs: pd.DataFrame, response: str = RESPONSE) -> float:
+    """SD of the loss over seeds, pooled over cells that were run with several; else NaN."""
+    if runs["seed"].nunique() < 2:
+        return float("nan")
+    cells = runs.groupby(tables.cell_columns(runs), dropna=False)[response]
+    degrees = len(runs) - cells.ngroups
+    squares = ((runs[response] - cells.transform("mean")) ** 2).sum()
+    return float(np.sqrt(squares / degrees)) if degrees else float("nan")

@@ -1,0 +1,175 @@
+"""The runs of every fit: selected, divided into groups and responses, some of them held out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from isoloss.core.filters import LETTERS, evaluate
+from isoloss.core.problems import IsolossError, Problem, nearest
+from isoloss.fit.holdout import held_out
+from isoloss.fit.mixture import domains_of, lacking, mixtures, responses_of
+from isoloss.fit.settings import Settings
+from isoloss.fitted import FALLBACK
+from isoloss.laws._law import Law
+from isoloss.laws._make import made_law
+
+RESPONSE = "loss_nats"
+
+
+@dataclass(frozen=True)
+class FittedRuns:
+    """The runs of one fit.
+
+    Attributes:
+        law: of its response.
+        group: of runs.
+        response: column of the loss.
+        given: runs of the group, whatever became of them.
+        usable: those that the law can use, one row each.
+        out: held out of them, bool.
+        fitted: the others, n rows.
+        data: variables of the runs fitted, (n,) each.
+        loss: observed, (n,).
+        weight: of every run fitted, (n,).
+    """
+
+    law: Law
+    group: str
+    response: str
+    given: int
+    usable: pd.DataFrame
+    out: np.ndarray
+    fitted: pd.DataFrame
+    data: dict[str, np.ndarray]
+    loss: np.ndarray
+    weight: np.ndarray
+
+
+@dataclass(frozen=True)
+class Division:
+    """A table of runs as one fit a group and response.
+
+    Attributes:
+        law: that of the last response.
+        runs: of every fit.
+        not_fitted: responses that few runs of a group have, each with the reason.
+        usable: all runs that any fit could use.
+    """
+
+    law: Law
+    runs: list[FittedRuns]
+    not_fitted: list[str]
+    usable: pd.DataFrame
+
+
+def selected(runs: pd.DataFrame, where: str, group: str, place: str) -> pd.DataFrame:
+    """The runs with the status `dropped` where a filter omits them, and their group by name.
+
+    Raises:
+        IsolossError: the filter is none, or there is no such column of groups.
+    """
+    if where:
+        out = ~evaluate(runs, where, f"{place}, where") & (runs["status"] == "done")
+        runs = runs.assign(status=runs["status"].mask(out, "dropped"))
+    if group not in runs:
+        raise IsolossError(Problem(f"{place}, group", f"no column {group!r}", nearest(group, runs)))
+    return runs.assign(group=runs[group].astype(str))
+
+
+def divided(runs: pd.DataFrame, settings: Settings, mixture: bool) -> Division:
+    """One fit a group and response.
+
+    Args:
+        runs: a `runs` table with its groups.
+        settings: of all fits.
+        mixture: whether the law is one of mixtures: it has a law for each loss by domain, and a
+            fit of all runs beside several groups.
+
+    Raises:
+        IsolossError: there is nothing to fit, or too few runs.
+    """
+    place = settings.place
+    runs = mixtures(runs, place) if mixture else runs
+    domains = domains_of(runs) if mixture else None
+    law = made_law(settings.card, settings.options, domains)
+    usable = runs[(runs["status"] == "done") & (runs["fit_weight"] > 0)]
+    if usable.empty:
+        raise too_few(place, 0, 1 if mixture else len(law.terms))
+    responses = responses_of(runs) if mixture else [RESPONSE]
+    ready, left = [], []
+    for name, own_runs in _groups(runs, usable, mixture):
+        for response in responses:
+            own_law = law.for_response(response)
+            need = own_law.least - len(settings.constraints.fixed)
+            if mixture and (reason := lacking(own_runs, response, need)):
+                left.append(f"{response} of group {name}: {reason}")
+                continue
+            ready.append(_ready(own_law, name, own_runs, response, settings))
+    if not ready:
+        do = "name the losses loss_<domain>, such as loss_web, or add runs"
+        raise IsolossError(Problem(place, "; ".join(left) or "no column of losses", do))
+    return Division(law.for_response(responses[-1]), ready, left, usable.reset_index(drop=True))
+
+
+def _groups(
+    runs: pd.DataFrame, usable: pd.DataFrame, mixture: bool
+) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Groups with a finished run; beside several of a mixture law, one of all runs."""
+    known = set(usable["group"])
+    for group, own_runs in runs[runs["group"].isin(known)].groupby("group", sort=True):
+        yield str(group), own_runs
+    if mixture and len(known) > 1 and FALLBACK not in known:
+        yield FALLBACK, runs
+
+
+def _ready(
+    law: Law, group: str, runs: pd.DataFrame, response: str, settings: Settings
+) -> FittedRuns:
+    """The runs of one fit; an error where they are fewer than the law needs."""
+    usable = _usable(law, runs, response)
+    place = settings.place + ("" if group == "all" else f", group {group}")
+    need = law.least - sum(settings.constraints.hold(law))
+    if len(usable) < need:
+        raise too_few(place, len(usable), need)
+    out = held_out(usable, settings.holdout)
+    fitted = usable[~out].reset_index(drop=True)
+    if len(fitted) < need:
+        raise too_few(f"{place}, after the hold-out", len(fitted), need)
+    data, loss = variables(fitted, law.variables), fitted[response].to_numpy(float)
+    weight = fitted["fit_weight"].to_numpy(float)
+    return FittedRuns(law, group, response, len(runs), usable, out, fitted, data, loss, weight)
+
+
+def _usable(law: Law, runs: pd.DataFrame, response: str) -> pd.DataFrame:
+    """Finished runs whose loss and variables are numbers that the law can use."""
+    finished = runs[(runs["status"] == "done") & (runs["fit_weight"] > 0)]
+    columns = [LETTERS.get(v, v) for v in law.variables]
+    missing = [c for c in columns if c not in finished]
+    if missing:
+        known = ", ".join(str(c) for c in finished)
+        raise IsolossError(Problem(f"variable {missing[0]}", "no such column", f"columns: {known}"))
+    empty = [v for v, c in zip(law.variables, columns, strict=True) if finished[c].isna().all()]
+    if empty and len(finished):
+        do = f"give the table a column for it: the law is {law.formula}"
+        raise IsolossError(Problem(f"variable {empty[0]}", "no run has a value", do))
+    values = finished[[response, *columns]].astype(float)
+    sound = np.isfinite(values).all(axis=1) & (values[response] > 0)
+    if not law.proportions:
+        sound &= (values[columns] > 0).all(axis=1)
+    return finished[sound].reset_index(drop=True)
+
+
+def variables(runs: pd.DataFrame, names: Sequence[str] = ("N", "D", "C")) -> dict[str, np.ndarray]:
+    """Variables of every run by a law's names for them, each (n,)."""
+    return {name: runs[LETTERS.get(name, name)].to_numpy(float) for name in names}
+
+
+def too_few(place: str, count: int, need: int) -> IsolossError:
+    """The error for a law with fewer runs than terms."""
+    return IsolossError(
+        Problem(place, f"{count} runs for {need} parameters", "add runs, or fit a smaller law")
+    )

@@ -1,0 +1,131 @@
+"""How a law is fitted: what `fit_law` is asked for, checked."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from isoloss.core import registry
+from isoloss.core.problems import IsolossError, Problem, nearest
+from isoloss.core.schema import complete_options
+from isoloss.fit import resample
+from isoloss.fit.objectives import OBJECTIVES, Objective
+from isoloss.fit.solution import Solution
+from isoloss.fit.solve import Constraints, solve
+from isoloss.laws._law import Data, Law
+
+# least and greatest value of the numbers that `fit_law` is given, as in config.schema.yaml
+LIMITS = {
+    "bootstrap": (0, 100_000),
+    "seed": (0, 2**63 - 1),
+    "ci_level": (0.01, 0.9999),
+    "delta": (1e-9, 1e9),
+}
+LARGEST = 1e30  # value of a parameter that is fixed or bounded
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a law is fitted; see `fit_law`.
+
+    Attributes:
+        card: the law card.
+        options: of the card, every one.
+        cluster: column by which runs are drawn together; None where they are drawn one by one.
+    """
+
+    card: str
+    options: Mapping[str, Any]
+    objective: Objective
+    constraints: Constraints
+    shared: Sequence[str]
+    starts: Any
+    holdout: Any
+    interval: str
+    cluster: str | None
+    bootstrap: int
+    level: float
+    profiles: bool
+    seed: int
+
+    @property
+    def place(self) -> str:
+        """What problems are said of."""
+        return f"law {self.card}"
+
+    def solve(self, law: Law, data: Data, loss: np.ndarray, weight: np.ndarray) -> Solution:
+        """The law fitted to runs, none of its parameters shared with other groups."""
+        return solve(law, data, loss, weight, self.objective, self.constraints, self.starts)
+
+
+def settings_of(
+    card: str, options: Mapping[str, Any] | None, fixed, tied, bounds, **asked
+) -> Settings:
+    """The settings that `fit_law` is asked for, by its arguments.
+
+    Raises:
+        IsolossError: a name is not known, or a number is out of its range; all problems at once.
+    """
+    chosen = {**registry.defaults("law", card), **(options or {})}
+    known = registry.options("law", card)
+    place = f"options of {card}"
+    wrong = complete_options(chosen, known, place, fill=False) if options else []
+    objective, delta, interval = asked["objective"], asked.pop("delta"), asked["interval"]
+    if not callable(objective) and objective not in OBJECTIVES:
+        wrong.append(Problem("objective", f"unknown {objective!r}", nearest(objective, OBJECTIVES)))
+    if interval not in resample.INTERVALS:
+        near = nearest(interval, resample.INTERVALS)
+        wrong.append(Problem("interval", f"unknown {interval!r}", near))
+    level = asked.pop("ci_level")
+    given = {"bootstrap": asked["bootstrap"], "seed": asked["seed"]}
+    given |= {"ci_level": level, "delta": delta}
+    wrong += [one for name, value in given.items() for one in _out_of_range(name, value)]
+    wrong += _too_large(fixed or {}, bounds or {})
+    if wrong:
+        raise IsolossError(*wrong)
+    asked["objective"] = _objective(objective, delta)
+    asked["bootstrap"] = 0 if interval == "none" else asked["bootstrap"]
+    asked["profiles"] = asked["profiles"] or interval == "profile"
+    constraints = Constraints(fixed or {}, tied, bounds or {})
+    settings = Settings(card=card, options=chosen, constraints=constraints, level=level, **asked)
+    if settings.cluster and interval in ("residual", "parametric"):
+        alike = f"runs alike in {settings.cluster} share noise; {interval} draws one by one"
+        raise IsolossError(
+            Problem(f"{settings.place}, interval", alike, "use bootstrap or profile")
+        )
+    return settings
+
+
+def _objective(asked: str | Callable[[np.ndarray], np.ndarray], delta: float) -> Objective:
+    return Objective("callable", delta, asked) if callable(asked) else Objective(asked, delta)
+
+
+def _out_of_range(name: str, value: Any) -> list[Problem]:
+    """What is wrong with a number that has limits."""
+    low, high = LIMITS[name]
+    whole = isinstance(low, int)
+    kind = numbers.Integral if whole else numbers.Real
+    if isinstance(value, bool | np.bool) or not isinstance(value, kind):
+        needed = f"needs {'an integer' if whole else 'a number'}, {low} to {high}"
+        return [Problem(name, f"found {value!r:.60}", needed)]
+    if not low <= value <= high:
+        long = whole and int(value).bit_length() > 1023
+        shown = "a number of very many digits" if long else f"{value:.6g}"
+        return [Problem(name, f"found {shown}", f"needs {low} to {high}")]
+    return []
+
+
+def _too_large(fixed: Mapping[str, Any], bounds: Mapping[str, Any]) -> list[Problem]:
+    """Values and bounds of parameters that are not numbers, or beyond what can be computed."""
+    given = {f"fixed {name}": [value] for name, value in fixed.items()}
+    given |= {f"bounds {name}": [v for v in pair if v is not None] for name, pair in bounds.items()}
+    return [
+        Problem(place, f"found {value!r:.60}", f"needs a number, -{LARGEST:g} to {LARGEST:g}")
+        for place, values in given.items()
+        for value in values
+        if not (isinstance(value, numbers.Real) and abs(value) <= LARGEST)
+    ]

@@ -1,0 +1,25 @@
+"""A law from the name of its card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from isoloss.core import registry
+from isoloss.laws._law import Law
+
+
+def made_law(card: str, options: Mapping[str, Any], domains: Sequence[str] | None = None) -> Law:
+    """A law with its options chosen.
+
+    Args:
+        card: its card.
+        options: of the card, every one.
+        domains: of a mixture law, the columns of proportions; None of another. The law of each
+            response is then that of `Law.for_response`.
+
+    Raises:
+        IsolossError: there is no such card.
+    """
+    make = registry.card("law", card).make
+    return make(**options) if domains is None else make(domains=list(domains), **options)

@@ -1,0 +1,274 @@
+"""What a quick fit tells its user, as text for a terminal: made from the facts alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from isoloss.core import escape, units
+from isoloss.core.escape import columns, visible
+from isoloss.fitted import FALLBACK
+from isoloss.fitted.facts import WHOLE, Allocation, BestMixture, OneFit, Record, RunCounts
+from isoloss.laws._mixture import own_domain
+
+_LOSSES = 12  # of a group, that are shown
+_FITS = 6  # fits whose parameters are shown
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What a table's columns are, and the law that is fitted to them.
+
+    Attributes:
+        source: the table, as it is shown.
+        law: law card.
+        mixture: whether it is a law of mixtures.
+        columns: letter (N, D, C, U, loss) or word (group, seed, ...) to column.
+        renamed: of a table of mixtures, column to p_<domain> or loss_<domain>.
+        guessed: letters and words that the user did not name.
+    """
+
+    source: str
+    law: str
+    mixture: bool
+    columns: Mapping[str, str]
+    renamed: Mapping[str, str]
+    guessed: frozenset[str]
+
+
+def of_sizes(
+    meaning: Meaning,
+    counts: RunCounts,
+    facts: Record,
+    held: Record | None,
+    best: Mapping[str, Sequence[Allocation]],
+) -> str:
+    """The text about a law in N, D or C.
+
+    Args:
+        meaning: of the table's columns.
+        counts: of its runs.
+        facts: about the fit of all runs.
+        held: about the fit without the largest budget, if there is one.
+        best: how each group's fit divides budgets; empty if the law does not say.
+    """
+    parts = [
+        _columns(meaning, counts),
+        _parameters(facts),
+        _evidence(facts),
+        *([_errors(held)] if held is not None else []),
+        *([_allocations(best)] if best else []),
+    ]
+    return escape.terminal("\n".join(parts))
+
+
+def of_mixtures(
+    meaning: Meaning,
+    counts: RunCounts,
+    facts: Record,
+    domains: Sequence[str],
+    best: Sequence[BestMixture],
+    not_fitted: Sequence[str],
+) -> str:
+    """The text about a law of mixtures.
+
+    Args:
+        meaning: of the table's columns.
+        counts: of its runs.
+        facts: about the fits.
+        domains: columns of proportions.
+        best: the best mixture of each group.
+        not_fitted: losses without a fit, and why.
+    """
+    shown = [*not_fitted[:3]]
+    if len(not_fitted) > 3:
+        shown.append(f"and {len(not_fitted) - 3} more")
+    parts = [
+        _columns(meaning, counts),
+        f"{meaning.law}: {facts.formula}\n",
+        *(_responses(facts.of(group), domains) for group in facts.groups),
+        *(_best_mixture(one) for one in best),
+        *(["not fitted: " + "; ".join(map(visible, shown)) + "\n"] if shown else []),
+    ]
+    return escape.terminal("\n".join(parts))
+
+
+def _name(text: object) -> str:
+    """A name from the table, on a line of a terminal."""
+    return escape.short(visible(text), escape.CELL)
+
+
+def _columns(meaning: Meaning, counts: RunCounts) -> str:
+    """How many runs there are, and which column is what."""
+    lines = [f"{visible(meaning.source)}: {counts.n_rows} rows, {counts.n_done} runs"]
+    reasons: dict[str, int] = {}
+    for lost in counts.lost:
+        if lost.reason:
+            reasons[lost.reason] = reasons.get(lost.reason, 0) + lost.n_runs
+    lines[0] += "".join(f", {n} dropped ({visible(reason)})" for reason, n in reasons.items())
+    shown = [
+        f"{letter} = {_name(column)}" + (" (guessed)" if letter in meaning.guessed else "")
+        for letter, column in meaning.columns.items()
+    ]
+    if meaning.renamed:
+        shares = sum(name.startswith("p_") for name in meaning.renamed.values())
+        losses = len(meaning.renamed) - shares
+        shown.append(f"{shares} proportions, {losses} losses by domain (guessed)")
+    lines.append("columns: " + ", ".join(shown))
+    if meaning.guessed:
+        lines.append("  another column: --columns N=params loss=val_loss; none: --columns group=")
+    return "\n".join(lines) + "\n"
+
+
+def _parameters(fit: Record) -> str:
+    """The parameters of the first fits, with their intervals."""
+    parts = []
+    for one in fit.fits[:_FITS]:
+        title = f"{one.card}: {one.formula}"
+        if len(fit.fits) > 1:
+            title += f"   [group {_name(one.group)}, {_name(one.response)}]"
+        level = f"{100 * one.level:.4g} % interval"
+        head = ("", "estimate", level, "std error", "unit")
+        rows = [
+            (
+                f"  {_name(p.symbol)}",
+                units.count(p.estimate, 4),
+                units.interval(p.low, p.high, units.count),
+                units.count(p.std_error) if math.isfinite(p.std_error) else "-",
+                p.unit + (" (at its bound)" if p.at_bound else ""),
+            )
+            for p in one.parameters
+        ]
+        how = f"  intervals: {one.method}, {one.n_replicates} refits"
+        parts.append(f"{title}\n{columns(head, rows)}{how}")
+    if len(fit.fits) > _FITS:
+        parts.append(f"... and {len(fit.fits) - _FITS} more fits in params.parquet")
+    return "\n".join(parts) + "\n"
+
+
+def _evidence(fit: Record) -> str:
+    """Whether each fit is an optimum, and how well it describes the runs."""
+    lines = []
+    for one in fit.fits:
+        state = one.status if one.converged else one.loud_status
+        of = f" [{_name(one.group)}, {_name(one.response)}]" if len(fit.fits) > 1 else ""
+        parts = [f"evidence{of}: {state}; {visible(one.message)}"]
+        if one.n_starts:
+            parts.append(f"objective {one.objective_value:.10g} ({one.objective})")
+            parts.append(f"gradient {one.gradient_norm:.1e}")
+            gap = one.second_objective_gap
+            parts.append(
+                f"next optimum {gap:.2g} of the objective higher"
+                if math.isfinite(gap)
+                else "no other optimum met"
+            )
+        parts.append(f"RMSE {one.rmse:.3g} on {one.n_runs} runs, R2 {one.r2:.4f}")
+        if one.n_starts:
+            parts.append(f"condition {one.condition:.3g}, least known: {visible(one.loosest)}")
+        lines.append("\n  ".join(parts))
+    return "\n".join(lines) + "\n"
+
+
+def _errors(held: Record) -> str:
+    """Errors on the runs of the largest budget, by a fit that did not see them."""
+    lines = []
+    for one in held.fits:
+        of = "" if one.group == WHOLE else f" [{_name(one.group)}]"
+        fold = one.folds[0]
+        lines.append(
+            f"held out{of}: the {one.n_held_out} runs of most compute, predicted from the other "
+            f"{one.n_runs}: RMSE {one.held_out_rmse:.3g} (guessing the mean of the budget before: "
+            f"{one.held_out_baseline_rmse:.3g}), error {100 * fold.mape:.2g} % of the loss, "
+            f"{100 * fold.run_coverage:.0f} % inside the interval of a run"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _allocations(best: Mapping[str, Sequence[Allocation]]) -> str:
+    """How each group's fit divides budgets: a row a budget."""
+    head = ("best for C, FLOP", "N", "D", "D/N", "loss", "beyond the runs")
+    parts = []
+    for group, ones in best.items():
+        title = "" if group == WHOLE else f"[{_name(group)}]\n"
+        parts.append(title + columns(head, [_allocation(one) for one in ones]))
+    return "\n".join(parts)
+
+
+def _allocation(best: Allocation) -> tuple[str, ...]:
+    cells = [
+        f"{form(q.estimate)} {units.interval(q.low, q.high, form)}"
+        for q, form in (
+            (best.n_params, units.count),
+            (best.n_samples, units.count),
+            (best.tokens_per_parameter, units.count),
+            (best.loss_nats, "{:.4g}".format),
+        )
+    ]
+    if not best.exists:
+        cells = ["none: an exponent is not positive", "", "", ""]
+    beyond = best.times_largest
+    far = f"extrapolated, {units.count(beyond, 2)} x C" if beyond > 1.0001 else "inside"
+    return (units.power(best.flops), *cells, far)
+
+
+def _responses(fits: Sequence[OneFit], domains: Sequence[str]) -> str:
+    """What a group's fits are worth: a row a loss, those of domains trained on first."""
+    head = ("loss of", "runs", "R2", "RMSE", "held out: R2", "RMSE", "rank corr.", "state")
+    ordered = sorted(fits, key=lambda one: own_domain(one.response, domains) is None)
+    more = len(ordered) - _LOSSES
+    notes = [f"  ... and {more} more losses in summary.parquet and scores.parquet"]
+    first, group = ordered[0], ordered[0].group
+    notes = (notes if more > 0 else []) + [
+        f"  held out: medians over {len(first.folds)} random choices of a fifth of the mixtures"
+        f" (RMSE: mean); {first.n_replicates} replicates"
+    ]
+    title = "" if group == WHOLE else f"[group {_name(group)}]\n"
+    if group == FALLBACK:
+        title = "[all runs: it answers for groups without a fit]\n"
+    rows = [_response(one) for one in ordered[:_LOSSES]]
+    return title + columns(head, rows) + "\n".join(notes) + "\n"
+
+
+def _response(one: OneFit) -> tuple[str, ...]:
+    folds = pd.DataFrame(
+        [(fold.r2, fold.rmse, fold.spearman) for fold in one.folds],
+        columns=["r2", "rmse", "spearman"],
+        dtype=float,
+    )
+    median = folds.median()
+    return (
+        "  " + _name(one.response.removeprefix("loss_")),
+        str(one.n_runs),
+        f"{one.r2:.4f}",
+        f"{one.rmse:.3g}",
+        f"{median['r2']:.4f}",
+        f"{folds['rmse'].mean():.3g}",
+        f"{median['spearman']:.3f}",
+        "ok" if one.converged else one.loud_status,
+    )
+
+
+def _best_mixture(best: BestMixture) -> str:
+    """The best mixture of a group: a row a domain, and the loss there."""
+    title = "" if best.group == WHOLE else f" [{_name(best.group)}]"
+    title = " [all runs]" if best.group == FALLBACK else title
+    head = (f"best mixture{title}", "share", f"{100 * best.level:.4g} % interval", "of the runs")
+    rows = []
+    for share in best.shares:
+        p = share.proportion
+        reach = f"{share.least:.3f} to {share.most:.3f}"
+        rows.append(
+            (
+                f"  {_name(share.domain)}",
+                f"{p.estimate:.3f}",
+                units.interval(p.low, p.high, "{:.3f}".format),
+                reach + (" (at its edge)" if share.at_edge else ""),
+            )
+        )
+    loss = best.loss_nats
+    what = f"mean of {len(best.responses)} losses ({best.n_replicates} replicates)"
+    interval = units.interval(loss.low, loss.high, "{:.4g}".format)
+    return columns(head, rows) + f"  {what}: {loss.estimate:.4g} {interval}\n"

@@ -30,6 +30,7 @@ import traceback
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import TextIO
 
 from warm_client import ask
 
@@ -114,10 +115,17 @@ def receive(connection: socket.socket) -> dict:
 
 
 def become(request: dict, programs: str) -> None:
-    """Make this process the program that was asked for, and run it."""
+    """Make this process the program that was asked for, and run it.
+
+    Args:
+        request: what was asked.
+        programs: folder of `python` for jobs.
+    """
     for standard, fd in enumerate(request["fds"]):
         os.dup2(fd, standard)
         os.close(fd)
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        setattr(sys, name, reopened(getattr(sys, name), number))
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["environment"])
@@ -127,6 +135,18 @@ def become(request: dict, programs: str) -> None:
     if request["module"] == "snakemake":  # it puts this one's folder first on the path of jobs
         sys.executable = f"{programs}/python"
     os._exit(exit_code(request["module"]))
+
+
+def reopened(stream: TextIO, fd: int) -> TextIO:
+    """A text stream like this one, for what the descriptor is now: a pipe, a file or a terminal."""
+    return open(
+        fd,
+        mode="w" if stream.writable() else "r",
+        buffering=1 if stream.line_buffering else -1,
+        encoding=stream.encoding,
+        errors=stream.errors,
+        closefd=False,
+    )
 
 
 def exit_code(module: str) -> int:
@@ -150,18 +170,20 @@ def exit_code(module: str) -> int:
 
 
 @cache
-def server() -> str:
-    """The address of this process's server, which is started with the first use."""
-    folder = tempfile.mkdtemp(prefix="warm-")
-    address = f"{folder}/socket"
-    here = str(Path(__file__).parent)
-    program = Path(folder, "python")
-    program.write_text(CLIENT.format(python=sys.executable, here=here, address=address))
+def server() -> Path:
+    """The folder of this process's server, which is started with the first use.
+
+    In it are `socket`, its address, and `python` for jobs.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="warm-"))
+    facts = {"here": str(Path(__file__).parent), "address": str(folder / "socket")}
+    program = folder / "python"
+    program.write_text(CLIENT.format(python=sys.executable, **facts), encoding="utf-8")
     program.chmod(0o755)
     # as a workflow's jobs have it
     threads = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "GOTO")}
     process = subprocess.Popen(
-        [sys.executable, __file__, folder],
+        [sys.executable, __file__, str(folder)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, **threads},
@@ -175,7 +197,7 @@ def server() -> str:
 
     atexit.register(stop)
     assert process.stdout.readline() == b"ready\n"
-    return address
+    return folder
 
 
 def run(
@@ -191,7 +213,8 @@ def run(
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         with open(os.devnull, "rb") as nothing:
             fds = (nothing.fileno(), output.fileno(), errors.fileno())
-            code = ask(server(), module, arguments, str(folder), dict(environment), fds)
+            address = str(server() / "socket")
+            code = ask(address, module, arguments, str(folder), dict(environment), fds)
         texts = []
         for file in (output, errors):
             file.seek(0)

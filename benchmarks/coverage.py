@@ -31,7 +31,7 @@ from isoloss.core.seeds import generator
 from isoloss.core.tables import facts, frame, write_free
 from isoloss.fit.coordinates import Scale, free_coordinates, scale_of
 from isoloss.fit.objectives import Objective
-from isoloss.fit.optimize import Ends, Problem, minimise
+from isoloss.fit.optimize import Ends, FitProblem, minimise
 from isoloss.fit.profile import cluster_inflation, likelihood_ratio
 from isoloss.fit.resample import MAD
 from isoloss.fitted.intervals import BIAS
@@ -168,7 +168,7 @@ class Cell:
 
     design: Design
     scale: Scale
-    problem: Problem
+    problem: FitProblem
     truth: np.ndarray
     loss: np.ndarray
     best: Ends
@@ -189,12 +189,12 @@ def simulate(design: Design, kind: str, objective: Objective, count: int, rng) -
     loss = bound.at(scale.inner(truth))[0]
     loss = loss * np.exp(noise(kind, design.cluster, count, rng))
     affine = free_coordinates(LAW, scale, {}, (), {})
-    problem = Problem(bound, np.ones(len(centre)), objective, affine)
+    problem = FitProblem(bound, np.ones(len(centre)), objective, affine)
     begin = affine.free(scale.inner(truth))
     return Cell(design, scale, problem, truth, loss, descend(problem, begin, loss))
 
 
-def descend(problem: Problem, begin: np.ndarray, loss: np.ndarray) -> Ends:
+def descend(problem: FitProblem, begin: np.ndarray, loss: np.ndarray) -> Ends:
     """The best end of every study from a few starts."""
     ends = minimise(problem, begin, np.ones(loss.shape[1]), loss)
     for away in ((-0.15, 0.2), (0.2, -0.15)):

@@ -33,7 +33,7 @@ from isoloss.core.seeds import generator
 from isoloss.core.tables import write_free
 from isoloss.fit import resample
 from isoloss.fit.objectives import Objective
-from isoloss.fit.optimize import AGREE, Problem, minimise, optimise
+from isoloss.fit.optimize import AGREE, FitProblem, minimise, optimise
 from isoloss.fit.solve import Constraints, Optimum
 from isoloss.laws import chinchilla
 
@@ -139,7 +139,7 @@ def our_starts(task: Task) -> Found:
     affine = result.problem.affine
     nowhere = np.full(len(affine.low), np.inf)
     affine = replace(affine, low=-nowhere, high=nowhere)
-    problem = Problem(
+    problem = FitProblem(
         result.problem.law_on_runs, result.problem.loss, result.problem.objective, affine
     )
     which = task.sample(len(STARTS), len(STARTS), 600)

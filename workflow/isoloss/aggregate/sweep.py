@@ -30,7 +30,7 @@ def gather_sweep(
     results = results.loc[plan["run_id"]].reset_index()
     took = ["run_digest", "n_unique", "loss_nats", "status", "status_reason"]
     runs = pd.concat([plan.drop(columns="shard"), results[took]], axis=1)
-    runs = runs.assign(group="all", fit_weight=1.0)
+    runs = runs.assign(group=tables.WHOLE, fit_weight=1.0)
     nested = {"losses": "losses", "curves": "curve"}
     long = {name: _unnest(name, results, column) for name, column in nested.items()}
     shares = {}

@@ -119,7 +119,7 @@ def _with_defaults(runs: pd.DataFrame) -> pd.DataFrame:
     if "run_id" not in runs:
         runs["run_id"] = [f"row-{i + 1}" for i in range(len(runs))]
     runs["run_id"] = runs["run_id"].astype(str)
-    runs["group"] = runs["group"].astype(str) if "group" in runs else "all"
+    runs["group"] = runs["group"].astype(str) if "group" in runs else tables.WHOLE
     if "fit_weight" not in runs:
         runs["fit_weight"] = 1.0
     absent = [c for c in tables.schema("runs").names if c not in runs]

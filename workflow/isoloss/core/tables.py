@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 METADATA = b"isoloss"
+WHOLE = "all"  # group of runs that are not divided into groups
 BATCH_ROWS = 1 << 16  # rows of a table that are in memory at once where it is read or written so
 ROLES = ("identity", "setting", "outcome", "bookkeeping")  # of columns; see tables.yaml
 _ROLE_KEYS = ("role", "role_given")

@@ -98,12 +98,13 @@ def verdict(
     lost = summary["n_replicates"] - summary["n_replicates_converged"]
     if lost:
         remarks.append(f"{lost} of {summary['n_replicates']} replicates did not converge")
-    loose = [p.term for p in params.itertuples() if not identified(p.ci_low, p.ci_high)]
+    wide = [p.term for p in params.itertuples() if not identified(p.ci_low, p.ci_high)]
+    loose = [term for term in wide if term not in bounded]
     if loose:
         many = "intervals of" if len(loose) > 1 else "interval of"
         spans = "span" if len(loose) > 1 else "spans"
-        wide = f"the {many} {', '.join(loose)} {spans} more than a factor of {WIDE}"
-        remarks.append(f"not identified by these runs: {wide}")
+        reason = f"the {many} {', '.join(loose)} {spans} more than a factor of {WIDE}"
+        remarks.append(f"not identified by these runs: {reason}")
     remarks += intervals
     if not remarks and summary["n_starts"]:
         remarks.append(f"{summary['n_agree']} of {summary['n_starts']} starts agree")

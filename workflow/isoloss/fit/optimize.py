@@ -90,7 +90,7 @@ def join(parts: Sequence[Ends]) -> Ends:
     return Ends(*(np.concatenate([getattr(p, name) for p in parts]) for name in names))
 
 
-class Problem:
+class FitProblem:
     """An objective over n runs as a function of what is free in a law.
 
     Args:
@@ -188,7 +188,7 @@ class _State:
 
 
 def minimise(
-    problem: Problem,
+    problem: FitProblem,
     begin: np.ndarray,
     weight: np.ndarray,
     loss: np.ndarray | None = None,
@@ -239,7 +239,7 @@ def minimise(
 
 
 def _minimise(
-    problem: Problem,
+    problem: FitProblem,
     begin: np.ndarray,
     weight: np.ndarray,
     loss: np.ndarray,
@@ -366,7 +366,9 @@ def cholesky_solve(matrix: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, n
     return y.T.copy(), sound
 
 
-def optimise(problem: Problem, starts: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, Ends]:
+def optimise(
+    problem: FitProblem, starts: np.ndarray, weight: np.ndarray
+) -> tuple[np.ndarray, Ends]:
     """Descend from a grid of starts; every end is one of the true objective.
 
     Starts are first moved to the best scales for their exponents; those that meet there are one.
@@ -390,20 +392,20 @@ def optimise(problem: Problem, starts: np.ndarray, weight: np.ndarray) -> tuple[
 
 
 def narrowed(
-    problem: Problem, free: np.ndarray, weight: np.ndarray, loss: np.ndarray | None = None
+    problem: FitProblem, free: np.ndarray, weight: np.ndarray, loss: np.ndarray | None = None
 ) -> np.ndarray:
     """Points moved to near an optimum of a Huber objective, from wide deltas to its own."""
     if "huber" not in problem.objective.name:
         return free
     for wider, most in ((100.0, 40), (10.0, 15), (3.0, 8)):
         wide = replace(problem.objective, delta=wider * problem.objective.delta)
-        easier = Problem(problem.law_on_runs, problem.loss, wide, problem.affine)
+        easier = FitProblem(problem.law_on_runs, problem.loss, wide, problem.affine)
         free = minimise(easier, free, weight, loss, iterations=most).free
     return free
 
 
 def refit(
-    problem: Problem,
+    problem: FitProblem,
     ends: Ends,
     weight: np.ndarray,
     loss: np.ndarray | None = None,
@@ -517,7 +519,7 @@ def _keep_better(kept: Ends, which: np.ndarray, again: Ends) -> None:
         getattr(kept, name)[which[better]] = getattr(again, name)[better]
 
 
-def _penalties(problem: Problem, pool: np.ndarray) -> np.ndarray:
+def _penalties(problem: FitProblem, pool: np.ndarray) -> np.ndarray:
     """Penalty of every run at many points, (k, n), with room for those of a few at a time."""
     size = max(1, BLOCK // max(1, len(problem.loss)))
     parts = [problem.penalties(pool[at : at + size]) for at in range(0, len(pool), size)]
@@ -532,7 +534,7 @@ def _cross(penalties: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return value
 
 
-def _own(problem: Problem, free: np.ndarray, weight: np.ndarray, loss: np.ndarray) -> np.ndarray:
+def _own(problem: FitProblem, free: np.ndarray, weight: np.ndarray, loss: np.ndarray) -> np.ndarray:
     """Objective of one point for replicates with losses of their own, (r,)."""
     with np.errstate(all="ignore"):
         values = problem.objective.values(problem.predicted(free[None]), loss)

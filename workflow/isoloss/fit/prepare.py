@@ -10,6 +10,7 @@ import pandas as pd
 
 from isoloss.core.filters import LETTERS, evaluate
 from isoloss.core.problems import IsolossError, Problem, nearest
+from isoloss.core.tables import WHOLE
 from isoloss.fit.holdout import held_out
 from isoloss.fit.mixture import domains_of, lacking, mixtures, responses_of
 from isoloss.fit.settings import Settings
@@ -131,7 +132,7 @@ def _ready(
 ) -> FittedRuns:
     """The runs of one fit; an error where they are fewer than the law needs."""
     usable = _usable(law, runs, response)
-    place = settings.place + ("" if group == "all" else f", group {group}")
+    place = settings.place + ("" if group == WHOLE else f", group {group}")
     need = law.least - sum(settings.constraints.hold(law))
     if len(usable) < need:
         raise too_few(place, len(usable), need)

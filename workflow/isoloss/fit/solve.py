@@ -16,7 +16,7 @@ from isoloss.fit.optimize import (
     EXACT,
     Affine,
     Ends,
-    Problem,
+    FitProblem,
     minimise,
     optimise,
     refit,
@@ -45,11 +45,11 @@ class Constraints:
 
 def problem_of(
     law_on_runs: LawOnRuns, loss: np.ndarray, objective: Objective, scale: Scale, affine: Affine
-) -> Problem:
+) -> FitProblem:
     """The search for the least objective of losses (n,) in nats, in the scale of the runs."""
     size = float(np.exp(scale.loss))
     inner = objective if objective.logarithmic else replace(objective, delta=objective.delta / size)
-    return Problem(law_on_runs, loss / size, inner, affine)
+    return FitProblem(law_on_runs, loss / size, inner, affine)
 
 
 def grid_of(law: Law, scale: Scale, starts: np.ndarray | None) -> np.ndarray:
@@ -75,7 +75,7 @@ class Minimum:
         law: Law,
         objective: Objective,
         scale: Scale,
-        problem: Problem,
+        problem: FitProblem,
         weight: np.ndarray,
         searched: tuple[np.ndarray, Ends],
     ):
@@ -274,7 +274,7 @@ class Optimum(Minimum):
             gradient /= law.loss(theta, data)[:, None]
         return gradient, int(moves[:where].sum())
 
-    def along(self, term: str) -> tuple[Problem, int]:
+    def along(self, term: str) -> tuple[FitProblem, int]:
         """The problem with a term in the user's units among what is free, and its position."""
         position = self.law.index(term)
         outward = np.linalg.inv(self.scale.matrix)[position]
@@ -300,7 +300,7 @@ class Optimum(Minimum):
             high=high,
         )
         problem = self.problem
-        return Problem(problem.law_on_runs, problem.loss, problem.objective, moved), where
+        return FitProblem(problem.law_on_runs, problem.loss, problem.objective, moved), where
 
 
 class EstimatorFit:

@@ -6,7 +6,7 @@ from isoloss.core import registry
 from isoloss.core.stages import Argument, Stage
 
 
-class Fit(Stage):
+class FitLaw(Stage):
     """A law is fitted to runs."""
 
     name = "fit"
@@ -59,4 +59,4 @@ class Fit(Stage):
         job.makes(lambda out: self.code.run(job.specification, given["tables"], out, facts))
 
 
-STAGES = (Fit(),)
+STAGES = (FitLaw(),)

@@ -17,7 +17,6 @@ from isoloss.fitted.names import OF_RUN
 if TYPE_CHECKING:
     from isoloss.fitted.result import Fit
 
-WHOLE = "all"  # group of runs that are not divided into groups
 CONVERGED = "converged"
 EDGE = 1e-4  # of a share from the least or greatest of the runs, within which it is at the edge
 WIDE = 10  # factor between the ends of an interval above which a parameter is not identified
@@ -44,7 +43,7 @@ class Parameter:
 
 
 @dataclass(frozen=True)
-class Fold:
+class FoldScore:
     """Errors on runs held out, in nats where they have a unit; NaN for what is not known."""
 
     name: str
@@ -101,7 +100,7 @@ class OneFit:
     held_out_baseline_rmse: float
     level: float
     parameters: tuple[Parameter, ...]
-    folds: tuple[Fold, ...]
+    folds: tuple[FoldScore, ...]
 
     @property
     def converged(self) -> bool:
@@ -402,10 +401,10 @@ def _parameter(row: dict) -> Parameter:
     )
 
 
-def _fold(row: dict) -> Fold:
-    return Fold(
+def _fold(row: dict) -> FoldScore:
+    return FoldScore(
         name=row["fold"],
-        **{name: row[name] for name in Fold.__dataclass_fields__ if name in row},
+        **{name: row[name] for name in FoldScore.__dataclass_fields__ if name in row},
     )
 
 

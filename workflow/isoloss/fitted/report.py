@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from isoloss.core import units
 from isoloss.core.escape import CELL, columns, short, terminal, visible
 from isoloss.core.escape import html as literal
-from isoloss.fitted.facts import WHOLE, WIDE, OneFit, Parameter, Record, record
+from isoloss.core.tables import WHOLE
+from isoloss.fitted.facts import WIDE, OneFit, Parameter, Record, record
 
 if TYPE_CHECKING:
     from isoloss.fitted.result import Fit

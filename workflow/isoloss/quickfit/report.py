@@ -10,8 +10,9 @@ import pandas as pd
 
 from isoloss.core import escape, units
 from isoloss.core.escape import columns, visible
+from isoloss.core.tables import WHOLE
 from isoloss.fitted import FALLBACK
-from isoloss.fitted.facts import WHOLE, Allocation, BestMixture, OneFit, Record, RunCounts
+from isoloss.fitted.facts import Allocation, BestMixture, OneFit, Record, RunCounts
 from isoloss.laws._mixture import own_domain
 
 _LOSSES = 12  # of a group, that are shown

@@ -13,7 +13,7 @@ from isoloss.core import tables, units
 from isoloss.core.escape import markdown
 from isoloss.figures.weighting_effects import differences
 from isoloss.fitted import Fit, fits_from
-from isoloss.fitted.facts import WHOLE, OneFit, Record, allocations, record
+from isoloss.fitted.facts import OneFit, Record, allocations, record
 
 Tables = dict[str, dict[str, pd.DataFrame]]
 
@@ -153,11 +153,11 @@ def _law_of_many(name: str, fit: Record, group: str) -> str:
 
 
 def _group(group: str) -> str:
-    return "" if group == WHOLE else f", group {markdown(group)}"
+    return "" if group == tables.WHOLE else f", group {markdown(group)}"
 
 
 def _in_brackets(group: str) -> str:
-    return "" if group == WHOLE else f" ({markdown(group)})"
+    return "" if group == tables.WHOLE else f" ({markdown(group)})"
 
 
 def _state(one: OneFit) -> str:

@@ -17,6 +17,7 @@ from isoloss.core import filters, registry, schema
 from isoloss.core.addresses import UnsetError
 from isoloss.core.problems import IsolossError, Problem, StudyError, nearest
 from isoloss.core.sources import Sources
+from isoloss.core.tables import WHOLE
 from isoloss.fit.coordinates import free_coordinates, scale_of
 from isoloss.fit.holdout import held_out
 from isoloss.fit.mixture import domains_of, responses_of
@@ -36,7 +37,7 @@ MEASURED = {
     "status": "done",
     "status_reason": None,
     "fit_weight": 1.0,
-    "group": "all",
+    "group": WHOLE,
 }
 MOST_STEPS = 10**12
 MOST_TOKENS = 10**15  # that one run is trained on

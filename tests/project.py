@@ -104,7 +104,9 @@ def reordered(project):
 
 def commented(project):
     """Comments and docstrings are edited."""
-    project.edit("train/run.py", "    marks =", "    # where the curve has its points\n    marks =")
+    project.edit(
+        "trainers/builtin.py", "    batches =", "    # the order of the items\n    batches ="
+    )
     project.edit("fit/law.py", '"""Fit a law to runs: the room', '"""Fit one law to runs: the room')
     project.edit("figures/isoloss.py", '"""The N-D plane', '"""A picture of the N-D plane')
 
@@ -196,7 +198,7 @@ def drawn_otherwise(project):
 
 def optimised_otherwise(project):
     """Code of the optimiser is edited."""
-    project.edit("train/run.py", "fused=True,", "fused=True,\n        eps=1e-7,")
+    project.edit("trainers/builtin.py", "fused=True,", "fused=True, eps=1e-7,")
 
 
 def written_otherwise(project):

@@ -21,7 +21,7 @@ def test_runs_of_several_codes_cannot_be_accepted(results):
     results.store.save(results.store.find(digest), identity, sweep="grid", shard=shard)
     code, output = results.isoloss("accept", "--reason", "none")
     assert code == 2
-    assert "byte_transformer: its runs were trained by 2 codes" in output
+    assert "byte_transformer/builtin: its runs were trained by 2 codes" in output
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def edited(results):
         process = warm.run("isoloss", *arguments, folder=results.folder, environment=environment)
         return process.returncode, process.stdout + process.stderr
 
-    results.edit("train/run.py", "betas=(", "eps=1e-8, betas=(")  # as it is without
+    results.edit("trainers/builtin.py", "betas=(", "eps=1e-8, betas=(")  # as it is without
     results.edit("figures/isoloss.py", "linewidth=2,", "linewidth=2.0,")
     return ask
 
@@ -57,7 +57,8 @@ def test_an_edit_is_accepted_as_a_no_op_and_a_further_one_is_due(results, edited
     lines = (results.results / "accepted.jsonl").read_text(encoding="utf-8").splitlines()
     accepted = {line["job"]: line for line in map(json.loads, lines)}
     shards = {f"train/{sweep}/{shard}" for sweep in ("grid", "short") for shard in "01"}
-    assert set(accepted) == shards | {"run/byte_transformer/builtin", "plot/isoloss"}
+    plans = {"plan/grid", "plan/short"}  # a trainer's card says which steps a run takes
+    assert set(accepted) == shards | plans | {"run/byte_transformer/builtin", "plot/isoloss"}
     assert {line["reason"] for line in accepted.values()} == {"the default, spelled out"}
     assert all(line["from"] != line["to"] for line in accepted.values())
     assert f"{len(accepted)} accepted" in output
@@ -73,6 +74,6 @@ def test_an_edit_is_accepted_as_a_no_op_and_a_further_one_is_due(results, edited
     assert (code, status_table(output)["grid"]["missing"]) == (0, "0")
     assert edited("gc") == (0, "no entry is unused\n")
 
-    results.edit("train/run.py", "eps=1e-8", "eps=1e-7")
+    results.edit("trainers/builtin.py", "eps=1e-8", "eps=1e-7")
     assert results.due()["train_shard"] == 4
     assert status_table(edited("status")[1])["grid"]["missing"] == "16"

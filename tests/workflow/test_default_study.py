@@ -37,7 +37,7 @@ CASES = [
     (changes.recarded, {**SHOWN, "plot_figure": 3}),
     (changes.one_more_law, SHOWN),
     (changes.retrained, {"plan_sweep": 1, "train_shard": 8, **RESULTS}),
-    (changes.optimised_otherwise, {"train_shard": 8, **RESULTS}),
+    (changes.optimised_otherwise, {"plan_sweep": 1, "train_shard": 8, **RESULTS}),
 ]
 
 

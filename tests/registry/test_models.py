@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import make_dataclass
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,8 +13,9 @@ import pyarrow as pa
 import pytest
 import torch
 
+from isoloss.__main__ import main
 from isoloss.core import registry
-from isoloss.core.problems import StudyError
+from isoloss.core.problems import IsolossError, StudyError
 from isoloss.core.seeds import generator
 from isoloss.core.tokens import TokenArray
 from isoloss.models._model import model_of
@@ -284,3 +286,30 @@ def test_a_model_card_that_lacks_part_of_its_contract_is_refused_with_what_it_la
     assert "mine.py" in line
     (line,) = own_model(source.replace('TASK = "language_model"', 'TASK = "language"'))
     assert "did you mean 'language_model'" in line
+
+
+def test_a_model_card_that_is_no_python_is_refused_with_its_line(own_model):
+    source = (registry.HOME / "models" / "byte_transformer.py").read_text(encoding="utf-8")
+    with pytest.raises(IsolossError, match=r"mine\.py, line \d+: is not Python .*; fix the line"):
+        own_model(source.replace("def count(", "def count(("))
+
+
+def test_a_field_of_a_model_that_nothing_gives_is_told_with_what_to_do():
+    model = make_dataclass("Model", ["context", "depth"])
+    card = SimpleNamespace(__name__="isoloss.models.mine", Model=model)
+    cards = Cards(card, registry.card("task", "language_model"), None, ("context",), "depth")
+    with pytest.raises(IsolossError, match=r"models\.mine: Model has the field 'depth'; add it to"):
+        cards.sized({"context": 8})
+
+
+@pytest.mark.parametrize(
+    ("card", "words"),
+    [
+        ("model/byte_transforme", "did you mean 'byte_transformer'"),
+        ("modle/byte_transformer", "did you mean 'model'"),
+        ("trainer/built", "did you mean 'builtin'"),
+    ],
+)
+def test_a_digest_of_cards_that_do_not_exist_names_the_nearest(card, words, capsys):
+    assert main(["digest", "run", "--cards", card]) != 0
+    assert words in capsys.readouterr().err

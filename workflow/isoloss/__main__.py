@@ -12,7 +12,7 @@ from pathlib import Path
 
 from isoloss.core import registry
 from isoloss.core.escape import print_anything, say, shows, visible
-from isoloss.core.problems import IsolossError, Problem
+from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.stages import Stage, stages
 
 # arguments that are not paths
@@ -405,6 +405,12 @@ def _digest(given: argparse.Namespace) -> None:
     from isoloss.train.settings import cards_of
 
     cards = [tuple(card.partition("/")[::2]) for card in given.cards]
+    for kind, name in cards:
+        if kind not in registry.FOLDERS:
+            raise IsolossError(
+                f"no kind of card is called {kind!r}; {nearest(kind, registry.FOLDERS)}"
+            )
+        registry.path(kind, name)
     if given.stage == "run":
         kinds = [kind for kind, _ in cards]
         if sorted(kinds) not in (["model"], ["model", "trainer"]):

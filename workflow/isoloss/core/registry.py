@@ -97,10 +97,25 @@ def names(kind: str) -> tuple[str, ...]:
     return tuple(sorted(file.stem for file in files))
 
 
+def tree_of(file: Path) -> ast.Module:
+    """The syntax tree of a source file.
+
+    Raises:
+        IsolossError: it is not Python, with the line.
+    """
+    try:
+        return ast.parse(file.read_text(encoding="utf-8"))
+    except SyntaxError as error:
+        place = f"{file}, line {error.lineno}"
+        raise IsolossError(
+            Problem(place, f"is not Python ({error.msg})", "fix the line")
+        ) from error
+
+
 @cache
 def facts(kind: str, name: str) -> dict[str, Any]:
     """The literal upper-case constants of a card, without importing it."""
-    tree = ast.parse(path(kind, name).read_text(encoding="utf-8"))
+    tree = tree_of(path(kind, name))
     constants: dict[str, Any] = {}
     for node in tree.body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
@@ -116,7 +131,7 @@ def facts(kind: str, name: str) -> dict[str, Any]:
 @cache
 def lacking(kind: str, name: str) -> tuple[str, ...]:
     """What a card would have to define to keep the contract of its kind; read without importing."""
-    tree = ast.parse(path(kind, name).read_text(encoding="utf-8"))
+    tree = tree_of(path(kind, name))
     defined = {named for node in tree.body for named in _defines(node)}
     return tuple(part for part in CONTRACTS[kind].split() if part not in defined)
 

@@ -21,7 +21,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from isoloss.core.registry import FOLDERS
+from isoloss.core.registry import FOLDERS, tree_of
 from isoloss.core.stamped import Stamped
 
 HOME = Path(__file__).parent.parent
@@ -57,14 +57,13 @@ class Reading:
     without_words: str
 
 
-def read_source(source: str) -> Reading:
-    """Read the source text of a module.
+def read_tree(tree: ast.Module) -> Reading:
+    """Read the syntax tree of a module.
 
     Example:
-        >>> read_source("from isoloss.core import seeds as s").imported
+        >>> read_tree(ast.parse("from isoloss.core import seeds as s")).imported
         (('isoloss', 'seeds', 's'),)
     """
-    tree = ast.parse(source)
     imported = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -84,7 +83,7 @@ _READ: dict[Path, Reading] = {}  # files that were read in this process; `forget
 
 def _reading(path: Path) -> Reading:
     if path not in _READ:
-        _READ[path] = read_source(path.read_text(encoding="utf-8"))
+        _READ[path] = read_tree(tree_of(path))
     return _READ[path]
 
 
@@ -108,7 +107,7 @@ def recall(kept: Path) -> tuple[str, Stamped]:
 
 
 def _as_json(path: Path) -> list[Any]:
-    imported, *digests = astuple(read_source(path.read_text(encoding="utf-8")))
+    imported, *digests = astuple(read_tree(tree_of(path)))
     return [list(map(list, imported)), *digests]
 
 

@@ -119,6 +119,7 @@ def test_coordinates_and_values_may_be_many(name, law):
     np.testing.assert_allclose(law.theta(values), theta, rtol=1e-12, atol=1e-12)
     one = law.values(theta[1, 2])
     assert [v[1, 2] for v in values.values()] == list(one.values())
+    assert all(type(value) is float for value in one.values())
 
 
 @every_law_of_any_kind

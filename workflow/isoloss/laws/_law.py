@@ -203,7 +203,7 @@ class Law(ABC):
         columns = [np.log(v) if t.log else v for t, v in zip(self.terms, given, strict=True)]
         return np.stack(np.broadcast_arrays(*columns), axis=-1)
 
-    def values(self, theta: np.ndarray) -> dict[str, np.ndarray]:
+    def values(self, theta: np.ndarray) -> dict[str, np.ndarray | float]:
         """The parameters in their own units, of the law's coordinates; the inverse of `theta`.
 
         Args:
@@ -219,7 +219,7 @@ class Law(ABC):
             >>> from isoloss.laws import power_law
             >>> law = power_law.make(variable="N", offset=True)
             >>> values = law.values([0.0, 6.0, 0.34])
-            >>> {name: round(float(value), 2) for name, value in values.items()}
+            >>> {name: round(value, 2) for name, value in values.items()}
             {'E': 1.0, 'A': 403.43, 'alpha': 0.34}
             >>> law.theta(values).round(2)
             array([0.  , 6.  , 0.34])
@@ -229,7 +229,8 @@ class Law(ABC):
             reason = f"found an array of shape {theta.shape}"
             needed = f"the last dimension needs the {len(self.terms)} parameters of {self.formula}"
             raise IsolossError(Problem("theta", reason, needed))
-        return {term.name: term.value(theta[..., i]) for i, term in enumerate(self.terms)}
+        own = {term.name: term.value(theta[..., i]) for i, term in enumerate(self.terms)}
+        return own if theta.ndim > 1 else {name: float(value) for name, value in own.items()}
 
     def __eq__(self, other: object) -> bool:
         """Laws are the same if their cards and options are."""

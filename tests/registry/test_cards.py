@@ -370,3 +370,10 @@ def test_a_mixture_keeps_the_mean_shares_of_the_other_domains():
     np.testing.assert_allclose(mixtures[["p_a", "p_b", "p_c"]].sum(axis=1), 1)
     np.testing.assert_allclose(mixtures["p_b"] / mixtures["p_c"], 0.45 / 0.25)
     assert (mixtures["p_a"].min(), mixtures["p_a"].max()) == pytest.approx((0.1, 0.5))
+
+
+def test_the_interval_of_the_frontier_is_called_by_its_level(chinchilla_runs):
+    runs = chinchilla_runs(noise=0.01, seed=1)
+    fit = fit_law(runs, "chinchilla", bootstrap=30, ci_level=0.8)
+    texts, _ = drawn("isoloss", runs, {"plane": fit})
+    assert "80 % interval" in texts

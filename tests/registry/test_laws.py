@@ -170,7 +170,7 @@ def test_a_law_that_does_not_divide_a_budget_says_so(name, law):
     if law.allocates:
         assert all(np.shape(quantity) == () for quantity in law.allocate(theta, 1e20))
     else:
-        with pytest.raises(NotImplementedError, match="best N and D of a budget"):
+        with pytest.raises(IsolossError, match="best N and D of a budget"):
             law.allocate(theta, 1e20)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 
@@ -86,7 +87,7 @@ def test_a_mixture_law_says_where_it_is_from_and_where_it_holds(name):
     for constant in ("TITLE", "FORMULA", "LATEX", "SOURCE", "DOMAIN", "KIND", "OPTIONS", "PRESETS"):
         assert constant in facts, constant
     assert law(name).kind == facts["KIND"] == "mixture" and not law(name).allocates
-    assert "arXiv:" in facts["SOURCE"] or "seed" in facts["SOURCE"]
+    assert re.search(r"arXiv:|\b(19|20)\d\d\b", facts["SOURCE"])
     assert facts["LATEX"].count("{") == facts["LATEX"].count("}")
     for preset in facts["PRESETS"].values():
         assert "arXiv:" in preset["source"] and all(np.isfinite(list(preset["values"].values())))

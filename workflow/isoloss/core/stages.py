@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -61,7 +62,7 @@ class Argument:
     metavar: str = "FILE"
 
 
-class Stage:
+class Stage(ABC):
     """A stage of the chain; each stage is a subclass that overrides what differs from the defaults.
 
     `study` is always the complete study with its results, `names` the wildcards of a job.
@@ -112,9 +113,9 @@ class Stage:
         """The module whose `run` makes the results, imported now."""
         return importlib.import_module(self.entry)
 
+    @abstractmethod
     def jobs(self, study: Study) -> Iterator[dict[str, str]]:
         """The wildcards of every job."""
-        raise NotImplementedError
 
     def settings(self, study: Study, **names: str) -> dict[str, Any]:
         """The part of the study that matters to a job, besides the seed and the wildcards."""
@@ -141,6 +142,7 @@ class Stage:
         """The wildcards of a job, from the arguments of its command."""
         return {a.name: given[a.name] for a in self.arguments if a.name in self.wildcards}
 
+    @abstractmethod
     def run(self, job: Any, given: Given) -> None:
         """Do a job.
 
@@ -148,7 +150,6 @@ class Stage:
             job: the job at work (`isoloss.study.work.RunningJob`).
             given: the files by argument.
         """
-        raise NotImplementedError
 
     def subject(self, names: Mapping[str, str], label: str) -> str:
         """The name of what a job makes, in messages about other versions."""

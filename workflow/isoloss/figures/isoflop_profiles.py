@@ -7,6 +7,7 @@ import pandas as pd
 
 from isoloss.core import units
 from isoloss.figures import _figure
+from isoloss.fitted import Fit
 
 TITLE = "IsoFLOP profiles"
 ABOUT = "Loss of every run against N, one colour a budget; lines: the law along the budget."
@@ -63,13 +64,7 @@ def draw(inputs: _figure.Inputs, group: str):
             drawn.append(pd.DataFrame([{**optimum, "what": "optimum of the law"}]))
         label = f"C = {units.power(level, 2)} FLOP" + (", held out" if unseen else "")
         handles.append(Line2D([], [], marker="D" if unseen else "o", label=label, **look))
-    handles = handles if few else []
-    if not few and runs["held_out"].any():
-        look = {"color": _figure.GREY, "marker": "D", "linestyle": ""}
-        handles.append(Line2D([], [], **look, label="held out"))
-    if fit.law.allocates:
-        star = {"color": "black", "marker": "*", "linestyle": "", "markersize": 9}
-        handles.append(Line2D([], [], **star, label=_figure.literal(f"optimum of {name}")))
+    handles = _handles(handles if few else [], fit, name, not few and runs["held_out"].any())
     _figure.log_axis(axes.xaxis, *_figure.span(runs["n_params"], 1.4), form=units.count)
     _figure.log_axis(axes.yaxis, *_figure.span(runs["loss_nats"], 1.04))
     if few:
@@ -84,3 +79,24 @@ def draw(inputs: _figure.Inputs, group: str):
     axes.set_title(_figure.wrapped(title, inputs.canvas.width(figure)))
     _figure.print_small(figure, inputs, group)
     return figure, pd.concat(drawn, ignore_index=True)
+
+
+def _handles(levels: list, fit: Fit, name: str, held_out: bool) -> list:
+    """The legend: the budgets, and what the other marks mean.
+
+    Args:
+        levels: handles of the budgets, where they are few.
+        fit: whose lines are drawn.
+        name: of the fit.
+        held_out: whether runs held out need a handle of their own.
+    """
+    from matplotlib.lines import Line2D
+
+    handles = list(levels)
+    if held_out:
+        look = {"color": _figure.GREY, "marker": "D", "linestyle": ""}
+        handles.append(Line2D([], [], **look, label="held out"))
+    if fit.law.allocates:
+        star = {"color": "black", "marker": "*", "linestyle": "", "markersize": 9}
+        handles.append(Line2D([], [], **star, label=_figure.literal(f"optimum of {name}")))
+    return handles

@@ -40,8 +40,6 @@ def draw(inputs: _figure.Inputs, group: str, reach: float):
     flops = np.geomspace(runs["n_flops_6nd"].min() / 2, runs["n_flops_6nd"].max() * reach, 60)
     frontier = fit.allocate(flops, group)
     frontier = frontier[np.isfinite(frontier["N"])]  # none where an exponent is not positive
-    inside = frontier[frontier["C"] <= runs["n_flops_6nd"].max()]
-    beyond = frontier[frontier["C"] >= inside["C"].max()]
 
     low_n, high_n = _figure.span([*runs["n_params"], *frontier["N"]], 1.3)
     low_d, high_d = _figure.span([*runs["n_samples"], *frontier["D"]], 1.3)
@@ -64,16 +62,7 @@ def draw(inputs: _figure.Inputs, group: str, reach: float):
                 rows["n_params"], rows["n_samples"], c=shades, s=30, marker=marker,
                 edgecolor="white", linewidth=0.5, zorder=3, label=label,
             )  # fmt: skip
-    red = _figure.COLOURS[1]
-    label = "efficient frontier" if len(frontier) else "no frontier: an exponent is not positive"
-    axes.plot(inside["N"], inside["D"], color=red, linewidth=2, label=label)
-    axes.plot(beyond["N"], beyond["D"], ":", color=red, linewidth=2, label="extrapolated")
-    if len(frontier) and frontier["N_low"].notna().all():
-        # at a given budget N and D move against each other: the band runs along isoFLOP lines
-        around_n = [*frontier["N_low"], *frontier["N_high"][::-1]]
-        around_d = [*(frontier["C"] / 6 / frontier["N_low"])]
-        around_d += [*(frontier["C"] / 6 / frontier["N_high"])[::-1]]
-        axes.fill(around_n, around_d, color=red, alpha=0.15, linewidth=0, label="95 % interval")
+    _draw_frontier(axes, frontier, runs["n_flops_6nd"].max(), fit.level)
     _figure.log_axis(axes.xaxis, low_n, high_n, form=units.count)
     _figure.log_axis(axes.yaxis, low_d, high_d, form=units.count)
     figure.colorbar(colour, ax=axes, label=inputs.label("loss_nats"), pad=0.02)
@@ -96,3 +85,27 @@ def draw(inputs: _figure.Inputs, group: str, reach: float):
         ignore_index=True,
     )
     return figure, drawn
+
+
+def _draw_frontier(axes, frontier: pd.DataFrame, most: float, level: float) -> None:
+    """The best N and D of every budget, dotted beyond the runs, with their interval.
+
+    Args:
+        axes: of the plane.
+        frontier: allocations by budget.
+        most: compute of the largest run.
+        level: of the interval.
+    """
+    inside = frontier[frontier["C"] <= most]
+    beyond = frontier[frontier["C"] >= inside["C"].max()]
+    red = _figure.COLOURS[1]
+    label = "efficient frontier" if len(frontier) else "no frontier: an exponent is not positive"
+    axes.plot(inside["N"], inside["D"], color=red, linewidth=2, label=label)
+    axes.plot(beyond["N"], beyond["D"], ":", color=red, linewidth=2, label="extrapolated")
+    if len(frontier) and frontier["N_low"].notna().all():
+        # at a given budget N and D move against each other: the band runs along isoFLOP lines
+        around_n = [*frontier["N_low"], *frontier["N_high"][::-1]]
+        around_d = [*(frontier["C"] / 6 / frontier["N_low"])]
+        around_d += [*(frontier["C"] / 6 / frontier["N_high"])[::-1]]
+        label = f"{level * 100:g} % interval"
+        axes.fill(around_n, around_d, color=red, alpha=0.15, linewidth=0, label=label)

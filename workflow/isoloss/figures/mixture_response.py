@@ -7,6 +7,7 @@ import pandas as pd
 
 from isoloss.core.problems import IsolossError, Problem
 from isoloss.figures import _figure
+from isoloss.fitted import Fit
 
 TITLE = "Response to mixtures"
 ABOUT = "Loss of every domain against the proportion of each, the others in their mean shares."
@@ -44,17 +45,7 @@ def draw(inputs: _figure.Inputs, group: str, most: int):
         raise IsolossError(Problem(f"fit {name}", reason, "name a fit of a mixture law"))
     domains = list(fit.facts["domains"])
     runs = finished[domains].astype(float).fillna(0.0)
-    points = pd.concat([mixtures(runs, d).assign(domain=d) for d in domains], ignore_index=True)
-    data = {d: points[d].to_numpy() for d in domains}
-    lines = pd.concat(
-        [
-            fit.predict(group, response, **data)[["loss_nats", "low", "high"]].assign(
-                response=response, domain=points["domain"], proportion=points["proportion"]
-            )
-            for response in fit.responses
-        ],
-        ignore_index=True,
-    )
+    lines = _lines(fit, group, runs)
     spread = lines.groupby(["domain", "response"])["loss_nats"].agg(np.ptp)
     reached = spread.groupby("domain").mean()
     ranked = list(reached.sort_values(ascending=False, kind="stable").index)
@@ -72,14 +63,9 @@ def draw(inputs: _figure.Inputs, group: str, most: int):
             axes.scatter(seen["proportion"], seen["loss_nats"], linewidth=0, **look)
             ids = {"run_id": finished["run_id"], "response": response, "domain": own, "what": "run"}
             dots.append(seen.assign(**ids))
+        of_response = lines[lines["response"] == response]
         for d in sorted(reversed(ranked), key=own.__eq__):  # the own domain on top
-            line = lines[(lines["response"] == response) & (lines["domain"] == d)]
-            colour = colours.get(d, _figure.GREY if d == own else PALE)
-            wide = 2.4 if d == own else 1.3
-            axes.plot(line["proportion"], line["loss_nats"], color=colour, linewidth=wide, zorder=3)
-            if d in colours and line["low"].notna().all():
-                around = (line["proportion"], line["low"], line["high"])
-                axes.fill_between(*around, color=colour, alpha=0.15, linewidth=0, zorder=1)
+            _draw_line(axes, of_response[of_response["domain"] == d], colours.get(d), d == own)
         whose = "whole" if response == WHOLE else response.removeprefix("loss_")
         axes.set_title(_figure.literal(whose, NAME))
         axes.set_xlim(-0.02, max(float(runs.to_numpy().max()) * 1.03, 0.05))
@@ -99,6 +85,37 @@ def draw(inputs: _figure.Inputs, group: str, most: int):
     )
     _figure.print_small(figure, inputs, group)
     return figure, pd.concat([lines.assign(what="law"), *dots], ignore_index=True)
+
+
+def _lines(fit: Fit, group: str, runs: pd.DataFrame) -> pd.DataFrame:
+    """Every response of a fit along every domain.
+
+    Args:
+        fit: of a mixture law.
+        group: of it.
+        runs: their proportions, a column a domain.
+    """
+    domains = list(runs)
+    points = pd.concat([mixtures(runs, d).assign(domain=d) for d in domains], ignore_index=True)
+    data = {d: points[d].to_numpy() for d in domains}
+    along = {"domain": points["domain"], "proportion": points["proportion"]}
+    parts = [
+        fit.predict(group, response, **data)[["loss_nats", "low", "high"]].assign(
+            response=response, **along
+        )
+        for response in fit.responses
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _draw_line(axes, line: pd.DataFrame, colour: str | None, own: bool) -> None:
+    """One response along one domain; with its interval if the domain has a colour."""
+    shade = colour or (_figure.GREY if own else PALE)
+    wide = 2.4 if own else 1.3
+    axes.plot(line["proportion"], line["loss_nats"], color=shade, linewidth=wide, zorder=3)
+    if colour and line["low"].notna().all():
+        around = (line["proportion"], line["low"], line["high"])
+        axes.fill_between(*around, color=colour, alpha=0.15, linewidth=0, zorder=1)
 
 
 def mixtures(runs: pd.DataFrame, domain: str) -> pd.DataFrame:

@@ -24,9 +24,6 @@ problems = _figure.group_problems
 
 def draw(inputs: _figure.Inputs, group: str, response: str):
     """One panel a parameter that is free; a lopsided curve is a lopsided interval."""
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
-
     name, fit, group, _ = inputs.shown(group)
     response = inputs.response(response)
     profiles = fit.rows_of("profiles", group, response)
@@ -36,45 +33,70 @@ def draw(inputs: _figure.Inputs, group: str, response: str):
     params = fit.rows_of("params", group, response).set_index("term")
     thetas = fit.replicate_thetas(group, response)
     terms = [t for t in enumerate(fit.law_of(response).terms) if t[1].name in set(profiles["term"])]
-    blue, red, green = _figure.COLOURS[:3]
     figure, panels = inputs.canvas.grid(len(terms), 3)
     marks = []
     bootstrapped = False
     for axes, (i, term) in zip(panels, terms, strict=True):
         curve = profiles[profiles["term"] == term.name].sort_values("value")
-        param, limit = params.loc[term.name], float(curve["limit"].iloc[0])
-        ends = [param["ci_low"], param["ci_high"]]
-        x, y = _smooth(curve, term.log, float(param["estimate"]))
-        below = y <= limit
-        axes.fill_between(x, y, limit, where=below, color=blue, alpha=0.18, linewidth=0)
-        axes.plot(x, y, color=blue, zorder=3)
-        axes.plot(curve["value"], curve["excess"], "o", color=blue, markersize=3, zorder=3)
-        axes.axhline(limit, color=_figure.GREY, linewidth=1)
-        axes.axvline(param["estimate"], color="black", linewidth=1)
-        for end in filter(np.isfinite, ends):
-            axes.axvline(end, color=red, linewidth=1.2, linestyle="--")
-        many = term.value(thetas[:, i])
-        other = [float(end) for end in quantiles(many, fit.level)]
-        apart = np.isfinite(other).all() and not np.allclose(other, ends, rtol=1e-9, equal_nan=True)
-        if apart:
-            bootstrapped = True
-            axes.plot(other, 2 * [0.12 * TOP * limit], "|-", color=green, markersize=9, linewidth=2)
-        seen = x[y <= TOP * limit]
-        around = [*seen[[0, -1]], *filter(np.isfinite, ends), *(other if apart else [])]
-        _axis(axes.xaxis, term.log, min(around), max(around))
-        axes.set_ylim(-0.04 * TOP * limit, TOP * limit)
-        axes.set_xlabel(inputs.named(term.symbol, term.unit), **_figure.FORMULA)
-        interval = units.interval(*ends, units.count) if np.isfinite(ends).any() else "no interval"
-        estimate = units.count(param["estimate"], 4)
-        title = f"{inputs.named(term.symbol)} = {estimate} {interval}"
-        axes.set_title(title, size=10, **_figure.FORMULA)
-        rows = {"estimate": param["estimate"], "ci_low": ends[0], "ci_high": ends[1]}
-        rows |= {"replicates_low": other[0], "replicates_high": other[1]}
+        drawn = [float(end) for end in quantiles(term.value(thetas[:, i]), fit.level)]
+        bootstrapped |= _panel(inputs, axes, term, curve, params.loc[term.name], drawn)
+        ends = dict(zip(("replicates_low", "replicates_high"), drawn, strict=True))
+        rows = {**params.loc[term.name, ["estimate", "ci_low", "ci_high"]], **ends}
         marks += [{"term": term.name, "what": k, "value": float(v)} for k, v in rows.items()]
     for axes in panels[::3]:
         axes.set_ylabel("Excess (likelihood ratio)")
-    percent = f"{fit.level * 100:g} %"
     method = params.loc[[t.name for _, t in terms], "ci_method"].mode()[0]
+    handles = _handles(f"{fit.level * 100:g} %", method, bootstrapped)
+    loss = f" of {_figure.literal(response)}" if len(fit.responses) > 1 else ""
+    _figure.head(figure, f"Profiles{loss} of {name}: {fit.law.formula}", handles)
+    _figure.print_small(figure, inputs, group, response)
+    along = profiles.drop(columns=["group", "response"]).assign(what="profile")
+    return figure, pd.concat([along, pd.DataFrame(marks)], ignore_index=True)
+
+
+def _panel(
+    inputs: _figure.Inputs, axes, term, curve: pd.DataFrame, param: pd.Series, drawn: list
+) -> bool:
+    """The profile of one parameter; whether the replicates have an interval of their own in it.
+
+    Args:
+        inputs: of the figure.
+        axes: of the panel.
+        term: the parameter.
+        curve: its rows of `profiles`, by value.
+        param: its row of `params`.
+        drawn: the interval by the replicates, low and high; NaN where there are none.
+    """
+    blue, red, green = _figure.COLOURS[:3]
+    limit, ends = float(curve["limit"].iloc[0]), [param["ci_low"], param["ci_high"]]
+    x, y = _smooth(curve, term.log, float(param["estimate"]))
+    axes.fill_between(x, y, limit, where=y <= limit, color=blue, alpha=0.18, linewidth=0)
+    axes.plot(x, y, color=blue, zorder=3)
+    axes.plot(curve["value"], curve["excess"], "o", color=blue, markersize=3, zorder=3)
+    axes.axhline(limit, color=_figure.GREY, linewidth=1)
+    axes.axvline(param["estimate"], color="black", linewidth=1)
+    for end in filter(np.isfinite, ends):
+        axes.axvline(end, color=red, linewidth=1.2, linestyle="--")
+    apart = np.isfinite(drawn).all() and not np.allclose(drawn, ends, rtol=1e-9, equal_nan=True)
+    if apart:
+        axes.plot(drawn, 2 * [0.12 * TOP * limit], "|-", color=green, markersize=9, linewidth=2)
+    seen = x[y <= TOP * limit]
+    around = [*seen[[0, -1]], *filter(np.isfinite, ends), *(drawn if apart else [])]
+    _axis(axes.xaxis, term.log, min(around), max(around))
+    axes.set_ylim(-0.04 * TOP * limit, TOP * limit)
+    axes.set_xlabel(inputs.named(term.symbol, term.unit), **_figure.FORMULA)
+    interval = units.interval(*ends, units.count) if np.isfinite(ends).any() else "no interval"
+    title = f"{inputs.named(term.symbol)} = {units.count(param['estimate'], 4)} {interval}"
+    axes.set_title(title, size=10, **_figure.FORMULA)
+    return bool(apart)
+
+
+def _handles(percent: str, method: str, bootstrapped: bool) -> list:
+    """The legend of all panels."""
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    blue, red, green = _figure.COLOURS[:3]
     handles = [
         Line2D([], [], color=blue, marker="o", markersize=3, label="profile"),
         Line2D([], [], color=_figure.GREY, linewidth=1, label=f"limit for {percent}"),
@@ -84,11 +106,7 @@ def draw(inputs: _figure.Inputs, group: str, response: str):
     ]
     if bootstrapped:
         handles.append(Line2D([], [], color=green, linewidth=2, label=f"{percent} of replicates"))
-    loss = f" of {_figure.literal(response)}" if len(fit.responses) > 1 else ""
-    _figure.head(figure, f"Profiles{loss} of {name}: {fit.law.formula}", handles)
-    _figure.print_small(figure, inputs, group, response)
-    along = profiles.drop(columns=["group", "response"]).assign(what="profile")
-    return figure, pd.concat([along, pd.DataFrame(marks)], ignore_index=True)
+    return handles
 
 
 def _smooth(curve: pd.DataFrame, log: bool, estimate: float) -> tuple[np.ndarray, np.ndarray]:

@@ -259,9 +259,10 @@ class Law(ABC):
             flops: the budget, a number or (...).
 
         Raises:
-            NotImplementedError: the law does not allocate.
+            IsolossError: the law does not allocate.
         """
-        raise NotImplementedError(f"{self.formula} does not give the best N and D of a budget")
+        reason = "does not give the best N and D of a budget"
+        raise IsolossError(Problem(f"the law {self.formula}", reason, "take a law in N and D"))
 
     def posterior_sd(self, theta: np.ndarray, data: Data, noise: bool = False) -> np.ndarray:
         """SD of the predicted loss given the runs, (..., n); 0 for a law that knows none.

@@ -12,7 +12,10 @@ from isoloss.laws._mixture import domain_terms, shares_of
 TITLE = "Log-linear mixing law"
 FORMULA = "L = A prod_j (p_j + 1e-12)^β_j"
 LATEX = r"L = A \prod_j (p_j + 10^{-12})^{\beta_j}"
-SOURCE = "seed 000 of this project: ln L = θ_0 + sum_j θ_j ln(p_j + 1e-12), ridge 1e-3"
+SOURCE = (
+    "a product of powers (Cobb and Douglas 1928), fitted by ridge regression (Hoerl and Kennard"
+    " 1970): ln L = θ_0 + sum_j θ_j ln(p_j + 1e-12), ridge 1e-3"
+)
 DOMAIN = (
     "proportions p_j of all domains that are far from 0: to this law a proportion of 0 is 1e-12,"
     " nine powers of ten from one of 0.001, and what is next to a run with zeros is told badly"

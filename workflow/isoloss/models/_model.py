@@ -1,8 +1,13 @@
 """The contract of model cards: what is trained.
 
-A model card has the constants TASK (the task card that it can be trained at) and OPTIONS (the
-settings of a run that it takes), and a dataclass `Model`, whose fields are among the card's options
-and the shapes of the task.
+A model card has the constants TITLE, FORMULA (of N) and SOURCE, which are shown, TASK (the task
+card that it can be trained at) and OPTIONS (the settings of a run that it takes, as JSON Schema
+properties with a default; the first of them is part of run ids), and a dataclass `Model`. Its
+fields are among the names of the card's options and those of the task's `shapes`; what the module
+is given and has to return, the task card says. `byte_transformer.py` is an example.
+
+An item is what a batch is made of, such as a window of tokens; an example is the unit of D and of
+the loss, such as a token. Their words are the task's ITEM and EXAMPLE.
 """
 
 from __future__ import annotations
@@ -26,13 +31,16 @@ class Model(Protocol):
         """Training FLOP an example of the task, forward and backward pass."""
 
     def activations(self) -> int:
-        """Numbers that a forward pass computes of an item at least, for an estimate of memory."""
+        """How many numbers a forward pass keeps for each item, estimated from below.
+
+        By it `check` refuses runs that need more memory than a run can have.
+        """
 
     def width(self) -> float:
-        """What the learning rate is scaled by."""
+        """What the learning rate is scaled by: its peak holds at `learning_rate_width`."""
 
     def build(self, rng: np.random.Generator) -> torch.nn.Module:
-        """The module, its weights drawn from `rng`; maps the task's input to log-odds."""
+        """The module, its weights drawn from `rng`; its input and output are as the task says."""
 
 
 def model_of(card: Any, given: Mapping[str, Any]) -> Model:

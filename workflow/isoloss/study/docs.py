@@ -138,6 +138,7 @@ def cards_page() -> str:
         parts.append(f"\n## {kind.capitalize()} cards (`workflow/isoloss/{folder}/`)\n\n")
         defined = ", ".join(f"`{part}`" for part in registry.CONTRACTS[kind].split())
         parts.append(f"A card of your own is one more file there that defines {defined}")
+        parts.append(", and `OPTIONS` where it has some")
         shared = registry.HOME / folder / f"_{kind}.py"
         parts.append(f" (described in `{shared.name}`).\n" if shared.is_file() else ".\n")
         for name in registry.names(kind):

@@ -1,4 +1,9 @@
-"""Predict the next token of a stream of tokens, in windows that do not overlap."""
+"""Predict the next token of a stream of tokens, in windows that do not overlap.
+
+A model of this task may have the fields `context` and `vocabulary`. Its module is called with
+tokens, int64 (batch, context), and returns the log-odds of the token behind each, float32
+(batch * context, vocabulary). For none of them may it use tokens that come later.
+"""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ OPTIONS = {
         "maximum": 65536,
         "default": 16,
         "unit": "units",
-        "description": "Width of the model (d_model) at which the peak applies.",
+        "description": "Width of the model (d_model of a transformer) at which the peak applies.",
     },
     "learning_rate_exponent": {
         "type": "number",

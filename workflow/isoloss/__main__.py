@@ -242,9 +242,7 @@ def main(arguments: list[str] | None = None) -> int:
         return given.run(given) or 0
     except IsolossError as error:
         say(f"isoloss {given.command}: {error}", sys.stderr)
-    except (
-        OSError
-    ) as error:  # a full or read-only disk: no file has its final name before it is complete
+    except OSError as error:  # a full or read-only disk; what has its final name is complete
         say(f"isoloss {given.command}: {error}; fix it and run again", sys.stderr)
     except KeyboardInterrupt:
         say(f"isoloss {given.command}: interrupted; run again to go on", sys.stderr)
@@ -316,7 +314,7 @@ def _law(given: argparse.Namespace) -> None:
     limits = {"max_seconds": given.max_seconds, "max_mib": given.max_mib}
     limits = sources.Limits(**{key: value for key, value in limits.items() if value is not None})
     table = sources.open_source(given.table, limits)
-    reason = law.law_of_table(
+    quick_fit = law.law_of_table(
         table,
         given.law,
         _pairs(given.columns, "--columns"),
@@ -335,9 +333,9 @@ def _law(given: argparse.Namespace) -> None:
     )
     out = out or Path(f"{table.address.stem}-law")
     try:
-        law.save(reason, out)
+        law.save(quick_fit, out)
     finally:  # the fit is printed even if it cannot be saved
-        say(reason.text)
+        say(quick_fit.text)
     say(f"figure: {out / 'law.png'}; law.py, explain.md, params.tex and tables beside it")
 
 

@@ -94,9 +94,8 @@ class _Download:
         self.content: bytes | None = None
         self.error: Exception | None = None
         self.sockets: list[socket.socket] = []
-        self.opener = (
-            OpenerDirector()
-        )  # without handlers for ftp and files, and without redirects that are followed unchecked
+        # without handlers of ftp, files and redirects, which would be followed unchecked
+        self.opener = OpenerDirector()
         for handler in (ProxyHandler(), _Http(self.sockets), _Https(self.sockets)):
             self.opener.add_handler(handler)
 

@@ -80,9 +80,7 @@ class Stamped:
         """Keep the values of the files that were asked for; nothing is written if none changed."""
         if self._now != self._before:
             about = {"version": self.version, "checksum": _checksum(self._now)}
-            with suppress(
-                OSError
-            ):  # the disk is full or read-only: the values are computed again next time
+            with suppress(OSError):  # full or read-only disk: computed again next time
                 tables.write_text(self.kept, json.dumps({**about, "files": self._now}))
 
 

@@ -64,9 +64,7 @@ def checked(
     readings.save()  # only now: a study with problems leaves no cache
     contents = _contents(complete, sources, cache)
     if contents is not None:
-        with suppress(
-            OSError
-        ):  # the disk is full or read-only: the study is checked again next time
+        with suppress(OSError):  # full or read-only disk: checked again next time
             sound = {"key": key, "contents": contents, "config": complete}
             tables.write_text(kept, json.dumps({**sound, "checksum": _checksum(sound)}))
     return complete

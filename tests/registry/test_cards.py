@@ -146,10 +146,10 @@ def files(chinchilla_runs, tmp_path_factory):
         others = natural.iloc[::4].assign(weighting="double", status="dropped")
         others = others.assign(status_reason="not selected", run_id=others["run_id"] + "x")
         others.iloc[:4, others.columns.get_loc("status")] = "done"
-        lost = natural.iloc[:1].assign(run_id="lost", status="diverged", loss_nats=np.nan)
+        lost = natural.iloc[:1].assign(run_id="lost", status="diverged", loss=np.nan)
         runs = pd.concat([natural, others, lost], ignore_index=True).assign(seed=0)
         ended = runs[runs["status"] == "done"]
-        domains = [ended.assign(domain=d, loss_nats=ended["loss_nats"] * f) for d, f in
+        domains = [ended.assign(domain=d, loss=ended["loss"] * f) for d, f in
                    (("code", 0.9), ("docstring", 1.1))]  # fmt: skip
         losses = pd.concat(domains).assign(step=9, split="valid", tag_key="kind", n_tokens=64)
         along = [ended.assign(step=s, n_samples=ended["n_samples"] * s / 8) for s in (1, 2, 8)]
@@ -302,7 +302,7 @@ def test_residuals_are_percent_of_the_predicted_loss(fits):
     runs, fit_of = fits
     _, table = drawn("fit_residuals", runs, {"plane": fit_of["plane"]})
     assert len(table) == len(runs)
-    expected = 100 * (table["loss_nats"] / table["predicted"] - 1)
+    expected = 100 * (table["loss"] / table["predicted"] - 1)
     np.testing.assert_allclose(table["residual_percent"], expected)
     assert 0.3 < table["residual_percent"].std() < 2  # log noise of 0.01
 

@@ -52,7 +52,7 @@ LABELS = {
     "n_samples": "Training data D ({token}s)",
     "n_flops_6nd": "Training compute 6 N D (FLOP)",
     "tokens_per_parameter": "{token}s per parameter D/N",
-    "loss_nats": "Loss L (nats/{token})",
+    "loss": "Loss L (nats/{token})",
     "predicted": "Predicted loss (nats/{token})",
     "observed": "Observed loss (nats/{token})",
 }

@@ -67,7 +67,7 @@ def tables_of(
         "residuals": pd.DataFrame(
             {
                 "run_id": runs.usable["run_id"],
-                "loss_nats": observed,
+                "loss": observed,
                 "predicted": predicted,
                 "residual": observed - predicted,
                 "held_out": runs.out,

@@ -177,7 +177,7 @@ class Allocation:
     Attributes:
         flops: the budget, FLOP.
         times_largest: the budget over that of the largest run; above 1 the law extrapolates.
-        n_params, n_samples, tokens_per_parameter, loss_nats: with intervals; NaN where there is
+        n_params, n_samples, tokens_per_parameter, loss: with intervals; NaN where there is
             no optimum, since an exponent is not positive.
     """
 
@@ -186,7 +186,7 @@ class Allocation:
     n_params: Quantity
     n_samples: Quantity
     tokens_per_parameter: Quantity
-    loss_nats: Quantity
+    loss: Quantity
 
     @property
     def exists(self) -> bool:
@@ -221,7 +221,7 @@ class BestMixture:
     Attributes:
         level: of the intervals.
         n_replicates: that the intervals are made of.
-        loss_nats: the mean loss there.
+        loss: the mean loss there.
     """
 
     group: str
@@ -229,7 +229,7 @@ class BestMixture:
     level: float
     n_replicates: int
     shares: tuple[Share, ...]
-    loss_nats: Quantity
+    loss: Quantity
 
 
 @dataclass(frozen=True)
@@ -323,7 +323,7 @@ def allocations(fit: Fit, group: str, flops: Sequence[float], largest: float) ->
         "n_params": "N",
         "n_samples": "D",
         "tokens_per_parameter": "tokens_per_parameter",
-        "loss_nats": "loss_nats",
+        "loss": "loss",
     }
     return [
         Allocation(
@@ -357,7 +357,7 @@ def best_mixture(fit: Fit, group: str, responses: Sequence[str], n_replicates: i
         )
         for row in rows
     ]
-    loss = _quantity(rows[0], "loss_nats")
+    loss = _quantity(rows[0], "loss")
     return BestMixture(group, tuple(responses), fit.level, n_replicates, tuple(shares), loss)
 
 

@@ -231,7 +231,7 @@ def _allocations(name: str, fit: Fit, budgets: Sequence[float], runs: pd.DataFra
                     ("N", best.n_params, units.count),
                     ("D", best.n_samples, units.count),
                     ("D/N", best.tokens_per_parameter, units.count),
-                    ("loss", best.loss_nats, "{:.3f}".format),
+                    ("loss", best.loss, "{:.3f}".format),
                 )
             )
             beyond = best.times_largest

@@ -32,8 +32,8 @@ def result(run_id: str, loss: float) -> dict:
     """A finished run of a shard."""
     point = {"step": 5, "split": "valid", "n_tokens": 64, "tag_key": "kind"}
     halves = [("code", loss - 0.1), ("docstring", loss + 0.1)]
-    losses = [{**point, "domain": domain, "loss": nats} for domain, nats in halves]
-    curve = [{"step": s, "n_samples": 16 * s, "loss": loss + 1 / s} for s in (1, 5)]
+    losses = [{**point, "domain": domain, "loss_nats": nats} for domain, nats in halves]
+    curve = [{"step": s, "n_samples": 16 * s, "loss_nats": loss + 1 / s} for s in (1, 5)]
     plain = {"run_id": run_id, "run_digest": f"digest of {run_id}", "n_unique": 80}
     facts = {
         "status": "done",
@@ -44,7 +44,7 @@ def result(run_id: str, loss: float) -> dict:
         "numpy_version": "2",
         "code": "c",
     }
-    return {**plain, **facts, "loss": loss, "losses": losses, "curve": curve}
+    return {**plain, **facts, "loss_nats": loss, "losses": losses, "curve": curve}
 
 
 def undone(run_id: str, status: str) -> dict:

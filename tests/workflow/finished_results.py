@@ -51,7 +51,7 @@ class Results(Project):
     ):
         """Store another outcome for a finished run; its row."""
         row = self.store.find(digest) | {"status": state, "status_reason": reason}
-        row |= {"attempts": attempts, "loss": None, "losses": None, "curve": None}
+        row |= {"attempts": attempts, "loss_nats": None, "losses": None, "curve": None}
         shard = self.shard_by_digest(sweep)[digest]
         self.store.weights(digest).unlink()
         self.store.save(row, self.store.identity(digest), sweep=sweep, shard=shard)

@@ -113,7 +113,7 @@ def test_any_parameter_alone_is_found_beside_the_others(name, options, law, tabl
         for shared in ([], [term.name]):
             fit = fit_law(runs, name, options, fixed=fixed, shared=shared, bootstrap=0)
             assert set(fit.summary["status"]) == {"converged"}, (term.name, shared)
-            assert (fit.summary["rmse"] / runs["loss_nats"].abs().mean() < 2 * NOISE).all()
+            assert (fit.summary["rmse"] / runs["loss"].abs().mean() < 2 * NOISE).all()
 
 
 @every_law_of_amplitudes
@@ -125,7 +125,7 @@ def test_amplitudes_alone_are_found(name, options, law, table):
         fit = fit_law(runs, name, options, fixed=fixed, shared=shared, bootstrap=0)
         assert set(fit.summary["status"]) == {"converged"}
         assert (fit.summary["n_starts"] > 1).all()
-        assert (fit.summary["rmse"] / runs["loss_nats"].abs().mean() < 2 * NOISE).all()
+        assert (fit.summary["rmse"] / runs["loss"].abs().mean() < 2 * NOISE).all()
 
 
 def test_one_free_parameter_with_two_optima_gives_the_lower_one():
@@ -140,7 +140,7 @@ def test_one_free_parameter_with_two_optima_gives_the_lower_one():
 
 def test_tied_exponents_are_one_free_parameter(chinchilla_runs, truth):
     runs = chinchilla_runs()
-    runs["loss_nats"] = 1.7 + 120 / runs["n_params"] ** 0.38 + 900 / runs["n_samples"] ** 0.38
+    runs["loss"] = 1.7 + 120 / runs["n_params"] ** 0.38 + 900 / runs["n_samples"] ** 0.38
     fixed = {k: truth[k] for k in ("E", "A", "B")}
     fit = fit_law(runs, "chinchilla", fixed=fixed, tied=[["alpha", "beta"]], bootstrap=0)
     assert fit.summary.loc[0, "status"] == "converged"
@@ -158,7 +158,7 @@ def test_a_gain_is_a_number_or_an_error_that_says_what_is_needed(name, options, 
     fit = fit_law(runs, name, options, bootstrap=5)
     if law.allocates or law.variables == ("C",):
         row = fit.gain([BUDGET, 2 * BUDGET], "a", "b").iloc[0]
-        loss, same = row["loss_nats"], fit.gain(BUDGET, "a", "a").iloc[0]
+        loss, same = row["loss"], fit.gain(BUDGET, "a", "a").iloc[0]
         assert same["gain"] == pytest.approx(1.0, rel=1e-6)
         best = law.least_loss(fit.theta("b"), BUDGET / row["gain"])
         assert best == pytest.approx(loss, rel=1e-9)
@@ -172,4 +172,4 @@ def test_a_group_that_cannot_reach_a_loss_has_no_gain(two_arms):
     law = fit.law
     far = fit.gain(1e60, "base", "new").iloc[0]
     floor = float(np.exp(fit.theta("new")[law.index("E")]))
-    assert np.isnan(far["gain"]) == (far["loss_nats"] < floor)
+    assert np.isnan(far["gain"]) == (far["loss"] < floor)

@@ -25,7 +25,7 @@ def solved(chinchilla_runs):
     def solve(name="huber_log", delta=1e-3, seed=0, noise=0.01, **constraints):
         runs = chinchilla_runs(noise=noise, seed=seed)
         law = registry.card("law", "chinchilla").make()
-        loss = runs["loss_nats"].to_numpy(float)
+        loss = runs["loss"].to_numpy(float)
         data, ones = variables(runs, law.variables), np.ones(len(loss))
         return Optimum(law, data, loss, ones, Objective(name, delta), Constraints(**constraints))
 
@@ -120,7 +120,7 @@ def test_units_do_not_matter(solved, chinchilla_runs):
     for scale_n, scale_d, scale_l in ((1e-6, 1.0, 1.0), (1.0, 1e-9, 1e6), (1e12, 1e12, 1e-8)):
         data = {"N": runs["n_params"] * scale_n, "D": runs["n_samples"] * scale_d}
         data = {k: v.to_numpy(float) for k, v in data.items()}
-        loss = runs["loss_nats"].to_numpy(float) * scale_l
+        loss = runs["loss"].to_numpy(float) * scale_l
         other = Optimum(law, data, loss, base.weight, Objective(), Constraints())
         assert other.converged[0]
         np.testing.assert_allclose(other.theta[3:], base.theta[3:], rtol=1e-7)

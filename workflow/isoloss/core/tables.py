@@ -103,7 +103,7 @@ def role(name: str, column: str, given: bool = False) -> str:
         given: whether the runs were made elsewhere, so that nobody said what a column is for.
 
     Example:
-        >>> role("runs", "loss_nats"), role("runs", "weight_decay")
+        >>> role("runs", "loss"), role("runs", "weight_decay")
         ('outcome', 'setting')
         >>> role("runs", "weight_decay", given=True)
         'bookkeeping'

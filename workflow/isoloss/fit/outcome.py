@@ -10,6 +10,7 @@ import pandas as pd
 
 from isoloss.core import tables
 from isoloss.core.seeds import generator
+from isoloss.core.units import NATS
 from isoloss.fit import evidence, profile, resample
 from isoloss.fit.holdout import Fold, folds, last_budgets
 from isoloss.fit.prepare import RESPONSE, FittedRuns, variables
@@ -32,7 +33,7 @@ _METHODS = {
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a fit predicts for every run that it could use, (m,) each, nats.
+    """What a fit predicts for every run that it could use, (m,) each, in the unit of the loss.
 
     Attributes:
         observed: losses.
@@ -68,7 +69,7 @@ def tables_of(
         "residuals": pd.DataFrame(
             {
                 "run_id": runs.usable["run_id"],
-                "loss_nats": observed,
+                "loss": observed,
                 "predicted": predicted,
                 "residual": observed - predicted,
                 "held_out": runs.out,
@@ -212,7 +213,7 @@ def _params(
             {
                 "term": term.name,
                 "symbol": term.symbol,
-                "unit": term.unit,
+                "unit": term.unit.replace(NATS, settings.loss_unit),
                 "estimate": estimate,
                 "std_error": _std_error(values),
                 "ci_low": float(low),

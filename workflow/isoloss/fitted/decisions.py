@@ -38,7 +38,7 @@ class FitDecisions(FitParameters):
                 not given is 0.
 
         Returns:
-            One row a point: the variables, `loss_nats`, `low`, `high`, and `distance`: how far
+            One row a point: the variables, `loss`, `low`, `high`, and `distance`: how far
             outside the runs fitted, as a factor (1 inside; of proportions, 1 plus how far).
 
         Raises:
@@ -70,7 +70,7 @@ class FitDecisions(FitParameters):
             level: of the intervals.
 
         Returns:
-            One row a budget: C, and each of N, D, tokens_per_parameter, loss_nats with `_low` and
+            One row a budget: C, and each of N, D, tokens_per_parameter, loss with `_low` and
             `_high`; `replicates` counts those in which an optimum exists (both exponents
             positive); `distance` beyond the largest run as a factor of N and D.
 
@@ -126,7 +126,7 @@ class FitDecisions(FitParameters):
 
         Returns:
             One row a domain: `domain`, `proportion` with `_low` and `_high` over replicates,
-            and the mean loss in `loss_nats` with `_low` and `_high`, the same in every row (of
+            and the mean loss in `loss` with `_low` and `_high`, the same in every row (of
             laws with a posterior SD its interval at that mixture, as wide as if the errors of all
             losses were one).
         """
@@ -144,7 +144,7 @@ def _predict(
     law = fit.law_of(response)
     points = points_of(law, variables)
     best, replicates = fit.estimate(group, response), fit.replicate_estimates(group, response)
-    table = {**points, "loss_nats": law.given(best.state).loss(best.theta, points)}
+    table = {**points, "loss": law.given(best.state).loss(best.theta, points)}
     table["low"], table["high"] = band(law, best, replicates, points, level)
     return pd.DataFrame({**table, "distance": _distance(fit, points, group, response)})
 
@@ -176,9 +176,9 @@ def _budget_for(fit: FitParameters, loss, group: str, level: float) -> pd.DataFr
     """See `Fit.budget_for`."""
 
     def smallest(theta: np.ndarray, target: float) -> Columns:
-        flops = _flops(fit, theta, lambda best: np.log(best["loss_nats"] / target), falling=True)
+        flops = _flops(fit, theta, lambda best: np.log(best["loss"] / target), falling=True)
         best = _allocation(fit, theta, flops)
-        return {"C": flops, **{k: v for k, v in best.items() if k != "loss_nats"}}
+        return {"C": flops, **{k: v for k, v in best.items() if k != "loss"}}
 
     return _decide(fit, "target", loss, smallest, group, level)
 
@@ -213,7 +213,7 @@ def _gain(fit: FitParameters, C, a: str, b: str, level: float) -> pd.DataFrame:
         rows.append(
             {
                 "C": flops,
-                "loss_nats": loss[0],
+                "loss": loss[0],
                 "gain": best[0],
                 "gain_low": float(low),
                 "gain_high": float(high),
@@ -289,7 +289,7 @@ def _allocation(fit: FitParameters, theta: np.ndarray, flops) -> Columns:
         points = {k: v for k, v in points.items() if k in law.variables}
         loss = law.loss(theta, points)[:, 0]
         exists = np.isfinite(n) & np.isfinite(d) & np.isfinite(loss) & (n > 0)
-        best = {"N": n, "D": d, "tokens_per_parameter": d / n, "loss_nats": loss}
+        best = {"N": n, "D": d, "tokens_per_parameter": d / n, "loss": loss}
     return {name: np.where(exists, values, np.nan) for name, values in best.items()}
 
 

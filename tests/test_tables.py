@@ -55,7 +55,7 @@ def test_tables_written_together_are_all_there_or_none(index, tmp_path):
     facts = {"study": "mine"}
     with pytest.raises(TableError, match="column 'copies': has integers of more than 64 bits"):
         tables.write_all({"index": bad}, tmp_path / "new", facts)
-    with pytest.raises(TableError, match="'row_id' is missing"):
+    with pytest.raises(TableError, match="table rows: column 'text' is missing"):
         tables.write_all({"index": good, "rows": good}, tmp_path / "new", facts)
     assert list(tmp_path.iterdir()) == []
 

@@ -139,10 +139,18 @@ def noise(kind: str, cluster: np.ndarray, count: int, rng: np.random.Generator) 
     return SD * own
 
 
-def targets(theta: np.ndarray, there: dict[str, np.ndarray]) -> np.ndarray:
-    """Values of TARGETS, (..., p) -> (..., 5); `there` holds N and D of the loss, (..., 1)."""
+def targets(
+    theta: np.ndarray, there: dict[str, np.ndarray], flops: float = AHEAD * BUDGETS[1]
+) -> np.ndarray:
+    """Values of TARGETS, (..., p) -> (..., 5).
+
+    Args:
+        theta: laws, (..., p).
+        there: N and D of the loss, (..., 1).
+        flops: the budget whose optimal N is asked for.
+    """
     with np.errstate(all="ignore"):
-        log_n = np.log(LAW.allocate(theta, AHEAD * BUDGETS[1])[0])
+        log_n = np.log(LAW.allocate(theta, flops)[0])
     # without a power of its own a part asks for all or nothing
     log_n = np.where(theta[..., 3] <= 0, -np.inf, np.where(theta[..., 4] <= 0, np.inf, log_n))
     loss = LAW.loss(theta, there)[..., 0]

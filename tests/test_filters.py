@@ -336,7 +336,7 @@ def test_any_text_can_be_asked_for(text):
 
 def test_names_are_those_written_and_those_that_letters_stand_for():
     read = filters.names("loss < min(`my loss`, by=[N, run]) and isna(x) or 'y' == z")
-    assert read == {"loss", "loss", "my loss", "N", "n_params", "run", "x", "z"}
+    assert read == {"loss", "my loss", "N", "n_params", "run", "x", "z"}
     with pytest.raises(TableError):
         filters.names("loss.max() < 3")
 

@@ -318,14 +318,15 @@ def files(make_runs, chinchilla_runs, tmp_path_factory):
     for name, table in {"runs": every, "losses": losses, "curves": curves}.items():
         made[f"aggregate/{name}"] = home / f"{name}.parquet"
         whole = table if name == "runs" else table[tables.schema(name).names]
-        tables.write(name, whole, made[f"aggregate/{name}"], {"token": "$b$", "sweep": "s_*"})
+        facts = {"token": "$b$", "loss_unit": "$u$", "sweep": "s_*"}
+        tables.write(name, whole, made[f"aggregate/{name}"], facts)
     seen = ended.assign(observable="weight_norms", quantity="root_mean_square", value=1.5)
     seen = pd.concat([seen.assign(part=part) for part in ("$\\frac$ _x", "p" * 300)])
     made["observe/observations"] = home / "observations.parquet"
     seen = seen[tables.schema("observations").names]
     tables.write("observations", seen, made["observe/observations"], {"observation": "$o$"})
     made["aggregate/timing"] = home / "timing.parquet"
-    facts = {"token": "$b$", "sweep": "s_*"}
+    facts = {"token": "$b$", "loss_unit": "$u$", "sweep": "s_*"}
     tables.write("timing", tables.empty("timing"), made["aggregate/timing"], facts)
     return made, runs, home
 

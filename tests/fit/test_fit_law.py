@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import isoloss
 from isoloss.core import registry
 from isoloss.core.problems import IsolossError
 from isoloss.fit import fit_law, optimize
@@ -295,3 +296,15 @@ def test_terms_that_are_held_need_no_runs(power_runs):
     assert estimates(fit) == pytest.approx({"E": 1.5, "A": 50, "alpha": 0.12}, rel=1e-6)
     with pytest.raises(IsolossError, match="2 runs for 3 parameters"):
         fit_law(runs, "power_law", **QUICK)
+
+
+@pytest.mark.parametrize("unit", ["bits/byte", "error"])
+def test_parameters_and_scores_have_the_unit_of_the_loss(unit):
+    n = np.geomspace(1e7, 1e9, 8)
+    table = pd.DataFrame({"N": n, "D": 1e9, "loss": 0.1 + 40 / n**0.34})
+    runs = isoloss.read_runs(table, {"N": "N", "D": "D", "loss": "loss"})
+    fit = isoloss.fit_law(runs, "power_law", {"variable": "N"}, bootstrap=0, loss_unit=unit)
+    assert list(fit.params["unit"]) == [unit, unit, "1"]
+    assert fit.loss_unit == unit and "nats" not in repr(fit)
+    axes = fit.plot("predicted_observed")
+    assert axes.get_xlabel() == f"Predicted loss ({unit})"

@@ -30,9 +30,7 @@ def sweep(make_runs):
     ends = BATCH * STEPS
     middles = (ends + np.concatenate([[0], ends[:-1]])) / 2
     curves = [
-        pd.DataFrame(
-            {"run_id": run_id, "step": STEPS, "n_samples": ends, "loss": law(n, middles)}
-        )
+        pd.DataFrame({"run_id": run_id, "step": STEPS, "n_samples": ends, "loss": law(n, middles)})
         for run_id, n in zip(runs["run_id"], sizes, strict=True)
     ]
     return runs, pd.concat(curves, ignore_index=True).sample(frac=1, random_state=0)

@@ -159,7 +159,8 @@ def files(chinchilla_runs, tmp_path_factory):
             paths[f"aggregate/{name}"] = home / f"{name}.parquet"
             if name != "runs":
                 table = table[tables.schema(name).names]
-            tables.write(name, table, paths[f"aggregate/{name}"], {"token": "byte"})
+            units = {"token": "byte", "loss_unit": "nats/byte"}
+            tables.write(name, table, paths[f"aggregate/{name}"], units)
         parts = [ended.assign(part=p, value=s / ended["n_params"] ** 0.5)
                  for p, s in (("bytes", 1.0), ("blocks.0.read", 2.0))]  # fmt: skip
         seen = pd.concat(parts).assign(observable="weight_norms", quantity="root_mean_square")
@@ -167,6 +168,7 @@ def files(chinchilla_runs, tmp_path_factory):
         seen = seen[tables.schema("observations").names]
         tables.write("observations", seen, paths["observe/observations"], {})
         settings_ = {"bootstrap": bootstrap, "holdout": "largest_compute"}
+        settings_["loss_unit"] = "nats/byte"
         fit = fit_law(natural, law, profiles=law not in MIXTURES, **settings_)
         fit.summary["status"] = "converged"
         fit.summary.loc[0, list(summary)] = list(summary.values())
@@ -291,7 +293,7 @@ def drawn(name: str, runs, fits: dict, **options):
 def test_any_name_can_be_the_index_of_a_symbol(index):
     from matplotlib.figure import Figure
 
-    text = Inputs({}, {}, token="byte").named(f"α{index}", "nats/token")
+    text = Inputs({}, {}, token="byte", loss_unit="nats/byte").named(f"α{index}", "nats/token")
     assert text.endswith(" (nats/byte)")
     figure = Figure()
     figure.suptitle(text)

@@ -54,9 +54,7 @@ def draw(inputs: _figure.Inputs, group: str):
         line = fit.loss(group, N=n, D=level / 6 / n, C=0 * n + level)
         look = {"color": colour.to_rgba(level), "linestyle": "--" if unseen else "-"}
         axes.plot(n, line, linewidth=1.2, **look)
-        drawn.append(
-            pd.DataFrame({"n_params": n, "loss": line, "budget": level, "what": "law"})
-        )
+        drawn.append(pd.DataFrame({"n_params": n, "loss": line, "budget": level, "what": "law"}))
         best = fit.allocate(level, group).iloc[0] if fit.law.allocates else None
         if best is not None and np.isfinite(best["N"]):
             axes.plot(best["N"], best["loss"], "*", color="black", markersize=9, zorder=4)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from isoloss.core import units
 from isoloss.figures import _figure
 
 TITLE = "Predicted against observed"
@@ -35,7 +36,7 @@ def draw(inputs: _figure.Inputs):
                 axes.scatter(
                     rows["predicted"], rows["loss"], s=22, marker=marker, color=colour,
                     alpha=0.75, linewidth=0, zorder=3,
-                    label=f"{len(rows)} {label}, RMSE {rmse:.3g} nats",
+                    label=f"{len(rows)} {label}, RMSE {units.loss(rmse, inputs.loss_unit)}",
                 )  # fmt: skip
         for axis in (axes.xaxis, axes.yaxis):
             _figure.log_axis(axis, low, high)

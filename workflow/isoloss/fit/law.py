@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from isoloss.core import registry
 from isoloss.core.problems import IsolossError, Problem, nearest
+from isoloss.core.units import NATS
 from isoloss.fit.outcome import tables_of
 from isoloss.fit.prepare import FittedRuns, divided, selected
 from isoloss.fit.replicate import Draw, drawn
@@ -45,6 +46,7 @@ def fit_law(
     ci_level: float = 0.95,
     profiles: bool = False,
     seed: int = 0,
+    loss_unit: str | None = None,
 ) -> Fit:
     """Fit a law to the finished runs of a table, one fit a group (a domain, for mixture laws).
 
@@ -71,6 +73,8 @@ def fit_law(
         ci_level: of the intervals.
         profiles: whether to keep the objective along every term.
         seed: of the replicates and of random folds.
+        loss_unit: of the losses, such as nats/byte; if None what `read_runs` noted of them
+            (`runs.attrs["loss_unit"]`), or else nats/token.
 
     Returns:
         The fit; `summary.status` says whether to believe it.
@@ -114,6 +118,7 @@ def fit_law(
         ci_level=ci_level,
         profiles=profiles,
         seed=seed,
+        loss_unit=loss_unit or runs.attrs.get("loss_unit", NATS),
     )
     return _fit(selected(runs, where, group, settings.place), settings)
 
@@ -128,7 +133,7 @@ def _fit(runs: pd.DataFrame, settings: Settings) -> Fit:
             pieces.setdefault(name, []).append(table)
     joined = {name: pd.concat(parts, ignore_index=True) for name, parts in pieces.items()}
     joined["points"] = division.usable
-    facts = {"card": settings.card, "options": settings.options}
+    facts = {"card": settings.card, "options": settings.options, "loss_unit": settings.loss_unit}
     if mixture:
         facts |= {"domains": list(division.law.variables), "not_fitted": division.not_fitted}
     return Fit(division.law, joined, facts)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from isoloss.core import tables
 from isoloss.core.seeds import generator
+from isoloss.core.units import NATS
 from isoloss.fit import evidence, profile, resample
 from isoloss.fit.holdout import Fold, folds, last_budgets
 from isoloss.fit.prepare import RESPONSE, FittedRuns, variables
@@ -31,7 +32,7 @@ _METHODS = {
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a fit predicts for every run that it could use, (m,) each, nats.
+    """What a fit predicts for every run that it could use, (m,) each, in the unit of the loss.
 
     Attributes:
         observed: losses.
@@ -208,7 +209,7 @@ def _params(
             {
                 "term": term.name,
                 "symbol": term.symbol,
-                "unit": term.unit,
+                "unit": term.unit.replace(NATS, settings.loss_unit),
                 "estimate": estimate,
                 "std_error": values.std(ddof=1) if len(values) > 1 else np.nan,
                 "ci_low": float(low),

@@ -199,9 +199,7 @@ def _gain(fit: FitParameters, C, a: str, b: str, level: float) -> pd.DataFrame:
         gains = []
         for one, other in pairs:
             loss = _allocation(fit, one, flops)["loss"]
-            same = _flops(
-                fit, other, lambda best, loss=loss: np.log(best["loss"] / loss), True
-            )
+            same = _flops(fit, other, lambda best, loss=loss: np.log(best["loss"] / loss), True)
             gains.append((flops / same, loss))
         (best, loss), (many, _) = gains
         finite = np.isfinite(many)

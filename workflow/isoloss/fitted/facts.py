@@ -44,7 +44,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class FoldScore:
-    """Errors on runs held out, in nats where they have a unit; NaN for what is not known."""
+    """Errors on runs held out, in the unit of the loss or none; NaN for what is not known."""
 
     name: str
     n_fitted: int
@@ -68,6 +68,7 @@ class OneFit:
     Attributes:
         status: `converged`, or what else it is (tables.yaml, summary.status).
         message: what to know about it, in words.
+        loss_unit: of the losses, such as nats/token.
         n_points_of: runs along which the fitted points lie; None where runs are fitted whole.
         parameters: in the law's order.
         folds: by rule, in their order.
@@ -77,6 +78,7 @@ class OneFit:
     response: str
     card: str
     formula: str
+    loss_unit: str
     status: str
     message: str
     n_runs: int
@@ -294,6 +296,7 @@ def record(fit: Fit) -> Record:
         ones.append(
             OneFit(
                 **own,
+                loss_unit=fit.loss_unit,
                 n_points_of=_parent_runs(fit, *key),
                 level=float(params[key]["ci_level"].iloc[0]),
                 parameters=parameters,

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from isoloss.aggregate.formats import rows
-from isoloss.aggregate.guess import mixture_columns
+from isoloss.aggregate.proportions import mixture_columns
 from isoloss.core import tables
 from isoloss.core.filters import LETTERS, evaluate
 from isoloss.core.problems import Problem, TableError, nearest
@@ -83,8 +83,10 @@ def read_runs(
     raw = named(raw, label)
     columns = {letter: str(name) for letter, name in columns.items()}
     if need is None:
-        mixed = mixture_columns(c for c in raw.columns if c not in columns.values())
-        raw, need = named(raw.rename(columns=mixed), label), 0 if mixed else 2
+        free = raw[[c for c in raw.columns if c not in columns.values()]]
+        mixture = mixture_columns(free, label)
+        need = 0 if mixture else 2
+        raw = named(mixture.applied(raw), label) if mixture else raw
     runs = _with_sizes(_mapped(raw, columns, label, need), columns)
     runs["status"], runs["status_reason"] = "done", None
     scope = tables.with_columns(runs, {c: raw[c] for c in raw.columns if c not in runs})

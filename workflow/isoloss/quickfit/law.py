@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from isoloss.aggregate.guess import guess_columns, mixture_columns, run_ids
-from isoloss.aggregate.table import COLUMNS, WORDS, named, parse, read_runs
+from isoloss.aggregate.table import COLUMNS, SIZES, WORDS, Reading, Rules, named, parse, read_table
 from isoloss.core import registry, tables
 from isoloss.core.budgets import budget_numbers
 from isoloss.core.escape import visible
@@ -73,6 +73,9 @@ def law_of_table(
     keep: Sequence[str] = (),
     flops: Sequence[float] = (),
     *,
+    best_of: Sequence[str] = (),
+    scale: Mapping[str, Any] | None = None,
+    loss_unit: str | None = None,
     max_seconds: float = MAX_SECONDS,
     max_mib: float = MAX_MIB,
     **settings,
@@ -86,6 +89,9 @@ def law_of_table(
         options: of the law card.
         keep: filters, as in a study.
         flops: budgets to divide, FLOP; 1, 10 and 100 times the largest run if empty.
+        best_of: columns or letters; of the runs alike in them the one of least loss is fitted.
+        scale: letter to factor (1e9) or logarithm (log10) of its column, as in a study.
+        loss_unit: nats, bits, bits_per_byte, nats_per_byte, perplexity, error or accuracy.
         max_seconds: for all of a download.
         max_mib: MiB of the table as it comes, unpacked, and in memory at 8 bytes a cell.
         settings: of `fit_law`; of a mixture law, fewer replicates unless they are asked for, and
@@ -114,7 +120,8 @@ def law_of_table(
     opened = open_source(source, Limits(max_seconds, max_mib))
     _check_asked(opened.label, given or {}, flops)
     raw, meaning = _read_columns(opened, law, given or {})
-    runs = _read_runs(raw, meaning, keep)
+    reading = _read_runs(raw, meaning, Rules({}, keep, best_of, scale or {}, loss_unit))
+    runs, meaning = reading.runs, replace(meaning, notes=reading.notes)
     asked = {name: value for name, value in settings.items() if value is not None}
     if meaning.mixture:
         return _fit_mixtures(runs, meaning, options, asked)
@@ -169,21 +176,23 @@ def _read_columns(
 
 def _law_for(columns: Mapping[str, str]) -> str:
     """The law for what there is: Chinchilla's for N and D (or one and C), else a power law."""
-    return "chinchilla" if len({"N", "D", "C"} & set(columns)) >= 2 else "power_law"
+    return "chinchilla" if len(SIZES & set(columns)) >= 2 else "power_law"
 
 
-def _read_runs(raw: pd.DataFrame, meaning: Meaning, keep: Sequence[str]) -> pd.DataFrame:
+def _read_runs(raw: pd.DataFrame, meaning: Meaning, rules: Rules) -> Reading:
     """The table as `runs`; problems have its source as their place."""
     need = 0 if meaning.mixture else 1
     try:
-        runs = read_runs(raw, meaning.columns, keep, need)
+        reading = read_table(raw, replace(rules, columns=meaning.columns, need=need))
     except IsolossError as error:
         placed = [
             replace(one, place=meaning.source + one.place.removeprefix("the table"))
             for one in error.problems
         ]
         raise IsolossError(*placed) from error
-    return mixtures(runs, meaning.source) if meaning.mixture else runs
+    if not meaning.mixture:
+        return reading
+    return replace(reading, runs=mixtures(reading.runs, meaning.source))
 
 
 def _fit_sizes(

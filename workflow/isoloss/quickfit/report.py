@@ -30,6 +30,7 @@ class Meaning:
         columns: letter (N, D, C, U, loss) or word (group, seed, ...) to column.
         renamed: of a table of mixtures, column to p_<domain> or loss_<domain>.
         guessed: letters and words that the user did not name.
+        notes: what was decided where the table was read.
     """
 
     source: str
@@ -38,6 +39,7 @@ class Meaning:
     columns: Mapping[str, str]
     renamed: Mapping[str, str]
     guessed: frozenset[str]
+    notes: Sequence[str] = ()
 
 
 def of_sizes(
@@ -105,11 +107,14 @@ def _name(text: object) -> str:
 def _columns(meaning: Meaning, counts: RunCounts) -> str:
     """How many runs there are, and which column is what."""
     lines = [f"{visible(meaning.source)}: {counts.n_rows} rows, {counts.n_done} runs"]
-    reasons: dict[str, int] = {}
+    reasons: dict[tuple[str, str], int] = {}
     for lost in counts.lost:
-        if lost.reason:
-            reasons[lost.reason] = reasons.get(lost.reason, 0) + lost.n_runs
-    lines[0] += "".join(f", {n} dropped ({visible(reason)})" for reason, n in reasons.items())
+        key = lost.status, lost.reason if lost.status == "dropped" else ""  # notes say the others
+        reasons[key] = reasons.get(key, 0) + lost.n_runs
+    lines[0] += "".join(
+        f", {n} {status}" + (f" ({visible(reason)})" if reason else "")
+        for (status, reason), n in reasons.items()
+    )
     shown = [
         f"{letter} = {_name(column)}" + (" (guessed)" if letter in meaning.guessed else "")
         for letter, column in meaning.columns.items()
@@ -121,6 +126,7 @@ def _columns(meaning: Meaning, counts: RunCounts) -> str:
     lines.append("columns: " + ", ".join(shown))
     if meaning.guessed:
         lines.append("  another column: --columns N=params loss=val_loss; none: --columns group=")
+    lines += [f"  {visible(note)}" for note in meaning.notes]
     return "\n".join(lines) + "\n"
 
 

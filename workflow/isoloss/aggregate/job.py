@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from isoloss.aggregate.stage import RULES
+from isoloss.aggregate.stage import rules as stated
 from isoloss.aggregate.sweep import gather_sweep
 from isoloss.aggregate.table import Rules, read_runs_table
 from isoloss.core import tables
@@ -74,8 +74,8 @@ def run_table(
     """Read a table of runs made elsewhere.
 
     Args:
-        specification: what matters to the job: what the study says about the table (RULES), and
-            the digest of its bytes.
+        specification: what matters to the job: what the study says about the table (its
+            `rules`), and the digest of its bytes.
         source: its bytes.
         out: folder for `runs`; the other tables are empty.
         facts: kept in all files.
@@ -85,7 +85,7 @@ def run_table(
     """
     if source.digest != specification["content"]:
         raise IsolossError(Problem(source.label, "has changed since it was read", "run again"))
-    rules = Rules(**{key: specification[key] for key in RULES})
+    rules = Rules(**stated(specification))
     gathered, reading = read_runs_table(source, rules)
     for note in reading.notes:
         say(f"{source.label}: {note}")

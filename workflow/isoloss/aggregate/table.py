@@ -127,8 +127,8 @@ def read_runs(
         >>> runs = isoloss.read_runs(table, {"N": "params", "D": "tokens", "loss": "val"})
         >>> runs[["run_id", "n_params", "n_samples", "n_flops", "loss", "status"]]
           run_id     n_params     n_samples       n_flops  loss status
-        0  row-1  100000000.0  2.000000e+09  1.200000e+18        3.1   done
-        1  row-2  200000000.0  4.000000e+09  4.800000e+18        2.9   done
+        0  row-1  100000000.0  2.000000e+09  1.200000e+18   3.1   done
+        1  row-2  200000000.0  4.000000e+09  4.800000e+18   2.9   done
         >>> isoloss.read_runs(table, {"N": "parms", "D": "tokens", "loss": "val"})
         Traceback (most recent call last):
         isoloss.core.problems.TableError: the table, columns.N: no column 'parms'; did you mean 'params'?

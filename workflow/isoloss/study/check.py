@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from isoloss.aggregate.stage import RULES
+from isoloss.aggregate.stage import rules
 from isoloss.aggregate.table import Rules, read_table
 from isoloss.core import filters, registry, schema
 from isoloss.core.addresses import UnsetError
@@ -201,8 +201,7 @@ class _Sections:
                 continue
             try:
                 content = self.sources.read(name, table)
-                rules = Rules(**{key: table[key] for key in RULES})
-                self.runs[name] = read_table(content, rules).runs
+                self.runs[name] = read_table(content, Rules(**rules(table))).runs
             except UnsetError as error:
                 self.problems += [one.within(f"{place}.table") for one in error.problems]
             except IsolossError as error:

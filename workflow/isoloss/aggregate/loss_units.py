@@ -123,7 +123,8 @@ def converted(
             losses = np.where(values >= 1, np.log(values), np.nan)
         return losses, (f"loss = ln({column}): the column is a perplexity",)
     if unit.fitted != "error":
-        return values, ()
+        large = unit.name == "nats" and len(number) > 0 and np.median(number) > LARGEST_LOSS
+        return values, ((_too_large(number, column),) if large else ())
     percent = cells == "%" or (len(number) > 0 and 1 < np.median(number) <= number.max() <= 100)
     scaled = values / 100 if percent else values
     scaled = np.where((scaled >= 0) & (scaled <= 1), scaled, np.nan)
@@ -131,6 +132,14 @@ def converted(
     if unit.name == "accuracy":
         return 1 - scaled, (f"loss = 1 - {share}: the column is an accuracy",)
     return scaled, ((f"loss = {share}: the column is in percent",) if percent else ())
+
+
+def _too_large(number: np.ndarray, column: str) -> str:
+    """A note about losses that no model has."""
+    return (
+        f"loss = {column} is {number.min():g} to {number.max():g}, more than a uniform guess has "
+        "in nats; if it is a perplexity: --loss-unit perplexity"
+    )
 
 
 def range_of(unit: LossUnit) -> str:

@@ -324,11 +324,21 @@ def _mapped(
     for column in {"model", "weighting"} & set(kept):
         kept[column] = kept[column].map(str, na_action="ignore")
     kept = kept.rename(columns={c: _free(c, kept.columns) for c in ours if c in kept})
-    if not need:
-        kept = _with_numbers(kept)
+    kept = _with_texts(kept if need else _with_numbers(kept))
     values = {COLUMNS[k]: raw[v] for k, v in columns.items() if k not in read.by_letter}
     values |= {COLUMNS[k]: one.values for k, one in read.by_letter.items()}
     return tables.with_columns(kept, {COLUMNS[k]: values[COLUMNS[k]] for k in columns})
+
+
+def _with_texts(kept: pd.DataFrame) -> pd.DataFrame:
+    """The table with columns as texts where whole numbers have more than 64 bits."""
+    large = {
+        column: kept[column].map(str, na_action="ignore")
+        for column in kept
+        if kept[column].dtype == object
+        and any(isinstance(cell, int) and cell.bit_length() > 63 for cell in kept[column])
+    }
+    return tables.with_columns(kept, large) if large else kept
 
 
 def _with_numbers(kept: pd.DataFrame) -> pd.DataFrame:

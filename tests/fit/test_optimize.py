@@ -141,6 +141,20 @@ def test_small_systems_are_solved_and_indefinite_ones_told(size, seed):
         np.testing.assert_allclose(matrix[i] @ solution[i], right[i], atol=1e-8)
 
 
+def test_a_group_that_is_one_cluster_cannot_be_drawn_with_others_that_share(chinchilla_runs):
+    seeds = np.arange(35) % 5
+    sides = [chinchilla_runs(noise=0.002, seed=seed).assign(group=g) for seed, g in enumerate("ab")]
+    both = pd.concat([sides[0].assign(depth=seeds), sides[1].assign(depth=7)], ignore_index=True)
+    both["run_id"] = [f"run{i}" for i in range(len(both))]
+    asked = {"shared": ["alpha"], "cluster": "depth"}
+    with pytest.raises(IsolossError, match="cluster depth: all runs of 'b' are one cluster"):
+        fit_law(both, "chinchilla", bootstrap=10, **asked)
+    assert set(fit_law(both, "chinchilla", bootstrap=0, **asked).summary["status"]) == {"converged"}
+    apart = fit_law(both, "chinchilla", bootstrap=10, cluster="depth").summary.set_index("group")
+    assert list(apart["n_replicates"]) == [10, 0]
+    assert "no intervals: all runs are one cluster" in apart.loc["b", "message"]
+
+
 def test_groups_that_share_terms_have_them_in_common_and_the_rest_of_their_own(chinchilla_runs):
     a = chinchilla_runs(noise=0.002).assign(group="a")
     b = chinchilla_runs(noise=0.002, seed=1, offset=2.2).assign(group="b")

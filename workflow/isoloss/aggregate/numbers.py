@@ -253,6 +253,17 @@ def _ending(text: str) -> tuple[float, str] | None:
     return None
 
 
+def factor_of(text: str, unit: str) -> float | None:
+    """The factor that a word or a unit of FLOP says; None if it says none.
+
+    Example:
+        >>> factor_of("billions", ""), factor_of("exaflops", "FLOP"), factor_of("loss", "")
+        (1000000000.0, 1e+18, None)
+    """
+    ending = _ending(text)
+    return ending[0] if ending is not None and ending[1] == unit else None
+
+
 def _common_unit(cells: list[_Cell]) -> tuple[str, set[str]]:
     """The unit of a column, and those of cells that are not read because the column has another.
 

@@ -65,7 +65,7 @@ class MixtureColumns:
         return raw.rename(columns=self.renamed)
 
 
-def mixture_columns(raw: pd.DataFrame, label: str) -> MixtureColumns | None:
+def mixture_columns(raw: pd.DataFrame, label: str, strict: bool = True) -> MixtureColumns | None:
     """The columns of proportions and of losses by domain, if it is a table of mixtures.
 
     Proportions are columns with a common word in their names (`p_web`, `web_share`, `mix/web`), or
@@ -75,6 +75,7 @@ def mixture_columns(raw: pd.DataFrame, label: str) -> MixtureColumns | None:
     Args:
         raw: the table.
         label: what it is called in errors.
+        strict: whether columns that are called as proportions of the losses' domains must be it.
 
     Returns:
         The columns, or None: fewer than two proportions, or no loss.
@@ -102,7 +103,11 @@ def mixture_columns(raw: pd.DataFrame, label: str) -> MixtureColumns | None:
             return _named(family, columns[0], columns[1], losses)
     for family in ranked:
         if len(family.matched) >= _ENOUGH:
-            return _named(family, list(family.domains), _own_totals(raw, family, label), losses)
+            shares = _matrix(raw, list(family.domains))
+            if _are_counts(shares):
+                return _named(family, list(family.domains), None, losses)
+            if strict:
+                raise TableError(_no_mixture(family, _sums(shares), label))
     return None
 
 
@@ -204,29 +209,24 @@ def _summing(raw: pd.DataFrame, family: _Family) -> tuple[list[str], float] | No
     return None
 
 
-def _own_totals(raw: pd.DataFrame, family: _Family, label: str) -> None:
-    """None where the columns are counts, each row with a total of its own.
-
-    Raises:
-        TableError: they are no counts: a domain is missing, or they are no proportions.
-    """
-    shares = _matrix(raw, list(family.domains))
-    sums = _sums(shares)
+def _are_counts(shares: np.ndarray) -> bool:
+    """Whether they are whole numbers: each row has a total of its own."""
     numbers = shares[np.isfinite(shares)]
-    if (numbers == np.round(numbers)).all() and numbers.max(initial=0) > 1:
-        return
+    return bool((numbers == np.round(numbers)).all() and numbers.max(initial=0) > 1)
+
+
+def _no_mixture(family: _Family, sums: np.ndarray, label: str) -> Problem:
+    """What is wrong with proportions of no common sum."""
     names = ", ".join(map(visible, family.domains))
     low, high = (sums.min(), sums.max()) if len(sums) else (0.0, 0.0)
-    domain = next(iter(family.domains.values()))
-    missing = high <= 1 + SAME_SUM
-    what = "which domain is missing?" if missing else "they are no proportions"
-    do = "add its column (1 minus the others)" if missing else "make each row sum to 1"
-    reason = f"the proportions {names} of a row sum to {low:.3g} to {high:.3g}: {what}"
-    remedy = (
-        f"{do}; or if they are no proportions, rename them (their names are those of the "
-        f"losses, as {visible(domain)!r})"
-    )
-    raise TableError(Problem(label, reason, remedy))
+    reason = f"the proportions {names} of a row sum to {low:.3g} to {high:.3g}"
+    if high <= 1 + SAME_SUM:
+        reason += ", so a domain is missing"
+        remedy = "add its column"
+    else:
+        remedy = "make the proportions of each row sum to 1"
+    remedy += ", or name the columns of another law: --columns N=NAME D=NAME loss=NAME"
+    return Problem(label, reason, remedy)
 
 
 def _named(

@@ -14,7 +14,7 @@ from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.units import NATS
 from isoloss.fit.outcome import tables_of
 from isoloss.fit.prepare import FittedRuns, divided, selected
-from isoloss.fit.replicate import Draw, drawn
+from isoloss.fit.replicate import Draw, clusters_of, drawn
 from isoloss.fit.settings import Settings, settings_of
 from isoloss.fit.shared import SharedOptimum
 from isoloss.fit.solution import Replicates, Solution, join_replicates
@@ -165,6 +165,7 @@ def _solved_together(ready: Sequence[FittedRuns], settings: Settings) -> Iterato
     if settings.profiles or settings.holdout not in (None, "none", "largest_compute"):
         do = "use interval bootstrap, and the hold-out largest_compute"
         wrong.append(Problem("shared", "neither profiles nor folds are made of it", do))
+    wrong += _undrawn(ready, settings)
     if wrong:
         raise IsolossError(*wrong)
     groups = [(runs.data, runs.loss, runs.weight) for runs in ready]
@@ -176,6 +177,18 @@ def _solved_together(ready: Sequence[FittedRuns], settings: Settings) -> Iterato
     blocks = [whole.replicates(*_beside(sides)) for sides in zip(*draws, strict=True)]
     for runs, fit, own in zip(ready, whole.fits, zip(*blocks, strict=True), strict=True):
         yield runs, fit, join_replicates(own)
+
+
+def _undrawn(ready: Sequence[FittedRuns], settings: Settings) -> list[Problem]:
+    """Groups that are one cluster: they cannot be drawn, and what is shared depends on them."""
+    if settings.interval != "bootstrap" or not settings.bootstrap:
+        return []
+    alone = [runs.group for runs in ready if clusters_of(runs.fitted, settings)[1] == 1]
+    if not alone:
+        return []
+    what = f"all runs of {', '.join(map(repr, alone))} are one cluster, and groups share parameters"
+    do = "name another column, select the other groups with `where`, or ask for bootstrap 0"
+    return [Problem(f"cluster {settings.cluster}", what, do)]
 
 
 def _beside(sides: Sequence[Draw]) -> Draw:

@@ -19,6 +19,7 @@ from isoloss.fit.scores import scores
 from isoloss.fit.settings import Settings
 from isoloss.fit.solution import Replicates, Solution
 from isoloss.fitted import TABLES, Interval, band, normal_interval, quantiles
+from isoloss.fitted.facts import FIXED
 from isoloss.laws._law import Estimate, Law, Term
 
 _METHODS = {
@@ -200,6 +201,9 @@ def _params(
     rows = []
     for i, term in enumerate(solution.law.terms):
         values, estimate = term.value(thetas[:, i]), float(term.value(solution.estimate.theta[i]))
+        if term.name in settings.constraints.fixed:  # as it was given: no rounding, no spread
+            estimate = float(settings.constraints.fixed[term.name])
+            values = np.full_like(values, estimate)
         own_profile = along[along["term"] == term.name]
         if settings.interval == "profile" and len(own_profile):
             low, high = profile.crossing(own_profile)
@@ -211,7 +215,7 @@ def _params(
                 "symbol": term.symbol,
                 "unit": term.unit.replace(NATS, settings.loss_unit),
                 "estimate": estimate,
-                "std_error": values.std(ddof=1) if len(values) > 1 else np.nan,
+                "std_error": _std_error(values),
                 "ci_low": float(low),
                 "ci_high": float(high),
                 "ci_level": settings.level,
@@ -222,10 +226,17 @@ def _params(
     return pd.DataFrame(rows)
 
 
+def _std_error(values: np.ndarray) -> float:
+    """Standard deviation of replicates: 0 without rounding where all are alike, NaN of one."""
+    if len(values) < 2:
+        return float("nan")
+    return float(values.std(ddof=1)) if np.ptp(values) else 0.0
+
+
 def _method(term: Term, replicates: int, profiled: int, settings: Settings) -> str:
     """How the interval of a parameter was made, in words."""
     if term.name in settings.constraints.fixed:
-        return "fixed"
+        return FIXED
     method = settings.interval if replicates else "none"
     if settings.interval == "profile":
         method = "profile" if profiled else "bootstrap" if replicates else "none"

@@ -101,6 +101,11 @@ class FitDecisions(FitParameters):
         Returns:
             One row a budget: C, the loss that a reaches with it, and `gain` with `_low` and
             `_high`: C over the budget with which b reaches the same loss; above 1, b is better.
+            NaN where b cannot reach it.
+
+        Raises:
+            IsolossError: there is no such group, or the law gives no loss for a budget: it needs
+                a law in C, or one that divides a budget between N and D.
         """
         return _gain(self, C, a, b, self._level(level))
 
@@ -191,15 +196,16 @@ def _data_for(fit: FitParameters, N, group: str, level: float) -> pd.DataFrame:
 
 def _gain(fit: FitParameters, C, a: str, b: str, level: float) -> pd.DataFrame:
     """See `Fit.gain`."""
-    of_a, of_b = fit.replicate_thetas(a), fit.replicate_thetas(b)
+    law, of_a, of_b = fit.law, fit.replicate_thetas(a), fit.replicate_thetas(b)
     count = min(len(of_a), len(of_b))
     pairs = [(fit.theta(a)[None], fit.theta(b)[None]), (of_a[:count], of_b[:count])]
     rows = []
     for flops in np.atleast_1d(np.asarray(C, dtype=float)):
         gains = []
         for one, other in pairs:
-            loss = _allocation(fit, one, flops)["loss"]
-            same = _flops(fit, other, lambda best, loss=loss: np.log(best["loss"] / loss), True)
+            with np.errstate(all="ignore"):  # a budget without a best division: NaN
+                loss = law.least_loss(one, flops)
+                same = _budget(lambda c, t=other, goal=loss: goal - law.least_loss(t, c), len(loss))
             gains.append((flops / same, loss))
         (best, loss), (many, _) = gains
         finite = np.isfinite(many)
@@ -290,18 +296,22 @@ def _allocation(fit: FitParameters, theta: np.ndarray, flops) -> Columns:
 def _flops(
     fit: FitParameters, theta: np.ndarray, above: Callable[[Columns], np.ndarray], falling: bool
 ) -> np.ndarray:
-    """Budget at which a function of the allocation crosses zero, by bisection; or NaN."""
-    low = np.full(len(theta), _LOG_FLOPS[0])
-    high = np.full(len(theta), _LOG_FLOPS[1])
+    """Budget at which a function of the allocation crosses zero, (r,); or NaN."""
 
-    def sign(log_flops: np.ndarray) -> np.ndarray:
-        value = above(_allocation(fit, theta, np.exp(log_flops)))
-        return -value if falling else value
+    def value(flops: np.ndarray) -> np.ndarray:
+        rising = above(_allocation(fit, theta, flops))
+        return -rising if falling else rising
 
+    return _budget(value, len(theta))
+
+
+def _budget(rising: Callable[[np.ndarray], np.ndarray], count: int) -> np.ndarray:
+    """Budget at which a rising function of it, (r,) -> (r,), crosses zero, by bisection; or NaN."""
+    low, high = np.full(count, _LOG_FLOPS[0]), np.full(count, _LOG_FLOPS[1])
     with np.errstate(all="ignore"):
-        crosses = (sign(low) < 0) & (sign(high) > 0)
+        crosses = (rising(np.exp(low)) < 0) & (rising(np.exp(high)) > 0)
         for _ in range(80):
             middle = (low + high) / 2
-            up = sign(middle) > 0
+            up = rising(np.exp(middle)) > 0
             low, high = np.where(up, low, middle), np.where(up, middle, high)
     return np.where(crosses, np.exp((low + high) / 2), np.nan)

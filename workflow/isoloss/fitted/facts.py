@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from isoloss.fitted.result import Fit
 
 CONVERGED = "converged"
+FIXED = "fixed"  # the interval of a parameter whose value was given
 EDGE = 1e-4  # of a share from the least or greatest of the runs, within which it is at the edge
 WIDE = 10  # factor between the ends of an interval above which a parameter is not identified
 
@@ -133,8 +134,9 @@ class OneFit:
 
     @property
     def method(self) -> str:
-        """How the intervals were made: of the first parameter."""
-        return self.parameters[0].method
+        """How the intervals were made: of the first parameter that is not fixed."""
+        methods = [parameter.method for parameter in self.parameters]
+        return next((method for method in methods if method != FIXED), FIXED)
 
 
 @dataclass(frozen=True)

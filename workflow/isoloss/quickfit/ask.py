@@ -65,7 +65,12 @@ def question(known: Known) -> Problem | None:
     reasons = [_reason(known, key) for key in lacking]
     numeric = _numeric(known)
     reason = f"{'; '.join(reasons)} (columns of numbers: {listed(numeric) or 'none'})"
-    return Problem(known.source, reason, f"say which is which:\n  {_line(known, lacking)}")
+    remedy = f"say which is which:\n  {_line(known, lacking)}"
+    if known.needs is None and len(known.sizes) == 1 and "loss" not in lacking:
+        (size,) = known.sizes
+        none = pasted(dict.fromkeys((key for key in "NDC" if key != size), ""))
+        remedy += f"\nor, for a power law in {size} alone: {none}"
+    return Problem(known.source, reason, remedy)
 
 
 def listed(names: Sequence[str], most: int = _NAMES) -> str:
@@ -96,9 +101,11 @@ def _sizes_are_open(known: Known) -> bool:
         return False
     if known.sizes:
         others = SIZES - known.sizes
-        return not all(known.given.get(key) == "" for key in others) and bool(
-            any(key in known.guess.tied or key in known.guess.texts for key in others)
-            or _unexplained(known)
+        explicit = any(known.given.get(key) for key in known.sizes)
+        if len(others - set(known.given)) < 1 + explicit:
+            return False  # the user says that there is no other, or names the one there is
+        return any(k in known.guess.tied or k in known.guess.texts for k in others) or bool(
+            _unexplained(known)
         )
     return True
 

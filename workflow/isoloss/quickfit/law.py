@@ -15,7 +15,7 @@ import pandas as pd
 
 from isoloss.aggregate.guess import guess_columns, run_ids
 from isoloss.aggregate.proportions import mixture_columns
-from isoloss.aggregate.table import COLUMNS, WORDS, named, parse, read_runs
+from isoloss.aggregate.table import COLUMNS, WORDS, Reading, Rules, named, parse, read_table
 from isoloss.core import registry, tables
 from isoloss.core.budgets import budget_numbers
 from isoloss.core.problems import IsolossError, Problem, nearest
@@ -75,6 +75,9 @@ def law_of_table(
     keep: Sequence[str] = (),
     flops: Sequence[float] = (),
     *,
+    best_of: Sequence[str] = (),
+    scale: Mapping[str, Any] | None = None,
+    loss_unit: str | None = None,
     max_seconds: float = MAX_SECONDS,
     max_mib: float = MAX_MIB,
     **settings,
@@ -88,6 +91,9 @@ def law_of_table(
         options: of the law card.
         keep: filters, as in a study.
         flops: budgets to divide, FLOP; 1, 10 and 100 times the largest run if empty.
+        best_of: columns or letters; of the runs alike in them the one of least loss is fitted.
+        scale: letter to factor (1e9) or logarithm (log10) of its column, as in a study.
+        loss_unit: nats, bits, bits_per_byte, nats_per_byte, perplexity, error or accuracy.
         max_seconds: for all of a download.
         max_mib: MiB of the table as it comes, unpacked, and in memory at 8 bytes a cell.
         settings: of `fit_law`; of a mixture law, fewer replicates unless they are asked for, and
@@ -116,7 +122,8 @@ def law_of_table(
     opened = open_source(source, Limits(max_seconds, max_mib))
     _check_asked(opened.label, given or {}, flops)
     raw, meaning = _read_columns(opened, law, given or {}, options)
-    runs = _read_runs(raw, meaning, keep)
+    reading = _read_runs(raw, meaning, Rules({}, keep, best_of, scale or {}, loss_unit))
+    runs, meaning = reading.runs, replace(meaning, notes=(*meaning.notes, *reading.notes))
     asked = {name: value for name, value in settings.items() if value is not None}
     if meaning.mixture:
         return _fit_mixtures(runs, meaning, options, asked)
@@ -157,7 +164,8 @@ def _read_columns(
     source = opened.label
     raw = named(parse(opened), source)
     free = raw[[column for column in raw.columns if column not in given.values()]]
-    may_mix = law is None or registry.of_mixtures(law)
+    sizes = any(given.get(key) for key in ("loss", "ratio", *SIZES))
+    may_mix = registry.of_mixtures(law) if law else not sizes
     mixture = mixture_columns(free, source) if may_mix else None
     renamed = mixture.renamed if mixture else {}
     guess = guess_columns(raw.drop(columns=list(renamed)), given)
@@ -195,18 +203,20 @@ def _law_for(columns: Mapping[str, str]) -> str:
     return "chinchilla" if len({*SIZES, "ratio"} & set(columns)) >= 2 else "power_law"
 
 
-def _read_runs(raw: pd.DataFrame, meaning: Meaning, keep: Sequence[str]) -> pd.DataFrame:
+def _read_runs(raw: pd.DataFrame, meaning: Meaning, rules: Rules) -> Reading:
     """The table as `runs`; problems have its source as their place."""
     need = 0 if meaning.mixture else 1
     try:
-        runs = read_runs(raw, meaning.columns, keep, need)
+        reading = read_table(raw, replace(rules, columns=meaning.columns, need=need))
     except IsolossError as error:
         placed = [
             replace(one, place=meaning.source + one.place.removeprefix("the table"))
             for one in error.problems
         ]
         raise IsolossError(*placed) from error
-    return mixtures(runs, meaning.source) if meaning.mixture else runs
+    if not meaning.mixture:
+        return reading
+    return replace(reading, runs=mixtures(reading.runs, meaning.source))
 
 
 def _fit_sizes(

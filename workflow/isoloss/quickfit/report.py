@@ -33,7 +33,7 @@ class Meaning:
         given: what the user said of them.
         guess: what was guessed of the rest.
         renamed: of a table of mixtures, column to p_<domain> or loss_<domain>.
-        notes: what was decided about proportions, a sentence each.
+        notes: what was decided where the table was read, a sentence each.
     """
 
     source: str
@@ -42,7 +42,7 @@ class Meaning:
     given: Mapping[str, str]
     guess: Guess
     renamed: Mapping[str, str]
-    notes: Sequence[str]
+    notes: Sequence[str] = ()
 
     @property
     def mixture(self) -> bool:
@@ -115,13 +115,16 @@ def _name(text: object) -> str:
 def _columns(meaning: Meaning, counts: RunCounts) -> str:
     """How many runs there are, and which column is what."""
     lines = [f"{visible(meaning.source)}: {counts.n_rows} rows, {counts.n_done} runs"]
-    reasons: dict[str, int] = {}
+    reasons: dict[tuple[str, str], int] = {}
     for lost in counts.lost:
-        if lost.reason:
-            reasons[lost.reason] = reasons.get(lost.reason, 0) + lost.n_runs
-    lines[0] += "".join(f", {n} dropped ({visible(reason)})" for reason, n in reasons.items())
+        key = lost.status, lost.reason if lost.status == "dropped" else ""  # notes say the others
+        reasons[key] = reasons.get(key, 0) + lost.n_runs
+    lines[0] += "".join(
+        f", {n} {status}" + (f" ({visible(reason)})" if reason else "")
+        for (status, reason), n in reasons.items()
+    )
     lines.append("columns: " + ", ".join(_meanings(meaning)))
-    lines += [f"  {note}" for note in (*meaning.notes, *_doubts(meaning))]
+    lines += [f"  {visible(note)}" for note in (*meaning.notes, *_doubts(meaning))]
     unused = [*meaning.guess.unused]
     if meaning.mixture:  # its law needs none of the sizes
         unused = [

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from isoloss.checks import run as checks
+from isoloss.checks.evidence import Evidence
 from isoloss.core import tables
 from isoloss.core.seeds import generator
 from isoloss.core.units import NATS
@@ -63,9 +65,14 @@ def tables_of(
         along = solution.profiles(clusters, settings.level)
     params = _params(solution, replicates.kept.theta, along, settings)
     observed, predicted = predictions.observed, predictions.predicted
+    summary = _summary(runs, solution, replicates, predictions, params, settings, number)
+    evidence_of_fit = _evidence(runs, solution, predictions, params, summary, settings, number)
+    doubts = checks.findings(evidence_of_fit)
+    summary["verdict"] = checks.verdict(one.grade for one in doubts)
     fit_tables = {
         "params": params,
-        "summary": _summary(runs, solution, replicates, predictions, params, settings, number),
+        "summary": pd.DataFrame([summary]),
+        "findings": checks.table(doubts),
         "residuals": pd.DataFrame(
             {
                 "run_id": runs.usable["run_id"],
@@ -139,8 +146,8 @@ def _summary(
     params: pd.DataFrame,
     settings: Settings,
     clusters: int | None,
-) -> pd.DataFrame:
-    """The row of `summary`: the search, the fit's errors, and whether to believe it."""
+) -> dict[str, Any]:
+    """The row of `summary`: the search, the fit's errors, and whether it is an optimum."""
     law, best, held = runs.law, solution.estimate, settings.constraints.hold(runs.law)
     known = evidence.conditioning(law.given(best.state), best.theta, runs.data, held)
     inside = scores(predictions.observed[~runs.out], predictions.predicted[~runs.out])
@@ -167,7 +174,31 @@ def _summary(
     }
     free, doubts = solution.undetermined(known.free), _doubts(runs, settings, clusters)
     status, message = evidence.verdict(solution.sound, free, params, summary, doubts)
-    return pd.DataFrame([summary | {"status": status, "message": message}])
+    return summary | {"status": status, "message": message}
+
+
+def _evidence(
+    runs: FittedRuns,
+    solution: Solution,
+    predictions: Predictions,
+    params: pd.DataFrame,
+    summary: dict[str, Any],
+    settings: Settings,
+    clusters: int | None,
+) -> Evidence:
+    """What the checks look at."""
+    return Evidence(
+        law=solution.law,
+        runs=runs.fitted,
+        data=runs.data,
+        loss=runs.loss,
+        predicted=predictions.predicted[~runs.out],
+        lost=runs.lost,
+        params=params,
+        summary=summary,
+        clusters=clusters,
+        lower=settings.objective.name == "asymmetric_mae",
+    )
 
 
 def _held_out(runs: FittedRuns, predictions: Predictions) -> dict[str, float]:

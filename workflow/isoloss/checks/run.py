@@ -8,7 +8,7 @@ from dataclasses import astuple
 import pandas as pd
 
 from isoloss.checks import checkpoints, design, estimate, lost, pooled
-from isoloss.checks.evidence import CARE, GRADES, STOP, Evidence, Finding
+from isoloss.checks.evidence import CARE, GRADES, NOTE, STOP, Evidence, Finding
 
 Check = Callable[[Evidence], Iterator[Finding]]
 CHECKS: tuple[Check, ...] = (
@@ -27,6 +27,7 @@ CHECKS: tuple[Check, ...] = (
     estimate.held_out,
     design.reach,
 )
+SHOWN = 3  # reasons of a verdict
 COLUMNS = ("check", "grade", "found", "remedy")
 
 
@@ -54,6 +55,17 @@ def verdict(grades: Iterable[str]) -> str:
     """
     grades = set(grades)
     return "do not use" if STOP in grades else "with care" if CARE in grades else "sound"
+
+
+def reasons(doubts: Sequence[Finding]) -> str:
+    """What the verdict is made of, in words, the gravest first; empty where all is sound.
+
+    Args:
+        doubts: findings, the gravest first.
+    """
+    grave = [one.found for one in doubts if one.grade != NOTE]
+    more = f" (and {len(grave) - SHOWN} more)" if len(grave) > SHOWN else ""
+    return "; ".join(grave[:SHOWN]) + more
 
 
 def table(doubts: Sequence[Finding]) -> pd.DataFrame:

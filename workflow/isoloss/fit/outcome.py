@@ -69,6 +69,7 @@ def tables_of(
     evidence_of_fit = _evidence(runs, solution, predictions, params, summary, settings, number)
     doubts = checks.findings(evidence_of_fit)
     summary["verdict"] = checks.verdict(one.grade for one in doubts)
+    summary["reasons"] = checks.reasons(doubts)
     fit_tables = {
         "params": params,
         "summary": pd.DataFrame([summary]),

@@ -19,6 +19,7 @@ from isoloss.quickfit.ask import listed, pasted
 
 _LOSSES = 12  # of a group, that are shown
 _OTHERS = 3  # columns that a guess could have been as well, that are shown
+_REMEDIES = 3  # of doubts, that are shown
 _FITS = 6  # fits whose parameters are shown
 
 
@@ -67,6 +68,7 @@ def of_sizes(
         best: how each group's fit divides budgets; empty if the law does not say.
     """
     parts = [
+        _verdict(facts),
         _columns(meaning, counts),
         _parameters(facts),
         _evidence(facts),
@@ -98,6 +100,7 @@ def of_mixtures(
     if len(not_fitted) > 3:
         shown.append(f"and {len(not_fitted) - 3} more")
     parts = [
+        _verdict(facts),
         _columns(meaning, counts),
         f"{meaning.law}: {facts.formula}\n",
         *(_responses(facts.of(group), domains) for group in facts.groups),
@@ -105,6 +108,15 @@ def of_mixtures(
         *(["not fitted: " + "; ".join(map(visible, shown)) + "\n"] if shown else []),
     ]
     return escape.terminal("\n".join(parts))
+
+
+def _verdict(facts: Record) -> str:
+    """The verdict in a sentence, and what would fix the doubts of the worst fit."""
+    lines = [f"verdict: {visible(facts.judgement)}"]
+    remedies = [one for one in facts.worst.doubts if one.grade != "note" and one.remedy]
+    for remedy in list(dict.fromkeys(one.remedy for one in remedies))[:_REMEDIES]:
+        lines.append(f"  what helps: {visible(remedy)}")
+    return "\n".join(lines) + "\n"
 
 
 def _name(text: object) -> str:

@@ -337,6 +337,7 @@ def _with_texts(kept: pd.DataFrame) -> pd.DataFrame:
         column: kept[column].map(str, na_action="ignore")
         for column in kept
         if kept[column].dtype == object
+        and "integer" in pd.api.types.infer_dtype(kept[column])
         and any(isinstance(cell, int) and cell.bit_length() > 63 for cell in kept[column])
     }
     return tables.with_columns(kept, large) if large else kept

@@ -179,10 +179,13 @@ def test_c_shows_which_column_has_another_unit(law):
     table = law.assign(flops=6 * N * D)
     in_exa = read(table.assign(flops=table["flops"] / 1e18), ALL)
     np.testing.assert_allclose(in_exa.runs["n_flops"], 6 * N * D)
-    assert in_exa.notes == ("C = flops x 1e18",)
+    assert in_exa.notes == ("C = flops x 1e18, as C against 6 N D shows",)
     both = read(table.assign(params=N / 1e6, tokens=D / 1e9), ALL)
     assert_is_the_law(both.runs)
-    assert set(both.notes) == {"N = params x 1e6", "D = tokens x 1e9"}
+    assert set(both.notes) == {
+        "N = params x 1e6, as C against 6 N D shows",
+        "D = tokens x 1e9, as C against 6 N D shows",
+    }
 
 
 def test_c_that_does_not_show_which_column_is_refused_with_the_factor(law):
@@ -311,6 +314,12 @@ def test_the_filter_that_an_error_offers_drops_the_rows(law, name, row, cell, pl
     reading = read(table, columns, keep=[offered])
     dropped = reading.runs["status"] == "dropped"
     assert np.flatnonzero(dropped).tolist() == [row, 9]
+
+
+def test_a_column_that_is_mostly_no_numbers_is_to_be_replaced(law):
+    table = law.assign(params=["model-small"] * 20 + ["1e9"] * 4)
+    with pytest.raises(TableError, match="'model-small' is not a number.*name another column"):
+        read(table)
 
 
 def test_a_row_that_a_filter_drops_needs_no_numbers(law):

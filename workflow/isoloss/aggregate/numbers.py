@@ -95,6 +95,12 @@ class Numbers:
         """Whether there are numbers and nothing else but cells without one."""
         return not self.unread.any() and not self.missing.all()
 
+    @property
+    def mostly(self) -> bool:
+        """Whether there are numbers, and at least as many as cells that hold something else."""
+        count = len(self.values) - np.count_nonzero(np.isnan(self.values))
+        return bool(count > 0 and count >= np.count_nonzero(self.unread))
+
 
 @dataclass(frozen=True)
 class _Cell:

@@ -52,15 +52,10 @@ class Quantity:
 
     def filter_of(self, bad: np.ndarray) -> str:
         """A filter on the column that drops the rows whose values are not fit to use."""
-        if (texts := self.numbers.unread & bad).any():
-            cells = dict.fromkeys(str(cell) for cell in self.cells[texts])
-            listed = ", ".join(
-                '"{}"'.format(c.replace("\\", "\\\\").replace('"', '\\"')) for c in cells
-            )
-            return f"{self.in_filters} not in [{listed}]"
+        least = ">=" if self.letter == "fit_weight" else ">"
         if np.isinf(self.numbers.values[bad]).any():
-            return f"0 < {self.in_filters} < 1e300"
-        return f"{self.in_filters} > 0"
+            return f"0 {least.replace('>', '<')} {self.in_filters} < 1e300"
+        return f"{self.in_filters} {least} 0"
 
 
 def rows_text(rows: np.ndarray) -> str:
@@ -150,7 +145,7 @@ def _scales(
     values = {k: one.values for k, one in numbers.items()}
     chosen = {k: scales.given_scale(k, one, label) for k, one in scale.items()}
     complete = set(SIZES) <= set(values)
-    notes = []
+    notes, evident = [], {}
     for letter in (k for k in values if k not in chosen):
         named = scales.scale_of(letter, columns[letter], values[letter])
         if named is None or numbers[letter].factors:
@@ -164,10 +159,15 @@ def _scales(
     if complete and not set(SIZES) & set(scale):
         sizes = {k: chosen[k].of(values[k]) if k in chosen else values[k] for k in SIZES}
         evident = scales.evident_scales(sizes, label)
-        chosen |= {} if set(evident) & set(chosen) else evident
-    ordered = {letter: chosen[letter] for letter in NUMBERS if letter in chosen}
-    changed = [k for k, one in ordered.items() if one != scales.Scale()]
-    return ordered, [*(f"{k} = {ordered[k].described(columns[k])}" for k in changed), *notes]
+        evident = {} if set(evident) & set(chosen) else evident
+    ordered = {k: {**chosen, **evident}[k] for k in NUMBERS if k in chosen or k in evident}
+    changed = [
+        f"{k} = {one.described(columns[k])}"
+        + (", as C against 6 N D shows" if k in evident else "")
+        for k, one in ordered.items()
+        if one != scales.Scale()
+    ]
+    return ordered, [*changed, *notes]
 
 
 def unfit(quantities: Quantities, stays: np.ndarray, label: str) -> list[Problem]:
@@ -208,11 +208,9 @@ def _held(quantity: Quantity, row: int) -> str:
 
 def _way_out(quantity: Quantity, bad: np.ndarray, every: bool) -> str:
     """How to drop the rows, unless they are all there are."""
-    if every:
+    if every or not quantity.numbers.mostly:
         return "name another column"
-    rows = np.zeros(len(quantity.values), bool)
-    rows[bad] = True
-    return f"fix the rows, or drop them: --keep {shlex.quote(quantity.filter_of(rows))}"
+    return f"fix the rows, or drop them: --keep {shlex.quote(quantity.filter_of(bad))}"
 
 
 def _of_number(

@@ -318,7 +318,7 @@ def test_the_filter_that_an_error_offers_drops_the_rows(law, name, row, cell, pl
 
 def test_a_column_that_is_mostly_no_numbers_is_to_be_replaced(law):
     table = law.assign(params=["model-small"] * 20 + ["1e9"] * 4)
-    with pytest.raises(TableError, match="'model-small' is not a number.*name another column"):
+    with pytest.raises(TableError, match=r"'model-small' is not a number.*name another column"):
         read(table)
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from isoloss.aggregate.formats import rows
-from isoloss.aggregate.guess import mixture_columns
 from isoloss.aggregate.numbers import read_numbers
+from isoloss.aggregate.proportions import mixture_columns
 from isoloss.aggregate.quantities import Quantities, gone, read_quantities, rows_text, unfit
 from isoloss.aggregate.scales import factor_note
 from isoloss.aggregate.selection import apply_filters, keep_best
@@ -168,9 +168,13 @@ def read_table(
         label, raw = opened.label, parse(opened)
     raw, need = named(raw, label), rules.need
     columns = {letter: str(name) for letter, name in rules.columns.items()}
+    mixed: Sequence[str] = ()
     if need is None:
-        mixed = mixture_columns(c for c in raw.columns if c not in columns.values())
-        raw, need = named(raw.rename(columns=mixed), label), 0 if mixed else 2
+        free = raw[[c for c in raw.columns if c not in columns.values()]]
+        mixture = mixture_columns(free, label, strict="loss" not in columns)
+        need = 0 if mixture else 2
+        if mixture:
+            raw, mixed = named(mixture.applied(raw), label), mixture.notes
     _check_mapping(raw, columns, label, need)
     read = read_quantities(raw, columns, rules.scale, rules.loss_unit, label)
     runs = _with_sizes(_mapped(raw, columns, read, need), columns)
@@ -180,7 +184,7 @@ def read_table(
     _check_values(runs, columns, read, label)
     runs, notes = _with_diverged(runs, read, label)
     runs = keep_best(runs, raw, rules.best_of, label)
-    notes = (*read.notes, *_notes_of_compute(runs, columns), *notes)
+    notes = (*mixed, *read.notes, *_notes_of_compute(runs, columns), *notes)
     runs = _with_defaults(runs)
     runs.attrs["loss_unit"] = read.unit.fitted
     return Reading(runs, notes, read.unit.fitted)

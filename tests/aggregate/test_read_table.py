@@ -443,6 +443,15 @@ def test_percentages_of_a_mixture_are_shares():
     assert runs["loss_web"].isna().tolist() == [False, True]
 
 
+def test_losses_by_domain_have_the_unit_that_is_given():
+    table = pd.DataFrame({"p_web": [0.25, 0.75], "p_code": [0.75, 0.25], "loss_web": [8.0, 9.0]})
+    reading = read(table, {}, loss_unit="perplexity")
+    np.testing.assert_allclose(reading.runs["loss_web"], np.log([8, 9]))
+    assert reading.loss_unit == "nats/token"
+    assert "of each loss by domain is fitted: its logarithm" in reading.notes
+    assert read(table, {}, loss_unit="bits_per_byte").loss_unit == "bits/byte"
+
+
 def test_integers_beyond_64_bits_in_columns_that_are_not_mapped_do_no_harm(law):
     from isoloss.core import tables
 

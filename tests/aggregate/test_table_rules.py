@@ -8,6 +8,7 @@ import pytest
 
 from isoloss.__main__ import main
 from isoloss.core import tables
+from isoloss.report.summary import summarize
 from isoloss.study.check import checked
 
 STUDY = """
@@ -56,6 +57,8 @@ def test_a_study_says_how_its_table_is_read_and_keeps_what_was_decided(folder, c
     ]
     output = capsys.readouterr().out
     assert all(note in output for note in facts["notes"])
+    summary = summarize("many", {"budgets": []}, sorted(out.glob("*.parquet")), [])
+    assert "**How the table was read**: N = size x 1e6; D = 10 " in summary
     runs = tables.frame(out / "runs.parquet", "runs")
     assert runs["status"].value_counts().to_dict() == {"dropped": 49, "done": 25, "diverged": 1}
 

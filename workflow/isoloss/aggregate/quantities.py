@@ -118,10 +118,10 @@ def read_quantities(
     values |= {k: chosen[k].of(values[k]) for k in chosen}
     for letter in (k for k in SIZES if k in values and k not in chosen):
         notes += scales.small_note(letter, columns[letter], values[letter])
-    unit = loss_units.UNITS["nats"]
+    known = loss_units.known_unit(loss_unit, label) if loss_unit else None
+    unit = known or loss_units.UNITS["nats"]
     if "loss" in values:
         cells, name = numbers["loss"].unit, columns["loss"]
-        known = loss_unit and loss_units.known_unit(loss_unit, label)
         unit = known or loss_units.unit_of(values["loss"], cells, name)
         values["loss"], changes = loss_units.converted(values["loss"], unit, cells, name)
         notes += changes

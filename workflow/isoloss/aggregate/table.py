@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from isoloss.aggregate.formats import rows
+from isoloss.aggregate.loss_units import LossUnit, converted
 from isoloss.aggregate.numbers import read_numbers
 from isoloss.aggregate.proportions import mixture_columns
 from isoloss.aggregate.quantities import Quantities, gone, read_quantities, rows_text, unfit
@@ -184,6 +185,8 @@ def read_table(
     _check_values(runs, columns, read, label)
     runs, notes = _with_diverged(runs, read, label)
     runs = keep_best(runs, raw, rules.best_of, label)
+    if not need and read.unit.change:
+        mixed = (*mixed, f"of each loss by domain is fitted: {read.unit.change}")
     notes = (*mixed, *read.notes, *_notes_of_compute(runs, columns), *notes)
     runs = _with_defaults(runs)
     runs.attrs["loss_unit"] = read.unit.fitted
@@ -329,7 +332,7 @@ def _mapped(
     for column in {"model", "weighting"} & set(kept):
         kept[column] = kept[column].map(str, na_action="ignore")
     kept = kept.rename(columns={c: _free(c, kept.columns) for c in ours if c in kept})
-    kept = _with_texts(kept if need else _with_numbers(kept))
+    kept = _with_texts(kept if need else _with_numbers(kept, read.unit))
     values = {COLUMNS[k]: raw[v] for k, v in columns.items() if k not in read.by_letter}
     values |= {COLUMNS[k]: one.values for k, one in read.by_letter.items()}
     return tables.with_columns(kept, {COLUMNS[k]: values[COLUMNS[k]] for k in columns})
@@ -347,15 +350,15 @@ def _with_texts(kept: pd.DataFrame) -> pd.DataFrame:
     return tables.with_columns(kept, large) if large else kept
 
 
-def _with_numbers(kept: pd.DataFrame) -> pd.DataFrame:
-    """A table of mixtures whose proportions and losses that are texts are numbers."""
-    parts = [c for c in kept if c.startswith(("p_", "loss_")) and kept[c].dtype.kind not in "iuf"]
-    read = {column: read_numbers(kept[column]) for column in parts}
-    numbers = {
-        column: one.values / (100.0 if one.unit == "%" else 1.0)
-        for column, one in read.items()
-        if one.readable
-    }
+def _with_numbers(kept: pd.DataFrame, unit: LossUnit) -> pd.DataFrame:
+    """A table of mixtures with its proportions and losses as they are fitted."""
+    numbers = {}
+    for column in (c for c in kept if c.startswith(("p_", "loss_"))):
+        read = read_numbers(kept[column])
+        if read.readable and column.startswith("loss_"):
+            numbers[column] = converted(read.values, unit, read.unit, column)[0]
+        elif read.readable and kept[column].dtype.kind not in "iuf":
+            numbers[column] = read.values / (100.0 if read.unit == "%" else 1.0)
     return tables.with_columns(kept, numbers) if numbers else kept
 
 

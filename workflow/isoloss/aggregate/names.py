@@ -76,7 +76,7 @@ QUANTITIES = {
             p10="tokens",
             p9="training set size, train set size",
             p8="token, dataset size, data size, training dataset size, datapoints, data points",
-            p7="samples, examples, images",
+            p7="samples, examples, images, characters",
             p4="dataset, data",
         ),
         _points(
@@ -187,7 +187,7 @@ _SPACES = _set("summary config configs metrics metric params hparams hyperparame
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z]{2,})")
 _WITHOUT = _set("non no not without excl excluding exclude ex wo minus")
 _WITH = _set("with incl including include plus")
-_EMBEDDING = _set("emb embd embed embeds embedding embeddings")
+_EMBEDDING = _set("emb embd embed embeds embedding embeddings vocab vocabulary")
 
 
 @cache

@@ -13,7 +13,7 @@ import pandas as pd
 from isoloss.aggregate.guess import holds_numbers
 from isoloss.aggregate.names import SPLITS, bare
 from isoloss.aggregate.numbers import read_numbers
-from isoloss.core.escape import visible
+from isoloss.core.escape import listed
 from isoloss.core.problems import Problem, TableError
 
 SAME_SUM = 0.05  # how far the sums of rows may be from each other, as a part of them
@@ -217,7 +217,7 @@ def _are_counts(shares: np.ndarray) -> bool:
 
 def _no_mixture(family: _Family, sums: np.ndarray, label: str) -> Problem:
     """What is wrong with proportions of no common sum."""
-    names = ", ".join(map(visible, family.domains))
+    names = listed(list(family.domains))
     low, high = (sums.min(), sums.max()) if len(sums) else (0.0, 0.0)
     reason = f"the proportions {names} of a row sum to {low:.3g} to {high:.3g}"
     if high <= 1 + SAME_SUM:
@@ -250,7 +250,7 @@ def _named(
         (further, "losses of no domain"),
     ):
         if names:
-            notes.append(f"{what}: {', '.join(map(visible, names))}")
+            notes.append(f"{what}: {listed(names)}")
     return MixtureColumns(
         {column: f"p_{domain}" for column, domain in domains.items()},
         {column: f"loss_{domain}" for column, domain in of_losses.items()},

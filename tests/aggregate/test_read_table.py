@@ -120,9 +120,16 @@ def test_compute_in_another_unit_is_converted(law, name, factor):
 
 
 def test_a_name_is_not_believed_where_the_values_say_otherwise(law):
-    reading = read(law.rename(columns={"params": "params_b"}), {**NAMES, "N": "params_b"})
+    table, columns = law.rename(columns={"params": "params_b"}), {**NAMES, "N": "params_b"}
+    reading = read(table, columns)
     assert_is_the_law(reading.runs)
-    assert reading.notes == ()
+    taken = "N = params_b is taken as it is, in spite of its name: --scale N=1e9 if it is meant"
+    assert reading.notes == (taken,)
+    written = read(table.assign(params_b=[short(n) for n in N]), columns)
+    assert_is_the_law(written.runs)
+    assert written.notes == ()
+    small = table.assign(params_b=N / 1e4, flops=6 * N / 1e4 * D)
+    np.testing.assert_allclose(read(small, {**columns, "C": "flops"}).runs["n_params"], N / 1e4)
 
 
 def test_a_scale_that_is_given_counts(law):
@@ -153,7 +160,7 @@ def test_small_sizes_are_questioned_and_not_converted(law):
     reading = read(table)
     (note,) = reading.notes
     assert note.startswith("N = params is 0.07 to 7 in all runs")
-    assert "--scale N=1e9" in note
+    assert note.endswith("--scale N=1e6 or N=1e9")
     assert reading.runs["n_params"].max() == 7
 
 

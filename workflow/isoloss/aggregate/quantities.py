@@ -119,10 +119,9 @@ def read_quantities(
     if wrong:
         raise TableError(*wrong)
     values = {k: one.values for k, one in numbers.items()}
-    chosen = _scales(values, columns, scale, label)
+    chosen, notes = _scales(numbers, columns, scale, label)
     values |= {k: chosen[k].of(values[k]) for k in chosen}
-    notes = [f"{k} = {one.described(columns[k])}" for k, one in chosen.items() if one != _AS_IT_IS]
-    for letter in set(SIZES) & set(values) - set(chosen):
+    for letter in (k for k in SIZES if k in values and k not in chosen):
         notes += scales.small_note(letter, columns[letter], values[letter])
     unit = loss_units.UNITS["nats"]
     if "loss" in values:
@@ -137,27 +136,38 @@ def read_quantities(
     return Quantities(quantities, unit, tuple(notes))
 
 
-_AS_IT_IS = scales.Scale()
-
-
 def _scales(
-    values: Mapping[str, np.ndarray],
+    numbers: Mapping[str, Numbers],
     columns: Mapping[str, str],
     scale: Mapping[str, object],
     label: str,
-) -> dict[str, scales.Scale]:
-    """The scale of each quantity that has one: given, by its name, or shown by C against 6 N D."""
+) -> tuple[dict[str, scales.Scale], list[str]]:
+    """The scale of each quantity that has one, and notes.
+
+    A scale is given, or said by the column's name, or shown by C against 6 N D. A name counts if
+    no cell has a factor of its own, and the sizes are those of runs.
+    """
+    values = {k: one.values for k, one in numbers.items()}
     chosen = {k: scales.given_scale(k, one, label) for k, one in scale.items()}
-    for letter in set(values) - set(chosen):
+    complete = set(SIZES) <= set(values)
+    notes = []
+    for letter in (k for k in values if k not in chosen):
         named = scales.scale_of(letter, columns[letter], values[letter])
-        chosen |= {letter: named} if named else {}
-    ordered = {letter: chosen[letter] for letter in NUMBERS if letter in chosen}
-    if set(SIZES) <= set(values) and not set(SIZES) & set(scale):
-        sizes = {k: ordered[k].of(values[k]) if k in ordered else values[k] for k in SIZES}
+        if named is None or numbers[letter].factors:
+            continue
+        fits = scales.is_plausible(letter, named.of(values[letter]))
+        if fits and not (complete and scales.is_six_nd(values)):
+            chosen[letter] = named
+        else:
+            taken = f"{letter} = {columns[letter]} is taken as it is, in spite of its name"
+            notes.append(f"{taken}: --scale {letter}={named} if it is meant")
+    if complete and not set(SIZES) & set(scale):
+        sizes = {k: chosen[k].of(values[k]) if k in chosen else values[k] for k in SIZES}
         evident = scales.evident_scales(sizes, label)
-        if not set(evident) & set(ordered):
-            ordered |= evident
-    return ordered
+        chosen |= {} if set(evident) & set(chosen) else evident
+    ordered = {letter: chosen[letter] for letter in NUMBERS if letter in chosen}
+    changed = [k for k, one in ordered.items() if one != scales.Scale()]
+    return ordered, [*(f"{k} = {ordered[k].described(columns[k])}" for k in changed), *notes]
 
 
 def unfit(quantities: Quantities, stays: np.ndarray, label: str) -> list[Problem]:

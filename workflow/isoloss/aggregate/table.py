@@ -218,7 +218,8 @@ def _with_diverged(
     counts = pd.Series(reasons[rows]).value_counts()
     causes = ", ".join(f"{cause} ({count})" for cause, count in counts.head(5).items())
     runs = tables.with_columns(runs, {"status": status, "status_reason": reasons})
-    return runs, (f"{len(rows)} of {len(runs)} runs diverged, {rows_text(rows)}: {causes}",)
+    what = "rows have no loss" if "of_run" in runs else "runs diverged"
+    return runs, (f"{len(rows)} of {len(runs)} {what}, {rows_text(rows)}: {causes}",)
 
 
 def _with_sizes(runs: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:

@@ -115,6 +115,11 @@ ASKED = {
         "no column looks like D (tokens)",
         "N=params D=what 'loss=val loss'",
     ),
+    "a width is no size": (
+        {"d_model_width": np.sqrt(N), "tokens": D, "loss": LOSS},
+        "no column looks like N (parameters)",
+        "N=COLUMN D=tokens loss=loss",
+    ),
     "a text is no D": (
         {"params": N, "dataset": "c4", "x": D, "loss": LOSS},
         "column 'dataset' has the name of D (tokens) and holds text, not numbers (such as 'c4')",

@@ -90,6 +90,18 @@ def test_names_of_a_quantity_are_ranked(better_first):
 
 
 @pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        ("eval/c4_en-validation/CrossEntropyLoss", "eval/pile-validation/CrossEntropyLoss"),
+        ("loss_web", "loss_open_web_text"),
+        ("student_params", "other_student_params"),
+    ],
+)
+def test_words_that_nobody_knows_do_not_decide(one, two):
+    assert meanings(one) == meanings(two) != {}
+
+
+@pytest.mark.parametrize(
     ("name", "words"),
     [
         ("summary/eval/CrossEntropyLoss", ["eval", "cross", "entropy", "loss"]),

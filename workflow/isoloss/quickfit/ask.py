@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from isoloss.aggregate.guess import Guess
-from isoloss.aggregate.names import of_other_matters
+from isoloss.aggregate.names import of_other_matters, of_shapes
 from isoloss.aggregate.numbers import read_numbers
 from isoloss.core.escape import CELL, listed, short, visible
 from isoloss.core.problems import Problem
@@ -166,7 +166,7 @@ def _line(known: Known, lacking: Sequence[str]) -> str:
 def _likely(known: Known, lacking: Sequence[str]) -> dict[str, str]:
     """For each size that is lacking a column whose values are of its order, if there is one."""
     likely: dict[str, str] = {}
-    for column in _unexplained(known):
+    for column in (c for c in _unexplained(known) if not of_shapes(c)):
         values = read_numbers(known.raw[column]).values
         middle = float(np.nanmedian(values))
         for key in (key for key in lacking if key in _USUAL):

@@ -452,6 +452,15 @@ def test_losses_by_domain_have_the_unit_that_is_given():
     assert read(table, {}, loss_unit="bits_per_byte").loss_unit == "bits/byte"
 
 
+def test_filters_of_a_table_of_mixtures_see_its_own_names():
+    table = pd.DataFrame(
+        {"web %": [10, 40, 60], "code %": [90, 60, 40], "loss_web": [3.0, 2.9, 2.8]}
+    )
+    for expression in ("`web %` > 20", "p_web > 0.2"):
+        runs = read(table, {}, keep=[expression]).runs
+        assert runs["status"].tolist() == ["dropped", "done", "done"]
+
+
 def test_integers_beyond_64_bits_in_columns_that_are_not_mapped_do_no_harm(law):
     from isoloss.core import tables
 

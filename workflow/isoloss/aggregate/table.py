@@ -142,6 +142,7 @@ def read_table(
     source: str | Path | Source | pd.DataFrame,
     rules: Rules,
     limits: Limits = _LIMITS,
+    own: pd.DataFrame | None = None,
 ) -> Reading:
     """Read a user's table of runs, with notes on what was decided.
 
@@ -149,6 +150,7 @@ def read_table(
         source: path, http or https address, what was read of one, or DataFrame.
         rules: what its columns are, and which runs stay.
         limits: of a download and of the table's size.
+        own: the table as it came, if its columns were renamed since: filters see its names too.
 
     Raises:
         TableError: all that is wrong with the table, a line each.
@@ -170,6 +172,7 @@ def read_table(
     raw, need = named(raw, label), rules.need
     columns = {letter: str(name) for letter, name in rules.columns.items()}
     mixed: Sequence[str] = ()
+    own = raw if own is None else named(own.reset_index(drop=True), label)
     if need is None:
         free = raw[[c for c in raw.columns if c not in columns.values()]]
         mixture = mixture_columns(free, label, strict="loss" not in columns)
@@ -181,10 +184,10 @@ def read_table(
     runs = _with_sizes(_mapped(raw, columns, read, need), columns)
     runs = tables.with_columns(runs, {"status": "done", "status_reason": None})
     keep = [rules.keep] if isinstance(rules.keep, str) else rules.keep
-    runs = apply_filters(runs, raw, keep, label)
+    runs = apply_filters(runs, own, keep, label)
     _check_values(runs, columns, read, label)
     runs, notes = _with_diverged(runs, read, label)
-    runs = keep_best(runs, raw, rules.best_of, label)
+    runs = keep_best(runs, own, rules.best_of, label)
     if not need and read.unit.change:
         mixed = (*mixed, f"of each loss by domain is fitted: {read.unit.change}")
     notes = (*mixed, *read.notes, *_notes_of_compute(runs, columns), *notes)

@@ -17,14 +17,15 @@ NAMES = {
         non_embedding_params|n_params_nonembed|non_embd_params|params_non_embedding|N_active
         nonembeddingparams|paramsnonembedding|params_excl_embedding|N_nonemb|params (M)|N (params)
         Model Size (B)|log10_params|logN|log10_N|params_millions|params_b|N_B|model_size_m
-        Number of parameters|trainable_params|model params (non-embedding)|params_1e6""",
+        Number of parameters|trainable_params|model params (non-embedding)|params_1e6
+        non_vocab_parameters""",
     "D": """
         D|d|tokens|n_tokens|num_tokens|training_tokens|train_tokens|tokens_trained|tokens_seen
         n_samples|samples|data_size|train_samples|examples|dataset_size|datasetsize|token_count
         throughput/total_tokens|num_train_tokens|trained_tokens_b|tokens_b|tokens_billions|D_B
         tokens (B)|Training tokens|D (tokens)|Training dataset size (datapoints)|log10_tokens|logD
         num_input_tokens_seen|train/tokens_seen|time/token|params.tokens|summary.total_tokens
-        consumed_tokens|consumed_train_samples|Training Tokens (T)|tokensseen""",
+        num_characters|consumed_train_samples|Training Tokens (T)|tokensseen""",
     "C": """
         C|c|flops|FLOPs|flop|n_flops|compute|training_compute|total_flos|training_flop|train/total_flos
         Training compute (FLOP)|C (FLOPs)|PF_days|PFLOP/s-days|flops_1e18|ExaFLOPs|log10_flops
@@ -86,6 +87,18 @@ def test_a_name_says_one_quantity_or_none(name, quantity):
 def test_names_of_a_quantity_are_ranked(better_first):
     points = [next(iter(meanings(name).values())) for name in better_first]
     assert points == sorted(points, reverse=True) and len(set(points)) == len(points)
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        ("eval/c4_en-validation/CrossEntropyLoss", "eval/pile-validation/CrossEntropyLoss"),
+        ("loss_web", "loss_open_web_text"),
+        ("student_params", "other_student_params"),
+    ],
+)
+def test_words_that_nobody_knows_do_not_decide(one, two):
+    assert meanings(one) == meanings(two) != {}
 
 
 @pytest.mark.parametrize(

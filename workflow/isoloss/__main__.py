@@ -82,7 +82,7 @@ def _add_law(commands) -> None:
     lists = {
         "--columns": (
             "LETTER=NAME",
-            "columns for N, D, C, U, loss, group, run_id, of_run, fit_weight (guessed)",
+            "columns for N, D, C, U, ratio, loss, group, run_id, of_run, fit_weight (guessed)",
         ),
         "--option": ("KEY=VALUE", "options of the law card"),
         "--keep": ("EXPR", "filters: loss < 3.5"),

@@ -25,7 +25,7 @@ LABELS = {
     *("family", "method", "schedule", "scheduler", "variant", "arm", "tokenizer", "recipe"),
 }
 _SIZES = ("N", "D", "C")
-_LOOKED_AT = 200  # cells of a column of text, to know whether it holds numbers
+_LOOKED_AT = 50  # cells of a column of text, to know whether it holds numbers
 _UNREAD = 0.2  # of those cells, that a column of numbers may have besides numbers
 _FEW = 10  # values of a column of labels, at most
 _CROSSED = 0.8  # of the sizes, that are there with every label

@@ -14,7 +14,7 @@ from functools import cache
 
 _STRONG = 7.0  # points of a head that says alone what a column is
 _WEAK = 4.0  # points of a head that says it only among known words
-_UNKNOWN = -1.0  # points of a word that no quantity knows
+_UNKNOWN = -1.0  # points of words that no quantity knows, such as the data a loss is of
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,8 @@ QUANTITIES = {
             p4="size",
         ),
         _points(
-            "trainable active activated -0.5, total overall -1, nonembedding -1.5, precise exact 0"
+            "trainable active activated -0.5, total overall -1, nonembedding -1.5, "
+            "precise exact opt optimal 0"
         ),
         _set(
             "group groups embedding embeddings path dtype frozen lora adapter shared expert "
@@ -76,12 +77,12 @@ QUANTITIES = {
             p10="tokens",
             p9="training set size, train set size",
             p8="token, dataset size, data size, training dataset size, datapoints, data points",
-            p7="samples, examples, images",
+            p7="samples, examples, images, characters",
             p4="dataset, data",
         ),
         _points(
             "train training trained seen consumed processed pretraining pretrain 1, "
-            "input throughput total budget 0, data dataset -0.5"
+            "input throughput total budget opt optimal 0, data dataset -0.5"
         ),
         _set(
             "eval evaluation val valid validation test dev heldout unique distinct vocab new "
@@ -187,7 +188,7 @@ _SPACES = _set("summary config configs metrics metric params hparams hyperparame
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z]{2,})")
 _WITHOUT = _set("non no not without excl excluding exclude ex wo minus")
 _WITH = _set("with incl including include plus")
-_EMBEDDING = _set("emb embd embed embeds embedding embeddings")
+_EMBEDDING = _set("emb embd embed embeds embedding embeddings vocab vocabulary")
 
 
 @cache
@@ -213,6 +214,15 @@ def of_other_matters(name: str) -> bool:
     (True, True, False)
     """
     return bool((NEVER - _SHAPES) & set(words_of(name)))
+
+
+def of_shapes(name: str) -> bool:
+    """Whether a name is that of a model's width, depth or context, which its size depends on.
+
+    >>> of_shapes("n_layers"), of_shapes("n_params")
+    (True, False)
+    """
+    return bool(_SHAPES & set(words_of(name)))
 
 
 def words_of(name: str) -> list[str]:
@@ -367,7 +377,7 @@ def _sum(quantity: Quantity, rest: list[str]) -> float:
     """Points of the words around a head: of those that name a split the best one counts."""
     points = quantity.words
     total = max((points[word] for word in rest if word in SPLITS & set(points)), default=0.0)
-    for word in rest:
-        if word not in SPLITS or word not in points:
-            total += points.get(word, 0.0 if word in _NEUTRAL | _UNITS else _UNKNOWN)
-    return total
+    total += sum(points.get(word, 0.0) for word in rest if word not in SPLITS)
+    total += _UNKNOWN * len(_LOGS & set(rest) - set(points))
+    known = {*points, *_NEUTRAL, *_UNITS, *_LOGS}
+    return total + (0.0 if known.issuperset(rest) else _UNKNOWN)

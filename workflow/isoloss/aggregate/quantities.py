@@ -52,15 +52,10 @@ class Quantity:
 
     def filter_of(self, bad: np.ndarray) -> str:
         """A filter on the column that drops the rows whose values are not fit to use."""
-        if (texts := self.numbers.unread & bad).any():
-            cells = dict.fromkeys(str(cell) for cell in self.cells[texts])
-            listed = ", ".join(
-                '"{}"'.format(c.replace("\\", "\\\\").replace('"', '\\"')) for c in cells
-            )
-            return f"{self.in_filters} not in [{listed}]"
+        least = ">=" if self.letter == "fit_weight" else ">"
         if np.isinf(self.numbers.values[bad]).any():
-            return f"0 < {self.in_filters} < 1e300"
-        return f"{self.in_filters} > 0"
+            return f"0 {least.replace('>', '<')} {self.in_filters} < 1e300"
+        return f"{self.in_filters} {least} 0"
 
 
 def rows_text(rows: np.ndarray) -> str:
@@ -119,15 +114,14 @@ def read_quantities(
     if wrong:
         raise TableError(*wrong)
     values = {k: one.values for k, one in numbers.items()}
-    chosen = _scales(values, columns, scale, label)
+    chosen, notes = _scales(numbers, columns, scale, label)
     values |= {k: chosen[k].of(values[k]) for k in chosen}
-    notes = [f"{k} = {one.described(columns[k])}" for k, one in chosen.items() if one != _AS_IT_IS]
-    for letter in set(SIZES) & set(values) - set(chosen):
+    for letter in (k for k in SIZES if k in values and k not in chosen):
         notes += scales.small_note(letter, columns[letter], values[letter])
-    unit = loss_units.UNITS["nats"]
+    known = loss_units.known_unit(loss_unit, label) if loss_unit else None
+    unit = known or loss_units.UNITS["nats"]
     if "loss" in values:
         cells, name = numbers["loss"].unit, columns["loss"]
-        known = loss_unit and loss_units.known_unit(loss_unit, label)
         unit = known or loss_units.unit_of(values["loss"], cells, name)
         values["loss"], changes = loss_units.converted(values["loss"], unit, cells, name)
         notes += changes
@@ -137,27 +131,43 @@ def read_quantities(
     return Quantities(quantities, unit, tuple(notes))
 
 
-_AS_IT_IS = scales.Scale()
-
-
 def _scales(
-    values: Mapping[str, np.ndarray],
+    numbers: Mapping[str, Numbers],
     columns: Mapping[str, str],
     scale: Mapping[str, object],
     label: str,
-) -> dict[str, scales.Scale]:
-    """The scale of each quantity that has one: given, by its name, or shown by C against 6 N D."""
+) -> tuple[dict[str, scales.Scale], list[str]]:
+    """The scale of each quantity that has one, and notes.
+
+    A scale is given, or said by the column's name, or shown by C against 6 N D. A name counts if
+    no cell has a factor of its own, and the sizes are those of runs.
+    """
+    values = {k: one.values for k, one in numbers.items()}
     chosen = {k: scales.given_scale(k, one, label) for k, one in scale.items()}
-    for letter in set(values) - set(chosen):
+    complete = set(SIZES) <= set(values)
+    notes, evident = [], {}
+    for letter in (k for k in values if k not in chosen):
         named = scales.scale_of(letter, columns[letter], values[letter])
-        chosen |= {letter: named} if named else {}
-    ordered = {letter: chosen[letter] for letter in NUMBERS if letter in chosen}
-    if set(SIZES) <= set(values) and not set(SIZES) & set(scale):
-        sizes = {k: ordered[k].of(values[k]) if k in ordered else values[k] for k in SIZES}
+        if named is None or numbers[letter].factors:
+            continue
+        fits = scales.is_plausible(letter, named.of(values[letter]))
+        if fits and not (complete and scales.is_six_nd(values)):
+            chosen[letter] = named
+        else:
+            taken = f"{letter} = {columns[letter]} is taken as it is, in spite of its name"
+            notes.append(f"{taken}: --scale {letter}={named} if it is meant")
+    if complete and not set(SIZES) & set(scale):
+        sizes = {k: chosen[k].of(values[k]) if k in chosen else values[k] for k in SIZES}
         evident = scales.evident_scales(sizes, label)
-        if not set(evident) & set(ordered):
-            ordered |= evident
-    return ordered
+        evident = {} if set(evident) & set(chosen) else evident
+    ordered = {k: {**chosen, **evident}[k] for k in NUMBERS if k in chosen or k in evident}
+    changed = [
+        f"{k} = {one.described(columns[k])}"
+        + (", as C against 6 N D shows" if k in evident else "")
+        for k, one in ordered.items()
+        if one != scales.Scale()
+    ]
+    return ordered, [*changed, *notes]
 
 
 def unfit(quantities: Quantities, stays: np.ndarray, label: str) -> list[Problem]:
@@ -198,11 +208,9 @@ def _held(quantity: Quantity, row: int) -> str:
 
 def _way_out(quantity: Quantity, bad: np.ndarray, every: bool) -> str:
     """How to drop the rows, unless they are all there are."""
-    if every:
+    if every or not quantity.numbers.mostly:
         return "name another column"
-    rows = np.zeros(len(quantity.values), bool)
-    rows[bad] = True
-    return f"fix the rows, or drop them: --keep {shlex.quote(quantity.filter_of(rows))}"
+    return f"fix the rows, or drop them: --keep {shlex.quote(quantity.filter_of(bad))}"
 
 
 def _of_number(

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from isoloss.aggregate.formats import rows
+from isoloss.aggregate.loss_units import LossUnit, converted
 from isoloss.aggregate.numbers import read_numbers
 from isoloss.aggregate.proportions import mixture_columns
 from isoloss.aggregate.quantities import Quantities, gone, read_quantities, rows_text, unfit
@@ -141,6 +142,7 @@ def read_table(
     source: str | Path | Source | pd.DataFrame,
     rules: Rules,
     limits: Limits = _LIMITS,
+    own: pd.DataFrame | None = None,
 ) -> Reading:
     """Read a user's table of runs, with notes on what was decided.
 
@@ -148,6 +150,7 @@ def read_table(
         source: path, http or https address, what was read of one, or DataFrame.
         rules: what its columns are, and which runs stay.
         limits: of a download and of the table's size.
+        own: the table as it came, if its columns were renamed since: filters see its names too.
 
     Raises:
         TableError: all that is wrong with the table, a line each.
@@ -169,6 +172,7 @@ def read_table(
     raw, need = named(raw, label), rules.need
     columns = {letter: str(name) for letter, name in rules.columns.items()}
     mixed: Sequence[str] = ()
+    own = raw if own is None else named(own.reset_index(drop=True), label)
     if need is None:
         free = raw[[c for c in raw.columns if c not in columns.values()]]
         mixture = mixture_columns(free, label, strict="loss" not in columns)
@@ -180,10 +184,12 @@ def read_table(
     runs = _with_sizes(_mapped(raw, columns, read, need), columns)
     runs = tables.with_columns(runs, {"status": "done", "status_reason": None})
     keep = [rules.keep] if isinstance(rules.keep, str) else rules.keep
-    runs = apply_filters(runs, raw, keep, label)
+    runs = apply_filters(runs, own, keep, label)
     _check_values(runs, columns, read, label)
     runs, notes = _with_diverged(runs, read, label)
-    runs = keep_best(runs, raw, rules.best_of, label)
+    runs = keep_best(runs, own, rules.best_of, label)
+    if not need and read.unit.change:
+        mixed = (*mixed, f"of each loss by domain is fitted: {read.unit.change}")
     notes = (*mixed, *read.notes, *_notes_of_compute(runs, columns), *notes)
     runs = _with_defaults(runs)
     runs.attrs["loss_unit"] = read.unit.fitted
@@ -218,7 +224,8 @@ def _with_diverged(
     counts = pd.Series(reasons[rows]).value_counts()
     causes = ", ".join(f"{cause} ({count})" for cause, count in counts.head(5).items())
     runs = tables.with_columns(runs, {"status": status, "status_reason": reasons})
-    return runs, (f"{len(rows)} of {len(runs)} runs diverged, {rows_text(rows)}: {causes}",)
+    what = "rows have no loss" if "of_run" in runs else "runs diverged"
+    return runs, (f"{len(rows)} of {len(runs)} {what}, {rows_text(rows)}: {causes}",)
 
 
 def _with_sizes(runs: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
@@ -328,7 +335,7 @@ def _mapped(
     for column in {"model", "weighting"} & set(kept):
         kept[column] = kept[column].map(str, na_action="ignore")
     kept = kept.rename(columns={c: _free(c, kept.columns) for c in ours if c in kept})
-    kept = _with_texts(kept if need else _with_numbers(kept))
+    kept = _with_texts(kept if need else _with_numbers(kept, read.unit))
     values = {COLUMNS[k]: raw[v] for k, v in columns.items() if k not in read.by_letter}
     values |= {COLUMNS[k]: one.values for k, one in read.by_letter.items()}
     return tables.with_columns(kept, {COLUMNS[k]: values[COLUMNS[k]] for k in columns})
@@ -340,20 +347,21 @@ def _with_texts(kept: pd.DataFrame) -> pd.DataFrame:
         column: kept[column].map(str, na_action="ignore")
         for column in kept
         if kept[column].dtype == object
+        and "integer" in pd.api.types.infer_dtype(kept[column])
         and any(isinstance(cell, int) and cell.bit_length() > 63 for cell in kept[column])
     }
     return tables.with_columns(kept, large) if large else kept
 
 
-def _with_numbers(kept: pd.DataFrame) -> pd.DataFrame:
-    """A table of mixtures whose proportions and losses that are texts are numbers."""
-    parts = [c for c in kept if c.startswith(("p_", "loss_")) and kept[c].dtype.kind not in "iuf"]
-    read = {column: read_numbers(kept[column]) for column in parts}
-    numbers = {
-        column: one.values / (100.0 if one.unit == "%" else 1.0)
-        for column, one in read.items()
-        if one.readable
-    }
+def _with_numbers(kept: pd.DataFrame, unit: LossUnit) -> pd.DataFrame:
+    """A table of mixtures with its proportions and losses as they are fitted."""
+    numbers = {}
+    for column in (c for c in kept if c.startswith(("p_", "loss_"))):
+        read = read_numbers(kept[column])
+        if read.readable and column.startswith("loss_"):
+            numbers[column] = converted(read.values, unit, read.unit, column)[0]
+        elif read.readable and kept[column].dtype.kind not in "iuf":
+            numbers[column] = read.values / (100.0 if read.unit == "%" else 1.0)
     return tables.with_columns(kept, numbers) if numbers else kept
 
 

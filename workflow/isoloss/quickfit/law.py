@@ -121,8 +121,9 @@ def law_of_table(
     """
     opened = open_source(source, Limits(max_seconds, max_mib))
     _check_asked(opened.label, given or {}, flops)
-    raw, meaning = _read_columns(opened, law, given or {}, options)
-    reading = _read_runs(raw, meaning, Rules({}, keep, best_of, scale or {}, loss_unit))
+    own = named(parse(opened), opened.label)
+    raw, meaning = _read_columns(own, opened.label, law, given or {}, options)
+    reading = _read_runs(own, raw, meaning, Rules({}, keep, best_of, scale or {}, loss_unit))
     runs, meaning = reading.runs, replace(meaning, notes=(*meaning.notes, *reading.notes))
     asked = {name: value for name, value in settings.items() if value is not None}
     if meaning.mixture:
@@ -151,7 +152,8 @@ def _check_asked(source: str, given: Mapping[str, str], flops: Sequence[float]) 
 
 
 def _read_columns(
-    opened: Source,
+    raw: pd.DataFrame,
+    source: str,
     law: str | None,
     given: Mapping[str, str],
     options: Mapping[str, Any] | None,
@@ -161,8 +163,6 @@ def _read_columns(
     Raises:
         IsolossError: the columns do not say which is the loss, or the sizes that the law needs.
     """
-    source = opened.label
-    raw = named(parse(opened), source)
     free = raw[[column for column in raw.columns if column not in given.values()]]
     sizes = any(given.get(key) for key in ("loss", "ratio", *SIZES))
     may_mix = registry.of_mixtures(law) if law else not sizes
@@ -203,11 +203,11 @@ def _law_for(columns: Mapping[str, str]) -> str:
     return "chinchilla" if len({*SIZES, "ratio"} & set(columns)) >= 2 else "power_law"
 
 
-def _read_runs(raw: pd.DataFrame, meaning: Meaning, rules: Rules) -> Reading:
+def _read_runs(own: pd.DataFrame, raw: pd.DataFrame, meaning: Meaning, rules: Rules) -> Reading:
     """The table as `runs`; problems have its source as their place."""
     need = 0 if meaning.mixture else 1
     try:
-        reading = read_table(raw, replace(rules, columns=meaning.columns, need=need))
+        reading = read_table(raw, replace(rules, columns=meaning.columns, need=need), own=own)
     except IsolossError as error:
         placed = [
             replace(one, place=meaning.source + one.place.removeprefix("the table"))

@@ -10,12 +10,12 @@ import pandas as pd
 
 from isoloss.aggregate.guess import Guess
 from isoloss.core import escape, registry, units
-from isoloss.core.escape import columns, visible
+from isoloss.core.escape import columns, listed, visible
 from isoloss.core.tables import WHOLE
 from isoloss.fitted import FALLBACK
 from isoloss.fitted.facts import Allocation, BestMixture, OneFit, Record, RunCounts
 from isoloss.laws._mixture import own_domain
-from isoloss.quickfit.ask import listed, pasted
+from isoloss.quickfit.ask import pasted
 
 _LOSSES = 12  # of a group, that are shown
 _OTHERS = 3  # columns that a guess could have been as well, that are shown

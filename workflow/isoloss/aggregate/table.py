@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from isoloss.aggregate.checkpoints import of_run
 from isoloss.aggregate.formats import rows
 from isoloss.aggregate.loss_units import LossUnit, converted
 from isoloss.aggregate.numbers import read_numbers
@@ -49,7 +50,8 @@ class Rules:
     Attributes:
         columns: any of N, D, C, U (distinct tokens), ratio (tokens per parameter), loss, group,
             fit_weight, run_id, of_run (rows alike in it are points along one run) to the table's
-            column name.
+            column name. Without of_run, checkpoints are recognised (`checkpoints.of_run`) unless
+            it is there and empty.
         keep: filters over the columns; a run stays if all hold.
         best_of: columns or letters; of the runs alike in them the one of least loss stays.
         scale: letter to what its column must be multiplied by (1e9), or the logarithm (log10,
@@ -170,7 +172,7 @@ def read_table(
         opened = open_source(source, limits)
         label, raw = opened.label, parse(opened)
     raw, need = named(raw, label), rules.need
-    columns = {letter: str(name) for letter, name in rules.columns.items()}
+    columns = {letter: str(name) for letter, name in rules.columns.items() if name}
     mixed: Sequence[str] = ()
     own = raw if own is None else named(own.reset_index(drop=True), label)
     if need is None:
@@ -188,12 +190,24 @@ def read_table(
     _check_values(runs, columns, read, label)
     runs, notes = _with_diverged(runs, read, label)
     runs = keep_best(runs, own, rules.best_of, label)
+    if "of_run" not in rules.columns:
+        runs, notes = _with_checkpoints(runs, raw, columns, notes)
     if not need and read.unit.change:
         mixed = (*mixed, f"of each loss by domain is fitted: {read.unit.change}")
     notes = (*mixed, *read.notes, *_notes_of_compute(runs, columns), *notes)
     runs = _with_defaults(runs)
     runs.attrs["loss_unit"] = read.unit.fitted
     return Reading(runs, notes, read.unit.fitted)
+
+
+def _with_checkpoints(
+    runs: pd.DataFrame, raw: pd.DataFrame, columns: Mapping[str, str], notes: tuple[str, ...]
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The runs with the run of every row, where rows are checkpoints, and what to say of it."""
+    labels, note = of_run(runs, raw, columns)
+    if labels is None:
+        return runs, notes
+    return tables.with_columns(runs, {"of_run": labels}), (*notes, note)
 
 
 def _notes_of_compute(runs: pd.DataFrame, columns: Mapping[str, str]) -> tuple[str, ...]:

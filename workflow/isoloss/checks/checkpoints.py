@@ -10,6 +10,7 @@ import pandas as pd
 from isoloss.checks import limits
 from isoloss.checks.evidence import CARE, NOTE, Evidence, Finding
 from isoloss.core.escape import short, visible
+from isoloss.fitted.names import OF_RUN
 
 CHECK = "checkpoints"
 LONG = 5  # points of a run, at least
@@ -17,7 +18,7 @@ LONG = 5  # points of a run, at least
 
 def check(evidence: Evidence) -> Iterator[Finding]:
     """Doubts that every row is a run of its own."""
-    if evidence.clusters is not None and "of_run" in evidence.runs:
+    if evidence.clusters is not None and OF_RUN in evidence.runs:
         points = f"{len(evidence.loss)} points of {evidence.clusters} runs"
         before = "a point before the end of a run has not seen the end of its learning rate"
         yield Finding(CHECK, NOTE, f"{points}: {before}")

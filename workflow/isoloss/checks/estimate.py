@@ -37,9 +37,8 @@ def optimum(evidence: Evidence) -> Iterator[Finding]:
 def intervals(evidence: Evidence) -> Iterator[Finding]:
     """Intervals that are missing, hold nothing, or hold anything."""
     free = evidence.params[evidence.params["ci_method"] != "fixed"]
-    if evidence.clusters == 1:
-        yield Finding("intervals", CARE, "no intervals: all runs are one cluster", "add runs")
-        return
+    for reason in evidence.untested:
+        yield Finding("intervals", CARE, reason, "add runs")
     for one in free.itertuples():
         if not (np.isfinite(one.ci_low) and np.isfinite(one.ci_high)):
             continue

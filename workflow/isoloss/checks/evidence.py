@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,6 +12,7 @@ import pandas as pd
 
 from isoloss.checks import limits
 from isoloss.core import tables
+from isoloss.fitted.names import OF_RUN
 from isoloss.laws._law import Law
 
 NOTE, CARE, STOP = "note", "care", "stop"
@@ -50,6 +51,7 @@ class Evidence:
         params: rows of the fit's table `params`.
         summary: the row of `summary`, its status included.
         clusters: how many sets of runs were drawn together; None where each was drawn by itself.
+        untested: why the intervals are not to be believed, by simulations; a sentence each.
         lower: whether the objective is a lower envelope, whose residuals are meant to be positive.
     """
 
@@ -62,6 +64,7 @@ class Evidence:
     params: pd.DataFrame
     summary: Mapping[str, Any]
     clusters: int | None
+    untested: Sequence[str] = ()
     lower: bool = False
 
     @property
@@ -105,8 +108,8 @@ class Evidence:
 
     @cached_property
     def unused(self) -> list[str]:
-        """The columns of settings and labels that are no variable of the law, nor follow from it."""
-        known = set(tables.schema("runs").names) - {"model", "weighting"} | {"of_run"}
+        """The user's columns that are no variable of the law and no outcome."""
+        known = set(tables.schema("runs").names) - {"model", "weighting"} | {OF_RUN}
         names = [c for c in self.runs if c not in known and not str(c).endswith("_given")]
         outcomes = [
             c for c, role in tables.roles_of_runs(self.runs[names]).items() if role == "outcome"
@@ -119,6 +122,12 @@ class Evidence:
         labels = [str(label) for label in self.runs["run_id"].to_numpy()[which]]
         more = f" and {len(labels) - most} more" if len(labels) > most else ""
         return ", ".join(labels[:most]) + more
+
+    def differs_along_runs(self, column: str) -> bool:
+        """Whether a column has several values in one of the sets of runs drawn together."""
+        if OF_RUN not in self.runs:
+            return True
+        return bool((self.runs.groupby(OF_RUN)[column].nunique(dropna=False) > 1).any())
 
     @property
     def variables(self) -> list[str]:

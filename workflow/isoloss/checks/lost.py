@@ -56,15 +56,15 @@ def misfit(evidence: Evidence) -> Iterator[Finding]:
             "no_fit",
             STOP if explained < limits.NOTHING else CARE,
             f"the law explains {100 * max(explained, 0.0):.0f} % of the differences between runs",
-            "the loss hardly depends on the law's variables: check the columns, or widen the design",
+            "check which column is what, or widen the design",
         )
     if evidence.spread > limits.NOISY:
         yield Finding(
             "noise",
             STOP if evidence.spread > limits.NO_LAW else CARE,
-            f"a run differs from the law by {100 * evidence.spread:.2g} % of its loss; seeds differ "
-            "by less than 1 %",
-            "check that all runs are of one experiment and one unit of the loss, or fit another law",
+            f"a run differs from the law by {100 * evidence.spread:.2g} % of its loss; seeds "
+            "differ by less than 1 %",
+            "check that all runs are of one experiment and one unit, or fit another law",
         )
 
 

@@ -75,8 +75,8 @@ def _of_cells(evidence: Evidence, within: float) -> Finding:
     return Finding(
         CHECK,
         STOP if within > limits.TUNING else CARE,
-        f"runs alike in {alike} differ by {100 * np.expm1(within):.2g} % of the loss: far more than "
-        "seeds do (below 1 %)",
+        f"runs alike in {alike} differ by {100 * np.expm1(within):.2g} % of the loss: far more "
+        "than seeds do (below 1 %)",
         f"--best-of {','.join(evidence.law.variables)} keeps the best of each, or tell the "
         "experiments apart: --columns group=NAME",
     )
@@ -99,13 +99,15 @@ def _candidates(evidence: Evidence) -> Iterator[tuple[str, np.ndarray]]:
     n = len(evidence.loss)
     for name in evidence.unused:
         column = evidence.runs[name]
-        if name in ("seed", "of_run") or column.isna().all():
+        if column.isna().all():
             continue
         try:
             codes, values = pd.factorize(column, use_na_sentinel=False)
         except TypeError:  # lists and other values that cannot be compared
             continue
         if not 2 <= len(values) <= min(limits.LEVELS, n // limits.LEVEL_ROWS):
+            continue
+        if not evidence.differs_along_runs(name):  # so few runs do not tell it from the runs
             continue
         if pd.api.types.is_numeric_dtype(column) and _follows(evidence, codes):
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,9 +66,23 @@ def tables_of(
         along = solution.profiles(clusters, settings.level)
     params = _params(solution, replicates.kept.theta, along, settings)
     observed, predicted = predictions.observed, predictions.predicted
-    summary = _summary(runs, solution, replicates, predictions, params, settings, number)
-    evidence_of_fit = _evidence(runs, solution, predictions, params, summary, settings, number)
-    doubts = checks.findings(evidence_of_fit)
+    untested = _doubts(runs, settings, number)
+    summary = _summary(runs, solution, replicates, predictions, params, settings, untested)
+    doubts = checks.findings(
+        Evidence(
+            law=solution.law,
+            runs=runs.fitted,
+            data=runs.data,
+            loss=runs.loss,
+            predicted=predicted[~runs.out],
+            lost=runs.lost,
+            params=params,
+            summary=summary,
+            clusters=number,
+            untested=untested,
+            lower=settings.objective.name == "asymmetric_mae",
+        )
+    )
     summary["verdict"] = checks.verdict(one.grade for one in doubts)
     summary["reasons"] = checks.reasons(doubts)
     fit_tables = {
@@ -146,7 +161,7 @@ def _summary(
     predictions: Predictions,
     params: pd.DataFrame,
     settings: Settings,
-    clusters: int | None,
+    untested: Sequence[str],
 ) -> dict[str, Any]:
     """The row of `summary`: the search, the fit's errors, and whether it is an optimum."""
     law, best, held = runs.law, solution.estimate, settings.constraints.hold(runs.law)
@@ -173,33 +188,9 @@ def _summary(
         "seed_sd": seed_sd(runs.usable, runs.response),
         **_held_out(runs, predictions),
     }
-    free, doubts = solution.undetermined(known.free), _doubts(runs, settings, clusters)
-    status, message = evidence.verdict(solution.sound, free, params, summary, doubts)
+    free = solution.undetermined(known.free)
+    status, message = evidence.verdict(solution.sound, free, params, summary, untested)
     return summary | {"status": status, "message": message}
-
-
-def _evidence(
-    runs: FittedRuns,
-    solution: Solution,
-    predictions: Predictions,
-    params: pd.DataFrame,
-    summary: dict[str, Any],
-    settings: Settings,
-    clusters: int | None,
-) -> Evidence:
-    """What the checks look at."""
-    return Evidence(
-        law=solution.law,
-        runs=runs.fitted,
-        data=runs.data,
-        loss=runs.loss,
-        predicted=predictions.predicted[~runs.out],
-        lost=runs.lost,
-        params=params,
-        summary=summary,
-        clusters=clusters,
-        lower=settings.objective.name == "asymmetric_mae",
-    )
 
 
 def _held_out(runs: FittedRuns, predictions: Predictions) -> dict[str, float]:

@@ -220,9 +220,10 @@ def _block(fit: Fit) -> str:
         parts.append(f"\n## {shown(one.group)}, {shown(one.response)}\n")
         held = f"; RMSE held out {one.held_out_rmse:.4g}" if np.isfinite(one.held_out_rmse) else ""
         starts = f", {one.agreement}" if one.agreement else ""
+        status = shown(one.status if one.converged else one.loud_status)
         parts.append(
             f"\n{one.n_runs} runs, {one.n_dropped} left out; {shown(one.objective)};"
-            f" {shown(one.status if one.converged else one.loud_status)}{starts}; R2 {one.r2:.4f}, RMSE {one.rmse:.4g}{held}.\n"
+            f" {status}{starts}; R2 {one.r2:.4f}, RMSE {one.rmse:.4g}{held}.\n"
         )
         parts.append("\n| parameter | estimate | interval | unit |\n| --- | --- | --- | --- |\n")
         parts += [

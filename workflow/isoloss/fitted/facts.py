@@ -302,11 +302,16 @@ class LostRuns:
 
 @dataclass(frozen=True)
 class RunCounts:
-    """How many runs a table has, and what became of those that are not finished."""
+    """How many runs a table has, and what became of those that are not finished.
+
+    Attributes:
+        n_along: runs along which finished rows lie; None where each row is a run.
+    """
 
     n_rows: int
     n_done: int
     lost: tuple[LostRuns, ...]
+    n_along: int | None = None
 
     def of(self, status: str) -> list[LostRuns]:
         """The runs of a status, by reason."""
@@ -425,7 +430,10 @@ def count_runs(runs: pd.DataFrame) -> RunCounts:
     reasons = unfinished["status_reason"].astype(object).fillna("")
     sizes = unfinished.groupby([unfinished["status"], reasons], sort=False).size()
     lost = tuple(LostRuns(status, reason, int(size)) for (status, reason), size in sizes.items())
-    return RunCounts(len(runs), len(runs) - len(unfinished), lost)
+    along = None
+    if OF_RUN in runs:
+        along = int(runs.loc[runs["status"] == "done", OF_RUN].nunique())
+    return RunCounts(len(runs), len(runs) - len(unfinished), lost, along)
 
 
 def selection(fits: Iterable[Fit], group: str = "") -> Selection:

@@ -126,7 +126,10 @@ def _name(text: object) -> str:
 
 def _columns(meaning: Meaning, counts: RunCounts) -> str:
     """How many runs there are, and which column is what."""
-    lines = [f"{visible(meaning.source)}: {counts.n_rows} rows, {counts.n_done} runs"]
+    runs = f"{counts.n_done} runs"
+    if counts.n_along is not None:
+        runs = f"{counts.n_done} points of {counts.n_along} runs"
+    lines = [f"{visible(meaning.source)}: {counts.n_rows} rows, {runs}"]
     reasons: dict[tuple[str, str], int] = {}
     for lost in counts.lost:
         key = lost.status, lost.reason if lost.status == "dropped" else ""  # notes say the others

@@ -134,7 +134,8 @@ def _law(name: str, fit: Record) -> list[str]:
         agree = f", {one.agreement}" if one.agreement else ""
         warning = f"; {markdown(one.warning)}" if one.warning else ""
         lines.append(
-            f"- **{markdown(name)}**{_group(one.group)}, **{markdown(one.loud_verdict)}**{_why(one)}; "
+            f"- **{markdown(name)}**{_group(one.group)}, "
+            f"**{markdown(one.loud_verdict)}**{_why(one)}; "
             f"{fit.formula}: {terms} ({level}); "
             f"{_state(one)}{agree}{warning}; "
             f"RMSE {units.loss(one.rmse, one.loss_unit)} on {one.fitted_rows}"

@@ -86,8 +86,10 @@ class Evidence:
 
     @cached_property
     def spread(self) -> float:
-        """Robust standard deviation of the residuals."""
-        return float(MAD * np.median(np.abs(self.centred)))
+        """Robust SD of the residuals, but for as many that are about 0 as there are parameters."""
+        sizes = np.sort(np.abs(self.centred))
+        free = int((self.params["ci_method"] != "fixed").sum())
+        return float(MAD * np.median(sizes[min(free, len(sizes) - 1) :]))
 
     @cached_property
     def outliers(self) -> np.ndarray:
@@ -139,4 +141,4 @@ def _rounded(values: np.ndarray) -> np.ndarray:
     """Values to six digits, (n,)."""
     with np.errstate(all="ignore"):
         scale = 10.0 ** (5 - np.floor(np.log10(np.abs(values))))
-    return np.where(np.isfinite(scale), np.round(values * scale) / scale, values)
+        return np.where(np.isfinite(scale), np.round(values * scale) / scale, values)

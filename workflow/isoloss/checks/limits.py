@@ -23,6 +23,7 @@ FOLLOWING_Z = 4.0  # in its standard errors
 FAR = 6.0  # robust standard deviations (1.4826 MAD) from which a run is an outlier
 FAR_LEAST = 0.005  # and at least this much
 GROSS = 0.1  # a residual of that size is a mistake or another experiment
+LARGE = 0.04  # a residual of that size is seen in the parameters, if there are many
 MANY_OUTLIERS = 0.05  # share of the runs
 MANY_DIVERGED = 0.1  # share of the runs: those that are left are a selection
 

@@ -15,17 +15,17 @@ def outliers(evidence: Evidence) -> Iterator[Finding]:
     far = evidence.outliers
     if not evidence.describes or not far.any():
         return
-    gross = far & (np.abs(evidence.centred) > limits.GROSS)
-    many = far.mean() > limits.MANY_OUTLIERS
+    worst_size = np.abs(evidence.centred).max()
+    many = far.mean() > limits.MANY_OUTLIERS and worst_size > limits.LARGE
     order = np.argsort(-np.abs(evidence.centred), kind="stable")
     worst = order[: int(far.sum())]
-    size = 100 * np.expm1(np.abs(evidence.centred[worst[0]]))
+    size = 100 * np.expm1(worst_size)
     named = ", ".join(str(label) for label in evidence.runs["run_id"].to_numpy()[worst[:4]])
     more = f" and {len(worst) - 4} more" if len(worst) > 4 else ""
     word = "run is" if len(worst) == 1 else "runs are"
     yield Finding(
         "outliers",
-        CARE if many or gross.any() else NOTE,
+        CARE if many or worst_size > limits.GROSS else NOTE,
         f"{len(worst)} {word} far from the law: {named}{more} (up to {size:.2g} % of the loss)",
         "look at them; --keep drops them",
     )

@@ -8,9 +8,13 @@ import shlex
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from isoloss.aggregate.loss_units import loss_unit_of
+from isoloss.aggregate.selection import as_numbers
 from isoloss.aggregate.table import Rules, read_table
+from isoloss.core.filters import evaluate
 from isoloss.core.problems import TableError
 
 N = np.repeat([7e7, 1.6e8, 4.1e8, 1e9, 2.8e9, 7e9], 4)
@@ -467,3 +471,34 @@ def test_integers_beyond_64_bits_in_columns_that_are_not_mapped_do_no_harm(law):
     runs = read(law.assign(hash=[2**70 + i for i in range(24)])).runs
     assert tables.conform("runs", runs).num_rows == 24
     assert runs["hash"][0] == str(2**70)
+
+
+CELLS = st.one_of(
+    st.sampled_from(["7B", "70M", "-", "OOM", "", "1,234", "2.5", "inf", "5%", "1e9", "n.d.", "0"]),
+    st.floats(allow_nan=True, allow_infinity=True),
+    st.integers(-10, 10**20),
+    st.none(),
+    st.text(max_size=4),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.tuples(CELLS, CELLS, CELLS), min_size=1, max_size=6),
+    st.sampled_from(["params", "params (M)", "log N", "N_B"]),
+    st.sampled_from(["loss", "ppl", "accuracy", "bpb", "val error"]),
+)
+def test_any_cells_are_read_or_refused_and_what_is_offered_can_be_done(rows, size, loss):
+    table = pd.DataFrame(rows, columns=[size, "D", loss], dtype=object)
+    columns = {"N": size, "D": "D", "loss": loss}
+    try:
+        runs = read(table, columns, best_of=["N", "D"]).runs
+        fitted = runs[runs["status"] == "done"]
+        assert (fitted[["n_params", "n_samples", "loss"]] > 0).all(axis=None)
+    except TableError as error:
+        for problem in error.problems:
+            assert problem.place and problem.remedy
+            if "--keep " in problem.remedy:
+                (offered,) = shlex.split(problem.remedy.split("--keep ", 1)[1])
+                kept = evaluate(table, offered, "table", as_numbers)
+                assert kept.any() and not kept.all()

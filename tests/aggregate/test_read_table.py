@@ -501,4 +501,4 @@ def test_any_cells_are_read_or_refused_and_what_is_offered_can_be_done(rows, siz
             if "--keep " in problem.remedy:
                 (offered,) = shlex.split(problem.remedy.split("--keep ", 1)[1])
                 kept = evaluate(table, offered, "table", as_numbers)
-                assert kept.any() and not kept.all()
+                assert kept.any() and not kept.all(), offered

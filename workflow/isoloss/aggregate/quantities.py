@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
+from keyword import iskeyword
 
 import numpy as np
 import pandas as pd
@@ -47,12 +48,17 @@ class Quantity:
     @property
     def in_filters(self) -> str:
         """Its name as filters write it."""
-        plain = self.column.isidentifier()
+        plain = self.column.isidentifier() and not iskeyword(self.column)
         return self.column if plain else f"`{self.column.replace('`', '``')}`"
 
     def filter_of(self, bad: np.ndarray) -> str:
         """A filter on the column that drops the rows whose values are not fit to use."""
-        least = ">=" if self.letter == "fit_weight" else ">"
+        if self.letter == "loss" and not self.numbers.unread[bad].any():  # keeps what is missing
+            zero = self.numbers.values[bad[0]]
+            changed = zero != self.values[bad[0]]
+            return f"{self.in_filters} != {zero:g}" if changed else f"not {self.in_filters} <= 0"
+        zero_is_fine = ((self.numbers.values == 0) & (self.values > 0)).any()  # of an accuracy
+        least = ">=" if self.letter == "fit_weight" or zero_is_fine else ">"
         if np.isinf(self.numbers.values[bad]).any():
             return f"0 {least.replace('>', '<')} {self.in_filters} < 1e300"
         return f"{self.in_filters} {least} 0"
@@ -179,12 +185,12 @@ def unfit(quantities: Quantities, stays: np.ndarray, label: str) -> list[Problem
     for quantity in quantities.by_letter.values():
         value, letter = quantity.values, quantity.letter
         fine = np.isfinite(value) & ((value >= 0) if letter == "fit_weight" else (value > 0))
+        every = not (stays & fine).any()
         if letter == "loss":
             fine |= gone(quantity)
         bad = np.flatnonzero(stays & ~fine)
         if len(bad):
             problem = _of_loss if letter == "loss" else _of_number
-            every = len(bad) == np.count_nonzero(stays)
             wrong.append(problem(quantity, bad, quantities.unit, every, label))
     return wrong
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from isoloss.aggregate.formats import rows
+from isoloss.formats.read import rows
 from isoloss.aggregate.guess import mixture_columns
 from isoloss.core import tables
 from isoloss.core.filters import LETTERS, evaluate
@@ -22,12 +22,12 @@ NUMBERS = ("N", "D", "C", "U", "loss", "fit_weight")
 
 
 def parse(source: Source) -> pd.DataFrame:
-    """Read a CSV (also gzip), a Parquet table or a dataset saved to disk as it is.
+    """Read a table as it is, whatever it is written in.
 
     Raises:
         TableError: it is not a table, has no rows, or is larger than its limits.
     """
-    raw = rows(source)
+    raw = rows(source).rows
     if raw.empty:
         raise source.error("has no rows", "give a table with at least one run")
     return raw

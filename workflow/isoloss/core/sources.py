@@ -19,11 +19,17 @@ from typing import Any
 
 from isoloss.core import tables
 from isoloss.core.addresses import GIVE, Address, shown
+from isoloss.core.escape import visible
 from isoloss.core.problems import IsolossError, Problem, TableError
 
 MAX_SECONDS, MAX_MIB = 120.0, 256.0
 _PIECE = 1 << 24  # bytes that are read at once: a limit may be larger than the memory
 _MOST_FILES = 10_000  # of a saved dataset
+# how the files of tables are called: what is read in a folder, a zip or a tar with other files
+_ENDINGS = (".csv", ".tsv", ".tab", ".txt", ".dat", ".json", ".jsonl", ".ndjson", ".parquet")
+_ENDINGS += (".pq", ".arrow", ".feather", ".ipc", ".xlsx", ".md", ".tex")
+_PACKED = ("", ".gz", ".zst", ".xz", ".bz2", ".lz4")
+TABLE_SUFFIXES = tuple(ending + packed for ending in _ENDINGS for packed in _PACKED)
 KEPT = "fetched"  # the folder of what was fetched, below results/<study>
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
@@ -65,15 +71,17 @@ class Source:
 
     Attributes:
         address: where they are from.
-        parts: the bytes; several where a dataset was saved in several files.
+        parts: the bytes; several where there are several files, or a dataset was saved in several.
         saved: whether they are the Arrow files of a dataset that `datasets` saved to disk.
         limits: for all that is made of them.
+        names: of several files, what each is called.
     """
 
     address: Address
     parts: tuple[bytes, ...] = field(repr=False)
     saved: bool = False
     limits: Limits = Limits()
+    names: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -82,11 +90,32 @@ class Source:
 
     @cached_property
     def digest(self) -> str:
-        """Digest of the bytes."""
+        """Digest of the bytes, and of the names of several files."""
         digest = blake2b(digest_size=16)
         for part in self.parts:
             digest.update(part)
+        for name, part in zip(self.names, self.parts, strict=bool(self.names)):
+            digest.update(f"{len(part)} {len(name)} {name}".encode())
         return digest.hexdigest()
+
+    def files(self) -> list[Source]:
+        """Each of several files as a source of its own; itself if it is one."""
+        if not self.names:
+            return [self]
+        return [self.member(name, part) for name, part in zip(self.names, self.parts, strict=True)]
+
+    def member(self, name: str, content: bytes, alone: bool = False) -> Source:
+        """A file of this source, such as one of a folder or a zip.
+
+        Args:
+            name: of the file.
+            content: its bytes.
+            alone: whether it is the only one.
+        """
+        address = replace(self.address, label=f"{self.label}, {visible(name)}")
+        return replace(
+            self, address=address, parts=(content,), names=() if alone else (name,), saved=False
+        )
 
     def error(self, reason: str, remedy: str) -> TableError:
         """A TableError about this source."""

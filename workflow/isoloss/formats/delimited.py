@@ -1,0 +1,286 @@
+"""Text with a line a run: fields separated by commas, semicolons, tabs, | or spaces."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from isoloss.core.sources import Source
+from isoloss.formats import grid
+from isoloss.formats.numbers import is_number
+from isoloss.formats.table import Parsed
+from isoloss.formats.unpack import CELL, MAX_COLUMNS
+
+_LINE = 2**20  # characters of a line, at most
+_SAMPLE = 2**16  # characters by which the separator is chosen
+_SEPARATORS = {",": "commas", ";": ";", "\t": "tabs", "|": "|", " ": "spaces"}
+_COMMENTS = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\n)*")
+_DECLARED = re.compile(r"sep=([,;|\t])[ \t]*\n")  # the first line of some spreadsheets
+# a number with a decimal comma, maybe with points between thousands; and one with a point
+_COMMA = r"[+-]?(?:\d+|\d{1,3}(?:\.\d{3})+)(?:,\d+)?(?:[eE][+-]?\d+)?"
+_POINT = r"[+-]?\d*\.\d+(?:[eE][+-]?\d+)?"
+_TWO_WAYS = r"[+-]?[1-9]\d{0,2},\d{3}"  # 3,798 is 3.798, or three thousand and more
+_GROUPS = r"[+-]?\d{1,3}(?:,\d{3}){2,}"  # 1,234,567 has no decimal comma
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """How fields are separated.
+
+    Attributes:
+        separator: one of the characters above.
+        spaced: whether a space follows every separator.
+    """
+
+    separator: str
+    spaced: bool = False
+
+    def fields(self, lines: Iterator[str], strict: bool = True) -> Iterator[grid.Line]:
+        """The number and the fields of each line; one in quotes may go over several."""
+        if self.separator == " ":
+            lines = (line.strip().replace("\t", " ") + "\n" for line in lines)
+        reader = csv.reader(
+            lines,
+            delimiter=self.separator,
+            skipinitialspace=self.spaced or self.separator == " ",
+            strict=strict,
+        )
+        number = 1
+        for fields in reader:
+            yield number, fields
+            number = reader.line_num + 1
+
+
+def matches(text: str) -> bool:
+    """Whether a text may be such a table: any text may."""
+    return True
+
+
+def read(file: Source, text: str) -> Parsed:
+    """A table of lines with separated fields, all columns text.
+
+    Raises:
+        TableError: a line has other fields than the header, or the table is too large.
+    """
+    text = _with_line_feeds(text)
+    declared = _DECLARED.match(text)
+    skipped = declared.end() if declared else 0
+    skipped = _COMMENTS.match(text, skipped).end()
+    above = text[:skipped].count("\n")
+    head = _sample(file, text, skipped, above)
+    layout = _Layout(declared[1]) if declared else _layout(head)
+    named = _comment_header(layout, text[:skipped], head)
+    took = _statements(layout, text[:skipped], named)
+    lines = io.StringIO(text[skipped:] if skipped else text, newline="\n")
+    _check_lines(file, lines, layout.separator, above)
+    lines.seek(0)
+    parsed = grid.Grid(file, _numbered(file, layout, lines, above, named), took=took).parsed()
+    return _with_points(file, parsed, layout.separator)
+
+
+def _with_line_feeds(text: str) -> str:
+    """The text with one character at every end of a line, whatever system it is from."""
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+
+
+def _sample(file: Source, text: str, start: int, above: int) -> list[str]:
+    """The first whole lines below the comments."""
+    part = text[start : start + _SAMPLE]
+    lines = part.splitlines(keepends=True)
+    if start + _SAMPLE < len(text):
+        if len(lines) < 2:
+            _check_lines(file, io.StringIO(text[start:], newline="\n"), ",", above)
+        lines = lines[:-1] or lines
+    return lines
+
+
+# --- the separator -----------------------------------------------------------------------------
+
+
+def _layout(head: list[str]) -> _Layout:
+    """The separator with which the first lines have equal numbers of fields, and most numbers."""
+    best, layout = (-1.0, 0.0), _Layout(",")
+    for separator in _SEPARATORS:
+        rows = _rows(_Layout(separator), head)
+        rating = _rating(rows, separator)
+        if rating > best:
+            best, layout = rating, _Layout(separator)
+    names = _rows(layout, head)[:1]
+    spaced = bool(names) and len(names[0]) > 1 and all(n.startswith(" ") for n in names[0][1:])
+    return replace(layout, spaced=spaced and layout.separator != " ")
+
+
+def _rows(layout: _Layout, head: list[str]) -> list[list[str]]:
+    """The fields of the first lines; of those above an error if there is one."""
+    rows: list[list[str]] = []
+    try:
+        for _, fields in layout.fields(iter(head), strict=False):
+            if any(map(str.strip, fields)):
+                rows.append(fields)
+    except csv.Error:  # the reader of the whole says what and where
+        pass
+    return rows
+
+
+def _rating(rows: list[list[str]], separator: str) -> tuple[float, float]:
+    """How well a separator divides lines: equal numbers of fields, then numbers a line."""
+    counts = [len(fields) for fields in rows]
+    if max(counts, default=0) < 2:
+        return (-1.0, 0.0)
+    header, body = rows[0], rows[1:]
+    width = max(set(counts[1:] or counts), key=counts.count)
+    if all(count == counts[0] for count in counts):
+        equal = 3.0
+    elif len(header) > 1 and all(count == len(header) + 1 for count in counts[1:]):
+        equal = 2.0
+    else:
+        equal = counts.count(width) / len(counts) * (0.5 if separator == " " else 1.0)
+    comma = separator != ","
+    numbers = sum(
+        is_number(cell) or (comma and is_number(cell.replace(",", ".")))
+        for fields in body
+        for cell in fields
+    )
+    return (equal, numbers / max(1, len(body)))
+
+
+def _comment_header(layout: _Layout, comments: str, head: list[str]) -> list[str]:
+    """The names of columns in the last comment, if the first line below has numbers."""
+    lines = [line for line in comments.splitlines() if line.strip().startswith("#")]
+    first = next(iter(_rows(layout, head)), [])
+    if not lines or not any(map(is_number, first)):
+        return []
+    text = lines[-1].strip()[1:]
+    (names,) = _rows(layout, [text]) or [[]]
+    fit = len(names) == len(first) and not any(map(is_number, names))
+    return names if fit else []
+
+
+def _statements(layout: _Layout, comments: str, named: list[str]) -> list[str]:
+    """What was decided about lines and fields."""
+    took = []
+    if layout.separator != ",":
+        took.append(f"fields separated by {_SEPARATORS[layout.separator]}")
+    if named:
+        took.append("names of columns in a comment")
+    count = sum(line.strip().startswith("#") for line in comments.splitlines()) - bool(named)
+    if count:
+        took.append("1 comment line" if count == 1 else f"{count} comment lines")
+    return took
+
+
+# --- lines -------------------------------------------------------------------------------------
+
+
+def _numbered(
+    file: Source, layout: _Layout, lines: Iterator[str], above: int, named: list[str]
+) -> Iterator[grid.Line]:
+    """All lines with their numbers in the file."""
+    if named:
+        yield above, named
+    number = 0
+    try:
+        for number, fields in layout.fields(lines):
+            yield above + number, fields
+    except csv.Error as error:
+        reason = f"the line after line {above + number} cannot be divided into fields ({error})"
+        remedy = 'check its quotation marks: " inside a field in quotes is written twice'
+        raise file.error(reason, remedy) from error
+
+
+def _check_lines(file: Source, lines: Iterator[str], separator: str, above: int) -> None:
+    """Raise an error for more lines or columns than can be read in reasonable time and space."""
+    number = most = 0
+    for number, line in enumerate(lines, above + 1):
+        if len(line) > _LINE:
+            reason = f"line {number} is longer than {_LINE // 2**20} MiB"
+            raise file.error(reason, "give a table with one line for each run")
+        most = max(most, line.count(separator) + 1)
+        if most > MAX_COLUMNS:
+            reason = f"line {number} has more than {MAX_COLUMNS} columns"
+            raise file.error(reason, "remove the columns that are not needed")
+    if number * most * CELL > file.limits.max_bytes:
+        raise file.too_large(f"its {number} lines take more memory")
+
+
+# --- decimal commas ----------------------------------------------------------------------------
+
+
+def _with_points(file: Source, parsed: Parsed, separator: str) -> Parsed:
+    """The table with decimal points for decimal commas, if it has any.
+
+    `3,79772` has a decimal comma. `3,798` may have one: it has where fields are separated by ;
+    or other numbers of the table have one, and has none where others have a point. Where nothing
+    tells, it is an error.
+    """
+    table = parsed.rows
+    columns = [pa.array(table.iloc[:, i], pa.large_string()) for i in range(table.shape[1])]
+    with_commas = [
+        i
+        for i, column in enumerate(columns)
+        if pc.any(pc.match_substring(column, ",")).as_py() and _all(column, _COMMA)
+    ]
+    if not with_commas:
+        return parsed
+    clear = [i for i in with_commas if not _all_with_comma(columns[i], _TWO_WAYS)]
+    if not clear:
+        if separator == "," or any(_all(column, _POINT) for column in columns):
+            return parsed  # separators of thousands, which whoever needs the number reads
+        if any(_any(column, _GROUPS) for column in columns):
+            return parsed
+        if separator != ";":
+            raise _two_ways(file, table, columns, with_commas[0])
+    commas = with_commas if separator != "," else clear
+    return replace(
+        parsed,
+        rows=_replaced(table, columns, commas),
+        took=(*parsed.took, "decimal comma"),
+    )
+
+
+def _replaced(table: pd.DataFrame, columns: list[pa.Array], commas: list[int]) -> pd.DataFrame:
+    """The table with points in these columns, and without the points between thousands."""
+    arrays = list(columns)
+    for i in commas:
+        plain = pc.replace_substring(columns[i], ".", "")
+        arrays[i] = pc.replace_substring(plain, ",", ".")
+    for i, column in enumerate(columns):  # whole numbers beside them, such as 22.500.000
+        if i not in commas and _all(column, r"[+-]?\d{1,3}(?:\.\d{3}){2,}|[+-]?\d+"):
+            arrays[i] = pc.replace_substring(column, ".", "")
+    return grid.frame(list(table.columns), arrays)
+
+
+def _two_ways(file: Source, table: pd.DataFrame, columns: list[pa.Array], i: int):
+    """The error of numbers whose comma can be read in two ways."""
+    cell = next(text for text in columns[i].to_pylist() if "," in text)
+    reason = f"column {table.columns[i]!r} has numbers such as {cell}, which can be read as "
+    reason += f"{cell.replace(',', '.')} or as {cell.replace(',', '')}"
+    return file.error(reason, "write numbers with a decimal point and without other marks")
+
+
+def _all(column: pa.Array, pattern: str) -> bool:
+    """Whether all texts that are not empty have the pattern."""
+    texts = column.filter(pc.not_equal(column, ""))
+    return len(texts) > 0 and pc.all(_like(texts, pattern)).as_py()
+
+
+def _all_with_comma(column: pa.Array, pattern: str) -> bool:
+    """Whether all texts with a comma have the pattern."""
+    texts = column.filter(pc.match_substring(column, ","))
+    return pc.all(_like(texts, pattern)).as_py()
+
+
+def _any(column: pa.Array, pattern: str) -> bool:
+    """Whether a text has the pattern."""
+    return bool(pc.any(_like(column, pattern)).as_py())
+
+
+def _like(texts: pa.Array, pattern: str) -> pa.Array:
+    return pc.match_substring_regex(pc.utf8_trim_whitespace(texts), f"^(?:{pattern})$")

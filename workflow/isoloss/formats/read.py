@@ -1,0 +1,83 @@
+"""Read a table from bytes, whatever it is written in; within limits.
+
+A file can be small and unpack to any size. Everything that claims or makes more than the limit is
+refused before it is made. A format is a file of this folder with `matches` and `read`, and its name
+below.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+import pyarrow as pa
+
+from isoloss.core.problems import TableError
+from isoloss.core.sources import Source
+from isoloss.formats import columnar, delimited, encodings, kinds, packing
+from isoloss.formats.numbers import settle
+from isoloss.formats.table import Parsed
+
+PACKED = (columnar,)  # known by their first bytes: matches(content), read(file)
+TEXTS = (delimited,)  # known by their text: matches(text), read(file, text)
+_GIVE = "give a CSV or Parquet table"
+# the errors of the readers for bytes that are not such a table
+_BROKEN = (ValueError, OSError, EOFError, zlib.error, pa.ArrowException, KeyError, TypeError)
+_BROKEN += (AttributeError, IndexError, OverflowError, RecursionError)
+
+
+def rows(source: Source) -> Parsed:
+    """The rows of a source, as they are in it, and how they were read.
+
+    Cells that are empty are missing, columns of plain numbers are numbers, and all other texts
+    stay as they are written.
+
+    Raises:
+        TableError: it is not a table, or larger than its limits.
+
+    Example:
+        >>> from isoloss.core.addresses import Address
+        >>> from isoloss.core.sources import Source
+        >>> parsed = rows(Source(Address.given("runs.csv"), (b"size;loss\\n7B;3,5\\n9B;3,3\\n",)))
+        >>> parsed.took
+        ('fields separated by ;', 'decimal comma')
+        >>> parsed.rows
+          size  loss
+        0   7B   3.5
+        1   9B   3.3
+    """
+    try:
+        return _rows(source)
+    except TableError:
+        raise
+    except MemoryError as error:
+        reason = "does not fit into the memory of this machine"
+        raise source.error(reason, "remove columns and rows that are not needed") from error
+    except _BROKEN as error:
+        raise source.error(f"is not a table ({error})", _GIVE) from error
+
+
+def _rows(source: Source) -> Parsed:
+    if source.saved:
+        return columnar.read(source)
+    files, packed = packing.files(source)
+    parsed = _one(files[0])
+    return Parsed(parsed.rows.reset_index(drop=True), (*packed, *parsed.took))
+
+
+def _one(file: Source) -> Parsed:
+    """One file."""
+    content = file.parts[0]
+    for form in PACKED:
+        if form.matches(content):
+            return form.read(file)
+    kinds.refuse_others(file)
+    text, encoding = encodings.text(file)
+    if not text.strip():
+        raise file.error("is empty", _GIVE)
+    kinds.refuse_page(file, text)
+    if any(secret in text for secret in file.address.secrets):
+        reason = "repeats a secret of its address, which would get into the results"
+        raise file.error(reason, "give the address of the file itself")
+    form = next(form for form in TEXTS if form.matches(text))
+    parsed = form.read(file, text)
+    return Parsed(settle(parsed.rows), (*encoding, *parsed.took))

@@ -223,7 +223,8 @@ def test_a_source_that_is_not_there_is_told(source):
 
 def test_a_table_stands_where_a_sweep_could_with_runs_only(own, tmp_path):
     own.to_csv(tmp_path / "own.csv", index=False)
-    tables_read = read_runs_table(str(tmp_path / "own.csv"), COLUMNS)
+    tables_read, took = read_runs_table(str(tmp_path / "own.csv"), COLUMNS)
+    assert took == ()
     assert {n: len(tables.conform(n, t)) for n, t in tables_read.items()} == {
         "runs": 5,
         **dict.fromkeys(["losses", "curves", "mixtures", "timing"], 0),

@@ -80,5 +80,6 @@ def run_table(
     """
     if source.digest != specification["content"]:
         raise IsolossError(Problem(source.label, "has changed since it was read", "run again"))
-    gathered = read_runs_table(source, specification["columns"], specification["keep"])
-    return tables.write_all(gathered, out, {**facts, "token": "token"})
+    gathered, took = read_runs_table(source, specification["columns"], specification["keep"])
+    read_as = {"read_as": ", ".join(took)} if took else {}
+    return tables.write_all(gathered, out, {**facts, "token": "token", **read_as})

@@ -1,4 +1,4 @@
-"""Read a user's table of runs: CSV or Parquet, from a path or an address."""
+"""Read a user's table of runs from a file, several files, or an address."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from isoloss.formats.read import rows
 from isoloss.aggregate.guess import mixture_columns
 from isoloss.core import tables
 from isoloss.core.filters import LETTERS, evaluate
 from isoloss.core.problems import Problem, TableError, nearest
 from isoloss.core.sources import MAX_MIB, MAX_SECONDS, Limits, Source, open_source
+from isoloss.formats.read import rows
 
 # What a user maps (the field's letters) to the columns of `runs`.
 WORDS = ("run_id", "of_run", "group", "fit_weight")
@@ -21,20 +21,8 @@ COLUMNS = {**LETTERS, **{word: word for word in WORDS}}
 NUMBERS = ("N", "D", "C", "U", "loss", "fit_weight")
 
 
-def parse(source: Source) -> pd.DataFrame:
-    """Read a table as it is, whatever it is written in.
-
-    Raises:
-        TableError: it is not a table, has no rows, or is larger than its limits.
-    """
-    raw = rows(source).rows
-    if raw.empty:
-        raise source.error("has no rows", "give a table with at least one run")
-    return raw
-
-
 def read_runs(
-    source: str | Path | Source | pd.DataFrame,
+    source: str | Path | Sequence[str | Path] | Source | pd.DataFrame,
     columns: Mapping[str, str],
     keep: Sequence[str] = (),
     need: int | None = None,
@@ -51,7 +39,8 @@ def read_runs(
     a filter drops stay, with status `dropped`.
 
     Args:
-        source: path, http or https address, what was read of one, or DataFrame.
+        source: path (also of a folder, or with * for several files), http or https address, list
+            of these, what was read of them, or DataFrame.
         columns: any of N, D, C, U (distinct tokens), loss, group, fit_weight, run_id, of_run
             (rows alike in it are points along one run) to the table's column name.
         keep: filters over the columns (both names can be used); a run stays if all hold.
@@ -79,7 +68,18 @@ def read_runs(
         label, raw = "the table", source.reset_index(drop=True)
     else:
         opened = open_source(source, Limits(max_seconds, max_mib))
-        label, raw = opened.label, parse(opened)
+        label, raw = opened.label, rows(opened).rows
+    return _runs_of(raw, label, columns, keep, need)
+
+
+def _runs_of(
+    raw: pd.DataFrame,
+    label: str,
+    columns: Mapping[str, str],
+    keep: Sequence[str],
+    need: int | None = None,
+) -> pd.DataFrame:
+    """The rows of a table as a `runs` table, as in `read_runs`; `label` names it in errors."""
     raw = named(raw, label)
     columns = {letter: str(name) for letter, name in columns.items()}
     if need is None:
@@ -134,9 +134,9 @@ def named(raw: pd.DataFrame, label: str) -> pd.DataFrame:
     """
     raw = raw.set_axis([str(name) for name in raw.columns], axis=1)
     if raw.columns.duplicated().any():
-        twice = raw.columns[raw.columns.duplicated()][0]
+        twice = ", ".join(map(repr, dict.fromkeys(raw.columns[raw.columns.duplicated()])))
         remedy = "give each column its own name"
-        raise TableError(Problem(label, f"column {twice!r} appears twice", remedy))
+        raise TableError(Problem(label, f"column {twice} appears twice", remedy))
     return raw
 
 
@@ -234,7 +234,10 @@ def _check_values(runs: pd.DataFrame, columns: Mapping[str, str], label: str) ->
 
 def read_runs_table(
     source: str | Source, columns: Mapping[str, str], keep: Sequence[str] = ()
-) -> dict[str, pd.DataFrame]:
-    """All `aggregate` tables of a user's table; only `runs` has rows."""
+) -> tuple[dict[str, pd.DataFrame], tuple[str, ...]]:
+    """All `aggregate` tables of a user's table, of which only `runs` has rows; how it was read."""
+    opened = open_source(source)
+    parsed = rows(opened)
+    runs = _runs_of(parsed.rows, opened.label, columns, keep)
     others = ("losses", "curves", "mixtures", "timing")
-    return {"runs": read_runs(source, columns, keep), **{n: tables.empty(n) for n in others}}
+    return {"runs": runs, **{n: tables.empty(n) for n in others}}, parsed.took

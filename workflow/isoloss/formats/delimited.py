@@ -18,6 +18,7 @@ from isoloss.formats.numbers import is_number
 from isoloss.formats.table import Parsed
 from isoloss.formats.unpack import CELL, MAX_COLUMNS
 
+TYPED = False
 _LINE = 2**20  # characters of a line, at most
 _SAMPLE = 2**16  # characters by which the separator is chosen
 _SEPARATORS = {",": "commas", ";": ";", "\t": "tabs", "|": "|", " ": "spaces"}

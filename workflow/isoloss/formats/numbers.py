@@ -13,8 +13,11 @@ _INFINITE = r"[+-]?(?:inf|Inf|INF|infinity|Infinity)"
 _IS_NUMBER = re.compile(_NUMBER)
 # what stands for a missing value, as pandas reads CSV
 MISSING = pa.array(
-    ["", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"]
-    + ["<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"]
+    [
+        *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND"),
+        *("1.#QNAN", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
+    ],
+    pa.large_string(),
 )
 _TRUE, _FALSE = ("True", "TRUE", "true"), ("False", "FALSE", "false")
 EXACT = 2**53  # whole numbers up to this are exact as float
@@ -46,7 +49,7 @@ def _settled(column: pd.Series) -> pd.Series:
         return column
     texts = pa.array(column, type=pa.large_string(), from_pandas=True)
     trimmed = pc.utf8_trim_whitespace(texts)
-    absent = pc.fill_null(pc.is_in(trimmed, MISSING.cast(pa.large_string())), True)
+    absent = pc.fill_null(pc.is_in(trimmed, MISSING), True)
     values = pc.if_else(absent, None, trimmed)
     present = pc.drop_null(values)
     if not len(present):

@@ -73,7 +73,7 @@ def _gzip(packed: bytes) -> Iterator[bytes]:
 
 
 def _engines(make: Callable, packed: bytes) -> Iterator[bytes]:
-    """The pieces of one or more streams behind each other, each unpacked by an engine of its own."""
+    """The pieces of streams behind each other, each unpacked by an engine of its own."""
     while packed:
         engine = make()
         while not engine.eof:
@@ -208,13 +208,13 @@ def _tar_members(file: Source) -> Iterator[Source]:
     import tarfile
 
     try:
-        archive = tarfile.open(fileobj=io.BytesIO(file.parts[0]), mode="r:")
-        members = {one.name: one for one in archive if one.isreg()}
+        with tarfile.open(fileobj=io.BytesIO(file.parts[0]), mode="r:") as archive:
+            members = {one.name: one for one in archive if one.isreg()}
+            names = _chosen(file, list(members))
+            if sum(members[name].size for name in names) > file.limits.max_bytes:
+                raise file.too_large("it unpacks to more")
+            for name in names:
+                content = archive.extractfile(members[name]).read()
+                yield file.member(name, content, alone=len(names) == 1)
     except tarfile.TarError as error:
         raise ValueError(error) from error
-    names = _chosen(file, list(members))
-    if sum(members[name].size for name in names) > file.limits.max_bytes:
-        raise file.too_large("it unpacks to more")
-    for name in names:
-        content = archive.extractfile(members[name]).read()
-        yield file.member(name, content, alone=len(names) == 1)

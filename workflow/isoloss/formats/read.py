@@ -1,8 +1,8 @@
 """Read a table from bytes, whatever it is written in; within limits.
 
 A file can be small and unpack to any size. Everything that claims or makes more than the limit is
-refused before it is made. A format is a file of this folder with `matches` and `read`, and its name
-below.
+refused before it is made. A format is a file of this folder that is named in one of the lists
+below: `matches` knows it, `read` reads it, `TYPED` says whether texts that are numbers stay texts.
 """
 
 from __future__ import annotations
@@ -13,12 +13,28 @@ import pyarrow as pa
 
 from isoloss.core.problems import TableError
 from isoloss.core.sources import Source
-from isoloss.formats import columnar, delimited, encodings, kinds, packing
+from isoloss.formats import (
+    columnar,
+    delimited,
+    encodings,
+    excel,
+    json_tables,
+    kinds,
+    latex,
+    markdown,
+    packing,
+)
 from isoloss.formats.numbers import settle
+from isoloss.formats.several import check_names, stacked
 from isoloss.formats.table import Parsed
 
-PACKED = (columnar,)  # known by their first bytes: matches(content), read(file)
-TEXTS = (delimited,)  # known by their text: matches(text), read(file, text)
+PACKED = (columnar, excel)  # known by their first bytes: matches(content), read(file)
+TEXTS = (
+    json_tables,
+    latex,
+    markdown,
+    delimited,
+)  # known by their text: matches(text), read(file, text)
 _GIVE = "give a CSV or Parquet table"
 # the errors of the readers for bytes that are not such a table
 _BROKEN = (ValueError, OSError, EOFError, zlib.error, pa.ArrowException, KeyError, TypeError)
@@ -26,7 +42,7 @@ _BROKEN += (AttributeError, IndexError, OverflowError, RecursionError)
 
 
 def rows(source: Source) -> Parsed:
-    """The rows of a source, as they are in it, and how they were read.
+    r"""The rows of a source, as they are in it, and how they were read.
 
     Cells that are empty are missing, columns of plain numbers are numbers, and all other texts
     stay as they are written.
@@ -37,7 +53,7 @@ def rows(source: Source) -> Parsed:
     Example:
         >>> from isoloss.core.addresses import Address
         >>> from isoloss.core.sources import Source
-        >>> parsed = rows(Source(Address.given("runs.csv"), (b"size;loss\\n7B;3,5\\n9B;3,3\\n",)))
+        >>> parsed = rows(Source(Address.given("runs.csv"), (b"size;loss\n7B;3,5\n9B;3,3\n",)))
         >>> parsed.took
         ('fields separated by ;', 'decimal comma')
         >>> parsed.rows
@@ -46,7 +62,7 @@ def rows(source: Source) -> Parsed:
         1   9B   3.3
     """
     try:
-        return _rows(source)
+        parsed = _rows(source)
     except TableError:
         raise
     except MemoryError as error:
@@ -54,22 +70,32 @@ def rows(source: Source) -> Parsed:
         raise source.error(reason, "remove columns and rows that are not needed") from error
     except _BROKEN as error:
         raise source.error(f"is not a table ({error})", _GIVE) from error
+    if parsed.rows.empty:
+        raise source.error("has no rows", "give a table with at least one run")
+    return parsed
 
 
 def _rows(source: Source) -> Parsed:
     if source.saved:
         return columnar.read(source)
     files, packed = packing.files(source)
-    parsed = _one(files[0])
-    return Parsed(parsed.rows.reset_index(drop=True), (*packed, *parsed.took))
+    pieces = []
+    for file in files:
+        content = file.parts[0]
+        form = next((form for form in PACKED if form.matches(content)), None)
+        parsed = form.read(file) if form else _text(file)
+        check_names(file, parsed.rows)
+        pieces.append(parsed)
+    if len(pieces) > 1:
+        whole = stacked(source, files, pieces)
+    else:
+        typed = bool(form) and form.TYPED
+        whole = parsed if typed else Parsed(settle(parsed.rows), parsed.took)
+    return Parsed(whole.rows, (*packed, *whole.took))
 
 
-def _one(file: Source) -> Parsed:
-    """One file."""
-    content = file.parts[0]
-    for form in PACKED:
-        if form.matches(content):
-            return form.read(file)
+def _text(file: Source) -> Parsed:
+    """A file of text."""
     kinds.refuse_others(file)
     text, encoding = encodings.text(file)
     if not text.strip():
@@ -80,4 +106,4 @@ def _one(file: Source) -> Parsed:
         raise file.error(reason, "give the address of the file itself")
     form = next(form for form in TEXTS if form.matches(text))
     parsed = form.read(file, text)
-    return Parsed(settle(parsed.rows), (*encoding, *parsed.took))
+    return Parsed(parsed.rows, (*encoding, *parsed.took))

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from isoloss.aggregate.guess import guess_columns, mixture_columns, run_ids
-from isoloss.aggregate.table import COLUMNS, WORDS, named, parse, read_runs
+from isoloss.aggregate.table import COLUMNS, WORDS, named, read_runs
 from isoloss.core import registry, tables
 from isoloss.core.budgets import budget_numbers
 from isoloss.core.escape import visible
@@ -35,6 +35,7 @@ from isoloss.fitted.facts import (
     count_runs,
     record,
 )
+from isoloss.formats.read import rows
 from isoloss.laws._mixture import own_domain
 from isoloss.quickfit import report
 from isoloss.quickfit.report import Meaning
@@ -66,7 +67,7 @@ class QuickFit:
 
 
 def law_of_table(
-    source: str | Path | Source,
+    source: str | Path | Sequence[str | Path] | Source,
     law: str | None = None,
     given: Mapping[str, str] | None = None,
     options: Mapping[str, Any] | None = None,
@@ -80,7 +81,8 @@ def law_of_table(
     """Read a table, guess what its columns are, fit a law, hold runs out, and decide with it.
 
     Args:
-        source: CSV or Parquet: a path, an http or https address, or what was read of one.
+        source: a table in any format of docs/fitting.md: a path (also of a folder, or with * for
+            several files), an http or https address, a list of these, or what was read of them.
         law: law card; guessed from the columns if None.
         given: letter (N, D, C, U, loss) or word (table.WORDS) to column, instead of guesses.
         options: of the law card.
@@ -150,7 +152,8 @@ def _read_columns(
         IsolossError: no column is the loss.
     """
     source = opened.label
-    raw = named(parse(opened), source)
+    parsed = rows(opened)
+    raw = named(parsed.rows, source)
     renamed = mixture_columns(raw.columns) if law is None or registry.of_mixtures(law) else {}
     raw = named(raw.rename(columns=renamed), source)
     known = {*renamed.values(), *given.values()}
@@ -164,7 +167,8 @@ def _read_columns(
     elif "loss" not in columns:
         reason = f"no column looks like a loss among {', '.join(map(visible, raw.columns))}"
         raise IsolossError(Problem(source, reason, "say which: --columns loss=NAME"))
-    return raw, Meaning(source, law, mixture, columns, renamed, frozenset(columns) - set(given))
+    guesses = frozenset(columns) - set(given)
+    return raw, Meaning(source, law, mixture, columns, renamed, guesses, parsed.took)
 
 
 def _law_for(columns: Mapping[str, str]) -> str:

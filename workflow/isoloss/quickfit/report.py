@@ -30,6 +30,7 @@ class Meaning:
         columns: letter (N, D, C, U, loss) or word (group, seed, ...) to column.
         renamed: of a table of mixtures, column to p_<domain> or loss_<domain>.
         guessed: letters and words that the user did not name.
+        took: what was decided about how to read the table.
     """
 
     source: str
@@ -38,6 +39,7 @@ class Meaning:
     columns: Mapping[str, str]
     renamed: Mapping[str, str]
     guessed: frozenset[str]
+    took: tuple[str, ...] = ()
 
 
 def of_sizes(
@@ -110,6 +112,8 @@ def _columns(meaning: Meaning, counts: RunCounts) -> str:
         if lost.reason:
             reasons[lost.reason] = reasons.get(lost.reason, 0) + lost.n_runs
     lines[0] += "".join(f", {n} dropped ({visible(reason)})" for reason, n in reasons.items())
+    if meaning.took:
+        lines.append(f"read as: {visible(', '.join(meaning.took))}")
     shown = [
         f"{letter} = {_name(column)}" + (" (guessed)" if letter in meaning.guessed else "")
         for letter, column in meaning.columns.items()

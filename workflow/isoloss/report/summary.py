@@ -47,18 +47,20 @@ def summarize(
         figures: names of the figures.
     """
     by_sweep: Tables = {}
-    token = {}
+    token, read_as = {}, {}
     for file in files:
         facts = tables.facts(file)
         if "law" not in facts:
             by_sweep.setdefault(facts["sweep"], {})[facts["table"]] = tables.frame(file)
             token[facts["sweep"]] = facts["token"]
+            read_as[facts["sweep"]] = facts.get("read_as", "")
     fits = fits_from(files)
     lines = [f"# {markdown(study)}", ""]
     for sweep, by_table in by_sweep.items():
         runs = by_table["runs"]
         lines += _versions(sweep, by_table["timing"])
-        lines.append(f"- **Runs** ({markdown(sweep)}): {_runs(runs, markdown(token[sweep]))}")
+        how = f"; read as {markdown(read_as[sweep])}" if read_as[sweep] else ""
+        lines.append(f"- **Runs** ({markdown(sweep)}): {_runs(runs, markdown(token[sweep]))}{how}")
         of_sweep = {name: fit for name, fit in fits.items() if fit.facts["sweep"] == sweep}
         records = {name: record(fit) for name, fit in of_sweep.items()}
         for name, fit in records.items():

@@ -46,7 +46,9 @@ def _plain(table: pd.DataFrame, took: list[str]) -> Parsed:
         counts = pd.api.types.is_integer_dtype(values.dtype) and name is None
         if not counts and len(table) and name not in table.columns:
             columns[ROW if name is None else name] = values
-            took.append("first field is row names" if name is None else f"index {name!r}")
+            took.append(
+                "first field is row names" if name is None else f"index {name!r} as a column"
+            )
     table = table.reset_index(drop=True)
     if table.columns.nlevels > 1:
         took.append("levels of columns joined by /")

@@ -60,18 +60,23 @@ class Grid:
 
     def _header(self, lines: Iterator[Line]) -> tuple[list[str], int, Iterator[Line]]:
         """The names of the columns, the number of their line, and the lines below."""
-        above = []
-        for number, fields in lines:
-            names = [name.strip() for name in fields]
-            below = next(lines, None)
-            lines = lines if below is None else chain([below], lines)
-            if below is None or len(above) == _TITLES or not _is_title(names, below[1]):
-                break
-            above.append(number)
-        else:
+        above = 0
+        number, fields = next(lines, (0, []))
+        if not number:
             raise self.file.error("has no rows", "give a table with at least one run")
+        names = [name.strip() for name in fields]
+        for _ in range(_TITLES):
+            below = next(lines, None)
+            if below is None:
+                break
+            if not _is_title(names, below[1]):
+                lines = chain([below], lines)
+                break
+            above += 1
+            number, names = below[0], [name.strip() for name in below[1]]
         if above:
-            self.took.append(f"{len(above)} {self.line}s above the header skipped")
+            count = f"1 {self.line}" if above == 1 else f"{above} {self.line}s"
+            self.took.append(f"{count} above the header skipped")
         filled = [name for name in names if name]
         if filled and all(map(is_number, filled)):
             reason = f"{self.line} {number} has numbers ({', '.join(filled[:3])}, ...), not names"
@@ -214,4 +219,4 @@ def _are_row_names(column: pa.ChunkedArray) -> bool:
 def frame(names: Sequence[str], columns: Sequence[pa.ChunkedArray]) -> pd.DataFrame:
     """A table of columns, two of which may have one name."""
     table = pa.table(list(columns), [str(i) for i in range(len(columns))]).to_pandas()
-    return table.set_axis(pd.Index(names, dtype=object), axis=1)
+    return table.set_axis(list(names), axis=1)

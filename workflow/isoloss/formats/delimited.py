@@ -43,8 +43,14 @@ class _Layout:
     separator: str
     spaced: bool = False
 
-    def fields(self, lines: Iterator[str], strict: bool = True) -> Iterator[grid.Line]:
-        """The number and the fields of each line; one in quotes may go over several."""
+    def fields(
+        self, lines: Iterator[str], above: int = 0, strict: bool = True
+    ) -> Iterator[grid.Line]:
+        """The number and the fields of each line below `above`; one in quotes may go over several.
+
+        Raises:
+            csv.Error: quotation marks that do not end; its second argument is the line.
+        """
         if self.separator == " ":
             lines = (line.strip().replace("\t", " ") + "\n" for line in lines)
         reader = csv.reader(
@@ -53,10 +59,13 @@ class _Layout:
             skipinitialspace=self.spaced or self.separator == " ",
             strict=strict,
         )
-        number = 1
-        for fields in reader:
-            yield number, fields
-            number = reader.line_num + 1
+        number = above + 1
+        try:
+            for fields in reader:
+                yield number, fields
+                number = above + reader.line_num + 1
+        except csv.Error as error:
+            raise csv.Error(error, number) from error
 
 
 def matches(text: str) -> bool:
@@ -186,12 +195,11 @@ def _numbered(
     """All lines with their numbers in the file."""
     if named:
         yield above, named
-    number = 0
     try:
-        for number, fields in layout.fields(lines):
-            yield above + number, fields
+        yield from layout.fields(lines, above)
     except csv.Error as error:
-        reason = f"the line after line {above + number} cannot be divided into fields ({error})"
+        reason, number = error.args
+        reason = f"line {number} cannot be divided into fields ({reason})"
         remedy = 'check its quotation marks: " inside a field in quotes is written twice'
         raise file.error(reason, remedy) from error
 
@@ -203,7 +211,10 @@ def _check_lines(file: Source, lines: Iterator[str], separator: str, above: int)
         if len(line) > _LINE:
             reason = f"line {number} is longer than {_LINE // 2**20} MiB"
             raise file.error(reason, "give a table with one line for each run")
-        most = max(most, line.count(separator) + 1)
+        columns = line.count(separator) + 1
+        if columns <= most:
+            continue
+        most = columns
         if most > MAX_COLUMNS:
             reason = f"line {number} has more than {MAX_COLUMNS} columns"
             raise file.error(reason, "remove the columns that are not needed")

@@ -7,7 +7,6 @@ import warnings
 import zipfile
 from collections.abc import Iterator
 from typing import Any
-from xml.etree.ElementTree import ParseError
 
 from isoloss.core.sources import Source
 from isoloss.formats.grid import Grid
@@ -29,6 +28,8 @@ def read(file: Source) -> Parsed:
         TableError: openpyxl is not installed, or there is no table in the workbook.
     """
     try:
+        from xml.etree.ElementTree import ParseError
+
         import openpyxl
         from openpyxl.utils.exceptions import InvalidFileException
     except ImportError as error:

@@ -55,7 +55,7 @@ class Grid:
     def _with_text(self) -> Iterator[Line]:
         """The lines that have a field with text."""
         for number, fields in self.lines:
-            if any(fields) and any(map(str.strip, fields)):
+            if fields and (fields[0].strip() or any(map(str.strip, fields))):
                 yield number, fields
 
     def _header(self, lines: Iterator[Line]) -> tuple[list[str], int, Iterator[Line]]:

@@ -10,7 +10,6 @@ from isoloss.formats.grid import Grid, Line
 from isoloss.formats.table import Parsed
 
 TYPED = False
-_SAMPLE = 2**16  # characters in which a table begins
 _BEGIN = re.compile(r"\\begin\{(tabular[x*y]?|tabulary|longtable|array|tblr|NiceTabular)\}")
 _ROW = re.compile(r"^[^\n#]*[^\\\n]&[^\n]*\\\\", re.M)
 _COMMENT = re.compile(r"(?<!\\)%[^\n]*")
@@ -32,8 +31,7 @@ _UNITS = re.compile(r"\\(?:SI|qty)(?:\[[^\]]*\])?\{([^{}]*)\}\{[^{}]*\}")
 
 def matches(text: str) -> bool:
     r"""Whether a text has a `tabular`, or rows of cells with & that end in \\."""
-    head = text[:_SAMPLE]
-    return "\\" in head and (_BEGIN.search(head) or _ROW.search(head)) is not None
+    return (_BEGIN.search(text) or _ROW.search(text)) is not None
 
 
 def read(file: Source, text: str) -> Parsed:

@@ -10,7 +10,6 @@ from isoloss.formats.grid import Grid, Line
 from isoloss.formats.table import Parsed
 
 TYPED = False
-_SAMPLE = 2**16  # characters in which a table begins
 _RULE = re.compile(
     r"[ \t]*[|+]?[ \t]*:?[-=]{2,}:?[ \t]*(?:[|+][ \t]*:?[-=]{2,}:?[ \t]*)*[|+]?[ \t]*"
 )
@@ -20,8 +19,7 @@ _MARKED = re.compile(r"(\*\*|__|\*|`)(.*)\1")
 
 def matches(text: str) -> bool:
     """Whether a line with | stands above a rule such as `|---|---|`."""
-    head = text[:_SAMPLE]
-    return "|" in head and _first(head.splitlines()) is not None
+    return _first(text.splitlines()) is not None
 
 
 def _first(lines: list[str]) -> int | None:

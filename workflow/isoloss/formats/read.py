@@ -1,40 +1,27 @@
 """Read a table from bytes, whatever it is written in; within limits.
 
 A file can be small and unpack to any size. Everything that claims or makes more than the limit is
-refused before it is made. A format is a file of this folder that is named in one of the lists
-below: `matches` knows it, `read` reads it, `TYPED` says whether texts that are numbers stay texts.
+refused before it is made. A format is a file of this folder that is named in `_packed_forms` or
+`_text_forms`: `matches` knows it, `read` reads it, `TYPED` says whether texts that are numbers stay
+texts.
 """
 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
+from types import ModuleType
 
+import pandas as pd
 import pyarrow as pa
 
 from isoloss.core.problems import TableError
 from isoloss.core.sources import Source
-from isoloss.formats import (
-    columnar,
-    delimited,
-    encodings,
-    excel,
-    json_tables,
-    kinds,
-    latex,
-    markdown,
-    packing,
-)
+from isoloss.formats import columnar, delimited, encodings, kinds, packing
 from isoloss.formats.numbers import settle
-from isoloss.formats.several import check_names, stacked
 from isoloss.formats.table import Parsed
 
-PACKED = (columnar, excel)  # known by their first bytes: matches(content), read(file)
-TEXTS = (
-    json_tables,
-    latex,
-    markdown,
-    delimited,
-)  # known by their text: matches(text), read(file, text)
+_HEAD = 2**16  # characters by which the format of a text is known
 _GIVE = "give a CSV or Parquet table"
 # the errors of the readers for bytes that are not such a table
 _BROKEN = (ValueError, OSError, EOFError, zlib.error, pa.ArrowException, KeyError, TypeError)
@@ -82,11 +69,13 @@ def _rows(source: Source) -> Parsed:
     pieces = []
     for file in files:
         content = file.parts[0]
-        form = next((form for form in PACKED if form.matches(content)), None)
+        form = next((form for form in _packed_forms(content) if form.matches(content)), None)
         parsed = form.read(file) if form else _text(file)
-        check_names(file, parsed.rows)
+        _check_names(file, parsed.rows)
         pieces.append(parsed)
     if len(pieces) > 1:
+        from isoloss.formats.several import stacked  # here: few tables are in several files
+
         whole = stacked(source, files, pieces)
     else:
         typed = bool(form) and form.TYPED
@@ -104,6 +93,47 @@ def _text(file: Source) -> Parsed:
     if any(secret in text for secret in file.address.secrets):
         reason = "repeats a secret of its address, which would get into the results"
         raise file.error(reason, "give the address of the file itself")
-    form = next(form for form in TEXTS if form.matches(text))
+    form = next(form for form in _text_forms(text[:_HEAD]) if form.matches(text[:_HEAD]))
     parsed = form.read(file, text)
     return Parsed(parsed.rows, (*encoding, *parsed.took))
+
+
+def _packed_forms(content: bytes) -> Iterator[ModuleType]:
+    """The formats that are known by their first bytes; those that are rare are imported here."""
+    yield columnar
+    if content.startswith(b"PK"):
+        from isoloss.formats import excel
+
+        yield excel
+
+
+def _text_forms(head: str) -> Iterator[ModuleType]:
+    """The formats of text that one which begins so may have; rare ones are imported here."""
+    if head.lstrip().startswith(("[", "{")):
+        from isoloss.formats import json_tables
+
+        yield json_tables
+    if "\\" in head:
+        from isoloss.formats import latex
+
+        yield latex
+    if "|" in head:
+        from isoloss.formats import markdown
+
+        yield markdown
+    yield delimited
+
+
+def _check_names(file: Source, table: pd.DataFrame) -> None:
+    """Raise an error that lists all names which several columns have.
+
+    Raises:
+        TableError: two columns have one name.
+    """
+    names = [str(name) for name in table.columns]
+    if len(set(names)) == len(names):
+        return
+    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    places = {n: [str(i) for i, other in enumerate(names, 1) if other == n] for n in twice}
+    listed = ", ".join(f"{n!r} (columns {' and '.join(at)})" for n, at in places.items())
+    raise file.error(f"repeats the column {listed}", "give each column its own name")

@@ -15,20 +15,6 @@ FILE = "file"  # the column that says from which file a row is
 _SHOWN = 5  # columns and statements that are listed
 
 
-def check_names(file: Source, table: pd.DataFrame) -> None:
-    """Raise an error that lists all names which several columns have.
-
-    Raises:
-        TableError: two columns have one name.
-    """
-    names = [str(name) for name in table.columns]
-    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
-    if twice:
-        places = {n: [str(i) for i, other in enumerate(names, 1) if other == n] for n in twice}
-        listed = ", ".join(f"{n!r} (columns {' and '.join(at)})" for n, at in places.items())
-        raise file.error(f"repeats the column {listed}", "give each column its own name")
-
-
 def stacked(source: Source, files: Sequence[Source], pieces: Sequence[Parsed]) -> Parsed:
     """The rows of all files, and a column that says the file unless there is one.
 

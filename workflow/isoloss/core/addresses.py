@@ -188,7 +188,7 @@ class Address:
         path = self.path
         if path is None:
             path = Path(shown(self.real).partition("?")[0].partition("://")[2].partition("/")[2])
-        while any(sign in path.name for sign in "*?["):  # of a pattern: its folder
+        while "*" in path.name:  # of a pattern: its folder
             path = path.parent
         return path.stem or "table"
 

@@ -8,12 +8,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from isoloss.core.sources import Source
 from isoloss.formats import grid
+from isoloss.formats.commas import with_points
 from isoloss.formats.numbers import is_number
 from isoloss.formats.table import Parsed
 from isoloss.formats.unpack import CELL, MAX_COLUMNS
@@ -24,11 +21,6 @@ _SAMPLE = 2**16  # characters by which the separator is chosen
 _SEPARATORS = {",": "commas", ";": ";", "\t": "tabs", "|": "|", " ": "spaces"}
 _COMMENTS = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\n)*")
 _DECLARED = re.compile(r"sep=([,;|\t])[ \t]*\n")  # the first line of some spreadsheets
-# a number with a decimal comma, maybe with points between thousands; and one with a point
-_COMMA = r"[+-]?(?:\d+|\d{1,3}(?:\.\d{3})+)(?:,\d+)?(?:[eE][+-]?\d+)?"
-_POINT = r"[+-]?\d*\.\d+(?:[eE][+-]?\d+)?"
-_TWO_WAYS = r"[+-]?[1-9]\d{0,2},\d{3}"  # 3,798 is 3.798, or three thousand and more
-_GROUPS = r"[+-]?\d{1,3}(?:,\d{3}){2,}"  # 1,234,567 has no decimal comma
 
 
 @dataclass(frozen=True)
@@ -92,7 +84,7 @@ def read(file: Source, text: str) -> Parsed:
     _check_lines(file, lines, layout.separator, above)
     lines.seek(0)
     parsed = grid.Grid(file, _numbered(file, layout, lines, above, named), took=took).parsed()
-    return _with_points(file, parsed, layout.separator)
+    return with_points(file, parsed, layout.separator)
 
 
 def _with_line_feeds(text: str) -> str:
@@ -220,79 +212,3 @@ def _check_lines(file: Source, lines: Iterator[str], separator: str, above: int)
             raise file.error(reason, "remove the columns that are not needed")
     if number * most * CELL > file.limits.max_bytes:
         raise file.too_large(f"its {number} lines take more memory")
-
-
-# --- decimal commas ----------------------------------------------------------------------------
-
-
-def _with_points(file: Source, parsed: Parsed, separator: str) -> Parsed:
-    """The table with decimal points for decimal commas, if it has any.
-
-    `3,79772` has a decimal comma. `3,798` may have one: it has where fields are separated by ;
-    or other numbers of the table have one, and has none where others have a point. Where nothing
-    tells, it is an error.
-    """
-    table = parsed.rows
-    columns = [pa.array(table.iloc[:, i], pa.large_string()) for i in range(table.shape[1])]
-    with_commas = [
-        i
-        for i, column in enumerate(columns)
-        if pc.any(pc.match_substring(column, ",")).as_py() and _all(column, _COMMA)
-    ]
-    if not with_commas:
-        return parsed
-    clear = [i for i in with_commas if not _all_with_comma(columns[i], _TWO_WAYS)]
-    if not clear:
-        if separator == "," or any(_all(column, _POINT) for column in columns):
-            return parsed  # separators of thousands, which whoever needs the number reads
-        if any(_any(column, _GROUPS) for column in columns):
-            return parsed
-        if separator != ";":
-            raise _two_ways(file, table, columns, with_commas[0])
-    commas = with_commas if separator != "," else clear
-    return replace(
-        parsed,
-        rows=_replaced(table, columns, commas),
-        took=(*parsed.took, "decimal comma"),
-    )
-
-
-def _replaced(table: pd.DataFrame, columns: list[pa.Array], commas: list[int]) -> pd.DataFrame:
-    """The table with points in these columns, and without the points between thousands."""
-    arrays = list(columns)
-    for i in commas:
-        plain = pc.replace_substring(columns[i], ".", "")
-        arrays[i] = pc.replace_substring(plain, ",", ".")
-    for i, column in enumerate(columns):  # whole numbers beside them, such as 22.500.000
-        if i not in commas and _all(column, r"[+-]?\d{1,3}(?:\.\d{3}){2,}|[+-]?\d+"):
-            arrays[i] = pc.replace_substring(column, ".", "")
-    return grid.frame(list(table.columns), arrays)
-
-
-def _two_ways(file: Source, table: pd.DataFrame, columns: list[pa.Array], i: int):
-    """The error of numbers whose comma can be read in two ways."""
-    cell = next(text for text in columns[i].to_pylist() if "," in text)
-    reason = f"column {table.columns[i]!r} has numbers such as {cell}, which can be read as "
-    reason += f"{cell.replace(',', '.')} or as {cell.replace(',', '')}"
-    return file.error(reason, "write numbers with a decimal point and without other marks")
-
-
-def _all(column: pa.Array, pattern: str) -> bool:
-    """Whether all texts that are not empty have the pattern."""
-    texts = column.filter(pc.not_equal(column, ""))
-    return len(texts) > 0 and pc.all(_like(texts, pattern)).as_py()
-
-
-def _all_with_comma(column: pa.Array, pattern: str) -> bool:
-    """Whether all texts with a comma have the pattern."""
-    texts = column.filter(pc.match_substring(column, ","))
-    return pc.all(_like(texts, pattern)).as_py()
-
-
-def _any(column: pa.Array, pattern: str) -> bool:
-    """Whether a text has the pattern."""
-    return bool(pc.any(_like(column, pattern)).as_py())
-
-
-def _like(texts: pa.Array, pattern: str) -> pa.Array:
-    return pc.match_substring_regex(pc.utf8_trim_whitespace(texts), f"^(?:{pattern})$")

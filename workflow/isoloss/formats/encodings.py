@@ -15,7 +15,8 @@ _MARKS = {
     codecs.BOM_UTF16_BE: "UTF-16",
 }
 _SAMPLE = 4096  # bytes that tell UTF-16 and UTF-32 without a mark
-_CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f]")  # characters that no text has
+_NUL = re.compile("\0")
+_CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f]")  # what no text in Windows-1252 has
 _GIVE = "give a CSV, JSON or Parquet table"
 
 
@@ -38,15 +39,15 @@ def text(file: Source) -> tuple[str, list[str]]:
     except UnicodeDecodeError:
         pass
     try:
-        return _plain(file, content.decode("cp1252")), ["Windows-1252"]
+        return _plain(file, content.decode("cp1252"), _CONTROL), ["Windows-1252"]
     except UnicodeDecodeError:  # five bytes are not in Windows-1252
-        return _plain(file, content.decode("latin-1")), ["Latin-1"]
+        return _plain(file, content.decode("latin-1"), _CONTROL), ["Latin-1"]
 
 
-def _plain(file: Source, decoded: str) -> str:
+def _plain(file: Source, decoded: str, never: re.Pattern = _NUL) -> str:
     """The text; an error if it has characters that only other kinds of files have."""
     decoded = decoded.rstrip("\x1a\0")  # the end of a file of old systems
-    control = _CONTROL.search(decoded)
+    control = never.search(decoded)
     if control is not None:
         line = decoded.count("\n", 0, control.start()) + 1
         reason = f"is not a table (line {line} has the control character {control[0]!r})"

@@ -19,6 +19,7 @@ from isoloss.formats.table import Parsed
 ROW = "row"  # the column of row names
 _BATCH = 4096  # lines that are lists of Python at once
 _TITLES = 10  # lines above the header, at most
+_BLANK = " \t\u00a0"  # around a name
 _GROUP = re.compile(r"\d{3}")
 
 Line = tuple[int, list[str]]
@@ -64,7 +65,7 @@ class Grid:
         number, fields = next(lines, (0, []))
         if not number:
             raise self.file.error("has no rows", "give a table with at least one run")
-        names = [name.strip() for name in fields]
+        names = [name.strip(_BLANK) for name in fields]
         for _ in range(_TITLES):
             below = next(lines, None)
             if below is None:
@@ -73,7 +74,7 @@ class Grid:
                 lines = chain([below], lines)
                 break
             above += 1
-            number, names = below[0], [name.strip() for name in below[1]]
+            number, names = below[0], [name.strip(_BLANK) for name in below[1]]
         if above:
             count = f"1 {self.line}" if above == 1 else f"{above} {self.line}s"
             self.took.append(f"{count} above the header skipped")

@@ -108,6 +108,7 @@ def test_a_gzip_that_is_not_whole_is_told(content, reason):
 PAGES = [
     b"<!DOCTYPE html>\n<html><body>Log in, please</body></html>",
     b"\xef\xbb\xbf\r\n  <HTML><head>a,b\n1,2</head></HTML>",
+    b"<table>\n<tr><td>params</td><td>loss</td></tr></table>",
     b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>",
 ]
 

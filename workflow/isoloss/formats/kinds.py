@@ -6,7 +6,7 @@ import re
 
 from isoloss.core.sources import Source
 
-_PAGE = re.compile(r"\s*<(?:!doctype|html|head|body|title|meta|script|\?xml|!--)", re.I)
+_PAGE = re.compile(r"\s*<(?:!doctype|!--|\?xml|[a-z][a-z0-9]*[\s>/])", re.I)
 _SAVE = "save the table as CSV or Parquet"
 _KNOWN = {
     b"\xd0\xcf\x11\xe0": ("an Excel file of the old kind (.xls)", "save it as .xlsx or CSV"),

@@ -65,5 +65,4 @@ onstart:
 
 
 onsuccess:
-    save_provenance()
-    show_summary()
+    finish()

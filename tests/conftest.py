@@ -72,7 +72,7 @@ def make_runs():
     """A maker of `runs` tables: N, D and loss as arrays, further columns by name."""
 
     def make(n, d, loss, **columns) -> pd.DataFrame:
-        known = {"n_params": n, "n_samples": d, "loss_nats": loss}
+        known = {"n_params": n, "n_samples": d, "loss": loss}
         runs = pd.DataFrame({k: np.asarray(v, dtype=float) for k, v in known.items()})
         flops = 6.0 * runs["n_params"] * runs["n_samples"]
         plain = {"n_flops": flops, "n_flops_6nd": flops, "status": "done", "group": "all"}

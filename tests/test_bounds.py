@@ -302,7 +302,7 @@ def test_numpys_numbers_are_numbers(chinchilla_runs):
     ],
 )
 def test_a_law_of_a_table_refuses_absurd_numbers(chinchilla_runs, tmp_path, capsys, words):
-    runs = chinchilla_runs(0.01)[["n_params", "n_samples", "loss_nats"]]
+    runs = chinchilla_runs(0.01)[["n_params", "n_samples", "loss"]]
     runs.to_csv(tmp_path / "runs.csv", index=False)
     begun = time.process_time()
     assert main(["law", str(tmp_path / "runs.csv"), "--out", str(tmp_path / "o"), *words]) == 2

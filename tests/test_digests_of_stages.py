@@ -239,11 +239,11 @@ def test_every_table_that_a_stage_writes_is_part_of_its_code(home, imported):
 @pytest.mark.parametrize(
     ("change", "differs"),
     [
-        (lambda spec: spec["columns"]["loss_nats"].update(about="other words"), False),
+        (lambda spec: spec["columns"]["loss"].update(about="other words"), False),
         (lambda spec: spec.update(about="other words"), False),
-        (lambda spec: spec["columns"]["loss_nats"].update(role="setting"), False),
-        (lambda spec: spec["columns"]["loss_nats"].update(type="string"), True),
-        (lambda spec: spec["columns"]["loss_nats"].update(unit="bits"), True),
+        (lambda spec: spec["columns"]["loss"].update(role="setting"), False),
+        (lambda spec: spec["columns"]["loss"].update(type="string"), True),
+        (lambda spec: spec["columns"]["loss"].update(unit="bits"), True),
         (lambda spec: spec.update(key=["run_digest"]), True),
         (lambda spec: spec["columns"].update(more={"type": "int64"}), True),
         (lambda spec: spec["columns"].update(run_id=spec["columns"].pop("run_id")), True),

@@ -63,7 +63,7 @@ def test_an_exported_law_predicts_what_the_fit_does(runs, tmp_path, card, option
         {"N": 3e8, "D": 7e9, "C": 1.3e19, "U": 6e9},
         {"N": 2e9, "D": 4e10, "C": 5e20, "U": 1e10},
     ]
-    losses = [point["loss_nats"] for point in alone(tmp_path, points)]
+    losses = [point["loss"] for point in alone(tmp_path, points)]
     columns = pd.DataFrame(points)
     expected = fit.loss(**{v: columns[v].to_numpy() for v in fit.law.variables})
     np.testing.assert_allclose(losses, expected, rtol=1e-9)
@@ -96,7 +96,7 @@ def test_the_explanation_keeps_the_users_text(runs, tmp_path):
     added = explanation(fit, "My notes.\n")
     assert added.startswith("My notes.\n\n" + START)
     block = again.split("```json\n")[1].split("```")[0]
-    values = json.loads(block)["all"]["loss_nats"]
+    values = json.loads(block)["all"]["loss"]
     assert values["E"] == pytest.approx(other.params.set_index("term").loc["E", "estimate"])
 
 

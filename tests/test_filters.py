@@ -27,7 +27,7 @@ def runs() -> pd.DataFrame:
     return pd.DataFrame(
         {
             "n_params": [1e6, 2e6, 1e6, np.nan],
-            "loss_nats": [3.0, 2.5, np.nan, 2.0],
+            "loss": [3.0, 2.5, np.nan, 2.0],
             "step": [1, 2, 3, 4],
             "run": ["a", "a", None, "b"],
             "weighting": ["natural", "half", "natural", "double"],
@@ -59,7 +59,7 @@ def rows(runs: pd.DataFrame, expression: str) -> str:
 
 SELECTED = {
     "loss < 3": "24",
-    "loss_nats<3 and N > 1e6": "2",
+    "loss<3 and N > 1e6": "2",
     "2 <= loss < 3": "24",
     "not loss < 3": "13",
     "loss < 3 or step == 1": "124",
@@ -145,9 +145,9 @@ def test_a_filter_of_no_rows_selects_none(runs, expression):
 @pytest.mark.parametrize(
     "dtypes",
     [
-        {"step": "Int64", "loss_nats": "Float64", "run": "string"},
-        {"step": "int64[pyarrow]", "loss_nats": "double[pyarrow]", "run": "string[pyarrow]"},
-        {"step": "uint8", "loss_nats": object, "run": object, "converged": object},
+        {"step": "Int64", "loss": "Float64", "run": "string"},
+        {"step": "int64[pyarrow]", "loss": "double[pyarrow]", "run": "string[pyarrow]"},
+        {"step": "uint8", "loss": object, "run": object, "converged": object},
         {"weighting": "category", "run": "category", "converged": "bool[pyarrow]"},
     ],
 )
@@ -336,7 +336,7 @@ def test_any_text_can_be_asked_for(text):
 
 def test_names_are_those_written_and_those_that_letters_stand_for():
     read = filters.names("loss < min(`my loss`, by=[N, run]) and isna(x) or 'y' == z")
-    assert read == {"loss", "loss_nats", "my loss", "N", "n_params", "run", "x", "z"}
+    assert read == {"loss", "my loss", "N", "n_params", "run", "x", "z"}
     with pytest.raises(TableError):
         filters.names("loss.max() < 3")
 

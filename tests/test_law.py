@@ -24,7 +24,7 @@ QUICK = {"bootstrap": 20}
 def table(chinchilla_runs, tmp_path):
     """A CSV with names of its own."""
     runs = chinchilla_runs(noise=0.005)
-    raw = runs[["n_params", "n_samples", "loss_nats"]]
+    raw = runs[["n_params", "n_samples", "loss"]]
     raw.columns = ["Params", "train_tokens", "Val Loss"]
     raw.to_csv(tmp_path / "runs.csv", index=False)
     return tmp_path / "runs.csv"

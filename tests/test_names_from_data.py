@@ -105,7 +105,7 @@ def test_a_group_of_any_name_is_data_of_the_exported_file_and_found_in_it(two, f
     assert skeleton(source) == skeleton(law_file(two))
     law = law_of(source)
     for group in (first, second):
-        assert law([POINT], group)[0]["loss_nats"] == pytest.approx(fit.loss(group, **POINT)[0])
+        assert law([POINT], group)[0]["loss"] == pytest.approx(fit.loss(group, **POINT)[0])
 
 
 @given(domains=st.lists(NAMES, min_size=2, max_size=3, unique=True))
@@ -148,7 +148,7 @@ def test_numbers_without_end_and_no_numbers_are_exported(two):
     source = law_file(fit)
     assert '"E": inf,' in source and '"A": nan,' in source
     assert skeleton(source) == skeleton(law_file(two))
-    assert np.isnan(law_of(source)([POINT], "g0")[0]["loss_nats"])
+    assert np.isnan(law_of(source)([POINT], "g0")[0]["loss"])
 
 
 def test_a_variable_that_is_no_name_does_not_become_code(two, chinchilla_runs):
@@ -248,7 +248,7 @@ def table(chinchilla_runs, tmp_path, monkeypatch):
 
     def make(*groups: str) -> None:
         parts = [chinchilla_runs(noise=0.003, seed=i, group=g) for i, g in enumerate(groups)]
-        runs = pd.concat(parts)[["n_params", "n_samples", "loss_nats", "group"]]
+        runs = pd.concat(parts)[["n_params", "n_samples", "loss", "group"]]
         runs.columns = ["N", "D", "loss", "group"]
         runs.to_csv("runs.csv", index=False)
 
@@ -265,12 +265,12 @@ def test_the_attack_of_a_table_is_a_name_and_nothing_else(table, tmp_path, capsy
     fit = load_fit("runs-law")
     assert {NASTY[0], "C:\\Users\\xi"} < set(fit.groups)
     for group in fit.groups:
-        assert law([POINT], group)[0]["loss_nats"] == pytest.approx(fit.loss(group, **POINT)[0])
+        assert law([POINT], group)[0]["loss"] == pytest.approx(fit.loss(group, **POINT)[0])
     assert not list(tmp_path.rglob("PWNED"))
 
 
 def test_columns_of_any_names_are_told_on_a_terminal(chinchilla_runs, tmp_path):
-    runs = chinchilla_runs(noise=0.003).rename(columns={"loss_nats": "loss\x1b[2J\n"})
+    runs = chinchilla_runs(noise=0.003).rename(columns={"loss": "loss\x1b[2J\n"})
     runs[["n_params", "n_samples", "loss\x1b[2J\n"]].to_csv(tmp_path / "t\x1b.csv", index=False)
     given_ = {"loss": "loss\x1b[2J\n", "N": "n_params", "D": "n_samples"}
     text = front.law_of_table(str(tmp_path / "t\x1b.csv"), given=given_, bootstrap=2).text
@@ -311,21 +311,22 @@ def files(make_runs, chinchilla_runs, tmp_path_factory):
     lost = runs[:2].assign(status="dropped", status_reason="not: `$x$` < '$y$' \x1b[2J\n")
     every = pd.concat([runs, others, lost.assign(run_id=["a", "b"])], ignore_index=True)
     ended = every[every["status"] == "done"]
-    long = [ended.assign(domain=d, loss_nats=ended["loss_nats"] + 0.1) for d in ("$d$", "e" * 300)]
+    long = [ended.assign(domain=d, loss=ended["loss"] + 0.1) for d in ("$d$", "e" * 300)]
     losses = pd.concat(long).assign(step=9, split="valid", tag_key="$k$ _", n_tokens=64)
     curves = ended.assign(step=1, n_samples=ended["n_samples"].astype(int))
     made = {}
     for name, table in {"runs": every, "losses": losses, "curves": curves}.items():
         made[f"aggregate/{name}"] = home / f"{name}.parquet"
         whole = table if name == "runs" else table[tables.schema(name).names]
-        tables.write(name, whole, made[f"aggregate/{name}"], {"token": "$b$", "sweep": "s_*"})
+        facts = {"token": "$b$", "loss_unit": "$u$", "sweep": "s_*"}
+        tables.write(name, whole, made[f"aggregate/{name}"], facts)
     seen = ended.assign(observable="weight_norms", quantity="root_mean_square", value=1.5)
     seen = pd.concat([seen.assign(part=part) for part in ("$\\frac$ _x", "p" * 300)])
     made["observe/observations"] = home / "observations.parquet"
     seen = seen[tables.schema("observations").names]
     tables.write("observations", seen, made["observe/observations"], {"observation": "$o$"})
     made["aggregate/timing"] = home / "timing.parquet"
-    facts = {"token": "$b$", "sweep": "s_*"}
+    facts = {"token": "$b$", "loss_unit": "$u$", "sweep": "s_*"}
     tables.write("timing", tables.empty("timing"), made["aggregate/timing"], facts)
     return made, runs, home
 

@@ -24,7 +24,7 @@ RULES = [ROOT / "Snakefile", *(ROOT / "workflow/rules").glob("*.smk")]
 @pytest.fixture
 def table(chinchilla_runs, tmp_path):
     """A CSV in a folder of its own, its groups and one column with Greek names."""
-    runs = chinchilla_runs(noise=0.003)[["n_params", "n_samples", "loss_nats"]]
+    runs = chinchilla_runs(noise=0.003)[["n_params", "n_samples", "loss"]]
     runs.columns = ["N", "D", "λ"]
     runs.assign(group="α–β").to_csv(tmp_path / "runs.csv", index=False, encoding="utf-8")
     return tmp_path

@@ -208,7 +208,7 @@ def test_a_job_reads_a_file_that_changes_once_for_digest_and_rows(tmp_path, monk
     out = ["--sweep", "mine", "--out", str(tmp_path / "out")]
     assert main(["aggregate", "--study", str(tmp_path / "study.yaml"), *out]) == 0
     assert next(left) == contents[1]
-    last = tables.frame(tmp_path / "out" / "runs.parquet")["loss_nats"].iloc[-1]
+    last = tables.frame(tmp_path / "out" / "runs.parquet")["loss"].iloc[-1]
     made = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert (last, made["specification"]["content"]) == (2, digest(contents[0]))
 
@@ -427,7 +427,7 @@ def test_a_secret_that_is_spelled_out_in_a_study_is_refused_and_not_repeated(tab
 def test_the_front_door_takes_secrets_and_shows_and_writes_none(
     site, capsys, tmp_path, monkeypatch, chinchilla_runs
 ):
-    runs = chinchilla_runs(noise=0.005)[["n_params", "n_samples", "loss_nats"]]
+    runs = chinchilla_runs(noise=0.005)[["n_params", "n_samples", "loss"]]
     site.answers["/runs.csv"] = answer(runs.set_axis(["n", "d", "loss"], axis=1).to_csv())
     monkeypatch.chdir(tmp_path)
     url = f"http://ann:{SECRET}@{site.host}/runs.csv?token={SECRET}"

@@ -559,7 +559,7 @@ def test_the_check_command_tells_the_new_name_of_an_earlier_key(tmp_path, config
 
 
 def test_a_selection_by_what_is_measured_is_left_to_the_measurement(config):
-    config["fit"]["plane"]["where"] = "loss_nats > 1.5 and n_unique > 10"
+    config["fit"]["plane"]["where"] = "loss > 1.5 and n_unique > 10"
     assert check.check(config)["fit"]["plane"]["where"]
     config["fit"]["plane"]["where"] = "los_nats > 1.5"
     assert len(problems(config)) == 1

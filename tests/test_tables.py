@@ -50,6 +50,43 @@ def test_a_refused_table_leaves_the_one_before_it(index, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["index.parquet"]
 
 
+def test_tables_written_together_are_all_there_or_none(index, tmp_path):
+    good, bad = index, index.assign(copies=[1, 2, 10**30])
+    facts = {"study": "mine"}
+    with pytest.raises(TableError, match="column 'copies': has integers of more than 64 bits"):
+        tables.write_all({"index": bad}, tmp_path / "new", facts)
+    with pytest.raises(TableError, match="table rows: column 'text' is missing"):
+        tables.write_all({"index": good, "rows": good}, tmp_path / "new", facts)
+    assert list(tmp_path.iterdir()) == []
+
+    (file,) = tables.write_all({"index": good}, tmp_path / "new", facts)
+    pd.testing.assert_frame_equal(tables.frame(file, "index"), good)
+    assert tables.facts(file)["study"] == "mine"
+    one = tmp_path / "one.parquet"
+    tables.write("index", good, one, facts)
+    assert one.read_bytes() == file.read_bytes()
+
+
+def test_a_disk_that_is_full_at_the_second_of_two_tables_leaves_neither(
+    index, tmp_path, monkeypatch
+):
+    writes = []
+    own = pq.ParquetWriter.write_table
+
+    def full_at_second(self, table):
+        writes.append(table)
+        if len(writes) == 2:
+            raise OSError("No space left on device")
+        own(self, table)
+
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", full_at_second)
+    empty = tables.empty("mixtures")
+    with pytest.raises(OSError, match="No space left"):
+        tables.write_all({"index": index, "mixtures": empty}, tmp_path, {})
+    assert len(writes) == 2
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_contract_has_known_types_its_key_and_descriptions(name):
     spec = tables.contract()["tables"][name]

@@ -90,8 +90,8 @@ def test_every_planned_run_is_a_row_in_the_order_of_the_plan(gathered, plan):
     assert list(runs["run_id"]) == list(plan["run_id"])
     assert list(runs["status"]) == ["done", "diverged", "failed", "done"]
     assert list(runs["status_reason"][1:3]) == ["it diverged", "it failed"]
-    assert list(runs["loss_nats"].isna()) == [False, True, True, False]
-    assert list(runs["loss_nats"][[0, 3]]) == [3.5, 3.0]
+    assert list(runs["loss"].isna()) == [False, True, True, False]
+    assert list(runs["loss"][[0, 3]]) == [3.5, 3.0]
     settings = ["d_model", "n_params", "n_flops", "seed", "weighting", "peak_learning_rate"]
     assert runs[settings].equals(plan[settings])
     assert list(gathered["timing"]["seconds"]) == [0.5, 0.1, 0.1, 0.5]
@@ -99,7 +99,7 @@ def test_every_planned_run_is_a_row_in_the_order_of_the_plan(gathered, plan):
 
 def test_losses_and_curves_are_those_of_finished_runs(gathered, plan):
     finished = [plan["run_id"][0], plan["run_id"][3]]
-    losses = gathered["losses"].set_index(["run_id", "domain"])["loss_nats"]
+    losses = gathered["losses"].set_index(["run_id", "domain"])["loss"]
     expected = {(finished[0], "code"): 3.4, (finished[0], "docstring"): 3.6}
     expected |= {(finished[1], "code"): 2.9, (finished[1], "docstring"): 3.1}
     assert losses.to_dict() == pytest.approx(expected)

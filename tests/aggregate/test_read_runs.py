@@ -68,10 +68,10 @@ def test_filtered_runs_stay_as_dropped_with_the_filter_that_did_it(own):
     assert reasons[1] == reasons[3] == "not: lr < 0.15"
     assert reasons[0] == "not: loss < loss.nlargest(1).min()"
     assert pd.isna(reasons[2]) and pd.isna(reasons[4])
-    assert list(runs["loss_nats"]) == list(own["val_loss"])
+    assert list(runs["loss"]) == list(own["val_loss"])
 
 
-@pytest.mark.parametrize("name", ["val_loss < 3.1", "loss < 3.1", "loss_nats < 3.1"])
+@pytest.mark.parametrize("name", ["val_loss < 3.1", "loss < 3.1", "loss < 3.1"])
 def test_a_filter_may_use_the_tables_own_names_and_the_letters(own, name):
     assert (read_runs(own, COLUMNS, [name])["status"] == "done").sum() == 2
 
@@ -93,7 +93,7 @@ def test_the_index_of_a_frame_does_not_matter(own):
 
 
 NAMES = ["self", "index", "", "a\nb", "columns", "data", "name", "status", "run_id", "n_params"]
-NAMES += ["loss_nats", "group", "n_flops_6nd", "status_given", "val loss", "`", "x" * 5000, 3]
+NAMES += ["loss", "group", "n_flops_6nd", "status_given", "val loss", "`", "x" * 5000, 3]
 NAMES += [("a", "b"), 2.5]
 
 
@@ -106,7 +106,7 @@ def test_a_column_of_any_name_is_read_mapped_or_not(own, name, letter):
     runs = read_runs(named, columns, ["loss > 0"])
     expected = read_runs(own, COLUMNS if letter is None else COLUMNS | {letter: old})
     assert set(runs["status"]) == {"done"}
-    same = ["n_params", "n_samples", "loss_nats", "group", "fit_weight", "n_flops", "run_id"]
+    same = ["n_params", "n_samples", "loss", "group", "fit_weight", "n_flops", "run_id"]
     pd.testing.assert_frame_equal(runs[same], expected[same])
     assert tables.conform("runs", runs).num_rows == 5
 
@@ -241,7 +241,7 @@ def test_a_csv_whose_lines_end_in_a_comma_is_read(own, tmp_path):
     lines = own[list(COLUMNS.values())].to_csv(index=False).splitlines()
     (tmp_path / "r.csv").write_text("\n".join([lines[0], *(f"{line}," for line in lines[1:])]))
     runs = read_runs(tmp_path / "r.csv", COLUMNS)
-    assert list(runs["loss_nats"]) == list(own["val_loss"])
+    assert list(runs["loss"]) == list(own["val_loss"])
 
 
 def test_a_bad_value_of_a_parquet_with_an_index_of_its_own_is_shown(own, tmp_path):

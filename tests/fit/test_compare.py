@@ -81,7 +81,7 @@ def test_the_gain_of_an_arm_is_the_compute_it_saves(arms):
 def test_decisions_are_inverses_of_each_other(runs):
     fit = fit_law(runs, "chinchilla", bootstrap=30)
     best = fit.allocate(1e21).iloc[0]
-    there = fit.budget_for(best["loss_nats"]).iloc[0]
+    there = fit.budget_for(best["loss"]).iloc[0]
     assert there["C"] == pytest.approx(1e21, rel=1e-6)
     assert there["C_low"] < there["C"] < there["C_high"]
     data = fit.data_for(best["N"]).iloc[0]
@@ -137,7 +137,7 @@ def test_the_noise_of_clusters_widens_profiles_and_one_cluster_has_no_intervals(
         batch = np.arange(len(runs)) // 4
         shared = np.random.default_rng(seed).standard_normal(batch.max() + 1)
         runs = runs.assign(batch=batch, whole=1)
-        runs["loss_nats"] *= np.exp(0.004 * shared[batch])
+        runs["loss"] *= np.exp(0.004 * shared[batch])
         apart, together = (
             fit_law(runs, "chinchilla", cluster=cluster, **settings) for cluster in (None, "batch")
         )
@@ -192,7 +192,7 @@ def test_clusters_are_drawn_together(chinchilla_runs):
     runs = chinchilla_runs(noise=0.0)
     budget = runs.groupby("budget").ngroup()
     shared = np.random.default_rng(0).standard_normal(budget.max() + 1)
-    runs["loss_nats"] *= np.exp(0.01 * shared[budget])
+    runs["loss"] *= np.exp(0.01 * shared[budget])
     apart = fit_law(runs, "chinchilla", objective="log_mse", bootstrap=200)
     together = fit_law(runs, "chinchilla", objective="log_mse", bootstrap=200, cluster="budget")
     assert "over budget" in together.params.loc[0, "ci_method"]

@@ -35,7 +35,7 @@ def mixture_fit(make_runs):
 
 def test_the_record_holds_what_the_tables_say(fit):
     facts = record(fit)
-    assert facts.groups == ("g0", "g1") and facts.responses == ("loss_nats",)
+    assert facts.groups == ("g0", "g1") and facts.responses == ("loss",)
     assert facts.allocates and facts.level == 0.95 and not facts.unsound
     for one, row in zip(facts.fits, fit.summary.itertuples(), strict=True):
         assert facts.of(one.group) == [one]
@@ -64,7 +64,7 @@ def test_allocations_are_those_of_the_fit(fit):
     row = fit.allocate(1e21, "g1").iloc[0]
     assert best.exists and best.times_largest == pytest.approx(10)
     assert best.n_params.estimate == row["N"] and best.n_params.low == row["N_low"]
-    assert best.loss_nats.high == row["loss_nats_high"]
+    assert best.loss.high == row["loss_high"]
 
 
 def test_points_along_runs_are_counted_with_their_runs(chinchilla_runs):
@@ -104,7 +104,7 @@ def test_the_best_mixture_is_that_of_the_fit(mixture_fit):
     rows = mixture_fit.best_mixture(dict.fromkeys(mixture_fit.responses, 1.0), replicates=5)
     shares = {share.domain: share.proportion.estimate for share in best.shares}
     assert shares == dict(zip(rows["domain"], rows["proportion"], strict=True))
-    assert best.loss_nats.estimate == rows["loss_nats"].iloc[0] and best.n_replicates == 5
+    assert best.loss.estimate == rows["loss"].iloc[0] and best.n_replicates == 5
     ranges = mixture_fit.ranges.drop_duplicates("variable").set_index("variable")
     for share in best.shares:
         assert share.least == ranges.loc[f"p_{share.domain}", "low"]

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import isoloss
 from isoloss.core import registry
 from isoloss.core.problems import IsolossError
 from isoloss.fit import fit_law, optimize
@@ -36,7 +37,7 @@ def power_runs(make_runs):
         flops = np.geomspace(1e15, 1e20, runs)
         blur = np.exp(noise * np.random.default_rng(seed).standard_normal(runs))
         return make_runs((flops / 120) ** 0.5, (flops / 0.3) ** 0.5, flops * 0).assign(
-            n_flops=flops, loss_nats=(offset + 50 * flops**-0.12) * blur
+            n_flops=flops, loss=(offset + 50 * flops**-0.12) * blur
         )
 
     return make
@@ -55,7 +56,7 @@ def test_the_chinchilla_law_is_found_again_in_clean_data(chinchilla_runs, truth,
 def test_a_power_law_is_found_again_in_clean_data(power_runs, variable):
     runs = power_runs()
     column = {"N": "n_params", "D": "n_samples", "C": "n_flops"}[variable]
-    runs["loss_nats"] = 1.5 + 50 * runs[column] ** -0.12
+    runs["loss"] = 1.5 + 50 * runs[column] ** -0.12
     fit = fit_law(runs, "power_law", {"variable": variable}, **QUICK)
     assert estimates(fit) == pytest.approx({"E": 1.5, "A": 50, "alpha": 0.12}, rel=1e-4)
     assert verdict(fit)[0] == "converged"
@@ -69,8 +70,8 @@ def test_held_out_losses_do_not_move_the_fit(chinchilla_runs):
     fit = fit_law(runs, "chinchilla", **settings)
     assert fit.summary.loc[0, "n_held_out"] == last.sum() == 7
     permuted, changed = runs.copy(), runs.copy()
-    permuted.loc[last, "loss_nats"] = runs.loc[last, "loss_nats"].to_numpy()[::-1]
-    changed.loc[last, "loss_nats"] += 5.0
+    permuted.loc[last, "loss"] = runs.loc[last, "loss"].to_numpy()[::-1]
+    changed.loc[last, "loss"] += 5.0
     for other in (permuted, changed):
         again = fit_law(other, "chinchilla", **settings)
         pd.testing.assert_frame_equal(again.params, fit.params, check_exact=True)
@@ -83,10 +84,10 @@ def test_held_out_error_is_that_of_the_runs_not_seen(chinchilla_runs):
     fit = fit_law(runs, "chinchilla", holdout="largest_compute", **QUICK)
     unseen = fit.residuals[fit.residuals["held_out"]]
     assert set(unseen["run_id"]) == set(runs["run_id"][runs["budget"] == 1e20])
-    observed, summary = unseen["loss_nats"], fit.summary.loc[0]
+    observed, summary = unseen["loss"], fit.summary.loc[0]
     rms = np.sqrt(np.mean((observed - unseen["predicted"]) ** 2))
     assert summary["held_out_rmse"] == pytest.approx(rms)
-    last = runs.loc[np.isclose(runs["budget"], 1e19), "loss_nats"].mean()
+    last = runs.loc[np.isclose(runs["budget"], 1e19), "loss"].mean()
     assert summary["held_out_baseline_rmse"] == pytest.approx(
         np.sqrt(np.mean((observed - last) ** 2))
     )
@@ -112,7 +113,7 @@ def test_a_weight_of_two_is_the_row_twice(chinchilla_runs, objective):
 
 def test_runs_without_weight_or_result_are_counted_and_left_out(power_runs):
     runs = power_runs(noise=0.01)
-    wrong = runs.iloc[:3].assign(run_id=["x", "y", "z"], loss_nats=[9.0, np.nan, 9.0])
+    wrong = runs.iloc[:3].assign(run_id=["x", "y", "z"], loss=[9.0, np.nan, 9.0])
     wrong = wrong.assign(status=["dropped", "diverged", "done"], fit_weight=[1.0, 1.0, 0.0])
     fits = [fit_law(t, "power_law", **QUICK) for t in (runs, pd.concat([runs, wrong]))]
     assert estimates(fits[1]) == estimates(fits[0])
@@ -211,7 +212,7 @@ def test_intervals_come_from_the_converged_replicates(power_runs):
 
 def test_a_run_of_little_weight_moves_no_replicate(power_runs):
     runs = power_runs(noise=1e-4)
-    outlier = runs.iloc[[7]].assign(run_id="outlier", fit_weight=1e-12, loss_nats=9.0)
+    outlier = runs.iloc[[7]].assign(run_id="outlier", fit_weight=1e-12, loss=9.0)
     both = pd.concat([runs, outlier], ignore_index=True)
     fit = fit_law(both, "power_law", objective="mse", bootstrap=12)
     offsets = np.exp(fit.replicate_thetas()[:, 0])
@@ -221,7 +222,7 @@ def test_a_run_of_little_weight_moves_no_replicate(power_runs):
 def test_seed_noise_is_pooled_over_settings_with_several_seeds(power_runs):
     runs = power_runs(noise=0.01).assign(seed=0)
     more = runs.iloc[[2, 2, 5]].assign(seed=[1, 2, 1], run_id=["x", "y", "z"])
-    more["loss_nats"] += [0.01, 0.03, -0.02]
+    more["loss"] += [0.01, 0.03, -0.02]
     fit = fit_law(pd.concat([runs, more], ignore_index=True), "power_law", **QUICK)
     squares = 3 * np.var([0, 0.01, 0.03]) + 2 * np.var([0, -0.02])
     assert fit.summary.loc[0, "seed_sd"] == pytest.approx(np.sqrt(squares / 3))
@@ -243,7 +244,7 @@ def test_seed_noise_of_a_sweep_does_not_depend_on_what_else_was_measured(make_ru
     known = {"run_id": runs["run_id"], "tag_key": "kind"}
     domains = {"code": shares, "prose": 1 - shares}
     mixtures = [pd.DataFrame({**known, "domain": d, "proportion": p}) for d, p in domains.items()]
-    measured = {**known, "step": 9, "split": "valid", "loss_nats": loss}
+    measured = {**known, "step": 9, "split": "valid", "loss": loss}
     losses = [pd.DataFrame({**measured, "domain": domain}) for domain in domains]
     rows = by_domain(runs, pd.concat(mixtures), pd.concat(losses))
     fit = fit_law(rows, "linear_mixture", **QUICK)
@@ -295,3 +296,15 @@ def test_terms_that_are_held_need_no_runs(power_runs):
     assert estimates(fit) == pytest.approx({"E": 1.5, "A": 50, "alpha": 0.12}, rel=1e-6)
     with pytest.raises(IsolossError, match="2 runs for 3 parameters"):
         fit_law(runs, "power_law", **QUICK)
+
+
+@pytest.mark.parametrize("unit", ["bits/byte", "error"])
+def test_parameters_and_scores_have_the_unit_of_the_loss(unit):
+    n = np.geomspace(1e7, 1e9, 8)
+    table = pd.DataFrame({"N": n, "D": 1e9, "loss": 0.1 + 40 / n**0.34})
+    runs = isoloss.read_runs(table, {"N": "N", "D": "D", "loss": "loss"})
+    fit = isoloss.fit_law(runs, "power_law", {"variable": "N"}, bootstrap=0, loss_unit=unit)
+    assert list(fit.params["unit"]) == [unit, unit, "1"]
+    assert fit.loss_unit == unit and "nats" not in repr(fit)
+    axes = fit.plot("predicted_observed")
+    assert axes.get_xlabel() == f"Predicted loss ({unit})"

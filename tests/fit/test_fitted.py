@@ -24,9 +24,9 @@ def test_predictions_follow_the_formula_inside_their_intervals(fit):
     predictions = fit.predict(N=n, D=d)
     p = dict(zip(fit.params["term"], fit.params["estimate"], strict=True))
     expected = p["E"] + p["A"] / n ** p["alpha"] + p["B"] / d ** p["beta"]
-    np.testing.assert_allclose(predictions["loss_nats"], expected, rtol=1e-12)
-    assert (predictions["low"] <= predictions["loss_nats"]).all()
-    assert (predictions["loss_nats"] <= predictions["high"]).all()
+    np.testing.assert_allclose(predictions["loss"], expected, rtol=1e-12)
+    assert (predictions["low"] <= predictions["loss"]).all()
+    assert (predictions["loss"] <= predictions["high"]).all()
     assert (predictions["low"] < predictions["high"]).all()
     wider = fit.predict(N=n, D=d, level=0.99)
     assert ((wider["low"] <= predictions["low"]) & (predictions["high"] <= wider["high"])).all()
@@ -36,18 +36,18 @@ def test_predictions_follow_the_formula_inside_their_intervals(fit):
 def test_allocations_are_the_numeric_optimum_inside_their_intervals(fit, flops):
     allocation = fit.allocate(flops).iloc[0]
     best = minimize_scalar(
-        lambda log_n: fit.predict(N=np.exp(log_n), D=flops / 6 / np.exp(log_n))["loss_nats"].item(),
+        lambda log_n: fit.predict(N=np.exp(log_n), D=flops / 6 / np.exp(log_n))["loss"].item(),
         bounds=np.log([1e3, flops / 6e3]),
         method="bounded",
         options={"xatol": 1e-9},
     )
     assert allocation["N"] == pytest.approx(np.exp(best.x), rel=1e-4)
-    assert allocation["loss_nats"] == pytest.approx(best.fun, rel=1e-10)
+    assert allocation["loss"] == pytest.approx(best.fun, rel=1e-10)
     assert 6 * allocation["N"] * allocation["D"] == pytest.approx(flops, rel=1e-12)
     assert allocation["tokens_per_parameter"] == pytest.approx(
         allocation["D"] / allocation["N"], rel=1e-12
     )
-    for name in ("N", "D", "tokens_per_parameter", "loss_nats"):
+    for name in ("N", "D", "tokens_per_parameter", "loss"):
         assert allocation[f"{name}_low"] <= allocation[name] <= allocation[f"{name}_high"]
     assert allocation["replicates"] == len(fit.replicate_thetas())
 
@@ -55,7 +55,7 @@ def test_allocations_are_the_numeric_optimum_inside_their_intervals(fit, flops):
 def test_many_budgets_are_a_row_each(fit):
     table = fit.allocate([1e18, 1e20, 1e22])
     assert list(table["C"]) == [1e18, 1e20, 1e22]
-    assert table["N"].is_monotonic_increasing and table["loss_nats"].is_monotonic_decreasing
+    assert table["N"].is_monotonic_increasing and table["loss"].is_monotonic_decreasing
     pd.testing.assert_frame_equal(table.iloc[[1]].reset_index(drop=True), fit.allocate(1e20))
 
 

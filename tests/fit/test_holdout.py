@@ -72,13 +72,13 @@ def test_permuted_held_out_losses_leave_every_prediction_of_a_fold_bitwise_equal
     fold = folds(runs, rule, 0)[-1]
     shuffled = runs.copy()
     order = np.random.default_rng(0).permutation(fold.out.sum())
-    shuffled.loc[fold.out, "loss_nats"] = runs.loc[fold.out, "loss_nats"].to_numpy()[order]
+    shuffled.loc[fold.out, "loss"] = runs.loc[fold.out, "loss"].to_numpy()[order]
     seen = [t[fold.seen].reset_index(drop=True) for t in (runs, shuffled)]
     fits = [fit_law(t, "chinchilla", interval="none") for t in seen]
     pd.testing.assert_frame_equal(*(fit.params for fit in fits), check_exact=True)
     one, other = (fit_law(t, "chinchilla", **settings).scores for t in (runs, shuffled))
     row = one["fold"] == fold.name
-    observed = runs.loc[fold.out, "loss_nats"].to_numpy()
+    observed = runs.loc[fold.out, "loss"].to_numpy()
     columns = {"N": "n_params", "D": "n_samples"}
     predicted = fits[0].loss(**{k: runs.loc[fold.out, c].to_numpy() for k, c in columns.items()})
     for table, losses in ((one, observed), (other, observed[order])):

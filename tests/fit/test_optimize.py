@@ -25,7 +25,7 @@ def solved(chinchilla_runs):
     def solve(name="huber_log", delta=1e-3, seed=0, noise=0.01, **constraints):
         runs = chinchilla_runs(noise=noise, seed=seed)
         law = registry.card("law", "chinchilla").make()
-        loss = runs["loss_nats"].to_numpy(float)
+        loss = runs["loss"].to_numpy(float)
         data, ones = variables(runs, law.variables), np.ones(len(loss))
         return Optimum(law, data, loss, ones, Objective(name, delta), Constraints(**constraints))
 
@@ -120,7 +120,7 @@ def test_units_do_not_matter(solved, chinchilla_runs):
     for scale_n, scale_d, scale_l in ((1e-6, 1.0, 1.0), (1.0, 1e-9, 1e6), (1e12, 1e12, 1e-8)):
         data = {"N": runs["n_params"] * scale_n, "D": runs["n_samples"] * scale_d}
         data = {k: v.to_numpy(float) for k, v in data.items()}
-        loss = runs["loss_nats"].to_numpy(float) * scale_l
+        loss = runs["loss"].to_numpy(float) * scale_l
         other = Optimum(law, data, loss, base.weight, Objective(), Constraints())
         assert other.converged[0]
         np.testing.assert_allclose(other.theta[3:], base.theta[3:], rtol=1e-7)
@@ -139,6 +139,20 @@ def test_small_systems_are_solved_and_indefinite_ones_told(size, seed):
     np.testing.assert_array_equal(sound, [True, True, True, False])
     for i in range(3):
         np.testing.assert_allclose(matrix[i] @ solution[i], right[i], atol=1e-8)
+
+
+def test_a_group_that_is_one_cluster_cannot_be_drawn_with_others_that_share(chinchilla_runs):
+    seeds = np.arange(35) % 5
+    sides = [chinchilla_runs(noise=0.002, seed=seed).assign(group=g) for seed, g in enumerate("ab")]
+    both = pd.concat([sides[0].assign(depth=seeds), sides[1].assign(depth=7)], ignore_index=True)
+    both["run_id"] = [f"run{i}" for i in range(len(both))]
+    asked = {"shared": ["alpha"], "cluster": "depth"}
+    with pytest.raises(IsolossError, match="cluster depth: all runs of 'b' are one cluster"):
+        fit_law(both, "chinchilla", bootstrap=10, **asked)
+    assert set(fit_law(both, "chinchilla", bootstrap=0, **asked).summary["status"]) == {"converged"}
+    apart = fit_law(both, "chinchilla", bootstrap=10, cluster="depth").summary.set_index("group")
+    assert list(apart["n_replicates"]) == [10, 0]
+    assert "no intervals: all runs are one cluster" in apart.loc["b", "message"]
 
 
 def test_groups_that_share_terms_have_them_in_common_and_the_rest_of_their_own(chinchilla_runs):

@@ -30,9 +30,7 @@ def sweep(make_runs):
     ends = BATCH * STEPS
     middles = (ends + np.concatenate([[0], ends[:-1]])) / 2
     curves = [
-        pd.DataFrame(
-            {"run_id": run_id, "step": STEPS, "n_samples": ends, "loss_nats": law(n, middles)}
-        )
+        pd.DataFrame({"run_id": run_id, "step": STEPS, "n_samples": ends, "loss": law(n, middles)})
         for run_id, n in zip(runs["run_id"], sizes, strict=True)
     ]
     return runs, pd.concat(curves, ignore_index=True).sample(frac=1, random_state=0)
@@ -48,7 +46,7 @@ def test_points_of_curves_lie_in_the_middle_of_what_their_loss_is_the_mean_of(sw
     assert len(table) == len(curves) and table["run_id"].is_unique
     assert set(table["of_run"]) == set(runs["run_id"])
     expected = law(table["n_params"], table["n_samples"])
-    np.testing.assert_allclose(table["loss_nats"], expected, rtol=1e-12)
+    np.testing.assert_allclose(table["loss"], expected, rtol=1e-12)
     np.testing.assert_allclose(table["n_flops"], 6 * table["n_params"] * table["n_samples"])
     assert (table["n_unique"] == np.minimum(1e5, table["n_samples"])).all()
     unfinished = runs.assign(status=["failed", *["done"] * 9])
@@ -61,7 +59,7 @@ def test_isoflop_reads_every_curve_at_common_budgets(sweep):
     tens = np.log10(table["n_flops"]) * PER_DECADE
     np.testing.assert_allclose(tens, tens.round(), atol=1e-9)
     np.testing.assert_allclose(table["n_flops"], 6 * table["n_params"] * table["n_samples"])
-    error = table["loss_nats"] / law(table["n_params"], table["n_samples"]) - 1
+    error = table["loss"] / law(table["n_params"], table["n_samples"]) - 1
     assert np.abs(error[table["n_samples"] > 1e4]).max() < 2e-3  # straight between two points
     for name, run_points in table.groupby("of_run"):
         own = along.loc[along["of_run"] == name, "n_flops"]
@@ -122,7 +120,7 @@ def test_an_envelope_of_curves_finds_the_frontier(make_runs):
     curves = pd.concat(
         [
             pd.DataFrame(
-                {"run_id": r, "step": range(120), "n_samples": ends, "loss_nats": law(n, middles)}
+                {"run_id": r, "step": range(120), "n_samples": ends, "loss": law(n, middles)}
             )
             for r, n in zip(runs["run_id"], sizes, strict=True)
         ]
@@ -150,7 +148,7 @@ def test_mixtures_and_losses_become_columns(make_runs):
             for split in ("valid", "test")
             for k in ("code", "prose")
         ],
-        columns=["run_id", "step", "split", "tag_key", "domain", "loss_nats"],
+        columns=["run_id", "step", "split", "tag_key", "domain", "loss"],
     )
     wide = by_domain(runs, mixtures, losses, "kind")
     assert list(wide["p_code"]) == [0.3, 0.6] and list(wide["p_prose"]) == [0.7, 0.4]

@@ -19,7 +19,7 @@ KINDS = ("optimum", "shared", "estimator")
 def parts_of(runs, law):
     """Data, losses and weights of runs."""
     data = variables(runs, law.variables)
-    return data, runs["loss_nats"].to_numpy(float), np.ones(len(runs))
+    return data, runs["loss"].to_numpy(float), np.ones(len(runs))
 
 
 @pytest.fixture(scope="module")

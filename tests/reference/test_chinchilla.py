@@ -61,7 +61,7 @@ def objective_at(runs: pd.DataFrame, values, objective=HUBER) -> float:
     finished = runs[runs["status"] == "done"]
     theta = np.array([t.coordinate(v) for t, v in zip(law.terms, values, strict=True)])
     data = {"N": finished["n_params"].to_numpy(), "D": finished["n_samples"].to_numpy()}
-    return float(objective.values(law.loss(theta, data), finished["loss_nats"].to_numpy()).sum())
+    return float(objective.values(law.loss(theta, data), finished["loss"].to_numpy()).sum())
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_a_few_starts_of_plain_bfgs_stop_early_there_and_ours_do_not(kyo):
     """What to tell a search that converged from: ends of different objective."""
     law = registry.card("law", "chinchilla").make()
     data = {"N": kyo["n_params"].to_numpy(), "D": kyo["n_samples"].to_numpy()}
-    loss = kyo["loss_nats"].to_numpy()
+    loss = kyo["loss"].to_numpy()
     objective = Objective("huber_log", 1e-3)
     fit = fit_law(kyo, "chinchilla", bootstrap=0)
     best = fit.summary.loc[0, "objective_value"]

@@ -38,7 +38,7 @@ def predicted(runs, card, values, options=None):
 )
 def test_published_parameters_have_their_published_r2(runs, card, options, r2):
     values = {**HELD, "R_D": 15.387756, "R_N": 5.309743}
-    computed = scores(runs["loss_nats"].to_numpy(), predicted(runs, card, values, options))["r2"]
+    computed = scores(runs["loss"].to_numpy(), predicted(runs, card, values, options))["r2"]
     assert computed == pytest.approx(r2, abs=1e-8)
 
 
@@ -50,7 +50,7 @@ def test_the_decay_of_data_alone_reaches_its_published_r2(runs):
 def test_a_fit_of_the_limits_is_no_worse_than_the_published_ones(runs):
     values = {**HELD, "R_D": 15.387756, "R_N": 5.309743}
     residual = np.log(predicted(runs, "data_constrained", values, {"decay": "both"}))
-    residual -= np.log(runs["loss_nats"].to_numpy())
+    residual -= np.log(runs["loss"].to_numpy())
     slope = np.clip(residual, -1e-3, 1e-3)
     published = float(np.sum(slope * (residual - slope / 2)))
     fit = fit_law(runs, "data_constrained", fixed=HELD, bootstrap=0)

@@ -146,10 +146,10 @@ def files(chinchilla_runs, tmp_path_factory):
         others = natural.iloc[::4].assign(weighting="double", status="dropped")
         others = others.assign(status_reason="not selected", run_id=others["run_id"] + "x")
         others.iloc[:4, others.columns.get_loc("status")] = "done"
-        lost = natural.iloc[:1].assign(run_id="lost", status="diverged", loss_nats=np.nan)
+        lost = natural.iloc[:1].assign(run_id="lost", status="diverged", loss=np.nan)
         runs = pd.concat([natural, others, lost], ignore_index=True).assign(seed=0)
         ended = runs[runs["status"] == "done"]
-        domains = [ended.assign(domain=d, loss_nats=ended["loss_nats"] * f) for d, f in
+        domains = [ended.assign(domain=d, loss=ended["loss"] * f) for d, f in
                    (("code", 0.9), ("docstring", 1.1))]  # fmt: skip
         losses = pd.concat(domains).assign(step=9, split="valid", tag_key="kind", n_tokens=64)
         along = [ended.assign(step=s, n_samples=ended["n_samples"] * s / 8) for s in (1, 2, 8)]
@@ -159,7 +159,8 @@ def files(chinchilla_runs, tmp_path_factory):
             paths[f"aggregate/{name}"] = home / f"{name}.parquet"
             if name != "runs":
                 table = table[tables.schema(name).names]
-            tables.write(name, table, paths[f"aggregate/{name}"], {"token": "byte"})
+            units = {"token": "byte", "loss_unit": "nats/byte"}
+            tables.write(name, table, paths[f"aggregate/{name}"], units)
         parts = [ended.assign(part=p, value=s / ended["n_params"] ** 0.5)
                  for p, s in (("bytes", 1.0), ("blocks.0.read", 2.0))]  # fmt: skip
         seen = pd.concat(parts).assign(observable="weight_norms", quantity="root_mean_square")
@@ -167,6 +168,7 @@ def files(chinchilla_runs, tmp_path_factory):
         seen = seen[tables.schema("observations").names]
         tables.write("observations", seen, paths["observe/observations"], {})
         settings_ = {"bootstrap": bootstrap, "holdout": "largest_compute"}
+        settings_["loss_unit"] = "nats/byte"
         fit = fit_law(natural, law, profiles=law not in MIXTURES, **settings_)
         fit.summary["status"] = "converged"
         fit.summary.loc[0, list(summary)] = list(summary.values())
@@ -291,7 +293,7 @@ def drawn(name: str, runs, fits: dict, **options):
 def test_any_name_can_be_the_index_of_a_symbol(index):
     from matplotlib.figure import Figure
 
-    text = Inputs({}, {}, token="byte").named(f"α{index}", "nats/token")
+    text = Inputs({}, {}, token="byte", loss_unit="nats/byte").named(f"α{index}", "nats/token")
     assert text.endswith(" (nats/byte)")
     figure = Figure()
     figure.suptitle(text)
@@ -302,7 +304,7 @@ def test_residuals_are_percent_of_the_predicted_loss(fits):
     runs, fit_of = fits
     _, table = drawn("fit_residuals", runs, {"plane": fit_of["plane"]})
     assert len(table) == len(runs)
-    expected = 100 * (table["loss_nats"] / table["predicted"] - 1)
+    expected = 100 * (table["loss"] / table["predicted"] - 1)
     np.testing.assert_allclose(table["residual_percent"], expected)
     assert 0.3 < table["residual_percent"].std() < 2  # log noise of 0.01
 

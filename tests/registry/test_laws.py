@@ -459,6 +459,28 @@ def test_a_budget_without_a_minimum_is_no_part_of_the_frontier():
     np.testing.assert_allclose(estimate, theta, rtol=1e-8)
 
 
+@pytest.mark.parametrize("sizes", ["the same", "1/30 to 30", "1/4 to 4"])
+def test_sizes_far_from_the_best_do_not_move_the_minima_of_parabolas(sizes):
+    parabolas = registry.card("law", "isoflop_parabolas").make()
+    chinchilla = registry.card("law", "chinchilla").make()
+    truth = np.array([np.log(1.8), np.log(480.0), np.log(2100.0), 0.347, 0.367])
+    c = np.repeat(np.logspace(17, 20, 7), 12)
+    best = chinchilla.allocate(truth, c)[0]
+    ends = {"1/30 to 30": (1 / 30, 30), "1/4 to 4": (1 / 4, 4)}
+    n = np.tile(np.geomspace(5e6, 5e9, 12), 7)  # up to 200 times the best
+    if sizes in ends:
+        n = best * np.tile(np.geomspace(*ends[sizes], 12), 7)
+    data = {"N": n, "C": c}
+    loss = chinchilla.loss(truth, {"N": n, "D": c / 6 / n})
+    values = parabolas.values(parabolas.estimate(data, loss, np.ones(84)).theta)
+    assert values["a"] == pytest.approx(0.367 / (0.347 + 0.367), abs=1e-3)
+    rng = np.random.default_rng(0)
+    drawn = rng.multinomial(84, np.full(84, 1 / 84), size=100)
+    replicates = [parabolas.estimate(data, loss, weight).theta[1] for weight in drawn]
+    low, high = np.quantile(replicates, [0.025, 0.975])
+    assert low < 0.5140 < high
+
+
 def test_parabolas_are_biased_by_wide_grids_of_profiles_that_are_not_symmetric():
     parabolas = registry.card("law", "isoflop_parabolas").make()
     chinchilla = registry.card("law", "chinchilla").make()

@@ -317,10 +317,10 @@ def test_bands_are_those_of_the_posterior_with_replicates_or_without(table):
         fit = fitted("mixture_power", table(), bootstrap=replicates, ci_level=0.9)
         predictions = fit.predict(**there)
         wide = 1.6449 * posterior_sd_of(fit.law_of("loss_web"), fit.estimate(), there)
-        np.testing.assert_allclose(predictions["high"] - predictions["loss_nats"], wide, rtol=1e-4)
-        np.testing.assert_allclose(predictions["loss_nats"] - predictions["low"], wide, rtol=1e-4)
+        np.testing.assert_allclose(predictions["high"] - predictions["loss"], wide, rtol=1e-4)
+        np.testing.assert_allclose(predictions["loss"] - predictions["low"], wide, rtol=1e-4)
         best = fit.best_mixture({"web": 1.0, "loss_all": 1.0}).iloc[0]
-        assert best.loss_nats_low < best.loss_nats < best.loss_nats_high
+        assert best.loss_low < best.loss < best.loss_high
         assert np.isnan(best.proportion_low) == (replicates == 0)
     held = table(n=40).assign(n_flops=np.repeat([1e18, 1e20], [28, 12]))
     scores = fitted("mixture_power", held, holdout="largest_compute").scores
@@ -378,7 +378,7 @@ def test_a_fit_has_replicates_scores_and_a_best_mixture(name, table, tmp_path):
     assert best["proportion"].sum() == pytest.approx(1.0, abs=1e-6)
     chosen = {d: best["proportion"].to_numpy()[i] for i, d in enumerate(DOMAINS)}
     mean = sum(fit.loss(response=r, **chosen)[0] for r in fit.responses) / 2
-    assert best.loc[0, "loss_nats"] == pytest.approx(mean, abs=1e-6)
+    assert best.loc[0, "loss"] == pytest.approx(mean, abs=1e-6)
     every = data_of(shares(200, 9))
     within = fit.distance(every) == 1
     grid = sum(fit.loss(response=r, **every) for r in fit.responses) / 2

@@ -46,9 +46,9 @@ def test_every_planned_run_is_trained_and_measured_whole_and_by_tag(finished):
     assert ((runs["n_flops"] / runs["budget"] - 1).abs() < 0.1).all()
     losses = tables.frame(results / "losses.parquet", "losses")
     kinds = losses[losses["tag_key"] == "kind"]
-    summed = (kinds["loss_nats"] * kinds["n_tokens"]).groupby(kinds["run_id"]).sum()
+    summed = (kinds["loss"] * kinds["n_tokens"]).groupby(kinds["run_id"]).sum()
     whole = summed / kinds.groupby("run_id")["n_tokens"].sum()
-    np.testing.assert_allclose(whole[runs["run_id"]], runs["loss_nats"], rtol=1e-12)
+    np.testing.assert_allclose(whole[runs["run_id"]], runs["loss"], rtol=1e-12)
     mixtures = tables.frame(results / "mixtures.parquet", "mixtures")
     share = mixtures.merge(runs[["run_id", "weighting"]])
     of = share[share["domain"] == "docstring"].groupby("weighting")["proportion"].mean()

@@ -11,7 +11,7 @@ GROUP = "α–β <b>*x*</b> | $\\frac$\x1b[2J"
 def test_a_study_of_any_names_runs_where_nothing_but_ascii_can_be_printed(
     chinchilla_runs, tmp_path, monkeypatch, capsys
 ):
-    runs = chinchilla_runs(noise=0.003)[["n_params", "n_samples", "loss_nats"]]
+    runs = chinchilla_runs(noise=0.003)[["n_params", "n_samples", "loss"]]
     runs.columns = ["N", "D", "λ"]
     runs.assign(group=GROUP).to_csv(tmp_path / "runs.csv", index=False, encoding="utf-8")
     columns = {"N": "N", "D": "D", "loss": "λ", "group": "group"}

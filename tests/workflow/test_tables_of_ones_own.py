@@ -159,7 +159,7 @@ def test_a_table_is_fetched_once_and_its_manifest_is_of_the_bytes_of_its_rows(
             assert len(site.requests) == count
             made = tmp_path / "results/web/aggregate/mine"
             rows = tables.frame(made / "runs.parquet")
-            assert rows["loss_nats"].iloc[-1] == 2 + count
+            assert rows["loss"].iloc[-1] == 2 + count
             content = json.loads((made / "manifest.json").read_text())["specification"]["content"]
             assert content == blake2b(csv(2 + count), digest_size=16).hexdigest()
         answers["/r.csv"] = answer(csv(4))  # as the last one

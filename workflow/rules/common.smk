@@ -22,6 +22,15 @@ SOURCES = (
     sources.Sources(copies=FETCHED) if workflow.is_main_process else sources.Sources(kept=FETCHED)
 )
 
+# whether another Snakefile uses this workflow as a module
+IN_MODULE = not workflow.modifier.is_main_snakefile()
+PATHS = workflow.modifier.path_modifier
+if PATHS.prefix is not None or PATHS.modifies_prefixes:
+    raise WorkflowError(
+        "the module has a prefix, and jobs write to results/ of the working directory: omit "
+        "`prefix` and `replace_prefix`, and tell studies apart by their key `study`"
+    )
+
 PLANS = Plans()  # each sweep is spelled out once for check and triggers
 
 
@@ -62,9 +71,13 @@ PeriodicityDetector.is_periodic = lambda detector, value: None
 
 def spec(stage):
     """The specification of a job as canonical text: one trigger in its params."""
-    return lambda wildcards: FLOW.specification(
-        stage, **{k: v for k, v in wildcards.items() if k != "study"}
-    )
+
+    def text(wildcards):
+        add_hooks()
+        names = {k: v for k, v in wildcards.items() if k != "study"}
+        return FLOW.specification(stage, **names)
+
+    return text
 
 
 def code(stage):
@@ -122,6 +135,24 @@ def plan_of_shard(wildcards):
     return ancient(path) if FLOW.is_current("train", **names) else path
 
 
+def add_hooks():
+    """Have the hooks of this workflow run before those of a Snakefile that uses it as a module.
+
+    Snakemake runs the hooks of the main Snakefile alone, and jobs need the study that is written at
+    the start. Params ask for this: they are evaluated when every Snakefile has been read, and
+    before jobs start.
+    """
+    execution = workflow.execution_settings
+    if workflow.is_main_process and execution and execution.no_hooks and not workflow.dryrun:
+        raise WorkflowError(
+            "--no-hooks: jobs need the study that a hook writes at the start; omit the option"
+        )
+    while OWN_HOOKS:
+        name, run = OWN_HOOKS.popitem()
+        later = getattr(workflow, name)
+        setattr(workflow, name, lambda log, run=run, later=later: (run(), later(log)))
+
+
 def save_study():
     """Write the effective study, and the tables fetched for it, if they changed."""
     from isoloss.study import verify
@@ -162,6 +193,14 @@ def show_summary():
         text = path.read_text(encoding="utf-8", errors="replace")
         escape.say(f"\n{text}", sys.stderr)
 
+
+def finish():
+    """Write how the results were made, and print the summary."""
+    save_provenance()
+    show_summary()
+
+
+OWN_HOOKS = {"_onstart": save_study, "_onsuccess": finish} if IN_MODULE else {}
 
 if workflow.is_main_process:
     show_state()

@@ -13,6 +13,7 @@ from isoloss.aggregate.table import read_runs_table
 from isoloss.core import tables
 from isoloss.core.problems import IsolossError, Problem
 from isoloss.core.sources import Source
+from isoloss.core.units import NATS
 
 
 def run(
@@ -45,7 +46,9 @@ def run(
         {tables.facts(file)["weighting"]: tables.frame(file, "audit") for file in audits},
     )
     _check_some_finished(gathered["runs"], specification["sweep"])
-    return tables.write_all(gathered, out, {**facts, "token": specification["token"]})
+    token = specification["token"]
+    units = {"token": token, "loss_unit": f"nats/{token}"}
+    return tables.write_all(gathered, out, {**facts, **units})
 
 
 def _check_some_finished(runs: pd.DataFrame, sweep: str) -> None:
@@ -82,4 +85,6 @@ def run_table(
         raise IsolossError(Problem(source.label, "has changed since it was read", "run again"))
     gathered, took = read_runs_table(source, specification["columns"], specification["keep"])
     read_as = {"read_as": ", ".join(took)} if took else {}
-    return tables.write_all(gathered, out, {**facts, "token": "token", **read_as})
+    return tables.write_all(
+        gathered, out, {**facts, "token": "token", "loss_unit": NATS, **read_as}
+    )

@@ -9,6 +9,8 @@ import pandas as pd
 from isoloss.core import tables
 from isoloss.core.problems import Problem, TableError
 
+MEASURED = "loss_nats"  # the loss in a shard; gathered, its unit is a fact of the table
+
 
 def gather_sweep(
     plan: pd.DataFrame, shards: Sequence[pd.DataFrame], audits: Mapping[str, pd.DataFrame]
@@ -24,11 +26,12 @@ def gather_sweep(
         TableError: a planned run has no result.
     """
     results = pd.concat([s for s in shards if len(s)], ignore_index=True).set_index("run_id")
+    results = results.rename(columns={MEASURED: "loss"})
     lacking = plan.loc[~plan["run_id"].isin(results.index), "run_id"]
     if len(lacking):
         raise TableError(Problem("shards", f"no result for {lacking.iloc[0]}", "train it"))
     results = results.loc[plan["run_id"]].reset_index()
-    took = ["run_digest", "n_unique", "loss_nats", "status", "status_reason"]
+    took = ["run_digest", "n_unique", "loss", "status", "status_reason"]
     runs = pd.concat([plan.drop(columns="shard"), results[took]], axis=1)
     runs = runs.assign(group=tables.WHOLE, fit_weight=1.0)
     nested = {"losses": "losses", "curves": "curve"}
@@ -57,7 +60,7 @@ def gather_sweep(
 def _unnest(name: str, results: pd.DataFrame, column: str) -> pd.DataFrame:
     pairs = zip(results["run_id"], results[column], strict=True)
     records = [
-        {"run_id": run_id, **entry}
+        {"run_id": run_id, **entry, "loss": entry[MEASURED]}
         for run_id, entries in pairs
         if entries is not None
         for entry in entries

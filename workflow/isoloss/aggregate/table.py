@@ -56,8 +56,8 @@ def read_runs(
         >>> import isoloss, pandas as pd
         >>> table = pd.DataFrame({"params": [1e8, 2e8], "tokens": [2e9, 4e9], "val": [3.1, 2.9]})
         >>> runs = isoloss.read_runs(table, {"N": "params", "D": "tokens", "loss": "val"})
-        >>> runs[["run_id", "n_params", "n_samples", "n_flops", "loss_nats", "status"]]
-          run_id     n_params     n_samples       n_flops  loss_nats status
+        >>> runs[["run_id", "n_params", "n_samples", "n_flops", "loss", "status"]]
+          run_id     n_params     n_samples       n_flops  loss status
         0  row-1  100000000.0  2.000000e+09  1.200000e+18        3.1   done
         1  row-2  200000000.0  4.000000e+09  4.800000e+18        2.9   done
         >>> isoloss.read_runs(table, {"N": "parms", "D": "tokens", "loss": "val"})
@@ -103,7 +103,7 @@ def _with_sizes(runs: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
         unknown = {COLUMNS[letter]: np.nan for letter in ("N", "D", "C") if letter not in given}
         runs = tables.with_columns(runs, unknown)
     if "loss" not in columns:
-        runs["loss_nats"] = np.nan
+        runs["loss"] = np.nan
     if "n_flops" not in runs:
         runs["n_flops"] = 6.0 * runs["n_params"] * runs["n_samples"]
     if "n_samples" not in runs:

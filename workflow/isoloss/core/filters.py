@@ -38,7 +38,7 @@ LETTERS = {
     "D": "n_samples",
     "C": "n_flops",
     "U": "n_unique",
-    "loss": "loss_nats",
+    "loss": "loss",
 }
 ROW = "index"  # the number of a row, from 0, in a table without a column of this name
 _KINDS = {
@@ -92,8 +92,8 @@ def check(expression: str, place: str) -> None:
 def names(expression: str) -> frozenset[str]:
     """The columns that a filter reads, as written and as the field's letters are meant.
 
-    >>> sorted(names("loss < 3 and count(step, by=`my run`) > 2"))
-    ['loss', 'loss_nats', 'my run', 'step']
+    >>> sorted(names("N < 1e8 and count(step, by=`my run`) > 2"))
+    ['N', 'my run', 'n_params', 'step']
 
     Raises:
         TableError: it is not a filter.
@@ -207,7 +207,8 @@ class _Table:
         longest = max(there, key=len, default="")
         if len(longest) > len(name):  # a name with signs that was written without backticks
             return f"write `{longest}` in backticks"
-        known = [*self.where, *(k for k, v in LETTERS.items() if v in self.where)]
+        letters = (k for k, v in LETTERS.items() if v in self.where and k not in self.where)
+        known = [*self.where, *letters]
         near = nearest(name, known)
         shown = [c if c.isprintable() else repr(c) for c in known[:_SHOWN]]
         more = f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""

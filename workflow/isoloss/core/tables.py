@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from fnmatch import fnmatchcase
 from functools import cache
 from hashlib import blake2b
@@ -103,7 +103,7 @@ def role(name: str, column: str, given: bool = False) -> str:
         given: whether the runs were made elsewhere, so that nobody said what a column is for.
 
     Example:
-        >>> role("runs", "loss_nats"), role("runs", "weight_decay")
+        >>> role("runs", "loss"), role("runs", "weight_decay")
         ('outcome', 'setting')
         >>> role("runs", "weight_decay", given=True)
         'bookkeeping'
@@ -211,10 +211,14 @@ def _array(name: str, column: str, values: pd.Series) -> pa.Array:
     expected = known.field(column).type if column in known.names else None
     if expected is not None and values.isna().all():
         return pa.nulls(len(values), expected)
+    place = f"table {name}, column {column!r}"
     try:
         return pa.Array.from_pandas(values, type=expected)
+    except OverflowError as error:
+        reason = f"has integers of more than 64 bits ({error})"
+        remedy = "make it a column of text, or of numbers with a decimal point"
+        raise TableError(Problem(place, reason, remedy)) from error
     except pa.ArrowException as error:
-        place = f"table {name}, column {column!r}"
         kind = "has values of several types" if expected is None else f"is not of type {expected}"
         raise TableError(Problem(place, f"{kind} ({error})", "fix its values")) from error
 
@@ -250,23 +254,37 @@ def write(
         path: where it goes; folders are made.
         facts: small JSON facts kept in the file (study, sweep, law, ...).
     """
-    table = conform(name, table)
-    write_free(table, path, {"table": name, "schema_version": contract()["version"], **facts})
+    write_free(conform(name, table), path, _facts_of(name, facts))
+
+
+def _facts_of(name: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts in the file of a table under a contract."""
+    return {"table": name, "schema_version": contract()["version"], **facts}
 
 
 def write_all(
     tables: Mapping[str, pd.DataFrame | pa.Table], folder: str | Path, facts: Mapping[str, Any]
 ) -> list[Path]:
-    """Write tables into a folder, each under its contract, and return the files."""
-    files = [Path(folder) / f"{name}.parquet" for name in tables]
-    for (name, table), file in zip(tables.items(), files, strict=True):
-        write(name, table, file, facts)
-    return files
+    """Write tables into a folder, each under its contract, all of them or none.
+
+    Every table is checked before the first is written, and the files get their names when all are.
+
+    Returns:
+        The files.
+    """
+    files = {name: Path(folder) / f"{name}.parquet" for name in tables}
+    checked = {name: conform(name, table) for name, table in tables.items()}
+    with ExitStack() as names_given:
+        for name, table in checked.items():
+            temporary = names_given.enter_context(whole(files[name]))
+            with _parquet(table.schema, temporary, _facts_of(name, facts)) as file:
+                file.write_table(table)
+    return list(files.values())
 
 
 def write_free(table: pa.Table, path: str | Path, facts: Mapping[str, Any]) -> None:
     """Write a table that has no contract (what a figure draws) in the same fixed way."""
-    with _writer(table.schema, path, facts) as file:
+    with whole(path) as temporary, _parquet(table.schema, temporary, facts) as file:
         file.write_table(table)
 
 
@@ -285,8 +303,10 @@ def batch_writer(
         path: where it goes; folders are made.
         facts: small JSON facts kept in the file.
     """
-    facts = {"table": name, "schema_version": contract()["version"], **facts}
-    with _writer(schema(name), path, facts) as file:
+    with (
+        whole(path) as temporary,
+        _parquet(schema(name), temporary, _facts_of(name, facts)) as file,
+    ):
 
         def write_batch(batch: pa.Table) -> None:
             if len(batch):
@@ -296,8 +316,8 @@ def batch_writer(
 
 
 @contextmanager
-def _writer(
-    columns: pa.Schema, path: str | Path, facts: Mapping[str, Any]
+def _parquet(
+    columns: pa.Schema, path: Path, facts: Mapping[str, Any]
 ) -> Iterator[pq.ParquetWriter]:
     """A writer of a Parquet file with fixed options."""
     import pyarrow as pa
@@ -306,8 +326,7 @@ def _writer(
     about = {METADATA: json.dumps(facts, sort_keys=True).encode()}
     # Arrow takes a path with bytes that are not UTF-8 as bytes alone
     with (
-        whole(path) as temporary,
-        pa.OSFile(os.fsencode(temporary), "wb") as file,
+        pa.OSFile(os.fsencode(path), "wb") as file,
         pq.ParquetWriter(
             file, columns.with_metadata(about), compression="zstd", write_page_checksum=True
         ) as writer,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+NATS = "nats/token"  # the unit of a loss, unless a table says otherwise
 _PREFIXES = [(1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")]
 
 
@@ -27,6 +28,16 @@ def power(value: float, digits: int = 3) -> str:
     mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
     mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
     return f"{mantissa}e{int(exponent)}"
+
+
+def loss(value: float, unit: str, digits: int = 3) -> str:
+    """A difference of losses with its unit, such as an RMSE.
+
+    >>> loss(0.0123, "nats/byte"), loss(0.0123, "error")
+    ('0.0123 nats', '0.0123')
+    """
+    word, per, _ = unit.partition("/")
+    return f"{value:.{digits}g} {word}" if per else f"{value:.{digits}g}"
 
 
 def interval(low: float, high: float, form=lambda v: f"{v:.3g}") -> str:

@@ -16,6 +16,7 @@ import pandas as pd
 from isoloss.core.budgets import budget_numbers
 from isoloss.core.escape import figure as literal
 from isoloss.core.problems import IsolossError, Problem, nearest
+from isoloss.core.units import NATS
 from isoloss.fitted import Fit
 from isoloss.fitted.facts import OneFit, Record, RunCounts, count_runs, record, selection
 
@@ -52,9 +53,9 @@ LABELS = {
     "n_samples": "Training data D ({token}s)",
     "n_flops_6nd": "Training compute 6 N D (FLOP)",
     "tokens_per_parameter": "{token}s per parameter D/N",
-    "loss_nats": "Loss L (nats/{token})",
-    "predicted": "Predicted loss (nats/{token})",
-    "observed": "Observed loss (nats/{token})",
+    "loss": "Loss L ({loss_unit})",
+    "predicted": "Predicted loss ({loss_unit})",
+    "observed": "Observed loss ({loss_unit})",
 }
 
 
@@ -118,17 +119,20 @@ class Inputs:
         tables: `aggregate` tables by name.
         fits: fits by name; of each only the tables that the card reads have rows.
         token: what a token is, such as `byte`.
+        loss_unit: of the loss, such as `nats/byte`.
         canvas: where it is drawn.
     """
 
     tables: dict[str, pd.DataFrame]
     fits: dict[str, Fit]
     token: str = "token"
+    loss_unit: str = NATS
     canvas: Canvas = field(default_factory=Canvas)
 
     def label(self, quantity: str) -> str:
         """The label of an axis, with its unit."""
-        text = LABELS[quantity].format(token=literal(self.token))
+        names = {"token": literal(self.token), "loss_unit": literal(self.loss_unit)}
+        text = LABELS[quantity].format(**names)
         return text[0].upper() + text[1:]
 
     def named(self, symbol: str, unit: str = "1") -> str:
@@ -142,7 +146,8 @@ class Inputs:
             text = f"${letter}" + (rf"_{{\mathrm{{{plain(index)}}}}}$" if index else "$")
         else:
             text = literal(symbol, 14).replace("$", r"\$")
-        unit = unit.replace("token", literal(self.token).replace("$", r"\$"))
+        for name, own in ((NATS, self.loss_unit), ("token", self.token)):
+            unit = unit.replace(name, literal(own).replace("$", r"\$"))
         return text if unit == "1" else f"{text} ({unit})"
 
     @property

@@ -31,7 +31,7 @@ def draw(fit: Fit, card: str, ax: Axes | None, options: Mapping[str, Any]) -> Ax
         raise IsolossError(*wrong)
     canvas = Canvas(ax, pyplot.figure)
     name = fit.facts.get("law", fit.facts["card"])
-    inputs = Inputs({"runs": _runs(fit)}, {name: fit}, canvas=canvas)
+    inputs = Inputs({"runs": _runs(fit)}, {name: fit}, loss_unit=fit.loss_unit, canvas=canvas)
     # labels that were there stay formulas, or plain, as they were
     others = [] if ax is None else ax.figure.findobj(Text)
     parsed = [label.get_parse_math() for label in others]

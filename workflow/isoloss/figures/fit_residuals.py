@@ -27,7 +27,7 @@ def draw(inputs: _figure.Inputs, group: str, response: str):
     drawn = fit.rows_of("residuals", group, response).drop(columns="residual")
     drawn = drawn.merge(runs[["run_id", *known]], on="run_id")
     known = known or ["predicted"]  # of runs that differ in their mixture only
-    drawn["residual_percent"] = 100 * (drawn["loss_nats"] / drawn["predicted"] - 1)
+    drawn["residual_percent"] = 100 * (drawn["loss"] / drawn["predicted"] - 1)
     fitted = drawn.loc[~drawn["held_out"], "residual_percent"]
     spread = 1.4826 * float((fitted - fitted.median()).abs().median())
 

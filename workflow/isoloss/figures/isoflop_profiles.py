@@ -39,12 +39,12 @@ def draw(inputs: _figure.Inputs, group: str):
     norm = LogNorm(low, high * 1.0001)
     colour = ScalarMappable(norm, ListedColormap(shades))
     figure, (axes,) = inputs.canvas.new(8.2)
-    drawn = [runs[["n_params", "loss_nats", "budget", "held_out"]].assign(what="run")]
+    drawn = [runs[["n_params", "loss", "budget", "held_out"]].assign(what="run")]
     handles = []
     for unseen, marker in ((False, "o"), (True, "D")):
         rows = runs[runs["held_out"] == unseen]
         look = {"s": 20, "marker": marker, "zorder": 3}
-        axes.scatter(rows["n_params"], rows["loss_nats"], c=colour.to_rgba(rows["budget"]), **look)
+        axes.scatter(rows["n_params"], rows["loss"], c=colour.to_rgba(rows["budget"]), **look)
     for level in levels:
         near = runs[(runs["budget"] / level).between(*((1, 1) if few else (0.7, 1.4)))]
         if near.empty:
@@ -54,19 +54,17 @@ def draw(inputs: _figure.Inputs, group: str):
         line = fit.loss(group, N=n, D=level / 6 / n, C=0 * n + level)
         look = {"color": colour.to_rgba(level), "linestyle": "--" if unseen else "-"}
         axes.plot(n, line, linewidth=1.2, **look)
-        drawn.append(
-            pd.DataFrame({"n_params": n, "loss_nats": line, "budget": level, "what": "law"})
-        )
+        drawn.append(pd.DataFrame({"n_params": n, "loss": line, "budget": level, "what": "law"}))
         best = fit.allocate(level, group).iloc[0] if fit.law.allocates else None
         if best is not None and np.isfinite(best["N"]):
-            axes.plot(best["N"], best["loss_nats"], "*", color="black", markersize=9, zorder=4)
-            optimum = {"n_params": best["N"], "loss_nats": best["loss_nats"], "budget": level}
+            axes.plot(best["N"], best["loss"], "*", color="black", markersize=9, zorder=4)
+            optimum = {"n_params": best["N"], "loss": best["loss"], "budget": level}
             drawn.append(pd.DataFrame([{**optimum, "what": "optimum of the law"}]))
         label = f"C = {units.power(level, 2)} FLOP" + (", held out" if unseen else "")
         handles.append(Line2D([], [], marker="D" if unseen else "o", label=label, **look))
     handles = _handles(handles if few else [], fit, name, not few and runs["held_out"].any())
     _figure.log_axis(axes.xaxis, *_figure.span(runs["n_params"], 1.4), form=units.count)
-    _figure.log_axis(axes.yaxis, *_figure.span(runs["loss_nats"], 1.04))
+    _figure.log_axis(axes.yaxis, *_figure.span(runs["loss"], 1.04))
     if few:
         axes.legend(handles=handles, loc="center left", bbox_to_anchor=(1.0, 0.5))
     else:
@@ -74,7 +72,7 @@ def draw(inputs: _figure.Inputs, group: str):
         bar = figure.colorbar(colour, ax=axes, label=inputs.label("n_flops_6nd"), pad=0.02)
         _figure.log_axis(bar.ax.yaxis, low, high, form=units.power)
     axes.set_xlabel(inputs.label("n_params"))
-    axes.set_ylabel(inputs.label("loss_nats"))
+    axes.set_ylabel(inputs.label("loss"))
     title = f"IsoFLOP profiles; lines: {name}, {fit.law.formula}"
     axes.set_title(_figure.wrapped(title, inputs.canvas.width(figure)))
     _figure.print_small(figure, inputs, group)

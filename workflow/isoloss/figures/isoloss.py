@@ -48,16 +48,16 @@ def draw(inputs: _figure.Inputs, group: str, reach: float):
     loss = fit.loss(group, N=grid_n.ravel(), D=grid_d.ravel()).reshape(grid_n.shape)
 
     figure, (axes,) = inputs.canvas.new(7.4, 5.4)
-    norm = Normalize(runs["loss_nats"].min(), runs["loss_nats"].max())
+    norm = Normalize(runs["loss"].min(), runs["loss"].max())
     colour = ScalarMappable(norm, colormaps[_figure.SEQUENTIAL + "_r"])
-    steps = np.geomspace(loss.min() * 1.02, max(runs["loss_nats"].max(), loss.min() * 1.1), 11)
+    steps = np.geomspace(loss.min() * 1.02, max(runs["loss"].max(), loss.min() * 1.1), 11)
     levels = np.unique([float(f"{step:.3g}") for step in steps])
     lines = axes.contour(n, d, loss, levels=levels, colors=_figure.GREY, linewidths=0.7)
     axes.clabel(lines, fmt="%.3g", fontsize=7.5, inline_spacing=2)
     seen, unseen = runs[~runs["held_out"]], runs[runs["held_out"]]
     for rows, marker, label in ((seen, "o", "runs"), (unseen, "D", "runs held out")):
         if len(rows):
-            shades = colour.to_rgba(rows["loss_nats"])
+            shades = colour.to_rgba(rows["loss"])
             axes.scatter(
                 rows["n_params"], rows["n_samples"], c=shades, s=30, marker=marker,
                 edgecolor="white", linewidth=0.5, zorder=3, label=label,
@@ -65,7 +65,7 @@ def draw(inputs: _figure.Inputs, group: str, reach: float):
     _draw_frontier(axes, frontier, runs["n_flops_6nd"].max(), fit.level)
     _figure.log_axis(axes.xaxis, low_n, high_n, form=units.count)
     _figure.log_axis(axes.yaxis, low_d, high_d, form=units.count)
-    figure.colorbar(colour, ax=axes, label=inputs.label("loss_nats"), pad=0.02)
+    figure.colorbar(colour, ax=axes, label=inputs.label("loss"), pad=0.02)
     below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.1)}
     axes.legend(**below, ncols=5, columnspacing=1.2, handletextpad=0.4)
     axes.set_xlabel(inputs.label("n_params"))
@@ -79,7 +79,7 @@ def draw(inputs: _figure.Inputs, group: str, reach: float):
     _figure.print_small(figure, inputs, group)
     drawn = pd.concat(
         [
-            runs[["run_id", "n_params", "n_samples", "loss_nats", "held_out"]].assign(what="run"),
+            runs[["run_id", "n_params", "n_samples", "loss", "held_out"]].assign(what="run"),
             frontier.rename(columns={"N": "n_params", "D": "n_samples"}).assign(what="frontier"),
         ],
         ignore_index=True,

@@ -18,7 +18,7 @@ OPTIONS = {
         "type": "string",
         "enum": ["rmse", "log_error"],
         "default": "rmse",
-        "description": "Error: rmse (nats/token) or log_error (root mean squared log ratio).",
+        "description": "Error: rmse (unit of the loss) or log_error (root mean squared log ratio).",
     },
 }
 
@@ -69,7 +69,7 @@ def draw(inputs: _figure.Inputs, group: str, score: str):
     axes.set_ylim(len(laws) - 0.5, -0.5)
     axes.grid(axis="y", visible=False)
     name = {
-        "rmse": f"RMSE of the loss (nats/{_figure.literal(inputs.token)})",
+        "rmse": f"RMSE of the loss ({_figure.literal(inputs.loss_unit)})",
         "log_error": "RMS of the log ratio",
     }
     axes.set_xlabel(f"Error on runs held out: {name[score]}")

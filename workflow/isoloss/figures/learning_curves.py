@@ -56,39 +56,39 @@ def draw(inputs: _figure.Inputs, from_samples: float):
     for _, curve in curves.groupby("run_id"):
         shade = colour.to_rgba(curve["n_params"].iloc[0])
         alpha = 0.35 if len(laws) else 0.8
-        axes.plot(curve["n_samples"], curve["loss_nats"], color=shade, linewidth=0.8, alpha=alpha)
+        axes.plot(curve["n_samples"], curve["loss"], color=shade, linewidth=0.8, alpha=alpha)
     for _, curve in laws.groupby(["group", "n_params"]):
         shade = colour.to_rgba(curve["n_params"].iloc[0])
-        axes.plot(curve["n_samples"], curve["loss_nats"], color=shade, linewidth=1.6, dashes=(4, 2))
+        axes.plot(curve["n_samples"], curve["loss"], color=shade, linewidth=1.6, dashes=(4, 2))
     shades = colour.to_rgba(runs["n_params"])
-    axes.scatter(runs["n_samples"], runs["loss_nats"], c=shades, s=16, zorder=3)
-    everything = pd.concat([curves["loss_nats"], runs["loss_nats"]])
+    axes.scatter(runs["n_samples"], runs["loss"], c=shades, s=16, zorder=3)
+    everything = pd.concat([curves["loss"], runs["loss"]])
     last = runs["n_samples"].max() * 1.15
     _figure.log_axis(axes.xaxis, from_samples, last, form=units.count)
     _figure.log_axis(axes.yaxis, *_figure.span(everything, 1.03))
     bar = figure.colorbar(colour, ax=axes, label=inputs.label("n_params"), pad=0.02)
     _figure.log_axis(bar.ax.yaxis, sizes.min(), sizes.max(), form=units.count)
     axes.set_xlabel(f"Data seen ({_figure.literal(inputs.token)}s)")
-    axes.set_ylabel(inputs.label("loss_nats"))
+    axes.set_ylabel(inputs.label("loss"))
     title = "Learning curves: training loss; dots, validation loss at the end"
     for name, fit in inputs.fits.items():
         title += f"\ndashed: {_figure.literal(name)}, {fit.law.formula}"
     axes.set_title(_figure.wrapped(title, inputs.canvas.width(figure)))
     _figure.print_small(figure, inputs)
-    ends = runs[["run_id", "n_samples", "loss_nats", "n_params"]].assign(what="validation")
+    ends = runs[["run_id", "n_samples", "loss", "n_params"]].assign(what="validation")
     parts = [curves.drop(columns="step").assign(what="training"), ends]
     return figure, pd.concat([*parts, laws] if len(laws) else parts)
 
 
 def predicted(fits: Mapping[str, Fit], from_samples: float) -> pd.DataFrame:
     """What a fit predicts along the longest of its runs of every group and size."""
-    curves_of_law = [pd.DataFrame(columns=["group", "n_params", "n_samples", "loss_nats"])]
+    curves_of_law = [pd.DataFrame(columns=["group", "n_params", "n_samples", "loss"])]
     for fit in fits.values():
         longest = fit.points.groupby(["group", "n_params"])["n_samples"].max()
         for (group, n), last in longest.items():
             d = np.geomspace(from_samples, max(last, 1.01 * from_samples), CURVE)
             given = {"N": n, "D": d, "C": 6 * n * d}
             loss = fit.loss(str(group), **{v: given[v] for v in fit.law.variables})
-            columns = {"n_params": n, "n_samples": d, "loss_nats": loss, "what": "law"}
+            columns = {"n_params": n, "n_samples": d, "loss": loss, "what": "law"}
             curves_of_law.append(pd.DataFrame({"group": group, **columns}))
     return pd.concat(curves_of_law[1:] or curves_of_law, ignore_index=True)

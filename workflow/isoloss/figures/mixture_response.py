@@ -27,7 +27,7 @@ OPTIONS = {
     },
 }
 
-WHOLE = "loss_nats"  # the whole loss, of no single domain
+WHOLE = "loss"  # the whole loss, of no single domain
 PALE = "#b8b8b8"
 POINTS = 31  # of a line
 NAME = 32  # characters of a domain over a panel, at most
@@ -46,7 +46,7 @@ def draw(inputs: _figure.Inputs, group: str, most: int):
     domains = list(fit.facts["domains"])
     runs = finished[domains].astype(float).fillna(0.0)
     lines = _lines(fit, group, runs)
-    spread = lines.groupby(["domain", "response"])["loss_nats"].agg(np.ptp)
+    spread = lines.groupby(["domain", "response"])["loss"].agg(np.ptp)
     reached = spread.groupby("domain").mean()
     ranked = list(reached.sort_values(ascending=False, kind="stable").index)
     colours = dict(zip(ranked[:most], _figure.COLOURS, strict=False))
@@ -58,9 +58,9 @@ def draw(inputs: _figure.Inputs, group: str, most: int):
         own = "p_" + response.removeprefix("loss_")
         if own in domains and response in finished:
             losses = finished[response].astype(float)
-            seen = pd.DataFrame({"proportion": runs[own], "loss_nats": losses})
+            seen = pd.DataFrame({"proportion": runs[own], "loss": losses})
             look = {"s": 12, "color": colours.get(own, _figure.GREY), "alpha": 0.6, "zorder": 2}
-            axes.scatter(seen["proportion"], seen["loss_nats"], linewidth=0, **look)
+            axes.scatter(seen["proportion"], seen["loss"], linewidth=0, **look)
             ids = {"run_id": finished["run_id"], "response": response, "domain": own, "what": "run"}
             dots.append(seen.assign(**ids))
         of_response = lines[lines["response"] == response]
@@ -70,7 +70,7 @@ def draw(inputs: _figure.Inputs, group: str, most: int):
         axes.set_title(_figure.literal(whose, NAME))
         axes.set_xlim(-0.02, max(float(runs.to_numpy().max()) * 1.03, 0.05))
         if at % 4 == 0:
-            axes.set_ylabel(inputs.label("loss_nats"))
+            axes.set_ylabel(inputs.label("loss"))
         if at >= len(panels) - 4:
             axes.set_xlabel("Proportion of a domain")
     handles = [Line2D([], [], color=c, label=names[d]) for d, c in colours.items()]
@@ -100,7 +100,7 @@ def _lines(fit: Fit, group: str, runs: pd.DataFrame) -> pd.DataFrame:
     data = {d: points[d].to_numpy() for d in domains}
     along = {"domain": points["domain"], "proportion": points["proportion"]}
     parts = [
-        fit.predict(group, response, **data)[["loss_nats", "low", "high"]].assign(
+        fit.predict(group, response, **data)[["loss", "low", "high"]].assign(
             response=response, **along
         )
         for response in fit.responses
@@ -112,7 +112,7 @@ def _draw_line(axes, line: pd.DataFrame, colour: str | None, own: bool) -> None:
     """One response along one domain; with its interval if the domain has a colour."""
     shade = colour or (_figure.GREY if own else PALE)
     wide = 2.4 if own else 1.3
-    axes.plot(line["proportion"], line["loss_nats"], color=shade, linewidth=wide, zorder=3)
+    axes.plot(line["proportion"], line["loss"], color=shade, linewidth=wide, zorder=3)
     if colour and line["low"].notna().all():
         around = (line["proportion"], line["low"], line["high"])
         axes.fill_between(*around, color=colour, alpha=0.15, linewidth=0, zorder=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from isoloss.core import units
 from isoloss.figures import _figure
 
 TITLE = "Predicted against observed"
@@ -20,7 +21,7 @@ def draw(inputs: _figure.Inputs):
     every = pd.concat(
         [fit.residuals.assign(law=name) for name, fit in fits.items()], ignore_index=True
     )
-    low, high = _figure.span([*every["loss_nats"], *every["predicted"]], 1.04)
+    low, high = _figure.span([*every["loss"], *every["predicted"]], 1.04)
     figure, panels = inputs.canvas.new(4.5 * len(fits), 5.3, len(fits))
     width = inputs.canvas.width(figure) / len(fits)
     for axes, (name, fit) in zip(panels, fits.items(), strict=True):
@@ -33,9 +34,9 @@ def draw(inputs: _figure.Inputs):
             if len(rows):
                 rmse = (rows["residual"] ** 2).mean() ** 0.5
                 axes.scatter(
-                    rows["predicted"], rows["loss_nats"], s=22, marker=marker, color=colour,
+                    rows["predicted"], rows["loss"], s=22, marker=marker, color=colour,
                     alpha=0.75, linewidth=0, zorder=3,
-                    label=f"{len(rows)} {label}, RMSE {rmse:.3g} nats",
+                    label=f"{len(rows)} {label}, RMSE {units.loss(rmse, inputs.loss_unit)}",
                 )  # fmt: skip
         for axis in (axes.xaxis, axes.yaxis):
             _figure.log_axis(axis, low, high)

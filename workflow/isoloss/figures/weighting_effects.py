@@ -53,16 +53,16 @@ def differences(runs: pd.DataFrame, losses: pd.DataFrame, reference: str) -> pd.
     base = runs.loc[runs["weighting"] == reference, [*same, "run_id"]]
     others = runs.loc[runs["weighting"] != reference, [*same, "weighting", "run_id"]]
     pairs = others.merge(base, on=same, suffixes=("", "_reference"))
-    whole = runs[["run_id", "loss_nats"]].assign(tag_key="all", domain="all")
-    long = pd.concat([whole, losses[["run_id", "loss_nats", "tag_key", "domain"]]])
+    whole = runs[["run_id", "loss"]].assign(tag_key="all", domain="all")
+    long = pd.concat([whole, losses[["run_id", "loss", "tag_key", "domain"]]])
     where = ["tag_key", "domain"]
     of_reference = long.rename(columns={"run_id": "run_id_reference"})
     both = pairs.merge(long, on="run_id").merge(
         of_reference, on=["run_id_reference", *where], suffixes=("", "_reference")
     )
-    both["difference"] = both["loss_nats"] - both["loss_nats_reference"]
+    both["difference"] = both["loss"] - both["loss_reference"]
     columns = ["weighting", "run_id", "run_id_reference", "n_params", "n_samples", "seed", *where]
-    return both[[*columns, "loss_nats", "loss_nats_reference", "difference"]]
+    return both[[*columns, "loss", "loss_reference", "difference"]]
 
 
 def draw(inputs: _figure.Inputs, reference: str):
@@ -99,8 +99,8 @@ def draw(inputs: _figure.Inputs, reference: str):
     axes.set_yticks(range(len(rows)), labels)
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
-    against, token = _figure.literal(reference), _figure.literal(inputs.token)
-    axes.set_xlabel(f"Difference of loss to {against} (nats/{token}); left of 0: better")
+    against, unit = _figure.literal(reference), _figure.literal(inputs.loss_unit)
+    axes.set_xlabel(f"Difference of loss to {against} ({unit}); left of 0: better")
     axes.set_title(f"Weightings against {against}, same settings and seed; bars: means")
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     _figure.print_small(figure, inputs)

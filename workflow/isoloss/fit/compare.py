@@ -24,8 +24,8 @@ CONVENTIONS = {
 }
 # rules of what is kept, by name: what a fit should not depend on
 KEEP = {
-    "without the 2 % of highest loss": "loss_nats <= quantile(loss_nats, 0.98)",
-    "without the 5 % of highest loss": "loss_nats <= quantile(loss_nats, 0.95)",
+    "without the 2 % of highest loss": "loss <= quantile(loss, 0.98)",
+    "without the 5 % of highest loss": "loss <= quantile(loss, 0.95)",
     "without the 5 % of fewest tokens a parameter": "D / N >= quantile(D / N, 0.05)",
 }
 

@@ -40,4 +40,6 @@ def run(
     if "mixtures" in given:
         rows = points.by_domain(rows, given["mixtures"], given["losses"], fit.get("tag_key"))
     settings = {key: value for key, value in fit.items() if key not in _ROWS}
-    return fit_law(rows, fit["card"], fit["options"], seed=seed, **settings).save(out, **facts)
+    unit = next(tables.facts(file)["loss_unit"] for file in files)
+    made = fit_law(rows, fit["card"], fit["options"], seed=seed, loss_unit=unit, **settings)
+    return made.save(out, **facts)

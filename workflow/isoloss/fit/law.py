@@ -11,9 +11,10 @@ from threadpoolctl import threadpool_limits
 
 from isoloss.core import registry
 from isoloss.core.problems import IsolossError, Problem, nearest
+from isoloss.core.units import NATS
 from isoloss.fit.outcome import tables_of
 from isoloss.fit.prepare import FittedRuns, divided, selected
-from isoloss.fit.replicate import Draw, drawn
+from isoloss.fit.replicate import Draw, clusters_of, drawn
 from isoloss.fit.settings import Settings, settings_of
 from isoloss.fit.shared import SharedOptimum
 from isoloss.fit.solution import Replicates, Solution, join_replicates
@@ -45,6 +46,7 @@ def fit_law(
     ci_level: float = 0.95,
     profiles: bool = False,
     seed: int = 0,
+    loss_unit: str | None = None,
 ) -> Fit:
     """Fit a law to the finished runs of a table, one fit a group (a domain, for mixture laws).
 
@@ -71,6 +73,8 @@ def fit_law(
         ci_level: of the intervals.
         profiles: whether to keep the objective along every term.
         seed: of the replicates and of random folds.
+        loss_unit: of the losses, such as nats/byte; if None what `read_runs` noted of them
+            (`runs.attrs["loss_unit"]`), or else nats/token.
 
     Returns:
         The fit; `summary.status` says whether to believe it.
@@ -114,6 +118,7 @@ def fit_law(
         ci_level=ci_level,
         profiles=profiles,
         seed=seed,
+        loss_unit=loss_unit or runs.attrs.get("loss_unit", NATS),
     )
     return _fit(selected(runs, where, group, settings.place), settings)
 
@@ -128,7 +133,7 @@ def _fit(runs: pd.DataFrame, settings: Settings) -> Fit:
             pieces.setdefault(name, []).append(table)
     joined = {name: pd.concat(parts, ignore_index=True) for name, parts in pieces.items()}
     joined["points"] = division.usable
-    facts = {"card": settings.card, "options": settings.options}
+    facts = {"card": settings.card, "options": settings.options, "loss_unit": settings.loss_unit}
     if mixture:
         facts |= {"domains": list(division.law.variables), "not_fitted": division.not_fitted}
     return Fit(division.law, joined, facts)
@@ -160,6 +165,7 @@ def _solved_together(ready: Sequence[FittedRuns], settings: Settings) -> Iterato
     if settings.profiles or settings.holdout not in (None, "none", "largest_compute"):
         do = "use interval bootstrap, and the hold-out largest_compute"
         wrong.append(Problem("shared", "neither profiles nor folds are made of it", do))
+    wrong += _undrawn(ready, settings)
     if wrong:
         raise IsolossError(*wrong)
     groups = [(runs.data, runs.loss, runs.weight) for runs in ready]
@@ -171,6 +177,18 @@ def _solved_together(ready: Sequence[FittedRuns], settings: Settings) -> Iterato
     blocks = [whole.replicates(*_beside(sides)) for sides in zip(*draws, strict=True)]
     for runs, fit, own in zip(ready, whole.fits, zip(*blocks, strict=True), strict=True):
         yield runs, fit, join_replicates(own)
+
+
+def _undrawn(ready: Sequence[FittedRuns], settings: Settings) -> list[Problem]:
+    """Groups that are one cluster: they cannot be drawn, and what is shared depends on them."""
+    if settings.interval != "bootstrap" or not settings.bootstrap:
+        return []
+    alone = [runs.group for runs in ready if clusters_of(runs.fitted, settings)[1] == 1]
+    if not alone:
+        return []
+    what = f"all runs of {', '.join(map(repr, alone))} are one cluster, and groups share parameters"
+    do = "name another column, select the other groups with `where`, or ask for bootstrap 0"
+    return [Problem(f"cluster {settings.cluster}", what, do)]
 
 
 def _beside(sides: Sequence[Draw]) -> Draw:

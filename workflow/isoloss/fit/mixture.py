@@ -60,7 +60,7 @@ def mixtures(runs: pd.DataFrame, place: str) -> pd.DataFrame:
 
 def responses_of(runs: pd.DataFrame) -> list[str]:
     """The columns of losses by domain."""
-    return [c for c in runs if str(c).startswith(LOSS) and c != "loss_nats"]
+    return [c for c in runs if str(c).startswith(LOSS) and c != "loss"]
 
 
 def lacking(runs: pd.DataFrame, response: str, need: int) -> str:

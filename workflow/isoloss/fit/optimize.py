@@ -26,6 +26,7 @@ DROP = 0.9  # of an amplitude, that one step takes off it at most
 PATIENCE, CRAWL, LIVES = 40, 1e-6, 3
 POINTS = 256  # of a pool, whose objectives for all replicates are looked at together
 MOST_SINGLE = 1e30  # of a penalty in single precision, relative to the median
+SCANNED, FAR = 200, 20.0  # points along one free coordinate, and how far from a start they reach
 BLOCK = 1 << 15  # numbers in one array: theirs must stay in a core's cache
 
 
@@ -371,7 +372,8 @@ def optimise(
 ) -> tuple[np.ndarray, Ends]:
     """Descend from a grid of starts; every end is one of the true objective.
 
-    Starts are first moved to the best scales for their exponents; those that meet there are one.
+    Starts are first moved to the best scales for their exponents; those that meet there are one,
+    and if all do, others are added (`further_starts`), since one alone is no evidence.
     A Huber objective is followed from a wide to its own delta: nearly all of its path lies where
     it is a sum of absolute values, with a corner at every run.
 
@@ -383,12 +385,50 @@ def optimise(
     Returns:
         The distinct starts (d, q) and their ends, both by objective, best first.
     """
+    inside = np.clip(starts, problem.affine.low, problem.affine.high)
+    begin = problem.project(inside, weight)
     begin = distinct(
-        problem.project(np.clip(starts, problem.affine.low, problem.affine.high), weight)
+        np.concatenate([begin, further_starts(problem, distinct(begin), inside, weight)])
     )
     ends = minimise(problem, narrowed(problem, begin, weight), weight)
     order = np.argsort(ends.objective, kind="stable")
     return begin[order], ends[order]
+
+
+def further_starts(
+    problem: FitProblem, begin: np.ndarray, starts: np.ndarray, weight: np.ndarray
+) -> np.ndarray:
+    """Starts where a grid leaves too few to tell whether its optimum is the only one, (k, q).
+
+    Of one free coordinate every low point along all of its range is a start. Of several, where all
+    starts of a grid meet in one once the best scales are known, there are four around it. None if
+    it is the user who gave but one.
+
+    Args:
+        problem: what to minimise.
+        begin: distinct starts, moved, (d, q).
+        starts: as given, (s, q).
+        weight: of every run, (n,).
+    """
+    none, count = begin[:0], begin.shape[1]
+    if count == 1:
+        return _low_points(problem, begin[0], weight)
+    if len(begin) > 1 or (len(starts) == 1 and not problem.amplitudes.all()):
+        return none
+    turns = np.where(np.arange(count) % 2, -1.0, 1.0)
+    around = begin + np.stack([np.ones(count), -np.ones(count), turns, -turns])
+    return np.clip(around, problem.affine.low, problem.affine.high)
+
+
+def _low_points(problem: FitProblem, middle: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Local minima of the objective of one free coordinate on a grid over its bounds, (k, 1)."""
+    low, high = problem.affine.low[0], problem.affine.high[0]
+    near = middle + np.sinh(np.linspace(-15.0, 15.0, SCANNED))  # dense where a start is
+    ends = np.clip([middle[0] - FAR, middle[0] + FAR], low, high)
+    points = np.unique(np.clip(np.append(near, np.linspace(*ends, SCANNED)), low, high))
+    value = _cross(_penalties(problem, points[:, None]), weight[None])[:, 0]
+    value = np.concatenate([[np.inf], value, [np.inf]])
+    return points[(value[1:-1] < value[:-2]) & (value[1:-1] <= value[2:]), None]
 
 
 def narrowed(

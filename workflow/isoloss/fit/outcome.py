@@ -10,6 +10,7 @@ import pandas as pd
 
 from isoloss.core import tables
 from isoloss.core.seeds import generator
+from isoloss.core.units import NATS
 from isoloss.fit import evidence, profile, resample
 from isoloss.fit.holdout import Fold, folds, last_budgets
 from isoloss.fit.prepare import RESPONSE, FittedRuns, variables
@@ -18,6 +19,7 @@ from isoloss.fit.scores import scores
 from isoloss.fit.settings import Settings
 from isoloss.fit.solution import Replicates, Solution
 from isoloss.fitted import TABLES, Interval, band, normal_interval, quantiles
+from isoloss.fitted.facts import FIXED
 from isoloss.laws._law import Estimate, Law, Term
 
 _METHODS = {
@@ -31,7 +33,7 @@ _METHODS = {
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a fit predicts for every run that it could use, (m,) each, nats.
+    """What a fit predicts for every run that it could use, (m,) each, in the unit of the loss.
 
     Attributes:
         observed: losses.
@@ -67,7 +69,7 @@ def tables_of(
         "residuals": pd.DataFrame(
             {
                 "run_id": runs.usable["run_id"],
-                "loss_nats": observed,
+                "loss": observed,
                 "predicted": predicted,
                 "residual": observed - predicted,
                 "held_out": runs.out,
@@ -199,6 +201,9 @@ def _params(
     rows = []
     for i, term in enumerate(solution.law.terms):
         values, estimate = term.value(thetas[:, i]), float(term.value(solution.estimate.theta[i]))
+        if term.name in settings.constraints.fixed:  # as it was given: no rounding, no spread
+            estimate = float(settings.constraints.fixed[term.name])
+            values = np.full_like(values, estimate)
         own_profile = along[along["term"] == term.name]
         if settings.interval == "profile" and len(own_profile):
             low, high = profile.crossing(own_profile)
@@ -208,9 +213,9 @@ def _params(
             {
                 "term": term.name,
                 "symbol": term.symbol,
-                "unit": term.unit,
+                "unit": term.unit.replace(NATS, settings.loss_unit),
                 "estimate": estimate,
-                "std_error": values.std(ddof=1) if len(values) > 1 else np.nan,
+                "std_error": _std_error(values),
                 "ci_low": float(low),
                 "ci_high": float(high),
                 "ci_level": settings.level,
@@ -221,10 +226,17 @@ def _params(
     return pd.DataFrame(rows)
 
 
+def _std_error(values: np.ndarray) -> float:
+    """Standard deviation of replicates: 0 without rounding where all are alike, NaN of one."""
+    if len(values) < 2:
+        return float("nan")
+    return float(values.std(ddof=1)) if np.ptp(values) else 0.0
+
+
 def _method(term: Term, replicates: int, profiled: int, settings: Settings) -> str:
     """How the interval of a parameter was made, in words."""
     if term.name in settings.constraints.fixed:
-        return "fixed"
+        return FIXED
     method = settings.interval if replicates else "none"
     if settings.interval == "profile":
         method = "profile" if profiled else "bootstrap" if replicates else "none"

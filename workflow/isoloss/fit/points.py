@@ -27,7 +27,7 @@ def points(runs: pd.DataFrame, kind: str = "runs", curves: pd.DataFrame | None =
         curves: a `curves` table, needed unless kind is `runs`.
 
     Returns:
-        For `runs` the runs. Else their columns with the training loss in `loss_nats`, a `run_id`
+        For `runs` the runs. Else their columns with the training loss in `loss`, a `run_id`
         of their own, the run in `of_run` and the `step`. The loss of a point is the mean since
         the point before, so its D is in the middle between them; C grows with D, and the distinct
         tokens are taken to be D until they are those of the run.
@@ -47,7 +47,7 @@ def points(runs: pd.DataFrame, kind: str = "runs", curves: pd.DataFrame | None =
         raise IsolossError(Problem(f"points {kind}", "no run has a training curve", do))
     before = along.groupby("run_id")["n_samples"].shift(fill_value=0)
     along = along.assign(seen=(along["n_samples"] + before) / 2).drop(columns="n_samples")
-    rows = finished.drop(columns="loss_nats").merge(along, on="run_id", sort=False)
+    rows = finished.drop(columns="loss").merge(along, on="run_id", sort=False)
     rows = _grown(rows, rows["seen"] / rows["n_samples"]).drop(columns="seen")
     rows = rows.assign(**{OF_RUN: rows["run_id"]})
     if kind == "isoflop":
@@ -72,9 +72,9 @@ def _at_budgets(rows: pd.DataFrame) -> pd.DataFrame:
         log_c = np.log10(curve["n_flops"].to_numpy())
         budgets = np.arange(np.ceil(log_c[0] * PER_DECADE), log_c[-1] * PER_DECADE) / PER_DECADE
         before = np.clip(np.searchsorted(log_c, budgets) - 1, 0, len(log_c) - 1)
-        loss = np.exp(np.interp(budgets, log_c, np.log(curve["loss_nats"].to_numpy(float))))
+        loss = np.exp(np.interp(budgets, log_c, np.log(curve["loss"].to_numpy(float))))
         piece = _grown(curve.iloc[before], 10 ** (budgets - log_c[before]))
-        pieces.append(piece.assign(loss_nats=loss, n_flops=10**budgets))
+        pieces.append(piece.assign(loss=loss, n_flops=10**budgets))
     return pd.concat(pieces)
 
 
@@ -105,7 +105,7 @@ def by_domain(
     last = last[last["step"] == last.groupby("run_id")["step"].transform("max")]
     for prefix, table, value in (
         (PREFIX, shares, "proportion"),
-        (LOSS, last, "loss_nats"),
+        (LOSS, last, "loss"),
     ):
         wide = table.pivot(index="run_id", columns="domain", values=value).add_prefix(prefix)
         runs = runs.merge(wide, left_on="run_id", right_index=True, how="left")

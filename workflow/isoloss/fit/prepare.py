@@ -18,7 +18,7 @@ from isoloss.fitted import FALLBACK
 from isoloss.laws._law import Law
 from isoloss.laws._make import made_law
 
-RESPONSE = "loss_nats"
+RESPONSE = "loss"
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ class Settings:
         card: the law card.
         options: of the card, every one.
         cluster: column by which runs are drawn together; None where they are drawn one by one.
+        loss_unit: of the losses.
     """
 
     card: str
@@ -51,6 +52,7 @@ class Settings:
     level: float
     profiles: bool
     seed: int
+    loss_unit: str
 
     @property
     def place(self) -> str:

@@ -72,9 +72,9 @@ def best_mixture(
             "proportion": point[:-1],
             "proportion_low": low[:-1],
             "proportion_high": high[:-1],
-            "loss_nats": point[-1],
-            "loss_nats_low": low[-1],
-            "loss_nats_high": high[-1],
+            "loss": point[-1],
+            "loss_low": low[-1],
+            "loss_high": high[-1],
         }
     )
 

@@ -38,7 +38,7 @@ class FitDecisions(FitParameters):
                 not given is 0.
 
         Returns:
-            One row a point: the variables, `loss_nats`, `low`, `high`, and `distance`: how far
+            One row a point: the variables, `loss`, `low`, `high`, and `distance`: how far
             outside the runs fitted, as a factor (1 inside; of proportions, 1 plus how far).
 
         Raises:
@@ -70,7 +70,7 @@ class FitDecisions(FitParameters):
             level: of the intervals.
 
         Returns:
-            One row a budget: C, and each of N, D, tokens_per_parameter, loss_nats with `_low` and
+            One row a budget: C, and each of N, D, tokens_per_parameter, loss with `_low` and
             `_high`; `replicates` counts those in which an optimum exists (both exponents
             positive); `distance` beyond the largest run as a factor of N and D.
 
@@ -101,6 +101,11 @@ class FitDecisions(FitParameters):
         Returns:
             One row a budget: C, the loss that a reaches with it, and `gain` with `_low` and
             `_high`: C over the budget with which b reaches the same loss; above 1, b is better.
+            NaN where b cannot reach it.
+
+        Raises:
+            IsolossError: there is no such group, or the law gives no loss for a budget: it needs
+                a law in C, or one that divides a budget between N and D.
         """
         return _gain(self, C, a, b, self._level(level))
 
@@ -121,7 +126,7 @@ class FitDecisions(FitParameters):
 
         Returns:
             One row a domain: `domain`, `proportion` with `_low` and `_high` over replicates,
-            and the mean loss in `loss_nats` with `_low` and `_high`, the same in every row (of
+            and the mean loss in `loss` with `_low` and `_high`, the same in every row (of
             laws with a posterior SD its interval at that mixture, as wide as if the errors of all
             losses were one).
         """
@@ -139,7 +144,7 @@ def _predict(
     law = fit.law_of(response)
     points = points_of(law, variables)
     best, replicates = fit.estimate(group, response), fit.replicate_estimates(group, response)
-    table = {**points, "loss_nats": law.given(best.state).loss(best.theta, points)}
+    table = {**points, "loss": law.given(best.state).loss(best.theta, points)}
     table["low"], table["high"] = band(law, best, replicates, points, level)
     return pd.DataFrame({**table, "distance": _distance(fit, points, group, response)})
 
@@ -171,9 +176,9 @@ def _budget_for(fit: FitParameters, loss, group: str, level: float) -> pd.DataFr
     """See `Fit.budget_for`."""
 
     def smallest(theta: np.ndarray, target: float) -> Columns:
-        flops = _flops(fit, theta, lambda best: np.log(best["loss_nats"] / target), falling=True)
+        flops = _flops(fit, theta, lambda best: np.log(best["loss"] / target), falling=True)
         best = _allocation(fit, theta, flops)
-        return {"C": flops, **{k: v for k, v in best.items() if k != "loss_nats"}}
+        return {"C": flops, **{k: v for k, v in best.items() if k != "loss"}}
 
     return _decide(fit, "target", loss, smallest, group, level)
 
@@ -191,17 +196,16 @@ def _data_for(fit: FitParameters, N, group: str, level: float) -> pd.DataFrame:
 
 def _gain(fit: FitParameters, C, a: str, b: str, level: float) -> pd.DataFrame:
     """See `Fit.gain`."""
-    of_a, of_b = fit.replicate_thetas(a), fit.replicate_thetas(b)
+    law, of_a, of_b = fit.law, fit.replicate_thetas(a), fit.replicate_thetas(b)
     count = min(len(of_a), len(of_b))
     pairs = [(fit.theta(a)[None], fit.theta(b)[None]), (of_a[:count], of_b[:count])]
     rows = []
     for flops in np.atleast_1d(np.asarray(C, dtype=float)):
         gains = []
         for one, other in pairs:
-            loss = _allocation(fit, one, flops)["loss_nats"]
-            same = _flops(
-                fit, other, lambda best, loss=loss: np.log(best["loss_nats"] / loss), True
-            )
+            with np.errstate(all="ignore"):  # a budget without a best division: NaN
+                loss = law.least_loss(one, flops)
+                same = _budget(lambda c, t=other, goal=loss: goal - law.least_loss(t, c), len(loss))
             gains.append((flops / same, loss))
         (best, loss), (many, _) = gains
         finite = np.isfinite(many)
@@ -209,7 +213,7 @@ def _gain(fit: FitParameters, C, a: str, b: str, level: float) -> pd.DataFrame:
         rows.append(
             {
                 "C": flops,
-                "loss_nats": loss[0],
+                "loss": loss[0],
                 "gain": best[0],
                 "gain_low": float(low),
                 "gain_high": float(high),
@@ -285,25 +289,29 @@ def _allocation(fit: FitParameters, theta: np.ndarray, flops) -> Columns:
         points = {k: v for k, v in points.items() if k in law.variables}
         loss = law.loss(theta, points)[:, 0]
         exists = np.isfinite(n) & np.isfinite(d) & np.isfinite(loss) & (n > 0)
-        best = {"N": n, "D": d, "tokens_per_parameter": d / n, "loss_nats": loss}
+        best = {"N": n, "D": d, "tokens_per_parameter": d / n, "loss": loss}
     return {name: np.where(exists, values, np.nan) for name, values in best.items()}
 
 
 def _flops(
     fit: FitParameters, theta: np.ndarray, above: Callable[[Columns], np.ndarray], falling: bool
 ) -> np.ndarray:
-    """Budget at which a function of the allocation crosses zero, by bisection; or NaN."""
-    low = np.full(len(theta), _LOG_FLOPS[0])
-    high = np.full(len(theta), _LOG_FLOPS[1])
+    """Budget at which a function of the allocation crosses zero, (r,); or NaN."""
 
-    def sign(log_flops: np.ndarray) -> np.ndarray:
-        value = above(_allocation(fit, theta, np.exp(log_flops)))
-        return -value if falling else value
+    def value(flops: np.ndarray) -> np.ndarray:
+        rising = above(_allocation(fit, theta, flops))
+        return -rising if falling else rising
 
+    return _budget(value, len(theta))
+
+
+def _budget(rising: Callable[[np.ndarray], np.ndarray], count: int) -> np.ndarray:
+    """Budget at which a rising function of it, (r,) -> (r,), crosses zero, by bisection; or NaN."""
+    low, high = np.full(count, _LOG_FLOPS[0]), np.full(count, _LOG_FLOPS[1])
     with np.errstate(all="ignore"):
-        crosses = (sign(low) < 0) & (sign(high) > 0)
+        crosses = (rising(np.exp(low)) < 0) & (rising(np.exp(high)) > 0)
         for _ in range(80):
             middle = (low + high) / 2
-            up = sign(middle) > 0
+            up = rising(np.exp(middle)) > 0
             low, high = np.where(up, low, middle), np.where(up, middle, high)
     return np.where(crosses, np.exp((low + high) / 2), np.nan)

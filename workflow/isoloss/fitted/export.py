@@ -105,7 +105,7 @@ def export_fit(fit: Fit, folder: str | Path) -> list[Path]:
         ...     law = runpy.run_path(files[0])["law"]
         >>> [file.name for file in files]
         ['law.py', 'explain.md', 'params.tex']
-        >>> bool(np.isclose(law([{"N": 1e10}], "all")[0]["loss_nats"], 2 + 400 / 1e10**0.34))
+        >>> bool(np.isclose(law([{"N": 1e10}], "all")[0]["loss"], 2 + 400 / 1e10**0.34))
         True
     """
     folder = Path(folder)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from isoloss.fitted.result import Fit
 
 CONVERGED = "converged"
+FIXED = "fixed"  # the interval of a parameter whose value was given
 EDGE = 1e-4  # of a share from the least or greatest of the runs, within which it is at the edge
 WIDE = 10  # factor between the ends of an interval above which a parameter is not identified
 
@@ -44,7 +45,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class FoldScore:
-    """Errors on runs held out, in nats where they have a unit; NaN for what is not known."""
+    """Errors on runs held out, in the unit of the loss or none; NaN for what is not known."""
 
     name: str
     n_fitted: int
@@ -68,6 +69,7 @@ class OneFit:
     Attributes:
         status: `converged`, or what else it is (tables.yaml, summary.status).
         message: what to know about it, in words.
+        loss_unit: of the losses, such as nats/token.
         n_points_of: runs along which the fitted points lie; None where runs are fitted whole.
         parameters: in the law's order.
         folds: by rule, in their order.
@@ -77,6 +79,7 @@ class OneFit:
     response: str
     card: str
     formula: str
+    loss_unit: str
     status: str
     message: str
     n_runs: int
@@ -131,8 +134,9 @@ class OneFit:
 
     @property
     def method(self) -> str:
-        """How the intervals were made: of the first parameter."""
-        return self.parameters[0].method
+        """How the intervals were made: of the first parameter that is not fixed."""
+        methods = [parameter.method for parameter in self.parameters]
+        return next((method for method in methods if method != FIXED), FIXED)
 
 
 @dataclass(frozen=True)
@@ -177,7 +181,7 @@ class Allocation:
     Attributes:
         flops: the budget, FLOP.
         times_largest: the budget over that of the largest run; above 1 the law extrapolates.
-        n_params, n_samples, tokens_per_parameter, loss_nats: with intervals; NaN where there is
+        n_params, n_samples, tokens_per_parameter, loss: with intervals; NaN where there is
             no optimum, since an exponent is not positive.
     """
 
@@ -186,7 +190,7 @@ class Allocation:
     n_params: Quantity
     n_samples: Quantity
     tokens_per_parameter: Quantity
-    loss_nats: Quantity
+    loss: Quantity
 
     @property
     def exists(self) -> bool:
@@ -221,7 +225,7 @@ class BestMixture:
     Attributes:
         level: of the intervals.
         n_replicates: that the intervals are made of.
-        loss_nats: the mean loss there.
+        loss: the mean loss there.
     """
 
     group: str
@@ -229,7 +233,7 @@ class BestMixture:
     level: float
     n_replicates: int
     shares: tuple[Share, ...]
-    loss_nats: Quantity
+    loss: Quantity
 
 
 @dataclass(frozen=True)
@@ -294,6 +298,7 @@ def record(fit: Fit) -> Record:
         ones.append(
             OneFit(
                 **own,
+                loss_unit=fit.loss_unit,
                 n_points_of=_parent_runs(fit, *key),
                 level=float(params[key]["ci_level"].iloc[0]),
                 parameters=parameters,
@@ -323,7 +328,7 @@ def allocations(fit: Fit, group: str, flops: Sequence[float], largest: float) ->
         "n_params": "N",
         "n_samples": "D",
         "tokens_per_parameter": "tokens_per_parameter",
-        "loss_nats": "loss_nats",
+        "loss": "loss",
     }
     return [
         Allocation(
@@ -357,7 +362,7 @@ def best_mixture(fit: Fit, group: str, responses: Sequence[str], n_replicates: i
         )
         for row in rows
     ]
-    loss = _quantity(rows[0], "loss_nats")
+    loss = _quantity(rows[0], "loss")
     return BestMixture(group, tuple(responses), fit.level, n_replicates, tuple(shares), loss)
 
 

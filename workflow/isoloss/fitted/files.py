@@ -53,7 +53,7 @@ def fits_from(files: Sequence[str | Path]) -> dict[str, Fit]:
     fits = {}
     for name, given in tables_of.items():
         whole = {table: given.get(table, tables.empty(table)) for table in TABLES}
-        responses = list(whole["summary"]["response"]) or ["loss_nats"]
+        responses = list(whole["summary"]["response"]) or ["loss"]
         facts = facts_of[name]
         law = made_law(facts["card"], facts["options"], facts.get("domains"))
         fits[name] = Fit(law.for_response(responses[-1]), whole, facts)

@@ -11,6 +11,7 @@ import pandas as pd
 
 from isoloss.core import tables
 from isoloss.core.problems import IsolossError, Problem, nearest
+from isoloss.core.units import NATS
 from isoloss.fitted.names import FALLBACK, TABLES
 from isoloss.laws._law import Estimate, Law
 
@@ -24,6 +25,11 @@ class FitParameters:
     facts: dict = field(default_factory=dict)
 
     @property
+    def loss_unit(self) -> str:
+        """The unit of the losses, such as nats/token, bits/byte or error."""
+        return self.facts.get("loss_unit", NATS)
+
+    @property
     def params(self) -> pd.DataFrame:
         """The parameters with their intervals, one row each."""
         return self.tables["params"]
@@ -35,7 +41,7 @@ class FitParameters:
 
     @property
     def residuals(self) -> pd.DataFrame:
-        """Observed and predicted loss of every run that the fit looked at, nats."""
+        """Observed and predicted loss of every run that the fit looked at, in its unit."""
         return self.tables["residuals"]
 
     @property

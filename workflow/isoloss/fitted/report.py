@@ -85,7 +85,7 @@ def _of_one(one: OneFit) -> tuple[Sequence[str], list[Sequence[str]], list[str]]
         intervals = f"intervals: {one.method}"
     whose = "" if one.group == WHOLE else f"group {name(one.group)}; "
     notes.append(f"{whose}{runs_used(one)}; {intervals}")
-    scores = f"R2 {one.r2:.4f}, RMSE {one.rmse:.3g} nats"
+    scores = f"R2 {one.r2:.4f}, RMSE {units.loss(one.rmse, one.loss_unit)}"
     if math.isfinite(one.held_out_rmse):
         scores += f", held out {one.held_out_rmse:.3g}"
     notes.append(scores)

@@ -43,7 +43,7 @@ class Fit(FitDecisions):
         chinchilla: L = E + A / N^α + B / D^β
         >>> {term: round(value, 2) for term, value in fit.values.items()}
         {'E': 1.7, 'A': 400.0, 'B': 400.0, 'alpha': 0.34, 'beta': 0.28}
-        >>> fit.predict(N=7e10, D=1.4e12)[["loss_nats", "low", "high"]].round(3).to_numpy()
+        >>> fit.predict(N=7e10, D=1.4e12)[["loss", "low", "high"]].round(3).to_numpy()
         array([[1.941, 1.941, 1.941]])
         >>> fit.allocate(C=1e21)["tokens_per_parameter"].round(1).item()
         48.4

@@ -264,6 +264,37 @@ class Law(ABC):
         reason = "does not give the best N and D of a budget"
         raise IsolossError(Problem(f"the law {self.formula}", reason, "take a law in N and D"))
 
+    def least_loss(self, theta: np.ndarray, flops: float) -> np.ndarray:
+        """The least loss of a budget: where it is divided best, or of a law in C at that C; (...).
+
+        Args:
+            theta: an estimate, (..., p).
+            flops: the budget, a number or (...); 6 N D where N and D are divided.
+
+        Returns:
+            The loss in nats; not finite where a budget has no best division.
+
+        Raises:
+            IsolossError: the law does not give a loss for a budget.
+
+        Example:
+            >>> from isoloss.laws import power_law
+            >>> law = power_law.make(variable="C", offset=False)
+            >>> float(law.least_loss(law.theta({"A": 8.0, "alpha": 0.5}), 1e4).round(6))
+            0.08
+        """
+        flops = np.broadcast_to(np.asarray(flops, dtype=float), np.shape(theta)[:-1])
+        points = {"C": flops[..., None]}
+        if self.allocates:
+            n, d = self.allocate(theta, flops)
+            points |= {"N": n[..., None], "D": d[..., None]}
+        missing = [name for name in self.variables if name not in points]
+        if missing:
+            remedy = "take a law in C, or one that divides a budget between N and D"
+            reason = f"gives no loss for a budget: it needs {', '.join(missing)}"
+            raise IsolossError(Problem(f"the law {self.formula}", reason, remedy))
+        return self.loss(theta, {name: points[name] for name in self.variables})[..., 0]
+
     def posterior_sd(self, theta: np.ndarray, data: Data, noise: bool = False) -> np.ndarray:
         """SD of the predicted loss given the runs, (..., n); 0 for a law that knows none.
 

@@ -37,8 +37,9 @@ def inputs(files: Sequence[str | Path], required: Sequence[str] = ()) -> Inputs:
     ]
     if lacking:
         raise IsolossError(f"--tables lacks {lacking[0]}.parquet")
-    token = next((facts["token"] for facts in facts_of.values() if "token" in facts), "token")
-    return Inputs(tables=whole, fits=fits_from(files), token=token)
+    together = {name: fact for facts in facts_of.values() for name, fact in facts.items()}
+    units = {name: together[name] for name in ("token", "loss_unit") if name in together}
+    return Inputs(tables=whole, fits=fits_from(files), **units)
 
 
 def draw(

@@ -260,6 +260,7 @@ def save(result: QuickFit, out: Path) -> list[Path]:
     files = result.fit.save(out, law=out.name, sweep="table", study=out.name)
     runs = result.runs[[c for c in result.runs if not str(c).endswith("_given")]]
     facts = {"sweep": "table", "study": out.name, "token": "token"}
+    facts["loss_unit"] = result.fit.loss_unit
     tables.write("runs", runs, out / "runs.parquet", facts)
     law = result.fit.law
     card = "isoloss" if law.allocates and law.variables == ("N", "D") else "predicted_observed"

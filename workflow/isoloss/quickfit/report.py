@@ -209,7 +209,7 @@ def _allocation(best: Allocation) -> tuple[str, ...]:
             (best.n_params, units.count),
             (best.n_samples, units.count),
             (best.tokens_per_parameter, units.count),
-            (best.loss_nats, "{:.4g}".format),
+            (best.loss, "{:.4g}".format),
         )
     ]
     if not best.exists:
@@ -273,7 +273,7 @@ def _best_mixture(best: BestMixture) -> str:
                 reach + (" (at its edge)" if share.at_edge else ""),
             )
         )
-    loss = best.loss_nats
+    loss = best.loss
     what = f"mean of {len(best.responses)} losses ({best.n_replicates} replicates)"
     interval = units.interval(loss.low, loss.high, "{:.4g}".format)
     return columns(head, rows) + f"  {what}: {loss.estimate:.4g} {interval}\n"

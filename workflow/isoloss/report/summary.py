@@ -47,12 +47,13 @@ def summarize(
         figures: names of the figures.
     """
     by_sweep: Tables = {}
-    token, read_as = {}, {}
+    units_of: dict[str, tuple[str, str]] = {}
+    read_as: dict[str, str] = {}
     for file in files:
         facts = tables.facts(file)
         if "law" not in facts:
             by_sweep.setdefault(facts["sweep"], {})[facts["table"]] = tables.frame(file)
-            token[facts["sweep"]] = facts["token"]
+            units_of[facts["sweep"]] = facts["token"], facts["loss_unit"]
             read_as[facts["sweep"]] = facts.get("read_as", "")
     fits = fits_from(files)
     lines = [f"# {markdown(study)}", ""]
@@ -60,7 +61,7 @@ def summarize(
         runs = by_table["runs"]
         lines += _versions(sweep, by_table["timing"])
         how = f"; read as {markdown(read_as[sweep])}" if read_as[sweep] else ""
-        lines.append(f"- **Runs** ({markdown(sweep)}): {_runs(runs, markdown(token[sweep]))}{how}")
+        lines.append(f"- **Runs** ({markdown(sweep)}): {_runs(runs, *units_of[sweep])}{how}")
         of_sweep = {name: fit for name, fit in fits.items() if fit.facts["sweep"] == sweep}
         records = {name: record(fit) for name, fit in of_sweep.items()}
         for name, fit in records.items():
@@ -82,7 +83,7 @@ def summarize(
     return "\n".join(lines) + "\n"
 
 
-def _runs(runs: pd.DataFrame, token: str) -> str:
+def _runs(runs: pd.DataFrame, token: str, loss_unit: str) -> str:
     finished = runs[runs["status"] == "done"]
     others = runs.loc[runs["status"] != "done", "status"].value_counts(sort=False)
     gone = "".join(f", {count} {markdown(status)}" for status, count in others.sort_index().items())
@@ -92,13 +93,13 @@ def _runs(runs: pd.DataFrame, token: str) -> str:
         f"{letter} {form(finished[column].min())} to {form(finished[column].max())}{unit}"
         for letter, column, form, unit in (
             ("N", "n_params", units.count, ""),
-            ("D", "n_samples", units.count, f" {token}s"),
+            ("D", "n_samples", units.count, f" {markdown(token)}s"),
             ("C", "n_flops", units.power, " FLOP"),
         )
         if finished[column].notna().any()
     ]
     where = f"; {', '.join(spans)}" if spans else ""
-    return f"{len(finished)} finished{gone}{where}; loss in nats/{token}"
+    return f"{len(finished)} finished{gone}{where}; loss in {markdown(loss_unit)}"
 
 
 def _versions(sweep: str, timing: pd.DataFrame) -> list[str]:
@@ -134,7 +135,7 @@ def _law(name: str, fit: Record) -> list[str]:
         lines.append(
             f"- **{markdown(name)}**{_group(one.group)}, {fit.formula}: {terms} ({level}); "
             f"{_state(one)}{agree}{warning}; "
-            f"RMSE {one.rmse:.3g} nats on {one.fitted_rows}"
+            f"RMSE {units.loss(one.rmse, one.loss_unit)} on {one.fitted_rows}"
         )
     return lines
 
@@ -145,11 +146,13 @@ def _law_of_many(name: str, fit: Record, group: str) -> str:
     states = ", ".join(
         f"{markdown(one.response)} {_state(one)}" for one in fits if not one.converged
     )
+    unit = fits[0].loss_unit
     scores = pd.DataFrame({"r2": [one.r2 for one in fits], "rmse": [one.rmse for one in fits]})
     return (
         f"- **{markdown(name)}**{_group(group)}, {fit.formula}: {len(fits)} losses, "
         f"R2 {scores['r2'].min():.3f} to {scores['r2'].max():.3f}, "
-        f"median RMSE {scores['rmse'].median():.3g} nats on {max(o.n_runs for o in fits)} runs; "
+        f"median RMSE {units.loss(scores['rmse'].median(), unit)} on "
+        f"{max(one.n_runs for one in fits)} runs; "
         f"{states or 'converged'}"
     )
 
@@ -178,7 +181,7 @@ def _held_out(fits: Mapping[str, Record]) -> str:
     if not errors:
         return ""
     text = ", ".join([*errors, "mean of the last fitted budget " + ", ".join(baselines.values())])
-    return f"- **Held out** (the largest budget, {', '.join(baselines)}), RMSE in nats: {text}"
+    return f"- **Held out** (the largest budget, {', '.join(baselines)}), RMSE: {text}"
 
 
 def _folds(fits: Mapping[str, Record]) -> list[str]:
@@ -201,7 +204,7 @@ def _folds(fits: Mapping[str, Record]) -> list[str]:
             error = f"{rows['rmse'].mean():.3g}{losses} in {count} folds"
             errors.setdefault(rule, []).append(f"{markdown(name)}{_in_brackets(group)} {error}")
     return [
-        f"- **Held out** ({markdown(rule.replace('_', ' '))}), mean RMSE in nats: {', '.join(text)}"
+        f"- **Held out** ({markdown(rule.replace('_', ' '))}), mean RMSE: {', '.join(text)}"
         for rule, text in errors.items()
     ]
 
@@ -209,7 +212,7 @@ def _folds(fits: Mapping[str, Record]) -> list[str]:
 def _seeds(fits: Mapping[str, Record]) -> list[str]:
     """The line of standard deviations over seeds of the runs that the fits select, by group."""
     spreads = {
-        f"{one.seed_sd:.2g} nats{_in_brackets(one.group)}": None
+        f"{units.loss(one.seed_sd, one.loss_unit, 2)}{_in_brackets(one.group)}": None
         for fit in fits.values()
         for one in fit.fits
         if not math.isnan(one.seed_sd)
@@ -233,7 +236,7 @@ def _allocations(name: str, fit: Fit, budgets: Sequence[float], runs: pd.DataFra
                     ("N", best.n_params, units.count),
                     ("D", best.n_samples, units.count),
                     ("D/N", best.tokens_per_parameter, units.count),
-                    ("loss", best.loss_nats, "{:.3f}".format),
+                    ("loss", best.loss, "{:.3f}".format),
                 )
             )
             beyond = best.times_largest
@@ -257,6 +260,6 @@ def _weightings(finished: pd.DataFrame, losses: pd.DataFrame) -> list[str]:
         means_by_weighting.append(f"{markdown(weighting)} {whole:+.3f} ({parts})")
     pairs = len(effects[["run_id", "run_id_reference"]].drop_duplicates())
     return [
-        f"- **Weightings**, loss against natural, all else the same ({pairs} pairs), nats: "
+        f"- **Weightings**, loss against natural, all else the same ({pairs} pairs): "
         + "; ".join(means_by_weighting)
     ]

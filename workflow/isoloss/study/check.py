@@ -33,7 +33,7 @@ from isoloss.train.settings import task_of
 MEASURED = {
     "run_digest": None,
     "n_unique": 1,
-    "loss_nats": 1.0,
+    "loss": 1.0,
     "status": "done",
     "status_reason": None,
     "fit_weight": 1.0,

@@ -1,0 +1,108 @@
+"""The workflow as a module of somebody else's Snakefile."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from running import ROOT, snakemake
+
+from isoloss.core import tables
+
+TRUTH = {"E": 1.827, "A": 494.9, "B": 2668.0, "alpha": 0.3423, "beta": 0.3826}
+OUTER = """
+configfile: "outer.yaml"
+
+
+{before}
+module isoloss:
+    snakefile:
+        "{root}/Snakefile"
+    config:
+        config["laws"]
+{prefix}
+
+use rule * from isoloss as laws_*
+
+
+rule all:
+    default_target: True
+    input:
+        rules.laws_all.input,
+
+
+{after}
+"""
+HOOK = """
+onstart:
+    print("the hook of the outer Snakefile")
+"""
+INNER = "results/inner"
+
+
+def outer(folder, before="", after="", prefix="") -> tuple[str, ...]:
+    """Write a Snakefile that uses the workflow, its study and a table; arguments of snakemake."""
+    n, d = (a.ravel() for a in np.meshgrid(np.geomspace(1e7, 1e10, 5), np.geomspace(1e9, 1e12, 5)))
+    t = TRUTH
+    loss = t["E"] + t["A"] / n ** t["alpha"] + t["B"] / d ** t["beta"]
+    pd.DataFrame({"params": n, "tokens": d, "val": loss}).to_csv(folder / "r.csv", index=False)
+    columns = {"N": "params", "D": "tokens", "loss": "val"}
+    study = {
+        "study": "inner",
+        "aggregate": {"mine": {"table": "r.csv", "columns": columns}},
+        "fit": {"chinchilla": {"card": "chinchilla", "sweep": "mine", "bootstrap": 20}},
+    }
+    (folder / "outer.yaml").write_text(yaml.safe_dump({"paper": "demo", "laws": study}))
+    text = OUTER.format(root=ROOT, before=before, after=after, prefix=prefix)
+    (folder / "Snakefile").write_text(text)
+    return "--snakefile", str(folder / "Snakefile")
+
+
+@pytest.mark.parametrize(("before", "after"), [("", ""), (HOOK, ""), ("", HOOK)])
+def test_a_module_writes_its_study_for_the_jobs_and_has_nothing_to_do_again(
+    tmp_path, before, after
+):
+    arguments = outer(tmp_path, before, after)
+    process = snakemake(tmp_path, *arguments, "-n")
+    assert process.returncode == 0, process.stderr
+    assert not (tmp_path / INNER).exists()
+    process = snakemake(tmp_path, *arguments)
+    assert process.returncode == 0, process.stderr
+    assert ("the hook of the outer Snakefile" in process.stdout) == bool(before or after)
+    params = tables.frame(tmp_path / INNER / "fit/mine/chinchilla/params.parquet")
+    values = params.set_index("term")["estimate"].to_dict()
+    assert values == pytest.approx(TRUTH, rel=1e-4)
+    assert yaml.safe_load((tmp_path / INNER / "config.yaml").read_text())["study"] == "inner"
+    assert (tmp_path / INNER / "provenance.json").is_file()
+    assert "# inner" in process.stderr
+    process = snakemake(tmp_path, *arguments)
+    assert process.returncode == 0, process.stderr
+    assert "Nothing to be done" in process.stdout + process.stderr
+
+
+def test_a_module_whose_study_changes_makes_what_changed(tmp_path):
+    arguments = outer(tmp_path)
+    assert snakemake(tmp_path, *arguments).returncode == 0
+    file = tmp_path / "outer.yaml"
+    file.write_text(file.read_text().replace("bootstrap: 20", "bootstrap: 30"))
+    process = snakemake(tmp_path, *arguments)
+    assert process.returncode == 0, process.stderr
+    output = process.stdout + process.stderr
+    assert "fit chinchilla to mine" in output or "laws_fit_law" in output
+    assert "laws_read_runs_table" not in output
+    summary = tables.frame(tmp_path / INNER / "fit/mine/chinchilla/summary.parquet", "summary")
+    assert summary.loc[0, "n_replicates"] == 30
+
+
+def test_without_hooks_the_jobs_are_refused_with_the_reason(tmp_path):
+    arguments = outer(tmp_path)
+    process = snakemake(tmp_path, *arguments, "--no-hooks")
+    assert process.returncode != 0
+    assert "--no-hooks: jobs need the study" in process.stdout + process.stderr
+    assert not (tmp_path / INNER).exists()
+
+
+def test_a_prefix_is_refused_with_the_reason(tmp_path):
+    arguments = outer(tmp_path, prefix='    prefix:\n        "sub"')
+    process = snakemake(tmp_path, *arguments, "-n")
+    assert process.returncode != 0
+    assert "the module has a prefix" in process.stdout + process.stderr

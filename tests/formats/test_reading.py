@@ -300,11 +300,15 @@ UNEVEN = {
     ),
     "names twice": (
         "loss,a,loss,a,loss\n1,2,3,4,5\n",
-        "repeats the column 'loss' (columns 1 and 3 and 5), 'a' (columns 2 and 4); give each",
+        "repeats the column 'loss' (1 and 3 and 5), 'a' (2 and 4); give each",
+    ),
+    "too many columns of LaTeX": (
+        "\\begin{tabular}{l}" + ("a & " * 10_001 + "a \\\\\n") * 2 + "\\end{tabular}",
+        "line 2 has more than 10000 columns",
     ),
     "names twice in JSON": (
         '[{"loss": 1, "loss": 2}]',
-        "an object repeats 'loss'; give each value",
+        "an object repeats 'loss' (1 and 2); give each",
     ),
     "a quotation mark that stays open": ('a,b\n1,"2\n3,4\n', "cannot be divided into fields"),
 }
@@ -540,6 +544,12 @@ BOMBS = {
 def test_what_unpacks_to_more_than_the_limit_is_refused_by_its_name(content):
     message = refused(content)
     assert "max_mib = 8 MiB" in message and "raise max_mib" in message
+
+
+def test_files_whose_columns_are_too_many_together_are_told():
+    names = [[f"c{i}x{j}" for j in range(900)] for i in range(12)]
+    files = {f"{i}.csv": f"a,{','.join(c)}\n1{',1' * 900}\n" for i, c in enumerate(names)}
+    assert "its files have more than 10000 columns together" in refused(archive(files))
 
 
 # --- any table, any bytes ------------------------------------------------------------------------

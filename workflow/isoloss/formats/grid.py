@@ -15,6 +15,7 @@ from isoloss.core.problems import TableError
 from isoloss.core.sources import Source
 from isoloss.formats.numbers import is_number
 from isoloss.formats.table import Parsed
+from isoloss.formats.unpack import MAX_COLUMNS
 
 ROW = "row"  # the column of row names
 _BATCH = 4096  # lines that are lists of Python at once
@@ -111,6 +112,9 @@ class Grid:
         count = len(fields)
         while len(header) > count and not header[-1]:
             header.pop()
+        if count > MAX_COLUMNS:
+            reason = f"{self.line} {number} has more than {MAX_COLUMNS} columns"
+            raise self.file.error(reason, "remove the columns that are not needed")
         if count < len(header) or (count > len(header) + 1 and any(fields[len(header) :])):
             raise self._uneven(header, number, fields)
         return count

@@ -12,7 +12,7 @@ import pandas as pd
 from isoloss.core.sources import Source
 from isoloss.formats.grid import ROW
 from isoloss.formats.numbers import EXACT
-from isoloss.formats.table import Parsed
+from isoloss.formats.table import Parsed, repeated
 from isoloss.formats.unpack import CELL, MAX_COLUMNS
 
 TYPED = False
@@ -51,8 +51,7 @@ def _values(file: Source, text: str) -> Iterator[Any]:
     def known_once(pairs: list[tuple[str, Any]]) -> Record:
         record = dict(pairs)
         if len(record) < len(pairs):
-            names = [name for name, _ in pairs]
-            twice = ", ".join(repr(n) for n in record if names.count(n) > 1)
+            twice = repeated([name for name, _ in pairs])
             raise file.error(f"an object repeats {twice}", "give each value its own name")
         return record
 
@@ -106,8 +105,7 @@ def _named(file: Source, names: Sequence[Any], rows: Sequence[Any]) -> list[Reco
     """Runs of lists, whose values have these names."""
     names = ["/".join(map(str, n)) if isinstance(n, list) else str(n) for n in names]
     if len(set(names)) < len(names):
-        twice = ", ".join(repr(name) for name in dict.fromkeys(names) if names.count(name) > 1)
-        raise file.error(f"repeats the names {twice}", "give each column its own name")
+        raise file.error(f"repeats the names {repeated(names)}", "give each column its own name")
     for i, row in enumerate(rows, 1):
         if not isinstance(row, list) or len(row) != len(names):
             count = len(row) if isinstance(row, list) else "no"

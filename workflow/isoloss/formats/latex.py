@@ -11,27 +11,35 @@ from isoloss.formats.table import Parsed
 
 TYPED = False
 _BEGIN = re.compile(r"\\begin\{(tabular[x*y]?|tabulary|longtable|array|tblr|NiceTabular)\}")
-_ROW = re.compile(r"^[^\n#]*[^\\\n]&[^\n]*\\\\", re.M)
+_DEPTH = 20  # commands inside each other, at most
 _COMMENT = re.compile(r"(?<!\\)%[^\n]*")
 _RULES = re.compile(
     r"\\(?:toprule|midrule|bottomrule|hline|hhline|endhead|endfirsthead|endfoot|endlastfoot|"
     r"centering|small|footnotesize|scriptsize|addlinespace|noalign|specialrule|morecmidrules|"
     r"cmidrule|cline|rowcolor|cellcolor|caption|label|columncolor)(?![A-Za-z])"
-    r"(?:\*|\[[^\]]*\]|\([^)]*\)|\{[^{}]*\})*"
+    r"(?:\*|\[[^\]]{0,200}\]|\([^)]{0,200}\)|\{[^{}]*\})*"
 )
-_END_OF_ROW = re.compile(r"\\\\(?:\*?\[[^\]]*\])?|\\tabularnewline(?![A-Za-z])")
+_END_OF_ROW = re.compile(r"\\\\(?:\*?\[[^\]]{0,200}\])?|\\tabularnewline(?![A-Za-z])")
 _CELLS = re.compile(r"(?<!\\)&")
-_SPAN = re.compile(r"\\multi(column|row)(?:\[[^\]]*\])?\s*\{([^{}]*)\}(?:\[[^\]]*\])?\s*\{[^{}]*\}")
+_SPAN = re.compile(
+    r"\\multi(column|row)(?:\[[^\]]{0,200}\])?\s*\{([^{}]*)\}(?:\[[^\]]{0,200}\])?\s*\{[^{}]*\}"
+)
 _POWER = re.compile(
     r"(?:(?<![\d.])([-+]?[\d.]+)\s*\\(?:times|cdot)\s*)?(?<![\d.])10\s*\^\s*\{?\s*([-+]?\d+)\s*\}?"
 )
-_ONE = re.compile(r"\\[A-Za-z]+\*?(?:\[[^\]]*\])?\{([^{}]*)\}")
-_UNITS = re.compile(r"\\(?:SI|qty)(?:\[[^\]]*\])?\{([^{}]*)\}\{[^{}]*\}")
+_ONE = re.compile(r"\\[A-Za-z]+\*?(?:\[[^\]]{0,200}\])?\{([^{}]*)\}")
+_UNITS = re.compile(r"\\(?:SI|qty)(?:\[[^\]]{0,200}\])?\{([^{}]*)\}\{[^{}]*\}")
 
 
 def matches(text: str) -> bool:
     r"""Whether a text has a `tabular`, or rows of cells with & that end in \\."""
-    return (_BEGIN.search(text) or _ROW.search(text)) is not None
+    return _BEGIN.search(text) is not None or sum(map(_is_row, text.splitlines())) > 1
+
+
+def _is_row(line: str) -> bool:
+    r"""Whether a line has cells with & between and ends with \\."""
+    first, end = line.find("&"), line.rfind(r"\\")
+    return 0 < first < end and line[first - 1] != "\\" and not line.startswith("#")
 
 
 def read(file: Source, text: str) -> Parsed:
@@ -56,9 +64,9 @@ def read(file: Source, text: str) -> Parsed:
 
 def _behind_arguments(text: str, at: int) -> int:
     """The position behind the arguments of an environment, such as `{lrr}`."""
-    while match := re.compile(r"\s*(?:\[[^\]]*\]|\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\})").match(
-        text, at
-    ):
+    while match := re.compile(
+        r"\s*(?:\[[^\]]{0,200}\]|\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\})"
+    ).match(text, at):
         at = match.end()
     return at
 
@@ -137,8 +145,8 @@ def _plain(cell: str) -> str:
     text = cell.replace(r"\$", dollar).replace("$", "").replace(dollar, r"\$")
     text = _POWER.sub(lambda m: f"{m[1] or 1}e{m[2]}", text)
     text = _UNITS.sub(r"\1", text)
-    while (inner := _ONE.sub(r"\1", text)) != text:
-        text = inner
+    for _ in range(_DEPTH):
+        text = _ONE.sub(r"\1", text)
     for sign, plain in _SIGNS.items():
         text = text.replace(sign, plain)
     text = re.sub(r"\\(?:bf|it|tt|em|bfseries|itshape|ttfamily)(?![A-Za-z])", "", text)

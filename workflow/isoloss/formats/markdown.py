@@ -14,7 +14,8 @@ _RULE = re.compile(
     r"[ \t]*[|+]?[ \t]*:?[-=]{2,}:?[ \t]*(?:[|+][ \t]*:?[-=]{2,}:?[ \t]*)*[|+]?[ \t]*"
 )
 _CELLS = re.compile(r"(?<!\\)\|")
-_MARKED = re.compile(r"(\*\*|__|\*|`)(.*)\1")
+_MARKS = 3  # marks around each other, such as bold code in italics
+_MARKED = re.compile(r"(\*\*|__|\*|`)(.+)\1")
 
 
 def matches(text: str) -> bool:
@@ -64,6 +65,7 @@ def _bare(line: str) -> str:
 def _cell(cell: str) -> str:
     """The text of a cell without bold, italics, code and escapes."""
     cell = cell.strip()
-    while (match := _MARKED.fullmatch(cell)) and match[2]:
-        cell = match[2].strip()
+    for _ in range(_MARKS):
+        match = _MARKED.fullmatch(cell)
+        cell = match[2].strip() if match else cell
     return re.sub(r"\\([\\|*_`$%#])", r"\1", cell)

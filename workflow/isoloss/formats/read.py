@@ -19,7 +19,7 @@ from isoloss.core.problems import TableError
 from isoloss.core.sources import Source
 from isoloss.formats import columnar, delimited, encodings, kinds, packing
 from isoloss.formats.numbers import settle
-from isoloss.formats.table import Parsed
+from isoloss.formats.table import Parsed, repeated
 
 _HEAD = 2**16  # characters by which the format of a text is known
 _GIVE = "give a CSV or Parquet table"
@@ -133,7 +133,4 @@ def _check_names(file: Source, table: pd.DataFrame) -> None:
     names = [str(name) for name in table.columns]
     if len(set(names)) == len(names):
         return
-    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
-    places = {n: [str(i) for i, other in enumerate(names, 1) if other == n] for n in twice}
-    listed = ", ".join(f"{n!r} (columns {' and '.join(at)})" for n, at in places.items())
-    raise file.error(f"repeats the column {listed}", "give each column its own name")
+    raise file.error(f"repeats the column {repeated(names)}", "give each column its own name")

@@ -10,6 +10,7 @@ import pandas as pd
 from isoloss.core.sources import Source
 from isoloss.formats.numbers import settle
 from isoloss.formats.table import Parsed
+from isoloss.formats.unpack import CELL, MAX_COLUMNS
 
 FILE = "file"  # the column that says from which file a row is
 _SHOWN = 5  # columns and statements that are listed
@@ -30,11 +31,22 @@ def stacked(source: Source, files: Sequence[Source], pieces: Sequence[Parsed]) -
         if not first & set(table.columns):
             reason = f"{name} has no column of {names[0]} ({', '.join(sorted(first)[:_SHOWN])})"
             raise source.error(reason, "give tables that have columns in common")
+    _check_size(source, tables)
     if not any(FILE in table for table in tables):
         pairs = zip(names, tables, strict=True)
         tables = [table.assign(**{FILE: name}) for name, table in pairs]
     took = [f"{len(files)} files", *_differences(names, tables), *_statements(pieces)]
     return Parsed(_below_each_other(tables), tuple(took))
+
+
+def _check_size(source: Source, tables: Sequence[pd.DataFrame]) -> None:
+    """Raise an error if all tables together have too many columns or cells."""
+    columns = set().union(*(table.columns for table in tables))
+    if len(columns) > MAX_COLUMNS:
+        reason = f"its files have more than {MAX_COLUMNS} columns together"
+        raise source.error(reason, "give files with the same columns")
+    if sum(map(len, tables)) * len(columns) * CELL > source.limits.max_bytes:
+        raise source.too_large("the rows of its files take more memory")
 
 
 def _with_text_names(table: pd.DataFrame) -> pd.DataFrame:
@@ -50,7 +62,8 @@ def _short(names: list[str]) -> list[str]:
 def _differences(names: Sequence[str], tables: Sequence[pd.DataFrame]) -> list[str]:
     """Which columns some files lack."""
     columns = list(dict.fromkeys(column for table in tables for column in table.columns))
-    lacking = {c: [n for n, t in zip(names, tables, strict=True) if c not in t] for c in columns}
+    pairs = [(name, set(table.columns)) for name, table in zip(names, tables, strict=True)]
+    lacking = {c: [name for name, there in pairs if c not in there] for c in columns}
     words = [
         f"no column {column!r} in {', '.join(files[:_SHOWN])}"
         + (f" and {len(files) - _SHOWN} more" if len(files) > _SHOWN else "")

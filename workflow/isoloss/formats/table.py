@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
+
+_SHOWN = 4  # places of a name
 
 
 @dataclass(frozen=True)
@@ -19,3 +22,22 @@ class Parsed:
 
     rows: pd.DataFrame
     took: tuple[str, ...] = ()
+
+
+def repeated(names: Sequence[str]) -> str:
+    """The names that appear more than once, with their places from 1.
+
+    >>> repeated(["loss", "N", "loss"])
+    "'loss' (1 and 3)"
+    """
+    places: dict[str, list[str]] = {}
+    for i, name in enumerate(names, 1):
+        places.setdefault(name, []).append(str(i))
+    twice = {name: at for name, at in places.items() if len(at) > 1}
+    return ", ".join(f"{name!r} ({_listed(at)})" for name, at in twice.items())
+
+
+def _listed(places: Sequence[str]) -> str:
+    """The first places of a name, and how many more there are."""
+    more = len(places) - _SHOWN
+    return " and ".join(places[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -266,7 +266,15 @@ UNEVEN = {
     "an extra last field": (
         LONGER,
         "every line has 4 fields (such as line 2), the header 3; give every line one field for "
-        "each name in the header; row names would be unique texts, or 1, 2, 3, ... in the first",
+        "each name in the header, or a name to the first field; row names would be unique texts",
+    ),
+    "texts first, a text too many": (
+        "arch,params,loss\na,1,3.5,ok\nb,2,3.4,ok\n",
+        "every line has 4 fields (such as line 2), the header 3",
+    ),
+    "texts first, a number too many": (
+        "model,params,loss\na,1,3.5,60\nb,2,3.4,61\n",
+        "every line has 4 fields (such as line 2), the header 3",
     ),
     "one line is longer": ("a,b\n1,2\n\n3,4,5\n", "line 4 has 3 fields, the header 2; give every"),
     "one line is shorter": ("a,b,c\n1,2,3\n1,2\n", "line 3 has 2 fields, the header 3"),
@@ -317,6 +325,19 @@ UNEVEN = {
 @pytest.mark.parametrize(("content", "reason"), UNEVEN.values(), ids=UNEVEN)
 def test_a_field_without_a_name_or_a_name_without_a_field_is_told(content, reason):
     assert reason in refused(content)
+
+
+ROW_NUMBERS = {
+    "of R after a choice of rows": 'params,loss\n"3",10,3.5\n"17",20,3.2\n"4",30,3.1\n',
+    "of pandas after a choice of rows": ",params,loss\n3,10,3.5\n17,20,3.2\n4,30,3.1\n",
+}
+
+
+@pytest.mark.parametrize("content", ROW_NUMBERS.values(), ids=ROW_NUMBERS)
+def test_row_names_that_are_numbers_are_left_out(content):
+    parsed = read(content)
+    assert parsed.rows.to_dict("list") == {"params": [10, 20, 30], "loss": [3.5, 3.2, 3.1]}
+    assert parsed.took == ("first field is row names, left out",)
 
 
 def test_row_names_are_kept_if_they_say_more_than_their_number():

@@ -94,14 +94,34 @@ def test_the_digest_of_several_files_is_of_their_names_too(folder):
     assert open_source(folder).digest != before
 
 
+TRUTH = {"E": 1.827, "A": 494.9, "B": 2668, "alpha": 0.3423, "beta": 0.3826}
+WRITERS = {
+    "German": lambda file: RUNS.to_csv(file, sep=";", decimal=",", index=False),
+    "R": lambda file: file.write_text(RUNS.to_csv().removeprefix(","), encoding="utf-8"),
+    "UTF-16": lambda file: RUNS.to_csv(file, sep="\t", encoding="utf-16", index=False),
+    "gzip": lambda file: RUNS.to_csv(file, compression="gzip", index=False),
+    "JSON": lambda file: RUNS.to_json(file, orient="split", double_precision=15),
+    "Feather": lambda file: RUNS.to_feather(file),
+    "LaTeX": lambda file: RUNS.style.hide().to_latex(file),
+}
+
+
+@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
+def test_the_law_of_a_table_is_the_law_whatever_it_is_written_in(tmp_path, write):
+    write(tmp_path / "runs.csv")
+    result = law_of_table(tmp_path / "runs.csv", bootstrap=20)
+    assert "\nread as: " in result.text
+    for name, value in TRUTH.items():
+        assert result.fit.values[name] == pytest.approx(value, rel=1e-3)
+
+
 def test_a_law_of_several_files_is_the_law_of_their_rows(folder, capsys, tmp_path):
     files = [str(folder / name) for name in ("a.csv", "b.tsv", "c.jsonl")]
     main(["law", *files, "--bootstrap", "20", "--out", str(tmp_path / "out")])
     text = capsys.readouterr().out
     assert "read as: 3 files, fields separated by tabs, JSON Lines" in text
     values = law_of_table(files, bootstrap=20).fit.values
-    truth = {"E": 1.827, "A": 494.9, "B": 2668, "alpha": 0.3423, "beta": 0.3826}
-    for name, value in truth.items():
+    for name, value in TRUTH.items():
         assert values[name] == pytest.approx(value, rel=1e-3)
 
 

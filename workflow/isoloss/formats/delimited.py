@@ -83,7 +83,8 @@ def read(file: Source, text: str) -> Parsed:
     lines = io.StringIO(text[skipped:] if skipped else text, newline="\n")
     _check_lines(file, lines, layout.separator, above)
     lines.seek(0)
-    parsed = grid.Grid(file, _numbered(file, layout, lines, above, named), took=took).parsed()
+    numbered = _numbered(file, layout, lines, above, named)
+    parsed = grid.Grid(file, numbered, "line", took, _names_quoted(layout, head)).parsed()
     return with_points(file, parsed, layout.separator)
 
 
@@ -163,6 +164,15 @@ def _comment_header(layout: _Layout, comments: str, head: list[str]) -> list[str
     (names,) = _rows(layout, [text]) or [[]]
     fit = len(names) == len(first) and not any(map(is_number, names))
     return names if fit else []
+
+
+def _names_quoted(layout: _Layout, head: list[str]) -> bool:
+    """Whether lines begin with a field in quotes, which other fields are without, as R writes."""
+    below = [line.strip() for line in head if line.strip()][1:]
+    return bool(below) and all(
+        line.startswith('"') and any(part[:1] != '"' for part in line.split(layout.separator))
+        for line in below
+    )
 
 
 def _statements(layout: _Layout, comments: str, named: list[str]) -> list[str]:

@@ -23,6 +23,12 @@ _TITLES = 10  # lines above the header, at most
 _BLANK = " \t\u00a0"  # around a name
 _GROUP = re.compile(r"\d{3}")
 
+# parts of names that columns of texts have
+_LABEL = re.compile(
+    r"name|model|label|arch|optim|method|group|family|variant|config|exp|data|(?:^|_)(?:run|id|kind)",
+    re.I,
+)
+
 Line = tuple[int, list[str]]
 
 
@@ -35,12 +41,14 @@ class Grid:
         lines: number and fields of each, the header first; lines without any text are skipped.
         line: what a line is called.
         took: statements about how the table is read; those made here are added.
+        names_quoted: whether the first field of every line is in quotes, and not all others are.
     """
 
     file: Source
     lines: Iterable[Line]
     line: str = "line"
     took: list[str] = field(default_factory=list)
+    names_quoted: bool = False
 
     def parsed(self) -> Parsed:
         """The table, all columns text.
@@ -145,14 +153,17 @@ class Grid:
         if all(pc.all(pc.equal(column, "")).as_py() for column in columns[width:]):
             self.took.append("an empty last field of every line left out")
             return header, columns[:width]
-        if len(columns) == width + 1 and _are_row_names(columns[0]):
+        row_names = len(columns) == width + 1 and _are_row_names(columns[0], self.names_quoted)
+        if row_names and not _may_be_moved(header, columns):
             return ["", *header], columns
         fields = [column[0].as_py() for column in columns]
         counts = f"every {self.line} has {_fields(len(columns))} (such as {self.line} {first}), "
         reason = f"{counts}the header {width}"
         remedy = _remedy(header, fields)
         if "thousands" not in remedy:
-            remedy += "; row names would be unique texts, or 1, 2, 3, ... in the first field"
+            remedy += (
+                ", or a name to the first field; row names would be unique texts, or 1, 2, 3, ..."
+            )
         raise self.file.error(reason, remedy)
 
     def _with_names(
@@ -163,10 +174,10 @@ class Grid:
         for i, (name, column) in enumerate(zip(names, columns, strict=True)):
             if name:
                 named.append((name, column))
-            elif i == 0 and _are_row_names(column):
-                counted = _are_counted(column)
-                self.took.append("first field is row names" + (", left out" if counted else ""))
-                if not counted:
+            elif i == 0 and _are_row_names(column, numbers=True):
+                numbers = is_number(column[0].as_py())
+                self.took.append("first field is row names" + (", left out" if numbers else ""))
+                if not numbers:
                     named.append((ROW if ROW not in names else f"{ROW} name", column))
             elif len(column) and pc.all(pc.equal(column, "")).as_py():
                 self.took.append(f"column {i + 1}, without name and values, left out")
@@ -212,13 +223,35 @@ def _are_counted(column: pa.ChunkedArray) -> bool:
     return column.to_pylist() == [str(i + int(first)) for i in range(len(column))]
 
 
-def _are_row_names(column: pa.ChunkedArray) -> bool:
-    """Whether a column without a name counts the rows, or names each by a text of its own."""
-    if _are_counted(column):
-        return True
+def _are_row_names(column: pa.ChunkedArray, numbers: bool) -> bool:
+    """Whether a column without a name counts the rows, or names each by a text of its own.
+
+    Args:
+        column: the first fields.
+        numbers: whether the texts may all be whole numbers.
+    """
     if not len(column) or len(pc.unique(column)) < len(column):
         return False
-    return not any(is_number(value) or not value.strip() for value in column.to_pylist())
+    texts = column.to_pylist()
+    if numbers and all(map(str.isdecimal, texts)):
+        return True
+    return _are_counted(column) or not any(is_number(t) or not t.strip() for t in texts)
+
+
+def _may_be_moved(header: Sequence[str], columns: Sequence[pa.ChunkedArray]) -> bool:
+    """Whether fields would stand under wrong names if the first ones, which are texts, had none.
+
+    Then the last field would be the one without a name: the columns behind the texts end in a text, or
+    a name that is one of texts, such as `model`, would stand above numbers.
+    """
+    if not _are_texts(columns[0]):
+        return False
+    return _are_texts(columns[-1]) or bool(_LABEL.search(header[0]) and not _are_texts(columns[1]))
+
+
+def _are_texts(column: pa.ChunkedArray) -> bool:
+    """Whether a column has a text that is not a number."""
+    return not all(is_number(text) or not text.strip() for text in column.to_pylist())
 
 
 def frame(names: Sequence[str], columns: Sequence[pa.ChunkedArray]) -> pd.DataFrame:

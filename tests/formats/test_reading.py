@@ -276,6 +276,14 @@ UNEVEN = {
         "model,params,loss\na,1,3.5,60\nb,2,3.4,61\n",
         "every line has 4 fields (such as line 2), the header 3",
     ),
+    "quoted texts first, a text too many": (
+        'model,params,loss\n"a",1,3.5,"ok"\n"b",2,3.4,"no"\n',
+        "every line has 4 fields (such as line 2), the header 3",
+    ),
+    "numbers of runs first, a field too many": (
+        "run_id,params,loss\n1,10,3.5,3.6\n2,20,3.4,3.5\n",
+        "every line has 4 fields (such as line 2), the header 3",
+    ),
     "one line is longer": ("a,b\n1,2\n\n3,4,5\n", "line 4 has 3 fields, the header 2; give every"),
     "one line is shorter": ("a,b,c\n1,2,3\n1,2\n", "line 3 has 2 fields, the header 3"),
     "row names, then none": (

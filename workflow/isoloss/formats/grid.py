@@ -28,6 +28,7 @@ _LABEL = re.compile(
     r"name|model|label|arch|optim|method|group|family|variant|config|exp|data|(?:^|_)(?:run|id|kind)",
     re.I,
 )
+_COUNTER = re.compile(r"(?:^|_)(?:id|idx|index|run|row|no|num|number|seed|step|trial)$|#", re.I)
 
 Line = tuple[int, list[str]]
 
@@ -154,7 +155,7 @@ class Grid:
             self.took.append("an empty last field of every line left out")
             return header, columns[:width]
         row_names = len(columns) == width + 1 and _are_row_names(columns[0], self.names_quoted)
-        if row_names and not _may_be_moved(header, columns):
+        if row_names and not _may_be_moved(header, columns, self.names_quoted):
             return ["", *header], columns
         fields = [column[0].as_py() for column in columns]
         counts = f"every {self.line} has {_fields(len(columns))} (such as {self.line} {first}), "
@@ -238,14 +239,14 @@ def _are_row_names(column: pa.ChunkedArray, numbers: bool) -> bool:
     return _are_counted(column) or not any(is_number(t) or not t.strip() for t in texts)
 
 
-def _may_be_moved(header: Sequence[str], columns: Sequence[pa.ChunkedArray]) -> bool:
-    """Whether fields would stand under wrong names if the first ones, which are texts, had none.
+def _may_be_moved(header: Sequence[str], columns: Sequence[pa.ChunkedArray], quoted: bool) -> bool:
+    """Whether the last field of lines, and not the first, may be the one without a name.
 
-    Then the last field would be the one without a name: the columns behind the texts end in a text, or
-    a name that is one of texts, such as `model`, would stand above numbers.
+    The first name is then one of such fields (`id` of numbers, `model` of texts), or the last field
+    is a text behind numbers. Numbers in quotes before numbers without are row names, as R writes.
     """
     if not _are_texts(columns[0]):
-        return False
+        return not quoted and _COUNTER.search(header[0]) is not None
     return _are_texts(columns[-1]) or bool(_LABEL.search(header[0]) and not _are_texts(columns[1]))
 
 

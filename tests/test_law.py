@@ -13,7 +13,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from isoloss.__main__ import main
-from isoloss.aggregate.guess import guess_columns, mixture_columns
 from isoloss.core.problems import IsolossError
 from isoloss.quickfit import law as front
 
@@ -146,9 +145,9 @@ def test_a_column_that_is_given_is_not_guessed_for_another_letter(tmp_path):
     ("content", "message"),
     [
         ("a,b\n1,2\n", "no column looks like a loss"),
-        ("loss,x\n1,2\n", "one of N, D, C"),
+        ("loss,x\n1,2\n", "no column looks like N (parameters); no column looks like D (tokens)"),
         ("N,D,loss\n", "has no rows"),
-        ("N,D,loss\n1e6,1e8,high\n", "'high' is not a number"),
+        ("N,D,loss\n1e6,1e8,high\n", "column 'loss' has the name of the loss and holds text"),
     ],
 )
 def test_a_table_that_is_none_of_runs_is_told(tmp_path, capsys, content, message):
@@ -156,20 +155,6 @@ def test_a_table_that_is_none_of_runs_is_told(tmp_path, capsys, content, message
     assert main(["law", str(tmp_path / "t.csv"), "--out", str(tmp_path / "o")]) == 2
     error = capsys.readouterr().err
     assert message in error and "t.csv" in error
-
-
-def test_names_are_guessed_as_people_write_them():
-    guesses = guess_columns(["Model", "n_params", "Tokens", "FLOPs", "val_loss", "Exp_Group"])
-    expected = {"N": "n_params", "D": "Tokens", "C": "FLOPs", "loss": "val_loss"}
-    assert {k: guesses[k] for k in expected} == expected
-    assert guesses["group"] == "Exp_Group"
-    mixed = mixture_columns(["proportion_domain_1", "proportion_domain_2", "loss_domain_1", "N"])
-    assert mixed == {
-        "proportion_domain_1": "p_domain_1",
-        "proportion_domain_2": "p_domain_2",
-        "loss_domain_1": "loss_domain_1",
-    }
-    assert mixture_columns(["N", "D", "loss_val"]) == {}
 
 
 numbers = st.one_of(

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from isoloss.aggregate import read_runs, read_runs_table
+from isoloss.aggregate.table import Rules
 from isoloss.core import tables
 from isoloss.core.problems import TableError
 
@@ -152,11 +153,11 @@ def test_csv_gzip_and_parquet_are_read_from_paths_and_urls(own, tmp_path, name, 
 
 BAD = {
     "text": ("seen", "many", "'many' is not a number"),
-    "missing": ("seen", None, "found nan"),
+    "missing": ("seen", None, "is empty"),
     "zero": ("size", 0.0, "found 0"),
     "negative": ("val_loss", -1.0, "found -1"),
-    "infinite": ("val_loss", np.inf, "found inf"),
-    "not a number": ("val_loss", np.nan, "found nan"),
+    "infinite": ("size", np.inf, "found inf"),
+    "text as loss": ("val_loss", "low", "'low' is not a number"),
     "negative weight": ("w", -0.5, "found -0.5"),
 }
 
@@ -172,12 +173,12 @@ def test_a_bad_value_is_named_by_row_and_column(own, column, value, message):
 
 def test_bad_values_in_several_columns_are_told_at_once(own):
     own.loc[[0, 3], "seen"] = 0
-    own.loc[4, "val_loss"] = np.nan
+    own.loc[4, "val_loss"] = -1.0
     with pytest.raises(TableError) as error:
         read_runs(own, COLUMNS)
     lines = str(error.value).splitlines()
     assert len(lines) == 2
-    assert "row 1, column 'seen'" in lines[0] and "1 more row" in lines[0]
+    assert "rows 1, 4, column 'seen'" in lines[0]
     assert "row 5, column 'val_loss'" in lines[1]
 
 
@@ -223,8 +224,8 @@ def test_a_source_that_is_not_there_is_told(source):
 
 def test_a_table_stands_where_a_sweep_could_with_runs_only(own, tmp_path):
     own.to_csv(tmp_path / "own.csv", index=False)
-    tables_read, took = read_runs_table(str(tmp_path / "own.csv"), COLUMNS)
-    assert took == ()
+    tables_read, reading = read_runs_table(str(tmp_path / "own.csv"), Rules(COLUMNS))
+    assert (reading.loss_unit, reading.notes) == ("nats/token", ())
     assert {n: len(tables.conform(n, t)) for n, t in tables_read.items()} == {
         "runs": 5,
         **dict.fromkeys(["losses", "curves", "mixtures", "timing"], 0),
@@ -245,7 +246,7 @@ def test_a_csv_whose_lines_end_in_a_comma_is_read(own, tmp_path):
 
 
 def test_a_bad_value_of_a_parquet_with_an_index_of_its_own_is_shown(own, tmp_path):
-    own["val_loss"] = own["val_loss"].where(own.index != 2)
+    own["val_loss"] = own["val_loss"].where(own.index != 2, -2.5)
     own.iloc[1:].to_parquet(tmp_path / "r.parquet")
-    with pytest.raises(TableError, match="row 2, column 'val_loss': found nan"):
+    with pytest.raises(TableError, match=r"row 2, column 'val_loss': found -2.5"):
         read_runs(str(tmp_path / "r.parquet"), COLUMNS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -110,7 +112,7 @@ WRITERS = {
 def test_the_law_of_a_table_is_the_law_whatever_it_is_written_in(tmp_path, write):
     write(tmp_path / "runs.csv")
     result = law_of_table(tmp_path / "runs.csv", bootstrap=20)
-    assert "\nread as: " in result.text
+    assert "\n  read as: " in result.text
     for name, value in TRUTH.items():
         assert result.fit.values[name] == pytest.approx(value, rel=1e-3)
 
@@ -137,12 +139,12 @@ def test_a_study_reads_several_files_and_its_tables_say_how(folder, monkeypatch,
     )
     flow = Flow(config, tmp_path / "results", sources)
     section = config["aggregate"]["mine"]
-    specification = {**section, "content": flow.sources.digest("mine", section)}
+    specification = json.loads(flow.specification("aggregate", sweep="mine"))
     source = flow.sources.read("mine", section)
     run_table(specification, source, tmp_path / "out", {"sweep": "mine", "study": "own"})
     assert len(tables.frame(tmp_path / "out" / "runs.parquet", "runs")) == 25
     facts = tables.facts(tmp_path / "out" / "runs.parquet")
-    assert facts["read_as"] == "3 files, fields separated by tabs, JSON Lines"
+    assert facts["notes"] == ["read as: 3 files, fields separated by tabs, JSON Lines"]
 
 
 def test_a_list_in_a_study_has_files_only_and_no_secrets(folder):

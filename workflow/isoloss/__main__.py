@@ -16,7 +16,19 @@ from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.stages import Stage, stages
 
 # arguments that are not paths
-WORDS = {"columns", "option", "keep", "fix", "tie", "cluster", "reason", "named"}
+WORDS = {
+    "columns",
+    "option",
+    "keep",
+    "scale",
+    "best_of",
+    "loss_unit",
+    "fix",
+    "tie",
+    "cluster",
+    "reason",
+    "named",
+}
 Command = Callable[[argparse.Namespace], int | None]
 
 
@@ -79,11 +91,18 @@ def _add_law(commands) -> None:
         ),
         "--option": ("KEY=VALUE", "options of the law card"),
         "--keep": ("EXPR", "filters: loss < 3.5"),
+        "--scale": ("LETTER=SCALE", "N=1e9 for a column in billions, D=log10 (by its name)"),
         "--fix": ("TERM=VALUE", "parameters not fitted"),
         "--tie": ("TERM,TERM", "parameters of one value"),
     }
     for option, (metavar, help) in lists.items():
         law.add_argument(option, nargs="+", action="extend", default=[], metavar=metavar, help=help)
+    law.add_argument("--best-of", metavar="N,D", help="fit the best run of each of these columns")
+    law.add_argument(
+        "--loss-unit",
+        metavar="UNIT",
+        help="nats (default), bits, bits_per_byte, nats_per_byte, perplexity, error or accuracy",
+    )
     law.add_argument("--objective", default="huber_log", help="what is minimised (huber_log)")
     law.add_argument("--delta", type=float, default=1e-3, help="of Huber objectives (0.001)")
     _add_intervals(law)
@@ -327,6 +346,9 @@ def _law(given: argparse.Namespace) -> None:
         {k: _value(v, f"--option {k}") for k, v in _pairs(given.option, "--option").items()},
         given.keep,
         given.flops,
+        best_of=given.best_of.split(",") if given.best_of else (),
+        scale=_pairs(given.scale, "--scale"),
+        loss_unit=given.loss_unit,
         fixed={k: _number(v, f"--fix {k}") for k, v in _pairs(given.fix, "--fix").items()},
         tied=[group.split(",") for group in given.tie],
         objective=given.objective,

@@ -8,12 +8,13 @@ from typing import Any
 
 import pandas as pd
 
+from isoloss.aggregate.stage import rules as stated
 from isoloss.aggregate.sweep import gather_sweep
-from isoloss.aggregate.table import read_runs_table
+from isoloss.aggregate.table import Rules, read_runs_table
 from isoloss.core import tables
+from isoloss.core.escape import say
 from isoloss.core.problems import IsolossError, Problem
 from isoloss.core.sources import Source
-from isoloss.core.units import NATS
 
 
 def run(
@@ -73,7 +74,8 @@ def run_table(
     """Read a table of runs made elsewhere.
 
     Args:
-        specification: what matters to the job: `columns`, `keep`, and the digest of the bytes.
+        specification: what matters to the job: what the study says about the table (its
+            `rules`), and the digest of its bytes.
         source: its bytes.
         out: folder for `runs`; the other tables are empty.
         facts: kept in all files.
@@ -83,8 +85,9 @@ def run_table(
     """
     if source.digest != specification["content"]:
         raise IsolossError(Problem(source.label, "has changed since it was read", "run again"))
-    gathered, took = read_runs_table(source, specification["columns"], specification["keep"])
-    read_as = {"read_as": ", ".join(took)} if took else {}
-    return tables.write_all(
-        gathered, out, {**facts, "token": "token", "loss_unit": NATS, **read_as}
-    )
+    rules = Rules(**stated(specification))
+    gathered, reading = read_runs_table(source, rules)
+    for note in reading.notes:
+        say(f"{source.label}: {note}")
+    units = {"token": "token", "loss_unit": reading.loss_unit, "notes": list(reading.notes)}
+    return tables.write_all(gathered, out, {**facts, **units})

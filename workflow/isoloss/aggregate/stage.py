@@ -6,6 +6,14 @@ from isoloss.core import registry
 from isoloss.core.problems import IsolossError
 from isoloss.core.stages import Argument, Stage
 
+# What a study says about how a table is read: attributes of `isoloss.aggregate.table.Rules`.
+RULES = ("columns", "keep", "best_of", "scale", "loss_unit")
+
+
+def rules(table):
+    """What a study says about how one of its tables is read, without keys that are null."""
+    return {key: table[key] for key in RULES if table.get(key) is not None}
+
 
 class Aggregate(Stage):
     """Runs are gathered into one table."""
@@ -35,7 +43,7 @@ class Aggregate(Stage):
         """How the columns of a table are read, or what a token of the sweep is."""
         if sweep in study.config["aggregate"]:
             table = study.config["aggregate"][sweep]
-            return {key: table[key] for key in ("columns", "keep")}
+            return rules(table)
         card = study.config["load"][study.config["train"][sweep]["dataset"]]["card"]
         return {"token": registry.facts("dataset", card).get("TOKEN", "token")}
 

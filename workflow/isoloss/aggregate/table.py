@@ -1,24 +1,74 @@
-"""Read a user's table of runs from a file, several files, or an address."""
+"""Read a user's table of runs: CSV or Parquet, from a path or an address."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from isoloss.aggregate.guess import mixture_columns
+from isoloss.aggregate.numbers import read_numbers
+from isoloss.aggregate.proportions import mixture_columns
+from isoloss.aggregate.quantities import Quantities, gone, read_quantities, rows_text, unfit
+from isoloss.aggregate.scales import factor_note
+from isoloss.aggregate.selection import apply_filters, keep_best
 from isoloss.core import tables
-from isoloss.core.filters import LETTERS, evaluate
+from isoloss.core.filters import LETTERS
 from isoloss.core.problems import Problem, TableError, nearest
 from isoloss.core.sources import MAX_MIB, MAX_SECONDS, Limits, Source, open_source
 from isoloss.formats.read import rows
 
 # What a user maps (the field's letters) to the columns of `runs`.
 WORDS = ("run_id", "of_run", "group", "fit_weight")
-COLUMNS = {**LETTERS, **{word: word for word in WORDS}}
-NUMBERS = ("N", "D", "C", "U", "loss", "fit_weight")
+RATIO = "tokens_per_param"
+COLUMNS = {**LETTERS, "ratio": RATIO, **{word: word for word in WORDS}}
+_LIMITS = Limits(MAX_SECONDS, MAX_MIB)
+SIZES = {"N", "D", "C", "ratio"}  # two of them give the others
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a user says about a table of runs.
+
+    Attributes:
+        columns: any of N, D, C, U (distinct tokens), ratio (tokens per parameter), loss, group,
+            fit_weight, run_id, of_run (rows alike in it are points along one run) to the table's
+            column name.
+        keep: filters over the columns; a run stays if all hold.
+        best_of: columns or letters; of the runs alike in them the one of least loss stays.
+        scale: letter to what its column must be multiplied by (1e9), or the logarithm (log10,
+            log2, ln) that it holds; by the column's name where it is not given.
+        loss_unit: nats, bits, bits_per_byte, nats_per_byte, perplexity (its logarithm is fitted),
+            error or accuracy (1 minus it is fitted). If None by the column: what stands behind
+            the numbers, its name, or else nats.
+        need: how many of N, D and C there must be; with none of them no loss is needed either.
+            If None, two; of a table of mixtures none.
+    """
+
+    columns: Mapping[str, str]
+    keep: Sequence[str] = ()
+    best_of: Sequence[str] = ()
+    scale: Mapping[str, Any] = field(default_factory=dict)
+    loss_unit: str | None = None
+    need: int | None = None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A user's table as it was read.
+
+    Attributes:
+        runs: the table `runs`.
+        notes: what was decided about it, a sentence each, for the user to see.
+        loss_unit: of `runs.loss`, such as nats/token.
+    """
+
+    runs: pd.DataFrame
+    notes: tuple[str, ...]
+    loss_unit: str
 
 
 def read_runs(
@@ -27,6 +77,9 @@ def read_runs(
     keep: Sequence[str] = (),
     need: int | None = None,
     *,
+    best_of: Sequence[str] = (),
+    scale: Mapping[str, Any] | None = None,
+    loss_unit: str | None = None,
     max_seconds: float = MAX_SECONDS,
     max_mib: float = MAX_MIB,
 ) -> pd.DataFrame:
@@ -34,20 +87,25 @@ def read_runs(
 
     Two of N, D and C are enough: C = 6 N D gives the third. Proportions of a mixture and losses
     by domain are columns p_<domain> and loss_<domain>. Columns that are not mapped are kept
-    under their own names, so that filters can use them; one whose name `runs` needs gets `_given`
-    behind it (model, weighting and a whole-numbered seed are taken for what they say). Rows that
-    a filter drops stay, with status `dropped`.
+    under their own names; one whose name `runs` needs gets `_given` behind it (model, weighting
+    and a whole-numbered seed are taken for what they say). Numbers may be written as people do:
+    `7B`, `22,500,000`, `1e21 FLOPs`. A run without a loss stays with status `diverged`, one that
+    a filter drops or that is not the best of its cell with status `dropped`.
 
     Args:
         source: path (also of a folder, or with * for several files), http or https address, list
             of these, what was read of them, or DataFrame.
-        columns: any of N, D, C, U (distinct tokens), loss, group, fit_weight, run_id, of_run
-            (rows alike in it are points along one run) to the table's column name.
-        keep: filters over the columns (both names can be used); a run stays if all hold.
-        need: how many of N, D and C there must be; with none of them no loss is needed either.
-            If None, two; of a table of mixtures none.
+        columns: letter or word to the table's column name.
+        keep: filters over the columns, under the table's own names or the letters.
+        need: how many of N, D and C there must be.
+        best_of: columns of a cell.
+        scale: letter to factor or logarithm.
+        loss_unit: of the column of losses.
         max_seconds: for all of a download.
         max_mib: MiB of the table as it comes, unpacked, and in memory at 8 bytes a cell.
+
+    See `isoloss.aggregate.table.Rules` for what `columns` to `loss_unit` may be, and
+    `read_table` for the same with notes on what was decided.
 
     Raises:
         TableError: all that is wrong with the table, a line each.
@@ -58,47 +116,106 @@ def read_runs(
         >>> runs = isoloss.read_runs(table, {"N": "params", "D": "tokens", "loss": "val"})
         >>> runs[["run_id", "n_params", "n_samples", "n_flops", "loss", "status"]]
           run_id     n_params     n_samples       n_flops  loss status
-        0  row-1  100000000.0  2.000000e+09  1.200000e+18        3.1   done
-        1  row-2  200000000.0  4.000000e+09  4.800000e+18        2.9   done
+        0  row-1  100000000.0  2.000000e+09  1.200000e+18   3.1   done
+        1  row-2  200000000.0  4.000000e+09  4.800000e+18   2.9   done
         >>> isoloss.read_runs(table, {"N": "parms", "D": "tokens", "loss": "val"})
         Traceback (most recent call last):
         isoloss.core.problems.TableError: the table, columns.N: no column 'parms'; did you mean 'params'?
     """  # noqa: E501
+    rules = Rules(columns, keep, best_of, scale or {}, loss_unit, need)
+    return read_table(source, rules, Limits(max_seconds, max_mib)).runs
+
+
+def read_table(
+    source: str | Path | Sequence[str | Path] | Source | pd.DataFrame,
+    rules: Rules,
+    limits: Limits = _LIMITS,
+) -> Reading:
+    """Read a user's table of runs, with notes on what was decided.
+
+    Args:
+        source: path (also of a folder, or with * for several files), http or https address, list
+            of these, what was read of them, or DataFrame.
+        rules: what its columns are, and which runs stay.
+        limits: of a download and of the table's size.
+
+    Raises:
+        TableError: all that is wrong with the table, a line each.
+
+    Example:
+        >>> import pandas as pd
+        >>> table = pd.DataFrame(
+        ...     {"params_millions": ["70", "160"], "D": ["2B", "10B"], "ppl": [18.2, 15.1]}
+        ... )
+        >>> reading = read_table(table, Rules({"N": "params_millions", "D": "D", "loss": "ppl"}))
+        >>> reading.notes
+        ('N = params_millions x 1e6', 'loss = ln(ppl): the column is a perplexity')
+    """
     if isinstance(source, pd.DataFrame):
-        label, raw = "the table", source.reset_index(drop=True)
+        label, raw, read_as = "the table", source.reset_index(drop=True), ()
     else:
-        opened = open_source(source, Limits(max_seconds, max_mib))
-        label, raw = opened.label, rows(opened).rows
-    return _runs_of(raw, label, columns, keep, need)
-
-
-def _runs_of(
-    raw: pd.DataFrame,
-    label: str,
-    columns: Mapping[str, str],
-    keep: Sequence[str],
-    need: int | None = None,
-) -> pd.DataFrame:
-    """The rows of a table as a `runs` table, as in `read_runs`; `label` names it in errors."""
-    raw = named(raw, label)
-    columns = {letter: str(name) for letter, name in columns.items()}
+        opened = open_source(source, limits)
+        parsed = rows(opened)
+        label, raw, read_as = opened.label, parsed.rows, parsed.notes
+    raw, need = named(raw, label), rules.need
+    columns = {letter: str(name) for letter, name in rules.columns.items()}
+    mixed: Sequence[str] = ()
     if need is None:
-        mixed = mixture_columns(c for c in raw.columns if c not in columns.values())
-        raw, need = named(raw.rename(columns=mixed), label), 0 if mixed else 2
-    runs = _with_sizes(_mapped(raw, columns, label, need), columns)
-    runs["status"], runs["status_reason"] = "done", None
-    scope = tables.with_columns(runs, {c: raw[c] for c in raw.columns if c not in runs})
-    for expression in [keep] if isinstance(keep, str) else keep:
-        out = ~evaluate(scope, expression, f"{label}, keep") & (runs["status"] == "done")
-        runs.loc[out, "status"] = "dropped"
-        runs.loc[out, "status_reason"] = f"not: {expression}"
-    _check_values(runs, columns, label)
-    return _with_defaults(runs)
+        free = raw[[c for c in raw.columns if c not in columns.values()]]
+        mixture = mixture_columns(free, label, strict="loss" not in columns)
+        need = 0 if mixture else 2
+        if mixture:
+            raw, mixed = named(mixture.applied(raw), label), mixture.notes
+    _check_mapping(raw, columns, label, need)
+    read = read_quantities(raw, columns, rules.scale, rules.loss_unit, label)
+    runs = _with_sizes(_mapped(raw, columns, read, need), columns)
+    runs = tables.with_columns(runs, {"status": "done", "status_reason": None})
+    keep = [rules.keep] if isinstance(rules.keep, str) else rules.keep
+    runs = apply_filters(runs, raw, keep, label)
+    _check_values(runs, columns, read, label)
+    runs, notes = _with_diverged(runs, read, label)
+    runs = keep_best(runs, raw, rules.best_of, label)
+    notes = (*read_as, *mixed, *read.notes, *_notes_of_compute(runs, columns), *notes)
+    runs = _with_defaults(runs)
+    runs.attrs["loss_unit"] = read.unit.fitted
+    return Reading(runs, notes, read.unit.fitted)
+
+
+def _notes_of_compute(runs: pd.DataFrame, columns: Mapping[str, str]) -> tuple[str, ...]:
+    """What C is in terms of 6 N D, where the table has all three."""
+    if not {"N", "D", "C"} <= set(columns):
+        return ()
+    fitted = runs[runs["status"] == "done"]
+    names = {"N": "n_params", "D": "n_samples", "C": "n_flops"}
+    return factor_note({k: fitted[name].to_numpy(float) for k, name in names.items()})
+
+
+def _with_diverged(
+    runs: pd.DataFrame, read: Quantities, label: str
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The runs with the status `diverged` where they have no loss, and a note that names them."""
+    loss = read.by_letter.get("loss")
+    stays = (runs["status"] == "done").to_numpy()
+    if loss is None or not (lost := stays & gone(loss)).any():
+        return runs, ()
+    place = f"{label}, column {loss.column!r}"
+    if not (stays & ~lost).any():
+        reason = f"none of {np.count_nonzero(stays)} runs has a loss"
+        raise TableError(Problem(place, reason, "name another column"))
+    rows = np.flatnonzero(lost)
+    status, reasons = (runs[c].to_numpy(object).copy() for c in ("status", "status_reason"))
+    status[lost] = "diverged"
+    reasons[rows] = [f"loss is {loss.cell(row)}" for row in rows]
+    counts = pd.Series(reasons[rows]).value_counts()
+    causes = ", ".join(f"{cause} ({count})" for cause, count in counts.head(5).items())
+    runs = tables.with_columns(runs, {"status": status, "status_reason": reasons})
+    return runs, (f"{len(rows)} of {len(runs)} runs diverged, {rows_text(rows)}: {causes}",)
 
 
 def _with_sizes(runs: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
     """The runs with N, D and C: what the table does not give follows from C = 6 N D."""
-    given = {"N", "D", "C"} & set(columns)
+    runs = _with_ratio(runs, set(columns))
+    given = {letter for letter in ("N", "D", "C") if COLUMNS[letter] in runs}
     if len(given) < 2:
         unknown = {COLUMNS[letter]: np.nan for letter in ("N", "D", "C") if letter not in given}
         runs = tables.with_columns(runs, unknown)
@@ -112,6 +229,18 @@ def _with_sizes(runs: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
         runs["n_params"] = runs["n_flops"] / (6.0 * runs["n_samples"])
     runs["n_flops_6nd"] = 6.0 * runs["n_params"] * runs["n_samples"]
     return runs
+
+
+def _with_ratio(runs: pd.DataFrame, given: set[str]) -> pd.DataFrame:
+    """The runs with what tokens per parameter tell beside one of N, D and C."""
+    if "ratio" not in given or len({"N", "D", "C"} & given) != 1:
+        return runs
+    ratio = runs[RATIO]
+    if "N" in given:
+        return tables.with_columns(runs, {"n_samples": ratio * runs["n_params"]})
+    if "D" in given:
+        return tables.with_columns(runs, {"n_params": runs["n_samples"] / ratio})
+    return tables.with_columns(runs, {"n_params": np.sqrt(runs["n_flops"] / (6.0 * ratio))})
 
 
 def _with_defaults(runs: pd.DataFrame) -> pd.DataFrame:
@@ -134,9 +263,9 @@ def named(raw: pd.DataFrame, label: str) -> pd.DataFrame:
     """
     raw = raw.set_axis([str(name) for name in raw.columns], axis=1)
     if raw.columns.duplicated().any():
-        twice = ", ".join(map(repr, dict.fromkeys(raw.columns[raw.columns.duplicated()])))
+        twice = raw.columns[raw.columns.duplicated()][0]
         remedy = "give each column its own name"
-        raise TableError(Problem(label, f"column {twice} appears twice", remedy))
+        raise TableError(Problem(label, f"column {twice!r} appears twice", remedy))
     return raw
 
 
@@ -168,17 +297,21 @@ def _free(name: str, taken: Sequence[str]) -> str:
     return name
 
 
-def _mapped(raw: pd.DataFrame, columns: Mapping[str, str], label: str, need: int) -> pd.DataFrame:
-    """The table with its mapped columns under the names of the contract, as numbers."""
+def _check_mapping(raw: pd.DataFrame, columns: Mapping[str, str], label: str, need: int) -> None:
+    """Raise an error unless the mapped columns are there, and enough of them."""
     wrong = _unmappable(raw, columns, label)
-    enough = len({"N", "D", "C"} & set(columns)) >= need
-    if not enough or ("loss" not in columns and need):
+    if len(SIZES & set(columns)) < need or ("loss" not in columns and need):
         count = {2: "two", 1: "one"}.get(need)
-        wrong.append(
-            Problem(f"{label}, columns", f"loss and {count} of N, D, C are needed", "map them")
-        )
+        reason = f"loss and {count} of N, D, C are needed"
+        wrong.append(Problem(f"{label}, columns", reason, "map them"))
     if wrong:
         raise TableError(*wrong)
+
+
+def _mapped(
+    raw: pd.DataFrame, columns: Mapping[str, str], read: Quantities, need: int
+) -> pd.DataFrame:
+    """The table with its mapped columns under the names of the contract, as numbers."""
     kept = raw[[c for c in raw.columns if c not in columns.values()]].copy()
     numbered = "seed" in kept and pd.api.types.is_integer_dtype(kept["seed"])
     welcome = {"model", "weighting", *(["seed"] if numbered else [])}
@@ -186,43 +319,44 @@ def _mapped(raw: pd.DataFrame, columns: Mapping[str, str], label: str, need: int
     for column in {"model", "weighting"} & set(kept):
         kept[column] = kept[column].map(str, na_action="ignore")
     kept = kept.rename(columns={c: _free(c, kept.columns) for c in ours if c in kept})
-    runs = tables.with_columns(kept, {COLUMNS[k]: raw[v] for k, v in columns.items()})
-    for letter, name in columns.items():
-        if letter not in NUMBERS:
-            continue
-        numbers = pd.to_numeric(raw[name], errors="coerce")
-        unread = np.flatnonzero(numbers.isna() & raw[name].notna())
-        if len(unread):
-            where = f"{label}, row {unread[0] + 1}, column {name!r}"
-            reason = f"{raw[name].iloc[unread[0]]!r} is not a number"
-            wrong.append(Problem(where, reason, "fix the value"))
-        runs[COLUMNS[letter]] = numbers.astype(float)
-    if wrong:
-        raise TableError(*wrong)
-    return runs
+    kept = _with_texts(kept if need else _with_numbers(kept))
+    values = {COLUMNS[k]: raw[v] for k, v in columns.items() if k not in read.by_letter}
+    values |= {COLUMNS[k]: one.values for k, one in read.by_letter.items()}
+    return tables.with_columns(kept, {COLUMNS[k]: values[COLUMNS[k]] for k in columns})
 
 
-def _check_values(runs: pd.DataFrame, columns: Mapping[str, str], label: str) -> None:
+def _with_texts(kept: pd.DataFrame) -> pd.DataFrame:
+    """The table with columns as texts where whole numbers have more than 64 bits."""
+    large = {
+        column: kept[column].map(str, na_action="ignore")
+        for column in kept
+        if kept[column].dtype == object
+        and any(isinstance(cell, int) and cell.bit_length() > 63 for cell in kept[column])
+    }
+    return tables.with_columns(kept, large) if large else kept
+
+
+def _with_numbers(kept: pd.DataFrame) -> pd.DataFrame:
+    """A table of mixtures whose proportions and losses that are texts are numbers."""
+    parts = [c for c in kept if c.startswith(("p_", "loss_")) and kept[c].dtype.kind not in "iuf"]
+    read = {column: read_numbers(kept[column]) for column in parts}
+    numbers = {
+        column: one.values / (100.0 if one.unit == "%" else 1.0)
+        for column, one in read.items()
+        if one.readable
+    }
+    return tables.with_columns(kept, numbers) if numbers else kept
+
+
+def _check_values(
+    runs: pd.DataFrame, columns: Mapping[str, str], read: Quantities, label: str
+) -> None:
     """Raise an error unless the runs kept have finite positive numbers and unique labels."""
-    wrong = []
-    stays = runs["status"] == "done"
-    for letter in NUMBERS:
-        if letter not in columns:
-            continue
-        value = runs[COLUMNS[letter]]
-        weight = letter == "fit_weight"
-        fine = np.isfinite(value) & ((value >= 0) if weight else (value > 0))
-        bad = np.flatnonzero(stays & ~fine)
-        if len(bad):
-            more = f" (and {len(bad) - 1} more rows)" if len(bad) > 1 else ""
-            where = f"{label}, row {bad[0] + 1}, column {columns[letter]!r}"
-            requirement = f"a finite number {'at least' if weight else 'above'} 0 is needed"
-            remedy = f"{requirement}: fix the rows, or drop them with `keep`"
-            wrong.append(Problem(where, f"found {value.iloc[bad[0]]:g}{more}", remedy))
+    stays = (runs["status"] == "done").to_numpy()
+    wrong = unfit(read, stays, label)
     for word, what in (("group", "group"), ("of_run", "run")):
-        if word in columns and runs[word].isna().any():
-            row = int(np.flatnonzero(runs[word].isna())[0])
-            where = f"{label}, row {row + 1}, column {columns[word]!r}"
+        if word in columns and (empty := stays & runs[word].isna().to_numpy()).any():
+            where = f"{label}, {rows_text(np.flatnonzero(empty))}, column {columns[word]!r}"
             wrong.append(Problem(where, "is empty", f"name the {what}"))
     if "run_id" in runs and runs["run_id"].duplicated().any():
         twice = str(runs.loc[runs["run_id"].duplicated(), "run_id"].iloc[0])
@@ -232,12 +366,8 @@ def _check_values(runs: pd.DataFrame, columns: Mapping[str, str], label: str) ->
         raise TableError(*wrong)
 
 
-def read_runs_table(
-    source: str | Source, columns: Mapping[str, str], keep: Sequence[str] = ()
-) -> tuple[dict[str, pd.DataFrame], tuple[str, ...]]:
-    """All `aggregate` tables of a user's table, of which only `runs` has rows; how it was read."""
-    opened = open_source(source)
-    parsed = rows(opened)
-    runs = _runs_of(parsed.rows, opened.label, columns, keep)
+def read_runs_table(source: str | Source, rules: Rules) -> tuple[dict[str, pd.DataFrame], Reading]:
+    """All `aggregate` tables of a user's table, only `runs` having rows, and how it was read."""
     others = ("losses", "curves", "mixtures", "timing")
-    return {"runs": runs, **{n: tables.empty(n) for n in others}}, parsed.took
+    reading = read_table(source, rules)
+    return {"runs": reading.runs, **{n: tables.empty(n) for n in others}}, reading

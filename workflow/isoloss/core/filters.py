@@ -30,7 +30,7 @@ from isoloss.core.grammar import (
     refuse,
     shortened,
 )
-from isoloss.core.problems import nearest
+from isoloss.core.problems import TableError, nearest
 
 # The field's letters, and the columns of `runs` that they stand for.
 LETTERS = {
@@ -63,7 +63,13 @@ _SHOWN = 40  # columns that an error names
 _DATE = re.compile(r"\d{4}-\d{2}")
 
 
-def evaluate(runs: pd.DataFrame, expression: str, place: str) -> pd.Series:
+# Reads a column of texts as numbers; None if it does not hold numbers.
+Reader = Callable[[pd.Series], "pd.Series | None"]
+
+
+def evaluate(
+    runs: pd.DataFrame, expression: str, place: str, reader: Reader | None = None
+) -> pd.Series:
     """Evaluate a filter: True for every row that it selects.
 
     A comparison with a missing value is False, `!=` is True; a missing yes or no counts as no.
@@ -72,6 +78,7 @@ def evaluate(runs: pd.DataFrame, expression: str, place: str) -> pd.Series:
         runs: the table; the field's letters can be used for its columns.
         expression: the filter.
         place: where it stands, for errors.
+        reader: reads columns of texts as numbers, where a filter asks for numbers.
 
     Returns:
         One bool a row, with the index of the table.
@@ -80,8 +87,23 @@ def evaluate(runs: pd.DataFrame, expression: str, place: str) -> pd.Series:
         TableError: it is not a filter, names an unknown column, compares what cannot be compared,
             or is not a yes or no for every row.
     """
-    term = read(expression, place)
-    return pd.Series(_Table(runs, expression, place).answer(term), index=runs.index)
+    try:
+        term = read(expression, place)
+    except TableError as error:
+        raise _with_backticks(error, str(expression), runs.columns) from error
+    answer = _Table(runs, expression, place, reader).answer(term)
+    return pd.Series(answer, index=runs.index)
+
+
+def _with_backticks(error: TableError, expression: str, names: Iterable[object]) -> TableError:
+    """The error, with what to write if the filter has an odd name without backticks."""
+    plain = re.sub(r"`[^`]*`", "", expression)
+    odd = [n for n in map(str, names) if n in plain and not ("`" in n or n.isidentifier())]
+    name = max(odd, key=len, default="").strip()
+    if not name:
+        return error
+    remedy = f"write `{name}` in backticks"
+    return TableError(*(replace(problem, remedy=remedy) for problem in error.problems))
 
 
 def check(expression: str, place: str) -> None:
@@ -136,10 +158,14 @@ def _yes_no(answer: np.ndarray) -> Values:
 class _Table:
     """A table of runs, and a filter that is evaluated over it."""
 
-    def __init__(self, runs: pd.DataFrame, expression: str, place: str):
+    def __init__(
+        self, runs: pd.DataFrame, expression: str, place: str, reader: Reader | None = None
+    ):
         self.runs, self.expression, self.place = runs, expression, place
+        self.reader = reader
         self.size = len(runs)
         self.read: dict[int, Values] = {}
+        self.numbers: dict[str, Values | None] = {}
         self.where: dict[str, list[int]] = {}
         for i, name in enumerate(runs.columns):
             if isinstance(name, str):
@@ -201,6 +227,17 @@ class _Table:
             reason = f"column {name!r:.80} cannot be read ({' '.join(str(error).split()):.80})"
             self.refuse(term, reason, "give it one type")
 
+    def _as_number(self, term: Expression, values: Values) -> Values:
+        """The values of a term, as numbers if it is a column of texts that are numbers."""
+        if self.reader is None or term.kind != "column" or values.kind not in ("text", "mixed"):
+            return values
+        name = term.value
+        if name not in self.numbers:
+            at = self.where.get(name) or self.where[LETTERS[name]]
+            column = self.reader(self.runs.iloc[:, at[0]])
+            self.numbers[name] = None if column is None else _values(column)
+        return self.numbers[name] or values
+
     def _hint(self, term: Expression, name: str) -> str:
         """What to do about a name that the table does not have."""
         there = [c for c in self.where if self.expression.startswith(c, term.start)]
@@ -246,6 +283,8 @@ class _Table:
             if values.kind == "other":
                 do = "only isna and count accept it"
                 self.refuse(term, self.described(term, values), do)
+        if "number" in (one.kind, two.kind):
+            one, two = self._as_number(terms[0], one), self._as_number(terms[1], two)
         one, two = self._as_times(terms, one, two), self._as_times(terms[::-1], two, one)
         kinds = {one.kind, two.kind}
         if "empty" in kinds:
@@ -290,6 +329,8 @@ class _Table:
             )
             return self._joined(np.logical_or, chain([np.zeros(one.data.shape, bool)], equal))
         listed = list(term.value)
+        if listed and not any(isinstance(value, str) for value in listed):
+            one = self._as_number(part, one)
         if one.data.dtype.kind == "f":  # as exact as the column is
             of = one.data.dtype.type
             listed = [float(of(value)) for value in listed if not isinstance(value, str)]
@@ -300,7 +341,7 @@ class _Table:
 
     def _number(self, term: Expression, what: str) -> Values:
         """The values of a term that must be numbers."""
-        values = self.values(term)
+        values = self._as_number(term, self.values(term))
         if values.kind == "empty":
             return Values("number", np.full(values.data.shape, np.nan), values.missing)
         if values.kind != "number":
@@ -332,13 +373,13 @@ class _Table:
     def _call(self, term: Expression) -> Values:
         name, part = term.value, term.parts[0]
         if name == "isna":
-            return _yes_no(self.values(part).missing)
+            return _yes_no(self._as_number(part, self.values(part)).missing)
         if name in NUMERIC:
             return self._function(term, self._number(part, name))
         if name in TEXTUAL:
             return self._search(term, self.values(part))
         assert name in AGGREGATES + RANKED
-        return self._aggregate(term, self.values(part))
+        return self._aggregate(term, self._as_number(part, self.values(part)))
 
     def _function(self, term: Expression, one: Values) -> Values:
         """abs, log, exp or round."""

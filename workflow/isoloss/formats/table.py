@@ -23,6 +23,11 @@ class Parsed:
     rows: pd.DataFrame
     took: tuple[str, ...] = ()
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The statements as one sentence for the user, or none."""
+        return (f"read as: {', '.join(self.took)}",) if self.took else ()
+
 
 def repeated(names: Sequence[str]) -> str:
     """The names that appear more than once, with their places from 1.

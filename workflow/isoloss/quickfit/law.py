@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from isoloss.aggregate.guess import guess_columns, mixture_columns, run_ids
-from isoloss.aggregate.table import COLUMNS, WORDS, named, read_runs
+from isoloss.aggregate.guess import guess_columns, run_ids
+from isoloss.aggregate.proportions import mixture_columns
+from isoloss.aggregate.table import COLUMNS, WORDS, Reading, Rules, named, read_table
 from isoloss.core import registry, tables
 from isoloss.core.budgets import budget_numbers
-from isoloss.core.escape import visible
 from isoloss.core.problems import IsolossError, Problem, nearest
+from isoloss.core.schema import complete_options
 from isoloss.core.sources import MAX_MIB, MAX_SECONDS, Limits, Source, open_source
 from isoloss.fit.holdout import held_out
 from isoloss.fit.law import fit_law
@@ -38,6 +39,7 @@ from isoloss.fitted.facts import (
 from isoloss.formats.read import rows
 from isoloss.laws._mixture import own_domain
 from isoloss.quickfit import report
+from isoloss.quickfit.ask import SIZES, Known, question
 from isoloss.quickfit.report import Meaning
 
 MIXTURE_LAW = "mixture_power"
@@ -74,6 +76,9 @@ def law_of_table(
     keep: Sequence[str] = (),
     flops: Sequence[float] = (),
     *,
+    best_of: Sequence[str] = (),
+    scale: Mapping[str, Any] | None = None,
+    loss_unit: str | None = None,
     max_seconds: float = MAX_SECONDS,
     max_mib: float = MAX_MIB,
     **settings,
@@ -88,6 +93,9 @@ def law_of_table(
         options: of the law card.
         keep: filters, as in a study.
         flops: budgets to divide, FLOP; 1, 10 and 100 times the largest run if empty.
+        best_of: columns or letters; of the runs alike in them the one of least loss is fitted.
+        scale: letter to factor (1e9) or logarithm (log10) of its column, as in a study.
+        loss_unit: nats, bits, bits_per_byte, nats_per_byte, perplexity, error or accuracy.
         max_seconds: for all of a download.
         max_mib: MiB of the table as it comes, unpacked, and in memory at 8 bytes a cell.
         settings: of `fit_law`; of a mixture law, fewer replicates unless they are asked for, and
@@ -115,8 +123,9 @@ def law_of_table(
     """
     opened = open_source(source, Limits(max_seconds, max_mib))
     _check_asked(opened.label, given or {}, flops)
-    raw, meaning = _read_columns(opened, law, given or {})
-    runs = _read_runs(raw, meaning, keep)
+    raw, meaning = _read_columns(opened, law, given or {}, options)
+    reading = _read_runs(raw, meaning, Rules({}, keep, best_of, scale or {}, loss_unit))
+    runs, meaning = reading.runs, replace(meaning, notes=(*meaning.notes, *reading.notes))
     asked = {name: value for name, value in settings.items() if value is not None}
     if meaning.mixture:
         return _fit_mixtures(runs, meaning, options, asked)
@@ -144,50 +153,73 @@ def _check_asked(source: str, given: Mapping[str, str], flops: Sequence[float]) 
 
 
 def _read_columns(
-    opened: Source, law: str | None, given: Mapping[str, str]
+    opened: Source,
+    law: str | None,
+    given: Mapping[str, str],
+    options: Mapping[str, Any] | None,
 ) -> tuple[pd.DataFrame, Meaning]:
     """A table, and what its columns are by what the user says of them, or by their names.
 
     Raises:
-        IsolossError: no column is the loss.
+        IsolossError: the columns do not say which is the loss, or the sizes that the law needs.
     """
     source = opened.label
     parsed = rows(opened)
     raw = named(parsed.rows, source)
-    renamed = mixture_columns(raw.columns) if law is None or registry.of_mixtures(law) else {}
-    raw = named(raw.rename(columns=renamed), source)
-    known = {*renamed.values(), *given.values()}
-    guessed = run_ids(raw, guess_columns(c for c in raw.columns if c not in known))
-    both = {**guessed, **given}
-    columns = {letter: both[letter] for letter in (*COLUMNS, *both) if both.get(letter)}
-    law = law or (MIXTURE_LAW if renamed else _law_for(columns))
-    mixture = registry.of_mixtures(law)
+    free = raw[[column for column in raw.columns if column not in given.values()]]
+    sizes = any(given.get(key) for key in ("loss", "ratio", *SIZES))
+    may_mix = registry.of_mixtures(law) if law else not sizes
+    mixture = mixture_columns(free, source) if may_mix else None
+    renamed = mixture.renamed if mixture else {}
+    guess = guess_columns(raw.drop(columns=list(renamed)), given)
     if mixture:
+        raw = named(mixture.applied(raw), source)
+    both = {**run_ids(raw, guess.columns), **given}
+    columns = {letter: both[letter] for letter in COLUMNS if both.get(letter)}
+    if mixture or (law and registry.of_mixtures(law)):
         columns = {word: column for word, column in columns.items() if word in WORDS}
-    elif "loss" not in columns:
-        reason = f"no column looks like a loss among {', '.join(map(visible, raw.columns))}"
-        raise IsolossError(Problem(source, reason, "say which: --columns loss=NAME"))
-    guesses = frozenset(columns) - set(given)
-    return raw, Meaning(source, law, mixture, columns, renamed, guesses, parsed.took)
+        law = law or MIXTURE_LAW
+    else:
+        needs = _sizes_of(law, options) if law else None
+        asked = question(Known(source, raw, columns, given, guess, needs))
+        if asked:
+            raise IsolossError(asked)
+        law = law or _law_for(columns)
+    notes = (*parsed.notes, *(mixture.notes if mixture else ()))
+    return raw, Meaning(source, law, columns, given, guess, renamed, notes)
+
+
+def _sizes_of(law: str, options: Mapping[str, Any] | None) -> frozenset[str]:
+    """Those of N, D and C that a law needs; one of them will do for a power law without a variable.
+
+    None, too, if its options are wrong, which `fit_law` says.
+    """
+    chosen = {**registry.defaults("law", law), **(options or {})}
+    wrong = complete_options(chosen, registry.options("law", law), "options", fill=False)
+    if wrong or (law == "power_law" and "variable" not in (options or {})):
+        return frozenset()
+    return SIZES & set(registry.card("law", law).make(**chosen).variables)
 
 
 def _law_for(columns: Mapping[str, str]) -> str:
     """The law for what there is: Chinchilla's for N and D (or one and C), else a power law."""
-    return "chinchilla" if len({"N", "D", "C"} & set(columns)) >= 2 else "power_law"
+    return "chinchilla" if len({*SIZES, "ratio"} & set(columns)) >= 2 else "power_law"
 
 
-def _read_runs(raw: pd.DataFrame, meaning: Meaning, keep: Sequence[str]) -> pd.DataFrame:
+def _read_runs(raw: pd.DataFrame, meaning: Meaning, rules: Rules) -> Reading:
     """The table as `runs`; problems have its source as their place."""
     need = 0 if meaning.mixture else 1
     try:
-        runs = read_runs(raw, meaning.columns, keep, need)
+        reading = read_table(raw, replace(rules, columns=meaning.columns, need=need))
     except IsolossError as error:
         placed = [
             replace(one, place=meaning.source + one.place.removeprefix("the table"))
             for one in error.problems
         ]
         raise IsolossError(*placed) from error
-    return mixtures(runs, meaning.source) if meaning.mixture else runs
+    if not meaning.mixture:
+        return reading
+    return replace(reading, runs=mixtures(reading.runs, meaning.source))
 
 
 def _fit_sizes(

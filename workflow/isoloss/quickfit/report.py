@@ -8,14 +8,17 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from isoloss.core import escape, units
+from isoloss.aggregate.guess import Guess
+from isoloss.core import escape, registry, units
 from isoloss.core.escape import columns, visible
 from isoloss.core.tables import WHOLE
 from isoloss.fitted import FALLBACK
 from isoloss.fitted.facts import Allocation, BestMixture, OneFit, Record, RunCounts
 from isoloss.laws._mixture import own_domain
+from isoloss.quickfit.ask import listed, pasted
 
 _LOSSES = 12  # of a group, that are shown
+_OTHERS = 3  # columns that a guess could have been as well, that are shown
 _FITS = 6  # fits whose parameters are shown
 
 
@@ -26,20 +29,25 @@ class Meaning:
     Attributes:
         source: the table, as it is shown.
         law: law card.
-        mixture: whether it is a law of mixtures.
         columns: letter (N, D, C, U, loss) or word (group, seed, ...) to column.
+        given: what the user said of them.
+        guess: what was guessed of the rest.
         renamed: of a table of mixtures, column to p_<domain> or loss_<domain>.
-        guessed: letters and words that the user did not name.
-        took: what was decided about how to read the table.
+        notes: what was decided where the table was read, a sentence each.
     """
 
     source: str
     law: str
-    mixture: bool
     columns: Mapping[str, str]
+    given: Mapping[str, str]
+    guess: Guess
     renamed: Mapping[str, str]
-    guessed: frozenset[str]
-    took: tuple[str, ...] = ()
+    notes: Sequence[str] = ()
+
+    @property
+    def mixture(self) -> bool:
+        """Whether it is a law of mixtures."""
+        return registry.of_mixtures(self.law)
 
 
 def of_sizes(
@@ -107,25 +115,78 @@ def _name(text: object) -> str:
 def _columns(meaning: Meaning, counts: RunCounts) -> str:
     """How many runs there are, and which column is what."""
     lines = [f"{visible(meaning.source)}: {counts.n_rows} rows, {counts.n_done} runs"]
-    reasons: dict[str, int] = {}
+    reasons: dict[tuple[str, str], int] = {}
     for lost in counts.lost:
-        if lost.reason:
-            reasons[lost.reason] = reasons.get(lost.reason, 0) + lost.n_runs
-    lines[0] += "".join(f", {n} dropped ({visible(reason)})" for reason, n in reasons.items())
-    if meaning.took:
-        lines.append(f"read as: {visible(', '.join(meaning.took))}")
-    shown = [
-        f"{letter} = {_name(column)}" + (" (guessed)" if letter in meaning.guessed else "")
-        for letter, column in meaning.columns.items()
-    ]
+        key = lost.status, lost.reason if lost.status == "dropped" else ""  # notes say the others
+        reasons[key] = reasons.get(key, 0) + lost.n_runs
+    lines[0] += "".join(
+        f", {n} {status}" + (f" ({visible(reason)})" if reason else "")
+        for (status, reason), n in reasons.items()
+    )
+    lines.append("columns: " + ", ".join(_meanings(meaning)))
+    lines += [f"  {visible(note)}" for note in (*meaning.notes, *_doubts(meaning))]
+    unused = [*meaning.guess.unused]
+    if meaning.mixture:  # its law needs none of the sizes
+        unused = [
+            c for c in _guessed(meaning).values() if c not in meaning.columns.values()
+        ] + unused
+    if unused:
+        lines.append(f"  not used: {listed(unused)}")
+    if set(meaning.columns) - set(meaning.given):
+        lines.append(f"  another column: {pasted(_alternatives(meaning))}; none: --columns group=")
+    return "\n".join(lines) + "\n"
+
+
+def _guessed(meaning: Meaning) -> dict[str, str]:
+    """The quantities and words that were guessed, and their columns."""
+    return {k: c for k, c in meaning.guess.columns.items() if k not in meaning.given}
+
+
+def _meanings(meaning: Meaning) -> list[str]:
+    """Which column is what, whether that is a guess, and what else it could be."""
+    shown = []
+    for letter, column in meaning.columns.items():
+        text = f"{letter} = {_name(column)}"
+        if letter not in meaning.given:
+            others = meaning.guess.others.get(letter, ())
+            more = f"; also {listed(others, _OTHERS)}" if others else ""
+            crossed = letter == "group" and meaning.guess.crossed
+            more += "; all sizes are there with each of them" if crossed else ""
+            text += f" (guessed{more})"
+        shown.append(text)
     if meaning.renamed:
         shares = sum(name.startswith("p_") for name in meaning.renamed.values())
         losses = len(meaning.renamed) - shares
         shown.append(f"{shares} proportions, {losses} losses by domain (guessed)")
-    lines.append("columns: " + ", ".join(shown))
-    if meaning.guessed:
-        lines.append("  another column: --columns N=params loss=val_loss; none: --columns group=")
-    return "\n".join(lines) + "\n"
+    return shown
+
+
+def _doubts(meaning: Meaning) -> list[str]:
+    """What the user should know about the guesses: quantities left open, labels, one size."""
+    guess, lines = meaning.guess, []
+    if meaning.mixture:
+        return lines
+    for key, names in guess.tied.items():
+        if key not in meaning.columns:
+            lines.append(f"{key} is not used: {listed(names)} are equally likely")
+    if "group" not in {*meaning.columns, *meaning.given} and guess.labels:
+        paste = pasted({"group": guess.labels[0]})
+        lines.append(f"one law for all of {listed(guess.labels)}; a law for each: {paste}")
+    if len({"N", "D", "C", "ratio"} & set(meaning.columns)) == 1 and meaning.law == "power_law":
+        (size,) = {"N", "D", "C"} & set(meaning.columns)
+        others = " or ".join(key for key in "NDC" if key not in (size, "C"))
+        lines.append(f"no column for {others}: a power law in {size}")
+    return lines
+
+
+def _alternatives(meaning: Meaning) -> dict[str, str]:
+    """Columns that some guesses could have been instead, or an example."""
+    others = {
+        key: names[0]
+        for key, names in meaning.guess.others.items()
+        if key in meaning.columns and key not in meaning.given and names
+    }
+    return others or {next(iter(_guessed(meaning)), "N"): "NAME"}
 
 
 def _parameters(fit: Record) -> str:

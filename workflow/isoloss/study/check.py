@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from isoloss.aggregate.table import read_runs
+from isoloss.aggregate.stage import rules
+from isoloss.aggregate.table import Rules, read_table
 from isoloss.core import filters, registry, schema
 from isoloss.core.addresses import UnsetError
 from isoloss.core.problems import IsolossError, Problem, StudyError, nearest
@@ -200,7 +201,7 @@ class _Sections:
                 continue
             try:
                 content = self.sources.read(name, table)
-                self.runs[name] = read_runs(content, table["columns"], table["keep"])
+                self.runs[name] = read_table(content, Rules(**rules(table))).runs
             except UnsetError as error:
                 self.problems += [one.within(f"{place}.table") for one in error.problems]
             except IsolossError as error:

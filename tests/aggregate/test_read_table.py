@@ -1,0 +1,435 @@
+"""What is decided between a user's table and the runs: scales, units, which runs stay."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from isoloss.aggregate.loss_units import loss_unit_of
+from isoloss.aggregate.table import Rules, read_table
+from isoloss.core.problems import TableError
+
+N = np.repeat([7e7, 1.6e8, 4.1e8, 1e9, 2.8e9, 7e9], 4)
+D = np.tile([2e9, 1e10, 5e10, 3e11], 6)
+L = 1.8 + 480 / N**0.347 + 2100 / D**0.367
+NAMES = {"N": "params", "D": "tokens", "loss": "loss"}
+
+
+@pytest.fixture
+def law() -> pd.DataFrame:
+    """24 runs of one law, without noise."""
+    return pd.DataFrame({"params": N, "tokens": D, "loss": L})
+
+
+def read(table, columns=NAMES, **rules):
+    return read_table(table, Rules(columns, **rules))
+
+
+def assert_is_the_law(runs, rtol=1e-9):
+    """The runs that are done have N, D and the loss of the law."""
+    fitted = runs[runs["status"] == "done"]
+    expected = 1.8 + 480 / fitted["n_params"] ** 0.347 + 2100 / fitted["n_samples"] ** 0.367
+    np.testing.assert_allclose(fitted["loss"], expected, rtol=rtol)
+    assert set(np.round(np.log10(fitted["n_params"]), 3)) == set(np.round(np.log10(N), 3))
+    assert set(np.round(np.log10(fitted["n_samples"]), 3)) == set(np.round(np.log10(D), 3))
+
+
+def short(value: float) -> str:
+    return f"{value / 1e9:g}B" if value >= 1e9 else f"{value / 1e6:g}M"
+
+
+WRITTEN = {
+    "with letters": (lambda x: short(x), lambda x: short(x)),
+    "with commas": (lambda x: f"{int(x):,}", lambda x: f"{int(x):,}"),
+    "with a unit": (lambda x: f"{short(x)} params", lambda x: f"{short(x)} tokens"),
+    "as powers": (lambda x: f"{x / 1e6:g} × 10^6", lambda x: f"${x / 1e9:g} \\times 10^{{9}}$"),
+}
+
+
+@pytest.mark.parametrize(("of_n", "of_d"), WRITTEN.values(), ids=WRITTEN)
+def test_sizes_are_read_as_people_write_them(law, of_n, of_d):
+    table = law.assign(params=[of_n(n) for n in N], tokens=[of_d(d) for d in D])
+    reading = read(table)
+    assert_is_the_law(reading.runs)
+    assert reading.notes == ()
+
+
+SCALED = {
+    "params_millions": ("N", 1e6, "N = params_millions x 1e6"),
+    "params (M)": ("N", 1e6, "N = params (M) x 1e6"),
+    "N_B": ("N", 1e9, "N = N_B x 1e9"),
+    "model_size_m": ("N", 1e6, "N = model_size_m x 1e6"),
+    "tokens_billions": ("D", 1e9, "D = tokens_billions x 1e9"),
+    "tokensB": ("D", 1e9, "D = tokensB x 1e9"),
+    "tokens (T)": ("D", 1e12, "D = tokens (T) x 1e12"),
+}
+
+
+@pytest.mark.parametrize(("name", "case"), SCALED.items(), ids=SCALED)
+def test_a_scale_that_the_columns_name_says_is_applied_and_noted(law, name, case):
+    letter, factor, note = case
+    old = NAMES[letter]
+    table = law.rename(columns={old: name})
+    table[name] = table[name] / factor
+    reading = read(table, {**NAMES, letter: name})
+    assert_is_the_law(reading.runs)
+    assert reading.notes == (note,)
+
+
+@pytest.mark.parametrize("letter", ["N", "D"])
+@pytest.mark.parametrize(
+    ("name", "log", "note"),
+    [
+        ("log10_{}", np.log10, "10 ^ "),
+        ("ln_{}", np.log, "e ^ "),
+        ("log2_{}", np.log2, "2 ^ "),
+        ("log_{}", np.log10, "10 ^ "),
+        ("log_{}", np.log, "e ^ "),
+        ("log {}", np.log, "e ^ "),
+    ],
+)
+def test_a_logarithm_that_the_columns_name_says_is_undone(law, letter, name, log, note):
+    new = name.format(NAMES[letter])
+    table = law.rename(columns={NAMES[letter]: new})
+    table[new] = log(table[new])
+    reading = read(table, {**NAMES, letter: new})
+    assert_is_the_law(reading.runs)
+    assert reading.notes == (f"{letter} = {note}{new}",)
+
+
+@pytest.mark.parametrize(
+    ("name", "factor"),
+    [
+        ("flops_1e18", 1e18),
+        ("ExaFLOPs", 1e18),
+        ("compute (EFLOPs)", 1e18),
+        ("zettaflops", 1e21),
+        ("PFLOP/s-days", 8.64e19),
+        ("pf_days", 8.64e19),
+    ],
+)
+def test_compute_in_another_unit_is_converted(law, name, factor):
+    table = law.drop(columns="tokens").assign(**{name: 6 * N * D / factor})
+    reading = read(table, {"N": "params", "C": name, "loss": "loss"})
+    assert_is_the_law(reading.runs)
+    assert len(reading.notes) == 1 and reading.notes[0].startswith(f"C = {name} x ")
+
+
+def test_a_name_is_not_believed_where_the_values_say_otherwise(law):
+    reading = read(law.rename(columns={"params": "params_b"}), {**NAMES, "N": "params_b"})
+    assert_is_the_law(reading.runs)
+    assert reading.notes == ()
+
+
+def test_a_scale_that_is_given_counts(law):
+    table = law.assign(params=N / 1e9, tokens=np.log10(D))
+    assert_is_the_law(read(table, scale={"N": 1e9, "D": "log10"}).runs)
+    as_it_is = read(
+        law.rename(columns={"params": "params_k"}), {**NAMES, "N": "params_k"}, scale={"N": 1}
+    )
+    assert_is_the_law(as_it_is.runs)
+
+
+@pytest.mark.parametrize(
+    ("scale", "message"),
+    [
+        ({"N": "billions"}, "scale.N: 'billions' is not a scale; give a factor such as 1e9"),
+        ({"N": -1}, "scale.N: '-1' is not a scale"),
+        ({"loss": 2}, "scale.loss: has no scale"),
+        ({"C": 2}, "scale.C: is not a mapped column"),
+    ],
+)
+def test_a_scale_that_is_none_is_refused(law, scale, message):
+    with pytest.raises(TableError, match=re.escape(message)):
+        read(law, scale=scale)
+
+
+def test_small_sizes_are_questioned_and_not_converted(law):
+    table = law.assign(params=N / 1e9)
+    reading = read(table)
+    (note,) = reading.notes
+    assert note.startswith("N = params is 0.07 to 7 in all runs")
+    assert "--scale N=1e9" in note
+    assert reading.runs["n_params"].max() == 7
+
+
+def test_tokens_per_parameter_give_d(law):
+    table = law.drop(columns="tokens").assign(ratio=D / N, flops=6 * N * D)
+    assert_is_the_law(read(table, {"N": "params", "ratio": "ratio", "loss": "loss"}).runs)
+    assert_is_the_law(read(table, {"C": "flops", "ratio": "ratio", "loss": "loss"}).runs)
+    table = table.assign(tokens=D)
+    assert_is_the_law(read(table, {"D": "tokens", "ratio": "ratio", "loss": "loss"}).runs)
+
+
+ALL = {**NAMES, "C": "flops"}
+
+
+def test_c_shows_which_column_has_another_unit(law):
+    table = law.assign(flops=6 * N * D)
+    in_exa = read(table.assign(flops=table["flops"] / 1e18), ALL)
+    np.testing.assert_allclose(in_exa.runs["n_flops"], 6 * N * D)
+    assert in_exa.notes == ("C = flops x 1e18",)
+    both = read(table.assign(params=N / 1e6, tokens=D / 1e9), ALL)
+    assert_is_the_law(both.runs)
+    assert set(both.notes) == {"N = params x 1e6", "D = tokens x 1e9"}
+
+
+def test_c_that_does_not_show_which_column_is_refused_with_the_factor(law):
+    table = law.assign(params=N / 1e3, tokens=N / 20, flops=6 * N * N / 20)
+    with pytest.raises(TableError, match=r"C is 1e3 x 6 N D in every run.*D=1e3 or --scale N=1e3"):
+        read(table, ALL)
+    runs = read(table, ALL, scale={"N": 1e3}).runs
+    np.testing.assert_allclose(runs["n_params"], N)
+
+
+def test_what_c_is_in_terms_of_6nd_is_noted(law):
+    assert read(law.assign(flops=6 * N * D), ALL).notes == ()
+    constant = read(law.assign(flops=1.23 * 6 * N * D), ALL)
+    assert constant.notes == ("C is 1.23 x 6 N D in every run",)
+    varying = read(law.assign(flops=np.linspace(1.1, 1.9, 24) * 6 * N * D), ALL)
+    assert varying.notes == ("C is 1.1 to 1.9 x 6 N D",)
+
+
+UNITS = {
+    "nats": (lambda x: x, "nats/token", ()),
+    "bits": (lambda x: x, "bits/token", ()),
+    "bits_per_byte": (lambda x: x, "bits/byte", ()),
+    "nats_per_byte": (lambda x: x, "nats/byte", ()),
+    "perplexity": (np.exp, "nats/token", ("loss = ln(loss): the column is a perplexity",)),
+}
+
+
+@pytest.mark.parametrize(("unit", "case"), UNITS.items(), ids=UNITS)
+def test_losses_stay_in_the_unit_given_but_for_perplexities(law, unit, case):
+    written, fitted, notes = case
+    reading = read(law.assign(loss=written(L)), loss_unit=unit)
+    assert_is_the_law(reading.runs)
+    assert reading.loss_unit == reading.runs.attrs["loss_unit"] == fitted
+    assert reading.notes == notes
+
+
+@pytest.mark.parametrize(
+    ("cells", "note"),
+    [
+        ([0.25, 0.5, 0.75], "loss = 1 - acc: the column is an accuracy"),
+        ([25.0, 50.0, 75.0], "loss = 1 - acc / 100: the column is an accuracy"),
+        (["25%", "50 %", "75%"], "loss = 1 - acc / 100: the column is an accuracy"),
+    ],
+)
+def test_an_accuracy_is_fitted_as_an_error(cells, note):
+    table = pd.DataFrame({"N": [1e8, 2e8, 3e8], "D": [1e9, 2e9, 3e9], "acc": cells})
+    reading = read(table, {"N": "N", "D": "D", "loss": "acc"})
+    assert reading.runs["loss"].tolist() == [0.75, 0.5, 0.25]
+    assert (reading.loss_unit, reading.notes) == ("error", (note,))
+
+
+def test_the_unit_of_a_column_is_read_off_its_name_or_cells(law):
+    assert loss_unit_of("eval/ppl") == "perplexity"
+    assert loss_unit_of("c4_bits_per_byte") == loss_unit_of("BPB") == "bits_per_byte"
+    assert loss_unit_of("top1_error") == "error"
+    assert loss_unit_of("lambada acc_norm") == "accuracy"
+    assert loss_unit_of("val_loss") is None and loss_unit_of("accumulated_loss") is None
+    bits = read(law.assign(loss=[f"{x} bits/byte" for x in L]))
+    assert bits.loss_unit == "bits/byte"
+    in_nats = read(law.rename(columns={"loss": "val_error"}), {**NAMES, "loss": "val_error"})
+    assert in_nats.loss_unit == "nats/token"
+
+
+def test_values_outside_the_units_range_are_refused(law):
+    below = law.assign(loss=np.where(np.arange(24) == 3, 0.5, np.exp(L)))
+    with pytest.raises(TableError, match=r"row 4, column 'loss': found 0.5; perplexities are at"):
+        read(below, loss_unit="perplexity")
+    with pytest.raises(TableError, match="accuracy is between 0 and 1"):
+        read(law.assign(loss=np.where(np.arange(24) == 3, 1.5, 0.5)), loss_unit="accuracy")
+    with pytest.raises(TableError, match="'perplexities' is not a unit of losses; did you mean"):
+        read(law, loss_unit="perplexities")
+
+
+def test_a_loss_that_is_too_large_for_nats_is_questioned(law):
+    reading = read(law.assign(loss=np.exp(L) + 14))
+    assert "--loss-unit perplexity" in reading.notes[0]
+    assert reading.loss_unit == "nats/token"
+
+
+def test_a_negative_loss_is_refused_with_the_reason(law):
+    with pytest.raises(TableError, match="laws need losses above 0; there are none of any sign"):
+        read(law.assign(loss=L - 8))
+
+
+LOST = ["OOM", "diverged", "-", "", None, "nan", "inf", np.inf, np.nan]
+
+
+@pytest.mark.parametrize("cell", LOST, ids=map(repr, LOST))
+def test_a_run_without_a_loss_counts_as_diverged_and_is_named(law, cell):
+    losses = law["loss"].astype(object)
+    losses[[2, 7]] = cell
+    reading = read(law.assign(loss=losses))
+    assert reading.runs["status"].value_counts().to_dict() == {"done": 22, "diverged": 2}
+    reason = reading.runs["status_reason"][2]
+    assert reason.startswith("loss is ") and reading.notes[0].startswith(
+        "2 of 24 runs diverged, rows 3, 8: "
+    )
+    assert_is_the_law(reading.runs)
+
+
+def test_a_table_without_any_loss_is_refused(law):
+    with pytest.raises(TableError, match="column 'loss': none of 24 runs has a loss"):
+        read(law.assign(loss="OOM"))
+
+
+BAD = {
+    "missing": (2, "-", "row 3, column 'params'"),
+    "text": (2, 'a "quoted" size', "row 3, column 'params'"),
+    "zero": (4, "0", "row 5, column 'params'"),
+    "infinite": (4, "inf", "row 5, column 'params'"),
+    "a backslash": (4, "a\\b", "row 5, column 'params'"),
+}
+
+
+@pytest.mark.parametrize("name", ["params", "config/model.n params", "a`b"])
+@pytest.mark.parametrize(("row", "cell", "place"), BAD.values(), ids=BAD)
+def test_the_filter_that_an_error_offers_drops_the_rows(law, name, row, cell, place):
+    sizes = [short(n) for n in N]
+    sizes[row] = sizes[9] = cell
+    table = law.assign(params=sizes).rename(columns={"params": name})
+    columns = {**NAMES, "N": name}
+    with pytest.raises(TableError) as error:
+        read(table, columns)
+    assert place.replace("row", "rows").split(",")[0] + ", 10" in str(error.value)
+    (offered,) = shlex.split(str(error.value).split("--keep ", 1)[1])
+    reading = read(table, columns, keep=[offered])
+    dropped = reading.runs["status"] == "dropped"
+    assert np.flatnonzero(dropped).tolist() == [row, 9]
+
+
+def test_a_row_that_a_filter_drops_needs_no_numbers(law):
+    table = law.assign(state="finished").astype(object)
+    table.loc[[0, 5], ["params", "tokens", "loss", "state"]] = ["-", "?", "crashed", "killed"]
+    reading = read(table, keep=['state == "finished"'])
+    assert reading.runs["status"].value_counts().to_dict() == {"done": 22, "dropped": 2}
+    assert reading.notes == ()
+
+
+def test_a_filter_sees_the_tables_own_columns_first(law):
+    table = law.assign(status=["FINISHED"] * 20 + ["FAILED"] * 4, n_params=2 * N)
+    assert (read(table, keep=['status == "FINISHED"']).runs["status"] == "done").sum() == 20
+    kept = read(table, keep=["n_params > 1e10"]).runs
+    assert set(kept.loc[kept["status"] == "done", "n_params"]) == {7e9}
+    by_letter = read(table, keep=["N > 5e9"]).runs
+    assert set(by_letter.loc[by_letter["status"] == "done", "n_params"]) == {7e9}
+
+
+def test_own_names_have_the_cells_and_letters_what_is_fitted(law):
+    table = law.rename(columns={"params": "params_millions", "loss": "ppl"})
+    table = table.assign(params_millions=N / 1e6, ppl=np.exp(L))
+    columns = {"N": "params_millions", "D": "tokens", "loss": "ppl"}
+    for expression in ("params_millions < 100", "N < 1e8"):
+        runs = read(table, columns, keep=[expression]).runs
+        assert (runs["status"] == "done").sum() == 4
+    losses = read(table, columns, keep=["loss < 3"]).runs
+    assert (losses["status"] == "done").equals(pd.Series(L < 3))
+
+
+def test_numbers_written_by_people_compare_as_numbers_and_as_texts(law):
+    losses = law["loss"].map("{:.6f}".format)
+    losses[3] = "diverged"
+    table = law.assign(params=[short(n) for n in N], loss=losses)
+
+    def kept(*keep):
+        return int((read(table, keep=keep).runs["status"] == "done").sum())
+
+    assert kept("params > 1e9") == 8
+    assert kept('params == "7B"') == 4
+    assert kept("params == 7e9") == 4
+    assert kept("params in [7e9, 7e7]") == 7  # one of 70M has diverged
+    assert kept('loss != "diverged"') == 23
+    assert kept("not isna(loss)") == 23
+    assert kept('loss < 3 and loss != "diverged"') == int((L < 3).sum()) - 1
+    assert kept("log(params) > 22") == 4
+    assert kept("loss == min(loss, by=params)") == 6
+
+
+def test_a_filter_that_drops_every_row_says_what_the_column_holds(law):
+    table = law.assign(status=["FINISHED"] * 20 + ["FAILED"] * 4)
+    with pytest.raises(TableError) as error:
+        read(table, keep=["status == 'finished'"])
+    assert str(error.value) == (
+        "the table, keep: drops all 24 rows: status == 'finished'; "
+        "values of status: FINISHED (20), FAILED (4)"
+    )
+    with pytest.raises(TableError, match=r"filters together drop all 24 rows.*params is 7e"):
+        read(table, keep=["params > 1e9", "params < 1e8"])
+
+
+@pytest.mark.parametrize("name", ["val loss", "eval/loss", "summary.val_loss", "C4 Eval Loss"])
+def test_an_odd_name_without_backticks_is_answered_with_them(law, name):
+    table = law.rename(columns={"loss": name})
+    columns = {**NAMES, "loss": name}
+    with pytest.raises(TableError, match=f"write `{name}` in backticks"):
+        read(table, columns, keep=[f"{name} < 3"])
+    assert (read(table, columns, keep=[f"`{name}` < 3"]).runs["status"] == "done").sum() == sum(
+        L < 3
+    )
+
+
+@pytest.fixture
+def sweep(law) -> pd.DataFrame:
+    """Five learning rates for each run of the law, the best not the first."""
+    parts = [
+        law.assign(lr=lr, loss=L + more)
+        for lr, more in ((1e-4, 0.3), (3e-4, 0.05), (1e-3, 0.0), (3e-3, 0.08), (1e-2, 5.0))
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+@pytest.mark.parametrize("best_of", [["N", "D"], ["params", "tokens"], ["n_params", "D"]])
+def test_the_best_of_each_cell_stays(sweep, best_of):
+    runs = read(sweep, best_of=best_of).runs
+    assert runs["status"].value_counts().to_dict() == {"done": 24, "dropped": 96}
+    assert set(runs.loc[runs["status"] == "done", "lr"]) == {1e-3}
+    reasons = set(runs["status_reason"].dropna())
+    assert reasons == {f"not the best of its {', '.join(best_of)}"}
+    assert_is_the_law(runs)
+
+
+def test_the_best_is_chosen_of_the_runs_that_filters_keep_and_that_have_a_loss(sweep):
+    losses = sweep["loss"].astype(object)
+    losses[sweep["lr"] == 1e-4] = "OOM"
+    runs = read(sweep.assign(loss=losses), keep=["lr != 1e-3"], best_of=["N", "D"]).runs
+    assert set(runs.loc[runs["status"] == "done", "lr"]) == {3e-4}
+    assert runs["status"].value_counts().to_dict() == {"dropped": 72, "done": 24, "diverged": 24}
+
+
+def test_sizes_alike_to_rounding_are_one_cell_and_groups_are_apart(sweep):
+    rng = np.random.default_rng(0)
+    jitter = 1 + 1e-8 * rng.uniform(-1, 1, len(sweep))
+    table = sweep.assign(params=sweep["params"] * jitter)
+    assert (read(table, best_of=["N", "D"]).runs["status"] == "done").sum() == 24
+    rates = read(table, {**NAMES, "group": "lr"}, best_of=["N", "D"])
+    assert (rates.runs["status"] == "done").sum() == 120
+
+
+def test_an_unknown_column_of_best_of_is_refused(law):
+    with pytest.raises(TableError, match="best_of: no column 'lrr'"):
+        read(law, best_of=["lrr"])
+
+
+def test_percentages_of_a_mixture_are_shares():
+    table = pd.DataFrame(
+        {"p_web": ["25%", "75%"], "p_code": ["75%", "25%"], "loss_web": ["3.1", "OOM"]}
+    )
+    runs = read(table, {}).runs
+    assert runs["p_web"].tolist() == [0.25, 0.75]
+    assert runs["loss_web"].isna().tolist() == [False, True]
+
+
+def test_integers_beyond_64_bits_in_columns_that_are_not_mapped_do_no_harm(law):
+    from isoloss.core import tables
+
+    runs = read(law.assign(hash=[2**70 + i for i in range(24)])).runs
+    assert tables.conform("runs", runs).num_rows == 24
+    assert runs["hash"][0] == str(2**70)

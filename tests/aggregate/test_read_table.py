@@ -326,6 +326,21 @@ def test_a_column_that_is_mostly_no_numbers_is_to_be_replaced(law):
         read(table)
 
 
+def test_numbers_that_are_written_in_two_ways_are_refused_unless_a_filter_drops_them(law):
+    sizes = [f"{n:g} params" for n in N]
+    sizes[5] = "3B tokens"
+    table = law.assign(params=sizes)
+    message = "column 'params': some of its numbers have params and tokens; write all"
+    with pytest.raises(TableError, match=message):
+        read(table)
+    assert_is_the_law(read(table, keep=["index != 5"]).runs)
+    thousands = law.assign(params=[f"{n:.3f}".replace(".", ",") for n in np.linspace(1, 9, 24)])
+    with pytest.raises(TableError, match="the comma of '1,000' may separate thousands or decimals"):
+        read(thousands)
+    with pytest.raises(TableError, match="column 'tokens': is in percent"):
+        read(law.assign(tokens="5%"))
+
+
 def test_a_row_that_a_filter_drops_needs_no_numbers(law):
     table = law.assign(state="finished").astype(object)
     table.loc[[0, 5], ["params", "tokens", "loss", "state"]] = ["-", "?", "crashed", "killed"]

@@ -103,14 +103,14 @@ def read_quantities(
         label: of the table, for errors.
 
     Raises:
-        TableError: a scale or unit is not known, a column's commas cannot be told apart, or C
-            shows that N or D has another unit without showing which.
+        TableError: a scale or unit is not known, sizes are in percent, or C shows that N or D has
+            another unit without showing which.
     """
     numbers = {k: read_numbers(raw[columns[k]]) for k in NUMBERS if k in columns}
     wrong = [
-        Problem(f"{label}, column {columns[k]!r}", one.reason, "write them without separators")
+        Problem(f"{label}, column {columns[k]!r}", "is in percent", f"{k} is not: name another")
         for k, one in numbers.items()
-        if one.reason
+        if one.unit == "%" and k != "loss"
     ]
     wrong += [
         Problem(f"{label}, scale.{k}", "is not a mapped column", f"map it: columns {k}=NAME")
@@ -189,7 +189,9 @@ def unfit(quantities: Quantities, stays: np.ndarray, label: str) -> list[Problem
         if letter == "loss":
             fine |= gone(quantity)
         bad = np.flatnonzero(stays & ~fine)
-        if len(bad):
+        if quantity.numbers.reason and quantity.numbers.unread[bad].any():
+            wrong.append(_undecided(quantity, label))
+        elif len(bad):
             problem = _of_loss if letter == "loss" else _of_number
             wrong.append(problem(quantity, bad, quantities.unit, every, label))
     return wrong
@@ -198,6 +200,12 @@ def unfit(quantities: Quantities, stays: np.ndarray, label: str) -> list[Problem
 def gone(loss: Quantity) -> np.ndarray:
     """Whether a run has no loss, or an infinite one, bool (n,)."""
     return loss.numbers.missing | np.isinf(loss.numbers.values)
+
+
+def _undecided(quantity: Quantity, label: str) -> Problem:
+    """Cells that are not read because the column does not say what they mean."""
+    place, reason = f"{label}, column {quantity.column!r}", quantity.numbers.reason
+    return Problem(place, reason, "write all its numbers in one way")
 
 
 def _place(quantity: Quantity, bad: np.ndarray, label: str) -> str:

@@ -8,9 +8,13 @@ import shlex
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from isoloss.aggregate.loss_units import loss_unit_of
+from isoloss.aggregate.selection import as_numbers
 from isoloss.aggregate.table import Rules, read_table
+from isoloss.core.filters import evaluate
 from isoloss.core.problems import TableError
 
 N = np.repeat([7e7, 1.6e8, 4.1e8, 1e9, 2.8e9, 7e9], 4)
@@ -322,6 +326,21 @@ def test_a_column_that_is_mostly_no_numbers_is_to_be_replaced(law):
         read(table)
 
 
+def test_numbers_that_are_written_in_two_ways_are_refused_unless_a_filter_drops_them(law):
+    sizes = [f"{n:g} params" for n in N]
+    sizes[5] = "3B tokens"
+    table = law.assign(params=sizes)
+    message = "column 'params': some of its numbers have params and tokens; write all"
+    with pytest.raises(TableError, match=message):
+        read(table)
+    assert_is_the_law(read(table, keep=["index != 5"]).runs)
+    thousands = law.assign(params=[f"{n:.3f}".replace(".", ",") for n in np.linspace(1, 9, 24)])
+    with pytest.raises(TableError, match="the comma of '1,000' may separate thousands or decimals"):
+        read(thousands)
+    with pytest.raises(TableError, match="column 'tokens': is in percent"):
+        read(law.assign(tokens="5%"))
+
+
 def test_a_row_that_a_filter_drops_needs_no_numbers(law):
     table = law.assign(state="finished").astype(object)
     table.loc[[0, 5], ["params", "tokens", "loss", "state"]] = ["-", "?", "crashed", "killed"]
@@ -467,3 +486,34 @@ def test_integers_beyond_64_bits_in_columns_that_are_not_mapped_do_no_harm(law):
     runs = read(law.assign(hash=[2**70 + i for i in range(24)])).runs
     assert tables.conform("runs", runs).num_rows == 24
     assert runs["hash"][0] == str(2**70)
+
+
+CELLS = st.one_of(
+    st.sampled_from(["7B", "70M", "-", "OOM", "", "1,234", "2.5", "inf", "5%", "1e9", "n.d.", "0"]),
+    st.floats(allow_nan=True, allow_infinity=True),
+    st.integers(-10, 10**20),
+    st.none(),
+    st.text(max_size=4),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.tuples(CELLS, CELLS, CELLS), min_size=1, max_size=6),
+    st.sampled_from(["params", "params (M)", "log N", "N_B"]),
+    st.sampled_from(["loss", "ppl", "accuracy", "bpb", "val error"]),
+)
+def test_any_cells_are_read_or_refused_and_what_is_offered_can_be_done(rows, size, loss):
+    table = pd.DataFrame(rows, columns=[size, "D", loss], dtype=object)
+    columns = {"N": size, "D": "D", "loss": loss}
+    try:
+        runs = read(table, columns, best_of=["N", "D"]).runs
+        fitted = runs[runs["status"] == "done"]
+        assert (fitted[["n_params", "n_samples", "loss"]] > 0).all(axis=None)
+    except TableError as error:
+        for problem in error.problems:
+            assert problem.place and problem.remedy
+            if "--keep " in problem.remedy:
+                (offered,) = shlex.split(problem.remedy.split("--keep ", 1)[1])
+                kept = evaluate(table, offered, "table", as_numbers)
+                assert kept.any() and not kept.all(), offered

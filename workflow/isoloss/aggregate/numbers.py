@@ -200,6 +200,9 @@ def _read_texts(texts: Iterable[str]) -> Numbers:
     ]
     decimal, reason = _decimal([cell.mantissa for cell in cells if cell])
     unit, refused = _common_unit([cell for cell in cells if cell])
+    if refused and not reason:
+        units = " and ".join(f"{one or 'no unit'}" for one in (unit, *sorted(refused)))
+        reason = f"some of its numbers have {units}"
     values = np.full(len(texts), np.nan)
     for at, cell in enumerate(cells):
         if infinite[at]:

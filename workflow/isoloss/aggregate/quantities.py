@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
+from keyword import iskeyword
 
 import numpy as np
 import pandas as pd
@@ -47,12 +48,17 @@ class Quantity:
     @property
     def in_filters(self) -> str:
         """Its name as filters write it."""
-        plain = self.column.isidentifier()
+        plain = self.column.isidentifier() and not iskeyword(self.column)
         return self.column if plain else f"`{self.column.replace('`', '``')}`"
 
     def filter_of(self, bad: np.ndarray) -> str:
         """A filter on the column that drops the rows whose values are not fit to use."""
-        least = ">=" if self.letter == "fit_weight" else ">"
+        if self.letter == "loss" and not self.numbers.unread[bad].any():  # keeps what is missing
+            zero = self.numbers.values[bad[0]]
+            changed = zero != self.values[bad[0]]
+            return f"{self.in_filters} != {zero:g}" if changed else f"not {self.in_filters} <= 0"
+        zero_is_fine = ((self.numbers.values == 0) & (self.values > 0)).any()  # of an accuracy
+        least = ">=" if self.letter == "fit_weight" or zero_is_fine else ">"
         if np.isinf(self.numbers.values[bad]).any():
             return f"0 {least.replace('>', '<')} {self.in_filters} < 1e300"
         return f"{self.in_filters} {least} 0"
@@ -97,14 +103,14 @@ def read_quantities(
         label: of the table, for errors.
 
     Raises:
-        TableError: a scale or unit is not known, a column's commas cannot be told apart, or C
-            shows that N or D has another unit without showing which.
+        TableError: a scale or unit is not known, sizes are in percent, or C shows that N or D has
+            another unit without showing which.
     """
     numbers = {k: read_numbers(raw[columns[k]]) for k in NUMBERS if k in columns}
     wrong = [
-        Problem(f"{label}, column {columns[k]!r}", one.reason, "write them without separators")
+        Problem(f"{label}, column {columns[k]!r}", "is in percent", f"{k} is not: name another")
         for k, one in numbers.items()
-        if one.reason
+        if one.unit == "%" and k != "loss"
     ]
     wrong += [
         Problem(f"{label}, scale.{k}", "is not a mapped column", f"map it: columns {k}=NAME")
@@ -179,12 +185,14 @@ def unfit(quantities: Quantities, stays: np.ndarray, label: str) -> list[Problem
     for quantity in quantities.by_letter.values():
         value, letter = quantity.values, quantity.letter
         fine = np.isfinite(value) & ((value >= 0) if letter == "fit_weight" else (value > 0))
+        every = not (stays & fine).any()
         if letter == "loss":
             fine |= gone(quantity)
         bad = np.flatnonzero(stays & ~fine)
-        if len(bad):
+        if quantity.numbers.reason and quantity.numbers.unread[bad].any():
+            wrong.append(_undecided(quantity, label))
+        elif len(bad):
             problem = _of_loss if letter == "loss" else _of_number
-            every = len(bad) == np.count_nonzero(stays)
             wrong.append(problem(quantity, bad, quantities.unit, every, label))
     return wrong
 
@@ -192,6 +200,12 @@ def unfit(quantities: Quantities, stays: np.ndarray, label: str) -> list[Problem
 def gone(loss: Quantity) -> np.ndarray:
     """Whether a run has no loss, or an infinite one, bool (n,)."""
     return loss.numbers.missing | np.isinf(loss.numbers.values)
+
+
+def _undecided(quantity: Quantity, label: str) -> Problem:
+    """Cells that are not read because the column does not say what they mean."""
+    place, reason = f"{label}, column {quantity.column!r}", quantity.numbers.reason
+    return Problem(place, reason, "write all its numbers in one way")
 
 
 def _place(quantity: Quantity, bad: np.ndarray, label: str) -> str:

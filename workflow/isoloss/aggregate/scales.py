@@ -100,7 +100,7 @@ def scale_of(letter: str, column: str, values: np.ndarray) -> Scale | None:
 
 def is_plausible(letter: str, sizes: np.ndarray) -> bool:
     """Whether runs have such sizes, (n,); NaN where there is none."""
-    sizes = sizes[np.isfinite(sizes)]
+    sizes = sizes[~np.isnan(sizes)]
     low, high = _PLAUSIBLE[letter]
     return bool(len(sizes) and low <= sizes.min() and sizes.max() <= high)
 

@@ -15,7 +15,7 @@ import pandas as pd
 
 from isoloss.aggregate.guess import guess_columns, run_ids
 from isoloss.aggregate.proportions import mixture_columns
-from isoloss.aggregate.table import COLUMNS, WORDS, Reading, Rules, named, parse, read_table
+from isoloss.aggregate.table import COLUMNS, WORDS, Reading, Rules, named, read_table
 from isoloss.core import registry, tables
 from isoloss.core.budgets import budget_numbers
 from isoloss.core.problems import IsolossError, Problem, nearest
@@ -36,6 +36,7 @@ from isoloss.fitted.facts import (
     count_runs,
     record,
 )
+from isoloss.formats.read import rows
 from isoloss.laws._mixture import own_domain
 from isoloss.quickfit import report
 from isoloss.quickfit.ask import SIZES, Known, question
@@ -68,7 +69,7 @@ class QuickFit:
 
 
 def law_of_table(
-    source: str | Path | Source,
+    source: str | Path | Sequence[str | Path] | Source,
     law: str | None = None,
     given: Mapping[str, str] | None = None,
     options: Mapping[str, Any] | None = None,
@@ -85,7 +86,8 @@ def law_of_table(
     """Read a table, guess what its columns are, fit a law, hold runs out, and decide with it.
 
     Args:
-        source: CSV or Parquet: a path, an http or https address, or what was read of one.
+        source: a table in any format of docs/fitting.md: a path (also of a folder, or with * for
+            several files), an http or https address, a list of these, or what was read of them.
         law: law card; guessed from the columns if None.
         given: letter (N, D, C, U, loss) or word (table.WORDS) to column, instead of guesses.
         options: of the law card.
@@ -121,10 +123,14 @@ def law_of_table(
     """
     opened = open_source(source, Limits(max_seconds, max_mib))
     _check_asked(opened.label, given or {}, flops)
-    own = named(parse(opened), opened.label)
+    parsed = rows(opened)
+    own = named(parsed.rows, opened.label)
     raw, meaning = _read_columns(own, opened.label, law, given or {}, options)
     reading = _read_runs(own, raw, meaning, Rules({}, keep, best_of, scale or {}, loss_unit))
-    runs, meaning = reading.runs, replace(meaning, notes=(*meaning.notes, *reading.notes))
+    runs, meaning = (
+        reading.runs,
+        replace(meaning, notes=(*parsed.notes, *meaning.notes, *reading.notes)),
+    )
     asked = {name: value for name, value in settings.items() if value is not None}
     if meaning.mixture:
         return _fit_mixtures(runs, meaning, options, asked)

@@ -62,7 +62,7 @@ def summarize(
         lines += _versions(sweep, by_table["timing"])
         lines.append(f"- **Runs** ({markdown(sweep)}): {_runs(runs, *units_of[sweep])}")
         if notes[sweep]:
-            lines.append(f"- **How the table was read**: {markdown('; '.join(notes[sweep]))}")
+            lines.append(f"- **Table** ({markdown(sweep)}): {markdown('; '.join(notes[sweep]))}")
         of_sweep = {name: fit for name, fit in fits.items() if fit.facts["sweep"] == sweep}
         records = {name: record(fit) for name, fit in of_sweep.items()}
         for name, fit in records.items():

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from isoloss.aggregate.guess import guess_columns, holds_numbers
+from isoloss.aggregate.guess import guess_columns, holds_numbers, run_ids
 
 N = np.repeat([1e7, 1e8, 1e9], 4)
 D = np.tile([1e9, 3e9, 1e10, 3e10], 3)
@@ -113,3 +113,10 @@ def test_a_wide_export_is_guessed_and_its_order_of_rows_does_not_matter():
     assert guess.columns == {"N": "params", "D": "tokens", "loss": "val_loss"}
     assert len(guess.unused) == 200
     assert guess_columns(raw.iloc[::-1]) == guess
+
+
+def test_cells_that_are_lists_are_neither_numbers_nor_labels_that_break():
+    lists = [[1, 2], [3]] * 6
+    guess = guess_columns(table(data=lists, group=lists, run_id=lists))
+    assert guess.columns["group"] == "group" and guess.texts == {"D": "data"}
+    assert run_ids(table(name=lists), {"run_id": "name"}) == {}

@@ -179,25 +179,33 @@ def _words(
         groups = [column for column in free if column.lower().endswith("_group")]
         words |= {"group": groups[0]} if groups else {}
     group = words.get("group")
-    if group is not None and (raw[group].isna().any() or raw[group].nunique() == len(raw) > 1):
+    if group is not None and (
+        raw[group].isna().any() or _written(raw[group]).nunique() == len(raw) > 1
+    ):
         del words["group"]
     if "fit_weight" in words and not numeric[words["fit_weight"]]:
         del words["fit_weight"]
     return words
 
 
+def _written(column: pd.Series) -> pd.Series:
+    """A column whose cells can be compared: a nested table has lists in some."""
+    return column.map(str, na_action="ignore") if column.dtype == object else column
+
+
 def _is_label(column: pd.Series) -> bool:
     """Whether a column has few labels that may tell experiments apart."""
     words = words_of(str(column.name))
-    return bool(
-        words and words[-1] in LABELS and column.notna().all() and 2 <= column.nunique() <= _FEW
-    )
+    if not words or words[-1] not in LABELS or column.isna().any():
+        return False
+    return 2 <= _written(column).nunique() <= _FEW
 
 
 def _is_crossed(raw: pd.DataFrame, label: str, sizes: Iterable[str]) -> bool:
     """Whether nearly every size of run is there with each of the labels."""
-    each = raw.groupby(list(sizes), sort=False)[label].nunique()
-    return len(each) > 1 and bool((each == raw[label].nunique()).mean() >= _CROSSED)
+    labels = _written(raw[label])
+    each = labels.groupby([_written(raw[column]) for column in sizes], sort=False).nunique()
+    return len(each) > 1 and bool((each == labels.nunique()).mean() >= _CROSSED)
 
 
 def run_ids(raw: pd.DataFrame, columns: Mapping[str, str]) -> dict[str, str]:
@@ -206,7 +214,7 @@ def run_ids(raw: pd.DataFrame, columns: Mapping[str, str]) -> dict[str, str]:
     One that is called after runs and appears in several rows names the run of its points.
     """
     name = columns.get("run_id")
-    if name is None or not (raw[name].duplicated().any() or raw[name].isna().any()):
+    if name is None or not (_written(raw[name]).duplicated().any() or raw[name].isna().any()):
         return dict(columns)
     others = {k: v for k, v in columns.items() if k != "run_id"}
     called = _compact(str(name)) in OF_RUN

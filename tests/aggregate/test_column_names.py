@@ -29,7 +29,8 @@ NAMES = {
         consumed_train_samples|Training Tokens (T)|tokensseen""",
     "C": """
         C|c|flops|FLOPs|flop|n_flops|compute|training_compute|total_flos|training_flop
-        train/total_flos|Training compute (FLOP)|C (FLOPs)|PF_days|PFLOP/s-days|flops_1e18|ExaFLOPs|log10_flops
+        train/total_flos|Training compute (FLOP)|C (FLOPs)|PF_days|PFLOP/s-days|flops_1e18
+        ExaFLOPs|log10_flops
         isoflop_budget|compute_pfd|C_6ND|throughput/total_training_Gflops|compute_budget|trainflops""",
     "U": "U|unique_tokens|n_unique|unique_samples|unique|ud|unique_train_tokens",
     "ratio": """

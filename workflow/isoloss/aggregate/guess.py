@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from isoloss.aggregate.names import QUANTITIES, meanings, words_of
+from isoloss.aggregate.names import QUANTITIES, WEAK, meanings, words_of
 from isoloss.aggregate.numbers import read_numbers
 
 # Words of a table by names in use, without case, spaces and underscores; the first one is taken.
@@ -39,7 +39,7 @@ class Guess:
         columns: quantity (N, D, C, U, ratio, loss) or word (group, run_id, fit_weight) to column.
         others: quantity to the columns that it could have been as well, the likeliest first.
         tied: quantity to the columns of which none is likelier; it is not in `columns`.
-        texts: quantity to a column that is called so and holds no numbers.
+        texts: quantity to a column that is clearly called so and holds no numbers.
         labels: columns of text with few values that may tell experiments apart.
         crossed: whether the group is a column of labels of which every one has all sizes.
         unused: columns of numbers that are none of these.
@@ -128,7 +128,7 @@ def _ranked(
                 continue
             if numeric[column]:
                 ranked[key].append((points, column))
-            elif raw[column].notna().any():
+            elif points > WEAK and raw[column].notna().any():
                 texts.setdefault(key, column)
     return ranked, texts
 

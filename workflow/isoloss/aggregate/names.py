@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 
 _STRONG = 7.0  # points of a head that says alone what a column is
-_WEAK = 4.0  # points of a head that says it only among known words
+WEAK = 4.0  # points of a head that says it only among known words
 _UNKNOWN = -1.0  # points of words that no quantity knows, such as the data a loss is of
 
 
@@ -363,7 +363,7 @@ def _score(quantity: Quantity, words: list[str]) -> tuple[float, float] | None:
     if any(word in quantity.never or word in NEVER for word in rest):
         return None
     known = {*quantity.words, *_NEUTRAL, *_UNITS, *_LOGS}
-    if points == _WEAK and not known.issuperset(rest):
+    if points == WEAK and not known.issuperset(rest):
         return None
     return points, points + _sum(quantity, rest)
 

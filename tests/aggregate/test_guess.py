@@ -74,12 +74,15 @@ def test_a_group_has_a_name_in_every_row_and_fewer_names_than_rows(group):
 
 
 def test_of_names_that_are_equally_good_none_is_taken_unless_their_numbers_are_the_same():
-    raw = table(C4_val_loss=LOSS, pile_val_loss=LOSS + 0.1).drop(columns="val_loss")
+    raw = table(C4_val_loss=LOSS, pile_val_loss=LOSS + 0.1, best_loss=2.0).drop(columns="val_loss")
     guess = guess_columns(raw)
     assert "loss" not in guess.columns
-    assert guess.tied == {"loss": ("C4_val_loss", "pile_val_loss")}
+    assert guess.tied == {"loss": ("C4_val_loss", "pile_val_loss")} and guess.unused == (
+        "best_loss",
+    )
     same = guess_columns(raw.assign(pile_val_loss=LOSS))
-    assert same.columns["loss"] == "C4_val_loss" and same.others["loss"] == ("pile_val_loss",)
+    assert same.columns["loss"] == "C4_val_loss"
+    assert same.others["loss"] == ("pile_val_loss", "best_loss")
 
 
 def test_nothing_is_guessed_for_what_is_given_or_denied():

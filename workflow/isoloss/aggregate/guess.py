@@ -93,7 +93,7 @@ def guess_columns(raw: pd.DataFrame, given: Mapping[str, str] | None = None) -> 
         enough = len(sizes) > 1 or "C" in sizes
         crossed = next((c for c in labels if enough and _is_crossed(raw, c, sizes.values())), "")
         chosen |= {"group": crossed} if crossed else {}
-    spoken = {*chosen.values(), *(c for names in others.values() for c in names)}
+    spoken = {*chosen.values(), *(c for some in (others, tied) for of in some.values() for c in of)}
     unused = tuple(c for c in free if numeric[c] and c not in spoken)
     labels = tuple(c for c in labels if c not in chosen.values())
     return Guess(chosen, others, tied, texts, labels, bool(crossed), unused)
@@ -148,7 +148,7 @@ def _choose(
             chosen[key] = first[0]
             others[key] = tuple(column for column in ordered if column != first[0])
         else:
-            tied[key] = tuple(ordered)
+            tied[key] = tuple(first)
     return chosen, {key: names for key, names in others.items() if names}, tied
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from isoloss.aggregate.formats import rows
 from isoloss.aggregate.numbers import read_numbers
 from isoloss.aggregate.proportions import mixture_columns
 from isoloss.aggregate.quantities import Quantities, gone, read_quantities, rows_text, unfit
@@ -20,6 +19,7 @@ from isoloss.core import tables
 from isoloss.core.filters import LETTERS
 from isoloss.core.problems import Problem, TableError, nearest
 from isoloss.core.sources import MAX_MIB, MAX_SECONDS, Limits, Source, open_source
+from isoloss.formats.read import rows
 
 # What a user maps (the field's letters) to the columns of `runs`.
 WORDS = ("run_id", "of_run", "group", "fit_weight")
@@ -27,18 +27,6 @@ RATIO = "tokens_per_param"
 COLUMNS = {**LETTERS, "ratio": RATIO, **{word: word for word in WORDS}}
 _LIMITS = Limits(MAX_SECONDS, MAX_MIB)
 SIZES = {"N", "D", "C", "ratio"}  # two of them give the others
-
-
-def parse(source: Source) -> pd.DataFrame:
-    """Read a CSV (also gzip), a Parquet table or a dataset saved to disk as it is.
-
-    Raises:
-        TableError: it is not a table, has no rows, or is larger than its limits.
-    """
-    raw = rows(source)
-    if raw.empty:
-        raise source.error("has no rows", "give a table with at least one run")
-    return raw
 
 
 @dataclass(frozen=True)
@@ -84,7 +72,7 @@ class Reading:
 
 
 def read_runs(
-    source: str | Path | Source | pd.DataFrame,
+    source: str | Path | Sequence[str | Path] | Source | pd.DataFrame,
     columns: Mapping[str, str],
     keep: Sequence[str] = (),
     need: int | None = None,
@@ -105,7 +93,8 @@ def read_runs(
     a filter drops or that is not the best of its cell with status `dropped`.
 
     Args:
-        source: path, http or https address, what was read of one, or DataFrame.
+        source: path (also of a folder, or with * for several files), http or https address, list
+            of these, what was read of them, or DataFrame.
         columns: letter or word to the table's column name.
         keep: filters over the columns, under the table's own names or the letters.
         need: how many of N, D and C there must be.
@@ -138,14 +127,15 @@ def read_runs(
 
 
 def read_table(
-    source: str | Path | Source | pd.DataFrame,
+    source: str | Path | Sequence[str | Path] | Source | pd.DataFrame,
     rules: Rules,
     limits: Limits = _LIMITS,
 ) -> Reading:
     """Read a user's table of runs, with notes on what was decided.
 
     Args:
-        source: path, http or https address, what was read of one, or DataFrame.
+        source: path (also of a folder, or with * for several files), http or https address, list
+            of these, what was read of them, or DataFrame.
         rules: what its columns are, and which runs stay.
         limits: of a download and of the table's size.
 
@@ -162,10 +152,11 @@ def read_table(
         ('N = params_millions x 1e6', 'loss = ln(ppl): the column is a perplexity')
     """
     if isinstance(source, pd.DataFrame):
-        label, raw = "the table", source.reset_index(drop=True)
+        label, raw, read_as = "the table", source.reset_index(drop=True), ()
     else:
         opened = open_source(source, limits)
-        label, raw = opened.label, parse(opened)
+        parsed = rows(opened)
+        label, raw, read_as = opened.label, parsed.rows, parsed.notes
     raw, need = named(raw, label), rules.need
     columns = {letter: str(name) for letter, name in rules.columns.items()}
     mixed: Sequence[str] = ()
@@ -184,7 +175,7 @@ def read_table(
     _check_values(runs, columns, read, label)
     runs, notes = _with_diverged(runs, read, label)
     runs = keep_best(runs, raw, rules.best_of, label)
-    notes = (*mixed, *read.notes, *_notes_of_compute(runs, columns), *notes)
+    notes = (*read_as, *mixed, *read.notes, *_notes_of_compute(runs, columns), *notes)
     runs = _with_defaults(runs)
     runs.attrs["loss_unit"] = read.unit.fitted
     return Reading(runs, notes, read.unit.fitted)

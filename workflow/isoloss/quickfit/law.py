@@ -15,7 +15,7 @@ import pandas as pd
 
 from isoloss.aggregate.guess import guess_columns, run_ids
 from isoloss.aggregate.proportions import mixture_columns
-from isoloss.aggregate.table import COLUMNS, WORDS, Reading, Rules, named, parse, read_table
+from isoloss.aggregate.table import COLUMNS, WORDS, Reading, Rules, named, read_table
 from isoloss.core import registry, tables
 from isoloss.core.budgets import budget_numbers
 from isoloss.core.problems import IsolossError, Problem, nearest
@@ -36,6 +36,7 @@ from isoloss.fitted.facts import (
     count_runs,
     record,
 )
+from isoloss.formats.read import rows
 from isoloss.laws._mixture import own_domain
 from isoloss.quickfit import report
 from isoloss.quickfit.ask import SIZES, Known, question
@@ -68,7 +69,7 @@ class QuickFit:
 
 
 def law_of_table(
-    source: str | Path | Source,
+    source: str | Path | Sequence[str | Path] | Source,
     law: str | None = None,
     given: Mapping[str, str] | None = None,
     options: Mapping[str, Any] | None = None,
@@ -85,7 +86,8 @@ def law_of_table(
     """Read a table, guess what its columns are, fit a law, hold runs out, and decide with it.
 
     Args:
-        source: CSV or Parquet: a path, an http or https address, or what was read of one.
+        source: a table in any format of docs/fitting.md: a path (also of a folder, or with * for
+            several files), an http or https address, a list of these, or what was read of them.
         law: law card; guessed from the columns if None.
         given: letter (N, D, C, U, loss) or word (table.WORDS) to column, instead of guesses.
         options: of the law card.
@@ -162,7 +164,8 @@ def _read_columns(
         IsolossError: the columns do not say which is the loss, or the sizes that the law needs.
     """
     source = opened.label
-    raw = named(parse(opened), source)
+    parsed = rows(opened)
+    raw = named(parsed.rows, source)
     free = raw[[column for column in raw.columns if column not in given.values()]]
     sizes = any(given.get(key) for key in ("loss", "ratio", *SIZES))
     may_mix = registry.of_mixtures(law) if law else not sizes
@@ -182,7 +185,7 @@ def _read_columns(
         if asked:
             raise IsolossError(asked)
         law = law or _law_for(columns)
-    notes = mixture.notes if mixture else ()
+    notes = (*parsed.notes, *(mixture.notes if mixture else ()))
     return raw, Meaning(source, law, columns, given, guess, renamed, notes)
 
 

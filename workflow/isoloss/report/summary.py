@@ -48,17 +48,21 @@ def summarize(
     """
     by_sweep: Tables = {}
     units_of: dict[str, tuple[str, str]] = {}
+    notes: dict[str, list[str]] = {}
     for file in files:
         facts = tables.facts(file)
         if "law" not in facts:
             by_sweep.setdefault(facts["sweep"], {})[facts["table"]] = tables.frame(file)
             units_of[facts["sweep"]] = facts["token"], facts["loss_unit"]
+            notes[facts["sweep"]] = facts.get("notes", [])
     fits = fits_from(files)
     lines = [f"# {markdown(study)}", ""]
     for sweep, by_table in by_sweep.items():
         runs = by_table["runs"]
         lines += _versions(sweep, by_table["timing"])
         lines.append(f"- **Runs** ({markdown(sweep)}): {_runs(runs, *units_of[sweep])}")
+        if notes[sweep]:
+            lines.append(f"- **Table** ({markdown(sweep)}): {markdown('; '.join(notes[sweep]))}")
         of_sweep = {name: fit for name, fit in fits.items() if fit.facts["sweep"] == sweep}
         records = {name: record(fit) for name, fit in of_sweep.items()}
         for name, fit in records.items():

@@ -179,7 +179,7 @@ _LETTER_UNITS = {  # what may stand behind a letter as its unit
     "D": _set("b bn billion billions t trillion trillions tokens"),
     "C": _set("flop flops"),
     "U": _set("b bn billion billions tokens"),
-    "loss": _set("nats bits"),
+    "loss": _set("nats bits n d c"),  # L(N, D)
     "ratio": frozenset(),
 }
 _OF_LOSS = _set("token byte bytes char word nats bits")  # what a loss is per

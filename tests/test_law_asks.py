@@ -121,8 +121,8 @@ ASKED = {
         "N=COLUMN D=tokens loss=loss",
     ),
     "a text is no D": (
-        {"params": N, "dataset": "c4", "x": D, "loss": LOSS},
-        "column 'dataset' has the name of D (tokens) and holds text, not numbers (such as 'c4')",
+        {"params": N, "tokens": "many", "x": D, "loss": LOSS},
+        "column 'tokens' has the name of D (tokens) and holds text, not numbers (such as 'many')",
         "N=params D=x loss=loss",
     ),
     "two losses": (
@@ -175,7 +175,11 @@ def test_what_is_not_clear_is_asked_with_a_line_to_paste(answer, case):
     ("columns", "arguments", "note"),
     [
         ({"flops": 6 * N * D, "loss": LOSS}, [], "no column for N or D: a power law in C"),
-        ({"params": N, "seed": range(30), "loss": LOSS}, [], "no column for D: a power law in N"),
+        (
+            {"params": N, "dataset": "c4", "seed": range(30), "loss": LOSS},
+            [],
+            "no column for D: a power law in N",
+        ),
         (
             {"params": N, "other": D, "loss": LOSS},
             ["--columns", "D=", "C="],

@@ -11,6 +11,7 @@ from names import NASTY
 
 from isoloss.aggregate.guess import guess_columns
 from isoloss.aggregate.proportions import mixture_columns
+from isoloss.aggregate.table import Rules, read_table
 from isoloss.core.problems import TableError
 
 DOMAINS = ("web", "code", "wiki")
@@ -169,3 +170,16 @@ def test_any_names_and_cells_are_guessed_or_refused_and_nothing_else(names, cell
     else:
         shares = list(mixture.shares) if mixture else []
         assert len(shares) != 1 and set(shares) <= set(names)
+
+
+def test_a_table_of_runs_is_read_with_the_same_proportions():
+    reading = read_table(table(SHARES * 100, name="{} %"), Rules({}))
+    assert reading.notes == ("proportions sum to 100: divided by it",)
+    assert reading.runs[[f"p_{d}" for d in DOMAINS]].to_numpy() == pytest.approx(SHARES)
+
+
+def test_a_table_of_sizes_may_have_any_columns_beside_its_own():
+    sizes = {"N": np.geomspace(1e6, 1e9, 20), "D": 1e9, "loss": np.linspace(4, 2, 20)}
+    rules = Rules({key: key for key in sizes})
+    runs = read_table(table(SHARES * 0.7 * RNG.random((20, 1)), **sizes), rules).runs
+    assert runs["loss"].tolist() == sizes["loss"].tolist()

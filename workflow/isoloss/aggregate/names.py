@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 
 _STRONG = 7.0  # points of a head that says alone what a column is
-_WEAK = 4.0  # points of a head that says it only among known words
+WEAK = 4.0  # points of a head that says it only among known words
 _UNKNOWN = -1.0  # points of words that no quantity knows, such as the data a loss is of
 
 
@@ -74,9 +74,10 @@ QUANTITIES = {
     "D": Quantity(
         "d",
         _heads(
-            p10="tokens",
+            p10="tokens, toks",
             p9="training set size, train set size",
-            p8="token, dataset size, data size, training dataset size, datapoints, data points",
+            p8="token, tok, train size, dataset size, data size, training dataset size, "
+            "datapoints, data points",
             p7="samples, examples, images, characters",
             p4="dataset, data",
         ),
@@ -87,7 +88,7 @@ QUANTITIES = {
         _set(
             "eval evaluation val valid validation test dev heldout unique distinct vocab new "
             "generated generation prompt output special pad padding mask masked max min limit "
-            "loss embedding accuracy"
+            "loss embedding accuracy target dt"
         ),
     ),
     "C": Quantity(
@@ -96,6 +97,7 @@ QUANTITIES = {
             p10="flops, flop, flos",
             p9="compute, exaflops, zettaflops, eflops, zflops, yottaflops, exaflop, zettaflop, "
             "eflop, zflop, pf days, pfdays, pflop s days, pflops s days, petaflop s days, "
+            "isoflop budget, "
             "pflop days, pflops days, petaflop days, petaflops days, petaflops s days",
             p8="petaflops, pflops, petaflop, pflop, gflops, gigaflops, mflops, tflops, teraflops, "
             "tflop, teraflop, gflop",
@@ -131,21 +133,21 @@ QUANTITIES = {
         _heads(
             p10="loss, cross entropy, crossentropy",
             p9="nll, xent, negative log likelihood",
-            p8="ce, bpb, bpc, bits per byte",
-            p7="perplexity, ppl",
+            p8="ce, bpb, bpc, bits byte",
+            p7="perplexity, ppl, pplx",
             p3="error, err, error rate",
-            p2="accuracy, acc",
+            p2="accuracy, acc, top1",
         ),
         _points(
             "val valid validation eval evaluation heldout holdout dev 2, test 1.5, "
             "final last best min 0.5, train training -2, ema smooth smoothed -1, "
-            "language causal lm total overall converged terminal top1 top 0"
+            "language causal lm total overall converged terminal top 1 5 0"
         ),
         _set(
             "z aux auxiliary balance balancing balancer load router kl reg regularization distill "
             "distillation weight coef coefficient fn function type kind mask spike spikes delta "
             "gap diff difference improvement threshold target max init initial tokens flops "
-            "params rank order"
+            "params rank order clip relative increase excess sem"
         ),
     ),
 }
@@ -177,7 +179,7 @@ _LETTER_UNITS = {  # what may stand behind a letter as its unit
     "D": _set("b bn billion billions t trillion trillions tokens"),
     "C": _set("flop flops"),
     "U": _set("b bn billion billions tokens"),
-    "loss": _set("nats bits"),
+    "loss": _set("nats bits n d c"),  # L(N, D)
     "ratio": frozenset(),
 }
 _OF_LOSS = _set("token byte bytes char word nats bits")  # what a loss is per
@@ -318,10 +320,10 @@ def _rates(words: list[str]) -> list[str]:
     """The words with `tokens per parameter` as `ratio`, and without what a loss is counted per."""
     whole = " ".join(words)
     if re.search(
-        r"\b(?:tokens?|data|d) (?:per|to|over) (?:(?:active|total) )?(?:param|n\b)", whole
+        r"\b(?:tok(?:en)?s?|data|d) (?:per|to|over) (?:(?:active|total) )?(?:param|n\b)", whole
     ):
         return ["ratio"]
-    if re.fullmatch(r"tokens? param(?:eter)?s?|d (?:over )?n", whole):
+    if re.fullmatch(r"(?:tok(?:en)?s? param(?:eter)?s?|d n)(?: ratio)?", whole):
         return ["ratio"]
     whole = whole.replace("bits per byte", "bpb").replace("bits per character", "bpc")
     words = whole.split()
@@ -361,7 +363,7 @@ def _score(quantity: Quantity, words: list[str]) -> tuple[float, float] | None:
     if any(word in quantity.never or word in NEVER for word in rest):
         return None
     known = {*quantity.words, *_NEUTRAL, *_UNITS, *_LOGS}
-    if points == _WEAK and not known.issuperset(rest):
+    if points == WEAK and not known.issuperset(rest):
         return None
     return points, points + _sum(quantity, rest)
 

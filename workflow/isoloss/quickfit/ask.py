@@ -23,6 +23,7 @@ WHAT = {
 }
 SIZES = frozenset("NDC")  # any two of them give the third
 _USUAL = {"N": (1e4, 1e13), "D": (1e6, 1e15), "C": (1e12, 1e28)}  # what a size is
+_FILES = "FILES"  # in the line to paste, for several files
 _BLANK = "COLUMN"  # in the line to paste, for a column that only the user knows
 
 
@@ -160,7 +161,8 @@ def _line(known: Known, lacking: Sequence[str]) -> str:
             pairs[key] = next(iter(known.guess.tied.get(key, ())), free.get(key, _BLANK))
         elif key in columns:
             pairs[key] = columns[key]
-    return f"python -m isoloss law {shlex.quote(known.source)} {pasted(pairs)}"
+    table = _FILES if ", " in known.source else shlex.quote(known.source)
+    return f"python -m isoloss law {table} {pasted(pairs)}"
 
 
 def _likely(known: Known, lacking: Sequence[str]) -> dict[str, str]:

@@ -163,7 +163,7 @@ def read_table(
         parsed = rows(opened)
         label, raw, read_as = opened.label, parsed.rows, parsed.notes
     raw, need = named(raw, label), rules.need
-    columns = {letter: str(name) for letter, name in rules.columns.items() if name}
+    columns = {k: str(name) for k, name in rules.columns.items() if name or k != "of_run"}
     mixed: Sequence[str] = ()
     own = raw if own is None else named(own.reset_index(drop=True), label)
     if need is None:

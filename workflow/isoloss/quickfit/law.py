@@ -116,7 +116,9 @@ def law_of_table(
         ...     path = pathlib.Path(folder, "runs.csv")
         ...     table.to_csv(path, index=False)
         ...     result = isoloss.law_of_table(path, bootstrap=20)
-        >>> print(result.text.splitlines()[1])
+        >>> lines = result.text.splitlines()
+        >>> print(lines[0], lines[3], sep="\n")
+        verdict: sound: no check has a doubt
         columns: N = params (guessed), D = tokens (guessed), loss = val_loss (guessed)
         >>> round(result.fit.values["alpha"], 3)
         0.34
@@ -212,8 +214,11 @@ def _law_for(columns: Mapping[str, str]) -> str:
 def _read_runs(own: pd.DataFrame, raw: pd.DataFrame, meaning: Meaning, rules: Rules) -> Reading:
     """The table as `runs`; problems have its source as their place."""
     need = 0 if meaning.mixture else 1
+    columns = dict(meaning.columns)
+    if meaning.given.get("of_run") == "":  # rows are runs of their own
+        columns["of_run"] = ""
     try:
-        reading = read_table(raw, replace(rules, columns=meaning.columns, need=need), own=own)
+        reading = read_table(raw, replace(rules, columns=columns, need=need), own=own)
     except IsolossError as error:
         placed = [
             replace(one, place=meaning.source + one.place.removeprefix("the table"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ from isoloss.quickfit.ask import pasted
 
 _LOSSES = 12  # of a group, that are shown
 _OTHERS = 3  # columns that a guess could have been as well, that are shown
+_LINE = 110  # characters of a line of text
 _REMEDIES = 3  # of doubts, that are shown
 _FITS = 6  # fits whose parameters are shown
 
@@ -116,7 +118,8 @@ def _verdict(facts: Record) -> str:
     remedies = [one for one in facts.worst.doubts if one.grade != "note" and one.remedy]
     for remedy in list(dict.fromkeys(one.remedy for one in remedies))[:_REMEDIES]:
         lines.append(f"  what helps: {visible(remedy)}")
-    return "\n".join(lines) + "\n"
+    wrapped = [textwrap.fill(line, _LINE, subsequent_indent="    ") for line in lines]
+    return "\n".join(wrapped) + "\n"
 
 
 def _name(text: object) -> str:

@@ -100,11 +100,15 @@ def test_the_explanation_keeps_the_users_text(runs, tmp_path):
     assert values["E"] == pytest.approx(other.params.set_index("term").loc["E", "estimate"])
 
 
-def test_a_fit_that_is_no_optimum_says_so_in_every_file(runs, tmp_path):
+def test_a_fit_that_is_not_to_be_used_says_so_first_in_every_file(runs, tmp_path):
     fit = fit_law(runs.assign(n_samples=1e9), "chinchilla", bootstrap=0)
-    assert fit.summary.loc[0, "status"] != "converged"
+    assert fit.summary.loc[0, "verdict"] == "do not use"
     for file in export_fit(fit, tmp_path):
-        assert "NOT TO BE RELIED ON" in file.read_text(encoding="utf-8"), file
+        text = file.read_text(encoding="utf-8")
+        assert "Verdict: DO NOT USE: " in text, file
+        assert "Every fit converged" not in text, file
+    explained = (tmp_path / "explain.md").read_text(encoding="utf-8")
+    assert explained.partition(START)[2].lstrip().startswith("Verdict: DO NOT USE: ")
 
 
 def test_the_table_for_a_paper_names_every_parameter(runs, tmp_path):

@@ -229,11 +229,12 @@ def test_a_page_that_is_not_utf_8_is_not_overwritten(two, tmp_path):
 
 def test_a_doubtful_fit_of_any_name_says_so_in_every_file(two, tmp_path):
     fit = renamed(two, 'x"""\\', "y\n%")
-    fit.summary["status"], fit.summary["message"] = "at_bound", 'at a bound: t_<b>"""\n'
+    fit.summary["verdict"], fit.summary["reasons"] = "do not use", 't_<b>"""\n lies on a bound'
     for file in export_fit(fit, tmp_path):
-        assert "NOT TO BE RELIED ON AS IT STANDS: x" in file.read_text(encoding="utf-8")
+        assert "Verdict: x" in (text := file.read_text(encoding="utf-8"))
+        assert ": DO NOT USE: t" in text
     assert skeleton((tmp_path / "law.py").read_text(encoding="utf-8")) == skeleton(law_file(two))
-    assert export._state(record(fit)) in ast.get_docstring(
+    assert export._verdict(record(fit)) in ast.get_docstring(
         ast.parse((tmp_path / "law.py").read_text(encoding="utf-8"))
     )
 

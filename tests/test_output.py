@@ -137,7 +137,9 @@ def unsaid(node: ast.AST) -> bool:
     if (
         name not in TEXT
         or "encoding" in given
-        or ast.unparse(function).startswith(("os.", "tables.", "self.opener."))
+        or ast.unparse(function).startswith(
+            ("os.", "tables.", "self.opener.", "archive.", "tarfile.")
+        )
         or ast.unparse(function) == "write_text"  # of isoloss.core.tables
     ):
         return False

@@ -291,7 +291,8 @@ def test_limits_and_addresses_make_nothing_due(tmp_path):
     other = Flow(check.check(study(str(tmp_path / "b.csv"), max_mib=1, max_seconds=1)), tmp_path)
     spec = [flow.specification("aggregate", sweep="mine") for flow in (first, other)]
     assert spec[0] == spec[1]
-    assert set(json.loads(spec[0])) == {"stage", "sweep", "content", "columns", "keep"}
+    rules = {"columns", "keep", "best_of", "scale"}
+    assert set(json.loads(spec[0])) == {"stage", "sweep", "content", *rules}
 
 
 def test_the_limits_of_a_study_are_those_of_its_table():

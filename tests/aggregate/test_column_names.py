@@ -17,22 +17,25 @@ NAMES = {
         non_embedding_params|n_params_nonembed|non_embd_params|params_non_embedding|N_active
         nonembeddingparams|paramsnonembedding|params_excl_embedding|N_nonemb|params (M)|N (params)
         Model Size (B)|log10_params|logN|log10_N|params_millions|params_b|N_B|model_size_m
-        Number of parameters|trainable_params|model params (non-embedding)|params_1e6""",
+        Number of parameters|trainable_params|model params (non-embedding)|params_1e6
+        non_vocab_parameters|#parameters|nb_params|paramsM|modelSizeM|n_nonembd|size (B)""",
     "D": """
         D|d|tokens|n_tokens|num_tokens|training_tokens|train_tokens|tokens_trained|tokens_seen
         n_samples|samples|data_size|train_samples|examples|dataset_size|datasetsize|token_count
         throughput/total_tokens|num_train_tokens|trained_tokens_b|tokens_b|tokens_billions|D_B
         tokens (B)|Training tokens|D (tokens)|Training dataset size (datapoints)|log10_tokens|logD
         num_input_tokens_seen|train/tokens_seen|time/token|params.tokens|summary.total_tokens
-        consumed_tokens|consumed_train_samples|Training Tokens (T)|tokensseen""",
+        num_characters|ntoks|train_size|token_budget
+        consumed_train_samples|Training Tokens (T)|tokensseen""",
     "C": """
-        C|c|flops|FLOPs|flop|n_flops|compute|training_compute|total_flos|training_flop|train/total_flos
-        Training compute (FLOP)|C (FLOPs)|PF_days|PFLOP/s-days|flops_1e18|ExaFLOPs|log10_flops
-        throughput/total_training_Gflops|compute_budget|trainflops""",
+        C|c|flops|FLOPs|flop|n_flops|compute|training_compute|total_flos|training_flop
+        train/total_flos|Training compute (FLOP)|C (FLOPs)|PF_days|PFLOP/s-days|flops_1e18
+        ExaFLOPs|log10_flops
+        isoflop_budget|compute_pfd|C_6ND|throughput/total_training_Gflops|compute_budget|trainflops""",
     "U": "U|unique_tokens|n_unique|unique_samples|unique|ud|unique_train_tokens",
     "ratio": """
         tokens_per_param|tokens_per_parameter|tokens/param|D/N|Tokens per parameter|D / N
-        tokens per active param|tpp|tokens_to_params""",
+        tokens per active param|tpp|token_param_ratio|tok/param|tokens_to_params""",
     "loss": """
         loss|L|l|loss_nats|val_loss|valloss|Validation Loss|eval_loss|test_loss|final_loss|loss_eval
         cross_entropy|crossentropy|finaltestloss|train_loss|loss_overall|eval/loss|val/loss
@@ -41,7 +44,8 @@ NAMES = {
         eval/c4_en-validation/CrossEntropyLoss|eval/pile-validation/Perplexity|train/CrossEntropyLoss
         metrics/eval/LanguageCrossEntropy|loss/train/total|word_perplexity|eval/accuracy|nll
         best_val_loss|ce_loss|lm_loss|WikiText ppl|paloma_loss|val_bpb|loss_per_token|acc,none
-        loss (bits/byte)|bits_per_byte,none|val/ce_loss""",
+        imagenet_top1|Top-1 Acc|bits/byte|pplx|cross-entropy|loss (bits/byte)|bits_per_byte,none
+        val/ce_loss|L(N, D)|L(C)|$L$""",
     "": """
         tokens_per_second|loss_scale|param_norm|n_params_embedding|embedding_params|loss_std|lr
         step_loss_ema|best_loss_step|token_id|params_path|learning_rate|d_model|n_layers|n_heads|d_ff
@@ -53,6 +57,7 @@ NAMES = {
         id|name|hidden_size|mask_ratio|val_tokens|max_seq_len|warmup_tokens|dropout|p_dropout|mix_id
         share_embeddings|gpu_hours|start_time|experiment_id|d_k|c_proj|param_groups|dataset_id
         tags.mlflow.runName|optim/learning_rate_group0|System/Peak GPU Memory (MB)|predicted_loss
+        tok/s|FLOPs/token|tokens_to_target|relative_loss_error|loss_sem|n_ctx
         samples_per_second|data_seed|std_error|tokens_and_params|wall_time|loss_delta|model""",
 }
 CASES = [
@@ -86,6 +91,18 @@ def test_a_name_says_one_quantity_or_none(name, quantity):
 def test_names_of_a_quantity_are_ranked(better_first):
     points = [next(iter(meanings(name).values())) for name in better_first]
     assert points == sorted(points, reverse=True) and len(set(points)) == len(points)
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        ("eval/c4_en-validation/CrossEntropyLoss", "eval/pile-validation/CrossEntropyLoss"),
+        ("loss_web", "loss_open_web_text"),
+        ("student_params", "other_student_params"),
+    ],
+)
+def test_words_that_nobody_knows_do_not_decide(one, two):
+    assert meanings(one) == meanings(two) != {}
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from isoloss.aggregate.guess import guess_columns, holds_numbers
+from isoloss.aggregate.guess import guess_columns, holds_numbers, run_ids
 
 N = np.repeat([1e7, 1e8, 1e9], 4)
 D = np.tile([1e9, 3e9, 1e10, 3e10], 3)
@@ -57,9 +57,9 @@ def test_a_column_holds_numbers_if_nearly_all_of_its_cells_do(column, numeric):
 
 
 def test_a_column_of_text_is_no_quantity_and_is_remembered():
-    raw = table(dataset=["c4", "web"] * 6).rename(columns={"tokens": "x"})
+    raw = table(dataset=["c4", "web"] * 6, n_tokens="many").rename(columns={"tokens": "x"})
     guess = guess_columns(raw)
-    assert "D" not in guess.columns and guess.texts == {"D": "dataset"}
+    assert "D" not in guess.columns and guess.texts == {"D": "n_tokens"}
     assert guess.labels == ("dataset",) and guess.unused == ("x",)
 
 
@@ -74,12 +74,15 @@ def test_a_group_has_a_name_in_every_row_and_fewer_names_than_rows(group):
 
 
 def test_of_names_that_are_equally_good_none_is_taken_unless_their_numbers_are_the_same():
-    raw = table(C4_val_loss=LOSS, pile_val_loss=LOSS + 0.1).drop(columns="val_loss")
+    raw = table(C4_val_loss=LOSS, pile_val_loss=LOSS + 0.1, best_loss=2.0).drop(columns="val_loss")
     guess = guess_columns(raw)
     assert "loss" not in guess.columns
-    assert guess.tied == {"loss": ("C4_val_loss", "pile_val_loss")}
+    assert guess.tied == {"loss": ("C4_val_loss", "pile_val_loss")} and guess.unused == (
+        "best_loss",
+    )
     same = guess_columns(raw.assign(pile_val_loss=LOSS))
-    assert same.columns["loss"] == "C4_val_loss" and same.others["loss"] == ("pile_val_loss",)
+    assert same.columns["loss"] == "C4_val_loss"
+    assert same.others["loss"] == ("pile_val_loss", "best_loss")
 
 
 def test_nothing_is_guessed_for_what_is_given_or_denied():
@@ -113,3 +116,10 @@ def test_a_wide_export_is_guessed_and_its_order_of_rows_does_not_matter():
     assert guess.columns == {"N": "params", "D": "tokens", "loss": "val_loss"}
     assert len(guess.unused) == 200
     assert guess_columns(raw.iloc[::-1]) == guess
+
+
+def test_cells_that_are_lists_are_neither_numbers_nor_labels_that_break():
+    lists = [[1, 2], [3]] * 6
+    guess = guess_columns(table(data=lists, group=lists, run_id=lists))
+    assert guess.columns["group"] == "group" and guess.unused == ()
+    assert run_ids(table(name=lists), {"run_id": "name"}) == {}

@@ -5,13 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from names import NASTY
 
+from isoloss.aggregate.guess import guess_columns
 from isoloss.aggregate.proportions import mixture_columns
+from isoloss.aggregate.table import Rules, read_table
 from isoloss.core.problems import TableError
 
 DOMAINS = ("web", "code", "wiki")
 RNG = np.random.default_rng(0)
 SHARES = RNG.dirichlet(np.ones(3), 20)
+ODD = [name for name in NASTY if name != "\ud800"]  # which no column of pandas has
 LOSSES = {f"loss_{d}": 3 - SHARES[:, i] for i, d in enumerate(DOMAINS)}
 
 
@@ -137,3 +143,43 @@ def test_a_row_with_a_cell_that_is_no_proportion_does_not_change_the_others():
     columns = applied(table(shares))
     assert columns.loc[3, "p_web"] == "many" and columns.loc[4, "p_code"] == -0.2
     assert columns.loc[6:, "p_wiki"].to_numpy(float) == pytest.approx(SHARES[6:, 2])
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([*ODD, "loss", "val_", "p_", "share", " %", ".", "/", "p_a", "loss_a"]),
+            st.sampled_from([*ODD, "loss", "_loss", "_share", "(%)", "a", "tokens", "params"]),
+        ).map("".join),
+        min_size=1,
+        max_size=6,
+        unique=True,
+    ),
+    st.lists(
+        st.sampled_from([0.5, 0.25, np.nan, -1.0, 1e300, np.inf, "x", "7B", None]), min_size=6
+    ),
+)
+def test_any_names_and_cells_are_guessed_or_refused_and_nothing_else(names, cells):
+    raw = pd.DataFrame({n: [*cells[i:], *cells[:i]] for i, n in enumerate(names)})
+    guess = guess_columns(raw)
+    assert {*guess.columns.values(), *guess.unused} <= set(names)
+    try:
+        mixture = mixture_columns(raw, "t")
+    except TableError as error:
+        assert "make the proportions" in str(error) or "a domain is missing" in str(error)
+    else:
+        shares = list(mixture.shares) if mixture else []
+        assert len(shares) != 1 and set(shares) <= set(names)
+
+
+def test_a_table_of_runs_is_read_with_the_same_proportions():
+    reading = read_table(table(SHARES * 100, name="{} %"), Rules({}))
+    assert reading.notes == ("proportions sum to 100: divided by it",)
+    assert reading.runs[[f"p_{d}" for d in DOMAINS]].to_numpy() == pytest.approx(SHARES)
+
+
+def test_a_table_of_sizes_may_have_any_columns_beside_its_own():
+    sizes = {"N": np.geomspace(1e6, 1e9, 20), "D": 1e9, "loss": np.linspace(4, 2, 20)}
+    rules = Rules({key: key for key in sizes})
+    runs = read_table(table(SHARES * 0.7 * RNG.random((20, 1)), **sizes), rules).runs
+    assert runs["loss"].tolist() == sizes["loss"].tolist()

@@ -8,9 +8,13 @@ import shlex
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from isoloss.aggregate.loss_units import loss_unit_of
+from isoloss.aggregate.selection import as_numbers
 from isoloss.aggregate.table import Rules, read_table
+from isoloss.core.filters import evaluate
 from isoloss.core.problems import TableError
 
 N = np.repeat([7e7, 1.6e8, 4.1e8, 1e9, 2.8e9, 7e9], 4)
@@ -120,9 +124,16 @@ def test_compute_in_another_unit_is_converted(law, name, factor):
 
 
 def test_a_name_is_not_believed_where_the_values_say_otherwise(law):
-    reading = read(law.rename(columns={"params": "params_b"}), {**NAMES, "N": "params_b"})
+    table, columns = law.rename(columns={"params": "params_b"}), {**NAMES, "N": "params_b"}
+    reading = read(table, columns)
     assert_is_the_law(reading.runs)
-    assert reading.notes == ()
+    taken = "N = params_b is taken as it is, in spite of its name: --scale N=1e9 if it is meant"
+    assert reading.notes == (taken,)
+    written = read(table.assign(params_b=[short(n) for n in N]), columns)
+    assert_is_the_law(written.runs)
+    assert written.notes == ()
+    small = table.assign(params_b=N / 1e4, flops=6 * N / 1e4 * D)
+    np.testing.assert_allclose(read(small, {**columns, "C": "flops"}).runs["n_params"], N / 1e4)
 
 
 def test_a_scale_that_is_given_counts(law):
@@ -153,7 +164,7 @@ def test_small_sizes_are_questioned_and_not_converted(law):
     reading = read(table)
     (note,) = reading.notes
     assert note.startswith("N = params is 0.07 to 7 in all runs")
-    assert "--scale N=1e9" in note
+    assert note.endswith("--scale N=1e6 or N=1e9")
     assert reading.runs["n_params"].max() == 7
 
 
@@ -172,10 +183,13 @@ def test_c_shows_which_column_has_another_unit(law):
     table = law.assign(flops=6 * N * D)
     in_exa = read(table.assign(flops=table["flops"] / 1e18), ALL)
     np.testing.assert_allclose(in_exa.runs["n_flops"], 6 * N * D)
-    assert in_exa.notes == ("C = flops x 1e18",)
+    assert in_exa.notes == ("C = flops x 1e18, as C against 6 N D shows",)
     both = read(table.assign(params=N / 1e6, tokens=D / 1e9), ALL)
     assert_is_the_law(both.runs)
-    assert set(both.notes) == {"N = params x 1e6", "D = tokens x 1e9"}
+    assert set(both.notes) == {
+        "N = params x 1e6, as C against 6 N D shows",
+        "D = tokens x 1e9, as C against 6 N D shows",
+    }
 
 
 def test_c_that_does_not_show_which_column_is_refused_with_the_factor(law):
@@ -306,6 +320,27 @@ def test_the_filter_that_an_error_offers_drops_the_rows(law, name, row, cell, pl
     assert np.flatnonzero(dropped).tolist() == [row, 9]
 
 
+def test_a_column_that_is_mostly_no_numbers_is_to_be_replaced(law):
+    table = law.assign(params=["model-small"] * 20 + ["1e9"] * 4)
+    with pytest.raises(TableError, match=r"'model-small' is not a number.*name another column"):
+        read(table)
+
+
+def test_numbers_that_are_written_in_two_ways_are_refused_unless_a_filter_drops_them(law):
+    sizes = [f"{n:g} params" for n in N]
+    sizes[5] = "3B tokens"
+    table = law.assign(params=sizes)
+    message = "column 'params': some of its numbers have params and tokens; write all"
+    with pytest.raises(TableError, match=message):
+        read(table)
+    assert_is_the_law(read(table, keep=["index != 5"]).runs)
+    thousands = law.assign(params=[f"{n:.3f}".replace(".", ",") for n in np.linspace(1, 9, 24)])
+    with pytest.raises(TableError, match="the comma of '1,000' may separate thousands or decimals"):
+        read(thousands)
+    with pytest.raises(TableError, match="column 'tokens': is in percent"):
+        read(law.assign(tokens="5%"))
+
+
 def test_a_row_that_a_filter_drops_needs_no_numbers(law):
     table = law.assign(state="finished").astype(object)
     table.loc[[0, 5], ["params", "tokens", "loss", "state"]] = ["-", "?", "crashed", "killed"]
@@ -427,9 +462,58 @@ def test_percentages_of_a_mixture_are_shares():
     assert runs["loss_web"].isna().tolist() == [False, True]
 
 
+def test_losses_by_domain_have_the_unit_that_is_given():
+    table = pd.DataFrame({"p_web": [0.25, 0.75], "p_code": [0.75, 0.25], "loss_web": [8.0, 9.0]})
+    reading = read(table, {}, loss_unit="perplexity")
+    np.testing.assert_allclose(reading.runs["loss_web"], np.log([8, 9]))
+    assert reading.loss_unit == "nats/token"
+    assert "of each loss by domain is fitted: its logarithm" in reading.notes
+    assert read(table, {}, loss_unit="bits_per_byte").loss_unit == "bits/byte"
+
+
+def test_filters_of_a_table_of_mixtures_see_its_own_names():
+    table = pd.DataFrame(
+        {"web %": [10, 40, 60], "code %": [90, 60, 40], "loss_web": [3.0, 2.9, 2.8]}
+    )
+    for expression in ("`web %` > 20", "p_web > 0.2"):
+        runs = read(table, {}, keep=[expression]).runs
+        assert runs["status"].tolist() == ["dropped", "done", "done"]
+
+
 def test_integers_beyond_64_bits_in_columns_that_are_not_mapped_do_no_harm(law):
     from isoloss.core import tables
 
     runs = read(law.assign(hash=[2**70 + i for i in range(24)])).runs
     assert tables.conform("runs", runs).num_rows == 24
     assert runs["hash"][0] == str(2**70)
+
+
+CELLS = st.one_of(
+    st.sampled_from(["7B", "70M", "-", "OOM", "", "1,234", "2.5", "inf", "5%", "1e9", "n.d.", "0"]),
+    st.floats(allow_nan=True, allow_infinity=True),
+    st.integers(-10, 10**20),
+    st.none(),
+    st.text(max_size=4),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.tuples(CELLS, CELLS, CELLS), min_size=1, max_size=6),
+    st.sampled_from(["params", "params (M)", "log N", "N_B"]),
+    st.sampled_from(["loss", "ppl", "accuracy", "bpb", "val error"]),
+)
+def test_any_cells_are_read_or_refused_and_what_is_offered_can_be_done(rows, size, loss):
+    table = pd.DataFrame(rows, columns=[size, "D", loss], dtype=object)
+    columns = {"N": size, "D": "D", "loss": loss}
+    try:
+        runs = read(table, columns, best_of=["N", "D"]).runs
+        fitted = runs[runs["status"] == "done"]
+        assert (fitted[["n_params", "n_samples", "loss"]] > 0).all(axis=None)
+    except TableError as error:
+        for problem in error.problems:
+            assert problem.place and problem.remedy
+            if "--keep " in problem.remedy:
+                (offered,) = shlex.split(problem.remedy.split("--keep ", 1)[1])
+                kept = evaluate(table, offered, "table", as_numbers)
+                assert kept.any() and not kept.all(), offered

@@ -170,7 +170,7 @@ def files(chinchilla_runs, tmp_path_factory):
         settings_ = {"bootstrap": bootstrap, "holdout": "largest_compute"}
         settings_["loss_unit"] = "nats/byte"
         fit = fit_law(natural, law, profiles=law not in MIXTURES, **settings_)
-        fit.summary["status"] = "converged"
+        fit.summary["status"], fit.summary["verdict"] = "converged", "sound"
         fit.summary.loc[0, list(summary)] = list(summary.values())
         fit.save(home / "fit", law="plane", sweep="s")
         return paths | {f"fit/{t}": home / "fit" / f"{t}.parquet" for t in TABLES}
@@ -250,11 +250,11 @@ def texts(name: str, files: dict) -> str:
 
 
 @pytest.mark.parametrize("name", SHOWING_LAWS)
-def test_a_fit_that_is_no_optimum_is_told_on_the_figure(name, files):
+def test_a_fit_that_is_not_to_be_used_is_told_on_the_figure(name, files):
     law = law_of(name)
-    doubtful = files(law, bootstrap=2, status="not_converged", message="nothing to rely on")
-    assert re.search("plane[^:]*: NOT CONVERGED, nothing to rely on", texts(name, doubtful))
-    assert "NOT CONVERGED" not in texts(name, files(law))
+    doubtful = files(law, bootstrap=2, verdict="do not use", reasons="nothing to rely on")
+    assert re.search("plane[^:]*: DO NOT USE, nothing to rely on", texts(name, doubtful))
+    assert "DO NOT USE" not in texts(name, files(law))
 
 
 @pytest.mark.parametrize("name", registry.names("figure"))

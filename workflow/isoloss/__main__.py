@@ -77,12 +77,17 @@ def _add_law(commands) -> None:
         "Fit a law to a table of runs, without a study: its parameters with intervals, the",
         "evidence for it, its error on runs held out, the best division of budgets, a figure.",
     )
-    law.add_argument("table", metavar="TABLE", help="CSV or Parquet, path or http(s) address")
+    law.add_argument(
+        "table",
+        metavar="TABLE",
+        nargs="+",
+        help="CSV, JSON, Parquet, Excel, ...: path, pattern, folder or http(s) address",
+    )
     law.add_argument("--law", metavar="CARD", help="law card (guessed from the columns)")
     lists = {
         "--columns": (
             "LETTER=NAME",
-            "columns for N, D, C, U, loss, group, run_id, of_run, fit_weight (guessed)",
+            "columns for N, D, C, U, ratio, loss, group, run_id, of_run, fit_weight (guessed)",
         ),
         "--option": ("KEY=VALUE", "options of the law card"),
         "--keep": ("EXPR", "filters: loss < 3.5"),
@@ -327,7 +332,8 @@ def _law(given: argparse.Namespace) -> None:
     from isoloss.quickfit import law
 
     out = given.out
-    if out is not None and out.resolve() == Path(given.table).resolve().parent:
+    folders = {Path(table).resolve().parent for table in given.table}
+    if out is not None and out.resolve() in folders:
         reason = f"{visible(out)!r} is the folder of the table, which could be overwritten"
         raise IsolossError(Problem("--out", reason, "name another folder"))
     limits = {"max_seconds": given.max_seconds, "max_mib": given.max_mib}

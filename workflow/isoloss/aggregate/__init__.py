@@ -5,6 +5,8 @@ from isoloss.core import lazy
 _HOMES = {
     "gather_sweep": "isoloss.aggregate.sweep",
     "read_runs": "isoloss.aggregate.table",
+    "Rules": "isoloss.aggregate.table",
+    "read_table": "isoloss.aggregate.table",
     "read_runs_table": "isoloss.aggregate.table",
 }
 __getattr__ = lazy.names(__name__, _HOMES)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from isoloss.aggregate.names import QUANTITIES, meanings, words_of
+from isoloss.aggregate.names import QUANTITIES, WEAK, meanings, words_of
 from isoloss.aggregate.numbers import read_numbers
 
 # Words of a table by names in use, without case, spaces and underscores; the first one is taken.
@@ -25,7 +25,7 @@ LABELS = {
     *("family", "method", "schedule", "scheduler", "variant", "arm", "tokenizer", "recipe"),
 }
 _SIZES = ("N", "D", "C")
-_LOOKED_AT = 200  # cells of a column of text, to know whether it holds numbers
+_LOOKED_AT = 50  # cells of a column of text, to know whether it holds numbers
 _UNREAD = 0.2  # of those cells, that a column of numbers may have besides numbers
 _FEW = 10  # values of a column of labels, at most
 _CROSSED = 0.8  # of the sizes, that are there with every label
@@ -39,7 +39,7 @@ class Guess:
         columns: quantity (N, D, C, U, ratio, loss) or word (group, run_id, fit_weight) to column.
         others: quantity to the columns that it could have been as well, the likeliest first.
         tied: quantity to the columns of which none is likelier; it is not in `columns`.
-        texts: quantity to a column that is called so and holds no numbers.
+        texts: quantity to a column that is clearly called so and holds no numbers.
         labels: columns of text with few values that may tell experiments apart.
         crossed: whether the group is a column of labels of which every one has all sizes.
         unused: columns of numbers that are none of these.
@@ -93,7 +93,7 @@ def guess_columns(raw: pd.DataFrame, given: Mapping[str, str] | None = None) -> 
         enough = len(sizes) > 1 or "C" in sizes
         crossed = next((c for c in labels if enough and _is_crossed(raw, c, sizes.values())), "")
         chosen |= {"group": crossed} if crossed else {}
-    spoken = {*chosen.values(), *(c for names in others.values() for c in names)}
+    spoken = {*chosen.values(), *(c for some in (others, tied) for of in some.values() for c in of)}
     unused = tuple(c for c in free if numeric[c] and c not in spoken)
     labels = tuple(c for c in labels if c not in chosen.values())
     return Guess(chosen, others, tied, texts, labels, bool(crossed), unused)
@@ -128,7 +128,7 @@ def _ranked(
                 continue
             if numeric[column]:
                 ranked[key].append((points, column))
-            elif raw[column].notna().any():
+            elif points > WEAK and raw[column].notna().any():
                 texts.setdefault(key, column)
     return ranked, texts
 
@@ -148,7 +148,7 @@ def _choose(
             chosen[key] = first[0]
             others[key] = tuple(column for column in ordered if column != first[0])
         else:
-            tied[key] = tuple(ordered)
+            tied[key] = tuple(first)
     return chosen, {key: names for key, names in others.items() if names}, tied
 
 
@@ -179,25 +179,33 @@ def _words(
         groups = [column for column in free if column.lower().endswith("_group")]
         words |= {"group": groups[0]} if groups else {}
     group = words.get("group")
-    if group is not None and (raw[group].isna().any() or raw[group].nunique() == len(raw) > 1):
+    if group is not None and (
+        raw[group].isna().any() or _written(raw[group]).nunique() == len(raw) > 1
+    ):
         del words["group"]
     if "fit_weight" in words and not numeric[words["fit_weight"]]:
         del words["fit_weight"]
     return words
 
 
+def _written(column: pd.Series) -> pd.Series:
+    """A column whose cells can be compared: a nested table has lists in some."""
+    return column.map(str, na_action="ignore") if column.dtype == object else column
+
+
 def _is_label(column: pd.Series) -> bool:
     """Whether a column has few labels that may tell experiments apart."""
     words = words_of(str(column.name))
-    return bool(
-        words and words[-1] in LABELS and column.notna().all() and 2 <= column.nunique() <= _FEW
-    )
+    if not words or words[-1] not in LABELS or column.isna().any():
+        return False
+    return 2 <= _written(column).nunique() <= _FEW
 
 
 def _is_crossed(raw: pd.DataFrame, label: str, sizes: Iterable[str]) -> bool:
     """Whether nearly every size of run is there with each of the labels."""
-    each = raw.groupby(list(sizes), sort=False)[label].nunique()
-    return len(each) > 1 and bool((each == raw[label].nunique()).mean() >= _CROSSED)
+    labels = _written(raw[label])
+    each = labels.groupby([_written(raw[column]) for column in sizes], sort=False).nunique()
+    return len(each) > 1 and bool((each == labels.nunique()).mean() >= _CROSSED)
 
 
 def run_ids(raw: pd.DataFrame, columns: Mapping[str, str]) -> dict[str, str]:
@@ -206,7 +214,7 @@ def run_ids(raw: pd.DataFrame, columns: Mapping[str, str]) -> dict[str, str]:
     One that is called after runs and appears in several rows names the run of its points.
     """
     name = columns.get("run_id")
-    if name is None or not (raw[name].duplicated().any() or raw[name].isna().any()):
+    if name is None or not (_written(raw[name]).duplicated().any() or raw[name].isna().any()):
         return dict(columns)
     others = {k: v for k, v in columns.items() if k != "run_id"}
     called = _compact(str(name)) in OF_RUN

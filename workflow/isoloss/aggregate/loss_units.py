@@ -118,14 +118,15 @@ def converted(
         The losses (n,); NaN where a value is outside the unit's range.
     """
     number = values[np.isfinite(values)]
+    middle = np.sort(number)[len(number) // 2] if len(number) else 0.0
     if unit.name == "perplexity":
         with np.errstate(all="ignore"):
             losses = np.where(values >= 1, np.log(values), np.nan)
         return losses, (f"loss = ln({column}): the column is a perplexity",)
     if unit.fitted != "error":
-        large = unit.name == "nats" and len(number) > 0 and np.median(number) > LARGEST_LOSS
+        large = unit.name == "nats" and middle > LARGEST_LOSS
         return values, ((_too_large(number, column),) if large else ())
-    percent = cells == "%" or (len(number) > 0 and 1 < np.median(number) <= number.max() <= 100)
+    percent = cells == "%" or (middle > 1 and number.max() <= 100)
     scaled = values / 100 if percent else values
     scaled = np.where((scaled >= 0) & (scaled <= 1), scaled, np.nan)
     share = f"{column} / 100" if percent else column

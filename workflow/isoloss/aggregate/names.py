@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from functools import cache
 
 _STRONG = 7.0  # points of a head that says alone what a column is
-_WEAK = 4.0  # points of a head that says it only among known words
-_UNKNOWN = -1.0  # points of a word that no quantity knows
+WEAK = 4.0  # points of a head that says it only among known words
+_UNKNOWN = -1.0  # points of words that no quantity knows, such as the data a loss is of
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,8 @@ QUANTITIES = {
             p4="size",
         ),
         _points(
-            "trainable active activated -0.5, total overall -1, nonembedding -1.5, precise exact 0"
+            "trainable active activated -0.5, total overall -1, nonembedding -1.5, "
+            "precise exact opt optimal 0"
         ),
         _set(
             "group groups embedding embeddings path dtype frozen lora adapter shared expert "
@@ -73,20 +74,21 @@ QUANTITIES = {
     "D": Quantity(
         "d",
         _heads(
-            p10="tokens",
+            p10="tokens, toks",
             p9="training set size, train set size",
-            p8="token, dataset size, data size, training dataset size, datapoints, data points",
-            p7="samples, examples, images",
+            p8="token, tok, train size, dataset size, data size, training dataset size, "
+            "datapoints, data points",
+            p7="samples, examples, images, characters",
             p4="dataset, data",
         ),
         _points(
             "train training trained seen consumed processed pretraining pretrain 1, "
-            "input throughput total budget 0, data dataset -0.5"
+            "input throughput total budget opt optimal 0, data dataset -0.5"
         ),
         _set(
             "eval evaluation val valid validation test dev heldout unique distinct vocab new "
             "generated generation prompt output special pad padding mask masked max min limit "
-            "loss embedding accuracy"
+            "loss embedding accuracy target dt"
         ),
     ),
     "C": Quantity(
@@ -95,6 +97,7 @@ QUANTITIES = {
             p10="flops, flop, flos",
             p9="compute, exaflops, zettaflops, eflops, zflops, yottaflops, exaflop, zettaflop, "
             "eflop, zflop, pf days, pfdays, pflop s days, pflops s days, petaflop s days, "
+            "isoflop budget, "
             "pflop days, pflops days, petaflop days, petaflops days, petaflops s days",
             p8="petaflops, pflops, petaflop, pflop, gflops, gigaflops, mflops, tflops, teraflops, "
             "tflop, teraflop, gflop",
@@ -130,21 +133,21 @@ QUANTITIES = {
         _heads(
             p10="loss, cross entropy, crossentropy",
             p9="nll, xent, negative log likelihood",
-            p8="ce, bpb, bpc, bits per byte",
-            p7="perplexity, ppl",
+            p8="ce, bpb, bpc, bits byte",
+            p7="perplexity, ppl, pplx",
             p3="error, err, error rate",
-            p2="accuracy, acc",
+            p2="accuracy, acc, top1",
         ),
         _points(
             "val valid validation eval evaluation heldout holdout dev 2, test 1.5, "
             "final last best min 0.5, train training -2, ema smooth smoothed -1, "
-            "language causal lm total overall converged terminal top1 top 0"
+            "language causal lm total overall converged terminal top 1 5 0"
         ),
         _set(
             "z aux auxiliary balance balancing balancer load router kl reg regularization distill "
             "distillation weight coef coefficient fn function type kind mask spike spikes delta "
             "gap diff difference improvement threshold target max init initial tokens flops "
-            "params rank order"
+            "params rank order clip relative increase excess sem"
         ),
     ),
 }
@@ -176,7 +179,7 @@ _LETTER_UNITS = {  # what may stand behind a letter as its unit
     "D": _set("b bn billion billions t trillion trillions tokens"),
     "C": _set("flop flops"),
     "U": _set("b bn billion billions tokens"),
-    "loss": _set("nats bits"),
+    "loss": _set("nats bits n d c"),  # L(N, D)
     "ratio": frozenset(),
 }
 _OF_LOSS = _set("token byte bytes char word nats bits")  # what a loss is per
@@ -187,7 +190,7 @@ _SPACES = _set("summary config configs metrics metric params hparams hyperparame
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z]{2,})")
 _WITHOUT = _set("non no not without excl excluding exclude ex wo minus")
 _WITH = _set("with incl including include plus")
-_EMBEDDING = _set("emb embd embed embeds embedding embeddings")
+_EMBEDDING = _set("emb embd embed embeds embedding embeddings vocab vocabulary")
 
 
 @cache
@@ -213,6 +216,15 @@ def of_other_matters(name: str) -> bool:
     (True, True, False)
     """
     return bool((NEVER - _SHAPES) & set(words_of(name)))
+
+
+def of_shapes(name: str) -> bool:
+    """Whether a name is that of a model's width, depth or context, which its size depends on.
+
+    >>> of_shapes("n_layers"), of_shapes("n_params")
+    (True, False)
+    """
+    return bool(_SHAPES & set(words_of(name)))
 
 
 def words_of(name: str) -> list[str]:
@@ -308,10 +320,10 @@ def _rates(words: list[str]) -> list[str]:
     """The words with `tokens per parameter` as `ratio`, and without what a loss is counted per."""
     whole = " ".join(words)
     if re.search(
-        r"\b(?:tokens?|data|d) (?:per|to|over) (?:(?:active|total) )?(?:param|n\b)", whole
+        r"\b(?:tok(?:en)?s?|data|d) (?:per|to|over) (?:(?:active|total) )?(?:param|n\b)", whole
     ):
         return ["ratio"]
-    if re.fullmatch(r"tokens? param(?:eter)?s?|d (?:over )?n", whole):
+    if re.fullmatch(r"(?:tok(?:en)?s? param(?:eter)?s?|d n)(?: ratio)?", whole):
         return ["ratio"]
     whole = whole.replace("bits per byte", "bpb").replace("bits per character", "bpc")
     words = whole.split()
@@ -351,7 +363,7 @@ def _score(quantity: Quantity, words: list[str]) -> tuple[float, float] | None:
     if any(word in quantity.never or word in NEVER for word in rest):
         return None
     known = {*quantity.words, *_NEUTRAL, *_UNITS, *_LOGS}
-    if points == _WEAK and not known.issuperset(rest):
+    if points == WEAK and not known.issuperset(rest):
         return None
     return points, points + _sum(quantity, rest)
 
@@ -367,7 +379,7 @@ def _sum(quantity: Quantity, rest: list[str]) -> float:
     """Points of the words around a head: of those that name a split the best one counts."""
     points = quantity.words
     total = max((points[word] for word in rest if word in SPLITS & set(points)), default=0.0)
-    for word in rest:
-        if word not in SPLITS or word not in points:
-            total += points.get(word, 0.0 if word in _NEUTRAL | _UNITS else _UNKNOWN)
-    return total
+    total += sum(points.get(word, 0.0) for word in rest if word not in SPLITS)
+    total += _UNKNOWN * len(_LOGS & set(rest) - set(points))
+    known = {*points, *_NEUTRAL, *_UNITS, *_LOGS}
+    return total + (0.0 if known.issuperset(rest) else _UNKNOWN)

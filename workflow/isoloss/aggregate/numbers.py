@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -79,6 +79,7 @@ class Numbers:
         missing: bool (n,); cells that are empty or say that there is no number (`-`, `diverged`).
         unread: bool (n,); cells that hold something else than a number.
         unit: what was read off the numbers behind which it stood, such as `%`, `FLOP`, `tokens`.
+        factors: whether a factor stood behind some of the numbers, as in `7B`.
         reason: why cells that look like numbers were not read, if it is because of other cells.
     """
 
@@ -86,12 +87,19 @@ class Numbers:
     missing: np.ndarray
     unread: np.ndarray
     unit: str = ""
+    factors: bool = False
     reason: str = ""
 
     @property
     def readable(self) -> bool:
         """Whether there are numbers and nothing else but cells without one."""
         return not self.unread.any() and not self.missing.all()
+
+    @property
+    def mostly(self) -> bool:
+        """Whether there are numbers, and at least as many as cells that hold something else."""
+        count = len(self.values) - np.count_nonzero(np.isnan(self.values))
+        return bool(count > 0 and count >= np.count_nonzero(self.unread))
 
 
 @dataclass(frozen=True)
@@ -165,7 +173,7 @@ def _read_objects(cells: np.ndarray, missing: np.ndarray) -> Numbers:
     missing = missing.copy()
     missing[texts] = answer.missing[codes]
     unread[texts] = answer.unread[codes]
-    return Numbers(values, missing, unread, answer.unit, answer.reason)
+    return replace(answer, values=values, missing=missing, unread=unread)
 
 
 def _of_object(cell: Any) -> float:
@@ -192,6 +200,9 @@ def _read_texts(texts: Iterable[str]) -> Numbers:
     ]
     decimal, reason = _decimal([cell.mantissa for cell in cells if cell])
     unit, refused = _common_unit([cell for cell in cells if cell])
+    if refused and not reason:
+        units = " and ".join(f"{one or 'no unit'}" for one in (unit, *sorted(refused)))
+        reason = f"some of its numbers have {units}"
     values = np.full(len(texts), np.nan)
     for at, cell in enumerate(cells):
         if infinite[at]:
@@ -199,7 +210,8 @@ def _read_texts(texts: Iterable[str]) -> Numbers:
         elif cell is not None and cell.unit not in refused:
             value = cell.value(decimal)
             values[at] = value if np.isfinite(value) else np.nan
-    return Numbers(values, missing, ~missing & np.isnan(values), unit, reason)
+    factors = any(cell is not None and abs(cell.factor) != 1 for cell in cells)
+    return Numbers(values, missing, ~missing & np.isnan(values), unit, factors, reason)
 
 
 def _plain(text: str) -> str:
@@ -210,7 +222,7 @@ def _plain(text: str) -> str:
     text = re.sub(r"\s*(?:±|\\pm\b|\+/-|\+-).*$", "", text)
     text = re.sub("([⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺]+)", lambda m: "^" + m[1].translate(_SUPERSCRIPTS), text)
     text = text.replace("\\%", "%").replace("\\,", " ").replace("**", "^").translate(_ALIKE)
-    text = text.strip("^'\"†‡§ ")
+    text = text.strip("^*'\"†‡§ ")
     return re.sub(r"^(?:~|≈|ca\.|approx\.)\s*", "", text)
 
 

@@ -13,13 +13,15 @@ import pandas as pd
 from isoloss.aggregate.guess import holds_numbers
 from isoloss.aggregate.names import SPLITS, bare
 from isoloss.aggregate.numbers import read_numbers
-from isoloss.core.escape import visible
+from isoloss.core.escape import listed
 from isoloss.core.problems import Problem, TableError
 
 SAME_SUM = 0.05  # how far the sums of rows may be from each other, as a part of them
 _MOST = 0.9  # of the rows, whose sums have to agree
 _ENOUGH = 2  # domains whose names match losses, where the sums alone do not say enough
 _OMITTED = 2  # columns that are called like proportions and are none, at most
+_LOOKED_AT = 200  # rows, to choose the columns that sum to one number
+_LONGEST = 300  # characters of the name of a loss, at most
 _SEP = r"[_./ :-]"
 _KINDS = "p|props?|proportions?|mix|mixture|shares?|weights?|frac|fractions?|pct|percent"
 _ANY_NAME = re.IGNORECASE | re.DOTALL
@@ -124,9 +126,16 @@ def _key(domain: str) -> str:
     return re.sub(r"[\W_]", "", domain).lower() or domain
 
 
+def _loss(column: str) -> re.Match[str] | None:
+    """What the name of a loss by domain is made of."""
+    name = bare(column)
+    may_be = len(name) <= _LONGEST and "loss" in name.lower()
+    return _LOSS.fullmatch(name) if may_be else None
+
+
 def _losses(raw: pd.DataFrame) -> dict[str, str]:
     """Columns of losses, each with its domain."""
-    matches = {column: _LOSS.fullmatch(bare(column)) for column in raw.columns}
+    matches = {column: _loss(column) for column in raw.columns}
     domains = {c: match[1] or match[2] for c, match in matches.items() if match}
     return {column: domain for column, domain in domains.items() if holds_numbers(raw[column])}
 
@@ -136,7 +145,7 @@ def _families(raw: pd.DataFrame, of_losses: set[str]) -> list[_Family]:
     patterns: dict[str, dict[str, str]] = {}
     for column in raw.columns:
         name = bare(column)
-        if _LOSS.fullmatch(name):
+        if _loss(column):
             continue
         if match := _PREFIX.fullmatch(name):
             patterns.setdefault(f"{match[1].lower()} before", {})[column] = match[2]
@@ -177,13 +186,16 @@ def _sums(shares: np.ndarray) -> np.ndarray:
 
 def _common(shares: np.ndarray) -> float | None:
     """The sum that nearly all rows have, if two columns vary."""
-    sums, known = _sums(shares), np.where(np.isfinite(shares), shares, np.nan)
-    spread = np.nanmax(known, axis=0) - np.nanmin(known, axis=0)
-    if not len(sums) or np.count_nonzero(spread > 1e-9) < 2:
+    sums = _sums(shares)
+    if not len(sums):
         return None
     middle = float(np.median(sums))
     agree = np.abs(sums - middle) <= SAME_SUM * middle
-    return middle if agree.mean() >= _MOST else None
+    known = np.isfinite(shares)
+    least = np.where(known, shares, np.inf).min(axis=0)
+    most = np.where(known, shares, -np.inf).max(axis=0)
+    vary = np.count_nonzero(most - least > 1e-9) >= 2
+    return middle if vary and agree.mean() >= _MOST else None
 
 
 def _choices(columns: Sequence[str]) -> Iterator[list[int]]:
@@ -198,15 +210,21 @@ def _summing(raw: pd.DataFrame, family: _Family) -> tuple[list[str], float] | No
     """The most columns of a family that sum to 1 or 100 (or, named after losses, to any total)."""
     columns = list(family.domains)
     shares = _matrix(raw, columns)
+    some = shares[np.unique(np.linspace(0, len(shares) - 1, _LOOKED_AT).astype(int))]
     for choice in _choices(columns):
-        total = _common(shares[:, choice])
         for divisor in (1.0, 100.0):
-            if total is not None and abs(total / divisor - 1) <= SAME_SUM:
+            if _sums_to(some[:, choice], divisor) and _sums_to(shares[:, choice], divisor):
                 return [columns[i] for i in choice], divisor
     total = _common(shares)
     if total is not None and total > 1 and len(family.matched) >= _ENOUGH:
         return columns, total
     return None
+
+
+def _sums_to(shares: np.ndarray, divisor: float) -> bool:
+    """Whether nearly all rows have this sum."""
+    total = _common(shares)
+    return total is not None and abs(total / divisor - 1) <= SAME_SUM
 
 
 def _are_counts(shares: np.ndarray) -> bool:
@@ -217,7 +235,7 @@ def _are_counts(shares: np.ndarray) -> bool:
 
 def _no_mixture(family: _Family, sums: np.ndarray, label: str) -> Problem:
     """What is wrong with proportions of no common sum."""
-    names = ", ".join(map(visible, family.domains))
+    names = listed(list(family.domains))
     low, high = (sums.min(), sums.max()) if len(sums) else (0.0, 0.0)
     reason = f"the proportions {names} of a row sum to {low:.3g} to {high:.3g}"
     if high <= 1 + SAME_SUM:
@@ -250,7 +268,7 @@ def _named(
         (further, "losses of no domain"),
     ):
         if names:
-            notes.append(f"{what}: {', '.join(map(visible, names))}")
+            notes.append(f"{what}: {listed(names)}")
     return MixtureColumns(
         {column: f"p_{domain}" for column, domain in domains.items()},
         {column: f"loss_{domain}" for column, domain in of_losses.items()},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
+from keyword import iskeyword
 
 import numpy as np
 import pandas as pd
@@ -47,20 +48,20 @@ class Quantity:
     @property
     def in_filters(self) -> str:
         """Its name as filters write it."""
-        plain = self.column.isidentifier()
+        plain = self.column.isidentifier() and not iskeyword(self.column)
         return self.column if plain else f"`{self.column.replace('`', '``')}`"
 
     def filter_of(self, bad: np.ndarray) -> str:
         """A filter on the column that drops the rows whose values are not fit to use."""
-        if (texts := self.numbers.unread & bad).any():
-            cells = dict.fromkeys(str(cell) for cell in self.cells[texts])
-            listed = ", ".join(
-                '"{}"'.format(c.replace("\\", "\\\\").replace('"', '\\"')) for c in cells
-            )
-            return f"{self.in_filters} not in [{listed}]"
+        if self.letter == "loss" and not self.numbers.unread[bad].any():  # keeps what is missing
+            zero = self.numbers.values[bad[0]]
+            changed = zero != self.values[bad[0]]
+            return f"{self.in_filters} != {zero:g}" if changed else f"not {self.in_filters} <= 0"
+        zero_is_fine = ((self.numbers.values == 0) & (self.values > 0)).any()  # of an accuracy
+        least = ">=" if self.letter == "fit_weight" or zero_is_fine else ">"
         if np.isinf(self.numbers.values[bad]).any():
-            return f"0 < {self.in_filters} < 1e300"
-        return f"{self.in_filters} > 0"
+            return f"0 {least.replace('>', '<')} {self.in_filters} < 1e300"
+        return f"{self.in_filters} {least} 0"
 
 
 def rows_text(rows: np.ndarray) -> str:
@@ -102,14 +103,14 @@ def read_quantities(
         label: of the table, for errors.
 
     Raises:
-        TableError: a scale or unit is not known, a column's commas cannot be told apart, or C
-            shows that N or D has another unit without showing which.
+        TableError: a scale or unit is not known, sizes are in percent, or C shows that N or D has
+            another unit without showing which.
     """
     numbers = {k: read_numbers(raw[columns[k]]) for k in NUMBERS if k in columns}
     wrong = [
-        Problem(f"{label}, column {columns[k]!r}", one.reason, "write them without separators")
+        Problem(f"{label}, column {columns[k]!r}", "is in percent", f"{k} is not: name another")
         for k, one in numbers.items()
-        if one.reason
+        if one.unit == "%" and k != "loss"
     ]
     wrong += [
         Problem(f"{label}, scale.{k}", "is not a mapped column", f"map it: columns {k}=NAME")
@@ -119,15 +120,14 @@ def read_quantities(
     if wrong:
         raise TableError(*wrong)
     values = {k: one.values for k, one in numbers.items()}
-    chosen = _scales(values, columns, scale, label)
+    chosen, notes = _scales(numbers, columns, scale, label)
     values |= {k: chosen[k].of(values[k]) for k in chosen}
-    notes = [f"{k} = {one.described(columns[k])}" for k, one in chosen.items() if one != _AS_IT_IS]
-    for letter in set(SIZES) & set(values) - set(chosen):
+    for letter in (k for k in SIZES if k in values and k not in chosen):
         notes += scales.small_note(letter, columns[letter], values[letter])
-    unit = loss_units.UNITS["nats"]
+    known = loss_units.known_unit(loss_unit, label) if loss_unit else None
+    unit = known or loss_units.UNITS["nats"]
     if "loss" in values:
         cells, name = numbers["loss"].unit, columns["loss"]
-        known = loss_unit and loss_units.known_unit(loss_unit, label)
         unit = known or loss_units.unit_of(values["loss"], cells, name)
         values["loss"], changes = loss_units.converted(values["loss"], unit, cells, name)
         notes += changes
@@ -137,27 +137,43 @@ def read_quantities(
     return Quantities(quantities, unit, tuple(notes))
 
 
-_AS_IT_IS = scales.Scale()
-
-
 def _scales(
-    values: Mapping[str, np.ndarray],
+    numbers: Mapping[str, Numbers],
     columns: Mapping[str, str],
     scale: Mapping[str, object],
     label: str,
-) -> dict[str, scales.Scale]:
-    """The scale of each quantity that has one: given, by its name, or shown by C against 6 N D."""
+) -> tuple[dict[str, scales.Scale], list[str]]:
+    """The scale of each quantity that has one, and notes.
+
+    A scale is given, or said by the column's name, or shown by C against 6 N D. A name counts if
+    no cell has a factor of its own, and the sizes are those of runs.
+    """
+    values = {k: one.values for k, one in numbers.items()}
     chosen = {k: scales.given_scale(k, one, label) for k, one in scale.items()}
-    for letter in set(values) - set(chosen):
+    complete = set(SIZES) <= set(values)
+    notes, evident = [], {}
+    for letter in (k for k in values if k not in chosen):
         named = scales.scale_of(letter, columns[letter], values[letter])
-        chosen |= {letter: named} if named else {}
-    ordered = {letter: chosen[letter] for letter in NUMBERS if letter in chosen}
-    if set(SIZES) <= set(values) and not set(SIZES) & set(scale):
-        sizes = {k: ordered[k].of(values[k]) if k in ordered else values[k] for k in SIZES}
+        if named is None or numbers[letter].factors:
+            continue
+        fits = scales.is_plausible(letter, named.of(values[letter]))
+        if fits and not (complete and scales.is_six_nd(values)):
+            chosen[letter] = named
+        else:
+            taken = f"{letter} = {columns[letter]} is taken as it is, in spite of its name"
+            notes.append(f"{taken}: --scale {letter}={named} if it is meant")
+    if complete and not set(SIZES) & set(scale):
+        sizes = {k: chosen[k].of(values[k]) if k in chosen else values[k] for k in SIZES}
         evident = scales.evident_scales(sizes, label)
-        if not set(evident) & set(ordered):
-            ordered |= evident
-    return ordered
+        evident = {} if set(evident) & set(chosen) else evident
+    ordered = {k: {**chosen, **evident}[k] for k in NUMBERS if k in chosen or k in evident}
+    changed = [
+        f"{k} = {one.described(columns[k])}"
+        + (", as C against 6 N D shows" if k in evident else "")
+        for k, one in ordered.items()
+        if one != scales.Scale()
+    ]
+    return ordered, [*changed, *notes]
 
 
 def unfit(quantities: Quantities, stays: np.ndarray, label: str) -> list[Problem]:
@@ -169,12 +185,14 @@ def unfit(quantities: Quantities, stays: np.ndarray, label: str) -> list[Problem
     for quantity in quantities.by_letter.values():
         value, letter = quantity.values, quantity.letter
         fine = np.isfinite(value) & ((value >= 0) if letter == "fit_weight" else (value > 0))
+        every = not (stays & fine).any()
         if letter == "loss":
             fine |= gone(quantity)
         bad = np.flatnonzero(stays & ~fine)
-        if len(bad):
+        if quantity.numbers.reason and quantity.numbers.unread[bad].any():
+            wrong.append(_undecided(quantity, label))
+        elif len(bad):
             problem = _of_loss if letter == "loss" else _of_number
-            every = len(bad) == np.count_nonzero(stays)
             wrong.append(problem(quantity, bad, quantities.unit, every, label))
     return wrong
 
@@ -182,6 +200,12 @@ def unfit(quantities: Quantities, stays: np.ndarray, label: str) -> list[Problem
 def gone(loss: Quantity) -> np.ndarray:
     """Whether a run has no loss, or an infinite one, bool (n,)."""
     return loss.numbers.missing | np.isinf(loss.numbers.values)
+
+
+def _undecided(quantity: Quantity, label: str) -> Problem:
+    """Cells that are not read because the column does not say what they mean."""
+    place, reason = f"{label}, column {quantity.column!r}", quantity.numbers.reason
+    return Problem(place, reason, "write all its numbers in one way")
 
 
 def _place(quantity: Quantity, bad: np.ndarray, label: str) -> str:
@@ -198,11 +222,9 @@ def _held(quantity: Quantity, row: int) -> str:
 
 def _way_out(quantity: Quantity, bad: np.ndarray, every: bool) -> str:
     """How to drop the rows, unless they are all there are."""
-    if every:
+    if every or not quantity.numbers.mostly:
         return "name another column"
-    rows = np.zeros(len(quantity.values), bool)
-    rows[bad] = True
-    return f"fix the rows, or drop them: --keep {shlex.quote(quantity.filter_of(rows))}"
+    return f"fix the rows, or drop them: --keep {shlex.quote(quantity.filter_of(bad))}"
 
 
 def _of_number(

@@ -19,8 +19,8 @@ SCALED = ("N", "D", "C", "U")
 LOGARITHMS = {"log10": 10.0, "log2": 2.0, "ln": math.e}
 SAME_FACTOR = 0.02  # C / 6ND counts as one factor if it varies by at most this share
 # What a size may be: outside, a column is not taken to be in millions because of its name.
-_PLAUSIBLE = {"N": (1e2, 1e14), "D": (1e3, 1e17), "U": (1e3, 1e17), "C": (1e6, 1e32)}
-_SMALL = {"N": 1e3, "D": 1e5}  # sizes below which all runs are suspicious
+_PLAUSIBLE = {"N": (1e2, 1e13), "D": (1e3, 1e14), "U": (1e3, 1e14), "C": (1e6, 1e30)}
+_SMALL = {"N": 1e3, "D": 1e5, "C": 1e8}  # sizes below which all runs are suspicious
 _RATIOS = (0.01, 1e5)  # tokens per parameter, to tell which column C / 6ND speaks of
 _FACTORS = (1.0, 1e3, 1e6, 1e9, 1e12)
 _POWER = re.compile(r"(?:^|[^a-z0-9])(?:x|\*)?(?:1?e|10\^)(\d{1,2})(?:[^a-z0-9]|$)")
@@ -42,6 +42,11 @@ class Scale:
         """The quantity, of the column's values (n,)."""
         with np.errstate(all="ignore"):
             return values * self.factor if self.base is None else self.base**values
+
+    def __str__(self) -> str:
+        """As a user gives it."""
+        logarithms = {base: name for name, base in LOGARITHMS.items()}
+        return power(self.factor) if self.base is None else logarithms[self.base]
 
     def described(self, column: str) -> str:
         """The quantity in terms of the column, for a note."""
@@ -72,7 +77,7 @@ def given_scale(letter: str, scale: object, place: str) -> Scale:
 
 
 def scale_of(letter: str, column: str, values: np.ndarray) -> Scale | None:
-    """The scale that a column's name says, if its values can be meant so; None if it says none.
+    """The scale that a column's name says; None if it says none.
 
     Args:
         letter: the quantity.
@@ -85,19 +90,19 @@ def scale_of(letter: str, column: str, values: np.ndarray) -> Scale | None:
         Scale(factor=1000000.0, base=None)
         >>> scale_of("D", "log_tokens", np.array([9.3, 11.5]))
         Scale(factor=1.0, base=10.0)
-        >>> scale_of("N", "params_m", np.array([7e7, 1.6e8])) is None
+        >>> scale_of("N", "params", np.array([7e7, 1.6e8])) is None
         True
     """
-    values = values[np.isfinite(values)]
-    if letter not in SCALED or not len(values):
+    if letter not in SCALED:
         return None
-    scale = _logarithm(letter, column, values) or _factor(letter, column)
-    return scale if scale and _is_plausible(letter, scale.of(values)) else None
+    return _logarithm(letter, column, values) or _factor(letter, column)
 
 
-def _is_plausible(letter: str, sizes: np.ndarray) -> bool:
+def is_plausible(letter: str, sizes: np.ndarray) -> bool:
+    """Whether runs have such sizes, (n,); NaN where there is none."""
+    sizes = sizes[~np.isnan(sizes)]
     low, high = _PLAUSIBLE[letter]
-    return bool(low <= sizes.min() and sizes.max() <= high)
+    return bool(len(sizes) and low <= sizes.min() and sizes.max() <= high)
 
 
 def _logarithm(letter: str, column: str, values: np.ndarray) -> Scale | None:
@@ -111,8 +116,9 @@ def _logarithm(letter: str, column: str, values: np.ndarray) -> Scale | None:
     base = {"log10": 10.0, "lg": 10.0, "log2": 2.0, "ln": math.e}.get(word)
     if base is not None:
         return Scale(base=base)
-    fits = [b for b in (10.0, math.e) if _is_plausible(letter, Scale(base=b).of(values))]
-    return Scale(base=fits[0]) if fits else None
+    bases = (10.0, math.e)
+    fits = [base for base in bases if is_plausible(letter, Scale(base=base).of(values))]
+    return Scale(base=(*fits, 10.0)[0])
 
 
 def _factor(letter: str, column: str) -> Scale | None:
@@ -186,13 +192,13 @@ def _choices(exponent: int) -> list[dict[str, float]]:
 
 def _fits(choice: Mapping[str, float], sizes: Mapping[str, np.ndarray]) -> bool:
     """Whether all sizes are what runs have, if the columns have these scales."""
-    scaled = {k: v[np.isfinite(v)] * choice.get(k, 1.0) for k, v in sizes.items()}
-    if not all(_is_plausible(letter, values) for letter, values in scaled.items()):
+    scaled = {k: v * choice.get(k, 1.0) for k, v in sizes.items()}
+    if not all(is_plausible(letter, values) for letter, values in scaled.items()):
         return False
     low, high = _RATIOS
     ratio = sizes["D"] * choice.get("D", 1.0) / (sizes["N"] * choice.get("N", 1.0))
     middle = float(np.nanmedian(ratio))
-    small = all(scaled[letter].max() < _SMALL[letter] for letter in _SMALL)
+    small = any(np.nanmax(scaled[letter]) < least for letter, least in _SMALL.items())
     return low <= middle <= high and not small
 
 
@@ -201,10 +207,16 @@ def _flags(choice: Mapping[str, float]) -> str:
     return "--scale " + " ".join(f"{letter}={power(f)}" for letter, f in choice.items() if f != 1)
 
 
+def is_six_nd(sizes: Mapping[str, np.ndarray]) -> bool:
+    """Whether C is 6 N D in every run."""
+    ratio = _ratio(sizes)
+    return bool(len(ratio) and np.abs(ratio - 1).max() <= SAME_FACTOR)
+
+
 def factor_note(sizes: Mapping[str, np.ndarray]) -> tuple[str, ...]:
     """What C is in terms of 6 N D, if it is something else, as a note."""
     ratio = _ratio(sizes)
-    if not len(ratio) or np.abs(ratio - 1).max() <= SAME_FACTOR:
+    if not len(ratio) or is_six_nd(sizes):
         return ()
     low, high = float(ratio.min()), float(ratio.max())
     if high / low <= 1 + SAME_FACTOR:
@@ -218,5 +230,6 @@ def small_note(letter: str, column: str, sizes: np.ndarray) -> tuple[str, ...]:
     if letter not in _SMALL or not len(sizes) or sizes.max() >= _SMALL[letter]:
         return ()
     values = f"{sizes.min():g} to {sizes.max():g}"
-    flag = f"--scale {letter}=1e9 (billions) or {letter}=1e6 (millions)"
+    units = {"C": "C=1e18 or C=1e21"}.get(letter, f"{letter}=1e6 or {letter}=1e9")
+    flag = f"--scale {units}"
     return (f"{letter} = {column} is {values} in all runs; if that is in another unit: {flag}",)

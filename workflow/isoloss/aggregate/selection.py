@@ -59,9 +59,9 @@ def _scope(runs: pd.DataFrame, raw: pd.DataFrame) -> pd.DataFrame:
 
 
 def as_numbers(column: pd.Series) -> pd.Series | None:
-    """A column of texts as numbers, NaN where it says that there is none; None if it has others."""
+    """A column of texts as numbers, NaN where it has none; None if most of it are no numbers."""
     numbers = read_numbers(column)
-    return pd.Series(numbers.values, index=column.index) if numbers.readable else None
+    return pd.Series(numbers.values, index=column.index) if numbers.mostly else None
 
 
 def _nothing_left(scope: pd.DataFrame, counts: Mapping[str, int], label: str) -> Problem:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from isoloss.aggregate.formats import rows
+from isoloss.aggregate.checkpoints import of_run
+from isoloss.aggregate.loss_units import LossUnit, converted
 from isoloss.aggregate.numbers import read_numbers
 from isoloss.aggregate.proportions import mixture_columns
 from isoloss.aggregate.quantities import Quantities, gone, read_quantities, rows_text, unfit
@@ -20,6 +21,7 @@ from isoloss.core import tables
 from isoloss.core.filters import LETTERS
 from isoloss.core.problems import Problem, TableError, nearest
 from isoloss.core.sources import MAX_MIB, MAX_SECONDS, Limits, Source, open_source
+from isoloss.formats.read import rows
 
 # What a user maps (the field's letters) to the columns of `runs`.
 WORDS = ("run_id", "of_run", "group", "fit_weight")
@@ -29,18 +31,6 @@ _LIMITS = Limits(MAX_SECONDS, MAX_MIB)
 SIZES = {"N", "D", "C", "ratio"}  # two of them give the others
 
 
-def parse(source: Source) -> pd.DataFrame:
-    """Read a CSV (also gzip), a Parquet table or a dataset saved to disk as it is.
-
-    Raises:
-        TableError: it is not a table, has no rows, or is larger than its limits.
-    """
-    raw = rows(source)
-    if raw.empty:
-        raise source.error("has no rows", "give a table with at least one run")
-    return raw
-
-
 @dataclass(frozen=True)
 class Rules:
     """What a user says about a table of runs.
@@ -48,7 +38,8 @@ class Rules:
     Attributes:
         columns: any of N, D, C, U (distinct tokens), ratio (tokens per parameter), loss, group,
             fit_weight, run_id, of_run (rows alike in it are points along one run) to the table's
-            column name.
+            column name. Without of_run, checkpoints are recognised (`checkpoints.of_run`) unless
+            it is there and empty.
         keep: filters over the columns; a run stays if all hold.
         best_of: columns or letters; of the runs alike in them the one of least loss stays.
         scale: letter to what its column must be multiplied by (1e9), or the logarithm (log10,
@@ -84,7 +75,7 @@ class Reading:
 
 
 def read_runs(
-    source: str | Path | Source | pd.DataFrame,
+    source: str | Path | Sequence[str | Path] | Source | pd.DataFrame,
     columns: Mapping[str, str],
     keep: Sequence[str] = (),
     need: int | None = None,
@@ -105,7 +96,8 @@ def read_runs(
     a filter drops or that is not the best of its cell with status `dropped`.
 
     Args:
-        source: path, http or https address, what was read of one, or DataFrame.
+        source: path (also of a folder, or with * for several files), http or https address, list
+            of these, what was read of them, or DataFrame.
         columns: letter or word to the table's column name.
         keep: filters over the columns, under the table's own names or the letters.
         need: how many of N, D and C there must be.
@@ -138,16 +130,19 @@ def read_runs(
 
 
 def read_table(
-    source: str | Path | Source | pd.DataFrame,
+    source: str | Path | Sequence[str | Path] | Source | pd.DataFrame,
     rules: Rules,
     limits: Limits = _LIMITS,
+    own: pd.DataFrame | None = None,
 ) -> Reading:
     """Read a user's table of runs, with notes on what was decided.
 
     Args:
-        source: path, http or https address, what was read of one, or DataFrame.
+        source: path (also of a folder, or with * for several files), http or https address, list
+            of these, what was read of them, or DataFrame.
         rules: what its columns are, and which runs stay.
         limits: of a download and of the table's size.
+        own: the table as it came, if its columns were renamed since: filters see its names too.
 
     Raises:
         TableError: all that is wrong with the table, a line each.
@@ -162,13 +157,15 @@ def read_table(
         ('N = params_millions x 1e6', 'loss = ln(ppl): the column is a perplexity')
     """
     if isinstance(source, pd.DataFrame):
-        label, raw = "the table", source.reset_index(drop=True)
+        label, raw, read_as = "the table", source.reset_index(drop=True), ()
     else:
         opened = open_source(source, limits)
-        label, raw = opened.label, parse(opened)
+        parsed = rows(opened)
+        label, raw, read_as = opened.label, parsed.rows, parsed.notes
     raw, need = named(raw, label), rules.need
-    columns = {letter: str(name) for letter, name in rules.columns.items()}
+    columns = {k: str(name) for k, name in rules.columns.items() if name or k != "of_run"}
     mixed: Sequence[str] = ()
+    own = raw if own is None else named(own.reset_index(drop=True), label)
     if need is None:
         free = raw[[c for c in raw.columns if c not in columns.values()]]
         mixture = mixture_columns(free, label, strict="loss" not in columns)
@@ -180,14 +177,28 @@ def read_table(
     runs = _with_sizes(_mapped(raw, columns, read, need), columns)
     runs = tables.with_columns(runs, {"status": "done", "status_reason": None})
     keep = [rules.keep] if isinstance(rules.keep, str) else rules.keep
-    runs = apply_filters(runs, raw, keep, label)
+    runs = apply_filters(runs, own, keep, label)
     _check_values(runs, columns, read, label)
     runs, notes = _with_diverged(runs, read, label)
-    runs = keep_best(runs, raw, rules.best_of, label)
-    notes = (*mixed, *read.notes, *_notes_of_compute(runs, columns), *notes)
+    runs = keep_best(runs, own, rules.best_of, label)
+    if "of_run" not in rules.columns:
+        runs, notes = _with_checkpoints(runs, raw, columns, notes)
+    if not need and read.unit.change:
+        mixed = (*mixed, f"of each loss by domain is fitted: {read.unit.change}")
+    notes = (*read_as, *mixed, *read.notes, *_notes_of_compute(runs, columns), *notes)
     runs = _with_defaults(runs)
     runs.attrs["loss_unit"] = read.unit.fitted
     return Reading(runs, notes, read.unit.fitted)
+
+
+def _with_checkpoints(
+    runs: pd.DataFrame, raw: pd.DataFrame, columns: Mapping[str, str], notes: tuple[str, ...]
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The runs with the run of every row, where rows are checkpoints, and what to say of it."""
+    labels, note = of_run(runs, raw, columns)
+    if labels is None:
+        return runs, notes
+    return tables.with_columns(runs, {"of_run": labels}), (*notes, note)
 
 
 def _notes_of_compute(runs: pd.DataFrame, columns: Mapping[str, str]) -> tuple[str, ...]:
@@ -218,7 +229,8 @@ def _with_diverged(
     counts = pd.Series(reasons[rows]).value_counts()
     causes = ", ".join(f"{cause} ({count})" for cause, count in counts.head(5).items())
     runs = tables.with_columns(runs, {"status": status, "status_reason": reasons})
-    return runs, (f"{len(rows)} of {len(runs)} runs diverged, {rows_text(rows)}: {causes}",)
+    what = "rows have no loss" if "of_run" in runs else "runs diverged"
+    return runs, (f"{len(rows)} of {len(runs)} {what}, {rows_text(rows)}: {causes}",)
 
 
 def _with_sizes(runs: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
@@ -328,7 +340,7 @@ def _mapped(
     for column in {"model", "weighting"} & set(kept):
         kept[column] = kept[column].map(str, na_action="ignore")
     kept = kept.rename(columns={c: _free(c, kept.columns) for c in ours if c in kept})
-    kept = _with_texts(kept if need else _with_numbers(kept))
+    kept = _with_texts(kept if need else _with_numbers(kept, read.unit))
     values = {COLUMNS[k]: raw[v] for k, v in columns.items() if k not in read.by_letter}
     values |= {COLUMNS[k]: one.values for k, one in read.by_letter.items()}
     return tables.with_columns(kept, {COLUMNS[k]: values[COLUMNS[k]] for k in columns})
@@ -340,20 +352,21 @@ def _with_texts(kept: pd.DataFrame) -> pd.DataFrame:
         column: kept[column].map(str, na_action="ignore")
         for column in kept
         if kept[column].dtype == object
+        and "integer" in pd.api.types.infer_dtype(kept[column])
         and any(isinstance(cell, int) and cell.bit_length() > 63 for cell in kept[column])
     }
     return tables.with_columns(kept, large) if large else kept
 
 
-def _with_numbers(kept: pd.DataFrame) -> pd.DataFrame:
-    """A table of mixtures whose proportions and losses that are texts are numbers."""
-    parts = [c for c in kept if c.startswith(("p_", "loss_")) and kept[c].dtype.kind not in "iuf"]
-    read = {column: read_numbers(kept[column]) for column in parts}
-    numbers = {
-        column: one.values / (100.0 if one.unit == "%" else 1.0)
-        for column, one in read.items()
-        if one.readable
-    }
+def _with_numbers(kept: pd.DataFrame, unit: LossUnit) -> pd.DataFrame:
+    """A table of mixtures with its proportions and losses as they are fitted."""
+    numbers = {}
+    for column in (c for c in kept if c.startswith(("p_", "loss_"))):
+        read = read_numbers(kept[column])
+        if read.readable and column.startswith("loss_"):
+            numbers[column] = converted(read.values, unit, read.unit, column)[0]
+        elif read.readable and kept[column].dtype.kind not in "iuf":
+            numbers[column] = read.values / (100.0 if read.unit == "%" else 1.0)
     return tables.with_columns(kept, numbers) if numbers else kept
 
 

@@ -188,6 +188,8 @@ class Address:
         path = self.path
         if path is None:
             path = Path(shown(self.real).partition("?")[0].partition("://")[2].partition("/")[2])
+        while "*" in path.name:  # of a pattern: its folder
+            path = path.parent
         return path.stem or "table"
 
     @property

@@ -73,6 +73,16 @@ def short(text: str, most: int) -> str:
     return "".join(_shortened(list(text), most))
 
 
+def listed(names: Sequence[object], most: int = 8) -> str:
+    """Names from data on one line: the first few, and how many more there are.
+
+    >>> listed(["lr", "depth", "seed"], most=2)
+    'lr, depth and 1 more'
+    """
+    shown = ", ".join(short(visible(name), CELL) for name in names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
+
+
 def _shortened(parts: Sequence[str], most: int) -> list[str]:
     """The beginning and the end of a text with an ellipsis between, at most so long."""
     if sum(map(len, parts)) <= most:

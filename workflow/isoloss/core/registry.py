@@ -71,6 +71,7 @@ LAW_KINDS = {
 FIT_TABLES = (
     "params",
     "summary",
+    "findings",
     "residuals",
     "starts",
     "replicates",

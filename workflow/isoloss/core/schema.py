@@ -21,6 +21,7 @@ from isoloss.core.problems import Problem, StudyError, nearest
 if TYPE_CHECKING:
     import jsonschema
 
+_OF_TABLE = re.compile(r"aggregate\..*\.table(?:\[\d+\])?", re.DOTALL)  # an address
 _NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
 _BITS = 1023  # of an integer that is a number in floating point too
 
@@ -155,7 +156,7 @@ def _fill(value: Any, part: Mapping[str, Any], place: str, wrong: list[Problem])
         _fill_cards(value, properties, place, wrong)
     elif isinstance(value, list) and isinstance(part.get("items"), dict):
         value[:] = [_fill(v, part["items"], f"{place}[{i}]", wrong) for i, v in enumerate(value)]
-    elif isinstance(value, str) and place.startswith("aggregate.") and place.endswith(".table"):
+    elif isinstance(value, str) and _OF_TABLE.fullmatch(place):
         secret = literal_secret(value)
         if secret is not None:
             remedy = "put it into an environment variable and write $NAME"

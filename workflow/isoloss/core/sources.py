@@ -7,23 +7,32 @@ results for the jobs.
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from isoloss.core import tables
 from isoloss.core.addresses import GIVE, Address, shown
+from isoloss.core.escape import visible
 from isoloss.core.problems import IsolossError, Problem, TableError
 
 MAX_SECONDS, MAX_MIB = 120.0, 256.0
 _PIECE = 1 << 24  # bytes that are read at once: a limit may be larger than the memory
-_MOST_FILES = 10_000  # of a saved dataset
+_MOST_FILES = 10_000  # of a folder, a pattern or a saved dataset
+_OF_SAVED = ("state.json", "dataset_dict.json")  # the files of a saved dataset that list others
+# how the files of tables are called: what is read in a folder, a zip or a tar with other files
+_ENDINGS = (".csv", ".tsv", ".tab", ".txt", ".dat", ".json", ".jsonl", ".ndjson", ".parquet")
+_ENDINGS += (".pq", ".arrow", ".feather", ".ipc", ".xlsx", ".md", ".tex")
+_PACKED = ("", ".gz", ".zst", ".xz", ".bz2", ".lz4")
+TABLE_SUFFIXES = tuple(ending + packed for ending in _ENDINGS for packed in _PACKED)
 KEPT = "fetched"  # the folder of what was fetched, below results/<study>
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
@@ -65,15 +74,17 @@ class Source:
 
     Attributes:
         address: where they are from.
-        parts: the bytes; several where a dataset was saved in several files.
+        parts: the bytes; several where there are several files, or a dataset was saved in several.
         saved: whether they are the Arrow files of a dataset that `datasets` saved to disk.
         limits: for all that is made of them.
+        names: of several files, what each is called.
     """
 
     address: Address
     parts: tuple[bytes, ...] = field(repr=False)
     saved: bool = False
     limits: Limits = Limits()
+    names: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -82,11 +93,32 @@ class Source:
 
     @cached_property
     def digest(self) -> str:
-        """Digest of the bytes."""
+        """Digest of the bytes, and of the names of several files."""
         digest = blake2b(digest_size=16)
         for part in self.parts:
             digest.update(part)
+        for name, part in zip(self.names, self.parts, strict=bool(self.names)):
+            digest.update(f"{len(part)} {len(name)} {name}".encode())
         return digest.hexdigest()
+
+    def files(self) -> list[Source]:
+        """Each of several files as a source of its own; itself if it is one."""
+        if not self.names:
+            return [self]
+        return [self.member(name, part) for name, part in zip(self.names, self.parts, strict=True)]
+
+    def member(self, name: str, content: bytes, alone: bool = False) -> Source:
+        """A file of this source, such as one of a folder or a zip.
+
+        Args:
+            name: of the file.
+            content: its bytes.
+            alone: whether it is the only one.
+        """
+        address = replace(self.address, label=f"{self.label}, {visible(name)}")
+        return replace(
+            self, address=address, parts=(content,), names=() if alone else (name,), saved=False
+        )
 
     def error(self, reason: str, remedy: str) -> TableError:
         """A TableError about this source."""
@@ -101,15 +133,59 @@ class Source:
         return _over(self.address, "max_seconds", self.limits.max_seconds, "seconds", what)
 
 
-def open_source(source: str | Path | Source, limits: Limits | None = None) -> Source:
-    """The bytes of a path or address as a person gives it; a source as it is.
+def open_source(
+    source: str | Path | Sequence[str | Path] | Source, limits: Limits | None = None
+) -> Source:
+    """The bytes of a path or address as a person gives it, or of several; a source as it is.
 
     Raises:
         TableError: it cannot be read, or not within the limits.
     """
     if isinstance(source, Source):
         return source
-    return read_address(Address.given(str(source)), limits or Limits())
+    limits = limits or Limits()
+    if isinstance(source, str | Path):
+        return read_address(Address.given(str(source)), limits)
+    return read_addresses([Address.given(str(one)) for one in source], limits)
+
+
+def read_addresses(addresses: Sequence[Address], limits: Limits) -> Source:
+    """The bytes at several addresses as the files of one source.
+
+    Raises:
+        TableError: one cannot be read, is a saved dataset, or they are not within the limits.
+    """
+    if len(addresses) == 1:
+        return read_address(addresses[0], limits)
+    if not addresses:
+        raise TableError(Problem("table", "an empty list", "name at least one table"))
+    parts: list[bytes] = []
+    names: list[str] = []
+    for address in addresses:
+        left = limits.max_bytes - sum(map(len, parts))
+        one = read_address(address, replace(limits, max_mib=max(left, 1) / 2**20))
+        if one.saved:
+            raise address.error("is a saved dataset among other tables", "give it by itself")
+        parts += one.parts
+        names += [_inside(address, name) for name in one.names] or [address.label]
+    labels = [address.label for address in addresses]
+    more = f" and {len(labels) - 3} more" if len(labels) > 3 else ""
+    whole = replace(addresses[0], label=", ".join(labels[:3]) + more)
+    return Source(whole, tuple(parts), limits=limits, names=_without_folder(names))
+
+
+def _inside(address: Address, name: str) -> str:
+    """The name of a file of a folder or pattern, with the folder."""
+    folder = address.label if not _is_pattern(address.label) else str(_fixed(Path(address.label)))
+    return name if folder == "." else f"{folder}/{name}"
+
+
+def _without_folder(names: Sequence[str]) -> tuple[str, ...]:
+    """The names without the folder that they have in common."""
+    folders = {name.rpartition("/")[0] for name in names}
+    if len(folders) == 1:
+        return tuple(name.rpartition("/")[2] for name in names)
+    return tuple(names)
 
 
 def read_address(address: Address, limits: Limits) -> Source:
@@ -121,13 +197,64 @@ def read_address(address: Address, limits: Limits) -> Source:
     path = address.path
     if path is None:
         return Source(address, (_fetch(address, limits),), limits=limits)
-    if not os.path.isdir(path):  # never raises
+    files = _tables_in(address, path)
+    saved = not files and os.path.isdir(path)  # never raises
+    if not files and not saved:
         return Source(address, (_read(address, path, limits.max_bytes, limits),), limits=limits)
     parts: list[bytes] = []
-    for file in _saved_files(address, path):
+    for file in files or _saved_files(address, path):
         left = limits.max_bytes - sum(map(len, parts))
         parts.append(_read(address, file, left, limits))
-    return Source(address, tuple(parts), saved=True, limits=limits)
+    names = tuple(file.relative_to(_fixed(path)).as_posix() for file in files)
+    return Source(address, tuple(parts), saved, limits, names)
+
+
+def _tables_in(address: Address, path: Path) -> list[Path]:
+    """The tables of a folder or of a pattern such as `runs/*.csv`; none of one file.
+
+    Raises:
+        TableError: no file has the pattern, or too many have.
+    """
+    files: list[Path] = []
+    if os.path.isdir(path):
+        if not any(os.path.lexists(path / name) for name in _OF_SAVED):
+            files = [path / name for name in _listed(address, path) if name[0] != "."]
+            files = [one for one in files if one.name.lower().endswith(TABLE_SUFFIXES)]
+            files = [one for one in files if os.path.isfile(one)]
+    elif _is_pattern(str(path)) and not os.path.lexists(path):
+        matching = glob.iglob(str(path), recursive=True)
+        files = [Path(file) for file in islice(matching, _MOST_FILES + 1) if os.path.isfile(file)]
+        if not files:
+            raise address.error("cannot be read (no file matches the pattern)", GIVE)
+    if len(files) > _MOST_FILES:
+        raise address.error(f"has more than {_MOST_FILES} files", "put the runs into fewer tables")
+    return sorted(files)
+
+
+def _listed(address: Address, folder: Path) -> list[str]:
+    """The names of all that is in a folder.
+
+    Raises:
+        TableError: it cannot be listed.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            return [entry.name for entry in entries]
+    except OSError as error:
+        raise address.error(f"cannot be read ({error.strerror})", GIVE) from error
+
+
+def _is_pattern(text: str) -> bool:
+    """Whether a path has signs that stand for other characters."""
+    return any(sign in text for sign in "*?[")
+
+
+def _fixed(path: Path) -> Path:
+    """The part of a path before the first folder or file that is a pattern."""
+    for folder in (path, *path.parents):
+        if not _is_pattern(str(folder)):
+            return folder
+    return Path(".")
 
 
 def _fetch(address: Address, limits: Limits) -> bytes:
@@ -249,7 +376,10 @@ class Sources:
         """
         key, limits = _key(table)
         if key not in self._sources:
-            self._sources[key] = self._first(sweep, table["table"], limits)
+            written = table["table"]
+            several = isinstance(written, list)
+            read = self._files if several else self._first
+            self._sources[key] = read(sweep, written, limits)
             self._digests[key] = self._sources[key].digest
         return self._sources[key]
 
@@ -257,6 +387,17 @@ class Sources:
         """The digest of those bytes."""
         key, _ = _key(table)
         return self._digests[key] if key in self._digests else self.read(sweep, table).digest
+
+    def _files(self, sweep: str, written: Sequence[str], limits: Limits) -> Source:
+        """The bytes of a list of files; what is fetched is kept of one address only."""
+        addresses = [Address.of_study(one) for one in written]
+        for address in addresses:
+            if address.path is None and len(addresses) > 1:
+                reason = "is a web address in a list of tables"
+                raise address.error(reason, "fetch its table, and name the file")
+        if len(addresses) == 1:
+            return self._first(sweep, written[0], limits)
+        return read_addresses(addresses, limits)
 
     def _first(self, sweep: str, written: str, limits: Limits) -> Source:
         kept = _kept(self._kept, sweep, written, limits)
@@ -284,12 +425,15 @@ class Sources:
             source = self._sources.get(_key(table)[0])
             if source is None or source.address.path is not None:
                 continue
-            kept = _kept(folder, sweep, table["table"], source.limits)
+            written = table["table"]
+            if isinstance(written, list):
+                (written,) = written
+            kept = _kept(folder, sweep, written, source.limits)
             if kept is not None and kept.parts == source.parts:
                 continue
             with tables.whole(folder / sweep / "table") as temporary:
                 temporary.write_bytes(source.parts[0])
-            facts = {"table": table["table"], "digest": source.digest}
+            facts = {"table": written, "digest": source.digest}
             text = json.dumps(facts, indent=1, ensure_ascii=False) + "\n"
             tables.write_text(folder / sweep / "source.json", text)
         self._sources.clear()
@@ -300,7 +444,8 @@ def _key(table: Mapping[str, Any]) -> tuple[Any, Limits]:
     limits = Limits(
         table.get("max_seconds", defaults.max_seconds), table.get("max_mib", defaults.max_mib)
     )
-    return (table["table"], limits), limits
+    written = table["table"]
+    return (tuple(written) if isinstance(written, list) else written, limits), limits
 
 
 def _kept(folder: Path | None, sweep: str, written: str, limits: Limits) -> Source | None:

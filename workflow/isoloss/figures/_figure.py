@@ -326,7 +326,7 @@ def _lost_runs(counts: RunCounts, status: str) -> str:
 
 
 def doubts(name: str, fit: Record, group: str = "", response: str = "") -> list[str]:
-    """What to know about fits that are no sound optimum; of more than two only which they are.
+    """What to know about fits that are not sound; of more than two only which they are.
 
     Args:
         name: of the fit.
@@ -344,11 +344,11 @@ def doubts(name: str, fit: Record, group: str = "", response: str = "") -> list[
 
     if len(shown) <= 2:
         return [
-            f"{label(one)}: {one.loud_status}, {literal(one.message, 4 * REASON)}" for one in shown
+            f"{label(one)}: {one.loud_verdict}, {literal(one.reasons, 4 * REASON)}" for one in shown
         ]
     return [
-        f"{status}: {', '.join(label(one) for one in shown if one.loud_status == status)}"
-        for status in sorted({one.loud_status for one in shown})
+        f"{verdict}: {', '.join(label(one) for one in shown if one.loud_verdict == verdict)}"
+        for verdict in sorted({one.loud_verdict for one in shown})
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,7 +71,7 @@ def conditioning(
 
 
 def verdict(
-    converged: bool, free: list[str], params: pd.DataFrame, summary: dict, intervals: list[str]
+    converged: bool, free: list[str], params: pd.DataFrame, summary: dict, intervals: Sequence[str]
 ) -> tuple[str, str]:
     """Status and message: first whether this is an optimum, then what it is worth.
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from isoloss.checks import run as checks
+from isoloss.checks.evidence import Evidence
 from isoloss.core import tables
 from isoloss.core.seeds import generator
 from isoloss.core.units import NATS
@@ -63,9 +66,29 @@ def tables_of(
         along = solution.profiles(clusters, settings.level)
     params = _params(solution, replicates.kept.theta, along, settings)
     observed, predicted = predictions.observed, predictions.predicted
+    untested = _doubts(runs, settings, number)
+    summary = _summary(runs, solution, replicates, predictions, params, settings, untested)
+    doubts = checks.findings(
+        Evidence(
+            law=solution.law,
+            runs=runs.fitted,
+            data=runs.data,
+            loss=runs.loss,
+            predicted=predicted[~runs.out],
+            lost=runs.lost,
+            params=params,
+            summary=summary,
+            clusters=number,
+            untested=untested,
+            lower=settings.objective.name == "asymmetric_mae",
+        )
+    )
+    summary["verdict"] = checks.verdict(one.grade for one in doubts)
+    summary["reasons"] = checks.reasons(doubts)
     fit_tables = {
         "params": params,
-        "summary": _summary(runs, solution, replicates, predictions, params, settings, number),
+        "summary": pd.DataFrame([summary]),
+        "findings": checks.table(doubts),
         "residuals": pd.DataFrame(
             {
                 "run_id": runs.usable["run_id"],
@@ -138,9 +161,9 @@ def _summary(
     predictions: Predictions,
     params: pd.DataFrame,
     settings: Settings,
-    clusters: int | None,
-) -> pd.DataFrame:
-    """The row of `summary`: the search, the fit's errors, and whether to believe it."""
+    untested: Sequence[str],
+) -> dict[str, Any]:
+    """The row of `summary`: the search, the fit's errors, and whether it is an optimum."""
     law, best, held = runs.law, solution.estimate, settings.constraints.hold(runs.law)
     known = evidence.conditioning(law.given(best.state), best.theta, runs.data, held)
     inside = scores(predictions.observed[~runs.out], predictions.predicted[~runs.out])
@@ -165,9 +188,9 @@ def _summary(
         "seed_sd": seed_sd(runs.usable, runs.response),
         **_held_out(runs, predictions),
     }
-    free, doubts = solution.undetermined(known.free), _doubts(runs, settings, clusters)
-    status, message = evidence.verdict(solution.sound, free, params, summary, doubts)
-    return pd.DataFrame([summary | {"status": status, "message": message}])
+    free = solution.undetermined(known.free)
+    status, message = evidence.verdict(solution.sound, free, params, summary, untested)
+    return summary | {"status": status, "message": message}
 
 
 def _held_out(runs: FittedRuns, predictions: Predictions) -> dict[str, float]:

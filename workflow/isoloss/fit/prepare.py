@@ -36,6 +36,7 @@ class FittedRuns:
         data: variables of the runs fitted, (n,) each.
         loss: observed, (n,).
         weight: of every run fitted, (n,).
+        lost: labels of the group's runs that diverged or failed.
     """
 
     law: Law
@@ -48,6 +49,7 @@ class FittedRuns:
     data: dict[str, np.ndarray]
     loss: np.ndarray
     weight: np.ndarray
+    lost: list[str]
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,10 @@ def _ready(
         raise too_few(f"{place}, after the hold-out", len(fitted), need)
     data, loss = variables(fitted, law.variables), fitted[response].to_numpy(float)
     weight = fitted["fit_weight"].to_numpy(float)
-    return FittedRuns(law, group, response, len(runs), usable, out, fitted, data, loss, weight)
+    gone = runs.loc[runs["status"].isin(("diverged", "failed")), "run_id"]
+    return FittedRuns(
+        law, group, response, len(runs), usable, out, fitted, data, loss, weight, list(gone)
+    )
 
 
 def _usable(law: Law, runs: pd.DataFrame, response: str) -> pd.DataFrame:

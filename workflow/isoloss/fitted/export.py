@@ -166,7 +166,7 @@ def _about(fit: Fit, law: Law) -> str:
     title = registry.facts("law", fit.facts["card"])["TITLE"]
     example = f"from law import law; law([{{...}}], {escape.python(fit.groups[0])})"
     return (
-        f"{title}: {law.formula}\n\nFitted by isoloss. {_state(record(fit)).rstrip('.')}.\n"
+        f"{title}: {law.formula}\n\nFitted by isoloss. {_verdict(record(fit)).rstrip('.')}.\n"
         f"Needs NumPy alone: `{example}`.\n"
     )
 
@@ -184,13 +184,16 @@ def _fitted(fit: Fit) -> dict[str, dict[str, Any]]:
     return fitted
 
 
-def _state(fit: Record) -> str:
+def _verdict(fit: Record) -> str:
+    """The verdict on every fit in a sentence, those that are sound together."""
     if not fit.unsound:
-        return "Every fit converged."
-    states = [
-        f"{one.group}, {one.response}: {one.loud_status} ({one.message})" for one in fit.unsound
-    ]
-    return escape.visible("NOT TO BE RELIED ON AS IT STANDS: " + "; ".join(states))
+        return f"Verdict: {fit.judgement}."
+    verdicts = [f"{one.group}, {one.response}: {one.judgement}" for one in fit.unsound]
+    if len(fit.fits) == 1:
+        verdicts = [fit.judgement]
+    elif sound := len(fit.fits) - len(verdicts):
+        verdicts.append(f"{sound} other fits are sound")
+    return escape.visible("Verdict: " + "; ".join(verdicts))
 
 
 def explanation(fit: Fit, old: str | None = None) -> str:
@@ -212,14 +215,15 @@ def explanation(fit: Fit, old: str | None = None) -> str:
 
 def _block(fit: Fit) -> str:
     shown, facts = escape.markdown, record(fit)
-    parts = [f"{shown(_state(facts))}\n"]
+    parts = [f"{shown(_verdict(facts))}\n"]
     for one in facts.fits:
         parts.append(f"\n## {shown(one.group)}, {shown(one.response)}\n")
         held = f"; RMSE held out {one.held_out_rmse:.4g}" if np.isfinite(one.held_out_rmse) else ""
         starts = f", {one.agreement}" if one.agreement else ""
+        status = shown(one.status if one.converged else one.loud_status)
         parts.append(
             f"\n{one.n_runs} runs, {one.n_dropped} left out; {shown(one.objective)};"
-            f" {shown(one.status)}{starts}; R2 {one.r2:.4f}, RMSE {one.rmse:.4g}{held}.\n"
+            f" {status}{starts}; R2 {one.r2:.4f}, RMSE {one.rmse:.4g}{held}.\n"
         )
         parts.append("\n| parameter | estimate | interval | unit |\n| --- | --- | --- | --- |\n")
         parts += [
@@ -242,7 +246,7 @@ def latex(fit: Fit) -> str:
     card, facts = registry.facts("law", fit.facts["card"]), record(fit)
     several = len(facts.fits) > 1
     lines = [
-        f"% {card['TITLE']}; {_state(facts)}",
+        f"% {card['TITLE']}; {_verdict(facts)}",
         r"\begin{tabular}{" + ("ll" if several else "") + "lrrl}",
         r"\toprule",
         ("group & response & " if several else "")

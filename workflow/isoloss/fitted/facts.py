@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from isoloss.fitted.result import Fit
 
 CONVERGED = "converged"
+VERDICTS = SOUND, WITH_CARE, DO_NOT_USE = "sound", "with care", "do not use"
+NO_DOUBT = "no check has a doubt"
 FIXED = "fixed"  # the interval of a parameter whose value was given
 EDGE = 1e-4  # of a share from the least or greatest of the runs, within which it is at the edge
 WIDE = 10  # factor between the ends of an interval above which a parameter is not identified
@@ -63,12 +65,25 @@ class FoldScore:
 
 
 @dataclass(frozen=True)
+class Doubt:
+    """What a check found: how grave it is (`stop`, `care` or `note`), and what would fix it."""
+
+    check: str
+    grade: str
+    found: str
+    remedy: str
+
+
+@dataclass(frozen=True)
 class OneFit:
     """The facts about the fit of one group and response.
 
     Attributes:
         status: `converged`, or what else it is (tables.yaml, summary.status).
         message: what to know about it, in words.
+        verdict: `sound`, `with care` or `do not use`.
+        reasons: why, where it is not sound.
+        doubts: what the checks found, the gravest first; empty where a table of them is not read.
         loss_unit: of the losses, such as nats/token.
         n_points_of: runs along which the fitted points lie; None where runs are fitted whole.
         parameters: in the law's order.
@@ -82,6 +97,8 @@ class OneFit:
     loss_unit: str
     status: str
     message: str
+    verdict: str
+    reasons: str
     n_runs: int
     n_held_out: int
     n_dropped: int
@@ -104,11 +121,27 @@ class OneFit:
     level: float
     parameters: tuple[Parameter, ...]
     folds: tuple[FoldScore, ...]
+    doubts: tuple[Doubt, ...]
 
     @property
     def converged(self) -> bool:
         """Whether the fit is a sound optimum."""
         return self.status == CONVERGED
+
+    @property
+    def sound(self) -> bool:
+        """Whether no check has a doubt."""
+        return self.verdict == SOUND
+
+    @property
+    def loud_verdict(self) -> str:
+        """The verdict, in capitals where the numbers are not to be used."""
+        return self.verdict.upper() if self.verdict == DO_NOT_USE else self.verdict
+
+    @property
+    def judgement(self) -> str:
+        """The verdict and its reasons in a sentence."""
+        return f"{self.loud_verdict}: {self.reasons or NO_DOUBT}"
 
     @property
     def loud_status(self) -> str:
@@ -161,8 +194,25 @@ class Record:
 
     @property
     def unsound(self) -> list[OneFit]:
-        """The fits that are no sound optimum."""
-        return [one for one in self.fits if not one.converged]
+        """The fits whose verdict is not `sound`."""
+        return [one for one in self.fits if not one.sound]
+
+    @property
+    def worst(self) -> OneFit:
+        """The fit of the gravest verdict, the first of them."""
+        return max(self.fits, key=lambda one: VERDICTS.index(one.verdict))
+
+    @property
+    def judgement(self) -> str:
+        """The verdict on all fits in a sentence: the worst, and whose it is."""
+        worst = self.worst
+        if len(self.fits) == 1 or worst.sound:
+            return worst.judgement
+        count = sum(one.verdict == worst.verdict for one in self.fits)
+        whose = " ".join(
+            [worst.group] * (len(self.groups) > 1) + [worst.response] * (len(self.responses) > 1)
+        )
+        return f"{worst.loud_verdict} ({count} of {len(self.fits)} fits): {whose}: {worst.reasons}"
 
 
 @dataclass(frozen=True)
@@ -252,11 +302,16 @@ class LostRuns:
 
 @dataclass(frozen=True)
 class RunCounts:
-    """How many runs a table has, and what became of those that are not finished."""
+    """How many runs a table has, and what became of those that are not finished.
+
+    Attributes:
+        n_along: runs along which finished rows lie; None where each row is a run.
+    """
 
     n_rows: int
     n_done: int
     lost: tuple[LostRuns, ...]
+    n_along: int | None = None
 
     def of(self, status: str) -> list[LostRuns]:
         """The runs of a status, by reason."""
@@ -289,12 +344,14 @@ def record(fit: Fit) -> Record:
     """The record of a fit."""
     params = dict(iter(fit.params.groupby(["group", "response"], sort=False)))
     folds = dict(iter(fit.scores.groupby(["group", "response"], sort=False)))
+    doubts = dict(iter(fit.findings.groupby(["group", "response"], sort=False)))
     ones = []
     for row in fit.summary.to_dict("records"):
         key = row["group"], row["response"]
         own = {name: row[name] for name in OneFit.__dataclass_fields__ if name in row}
         parameters = tuple(_parameter(p) for p in params[key].to_dict("records"))
         scores = folds[key].to_dict("records") if key in folds else []
+        own_doubts = doubts[key].to_dict("records") if key in doubts else []
         ones.append(
             OneFit(
                 **own,
@@ -303,6 +360,7 @@ def record(fit: Fit) -> Record:
                 level=float(params[key]["ci_level"].iloc[0]),
                 parameters=parameters,
                 folds=tuple(_fold(fold) for fold in scores),
+                doubts=tuple(_doubt(one) for one in own_doubts),
             )
         )
     return Record(
@@ -372,7 +430,10 @@ def count_runs(runs: pd.DataFrame) -> RunCounts:
     reasons = unfinished["status_reason"].astype(object).fillna("")
     sizes = unfinished.groupby([unfinished["status"], reasons], sort=False).size()
     lost = tuple(LostRuns(status, reason, int(size)) for (status, reason), size in sizes.items())
-    return RunCounts(len(runs), len(runs) - len(unfinished), lost)
+    along = None
+    if OF_RUN in runs:
+        along = int(runs.loc[runs["status"] == "done", OF_RUN].nunique())
+    return RunCounts(len(runs), len(runs) - len(unfinished), lost, along)
 
 
 def selection(fits: Iterable[Fit], group: str = "") -> Selection:
@@ -411,6 +472,10 @@ def _fold(row: dict) -> FoldScore:
         name=row["fold"],
         **{name: row[name] for name in FoldScore.__dataclass_fields__ if name in row},
     )
+
+
+def _doubt(row: dict) -> Doubt:
+    return Doubt(**{name: row[name] for name in Doubt.__dataclass_fields__})
 
 
 def _parent_runs(fit: Fit, group: str, response: str) -> int | None:

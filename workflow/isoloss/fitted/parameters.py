@@ -40,6 +40,11 @@ class FitParameters:
         return self.tables["summary"]
 
     @property
+    def findings(self) -> pd.DataFrame:
+        """What the checks of runs and fit found, the gravest first, each with what would fix it."""
+        return self.tables["findings"]
+
+    @property
     def residuals(self) -> pd.DataFrame:
         """Observed and predicted loss of every run that the fit looked at, in its unit."""
         return self.tables["residuals"]

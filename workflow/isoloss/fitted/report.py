@@ -28,6 +28,7 @@ def text(fit: Fit) -> str:
         head, rows, notes = _of_one(facts.fits[0])
     else:
         head, rows, notes = _of_many(facts)
+    lines.append(textwrap.fill(f"verdict: {judgement(facts)}", LINE, subsequent_indent="  "))
     table = columns(("", *head[1:]), [(f"  {cells[0]}", *cells[1:]) for cells in rows])
     below = [textwrap.fill(note, LINE, subsequent_indent="  ") for note in notes]
     return terminal("\n".join([*lines, table.rstrip("\n"), *below]))
@@ -43,6 +44,7 @@ def html(fit: Fit) -> str:
     cells = [f"<tr>{''.join(f'<th>{_cell(cell)}</th>' for cell in head)}</tr>"]
     cells += [f"<tr>{''.join(f'<td>{_cell(cell)}</td>' for cell in row)}</tr>" for row in rows]
     title = f"<b>{literal(name(facts.fits[0].card))}</b>: {literal(facts.formula)}"
+    title += f"<br>verdict: <b>{literal(facts.worst.loud_verdict)}</b>: {literal(_why(facts))}"
     below = "<br>".join(literal(note) for note in notes)
     table = "\n".join(["<table>", *cells, "</table>"])
     return f"<p>{title}</p>\n{table}\n<p>{below}</p>"
@@ -95,7 +97,7 @@ def _of_one(one: OneFit) -> tuple[Sequence[str], list[Sequence[str]], list[str]]
 
 def _of_many(facts: Record) -> tuple[Sequence[str], list[Sequence[str]], list[str]]:
     """Head, rows and notes of the report on several fits: a row a fit."""
-    head = ("group", "response", "runs", "R2", "RMSE", "status")
+    head = ("group", "response", "runs", "R2", "RMSE", "verdict", "status")
     rows = [
         (
             name(one.group),
@@ -103,19 +105,23 @@ def _of_many(facts: Record) -> tuple[Sequence[str], list[Sequence[str]], list[st
             str(one.n_runs),
             f"{one.r2:.4f}",
             f"{one.rmse:.3g}",
+            one.loud_verdict,
             _status(one),
         )
         for one in facts.fits[:MOST]
     ]
     more = len(facts.fits) - len(rows)
     notes = [f"... and {more} more fits in fit.summary"] if more else []
-    unsound = len(facts.unsound)
-    notes.append(
-        f"{unsound} of {len(facts.fits)} fits are not sound: see fit.summary"
-        if unsound
-        else f"all {len(facts.fits)} fits converged"
-    )
-    return head, rows, [*notes, "parameters of all fits: fit.params"]
+    return head, rows, [*notes, "parameters of all fits: fit.params; doubts: fit.findings"]
+
+
+def judgement(facts: Record) -> str:
+    """The verdict on all fits in a sentence, names from the table visible and not too long."""
+    return short(visible(facts.judgement), MESSAGE)
+
+
+def _why(facts: Record) -> str:
+    return judgement(facts).partition(": ")[2]
 
 
 def _status(one: OneFit) -> str:

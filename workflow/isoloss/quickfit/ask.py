@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from isoloss.aggregate.guess import Guess
-from isoloss.aggregate.names import of_other_matters
+from isoloss.aggregate.names import of_other_matters, of_shapes
 from isoloss.aggregate.numbers import read_numbers
-from isoloss.core.escape import CELL, short, visible
+from isoloss.core.escape import CELL, listed, short, visible
 from isoloss.core.problems import Problem
 
 WHAT = {
@@ -23,7 +23,7 @@ WHAT = {
 }
 SIZES = frozenset("NDC")  # any two of them give the third
 _USUAL = {"N": (1e4, 1e13), "D": (1e6, 1e15), "C": (1e12, 1e28)}  # what a size is
-_NAMES = 8  # of columns on a line
+_FILES = "FILES"  # in the line to paste, for several files
 _BLANK = "COLUMN"  # in the line to paste, for a column that only the user knows
 
 
@@ -71,12 +71,6 @@ def question(known: Known) -> Problem | None:
         none = pasted(dict.fromkeys((key for key in "NDC" if key != size), ""))
         remedy += f"\nor, for a power law in {size} alone: {none}"
     return Problem(known.source, reason, remedy)
-
-
-def listed(names: Sequence[str], most: int = _NAMES) -> str:
-    """Names of columns on one line: the first few, and how many more there are."""
-    shown = ", ".join(short(visible(name), CELL) for name in names[:most])
-    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
 
 
 def pasted(pairs: Mapping[str, str]) -> str:
@@ -167,13 +161,14 @@ def _line(known: Known, lacking: Sequence[str]) -> str:
             pairs[key] = next(iter(known.guess.tied.get(key, ())), free.get(key, _BLANK))
         elif key in columns:
             pairs[key] = columns[key]
-    return f"python -m isoloss law {shlex.quote(known.source)} {pasted(pairs)}"
+    table = _FILES if ", " in known.source else shlex.quote(known.source)
+    return f"python -m isoloss law {table} {pasted(pairs)}"
 
 
 def _likely(known: Known, lacking: Sequence[str]) -> dict[str, str]:
     """For each size that is lacking a column whose values are of its order, if there is one."""
     likely: dict[str, str] = {}
-    for column in _unexplained(known):
+    for column in (c for c in _unexplained(known) if not of_shapes(c)):
         values = read_numbers(known.raw[column]).values
         middle = float(np.nanmedian(values))
         for key in (key for key in lacking if key in _USUAL):

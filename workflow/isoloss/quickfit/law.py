@@ -15,7 +15,7 @@ import pandas as pd
 
 from isoloss.aggregate.guess import guess_columns, run_ids
 from isoloss.aggregate.proportions import mixture_columns
-from isoloss.aggregate.table import COLUMNS, WORDS, Reading, Rules, named, parse, read_table
+from isoloss.aggregate.table import COLUMNS, WORDS, Reading, Rules, named, read_table
 from isoloss.core import registry, tables
 from isoloss.core.budgets import budget_numbers
 from isoloss.core.problems import IsolossError, Problem, nearest
@@ -36,6 +36,7 @@ from isoloss.fitted.facts import (
     count_runs,
     record,
 )
+from isoloss.formats.read import rows
 from isoloss.laws._mixture import own_domain
 from isoloss.quickfit import report
 from isoloss.quickfit.ask import SIZES, Known, question
@@ -68,7 +69,7 @@ class QuickFit:
 
 
 def law_of_table(
-    source: str | Path | Source,
+    source: str | Path | Sequence[str | Path] | Source,
     law: str | None = None,
     given: Mapping[str, str] | None = None,
     options: Mapping[str, Any] | None = None,
@@ -85,7 +86,8 @@ def law_of_table(
     """Read a table, guess what its columns are, fit a law, hold runs out, and decide with it.
 
     Args:
-        source: CSV or Parquet: a path, an http or https address, or what was read of one.
+        source: a table in any format of docs/fitting.md: a path (also of a folder, or with * for
+            several files), an http or https address, a list of these, or what was read of them.
         law: law card; guessed from the columns if None.
         given: letter (N, D, C, U, loss) or word (table.WORDS) to column, instead of guesses.
         options: of the law card.
@@ -114,16 +116,23 @@ def law_of_table(
         ...     path = pathlib.Path(folder, "runs.csv")
         ...     table.to_csv(path, index=False)
         ...     result = isoloss.law_of_table(path, bootstrap=20)
-        >>> print(result.text.splitlines()[1])
+        >>> lines = result.text.splitlines()
+        >>> print(lines[0], lines[3], sep="\n")
+        verdict: sound: no check has a doubt
         columns: N = params (guessed), D = tokens (guessed), loss = val_loss (guessed)
         >>> round(result.fit.values["alpha"], 3)
         0.34
     """
     opened = open_source(source, Limits(max_seconds, max_mib))
     _check_asked(opened.label, given or {}, flops)
-    raw, meaning = _read_columns(opened, law, given or {}, options)
-    reading = _read_runs(raw, meaning, Rules({}, keep, best_of, scale or {}, loss_unit))
-    runs, meaning = reading.runs, replace(meaning, notes=(*meaning.notes, *reading.notes))
+    parsed = rows(opened)
+    own = named(parsed.rows, opened.label)
+    raw, meaning = _read_columns(own, opened.label, law, given or {}, options)
+    reading = _read_runs(own, raw, meaning, Rules({}, keep, best_of, scale or {}, loss_unit))
+    runs, meaning = (
+        reading.runs,
+        replace(meaning, notes=(*parsed.notes, *meaning.notes, *reading.notes)),
+    )
     asked = {name: value for name, value in settings.items() if value is not None}
     if meaning.mixture:
         return _fit_mixtures(runs, meaning, options, asked)
@@ -151,7 +160,8 @@ def _check_asked(source: str, given: Mapping[str, str], flops: Sequence[float]) 
 
 
 def _read_columns(
-    opened: Source,
+    raw: pd.DataFrame,
+    source: str,
     law: str | None,
     given: Mapping[str, str],
     options: Mapping[str, Any] | None,
@@ -161,8 +171,6 @@ def _read_columns(
     Raises:
         IsolossError: the columns do not say which is the loss, or the sizes that the law needs.
     """
-    source = opened.label
-    raw = named(parse(opened), source)
     free = raw[[column for column in raw.columns if column not in given.values()]]
     sizes = any(given.get(key) for key in ("loss", "ratio", *SIZES))
     may_mix = registry.of_mixtures(law) if law else not sizes
@@ -203,11 +211,14 @@ def _law_for(columns: Mapping[str, str]) -> str:
     return "chinchilla" if len({*SIZES, "ratio"} & set(columns)) >= 2 else "power_law"
 
 
-def _read_runs(raw: pd.DataFrame, meaning: Meaning, rules: Rules) -> Reading:
+def _read_runs(own: pd.DataFrame, raw: pd.DataFrame, meaning: Meaning, rules: Rules) -> Reading:
     """The table as `runs`; problems have its source as their place."""
     need = 0 if meaning.mixture else 1
+    columns = dict(meaning.columns)
+    if meaning.given.get("of_run") == "":  # rows are runs of their own
+        columns["of_run"] = ""
     try:
-        reading = read_table(raw, replace(rules, columns=meaning.columns, need=need))
+        reading = read_table(raw, replace(rules, columns=columns, need=need), own=own)
     except IsolossError as error:
         placed = [
             replace(one, place=meaning.source + one.place.removeprefix("the table"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,15 +11,17 @@ import pandas as pd
 
 from isoloss.aggregate.guess import Guess
 from isoloss.core import escape, registry, units
-from isoloss.core.escape import columns, visible
+from isoloss.core.escape import columns, listed, visible
 from isoloss.core.tables import WHOLE
 from isoloss.fitted import FALLBACK
 from isoloss.fitted.facts import Allocation, BestMixture, OneFit, Record, RunCounts
 from isoloss.laws._mixture import own_domain
-from isoloss.quickfit.ask import listed, pasted
+from isoloss.quickfit.ask import pasted
 
 _LOSSES = 12  # of a group, that are shown
 _OTHERS = 3  # columns that a guess could have been as well, that are shown
+_LINE = 110  # characters of a line of text
+_REMEDIES = 3  # of doubts, that are shown
 _FITS = 6  # fits whose parameters are shown
 
 
@@ -67,6 +70,7 @@ def of_sizes(
         best: how each group's fit divides budgets; empty if the law does not say.
     """
     parts = [
+        _verdict(facts),
         _columns(meaning, counts),
         _parameters(facts),
         _evidence(facts),
@@ -98,6 +102,7 @@ def of_mixtures(
     if len(not_fitted) > 3:
         shown.append(f"and {len(not_fitted) - 3} more")
     parts = [
+        _verdict(facts),
         _columns(meaning, counts),
         f"{meaning.law}: {facts.formula}\n",
         *(_responses(facts.of(group), domains) for group in facts.groups),
@@ -107,6 +112,16 @@ def of_mixtures(
     return escape.terminal("\n".join(parts))
 
 
+def _verdict(facts: Record) -> str:
+    """The verdict in a sentence, and what would fix the doubts of the worst fit."""
+    lines = [f"verdict: {visible(facts.judgement)}"]
+    remedies = [one for one in facts.worst.doubts if one.grade != "note" and one.remedy]
+    for remedy in list(dict.fromkeys(one.remedy for one in remedies))[:_REMEDIES]:
+        lines.append(f"  what helps: {visible(remedy)}")
+    wrapped = [textwrap.fill(line, _LINE, subsequent_indent="    ") for line in lines]
+    return "\n".join(wrapped) + "\n"
+
+
 def _name(text: object) -> str:
     """A name from the table, on a line of a terminal."""
     return escape.short(visible(text), escape.CELL)
@@ -114,7 +129,10 @@ def _name(text: object) -> str:
 
 def _columns(meaning: Meaning, counts: RunCounts) -> str:
     """How many runs there are, and which column is what."""
-    lines = [f"{visible(meaning.source)}: {counts.n_rows} rows, {counts.n_done} runs"]
+    runs = f"{counts.n_done} runs"
+    if counts.n_along is not None:
+        runs = f"{counts.n_done} points of {counts.n_along} runs"
+    lines = [f"{visible(meaning.source)}: {counts.n_rows} rows, {runs}"]
     reasons: dict[tuple[str, str], int] = {}
     for lost in counts.lost:
         key = lost.status, lost.reason if lost.status == "dropped" else ""  # notes say the others

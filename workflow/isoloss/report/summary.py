@@ -13,7 +13,7 @@ from isoloss.core import tables, units
 from isoloss.core.escape import markdown
 from isoloss.figures.weighting_effects import differences
 from isoloss.fitted import Fit, fits_from
-from isoloss.fitted.facts import OneFit, Record, allocations, record
+from isoloss.fitted.facts import VERDICTS, OneFit, Record, allocations, record
 
 Tables = dict[str, dict[str, pd.DataFrame]]
 
@@ -48,17 +48,21 @@ def summarize(
     """
     by_sweep: Tables = {}
     units_of: dict[str, tuple[str, str]] = {}
+    notes: dict[str, list[str]] = {}
     for file in files:
         facts = tables.facts(file)
         if "law" not in facts:
             by_sweep.setdefault(facts["sweep"], {})[facts["table"]] = tables.frame(file)
             units_of[facts["sweep"]] = facts["token"], facts["loss_unit"]
+            notes[facts["sweep"]] = facts.get("notes", [])
     fits = fits_from(files)
     lines = [f"# {markdown(study)}", ""]
     for sweep, by_table in by_sweep.items():
         runs = by_table["runs"]
         lines += _versions(sweep, by_table["timing"])
         lines.append(f"- **Runs** ({markdown(sweep)}): {_runs(runs, *units_of[sweep])}")
+        if notes[sweep]:
+            lines.append(f"- **Table** ({markdown(sweep)}): {markdown('; '.join(notes[sweep]))}")
         of_sweep = {name: fit for name, fit in fits.items() if fit.facts["sweep"] == sweep}
         records = {name: record(fit) for name, fit in of_sweep.items()}
         for name, fit in records.items():
@@ -130,11 +134,17 @@ def _law(name: str, fit: Record) -> list[str]:
         agree = f", {one.agreement}" if one.agreement else ""
         warning = f"; {markdown(one.warning)}" if one.warning else ""
         lines.append(
-            f"- **{markdown(name)}**{_group(one.group)}, {fit.formula}: {terms} ({level}); "
+            f"- **{markdown(name)}**{_group(one.group)}, "
+            f"**{markdown(one.loud_verdict)}**{_why(one)}; "
+            f"{fit.formula}: {terms} ({level}); "
             f"{_state(one)}{agree}{warning}; "
             f"RMSE {units.loss(one.rmse, one.loss_unit)} on {one.fitted_rows}"
         )
     return lines
+
+
+def _why(one: OneFit) -> str:
+    return "" if one.sound else f" ({markdown(one.reasons)})"
 
 
 def _law_of_many(name: str, fit: Record, group: str) -> str:
@@ -146,12 +156,21 @@ def _law_of_many(name: str, fit: Record, group: str) -> str:
     unit = fits[0].loss_unit
     scores = pd.DataFrame({"r2": [one.r2 for one in fits], "rmse": [one.rmse for one in fits]})
     return (
-        f"- **{markdown(name)}**{_group(group)}, {fit.formula}: {len(fits)} losses, "
+        f"- **{markdown(name)}**{_group(group)}, {_verdicts(fits)}; {fit.formula}: "
+        f"{len(fits)} losses, "
         f"R2 {scores['r2'].min():.3f} to {scores['r2'].max():.3f}, "
         f"median RMSE {units.loss(scores['rmse'].median(), unit)} on "
         f"{max(one.n_runs for one in fits)} runs; "
         f"{states or 'converged'}"
     )
+
+
+def _verdicts(fits: Sequence[OneFit]) -> str:
+    """How many fits have which verdict, the best first, and why the first of the worst has it."""
+    counts = {v: [one for one in fits if one.verdict == v] for v in VERDICTS}
+    parts = [f"**{markdown(of[0].loud_verdict)}** {len(of)}" for of in counts.values() if of]
+    worst = [of[0] for of in counts.values() if of][-1]
+    return ", ".join(parts) + _why(worst)
 
 
 def _group(group: str) -> str:

@@ -1,4 +1,4 @@
-"""Parquet and saved Arrow files as plain Arrow streams, in a process of its own.
+"""Parquet and Arrow files as plain Arrow streams, in a process of its own.
 
 A file can be small and unpack to any size, and one that is damaged can end the process that reads
 it. So it is read in a process that may fail and has little memory; what comes out is plain and
@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 MAX_COLUMNS = 10_000
+FILE = b"ARROW1\0\0"  # how an Arrow file begins
 TOLD = 3  # exit code: the problem is on standard error
 CELL = 8  # bytes of a number in memory
 _ROOM = 3 << 30  # bytes of address space for libraries
@@ -64,15 +65,18 @@ def parquet(content: bytes, max_bytes: int) -> pa.Table:
     return packed.cast(pa.schema(fields, file.schema_arrow.metadata))
 
 
-def saved(content: bytes, max_bytes: int) -> pa.Table:
-    """An Arrow file as `datasets` saves it.
+def arrow(content: bytes, max_bytes: int) -> pa.Table:
+    """An Arrow stream, as `datasets` saves it, or an Arrow (Feather) file, which holds a stream.
 
     Raises:
-        RefusedError: it is too large, or compressed, so that it claims its size.
+        RefusedError: it is too large; what compressed buffers claim counts.
     """
-    if _is_compressed(content):
-        raise RefusedError("has compressed Arrow buffers", "save it without compression")
-    table = pa.ipc.open_stream(pa.py_buffer(content)).read_all()
+    stream = pa.py_buffer(content)
+    if content.startswith(FILE):
+        stream = stream.slice(8)  # its name, filled up to 8 bytes
+    if _claimed(stream) > max_bytes:
+        raise RefusedError("unpacks to more")
+    table = pa.ipc.open_stream(stream).read_all()
     if table.num_columns > MAX_COLUMNS:
         raise _too_wide()
     _check_size(table, max_bytes)
@@ -143,14 +147,16 @@ def _size_by_index(array: pa.DictionaryArray) -> int:
     return _size(values) * len(used) + CELL * len(array)  # no value is larger than all of them
 
 
-def _is_compressed(stream: bytes) -> bool:
-    """Whether a message of an Arrow stream has compressed buffers."""
-    reader = pa.ipc.MessageReader.open_stream(pa.py_buffer(stream))
+def _claimed(stream: pa.Buffer) -> int:
+    """The bytes to which the compressed buffers of an Arrow stream unpack, as they claim."""
+    reader = pa.ipc.MessageReader.open_stream(stream)
+    claimed = 0
     while True:
         try:
-            facts = reader.read_next_message().metadata.to_pybytes()
+            message = reader.read_next_message()
         except StopIteration:
-            return False
+            return claimed
+        facts = message.metadata.to_pybytes()
         root = struct.unpack_from("<I", facts)[0]
         kind, batch = _field(facts, root, 1), _field(facts, root, 2)
         if kind is None or batch is None or facts[kind] not in (_DICTIONARY, _BATCH):
@@ -162,14 +168,30 @@ def _is_compressed(stream: bytes) -> bool:
                 continue
             table = batch + struct.unpack_from("<I", facts, batch)[0]
         if _field(facts, table, 3) is not None:
-            return True
+            claimed += _claimed_by_batch(facts, table, message.body)
+
+
+def _claimed_by_batch(facts: bytes, table: int, body: pa.Buffer) -> int:
+    """The same of one record batch; each of its buffers begins with the size that it unpacks to."""
+    at = _field(facts, table, 2)
+    if at is None:
+        return 0
+    at += struct.unpack_from("<I", facts, at)[0]
+    claimed = 0
+    for i in range(struct.unpack_from("<I", facts, at)[0]):
+        offset, length = struct.unpack_from("<qq", facts, at + 4 + 16 * i)
+        if length >= 8:
+            size = struct.unpack_from("<q", body, offset)[0]
+            claimed += max(size, length if size == -1 else 0)  # -1: this one is not compressed
+    return claimed
 
 
 def _field(facts: bytes, table: int, number: int) -> int | None:
     """The position of a field of a flatbuffer's table; None if it is not set.
 
     Of Arrow's `Message` 1 is the header's kind and 2 the header; of a `DictionaryBatch` 1 is its
-    record batch; of a `RecordBatch` 3 is the compression (format/Message.fbs of Apache Arrow).
+    record batch; of a `RecordBatch` 2 are its buffers and 3 is the compression
+    (format/Message.fbs of Apache Arrow).
     """
     entries = table - struct.unpack_from("<i", facts, table)[0]
     if 4 + 2 * number >= struct.unpack_from("<H", facts, entries)[0]:
@@ -194,7 +216,7 @@ def main(kind: str, limit: str, *lengths: str) -> int:
     """Read files of these lengths from standard input, write one stream a file.
 
     Args:
-        kind: `parquet` or `saved`.
+        kind: `parquet` or `arrow`.
         limit: most bytes of all in memory.
         lengths: bytes of each file.
     """
@@ -204,7 +226,7 @@ def main(kind: str, limit: str, *lengths: str) -> int:
     pa.set_cpu_count(1)
     try:
         for length in map(int, lengths):
-            table = {"parquet": parquet, "saved": saved}[kind](sys.stdin.buffer.read(length), left)
+            table = {"parquet": parquet, "arrow": arrow}[kind](sys.stdin.buffer.read(length), left)
             left -= sum(max(_size(c), CELL * len(c)) for col in table.columns for c in col.chunks)
             with pa.ipc.new_stream(sys.stdout.buffer, table.schema) as writer:
                 writer.write_table(table)

@@ -1,0 +1,207 @@
+"""The checks name what is wrong with a table and its fit, and leave sound ones alone."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import isoloss
+from isoloss.checks import limits, pooled, run
+from isoloss.checks.evidence import CARE, NOTE, STOP, Finding
+from isoloss.fitted.facts import VERDICTS, record
+
+E, A, B, ALPHA, BETA = 1.8, 480.0, 2100.0, 0.347, 0.367
+COLUMNS = {"N": "N", "D": "D", "loss": "loss"}
+
+
+def true_loss(n, d):
+    return E + A / n**ALPHA + B / d**BETA
+
+
+def grid(budgets=6, sizes=8, noise=0.005, seed=0):
+    """Runs around the best size of each budget."""
+    flops = np.geomspace(1e18, 1e21, budgets)[:, None]
+    best = (ALPHA * A / (BETA * B)) ** (1 / (ALPHA + BETA)) * (flops / 6) ** (BETA / (ALPHA + BETA))
+    n = (best * np.geomspace(1 / 6, 6, sizes)).ravel()
+    d = np.repeat(flops.ravel(), sizes) / 6 / n
+    errors = noise * np.random.default_rng(seed).standard_normal(n.size)
+    return pd.DataFrame({"N": n, "D": d, "loss": true_loss(n, d) * np.exp(errors)})
+
+
+def with_losses(table, noise=0.005):
+    errors = noise * np.random.default_rng(1).standard_normal(len(table))
+    return table.assign(loss=true_loss(table["N"], table["D"]) * np.exp(errors))
+
+
+def optimizers():
+    table = grid().assign(optimizer=np.where(np.arange(48) % 2, "adam", "sgd"))
+    return table.assign(loss=table["loss"] * np.where(table["optimizer"] == "sgd", 1.15, 1.0))
+
+
+def learning_rates():
+    penalty = {1e-4: 0.3, 3e-4: 0.05, 1e-3: 0.0, 3e-3: 0.08}
+    table = grid(4, 6, 0.003)
+    parts = [table.assign(lr=lr, loss=table["loss"] + add) for lr, add in penalty.items()]
+    return pd.concat(parts, ignore_index=True)
+
+
+def two_units():
+    table = grid()
+    table.loc[::3, "loss"] /= np.log(2)
+    return table
+
+
+def two_tables():
+    return pd.concat([grid(), grid(seed=3).assign(loss=lambda t: 1.3 * t["loss"])])
+
+
+def outlier():
+    table = grid()
+    table.loc[5, "loss"] *= 1.3
+    return table
+
+
+def along_label():
+    d = np.tile(np.linspace(1e9, 2e10, 20), 5)
+    n = np.repeat(np.geomspace(7e7, 1e9, 5), 20)
+    drift = np.repeat(np.random.default_rng(0).normal(0, 0.01, 5), 20)
+    return pd.DataFrame({"N": n, "D": d, "loss": true_loss(n, d) * np.exp(drift)})
+
+
+def no_dependence():
+    noise = np.random.default_rng(0).standard_normal(48)
+    return grid().assign(loss=3 * np.exp(0.02 * noise))
+
+
+def narrow():
+    spread = np.exp(0.15 * np.random.default_rng(0).standard_normal(48))
+    return with_losses(grid().assign(N=1e8 * spread))
+
+
+FAULTY = {
+    "optimizers": (optimizers, "pooled", STOP, "`optimizer` explains", "group=optimizer"),
+    "learning rates": (learning_rates, "pooled", STOP, "`lr` explains", "--best-of N,D"),
+    "two tables": (two_tables, "pooled", STOP, "runs alike in N and D differ", "--columns group="),
+    "bits and nats": (two_units, "pooled", STOP, "two sets 44 % apart (32 and 16", "group=NAME"),
+    "checkpoints": (along_label, "checkpoints", CARE, "follow each other", "of_run=n_params"),
+    "an outlier": (outlier, "outliers", CARE, "far from the law: row-6 ", "--keep"),
+    "D = 20 N": (lambda: with_losses(grid().assign(D=lambda t: 20 * t["N"])), "collinear", STOP,
+                 "D rises with N", "other D/N"),
+    "one budget": (lambda: grid(1, 24), "collinear", STOP, "one budget", "other budgets"),
+    "one size": (lambda: with_losses(grid().assign(N=1e8)), "spread", STOP, "N has 1", "other N"),
+    "a narrow N": (narrow, "spread", CARE, "too little to tell", "other N"),
+    "no dependence": (no_dependence, "no_fit", STOP, "explains", "which column"),
+    "noise": (lambda: grid(noise=0.2), "noise", STOP, "differs from the law by", "one unit"),
+    "millions": (lambda: grid().assign(D=lambda t: t["D"] / 1e6), "units", STOP, "hardly both",
+                 "--scale"),
+    "perplexity": (lambda: grid().assign(loss=lambda t: np.exp(t["loss"])), "units", CARE,
+                   "worse than a uniform guess", "--loss-unit perplexity"),
+    "few runs": (lambda: grid(2, 3), "few_runs", CARE, "6 runs for 5 parameters", "--fix"),
+}  # fmt: skip
+
+
+def fitted(table, law="chinchilla", **settings):
+    runs = isoloss.read_runs(table.reset_index(drop=True), COLUMNS)
+    return isoloss.fit_law(runs, law, **{"bootstrap": 60, **settings})
+
+
+@pytest.mark.parametrize("name", FAULTY)
+def test_a_faulty_table_is_named_with_what_would_fix_it(name):
+    make, check, grade, text, remedy = FAULTY[name]
+    fit = fitted(make())
+    doubts = fit.findings[fit.findings["check"] == check]
+    assert grade in set(doubts["grade"]), fit.findings
+    row = doubts[doubts["grade"] == grade].iloc[0]
+    assert text in row["found"] and remedy in row["remedy"], dict(row)
+    expected = "do not use" if grade == STOP else {"with care", "do not use"}
+    assert fit.summary["verdict"].item() in expected
+    assert row["found"] in fit.summary["reasons"].item() or "more)" in fit.summary["reasons"].item()
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("shape", "noise"), [((4, 6), 0.005), ((6, 10), 0.005), ((6, 10), 0.02)])
+def test_a_clean_design_is_sound(seed, shape, noise):
+    fit = fitted(grid(*shape, noise=noise, seed=seed), bootstrap=200)
+    assert fit.summary["verdict"].item() == "sound", fit.findings["found"].tolist()
+    assert set(fit.findings["grade"]) == {NOTE}
+
+
+def test_a_column_that_says_nothing_or_follows_from_the_size_is_no_doubt():
+    table = grid()
+    width = np.round(table["N"] ** 0.5).astype(int)
+    parity = pd.Series(np.arange(48) % 2).map({0: "even", 1: "odd"})
+    fit = fitted(table.assign(d_model=width, node=parity, note="", config=[{"a": 1}] * 48))
+    assert fit.summary["verdict"].item() == "sound", fit.findings["found"].tolist()
+
+
+def test_runs_that_diverged_are_counted_and_named():
+    table = grid()
+    table["loss"] = table["loss"].astype(object)
+    table.loc[[3, 7], "loss"] = "diverged"
+    fit = fitted(table)
+    row = fit.findings.set_index("check").loc["diverged"]
+    assert row["grade"] == NOTE and "2 of 48 runs have no loss: row-4, row-8" in row["found"]
+
+
+def test_the_order_of_rows_does_not_matter():
+    table = optimizers()
+    table["name"] = [f"r{i}" for i in range(len(table))]
+    columns = {**COLUMNS, "run_id": "name"}
+    fits = [
+        isoloss.fit_law(isoloss.read_runs(t.reset_index(drop=True), columns), "chinchilla",
+                        bootstrap=0)
+        for t in (table, table.sample(frac=1, random_state=1))
+    ]  # fmt: skip
+    assert list(fits[0].findings["found"]) == list(fits[1].findings["found"])
+
+
+def test_a_lower_envelope_and_a_frontier_are_not_judged_by_their_residuals():
+    for law, settings in (
+        ("isoflop_parabolas", {}),
+        ("chinchilla", {"objective": "asymmetric_mae"}),
+    ):
+        checks = set(fitted(grid(), law, **settings).findings["check"])
+        assert not checks & {"noise", "no_fit", "outliers", "pooled", "shape"}
+
+
+def test_the_verdict_is_the_worst_grade():
+    assert [run.verdict([g]) for g in (NOTE, CARE, STOP)] == list(VERDICTS)
+    doubts = [
+        Finding("x", STOP, "a"),
+        *[Finding("x", CARE, c) for c in "bcd"],
+        Finding("x", NOTE, "e"),
+    ]
+    assert run.reasons(doubts) == "a; b; c (and 1 more)"
+
+
+def test_the_record_of_several_fits_gives_the_worst_and_whose_it_is():
+    table = pd.concat([grid().assign(group="a"), no_dependence().assign(group="b")])
+    columns = {**COLUMNS, "group": "group"}
+    runs = isoloss.read_runs(table.reset_index(drop=True), columns)
+    fit = isoloss.fit_law(runs, "chinchilla", bootstrap=30)
+    judgement = record(fit).judgement
+    assert judgement.startswith("DO NOT USE (1 of 2 fits): b: the law explains")
+    assert judgement[:60] in repr(fit).replace("\n  ", " ")
+
+
+@pytest.mark.parametrize("apart", [0.0, 0.5])
+def test_two_sets_are_told_from_one(apart):
+    rng = np.random.default_rng(0)
+    residuals = 0.05 * rng.standard_normal(60) + apart * (np.arange(60) % 3 == 0)
+    sets = pooled.two_sets(residuals)
+    assert sets is None if apart == 0 else sets[:2] == (40, 20)
+
+
+def test_every_threshold_is_used():
+    names = [name for name in vars(limits) if name.isupper()]
+    source = "".join(
+        inspect.getsource(module)
+        for module in {inspect.getmodule(check) for check in run.CHECKS} | {__import__(
+            "isoloss.checks.evidence", fromlist=["x"])}
+    )  # fmt: skip
+    used = {node.attr for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Attribute)}
+    assert set(names) <= used

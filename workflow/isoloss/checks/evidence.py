@@ -1,0 +1,144 @@
+"""What a check looks at, and what it finds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from isoloss.checks import limits
+from isoloss.core import tables
+from isoloss.fitted.names import OF_RUN
+from isoloss.laws._law import Law
+
+NOTE, CARE, STOP = "note", "care", "stop"
+GRADES = (NOTE, CARE, STOP)
+MAD = 1.4826  # standard deviations of a normal in its median absolute deviation
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A doubt about a fit.
+
+    Attributes:
+        check: which check has it.
+        grade: `note` (good to know), `care` (numbers may be off), `stop` (they are not to be used).
+        found: what was found, with numbers and names.
+        remedy: what would fix it; empty if nothing is known that does.
+    """
+
+    check: str
+    grade: str
+    found: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A fit and the runs that it is of.
+
+    Attributes:
+        law: as it was fitted.
+        runs: those fitted, n rows, with all columns of the user.
+        data: the law's variables, (n,) each.
+        loss: observed, (n,).
+        predicted: by the law, (n,).
+        lost: run_id of runs that diverged or failed.
+        params: rows of the fit's table `params`.
+        summary: the row of `summary`, its status included.
+        clusters: how many sets of runs were drawn together; None where each was drawn by itself.
+        untested: why the intervals are not to be believed, by simulations; a sentence each.
+        lower: whether the objective is a lower envelope, whose residuals are meant to be positive.
+    """
+
+    law: Law
+    runs: pd.DataFrame
+    data: Mapping[str, np.ndarray]
+    loss: np.ndarray
+    predicted: np.ndarray
+    lost: list[str]
+    params: pd.DataFrame
+    summary: Mapping[str, Any]
+    clusters: int | None
+    untested: Sequence[str] = ()
+    lower: bool = False
+
+    @property
+    def describes(self) -> bool:
+        """Whether the law is meant to describe every run, so that residuals are noise."""
+        return self.law.kind != "frontier" and not self.lower
+
+    @cached_property
+    def residuals(self) -> np.ndarray:
+        """Log of observed over predicted loss, (n,); 0 where it is no number."""
+        with np.errstate(all="ignore"):
+            log_ratio = np.log(self.loss / self.predicted)
+        return np.where(np.isfinite(log_ratio), log_ratio, 0.0)
+
+    @cached_property
+    def centred(self) -> np.ndarray:
+        """The residuals less their median, (n,)."""
+        return self.residuals - np.median(self.residuals)
+
+    @cached_property
+    def spread(self) -> float:
+        """Robust SD of the residuals, but for as many that are about 0 as there are parameters."""
+        sizes = np.sort(np.abs(self.centred))
+        free = int((self.params["ci_method"] != "fixed").sum())
+        return float(MAD * np.median(sizes[min(free, len(sizes) - 1) :]))
+
+    @cached_property
+    def outliers(self) -> np.ndarray:
+        """Runs far from the others, bool (n,)."""
+        return np.abs(self.centred) > max(limits.FAR * self.spread, limits.FAR_LEAST)
+
+    @cached_property
+    def clipped(self) -> np.ndarray:
+        """The residuals less their median, those of outliers cut off, (n,)."""
+        most = max(limits.FAR * self.spread, limits.FAR_LEAST)
+        return np.clip(self.centred, -most, most)
+
+    @cached_property
+    def cells(self) -> np.ndarray:
+        """Number of the cell of every run, (n,): runs alike in all variables to six digits."""
+        logs = np.column_stack([_rounded(self.data[name]) for name in self.law.variables])
+        return np.unique(logs, axis=0, return_inverse=True)[1].reshape(-1)
+
+    @cached_property
+    def unused(self) -> list[str]:
+        """The user's columns that are no variable of the law and no outcome."""
+        known = set(tables.schema("runs").names) - {"model", "weighting"} | {OF_RUN}
+        names = [c for c in self.runs if c not in known and not str(c).endswith("_given")]
+        outcomes = [
+            c for c, role in tables.roles_of_runs(self.runs[names]).items() if role == "outcome"
+        ]
+        left_out = {*outcomes, *self.law.variables}
+        return [c for c in names if c not in left_out and not str(c).startswith("loss_")]
+
+    def ids(self, which: np.ndarray, most: int = 4) -> str:
+        """The labels of some runs, the first few of them."""
+        labels = [str(label) for label in self.runs["run_id"].to_numpy()[which]]
+        more = f" and {len(labels) - most} more" if len(labels) > most else ""
+        return ", ".join(labels[:most]) + more
+
+    def differs_along_runs(self, column: str) -> bool:
+        """Whether a column has several values in one of the sets of runs drawn together."""
+        if OF_RUN not in self.runs:
+            return True
+        return bool((self.runs.groupby(OF_RUN)[column].nunique(dropna=False) > 1).any())
+
+    @property
+    def variables(self) -> list[str]:
+        """The law's variables among N, D and C."""
+        return [name for name in self.law.variables if name in ("N", "D", "C")]
+
+
+def _rounded(values: np.ndarray) -> np.ndarray:
+    """Values to six digits, (n,)."""
+    with np.errstate(all="ignore"):
+        scale = 10.0 ** (5 - np.floor(np.log10(np.abs(values))))
+        return np.where(np.isfinite(scale), np.round(values * scale) / scale, values)

@@ -1,0 +1,49 @@
+"""Every threshold of the checks. `benchmarks/verdict.py` says how often verdicts are right.
+
+Differences and spreads are of log loss: .01 is one per cent of the loss.
+"""
+
+# --- pooled experiments ---
+LEVELS = 12  # values of a column, at most, that may name experiments
+LEVEL_ROWS = 3  # runs for each of them, on average, at least
+CHANCE = 1e-3  # p value below which a column is no accident, all columns tried together
+EXPLAINED = 0.3  # share of the misfit that a column explains: a doubt
+MOSTLY = 0.5  # share from which the fit describes none of the experiments
+SMALL = 0.01  # spread of residuals, root mean square, below which pooling does little harm
+SEEDS = 0.02  # SD between runs alike in all variables: seeds differ by less than one per cent
+TUNING = 0.08  # SD from which they are no repetitions
+APART = 0.88  # share of the variance between two sets of residuals; a normal has 2/pi = .64
+HALVES = 0.15  # share of the runs in the smaller set, at least
+
+# --- checkpoints ---
+FOLLOWING = 0.5  # correlation of a residual with the next one of its size
+FOLLOWING_Z = 4.0  # in its standard errors
+
+# --- outliers and runs that are not there ---
+FAR = 6.0  # robust standard deviations (1.4826 MAD) from which a run is an outlier
+FAR_LEAST = 0.005  # and at least this much
+GROSS = 0.1  # a residual of that size is a mistake or another experiment
+LARGE = 0.04  # a residual of that size is seen in the parameters, if there are many
+MANY_OUTLIERS = 0.05  # share of the runs
+MANY_DIVERGED = 0.1  # share of the runs: those that are left are a selection
+
+# --- design ---
+NARROW = 3.0  # factor between the largest and the least of a variable: a doubt
+FLAT = 1.5  # factor below which a power cannot be told from another
+FEW_VALUES = 3  # distinct values of a variable, at least
+COLLINEAR = 3.0  # factor by which runs spread in their narrowest direction of log N and log D
+LINE = 1.3  # factor below which they lie on a line
+TO_SPARE = 2  # runs beyond the parameters, at least
+RATIOS = (1e-3, 1e6)  # tokens per parameter, median, beyond which units are doubtful
+UNIFORM = 14.0  # nats: above ln(1e6), the loss of a uniform guess among a million tokens
+
+# --- the fit ---
+LOST = 0.05  # share of replicates without an answer: a doubt
+EXPONENT = 3.0  # factor between the ends of an exponent's interval
+NOISY = 0.05  # robust SD of the residuals: a doubt
+NO_LAW = 0.15  # SD from which the law does not describe the runs
+EXPLAINS = 0.8  # R2 below which little is explained: a doubt
+NOTHING = 0.25  # R2 below which there is no dependence to speak of
+SHAPE = 0.3  # share of the misfit that a quadratic in log N and log D explains
+SHAPE_CHANCE = 1e-4  # p value of that
+HELD_OUT = 4.0  # held-out RMSE over that of the runs fitted

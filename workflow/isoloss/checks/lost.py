@@ -1,0 +1,78 @@
+"""Runs far from the others, and runs that are not there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from isoloss.checks import limits
+from isoloss.checks.evidence import CARE, NOTE, STOP, Evidence, Finding
+
+
+def outliers(evidence: Evidence) -> Iterator[Finding]:
+    """Runs whose loss is far from the law, compared with the others, by name."""
+    far = evidence.outliers
+    if not evidence.describes or not far.any():
+        return
+    worst_size = np.abs(evidence.centred).max()
+    many = far.mean() > limits.MANY_OUTLIERS and worst_size > limits.LARGE
+    order = np.argsort(-np.abs(evidence.centred), kind="stable")
+    worst = order[: int(far.sum())]
+    size = 100 * np.expm1(worst_size)
+    named = ", ".join(str(label) for label in evidence.runs["run_id"].to_numpy()[worst[:4]])
+    more = f" and {len(worst) - 4} more" if len(worst) > 4 else ""
+    word = "run is" if len(worst) == 1 else "runs are"
+    yield Finding(
+        "outliers",
+        CARE if many or worst_size > limits.GROSS else NOTE,
+        f"{len(worst)} {word} far from the law: {named}{more} (up to {size:.2g} % of the loss)",
+        "look at them; --keep drops them",
+    )
+
+
+def diverged(evidence: Evidence) -> Iterator[Finding]:
+    """Runs that diverged or failed."""
+    count = len(evidence.lost)
+    if not count:
+        return
+    share = count / (count + len(evidence.loss))
+    named = ", ".join(evidence.lost[:4]) + (f" and {count - 4} more" if count > 4 else "")
+    yield Finding(
+        "diverged",
+        CARE if share > limits.MANY_DIVERGED else NOTE,
+        f"{count} of {count + len(evidence.loss)} runs have no loss: {named}",
+        "runs that are left may be a selection of the better ones" if share > 0 else "",
+    )
+
+
+def misfit(evidence: Evidence) -> Iterator[Finding]:
+    """A law that does not describe the runs, or explains nothing."""
+    if not evidence.describes:
+        return
+    explained = explains(evidence)
+    if explained < limits.EXPLAINS:
+        yield Finding(
+            "no_fit",
+            STOP if explained < limits.NOTHING else CARE,
+            f"the law explains {100 * max(explained, 0.0):.0f} % of the differences between runs",
+            "check which column is what, or widen the design",
+        )
+    if evidence.spread > limits.NOISY:
+        yield Finding(
+            "noise",
+            STOP if evidence.spread > limits.NO_LAW else CARE,
+            f"a run differs from the law by {100 * evidence.spread:.2g} % of its loss; seeds "
+            "differ by less than 1 %",
+            "check that all runs are of one experiment and one unit, or fit another law",
+        )
+
+
+def explains(evidence: Evidence) -> float:
+    """R2 of log loss, without a few outliers."""
+    inside = ~evidence.outliers
+    if inside.mean() < 1 - 2 * limits.MANY_OUTLIERS:
+        inside = np.ones(len(evidence.loss), dtype=bool)
+    log_loss, residuals = np.log(evidence.loss[inside]), evidence.residuals[inside]
+    total = float(((log_loss - log_loss.mean()) ** 2).sum())
+    return 1.0 - float((residuals**2).sum()) / total if total > 0 else 0.0

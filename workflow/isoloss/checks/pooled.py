@@ -1,0 +1,184 @@
+"""Runs of several experiments in one table: they follow no common law."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.special import fdtrc
+
+from isoloss.checks import limits
+from isoloss.checks.evidence import CARE, STOP, Evidence, Finding
+from isoloss.core.escape import short, visible
+
+CHECK = "pooled"
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What a column explains of the misfit.
+
+    Attributes:
+        column: its name.
+        share: adjusted R2 of the residuals by its values.
+        chance: p value of Fisher's F test on the ranks of the residuals.
+        tuned: whether it differs within cells and holds numbers, as a hyper-parameter does.
+    """
+
+    column: str
+    share: float
+    chance: float
+    tuned: bool
+
+
+def check(evidence: Evidence) -> Iterator[Finding]:
+    """Doubts that the runs are of one experiment."""
+    if not evidence.describes or len(evidence.loss) < 2 * limits.LEVEL_ROWS:
+        return
+    explained = _best_column(evidence)
+    if explained is not None:
+        yield _of_column(evidence, explained)
+        return
+    within = spread_within_cells(evidence)
+    if within > limits.SEEDS:
+        yield _of_cells(evidence, within)
+    elif (sets := two_sets(evidence.centred)) is not None:
+        low, high, apart = sets
+        yield Finding(
+            CHECK,
+            STOP,
+            f"the losses fall into two sets {100 * np.expm1(apart):.2g} % apart ({low} and {high}"
+            " runs), and no column says which",
+            "give the table a column for it, and name it: --columns group=NAME; or fit one set "
+            "with --keep",
+        )
+
+
+def _of_column(evidence: Evidence, explained: Explained) -> Finding:
+    much = explained.share >= limits.MOSTLY and np.std(evidence.clipped) > limits.SMALL
+    name = short(visible(explained.column), 40)
+    remedy = f"--columns 'group={explained.column}' gives each value a law"
+    if explained.tuned:
+        remedy = f"--best-of {','.join(evidence.law.variables)} keeps the best of each; or {remedy}"
+    return Finding(
+        CHECK,
+        STOP if much else CARE,
+        f"`{name}` explains {100 * explained.share:.0f} % of the misfit",
+        remedy,
+    )
+
+
+def _of_cells(evidence: Evidence, within: float) -> Finding:
+    alike = " and ".join(evidence.law.variables)
+    return Finding(
+        CHECK,
+        STOP if within > limits.TUNING else CARE,
+        f"runs alike in {alike} differ by {100 * np.expm1(within):.2g} % of the loss: far more "
+        "than seeds do (below 1 %)",
+        f"--best-of {','.join(evidence.law.variables)} keeps the best of each, or tell the "
+        "experiments apart: --columns group=NAME",
+    )
+
+
+def _best_column(evidence: Evidence) -> Explained | None:
+    """The column that explains most of the misfit, if that is no accident."""
+    candidates = list(_candidates(evidence))
+    tried = [_explained(evidence, name, codes) for name, codes in candidates]
+    real = [
+        one
+        for one in tried
+        if one.chance * len(candidates) < limits.CHANCE and one.share > limits.EXPLAINED
+    ]
+    return max(real, key=lambda one: one.share, default=None)
+
+
+def _candidates(evidence: Evidence) -> Iterator[tuple[str, np.ndarray]]:
+    """Columns with few values that do not follow from a variable, with a number a value, (n,)."""
+    n = len(evidence.loss)
+    for name in evidence.unused:
+        column = evidence.runs[name]
+        if column.isna().all():
+            continue
+        try:
+            codes, values = pd.factorize(column, use_na_sentinel=False)
+        except TypeError:  # lists and other values that cannot be compared
+            continue
+        if not 2 <= len(values) <= min(limits.LEVELS, n // limits.LEVEL_ROWS):
+            continue
+        if not evidence.differs_along_runs(name):  # so few runs do not tell it from the runs
+            continue
+        if pd.api.types.is_numeric_dtype(column) and _follows(evidence, codes):
+            continue
+        yield str(name), codes
+
+
+def _follows(evidence: Evidence, codes: np.ndarray) -> bool:
+    """Whether a number is given by a variable of the law, as a width is by N."""
+    for name in evidence.law.variables:
+        values = evidence.data[name]
+        if len(np.unique(np.column_stack([values, codes]), axis=0)) == len(np.unique(values)):
+            return True
+    return False
+
+
+def _explained(evidence: Evidence, name: str, codes: np.ndarray) -> Explained:
+    levels = int(codes.max()) + 1
+    residuals = evidence.clipped
+    ranks = pd.Series(residuals).rank().to_numpy()
+    n, between, inside = len(codes), levels - 1, len(codes) - levels
+    share, _ = _shares(residuals, codes)
+    _, ratio = _shares(ranks, codes)
+    chance = float(fdtrc(between, inside, ratio * inside / between)) if inside > 0 else 1.0
+    adjusted = 1.0 - (1.0 - share) * (n - 1) / max(inside, 1)
+    number = pd.api.types.is_numeric_dtype(evidence.runs[name])
+    pairs = np.unique(np.column_stack([evidence.cells, codes]), axis=0)
+    differs = len(pairs) > len(np.unique(evidence.cells))
+    return Explained(name, float(adjusted), chance, bool(number and differs))
+
+
+def _shares(values: np.ndarray, codes: np.ndarray) -> tuple[float, float]:
+    """The share of the variance between levels, and between over within."""
+    counts = np.bincount(codes)
+    means = np.bincount(codes, values) / counts
+    total = float(((values - values.mean()) ** 2).sum())
+    between = float((counts * (means - values.mean()) ** 2).sum())
+    if total <= 0:
+        return 0.0, 0.0
+    return between / total, between / max(total - between, 1e-12 * total)
+
+
+def spread_within_cells(evidence: Evidence) -> float:
+    """SD of log loss between runs alike in all variables, pooled; 0 where there are none."""
+    log_loss = np.log(evidence.loss)
+    counts = np.bincount(evidence.cells)
+    degrees = int((counts - 1).sum())
+    if degrees < 2 or evidence.clusters is not None:
+        return 0.0
+    means = np.bincount(evidence.cells, log_loss) / counts
+    return float(np.sqrt(((log_loss - means[evidence.cells]) ** 2).sum() / degrees))
+
+
+def two_sets(residuals: np.ndarray) -> tuple[int, int, float] | None:
+    """Sizes of two sets of residuals and their distance, if that is what they are.
+
+    Args:
+        residuals: of log loss, (n,).
+    """
+    n = len(residuals)
+    least = max(3, int(np.ceil(limits.HALVES * n)))
+    if n < 4 * 3:
+        return None
+    ordered = np.sort(residuals)
+    count = np.arange(1, n)
+    sums = np.cumsum(ordered)[:-1]
+    total = ordered.sum()
+    between = (sums - count * total / n) ** 2 * n / (count * (n - count))
+    between[(count < least) | (n - count < least)] = 0.0
+    at = int(np.argmax(between))
+    whole = float(((ordered - total / n) ** 2).sum())
+    apart = float(ordered[at + 1 :].mean() - ordered[: at + 1].mean())
+    if whole <= 0 or between[at] / whole < limits.APART or apart < limits.SEEDS:
+        return None
+    return at + 1, n - at - 1, apart

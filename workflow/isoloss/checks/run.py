@@ -1,0 +1,75 @@
+"""All checks, and the verdict of what they find."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import astuple
+
+import pandas as pd
+
+from isoloss.checks import checkpoints, design, estimate, lost, pooled
+from isoloss.checks.evidence import CARE, GRADES, NOTE, STOP, Evidence, Finding
+
+Check = Callable[[Evidence], Iterator[Finding]]
+CHECKS: tuple[Check, ...] = (
+    pooled.check,
+    checkpoints.check,
+    lost.misfit,
+    design.sizes,
+    design.spread,
+    design.collinear,
+    estimate.optimum,
+    lost.outliers,
+    lost.diverged,
+    design.few,
+    design.shape,
+    estimate.intervals,
+    estimate.held_out,
+    design.reach,
+)
+SHOWN = 3  # reasons of a verdict
+COLUMNS = ("check", "grade", "found", "remedy")
+
+
+def findings(evidence: Evidence) -> list[Finding]:
+    """What the checks find, the gravest first.
+
+    Example:
+        >>> import isoloss, numpy as np, pandas as pd
+        >>> N = np.geomspace(1e7, 1e9, 12)
+        >>> table = pd.DataFrame({"N": N, "D": 20 * N, "loss": 2 + 400 / N**0.34})
+        >>> runs = isoloss.read_runs(table, {"N": "N", "D": "D", "loss": "loss"})
+        >>> fit = isoloss.fit_law(runs, "power_law", {"variable": "N"}, bootstrap=20)
+        >>> fit.summary["verdict"].item()
+        'sound'
+    """
+    every = [finding for check in CHECKS for finding in check(evidence)]
+    return sorted(every, key=lambda one: -GRADES.index(one.grade))
+
+
+def verdict(grades: Iterable[str]) -> str:
+    """`sound`, `with care` or `do not use`: the worst of some grades.
+
+    >>> verdict([]), verdict(["note", "care"]), verdict(["care", "stop"])
+    ('sound', 'with care', 'do not use')
+    """
+    grades = set(grades)
+    return "do not use" if STOP in grades else "with care" if CARE in grades else "sound"
+
+
+def reasons(doubts: Sequence[Finding]) -> str:
+    """What the verdict is made of, in words, the gravest first; empty where all is sound.
+
+    Args:
+        doubts: findings, the gravest first.
+    """
+    grave = [one.found for one in doubts if one.grade != NOTE]
+    more = f" (and {len(grave) - SHOWN} more)" if len(grave) > SHOWN else ""
+    return "; ".join(grave[:SHOWN]) + more
+
+
+def table(doubts: Sequence[Finding]) -> pd.DataFrame:
+    """Findings as rows of the table `findings`, in their order."""
+    made = pd.DataFrame([astuple(one) for one in doubts], columns=list(COLUMNS), dtype=object)
+    made.insert(0, "rank", range(len(made)))
+    return made

@@ -1,0 +1,91 @@
+"""Parquet, Arrow (Feather) and saved datasets: unpacked by a process of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pandas as pd
+import pyarrow as pa
+
+from isoloss.core.sources import Source
+from isoloss.formats import unpack
+from isoloss.formats.grid import ROW
+from isoloss.formats.table import Parsed
+
+TYPED = True
+_STREAM = b"\xff\xff\xff\xff"  # how an Arrow stream begins
+
+
+def matches(content: bytes) -> bool:
+    """Whether these are the bytes of a Parquet or Arrow file."""
+    return content.startswith((b"PAR1", unpack.FILE, _STREAM))
+
+
+def read(source: Source) -> Parsed:
+    """The rows of a Parquet or Arrow file, or of the Arrow files of a saved dataset.
+
+    Raises:
+        TableError: it is damaged, too large, or has columns of a type that is not read.
+    """
+    kind = "parquet" if source.parts[0][:4] == b"PAR1" and not source.saved else "arrow"
+    streams = pa.BufferReader(_unpacked(source, kind))
+    tables = [pa.ipc.open_stream(streams).read_all().to_pandas() for _ in source.parts]
+    table = pd.concat(tables, ignore_index=len(tables) > 1)
+    took = {"parquet": "Parquet", "arrow": "Arrow"}[kind]
+    return _plain(table, ["a saved dataset" if source.saved else took])
+
+
+def _plain(table: pd.DataFrame, took: list[str]) -> Parsed:
+    """The table with an index that says something as columns, and one name for every column."""
+    columns = {}
+    for level, name in enumerate(table.index.names):
+        values = table.index.get_level_values(level)
+        counts = pd.api.types.is_integer_dtype(values.dtype) and name is None
+        if not counts and len(table) and name not in table.columns:
+            columns[ROW if name is None else name] = values
+            took.append(
+                "first field is row names" if name is None else f"index {name!r} as a column"
+            )
+    table = table.reset_index(drop=True)
+    if table.columns.nlevels > 1:
+        took.append("levels of columns joined by /")
+        table = table.set_axis([_joined(name) for name in table.columns], axis=1)
+    for place, (name, values) in enumerate(columns.items()):
+        table.insert(place, _joined(name) if isinstance(name, tuple) else name, values)
+    return Parsed(table, tuple(took))
+
+
+def _joined(levels: tuple) -> str:
+    """One name for a column that has several, one a level."""
+    return "/".join(str(level) for level in levels if str(level) not in ("", "nan"))
+
+
+def _unpacked(source: Source, kind: str) -> bytes:
+    """The tables as plain Arrow streams."""
+    lengths = [str(len(part)) for part in source.parts]
+    limits = source.limits
+    command = [sys.executable, "-P", unpack.__file__, kind, str(limits.max_bytes), *lengths]
+    try:
+        reader = subprocess.run(
+            command,
+            input=b"".join(source.parts),
+            capture_output=True,
+            timeout=limits.max_seconds,
+            check=False,
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+        )
+    except subprocess.TimeoutExpired:
+        raise source.too_slow("unpacking it takes longer") from None
+    if reader.returncode == unpack.TOLD:
+        facts = json.loads(reader.stderr.splitlines()[-1])
+        if facts["remedy"]:
+            raise source.error(facts["found"], facts["remedy"])
+        raise source.too_large(f"it {facts['found']}")
+    if reader.returncode:
+        raise source.too_large(
+            "the process that read it ended early: it is damaged, or unpacks to far more"
+        )
+    return reader.stdout

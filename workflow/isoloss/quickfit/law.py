@@ -83,7 +83,7 @@ def law_of_table(
     max_mib: float = MAX_MIB,
     **settings,
 ) -> QuickFit:
-    """Read a table, guess what its columns are, fit a law, hold runs out, and decide with it.
+    r"""Read a table, guess what its columns are, fit a law, hold runs out, and decide with it.
 
     Args:
         source: a table in any format of docs/fitting.md: a path (also of a folder, or with * for

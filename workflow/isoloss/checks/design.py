@@ -62,30 +62,35 @@ def few(evidence: Evidence) -> Iterator[Finding]:
 
 
 def shape(evidence: Evidence) -> Iterator[Finding]:
-    """Residuals with a shape that is left in N and D."""
-    n, names = len(evidence.loss), [v for v in evidence.variables if np.ptp(evidence.data[v]) > 0]
-    columns = 1 + len(names) * (len(names) + 3) // 2
-    if not evidence.describes or not names or evidence.clusters is not None or n < columns + 6:
+    """Residuals that bend with N and D: squares and products of their logarithms explain them."""
+    names = [name for name in evidence.variables if np.ptp(evidence.data[name]) > 0]
+    if not evidence.describes or not names or evidence.clusters is not None:
         return
     logs = [np.log(evidence.data[name]) for name in names]
-    logs = [(x - x.mean()) / x.std() for x in logs]
-    features = [np.ones(n), *logs, *(x * y for i, x in enumerate(logs) for y in logs[i:])]
-    matrix = np.column_stack(features)
-    values = evidence.clipped
-    rest = values - matrix @ np.linalg.lstsq(matrix, values, rcond=1e-10)[0]
-    total = float(((values - values.mean()) ** 2).sum())
-    if total <= 0:
+    logs = [(one - one.mean()) / one.std() for one in logs]
+    bends = [one * other for i, one in enumerate(logs) for other in logs[i:]]
+    base = np.column_stack([np.ones(len(evidence.loss)), evidence.gradient])
+    left = _unexplained(evidence.clipped, base)
+    less = _unexplained(evidence.clipped, np.column_stack([base, *bends]))
+    inside = len(left) - base.shape[1] - len(bends)
+    total, rest = float(left @ left), float(less @ less)
+    if inside < limits.SHAPE_RUNS or not 0 < rest < total:
         return
-    share, inside = 1.0 - float(rest @ rest) / total, n - columns
-    ratio = share / max(1.0 - share, 1e-12) * inside / (columns - 1)
-    if share > limits.SHAPE and fdtrc(columns - 1, inside, ratio) < limits.SHAPE_CHANCE:
+    chance = fdtrc(len(bends), inside, (total - rest) / len(bends) / (rest / inside))
+    share, size = 1.0 - rest / total, float(np.sqrt((total - rest) / len(left)))
+    if share > limits.SHAPE and chance < limits.SHAPE_CHANCE:
         yield Finding(
             "shape",
-            CARE,
-            f"the misfit is no noise: {100 * share:.0f} % of it is a smooth curve in "
-            f"{' and '.join(names)}",
+            CARE if size > limits.SHAPE_SIZE else NOTE,
+            f"the misfit bends with {' and '.join(names)}: {100 * share:.0f} % of it, "
+            f"{100 * size:.2g} % of the loss",
             "fit another law (python -m isoloss cards law), or a narrower range with --keep",
         )
+
+
+def _unexplained(residuals: np.ndarray, design: np.ndarray) -> np.ndarray:
+    """What a least squares fit of the columns of a design, (n, k), leaves of residuals, (n,)."""
+    return residuals - design @ np.linalg.lstsq(design, residuals, rcond=1e-10)[0]
 
 
 def sizes(evidence: Evidence) -> Iterator[Finding]:

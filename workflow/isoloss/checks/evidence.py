@@ -43,6 +43,7 @@ class Evidence:
 
     Attributes:
         law: as it was fitted.
+        theta: the estimate, (p,).
         runs: those fitted, n rows, with all columns of the user.
         data: the law's variables, (n,) each.
         loss: observed, (n,).
@@ -56,6 +57,7 @@ class Evidence:
     """
 
     law: Law
+    theta: np.ndarray
     runs: pd.DataFrame
     data: Mapping[str, np.ndarray]
     loss: np.ndarray
@@ -90,6 +92,16 @@ class Evidence:
         sizes = np.sort(np.abs(self.centred))
         free = int((self.params["ci_method"] != "fixed").sum())
         return float(MAD * np.median(sizes[min(free, len(sizes) - 1) :]))
+
+    @cached_property
+    def gradient(self) -> np.ndarray:
+        """d ln loss / d theta of the parameters that were estimated, columns of length 1, (n, q)."""
+        free = (self.params["ci_method"] != "fixed").to_numpy()
+        with np.errstate(all="ignore"):
+            slopes = self.law.gradient(self.theta, self.data)[:, free] / self.predicted[:, None]
+        slopes = np.nan_to_num(slopes, posinf=0.0, neginf=0.0)
+        size = np.linalg.norm(slopes, axis=0)
+        return slopes / np.where(size > 0, size, 1.0)
 
     @cached_property
     def outliers(self) -> np.ndarray:

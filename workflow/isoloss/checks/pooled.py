@@ -44,7 +44,7 @@ def check(evidence: Evidence) -> Iterator[Finding]:
     within = spread_within_cells(evidence)
     if within > limits.SEEDS:
         yield _of_cells(evidence, within)
-    elif (sets := two_sets(evidence.centred)) is not None:
+    elif evidence.clusters is None and (sets := two_sets(evidence.centred)) is not None:
         low, high, apart = sets
         yield Finding(
             CHECK,

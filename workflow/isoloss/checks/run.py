@@ -71,5 +71,6 @@ def reasons(doubts: Sequence[Finding]) -> str:
 def table(doubts: Sequence[Finding]) -> pd.DataFrame:
     """Findings as rows of the table `findings`, in their order."""
     made = pd.DataFrame([astuple(one) for one in doubts], columns=list(COLUMNS), dtype=object)
+    made = made.astype("str")
     made.insert(0, "rank", range(len(made)))
     return made

@@ -70,7 +70,8 @@ def tables_of(
     summary = _summary(runs, solution, replicates, predictions, params, settings, untested)
     doubts = checks.findings(
         Evidence(
-            law=solution.law,
+            law=solution.law.given(solution.estimate.state),
+            theta=solution.estimate.theta,
             runs=runs.fitted,
             data=runs.data,
             loss=runs.loss,

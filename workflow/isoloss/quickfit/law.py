@@ -116,9 +116,9 @@ def law_of_table(
         ...     path = pathlib.Path(folder, "runs.csv")
         ...     table.to_csv(path, index=False)
         ...     result = isoloss.law_of_table(path, bootstrap=20)
-        >>> lines = result.text.splitlines()
-        >>> print(lines[0], lines[3], sep="\n")
-        verdict: sound: no check has a doubt
+        >>> result.text.splitlines()[0]
+        'verdict: sound: no check has a doubt'
+        >>> print(result.text.splitlines()[3])
         columns: N = params (guessed), D = tokens (guessed), loss = val_loss (guessed)
         >>> round(result.fit.values["alpha"], 3)
         0.34

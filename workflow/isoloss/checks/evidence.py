@@ -95,7 +95,7 @@ class Evidence:
 
     @cached_property
     def gradient(self) -> np.ndarray:
-        """d ln loss / d theta of the parameters that were estimated, columns of length 1, (n, q)."""
+        """d ln loss / d theta of the parameters estimated, columns of length 1, (n, q)."""
         free = (self.params["ci_method"] != "fixed").to_numpy()
         with np.errstate(all="ignore"):
             slopes = self.law.gradient(self.theta, self.data)[:, free] / self.predicted[:, None]

@@ -205,3 +205,45 @@ def test_every_threshold_is_used():
     )  # fmt: skip
     used = {node.attr for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Attribute)}
     assert set(names) <= used
+
+
+def findings_by_check(table):
+    fit = isoloss.fit_law(isoloss.read_runs(table, COLUMNS), "chinchilla", bootstrap=0)
+    return {row["check"]: row for row in fit.findings.to_dict("records")}
+
+
+@pytest.mark.parametrize("repeats", [1, 3])
+def test_a_setting_of_many_values_that_the_losses_rise_with_is_named(repeats):
+    table = pd.concat([grid(4, 6, 0.002, seed) for seed in range(repeats)], ignore_index=True)
+    table["lr"] = 10 ** np.random.default_rng(4).uniform(-4, -2, len(table))
+    table["loss"] *= 1 + 0.05 * (np.log10(table["lr"]) + 4)
+    finding = findings_by_check(table)["pooled"]
+    assert finding["grade"] == CARE and "losses rise with `lr`" in finding["found"]
+    assert finding["remedy"].endswith("--best-of N,D")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_number_of_many_values_that_says_nothing_is_not_named(seed):
+    rng = np.random.default_rng(seed)
+    table = grid(seed=seed).assign(hours=rng.uniform(1, 9, 48), width=lambda t: t["N"] ** 0.5)
+    assert "pooled" not in findings_by_check(table)
+
+
+def test_a_setting_of_few_values_is_named_where_no_size_comes_twice():
+    table = grid().assign(batch=np.tile([1, 2, 4], 16))
+    table["loss"] *= 1 + 0.04 * np.log2(table["batch"])
+    assert "`batch` explains" in findings_by_check(table)["pooled"]["found"]
+
+
+def test_a_name_of_every_size_is_no_experiment_and_many_sizes_are_no_run():
+    named = along_label().assign(name=lambda t: t["N"].map("size {:g}".format))
+    assert "pooled" not in findings_by_check(named)
+    assert "of_run=name" in findings_by_check(named)["checkpoints"]["remedy"]
+    assert "checkpoints" not in findings_by_check(optimizers())
+
+
+def test_a_mark_of_a_few_outliers_is_no_experiment():
+    table = grid(10, 10)
+    table.loc[[5, 50], "loss"] *= 1.3
+    table["kept"] = (~table.index.isin([5, 50])).astype(int)
+    assert "pooled" not in findings_by_check(table)

@@ -247,3 +247,17 @@ def test_a_mark_of_a_few_outliers_is_no_experiment():
     table.loc[[5, 50], "loss"] *= 1.3
     table["kept"] = (~table.index.isin([5, 50])).astype(int)
     assert "pooled" not in findings_by_check(table)
+
+
+def test_the_verdict_of_a_quick_fit_counts_what_it_predicts_badly_of_the_largest_runs(tmp_path):
+    table, path = grid(4, 6, 0.001), tmp_path / "runs.csv"
+    flops = table["N"] * table["D"]
+    table.loc[flops > 0.9 * flops.max(), "loss"] += 0.5
+    table.to_csv(path, index=False)
+    fit = isoloss.law_of_table(path, bootstrap=20).fit
+    assert "held_out" in set(fit.findings["check"])
+    assert fit.summary["verdict"].item() != "sound"
+    assert list(fit.findings["rank"]) == list(range(len(fit.findings)))
+    folder = tmp_path / "fit"
+    fit.save(folder)
+    assert isoloss.load_fit(folder) == fit

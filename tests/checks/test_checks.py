@@ -7,6 +7,7 @@ import inspect
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 import isoloss
@@ -261,3 +262,14 @@ def test_the_verdict_of_a_quick_fit_counts_what_it_predicts_badly_of_the_largest
     folder = tmp_path / "fit"
     fit.save(folder)
     assert isoloss.load_fit(folder) == fit
+
+
+def test_a_fit_that_was_saved_before_there_were_verdicts_says_so(tmp_path):
+    fit = isoloss.fit_law(isoloss.read_runs(grid(), COLUMNS), "chinchilla", bootstrap=0)
+    fit.save(tmp_path)
+    (tmp_path / "findings.parquet").unlink()
+    file = tmp_path / "summary.parquet"
+    pq.write_table(pq.read_table(file).drop_columns(["verdict", "reasons"]), file)
+    old = isoloss.load_fit(tmp_path)
+    assert old.values == fit.values
+    assert "with care: it was fitted before there were verdicts" in repr(old)

@@ -37,7 +37,7 @@ def findings(evidence: Evidence) -> list[Finding]:
 
     Example:
         >>> import isoloss, numpy as np, pandas as pd
-        >>> N = np.geomspace(1e7, 1e9, 12)
+        >>> N = np.geomspace(1e7, 1e9, 24)
         >>> table = pd.DataFrame({"N": N, "D": 20 * N, "loss": 2 + 400 / N**0.34})
         >>> runs = isoloss.read_runs(table, {"N": "N", "D": "D", "loss": "loss"})
         >>> fit = isoloss.fit_law(runs, "power_law", {"variable": "N"}, bootstrap=20)
@@ -71,7 +71,8 @@ def reasons(doubts: Sequence[Finding]) -> str:
 
 def table(doubts: Sequence[Finding]) -> pd.DataFrame:
     """Findings as rows of the table `findings`, in their order."""
-    made = pd.DataFrame([astuple(one) for one in doubts], columns=list(COLUMNS), dtype=object)
+    kind = None if doubts else object  # columns of text as files have them
+    made = pd.DataFrame([astuple(one) for one in doubts], columns=list(COLUMNS), dtype=kind)
     made.insert(0, "rank", range(len(made)))
     return made
 

@@ -76,3 +76,8 @@ def test_runs_of_their_own_are_no_checkpoints(name):
     reading = read_table(table, Rules({**COLUMNS, **more}))
     assert "of_run" not in reading.runs
     assert not any("checkpoints" in note for note in reading.notes)
+
+
+def test_seeds_of_one_size_are_runs_of_their_own():
+    both = pd.concat([points().assign(seed=seed) for seed in (0, 1)], ignore_index=True)
+    assert read_table(both, Rules(COLUMNS)).runs["of_run"].nunique() == 8

@@ -7,6 +7,7 @@ import inspect
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 import isoloss
@@ -205,3 +206,70 @@ def test_every_threshold_is_used():
     )  # fmt: skip
     used = {node.attr for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Attribute)}
     assert set(names) <= used
+
+
+def findings_by_check(table):
+    fit = isoloss.fit_law(isoloss.read_runs(table, COLUMNS), "chinchilla", bootstrap=0)
+    return {row["check"]: row for row in fit.findings.to_dict("records")}
+
+
+@pytest.mark.parametrize("repeats", [1, 3])
+def test_a_setting_of_many_values_that_the_losses_rise_with_is_named(repeats):
+    table = pd.concat([grid(4, 6, 0.002, seed) for seed in range(repeats)], ignore_index=True)
+    table["lr"] = 10 ** np.random.default_rng(4).uniform(-4, -2, len(table))
+    table["loss"] *= 1 + 0.05 * (np.log10(table["lr"]) + 4)
+    finding = findings_by_check(table)["pooled"]
+    assert finding["grade"] == CARE and "losses rise with `lr`" in finding["found"]
+    assert finding["remedy"].endswith("--best-of N,D")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_number_of_many_values_that_says_nothing_is_not_named(seed):
+    rng = np.random.default_rng(seed)
+    table = grid(seed=seed).assign(hours=rng.uniform(1, 9, 48), width=lambda t: t["N"] ** 0.5)
+    assert "pooled" not in findings_by_check(table)
+
+
+def test_a_setting_of_few_values_is_named_where_no_size_comes_twice():
+    table = grid().assign(batch=np.tile([1, 2, 4], 16))
+    table["loss"] *= 1 + 0.04 * np.log2(table["batch"])
+    assert "`batch` explains" in findings_by_check(table)["pooled"]["found"]
+
+
+def test_a_name_of_every_size_is_no_experiment_and_many_sizes_are_no_run():
+    named = along_label().assign(name=lambda t: t["N"].map("size {:g}".format))
+    assert "pooled" not in findings_by_check(named)
+    assert "of_run=name" in findings_by_check(named)["checkpoints"]["remedy"]
+    assert "checkpoints" not in findings_by_check(optimizers())
+
+
+def test_a_mark_of_a_few_outliers_is_no_experiment():
+    table = grid(10, 10)
+    table.loc[[5, 50], "loss"] *= 1.3
+    table["kept"] = (~table.index.isin([5, 50])).astype(int)
+    assert "pooled" not in findings_by_check(table)
+
+
+def test_the_verdict_of_a_quick_fit_counts_what_it_predicts_badly_of_the_largest_runs(tmp_path):
+    table, path = grid(4, 6, 0.001), tmp_path / "runs.csv"
+    flops = table["N"] * table["D"]
+    table.loc[flops > 0.9 * flops.max(), "loss"] += 0.5
+    table.to_csv(path, index=False)
+    fit = isoloss.law_of_table(path, bootstrap=20).fit
+    assert "held_out" in set(fit.findings["check"])
+    assert fit.summary["verdict"].item() != "sound"
+    assert list(fit.findings["rank"]) == list(range(len(fit.findings)))
+    folder = tmp_path / "fit"
+    fit.save(folder)
+    assert isoloss.load_fit(folder) == fit
+
+
+def test_a_fit_that_was_saved_before_there_were_verdicts_says_so(tmp_path):
+    fit = isoloss.fit_law(isoloss.read_runs(grid(), COLUMNS), "chinchilla", bootstrap=0)
+    fit.save(tmp_path)
+    (tmp_path / "findings.parquet").unlink()
+    file = tmp_path / "summary.parquet"
+    pq.write_table(pq.read_table(file).drop_columns(["verdict", "reasons"]), file)
+    old = isoloss.load_fit(tmp_path)
+    assert old.values == fit.values
+    assert "with care: it was fitted before there were verdicts" in repr(old)

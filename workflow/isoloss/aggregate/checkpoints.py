@@ -82,7 +82,8 @@ def _labels(
         return
     named = "their proportions" if shares else columns.get("N", "N")
     group = [raw[columns["group"]]] if columns.get("group") in raw else []
-    parts = [*(runs[name] for name in sizes), *group]
+    seeds = [raw["seed"]] if "seed" in raw and "seed" not in taken else []
+    parts = [*(runs[name] for name in sizes), *group, *seeds]
     codes = pd.DataFrame({i: part.to_numpy() for i, part in enumerate(parts)})
     numbers = codes.groupby(list(codes), dropna=False, sort=False).ngroup().to_numpy()
     yield named, np.array([f"run-{number + 1}" for number in numbers], dtype=object)

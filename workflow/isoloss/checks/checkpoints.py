@@ -50,6 +50,10 @@ def _labels(evidence: Evidence) -> Iterator[tuple[str, np.ndarray]]:
             codes, values = pd.factorize(column, use_na_sentinel=False)
         except TypeError:
             continue
+        if "N" in evidence.data and name != "N":  # a run has one size
+            sizes = np.unique(np.column_stack([codes, evidence.data["N"]]), axis=0)
+            if len(sizes) > len(values):
+                continue
         if 2 <= len(values) <= n // LONG:
             yield ("n_params" if name == "N" else str(name)), codes
 

@@ -9,6 +9,7 @@ LEVEL_ROWS = 3  # runs for each of them, on average, at least
 CHANCE = 1e-3  # p value below which a column is no accident, all columns tried together
 EXPLAINED = 0.3  # share of the misfit that a column explains: a doubt
 MOSTLY = 0.5  # share from which the fit describes none of the experiments
+ALONG = 0.95  # rank correlation with a variable from which a column is another name for it
 SMALL = 0.01  # spread of residuals, root mean square, below which pooling does little harm
 SEEDS = 0.02  # SD between runs alike in all variables: seeds differ by less than one per cent
 TUNING = 0.08  # SD from which they are no repetitions

@@ -41,6 +41,10 @@ def check(evidence: Evidence) -> Iterator[Finding]:
     if explained is not None:
         yield _of_column(evidence, explained)
         return
+    ranked = _ranked(evidence)
+    if ranked is not None:
+        yield ranked
+        return
     within = spread_within_cells(evidence)
     if within > limits.SEEDS:
         yield _of_cells(evidence, within)
@@ -67,6 +71,36 @@ def _of_column(evidence: Evidence, explained: Explained) -> Finding:
         STOP if much else CARE,
         f"`{name}` explains {100 * explained.share:.0f} % of the misfit",
         remedy,
+    )
+
+
+def _ranked(evidence: Evidence) -> Finding | None:
+    """The column of many numbers with which the residuals rise or fall most, if it is no accident.
+
+    By rank correlation; of points along runs there is none, since theirs follow one another.
+    """
+    n, ranks = len(evidence.loss), pd.Series(evidence.clipped).rank()
+    names = [c for c in evidence.unused if pd.api.types.is_numeric_dtype(evidence.runs[c])]
+    best, columns = 0.0, []
+    for name in names if evidence.clusters is None else ():
+        column = evidence.runs[name].reset_index(drop=True)
+        codes = pd.factorize(column)[0]
+        if column.isna().any() or codes.max() < limits.LEVELS or _follows(evidence, column, codes):
+            continue
+        columns.append((ranks.corr(column.rank()), str(name)))
+    if columns:
+        best, column = max(columns, key=lambda one: abs(one[0]))
+    rest = 1.0 - best**2
+    chance = float(fdtrc(1, n - 2, best**2 / max(rest, 1e-12) * (n - 2)))
+    if best**2 < limits.EXPLAINED or chance * len(columns) > limits.CHANCE:
+        return None
+    letters = ",".join(evidence.law.variables)
+    return Finding(
+        CHECK,
+        CARE,
+        f"the losses {'rise' if best > 0 else 'fall'} with `{short(visible(column), 40)}`, which "
+        f"the law does not know (rank correlation {best:.2f} of the misfit)",
+        f"keep runs alike in it (--keep), or the best of each: --best-of {letters}",
     )
 
 
@@ -107,18 +141,34 @@ def _candidates(evidence: Evidence) -> Iterator[tuple[str, np.ndarray]]:
             continue
         if not 2 <= len(values) <= min(limits.LEVELS, n // limits.LEVEL_ROWS):
             continue
+        if n - np.bincount(codes).max() < limits.MANY_OUTLIERS * n:  # a mark of a few runs
+            continue
         if not evidence.differs_along_runs(name):  # so few runs do not tell it from the runs
             continue
-        if pd.api.types.is_numeric_dtype(column) and _follows(evidence, codes):
+        if _follows(evidence, column, codes):
             continue
         yield str(name), codes
 
 
-def _follows(evidence: Evidence, codes: np.ndarray) -> bool:
-    """Whether a number is given by a variable of the law, as a width is by N."""
+def _follows(evidence: Evidence, column: pd.Series, codes: np.ndarray) -> bool:
+    """Whether a variable of the law gives a column: a number as N does a width, a text by name.
+
+    Args:
+        evidence: of the fit.
+        column: of its runs.
+        codes: number of the column's value of every run, (n,).
+    """
+    number = pd.api.types.is_numeric_dtype(column)
+    ranks = column.reset_index(drop=True).rank() if number else None
     for name in evidence.law.variables:
         values = evidence.data[name]
-        if len(np.unique(np.column_stack([values, codes]), axis=0)) == len(np.unique(values)):
+        if number and abs(ranks.corr(pd.Series(values).rank())) > limits.ALONG:
+            return True
+        count = len(np.unique(values))
+        if 2 * count > len(values):  # hardly a value comes twice: anything is given by it
+            continue
+        given = len(np.unique(np.column_stack([values, codes]), axis=0)) == count
+        if given and (number or codes.max() + 1 == count):
             return True
     return False
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import astuple
+from dataclasses import astuple, replace
 
 import pandas as pd
 
 from isoloss.checks import checkpoints, design, estimate, lost, pooled
 from isoloss.checks.evidence import CARE, GRADES, NOTE, STOP, Evidence, Finding
+from isoloss.fitted import Fit
 
 Check = Callable[[Evidence], Iterator[Finding]]
 CHECKS: tuple[Check, ...] = (
@@ -36,7 +37,7 @@ def findings(evidence: Evidence) -> list[Finding]:
 
     Example:
         >>> import isoloss, numpy as np, pandas as pd
-        >>> N = np.geomspace(1e7, 1e9, 12)
+        >>> N = np.geomspace(1e7, 1e9, 24)
         >>> table = pd.DataFrame({"N": N, "D": 20 * N, "loss": 2 + 400 / N**0.34})
         >>> runs = isoloss.read_runs(table, {"N": "N", "D": "D", "loss": "loss"})
         >>> fit = isoloss.fit_law(runs, "power_law", {"variable": "N"}, bootstrap=20)
@@ -74,3 +75,26 @@ def table(doubts: Sequence[Finding]) -> pd.DataFrame:
     made = made.astype("str")
     made.insert(0, "rank", range(len(made)))
     return made
+
+
+def with_held_out(fit: Fit, held: Fit) -> Fit:
+    """A fit whose verdict counts how another, of the same law, predicts the runs it did not see.
+
+    Args:
+        fit: of all runs.
+        held: of the others, with the errors on those held out.
+    """
+    more = held.findings[held.findings["check"] == "held_out"]
+    if more.empty:
+        return fit
+    rows, parts = pd.concat([fit.findings, more], ignore_index=True), []
+    summary = fit.summary.copy()
+    for at, (group, response) in enumerate(zip(summary["group"], summary["response"], strict=True)):
+        own = rows[(rows["group"] == group) & (rows["response"] == response)]
+        doubts = [Finding(*values) for values in own[list(COLUMNS)].itertuples(index=False)]
+        doubts.sort(key=lambda one: -GRADES.index(one.grade))
+        parts.append(table(doubts).assign(group=group, response=response))
+        summary.loc[summary.index[at], "verdict"] = verdict(one.grade for one in doubts)
+        summary.loc[summary.index[at], "reasons"] = reasons(doubts)
+    judged = {"findings": pd.concat(parts, ignore_index=True), "summary": summary}
+    return replace(fit, tables={**fit.tables, **judged})

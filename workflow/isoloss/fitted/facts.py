@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from isoloss.fitted.result import Fit
 
 CONVERGED = "converged"
+NOT_JUDGED = "it was fitted before there were verdicts: fit it again"
 VERDICTS = SOUND, WITH_CARE, DO_NOT_USE = "sound", "with care", "do not use"
 NO_DOUBT = "no check has a doubt"
 FIXED = "fixed"  # the interval of a parameter whose value was given

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from isoloss.core import tables
+from isoloss.fitted.facts import NOT_JUDGED, WITH_CARE
 from isoloss.fitted.names import TABLES
 from isoloss.fitted.result import Fit
 from isoloss.laws._make import made_law
@@ -20,7 +21,8 @@ def load_fit(folder: str | Path) -> Fit:
         folder: where its Parquet files are, such as `results/STUDY/fit/SWEEP/FIT`.
 
     Returns:
-        The fit; it equals the one that was saved.
+        The fit; it equals the one that was saved. The verdict on one of before there were verdicts
+        is `with care`, and says so.
 
     Raises:
         TableError: a file is missing or damaged.
@@ -37,7 +39,10 @@ def load_fit(folder: str | Path) -> Fit:
         >>> again == fit
         True
     """
-    (fit,) = fits_from([Path(folder) / f"{name}.parquet" for name in TABLES]).values()
+    files = {name: Path(folder) / f"{name}.parquet" for name in TABLES}
+    if not files["findings"].exists():  # it was saved before there were verdicts
+        del files["findings"]
+    (fit,) = fits_from(list(files.values())).values()
     return fit
 
 
@@ -53,6 +58,8 @@ def fits_from(files: Sequence[str | Path]) -> dict[str, Fit]:
     fits = {}
     for name, given in tables_of.items():
         whole = {table: given.get(table, tables.empty(table)) for table in TABLES}
+        if "verdict" not in whole["summary"]:
+            whole["summary"] = whole["summary"].assign(verdict=WITH_CARE, reasons=NOT_JUDGED)
         responses = list(whole["summary"]["response"]) or ["loss"]
         facts = facts_of[name]
         law = made_law(facts["card"], facts["options"], facts.get("domains"))

@@ -16,6 +16,7 @@ import pandas as pd
 from isoloss.aggregate.guess import guess_columns, run_ids
 from isoloss.aggregate.proportions import mixture_columns
 from isoloss.aggregate.table import COLUMNS, WORDS, Reading, Rules, named, read_table
+from isoloss.checks.run import with_held_out
 from isoloss.core import registry, tables
 from isoloss.core.budgets import budget_numbers
 from isoloss.core.problems import IsolossError, Problem, nearest
@@ -240,6 +241,7 @@ def _fit_sizes(
     held = None
     if finished["n_flops"].notna().all() and _has_budgets(finished):
         held = _fit_held_out(runs, law, options, settings)
+    fit = fit if held is None else with_held_out(fit, held)
     facts = record(fit)
     best = _allocations(fit, facts, finished, flops) if facts.allocates else {}
     errors = None if held is None else record(held)

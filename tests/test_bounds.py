@@ -169,7 +169,8 @@ def test_a_number_at_its_largest_is_accepted_or_refused_and_beyond_it_refused(co
     put(config, place, largest)
     for line in checked(config):
         assert "needs at" not in line
-        assert any(words in line for words in ("allowed", "to fit", "a window", "parameters", "a mapped"))
+        reasons = ("allowed", "to fit", "a window", "parameters", "a mapped")
+        assert any(words in line for words in reasons)
     for beyond in (2 * largest + 1, "1e300", 10**200):
         put(config, place, beyond)
         assert any("needs at most" in p or "needs less than" in p for p in checked(config))

@@ -65,7 +65,6 @@ def tables_of(
     if settings.profiles and number != 1:
         along = solution.profiles(clusters, settings.level)
     params = _params(solution, replicates.kept.theta, along, settings)
-    observed, predicted = predictions.observed, predictions.predicted
     untested = _doubts(runs, settings, number)
     summary = _summary(runs, solution, replicates, predictions, params, settings, untested)
     doubts = checks.findings(
@@ -75,7 +74,7 @@ def tables_of(
             runs=runs.fitted,
             data=runs.data,
             loss=runs.loss,
-            predicted=predicted[~runs.out],
+            predicted=predictions.predicted[~runs.out],
             lost=runs.lost,
             params=params,
             summary=summary,
@@ -90,23 +89,9 @@ def tables_of(
         "params": params,
         "summary": pd.DataFrame([summary]),
         "findings": checks.table(doubts),
-        "residuals": pd.DataFrame(
-            {
-                "run_id": runs.usable["run_id"],
-                "loss": observed,
-                "predicted": predicted,
-                "residual": observed - predicted,
-                "held_out": runs.out,
-            }
-        ),
+        "residuals": _residuals(runs, predictions),
         "starts": solution.starts(),
-        "replicates": pd.DataFrame(
-            {
-                "replicate": np.arange(len(replicates)),
-                "theta": list(runs.law.to_numbers(replicates.estimates)),
-                "converged": replicates.converged,
-            }
-        ),
+        "replicates": _replicates(runs.law, replicates),
         "scores": _scores(runs, predictions, settings),
         "profiles": along,
         "ranges": _ranges(runs.law, runs.data),
@@ -116,6 +101,28 @@ def tables_of(
         name: table.assign(group=runs.group, response=runs.response)
         for name, table in fit_tables.items()
     }
+
+
+def _residuals(runs: FittedRuns, predictions: Predictions) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "run_id": runs.usable["run_id"],
+            "loss": predictions.observed,
+            "predicted": predictions.predicted,
+            "residual": predictions.observed - predictions.predicted,
+            "held_out": runs.out,
+        }
+    )
+
+
+def _replicates(law: Law, replicates: Replicates) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "replicate": np.arange(len(replicates)),
+            "theta": list(law.to_numbers(replicates.estimates)),
+            "converged": replicates.converged,
+        }
+    )
 
 
 def _predictions(

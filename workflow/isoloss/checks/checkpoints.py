@@ -61,15 +61,18 @@ def _labels(evidence: Evidence) -> Iterator[tuple[str, np.ndarray]]:
 def following(residuals: np.ndarray, codes: np.ndarray, d: np.ndarray) -> tuple[float, int]:
     """Correlation of a residual with the next one of its label along D, and how many pairs.
 
+    Rows alike in label and D are one by their mean, so that their order does not matter.
+
     Args:
         residuals: (n,).
         codes: number of the label of every row, (n,).
         d: tokens, (n,).
     """
-    order = np.lexsort((d, codes))
-    ordered, label = residuals[order], codes[order]
-    pair = (label[1:] == label[:-1]) & (d[order][1:] > d[order][:-1])
-    first, second = ordered[:-1][pair], ordered[1:][pair]
+    rows = pd.DataFrame({"label": codes, "d": d, "residual": residuals})
+    means = rows.groupby(["label", "d"], as_index=False)["residual"].mean()
+    values, label = (means["residual"] - means["residual"].mean()).to_numpy(), means["label"]
+    pair = (label.to_numpy()[1:] == label.to_numpy()[:-1]).nonzero()[0]
+    first, second = values[pair], values[pair + 1]
     size = np.sqrt((first**2).sum() * (second**2).sum())
     if len(first) < LONG or size <= 0:
         return 0.0, len(first)

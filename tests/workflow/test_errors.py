@@ -11,7 +11,7 @@ def test_all_problems_are_said_at_once_and_nothing_is_written(source, tmp_path):
     study["train"]["grid"]["model"] = "byte_transfomer"
     study["fit"]["chinchilla"]["bootstrap"] = "many"
     study["plot"]["isoloss"]["fits"] = ["chincilla"]
-    (tmp_path / "bad.csv").write_text("n,d,loss\n1e6,1e8,3.1\n1e7,1e9,nan\n1e8,1e9,-1\n")
+    (tmp_path / "bad.csv").write_text("n,d,loss\n1e6,1e8,3.1\n-,1e9,3.0\n1e8,1e9,-1\n")
     columns = {"N": "n", "D": "d", "loss": "loss"}
     study["aggregate"] = {
         "bad": {"table": str(tmp_path / "bad.csv"), "columns": columns},
@@ -27,7 +27,8 @@ def test_all_problems_are_said_at_once_and_nothing_is_written(source, tmp_path):
         "no model card is called 'byte_transfomer'; did you mean 'byte_transformer'?",
         'fit.chinchilla.bootstrap: found "many"; needs an integer',
         "'chincilla' is not in fit; did you mean 'chinchilla'?",
-        "row 2, column 'loss': found nan (and 1 more rows)",
+        "row 2, column 'n': ",
+        "row 3, column 'loss': found -1",
         "gone.csv: cannot be read",
         "no column 'los'; did you mean 'loss'?",
     ):

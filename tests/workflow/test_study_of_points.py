@@ -67,7 +67,9 @@ def test_the_study_and_a_notebook_fit_the_same_points(fitted):
     }
     for name, fit_points in rows.items():
         settings = {k: v for k, v in FITS[name].items() if k not in ("sweep", "points", "tag_key")}
-        again = isoloss.fit_law(fit_points, settings.pop("card"), seed=3, **settings)
+        again = isoloss.fit_law(
+            fit_points, settings.pop("card"), seed=3, loss_unit="nats/byte", **settings
+        )
         kept = isoloss.load_fit(results / "fit/grid" / name)
         pd.testing.assert_frame_equal(again.params[list(kept.params)], kept.params)
         assert list(again.points["run_id"]) == list(kept.points["run_id"])
@@ -92,7 +94,8 @@ def test_mixtures_and_losses_by_kind_are_fitted(fitted):
 def test_the_summary_and_the_figures_speak_of_points(fitted):
     _, results = fitted
     summary = (results / "summary.md").read_text()
-    assert "**curve**, group 12, L = E + B / (D + D_0)^β" in summary
+    (line,) = [one for one in summary.splitlines() if "**curve**, group 12, " in one]
+    assert "; L = E + B / (D + D_0)^β: E " in line
     assert "points of 3 runs" in summary
     drawn = pd.read_parquet(results / "plot/curves.parquet").query("what == 'law'")
     assert set(drawn["group"]) == {"4", "6", "8", "12"}

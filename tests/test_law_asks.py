@@ -245,3 +245,26 @@ def test_a_table_of_mixtures_with_sizes_gives_either_law(answer):
     code, output, values = answer({**sizes, **mixture(SHARES)}, *named)
     assert code == 0 and "chinchilla: L" in output
     assert_law(values)
+
+
+def test_every_group_keeps_runs_enough_where_the_largest_budget_is_held_out(tmp_path):
+    n, d = np.meshgrid(np.geomspace(1e7, 1e9, 5), np.geomspace(1e9, 1e11, 5))
+    one = pd.DataFrame({"params": n.ravel(), "tokens": d.ravel()})
+    one["val_loss"] = 1.7 + 400 / one["params"] ** 0.34 + 400 / one["tokens"] ** 0.28
+    table = pd.concat([one.assign(group=f"g{i}") for i in range(9)])
+    table.to_csv(tmp_path / "t.csv", index=False)
+    result = law_of_table(tmp_path / "t.csv", bootstrap=5)
+    assert list(result.held.summary["n_held_out"]) == [3] * 9
+
+
+def test_a_column_that_is_no_proportion_is_not_fitted_as_one(tmp_path):
+    shares = np.random.default_rng(0).dirichlet(np.ones(3), 40)
+    table = pd.DataFrame(shares, columns=["p_web", "p_code", "p_math"])
+    table["p_dropout"] = np.arange(40) % 2 / 10
+    for name, share in zip(("web", "code", "math"), shares.T, strict=True):
+        table[f"loss_{name}"] = 3 - share**0.5
+    table["loss"] = 3.0
+    table.to_csv(tmp_path / "t.csv", index=False)
+    result = law_of_table(tmp_path / "t.csv", bootstrap=5)
+    assert result.fit.facts["domains"] == ["p_web", "p_code", "p_math"]
+    assert sorted(result.fit.responses) == ["loss_code", "loss_math", "loss_web"]

@@ -636,3 +636,22 @@ def test_any_bytes_are_a_table_or_an_error_of_a_table(content, start):
 def test_any_bytes_of_arrow_are_a_table_or_an_error_of_a_table(content, start):
     with suppress(IsolossError):
         assert len(read(start + content).rows)
+
+
+def test_a_cell_over_very_many_columns_is_refused_at_once():
+    table = "\\begin{tabular}{ll}\nN & loss \\\\\n\\multicolumn{999999999}{c}{1} & 2 \\\\\n"
+    assert "more than 10000 columns" in refused(table + "\\end{tabular}\n")
+
+
+def test_thousands_with_points_beside_a_decimal_comma_that_may_be_none_are_asked_about():
+    reason = refused("N;D;loss\n1.000;2.000;3,798\n2.000;4.000;3,100\n")
+    assert "1.000, which can be read as 1.000 or as 1000" in reason
+
+
+def test_spaces_in_names_and_cells_do_not_separate_fields():
+    lines = ["Model size,Training tokens,Loss", '"7,102M","1,050,208",3.0 ± 0.1']
+    assert list(read("\n".join([*lines, *lines[1:]])).rows) == [
+        "Model size",
+        "Training tokens",
+        "Loss",
+    ]

@@ -92,13 +92,16 @@ def unit_of(values: np.ndarray, cells: str, column: str) -> LossUnit:
     """The unit of a column that nobody has named: by its cells, its name, or else nats.
 
     Args:
-        values: (n,), NaN where there is none: a loss called `error` that is above 1 is in nats.
+        values: (n,), NaN where there is none: a loss called `error` that is above 1 is in nats,
+            one called an error rate in percent.
         cells: what stands behind its numbers.
         column: its name.
     """
     named = loss_unit_of(column)
     number = values[np.isfinite(values)]
-    if named == "error" and cells != "%" and len(number) and number.max() > 1:
+    rate = {"rate", "top", "top1", "top5", "percent", "pct"} & set(words_of(column))
+    rate = rate or "%" in column
+    if named == "error" and cells != "%" and not rate and len(number) and number.max() > 1:
         named = None
     return UNITS[_OF_CELLS.get(cells) or named or "nats"]
 

@@ -55,7 +55,10 @@ class MixtureColumns:
         return {**self.shares, **self.losses}
 
     def applied(self, raw: pd.DataFrame) -> pd.DataFrame:
-        """The table with the new names, and with proportions that sum to 1."""
+        """The table with the new names, and with proportions that sum to 1.
+
+        Columns that are none, but called as they are then, get `_given` behind their name.
+        """
         if self.divisor != 1.0:
             shares = _matrix(raw, list(self.shares))
             sums = np.where(np.isfinite(shares), shares, 0.0).sum(axis=1)
@@ -64,7 +67,8 @@ class MixtureColumns:
                 shares = (shares.T / total).T
             parts = {c: _kept(raw[c], shares[:, i]) for i, c in enumerate(self.shares)}
             raw = raw.assign(**parts)
-        return raw.rename(columns=self.renamed)
+        others = [c for c in raw if c not in self.renamed and str(c).startswith(("p_", "loss_"))]
+        return raw.rename(columns={**{c: f"{c}_given" for c in others}, **self.renamed})
 
 
 def mixture_columns(raw: pd.DataFrame, label: str, strict: bool = True) -> MixtureColumns | None:

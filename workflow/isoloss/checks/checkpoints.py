@@ -29,12 +29,13 @@ def check(evidence: Evidence) -> Iterator[Finding]:
         correlation, pairs = following(evidence.clipped, codes, evidence.data["D"])
         if correlation > limits.FOLLOWING and correlation * np.sqrt(pairs) > limits.FOLLOWING_Z:
             shown = short(visible(name), 40)
+            called = "of_run=COLUMN (of their run)" if name == "N" else f"'of_run={name}'"
             yield Finding(
                 CHECK,
                 CARE,
                 f"losses of rows alike in {shown} follow each other along D (correlation "
                 f"{correlation:.2f}), as checkpoints of one run do: intervals are too narrow",
-                f"--columns 'of_run={name}' if they are; if not, the law does not fit their shape",
+                f"--columns {called} if they are; if not, the law does not fit their shape",
             )
             return
 
@@ -55,7 +56,7 @@ def _labels(evidence: Evidence) -> Iterator[tuple[str, np.ndarray]]:
             if len(sizes) > len(values):
                 continue
         if 2 <= len(values) <= n // LONG:
-            yield ("n_params" if name == "N" else str(name)), codes
+            yield str(name), codes
 
 
 def following(residuals: np.ndarray, codes: np.ndarray, d: np.ndarray) -> tuple[float, int]:

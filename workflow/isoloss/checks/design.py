@@ -95,6 +95,7 @@ def _unexplained(residuals: np.ndarray, design: np.ndarray) -> np.ndarray:
 
 def sizes(evidence: Evidence) -> Iterator[Finding]:
     """Values that are hardly in the unit that they are read in."""
+    yield from _tiny(evidence)
     if {"N", "D"} <= set(evidence.law.variables):
         ratio = float(np.median(evidence.data["D"] / evidence.data["N"]))
         if not limits.RATIOS[0] <= ratio <= limits.RATIOS[1]:
@@ -102,7 +103,7 @@ def sizes(evidence: Evidence) -> Iterator[Finding]:
                 "units",
                 STOP,
                 f"D is {units.power(ratio)} N: hardly both are counts",
-                "say the unit: --scale N=1e6 or --scale D=1e9",
+                f"say the unit of one of them: --scale {'D' if ratio < 1 else 'N'}=1e6 or 1e9",
             )
     if "nats" in str(evidence.params["unit"].iloc[0]) and evidence.loss.max() > limits.UNIFORM:
         yield Finding(
@@ -111,6 +112,29 @@ def sizes(evidence: Evidence) -> Iterator[Finding]:
             f"a loss of {evidence.loss.max():.4g} nats is worse than a uniform guess",
             "if it is a perplexity: --loss-unit perplexity; if runs diverged, drop them: --keep",
         )
+
+
+def _tiny(evidence: Evidence) -> Iterator[Finding]:
+    """Sizes that are too small, or too far apart, to be counts in one unit."""
+    for name, least in (("N", limits.TINY_N), ("D", limits.TINY_D)):
+        values = evidence.data.get(name, np.empty(0))
+        if name not in evidence.variables or not len(values):
+            continue
+        if values.max() < least:
+            yield Finding(
+                "units",
+                STOP if name == "N" else CARE,
+                f"{name} is at most {units.count(values.max())}: hardly a count",
+                f"say the unit: --scale {name}=1e6 for millions, {name}=1e9 for billions",
+            )
+        if values.max() > limits.APART_SIZES * values.min():
+            factor = units.power(values.max() / values.min(), 2)
+            yield Finding(
+                "units",
+                STOP,
+                f"{name} spans a factor of {factor}: rows are hardly all in one unit",
+                "write all rows in one unit",
+            )
 
 
 def reach(evidence: Evidence) -> Iterator[Finding]:

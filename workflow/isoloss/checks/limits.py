@@ -26,6 +26,7 @@ FAR_LEAST = 0.005  # and at least this much
 GROSS = 0.1  # a residual of that size is a mistake or another experiment
 LARGE = 0.04  # a residual of that size is seen in the parameters, if there are many
 MANY_OUTLIERS = 0.05  # share of the runs
+COPIES = 0.03  # share of rows that are those of others to the last digit
 MANY_DIVERGED = 0.1  # share of the runs: those that are left are a selection
 
 # --- design ---
@@ -36,6 +37,8 @@ COLLINEAR = 3.0  # factor by which runs spread in their narrowest direction of l
 LINE = 1.3  # factor below which they lie on a line
 TO_SPARE = 2  # runs beyond the parameters, at least
 RATIOS = (1e-3, 1e6)  # tokens per parameter, median, beyond which units are doubtful
+TINY_N, TINY_D = 100.0, 5000.0  # largest N and D of a table, below which they are no counts
+APART_SIZES = 1e6  # factor within N or D that no table of one unit has
 UNIFORM = 14.0  # nats: above ln(1e6), the loss of a uniform guess among a million tokens
 
 # --- the fit ---

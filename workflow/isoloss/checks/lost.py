@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import pandas as pd
 
 from isoloss.checks import limits
 from isoloss.checks.evidence import CARE, NOTE, STOP, Evidence, Finding
@@ -44,6 +45,22 @@ def diverged(evidence: Evidence) -> Iterator[Finding]:
         f"{count} of {count + len(evidence.loss)} runs have no loss: {named}",
         "runs that are left may be a selection of the better ones" if share > 0 else "",
     )
+
+
+def copies(evidence: Evidence) -> Iterator[Finding]:
+    """Rows that are there twice: they pass for more runs than there were."""
+    names = [name for name in ("seed", *evidence.unused) if name in evidence.runs]
+    rows = pd.DataFrame({**evidence.data, "loss": evidence.loss})
+    for at, name in enumerate(names):
+        rows[f"of user {at}"] = evidence.runs[name].map(str).to_numpy()
+    twice = rows.duplicated().to_numpy()
+    if twice.mean() > limits.COPIES:
+        yield Finding(
+            "copies",
+            CARE,
+            f"{twice.sum()} of {len(twice)} rows are copies of others: intervals are too narrow",
+            "leave each run once in the table",
+        )
 
 
 def misfit(evidence: Evidence) -> Iterator[Finding]:

@@ -16,6 +16,7 @@ CHECKS: tuple[Check, ...] = (
     pooled.check,
     checkpoints.check,
     lost.misfit,
+    lost.copies,
     design.sizes,
     design.spread,
     design.collinear,

@@ -43,7 +43,12 @@ def with_points(file: Source, parsed: Parsed, separator: str) -> Parsed:
     clear = [i for i in with_commas if not _has_only(columns[i], ",", _COMMA_TWO_WAYS)]
     if not with_commas:
         return parsed
-    pointed = any(_has_only(column, ".", _POINT) for column in columns)
+    # 1.000 beside 3,798 in fields separated by ; may be one thousand
+    doubtful = [separator == ";" and _has_only(c, ".", _POINT_TWO_WAYS) for c in columns]
+    pointed = any(
+        _has_only(column, ".", _POINT) and not doubt
+        for column, doubt in zip(columns, doubtful, strict=True)
+    )
     grouped = any(_any(column, _COMMA_GROUPS) for column in columns)
     if pointed or grouped or (separator == "," and not clear):
         with_commas = clear  # the others have separators of thousands

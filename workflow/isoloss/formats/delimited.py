@@ -140,7 +140,7 @@ def _rating(rows: list[list[str]], separator: str) -> tuple[float, float]:
     header, body = rows[0], rows[1:]
     width = max(set(counts[1:] or counts), key=counts.count)
     if all(count == counts[0] for count in counts):
-        equal = 3.0
+        equal = 2.5 if separator == " " else 3.0  # names and numbers may have spaces in them
     elif len(header) > 1 and all(count == len(header) + 1 for count in counts[1:]):
         equal = 2.0
     else:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from isoloss.core.sources import Source
 from isoloss.formats.grid import Grid, Line
 from isoloss.formats.table import Parsed
+from isoloss.formats.unpack import MAX_COLUMNS
 
 TYPED = False
 _BEGIN = re.compile(r"\\begin\{(tabular[x*y]?|tabulary|longtable|array|tblr|NiceTabular)\}")
@@ -117,7 +118,7 @@ def _spread(cells: list[str], open_rows: dict[int, tuple[int, str]]) -> tuple[li
         columns = 1
         rows = 0
         for kind, count in _SPAN.findall(cell):
-            number = int(count) if count.strip().isdigit() else 1
+            number = min(int(count), MAX_COLUMNS) if re.fullmatch(r"\s*\d{1,9}\s*", count) else 1
             columns, rows = (number, rows) if kind == "column" else (columns, number)
         text = _plain(_SPAN.sub("", cell))
         left, above = open_rows.get(len(texts), (0, ""))

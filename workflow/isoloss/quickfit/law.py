@@ -257,10 +257,10 @@ def _has_budgets(finished: pd.DataFrame) -> bool:
 def _fit_held_out(runs: pd.DataFrame, law: str, options, settings: Mapping) -> Fit | None:
     """The same fit without the runs of most compute; None where too few runs would be left."""
     finished = runs[runs["status"] == "done"]
-    rule = {"rule": "largest_compute", "least": max(1, len(finished) // 10)}
+    groups = [rows for _, rows in finished.groupby("group")]
+    rule = {"rule": "largest_compute", "least": max(1, min(map(len, groups)) // 10)}
     made = registry.card("law", law).make(**{**registry.defaults("law", law), **(options or {})})
-    left = finished[~held_out(finished, rule)].groupby("group").size()
-    if left.empty or left.min() < len(made.terms) or set(left.index) < set(finished["group"]):
+    if min(int((~held_out(rows, rule)).sum()) for rows in groups) < len(made.terms):
         return None
     count = min(_HELD_OUT_REPLICATES, settings["bootstrap"])
     return fit_law(runs, law, options, **{**settings, "holdout": rule, "bootstrap": count})

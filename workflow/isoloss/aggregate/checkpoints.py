@@ -61,7 +61,7 @@ if they are runs of their own: --columns of_run=')
 
 
 def _steps(raw: pd.DataFrame, columns: Mapping[str, str]) -> Iterator[str]:
-    """Columns that are called after a step, and are no quantity."""
+    """Columns that are called after a step, and are not a quantity."""
     taken = set(columns.values())
     for name in map(str, raw.columns):
         if name not in taken and _STEP.fullmatch(name) and not _TOTAL.fullmatch(name):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-# What people write where there is no number, without case.
+# What people write in place of a number, in small letters.
 _WITHOUT = """
 - -- --- – — − . .. ... … / * ? ?? x na n/a n.a. n/d nan nat <na> none null nil missing unknown
 undefined tbd tba todo pending running diverged diverge diverges divergence unstable oom failed fail
@@ -76,7 +76,7 @@ class Numbers:
 
     Attributes:
         values: float64 (n,); NaN where missing or unread.
-        missing: bool (n,); cells that are empty or say that there is no number (`-`, `diverged`).
+        missing: bool (n,); cells that are empty or hold a word instead (`-`, `diverged`).
         unread: bool (n,); cells that hold something else than a number.
         unit: what was read off the numbers behind which it stood, such as `%`, `FLOP`, `tokens`.
         factors: whether a factor stood behind some of the numbers, as in `7B`.
@@ -177,7 +177,7 @@ def _read_objects(cells: np.ndarray, missing: np.ndarray) -> Numbers:
 
 
 def _of_object(cell: Any) -> float:
-    """The value of a cell that is no text; NaN if it is not a number."""
+    """The value of a cell that is not text; NaN if it is not a number."""
     if isinstance(cell, bool | np.bool_) or not isinstance(
         cell, int | float | Decimal | np.integer | np.floating
     ):
@@ -324,7 +324,7 @@ def _separates(text: str, sign: str) -> str:
 
 
 def _grouped(text: str, decimal: str) -> str | None:
-    """The digits without separators of groups, with a decimal point; None if it is no number."""
+    """The digits without separators of groups, with a decimal point; None if it is not a number."""
     if not decimal and ("," in text or text.count(".") > 1):
         return None
     decimal = decimal or "."

@@ -13,6 +13,7 @@ import pandas as pd
 from isoloss.aggregate.guess import holds_numbers
 from isoloss.aggregate.names import SPLITS, bare
 from isoloss.aggregate.numbers import read_numbers
+from isoloss.core import tables
 from isoloss.core.escape import listed
 from isoloss.core.problems import Problem, TableError
 
@@ -68,7 +69,7 @@ class MixtureColumns:
             parts = {c: _kept(raw[c], shares[:, i]) for i, c in enumerate(self.shares)}
             raw = raw.assign(**parts)
         others = [c for c in raw if c not in self.renamed and str(c).startswith(("p_", "loss_"))]
-        return raw.rename(columns={**{c: f"{c}_given" for c in others}, **self.renamed})
+        return raw.rename(columns={**{c: f"{c}{tables.SET_ASIDE}" for c in others}, **self.renamed})
 
 
 def mixture_columns(raw: pd.DataFrame, label: str, strict: bool = True) -> MixtureColumns | None:

@@ -59,7 +59,7 @@ def _scope(runs: pd.DataFrame, raw: pd.DataFrame) -> pd.DataFrame:
 
 
 def as_numbers(column: pd.Series) -> pd.Series | None:
-    """A column of texts as numbers, NaN where it has none; None if most of it are no numbers."""
+    """A column of texts as numbers, NaN where it has none; None if most are not numbers."""
     numbers = read_numbers(column)
     return pd.Series(numbers.values, index=column.index) if numbers.mostly else None
 

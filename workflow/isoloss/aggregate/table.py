@@ -313,7 +313,7 @@ def _unmappable(raw: pd.DataFrame, columns: Mapping[str, str], label: str) -> li
 
 def _free(name: str, taken: Sequence[str]) -> str:
     """The name with `_given` appended until no other column has it."""
-    while (name := f"{name}_given") in taken:
+    while (name := f"{name}{tables.SET_ASIDE}") in taken:
         pass
     return name
 

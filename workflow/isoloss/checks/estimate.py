@@ -1,4 +1,4 @@
-"""Estimates that are no optimum, lie on a bound, or are not determined."""
+"""Estimates that are not an optimum, lie on a bound, or are not determined."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ class Evidence:
 
     @cached_property
     def residuals(self) -> np.ndarray:
-        """Log of observed over predicted loss, (n,); 0 where it is no number."""
+        """Log of observed over predicted loss, (n,); 0 where it is not a number."""
         with np.errstate(all="ignore"):
             log_ratio = np.log(self.loss / self.predicted)
         return np.where(np.isfinite(log_ratio), log_ratio, 0.0)
@@ -122,9 +122,9 @@ class Evidence:
 
     @cached_property
     def unused(self) -> list[str]:
-        """The user's columns that are no variable of the law and no outcome."""
+        """The user's columns that are neither variables of the law nor outcomes."""
         known = set(tables.schema("runs").names) - {"model", "weighting"} | {OF_RUN}
-        names = [c for c in self.runs if c not in known and not str(c).endswith("_given")]
+        names = [c for c in self.runs if c not in known and not str(c).endswith(tables.SET_ASIDE)]
         outcomes = [
             c for c, role in tables.roles_of_runs(self.runs[names]).items() if role == "outcome"
         ]

@@ -6,13 +6,13 @@ Differences and spreads are of log loss: .01 is one per cent of the loss.
 # --- pooled experiments ---
 LEVELS = 12  # values of a column, at most, that may name experiments
 LEVEL_ROWS = 3  # runs for each of them, on average, at least
-CHANCE = 1e-3  # p value below which a column is no accident, all columns tried together
+CHANCE = 1e-3  # p value below which chance does not explain a column, all columns tried together
 EXPLAINED = 0.3  # share of the misfit that a column explains: a doubt
 MOSTLY = 0.5  # share from which the fit describes none of the experiments
 ALONG = 0.95  # rank correlation with a variable from which a column is another name for it
 SMALL = 0.01  # spread of residuals, root mean square, below which pooling does little harm
 SEEDS = 0.02  # SD between runs alike in all variables: seeds differ by less than one per cent
-TUNING = 0.08  # SD from which they are no repetitions
+TUNING = 0.08  # SD from which they are not repetitions
 APART = 0.88  # share of the variance between two sets of residuals; a normal has 2/pi = .64
 HALVES = 0.15  # share of the runs in the smaller set, at least
 
@@ -37,7 +37,7 @@ COLLINEAR = 3.0  # factor by which runs spread in their narrowest direction of l
 LINE = 1.3  # factor below which they lie on a line
 TO_SPARE = 2  # runs beyond the parameters, at least
 RATIOS = (1e-3, 1e6)  # tokens per parameter, median, beyond which units are doubtful
-TINY_N, TINY_D = 100.0, 5000.0  # largest N and D of a table, below which they are no counts
+TINY_N, TINY_D = 100.0, 5000.0  # largest N and D of a table, below which they are hardly counts
 APART_SIZES = 1e6  # factor within N or D that no table of one unit has
 UNIFORM = 14.0  # nats: above ln(1e6), the loss of a uniform guess among a million tokens
 

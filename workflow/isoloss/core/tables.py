@@ -32,6 +32,7 @@ METADATA = b"isoloss"
 WHOLE = "all"  # group of runs that are not divided into groups
 BATCH_ROWS = 1 << 16  # rows of a table that are in memory at once where it is read or written so
 ROLES = ("identity", "setting", "outcome", "bookkeeping")  # of columns; see tables.yaml
+SET_ASIDE = "_given"  # end of the names of a user's columns that `runs` needs for others
 _ROLE_KEYS = ("role", "role_given")
 # the loader in C where there is one: ten times faster
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

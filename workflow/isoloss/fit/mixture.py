@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from isoloss.core import tables
 from isoloss.core.problems import IsolossError, Problem
 from isoloss.laws._mixture import LOSS, PREFIX
 
-SET_ASIDE = "_given"  # end of the names of a user's columns that are none of the contract's
 SAME_SUM = 0.05  # how far from 1 a sum of proportions may be from rounding
 ENOUGH = 0.5  # of the runs of a group, that must have a loss for it to be fitted
 
 
 def domains_of(runs: pd.DataFrame) -> list[str]:
     """The columns of proportions."""
-    return [c for c in runs if str(c).startswith(PREFIX) and not str(c).endswith(SET_ASIDE)]
+    return [c for c in runs if str(c).startswith(PREFIX) and not str(c).endswith(tables.SET_ASIDE)]
 
 
 def mixtures(runs: pd.DataFrame, place: str) -> pd.DataFrame:
@@ -61,7 +61,7 @@ def mixtures(runs: pd.DataFrame, place: str) -> pd.DataFrame:
 
 def responses_of(runs: pd.DataFrame) -> list[str]:
     """The columns of losses by domain."""
-    return [c for c in runs if str(c).startswith(LOSS) and not str(c).endswith(SET_ASIDE)]
+    return [c for c in runs if str(c).startswith(LOSS) and not str(c).endswith(tables.SET_ASIDE)]
 
 
 def lacking(runs: pd.DataFrame, response: str, need: int) -> str:

@@ -300,7 +300,7 @@ def save(result: QuickFit, out: Path) -> list[Path]:
     from isoloss.plot.draw import draw
 
     files = result.fit.save(out, law=out.name, sweep="table", study=out.name)
-    runs = result.runs[[c for c in result.runs if not str(c).endswith("_given")]]
+    runs = result.runs[[c for c in result.runs if not str(c).endswith(tables.SET_ASIDE)]]
     facts = {"sweep": "table", "study": out.name, "token": "token"}
     facts["loss_unit"] = result.fit.loss_unit
     tables.write("runs", runs, out / "runs.parquet", facts)

@@ -59,6 +59,8 @@ def rows() -> pd.DataFrame:
         {
             "row_id": [f"row{i:02d}" for i in range(40)],
             "text": texts,
+            "features": None,
+            "label": None,
             "n_tokens": [len(text) for text in texts],
             "tags": [[("kind", kinds[i % 3]), ("domain", domains[i // 2 % 2])] for i in range(40)],
             "split": ["valid" if i % 4 == 3 else "train" for i in range(40)],

@@ -184,6 +184,10 @@ def files(chinchilla_runs, tmp_path_factory):
         parts = [ended.assign(part=p, value=s / ended["n_params"] ** 0.5)
                  for p, s in (("bytes", 1.0), ("blocks.0.read", 2.0))]  # fmt: skip
         seen = pd.concat(parts).assign(observable="weight_norms", quantity="root_mean_square")
+        entropies = [ended.assign(part="sample", quantity=q, value=ended["n_params"] ** a)
+                     for q, a in (("h_tse", 0.2), ("h_sie", 0.1))]  # fmt: skip
+        entropies = pd.concat(entropies).assign(observable="structural_entropy")
+        seen = pd.concat([seen, entropies])
         paths["observe/observations"] = home / "observations.parquet"
         seen = seen[tables.schema("observations").names]
         tables.write("observations", seen, paths["observe/observations"], {})

@@ -102,7 +102,7 @@ def mean_log_ratio(transitions: list[np.ndarray], scale: float) -> list[np.ndarr
 
     ln(1 + x) is the integral of x^s π / (s sin πs) / 2πi along a line Re s = σ between 0 and 1.
     Steps h along it add ln(1 + x exp(2πk/h)) exp(-2πσk/h) for every whole k but 0: with h = 0.0875
-    and σ = 0.38 that is below 2e-10 for k = 1 and k = -1 up to x = 1e9, and nothing beside it for
+    and σ = 0.38 that is below 2e-10 for k = 1 and k = -1 up to x = 1e9, and negligible for
     the others. Nodes beyond Im s = 9 hold 1e-10.
 
     Args:

@@ -84,8 +84,8 @@ def structural_entropies(weights: Sequence[np.ndarray]) -> pd.DataFrame:
 
     Returns:
         One row a hidden unit, layer by layer: `layer` (1 for the first hidden layer), `unit` (its
-        row in the matrix that feeds it, from 0), `h_tse` (to a relative 1e-9), `h_sie` (bits, to
-        1e-8).
+        row in the matrix that feeds it, from 0), `h_tse` (to a relative 1e-9; 0 beyond about 1e308
+        paths), `h_sie` (bits, to 1e-9).
 
     Raises:
         IsolossError: a matrix does not take what the one before it gives, has another number of

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from isoloss.core import tables
+from isoloss.core import registry, tables
 
 # the same examples everywhere, and no clock: a machine may be busy
 hypothesis.settings.register_profile("isoloss", derandomize=True, deadline=None)
@@ -46,6 +46,21 @@ def reference_data() -> Path:
     if not folder.is_dir():
         pytest.fail(f"ISOLOSS_REFERENCE_DATA names {named}, which is no folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def fashion_mnist_folder() -> str:
+    """The folder of Fashion-MNIST; what needs it is skipped where it is not installed.
+
+    ISOLOSS_FASHION_MNIST names another folder, and insists on it.
+    """
+    folder = registry.defaults("dataset", "fashion_mnist")["folder"]
+    named = os.environ.get("ISOLOSS_FASHION_MNIST", "")
+    if not named and not Path(folder).is_dir():
+        pytest.skip("the package dataset-fashion-mnist is not installed")
+    if named and not Path(named).is_dir():
+        pytest.fail(f"ISOLOSS_FASHION_MNIST names {named}, which is not a folder")
+    return named or folder
 
 
 @pytest.fixture(scope="module")

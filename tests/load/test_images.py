@@ -196,6 +196,19 @@ def test_fashion_mnist_is_read_from_a_folder(tmp_path, packed):
     assert [dict(t)["class"] for t in rows["tags"]] == [names[i] for i in dataset.labels]
 
 
+def test_fashion_mnist_has_its_70_000_images_and_7000_of_every_class(
+    tmp_path, fashion_mnist_folder, capsys
+):
+    rows, audit, dataset = load(tmp_path, "fashion_mnist", folder=fashion_mnist_folder)
+    assert dataset.tokens.values.shape == (70_000, 28, 28)
+    assert rows["split"].value_counts().to_dict() == {"train": 60_000, "valid": 10_000}
+    assert (np.bincount(dataset.labels) == 7000).all()
+    assert (audit["rows_after"] == 7000).all()
+    assert "dropped" not in capsys.readouterr().out  # it has no image twice
+    # the mean pixel of the training images, as everybody normalises them
+    assert dataset.tokens.values[10_000:].mean() / 255 == pytest.approx(0.2860, abs=1e-4)
+
+
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
     """A package `datasets` that gives small sides, and counts how often it is asked."""
@@ -227,6 +240,33 @@ def test_fashion_mnist_of_the_hub_is_that_of_the_files(tmp_path, hub):
     assert np.array_equal(of_hub.tokens.values, of_files.tokens.values)
     assert identity("fashion_mnist", {"source": "hub", "folder": ""})
     assert hub == [fashion_mnist.HUB]
+
+
+def test_fashion_mnist_is_read_from_a_dataset_that_was_saved_by_the_hubs_package(
+    tmp_path, monkeypatch
+):
+    datasets = pytest.importorskip("datasets")
+    image = pytest.importorskip("PIL.Image")
+    kinds = datasets.Features(
+        image=datasets.Image(), label=datasets.ClassLabel(names=fashion_mnist.CLASSES.split())
+    )
+    sides = {}
+    for side, (images, labels) in {
+        "test": small_images(20, 2),
+        "train": small_images(60, 1),
+    }.items():
+        columns = {"image": [image.fromarray(i) for i in images], "label": labels.tolist()}
+        sides[side] = datasets.Dataset.from_dict(columns, features=kinds)
+    datasets.DatasetDict(sides).save_to_disk(tmp_path / "saved")
+    monkeypatch.setattr(
+        datasets, "load_dataset", lambda name: datasets.load_from_disk(tmp_path / "saved")
+    )
+    fashion_mnist._hub.cache_clear()
+    write_images(tmp_path)
+    files, _, _ = load(tmp_path / "files", "fashion_mnist", folder=str(tmp_path))
+    rows, _, _ = load(tmp_path / "hub", "fashion_mnist", source="hub")
+    pd.testing.assert_frame_equal(rows, files)
+    fashion_mnist._hub.cache_clear()
 
 
 def test_a_hub_without_its_package_or_without_network_is_told_with_what_to_do(monkeypatch):

@@ -12,6 +12,7 @@ the loss, such as a token. Their words are the task's ITEM and EXAMPLE.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Protocol
@@ -27,8 +28,8 @@ class Model(Protocol):
     def count(self) -> Mapping[str, int]:
         """Parameters by group; those of `embedding` are left out of n_params_nonembed."""
 
-    def flops_per_example(self) -> float:
-        """Training FLOP an example of the task, forward and backward pass."""
+    def flops_by_layer(self) -> Mapping[str, float]:
+        """Training FLOP an example of the task, forward and backward pass, layer by layer."""
 
     def activations(self) -> int:
         """How many numbers a forward pass keeps for each item, estimated from below.
@@ -41,6 +42,11 @@ class Model(Protocol):
 
     def build(self, rng: np.random.Generator) -> torch.nn.Module:
         """The module, its weights drawn from `rng`; its input and output are as the task says."""
+
+
+def flops_per_example(model: Model) -> float:
+    """Training FLOP an example of the task: those of all layers together."""
+    return math.fsum(model.flops_by_layer().values())
 
 
 def model_of(card: Any, given: Mapping[str, Any]) -> Model:

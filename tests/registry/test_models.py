@@ -69,7 +69,7 @@ def test_a_model_counts_its_own_parameters_and_flops(name, change):
     # time for the gradient of its layer's input, which the first layer can do without
     assert flops_per_example(model) >= 4 * (sum(count.values()) - count.get("embedding", 0))
     assert all(flops > 0 for flops in model.flops_by_layer().values())
-    assert model.width() > 0
+    assert model.nominal_width() > 0
     assert model.activations() > 0
 
 

@@ -30,7 +30,7 @@ CONTRACTS = {
     "dataset": "TITLE ABOUT SOURCE TAGS TOKEN sources pieces",
     "model": (
         "TITLE FORMULA SOURCE TASK Model Model.count Model.flops_by_layer Model.activations "
-        "Model.width Model.build"
+        "Model.nominal_width Model.build"
     ),
     "task": "TITLE ABOUT SOURCE EXAMPLE ITEM shapes examples_per_item training validation task",
     "trainer": "TITLE ABOUT SOURCE plan warm_up train",

@@ -83,7 +83,7 @@ class Model:
         """
         return self.context * (self.n_layers * 12 * self.d_model + 2 * self.vocabulary)
 
-    def width(self) -> int:
+    def nominal_width(self) -> int:
         """The width of the residual stream."""
         return self.d_model
 

@@ -75,8 +75,15 @@ def validation(dataset: Any) -> HeldOut:
     return held_out(dataset.tokens, dataset.starts, dataset.held_out)
 
 
-def task(training: Stream, validation: HeldOut, n_valid: int, seed: int, **options: int) -> Windows:
+def task(
+    training: Stream,
+    validation: HeldOut,
+    n_valid: int,
+    seed: int,
+    n_unique: int | None = None,
+    **options: int,
+) -> Windows:
     """The task of a run."""
     from isoloss.tasks._tokens import Windows
 
-    return Windows(training, validation, n_valid, seed, shapes(**options))
+    return Windows(training, validation, n_valid, seed, shapes(**options), n_unique)

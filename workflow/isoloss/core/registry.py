@@ -32,7 +32,9 @@ CONTRACTS = {
         "TITLE FORMULA SOURCE TASK sizes Model Model.count Model.flops_per_example "
         "Model.activations Model.width Model.build"
     ),
-    "task": "TITLE ABOUT SOURCE EXAMPLE ITEM shapes examples_per_item training validation task",
+    "task": (
+        "TITLE ABOUT SOURCE EXAMPLE ITEM shapes examples_per_item training validation made_up task"
+    ),
     "trainer": "TITLE ABOUT SOURCE plan warm_up train",
     "observable": "TITLE ABOUT FORMULA SOURCE QUANTITIES observe",
     "law": "TITLE FORMULA LATEX SOURCE DOMAIN KIND make",

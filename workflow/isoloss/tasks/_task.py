@@ -70,6 +70,9 @@ class Card(Protocol):
     def validation(self, dataset: Any) -> Side:
         """The validation side of a dataset."""
 
+    def made_up(self, n_items: int, **options: Any) -> tuple[Side, Side]:
+        """Both sides of a random dataset of so many items, on which a step's time is measured."""
+
     def task(
         self,
         training: Side,

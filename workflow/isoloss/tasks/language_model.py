@@ -75,6 +75,22 @@ def validation(dataset: Any) -> HeldOut:
     return held_out(dataset.tokens, dataset.starts, dataset.held_out)
 
 
+def made_up(n_items: int, context: int, vocabulary: int) -> tuple[Stream, HeldOut]:
+    """Both sides of random tokens, of as many windows: what a step's time is measured on."""
+    import numpy as np
+    import pyarrow as pa
+
+    from isoloss.core.tokens import TokenArray
+    from isoloss.tasks._tokens import held_out, stream
+
+    count = n_items * context + 1
+    drawn = np.random.default_rng(0).integers(0, vocabulary, count)
+    tokens, starts, row = TokenArray(drawn), np.array([0, count]), np.zeros(1, dtype=np.int64)
+    tags = pa.array([[]], pa.map_(pa.string(), pa.string()))
+    rows = pa.table({"row": row, "n_tokens": [count], "tags": tags})
+    return stream(tokens, starts, row, row + 1), held_out(tokens, starts, rows)
+
+
 def task(
     training: Stream,
     validation: HeldOut,

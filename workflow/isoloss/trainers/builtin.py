@@ -251,7 +251,7 @@ def train(
     prepare_torch(int(generator(seed, "torch", noise).integers(2**63)), on)
     module = model.build(generator(seed, "init", noise))
     batches = task.batches(settings["batch_items"], generator(seed, "order", noise))
-    run = _Run(settings, task, module, model.width(), on)
+    run = _Run(settings, task, module, model.nominal_width(), on)
     run.restore(checkpoint.load())
     for step in range(settings["n_steps"]):
         items = next(batches)

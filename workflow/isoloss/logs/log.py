@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -39,6 +40,7 @@ class Log:
         config: the run's settings by name, nested ones joined by points.
         notes: what was decided, a sentence each.
         status: how the run ended, such as finished or failed; unknown if the log does not say.
+        counted: whether the log has no steps, so that `step` counts its records.
     """
 
     curve: pd.DataFrame
@@ -46,6 +48,7 @@ class Log:
     config: Record = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     status: str = UNKNOWN
+    counted: bool = False
 
     @classmethod
     def of_settings(cls, config: Record, notes: tuple[str, ...] = (), status: str = UNKNOWN) -> Log:
@@ -79,15 +82,15 @@ class Records:
         lists = {name for row in self.rows for name, value in row.items() if _is_many(value)}
         if lists:
             notes.append(f"lists are left out: {', '.join(sorted(lists))}")
-        if not any(_is_number(value) for row in rows for value in row.values()):
+        if not any(is_number(value) for row in rows for value in row.values()):
             raise self.file.error("has no numbers", "give a log with the metrics of a run")
         names = dict.fromkeys(name for row in rows for name in row)
-        axes = sorted((n for n in names if compact(n) in _STEPS), key=_rank)
+        axes = sorted((n for n in names if is_step(n)), key=_rank)
         points = self._points(rows, axes, notes)
         curve = _curve(points, [name for name in names if name not in axes])
         values = {name: [p[name] for p in points.values() if name in p] for name in names}
         final = {name: last_value(each) for name, each in values.items() if each}
-        return Log(curve, final, dict(config or {}), tuple(notes), status)
+        return Log(curve, final, dict(config or {}), tuple(notes), status, not axes)
 
     def _points(
         self, rows: Sequence[Record], axes: Sequence[str], notes: list[str]
@@ -123,7 +126,7 @@ class Records:
         steps: list[float] = []
         for row, place in zip(rows, self.places, strict=True):
             step = row.get(name, steps[-1] if steps else 0)
-            if not _is_number(step) or not math.isfinite(step):
+            if not is_number(step) or not math.isfinite(step):
                 reason = f"{place}: {name!r} is {step!r}, not a number"
                 raise self.file.error(reason, "correct it, or remove the record")
             steps.append(step)
@@ -137,6 +140,15 @@ def compact(name: str) -> str:
     ('globalstep', 'step')
     """
     return re.sub(r"[\W_]+", "", name.rpartition("/")[2]).lower()
+
+
+def is_step(name: str) -> bool:
+    """Whether a name is what programs call the position along a run.
+
+    >>> is_step("global_step"), is_step("max_steps")
+    (True, False)
+    """
+    return compact(name) in _STEPS
 
 
 def last_value(values: Sequence[Any]) -> Any:
@@ -159,7 +171,8 @@ def _rank(name: str) -> int:
     return _STEPS.index(compact(name))
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether a value is a number, and not a truth value."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -192,7 +205,7 @@ def _by_split(rows: list[Record]) -> list[Record]:
 def _with_split(row: Record, split: str) -> Record:
     front = f"{row[split]}/" if split in row else ""
     return {
-        name if compact(name) in _STEPS else f"{front}{name}": value
+        name if is_step(name) else f"{front}{name}": value
         for name, value in row.items()
         if name != split
     }
@@ -204,7 +217,7 @@ def _joined(rows: Sequence[Record], keys: Iterable[Any]) -> tuple[dict[Any, Reco
     repeated = []
     for key, row in zip(keys, rows, strict=True):
         point = points.setdefault(key, {})
-        if any(name in point and compact(name) not in _STEPS for name in row):
+        if any(name in point and not is_step(name) for name in row):
             repeated.append(key)
         point.update(row)
     return points, repeated
@@ -216,8 +229,8 @@ def _curve(points: Mapping[Any, Record], names: Sequence[str]) -> pd.DataFrame:
     rows = list(points.values())
     for name in names:
         values = [row.get(name) for row in rows]
-        if any(map(_is_number, values)):
-            columns[name] = _column([v if _is_number(v) else math.nan for v in values])
+        if any(map(is_number, values)):
+            columns[name] = _column([v if is_number(v) else math.nan for v in values])
     samples = _samples(columns)
     if samples:
         columns = {STEP: columns.pop(STEP), SAMPLES: columns.pop(samples), **columns}
@@ -231,9 +244,15 @@ def _column(values: list) -> np.ndarray:
     return np.array(values, dtype="int64" if whole else float)
 
 
+@cache
+def _points_of_d(name: str) -> float:
+    """How well a name says that a column counts the examples or tokens seen."""
+    return meanings(name).get("D", 0.0)
+
+
 def _samples(columns: Mapping[str, np.ndarray]) -> str:
     """The column that counts the examples or tokens seen; it never falls along the run."""
-    points = {name: meanings(name).get("D", 0.0) for name in columns if name != STEP}
+    points = {name: _points_of_d(name) for name in columns if name != STEP}
     for name in sorted((n for n in points if points[n]), key=lambda n: -points[n]):
         seen = columns[name][~np.isnan(columns[name].astype(float))]
         if (seen > 0).any() and (np.diff(seen) >= 0).all() and (len(seen) < 2 or np.ptp(seen) > 0):

@@ -514,8 +514,21 @@ def test_points_of_many_runs_in_one_table(logs):
     assert list(by_run(read)) == ["a", "b"] and len(read.curves) == 4
 
 
-def test_a_table_of_runs_without_names_is_refused_with_advice(logs):
-    (logs / "runs.csv").write_text("n_params,tokens,loss\n100,1000,3.5\n200,1000,3.25\n")
+def test_a_field_that_names_the_logger_is_not_a_run(logs):
+    for run in ("a", "b"):
+        lines(logs / run / "log.jsonl", [{"name": "root", **point} for point in POINTS])
+    assert list(by_run(imported(logs))) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "n_params,tokens,loss\n100,1000,3.5\n200,1000,3.25\n",
+        '{"n_params": 100, "loss": 3.5}\n{"n_params": 200, "loss": 3.25}\n',
+    ],
+)
+def test_a_table_of_runs_without_names_is_refused_with_advice(logs, text):
+    (logs / "runs.csv").write_text(text)
     with pytest.raises(TableError, match="or give it to `python -m isoloss law` itself"):
         imported(logs)
 

@@ -38,10 +38,10 @@ def logs_of(source: Source, parsed: Parsed | None = None) -> dict[str, Log]:
         if events.matches(head):
             return {"": events.read(file)}
         if lines.matches(head):
-            return {"": lines.read(file)}
+            return lines.read(file)
         columns = columnar.matches(head)
         table = grids.of_columns(file, parsed) if columns else grids.of_text(file)
-        return exports.runs(table) or {"": table.log()}
+        return exports.logs(table)
     except TableError:
         raise
     except _BROKEN as error:

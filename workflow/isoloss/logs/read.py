@@ -20,6 +20,9 @@ from isoloss.logs.log import Log
 from isoloss.logs.tables import curves_table, runs_table, statements
 
 
+_SHOWN = 10  # files that cannot be read, in the notes of a study's table
+
+
 @dataclass(frozen=True)
 class Runs:
     """The runs in a folder of logs.
@@ -150,7 +153,10 @@ def table_of_runs(source: Source) -> Parsed:
         TableError: no run can be read.
     """
     read = read_runs_of(source)
-    unread = [f"not read: {problem}" for problem in read.unread]
+    unread = [f"not read: {str(one).removeprefix(f'{source.label}, ')}" for one in read.unread]
+    if len(unread) > _SHOWN:
+        more = f"{len(unread) - _SHOWN} more files not read: `python -m isoloss import` lists them"
+        unread[_SHOWN:] = [more]
     return Parsed(read.runs, (f"logs of {len(read.runs)} runs", *read.notes, *unread))
 
 

@@ -84,8 +84,8 @@ def test_what_cannot_be_read_is_listed_and_the_others_are_read(logs, capsys):
     unread = shown.err.splitlines()
     assert len(unread) == 3
     assert all(line.startswith(f"not read: {logs}, ") for line in unread)
-    assert ", b.jsonl: line 2 is not JSON" in unread[0]
-    assert ", c.jsonl: is empty" in unread[1]
+    assert f"not read: {logs}, b.jsonl: line 2 is not JSON" in unread[0]
+    assert f"not read: {logs}, c.jsonl: is empty" in unread[1]
 
 
 def test_without_a_run_nothing_is_written(logs, capsys):

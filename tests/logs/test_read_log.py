@@ -320,7 +320,7 @@ def test_what_is_not_a_log_is_named_with_its_place(tmp_path, content, reason):
     (tmp_path / "log.jsonl").write_bytes(content)
     message = refused(tmp_path / "log.jsonl")
     assert reason in message
-    assert "log.jsonl: " in message
+    assert f"{tmp_path}/log.jsonl: " in message
     assert "; " in message
 
 

@@ -84,7 +84,7 @@ def settings(file: Source) -> Record:
 
 def _read(file: Source) -> Any:
     content = file.parts[0]
-    if file.names and file.names[0].lower().endswith(".json"):
+    if file.label.lower().endswith(".json"):
         try:
             return json.loads(content)
         except json.JSONDecodeError as error:

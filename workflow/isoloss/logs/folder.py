@@ -32,13 +32,21 @@ _LAST = "\U0010ffff"  # behind all names that begin alike
 
 def gathered(source: Source) -> tuple[dict[str, Log], tuple[Problem, ...]]:
     """The logs in a folder by run, in the order of run ids, and the files that cannot be read."""
-    gathering = _Gathering(dict(zip(source.names, source.files(), strict=True)))
+    gathering = _Gathering(_files(source))
     gathering.take_stores()
     gathering.take_configs()
     gathering.take_trainers()
     gathering.take_logs()
     logs = {run or source.address.stem: log for run, log in gathering.logs().items()}
     return dict(sorted(logs.items())), (*source.unread, *gathering.unread)
+
+
+def _files(source: Source) -> dict[str, Source]:
+    """Every file as a source of its own, by name; a file that was given by itself has its label."""
+    if source.names == (source.address.path.name,):
+        return {source.names[0]: replace(source, names=(), logs=False)}
+    pairs = zip(source.names, source.parts, strict=True)
+    return {name: source.member(name, part, alone=True) for name, part in pairs}
 
 
 @dataclass

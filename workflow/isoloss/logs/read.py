@@ -19,7 +19,6 @@ from isoloss.logs.folder import gathered
 from isoloss.logs.log import Log
 from isoloss.logs.tables import curves_table, runs_table, statements
 
-
 _SHOWN = 10  # files that cannot be read, in the notes of a study's table
 
 

@@ -597,12 +597,12 @@ def refuse_like_permissions(monkeypatch) -> None:
 
 
 def test_a_thousand_runs_take_seconds(logs):
-    points = [{"step": s, "tokens": 64 * s, "loss": 5 - s / 100} for s in range(100)]
+    points = [{"step": s, "tokens": 64 * s, "loss": 5 - s / 100} for s in range(20)]
     for number in range(1000):
         lines(logs / f"run-{number:04d}" / "metrics.jsonl", points)
         (logs / f"run-{number:04d}" / "config.json").write_text(json.dumps({"seed": number}))
     before = time.process_time()
     read = imported(logs)
-    assert time.process_time() - before < 20  # 2 seconds on an idle machine
-    assert len(read.runs) == 1000 and len(read.curves) == 100_000
+    assert time.process_time() - before < 20  # 1 second on an idle machine
+    assert len(read.runs) == 1000 and len(read.curves) == 20_000
     assert read.runs["seed"].tolist() == list(range(1000))

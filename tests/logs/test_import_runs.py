@@ -296,7 +296,7 @@ def test_of_a_trainer_with_checkpoints_the_newest_state_counts(logs):
     assert runs["gpt/lr-1"]["status"] == "unfinished" and runs["gpt/lr-2"]["status"] == "finished"
     assert runs["gpt/lr-1"]["eval_loss"] == pytest.approx(-1)
     assert runs["gpt/lr-1"]["hidden_size"] == 64 and runs["gpt/lr-1"]["total_flos"] == 1e14
-    assert "status: 1 finished, 1 unfinished" in read.notes
+    assert read.notes[-1].startswith("status: 1 finished, 1 unfinished; ")
     assert not read.unread
 
 
@@ -359,6 +359,46 @@ def test_one_run_in_two_forms_is_read_once(logs):
     assert read.notes == ()
 
 
+def test_the_folder_of_wandb_on_this_machine(logs):
+    files = logs / "wandb/run-20261126_100000-ab12/files"
+    files.mkdir(parents=True)
+    (files / "wandb-summary.json").write_text('{"loss": 3.5, "_step": 9, "_wandb": {"runtime": 5}}')
+    (files / "wandb-metadata.json").write_text('{"cpu_count": 4, "args": ["--lr"]}')
+    (files / "config.yaml").write_text("lr:\n  desc: null\n  value: 0.1\n")
+    (logs / "wandb/latest-run").symlink_to("run-20261126_100000-ab12")
+    runs = by_run(imported(logs))
+    assert list(runs) == ["wandb/run-20261126_100000-ab12"]
+    assert {k: v for (row,) in [runs.values()] for k, v in row.items()} == {
+        **{"status": "unknown", "loss": 3.5, "_step": 9, "_wandb.runtime": 5, "lr": 0.1},
+    }
+
+
+def test_results_without_a_log_are_runs(logs):
+    (logs / "a").mkdir()
+    (logs / "a/train_results.json").write_text('{"epoch": 1.0, "train_loss": 3}')
+    (logs / "a/eval_results.json").write_text('{"epoch": 1.0, "eval_loss": 3.5}')
+    row = by_run(imported(logs))["a"]
+    assert (row["train_loss"], row["eval_loss"]) == (3, 3.5)
+
+
+def test_files_of_json_that_are_not_logs_are_listed(logs):
+    lines(logs / "a.jsonl", POINTS)
+    (logs / "notes.ipynb").write_text('{"cells": [], "nbformat": 4}')
+    (logs / "package.json").write_text('{"name": "x", "version": "1.0"}')
+    read = imported(logs)
+    assert list(by_run(read)) == ["a"]
+    assert [p.place.rpartition(", ")[2] for p in read.unread] == ["package.json", "notes.ipynb"]
+
+
+def test_a_log_of_keras_is_known_by_its_first_lines(logs):
+    (logs / "a").mkdir()
+    (logs / "a/training.log").write_text("epoch,loss,val_loss\n0,3.5,3.6\n1,3.1,3.3\n")
+    (logs / "a/console.log").write_text("epoch 1, loss 3.5\nepoch 2, loss 3.1\n")
+    read = imported(logs)
+    assert by_run(read)["a"]["val_loss"] == 3.3
+    assert read.notes == ("files that are not logs by name and first bytes: 1 .log",)
+
+
 # --- exports -----------------------------------------------------------------------------------
 
 WANDB = pd.DataFrame(
@@ -381,7 +421,7 @@ def check_wandb(read) -> None:
     assert runs["sweet-sun-1"]["n_params"] == 1000 and runs["sweet-sun-1"]["val_loss"] == 3.5
     assert "val_loss" not in runs["calm-sea-2"]
     assert runs["calm-sea-2-2"]["optim.name"] == "sgd"
-    assert "status: 1 crashed, 2 finished" in read.notes
+    assert read.notes[-1].startswith("status: 1 crashed, 2 finished; ")
 
 
 def test_a_table_of_runs_that_wandb_exports(logs):
@@ -545,6 +585,14 @@ def test_links_are_followed_once(logs):
     lines(elsewhere / "metrics.jsonl", POINTS)
     (logs / "linked").symlink_to(elsewhere)
     assert list(by_run(imported(logs))) == ["linked", "z-run"]
+
+
+def test_names_that_are_not_utf_8_get_escapes(logs):
+    lines(logs / os.fsdecode(b"run\xff") / "metrics.jsonl", [{"step": 1, "loss": 3}])
+    (logs / "b.jsonl").write_text('{"step": 1, "lo\\ud800ss": 3, "text": "\\ud800"}\n')
+    runs = by_run(imported(logs))
+    assert list(runs) == ["b", "run\\udcff"]
+    assert runs["b"]["lo\\ud800ss"] == 3 and runs["b"]["text"] == "\\ud800"
 
 
 def test_hard_links_of_one_configuration_count_for_every_run(logs):

@@ -13,11 +13,11 @@ from isoloss.core.problems import StudyError, TableError
 from isoloss.core.sources import Source
 from isoloss.formats.json_tables import flattened
 from isoloss.formats.numbers import is_number
-from isoloss.logs.log import Record
+from isoloss.logs.log import Record, as_text
 
 _NAME = re.compile(
     r"(?:(.+?)[._-])?(?:(?:training|train|model|run)[._-]?)?"
-    r"(?:config|cfg|args|hparams|hyperparameters|params|settings|options)s?",
+    r"(?:config|cfg|args|hparams|hyperparameters|params|settings|options|metadata)s?",
     re.IGNORECASE,
 )
 _HYDRA = ".hydra"  # the folder in a run's folder where Hydra writes its configuration
@@ -79,7 +79,7 @@ def settings(file: Source) -> Record:
     if not isinstance(values, dict):
         raise file.error("is not a mapping of names to settings", "write `name: value` lines")
     flat = flattened({str(name): _unwrapped(value) for name, value in values.items()})
-    return {name: plain(value) for name, value in flat.items() if value is not None}
+    return {as_text(name): plain(value) for name, value in flat.items() if value is not None}
 
 
 def _read(file: Source) -> Any:
@@ -107,7 +107,9 @@ def _unwrapped(value: Any) -> Any:
 def plain(value: Any) -> Any:
     """A setting as a number, a truth value or a text; 1e-3, which YAML calls text, is a number."""
     if isinstance(value, list | dict):
-        return json.dumps(value, ensure_ascii=False)
-    if isinstance(value, str) and "e" in value.lower() and is_number(value):
+        return as_text(json.dumps(value, ensure_ascii=False))
+    if not isinstance(value, str):
+        return value
+    if "e" in value.lower() and is_number(value):
         return float(value)
-    return value
+    return as_text(value)

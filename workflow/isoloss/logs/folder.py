@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
@@ -11,11 +11,12 @@ from typing import Any, TypeVar
 from isoloss.core.problems import Problem, TableError
 from isoloss.core.sources import Source
 from isoloss.formats import columnar
+from isoloss.formats.names import meanings
 from isoloss.formats.table import Parsed
 from isoloss.logs import configs, mlflow
 from isoloss.logs.file import log_of, logs_of
 from isoloss.logs.join import Piece, joined, merged
-from isoloss.logs.log import Log
+from isoloss.logs.log import Log, as_text
 from isoloss.logs.places import (
     folders_of,
     is_events,
@@ -32,12 +33,15 @@ _LAST = "\U0010ffff"  # behind all names that begin alike
 
 def gathered(source: Source) -> tuple[dict[str, Log], tuple[Problem, ...]]:
     """The logs in a folder by run, in the order of run ids, and the files that cannot be read."""
-    gathering = _Gathering(_files(source))
+    files = _files(source)
+    gathering = _Gathering(dict(files))
     gathering.take_stores()
     gathering.take_configs()
     gathering.take_trainers()
     gathering.take_logs()
-    logs = {run or source.address.stem: log for run, log in gathering.logs().items()}
+    if len(files) > 1:
+        gathering.leave_others(files)
+    logs = {as_text(run or source.address.stem): log for run, log in gathering.logs().items()}
     return dict(sorted(logs.items())), (*source.unread, *gathering.unread)
 
 
@@ -148,6 +152,17 @@ class _Gathering:
             self.unread += error.problems
             del self.files[name]
         return tables
+
+    def leave_others(self, files: Mapping[str, Source]) -> None:
+        """Take no file for the log of a run that is one record without any loss, such as a list."""
+        for run, pieces in list(self.pieces.items()):
+            log = joined(list(pieces.values()))
+            results = any("loss" in meanings(name) for name in log.final)
+            if log.counted and len(log.curve) == 1 and not results:
+                del self.pieces[run]
+                for name in pieces:
+                    reason = "has neither steps nor a loss, and is not taken for the log of a run"
+                    self.unread += files[name].error(reason, "").problems
 
     def logs(self) -> dict[str, Log]:
         """The log of every run, with its configuration."""

@@ -183,10 +183,24 @@ def _is_many(value: Any) -> bool:
 def _plain(row: Record) -> Record:
     """A record without lists and empty values, with numbers for texts such as NaN."""
     return {
-        name: float(value) if isinstance(value, str) and value.lower() in _NOT_FINITE else value
+        as_text(name): _number_or_text(value) if isinstance(value, str) else value
         for name, value in row.items()
         if value is not None and not _is_many(value)
     }
+
+
+def _number_or_text(text: str) -> float | str:
+    """The number of a text such as NaN; any other text."""
+    return float(text) if text.lower() in _NOT_FINITE else as_text(text)
+
+
+def as_text(text: str) -> str:
+    r"""The text, with escapes for what UTF-8 cannot encode: bytes of a path, halves of a pair.
+
+    >>> as_text("loss \udcff")
+    'loss \\udcff'
+    """
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _by_split(rows: list[Record]) -> list[Record]:

@@ -105,9 +105,8 @@ def statements(logs: Mapping[str, Log]) -> list[str]:
     for log in logs.values():
         ends[log.status] = ends.get(log.status, 0) + 1
     if set(ends) - {UNKNOWN, "finished"}:
-        words.append(
-            "status: " + ", ".join(f"{count} {end}" for end, count in sorted(ends.items()))
-        )
+        counts = ", ".join(f"{count} {end}" for end, count in sorted(ends.items()))
+        words.append(f"status: {counts}; for those that finished: --keep \"status == 'finished'\"")
     return words
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from isoloss.core.sources import Source
@@ -109,4 +110,5 @@ def _of_trainer(file: Source, state: Record) -> Log:
     if step < most:
         status = "unfinished"
         notes += (f"the run is at step {step} of {most}",)
-    return Log(log.curve, {**log.final, **reached}, config, notes, status)
+    final = {**log.final, **reached}
+    return replace(log, final=final, config=config, notes=notes, status=status)

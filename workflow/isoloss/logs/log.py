@@ -39,6 +39,7 @@ class Log:
         config: the run's settings by name, nested ones joined by points.
         notes: what was decided, a sentence each.
         status: how the run ended, such as finished or failed; unknown if the log does not say.
+        counted: whether the log has no steps, so that `step` counts its records.
     """
 
     curve: pd.DataFrame
@@ -46,6 +47,7 @@ class Log:
     config: Record = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     status: str = UNKNOWN
+    counted: bool = False
 
     @classmethod
     def of_settings(cls, config: Record, notes: tuple[str, ...] = (), status: str = UNKNOWN) -> Log:
@@ -82,12 +84,12 @@ class Records:
         if not any(_is_number(value) for row in rows for value in row.values()):
             raise self.file.error("has no numbers", "give a log with the metrics of a run")
         names = dict.fromkeys(name for row in rows for name in row)
-        axes = sorted((n for n in names if compact(n) in _STEPS), key=_rank)
+        axes = sorted((n for n in names if is_step(n)), key=_rank)
         points = self._points(rows, axes, notes)
         curve = _curve(points, [name for name in names if name not in axes])
         values = {name: [p[name] for p in points.values() if name in p] for name in names}
         final = {name: last_value(each) for name, each in values.items() if each}
-        return Log(curve, final, dict(config or {}), tuple(notes), status)
+        return Log(curve, final, dict(config or {}), tuple(notes), status, not axes)
 
     def _points(
         self, rows: Sequence[Record], axes: Sequence[str], notes: list[str]
@@ -137,6 +139,15 @@ def compact(name: str) -> str:
     ('globalstep', 'step')
     """
     return re.sub(r"[\W_]+", "", name.rpartition("/")[2]).lower()
+
+
+def is_step(name: str) -> bool:
+    """Whether a name is what programs call the position along a run.
+
+    >>> is_step("global_step"), is_step("max_steps")
+    (True, False)
+    """
+    return compact(name) in _STEPS
 
 
 def last_value(values: Sequence[Any]) -> Any:
@@ -192,7 +203,7 @@ def _by_split(rows: list[Record]) -> list[Record]:
 def _with_split(row: Record, split: str) -> Record:
     front = f"{row[split]}/" if split in row else ""
     return {
-        name if compact(name) in _STEPS else f"{front}{name}": value
+        name if is_step(name) else f"{front}{name}": value
         for name, value in row.items()
         if name != split
     }
@@ -204,7 +215,7 @@ def _joined(rows: Sequence[Record], keys: Iterable[Any]) -> tuple[dict[Any, Reco
     repeated = []
     for key, row in zip(keys, rows, strict=True):
         point = points.setdefault(key, {})
-        if any(name in point and compact(name) not in _STEPS for name in row):
+        if any(name in point and not is_step(name) for name in row):
             repeated.append(key)
         point.update(row)
     return points, repeated

@@ -39,7 +39,7 @@ SMALL, TIMES_LARGER = 50_000, 20  # rows that are trained on
 WEIGHTS = {"kind": {"code": 1.5, "prose": 0.3}, "domain": {"web": 2.0, "books": 0.7}}
 WORDS = ("the", "a", "of", "row", "text", "value", "is", "not", "in", "data", "with", "token", "by")
 SWEEP = {
-    "model": "byte_transformer",
+    "model": "transformer",
     "trainer": "builtin",
     "shards": 1,
     "n_params": "nonembed",

@@ -30,7 +30,7 @@ def tiny(source: Path) -> dict:
 
 
 def _sweeps() -> dict:
-    base = {"dataset": "few", "model": "byte_transformer", "shards": 2, "valid_tokens": 1024}
+    base = {"dataset": "few", "model": "transformer", "shards": 2, "valid_tokens": 1024}
     return {
         "grid": {
             **base,

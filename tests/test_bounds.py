@@ -106,7 +106,7 @@ def config(tmp_path) -> dict:
         "study": "a",
         "load": {"s": {"card": "python_stdlib"}},
         "expand": {"natural": {}, "w": {"kind": {"docstring": 2}}},
-        "train": {"t": {"dataset": "s", "model": "byte_transformer", "cells": cells}},
+        "train": {"t": {"dataset": "s", "model": "transformer", "cells": cells}},
         "aggregate": {
             "own": {
                 "table": str(tmp_path / "t.csv"),

@@ -28,7 +28,7 @@ STUDY = {
     "train": {
         "grid": {
             "dataset": "few",
-            "model": "byte_transformer",
+            "model": "transformer",
             "shards": 2,
             "valid_tokens": 512,
             "settings": {"n_layers": 1, "context": 16, "n_samples": 640},
@@ -271,7 +271,7 @@ def test_another_digest_in_what_was_accepted_trains_nothing(home, untrained):
 def test_a_line_that_was_deleted_is_accepted_again(home, untrained):
     (home.results / "accepted.jsonl").unlink()
     code, output = home.ask("accept", "--reason", "again")
-    assert (code, "run/byte_transformer" in output) == (0, True)
+    assert (code, "run/transformer" in output) == (0, True)
     assert {code for code, _ in home.make("train")} == {0}
 
 

@@ -21,7 +21,7 @@ from isoloss.train.plan import plan_runs, runs_digest, shard_runs
 from isoloss.train.settings import cards_of
 from isoloss.trainers.builtin import noise_of
 
-RUN_CARDS = cards_of({"model": "byte_transformer", "trainer": "builtin"})
+RUN_CARDS = cards_of({"model": "transformer", "trainer": "builtin"})
 ROOT = Path(__file__).parents[1]
 # A stage in a fresh Python; also what the processes that it forks have imported.
 CALL = """
@@ -44,7 +44,7 @@ RUN = """
 import pickle, sys, types
 settings, n_valid, arrays, report = pickle.load(open(sys.argv[1], "rb"))
 values, starts, held_out, rows, copies = arrays
-from isoloss.models import byte_transformer
+from isoloss.models import transformer
 from isoloss.tasks import language_model
 from isoloss.trainers import builtin
 
@@ -52,11 +52,11 @@ tokens = types.SimpleNamespace(values=values, release=lambda: None)
 dataset = types.SimpleNamespace(tokens=tokens, starts=starts, held_out=held_out)
 index = types.SimpleNamespace(rows=rows, copies=copies)
 sides = language_model.training(dataset, index), language_model.validation(dataset)
-task = language_model.task(*sides, n_valid, 3, settings["context"])
+task = language_model.task(*sides, n_valid, 3, context=settings["context"], vocabulary=256)
 keeper = types.SimpleNamespace(load=lambda: None, due=lambda: False)
 ticks = iter([None] * settings["n_steps"])
 builtin.warm_up()
-trained = builtin.train(settings, 3, byte_transformer, task, ticks, keeper)
+trained = builtin.train(settings, 3, transformer, task, ticks, keeper)
 names = [name for name in sys.modules if name.split(".")[0] == "isoloss"]
 print(*names, sep="\\n", file=open(report, "w"))
 """
@@ -88,7 +88,7 @@ def home(tmp_path_factory) -> Path:
 
 SWEEP = {
     "dataset": "few",
-    "model": "byte_transformer",
+    "model": "transformer",
     "trainer": "builtin",
     "shards": 1,
     "n_params": "nonembed",
@@ -223,6 +223,7 @@ def test_a_runs_numbers_do_not_depend_on_the_order_of_a_cards_options(monkeypatc
         "n_layers": 1,
         "head_width": 16,
         "context": 16,
+        "vocabulary": 256,
     }
 
 

@@ -499,7 +499,7 @@ def test_no_door_runs_what_stands_in_a_filter(table, attack, capsys):
 def test_filters_are_checked_where_there_is_no_table_to_look_at(table):
     own = {"table": "nowhere.csv", "columns": {"N": "a", "D": "b", "loss": "c"}, "keep": ["c <"]}
     cells = [{"n_flops": 1e9, "d_model": [8, 12, 16, 20, 24, 28]}]
-    sweep = {"dataset": "stdlib", "model": "byte_transformer", "cells": cells}
+    sweep = {"dataset": "stdlib", "model": "transformer", "cells": cells}
     fit = {"card": "chinchilla", "sweep": "sizes"}
     study = {
         "study": "s",

@@ -72,7 +72,7 @@ def test_a_file_imports_only_what_stands_below_it(file):
 def test_the_walk_sees_the_parts_and_their_imports():
     assert ROOMS | CARDS | FACADES <= UNITS
     assert {"train", "aggregate", "core"} <= parts_used(FILES["study/check.py"])
-    assert "torch" in imported(FILES["models/byte_transformer.py"])
+    assert "torch" in imported(FILES["models/transformer.py"])
     assert "argparse" in imported(FILES["__main__.py"])
 
 

@@ -44,7 +44,7 @@ def config(own) -> dict:
         "study": "sound",
         "load": {"stdlib": {"card": "python_stdlib"}},
         "expand": {"natural": {}, "double": {"kind": {"docstring": 2.0}}},
-        "train": {"sizes": {"dataset": "stdlib", "model": "byte_transformer", "cells": cells}},
+        "train": {"sizes": {"dataset": "stdlib", "model": "transformer", "cells": cells}},
         "aggregate": {"own": {"table": own(), "columns": columns}},
         "fit": {
             "curve": {"card": "power_law", "sweep": "own", "options": {"variable": "D"}},
@@ -225,7 +225,7 @@ WRONG = {
         "train.sizes.model",
         "byte_transfomer",
         "train.sizes.model",
-        "did you mean 'byte_transformer'",
+        "did you mean 'transformer'",
     ),
     "unknown card of a law": ("fit.plane.card", "chinchila", "fit.plane.card", "'chinchilla'"),
     "unknown card of a figure": ("plot.isoloss.card", "isolos", "plot.isoloss.card", "'isoloss'"),

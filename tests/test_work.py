@@ -295,7 +295,7 @@ def trained(tmp_path) -> Home:
         (library / file.name).write_bytes(file.read_bytes())
     sweep = {
         "dataset": "few",
-        "model": "byte_transformer",
+        "model": "transformer",
         "shards": 1,
         "valid_tokens": 256,
         "settings": {"n_layers": 1, "context": 16, "n_samples": 640},

@@ -12,7 +12,7 @@ from isoloss.core.problems import TableError
 from isoloss.train.plan import plan_sweep
 
 SWEEP = {
-    "model": "byte_transformer",
+    "model": "transformer",
     "trainer": "builtin",
     "settings": {},
     "n_params": "nonembed",

@@ -13,7 +13,7 @@ from isoloss.records import provenance
 from isoloss.study import check, flow
 from isoloss.train.settings import cards_of
 
-RUN_CARDS = cards_of({"model": "byte_transformer", "trainer": "builtin"})
+RUN_CARDS = cards_of({"model": "transformer", "trainer": "builtin"})
 OBSERVE = {"norms": {"card": "weight_norms", "sweep": "grid"}}
 FIGURE = {"card": "observations", "sweep": "grid", "observation": "norms"}
 
@@ -85,7 +85,7 @@ def test_a_table_that_is_in_several_files_is_drawn_whole(tmp_path):
             "run_id": ["a", "b"],
             "observable": "weight_norms",
             "quantity": "frobenius_norm",
-            "part": "bytes",
+            "part": "tokens",
             "value": [1.0, 2.0],
         }
     )

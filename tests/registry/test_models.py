@@ -132,11 +132,15 @@ def task_for(name: str, **changes):
 def test_a_model_answers_every_item_of_its_task_from_a_loss_near_a_guess(name):
     task = task_for(task_of(name))
     model = sized(name).build(generator(0, "init", name))
-    loss = task.loss(model, np.arange(min(4, task.n_items)))
-    assert loss.shape == () and loss.requires_grad
-    assert float(loss.detach()) == pytest.approx(task.guess, rel=0.5)
-    loss.backward()
-    assert all(p.grad is not None for p in model.parameters())
+    items = np.arange(min(4, task.n_items))
+    loss = task.learn(model, items)
+    assert loss.shape == () and not loss.requires_grad
+    assert float(loss) == pytest.approx(task.guess, rel=0.5)
+    gradients = [p.grad.clone() for p in model.parameters() if p.requires_grad]
+    assert float(task.learn(model, items, 0.5)) == float(loss)
+    again = [p.grad for p in model.parameters() if p.requires_grad]
+    for gradient, both in zip(gradients, again, strict=True):
+        torch.testing.assert_close(both, 1.5 * gradient)
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -233,7 +237,7 @@ def test_rows_of_a_batch_do_not_mix(stirred):
     np.testing.assert_allclose(both[1:], log_odds(model, tokens[1:], vocabulary), atol=1e-4)
 
 
-@pytest.mark.parametrize("stirred", ["byte_transformer"], indirect=True)
+@pytest.mark.parametrize("stirred", ["transformer"], indirect=True)
 def test_a_transformer_looks_back_at_every_token_and_tells_orders_apart(stirred):
     model, context, vocabulary = stirred
     tokens = np.random.default_rng(0).integers(0, vocabulary, (3, context))
@@ -280,7 +284,7 @@ def own_model(tmp_path, monkeypatch):
 
 
 def test_a_model_card_that_lacks_part_of_its_contract_is_refused_with_what_it_lacks(own_model):
-    source = (registry.HOME / "models" / "byte_transformer.py").read_text(encoding="utf-8")
+    source = (registry.HOME / "models" / "transformer.py").read_text(encoding="utf-8")
     (line,) = own_model(source.replace("def activations", "def activity"))
     assert line.startswith("train.t.model: the model card 'mine' does not define Model.activations")
     assert "mine.py" in line
@@ -289,7 +293,7 @@ def test_a_model_card_that_lacks_part_of_its_contract_is_refused_with_what_it_la
 
 
 def test_a_model_card_that_is_no_python_is_refused_with_its_line(own_model):
-    source = (registry.HOME / "models" / "byte_transformer.py").read_text(encoding="utf-8")
+    source = (registry.HOME / "models" / "transformer.py").read_text(encoding="utf-8")
     with pytest.raises(IsolossError, match=r"mine\.py, line \d+: is not Python .*; fix the line"):
         own_model(source.replace("def count(", "def count(("))
 
@@ -297,16 +301,18 @@ def test_a_model_card_that_is_no_python_is_refused_with_its_line(own_model):
 def test_a_field_of_a_model_that_nothing_gives_is_told_with_what_to_do():
     model = make_dataclass("Model", ["context", "depth"])
     card = SimpleNamespace(__name__="isoloss.models.mine", Model=model)
-    cards = Cards(card, registry.card("task", "language_model"), None, ("context",), "depth")
+    cards = Cards(
+        card, registry.card("task", "language_model"), None, ("context", "vocabulary"), "depth"
+    )
     with pytest.raises(IsolossError, match=r"models\.mine: Model has the field 'depth'; add it to"):
-        cards.sized({"context": 8})
+        cards.sized({"context": 8, "vocabulary": 256})
 
 
 @pytest.mark.parametrize(
     ("card", "words"),
     [
-        ("model/byte_transforme", "did you mean 'byte_transformer'"),
-        ("modle/byte_transformer", "did you mean 'model'"),
+        ("model/byte_transforme", "did you mean 'transformer'"),
+        ("modle/transformer", "did you mean 'model'"),
         ("trainer/built", "did you mean 'builtin'"),
     ],
 )

@@ -18,14 +18,14 @@ CELLS = [
 
 def sweep(cells=CELLS, **changes) -> dict:
     """A sweep as a complete study has it."""
-    plain = {"model": "byte_transformer", "trainer": "builtin", "settings": {}, "shards": 4}
+    plain = {"model": "transformer", "trainer": "builtin", "settings": {}, "shards": 4}
     return plain | {"n_params": "nonembed", "n_flops": "6nd", "cells": cells} | changes
 
 
 positive = st.floats(1e-3, 1e12)
 settings_of_a_run = st.fixed_dictionaries(
     {
-        "model": st.sampled_from(["byte_transformer", "other"]),
+        "model": st.sampled_from(["transformer", "other"]),
         "weighting": st.text(max_size=8),
         "seed": st.integers(0, 10**6),
         "n_flops": positive,
@@ -85,7 +85,7 @@ def test_the_budget_gives_d_to_within_half_a_step(n_params, n_flops):
     settings = {"n_layers": 2, "context": 32, "batch_size": 3}
     cells = [{"n_flops": [1e9, 7e9], "d_model": [8, 16]}]
     plan = plan_sweep(sweep(cells, n_params=n_params, n_flops=n_flops, settings=settings))
-    card = registry.card("model", "byte_transformer")
+    card = registry.card("model", "transformer")
     for run in plan.itertuples():
         sizes = {
             "d_model": run.d_model,

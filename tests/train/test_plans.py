@@ -61,7 +61,7 @@ def test_a_start_spells_a_sweep_out_once(config, spelled_out, tmp_path):
     for shard in shards(config):
         whole.specification("train", sweep=NAME, shard=shard)
         whole.used(NAME, shard)
-    assert spelled_out == ["byte_transformer"]
+    assert spelled_out == ["transformer"]
 
 
 def test_a_train_job_reads_its_runs_from_the_plan(config, spelled_out, results):
@@ -108,7 +108,7 @@ def test_a_plan_that_is_not_of_this_sweep_is_not_taken(config, spelled_out, resu
     change(results)
     whole = flow.Flow(config, results)
     runs = whole.planned(NAME)
-    assert spelled_out == ["byte_transformer"]
+    assert spelled_out == ["transformer"]
     assert json.dumps(runs) == json.dumps(
         plan.shard_runs(plan.plan_runs(config["train"][NAME]), len(shards(config)))
     )

@@ -33,7 +33,7 @@ MADE_BY = {c: environment.versions()[name] for c, name in VERSIONS.items()} | {"
 def spell(*cells) -> list[dict]:
     """Tiny runs as a shard's JSON holds them."""
     sweep = {
-        "model": "byte_transformer",
+        "model": "transformer",
         "trainer": "builtin",
         "settings": TINY,
         "shards": 1,

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from isoloss.core import registry
 from isoloss.models._model import model_of
+from isoloss.tasks._task import learn
 from isoloss.trainers import builtin
 from isoloss.trainers._trainer import DivergedError
 
@@ -35,15 +36,15 @@ class Images:
         while True:
             yield rng.integers(0, self.n_items, size)
 
-    def loss(self, model, items):
-        return functional.cross_entropy(model(self.points[items]), torch.tensor(self.labels[items]))
+    def learn(self, model, items, share=1.0):
+        return learn(model, self.points[items], torch.tensor(self.labels[items]), share)
 
     def n_unique(self, seen):
         return int(seen.sum())
 
     @torch.no_grad()
     def evaluate(self, model):
-        loss = float(self.loss(model, np.arange(self.n_items)))
+        loss = float(functional.cross_entropy(model(self.points), torch.tensor(self.labels)))
         about = {"split": "valid", "tag_key": "kind", "domain": "all", "n_tokens": self.n_items}
         return loss, [{**about, "loss_nats": loss}]
 

@@ -21,7 +21,7 @@ def test_runs_of_several_codes_cannot_be_accepted(results):
     results.store.save(results.store.find(digest), identity, sweep="grid", shard=shard)
     code, output = results.isoloss("accept", "--reason", "none")
     assert code == 2
-    assert "byte_transformer/builtin: its runs were trained by 2 codes" in output
+    assert "transformer/builtin: its runs were trained by 2 codes" in output
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_an_edit_is_accepted_as_a_no_op_and_a_further_one_is_due(results, edited
     accepted = {line["job"]: line for line in map(json.loads, lines)}
     shards = {f"train/{sweep}/{shard}" for sweep in ("grid", "short") for shard in "01"}
     plans = {"plan/grid", "plan/short"}  # a trainer's card says which steps a run takes
-    assert set(accepted) == shards | plans | {"run/byte_transformer/builtin", "plot/isoloss"}
+    assert set(accepted) == shards | plans | {"run/transformer/builtin", "plot/isoloss"}
     assert {line["reason"] for line in accepted.values()} == {"the default, spelled out"}
     assert all(line["from"] != line["to"] for line in accepted.values())
     assert f"{len(accepted)} accepted" in output
@@ -67,7 +67,7 @@ def test_an_edit_is_accepted_as_a_no_op_and_a_further_one_is_due(results, edited
     code, output = edited("verify")
     assert code == 0
     assert re.search(
-        r"run/byte_transformer/builtin +code accepted on \S+: the default, spelled out", output
+        r"run/transformer/builtin +code accepted on \S+: the default, spelled out", output
     )
     assert edited("accept", "--reason", "again") == (0, "no code has changed\n")
     code, output = edited("status")

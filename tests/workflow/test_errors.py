@@ -24,7 +24,7 @@ def test_all_problems_are_said_at_once_and_nothing_is_written(source, tmp_path):
     for words in (
         "sed: unknown key; did you mean 'seed'?",
         "expand.docstring_x2.kind.docstring: found -2; needs at least 0",
-        "no model card is called 'byte_transfomer'; did you mean 'byte_transformer'?",
+        "no model card is called 'byte_transfomer'; did you mean 'transformer'?",
         'fit.chinchilla.bootstrap: found "many"; needs an integer',
         "'chincilla' is not in fit; did you mean 'chinchilla'?",
         "row 2, column 'n': ",

@@ -18,6 +18,7 @@ from isoloss.core.stages import Stage, stages
 # arguments that are not paths
 WORDS = {
     "columns",
+    "where",
     "option",
     "keep",
     "scale",
@@ -38,15 +39,8 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for stage in stages().values():
         _add_stage(commands, stage)
-    for add in (
-        _add_law,
-        _add_import,
-        _add_check,
-        _add_cards,
-        _add_digest,
-        _add_results,
-        _add_docs,
-    ):
+    further = (_add_check, _add_cards, _add_digest, _add_results, _add_csv, _add_docs)
+    for add in (_add_law, _add_import, *further):
         add(commands)
     return top
 
@@ -269,6 +263,14 @@ def _add_results(commands) -> None:
     gc.add_argument("--remove", action="store_true", help="remove what is listed")
 
 
+def _add_csv(commands) -> None:
+    csv = _command(commands, "csv", _csv, "Print a table of a study (Parquet) as CSV.")
+    csv.add_argument("table", type=Path, metavar="TABLE", help="such as plot/NAME.parquet")
+    csv.add_argument("--where", default="", metavar="EXPR", help="a filter that selects rows")
+    csv.add_argument("--columns", nargs="+", default=[], metavar="NAME", help="these columns only")
+    csv.add_argument("--out", type=Path, metavar="FILE", help="write it here")
+
+
 def _add_docs(commands) -> None:
     docs = _command(commands, "docs", _docs, "Write the generated pages of the documentation.")
     docs.add_argument(
@@ -403,9 +405,8 @@ def _import(given: argparse.Namespace) -> None:
     imported = read.import_runs(given.logs, given.out, limits)
     for note in imported.notes:
         say(note)
-    say(
-        f"{len(imported.runs)} runs: {given.out}; {len(imported.curves)} points along them beside it"
-    )
+    points = f"{len(imported.curves)} points along them beside it"
+    say(f"{len(imported.runs)} runs: {given.out}; {points}")
     for problem in imported.unread:
         say(f"not read: {problem}", sys.stderr)
 
@@ -435,6 +436,17 @@ def _number(text: str, place: str) -> float:
         return float(text)
     except ValueError:
         raise IsolossError(Problem(place, f"found {text!r}", "give a number")) from None
+
+
+def _csv(given: argparse.Namespace) -> None:
+    from isoloss.core import tables
+    from isoloss.study.csv_export import csv_of
+
+    text = csv_of(given.table, given.where, given.columns)
+    if given.out is None:
+        say(text, end="")
+    else:
+        tables.write_text(given.out, text)
 
 
 def _check(given: argparse.Namespace) -> None:

@@ -425,7 +425,7 @@ class Sources:
         self._digests: dict[Any, str] = {}
 
     def read(self, sweep: str, table: Mapping[str, Any]) -> Source:
-        """The bytes of a table of the study.
+        """The bytes of a table of the study, or of a folder of logs.
 
         Args:
             sweep: its name.
@@ -437,10 +437,13 @@ class Sources:
         key, limits = _key(table)
         if key not in self._sources:
             written = table["table"]
-            several = isinstance(written, list)
-            read = self._files if several else self._first
-            self._sources[key] = read(sweep, written, limits)
-            self._digests[key] = self._sources[key].digest
+            if table.get("format") == "logs":
+                source = _logs(written, limits)
+            elif isinstance(written, list):
+                source = self._files(sweep, written, limits)
+            else:
+                source = self._first(sweep, written, limits)
+            self._sources[key], self._digests[key] = source, source.digest
         return self._sources[key]
 
     def digest(self, sweep: str, table: Mapping[str, Any]) -> str:
@@ -505,7 +508,18 @@ def _key(table: Mapping[str, Any]) -> tuple[Any, Limits]:
         table.get("max_seconds", defaults.max_seconds), table.get("max_mib", defaults.max_mib)
     )
     written = table["table"]
-    return (tuple(written) if isinstance(written, list) else written, limits), limits
+    written = tuple(written) if isinstance(written, list) else written
+    return (written, limits, table.get("format")), limits
+
+
+def _logs(written: str | Sequence[str], limits: Limits) -> Source:
+    """The bytes of the folder of logs that a study names."""
+    if not isinstance(written, str):
+        if len(written) > 1:
+            reason = f"a list of {len(written)}, where `format: logs` needs one folder"
+            raise TableError(Problem("table", reason, "put the logs into one folder"))
+        (written,) = written
+    return read_logs(Address.of_study(written), limits)
 
 
 def _kept(folder: Path | None, sweep: str, written: str, limits: Limits) -> Source | None:

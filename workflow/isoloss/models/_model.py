@@ -4,7 +4,7 @@ A model card has the constants TITLE, FORMULA (of N) and SOURCE, which are shown
 card that it can be trained at) and OPTIONS (the settings of a run that it takes, as JSON Schema
 properties with a default; the first of them is part of run ids), and a dataclass `Model`. Its
 fields are among the names of the card's options and those of the task's `shapes`; what the module
-is given and has to return, the task card says. `byte_transformer.py` is an example.
+is given and has to return, the task card says. `transformer.py` is an example.
 
 An item is what a batch is made of, such as a window of tokens; an example is the unit of D and of
 the loss, such as a token. Their words are the task's ITEM and EXAMPLE.

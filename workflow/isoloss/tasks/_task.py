@@ -36,8 +36,11 @@ class Task(Protocol):
     def batches(self, size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
         """Endless batches of item numbers, int64 (size,); cheap, for a run that goes on."""
 
-    def loss(self, model: torch.nn.Module, items: np.ndarray) -> torch.Tensor:
-        """Mean loss of some training items, nats an example, differentiable."""
+    def learn(self, model: torch.nn.Module, items: np.ndarray, share: float = 1.0) -> torch.Tensor:
+        """Mean loss of some training items, nats an example, without a graph.
+
+        `share` times its gradient is added to the parameters' `.grad`.
+        """
 
     def n_unique(self, seen: np.ndarray) -> int:
         """Distinct examples among the items that were seen, bool (n_items,)."""
@@ -69,3 +72,34 @@ class Card(Protocol):
 
     def task(self, training: Side, validation: Side, n_valid: int, seed: int, **options) -> Task:
         """The task of a run; `n_valid` items are measured, drawn by the `seed` of the study."""
+
+
+def learn(
+    module: torch.nn.Module, inputs: torch.Tensor, targets: torch.Tensor, share: float = 1.0
+) -> torch.Tensor:
+    """Mean cross-entropy of a batch, without a graph; its gradient is added to the parameters'.
+
+    A module that has a backward pass of its own has a method `learn(inputs, targets, share)` that
+    does the same; the gradient of any other is that of autograd.
+
+    Args:
+        module: gives log-odds, (n, k), for `inputs`.
+        inputs: what the task gives a module.
+        targets: the right one of k, int64 (n,).
+        share: what the gradient is multiplied by: 1 / k in the k parts of a batch.
+
+    Example:
+        >>> import torch
+        >>> layer = torch.nn.Linear(2, 3)
+        >>> loss = learn(layer, torch.zeros(4, 2), torch.tensor([0, 1, 2, 0]))
+        >>> loss.requires_grad, layer.weight.grad.shape
+        (False, torch.Size([3, 2]))
+    """
+    from torch.nn import functional
+
+    own = getattr(module, "learn", None)
+    if own is not None:
+        return own(inputs, targets, share)
+    loss = functional.cross_entropy(module(inputs), targets)
+    (loss * share).backward()
+    return loss.detach()

@@ -17,6 +17,7 @@ import torch
 from torch.nn import functional
 
 from isoloss.core.seeds import generator
+from isoloss.tasks._task import learn
 
 AT_ONCE = 64  # windows that are measured at once
 _READ = 1 << 26  # tokens after which the memory of what was read is given back
@@ -230,7 +231,7 @@ def training_batches(
 
 
 def take(data: Stream, windows: np.ndarray, context: int) -> np.ndarray:
-    """The tokens of some windows with the one behind each, uint8 (len(windows), context + 1)."""
+    """The tokens of some windows with the one behind each, (len(windows), context + 1)."""
     return data.tokens(windows[:, None] * context + np.arange(context + 1))
 
 
@@ -270,10 +271,9 @@ class Windows:
         """Endless batches of window numbers; see `training_batches`."""
         return training_batches(self.training, self.context, size, rng)
 
-    def loss(self, model: torch.nn.Module, items: np.ndarray) -> torch.Tensor:
-        """Mean cross-entropy of the tokens of some training windows, nats a token."""
-        inputs, targets = self._read(self.training, items)
-        return functional.cross_entropy(model(inputs), targets)
+    def learn(self, model: torch.nn.Module, items: np.ndarray, share: float = 1.0) -> torch.Tensor:
+        """Mean cross-entropy of the tokens of some training windows, nats a token; see `Task`."""
+        return learn(model, *self._read(self.training, items), share)
 
     def n_unique(self, seen: np.ndarray) -> int:
         """How many tokens of the dataset the windows that were seen cover."""
@@ -301,7 +301,12 @@ class Windows:
 
     def _read(self, side: Stream, items: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """Inputs, int64 (items, context), and their next tokens, int64 (items * context,)."""
-        tokens = torch.from_numpy(take(side, items, self.context)).long()
+        read = take(side, items, self.context)
+        if read.max() >= self.shapes["vocabulary"]:
+            raise ValueError(
+                f"token {read.max()} is not below vocabulary, {self.shapes['vocabulary']}"
+            )
+        tokens = torch.from_numpy(read).long()
         return tokens[:, :-1], tokens[:, 1:].reshape(-1)
 
 

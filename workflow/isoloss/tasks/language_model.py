@@ -20,7 +20,6 @@ ABOUT = (
 SOURCE = "Radford et al. 2019, section 2"
 EXAMPLE = "token"
 ITEM = "window"
-VOCABULARY = 256  # a token is a byte
 OPTIONS = {
     "context": {
         "type": "integer",
@@ -30,15 +29,24 @@ OPTIONS = {
         "unit": "tokens",
         "description": "Tokens that a window holds.",
     },
+    "vocabulary": {
+        "type": "integer",
+        "minimum": 2,
+        "maximum": 2147483647,
+        "default": 256,
+        "unit": "tokens",
+        "description": "Tokens that there are to choose from; every token of the dataset is below. "
+        "256 where a token is a byte.",
+    },
 }
 
 
-def shapes(context: int) -> dict[str, int]:
+def shapes(context: int, vocabulary: int) -> dict[str, int]:
     """The length of a model's input, and how many tokens there are to choose from."""
-    return {"context": context, "vocabulary": VOCABULARY}
+    return {"context": context, "vocabulary": vocabulary}
 
 
-def examples_per_item(context: int) -> int:
+def examples_per_item(context: int, vocabulary: int) -> int:
     """Tokens of a window."""
     return context
 
@@ -67,8 +75,8 @@ def validation(dataset: Any) -> HeldOut:
     return held_out(dataset.tokens, dataset.starts, dataset.held_out)
 
 
-def task(training: Stream, validation: HeldOut, n_valid: int, seed: int, context: int) -> Windows:
+def task(training: Stream, validation: HeldOut, n_valid: int, seed: int, **options: int) -> Windows:
     """The task of a run."""
     from isoloss.tasks._tokens import Windows
 
-    return Windows(training, validation, n_valid, seed, shapes(context))
+    return Windows(training, validation, n_valid, seed, shapes(**options))

@@ -21,7 +21,7 @@ class Plans:
 
     Example:
         >>> settings = {"n_samples": 4096, "d_model": 8}
-        >>> sweep = {"model": "byte_transformer", "trainer": "builtin", "settings": settings}
+        >>> sweep = {"model": "transformer", "trainer": "builtin", "settings": settings}
         >>> sweep |= {"shards": 2, "n_params": "nonembed", "n_flops": "6nd"}
         >>> sweep["cells"] = [{"seed": [0, 1]}]
         >>> plans = Plans()

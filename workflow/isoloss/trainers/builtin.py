@@ -288,9 +288,8 @@ class _Run:
             DivergedError: loss or gradient is NaN or infinite.
         """
         settings, flat = self.settings, self.flat
-        loss = self.task.loss(self.module, items)
         flat.grad.zero_()
-        loss.backward()
+        loss = self.task.learn(self.module, items)
         norm = float(flat.grad.norm())
         if not (math.isfinite(norm) and math.isfinite(value := loss.item())):
             where = f"step {step + 1} of {settings['n_steps']}"

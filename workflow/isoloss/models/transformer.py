@@ -1,17 +1,17 @@
-"""A decoder-only transformer over bytes: pre-norm, rotary positions, tied embedding."""
+"""A decoder-only transformer: pre-norm, rotary positions, tied embedding."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-TITLE = "Byte transformer"
+TITLE = "Transformer"
 FORMULA = "N = n_layers * 12 * d_model^2 (n_params_nonembed)"
 SOURCE = (
     "GPT-2's layout (Radford et al. 2019) with layer norms without gains, no biases, rotary "
     "positions (arXiv:2104.09864) and the squared ReLU of arXiv:2109.08668"
 )
 TASK = "language_model"
-ROTARY_BASE = 100.0  # the longest turn, in bytes over 2 pi: of the order of a context
+ROTARY_BASE = 100.0  # the longest turn, in tokens over 2 pi: of the order of a context
 OPTIONS = {
     "d_model": {
         "type": "integer",
@@ -144,16 +144,16 @@ def _module(size: Model, rng):
             y = functional.layer_norm(x, (d_model,)) @ self.widen.t()
             return torch.addmm(x, functional.relu(y).square(), self.narrow.t())
 
-    class ByteTransformer(torch.nn.Module):
+    class Transformer(torch.nn.Module):
         def __init__(self):
             super().__init__()
-            self.bytes = normal(size.vocabulary, d_model, d_model**-0.5)
+            self.tokens = normal(size.vocabulary, d_model, d_model**-0.5)
             self.blocks = torch.nn.ModuleList(Block() for _ in range(size.n_layers))
 
         def forward(self, tokens):
-            x = functional.embedding(tokens, self.bytes).view(-1, d_model)
+            x = functional.embedding(tokens, self.tokens).view(-1, d_model)
             for block in self.blocks:
                 x = block(x, tokens.shape)
-            return functional.layer_norm(x, (d_model,)) @ self.bytes.t()
+            return functional.layer_norm(x, (d_model,)) @ self.tokens.t()
 
-    return ByteTransformer()
+    return Transformer()

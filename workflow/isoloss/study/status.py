@@ -53,7 +53,11 @@ def runs(flow: Flow) -> pd.DataFrame:
                 row = {"sweep": sweep, "shard": shard, "run_id": run["run_id"]}
                 row |= {"run_digest": "", "state": "missing", "reason": "", "attempts": 0}
                 row |= {"again": False}
-                row |= {"starts": 0, "seconds": 0.0, "n_flops_model": run.get("n_flops_model", np.nan)}
+                row |= {
+                    "starts": 0,
+                    "seconds": 0.0,
+                    "n_flops_model": run.get("n_flops_model", np.nan),
+                }
                 if content is not None:
                     digest = digest_of(flow, sweep, run, content)
                     row |= {"run_digest": digest, "starts": starts[digest]}

@@ -183,7 +183,9 @@ def files_digest(command: Mapping[str, Any]) -> str:
         IsolossError: one cannot be read.
     """
     try:
-        digests = [[path.as_posix(), _file_digest(path, *_stamp(path))] for path in files_of(command)]
+        digests = [
+            [path.as_posix(), _file_digest(path, *_stamp(path))] for path in files_of(command)
+        ]
     except OSError as error:
         place = f"command, {error.filename}"
         raise IsolossError(Problem(place, f"cannot be read ({error.strerror})", "")) from error

@@ -21,10 +21,10 @@ from isoloss.core.tokens import TokenArray
 from isoloss.models._model import model_of
 from isoloss.study import check
 from isoloss.train.plan import Cards
-from isoloss.train.settings import OF_EVERY_RUN, cards_of, known, task_of
+from isoloss.train.settings import OF_EVERY_RUN, cards_of, commanded, known, task_of
 
 MODELS = registry.names("model")
-TRAINERS = registry.names("trainer")
+TRAINERS = [name for name in registry.names("trainer") if not commanded({"trainer": name})]
 TASKS = registry.names("task")
 
 

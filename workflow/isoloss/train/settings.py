@@ -83,7 +83,7 @@ def free_settings(sweep: Mapping[str, Any]) -> dict[str, Any]:
         {'seed': 'integer', 'width': 'integer', 'lr': 'number', 'name': 'string'}
     """
     values: dict[str, list[Any]] = {}
-    for given in (sweep["settings"], *sweep["cells"]):
+    for given in (sweep.get("settings", {}), *sweep.get("cells", ())):
         for key, value in given.items():
             values.setdefault(key, []).extend(_each(value))
     properties = {"seed": OF_EVERY_RUN["seed"]}

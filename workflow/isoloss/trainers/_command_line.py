@@ -11,6 +11,7 @@ import re
 import shlex
 import string
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from isoloss.core.problems import IsolossError, Problem, nearest
@@ -142,7 +143,7 @@ def _script_problems(words: Sequence[str], place: str) -> list[Problem]:
     """A problem if values would become code of a shell: `bash -c "train {name}"`."""
     if words[0].rpartition("/")[2] not in _SHELLS:
         return []
-    scripts = [two for one, two in zip(words, words[1:], strict=False) if re.match(r"-\w*c$", one)]
+    scripts = [two for one, two in pairwise(words) if re.match(r"-\w*c$", one)]
     if not any(name is not None for script in scripts for _, name in _pieces(script, place)):
         return []
     reason = "a value would become code of the shell"

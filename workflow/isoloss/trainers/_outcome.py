@@ -75,7 +75,7 @@ def _loss(log: Log, name: str, at: str, path: Path) -> float:
     last = _value(log, name, path)
     if isinstance(last, bool) or not isinstance(last, int | float):
         raise IsolossError(Problem(path.name, f"{name} is {last!r}", "write a number"))
-    values = log.curve[name] if name in log.curve else None
+    values = log.curve.get(name)
     if not math.isfinite(last):
         raise DivergedError(f"{name} is {last}{_last_finite(log, values)}")
     if at == "last" or values is None:

@@ -101,12 +101,16 @@ def config(tmp_path) -> dict:
     d = np.geomspace(1e8, 1e10, 12)
     table = pd.DataFrame({"N": 1e7, "D": d, "loss": 2 + 1e4 / d**0.5})
     table.to_csv(tmp_path / "t.csv", index=False)
+    command = {"run": "train", "results": "log.csv", "loss": "loss"}
     cells = [{"n_flops": 1e10, "d_model": [8, 12, 16, 20, 24, 28]}]
     return {
         "study": "a",
         "load": {"s": {"card": "python_stdlib"}},
         "expand": {"natural": {}, "w": {"kind": {"docstring": 2}}},
-        "train": {"t": {"dataset": "s", "model": "transformer", "cells": cells}},
+        "train": {
+            "t": {"dataset": "s", "model": "transformer", "cells": cells},
+            "c": {"trainer": "command", "cells": [{"seed": 1}], "command": command},
+        },
         "aggregate": {
             "own": {
                 "table": str(tmp_path / "t.csv"),
@@ -121,6 +125,7 @@ def config(tmp_path) -> dict:
 NAMED = {
     "expand.NAME.NAME.NAME": ("expand.w.kind.docstring",),
     "load.NAME": ("load.s",),
+    "train.NAME.command": ("train.c.command",),
     "train.NAME": ("train.t",),
     "aggregate.NAME": ("aggregate.own",),
     "fit.NAME.fixed.NAME": ("fit.f.fixed.E",),

@@ -131,9 +131,10 @@ def arguments(home: Path) -> dict[str, tuple]:
     }
     fits = [home / "fit" / f"{table}.parquet" for table in flow.STAGES["fit"].writes]
     settings = {"code": "c", "code_here": "c", "among": {}}
-    rows, tokens = home / "load/rows.parquet", home / "load/tokens.npy"
+    rows, read = home / "load/rows.parquet", ([home / "load/rows.parquet"], [home / "load/tokens.npy"])
     shard = home / "train/0.parquet"
     plan, natural = home / "plan/runs.parquet", home / "expand"
+    units = {"token": "byte", "loss_unit": "nats/byte"}
     planned = shard_runs(plan_runs(SWEEP), 1)["0"]
     indices, audits = [natural / "index.parquet"], [natural / "audit.parquet"]
     trained = {
@@ -149,8 +150,8 @@ def arguments(home: Path) -> dict[str, tuple]:
         "load": ({"dataset": dataset, "seed": 3, "content": content}, home / "load", few),
         "expand": ({"weights": {"kind": {"code": 1.5}}, "seed": 3}, rows, home / "expand", few),
         "plan": (SWEEP, home / "plan", sweep),
-        "train": (trained, planned, rows, tokens, indices, home / "store", settings, shard, sweep),
-        "aggregate": ({**sweep, "token": "byte"}, plan, [shard], audits, home / "aggregate", sweep),
+        "train": (trained, planned, *read, indices, home / "store", settings, shard, sweep),
+        "aggregate": ({**sweep, **units}, plan, [shard], audits, home / "aggregate", sweep),
         "fit": (
             {"fit": FIT, "seed": 3},
             [files["runs"], files["curves"]],

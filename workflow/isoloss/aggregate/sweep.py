@@ -36,8 +36,8 @@ def gather_sweep(
     took = ["run_digest", "n_unique", "loss", "status", "status_reason"]
     runs = pd.concat([plan.drop(columns="shard"), results[took]], axis=1)
     runs = runs.assign(group=tables.WHOLE, fit_weight=1.0)
-    measured = {name: runs[name].astype(float).fillna(results[name]) for name in QUANTITIES}
-    runs = runs.assign(**measured)
+    unplanned = [name for name in QUANTITIES if runs[name].isna().any()]
+    runs = runs.assign(**{c: runs[c].astype(float).fillna(results[c]) for c in unplanned})
     nested = {"losses": "losses", "curves": "curve"}
     long = {name: _unnest(name, results, column) for name, column in nested.items()}
     shares = {}

@@ -174,8 +174,8 @@ def _run(program: Program, ticks: Iterator[None], anew: bool) -> float:
         raise FailedError(f"not at an end after {minutes:g} minutes", _shown(program))
     if code:
         last = _process.tail(program.log)[-1:]
-        said = f": {visible(last[0])[:200]}" if last and not last[0].startswith("$ ") else ""
-        raise FailedError(f"{_process.ending(code)}{said}", _shown(program))
+        printed = f": {visible(last[0])[:200]}" if last and not last[0].startswith("$ ") else ""
+        raise FailedError(f"{_process.ending(code)}{printed}", _shown(program))
     return time.perf_counter() - begun
 
 

@@ -60,7 +60,7 @@ class Model:
     inputs: int
     classes: int
 
-    def width(self):
+    def nominal_width(self):
         return 16
 
     def build(self, rng):

@@ -29,8 +29,8 @@ FOLDERS = {
 CONTRACTS = {
     "dataset": "TITLE ABOUT SOURCE TAGS TOKEN sources pieces",
     "model": (
-        "TITLE FORMULA SOURCE TASK Model Model.count Model.flops_per_example Model.activations "
-        "Model.width Model.build"
+        "TITLE FORMULA SOURCE TASK Model Model.count Model.flops_by_layer Model.activations "
+        "Model.nominal_width Model.build"
     ),
     "task": "TITLE ABOUT SOURCE EXAMPLE ITEM shapes examples_per_item training validation task",
     "trainer": "TITLE ABOUT SOURCE plan warm_up train",

@@ -229,7 +229,7 @@ def train(
     prepare_torch(int(generator(seed, "torch", noise).integers(2**63)))
     module = model.build(generator(seed, "init", noise))
     batches = task.batches(settings["batch_items"], generator(seed, "order", noise))
-    run = _Run(settings, task, module, model.width())
+    run = _Run(settings, task, module, model.nominal_width())
     run.restore(checkpoint.load())
     for step in range(settings["n_steps"]):
         items = next(batches)

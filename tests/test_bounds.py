@@ -197,7 +197,7 @@ def test_a_setting_at_its_largest_is_accepted_or_refused_with_what_it_needs(conf
 
 def test_a_product_of_cells_is_counted_before_it_is_spelled_out(config):
     cell = {"n_flops": 1e9, "d_model": [8] * 2000, "seed": list(range(10_000))}
-    config["train"]["t"]["cells"] = [cell]
+    config["train"] = {"t": {**config["train"]["t"], "cells": [cell]}}
     assert count_runs(config["train"]["t"]) == 20_000_000
     (line,) = checked(config)
     assert line.startswith("train.t.cells: the cells spell out 20000000 runs; at most 20000")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 import re
@@ -15,6 +14,7 @@ from typing import Any
 from isoloss.core import schema, tables
 from isoloss.core.canonical import canonical
 from isoloss.core.problems import IsolossError, Problem
+from isoloss.train.cells import assignments
 from isoloss.train.settings import free_settings
 from isoloss.trainers import _command_line, _quantities
 from isoloss.trainers.command import PLACES, READING, Program, plan
@@ -34,9 +34,8 @@ def program_runs(sweep: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     properties, command = free_settings(sweep), sweep["command"]
     seen = set()
     for cell in sweep["cells"]:
-        choices = {k: v if isinstance(v, list) else [v] for k, v in cell.items()}
-        for values in itertools.product(*choices.values()):
-            given = {"seed": 0, **sweep["settings"], **dict(zip(choices, values, strict=True))}
+        for assignment in assignments(cell, properties):
+            given = {"seed": 0, **sweep["settings"], **assignment}
             settings = {key: _typed(given[key], spec["type"]) for key, spec in properties.items()}
             text = json.dumps(settings, sort_keys=True)
             if text not in seen:

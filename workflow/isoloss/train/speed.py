@@ -28,7 +28,7 @@ class _EnoughError(Exception):
 class _NoCheckpoint:
     """Nothing to go on from, and nothing to save."""
 
-    steps = ()
+    steps: frozenset[int] = frozenset()
 
     def load(self) -> None:
         """There is no state."""
@@ -38,10 +38,10 @@ class _NoCheckpoint:
         return False
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """No state is kept."""
+        """Nothing is kept."""
 
     def keep(self, step: int, weights: Mapping[str, Any]) -> None:
-        """No model is kept."""
+        """Nothing is kept."""
 
 
 def seconds_a_step(run: Mapping[str, Any]) -> float:

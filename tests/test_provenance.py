@@ -88,6 +88,7 @@ def test_a_runs_code_is_what_can_change_its_numbers():
         "isoloss.core.seeds",
         "isoloss.models",
         "isoloss.models._model",
+        "isoloss.models._transformer_pass",
         "isoloss.models.transformer",
         "isoloss.tasks",
         "isoloss.tasks._by_tag",

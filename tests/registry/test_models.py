@@ -18,15 +18,17 @@ from isoloss.core import registry
 from isoloss.core.problems import IsolossError, StudyError
 from isoloss.core.seeds import generator
 from isoloss.core.tokens import TokenArray
-from isoloss.models._model import flops_per_example, model_of
+from isoloss.models._model import flops_per_example, model_of, n_params_of
 from isoloss.study import check
 from isoloss.train.dataset import Dataset, Index
 from isoloss.train.plan import Cards
 from isoloss.train.settings import OF_EVERY_RUN, cards_of, known, task_of
+from isoloss.trainers._devices import precision_of
 
 MODELS = registry.names("model")
 TRAINERS = registry.names("trainer")
 TASKS = registry.names("task")
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
 
 def changed(options: dict, name: str, factor: int) -> dict:
@@ -72,6 +74,30 @@ def test_a_model_counts_its_own_parameters_and_flops(name, change):
     assert all(flops > 0 for flops in model.flops_by_layer().values())
     assert model.nominal_width() > 0
     assert model.activations() > 0
+
+
+@pytest.mark.parametrize("convention", ["total", "nonembed"])
+@pytest.mark.parametrize("name", MODELS)
+def test_the_sizes_for_a_target_have_the_n_that_is_nearest(name, convention):
+    card, reached = registry.card("model", name), []
+
+    def n_params(sizes: dict) -> int:
+        return n_params_of(sized(name, **sizes).count(), convention)
+
+    options, task = registry.defaults("model", name), registry.card("task", task_of(name))
+    given = options | task.shapes(**registry.defaults("task", task_of(name)))
+    middle = n_params({})
+    for target in np.geomspace(middle / 8, middle * 8, 40):
+        sizes = card.sizes(float(target), given | {"n_params": convention})
+        assert set(sizes) <= set(options)
+        n = n_params(sizes)
+        assert card.sizes(n, given | {"n_params": convention}) == sizes
+        reached.append(n)
+    assert reached == sorted(reached)
+    every = sorted(set(reached))
+    for target, n in zip(np.geomspace(middle / 8, middle * 8, 40), reached, strict=True):
+        assert abs(n - target) == min(abs(other - target) for other in every)
+    assert len(every) > 5
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -145,6 +171,27 @@ def test_a_model_answers_every_item_of_its_task_from_a_loss_near_a_guess(name):
     again = [p.grad for p in model.parameters() if p.requires_grad]
     for gradient, both in zip(gradients, again, strict=True):
         torch.testing.assert_close(both, 1.5 * gradient)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_model_has_one_loss_and_gradient_on_every_device_up_to_rounding(name, device, precision):
+    def learned(device, precision):
+        task = task_for(task_of(name))
+        task.to(device)
+        model = sized(name).build(generator(0, "init", name)).to(device)
+        with precision_of({"precision": precision}, device):
+            loss = task.learn(model, np.arange(min(4, task.n_items)))
+        gradients = [p.grad.cpu().reshape(-1) for p in model.parameters() if p.requires_grad]
+        return float(loss), torch.cat(gradients), task.evaluate(model)[0]
+
+    loss, gradient, validation = learned("cpu", "float32")
+    here = learned(device, precision)
+    rounding = 0.02 if precision == "bfloat16" else 1e-4
+    assert here[0] == pytest.approx(loss, rel=rounding)
+    assert float((here[1] - gradient).norm()) <= rounding * 2 * float(gradient.norm())
+    assert here[2] == pytest.approx(validation, rel=1e-4)  # measured in float32 everywhere
 
 
 @pytest.mark.parametrize("name", TASKS)

@@ -39,7 +39,8 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for stage in stages().values():
         _add_stage(commands, stage)
-    for add in (_add_law, _add_check, _add_cards, _add_digest, _add_results, _add_csv, _add_docs):
+    further = (_add_check, _add_cards, _add_digest, _add_results, _add_csv, _add_docs)
+    for add in (_add_law, _add_import, *further):
         add(commands)
     return top
 
@@ -143,6 +144,26 @@ def _add_files_of_law(law: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_import(commands) -> None:
+    logs = _command(
+        commands,
+        "import",
+        _import,
+        "Make a table of runs, and of the points along them, from a folder of training logs:",
+        "JSON, CSV, Parquet, trainer_state.json, TensorBoard, exports of W&B and MLflow. Files "
+        "that cannot be read are listed; the exit code is 2 if no run can be read.",
+    )
+    logs.add_argument("logs", metavar="LOGS", help="the folder, or a file of it")
+    logs.add_argument(
+        "--out",
+        required=True,
+        type=Path,
+        metavar="FILE.parquet",
+        help="where the runs go; FILE.curves.parquet, beside it, has the points along them",
+    )
+    logs.add_argument("--max-mib", type=float, metavar="MIB", help="of all logs together (256)")
+
+
 def _add_check(commands) -> None:
     check = _command(
         commands, "check", _check, "Check a study before anything runs, all problems at once."
@@ -189,6 +210,16 @@ def _of_results(
 
 
 def _add_results(commands) -> None:
+    sweep = _of_results(
+        commands,
+        "sweep",
+        _sweep,
+        "Print what every sweep of a study will take: runs, N, D, FLOP, time.",
+        "The time is predicted from finished runs, or from a few steps that are measured now.",
+    )
+    sweep.add_argument(
+        "--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="at once (all cores)"
+    )
     _of_results(
         commands,
         "status",
@@ -376,6 +407,20 @@ def _law(given: argparse.Namespace) -> None:
     say(f"figure: {out / 'law.png'}; law.py, explain.md, params.tex and tables beside it")
 
 
+def _import(given: argparse.Namespace) -> None:
+    from isoloss.core import sources
+    from isoloss.logs import read
+
+    limits = sources.Limits() if given.max_mib is None else sources.Limits(max_mib=given.max_mib)
+    imported = read.import_runs(given.logs, given.out, limits)
+    for note in imported.notes:
+        say(note)
+    points = f"{len(imported.curves)} points along them beside it"
+    say(f"{len(imported.runs)} runs: {given.out}; {points}")
+    for problem in imported.unread:
+        say(f"not read: {problem}", sys.stderr)
+
+
 def _pairs(words: list[str], place: str) -> dict[str, str]:
     """KEY=VALUE words as a mapping."""
     for word in words:
@@ -474,8 +519,20 @@ def _digest(given: argparse.Namespace) -> None:
         say(f"{tables.roles_digest(table)}  schemas/tables.yaml, roles of {table}")
 
 
-def _flow(given: argparse.Namespace, file: str | None = None, fetch: bool = False):
-    """The study named on the command line, with its results; `fetch` reads its tables of runs."""
+def _flow(
+    given: argparse.Namespace, file: str | None = None, fetch: bool = False, results: bool = True
+):
+    """The study named on the command line, with its results.
+
+    Args:
+        given: the command line.
+        file: of the study, if it is another one.
+        fetch: whether its tables of runs are read.
+        results: whether there must be some.
+
+    Raises:
+        IsolossError: it is not sound, or there are no results.
+    """
     from isoloss.core import schema
     from isoloss.core.sources import KEPT, Sources
     from isoloss.study import check, flow
@@ -485,7 +542,7 @@ def _flow(given: argparse.Namespace, file: str | None = None, fetch: bool = Fals
     root = given.directory / "results" / str(config.get("study"))
     tables_of_runs = Sources(kept=Path(file).parent / KEPT, copies=root / KEPT)
     config = check.check(config, file, fetch, tables_of_runs)
-    if not root.is_dir():
+    if results and not root.is_dir():
         raise IsolossError(f"{root}: no results of this study; run it, or give --directory")
     return flow.Flow(config, root, tables_of_runs)
 
@@ -494,6 +551,18 @@ def _status(given: argparse.Namespace) -> None:
     from isoloss.study import status
 
     say(status.report(_flow(given)), end="")
+
+
+def _sweep(given: argparse.Namespace) -> None:
+    from isoloss.study import forecast
+
+    flow = _flow(given, results=False)
+    forecasts = forecast.forecast(flow, always=True, cache=given.directory / forecast.CACHE)
+    if not forecasts:
+        say("the study has no runs to train")
+        return
+    say(forecast.table(forecasts, given.jobs), end="")
+    forecast.check_cap(forecasts, forecast.cap_of(flow))
 
 
 def _retry(given: argparse.Namespace) -> None:

@@ -27,7 +27,10 @@ class Model(Protocol):
     """A model of given sizes, which are its fields."""
 
     def count(self) -> Mapping[str, int]:
-        """Parameters by group; those of `embedding` are left out of n_params_nonembed."""
+        """Parameters by group; `embedding` and `frozen` are left out of n_params_nonembed.
+
+        Those of `frozen` are never trained, and are not among the parameters of the module.
+        """
 
     def flops_by_layer(self) -> Mapping[str, float]:
         """Training FLOP an example of the task, forward and backward pass, layer by layer."""

@@ -152,7 +152,10 @@ def _planned(
     model, per_item = cards.sized(settings)
     count = model.count()
     total = sum(count.values())
-    n_params = {"total": total, "nonembed": total - count.get("embedding", 0)}
+    n_params = {
+        "total": total,
+        "nonembed": total - count.get("embedding", 0) - count.get("frozen", 0),
+    }
     n = n_params[sweep["n_params"]]
     an_example = flops_per_example(model)
     by_convention = {"6nd": 6.0 * n, "model": an_example}[sweep["n_flops"]]

@@ -4,11 +4,13 @@ import json
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 from safetensors.numpy import save_file
 
 from isoloss.core import tables
 from isoloss.core.problems import TableError
+from isoloss.observe import job
 from isoloss.records import manifest
 from isoloss.records.store import Store
 from isoloss.records.weights import load_weights
@@ -54,3 +56,21 @@ def test_the_weights_of_another_run_are_an_error(tmp_path):
     saved(store, "0" * 32, stored_digest="1" * 32)
     with pytest.raises(TableError, match=re.escape(f"weights of the run {'1' * 32}")):
         load_weights(store, "0" * 32)
+
+
+def test_a_run_that_the_observable_cannot_measure_is_named(tmp_path):
+    store = Store(tmp_path / "store")
+    saved(store, "0" * 32)
+    shard = pd.DataFrame(columns=tables.schema("shard").names, index=[0])
+    shard = shard.assign(
+        run_id="d6-s0", run_digest="0" * 32, status="done", losses=[[]], curve=[[]]
+    )
+    numbers = ["n_unique", "loss_nats", "attempts", "seconds"]
+    shard = shard.assign(**dict.fromkeys(numbers, 1), **dict.fromkeys(["device", "code"], "x"))
+    tables.write("shard", shard, tmp_path / "shard.parquet", {})
+    entry = {"card": "structural_entropy", "options": {}}
+    files = tmp_path / "shard.parquet", store.root, tmp_path / "out.parquet"
+    words = "run d6-s0: weights: a hidden layer needs 2 weight matrices .* in the option `tensors`"
+    with pytest.raises(TableError, match=words):
+        job.run({"observe": entry}, *files, {})
+    assert not files[-1].exists()

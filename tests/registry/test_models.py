@@ -20,6 +20,7 @@ from isoloss.core.seeds import generator
 from isoloss.core.tokens import TokenArray
 from isoloss.models._model import flops_per_example, model_of
 from isoloss.study import check
+from isoloss.train.dataset import Dataset, Index
 from isoloss.train.plan import Cards
 from isoloss.train.settings import OF_EVERY_RUN, cards_of, known, task_of
 
@@ -110,17 +111,18 @@ def test_a_trainer_plans_whole_steps_near_what_was_asked_for(name, trainer, aske
 
 def data(name: str, seed: int = 0):
     """A dataset in memory and an index of its training rows, one of them twice."""
-    assert name == "language_model", "a task of another kind of data needs some here"
     rng = np.random.default_rng(seed)
-    lengths = rng.integers(20, 90, 40)
+    image = {"language_model": (), "classification": (28, 28)}[name]
+    lengths = np.ones(40, dtype=np.int64) if image else rng.integers(20, 90, 40)
     starts = np.concatenate([[0], np.cumsum(lengths)])
-    values = rng.integers(97, 105, starts[-1]).astype(np.uint8)
+    values = rng.integers(97, 105, (starts[-1], *image)).astype(np.uint8)
     tags = [[("kind", "even" if i % 2 == 0 else "odd")] for i in range(30, 40)]
     rows = {"row": np.arange(30, 40), "n_tokens": lengths[30:]}
     held_out = pa.table({**rows, "tags": pa.array(tags, pa.map_(pa.string(), pa.string()))})
-    dataset = SimpleNamespace(tokens=TokenArray(values), starts=starts, held_out=held_out)
+    labels = rng.integers(0, 10, 40) if image else np.full(40, -1)
+    dataset = Dataset(TokenArray(values), starts, held_out, labels)
     copies = np.where(np.arange(30) == 3, 2, 1)
-    return dataset, SimpleNamespace(rows=np.arange(30), copies=copies)
+    return dataset, Index(np.arange(30), copies)
 
 
 def task_for(name: str, **changes):
@@ -162,8 +164,10 @@ def test_a_task_gives_its_items_in_an_order_that_the_generator_decides(name):
 @pytest.mark.parametrize("name", TASKS)
 def test_a_task_measures_a_model_without_training_it_and_by_tag(name):
     task = task_for(name)
-    (model,) = [m for m in MODELS if task_of(m) == name][:1]
-    built = sized(model).build(generator(0, "init", "x"))
+    trained_at_it = [m for m in MODELS if task_of(m) == name]
+    if not trained_at_it:
+        pytest.skip(f"no model card is trained at {name} yet")
+    built = sized(trained_at_it[0]).build(generator(0, "init", "x"))
     before = {key: value.clone() for key, value in built.state_dict().items()}
     loss, rows = task.evaluate(built)
     assert (loss, rows) == task.evaluate(built)
@@ -179,7 +183,7 @@ def test_a_task_measures_a_model_without_training_it_and_by_tag(name):
 @pytest.mark.parametrize("name", TASKS)
 def test_a_side_has_the_digest_of_its_content(name):
     card, (dataset, index), (others, _) = registry.card("task", name), data(name), data(name, 1)
-    once = SimpleNamespace(rows=index.rows, copies=np.ones(30, dtype=np.int64))
+    once = Index(index.rows, np.ones(30, dtype=np.int64))
     training = [card.training(*side).digest for side in ((dataset, index), (dataset, once))]
     validation = [card.validation(each).digest for each in (dataset, dataset, others)]
     assert len({*training, *validation}) == 4

@@ -3,10 +3,12 @@
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 from running import snakemake, tiny, write
 from safetensors.numpy import load_file
 
+import isoloss
 from isoloss.core import tables
 from isoloss.records.store import Store
 
@@ -14,6 +16,11 @@ STUDY = {
     "observe": {
         "norms": {"card": "weight_norms", "sweep": "short"},
         "layers": {"card": "weight_norms", "sweep": "short", "options": {"parts": "layers"}},
+        "paths": {
+            "card": "structural_entropy",
+            "sweep": "short",
+            "options": {"tensors": ["blocks.0.widen", "blocks.0.narrow"]},
+        },
     },
     "plot": {"norms": {"card": "observations", "sweep": "short", "observation": "norms"}},
 }
@@ -56,6 +63,23 @@ def test_every_finished_run_has_the_norms_of_its_own_weights(observed):
             assert set(norms.index) == set(weights)
             for part, values in weights.items():
                 np.testing.assert_allclose(norms[part], np.linalg.norm(values), rtol=1e-6)
+
+
+def test_entropies_of_a_study_are_those_of_a_notebook(observed):
+    _, _, results = observed
+    files = sorted((results / "observe/paths/short").glob("*.parquet"))
+    assert len(files) == 2
+    for file in files:
+        seen, shard = tables.frame(file), tables.frame(results / f"train/short/{file.name}")
+        digests = shard.set_index("run_id")["run_digest"]
+        assert set(seen["run_id"]) == set(shard.loc[shard["status"] == "done", "run_id"])
+        for run_id, rows in seen.groupby("run_id"):
+            weights = load_file(results / "store" / digests[run_id] / "weights.safetensors")
+            matrices = [weights[f"blocks.0.{name}"] for name in ("widen", "narrow")]
+            every = isoloss.structural_entropies(matrices)[["h_tse", "h_sie"]].mean()
+            values = rows[rows["part"] == "all"].set_index("quantity")["value"]
+            pd.testing.assert_series_equal(values[every.index], every, check_names=False)
+            assert set(rows["part"]) == {"all", "sample"}
 
 
 def test_the_figure_shows_what_was_observed(observed):

@@ -2,7 +2,8 @@
 
 In a notebook: `read_runs` (any table, path or address), `fit_law` (which returns a `Fit`),
 `load_fit`, `compare_laws`, `sensitivity`, `export_fit` (a fit as law.py), `law_of_table` (all of it
-at once), `expand_rows`. `dir(isoloss)` lists them, and each has an example in its docstring.
+at once), `expand_rows`, `structural_entropies` (of an MLP's hidden units). `dir(isoloss)` lists
+them, and each has an example in its docstring.
 Importing isoloss is light; each name is fetched when it is first used.
 """
 
@@ -20,6 +21,7 @@ _HOMES = {
     "export_fit": "isoloss.fitted.export",
     "law_of_table": "isoloss.quickfit.law",
     "expand_rows": "isoloss.expand.weights",
+    "structural_entropies": "isoloss.observables.structural_entropy",
 }
 __all__ = [
     "Fit",
@@ -31,6 +33,7 @@ __all__ = [
     "load_fit",
     "read_runs",
     "sensitivity",
+    "structural_entropies",
 ]
 
 

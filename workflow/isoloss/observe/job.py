@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from isoloss.core import registry, tables
+from isoloss.core.problems import IsolossError, TableError
 from isoloss.records.store import Store
 from isoloss.records.weights import load_weights
 
@@ -29,13 +30,18 @@ def run(
         The file.
 
     Raises:
-        TableError: the weights of a run were not kept, or are damaged.
+        TableError: the weights of a run were not kept, are damaged, or cannot be measured.
     """
     entry, runs = specification["observe"], tables.frame(shard, "shard")
     card = registry.card("observable", entry["card"])
     observations = [tables.empty("observations")]
     for run in runs[runs["status"] == "done"].itertuples():
-        measured = card.observe(load_weights(Store(store), run.run_digest), **entry["options"])
+        weights = load_weights(Store(store), run.run_digest)
+        try:
+            measured = card.observe(weights, **entry["options"])
+        except IsolossError as error:
+            reasons = [reason.within(f"run {run.run_id}") for reason in error.problems]
+            raise TableError(*reasons) from error
         observations.append(measured.assign(run_id=run.run_id, observable=entry["card"]))
     table = pd.concat(observations[1:] or observations, ignore_index=True)
     tables.write("observations", table[list(observations[0])], out, facts)

@@ -74,6 +74,35 @@ class Card(Protocol):
         """The task of a run; `n_valid` items are measured, drawn by the `seed` of the study."""
 
 
+def shuffled(n_items: int, size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Endless batches of item numbers, shuffled anew every epoch.
+
+    An epoch that does not divide into batches goes on in the next one.
+
+    Args:
+        n_items: items of the training side, at least 1.
+        size: of a batch.
+        rng: decides the order.
+
+    Yields:
+        int64 (size,).
+
+    Example:
+        >>> import numpy as np
+        >>> batches = shuffled(4, 2, np.random.default_rng(0))
+        >>> sorted(np.concatenate([next(batches), next(batches)]).tolist())
+        [0, 1, 2, 3]
+    """
+    import numpy as np
+
+    left = np.empty(0, dtype=np.int64)
+    while True:
+        while len(left) < size:
+            left = np.concatenate([left, rng.permutation(n_items)])
+        yield left[:size]
+        left = left[size:]
+
+
 def learn(
     module: torch.nn.Module, inputs: torch.Tensor, targets: torch.Tensor, share: float = 1.0
 ) -> torch.Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,13 +10,13 @@ from hashlib import blake2b
 from typing import Any, Protocol
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import torch
 from torch.nn import functional
 
 from isoloss.core.seeds import generator
-from isoloss.tasks._task import learn
+from isoloss.tasks._by_tag import add_rows, losses_by_tag
+from isoloss.tasks._task import learn, shuffled
 
 AT_ONCE = 64  # windows that are measured at once
 _READ = 1 << 26  # tokens after which the memory of what was read is given back
@@ -187,10 +186,7 @@ class HeldOut:
     def digest(self) -> str:
         """Digest of the tokens, and of the rows and tags by which losses are summed."""
         digest = blake2b(self.stream.digest.encode(), digest_size=16)
-        for batch in self.rows.to_batches(max_chunksize=4096):
-            pairs = zip(batch["tags"].to_pylist(), batch["n_tokens"].to_pylist(), strict=True)
-            about = [[sorted(dict(tags).items()), n_tokens] for tags, n_tokens in pairs]
-            digest.update(json.dumps(about).encode())
+        add_rows(digest, self.rows)
         return digest.hexdigest()
 
 
@@ -222,12 +218,7 @@ def training_batches(
     """
     if data.windows(context) == 0:
         raise ValueError(f"{len(data)} training tokens do not fill a window of {context}")
-    left = np.empty(0, dtype=np.int64)
-    while True:
-        while len(left) < batch_size:
-            left = np.concatenate([left, rng.permutation(data.windows(context))])
-        yield left[:batch_size]
-        left = left[batch_size:]
+    yield from shuffled(data.windows(context), batch_size, rng)
 
 
 def take(data: Stream, windows: np.ndarray, context: int) -> np.ndarray:
@@ -308,37 +299,3 @@ class Windows:
             )
         tokens = torch.from_numpy(read).long()
         return tokens[:, :-1], tokens[:, 1:].reshape(-1)
-
-
-def losses_by_tag(
-    held_out: pa.Table, positions: np.ndarray, nats: np.ndarray, counts: np.ndarray
-) -> list[dict[str, Any]]:
-    """Sum the loss of validation rows over every value of every tag.
-
-    Args:
-        held_out: the rows of the validation side: `row` (position), `tags`.
-        positions: rows that were measured, by position, sorted.
-        nats: their summed loss.
-        counts: their tokens.
-    """
-    measured = np.searchsorted(held_out["row"].to_numpy(), positions)
-    row_tags = held_out["tags"].take(pa.array(measured)).to_pylist()
-    long = pd.DataFrame(
-        [
-            (key, value, nat, count)
-            for tags, nat, count in zip(row_tags, nats, counts, strict=True)
-            for key, value in tags
-        ],
-        columns=["tag_key", "domain", "nats", "n_tokens"],
-    )
-    sums = long.groupby(["tag_key", "domain"], as_index=False, sort=True).sum()
-    return [
-        {
-            "split": "valid",
-            "tag_key": s.tag_key,
-            "domain": s.domain,
-            "loss_nats": s.nats / s.n_tokens,
-            "n_tokens": int(s.n_tokens),
-        }
-        for s in sums.itertuples()
-    ]

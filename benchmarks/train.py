@@ -49,6 +49,7 @@ from isoloss.models._model import flops_per_example, model_of
 HERE = Path(__file__).parent
 N_TRAIN, N_VALID = 10_000, 10_000
 BATCH, RATE = 128, 1e-3
+EPOCHS = 80
 REPEATS = 3
 JOBS, SHARDS = 2, 8  # jobs at a time; of which each trains a shard
 FORK = multiprocessing.get_context("fork")
@@ -56,13 +57,14 @@ SHAPES = {"inputs": 784, "classes": 10}
 # Adam as the loops have it: a constant rate, no weight decay, no clipping
 ADAM = {
     "batch_size": BATCH,
+    "optimizer": "adam",
+    "schedule": "constant",
     "peak_learning_rate": RATE,
     "learning_rate_exponent": 0.0,
     "warmup_fraction": 0.0,
-    "final_fraction": 1.0,
     "beta2": 0.999,
     "weight_decay": 0.0,
-    "clip_norm": 1e12,
+    "clip_norm": 0.0,
 }
 
 
@@ -102,16 +104,14 @@ def widths_of_the_sweep() -> list[int]:
     return list(dict.fromkeys(sizes(n, given, "inverse")["width"] for n in targets))
 
 
-def sizes_of_mlp(quick: bool) -> Work:
-    """The N-scaling of small perceptrons: 19 sizes, 80 epochs of 10 000 images."""
-    epochs = 2 if quick else 80
+def sizes_of_mlp(epochs: int) -> Work:
+    """The N-scaling of small perceptrons: 19 sizes, trained on 10 000 images."""
     cells = [{"width": widths_of_the_sweep(), "n_samples": epochs * N_TRAIN}]
     return Work(f"19 sizes of an MLP, {epochs} epochs", cells, {**ADAM, **SHAPES}, OF_MLP)
 
 
-def seeds_of_mlp(quick: bool) -> Work:
+def seeds_of_mlp(epochs: int) -> Work:
     """One small perceptron with 32 seeds."""
-    epochs = 1 if quick else 10
     cells = [{"width": 8, "seed": list(range(32)), "n_samples": epochs * N_TRAIN}]
     return Work(f"32 seeds of an MLP, {epochs} epochs", cells, {**ADAM, **SHAPES}, OF_MLP)
 
@@ -191,7 +191,7 @@ def dataloader_loop(work: Work, runs: list[dict[str, Any]], folder: Path) -> lis
         model = sequential(run)
         optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
         loader = DataLoader(TensorDataset(*sides["train"]), batch_size=BATCH, shuffle=True)
-        for _ in range(run["n_samples"] // N_TRAIN or 1):
+        for _ in range(round(run["n_samples"] / N_TRAIN)):
             for inputs, targets in loader:
                 optimizer.zero_grad()
                 loss = torch.nn.functional.cross_entropy(model(inputs), targets)
@@ -315,11 +315,11 @@ def processor() -> float:
     return times.user + times.system + times.children_user + times.children_system
 
 
-def row(name: str, contender: str, folder: Path, quick: bool) -> dict[str, Any]:
+def row(name: str, contender: str, folder: Path, epochs: int) -> dict[str, Any]:
     """What `measure` gives, from a process of its own, and the load of the machine before it."""
     load_average = os.getloadavg()[0]
     words = [sys.executable, __file__, "--work", name, "--contender", contender]
-    words += ["--folder", str(folder), *(["--quick"] if quick else [])]
+    words += ["--folder", str(folder), "--epochs", str(epochs)]
     ended = subprocess.run(words, check=True, stdout=subprocess.PIPE)
     measured = json.loads(ended.stdout.decode().splitlines()[-1])
     about = f"{measured['seconds']:.1f} s, processor {measured['cpu_seconds']:.1f} s"
@@ -370,13 +370,15 @@ def table(work: Work, rows: list[dict[str, Any]], gflops: float, note: str) -> p
 def main() -> None:
     """Measure, print, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="fewer steps; writes nothing")
+    parser.add_argument("--quick", action="store_true", help="an epoch, once; writes nothing")
+    parser.add_argument("--epochs", type=int, help=f"of every run, for {EPOCHS}")
     parser.add_argument("--work", choices=WORKS, help="only this one; writes nothing")
     parser.add_argument("--contender", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
+    epochs = given.epochs or (1 if given.quick else EPOCHS)
     if given.contender:
-        print(json.dumps(measure(WORKS[given.work](given.quick), given.contender, given.folder)))
+        print(json.dumps(measure(WORKS[given.work](epochs), given.contender, given.folder)))
         return
     home = Path(tempfile.mkdtemp())
     tables = []
@@ -384,9 +386,9 @@ def main() -> None:
         where, gflops = prepare(home), peak()
         note = f"{where}; {gflops:.0f} GFLOP/s is the peak"
         for name in [given.work] if given.work else WORKS:
-            work = WORKS[name](given.quick)
+            work = WORKS[name](epochs)
             rows = [
-                row(name, contender, home, given.quick)
+                row(name, contender, home, epochs)
                 for _ in range(1 if given.quick else REPEATS)
                 for contender in work.contenders
             ]

@@ -33,7 +33,7 @@ CONTRACTS = {
         "Model.nominal_width Model.build"
     ),
     "task": "TITLE ABOUT SOURCE EXAMPLE ITEM shapes examples_per_item training validation task",
-    "trainer": "TITLE ABOUT SOURCE plan warm_up train",
+    "trainer": "TITLE ABOUT SOURCE plan warm_up device train",
     "observable": "TITLE ABOUT FORMULA SOURCE QUANTITIES observe",
     "law": "TITLE FORMULA LATEX SOURCE DOMAIN KIND make",
     "figure": "TITLE ABOUT problems draw",

@@ -9,7 +9,7 @@ from torch.nn import functional
 from isoloss.models.vit_head import ENCODER_DEPTH, ENCODER_HEADS, ENCODER_WIDTH, MLP_WIDTH, PATCH
 
 
-class Encoder:
+class Encoder(torch.nn.Module):
     """The class token's output of a vision transformer with pre-norm blocks and GELU.
 
     Matrices are normal with variance 1 / fan-in, the class token and positions with deviation 0.02.
@@ -35,29 +35,24 @@ class Encoder:
         def matrix(fan_in: int, fan_out: int) -> torch.Tensor:
             return normal(fan_in, fan_out, scale=fan_in**-0.5)
 
-        width = ENCODER_WIDTH
-        self.size = height, length
-        self.patches = matrix(PATCH**2, width)
-        self.token = normal(width, scale=0.02)
+        super().__init__()
+        self.size, width = (height, length), ENCODER_WIDTH
         tokens = 1 + -(-height // PATCH) * -(-length // PATCH)
-        self.positions = normal(tokens, width, scale=0.02)
-        self.blocks = [
-            (
-                matrix(width, 3 * width),
-                matrix(width, width),
-                matrix(width, MLP_WIDTH),
-                matrix(MLP_WIDTH, width),
-            )
-            for _ in range(ENCODER_DEPTH)
-        ]
-
-    def n_weights(self) -> int:
-        """How many numbers it was drawn from."""
-        matrices = [matrix for block in self.blocks for matrix in block]
-        return sum(t.numel() for t in (self.patches, self.token, self.positions, *matrices))
+        weights = {
+            "patches": matrix(PATCH**2, width),
+            "token": normal(width, scale=0.02),
+            "positions": normal(tokens, width, scale=0.02),
+        }
+        for i in range(ENCODER_DEPTH):
+            weights[f"read{i}"] = matrix(width, 3 * width)
+            weights[f"write{i}"] = matrix(width, width)
+            weights[f"widen{i}"] = matrix(width, MLP_WIDTH)
+            weights[f"narrow{i}"] = matrix(MLP_WIDTH, width)
+        for name, weight in weights.items():  # neither parameters nor stored
+            self.register_buffer(name, weight, persistent=False)
 
     @torch.no_grad()
-    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
         """The features of images, float32 (batch, width).
 
         Args:
@@ -69,9 +64,10 @@ class Encoder:
         )
         x = functional.unfold(pixels, PATCH, stride=PATCH).transpose(1, 2) @ self.patches
         x = torch.cat([self.token.expand(len(x), 1, -1), x], dim=1) + self.positions
-        for read, write, widen, narrow in self.blocks:
-            x = x + _attention(_normed(x) @ read) @ write
-            x = x + functional.gelu(_normed(x) @ widen) @ narrow
+        weights = dict(self.named_buffers())
+        for i in range(ENCODER_DEPTH):
+            x = x + _attention(_normed(x) @ weights[f"read{i}"]) @ weights[f"write{i}"]
+            x = x + functional.gelu(_normed(x) @ weights[f"widen{i}"]) @ weights[f"narrow{i}"]
         return _normed(x[:, 0])
 
 

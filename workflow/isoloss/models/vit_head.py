@@ -136,6 +136,7 @@ def _module(size: Model, rng):
             drawn = generator(size.encoder_seed, "encoder", f"{size.height} {size.inputs}")
             self.encode = Encoder(size.height, size.inputs // size.height, drawn)
             self.head = Layers(size.head().widths(), rng)
+            self.edges = ("head.0.weight", f"head.{size.depth}.weight")
 
         def forward(self, inputs):
             return self.head(self.encode(inputs))

@@ -427,7 +427,12 @@ def _ability_problems(
 def _sweep_problems(sweep: Mapping[str, Any], place: str) -> list[Problem]:
     """Problems of a sweep's settings and cells, by the options of its trainer, model and task."""
     known = train_settings.known(sweep)
-    wrong = schema.complete_options(sweep["settings"], known, f"{place}.settings", fill=False)
+    wrong = [
+        Problem(f"{place}.checkpoints[{i}]", f"found {at:g} steps", "give a whole number of steps")
+        for i, at in enumerate(sweep["checkpoints"])
+        if at > 1 and at != round(at)
+    ]
+    wrong += schema.complete_options(sweep["settings"], known, f"{place}.settings", fill=False)
     for i, cell in enumerate(sweep["cells"]):
         where = f"{place}.cells[{i}]"
         for key, value in cell.items():

@@ -114,7 +114,7 @@ class Images:
         n_unique: int | None,
         shapes: Mapping[str, int],
     ):
-        self.shapes = shapes
+        self.shapes, self.device = shapes, "cpu"
         self.guess = math.log(shapes["classes"])
         self.training = training.subset(n_unique, seed)
         self.entries = np.repeat(np.arange(len(self.training.rows)), self.training.copies)
@@ -129,6 +129,11 @@ class Images:
         self._batches: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
         self._last: tuple[torch.nn.Module, torch.nn.Module, torch.Tensor] | None = None
 
+    def to(self, device: str) -> None:
+        """Give models their inputs on a device, to which all training examples are moved."""
+        self.device, self._last = device, None
+        self._targets = self._targets.to(device)
+
     def batches(self, size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
         """Endless batches of item numbers; see `shuffled`."""
         return shuffled(self.n_items, size, rng)
@@ -139,7 +144,7 @@ class Images:
         A batch is gathered into memory that the next one of its size overwrites.
         """
         trained, inputs = self._given(model)
-        at = torch.from_numpy(self.entries[items])
+        at = torch.from_numpy(self.entries[items]).to(self.device)
         if len(items) not in self._batches:
             self._batches[len(items)] = inputs[at], self._targets[at]
         batch = self._batches[len(items)]
@@ -157,11 +162,10 @@ class Images:
         rows, nats = self.validation.rows[self.measured], []
         for begin in range(0, len(rows), AT_ONCE):
             part = rows[begin : begin + AT_ONCE]
-            targets = torch.from_numpy(self.validation.dataset.labels[part])
-            loss = functional.cross_entropy(
-                model(_scaled(self.validation, part)), targets, reduction="none"
-            )
-            nats.append(loss.double().numpy())
+            targets = torch.from_numpy(self.validation.dataset.labels[part]).to(self.device)
+            inputs = _scaled(self.validation, part).to(self.device)
+            loss = functional.cross_entropy(model(inputs), targets, reduction="none")
+            nats.append(loss.double().cpu().numpy())
         nats = np.concatenate(nats)
         ones = np.ones_like(rows)
         return float(nats.mean()), losses_by_tag(self.validation.tags, rows, nats, ones)
@@ -187,10 +191,10 @@ class Images:
         """The distinct training examples, float32 (k, inputs), encoded if there is an encoder."""
         side, inputs = self.training, None
         for part in side.parts():
-            rows = _scaled(side, side.rows[part])
+            rows = _scaled(side, side.rows[part]).to(self.device)
             rows = rows if encode is None else encode(rows)
             if inputs is None:
-                inputs = torch.empty(len(side.rows), rows.shape[1])
+                inputs = torch.empty(len(side.rows), rows.shape[1], device=self.device)
             inputs[part] = rows
         side.dataset.tokens.release()
         return inputs

@@ -112,6 +112,9 @@ def test_the_loss_is_that_of_the_measured_examples_whole_and_by_class():
     assert {row["domain"]: row["n_tokens"] for row in rows} == {
         str(label): int((labels == label).sum()) for label in set(labels)
     }
+    wrong = (witness.layer(inputs).argmax(1).numpy() != labels).astype(float)
+    for row in rows:
+        assert row["error_rate"] == wrong[labels == int(row["domain"])].mean()
     for row in rows:
         assert row["loss_nats"] == pytest.approx(
             nats[labels == int(row["domain"])].mean(), rel=1e-6

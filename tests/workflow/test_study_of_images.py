@@ -73,6 +73,7 @@ def test_runs_learn_to_tell_classes_apart_and_are_measured_by_class(results, swe
     for run in runs.itertuples():
         of_run = losses[losses["run_id"] == run.run_id]
         assert of_run["n_tokens"].sum() == 60
+        assert np.average(of_run["error_rate"], weights=of_run["n_tokens"]) < 0.9  # of a guess
         assert np.average(of_run["loss"], weights=of_run["n_tokens"]) == pytest.approx(run.loss)
 
 

@@ -158,17 +158,19 @@ class Images:
 
     @torch.no_grad()
     def evaluate(self, model: torch.nn.Module) -> tuple[float, list[dict[str, Any]]]:
-        """The mean loss of the measured examples, and their loss by tag."""
-        rows, nats = self.validation.rows[self.measured], []
+        """The mean loss of the measured examples, and their loss and error rate by tag."""
+        rows = self.validation.rows[self.measured]
+        nats, errors = np.zeros(len(rows)), np.zeros(len(rows))
         for begin in range(0, len(rows), AT_ONCE):
-            part = rows[begin : begin + AT_ONCE]
-            targets = torch.from_numpy(self.validation.dataset.labels[part]).to(self.device)
-            inputs = _scaled(self.validation, part).to(self.device)
-            loss = functional.cross_entropy(model(inputs), targets, reduction="none")
-            nats.append(loss.double().cpu().numpy())
-        nats = np.concatenate(nats)
+            part = slice(begin, begin + AT_ONCE)
+            targets = torch.from_numpy(self.validation.dataset.labels[rows[part]]).to(self.device)
+            log_odds = model(_scaled(self.validation, rows[part]).to(self.device))
+            loss = functional.cross_entropy(log_odds, targets, reduction="none")
+            nats[part] = loss.double().cpu()
+            errors[part] = (log_odds.argmax(1) != targets).cpu()
         ones = np.ones_like(rows)
-        return float(nats.mean()), losses_by_tag(self.validation.tags, rows, nats, ones)
+        by_tag = losses_by_tag(self.validation.tags, rows, nats, ones, errors)
+        return float(nats.mean()), by_tag
 
     def release(self) -> None:
         """Nothing: the examples that are trained on stay in memory as they are given to a model."""

@@ -28,7 +28,7 @@ class _EnoughError(Exception):
 class _NoCheckpoint:
     """Nothing to go on from, and nothing to save."""
 
-    steps: tuple[int, ...] = ()
+    steps: frozenset[int] = frozenset()
 
     def load(self) -> None:
         """There is no state."""

@@ -317,6 +317,8 @@ def _dataset_problems(dataset: Mapping[str, Any], place: str) -> list[Problem]:
     try:
         if _has_sources(dataset["card"], json.dumps(dataset["options"], sort_keys=True)):
             return []
+    except IsolossError as error:
+        return [problem.within(place) for problem in error.problems]
     except (OSError, ValueError) as error:
         reason = f"its sources cannot be read ({getattr(error, 'strerror', None) or error})"
         return [Problem(place, reason, "check its options")]

@@ -55,6 +55,16 @@ class Labelled:
         """Of every row, int64 (k,)."""
         return self.dataset.labels[self.rows]
 
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the examples: whole numbers."""
+        return self.dataset.tokens.values.dtype
+
+    @cached_property
+    def unit(self) -> float:
+        """What an example is multiplied by, so that the largest number of its type becomes 1."""
+        return 1 / float(np.iinfo(self.dtype).max)
+
     def parts(self) -> Iterator[slice]:
         """The rows in parts, of which each is read at once."""
         for begin in range(0, len(self.rows), AT_ONCE):
@@ -125,7 +135,7 @@ class Images:
         _check(validation, shapes)
         if not self.n_items or not len(self.measured):
             raise ValueError("a side has no example: change valid_fraction or valid_tokens")
-        self._batches: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._batches: dict[int, tuple[torch.Tensor, ...]] = {}
 
     def to(self, device: str) -> None:
         """Give models their inputs on a device, to which all training examples are moved."""
@@ -138,16 +148,18 @@ class Images:
     def learn(self, model: torch.nn.Module, items: np.ndarray, share: float = 1.0) -> torch.Tensor:
         """Mean cross-entropy of some training examples, nats; see `Task`.
 
-        A batch is gathered into memory that the next one of its size overwrites.
+        A batch is gathered into memory that the next one of its size overwrites. Only then are its
+        numbers made inputs: to fetch four bytes a number from all over memory takes longer.
         """
-        inputs, targets = self._tensors
+        examples, labels = self._tensors
         at = torch.from_numpy(self.entries[items]).to(self.device)
         if len(items) not in self._batches:
-            self._batches[len(items)] = inputs[at], targets[at]
-        batch = self._batches[len(items)]
-        torch.index_select(inputs, 0, at, out=batch[0])
-        torch.index_select(targets, 0, at, out=batch[1])
-        return learn(model, *batch, share)
+            self._batches[len(items)] = examples[at], examples[at].float(), labels[at]
+        gathered, inputs, targets = self._batches[len(items)]
+        torch.index_select(examples, 0, at, out=gathered)
+        inputs.copy_(gathered).mul_(self.training.unit)
+        torch.index_select(labels, 0, at, out=targets)
+        return learn(model, inputs, targets, share)
 
     def n_unique(self, seen: np.ndarray) -> int:
         """How many distinct examples are among the items that were seen."""
@@ -168,17 +180,18 @@ class Images:
         return float(nats.mean()), losses_by_tag(self.validation.tags, rows, nats, ones)
 
     def release(self) -> None:
-        """Nothing: the examples that are trained on stay in memory as they are given to a model."""
+        """Nothing: the examples that are trained on are copied into memory once."""
 
     @cached_property
     def _tensors(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Inputs, float32 (k, inputs), and labels, int64 (k,), of the distinct examples."""
+        """The distinct examples, (k, inputs) of their own type, and their labels, int64 (k,)."""
         side = self.training
-        inputs = torch.empty(len(side.rows), self.shapes["inputs"])
+        examples = np.empty((len(side.rows), self.shapes["inputs"]), side.dtype)
         for part in side.parts():
-            inputs[part] = _scaled(side, side.rows[part])
+            examples[part] = side.examples(side.rows[part]).reshape(-1, self.shapes["inputs"])
         side.dataset.tokens.release()
-        return inputs.to(self.device), torch.from_numpy(side.labels).to(self.device)
+        labels = torch.from_numpy(side.labels)
+        return torch.from_numpy(examples).to(self.device), labels.to(self.device)
 
 
 def _check(side: Labelled, shapes: Mapping[str, int]) -> None:
@@ -195,7 +208,6 @@ def _check(side: Labelled, shapes: Mapping[str, int]) -> None:
 
 
 def _scaled(side: Labelled, rows: np.ndarray) -> torch.Tensor:
-    """Examples divided by the largest number of their type, float32 (len(rows), inputs)."""
-    examples = side.examples(rows)
-    flat = torch.from_numpy(examples.reshape(len(rows), -1)).to(torch.float32)
-    return flat.div_(float(np.iinfo(examples.dtype).max))
+    """Examples as a model is given them, float32 (len(rows), inputs)."""
+    examples = side.examples(rows).reshape(len(rows), -1)
+    return torch.from_numpy(examples).float().mul_(side.unit)

@@ -218,6 +218,16 @@ def test_every_optimiser_learns(optimizer):
     assert trained.measured["loss_nats"] < 0.2
 
 
+def test_gradients_are_clipped_to_a_norm_or_not_at_all():
+    free, wide, narrow = (train(settings_of(400, clip_norm=norm)) for norm in (0, 1e9, 1e-3))
+    assert_same(free, wide)
+    sgd = {"optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.0, "schedule": "constant"}
+    short = settings_of(8, scale=0.0, warmup_fraction=0.0, clip_norm=1e-3, **sgd)
+    change = torch.cat([value.reshape(-1) for value in train(short).weights.values()])
+    assert float(change.norm()) == pytest.approx(0.1 * 1e-3, rel=1e-4)
+    assert narrow.measured["loss_nats"] != free.measured["loss_nats"]
+
+
 @pytest.mark.parametrize("parts", [2, 3, 8, 100])
 def test_a_batch_in_parts_has_the_loss_and_gradient_of_the_whole(parts):
     whole, divided = (

@@ -61,7 +61,7 @@ rule all:
 
 
 onstart:
-    save_study()
+    begin()
 
 
 onsuccess:

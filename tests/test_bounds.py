@@ -17,7 +17,8 @@ from isoloss.fit.law import fit_law
 from isoloss.fit.optimize import refit
 from isoloss.fit.profile import _lifted
 from isoloss.study import check
-from isoloss.train.plan import MOST_RUNS, count_runs, plan_sweep
+from isoloss.train.cells import count_runs
+from isoloss.train.plan import MOST_RUNS, plan_sweep
 from isoloss.train.settings import known
 
 NUMBERS = {"number", "integer"}
@@ -180,11 +181,15 @@ def test_a_number_at_its_largest_is_accepted_or_refused_and_beyond_it_refused(co
 def test_a_setting_at_its_largest_is_accepted_or_refused_with_what_it_needs(config, place):
     key, spec = place.split(": ")[1], SETTINGS[place]
     cell = {"n_flops": 1e10, "d_model": 8, key: spec.get("maximum", 0.999)}
-    if key == "n_samples":
+    if key in ("n_samples", "epochs", "examples_per_parameter"):
         del cell["n_flops"]
+    cell |= {"n_unique": 1000} if key == "epochs" else {}
+    if key == "n_params":
+        del cell["d_model"]
     config["train"]["t"]["cells"].append(cell)
+    reasons = ("are allowed", "in whole steps", "fill a window", "is nearest to N = ")
     for line in checked(config):
-        assert any(words in line for words in ("are allowed", "in whole steps", "fill a window"))
+        assert any(words in line for words in reasons)
     for beyond in (2 * cell[key] + 1, "1e300", 10**200):
         cell[key] = beyond
         assert any("needs at most" in p or "needs less than" in p for p in checked(config))

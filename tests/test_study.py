@@ -258,13 +258,13 @@ WRONG = {
         "train.sizes.cells[1].n_samples",
         1e6,
         "train.sizes.cells[1]",
-        "both n_flops and n_samples",
+        "n_samples and n_flops: each of them gives D; give one of them",
     ),
     "neither budget": (
         "train.sizes.cells[1]",
         {"d_model": 8},
         "train.sizes.cells[1]",
-        "neither n_flops nor n_samples",
+        "nothing gives D: none of n_samples, n_flops, epochs, examples_per_parameter",
     ),
     "unknown dataset": (
         "train.sizes.dataset",

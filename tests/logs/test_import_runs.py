@@ -262,6 +262,15 @@ def test_the_folder_itself_may_be_the_run(logs):
         read_log(logs)
 
 
+def test_of_the_folder_of_a_run_what_cannot_be_read_is_noted(logs):
+    (logs / "config.yaml").write_text("{")
+    with pytest.raises(TableError, match=r"(?s)config.yaml: line 2.*has no run that can be read"):
+        read_log(logs)
+    lines(logs / "metrics.jsonl", POINTS)
+    (note,) = read_log(logs).notes
+    assert note.startswith(f"not read: {logs}, config.yaml: line 2")
+
+
 # --- programs that train -----------------------------------------------------------------------
 
 

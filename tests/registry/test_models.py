@@ -18,7 +18,7 @@ from isoloss.core import registry
 from isoloss.core.problems import IsolossError, StudyError
 from isoloss.core.seeds import generator
 from isoloss.core.tokens import TokenArray
-from isoloss.models._model import flops_per_example, model_of
+from isoloss.models._model import flops_per_example, model_of, n_params_of
 from isoloss.study import check
 from isoloss.train.dataset import Dataset, Index
 from isoloss.train.plan import Cards
@@ -72,6 +72,30 @@ def test_a_model_counts_its_own_parameters_and_flops(name, change):
     assert all(flops > 0 for flops in model.flops_by_layer().values())
     assert model.nominal_width() > 0
     assert model.activations() > 0
+
+
+@pytest.mark.parametrize("convention", ["total", "nonembed"])
+@pytest.mark.parametrize("name", MODELS)
+def test_the_sizes_for_a_target_have_the_n_that_is_nearest(name, convention):
+    card, reached = registry.card("model", name), []
+
+    def n_params(sizes: dict) -> int:
+        return n_params_of(sized(name, **sizes).count(), convention)
+
+    options, task = registry.defaults("model", name), registry.card("task", task_of(name))
+    given = options | task.shapes(**registry.defaults("task", task_of(name)))
+    middle = n_params({})
+    for target in np.geomspace(middle / 8, middle * 8, 40):
+        sizes = card.sizes(float(target), given | {"n_params": convention})
+        assert set(sizes) <= set(options)
+        n = n_params(sizes)
+        assert card.sizes(n, given | {"n_params": convention}) == sizes
+        reached.append(n)
+    assert reached == sorted(reached)
+    every = sorted(set(reached))
+    for target, n in zip(np.geomspace(middle / 8, middle * 8, 40), reached, strict=True):
+        assert abs(n - target) == min(abs(other - target) for other in every)
+    assert len(every) > 5
 
 
 @pytest.mark.parametrize("name", MODELS)

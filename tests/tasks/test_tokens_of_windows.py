@@ -15,7 +15,8 @@ from isoloss.core import tables
 from isoloss.core.problems import TableError
 from isoloss.core.seeds import generator
 from isoloss.core.tokens import TokenArray, map_tokens, token_writer
-from isoloss.tasks._tokens import stream, take, training_batches
+from isoloss.tasks import language_model
+from isoloss.tasks._tokens import shuffled, stream, take
 from isoloss.train.dataset import read_dataset
 
 
@@ -137,10 +138,9 @@ def test_windows_hold_their_inputs_and_the_token_behind(rows):
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 7, 40])
-def test_every_window_is_seen_once_an_epoch_and_batches_go_on_across_epochs(rows, batch_size):
-    data = plain(rows, [0, 1])
-    count = data.windows(16)
-    batches = training_batches(data, 16, batch_size, generator(0, "order", "x"))
+def test_every_item_is_seen_once_an_epoch_and_batches_go_on_across_epochs(batch_size):
+    count = 6
+    batches = shuffled(count, batch_size, generator(0, "order", "x"))
     drawn = list(itertools.islice(batches, 3 * count))
     assert {len(batch) for batch in drawn} == {batch_size}
     seen = np.concatenate(drawn)
@@ -149,9 +149,9 @@ def test_every_window_is_seen_once_an_epoch_and_batches_go_on_across_epochs(rows
     assert len({tuple(epoch) for epoch in epochs[:3]}) == 3
 
 
-def test_the_order_depends_on_the_generator_only(rows):
+def test_the_order_depends_on_the_generator_only():
     def first(seed, identity):
-        batches = training_batches(plain(rows, [0, 1, 2]), 16, 3, generator(seed, "o", identity))
+        batches = shuffled(100, 3, generator(seed, "o", identity))
         return np.concatenate(list(itertools.islice(batches, 10))).tolist()
 
     assert first(0, "a") == first(0, "a")
@@ -159,16 +159,42 @@ def test_the_order_depends_on_the_generator_only(rows):
     assert first(0, "a") != first(1, "a")
 
 
-def test_data_shorter_than_a_window_is_an_error_not_an_endless_search(rows):
-    class Impatient:
-        calls = 0
+def windows_of(rows, positions, seed=0, n_unique=None):
+    """The task of some training rows, in windows of 16 tokens; the last row is held out."""
+    dataset = dataset_of(rows.assign(split=["train"] * (len(rows) - 1) + ["valid"]))
+    training = plain(rows, positions)
+    held_out = language_model.validation(dataset)
+    return language_model.task(training, held_out, 1, seed, n_unique, context=16, vocabulary=256)
 
-        def permutation(self, count):
-            self.calls += 1
-            if self.calls > 2:
-                pytest.fail("the search does not end")
-            return np.arange(count)
 
-    data = plain(rows, np.array([], dtype=int))
-    with pytest.raises(Exception, match="window"):
-        next(training_batches(data, 16, 2, Impatient()))
+def test_data_shorter_than_a_window_is_an_error_with_what_to_do(rows):
+    with pytest.raises(ValueError, match="0 training tokens do not fill a window of 16; lower"):
+        windows_of(rows, np.array([], dtype=int))
+
+
+def drawn_of(task, batches=400):
+    drawn = itertools.islice(task.batches(3, generator(0, "order", "x")), batches)
+    return np.concatenate(list(drawn))
+
+
+def test_a_subset_is_seeded_and_part_of_every_larger_one(rows):
+    positions = np.arange(len(rows) - 1)
+    everything = windows_of(rows, positions)
+    assert set(drawn_of(everything)) == set(range(everything.n_items))
+    small, large, other = (
+        windows_of(rows, positions, seed, n_unique)
+        for seed, n_unique in ((0, 5 * 16), (0, 9 * 16), (1, 5 * 16))
+    )
+    sets = [set(drawn_of(task)) for task in (small, large, other)]
+    assert [len(each) for each in sets] == [5, 9, 5]
+    assert sets[0] < sets[1] and sets[0] != sets[2]
+    assert small.n_items == everything.n_items  # numbers of items mean the same in all of them
+    seen = np.isin(np.arange(small.n_items), drawn_of(small))
+    assert small.n_unique(seen) == 5 * 16
+
+
+def test_a_subset_larger_than_the_data_is_an_error_with_both_numbers(rows):
+    everything = windows_of(rows, [0, 1]).n_items * 16
+    reason = rf"n_unique is {everything + 16} tokens, and {everything} are there"
+    with pytest.raises(ValueError, match=reason):
+        windows_of(rows, [0, 1], n_unique=everything + 16)

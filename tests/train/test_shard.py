@@ -171,6 +171,29 @@ def test_unique_tokens_are_those_of_the_dataset_seen(train, rows):
     assert runs[2]["n_samples"] > 3 * training
 
 
+@pytest.mark.parametrize("epochs", [1, 2.5, 8])
+def test_a_run_that_repeats_its_data_has_seen_what_it_could(train, epochs):
+    (run,) = spell({"d_model": 4, "n_unique": 645, "epochs": epochs})
+    assert run["n_available"] == 640  # whole windows
+    assert abs(run["n_samples"] - epochs * 640) <= 16 * run["batch_items"] / 2
+    (row,) = train([run]).itertuples()
+    assert (row.status, row.n_unique) == ("done", 640)
+
+
+def test_distinct_tokens_are_part_of_a_runs_identity_and_the_same_for_all_sizes(train):
+    runs = spell({"d_model": [4, 8], "n_unique": [320, 640]})
+    shard = train(runs)
+    assert shard["run_digest"].is_unique and shard["loss_nats"].is_unique
+    assert list(shard["n_unique"]) == [320, 640, 320, 640]
+
+
+def test_more_distinct_tokens_than_there_are_fail_a_run_with_both_numbers(train, rows):
+    training = int(rows.loc[rows["split"] == "train", "n_tokens"].sum())
+    (row,) = train(spell({"d_model": 4, "n_unique": 10 * training})).itertuples()
+    assert row.status == "failed"
+    assert "n_unique is" in row.status_reason and "change n_unique" in row.status_reason
+
+
 def test_no_validation_rows_fail_a_run_with_a_reason_that_says_so(train, rows, runs):
     (row,) = train(runs[:1], rows=rows.assign(split="train")).itertuples()
     assert row.status == "failed"

@@ -210,6 +210,16 @@ def _of_results(
 
 
 def _add_results(commands) -> None:
+    sweep = _of_results(
+        commands,
+        "sweep",
+        _sweep,
+        "Print what every sweep of a study will take: runs, N, D, FLOP, time.",
+        "The time is predicted from finished runs, or from a few steps that are measured now.",
+    )
+    sweep.add_argument(
+        "--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="at once (all cores)"
+    )
     _of_results(
         commands,
         "status",
@@ -509,8 +519,20 @@ def _digest(given: argparse.Namespace) -> None:
         say(f"{tables.roles_digest(table)}  schemas/tables.yaml, roles of {table}")
 
 
-def _flow(given: argparse.Namespace, file: str | None = None, fetch: bool = False):
-    """The study named on the command line, with its results; `fetch` reads its tables of runs."""
+def _flow(
+    given: argparse.Namespace, file: str | None = None, fetch: bool = False, results: bool = True
+):
+    """The study named on the command line, with its results.
+
+    Args:
+        given: the command line.
+        file: of the study, if it is another one.
+        fetch: whether its tables of runs are read.
+        results: whether there must be some.
+
+    Raises:
+        IsolossError: it is not sound, or there are no results.
+    """
     from isoloss.core import schema
     from isoloss.core.sources import KEPT, Sources
     from isoloss.study import check, flow
@@ -520,7 +542,7 @@ def _flow(given: argparse.Namespace, file: str | None = None, fetch: bool = Fals
     root = given.directory / "results" / str(config.get("study"))
     tables_of_runs = Sources(kept=Path(file).parent / KEPT, copies=root / KEPT)
     config = check.check(config, file, fetch, tables_of_runs)
-    if not root.is_dir():
+    if results and not root.is_dir():
         raise IsolossError(f"{root}: no results of this study; run it, or give --directory")
     return flow.Flow(config, root, tables_of_runs)
 
@@ -529,6 +551,18 @@ def _status(given: argparse.Namespace) -> None:
     from isoloss.study import status
 
     say(status.report(_flow(given)), end="")
+
+
+def _sweep(given: argparse.Namespace) -> None:
+    from isoloss.study import forecast
+
+    flow = _flow(given, results=False)
+    forecasts = forecast.forecast(flow, always=True, cache=given.directory / forecast.CACHE)
+    if not forecasts:
+        say("the study has no runs to train")
+        return
+    say(forecast.table(forecasts, given.jobs), end="")
+    forecast.check_cap(forecasts, forecast.cap_of(flow))
 
 
 def _retry(given: argparse.Namespace) -> None:

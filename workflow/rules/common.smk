@@ -8,7 +8,7 @@ from snakemake.io import PeriodicityDetector
 
 from isoloss.core import escape, sources, schema as study
 from isoloss.study import flow, start
-from isoloss.core.problems import StudyError, TableError
+from isoloss.core.problems import IsolossError, StudyError, TableError
 from isoloss.train.plans import Plans
 
 escape.print_anything()
@@ -153,6 +153,28 @@ def add_hooks():
         setattr(workflow, name, lambda log, run=run, later=later: (run(), later(log)))
 
 
+def begin():
+    """Show what the sweeps will take, refuse what is too much, and write the study."""
+    show_forecast()
+    save_study()
+
+
+def show_forecast():
+    """Print what the sweeps will take; an error if that is more than the study allows."""
+    from isoloss.study import forecast
+
+    forecasts = forecast.forecast(FLOW)
+    if not any(one.left for one in forecasts):
+        return
+    given = workflow.resource_settings
+    jobs = given.nodes or given.cores or 1
+    escape.say(f"\n{forecast.table(forecasts, jobs)}", sys.stderr)
+    try:
+        forecast.check_cap(forecasts, forecast.cap_of(FLOW))
+    except IsolossError as error:
+        raise WorkflowError(escape.terminal(error)) from None
+
+
 def save_study():
     """Write the effective study, and the tables fetched for it, if they changed."""
     from isoloss.study import verify
@@ -200,7 +222,7 @@ def finish():
     show_summary()
 
 
-OWN_HOOKS = {"_onstart": save_study, "_onsuccess": finish} if IN_MODULE else {}
+OWN_HOOKS = {"_onstart": begin, "_onsuccess": finish} if IN_MODULE else {}
 
 if workflow.is_main_process:
     show_state()

@@ -2,9 +2,11 @@
 
 A model card has the constants TITLE, FORMULA (of N) and SOURCE, which are shown, TASK (the task
 card that it can be trained at) and OPTIONS (the settings of a run that it takes, as JSON Schema
-properties with a default; the first of them is part of run ids), and a dataclass `Model`. Its
-fields are among the names of the card's options and those of the task's `shapes`; what the module
-is given and has to return, the task card says. `transformer.py` is an example.
+properties with a default; the first of them is part of run ids), a dataclass `Model`, and the
+function `sizes` of `Card`. The fields of `Model` are among the names of the card's options and
+those of the task's `shapes`; what the module is given and has to return, the task card says. A card
+whose sizes are found by other rules than `closest` names all rules in SIZE_RULES. `transformer.py`
+is an example.
 
 An item is what a batch is made of, such as a window of tokens; an example is the unit of D and of
 the loss, such as a token. Their words are the task's ITEM and EXAMPLE.
@@ -45,6 +47,22 @@ class Model(Protocol):
         """The module, its weights drawn from `rng`; its input and output are as the task says."""
 
 
+class Card(Protocol):
+    """The functions of a model card."""
+
+    def sizes(
+        self, target: float, given: Mapping[str, Any], rule: str = "closest"
+    ) -> dict[str, Any]:
+        """The settings of the model whose N is nearest to a target.
+
+        Args:
+            target: N.
+            given: the other settings, the shapes of the task, and as `n_params` the convention for
+                N: `total` or `nonembed`.
+            rule: how they are found.
+        """
+
+
 def closest(grid: Sequence[int], target: float, count: Callable[[int], float]) -> int:
     """The value of a grid whose count is nearest to a target; of two as near, the smaller.
 
@@ -65,6 +83,17 @@ def closest(grid: Sequence[int], target: float, count: Callable[[int], float]) -
 def flops_per_example(model: Model) -> float:
     """Training FLOP an example of the task: those of all layers together."""
     return math.fsum(model.flops_by_layer().values())
+
+
+def n_params_of(count: Mapping[str, int], convention: str) -> int:
+    """N by a convention, `total` or `nonembed`, of a model's parameters by group.
+
+    Example:
+        >>> n_params_of({"embedding": 10, "matrix": 32}, "nonembed")
+        32
+    """
+    left_out = count.get("embedding", 0) if convention == "nonembed" else 0
+    return sum(count.values()) - left_out
 
 
 def model_of(card: Any, given: Mapping[str, Any]) -> Model:

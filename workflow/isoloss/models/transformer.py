@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from isoloss.models._model import closest, n_params_of
 
 TITLE = "Transformer"
 FORMULA = "N = n_layers * 12 * d_model^2 (n_params_nonembed)"
@@ -106,6 +110,28 @@ class Model:
             token, float32 (batch * context, vocabulary).
         """
         return _module(self, rng)
+
+
+def sizes(target: float, given: Mapping[str, Any], rule: str = "closest") -> dict[str, int]:
+    """The even width whose N is nearest to a target, with the blocks that are given.
+
+    Args:
+        target: N.
+        given: `n_layers`, `vocabulary`, and as `n_params` the convention for N.
+        rule: `closest`, the only one.
+
+    Example:
+        >>> sizes(2400, {"n_layers": 2, "vocabulary": 256, "n_params": "nonembed"})
+        {'d_model': 10}
+    """
+    option = OPTIONS["d_model"]
+    grid = range(option["minimum"], option["maximum"] + 1, option["multipleOf"])
+
+    def n_params(d_model: int) -> int:
+        model = Model(d_model, given["n_layers"], 0, 0, given["vocabulary"])
+        return n_params_of(model.count(), given["n_params"])
+
+    return {"d_model": closest(grid, target, n_params)}
 
 
 def _module(size: Model, rng):

@@ -151,7 +151,8 @@ class Store:
         manifest.Draft({"run": row["run_id"]}, place).makes(files)
         if row["status"] in FINAL:
             self.state(digest).unlink(missing_ok=True)
-        self.note("end", digest, row["run_id"], status=row["status"], **where)
+        made = {"status": row["status"], "seconds": float(row["seconds"]), "code": row["code"]}
+        self.note("end", digest, row["run_id"], **made, **where)
 
     def failures(self, run_digest: str) -> Path:
         """The file with the error messages of a run's failures."""
@@ -218,7 +219,7 @@ class Store:
                     raise
         return False
 
-    def note(self, event: str, run_digest: str, run_id: str, **more: str) -> None:
+    def note(self, event: str, run_digest: str, run_id: str, **more: str | float) -> None:
         """Add a line to the journal; one write, so that lines of several processes never mix."""
         line = {"event": event, "run_digest": run_digest, "run_id": run_id, **more}
         line |= {"time": time.strftime(TIME, time.gmtime())}

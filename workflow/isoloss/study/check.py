@@ -25,8 +25,9 @@ from isoloss.fit.mixture import domains_of, responses_of
 from isoloss.fit.solve import Constraints
 from isoloss.laws._law import Law
 from isoloss.laws._make import made_law
+from isoloss.train import cells
 from isoloss.train import settings as train_settings
-from isoloss.train.plan import MOST_RUNS, Cards, count_runs, too_many
+from isoloss.train.plan import MOST_RUNS, Cards, too_many
 from isoloss.train.plans import Plans
 from isoloss.train.settings import task_of
 
@@ -171,17 +172,23 @@ class _Sections:
             self._is_known(f"{place}.dataset", sweep["dataset"], ("load",))
             before = len(self.problems)
             self.problems += _sweep_problems(sweep, place)
-            planned += count_runs(sweep)
+            if len(self.problems) > before:
+                continue
+            planned += cells.count_runs(sweep)
             if planned > MOST_RUNS:
                 self.problems.append(too_many(f"{place}.cells", planned))
-            if len(self.problems) == before:
+            else:
                 self._check_plan(name, sweep, place)
 
     def _check_plan(self, name: str, sweep: Mapping[str, Any], place: str) -> None:
         """The runs of a sweep whose settings are sound."""
         for weighting in schema.weightings(self.config, name):
             self._is_known(f"{place}.cells", weighting, ("expand",))
-        plan = pd.DataFrame(self.plans.runs(sweep))
+        try:
+            plan = pd.DataFrame(self.plans.runs(sweep))
+        except IsolossError as error:
+            self.problems += [one.within(place, ".") for one in error.problems]
+            return
         self.problems += _plan_problems(plan, sweep, place)
         self.runs[name] = plan.drop(columns="shard").assign(**MEASURED)
 
@@ -428,19 +435,63 @@ def _sweep_problems(sweep: Mapping[str, Any], place: str) -> list[Problem]:
     wrong = schema.complete_options(sweep["settings"], known, f"{place}.settings", fill=False)
     for i, cell in enumerate(sweep["cells"]):
         where = f"{place}.cells[{i}]"
+        before = len(wrong)
         for key, value in cell.items():
-            values = value if isinstance(value, list) else [value]
-            if not values:
-                wrong.append(Problem(f"{where}.{key}", "an empty list", "give a value"))
-            for j, single in enumerate(values):
-                one = {key: single}
-                wrong += schema.complete_options(one, known, where, fill=False)
-                values[j] = one[key]
-            cell[key] = values if isinstance(value, list) else values[0]
-        sized = {"n_flops", "n_samples"} & {*cell, *sweep["settings"]}
-        if len(sized) != 1:
-            reason = "both n_flops and n_samples" if sized else "neither n_flops nor n_samples"
-            wrong.append(Problem(where, reason, "give one of them"))
+            if isinstance(value, dict):
+                wrong += _range_problems(key, value, known, where)
+            else:
+                cell[key] = _checked_values(key, value, known, where, wrong)
+        if len(wrong) == before:
+            together = cells.problems(cell, sweep["settings"])
+            wrong += [one.within(where, "." if one.place else "") for one in together]
+    return wrong + _rule_problems(sweep, place)
+
+
+def _checked_values(
+    key: str, value: Any, known: Mapping[str, Any], place: str, wrong: list[Problem]
+) -> Any:
+    """A value of a cell, or a list of them, with numbers where text spells them."""
+    values = value if isinstance(value, list) else [value]
+    if not values:
+        wrong.append(Problem(f"{place}.{key}", "an empty list", "give a value"))
+    for j, single in enumerate(values):
+        one = {key: single}
+        wrong += schema.complete_options(one, known, place, fill=False)
+        values[j] = one[key]
+    return values if isinstance(value, list) else values[0]
+
+
+def _range_problems(
+    key: str, value: dict[str, Any], known: Mapping[str, Any], place: str
+) -> list[Problem]:
+    """Problems of a range in the place of a value: its keys, and whether its ends are allowed."""
+    if key not in known:
+        return schema.complete_options({key: value}, known, place, fill=False)
+    if known[key]["type"] not in ("number", "integer"):
+        reason, remedy = "a range of what is not a number", "give a value, or a list of values"
+        return [Problem(f"{place}.{key}", reason, remedy)]
+    wrong = schema.complete_options(value, cells.RANGE, f"{place}.{key}")
+    lacking = [name for name in ("from", "to", "points") if name not in value]
+    wrong += [Problem(f"{place}.{key}", f"{name!r} is missing", "add it") for name in lacking]
+    if not wrong:  # the values between are rounded to what is allowed, so that the ends need not be
+        bounds = {k: v for k, v in known[key].items() if k != "multipleOf"} | {"type": "number"}
+        for end in (value["from"], value["to"]):
+            wrong += schema.complete_options({key: end}, {key: bounds}, place, fill=False)
+    return wrong
+
+
+def _rule_problems(sweep: Mapping[str, Any], place: str) -> list[Problem]:
+    """Problems of rules by which sizes are to be found, and which the model card does not know."""
+    rules = registry.facts("model", sweep["model"]).get("SIZE_RULES", ["closest"])
+    places = {f"{place}.settings": sweep["settings"]}
+    places |= {f"{place}.cells[{i}]": cell for i, cell in enumerate(sweep["cells"])}
+    wrong = []
+    for where, given in places.items():
+        rule = given.get("size_rule", rules[0])
+        for name in rule if isinstance(rule, list) else [rule]:
+            if name not in rules:
+                reason = f"the model card {sweep['model']!r} has no rule {name!r}"
+                wrong.append(Problem(f"{where}.size_rule", reason, nearest(name, rules)))
     return wrong
 
 

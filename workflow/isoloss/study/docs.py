@@ -41,7 +41,8 @@ def config_page() -> str:
         + table(["key", "type", "default", "unit", "meaning"], rows)
         + "\n## Settings of a run\n\nIn `train.NAME.settings` for all runs, in `cells` for some; "
         "the options of the cards of trainer, model and task come besides ([cards](cards.md)). "
-        "Exactly one of `n_flops` and `n_samples` is given.\n\n" + _options(OF_EVERY_RUN)
+        "Values in cells can be lists and ranges ([sweeps in a few "
+        "lines](running.md#sweeps-in-a-few-lines)).\n\n" + _options(OF_EVERY_RUN)
     )
 
 

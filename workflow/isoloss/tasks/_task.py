@@ -70,8 +70,32 @@ class Card(Protocol):
     def validation(self, dataset: Any) -> Side:
         """The validation side of a dataset."""
 
-    def task(self, training: Side, validation: Side, n_valid: int, seed: int, **options) -> Task:
-        """The task of a run; `n_valid` items are measured, drawn by the `seed` of the study."""
+    def made_up(self, n_items: int, **options: Any) -> tuple[Side, Side]:
+        """Both sides of a random dataset of so many items, on which a step's time is measured."""
+
+    def task(
+        self,
+        training: Side,
+        validation: Side,
+        n_valid: int,
+        seed: int,
+        n_unique: int | None = None,
+        **options: Any,
+    ) -> Task:
+        """The task of a run.
+
+        Args:
+            training: from which batches are drawn.
+            validation: of which `n_valid` items are measured, drawn by the seed.
+            n_valid: items.
+            seed: of the study.
+            n_unique: distinct examples to train on, whole items, drawn by the seed; those of a
+                smaller number are among those of a larger. None for all.
+            options: the card's own.
+
+        Raises:
+            ValueError: there are fewer examples, or none to measure.
+        """
 
 
 def shuffled(n_items: int, size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:

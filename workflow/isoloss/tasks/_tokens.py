@@ -202,25 +202,6 @@ def held_out(source: Tokens, starts: np.ndarray, rows: pa.Table) -> HeldOut:
     return HeldOut(rows, stream(source, starts, positions, np.ones_like(positions)))
 
 
-def training_batches(
-    data: Stream, context: int, batch_size: int, rng: np.random.Generator
-) -> Iterator[np.ndarray]:
-    """Endless batches of window numbers, shuffled anew every epoch.
-
-    Windows do not overlap and may span rows. An epoch that does not divide into batches goes on
-    in the next one.
-
-    Yields:
-        int64 (batch_size,); window w covers the tokens from w * context on.
-
-    Raises:
-        ValueError: the tokens do not fill a window.
-    """
-    if data.windows(context) == 0:
-        raise ValueError(f"{len(data)} training tokens do not fill a window of {context}")
-    yield from shuffled(data.windows(context), batch_size, rng)
-
-
 def take(data: Stream, windows: np.ndarray, context: int) -> np.ndarray:
     """The tokens of some windows with the one behind each, (len(windows), context + 1)."""
     return data.tokens(windows[:, None] * context + np.arange(context + 1))
@@ -235,9 +216,14 @@ class Windows:
         n_valid: validation windows measured, drawn once a study.
         seed: of the study.
         shapes: `context`, tokens of a window, and `vocabulary`, tokens that there are.
+        n_unique: tokens of the training windows that batches are drawn from; None for all.
+
+    Attributes:
+        drawn: the numbers of these windows, int64 (k,); None for all. A window does not overlap
+            another, and may span rows; window w covers the tokens from w * context on.
 
     Raises:
-        ValueError: there is no validation window.
+        ValueError: there is no validation window, or there are too few training tokens.
     """
 
     def __init__(
@@ -247,6 +233,7 @@ class Windows:
         n_valid: int,
         seed: int,
         shapes: Mapping[str, int],
+        n_unique: int | None = None,
     ):
         self.training, self.validation = training, validation
         self.shapes, self.context = shapes, shapes["context"]
@@ -257,10 +244,32 @@ class Windows:
             raise ValueError(f"no validation window of {self.context} tokens: raise valid_fraction")
         order = generator(seed, "validation", f"{self.context}").permutation(windows)
         self.measured = np.sort(order[:n_valid])
+        self.drawn = self._subset(n_unique, seed)
+
+    def _subset(self, n_unique: int | None, seed: int) -> np.ndarray | None:
+        """The windows that batches are drawn from, in order; None for all."""
+        windows, n_tokens = self.n_items, len(self.training)
+        if windows == 0:
+            raise ValueError(
+                f"{n_tokens} training tokens do not fill a window of {self.context}; lower "
+                "context, or train on more rows"
+            )
+        if n_unique is None:
+            return None
+        count = n_unique // self.context
+        if not 0 < count <= windows:
+            raise ValueError(
+                f"n_unique is {n_unique} tokens, and {windows * self.context} are there to train "
+                f"on, in windows of {self.context}: change n_unique"
+            )
+        order = generator(seed, "subset", f"{self.context}").permutation(windows)
+        return np.sort(order[:count])
 
     def batches(self, size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-        """Endless batches of window numbers; see `training_batches`."""
-        return training_batches(self.training, self.context, size, rng)
+        """Endless batches of window numbers; see `shuffled`."""
+        if self.drawn is None:
+            return shuffled(self.n_items, size, rng)
+        return (self.drawn[part] for part in shuffled(len(self.drawn), size, rng))
 
     def learn(self, model: torch.nn.Module, items: np.ndarray, share: float = 1.0) -> torch.Tensor:
         """Mean cross-entropy of the tokens of some training windows, nats a token; see `Task`."""

@@ -74,6 +74,29 @@ def validation(dataset: Any) -> Labelled:
     return held_out(dataset)
 
 
+def made_up(n_items: int, inputs: int, classes: int) -> tuple[Labelled, Labelled]:
+    """Both sides of random images, as many: what a step's time is measured on."""
+    from types import SimpleNamespace
+
+    import numpy as np
+    import pyarrow as pa
+
+    from isoloss.tasks._images import Labelled, held_out
+
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (n_items, inputs), dtype=np.uint8)
+    images = SimpleNamespace(values=pixels, release=lambda: None)
+    row, tags = np.arange(1), pa.array([[]], pa.map_(pa.string(), pa.string()))
+    rows = pa.table({"row": row, "n_tokens": [1], "tags": tags})
+    labels = rng.integers(0, classes, n_items)
+    dataset = SimpleNamespace(
+        tokens=images, starts=np.arange(n_items + 1), held_out=rows, labels=labels
+    )
+    return Labelled(dataset, np.arange(n_items), np.ones(n_items, dtype=np.int64)), held_out(
+        dataset
+    )
+
+
 def task(
     training: Labelled,
     validation: Labelled,

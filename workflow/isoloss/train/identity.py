@@ -78,11 +78,13 @@ class Content:
     def task(self, identity: Mapping[str, Any]) -> Task:
         """The task of a run with this identity."""
         settings = identity["settings"]
+        drawn_from = settings.get("n_available")
         return self._card.task(
             self.training(settings["weighting"]),
             self.validation,
             identity["valid_items"],
             identity["seed"],
+            n_unique=None if drawn_from is None else int(drawn_from),
             **self._options_of(settings),
         )
 

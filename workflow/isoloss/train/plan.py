@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -14,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from isoloss.core import registry, tables
 from isoloss.core.canonical import canonical
 from isoloss.core.problems import IsolossError, Problem
-from isoloss.models._model import flops_per_example, model_of
+from isoloss.models._model import flops_per_example, model_of, n_params_of
+from isoloss.train.cells import assignments, count_runs, resolved
 from isoloss.train.settings import known, task_of
 
 if TYPE_CHECKING:
@@ -23,18 +22,14 @@ if TYPE_CHECKING:
     from isoloss.models._model import Model
 
 MOST_RUNS = 20_000  # of a study
-
-
-def count_runs(sweep: Mapping[str, Any]) -> int:
-    """How many runs the cells of a sweep spell out, counted without spelling them out."""
-    cells = sweep["cells"]
-    return sum(math.prod(len(v) for v in cell.values() if isinstance(v, list)) for cell in cells)
+_CONVENTIONS = ("total", "nonembed")  # for N
+_REPLACED = ("n_flops", "n_samples", "n_unique")  # in a plan: by what comes of them
 
 
 def too_many(place: str, count: int) -> Problem:
     """What is wrong with cells that spell out more runs than a study can have."""
     reason = f"the cells spell out {count} runs"
-    return Problem(place, reason, f"at most {MOST_RUNS} are allowed: shorten the lists")
+    return Problem(place, reason, f"at most {MOST_RUNS} are allowed: shorten the lists and ranges")
 
 
 def run_label(settings: Mapping[str, Any], size: str) -> str:
@@ -65,29 +60,36 @@ def shard_names(shards: int) -> list[str]:
 
 
 def run_settings(sweep: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The settings of every run: the product of each cell's lists, the cells one after the other.
+    """The settings of every run: the product of each cell's values, the cells one after the other.
 
     What a cell does not say comes from the sweep's `settings`, then from the defaults of the
-    trainer's, the model's and the task's card. A run that two cells spell out is one run.
+    trainer's, the model's and the task's card. Runs that come out alike are one run.
 
     Raises:
-        IsolossError: there are more than a study can have.
+        IsolossError: there are more than a study can have, or no model is near a target N; with
+            a problem for every such cell.
     """
     if (count := count_runs(sweep)) > MOST_RUNS:
         raise IsolossError(too_many("cells", count))
-    properties = known(sweep)
+    cards, properties = Cards.of(sweep), known(sweep)
     defaults = {key: spec["default"] for key, spec in properties.items() if "default" in spec}
     by_text: dict[str, dict[str, Any]] = {}
-    for cell in sweep["cells"]:
-        choices = {k: v if isinstance(v, list) else [v] for k, v in cell.items()}
-        for values in itertools.product(*choices.values()):
-            settings = {**defaults, **sweep["settings"], **dict(zip(choices, values, strict=True))}
-            ordered = {"model": sweep["model"], "trainer": sweep["trainer"]}
-            for key, spec in properties.items():
-                if key in settings:
-                    number = spec["type"] == "number"
-                    ordered[key] = float(settings[key]) if number else settings[key]
-            by_text.setdefault(json.dumps(ordered, sort_keys=True), ordered)
+    wrong: list[Problem] = []
+    for i, cell in enumerate(sweep["cells"]):
+        try:
+            for assignment in assignments(cell, properties):
+                given = {**sweep["settings"], **assignment}
+                settings = resolved(given, defaults, cards, sweep["n_params"])
+                ordered = {"model": sweep["model"], "trainer": sweep["trainer"]}
+                for key, spec in properties.items():
+                    if key in settings:
+                        number = spec["type"] == "number"
+                        ordered[key] = float(settings[key]) if number else settings[key]
+                by_text.setdefault(json.dumps(ordered, sort_keys=True), ordered)
+        except IsolossError as error:
+            wrong += [one.within(f"cells[{i}]", "") for one in error.problems]
+    if wrong:
+        raise IsolossError(*wrong)
     return list(by_text.values())
 
 
@@ -99,7 +101,7 @@ def plan_runs(sweep: Mapping[str, Any]) -> list[dict[str, Any]]:
     rounds to whole steps.
 
     Raises:
-        IsolossError: there are more runs than a study can have.
+        IsolossError: there are more runs than a study can have, or no model is near a target N.
     """
     each = run_settings(sweep)
     cards = Cards.of(sweep)
@@ -144,6 +146,17 @@ class Cards:
             raise IsolossError(Problem(card, reason, remedy)) from error
         return model, self.task.examples_per_item(**options)
 
+    def n_params(self, settings: Mapping[str, Any], convention: str) -> int:
+        """N of the model of a run, by a convention, `total` or `nonembed`."""
+        return n_params_of(self.sized(settings)[0].count(), convention)
+
+    def sizes(
+        self, target: float, rule: str, settings: Mapping[str, Any], convention: str
+    ) -> dict[str, Any]:
+        """The sizes that the model card finds for a target N."""
+        shapes = self.task.shapes(**{key: settings[key] for key in self.task_options})
+        return self.model.sizes(target, {**settings, **shapes, "n_params": convention}, rule)
+
 
 def _planned(
     settings: Mapping[str, Any], sweep: Mapping[str, Any], cards: Cards, shards: Sequence[str]
@@ -151,8 +164,7 @@ def _planned(
     label = run_label(settings, cards.size)
     model, per_item = cards.sized(settings)
     count = model.count()
-    total = sum(count.values())
-    n_params = {"total": total, "nonembed": total - count.get("embedding", 0)}
+    n_params = {convention: n_params_of(count, convention) for convention in _CONVENTIONS}
     n = n_params[sweep["n_params"]]
     an_example = flops_per_example(model)
     by_convention = {"6nd": 6.0 * n, "model": an_example}[sweep["n_flops"]]
@@ -161,9 +173,10 @@ def _planned(
     trained = cards.trainer.plan(asked, per_item, settings)
     n_samples = trained["n_samples"]
     hashed = int.from_bytes(blake2b(label.encode(), digest_size=8).digest(), "big")
-    given = {k: v for k, v in settings.items() if k not in ("n_flops", "n_samples")}
+    given = {k: v for k, v in settings.items() if k not in _REPLACED}
     return {
         **given,
+        **({"n_available": float(settings["n_unique"])} if "n_unique" in settings else {}),
         "run_id": label,
         "shard": shards[hashed % len(shards)],
         "n_params": n,

@@ -8,6 +8,8 @@ from typing import Any
 from isoloss.core import registry
 
 # Every key a run can vary besides the options of its cards. JSON Schema properties, in plan order.
+# Where a run is planned, n_params, size_rule, examples_per_parameter and epochs have become sizes
+# and D (`resolved` in cells.py).
 OF_EVERY_RUN = {
     "weighting": {
         "type": "string",
@@ -27,7 +29,7 @@ OF_EVERY_RUN = {
         "exclusiveMinimum": 0,
         "maximum": 1e30,
         "unit": "FLOP",
-        "description": "Budget C; D follows from it. Give this or n_samples.",
+        "description": "Budget C; D follows from it.",
     },
     "n_samples": {
         "type": "number",
@@ -35,7 +37,44 @@ OF_EVERY_RUN = {
         "maximum": 1e15,
         "unit": "examples",
         "description": "Examples to train on, D, rounded to whole steps; the task says what an "
-        "example is, such as a token. Give this or n_flops.",
+        "example is, such as a token. Beyond the data they are repeated.",
+    },
+    "n_unique": {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": 10**15,
+        "unit": "examples",
+        "description": "Distinct examples to train on, rounded to whole items of a batch; all "
+        "where it is absent. The seed of the study draws them: the same for every model, a part "
+        "of those of a larger n_unique. `n_available` in tables; `n_unique` is what was seen.",
+    },
+    "epochs": {
+        "type": "number",
+        "exclusiveMinimum": 0,
+        "maximum": 1e9,
+        "unit": "epochs",
+        "description": "D = epochs * n_unique.",
+    },
+    "n_params": {
+        "type": "number",
+        "minimum": 1,
+        "maximum": 1e15,
+        "unit": "parameters",
+        "description": "N to aim at, by the sweep's convention: the model card finds the sizes. "
+        "Targets that have the same sizes are one run.",
+    },
+    "size_rule": {
+        "type": "string",
+        "description": "How the model card finds the sizes for n_params; closest if absent: those "
+        "whose N is nearest.",
+    },
+    "examples_per_parameter": {
+        "type": "number",
+        "exclusiveMinimum": 0,
+        "maximum": 1e12,
+        "unit": "examples / parameter",
+        "description": "D = examples_per_parameter * N. With n_flops and without sizes N = "
+        "sqrt(C / 6 examples_per_parameter), to the nearest size.",
     },
 }
 

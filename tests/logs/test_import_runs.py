@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -556,11 +557,49 @@ def test_a_damaged_metric_of_a_store_is_named(logs):
     assert problem.found == "line 2 is '17000000', not `timestamp value step`"
 
 
+def test_a_log_with_times_decimals_and_columns_of_our_names(logs):
+    table = pd.DataFrame(
+        {
+            "step": [1, 2],
+            "time": pd.to_datetime(["2026-11-26 10:00", "2026-11-26 11:00"]),
+            "loss": [Decimal("3.5"), Decimal("3.25")],
+            "run_id": [7, 7],
+            "tokens": [64, 128],
+            "n_samples": [1, 2],
+        }
+    )
+    for name in ("train", "eval"):
+        table.to_parquet(logs / f"{name}.parquet")
+    read = imported(logs)
+    row = by_run(read)["logs"]
+    assert (row["loss"], row["time"], row["metric.run_id"]) == (3.25, "2026-11-26 11:00:00", 7)
+    assert read.curves["n_samples"].tolist() == [64, 128]
+    assert read.curves["n_samples_given"].tolist() == [1, 2]
+
+
 def test_points_of_many_runs_in_one_table(logs):
     rows = [(run, s, 5.0 - s) for run in ("a", "b") for s in (1, 2)]
     pd.DataFrame(rows, columns=["run_id", "step", "val_loss"]).to_csv(logs / "x.csv", index=False)
     read = imported(logs)
     assert list(by_run(read)) == ["a", "b"] and len(read.curves) == 4
+
+
+def test_a_table_with_a_row_a_value(logs):
+    rows = [
+        (run, tag, step, 10.0 * step + len(tag))
+        for run in ("a", "b")
+        for tag in ("loss", "val_loss")
+        for step in (1, 2)
+    ]
+    table = pd.DataFrame(rows, columns=["run", "tag", "step", "value"])
+    table.to_csv(logs / "scalars.csv", index=False)
+    table[table["run"] == "a"].drop(columns="run").to_csv(logs / "c.csv", index=False)
+    read = imported(logs)
+    assert by_run(read) == {
+        run: {"status": "unknown", "loss": 24.0, "step": 2, "val_loss": 28.0}
+        for run in ("a", "b", "c")
+    }
+    assert read.curves["loss"].tolist() == [14.0, 24.0] * 3
 
 
 def test_a_field_that_names_the_logger_is_not_a_run(logs):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from isoloss.core.problems import Problem, TableError
@@ -14,6 +14,7 @@ from isoloss.formats import columnar
 from isoloss.formats.names import meanings
 from isoloss.formats.table import Parsed
 from isoloss.logs import configs, mlflow
+from isoloss.logs.exports import numbered
 from isoloss.logs.file import log_of, logs_of
 from isoloss.logs.join import Piece, joined, merged
 from isoloss.logs.log import Log, as_text
@@ -41,8 +42,11 @@ def gathered(source: Source) -> tuple[dict[str, Log], tuple[Problem, ...]]:
     gathering.take_logs()
     if len(files) > 1:
         gathering.leave_others(files)
-    logs = {as_text(run or source.address.stem): log for run, log in gathering.logs().items()}
-    return dict(sorted(logs.items())), (*source.unread, *gathering.unread)
+    logs = gathering.logs()
+    whole = source.address.stem if source.address.path.name else Path.cwd().name
+    ids = numbered([as_text(run or whole) for run in logs])
+    named = dict(sorted(zip(ids, logs.values(), strict=True)))
+    return named, (*source.unread, *gathering.unread)
 
 
 def _files(source: Source) -> dict[str, Source]:

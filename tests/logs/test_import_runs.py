@@ -62,6 +62,12 @@ def test_the_law_behind_twenty_runs_comes_out_of_their_logs(tmp_path, monkeypatc
     assert {term: params[term] for term in expected} == pytest.approx(expected, rel=1e-3)
 
 
+def test_the_law_of_a_folder_of_logs_names_the_command_that_makes_a_table(tmp_path, capsys):
+    twenty_runs(tmp_path / "logs")
+    assert __main__.main(["law", str(tmp_path / "logs")]) == 2
+    assert "or what `isoloss import` makes of logs" in capsys.readouterr().err
+
+
 def test_the_points_along_runs_are_a_table_for_a_law(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     twenty_runs(tmp_path / "logs")

@@ -269,6 +269,13 @@ def test_the_folder_itself_may_be_the_run(logs):
         read_log(logs)
 
 
+def test_the_working_directory_may_be_the_run(logs, monkeypatch):
+    lines(logs / "metrics.jsonl", POINTS)
+    monkeypatch.chdir(logs)
+    assert import_runs(".").runs["run_id"].tolist() == ["logs"]
+    assert import_runs("metrics.jsonl").runs["run_id"].tolist() == ["metrics"]
+
+
 def test_of_the_folder_of_a_run_what_cannot_be_read_is_noted(logs):
     (logs / "config.yaml").write_text("{")
     with pytest.raises(TableError, match=r"(?s)config.yaml: line 2.*has no run that can be read"):
@@ -356,6 +363,17 @@ def test_event_files_of_a_resumed_run_go_on_from_each_other(logs):
     assert read.curves["loss"].tolist() == [5.0, 4.0, 3.5, 2.5]
     assert by_run(read)["a"]["loss"] == 2.5
     assert read.notes == ("a: 1 steps appear in two files: those of the later are kept",)
+
+
+def test_of_a_resumed_run_that_came_less_far_the_last_step_counts(logs):
+    first = events(logs / "a", [(1, "loss", 5.0), (2, "loss", 4.0), (3, "loss", 3.0)])
+    first.rename(first.with_name("events.out.tfevents.1700000000.host.1.0"))
+    second = events(logs / "b", [(2, "loss", 4.5)])
+    second.rename(logs / "a" / "events.out.tfevents.1700009999.host.1.0")
+    read = imported(logs)
+    assert read.curves["loss"].tolist() == [5.0, 4.5, 3.0]
+    row = by_run(read)["a"]
+    assert (row["global_step"], row["loss"]) == (3, 3.0)
 
 
 def test_one_run_in_two_forms_is_read_once(logs):

@@ -59,12 +59,12 @@ def read_log(path: str | Path, limits: Limits | None = None) -> Log:
         TableError: it cannot be read: file, line, what was found.
 
     Example:
-        >>> import pathlib, tempfile
+        >>> import isoloss, pathlib, tempfile
         >>> path = pathlib.Path(tempfile.mkdtemp(), "metrics.jsonl")
         >>> lines = ['{"step": 1, "tokens": 64, "loss": 3.5}']
         >>> lines += ['{"step": 2, "tokens": 128, "loss": 3}']
         >>> _ = path.write_text("\n".join(lines))
-        >>> log = read_log(path)
+        >>> log = isoloss.read_log(path)
         >>> log.curve
            step  n_samples  loss
         0     1         64   3.5

@@ -320,7 +320,17 @@ def test_of_a_trainer_with_checkpoints_the_newest_state_counts(logs):
     assert runs["gpt/lr-1"]["eval_loss"] == pytest.approx(-1)
     assert runs["gpt/lr-1"]["hidden_size"] == 64 and runs["gpt/lr-1"]["total_flos"] == 1e14
     assert read.notes[-1].startswith("status: 1 finished, 1 unfinished; ")
+    assert (
+        "gpt/lr-1: event files beside trainer_state.json say the same, and are left out"
+        in read.notes
+    )
     assert not read.unread
+
+
+def test_runs_in_folders_below_a_trainer_are_runs(logs):
+    trainer(logs, 20)
+    lines(logs / "runs/b/metrics.jsonl", POINTS)
+    assert list(by_run(imported(logs))) == ["logs", "runs/b"]
 
 
 def test_a_checkpoint_that_is_damaged_leaves_the_one_before(logs):

@@ -22,9 +22,9 @@ from isoloss.logs.places import (
     folders_of,
     is_events,
     is_generic,
-    is_of_trainer,
     place,
     stem,
+    trainer_of,
     trainers,
 )
 
@@ -123,8 +123,9 @@ class _Gathering:
     def take_trainers(self) -> None:
         """Read the newest state of every Hugging Face Trainer, and leave its other files out."""
         states = trainers(self.files)
-        of_trainers = [name for name in self.files if is_of_trainer(name, states)]
-        for names in states.values():
+        owners = {name: trainer_of(name, states) for name in self.files}
+        with_events = {owner for name, owner in owners.items() if is_events(name)}
+        for folder, names in states.items():
             logs: dict[str, Log] = {}
             for name in names:
                 one = self._read(log_of, self.files[name])
@@ -134,9 +135,12 @@ class _Gathering:
                     break
             if logs:
                 name = max(logs, key=lambda name: logs[name].final.get("global_step", 0))
-                self._add(place(name).run, name, Piece("trainer", logs[name]))
-        for name in of_trainers:
-            del self.files[name]
+                log = logs[name]
+                if folder in with_events:
+                    note = "event files beside trainer_state.json say the same, and are left out"
+                    log = replace(log, notes=(*log.notes, note))
+                self._add(place(name).run, name, Piece("trainer", log))
+        self.files = {name: f for name, f in self.files.items() if owners[name] is None}
 
     def take_logs(self) -> None:
         """Read all other files: those with numbers in full precision before event files."""

@@ -110,17 +110,18 @@ def trainers(names: Iterable[str]) -> dict[str, list[str]]:
     return {folder: [name for _, name in sorted(some)] for folder, some in folders.items()}
 
 
-def is_of_trainer(name: str, folders: Container[str]) -> bool:
-    """Whether a file is another record of what a Trainer's state says, or part of a checkpoint.
+def trainer_of(name: str, folders: Container[str]) -> str | None:
+    """The folder of the Trainer whose state says what is in a file; None if there is none.
 
-    That is a file of the Trainer's folder, of its checkpoints, or an event file in `runs`.
+    That is a file of the Trainer's folder or of a checkpoint, or an event file in its `runs`.
+
+    >>> trainer_of("a/runs/Nov26/events.out.tfevents.1", {"a/"}), trainer_of("a/b/log.csv", {"a/"})
+    ('a/', None)
     """
     parts = PurePosixPath(name).parts[:-1]
     for depth in range(len(parts) + 1):
-        folder = "".join(f"{part}/" for part in parts[:depth])
-        if folder in folders:
-            below = parts[depth:]
-            return (
-                not below or below[0] in ("runs", "logs") or bool(_CHECKPOINT.fullmatch(below[0]))
-            )
-    return False
+        folder, below = "".join(f"{part}/" for part in parts[:depth]), parts[depth:]
+        inside = not below or bool(_CHECKPOINT.fullmatch(below[0]))
+        if folder in folders and (inside or (below[0] in ("runs", "logs") and is_events(name))):
+            return folder
+    return None

@@ -269,6 +269,12 @@ def test_the_folder_itself_may_be_the_run(logs):
         read_log(logs)
 
 
+def test_words_that_are_usual_for_files_may_name_the_folders_of_runs(logs):
+    for run in ("all", "final", "data"):
+        lines(logs / run / "metrics.jsonl", POINTS)
+    assert list(by_run(imported(logs))) == ["all", "data", "final"]
+
+
 def test_the_working_directory_may_be_the_run(logs, monkeypatch):
     lines(logs / "metrics.jsonl", POINTS)
     monkeypatch.chdir(logs)

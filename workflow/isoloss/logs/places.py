@@ -12,11 +12,11 @@ from isoloss.formats.names import SPLITS
 TRAINER = "trainer_state.json"
 _CHECKPOINT = re.compile(r"checkpoint[-_]\d+")
 _SPLITS = SPLITS | {"train", "training"}
-# names of files and folders that say nothing about the run
-_GENERIC = _SPLITS | {
-    *("metrics", "metric", "log", "logs", "history", "progress", "results", "result", "summary"),
-    *("events", "tb", "tensorboard", "output", "outputs", "runs", "scalars", "losses", "loss"),
-    *("trainer", "state", "all", "final", "data", "stats", "curve", "curves", "files", "wandb"),
+# words of names of folders, and of files, that say nothing about the run
+_FOLDERS = _SPLITS | {"metrics", "log", "logs", "events", "tb", "tensorboard", "runs", "files"}
+_FILES = _FOLDERS | {
+    *("metric", "history", "progress", "results", "result", "summary", "output", "scalars", "loss"),
+    *("losses", "trainer", "state", "all", "final", "data", "stats", "curve", "curves", "wandb"),
 }
 _TIME = re.compile(r"\d{9,}(?:\.\d+)?")  # the folders that `SummaryWriter.add_hparams` makes
 
@@ -43,15 +43,16 @@ def place(name: str) -> Place:
     ('sweep/b', 'sweep/b')
     """
     path = PurePosixPath(name)
-    parts = [*path.parts[:-1], stem(path.name)]
+    parts, label = list(path.parts[:-1]), stem(path.name)
     if is_events(name):
-        parts.pop()
-    label = ""
-    while parts and is_generic(parts[-1]):
+        label = "events"
+    elif not is_generic(label):
+        return Place("/".join([*parts, label]), label)
+    while parts and _is_generic_folder(parts[-1]):
         last = parts.pop()
-        if not label or last.lower() in _SPLITS:
+        if last.lower() in _SPLITS or label == "events":
             label = last
-    return Place("/".join(parts), label or ("events" if is_events(name) else stem(path.name)))
+    return Place("/".join(parts), label)
 
 
 def folders_of(name: str, run: str) -> list[str]:
@@ -81,14 +82,23 @@ def stem(name: str) -> str:
     return path.stem
 
 
-def is_generic(part: str) -> bool:
-    """Whether a part of a path is called so in every run.
+def is_generic(stem: str) -> bool:
+    """Whether a file may be called so in every run.
 
     >>> is_generic("eval_results"), is_generic("width-8")
     (True, False)
     """
-    words = re.split(r"[\W_]+", part.lower())
-    return _GENERIC.issuperset(words) or bool(_CHECKPOINT.fullmatch(part) or _TIME.fullmatch(part))
+    return _FILES.issuperset(_words(stem))
+
+
+def _is_generic_folder(name: str) -> bool:
+    """Whether a folder may be called so in every run."""
+    known = _FOLDERS.issuperset(_words(name))
+    return known or bool(_CHECKPOINT.fullmatch(name) or _TIME.fullmatch(name))
+
+
+def _words(name: str) -> list[str]:
+    return re.split(r"[\W_]+", name.lower())
 
 
 def trainers(names: Iterable[str]) -> dict[str, list[str]]:

@@ -182,6 +182,17 @@ def test_a_task_gives_its_items_in_an_order_that_the_generator_decides(name):
 
 
 @pytest.mark.parametrize("name", TASKS)
+def test_a_task_can_be_made_up_to_time_its_steps(name):
+    card, options = registry.card("task", name), registry.defaults("task", name)
+    task = card.task(*card.made_up(7, **options), 1, 0, **options)
+    assert task.n_items == 7
+    (model,) = [m for m in MODELS if task_of(m) == name][:1]
+    built = sized(model).build(generator(0, "init", "x"))
+    loss = task.learn(built, next(task.batches(7, generator(0, "order", "x"))))
+    assert float(loss) == pytest.approx(task.guess, rel=0.5)
+
+
+@pytest.mark.parametrize("name", TASKS)
 def test_a_task_measures_a_model_without_training_it_and_by_tag(name):
     task = task_for(name)
     (model,) = [m for m in MODELS if task_of(m) == name][:1]

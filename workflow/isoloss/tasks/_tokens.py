@@ -206,6 +206,25 @@ def held_out(source: Tokens, starts: np.ndarray, rows: pa.Table) -> HeldOut:
     return HeldOut(rows, stream(source, starts, positions, np.ones_like(positions)))
 
 
+@dataclass(frozen=True)
+class _InMemory:
+    """Tokens that were not read from a file."""
+
+    values: np.ndarray
+
+    def release(self) -> None:
+        """Nothing was read."""
+
+
+def random_sides(count: int, vocabulary: int) -> tuple[Stream, HeldOut]:
+    """A training and a validation side of the same random tokens, of one row without tags."""
+    tokens = _InMemory(np.random.default_rng(0).integers(0, vocabulary, count))
+    starts, row = np.array([0, count]), np.zeros(1, dtype=np.int64)
+    tags = pa.array([[]], pa.map_(pa.string(), pa.string()))
+    rows = pa.table({"row": row, "n_tokens": [count], "tags": tags})
+    return stream(tokens, starts, row, row + 1), held_out(tokens, starts, rows)
+
+
 def shuffled(n_items: int, size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
     """Endless batches of the numbers below `n_items`, shuffled anew every epoch.
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from isoloss.core import tables
+from isoloss.core import registry, tables
 
 # the same examples everywhere, and no clock: a machine may be busy
 hypothesis.settings.register_profile("isoloss", derandomize=True, deadline=None)
@@ -48,6 +48,21 @@ def reference_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def fashion_mnist_folder() -> str:
+    """The folder of Fashion-MNIST; what needs it is skipped where it is not installed.
+
+    ISOLOSS_FASHION_MNIST names another folder, and insists on it.
+    """
+    folder = registry.defaults("dataset", "fashion_mnist")["folder"]
+    named = os.environ.get("ISOLOSS_FASHION_MNIST", "")
+    if not named and not Path(folder).is_dir():
+        pytest.skip("the package dataset-fashion-mnist is not installed")
+    if named and not Path(named).is_dir():
+        pytest.fail(f"ISOLOSS_FASHION_MNIST names {named}, which is not a folder")
+    return named or folder
+
+
 @pytest.fixture(scope="module")
 def rows() -> pd.DataFrame:
     """Forty rows of random words as `load` leaves them, every fourth one for validation."""
@@ -59,6 +74,8 @@ def rows() -> pd.DataFrame:
         {
             "row_id": [f"row{i:02d}" for i in range(40)],
             "text": texts,
+            "features": None,
+            "label": None,
             "n_tokens": [len(text) for text in texts],
             "tags": [[("kind", kinds[i % 3]), ("domain", domains[i // 2 % 2])] for i in range(40)],
             "split": ["valid" if i % 4 == 3 else "train" for i in range(40)],

@@ -204,9 +204,8 @@ def test_a_table_in_batches_has_the_index_of_its_training_rows_in_pandas(
 ):
     rows = table([[("kind", kind), ("domain", domain)] for kind, domain in values])
     count = range(len(rows))
-    rows = rows.assign(
-        text=b"abc", n_tokens=3, split=["valid" if i % 4 == 1 else "train" for i in count], group=""
-    )
+    split = ["valid" if i % 4 == 1 else "train" for i in count]
+    rows = rows.assign(text=b"abc", features=None, label=None, n_tokens=3, split=split, group="")
     parts = [tables.schema("index").empty_table()]
     refusal = ""
     try:

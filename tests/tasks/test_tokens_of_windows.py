@@ -100,7 +100,7 @@ def test_tokens_that_were_given_back_are_read_again(rows, tmp_path):
     texts = list(rows["text"])
     with token_writer(tmp_path / "tokens.npy") as writer:
         for text in texts:
-            writer.append(text)
+            writer.append(np.frombuffer(text, np.uint8))
     mapped = map_tokens(tmp_path / "tokens.npy")
     for _ in range(2):
         assert mapped.values.tobytes() == b"".join(texts)
@@ -113,7 +113,7 @@ def test_tokens_that_were_given_back_are_read_again(rows, tmp_path):
 )
 def test_a_token_file_that_is_not_whole_is_refused(tmp_path, harm):
     with token_writer(path := tmp_path / "tokens.npy") as writer:
-        writer.append(b"some tokens")
+        writer.append(np.frombuffer(b"some tokens", np.uint8))
     path.write_bytes(harm(path.read_bytes()))
     with pytest.raises(TableError, match=r"tokens.npy.*is damaged"):
         map_tokens(path)
@@ -122,7 +122,7 @@ def test_a_token_file_that_is_not_whole_is_refused(tmp_path, harm):
 def test_tokens_of_other_rows_are_refused(rows, tmp_path):
     tables.write("rows", rows, tmp_path / "rows.parquet")
     with token_writer(tmp_path / "tokens.npy") as writer:
-        writer.append(b"".join(rows["text"]) + b"x")
+        writer.append(np.frombuffer(b"".join(rows["text"]) + b"x", np.uint8))
     with pytest.raises(TableError, match="tokens where the rows have"):
         read_dataset(tmp_path / "rows.parquet", tmp_path / "tokens.npy")
 

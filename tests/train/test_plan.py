@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isoloss.core import registry
+from isoloss.models._model import flops_per_example
 from isoloss.train.plan import plan_sweep, run_label, run_settings, shard_names
 
 CELLS = [
@@ -100,7 +101,7 @@ def test_the_budget_gives_d_to_within_half_a_step(n_params, n_flops):
         nonembed = total - by_group["embedding"]
         n = {"total": total, "nonembed": nonembed}[n_params]
         assert (run.n_params, run.n_params_total, run.n_params_nonembed) == (n, total, nonembed)
-        own = model.flops_per_example()
+        own = flops_per_example(model)
         a_token = {"6nd": 6 * n, "model": own}[n_flops]
         step = run.batch_items * run.context
         assert run.batch_items == 3

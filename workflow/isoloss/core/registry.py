@@ -29,13 +29,13 @@ FOLDERS = {
 CONTRACTS = {
     "dataset": "TITLE ABOUT SOURCE TAGS TOKEN sources pieces",
     "model": (
-        "TITLE FORMULA SOURCE TASK sizes Model Model.count Model.flops_per_example "
-        "Model.activations Model.width Model.build"
+        "TITLE FORMULA SOURCE TASK sizes Model Model.count Model.flops_by_layer Model.activations "
+        "Model.nominal_width Model.build"
     ),
     "task": (
         "TITLE ABOUT SOURCE EXAMPLE ITEM shapes examples_per_item training validation made_up task"
     ),
-    "trainer": "TITLE ABOUT SOURCE plan warm_up train",
+    "trainer": "TITLE ABOUT SOURCE plan warm_up device train",
     "observable": "TITLE ABOUT FORMULA SOURCE QUANTITIES observe",
     "law": "TITLE FORMULA LATEX SOURCE DOMAIN KIND make",
     "figure": "TITLE ABOUT problems draw",

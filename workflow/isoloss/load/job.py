@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from isoloss.core import tables, tokens
@@ -18,7 +19,7 @@ def run(specification: Mapping[str, Any], out: Path, facts: Mapping[str, Any]) -
     Args:
         specification: what matters to the job: `dataset` (card, options, valid_fraction), `seed`,
             and `content`, the digest that the sources must have.
-        out: folder for `rows`, `audit` and the tokens of all rows in their order.
+        out: folder for `rows`, `audit` and the examples of all rows in their order.
         facts: kept in both tables.
 
     Returns:
@@ -35,18 +36,10 @@ def run(specification: Mapping[str, Any], out: Path, facts: Mapping[str, Any]) -
         tokens.token_writer(files[2]) as token_file,
     ):
 
-        def write(batch: pa.Table) -> None:
+        def write(batch: pa.Table, examples: np.ndarray) -> None:
             write_rows(batch)
-            for text in batch["text"].chunks:
-                token_file.append(_content(text))
+            token_file.append(examples)
 
         audit = load_rows(*about, write, specification["content"])
     tables.write("audit", audit.frame(), files[1], facts)
     return files
-
-
-def _content(text: pa.BinaryArray) -> memoryview:
-    """The bytes of all values, one after the other, without a copy."""
-    _, offsets, data = text.buffers()
-    ends = memoryview(offsets).cast("i")[text.offset : text.offset + len(text) + 1]
-    return memoryview(data or b"")[ends[0] : ends[-1]]

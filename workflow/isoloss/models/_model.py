@@ -14,6 +14,7 @@ the loss, such as a token. Their words are the task's ITEM and EXAMPLE.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
@@ -30,8 +31,8 @@ class Model(Protocol):
     def count(self) -> Mapping[str, int]:
         """Parameters by group; those of `embedding` are left out of n_params_nonembed."""
 
-    def flops_per_example(self) -> float:
-        """Training FLOP an example of the task, forward and backward pass."""
+    def flops_by_layer(self) -> Mapping[str, float]:
+        """Training FLOP an example of the task, forward and backward pass, layer by layer."""
 
     def activations(self) -> int:
         """How many numbers a forward pass keeps for each item, estimated from below.
@@ -39,11 +40,16 @@ class Model(Protocol):
         By it `check` refuses runs that need more memory than a run can have.
         """
 
-    def width(self) -> float:
+    def nominal_width(self) -> float:
         """What the learning rate is scaled by: its peak holds at `learning_rate_width`."""
 
     def build(self, rng: np.random.Generator) -> torch.nn.Module:
-        """The module, its weights drawn from `rng`; its input and output are as the task says."""
+        """The module, its weights drawn from `rng`; its input and output are as the task says.
+
+        Parameters that need no gradient are not trained. A module may name in the attribute
+        `edges` the matrices at its input and output, such as embeddings, which the optimiser Muon
+        leaves to AdamW.
+        """
 
 
 class Card(Protocol):
@@ -77,6 +83,11 @@ def closest(grid: Sequence[int], target: float, count: Callable[[int], float]) -
     above = bisect_left(grid, target, key=count)
     near = grid[max(0, above - 1) : above + 1]
     return min(near, key=lambda value: abs(count(value) - target))
+
+
+def flops_per_example(model: Model) -> float:
+    """Training FLOP an example of the task: those of all layers together."""
+    return math.fsum(model.flops_by_layer().values())
 
 
 def n_params_of(count: Mapping[str, int], convention: str) -> int:

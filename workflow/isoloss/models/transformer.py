@@ -70,15 +70,15 @@ class Model:
             "matrix": self.n_layers * 12 * self.d_model**2,
         }
 
-    def flops_per_example(self) -> float:
+    def flops_by_layer(self) -> dict[str, float]:
         """Training FLOP a token: three times the forward pass's multiply-adds, two FLOP each.
 
-        Counted: the blocks' matrices, the unembedding, and attention's two products over half the
-        context (causal). Left out: norms, softmax, look-ups, the optimiser.
+        Counted: the blocks' matrices, attention's two products over half the context (causal),
+        and the unembedding. Left out: norms, softmax, look-ups, the optimiser.
         """
-        matrices = self.n_layers * 12 * self.d_model**2 + self.vocabulary * self.d_model
-        attention = self.n_layers * 2 * self.d_model * (self.context / 2)
-        return 6.0 * (matrices + attention)
+        block = 12 * self.d_model**2 + 2 * self.d_model * (self.context / 2)
+        blocks = {f"blocks.{i}": 6.0 * block for i in range(self.n_layers)}
+        return {**blocks, "unembedding": 6.0 * self.vocabulary * self.d_model}
 
     def activations(self) -> int:
         """Of every token of a window what the matrices give, and the log-odds once more.
@@ -87,7 +87,7 @@ class Model:
         """
         return self.context * (self.n_layers * 12 * self.d_model + 2 * self.vocabulary)
 
-    def width(self) -> int:
+    def nominal_width(self) -> int:
         """The width of the residual stream."""
         return self.d_model
 
@@ -173,6 +173,7 @@ def _module(size: Model, rng):
     class Transformer(torch.nn.Module):
         def __init__(self):
             super().__init__()
+            self.edges = ("tokens",)
             self.tokens = normal(size.vocabulary, d_model, d_model**-0.5)
             self.blocks = torch.nn.ModuleList(Block() for _ in range(size.n_layers))
 

@@ -33,6 +33,9 @@ class Task(Protocol):
     guess: float
     shapes: Mapping[str, Any]
 
+    def to(self, device: str) -> None:
+        """Give models their inputs on a device, such as `cuda`; at first it is the cpu."""
+
     def batches(self, size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
         """Endless batches of item numbers, int64 (size,); cheap, for a run that goes on."""
 
@@ -98,13 +101,43 @@ class Card(Protocol):
         """
 
 
+def shuffled(n_items: int, size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Endless batches of item numbers, shuffled anew every epoch.
+
+    An epoch that does not divide into batches goes on in the next one.
+
+    Args:
+        n_items: items of the training side, at least 1.
+        size: of a batch.
+        rng: decides the order.
+
+    Yields:
+        int64 (size,).
+
+    Example:
+        >>> import numpy as np
+        >>> batches = shuffled(4, 2, np.random.default_rng(0))
+        >>> sorted(np.concatenate([next(batches), next(batches)]).tolist())
+        [0, 1, 2, 3]
+    """
+    import numpy as np
+
+    left = np.empty(0, dtype=np.int64)
+    while True:
+        while len(left) < size:
+            left = np.concatenate([left, rng.permutation(n_items)])
+        yield left[:size]
+        left = left[size:]
+
+
 def learn(
     module: torch.nn.Module, inputs: torch.Tensor, targets: torch.Tensor, share: float = 1.0
 ) -> torch.Tensor:
     """Mean cross-entropy of a batch, without a graph; its gradient is added to the parameters'.
 
     A module that has a backward pass of its own has a method `learn(inputs, targets, share)` that
-    does the same; the gradient of any other is that of autograd.
+    does the same; the gradient of any other is that of autograd. So is that of every module in
+    mixed precision, where torch decides the types of intermediate values.
 
     Args:
         module: gives log-odds, (n, k), for `inputs`.
@@ -119,11 +152,12 @@ def learn(
         >>> loss.requires_grad, layer.weight.grad.shape
         (False, torch.Size([3, 2]))
     """
+    import torch
     from torch.nn import functional
 
     own = getattr(module, "learn", None)
-    if own is not None:
+    if own is not None and not torch.is_autocast_enabled(inputs.device.type):
         return own(inputs, targets, share)
-    loss = functional.cross_entropy(module(inputs), targets)
+    loss = functional.cross_entropy(module(inputs).float(), targets)
     (loss * share).backward()
     return loss.detach()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,13 +10,13 @@ from hashlib import blake2b
 from typing import Any, Protocol
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import torch
 from torch.nn import functional
 
 from isoloss.core.seeds import generator
-from isoloss.tasks._task import learn
+from isoloss.tasks._by_tag import add_rows, losses_by_tag
+from isoloss.tasks._task import learn, shuffled
 
 AT_ONCE = 64  # windows that are measured at once
 _READ = 1 << 26  # tokens after which the memory of what was read is given back
@@ -187,10 +186,7 @@ class HeldOut:
     def digest(self) -> str:
         """Digest of the tokens, and of the rows and tags by which losses are summed."""
         digest = blake2b(self.stream.digest.encode(), digest_size=16)
-        for batch in self.rows.to_batches(max_chunksize=4096):
-            pairs = zip(batch["tags"].to_pylist(), batch["n_tokens"].to_pylist(), strict=True)
-            about = [[sorted(dict(tags).items()), n_tokens] for tags, n_tokens in pairs]
-            digest.update(json.dumps(about).encode())
+        add_rows(digest, self.rows)
         return digest.hexdigest()
 
 
@@ -204,46 +200,6 @@ def held_out(source: Tokens, starts: np.ndarray, rows: pa.Table) -> HeldOut:
     """
     positions = rows["row"].to_numpy()
     return HeldOut(rows, stream(source, starts, positions, np.ones_like(positions)))
-
-
-@dataclass(frozen=True)
-class _InMemory:
-    """Tokens that were not read from a file."""
-
-    values: np.ndarray
-
-    def release(self) -> None:
-        """Nothing was read."""
-
-
-def random_sides(count: int, vocabulary: int) -> tuple[Stream, HeldOut]:
-    """A training and a validation side of the same random tokens, of one row without tags."""
-    tokens = _InMemory(np.random.default_rng(0).integers(0, vocabulary, count))
-    starts, row = np.array([0, count]), np.zeros(1, dtype=np.int64)
-    tags = pa.array([[]], pa.map_(pa.string(), pa.string()))
-    rows = pa.table({"row": row, "n_tokens": [count], "tags": tags})
-    return stream(tokens, starts, row, row + 1), held_out(tokens, starts, rows)
-
-
-def shuffled(n_items: int, size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Endless batches of the numbers below `n_items`, shuffled anew every epoch.
-
-    An epoch that does not divide into batches goes on in the next one.
-
-    Args:
-        n_items: above 0.
-        size: of a batch.
-        rng: by which they are shuffled.
-
-    Yields:
-        int64 (size,).
-    """
-    left = np.empty(0, dtype=np.int64)
-    while True:
-        while len(left) < size:
-            left = np.concatenate([left, rng.permutation(n_items)])
-        yield left[:size]
-        left = left[size:]
 
 
 def take(data: Stream, windows: np.ndarray, context: int) -> np.ndarray:
@@ -282,7 +238,7 @@ class Windows:
         self.training, self.validation = training, validation
         self.shapes, self.context = shapes, shapes["context"]
         self.n_items = training.windows(self.context)
-        self.guess = math.log(shapes["vocabulary"])
+        self.guess, self.device = math.log(shapes["vocabulary"]), "cpu"
         windows = validation.stream.windows(self.context)
         if min(n_valid, windows) == 0:
             raise ValueError(f"no validation window of {self.context} tokens: raise valid_fraction")
@@ -309,6 +265,10 @@ class Windows:
         order = generator(seed, "subset", f"{self.context}").permutation(windows)
         return np.sort(order[:count])
 
+    def to(self, device: str) -> None:
+        """Give models their tokens on a device; the tokens of the dataset stay where they are."""
+        self.device = device
+
     def batches(self, size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
         """Endless batches of window numbers; see `shuffled`."""
         if self.drawn is None:
@@ -330,7 +290,7 @@ class Windows:
         for part in np.array_split(self.measured, max(1, len(self.measured) // AT_ONCE)):
             inputs, targets = self._read(self.validation.stream, part)
             loss = functional.cross_entropy(model(inputs), targets, reduction="none")
-            nats.append(loss.double().numpy())
+            nats.append(loss.double().cpu().numpy())
         targets = self.measured[:, None] * self.context + np.arange(1, self.context + 1)
         row = self.validation.stream.row(targets.reshape(-1))
         rows, which, counts = np.unique(row, return_inverse=True, return_counts=True)
@@ -350,39 +310,5 @@ class Windows:
             raise ValueError(
                 f"token {read.max()} is not below vocabulary, {self.shapes['vocabulary']}"
             )
-        tokens = torch.from_numpy(read).long()
+        tokens = torch.from_numpy(read).to(self.device).long()
         return tokens[:, :-1], tokens[:, 1:].reshape(-1)
-
-
-def losses_by_tag(
-    held_out: pa.Table, positions: np.ndarray, nats: np.ndarray, counts: np.ndarray
-) -> list[dict[str, Any]]:
-    """Sum the loss of validation rows over every value of every tag.
-
-    Args:
-        held_out: the rows of the validation side: `row` (position), `tags`.
-        positions: rows that were measured, by position, sorted.
-        nats: their summed loss.
-        counts: their tokens.
-    """
-    measured = np.searchsorted(held_out["row"].to_numpy(), positions)
-    row_tags = held_out["tags"].take(pa.array(measured)).to_pylist()
-    long = pd.DataFrame(
-        [
-            (key, value, nat, count)
-            for tags, nat, count in zip(row_tags, nats, counts, strict=True)
-            for key, value in tags
-        ],
-        columns=["tag_key", "domain", "nats", "n_tokens"],
-    )
-    sums = long.groupby(["tag_key", "domain"], as_index=False, sort=True).sum()
-    return [
-        {
-            "split": "valid",
-            "tag_key": s.tag_key,
-            "domain": s.domain,
-            "loss_nats": s.nats / s.n_tokens,
-            "n_tokens": int(s.n_tokens),
-        }
-        for s in sums.itertuples()
-    ]

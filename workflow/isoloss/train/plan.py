@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from isoloss.core import registry, tables
 from isoloss.core.canonical import canonical
 from isoloss.core.problems import IsolossError, Problem
-from isoloss.models._model import model_of, n_params_of
+from isoloss.models._model import flops_per_example, model_of, n_params_of
 from isoloss.train.cells import assignments, count_runs, resolved
 from isoloss.train.settings import known, task_of
 
@@ -166,7 +166,7 @@ def _planned(
     count = model.count()
     n_params = {convention: n_params_of(count, convention) for convention in _CONVENTIONS}
     n = n_params[sweep["n_params"]]
-    an_example = model.flops_per_example()
+    an_example = flops_per_example(model)
     by_convention = {"6nd": 6.0 * n, "model": an_example}[sweep["n_flops"]]
     budget = settings.get("n_flops", float("nan"))
     asked = settings["n_samples"] if "n_samples" in settings else budget / by_convention

@@ -6,7 +6,7 @@ from isoloss.core.stages import Argument, Stage
 from isoloss.train.settings import cards_of, task_of
 
 SWEEP = Argument("sweep", "one of the study's `train`", metavar="NAME")
-_KEPT = ("max_attempts", "checkpoint_minutes", "keep_weights")
+_KEPT = ("max_attempts", "checkpoint_minutes", "keep_weights", "checkpoints")
 
 
 class Plan(Stage):

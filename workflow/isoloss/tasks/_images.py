@@ -1,0 +1,201 @@
+"""Labelled rows of whole numbers by an index: their tensors, their order and the loss of each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch.nn import functional
+
+from isoloss.core.seeds import generator
+from isoloss.tasks._by_tag import add_rows, losses_by_tag
+from isoloss.tasks._task import learn, shuffled
+
+AT_ONCE = 1000  # examples that are read, or measured, at once
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A side of a dataset of labelled rows, one example each.
+
+    Attributes:
+        dataset: `tokens` (the examples), `starts` and `labels` of its rows.
+        rows: positions of the rows in the rows table, int64 (k,).
+        copies: how often each is trained on, int64 (k,).
+        tags: of the rows of the validation side: `row`, `n_tokens`, `tags`; None for training.
+    """
+
+    dataset: Any
+    rows: np.ndarray
+    copies: np.ndarray
+    tags: pa.Table | None = None
+
+    @cached_property
+    def digest(self) -> str:
+        """Hash of the examples and labels in order, of their copies, and of tags if there are."""
+        digest = blake2b(digest_size=16)
+        for part in self.parts():
+            digest.update(np.ascontiguousarray(self.examples(self.rows[part])))
+        digest.update(self.labels.tobytes())
+        digest.update(self.copies.astype(np.int64).tobytes())
+        if self.tags is not None:
+            add_rows(digest, self.tags)
+        self.dataset.tokens.release()
+        return digest.hexdigest()
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Of every row, int64 (k,)."""
+        return self.dataset.labels[self.rows]
+
+    def parts(self) -> Iterator[slice]:
+        """The rows in parts, of which each is read at once."""
+        for begin in range(0, len(self.rows), AT_ONCE):
+            yield slice(begin, begin + AT_ONCE)
+
+    def examples(self, rows: np.ndarray) -> np.ndarray:
+        """The examples at some positions of the rows table, (len(rows), ...)."""
+        return self.dataset.tokens.values[self.dataset.starts[rows]]
+
+    def subset(self, n_unique: int | None, seed: int) -> Labelled:
+        """So many of the rows; a larger subset contains a smaller one, whatever the weighting.
+
+        Args:
+            n_unique: how many; None for all.
+            seed: of the study; decides which.
+
+        Raises:
+            ValueError: there are fewer.
+        """
+        if n_unique is None:
+            return self
+        if n_unique > len(self.rows):
+            raise ValueError(f"n_unique is {n_unique}, where {len(self.rows)} examples are left")
+        rank = generator(seed, "subset", "").permutation(len(self.dataset.labels))
+        chosen = np.sort(np.argsort(rank[self.rows])[:n_unique])
+        return Labelled(self.dataset, self.rows[chosen], self.copies[chosen], self.tags)
+
+
+def held_out(dataset: Any) -> Labelled:
+    """The validation side of a dataset, every row once."""
+    rows = dataset.held_out["row"].to_numpy()
+    return Labelled(dataset, rows, np.ones_like(rows), dataset.held_out)
+
+
+class Images:
+    """The task of telling the class of an example.
+
+    Args:
+        training: what is trained on; an item is an example, and a copy of it another item.
+        validation: what is measured.
+        n_valid: validation examples measured, drawn once a study.
+        seed: of the study.
+        n_unique: distinct examples that are trained on; None for all.
+        shapes: `inputs`, numbers of an example, and `classes`.
+
+    Raises:
+        ValueError: a side has no example, or not so many, or not of this shape, or a label that
+            is not one of the classes.
+    """
+
+    def __init__(
+        self,
+        training: Labelled,
+        validation: Labelled,
+        n_valid: int,
+        seed: int,
+        n_unique: int | None,
+        shapes: Mapping[str, int],
+    ):
+        self.shapes, self.device = shapes, "cpu"
+        self.guess = math.log(shapes["classes"])
+        self.training = training.subset(n_unique, seed)
+        self.entries = np.repeat(np.arange(len(self.training.rows)), self.training.copies)
+        self.n_items = len(self.entries)
+        order = generator(seed, "validation", "").permutation(len(validation.rows))
+        self.validation, self.measured = validation, np.sort(order[:n_valid])
+        _check(self.training, shapes)
+        _check(validation, shapes)
+        if not self.n_items or not len(self.measured):
+            raise ValueError("a side has no example: change valid_fraction or valid_tokens")
+        self._batches: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def to(self, device: str) -> None:
+        """Give models their inputs on a device, to which all training examples are moved."""
+        self.device = device
+
+    def batches(self, size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+        """Endless batches of item numbers; see `shuffled`."""
+        return shuffled(self.n_items, size, rng)
+
+    def learn(self, model: torch.nn.Module, items: np.ndarray, share: float = 1.0) -> torch.Tensor:
+        """Mean cross-entropy of some training examples, nats; see `Task`.
+
+        A batch is gathered into memory that the next one of its size overwrites.
+        """
+        inputs, targets = self._tensors
+        at = torch.from_numpy(self.entries[items]).to(self.device)
+        if len(items) not in self._batches:
+            self._batches[len(items)] = inputs[at], targets[at]
+        batch = self._batches[len(items)]
+        torch.index_select(inputs, 0, at, out=batch[0])
+        torch.index_select(targets, 0, at, out=batch[1])
+        return learn(model, *batch, share)
+
+    def n_unique(self, seen: np.ndarray) -> int:
+        """How many distinct examples are among the items that were seen."""
+        return len(np.unique(self.entries[seen]))
+
+    @torch.no_grad()
+    def evaluate(self, model: torch.nn.Module) -> tuple[float, list[dict[str, Any]]]:
+        """The mean loss of the measured examples, and their loss by tag."""
+        rows, nats = self.validation.rows[self.measured], []
+        for begin in range(0, len(rows), AT_ONCE):
+            part = rows[begin : begin + AT_ONCE]
+            targets = torch.from_numpy(self.validation.dataset.labels[part]).to(self.device)
+            inputs = _scaled(self.validation, part).to(self.device)
+            loss = functional.cross_entropy(model(inputs), targets, reduction="none")
+            nats.append(loss.double().cpu().numpy())
+        nats = np.concatenate(nats)
+        ones = np.ones_like(rows)
+        return float(nats.mean()), losses_by_tag(self.validation.tags, rows, nats, ones)
+
+    def release(self) -> None:
+        """Nothing: the examples that are trained on stay in memory as they are given to a model."""
+
+    @cached_property
+    def _tensors(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Inputs, float32 (k, inputs), and labels, int64 (k,), of the distinct examples."""
+        side = self.training
+        inputs = torch.empty(len(side.rows), self.shapes["inputs"])
+        for part in side.parts():
+            inputs[part] = _scaled(side, side.rows[part])
+        side.dataset.tokens.release()
+        return inputs.to(self.device), torch.from_numpy(side.labels).to(self.device)
+
+
+def _check(side: Labelled, shapes: Mapping[str, int]) -> None:
+    """Raise an error if a side's examples or labels are not of these shapes."""
+    size = math.prod(side.dataset.tokens.values.shape[1:])
+    if size != shapes["inputs"]:
+        raise ValueError(f"an example has {size} numbers, not inputs, {shapes['inputs']}")
+    labels = side.labels
+    wrong = np.flatnonzero((labels < 0) | (labels >= shapes["classes"]))
+    if len(wrong):
+        reason = f"label {labels[wrong[0]]} of row {side.rows[wrong[0]]}"
+        reason = reason if labels[wrong[0]] >= 0 else f"row {side.rows[wrong[0]]} without a label"
+        raise ValueError(f"{reason}, where classes is {shapes['classes']}")
+
+
+def _scaled(side: Labelled, rows: np.ndarray) -> torch.Tensor:
+    """Examples divided by the largest number of their type, float32 (len(rows), inputs)."""
+    examples = side.examples(rows)
+    flat = torch.from_numpy(examples.reshape(len(rows), -1)).to(torch.float32)
+    return flat.div_(float(np.iinfo(examples.dtype).max))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import make_dataclass
-from types import SimpleNamespace
+from types import ModuleType
 
 import numpy as np
 import pandas as pd
@@ -364,12 +364,13 @@ def test_a_model_card_that_is_no_python_is_refused_with_its_line(own_model):
 
 def test_a_field_of_a_model_that_nothing_gives_is_told_with_what_to_do():
     model = make_dataclass("Model", ["context", "depth"])
-    card = SimpleNamespace(__name__="isoloss.models.mine", Model=model)
+    card = ModuleType("isoloss.models.mine")
+    card.Model = model
     cards = Cards(
-        card, registry.card("task", "language_model"), None, ("context", "vocabulary"), "depth"
+        card, registry.card("task", "language_model"), None, ("context", "vocabulary"), ("width",)
     )
     with pytest.raises(IsolossError, match=r"models\.mine: Model has the field 'depth'; add it to"):
-        cards.sized({"context": 8, "vocabulary": 256})
+        cards.sized({"context": 8, "vocabulary": 256, "width": 2})
 
 
 @pytest.mark.parametrize(

@@ -119,8 +119,7 @@ def forecast(flow: Flow, always: bool = False, cache: Path = CACHE) -> list[Swee
     measures = always or math.fsum(slow) > QUICK or cap_of(flow) is not None
     forecasts = []
     for name in names:
-        cards = cards_of(flow.config["train"][name])
-        alike = [n for n in names if cards_of(flow.config["train"][n]) == cards]
+        alike = [n for n in names if _trained_by(flow, n) == _trained_by(flow, name)]
         basis = _from_runs([(run, valid[n]) for n in alike for run in plans[n]], ended)
         if basis is None:
             basis = _from_steps(flow, name, left[name], cache) if measures else _SLOW
@@ -132,6 +131,12 @@ def forecast(flow: Flow, always: bool = False, cache: Path = CACHE) -> list[Swee
 def cap_of(flow: Flow) -> float | None:
     """The device-hours that a start may need at most; None without a limit."""
     return flow.config.get("max_device_hours")
+
+
+def _trained_by(flow: Flow, name: str) -> tuple[Any, Any]:
+    """What trains the runs of a sweep: its cards, and the command of a user's program."""
+    sweep = flow.config["train"][name]
+    return cards_of(sweep), sweep.get("command")
 
 
 def _planned(flow: Flow, name: str) -> list[Run]:

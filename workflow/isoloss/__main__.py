@@ -39,7 +39,8 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for stage in stages().values():
         _add_stage(commands, stage)
-    for add in (_add_law, _add_check, _add_cards, _add_digest, _add_results, _add_csv, _add_docs):
+    further = (_add_check, _add_cards, _add_digest, _add_results, _add_csv, _add_docs)
+    for add in (_add_law, _add_import, *further):
         add(commands)
     return top
 
@@ -141,6 +142,26 @@ def _add_files_of_law(law: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder for the tables, the figure, law.py and explain.md (TABLE-law)",
     )
+
+
+def _add_import(commands) -> None:
+    logs = _command(
+        commands,
+        "import",
+        _import,
+        "Make a table of runs, and of the points along them, from a folder of training logs:",
+        "JSON, CSV, Parquet, trainer_state.json, TensorBoard, exports of W&B and MLflow. Files "
+        "that cannot be read are listed; the exit code is 2 if no run can be read.",
+    )
+    logs.add_argument("logs", metavar="LOGS", help="the folder, or a file of it")
+    logs.add_argument(
+        "--out",
+        required=True,
+        type=Path,
+        metavar="FILE.parquet",
+        help="where the runs go; FILE.curves.parquet, beside it, has the points along them",
+    )
+    logs.add_argument("--max-mib", type=float, metavar="MIB", help="of all logs together (256)")
 
 
 def _add_check(commands) -> None:
@@ -384,6 +405,20 @@ def _law(given: argparse.Namespace) -> None:
     finally:  # the fit is printed even if it cannot be saved
         say(quick_fit.text)
     say(f"figure: {out / 'law.png'}; law.py, explain.md, params.tex and tables beside it")
+
+
+def _import(given: argparse.Namespace) -> None:
+    from isoloss.core import sources
+    from isoloss.logs import read
+
+    limits = sources.Limits() if given.max_mib is None else sources.Limits(max_mib=given.max_mib)
+    imported = read.import_runs(given.logs, given.out, limits)
+    for note in imported.notes:
+        say(note)
+    points = f"{len(imported.curves)} points along them beside it"
+    say(f"{len(imported.runs)} runs: {given.out}; {points}")
+    for problem in imported.unread:
+        say(f"not read: {problem}", sys.stderr)
 
 
 def _pairs(words: list[str], place: str) -> dict[str, str]:

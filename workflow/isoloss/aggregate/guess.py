@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from isoloss.aggregate.names import QUANTITIES, WEAK, meanings, words_of
 from isoloss.aggregate.numbers import read_numbers
+from isoloss.formats.names import QUANTITIES, WEAK, meanings, words_of
 
 # Words of a table by names in use, without case, spaces and underscores; the first one is taken.
 NAMES = {

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 
 from isoloss.aggregate.guess import holds_numbers
-from isoloss.aggregate.names import SPLITS, bare
 from isoloss.aggregate.numbers import read_numbers
 from isoloss.core import tables
 from isoloss.core.escape import listed
 from isoloss.core.problems import Problem, TableError
+from isoloss.formats.names import SPLITS, bare
 
 SAME_SUM = 0.05  # how far the sums of rows may be from each other, as a part of them
 _MOST = 0.9  # of the rows, whose sums have to agree

@@ -22,6 +22,7 @@ from isoloss.core.filters import LETTERS
 from isoloss.core.problems import Problem, TableError, nearest
 from isoloss.core.sources import MAX_MIB, MAX_SECONDS, Limits, Source, open_source
 from isoloss.formats.read import rows
+from isoloss.logs.read import table_of_runs
 
 # What a user maps (the field's letters) to the columns of `runs`.
 WORDS = ("run_id", "of_run", "group", "fit_weight")
@@ -160,7 +161,7 @@ def read_table(
         label, raw, read_as = "the table", source.reset_index(drop=True), ()
     else:
         opened = open_source(source, limits)
-        parsed = rows(opened)
+        parsed = table_of_runs(opened) if opened.logs else rows(opened)
         label, raw, read_as = opened.label, parsed.rows, parsed.notes
     raw, need = named(raw, label), rules.need
     columns = {k: str(name) for k, name in rules.columns.items() if name or k != "of_run"}

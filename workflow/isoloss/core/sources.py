@@ -22,6 +22,7 @@ from typing import Any
 from isoloss.core import tables
 from isoloss.core.addresses import GIVE, Address, shown
 from isoloss.core.escape import visible
+from isoloss.core.folders import log_files
 from isoloss.core.problems import IsolossError, Problem, TableError
 
 MAX_SECONDS, MAX_MIB = 120.0, 256.0
@@ -78,6 +79,9 @@ class Source:
         saved: whether they are the Arrow files of a dataset that `datasets` saved to disk.
         limits: for all that is made of them.
         names: of several files, what each is called.
+        logs: whether the files are logs of runs, and not tables with a row a run.
+        unread: what could not be read of a folder of logs.
+        others: of such a folder, ending to number of the files that are not logs.
     """
 
     address: Address
@@ -85,6 +89,9 @@ class Source:
     saved: bool = False
     limits: Limits = Limits()
     names: tuple[str, ...] = ()
+    logs: bool = False
+    unread: tuple[Problem, ...] = ()
+    others: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -93,8 +100,8 @@ class Source:
 
     @cached_property
     def digest(self) -> str:
-        """Digest of the bytes, and of the names of several files."""
-        digest = blake2b(digest_size=16)
+        """Digest of the bytes, of the names of several files, and of their being logs."""
+        digest = blake2b(b"logs" if self.logs else b"", digest_size=16)
         for part in self.parts:
             digest.update(part)
         for name, part in zip(self.names, self.parts, strict=bool(self.names)):
@@ -117,7 +124,13 @@ class Source:
         """
         address = replace(self.address, label=f"{self.label}, {visible(name)}")
         return replace(
-            self, address=address, parts=(content,), names=() if alone else (name,), saved=False
+            self,
+            address=address,
+            parts=(content,),
+            names=() if alone else (name,),
+            saved=False,
+            logs=False,
+            unread=(),
         )
 
     def error(self, reason: str, remedy: str) -> TableError:
@@ -209,6 +222,47 @@ def read_address(address: Address, limits: Limits) -> Source:
     return Source(address, tuple(parts), saved, limits, names)
 
 
+def read_logs(address: Address, limits: Limits) -> Source:
+    """The bytes of all files of a folder that may be logs of runs, at any depth, or of one file.
+
+    Files that cannot be read are in `unread` of the result, and the others are read.
+
+    Raises:
+        TableError: there is no such folder, it has no logs, or they are not within the limits.
+    """
+    path = address.path
+    if path is None:
+        raise address.error("is a web address, not a folder of logs", "fetch the logs first")
+    if not os.path.isdir(path):
+        content = _read(address, path, limits.max_bytes, limits)
+        return Source(address, (content,), limits=limits, names=(path.name,), logs=True)
+    try:
+        files = log_files(path)
+    except (OSError, ValueError) as error:
+        reason = f"cannot be read ({getattr(error, 'strerror', None) or error})"
+        raise address.error(reason, "give a folder with logs of runs") from error
+    unread = [
+        Problem(f"{address.label}, {visible(name)}", f"cannot be listed ({reason})", "")
+        for name, reason in files.closed.items()
+    ]
+    parts: dict[str, bytes] = {}
+    left = limits.max_bytes
+    for name, file in files.logs.items():
+        place = Address(str(file), f"{address.label}, {visible(name)}")
+        try:
+            parts[name] = _read(place, file, left, limits)
+            left -= len(parts[name])
+        except OverLimitError:
+            raise
+        except TableError as error:
+            unread += error.problems
+    if not parts:
+        remedy = "give a folder with JSON, CSV, Parquet or TensorBoard files"
+        raise TableError(*unread, Problem(address.label, "has no logs of runs", remedy))
+    whole = Source(address, tuple(parts.values()), limits=limits, names=tuple(parts), logs=True)
+    return replace(whole, unread=tuple(unread), others=files.others)
+
+
 def _tables_in(address: Address, path: Path) -> list[Path]:
     """The tables of a folder or of a pattern such as `runs/*.csv`; none of one file.
 
@@ -279,10 +333,16 @@ class AwayError(TableError):
     """An address whose host cannot be reached, or not in time, such as without a network."""
 
 
+class OverLimitError(TableError):
+    """A table takes more time or memory than its limits allow."""
+
+
 def _over(address: Address, name: str, value: float, unit: str, what: str) -> TableError:
-    raised = f"raise {name} (beside `table` in a study, --{name.replace('_', '-')} of `law`, "
+    option = f"--{name.replace('_', '-')} of `law` and `import`"
+    raised = f"raise {name} (beside `table` in a study, {option}, "
     reason = f"cannot be read ({what} than {name} = {value:g} {unit})"
-    return address.error(reason, f"{raised}or of read_runs) if the table is what it should be")
+    remedy = f"{raised}or of read_runs) if the table is what it should be"
+    return OverLimitError(Problem(address.label, reason, remedy))
 
 
 def _read(address: Address, path: Path, max_bytes: int, limits: Limits) -> bytes:
@@ -365,7 +425,7 @@ class Sources:
         self._digests: dict[Any, str] = {}
 
     def read(self, sweep: str, table: Mapping[str, Any]) -> Source:
-        """The bytes of a table of the study.
+        """The bytes of a table of the study, or of a folder of logs.
 
         Args:
             sweep: its name.
@@ -377,10 +437,13 @@ class Sources:
         key, limits = _key(table)
         if key not in self._sources:
             written = table["table"]
-            several = isinstance(written, list)
-            read = self._files if several else self._first
-            self._sources[key] = read(sweep, written, limits)
-            self._digests[key] = self._sources[key].digest
+            if table.get("format") == "logs":
+                source = _logs(written, limits)
+            elif isinstance(written, list):
+                source = self._files(sweep, written, limits)
+            else:
+                source = self._first(sweep, written, limits)
+            self._sources[key], self._digests[key] = source, source.digest
         return self._sources[key]
 
     def digest(self, sweep: str, table: Mapping[str, Any]) -> str:
@@ -445,7 +508,18 @@ def _key(table: Mapping[str, Any]) -> tuple[Any, Limits]:
         table.get("max_seconds", defaults.max_seconds), table.get("max_mib", defaults.max_mib)
     )
     written = table["table"]
-    return (tuple(written) if isinstance(written, list) else written, limits), limits
+    written = tuple(written) if isinstance(written, list) else written
+    return (written, limits, table.get("format")), limits
+
+
+def _logs(written: str | Sequence[str], limits: Limits) -> Source:
+    """The bytes of the folder of logs that a study names."""
+    if not isinstance(written, str):
+        if len(written) > 1:
+            reason = f"a list of {len(written)}, where `format: logs` needs one folder"
+            raise TableError(Problem("table", reason, "put the logs into one folder"))
+        (written,) = written
+    return read_logs(Address.of_study(written), limits)
 
 
 def _kept(folder: Path | None, sweep: str, written: str, limits: Limits) -> Source | None:

@@ -35,14 +35,23 @@ def read(file: Source, text: str) -> Parsed:
     Raises:
         TableError: it is not JSON, or not a table.
     """
-    if (text.count(",") + text.count(":")) * _OBJECT > file.limits.max_bytes:
-        raise file.too_large("its values take more memory")
+    check_size(file, text)
     values = list(_values(file, text))
     took = ["JSON Lines" if len(values) > 1 else "JSON"]
-    records = values if len(values) > 1 else _records(file, values[0], took)
+    records = values if len(values) > 1 else records_in(file, values[0], took)
     if not all(isinstance(record, dict) for record in records):
         raise file.error("has values that are not objects of names and values", _GIVE)
-    return Parsed(_table(file, [_flat(record) for record in records]), tuple(took))
+    return Parsed(_table(file, [flattened(record) for record in records]), tuple(took))
+
+
+def check_size(file: Source, text: str) -> None:
+    """Raise an error if the values of a text of JSON take too much memory.
+
+    Raises:
+        TableError: they do.
+    """
+    if (text.count(",") + text.count(":")) * _OBJECT > file.limits.max_bytes:
+        raise file.too_large("its values take more memory")
 
 
 def _values(file: Source, text: str) -> Iterator[Any]:
@@ -70,7 +79,7 @@ def _values(file: Source, text: str) -> Iterator[Any]:
 # --- from a value to runs ----------------------------------------------------------------------
 
 
-def _records(file: Source, value: Any, took: list[str]) -> Sequence[Record]:
+def records_in(file: Source, value: Any, took: list[str]) -> Sequence[Record]:
     """The runs in one value."""
     if isinstance(value, list):
         return _of_lists(file, value) if value and isinstance(value[0], list) else value
@@ -148,14 +157,14 @@ def _of_objects(value: Record, took: list[str]) -> list[Record]:
     return list(value.values())
 
 
-def _flat(record: Mapping[str, Any], above: str = "") -> Record:
+def flattened(record: Mapping[str, Any], above: str = "") -> Record:
     """A run with the values of objects inside it under joined names, such as `config.lr`."""
     flat: Record = {}
     for name, value in record.items():
         if isinstance(value, list) and value and _are_pairs(value):
             value = {str(pair["key"]): pair["value"] for pair in value}  # as MLflow writes
         if isinstance(value, dict):
-            flat |= _flat(value, f"{above}{name}.")
+            flat |= flattened(value, f"{above}{name}.")
         else:
             flat[f"{above}{name}"] = value
     return flat
@@ -175,11 +184,11 @@ def _table(file: Source, records: list[Record]) -> pd.DataFrame:
         raise file.error(reason, "remove the columns that are not needed")
     if len(names) * len(records) * CELL > file.limits.max_bytes:
         raise file.too_large(f"its {len(records)} runs take more memory")
-    columns = {name: _column([record.get(name) for record in records]) for name in names}
+    columns = {name: column_of([record.get(name) for record in records]) for name in names}
     return pd.DataFrame(columns, index=range(len(records)))
 
 
-def _column(values: list[Any]) -> pd.Series:
+def column_of(values: list[Any]) -> pd.Series:
     """Numbers where all values are, else texts; whole numbers that are not exact are texts."""
     known = [value for value in values if value is not None]
     if known and all(type(value) is bool for value in values):

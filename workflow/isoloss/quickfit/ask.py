@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 
 from isoloss.aggregate.guess import Guess
-from isoloss.aggregate.names import of_other_matters, of_shapes
 from isoloss.aggregate.numbers import read_numbers
 from isoloss.core.escape import CELL, listed, short, visible
 from isoloss.core.problems import Problem
+from isoloss.formats.names import of_other_matters, of_shapes
 
 WHAT = {
     "N": "N (parameters)",

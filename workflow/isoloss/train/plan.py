@@ -75,12 +75,13 @@ def run_settings(sweep: Mapping[str, Any]) -> list[dict[str, Any]]:
         raise IsolossError(too_many("cells", count))
     cards, properties = Cards.of(sweep), known(sweep)
     defaults = {key: spec["default"] for key, spec in properties.items() if "default" in spec}
+    of_all = {key: sweep[key] for key in ("size_rule",) if key in sweep} | sweep["settings"]
     by_text: dict[str, dict[str, Any]] = {}
     wrong: list[Problem] = []
     for i, cell in enumerate(sweep["cells"]):
         try:
             for assignment in assignments(cell, properties):
-                given = {**sweep["settings"], **assignment}
+                given = {**of_all, **assignment}
                 settings = resolved(given, defaults, cards, sweep["n_params"])
                 ordered = {"model": sweep["model"], "trainer": sweep["trainer"]}
                 for key, spec in properties.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from isoloss.aggregate.names import meanings, words_of
+from isoloss.formats.names import meanings, words_of
 
 # By quantity: names, separated by `|`. They are those of W&B, MLflow, TensorBoard, the HF Trainer,
 # lm-eval, OLMo, Pythia, OpenLM, Composer and nanoGPT, and of tables of papers.

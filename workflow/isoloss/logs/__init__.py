@@ -1,0 +1,1 @@
+"""Read logs of runs that other programs trained: points, last values, configurations."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
@@ -18,7 +18,7 @@ from isoloss.core.seeds import generator
 from isoloss.tasks._by_tag import add_rows, losses_by_tag
 from isoloss.tasks._task import learn, shuffled
 
-AT_ONCE = 1000  # examples that are read, or measured, at once
+AT_ONCE = 250  # examples that are read, or measured, at once
 
 
 @dataclass(frozen=True)
@@ -125,11 +125,14 @@ class Images:
         _check(validation, shapes)
         if not self.n_items or not len(self.measured):
             raise ValueError("a side has no example: change valid_fraction or valid_tokens")
+        self._targets = torch.from_numpy(self.training.labels)
         self._batches: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._last: tuple[torch.nn.Module, torch.nn.Module, torch.Tensor] | None = None
 
     def to(self, device: str) -> None:
         """Give models their inputs on a device, to which all training examples are moved."""
-        self.device = device
+        self.device, self._last = device, None
+        self._targets = self._targets.to(device)
 
     def batches(self, size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
         """Endless batches of item numbers; see `shuffled`."""
@@ -140,14 +143,14 @@ class Images:
 
         A batch is gathered into memory that the next one of its size overwrites.
         """
-        inputs, targets = self._tensors
+        trained, inputs = self._given(model)
         at = torch.from_numpy(self.entries[items]).to(self.device)
         if len(items) not in self._batches:
-            self._batches[len(items)] = inputs[at], targets[at]
+            self._batches[len(items)] = inputs[at], self._targets[at]
         batch = self._batches[len(items)]
         torch.index_select(inputs, 0, at, out=batch[0])
-        torch.index_select(targets, 0, at, out=batch[1])
-        return learn(model, *batch, share)
+        torch.index_select(self._targets, 0, at, out=batch[1])
+        return learn(trained, *batch, share)
 
     def n_unique(self, seen: np.ndarray) -> int:
         """How many distinct examples are among the items that were seen."""
@@ -155,30 +158,48 @@ class Images:
 
     @torch.no_grad()
     def evaluate(self, model: torch.nn.Module) -> tuple[float, list[dict[str, Any]]]:
-        """The mean loss of the measured examples, and their loss by tag."""
-        rows, nats = self.validation.rows[self.measured], []
+        """The mean loss of the measured examples, and their loss and error rate by tag."""
+        rows = self.validation.rows[self.measured]
+        nats, errors = np.zeros(len(rows)), np.zeros(len(rows))
         for begin in range(0, len(rows), AT_ONCE):
-            part = rows[begin : begin + AT_ONCE]
-            targets = torch.from_numpy(self.validation.dataset.labels[part]).to(self.device)
-            inputs = _scaled(self.validation, part).to(self.device)
-            loss = functional.cross_entropy(model(inputs), targets, reduction="none")
-            nats.append(loss.double().cpu().numpy())
-        nats = np.concatenate(nats)
+            part = slice(begin, begin + AT_ONCE)
+            targets = torch.from_numpy(self.validation.dataset.labels[rows[part]]).to(self.device)
+            log_odds = model(_scaled(self.validation, rows[part]).to(self.device))
+            loss = functional.cross_entropy(log_odds, targets, reduction="none")
+            nats[part] = loss.double().cpu()
+            errors[part] = (log_odds.argmax(1) != targets).cpu()
         ones = np.ones_like(rows)
-        return float(nats.mean()), losses_by_tag(self.validation.tags, rows, nats, ones)
+        by_tag = losses_by_tag(self.validation.tags, rows, nats, ones, errors)
+        return float(nats.mean()), by_tag
 
     def release(self) -> None:
         """Nothing: the examples that are trained on stay in memory as they are given to a model."""
 
-    @cached_property
-    def _tensors(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Inputs, float32 (k, inputs), and labels, int64 (k,), of the distinct examples."""
-        side = self.training
-        inputs = torch.empty(len(side.rows), self.shapes["inputs"])
+    def _given(self, model: torch.nn.Module) -> tuple[torch.nn.Module, torch.Tensor]:
+        """The part of a model that is trained, and what it is given of all training examples.
+
+        A model whose first part is not trained has `encode`, that part, and `head`, the rest: what
+        `encode` gives of an example is computed once.
+        """
+        if self._last is None or self._last[0] is not model:
+            encode = getattr(model, "encode", None)
+            trained = model if encode is None else model.head
+            self._batches.clear()
+            self._last = model, trained, self._inputs(encode)
+        return self._last[1:]
+
+    @torch.no_grad()
+    def _inputs(self, encode: Callable[[torch.Tensor], torch.Tensor] | None) -> torch.Tensor:
+        """The distinct training examples, float32 (k, inputs), encoded if there is an encoder."""
+        side, inputs = self.training, None
         for part in side.parts():
-            inputs[part] = _scaled(side, side.rows[part])
+            rows = _scaled(side, side.rows[part]).to(self.device)
+            rows = rows if encode is None else encode(rows)
+            if inputs is None:
+                inputs = torch.empty(len(side.rows), rows.shape[1], device=self.device)
+            inputs[part] = rows
         side.dataset.tokens.release()
-        return inputs.to(self.device), torch.from_numpy(side.labels).to(self.device)
+        return inputs
 
 
 def _check(side: Labelled, shapes: Mapping[str, int]) -> None:

@@ -102,12 +102,16 @@ def config(tmp_path) -> dict:
     d = np.geomspace(1e8, 1e10, 12)
     table = pd.DataFrame({"N": 1e7, "D": d, "loss": 2 + 1e4 / d**0.5})
     table.to_csv(tmp_path / "t.csv", index=False)
+    command = {"run": "train", "results": "log.csv", "loss": "loss"}
     cells = [{"n_flops": 1e10, "d_model": [8, 12, 16, 20, 24, 28]}]
     return {
         "study": "a",
         "load": {"s": {"card": "python_stdlib"}},
         "expand": {"natural": {}, "w": {"kind": {"docstring": 2}}},
-        "train": {"t": {"dataset": "s", "model": "transformer", "cells": cells}},
+        "train": {
+            "t": {"dataset": "s", "model": "transformer", "cells": cells},
+            "c": {"trainer": "command", "cells": [{"seed": 1}], "command": command},
+        },
         "aggregate": {
             "own": {
                 "table": str(tmp_path / "t.csv"),
@@ -122,6 +126,7 @@ def config(tmp_path) -> dict:
 NAMED = {
     "expand.NAME.NAME.NAME": ("expand.w.kind.docstring",),
     "load.NAME": ("load.s",),
+    "train.NAME.command": ("train.c.command",),
     "train.NAME": ("train.t",),
     "aggregate.NAME": ("aggregate.own",),
     "fit.NAME.fixed.NAME": ("fit.f.fixed.E",),
@@ -200,7 +205,7 @@ def test_a_setting_at_its_largest_is_accepted_or_refused_with_what_it_needs(conf
 
 def test_a_product_of_cells_is_counted_before_it_is_spelled_out(config):
     cell = {"n_flops": 1e9, "d_model": [8] * 2000, "seed": list(range(10_000))}
-    config["train"]["t"]["cells"] = [cell]
+    config["train"] = {"t": {**config["train"]["t"], "cells": [cell]}}
     assert count_runs(config["train"]["t"]) == 20_000_000
     (line,) = checked(config)
     assert line.startswith("train.t.cells: the cells spell out 20000000 runs; at most 20000")

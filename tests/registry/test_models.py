@@ -22,11 +22,11 @@ from isoloss.models._model import flops_per_example, model_of, n_params_of
 from isoloss.study import check
 from isoloss.train.dataset import Dataset, Index
 from isoloss.train.plan import Cards
-from isoloss.train.settings import OF_EVERY_RUN, cards_of, known, task_of
+from isoloss.train.settings import OF_EVERY_RUN, cards_of, commanded, known, task_of
 from isoloss.trainers._devices import precision_of
 
 MODELS = registry.names("model")
-TRAINERS = registry.names("trainer")
+TRAINERS = [name for name in registry.names("trainer") if not commanded({"trainer": name})]
 TASKS = registry.names("task")
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 

@@ -51,6 +51,8 @@ def prepare_torch(seed: int, device: str = "cpu") -> None:
     torch.set_float32_matmul_precision("highest")
     torch.set_flush_denormal(False)
     torch.use_deterministic_algorithms(True)
+    # what an operation is about to write to is not filled before, which takes time at every step
+    torch.utils.deterministic.fill_uninitialized_memory = False
     torch.manual_seed(seed)
 
 

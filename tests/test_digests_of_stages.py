@@ -131,7 +131,10 @@ def arguments(home: Path) -> dict[str, tuple]:
     }
     fits = [home / "fit" / f"{table}.parquet" for table in flow.STAGES["fit"].writes]
     settings = {"code": "c", "code_here": "c", "among": {}}
-    rows, read = home / "load/rows.parquet", ([home / "load/rows.parquet"], [home / "load/tokens.npy"])
+    rows, read = (
+        home / "load/rows.parquet",
+        ([home / "load/rows.parquet"], [home / "load/tokens.npy"]),
+    )
     shard = home / "train/0.parquet"
     plan, natural = home / "plan/runs.parquet", home / "expand"
     units = {"token": "byte", "loss_unit": "nats/byte"}

@@ -119,6 +119,17 @@ def test_numbers_that_yaml_reads_as_text_become_numbers(config, tmp_path):
     assert all(isinstance(d, int) for d in study["train"]["sizes"]["cells"][0]["d_model"])
 
 
+def test_a_batch_in_parts_needs_the_memory_of_a_part(config):
+    config = {key: config[key] for key in ("study", "load", "expand", "train")}
+    batch = {"batch_size": 1_000_000, "batch_reference": 1e9, "accumulate": 1000}
+    put(config, "train.sizes.cells", [{"n_samples": 1e9, "d_model": 8}])
+    put(config, "train.sizes.settings", batch)
+    assert check.check(config)["train"]["sizes"]["settings"] == batch
+    put(config, "train.sizes.settings.accumulate", 1)
+    (line,) = problems(config)
+    assert "bytes of memory" in line
+
+
 def test_environment_variables_in_a_table_are_read_and_kept_as_written(
     config, monkeypatch, tmp_path
 ):
@@ -301,6 +312,24 @@ WRONG = {
         16,
         "train.sizes.valid_tokens",
         "do not fill a window of 64",
+    ),
+    "half a step": (
+        "train.sizes.checkpoints",
+        [0.5, 2.5],
+        "train.sizes.checkpoints[1]",
+        "found 2.5 steps; give a whole number",
+    ),
+    "a step in words": (
+        "train.sizes.checkpoints",
+        ["half"],
+        "train.sizes.checkpoints[0]",
+        "needs a number",
+    ),
+    "unknown optimiser": (
+        "train.sizes.settings",
+        {"n_flops": 2e9, "optimizer": "adamww"},
+        "train.sizes.settings.optimizer",
+        "adamw",
     ),
     "unknown tag": (
         "expand.double",

@@ -9,11 +9,10 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.compat.proto.tensor_pb2 import TensorProto
-from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from torch.utils.tensorboard.summary import hparams
+from written_logs import events, lines
 
 from isoloss.core.problems import TableError
 from isoloss.logs.read import read_log
@@ -23,10 +22,6 @@ STEPS = [
     {"step": 10, "tokens": 640, "loss": 4.25, "val_loss": 4.5, "lr": 0.001},
     {"step": 20, "tokens": 1280, "loss": 4, "val_loss": 4.25, "lr": 0.0005},
 ]
-
-
-def jsonl(path, rows) -> None:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 def refused(path) -> str:
@@ -49,12 +44,12 @@ def check_steps(log) -> None:
 
 
 def test_json_lines(tmp_path):
-    jsonl(tmp_path / "metrics.jsonl", STEPS)
+    lines(tmp_path / "metrics.jsonl", STEPS)
     check_steps(read_log(tmp_path / "metrics.jsonl"))
 
 
 def test_a_log_is_known_by_its_content_and_not_by_its_name(tmp_path):
-    jsonl(tmp_path / "metrics.csv", STEPS)
+    lines(tmp_path / "metrics.csv", STEPS)
     check_steps(read_log(tmp_path / "metrics.csv"))
 
 
@@ -65,7 +60,7 @@ def test_a_list_of_records(tmp_path):
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
 def test_json_lines_in_other_encodings(tmp_path, encoding):
-    jsonl(tmp_path / "plain", STEPS)
+    lines(tmp_path / "plain", STEPS)
     (tmp_path / "log.jsonl").write_text((tmp_path / "plain").read_text(), encoding=encoding)
     check_steps(read_log(tmp_path / "log.jsonl"))
 
@@ -82,7 +77,7 @@ def test_csv_parquet_arrow_and_packed_files(tmp_path):
 
 
 def test_values_inside_others_have_joined_names(tmp_path):
-    jsonl(tmp_path / "log.jsonl", [{"step": 1, "eval": {"c4": {"loss": 3.5}}, "tags": ["a"]}])
+    lines(tmp_path / "log.jsonl", [{"step": 1, "eval": {"c4": {"loss": 3.5}}, "tags": ["a"]}])
     log = read_log(tmp_path / "log.jsonl")
     assert log.final == {"step": 1, "eval.c4.loss": 3.5}
     assert log.notes == ("lists are left out: tags",)
@@ -93,7 +88,7 @@ def test_a_field_that_says_the_split_parts_the_metrics(tmp_path):
         {"step": s, "split": split, "loss": loss}
         for s, split, loss in [(1, "train", 4.0), (1, "valid", 4.5), (2, "train", 3.0)]
     ]
-    jsonl(tmp_path / "log.jsonl", rows)
+    lines(tmp_path / "log.jsonl", rows)
     log = read_log(tmp_path / "log.jsonl")
     assert log.final == {"step": 2, "train/loss": 3.0, "valid/loss": 4.5}
     assert log.notes == ()
@@ -104,7 +99,7 @@ def test_a_field_that_says_the_split_parts_the_metrics(tmp_path):
 
 @pytest.mark.parametrize("name", ["global_step", "_step", "iter", "trainer/global_step", "Step"])
 def test_steps_have_many_names(tmp_path, name):
-    jsonl(tmp_path / "log.jsonl", [{name: 5, "loss": 3}, {name: 7, "loss": 2}])
+    lines(tmp_path / "log.jsonl", [{name: 5, "loss": 3}, {name: 7, "loss": 2}])
     log = read_log(tmp_path / "log.jsonl")
     assert log.curve.to_dict("list") == {"step": [5, 7], "loss": [3, 2]}
     assert log.final == {name: 7, "loss": 2}
@@ -112,7 +107,7 @@ def test_steps_have_many_names(tmp_path, name):
 
 def test_of_a_resumed_run_the_later_values_are_kept_and_it_is_noted(tmp_path):
     steps = [(1, 5.0), (2, 4.0), (3, 3.0), (2, 4.5), (3, 3.5), (4, 2.5)]
-    jsonl(tmp_path / "log.jsonl", [{"step": s, "loss": loss} for s, loss in steps])
+    lines(tmp_path / "log.jsonl", [{"step": s, "loss": loss} for s, loss in steps])
     log = read_log(tmp_path / "log.jsonl")
     assert log.curve["loss"].tolist() == [5.0, 4.5, 3.5, 2.5]
     assert log.notes == (
@@ -122,7 +117,7 @@ def test_of_a_resumed_run_the_later_values_are_kept_and_it_is_noted(tmp_path):
 
 def test_steps_that_start_again_in_every_epoch_are_counted(tmp_path):
     rows = [{"epoch": e, "step": s, "loss": 9 - 3 * e - s} for e in range(2) for s in range(3)]
-    jsonl(tmp_path / "log.jsonl", rows)
+    lines(tmp_path / "log.jsonl", rows)
     log = read_log(tmp_path / "log.jsonl")
     assert log.curve["step"].tolist() == [1, 2, 3, 4, 5, 6]
     assert log.curve["loss"].tolist() == [9, 8, 7, 6, 5, 4]
@@ -130,21 +125,21 @@ def test_steps_that_start_again_in_every_epoch_are_counted(tmp_path):
 
 
 def test_records_without_steps_are_counted(tmp_path):
-    jsonl(tmp_path / "log.jsonl", [{"loss": 3.0}, {"loss": 2.0}])
+    lines(tmp_path / "log.jsonl", [{"loss": 3.0}, {"loss": 2.0}])
     log = read_log(tmp_path / "log.jsonl")
     assert log.curve["step"].tolist() == [1, 2]
     assert log.notes == ("no column of steps: records are counted from 1",)
 
 
 def test_records_out_of_order_are_put_in_the_order_of_steps(tmp_path):
-    jsonl(tmp_path / "log.jsonl", STEPS[::-1])
+    lines(tmp_path / "log.jsonl", STEPS[::-1])
     check_steps_but_order = read_log(tmp_path / "log.jsonl")
     assert check_steps_but_order.curve["loss"].tolist() == [5.5, 4.25, 4]
     assert check_steps_but_order.final["loss"] == 4
 
 
 def test_tokens_in_a_step_are_not_tokens_seen(tmp_path):
-    jsonl(tmp_path / "log.jsonl", [{"step": s, "tokens": 512, "loss": 3.0} for s in (1, 2)])
+    lines(tmp_path / "log.jsonl", [{"step": s, "tokens": 512, "loss": 3.0} for s in (1, 2)])
     assert "n_samples" not in read_log(tmp_path / "log.jsonl").curve
 
 
@@ -226,19 +221,6 @@ def test_a_trainer_that_was_stopped(tmp_path):
 
 
 # --- event files of TensorBoard ----------------------------------------------------------------
-
-
-def events(folder, points, *summaries):
-    """An event file as torch.utils.tensorboard and tensorboardX write it; its path."""
-    writer = EventFileWriter(str(folder))
-    for summary in summaries:
-        writer.add_event(Event(summary=summary, wall_time=1.0))
-    for step, tag, value in points:
-        summary = Summary(value=[Summary.Value(tag=tag, simple_value=value)])
-        writer.add_event(Event(step=step, summary=summary, wall_time=1.0 + step))
-    writer.close()
-    (path,) = folder.glob("events.out.tfevents.*")
-    return path
 
 
 POINTS = [(1, "train/loss", 3.5), (1, "val/loss", 4.0), (2, "train/loss", 3.0)]
@@ -338,7 +320,7 @@ def test_what_is_not_a_log_is_named_with_its_place(tmp_path, content, reason):
     (tmp_path / "log.jsonl").write_bytes(content)
     message = refused(tmp_path / "log.jsonl")
     assert reason in message
-    assert "log.jsonl: " in message
+    assert f"{tmp_path}/log.jsonl: " in message
     assert "; " in message
 
 

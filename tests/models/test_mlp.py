@@ -14,7 +14,7 @@ from isoloss.core import registry
 from isoloss.models._layers import Layers
 from isoloss.models._model import flops_per_example
 from isoloss.models.mlp import Model, sizes
-from isoloss.trainers.builtin import flatten
+from isoloss.trainers._optimizers import flatten
 
 SHAPES = {"inputs": 784, "classes": 10}
 OF_THE_SEED = {**registry.defaults("model", "mlp"), **SHAPES}
@@ -105,7 +105,7 @@ def test_loss_and_gradient_are_those_of_autograd(hidden, classes, batch, seed, f
     rng = np.random.default_rng(seed)
     layers = Layers([*hidden, classes], rng)
     if flat:
-        flatten(layers)
+        flatten(list(layers.parameters()))
     for _ in range(2):  # the second batch of a size writes where the first did
         inputs = torch.from_numpy(rng.random((batch, hidden[0]), dtype=np.float32))
         targets = torch.from_numpy(rng.integers(0, classes, batch))
@@ -120,7 +120,7 @@ def test_gradients_of_parts_add_up_bit_for_bit_the_same_twice():
     def gradient() -> torch.Tensor:
         rng = np.random.default_rng(1)
         model = Model(width=43, **{k: v for k, v in OF_THE_SEED.items() if k != "width"}).build(rng)
-        flat = flatten(model)
+        flat = flatten(list(model.parameters()))
         for size in (128, 16, 128):
             inputs = torch.from_numpy(rng.random((size, 784), dtype=np.float32))
             model.learn(inputs, torch.from_numpy(rng.integers(0, 10, size)), 1 / 3)

@@ -23,10 +23,12 @@ from isoloss.study import check
 from isoloss.train.dataset import Dataset, Index
 from isoloss.train.plan import Cards
 from isoloss.train.settings import OF_EVERY_RUN, cards_of, commanded, known, task_of
+from isoloss.trainers._devices import precision_of
 
 MODELS = registry.names("model")
 TRAINERS = [name for name in registry.names("trainer") if not commanded({"trainer": name})]
 TASKS = registry.names("task")
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
 
 def changed(options: dict, name: str, factor: int) -> dict:
@@ -169,6 +171,27 @@ def test_a_model_answers_every_item_of_its_task_from_a_loss_near_a_guess(name):
     again = [p.grad for p in model.parameters() if p.requires_grad]
     for gradient, both in zip(gradients, again, strict=True):
         torch.testing.assert_close(both, 1.5 * gradient)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_model_has_one_loss_and_gradient_on_every_device_up_to_rounding(name, device, precision):
+    def learned(device, precision):
+        task = task_for(task_of(name))
+        task.to(device)
+        model = sized(name).build(generator(0, "init", name)).to(device)
+        with precision_of({"precision": precision}, device):
+            loss = task.learn(model, np.arange(min(4, task.n_items)))
+        gradients = [p.grad.cpu().reshape(-1) for p in model.parameters() if p.requires_grad]
+        return float(loss), torch.cat(gradients), task.evaluate(model)[0]
+
+    loss, gradient, validation = learned("cpu", "float32")
+    here = learned(device, precision)
+    rounding = 0.02 if precision == "bfloat16" else 1e-4
+    assert here[0] == pytest.approx(loss, rel=rounding)
+    assert float((here[1] - gradient).norm()) <= rounding * 2 * float(gradient.norm())
+    assert here[2] == pytest.approx(validation, rel=1e-4)  # measured in float32 everywhere
 
 
 @pytest.mark.parametrize("name", TASKS)

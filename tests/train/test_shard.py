@@ -13,12 +13,14 @@ import pandas as pd
 import pytest
 import torch
 from rows_in_memory import dataset_of, expand_table, index_of
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 from isoloss.core import tables
-from isoloss.core.problems import IsolossError
-from isoloss.records import environment
+from isoloss.core.problems import IsolossError, TableError
+from isoloss.records import environment, manifest
 from isoloss.records.store import Store
+from isoloss.records.weights import load_weights
 from isoloss.train import shard as shard_module
 from isoloss.train.checkpoint import Checkpoint
 from isoloss.train.identity import VERSIONS, Content
@@ -126,7 +128,8 @@ def test_an_unexpected_error_is_a_row_with_its_reason(train, runs, together, mon
     monkeypatch.setattr(shard_module, "train_run", breaks)
     shard = train(runs[:2])
     gone, fine = (shard.loc[run["run_id"]] for run in runs[:2])
-    assert (gone["status"], gone["status_reason"]) == ("failed", "MemoryError: no room left")
+    assert gone["status"] == "failed"
+    assert gone["status_reason"].startswith("MemoryError: no room left; run fewer jobs at once")
     assert "Traceback" in capfd.readouterr().err
     assert numbers(fine) == numbers(together.loc[fine["run_id"]])
 
@@ -313,22 +316,73 @@ def test_a_run_that_was_cut_off_goes_on_and_ends_bit_for_bit_the_same(
 
 
 def test_a_state_of_other_code_is_not_gone_on_from(tmp_path, capsys):
-    Checkpoint(tmp_path / "state.pt", 1, {"code": "a"}).save({"step": 3})
-    assert Checkpoint(tmp_path / "state.pt", 1, {"code": "a"}).load()["step"] == 3
-    assert Checkpoint(tmp_path / "state.pt", 1, {"code": "b"}).load() is None
+    Checkpoint(tmp_path / "state.safetensors", 1, {"code": "a"}).save({"step": 3})
+    assert Checkpoint(tmp_path / "state.safetensors", 1, {"code": "a"}).load()["step"] == 3
+    assert Checkpoint(tmp_path / "state.safetensors", 1, {"code": "b"}).load() is None
     assert "starting anew" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("place", [0, 40, -40])
-def test_a_state_with_a_flipped_byte_is_not_gone_on_from(tmp_path, capsys, place):
-    checkpoint = Checkpoint(tmp_path / "state.pt", 1, {"code": "a"})
-    checkpoint.save({"step": 3, "parameters": torch.arange(100.0)})
-    assert checkpoint.load()["step"] == 3
-    content = bytearray(checkpoint.path.read_bytes())
-    content[place] ^= 1
-    checkpoint.path.write_bytes(content)
+def flipped(place):
+    """A change of one byte of a file's content."""
+
+    def change(content):
+        return content[:place] + bytes([content[place] ^ 1]) + content[place:][1:]
+
+    return change
+
+
+HARMS = {
+    "flipped at the head": flipped(0),
+    "flipped in the header": flipped(40),
+    "flipped in a tensor": flipped(-40),
+    "truncated": lambda content: content[: len(content) // 2],
+    "without its last byte": lambda content: content[:-1],
+    "empty": lambda content: b"",
+    "not a state": lambda content: b"pickled".ljust(len(content), b"."),
+}
+
+
+@pytest.mark.parametrize("harm", HARMS.values(), ids=HARMS)
+def test_a_state_that_is_damaged_is_told_and_not_gone_on_from(tmp_path, capsys, harm):
+    checkpoint = Checkpoint(tmp_path / "state.safetensors", 1, {"code": "a"})
+    values = {"step": 3, "curve": [{"loss_nats": 0.1}], "since": [], "slots": [[0, 0, "step"]]}
+    tensors = {"weights a": torch.arange(100.0), "slot 0": torch.tensor(3.0)}
+    tensors |= {"draws": torch.arange(9, dtype=torch.uint8), "none": torch.empty(0, 3)}
+    checkpoint.save(values | tensors)
+    state = checkpoint.load()
+    assert {name: state[name] for name in values} == values
+    assert all(torch.equal(state[name], value) for name, value in tensors.items())
+    checkpoint.path.write_bytes(harm(checkpoint.path.read_bytes()))
     assert checkpoint.load() is None
     assert "damaged; starting anew" in capsys.readouterr().err
+
+
+def test_a_state_is_safetensors(tmp_path):
+    Checkpoint(tmp_path / "state", 1, {"code": "a"}).save({"step": 3, "b": torch.ones(3)})
+    with safe_open(tmp_path / "state", framework="numpy") as file:
+        assert list(file.keys()) == ["b"]
+        assert (file.get_tensor("b") == 1).all()
+
+
+def test_where_no_state_can_be_written_the_run_goes_on_and_tells_it_once(
+    tmp_path, capsys, monkeypatch
+):
+    def full(path):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    models = {3: tmp_path / "step-3.safetensors"}
+    checkpoint = Checkpoint(tmp_path / "state.safetensors", 1, {"code": "a"}, models)
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        for _ in range(2):
+            checkpoint.save({"step": 3})
+            checkpoint.keep(3, {"a": torch.ones(3)})
+    told = capsys.readouterr().err
+    assert told.count("No space left on device") == 1
+    assert "no state saved" in told and "the run goes on without; make room" in told
+    assert list(tmp_path.iterdir()) == []
+    checkpoint.keep(3, {"a": torch.ones(3)})
+    assert [path.name for path in tmp_path.iterdir()] == ["step-3.safetensors"]
 
 
 def test_a_run_trained_by_code_that_does_not_count_is_trained_again(train, runs, tmp_path):
@@ -382,6 +436,103 @@ def test_weights_are_kept_or_not(train, runs, tmp_path):
     assert sum(t.numel() for t in tensors.values()) >= runs[0]["n_params_total"]
     train(runs[:1], store=(store := Store(tmp_path / "b")), keep_weights=False)
     assert not store.weights(digest).exists()
+
+
+def test_models_are_kept_at_chosen_steps_and_listed_and_removed_with_the_run(
+    train, runs, together, tmp_path
+):
+    store = Store(tmp_path)
+    shard = train(runs[:1], store=store, checkpoints=[0.5, 4, 10**6]).iloc[0]
+    digest, last = shard["run_digest"], runs[0]["n_steps"]
+    assert numbers(shard) == numbers(together.loc[shard["run_id"]])
+    names = ["step-20.safetensors", "step-4.safetensors"]
+    assert last == 40 and [path.name for path in store.checkpoints(digest)] == names
+    assert set(names) < set(manifest.read(store.folder(digest) / manifest.NAME)["files"])
+    early, half, whole = (load_weights(store, digest, step) for step in (4, 20, None))
+    assert early.keys() == half.keys() == whole.keys()
+    assert not (early["tokens"] == half["tokens"]).all()
+    assert not (half["tokens"] == whole["tokens"]).all()
+    with pytest.raises(TableError, match=r"set `checkpoints: \[5\]`"):
+        load_weights(store, digest, 5)
+    assert store.damage(digest) == []
+    content = store.checkpoint(digest, 4).read_bytes()
+    store.checkpoint(digest, 4).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert [path.name for path, _ in store.damage(digest)] == ["step-4.safetensors"]
+    store.reopen(digest, shard["run_id"])
+    assert store.checkpoints(digest) == []
+
+
+def test_another_list_of_steps_trains_nothing_again(train, runs, tmp_path):
+    store = Store(tmp_path)
+    train(runs[:1], store=store)
+    train(runs[:1], store=store, checkpoints=[4])
+    assert len(starts(store)) == 1
+
+
+def test_a_run_that_was_cut_off_has_every_model_it_was_to_keep(
+    train, runs, together, tmp_path, monkeypatch
+):
+    class CutShort(Checkpoint):
+        """Saves a state after the fifth step, and is killed after the tenth."""
+
+        def due(self):
+            return True
+
+        def save(self, state):
+            if state["step"] == 5:
+                super().save(state)
+            if state["step"] == 10:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    whole, cut, again = (Store(tmp_path / name) for name in ("whole", "cut", "again"))
+    digest = train(runs[:1], store=whole, checkpoints=[4, 8, 12])["run_digest"].item()
+    for store in (cut, again):
+        with monkeypatch.context() as patch:
+            patch.setattr(shard_module, "Checkpoint", CutShort)
+            train(runs[:1], store=store, checkpoints=[4, 8, 12])
+        assert [path.name for path in store.checkpoints(digest)] == [
+            "step-4.safetensors",
+            "step-8.safetensors",
+        ]
+    assert train(runs[:1], store=cut, checkpoints=[4, 8, 12])["status"].item() == "done"
+    contents = [[path.read_bytes() for path in s.checkpoints(digest)] for s in (whole, cut)]
+    assert contents[0] == contents[1] and len(contents[0]) == 3
+    again.state(digest).write_bytes(b"damaged")  # it starts anew: nothing of before is left
+    train(runs[:1], store=again, checkpoints=[12])
+    assert [path.name for path in again.checkpoints(digest)] == ["step-12.safetensors"]
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), None])
+def test_a_run_that_lacks_memory_says_what_to_do_and_the_others_go_on(
+    train, runs, together, monkeypatch, error
+):
+    real = shard_module.train_run
+
+    def lacks(identity, *rest):
+        if identity["settings"]["d_model"] == runs[0]["d_model"]:
+            if error is not None:
+                raise error
+            torch.empty(2**52)
+        return real(identity, *rest)
+
+    monkeypatch.setattr(shard_module, "train_run", lacks)
+    shard = train([runs[0], runs[2]])
+    gone, fine = (shard.loc[runs[i]["run_id"]] for i in (0, 2))
+    assert gone["status"] == "failed"
+    assert gone["status_reason"].endswith("make a step smaller (builtin: raise `accumulate`)")
+    assert numbers(fine) == numbers(together.loc[fine["run_id"]])
+
+
+def test_the_device_of_a_run_is_told_and_one_that_is_not_there_fails_with_a_remedy(train):
+    (auto, cuda) = spell({"d_model": 4, "device": ["auto", "cuda"]})
+    here = "cuda" if torch.cuda.is_available() else "cpu"
+    assert train([auto])["device"].item() == here
+    gone = train([cuda]).iloc[0]
+    if here == "cpu":
+        assert gone["status"] == "failed"
+        assert "no CUDA device here; set `device: auto`" in gone["status_reason"]
+    else:
+        assert (gone["status"], gone["device"]) == ("done", "cuda")
 
 
 def test_under_a_strict_environment_other_versions_train_again(train, runs, tmp_path, monkeypatch):

@@ -35,7 +35,7 @@ CONTRACTS = {
     "task": (
         "TITLE ABOUT SOURCE EXAMPLE ITEM shapes examples_per_item training validation made_up task"
     ),
-    "trainer": "TITLE ABOUT SOURCE plan warm_up train",
+    "trainer": "TITLE ABOUT SOURCE plan warm_up device train",
     "observable": "TITLE ABOUT FORMULA SOURCE QUANTITIES observe",
     "law": "TITLE FORMULA LATEX SOURCE DOMAIN KIND make",
     "figure": "TITLE ABOUT problems draw",

@@ -100,8 +100,8 @@ class Source:
 
     @cached_property
     def digest(self) -> str:
-        """Digest of the bytes, and of the names of several files."""
-        digest = blake2b(digest_size=16)
+        """Digest of the bytes, of the names of several files, and of their being logs."""
+        digest = blake2b(b"logs" if self.logs else b"", digest_size=16)
         for part in self.parts:
             digest.update(part)
         for name, part in zip(self.names, self.parts, strict=bool(self.names)):

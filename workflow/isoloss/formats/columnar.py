@@ -6,16 +6,20 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
+from dataclasses import replace
 
 import pandas as pd
 import pyarrow as pa
 
+from isoloss.core.problems import TableError
 from isoloss.core.sources import Source
 from isoloss.formats import unpack
 from isoloss.formats.grid import ROW
 from isoloss.formats.table import Parsed
 
 TYPED = True
+_KINDS = {"parquet": "Parquet", "arrow": "Arrow"}
 _STREAM = b"\xff\xff\xff\xff"  # how an Arrow stream begins
 
 
@@ -30,12 +34,50 @@ def read(source: Source) -> Parsed:
     Raises:
         TableError: it is damaged, too large, or has columns of a type that is not read.
     """
-    kind = "parquet" if source.parts[0][:4] == b"PAR1" and not source.saved else "arrow"
-    streams = pa.BufferReader(_unpacked(source, kind))
-    tables = [pa.ipc.open_stream(streams).read_all().to_pandas() for _ in source.parts]
+    kind = _kind(source)
+    tables = _tables(source, kind)
     table = pd.concat(tables, ignore_index=len(tables) > 1)
-    took = {"parquet": "Parquet", "arrow": "Arrow"}[kind]
-    return _plain(table, ["a saved dataset" if source.saved else took])
+    return _plain(table, ["a saved dataset" if source.saved else _KINDS[kind]])
+
+
+def read_each(
+    files: Mapping[str, Source],
+) -> tuple[dict[str, Parsed], dict[str, TableError]]:
+    """The rows of each of several Parquet or Arrow files, or why one cannot be read.
+
+    One process reads all files of a kind; where it fails each half of them has one.
+    """
+    parsed: dict[str, Parsed] = {}
+    errors: dict[str, TableError] = {}
+    kinds = {name: _kind(file) for name, file in files.items()}
+    left = [[name for name in files if kinds[name] == kind] for kind in _KINDS]
+    while left:
+        names = left.pop()
+        half = len(names) // 2
+        try:
+            parts = tuple(files[name].parts[0] for name in names)
+            tables = (
+                _tables(replace(files[names[0]], parts=parts), kinds[names[0]]) if names else []
+            )
+        except TableError as error:
+            if half:
+                left += [names[:half], names[half:]]
+            else:
+                errors[names[0]] = error
+            continue
+        for name, table in zip(names, tables, strict=True):
+            parsed[name] = _plain(table, [_KINDS[kinds[name]]])
+    return parsed, errors
+
+
+def _kind(source: Source) -> str:
+    return "parquet" if source.parts[0][:4] == b"PAR1" and not source.saved else "arrow"
+
+
+def _tables(source: Source, kind: str) -> list[pd.DataFrame]:
+    """The table of every part of a source."""
+    streams = pa.BufferReader(_unpacked(source, kind))
+    return [pa.ipc.open_stream(streams).read_all().to_pandas() for _ in source.parts]
 
 
 def _plain(table: pd.DataFrame, took: list[str]) -> Parsed:

@@ -35,14 +35,23 @@ def read(file: Source, text: str) -> Parsed:
     Raises:
         TableError: it is not JSON, or not a table.
     """
-    if (text.count(",") + text.count(":")) * _OBJECT > file.limits.max_bytes:
-        raise file.too_large("its values take more memory")
+    check_size(file, text)
     values = list(_values(file, text))
     took = ["JSON Lines" if len(values) > 1 else "JSON"]
     records = values if len(values) > 1 else records_in(file, values[0], took)
     if not all(isinstance(record, dict) for record in records):
         raise file.error("has values that are not objects of names and values", _GIVE)
     return Parsed(_table(file, [flattened(record) for record in records]), tuple(took))
+
+
+def check_size(file: Source, text: str) -> None:
+    """Raise an error if the values of a text of JSON take too much memory.
+
+    Raises:
+        TableError: they do.
+    """
+    if (text.count(",") + text.count(":")) * _OBJECT > file.limits.max_bytes:
+        raise file.too_large("its values take more memory")
 
 
 def _values(file: Source, text: str) -> Iterator[Any]:

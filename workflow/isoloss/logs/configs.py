@@ -13,12 +13,11 @@ from isoloss.core.problems import StudyError, TableError
 from isoloss.core.sources import Source
 from isoloss.formats.json_tables import flattened
 from isoloss.formats.numbers import is_number
-from isoloss.logs.log import Record
-from isoloss.logs.places import stem
+from isoloss.logs.log import Record, as_text
 
 _NAME = re.compile(
     r"(?:(.+?)[._-])?(?:(?:training|train|model|run)[._-]?)?"
-    r"(?:config|cfg|args|hparams|hyperparameters|params|settings|options)s?",
+    r"(?:config|cfg|args|hparams|hyperparameters|params|settings|options|metadata)s?",
     re.IGNORECASE,
 )
 _HYDRA = ".hydra"  # the folder in a run's folder where Hydra writes its configuration
@@ -57,31 +56,15 @@ class Config:
     owner: str
     settings: Record
 
-    def is_of(self, log: str, run: str) -> bool:
-        """Whether it is a configuration of a log.
+    @property
+    def folder(self) -> str:
+        """The folder whose logs it may belong to.
 
-        It is in the log's folder, or in another one of the run, and of no other log.
-
-        Args:
-            log: name of the log's file.
-            run: the folder of its run.
-
-        Example:
-            >>> Config("a/config.yaml", "", {}).is_of("a/train/metrics.csv", "a")
-            True
-            >>> Config("args.json", "", {}).is_of("a/metrics.csv", "a")
-            False
+        >>> Config("a/.hydra/config.yaml", "", {}).folder
+        'a'
         """
         folder = PurePosixPath(self.name).parent
-        folder = folder.parent if folder.name == _HYDRA else folder
-        above = PurePosixPath(log).parent
-        of_run = folder == above or (folder in above.parents and is_inside(str(folder), run))
-        return of_run and self.owner in ("", stem(log.rpartition("/")[2]))
-
-
-def is_inside(folder: str, above: str) -> bool:
-    """Whether a folder is another one, or inside it."""
-    return PurePosixPath(folder).is_relative_to(above)
+        return str(folder.parent if folder.name == _HYDRA else folder)
 
 
 def settings(file: Source) -> Record:
@@ -96,12 +79,12 @@ def settings(file: Source) -> Record:
     if not isinstance(values, dict):
         raise file.error("is not a mapping of names to settings", "write `name: value` lines")
     flat = flattened({str(name): _unwrapped(value) for name, value in values.items()})
-    return {name: plain(value) for name, value in flat.items() if value is not None}
+    return {as_text(name): plain(value) for name, value in flat.items() if value is not None}
 
 
 def _read(file: Source) -> Any:
     content = file.parts[0]
-    if file.names and file.names[0].lower().endswith(".json"):
+    if file.label.lower().endswith(".json"):
         try:
             return json.loads(content)
         except json.JSONDecodeError as error:
@@ -124,7 +107,9 @@ def _unwrapped(value: Any) -> Any:
 def plain(value: Any) -> Any:
     """A setting as a number, a truth value or a text; 1e-3, which YAML calls text, is a number."""
     if isinstance(value, list | dict):
-        return json.dumps(value, ensure_ascii=False)
-    if isinstance(value, str) and "e" in value.lower() and is_number(value):
+        return as_text(json.dumps(value, ensure_ascii=False))
+    if not isinstance(value, str):
+        return value
+    if "e" in value.lower() and is_number(value):
         return float(value)
-    return value
+    return as_text(value)

@@ -13,34 +13,23 @@ from typing import Any
 from isoloss.formats.json_tables import flattened
 from isoloss.formats.names import meanings
 from isoloss.logs import configs
-from isoloss.logs.log import UNKNOWN, Log, Record, Records, compact, is_step
+from isoloss.logs.log import UNKNOWN, Log, Record, Records, compact, is_number, is_step
 
 # columns that name a run, as `compact` writes them, the best first
 _NAMED = ("runid", "run", "runname", "name", "displayname")
 _STATUS = ("state", "status")
-_STATES = {
-    "finished",
-    "running",
-    "crashed",
-    "failed",
-    "killed",
-    "preempted",
-    "scheduled",
-    "pending",
-}
+_STATES = {"finished", "running", "crashed", "failed", "killed", "preempted", "scheduled"}
 _HISTORY = re.compile(r"(.+) - (.+?)(__MIN|__MAX)?", re.DOTALL)
-_SETTINGS, _METRICS = (
-    ("config.", "config/", "params.", "params/"),
-    ("summary.", "summary/", "metrics.", "metrics/"),
-)
+_SETTINGS = ("config.", "config/", "params.", "params/")
+_METRICS = ("summary.", "summary/", "metrics.", "metrics/")
 _INNER = {"nan": math.nan, "inf": math.inf}  # names in what Python prints of a dictionary
 
 
-def runs(records: Records) -> dict[str, Log] | None:
-    """The runs in a table by their names; None if it is the log of one run.
+def logs(records: Records) -> dict[str, Log]:
+    """The logs in a table by the names of their runs; the log of one run has no name.
 
     Raises:
-        TableError: rows are runs, and do not say which.
+        TableError: there are no numbers, or rows are runs and do not say which.
     """
     names = list(dict.fromkeys(name for row in records.rows for name in row))
     if any(name.endswith(("__MIN", "__MAX")) for name in names):
@@ -50,14 +39,16 @@ def runs(records: Records) -> dict[str, Log] | None:
     column = _naming(records, names, bool(axes) or ended)
     if column is None:
         _refuse_nameless(records, names, axes)
-        return None
+        return {"": records.log()}
     labels = [str(row[column]) for row in records.rows]
-    if len(set(labels)) < len(labels) and not ended:
+    if len(labels) > len(set(labels)) == 1:
+        return {"": records.log()}
+    if len(labels) > len(set(labels)) and not ended:
         return _of_points(records, column, labels)
-    return {
-        label: _of_row(row, column)
-        for label, row in zip(numbered(labels), records.rows, strict=True)
-    }
+    rows = [_of_row(row, column) for row in records.rows]
+    if not any(map(is_number, (v for log in rows for v in (log.final | log.config).values()))):
+        raise records.file.error("has no numbers", "give a table with the metrics of runs")
+    return dict(zip(numbered(labels), rows, strict=True))
 
 
 def numbered(labels: Iterable[str]) -> list[str]:
@@ -170,7 +161,10 @@ def _parsed(value: Any) -> Any:
     """A dictionary as Python prints it, which is how pandas writes it into CSV; else the value."""
     if not isinstance(value, str) or not value.startswith("{"):
         return value
-    return ast.literal_eval(_Finite().visit(ast.parse(value, mode="eval")))
+    try:
+        return ast.literal_eval(_Finite().visit(ast.parse(value, mode="eval")))
+    except (SyntaxError, ValueError):  # any other text
+        return value
 
 
 class _Finite(ast.NodeTransformer):

@@ -10,6 +10,7 @@ from isoloss.core.escape import listed
 from isoloss.core.problems import TableError
 from isoloss.core.sources import Source
 from isoloss.formats import columnar, packing
+from isoloss.formats.table import Parsed
 from isoloss.logs import events, exports, grids, lines
 from isoloss.logs.log import Log
 
@@ -18,8 +19,12 @@ _HEAD = 2**12  # bytes by which the kind of a file is known
 _BROKEN = (ValueError, OverflowError, RecursionError, EOFError, zlib.error, pa.ArrowException)
 
 
-def logs_of(source: Source) -> dict[str, Log]:
+def logs_of(source: Source, parsed: Parsed | None = None) -> dict[str, Log]:
     """The logs in the bytes of a file by the names of their runs; the log of one run has no name.
+
+    Args:
+        source: the file.
+        parsed: its rows, if it is Parquet or Arrow that was read already.
 
     Raises:
         TableError: it cannot be read: file, line, what was found.
@@ -33,9 +38,10 @@ def logs_of(source: Source) -> dict[str, Log]:
         if events.matches(head):
             return {"": events.read(file)}
         if lines.matches(head):
-            return {"": lines.read(file)}
-        table = grids.of_columns(file) if columnar.matches(head) else grids.of_text(file)
-        return exports.runs(table) or {"": table.log()}
+            return lines.read(file)
+        columns = columnar.matches(head)
+        table = grids.of_columns(file, parsed) if columns else grids.of_text(file)
+        return exports.logs(table)
     except TableError:
         raise
     except _BROKEN as error:

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 from bisect import bisect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
 from isoloss.core.problems import Problem, TableError
 from isoloss.core.sources import Source
+from isoloss.formats import columnar
+from isoloss.formats.names import meanings
+from isoloss.formats.table import Parsed
 from isoloss.logs import configs, mlflow
 from isoloss.logs.file import log_of, logs_of
 from isoloss.logs.join import Piece, joined, merged
-from isoloss.logs.log import Log
-from isoloss.logs.places import is_events, is_generic, is_of_trainer, place, stem, trainers
+from isoloss.logs.log import Log, as_text
+from isoloss.logs.places import (
+    folders_of,
+    is_events,
+    is_generic,
+    is_of_trainer,
+    place,
+    stem,
+    trainers,
+)
 
 _Read = TypeVar("_Read")
 _LAST = "\U0010ffff"  # behind all names that begin alike
@@ -22,13 +33,24 @@ _LAST = "\U0010ffff"  # behind all names that begin alike
 
 def gathered(source: Source) -> tuple[dict[str, Log], tuple[Problem, ...]]:
     """The logs in a folder by run, in the order of run ids, and the files that cannot be read."""
-    gathering = _Gathering(dict(zip(source.names, source.files(), strict=True)))
+    files = _files(source)
+    gathering = _Gathering(dict(files))
     gathering.take_stores()
     gathering.take_configs()
     gathering.take_trainers()
     gathering.take_logs()
-    logs = {run or source.address.stem: log for run, log in gathering.logs().items()}
+    if len(files) > 1:
+        gathering.leave_others(files)
+    logs = {as_text(run or source.address.stem): log for run, log in gathering.logs().items()}
     return dict(sorted(logs.items())), (*source.unread, *gathering.unread)
+
+
+def _files(source: Source) -> dict[str, Source]:
+    """Every file as a source of its own, by name; a file that was given by itself has its label."""
+    if source.names == (source.address.path.name,):
+        return {source.names[0]: replace(source, names=(), logs=False)}
+    pairs = zip(source.names, source.parts, strict=True)
+    return {name: source.member(name, part, alone=True) for name, part in pairs}
 
 
 @dataclass
@@ -38,13 +60,13 @@ class _Gathering:
     Attributes:
         files: by name, what was not taken yet.
         pieces: what was read of every run, by the names of its files.
-        configs: configurations beside logs.
+        configs: configurations by their folders.
         unread: what cannot be read.
     """
 
     files: dict[str, Source]
     pieces: dict[str, dict[str, Piece]] = field(default_factory=dict)
-    configs: list[configs.Config] = field(default_factory=list)
+    configs: dict[str, list[configs.Config]] = field(default_factory=dict)
     unread: list[Problem] = field(default_factory=list)
 
     def _read(self, read: Callable[..., _Read], *given: Any) -> _Read | None:
@@ -91,7 +113,8 @@ class _Gathering:
             if not owner or _sibling(name, owner) in logs:
                 settings = self._read(configs.settings, file)
                 if settings is not None:
-                    self.configs.append(configs.Config(name, owner, settings))
+                    config = configs.Config(name, owner, settings)
+                    self.configs.setdefault(config.folder, []).append(config)
 
     def take_trainers(self) -> None:
         """Read the newest state of every Hugging Face Trainer, and leave its other files out."""
@@ -113,21 +136,50 @@ class _Gathering:
 
     def take_logs(self) -> None:
         """Read all other files: those with numbers in full precision before event files."""
+        tables = self._tables()
         for name in sorted(self.files, key=lambda name: (is_events(name), name)):
             where = place(name)
-            for run, log in (self._read(logs_of, self.files[name]) or {}).items():
+            logs = self._read(logs_of, self.files[name], tables.get(name))
+            for run, log in (logs or {}).items():
                 piece = Piece(where.label, log, goes_on=is_events(name))
                 self._add(run or where.run, name, piece)
+
+    def _tables(self) -> dict[str, Parsed]:
+        """The rows of the Parquet and Arrow files, which one process reads."""
+        files = {n: file for n, file in self.files.items() if columnar.matches(file.parts[0])}
+        tables, errors = columnar.read_each(files)
+        for name, error in errors.items():
+            self.unread += error.problems
+            del self.files[name]
+        return tables
+
+    def leave_others(self, files: Mapping[str, Source]) -> None:
+        """Take no file for the log of a run that is one record without any loss, such as a list."""
+        for run, pieces in list(self.pieces.items()):
+            log = joined(list(pieces.values()))
+            results = any("loss" in meanings(name) for name in log.final)
+            if log.counted and len(log.curve) == 1 and not results:
+                del self.pieces[run]
+                for name in pieces:
+                    reason = "has neither steps nor a loss, and is not taken for the log of a run"
+                    self.unread += files[name].error(reason, "").problems
 
     def logs(self) -> dict[str, Log]:
         """The log of every run, with its configuration."""
         logs = {}
         for run, pieces in self.pieces.items():
             log = joined(list(pieces.values()))
-            beside = {c.name: c for c in self.configs for n in pieces if c.is_of(n, run)}
+            beside = {c.name: c for name in pieces for c in self._beside(name, run)}
             settings = [(stem(name), config.settings) for name, config in beside.items()]
             logs[run] = replace(log, config=merged([("log", log.config), *settings]))
         return logs
+
+    def _beside(self, name: str, run: str) -> Iterator[configs.Config]:
+        """The configurations of a log."""
+        for folder in folders_of(name, run):
+            for config in self.configs.get(folder, []):
+                if config.owner in ("", stem(name)):
+                    yield config
 
 
 def _sibling(name: str, other: str) -> str:

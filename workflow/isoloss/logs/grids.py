@@ -10,19 +10,23 @@ import pandas as pd
 from isoloss.core.sources import Source
 from isoloss.formats import columnar, delimited, encodings, kinds
 from isoloss.formats.numbers import settle
-from isoloss.formats.table import repeated
+from isoloss.formats.table import Parsed, repeated
 from isoloss.logs.log import Records
 
 _NAN = ("nan", "-nan")
 
 
-def of_columns(file: Source) -> Records:
+def of_columns(file: Source, parsed: Parsed | None = None) -> Records:
     """The rows of a Parquet or Arrow file; what is missing in a column of numbers is NaN.
+
+    Args:
+        file: its bytes.
+        parsed: its rows, if it was read already.
 
     Raises:
         TableError: it is damaged, or too large.
     """
-    table = columnar.read(file).rows
+    table = (parsed or columnar.read(file)).rows
     return _records(file, {str(name): _cells(column) for name, column in table.items()})
 
 

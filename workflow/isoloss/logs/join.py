@@ -50,9 +50,12 @@ def joined(pieces: Sequence[Piece]) -> Log:
     if clashes:
         labels = ", ".join(part.label for part in parts)
         notes.append(f"files differ ({labels}): each has its own {', '.join(clashes)}")
+    finals = [part.log.final for part in parts]
+    final = {name: value for final in reversed(finals) for name, value in final.items()}
+    final |= {n: max(f[n] for f in finals if n in f) for n in final if is_step(n)}
     return Log(
         _curve(parts),
-        {name: value for part in reversed(parts) for name, value in part.log.final.items()},
+        final,
         merged([(part.label, part.log.config) for part in parts]),
         tuple(notes),
         next((p.log.status for p in reversed(parts) if p.log.status != UNKNOWN), UNKNOWN),

@@ -8,6 +8,7 @@ from typing import Any
 
 from isoloss.core.sources import Source
 from isoloss.formats import encodings, json_tables, kinds
+from isoloss.logs import exports
 from isoloss.logs.log import Log, Record, Records
 
 _HISTORY = "log_history"
@@ -23,8 +24,8 @@ def matches(head: bytes) -> bool:
     return text[:1] in (b"{", b"[")
 
 
-def read(file: Source) -> Log:
-    """The log in a file of JSON.
+def read(file: Source) -> dict[str, Log]:
+    """The logs in a file of JSON by the names of their runs; the log of one run has no name.
 
     Raises:
         TableError: it is not JSON, with the line, or has no numbers.
@@ -33,13 +34,14 @@ def read(file: Source) -> Log:
     text, _ = encodings.text(file)
     if not text.strip():
         raise file.error("is empty", "give a log with the metrics of a run")
+    json_tables.check_size(file, text)
     first = text.lstrip().split("\n", 1)[0]
     if first.startswith("{") and (_is_object(first) or "\n" not in text.strip()):
         return _of_lines(file, text)
     value = _document(file, text)
     if isinstance(value, dict) and isinstance(value.get(_HISTORY), list):
-        return _of_trainer(file, value)
-    return _of_rows(file, json_tables.records_in(file, value, []), "record")
+        return {"": _of_trainer(file, value)}
+    return exports.logs(_records(file, json_tables.records_in(file, value, []), "record"))
 
 
 def _is_object(line: str) -> bool:
@@ -58,8 +60,8 @@ def _document(file: Source, text: str) -> Any:
         raise file.error(reason, "write it again, or remove it") from error
 
 
-def _of_lines(file: Source, text: str) -> Log:
-    """The log of a file with an object a line; a last line that is cut off is left out."""
+def _of_lines(file: Source, text: str) -> dict[str, Log]:
+    """The logs of a file with an object a line; a last line that is cut off is left out."""
     rows: list[Record] = []
     places: list[str] = []
     notes: tuple[str, ...] = ()
@@ -81,24 +83,24 @@ def _of_lines(file: Source, text: str) -> Log:
         rows.append(row)
         places.append(f"line {number}")
     if len(rows) == 1 and isinstance(rows[0].get(_HISTORY), list):
-        return _of_trainer(file, rows[0])
+        return {"": _of_trainer(file, rows[0])}
     flat = [json_tables.flattened(row) for row in rows]
-    return Records(file, flat, places, notes).log()
+    return exports.logs(Records(file, flat, places, notes))
 
 
-def _of_rows(file: Source, rows: Any, unit: str) -> Log:
-    """The log of a list of records."""
+def _records(file: Source, rows: Any, unit: str) -> Records:
+    """What is in a list of objects."""
     for number, row in enumerate(rows, 1):
         if not isinstance(row, dict):
             reason = f"{unit} {number} is not an object of names and values"
             raise file.error(reason, 'write records such as {"step": 1, "loss": 3.2}')
     places = [f"{unit} {number}" for number in range(1, len(rows) + 1)]
-    return Records(file, [json_tables.flattened(row) for row in rows], places).log()
+    return Records(file, [json_tables.flattened(row) for row in rows], places)
 
 
 def _of_trainer(file: Source, state: Record) -> Log:
     """The log in a `trainer_state.json` (`transformers.TrainerState.save_to_json`)."""
-    log = _of_rows(file, state[_HISTORY], f"{_HISTORY} entry")
+    log = _records(file, state[_HISTORY], f"{_HISTORY} entry").log()
     for name in ("global_step", "max_steps"):
         if not isinstance(state.get(name, 0), int | None):
             reason = f"{name} is {state[name]!r}, not a whole number"

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -81,7 +82,7 @@ class Records:
         lists = {name for row in self.rows for name, value in row.items() if _is_many(value)}
         if lists:
             notes.append(f"lists are left out: {', '.join(sorted(lists))}")
-        if not any(_is_number(value) for row in rows for value in row.values()):
+        if not any(is_number(value) for row in rows for value in row.values()):
             raise self.file.error("has no numbers", "give a log with the metrics of a run")
         names = dict.fromkeys(name for row in rows for name in row)
         axes = sorted((n for n in names if is_step(n)), key=_rank)
@@ -125,7 +126,7 @@ class Records:
         steps: list[float] = []
         for row, place in zip(rows, self.places, strict=True):
             step = row.get(name, steps[-1] if steps else 0)
-            if not _is_number(step) or not math.isfinite(step):
+            if not is_number(step) or not math.isfinite(step):
                 reason = f"{place}: {name!r} is {step!r}, not a number"
                 raise self.file.error(reason, "correct it, or remove the record")
             steps.append(step)
@@ -170,7 +171,8 @@ def _rank(name: str) -> int:
     return _STEPS.index(compact(name))
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether a value is a number, and not a truth value."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -181,10 +183,24 @@ def _is_many(value: Any) -> bool:
 def _plain(row: Record) -> Record:
     """A record without lists and empty values, with numbers for texts such as NaN."""
     return {
-        name: float(value) if isinstance(value, str) and value.lower() in _NOT_FINITE else value
+        as_text(name): _number_or_text(value) if isinstance(value, str) else value
         for name, value in row.items()
         if value is not None and not _is_many(value)
     }
+
+
+def _number_or_text(text: str) -> float | str:
+    """The number of a text such as NaN; any other text."""
+    return float(text) if text.lower() in _NOT_FINITE else as_text(text)
+
+
+def as_text(text: str) -> str:
+    r"""The text, with escapes for what UTF-8 cannot encode: bytes of a path, halves of a pair.
+
+    >>> as_text("loss \udcff")
+    'loss \\udcff'
+    """
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _by_split(rows: list[Record]) -> list[Record]:
@@ -227,8 +243,8 @@ def _curve(points: Mapping[Any, Record], names: Sequence[str]) -> pd.DataFrame:
     rows = list(points.values())
     for name in names:
         values = [row.get(name) for row in rows]
-        if any(map(_is_number, values)):
-            columns[name] = _column([v if _is_number(v) else math.nan for v in values])
+        if any(map(is_number, values)):
+            columns[name] = _column([v if is_number(v) else math.nan for v in values])
     samples = _samples(columns)
     if samples:
         columns = {STEP: columns.pop(STEP), SAMPLES: columns.pop(samples), **columns}
@@ -242,9 +258,15 @@ def _column(values: list) -> np.ndarray:
     return np.array(values, dtype="int64" if whole else float)
 
 
+@cache
+def _points_of_d(name: str) -> float:
+    """How well a name says that a column counts the examples or tokens seen."""
+    return meanings(name).get("D", 0.0)
+
+
 def _samples(columns: Mapping[str, np.ndarray]) -> str:
     """The column that counts the examples or tokens seen; it never falls along the run."""
-    points = {name: meanings(name).get("D", 0.0) for name in columns if name != STEP}
+    points = {name: _points_of_d(name) for name in columns if name != STEP}
     for name in sorted((n for n in points if points[n]), key=lambda n: -points[n]):
         seen = columns[name][~np.isnan(columns[name].astype(float))]
         if (seen > 0).any() and (np.diff(seen) >= 0).all() and (len(seen) < 2 or np.ptp(seen) > 0):

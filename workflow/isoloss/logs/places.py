@@ -14,9 +14,9 @@ _CHECKPOINT = re.compile(r"checkpoint[-_]\d+")
 _SPLITS = SPLITS | {"train", "training"}
 # names of files and folders that say nothing about the run
 _GENERIC = _SPLITS | {
-    *("metrics", "metric", "log", "logs", "history", "loghistory", "progress", "results", "result"),
-    *("summary", "events", "tb", "tensorboard", "output", "outputs", "runs", "scalars", "losses"),
-    *("loss", "hydra", "trainerstate", "allresults", "data", "stats", "curve", "curves"),
+    *("metrics", "metric", "log", "logs", "history", "progress", "results", "result", "summary"),
+    *("events", "tb", "tensorboard", "output", "outputs", "runs", "scalars", "losses", "loss"),
+    *("trainer", "state", "all", "final", "data", "stats", "curve", "curves", "files", "wandb"),
 }
 _TIME = re.compile(r"\d{9,}(?:\.\d+)?")  # the folders that `SummaryWriter.add_hparams` makes
 
@@ -51,7 +51,17 @@ def place(name: str) -> Place:
         last = parts.pop()
         if not label or last.lower() in _SPLITS:
             label = last
-    return Place("/".join(parts), label or stem(path.name))
+    return Place("/".join(parts), label or ("events" if is_events(name) else stem(path.name)))
+
+
+def folders_of(name: str, run: str) -> list[str]:
+    """The folders in which a log's configuration may be: its own, and others of its run above it.
+
+    >>> folders_of("a/b/train/metrics.csv", "a/b"), folders_of("a/b.csv", "a/b")
+    (['a/b/train', 'a/b'], ['a'])
+    """
+    own, *above = PurePosixPath(name).parents
+    return [str(own), *(str(folder) for folder in above if folder.is_relative_to(run or "."))]
 
 
 def is_events(name: str) -> bool:
@@ -74,11 +84,11 @@ def stem(name: str) -> str:
 def is_generic(part: str) -> bool:
     """Whether a part of a path is called so in every run.
 
-    >>> is_generic("metrics"), is_generic("width-8")
+    >>> is_generic("eval_results"), is_generic("width-8")
     (True, False)
     """
-    compact = re.sub(r"[\W_]+", "", part).lower()
-    return compact in _GENERIC or bool(_CHECKPOINT.fullmatch(part) or _TIME.fullmatch(part))
+    words = re.split(r"[\W_]+", part.lower())
+    return _GENERIC.issuperset(words) or bool(_CHECKPOINT.fullmatch(part) or _TIME.fullmatch(part))
 
 
 def trainers(names: Iterable[str]) -> dict[str, list[str]]:

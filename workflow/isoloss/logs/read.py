@@ -19,6 +19,8 @@ from isoloss.logs.folder import gathered
 from isoloss.logs.log import Log
 from isoloss.logs.tables import curves_table, runs_table, statements
 
+_SHOWN = 10  # files that cannot be read, in the notes of a study's table
+
 
 @dataclass(frozen=True)
 class Runs:
@@ -150,7 +152,10 @@ def table_of_runs(source: Source) -> Parsed:
         TableError: no run can be read.
     """
     read = read_runs_of(source)
-    unread = [f"not read: {problem}" for problem in read.unread]
+    unread = [f"not read: {str(one).removeprefix(f'{source.label}, ')}" for one in read.unread]
+    if len(unread) > _SHOWN:
+        more = f"{len(unread) - _SHOWN} more files not read: `python -m isoloss import` lists them"
+        unread[_SHOWN:] = [more]
     return Parsed(read.runs, (f"logs of {len(read.runs)} runs", *read.notes, *unread))
 
 

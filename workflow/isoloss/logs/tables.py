@@ -38,8 +38,8 @@ def runs_table(logs: Mapping[str, Log]) -> tuple[pd.DataFrame, list[str]]:
     table = {column: column_of([_cell(row.get(column)) for row in rows]) for column in columns}
     ends = [log.status for log in logs.values()]
     runs = pd.DataFrame({RUN: list(logs), STATUS: ends, **table}, index=range(len(logs)))
-    renamed = [name for name, new in names.items() if new and new != name]
-    notes = [f"metrics and settings have one name: the settings are config.{listed(renamed)}"]
+    renamed = [new for name, new in names.items() if new and new != name]
+    notes = [f"metrics and settings have one name: the settings are {listed(renamed)}"]
     return runs, notes if renamed else []
 
 
@@ -105,9 +105,8 @@ def statements(logs: Mapping[str, Log]) -> list[str]:
     for log in logs.values():
         ends[log.status] = ends.get(log.status, 0) + 1
     if set(ends) - {UNKNOWN, "finished"}:
-        words.append(
-            "status: " + ", ".join(f"{count} {end}" for end, count in sorted(ends.items()))
-        )
+        counts = ", ".join(f"{count} {end}" for end, count in sorted(ends.items()))
+        words.append(f"status: {counts}; for those that finished: --keep \"status == 'finished'\"")
     return words
 
 

@@ -71,6 +71,7 @@ class Perceptron(torch.nn.Module):
     def __init__(self, widths: Sequence[int], rng: np.random.Generator):
         super().__init__()
         self.layers = Layers(widths, rng)
+        self.edges = ("layers.0.weight", f"layers.{len(self.layers) - 1}.weight")
         self.forward, self.learn = self.layers.forward, self.layers.learn
 
 

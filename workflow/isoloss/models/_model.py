@@ -44,7 +44,12 @@ class Model(Protocol):
         """What the learning rate is scaled by: its peak holds at `learning_rate_width`."""
 
     def build(self, rng: np.random.Generator) -> torch.nn.Module:
-        """The module, its weights drawn from `rng`; its input and output are as the task says."""
+        """The module, its weights drawn from `rng`; its input and output are as the task says.
+
+        Parameters that need no gradient are not trained. A module may name in the attribute
+        `edges` the matrices at its input and output, such as embeddings, which the optimiser Muon
+        leaves to AdamW.
+        """
 
 
 class Card(Protocol):

@@ -173,6 +173,7 @@ def _module(size: Model, rng):
     class Transformer(torch.nn.Module):
         def __init__(self):
             super().__init__()
+            self.edges = ("tokens",)
             self.tokens = normal(size.vocabulary, d_model, d_model**-0.5)
             self.blocks = torch.nn.ModuleList(Block() for _ in range(size.n_layers))
 

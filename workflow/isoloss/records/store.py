@@ -6,10 +6,11 @@ table is gathered from it. `store/<run_digest>/` holds one run:
 - `run.parquet`: what came of it, one row of the `shard` table; there only when it ended;
 - `weights.safetensors`: its model, if the sweep keeps weights;
 - `manifest.json`: digests of these files, versions, machine, commit;
+- `step-<n>.safetensors`: its model after n steps, if the sweep asks for it;
 - `failures.txt`: what was said each time it failed;
 - `run/`, `checkpoints/`, `output.txt`, `ended.json`: of a program of the user, its own folder, the
   states from which it can go on, what it printed, and that it ended with exit code 0;
-- `state.pt`: where a run that has not ended can go on;
+- `state.safetensors`: where a run that has not ended can go on;
 - `lock`: held by the process that trains it.
 
 `journal.jsonl` gets a line when a run starts, ends, is to be tried again, or is found to be the
@@ -151,6 +152,7 @@ class Store:
         place.unlink(missing_ok=True)  # of an earlier attempt
         tables.write("shard", table, self.path(digest), {"identity": dict(identity)})
         files = [f for f in (self.path(digest), self.weights(digest)) if f.is_file()]
+        files += self.checkpoints(digest)
         manifest.Draft({"run": row["run_id"]}, place).makes(files)
         if row["status"] in FINAL:
             self.state(digest).unlink(missing_ok=True)
@@ -177,9 +179,17 @@ class Store:
         """The file with the weights of a run."""
         return self.folder(run_digest) / "weights.safetensors"
 
+    def checkpoint(self, run_digest: str, step: int) -> Path:
+        """The file with the weights of a run after some steps."""
+        return self.folder(run_digest) / f"step-{step}.safetensors"
+
+    def checkpoints(self, run_digest: str) -> list[Path]:
+        """The files with the weights of a run after some steps, those that there are."""
+        return sorted(self.folder(run_digest).glob("step-*.safetensors"))
+
     def state(self, run_digest: str) -> Path:
         """The file with the state from which an interrupted run continues."""
-        return self.folder(run_digest) / "state.pt"
+        return self.folder(run_digest) / "state.safetensors"
 
     def kept(self) -> list[str]:
         """The digests of all runs that have a folder, sorted."""

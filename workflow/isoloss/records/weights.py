@@ -13,12 +13,13 @@ from isoloss.records import manifest
 from isoloss.records.store import Store
 
 
-def load_weights(store: Store, run_digest: str) -> dict[str, np.ndarray]:
+def load_weights(store: Store, run_digest: str, step: int | None = None) -> dict[str, np.ndarray]:
     """Load the weights of a run that ended.
 
     Args:
         store: where it is kept.
         run_digest: its identity.
+        step: after how many steps, one of the sweep's `checkpoints`; the last if None.
 
     Returns:
         Name of a tensor to its values, in the order of the names.
@@ -26,10 +27,11 @@ def load_weights(store: Store, run_digest: str) -> dict[str, np.ndarray]:
     Raises:
         TableError: no weights were kept of this run, or they are not what was saved.
     """
-    path = store.weights(run_digest)
+    path = store.weights(run_digest) if step is None else store.checkpoint(run_digest, step)
     if not path.is_file():
         reason = "no weights were kept of this run"
-        remedy = f"set `keep_weights: true`, remove {path.parent}, and make its shard's table again"
+        asked = "keep_weights: true" if step is None else f"checkpoints: [{step}]"
+        remedy = f"set `{asked}`, remove {path.parent}, and make its shard's table again"
         raise TableError(Problem(str(path), reason, remedy))
     manifest.check(path)
     with safe_open(path, framework="numpy") as file:

@@ -403,9 +403,11 @@ def _memory(plan: pd.DataFrame, activations: np.ndarray) -> pd.Series:
     """Bytes that a run takes at least: parameters as AdamW has them, and what a step computes.
 
     Four numbers of 4 bytes a parameter (itself, gradient, two moments). What a model computes of
-    the items of a step, or of those that are measured at once, is kept twice.
+    the items of a step (of a part of it, where a batch is learned in parts), or of those that are
+    measured at once, is kept twice.
     """
-    items = plan["batch_items"].astype(float).clip(lower=VALIDATED)
+    parts = plan.get("accumulate", 1)
+    items = (plan["batch_items"].astype(float) / parts).clip(lower=VALIDATED)
     return 16 * plan["n_params_total"].astype(float) + 8 * items * activations
 
 
@@ -439,7 +441,12 @@ def _ability_problems(
 def _sweep_problems(sweep: Mapping[str, Any], place: str) -> list[Problem]:
     """Problems of a sweep's settings and cells, by the options of its trainer, model and task."""
     known = train_settings.known(sweep)
-    wrong = schema.complete_options(sweep["settings"], known, f"{place}.settings", fill=False)
+    wrong = [
+        Problem(f"{place}.checkpoints[{i}]", f"found {at:g} steps", "give a whole number of steps")
+        for i, at in enumerate(sweep["checkpoints"])
+        if at > 1 and at != round(at)
+    ]
+    wrong += schema.complete_options(sweep["settings"], known, f"{place}.settings", fill=False)
     for i, cell in enumerate(sweep["cells"]):
         where = f"{place}.cells[{i}]"
         before = len(wrong)

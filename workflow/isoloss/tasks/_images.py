@@ -114,7 +114,7 @@ class Images:
         n_unique: int | None,
         shapes: Mapping[str, int],
     ):
-        self.shapes = shapes
+        self.shapes, self.device = shapes, "cpu"
         self.guess = math.log(shapes["classes"])
         self.training = training.subset(n_unique, seed)
         self.entries = np.repeat(np.arange(len(self.training.rows)), self.training.copies)
@@ -127,6 +127,10 @@ class Images:
             raise ValueError("a side has no example: change valid_fraction or valid_tokens")
         self._batches: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 
+    def to(self, device: str) -> None:
+        """Give models their inputs on a device, to which all training examples are moved."""
+        self.device = device
+
     def batches(self, size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
         """Endless batches of item numbers; see `shuffled`."""
         return shuffled(self.n_items, size, rng)
@@ -137,7 +141,7 @@ class Images:
         A batch is gathered into memory that the next one of its size overwrites.
         """
         inputs, targets = self._tensors
-        at = torch.from_numpy(self.entries[items])
+        at = torch.from_numpy(self.entries[items]).to(self.device)
         if len(items) not in self._batches:
             self._batches[len(items)] = inputs[at], targets[at]
         batch = self._batches[len(items)]
@@ -155,11 +159,10 @@ class Images:
         rows, nats = self.validation.rows[self.measured], []
         for begin in range(0, len(rows), AT_ONCE):
             part = rows[begin : begin + AT_ONCE]
-            targets = torch.from_numpy(self.validation.dataset.labels[part])
-            loss = functional.cross_entropy(
-                model(_scaled(self.validation, part)), targets, reduction="none"
-            )
-            nats.append(loss.double().numpy())
+            targets = torch.from_numpy(self.validation.dataset.labels[part]).to(self.device)
+            inputs = _scaled(self.validation, part).to(self.device)
+            loss = functional.cross_entropy(model(inputs), targets, reduction="none")
+            nats.append(loss.double().cpu().numpy())
         nats = np.concatenate(nats)
         ones = np.ones_like(rows)
         return float(nats.mean()), losses_by_tag(self.validation.tags, rows, nats, ones)
@@ -175,7 +178,7 @@ class Images:
         for part in side.parts():
             inputs[part] = _scaled(side, side.rows[part])
         side.dataset.tokens.release()
-        return inputs, torch.from_numpy(side.labels)
+        return inputs.to(self.device), torch.from_numpy(side.labels).to(self.device)
 
 
 def _check(side: Labelled, shapes: Mapping[str, int]) -> None:

@@ -33,6 +33,9 @@ class Task(Protocol):
     guess: float
     shapes: Mapping[str, Any]
 
+    def to(self, device: str) -> None:
+        """Give models their inputs on a device, such as `cuda`; at first it is the cpu."""
+
     def batches(self, size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
         """Endless batches of item numbers, int64 (size,); cheap, for a run that goes on."""
 
@@ -133,7 +136,8 @@ def learn(
     """Mean cross-entropy of a batch, without a graph; its gradient is added to the parameters'.
 
     A module that has a backward pass of its own has a method `learn(inputs, targets, share)` that
-    does the same; the gradient of any other is that of autograd.
+    does the same; the gradient of any other is that of autograd. So is that of every module in
+    mixed precision, where torch decides the types of intermediate values.
 
     Args:
         module: gives log-odds, (n, k), for `inputs`.
@@ -148,11 +152,12 @@ def learn(
         >>> loss.requires_grad, layer.weight.grad.shape
         (False, torch.Size([3, 2]))
     """
+    import torch
     from torch.nn import functional
 
     own = getattr(module, "learn", None)
-    if own is not None:
+    if own is not None and not torch.is_autocast_enabled(inputs.device.type):
         return own(inputs, targets, share)
-    loss = functional.cross_entropy(module(inputs), targets)
+    loss = functional.cross_entropy(module(inputs).float(), targets)
     (loss * share).backward()
     return loss.detach()

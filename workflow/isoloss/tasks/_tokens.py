@@ -238,7 +238,7 @@ class Windows:
         self.training, self.validation = training, validation
         self.shapes, self.context = shapes, shapes["context"]
         self.n_items = training.windows(self.context)
-        self.guess = math.log(shapes["vocabulary"])
+        self.guess, self.device = math.log(shapes["vocabulary"]), "cpu"
         windows = validation.stream.windows(self.context)
         if min(n_valid, windows) == 0:
             raise ValueError(f"no validation window of {self.context} tokens: raise valid_fraction")
@@ -265,6 +265,10 @@ class Windows:
         order = generator(seed, "subset", f"{self.context}").permutation(windows)
         return np.sort(order[:count])
 
+    def to(self, device: str) -> None:
+        """Give models their tokens on a device; the tokens of the dataset stay where they are."""
+        self.device = device
+
     def batches(self, size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
         """Endless batches of window numbers; see `shuffled`."""
         if self.drawn is None:
@@ -286,7 +290,7 @@ class Windows:
         for part in np.array_split(self.measured, max(1, len(self.measured) // AT_ONCE)):
             inputs, targets = self._read(self.validation.stream, part)
             loss = functional.cross_entropy(model(inputs), targets, reduction="none")
-            nats.append(loss.double().numpy())
+            nats.append(loss.double().cpu().numpy())
         targets = self.measured[:, None] * self.context + np.arange(1, self.context + 1)
         row = self.validation.stream.row(targets.reshape(-1))
         rows, which, counts = np.unique(row, return_inverse=True, return_counts=True)
@@ -306,5 +310,5 @@ class Windows:
             raise ValueError(
                 f"token {read.max()} is not below vocabulary, {self.shapes['vocabulary']}"
             )
-        tokens = torch.from_numpy(read).long()
+        tokens = torch.from_numpy(read).to(self.device).long()
         return tokens[:, :-1], tokens[:, 1:].reshape(-1)

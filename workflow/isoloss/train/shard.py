@@ -20,19 +20,21 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import torch
 
 from isoloss.core import registry, tables
 from isoloss.core.problems import IsolossError
 from isoloss.core.progress import Progress
 from isoloss.records import environment
 from isoloss.records.store import FINAL, Store
-from isoloss.train.checkpoint import Checkpoint, save_weights
+from isoloss.train.checkpoint import Checkpoint, checkpoint_steps, save_weights
 from isoloss.train.identity import VERSIONS, Content, run_digest
 from isoloss.train.programs import Programs
 from isoloss.train.run import train_run
 from isoloss.trainers._trainer import DivergedError, FailedError
 
 _MADE_BY = (*VERSIONS, "code")  # columns of the `shard` table
+_LESS_MEMORY = "run fewer jobs at once, or make a step smaller (builtin: raise `accumulate`)"
 _CANNOT_SAVE = 74  # a child's exit code, EX_IOERR of sysexits.h
 # threads that this process may have are those of Arrow, which looks after forks itself
 _FORK = multiprocessing.get_context("fork")
@@ -54,6 +56,7 @@ class ShardSetup:
         max_attempts: times that a failing run is started.
         checkpoint_minutes: between two states of a run that has not ended; 0 for none.
         keep_weights: whether the model of a run that ended is kept.
+        checkpoints: after which steps, or fractions of the steps, its model is kept too.
         where: sweep and shard, for the journal.
     """
 
@@ -67,6 +70,7 @@ class ShardSetup:
     max_attempts: int = 2
     checkpoint_minutes: float = 10.0
     keep_weights: bool = True
+    checkpoints: Sequence[float] = ()
     where: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -205,8 +209,16 @@ def _end_of(exitcode: int) -> str:
     if exitcode > 0:
         return f"its process ended with exit code {exitcode}"
     name = signal.Signals(-exitcode).name
-    hint = " (out of memory, or killed by hand)" if name == "SIGKILL" else ""
+    hint = f" (killed by hand, or out of memory: {_LESS_MEMORY})" if name == "SIGKILL" else ""
     return f"its process was ended by {name}{hint}"
+
+
+def _reason_of(error: Exception) -> str:
+    """What a run failed of, and what to do where it was lack of memory."""
+    reason = f"{type(error).__name__}: {error}"
+    lacks_memory = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    of_torch = isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    return f"{reason}; {_LESS_MEMORY}" if lacks_memory or of_torch else reason
 
 
 def _child(
@@ -217,7 +229,7 @@ def _child(
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     run, digest = identity["settings"], row["run_digest"]
     made_by = {column: row[column] for column in _MADE_BY}
-    checkpoint = Checkpoint(job.store.state(digest), job.checkpoint_minutes, made_by)
+    checkpoint = _checkpoint(run, digest, made_by, job)
     if job.content.of_program:
         os.setsid()  # the program and all that it starts are ended together
         ticks = _while_child_of(parent)
@@ -226,6 +238,7 @@ def _child(
     begun = time.perf_counter()
     trained, trace = None, ""
     try:
+        row["device"] = registry.card("trainer", run["trainer"]).device(run)
         trained = train_run(identity, job.content, ticks, checkpoint)
     except DivergedError as error:
         row.update(status="diverged", status_reason=str(error))
@@ -234,7 +247,7 @@ def _child(
         row.update(status="failed", status_reason=str(error))
     except Exception as error:  # the other runs go on; the reason is kept, the log has it all
         trace = traceback.format_exc()
-        row.update(status="failed", status_reason=f"{type(error).__name__}: {error}")
+        row.update(status="failed", status_reason=_reason_of(error))
     else:
         row.update(status="done", **trained.measured)
     row.setdefault("seconds", checkpoint.seconds_before + time.perf_counter() - begun)
@@ -243,12 +256,25 @@ def _child(
             print(trace, file=sys.stderr)
             job.store.failed(digest, trace)
         if trained is not None and trained.weights is not None and job.keep_weights:
-            about = {"run_digest": digest, "model": run["model"]}
-            save_weights(trained.weights, job.store.weights(digest), **about)
+            save_weights(trained.weights, job.store.weights(digest), **checkpoint.about)
         job.store.save(row, identity, **job.where)
     except (OSError, pa.ArrowException) as error:
         print(f"{job.store.folder(digest)}: {error}", file=sys.stderr, flush=True)
         os._exit(_CANNOT_SAVE)
+
+
+def _checkpoint(
+    run: Mapping[str, Any], digest: str, made_by: Mapping[str, str], job: ShardSetup
+) -> Checkpoint:
+    """Where a run goes on from, and keeps its models; a program of the user sees to both itself."""
+    state = job.store.state(digest)
+    if job.content.of_program:
+        return Checkpoint(state, 0, made_by)
+    steps_kept = checkpoint_steps(job.checkpoints, run["n_steps"])
+    models = {step: job.store.checkpoint(digest, step) for step in steps_kept}
+    about = {"run_digest": digest, "model": run["model"]}
+    earlier = job.store.checkpoints(digest)
+    return Checkpoint(state, job.checkpoint_minutes, made_by, models, about, earlier)
 
 
 def _ticks(n_steps: int, steps, parent: int) -> Iterator[None]:

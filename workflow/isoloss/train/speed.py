@@ -28,6 +28,8 @@ class _EnoughError(Exception):
 class _NoCheckpoint:
     """Nothing to go on from, and nothing to save."""
 
+    steps: frozenset[int] = frozenset()
+
     def load(self) -> None:
         """There is no state."""
 
@@ -36,6 +38,9 @@ class _NoCheckpoint:
         return False
 
     def save(self, state: Mapping[str, Any]) -> None:
+        """Nothing is kept."""
+
+    def keep(self, step: int, weights: Mapping[str, Any]) -> None:
         """Nothing is kept."""
 
 

@@ -7,7 +7,7 @@ from isoloss.train.programs import files_digest
 from isoloss.train.settings import cards_of, commanded, free_settings, task_of
 
 SWEEP = Argument("sweep", "one of the study's `train`", metavar="NAME")
-_KEPT = ("max_attempts", "checkpoint_minutes", "keep_weights")
+_KEPT = ("max_attempts", "checkpoint_minutes", "keep_weights", "checkpoints")
 
 
 class Plan(Stage):

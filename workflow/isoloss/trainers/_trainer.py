@@ -7,7 +7,7 @@ PROGRAM = True runs a program of the user instead, and has the functions of `Pro
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -50,7 +50,15 @@ class Trained:
 
 
 class Checkpoint(Protocol):
-    """Where a run goes on from if it was cut off, and where it saves its state."""
+    """Where a run goes on from if it was cut off, and where it saves its state and its models.
+
+    A state is tensors and values of JSON by name.
+
+    Attributes:
+        steps: after how many steps the model is kept.
+    """
+
+    steps: Collection[int]
 
     def load(self) -> Mapping[str, Any] | None:
         """The last state; None if there is none."""
@@ -60,6 +68,9 @@ class Checkpoint(Protocol):
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Save a state in place of the one before."""
+
+    def keep(self, step: int, weights: Mapping[str, torch.Tensor]) -> None:
+        """Keep the model as it is after `step` steps."""
 
 
 class Card(Protocol):
@@ -75,7 +86,16 @@ class Card(Protocol):
         """
 
     def warm_up(self) -> None:
-        """Import what `train` needs; called once in a process that is forked for every run."""
+        """Import what `train` needs; called once in a process that is forked for every run.
+
+        It must not touch CUDA.
+        """
+
+    def device(self, settings: Mapping[str, Any]) -> str:
+        """What a run with these settings is trained on here, such as `cpu`.
+
+        Called only in the process that trains, since one that has used CUDA cannot be forked.
+        """
 
     def train(
         self,
@@ -109,6 +129,9 @@ class ProgramCard(Protocol):
 
     def warm_up(self) -> None:
         """Import what `train` needs; called once in a process that is forked for every run."""
+
+    def device(self, settings: Mapping[str, Any]) -> str:
+        """What is recorded as the device of a run."""
 
     def train(self, program: Any, ticks: Iterator[None]) -> Trained:
         """Run the program of a run and read what came of it.

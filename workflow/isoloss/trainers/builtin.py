@@ -1,4 +1,4 @@
-"""AdamW with warm-up and a cosine, on one thread; every run ends bit for bit the same."""
+"""The built-in trainer: on one thread or a GPU; every run ends bit for bit the same."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 from isoloss.core.seeds import generator
 from isoloss.models._model import Model, model_of
+from isoloss.trainers._schedules import learning_rate
 from isoloss.trainers._trainer import Checkpoint, DivergedError, Trained
 
 if TYPE_CHECKING:
-    import torch
-
     from isoloss.tasks._task import Task
 
 TITLE = "Built-in trainer"
 ABOUT = (
-    "AdamW on one processor thread, clipped gradients, linear warm-up and a cosine that ends at the"
-    " run's own last step."
+    "AdamW, Adam, SGD or Muon on one processor thread or a GPU; clipped gradients; linear warm-up, "
+    "then a learning rate that follows a schedule to the run's own last step."
 )
 SOURCE = (
-    "AdamW: arXiv:1711.05101; a batch that grows with D: arXiv:2410.21676; a learning rate that"
-    " grows with the square root of the batch: arXiv:2205.10287"
+    "AdamW: arXiv:1711.05101; Adam: arXiv:1412.6980; Muon: Jordan et al. 2024, with the scale of "
+    "arXiv:2502.16982, equation 4; cosine: arXiv:1608.03983; warm-up, stable, decay: "
+    "arXiv:2404.06395; a batch that grows with D: arXiv:2410.21676; a learning rate that grows "
+    "with the square root of the batch: arXiv:2205.10287"
 )
 CURVE_POINTS = 32
 RELEASE_STEPS = 64  # after so many steps the memory of the items that were read is given back
@@ -54,6 +55,23 @@ OPTIONS = {
         "description": "The items a step grow with D to this power, and the learning rate with "
         "their square root; 0 for the same step in every run.",
     },
+    "accumulate": {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": 1_000_000,
+        "default": 1,
+        "unit": "parts",
+        "description": "Parts that a batch is divided into; the gradient is that of the whole "
+        "batch, and only one part needs memory at a time.",
+    },
+    "optimizer": {
+        "type": "string",
+        "enum": ["adamw", "adam", "sgd", "muon"],
+        "default": "adamw",
+        "description": "adamw decays weights apart from the gradient, adam and sgd add the decay "
+        "to it. muon trains the matrices between a model's input and output, AdamW the rest; one "
+        "learning rate serves both.",
+    },
     "peak_learning_rate": {
         "type": "number",
         "exclusiveMinimum": 0,
@@ -76,6 +94,13 @@ OPTIONS = {
         "default": 1.0,
         "description": "The peak falls with the width to this power.",
     },
+    "schedule": {
+        "type": "string",
+        "enum": ["cosine", "linear", "constant", "wsd"],
+        "default": "cosine",
+        "description": "Learning rate after the warm-up: down to final_fraction by a cosine or a "
+        "line, constant, or constant until the last decay_fraction of the steps (wsd).",
+    },
     "warmup_fraction": {
         "type": "number",
         "minimum": 0,
@@ -90,35 +115,76 @@ OPTIONS = {
         "maximum": 1,
         "default": 0.05,
         "unit": "of the peak",
-        "description": "Learning rate at the end of the cosine.",
+        "description": "Learning rate in the last step; not for the constant schedule.",
+    },
+    "decay_fraction": {
+        "type": "number",
+        "minimum": 0,
+        "maximum": 1,
+        "default": 0.2,
+        "unit": "of the steps",
+        "description": "Linear decay at the end of the schedule wsd.",
     },
     "beta1": {
         "type": "number",
         "minimum": 0,
         "exclusiveMaximum": 1,
         "default": 0.9,
-        "description": "AdamW's first-moment decay.",
+        "description": "First-moment decay of AdamW and Adam.",
     },
     "beta2": {
         "type": "number",
         "minimum": 0,
         "exclusiveMaximum": 1,
         "default": 0.95,
-        "description": "AdamW's second-moment decay.",
+        "description": "Second-moment decay of AdamW and Adam.",
+    },
+    "epsilon": {
+        "type": "number",
+        "exclusiveMinimum": 0,
+        "maximum": 1,
+        "default": 1e-8,
+        "description": "Added to the denominator of AdamW and Adam.",
+    },
+    "momentum": {
+        "type": "number",
+        "minimum": 0,
+        "exclusiveMaximum": 1,
+        "default": 0.95,
+        "description": "Momentum of SGD and Muon.",
+    },
+    "nesterov": {
+        "type": "boolean",
+        "default": True,
+        "description": "Whether the momentum of SGD and Muon looks a step ahead.",
     },
     "weight_decay": {
         "type": "number",
         "minimum": 0,
         "maximum": 1000,
         "default": 0.01,
-        "description": "AdamW's decoupled weight decay.",
+        "description": "Weight decay; the optimiser says how it is applied.",
     },
     "clip_norm": {
         "type": "number",
-        "exclusiveMinimum": 0,
+        "minimum": 0,
         "maximum": 1e12,
         "default": 1.0,
-        "description": "Largest norm of the gradient.",
+        "description": "Largest norm of the gradient; 0 for no limit.",
+    },
+    "device": {
+        "type": "string",
+        "enum": ["cpu", "cuda", "auto"],
+        "default": "cpu",
+        "description": "What a run is trained on; auto takes cuda where there is one. The column "
+        "`device` of the timing table says what it was.",
+    },
+    "precision": {
+        "type": "string",
+        "enum": ["float32", "bfloat16"],
+        "default": "float32",
+        "description": "bfloat16 computes products of matrices in training with 8 bits of "
+        "precision, weights and validation stay float32; it saves time on a GPU only.",
     },
 }
 
@@ -139,47 +205,17 @@ def plan(n_examples: float, per_item: int, settings: Mapping[str, Any]) -> dict[
 
 
 def warm_up() -> None:
-    """Import what torch imports with the first optimiser."""
+    """Import what torch imports with the first optimiser; CUDA is not touched."""
     import torch
 
     torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))])
 
 
-def learning_rate(step: int, width: float, settings: Mapping[str, Any]) -> float:
-    """Linear warm-up, then a cosine down to a fraction of the peak at the run's own last step.
+def device(settings: Mapping[str, Any]) -> str:
+    """What a run is trained on here, `cpu` or `cuda`; see `_devices.device_of`."""
+    from isoloss.trainers._devices import device_of
 
-    The peak falls with the model's width to the power `learning_rate_exponent`, from its value at
-    `learning_rate_width`, and grows with the square root of the batch (arXiv:2205.10287).
-    """
-    n_steps, relative_width = settings["n_steps"], width / settings["learning_rate_width"]
-    peak = settings["peak_learning_rate"] * relative_width ** -settings["learning_rate_exponent"]
-    peak *= (settings["batch_items"] / settings["batch_size"]) ** 0.5
-    warmup = max(1, round(settings["warmup_fraction"] * n_steps))
-    if step < warmup:
-        return peak * (step + 1) / warmup
-    final = settings["final_fraction"]
-    cosine = 0.5 * (1 + math.cos(math.pi * (step + 1 - warmup) / max(1, n_steps - warmup)))
-    return peak * (final + (1 - final) * cosine)
-
-
-def flatten(model: torch.nn.Module) -> torch.nn.Parameter:
-    """Move all parameters and gradients into one vector, of which the model keeps views.
-
-    One tensor makes the optimiser's step and the gradient's norm one operation each; for small
-    models that is a fifth of a step's time.
-    """
-    import torch
-
-    parameters = list(model.parameters())
-    flat = torch.nn.Parameter(torch.cat([p.detach().reshape(-1) for p in parameters]))
-    flat.grad = torch.zeros_like(flat)
-    start = 0
-    for p in parameters:
-        part = slice(start, start + p.numel())
-        p.data = flat.data[part].view_as(p)
-        p.grad = flat.grad[part].view_as(p)
-        start += p.numel()
-    return flat
+    return device_of(settings)
 
 
 def curve_steps(n_steps: int) -> set[int]:
@@ -187,22 +223,6 @@ def curve_steps(n_steps: int) -> set[int]:
     import numpy as np
 
     return set(np.unique(np.geomspace(1, n_steps, CURVE_POINTS).round().astype(int)).tolist())
-
-
-def prepare_torch(seed: int) -> None:
-    """Put torch into the state in which every run is trained, whatever the process did before.
-
-    Args:
-        seed: of torch's own generator, for operations that draw from it.
-    """
-    import torch
-
-    torch.set_num_threads(1)
-    torch.set_default_dtype(torch.float32)
-    torch.set_float32_matmul_precision("highest")
-    torch.set_flush_denormal(False)
-    torch.use_deterministic_algorithms(True)
-    torch.manual_seed(seed)
 
 
 def noise_of(model: Model, settings: Mapping[str, Any]) -> str:
@@ -223,13 +243,15 @@ def train(
     ticks: Iterator[None],
     checkpoint: Checkpoint,
 ) -> Trained:
-    """Train and measure one run on one thread; see `_trainer.Card`."""
+    """Train and measure one run; see `_trainer.Card`."""
+    from isoloss.trainers._devices import prepare_torch
+
     model = model_of(card, {**settings, **task.shapes})
-    noise = noise_of(model, settings)
-    prepare_torch(int(generator(seed, "torch", noise).integers(2**63)))
+    noise, on = noise_of(model, settings), device(settings)
+    prepare_torch(int(generator(seed, "torch", noise).integers(2**63)), on)
     module = model.build(generator(seed, "init", noise))
     batches = task.batches(settings["batch_items"], generator(seed, "order", noise))
-    run = _Run(settings, task, module, model.nominal_width())
+    run = _Run(settings, task, module, model.nominal_width(), on)
     run.restore(checkpoint.load())
     for step in range(settings["n_steps"]):
         items = next(batches)
@@ -238,19 +260,12 @@ def train(
             run.step(step, items)
             if step % RELEASE_STEPS == 0:
                 task.release()
+            if step + 1 in checkpoint.steps:
+                checkpoint.keep(step + 1, run.weights())
             if checkpoint.due():
                 checkpoint.save(run.state(step + 1))
         next(ticks)
-    loss_nats, losses = task.evaluate(module)
-    if not loss_nats < task.guess:
-        raise DivergedError(f"validation loss {loss_nats:.3g} nats; guessing has {task.guess:.3g}")
-    measured = {
-        "loss_nats": loss_nats,
-        "n_unique": task.n_unique(run.seen),
-        "curve": run.curve,
-        "losses": [{"step": settings["n_steps"], **row} for row in losses],
-    }
-    return Trained(measured, module.state_dict())
+    return run.measured()
 
 
 class _Run:
@@ -261,25 +276,45 @@ class _Run:
         task: what is trained.
         module: the model, which is trained in place.
         width: what the learning rate is scaled by.
+        on: the device.
     """
 
-    def __init__(self, settings: Mapping[str, Any], task: Task, module: Any, width: float):
+    def __init__(self, settings: Mapping[str, Any], task: Task, module: Any, width: float, on: str):
         import numpy as np
-        import torch
 
-        self.settings, self.task, self.module, self.width = settings, task, module, width
-        self.flat = flatten(module)
-        self.optimizer = torch.optim.AdamW(
-            [self.flat],
-            betas=(settings["beta1"], settings["beta2"]),
-            weight_decay=settings["weight_decay"],
-            fused=True,
-        )
+        from isoloss.trainers._devices import precision_of
+        from isoloss.trainers._optimizers import Optimizer
+
+        self.settings, self.task, self.width, self.on = settings, task, width, on
+        if on != "cpu":
+            task.to(on)
+        self.module = module.to(on)
+        self.optimizer = Optimizer(module, settings)
+        self.gradient = self.optimizer.flat.grad
+        self.largest = settings["clip_norm"] or math.inf
+        self.precision = precision_of(settings, on)
+        self.parts = min(settings["accumulate"], settings["batch_items"])
         self.seen = np.zeros(task.n_items, dtype=bool)
         self.marks = curve_steps(settings["n_steps"])
         self.curve: list[dict[str, Any]] = []
         self.since: list[float] = []  # losses since the last point of the curve
         self.first = 0  # the step that comes next
+
+    def learn(self, items: Any) -> float:
+        """The mean loss of a batch; its gradient is left in the parameters'."""
+        import numpy as np
+
+        self.gradient.zero_()
+        with self.precision:
+            if self.parts == 1:
+                return self.task.learn(self.module, items).item()
+            parts = np.array_split(items, self.parts)
+            shares = [len(part) / len(items) for part in parts]
+            losses = [
+                self.task.learn(self.module, part, share).item()
+                for part, share in zip(parts, shares, strict=True)
+            ]
+        return math.fsum(share * loss for share, loss in zip(shares, losses, strict=True))
 
     def step(self, step: int, items: Any) -> None:
         """One step of the optimiser.
@@ -287,37 +322,67 @@ class _Run:
         Raises:
             DivergedError: loss or gradient is NaN or infinite.
         """
-        settings, flat = self.settings, self.flat
-        flat.grad.zero_()
-        loss = self.task.learn(self.module, items)
-        norm = float(flat.grad.norm())
-        if not (math.isfinite(norm) and math.isfinite(value := loss.item())):
+        settings, loss = self.settings, self.learn(items)
+        norm = float(self.gradient.norm())
+        if not (math.isfinite(norm) and math.isfinite(loss)):
             where = f"step {step + 1} of {settings['n_steps']}"
-            raise DivergedError(f"loss or gradient not finite at {where}")
-        if norm > settings["clip_norm"]:
-            flat.grad.mul_(settings["clip_norm"] / norm)
-        self.optimizer.param_groups[0]["lr"] = learning_rate(step, self.width, settings)
-        self.optimizer.step()
-        self.since.append(value)
+            values = f"loss {loss:g} nats, norm of the gradient {norm:g}"
+            raise DivergedError(f"loss or gradient not finite at {where}: {values}")
+        if norm > self.largest:
+            self.gradient.mul_(self.largest / norm)
+        self.optimizer.step(learning_rate(step, self.width, settings))
+        self.since.append(loss)
         if step + 1 in self.marks:
             n_samples = (step + 1) * (settings["n_samples"] // settings["n_steps"])
             mean = math.fsum(self.since) / len(self.since)
             self.curve.append({"step": step + 1, "n_samples": n_samples, "loss_nats": mean})
             self.since = []
 
+    def weights(self) -> dict[str, Any]:
+        """The tensors of the model but those that are not trained, in the module's memory."""
+        named = self.module.named_parameters(remove_duplicate=False)
+        frozen = {name for name, p in named if not p.requires_grad}
+        return {n: value for n, value in self.module.state_dict().items() if n not in frozen}
+
+    def measured(self) -> Trained:
+        """What came of the run.
+
+        Raises:
+            DivergedError: the model is worse than a guess.
+        """
+        n_steps = self.settings["n_steps"]
+        loss_nats, losses = self.task.evaluate(self.module)
+        if not loss_nats < self.task.guess:
+            reason = f"validation loss {loss_nats:.3g} nats; guessing has {self.task.guess:.3g}"
+            raise DivergedError(f"{reason} (after step {n_steps} of {n_steps})")
+        measured = {
+            "loss_nats": loss_nats,
+            "n_unique": self.task.n_unique(self.seen),
+            "curve": self.curve,
+            "losses": [{"step": n_steps, **row} for row in losses],
+        }
+        return Trained(measured, self.weights())
+
     def state(self, n_steps: int) -> dict[str, Any]:
         """All that is needed to go on after `n_steps` steps; the order of items is drawn anew."""
+        from isoloss.trainers._devices import draws
+
         return {
             "step": n_steps,
             "curve": self.curve,
             "since": self.since,
-            "parameters": self.flat.detach(),
-            "optimizer": self.optimizer.state_dict(),
+            **{f"weights {name}": value for name, value in self.weights().items()},
+            **self.optimizer.state(),
+            **draws(self.on),
         }
 
     def restore(self, state: Mapping[str, Any] | None) -> None:
         """Go on from a state, if there is one."""
+        from isoloss.trainers._devices import restore_draws
+
         if state is not None:
             self.first, self.curve, self.since = state["step"], state["curve"], state["since"]
-            self.flat.data.copy_(state["parameters"])
-            self.optimizer.load_state_dict(state["optimizer"])
+            for name, value in self.weights().items():
+                value.copy_(state[f"weights {name}"])
+            self.optimizer.restore(state)
+            restore_draws(state, self.on)

@@ -110,6 +110,11 @@ def warm_up() -> None:
     import isoloss.logs.read  # noqa: F401
 
 
+def device(settings: Mapping[str, Any]) -> str:
+    """What stands for the device of a run, which only the program knows."""
+    return "program"
+
+
 def train(program: Program, ticks: Iterator[None]) -> Trained:
     """Run a program to its end, unless it has ended before, and read what came of it.
 

@@ -104,10 +104,10 @@ def plan_runs(sweep: Mapping[str, Any]) -> list[dict[str, Any]]:
     Raises:
         IsolossError: there are more runs than a study can have, or no model is near a target N.
     """
+    if (count := count_runs(sweep)) > MOST_RUNS:
+        raise IsolossError(too_many("cells", count))
     shards = shard_names(sweep["shards"])
     if commanded(sweep):
-        if (count := count_runs(sweep)) > MOST_RUNS:
-            raise IsolossError(too_many("cells", count))
         return [{**run, "shard": _shard(run["run_id"], shards)} for run in program_runs(sweep)]
     each = run_settings(sweep)
     cards = Cards.of(sweep)

@@ -31,7 +31,8 @@ from isoloss.train.checkpoint import Checkpoint, checkpoint_steps, save_weights
 from isoloss.train.identity import VERSIONS, Content, run_digest
 from isoloss.train.programs import Programs
 from isoloss.train.run import train_run
-from isoloss.trainers._trainer import DivergedError, FailedError
+from isoloss.trainers._program import FailedError
+from isoloss.trainers._trainer import DivergedError
 
 _MADE_BY = (*VERSIONS, "code")  # columns of the `shard` table
 _LESS_MEMORY = "run fewer jobs at once, or make a step smaller (builtin: raise `accumulate`)"

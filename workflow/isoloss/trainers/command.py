@@ -15,7 +15,8 @@ from typing import Any
 from isoloss.core import tables
 from isoloss.core.escape import visible
 from isoloss.trainers import _command_line, _outcome, _process, _quantities
-from isoloss.trainers._trainer import FailedError, Trained
+from isoloss.trainers._program import FailedError
+from isoloss.trainers._trainer import Trained
 
 TITLE = "Command"
 ABOUT = (

@@ -102,12 +102,16 @@ def config(tmp_path) -> dict:
     d = np.geomspace(1e8, 1e10, 12)
     table = pd.DataFrame({"N": 1e7, "D": d, "loss": 2 + 1e4 / d**0.5})
     table.to_csv(tmp_path / "t.csv", index=False)
+    command = {"run": "train", "results": "log.csv", "loss": "loss"}
     cells = [{"n_flops": 1e10, "d_model": [8, 12, 16, 20, 24, 28]}]
     return {
         "study": "a",
         "load": {"s": {"card": "python_stdlib"}},
         "expand": {"natural": {}, "w": {"kind": {"docstring": 2}}},
-        "train": {"t": {"dataset": "s", "model": "transformer", "cells": cells}},
+        "train": {
+            "t": {"dataset": "s", "model": "transformer", "cells": cells},
+            "c": {"trainer": "command", "cells": [{"seed": 1}], "command": command},
+        },
         "aggregate": {
             "own": {
                 "table": str(tmp_path / "t.csv"),
@@ -122,6 +126,7 @@ def config(tmp_path) -> dict:
 NAMED = {
     "expand.NAME.NAME.NAME": ("expand.w.kind.docstring",),
     "load.NAME": ("load.s",),
+    "train.NAME.command": ("train.c.command",),
     "train.NAME": ("train.t",),
     "aggregate.NAME": ("aggregate.own",),
     "fit.NAME.fixed.NAME": ("fit.f.fixed.E",),
@@ -179,14 +184,18 @@ def test_a_number_at_its_largest_is_accepted_or_refused_and_beyond_it_refused(co
 
 @pytest.mark.parametrize("place", SETTINGS)
 def test_a_setting_at_its_largest_is_accepted_or_refused_with_what_it_needs(config, place):
-    (model, key), spec = place.split(", builtin: "), SETTINGS[place]
-    cell = {"n_flops": 1e10, key: spec.get("maximum", 0.999)}
+    (cards, key), spec = place.split(": "), SETTINGS[place]
+    model = cards.split(", ")[0]
+    size = next(iter(registry.options("model", model)))
+    cell = {"n_flops": 1e10, size: 8, key: spec.get("maximum", 0.999)}
     if key in ("n_samples", "epochs", "examples_per_parameter"):
         del cell["n_flops"]
     cell |= {"n_unique": 1000} if key == "epochs" else {}
-    config["train"]["t"] |= {"model": model, "cells": [{"n_flops": [1e9 * 2**i for i in range(9)]}]}
-    config["train"]["t"]["cells"].append(cell)
-    reasons = ("are allowed", "in whole steps", "fill a", "is nearest to N = ")
+    if key == "n_params":
+        del cell[size]
+    config["train"]["t"].update(model=model, cells=[cell])
+    del config["fit"], config["plot"]
+    reasons = ("are allowed", "in whole steps", "fill a window", "is nearest to N = ", "one length")
     for line in checked(config):
         assert any(words in line for words in reasons)
     for beyond in (2 * cell[key] + 1, "1e300", 10**200):
@@ -196,7 +205,7 @@ def test_a_setting_at_its_largest_is_accepted_or_refused_with_what_it_needs(conf
 
 def test_a_product_of_cells_is_counted_before_it_is_spelled_out(config):
     cell = {"n_flops": 1e9, "d_model": [8] * 2000, "seed": list(range(10_000))}
-    config["train"]["t"]["cells"] = [cell]
+    config["train"] = {"t": {**config["train"]["t"], "cells": [cell]}}
     assert count_runs(config["train"]["t"]) == 20_000_000
     (line,) = checked(config)
     assert line.startswith("train.t.cells: the cells spell out 20000000 runs; at most 20000")

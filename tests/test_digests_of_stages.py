@@ -18,9 +18,10 @@ from isoloss.records import provenance
 from isoloss.study import flow
 from isoloss.train.dataset import read_dataset, read_index
 from isoloss.train.plan import plan_runs, runs_digest, shard_runs
-from isoloss.train.settings import cards_of
+from isoloss.train.settings import cards_of, commanded
 from isoloss.trainers.builtin import noise_of
 
+TRAINERS = [name for name in registry.names("trainer") if not commanded({"trainer": name})]
 RUN_CARDS = cards_of({"model": "transformer", "trainer": "builtin"})
 ROOT = Path(__file__).parents[1]
 # A stage in a fresh Python; also what the processes that it forks have imported.
@@ -130,9 +131,13 @@ def arguments(home: Path) -> dict[str, tuple]:
     }
     fits = [home / "fit" / f"{table}.parquet" for table in flow.STAGES["fit"].writes]
     settings = {"code": "c", "code_here": "c", "among": {}}
-    rows, tokens = home / "load/rows.parquet", home / "load/tokens.npy"
+    rows, read = (
+        home / "load/rows.parquet",
+        ([home / "load/rows.parquet"], [home / "load/tokens.npy"]),
+    )
     shard = home / "train/0.parquet"
     plan, natural = home / "plan/runs.parquet", home / "expand"
+    units = {"token": "byte", "loss_unit": "nats/byte"}
     planned = shard_runs(plan_runs(SWEEP), 1)["0"]
     indices, audits = [natural / "index.parquet"], [natural / "audit.parquet"]
     trained = {
@@ -148,8 +153,8 @@ def arguments(home: Path) -> dict[str, tuple]:
         "load": ({"dataset": dataset, "seed": 3, "content": content}, home / "load", few),
         "expand": ({"weights": {"kind": {"code": 1.5}}, "seed": 3}, rows, home / "expand", few),
         "plan": (SWEEP, home / "plan", sweep),
-        "train": (trained, planned, rows, tokens, indices, home / "store", settings, shard, sweep),
-        "aggregate": ({**sweep, "token": "byte"}, plan, [shard], audits, home / "aggregate", sweep),
+        "train": (trained, planned, *read, indices, home / "store", settings, shard, sweep),
+        "aggregate": ({**sweep, **units}, plan, [shard], audits, home / "aggregate", sweep),
         "fit": (
             {"fit": FIT, "seed": 3},
             [files["runs"], files["curves"]],
@@ -199,7 +204,7 @@ def test_a_trained_run_imports_only_what_is_in_its_identity(home, imported, tmp_
 
 
 @pytest.mark.parametrize("model", registry.names("model"))
-@pytest.mark.parametrize("trainer", registry.names("trainer"))
+@pytest.mark.parametrize("trainer", TRAINERS)
 def test_what_makes_a_runs_numbers_needs_cards_and_seeds_only(model, trainer):
     cards = cards_of({"model": model, "trainer": trainer})
     folders = {registry.FOLDERS[kind] for kind, _ in cards}

@@ -313,7 +313,8 @@ def files(make_runs, chinchilla_runs, tmp_path_factory):
     every = pd.concat([runs, others, lost.assign(run_id=["a", "b"])], ignore_index=True)
     ended = every[every["status"] == "done"]
     long = [ended.assign(domain=d, loss=ended["loss"] + 0.1) for d in ("$d$", "e" * 300)]
-    losses = pd.concat(long).assign(step=9, split="valid", tag_key="$k$ _", n_tokens=64)
+    about = {"step": 9, "split": "valid", "tag_key": "$k$ _", "n_tokens": 64, "error_rate": None}
+    losses = pd.concat(long).assign(**about)
     curves = ended.assign(step=1, n_samples=ended["n_samples"].astype(int))
     made = {}
     for name, table in {"runs": every, "losses": losses, "curves": curves}.items():

@@ -44,6 +44,7 @@ def run(digest=DIGEST, status="done", **other):
         "torch_version": "2.0",
         "numpy_version": "1.0",
         "code": "c0de",
+        **dict.fromkeys(("n_params", "n_samples", "n_flops", "reading")),
     }
     return row | other
 

@@ -22,11 +22,11 @@ from isoloss.models._model import flops_per_example, model_of, n_params_of
 from isoloss.study import check
 from isoloss.train.dataset import Dataset, Index
 from isoloss.train.plan import Cards
-from isoloss.train.settings import OF_EVERY_RUN, cards_of, known, task_of
+from isoloss.train.settings import OF_EVERY_RUN, cards_of, commanded, known, task_of
 from isoloss.trainers._devices import precision_of
 
 MODELS = registry.names("model")
-TRAINERS = registry.names("trainer")
+TRAINERS = [name for name in registry.names("trainer") if not commanded({"trainer": name})]
 TASKS = registry.names("task")
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
@@ -65,12 +65,13 @@ def test_a_model_counts_its_own_parameters_and_flops(name, change):
     model = sized(name, **change)
     built = model.build(generator(0, "init", name))
     count = model.count()
-    assert sum(count.values()) == sum(p.numel() for p in built.parameters())
+    trained = sum(count.values()) - count.get("frozen", 0)
+    assert trained == sum(p.numel() for p in built.parameters())
     assert all(isinstance(n, int) and n >= 0 for n in count.values())
-    assert sum(count.values()) > count.get("embedding", 0)
+    assert trained > count.get("embedding", 0)
     # a parameter that is not looked up is multiplied once, and once more for its gradient; a third
     # time for the gradient of its layer's input, which the first layer can do without
-    assert flops_per_example(model) >= 4 * (sum(count.values()) - count.get("embedding", 0))
+    assert flops_per_example(model) >= 4 * (trained - count.get("embedding", 0))
     assert all(flops > 0 for flops in model.flops_by_layer().values())
     assert model.nominal_width() > 0
     assert model.activations() > 0
@@ -222,17 +223,15 @@ def test_a_task_can_be_made_up_to_time_its_steps(name):
 @pytest.mark.parametrize("name", TASKS)
 def test_a_task_measures_a_model_without_training_it_and_by_tag(name):
     task = task_for(name)
-    trained_at_it = [m for m in MODELS if task_of(m) == name]
-    if not trained_at_it:
-        pytest.skip(f"no model card is trained at {name} yet")
-    built = sized(trained_at_it[0]).build(generator(0, "init", "x"))
+    (model,) = [m for m in MODELS if task_of(m) == name][:1]
+    built = sized(model).build(generator(0, "init", "x"))
     before = {key: value.clone() for key, value in built.state_dict().items()}
     loss, rows = task.evaluate(built)
     assert (loss, rows) == task.evaluate(built)
     assert loss == pytest.approx(task.guess, rel=0.5)
     assert all(torch.equal(value, before[key]) for key, value in built.state_dict().items())
     table = pd.DataFrame(rows)
-    assert set(table) == {"split", "tag_key", "domain", "loss_nats", "n_tokens"}
+    assert set(table) - {"error_rate"} == {"split", "tag_key", "domain", "loss_nats", "n_tokens"}
     for _, part in table.groupby("tag_key"):
         mean = np.average(part["loss_nats"], weights=part["n_tokens"])
         assert mean == pytest.approx(loss, rel=1e-9)

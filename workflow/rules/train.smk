@@ -1,4 +1,8 @@
-# The stages plan and train: spell a sweep out, then train it shard by shard, one thread a job.
+# The stages plan and train: spell a sweep out, then train it shard by shard, one thread a job; a
+# program of the user has what its study says.
+def of_command(wildcards, key, otherwise):
+    """What a sweep's command says of the resources of a run; `otherwise` for other sweeps."""
+    return STUDY["train"][wildcards.sweep].get("command", {}).get(key, otherwise)
 
 
 rule plan_sweep:
@@ -39,9 +43,9 @@ rule train_shard:
         "results/{study}/logs/train/{sweep}/{shard}.log",
     conda:
         "../../envs/isoloss.yaml"
-    threads: 1
+    threads: lambda wildcards: of_command(wildcards, "threads", 1)
     resources:
-        mem_mb=2000,
+        mem_mb=lambda wildcards: of_command(wildcards, "memory_mb", 2000),
     params:
         spec=spec("train"),
         code=code("train"),

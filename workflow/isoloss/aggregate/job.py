@@ -28,7 +28,7 @@ def run(
     """Gather the runs of a sweep.
 
     Args:
-        specification: what matters to the job: `sweep`, and `token`, the unit of its data.
+        specification: what matters to the job: `sweep`, `token`, what D counts, and `loss_unit`.
         plan: runs.parquet of the plan.
         shards: tables of all shards.
         audits: audit.parquet of every weighting of the sweep.
@@ -47,8 +47,7 @@ def run(
         {tables.facts(file)["weighting"]: tables.frame(file, "audit") for file in audits},
     )
     _check_some_finished(gathered["runs"], specification["sweep"])
-    token = specification["token"]
-    units = {"token": token, "loss_unit": f"nats/{token}"}
+    units = {key: specification[key] for key in ("token", "loss_unit")}
     return tables.write_all(gathered, out, {**facts, **units})
 
 

@@ -7,6 +7,8 @@ from isoloss.core.problems import IsolossError
 from isoloss.core.stages import Argument, Stage
 
 # What a study says about how a table is read: attributes of `isoloss.aggregate.table.Rules`.
+# facts of the tables, and the keys of a user's command that say them
+_UNITS = {"token": "example", "loss_unit": "loss_unit"}
 RULES = ("columns", "keep", "best_of", "scale", "loss_unit")
 
 
@@ -44,8 +46,12 @@ class Aggregate(Stage):
         if sweep in study.config["aggregate"]:
             table = study.config["aggregate"][sweep]
             return rules(table)
-        card = study.config["load"][study.config["train"][sweep]["dataset"]]["card"]
-        return {"token": registry.facts("dataset", card).get("TOKEN", "token")}
+        entry = study.config["train"][sweep]
+        if "dataset" not in entry:  # the runs are those of a user's program
+            return {key: entry["command"][of] for key, of in _UNITS.items()}
+        card = study.config["load"][entry["dataset"]]["card"]
+        token = registry.facts("dataset", card).get("TOKEN", "token")
+        return {"token": token, "loss_unit": f"nats/{token}"}
 
     def outside(self, study, sweep):
         """The content of a table made elsewhere."""
@@ -71,8 +77,9 @@ class Aggregate(Stage):
             job.makes(lambda out: self.code.run_table(job.specification, source, out, facts))
             return
         files = given["plan"], given["shards"], given["audits"]
-        if not all(files):
-            raise IsolossError("a sweep needs --plan, --shards and --audits")
+        needed = files if study.used(sweep) else files[:2]
+        if not all(needed):
+            raise IsolossError("a sweep needs --plan and --shards, and --audits of its weightings")
         job.takes(given["plan"], *given["shards"], *given["audits"])
         job.makes(lambda out: self.code.run(job.specification, *files, out, facts))
 

@@ -9,6 +9,8 @@ import pandas as pd
 from isoloss.core import tables
 from isoloss.core.problems import Problem, TableError
 
+# what a user's program can say of a run, where the plan does not know it
+QUANTITIES = ("n_params", "n_samples", "n_flops")
 MEASURED = "loss_nats"  # the loss in a shard; gathered, its unit is a fact of the table
 
 
@@ -34,6 +36,8 @@ def gather_sweep(
     took = ["run_digest", "n_unique", "loss", "status", "status_reason"]
     runs = pd.concat([plan.drop(columns="shard"), results[took]], axis=1)
     runs = runs.assign(group=tables.WHOLE, fit_weight=1.0)
+    unplanned = [name for name in QUANTITIES if runs[name].isna().any()]
+    runs = runs.assign(**{c: runs[c].astype(float).fillna(results[c]) for c in unplanned})
     nested = {"losses": "losses", "curves": "curve"}
     long = {name: _unnest(name, results, column) for name, column in nested.items()}
     shares = {}
@@ -47,12 +51,16 @@ def gather_sweep(
                 "proportion": audit["tokens_after"] / total,
             }
         )
-    mixtures = plan[["run_id", "weighting"]].merge(pd.concat(shares.values()), on="weighting")
+    if shares:
+        mixtures = plan[["run_id", "weighting"]].merge(pd.concat(shares.values()), on="weighting")
+        mixtures = mixtures.drop(columns="weighting")
+    else:
+        mixtures = tables.empty("mixtures")
     return {
         "runs": runs,
         "losses": long["losses"],
         "curves": long["curves"],
-        "mixtures": mixtures.drop(columns="weighting"),
+        "mixtures": mixtures,
         "timing": results[tables.schema("timing").names],
     }
 

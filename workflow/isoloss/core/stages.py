@@ -39,6 +39,9 @@ class Study(Protocol):
     def used(self, sweep: str, shard: str | None = None) -> list[str]:
         """The weightings of a sweep, or of one of its shards, sorted."""
 
+    def reading(self, sweep: str) -> str | None:
+        """Digest of how the output of a user's program is read; None for other sweeps."""
+
     def tries(self, sweep: str, shard: str) -> int:
         """The number of retries owed to the failed runs of a shard."""
 
@@ -136,7 +139,7 @@ class Stage(ABC):
     def datasets(self, study: Study, **names: str) -> list[str]:
         """The datasets whose rows a job depends on: it is due or not when they exist."""
         sweep = study.config["train"].get(names.get("sweep"))
-        return [sweep["dataset"]] if sweep else []
+        return [sweep["dataset"]] if sweep and "dataset" in sweep else []
 
     def named(self, given: Given) -> dict[str, str]:
         """The wildcards of a job, from the arguments of its command."""

@@ -8,6 +8,8 @@ table is gathered from it. `store/<run_digest>/` holds one run:
 - `manifest.json`: digests of these files, versions, machine, commit;
 - `step-<n>.safetensors`: its model after n steps, if the sweep asks for it;
 - `failures.txt`: what was said each time it failed;
+- `run/`, `checkpoints/`, `output.txt`, `ended.json`: of a program of the user, its own folder, the
+  states from which it can go on, what it printed, and that it ended with exit code 0;
 - `state.safetensors`: where a run that has not ended can go on;
 - `lock`: held by the process that trains it.
 
@@ -22,6 +24,7 @@ import errno
 import fcntl
 import json
 import os
+import shutil
 import socket
 import time
 from collections import defaultdict
@@ -167,10 +170,9 @@ class Store:
 
     def reopen(self, run_digest: str, run_id: str, **where: str) -> None:
         """Remove the result of a run, so that it is trained again."""
-        of_run = (self.path(run_digest), self.weights(run_digest), self.state(run_digest))
-        for path in (*of_run, *self.checkpoints(run_digest)):
-            path.unlink(missing_ok=True)
-        (self.folder(run_digest) / manifest.NAME).unlink(missing_ok=True)
+        kept = ("lock", self.failures(run_digest).name)
+        for path in [p for p in self.folder(run_digest).iterdir() if p.name not in kept]:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
         self.note("retry", run_digest, run_id, **where)
 
     def weights(self, run_digest: str) -> Path:

@@ -52,7 +52,7 @@ class Summarize(Stage):
 
     def datasets(self, study):
         """Those of all sweeps."""
-        return [sweep["dataset"] for sweep in study.config["train"].values()]
+        return [s["dataset"] for s in study.config["train"].values() if "dataset" in s]
 
     def run(self, job, given):
         """Write the summary."""

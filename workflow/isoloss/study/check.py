@@ -29,7 +29,8 @@ from isoloss.train import cells
 from isoloss.train import settings as train_settings
 from isoloss.train.plan import MOST_RUNS, Cards, too_many
 from isoloss.train.plans import Plans
-from isoloss.train.settings import task_of
+from isoloss.train.programs import program_problems
+from isoloss.train.settings import commanded, task_of
 
 # Columns that a planned run lacks, with the values of a run that is done.
 MEASURED = {
@@ -169,7 +170,12 @@ class _Sections:
             if name in tables:
                 reason = f"{name!r} is also in aggregate"
                 self.problems.append(Problem(place, reason, "rename one of them"))
-            self._is_known(f"{place}.dataset", sweep["dataset"], ("load",))
+            lacking = _lacking_keys(sweep, place)
+            self.problems += lacking
+            if lacking:
+                continue
+            if not commanded(sweep):
+                self._is_known(f"{place}.dataset", sweep["dataset"], ("load",))
             before = len(self.problems)
             self.problems += _sweep_problems(sweep, place)
             if len(self.problems) > before:
@@ -182,14 +188,15 @@ class _Sections:
 
     def _check_plan(self, name: str, sweep: Mapping[str, Any], place: str) -> None:
         """The runs of a sweep whose settings are sound."""
-        for weighting in schema.weightings(self.config, name):
-            self._is_known(f"{place}.cells", weighting, ("expand",))
         try:
             plan = pd.DataFrame(self.plans.runs(sweep))
         except IsolossError as error:
             self.problems += [one.within(place, ".") for one in error.problems]
             return
-        self.problems += _plan_problems(plan, sweep, place)
+        if not commanded(sweep):
+            for weighting in schema.weightings(self.config, name):
+                self._is_known(f"{place}.cells", weighting, ("expand",))
+            self.problems += _plan_problems(plan, sweep, place)
         self.runs[name] = plan.drop(columns="shard").assign(**MEASURED)
 
     def _check_observations(self) -> None:
@@ -310,6 +317,8 @@ def _dataset_problems(dataset: Mapping[str, Any], place: str) -> list[Problem]:
     try:
         if _has_sources(dataset["card"], json.dumps(dataset["options"], sort_keys=True)):
             return []
+    except IsolossError as error:
+        return [problem.within(place) for problem in error.problems]
     except (OSError, ValueError) as error:
         reason = f"its sources cannot be read ({getattr(error, 'strerror', None) or error})"
         return [Problem(place, reason, "check its options")]
@@ -448,10 +457,27 @@ def _sweep_problems(sweep: Mapping[str, Any], place: str) -> list[Problem]:
                 wrong += _range_problems(key, value, known, where)
             else:
                 cell[key] = _checked_values(key, value, known, where, wrong)
-        if len(wrong) == before:
+        if len(wrong) == before and not commanded(sweep):
             together = cells.problems(cell, sweep["settings"])
             wrong += [one.within(where, "." if one.place else "") for one in together]
+    if commanded(sweep):
+        return wrong or program_problems(sweep, place)
     return wrong + _rule_problems(sweep, place)
+
+
+def _lacking_keys(sweep: Mapping[str, Any], place: str) -> list[Problem]:
+    """Problems of keys that the trainer of a sweep needs, or cannot use."""
+    if commanded(sweep):
+        needed, unused = ("command",), ("model", "dataset")
+    else:
+        needed, unused = ("dataset", "model"), ("command",)
+    trainer = f"the trainer is {sweep['trainer']!r}"
+    wrong = [Problem(place, f"{key!r} is missing", "add it") for key in needed if key not in sweep]
+    return wrong + [
+        Problem(f"{place}.{key}", f"found, and {trainer}, which has none", "leave it out")
+        for key in unused
+        if key in sweep
+    ]
 
 
 def _checked_values(
@@ -535,6 +561,9 @@ def _variable_problems(
 
 def _weights_kept_problems(sweep: Mapping[str, Any], name: str, place: str) -> list[Problem]:
     """A problem if the models of an observed sweep are not kept."""
+    if commanded(sweep):
+        reason = f"the runs of {name!r} are those of a command, whose weights are not in the store"
+        return [Problem(f"{place}.sweep", reason, "name a sweep with a model card")]
     if sweep["keep_weights"]:
         return []
     reason = f"{name!r} does not keep the weights of its runs"

@@ -28,7 +28,8 @@ from isoloss.records.store import Store, tries
 from isoloss.train.identity import VERSIONS
 from isoloss.train.plan import shard_names, shard_runs
 from isoloss.train.plans import Plans
-from isoloss.train.settings import cards_of
+from isoloss.train.programs import NO_CODE, reading_digest
+from isoloss.train.settings import cards_of, commanded
 
 STAGES = stages()
 # Parts of a specification that are not in the study: the content of files outside the results,
@@ -243,13 +244,25 @@ class Flow:
     def among(self, sweep: str) -> dict[str, frozenset[str]]:
         """Which finished runs count for a sweep: the accepted values of some columns."""
         accepted_values = {"code": self.run_codes(sweep)}
+        if (reading := self.reading(sweep)) is not None:
+            accepted_values["reading"] = frozenset({reading})
         if self.config["strict_environment"]:
             versions = environment.versions()
             accepted_values |= {column: frozenset({versions[n]}) for column, n in VERSIONS.items()}
         return accepted_values
 
+    def reading(self, sweep: str) -> str | None:
+        """Digest of how the output of a user's program is read; None for other sweeps."""
+        entry = self.config["train"][sweep]
+        if not commanded(entry):
+            return None
+        code = provenance.code_digest(provenance.run_code(cards_of(entry)), words=False)
+        return reading_digest(entry["command"], code)
+
     def used(self, sweep: str, shard: str | None = None) -> list[str]:
         """The weightings of a sweep, or of one of its shards, sorted."""
+        if commanded(self.config["train"][sweep]):
+            return []
         if shard is None:
             return sorted(weightings(self.config, sweep))
         return sorted({run["weighting"] for run in self.planned(sweep)[shard]})
@@ -348,10 +361,16 @@ class Flow:
     def run_label(self, sweep: str) -> str:
         """The name of the code of a sweep's runs in accepted.jsonl."""
         entry = self.config["train"][sweep]
-        return f"run/{entry['model']}/{entry['trainer']}"
+        return "/".join(["run", *(entry[key] for key in ("model", "trainer") if key in entry)])
 
     def run_code_here(self, sweep: str) -> str:
-        """Digest of the present code of a sweep's runs, without what was accepted."""
+        """Digest of the present code of a sweep's runs, without what was accepted.
+
+        The runs of a user's program have none: no code of this package changes them, and its own
+        files are in their identity by content.
+        """
+        if commanded(self.config["train"][sweep]):
+            return NO_CODE
         modules = provenance.run_code(cards_of(self.config["train"][sweep]))
         return provenance.code_digest(modules, words=False)
 

@@ -23,6 +23,7 @@ from isoloss.load.stage import CACHE as FOLDER
 from isoloss.load.stage import content_of
 from isoloss.records import environment, provenance
 from isoloss.train.plans import Plans
+from isoloss.train.programs import files_digest
 
 CACHE = Path("results") / FOLDER  # of a start; can be deleted at any time
 
@@ -96,6 +97,9 @@ def _contents(config: Mapping[str, Any], sources: Sources, cache: Path) -> dict[
         }
         for name, table in config["aggregate"].items():
             read[f"aggregate.{name}"] = sources.digest(name, table)
+        for name, sweep in config["train"].items():
+            if "command" in sweep:
+                read[f"train.{name}"] = files_digest(sweep["command"])
     except (IsolossError, OSError):
         return None
     return read

@@ -23,7 +23,8 @@ from isoloss.records.store import seconds_of
 from isoloss.study.flow import Flow
 from isoloss.train.dataset import read_dataset, read_index
 from isoloss.train.identity import Content, run_digest
-from isoloss.train.settings import task_of
+from isoloss.train.programs import Programs, files_digest
+from isoloss.train.settings import commanded, free_settings, task_of
 
 STATES = ("done", "running", "failed", "diverged", "damaged", "missing")
 _STALE = 3600.0  # seconds after which a temporary file is taken to be abandoned
@@ -52,7 +53,11 @@ def runs(flow: Flow) -> pd.DataFrame:
                 row = {"sweep": sweep, "shard": shard, "run_id": run["run_id"]}
                 row |= {"run_digest": "", "state": "missing", "reason": "", "attempts": 0}
                 row |= {"again": False}
-                row |= {"starts": 0, "seconds": 0.0, "n_flops_model": run["n_flops_model"]}
+                row |= {
+                    "starts": 0,
+                    "seconds": 0.0,
+                    "n_flops_model": run.get("n_flops_model", np.nan),
+                }
                 if content is not None:
                     digest = digest_of(flow, sweep, run, content)
                     row |= {"run_digest": digest, "starts": starts[digest]}
@@ -100,9 +105,13 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def content_of(flow: Flow, sweep: str) -> Content | None:
+def content_of(flow: Flow, sweep: str) -> Content | Programs | None:
     """What the runs of a sweep read of its dataset; None while rows or an expansion are lacking."""
-    dataset = flow.config["train"][sweep]["dataset"]
+    entry = flow.config["train"][sweep]
+    if commanded(entry):
+        about = entry["command"], sorted(free_settings(entry)), files_digest(entry["command"])
+        return Programs(*about, flow.reading(sweep))
+    dataset = entry["dataset"]
     folder = flow.root / "load" / dataset
     files = folder / "rows.parquet", folder / tokens.NAME
     indices = {
@@ -114,11 +123,11 @@ def content_of(flow: Flow, sweep: str) -> Content | None:
     for path in (*files, *indices.values()):
         manifest.check(path)  # by other rows every run would be another one
     read = {name: read_index(path) for name, path in indices.items()}
-    task = task_of(flow.config["train"][sweep]["model"])
+    task = task_of(entry["model"])
     return Content(task, read_dataset(*files), read)
 
 
-def digest_of(flow: Flow, sweep: str, run: dict[str, Any], content: Content) -> str:
+def digest_of(flow: Flow, sweep: str, run: dict[str, Any], content: Content | Programs) -> str:
     """The identity of a planned run."""
     valid_tokens = flow.config["train"][sweep]["valid_tokens"]
     code = flow.run_code(sweep)

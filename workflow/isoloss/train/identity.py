@@ -33,6 +33,8 @@ class Content:
         indices: weighting to its index.
     """
 
+    of_program, reading = False, None
+
     def __init__(self, task: str, dataset: Dataset, indices: Mapping[str, Index]):
         self._card, self._options = registry.card("task", task), registry.options("task", task)
         self._dataset = dataset

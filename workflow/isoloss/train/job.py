@@ -12,14 +12,15 @@ from isoloss.records.store import Store
 from isoloss.train.dataset import read_dataset, read_index
 from isoloss.train.identity import VERSIONS, Content
 from isoloss.train.plan import runs_digest
+from isoloss.train.programs import Programs
 from isoloss.train.shard import ShardSetup, train_shard
 
 
 def run(
     specification: Mapping[str, Any],
     runs: Sequence[Mapping[str, Any]],
-    rows: Path,
-    tokens: Path,
+    rows: Sequence[Path],
+    tokens: Sequence[Path],
     indices: Sequence[Path],
     store: Path,
     settings: Mapping[str, Any],
@@ -30,10 +31,11 @@ def run(
 
     Args:
         specification: what matters to the job: `task`, `seed`, `valid_tokens`, and the digest of
-            `runs`.
+            `runs`; of a user's program `command`, `names` of its settings, `content` and `reading`
+            in the place of a task.
         runs: rows of the plan.
-        rows: rows.parquet of the dataset.
-        tokens: tokens.npy of the dataset.
+        rows: rows.parquet of the dataset; none for a user's program.
+        tokens: tokens.npy of the dataset; none for a user's program.
         indices: index.parquet of every weighting that the runs use.
         store: folder of finished runs.
         settings: what else the runs have in common; see `ShardSetup`.
@@ -48,15 +50,32 @@ def run(
     """
     if runs_digest(runs) != specification["runs"]:
         raise IsolossError("the runs are not those of the job's specification; run again")
+    of_study = {key: specification[key] for key in ("seed", "valid_tokens")}
+    if "command" in specification:
+        keys = ("command", "names", "content", "reading")
+        content = Programs(*(specification[key] for key in keys))
+    else:
+        content = _content(specification["task"], runs, rows, tokens, indices)
+    shard = train_shard(runs, ShardSetup(content, Store(store), **of_study, **settings))
+    tables.write("shard", shard, out, facts)
+    return [out]
+
+
+def _content(
+    task: str,
+    runs: Sequence[Mapping[str, Any]],
+    rows: Sequence[Path],
+    tokens: Sequence[Path],
+    indices: Sequence[Path],
+) -> Content:
+    """What the runs of a shard read of their dataset."""
     known = {tables.facts(file)["weighting"]: read_index(file) for file in indices}
     lacking = sorted({run["weighting"] for run in runs} - set(known))
     if lacking:
         raise IsolossError(f"--index lacks the weighting {lacking[0]!r}")
-    task, of_study = specification["task"], {k: specification[k] for k in ("seed", "valid_tokens")}
-    content = Content(task, read_dataset(rows, tokens), known)
-    shard = train_shard(runs, ShardSetup(content, Store(store), **of_study, **settings))
-    tables.write("shard", shard, out, facts)
-    return [out]
+    if len(rows) != 1 or len(tokens) != 1:
+        raise IsolossError("give --rows and --tokens of the dataset, one file each")
+    return Content(task, read_dataset(rows[0], tokens[0]), known)
 
 
 def versions(shard: Path) -> list[dict[str, str]]:

@@ -15,7 +15,8 @@ from isoloss.core.canonical import canonical
 from isoloss.core.problems import IsolossError, Problem
 from isoloss.models._model import flops_per_example, model_of, n_params_of
 from isoloss.train.cells import assignments, count_runs, resolved
-from isoloss.train.settings import known, task_of
+from isoloss.train.programs import program_runs
+from isoloss.train.settings import commanded, known, task_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,9 +107,13 @@ def plan_runs(sweep: Mapping[str, Any]) -> list[dict[str, Any]]:
     Raises:
         IsolossError: there are more runs than a study can have, or no model is near a target N.
     """
+    if (count := count_runs(sweep)) > MOST_RUNS:
+        raise IsolossError(too_many("cells", count))
+    if commanded(sweep):
+        shards = shard_names(sweep["shards"])
+        return [{**run, "shard": _shard(run["run_id"], shards)} for run in program_runs(sweep)]
     each = run_settings(sweep)
-    cards = Cards.of(sweep)
-    shards = shard_names(sweep["shards"])
+    cards, shards = Cards.of(sweep), shard_names(sweep["shards"])
     return [_planned(settings, sweep, cards, shards) for settings in each]
 
 
@@ -217,13 +222,12 @@ def _planned(
     asked = settings["n_samples"] if "n_samples" in settings else budget / by_convention
     trained = cards.trainer.plan(asked, sized.per_item, settings)
     n_samples = trained["n_samples"]
-    hashed = int.from_bytes(blake2b(label.encode(), digest_size=8).digest(), "big")
     given = {k: v for k, v in settings.items() if k not in _REPLACED}
     return {
         **given,
         **({"n_available": float(settings["n_unique"])} if "n_unique" in settings else {}),
         "run_id": label,
-        "shard": shards[hashed % len(shards)],
+        "shard": _shard(label, shards),
         "n_params": n,
         "n_params_total": n_params["total"],
         "n_params_nonembed": n_params["nonembed"],
@@ -233,6 +237,11 @@ def _planned(
         "n_flops_model": an_example * n_samples,
         "budget": budget,
     }
+
+
+def _shard(label: str, shards: Sequence[str]) -> str:
+    hashed = int.from_bytes(blake2b(label.encode(), digest_size=8).digest(), "big")
+    return shards[hashed % len(shards)]
 
 
 def plan_sweep(sweep: Mapping[str, Any]) -> pd.DataFrame:

@@ -67,7 +67,8 @@ class Plans:
 
 def planned_by(sweep: Mapping[str, Any]) -> dict[str, Any]:
     """What of a sweep's entry spells it out; the rest says how its runs are trained and kept."""
-    keys = ("model", "trainer", "shards", "n_params", "n_flops", "size_rule", "settings", "cells")
+    cards = ("model", "trainer", "command")
+    keys = (*cards, "shards", "n_params", "n_flops", "size_rule", "settings", "cells")
     return {key: sweep[key] for key in keys if key in sweep}
 
 

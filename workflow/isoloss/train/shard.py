@@ -14,6 +14,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,8 +29,9 @@ from isoloss.records import environment
 from isoloss.records.store import FINAL, Store
 from isoloss.train.checkpoint import Checkpoint, checkpoint_steps, save_weights
 from isoloss.train.identity import VERSIONS, Content, run_digest
+from isoloss.train.programs import Programs
 from isoloss.train.run import train_run
-from isoloss.trainers._trainer import DivergedError
+from isoloss.trainers._trainer import DivergedError, FailedError
 
 _MADE_BY = (*VERSIONS, "code")  # columns of the `shard` table
 _LESS_MEMORY = "run fewer jobs at once, or make a step smaller (builtin: raise `accumulate`)"
@@ -43,7 +45,8 @@ class ShardSetup:
     """What the runs of a shard have in common.
 
     Attributes:
-        content: what the task reads of the dataset.
+        content: what the task reads of the dataset; of a user's program, what its runs have in
+            common.
         store: finished runs.
         seed: of the study.
         code: digest of the code that can change the runs' numbers, in their identity.
@@ -57,7 +60,7 @@ class ShardSetup:
         where: sweep and shard, for the journal.
     """
 
-    content: Content
+    content: Content | Programs
     store: Store
     seed: int
     code: str
@@ -89,7 +92,8 @@ def train_shard(runs: Sequence[Mapping[str, Any]], job: ShardSetup) -> pd.DataFr
         IsolossError: a run could not be saved.
     """
     environment.commit()  # looked up once, not in every child
-    progress = Progress(sum(run["n_steps"] for run in runs), "training steps")
+    unit = "runs" if job.content.of_program else "training steps"
+    progress = Progress(sum(run.get("n_steps", 1) for run in runs), unit)
     trained: dict[str, dict[str, Any]] = {}
     begun = {line["run_digest"] for line in job.store.journal()}
     shared = {"seed": job.seed, "valid_tokens": job.valid_tokens, "code": job.code}
@@ -120,7 +124,7 @@ def _trained(
     """A run, from the store or trained now; None if another process has it and `wait` is False."""
     digest = run_digest(identity)
     present = {column: environment.versions()[name] for column, name in VERSIONS.items()}
-    before, steps = progress.done, run["n_steps"]
+    before, steps = progress.done, run.get("n_steps", 1)
     known = job.store.find(digest, job.among)
     if not _ended(known, job.max_attempts):
         with job.store.claim(digest, wait) as claimed:
@@ -135,6 +139,7 @@ def _trained(
                     "attempts": 1 + (known["attempts"] if known else 0),
                     "device": "cpu",
                     "code": job.code_here,
+                    "reading": job.content.reading,
                     **present,
                 }
                 known = _isolated(row, identity, job, progress)
@@ -170,9 +175,12 @@ def _isolated(
             child.start()
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    while child.exitcode is None:
-        child.join(0.5)
-        progress.reach(before + steps.value)
+    try:
+        while child.exitcode is None:
+            child.join(0.5)
+            progress.reach(before + steps.value)
+    finally:
+        _end_group(child.pid)
     if child.exitcode == -signal.SIGINT:
         raise KeyboardInterrupt  # of the whole group: the run did not fail, it was cut off
     if child.exitcode == _CANNOT_SAVE:
@@ -180,7 +188,7 @@ def _isolated(
             f"{row['run_id']}: could not be saved in {job.store.root}, see above; make room or "
             "give leave to write there, and run again: runs that are finished stay finished"
         )
-    saved = job.store.find(digest, {column: {row[column]} for column in _MADE_BY})
+    saved = job.store.find(digest, {column: {row[column]} for column in (*_MADE_BY, "reading")})
     if saved is not None and saved["attempts"] == row["attempts"]:
         return saved  # however its process ended after that
     if child.exitcode:
@@ -189,6 +197,12 @@ def _isolated(
         row["seconds"] = time.perf_counter() - begun
         job.store.save(row, identity, **job.where)
     return job.store.find(digest)
+
+
+def _end_group(leader: int) -> None:
+    """Kill what is left of the process group of a child, if it led one: a user's program does."""
+    with suppress(ProcessLookupError):
+        os.killpg(leader, signal.SIGKILL)
 
 
 def _end_of(exitcode: int) -> str:
@@ -215,9 +229,14 @@ def _child(
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     run, digest = identity["settings"], row["run_digest"]
     made_by = {column: row[column] for column in _MADE_BY}
-    about = {"run_digest": digest, "model": run["model"]}
-    steps_kept = checkpoint_steps(job.checkpoints, run["n_steps"])
-    models = {step: job.store.checkpoint(digest, step) for step in steps_kept}
+    if job.content.of_program:
+        os.setsid()  # the program and all that it starts are ended together
+        about, models, ticks = {}, {}, _while_child_of(parent)
+    else:
+        about = {"run_digest": digest, "model": run["model"]}
+        steps_kept = checkpoint_steps(job.checkpoints, run["n_steps"])
+        models = {step: job.store.checkpoint(digest, step) for step in steps_kept}
+        ticks = _ticks(run["n_steps"], steps, parent)
     checkpoint = Checkpoint(
         job.store.state(digest),
         job.checkpoint_minutes,
@@ -226,7 +245,6 @@ def _child(
         about,
         job.store.checkpoints(digest),
     )
-    ticks = _ticks(run["n_steps"], steps, parent)
     begun = time.perf_counter()
     trained, trace = None, ""
     try:
@@ -234,12 +252,15 @@ def _child(
         trained = train_run(identity, job.content, ticks, checkpoint)
     except DivergedError as error:
         row.update(status="diverged", status_reason=str(error))
+    except FailedError as error:
+        trace = f"{error}\n{error.detail}"
+        row.update(status="failed", status_reason=str(error))
     except Exception as error:  # the other runs go on; the reason is kept, the log has it all
         trace = traceback.format_exc()
         row.update(status="failed", status_reason=_reason_of(error))
     else:
         row.update(status="done", **trained.measured)
-    row["seconds"] = checkpoint.seconds_before + time.perf_counter() - begun
+    row.setdefault("seconds", checkpoint.seconds_before + time.perf_counter() - begun)
     try:
         if trace:
             print(trace, file=sys.stderr)
@@ -258,4 +279,10 @@ def _ticks(n_steps: int, steps, parent: int) -> Iterator[None]:
         if os.getppid() != parent:
             os._exit(1)
         steps.value = step
+        yield
+
+
+def _while_child_of(parent: int) -> Iterator[None]:
+    """As many ticks as there are while the parent lives."""
+    while os.getppid() == parent:
         yield

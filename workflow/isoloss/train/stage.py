@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from isoloss.core.stages import Argument, Stage
-from isoloss.train.settings import cards_of, task_of
+from isoloss.train.programs import files_digest
+from isoloss.train.settings import cards_of, commanded, free_settings, task_of
 
 SWEEP = Argument("sweep", "one of the study's `train`", metavar="NAME")
 _KEPT = ("max_attempts", "checkpoint_minutes", "keep_weights", "checkpoints")
@@ -52,8 +53,8 @@ class Train(Stage):
     arguments = (
         SWEEP,
         Argument("shard", "which shard of the plan", metavar="NAME"),
-        Argument("rows", "rows.parquet of the dataset"),
-        Argument("tokens", "tokens.npy of the dataset"),
+        Argument("rows", "rows.parquet of the dataset", many=True, required=False),
+        Argument("tokens", "tokens.npy of the dataset", many=True, required=False),
         Argument(
             "index",
             "index.parquet of every weighting that the shard uses",
@@ -79,15 +80,19 @@ class Train(Stage):
         from isoloss.train.plan import runs_digest
 
         entry = study.config["train"][sweep]
-        return {
-            "task": task_of(entry["model"]),
+        shared = {
             "valid_tokens": entry["valid_tokens"],
             "runs": runs_digest(study.planned(sweep)[shard]),
         }
+        if commanded(entry):
+            command, names = entry["command"], sorted(free_settings(entry))
+            return {**shared, "command": command, "names": names, "reading": study.reading(sweep)}
+        return {**shared, "task": task_of(entry["model"])}
 
     def outside(self, study, sweep, shard):
-        """The retries owed to its failed runs."""
-        return {"tries": study.tries(sweep, shard)}
+        """The retries owed to its failed runs, and the content of the files of a command."""
+        entry, tries = study.config["train"][sweep], {"tries": study.tries(sweep, shard)}
+        return {**tries, "content": files_digest(entry["command"])} if commanded(entry) else tries
 
     def cards(self, study, sweep, shard):
         """Those of what is trained, at what, and by what."""
@@ -95,6 +100,8 @@ class Train(Stage):
 
     def inputs(self, study, sweep, shard):
         """Rows and tokens of the dataset, and their expansions."""
+        if commanded(study.config["train"][sweep]):
+            return {"rows": [], "tokens": [], "index": []}
         dataset = study.config["train"][sweep]["dataset"]
         used = study.used(sweep, shard)
         indices = [f"expand/{dataset}/{weighting}/index.parquet" for weighting in used]
@@ -103,7 +110,7 @@ class Train(Stage):
 
     def run(self, job, given):
         """Train what the store does not hold."""
-        job.takes(given["rows"], given["tokens"], *given["index"])
+        job.takes(*given["rows"], *given["tokens"], *given["index"])
         study, sweep = job.flow, job.names["sweep"]
         settings = {
             "code": study.run_code(sweep),

@@ -49,8 +49,10 @@ def prepare_torch(seed: int, device: str = "cpu") -> None:
     torch.set_num_threads(1)
     torch.set_default_dtype(torch.float32)
     torch.set_float32_matmul_precision("highest")
-    torch.set_flush_denormal(False)
+    torch.set_flush_denormal(True)
     torch.use_deterministic_algorithms(True)
+    # what an operation is about to write to is not filled before, which takes time at every step
+    torch.utils.deterministic.fill_uninitialized_memory = False
     torch.manual_seed(seed)
 
 

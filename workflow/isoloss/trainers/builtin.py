@@ -205,10 +205,10 @@ def plan(n_examples: float, per_item: int, settings: Mapping[str, Any]) -> dict[
 
 
 def warm_up() -> None:
-    """Import what torch imports with the first optimiser; CUDA is not touched."""
-    import torch
+    """Import what torch imports when it is prepared for a run; CUDA is not touched."""
+    from isoloss.trainers._devices import prepare_torch
 
-    torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))])
+    prepare_torch(0)
 
 
 def device(settings: Mapping[str, Any]) -> str:
@@ -322,8 +322,7 @@ class _Run:
         Raises:
             DivergedError: loss or gradient is NaN or infinite.
         """
-        settings, loss = self.settings, self.learn(items)
-        norm = float(self.gradient.norm())
+        settings, loss, norm = self.settings, self.learn(items), self.optimizer.norm()
         if not (math.isfinite(norm) and math.isfinite(loss)):
             where = f"step {step + 1} of {settings['n_steps']}"
             values = f"loss {loss:g} nats, norm of the gradient {norm:g}"
@@ -372,7 +371,7 @@ class _Run:
             "curve": self.curve,
             "since": self.since,
             **{f"weights {name}": value for name, value in self.weights().items()},
-            **self.optimizer.state(),
+            **{f"optimizer {name}": value for name, value in self.optimizer.state().items()},
             **draws(self.on),
         }
 
@@ -384,5 +383,6 @@ class _Run:
             self.first, self.curve, self.since = state["step"], state["curve"], state["since"]
             for name, value in self.weights().items():
                 value.copy_(state[f"weights {name}"])
-            self.optimizer.restore(state)
+            for name, value in self.optimizer.state().items():
+                value.copy_(state[f"optimizer {name}"])
             restore_draws(state, self.on)

@@ -126,8 +126,7 @@ def sizes_of_mlp(epochs: int) -> Work:
 
 
 def seeds_of_mlp(epochs: int) -> Work:
-    """One small perceptron with 32 seeds, or fewer for few epochs; for a quarter of the epochs."""
-    epochs = max(1, epochs // 4)
+    """One small perceptron with 32 seeds, or fewer where the epochs are few."""
     seeds = range(min(32, 8 * epochs))
     cells = [{"width": 8, "seed": list(seeds), "n_samples": epochs * N_TRAIN}]
     return Work(f"{len(seeds)} seeds of an MLP, {epochs} epochs", cells, {**ADAM, **SHAPES}, OF_MLP)

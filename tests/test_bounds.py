@@ -184,15 +184,18 @@ def test_a_number_at_its_largest_is_accepted_or_refused_and_beyond_it_refused(co
 
 @pytest.mark.parametrize("place", SETTINGS)
 def test_a_setting_at_its_largest_is_accepted_or_refused_with_what_it_needs(config, place):
-    key, spec = place.split(": ")[1], SETTINGS[place]
-    cell = {"n_flops": 1e10, "d_model": 8, key: spec.get("maximum", 0.999)}
+    (cards, key), spec = place.split(": "), SETTINGS[place]
+    model = cards.split(", ")[0]
+    size = next(iter(registry.options("model", model)))
+    cell = {"n_flops": 1e10, size: 8, key: spec.get("maximum", 0.999)}
     if key in ("n_samples", "epochs", "examples_per_parameter"):
         del cell["n_flops"]
     cell |= {"n_unique": 1000} if key == "epochs" else {}
     if key == "n_params":
-        del cell["d_model"]
-    config["train"]["t"]["cells"].append(cell)
-    reasons = ("are allowed", "in whole steps", "fill a window", "is nearest to N = ")
+        del cell[size]
+    config["train"]["t"].update(model=model, cells=[cell])
+    del config["fit"], config["plot"]
+    reasons = ("are allowed", "in whole steps", "fill a window", "is nearest to N = ", "one length")
     for line in checked(config):
         assert any(words in line for words in reasons)
     for beyond in (2 * cell[key] + 1, "1e300", 10**200):

@@ -20,7 +20,7 @@ CLASSES = {
 }
 # attributes of things that are not ours: exceptions, functions and torch modules of a user, streams
 # that a notebook put in the place of Python's, types of columns, events of a YAML parser
-OF_OTHERS = {"learn", "edges", "strerror", "__name__", "encoding", "reconfigure"}
+OF_OTHERS = {"learn", "edges", "encode", "strerror", "__name__", "encoding", "reconfigure"}
 OF_OTHERS |= {"numpy_dtype", "tz", "tag"}
 EXCEPT = {
     ("core/sources.py", "open_source"),  # a user gives a path, an address, or what is open already

@@ -73,7 +73,7 @@ def test_the_code_that_makes_the_runs_of_the_default_study_is_known():
     # again. Write the new digest here only if that is meant, and say so in CHANGELOG.md; an edit
     # that changes no number can be accepted by those who have results (docs/results.md).
     modules = provenance.run_code(RUN_CARDS)
-    assert provenance.code_digest(modules, words=False) == "ca0f1ec9a913fca83b6278878867568a"
+    assert provenance.code_digest(modules, words=False) == "d5b69f7e3db2986952ed9186cb35bc2c"
 
 
 def test_a_cards_words_are_no_part_of_a_runs_identity():
@@ -88,6 +88,7 @@ def test_a_runs_code_is_what_can_change_its_numbers():
         "isoloss.core.seeds",
         "isoloss.models",
         "isoloss.models._model",
+        "isoloss.models._transformer_pass",
         "isoloss.models.transformer",
         "isoloss.tasks",
         "isoloss.tasks._by_tag",
@@ -135,7 +136,7 @@ def copied(tmp_path, monkeypatch) -> Path:
 @pytest.mark.parametrize(
     ("file", "before", "after", "changed"),
     [
-        ("trainers/_optimizers.py", "betas=(", "amsgrad=True, betas=(", True),
+        ("trainers/_optimizers.py", "count.add_(1)", "count.add_(2)", True),
         ("models/transformer.py", "ROTARY_BASE = 100.0", "ROTARY_BASE = 90.0", True),
         ("core/seeds.py", "digest_size=16", "digest_size=8", True),
         ("core/tables.py", '"zstd"', '"snappy"', False),

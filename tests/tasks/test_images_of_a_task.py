@@ -9,39 +9,18 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from idx_files import small_images
+from images_in_memory import CARD, labelled, task_of
 
-from isoloss.core import registry
 from isoloss.core.seeds import generator
 from isoloss.core.tokens import TokenArray
 from isoloss.train.dataset import Dataset, Index
 
-CARD = registry.card("task", "classification")
 N, N_VALID = 90, 30
 
 
 def dataset_of(images=None, labels=None) -> Dataset:
     """Small images, the last thirty of them for validation."""
-    drawn = small_images(N + N_VALID, 3)
-    images, labels = (
-        (drawn[0] if images is None else images),
-        (drawn[1].astype(np.int64) if labels is None else labels),
-    )
-    starts = np.arange(len(images) + 1)
-    rows = np.arange(N, N + N_VALID)
-    tags = [[("class", str(labels[row]))] for row in rows]
-    held_out = {"row": rows, "n_tokens": np.ones_like(rows)}
-    held_out["tags"] = pa.array(tags, pa.map_(pa.string(), pa.string()))
-    return Dataset(TokenArray(images), starts, pa.table(held_out), labels)
-
-
-def task_of(dataset, copies=None, rows=None, n_valid=N_VALID, n_unique=None, **options):
-    """The task of a dataset; an image has 16 pixels."""
-    rows = np.arange(N) if rows is None else rows
-    index = Index(rows, np.ones(len(rows), np.int64) if copies is None else copies)
-    options = {"inputs": 16, "classes": 10} | options
-    sides = CARD.training(dataset, index), CARD.validation(dataset)
-    return CARD.task(*sides, n_valid, 1, n_unique, **options)
+    return labelled(N, N_VALID, images=images, labels=labels)
 
 
 class Witness(torch.nn.Module):
@@ -133,6 +112,9 @@ def test_the_loss_is_that_of_the_measured_examples_whole_and_by_class():
     assert {row["domain"]: row["n_tokens"] for row in rows} == {
         str(label): int((labels == label).sum()) for label in set(labels)
     }
+    wrong = (witness.layer(inputs).argmax(1).numpy() != labels).astype(float)
+    for row in rows:
+        assert row["error_rate"] == wrong[labels == int(row["domain"])].mean()
     for row in rows:
         assert row["loss_nats"] == pytest.approx(
             nats[labels == int(row["domain"])].mean(), rel=1e-6
@@ -186,7 +168,7 @@ def test_a_large_set_of_images_is_in_memory_once():
     sides = CARD.training(dataset, Index(np.arange(60_000), np.ones(60_000, np.int64)))
     tracemalloc.start()
     task = CARD.task(sides, CARD.validation(dataset), 10_000, 1, inputs=784, classes=10)
-    inputs, _ = task._tensors
+    _, inputs = task._given(torch.nn.Linear(784, 10))
     assert inputs.element_size() * inputs.nelement() < 180 * 2**20
     assert tracemalloc.get_traced_memory()[1] < 100 * 2**20  # numpy's, beside torch's
     tracemalloc.stop()

@@ -345,8 +345,8 @@ HARMS = {
 @pytest.mark.parametrize("harm", HARMS.values(), ids=HARMS)
 def test_a_state_that_is_damaged_is_told_and_not_gone_on_from(tmp_path, capsys, harm):
     checkpoint = Checkpoint(tmp_path / "state.safetensors", 1, {"code": "a"})
-    values = {"step": 3, "curve": [{"loss_nats": 0.1}], "since": [], "slots": [[0, 0, "step"]]}
-    tensors = {"weights a": torch.arange(100.0), "slot 0": torch.tensor(3.0)}
+    values = {"step": 3, "curve": [{"loss_nats": 0.1}], "since": [], "first": None}
+    tensors = {"weights a": torch.arange(100.0), "optimizer count": torch.tensor(3.0)}
     tensors |= {"draws": torch.arange(9, dtype=torch.uint8), "none": torch.empty(0, 3)}
     checkpoint.save(values | tensors)
     state = checkpoint.load()

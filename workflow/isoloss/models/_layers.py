@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+Parameters = Sequence[tuple[torch.nn.Parameter, torch.nn.Parameter]]  # weight and bias of layers
+
 
 class Layers(torch.nn.ModuleList):
     """Linear layers with ReLU between them, which end in the log-odds of classes.
@@ -53,10 +55,10 @@ class Layers(torch.nn.ModuleList):
         key = (len(inputs), inputs.device)
         if key not in self._work:
             self._work[key] = _Work([layer.out_features for layer in self], *key)
-        work = self._work[key]
-        work.forward(self, inputs)
+        work, parameters = self._work[key], [(layer.weight, layer.bias) for layer in self]
+        work.forward(parameters, inputs)
         loss = work.loss(targets)
-        work.backward(self, inputs, share / len(inputs))
+        work.backward(parameters, inputs, share / len(inputs))
         return loss
 
 
@@ -100,14 +102,15 @@ class _Work:
             return [torch.empty(width, batch, device=device) for width in widths]
 
         self.outputs, self.gradients, self.slopes = space(), space(), space()
+        self.transposed = [output.t() for output in self.outputs]
         self.ones = torch.ones(batch, device=device)
         self.minus_one = -self.ones[None]
 
-    def forward(self, layers: Layers, inputs: torch.Tensor) -> None:
+    def forward(self, parameters: Parameters, inputs: torch.Tensor) -> None:
         """Fill `outputs`: of hidden layers after ReLU, of the last its log-odds."""
         below = inputs.t()
-        for layer, output in zip(layers, self.outputs, strict=True):
-            torch.mm(layer.weight, below, out=output).add_(layer.bias[:, None])
+        for (weight, bias), output in zip(parameters, self.outputs, strict=True):
+            torch.mm(weight, below, out=output).add_(bias.unsqueeze(1))
             if output is not self.outputs[-1]:
                 output.relu_()
             below = output
@@ -116,18 +119,20 @@ class _Work:
         """The mean cross-entropy; softmax - target, the gradient of their sum, is kept."""
         logarithms = torch.log_softmax(self.outputs[-1], 0, out=self.outputs[-1])
         gradient = torch.exp(logarithms, out=self.gradients[-1])
-        gradient.scatter_add_(0, targets[None], self.minus_one)
-        return functional.nll_loss(logarithms.t(), targets)
+        gradient.scatter_add_(0, targets.unsqueeze(0), self.minus_one)
+        return functional.nll_loss(self.transposed[-1], targets)
 
-    def backward(self, layers: Layers, inputs: torch.Tensor, scale: float) -> None:
+    def backward(self, parameters: Parameters, inputs: torch.Tensor, scale: float) -> None:
         """Add `scale` times the gradient of the sum to every parameter's `.grad`."""
-        for i, layer in reversed(list(enumerate(layers))):
-            gradient, below = self.gradients[i], self.outputs[i - 1].t() if i > 0 else inputs
-            _grad(layer.bias).addmv_(gradient, self.ones, alpha=scale)
-            _grad(layer.weight).addmm_(gradient, below, alpha=scale)
+        below = [inputs, *self.transposed]
+        for i in reversed(range(len(parameters))):
+            weight, bias = parameters[i]
+            gradient = self.gradients[i]
+            _grad(bias).addmv_(gradient, self.ones, alpha=scale)
+            _grad(weight).addmm_(gradient, below[i], alpha=scale)
             if i > 0:
                 slope = torch.sign(self.outputs[i - 1], out=self.slopes[i - 1])
-                torch.mm(layer.weight.t(), gradient, out=self.gradients[i - 1]).mul_(slope)
+                torch.mm(weight.t(), gradient, out=self.gradients[i - 1]).mul_(slope)
 
 
 def _grad(parameter: torch.nn.Parameter) -> torch.Tensor:

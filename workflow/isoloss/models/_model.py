@@ -29,7 +29,10 @@ class Model(Protocol):
     """A model of given sizes, which are its fields."""
 
     def count(self) -> Mapping[str, int]:
-        """Parameters by group; those of `embedding` are left out of n_params_nonembed."""
+        """Parameters by group; `embedding` and `frozen` are left out of n_params_nonembed.
+
+        Those of `frozen` are never trained, and are not among the parameters of the module.
+        """
 
     def flops_by_layer(self) -> Mapping[str, float]:
         """Training FLOP an example of the task, forward and backward pass, layer by layer."""
@@ -93,12 +96,14 @@ def flops_per_example(model: Model) -> float:
 def n_params_of(count: Mapping[str, int], convention: str) -> int:
     """N by a convention, `total` or `nonembed`, of a model's parameters by group.
 
+    `nonembed` leaves out embeddings and what is frozen.
+
     Example:
         >>> n_params_of({"embedding": 10, "matrix": 32}, "nonembed")
         32
     """
-    left_out = count.get("embedding", 0) if convention == "nonembed" else 0
-    return sum(count.values()) - left_out
+    left_out = {"total": (), "nonembed": ("embedding", "frozen")}[convention]
+    return sum(n for group, n in count.items() if group not in left_out)
 
 
 def model_of(card: Any, given: Mapping[str, Any]) -> Model:

@@ -24,34 +24,40 @@ def add_rows(digest: Any, rows: pa.Table) -> None:
 
 
 def losses_by_tag(
-    held_out: pa.Table, positions: np.ndarray, nats: np.ndarray, counts: np.ndarray
+    held_out: pa.Table,
+    positions: np.ndarray,
+    nats: np.ndarray,
+    counts: np.ndarray,
+    errors: np.ndarray | None = None,
 ) -> list[dict[str, Any]]:
-    """Sum the loss of validation rows over every value of every tag.
+    """Mean loss of validation rows for every value of every tag, and their error rate if known.
 
     Args:
         held_out: the rows of the validation side: `row` (position), `tags`.
         positions: rows that were measured, by position, sorted.
         nats: their summed loss.
-        counts: their tokens.
+        counts: their tokens, or other examples.
+        errors: how many of these were classified wrong; None where nothing is classified.
     """
     measured = np.searchsorted(held_out["row"].to_numpy(), positions)
     row_tags = held_out["tags"].take(pa.array(measured)).to_pylist()
+    of_rows = {"loss_nats": nats} | ({} if errors is None else {"error_rate": errors})
     long = pd.DataFrame(
         [
-            (key, value, nat, count)
-            for tags, nat, count in zip(row_tags, nats, counts, strict=True)
+            (key, value, *sums)
+            for tags, *sums in zip(row_tags, counts, *of_rows.values(), strict=True)
             for key, value in tags
         ],
-        columns=["tag_key", "domain", "nats", "n_tokens"],
+        columns=["tag_key", "domain", "n_tokens", *of_rows],
     )
     sums = long.groupby(["tag_key", "domain"], as_index=False, sort=True).sum()
     return [
         {
             "split": "valid",
-            "tag_key": s.tag_key,
-            "domain": s.domain,
-            "loss_nats": s.nats / s.n_tokens,
-            "n_tokens": int(s.n_tokens),
+            "tag_key": row["tag_key"],
+            "domain": row["domain"],
+            **{name: row[name] / row["n_tokens"] for name in of_rows},
+            "n_tokens": int(row["n_tokens"]),
         }
-        for s in sums.itertuples()
+        for row in sums.to_dict("records")
     ]

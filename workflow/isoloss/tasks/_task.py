@@ -51,7 +51,8 @@ class Task(Protocol):
     def evaluate(self, model: torch.nn.Module) -> tuple[float, list[dict[str, Any]]]:
         """The validation loss, nats an example, and the rows by tag of `shard.losses`.
 
-        A row has `split`, `tag_key`, `domain`, `loss_nats` and `n_tokens` (the examples measured).
+        A row has `split`, `tag_key`, `domain`, `loss_nats` and `n_tokens` (the examples measured),
+        and `error_rate` where examples are classified.
         """
 
     def release(self) -> None:

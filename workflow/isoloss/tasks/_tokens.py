@@ -289,7 +289,9 @@ class Windows:
         nats = []
         for part in np.array_split(self.measured, max(1, len(self.measured) // AT_ONCE)):
             inputs, targets = self._read(self.validation.stream, part)
-            loss = functional.cross_entropy(model(inputs), targets, reduction="none")
+            log_odds = model(inputs)
+            torch.log_softmax(log_odds, 1, out=log_odds)  # memory of that size is slow to get
+            loss = functional.nll_loss(log_odds, targets, reduction="none")
             nats.append(loss.double().cpu().numpy())
         targets = self.measured[:, None] * self.context + np.arange(1, self.context + 1)
         row = self.validation.stream.row(targets.reshape(-1))

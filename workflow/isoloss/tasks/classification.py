@@ -2,7 +2,8 @@
 
 A model of this task may have the fields `inputs` and `classes`. Its module is called with numbers
 from 0 to 1, float32 (batch, inputs), and returns the log-odds of the classes, float32
-(batch, classes).
+(batch, classes). A module whose first part is not trained has that part as `encode`, and the rest,
+a module, as `head`: then `encode` is called once for every training example, and not in every step.
 """
 
 from __future__ import annotations

@@ -205,10 +205,10 @@ def plan(n_examples: float, per_item: int, settings: Mapping[str, Any]) -> dict[
 
 
 def warm_up() -> None:
-    """Import what torch imports with the first optimiser; CUDA is not touched."""
-    import torch
+    """Import what torch imports when it is prepared for a run; CUDA is not touched."""
+    from isoloss.trainers._devices import prepare_torch
 
-    torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))])
+    prepare_torch(0)
 
 
 def device(settings: Mapping[str, Any]) -> str:
@@ -244,7 +244,7 @@ def train(
     checkpoint: Checkpoint,
 ) -> Trained:
     """Train and measure one run; see `_trainer.Card`."""
-    from isoloss.trainers._devices import prepare_torch
+    from isoloss.trainers._devices import prepare_torch, tiny_numbers_are_zero
 
     model = model_of(card, {**settings, **task.shapes})
     noise, on = noise_of(model, settings), device(settings)
@@ -253,18 +253,19 @@ def train(
     batches = task.batches(settings["batch_items"], generator(seed, "order", noise))
     run = _Run(settings, task, module, model.nominal_width(), on)
     run.restore(checkpoint.load())
-    for step in range(settings["n_steps"]):
-        items = next(batches)
-        run.seen[items] = True
-        if step >= run.first:
-            run.step(step, items)
-            if step % RELEASE_STEPS == 0:
-                task.release()
-            if step + 1 in checkpoint.steps:
-                checkpoint.keep(step + 1, run.weights())
-            if checkpoint.due():
-                checkpoint.save(run.state(step + 1))
-        next(ticks)
+    with tiny_numbers_are_zero():
+        for step in range(settings["n_steps"]):
+            items = next(batches)
+            run.seen[items] = True
+            if step >= run.first:
+                run.step(step, items)
+                if step % RELEASE_STEPS == 0:
+                    task.release()
+                if step + 1 in checkpoint.steps:
+                    checkpoint.keep(step + 1, run.weights())
+                if checkpoint.due():
+                    checkpoint.save(run.state(step + 1))
+            next(ticks)
     return run.measured()
 
 
@@ -322,8 +323,7 @@ class _Run:
         Raises:
             DivergedError: loss or gradient is NaN or infinite.
         """
-        settings, loss = self.settings, self.learn(items)
-        norm = float(self.gradient.norm())
+        settings, loss, norm = self.settings, self.learn(items), self.optimizer.norm()
         if not (math.isfinite(norm) and math.isfinite(loss)):
             where = f"step {step + 1} of {settings['n_steps']}"
             values = f"loss {loss:g} nats, norm of the gradient {norm:g}"
@@ -372,7 +372,7 @@ class _Run:
             "curve": self.curve,
             "since": self.since,
             **{f"weights {name}": value for name, value in self.weights().items()},
-            **self.optimizer.state(),
+            **{f"optimizer {name}": value for name, value in self.optimizer.state().items()},
             **draws(self.on),
         }
 
@@ -384,5 +384,6 @@ class _Run:
             self.first, self.curve, self.since = state["step"], state["curve"], state["since"]
             for name, value in self.weights().items():
                 value.copy_(state[f"weights {name}"])
-            self.optimizer.restore(state)
+            for name, value in self.optimizer.state().items():
+                value.copy_(state[f"optimizer {name}"])
             restore_draws(state, self.on)

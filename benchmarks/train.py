@@ -3,8 +3,9 @@
 Every contender trains the same models on the same examples, in a process of its own:
 
 - `isoloss`: the stage train, two jobs at a time on one thread each, with its processes and files.
-- `dataloader loop`: a `torch.utils.data.DataLoader` over tensors, shuffled, with the defaults of
-  PyTorch, all cores and Adam.
+- `dataloader loop`: a `torch.utils.data.DataLoader`, shuffled, with the defaults of PyTorch, all
+  cores and Adam; an image is read as torchvision's `FashionMNIST` with `ToTensor` does.
+- `dataloader loop, tensors`: the same over a `TensorDataset` of inputs.
 - `tensor loop`: batches are indexed from tensors, fused Adam, one thread; two such processes at a
   time.
 
@@ -51,7 +52,7 @@ N_TRAIN, N_VALID = 10_000, 10_000
 BATCH, RATE = 128, 1e-3
 EPOCHS = 80
 REPEATS = 3
-JOBS, SHARDS = 2, 8  # jobs at a time; of which each trains a shard
+JOBS = 2  # at a time, each with a shard of its own
 FORK = multiprocessing.get_context("fork")
 SHAPES = {"inputs": 784, "classes": 10}
 # Adam as the loops have it: a constant rate, no weight decay, no clipping
@@ -69,6 +70,21 @@ ADAM = {
 
 
 @dataclass(frozen=True)
+class Contender:
+    """What trains the models of a work.
+
+    Attributes:
+        train: given the runs of the plan and a folder with the data it returns the validation loss
+            of every run, nats an example.
+        part: of the epochs that it trains for, where all would take an hour, and at least one;
+            its seconds are divided by it, and its losses are not compared.
+    """
+
+    train: Callable[[list[dict[str, Any]], Path], list[float]]
+    part: float = 1.0
+
+
+@dataclass(frozen=True)
 class Work:
     """Models that are trained.
 
@@ -76,14 +92,13 @@ class Work:
         title: what they are.
         cells: of the sweep, as a study has them.
         settings: of all runs.
-        contenders: name to what trains them, given this, the runs of the plan and a folder; it
-            returns the validation loss of every run, nats an example.
+        contenders: by name.
     """
 
     title: str
     cells: Sequence[dict[str, Any]]
     settings: dict[str, Any]
-    contenders: dict[str, Callable[[Work, list[dict[str, Any]], Path], list[float]]]
+    contenders: dict[str, Contender]
     model: str = "mlp"
 
     def runs(self) -> list[dict[str, Any]]:
@@ -111,31 +126,32 @@ def sizes_of_mlp(epochs: int) -> Work:
 
 
 def seeds_of_mlp(epochs: int) -> Work:
-    """One small perceptron with 32 seeds."""
-    cells = [{"width": 8, "seed": list(range(32)), "n_samples": epochs * N_TRAIN}]
-    return Work(f"32 seeds of an MLP, {epochs} epochs", cells, {**ADAM, **SHAPES}, OF_MLP)
+    """One small perceptron with 32 seeds, or fewer where the epochs are few."""
+    seeds = range(min(32, 8 * epochs))
+    cells = [{"width": 8, "seed": list(seeds), "n_samples": epochs * N_TRAIN}]
+    return Work(f"{len(seeds)} seeds of an MLP, {epochs} epochs", cells, {**ADAM, **SHAPES}, OF_MLP)
 
 
 # Contenders
 
 
-def stage(work: Work, runs: list[dict[str, Any]], folder: Path) -> list[float]:
+def stage(runs: list[dict[str, Any]], folder: Path) -> list[float]:
     """The stage train, JOBS shards at a time, into a new store."""
     home = Path(tempfile.mkdtemp(dir=folder))
-    train = partial(shard, work.model, folder, home)
+    train = partial(shard, folder, home)
     with ProcessPoolExecutor(JOBS, FORK) as pool:
-        shards = list(pool.map(train, [runs[i::SHARDS] for i in range(SHARDS)]))
+        shards = list(pool.map(train, [runs[i::JOBS] for i in range(JOBS)]))
     losses = {run_id: loss for each in shards for run_id, loss in each.items()}
     return [losses[run["run_id"]] for run in runs]
 
 
-def shard(model: str, folder: Path, home: Path, runs: list[dict[str, Any]]) -> dict[str, float]:
+def shard(folder: Path, home: Path, runs: list[dict[str, Any]]) -> dict[str, float]:
     """Run id to the validation loss of every run of a shard; NaN if it is not below a guess's."""
     from isoloss.train import job
     from isoloss.train.plan import runs_digest
     from isoloss.train.settings import task_of
 
-    specification = {"task": task_of(model), "seed": 1, "valid_tokens": N_VALID}
+    specification = {"task": task_of(runs[0]["model"]), "seed": 1, "valid_tokens": N_VALID}
     specification["runs"] = runs_digest(runs)
     settings = {"code": "c", "code_here": "c", "among": {}, "where": {}}
     files = folder / "load/rows.parquet", folder / "load/tokens.npy"
@@ -146,18 +162,25 @@ def shard(model: str, folder: Path, home: Path, runs: list[dict[str, Any]]) -> d
     return dict(zip(table["run_id"], table["loss_nats"], strict=True))
 
 
+def sides(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Split to its images, uint8 (n, 28, 28), and labels, int64 (n,)."""
+    rows = pd.read_parquet(folder / "load/rows.parquet", columns=["split", "label"])
+    images, labels = np.load(folder / "load/tokens.npy"), rows["label"].to_numpy()
+    chosen = {split: np.flatnonzero(rows["split"] == split) for split in ("train", "valid")}
+    return {split: (images[at], labels[at]) for split, at in chosen.items()}
+
+
 def tensors(folder: Path) -> dict[str, tuple[Any, Any]]:
     """Split to its inputs, float32 (n, 784), and labels, int64 (n,)."""
     import torch
 
-    rows = pd.read_parquet(folder / "load/rows.parquet", columns=["split", "label"])
-    images = np.load(folder / "load/tokens.npy")
-    sides = {}
-    for split in ("train", "valid"):
-        at = np.flatnonzero(rows["split"] == split)
-        inputs = torch.from_numpy(images[at].reshape(len(at), -1)).float().div_(255)
-        sides[split] = inputs, torch.from_numpy(rows["label"].to_numpy()[at])
-    return sides
+    return {
+        split: (
+            torch.from_numpy(images.reshape(len(images), -1)).float().div_(255),
+            torch.from_numpy(labels),
+        )
+        for split, (images, labels) in sides(folder).items()
+    }
 
 
 def sequential(run: dict[str, Any]) -> Any:
@@ -180,28 +203,55 @@ def loss_of(model: Any, side: tuple[Any, Any]) -> float:
         return float(torch.nn.functional.cross_entropy(model(side[0]), side[1]))
 
 
-def dataloader_loop(work: Work, runs: list[dict[str, Any]], folder: Path) -> list[float]:
-    """One run after the other, batches from a DataLoader."""
+def dataloader_loop(runs: list[dict[str, Any]], folder: Path) -> list[float]:
+    """One run after the other, images from a DataLoader."""
     import torch
-    from torch.utils.data import DataLoader, TensorDataset
+    from PIL import Image
+    from torch.utils.data import Dataset
 
-    sides = tensors(folder)
+    pixels, labels = sides(folder)["train"]
+
+    class Images(Dataset):
+        def __len__(self) -> int:
+            return N_TRAIN
+
+        def __getitem__(self, i: int) -> tuple[Any, int]:
+            copied = np.array(Image.fromarray(pixels[i]), np.uint8)
+            image = torch.from_numpy(copied).view(28, 28, 1).permute(2, 0, 1).contiguous()
+            return image.to(torch.get_default_dtype()).div(255), int(labels[i])
+
+    return loop(runs, Images(), tensors(folder)["valid"])
+
+
+def dataloader_loop_of_tensors(runs: list[dict[str, Any]], folder: Path) -> list[float]:
+    """One run after the other, inputs from a DataLoader."""
+    from torch.utils.data import TensorDataset
+
+    data = tensors(folder)
+    return loop(runs, TensorDataset(*data["train"]), data["valid"])
+
+
+def loop(runs: list[dict[str, Any]], dataset: Any, valid: tuple[Any, Any]) -> list[float]:
+    """The validation loss of every run."""
+    import torch
+    from torch.utils.data import DataLoader
+
     losses = []
     for run in runs:
         model = sequential(run)
         optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
-        loader = DataLoader(TensorDataset(*sides["train"]), batch_size=BATCH, shuffle=True)
-        for _ in range(round(run["n_samples"] / N_TRAIN)):
+        loader = DataLoader(dataset, batch_size=BATCH, shuffle=True)
+        for _ in range(max(1, round(run["n_samples"] / N_TRAIN))):
             for inputs, targets in loader:
                 optimizer.zero_grad()
-                loss = torch.nn.functional.cross_entropy(model(inputs), targets)
+                loss = torch.nn.functional.cross_entropy(model(inputs.flatten(1)), targets)
                 loss.backward()
                 optimizer.step()
-        losses.append(loss_of(model, sides["valid"]))
+        losses.append(loss_of(model, valid))
     return losses
 
 
-def tensor_loop(work: Work, runs: list[dict[str, Any]], folder: Path) -> list[float]:
+def tensor_loop(runs: list[dict[str, Any]], folder: Path) -> list[float]:
     """JOBS processes, each with a run after the other, batches indexed from tensors."""
     with ProcessPoolExecutor(JOBS, FORK) as pool:
         return list(pool.map(partial(tensor_run, folder), runs))
@@ -212,20 +262,25 @@ def tensor_run(folder: Path, run: dict[str, Any]) -> float:
     import torch
 
     torch.set_num_threads(1)
-    sides = tensors(folder)
+    data = tensors(folder)
     model = sequential(run)
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE, fused=True)
-    inputs, targets = sides["train"]
+    inputs, targets = data["train"]
     for _ in range(round(run["n_samples"] / N_TRAIN)):
         for batch in torch.randperm(N_TRAIN).split(BATCH):
             optimizer.zero_grad()
             model_loss = torch.nn.functional.cross_entropy(model(inputs[batch]), targets[batch])
             model_loss.backward()
             optimizer.step()
-    return loss_of(model, sides["valid"])
+    return loss_of(model, data["valid"])
 
 
-OF_MLP = {"isoloss": stage, "dataloader loop": dataloader_loop, "tensor loop": tensor_loop}
+OF_MLP = {
+    "isoloss": Contender(stage),
+    "dataloader loop": Contender(dataloader_loop, 1 / 16),
+    "dataloader loop, tensors": Contender(dataloader_loop_of_tensors, 1 / 8),
+    "tensor loop": Contender(tensor_loop),
+}
 WORKS = {work.__name__: work for work in (sizes_of_mlp, seeds_of_mlp)}
 
 
@@ -300,10 +355,14 @@ def measure(work: Work, contender: str, folder: Path) -> dict[str, Any]:
 
     torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))])  # imports what optimisers need
     registry.card("task", registry.facts("model", work.model)["TASK"])
-    runs = work.runs()
+    entrant, runs = work.contenders[contender], work.runs()
+    least = N_TRAIN / min(run["n_samples"] for run in runs)
+    part = min(1.0, max(entrant.part, least))
+    runs = [{**run, "n_samples": round(run["n_samples"] * part)} for run in runs]
     began = time.perf_counter(), processor()
-    losses = work.contenders[contender](work, runs, folder)
-    seconds, cpu_seconds = time.perf_counter() - began[0], processor() - began[1]
+    losses = entrant.train(runs, folder)
+    seconds = (time.perf_counter() - began[0]) / part
+    cpu_seconds = (processor() - began[1]) / part
     whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     most = max(resource.getrusage(who).ru_maxrss for who in whose) / 1024
     return {"seconds": seconds, "cpu_seconds": cpu_seconds, "peak_mib": most, "losses": losses}
@@ -347,21 +406,20 @@ def table(work: Work, rows: list[dict[str, Any]], gflops: float, note: str) -> p
     each = pd.DataFrame(rows).groupby("contender", sort=False)
     medians = each[["seconds", "cpu_seconds", "peak_mib"]].median()
     ours = medians.loc["isoloss"]
-    losses = each["losses"].last()
+    losses, load = each["losses"].last(), each["load_average"]
+    whole = [name for name in medians.index if work.contenders[name].part == 1]
+    same = {name: alike(losses["isoloss"], losses[name]) for name in whole}
+    parts = {name: entrant.part for name, entrant in work.contenders.items()}
     result = medians.assign(
         work=work.title,
         ratio=medians["seconds"] / ours["seconds"],
         cpu_ratio=medians["cpu_seconds"] / ours["cpu_seconds"],
         peak_share=flops / medians["seconds"] / 1e9 / gflops,
-        same_result=[alike(losses["isoloss"], losses[name]) for name in medians.index],
+        same_result=[same.get(name, "not compared") for name in medians.index],
         note=[
-            f"{note}; {len(rows)} repeats, load average {low:.1f} to {high:.1f}"
-            for rows, low, high in zip(
-                (group for _, group in each),
-                each["load_average"].min(),
-                each["load_average"].max(),
-                strict=True,
-            )
+            f"{note}; {parts[name]:.3g} of the epochs, {load.size()[name]} repeats, "
+            f"load average {load.min()[name]:.1f} to {load.max()[name]:.1f}"
+            for name in medians.index
         ],
     )
     return result.reset_index()
@@ -372,11 +430,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="an epoch, once; writes nothing")
     parser.add_argument("--epochs", type=int, help=f"of every run, for {EPOCHS}")
+    parser.add_argument("--repeats", type=int, help=f"of every contender, for {REPEATS}")
     parser.add_argument("--work", choices=WORKS, help="only this one; writes nothing")
     parser.add_argument("--contender", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     epochs = given.epochs or (1 if given.quick else EPOCHS)
+    repeats = given.repeats or (1 if given.quick else REPEATS)
     if given.contender:
         print(json.dumps(measure(WORKS[given.work](epochs), given.contender, given.folder)))
         return
@@ -389,7 +449,7 @@ def main() -> None:
             work = WORKS[name](epochs)
             rows = [
                 row(name, contender, home, epochs)
-                for _ in range(1 if given.quick else REPEATS)
+                for _ in range(repeats)
                 for contender in work.contenders
             ]
             tables.append(table(work, rows, gflops, note))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -59,6 +60,12 @@ def test_the_law_behind_twenty_runs_comes_out_of_their_logs(tmp_path, monkeypatc
     params = pd.read_parquet("runs-law/params.parquet").set_index("term")["estimate"]
     expected = {"E": 1.7, "A": 400, "B": 400, "alpha": 0.34, "beta": 0.28}
     assert {term: params[term] for term in expected} == pytest.approx(expected, rel=1e-3)
+
+
+def test_the_law_of_a_folder_of_logs_names_the_command_that_makes_a_table(tmp_path, capsys):
+    twenty_runs(tmp_path / "logs")
+    assert __main__.main(["law", str(tmp_path / "logs")]) == 2
+    assert "or what `isoloss import` makes of logs" in capsys.readouterr().err
 
 
 def test_the_points_along_runs_are_a_table_for_a_law(tmp_path, monkeypatch, capsys):
@@ -262,6 +269,28 @@ def test_the_folder_itself_may_be_the_run(logs):
         read_log(logs)
 
 
+def test_words_that_are_usual_for_files_may_name_the_folders_of_runs(logs):
+    for run in ("all", "final", "data"):
+        lines(logs / run / "metrics.jsonl", POINTS)
+    assert list(by_run(imported(logs))) == ["all", "data", "final"]
+
+
+def test_the_working_directory_may_be_the_run(logs, monkeypatch):
+    lines(logs / "metrics.jsonl", POINTS)
+    monkeypatch.chdir(logs)
+    assert import_runs(".").runs["run_id"].tolist() == ["logs"]
+    assert import_runs("metrics.jsonl").runs["run_id"].tolist() == ["metrics"]
+
+
+def test_of_the_folder_of_a_run_what_cannot_be_read_is_noted(logs):
+    (logs / "config.yaml").write_text("{")
+    with pytest.raises(TableError, match=r"(?s)config.yaml: line 2.*has no run that can be read"):
+        read_log(logs)
+    lines(logs / "metrics.jsonl", POINTS)
+    (note,) = read_log(logs).notes
+    assert note.startswith(f"not read: {logs}, config.yaml: line 2")
+
+
 # --- programs that train -----------------------------------------------------------------------
 
 
@@ -297,7 +326,17 @@ def test_of_a_trainer_with_checkpoints_the_newest_state_counts(logs):
     assert runs["gpt/lr-1"]["eval_loss"] == pytest.approx(-1)
     assert runs["gpt/lr-1"]["hidden_size"] == 64 and runs["gpt/lr-1"]["total_flos"] == 1e14
     assert read.notes[-1].startswith("status: 1 finished, 1 unfinished; ")
+    assert (
+        "gpt/lr-1: event files beside trainer_state.json say the same, and are left out"
+        in read.notes
+    )
     assert not read.unread
+
+
+def test_runs_in_folders_below_a_trainer_are_runs(logs):
+    trainer(logs, 20)
+    lines(logs / "runs/b/metrics.jsonl", POINTS)
+    assert list(by_run(imported(logs))) == ["logs", "runs/b"]
 
 
 def test_a_checkpoint_that_is_damaged_leaves_the_one_before(logs):
@@ -340,6 +379,17 @@ def test_event_files_of_a_resumed_run_go_on_from_each_other(logs):
     assert read.curves["loss"].tolist() == [5.0, 4.0, 3.5, 2.5]
     assert by_run(read)["a"]["loss"] == 2.5
     assert read.notes == ("a: 1 steps appear in two files: those of the later are kept",)
+
+
+def test_of_a_resumed_run_that_came_less_far_the_last_step_counts(logs):
+    first = events(logs / "a", [(1, "loss", 5.0), (2, "loss", 4.0), (3, "loss", 3.0)])
+    first.rename(first.with_name("events.out.tfevents.1700000000.host.1.0"))
+    second = events(logs / "b", [(2, "loss", 4.5)])
+    second.rename(logs / "a" / "events.out.tfevents.1700009999.host.1.0")
+    read = imported(logs)
+    assert read.curves["loss"].tolist() == [5.0, 4.5, 3.0]
+    row = by_run(read)["a"]
+    assert (row["global_step"], row["loss"]) == (3, 3.0)
 
 
 def test_one_run_in_two_forms_is_read_once(logs):
@@ -547,11 +597,49 @@ def test_a_damaged_metric_of_a_store_is_named(logs):
     assert problem.found == "line 2 is '17000000', not `timestamp value step`"
 
 
+def test_a_log_with_times_decimals_and_columns_of_our_names(logs):
+    table = pd.DataFrame(
+        {
+            "step": [1, 2],
+            "time": pd.to_datetime(["2026-11-26 10:00", "2026-11-26 11:00"]),
+            "loss": [Decimal("3.5"), Decimal("3.25")],
+            "run_id": [7, 7],
+            "tokens": [64, 128],
+            "n_samples": [1, 2],
+        }
+    )
+    for name in ("train", "eval"):
+        table.to_parquet(logs / f"{name}.parquet")
+    read = imported(logs)
+    row = by_run(read)["logs"]
+    assert (row["loss"], row["time"], row["metric.run_id"]) == (3.25, "2026-11-26 11:00:00", 7)
+    assert read.curves["n_samples"].tolist() == [64, 128]
+    assert read.curves["n_samples_given"].tolist() == [1, 2]
+
+
 def test_points_of_many_runs_in_one_table(logs):
     rows = [(run, s, 5.0 - s) for run in ("a", "b") for s in (1, 2)]
     pd.DataFrame(rows, columns=["run_id", "step", "val_loss"]).to_csv(logs / "x.csv", index=False)
     read = imported(logs)
     assert list(by_run(read)) == ["a", "b"] and len(read.curves) == 4
+
+
+def test_a_table_with_a_row_a_value(logs):
+    rows = [
+        (run, tag, step, 10.0 * step + len(tag))
+        for run in ("a", "b")
+        for tag in ("loss", "val_loss")
+        for step in (1, 2)
+    ]
+    table = pd.DataFrame(rows, columns=["run", "tag", "step", "value"])
+    table.to_csv(logs / "scalars.csv", index=False)
+    table[table["run"] == "a"].drop(columns="run").to_csv(logs / "c.csv", index=False)
+    read = imported(logs)
+    assert by_run(read) == {
+        run: {"status": "unknown", "loss": 24.0, "step": 2, "val_loss": 28.0}
+        for run in ("a", "b", "c")
+    }
+    assert read.curves["loss"].tolist() == [14.0, 24.0] * 3
 
 
 def test_a_field_that_names_the_logger_is_not_a_run(logs):

@@ -110,3 +110,18 @@ def test_a_run_on_cuda_has_deterministic_settings(monkeypatch):
     assert torch.are_deterministic_algorithms_enabled()
     assert not torch.backends.cudnn.benchmark and not torch.backends.cudnn.allow_tf32
     assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_tiny_numbers_are_zero_while_a_run_is_trained_and_not_afterwards():
+    if not torch.set_flush_denormal(False):
+        pytest.skip("this processor cannot")
+    tiny, products = torch.tensor(1e-30), []
+
+    def ticks():
+        while True:
+            products.append(float(tiny * 1e-10))
+            yield
+
+    builtin.train(settings_of(n_examples=80, hidden=5), 1, CARD, Images(), ticks(), Keeper())
+    assert products and not any(products)
+    assert float(tiny * 1e-10) > 0

@@ -1,9 +1,10 @@
 """isoloss: a laboratory for neural scaling laws.
 
-In a notebook: `read_runs` (any table, path or address), `fit_law` (which returns a `Fit`),
-`load_fit`, `compare_laws`, `sensitivity`, `export_fit` (a fit as law.py), `law_of_table` (all of it
-at once), `expand_rows`, `structural_entropies` (of an MLP's hidden units). `dir(isoloss)` lists
-them, and each has an example in its docstring.
+In a notebook: `read_runs` (any table, path or address), `import_runs` (a folder of training logs),
+`read_log` (the log of one run), `fit_law` (which returns a `Fit`), `load_fit`, `compare_laws`,
+`sensitivity`, `export_fit` (a fit as law.py), `law_of_table` (all of it at once), `expand_rows`,
+`structural_entropies` (of an MLP's hidden units). `dir(isoloss)` lists them, and each has an
+example in its docstring.
 Importing isoloss is light; each name is fetched when it is first used.
 """
 
@@ -20,6 +21,8 @@ _HOMES = {
     "sensitivity": "isoloss.fit.compare",
     "export_fit": "isoloss.fitted.export",
     "law_of_table": "isoloss.quickfit.law",
+    "import_runs": "isoloss.logs.read",
+    "read_log": "isoloss.logs.read",
     "expand_rows": "isoloss.expand.weights",
     "structural_entropies": "isoloss.observables.structural_entropy",
 }
@@ -29,8 +32,10 @@ __all__ = [
     "expand_rows",
     "export_fit",
     "fit_law",
+    "import_runs",
     "law_of_table",
     "load_fit",
+    "read_log",
     "read_runs",
     "sensitivity",
     "structural_entropies",

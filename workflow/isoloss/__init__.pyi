@@ -8,5 +8,7 @@ from isoloss.fit.law import fit_law as fit_law
 from isoloss.fitted import Fit as Fit
 from isoloss.fitted import load_fit as load_fit
 from isoloss.fitted.export import export_fit as export_fit
+from isoloss.logs.read import import_runs as import_runs
+from isoloss.logs.read import read_log as read_log
 from isoloss.observables.structural_entropy import structural_entropies as structural_entropies
 from isoloss.quickfit.law import law_of_table as law_of_table

@@ -390,7 +390,8 @@ def _saved_files(address: Address, folder: Path) -> list[Path]:
             raise ValueError(f"it lists {len(files)} files")
     except (OSError, ValueError, KeyError, TypeError, RecursionError, TableError) as error:
         reason = f"is a folder without a saved dataset ({error})"
-        raise address.error(reason, "give a table, or what save_to_disk wrote") from error
+        remedy = "give a table, what save_to_disk wrote, or what `isoloss import` makes of logs"
+        raise address.error(reason, remedy) from error
     return files
 
 

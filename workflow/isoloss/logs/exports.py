@@ -17,6 +17,7 @@ from isoloss.logs.log import UNKNOWN, Log, Record, Records, compact, is_number, 
 
 # columns that name a run, as `compact` writes them, the best first
 _NAMED = ("runid", "run", "runname", "name", "displayname")
+_TAGS = ("tag", "metric", "key", "name")  # columns that name the metric of every `value`
 _STATUS = ("state", "status")
 _STATES = {"finished", "running", "crashed", "failed", "killed", "preempted", "scheduled"}
 _HISTORY = re.compile(r"(.+) - (.+?)(__MIN|__MAX)?", re.DOTALL)
@@ -32,6 +33,9 @@ def logs(records: Records) -> dict[str, Log]:
         TableError: there are no numbers, or rows are runs and do not say which.
     """
     names = list(dict.fromkeys(name for row in records.rows for name in row))
+    tags = next((name for name in names if compact(name) in _TAGS), None)
+    if tags is not None and "value" in names and any(map(is_step, names)):
+        return logs(_wide(records, tags))
     if any(name.endswith(("__MIN", "__MAX")) for name in names):
         return _of_history(records, names)
     axes = [name for name in names if is_step(name)]
@@ -49,6 +53,16 @@ def logs(records: Records) -> dict[str, Log]:
     if not any(map(is_number, (v for log in rows for v in (log.final | log.config).values()))):
         raise records.file.error("has no numbers", "give a table with the metrics of runs")
     return dict(zip(numbered(labels), rows, strict=True))
+
+
+def _wide(records: Records, tags: str) -> Records:
+    """The records of a table with a row a value, each value under the name of its metric."""
+    rows = [
+        {name: value for name, value in row.items() if name not in (tags, "value")}
+        | ({str(row[tags]): row["value"]} if tags in row and "value" in row else {})
+        for row in records.rows
+    ]
+    return replace(records, rows=rows)
 
 
 def numbered(labels: Iterable[str]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from isoloss.core.problems import Problem, TableError
@@ -14,6 +14,7 @@ from isoloss.formats import columnar
 from isoloss.formats.names import meanings
 from isoloss.formats.table import Parsed
 from isoloss.logs import configs, mlflow
+from isoloss.logs.exports import numbered
 from isoloss.logs.file import log_of, logs_of
 from isoloss.logs.join import Piece, joined, merged
 from isoloss.logs.log import Log, as_text
@@ -21,9 +22,9 @@ from isoloss.logs.places import (
     folders_of,
     is_events,
     is_generic,
-    is_of_trainer,
     place,
     stem,
+    trainer_of,
     trainers,
 )
 
@@ -41,8 +42,11 @@ def gathered(source: Source) -> tuple[dict[str, Log], tuple[Problem, ...]]:
     gathering.take_logs()
     if len(files) > 1:
         gathering.leave_others(files)
-    logs = {as_text(run or source.address.stem): log for run, log in gathering.logs().items()}
-    return dict(sorted(logs.items())), (*source.unread, *gathering.unread)
+    logs = gathering.logs()
+    whole = source.address.stem if source.address.path.name else Path.cwd().name
+    ids = numbered([as_text(run or whole) for run in logs])
+    named = dict(sorted(zip(ids, logs.values(), strict=True)))
+    return named, (*source.unread, *gathering.unread)
 
 
 def _files(source: Source) -> dict[str, Source]:
@@ -119,8 +123,9 @@ class _Gathering:
     def take_trainers(self) -> None:
         """Read the newest state of every Hugging Face Trainer, and leave its other files out."""
         states = trainers(self.files)
-        of_trainers = [name for name in self.files if is_of_trainer(name, states)]
-        for names in states.values():
+        owners = {name: trainer_of(name, states) for name in self.files}
+        with_events = {owner for name, owner in owners.items() if is_events(name)}
+        for folder, names in states.items():
             logs: dict[str, Log] = {}
             for name in names:
                 one = self._read(log_of, self.files[name])
@@ -130,9 +135,12 @@ class _Gathering:
                     break
             if logs:
                 name = max(logs, key=lambda name: logs[name].final.get("global_step", 0))
-                self._add(place(name).run, name, Piece("trainer", logs[name]))
-        for name in of_trainers:
-            del self.files[name]
+                log = logs[name]
+                if folder in with_events:
+                    note = "event files beside trainer_state.json say the same, and are left out"
+                    log = replace(log, notes=(*log.notes, note))
+                self._add(place(name).run, name, Piece("trainer", log))
+        self.files = {name: f for name, f in self.files.items() if owners[name] is None}
 
     def take_logs(self) -> None:
         """Read all other files: those with numbers in full precision before event files."""

@@ -84,7 +84,8 @@ def _resumed(before: Log, after: Log) -> Log:
     if len(again):
         notes.append(f"{len(again)} steps appear in two files: those of the later are kept")
     status = after.status if after.status != UNKNOWN else before.status
-    final = {**before.final, **after.final}
+    ahead = len(one) and (not len(two) or one.index[-1] > two.index[-1])
+    final = {**after.final, **before.final} if ahead else {**before.final, **after.final}
     config = {**before.config, **after.config}
     return Log(_of_both(two, one).reset_index(), final, config, tuple(notes), status)
 

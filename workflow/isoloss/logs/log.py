@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from functools import cache
 from itertools import pairwise
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from isoloss.core.sources import Source
+from isoloss.core.tables import SET_ASIDE
 from isoloss.formats.names import SPLITS, meanings
 
 Record = dict[str, Any]
@@ -183,14 +185,17 @@ def _is_many(value: Any) -> bool:
 def _plain(row: Record) -> Record:
     """A record without lists and empty values, with numbers for texts such as NaN."""
     return {
-        as_text(name): _number_or_text(value) if isinstance(value, str) else value
+        as_text(name): value if isinstance(value, int | float) else _number_or_text(value)
         for name, value in row.items()
         if value is not None and not _is_many(value)
     }
 
 
-def _number_or_text(text: str) -> float | str:
-    """The number of a text such as NaN; any other text."""
+def _number_or_text(value: Any) -> float | str:
+    """The number of a decimal, or of a text such as NaN; all else as text, such as a time."""
+    if isinstance(value, Decimal):
+        return float(value)
+    text = str(value)
     return float(text) if text.lower() in _NOT_FINITE else as_text(text)
 
 
@@ -247,7 +252,9 @@ def _curve(points: Mapping[Any, Record], names: Sequence[str]) -> pd.DataFrame:
             columns[name] = _column([v if is_number(v) else math.nan for v in values])
     samples = _samples(columns)
     if samples:
-        columns = {STEP: columns.pop(STEP), SAMPLES: columns.pop(samples), **columns}
+        axes = {STEP: columns.pop(STEP), SAMPLES: columns.pop(samples)}
+        aside = f"{SAMPLES}{SET_ASIDE}"
+        columns = axes | {aside if n == SAMPLES else n: v for n, v in columns.items()}
     return pd.DataFrame(columns)
 
 

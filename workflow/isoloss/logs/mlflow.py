@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from isoloss.core.problems import TableError
 from isoloss.core.sources import Source
 from isoloss.formats.numbers import is_number
 from isoloss.logs import configs
@@ -81,9 +80,7 @@ def _text(file: Source) -> str:
     try:
         return file.parts[0].decode("utf-8").strip()
     except UnicodeDecodeError as error:
-        raise TableError(
-            *file.error(f"is not UTF-8 ({error})", "write it again").problems
-        ) from None
+        raise file.error(f"is not UTF-8 ({error})", "write it again") from error
 
 
 def _value(text: str) -> Any:

@@ -12,11 +12,11 @@ from isoloss.formats.names import SPLITS
 TRAINER = "trainer_state.json"
 _CHECKPOINT = re.compile(r"checkpoint[-_]\d+")
 _SPLITS = SPLITS | {"train", "training"}
-# names of files and folders that say nothing about the run
-_GENERIC = _SPLITS | {
-    *("metrics", "metric", "log", "logs", "history", "progress", "results", "result", "summary"),
-    *("events", "tb", "tensorboard", "output", "outputs", "runs", "scalars", "losses", "loss"),
-    *("trainer", "state", "all", "final", "data", "stats", "curve", "curves", "files", "wandb"),
+# words of names of folders, and of files, that say nothing about the run
+_FOLDERS = _SPLITS | {"metrics", "log", "logs", "events", "tb", "tensorboard", "runs", "files"}
+_FILES = _FOLDERS | {
+    *("metric", "history", "progress", "results", "result", "summary", "output", "scalars", "loss"),
+    *("losses", "trainer", "state", "all", "final", "data", "stats", "curve", "curves", "wandb"),
 }
 _TIME = re.compile(r"\d{9,}(?:\.\d+)?")  # the folders that `SummaryWriter.add_hparams` makes
 
@@ -43,15 +43,16 @@ def place(name: str) -> Place:
     ('sweep/b', 'sweep/b')
     """
     path = PurePosixPath(name)
-    parts = [*path.parts[:-1], stem(path.name)]
+    parts, label = list(path.parts[:-1]), stem(path.name)
     if is_events(name):
-        parts.pop()
-    label = ""
-    while parts and is_generic(parts[-1]):
+        label = "events"
+    elif not is_generic(label):
+        return Place("/".join([*parts, label]), label)
+    while parts and _is_generic_folder(parts[-1]):
         last = parts.pop()
-        if not label or last.lower() in _SPLITS:
+        if last.lower() in _SPLITS or label == "events":
             label = last
-    return Place("/".join(parts), label or ("events" if is_events(name) else stem(path.name)))
+    return Place("/".join(parts), label)
 
 
 def folders_of(name: str, run: str) -> list[str]:
@@ -81,14 +82,23 @@ def stem(name: str) -> str:
     return path.stem
 
 
-def is_generic(part: str) -> bool:
-    """Whether a part of a path is called so in every run.
+def is_generic(stem: str) -> bool:
+    """Whether a file may be called so in every run.
 
     >>> is_generic("eval_results"), is_generic("width-8")
     (True, False)
     """
-    words = re.split(r"[\W_]+", part.lower())
-    return _GENERIC.issuperset(words) or bool(_CHECKPOINT.fullmatch(part) or _TIME.fullmatch(part))
+    return _FILES.issuperset(_words(stem))
+
+
+def _is_generic_folder(name: str) -> bool:
+    """Whether a folder may be called so in every run."""
+    known = _FOLDERS.issuperset(_words(name))
+    return known or bool(_CHECKPOINT.fullmatch(name) or _TIME.fullmatch(name))
+
+
+def _words(name: str) -> list[str]:
+    return re.split(r"[\W_]+", name.lower())
 
 
 def trainers(names: Iterable[str]) -> dict[str, list[str]]:
@@ -110,17 +120,18 @@ def trainers(names: Iterable[str]) -> dict[str, list[str]]:
     return {folder: [name for _, name in sorted(some)] for folder, some in folders.items()}
 
 
-def is_of_trainer(name: str, folders: Container[str]) -> bool:
-    """Whether a file is another record of what a Trainer's state says, or part of a checkpoint.
+def trainer_of(name: str, folders: Container[str]) -> str | None:
+    """The folder of the Trainer whose state says what is in a file; None if there is none.
 
-    That is a file of the Trainer's folder, of its checkpoints, or an event file in `runs`.
+    That is a file of the Trainer's folder or of a checkpoint, or an event file in its `runs`.
+
+    >>> trainer_of("a/runs/Nov26/events.out.tfevents.1", {"a/"}), trainer_of("a/b/log.csv", {"a/"})
+    ('a/', None)
     """
     parts = PurePosixPath(name).parts[:-1]
     for depth in range(len(parts) + 1):
-        folder = "".join(f"{part}/" for part in parts[:depth])
-        if folder in folders:
-            below = parts[depth:]
-            return (
-                not below or below[0] in ("runs", "logs") or bool(_CHECKPOINT.fullmatch(below[0]))
-            )
-    return False
+        folder, below = "".join(f"{part}/" for part in parts[:depth]), parts[depth:]
+        inside = not below or bool(_CHECKPOINT.fullmatch(below[0]))
+        if folder in folders and (inside or (below[0] in ("runs", "logs") and is_events(name))):
+            return folder
+    return None

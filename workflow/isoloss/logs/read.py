@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -13,8 +14,9 @@ from isoloss.core import tables
 from isoloss.core.addresses import Address
 from isoloss.core.escape import listed, visible
 from isoloss.core.problems import Problem, TableError
-from isoloss.core.sources import Limits, Source, read_logs
+from isoloss.core.sources import Limits, Source, open_source, read_logs
 from isoloss.formats.table import Parsed
+from isoloss.logs.file import log_of
 from isoloss.logs.folder import gathered
 from isoloss.logs.log import Log
 from isoloss.logs.tables import curves_table, runs_table, statements
@@ -57,12 +59,12 @@ def read_log(path: str | Path, limits: Limits | None = None) -> Log:
         TableError: it cannot be read: file, line, what was found.
 
     Example:
-        >>> import pathlib, tempfile
+        >>> import isoloss, pathlib, tempfile
         >>> path = pathlib.Path(tempfile.mkdtemp(), "metrics.jsonl")
         >>> lines = ['{"step": 1, "tokens": 64, "loss": 3.5}']
         >>> lines += ['{"step": 2, "tokens": 128, "loss": 3}']
         >>> _ = path.write_text("\n".join(lines))
-        >>> log = read_log(path)
+        >>> log = isoloss.read_log(path)
         >>> log.curve
            step  n_samples  loss
         0     1         64   3.5
@@ -70,49 +72,23 @@ def read_log(path: str | Path, limits: Limits | None = None) -> Log:
         >>> log.final
         {'step': 2, 'tokens': 128, 'loss': 3}
     """
+    if not os.path.isdir(path):
+        return log_of(open_source(path, limits))
     source = read_logs(Address.given(str(path)), limits or Limits())
     logs, unread = gathered(source)
-    if len(logs) == 1:
-        return next(iter(logs.values()))
     if not logs:
-        raise TableError(*unread)
-    reason = f"has {len(logs)} runs ({listed(sorted(logs))})"
-    raise source.error(reason, "give the log of one run")
+        raise TableError(*unread, _no_run(source))
+    if len(logs) > 1:
+        reason = f"has {len(logs)} runs ({listed(list(logs))})"
+        raise source.error(reason, "give the log of one run")
+    (log,) = logs.values()
+    return replace(log, notes=(*log.notes, *(f"not read: {problem}" for problem in unread)))
 
 
-def read_runs_of(source: Source) -> Runs:
-    r"""The runs in a folder of logs.
-
-    Args:
-        source: what `sources.read_logs` read.
-
-    Raises:
-        TableError: no run can be read; all files with the reasons.
-
-    Example:
-        >>> import pathlib, tempfile
-        >>> folder = pathlib.Path(tempfile.mkdtemp())
-        >>> for width, loss in ((8, 3.5), (16, 3.25)):
-        ...     run = folder / f"width-{width}"
-        ...     run.mkdir()
-        ...     _ = (run / "config.yaml").write_text(f"width: {width}")
-        ...     _ = (run / "metrics.csv").write_text(f"step,val_loss\n0,5.5\n10,{loss}")
-        >>> read_runs_of(read_logs(Address.given(str(folder)), Limits())).runs
-             run_id   status  step  val_loss  width
-        0  width-16  unknown    10      3.25     16
-        1   width-8  unknown    10      3.50      8
-    """
-    logs, unread = gathered(source)
-    if not logs:
-        remedy = "give a folder with JSON, CSV, Parquet or TensorBoard files of metrics"
-        raise TableError(*unread, Problem(source.label, "has no run that can be read", remedy))
-    runs, clashes = runs_table(logs)
-    notes = (*statements(logs), *clashes, *_ignored(source))
-    return Runs(runs, curves_table(logs, runs), unread, notes)
-
-
-def import_runs(logs: str | Path, out: str | Path, limits: Limits | None = None) -> Runs:
-    """The runs in a folder of logs, written into Parquet files.
+def import_runs(
+    logs: str | Path, out: str | Path | None = None, limits: Limits | None = None
+) -> Runs:
+    r"""The runs in a folder of logs, also written into Parquet files if `out` is given.
 
     Args:
         logs: the folder, or a file; nothing in it is changed.
@@ -122,19 +98,34 @@ def import_runs(logs: str | Path, out: str | Path, limits: Limits | None = None)
 
     Raises:
         TableError: no run can be read, with the reason of every file; or `out` is in the folder.
+
+    Example:
+        >>> import isoloss, pathlib, tempfile
+        >>> folder = pathlib.Path(tempfile.mkdtemp())
+        >>> for width, loss in ((8, 3.5), (16, 3.25)):
+        ...     run = folder / f"width-{width}"
+        ...     run.mkdir()
+        ...     _ = (run / "config.yaml").write_text(f"width: {width}")
+        ...     _ = (run / "metrics.csv").write_text(f"step,val_loss\n0,5.5\n10,{loss}")
+        >>> imported = isoloss.import_runs(folder)
+        >>> imported.runs
+             run_id   status  step  val_loss  width
+        0  width-16  unknown    10      3.25     16
+        1   width-8  unknown    10      3.50      8
+        >>> imported.curves["val_loss"].tolist()
+        [5.5, 3.25, 5.5, 3.5]
     """
+    source = read_logs(Address.given(str(logs)), limits or Limits())
+    if out is None:
+        return read_runs_of(source)
     out = Path(out)
     if out.suffix != ".parquet":
         raise TableError(Problem("--out", f"found {visible(out)!r}", "name a file NAME.parquet"))
-    source = read_logs(Address.given(str(logs)), limits or Limits())
     if out.resolve().is_relative_to(source.address.path.resolve()):
         reason = f"{visible(out)!r} is in the folder of the logs, and would be read as one of them"
         raise TableError(Problem("--out", reason, "name a file elsewhere"))
     imported = read_runs_of(source)
-    with (
-        tables.whole(out.with_suffix(".curves.parquet")) as curves,
-        tables.whole(out) as runs,
-    ):
+    with tables.whole(out.with_suffix(".curves.parquet")) as curves, tables.whole(out) as runs:
         _write(imported.curves, curves)
         _write(imported.runs, runs)
     return imported
@@ -143,6 +134,25 @@ def import_runs(logs: str | Path, out: str | Path, limits: Limits | None = None)
 def _write(table: pd.DataFrame, path: Path) -> None:
     arrow = pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata()
     pq.write_table(arrow, path, compression="zstd")
+
+
+def read_runs_of(source: Source) -> Runs:
+    """The runs in a folder of logs that `sources.read_logs` read.
+
+    Raises:
+        TableError: no run can be read; all files with the reasons.
+    """
+    logs, unread = gathered(source)
+    if not logs:
+        raise TableError(*unread, _no_run(source))
+    runs, clashes = runs_table(logs)
+    notes = (*statements(logs), *clashes, *_ignored(source))
+    return Runs(runs, curves_table(logs, runs), unread, notes)
+
+
+def _no_run(source: Source) -> Problem:
+    remedy = "give a folder with JSON, CSV, Parquet or TensorBoard files of metrics"
+    return Problem(source.label, "has no run that can be read", remedy)
 
 
 def table_of_runs(source: Source) -> Parsed:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,7 +34,7 @@ def runs_table(logs: Mapping[str, Log]) -> tuple[pd.DataFrame, list[str]]:
         for final, c in zip(finals, settings, strict=True)
     ]
     columns = [*metrics.values(), *filter(None, names.values())]
-    table = {column: column_of([_cell(row.get(column)) for row in rows]) for column in columns}
+    table = {column: column_of([row.get(column) for row in rows]) for column in columns}
     ends = [log.status for log in logs.values()]
     runs = pd.DataFrame({RUN: list(logs), STATUS: ends, **table}, index=range(len(logs)))
     renamed = [new for name, new in names.items() if new and new != name]
@@ -66,11 +65,6 @@ def _names_of_settings(
     return names
 
 
-def _cell(value: Any) -> Any:
-    """A value that a table can hold: dates are text."""
-    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
-
-
 def curves_table(logs: Mapping[str, Log], runs: pd.DataFrame) -> pd.DataFrame:
     """The points along all runs, with the settings that are numbers.
 
@@ -78,7 +72,7 @@ def curves_table(logs: Mapping[str, Log], runs: pd.DataFrame) -> pd.DataFrame:
         logs: by run id.
         runs: their table.
     """
-    curves = [log.curve for log in logs.values()]
+    curves = [log.curve.rename(columns=_metric) for log in logs.values()]
     whole = pd.concat(curves, ignore_index=True)
     lengths = [len(curve) for curve in curves]
     whole.insert(0, RUN, np.repeat(np.array(list(logs), dtype=object), lengths))

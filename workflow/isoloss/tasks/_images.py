@@ -55,6 +55,16 @@ class Labelled:
         """Of every row, int64 (k,)."""
         return self.dataset.labels[self.rows]
 
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the examples: whole numbers."""
+        return self.dataset.tokens.values.dtype
+
+    @cached_property
+    def unit(self) -> float:
+        """What an example is multiplied by, so that the largest number of its type becomes 1."""
+        return 1 / float(np.iinfo(self.dtype).max)
+
     def parts(self) -> Iterator[slice]:
         """The rows in parts, of which each is read at once."""
         for begin in range(0, len(self.rows), AT_ONCE):
@@ -126,7 +136,7 @@ class Images:
         if not self.n_items or not len(self.measured):
             raise ValueError("a side has no example: change valid_fraction or valid_tokens")
         self._targets = torch.from_numpy(self.training.labels)
-        self._batches: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._batches: dict[int, tuple[torch.Tensor, ...]] = {}
         self._last: tuple[torch.nn.Module, torch.nn.Module, torch.Tensor] | None = None
 
     def to(self, device: str) -> None:
@@ -141,16 +151,22 @@ class Images:
     def learn(self, model: torch.nn.Module, items: np.ndarray, share: float = 1.0) -> torch.Tensor:
         """Mean cross-entropy of some training examples, nats; see `Task`.
 
-        A batch is gathered into memory that the next one of its size overwrites.
+        A batch is gathered into memory that the next one of its size overwrites. Only then are its
+        numbers made inputs: to fetch four bytes a number from all over memory takes longer.
         """
-        trained, inputs = self._given(model)
+        trained, examples = self._given(model)
         at = torch.from_numpy(self.entries[items]).to(self.device)
         if len(items) not in self._batches:
-            self._batches[len(items)] = inputs[at], self._targets[at]
-        batch = self._batches[len(items)]
-        torch.index_select(inputs, 0, at, out=batch[0])
-        torch.index_select(self._targets, 0, at, out=batch[1])
-        return learn(trained, *batch, share)
+            given = torch.empty(len(items), examples.shape[1], device=self.device)
+            self._batches[len(items)] = examples[at], given, self._targets[at]
+        gathered, given, targets = self._batches[len(items)]
+        torch.index_select(examples, 0, at, out=gathered)
+        torch.index_select(self._targets, 0, at, out=targets)
+        if examples.is_floating_point():  # encoded
+            given = gathered
+        else:
+            given.copy_(gathered).mul_(self.training.unit)
+        return learn(trained, given, targets, share)
 
     def n_unique(self, seen: np.ndarray) -> int:
         """How many distinct examples are among the items that were seen."""
@@ -173,33 +189,40 @@ class Images:
         return float(nats.mean()), by_tag
 
     def release(self) -> None:
-        """Nothing: the examples that are trained on stay in memory as they are given to a model."""
+        """Nothing: the examples that are trained on are copied into memory once."""
 
     def _given(self, model: torch.nn.Module) -> tuple[torch.nn.Module, torch.Tensor]:
         """The part of a model that is trained, and what it is given of all training examples.
 
         A model whose first part is not trained has `encode`, that part, and `head`, the rest: what
-        `encode` gives of an example is computed once.
+        `encode` gives of an example is computed once. Examples of any other model stay whole
+        numbers.
         """
         if self._last is None or self._last[0] is not model:
             encode = getattr(model, "encode", None)
-            trained = model if encode is None else model.head
             self._batches.clear()
-            self._last = model, trained, self._inputs(encode)
+            if encode is None:
+                self._last = model, model, torch.from_numpy(self._examples()).to(self.device)
+            else:
+                self._last = model, model.head, self._encoded(encode)
         return self._last[1:]
 
-    @torch.no_grad()
-    def _inputs(self, encode: Callable[[torch.Tensor], torch.Tensor] | None) -> torch.Tensor:
-        """The distinct training examples, float32 (k, inputs), encoded if there is an encoder."""
-        side, inputs = self.training, None
+    def _examples(self) -> np.ndarray:
+        """The distinct training examples, (k, inputs) of their own type."""
+        side = self.training
+        examples = np.empty((len(side.rows), self.shapes["inputs"]), side.dtype)
         for part in side.parts():
-            rows = _scaled(side, side.rows[part]).to(self.device)
-            rows = rows if encode is None else encode(rows)
-            if inputs is None:
-                inputs = torch.empty(len(side.rows), rows.shape[1], device=self.device)
-            inputs[part] = rows
+            examples[part] = side.examples(side.rows[part]).reshape(-1, self.shapes["inputs"])
         side.dataset.tokens.release()
-        return inputs
+        return examples
+
+    @torch.no_grad()
+    def _encoded(self, encode: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+        """What an encoder gives of the distinct training examples, float32 (k, features)."""
+        side = self.training
+        parts = [encode(_scaled(side, side.rows[p]).to(self.device)) for p in side.parts()]
+        side.dataset.tokens.release()
+        return torch.cat(parts)
 
 
 def _check(side: Labelled, shapes: Mapping[str, int]) -> None:
@@ -216,7 +239,6 @@ def _check(side: Labelled, shapes: Mapping[str, int]) -> None:
 
 
 def _scaled(side: Labelled, rows: np.ndarray) -> torch.Tensor:
-    """Examples divided by the largest number of their type, float32 (len(rows), inputs)."""
-    examples = side.examples(rows)
-    flat = torch.from_numpy(examples.reshape(len(rows), -1)).to(torch.float32)
-    return flat.div_(float(np.iinfo(examples.dtype).max))
+    """Examples as a model is given them, float32 (len(rows), inputs)."""
+    examples = side.examples(rows).reshape(len(rows), -1)
+    return torch.from_numpy(examples).float().mul_(side.unit)

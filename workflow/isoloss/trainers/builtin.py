@@ -244,7 +244,7 @@ def train(
     checkpoint: Checkpoint,
 ) -> Trained:
     """Train and measure one run; see `_trainer.Card`."""
-    from isoloss.trainers._devices import prepare_torch
+    from isoloss.trainers._devices import prepare_torch, tiny_numbers_are_zero
 
     model = model_of(card, {**settings, **task.shapes})
     noise, on = noise_of(model, settings), device(settings)
@@ -253,18 +253,19 @@ def train(
     batches = task.batches(settings["batch_items"], generator(seed, "order", noise))
     run = _Run(settings, task, module, model.nominal_width(), on)
     run.restore(checkpoint.load())
-    for step in range(settings["n_steps"]):
-        items = next(batches)
-        run.seen[items] = True
-        if step >= run.first:
-            run.step(step, items)
-            if step % RELEASE_STEPS == 0:
-                task.release()
-            if step + 1 in checkpoint.steps:
-                checkpoint.keep(step + 1, run.weights())
-            if checkpoint.due():
-                checkpoint.save(run.state(step + 1))
-        next(ticks)
+    with tiny_numbers_are_zero():
+        for step in range(settings["n_steps"]):
+            items = next(batches)
+            run.seen[items] = True
+            if step >= run.first:
+                run.step(step, items)
+                if step % RELEASE_STEPS == 0:
+                    task.release()
+                if step + 1 in checkpoint.steps:
+                    checkpoint.keep(step + 1, run.weights())
+                if checkpoint.due():
+                    checkpoint.save(run.state(step + 1))
+            next(ticks)
     return run.measured()
 
 

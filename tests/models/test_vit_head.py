@@ -8,7 +8,6 @@ import torch
 from images_in_memory import labelled, task_of
 
 from isoloss.core import registry
-from isoloss.core.problems import IsolossError
 from isoloss.core.seeds import generator
 from isoloss.models._layers import Layers
 from isoloss.models.vit_head import Model, sizes
@@ -112,7 +111,7 @@ def test_a_head_is_found_for_n_with_and_without_what_is_frozen(target, conventio
 
 
 def test_images_that_are_not_lines_of_one_length_are_refused():
-    with pytest.raises(IsolossError, match="height: 784 inputs are not 30 lines"):
+    with pytest.raises(ValueError, match="784 inputs are not 30 lines of one length"):
         Model(**{**GIVEN, "height": 30})
 
 

@@ -115,5 +115,6 @@ def model_of(card: Any, given: Mapping[str, Any]) -> Model:
 
     Raises:
         KeyError: the card needs a size that is not among them.
+        ValueError: there is no model of these sizes.
     """
     return card.Model(**{field.name: given[field.name] for field in fields(card.Model)})

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from isoloss.core.problems import IsolossError, Problem
 from isoloss.core.seeds import generator
 from isoloss.models import mlp
 
@@ -86,8 +85,7 @@ class Model:
 
     def __post_init__(self):
         if self.inputs % self.height:
-            reason = f"{self.inputs} inputs are not {self.height} lines of one length"
-            raise IsolossError(Problem("vit_head, height", reason, "give the height of the images"))
+            raise ValueError(f"{self.inputs} inputs are not {self.height} lines of one length")
 
     def head(self) -> mlp.Model:
         """What is trained."""

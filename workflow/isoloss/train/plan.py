@@ -198,6 +198,9 @@ def _sized(model_card: Any, task: Any, options: _Pairs, task_options: _Pairs) ->
         card, reason = model_card.__name__, f"Model has the field {error}"
         remedy = "add it to OPTIONS, or take one of the task's shapes"
         raise IsolossError(Problem(card, reason, remedy)) from error
+    except ValueError as error:
+        card = model_card.__name__.rpartition(".")[2]
+        raise IsolossError(Problem(f"model {card}", str(error), "change its settings")) from error
     count = model.count()
     n_params = {convention: n_params_of(count, convention) for convention in _CONVENTIONS}
     per_item = task.examples_per_item(**dict(task_options))

@@ -198,7 +198,7 @@ def drawn_otherwise(project):
 
 def optimised_otherwise(project):
     """Code of the optimiser is edited."""
-    project.edit("trainers/builtin.py", "fused=True,", "fused=True, eps=1e-7,")
+    project.edit("trainers/_optimizers.py", "count.add_(1)", "count.add_(2)")
 
 
 def written_otherwise(project):

@@ -324,6 +324,9 @@ def files(make_runs, chinchilla_runs, tmp_path_factory):
         tables.write(name, whole, made[f"aggregate/{name}"], facts)
     seen = ended.assign(observable="weight_norms", quantity="root_mean_square", value=1.5)
     seen = pd.concat([seen.assign(part=part) for part in ("$\\frac$ _x", "p" * 300)])
+    entropies = [ended.assign(quantity=q, value=v) for q, v in (("h_tse", 2.0), ("h_sie", 0.5))]
+    entropies = pd.concat(entropies).assign(observable="structural_entropy", part="sample")
+    seen = pd.concat([seen, entropies])
     made["observe/observations"] = home / "observations.parquet"
     seen = seen[tables.schema("observations").names]
     tables.write("observations", seen, made["observe/observations"], {"observation": "$o$"})

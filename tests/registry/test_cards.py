@@ -171,7 +171,9 @@ def files(chinchilla_runs, tmp_path_factory):
         ended = runs[runs["status"] == "done"]
         domains = [ended.assign(domain=d, loss=ended["loss"] * f) for d, f in
                    (("code", 0.9), ("docstring", 1.1))]  # fmt: skip
-        losses = pd.concat(domains).assign(step=9, split="valid", tag_key="kind", n_tokens=64)
+        losses = pd.concat(domains).assign(
+            step=9, split="valid", tag_key="kind", n_tokens=64, error_rate=None
+        )
         along = [ended.assign(step=s, n_samples=ended["n_samples"] * s / 8) for s in (1, 2, 8)]
         curves = pd.concat(along).assign(n_samples=lambda t: t["n_samples"].astype(int))
         paths = {}

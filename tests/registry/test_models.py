@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import make_dataclass
-from types import SimpleNamespace
+from types import ModuleType
 
 import numpy as np
 import pandas as pd
@@ -210,6 +210,17 @@ def test_a_task_gives_its_items_in_an_order_that_the_generator_decides(name):
 
 
 @pytest.mark.parametrize("name", TASKS)
+def test_a_task_can_be_made_up_to_time_its_steps(name):
+    card, options = registry.card("task", name), registry.defaults("task", name)
+    task = card.task(*card.made_up(7, **options), 1, 0, **options)
+    assert task.n_items == 7
+    (model,) = [m for m in MODELS if task_of(m) == name][:1]
+    built = sized(model).build(generator(0, "init", "x"))
+    loss = task.learn(built, next(task.batches(7, generator(0, "order", "x"))))
+    assert float(loss) == pytest.approx(task.guess, rel=0.5)
+
+
+@pytest.mark.parametrize("name", TASKS)
 def test_a_task_measures_a_model_without_training_it_and_by_tag(name):
     task = task_for(name)
     (model,) = [m for m in MODELS if task_of(m) == name][:1]
@@ -352,12 +363,13 @@ def test_a_model_card_that_is_no_python_is_refused_with_its_line(own_model):
 
 def test_a_field_of_a_model_that_nothing_gives_is_told_with_what_to_do():
     model = make_dataclass("Model", ["context", "depth"])
-    card = SimpleNamespace(__name__="isoloss.models.mine", Model=model)
+    card = ModuleType("isoloss.models.mine")
+    card.Model = model
     cards = Cards(
-        card, registry.card("task", "language_model"), None, ("context", "vocabulary"), "depth"
+        card, registry.card("task", "language_model"), None, ("context", "vocabulary"), ("width",)
     )
     with pytest.raises(IsolossError, match=r"models\.mine: Model has the field 'depth'; add it to"):
-        cards.sized({"context": 8, "vocabulary": 256})
+        cards.sized({"context": 8, "vocabulary": 256, "width": 2})
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from isoloss.core import registry
 from isoloss.core.problems import IsolossError, StudyError
 from isoloss.study import check
 from isoloss.train.cells import count_runs, values_of
@@ -108,6 +109,27 @@ def test_the_convention_for_n_is_the_sweeps():
     (nonembed,) = planned(cell).to_dict("records")
     assert total["n_params"] == total["n_params_total"] == 256 * 24 + 24 * 24**2
     assert nonembed["n_params_nonembed"] == 24 * 28**2
+
+
+def test_a_rule_for_sizes_is_the_sweeps_or_the_cells():
+    cell = {"n_params": [100, 400], "n_samples": 1e5, "inputs": 4, "classes": 3}
+    images = {"model": "mlp", "n_params": "total"}
+    card = registry.card("model", "mlp")
+    given = {"depth": 2, "taper": 0.5, "inputs": 4, "classes": 3}
+    widths = {
+        rule: [card.sizes(target, given, rule)["width"] for target in cell["n_params"]]
+        for rule in ("closest", "inverse")
+    }
+    assert widths["closest"] != widths["inverse"]
+    assert list(planned(cell, **images)["width"]) == widths["closest"]
+    for plan in (
+        planned(cell, **images, size_rule="inverse"),
+        planned({**cell, "size_rule": "inverse"}, **images, size_rule="closest"),
+        planned(cell, **images, settings={"size_rule": "inverse"}),
+    ):
+        assert list(plan["width"]) == widths["inverse"]
+    (line,) = problems(cell, **images, size_rule="inverze")
+    assert line.startswith("train.t.size_rule: ") and "did you mean 'inverse'" in line
 
 
 def test_runs_without_and_with_a_number_of_distinct_examples_stand_side_by_side():

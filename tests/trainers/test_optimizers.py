@@ -98,3 +98,42 @@ def test_parameters_and_gradients_are_views_of_one_vector(name, network):
     optimizer.flat.data.fill_(2.0)
     optimizer.flat.grad.fill_(3.0)
     assert all((p == 2).all() and (p.grad == 3).all() for p in network.parameters())
+
+
+@pytest.mark.parametrize(("name", "of_torch"), [("adamw", "AdamW"), ("adam", "Adam")])
+def test_the_fused_step_is_bitwise_that_of_torch(name, of_torch, network):
+    settings = SETTINGS | {"optimizer": name, "beta2": 0.999, "epsilon": 1e-6}
+    optimizer = Optimizer(network, settings)
+    vector = torch.nn.Parameter(optimizer.flat.detach().clone())
+    moments = {"betas": (0.9, 0.999), "eps": 1e-6, "weight_decay": 0.1}
+    reference = getattr(torch.optim, of_torch)([vector], **moments, fused=True)
+    for step in range(20):
+        optimizer.flat.grad.zero_()
+        learn(network, step)
+        vector.grad = optimizer.flat.grad.clone()
+        reference.param_groups[0]["lr"] = 0.01 / (step + 1)
+        reference.step()
+        optimizer.step(0.01 / (step + 1))
+        assert torch.equal(optimizer.flat, vector)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_an_optimiser_goes_on_from_its_state_bit_for_bit(name, network):
+    settings = SETTINGS | {"optimizer": name}
+    whole, begun = Optimizer(network, settings), copy.deepcopy(network)
+    other = Optimizer(begun, settings)
+
+    def steps(optimizer, module, numbers):
+        for step in numbers:
+            optimizer.flat.grad.zero_()
+            learn(module, step)
+            optimizer.step(0.01)
+
+    steps(whole, network, range(6))
+    steps(other, begun, range(3))
+    rest = copy.deepcopy(begun)
+    last = Optimizer(rest, settings)
+    for tensor, saved in zip(last.state().values(), other.state().values(), strict=True):
+        tensor.copy_(saved)
+    steps(last, rest, range(3, 6))
+    assert torch.equal(whole.flat, last.flat)

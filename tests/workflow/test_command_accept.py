@@ -35,7 +35,7 @@ def edited(results):
         process = warm.run("isoloss", *arguments, folder=results.folder, environment=environment)
         return process.returncode, process.stdout + process.stderr
 
-    results.edit("trainers/builtin.py", "betas=(", "eps=1e-8, betas=(")  # as it is without
+    results.edit("trainers/_optimizers.py", "count.add_(1)", "count.add_(2 - 1)")  # the same
     results.edit("figures/isoloss.py", "linewidth=2,", "linewidth=2.0,")
     return ask
 
@@ -52,14 +52,14 @@ def test_an_edit_is_accepted_as_a_no_op_and_a_further_one_is_due(results, edited
     assert code == 2
     assert "runs of other code than the one here" in output
 
-    code, output = edited("accept", "--reason", "the default, spelled out")
+    code, output = edited("accept", "--reason", "the same step, in other words")
     assert code == 0
     lines = (results.results / "accepted.jsonl").read_text(encoding="utf-8").splitlines()
     accepted = {line["job"]: line for line in map(json.loads, lines)}
     shards = {f"train/{sweep}/{shard}" for sweep in ("grid", "short") for shard in "01"}
     plans = {"plan/grid", "plan/short"}  # a trainer's card says which steps a run takes
     assert set(accepted) == shards | plans | {"run/transformer/builtin", "plot/isoloss"}
-    assert {line["reason"] for line in accepted.values()} == {"the default, spelled out"}
+    assert {line["reason"] for line in accepted.values()} == {"the same step, in other words"}
     assert all(line["from"] != line["to"] for line in accepted.values())
     assert f"{len(accepted)} accepted" in output
 
@@ -67,13 +67,13 @@ def test_an_edit_is_accepted_as_a_no_op_and_a_further_one_is_due(results, edited
     code, output = edited("verify")
     assert code == 0
     assert re.search(
-        r"run/transformer/builtin +code accepted on \S+: the default, spelled out", output
+        r"run/transformer/builtin +code accepted on \S+: the same step, in other words", output
     )
     assert edited("accept", "--reason", "again") == (0, "no code has changed\n")
     code, output = edited("status")
     assert (code, status_table(output)["grid"]["missing"]) == (0, "0")
     assert edited("gc") == (0, "no entry is unused\n")
 
-    results.edit("trainers/builtin.py", "eps=1e-8", "eps=1e-7")
+    results.edit("trainers/_optimizers.py", "count.add_(2 - 1)", "count.add_(2)")
     assert results.due()["train_shard"] == 4
     assert status_table(edited("status")[1])["grid"]["missing"] == "16"

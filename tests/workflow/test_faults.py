@@ -237,6 +237,36 @@ def test_after_a_kill_the_same_command_gives_the_same_tables(project, kill, seed
     assert project.attempt("runs", "-n")[1].count("Nothing to be done") == 1
 
 
+def test_a_run_that_is_killed_goes_on_from_its_state_and_keeps_every_model(project):
+    way = {"optimizer": "muon", "schedule": "wsd", "accumulate": 2, "batch_size": 4}
+    cells = [{"n_flops": "4e8", "d_model": 8, **way}]
+    grid = project.study["train"]["grid"] | {"checkpoint_minutes": 1e-6, "cells": cells}
+    project.study["train"]["grid"] = grid | {"checkpoints": [0.25, 0.9]}
+    project.study |= {"fit": {}, "plot": {}}  # of one run there are none
+    folder = project.untrained().store.folder
+    project.call("runs")
+    whole, (digest,) = gathered(project.results), project.store.kept()
+    names = ["weights.safetensors", *(path.name for path in project.store.checkpoints(digest))]
+    models = {name: (folder(digest) / name).read_bytes() for name in names}
+    assert len(set(models.values())) == 3
+
+    for stage in ("store", "train", "aggregate"):
+        shutil.rmtree(project.results / stage)
+    head = project.begin_snakemake("runs")
+    (early,) = wait_for(lambda: project.store.checkpoints(digest))
+    wait_for(project.store.state(digest).is_file)
+    kill_all(project, head)
+    assert project.store.find(digest) is None
+    state, written = project.store.state(digest), early.stat().st_mtime_ns
+    assert state.is_file() and list(project.store.checkpoints(digest)) == [early]
+
+    project.call("runs")
+    assert gathered(project.results) == whole
+    assert {name: (folder(digest) / name).read_bytes() for name in names} == models
+    assert early.stat().st_mtime_ns == written  # it was not trained again up to there
+    assert not state.exists()
+
+
 KILLED_AFTER_SAVING = """
 _save = Store.save
 

@@ -149,8 +149,9 @@ def _module(size: Model, rng):
 
     def rotate(x):
         """Turn pairs of coordinates, as complex numbers, by an angle that grows with position."""
+        x = x.float() if x.dtype == torch.bfloat16 else x  # of which there are no complex numbers
         pairs = torch.view_as_complex(x.unflatten(-1, (width // 2, 2)))
-        return torch.view_as_real(pairs * turns[: x.shape[-2]]).flatten(-2)
+        return torch.view_as_real(pairs * turns[: x.shape[-2]].to(x.device)).flatten(-2)
 
     def norm(x):
         return functional.layer_norm(x, (d_model,), eps=EPSILON)

@@ -516,7 +516,7 @@ def _range_problems(
 def _rule_problems(sweep: Mapping[str, Any], place: str) -> list[Problem]:
     """Problems of rules by which sizes are to be found, and which the model card does not know."""
     rules = registry.facts("model", sweep["model"]).get("SIZE_RULES", ["closest"])
-    places = {f"{place}.settings": sweep["settings"]}
+    places = {place: sweep, f"{place}.settings": sweep["settings"]}
     places |= {f"{place}.cells[{i}]": cell for i, cell in enumerate(sweep["cells"])}
     wrong = []
     for where, given in places.items():

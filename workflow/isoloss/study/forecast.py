@@ -96,7 +96,7 @@ class _Basis:
         return _steps(run, valid_tokens) * self.of_step(flops)
 
 
-_SLOW = _Basis("what a slow machine needs at most", lambda flops: 0.02 + flops / 5e8)
+_SLOW = _Basis("what a slow machine needs at most", lambda flops: 0.005 + flops / 1e9)
 
 
 def forecast(flow: Flow, always: bool = False, cache: Path = CACHE) -> list[SweepForecast]:
@@ -119,8 +119,7 @@ def forecast(flow: Flow, always: bool = False, cache: Path = CACHE) -> list[Swee
     measures = always or math.fsum(slow) > QUICK or cap_of(flow) is not None
     forecasts = []
     for name in names:
-        cards = cards_of(flow.config["train"][name])
-        alike = [n for n in names if cards_of(flow.config["train"][n]) == cards]
+        alike = [n for n in names if _trained_by(flow, n) == _trained_by(flow, name)]
         basis = _from_runs([(run, valid[n]) for n in alike for run in plans[n]], ended)
         if basis is None:
             basis = _from_steps(flow, name, left[name], cache) if measures else _SLOW
@@ -132,6 +131,12 @@ def forecast(flow: Flow, always: bool = False, cache: Path = CACHE) -> list[Swee
 def cap_of(flow: Flow) -> float | None:
     """The device-hours that a start may need at most; None without a limit."""
     return flow.config.get("max_device_hours")
+
+
+def _trained_by(flow: Flow, name: str) -> tuple[Any, Any]:
+    """What trains the runs of a sweep: its cards, and the command of a user's program."""
+    sweep = flow.config["train"][name]
+    return cards_of(sweep), sweep.get("command")
 
 
 def _planned(flow: Flow, name: str) -> list[Run]:
@@ -153,9 +158,14 @@ def _ended(journal: Iterable[Run]) -> dict[str, Run]:
 
 
 def _left(flow: Flow, name: str, runs: Sequence[Run], ended: Mapping[str, Run]) -> list[Run]:
-    """The runs that have not ended for good with code that counts."""
+    """The runs that have not ended for good with code that counts, or are in the store no more."""
     codes = flow.run_codes(name)
-    return [run for run in runs if ended.get(run["run_id"], {}).get("code") not in codes]
+    in_store = {
+        run_id
+        for run_id, line in ended.items()
+        if line.get("code") in codes and flow.store.path(line["run_digest"]).is_file()
+    }
+    return [run for run in runs if run["run_id"] not in in_store]
 
 
 def _flops_of_step(run: Run) -> float | None:
@@ -288,19 +298,30 @@ def table(forecasts: Sequence[SweepForecast], jobs: int) -> str:
         forecasts: of the sweeps.
         jobs: that run at once.
     """
-    head = ["sweep", "runs", "left", "N", "D", "FLOP left", "device time", f"{jobs} at once", ""]
+    head = [
+        "sweep",
+        "runs",
+        "left",
+        "N",
+        "D",
+        "FLOP left",
+        "device time",
+        f"{jobs} at once",
+        "predicted from",
+    ]
     return columns(head, [_line(one, jobs) for one in forecasts])
 
 
 def _line(one: SweepForecast, jobs: int) -> list[str]:
-    flops = math.fsum(run.get("n_flops_model") or 0.0 for run in one.left)
+    flops = [run.get("n_flops_model") for run in one.left]
+    flops_left = "unknown" if None in flops else f"{math.fsum(flops):.3g}"
     times = ["unknown"] * 2
     if one.total is not None:
         times = [duration(one.total), duration(in_parallel(one.shards(), jobs))]
-    source = f"from {one.source}" if one.left else "all runs are in the store"
+    source = one.source if one.left else "nothing: all runs are in the store"
     counts = [str(len(one.runs)), str(len(one.left))]
     spans = [_span(run.get(key) for run in one.runs) for key in ("n_params", "n_samples")]
-    return [one.name, *counts, *spans, f"{flops:.3g}" if flops else "", *times, source]
+    return [one.name, *counts, *spans, flops_left, *times, source]
 
 
 def _span(values: Iterable[float | None]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 MOST_RUNS = 20_000  # of a study
 _CONVENTIONS = ("total", "nonembed")  # for N
+_Pairs = tuple[tuple[str, Any], ...]  # names and values
 _REPLACED = ("n_flops", "n_samples", "n_unique")  # in a plan: by what comes of them
 
 
@@ -74,12 +76,13 @@ def run_settings(sweep: Mapping[str, Any]) -> list[dict[str, Any]]:
         raise IsolossError(too_many("cells", count))
     cards, properties = Cards.of(sweep), known(sweep)
     defaults = {key: spec["default"] for key, spec in properties.items() if "default" in spec}
+    of_all = {key: sweep[key] for key in ("size_rule",) if key in sweep} | sweep["settings"]
     by_text: dict[str, dict[str, Any]] = {}
     wrong: list[Problem] = []
     for i, cell in enumerate(sweep["cells"]):
         try:
             for assignment in assignments(cell, properties):
-                given = {**sweep["settings"], **assignment}
+                given = {**of_all, **assignment}
                 settings = resolved(given, defaults, cards, sweep["n_params"])
                 ordered = {"model": sweep["model"], "trainer": sweep["trainer"]}
                 for key, spec in properties.items():
@@ -122,7 +125,12 @@ class Cards:
     task: Any
     trainer: Any
     task_options: tuple[str, ...]
-    size: str  # the model card's first option, by which a run is called
+    model_options: tuple[str, ...]
+
+    @property
+    def size(self) -> str:
+        """The model card's first option, by which a run is called; empty if it has none."""
+        return next(iter(self.model_options), "")
 
     @classmethod
     def of(cls, sweep: Mapping[str, Any]) -> Cards:
@@ -133,7 +141,7 @@ class Cards:
             registry.card("task", task),
             registry.card("trainer", sweep["trainer"]),
             tuple(registry.options("task", task)),
-            next(iter(registry.options("model", sweep["model"])), ""),
+            tuple(registry.options("model", sweep["model"])),
         )
 
     def sized(self, settings: Mapping[str, Any]) -> tuple[Model, int]:
@@ -142,40 +150,77 @@ class Cards:
         Raises:
             IsolossError: the model card asks for what is neither an option nor a shape.
         """
-        options = {key: settings[key] for key in self.task_options}
-        try:
-            model = model_of(self.model, {**settings, **self.task.shapes(**options)})
-        except KeyError as error:
-            card, reason = self.model.__name__, f"Model has the field {error}"
-            remedy = "add it to OPTIONS, or take one of the task's shapes"
-            raise IsolossError(Problem(card, reason, remedy)) from error
-        return model, self.task.examples_per_item(**options)
+        sized = self.counted(settings)
+        return sized.model, sized.per_item
+
+    def counted(self, settings: Mapping[str, Any]) -> Sized:
+        """The model of a run with what is counted of it."""
+        task_options = tuple((key, settings[key]) for key in self.task_options)
+        options = tuple((key, settings[key]) for key in self.model_options)
+        return _sized(self.model, self.task, options, task_options)
 
     def n_params(self, settings: Mapping[str, Any], convention: str) -> int:
         """N of the model of a run, by a convention, `total` or `nonembed`."""
-        return n_params_of(self.sized(settings)[0].count(), convention)
+        return self.counted(settings).n_params[convention]
 
     def sizes(
         self, target: float, rule: str, settings: Mapping[str, Any], convention: str
     ) -> dict[str, Any]:
         """The sizes that the model card finds for a target N."""
         shapes = self.task.shapes(**{key: settings[key] for key in self.task_options})
-        return self.model.sizes(target, {**settings, **shapes, "n_params": convention}, rule)
+        options = ((key, settings[key]) for key in self.model_options)
+        return dict(_sizes(self.model, target, rule, (*options, *shapes.items()), convention))
+
+
+@dataclass(frozen=True)
+class Sized:
+    """A model of given sizes, and what is counted of it.
+
+    Attributes:
+        model: of the sizes.
+        per_item: examples that an item of a batch holds.
+        n_params: N by convention.
+        flops_per_example: training FLOP an example.
+    """
+
+    model: Model
+    per_item: int
+    n_params: Mapping[str, int]
+    flops_per_example: float
+
+
+@cache
+def _sized(model_card: Any, task: Any, options: _Pairs, task_options: _Pairs) -> Sized:
+    """A model of some sizes; cached, for the many runs of a sweep that share it."""
+    try:
+        model = model_of(model_card, {**dict(options), **task.shapes(**dict(task_options))})
+    except KeyError as error:
+        card, reason = model_card.__name__, f"Model has the field {error}"
+        remedy = "add it to OPTIONS, or take one of the task's shapes"
+        raise IsolossError(Problem(card, reason, remedy)) from error
+    count = model.count()
+    n_params = {convention: n_params_of(count, convention) for convention in _CONVENTIONS}
+    per_item = task.examples_per_item(**dict(task_options))
+    return Sized(model, per_item, n_params, flops_per_example(model))
+
+
+@cache
+def _sizes(model: Any, target: float, rule: str, given: _Pairs, convention: str) -> dict[str, Any]:
+    """What a model card finds; cached, for the many runs of a sweep that ask for the same."""
+    return model.sizes(target, {**dict(given), "n_params": convention}, rule)
 
 
 def _planned(
     settings: Mapping[str, Any], sweep: Mapping[str, Any], cards: Cards, shards: Sequence[str]
 ) -> dict[str, Any]:
     label = run_label(settings, cards.size)
-    model, per_item = cards.sized(settings)
-    count = model.count()
-    n_params = {convention: n_params_of(count, convention) for convention in _CONVENTIONS}
+    sized = cards.counted(settings)
+    n_params, an_example = sized.n_params, sized.flops_per_example
     n = n_params[sweep["n_params"]]
-    an_example = flops_per_example(model)
     by_convention = {"6nd": 6.0 * n, "model": an_example}[sweep["n_flops"]]
     budget = settings.get("n_flops", float("nan"))
     asked = settings["n_samples"] if "n_samples" in settings else budget / by_convention
-    trained = cards.trainer.plan(asked, per_item, settings)
+    trained = cards.trainer.plan(asked, sized.per_item, settings)
     n_samples = trained["n_samples"]
     given = {k: v for k, v in settings.items() if k not in _REPLACED}
     return {

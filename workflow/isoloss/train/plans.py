@@ -67,8 +67,8 @@ class Plans:
 
 def planned_by(sweep: Mapping[str, Any]) -> dict[str, Any]:
     """What of a sweep's entry spells it out; the rest says how its runs are trained and kept."""
-    keys = ("model", "trainer", "shards", "n_params", "n_flops", "settings", "cells", "command")
-    return {key: sweep[key] for key in keys if key in sweep}
+    keys = ("model", "trainer", "command", "shards", "n_params", "n_flops", "size_rule", "settings")
+    return {key: sweep[key] for key in (*keys, "cells") if key in sweep}
 
 
 def _key(sweep: Mapping[str, Any]) -> str:

@@ -124,6 +124,11 @@ def inputs(stage, argument):
     return paths
 
 
+def of_command(wildcards, key, otherwise):
+    """What a sweep's command says of the resources of a run; `otherwise` for other sweeps."""
+    return STUDY["train"][wildcards.sweep].get("command", {}).get(key, otherwise)
+
+
 def plan_of_shard(wildcards):
     """The plan of a shard's sweep, where the shard's runs are read.
 

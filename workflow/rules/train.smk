@@ -1,8 +1,5 @@
 # The stages plan and train: spell a sweep out, then train it shard by shard, one thread a job; a
 # program of the user has what its study says.
-def of_command(wildcards, key, otherwise):
-    """What a sweep's command says of the resources of a run; `otherwise` for other sweeps."""
-    return STUDY["train"][wildcards.sweep].get("command", {}).get(key, otherwise)
 
 
 rule plan_sweep:

@@ -31,7 +31,8 @@ from isoloss.train.checkpoint import Checkpoint, checkpoint_steps, save_weights
 from isoloss.train.identity import VERSIONS, Content, run_digest
 from isoloss.train.programs import Programs
 from isoloss.train.run import train_run
-from isoloss.trainers._trainer import DivergedError, FailedError
+from isoloss.trainers._program import FailedError
+from isoloss.trainers._trainer import DivergedError
 
 _MADE_BY = (*VERSIONS, "code")  # columns of the `shard` table
 _LESS_MEMORY = "run fewer jobs at once, or make a step smaller (builtin: raise `accumulate`)"
@@ -229,22 +230,12 @@ def _child(
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     run, digest = identity["settings"], row["run_digest"]
     made_by = {column: row[column] for column in _MADE_BY}
+    checkpoint = _checkpoint(run, digest, made_by, job)
     if job.content.of_program:
         os.setsid()  # the program and all that it starts are ended together
-        about, models, ticks = {}, {}, _while_child_of(parent)
+        ticks = _while_child_of(parent)
     else:
-        about = {"run_digest": digest, "model": run["model"]}
-        steps_kept = checkpoint_steps(job.checkpoints, run["n_steps"])
-        models = {step: job.store.checkpoint(digest, step) for step in steps_kept}
         ticks = _ticks(run["n_steps"], steps, parent)
-    checkpoint = Checkpoint(
-        job.store.state(digest),
-        job.checkpoint_minutes,
-        made_by,
-        models,
-        about,
-        job.store.checkpoints(digest),
-    )
     begun = time.perf_counter()
     trained, trace = None, ""
     try:
@@ -266,11 +257,25 @@ def _child(
             print(trace, file=sys.stderr)
             job.store.failed(digest, trace)
         if trained is not None and trained.weights is not None and job.keep_weights:
-            save_weights(trained.weights, job.store.weights(digest), **about)
+            save_weights(trained.weights, job.store.weights(digest), **checkpoint.about)
         job.store.save(row, identity, **job.where)
     except (OSError, pa.ArrowException) as error:
         print(f"{job.store.folder(digest)}: {error}", file=sys.stderr, flush=True)
         os._exit(_CANNOT_SAVE)
+
+
+def _checkpoint(
+    run: Mapping[str, Any], digest: str, made_by: Mapping[str, str], job: ShardSetup
+) -> Checkpoint:
+    """Where a run goes on from, and keeps its models; a program of the user sees to both itself."""
+    state = job.store.state(digest)
+    if job.content.of_program:
+        return Checkpoint(state, 0, made_by)
+    steps_kept = checkpoint_steps(job.checkpoints, run["n_steps"])
+    models = {step: job.store.checkpoint(digest, step) for step in steps_kept}
+    about = {"run_digest": digest, "model": run["model"]}
+    earlier = job.store.checkpoints(digest)
+    return Checkpoint(state, job.checkpoint_minutes, made_by, models, about, earlier)
 
 
 def _ticks(n_steps: int, steps, parent: int) -> Iterator[None]:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.trainers import _quantities
-from isoloss.trainers._trainer import DivergedError, FailedError
+from isoloss.trainers._program import FailedError
+from isoloss.trainers._trainer import DivergedError
 
 if TYPE_CHECKING:
     import pandas as pd

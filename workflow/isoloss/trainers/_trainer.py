@@ -2,7 +2,8 @@
 
 A trainer card has OPTIONS, the settings of a run that it takes, and the functions of `Card`. It
 knows nothing of tokens, contexts or widths: these are the task's and the model's. A card with
-PROGRAM = True runs a program of the user instead, and has the functions of `ProgramCard`.
+PROGRAM = True runs a program of the user instead, and has the functions of
+`_program.Card`.
 """
 
 from __future__ import annotations
@@ -20,19 +21,6 @@ if TYPE_CHECKING:
 
 class DivergedError(Exception):
     """The loss is NaN or infinite, or above that of a uniform guess."""
-
-
-class FailedError(Exception):
-    """A run failed for a reason outside this package.
-
-    Args:
-        reason: one line.
-        detail: what else is kept in the record of its failures.
-    """
-
-    def __init__(self, reason: str, detail: str = ""):
-        super().__init__(reason)
-        self.detail = detail
 
 
 @dataclass(frozen=True)
@@ -118,26 +106,4 @@ class Card(Protocol):
 
         Raises:
             DivergedError: with the step at which it was seen.
-        """
-
-
-class ProgramCard(Protocol):
-    """The functions of a trainer card that runs a program of the user."""
-
-    def plan(self, command: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, float]:
-        """N, D and C of a run, as far as the settings say them."""
-
-    def warm_up(self) -> None:
-        """Import what `train` needs; called once in a process that is forked for every run."""
-
-    def train(self, program: Any, ticks: Iterator[None]) -> Trained:
-        """Run the program of a run and read what came of it.
-
-        Args:
-            program: the run; the card says what it is.
-            ticks: advanced while it runs.
-
-        Raises:
-            DivergedError: the loss is NaN or infinite.
-            FailedError: why, and what the program printed last.
         """

@@ -15,7 +15,8 @@ from typing import Any
 from isoloss.core import tables
 from isoloss.core.escape import visible
 from isoloss.trainers import _command_line, _outcome, _process, _quantities
-from isoloss.trainers._trainer import FailedError, Trained
+from isoloss.trainers._program import FailedError
+from isoloss.trainers._trainer import Trained
 
 TITLE = "Command"
 ABOUT = (
@@ -105,14 +106,14 @@ def plan(command: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, f
     return _quantities.of_settings(command, settings)
 
 
-def device(settings: Mapping[str, Any]) -> str:
-    """What a run is trained on: that is the program's own affair."""
-    return "program"
-
-
 def warm_up() -> None:
     """Import what reads the output; called once in a process that is forked for every run."""
     import isoloss.logs.read  # noqa: F401
+
+
+def device(settings: Mapping[str, Any]) -> str:
+    """What stands for the device of a run, which only the program knows."""
+    return "program"
 
 
 def train(program: Program, ticks: Iterator[None]) -> Trained:

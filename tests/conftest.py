@@ -23,6 +23,7 @@ hypothesis.settings.load_profile("isoloss")
 SLOW_FILES = (
     "workflow/test_faults.py",
     "workflow/test_recomputation.py",
+    "workflow/test_own_program.py",
     "workflow/test_tables_of_ones_own.py",
 )
 

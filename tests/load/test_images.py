@@ -179,6 +179,19 @@ def test_whole_numbers_of_any_type_and_shape_are_mapped_as_they_were_written(tmp
     assert np.array_equal(np.load(tmp_path / "tokens.npy"), values)
 
 
+@pytest.mark.parametrize("shape", ["(-2, -3)", "(2, 4)", "(6.0,)", "()"])
+def test_a_file_whose_shape_is_not_that_of_its_numbers_is_refused(tmp_path, shape):
+    with token_writer(path := tmp_path / "tokens.npy") as writer:
+        writer.append(np.zeros((2, 3), np.uint8))
+    head = path.read_bytes()
+    assert b"(2, 3), " in head
+    room = len("(2, 3), ") + 8
+    before, after = b"(2, 3), }" + b" " * 8, f"{shape}, }}".encode()
+    path.write_bytes(head.replace(before, after.ljust(room + 1), 1))
+    with pytest.raises(TableError, match=r"tokens.npy.*is damaged"):
+        map_tokens(path)
+
+
 # Fashion-MNIST
 
 

@@ -431,6 +431,16 @@ def test_results_without_a_log_are_runs(logs):
     assert (row["train_loss"], row["eval_loss"]) == (3, 3.5)
 
 
+def test_a_name_in_the_results_of_a_run_is_a_value(logs):
+    for run in ("a", "b"):
+        (logs / run).mkdir()
+        (logs / run / "results.json").write_text('{"name": "x", "val_loss": 3.5}')
+    runs = by_run(imported(logs))
+    assert {run: (row["name"], row["val_loss"]) for run, row in runs.items()} == {
+        **{"a": ("x", 3.5), "b": ("x", 3.5)},
+    }
+
+
 def test_files_of_json_that_are_not_logs_are_listed(logs):
     lines(logs / "a.jsonl", POINTS)
     (logs / "notes.ipynb").write_text('{"cells": [], "nbformat": 4}')

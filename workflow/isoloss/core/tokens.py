@@ -122,10 +122,15 @@ def map_tokens(path: str | Path) -> TokenArray:
             shape, by_column, dtype = np.lib.format.read_array_header_1_0(file)
             begin, count = file.tell(), math.prod(shape)
             size = os.fstat(file.fileno()).st_size
-            if dtype.kind not in "iu" or by_column or size != begin + count * dtype.itemsize:
+            if (
+                dtype.kind not in "iu"
+                or by_column
+                or not shape
+                or size != begin + count * dtype.itemsize
+            ):
                 raise ValueError(f"it does not hold whole numbers {shape} of type {dtype}")
             mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        values = np.frombuffer(mapping, dtype=dtype, offset=begin, count=count).reshape(shape)
     except (OSError, ValueError) as error:
         raise TableError(Problem(str(path), f"is damaged ({error})", "make it again")) from error
-    values = np.frombuffer(mapping, dtype=dtype, offset=begin, count=count)
-    return TokenArray(values.reshape(shape), mapping)
+    return TokenArray(values, mapping)

@@ -23,6 +23,7 @@ _STATES = {"finished", "running", "crashed", "failed", "killed", "preempted", "s
 _HISTORY = re.compile(r"(.+) - (.+?)(__MIN|__MAX)?", re.DOTALL)
 _SETTINGS = ("config.", "config/", "params.", "params/")
 _METRICS = ("summary.", "summary/", "metrics.", "metrics/")
+_WHOLE = {"summary", "config"}  # columns of dictionaries, as the API of W&B gives them
 _INNER = {"nan": math.nan, "inf": math.inf}  # names in what Python prints of a dictionary
 
 
@@ -41,6 +42,8 @@ def logs(records: Records) -> dict[str, Log]:
     axes = [name for name in names if is_step(name)]
     ended = any(_is_status(name, value) for row in records.rows for name, value in row.items())
     column = _naming(records, names, bool(axes) or ended)
+    if len(records.rows) == 1 and not ended and not _WHOLE & set(names):
+        return {"": records.log()}  # the results of a run
     if column is None:
         _refuse_nameless(records, names, axes)
         return {"": records.log()}
@@ -167,7 +170,7 @@ def _front(name: str) -> int:
 
 def _flat(row: Record) -> Record:
     """The row with a column a value, where one has all of `summary` or `config`."""
-    whole = {name: _parsed(value) for name, value in row.items() if name in ("summary", "config")}
+    whole = {name: _parsed(value) for name, value in row.items() if name in _WHOLE}
     return flattened({**row, **whole})
 
 

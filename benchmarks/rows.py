@@ -96,7 +96,7 @@ def train(folder: Path) -> None:
         "runs": runs_digest([run]),
     }
     settings = {"code": "c", "code_here": "c", "among": {}, "where": {}}
-    files = folder / "load/rows.parquet", folder / "load/tokens.npy"
+    files = [folder / "load/rows.parquet"], [folder / "load/tokens.npy"]
     index, store, out = [folder / "expand/index.parquet"], folder / "store", folder / "0.parquet"
     job.run(specification, [run], *files, index, store, settings, out, {})
     shard = pd.read_parquet(out)

@@ -154,7 +154,7 @@ def shard(folder: Path, home: Path, runs: list[dict[str, Any]]) -> dict[str, flo
     specification = {"task": task_of(runs[0]["model"]), "seed": 1, "valid_tokens": N_VALID}
     specification["runs"] = runs_digest(runs)
     settings = {"code": "c", "code_here": "c", "among": {}, "where": {}}
-    files = folder / "load/rows.parquet", folder / "load/tokens.npy"
+    files = [folder / "load/rows.parquet"], [folder / "load/tokens.npy"]
     out, index = home / f"{runs[0]['run_id']}.parquet", [folder / "expand/index.parquet"]
     job.run(specification, runs, *files, index, home / "store", settings, out, {})
     table = pd.read_parquet(out)
@@ -213,7 +213,7 @@ def dataloader_loop(runs: list[dict[str, Any]], folder: Path) -> list[float]:
 
     class Images(Dataset):
         def __len__(self) -> int:
-            return N_TRAIN
+            return len(pixels)
 
         def __getitem__(self, i: int) -> tuple[Any, int]:
             copied = np.array(Image.fromarray(pixels[i]), np.uint8)
@@ -267,7 +267,7 @@ def tensor_run(folder: Path, run: dict[str, Any]) -> float:
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE, fused=True)
     inputs, targets = data["train"]
     for _ in range(round(run["n_samples"] / N_TRAIN)):
-        for batch in torch.randperm(N_TRAIN).split(BATCH):
+        for batch in torch.randperm(len(inputs)).split(BATCH):
             optimizer.zero_grad()
             model_loss = torch.nn.functional.cross_entropy(model(inputs[batch]), targets[batch])
             model_loss.backward()
@@ -313,17 +313,21 @@ def images() -> tuple[str, list[np.ndarray]]:
     try:
         files = dict(card.sources("files", registry.defaults("dataset", "fashion_mnist")["folder"]))
     except IsolossError:
-        rng = np.random.default_rng(0)
-        labels = rng.integers(0, 10, N_TRAIN + N_VALID).astype(np.uint8)
-        noise = rng.normal(128, 60, (len(labels), 28, 28))
-        pixels = (noise + 8 * rng.normal(size=(10, 28, 28))[labels]).clip(0, 255).astype(np.uint8)
-        sides = [pixels[:N_TRAIN], labels[:N_TRAIN], pixels[N_TRAIN:], labels[N_TRAIN:]]
-        return "made-up images", sides
+        return "made-up images", made_up(N_TRAIN, N_VALID)
     train, test = (
         read_labelled(files[f"{side}-images-idx3-ubyte"], files[f"{side}-labels-idx1-ubyte"], 10)
         for side in ("train", "t10k")
     )
     return "Fashion-MNIST", [*(part[:N_TRAIN] for part in train), *test]
+
+
+def made_up(n_train: int, n_valid: int) -> list[np.ndarray]:
+    """Images of ten classes in much noise, and their labels, of both sides."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 10, n_train + n_valid).astype(np.uint8)
+    noise = rng.normal(128, 60, (len(labels), 28, 28))
+    pixels = (noise + 20 * rng.normal(size=(10, 28, 28))[labels]).clip(0, 255).astype(np.uint8)
+    return [pixels[:n_train], labels[:n_train], pixels[n_train:], labels[n_train:]]
 
 
 # Measuring

@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 
@@ -40,24 +39,22 @@ def losses_by_tag(
         errors: how many of these were classified wrong; None where nothing is classified.
     """
     measured = np.searchsorted(held_out["row"].to_numpy(), positions)
-    row_tags = held_out["tags"].take(pa.array(measured)).to_pylist()
+    tags = held_out["tags"].combine_chunks().take(pa.array(measured))
+    row = np.repeat(np.arange(len(positions)), np.diff(tags.offsets.to_numpy()))
+    keys, values = tags.keys.dictionary_encode(), tags.items.dictionary_encode()
+    pairs = np.stack([keys.indices.to_numpy(), values.indices.to_numpy()])
+    pairs, part = np.unique(pairs, axis=1, return_inverse=True)
+    totals = np.bincount(part, counts[row])
     of_rows = {"loss_nats": nats} | ({} if errors is None else {"error_rate": errors})
-    long = pd.DataFrame(
-        [
-            (key, value, *sums)
-            for tags, *sums in zip(row_tags, counts, *of_rows.values(), strict=True)
-            for key, value in tags
-        ],
-        columns=["tag_key", "domain", "n_tokens", *of_rows],
-    )
-    sums = long.groupby(["tag_key", "domain"], as_index=False, sort=True).sum()
-    return [
+    means = {name: np.bincount(part, each[row]) / totals for name, each in of_rows.items()}
+    rows = [
         {
             "split": "valid",
-            "tag_key": row["tag_key"],
-            "domain": row["domain"],
-            **{name: row[name] / row["n_tokens"] for name in of_rows},
-            "n_tokens": int(row["n_tokens"]),
+            "tag_key": keys.dictionary[key].as_py(),
+            "domain": values.dictionary[value].as_py(),
+            **{name: float(mean[i]) for name, mean in means.items()},
+            "n_tokens": int(totals[i]),
         }
-        for row in sums.to_dict("records")
+        for i, (key, value) in enumerate(pairs.T.tolist())
     ]
+    return sorted(rows, key=lambda row: (row["tag_key"], row["domain"]))

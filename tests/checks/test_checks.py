@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 
 import numpy as np
 import pandas as pd
@@ -244,6 +245,25 @@ def test_a_setting_of_few_values_is_named_where_no_size_comes_twice():
     table = grid().assign(batch=np.tile([1, 2, 4], 16))
     table["loss"] *= 1 + 0.04 * np.log2(table["batch"])
     assert "`batch` explains" in findings_by_check(table)["pooled"]["found"]
+
+
+@pytest.mark.parametrize("noise", [0.04, 0.12])
+def test_seeds_that_are_far_apart_are_noise_and_no_other_experiment(noise):
+    sizes, rng = np.geomspace(1e3, 1e6, 12), np.random.default_rng(0)
+    table = pd.DataFrame([{"N": n, "seed": s} for n in sizes for s in range(6)])
+    table["loss"] = (0.3 + 20 * table["N"] ** -0.4) * np.exp(rng.normal(0, noise, len(table)))
+    table = table.assign(D=1e6)
+    fit = fitted(table, "power_law", options={"variable": "N"})
+    checks = set(fit.findings["check"])
+    assert "pooled" not in checks
+    if noise > 0.05:
+        reason = fit.findings.set_index("check").loc["noise"]
+        assert re.search(r"seeds differ by 1[0-5] %", reason["found"])
+        assert reason["grade"] == "care"
+        assert reason["remedy"] == "train more seeds of each size"
+    # the same spread between settings other than the seed is another matter
+    mixed = table.assign(lr=table["seed"] * 1e-3, seed=0)
+    assert "pooled" in set(fitted(mixed, "power_law", options={"variable": "N"}).findings["check"])
 
 
 def test_a_name_of_every_size_is_no_experiment_and_many_sizes_are_no_run():

@@ -298,6 +298,15 @@ def test_a_loss_worse_than_a_guess_has_diverged():
         train(settings_of(n_examples=8, scale=1e38))
 
 
+def test_a_model_that_has_learned_nothing_or_its_training_data_by_heart_has_not_diverged():
+    still = train(settings_of(n_examples=80, scale=0.0, peak_learning_rate=1e-12))
+    guess = Images().guess
+    assert still.measured["loss_nats"] == pytest.approx(guess, rel=1e-6)
+    task = Images()
+    task.evaluate = lambda model: (3 * guess, [])  # of data that it has not seen
+    assert train(settings_of(), task).measured["loss_nats"] == 3 * guess
+
+
 def test_optimiser_settings_share_the_draws_of_a_run_and_sizes_do_not():
     def noise(**changes):
         settings = settings_of(**changes)

@@ -131,6 +131,25 @@ class Evidence:
         left_out = {*outcomes, *self.law.variables}
         return [c for c in names if c not in left_out and not str(c).startswith("loss_")]
 
+    @cached_property
+    def seeds(self) -> float:
+        """SD of log loss between runs that differ in their seed only; 0 if there are few."""
+        known_seeds = "seed" in self.runs and self.runs["seed"].notna().all()
+        if not known_seeds or self.clusters is not None:
+            return 0.0
+        known = {"cell": self.cells}
+        known |= {f"of user {i}": self.runs[c].map(str) for i, c in enumerate(self.unused)}
+        keys = pd.DataFrame({k: np.asarray(v) for k, v in known.items()})
+        cells = keys.groupby(list(keys), sort=False).ngroup().to_numpy()
+        if pd.DataFrame({"cell": cells, "seed": self.runs["seed"].to_numpy()}).duplicated().any():
+            return 0.0  # runs of one seed differ in something that is not known
+        return spread_within(cells, np.log(self.loss))
+
+    @property
+    def by_seeds(self) -> str:
+        """How far apart seeds are: as the runs have it, or as is usual."""
+        return f"{100 * np.expm1(self.seeds):.2g} %" if self.seeds else "below 1 %"
+
     def ids(self, which: np.ndarray, most: int = 4) -> str:
         """The labels of some runs, the first few of them."""
         labels = [str(label) for label in self.runs["run_id"].to_numpy()[which]]
@@ -147,6 +166,25 @@ class Evidence:
     def variables(self) -> list[str]:
         """The law's variables among N, D and C."""
         return [name for name in self.law.variables if name in ("N", "D", "C")]
+
+
+def spread_within(cells: np.ndarray, log_loss: np.ndarray) -> float:
+    """SD of log loss between runs of one cell, pooled; 0 with less than two degrees of freedom.
+
+    Args:
+        cells: number of the cell of every run, (n,).
+        log_loss: of every run, (n,).
+
+    Example:
+        >>> spread_within(np.array([0, 0, 1, 1]), np.array([1.0, 1.2, 2.0, 2.2])).round(4)
+        np.float64(0.1414)
+    """
+    counts = np.bincount(cells)
+    degrees = int((counts - 1).sum())
+    if degrees < 2:
+        return 0.0
+    means = np.bincount(cells, log_loss) / counts
+    return np.sqrt(((log_loss - means[cells]) ** 2).sum() / degrees)
 
 
 def _rounded(values: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ MOSTLY = 0.5  # share from which the fit describes none of the experiments
 ALONG = 0.95  # rank correlation with a variable from which a column is another name for it
 SMALL = 0.01  # spread of residuals, root mean square, below which pooling does little harm
 SEEDS = 0.02  # SD between runs alike in all variables: seeds differ by less than one per cent
+BEYOND_SEEDS = 1.5  # that SD over the one between seeds alone, where they are known
 TUNING = 0.08  # SD from which they are not repetitions
 APART = 0.88  # share of the variance between two sets of residuals; a normal has 2/pi = .64
 HALVES = 0.15  # share of the runs in the smaller set, at least

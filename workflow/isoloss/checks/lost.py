@@ -76,12 +76,15 @@ def misfit(evidence: Evidence) -> Iterator[Finding]:
             "check which column is what, or widen the design",
         )
     if evidence.spread > limits.NOISY:
+        by_chance = evidence.spread < limits.BEYOND_SEEDS * evidence.seeds
         yield Finding(
             "noise",
-            STOP if evidence.spread > limits.NO_LAW else CARE,
+            STOP if evidence.spread > limits.NO_LAW and not by_chance else CARE,
             f"a run differs from the law by {100 * evidence.spread:.2g} % of its loss; seeds "
-            "differ by less than 1 %",
-            "check that all runs are of one experiment and one unit, or fit another law",
+            f"differ by {evidence.by_seeds}",
+            "train more seeds of each size"
+            if by_chance
+            else "check that all runs are of one experiment and one unit, or fit another law",
         )
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.special import fdtrc
 
 from isoloss.checks import limits
-from isoloss.checks.evidence import CARE, STOP, Evidence, Finding
+from isoloss.checks.evidence import CARE, STOP, Evidence, Finding, spread_within
 from isoloss.core.escape import short, visible
 
 CHECK = "pooled"
@@ -46,7 +46,7 @@ def check(evidence: Evidence) -> Iterator[Finding]:
         yield ranked
         return
     within = spread_within_cells(evidence)
-    if within > limits.SEEDS:
+    if within > max(limits.SEEDS, limits.BEYOND_SEEDS * evidence.seeds):
         yield _of_cells(evidence, within)
     elif evidence.clusters is None and (sets := two_sets(evidence.centred)) is not None:
         low, high, apart = sets
@@ -110,7 +110,7 @@ def _of_cells(evidence: Evidence, within: float) -> Finding:
         CHECK,
         STOP if within > limits.TUNING else CARE,
         f"runs alike in {alike} differ by {100 * np.expm1(within):.2g} % of the loss: far more "
-        "than seeds do (below 1 %)",
+        f"than seeds do ({evidence.by_seeds})",
         f"--best-of {','.join(evidence.law.variables)} keeps the best of each, or tell the "
         "experiments apart: --columns group=NAME",
     )
@@ -201,13 +201,9 @@ def _shares(values: np.ndarray, codes: np.ndarray) -> tuple[float, float]:
 
 def spread_within_cells(evidence: Evidence) -> float:
     """SD of log loss between runs alike in all variables, pooled; 0 where there are none."""
-    log_loss = np.log(evidence.loss)
-    counts = np.bincount(evidence.cells)
-    degrees = int((counts - 1).sum())
-    if degrees < 2 or evidence.clusters is not None:
+    if evidence.clusters is not None:
         return 0.0
-    means = np.bincount(evidence.cells, log_loss) / counts
-    return float(np.sqrt(((log_loss - means[evidence.cells]) ** 2).sum() / degrees))
+    return float(spread_within(evidence.cells, np.log(evidence.loss)))
 
 
 def two_sets(residuals: np.ndarray) -> tuple[int, int, float] | None:

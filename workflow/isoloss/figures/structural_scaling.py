@@ -129,32 +129,49 @@ def _measured(inputs: _figure.Inputs, x: str, part: str) -> pd.DataFrame:
 
 
 def _draw_panel(axes, y: str, shown: Experiment, runs: pd.DataFrame, apart) -> None:
-    """Points of the seed that is fitted, the mean and spread of all seeds, and the line."""
-    colour, grey = _figure.COLOURS[0], _figure.GREY
+    """Points of the seed that is fitted, the spread of all seeds, and the line."""
     x = "ideal" if y == "reducible_loss" else "x"
-    every = runs if y == "loss" else shown.table
+    colour, points = _figure.COLOURS[0], shown.table[[x, y]]
     if y == "loss":
         outside = runs[~runs["x"].isin(shown.table["x"])]
         axes.plot(outside["x"], outside[y], MARKERS[y], color=colour, markerfacecolor="none")
-    elif len(apart) > 1 and x == "x":
-        every = pd.concat([every, *(e.table for e in apart)])
+        points = runs[["x", y]]
+    axes.plot(shown.table[x], shown.table[y], MARKERS[y], color=colour, zorder=3)
+    if y != "h_sie":
+        points = points[(points > 0).all(axis=1)]
+    places, values = [points[x]], [points[y]]
     if len(apart) > 1 and x == "x":
-        values = pd.concat([e.table for e in apart]).groupby("x")[y]
-        mean, sd, n = values.mean(), values.std(ddof=1), values.size()
+        middle, sd = _spread(apart, y)
         axes.errorbar(
-            mean.index[n > 1], mean[n > 1], yerr=sd[n > 1], fmt="none", ecolor=grey, elinewidth=1,
+            middle.index, middle, yerr=sd, fmt="none", ecolor=_figure.GREY, elinewidth=1,
             capsize=2, zorder=1,
         )  # fmt: skip
-    table = shown.table
-    axes.plot(table[x], table[y], MARKERS[y], color=colour, zorder=3)
+        places.append(middle.index.to_series())
+        values += [middle - sd, middle + sd]
     drawn = _line_drawn(y, shown)
     if drawn is not None:
         axes.plot(*drawn, "--", color=_figure.COLOURS[1], zorder=2)
-    positive = every[(every[x] > 0) & ((every[y] > 0) | (y == "h_sie"))]
-    if len(positive):
-        _figure.log_axis(axes.xaxis, *_figure.span(positive[x]), form=_form(x), most=5)
-    if y != "h_sie" and len(positive):
-        _figure.log_axis(axes.yaxis, *_figure.span(positive[y]), most=6)
+    _log_axis(axes.xaxis, pd.concat(places), _form(x), 5)
+    if y != "h_sie":
+        _log_axis(axes.yaxis, pd.concat(values), None, 6)
+
+
+def _spread(apart: list[Experiment], y: str) -> tuple[pd.Series, pd.Series]:
+    """Mean and standard deviation of a quantity over seeds, where several have the size."""
+    values = pd.concat([e.table for e in apart]).groupby("x")[y]
+    several = values.size() > 1
+    return values.mean()[several], values.std(ddof=1)[several]
+
+
+def _log_axis(axis, values: pd.Series, form, most: int) -> None:
+    """A log axis around the values that have a logarithm, with a tenth of their range to spare.
+
+    An error bar that ends below zero is cut off at the axis.
+    """
+    values = values[values > 0]
+    if len(values):
+        margin = max(1.005, (values.max() / values.min()) ** 0.08)
+        _figure.log_axis(axis, *_figure.span(values, margin), form=form, most=most)
 
 
 def _form(x: str):

@@ -25,7 +25,7 @@ class Task(Protocol):
 
     Attributes:
         n_items: items of the training side; their numbers begin at 0.
-        guess: loss of a uniform guess, nats an example. A model that is worse has diverged.
+        guess: loss of a uniform guess, nats an example. A model worse at both sides has diverged.
         shapes: what a model is built for besides its own settings, by name of the argument.
     """
 

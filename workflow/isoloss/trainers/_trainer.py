@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class DivergedError(Exception):
-    """The loss is NaN or infinite, or above that of a uniform guess."""
+    """A loss is NaN or infinite, or both end above that of a uniform guess."""
 
 
 @dataclass(frozen=True)

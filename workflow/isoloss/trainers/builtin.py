@@ -28,6 +28,7 @@ SOURCE = (
     "with the square root of the batch: arXiv:2205.10287"
 )
 CURVE_POINTS = 32
+WORSE = 1.01  # losses over that of a guess: a model that has learned nothing is at it
 RELEASE_STEPS = 64  # after so many steps the memory of the items that were read is given back
 OPTIONS = {
     "batch_size": {
@@ -348,13 +349,15 @@ class _Run:
         """What came of the run.
 
         Raises:
-            DivergedError: the model is worse than a guess.
+            DivergedError: the validation loss is not finite, or both losses are above a guess's.
         """
         n_steps = self.settings["n_steps"]
         loss_nats, losses = self.task.evaluate(self.module)
-        if not loss_nats < self.task.guess:
-            reason = f"validation loss {loss_nats:.3g} nats; guessing has {self.task.guess:.3g}"
-            raise DivergedError(f"{reason} (after step {n_steps} of {n_steps})")
+        at_the_end, most = self.curve[-1]["loss_nats"], WORSE * self.task.guess
+        if not math.isfinite(loss_nats) or min(loss_nats, at_the_end) > most:
+            reason = f"validation loss {loss_nats:.3g} and training loss {at_the_end:.3g} nats"
+            after = f"guessing has {self.task.guess:.3g} (after step {n_steps} of {n_steps})"
+            raise DivergedError(f"{reason}; {after}")
         measured = {
             "loss_nats": loss_nats,
             "n_unique": self.task.n_unique(self.seen),

@@ -32,9 +32,11 @@ def small_images(n: int, seed: int, size: int = 4) -> tuple[np.ndarray, np.ndarr
     return images.astype(np.uint8), labels.astype(np.uint8)
 
 
-def write_images(folder: Path, n: int = 60, n_test: int = 20, packed: bool = False) -> dict:
+def write_images(
+    folder: Path, n: int = 60, n_test: int = 20, packed: bool = False, size: int = 4
+) -> dict:
     """Write the four files of a dataset; the options of `idx_images` that name them."""
-    training, test = small_images(n, 1), small_images(n_test, 2)
+    training, test = small_images(n, 1, size), small_images(n_test, 2, size)
     contents = dict(zip(NAMES, (*training, *test), strict=True))
     options = {}
     for option, values in contents.items():

@@ -18,31 +18,8 @@ SOURCE = (
 )
 TASK = "classification"
 SIZE_RULES = ("closest", "inverse")
-OPTIONS = {
-    "width": {
-        "type": "integer",
-        "minimum": 1,
-        "maximum": 65536,
-        "default": 32,
-        "unit": "units",
-        "description": "Width of the first hidden layer.",
-    },
-    "depth": {
-        "type": "integer",
-        "minimum": 1,
-        "maximum": 1024,
-        "default": 2,
-        "unit": "layers",
-        "description": "Hidden layers.",
-    },
-    "taper": {
-        "type": "number",
-        "exclusiveMinimum": 0,
-        "maximum": 1,
-        "default": 0.5,
-        "description": "Width of a hidden layer over that of the one before, rounded, at least 1.",
-    },
-}
+OPTIONS = {"width": "width", "depth": "depth", "taper": "taper"}
+WIDEST = 65536  # that is looked at for a target N
 
 
 @dataclass(frozen=True)
@@ -128,13 +105,11 @@ def sizes(target: float, given: Mapping[str, Any], rule: str = "closest") -> dic
     """
     if rule == "inverse":
         return {"width": max(1, round(_inverse(target, **_shape(given))))}
-    option = OPTIONS["width"]
 
     def n_params(width: int) -> int:
         return sum(Model(width, **_shape(given)).count().values())
 
-    grid = range(option["minimum"], option["maximum"] + 1)
-    return {"width": closest(grid, target, n_params)}
+    return {"width": closest(range(1, WIDEST + 1), target, n_params)}
 
 
 def _shape(given: Mapping[str, Any]) -> dict[str, Any]:

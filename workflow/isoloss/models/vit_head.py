@@ -20,29 +20,9 @@ ENCODER_DEPTH = 2
 ENCODER_HEADS = 4
 MLP_WIDTH = 128
 OPTIONS = {
-    "width": {
-        "type": "integer",
-        "minimum": 1,
-        "maximum": 65536,
-        "default": 32,
-        "unit": "units",
-        "description": "Width of the head's first hidden layer.",
-    },
-    "depth": {
-        "type": "integer",
-        "minimum": 1,
-        "maximum": 1024,
-        "default": 2,
-        "unit": "layers",
-        "description": "Hidden layers of the head.",
-    },
-    "taper": {
-        "type": "number",
-        "exclusiveMinimum": 0,
-        "maximum": 1,
-        "default": 0.5,
-        "description": "Width of a hidden layer over that of the one before, rounded, at least 1.",
-    },
+    "width": "width",
+    "depth": "depth",
+    "taper": "taper",
     "height": {
         "type": "integer",
         "minimum": 1,

@@ -33,7 +33,7 @@ class Content:
         indices: weighting to its index.
     """
 
-    of_program, reading = False, None
+    of_program, reading = False, ""
 
     def __init__(self, task: str, dataset: Dataset, indices: Mapping[str, Index]):
         self._card, self._options = registry.card("task", task), registry.options("task", task)

@@ -105,7 +105,7 @@ def measured(runs: Sequence[Mapping[str, Any]]) -> list[Measurement]:
     text = json.dumps(list(runs))
     try:
         child = subprocess.run(
-            command, input=text, capture_output=True, text=True, timeout=TOO_LONG
+            command, input=text, capture_output=True, encoding="utf-8", timeout=TOO_LONG
         )
         lines, reason = child.stdout.splitlines(), f"its process ended with {child.returncode}"
     except subprocess.TimeoutExpired as error:

@@ -228,6 +228,12 @@ def test_a_cell_that_makes_no_sense_is_told_with_its_place(cell, place, words):
     assert words in line
 
 
+def test_what_a_card_says_of_a_cell_stands_behind_the_place_of_the_cell():
+    cell = {"n_unique": 100, "epochs": 2, "n_params": 1e4, "height": 27}
+    (line,) = problems(cell, model="vit_head")
+    assert line.startswith("train.t.cells[0]: model vit_head: 784 inputs")
+
+
 def test_every_cell_without_a_model_near_its_target_is_told():
     lines = problems({"n_samples": 1e5, "n_params": 1}, {"n_samples": 1e5, "n_params": 2})
     assert [line.split(":")[0] for line in lines] == ["train.t.cells[0]", "train.t.cells[1]"]

@@ -63,6 +63,16 @@ def test_a_stage_says_what_is_wrong_and_writes_nothing(tmp_path, arguments, word
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("jobs", ["0", "-2"])
+def test_a_sweep_without_a_job_at_once_is_refused(tmp_path, jobs):
+    study = tmp_path / "study.yaml"
+    study.write_text("study: x\nload: {stdlib: {card: python_stdlib}}\n")
+    process = isoloss("sweep", str(study), "--jobs", jobs)
+    assert process.returncode == 2
+    assert f"--jobs: found {jobs}; give 1 or more" in process.stderr
+    assert "Traceback" not in process.stderr
+
+
 def test_cards_are_listed_with_their_formula(capsys):
     assert main(["cards", "law"]) == 0
     assert "chinchilla" in (output := capsys.readouterr().out)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
-from isoloss.core import schema
+from isoloss.core import registry, schema
 from isoloss.study import check, docs
 
 ROOT = Path(__file__).parents[1]
@@ -91,6 +91,16 @@ def test_the_study_of_the_readme_is_a_study(tmp_path):
     config = yaml.safe_load(next(b for b in fences("yaml") if "study: mine" in b))
     config["aggregate"]["mine"]["table"] = str(tmp_path / "runs.csv")
     assert check.check(config)["fit"]["chinchilla"]["bootstrap"] == 4000
+
+
+def test_every_rule_for_sizes_is_named_where_it_is_set_and_with_its_card():
+    pages = docs.pages()
+    (setting,) = [line for line in pages["config.md"].splitlines() if line.startswith("| `size_r")]
+    for name in registry.names("model"):
+        for rule in registry.facts("model", name).get("SIZE_RULES", []):
+            assert f"`{rule}`" in setting
+            card = pages["cards.md"].split(f"### `{name}`")[1].split("###")[0]
+            assert f"`{rule}`" in card
 
 
 def test_links_of_the_documents_lead_somewhere():

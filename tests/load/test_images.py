@@ -189,6 +189,24 @@ def test_images_of_several_sizes_from_any_card_are_refused_with_their_group(monk
         load_rows("idx_images", {}, 0.5, 0, lambda rows, examples: None)
 
 
+def test_training_images_that_are_all_in_the_test_files_are_told_as_such(tmp_path):
+    options = write_images(tmp_path)
+    options |= {"images": options["test_images"], "labels": options["test_labels"]}
+    with pytest.raises(IsolossError) as error:
+        load(tmp_path / "out", **options)
+    assert "all rows in the split 'train' repeat rows of the other and are dropped" in str(
+        error.value
+    )
+    assert "valid_fraction" not in str(error.value)
+
+
+def test_a_card_that_gives_all_rows_one_side_is_told_as_such(monkeypatch):
+    one = {"features": np.zeros((4, 4), np.uint8), "label": 1, "tags": {}, "group": "a"}
+    monkeypatch.setattr(idx_images, "pieces", lambda **_: iter([{**one, "split": "train"}]))
+    with pytest.raises(IsolossError, match="puts none of its rows in the split 'valid'; give it"):
+        load_rows("idx_images", {}, 0.5, 0, lambda rows, examples: None)
+
+
 def test_images_of_several_shapes_do_not_go_into_one_file(tmp_path):
     with (
         pytest.raises(TableError, match=r"uint8 \(4, 5\) follows uint8 \(4, 4\)"),

@@ -234,6 +234,14 @@ def test_what_a_card_says_of_a_cell_stands_behind_the_place_of_the_cell():
     assert line.startswith("train.t.cells[0]: model vit_head: 784 inputs")
 
 
+def test_a_warm_up_and_a_decay_of_more_than_all_steps_are_refused():
+    cell = {"n_samples": 1e5, "d_model": 8, "warmup_fraction": [0.3, 0.5], "decay_fraction": 0.7}
+    (line,) = problems(cell, settings={"schedule": "wsd"})
+    assert line.startswith("train.t: wsd with warmup_fraction 0.5 and")
+    assert len(planned({**cell, "warmup_fraction": 0.3}, settings={"schedule": "wsd"})) == 1
+    assert len(planned(cell, settings={"schedule": "linear"})) == 2
+
+
 def test_every_cell_without_a_model_near_its_target_is_told():
     lines = problems({"n_samples": 1e5, "n_params": 1}, {"n_samples": 1e5, "n_params": 2})
     assert [line.split(":")[0] for line in lines] == ["train.t.cells[0]", "train.t.cells[1]"]

@@ -556,6 +556,8 @@ def _status(given: argparse.Namespace) -> None:
 def _sweep(given: argparse.Namespace) -> None:
     from isoloss.study import forecast
 
+    if given.jobs < 1:
+        raise IsolossError(Problem("--jobs", f"found {given.jobs}", "give 1 or more"))
     flow = _flow(given, results=False)
     forecasts = forecast.forecast(flow, always=True, cache=given.directory / forecast.CACHE)
     if not forecasts:

@@ -89,11 +89,13 @@ def load_rows(
     from isoloss.core.audit import TagAudit
 
     seen: dict[bytes, str] = {}  # digest of a row's content to its side
+    sides: set[str] = set()  # of all rows, those that are dropped among them
     audit, on_two_sides, given = TagAudit(), 0, False
     for batch in _batches(registry.card("dataset", card).pieces(**options)):
         given = "split" in batch[0]
         digests = [_digest(piece) for piece in batch]
         rows = _table(batch, digests, valid_fraction, seed)
+        sides.update(rows["split"].unique().to_pylist())
         first, crossing = _first(digests, rows["split"].to_pylist(), seen)
         audit.add(rows["tags"].combine_chunks(), rows["n_tokens"].to_numpy(), first.astype(int))
         rows = rows.filter(pa.array(first)).combine_chunks()
@@ -109,11 +111,27 @@ def load_rows(
         )
     if not seen:
         raise IsolossError(Problem(f"dataset {card}", "no rows", "check its options"))
-    for split in ("train", "valid"):
-        if split not in seen.values():
-            reason = f"none of its groups is in the split {split!r}"
-            raise IsolossError(Problem(f"dataset {card}", reason, "change valid_fraction"))
+    for split in {"train", "valid"}.difference(seen.values()):
+        raise IsolossError(_no_rows(f"dataset {card}", split, split in sides, given))
     return audit
+
+
+def _no_rows(place: str, split: str, dropped: bool, given: bool) -> Problem:
+    """The problem of a side without rows: they are duplicates, or there were none.
+
+    Args:
+        place: of the problem.
+        split: the side.
+        dropped: whether it had rows, all of them with the content of earlier ones.
+        given: whether the dataset says which side a row is on.
+    """
+    if dropped:
+        reason = f"all rows in the split {split!r} repeat rows of the other and are dropped"
+        return Problem(place, reason, "load rows whose content is on one side only")
+    if given:
+        reason = f"it puts none of its rows in the split {split!r}"
+        return Problem(place, reason, "give it rows of both sides")
+    return Problem(place, f"none of its groups is in the split {split!r}", "change valid_fraction")
 
 
 def _batches(pieces: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:

@@ -149,6 +149,9 @@ def cards_page() -> str:
                 if key in facts:
                     code = f"`{facts[key]}`" if key == "FORMULA" else facts[key]
                     parts.append(f"- {key.lower()}: {code}\n")
+            if "SIZE_RULES" in facts:
+                rules = ", ".join(f"`{rule}`" for rule in facts["SIZE_RULES"])
+                parts.append(f"- rules for the sizes of a target N (`size_rule`): {rules}\n")
             if kind == "figure":
                 parts.append(f"- inputs: {', '.join(registry.inputs(name))}\n")
             for tag, meaning in facts.get("TAGS", {}).items():

@@ -105,7 +105,8 @@ def plan_runs(sweep: Mapping[str, Any]) -> list[dict[str, Any]]:
     rounds to whole steps.
 
     Raises:
-        IsolossError: there are more runs than a study can have, or no model is near a target N.
+        IsolossError: there are more runs than a study can have, no model is near a target N, or
+            settings contradict each other.
     """
     if (count := count_runs(sweep)) > MOST_RUNS:
         raise IsolossError(too_many("cells", count))
@@ -223,7 +224,10 @@ def _planned(
     by_convention = {"6nd": 6.0 * n, "model": an_example}[sweep["n_flops"]]
     budget = settings.get("n_flops", float("nan"))
     asked = settings["n_samples"] if "n_samples" in settings else budget / by_convention
-    trained = cards.trainer.plan(asked, sized.per_item, settings)
+    try:
+        trained = cards.trainer.plan(asked, sized.per_item, settings)
+    except ValueError as error:  # of settings that contradict each other
+        raise IsolossError(Problem("", str(error), "")) from error
     n_samples = trained["n_samples"]
     given = {k: v for k, v in settings.items() if k not in _REPLACED}
     return {

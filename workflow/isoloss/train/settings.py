@@ -69,8 +69,9 @@ OF_EVERY_RUN = {
     },
     "size_rule": {
         "type": "string",
-        "description": "How the model card finds the sizes for n_params; closest if absent: those "
-        "whose N is nearest.",
+        "description": "How the model card finds the sizes for n_params: `closest`, if absent, "
+        "those whose N is nearest; or another rule of the card (`mlp` and `vit_head`: `inverse`, "
+        "by the formula of N without biases and with unrounded widths).",
     },
     "examples_per_parameter": {
         "type": "number",

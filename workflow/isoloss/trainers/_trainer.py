@@ -71,6 +71,9 @@ class Card(Protocol):
             n_examples: D as it was asked for.
             per_item: examples that an item of a batch holds.
             settings: of the run.
+
+        Raises:
+            ValueError: settings contradict each other; the message says what to do.
         """
 
     def warm_up(self) -> None:

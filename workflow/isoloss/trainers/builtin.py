@@ -63,7 +63,8 @@ OPTIONS = {
         "default": 1,
         "unit": "parts",
         "description": "Parts that a batch is divided into; the gradient is that of the whole "
-        "batch, and only one part needs memory at a time.",
+        "batch, and only one part needs memory at a time. It saves memory only and "
+        "costs time: a step has so many passes.",
     },
     "optimizer": {
         "type": "string",
@@ -197,12 +198,26 @@ def plan(n_examples: float, per_item: int, settings: Mapping[str, Any]) -> dict[
         n_examples: D as it was asked for.
         per_item: examples that an item holds.
         settings: of the run.
+
+    Raises:
+        ValueError: warm-up and decay take more than all steps.
     """
+    _check_schedule(settings)
     growth = (n_examples / settings["batch_reference"]) ** settings["batch_exponent"]
     batch_items = max(1, round(settings["batch_size"] * growth))
     a_step = batch_items * per_item
     n_steps = max(1, round(n_examples / a_step))
     return {"n_samples": n_steps * a_step, "n_steps": n_steps, "batch_items": batch_items}
+
+
+def _check_schedule(settings: Mapping[str, Any]) -> None:
+    """Raise an error if the decay of wsd would begin before its warm-up ends."""
+    warmup, decay = settings["warmup_fraction"], settings["decay_fraction"]
+    if settings["schedule"] == "wsd" and warmup + decay > 1 + 1e-9:
+        raise ValueError(
+            f"wsd with warmup_fraction {warmup:g} and decay_fraction {decay:g}; lower one of them: "
+            "together they can be 1 at most"
+        )
 
 
 def warm_up() -> None:

@@ -752,3 +752,23 @@ def test_a_thousand_runs_take_seconds(logs):
     assert time.process_time() - before < 20  # 1 second on an idle machine
     assert len(read.runs) == 1000 and len(read.curves) == 20_000
     assert read.runs["seed"].tolist() == list(range(1000))
+
+
+def test_a_text_among_numbers_is_missing_and_named(logs, capsys):
+    for name, last in (("a", 3.5), ("b", "1,234.5"), ("c", 3.0)):
+        rows = [{"step": 1, "val_loss": 4.0, "by": "me"}, {"step": 2, "val_loss": last}]
+        lines(logs / name / "metrics.jsonl", rows)
+    read = imported(logs)
+    assert read.runs["val_loss"].dtype == float
+    np.testing.assert_array_equal(read.runs["val_loss"], [3.5, np.nan, 3.0])
+    assert read.runs["by"].tolist() == ["me"] * 3
+    assert __main__.main(["import", str(logs), "--out", str(logs.parent / "runs.parquet")]) == 0
+    place = f"{logs}, b/metrics.jsonl, line 2"
+    assert f"{place}: 'val_loss' is '1,234.5', not a number" in capsys.readouterr().err
+
+
+def test_a_text_between_numbers_is_named(logs):
+    lines(logs / "metrics.jsonl", [{"step": s, "loss": v} for s, v in ((1, 4), (2, "?"), (3, 2))])
+    read = imported(logs)
+    assert read.runs["loss"].tolist() == [2]
+    assert [one.found for one in read.unread] == ["'loss' is '?', not a number"]

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from written_logs import events
 
 from isoloss.core.problems import StudyError
 from isoloss.records.store import Store
@@ -23,7 +24,8 @@ from isoloss.train.plan import plan_runs, shard_runs
 from isoloss.train.programs import NO_CODE, Programs, files_digest, reading_digest
 from isoloss.train.settings import free_settings
 from isoloss.train.shard import ShardSetup, train_shard
-from isoloss.trainers import _command_line
+from isoloss.trainers import _command_line, _outcome
+from isoloss.trainers._program import FailedError
 
 # the losses of a run of width w are 2 + 1 / w + 1 / step
 PROGRAM = """
@@ -176,7 +178,51 @@ def test_a_run_that_writes_nothing_has_failed(own):
     own.write("(given.out / 'metrics.jsonl').unlink()")
     row = own.train({"width": 8}).iloc[0]
     assert row["status"] == "failed"
-    assert row["status_reason"] == "metrics.jsonl: the run did not write this file"
+    reason = "metrics.jsonl: the run did not write this file; its folder is empty"
+    assert row["status_reason"] == reason
+
+
+@pytest.mark.parametrize("results", ["*.jsonl", "**/metrics.*", "."])
+def test_results_can_be_a_pattern_or_a_folder(own, results):
+    row = own.train({"width": 8}, results=results).iloc[0]
+    assert (row["status"], row["loss_nats"]) == ("done", 2 + 1 / 8 + 0.1)
+
+
+def test_a_pattern_that_no_file_has_says_what_there_is(own):
+    row = own.train({"width": 8}, results="logs/*.csv").iloc[0]
+    reason = "logs/*.csv: the run did not write this file; its folder has metrics.jsonl"
+    assert (row["status"], row["status_reason"]) == ("failed", reason)
+
+
+def _read(folder, **command):
+    given = {"results": "*", "loss": "val", "loss_at": "last", "losses": {}} | command
+    return _outcome.read_outcome(folder, given, {"seed": 0})
+
+
+def test_a_pattern_of_several_files_is_refused(tmp_path):
+    for name in ("a.jsonl", "b.jsonl"):
+        (tmp_path / name).write_text('{"step": 1, "val": 3}')
+    with pytest.raises(FailedError, match=r"2 files have this pattern \(a.jsonl, b.jsonl\)"):
+        _read(tmp_path, results="*.jsonl")
+
+
+def test_a_pattern_does_not_leave_the_folder_of_the_run(tmp_path):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "a.jsonl").write_text('{"step": 1, "val": 3}')
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "out").symlink_to(tmp_path / "other")
+    with pytest.raises(FailedError, match="did not write this file; its folder is empty"):
+        _read(tmp_path / "run", results="out/*.jsonl")
+
+
+def test_event_files_of_one_folder_are_one_run(tmp_path):
+    first = events(tmp_path, [(1, "val", 4.0)])
+    first.rename(first.with_name("events.out.tfevents.1"))
+    other = events(tmp_path / "again", [(2, "val", 3.0)])
+    other.rename(tmp_path / "events.out.tfevents.2")
+    read = _read(tmp_path, results="events.out.tfevents.*")
+    assert read["loss_nats"] == 3.0
+    assert [point["loss_nats"] for point in read["curve"]] == [4.0, 3.0]
 
 
 def test_another_exit_code_is_a_failure_with_the_tail_of_the_log(own):

@@ -60,6 +60,7 @@ def joined(pieces: Sequence[Piece]) -> Log:
         tuple(notes),
         next((p.log.status for p in reversed(parts) if p.log.status != UNKNOWN), UNKNOWN),
         all(part.log.counted for part in parts),
+        {name: text for part in parts for name, text in part.log.texts.items()},
     )
 
 
@@ -87,7 +88,9 @@ def _resumed(before: Log, after: Log) -> Log:
     ahead = len(one) and (not len(two) or one.index[-1] > two.index[-1])
     final = {**after.final, **before.final} if ahead else {**before.final, **after.final}
     config = {**before.config, **after.config}
-    return Log(_of_both(two, one).reset_index(), final, config, tuple(notes), status)
+    texts = {**before.texts, **after.texts}
+    curve = _of_both(two, one).reset_index()
+    return Log(curve, final, config, tuple(notes), status, texts=texts)
 
 
 def _of_both(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
@@ -127,7 +130,8 @@ def _renamed(part: Piece, names: set[str]) -> Log:
     """The log with the file's label in front of some names."""
     new = {name: f"{part.label}/{name}" for name in names}
     final = {new.get(name, name): value for name, value in part.log.final.items()}
-    return replace(part.log, curve=part.log.curve.rename(columns=new), final=final)
+    texts = {new.get(name, name): text for name, text in part.log.texts.items()}
+    return replace(part.log, curve=part.log.curve.rename(columns=new), final=final, texts=texts)
 
 
 def _curve(parts: Sequence[Piece]) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from isoloss.core.problems import Problem
 from isoloss.core.sources import Source
 from isoloss.core.tables import SET_ASIDE
 from isoloss.formats.names import SPLITS, meanings
@@ -43,6 +44,7 @@ class Log:
         notes: what was decided, a sentence each.
         status: how the run ended, such as finished or failed; unknown if the log does not say.
         counted: whether the log has no steps, so that `step` counts its records.
+        texts: the last value that is a text, of every name that has one, and where it is.
     """
 
     curve: pd.DataFrame
@@ -51,6 +53,7 @@ class Log:
     notes: tuple[str, ...] = ()
     status: str = UNKNOWN
     counted: bool = False
+    texts: Mapping[str, Problem] = field(default_factory=dict)
 
     @classmethod
     def of_settings(cls, config: Record, notes: tuple[str, ...] = (), status: str = UNKNOWN) -> Log:
@@ -92,7 +95,16 @@ class Records:
         curve = _curve(points, [name for name in names if name not in axes])
         values = {name: [p[name] for p in points.values() if name in p] for name in names}
         final = {name: last_value(each) for name, each in values.items() if each}
-        return Log(curve, final, dict(config or {}), tuple(notes), status, not axes)
+        texts = self._texts(rows)
+        return Log(curve, final, dict(config or {}), tuple(notes), status, not axes, texts)
+
+    def _texts(self, rows: Sequence[Record]) -> dict[str, Problem]:
+        """The last text of every name that has one, as what is wrong if it measures something."""
+        last = {n: (i, v) for i, row in enumerate(rows) for n, v in row.items() if type(v) is str}
+        return {
+            name: not_a_number(f"{self.file.label}, {self.places[at]}", name, value)
+            for name, (at, value) in last.items()
+        }
 
     def _points(
         self, rows: Sequence[Record], axes: Sequence[str], notes: list[str]
@@ -133,6 +145,11 @@ class Records:
                 raise self.file.error(reason, "correct it, or remove the record")
             steps.append(step)
         return steps
+
+
+def not_a_number(place: str, name: str, value: str) -> Problem:
+    """The problem of a text among numbers."""
+    return Problem(place, f"{name!r} is {value!r}, not a number", "write it as 1234.5")
 
 
 def compact(name: str) -> str:

@@ -33,7 +33,7 @@ class Runs:
             setting.
         curves: a row a step of a run: `run_id`, `step`, `n_samples`, metrics, and the settings that
             are numbers.
-        unread: the files that could not be read, with the reasons.
+        unread: the files that could not be read, and texts among numbers, with the reasons.
         notes: what was decided, a sentence each.
     """
 
@@ -145,9 +145,9 @@ def read_runs_of(source: Source) -> Runs:
     logs, unread = gathered(source)
     if not logs:
         raise TableError(*unread, _no_run(source))
-    runs, clashes = runs_table(logs)
+    runs, clashes, texts = runs_table(logs)
     notes = (*statements(logs), *clashes, *_ignored(source))
-    return Runs(runs, curves_table(logs, runs), unread, notes)
+    return Runs(runs, curves_table(logs, runs), (*unread, *texts), notes)
 
 
 def _no_run(source: Source) -> Problem:

@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 
 from isoloss.core.escape import listed
+from isoloss.core.problems import Problem
 from isoloss.formats.json_tables import column_of
-from isoloss.logs.log import UNKNOWN, Log, Record
+from isoloss.logs.log import UNKNOWN, Log, Record, not_a_number
 
 RUN, STATUS = "run_id", "status"
 _SHOWN = 3  # runs that a note names
 
 
-def runs_table(logs: Mapping[str, Log]) -> tuple[pd.DataFrame, list[str]]:
-    """The table of runs, and what is said of names that a metric and a setting have both.
+def runs_table(logs: Mapping[str, Log]) -> tuple[pd.DataFrame, list[str], list[Problem]]:
+    """The table of runs, what is said of names that are a metric's and a setting's, texts left out.
 
     Args:
         logs: by run id.
 
     Returns:
-        A row a run: `run_id`, `status`, last values, settings. Of a name that is a metric's and a
-        setting's the setting is called `config.<name>`, unless their values are the same.
+        A row a run: `run_id`, `status`, last values, settings; notes; problems. Of a name that is a
+        metric's and a setting's the setting is called `config.<name>`, unless their values are the
+        same.
     """
-    finals = [log.final for log in logs.values()]
+    finals, texts = _numbers(logs)
     settings = [log.config for log in logs.values()]
     metrics = {name: _metric(name) for final in finals for name in final}
     names = _names_of_settings(settings, finals, set(metrics.values()))
@@ -39,7 +42,28 @@ def runs_table(logs: Mapping[str, Log]) -> tuple[pd.DataFrame, list[str]]:
     runs = pd.DataFrame({RUN: list(logs), STATUS: ends, **table}, index=range(len(logs)))
     renamed = [new for name, new in names.items() if new and new != name]
     notes = [f"metrics and settings have one name: the settings are {listed(renamed)}"]
-    return runs, notes if renamed else []
+    return runs, notes if renamed else [], texts
+
+
+def _numbers(logs: Mapping[str, Log]) -> tuple[list[Record], list[Problem]]:
+    """The last values of every run; without texts among numbers, and where those texts are.
+
+    A metric is one of numbers if more runs have a number at the end than a text.
+    """
+    numbers, others = Counter(), Counter()
+    for log in logs.values():
+        for name, value in log.final.items():
+            (others if isinstance(value, str) else numbers)[name] += 1
+    named = {*others, *(name for log in logs.values() for name in log.texts)}
+    mixed = {name for name in named if numbers[name] > others[name]}
+    finals, texts = [], []
+    for run, log in logs.items():
+        last = {n: v for n, v in log.final.items() if n in mixed and isinstance(v, str)}
+        own = {name: not_a_number(f"run {run}", name, value) for name, value in last.items()}
+        own |= {name: text for name, text in log.texts.items() if name in mixed}
+        texts += own.values()
+        finals.append({name: v for name, v in log.final.items() if name not in last})
+    return finals, texts
 
 
 def _metric(name: str) -> str:

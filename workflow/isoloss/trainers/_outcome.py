@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import glob
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from isoloss.core.escape import listed
 from isoloss.core.problems import IsolossError, Problem, nearest
+from isoloss.logs.places import is_events
 from isoloss.trainers import _quantities
 from isoloss.trainers._program import FailedError
 from isoloss.trainers._trainer import DivergedError
@@ -36,18 +39,17 @@ def read_outcome(
     """
     from isoloss.logs.read import read_log
 
-    path = folder / command["results"]
-    if not path.is_file():
-        raise FailedError(f"{command['results']}: the run did not write this file")
+    path = _written(folder, command["results"])
+    place = path.name if path.is_file() else command["results"]
     try:
         log = read_log(path)
-        loss = _loss(log, command["loss"], command["loss_at"], path)
+        loss = _loss(log, command["loss"], command["loss_at"], place)
         by_domain = {
-            domain: _loss(log, name, command["loss_at"], path)
+            domain: _loss(log, name, command["loss_at"], place)
             for domain, name in command["losses"].items()
         }
-        known = _quantities_of(log, command, settings, path)
-        curve = _curve(log, command, known.get("n_samples"), path)
+        known = _quantities_of(log, command, settings, place)
+        curve = _curve(log, command, known.get("n_samples"), place)
     except IsolossError as error:
         raise FailedError(str(error)) from error
     step = curve[-1]["step"] if curve else 0
@@ -58,24 +60,49 @@ def read_outcome(
     return {"loss_nats": loss, "curve": curve, "losses": losses, **known}
 
 
-def _value(log: Log, name: str, path: Path) -> Any:
+def _written(folder: Path, results: str) -> Path:
+    """The file or folder that `results` names, or that has its pattern.
+
+    Several event files of TensorBoard in one folder are that folder, which is read as one run.
+
+    Raises:
+        FailedError: there is none, or there are several; what there is instead.
+    """
+    if (folder / results).exists():
+        return folder / results
+    whole = folder.resolve()
+    matching = sorted(glob.glob(results, root_dir=folder, recursive=True))
+    names = [name for name in matching if (folder / name).resolve().is_relative_to(whole)]
+    parents = {(folder / name).parent for name in names}
+    if len(names) > 1 and len(parents) == 1 and all(map(is_events, names)):
+        return parents.pop()
+    if len(names) == 1:
+        return folder / names[0]
+    if names:
+        raise FailedError(f"{results}: {len(names)} files have this pattern ({listed(names)})")
+    files = sorted(str(one.relative_to(folder)) for one in folder.rglob("*") if one.is_file())
+    instead = f"its folder has {listed(files)}" if files else "its folder is empty"
+    raise FailedError(f"{results}: the run did not write this file; {instead}")
+
+
+def _value(log: Log, name: str, place: str) -> Any:
     """The last value of a name, among what was measured or the settings that the file has."""
     values = {**log.config, **log.final}
     if name not in values:
         reason = f"nothing is called {name!r} in it"
-        raise IsolossError(Problem(path.name, reason, nearest(name, values)))
+        raise IsolossError(Problem(place, reason, nearest(name, values)))
     return values[name]
 
 
-def _loss(log: Log, name: str, at: str, path: Path) -> float:
+def _loss(log: Log, name: str, at: str, place: str) -> float:
     """A loss, the last of its values or the least.
 
     Raises:
         DivergedError: it is not finite at the end, with the last step at which it was.
     """
-    last = _value(log, name, path)
+    last = _value(log, name, place)
     if isinstance(last, bool) or not isinstance(last, int | float):
-        raise IsolossError(Problem(path.name, f"{name} is {last!r}", "write a number"))
+        raise IsolossError(Problem(place, f"{name} is {last!r}", "write a number"))
     values = log.curve.get(name)
     if not math.isfinite(last):
         raise DivergedError(f"{name} is {last}{_last_finite(log, values)}")
@@ -92,16 +119,16 @@ def _last_finite(log: Log, values: pd.Series | None) -> str:
 
 
 def _quantities_of(
-    log: Log, command: Mapping[str, Any], settings: Mapping[str, Any], path: Path
+    log: Log, command: Mapping[str, Any], settings: Mapping[str, Any], place: str
 ) -> dict[str, float]:
     known = _quantities.of_settings(command, settings)
     for name, text in _quantities.written(command, settings).items():
-        known[name] = _quantities.sound(name, _value(log, text, path), f"{path.name}, {text}")
+        known[name] = _quantities.sound(name, _value(log, text, place), f"{place}, {text}")
     return _quantities.with_flops(known)
 
 
 def _curve(
-    log: Log, command: Mapping[str, Any], n_samples: float | None, path: Path
+    log: Log, command: Mapping[str, Any], n_samples: float | None, place: str
 ) -> list[dict[str, Any]]:
     """The points of the run; without a count of examples D is taken to grow evenly with the steps.
 
@@ -113,7 +140,7 @@ def _curve(
         if command.get("curve") is None:
             return []
         raise IsolossError(
-            Problem(path.name, f"no column is called {name!r}", nearest(name, log.curve))
+            Problem(place, f"no column is called {name!r}", nearest(name, log.curve))
         )
     curve = log.curve.assign(loss_nats=log.curve[name])
     steps, last = curve["step"], float(curve["step"].iloc[-1])

@@ -88,9 +88,7 @@ def test_a_training_image_that_is_in_the_test_files_is_dropped_and_reported(tmp_
     rows, audit, _ = load(tmp_path / "out", **options)
     assert rows["split"].value_counts().to_dict() == {"train": 58, "valid": 20}
     assert (audit["rows_before"].sum(), audit["rows_after"].sum()) == (80, 78)
-    assert "1 rows have the content of a row on another side and are dropped" in (
-        capsys.readouterr().out
-    )
+    assert "1 rows repeat rows of another side and are dropped" in (capsys.readouterr().out)
 
 
 def test_a_mixture_of_classes_is_a_weighting(tmp_path):
@@ -194,9 +192,7 @@ def test_training_images_that_are_all_in_the_test_files_are_told_as_such(tmp_pat
     options |= {"images": options["test_images"], "labels": options["test_labels"]}
     with pytest.raises(IsolossError) as error:
         load(tmp_path / "out", **options)
-    assert "all rows in the split 'train' repeat rows of the other and are dropped" in str(
-        error.value
-    )
+    assert "all rows in the split 'train' repeat rows of the other side" in str(error.value)
     assert "valid_fraction" not in str(error.value)
 
 

@@ -65,8 +65,8 @@ def load_rows(
     A row's identity is the hash of its content. Where content repeats, its first row stays and
     the others are dropped (the audit counts them), so equal content is never on both sides. A
     group is on the validation side if its hash falls into the first `valid_fraction`, unless the
-    dataset gives a piece its split; content that such a dataset has on two sides is reported. What
-    is kept in memory of earlier batches is a digest of every row, about 140 bytes each.
+    dataset gives a piece its split; content that such a dataset has on two sides is reported. Of
+    earlier batches a digest of every row is kept in memory, about 140 bytes.
 
     Args:
         card: dataset card.
@@ -102,31 +102,29 @@ def load_rows(
         write(rows, _examples(batch, first, rows))
         on_two_sides += crossing
     if given and on_two_sides:
-        what = "rows have the content of a row on another side and are dropped"
-        say(f"dataset {card}: {on_two_sides} {what}")
+        say(f"dataset {card}: {on_two_sides} rows repeat rows of another side and are dropped")
     if content is not None and identity(card, options) != content:
         changed = "its sources changed while they were read"
-        raise IsolossError(
-            Problem(f"dataset {card}", changed, "run again when no process writes to them")
-        )
+        remedy = "run again when no process writes to them"
+        raise IsolossError(Problem(f"dataset {card}", changed, remedy))
     if not seen:
         raise IsolossError(Problem(f"dataset {card}", "no rows", "check its options"))
-    for split in {"train", "valid"}.difference(seen.values()):
-        raise IsolossError(_no_rows(f"dataset {card}", split, split in sides, given))
+    if lacking := {"train", "valid"}.difference(seen.values()):
+        raise IsolossError(_no_rows(f"dataset {card}", *lacking, sides, given))
     return audit
 
 
-def _no_rows(place: str, split: str, dropped: bool, given: bool) -> Problem:
+def _no_rows(place: str, split: str, sides: set[str], given: bool) -> Problem:
     """The problem of a side without rows: they are duplicates, or there were none.
 
     Args:
         place: of the problem.
         split: the side.
-        dropped: whether it had rows, all of them with the content of earlier ones.
+        sides: that had rows before duplicates were dropped.
         given: whether the dataset says which side a row is on.
     """
-    if dropped:
-        reason = f"all rows in the split {split!r} repeat rows of the other and are dropped"
+    if split in sides:
+        reason = f"all rows in the split {split!r} repeat rows of the other side and are dropped"
         return Problem(place, reason, "load rows whose content is on one side only")
     if given:
         reason = f"it puts none of its rows in the split {split!r}"

@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from isoloss.__main__ import main
@@ -336,6 +336,7 @@ def files_of(home: Home) -> list[Path]:
     kind=st.sampled_from(["flip", "cut", "lines", "json", "other"]),
     where=st.sampled_from(["store", "journal", "accepted", "manifest", "any"]),
 )
+@example(seed=1840, kind="flip", where="manifest")  # the name of a field
 def test_no_damage_ends_in_a_traceback_or_trains_a_finished_run(
     finished, untrained, seed, kind, where
 ):

@@ -145,6 +145,16 @@ def test_a_regime_chosen_by_the_other_seeds_does_not_look_at_its_own_loss():
     assert _structure.regimes_of_others({1: seeds[1]}, 0.5, 0.5) == []
 
 
+def test_two_runs_are_too_few_for_a_line():
+    runs, seen = measured((1, 2))
+    few = runs["run_id"].isin(["s1-0", "s1-1", "s2-0", "s2-1"])
+    texts, _ = drawn(runs[few], seen[seen["run_id"].isin(runs.loc[few, "run_id"])])
+    assert texts.count("seed 1: 1 runs are too few for a line") == 2
+    assert "seed 1: 2 runs are too few for a line" in texts
+    assert "0 of 2 seeds have a line" in texts
+    assert "nan" not in texts
+
+
 def test_data_are_a_size_too():
     texts, table = drawn(*measured(), variable="U")
     assert "Distinct training data U (images)" in texts

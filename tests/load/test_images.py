@@ -15,11 +15,12 @@ import pytest
 from idx_files import NAMES, idx, small_images, write_images
 
 from isoloss.core import registry, tables
-from isoloss.core.problems import IsolossError, TableError
+from isoloss.core.problems import IsolossError, StudyError, TableError
 from isoloss.core.tokens import map_tokens, token_writer
-from isoloss.datasets import fashion_mnist
+from isoloss.datasets import fashion_mnist, idx_images
 from isoloss.expand import job as expand_job
-from isoloss.load import identity, job
+from isoloss.load import identity, job, load_rows
+from isoloss.study import check
 from isoloss.train.dataset import read_dataset
 
 
@@ -155,6 +156,37 @@ def test_files_that_are_not_there_are_told_by_option(tmp_path):
     options["test_labels"] = ""
     with pytest.raises(IsolossError, match="test_labels: names no file; name both"):
         identity("idx_images", registry.defaults("dataset", "idx_images") | options)
+
+
+def test_two_classes_of_one_name_are_refused_before_anything_is_read(tmp_path):
+    dataset = {"card": "idx_images", "options": write_images(tmp_path)}
+    dataset["options"]["classes"] = ["bag", "coat", "bag"]
+    with pytest.raises(StudyError) as error:
+        check.check({"study": "a", "load": {"clothes": dataset}})
+    assert "load.clothes" in str(error.value)
+    assert "labels 0 and 2 are both called 'bag'; give every class" in str(error.value)
+
+
+def test_test_images_of_another_size_are_refused_with_their_file(tmp_path):
+    (other := tmp_path / "other").mkdir()
+    options = write_images(tmp_path)
+    test = {k: v for k, v in write_images(other, size=5).items() if k.startswith("test")}
+    with pytest.raises(IsolossError) as error:
+        load(tmp_path / "out", **options | test)
+    assert str(error.value) == (
+        f"{test['test_images']}: its images are 5 x 5, where {options['images']} has images of"
+        " 4 x 4; give test images of 4 x 4, or leave out the test files"
+    )
+
+
+def test_images_of_several_sizes_from_any_card_are_refused_with_their_group(monkeypatch):
+    pieces = [
+        {"features": np.zeros((4, n), np.uint8), "label": n, "tags": {}, "group": f"one of {n}"}
+        for n in (4, 5)
+    ]
+    monkeypatch.setattr(idx_images, "pieces", lambda **_: iter(pieces))
+    with pytest.raises(IsolossError, match="'one of 5': an image of 4 x 5 among images of 4 x 4"):
+        load_rows("idx_images", {}, 0.5, 0, lambda rows, examples: None)
 
 
 def test_images_of_several_shapes_do_not_go_into_one_file(tmp_path):

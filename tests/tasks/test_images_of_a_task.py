@@ -88,7 +88,7 @@ def test_a_subset_is_seeded_nested_and_the_same_under_another_weighting():
     assert small & set(half.tolist()) <= rows(20, half)
     assert rows(N) == rows(None)
     assert task_of(dataset, n_unique=20).n_items == 20
-    with pytest.raises(ValueError, match="n_unique is 91, where 90 examples are left"):
+    with pytest.raises(ValueError, match="n_unique is 91, where 90 examples are left: lower"):
         rows(N + 1)
 
 
@@ -124,8 +124,11 @@ def test_the_loss_is_that_of_the_measured_examples_whole_and_by_class():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"inputs": 25}, "an example has 16 numbers, not inputs, 25"),
-        ({"classes": 5}, r"label \d of row \d+, where classes is 5"),
+        ({"inputs": 25}, "an example has 16 numbers, where inputs is 25: set inputs to 16"),
+        (
+            {"classes": 5},
+            r"label \d of row \d+, where classes is 5: set classes to 10 or more, or fix",
+        ),
         ({"n_valid": 0}, "a side has no example"),
         ({"rows": np.zeros(0, np.int64)}, "a side has no example"),
     ],
@@ -138,7 +141,7 @@ def test_data_that_do_not_fit_the_task_are_refused_with_what_does_not(change, me
 def test_rows_without_a_label_are_refused():
     labels = dataset_of().labels.copy()
     labels[4] = -1
-    with pytest.raises(ValueError, match="row 4 without a label"):
+    with pytest.raises(ValueError, match="row 4 has no label: load"):
         task_of(dataset_of(labels=labels))
 
 

@@ -228,9 +228,30 @@ def test_a_cell_that_makes_no_sense_is_told_with_its_place(cell, place, words):
     assert words in line
 
 
+def test_what_a_card_says_of_a_cell_stands_behind_the_place_of_the_cell():
+    cell = {"n_unique": 100, "epochs": 2, "n_params": 1e4, "height": 27}
+    (line,) = problems(cell, model="vit_head")
+    assert line.startswith("train.t.cells[0]: model vit_head: 784 inputs")
+
+
 def test_every_cell_without_a_model_near_its_target_is_told():
     lines = problems({"n_samples": 1e5, "n_params": 1}, {"n_samples": 1e5, "n_params": 2})
     assert [line.split(":")[0] for line in lines] == ["train.t.cells[0]", "train.t.cells[1]"]
+
+
+def test_the_example_of_images_trains_as_the_fashion_mnist_study():
+    (block,) = [part for part in PAGE.read_text(encoding="utf-8").split("```") if "mlp" in part]
+    example = yaml.safe_load(block.removeprefix("yaml"))["train"]["sizes"]
+    study = PAGE.parents[1] / "studies" / "fashion-mnist.yaml"
+    real = yaml.safe_load(study.read_text(encoding="utf-8"))["train"]["sizes"]
+    (cell,), (real_cell,) = example["cells"], real["cells"]
+    real_settings = {"size_rule": real["size_rule"], **real["settings"], **real_cell}
+    assert {**example["settings"], **cell} == {
+        k: v for k, v in real_settings.items() if k != "seed"
+    }
+    assert {key: example[key] for key in ("model", "n_params", "valid_tokens")} == {
+        key: real[key] for key in ("model", "n_params", "valid_tokens")
+    }
 
 
 def test_ranges_that_are_too_many_runs_together_are_refused_before_they_are_spelled_out():

@@ -34,8 +34,8 @@ class Problem:
         return f"{there}; {self.remedy}" if self.remedy else there
 
     def within(self, place: str, joint: str = ": ") -> Problem:
-        """The same problem with a further place in front of its own."""
-        return replace(self, place=f"{place}{joint}{self.place}")
+        """The same problem with a further place in front of its own, if it has one."""
+        return replace(self, place=f"{place}{joint}{self.place}" if self.place else place)
 
 
 class IsolossError(Exception):

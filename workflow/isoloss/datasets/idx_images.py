@@ -53,8 +53,15 @@ def sources(
     """The files that are read, as (name, path).
 
     Raises:
-        IsolossError: a file is not there, or there are test images without labels or the reverse.
+        IsolossError: a file is not there, there are test images without labels or the reverse, or
+            two classes have one name.
     """
+    for label, name in enumerate(classes):
+        if (before := classes.index(name)) < label:
+            reason = f"labels {before} and {label} are both called {name!r}"
+            raise IsolossError(
+                Problem("dataset idx_images, classes", reason, "give every class its own name")
+            )
     named = {"images": images, "labels": labels}
     named |= {"test_images": test_images, "test_labels": test_labels}
     if bool(test_images) != bool(test_labels):
@@ -78,7 +85,8 @@ def pieces(
     dropped, and the validation side is whole.
 
     Raises:
-        IsolossError: a file cannot be used, with its name and byte.
+        IsolossError: a file cannot be used, with its name and byte, or the images of the two sides
+            differ in size.
     """
     from isoloss.datasets._idx import pieces_of, read_labelled
 
@@ -88,4 +96,11 @@ def pieces(
         test = read_labelled(files["test_images"], files["test_labels"], len(names))
         yield from pieces_of(*test, names, "test", "valid")
     training = read_labelled(files["images"], files["labels"], len(names))
+    if test_images and test[0].shape[1:] != training[0].shape[1:]:
+        height, width = training[0].shape[1:]
+        reason = "its images are {} x {}, where {} has images of {} x {}".format(
+            *test[0].shape[1:], images, height, width
+        )
+        remedy = f"give test images of {height} x {width}, or leave out the test files"
+        raise IsolossError(Problem(test_images, reason, remedy))
     yield from pieces_of(*training, names, "training", "train" if test_images else "")

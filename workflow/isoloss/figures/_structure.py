@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 QUANTITIES = ("loss", "h_tse", "h_sie")
+FEWEST = 3  # runs of a line: through two there is always one
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,7 @@ def regimes_of_others(seeds: dict[int, pd.DataFrame], w1: float, w2: float) -> l
 
 def spread(experiments: list[Experiment], line: str) -> tuple[float, float, int]:
     """Mean and standard deviation of a line's slope over experiments, and how many there are."""
-    slopes = np.array([e.lines[line].slope for e in experiments])
+    slopes = np.array([e.lines[line].slope for e in experiments if e.lines[line].n >= FEWEST])
     slopes = slopes[np.isfinite(slopes)]
     sd = float(slopes.std(ddof=1)) if len(slopes) > 1 else np.nan
     return (float(slopes.mean()) if len(slopes) else np.nan), sd, len(slopes)

@@ -8,7 +8,7 @@ import pandas as pd
 from isoloss.core import units
 from isoloss.core.problems import IsolossError, Problem
 from isoloss.figures import _figure, _structure
-from isoloss.figures._structure import Experiment, Line
+from isoloss.figures._structure import FEWEST, Experiment, Line
 from isoloss.fitted import Fit
 
 TITLE = "Loss and structural entropies against size"
@@ -182,15 +182,17 @@ def _line_drawn(y: str, shown: Experiment) -> tuple[np.ndarray, np.ndarray] | No
     """The line of a panel in its own coordinates; None where there is none."""
     names = {"loss": "performance", "h_tse": "abstraction", "h_sie": "compression"}
     name = names.get(y, "core" if y == "reducible_loss" else "")
-    if not name or not np.isfinite(shown.lines[name].slope):
+    if not name or shown.lines[name].n < FEWEST or not np.isfinite(shown.lines[name].slope):
         return None
-    x = np.sort(shown.table["ideal" if name == "core" else "x"])
-    x = x[x > 0]
+    x = shown.table["ideal" if name == "core" else "x"]
+    x = np.geomspace(x[x > 0].min(), x.max(), 100)
     return x, shown.lines[name].at(x) + (0.0 if name == "core" else shown.least[y])
 
 
 def _notes(line: Line, law: str, seed: int) -> list[str]:
     """What the experiment says of a line."""
+    if line.n < FEWEST:
+        return [f"seed {seed}: {line.n} runs are too few for a line"]
     slope = f"^{line.slope:.3f}" if line.power else f", a = {line.slope:.3g}"
     return [
         f"seed {seed}: {law}{slope}".replace("-", "−"),
@@ -203,8 +205,10 @@ def _answers(line: str, apart, others, inputs: _figure.Inputs | None) -> list[st
     power = next(iter(apart)).lines[line].power
     what = "exponent" if power else "a"
     mean, sd, n = _structure.spread(apart, line)
-    if n < 2:
+    if len(apart) < 2:
         notes = ["one seed: nothing says how far it is off"]
+    elif n < 2:
+        notes = [f"{n} of {len(apart)} seeds have a line"]
     else:
         notes = [f"{n} seeds: {what} {mean:.3g} ± {sd:.2g} (sd)"]
         mean, sd, n = _structure.spread(others, line)

@@ -195,18 +195,32 @@ def _examples(batch: list[Mapping[str, Any]], first: np.ndarray, rows: pa.Table)
         batch: the pieces.
         first: which of them stay, bool (n,).
         rows: those, as a table.
+
+    Raises:
+        IsolossError: images differ in size.
     """
     import numpy as np
 
     if "text" not in batch[0]:
+        shape = batch[0]["features"].shape
+        for piece in batch:
+            if piece["features"].shape != shape:
+                reason = f"an image of {_by(piece['features'].shape)} among images of {_by(shape)}"
+                remedy = "give all images one size"
+                raise IsolossError(Problem(f"group {piece['group']!r}", reason, remedy))
         kept = [piece["features"] for piece, stays in zip(batch, first, strict=True) if stays]
-        return np.stack(kept) if kept else np.zeros((0, *batch[0]["features"].shape), np.uint8)
+        return np.stack(kept) if kept else np.zeros((0, *shape), np.uint8)
     parts = [np.zeros(0, np.uint8)]
     for text in rows["text"].chunks:  # joined without a copy of every value
         _, offsets, data = text.buffers()
         ends = np.frombuffer(offsets, np.int32)[text.offset : text.offset + len(text) + 1]
         parts.append(np.frombuffer(data or b"", np.uint8)[ends[0] : ends[-1]])
     return np.concatenate(parts)
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    """A shape in words: `28 x 28`."""
+    return " x ".join(map(str, shape))
 
 
 def side(group: str, valid_fraction: float, seed: int) -> str:

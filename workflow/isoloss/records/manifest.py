@@ -37,6 +37,8 @@ _FIELDS = {
     "versions": dict,
     "trained_with": list,
 }
+# further fields, of a job, of a run in the store, and of the provenance of a study
+_OTHERS = {"machine", "commit", "run", "study", "seeds", "environments", "accepted"}
 
 
 def read(path: str | Path) -> dict[str, Any] | None:
@@ -60,6 +62,9 @@ def read(path: str | Path) -> dict[str, Any] | None:
 
 def _damaged_field(made: Mapping[str, Any]) -> str | None:
     """The fault of a manifest's fields; None if they are sound."""
+    for key in made:
+        if key not in _FIELDS and key not in _OTHERS:
+            return f"it has {key!a:.80}"
     for key, kind in _FIELDS.items():
         if key in made and not isinstance(made[key], kind):
             return f"{key} is not a {kind.__name__}"

@@ -459,7 +459,7 @@ def _sweep_problems(sweep: Mapping[str, Any], place: str) -> list[Problem]:
                 cell[key] = _checked_values(key, value, known, where, wrong)
         if len(wrong) == before and not commanded(sweep):
             together = cells.problems(cell, sweep["settings"])
-            wrong += [one.within(where, "." if one.place else "") for one in together]
+            wrong += [one.within(where, ".") for one in together]
     if commanded(sweep):
         return wrong or program_problems(sweep, place)
     return wrong + _rule_problems(sweep, place)

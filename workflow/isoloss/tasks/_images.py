@@ -87,7 +87,10 @@ class Labelled:
         if n_unique is None:
             return self
         if n_unique > len(self.rows):
-            raise ValueError(f"n_unique is {n_unique}, where {len(self.rows)} examples are left")
+            raise ValueError(
+                f"n_unique is {n_unique}, where {len(self.rows)} examples are left: lower n_unique,"
+                " or load more"
+            )
         rank = generator(seed, "subset", "").permutation(len(self.dataset.labels))
         chosen = np.sort(np.argsort(rank[self.rows])[:n_unique])
         return Labelled(self.dataset, self.rows[chosen], self.copies[chosen], self.tags)
@@ -229,13 +232,20 @@ def _check(side: Labelled, shapes: Mapping[str, int]) -> None:
     """Raise an error if a side's examples or labels are not of these shapes."""
     size = math.prod(side.dataset.tokens.values.shape[1:])
     if size != shapes["inputs"]:
-        raise ValueError(f"an example has {size} numbers, not inputs, {shapes['inputs']}")
+        raise ValueError(
+            f"an example has {size} numbers, where inputs is {shapes['inputs']}: set inputs to"
+            f" {size}"
+        )
     labels = side.labels
     wrong = np.flatnonzero((labels < 0) | (labels >= shapes["classes"]))
     if len(wrong):
-        reason = f"label {labels[wrong[0]]} of row {side.rows[wrong[0]]}"
-        reason = reason if labels[wrong[0]] >= 0 else f"row {side.rows[wrong[0]]} without a label"
-        raise ValueError(f"{reason}, where classes is {shapes['classes']}")
+        label, row = labels[wrong[0]], side.rows[wrong[0]]
+        if label < 0:
+            raise ValueError(f"row {row} has no label: load a dataset whose rows have one")
+        raise ValueError(
+            f"label {label} of row {row}, where classes is {shapes['classes']}: set classes to"
+            f" {labels.max() + 1} or more, or fix the label"
+        )
 
 
 def _scaled(side: Labelled, rows: np.ndarray) -> torch.Tensor:

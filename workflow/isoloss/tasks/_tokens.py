@@ -310,7 +310,8 @@ class Windows:
         read = take(side, items, self.context)
         if read.max() >= self.shapes["vocabulary"]:
             raise ValueError(
-                f"token {read.max()} is not below vocabulary, {self.shapes['vocabulary']}"
+                f"token {read.max()}, where vocabulary is {self.shapes['vocabulary']}: set"
+                f" vocabulary to {int(read.max()) + 1} or more"
             )
         tokens = torch.from_numpy(read).to(self.device).long()
         return tokens[:, :-1], tokens[:, 1:].reshape(-1)

@@ -91,7 +91,7 @@ def run_settings(sweep: Mapping[str, Any]) -> list[dict[str, Any]]:
                         ordered[key] = float(settings[key]) if number else settings[key]
                 by_text.setdefault(json.dumps(ordered, sort_keys=True), ordered)
         except IsolossError as error:
-            wrong += [one.within(f"cells[{i}]", "") for one in error.problems]
+            wrong += [one.within(f"cells[{i}]") for one in error.problems]
     if wrong:
         raise IsolossError(*wrong)
     return list(by_text.values())

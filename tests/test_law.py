@@ -259,3 +259,28 @@ def test_a_law_of_which_nothing_is_left_to_fit_is_refused(table, capsys):
     values = ["E=1.7", "A=400", "B=410", "alpha=.34", "beta=.28"]
     assert main(["law", str(table), "--law", "chinchilla", "--fix", *values]) == 2
     assert "fixed: no parameter is left to fit" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("ends", "note"),
+    [
+        (
+            ["finished", "failed", "deleted"],
+            "status: 1 deleted, 1 failed are fitted; without them: --keep \"status == 'finished'\"",
+        ),
+        (
+            ["ok", "FAILED", "ok"],
+            "status: 1 FAILED are fitted; without them: --keep \"status != 'FAILED'\"",
+        ),
+    ],
+)
+def test_runs_that_did_not_end_well_are_not_fitted_without_a_word(tmp_path, ends, note):
+    sizes = np.geomspace(1e6, 1e9, 9)
+    table = pd.DataFrame({"params": sizes, "val_loss": 2 + 400 / sizes**0.34})
+    table["status"] = [*ends, *[ends[0]] * 6]
+    path = tmp_path / "runs.csv"
+    table.to_csv(path, index=False)
+    text = front.law_of_table(path, bootstrap=0).text
+    assert note in " ".join(text.split())
+    kept = front.law_of_table(path, bootstrap=0, keep=[f"status == '{ends[0]}'"]).text
+    assert "are fitted; without" not in " ".join(kept.split())

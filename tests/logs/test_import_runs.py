@@ -90,9 +90,9 @@ def test_what_cannot_be_read_is_listed_and_the_others_are_read(logs, capsys):
     assert "1 .pt" in shown.out and "1 runs: " in shown.out
     unread = shown.err.splitlines()
     assert len(unread) == 3
-    assert all(line.startswith(f"not read: {logs}, ") for line in unread)
-    assert f"not read: {logs}, b.jsonl: line 2 is not JSON" in unread[0]
-    assert f"not read: {logs}, c.jsonl: is empty" in unread[1]
+    assert all(line.startswith(f"not read: {logs}/") for line in unread)
+    assert f"not read: {logs}/b.jsonl: line 2 is not JSON" in unread[0]
+    assert f"not read: {logs}/c.jsonl: is empty" in unread[1]
 
 
 def test_without_a_run_nothing_is_written(logs, capsys):
@@ -150,7 +150,7 @@ def test_parquet_files_are_read_together_and_a_damaged_one_is_listed(logs, monke
     read = imported(logs)
     assert len(read.runs) == 15
     (problem,) = read.unread
-    assert problem.place == f"{logs}, 05.parquet"
+    assert problem.place == f"{logs}/05.parquet"
 
 
 # --- runs and their configurations -------------------------------------------------------------
@@ -288,7 +288,7 @@ def test_of_the_folder_of_a_run_what_cannot_be_read_is_noted(logs):
         read_log(logs)
     lines(logs / "metrics.jsonl", POINTS)
     (note,) = read_log(logs).notes
-    assert note.startswith(f"not read: {logs}, config.yaml: line 2")
+    assert note.startswith(f"not read: {logs}/config.yaml: line 2")
 
 
 # --- programs that train -----------------------------------------------------------------------
@@ -447,7 +447,7 @@ def test_files_of_json_that_are_not_logs_are_listed(logs):
     (logs / "package.json").write_text('{"name": "x", "version": "1.0"}')
     read = imported(logs)
     assert list(by_run(read)) == ["a"]
-    assert [p.place.rpartition(", ")[2] for p in read.unread] == ["package.json", "notes.ipynb"]
+    assert [p.place.rpartition("/")[2] for p in read.unread] == ["package.json", "notes.ipynb"]
 
 
 def test_a_log_of_keras_is_known_by_its_first_lines(logs):
@@ -715,8 +715,8 @@ def test_files_and_folders_that_may_not_be_read_are_listed(logs, monkeypatch):
         (logs / "closed").chmod(0o700)
     assert list(by_run(read)) == ["a"]
     assert sorted(problem.place for problem in read.unread) == [
-        f"{logs}, b.jsonl",
-        f"{logs}, closed/",
+        f"{logs}/b.jsonl",
+        f"{logs}/closed/",
     ]
     assert all("Permission denied" in problem.found for problem in read.unread)
 
@@ -763,7 +763,7 @@ def test_a_text_among_numbers_is_missing_and_named(logs, capsys):
     np.testing.assert_array_equal(read.runs["val_loss"], [3.5, np.nan, 3.0])
     assert read.runs["by"].tolist() == ["me"] * 3
     assert __main__.main(["import", str(logs), "--out", str(logs.parent / "runs.parquet")]) == 0
-    place = f"{logs}, b/metrics.jsonl, line 2"
+    place = f"{logs}/b/metrics.jsonl, line 2"
     assert f"{place}: 'val_loss' is '1,234.5', not a number" in capsys.readouterr().err
 
 

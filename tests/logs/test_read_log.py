@@ -312,7 +312,7 @@ def test_a_last_line_that_is_cut_off_is_left_out_and_noted(tmp_path):
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "is a picture"),
         (bytes(range(256)) * 4, "is not a table"),
         (b"\x1f\x8b\x08\0broken", "is damaged"),
-        (b"[" * 100_000, "is damaged (RecursionError"),
+        (b"[" * 100_000, "is nested too deeply"),
         (b'{"step": 1, "loss": ' + b"9" * 5000 + b"}", "is damaged (ValueError"),
     ],
 )
@@ -326,3 +326,26 @@ def test_what_is_not_a_log_is_named_with_its_place(tmp_path, content, reason):
 
 def test_a_missing_file(tmp_path):
     assert "cannot be read (No such file or directory)" in refused(tmp_path / "log.jsonl")
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_columns_of_keras_are_a_log_with_a_step_a_value(tmp_path, indent):
+    path = tmp_path / "history.json"
+    path.write_text(json.dumps({"loss": [3, 2, 1], "val_loss": [3.5, 2.5, 1.5]}, indent=indent))
+    log = read_log(path)
+    assert log.curve["step"].tolist() == [1, 2, 3]
+    assert log.final == {"loss": 1, "val_loss": 1.5}
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("", "is empty"), ("\n", "is empty"), ("[" * 100_000, "is nested too deeply")],
+)
+def test_an_empty_or_deep_file_is_called_so(tmp_path, text, reason):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(text)
+    with pytest.raises(TableError) as error:
+        read_log(path)
+    (problem,) = error.value.problems
+    assert problem.found == reason
+    assert "CSV" not in problem.remedy

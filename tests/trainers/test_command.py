@@ -215,6 +215,12 @@ def test_a_pattern_does_not_leave_the_folder_of_the_run(tmp_path):
         _read(tmp_path / "run", results="out/*.jsonl")
 
 
+def test_a_loss_without_a_number_is_not_said_to_be_absent(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"step": 1, "val": null, "train": 2}')
+    with pytest.raises(FailedError, match="'val' has no number"):
+        _read(tmp_path, results="a.jsonl")
+
+
 def test_event_files_of_one_folder_are_one_run(tmp_path):
     first = events(tmp_path, [(1, "val", 4.0)])
     first.rename(first.with_name("events.out.tfevents.1"))

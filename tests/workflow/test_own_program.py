@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
+import sys
 
 import pytest
 import yaml
+from finished_results import run_counts
 from running import ROOT, snakemake, write
 
 from isoloss.core import tables
@@ -44,6 +47,13 @@ class Studied:
         output = process.stdout + process.stderr
         assert process.returncode == 0, output
         return output
+
+    def isoloss(self, command: str, study: dict) -> str:
+        """What a command of isoloss prints about a study."""
+        words = [sys.executable, "-m", "isoloss", command, write(self.folder, study)]
+        process = subprocess.run(words, cwd=self.folder, capture_output=True, text=True)
+        assert process.stderr == ""
+        return process.stdout
 
     def made(self, study: dict) -> set[str]:
         output = self.call(study)
@@ -136,3 +146,27 @@ def test_a_run_that_is_killed_is_tried_again_from_its_checkpoint_and_the_others_
     unchanged = [digest for digest, when in studied.ended(study).items() if before[digest] == when]
     assert len(unchanged) == 1
     assert studied.made(study) == set()
+
+
+def test_two_readings_of_the_same_runs_are_both_done_until_the_script_is_edited(studied):
+    script = studied.folder / "train.py"
+    script.write_text(PROGRAM, encoding="utf-8")
+    command = {"run": "python train.py {width} {run_folder} {checkpoint_folder}"}
+    command |= {"results": "metrics.jsonl", "loss": "loss"}
+    sweep = {"trainer": "command", "shards": 1, "cells": [{"width": [2, 4]}]}
+    sweeps = {
+        "last": {**sweep, "command": command},
+        "least": {**sweep, "command": {**command, "loss_at": "min"}},
+    }
+    study = {"study": "own", "train": sweeps}
+    studied.call(study)
+    assert len(studied.ended(study)) == 2
+    output = studied.isoloss("status", study)
+    counts = {name: run_counts(output, name) for name in sweeps}
+    assert counts == {name: {"planned": 2, "done": 2} for name in sweeps}
+    script.write_text(PROGRAM + "# edited\n", encoding="utf-8")
+    output = studied.isoloss("verify", study)
+    assert "the files of its program changed (train.py): its runs are trained again" in output
+    assert "what is read changed" not in output
+    output = studied.isoloss("status", study)
+    assert run_counts(output, "last") == {"planned": 2, "missing": 2}

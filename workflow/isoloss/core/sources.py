@@ -122,7 +122,8 @@ class Source:
             content: its bytes.
             alone: whether it is the only one.
         """
-        address = replace(self.address, label=f"{self.label}, {visible(name)}")
+        label = _below_logs(self.label, name) if self.logs else f"{self.label}, {visible(name)}"
+        address = replace(self.address, label=label)
         return replace(
             self,
             address=address,
@@ -242,13 +243,13 @@ def read_logs(address: Address, limits: Limits) -> Source:
         reason = f"cannot be read ({getattr(error, 'strerror', None) or error})"
         raise address.error(reason, "give a folder with logs of runs") from error
     unread = [
-        Problem(f"{address.label}, {visible(name)}", f"cannot be listed ({reason})", "")
+        Problem(_below_logs(address.label, name), f"cannot be listed ({reason})", "")
         for name, reason in files.closed.items()
     ]
     parts: dict[str, bytes] = {}
     left = limits.max_bytes
     for name, file in files.logs.items():
-        place = Address(str(file), f"{address.label}, {visible(name)}")
+        place = Address(str(file), _below_logs(address.label, name))
         try:
             parts[name] = _read(place, file, left, limits)
             left -= len(parts[name])
@@ -261,6 +262,15 @@ def read_logs(address: Address, limits: Limits) -> Source:
         raise TableError(*unread, Problem(address.label, "has no logs of runs", remedy))
     whole = Source(address, tuple(parts.values()), limits=limits, names=tuple(parts), logs=True)
     return replace(whole, unread=tuple(unread), others=files.others)
+
+
+def _below_logs(label: str, name: str) -> str:
+    """The path of a file in a folder of logs, as it is shown.
+
+    >>> _below_logs("logs/", "a/metrics.csv")
+    'logs/a/metrics.csv'
+    """
+    return f"{label.rstrip('/')}/{visible(name)}"
 
 
 def _tables_in(address: Address, path: Path) -> list[Path]:

@@ -90,7 +90,9 @@ def _read(file: Source) -> Any:
         except json.JSONDecodeError as error:
             reason = f"line {error.lineno} is not JSON ({error.msg}, character {error.colno})"
             raise file.error(reason, "write it again") from error
-        except (ValueError, RecursionError) as error:
+        except RecursionError as error:
+            raise file.error("is nested too deeply", "write it with fewer levels") from error
+        except ValueError as error:
             raise file.error(f"is not JSON ({error})", "write it again") from error
     try:
         return yaml_text.load(content, file.label)

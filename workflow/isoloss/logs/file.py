@@ -16,7 +16,7 @@ from isoloss.logs.log import Log
 
 _HEAD = 2**12  # bytes by which the kind of a file is known
 # what readers raise for content that is not what they read
-_BROKEN = (ValueError, OverflowError, RecursionError, EOFError, zlib.error, pa.ArrowException)
+_BROKEN = (ValueError, OverflowError, EOFError, zlib.error, pa.ArrowException)
 
 
 def logs_of(source: Source, parsed: Parsed | None = None) -> dict[str, Log]:
@@ -35,6 +35,8 @@ def logs_of(source: Source, parsed: Parsed | None = None) -> dict[str, Log]:
             raise source.error(f"has {len(files)} files", "unpack it")
         (file,) = files
         head = file.parts[0][:_HEAD]
+        if not file.parts[0].strip():
+            raise file.error("is empty", "give a log with the metrics of a run")
         if events.matches(head):
             return {"": events.read(file)}
         if lines.matches(head):
@@ -44,6 +46,8 @@ def logs_of(source: Source, parsed: Parsed | None = None) -> dict[str, Log]:
         return exports.logs(table)
     except TableError:
         raise
+    except RecursionError as error:
+        raise source.error("is nested too deeply", "write it again, or remove it") from error
     except _BROKEN as error:
         reason = f"is damaged ({type(error).__name__}: {error})"
         raise source.error(reason, "write it again, or remove it") from error

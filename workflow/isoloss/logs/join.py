@@ -60,7 +60,7 @@ def joined(pieces: Sequence[Piece]) -> Log:
         tuple(notes),
         next((p.log.status for p in reversed(parts) if p.log.status != UNKNOWN), UNKNOWN),
         all(part.log.counted for part in parts),
-        {name: text for part in parts for name, text in part.log.texts.items()},
+        texts={name: text for part in parts for name, text in part.log.texts.items()},
     )
 
 

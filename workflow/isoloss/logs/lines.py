@@ -84,6 +84,8 @@ def _of_lines(file: Source, text: str) -> dict[str, Log]:
         places.append(f"line {number}")
     if len(rows) == 1 and isinstance(rows[0].get(_HISTORY), list):
         return {"": _of_trainer(file, rows[0])}
+    if len(rows) == 1 and rows[0] and all(isinstance(v, list) for v in rows[0].values()):
+        return exports.logs(_records(file, json_tables.records_in(file, rows[0], []), "record"))
     flat = [json_tables.flattened(row) for row in rows]
     return exports.logs(Records(file, flat, places, notes))
 

@@ -44,6 +44,7 @@ class Log:
         notes: what was decided, a sentence each.
         status: how the run ended, such as finished or failed; unknown if the log does not say.
         counted: whether the log has no steps, so that `step` counts its records.
+        empty: names that have no value in any record, such as null.
         texts: the last value that is a text, of every name that has one, and where it is.
     """
 
@@ -53,6 +54,7 @@ class Log:
     notes: tuple[str, ...] = ()
     status: str = UNKNOWN
     counted: bool = False
+    empty: tuple[str, ...] = ()
     texts: Mapping[str, Problem] = field(default_factory=dict)
 
     @classmethod
@@ -95,8 +97,10 @@ class Records:
         curve = _curve(points, [name for name in names if name not in axes])
         values = {name: [p[name] for p in points.values() if name in p] for name in names}
         final = {name: last_value(each) for name, each in values.items() if each}
-        texts = self._texts(rows)
-        return Log(curve, final, dict(config or {}), tuple(notes), status, not axes, texts)
+        given = {name for row in self.rows for name, value in row.items() if value is not None}
+        empty = tuple(dict.fromkeys(n for row in self.rows for n in row if n not in given))
+        texts, settings = self._texts(rows), dict(config or {})
+        return Log(curve, final, settings, tuple(notes), status, not axes, empty, texts)
 
     def _texts(self, rows: Sequence[Record]) -> dict[str, Problem]:
         """The last text of every name that has one, as what is wrong if it measures something."""

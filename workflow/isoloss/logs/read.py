@@ -162,7 +162,7 @@ def table_of_runs(source: Source) -> Parsed:
         TableError: no run can be read.
     """
     read = read_runs_of(source)
-    unread = [f"not read: {str(one).removeprefix(f'{source.label}, ')}" for one in read.unread]
+    unread = [f"not read: {str(one).removeprefix(source.label).lstrip('/')}" for one in read.unread]
     if len(unread) > _SHOWN:
         more = f"{len(unread) - _SHOWN} more files not read: `python -m isoloss import` lists them"
         unread[_SHOWN:] = [more]

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,8 @@ from isoloss.quickfit.report import Meaning
 
 MIXTURE_LAW = "mixture_power"
 MOST_FLOPS, MOST_BUDGETS = 1e40, 100  # budgets to divide, as in config.schema.yaml
+_STATUS = ("status", "state")  # columns that say how a run ended, and its words for no good end
+_LOST = {"failed", "crashed", "killed", "deleted"}
 _BUDGETS = (1.0, 10.0, 100.0)  # times the largest run, if none are asked for
 _REPLICATES, _MIXTURE_REPLICATES = 4000, 200  # if none are asked for; of every loss of a mixture
 _HELD_OUT_REPLICATES = 500  # of the fit without the largest budget, at most
@@ -226,9 +229,24 @@ def _read_runs(own: pd.DataFrame, raw: pd.DataFrame, meaning: Meaning, rules: Ru
             for one in error.problems
         ]
         raise IsolossError(*placed) from error
+    fitted = own[(reading.runs["status"] == "done").to_numpy()]
+    reading = replace(reading, notes=(*reading.notes, *_unfinished(fitted)))
     if not meaning.mixture:
         return reading
     return replace(reading, runs=mixtures(reading.runs, meaning.source))
+
+
+def _unfinished(fitted: pd.DataFrame) -> Iterator[str]:
+    """A note where a column says that runs that are fitted did not come to their end."""
+    for column in (name for name in fitted if str(name).lower() in _STATUS):
+        counts = Counter(word for word in fitted[column] if isinstance(word, str))
+        lost = sorted(word for word in counts if word.lower() in _LOST)
+        if lost:
+            whole = [f"{column} == '{word}'" for word in counts if word.lower() == "finished"]
+            filters = whole or [f"{column} != '{word}'" for word in lost]
+            some = ", ".join(f"{counts[word]} {word}" for word in lost)
+            remedy = " ".join(f'"{one}"' for one in filters)
+            yield f"{column}: {some} are fitted; without them: --keep {remedy}"
 
 
 def _fit_sizes(

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from isoloss.core import tokens
+from isoloss.core import tables, tokens
 from isoloss.core.escape import columns, visible
 from isoloss.core.problems import IsolossError, TableError, nearest
 from isoloss.records import manifest
@@ -49,6 +49,7 @@ def runs(flow: Flow) -> pd.DataFrame:
     for sweep in flow.config["train"]:
         content, among = content_of(flow, sweep), flow.among(sweep)
         for shard, planned in flow.planned(sweep).items():
+            read = _read_before(flow, sweep, shard, among)
             for run in planned:
                 row = {"sweep": sweep, "shard": shard, "run_id": run["run_id"]}
                 row |= {"run_digest": "", "state": "missing", "reason": "", "attempts": 0}
@@ -62,6 +63,8 @@ def runs(flow: Flow) -> pd.DataFrame:
                     digest = digest_of(flow, sweep, run, content)
                     row |= {"run_digest": digest, "starts": starts[digest]}
                     row |= _state(flow, sweep, digest, among, begun)
+                    if row["state"] == "missing" and digest in read:
+                        row |= _of_row(flow, sweep, read[digest])
                 rows.append(row)
     columns = ["sweep", "shard", "run_id", "run_digest", "state", "again", "reason", "attempts"]
     table = pd.DataFrame(rows, columns=[*columns, "starts", "seconds", "n_flops_model"])
@@ -146,8 +149,32 @@ def _state(
         known = flow.store.find(digest, among)
     except TableError as error:
         return {"state": "damaged", "reason": str(error)}
-    if known is None:
+    return {} if known is None else _of_row(flow, sweep, known)
+
+
+def _read_before(
+    flow: Flow, sweep: str, shard: str, among: dict[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """The rows of a shard of a program's runs by run digest, if they are read as the sweep says.
+
+    The store has the latest reading of a run alone, which may be that of another sweep.
+    """
+    table = flow.root / flow.find("train", sweep=sweep, shard=shard).out
+    if flow.reading(sweep) is None or not table.is_file():
         return {}
+    try:
+        rows = tables.frame(table, "shard").to_dict("records")
+    except TableError:  # `verify` says so
+        return {}
+    return {
+        row["run_digest"]: row
+        for row in rows
+        if all(row[column] in values for column, values in among.items())
+    }
+
+
+def _of_row(flow: Flow, sweep: str, known: dict[str, Any]) -> dict[str, Any]:
+    """What is said of a run that was tried, a row of its shard."""
     again = known["attempts"] < flow.config["train"][sweep]["max_attempts"]
     return {
         "state": known["status"],

@@ -19,13 +19,15 @@ import yaml
 
 from isoloss.core import tables, yaml_text
 from isoloss.core.canonical import canonical
-from isoloss.core.escape import columns, json_text
+from isoloss.core.escape import columns, json_text, listed
 from isoloss.core.problems import IsolossError, StudyError, TableError
 from isoloss.records import environment, manifest
 from isoloss.study import status
 from isoloss.study.flow import Flow, Job, differences, sealed
+from isoloss.train.programs import files_of
 
 CONFIG, PROVENANCE = "config.yaml", "provenance.json"  # below the folder of results
+_FILES = 3  # files of a program that are named
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,10 @@ def _of_job(flow: Flow, job: Job, digest) -> Iterator[Finding]:
             yield Finding(file, _damage(path))
     main = (place.parent / next(iter(made["files"]))).relative_to(flow.root).as_posix()
     specification = json.loads(flow.specification(job.stage, **job.names))
+    program = _changed_program(flow, job, made["specification"], specification)
+    if program:
+        yield Finding(main, program)
+        specification["content"] = made["specification"]["content"]
     changes = list(differences(made["specification"], specification))
     if changes:
         yield Finding(main, f"the study has other settings: {'; '.join(changes[:3])}")
@@ -122,6 +128,15 @@ def _of_job(flow: Flow, job: Job, digest) -> Iterator[Finding]:
         yield Finding(main, f"was made from {other}, which is not among its inputs")
     for other in sorted(expected - taken):
         yield Finding(main, f"was made without {other}")
+
+
+def _changed_program(flow: Flow, job: Job, then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """What is said of a shard whose program has changed since; empty for any other job."""
+    if "shard" not in job.of.writes or then.get("content") == now.get("content"):
+        return ""
+    command = flow.config["train"][job.names["sweep"]]["command"]
+    files = listed([str(path) for path in files_of(command)], _FILES)
+    return f"the files of its program changed ({files or 'none now'}): its runs are trained again"
 
 
 def _damage(path: Path) -> str:

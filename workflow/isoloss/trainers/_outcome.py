@@ -88,6 +88,8 @@ def _written(folder: Path, results: str) -> Path:
 def _value(log: Log, name: str, place: str) -> Any:
     """The last value of a name, among what was measured or the settings that the file has."""
     values = {**log.config, **log.final}
+    if name in log.empty:
+        raise IsolossError(Problem(place, f"{name!r} has no number", "write one at the end"))
     if name not in values:
         reason = f"nothing is called {name!r} in it"
         raise IsolossError(Problem(place, reason, nearest(name, values)))

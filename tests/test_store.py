@@ -426,7 +426,7 @@ def made(tmp_path):
     tables.write("index", tables.empty("index"), out, {"weighting": "natural"})
     record = manifest.Draft({"job": "expand", "code": "c0de"}, out.with_name(manifest.NAME))
     record.takes(given)
-    record.makes([out], extra=[1])
+    record.makes([out], trained_with=[{"torch": "1"}])
     return out
 
 
@@ -437,7 +437,8 @@ def test_a_manifest_says_what_was_made_of_what_and_with_what(made):
     }
     assert content["files"] == {"index.parquet": manifest.file_digest(made)}
     assert content["versions"] == environment.versions()
-    assert (content["job"], content["code"], content["extra"]) == ("expand", "c0de", [1])
+    assert (content["job"], content["code"]) == ("expand", "c0de")
+    assert content["trained_with"] == [{"torch": "1"}]
     assert {path.name for path in made.parent.iterdir()} == {"index.parquet", manifest.NAME}
 
 

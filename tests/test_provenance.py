@@ -73,7 +73,7 @@ def test_the_code_that_makes_the_runs_of_the_default_study_is_known():
     # again. Write the new digest here only if that is meant, and say so in CHANGELOG.md; an edit
     # that changes no number can be accepted by those who have results (docs/results.md).
     modules = provenance.run_code(RUN_CARDS)
-    assert provenance.code_digest(modules, words=False) == "f3c23a87d0e7600b838d18a06a26ad86"
+    assert provenance.code_digest(modules, words=False) == "3c9dc8b553f9c5021664bf43bb432fad"
 
 
 def test_a_cards_words_are_no_part_of_a_runs_identity():

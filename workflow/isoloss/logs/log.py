@@ -83,7 +83,7 @@ class Records:
         """The log that these records are.
 
         Raises:
-            TableError: there is no number in them, or a step is not a number.
+            TableError: they hold no numbers, or a step is not a number.
         """
         rows, notes = _by_split([_plain(row) for row in self.rows]), list(self.notes)
         lists = {name for row in self.rows for name, value in row.items() if _is_many(value)}

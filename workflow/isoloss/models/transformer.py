@@ -135,6 +135,24 @@ def sizes(target: float, given: Mapping[str, Any], rule: str = "closest") -> dic
     return {"d_model": closest(grid, target, n_params)}
 
 
+def _turns(context: int, width: int):
+    """By what pairs of coordinates are turned, complex (context, width / 2)."""
+    import torch
+
+    turn = ROTARY_BASE ** -(torch.arange(0, width, 2) / width)
+    angles = torch.outer(torch.arange(context), turn)
+    return torch.polar(torch.ones_like(angles), angles)
+
+
+def _rotated(x, turns):
+    """Turn pairs of coordinates, as complex numbers, by an angle that grows with position."""
+    import torch
+
+    x = x.float() if x.dtype == torch.bfloat16 else x  # of which there are no complex numbers
+    pairs = torch.view_as_complex(x.unflatten(-1, (-1, 2)))
+    return torch.view_as_real(pairs * turns[: x.shape[-2]].to(x.device)).flatten(-2)
+
+
 def _module(size: Model, rng):
     import torch
     from torch.nn import functional
@@ -143,15 +161,7 @@ def _module(size: Model, rng):
 
     d_model, heads = size.d_model, size.n_heads()
     width = d_model // heads
-    turn = ROTARY_BASE ** -(torch.arange(0, width, 2) / width)
-    angles = torch.outer(torch.arange(size.context), turn)
-    turns = torch.polar(torch.ones_like(angles), angles)
-
-    def rotate(x):
-        """Turn pairs of coordinates, as complex numbers, by an angle that grows with position."""
-        x = x.float() if x.dtype == torch.bfloat16 else x  # of which there are no complex numbers
-        pairs = torch.view_as_complex(x.unflatten(-1, (width // 2, 2)))
-        return torch.view_as_real(pairs * turns[: x.shape[-2]].to(x.device)).flatten(-2)
+    turns = _turns(size.context, width)
 
     def norm(x):
         return functional.layer_norm(x, (d_model,), eps=EPSILON)
@@ -171,7 +181,7 @@ def _module(size: Model, rng):
         def forward(self, x, shape):
             y = norm(x) @ self.read.t()
             qkv = y.view(*shape, 3, heads, width).permute(2, 0, 3, 1, 4)
-            q, k = rotate(qkv[:2])
+            q, k = _rotated(qkv[:2], turns)
             y = functional.scaled_dot_product_attention(q, k, qkv[2], is_causal=True)
             x = torch.addmm(x, y.transpose(1, 2).reshape(-1, d_model), self.attend.t())
             y = norm(x) @ self.widen.t()

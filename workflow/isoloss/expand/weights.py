@@ -42,7 +42,7 @@ def row_weight(tags: Iterable[tuple[str, str]], weights: Weights) -> float:
     """
     weight = 1.0
     for key, value in tags:
-        scale = weights.get(key, {}).get(value)
+        scale = (weights.get(key) or {}).get(value)
         if scale is not None:
             weight *= scale
     return weight

@@ -25,7 +25,7 @@ _HOMES = {
     "law_of_table": "isoloss.quickfit.law",
     "import_runs": "isoloss.logs.read",
     "read_log": "isoloss.logs.read",
-    "expand_rows": "isoloss.expand.weights",
+    "expand_rows": "isoloss.expand.rows",
     "expand_rows_by_weight": "isoloss.expand.by_weight",
     "merge_weights_maps": "isoloss.expand.by_weight",
     "resolve_row_weight": "isoloss.expand.by_weight",

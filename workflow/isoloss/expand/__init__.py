@@ -9,9 +9,9 @@ _HOMES = {
         "resolve_row_weight",
         "weight_distribution",
     ),
+    "isoloss.expand.rows": ("copies_of_rows", "expand_rows"),
     "isoloss.expand.weights": (
         "expand_batches",
-        "expand_rows",
         "merge_weights",
         "row_copies",
         "row_weight",

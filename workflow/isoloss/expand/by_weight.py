@@ -19,7 +19,8 @@ def merge_weights_maps(maps: Sequence[Weights]) -> dict[str, dict[str, float]]:
 
     Example:
         >>> import isoloss
-        >>> isoloss.merge_weights_maps([{"kind": {"code": 2.0, "prose": 1.0}}, {"kind": {"code": 0.5}}])
+        >>> maps = [{"kind": {"code": 2.0, "prose": 1.0}}, {"kind": {"code": 0.5}}]
+        >>> isoloss.merge_weights_maps(maps)
         {'kind': {'code': 0.5, 'prose': 1.0}}
     """
     return merge_weights(maps)

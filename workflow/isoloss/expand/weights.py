@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from isoloss.core.audit import TagAudit, flat_tags
+from isoloss.core.hashing import blake2b_each
 from isoloss.core.problems import IsolossError, Problem, nearest
 
 Weights = Mapping[str, Mapping[str, float]]
@@ -89,14 +89,11 @@ def tag_weights(tags: pa.MapArray, weights: Weights) -> np.ndarray:
     return weight
 
 
-def weighted_copies(
-    row_ids: Callable[[np.ndarray], Iterable[str]], weight: np.ndarray, seed: int
-) -> np.ndarray:
+def weighted_copies(row_ids: pa.Array, weight: np.ndarray, seed: int) -> np.ndarray:
     """`row_copies` of many rows at once, with bitwise the same results.
 
     Args:
-        row_ids: gives the identities of the rows at some positions; only rows whose weight has a
-            fraction are asked for.
+        row_ids: of every row, strings (n,); only those of weights with a fraction are hashed.
         weight: of every row (n,).
         seed: decides the fractions.
 
@@ -114,9 +111,8 @@ def weighted_copies(
     copies = np.floor(weight)
     fraction = weight - copies
     drawn = np.flatnonzero(fraction)
-    texts = (f"{seed}:{row_id}".encode() for row_id in row_ids(drawn))
-    digests = b"".join([blake2b(text, digest_size=8).digest() for text in texts])
-    draws = np.frombuffer(digests, dtype=">u8").astype(np.float64) / float(1 << 64)
+    digests = blake2b_each(row_ids.take(pa.array(drawn)), 8, f"{seed}:".encode())
+    draws = digests.view(">u8")[:, 0].astype(np.float64) / float(1 << 64)
     copies[drawn] += draws < fraction[drawn]
     return copies
 
@@ -149,37 +145,6 @@ class Sizes:
                 raise IsolossError(Problem("weights", reason, remedy))
 
 
-def expand_rows(rows: pd.DataFrame, weights: Weights, seed: int) -> pd.DataFrame:
-    """The `index` of a weighting: position, identity and copies of every row that stays.
-
-    Args:
-        rows: with `row_id` and `tags` (pairs, or a mapping), the training rows in order; the
-            pandas index is the position of a row in its table.
-        weights: tag key to tag value to weight.
-        seed: decides the fractions.
-
-    Raises:
-        IsolossError: there would be more copies, or more tokens in them, than can be laid out.
-
-    Example:
-        >>> import isoloss, pandas as pd
-        >>> tags = [{"kind": "code"}, {"kind": "comment"}, {"kind": "code"}]
-        >>> rows = pd.DataFrame({"row_id": ["a", "b", "c"], "tags": tags})
-        >>> isoloss.expand_rows(rows, {"kind": {"code": 2, "comment": 0}}, seed=7)
-           row row_id  copies
-        0    0      a       2
-        1    2      c       2
-    """
-    tags = [t.items() if isinstance(t, Mapping) else t for t in rows["tags"]]
-    weight = np.array([row_weight(t, weights) for t in tags], dtype=float)
-    copies = weighted_copies(lambda at: rows["row_id"].iloc[at], weight, seed)
-    sizes = Sizes()
-    sizes.add(copies, rows["n_tokens"].to_numpy() if "n_tokens" in rows else None)
-    sizes.check()
-    index = pd.DataFrame({"row": rows.index, "row_id": rows["row_id"], "copies": copies})
-    return index.astype({"copies": "int64"})[copies > 0].reset_index(drop=True)
-
-
 def expand_batches(
     batches: Iterable[pa.RecordBatch],
     weights: Weights,
@@ -208,11 +173,7 @@ def expand_batches(
         positions = np.flatnonzero(is_train)
         train = batch.take(pa.array(positions))
         other = batch.take(pa.array(np.flatnonzero(~is_train)))
-        copies = weighted_copies(
-            lambda at, ids=train["row_id"]: ids.take(pa.array(at)).to_pylist(),
-            tag_weights(train["tags"], weights),
-            seed,
-        )
+        copies = weighted_copies(train["row_id"], tag_weights(train["tags"], weights), seed)
         n_tokens = train["n_tokens"].to_numpy()
         sizes.add(copies, n_tokens)
         copies = np.minimum(copies, MOST_ROWS + 1).astype(np.int64)  # so many are refused below

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from isoloss.core import weight_maps
 from isoloss.core.problems import Problem
 
 Entry = Mapping[str, Any]
@@ -34,6 +35,32 @@ def tag_weights(entry: Entry) -> Mapping[str, Mapping[str, float]]:
     ({'kind': {'code': 2}}, {'kind': {'code': 2}})
     """
     return entry.get("weights", entry)
+
+
+def with_text_keys(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A study whose tags in weightings are text where YAML reads them as booleans or numbers.
+
+    >>> with_text_keys({"expand": {"w": {"generated": {True: 0.5}}}})
+    {'expand': {'w': {'generated': {'true': 0.5}}}}
+    """
+    entries = config.get("expand")
+    if not isinstance(entries, Mapping):
+        return dict(config)
+    return {**config, "expand": {name: _with_text_keys(entry) for name, entry in entries.items()}}
+
+
+def _with_text_keys(entry: Any) -> Any:
+    entry = weight_maps.with_text_keys(entry)
+    if not isinstance(entry, Mapping):
+        return entry
+    texts: dict[str, Any] = {}
+    for key, below in entry.items():
+        if key == "mixture" and isinstance(below, Mapping) and "proportions" in below:
+            shares = weight_maps.with_text_keys(below["proportions"])
+            texts[key] = {**below, "proportions": shares}
+        else:
+            texts[key] = weight_maps.with_text_keys(below, 2 if key == "weights" else 1)
+    return texts
 
 
 def together_problems(entry: Entry, place: str) -> list[Problem]:

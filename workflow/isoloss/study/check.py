@@ -14,7 +14,7 @@ import pandas as pd
 
 from isoloss.aggregate.stage import rules
 from isoloss.aggregate.table import Rules, read_table
-from isoloss.core import filters, registry, schema, weightings
+from isoloss.core import filters, registry, schema, weight_maps, weightings
 from isoloss.core.addresses import UnsetError
 from isoloss.core.problems import IsolossError, Problem, StudyError, nearest
 from isoloss.core.sources import Sources
@@ -46,7 +46,7 @@ MEASURED = {
 MOST_STEPS = 10**12
 MOST_TOKENS = 10**15  # that one run is trained on
 MOST_BYTES = 2**36  # that one run takes in memory, 64 GiB
-MOST_COPIES = 10**6  # of one row
+MOST_COPIES = weight_maps.MOST  # of one row
 VALIDATED = 64  # items at once, where a run is measured
 HINTS = 100  # most problems for which similar names are looked up
 
@@ -77,7 +77,7 @@ def check(
     """
     look = (sources or Sources()) if fetch else None
     plans = plans or Plans()
-    wrong = schema.unsound(config)
+    wrong = schema.unsound(weightings.with_text_keys(config))
     if wrong:
         raise StudyError(wrong, source)
     config, wrong = schema.complete(config)

@@ -3,6 +3,7 @@
 from isoloss.core import lazy
 
 _HOMES = {
+    "isoloss.expand.batches": ("expand_batches",),
     "isoloss.expand.by_weight": (
         "expand_rows_by_weight",
         "merge_weights_maps",
@@ -11,7 +12,6 @@ _HOMES = {
     ),
     "isoloss.expand.rows": ("copies_of_rows", "expand_rows"),
     "isoloss.expand.weights": (
-        "expand_batches",
         "merge_weights",
         "row_copies",
         "row_weight",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from isoloss.core import tables
-from isoloss.expand.weights import COLUMNS, expand_batches
+from isoloss.expand.batches import COLUMNS, expand_batches
 
 
 def run(

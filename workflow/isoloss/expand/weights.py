@@ -7,21 +7,20 @@ the machine or the number of processes. The weights of several tags of a row mul
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from isoloss.core.audit import TagAudit, flat_tags
 from isoloss.core.hashing import blake2b_each
-from isoloss.core.problems import IsolossError, Problem, nearest
+from isoloss.core.problems import IsolossError, Problem
+from isoloss.core.tag_codes import TagCodes
 
 Weights = Mapping[str, Mapping[str, float]]
 MOST_ROWS = 10**9  # copies included
 MOST_TOKENS = 10**10  # of all copies: the order of their windows is in memory
-COLUMNS = ("row_id", "n_tokens", "tags", "split")  # of `rows`, which a weighting depends on
 
 
 def merge_weights(maps: Sequence[Weights]) -> dict[str, dict[str, float]]:
@@ -74,19 +73,19 @@ def tag_weights(tags: pa.MapArray, weights: Weights) -> np.ndarray:
     Returns:
         float64 (n,).
     """
-    keys, values, lengths = flat_tags(tags)
-    scale = np.ones(len(keys))
+    return weights_of(TagCodes.of(tags), weights)
+
+
+def weights_of(tags: TagCodes, weights: Weights) -> np.ndarray:
+    """`tag_weights` of tags that are numbers already."""
+    factors = np.ones(len(tags.keys))
     for key, scales in weights.items():
-        at = np.flatnonzero(pc.equal(keys, key))
+        at = np.flatnonzero(pc.equal(tags.keys, key))
         known = pa.array(list(scales), pa.string())
-        which = pc.index_in(values.take(pa.array(at)), value_set=known).fill_null(len(known))
-        scale[at] = np.array([*scales.values(), 1.0], dtype=float)[which.to_numpy()]
-    weight, begin = np.ones(len(tags)), np.cumsum(lengths) - lengths
+        which = pc.index_in(tags.values.take(pa.array(at)), value_set=known).fill_null(len(known))
+        factors[at] = np.array([*scales.values(), 1.0], dtype=float)[which.to_numpy()]
     with np.errstate(over="ignore", invalid="ignore"):  # `copies` refuses what is not finite
-        for place in range(max(lengths, default=0)):  # every row's tags in their order
-            rows = np.flatnonzero(lengths > place)
-            weight[rows] *= scale[begin[rows] + place]
-    return weight
+        return tags.product(factors)
 
 
 def weighted_copies(row_ids: pa.Array, weight: np.ndarray, seed: int) -> np.ndarray:
@@ -143,60 +142,3 @@ class Sizes:
                 reason = f"they would make {min(total, 1e300):.3g} {what} of {self._n_rows} rows"
                 remedy = f"at most {most:.0e} are allowed: lower the weights"
                 raise IsolossError(Problem("weights", reason, remedy))
-
-
-def expand_batches(
-    batches: Iterable[pa.RecordBatch],
-    weights: Weights,
-    seed: int,
-    write: Callable[[pa.Table], None],
-) -> TagAudit:
-    """Apply a weighting to the training rows of a rows table, batch by batch.
-
-    Args:
-        batches: of the COLUMNS of the rows table, all its rows in order.
-        weights: tag key to tag value to weight.
-        seed: decides the fractions.
-        write: called with every batch of the `index` table (tables.yaml), in order.
-
-    Returns:
-        What it did to every tag of the training rows.
-
-    Raises:
-        IsolossError: a weight names a tag value that no row has, no row is left, or more copies
-            would be made than can be laid out.
-    """
-    audit, others, sizes = TagAudit(), TagAudit(), Sizes()
-    first = kept = 0
-    for batch in batches:
-        is_train = np.asarray(pc.equal(batch["split"], "train"))
-        positions = np.flatnonzero(is_train)
-        train = batch.take(pa.array(positions))
-        other = batch.take(pa.array(np.flatnonzero(~is_train)))
-        copies = weighted_copies(train["row_id"], tag_weights(train["tags"], weights), seed)
-        n_tokens = train["n_tokens"].to_numpy()
-        sizes.add(copies, n_tokens)
-        copies = np.minimum(copies, MOST_ROWS + 1).astype(np.int64)  # so many are refused below
-        audit.add(train["tags"], n_tokens, copies)
-        others.add(other["tags"], other["n_tokens"].to_numpy(), np.zeros(len(other), np.int64))
-        at = np.flatnonzero(copies)
-        ids = train["row_id"].take(pa.array(at))
-        write(pa.table({"row": first + positions[at], "row_id": ids, "copies": copies[at]}))
-        first, kept = first + len(batch), kept + len(at)
-    _check_names(weights, audit, others)
-    sizes.check()
-    if not kept:
-        raise IsolossError(
-            Problem("weights", "they drop every training row", "give some rows a weight above 0")
-        )
-    return audit
-
-
-def _check_names(weights: Weights, *audits: TagAudit) -> None:
-    """Raise an error for a weight of a tag that no row has."""
-    for key, values in weights.items():
-        known = set().union(*(audit.values(key) for audit in audits))
-        for value in values:
-            if value not in known:
-                hint = nearest(value, known)
-                raise IsolossError(Problem(f"weight of {key}", f"no row has {value!r}", hint))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -11,10 +12,39 @@ import pyarrow.compute as pc
 from isoloss.core.audit import TagAudit
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.tag_codes import TagCodes
+from isoloss.core.threads import in_order
 from isoloss.expand.weights import MOST_ROWS, Sizes, Weights, weighted_copies, weights_of
 
 COLUMNS = ("row_id", "n_tokens", "tags", "split")  # of `rows`, which a weighting depends on
 CATEGORIES = ("split", "tags.key_value.key", "tags.key_value.value")  # of few values
+
+
+@dataclass(frozen=True)
+class _Weighted:
+    """A batch of the rows table after a weighting.
+
+    Attributes:
+        row_ids: of every row (n,).
+        tags: of every row.
+        n_tokens: of every row, int (n,).
+        is_train: whether each is a training row, bool (n,).
+        copies: of each, 0 for other rows, float64 (n,).
+    """
+
+    row_ids: pa.Array
+    tags: TagCodes
+    n_tokens: np.ndarray
+    is_train: np.ndarray
+    copies: np.ndarray
+
+    @classmethod
+    def of(cls, batch: pa.RecordBatch, weights: Weights, seed: int) -> _Weighted:
+        """Decide the copies of every row."""
+        is_train = np.asarray(pc.equal(batch["split"], "train"))
+        tags = TagCodes.of(batch["tags"])
+        weight = np.where(is_train, weights_of(tags, weights), 0.0)
+        copies = weighted_copies(batch["row_id"], weight, seed)
+        return cls(batch["row_id"], tags, batch["n_tokens"].to_numpy(), is_train, copies)
 
 
 def expand_batches(
@@ -22,6 +52,7 @@ def expand_batches(
     weights: Weights,
     seed: int,
     write: Callable[[pa.Table], None],
+    threads: int = 1,
 ) -> TagAudit:
     """Apply a weighting to the training rows of a rows table, batch by batch.
 
@@ -30,6 +61,7 @@ def expand_batches(
         weights: tag key to tag value to weight.
         seed: decides the fractions.
         write: called with every batch of the `index` table (tables.yaml), in order.
+        threads: that decide about batches at once; the results are the same.
 
     Returns:
         What it did to every tag of the training rows.
@@ -40,18 +72,15 @@ def expand_batches(
     """
     audit, sizes = TagAudit(), Sizes()
     first = kept = 0
-    for batch in batches:
-        is_train = np.asarray(pc.equal(batch["split"], "train"))
-        tags, n_tokens = TagCodes.of(batch["tags"]), batch["n_tokens"].to_numpy()
-        weight = np.where(is_train, weights_of(tags, weights), 0.0)
-        copies = weighted_copies(batch["row_id"], weight, seed)
-        sizes.add(copies[is_train], n_tokens[is_train])
-        copies = np.minimum(copies, MOST_ROWS + 1).astype(np.int64)  # so many are refused below
-        audit.add_codes(tags, n_tokens, copies, counted=is_train)
+    for batch in in_order(lambda b: _Weighted.of(b, weights, seed), batches, threads):
+        sizes.add(batch.copies[batch.is_train], batch.n_tokens[batch.is_train])
+        # more are refused below
+        copies = np.minimum(batch.copies, MOST_ROWS + 1).astype(np.int64)
+        audit.add_codes(batch.tags, batch.n_tokens, copies, counted=batch.is_train)
         at = np.flatnonzero(copies)
-        ids = batch["row_id"].take(pa.array(at))
+        ids = batch.row_ids.take(pa.array(at))
         write(pa.table({"row": first + at, "row_id": ids, "copies": copies[at]}))
-        first, kept = first + len(batch), kept + len(at)
+        first, kept = first + len(copies), kept + len(at)
     _check_names(weights, audit)
     sizes.check()
     if not kept:

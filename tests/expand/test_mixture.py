@@ -129,7 +129,7 @@ def test_a_mixture_is_made_of_the_rows_of_the_tag(corpus, tmp_path, capsys):
     years = mixture[mixture["tag_key"] == "year"]
     assert years[["target", "multiplier"]].isna().all(axis=None)
     assert years["achieved"].sum() == pytest.approx(1)
-    log = capsys.readouterr().out
+    log = capsys.readouterr().err
     lacking = len(train) - len(tagged)
     assert f"{lacking} training rows (" in log
     assert "share of tokens by domain  natural  target  achieved  weight" in log

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,12 +45,12 @@ def run(
         weights = {tag_key: mixture.mixture_weights(domains.tokens, target, asked["size"])}
         if domains.rows_without:
             without = f"{domains.rows_without} training rows ({domains.tokens_without} tokens)"
-            say(f"{without} have no tag {tag_key!r}: their weight is 0")
+            say(f"{without} have no tag {tag_key!r}: their weight is 0", sys.stderr)
     batches = tables.batches(rows, "rows", COLUMNS)
     with tables.batch_writer("index", files[0], facts) as write:
         audit = expand_batches(batches, weights, seed, write, tag_key).frame()
     tables.write("audit", audit, files[1], facts)
     shares = mixture.mixture_table(audit, weights, tag_key, target)
     tables.write("mixture", shares, files[2], facts)
-    say(mixture.told(shares, list(weights)), end="")
+    say(mixture.told(shares, list(weights)), sys.stderr, end="")
     return files

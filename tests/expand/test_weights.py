@@ -16,6 +16,7 @@ from rows_in_memory import batches_of, expand_table
 from isoloss.core import tables
 from isoloss.core.problems import IsolossError
 from isoloss.expand import (
+    Weighting,
     copies_of_rows,
     expand_batches,
     merge_weights,
@@ -209,7 +210,7 @@ def test_a_table_in_batches_has_the_index_of_its_training_rows_in_pandas(
     parts = [tables.schema("index").empty_table()]
     refusal = ""
     try:
-        expand_batches(batches_of(rows, size), weights, seed, parts.append)
+        expand_batches(batches_of(rows, size), Weighting(weights), seed, parts.append)
     except IsolossError as error:
         refusal = str(error)
     train = rows[rows["split"] == "train"]

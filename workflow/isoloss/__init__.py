@@ -5,8 +5,8 @@ In a notebook: `read_runs` (any table, path or address), `import_runs` (a folder
 `sensitivity`, `export_fit` (a fit as law.py), `law_of_table` (all of it at once), `expand_rows`
 (rows repeated by the weights of their tags; for rows with `_dlm_row_tags` there are
 `expand_rows_by_weight`, `merge_weights_maps`, `resolve_row_weight`, `weight_distribution`),
-`structural_entropies` (of an MLP's hidden units). `dir(isoloss)` lists them, and each has an
-example in its docstring.
+`mixture_weights` (by which rows make a mixture), `structural_entropies` (of an MLP's hidden units).
+`dir(isoloss)` lists them, and each has an example in its docstring.
 Importing isoloss is light; each name is fetched when it is first used.
 """
 
@@ -30,6 +30,7 @@ _HOMES = {
     "merge_weights_maps": "isoloss.expand.by_weight",
     "resolve_row_weight": "isoloss.expand.by_weight",
     "weight_distribution": "isoloss.expand.by_weight",
+    "mixture_weights": "isoloss.expand.mixture",
     "structural_entropies": "isoloss.observables.structural_entropy",
 }
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "law_of_table",
     "load_fit",
     "merge_weights_maps",
+    "mixture_weights",
     "read_log",
     "read_runs",
     "resolve_row_weight",

@@ -5,6 +5,7 @@ from isoloss.expand.by_weight import expand_rows_by_weight as expand_rows_by_wei
 from isoloss.expand.by_weight import merge_weights_maps as merge_weights_maps
 from isoloss.expand.by_weight import resolve_row_weight as resolve_row_weight
 from isoloss.expand.by_weight import weight_distribution as weight_distribution
+from isoloss.expand.mixture import mixture_weights as mixture_weights
 from isoloss.expand.rows import expand_rows as expand_rows
 from isoloss.fit.compare import compare_laws as compare_laws
 from isoloss.fit.compare import sensitivity as sensitivity

@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 _DENSE = 4  # times the tags: so many pairs of a key and a value may be listed that no row has
 
@@ -71,6 +72,13 @@ class TagCodes:
         """The codes as (n, tags of a row) where all rows have as many; else None."""
         width = int(self.lengths[0]) if len(self.lengths) else 0
         return self.codes.reshape(-1, width) if width and (self.lengths == width).all() else None
+
+    def have(self, key: str) -> np.ndarray:
+        """Whether each row has a tag of this key, bool (n,)."""
+        of_key = np.asarray(pc.equal(self.keys, key))
+        have = np.zeros(len(self.lengths), dtype=bool)
+        have[np.repeat(np.arange(len(self.lengths)), self.lengths)[of_key[self.codes]]] = True
+        return have
 
     def product(self, factors: np.ndarray) -> np.ndarray:
         """The product of the factors of a row's tags, multiplied from the left in their order.

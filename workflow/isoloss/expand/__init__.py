@@ -3,7 +3,7 @@
 from isoloss.core import lazy
 
 _HOMES = {
-    "isoloss.expand.batches": ("expand_batches",),
+    "isoloss.expand.batches": ("Weighting", "expand_batches"),
     "isoloss.expand.by_weight": (
         "expand_rows_by_weight",
         "merge_weights_maps",

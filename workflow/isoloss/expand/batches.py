@@ -20,6 +20,24 @@ CATEGORIES = ("split", "tags.key_value.key", "tags.key_value.value")  # of few v
 
 
 @dataclass(frozen=True)
+class Weighting:
+    """What decides the weights of rows.
+
+    Attributes:
+        weights: tag key to tag value to weight.
+        needed: a tag without which a row is dropped; None for none.
+    """
+
+    weights: Weights
+    needed: str | None = None
+
+    def of_rows(self, tags: TagCodes) -> np.ndarray:
+        """The weight of every row, float64 (n,)."""
+        weight = weights_of(tags, self.weights)
+        return weight if self.needed is None else np.where(tags.have(self.needed), weight, 0.0)
+
+
+@dataclass(frozen=True)
 class _Weighted:
     """A batch of the rows table after a weighting.
 
@@ -38,18 +56,18 @@ class _Weighted:
     copies: np.ndarray
 
     @classmethod
-    def of(cls, batch: pa.RecordBatch, weights: Weights, seed: int) -> _Weighted:
+    def of(cls, batch: pa.RecordBatch, weighting: Weighting, seed: int) -> _Weighted:
         """Decide the copies of every row."""
         is_train = np.asarray(pc.equal(batch["split"], "train"))
         tags = TagCodes.of(batch["tags"])
-        weight = np.where(is_train, weights_of(tags, weights), 0.0)
+        weight = np.where(is_train, weighting.of_rows(tags), 0.0)
         copies = weighted_copies(batch["row_id"], weight, seed)
         return cls(batch["row_id"], tags, batch["n_tokens"].to_numpy(), is_train, copies)
 
 
 def expand_batches(
     batches: Iterable[pa.RecordBatch],
-    weights: Weights,
+    weighting: Weighting,
     seed: int,
     write: Callable[[pa.Table], None],
     threads: int = 1,
@@ -58,7 +76,7 @@ def expand_batches(
 
     Args:
         batches: of the COLUMNS of the rows table, all its rows in order.
-        weights: tag key to tag value to weight.
+        weighting: what decides the weights.
         seed: decides the fractions.
         write: called with every batch of the `index` table (tables.yaml), in order.
         threads: that decide about batches at once; the results are the same.
@@ -72,7 +90,7 @@ def expand_batches(
     """
     audit, sizes = TagAudit(), Sizes()
     first = kept = 0
-    for batch in in_order(lambda b: _Weighted.of(b, weights, seed), batches, threads):
+    for batch in in_order(lambda b: _Weighted.of(b, weighting, seed), batches, threads):
         sizes.add(batch.copies[batch.is_train], batch.n_tokens[batch.is_train])
         # more are refused below
         copies = np.minimum(batch.copies, MOST_ROWS + 1).astype(np.int64)
@@ -81,7 +99,7 @@ def expand_batches(
         ids = batch.row_ids.take(pa.array(at))
         write(pa.table({"row": first + at, "row_id": ids, "copies": copies[at]}))
         first, kept = first + len(copies), kept + len(at)
-    _check_names(weights, audit)
+    _check_names(weighting.weights, audit)
     sizes.check()
     if not kept:
         raise IsolossError(

@@ -117,7 +117,7 @@ def test_a_row_that_cannot_be_used_has_the_reason(column, values, options, reaso
 def test_rows_that_were_not_read_have_their_lines_and_reasons():
     columns = Columns(id="i", split="s")
     table = columns.unusable("a.csv", {3: "too long", 9: "too short"})
-    assert table.column_names == columns.of_pieces
+    assert table.column_names == columns.fields
     assert table.schema == columns.pieces(pa.table({"i": ["1"]}), "a.csv").schema
     assert table["line"].to_pylist() == [3, 9]
     assert table["problem"].to_pylist() == ["too long", "too short"]

@@ -221,7 +221,7 @@ def options(kind: str, name: str) -> dict[str, Any]:
     """
     card = facts(kind, name)
     given = dict(card.get("OPTIONS", {}))
-    for stem in card.get("OPTIONS_OF", ()):
+    for stem in card.get("OPTIONS_OF", "").split():
         given |= _constants(HOME / FOLDERS[kind] / f"{stem}.py")["OPTIONS"]
     return {key: COMMON[spec] if isinstance(spec, str) else spec for key, spec in given.items()}
 

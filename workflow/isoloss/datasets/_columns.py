@@ -7,8 +7,9 @@ columns to the columns that `pieces` of a dataset card gives.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from dataclasses import fields as fields_of
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -90,7 +91,7 @@ class Columns:
         Raises:
             IsolossError: two options contradict each other.
         """
-        return cls(**{one.name: options[one.name] for one in fields(cls) if one.name in options})
+        return cls(**{one.name: options[one.name] for one in fields_of(cls) if one.name in options})
 
     def __post_init__(self):
         of_path = list(self._path.groupindex)
@@ -213,7 +214,7 @@ class Columns:
         columns["tags"] = _maps_of(tags | of_path, rows)
         lines = np.arange(line, line + rows) if isinstance(line, int) else line
         columns |= {"file": pa.repeat(file, rows), "line": pa.array(lines, pa.int64())}
-        return pa.table(columns | {"problem": pc.coalesce(*problems)}).select(self.of_pieces)
+        return pa.table(columns | {"problem": pc.coalesce(*problems)}).select(self.fields)
 
     def unusable(self, file: str, reasons: Mapping[int, str]) -> pa.Table:
         """Rows that could not be read, as `pieces` gives them.
@@ -229,7 +230,7 @@ class Columns:
         return table.set_column(place, "problem", pa.array(reasons.values(), pa.string()))
 
     @property
-    def of_pieces(self) -> list[str]:
+    def fields(self) -> list[str]:
         """The columns of `pieces`."""
         given = {"row_id": self.id, "split": self.split}
         names = ("row_id", "text", "tags", "group", "split", "file", "line", "problem")
@@ -440,6 +441,13 @@ def _maps_of(tags: Mapping[str, pa.Array], rows: int) -> pa.Array:
     values = content.take(pa.array(key * rows + row))
     kind = pa.map_(pa.string(), pa.string())
     return pa.MapArray.from_arrays(pa.array(offsets), names, values, type=kind)
+
+
+def in_parts(table: pa.Table, most_bytes: int = 1 << 25) -> Iterator[tuple[int, pa.Table]]:
+    """A table in parts of about so many bytes or less, each with the position of its first row."""
+    rows = max(1, table.num_rows * most_bytes // max(table.nbytes, 1))
+    for first in range(0, table.num_rows, rows):
+        yield first, table.slice(first, rows)
 
 
 def in_order(parts: Sequence[pa.Table]) -> pa.Table:

@@ -40,7 +40,7 @@ OPTIONS = {
         "description": "Names of the columns, where the files do not have them in the first line.",
     },
 }
-OPTIONS_OF = ("_files", "_columns")
+OPTIONS_OF = "_files _columns"
 
 
 def pieces(

@@ -26,7 +26,7 @@ TOKEN = "byte"
 TAGS = {}
 FETCHES = True
 OPTIONS = {}
-OPTIONS_OF = ("_files", "_columns")
+OPTIONS_OF = "_files _columns"
 
 
 def pieces(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isoloss.core.sources import Limits
-from isoloss.datasets._columns import Columns
+from isoloss.datasets._columns import Columns, in_parts
 from isoloss.datasets._columns import tag_keys as tag_keys
 from isoloss.datasets._files import File, files_of
 from isoloss.datasets._files import sources as sources
@@ -25,7 +25,7 @@ TOKEN = "byte"
 TAGS = {}
 FETCHES = True
 OPTIONS = {}
-OPTIONS_OF = ("_files", "_columns")
+OPTIONS_OF = "_files _columns"
 
 _ROWS = 4096  # of a batch
 _MOST_BYTES = 1 << 25  # of a batch
@@ -52,8 +52,6 @@ def _rows(file: File, columns: Columns) -> Iterator[pa.Table]:
     with file.guarded(), pq.ParquetFile(file.path, page_checksum_verification=True) as parquet:
         columns.check(parquet.schema_arrow, file.label)
         for batch in parquet.iter_batches(_ROWS, columns=columns.names):
-            rows = max(1, batch.num_rows * _MOST_BYTES // max(batch.nbytes, 1))
-            for first in range(0, batch.num_rows, rows):
-                part = pa.table(batch.slice(first, rows))
+            for first, part in in_parts(pa.table(batch), _MOST_BYTES):
                 yield columns.pieces(part, file.label, line + first)
             line += batch.num_rows

@@ -223,8 +223,8 @@ def test_files_without_a_header_have_columns_by_the_option(load, tmp_path):
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        (b"a,b,c", "a row of 3 cells, where the header has 2"),
-        (b"a", "a row of 1 cells, where the header has 2"),
+        (b"a,b,c", "not as many cells as the header has (3, not 2)"),
+        (b"a", "not as many cells as the header has (1, not 2)"),
         (b'"a"b,c', "not CSV ("),
         (b"M\xfcnchen,c", "column 'text' is not UTF-8 (byte 2)"),
     ],

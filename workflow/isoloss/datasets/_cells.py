@@ -93,7 +93,7 @@ class _Reader:
                         where = f"the quote of a cell that begins in line {line} is never closed"
                         raise self._file.error(where, "close it, or write it twice") from error
                 if cells and len(cells) != width:
-                    reason = f"a row of {len(cells)} cells, where the header has {width}"
+                    reason = f"not as many cells as the header has ({len(cells)}, not {width})"
                 if cells or reason:
                     batch.append((line, cells, reason))
                 size += sum(map(len, cells))

@@ -416,10 +416,8 @@ def _sides(values: pa.Array, name: str) -> tuple[pa.Array, pa.Array]:
     import pyarrow.compute as pc
 
     sides = pa.array(SIDES.values()).take(pc.index_in(values, pa.array(SIDES)))
-    written = pc.coalesce(values, pa.scalar("null", pa.string()))
-    written = pc.if_else(pc.equal(written, ""), "empty", written)
-    head, tail = f"column {name!r} is ", ", not train, valid or test"
-    reasons = pc.binary_join_element_wise(head, written, tail, "")
+    head, tail = f"column {name!r} is not train, valid or test (", ")"
+    reasons = pc.binary_join_element_wise(head, pc.fill_null(values, "null"), tail, "")
     return sides, pc.if_else(pc.is_null(sides), reasons, None)
 
 

@@ -18,6 +18,7 @@ from serving import Site, answer
 
 from isoloss.core import registry
 from isoloss.core.problems import IsolossError
+from isoloss.core.schema import complete_options
 from isoloss.datasets import _files, _json_lines
 
 
@@ -488,3 +489,15 @@ def test_a_folder_that_cannot_be_used_is_told(load, tmp_path, options, message):
     folder(tmp_path, a="a")
     with pytest.raises(IsolossError, match=message):
         load("text_folder", **options)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_an_address_that_spells_a_secret_out_is_refused(several):
+    address = "https://user:sesame-42@host/a.jsonl"
+    options = {"files": ["a.jsonl", address] if several else address}
+    known = registry.options("dataset", "jsonl")
+    (problem,) = complete_options(options, known, "load.notes.options")
+    assert problem.place == "load.notes.options.files"
+    assert "contains a password; put it into an environment variable" in str(problem)
+    assert "sesame-42" not in str(problem)
+    assert complete_options({"files": address.replace("sesame-42", "$PW")}, known, "") == []

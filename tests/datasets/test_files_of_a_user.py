@@ -20,6 +20,7 @@ from isoloss.core import registry
 from isoloss.core.problems import IsolossError
 from isoloss.core.schema import complete_options
 from isoloss.datasets import _files, _json_lines
+from isoloss.load import job
 
 
 @pytest.fixture
@@ -395,6 +396,22 @@ def test_a_file_that_vanishes_while_a_dataset_is_read_is_told(tmp_path):
     (tmp_path / "b.jsonl").unlink()
     with pytest.raises(IsolossError, match=r"b\.jsonl: cannot be read \(No such file"):
         next(tables)
+
+
+def test_files_without_rows_and_damaged_ones_leave_no_table(tmp_path):
+    pq.write_table(pa.table({"text": pa.array([], pa.string())}), tmp_path / "a.parquet")
+    (tmp_path / "a.csv").write_text("text,k\n")
+    (tmp_path / "a.jsonl").write_bytes(b"")
+    (tmp_path / "half.jsonl").write_bytes(gzip.compress(GOOD.encode() * 100)[:30])
+    for name, message in {"a": "no rows", "half": "is damaged or cut off"}.items():
+        for file in sorted(tmp_path.glob(f"{name}.*")):
+            card = file.suffix[1:]
+            options = registry.defaults("dataset", card) | {"files": str(file)}
+            dataset = {"card": card, "options": options, "valid_fraction": 0.1}
+            specification = {"dataset": dataset | {"on_bad_row": "drop"}, "seed": 0}
+            with pytest.raises(IsolossError, match=message):
+                job.run(specification | {"content": None}, tmp_path / "out", {}, tmp_path)
+            assert not (tmp_path / "out").exists() or not any((tmp_path / "out").iterdir())
 
 
 # Addresses

@@ -206,7 +206,9 @@ def test_a_table_in_batches_has_the_index_of_its_training_rows_in_pandas(
     rows = table([[("kind", kind), ("domain", domain)] for kind, domain in values])
     count = range(len(rows))
     split = ["valid" if i % 4 == 1 else "train" for i in count]
-    rows = rows.assign(text=b"abc", features=None, label=None, n_tokens=3, split=split, group="")
+    rows = rows.assign(
+        text=b"abc", features=None, label=None, n_tokens=3, split=split, group="", file=None
+    )
     parts = [tables.schema("index").empty_table()]
     refusal = ""
     try:

@@ -14,7 +14,7 @@ from isoloss.core.problems import Problem
 
 Entry = Mapping[str, Any]
 # the keys of a weighting that are not tags, each with those that can stand beside it
-FORMS: Mapping[str, tuple[str, ...]] = {"weights": (), "mixture": (), "mixtures": ()}
+FORMS: Mapping[str, tuple[str, ...]] = {"weights": ("files",), "mixture": (), "mixtures": ()}
 TARGETS = ("proportions", "corner", "draw", "fit")  # what gives a mixture its proportions
 _LONGEST = 100  # characters of a name
 
@@ -35,6 +35,16 @@ def tag_weights(entry: Entry) -> Mapping[str, Mapping[str, float]]:
     ({'kind': {'code': 2}}, {'kind': {'code': 2}})
     """
     return entry.get("weights", entry)
+
+
+def beside(entry: Entry) -> dict[str, Any]:
+    """What a weighting has beside its form.
+
+    >>> beside({"weights": {}, "files": "weights.yaml"}), beside({"files": {"x": 2}})
+    ({'files': 'weights.yaml'}, {})
+    """
+    allowed = next((FORMS[key] for key in FORMS if key in entry), ())
+    return {key: entry[key] for key in allowed if key in entry}
 
 
 def with_text_keys(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,6 +81,11 @@ def together_problems(entry: Entry, place: str) -> list[Problem]:
         reason = f"it is beside {key!r}, which is another form of a weighting"
         remedy = "a tag that is called like a form goes below `weights`, with all other tags"
         return [Problem(f"{place}.{other}", reason, remedy) for other in others]
+    if "files" in entry and "weights" not in entry:
+        reason = "the weights that those of folders are put over are missing"
+        return [
+            Problem(f"{place}.files", reason, "add `weights`, which can be {}; a tag goes there")
+        ]
     if key == "mixture":
         return _target_problems(entry[key], f"{place}.{key}")
     if key == "mixtures" and "corners" in entry[key] and "domains" not in entry[key]:

@@ -10,7 +10,7 @@ from typing import Any
 from isoloss.core import tables
 from isoloss.core.escape import say
 from isoloss.expand import mixture
-from isoloss.expand.batches import CATEGORIES, COLUMNS, Weighting, expand_batches
+from isoloss.expand.batches import CATEGORIES, Weighting, expand_batches
 
 
 def run(
@@ -24,7 +24,8 @@ def run(
 
     Args:
         specification: what matters to the job: `seed`, and `weights` (tag key to tag value to
-            weight) or `mixture` (the proportions from which they follow).
+            weight) or `mixture` (the proportions from which they follow); beside weights `content`,
+            folder to the weights in it, which count over them for the rows of files there.
         rows: rows.parquet of the dataset.
         out: folder for `index`, `audit` and `mixture`.
         facts: kept in all files.
@@ -46,11 +47,13 @@ def run(
         if domains.rows_without:
             without = f"{domains.rows_without} training rows ({domains.tokens_without} tokens)"
             say(f"{without} have no tag {tag_key!r}: their weight is 0", sys.stderr)
-    batches = tables.batches(rows, "rows", COLUMNS, categories=CATEGORIES)
+    weighting = Weighting(weights, tag_key, specification.get("content", {}))
+    batches = tables.batches(rows, "rows", weighting.columns, categories=CATEGORIES)
     with tables.batch_writer("index", files[0], facts) as write:
-        audit = expand_batches(batches, Weighting(weights, tag_key), seed, write).frame()
+        audit = expand_batches(batches, weighting, seed, write).frame()
     tables.write("audit", audit, files[1], facts)
-    shares = mixture.mixture_table(audit, weights, tag_key, target)
+    by_domain = {} if weighting.folders else weights  # else they differ within a domain
+    shares = mixture.mixture_table(audit, by_domain, tag_key, target)
     tables.write("mixture", shares, files[2], facts)
     say(mixture.told(shares, list(weights)), sys.stderr, end="")
     return files

@@ -36,7 +36,13 @@ class Expand(Stage):
         """The weights, or the mixture that they are to make."""
         entry = study.config["expand"][weighting]
         form = weightings.form(entry)
-        return {form: entry.get(form, entry)}
+        return {form: entry.get(form, entry), **weightings.beside(entry)}
+
+    def outside(self, study, dataset, weighting):
+        """The weights in folders, where the weighting names files of them."""
+        if "files" not in weightings.beside(study.config["expand"][weighting]):
+            return {}
+        return {"content": study.folder_weights(dataset, weighting)}
 
     def inputs(self, study, dataset, weighting):
         """The rows of the dataset, and the best mixture of a fit, if that is the weighting."""

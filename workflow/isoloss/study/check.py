@@ -28,6 +28,7 @@ from isoloss.laws._make import made_law
 from isoloss.laws._mixture import LOSS
 from isoloss.load.content import keywords
 from isoloss.load.stage import CACHE, FETCHED
+from isoloss.study.folder_weights import folder_weights
 from isoloss.study.mixtures import fit_problems, mixture_problems
 from isoloss.train import cells
 from isoloss.train import settings as train_settings
@@ -234,9 +235,31 @@ class _Sections:
             if form == "weights":
                 below = f"{place}.weights" if form in entry else place
                 self.problems += _weights_problems(weightings.tag_weights(entry), tags, below)
+                if weightings.beside(entry):
+                    self._check_folders(name, entry["files"], tags)
             else:
                 self.problems += mixture_problems(entry[form], tags, f"{place}.{form}")
             self.problems += fit_problems(self.config, name, self.sound)
+
+    def _check_folders(self, weighting: str, files: str, tags: set[str]) -> None:
+        """The weights in the folders of the datasets that are used with a weighting."""
+        place, train = f"expand.{weighting}", dict(self._entries("train"))
+        used = [
+            sweep["dataset"]
+            for name, sweep in train.items()
+            if not commanded(sweep) and weighting in weightings.of_sweep(self.config, name)
+        ]
+        for dataset, entry in self._entries("load"):
+            if dataset not in used or _dataset_problems(entry, "", self.sources is not None):
+                continue
+            try:
+                folders = folder_weights(entry, files, Path("results", CACHE, FETCHED))
+            except IsolossError as error:
+                self.problems += [one.within(place) for one in error.problems]
+                continue
+            for folder, weights in folders.items():
+                at = f"{place}: {Path(folder, files)}"
+                self.problems += _weights_problems(weights, tags, at)
 
     def _check_fits(self) -> None:
         for name, fit in self._entries("fit"):

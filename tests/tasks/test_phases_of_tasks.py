@@ -27,8 +27,8 @@ def test_batches_come_from_one_phase_after_the_other_and_at_the_end_from_the_las
     task = Phased(images(range(20)), [Phase(3, 0, 8), Phase(2, 8, 11), Phase(4, 12, 20)])
     drawn = batches(task, 4, 12)
     assert all(items.max() < 8 for items in drawn[:3])
-    assert all(8 <= items.min() and items.max() < 11 for items in drawn[3:5])
-    assert all(12 <= items.min() for items in drawn[5:])
+    assert all(items.min() >= 8 and items.max() < 11 for items in drawn[3:5])
+    assert all(items.min() >= 12 for items in drawn[5:])
     assert sorted(np.concatenate(drawn[5:7])) == list(range(12, 20))  # an epoch of the last phase
 
 

@@ -19,8 +19,8 @@ from typing import Any
 from isoloss.core import registry, tables
 from isoloss.core.canonical import canonical
 from isoloss.core.escape import json_text
-from isoloss.core.problems import Problem, StudyError, TableError, nearest
 from isoloss.core.phases import Phases, parts, phases_of
+from isoloss.core.problems import Problem, StudyError, TableError, nearest
 from isoloss.core.schema import weightings
 from isoloss.core.sources import KEPT, Sources
 from isoloss.core.stages import Stage, stages

@@ -12,7 +12,7 @@ Phases = Sequence[Mapping[str, Any]]  # each with `weighting` and, but for the l
 
 
 def phases_of(entry: Mapping[str, Any]) -> Phases | None:
-    """The phases of an entry of `expand`; None if it is not a schedule."""
+    """The phases of a sound entry of `expand`; None if it is not a schedule."""
     return entry.get("phases")
 
 
@@ -62,13 +62,14 @@ def problems(phases: Phases, expand: Mapping[str, Any], place: str) -> list[Prob
         place: of the schedule in the study.
     """
     wrong = []
-    weightings = [name for name, entry in expand.items() if phases_of(entry) is None]
+    weightings = [name for name, entry in expand.items() if "phases" not in entry]
+    designs = tuple(f"{name}_" for name, entry in expand.items() if "mixtures" in entry)
     for i, phase in enumerate(phases):
         name, at = phase["weighting"], f"{place}.phases[{i}]"
-        if name not in expand:
+        if name not in expand and not name.startswith(designs):  # points not spelled out yet
             reason = f"{name!r} is not in expand"
             wrong.append(Problem(f"{at}.weighting", reason, nearest(name, weightings)))
-        elif name not in weightings:
+        elif name in expand and name not in weightings:
             reason = f"{name!r} is a schedule itself"
             wrong.append(Problem(f"{at}.weighting", reason, "write its phases out here"))
         if "until" not in phase and phase is not phases[-1]:
@@ -77,7 +78,8 @@ def problems(phases: Phases, expand: Mapping[str, Any], place: str) -> list[Prob
     if phases[-1].get("until", 1) != 1:
         reason = f"the last phase ends at {phases[-1]['until']:g} of the run"
         wrong.append(Problem(place, reason, "leave its `until` out, or add a phase after it"))
-    ends = [phase["until"] for phase in phases if "until" in phase]
+    ends = [phase["until"] for phase in phases[:-1] if "until" in phase]
+    ends.append(phases[-1].get("until", 1))
     if any(later <= earlier for earlier, later in pairwise(ends)):
         reason = f"`until` of its phases: {', '.join(f'{end:g}' for end in ends)}"
         wrong.append(Problem(place, reason, "each phase ends later than the one before it"))

@@ -57,8 +57,8 @@ def test_phases_have_orders_of_their_own():
 
 
 def test_a_row_that_two_phases_have_seen_is_one_example():
-    task = images([0, 1, 2, 3, 2, 3, 4])
-    phased = Phased(task, [Phase(1, 0, 4), Phase(1, 4, 7)])
+    rows = np.array([0, 1, 2, 3, 2, 3, 4])
+    phased = Phased(images(rows), [Phase(1, 0, 4), Phase(1, 4, 7)], rows)
     assert phased.n_unique(np.array([1, 1, 1, 1, 1, 1, 1], bool)) == 5
     assert phased.n_unique(np.array([0, 0, 1, 0, 1, 0, 0], bool)) == 1
 

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import os
 import signal
+from itertools import islice
 
 import numpy as np
 import pytest
+from images_in_memory import labelled
 from rows_in_memory import dataset_of, expand_table, index_of
 
 from isoloss.core import tables
+from isoloss.core.seeds import generator
 from isoloss.records.store import Store
 from isoloss.train import shard as shard_module
 from isoloss.train.checkpoint import Checkpoint
+from isoloss.train.dataset import Index
 from isoloss.train.identity import Content, run_digest
 from isoloss.train.plan import plan_sweep
 from isoloss.train.shard import ShardSetup, train_shard
 
 TINY = {"n_layers": 1, "context": 16, "head_width": 4, "batch_size": 2, "n_samples": 1280}
-N_STEPS = 40
+LAST_ALL = [{"weighting": "few", "until": 0.2}, {"weighting": "natural"}]
 WEIGHTS = {"natural": {}, "docs": {"kind": {"docstring": 2.0, "code": 0.0, "comment": 0.0}}}
 SCHEDULES = {
     "single": [{"weighting": "natural"}],
@@ -144,3 +148,25 @@ def test_a_run_that_was_cut_off_ends_bit_for_bit_the_same(
     assert again["attempts"] == 2
     assert curve(again) == curve(whole)
     assert again["loss_nats"] == whole["loss_nats"] and again["n_unique"] == whole["n_unique"]
+
+
+def test_images_that_two_phases_share_are_counted_once():
+    dataset, ones = labelled(20, 5), np.ones(20, np.int64)
+    indices = {
+        "natural": Index(np.arange(20), ones),
+        "twice": Index(np.arange(8, 20), 2 * ones[8:]),
+        "few": Index(np.arange(4), ones[:4]),
+    }
+    phases = [{"weighting": "few", "until": 0.1}, {"weighting": "twice"}]
+    content = Content("classification", dataset, indices, {"late": phases, "all": LAST_ALL})
+    counts = []
+    for weighting in ("late", "all"):
+        settings = {"weighting": weighting, "n_steps": 10, "inputs": 16, "classes": 10}
+        training = content.digests(settings)["training"]
+        about = {"settings": settings, "training": training, "valid_items": 5, "seed": 0}
+        task = content.task(about)
+        seen = np.zeros(task.n_items, bool)
+        for items in islice(task.batches(6, generator(0, "order", "x")), 10):
+            seen[items] = True
+        counts.append(task.n_unique(seen))
+    assert counts == [4 + 12, 20]

@@ -173,7 +173,7 @@ class Images:
 
     def n_unique(self, seen: np.ndarray) -> int:
         """How many distinct examples are among the items that were seen."""
-        return len(np.unique(self.training.rows[self.entries[seen]]))
+        return len(np.unique(self.entries[seen]))
 
     @torch.no_grad()
     def evaluate(self, model: torch.nn.Module) -> tuple[float, list[dict[str, Any]]]:

@@ -41,13 +41,15 @@ class Phased:
     Args:
         task: has the items of all phases.
         phases: in order; the last goes on if there are more steps.
+        rows: of every item the row that it is, int64 (n_items,); None where an item has several
+            examples, of which the task knows where they are from.
 
     Raises:
         ValueError: a phase has no items.
     """
 
-    def __init__(self, task: Task, phases: Sequence[Phase]):
-        self._task, self.phases = task, phases
+    def __init__(self, task: Task, phases: Sequence[Phase], rows: np.ndarray | None = None):
+        self._task, self.phases, self._rows = task, phases, rows
         self.n_items, self.guess, self.shapes = task.n_items, task.guess, task.shapes
         for number, phase in enumerate(phases, 1):
             if phase.end <= phase.first:
@@ -73,7 +75,9 @@ class Phased:
 
     def n_unique(self, seen: np.ndarray) -> int:
         """Distinct examples among the items that were seen; one of two phases counts once."""
-        return self._task.n_unique(seen)
+        if self._rows is None:
+            return self._task.n_unique(seen)
+        return len(np.unique(self._rows[seen]))
 
     def evaluate(self, model: torch.nn.Module) -> tuple[float, list[dict[str, Any]]]:
         """See `Task`."""

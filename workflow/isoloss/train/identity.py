@@ -148,6 +148,8 @@ class Content:
 
         An item that begins in the rows of one and ends in those of the next is never drawn.
         """
+        import numpy as np
+
         from isoloss.tasks._phases import Phase, Phased
 
         per_item = self._card.examples_per_item(**self._options_of(identity["settings"]))
@@ -156,7 +158,9 @@ class Content:
             task = self._task(identity, *weightings[:i])
             phases.append(Phase(phase["steps"], first, task.n_items))
             first = -(-self._n_examples(weightings[:i]) // per_item)
-        return Phased(task, phases)
+        index = self._index(weightings)
+        rows = np.repeat(index.rows, index.copies) if per_item == 1 else None
+        return Phased(task, phases, rows)
 
     def _n_examples(self, weightings: Sequence[str]) -> int:
         """Examples of the training side of some weightings, copies included."""

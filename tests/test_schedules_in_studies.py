@@ -92,6 +92,22 @@ def test_a_phase_without_a_step_is_refused_with_the_run_that_lacks_it():
     check.check(study(short))
 
 
+def test_a_phase_may_lack_a_step_in_a_run_that_is_not_the_shortest():
+    ends = [("natural", 0.5), ("docs", 0.55), ("natural", 1)]
+    middle = {"phases": [{"weighting": weighting, "until": until} for weighting, until in ends]}
+    a_step = 4 * 64
+    check.check(study(middle, n_samples=10 * a_step))
+    message = refused(study(middle, n_samples=[10 * a_step, 11 * a_step]))
+    assert "phase 2 of 'late' (docs) has no step in a run of 11 steps" in message
+
+
+def test_other_entries_that_are_not_weightings_do_not_hide_what_is_wrong_with_phases():
+    given = study({"phases": [{"weighting": "dosc"}]})
+    given["expand"] |= {"five": 5, "none": None}
+    message = refused(given)
+    assert "expand.five" in message and "'dosc' is not in expand" in message
+
+
 def test_a_part_of_the_rows_is_refused_under_a_schedule_only():
     message = refused(study(n_samples=[1e5], n_unique=5120))
     assert "n_unique with the schedule 'late', whose phases have rows of their own" in message

@@ -38,10 +38,14 @@ def planned(**settings) -> list[dict]:
     return plan_sweep(sweep).drop(columns=["shard", "budget"]).to_dict("records")
 
 
+def content_of(rows, *schedules) -> Content:
+    indices = {name: index_of(expand_table(rows, w, seed=3)[0]) for name, w in WEIGHTS.items()}
+    return Content("language_model", dataset_of(rows), indices, *schedules)
+
+
 @pytest.fixture(scope="module")
 def content(rows):
-    indices = {name: index_of(expand_table(rows, w, seed=3)[0]) for name, w in WEIGHTS.items()}
-    return Content("language_model", dataset_of(rows), indices, SCHEDULES)
+    return content_of(rows, SCHEDULES)
 
 
 @pytest.fixture(scope="module")
@@ -121,8 +125,7 @@ def test_an_identity_has_the_content_and_the_steps_of_every_phase(content):
 
 
 def test_a_run_under_no_schedule_does_not_know_that_there_are_any(content, rows):
-    plain = Content("language_model", content._dataset, content._indices)
-    assert identity(plain, "natural") == identity(content, "natural")
+    assert identity(content_of(rows), "natural") == identity(content, "natural")
 
 
 @pytest.mark.parametrize("step", [10, 35], ids=["in the first phase", "in the last phase"])

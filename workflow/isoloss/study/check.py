@@ -14,7 +14,7 @@ import pandas as pd
 
 from isoloss.aggregate.stage import rules
 from isoloss.aggregate.table import Rules, read_table
-from isoloss.core import filters, phases, registry, schema, weightings
+from isoloss.core import filters, registry, schema, weightings
 from isoloss.core.addresses import UnsetError
 from isoloss.core.problems import IsolossError, Problem, StudyError, nearest
 from isoloss.core.sources import Sources
@@ -28,7 +28,7 @@ from isoloss.laws._make import made_law
 from isoloss.load.content import keywords
 from isoloss.load.stage import CACHE, FETCHED
 from isoloss.study.mixtures import fit_problems, mixture_problems
-from isoloss.study.schedules import schedule_problems
+from isoloss.study.schedules import phase_problems, schedule_problems
 from isoloss.train import cells
 from isoloss.train import settings as train_settings
 from isoloss.train.plan import MOST_RUNS, Cards, too_many
@@ -241,7 +241,7 @@ class _Sections:
                 below = f"{place}.weights" if form in entry else place
                 self.problems += _weights_problems(weightings.tag_weights(entry), tags, below)
             elif form == "phases":
-                self.problems += phases.problems(entry[form], self.config["expand"], place)
+                self.problems += phase_problems(entry[form], self.config["expand"], place)
             else:
                 self.problems += mixture_problems(entry[form], tags, f"{place}.{form}")
             self.problems += fit_problems(self.config, name, self.sound)

@@ -12,7 +12,7 @@ from isoloss.records.store import Store
 
 
 def study(source, until: float) -> dict:
-    sweep = {"dataset": "few", "model": "transformer", "shards": 2, "valid_tokens": 1024}
+    sweep = {"dataset": "few", "model": "transformer", "shards": 1, "valid_tokens": 1024}
     settings = {"n_layers": 1, "context": 16, "batch_size": 8, "n_samples": 5120}
     few = {"card": "python_stdlib", "options": {"root": str(source)}, "valid_fraction": 0.4}
     late = {"phases": [{"weighting": "natural", "until": until}, {"weighting": "docs"}]}
@@ -28,7 +28,7 @@ def study(source, until: float) -> dict:
             }
         },
         "fit": {},
-        "plot": {"effects": {"card": "weighting_effects", "sweep": "grid"}},
+        "plot": {},
     }
 
 
@@ -49,8 +49,6 @@ def test_a_schedule_is_trained_told_and_only_its_runs_again_when_it_changes(sour
     assert sorted(p.name for p in (results / "expand/few").iterdir()) == ["docs", "natural"]
     assert runs["loss"].is_unique
     assert re.search(r"late [+-]0", (results / "summary.md").read_text(encoding="utf-8"))
-    effects = tables.frame(results / "plot" / "effects.parquet")
-    assert set(effects["weighting"]) == {"late"}
 
     mixtures = tables.frame(gathered / "mixtures.parquet", "mixtures")
     shares = mixtures[mixtures["tag_key"] == "kind"].set_index(["run_id", "domain"])["proportion"]

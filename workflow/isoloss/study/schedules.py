@@ -34,7 +34,7 @@ def phase_problems(phases: Phases, expand: Mapping[str, Any], place: str) -> lis
         elif name in expand and name not in weightings:
             reason = f"{name!r} is a schedule itself"
             wrong.append(Problem(f"{at}.weighting", reason, "write its phases out here"))
-        if "until" not in phase and phase is not phases[-1]:
+        if "until" not in phase and i < len(phases) - 1:
             reason = "`until` is missing, which only the last phase may leave out"
             wrong.append(Problem(at, reason, "add it: the fraction of the run at which it ends"))
     if phases[-1].get("until", 1) != 1:

@@ -88,6 +88,36 @@ class Phased:
         self._task.release()
 
 
+def in_phases(
+    tasks: Sequence[Task],
+    steps: Sequence[int],
+    indices: Sequence[Any],
+    starts: np.ndarray,
+    per_item: int,
+) -> Phased:
+    """The task of training on the rows of one index after the other.
+
+    An item that begins in the rows of one and ends in those of the next is never drawn.
+
+    Args:
+        tasks: of the rows of the first index, of the first two one after the other, and so on.
+        steps: of every phase.
+        indices: `rows` (positions) and `copies` of each, a phase each.
+        starts: where every row of the dataset begins, in examples, and the end of the last.
+        per_item: examples that an item holds.
+
+    Raises:
+        ValueError: a phase has no items.
+    """
+    lengths = [((starts[i.rows + 1] - starts[i.rows]) * i.copies).sum() for i in indices]
+    firsts = [0, *(-(-end // per_item) for end in np.cumsum(lengths)[:-1].tolist())]
+    ends = [task.n_items for task in tasks]
+    phases = [Phase(*phase) for phase in zip(steps, firsts, ends, strict=True)]
+    if per_item > 1:
+        return Phased(tasks[-1], phases)
+    return Phased(tasks[-1], phases, np.concatenate([np.repeat(i.rows, i.copies) for i in indices]))
+
+
 def _order(phase: Phase, rng: np.random.Generator, size: int) -> Iterator[np.ndarray]:
     """Endless batches of the items of a phase."""
     for items in shuffled(phase.end - phase.first, size, rng):

@@ -89,6 +89,8 @@ def read_index(path: Path) -> Index:
 
 
 def joined(indices: Sequence[Index]) -> Index:
-    """The rows of some weightings, one after the other."""
+    """The rows of a weighting; of several, one after the other."""
+    if len(indices) == 1:
+        return indices[0]
     rows = np.concatenate([index.rows for index in indices])
     return Index(rows, np.concatenate([index.copies for index in indices]))

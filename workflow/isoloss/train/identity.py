@@ -58,17 +58,12 @@ class Content:
 
     def training(self, *weightings: str) -> Side:
         """The training side under a weighting; of several, one after the other."""
-        if weightings not in self._training:
-            side = self._card.training(self._dataset, self._index(weightings))
-            self._training[weightings] = side
-        return self._training[weightings]
-
-    def _index(self, weightings: Sequence[str]) -> Index:
-        """The rows of a weighting; of several, one after the other."""
         from isoloss.train.dataset import joined
 
-        each = [self._indices[name] for name in weightings]
-        return each[0] if len(each) == 1 else joined(each)
+        if weightings not in self._training:
+            index = joined([self._indices[name] for name in weightings])
+            self._training[weightings] = self._card.training(self._dataset, index)
+        return self._training[weightings]
 
     def digests(self, run: Mapping[str, Any]) -> dict[str, Any]:
         """What says of both sides what a run reads of them: a digest of their content.
@@ -144,28 +139,16 @@ class Content:
         )
 
     def _phased(self, identity: Mapping[str, Any], weightings: Sequence[str]) -> Task:
-        """The task of training under one weighting after the other.
+        """The task of training under one weighting after the other."""
+        from isoloss.tasks._phases import in_phases
 
-        An item that begins in the rows of one and ends in those of the next is never drawn.
-        """
-        import numpy as np
-
-        from isoloss.tasks._phases import Phase, Phased
-
-        per_item = self._card.examples_per_item(**self._options_of(identity["settings"]))
-        first, phases = 0, []
-        for i, phase in enumerate(identity["training"]["phases"], 1):
-            task = self._task(identity, *weightings[:i])
-            phases.append(Phase(phase["steps"], first, task.n_items))
-            first = -(-self._n_examples(weightings[:i]) // per_item)
-        index = self._index(weightings)
-        rows = np.repeat(index.rows, index.copies) if per_item == 1 else None
-        return Phased(task, phases, rows)
-
-    def _n_examples(self, weightings: Sequence[str]) -> int:
-        """Examples of the training side of some weightings, copies included."""
-        index, starts = self._index(weightings), self._dataset.starts
-        return int(((starts[index.rows + 1] - starts[index.rows]) * index.copies).sum())
+        return in_phases(
+            [self._task(identity, *weightings[: i + 1]) for i in range(len(weightings))],
+            [phase["steps"] for phase in identity["training"]["phases"]],
+            [self._indices[name] for name in weightings],
+            self._dataset.starts,
+            self._card.examples_per_item(**self._options_of(identity["settings"])),
+        )
 
     def _options_of(self, run: Mapping[str, Any]) -> dict[str, Any]:
         return {key: run[key] for key in self._options}

@@ -162,6 +162,30 @@ def test_both_ways_of_reading_json_give_the_same(load, tmp_path, monkeypatch):
     assert [row["line"] for row in by_arrow] == [1, 2, 3, 4, 6]
 
 
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**53), 2**53),
+    st.floats(allow_nan=True).filter(lambda x: x % 1 or abs(x) < 1e15),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=5),
+)
+OBJECTS = st.lists(
+    st.dictionaries(st.sampled_from(["text", "k", "m"]), SCALARS | st.dictionaries(WORDS, SCALARS))
+)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(OBJECTS, st.booleans())
+def test_any_objects_are_the_same_rows_in_both_ways(load, tmp_path, objects, alike):
+    objects = [{"text": "a", "k": 1}] + (objects[:1] * 4 if alike else objects)
+    jsonl(tmp_path, *[json.dumps(each) for each in objects])
+    by_arrow = load("jsonl", tags={"k": "k"})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_json_lines, "_by_arrow", lambda *_: None)
+        assert load("jsonl", tags={"k": "k"}) == by_arrow
+    assert len(by_arrow) == len(objects)
+
+
 def test_where_all_is_well_arrow_reads_json(load, tmp_path, monkeypatch):
     jsonl(tmp_path, *[f'{{"text": "t{i}", "k": {i}, "x": [{i}]}}' for i in range(9)])
     monkeypatch.setattr(_json_lines, "_object_in", json.loads)  # of the first line of a block

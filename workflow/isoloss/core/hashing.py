@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-PATIENCE = 1_000_000  # hashes that take hashlib as long as numba takes to be imported and compile
+PATIENCE = 300_000  # hashes, after which compiled code is imported: half a second or more
 LONG = 4096  # bytes of a value from which hashlib is as fast
 
 
@@ -19,7 +19,7 @@ class _Hashers:
     """The choice between hashlib and compiled code.
 
     Both give the same bits. Compiled code takes an eighth of the time, but a second before it can
-    begin, so the first million hashes of a process are left to hashlib.
+    begin, so the first hashes of a process are left to hashlib.
     """
 
     def __init__(self) -> None:

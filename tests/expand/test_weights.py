@@ -24,6 +24,7 @@ from isoloss.expand import (
     row_weight,
     tag_weights,
 )
+from isoloss.expand.batches import CATEGORIES
 
 VALUES = ("a", "b", "c")
 row_ids = st.text(max_size=12)
@@ -224,6 +225,21 @@ def test_a_table_in_batches_has_the_index_of_its_training_rows_in_pandas(
     lacking = any((key, v) not in tags for key, of_key in weights.items() for v in of_key)
     assert ("no row has" in refusal) == lacking
     assert ("drop every training row" in refusal) == (expected.empty and not lacking)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_threads_and_categories_change_nothing(rows, tmp_path, threads):
+    weighting = Weighting({"kind": {"docstring": 2.5, "comment": 0.4}}, needed="domain")
+    tables.write("rows", rows, tmp_path / "rows.parquet")
+    read = tables.batches(
+        tmp_path / "rows.parquet", "rows", weighting.columns, size=7, categories=CATEGORIES
+    )
+    parts, expected = [], []
+    audit = expand_batches(read, weighting, 5, parts.append, threads)
+    plain = expand_batches(batches_of(rows), weighting, 5, expected.append)
+    assert pa.concat_tables(parts) == pa.concat_tables(expected)
+    pd.testing.assert_frame_equal(audit.frame(), plain.frame())
+    assert len(pa.concat_tables(parts))
 
 
 def test_tags_may_be_mappings_of_any_length_of_key():

@@ -79,13 +79,16 @@ def blake2b_each(values: pa.Array | pa.ChunkedArray, size: int, prefix: bytes = 
     begin, end = ends[:-1], ends[1:]
     hash_each = _HASHERS.hasher(len(binary))
     digests = np.empty((len(binary), size), np.uint8)
-    short = np.flatnonzero(end - begin < LONG) if hash_each else np.zeros(0, np.int64)
-    if len(short):
+    is_short = end - begin < LONG if hash_each else np.zeros(len(binary), dtype=bool)
+    if is_short.any():
         content, before = np.frombuffer(data or b"", np.uint8), np.frombuffer(prefix, np.uint8)
-        short_digests = np.empty((len(short), size), np.uint8)
-        hash_each(content, begin[short], end[short], before, short_digests)
-        digests[short] = short_digests
-    left = np.delete(np.arange(len(binary)), short)
+        if is_short.all():
+            hash_each(content, begin, end, before, digests)
+            return digests
+        short = np.empty((int(is_short.sum()), size), np.uint8)
+        hash_each(content, begin[is_short], end[is_short], before, short)
+        digests[is_short] = short
+    left = np.flatnonzero(~is_short)
     texts = binary.take(pa.array(left)).to_pylist()
     joined = b"".join([blake2b(prefix + text, digest_size=size).digest() for text in texts])
     digests[left] = np.frombuffer(joined, np.uint8).reshape(len(left), size)

@@ -251,15 +251,10 @@ class _Sections:
             self.problems += fit_problems(self.config, name, self.sound)
 
     def _check_folders(self, weighting: str, files: str, tags: set[str]) -> None:
-        """The weights in the folders of the datasets that are used with a weighting."""
-        place, train = f"expand.{weighting}", dict(self._entries("train"))
-        used = [
-            sweep["dataset"]
-            for name, sweep in train.items()
-            if not commanded(sweep) and weighting in weightings.of_sweep(self.config, name)
-        ]
-        for dataset, entry in self._entries("load"):
-            if dataset not in used or _dataset_problems(entry, "", self.sources is not None):
+        """The weights in the folders of the datasets."""
+        place = f"expand.{weighting}"
+        for _, entry in self._entries("load"):
+            if _dataset_problems(entry, "", self.sources is not None):
                 continue
             try:
                 folders = folder_weights(entry, files, Path("results", CACHE, FETCHED))

@@ -19,6 +19,7 @@ def run(
     out: Path,
     facts: Mapping[str, Any],
     best: Sequence[Path] = (),
+    threads: int = 1,
 ) -> list[Path]:
     """Repeat or drop training rows by the weights of their tags, batch by batch.
 
@@ -30,6 +31,7 @@ def run(
         out: folder for `index`, `audit` and `mixture`.
         facts: kept in all files.
         best: best_mixture.parquet of the fit that a mixture is taken from, if it is.
+        threads: that decide about rows at once; the results are the same.
 
     Returns:
         The files.
@@ -50,7 +52,7 @@ def run(
     weighting = Weighting(weights, tag_key, specification.get("content", {}))
     batches = tables.batches(rows, "rows", weighting.columns, categories=CATEGORIES)
     with tables.batch_writer("index", files[0], facts) as write:
-        audit = expand_batches(batches, weighting, seed, write).frame()
+        audit = expand_batches(batches, weighting, seed, write, threads).frame()
     tables.write("audit", audit, files[1], facts)
     by_domain = {} if weighting.folders else weights  # else they differ within a domain
     shares = mixture.mixture_table(audit, by_domain, tag_key, target)

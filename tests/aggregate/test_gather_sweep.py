@@ -120,7 +120,7 @@ def test_epochs_of_a_part_of_the_data_reach_the_data_constrained_law_as_d_and_u(
         result(run, nats) | {"n_unique": int(seen)}
         for run, nats, seen in zip(plan["run_id"], loss, data["U"], strict=True)
     ]
-    runs = gather_sweep(plan, [shard(*results)], {})["runs"]
+    runs = gather_sweep(plan, [shard(*results)], {}, {})["runs"]
     assert np.allclose(runs["repeats"], runs["n_samples"] / runs["n_available"])
     assert sorted(set(runs["repeats"].round(1))) == [1, 4, 16]
     fit = fit_law(runs, "data_constrained", {"decay": "data"}, bootstrap=0)

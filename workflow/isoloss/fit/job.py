@@ -10,6 +10,7 @@ from isoloss.core import tables
 from isoloss.core.problems import IsolossError
 from isoloss.fit import points
 from isoloss.fit.law import fit_law
+from isoloss.fitted.export import export_fit
 
 # what of a study's fit says which rows are fitted; the rest are arguments of `fit_law`
 _ROWS = ("card", "options", "sweep", "points", "tag_key")
@@ -23,7 +24,7 @@ def run(
     Args:
         specification: what matters to the job: `fit` (the study's entry), `seed`.
         files: runs of its sweep; curves, or losses and mixtures, where it is fitted to them.
-        out: folder for the fit's tables.
+        out: folder for the fit's tables, and for the fit as law.py, explain.md and params.tex.
         facts: kept in all files: law, sweep, study.
 
     Returns:
@@ -42,4 +43,4 @@ def run(
     settings = {key: value for key, value in fit.items() if key not in _ROWS}
     unit = next(tables.facts(file)["loss_unit"] for file in files)
     made = fit_law(rows, fit["card"], fit["options"], seed=seed, loss_unit=unit, **settings)
-    return made.save(out, **facts)
+    return [*made.save(out, **facts), *export_fit(made, out)]

@@ -407,6 +407,11 @@ class Sources:
         self._sources: dict[Any, Source] = {}
         self._digests: dict[Any, str] = {}
 
+    @property
+    def asks_anew(self) -> bool:
+        """Whether the network is asked, and not what an earlier process kept."""
+        return self._kept is None
+
     def read(self, sweep: str, table: Mapping[str, Any]) -> Source:
         """The bytes of a table of the study, or of a folder of logs.
 

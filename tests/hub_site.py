@@ -6,7 +6,26 @@ import hashlib
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import parse_qs, unquote
+
+
+def only_hub(monkeypatch, url: str, home: Path) -> None:
+    """Have this process and those that it starts reach no other hub, and no other home.
+
+    Args:
+        monkeypatch: of the test.
+        url: of the hub.
+        home: a folder in which a home would be.
+    """
+    monkeypatch.setenv("HF_ENDPOINT", url)
+    monkeypatch.setenv("HOME", str(home / "home"))
+    for name in ("HF_HOME", "HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "HF_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "127.0.0.1")
 
 
 class HubSite:

@@ -7,7 +7,7 @@ import time
 
 import pyarrow as pa
 import pytest
-from hub_site import HubSite
+from hub_site import HubSite, only_hub
 
 from isoloss.core import registry
 from isoloss.core.problems import IsolossError
@@ -37,14 +37,7 @@ def site():
 @pytest.fixture(autouse=True)
 def only_this_hub(site, monkeypatch, tmp_path):
     """No test reaches another host, or keeps anything outside its folder."""
-    monkeypatch.setenv("HF_ENDPOINT", site.url)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    for name in ("HF_HOME", "HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "HF_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
-    for name in ("NO_PROXY", "no_proxy"):
-        monkeypatch.setenv(name, "127.0.0.1")
+    only_hub(monkeypatch, site.url, tmp_path)
 
 
 @pytest.fixture

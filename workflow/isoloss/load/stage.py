@@ -31,15 +31,23 @@ def content_of(
         fetched: where a card keeps what it fetches from a network.
         anew: whether the network is asked what is new, also where something is kept.
     """
-    from isoloss.load.content import identity, refresh
+    from isoloss.load.content import identity
 
     if anew:
-        refresh(card, json.loads(options), fetched)
+        _refresh(card, options, fetched.resolve())
     kept = None
     if cache_folder is not None:
         name = blake2b(f"{card} {options}".encode(), digest_size=8).hexdigest()
         kept = cache_folder / f"sources-{name}.json"
     return identity(card, json.loads(options), kept, fetched)
+
+
+@cache
+def _refresh(card: str, options: str, fetched: Path) -> None:
+    """Have a card ask the network what is new, once in a process."""
+    from isoloss.load.content import refresh
+
+    refresh(card, json.loads(options), fetched)
 
 
 def fetched_of(root: Path) -> Path:

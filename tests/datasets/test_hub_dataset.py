@@ -45,6 +45,12 @@ def fetched(tmp_path):
     return tmp_path / "fetched"
 
 
+@pytest.fixture(scope="module")
+def once(site, tmp_path_factory):
+    """A folder in which one commit is kept for several tests, and the commit."""
+    return tmp_path_factory.mktemp("once"), site.commit(files("web one", "code two"))
+
+
 def options(**more) -> dict:
     return registry.defaults("dataset", "hub_dataset") | {"name": NAME} | more
 
@@ -62,13 +68,13 @@ def digest(fetched, **more) -> str:
 def test_a_branch_is_followed_and_a_pinned_commit_stays(site, fetched, tmp_path, capsys):
     first = site.commit(files("web one", "code two"))
     assert texts(fetched) == ["web last", "web one", "code two"]
-    assert f"dataset {NAME}: its main branch is commit {first}" in capsys.readouterr().err
+    assert f"dataset {NAME}: its main branch is now commit {first}" in capsys.readouterr().err
     before = digest(fetched)
     second = site.commit(files("code three"))
     asked = len(site.requests)
     assert (digest(fetched), len(site.requests)) == (before, asked)  # as a job reads it
     content.refresh("hub_dataset", options(), fetched)
-    assert f"is commit {second}" in capsys.readouterr().err
+    assert f"is now commit {second}" in capsys.readouterr().err
     assert texts(fetched) == ["web last", "code three"]
     assert digest(fetched) != before
     assert texts(fetched, revision=first) == ["web last", "web one", "code two"]
@@ -78,12 +84,12 @@ def test_a_branch_is_followed_and_a_pinned_commit_stays(site, fetched, tmp_path,
     assert not [path for path in fetched.iterdir() if path.name != "hub"]
 
 
-def test_rows_have_tags_and_sides_and_a_stream_has_the_same(site, fetched):
-    site.commit(files("web one", "code two"))
+def test_rows_have_tags_and_sides_and_a_stream_has_the_same(once):
+    fetched, commit = once
     chosen = {"tags": {"domain": "domain"}, "splits": {"train": "valid", "test": "train"}}
     tables = {}
     for streaming in ("auto", "true"):
-        given = options(streaming=streaming, **chosen)
+        given = options(streaming=streaming, revision=commit, **chosen)
         tables[streaming] = pa.concat_tables(hub_dataset.pieces(fetched=fetched, **given))
         (name, file), *_ = hub_dataset.sources(fetched=fetched, **given)
         assert file.is_file(), name
@@ -94,7 +100,8 @@ def test_rows_have_tags_and_sides_and_a_stream_has_the_same(site, fetched):
         ("web last", "train", [("domain", "web")]),
     ]
     assert tables["true"].equals(tables["auto"])
-    assert not list(fetched.glob("hub/*/*/*.arrow")) or len(list(fetched.glob("hub/*"))) == 2
+    by_streaming = {len(list(one.glob("*/*.arrow"))) for one in fetched.glob("hub/*")}
+    assert by_streaming == {2, 0}
 
 
 @pytest.mark.parametrize(
@@ -110,11 +117,11 @@ def test_rows_have_tags_and_sides_and_a_stream_has_the_same(site, fetched):
         ({"text": "txt"}, r"split test, commit .*: no column 'txt'; did you mean 'text'\?"),
     ],
 )
-def test_what_the_hub_does_not_have_is_told(site, fetched, more, message):
-    site.commit(files("web one"))
+def test_what_the_hub_does_not_have_is_told(site, once, more, message):
+    fetched, commit = once
     with pytest.raises(IsolossError, match=message):
-        texts(fetched, **more)
-    assert not list(fetched.rglob("*fetching*"))
+        texts(fetched, **{"revision": commit} | more)
+    assert not list(fetched.rglob(".*"))
 
 
 @pytest.mark.parametrize(

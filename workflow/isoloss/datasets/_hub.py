@@ -130,10 +130,10 @@ class HubDataset:
             if process.wait():
                 raise self.refused(errors, fetched)
         commit = json.loads(answer.splitlines()[-1])["commit"]
-        if not pinned:
-            tables.write_if_new(self._last(fetched), json.dumps({"commit": commit}) + "\n")
+        if not pinned and commit != self._last_commit(fetched):
+            tables.write_text(self._last(fetched), json.dumps({"commit": commit}) + "\n")
             revision = self.revision or "its main branch"
-            say(f"{self.label}: {visible(revision)} is commit {commit}", sys.stderr)
+            say(f"{self.label}: {visible(revision)} is now commit {commit}", sys.stderr)
         return self.kept(fetched)
 
     def refused(self, errors: IO[bytes], fetched: Path) -> IsolossError:

@@ -7,15 +7,16 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
-from running import ROOT, snakemake, write
 
 import isoloss
+from isoloss.__main__ import main
 
-STUDY = ROOT / "studies" / "mixture-table.yaml"
+STUDY = Path(__file__).parents[1] / "studies" / "mixture-table.yaml"
 SHARES = [f"proportion_domain_{i}" for i in range(1, 6)]
 LOSSES = [f"loss_domain_{i}" for i in range(1, 6)]
 ALONE = """
@@ -62,13 +63,17 @@ def ridge(runs) -> np.ndarray:
     )[0].T
 
 
-def test_the_study_writes_a_law_that_predicts_alone(folder, runs):
+def test_the_study_writes_a_law_that_predicts_alone(folder, runs, monkeypatch):
     study = yaml.safe_load(STUDY.read_text(encoding="utf-8"))
     study["fit"] = {"log_linear": study["fit"]["log_linear"] | {"bootstrap": 3}}
     study["plot"] = {}
-    process = snakemake(folder, "--configfile", write(folder, study))
-    assert process.returncode == 0, process.stderr
-    results = folder / "results/mixture-table/fit/mixtures/log_linear"
+    monkeypatch.chdir(folder)
+    Path("config.yaml").write_text(yaml.safe_dump(study), encoding="utf-8")
+    given = ["--study", "config.yaml", "--out"]
+    assert main(["aggregate", *given, "aggregate/mixtures", "--sweep", "mixtures"]) == 0
+    results = folder / "fit/mixtures/log_linear"
+    table = "aggregate/mixtures/runs.parquet"
+    assert main(["fit", *given, str(results), "--fit", "log_linear", "--tables", table]) == 0
     assert "<!-- PARAMS START -->" in (results / "explain.md").read_text(encoding="utf-8")
     points = runs[SHARES].head(7).to_dict("records")
     groups = ["70M", "410M", "ALL", "a size that was not fitted"]

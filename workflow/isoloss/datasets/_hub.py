@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from isoloss.core import tables
+from isoloss.core.addresses import shown
 from isoloss.core.escape import say, visible
 from isoloss.core.problems import IsolossError, Problem
 from isoloss.datasets import _hub_program
@@ -143,7 +144,7 @@ class HubDataset:
         facts = {"kind": _hub_program.OTHER, "reason": "the process that asks it ended early"}
         with suppress(ValueError, IndexError):
             facts = json.loads(lines[-1])
-        reason, place = visible(facts["reason"]), f"{self.label}, at {visible(host())}"
+        reason, place = visible(facts["reason"]), f"{self.label}, at {shown(host())}"
         if facts["kind"] == _hub_program.UNKNOWN:
             remedy = "check the name, config and revision; for a private one set HF_TOKEN"
             return IsolossError(Problem(place, reason, remedy))

@@ -106,6 +106,7 @@ def _fetched(name: str, config: str, commit: str, place: Path) -> dict[str, list
 
 def stream(name: str, config: str, commit: str, split: str) -> None:
     """Write the rows of a split as an Arrow stream, while they are fetched."""
+    _commit(name, commit)  # a hub that cannot be reached is told at once, without retries
     import datasets
     import pyarrow as pa
 

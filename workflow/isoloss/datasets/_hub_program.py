@@ -131,11 +131,9 @@ def _refused(error: Exception) -> RefusedError:
     """Why a call of the package failed."""
     from huggingface_hub import errors
 
-    if isinstance(error, RefusedError):
-        return error
     text = str(error).strip()
     first = text.splitlines()[0][:_LONGEST] if text else type(error).__name__
-    status = getattr(getattr(error, "response", None), "status_code", None)
+    status = error.response.status_code if isinstance(error, errors.HfHubHTTPError) else 0
     if isinstance(error, errors.RevisionNotFoundError):
         return RefusedError(UNKNOWN, "has no such revision")
     if isinstance(error, errors.GatedRepoError):
@@ -144,7 +142,7 @@ def _refused(error: Exception) -> RefusedError:
         return RefusedError(UNKNOWN, "is not there, or is private")
     away = (errors.OfflineModeIsEnabled, ConnectionError, TimeoutError)
     named = {one.__name__ for one in type(error).__mro__}
-    if isinstance(error, away) or "TransportError" in named or (status or 0) >= 500:
+    if isinstance(error, away) or "TransportError" in named or status >= 500:
         return RefusedError(AWAY, first)
     return RefusedError(OTHER, first)
 
@@ -158,12 +156,17 @@ def main() -> int:
             stream(**arguments)
         else:
             print(json.dumps(keep(**arguments)))
+    except RefusedError as error:
+        return _told(error)
     except Exception as error:  # whatever the package raises is told to the user
-        refused = _refused(error)
-        words = {"kind": refused.kind, "reason": refused.reason}
-        print(f"\n{json.dumps(words)}", file=sys.stderr)
-        return TOLD
+        return _told(_refused(error))
     return 0
+
+
+def _told(error: RefusedError) -> int:
+    """Write why it failed; the exit code."""
+    print(f"\n{json.dumps({'kind': error.kind, 'reason': error.reason})}", file=sys.stderr)
+    return TOLD
 
 
 if __name__ == "__main__":

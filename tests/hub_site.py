@@ -112,8 +112,7 @@ class _Handler(BaseHTTPRequestHandler):
             siblings = [{"rfilename": path, "size": len(data)} for path, data in files.items()]
             self._json({"id": self.site.name, "sha": commit, "siblings": siblings, "tags": []})
         elif kind == "tree":
-            inside = {p: d for p, d in files.items() if not below or p.startswith(f"{below}/")}
-            self._json([_entry(path, data) for path, data in inside.items()])
+            self._json(_tree(files, below, "recursive=true" in self.path.lower()))
         elif kind == "paths-info":
             asked = parse_qs(body.decode()).get("paths", [])
             self._json([_entry(path, files[path]) for path in asked if path in files])
@@ -146,6 +145,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
+
+
+def _tree(files: dict[str, bytes], below: str, whole: bool) -> list[dict]:
+    """What is in a folder: its files and folders, and with `whole` theirs too."""
+    start = f"{below}/" if below else ""
+    inside = {path: data for path, data in files.items() if path.startswith(start)}
+    deep = {p.removeprefix(start).split("/")[0] for p in inside if "/" in p.removeprefix(start)}
+    folders = [{"type": "directory", "path": start + name, "size": 0, "oid": ""} for name in deep]
+    plain = [_entry(p, d) for p, d in inside.items() if whole or "/" not in p.removeprefix(start)]
+    return [*folders, *plain]
 
 
 def _entry(path: str, data: bytes) -> dict:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hub_site import HubSite, only_hub
@@ -99,7 +101,7 @@ def test_rows_have_tags_and_sides_and_a_stream_has_the_same(once):
         ("code two", "valid", [("domain", "code")], 2),
     ]
     assert tables["true"].equals(tables["auto"])
-    by_streaming = {len(list(one.glob("*/*.arrow"))) for one in fetched.glob("hub/*")}
+    by_streaming = {len(list(one.rglob("*.arrow"))) for one in fetched.glob("hub/*")}
     assert by_streaming >= {2, 0}
 
 
@@ -149,6 +151,29 @@ def test_without_a_network_what_is_kept_can_be_gone_on_with(fetched, monkeypatch
     with pytest.raises(IsolossError, match=r"cannot be reached .*HF_HUB_OFFLINE, and run again$"):
         texts(fetched)
     assert time.monotonic() - began < 60
+
+
+@pytest.mark.slow
+def test_images_in_files_of_their_own_are_kept_with_the_rows(fetched, monkeypatch):
+    image = pytest.importorskip("PIL.Image")
+
+    def picture(value: int) -> bytes:
+        content = io.BytesIO()
+        image.fromarray(np.full((4, 3), value, np.uint8)).save(content, "PNG")
+        return content.getvalue()
+
+    names = {"ant": 0, "bee": 100}
+    pictures = {f"train/{k}/{i}.png": picture(v + i) for k, v in names.items() for i in range(3)}
+    with HubSite(NAME) as site:
+        monkeypatch.setenv("HF_ENDPOINT", site.url)
+        site.commit(pictures)
+        hub_dataset.refresh(fetched=fetched, **options())
+    with pytest.raises(IsolossError, match="cannot be reached"):
+        hub_dataset.refresh(fetched=fetched, **options())
+    rows = list(hub_dataset.pieces(fetched=fetched, **options(image="image")))
+    assert [(row["features"][0, 0], row["tags"]["class"]) for row in rows] == [
+        (value + i, name) for name, value in names.items() for i in range(3)
+    ]
 
 
 def test_without_the_package_its_installation_is_told(fetched, monkeypatch):

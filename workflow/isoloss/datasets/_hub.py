@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -188,13 +189,13 @@ class KeptDataset:
     def parts(self, chosen: Mapping[str, str], fetched: Path) -> Iterator[Part]:
         """The rows of the splits that are read."""
         sides = self.sides(chosen)
-        if not self.streaming:
-            for split, side in sides.items():
-                for part in parts_of({split: self.splits[split]}, {split: side}):
-                    yield Part(self._label(split), part.side, part.batches)
-            return
         for split, side in sides.items():
-            yield Part(self._label(split), side, self._streamed(split, fetched))
+            if self.streaming:
+                batches = self._streamed(split, fetched)
+            else:
+                files = parts_of({split: self.splits[split]}, {split: side})
+                batches = chain.from_iterable(file.batches for file in files)
+            yield Part(self._label(split), side, batches)
 
     def _label(self, split: str) -> str:
         return f"{self.dataset.name}, split {split}, commit {self.commit[:10]}"

@@ -18,6 +18,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from isoloss.core.saved import saved_files
+
 TOLD = 3  # exit code: the problem is on standard error
 AWAY, UNKNOWN, OTHER = "away", "unknown", "other"  # kinds of problems
 FACTS = "dataset.json"  # beside what is kept of a commit: how it is kept, and its splits
@@ -92,16 +94,13 @@ def _fetched(name: str, config: str, commit: str, place: Path) -> dict[str, list
     """Split to its Arrow files, which are put into a folder."""
     import datasets
 
-    cache = place.parent / "cache"
+    cache, rows = place.parent / "cache", place / "rows"
     loaded = datasets.load_dataset(name, config or None, revision=commit, cache_dir=str(cache))
-    splits: dict[str, list[str]] = {}
-    for number, (split, rows) in enumerate(loaded.items()):
-        splits[str(split)] = []
-        for place_of, file in enumerate(rows.cache_files):
-            moved = f"{number}-{place_of}.arrow"
-            os.replace(file["filename"], place / moved)
-            splits[str(split)].append(moved)
-    return splits
+    loaded.save_to_disk(str(rows))  # images that are files of their own come into the rows
+    return {
+        split: [file.relative_to(place).as_posix() for file in files]
+        for split, files in saved_files(rows).items()
+    }
 
 
 def stream(name: str, config: str, commit: str, split: str) -> None:

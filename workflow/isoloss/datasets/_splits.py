@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isoloss.core.problems import IsolossError, Problem, nearest
-from isoloss.datasets._columns import SIDES, Columns
+from isoloss.datasets._columns import SIDES, Columns, in_parts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -137,13 +137,13 @@ class Rows:
     label: str = "label"
 
     @classmethod
-    def of(cls, image: str, label: str, columns: Mapping[str, Any]) -> Rows:
-        """From the options of a card.
+    def of_options(cls, options: Mapping[str, Any]) -> Rows:
+        """The rows that the options of a card name, its other options left out.
 
         Raises:
             IsolossError: the columns contradict each other.
         """
-        return cls(Columns(**columns), image, label)
+        return cls(Columns.of_options(options), options["image"], options["label"])
 
     @property
     def tag_keys(self) -> list[str]:
@@ -194,10 +194,11 @@ class Rows:
         if self.image:
             yield from self._images(table, part, line, names.get(self.label, ()))
             return
-        pieces = self.columns.pieces(table, part.label, line)
-        if part.side and not self.columns.split:
-            pieces = pieces.append_column("split", pa.repeat(part.side, len(pieces)))
-        yield pieces
+        for first, some in in_parts(table):
+            pieces = self.columns.pieces(some, part.label, line + first)
+            if part.side and not self.columns.split:
+                pieces = pieces.append_column("split", pa.repeat(part.side, len(pieces)))
+            yield pieces
 
     @cached_property
     def _of_images(self) -> Columns:

@@ -49,9 +49,9 @@ OPTIONS = {
 }
 
 
-def tag_keys(image: str, label: str, **others: Any) -> list[str]:
+def tag_keys(**options: Any) -> list[str]:
     """The keys of the tags that rows have."""
-    return _rows(image, label, others).tag_keys
+    return Rows.of_options(options).tag_keys
 
 
 def refresh(fetched: Path, **options: Any) -> None:
@@ -72,27 +72,16 @@ def sources(splits: Mapping[str, str], fetched: Path, **options: Any) -> list[tu
     return _dataset(options).kept(fetched).sources(splits, fetched)
 
 
-def pieces(
-    splits: Mapping[str, str], image: str, label: str, fetched: Path, **options: Any
-) -> Iterator[Any]:
+def pieces(splits: Mapping[str, str], fetched: Path, **options: Any) -> Iterator[Any]:
     """Tables of texts, batch by batch, or images one by one; the validation side first.
 
     Raises:
         IsolossError: the rows cannot be read, or do not have these columns.
     """
-    kept = _dataset(options).kept(fetched)
-    return _rows(image, label, options).pieces(kept.parts(splits, fetched))
-
-
-_OF_DATASET = ("name", "config", "revision", "streaming")
+    parts = _dataset(options).kept(fetched).parts(splits, fetched)
+    return Rows.of_options(options).pieces(parts)
 
 
 def _dataset(options: Mapping[str, Any]) -> HubDataset:
     """The dataset that options name."""
-    return HubDataset(**{key: options[key] for key in _OF_DATASET})
-
-
-def _rows(image: str, label: str, options: Mapping[str, Any]) -> Rows:
-    """How its rows are read."""
-    others = {*_OF_DATASET, "splits"}
-    return Rows.of(image, label, {k: v for k, v in options.items() if k not in others})
+    return HubDataset(options["name"], options["config"], options["revision"], options["streaming"])

@@ -31,16 +31,12 @@ OPTIONS = {
 }
 
 
-def tag_keys(
-    folder: str, splits: Mapping[str, str], image: str, label: str, **columns: Any
-) -> list[str]:
+def tag_keys(**options: Any) -> list[str]:
     """The keys of the tags that rows have."""
-    return Rows.of(image, label, columns).tag_keys
+    return Rows.of_options(options).tag_keys
 
 
-def sources(
-    folder: str, splits: Mapping[str, str], image: str, label: str, **columns: Any
-) -> list[tuple[str, Path]]:
+def sources(folder: str, splits: Mapping[str, str], **options: Any) -> list[tuple[str, Path]]:
     """The Arrow files that are read, as (name, path).
 
     Raises:
@@ -50,15 +46,13 @@ def sources(
     return [(f"{split}/{file.name}", file) for split in sides for file in files[split]]
 
 
-def pieces(
-    folder: str, splits: Mapping[str, str], image: str, label: str, **columns: Any
-) -> Iterator[Any]:
+def pieces(folder: str, splits: Mapping[str, str], **options: Any) -> Iterator[Any]:
     """Tables of texts, batch by batch, or images one by one; the validation side first.
 
     Raises:
         IsolossError: a file cannot be read, or does not have these columns.
     """
-    return Rows.of(image, label, columns).pieces(parts_of(*_files(folder, splits)))
+    return Rows.of_options(options).pieces(parts_of(*_files(folder, splits)))
 
 
 def _files(folder: str, splits: Mapping[str, str]) -> tuple[dict[str, list[Path]], dict[str, str]]:

@@ -90,7 +90,7 @@ def test_rows_have_tags_and_sides_and_a_stream_has_the_same(once):
     fetched, commit = once
     chosen = {"tags": {"domain": "domain"}, "splits": {"train": "valid"}}
     tables = {}
-    for streaming in ("auto", "true"):
+    for streaming in ("auto", True):
         given = options(streaming=streaming, revision=commit, **chosen)
         tables[streaming] = pa.concat_tables(hub_dataset.pieces(fetched=fetched, **given))
         ((name, file),) = hub_dataset.sources(fetched=fetched, **given)
@@ -100,7 +100,7 @@ def test_rows_have_tags_and_sides_and_a_stream_has_the_same(once):
         ("web one", "valid", [("domain", "web")], 1),
         ("code two", "valid", [("domain", "code")], 2),
     ]
-    assert tables["true"].equals(tables["auto"])
+    assert tables[True].equals(tables["auto"])
     by_streaming = {len(list(one.rglob("*.arrow"))) for one in fetched.glob("hub/*")}
     assert by_streaming >= {2, 0}
 

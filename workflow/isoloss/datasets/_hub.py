@@ -45,7 +45,7 @@ class HubDataset:
         name: such as `owner/name`.
         config: of it; empty for the only one.
         revision: commit, branch or tag; empty for the main branch.
-        streaming: `true`, `false` or `auto`: whether its rows are read while they are fetched.
+        streaming: True, False or `auto`: whether its rows are read while they are fetched.
 
     Raises:
         IsolossError: a name or revision cannot be one of a hub.
@@ -54,7 +54,7 @@ class HubDataset:
     name: str
     config: str = ""
     revision: str = ""
-    streaming: str = "auto"
+    streaming: bool | str = "auto"
 
     def __post_init__(self):
         wrong = []

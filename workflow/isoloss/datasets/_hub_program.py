@@ -41,15 +41,17 @@ class RefusedError(Exception):
         self.kind, self.reason = kind, reason
 
 
-def keep(name: str, config: str, revision: str, streaming: str, most_bytes: int, folder: str):
+def keep(
+    name: str, config: str, revision: str, streaming: bool | str, most_bytes: int, folder: str
+):
     """Fetch a dataset at the commit that a revision is now, unless it is kept already.
 
     Args:
         name: of the dataset.
         config: of it; empty for the only one.
         revision: commit, branch or tag; empty for the main branch.
-        streaming: `true`: nothing is fetched but the names of the splits; `false`; or `auto`:
-            `true` where its files have more than `most_bytes`.
+        streaming: True: nothing is fetched but the names of the splits; False; or `auto`: True
+            where its files have more than `most_bytes`.
         most_bytes: see there.
         folder: in which a folder is made for every commit.
 
@@ -59,7 +61,7 @@ def keep(name: str, config: str, revision: str, streaming: str, most_bytes: int,
     commit, size = _commit(name, revision)
     place = Path(folder, commit)
     if not (place / FACTS).is_file():
-        stream = streaming == "true" or (streaming == "auto" and size > most_bytes)
+        stream = size > most_bytes if streaming == "auto" else streaming
         place.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=place.parent, prefix=".fetching-") as temporary:
             whole = Path(temporary, commit)

@@ -37,8 +37,8 @@ OPTIONS = {
         "description": "Commit (40 hexadecimal digits), branch or tag; empty for the main branch.",
     },
     "streaming": {
-        "type": "string",
-        "enum": ["auto", "true", "false"],
+        "type": ["string", "boolean"],
+        "enum": ["auto", True, False],
         "default": "auto",
         "description": "Whether rows are read while they are fetched, and the dataset is not kept; "
         "auto: where its files have more than 4 GiB. The job that loads it then needs the network.",

@@ -13,7 +13,7 @@ from isoloss.fit.law import fit_law
 from isoloss.fitted.export import export_fit
 
 # what of a study's fit says which rows are fitted; the rest are arguments of `fit_law`
-_ROWS = ("card", "options", "sweep", "points", "tag_key")
+_ROWS = ("card", "options", "sweep", "points", "tag_key", "domain_weights")
 
 
 def run(
@@ -43,4 +43,7 @@ def run(
     settings = {key: value for key, value in fit.items() if key not in _ROWS}
     unit = next(tables.facts(file)["loss_unit"] for file in files)
     made = fit_law(rows, fit["card"], fit["options"], seed=seed, loss_unit=unit, **settings)
-    return [*made.save(out, **facts), *export_fit(made, out)]
+    if fit.get("domain_weights"):
+        made = made.with_best_mixtures(fit["domain_weights"])
+    files = made.save(out, grouped_by=fit["group"], **facts)
+    return [*files, *export_fit(made, out)]

@@ -45,5 +45,5 @@ def run(
     made = fit_law(rows, fit["card"], fit["options"], seed=seed, loss_unit=unit, **settings)
     if fit.get("domain_weights"):
         made = made.with_best_mixtures(fit["domain_weights"])
-    files = made.save(out, grouped_by=fit["group"], **facts)
-    return [*files, *export_fit(made, out)]
+    saved = made.save(out, grouped_by=fit["group"], **facts)
+    return [*saved, *export_fit(made, out)]

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 from isoloss.core.problems import IsolossError, Problem
 
 if TYPE_CHECKING:
-    import numpy as np
     import pyarrow as pa
 
 BYTES = "bytes"  # the tokenizer of a dataset that names none
@@ -29,13 +28,11 @@ class Encoded:
     """The tokens of some texts.
 
     Attributes:
-        tokens: of all texts in their order, uint8, uint16 or uint32 (n_tokens,).
-        lengths: tokens of each text, int64 (n,); 0 where it has a problem.
+        lists: of each text its tokens, uint8, uint16 or uint32; none where it has a problem.
         problems: why a text cannot be encoded, by its position.
     """
 
-    tokens: np.ndarray
-    lengths: np.ndarray
+    lists: pa.ListArray
     problems: dict[int, str]
 
 
@@ -50,7 +47,7 @@ class Tokenizer(Protocol):
     vocabulary: int
     digest: str
 
-    def encode(self, texts: pa.Array | pa.ChunkedArray) -> Encoded:
+    def encode(self, texts: pa.Array) -> Encoded:
         """The tokens of texts (binary or string, none of them null)."""
 
 
@@ -99,20 +96,17 @@ class _Bytes:
 
     vocabulary, digest = 256, ""
 
-    def encode(self, texts: pa.Array | pa.ChunkedArray) -> Encoded:
-        """The bytes of texts; every text has some."""
+    def encode(self, texts: pa.Array) -> Encoded:
+        """The bytes of texts; nothing is copied."""
         import numpy as np
         import pyarrow as pa
 
-        chunks = texts.chunks if isinstance(texts, pa.ChunkedArray) else [texts]
-        tokens, lengths = [np.zeros(0, np.uint8)], [np.zeros(0, np.int64)]
-        for chunk in chunks:
-            joined = chunk.cast(pa.large_binary())
-            _, offsets, data = joined.buffers()
-            ends = np.frombuffer(offsets, np.int64)[joined.offset : joined.offset + len(chunk) + 1]
-            tokens.append(np.frombuffer(data or b"", np.uint8)[ends[0] : ends[-1]])
-            lengths.append(np.diff(ends))
-        return Encoded(np.concatenate(tokens), np.concatenate(lengths), {})
+        texts = texts.cast(pa.binary())
+        _, offsets, data = texts.buffers()
+        ends = np.frombuffer(offsets or b"", np.int32)[texts.offset :][: len(texts) + 1]
+        values = np.frombuffer(data or b"", np.uint8)
+        lists = pa.ListArray.from_arrays(pa.array(ends, pa.int32()), pa.array(values))
+        return Encoded(lists, {})
 
 
 class _OfFile:
@@ -125,11 +119,13 @@ class _OfFile:
         self.vocabulary = 1 + max(encoder.get_vocab(with_added_tokens=True).values(), default=1)
         self._type = np.dtype(np.uint16 if self.vocabulary <= 1 << 16 else np.uint32)
 
-    def encode(self, texts: pa.Array | pa.ChunkedArray) -> Encoded:
+    def encode(self, texts: pa.Array) -> Encoded:
         """The tokens of texts, without the special tokens that mark begin and end."""
         import numpy as np
+        import pyarrow as pa
 
-        tokens, lengths, problems = [np.zeros(0, self._type)], np.zeros(len(texts), np.int64), {}
+        tokens, problems = [np.zeros(0, self._type)], {}
+        ends = np.zeros(len(texts) + 1, np.int32)
         for first, batch in _parts(texts):
             sound: dict[int, str] = {}
             for at, text in enumerate(batch, first):
@@ -142,14 +138,16 @@ class _OfFile:
             )
             for at, one in zip(sound, encoded, strict=True):
                 ids = np.array(one.ids, self._type)
-                lengths[at] = len(ids)
+                ends[at + 1] = len(ids)
                 tokens.append(ids)
                 if not len(ids):
                     problems[at] = NO_TOKEN
-        return Encoded(np.concatenate(tokens), lengths, problems)
+        values = pa.array(np.concatenate(tokens))
+        lists = pa.ListArray.from_arrays(pa.array(ends.cumsum(dtype=np.int32)), values)
+        return Encoded(lists, dict(sorted(problems.items())))
 
 
-def _parts(texts: pa.Array | pa.ChunkedArray) -> Iterator[tuple[int, list[bytes | str]]]:
+def _parts(texts: pa.Array) -> Iterator[tuple[int, list[bytes | str]]]:
     """Texts in parts of about AT_ONCE bytes, each with the position of its first."""
     part: list[bytes | str] = []
     first = size = 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -157,9 +157,14 @@ def facts(kind: str, name: str) -> dict[str, Any]:
 @cache
 def lacking(kind: str, name: str) -> tuple[str, ...]:
     """What a card would have to define to keep the contract of its kind; read without importing."""
+    return tuple(part for part in CONTRACTS[kind].split() if part not in defined(kind, name))
+
+
+@cache
+def defined(kind: str, name: str) -> frozenset[str]:
+    """The names that a card defines, methods with their class; read without importing it."""
     tree = tree_of(path(kind, name))
-    defined = {named for node in tree.body for named in _defines(node)}
-    return tuple(part for part in CONTRACTS[kind].split() if part not in defined)
+    return frozenset(named for node in tree.body for named in _defines(node))
 
 
 def _defines(node: ast.stmt) -> Iterator[str]:
@@ -205,6 +210,18 @@ def options(kind: str, name: str) -> dict[str, Any]:
 def defaults(kind: str, name: str) -> dict[str, Any]:
     """The options of a card at their defaults."""
     return {k: spec["default"] for k, spec in options(kind, name).items() if "default" in spec}
+
+
+def tag_keys(dataset: str, given: Mapping[str, Any]) -> list[str]:
+    """The keys of the tags that a dataset's rows have: those of its TAGS, or as its options say.
+
+    Args:
+        dataset: its card.
+        given: the card's options, complete.
+    """
+    if "tag_keys" in defined("dataset", dataset):
+        return list(card("dataset", dataset).tag_keys(**given))
+    return list(facts("dataset", dataset)["TAGS"])
 
 
 def card(kind: str, name: str) -> ModuleType:

@@ -25,6 +25,8 @@ from isoloss.fit.mixture import domains_of, responses_of
 from isoloss.fit.solve import Constraints
 from isoloss.laws._law import Law
 from isoloss.laws._make import made_law
+from isoloss.load.content import keywords
+from isoloss.load.stage import CACHE, FETCHED
 from isoloss.train import cells
 from isoloss.train import settings as train_settings
 from isoloss.train.plan import MOST_RUNS, Cards, too_many
@@ -138,7 +140,7 @@ class _Sections:
         self._check_observations()
         self._check_tables()
         for name, dataset in self._entries("load"):
-            self.problems += _dataset_problems(dataset, f"load.{name}")
+            self.problems += _dataset_problems(dataset, f"load.{name}", self.sources is not None)
         for name, weights in self._entries("expand"):
             self.problems += _weights_problems(weights, self.config, f"expand.{name}")
         self._check_fits()
@@ -311,17 +313,26 @@ def _filter_problems(expressions: Iterable[str], place: str) -> list[Problem]:
 @cache
 def _has_sources(card: str, options: str) -> bool:
     """Whether a dataset card finds anything to read, or needs nothing; once a process."""
-    sources = registry.card("dataset", card).sources(**json.loads(options))
+    given = keywords(card, json.loads(options), Path("results", CACHE, FETCHED))
+    sources = registry.card("dataset", card).sources(**given)
     return bool(sources) or registry.facts("dataset", card).get("SYNTHETIC", False)
 
 
-def _dataset_problems(dataset: Mapping[str, Any], place: str) -> list[Problem]:
-    """A problem if the dataset has nothing to read, or if what has no text is to be tokenised."""
+def _dataset_problems(dataset: Mapping[str, Any], place: str, fetch: bool) -> list[Problem]:
+    """A problem if the dataset has nothing to read, or if what has no text is to be tokenised.
+
+    Args:
+        dataset: an entry of `load`.
+        place: where it stands in the study.
+        fetch: whether to look at what is read from a network.
+    """
     token = registry.facts("dataset", dataset["card"])["TOKEN"]
     if dataset["tokenizer"] != tokenizer.BYTES and token != "byte":
         reason = f"the card {dataset['card']!r} has no text: its unit is the {token}"
         return [Problem(f"{place}.tokenizer", reason, "leave it out")]
     try:
+        if not fetch and registry.facts("dataset", dataset["card"]).get("FETCHES"):
+            return []
         if _has_sources(dataset["card"], json.dumps(dataset["options"], sort_keys=True)):
             return []
     except IsolossError as error:
@@ -336,10 +347,8 @@ def _weights_problems(
     weights: Mapping[str, Any], config: Mapping[str, Any], place: str
 ) -> list[Problem]:
     """Problems of a weighting: tag keys that no dataset has, too many copies."""
-    datasets = config["load"].values() if isinstance(config.get("load"), dict) else ()
-    cards = [d["card"] for d in datasets if isinstance(d, dict) and "card" in d]
-    cards = [card for card in cards if card in registry.names("dataset")]
-    tags = {tag for card in cards for tag in registry.facts("dataset", card)["TAGS"]}
+    datasets = config["load"] if isinstance(config.get("load"), dict) else ()
+    tags = {tag for name in datasets for tag in _tag_keys(_entry(config, "load", name))}
     unknown = [key for key in weights if tags and key not in tags]
     wrong = [
         Problem(f"{place}.{key}", "no row has this tag", nearest(key, tags)) for key in unknown
@@ -623,10 +632,18 @@ def _tags(config: Mapping[str, Any], sweep: str) -> tuple[str, ...] | None:
     """Tags of the rows that a sweep trains on; None of a table of runs."""
     if not (isinstance(config.get("train"), dict) and sweep in config["train"]):
         return None
-    card = _entry(config, "load", _entry(config, "train", sweep).get("dataset")).get("card")
-    if card not in registry.names("dataset"):
+    return _tag_keys(_entry(config, "load", _entry(config, "train", sweep).get("dataset")))
+
+
+def _tag_keys(dataset: Mapping[str, Any]) -> tuple[str, ...]:
+    """The keys of the tags of a dataset; none if its card or options are not sound."""
+    card, options = dataset.get("card"), dataset.get("options")
+    if card not in registry.names("dataset") or not isinstance(options, dict):
         return ()  # another check reports it
-    return tuple(registry.facts("dataset", card)["TAGS"])
+    given = registry.defaults("dataset", card) | options
+    if schema.complete_options(given, registry.options("dataset", card), "", fill=False):
+        return ()
+    return tuple(registry.tag_keys(card, given))
 
 
 def _entry(config: Mapping[str, Any], section: str, name: Any) -> Mapping[str, Any]:

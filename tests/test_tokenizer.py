@@ -53,7 +53,7 @@ def test_texts_are_encoded_as_the_package_encodes_them(file, kind, monkeypatch):
 def test_what_cannot_be_encoded_is_told_by_position(file):
     texts = [b"sound", "caf\xe9 noir".encode("latin-1"), b"", b"too"]
     encoded = tokenizer.of(str(file)).encode(pa.array(texts))
-    assert encoded.problems == {1: "it is not UTF-8 (byte 3)", 2: "it encodes to no token"}
+    assert encoded.problems == {1: "not UTF-8 (byte 3)", 2: "no token in its text"}
     assert [len(tokens) > 0 for tokens in encoded.lists.to_pylist()] == [True, False, False, True]
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 BYTES = "bytes"  # the tokenizer of a dataset that names none
 AT_ONCE = 1 << 20  # bytes of text that are encoded at once: what is kept of a token takes 200 bytes
-NO_TOKEN = "it encodes to no token"
+NO_TOKEN = "no token in its text"
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class _OfFile:
                 try:
                     sound[at] = text.decode() if isinstance(text, bytes) else text
                 except UnicodeDecodeError as error:
-                    problems[at] = f"it is not UTF-8 (byte {error.start})"
+                    problems[at] = f"not UTF-8 (byte {error.start})"
             encoded = self._encoder.encode_batch_fast(
                 list(sound.values()), add_special_tokens=False
             )

@@ -60,7 +60,8 @@ def test_a_vocabulary_that_lacks_tokens_is_refused_with_both_numbers(file, where
 def test_a_tokenizer_that_cannot_be_used_is_told_by_its_key(tmp_path):
     (path := tmp_path / "words.json").write_text("[]")
     assert "load.made.tokenizer: the file" in problem(study(str(path)))
-    assert "cannot be read (No such file" in problem(study(str(tmp_path / "none.json")))
+    for other in (tmp_path / "none.json", tmp_path, "/dev/zero", "by\0tes"):
+        assert "load.made.tokenizer: there is no file" in problem(study(str(other)))
     assert "load.made.tokenizer: found 3" in problem(study(3))
 
 

@@ -10,6 +10,7 @@ from isoloss.core import registry, tables, tokenizer
 from isoloss.datasets import markov_chain
 
 OPTIONS = {"letters": 4, "order": 1, "documents": 200, "mean_length": 60}
+OPTIONS |= {"domains": {"dull": 0.1, "rich": 2.0}}
 
 
 def study(file: str) -> dict:
@@ -46,10 +47,12 @@ def test_a_tokenizer_decides_the_vocabulary_and_the_unit_of_the_loss(tmp_path):
     per_token = tables.facts(results / "load/words/audit.parquet")["bytes_per_token"]
     assert f"loss in nats/token ({per_token:.3g} bytes a token)" in summary
     options = registry.defaults("dataset", "markov_chain") | OPTIONS
-    rate = markov_chain.entropy_rate(**options)["all"]
-    (line,) = [line for line in summary.splitlines() if "the corpus has" in line]
-    assert "bytes" in line.split(",")[0]
-    assert f"; the corpus has {rate:.4g} nats/byte; " in line
+    rates = {name: f"{rate:.4g}" for name, rate in markov_chain.entropy_rate(**options).items()}
+    told, fitted = [line for line in summary.splitlines() if "the corpus has" in line]
+    by_domain = f"dull {rates['dull']}, rich {rates['rich']}"
+    assert told.endswith(f"loss in nats/byte (the corpus has {rates['all']}: {by_domain})")
+    assert "bytes" in fitted.split(",")[0]
+    assert f"; the corpus has {rates['all']} nats/byte; " in fitted
 
 
 @pytest.mark.slow

@@ -138,10 +138,15 @@ def tree_of(file: Path) -> ast.Module:
         ) from error
 
 
-@cache
 def facts(kind: str, name: str) -> dict[str, Any]:
     """The literal upper-case constants of a card, without importing it."""
-    tree = tree_of(path(kind, name))
+    return _constants(path(kind, name))
+
+
+@cache
+def _constants(file: Path) -> dict[str, Any]:
+    """The literal upper-case constants of a source file."""
+    tree = tree_of(file)
     constants: dict[str, Any] = {}
     for node in tree.body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
@@ -202,8 +207,15 @@ def of_mixtures(law: str) -> bool:
 
 
 def options(kind: str, name: str) -> dict[str, Any]:
-    """The options of a card as JSON Schema properties (description, unit, default each)."""
-    given = facts(kind, name).get("OPTIONS", {})
+    """The options of a card as JSON Schema properties (description, unit, default each).
+
+    A card can take those of a neighbour, whose stem is its OPTIONS_OF; its own come first.
+    """
+    card = facts(kind, name)
+    given = dict(card.get("OPTIONS", {}))
+    if "OPTIONS_OF" in card:
+        neighbour = HOME / FOLDERS[kind] / f"{card['OPTIONS_OF']}.py"
+        given |= {k: v for k, v in _constants(neighbour)["OPTIONS"].items() if k not in given}
     return {key: COMMON[spec] if isinstance(spec, str) else spec for key, spec in given.items()}
 
 

@@ -7,7 +7,6 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import pyarrow.compute as pc
 from isoloss.core import registry, tables
 from isoloss.core.audit import TagAudit
 from isoloss.core.escape import say
+from isoloss.core.hashing import blake2b_each
 from isoloss.core.problems import IsolossError, Problem
 from isoloss.load import content
 from isoloss.load.dropped import OTHER_SIDE, Dropped, counts
@@ -119,7 +119,7 @@ class _Rows:
         """Add a batch of sound pieces."""
         digests = _digests(batch)
         if self._pieces.has_ids:
-            ids = digests_of(batch["row_id"], _ID_BYTES)
+            ids = blake2b_each(batch["row_id"], _ID_BYTES)
             new, _ = self._ids.add(ids, np.zeros(len(batch), np.uint8))
             if not new.all():
                 again = batch.filter(pa.array(~new))
@@ -201,7 +201,7 @@ def sides(groups: pa.ChunkedArray, valid_fraction: float, seed: int) -> np.ndarr
         uint8 (n,).
     """
     groups = _chunk(groups).dictionary_encode()
-    digests = digests_of(groups.dictionary, 8, f"{seed}:split:".encode())
+    digests = blake2b_each(groups.dictionary, 8, f"{seed}:split:".encode())
     drawn = digests.view(">u8")[:, 0].astype(np.uint64)
     is_valid = drawn < np.uint64(math.ceil(valid_fraction * 2**64))
     return np.where(is_valid, SPLITS.index("valid"), SPLITS.index("train")).astype(np.uint8)[
@@ -209,23 +209,16 @@ def sides(groups: pa.ChunkedArray, valid_fraction: float, seed: int) -> np.ndarr
     ]
 
 
-def digests_of(values: Any, size: int, prefix: bytes = b"") -> np.ndarray:
-    """BLAKE2b of texts, uint8 (n, size)."""
-    values = values.cast(pa.binary()).to_pylist()
-    digests = b"".join(blake2b(prefix + value, digest_size=size).digest() for value in values)
-    return np.frombuffer(digests, np.uint8).reshape(-1, size)
-
-
 def _digests(batch: pa.Table) -> np.ndarray:
     """What rows are known by: the hash of the text, or of the features and the label, uint8."""
     if "text" in batch.column_names:
-        return digests_of(batch["text"], _ID_BYTES)
+        return blake2b_each(batch["text"], _ID_BYTES)
     images = _images(batch)
     pixels = images.reshape(len(images), -1).view(np.uint8)
     if not batch["label"].null_count:
         labels = batch["label"].to_numpy().astype("<i8")
         pixels = np.hstack([pixels, labels[:, None].view(np.uint8)])
-    return digests_of(binary(pixels), _ID_BYTES)
+    return blake2b_each(binary(pixels), _ID_BYTES)
 
 
 def _images(batch: pa.Table) -> np.ndarray:

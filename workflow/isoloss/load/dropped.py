@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from isoloss.core import tables
 from isoloss.core.escape import short
 from isoloss.core.problems import IsolossError, Problem
 
@@ -79,6 +81,22 @@ def kinds(reasons: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
     ['empty text', 'not UTF-8']
     """
     return pc.replace_substring_regex(reasons, r" \((?s:.)*$", "")
+
+
+def told(of: Mapping[str, int], place: str) -> str:
+    """A line on the rows of a dataset that are left out, by reason; empty if there are none."""
+    total = sum(of.values())
+    rows = "1 row is" if total == 1 else f"{total} rows are"
+    return f"{place}: {rows} left out: {counts(of)}" if total else ""
+
+
+def read(file: Path) -> Counter[str]:
+    """How many rows a `dropped` table has for each reason."""
+    of: Counter[str] = Counter()
+    for batch in tables.batches(file, "dropped", ["reason"]):
+        for kind in pc.value_counts(kinds(batch["reason"])).to_pylist():
+            of[kind["values"]] += kind["counts"]
+    return of
 
 
 def counts(of: Mapping[str, int]) -> str:

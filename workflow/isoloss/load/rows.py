@@ -20,7 +20,7 @@ from isoloss.core.escape import say
 from isoloss.core.hashing import blake2b_each
 from isoloss.core.problems import IsolossError, Problem
 from isoloss.load import content
-from isoloss.load.dropped import OTHER_SIDE, Dropped, counts
+from isoloss.load.dropped import OTHER_SIDE, Dropped, told
 from isoloss.load.pieces import SPLITS, Pieces
 from isoloss.load.seen import Seen
 
@@ -86,8 +86,8 @@ def load_rows(
         raise IsolossError(Problem(place, changed, remedy))
     if dropped.bad and dataset["on_bad_row"] == "stop":
         raise dropped.error(place)
-    if told := dropped.bad + Counter({OTHER_SIDE: dropped.repeats}):
-        say(f"{place}: {told.total()} rows are left out: {counts(told)}", sys.stderr)
+    if dropped.bad or dropped.repeats:
+        say(told(dropped.bad | Counter({OTHER_SIDE: dropped.repeats}), place), sys.stderr)
     if not rows.before:
         remedy = "check its options" if not dropped.bad else "give it rows that can be used"
         raise IsolossError(Problem(place, "no rows", remedy))

@@ -70,7 +70,7 @@ class Dropped:
         """The error of a dataset that has bad rows: how many, why, and the first of them."""
         remedy = "fix these rows, or set `on_bad_row: drop` to leave them out"
         problems = [Problem(_place(row), short(row["reason"], _REASON), "") for row in self._first]
-        reason = f"{self.bad.total()} rows cannot be used: {counts(self.bad)}"
+        reason = f"{_rows(self.bad.total())} cannot be used: {counts(self.bad)}"
         return IsolossError(Problem(place, reason, remedy), *problems)
 
 
@@ -86,8 +86,8 @@ def kinds(reasons: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
 def told(of: Mapping[str, int], place: str) -> str:
     """A line on the rows of a dataset that are left out, by reason; empty if there are none."""
     total = sum(of.values())
-    rows = "1 row is" if total == 1 else f"{total} rows are"
-    return f"{place}: {rows} left out: {counts(of)}" if total else ""
+    are = "is" if total == 1 else "are"
+    return f"{place}: {_rows(total)} {are} left out: {counts(of)}" if total else ""
 
 
 def read(file: Path) -> Counter[str]:
@@ -107,6 +107,10 @@ def counts(of: Mapping[str, int]) -> str:
     """
     ordered = sorted(of.items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(f"{short(reason, _REASON)} ({n})" for reason, n in ordered[:LISTED])
+
+
+def _rows(n: int) -> str:
+    return "1 row" if n == 1 else f"{n} rows"
 
 
 def _place(row: Mapping) -> str:

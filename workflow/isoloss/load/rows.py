@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from isoloss.load.pieces import SPLITS, Pieces
 from isoloss.load.seen import Seen
 
 _ID_BYTES = 16  # of the digest of a row's content
+_AGAIN = "run again when no process writes to the sources"
 
 
 @dataclass(frozen=True)
@@ -75,15 +76,14 @@ def load_rows(
     card, options = dataset["card"], dataset["options"]
     given = registry.card("dataset", card).pieces(**content.keywords(card, options, fetched))
     dropped = Dropped(writers.dropped)
-    pieces = Pieces(card, given, dropped)
+    pieces = Pieces(card, _readable(given, card), dropped)
     rows = _Rows(dataset["valid_fraction"], seed, pieces, writers)
     for batch in pieces.batches():
         rows.add(batch)
     place = f"dataset {card}"
-    if expected is not None and content.identity(card, options, fetched=fetched) != expected:
+    if expected is not None and _content(card, options, fetched) != expected:
         changed = "its sources changed while they were read"
-        remedy = "run again when no process writes to them"
-        raise IsolossError(Problem(place, changed, remedy))
+        raise IsolossError(Problem(place, changed, _AGAIN))
     if dropped.bad and dataset["on_bad_row"] == "stop":
         raise dropped.error(place)
     if dropped.bad or dropped.repeats:
@@ -94,6 +94,23 @@ def load_rows(
     if lacking := sorted({"train", "valid"}.difference(rows.after)):
         raise IsolossError(_no_rows(place, lacking[0], rows))
     return rows.audit
+
+
+def _readable(pieces: Iterable[Any], card: str) -> Iterator[Any]:
+    """The pieces; a source that cannot be read, such as one that vanished, is told by name."""
+    try:
+        yield from pieces
+    except OSError as error:
+        place = str(error.filename or f"dataset {card}")
+        raise IsolossError(Problem(place, f"cannot be read ({error.strerror})", _AGAIN)) from error
+
+
+def _content(card: str, options: Mapping[str, Any], fetched: Path | None) -> str | None:
+    """Digest of the sources; None if one of them cannot be read any more."""
+    try:
+        return content.identity(card, options, fetched=fetched)
+    except OSError:
+        return None
 
 
 class _Rows:

@@ -101,8 +101,8 @@ def test_a_file_that_does_not_have_the_pattern_is_told():
         ("t", pa.array([None, ["a"]]), {"tags": {"k": "t"}}, "a list, not text or a number"),
         ("t", pa.array([None, {"a": 1}]), {"group": "t"}, "an object, not text or a number"),
         ("t", pa.array([None, 1.5]), {"id": "t"}, "a number, not text or a whole number"),
-        ("t", pa.array(["test", "dev"]), {"split": "t"}, "'t' is dev, not train, valid or test"),
-        ("t", pa.array(["train", None]), {"split": "t"}, "is null, not train, valid or test"),
+        ("t", pa.array(["test", "dev"]), {"split": "t"}, "'t' is not train, valid or test (dev)"),
+        ("t", pa.array(["train", None]), {"split": "t"}, "is not train, valid or test (null)"),
     ],
 )
 def test_a_row_that_cannot_be_used_has_the_reason(column, values, options, reason):

@@ -1,11 +1,11 @@
-"""What does a file of 500 MB of JSON Lines cost? Seconds, processor seconds and memory of reading it.
+"""What does a file of 500 MB of JSON Lines cost? Seconds, processor seconds and memory to read it.
 
 The rows are synthetic, the same every time: a text of 40 to 120 words, an id, a domain and a URL.
-Every contender has a process of its own; repeats are interleaved, and medians are shown. They do not
-do the same work:
+Every contender has a process of its own; repeats are interleaved, and medians are shown. They do
+not do the same work:
 
-- `isoloss` is the stage load: text, id and domain are parsed, bad rows and equal ids are looked for,
-  every text is hashed, equal texts of two sides are dropped, rows get a side by hash, tags are
+- `isoloss` is the stage load: text, id and domain are parsed, bad rows and equal ids are looked
+  for, every text is hashed, equal texts of two sides are dropped, rows get a side by hash, tags are
   counted; written are rows.parquet (zstd, checksums) and tokens.npy, synced to the disk;
 - `datasets` is `load_dataset("json")`: all fields are parsed and written to an Arrow file;
 - `polars` is `read_ndjson`: all fields are parsed, into memory;
@@ -146,7 +146,8 @@ def measure(contender: str, file: Path) -> None:
 
 def one(contender: str, file: Path) -> dict:
     """What a contender took, in a process of its own; with the reason if it cannot run."""
-    words = [sys.executable, __file__, "--contender", contender, "--file", str(file)]
+    # -P: numba imports a package `coverage`, which the script of that name here would be
+    words = [sys.executable, "-P", __file__, "--contender", contender, "--file", str(file)]
     process = subprocess.run(words, capture_output=True, text=True)
     if process.returncode:
         return {"contender": contender, "note": process.stderr.strip().splitlines()[-1]}

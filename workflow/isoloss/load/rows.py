@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from isoloss.core import registry, tables
+from isoloss.core import registry, tables, tokenizer
 from isoloss.core.audit import TagAudit
 from isoloss.core.escape import say
 from isoloss.core.hashing import blake2b_each
@@ -60,7 +60,8 @@ def load_rows(
 
     Args:
         dataset: an entry of a study's `load`, complete: `card`, `options`, `valid_fraction` (the
-            expected share of groups on the validation side), `on_bad_row`.
+            expected share of groups on the validation side), `on_bad_row`, `tokenizer` (`bytes`
+            if absent).
         seed: of the study; decides the sides.
         writers: where rows go.
         expected: digest (`identity`) that the sources must still have when they were read.
@@ -77,11 +78,12 @@ def load_rows(
     given = registry.card("dataset", card).pieces(**content.keywords(card, options, fetched))
     dropped = Dropped(writers.dropped)
     pieces = Pieces(card, _readable(given, card), dropped)
-    rows = _Rows(dataset["valid_fraction"], seed, pieces, writers)
+    name = dataset.get("tokenizer", tokenizer.BYTES)
+    rows = _Rows(dataset["valid_fraction"], seed, pieces, writers, tokenizer.of(name))
     for batch in pieces.batches():
         rows.add(batch)
     place = f"dataset {card}"
-    if expected is not None and _content(card, options, fetched) != expected:
+    if expected is not None and _content(dataset, fetched) != expected:
         changed = "its sources changed while they were read"
         raise IsolossError(Problem(place, changed, _AGAIN))
     if dropped.bad and dataset["on_bad_row"] == "stop":
@@ -105,10 +107,11 @@ def _readable(pieces: Iterable[Any], card: str) -> Iterator[Any]:
         raise IsolossError(Problem(place, f"cannot be read ({error.strerror})", _AGAIN)) from error
 
 
-def _content(card: str, options: Mapping[str, Any], fetched: Path | None) -> str | None:
-    """Digest of the sources; None if one of them cannot be read any more."""
+def _content(dataset: Mapping[str, Any], fetched: Path | None) -> str | None:
+    """The digest that the sources of a dataset have now; None if one cannot be read any more."""
+    name = dataset.get("tokenizer", tokenizer.BYTES)
     try:
-        return content.identity(card, options, fetched=fetched)
+        return content.identity(dataset["card"], dataset["options"], None, fetched, name)
     except OSError:
         return None
 
@@ -123,9 +126,16 @@ class _Rows:
         given: whether the dataset says which side a row is on.
     """
 
-    def __init__(self, valid_fraction: float, seed: int, pieces: Pieces, writers: Writers):
+    def __init__(
+        self,
+        valid_fraction: float,
+        seed: int,
+        pieces: Pieces,
+        writers: Writers,
+        words: tokenizer.Tokenizer,
+    ):
         self._valid_fraction, self._seed = valid_fraction, seed
-        self._pieces, self._writers = pieces, writers
+        self._pieces, self._writers, self._tokenizer = pieces, writers, words
         self._contents, self._ids = Seen(), Seen()
         self.audit = TagAudit()
         self.before: Counter[str] = Counter()
@@ -134,6 +144,8 @@ class _Rows:
 
     def add(self, batch: pa.Table) -> None:
         """Add a batch of sound pieces."""
+        if "text" in batch.column_names:
+            batch = self._encoded(batch)
         digests = _digests(batch)
         if self._pieces.has_ids:
             ids = blake2b_each(batch["row_id"], _ID_BYTES)
@@ -155,6 +167,19 @@ class _Rows:
         batch = _with(batch, "split", pa.array(SPLITS).take(pa.array(side)))
         self._write(batch, stays)
 
+    def _encoded(self, batch: pa.Table) -> pa.Table:
+        """The rows of a batch whose text can be encoded, with the column `tokens` (lists)."""
+        encoded = self._tokenizer.encode(_chunk(batch["text"]))
+        batch = batch.append_column("tokens", encoded.lists)
+        if not encoded.problems:
+            return batch
+        stays = np.ones(len(batch), dtype=bool)
+        stays[list(encoded.problems)] = False
+        self._pieces.dropped.add(
+            batch.filter(pa.array(~stays)), pa.array(encoded.problems.values(), pa.string())
+        )
+        return batch.filter(pa.array(stays))
+
     def _sides(self, batch: pa.Table) -> np.ndarray:
         """Which of SPLITS every row is in, uint8 (n,)."""
         given = pc.index_in(batch["split"], value_set=pa.array(SPLITS))
@@ -171,11 +196,8 @@ class _Rows:
         """Write the rows that stay, and their examples."""
         kept = batch.filter(pa.array(stays)) if not stays.all() else batch
         if "text" in batch.column_names:
-            tokens = encode(_chunk(batch["text"]))
-            lengths = pc.list_value_length(tokens).to_numpy()
-            n_tokens = lengths.astype(np.int64)
-            examples = (tokens if kept is batch else tokens.filter(pa.array(stays))).flatten()
-            examples = examples.to_numpy()
+            n_tokens = pc.list_value_length(batch["tokens"]).to_numpy().astype(np.int64)
+            examples = _chunk(kept["tokens"]).flatten().to_numpy()
             columns = {"text": kept["text"], "features": pa.nulls(len(kept), pa.binary())}
         else:
             n_tokens = np.ones(len(batch), np.int64)
@@ -186,21 +208,6 @@ class _Rows:
         names = tables.schema("rows").names
         columns |= {name: kept[name] for name in names if name not in columns}
         self._writers.rows(pa.table({name: columns[name] for name in names}), examples)
-
-
-def encode(texts: pa.BinaryArray) -> pa.ListArray:
-    """The tokens of texts: their bytes.
-
-    Args:
-        texts: (n,).
-
-    Returns:
-        Lists of unsigned integers, (n,).
-    """
-    _, offsets, data = texts.buffers()
-    ends = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
-    values = np.frombuffer(data or b"", np.uint8)
-    return pa.ListArray.from_arrays(pa.array(ends), pa.array(values))
 
 
 def sides(groups: pa.ChunkedArray, valid_fraction: float, seed: int) -> np.ndarray:

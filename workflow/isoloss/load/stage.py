@@ -16,13 +16,18 @@ FETCHED = "fetched"  # folder in it of what dataset cards fetched from a network
 
 @cache
 def content_of(
-    card: str, options: str, cache_folder: Path | None = None, fetched: Path | None = None
+    card: str,
+    options: str,
+    tokenizer: str,
+    cache_folder: Path | None = None,
+    fetched: Path | None = None,
 ) -> str:
-    """Digest of a dataset's sources, computed once in a process.
+    """Digest of a dataset's sources and its tokenizer, computed once in a process.
 
     Args:
         card: dataset card.
         options: of the card, as canonical JSON.
+        tokenizer: of the dataset.
         cache_folder: where fingerprints of its files are kept between processes; None for nowhere.
         fetched: where a card keeps what it fetches from a network.
     """
@@ -30,9 +35,9 @@ def content_of(
 
     kept = None
     if cache_folder is not None:
-        name = blake2b(f"{card} {options}".encode(), digest_size=8).hexdigest()
+        name = blake2b(f"{card} {options} {tokenizer}".encode(), digest_size=8).hexdigest()
         kept = cache_folder / f"sources-{name}.json"
-    return identity(card, json.loads(options), kept, fetched)
+    return identity(card, json.loads(options), kept, fetched, tokenizer)
 
 
 def fetched_of(root: Path) -> Path:
@@ -66,12 +71,11 @@ class Load(Stage):
         return {"dataset": study.config["load"][dataset]}
 
     def outside(self, study, dataset):
-        """The content of its sources."""
-        entry = study.config["load"][dataset]
-        options, results = canonical(entry["options"]), study.root.parent
+        """The content of its sources, and of its tokenizer."""
+        entry, results = study.config["load"][dataset], study.root.parent
+        about = entry["card"], canonical(entry["options"]), entry["tokenizer"]
         folder = results / CACHE if results.name == "results" else None
-        content = content_of(entry["card"], options, folder, fetched_of(study.root))
-        return {"content": content}
+        return {"content": content_of(*about, folder, fetched_of(study.root))}
 
     def cards(self, study, dataset):
         """The dataset's."""

@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -137,7 +138,8 @@ def measure(contender: str, file: Path) -> None:
         counts = CONTENDERS[contender](file, Path(out))
         seconds = time.perf_counter() - began
         used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-        peak = max(one.ru_maxrss for one in used) / 1024
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
+        peak = int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024
         spent = sum(one.ru_utime + one.ru_stime for one in used)
         n_rows, n_bytes = counts()
     numbers = {"seconds": seconds, "cpu_seconds": spent, "peak_mib": peak}
@@ -186,7 +188,6 @@ def main() -> None:
         rows = []
         for _ in range(repeats):
             for contender in CONTENDERS:
-                file.read_bytes()  # in the cache of the system for all of them
                 rows.append(one(contender, file))
                 print(*rows[-1].values(), flush=True)
     finally:

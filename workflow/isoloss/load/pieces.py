@@ -60,7 +60,9 @@ class Pieces:
     def batches(self) -> Iterator[pa.Table]:
         """Batches of at most BATCH_ROWS rows, and of hardly more than BATCH_BYTES of content.
 
-        Where a batch ends depends on the rows alone, not on the tables that a card gives.
+        Where a batch ends depends on the rows alone and not on the tables that a card gives,
+        unless these are large: a table of an eighth of a batch is not joined with those before it,
+        which would copy it.
 
         Yields:
             Tables with `number` (of the piece, from 1), `text` (binary) or `features` (a tensor
@@ -72,6 +74,8 @@ class Pieces:
                 continue
             sizes = np.cumsum(_sizes(sound))
             begin = before = 0
+            if self._tables and sizes[-1] >= BATCH_BYTES // 8:
+                yield self._batch()
             while begin < len(sound):
                 full = int(np.searchsorted(sizes, before + BATCH_BYTES - self._size)) + 1
                 end = min(full, begin + tables.BATCH_ROWS - self._rows, len(sound))

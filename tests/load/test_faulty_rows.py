@@ -6,6 +6,7 @@ import shutil
 import tracemalloc
 from types import SimpleNamespace
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -17,6 +18,8 @@ from isoloss.expand import job as expand_job
 from isoloss.load import Writers, job, load_rows
 from isoloss.load import pieces as pieces_module
 from isoloss.study import check
+from isoloss.tasks._by_tag import losses_by_tag
+from isoloss.train.dataset import read_dataset
 
 HARD = "a,b", 'say "x"', "two\nlines", "🦄", "tab\t", "back\\slash", "$x_1$", "{a}", " "
 
@@ -42,7 +45,7 @@ def one(text, **further):
     return {"text": text, "tags": {}, "group": "", "split": "train", **further}
 
 
-def test_tags_of_any_characters_go_through_load_and_expand(monkeypatch, tmp_path):
+def test_tags_of_any_characters_go_through_to_losses_by_domain(monkeypatch, tmp_path):
     pieces = [
         one(f"{i} {tag}", tags={f"key {tag}": tag}, split=("train", "valid")[i % 2], group=tag)
         for i, tag in enumerate([*HARD, *HARD])
@@ -54,6 +57,11 @@ def test_tags_of_any_characters_go_through_load_and_expand(monkeypatch, tmp_path
     specification = {"weights": weights, "seed": 7}
     expand_job.run(specification, tmp_path / "load/rows.parquet", tmp_path / "expand", {})
     assert set(tables.frame(tmp_path / "expand/index.parquet", "index")["copies"]) == {2}
+    dataset = read_dataset(tmp_path / "load/rows.parquet", tmp_path / "load/tokens.npy")
+    measured = dataset.held_out["row"].to_numpy()
+    losses = losses_by_tag(dataset.held_out, measured, measured + 1.0, np.ones(len(measured)))
+    hard = rows.loc[measured, "tags"].map(lambda tags: tags[0][1])
+    assert {loss["domain"]: loss["n_tokens"] for loss in losses} == hard.value_counts().to_dict()
 
 
 @pytest.mark.parametrize("size", [20_000_000, pytest.param(100_000_000, marks=pytest.mark.slow)])

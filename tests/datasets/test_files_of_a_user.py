@@ -20,6 +20,7 @@ from isoloss.core import registry
 from isoloss.core.problems import IsolossError
 from isoloss.core.schema import complete_options
 from isoloss.datasets import _files, _json_lines
+from isoloss.load import job
 
 
 @pytest.fixture
@@ -159,6 +160,30 @@ def test_both_ways_of_reading_json_give_the_same(load, tmp_path, monkeypatch):
     assert load("jsonl", tags={"k": "meta.k"}) == by_arrow
     assert [row["text"] for row in by_arrow][-2:] == ["2024-01-01 00:00:00", '"\n']
     assert [row["line"] for row in by_arrow] == [1, 2, 3, 4, 6]
+
+
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**53), 2**53),
+    st.floats(allow_nan=True).filter(lambda x: x % 1 or abs(x) < 1e15),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=5),
+)
+OBJECTS = st.lists(
+    st.dictionaries(st.sampled_from(["text", "k", "m"]), SCALARS | st.dictionaries(WORDS, SCALARS))
+)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(OBJECTS, st.booleans())
+def test_any_objects_are_the_same_rows_in_both_ways(load, tmp_path, objects, alike):
+    objects = [{"text": "a", "k": 1}] + (objects[:1] * 4 if alike else objects)
+    jsonl(tmp_path, *[json.dumps(each) for each in objects])
+    by_arrow = load("jsonl", tags={"k": "k"})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_json_lines, "_by_arrow", lambda *_: None)
+        assert load("jsonl", tags={"k": "k"}) == by_arrow
+    assert len(by_arrow) == len(objects)
 
 
 def test_where_all_is_well_arrow_reads_json(load, tmp_path, monkeypatch):
@@ -395,6 +420,22 @@ def test_a_file_that_vanishes_while_a_dataset_is_read_is_told(tmp_path):
     (tmp_path / "b.jsonl").unlink()
     with pytest.raises(IsolossError, match=r"b\.jsonl: cannot be read \(No such file"):
         next(tables)
+
+
+def test_files_without_rows_and_damaged_ones_leave_no_table(tmp_path):
+    pq.write_table(pa.table({"text": pa.array([], pa.string())}), tmp_path / "a.parquet")
+    (tmp_path / "a.csv").write_text("text,k\n")
+    (tmp_path / "a.jsonl").write_bytes(b"")
+    (tmp_path / "half.jsonl").write_bytes(gzip.compress(GOOD.encode() * 100)[:30])
+    for name, message in {"a": "no rows", "half": "is damaged or cut off"}.items():
+        for file in sorted(tmp_path.glob(f"{name}.*")):
+            card = file.suffix[1:]
+            options = registry.defaults("dataset", card) | {"files": str(file)}
+            dataset = {"card": card, "options": options, "valid_fraction": 0.1}
+            specification = {"dataset": dataset | {"on_bad_row": "drop"}, "seed": 0}
+            with pytest.raises(IsolossError, match=message):
+                job.run(specification | {"content": None}, tmp_path / "out", {}, tmp_path)
+            assert not (tmp_path / "out").exists() or not any((tmp_path / "out").iterdir())
 
 
 # Addresses

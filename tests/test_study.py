@@ -191,6 +191,18 @@ WRONG = {
         "fit.plane.tag_key",
         "did you mean 'kind'",
     ),
+    "a best mixture of a law without": (
+        "fit.plane.domain_weights",
+        {"network": 1},
+        "fit.plane.domain_weights",
+        "only a mixture law has a best mixture",
+    ),
+    "weights of nothing": (
+        "fit.plane",
+        {"card": "transfer_power", "sweep": "sizes", "domain_weights": {"network": 0}},
+        "fit.plane.domain_weights",
+        "no weight is above 0",
+    ),
     "a mixture law of runs without mixtures": (
         "fit.curve",
         {"card": "transfer_power", "sweep": "own"},

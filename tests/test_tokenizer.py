@@ -108,7 +108,7 @@ def test_another_content_of_the_file_is_another_tokenizer(file):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, r"the file '.*' cannot be read \(No such file.*; give the path of a tokenizer.json"),
+        (None, r"there is no file '.*'; give the path of a tokenizer.json, or `bytes`"),
         ("{'a'", r"is not a tokenizer \(it is not JSON: .*line 1"),
         ("[" * 100_000, "is not a tokenizer"),
         ("[1]", r"is not a tokenizer \(it has no key 'model'\); give a file that `Tokenizer.save`"),
@@ -131,4 +131,10 @@ def test_a_package_that_is_not_installed_is_told_with_the_line_that_installs_it(
     tokenizer._of_content.cache_clear()
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     with pytest.raises(IsolossError, match=r"pip install isoloss\[tokenizers\]"):
+        tokenizer.of(str(file))
+
+
+def test_a_file_that_is_too_large_is_not_read(file, monkeypatch):
+    monkeypatch.setattr(tokenizer, "MOST_BYTES", 100)
+    with pytest.raises(IsolossError, match="has more than 100 bytes"):
         tokenizer.of(str(file))

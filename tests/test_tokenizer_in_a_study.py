@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 from byte_pairs import byte_pairs
 
-from isoloss.core import tokenizer
+from isoloss.core import tables, tokenizer
 from isoloss.core.problems import StudyError
 from isoloss.study import check
+from isoloss.train.plan import plan_runs
 
 
 @pytest.fixture
@@ -56,10 +60,23 @@ def test_a_vocabulary_that_lacks_tokens_is_refused_with_both_numbers(file, where
 def test_a_tokenizer_that_cannot_be_used_is_told_by_its_key(tmp_path):
     (path := tmp_path / "words.json").write_text("[]")
     assert "load.made.tokenizer: the file" in problem(study(str(path)))
-    assert "cannot be read (No such file" in problem(study(str(tmp_path / "none.json")))
+    for other in (tmp_path / "none.json", tmp_path, "/dev/zero", "by\0tes"):
+        assert "load.made.tokenizer: there is no file" in problem(study(str(other)))
     assert "load.made.tokenizer: found 3" in problem(study(3))
 
 
 def test_images_have_no_tokenizer(file):
     text = problem(study(file, card="fashion_mnist"))
     assert "load.made.tokenizer: the card 'fashion_mnist' has no text" in text
+
+
+def test_a_token_that_no_text_has_makes_other_runs(file):
+    """The tokens of all texts stay the same: the vocabulary is what tells the runs apart."""
+    before = plan_runs(check.check(study(file))["train"]["grid"])
+    about = json.loads(Path(file).read_text())
+    about["model"]["vocab"]["never used"] = tokenizer.of(file).vocabulary
+    Path(file).write_text(json.dumps(about))
+    after = plan_runs(check.check(study(file))["train"]["grid"])
+    assert {run["vocabulary"] + 1 for run in before} == {run["vocabulary"] for run in after}
+    assert not {run["run_id"] for run in before} & {run["run_id"] for run in after}
+    assert tables.role("plan", "vocabulary") == "setting"

@@ -103,7 +103,7 @@ def test_a_mixture_of_classes_is_a_weighting(tmp_path):
     rows, _, _ = load(tmp_path / "out", **options)
     weights = {"class": {"3": 2.0, "4": 0.0}}
     specification = {"weights": weights, "seed": 7}
-    index, audit = expand_job.run(
+    index, audit, _ = expand_job.run(
         specification, tmp_path / "out/rows.parquet", tmp_path / "expand", {}
     )
     index = tables.frame(index, "index")

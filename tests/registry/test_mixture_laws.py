@@ -487,3 +487,50 @@ def test_a_table_without_proportions_or_losses_is_told(table):
         fit_law(runs.drop(columns=list(DOMAINS)), "linear_mixture", bootstrap=0)
     with pytest.raises(IsolossError, match="no column of losses"):
         fit_law(runs.drop(columns=["loss_web", "loss_all"]), "linear_mixture", bootstrap=0)
+
+
+# The best mixture as a table
+
+
+@every_card
+def test_the_best_mixture_for_some_weights_is_a_table_of_the_fit(name, table, tmp_path):
+    runs = table(n=30)
+    runs["group"] = np.repeat(["a", "b"], 15)
+    fit = fitted(name, runs, bootstrap=3)
+    assert fit.tables["best_mixture"].empty
+    weighted = fit.with_best_mixtures({"web": 3.0, "loss_all": 1.0})
+    weighted.save(tmp_path)
+    again = load_fit(tmp_path)
+    assert again.facts["domain_weights"] == {"loss_web": 3.0, "loss_all": 1.0}
+    best = again.tables["best_mixture"]
+    assert list(dict.fromkeys(best["group"])) == fit.groups == ["a", "b", "ALL"]
+    for group, rows in best.groupby("group"):
+        expected = fit.best_mixture({"web": 3.0, "all": 1.0}, group)
+        np.testing.assert_array_equal(rows["proportion"], expected["proportion"])
+        there = dict(zip("p_" + rows["domain"], rows["proportion"], strict=True))
+        loss = fit.weighted_loss({"web": 3.0, "all": 1.0}, group, **there)
+        parts = [fit.loss(group, f"loss_{d}", **there) for d in ("web", "all")]
+        assert loss["loss"].item() == pytest.approx((3 * parts[0] + parts[1]).item() / 4)
+        assert rows["loss"].iloc[0] == pytest.approx(loss["loss"].item(), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"wep": 1.0}, "domain weight loss_wep: no such loss; did you mean 'loss_web'"),
+        ({"web": 0.0}, "domain_weights: no weight is above 0"),
+    ],
+)
+def test_weights_of_losses_that_say_nothing_are_told(weights, message, table):
+    with pytest.raises(IsolossError, match=message):
+        fitted("linear_mixture", table()).with_best_mixtures(weights)
+
+
+def test_the_interval_of_a_weighted_loss_of_one_domain_is_that_of_its_prediction(table):
+    there = data_of(shares(5, 8))
+    for name in ("mixture_power", "linear_mixture"):
+        fit = fitted(name, table(), bootstrap=6)
+        weighted = fit.weighted_loss({"web": 2.0}, **there)
+        alone = fit.predict(response="loss_web", **there)
+        for column in ("loss", "low", "high"):
+            np.testing.assert_allclose(weighted[column], alone[column], rtol=1e-9)

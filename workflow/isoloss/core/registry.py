@@ -116,6 +116,7 @@ FIT_TABLES = (
     "scores",
     "profiles",
     "ranges",
+    "best_mixture",
     "points",
 )
 # tables that every figure of fits reads: the runs fitted, and what its notes say of the fit

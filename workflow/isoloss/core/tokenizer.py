@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 BYTES = "bytes"  # the tokenizer of a dataset that names none
-AT_ONCE = 1 << 20  # bytes of text that are encoded at once: what is kept of a token takes 200 bytes
+AT_ONCE = 1 << 20  # bytes of text that are encoded at once: meanwhile a token takes 400 bytes
+MOST_BYTES = 1 << 28  # of a tokenizer's file
 NO_TOKEN = "no token in its text"
 
 
@@ -71,13 +72,18 @@ def content(path: str) -> bytes:
     """The bytes of a tokenizer's file.
 
     Raises:
-        IsolossError: there is no such file.
+        IsolossError: there is no such file, or it is too large to be one.
     """
+    file, remedy = Path(path), "give the path of a tokenizer.json, or `bytes`"
+    if not file.is_file():
+        raise IsolossError(Problem("tokenizer", f"there is no file {path!r}", remedy))
     try:
-        return Path(path).read_bytes()
-    except (OSError, ValueError) as error:
-        reason = f"the file {path!r} cannot be read ({getattr(error, 'strerror', None) or error})"
-        remedy = "give the path of a tokenizer.json, or `bytes`"
+        if file.stat().st_size > MOST_BYTES:
+            reason = f"the file {path!r} has more than {MOST_BYTES} bytes"
+            raise IsolossError(Problem("tokenizer", reason, remedy))
+        return file.read_bytes()
+    except OSError as error:
+        reason = f"the file {path!r} cannot be read ({error.strerror})"
         raise IsolossError(Problem("tokenizer", reason, remedy)) from error
 
 

@@ -28,6 +28,10 @@ files at once is the card's own memory, so that a table of about 30 MB is good.
 `FETCHES = True`; its `sources` and `pieces` then have a keyword `fetched`, the folder where it
 keeps what it fetches: it is fetched once, when the study starts, and read from there by the job.
 
+A card that is drawn from its options and reads nothing has `SYNTHETIC = True`, and no sources. One
+that knows the entropy rate of its text has `ENTROPY_RATE = True` and `entropy_rate(**options)`, in
+nats a byte, by domain, and of the whole as `all`.
+
 `python_stdlib` is an example of text, `idx_images` of images, `parquet` of a table of the user's:
 such a card has the options of `_columns` and `_files` beside its own (`OPTIONS_OF`), and makes its
 pieces by `Columns.pieces`.

@@ -12,7 +12,7 @@ from isoloss.fit import points
 from isoloss.fit.law import fit_law
 
 # what of a study's fit says which rows are fitted; the rest are arguments of `fit_law`
-_ROWS = ("card", "options", "sweep", "points", "tag_key")
+_ROWS = ("card", "options", "sweep", "points", "tag_key", "domain_weights")
 
 
 def run(
@@ -42,4 +42,6 @@ def run(
     settings = {key: value for key, value in fit.items() if key not in _ROWS}
     unit = next(tables.facts(file)["loss_unit"] for file in files)
     made = fit_law(rows, fit["card"], fit["options"], seed=seed, loss_unit=unit, **settings)
-    return made.save(out, **facts)
+    if fit.get("domain_weights"):
+        made = made.with_best_mixtures(fit["domain_weights"])
+    return made.save(out, grouped_by=fit["group"], **facts)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from isoloss.core import registry
+from isoloss.core import registry, tables
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.units import NATS
 from isoloss.fit.outcome import tables_of
@@ -132,7 +132,7 @@ def _fit(runs: pd.DataFrame, settings: Settings) -> Fit:
         for name, table in tables_of(*solved, settings).items():
             pieces.setdefault(name, []).append(table)
     joined = {name: pd.concat(parts, ignore_index=True) for name, parts in pieces.items()}
-    joined["points"] = division.usable
+    joined |= {"best_mixture": tables.empty("best_mixture"), "points": division.usable}
     facts = {"card": settings.card, "options": settings.options, "loss_unit": settings.loss_unit}
     if mixture:
         facts |= {"domains": list(division.law.variables), "not_fitted": division.not_fitted}

@@ -59,7 +59,7 @@ class Predictions:
 def tables_of(
     runs: FittedRuns, solution: Solution, replicates: Replicates, settings: Settings
 ) -> dict[str, pd.DataFrame]:
-    """All tables of one fit, but the one that all fits share (`points`)."""
+    """All tables of one fit, but those of all fits together (`best_mixture`, `points`)."""
     predictions = _predictions(runs, solution, replicates.kept, settings)
     along, (clusters, number) = profile.empty(), clusters_of(runs.fitted, settings)
     if settings.profiles and number != 1:
@@ -96,7 +96,7 @@ def tables_of(
         "profiles": along,
         "ranges": _ranges(runs.law, runs.data),
     }
-    assert {*fit_tables, "points"} == set(TABLES)
+    assert {*fit_tables, "best_mixture", "points"} == set(TABLES)
     return {
         name: table.assign(group=runs.group, response=runs.response)
         for name, table in fit_tables.items()

@@ -9,66 +9,139 @@ import numpy as np
 import pandas as pd
 
 from isoloss.core.problems import IsolossError, Problem, nearest
-from isoloss.fitted.intervals import normal_interval, quantiles
+from isoloss.fitted.intervals import Interval, normal_interval, quantiles
+from isoloss.laws._mixture import LOSS, PREFIX
 
 if TYPE_CHECKING:
     from isoloss.fitted.parameters import FitParameters
     from isoloss.laws._law import Estimate
 
+MeanLoss = Callable[[np.ndarray], np.ndarray]  # mixtures, (m, k), to losses, (m,)
+
 REPLICATES = 200  # of an optimal mixture, if no number is asked for
 _SHARE_STEP = 1e-6  # of proportions, for slopes
 
 
-def best_mixture(
-    fit: FitParameters,
-    domain_weights: Mapping[str, float],
-    group: str | None,
-    level: float,
-    replicates: int,
-) -> pd.DataFrame:
-    """See `Fit.best_mixture`."""
-    weights = {k if k.startswith("loss_") else f"loss_{k}": w for k, w in domain_weights.items()}
-    for name in set(weights) - set(fit.responses):
-        raise IsolossError(
-            Problem(f"domain weight {name}", "no such loss", nearest(name, fit.responses))
-        )
-    domains = fit.facts["domains"]
-    ranges = fit.rows_of("ranges", group, next(iter(weights))).set_index("variable")
-    bounds = ranges.loc[domains, ["low", "high"]].to_numpy(float)
-    total = sum(weights.values())
-    laws = {r: fit.law_of(r) for r in weights}
+class WeightedLoss:
+    """The mean of several losses of a fit, weighted, as a function of the mixture.
 
-    def best(estimates: Mapping[str, Estimate], near: Sequence[np.ndarray], starts: int):
-        given = {r: laws[r].given(estimate.state) for r, estimate in estimates.items()}
+    Args:
+        fit: of a mixture law.
+        domain_weights: response (loss_<domain>, or its domain) to weight in the mean.
+        group: of the fit; the first where None.
+
+    Attributes:
+        domains: the columns of proportions, (k,).
+        bounds: least and greatest proportions of the runs fitted, (k, 2).
+
+    Raises:
+        IsolossError: the fit has no such loss, or no weight is above 0.
+    """
+
+    def __init__(
+        self, fit: FitParameters, domain_weights: Mapping[str, float], group: str | None = None
+    ):
+        self.weights = weights_by_response(domain_weights, fit.responses)
+        self.domains = fit.facts["domains"]
+        ranges = fit.rows_of("ranges", group, next(iter(self.weights))).set_index("variable")
+        self.bounds = ranges.loc[self.domains, ["low", "high"]].to_numpy(float)
+        self._laws = {response: fit.law_of(response) for response in self.weights}
+        self._best = {response: fit.estimate(group, response) for response in self.weights}
+        self._drawn = {r: fit.replicate_estimates(group, r) for r in self.weights}
+
+    def __len__(self) -> int:
+        """Replicates that all its losses have."""
+        return min(map(len, self._drawn.values()))
+
+    def estimated(self) -> MeanLoss:
+        """By the fits themselves."""
+        return self._mean_loss(self._best)
+
+    def replicate(self, i: int) -> MeanLoss:
+        """By a replicate of every fit."""
+        return self._mean_loss({r: drawn[i] for r, drawn in self._drawn.items()})
+
+    def posterior_sd(self, points: np.ndarray) -> np.ndarray:
+        """SD at mixtures (m, k), as if the errors of all losses were one, (m,); 0 of laws without.
+
+        The errors of the losses have the runs in common, and are not independent.
+        """
+        shares, total = self._shares(points), sum(self.weights.values())
+        sd = (
+            w * self._laws[r].given(self._best[r].state).posterior_sd(self._best[r].theta, shares)
+            for r, w in self.weights.items()
+        )
+        return sum(sd) / total
+
+    def interval(self, points: np.ndarray, level: float, replicates: int) -> Interval:
+        """Interval at mixtures (m, k), as `band` has it for a single loss: (m,) each."""
+        middle, sd = self.estimated()(points), self.posterior_sd(points)
+        if sd.any():
+            return normal_interval(middle, sd, level)
+        count = min(replicates, len(self))
+        drawn = np.array([self.replicate(i)(points) for i in range(count)])
+        return quantiles(drawn.reshape(count, len(points)), level, middle)
+
+    def _mean_loss(self, estimates: Mapping[str, Estimate]) -> MeanLoss:
+        given = {r: self._laws[r].given(one.state) for r, one in estimates.items()}
+        total = sum(self.weights.values())
 
         def mean_loss(points: np.ndarray) -> np.ndarray:
-            shares = dict(zip(domains, points.T, strict=True))
-            losses = (w * given[r].loss(estimates[r].theta, shares) for r, w in weights.items())
+            shares = self._shares(points)
+            losses = (
+                w * given[r].loss(estimates[r].theta, shares) for r, w in self.weights.items()
+            )
             return sum(losses) / total
 
-        known = _mixtures(bounds)
-        order = np.argsort(mean_loss(known), kind="stable")[:starts]
-        return _least_mixture(mean_loss, [*near, *known[order]], bounds)
+        return mean_loss
 
-    estimates = {r: fit.estimate(group, r) for r in weights}
-    point = best(estimates, [], 3)
-    drawn = {r: fit.replicate_estimates(group, r) for r in weights}
-    count = min([replicates, *(len(v) for v in drawn.values())])
+    def _shares(self, points: np.ndarray) -> dict[str, np.ndarray]:
+        return dict(zip(self.domains, points.T, strict=True))
+
+
+def weights_by_response(
+    domain_weights: Mapping[str, float], responses: Sequence[str]
+) -> dict[str, float]:
+    """Weights by the columns of the losses, those of 0 left out.
+
+    Raises:
+        IsolossError: there is no such loss, or no weight is above 0.
+
+    Example:
+        >>> weights_by_response({"web": 1.0, "loss_code": 2.0}, ["loss_web", "loss_code"])
+        {'loss_web': 1.0, 'loss_code': 2.0}
+    """
+    weights = {
+        name if name in responses else f"{LOSS}{name}": float(weight)
+        for name, weight in domain_weights.items()
+    }
+    wrong = [
+        Problem(f"domain weight {name}", "no such loss", nearest(name, responses))
+        for name in weights
+        if name not in responses
+    ]
+    if not wrong and not sum(weights.values()) > 0:
+        wrong = [Problem("domain_weights", "no weight is above 0", "give a loss a weight")]
+    if wrong:
+        raise IsolossError(*wrong)
+    return {name: weight for name, weight in weights.items() if weight}
+
+
+def best_mixture(loss: WeightedLoss, level: float, replicates: int) -> pd.DataFrame:
+    """See `Fit.best_mixture`."""
+    point = _best(loss.estimated(), loss.bounds, [], 3)
+    count = min(replicates, len(loss))
     near = [point[:-1]] if np.isfinite(point).all() else []
-    many = np.array([best({r: v[i] for r, v in drawn.items()}, near, 1) for i in range(count)])
+    many = np.array([_best(loss.replicate(i), loss.bounds, near, 1) for i in range(count)])
     many = many.reshape(count, len(point))
     low, high = quantiles(many[np.isfinite(many).all(axis=-1)], level)
-    there = {d: point[i : i + 1] for i, d in enumerate(domains)}
-    sd = sum(
-        w * laws[r].given(estimates[r].state).posterior_sd(estimates[r].theta, there)
-        for r, w in weights.items()
-    )
+    sd = loss.posterior_sd(point[None, :-1])
     if sd.any():
-        sides = normal_interval(point[-1:], sd / total, level)
+        sides = normal_interval(point[-1:], sd, level)
         low, high = np.append(low[:-1], sides[0]), np.append(high[:-1], sides[1])
     return pd.DataFrame(
         {
-            "domain": [d.removeprefix("p_") for d in domains],
+            "domain": [d.removeprefix(PREFIX) for d in loss.domains],
             "proportion": point[:-1],
             "proportion_low": low[:-1],
             "proportion_high": high[:-1],
@@ -77,6 +150,15 @@ def best_mixture(
             "loss_high": high[-1],
         }
     )
+
+
+def _best(
+    mean_loss: MeanLoss, bounds: np.ndarray, near: Sequence[np.ndarray], starts: int
+) -> np.ndarray:
+    """Mixture of least loss, sought from those near it and from the best of some known ones."""
+    known = _mixtures(bounds)
+    order = np.argsort(mean_loss(known), kind="stable")[:starts]
+    return _least_mixture(mean_loss, [*near, *known[order]], bounds)
 
 
 def _mixtures(bounds: np.ndarray) -> np.ndarray:
@@ -88,7 +170,7 @@ def _mixtures(bounds: np.ndarray) -> np.ndarray:
 
 
 def _least_mixture(
-    mean_loss: Callable[[np.ndarray], np.ndarray], starts: Sequence[np.ndarray], bounds: np.ndarray
+    mean_loss: MeanLoss, starts: Sequence[np.ndarray], bounds: np.ndarray
 ) -> np.ndarray:
     """Mixture of least loss inside the bounds, and that loss after it: (k + 1,); NaN without.
 

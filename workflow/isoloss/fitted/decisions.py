@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -130,8 +132,44 @@ class FitDecisions(FitParameters):
             laws with a posterior SD its interval at that mixture, as wide as if the errors of all
             losses were one).
         """
-        level = self._level(level)
-        return best_mixture.best_mixture(self, domain_weights, group, level, replicates)
+        loss = best_mixture.WeightedLoss(self, domain_weights, group)
+        return best_mixture.best_mixture(loss, self._level(level), replicates)
+
+    def weighted_loss(
+        self,
+        domain_weights: Mapping[str, float],
+        group: str | None = None,
+        level: float | None = None,
+        **proportions,
+    ) -> pd.DataFrame:
+        """The weighted mean of the losses of a mixture law, with its interval (as of `predict`).
+
+        Args:
+            domain_weights: response (loss_<domain>, or its domain) to weight in the mean loss.
+            group: which fits.
+            level: of the interval.
+            proportions: p_<domain>, each a number or array; one that is not given is 0.
+
+        Returns:
+            One row a mixture: the proportions, `loss`, `low`, `high`.
+        """
+        loss = best_mixture.WeightedLoss(self, domain_weights, group)
+        mixtures = points_of(self.law, proportions)
+        points = np.stack([mixtures[domain] for domain in loss.domains], axis=-1)
+        low, high = loss.interval(points, self._level(level), best_mixture.REPLICATES)
+        return pd.DataFrame(
+            {**mixtures, "loss": loss.estimated()(points), "low": low, "high": high}
+        )
+
+    def with_best_mixtures(self, domain_weights: Mapping[str, float]) -> Self:
+        """The fit with its table `best_mixture`, of every group, for some weights of the losses.
+
+        The facts of the fit keep the weights, by response, as `domain_weights`.
+        """
+        weights = best_mixture.weights_by_response(domain_weights, self.responses)
+        groups = [self.best_mixture(weights, group).assign(group=group) for group in self.groups]
+        tables = {**self.tables, "best_mixture": pd.concat(groups, ignore_index=True)}
+        return replace(self, tables=tables, facts={**self.facts, "domain_weights": weights})
 
     def _level(self, level: float | None) -> float:
         return self.level if level is None else level

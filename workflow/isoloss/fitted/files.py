@@ -40,8 +40,9 @@ def load_fit(folder: str | Path) -> Fit:
         True
     """
     files = {name: Path(folder) / f"{name}.parquet" for name in TABLES}
-    if not files["findings"].exists():  # it was saved before there were verdicts
-        del files["findings"]
+    for later in ("findings", "best_mixture"):  # that fits of earlier versions do not have
+        if not files[later].exists():
+            del files[later]
     (fit,) = fits_from(list(files.values())).values()
     return fit
 

@@ -25,6 +25,7 @@ from isoloss.fit.mixture import domains_of, responses_of
 from isoloss.fit.solve import Constraints
 from isoloss.laws._law import Law
 from isoloss.laws._make import made_law
+from isoloss.laws._mixture import LOSS
 from isoloss.load.content import keywords
 from isoloss.load.stage import CACHE, FETCHED
 from isoloss.study.mixtures import fit_problems, mixture_problems
@@ -245,7 +246,9 @@ class _Sections:
             elif form == "phases":
                 self.problems += phase_problems(entry[form], self.config["expand"], place)
             else:
-                self.problems += mixture_problems(entry[form], tags, f"{place}.{form}")
+                design = entry[form].get("design")
+                below = f"expand.{design}.mixtures" if design else f"{place}.{form}"
+                self.problems += mixture_problems(entry[form], tags, below)
             self.problems += fit_problems(self.config, name, self.sound)
 
     def _check_fits(self) -> None:
@@ -696,6 +699,9 @@ def _rows_problems(
     if together and fit["interval"] in ("residual", "parametric"):
         reason = f"{fit['interval']} draws runs one by one, and some are to be drawn together"
         return [Problem(f"{place}.interval", reason, "use bootstrap or profile")]
+    wrong = _domain_weight_problems(fit.get("domain_weights"), mixture, f"{place}.domain_weights")
+    if wrong:
+        return wrong
     tag_key = fit.get("tag_key")
     if not mixture or tags is None:
         reason = "only a mixture law of a sweep reads it"
@@ -705,6 +711,19 @@ def _rows_problems(
         return [Problem(f"{place}.tag_key", reason, f"name one: {', '.join(tags)}")]
     if tag_key is not None and tags and tag_key not in tags:
         return [Problem(f"{place}.tag_key", "no row has this tag", nearest(tag_key, tags))]
+    return []
+
+
+def _domain_weight_problems(
+    weights: Mapping[str, float] | None, mixture: bool, place: str
+) -> list[Problem]:
+    """Problems of the weights of losses for which a best mixture is sought."""
+    if weights is None:
+        return []
+    if not mixture:
+        return [Problem(place, "only a mixture law has a best mixture", "leave it out")]
+    if not any(weights.values()):
+        return [Problem(place, "no weight is above 0", "give a loss a weight")]
     return []
 
 
@@ -739,7 +758,7 @@ def _fit_problems(
     if fit["points"] != "runs":
         return []  # how many points a run has is known when it is trained
     if registry.of_mixtures(fit["card"]):  # its terms depend on the domains of the runs
-        return _domain_problems(runs, place) if table else []
+        return _domain_problems(fit, runs, place) if table else []
     return _run_count_problems(fit, made_law(fit["card"], fit["options"]), runs, place)
 
 
@@ -754,10 +773,16 @@ def _column_problems(fit: Mapping[str, Any], runs: pd.DataFrame, place: str) -> 
     ]
 
 
-def _domain_problems(runs: pd.DataFrame, place: str) -> list[Problem]:
-    """A problem if a table lacks the proportions and losses that a law of mixtures needs."""
-    if domains_of(runs) and responses_of(runs):
-        return []
+def _domain_problems(fit: Mapping[str, Any], runs: pd.DataFrame, place: str) -> list[Problem]:
+    """Problems of a table that lacks proportions and losses that a law of mixtures needs."""
+    known = responses_of(runs)
+    if domains_of(runs) and known:
+        weights = fit.get("domain_weights") or {}
+        unknown = [name for name in weights if not {name, f"{LOSS}{name}"}.intersection(known)]
+        return [
+            Problem(f"{place}.domain_weights.{name}", "no such loss", nearest(name, known))
+            for name in unknown
+        ]
     reason = "the table has no columns of proportions and losses by domain"
     remedy = "name them p_<domain> and loss_<domain>, such as p_web and loss_web"
     return [Problem(place, reason, remedy)]

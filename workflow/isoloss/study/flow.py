@@ -173,8 +173,50 @@ class Flow:
 
     @cached_property
     def jobs(self) -> list[Job]:
-        """All jobs of the study, each after those that it needs."""
+        """All jobs of the study, each after those that it needs.
+
+        They are in the order of the stages; those below a job that reads results of a later stage
+        come after all others, in the same order.
+        """
+        if not any(self._reads_later(job) for job in self._listed):
+            return self._listed
+        rounds: dict[str, int] = {}
+
+        def round_of(job: Job) -> int:
+            if job.label not in rounds:
+                rounds[job.label] = 0  # while it is looked at: `check` refuses circles
+                ends = [round_of(other) + self._is_later(other, job) for other in self.needs(job)]
+                rounds[job.label] = max(ends, default=0)
+            return rounds[job.label]
+
+        return sorted(self._listed, key=round_of)
+
+    def _reads_later(self, job: Job) -> bool:
+        """Whether a job reads results of a stage that comes later in the order of stages."""
+        return bool(job.of.sometimes_after) and any(
+            self._is_later(other, job) for other in self.needs(job)
+        )
+
+    @staticmethod
+    def _is_later(other: Job, job: Job) -> bool:
+        """Whether the stage of another job comes later than that of a job."""
+        return other.stage in job.of.sometimes_after
+
+    @cached_property
+    def _listed(self) -> list[Job]:
+        """All jobs of the study in the order of the stages."""
         return [Job(name, names) for name, stage in STAGES.items() for names in stage.jobs(self)]
+
+    def needs(self, job: Job) -> list[Job]:
+        """The jobs whose results a job reads."""
+        makers = (
+            self._by_out.get(f) or self._by_out[str(Path(f).parent)] for f in self.inputs(job)
+        )
+        return list({maker.label: maker for maker in makers}.values())
+
+    @cached_property
+    def _by_out(self) -> dict[str, Job]:
+        return {job.out: job for job in self._listed}
 
     def job(self, stage: str, **names: str) -> Job:
         """The job of a stage with these names."""
@@ -209,11 +251,11 @@ class Flow:
     @cached_property
     def by_label(self) -> dict[str, Job]:
         """The jobs by label."""
-        return {job.label: job for job in self.jobs}
+        return {job.label: job for job in self._listed}
 
     @cached_property
     def _by_name(self) -> dict[Any, Job]:
-        return {(job.stage, frozenset(job.names.items())): job for job in self.jobs}
+        return {(job.stage, frozenset(job.names.items())): job for job in self._listed}
 
     @cache  # noqa: B019 - a process looks at one study
     def planned(self, sweep: str) -> dict[str, list[dict[str, Any]]]:

@@ -27,6 +27,8 @@ files at once is the card's own memory, so that a table of about 30 MB is good.
 `TAGS = {}` and `tag_keys(**options)`, which lists them. A card that reads from a network has
 `FETCHES = True`; its `sources` and `pieces` then have a keyword `fetched`, the folder where it
 keeps what it fetches: it is fetched once, when the study starts, and read from there by the job.
+Where the network can have something new under the same name, such as a branch, it also has
+`refresh(**options, fetched)`, which asks for it when the study starts and not in a job.
 
 A card that is drawn from its options and reads nothing has `SYNTHETIC = True`, and no sources. One
 that knows the entropy rate of its text has `ENTROPY_RATE = True` and `entropy_rate(**options)`, in

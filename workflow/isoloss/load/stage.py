@@ -21,6 +21,7 @@ def content_of(
     tokenizer: str,
     cache_folder: Path | None = None,
     fetched: Path | None = None,
+    anew: bool = False,
 ) -> str:
     """Digest of a dataset's sources and its tokenizer, computed once in a process.
 
@@ -30,14 +31,25 @@ def content_of(
         tokenizer: of the dataset.
         cache_folder: where fingerprints of its files are kept between processes; None for nowhere.
         fetched: where a card keeps what it fetches from a network.
+        anew: whether the network is asked what is new, also where something is kept.
     """
     from isoloss.load.content import identity
 
+    if anew:
+        _refresh(card, options, fetched.resolve())
     kept = None
     if cache_folder is not None:
         name = blake2b(f"{card} {options} {tokenizer}".encode(), digest_size=8).hexdigest()
         kept = cache_folder / f"sources-{name}.json"
     return identity(card, json.loads(options), kept, fetched, tokenizer)
+
+
+@cache
+def _refresh(card: str, options: str, fetched: Path) -> None:
+    """Have a card ask the network what is new, once in a process."""
+    from isoloss.load.content import refresh
+
+    refresh(card, json.loads(options), fetched)
 
 
 def fetched_of(root: Path) -> Path:
@@ -75,7 +87,8 @@ class Load(Stage):
         entry, results = study.config["load"][dataset], study.root.parent
         about = entry["card"], canonical(entry["options"]), entry["tokenizer"]
         folder = results / CACHE if results.name == "results" else None
-        return {"content": content_of(*about, folder, fetched_of(study.root))}
+        where = folder, fetched_of(study.root), study.sources.asks_anew
+        return {"content": content_of(*about, *where)}
 
     def cards(self, study, dataset):
         """The dataset's."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from byte_pairs import byte_pairs
+from idx_files import write_images
 
 from isoloss.core import registry, tables, tokenizer
 from isoloss.core.problems import IsolossError
@@ -78,6 +79,14 @@ def test_a_tokenizer_that_changes_while_rows_are_read_stops_the_job(root, file, 
     byte_pairs(tmp_path / "tokenizer.json", words=280)
     specification = {"dataset": dataset, "seed": 7, "content": content}
     with pytest.raises(IsolossError, match="its sources changed while they were read"):
+        job.run(specification, tmp_path / "out", {}, tmp_path)
+
+
+def test_images_are_not_tokenised(file, tmp_path):
+    options = registry.defaults("dataset", "idx_images") | write_images(tmp_path)
+    dataset = {"card": "idx_images", "options": options, "valid_fraction": 0.3}
+    specification = {"dataset": {**dataset, "tokenizer": file}, "seed": 7, "content": None}
+    with pytest.raises(IsolossError, match="tokenizer: its rows are images, which have no text"):
         job.run(specification, tmp_path / "out", {}, tmp_path)
 
 

@@ -146,6 +146,10 @@ class _Rows:
         """Add a batch of sound pieces."""
         if "text" in batch.column_names:
             batch = self._encoded(batch)
+        elif self._tokenizer.digest:
+            reason = "its rows are images, which have no text"
+            place = f"dataset {self._pieces.card}, tokenizer"
+            raise IsolossError(Problem(place, reason, "leave it out"))
         digests = _digests(batch)
         if self._pieces.has_ids:
             ids = blake2b_each(batch["row_id"], _ID_BYTES)

@@ -149,7 +149,8 @@ def measure(step: str, folder: Path, n_rows: int) -> None:
 
 def step(name: str, folder: Path, n_rows: int, work: str) -> dict:
     """One step in a process of its own, as a row of the table."""
-    words = [sys.executable, __file__, "--step", name, "--folder", str(folder)]
+    # -P: numba imports a package `coverage`, which coverage.py here is not
+    words = [sys.executable, "-P", __file__, "--step", name, "--folder", str(folder)]
     process = subprocess.run([*words, "--rows", str(n_rows)], check=True, stdout=subprocess.PIPE)
     *output_lines, last = process.stdout.decode().splitlines()
     load_average = f"load average {os.getloadavg()[0]:.1f}"

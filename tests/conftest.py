@@ -81,6 +81,7 @@ def rows() -> pd.DataFrame:
             "tags": [[("kind", kinds[i % 3]), ("domain", domains[i // 2 % 2])] for i in range(40)],
             "split": ["valid" if i % 4 == 3 else "train" for i in range(40)],
             "group": [f"file{i // 4}.py" for i in range(40)],
+            "file": None,
         }
     )
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from isoloss.core import tables
 from isoloss.core.tokens import TokenArray
-from isoloss.expand import expand_batches
+from isoloss.expand import Weighting, expand_batches
 from isoloss.train.dataset import Dataset, Index, layout
 
 
@@ -20,7 +20,7 @@ def batches_of(rows: pd.DataFrame, size: int = 7) -> list[pa.RecordBatch]:
 def expand_table(rows: pd.DataFrame, weights, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Index and audit of a weighting."""
     parts = [tables.schema("index").empty_table()]
-    audit = expand_batches(batches_of(rows), weights, seed, parts.append)
+    audit = expand_batches(batches_of(rows), Weighting(weights), seed, parts.append)
     return pa.concat_tables(parts).to_pandas(), audit.frame()
 
 

@@ -314,7 +314,7 @@ WRONG = {
     "fit of another sweep": ("plot.isoloss.fits", ["curve"], "plot.isoloss.fits", "'own'"),
     "too few fits": ("plot.isoloss.fits", [], "plot.isoloss.fits", "name at least 1 of `fit`"),
     "not a number": ("seed", float("nan"), "seed", "a finite number is needed"),
-    "a key that is no text": ("expand.natural", {1: {}}, "expand.natural", "put it in quotes"),
+    "a key that is no text": ("expand.natural", {None: {}}, "expand.natural", "put it in quotes"),
     "a budget that cannot be kept": (
         "train.sizes.cells",
         [{"n_flops": 1e3, "d_model": [8, 12, 16, 20]}, {"n_flops": 2e9, "d_model": [8, 12]}],

@@ -3,6 +3,7 @@
 import copy
 
 import pytest
+import yaml
 
 from isoloss.core import schema, weightings
 from isoloss.core.problems import StudyError
@@ -225,6 +226,27 @@ def test_a_mixture_that_needs_itself_is_refused(config):
             "-> sweep first -> weighting better",
         }.items()
     ]
+
+
+def test_a_tag_that_yaml_reads_as_a_boolean_or_number_is_its_text(config, tmp_path):
+    config["expand"] |= {
+        "short": {"docstring": {True: 2}},
+        "numbers": {"weights": {2020: {3: 0.5, 2.5: 1}}},
+        "mixed": {"mixture": {"tag_key": "domain", "proportions": {False: 1}}},
+    }
+    file = tmp_path / "study.yaml"
+    file.write_text(yaml.safe_dump(config))
+    expand = schema.complete(schema.read(file))[0]["expand"]
+    assert expand["short"] == {"docstring": {"true": 2}}
+    assert expand["numbers"]["weights"] == {"2020": {"3": 0.5, "2.5": 1}}
+    assert expand["mixed"]["mixture"]["proportions"] == {"false": 1}
+
+
+def test_two_keys_of_one_text_and_keys_that_are_nothing_are_refused(config):
+    for values in ({True: 2, "true": 3}, {None: 2}):
+        config["expand"]["wrong"] = {"kind": values}
+        with pytest.raises(StudyError, match=r"expand\.wrong\.kind: the key \w+ is not text"):
+            check.check(config)
 
 
 # ---- the order of jobs

@@ -11,7 +11,7 @@ from isoloss.core import registry, tables
 from isoloss.core.problems import IsolossError
 from isoloss.core.tokens import NAME, token_writer
 from isoloss.datasets import saved_dataset
-from isoloss.expand import expand_batches
+from isoloss.expand import Weighting, expand_batches
 from isoloss.expand import export as export_module
 from isoloss.expand.export import Expanded, export_rows
 
@@ -28,7 +28,7 @@ def made(tmp_path, monkeypatch):
         tables.write("rows", rows, files[0])
         batches = tables.batches(files[0], "rows", ("row_id", "n_tokens", "tags", "split"), 7)
         with tables.batch_writer("index", files[1]) as write:
-            audit = expand_batches(batches, weights, 7, write)
+            audit = expand_batches(batches, Weighting(weights), 7, write)
         tables.write("audit", audit.frame(), files[2])
         with token_writer(tmp_path / NAME) as tokens:
             tokens.append(examples)
@@ -98,6 +98,7 @@ def test_images_are_exported_with_their_labels(made, tmp_path):
             "tags": [[("label", str(label))] for label in labels],  # a name that is taken
             "split": ["valid" if i < 4 else "train" for i in range(12)],
             "group": [f"g{i}" for i in range(12)],
+            "file": None,
         }
     )
     expanded = made(rows, images, {"label": {str(labels[5]): 2}})

@@ -40,7 +40,7 @@ def corpus(tmp_path) -> tuple[pd.DataFrame, str]:
                 "group": f"{i:05d}",
             }
         )
-    frame = pd.DataFrame(rows).assign(features=None, label=pd.NA)
+    frame = pd.DataFrame(rows).assign(features=None, label=pd.NA, file=None)
     tables.write("rows", frame, tmp_path / "rows.parquet", {})
     return frame, tmp_path / "rows.parquet"
 

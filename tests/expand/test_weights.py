@@ -16,13 +16,15 @@ from rows_in_memory import batches_of, expand_table
 from isoloss.core import tables
 from isoloss.core.problems import IsolossError
 from isoloss.expand import (
+    Weighting,
+    copies_of_rows,
     expand_batches,
-    expand_rows,
     merge_weights,
     row_copies,
     row_weight,
     tag_weights,
 )
+from isoloss.expand.batches import CATEGORIES
 
 VALUES = ("a", "b", "c")
 row_ids = st.text(max_size=12)
@@ -51,8 +53,10 @@ def table(row_tags) -> pd.DataFrame:
     return pd.DataFrame({"row_id": [f"id{i}" for i in range(len(row_tags))], "tags": row_tags})
 
 
-def copies_of(index: pd.DataFrame) -> dict[str, int]:
-    return dict(zip(index["row_id"], index["copies"], strict=True))
+def copies_of(rows: pd.DataFrame, weights, seed: int) -> dict[str, int]:
+    """Identity to copies of the rows that stay."""
+    copies = copies_of_rows(rows, weights, seed)
+    return {row_id: n for row_id, n in zip(rows["row_id"], copies, strict=True) if n}
 
 
 @given(row_ids, st.floats(0, 1e6), seeds)
@@ -99,7 +103,7 @@ def test_weights_multiply_and_what_is_not_named_counts_one(tags, weights):
 def test_weights_that_cancel_leave_the_row_as_it_is():
     rows = table([[("docstring", "true"), ("generated", "true")]])
     weights = {"docstring": {"true": 2.0}, "generated": {"true": 0.5}}
-    assert copies_of(expand_rows(rows, weights, seed=0)) == {"id0": 1}
+    assert copies_of(rows, weights, seed=0) == {"id0": 1}
 
 
 @given(
@@ -114,18 +118,16 @@ def test_every_row_is_decided_by_itself_in_any_order(values, weights, seed, rand
         row.row_id: oracle(row.row_id, row_weight(row.tags, weights), seed)
         for row in rows.itertuples()
     }
-    index = expand_rows(rows, weights, seed)
-    assert copies_of(index) == {row_id: n for row_id, n in expected.items() if n}
-    assert index["row"].is_monotonic_increasing
-    assert list(rows["row_id"][index["row"]]) == list(index["row_id"])
+    copies = copies_of(rows, weights, seed)
+    assert copies == {row_id: n for row_id, n in expected.items() if n}
     order = list(range(len(rows)))
     random.shuffle(order)
-    assert copies_of(expand_rows(rows.iloc[order], weights, seed)) == copies_of(index)
+    assert copies_of(rows.iloc[order], weights, seed) == copies
 
 
 def test_no_weights_leave_every_row_once():
     rows = table([[("kind", "a")]] * 3)
-    assert copies_of(expand_rows(rows, {}, 0)) == {"id0": 1, "id1": 1, "id2": 1}
+    assert copies_of(rows, {}, 0) == {"id0": 1, "id1": 1, "id2": 1}
 
 
 @given(st.lists(weights_maps, max_size=4))
@@ -205,14 +207,18 @@ def test_a_table_in_batches_has_the_index_of_its_training_rows_in_pandas(
     rows = table([[("kind", kind), ("domain", domain)] for kind, domain in values])
     count = range(len(rows))
     split = ["valid" if i % 4 == 1 else "train" for i in count]
-    rows = rows.assign(text=b"abc", features=None, label=None, n_tokens=3, split=split, group="")
+    rows = rows.assign(
+        text=b"abc", features=None, label=None, n_tokens=3, split=split, group="", file=None
+    )
     parts = [tables.schema("index").empty_table()]
     refusal = ""
     try:
-        expand_batches(batches_of(rows, size), weights, seed, parts.append)
+        expand_batches(batches_of(rows, size), Weighting(weights), seed, parts.append)
     except IsolossError as error:
         refusal = str(error)
-    expected = expand_rows(rows[rows["split"] == "train"], weights, seed)
+    train = rows[rows["split"] == "train"]
+    expected = train[["row_id"]].assign(copies=copies_of_rows(train, weights, seed))
+    expected = expected.query("copies > 0").reset_index(names="row")
     index = pa.concat_tables(parts).to_pandas()
     pd.testing.assert_frame_equal(index, expected, check_dtype=len(expected) > 0)
     tags = {tag for tags in rows["tags"] for tag in tags}
@@ -221,9 +227,24 @@ def test_a_table_in_batches_has_the_index_of_its_training_rows_in_pandas(
     assert ("drop every training row" in refusal) == (expected.empty and not lacking)
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_threads_and_categories_change_nothing(rows, tmp_path, threads):
+    weighting = Weighting({"kind": {"docstring": 2.5, "comment": 0.4}}, needed="domain")
+    tables.write("rows", rows, tmp_path / "rows.parquet")
+    read = tables.batches(
+        tmp_path / "rows.parquet", "rows", weighting.columns, size=7, categories=CATEGORIES
+    )
+    parts, expected = [], []
+    audit = expand_batches(read, weighting, 5, parts.append, threads)
+    plain = expand_batches(batches_of(rows), weighting, 5, expected.append)
+    assert pa.concat_tables(parts) == pa.concat_tables(expected)
+    pd.testing.assert_frame_equal(audit.frame(), plain.frame())
+    assert len(pa.concat_tables(parts))
+
+
 def test_tags_may_be_mappings_of_any_length_of_key():
     row_tags = [{"ab": "x"}, {"ab": "y"}]
-    assert copies_of(expand_rows(table(row_tags), {"ab": {"x": 3.0}}, seed=0)) == {
+    assert copies_of(table(row_tags), {"ab": {"x": 3.0}}, seed=0) == {
         "id0": 3,
         "id1": 1,
     }

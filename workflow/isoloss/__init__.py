@@ -2,7 +2,9 @@
 
 In a notebook: `read_runs` (any table, path or address), `import_runs` (a folder of training logs),
 `read_log` (the log of one run), `fit_law` (which returns a `Fit`), `load_fit`, `compare_laws`,
-`sensitivity`, `export_fit` (a fit as law.py), `law_of_table` (all of it at once), `expand_rows`,
+`sensitivity`, `export_fit` (a fit as law.py), `law_of_table` (all of it at once), `expand_rows`
+(rows repeated by the weights of their tags; for rows with `_dlm_row_tags` there are
+`expand_rows_by_weight`, `merge_weights_maps`, `resolve_row_weight`, `weight_distribution`),
 `mixture_weights` (by which rows make a mixture), `structural_entropies` (of an MLP's hidden units).
 `dir(isoloss)` lists them, and each has an example in its docstring.
 Importing isoloss is light; each name is fetched when it is first used.
@@ -23,7 +25,11 @@ _HOMES = {
     "law_of_table": "isoloss.quickfit.law",
     "import_runs": "isoloss.logs.read",
     "read_log": "isoloss.logs.read",
-    "expand_rows": "isoloss.expand.weights",
+    "expand_rows": "isoloss.expand.rows",
+    "expand_rows_by_weight": "isoloss.expand.by_weight",
+    "merge_weights_maps": "isoloss.expand.by_weight",
+    "resolve_row_weight": "isoloss.expand.by_weight",
+    "weight_distribution": "isoloss.expand.by_weight",
     "mixture_weights": "isoloss.expand.mixture",
     "structural_entropies": "isoloss.observables.structural_entropy",
 }
@@ -31,16 +37,20 @@ __all__ = [
     "Fit",
     "compare_laws",
     "expand_rows",
+    "expand_rows_by_weight",
     "export_fit",
     "fit_law",
     "import_runs",
     "law_of_table",
     "load_fit",
+    "merge_weights_maps",
     "mixture_weights",
     "read_log",
     "read_runs",
+    "resolve_row_weight",
     "sensitivity",
     "structural_entropies",
+    "weight_distribution",
 ]
 
 

@@ -1,8 +1,12 @@
 """The public names for type checkers and editors; __init__.py fetches them when they are used."""
 
 from isoloss.aggregate.table import read_runs as read_runs
+from isoloss.expand.by_weight import expand_rows_by_weight as expand_rows_by_weight
+from isoloss.expand.by_weight import merge_weights_maps as merge_weights_maps
+from isoloss.expand.by_weight import resolve_row_weight as resolve_row_weight
+from isoloss.expand.by_weight import weight_distribution as weight_distribution
 from isoloss.expand.mixture import mixture_weights as mixture_weights
-from isoloss.expand.weights import expand_rows as expand_rows
+from isoloss.expand.rows import expand_rows as expand_rows
 from isoloss.fit.compare import compare_laws as compare_laws
 from isoloss.fit.compare import sensitivity as sensitivity
 from isoloss.fit.law import fit_law as fit_law

@@ -14,6 +14,7 @@ rule expand_rows:
         "results/{study}/logs/expand/{dataset}/{weighting}.log",
     conda:
         "../../envs/isoloss.yaml"
+    threads: 1
     resources:
         mem_mb=2000,
     params:
@@ -26,6 +27,6 @@ rule expand_rows:
         "python -m isoloss expand --study results/{wildcards.study}/config.yaml"
         " --expects {params.expects}"
         " --weighting {wildcards.weighting:q} --rows {input.rows:q}"
-        " --best {input.best:q}"
+        " --threads {threads} --best {input.best:q}"
         " --out results/{wildcards.study}/expand/{wildcards.dataset}/{wildcards.weighting}"
         " 2> {log:q}"

@@ -7,22 +7,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from isoloss.core.tag_codes import TagCodes
+
 _COUNTS = ("rows_before", "rows_after", "tokens_before", "tokens_after")
 _KEYS = ["tag_key", "tag_value"]
-
-
-def flat_tags(tags: pa.MapArray) -> tuple[pa.Array, pa.Array, np.ndarray]:
-    """The tags of all rows in one array.
-
-    Args:
-        tags: (n,) maps of strings.
-
-    Returns:
-        keys (t,), values (t,), and how many tags every row has, int (n,).
-    """
-    offsets = tags.offsets.to_numpy()
-    begin, count = int(offsets[0]), int(offsets[-1] - offsets[0])
-    return tags.keys.slice(begin, count), tags.items.slice(begin, count), np.diff(offsets)
+_MOST = float(1 << 62)  # that a count shows
+_WAITING = 1 << 14  # tags whose sums of batches are not yet added up
 
 
 class TagAudit:
@@ -37,7 +27,9 @@ class TagAudit:
 
     def __init__(self) -> None:
         columns = {key: pa.array([], pa.string()) for key in _KEYS}
-        self._sums = pa.table(columns | {name: pa.array([], pa.int64()) for name in _COUNTS})
+        counts = {name: pa.array([], pa.int64()) for name in _COUNTS}
+        self._parts = [pa.table(columns | counts)]
+        self._waiting = 0
 
     def add(self, tags: pa.MapArray, n_tokens: np.ndarray, copies: np.ndarray) -> None:
         """Count a batch of rows.
@@ -47,21 +39,52 @@ class TagAudit:
             n_tokens: of every row, int (n,).
             copies: how often every row goes out, 0 if dropped, int (n,).
         """
-        keys, values, lengths = flat_tags(tags)
-        tokens, times = np.repeat(n_tokens, lengths), np.repeat(copies, lengths)
-        counts = [np.ones_like(tokens), times, tokens, tokens * times]
-        columns = [keys, values, *(pa.array(count, pa.int64()) for count in counts)]
-        batch = pa.table(columns, names=self._sums.column_names)
-        self._sums = _summed(pa.concat_tables([self._sums, _summed(batch)]))
+        self.add_codes(TagCodes.of(tags), n_tokens, copies)
+
+    def add_codes(
+        self,
+        tags: TagCodes,
+        n_tokens: np.ndarray,
+        copies: np.ndarray,
+        counted: np.ndarray | None = None,
+    ) -> None:
+        """Count a batch of rows.
+
+        Args:
+            tags: of every row.
+            n_tokens: of every row, int (n,).
+            copies: how often every row goes out, int (n,).
+            counted: which rows count, bool (n,), by default all; of the others only the values of
+                the tags are known.
+        """
+        once = np.ones(len(copies)) if counted is None else counted.astype(float)
+        before, after = once * n_tokens, once * copies
+        present = np.flatnonzero(tags.sums(np.ones(len(copies))))
+        amounts = (once, after, before, after * n_tokens)
+        counts = [np.minimum(tags.sums(one)[present], _MOST).astype(np.int64) for one in amounts]
+        names = [column.take(pa.array(present)) for column in (tags.keys, tags.values)]
+        arrays = [*names, *map(pa.array, counts)]
+        self._parts.append(pa.table(arrays, names=[*_KEYS, *_COUNTS]))
+        self._waiting += len(present)
+        if self._waiting > _WAITING:
+            self._sums()
+
+    def _sums(self) -> pa.Table:
+        """The sums over all batches."""
+        if len(self._parts) > 1:
+            self._parts = [_summed(pa.concat_tables(self._parts))]
+            self._waiting = 0
+        return self._parts[0]
 
     def values(self, key: str) -> set[str]:
-        """The values of a tag that were counted."""
-        of_key = self._sums.filter(pc.equal(self._sums["tag_key"], key))
+        """The values of a tag, also those of rows that do not count."""
+        of_key = self._sums().filter(pc.equal(self._sums()["tag_key"], key))
         return set(of_key["tag_value"].to_pylist())
 
     def frame(self) -> pd.DataFrame:
         """The `audit` table, sorted by key and value."""
-        return self._sums.sort_by([(key, "ascending") for key in _KEYS]).to_pandas()
+        counted = self._sums().filter(pc.greater(self._sums()["rows_before"], 0))
+        return counted.sort_by([(key, "ascending") for key in _KEYS]).to_pandas()
 
 
 def _summed(table: pa.Table) -> pa.Table:

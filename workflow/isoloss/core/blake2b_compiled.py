@@ -157,6 +157,7 @@ _compress = _compiled(_compress, f"void({_WORDS}, {_WORDS}, uint64[::1], uint64[
 hash_each = _compiled(
     _hash_each,
     # what Arrow hands out cannot be written to
-    "void(Array(uint8, 1, 'C', readonly=True), int64[::1], int64[::1], "
+    "void(Array(uint8, 1, 'C', readonly=True), Array(int64, 1, 'C', readonly=True), "
+    "Array(int64, 1, 'C', readonly=True), "
     "Array(uint8, 1, 'C', readonly=True), uint8[:,::1])",
 )

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-PATIENCE = 1_000_000  # hashes that take hashlib as long as numba takes to be imported and compile
+PATIENCE = 300_000  # hashes, after which compiled code is imported: half a second or more
 LONG = 4096  # bytes of a value from which hashlib is as fast
 
 
@@ -19,7 +19,7 @@ class _Hashers:
     """The choice between hashlib and compiled code.
 
     Both give the same bits. Compiled code takes an eighth of the time, but a second before it can
-    begin, so the first million hashes of a process are left to hashlib.
+    begin, so the first hashes of a process are left to hashlib.
     """
 
     def __init__(self) -> None:
@@ -79,13 +79,16 @@ def blake2b_each(values: pa.Array | pa.ChunkedArray, size: int, prefix: bytes = 
     begin, end = ends[:-1], ends[1:]
     hash_each = _HASHERS.hasher(len(binary))
     digests = np.empty((len(binary), size), np.uint8)
-    short = np.flatnonzero(end - begin < LONG) if hash_each else np.zeros(0, np.int64)
-    if len(short):
+    is_short = end - begin < LONG if hash_each else np.zeros(len(binary), dtype=bool)
+    if is_short.any():
         content, before = np.frombuffer(data or b"", np.uint8), np.frombuffer(prefix, np.uint8)
-        short_digests = np.empty((len(short), size), np.uint8)
-        hash_each(content, begin[short], end[short], before, short_digests)
-        digests[short] = short_digests
-    left = np.delete(np.arange(len(binary)), short)
+        if is_short.all():
+            hash_each(content, begin, end, before, digests)
+            return digests
+        short = np.empty((int(is_short.sum()), size), np.uint8)
+        hash_each(content, begin[is_short], end[is_short], before, short)
+        digests[is_short] = short
+    left = np.flatnonzero(~is_short)
     texts = binary.take(pa.array(left)).to_pylist()
     joined = b"".join([blake2b(prefix + text, digest_size=size).digest() for text in texts])
     digests[left] = np.frombuffer(joined, np.uint8).reshape(len(left), size)

@@ -56,18 +56,20 @@ def resolve(part: Mapping[str, Any]) -> Mapping[str, Any]:
 def complete(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
     """A study with every default filled in, and all that is wrong with it by the schema.
 
-    Numbers that YAML 1.1 reads as text (`1e10`) become numbers, and the options of cards are
-    completed from the cards. Runs on a dataset with a tokenizer's file that say no `vocabulary` get
-    the tokenizer's. Environment variables in tables' addresses stay as they are written.
+    Numbers that YAML 1.1 reads as text (`1e10`) become numbers, keys of weightings that it reads as
+    booleans or numbers (`true`) become text, and the options of cards are completed from the cards.
+    Runs on a dataset with a tokenizer's file that say no `vocabulary` get the tokenizer's.
+    Environment variables in tables' addresses stay as they are written.
     Keys under an earlier name have the name of today (`renamed` says which), and designs of
     mixtures are spelled out.
     """
     import jsonschema
 
+    config = weightings.with_text_keys(config)
     wrong = list(unsound(config))
     if wrong:
-        return dict(config), wrong
-    config, _ = renamed(_apart(dict(config)))
+        return config, wrong
+    config, _ = renamed(_apart(config))
     _fill(config, schema(), "", wrong)
     _fill_vocabularies(config, wrong)
     wrong += unsound(config)  # defaults count too, and numbers that text spelled

@@ -47,6 +47,9 @@ class Study(Protocol):
     def reading(self, sweep: str) -> str | None:
         """Digest of how the output of a user's program is read; None for other sweeps."""
 
+    def folder_weights(self, dataset: str, weighting: str) -> Mapping[str, Any]:
+        """Folder to the weights in it, of a dataset and a weighting with `files`."""
+
     def tries(self, sweep: str, shard: str) -> int:
         """The number of retries owed to the failed runs of a shard."""
 

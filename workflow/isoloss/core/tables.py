@@ -385,7 +385,11 @@ def read(path: str | Path, name: str | None = None) -> pa.Table:
 
 
 def batches(
-    path: str | Path, name: str, columns: Sequence[str], size: int = BATCH_ROWS
+    path: str | Path,
+    name: str,
+    columns: Sequence[str],
+    size: int = BATCH_ROWS,
+    categories: Sequence[str] = (),
 ) -> Iterator[pa.RecordBatch]:
     """Read some columns of a table batch by batch: memory is needed for one batch only.
 
@@ -394,12 +398,16 @@ def batches(
         name: the table that it must be.
         columns: which columns, in the order of the file.
         size: rows of a batch, the last one may have fewer.
+        categories: columns of texts that repeat, which are read as dictionaries; of a map
+            `<name>.key_value.key` and `<name>.key_value.value`.
 
     Raises:
         TableError: there is no such file, it is another table, or it is damaged.
     """
     file = _open(path)
     _check_name(file, name, path)
+    if categories:
+        file = _open(path, categories)
     try:
         # not in threads: they read ahead, and hold what they have read
         yield from file.iter_batches(size, columns=list(columns), use_threads=False)
@@ -444,14 +452,18 @@ def frame(path: str | Path, name: str | None = None) -> pd.DataFrame:
         raise TableError(Problem(str(path), f"is damaged ({error})", "make it again")) from error
 
 
-def _open(path: str | Path) -> pq.ParquetFile:
+def _open(path: str | Path, categories: Sequence[str] = ()) -> pq.ParquetFile:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     if not Path(path).is_file():
         raise TableError(Problem(str(path), "no such file", "run the stage that makes it"))
     try:
-        return pq.ParquetFile(pa.OSFile(os.fsencode(path)), page_checksum_verification=True)
+        return pq.ParquetFile(
+            pa.OSFile(os.fsencode(path)),
+            page_checksum_verification=True,
+            read_dictionary=list(categories),
+        )
     except _damage() as error:
         raise TableError(
             Problem(str(path), f"not a Parquet file ({error})", "make it again")

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from isoloss.core import weight_maps
 from isoloss.core.problems import Problem
 
 Entry = Mapping[str, Any]
 # the keys of a weighting that are not tags, each with those that can stand beside it
 FORMS: Mapping[str, tuple[str, ...]] = {
-    "weights": (),
+    "weights": ("files",),
     "mixture": (),
     "mixtures": (),
     "phases": (),
@@ -41,6 +42,42 @@ def tag_weights(entry: Entry) -> Mapping[str, Mapping[str, float]]:
     return entry.get("weights", entry)
 
 
+def beside(entry: Entry) -> dict[str, Any]:
+    """What a weighting has beside its form.
+
+    >>> beside({"weights": {}, "files": "weights.yaml"}), beside({"files": {"x": 2}})
+    ({'files': 'weights.yaml'}, {})
+    """
+    allowed = next((FORMS[key] for key in FORMS if key in entry), ())
+    return {key: entry[key] for key in allowed if key in entry}
+
+
+def with_text_keys(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A study whose tags in weightings are text where YAML reads them as booleans or numbers.
+
+    >>> with_text_keys({"expand": {"w": {"generated": {True: 0.5}}}})
+    {'expand': {'w': {'generated': {'true': 0.5}}}}
+    """
+    entries = config.get("expand")
+    if not isinstance(entries, Mapping):
+        return dict(config)
+    return {**config, "expand": {name: _with_text_keys(entry) for name, entry in entries.items()}}
+
+
+def _with_text_keys(entry: Any) -> Any:
+    entry = weight_maps.with_text_keys(entry)
+    if not isinstance(entry, Mapping):
+        return entry
+    texts: dict[str, Any] = {}
+    for key, below in entry.items():
+        if key == "mixture" and isinstance(below, Mapping) and "proportions" in below:
+            shares = weight_maps.with_text_keys(below["proportions"])
+            texts[key] = {**below, "proportions": shares}
+        else:
+            texts[key] = weight_maps.with_text_keys(below, 2 if key == "weights" else 1)
+    return texts
+
+
 def together_problems(entry: Entry, place: str) -> list[Problem]:
     """Problems of the keys of a weighting together: forms that are mixed, several targets."""
     key = form(entry)
@@ -49,6 +86,11 @@ def together_problems(entry: Entry, place: str) -> list[Problem]:
         reason = f"it is beside {key!r}, which is another form of a weighting"
         remedy = "a tag that is called like a form goes below `weights`, with all other tags"
         return [Problem(f"{place}.{other}", reason, remedy) for other in others]
+    if "files" in entry and "weights" not in entry:
+        reason = "the weights that those of folders are put over are missing"
+        return [
+            Problem(f"{place}.files", reason, "add `weights`, which can be {}; a tag goes there")
+        ]
     if key == "mixture":
         return _target_problems(entry[key], f"{place}.{key}")
     if key == "mixtures" and "corners" in entry[key] and "domains" not in entry[key]:

@@ -22,8 +22,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from isoloss.core import tables, tokens
-from isoloss.core.audit import flat_tags
 from isoloss.core.problems import IsolossError, Problem
+from isoloss.core.tag_codes import flat_tags
 
 FORMATS = ("parquet", "datasets")
 SPLITS = {"train": "train", "valid": "validation", "test": "test"}  # as other programs call them

@@ -11,7 +11,7 @@ from isoloss.core import tables
 from isoloss.core.escape import say
 from isoloss.core.problems import IsolossError
 from isoloss.expand import mixture
-from isoloss.expand.weights import COLUMNS, expand_batches
+from isoloss.expand.batches import CATEGORIES, Weighting, expand_batches
 
 
 def run(
@@ -20,16 +20,19 @@ def run(
     out: Path,
     facts: Mapping[str, Any],
     best: Sequence[Path] = (),
+    threads: int = 1,
 ) -> list[Path]:
     """Repeat or drop training rows by the weights of their tags, batch by batch.
 
     Args:
         specification: what matters to the job: `seed`, and `weights` (tag key to tag value to
-            weight) or `mixture` (the proportions from which they follow).
+            weight) or `mixture` (the proportions from which they follow); beside weights `content`,
+            folder to the weights in it, which count over them for the rows of files there.
         rows: rows.parquet of the dataset.
         out: folder for `index`, `audit` and `mixture`.
         facts: kept in all files.
         best: best_mixture.parquet of the fit that a mixture is taken from, if it is.
+        threads: that decide about rows at once; the results are the same.
 
     Returns:
         The files.
@@ -52,11 +55,13 @@ def run(
         if domains.rows_without:
             without = f"{domains.rows_without} training rows ({domains.tokens_without} tokens)"
             say(f"{without} have no tag {tag_key!r}: their weight is 0", sys.stderr)
-    batches = tables.batches(rows, "rows", COLUMNS)
+    weighting = Weighting(weights, tag_key, specification.get("content", {}))
+    batches = tables.batches(rows, "rows", weighting.columns, categories=CATEGORIES)
     with tables.batch_writer("index", files[0], facts) as write:
-        audit = expand_batches(batches, weights, seed, write, tag_key).frame()
+        audit = expand_batches(batches, weighting, seed, write, threads).frame()
     tables.write("audit", audit, files[1], facts)
-    shares = mixture.mixture_table(audit, weights, tag_key, target)
+    by_domain = {} if weighting.folders else weights  # else they differ within a domain
+    shares = mixture.mixture_table(audit, by_domain, tag_key, target)
     tables.write("mixture", shares, files[2], facts)
     say(mixture.told(shares, list(weights)), sys.stderr, end="")
     return files

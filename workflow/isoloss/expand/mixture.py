@@ -12,10 +12,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from isoloss.core.audit import flat_tags
 from isoloss.core.escape import columns, listed
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.seeds import generator
+from isoloss.core.tag_codes import flat_tags
 
 Shares = Mapping[str, float]
 COLUMNS = ("n_tokens", "tags", "split")  # of `rows`, which the natural proportions depend on

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from isoloss.core import weightings
+from isoloss.core.problems import IsolossError, Problem
 from isoloss.core.stages import Argument, Stage
 
 
@@ -19,6 +20,7 @@ class Expand(Stage):
     arguments = (
         Argument("weighting", "one of `expand`", metavar="NAME"),
         Argument("rows", "rows.parquet of the dataset"),
+        Argument("threads", "threads that decide about rows (1)", metavar="N", required=False),
         Argument("best", "best_mixture.parquet of its fit (if any)", many=True, required=False),
     )
     sections = (("weighting", "expand"),)
@@ -36,7 +38,13 @@ class Expand(Stage):
         """The weights, or the mixture that they are to make."""
         entry = study.config["expand"][weighting]
         form = weightings.form(entry)
-        return {form: entry.get(form, entry)}
+        return {form: entry.get(form, entry), **weightings.beside(entry)}
+
+    def outside(self, study, dataset, weighting):
+        """The weights in folders, where the weighting names files of them."""
+        if "files" not in weightings.beside(study.config["expand"][weighting]):
+            return {}
+        return {"content": study.folder_weights(dataset, weighting)}
 
     def inputs(self, study, dataset, weighting):
         """The rows of the dataset, and the best mixture of a fit, if that is the weighting."""
@@ -63,7 +71,14 @@ class Expand(Stage):
         rows, best = given["rows"], given["best"]
         job.takes(rows, *best)
         facts = job.facts("dataset", "weighting", seed=True)
-        job.makes(lambda out: self.code.run(job.specification, rows, out, facts, best))
+        threads = _count(given["threads"] or "1")
+        job.makes(lambda out: self.code.run(job.specification, rows, out, facts, best, threads))
+
+
+def _count(threads: str) -> int:
+    if not (threads.isdecimal() and int(threads)):
+        raise IsolossError(Problem("--threads", f"found {threads!r}", "give a number from 1"))
+    return int(threads)
 
 
 STAGES = (Expand(),)

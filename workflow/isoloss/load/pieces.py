@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from isoloss.core import tables
-from isoloss.core.audit import flat_tags
 from isoloss.core.problems import IsolossError, Problem
+from isoloss.core.tag_codes import flat_tags
 from isoloss.load.dropped import Dropped
 
 BATCH_BYTES = 1 << 25  # text or features of a batch

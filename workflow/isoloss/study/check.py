@@ -14,7 +14,7 @@ import pandas as pd
 
 from isoloss.aggregate.stage import rules
 from isoloss.aggregate.table import Rules, read_table
-from isoloss.core import filters, registry, schema, tokenizer, weightings
+from isoloss.core import filters, registry, schema, tokenizer, weight_maps, weightings
 from isoloss.core.addresses import UnsetError
 from isoloss.core.problems import IsolossError, Problem, StudyError, nearest
 from isoloss.core.sources import Sources
@@ -28,6 +28,7 @@ from isoloss.laws._make import made_law
 from isoloss.laws._mixture import LOSS
 from isoloss.load.content import keywords
 from isoloss.load.stage import CACHE, FETCHED
+from isoloss.study.folder_weights import folder_weights
 from isoloss.study.mixtures import fit_problems, mixture_problems
 from isoloss.study.schedules import phase_problems, schedule_problems
 from isoloss.train import cells
@@ -50,7 +51,7 @@ MEASURED = {
 MOST_STEPS = 10**12
 MOST_TOKENS = 10**15  # that one run is trained on
 MOST_BYTES = 2**36  # that one run takes in memory, 64 GiB
-MOST_COPIES = 10**6  # of one row
+MOST_COPIES = weight_maps.MOST  # of one row
 VALIDATED = 64  # items at once, where a run is measured
 HINTS = 100  # most problems for which similar names are looked up
 
@@ -81,7 +82,7 @@ def check(
     """
     look = (sources or Sources()) if fetch else None
     plans = plans or Plans()
-    wrong = schema.unsound(config)
+    wrong = schema.unsound(weightings.with_text_keys(config))
     if wrong:
         raise StudyError(wrong, source)
     config, wrong = schema.complete(config)
@@ -243,6 +244,8 @@ class _Sections:
             if form == "weights":
                 below = f"{place}.weights" if form in entry else place
                 self.problems += _weights_problems(weightings.tag_weights(entry), tags, below)
+                if weightings.beside(entry):
+                    self._check_folders(name, entry["files"], tags)
             elif form == "phases":
                 self.problems += phase_problems(entry[form], self.config["expand"], place)
             else:
@@ -250,6 +253,21 @@ class _Sections:
                 below = f"expand.{design}.mixtures" if design else f"{place}.{form}"
                 self.problems += mixture_problems(entry[form], tags, below)
             self.problems += fit_problems(self.config, name, self.sound)
+
+    def _check_folders(self, weighting: str, files: str, tags: set[str]) -> None:
+        """The weights in the folders of the datasets."""
+        place = f"expand.{weighting}"
+        for _, entry in self._entries("load"):
+            if _dataset_problems(entry, "", self.sources is not None):
+                continue
+            try:
+                folders = folder_weights(entry, files, Path("results", CACHE, FETCHED))
+            except IsolossError as error:
+                self.problems += [one.within(place) for one in error.problems]
+                continue
+            for folder, weights in folders.items():
+                at = f"{place}: {Path(folder, files)}"
+                self.problems += _weights_problems(weights, tags, at)
 
     def _check_fits(self) -> None:
         for name, fit in self._entries("fit"):

@@ -23,8 +23,10 @@ from isoloss.core.phases import Phases, parts, phases_of
 from isoloss.core.problems import Problem, StudyError, TableError, nearest
 from isoloss.core.sources import KEPT, Sources
 from isoloss.core.stages import Stage, stages
+from isoloss.load.stage import fetched_of
 from isoloss.records import environment, manifest, provenance
 from isoloss.records.store import Store, tries
+from isoloss.study.folder_weights import folder_weights
 from isoloss.train.identity import VERSIONS
 from isoloss.train.plan import shard_names, shard_runs
 from isoloss.train.plans import Plans
@@ -344,6 +346,19 @@ class Flow:
         """
         outside = STAGES[stage].outside(self, **names)
         return canonical(self.settings(stage, **names) | outside)
+
+    def folder_weights(self, dataset: str, weighting: str) -> Mapping[str, Any]:
+        """Folder to the weights in it, of a dataset and a weighting with `files`."""
+        key = dataset, self.config["expand"][weighting]["files"]
+        if key not in self._folder_weights:
+            entry, fetched = self.config["load"][dataset], fetched_of(self.root)
+            self._folder_weights[key] = folder_weights(entry, key[1], fetched)
+        return self._folder_weights[key]
+
+    @cached_property
+    def _folder_weights(self) -> dict[tuple[str, str], Mapping[str, Any]]:
+        """The weights of folders that were read, by dataset and name of the files."""
+        return {}
 
     def expectation(self, stage: str, **names: str) -> str:
         """Digest of what a job is expected to run: settings, content and code, without retries.

@@ -15,13 +15,14 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from isoloss.core import tables
+from isoloss.core import tables, weightings
 from isoloss.core.canonical import canonical
 from isoloss.core.problems import IsolossError
 from isoloss.core.sources import Sources
 from isoloss.load.stage import CACHE as FOLDER
 from isoloss.load.stage import FETCHED, content_of
 from isoloss.records import environment, provenance
+from isoloss.study.folder_weights import folder_weights
 from isoloss.train.plans import Plans
 from isoloss.train.programs import files_digest
 
@@ -101,6 +102,11 @@ def _contents(config: Mapping[str, Any], sources: Sources, cache: Path) -> dict[
             )
             for name, entry in config["load"].items()
         }
+        for name, entry in config["expand"].items():
+            if weightings.beside(entry):
+                for dataset in config["load"].values():
+                    folders = folder_weights(dataset, entry["files"], cache / FETCHED)
+                    read[f"expand.{name}"] = read.get(f"expand.{name}", "") + canonical(folders)
         for name, table in config["aggregate"].items():
             read[f"aggregate.{name}"] = sources.digest(name, table)
         for name, sweep in config["train"].items():

@@ -107,7 +107,15 @@ def config(tmp_path) -> dict:
     return {
         "study": "a",
         "load": {"s": {"card": "python_stdlib"}},
-        "expand": {"natural": {}, "w": {"kind": {"docstring": 2}}},
+        "expand": {
+            "natural": {},
+            "w": {"kind": {"docstring": 2}},
+            "l": {"weights": {"kind": {"docstring": 2}}},
+            "p": {"mixture": {"tag_key": "domain", "proportions": {"data": 1, "system": 0}}},
+            "c": {"mixture": {"tag_key": "domain", "corner": {"domain": "data", "share": 0.5}}},
+            "d": {"mixture": {"tag_key": "domain", "draw": {"label": "d"}}},
+            "m": {"mixtures": {"tag_key": "domain", "points": 2, "domains": ["data", "system"]}},
+        },
         "train": {
             "t": {"dataset": "s", "model": "transformer", "cells": cells},
             "c": {"trainer": "command", "cells": [{"seed": 1}], "command": command},
@@ -124,6 +132,11 @@ def config(tmp_path) -> dict:
 
 
 NAMED = {
+    "expand.NAME.weights.NAME.NAME": ("expand.l.weights.kind.docstring",),
+    "expand.NAME.mixtures": ("expand.m.mixtures",),
+    "expand.NAME.mixture.proportions.NAME": ("expand.p.mixture.proportions.data",),
+    "expand.NAME.mixture.corner": ("expand.c.mixture.corner",),
+    "expand.NAME.mixture": ("expand.d.mixture",),
     "expand.NAME.NAME.NAME": ("expand.w.kind.docstring",),
     "load.NAME": ("load.s",),
     "train.NAME.command": ("train.c.command",),

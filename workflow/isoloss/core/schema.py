@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isoloss.core import registry, tables, yaml_text
+from isoloss.core import registry, tables, weightings, yaml_text
 from isoloss.core.addresses import literal_secret, masked, shown
 from isoloss.core.problems import Problem, StudyError, nearest
 
@@ -58,7 +58,8 @@ def complete(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
 
     Numbers that YAML 1.1 reads as text (`1e10`) become numbers, and the options of cards are
     completed from the cards. Environment variables in tables' addresses stay as they are written.
-    Keys under an earlier name have the name of today (`renamed` says which).
+    Keys under an earlier name have the name of today (`renamed` says which), and designs of
+    mixtures are spelled out.
     """
     import jsonschema
 
@@ -70,7 +71,10 @@ def complete(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
     wrong += unsound(config)  # defaults count too, and numbers that text spelled
     validator = jsonschema.Draft202012Validator(schema())
     wrong += [line for error in validator.iter_errors(config) for line in explain(error)]
-    return config, wrong
+    if not wrong:
+        entries = config["expand"].items()
+        wrong = [p for k, v in entries for p in weightings.together_problems(v, f"expand.{k}")]
+    return (config, wrong) if wrong else weightings.spelled_out(config)
 
 
 def renamed(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
@@ -291,17 +295,6 @@ def _short(value: Any) -> str:
         return "a number of very many digits"
     text = json.dumps(masked(value), default=str)
     return text if len(text) < 60 else text[:57] + "..."
-
-
-def weightings(config: Mapping[str, Any], sweep: str) -> list[str]:
-    """The weightings that the runs of a sweep use, sorted."""
-    section = config["train"][sweep]
-    base = section["settings"].get("weighting", "natural")
-    names = set()
-    for cell in section["cells"]:
-        value = cell.get("weighting", base)
-        names.update(value if isinstance(value, list) else [value])
-    return sorted(names)
 
 
 def sweeps(config: Mapping[str, Any]) -> list[str]:

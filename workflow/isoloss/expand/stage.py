@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from isoloss.core import weightings
 from isoloss.core.stages import Argument, Stage
 
 
@@ -30,8 +31,10 @@ class Expand(Stage):
             yield {"dataset": dataset, "weighting": weighting}
 
     def settings(self, study, dataset, weighting):
-        """The weights."""
-        return {"weights": study.config["expand"][weighting]}
+        """The weights, or the mixture that they are to make."""
+        entry = study.config["expand"][weighting]
+        form = weightings.form(entry)
+        return {form: entry.get(form, entry)}
 
     def inputs(self, study, dataset, weighting):
         """The rows of the dataset."""

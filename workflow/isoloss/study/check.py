@@ -14,7 +14,7 @@ import pandas as pd
 
 from isoloss.aggregate.stage import rules
 from isoloss.aggregate.table import Rules, read_table
-from isoloss.core import filters, registry, schema
+from isoloss.core import filters, registry, schema, weightings
 from isoloss.core.addresses import UnsetError
 from isoloss.core.problems import IsolossError, Problem, StudyError, nearest
 from isoloss.core.sources import Sources
@@ -26,6 +26,7 @@ from isoloss.fit.solve import Constraints
 from isoloss.laws._law import Law
 from isoloss.laws._make import made_law
 from isoloss.laws._mixture import LOSS
+from isoloss.study.mixtures import fit_problems, mixture_problems
 from isoloss.train import cells
 from isoloss.train import settings as train_settings
 from isoloss.train.plan import MOST_RUNS, Cards, too_many
@@ -140,8 +141,7 @@ class _Sections:
         self._check_tables()
         for name, dataset in self._entries("load"):
             self.problems += _dataset_problems(dataset, f"load.{name}")
-        for name, weights in self._entries("expand"):
-            self.problems += _weights_problems(weights, self.config, f"expand.{name}")
+        self._check_weightings()
         self._check_fits()
         for name, figure in self._entries("plot"):
             self._check_figure(figure, f"plot.{name}")
@@ -195,9 +195,12 @@ class _Sections:
             self.problems += [one.within(place, ".") for one in error.problems]
             return
         if not commanded(sweep):
-            for weighting in schema.weightings(self.config, name):
+            used = weightings.of_sweep(self.config, name)
+            for weighting in used:
                 self._is_known(f"{place}.cells", weighting, ("expand",))
             self.problems += _plan_problems(plan, sweep, place)
+            if any("mixtures" in _entry(self.config, "expand", weighting) for weighting in used):
+                return  # a design is spelled out, and its runs are known, in a sound study
         self.runs[name] = plan.drop(columns="shard").assign(**MEASURED)
 
     def _check_observations(self) -> None:
@@ -221,6 +224,17 @@ class _Sections:
                 self.problems += [one.within(f"{place}.table") for one in error.problems]
             except IsolossError as error:
                 self.problems += [one.within(place) for one in error.problems]
+
+    def _check_weightings(self) -> None:
+        tags = _known_tags(self.config)
+        for name, entry in self._entries("expand"):
+            place, form = f"expand.{name}", weightings.form(entry)
+            if form == "weights":
+                below = f"{place}.weights" if form in entry else place
+                self.problems += _weights_problems(weightings.tag_weights(entry), tags, below)
+            else:
+                self.problems += mixture_problems(entry[form], tags, f"{place}.{form}")
+            self.problems += fit_problems(self.config, name, self.sound)
 
     def _check_fits(self) -> None:
         for name, fit in self._entries("fit"):
@@ -326,14 +340,18 @@ def _dataset_problems(dataset: Mapping[str, Any], place: str) -> list[Problem]:
     return [Problem(place, "the dataset has no sources", "check its options")]
 
 
-def _weights_problems(
-    weights: Mapping[str, Any], config: Mapping[str, Any], place: str
-) -> list[Problem]:
-    """Problems of a weighting: tag keys that no dataset has, too many copies."""
+def _known_tags(config: Mapping[str, Any]) -> set[str]:
+    """The tag keys of a study's datasets."""
     datasets = config["load"].values() if isinstance(config.get("load"), dict) else ()
     cards = [d["card"] for d in datasets if isinstance(d, dict) and "card" in d]
     cards = [card for card in cards if card in registry.names("dataset")]
-    tags = {tag for card in cards for tag in registry.facts("dataset", card)["TAGS"]}
+    return {tag for card in cards for tag in registry.facts("dataset", card)["TAGS"]}
+
+
+def _weights_problems(
+    weights: Mapping[str, Mapping[str, float]], tags: set[str], place: str
+) -> list[Problem]:
+    """Problems of tag weights: tag keys that no dataset has, too many copies."""
     unknown = [key for key in weights if tags and key not in tags]
     wrong = [
         Problem(f"{place}.{key}", "no row has this tag", nearest(key, tags)) for key in unknown

@@ -16,11 +16,10 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from isoloss.core import registry, tables
+from isoloss.core import registry, tables, weightings
 from isoloss.core.canonical import canonical
 from isoloss.core.escape import json_text
 from isoloss.core.problems import Problem, StudyError, TableError, nearest
-from isoloss.core.schema import weightings
 from isoloss.core.sources import KEPT, Sources
 from isoloss.core.stages import Stage, stages
 from isoloss.records import environment, manifest, provenance
@@ -264,7 +263,7 @@ class Flow:
         if commanded(self.config["train"][sweep]):
             return []
         if shard is None:
-            return sorted(weightings(self.config, sweep))
+            return weightings.of_sweep(self.config, sweep)
         return sorted({run["weighting"] for run in self.planned(sweep)[shard]})
 
     @cached_property

@@ -331,6 +331,16 @@ def test_any_name_can_be_the_index_of_a_symbol(index):
     figure.draw_without_rendering()  # would complain
 
 
+def test_predictions_of_folds_are_drawn_beside_those_of_the_fit(fits):
+    runs, fit_of = fits
+    _, table = drawn("predicted_observed", runs, {"power": fit_of["power"]})
+    residuals = fit_of["power"].residuals
+    unseen = residuals["predicted_unseen"].dropna()
+    assert 0 < len(unseen) < len(residuals)
+    assert list(table["held_out"]) == [False] * len(residuals) + [True] * len(unseen)
+    np.testing.assert_array_equal(table["predicted"][len(residuals) :], unseen)
+
+
 def test_residuals_are_percent_of_the_predicted_loss(fits):
     runs, fit_of = fits
     _, table = drawn("fit_residuals", runs, {"plane": fit_of["plane"]})

@@ -5,22 +5,31 @@ from __future__ import annotations
 import pandas as pd
 
 from isoloss.core import units
+from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.figures import _figure
 
 TITLE = "Predicted against observed"
-ABOUT = "Loss by each law against the loss observed; diamonds are runs that the fit did not see."
+ABOUT = (
+    "Loss by each law against the loss observed; diamonds are predictions of runs that were not "
+    "seen: by the fit, or by the fits of the folds that held them out."
+)
 MIN_FITS = 1
-OPTIONS = {}
+OPTIONS = {
+    "group": {
+        "type": "string",
+        "default": "",
+        "description": "Group of runs that is shown; all if empty.",
+    },
+}
 
-problems = _figure.no_problems
+problems = _figure.group_problems
 
 
-def draw(inputs: _figure.Inputs):
+def draw(inputs: _figure.Inputs, group: str):
     """One panel a law, on the same axes."""
     fits = inputs.fits
-    every = pd.concat(
-        [fit.residuals.assign(law=name) for name, fit in fits.items()], ignore_index=True
-    )
+    points = {name: _points(inputs, name, group) for name in fits}
+    every = pd.concat([table.assign(law=name) for name, table in points.items()], ignore_index=True)
     low, high = _figure.span([*every["loss"], *every["predicted"]], 1.04)
     figure, panels = inputs.canvas.new(4.5 * len(fits), 5.3, len(fits))
     width = inputs.canvas.width(figure) / len(fits)
@@ -30,7 +39,7 @@ def draw(inputs: _figure.Inputs):
             (False, "o", _figure.COLOURS[0], "fitted"),
             (True, "D", _figure.COLOURS[1], "held out"),
         ):
-            rows = fit.residuals[fit.residuals["held_out"] == unseen]
+            rows = points[name][points[name]["held_out"] == unseen]
             if len(rows):
                 rmse = (rows["residual"] ** 2).mean() ** 0.5
                 axes.scatter(
@@ -45,7 +54,23 @@ def draw(inputs: _figure.Inputs):
         axes.set_title(f"{_figure.literal(name)}\n{_figure.wrapped(fit.law.formula, width)}")
         axes.set_xlabel(inputs.label("predicted"))
     panels[0].set_ylabel(inputs.label("observed"))
-    _figure.print_small(figure, inputs)
+    _figure.print_small(figure, inputs, group)
     lines = figure.get_supxlabel().count("\n")
     figure.set_figheight(5.3 + 0.14 * max(0, lines - 1))  # the panels stay square
     return figure, every.drop(columns="response")
+
+
+def _points(inputs: _figure.Inputs, name: str, group: str) -> pd.DataFrame:
+    """What a fit predicts of runs: of those that it saw, and of those that were held out of it."""
+    fit = inputs.fits[name]
+    if group and group not in fit.groups:
+        reason = f"group {group!r} is not in it"
+        raise IsolossError(Problem(f"fit {name}", reason, nearest(group, fit.groups)))
+    residuals = fit.residuals[(fit.residuals["group"] == group) | (group == "")]
+    folds = residuals[residuals["predicted_unseen"].notna() & ~residuals["held_out"]]
+    folds = folds.assign(
+        predicted=folds["predicted_unseen"],
+        residual=folds["loss"] - folds["predicted_unseen"],
+        held_out=True,
+    )
+    return pd.concat([residuals, folds], ignore_index=True).drop(columns="predicted_unseen")

@@ -23,29 +23,22 @@ def run(specification: Mapping[str, Any], files: Sequence[Path], out: Path) -> l
 
     Args:
         specification: what matters to the job: `study` (its name), `summary` (the study's
-            section), `figures` (their names).
-        files: runs, losses and timing of every sweep, all tables of every fit.
+            section), `figures` (their names), `trials` (best mixtures that sweeps train: `sweep`,
+            `weighting`, `fit`, `group`).
+        files: runs, losses and timing of every sweep, mixtures of those with a trial, all tables
+            of every fit.
         out: the Markdown file.
 
     Returns:
         The file.
     """
-    study, settings = specification["study"], specification["summary"]
-    tables.write_text(out, summarize(study, settings, files, specification["figures"]))
+    tables.write_text(out, summarize(specification, files))
     return [out]
 
 
-def summarize(
-    study: str, settings: Mapping[str, Any], files: Sequence[str | Path], figures: Sequence[str]
-) -> str:
-    """The summary as Markdown.
-
-    Args:
-        study: its name.
-        settings: the study's `summary`.
-        files: runs, losses and timing of every sweep, all tables of every fit.
-        figures: names of the figures.
-    """
+def summarize(specification: Mapping[str, Any], files: Sequence[str | Path]) -> str:
+    """The summary as Markdown; see `run`."""
+    study, settings = specification["study"], specification["summary"]
     by_sweep: Tables = {}
     units_of: dict[str, tuple[str, str]] = {}
     notes: dict[str, list[str]] = {}

@@ -384,7 +384,8 @@ def test_figures_draw_any_names_without_complaint(name, plain_law, mixture_law, 
 def test_the_summary_of_any_names_is_a_list_of_its_own_lines(plain_law, mixture_law):
     for made in (plain_law, mixture_law):
         read = [str(file) for name, file in made.items() if not name.startswith("observe/")]
-        text = summarize("s", {"budgets": []}, read, ["f_$_"])
+        asked = {"study": "s", "summary": {"budgets": []}, "figures": ["f_$_"], "trials": []}
+        text = summarize(asked, read)
         assert "\x1b" not in text and "<" not in text
         assert all(line.startswith("- **") for line in text.splitlines()[2:])
     assert "s\\_\\*" in text and "&#36;\\\\frac&#36;" in text

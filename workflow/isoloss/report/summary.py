@@ -14,6 +14,7 @@ from isoloss.core.escape import markdown
 from isoloss.figures.weighting_effects import differences
 from isoloss.fitted import Fit, fits_from
 from isoloss.fitted.facts import VERDICTS, OneFit, Record, allocations, record
+from isoloss.report import mixtures
 
 Tables = dict[str, dict[str, pd.DataFrame]]
 
@@ -67,8 +68,12 @@ def summarize(specification: Mapping[str, Any], files: Sequence[str | Path]) -> 
         for name, fit in of_sweep.items():
             if records[name].allocates:
                 lines += _allocations(name, fit, settings["budgets"], runs)
+        for name, fit in of_sweep.items():
+            lines += mixtures.best_mixtures(name, fit)
         lines += _weightings(runs[runs["status"] == "done"], by_table["losses"])
-    if figures:
+    for asked in specification["trials"]:
+        lines.append(mixtures.trial(asked, fits[asked["fit"]], by_sweep[asked["sweep"]]))
+    if figures := specification["figures"]:
         folder = markdown(f"results/{study}/plot")
         names = ", ".join(map(markdown, figures))
         lines.append(

@@ -3,7 +3,7 @@
 # results/{study}/
 #   config.yaml                                        the effective study
 #   load/{dataset}/rows.parquet, tokens.npy, audit.parquet
-#   expand/{dataset}/{weighting}/index.parquet, audit.parquet
+#   expand/{dataset}/{weighting}/index, audit, mixture .parquet
 #   plan/{sweep}/runs.parquet                          the sweep spelled out
 #   train/{sweep}/{shard}.parquet                      what the store holds for the shard
 #   store/{run_digest}/, store/journal.jsonl           runs; not Snakemake's

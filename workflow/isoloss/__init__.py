@@ -3,8 +3,8 @@
 In a notebook: `read_runs` (any table, path or address), `import_runs` (a folder of training logs),
 `read_log` (the log of one run), `fit_law` (which returns a `Fit`), `load_fit`, `compare_laws`,
 `sensitivity`, `export_fit` (a fit as law.py), `law_of_table` (all of it at once), `expand_rows`,
-`structural_entropies` (of an MLP's hidden units). `dir(isoloss)` lists them, and each has an
-example in its docstring.
+`mixture_weights` (by which rows make a mixture), `structural_entropies` (of an MLP's hidden units).
+`dir(isoloss)` lists them, and each has an example in its docstring.
 Importing isoloss is light; each name is fetched when it is first used.
 """
 
@@ -24,6 +24,7 @@ _HOMES = {
     "import_runs": "isoloss.logs.read",
     "read_log": "isoloss.logs.read",
     "expand_rows": "isoloss.expand.weights",
+    "mixture_weights": "isoloss.expand.mixture",
     "structural_entropies": "isoloss.observables.structural_entropy",
 }
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "import_runs",
     "law_of_table",
     "load_fit",
+    "mixture_weights",
     "read_log",
     "read_runs",
     "sensitivity",

@@ -4,9 +4,11 @@
 rule expand_rows:
     input:
         rows=inputs("expand", "rows"),
+        best=inputs("expand", "best"),
     output:
         index="results/{study}/expand/{dataset}/{weighting}/index.parquet",
         audit="results/{study}/expand/{dataset}/{weighting}/audit.parquet",
+        mixture="results/{study}/expand/{dataset}/{weighting}/mixture.parquet",
         manifest="results/{study}/expand/{dataset}/{weighting}/manifest.json",
     log:
         "results/{study}/logs/expand/{dataset}/{weighting}.log",
@@ -24,5 +26,6 @@ rule expand_rows:
         "python -m isoloss expand --study results/{wildcards.study}/config.yaml"
         " --expects {params.expects}"
         " --weighting {wildcards.weighting:q} --rows {input.rows:q}"
+        " --best {input.best:q}"
         " --out results/{wildcards.study}/expand/{wildcards.dataset}/{wildcards.weighting}"
         " 2> {log:q}"

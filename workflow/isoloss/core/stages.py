@@ -79,7 +79,9 @@ class Stage(ABC):
         out: what `--out` is, for the command's help.
         main: the file that stands for a job's results, in the folder; empty where `path` is a file.
         entry: the module whose `run` makes the results.
-        after: the stages whose results it reads.
+        after: the stages whose results it reads; they come before it in the order of stages.
+        sometimes_after: stages that come later in that order, and whose results some of its jobs
+            read.
         arguments: of its command, besides --study, --out and --expects.
         sections: wildcards that the stage is the first to have, each with the part of a study that
             names its values.
@@ -93,6 +95,7 @@ class Stage(ABC):
 
     name = about = more = path = out = main = entry = ""
     after: tuple[str, ...] = ()
+    sometimes_after: tuple[str, ...] = ()
     arguments: tuple[Argument, ...] = ()
     sections: tuple[tuple[str, str], ...] = ()
     writes: tuple[str, ...] = ()

@@ -2,32 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from isoloss.core import tables
+from isoloss.core.escape import say
+from isoloss.expand import mixture
 from isoloss.expand.weights import COLUMNS, expand_batches
 
 
 def run(
-    specification: Mapping[str, Any], rows: Path, out: Path, facts: Mapping[str, Any]
+    specification: Mapping[str, Any],
+    rows: Path,
+    best: Sequence[Path],
+    out: Path,
+    facts: Mapping[str, Any],
 ) -> list[Path]:
     """Repeat or drop training rows by the weights of their tags, batch by batch.
 
     Args:
-        specification: what matters to the job: `weights` (tag key to tag value to weight), `seed`.
+        specification: what matters to the job: `seed`, and `weights` (tag key to tag value to
+            weight) or `mixture` (the proportions from which they follow).
         rows: rows.parquet of the dataset.
-        out: folder for `index` and `audit`.
-        facts: kept in both files.
+        best: best_mixture.parquet of the fit that a mixture is taken from, if it is.
+        out: folder for `index`, `audit` and `mixture`.
+        facts: kept in all files.
 
     Returns:
         The files.
     """
-    weights, seed = specification["weights"], specification["seed"]
-    files = [out / "index.parquet", out / "audit.parquet"]
+    files = [out / f"{name}.parquet" for name in ("index", "audit", "mixture")]
+    seed, weights = specification["seed"], specification.get("weights", {})
+    tag_key = target = None
+    if "mixture" in specification:
+        asked = specification["mixture"]
+        tag_key = asked["tag_key"]
+        domains = mixture.Domains.of(tables.batches(rows, "rows", mixture.COLUMNS), tag_key)
+        tables_of_fit = [tables.frame(file, "best_mixture") for file in best]
+        target = mixture.target_of(asked, domains.tokens, seed, *tables_of_fit)
+        weights = {tag_key: mixture.mixture_weights(domains.tokens, target, asked["size"])}
+        if domains.rows_without:
+            without = f"{domains.rows_without} training rows ({domains.tokens_without} tokens)"
+            say(f"{without} have no tag {tag_key!r}: their weight is 0")
     batches = tables.batches(rows, "rows", COLUMNS)
     with tables.batch_writer("index", files[0], facts) as write:
-        audit = expand_batches(batches, weights, seed, write)
-    tables.write("audit", audit.frame(), files[1], facts)
+        audit = expand_batches(batches, weights, seed, write, tag_key).frame()
+    tables.write("audit", audit, files[1], facts)
+    shares = mixture.mixture_table(audit, weights, tag_key, target)
+    tables.write("mixture", shares, files[2], facts)
+    say(mixture.told(shares, list(weights)), end="")
     return files

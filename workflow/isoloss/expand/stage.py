@@ -12,15 +12,17 @@ class Expand(Stage):
     name = "expand"
     about = "Repeat or drop training rows by the weights of their tags."
     path, main = "expand/{dataset}/{weighting}", "index.parquet"
-    out = "folder for index and audit"
+    out = "folder for index, audit and mixture"
     entry = "isoloss.expand.job"
     after = ("load",)
+    sometimes_after = ("fit",)  # whose best mixture a weighting is
     arguments = (
         Argument("weighting", "one of `expand`", metavar="NAME"),
         Argument("rows", "rows.parquet of the dataset"),
+        Argument("best", "best_mixture.parquet of its fit (if any)", many=True, required=False),
     )
     sections = (("weighting", "expand"),)
-    writes = ("index", "audit")
+    writes = ("index", "audit", "mixture")
     seeded = True
 
     def jobs(self, study):
@@ -37,8 +39,12 @@ class Expand(Stage):
         return {form: entry.get(form, entry)}
 
     def inputs(self, study, dataset, weighting):
-        """The rows of the dataset."""
-        return {"rows": [f"load/{dataset}/rows.parquet"]}
+        """The rows of the dataset, and the best mixture of a fit, if that is the weighting."""
+        fit = weightings.fit_of(study.config, weighting)
+        best = (
+            [f"fit/{study.config['fit'][fit]['sweep']}/{fit}/best_mixture.parquet"] if fit else []
+        )
+        return {"rows": [f"load/{dataset}/rows.parquet"], "best": best}
 
     def datasets(self, study, dataset, weighting):
         """The one that it expands."""
@@ -54,9 +60,10 @@ class Expand(Stage):
 
     def run(self, job, given):
         """Expand the rows."""
-        job.takes(given["rows"])
+        files = given["rows"], given["best"]
+        job.takes(given["rows"], *given["best"])
         facts = job.facts("dataset", "weighting", seed=True)
-        job.makes(lambda out: self.code.run(job.specification, given["rows"], out, facts))
+        job.makes(lambda out: self.code.run(job.specification, *files, out, facts))
 
 
 STAGES = (Expand(),)

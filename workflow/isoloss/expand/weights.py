@@ -185,6 +185,7 @@ def expand_batches(
     weights: Weights,
     seed: int,
     write: Callable[[pa.Table], None],
+    tag_key: str | None = None,
 ) -> TagAudit:
     """Apply a weighting to the training rows of a rows table, batch by batch.
 
@@ -193,6 +194,7 @@ def expand_batches(
         weights: tag key to tag value to weight.
         seed: decides the fractions.
         write: called with every batch of the `index` table (tables.yaml), in order.
+        tag_key: a tag without which a row is dropped; None for none.
 
     Returns:
         What it did to every tag of the training rows.
@@ -208,10 +210,11 @@ def expand_batches(
         positions = np.flatnonzero(is_train)
         train = batch.take(pa.array(positions))
         other = batch.take(pa.array(np.flatnonzero(~is_train)))
+        weight = tag_weights(train["tags"], weights)
+        if tag_key is not None:
+            weight[_lack(train["tags"], tag_key)] = 0.0
         copies = weighted_copies(
-            lambda at, ids=train["row_id"]: ids.take(pa.array(at)).to_pylist(),
-            tag_weights(train["tags"], weights),
-            seed,
+            lambda at, ids=train["row_id"]: ids.take(pa.array(at)).to_pylist(), weight, seed
         )
         n_tokens = train["n_tokens"].to_numpy()
         sizes.add(copies, n_tokens)
@@ -229,6 +232,14 @@ def expand_batches(
             Problem("weights", "they drop every training row", "give some rows a weight above 0")
         )
     return audit
+
+
+def _lack(tags: pa.MapArray, tag_key: str) -> np.ndarray:
+    """Whether each row lacks a tag, bool (n,)."""
+    keys, _, lengths = flat_tags(tags)
+    lacks = np.ones(len(tags), dtype=bool)
+    lacks[np.repeat(np.arange(len(tags)), lengths)[np.asarray(pc.equal(keys, tag_key))]] = False
+    return lacks
 
 
 def _check_names(weights: Weights, *audits: TagAudit) -> None:

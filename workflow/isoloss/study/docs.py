@@ -125,7 +125,7 @@ def _stage(stage: Stage) -> list[str]:
     return [
         f"`{stage.name}`",
         stage.about,
-        ", ".join(stage.after),
+        ", ".join([*stage.after, *(f"{name} (some jobs)" for name in stage.sometimes_after)]),
         f"`{stage.path}`",
         ", ".join(stage.writes),
         " ".join(f"`--{argument.name}`" for argument in stage.arguments),

@@ -172,8 +172,48 @@ class Flow:
 
     @cached_property
     def jobs(self) -> list[Job]:
-        """All jobs of the study, each after those that it needs."""
+        """All jobs of the study, each after those that it needs.
+
+        They are in the order of the stages, but for those that read results of a later one.
+        """
+        if not any(self._reads_later(job) for job in self._listed):
+            return self._listed
+        ordered: dict[str, Job] = {}
+        begun: set[str] = set()
+
+        def append(job: Job) -> None:
+            if job.label in begun:
+                return
+            begun.add(job.label)
+            for needed in self.needs(job):
+                append(needed)
+            ordered[job.label] = job
+
+        for job in self._listed:
+            append(job)
+        return list(ordered.values())
+
+    def _reads_later(self, job: Job) -> bool:
+        """Whether a job reads results of a stage that comes later in the order of stages."""
+        return bool(job.of.sometimes_after) and any(
+            needed.stage in job.of.sometimes_after for needed in self.needs(job)
+        )
+
+    @cached_property
+    def _listed(self) -> list[Job]:
+        """All jobs of the study in the order of the stages."""
         return [Job(name, names) for name, stage in STAGES.items() for names in stage.jobs(self)]
+
+    def needs(self, job: Job) -> list[Job]:
+        """The jobs whose results a job reads."""
+        makers = (
+            self._by_out.get(f) or self._by_out[str(Path(f).parent)] for f in self.inputs(job)
+        )
+        return list({maker.label: maker for maker in makers}.values())
+
+    @cached_property
+    def _by_out(self) -> dict[str, Job]:
+        return {job.out: job for job in self._listed}
 
     def job(self, stage: str, **names: str) -> Job:
         """The job of a stage with these names."""
@@ -208,11 +248,11 @@ class Flow:
     @cached_property
     def by_label(self) -> dict[str, Job]:
         """The jobs by label."""
-        return {job.label: job for job in self.jobs}
+        return {job.label: job for job in self._listed}
 
     @cached_property
     def _by_name(self) -> dict[Any, Job]:
-        return {(job.stage, frozenset(job.names.items())): job for job in self.jobs}
+        return {(job.stage, frozenset(job.names.items())): job for job in self._listed}
 
     @cache  # noqa: B019 - a process looks at one study
     def planned(self, sweep: str) -> dict[str, list[dict[str, Any]]]:

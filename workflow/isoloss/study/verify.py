@@ -212,8 +212,10 @@ def adopt(flow: Flow) -> int:
     """
     write_study(flow)
     write_provenance(flow)
-    ranks = {stage: rank for rank, stage in enumerate(dict.fromkeys(j.stage for j in flow.jobs))}
-    begun = int(time.time()) - len(ranks)
+    ranks: dict[str, int] = {}  # label -> how many jobs, one after the other, come before it
+    for job in flow.jobs:
+        ranks[job.label] = 1 + max((ranks[needed.label] for needed in flow.needs(job)), default=-1)
+    begun = int(time.time()) - 1 - max(ranks.values(), default=0)
     count = 0
     for job in flow.jobs:
         try:
@@ -223,7 +225,7 @@ def adopt(flow: Flow) -> int:
         place = flow.root / job.manifest
         for path in [place.parent / name for name in made["files"]] + [place] if made else []:
             if path.is_file():
-                os.utime(path, (begun + ranks[job.stage],) * 2)
+                os.utime(path, (begun + ranks[job.label],) * 2)
                 count += 1
     return count
 

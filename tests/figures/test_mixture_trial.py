@@ -60,7 +60,7 @@ def tried(fit, make_runs, noise=0.001, shift=0.0, seeds=(0, 1, 2), **mixtures):
                 about |= {"split": "valid", "n_tokens": 9, "error_rate": np.nan}
                 losses += [about | {"step": 1, "loss": 9.0}, about | {"step": 5, "loss": loss}]
     n = len(runs)
-    table = make_runs(np.full(n, 32), 1e6, 1.0, d_model=32).drop(columns="run_id")
+    table = make_runs(np.full(n, 32), 1e6, 1.0, d_model=32, run_digest="d").drop(columns="run_id")
     small = table.iloc[:1].assign(run_id="small", weighting="natural", seed=0, d_model=16)
     runs = pd.concat([table.assign(**pd.DataFrame(runs)), small], ignore_index=True)
     return runs, pd.DataFrame(shares), pd.DataFrame(losses)

@@ -73,7 +73,9 @@ def draw(inputs: _figure.Inputs, group: str, tried: str):
     right.set_xlim(left=0)
     right.set_xlabel("Share of the training data")
     level = f"{100 * fit.level:.4g} %"
-    right.set_title(_figure.wrapped(f"Mixtures; whiskers: {level} of the best of {name}", 4.6))
+    right.set_title(
+        _figure.wrapped(f"Mixtures; bars: {level} intervals of the best of {name}", 4.6)
+    )
     _figure.print_small(figure, inputs, group)
     shares = [_shares_table(one, best if one is trial.best else None) for one in trial.contenders]
     return figure, pd.concat([*parts, *shares], ignore_index=True)

@@ -30,7 +30,8 @@ def draw(inputs: _figure.Inputs, group: str):
     fits = inputs.fits
     points = {name: _points(inputs, name, group) for name in fits}
     every = pd.concat([table.assign(law=name) for name, table in points.items()], ignore_index=True)
-    low, high = _figure.span([*every["loss"], *every["predicted"]], 1.04)
+    shown = pd.concat([every["loss"], every["predicted"]])
+    low, high = _figure.span(shown[shown > 0], 1.04)  # far from its runs a law may fall below 0
     figure, panels = inputs.canvas.new(4.5 * len(fits), 5.3, len(fits))
     width = inputs.canvas.width(figure) / len(fits)
     for axes, (name, fit) in zip(panels, fits.items(), strict=True):
@@ -41,11 +42,12 @@ def draw(inputs: _figure.Inputs, group: str):
         ):
             rows = points[name][points[name]["held_out"] == unseen]
             if len(rows):
-                rmse = (rows["residual"] ** 2).mean() ** 0.5
+                rmse, below = (rows["residual"] ** 2).mean() ** 0.5, (rows["predicted"] <= 0).sum()
+                absent = f"\n{below} predicted below 0, not shown" if below else ""
                 axes.scatter(
                     rows["predicted"], rows["loss"], s=22, marker=marker, color=colour,
                     alpha=0.75, linewidth=0, zorder=3,
-                    label=f"{len(rows)} {label}, RMSE {units.loss(rmse, inputs.loss_unit)}",
+                    label=f"{len(rows)} {label}, RMSE {units.loss(rmse, inputs.loss_unit)}{absent}",
                 )  # fmt: skip
         for axis in (axes.xaxis, axes.yaxis):
             _figure.log_axis(axis, low, high)

@@ -121,7 +121,9 @@ def trial_of(
         raise IsolossError(Problem("trial", reason, nearest(group, fit.groups)))
     finished = _finished(fit, runs, group)
     shares, loss = _shares(fit, mixtures, finished), _weighted_losses(fit, losses, weights)
-    finished = finished.assign(weighted=finished["run_id"].map(loss)).dropna(subset="weighted")
+    cells = finished.groupby(tables.cell_columns(finished), dropna=False).ngroup()
+    finished = finished.assign(weighted=finished["run_id"].map(loss), cell=cells)
+    finished = finished.dropna(subset="weighted")
     if finished.empty:
         do = f"train the size of group {group!r}, or show another group"
         raise IsolossError(Problem("trial", f"no run of group {group!r} has its losses", do))
@@ -191,7 +193,7 @@ def _distance(fit: Fit, group: str, contender: Contender) -> float:
 
 def _seed_sd(runs: pd.DataFrame) -> float:
     """SD of the weighted loss over seeds, pooled over cells; NaN where no cell has two."""
-    cells = runs.groupby(tables.cell_columns(runs), dropna=False)["weighted"]
+    cells = runs.groupby("cell")["weighted"]
     degrees = len(runs) - cells.ngroups
     squares = ((runs["weighted"] - cells.transform("mean")) ** 2).sum()
     return float(np.sqrt(squares / degrees)) if degrees else float("nan")

@@ -188,7 +188,7 @@ def other_rows(project):
 
 def loaded_otherwise(project):
     """Code of the load room is edited, and makes the same rows."""
-    project.edit("load/rows.py", "digest_size=16", "digest_size=8 + 8")
+    project.edit("load/rows.py", "_ID_BYTES = 16", "_ID_BYTES = 8 + 8")
 
 
 def drawn_otherwise(project):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from isoloss.core import registry, schema, tables
-from isoloss.load.rows import identity
+from isoloss.load import identity
 from isoloss.models._model import model_of
 from isoloss.records import provenance
 from isoloss.study import flow
@@ -125,6 +125,7 @@ CARDS = {
 def arguments(home: Path) -> dict[str, tuple]:
     """What `run` of every stage is called with, each reading what those before it made."""
     dataset = {"card": "python_stdlib", "options": {"root": str(home)}, "valid_fraction": 0.4}
+    dataset["on_bad_row"] = "stop"
     few, sweep = {"dataset": "few", "weighting": "natural"}, {"sweep": "two"}
     files = {
         table: home / "aggregate" / f"{table}.parquet" for table in flow.STAGES["aggregate"].writes
@@ -150,7 +151,7 @@ def arguments(home: Path) -> dict[str, tuple]:
     about = {"study": "two", "summary": {"budgets": []}, "figures": ["seen"]}
     content = identity("python_stdlib", dataset["options"])
     return {
-        "load": ({"dataset": dataset, "seed": 3, "content": content}, home / "load", few),
+        "load": ({"dataset": dataset, "seed": 3, "content": content}, home / "load", few, home),
         "expand": ({"weights": {"kind": {"code": 1.5}}, "seed": 3}, rows, home / "expand", few),
         "plan": (SWEEP, home / "plan", sweep),
         "train": (trained, planned, *read, indices, home / "store", settings, shard, sweep),

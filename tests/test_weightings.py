@@ -7,7 +7,9 @@ import pytest
 from isoloss.core import schema, weightings
 from isoloss.core.problems import StudyError
 from isoloss.study import check
+from isoloss.study.flow import STAGES, Flow
 
+LAW = {"card": "mixture_power", "tag_key": "domain", "domain_weights": {"data": 1, "math": 2}}
 DESIGN = {"tag_key": "domain", "points": 3, "corners": 0.8, "domains": ["data", "system"]}
 
 
@@ -31,7 +33,7 @@ def config() -> dict:
             "first": {**shared, "cells": [{**cell, "weighting": ["natural", "design"]}]},
             "second": {**shared, "cells": [{**cell, "weighting": ["best", "even", "given"]}]},
         },
-        "fit": {"law": {"card": "mixture_power", "sweep": "first", "tag_key": "domain"}},
+        "fit": {"law": LAW | {"sweep": "first"}},
     }
 
 
@@ -199,9 +201,17 @@ def test_a_fit_of_another_law_has_no_best_mixture(config):
         check.check(config)
 
 
+def test_a_fit_without_weights_of_its_losses_has_no_best_mixture(config):
+    del config["fit"]["law"]["domain_weights"]
+    with pytest.raises(StudyError) as error:
+        check.check(config)
+    (line,) = map(str, error.value.problems)
+    assert line.endswith("'law' looks for no best mixture; give fit.law its `domain_weights`")
+
+
 def test_a_mixture_that_needs_itself_is_refused(config):
     config["expand"]["better"] = {"mixture": {"tag_key": "domain", "fit": "later"}}
-    config["fit"]["later"] = {"card": "mixture_power", "sweep": "second", "tag_key": "domain"}
+    config["fit"]["later"] = LAW | {"sweep": "second"}
     assert check.check(config)
     cell = config["train"]["first"]["cells"][0]
     cell["weighting"] = [*cell["weighting"], "better"]
@@ -216,3 +226,52 @@ def test_a_mixture_that_needs_itself_is_refused(config):
             "-> sweep first -> weighting better",
         }.items()
     ]
+
+
+# ---- the order of jobs
+
+
+def labels(config, root) -> list[str]:
+    return [job.label for job in Flow(check.check(config), root).jobs]
+
+
+def test_jobs_are_in_the_order_of_stages_where_that_is_an_order(config, tmp_path):
+    del config["expand"]["best"]
+    config["train"]["second"]["cells"][0]["weighting"] = ["even", "given"]
+    flow = Flow(check.check(config), tmp_path)
+    stages = [job.stage for job in flow.jobs]
+    assert list(dict.fromkeys(stages)) == [name for name in STAGES if name in stages]
+    assert stages == sorted(stages, key=list(STAGES).index)
+
+
+def test_a_best_mixture_comes_after_its_fit_and_each_job_after_what_it_needs(config, tmp_path):
+    config["plot"] = {"curves": {"card": "learning_curves", "sweep": "second"}}
+    flow = Flow(check.check(config), tmp_path)
+    order = [job.label for job in flow.jobs]
+    assert sorted(order) == sorted({*order})
+    assert len(order) == sum(1 for stage in STAGES.values() for _ in stage.jobs(flow))
+    for job in flow.jobs:
+        for needed in flow.needs(job):
+            assert order.index(needed.label) < order.index(job.label)
+    best = flow.job("expand", dataset="lib", weighting="best")
+    assert [job.label for job in flow.needs(best)] == ["load/lib", "fit/first/law"]
+    later = order[order.index("expand/lib/best") :]
+    stages = [flow.by_label[label].stage for label in later]
+    assert list(dict.fromkeys(stages)) == ["expand", "train", "aggregate", "plot", "summarize"]
+    assert "expand/lib/even" not in later
+    assert flow.settings("expand", **best.names)["mixture"] == {
+        "tag_key": "domain",
+        "fit": "law",
+        "size": 1,
+    }
+
+
+def test_a_mixture_of_a_mixture_is_ordered_too(config, tmp_path):
+    config["expand"]["better"] = {"mixture": {"tag_key": "domain", "fit": "later"}}
+    config["fit"] = {"later": LAW | {"sweep": "second"}, **config["fit"]}
+    third = copy.deepcopy(config["train"]["first"])
+    third["cells"][0]["weighting"] = "better"
+    config["train"] = {"third": third, **config["train"]}
+    order = labels(config, tmp_path)
+    chain = ["expand/lib/best", "fit/second/later", "expand/lib/better", "aggregate/third"]
+    assert sorted(chain, key=order.index) == chain

@@ -50,7 +50,7 @@ def expanded(corpus, mixture, tmp_path, best=(), seed=5):
     out = tmp_path / "out"
     out.mkdir(exist_ok=True)
     specification = {"mixture": {"tag_key": "domain", "size": 1.0, **mixture}, "seed": seed}
-    job.run(specification, corpus[1], best, out, {})
+    job.run(specification, corpus[1], out, {}, best)
     return tables.frame(out / "index.parquet", "index"), tables.frame(
         out / "mixture.parquet", "mixture"
     )

@@ -38,7 +38,7 @@ def at_rest(monkeypatch):
     def look(path, make, version):
         return REAL(path, make, version, now=lambda: time.time_ns() + LONG)
 
-    monkeypatch.setattr("isoloss.load.rows.Stamped", look)
+    monkeypatch.setattr("isoloss.load.content.Stamped", look)
 
 
 REAL = stamped.Stamped

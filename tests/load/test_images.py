@@ -19,7 +19,7 @@ from isoloss.core.problems import IsolossError, StudyError, TableError
 from isoloss.core.tokens import map_tokens, token_writer
 from isoloss.datasets import fashion_mnist, idx_images
 from isoloss.expand import job as expand_job
-from isoloss.load import identity, job, load_rows
+from isoloss.load import Writers, identity, job, load_rows
 from isoloss.study import check
 from isoloss.train.dataset import read_dataset
 
@@ -28,10 +28,17 @@ def load(out, card="idx_images", **options):
     """Rows, audit and the dataset of a card's options."""
     dataset = {"card": card, "options": registry.defaults("dataset", card) | options}
     files = job.run(
-        {"dataset": {**dataset, "valid_fraction": 0.3}, "seed": 7, "content": None}, out, {}
+        {
+            "dataset": {**dataset, "valid_fraction": 0.3, "on_bad_row": "stop"},
+            "seed": 7,
+            "content": None,
+        },
+        out,
+        {},
+        out,
     )
     rows, audit = tables.frame(files[0], "rows"), tables.frame(files[1], "audit")
-    return rows, audit, read_dataset(files[0], files[2])
+    return rows, audit, read_dataset(files[0], files[3])
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -88,7 +95,7 @@ def test_a_training_image_that_is_in_the_test_files_is_dropped_and_reported(tmp_
     rows, audit, _ = load(tmp_path / "out", **options)
     assert rows["split"].value_counts().to_dict() == {"train": 58, "valid": 20}
     assert (audit["rows_before"].sum(), audit["rows_after"].sum()) == (80, 78)
-    assert "1 rows repeat rows of another side and are dropped" in (capsys.readouterr().out)
+    assert "1 rows are left out: repeats a row of the other side (1)" in capsys.readouterr().err
 
 
 def test_a_mixture_of_classes_is_a_weighting(tmp_path):
@@ -96,7 +103,7 @@ def test_a_mixture_of_classes_is_a_weighting(tmp_path):
     rows, _, _ = load(tmp_path / "out", **options)
     weights = {"class": {"3": 2.0, "4": 0.0}}
     specification = {"weights": weights, "seed": 7}
-    index, audit = expand_job.run(
+    index, audit, _ = expand_job.run(
         specification, tmp_path / "out/rows.parquet", tmp_path / "expand", {}
     )
     index = tables.frame(index, "index")
@@ -183,8 +190,9 @@ def test_images_of_several_sizes_from_any_card_are_refused_with_their_group(monk
         for n in (4, 5)
     ]
     monkeypatch.setattr(idx_images, "pieces", lambda **_: iter(pieces))
+    dataset = {"card": "idx_images", "options": {}, "valid_fraction": 0.5, "on_bad_row": "stop"}
     with pytest.raises(IsolossError, match="'one of 5': an image of 4 x 5 among images of 4 x 4"):
-        load_rows("idx_images", {}, 0.5, 0, lambda rows, examples: None)
+        load_rows(dataset, 0, Writers(lambda rows, examples: None, lambda dropped: None))
 
 
 def test_training_images_that_are_all_in_the_test_files_are_told_as_such(tmp_path):
@@ -199,8 +207,9 @@ def test_training_images_that_are_all_in_the_test_files_are_told_as_such(tmp_pat
 def test_a_card_that_gives_all_rows_one_side_is_told_as_such(monkeypatch):
     one = {"features": np.zeros((4, 4), np.uint8), "label": 1, "tags": {}, "group": "a"}
     monkeypatch.setattr(idx_images, "pieces", lambda **_: iter([{**one, "split": "train"}]))
+    dataset = {"card": "idx_images", "options": {}, "valid_fraction": 0.5, "on_bad_row": "stop"}
     with pytest.raises(IsolossError, match="puts none of its rows in the split 'valid'; give it"):
-        load_rows("idx_images", {}, 0.5, 0, lambda rows, examples: None)
+        load_rows(dataset, 0, Writers(lambda rows, examples: None, lambda dropped: None))
 
 
 def test_images_of_several_shapes_do_not_go_into_one_file(tmp_path):

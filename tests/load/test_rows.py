@@ -12,8 +12,8 @@ import pytest
 
 from isoloss.core import tables
 from isoloss.core.problems import IsolossError
-from isoloss.load import identity, job, load_rows
-from isoloss.load import rows as load_module
+from isoloss.load import Writers, identity, job, load_rows
+from isoloss.load import pieces as load_module
 
 CARD = "python_stdlib"
 SHARED = "# the same\n# in every file\n"
@@ -32,12 +32,14 @@ def load(root, valid_fraction=0.3, seed=7, content=None):
     """Rows and audit of a folder."""
     batches = []
     options = {"root": str(root)}
+    dataset = {"card": CARD, "options": options, "valid_fraction": valid_fraction}
 
     def write(rows, examples):
         assert examples.tobytes() == b"".join(rows["text"].to_pylist())
         batches.append(rows)
 
-    audit = load_rows(CARD, options, valid_fraction, seed, write, content)
+    writers = Writers(write, lambda dropped: None)
+    audit = load_rows(dataset | {"on_bad_row": "stop"}, seed, writers, content)
     rows = pa.concat_tables(batches).to_pandas()
     return tables.conform("rows", rows).to_pandas(), audit.frame()
 
@@ -162,20 +164,35 @@ def test_rows_do_not_depend_on_the_size_of_a_batch(root, monkeypatch):
 def test_a_token_file_holds_the_tokens_of_the_rows_in_order(root, tmp_path_factory, monkeypatch):
     out = tmp_path_factory.mktemp("load")
     monkeypatch.setattr(load_module, "BATCH_BYTES", 100)
-    dataset = {"card": CARD, "options": {"root": str(root)}, "valid_fraction": 0.3}
-    files = job.run({"dataset": dataset, "seed": 7, "content": None}, out, {"dataset": "few"})
-    assert [file.name for file in files] == ["rows.parquet", "audit.parquet", "tokens.npy"]
+    dataset = {
+        "card": CARD,
+        "options": {"root": str(root)},
+        "valid_fraction": 0.3,
+        "on_bad_row": "stop",
+    }
+    files = job.run({"dataset": dataset, "seed": 7, "content": None}, out, {"dataset": "few"}, out)
+    assert [file.name for file in files] == [
+        "rows.parquet",
+        "audit.parquet",
+        "dropped.parquet",
+        "tokens.npy",
+    ]
     rows = tables.frame(files[0], "rows")
-    assert np.load(files[2]).tobytes() == b"".join(rows["text"])
+    assert np.load(files[3]).tobytes() == b"".join(rows["text"])
     pd.testing.assert_frame_equal(rows, load(root)[0])
     before = [file.read_bytes() for file in files]
-    again = job.run({"dataset": dataset, "seed": 7, "content": None}, out, {"dataset": "few"})
+    again = job.run({"dataset": dataset, "seed": 7, "content": None}, out, {"dataset": "few"}, out)
     assert [file.read_bytes() for file in again] == before
 
 
 def test_a_dataset_that_cannot_be_loaded_leaves_no_file(tmp_path, tmp_path_factory):
     out = tmp_path_factory.mktemp("load")
-    dataset = {"card": CARD, "options": {"root": str(tmp_path)}, "valid_fraction": 0.3}
+    dataset = {
+        "card": CARD,
+        "options": {"root": str(tmp_path)},
+        "valid_fraction": 0.3,
+        "on_bad_row": "stop",
+    }
     with pytest.raises(IsolossError, match="no rows"):
-        job.run({"dataset": dataset, "seed": 7, "content": None}, out, {})
+        job.run({"dataset": dataset, "seed": 7, "content": None}, out, {}, out)
     assert list(out.iterdir()) == []

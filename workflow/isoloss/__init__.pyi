@@ -1,6 +1,7 @@
 """The public names for type checkers and editors; __init__.py fetches them when they are used."""
 
 from isoloss.aggregate.table import read_runs as read_runs
+from isoloss.expand.mixture import mixture_weights as mixture_weights
 from isoloss.expand.weights import expand_rows as expand_rows
 from isoloss.fit.compare import compare_laws as compare_laws
 from isoloss.fit.compare import sensitivity as sensitivity

@@ -7,6 +7,7 @@ checkpoint load_rows:
         rows="results/{study}/load/{dataset}/rows.parquet",
         tokens="results/{study}/load/{dataset}/tokens.npy",
         audit="results/{study}/load/{dataset}/audit.parquet",
+        dropped="results/{study}/load/{dataset}/dropped.parquet",
         manifest="results/{study}/load/{dataset}/manifest.json",
     log:
         "results/{study}/logs/load/{dataset}.log",

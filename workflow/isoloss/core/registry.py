@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -139,10 +139,15 @@ def tree_of(file: Path) -> ast.Module:
         ) from error
 
 
-@cache
 def facts(kind: str, name: str) -> dict[str, Any]:
     """The literal upper-case constants of a card, without importing it."""
-    tree = tree_of(path(kind, name))
+    return _constants(path(kind, name))
+
+
+@cache
+def _constants(file: Path) -> dict[str, Any]:
+    """The literal upper-case constants of a source file."""
+    tree = tree_of(file)
     constants: dict[str, Any] = {}
     for node in tree.body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
@@ -158,9 +163,14 @@ def facts(kind: str, name: str) -> dict[str, Any]:
 @cache
 def lacking(kind: str, name: str) -> tuple[str, ...]:
     """What a card would have to define to keep the contract of its kind; read without importing."""
+    return tuple(part for part in CONTRACTS[kind].split() if part not in defined(kind, name))
+
+
+@cache
+def defined(kind: str, name: str) -> frozenset[str]:
+    """The names that a card defines, methods with their class; read without importing it."""
     tree = tree_of(path(kind, name))
-    defined = {named for node in tree.body for named in _defines(node)}
-    return tuple(part for part in CONTRACTS[kind].split() if part not in defined)
+    return frozenset(named for node in tree.body for named in _defines(node))
 
 
 def _defines(node: ast.stmt) -> Iterator[str]:
@@ -198,14 +208,33 @@ def of_mixtures(law: str) -> bool:
 
 
 def options(kind: str, name: str) -> dict[str, Any]:
-    """The options of a card as JSON Schema properties (description, unit, default each)."""
-    given = facts(kind, name).get("OPTIONS", {})
+    """The options of a card as JSON Schema properties (description, unit, default each).
+
+    A card can take those of a neighbour, whose stem is its OPTIONS_OF; its own come first.
+    """
+    card = facts(kind, name)
+    given = dict(card.get("OPTIONS", {}))
+    if "OPTIONS_OF" in card:
+        neighbour = HOME / FOLDERS[kind] / f"{card['OPTIONS_OF']}.py"
+        given |= {k: v for k, v in _constants(neighbour)["OPTIONS"].items() if k not in given}
     return {key: COMMON[spec] if isinstance(spec, str) else spec for key, spec in given.items()}
 
 
 def defaults(kind: str, name: str) -> dict[str, Any]:
     """The options of a card at their defaults."""
     return {k: spec["default"] for k, spec in options(kind, name).items() if "default" in spec}
+
+
+def tag_keys(dataset: str, given: Mapping[str, Any]) -> list[str]:
+    """The keys of the tags that a dataset's rows have: those of its TAGS, or as its options say.
+
+    Args:
+        dataset: its card.
+        given: the card's options, complete.
+    """
+    if "tag_keys" in defined("dataset", dataset):
+        return list(card("dataset", dataset).tag_keys(**given))
+    return list(facts("dataset", dataset)["TAGS"])
 
 
 def card(kind: str, name: str) -> ModuleType:

@@ -15,9 +15,9 @@ from isoloss.expand.weights import COLUMNS, expand_batches
 def run(
     specification: Mapping[str, Any],
     rows: Path,
-    best: Sequence[Path],
     out: Path,
     facts: Mapping[str, Any],
+    best: Sequence[Path] = (),
 ) -> list[Path]:
     """Repeat or drop training rows by the weights of their tags, batch by batch.
 
@@ -25,9 +25,9 @@ def run(
         specification: what matters to the job: `seed`, and `weights` (tag key to tag value to
             weight) or `mixture` (the proportions from which they follow).
         rows: rows.parquet of the dataset.
-        best: best_mixture.parquet of the fit that a mixture is taken from, if it is.
         out: folder for `index`, `audit` and `mixture`.
         facts: kept in all files.
+        best: best_mixture.parquet of the fit that a mixture is taken from, if it is.
 
     Returns:
         The files.

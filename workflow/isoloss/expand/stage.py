@@ -60,10 +60,10 @@ class Expand(Stage):
 
     def run(self, job, given):
         """Expand the rows."""
-        files = given["rows"], given["best"]
-        job.takes(given["rows"], *given["best"])
+        rows, best = given["rows"], given["best"]
+        job.takes(rows, *best)
         facts = job.facts("dataset", "weighting", seed=True)
-        job.makes(lambda out: self.code.run(job.specification, *files, out, facts))
+        job.makes(lambda out: self.code.run(job.specification, rows, out, facts, best))
 
 
 STAGES = (Expand(),)

@@ -2,4 +2,11 @@
 
 from isoloss.core import lazy
 
-__getattr__ = lazy.names(__name__, dict.fromkeys(["identity", "load_rows"], "isoloss.load.rows"))
+__getattr__ = lazy.names(
+    __name__,
+    {
+        "identity": "isoloss.load.content",
+        "load_rows": "isoloss.load.rows",
+        "Writers": "isoloss.load.rows",
+    },
+)

@@ -1,245 +1,291 @@
-"""Rows from the pieces of a dataset: content hashes, no duplicates, split by hash of the group."""
+"""Rows from the pieces of a dataset: identity, no duplicates, split by hash of the group."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import math
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from isoloss.core import registry, tables
+from isoloss.core.audit import TagAudit
 from isoloss.core.escape import say
 from isoloss.core.problems import IsolossError, Problem
-from isoloss.core.stamped import Stamped
+from isoloss.load import content
+from isoloss.load.dropped import OTHER_SIDE, Dropped, counts
+from isoloss.load.pieces import SPLITS, Pieces
+from isoloss.load.seen import Seen
 
-if TYPE_CHECKING:
-    import numpy as np
-    import pyarrow as pa
-
-    from isoloss.core.audit import TagAudit
-
-BATCH_BYTES = 1 << 25  # text or features of a batch
-_PIECE = 1 << 22  # bytes of a source that are read at once for its digest
+_ID_BYTES = 16  # of the digest of a row's content
 
 
-def identity(card: str, options: Mapping[str, Any], kept: Path | None = None) -> str:
-    """Digest of a dataset's sources: name, size and content of each, in order.
+@dataclass(frozen=True)
+class Writers:
+    """Where rows go.
 
-    Args:
-        card: dataset card.
-        options: the card's options.
-        kept: file in which fingerprints of the sources are kept (`Stamped`): a source that did not
-            change since is not read again. None to read every source.
+    Attributes:
+        rows: called with every batch of the `rows` table (tables.yaml), in order, and its examples:
+            the tokens of texts, integers (n_tokens,), or images, integers (n, ...).
+        dropped: called with every batch of the `dropped` table.
     """
-    known = None if kept is None else Stamped(kept, _fingerprint, "size and BLAKE2b, 16 bytes")
-    digest = blake2b(digest_size=16)
-    for name, path in registry.card("dataset", card).sources(**options):
-        size, content = _fingerprint(path) if known is None else known.of(path)
-        digest.update(f"{name}\0{size}\0".encode())
-        digest.update(bytes.fromhex(content))
-    if known is not None:
-        known.save()
-    return digest.hexdigest()
 
-
-def _fingerprint(path: Path) -> list[Any]:
-    """Size and digest of a file's content, read piece by piece."""
-    digest, size = blake2b(digest_size=16), 0
-    with path.open("rb") as file:
-        while piece := file.read(_PIECE):
-            digest.update(piece)
-            size += len(piece)
-    return [size, digest.hexdigest()]
+    rows: Callable[[pa.Table, np.ndarray], None]
+    dropped: Callable[[pa.Table], None]
 
 
 def load_rows(
-    card: str,
-    options: Mapping[str, Any],
-    valid_fraction: float,
+    dataset: Mapping[str, Any],
     seed: int,
-    write: Callable[[pa.Table, np.ndarray], None],
-    content: str | None = None,
+    writers: Writers,
+    expected: str | None = None,
+    fetched: Path | None = None,
 ) -> TagAudit:
-    """Read a dataset batch by batch and pass its rows to `write`.
+    """Read a dataset batch by batch and pass its rows on.
 
-    A row's identity is the hash of its content. Where content repeats, its first row stays and
-    the others are dropped (the audit counts them), so equal content is never on both sides. A
-    group is on the validation side if its hash falls into the first `valid_fraction`, unless the
-    dataset gives a piece its split; content that such a dataset has on two sides is reported. Of
-    earlier batches a digest of every row is kept in memory, about 140 bytes.
+    A row's identity is the id that the dataset gives it, or the hash of its content. Without ids,
+    where content repeats, its first row stays and the others are left out. With ids such rows stay
+    where they are on the same side. Equal content is never on two sides: the later row is left out,
+    and reported. A group is on the validation side if its hash falls into the first
+    `valid_fraction`, unless the dataset gives a piece its split. Of earlier batches 12 bytes a row
+    are kept in memory, and another 12 where rows have ids.
 
     Args:
-        card: dataset card.
-        options: the card's options.
-        valid_fraction: expected share of groups on the validation side, 0 to 1.
+        dataset: an entry of a study's `load`, complete: `card`, `options`, `valid_fraction` (the
+            expected share of groups on the validation side), `on_bad_row`.
         seed: of the study; decides the sides.
-        write: called with every batch of the `rows` table (tables.yaml), in order, and its
-            examples: the tokens of texts, uint8 (n_tokens,), or images, integers (n, ...).
-        content: digest (`identity`) that the sources must still have when they were read.
+        writers: where rows go.
+        expected: digest (`identity`) that the sources must still have when they were read.
+        fetched: folder where a card that reads from a network keeps what it fetched.
 
     Returns:
         What it did to every tag.
 
     Raises:
-        IsolossError: the dataset has no rows, or a side of it has none; a source changed while it
-            was read.
+        IsolossError: some rows cannot be used and `on_bad_row` is `stop`; the dataset has no rows,
+            or a side of it has none; a source changed while it was read.
     """
-    import pyarrow as pa
-
-    from isoloss.core.audit import TagAudit
-
-    seen: dict[bytes, str] = {}  # digest of a row's content to its side
-    sides: set[str] = set()  # of all rows, those that are dropped among them
-    audit, on_two_sides, given = TagAudit(), 0, False
-    for batch in _batches(registry.card("dataset", card).pieces(**options)):
-        given = "split" in batch[0]
-        digests = [_digest(piece) for piece in batch]
-        rows = _table(batch, digests, valid_fraction, seed)
-        sides.update(rows["split"].unique().to_pylist())
-        first, crossing = _first(digests, rows["split"].to_pylist(), seen)
-        audit.add(rows["tags"].combine_chunks(), rows["n_tokens"].to_numpy(), first.astype(int))
-        rows = rows.filter(pa.array(first)).combine_chunks()
-        write(rows, _examples(batch, first, rows))
-        on_two_sides += crossing
-    if given and on_two_sides:
-        say(f"dataset {card}: {on_two_sides} rows repeat rows of another side and are dropped")
-    if content is not None and identity(card, options) != content:
+    card, options = dataset["card"], dataset["options"]
+    given = registry.card("dataset", card).pieces(**content.keywords(card, options, fetched))
+    dropped = Dropped(writers.dropped)
+    pieces = Pieces(card, given, dropped)
+    rows = _Rows(dataset["valid_fraction"], seed, pieces, writers)
+    for batch in pieces.batches():
+        rows.add(batch)
+    place = f"dataset {card}"
+    if expected is not None and content.identity(card, options, fetched=fetched) != expected:
         changed = "its sources changed while they were read"
         remedy = "run again when no process writes to them"
-        raise IsolossError(Problem(f"dataset {card}", changed, remedy))
-    if not seen:
-        raise IsolossError(Problem(f"dataset {card}", "no rows", "check its options"))
-    if lacking := {"train", "valid"}.difference(seen.values()):
-        raise IsolossError(_no_rows(f"dataset {card}", *lacking, sides, given))
-    return audit
+        raise IsolossError(Problem(place, changed, remedy))
+    if dropped.bad and dataset["on_bad_row"] == "stop":
+        raise dropped.error(place)
+    if told := dropped.bad + Counter({OTHER_SIDE: dropped.repeats}):
+        say(f"{place}: {told.total()} rows are left out: {counts(told)}", sys.stderr)
+    if not rows.before:
+        remedy = "check its options" if not dropped.bad else "give it rows that can be used"
+        raise IsolossError(Problem(place, "no rows", remedy))
+    if lacking := sorted({"train", "valid"}.difference(rows.after)):
+        raise IsolossError(_no_rows(place, lacking[0], rows))
+    return rows.audit
 
 
-def _no_rows(place: str, split: str, sides: set[str], given: bool) -> Problem:
+class _Rows:
+    """The rows so far.
+
+    Attributes:
+        audit: of their tags.
+        before: how many there are on each side, those that are left out among them.
+        after: how many of them stay.
+        given: whether the dataset says which side a row is on.
+    """
+
+    def __init__(self, valid_fraction: float, seed: int, pieces: Pieces, writers: Writers):
+        self._valid_fraction, self._seed = valid_fraction, seed
+        self._pieces, self._writers = pieces, writers
+        self._contents, self._ids = Seen(), Seen()
+        self.audit = TagAudit()
+        self.before: Counter[str] = Counter()
+        self.after: Counter[str] = Counter()
+        self.given = False
+
+    def add(self, batch: pa.Table) -> None:
+        """Add a batch of sound pieces."""
+        digests = _digests(batch)
+        if self._pieces.has_ids:
+            ids = digests_of(batch["row_id"], _ID_BYTES)
+            new, _ = self._ids.add(ids, np.zeros(len(batch), np.uint8))
+            if not new.all():
+                again = batch.filter(pa.array(~new))
+                self._pieces.dropped.add(again, "its id is that of an earlier row")
+                batch, digests = batch.filter(pa.array(new)), digests[new]
+        else:
+            batch = _with(batch, "row_id", hexadecimal(digests))
+        batch = _with(batch, "group", _groups(batch))
+        side = self._sides(batch)
+        first, side_of_first = self._contents.add(digests, side)
+        crosses = side_of_first != side
+        stays = ~crosses if self._pieces.has_ids else first
+        self._pieces.dropped.add_repeats(batch.filter(pa.array(crosses)))
+        self.before += _counted(side)
+        self.after += _counted(side[stays])
+        batch = _with(batch, "split", pa.array(SPLITS).take(pa.array(side)))
+        self._write(batch, stays)
+
+    def _sides(self, batch: pa.Table) -> np.ndarray:
+        """Which of SPLITS every row is in, uint8 (n,)."""
+        given = pc.index_in(batch["split"], value_set=pa.array(SPLITS))
+        if not given.null_count:
+            self.given = True
+            return given.to_numpy().astype(np.uint8)
+        drawn = sides(batch["group"], self._valid_fraction, self._seed)
+        if given.null_count == len(batch):
+            return drawn
+        self.given = True
+        return pc.coalesce(given, pa.array(drawn, pa.int32())).to_numpy().astype(np.uint8)
+
+    def _write(self, batch: pa.Table, stays: np.ndarray) -> None:
+        """Write the rows that stay, and their examples."""
+        kept = batch.filter(pa.array(stays)) if not stays.all() else batch
+        if "text" in batch.column_names:
+            tokens = encode(_chunk(batch["text"]))
+            lengths = pc.list_value_length(tokens).to_numpy()
+            n_tokens = lengths.astype(np.int64)
+            examples = (tokens if kept is batch else tokens.filter(pa.array(stays))).flatten()
+            examples = examples.to_numpy()
+            columns = {"text": kept["text"], "features": pa.nulls(len(kept), pa.binary())}
+        else:
+            n_tokens = np.ones(len(batch), np.int64)
+            examples = _images(kept)
+            columns = {"text": pa.nulls(len(kept), pa.binary()), "features": binary(examples)}
+        self.audit.add(_chunk(batch["tags"]), n_tokens, stays.astype(int))
+        columns["n_tokens"] = pa.array(n_tokens[stays])
+        names = tables.schema("rows").names
+        columns |= {name: kept[name] for name in names if name not in columns}
+        self._writers.rows(pa.table({name: columns[name] for name in names}), examples)
+
+
+def encode(texts: pa.BinaryArray) -> pa.ListArray:
+    """The tokens of texts: their bytes.
+
+    Args:
+        texts: (n,).
+
+    Returns:
+        Lists of unsigned integers, (n,).
+    """
+    _, offsets, data = texts.buffers()
+    ends = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
+    values = np.frombuffer(data or b"", np.uint8)
+    return pa.ListArray.from_arrays(pa.array(ends), pa.array(values))
+
+
+def sides(groups: pa.ChunkedArray, valid_fraction: float, seed: int) -> np.ndarray:
+    """The place in SPLITS of every row: train, or valid by the hash of its group and the seed.
+
+    The hash is BLAKE2b(`seed:split:group`), 8 bytes, big endian, over 2^64; a group is in valid if
+    that is below `valid_fraction`.
+
+    Args:
+        groups: of every row (n,).
+        valid_fraction: above 0 and below 1.
+        seed: of the study.
+
+    Returns:
+        uint8 (n,).
+    """
+    groups = _chunk(groups).dictionary_encode()
+    digests = digests_of(groups.dictionary, 8, f"{seed}:split:".encode())
+    drawn = digests.view(">u8")[:, 0].astype(np.uint64)
+    is_valid = drawn < np.uint64(math.ceil(valid_fraction * 2**64))
+    return np.where(is_valid, SPLITS.index("valid"), SPLITS.index("train")).astype(np.uint8)[
+        groups.indices.to_numpy()
+    ]
+
+
+def digests_of(values: Any, size: int, prefix: bytes = b"") -> np.ndarray:
+    """BLAKE2b of texts, uint8 (n, size)."""
+    values = values.cast(pa.binary()).to_pylist()
+    digests = b"".join(blake2b(prefix + value, digest_size=size).digest() for value in values)
+    return np.frombuffer(digests, np.uint8).reshape(-1, size)
+
+
+def _digests(batch: pa.Table) -> np.ndarray:
+    """What rows are known by: the hash of the text, or of the features and the label, uint8."""
+    if "text" in batch.column_names:
+        return digests_of(batch["text"], _ID_BYTES)
+    images = _images(batch)
+    pixels = images.reshape(len(images), -1).view(np.uint8)
+    if not batch["label"].null_count:
+        labels = batch["label"].to_numpy().astype("<i8")
+        pixels = np.hstack([pixels, labels[:, None].view(np.uint8)])
+    return digests_of(binary(pixels), _ID_BYTES)
+
+
+def _images(batch: pa.Table) -> np.ndarray:
+    """The images of a batch, integers (n, ...)."""
+    images = _chunk(batch["features"])
+    if not len(images):  # Arrow makes no tensor of no rows
+        return np.zeros((0, *images.type.shape), images.type.value_type.to_pandas_dtype())
+    return images.to_numpy_ndarray()
+
+
+def binary(values: np.ndarray) -> pa.BinaryArray:
+    """The bytes of every row of an array (n, ...)."""
+    rows = np.ascontiguousarray(values)
+    size = rows.nbytes // max(len(rows), 1)
+    ends = pa.py_buffer(np.arange(len(rows) + 1, dtype=np.int32) * np.int32(size))
+    return pa.Array.from_buffers(pa.binary(), len(rows), [None, ends, pa.py_buffer(rows)])
+
+
+def hexadecimal(digests: np.ndarray) -> pa.StringArray:
+    """Digests, uint8 (n, size), as text."""
+    digits = np.frombuffer(b"".join(b"%02x" % i for i in range(256)), np.uint8).reshape(256, 2)
+    texts = digits[digests].reshape(len(digests), -1)
+    return binary(texts).view(pa.string())
+
+
+def _groups(batch: pa.Table) -> pa.Array:
+    """The group of every row; of one that is in none, itself."""
+    group = batch["group"]
+    return pc.if_else(pc.equal(pc.fill_null(group, ""), ""), batch["row_id"], group)
+
+
+def _counted(side: np.ndarray) -> Counter[str]:
+    return Counter(
+        dict(zip(SPLITS, np.bincount(side, minlength=len(SPLITS)).tolist(), strict=True))
+    )
+
+
+def _with(table: pa.Table, name: str, column: pa.Array) -> pa.Table:
+    return table.set_column(table.column_names.index(name), name, column)
+
+
+def _chunk(column: pa.ChunkedArray | pa.Array) -> pa.Array:
+    """A column as one array."""
+    if isinstance(column, pa.ChunkedArray):
+        return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    return column
+
+
+def _no_rows(place: str, split: str, rows: _Rows) -> Problem:
     """The problem of a side without rows: they are duplicates, or there were none.
 
     Args:
         place: of the problem.
         split: the side.
-        sides: that had rows before duplicates were dropped.
-        given: whether the dataset says which side a row is on.
+        rows: all of the dataset.
     """
-    if split in sides:
+    if rows.before[split]:
         reason = f"all rows in the split {split!r} repeat rows of the other side and are dropped"
         return Problem(place, reason, "load rows whose content is on one side only")
-    if given:
+    if rows.given:
         reason = f"it puts none of its rows in the split {split!r}"
         return Problem(place, reason, "give it rows of both sides")
     return Problem(place, f"none of its groups is in the split {split!r}", "change valid_fraction")
-
-
-def _batches(pieces: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
-    """Pieces in groups of at most BATCH_ROWS, and of hardly more than BATCH_BYTES of content."""
-    batch: list[Mapping[str, Any]] = []
-    size = 0
-    for piece in pieces:
-        batch.append(piece)
-        size += len(_content(piece))
-        if len(batch) == tables.BATCH_ROWS or size >= BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
-
-
-def _content(piece: Mapping[str, Any]) -> bytes | memoryview:
-    """The bytes of a piece: its text, or its features (an array) line by line."""
-    return piece["text"] if "text" in piece else piece["features"].tobytes()
-
-
-def _digest(piece: Mapping[str, Any]) -> bytes:
-    """What a row is known by: the hash of its text, or of its features and label."""
-    digest = blake2b(_content(piece), digest_size=16)
-    if "label" in piece:
-        digest.update(int(piece["label"]).to_bytes(8, "little", signed=True))
-    return digest.digest()
-
-
-def _first(
-    digests: list[bytes], split: list[str], seen: dict[bytes, str]
-) -> tuple[np.ndarray, int]:
-    """Whether each row is the first of its content, bool (n,), and how many have it elsewhere.
-
-    Args:
-        digests: of the rows' content.
-        split: side of each.
-        seen: digest to the side of its first row; new ones are added.
-    """
-    import numpy as np
-
-    first, elsewhere = np.zeros(len(digests), dtype=bool), 0
-    for i, digest in enumerate(digests):
-        if digest in seen:
-            elsewhere += seen[digest] != split[i]
-        else:
-            seen[digest], first[i] = split[i], True
-    return first, elsewhere
-
-
-def _table(
-    batch: list[Mapping[str, Any]], digests: list[bytes], valid_fraction: float, seed: int
-) -> pa.Table:
-    """A batch as rows, duplicates included."""
-    import pyarrow as pa
-
-    groups = [piece["group"] for piece in batch]
-    drawn = {group: side(group, valid_fraction, seed) for group in dict.fromkeys(groups)}
-    texts = "text" in batch[0]
-    content = [_content(piece) for piece in batch]
-    columns = {
-        "row_id": [digest.hex() for digest in digests],
-        "text": content if texts else [None] * len(batch),
-        "features": [None] * len(batch) if texts else content,
-        "label": [piece.get("label") for piece in batch],
-        "n_tokens": [len(text) if texts else 1 for text in content],
-        "tags": [list(piece["tags"].items()) for piece in batch],
-        "split": [piece.get("split", drawn[piece["group"]]) for piece in batch],
-        "group": groups,
-    }
-    types = tables.schema("rows")
-    return pa.table({name: columns[name] for name in types.names}, schema=types)
-
-
-def _examples(batch: list[Mapping[str, Any]], first: np.ndarray, rows: pa.Table) -> np.ndarray:
-    """The examples of the rows that stay: their tokens, or their images.
-
-    Args:
-        batch: the pieces.
-        first: which of them stay, bool (n,).
-        rows: those, as a table.
-
-    Raises:
-        IsolossError: images differ in size.
-    """
-    import numpy as np
-
-    if "text" not in batch[0]:
-        shape = batch[0]["features"].shape
-        for piece in batch:
-            if piece["features"].shape != shape:
-                reason = f"an image of {_by(piece['features'].shape)} among images of {_by(shape)}"
-                remedy = "give all images one size"
-                raise IsolossError(Problem(f"group {piece['group']!r}", reason, remedy))
-        kept = [piece["features"] for piece, stays in zip(batch, first, strict=True) if stays]
-        return np.stack(kept) if kept else np.zeros((0, *shape), np.uint8)
-    parts = [np.zeros(0, np.uint8)]
-    for text in rows["text"].chunks:  # joined without a copy of every value
-        _, offsets, data = text.buffers()
-        ends = np.frombuffer(offsets, np.int32)[text.offset : text.offset + len(text) + 1]
-        parts.append(np.frombuffer(data or b"", np.uint8)[ends[0] : ends[-1]])
-    return np.concatenate(parts)
-
-
-def _by(shape: tuple[int, ...]) -> str:
-    """A shape in words: `28 x 28`."""
-    return " x ".join(map(str, shape))
-
-
-def side(group: str, valid_fraction: float, seed: int) -> str:
-    """The split of a group, train or valid, by its hash with the seed as a number in [0, 1)."""
-    digest = blake2b(f"{seed}:split:{group}".encode(), digest_size=8).digest()
-    return "valid" if int.from_bytes(digest, "big") < valid_fraction * 2**64 else "train"

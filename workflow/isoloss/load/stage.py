@@ -11,24 +11,33 @@ from isoloss.core.canonical import canonical
 from isoloss.core.stages import Argument, Stage
 
 CACHE = ".cache"  # folder in `results` of what a start finds; can be deleted at any time
+FETCHED = "fetched"  # folder in it of what dataset cards fetched from a network
 
 
 @cache
-def content_of(card: str, options: str, cache_folder: Path | None = None) -> str:
+def content_of(
+    card: str, options: str, cache_folder: Path | None = None, fetched: Path | None = None
+) -> str:
     """Digest of a dataset's sources, computed once in a process.
 
     Args:
         card: dataset card.
         options: of the card, as canonical JSON.
         cache_folder: where fingerprints of its files are kept between processes; None for nowhere.
+        fetched: where a card keeps what it fetches from a network.
     """
-    from isoloss.load.rows import identity
+    from isoloss.load.content import identity
 
     kept = None
     if cache_folder is not None:
         name = blake2b(f"{card} {options}".encode(), digest_size=8).hexdigest()
         kept = cache_folder / f"sources-{name}.json"
-    return identity(card, json.loads(options), kept)
+    return identity(card, json.loads(options), kept, fetched)
+
+
+def fetched_of(root: Path) -> Path:
+    """Where cards keep what they fetch, for a study with its results in a folder `root`."""
+    return (root.parent if root.parent.name == "results" else root) / CACHE / FETCHED
 
 
 class Load(Stage):
@@ -36,11 +45,15 @@ class Load(Stage):
 
     name = "load"
     about = "Cut a dataset into rows with tags and a split."
-    path, main, out = "load/{dataset}", "rows.parquet", "folder for rows, tokens and audit"
+    path, main, out = (
+        "load/{dataset}",
+        "rows.parquet",
+        "folder for rows, tokens, audit and dropped rows",
+    )
     entry = "isoloss.load.job"
     arguments = (Argument("dataset", "one of the study's `load`", metavar="NAME"),)
     sections = (("dataset", "load"),)
-    writes = ("rows", "audit")
+    writes = ("rows", "audit", "dropped")
     seeded = True
 
     def jobs(self, study):
@@ -57,7 +70,8 @@ class Load(Stage):
         entry = study.config["load"][dataset]
         options, results = canonical(entry["options"]), study.root.parent
         folder = results / CACHE if results.name == "results" else None
-        return {"content": content_of(entry["card"], options, folder)}
+        content = content_of(entry["card"], options, folder, fetched_of(study.root))
+        return {"content": content}
 
     def cards(self, study, dataset):
         """The dataset's."""
@@ -66,7 +80,8 @@ class Load(Stage):
     def run(self, job, given):
         """Read the dataset."""
         facts = job.facts("dataset", seed=True)
-        job.makes(lambda out: self.code.run(job.specification, out, facts))
+        fetched = fetched_of(job.flow.root)
+        job.makes(lambda out: self.code.run(job.specification, out, facts, fetched))
 
 
 STAGES = (Load(),)

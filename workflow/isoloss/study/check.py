@@ -26,6 +26,8 @@ from isoloss.fit.solve import Constraints
 from isoloss.laws._law import Law
 from isoloss.laws._make import made_law
 from isoloss.laws._mixture import LOSS
+from isoloss.load.content import keywords
+from isoloss.load.stage import CACHE, FETCHED
 from isoloss.study.mixtures import fit_problems, mixture_problems
 from isoloss.train import cells
 from isoloss.train import settings as train_settings
@@ -140,7 +142,7 @@ class _Sections:
         self._check_observations()
         self._check_tables()
         for name, dataset in self._entries("load"):
-            self.problems += _dataset_problems(dataset, f"load.{name}")
+            self.problems += _dataset_problems(dataset, f"load.{name}", self.sources is not None)
         self._check_weightings()
         self._check_fits()
         for name, figure in self._entries("plot"):
@@ -324,12 +326,21 @@ def _filter_problems(expressions: Iterable[str], place: str) -> list[Problem]:
 @cache
 def _has_sources(card: str, options: str) -> bool:
     """Whether a dataset card finds anything to read; looked up once a process."""
-    return bool(registry.card("dataset", card).sources(**json.loads(options)))
+    given = keywords(card, json.loads(options), Path("results", CACHE, FETCHED))
+    return bool(registry.card("dataset", card).sources(**given))
 
 
-def _dataset_problems(dataset: Mapping[str, Any], place: str) -> list[Problem]:
-    """A problem if the dataset has nothing to read."""
+def _dataset_problems(dataset: Mapping[str, Any], place: str, fetch: bool) -> list[Problem]:
+    """A problem if the dataset has nothing to read.
+
+    Args:
+        dataset: an entry of `load`.
+        place: where it stands in the study.
+        fetch: whether to look at what is read from a network.
+    """
     try:
+        if not fetch and registry.facts("dataset", dataset["card"]).get("FETCHES"):
+            return []
         if _has_sources(dataset["card"], json.dumps(dataset["options"], sort_keys=True)):
             return []
     except IsolossError as error:
@@ -342,10 +353,8 @@ def _dataset_problems(dataset: Mapping[str, Any], place: str) -> list[Problem]:
 
 def _known_tags(config: Mapping[str, Any]) -> set[str]:
     """The tag keys of a study's datasets."""
-    datasets = config["load"].values() if isinstance(config.get("load"), dict) else ()
-    cards = [d["card"] for d in datasets if isinstance(d, dict) and "card" in d]
-    cards = [card for card in cards if card in registry.names("dataset")]
-    return {tag for card in cards for tag in registry.facts("dataset", card)["TAGS"]}
+    datasets = config["load"] if isinstance(config.get("load"), dict) else ()
+    return {tag for name in datasets for tag in _tag_keys(_entry(config, "load", name))}
 
 
 def _weights_problems(
@@ -620,10 +629,18 @@ def _tags(config: Mapping[str, Any], sweep: str) -> tuple[str, ...] | None:
     """Tags of the rows that a sweep trains on; None of a table of runs."""
     if not (isinstance(config.get("train"), dict) and sweep in config["train"]):
         return None
-    card = _entry(config, "load", _entry(config, "train", sweep).get("dataset")).get("card")
-    if card not in registry.names("dataset"):
+    return _tag_keys(_entry(config, "load", _entry(config, "train", sweep).get("dataset")))
+
+
+def _tag_keys(dataset: Mapping[str, Any]) -> tuple[str, ...]:
+    """The keys of the tags of a dataset; none if its card or options are not sound."""
+    card, options = dataset.get("card"), dataset.get("options")
+    if card not in registry.names("dataset") or not isinstance(options, dict):
         return ()  # another check reports it
-    return tuple(registry.facts("dataset", card)["TAGS"])
+    given = registry.defaults("dataset", card) | options
+    if schema.complete_options(given, registry.options("dataset", card), "", fill=False):
+        return ()
+    return tuple(registry.tag_keys(card, given))
 
 
 def _entry(config: Mapping[str, Any], section: str, name: Any) -> Mapping[str, Any]:

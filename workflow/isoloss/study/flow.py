@@ -174,30 +174,32 @@ class Flow:
     def jobs(self) -> list[Job]:
         """All jobs of the study, each after those that it needs.
 
-        They are in the order of the stages, but for those that read results of a later one.
+        They are in the order of the stages; those below a job that reads results of a later stage
+        come after all others, in the same order.
         """
         if not any(self._reads_later(job) for job in self._listed):
             return self._listed
-        ordered: dict[str, Job] = {}
-        begun: set[str] = set()
+        rounds: dict[str, int] = {}
 
-        def append(job: Job) -> None:
-            if job.label in begun:
-                return
-            begun.add(job.label)
-            for needed in self.needs(job):
-                append(needed)
-            ordered[job.label] = job
+        def round_of(job: Job) -> int:
+            if job.label not in rounds:
+                rounds[job.label] = 0  # while it is looked at: `check` refuses circles
+                ends = [round_of(other) + self._is_later(other, job) for other in self.needs(job)]
+                rounds[job.label] = max(ends, default=0)
+            return rounds[job.label]
 
-        for job in self._listed:
-            append(job)
-        return list(ordered.values())
+        return sorted(self._listed, key=round_of)
 
     def _reads_later(self, job: Job) -> bool:
         """Whether a job reads results of a stage that comes later in the order of stages."""
         return bool(job.of.sometimes_after) and any(
-            needed.stage in job.of.sometimes_after for needed in self.needs(job)
+            self._is_later(other, job) for other in self.needs(job)
         )
+
+    @staticmethod
+    def _is_later(other: Job, job: Job) -> bool:
+        """Whether the stage of another job comes later than that of a job."""
+        return other.stage in job.of.sometimes_after
 
     @cached_property
     def _listed(self) -> list[Job]:

@@ -44,6 +44,9 @@ def fit_problems(config: Mapping[str, Any], name: str, sound: Callable[..., bool
         reason = f"{fit_name!r} fits the law {fit['card']!r}, which is not a law of mixtures"
         able = [law for law in registry.names("law") if registry.of_mixtures(law)]
         return [Problem(place, reason, f"name a fit of {' or '.join(able)}")]
+    if not fit.get("domain_weights"):
+        reason = f"{fit_name!r} looks for no best mixture"
+        return [Problem(place, reason, f"give fit.{fit_name} its `domain_weights`")]
     if fit.get("tag_key") not in (None, key):
         reason = f"the domains of {fit_name!r} are values of {fit['tag_key']!r}, not of {key!r}"
         return [Problem(f"expand.{name}.mixture.tag_key", reason, "name the tag of the fit")]

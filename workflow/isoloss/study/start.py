@@ -20,7 +20,7 @@ from isoloss.core.canonical import canonical
 from isoloss.core.problems import IsolossError
 from isoloss.core.sources import Sources
 from isoloss.load.stage import CACHE as FOLDER
-from isoloss.load.stage import content_of
+from isoloss.load.stage import FETCHED, content_of
 from isoloss.records import environment, provenance
 from isoloss.train.plans import Plans
 from isoloss.train.programs import files_digest
@@ -92,7 +92,9 @@ def _contents(config: Mapping[str, Any], sources: Sources, cache: Path) -> dict[
     """Digests of what a study reads, by its place in it; None if something cannot be read."""
     try:
         read = {
-            f"load.{name}": content_of(entry["card"], canonical(entry["options"]), cache)
+            f"load.{name}": content_of(
+                entry["card"], canonical(entry["options"]), cache, cache / FETCHED
+            )
             for name, entry in config["load"].items()
         }
         for name, table in config["aggregate"].items():

@@ -1,0 +1,62 @@
+"""What a dataset is made from: its sources, and a digest of their content."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from isoloss.core import registry
+from isoloss.core.stamped import Stamped
+
+_PIECE = 1 << 22  # bytes of a source that are read at once for its digest
+
+
+def keywords(card: str, options: Mapping[str, Any], fetched: Path | None) -> dict[str, Any]:
+    """The keywords with which a card's `sources` and `pieces` are called.
+
+    Args:
+        card: dataset card.
+        options: the card's options.
+        fetched: folder where a card that reads from a network keeps what it fetched.
+    """
+    if registry.facts("dataset", card).get("FETCHES"):
+        return {**options, "fetched": fetched}
+    return dict(options)
+
+
+def identity(
+    card: str,
+    options: Mapping[str, Any],
+    kept: Path | None = None,
+    fetched: Path | None = None,
+) -> str:
+    """Digest of a dataset's sources: name, size and content of each, in order.
+
+    Args:
+        card: dataset card.
+        options: the card's options.
+        kept: file in which fingerprints of the sources are kept (`Stamped`): a source that did not
+            change since is not read again. None to read every source.
+        fetched: folder where a card that reads from a network keeps what it fetched.
+    """
+    known = None if kept is None else Stamped(kept, _fingerprint, "size and BLAKE2b, 16 bytes")
+    digest = blake2b(digest_size=16)
+    for name, path in registry.card("dataset", card).sources(**keywords(card, options, fetched)):
+        size, content = _fingerprint(path) if known is None else known.of(path)
+        digest.update(f"{name}\0{size}\0".encode())
+        digest.update(bytes.fromhex(content))
+    if known is not None:
+        known.save()
+    return digest.hexdigest()
+
+
+def _fingerprint(path: Path) -> list[Any]:
+    """Size and digest of a file's content, read piece by piece."""
+    digest, size = blake2b(digest_size=16), 0
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE):
+            digest.update(piece)
+            size += len(piece)
+    return [size, digest.hexdigest()]

@@ -224,13 +224,21 @@ def _folds(fits: Mapping[str, Record]) -> list[str]:
 
 
 def _seeds(fits: Mapping[str, Record]) -> list[str]:
-    """The line of standard deviations over seeds of the runs that the fits select, by group."""
-    spreads = {
-        f"{units.loss(one.seed_sd, one.loss_unit, 2)}{_in_brackets(one.group)}": None
-        for fit in fits.values()
-        for one in fit.fits
-        if not math.isnan(one.seed_sd)
-    }
+    """The line of standard deviations over seeds of the runs that the fits select, by group.
+
+    Of a group with several losses it is the least and the greatest of them.
+    """
+    spreads = {}
+    for fit in fits.values():
+        for group in fit.groups:
+            known = [one for one in fit.of(group) if not math.isnan(one.seed_sd)]
+            ordered = sorted(known, key=lambda one: one.seed_sd)
+            if not ordered:
+                continue
+            least, most = ordered[0], ordered[-1]
+            low = f"{least.seed_sd:.2g} to " if least.seed_sd < most.seed_sd else ""
+            high = units.loss(most.seed_sd, most.loss_unit, 2)
+            spreads[f"{low}{high}{_in_brackets(group)}"] = None
     return [f"- **Seed SD**: {', '.join(spreads)}"] if spreads else []
 
 

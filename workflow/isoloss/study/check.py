@@ -269,6 +269,8 @@ class _Sections:
             self.problems += _observation_problems(config, figure, observes, place)
         if "fit/profiles" in inputs:
             self.problems += _profile_problems(config["fit"], fits[:1], at_fits)
+        if "fit/best_mixture" in inputs:
+            self.problems += _unweighted_problems(config["fit"], fits, at_fits)
         self._check_options(figure, place)
 
     def _check_shown_fits(self, figure: Mapping[str, Any], any_sweep: bool, place: str) -> None:
@@ -623,6 +625,16 @@ def _profile_problems(fits: Mapping[str, Any], names: list[str], place: str) -> 
     if all(fit.get("profiles") or fit.get("interval") == "profile" for fit in shown):
         return []
     return [Problem(place, f"{names[0]!r} keeps no profiles", "set its `profiles: true`")]
+
+
+def _unweighted_problems(fits: Mapping[str, Any], names: list[str], place: str) -> list[Problem]:
+    """Problems of a figure of best mixtures that shows a fit which seeks none."""
+    do = "give it `domain_weights`"
+    return [
+        Problem(place, f"{name!r} seeks no best mixture", do)
+        for name in names
+        if isinstance(fits.get(name), dict) and not fits[name].get("domain_weights")
+    ]
 
 
 def _tags(config: Mapping[str, Any], sweep: str) -> tuple[str, ...] | None:

@@ -269,7 +269,7 @@ def test_from_https_nobody_is_led_to_http(monkeypatch):
 
     def ask(_, url, headers):
         asked.append((url, headers))
-        return f"http://{len(asked)}.invalid/x.csv", b""
+        return f"http://{len(asked)}.invalid/x.csv"
 
     monkeypatch.setattr(downloads._Download, "ask", ask)
     with pytest.raises(DownloadError, match="redirects from https to http"):

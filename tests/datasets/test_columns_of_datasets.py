@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from datetime import date
+from decimal import Decimal
 
 import pyarrow as pa
 import pytest
@@ -47,6 +49,26 @@ def test_a_row_has_text_file_and_line_and_what_the_options_name():
 )
 def test_tag_values_become_text(value, text):
     assert tags([{"text": "a", "t": value}], tags={"k": "t"}) == [{"k": text}]
+
+
+KINDS = ["large_string", "string_view", "binary", "large_binary", "binary_view"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_type_of_text_is_read(kind):
+    values = pa.array([b"a", None, b"c"], pa.binary())
+    values = (values.cast(pa.string()) if "string" in kind else values).cast(getattr(pa, kind)())
+    table = pa.table({"text": values, "t": values})
+    Columns(tags={"k": "t"}, id="t").check(table.schema, "a")
+    rows = pieces(table, tags={"k": "t"}, id="t", group="t")
+    assert [row["text"] for row in rows] == ["a", None, "c"]
+    assert [row["row_id"] for row in rows] == [row["group"] for row in rows] == ["a", None, "c"]
+    assert tags(table, tags={"k": "t"}) == [{"k": "a"}, {}, {"k": "c"}]
+
+
+def test_times_and_decimals_become_text():
+    row = {"text": "a", "d": date(2024, 1, 2), "e": Decimal("1.50")}
+    assert tags([row], tags={"d": "d", "e": "e"}) == [{"d": "2024-01-02", "e": "1.50"}]
 
 
 def test_a_row_without_a_value_does_not_have_the_tag():
@@ -101,8 +123,8 @@ def test_a_file_that_does_not_have_the_pattern_is_told():
         ("t", pa.array([None, ["a"]]), {"tags": {"k": "t"}}, "a list, not text or a number"),
         ("t", pa.array([None, {"a": 1}]), {"group": "t"}, "an object, not text or a number"),
         ("t", pa.array([None, 1.5]), {"id": "t"}, "a number, not text or a whole number"),
-        ("t", pa.array(["test", "dev"]), {"split": "t"}, "'t' is dev, not train, valid or test"),
-        ("t", pa.array(["train", None]), {"split": "t"}, "is null, not train, valid or test"),
+        ("t", pa.array(["test", "dev"]), {"split": "t"}, "'t' is not train, valid or test (dev)"),
+        ("t", pa.array(["train", None]), {"split": "t"}, "is not train, valid or test (null)"),
     ],
 )
 def test_a_row_that_cannot_be_used_has_the_reason(column, values, options, reason):

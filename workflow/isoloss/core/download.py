@@ -11,6 +11,7 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from urllib.error import URLError
 from urllib.parse import quote, urljoin
@@ -59,9 +60,6 @@ class TooLargeError(DownloadError):
 def download(address: Address, max_seconds: float, max_bytes: int) -> bytes:
     """The bytes at an address.
 
-    The whole of it, name lookup, connection, headers, redirects and body together, ends after
-    `max_seconds`, whatever a server does.
-
     Args:
         address: http or https.
         max_seconds: in all.
@@ -70,7 +68,30 @@ def download(address: Address, max_seconds: float, max_bytes: int) -> bytes:
     Raises:
         DownloadError: with the reason.
     """
-    work = _Download(address.real, max_seconds, max_bytes)
+    parts: list[bytes] = []
+    download_to(parts.append, address, max_seconds, max_bytes)
+    return b"".join(parts)
+
+
+def download_to(
+    write: Callable[[bytes], object], address: Address, max_seconds: float, max_bytes: int
+) -> None:
+    """Pass the bytes at an address to `write`, piece by piece.
+
+    The whole of it, name lookup, connection, headers, redirects and body together, ends after
+    `max_seconds`, whatever a server does.
+
+    Args:
+        write: called with each piece, in order, from another thread. What was written before an
+            error is not the whole.
+        address: http or https.
+        max_seconds: in all.
+        max_bytes: most bytes of the body.
+
+    Raises:
+        DownloadError: with the reason.
+    """
+    work = _Download(address.real, max_seconds, max_bytes, write)
     thread = threading.Thread(target=work.run, daemon=True)
     thread.start()
     try:
@@ -82,16 +103,16 @@ def download(address: Address, max_seconds: float, max_bytes: int) -> bytes:
         raise TooLongError("it takes too long", "")
     if work.error is not None:
         raise work.error from None
-    return work.content
 
 
 class _Download:
     """A download in its own thread, so that a call that hangs does not block the caller."""
 
-    def __init__(self, url: str, max_seconds: float, max_bytes: int):
-        self.url, self.max_bytes = url, max_bytes
+    def __init__(
+        self, url: str, max_seconds: float, max_bytes: int, write: Callable[[bytes], object]
+    ):
+        self.url, self.max_bytes, self.write = url, max_bytes, write
         self.end = time.monotonic() + max_seconds
-        self.content: bytes | None = None
         self.error: Exception | None = None
         self.sockets: list[socket.socket] = []
         # without handlers of ftp, files and redirects, which would be followed unchecked
@@ -100,13 +121,11 @@ class _Download:
             self.opener.add_handler(handler)
 
     def run(self) -> None:
-        """Set `content` or `error`."""
+        """Write the body, or set `error`."""
         try:
-            content = self.follow()
-        except Exception as error:  # raised again in the thread that called `download`
+            self.follow()
+        except Exception as error:  # raised again in the thread that called `download_to`
             self.error = error
-        else:
-            self.content = content
 
     def stop(self) -> None:
         """Close the connections that still wait for a server."""
@@ -114,8 +133,8 @@ class _Download:
             with suppress(OSError):  # closed already
                 connected.shutdown(socket.SHUT_RDWR)
 
-    def follow(self) -> bytes:
-        """The body after following redirects; credentials go only to their own host."""
+    def follow(self) -> None:
+        """Write the body after following redirects; credentials go only to their own host."""
         url, plain = self.url, None
         seen: set[str] = set()
         while len(seen) <= _MOST_REDIRECTS:
@@ -133,13 +152,13 @@ class _Download:
             if plain in seen:
                 raise DownloadError("it redirects in a circle", _CHECK)
             seen.add(plain)
-            url, body = self.ask(plain, headers if origin == first else {})
+            url = self.ask(plain, headers if origin == first else {})
             if url is None:
-                return body
+                return
         raise DownloadError(f"it redirects more than {_MOST_REDIRECTS} times", _CHECK)
 
-    def ask(self, url: str, headers: dict[str, str]) -> tuple[str | None, bytes]:
-        """The target that an address redirects to, or its body."""
+    def ask(self, url: str, headers: dict[str, str]) -> str | None:
+        """The target that an address redirects to; None after its body was written."""
         plain = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "isoloss"}
         request = Request(url, headers=plain | headers)
         left = max(self.end - time.monotonic(), 0.01)
@@ -149,29 +168,29 @@ class _Download:
                 raise DownloadError("the proxy of this machine is not an http proxy", _NETWORK)
             with response:
                 if response.status in _REDIRECTS and response.headers.get("Location"):
-                    return response.headers["Location"], b""
+                    return response.headers["Location"]
                 _check_answer(response)
-                return None, self.body(response)
+                self.body(response)
+                return None
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise _in_words(error) from None
 
-    def body(self, response: http.client.HTTPResponse) -> bytes:
-        """The whole body, unless it exceeds the limit of size or time."""
+    def body(self, response: http.client.HTTPResponse) -> None:
+        """Write the whole body, unless it exceeds the limit of size or time."""
         length = response.length
         if length is not None and length > self.max_bytes:
             raise TooLargeError("it has too many bytes", "")
-        parts, size = [], 0
+        size = 0
         while part := response.read1(_CHUNK):
-            parts.append(part)
             size += len(part)
             if size > self.max_bytes:
                 raise TooLargeError("it has too many bytes", "")
+            self.write(part)
             if time.monotonic() > self.end:
                 raise TooLongError("it takes too long", "")
         if length is not None and size < length:
             reason = f"the transfer stopped early: {size} of {length} bytes arrived"
             raise DownloadError(reason, "try again")
-        return b"".join(parts)
 
 
 class _HttpConnection(http.client.HTTPConnection):

@@ -43,6 +43,19 @@ CONTRACTS = {
 HOME = Path(__file__).parent.parent
 # options that several cards have; a card writes their name in the place of their facts
 COMMON = {
+    "path_tags": {
+        "type": "string",
+        "default": "",
+        "description": "Tags from the end of a file's path, such as {domain}/*.jsonl: a name in "
+        "braces is a tag key, * is any text without /, ** any text.",
+    },
+    "maps": {
+        "type": "object",
+        "additionalProperties": {"type": "object", "additionalProperties": {"type": "string"}},
+        "default": {},
+        "description": "Tag key to a map of values to new values, such as a site to its domain. "
+        "Values that it does not list stay as they are.",
+    },
     "group": {
         "type": "string",
         "default": "",
@@ -210,13 +223,12 @@ def of_mixtures(law: str) -> bool:
 def options(kind: str, name: str) -> dict[str, Any]:
     """The options of a card as JSON Schema properties (description, unit, default each).
 
-    A card can take those of a neighbour, whose stem is its OPTIONS_OF; its own come first.
+    A card can have those of its neighbours too, whose stems are its OPTIONS_OF.
     """
     card = facts(kind, name)
     given = dict(card.get("OPTIONS", {}))
-    if "OPTIONS_OF" in card:
-        neighbour = HOME / FOLDERS[kind] / f"{card['OPTIONS_OF']}.py"
-        given |= {k: v for k, v in _constants(neighbour)["OPTIONS"].items() if k not in given}
+    for stem in card.get("OPTIONS_OF", "").split():
+        given |= _constants(HOME / FOLDERS[kind] / f"{stem}.py")["OPTIONS"]
     return {key: COMMON[spec] if isinstance(spec, str) else spec for key, spec in given.items()}
 
 

@@ -9,7 +9,7 @@ import copy
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -161,11 +161,18 @@ def _fill(value: Any, part: Mapping[str, Any], place: str, wrong: list[Problem])
     elif isinstance(value, list) and isinstance(part.get("items"), dict):
         value[:] = [_fill(v, part["items"], f"{place}[{i}]", wrong) for i, v in enumerate(value)]
     elif isinstance(value, str) and _OF_TABLE.fullmatch(place):
-        secret = literal_secret(value)
-        if secret is not None:
-            remedy = "put it into an environment variable and write $NAME"
-            wrong.append(Problem(place, f"{shown(value)} contains {secret}", remedy))
+        wrong += _secrets([value], place)
     return value
+
+
+def _secrets(texts: Iterable[Any], place: str) -> list[Problem]:
+    """A problem for every address among some values that spells a secret out."""
+    remedy = "put it into an environment variable and write $NAME"
+    return [
+        Problem(place, f"{shown(text)} contains {secret}", remedy)
+        for text in texts
+        if isinstance(text, str) and (secret := literal_secret(text)) is not None
+    ]
 
 
 def _types(part: Mapping[str, Any]) -> set[str]:
@@ -239,7 +246,10 @@ def complete_options(
             given[key] = copy.deepcopy(spec["default"])
     shape = {"type": "object", "properties": dict(properties), "additionalProperties": False}
     errors = jsonschema.Draft202012Validator(shape).iter_errors(given)
-    return [line for error in errors for line in explain(error, place)]
+    wrong = [line for error in errors for line in explain(error, place)]
+    for key, value in given.items():
+        wrong += _secrets(value if isinstance(value, list) else [value], f"{place}.{key}")
+    return wrong
 
 
 def explain(error: jsonschema.ValidationError, below: str = "") -> list[Problem]:

@@ -28,5 +28,7 @@ files at once is the card's own memory, so that a table of about 30 MB is good.
 `FETCHES = True`; its `sources` and `pieces` then have a keyword `fetched`, the folder where it
 keeps what it fetches: it is fetched once, when the study starts, and read from there by the job.
 
-`python_stdlib` is an example of text, `idx_images` of images.
+`python_stdlib` is an example of text, `idx_images` of images, `parquet` of a table of the user's:
+such a card has the options of `_columns` and `_files` beside its own (`OPTIONS_OF`), and makes its
+pieces by `Columns.pieces`.
 """

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from dataclasses import fields as fields_of
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -36,19 +37,8 @@ OPTIONS = {
         "description": "Tag key to the column of its values. Numbers, booleans and dates become "
         "text; a row whose value is null or empty does not have the tag.",
     },
-    "path_tags": {
-        "type": "string",
-        "default": "",
-        "description": "Tags from the end of a file's path, such as {domain}/*.jsonl: a name in "
-        "braces is a tag key, * is any text without /, ** any text.",
-    },
-    "maps": {
-        "type": "object",
-        "additionalProperties": {"type": "object", "additionalProperties": {"type": "string"}},
-        "default": {},
-        "description": "Tag key to a map of values to new values, such as a site to its domain. "
-        "Values that it does not list stay as they are.",
-    },
+    "path_tags": "path_tags",
+    "maps": "maps",
     "group": {
         "type": "string",
         "default": "",
@@ -94,6 +84,15 @@ class Columns:
     group: str = ""
     split: str = ""
 
+    @classmethod
+    def of_options(cls, options: Mapping[str, Any]) -> Columns:
+        """The columns that the options of a card name, its other options left out.
+
+        Raises:
+            IsolossError: two options contradict each other.
+        """
+        return cls(**{one.name: options[one.name] for one in fields_of(cls) if one.name in options})
+
     def __post_init__(self):
         of_path = list(self._path.groupindex)
         problems = [
@@ -126,7 +125,7 @@ class Columns:
     @cached_property
     def _path(self) -> re.Pattern[str]:
         """`path_tags` as a regular expression."""
-        return _pattern(self.path_tags)
+        return pattern_of(self.path_tags)
 
     def of_path(self, file: str) -> dict[str, str]:
         """The tags that a file's path gives.
@@ -174,13 +173,16 @@ class Columns:
         if problems:
             raise IsolossError(*problems)
 
-    def pieces(self, table: pa.Table, file: str, line: int | Sequence[int] = 1) -> pa.Table:
+    def pieces(
+        self, table: pa.Table, file: str, line: int | Sequence[int] = 1, path: str | None = None
+    ) -> pa.Table:
         """The rows of a table, as `pieces` of a dataset card gives them.
 
         Args:
             table: with the columns `names`, or structs that they are in. One that it lacks is null.
             file: that the rows are from.
             line: number of the first row in the file, from 1, or of each.
+            path: that `path_tags` is about; None for that of the file.
 
         Returns:
             Columns `text`, `tags`, `group`, `split` and `row_id` where columns of them are given,
@@ -196,7 +198,7 @@ class Columns:
         rows, problems = table.num_rows, [pa.nulls(table.num_rows, pa.string())]
 
         def column(name: str, numbers: str = "") -> pa.Array:
-            values, problem = _as_text(_column(table, name), name, numbers)
+            values, problem = _as_text(column_of(table, name), name, numbers)
             problems.append(problem)
             return values
 
@@ -208,7 +210,7 @@ class Columns:
             problems.append(problem)
         columns["group"] = column(self.group, "all")
         tags = {key: self._renamed(key, column(name, "all")) for key, name in self.tags.items()}
-        of_path = {key: pa.repeat(value, rows) for key, value in self.of_path(file).items()}
+        of_path = {key: pa.repeat(value, rows) for key, value in self.of_path(path or file).items()}
         columns["tags"] = _maps_of(tags | of_path, rows)
         lines = np.arange(line, line + rows) if isinstance(line, int) else line
         columns |= {"file": pa.repeat(file, rows), "line": pa.array(lines, pa.int64())}
@@ -246,10 +248,19 @@ class Columns:
         return pc.coalesce(pa.array(new.values(), pa.string()).take(at), values)
 
 
-def _pattern(path_tags: str) -> re.Pattern[str]:
+def tag_keys(**options: Any) -> list[str]:
+    """The keys of the tags that a card's rows have; its options."""
+    return Columns.of_options(options).tag_keys
+
+
+def pattern_of(path_tags: str, start: str = "(?:^|/)") -> re.Pattern[str]:
     """The regular expression of a pattern of the end of a path.
 
-    >>> _pattern("{domain}/*.txt").search("a/web/b.txt")["domain"]
+    Args:
+        path_tags: with names in braces for groups, * for any text without /, ** for any text.
+        start: what stands before it, as a regular expression.
+
+    >>> pattern_of("{domain}/*.txt").search("a/web/b.txt")["domain"]
     'web'
 
     Raises:
@@ -262,14 +273,14 @@ def _pattern(path_tags: str) -> re.Pattern[str]:
         for part in parts
     )
     try:
-        return re.compile(f"(?:^|/){text}$")
+        return re.compile(f"{start}{text}$")
     except re.error as error:
         reason = f"{path_tags!r} cannot be used ({error.msg})"
         remedy = "name each tag once in braces, by letters, digits and _"
         raise IsolossError(Problem("path_tags", reason, remedy)) from error
 
 
-def _column(table: pa.Table, name: str) -> pa.Array:
+def column_of(table: pa.Table, name: str) -> pa.Array:
     """A column, or a field of a struct by dots; nulls where the table lacks it."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -405,9 +416,8 @@ def _sides(values: pa.Array, name: str) -> tuple[pa.Array, pa.Array]:
     import pyarrow.compute as pc
 
     sides = pa.array(SIDES.values()).take(pc.index_in(values, pa.array(SIDES)))
-    written = pc.coalesce(values, pa.scalar("null", pa.string()))
-    head, tail = f"column {name!r} is ", ", not train, valid or test"
-    reasons = pc.binary_join_element_wise(head, written, tail, "")
+    head, tail = f"column {name!r} is not train, valid or test (", ")"
+    reasons = pc.binary_join_element_wise(head, pc.fill_null(values, "null"), tail, "")
     return sides, pc.if_else(pc.is_null(sides), reasons, None)
 
 
@@ -436,3 +446,12 @@ def in_parts(table: pa.Table, most_bytes: int = 1 << 25) -> Iterator[tuple[int, 
     rows = max(1, table.num_rows * most_bytes // max(table.nbytes, 1))
     for first in range(0, table.num_rows, rows):
         yield first, table.slice(first, rows)
+
+
+def in_order(parts: Sequence[pa.Table]) -> pa.Table:
+    """Tables of pieces as one, by line."""
+    import numpy as np
+    import pyarrow as pa
+
+    whole = pa.concat_tables(parts)
+    return whole.take(np.argsort(whole["line"].to_numpy()))

@@ -161,6 +161,9 @@ def put(config: dict, place: str, value) -> None:
         rules = {"least": "largest_compute", "stages": "roll_out"}
         rule = rules.get(place.rsplit(".", 1)[1], "random")
         config["fit"]["f"]["holdout"] = {"rule": rule}
+    if place.endswith("phases[].until"):
+        place = place.removesuffix("[].until")
+        value = [{"weighting": "natural", "until": value}]
     if place.endswith("[]"):
         place, value = place.removesuffix("[]"), [value]
     *steps, last = place.split(".")

@@ -146,6 +146,7 @@ def arguments(home: Path) -> dict[str, tuple]:
         "seed": 3,
         "valid_tokens": 256,
         "runs": runs_digest(planned),
+        "schedules": {},
     }
     summed = [files["runs"], files["losses"], files["timing"], *fits]
     about = {"study": "two", "summary": {"budgets": []}, "figures": ["seen"]}
@@ -155,7 +156,14 @@ def arguments(home: Path) -> dict[str, tuple]:
         "expand": ({"weights": {"kind": {"code": 1.5}}, "seed": 3}, rows, home / "expand", few),
         "plan": (SWEEP, home / "plan", sweep),
         "train": (trained, planned, *read, indices, home / "store", settings, shard, sweep),
-        "aggregate": ({**sweep, **units}, plan, [shard], audits, home / "aggregate", sweep),
+        "aggregate": (
+            {**sweep, **units, "schedules": {}},
+            plan,
+            [shard],
+            audits,
+            home / "aggregate",
+            sweep,
+        ),
         "fit": (
             {"fit": FIT, "seed": 3},
             [files["runs"], files["curves"]],

@@ -104,6 +104,11 @@ def test_a_runs_code_is_what_can_change_its_numbers():
     ]
 
 
+def test_all_code_of_phases_is_in_the_identity_of_a_run_under_a_schedule():
+    modules = set(provenance.closure(["isoloss.tasks._phases"], root=False))
+    assert modules - set(provenance.run_code(RUN_CARDS)) == {"isoloss.tasks._phases"}
+
+
 def test_a_stage_is_followed_to_the_used_card_only():
     modules = provenance.closure(flow.entries("fit", [("law", "chinchilla")]))
     laws = [m for m in modules if m.startswith("isoloss.laws.") and "._" not in m]

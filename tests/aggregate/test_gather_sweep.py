@@ -76,7 +76,7 @@ def gathered(plan, rows):
     shards = [shard(result(d, 3.0), undone(b, "diverged")), shard(undone(c, "failed")), shard()]
     weights = {"natural": {}, "double": {"kind": {"docstring": 2.0, "comment": 0.0}}}
     audits = {name: expand_table(rows, w, seed=0)[1] for name, w in weights.items()}
-    return gather_sweep(plan, [*shards, shard(result(a, 3.5))], audits)
+    return gather_sweep(plan, [*shards, shard(result(a, 3.5))], audits, {})
 
 
 def test_every_table_keeps_its_contract(gathered):
@@ -125,10 +125,26 @@ def test_mixtures_are_shares_of_the_expanded_training_tokens(gathered, plan, row
         assert mixture == pytest.approx({k: v / sum(copied.values()) for k, v in copied.items()})
 
 
+def test_the_mixture_of_a_schedule_is_the_mean_of_its_phases_by_their_steps(gathered, plan, rows):
+    late = [{"weighting": "natural", "until": 0.7}, {"weighting": "double"}]
+    weights = {"natural": {}, "double": {"kind": {"docstring": 2.0, "comment": 0.0}}}
+    audits = {name: expand_table(rows, w, seed=0)[1] for name, w in weights.items()}
+    runs = plan.assign(weighting="late", n_steps=5)
+    results = shard(*(result(run_id, 3.0) for run_id in runs["run_id"]))
+    mixtures = gather_sweep(runs, [results], audits, {"late": late})["mixtures"]
+    tables.conform("mixtures", mixtures)
+    key = ["run_id", "tag_key", "domain"]
+    before = gathered["mixtures"].set_index(key)["proportion"]
+    natural, double = (before.loc[run_id] for run_id in plan["run_id"][[0, 1]])
+    for run_id in runs["run_id"]:
+        mixed = mixtures.set_index(key)["proportion"].loc[run_id]
+        assert mixed.to_dict() == pytest.approx((0.8 * natural + 0.2 * double).to_dict())
+
+
 def test_a_sweep_in_which_nothing_is_done_still_gives_tables(plan, rows):
     everything = shard(*(undone(run_id, "failed") for run_id in plan["run_id"]))
     audits = {name: expand_table(rows, {}, seed=0)[1] for name in ("natural", "double")}
-    made = gather_sweep(plan, [everything], audits)
+    made = gather_sweep(plan, [everything], audits, {})
     assert {name: len(tables.conform(name, made[name])) for name in made} | {"mixtures": 0} == {
         **{"runs": 4, "timing": 4, "losses": 0, "curves": 0, "mixtures": 0}
     }
@@ -137,4 +153,4 @@ def test_a_sweep_in_which_nothing_is_done_still_gives_tables(plan, rows):
 def test_a_planned_run_without_a_result_is_an_error_that_names_it(plan):
     first, *others = plan["run_id"]
     with pytest.raises(TableError, match=f"no result for {first}"):
-        gather_sweep(plan, [shard(*(result(run_id, 3.0) for run_id in others))], {})
+        gather_sweep(plan, [shard(*(result(run_id, 3.0) for run_id in others))], {}, {})

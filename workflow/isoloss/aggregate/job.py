@@ -28,7 +28,8 @@ def run(
     """Gather the runs of a sweep.
 
     Args:
-        specification: what matters to the job: `sweep`, `token`, what D counts, and `loss_unit`.
+        specification: what matters to the job: `sweep`, `token`, what D counts, `loss_unit`, and
+            the phases of `schedules`.
         plan: runs.parquet of the plan.
         shards: tables of all shards.
         audits: audit.parquet of every weighting of the sweep.
@@ -45,6 +46,7 @@ def run(
         tables.frame(plan, "plan"),
         [tables.frame(file, "shard") for file in shards],
         {tables.facts(file)["weighting"]: tables.frame(file, "audit") for file in audits},
+        specification["schedules"],
     )
     _check_some_finished(gathered["runs"], specification["sweep"])
     units = {key: specification[key] for key in ("token", "loss_unit")}

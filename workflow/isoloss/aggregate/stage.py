@@ -42,16 +42,17 @@ class Aggregate(Stage):
             yield {"sweep": sweep}
 
     def settings(self, study, sweep):
-        """How the columns of a table are read, or what a token of the sweep is."""
+        """How the columns of a table are read; of a sweep what a token is, and its schedules."""
         if sweep in study.config["aggregate"]:
             table = study.config["aggregate"][sweep]
             return rules(table)
         entry = study.config["train"][sweep]
         if "dataset" not in entry:  # the runs are those of a user's program
-            return {key: entry["command"][of] for key, of in _UNITS.items()}
+            return {**{key: entry["command"][of] for key, of in _UNITS.items()}, "schedules": {}}
         card = study.config["load"][entry["dataset"]]["card"]
         token = registry.facts("dataset", card).get("TOKEN", "token")
-        return {"token": token, "loss_unit": f"nats/{token}"}
+        units = {"token": token, "loss_unit": f"nats/{token}"}
+        return {**units, "schedules": study.schedules(sweep)}
 
     def outside(self, study, sweep):
         """The content of a table made elsewhere."""

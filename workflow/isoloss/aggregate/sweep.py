@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from isoloss.core import tables
+from isoloss.core.phases import Phases, phase_steps
 from isoloss.core.problems import Problem, TableError
 
 # what a user's program can say of a run, where the plan does not know it
@@ -15,7 +16,10 @@ MEASURED = "loss_nats"  # the loss in a shard; gathered, its unit is a fact of t
 
 
 def gather_sweep(
-    plan: pd.DataFrame, shards: Sequence[pd.DataFrame], audits: Mapping[str, pd.DataFrame]
+    plan: pd.DataFrame,
+    shards: Sequence[pd.DataFrame],
+    audits: Mapping[str, pd.DataFrame],
+    schedules: Mapping[str, Phases],
 ) -> dict[str, pd.DataFrame]:
     """All `aggregate` tables of a sweep, in the order of the plan.
 
@@ -23,6 +27,7 @@ def gather_sweep(
         plan: the sweep spelled out.
         shards: results of all shards; every planned run once.
         audits: weighting to the audit of its expansion.
+        schedules: schedule of weightings to its phases.
 
     Raises:
         TableError: a planned run has no result.
@@ -40,29 +45,48 @@ def gather_sweep(
     runs = runs.assign(**{c: runs[c].astype(float).fillna(results[c]) for c in unplanned})
     nested = {"losses": "losses", "curves": "curve"}
     long = {name: _unnest(name, results, column) for name, column in nested.items()}
-    shares = {}
-    for weighting, audit in audits.items():
-        total = audit.groupby("tag_key")["tokens_after"].transform("sum")
-        shares[weighting] = pd.DataFrame(
-            {
-                "weighting": weighting,
-                "tag_key": audit["tag_key"],
-                "domain": audit["tag_value"],
-                "proportion": audit["tokens_after"] / total,
-            }
-        )
-    if shares:
-        mixtures = plan[["run_id", "weighting"]].merge(pd.concat(shares.values()), on="weighting")
-        mixtures = mixtures.drop(columns="weighting")
-    else:
-        mixtures = tables.empty("mixtures")
     return {
         "runs": runs,
         "losses": long["losses"],
         "curves": long["curves"],
-        "mixtures": mixtures,
+        "mixtures": _mixtures(plan, audits, schedules),
         "timing": results[tables.schema("timing").names],
     }
+
+
+def _mixtures(
+    plan: pd.DataFrame, audits: Mapping[str, pd.DataFrame], schedules: Mapping[str, Phases]
+) -> pd.DataFrame:
+    """What every run was trained on: under a schedule the mean of its phases by their steps."""
+    if not audits:
+        return tables.empty("mixtures")
+    parts = []
+    for run in plan.itertuples():
+        phases = schedules.get(run.weighting, [{"weighting": run.weighting}])
+        steps = phase_steps(phases, run.n_steps)
+        parts += [
+            (run.run_id, phase["weighting"], count / run.n_steps)
+            for phase, count in zip(phases, steps, strict=True)
+        ]
+    shares = pd.DataFrame(parts, columns=["run_id", "weighting", "share"])
+    proportions = pd.concat(_proportions(weighting, audit) for weighting, audit in audits.items())
+    each = shares.merge(proportions, on="weighting")
+    each = each.assign(proportion=each["proportion"] * each["share"])
+    by_domain = each.groupby(["run_id", "tag_key", "domain"], sort=False)["proportion"]
+    return by_domain.sum(min_count=1).reset_index()
+
+
+def _proportions(weighting: str, audit: pd.DataFrame) -> pd.DataFrame:
+    """The share of every value of a tag in the training tokens of a weighting."""
+    total = audit.groupby("tag_key")["tokens_after"].transform("sum")
+    return pd.DataFrame(
+        {
+            "weighting": weighting,
+            "tag_key": audit["tag_key"],
+            "domain": audit["tag_value"],
+            "proportion": audit["tokens_after"] / total,
+        }
+    )
 
 
 def _unnest(name: str, results: pd.DataFrame, column: str) -> pd.DataFrame:

@@ -37,7 +37,12 @@ class Study(Protocol):
         """Shard to its planned runs."""
 
     def used(self, sweep: str, shard: str | None = None) -> list[str]:
-        """The weightings of a sweep, or of one of its shards, sorted."""
+        """The weightings whose rows a sweep, or one of its shards, is trained on, sorted."""
+
+    def schedules(
+        self, sweep: str, shard: str | None = None
+    ) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+        """The schedules of weightings of a sweep, or of one of its shards: name to phases."""
 
     def reading(self, sweep: str) -> str | None:
         """Digest of how the output of a user's program is read; None for other sweeps."""

@@ -1,7 +1,7 @@
 """The weightings of a study: their forms, and designs spelled out into single mixtures.
 
 A weighting is written as tag weights, tag key to tag value to number, or has one of the keys of
-the schema's `weighting`: `weights` (tag weights too), `mixture` or `mixtures`.
+the schema's `weighting`: `weights` (tag weights too), `mixture`, `mixtures` or `phases`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,12 @@ from isoloss.core.problems import Problem
 
 Entry = Mapping[str, Any]
 # the keys of a weighting that are not tags, each with those that can stand beside it
-FORMS: Mapping[str, tuple[str, ...]] = {"weights": (), "mixture": (), "mixtures": ()}
+FORMS: Mapping[str, tuple[str, ...]] = {
+    "weights": (),
+    "mixture": (),
+    "mixtures": (),
+    "phases": (),
+}
 TARGETS = ("proportions", "corner", "draw", "fit")  # what gives a mixture its proportions
 _LONGEST = 100  # characters of a name
 

@@ -29,6 +29,7 @@ from isoloss.laws._mixture import LOSS
 from isoloss.load.content import keywords
 from isoloss.load.stage import CACHE, FETCHED
 from isoloss.study.mixtures import fit_problems, mixture_problems
+from isoloss.study.schedules import phase_problems, schedule_problems
 from isoloss.train import cells
 from isoloss.train import settings as train_settings
 from isoloss.train.plan import MOST_RUNS, Cards, too_many
@@ -201,6 +202,12 @@ class _Sections:
             for weighting in used:
                 self._is_known(f"{place}.cells", weighting, ("expand",))
             self.problems += _plan_problems(plan, sweep, place)
+            schedules = {
+                weighting: entry["phases"]
+                for weighting, entry in self._entries("expand")
+                if weightings.form(entry) == "phases"
+            }
+            self.problems += schedule_problems(plan, schedules, f"{place}.cells")
             if any("mixtures" in _entry(self.config, "expand", weighting) for weighting in used):
                 return  # a design is spelled out, and its runs are known, in a sound study
         self.runs[name] = plan.drop(columns="shard").assign(**MEASURED)
@@ -234,6 +241,8 @@ class _Sections:
             if form == "weights":
                 below = f"{place}.weights" if form in entry else place
                 self.problems += _weights_problems(weightings.tag_weights(entry), tags, below)
+            elif form == "phases":
+                self.problems += phase_problems(entry[form], self.config["expand"], place)
             else:
                 self.problems += mixture_problems(entry[form], tags, f"{place}.{form}")
             self.problems += fit_problems(self.config, name, self.sound)

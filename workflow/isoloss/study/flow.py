@@ -19,6 +19,7 @@ from typing import Any
 from isoloss.core import registry, tables, weightings
 from isoloss.core.canonical import canonical
 from isoloss.core.escape import json_text
+from isoloss.core.phases import Phases, parts, phases_of
 from isoloss.core.problems import Problem, StudyError, TableError, nearest
 from isoloss.core.sources import KEPT, Sources
 from isoloss.core.stages import Stage, stages
@@ -301,7 +302,17 @@ class Flow:
         return reading_digest(entry["command"], code)
 
     def used(self, sweep: str, shard: str | None = None) -> list[str]:
-        """The weightings of a sweep, or of one of its shards, sorted."""
+        """The weightings whose rows a sweep, or one of its shards, is trained on, sorted."""
+        return parts(self.config["expand"], self._named(sweep, shard))
+
+    def schedules(self, sweep: str, shard: str | None = None) -> dict[str, Phases]:
+        """The schedules of weightings of a sweep, or of one of its shards: name to phases."""
+        named = {name: self.config["expand"][name] for name in self._named(sweep, shard)}
+        each = {name: phases_of(entry) for name, entry in named.items()}
+        return {name: phases for name, phases in each.items() if phases is not None}
+
+    def _named(self, sweep: str, shard: str | None) -> list[str]:
+        """The entries of `expand` that a sweep, or one of its shards, names, sorted."""
         if commanded(self.config["train"][sweep]):
             return []
         if shard is None:

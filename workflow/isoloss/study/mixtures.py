@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from isoloss.core import registry, weightings
+from isoloss.core.phases import phases_of
 from isoloss.core.problems import Problem, nearest
 
 
@@ -65,6 +66,11 @@ def _circle(config: Mapping[str, Any], name: str, sound: Callable[..., bool]) ->
         if weighting in looked_at or not sound("expand", weighting):
             return []
         looked_at.add(weighting)
+        for phase in phases_of(config["expand"][weighting]) or ():
+            there = [*way, f"weighting {phase['weighting']}"]
+            circle = there if phase["weighting"] == name else needs(phase["weighting"], there)
+            if circle:
+                return circle
         fit_name = weightings.fit_of(config, weighting)
         if fit_name not in config["fit"] or not sound("fit", fit_name):
             return []

@@ -127,7 +127,7 @@ def content_of(flow: Flow, sweep: str) -> Content | Programs | None:
         manifest.check(path)  # by other rows every run would be another one
     read = {name: read_index(path) for name, path in indices.items()}
     task = task_of(entry["model"])
-    return Content(task, read_dataset(*files), read)
+    return Content(task, read_dataset(*files), read, flow.schedules(sweep))
 
 
 def digest_of(flow: Flow, sweep: str, run: dict[str, Any], content: Content | Programs) -> str:

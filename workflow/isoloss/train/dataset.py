@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,3 +86,11 @@ def read_index(path: Path) -> Index:
     batches = list(tables.batches(path, "index", ("row", "copies")))
     columns = ([batch[name].to_numpy() for batch in batches] for name in ("row", "copies"))
     return Index(*(np.concatenate([np.zeros(0, np.int64), *column]) for column in columns))
+
+
+def joined(indices: Sequence[Index]) -> Index:
+    """The rows of a weighting; of several, one after the other."""
+    if len(indices) == 1:
+        return indices[0]
+    rows = np.concatenate([index.rows for index in indices])
+    return Index(rows, np.concatenate([index.copies for index in indices]))

@@ -30,9 +30,9 @@ def run(
     """Train the runs of a shard that the store does not hold.
 
     Args:
-        specification: what matters to the job: `task`, `seed`, `valid_tokens`, and the digest of
-            `runs`; of a user's program `command`, `names` of its settings, `content` and `reading`
-            in the place of a task.
+        specification: what matters to the job: `task`, `seed`, `valid_tokens`, the digest of
+            `runs`, and the phases of their `schedules`; of a user's program `command`, `names` of
+            its settings, `content` and `reading` in the place of a task and schedules.
         runs: rows of the plan.
         rows: rows.parquet of the dataset; none for a user's program.
         tokens: tokens.npy of the dataset; none for a user's program.
@@ -55,14 +55,14 @@ def run(
         keys = ("command", "names", "content", "reading")
         content = Programs(*(specification[key] for key in keys))
     else:
-        content = _content(specification["task"], runs, rows, tokens, indices)
+        content = _content(specification, runs, rows, tokens, indices)
     shard = train_shard(runs, ShardSetup(content, Store(store), **of_study, **settings))
     tables.write("shard", shard, out, facts)
     return [out]
 
 
 def _content(
-    task: str,
+    specification: Mapping[str, Any],
     runs: Sequence[Mapping[str, Any]],
     rows: Sequence[Path],
     tokens: Sequence[Path],
@@ -70,12 +70,16 @@ def _content(
 ) -> Content:
     """What the runs of a shard read of their dataset."""
     known = {tables.facts(file)["weighting"]: read_index(file) for file in indices}
-    lacking = sorted({run["weighting"] for run in runs} - set(known))
+    schedules = specification["schedules"]
+    needed = {run["weighting"] for run in runs} - set(schedules)
+    needed |= {phase["weighting"] for phases in schedules.values() for phase in phases}
+    lacking = sorted(needed - set(known))
     if lacking:
         raise IsolossError(f"--index lacks the weighting {lacking[0]!r}")
     if len(rows) != 1 or len(tokens) != 1:
         raise IsolossError("give --rows and --tokens of the dataset, one file each")
-    return Content(task, read_dataset(rows[0], tokens[0]), known)
+    dataset = read_dataset(rows[0], tokens[0])
+    return Content(specification["task"], dataset, known, schedules)
 
 
 def versions(shard: Path) -> list[dict[str, str]]:

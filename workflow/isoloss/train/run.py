@@ -37,7 +37,7 @@ def train_run(
     trainer = registry.card("trainer", settings["trainer"])
     if content.of_program:
         return trainer.train(content.program(identity, checkpoint.path.parent), ticks)
-    for side, digest in content.digests(settings["weighting"]).items():
+    for side, digest in content.digests(settings).items():
         if digest != identity[side]:
             raise ValueError(f"the {side} data are not those of the run's identity")
     task = content.task(identity)

@@ -87,7 +87,8 @@ class Train(Stage):
         if commanded(entry):
             command, names = entry["command"], sorted(free_settings(entry))
             return {**shared, "command": command, "names": names, "reading": study.reading(sweep)}
-        return {**shared, "task": task_of(entry["model"])}
+        schedules = study.schedules(sweep, shard)
+        return {**shared, "task": task_of(entry["model"]), "schedules": schedules}
 
     def outside(self, study, sweep, shard):
         """The retries owed to its failed runs, and the content of the files of a command."""

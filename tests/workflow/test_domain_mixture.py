@@ -98,4 +98,4 @@ def test_the_best_mixture_is_trained_and_the_summary_says_how_it_ends(small):
     (line,) = re.findall(r"- \*\*Trial\*\* .*", summary)
     for other in ("natural", "uniform"):
         assert re.search(rf"\*\*(beats|does not beat|loses to)\*\* {other} \([+-]0\.\d+", line)
-    assert "- **Best mixture** (mixture\\_power, 12) for interface 1, network 1: " in summary
+    assert "- **Best mixture** (mixture_power, 12) for interface 1, network 1: " in summary

@@ -12,7 +12,7 @@ from isoloss.figures import mixture_trial
 from isoloss.figures._figure import Inputs
 from isoloss.fit import fit_law
 from isoloss.fitted.trial import trial_of
-from isoloss.report.mixtures import best_mixtures
+from isoloss.report.mixtures import best_mixtures, trial
 from isoloss.report.summary import summarize
 
 DOMAINS = ("code", "prose", "talk")
@@ -105,6 +105,16 @@ def test_the_summary_says_whether_the_best_mixture_wins(
     lead, sds = trial.lead(trial.others[0]), abs(trial.lead(trial.others[0])) / trial.seed_sd
     assert f"chosen **{verdict}** natural ({-lead:+.4f}, {sds:.1f} seed SDs of" in line
     assert f"natural {trial.others[0].mean:.4f} (3 runs; predicted" in line
+
+
+def test_a_trial_whose_runs_failed_is_told_in_the_summary(fit, make_runs):
+    runs, shares, losses = tried(fit, make_runs)
+    runs["status"] = runs["status"].mask(runs["weighting"] == "chosen", "failed")
+    asked = {"sweep": "trial", "weighting": "chosen", "fit": "mixing", "group": "32"}
+    line = trial(asked, fit, {"runs": runs, "mixtures": shares, "losses": losses})
+    assert line.startswith(
+        "- **Trial** (trial, mixing) cannot be judged: trial: no run has 'chosen'"
+    )
 
 
 def test_the_summary_gives_the_best_mixture_of_every_group(fit):

@@ -9,6 +9,7 @@ import pandas as pd
 
 from isoloss.core import tables, units
 from isoloss.core.escape import markdown
+from isoloss.core.problems import IsolossError
 from isoloss.fitted import FALLBACK, Fit
 from isoloss.fitted.trial import Contender, Trial, trial_of
 from isoloss.laws._mixture import LOSS
@@ -36,7 +37,7 @@ def best_mixtures(name: str, fit: Fit) -> list[str]:
 
 
 def trial(asked: Mapping[str, str], fit: Fit, by_table: Mapping[str, pd.DataFrame]) -> str:
-    """The line that says whether a best mixture beats the others that it is trained beside.
+    """The line that says whether a best mixture beats the others, or why that cannot be judged.
 
     Args:
         asked: `sweep`, `weighting`, `fit` and `group` of the trial.
@@ -44,7 +45,11 @@ def trial(asked: Mapping[str, str], fit: Fit, by_table: Mapping[str, pd.DataFram
         by_table: runs, mixtures and losses of the sweep.
     """
     sweep = by_table["runs"], by_table["mixtures"], by_table["losses"]
-    made = trial_of(fit, *sweep, asked["weighting"], asked["group"])
+    try:
+        made = trial_of(fit, *sweep, asked["weighting"], asked["group"])
+    except IsolossError as error:  # such as: all runs of the mixture failed
+        names = f"{markdown(asked['sweep'])}, {markdown(asked['fit'])}"
+        return f"- **Trial** ({names}) cannot be judged: {markdown(str(error))}"
     where = f"{markdown(asked['sweep'])}, {markdown(asked['fit'])}{_group(made.group)}"
     losses = ", ".join(_loss(one) for one in made.contenders)
     ends = ", ".join(_end(made, other) for other in made.others) or "nothing is beside it"

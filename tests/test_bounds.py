@@ -126,7 +126,10 @@ def config(tmp_path) -> dict:
                 "columns": {"N": "N", "D": "D", "loss": "loss"},
             }
         },
-        "fit": {"f": {"card": "chinchilla", "sweep": "t"}},
+        "fit": {
+            "f": {"card": "chinchilla", "sweep": "t"},
+            "m": {"card": "linear_mixture", "sweep": "t", "tag_key": "domain"},
+        },
         "plot": {"p": {"card": "isoloss", "sweep": "t", "fits": ["f"]}},
     }
 
@@ -144,6 +147,7 @@ NAMED = {
     "aggregate.NAME": ("aggregate.own",),
     "fit.NAME.fixed.NAME": ("fit.f.fixed.E",),
     "fit.NAME.bounds.NAME[]": ("fit.f.bounds.E",),
+    "fit.NAME.domain_weights.NAME": ("fit.m.domain_weights.data",),
     "fit.NAME": ("fit.f",),
     "plot.NAME": ("plot.p",),
 }

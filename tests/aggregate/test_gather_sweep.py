@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import pytest
 from rows_in_memory import expand_table
@@ -9,6 +10,8 @@ from rows_in_memory import expand_table
 from isoloss.aggregate import gather_sweep
 from isoloss.core import tables
 from isoloss.core.problems import TableError
+from isoloss.fit.law import fit_law
+from isoloss.laws._make import made_law
 from isoloss.train.plan import plan_sweep
 
 SWEEP = {
@@ -95,6 +98,34 @@ def test_every_planned_run_is_a_row_in_the_order_of_the_plan(gathered, plan):
     settings = ["d_model", "n_params", "n_flops", "seed", "weighting", "peak_learning_rate"]
     assert runs[settings].equals(plan[settings])
     assert list(gathered["timing"]["seconds"]) == [0.5, 0.1, 0.1, 0.5]
+
+
+def test_repeats_are_how_often_a_distinct_token_was_seen(gathered):
+    runs = gathered["runs"]
+    assert list(runs["repeats"].isna()) == [False, True, True, False]
+    assert runs["repeats"][0] == runs["n_samples"][0] / 80
+    assert "repeats" not in tables.cell_columns(runs)
+
+
+def test_epochs_of_a_part_of_the_data_reach_the_data_constrained_law_as_d_and_u():
+    cell = {"n_unique": [4096, 16384], "epochs": [1, 4, 16], "d_model": [8, 16, 24]}
+    plan = plan_sweep({**SWEEP, "shards": 1, "cells": [cell]})
+    truth = {"E": 1.5, "A": 30.0, "B": 60.0, "alpha": 0.4, "beta": 0.35, "R_D": 5.0}
+    law = made_law("data_constrained", {"decay": "data"})
+    theta = np.array([np.log(v) if k in ("E", "A", "B", "R_D") else v for k, v in truth.items()])
+    columns = {"N": "n_params", "D": "n_samples", "U": "n_available"}
+    data = {letter: plan[column].to_numpy(float) for letter, column in columns.items()}
+    loss = law.loss(theta, data)
+    results = [
+        result(run, nats) | {"n_unique": int(seen)}
+        for run, nats, seen in zip(plan["run_id"], loss, data["U"], strict=True)
+    ]
+    runs = gather_sweep(plan, [shard(*results)], {}, {})["runs"]
+    assert np.allclose(runs["repeats"], runs["n_samples"] / runs["n_available"])
+    assert sorted(set(runs["repeats"].round(1))) == [1, 4, 16]
+    fit = fit_law(runs, "data_constrained", {"decay": "data"}, bootstrap=0)
+    assert fit.values == pytest.approx(truth, rel=0.02)
+    assert list(fit.points["n_unique"]) == list(data["U"])
 
 
 def test_losses_and_curves_are_those_of_finished_runs(gathered, plan):

@@ -50,7 +50,7 @@ def expanded(corpus, mixture, tmp_path, best=(), seed=5):
     out = tmp_path / "out"
     out.mkdir(exist_ok=True)
     specification = {"mixture": {"tag_key": "domain", "size": 1.0, **mixture}, "seed": seed}
-    job.run(specification, corpus[1], out, {}, best)
+    job.run(specification, corpus[1], out, {"weighting": "mixed"}, best)
     return tables.frame(out / "index.parquet", "index"), tables.frame(
         out / "mixture.parquet", "mixture"
     )
@@ -129,7 +129,7 @@ def test_a_mixture_is_made_of_the_rows_of_the_tag(corpus, tmp_path, capsys):
     years = mixture[mixture["tag_key"] == "year"]
     assert years[["target", "multiplier"]].isna().all(axis=None)
     assert years["achieved"].sum() == pytest.approx(1)
-    log = capsys.readouterr().out
+    log = capsys.readouterr().err
     lacking = len(train) - len(tagged)
     assert f"{lacking} training rows (" in log
     assert "share of tokens by domain  natural  target  achieved  weight" in log
@@ -148,8 +148,11 @@ def test_rows_are_counted_by_domain_whatever_the_batches(corpus):
 
 
 def test_a_tag_without_rows_is_an_error(corpus, tmp_path):
-    with pytest.raises(IsolossError, match="no training row has the tag 'kind'"):
+    with pytest.raises(IsolossError) as error:
         expanded(corpus, {"tag_key": "kind", "proportions": "natural"}, tmp_path)
+    place = "expand.mixed.mixture.tag_key"
+    assert str(error.value).startswith(f"{place}: no training row has the tag 'kind'")
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_words_and_corners_are_relative_to_the_rows():

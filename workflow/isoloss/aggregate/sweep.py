@@ -43,6 +43,7 @@ def gather_sweep(
     runs = runs.assign(group=tables.WHOLE, fit_weight=1.0)
     unplanned = [name for name in QUANTITIES if runs[name].isna().any()]
     runs = runs.assign(**{c: runs[c].astype(float).fillna(results[c]) for c in unplanned})
+    runs = runs.assign(repeats=_repeats(runs))
     nested = {"losses": "losses", "curves": "curve"}
     long = {name: _unnest(name, results, column) for name, column in nested.items()}
     return {
@@ -87,6 +88,12 @@ def _proportions(weighting: str, audit: pd.DataFrame) -> pd.DataFrame:
             "proportion": audit["tokens_after"] / total,
         }
     )
+
+
+def _repeats(runs: pd.DataFrame) -> pd.Series:
+    """How often every distinct example was trained on, on average; NaN where it is not known."""
+    distinct = runs["n_unique"].astype(float)
+    return runs["n_samples"].astype(float) / distinct.where(distinct > 0)
 
 
 def _unnest(name: str, results: pd.DataFrame, column: str) -> pd.DataFrame:

@@ -126,6 +126,7 @@ def spelled_out(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem
 def _points(name: str, design: Entry) -> Iterator[tuple[str, dict[str, Any]]]:
     """The weightings that a design stands for, by name."""
     shared = {key: design[key] for key in ("tag_key", "domains", "size") if key in design}
+    shared["design"] = name
     for i in range(design["points"]):
         draw = {"label": f"{name}/{i}", "concentration": design["concentration"]}
         yield f"{name}_{i:02d}", {**shared, "draw": draw}

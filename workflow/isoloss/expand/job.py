@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from isoloss.core import tables
 from isoloss.core.escape import say
+from isoloss.core.problems import IsolossError
 from isoloss.expand import mixture
 from isoloss.expand.weights import COLUMNS, expand_batches
 
@@ -38,18 +40,23 @@ def run(
     if "mixture" in specification:
         asked = specification["mixture"]
         tag_key = asked["tag_key"]
-        domains = mixture.Domains.of(tables.batches(rows, "rows", mixture.COLUMNS), tag_key)
         tables_of_fit = [tables.frame(file, "best_mixture") for file in best]
-        target = mixture.target_of(asked, domains.tokens, seed, *tables_of_fit)
-        weights = {tag_key: mixture.mixture_weights(domains.tokens, target, asked["size"])}
+        counted = tables.batches(rows, "rows", mixture.COLUMNS)
+        try:
+            domains = mixture.Domains.of(counted, tag_key)
+            target = mixture.target_of(asked, domains.tokens, seed, *tables_of_fit)
+            weights = {tag_key: mixture.mixture_weights(domains.tokens, target, asked["size"])}
+        except IsolossError as error:
+            place = f"expand.{facts['weighting']}"
+            raise IsolossError(*[one.within(place, ".") for one in error.problems]) from error
         if domains.rows_without:
             without = f"{domains.rows_without} training rows ({domains.tokens_without} tokens)"
-            say(f"{without} have no tag {tag_key!r}: their weight is 0")
+            say(f"{without} have no tag {tag_key!r}: their weight is 0", sys.stderr)
     batches = tables.batches(rows, "rows", COLUMNS)
     with tables.batch_writer("index", files[0], facts) as write:
         audit = expand_batches(batches, weights, seed, write, tag_key).frame()
     tables.write("audit", audit, files[1], facts)
     shares = mixture.mixture_table(audit, weights, tag_key, target)
     tables.write("mixture", shares, files[2], facts)
-    say(mixture.told(shares, list(weights)), end="")
+    say(mixture.told(shares, list(weights)), sys.stderr, end="")
     return files

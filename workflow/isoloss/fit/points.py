@@ -56,6 +56,8 @@ def points(runs: pd.DataFrame, kind: str = "runs", curves: pd.DataFrame | None =
     else:
         where = rows["step"].map("step {}".format)
     rows["n_unique"] = np.minimum(rows["n_unique"].astype(float), rows["n_samples"])
+    if "repeats" in rows:
+        rows["repeats"] = rows["n_samples"] / rows["n_unique"]
     return rows.assign(run_id=rows[OF_RUN] + " at " + where).reset_index(drop=True)
 
 

@@ -244,7 +244,9 @@ class _Sections:
             elif form == "phases":
                 self.problems += phase_problems(entry[form], self.config["expand"], place)
             else:
-                self.problems += mixture_problems(entry[form], tags, f"{place}.{form}")
+                design = entry[form].get("design")
+                below = f"expand.{design}.mixtures" if design else f"{place}.{form}"
+                self.problems += mixture_problems(entry[form], tags, below)
             self.problems += fit_problems(self.config, name, self.sound)
 
     def _check_fits(self) -> None:

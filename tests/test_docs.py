@@ -131,7 +131,13 @@ def test_the_glossary_defines_every_word_once():
 
 
 @pytest.mark.parametrize(
-    "path", ["config.yaml", "studies/published-runs.yaml", "studies/weight-norms.yaml"]
+    "path",
+    [
+        "config.yaml",
+        "studies/mixture-table.yaml",
+        "studies/published-runs.yaml",
+        "studies/weight-norms.yaml",
+    ],
 )
 def test_a_study_names_its_schema_for_editors(path):
     first = (ROOT / path).read_text(encoding="utf-8").splitlines()[0]

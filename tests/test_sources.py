@@ -137,8 +137,12 @@ def test_the_files_of_a_saved_dataset_are_parts_of_one_source(tmp_path):
         True,
         digest(b"twoone"),
     )
-    both = saved(tmp_path, ["a.arrow"], dictionary=["set", "set"])
+    saved(tmp_path / "more", ["b.arrow", "a.arrow"])
+    both = saved(tmp_path, ["a.arrow"], dictionary=["set", "more"])
     assert open_source(both).parts == (b"two", b"one") * 2
+    saved(tmp_path, ["a.arrow"], dictionary=["set", "set"])
+    with pytest.raises(TableError, match="it lists a split twice"):
+        open_source(both)
 
 
 LEAVING = ["../outside.arrow", "/etc/passwd", "a/../../x", "..", "", ".", "..\\x", "C:\\x", "C:/x"]

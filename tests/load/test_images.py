@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import gzip
-import sys
 from collections import Counter
 from hashlib import blake2b
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from hub_site import HubSite, only_hub
 from idx_files import NAMES, idx, small_images, write_images
 
 from isoloss.core import registry, tables
@@ -20,6 +19,7 @@ from isoloss.core.tokens import map_tokens, token_writer
 from isoloss.datasets import fashion_mnist, idx_images
 from isoloss.expand import job as expand_job
 from isoloss.load import Writers, identity, job, load_rows
+from isoloss.load.content import refresh
 from isoloss.study import check
 from isoloss.train.dataset import read_dataset
 
@@ -252,7 +252,7 @@ def test_a_file_whose_shape_is_not_that_of_its_numbers_is_refused(tmp_path, shap
 
 def test_fashion_mnist_that_is_not_there_is_told_with_the_line_that_installs_it(tmp_path):
     with pytest.raises(IsolossError, match=r"no file t10k-.*apt-get install dataset-fashion-mnist"):
-        identity("fashion_mnist", {"source": "files", "folder": str(tmp_path)})
+        identity("fashion_mnist", {"source": "files", "folder": str(tmp_path)}, fetched=tmp_path)
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -279,25 +279,22 @@ def test_fashion_mnist_has_its_70_000_images_and_7000_of_every_class(
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
-    """A package `datasets` that gives small sides, and counts how often it is asked."""
-    asked = []
-
-    class Side(dict):
-        cache_files = property(lambda side: [{"filename": side["file"]}])
-
-    def side(name, n, seed):
-        images, labels = small_images(n, seed)
-        (file := tmp_path / f"{name}.arrow").write_bytes(images.tobytes())
-        return Side(image=list(images), label=labels.tolist(), file=str(file))
-
-    def load_dataset(name):
-        asked.append(name)
-        return {"train": side("train", 60, 1), "test": side("test", 20, 2)}
-
-    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
-    fashion_mnist._hub.cache_clear()
-    yield asked
-    fashion_mnist._hub.cache_clear()
+    """A hub on loopback that has small sides."""
+    datasets = pytest.importorskip("datasets")
+    image = pytest.importorskip("PIL.Image")
+    datasets.disable_progress_bars()
+    names = [f"name {i}" for i in range(10)]  # the hub's own are not used
+    kinds = datasets.Features(image=datasets.Image(), label=datasets.ClassLabel(names=names))
+    files = {}
+    for side, given in {"test": small_images(20, 2), "train": small_images(60, 1)}.items():
+        columns = {"image": [image.fromarray(i) for i in given[0]], "label": given[1].tolist()}
+        file = tmp_path / f"{side}.parquet"
+        datasets.Dataset.from_dict(columns, features=kinds).to_parquet(str(file))
+        files[f"{side}-00000-of-00001.parquet"] = file.read_bytes()
+    with HubSite(fashion_mnist.HUB) as site:
+        site.commit(files)
+        only_hub(monkeypatch, site.url, tmp_path)
+        yield site
 
 
 def test_fashion_mnist_of_the_hub_is_that_of_the_files(tmp_path, hub):
@@ -306,47 +303,21 @@ def test_fashion_mnist_of_the_hub_is_that_of_the_files(tmp_path, hub):
     rows, _, of_hub = load(tmp_path / "hub", "fashion_mnist", source="hub")
     pd.testing.assert_frame_equal(rows, files)
     assert np.array_equal(of_hub.tokens.values, of_files.tokens.values)
-    assert identity("fashion_mnist", {"source": "hub", "folder": ""})
-    assert hub == [fashion_mnist.HUB]
+    asked = len(hub.requests)
+    options = {"source": "hub", "folder": ""}
+    assert identity("fashion_mnist", options, fetched=tmp_path / "hub")
+    assert len(hub.requests) == asked  # it is kept
+    refresh("fashion_mnist", options, tmp_path / "hub")
+    assert len(hub.requests) > asked
 
 
-def test_fashion_mnist_is_read_from_a_dataset_that_was_saved_by_the_hubs_package(
+def test_a_hub_without_its_package_or_without_network_is_told_with_what_to_do(
     tmp_path, monkeypatch
 ):
-    datasets = pytest.importorskip("datasets")
-    image = pytest.importorskip("PIL.Image")
-    kinds = datasets.Features(
-        image=datasets.Image(), label=datasets.ClassLabel(names=fashion_mnist.CLASSES.split())
-    )
-    sides = {}
-    for side, (images, labels) in {
-        "test": small_images(20, 2),
-        "train": small_images(60, 1),
-    }.items():
-        columns = {"image": [image.fromarray(i) for i in images], "label": labels.tolist()}
-        sides[side] = datasets.Dataset.from_dict(columns, features=kinds)
-    datasets.DatasetDict(sides).save_to_disk(tmp_path / "saved")
-    monkeypatch.setattr(
-        datasets, "load_dataset", lambda name: datasets.load_from_disk(tmp_path / "saved")
-    )
-    fashion_mnist._hub.cache_clear()
-    write_images(tmp_path)
-    files, _, _ = load(tmp_path / "files", "fashion_mnist", folder=str(tmp_path))
-    rows, _, _ = load(tmp_path / "hub", "fashion_mnist", source="hub")
-    pd.testing.assert_frame_equal(rows, files)
-    fashion_mnist._hub.cache_clear()
-
-
-def test_a_hub_without_its_package_or_without_network_is_told_with_what_to_do(monkeypatch):
     options = {"source": "hub", "folder": ""}
-    fashion_mnist._hub.cache_clear()
-    monkeypatch.setitem(sys.modules, "datasets", None)
+    only_hub(monkeypatch, "http://127.0.0.1:9", tmp_path)
+    with pytest.raises(IsolossError, match=r"127.0.0.1:9: cannot be reached .*check the network"):
+        identity("fashion_mnist", options, fetched=tmp_path)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(IsolossError, match=r"not installed; install it with `pip install isoloss"):
-        identity("fashion_mnist", options)
-
-    def load_dataset(name):
-        raise ConnectionError("no route")
-
-    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
-    with pytest.raises(IsolossError, match=r"could not be loaded \(no route\); try again"):
-        identity("fashion_mnist", options)
+        identity("fashion_mnist", options, fetched=tmp_path)

@@ -34,6 +34,13 @@ def parquet(folder: Path) -> dict:
     return {"files": [str(folder / "a.parquet")], **TAGS}
 
 
+def saved_dataset(folder: Path) -> dict:
+    datasets = pytest.importorskip("datasets")
+    datasets.disable_progress_bars()
+    datasets.Dataset.from_pandas(ROWS).save_to_disk(str(folder / "saved"))
+    return {"folder": str(folder / "saved"), **TAGS}
+
+
 def text_folder(folder: Path) -> dict:
     for row in ROWS.itertuples():
         (folder / row.lang).mkdir(exist_ok=True)
@@ -51,7 +58,7 @@ def python_stdlib(folder: Path) -> dict:
     return {"root": str(folder)}
 
 
-SAMPLES = (csv, jsonl, parquet, text_folder, idx_images, python_stdlib)
+SAMPLES = (csv, jsonl, parquet, saved_dataset, text_folder, idx_images, python_stdlib)
 
 
 @pytest.mark.parametrize("name", CARDS)

@@ -29,6 +29,8 @@ WORDS = {
     "cluster",
     "reason",
     "named",
+    "dataset",
+    "weighting",
 }
 Command = Callable[[argparse.Namespace], int | None]
 
@@ -39,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for stage in stages().values():
         _add_stage(commands, stage)
-    further = (_add_check, _add_cards, _add_digest, _add_results, _add_csv, _add_docs)
+    further = (_add_check, _add_cards, _add_digest, _add_results, _add_export, _add_csv, _add_docs)
     for add in (_add_law, _add_import, *further):
         add(commands)
     return top
@@ -271,6 +273,26 @@ def _add_results(commands) -> None:
         several=True,
     )
     gc.add_argument("--remove", action="store_true", help="remove what is listed")
+
+
+def _add_export(commands) -> None:
+    export = _of_results(
+        commands,
+        "export",
+        _export,
+        "Write the rows of a weighting, copies written out, for other programs: Parquet files, or",
+        "a dataset that `load_from_disk` of the package `datasets` reads.",
+    )
+    export.add_argument(
+        "--dataset", required=True, metavar="NAME", help="one of the study's `load`"
+    )
+    export.add_argument("--weighting", required=True, metavar="NAME", help="one of its `expand`")
+    export.add_argument(
+        "--out", required=True, type=Path, metavar="DIR", help="a folder that is not there"
+    )
+    export.add_argument(
+        "--format", choices=["parquet", "datasets"], default="parquet", help="parquet (default)"
+    )
 
 
 def _add_csv(commands) -> None:
@@ -545,6 +567,15 @@ def _flow(
     if results and not root.is_dir():
         raise IsolossError(f"{root}: no results of this study; run it, or give --directory")
     return flow.Flow(config, root, tables_of_runs)
+
+
+def _export(given: argparse.Namespace) -> None:
+    from isoloss.study import rows_export
+
+    flow = _flow(given)
+    counts = rows_export.export(flow, given.dataset, given.weighting, given.out, given.format)
+    rows = ", ".join(f"{count} rows {split}" for split, count in counts.items())
+    say(f"{given.out}: {rows}")
 
 
 def _status(given: argparse.Namespace) -> None:

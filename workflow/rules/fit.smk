@@ -5,7 +5,13 @@ rule fit_law:
     input:
         tables=inputs("fit", "tables"),
     output:
-        multiext("results/{study}/fit/{sweep}/{fit}/", *files_of("fit")),
+        multiext(
+            "results/{study}/fit/{sweep}/{fit}/",
+            *files_of("fit"),
+            "law.py",
+            "explain.md",
+            "params.tex",
+        ),
     log:
         "results/{study}/logs/fit/{sweep}/{fit}.log",
     conda:

@@ -89,6 +89,26 @@ COMMON = {
         "default": 0.5,
         "description": "Width of a hidden layer over that of the one before, rounded, at least 1.",
     },
+    "splits": {
+        "type": "object",
+        "additionalProperties": {"type": "string", "enum": ["train", "valid", "test"]},
+        "default": {},
+        "description": "Split of the dataset to its side, train, valid or test; only these are "
+        "read. Empty: all that are called train, valid, validation or test, and test is the "
+        "validation side where there is none; of a single split a hash of the group decides.",
+    },
+    "image": {
+        "type": "string",
+        "default": "",
+        "description": "Column of images, which are read in the place of texts; empty for texts.",
+    },
+    "label": {
+        "type": "string",
+        "minLength": 1,
+        "default": "label",
+        "description": "Column of the labels of images, whole numbers; the name of a label, or the "
+        "label, is the tag class.",
+    },
     "variable": {
         "type": "string",
         "enum": ["N", "D", "C"],

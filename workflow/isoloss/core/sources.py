@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from isoloss.core import tables
@@ -24,11 +24,11 @@ from isoloss.core.addresses import GIVE, Address, shown
 from isoloss.core.escape import visible
 from isoloss.core.folders import log_files
 from isoloss.core.problems import IsolossError, Problem, TableError
+from isoloss.core.saved import LISTS, saved_files
 
 MAX_SECONDS, MAX_MIB = 120.0, 256.0
 _PIECE = 1 << 24  # bytes that are read at once: a limit may be larger than the memory
-_MOST_FILES = 10_000  # of a folder, a pattern or a saved dataset
-_OF_SAVED = ("state.json", "dataset_dict.json")  # the files of a saved dataset that list others
+_MOST_FILES = 10_000  # of a folder or a pattern
 # how the files of tables are called: what is read in a folder, a zip or a tar with other files
 _ENDINGS = (".csv", ".tsv", ".tab", ".txt", ".dat", ".json", ".jsonl", ".ndjson", ".parquet")
 _ENDINGS += (".pq", ".arrow", ".feather", ".ipc", ".xlsx", ".md", ".tex")
@@ -281,7 +281,7 @@ def _tables_in(address: Address, path: Path) -> list[Path]:
     """
     files: list[Path] = []
     if os.path.isdir(path):
-        if not any(os.path.lexists(path / name) for name in _OF_SAVED):
+        if not any(os.path.lexists(path / name) for name in LISTS):
             files = [path / name for name in _listed(address, path) if name[0] != "."]
             files = [one for one in files if one.name.lower().endswith(TABLE_SUFFIXES)]
             files = [one for one in files if os.path.isfile(one)]
@@ -386,39 +386,11 @@ def _saved_files(address: Address, folder: Path) -> list[Path]:
         TableError: a folder that is not such a dataset, or one whose files are elsewhere.
     """
     try:
-        splits = [folder]
-        if (folder / "dataset_dict.json").exists():
-            splits = [
-                folder / _below(name) for name in _facts(folder, "dataset_dict.json")["splits"]
-            ]
-        files = [
-            split / _below(file["filename"])
-            for split in splits
-            for file in _facts(split, "state.json")["_data_files"]
-        ]
-        if not 0 < len(files) <= _MOST_FILES:
-            raise ValueError(f"it lists {len(files)} files")
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, TableError) as error:
+        return [file for files in saved_files(folder).values() for file in files]
+    except (OSError, ValueError) as error:
         reason = f"is a folder without a saved dataset ({error})"
         remedy = "give a table, what save_to_disk wrote, or what `isoloss import` makes of logs"
         raise address.error(reason, remedy) from error
-    return files
-
-
-def _facts(folder: Path, name: str) -> Any:
-    """The content of a small JSON file of a saved dataset."""
-    if not (folder / name).exists():
-        raise ValueError(f"no {name}")
-    limits = Limits(max_mib=16)
-    return json.loads(_read(Address(str(folder / name), name), folder / name, 16 * 2**20, limits))
-
-
-def _below(name: str) -> PurePosixPath:
-    """A name in a list of files, which must stay in its folder."""
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or not path.parts or set(name) & {"\\", ":"}:
-        raise ValueError(f"it names {name!r}, which is not a file below it")
-    return path
 
 
 class Sources:
@@ -434,6 +406,11 @@ class Sources:
         self._kept, self._copies = kept, copies
         self._sources: dict[Any, Source] = {}
         self._digests: dict[Any, str] = {}
+
+    @property
+    def asks_anew(self) -> bool:
+        """Whether the network is asked, and not what an earlier process kept."""
+        return self._kept is None
 
     def read(self, sweep: str, table: Mapping[str, Any]) -> Source:
         """The bytes of a table of the study, or of a folder of logs.

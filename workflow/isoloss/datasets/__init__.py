@@ -27,6 +27,8 @@ files at once is the card's own memory, so that a table of about 30 MB is good.
 `TAGS = {}` and `tag_keys(**options)`, which lists them. A card that reads from a network has
 `FETCHES = True`; its `sources` and `pieces` then have a keyword `fetched`, the folder where it
 keeps what it fetches: it is fetched once, when the study starts, and read from there by the job.
+Where the network can have something new under the same name, such as a branch, it also has
+`refresh(**options, fetched)`, which asks for it when the study starts and not in a job.
 
 `python_stdlib` is an example of text, `idx_images` of images, `parquet` of a table of the user's:
 such a card has the options of `_columns` and `_files` beside its own (`OPTIONS_OF`), and makes its

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
-from functools import cache
+import itertools
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from isoloss.core.problems import IsolossError, Problem
-
-if TYPE_CHECKING:
-    import numpy as np
+from isoloss.datasets._columns import Columns
+from isoloss.datasets._hub import HubDataset
+from isoloss.datasets._splits import Rows
 
 TITLE = "Fashion-MNIST"
 ABOUT = (
@@ -21,6 +20,7 @@ ABOUT = (
 )
 SOURCE = "Xiao, Rasul and Vollgraf 2017, arXiv:1708.07747 (MIT licence)"
 TOKEN = "example"
+FETCHES = True
 TAGS = {
     "class": "t-shirt, trouser, pullover, dress, coat, sandal, shirt, sneaker, bag or ankle-boot"
 }
@@ -52,7 +52,21 @@ _INSTALL = (
 )
 
 
-def sources(source: str, folder: str) -> list[tuple[str, Path]]:
+_SIDES = {"test": "valid", "train": "train"}  # of the hub's splits
+_FILES_OF = {"valid": "t10k", "train": "train"}  # how the files of a side begin
+
+
+def refresh(source: str, folder: str, fetched: Path) -> None:
+    """Ask the hub, if it is the source, for the commit that is its newest, and fetch that.
+
+    Raises:
+        IsolossError: the hub does not give it.
+    """
+    if _from_hub(source, folder):
+        HubDataset(HUB).fetch(fetched)
+
+
+def sources(source: str, folder: str, fetched: Path) -> list[tuple[str, Path]]:
     """The files that are read, as (name, path): IDX files, or those that the hub was kept in.
 
     Raises:
@@ -60,12 +74,10 @@ def sources(source: str, folder: str) -> list[tuple[str, Path]]:
     """
     if not _from_hub(source, folder):
         return [(name, _file(folder, name)) for name in _FILES]
-    hub = _hub()
-    files = [Path(file["filename"]) for side in ("test", "train") for file in hub[side].cache_files]
-    return [(file.name, file) for file in files]
+    return HubDataset(HUB).kept(fetched).sources(_SIDES, fetched)
 
 
-def pieces(source: str, folder: str) -> Iterator[dict]:
+def pieces(source: str, folder: str, fetched: Path) -> Iterator[dict]:
     """Every image: `features` (uint8, 28 x 28), `label`, `tags`, `group`, `split`; test first.
 
     Raises:
@@ -74,13 +86,23 @@ def pieces(source: str, folder: str) -> Iterator[dict]:
     from isoloss.datasets._idx import pieces_of, read_labelled
 
     names = dict(enumerate(CLASSES.split()))
-    for side, split in (("t10k", "valid"), ("train", "train")):
-        if _from_hub(source, folder):
-            pixels, labels = _of_hub("test" if split == "valid" else split)
-        else:
-            files = [_file(folder, name) for name in _FILES if name.startswith(side)]
-            pixels, labels = read_labelled(*files, len(names))
-        yield from pieces_of(pixels, labels, names, side, split)
+    if _from_hub(source, folder):
+        yield from _of_hub(names, fetched)
+        return
+    for split, name in _FILES_OF.items():
+        files = [_file(folder, file) for file in _FILES if file.startswith(name)]
+        pixels, labels = read_labelled(*files, len(names))
+        yield from pieces_of(pixels, labels, names, name, split)
+
+
+def _of_hub(names: Mapping[int, str], fetched: Path) -> Iterator[dict]:
+    """The images that the hub gave, as those of the files."""
+    rows = Rows(Columns(), image="image")
+    numbers = {side: itertools.count() for side in _FILES_OF}
+    for part in HubDataset(HUB).kept(fetched).parts(_SIDES, fetched):
+        for row in rows.pieces([part]):
+            group = f"{_FILES_OF[part.side]} {next(numbers[part.side])}"
+            yield {**row, "tags": {"class": names.get(row["label"], "unknown")}, "group": group}
 
 
 def _from_hub(source: str, folder: str) -> bool:
@@ -108,29 +130,3 @@ def _file(folder: str, name: str) -> Path:
         reason = f"no file {name} or {name}.gz in {folder}"
         raise IsolossError(Problem("dataset fashion_mnist", reason, _INSTALL))
     return path
-
-
-@cache
-def _hub() -> Any:
-    """The dataset of the hub, by side; it is fetched once and then read from the hub's cache."""
-    place = "dataset fashion_mnist, source: hub"
-    try:
-        import datasets
-    except ImportError as error:
-        reason = "the package `datasets` is not installed"
-        remedy = "install it with `pip install isoloss[hub]`, or take `source: files`"
-        raise IsolossError(Problem(place, reason, remedy)) from error
-    try:
-        return datasets.load_dataset(HUB)
-    except OSError as error:  # no network, or no such dataset
-        reason = f"{HUB} could not be loaded ({error})"
-        raise IsolossError(Problem(place, reason, "try again, or take `source: files`")) from error
-
-
-def _of_hub(split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Images, uint8 (n, 28, 28), and labels, int64 (n,), of a side."""
-    import numpy as np
-
-    side = _hub()[split]
-    images = np.stack([np.asarray(image, dtype=np.uint8) for image in side["image"]])
-    return images, np.array(side["label"][:], dtype=np.int64)

@@ -10,6 +10,7 @@ from isoloss.core import tables
 from isoloss.core.problems import IsolossError
 from isoloss.fit import points
 from isoloss.fit.law import fit_law
+from isoloss.fitted.export import export_fit
 
 # what of a study's fit says which rows are fitted; the rest are arguments of `fit_law`
 _ROWS = ("card", "options", "sweep", "points", "tag_key", "domain_weights")
@@ -23,7 +24,7 @@ def run(
     Args:
         specification: what matters to the job: `fit` (the study's entry), `seed`.
         files: runs of its sweep; curves, or losses and mixtures, where it is fitted to them.
-        out: folder for the fit's tables.
+        out: folder for the fit's tables, and for the fit as law.py, explain.md and params.tex.
         facts: kept in all files: law, sweep, study.
 
     Returns:
@@ -45,4 +46,5 @@ def run(
     if fit.get("domain_weights"):
         made = made.with_best_mixtures(fit["domain_weights"])
         facts = {**facts, "grouped_by": fit["group"], "tag_key": fit.get("tag_key")}
-    return made.save(out, **facts)
+    saved = made.save(out, **facts)
+    return [*saved, *export_fit(made, out)]

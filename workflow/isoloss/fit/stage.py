@@ -11,7 +11,8 @@ class FitLaw(Stage):
 
     name = "fit"
     about = "Fit a law to runs."
-    path, main, out = "fit/{sweep}/{fit}", "params.parquet", "folder for the fit's tables"
+    path, main = "fit/{sweep}/{fit}", "params.parquet"
+    out = "folder for the fit's tables, law.py, explain.md and params.tex"
     entry = "isoloss.fit.job"
     after = ("aggregate",)
     arguments = (

@@ -26,6 +26,18 @@ def keywords(card: str, options: Mapping[str, Any], fetched: Path | None) -> dic
     return dict(options)
 
 
+def refresh(card: str, options: Mapping[str, Any], fetched: Path) -> None:
+    """Have a card ask the network what is new, if it is one that does.
+
+    Args:
+        card: dataset card.
+        options: the card's options.
+        fetched: folder where it keeps what it fetched.
+    """
+    if "refresh" in registry.defined("dataset", card):
+        registry.card("dataset", card).refresh(**keywords(card, options, fetched))
+
+
 def identity(
     card: str,
     options: Mapping[str, Any],

@@ -16,7 +16,11 @@ FETCHED = "fetched"  # folder in it of what dataset cards fetched from a network
 
 @cache
 def content_of(
-    card: str, options: str, cache_folder: Path | None = None, fetched: Path | None = None
+    card: str,
+    options: str,
+    cache_folder: Path | None = None,
+    fetched: Path | None = None,
+    anew: bool = False,
 ) -> str:
     """Digest of a dataset's sources, computed once in a process.
 
@@ -25,14 +29,25 @@ def content_of(
         options: of the card, as canonical JSON.
         cache_folder: where fingerprints of its files are kept between processes; None for nowhere.
         fetched: where a card keeps what it fetches from a network.
+        anew: whether the network is asked what is new, also where something is kept.
     """
     from isoloss.load.content import identity
 
+    if anew:
+        _refresh(card, options, fetched.resolve())
     kept = None
     if cache_folder is not None:
         name = blake2b(f"{card} {options}".encode(), digest_size=8).hexdigest()
         kept = cache_folder / f"sources-{name}.json"
     return identity(card, json.loads(options), kept, fetched)
+
+
+@cache
+def _refresh(card: str, options: str, fetched: Path) -> None:
+    """Have a card ask the network what is new, once in a process."""
+    from isoloss.load.content import refresh
+
+    refresh(card, json.loads(options), fetched)
 
 
 def fetched_of(root: Path) -> Path:
@@ -70,8 +85,8 @@ class Load(Stage):
         entry = study.config["load"][dataset]
         options, results = canonical(entry["options"]), study.root.parent
         folder = results / CACHE if results.name == "results" else None
-        content = content_of(entry["card"], options, folder, fetched_of(study.root))
-        return {"content": content}
+        anew = study.sources.asks_anew
+        return {"content": content_of(entry["card"], options, folder, fetched_of(study.root), anew)}
 
     def cards(self, study, dataset):
         """The dataset's."""

@@ -69,7 +69,8 @@ def _facts(spec: Mapping[str, Any], required: bool) -> list[str]:
         kind = " or ".join(kind)
     kind += _range(spec)
     if "enum" in spec:
-        kind = " or ".join(f"`{value or 'null'}`" for value in spec["enum"])
+        values = [v if isinstance(v, str) else json.dumps(v) for v in spec["enum"]]
+        kind = " or ".join(f"`{value}`" for value in values)
     default = f"`{json.dumps(spec['default'])}`" if "default" in spec else ""
     default = "required" if required else default
     return [kind, default, spec.get("unit", ""), spec.get("description", "").strip()]

@@ -1,0 +1,35 @@
+"""`export` writes the rows of a weighting for other programs."""
+
+import pandas as pd
+
+from isoloss.core import tables
+
+
+def test_the_rows_of_a_weighting_are_written_as_a_run_sees_them(shared, tmp_path):
+    names = ("--dataset", "few", "--weighting", "docstring_x2", "--out", str(tmp_path / "out"))
+    code, output = shared.isoloss("export", *names)
+    assert code == 0, output
+    index = tables.frame(shared.results / "expand/few/docstring_x2/index.parquet")
+    written = pd.read_parquet(tmp_path / "out" / "train.parquet")
+    assert written["row_id"].tolist() == index["row_id"].repeat(index["copies"]).tolist()
+    assert f"{len(written)} rows train, " in output
+    assert shared.isoloss("export", *names)[0] == 2
+    for key, value, message in (
+        ("--dataset", "fewer", "load.fewer: is not in the study; did you mean 'few'?"),
+        ("--weighting", "docs", "expand.docs: is not in the study; "),
+    ):
+        code, output = shared.isoloss("export", *names, key, value, "--out", str(tmp_path / "no"))
+        assert (code, message in output) == (2, True), output
+    assert not (tmp_path / "no").exists()
+
+
+def test_rows_that_are_not_those_of_the_study_are_refused(results, tmp_path):
+    results.study["expand"]["docstring_x2"]["kind"]["docstring"] = 3.0
+    names = ("--dataset", "few", "--weighting", "docstring_x2", "--out", str(tmp_path / "out"))
+    code, output = results.isoloss("export", *names)
+    assert code == 2
+    assert "expand/few/docstring_x2: is not there, or not what the study makes now" in output
+    results.study["expand"]["other"] = {}
+    code, output = results.isoloss("export", *names, "--weighting", "other")
+    assert code == 2 and "expand/few/other: no sweep uses these rows" in output
+    assert not (tmp_path / "out").exists()

@@ -388,7 +388,13 @@ def test_the_summary_of_any_names_is_a_list_of_its_own_lines(plain_law, mixture_
     trial = {"sweep": "s_*", "weighting": "", "fit": "fit $x^{2}$ {} _a", "group": ""}
     for made, trials in ((plain_law, []), (mixture_law, [trial])):
         read = [str(file) for name, file in made.items() if not name.startswith("observe/")]
-        asked = {"study": "s", "summary": {"budgets": []}, "figures": ["f_$_"], "trials": trials}
+        asked = {
+            "study": "s",
+            "summary": {"budgets": []},
+            "datasets": {},
+            "figures": ["f_$_"],
+            "trials": trials,
+        }
         text = summarize(asked, read)
         assert text.count("**Trial**") == len(trials)
         assert "\x1b" not in text and "<" not in text

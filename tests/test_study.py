@@ -83,6 +83,7 @@ def test_a_sound_study_has_no_problems_and_every_default(config):
         "options": {"root": ""},
         "valid_fraction": 0.1,
         "on_bad_row": "stop",
+        "tokenizer": "bytes",
     }
     assert study["train"]["sizes"]["shards"] == 8
     assert study["fit"]["plane"]["objective"] == "huber_log"

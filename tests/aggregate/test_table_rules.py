@@ -57,7 +57,13 @@ def test_a_study_says_how_its_table_is_read_and_keeps_what_was_decided(folder, c
     ]
     output = capsys.readouterr().out
     assert all(note in output for note in facts["notes"])
-    asked = {"study": "many", "summary": {"budgets": []}, "figures": [], "trials": []}
+    asked = {
+        "study": "many",
+        "summary": {"budgets": []},
+        "datasets": {},
+        "figures": [],
+        "trials": [],
+    }
     summary = summarize(asked, sorted(out.glob("*.parquet")))
     assert "**Table** (own): N = size x 1e6; D = 10 " in summary
     runs = tables.frame(out / "runs.parquet", "runs")

@@ -99,7 +99,13 @@ def test_the_summary_says_whether_the_best_mixture_wins(
     fit.save(tmp_path / "fit", law="mixing")
     asked = {"sweep": "trial", "weighting": "chosen", "fit": "mixing", "group": "32"}
     files = [*tmp_path.glob("*.parquet"), *(tmp_path / "fit").iterdir()]
-    settings = {"study": "s", "summary": {"budgets": []}, "figures": [], "trials": [asked]}
+    settings = {
+        "study": "s",
+        "summary": {"budgets": []},
+        "datasets": {},
+        "figures": [],
+        "trials": [asked],
+    }
     (line,) = [x for x in summarize(settings, files).splitlines() if x.startswith("- **Trial**")]
     trial = trial_of(fit, runs, shares, losses, "chosen", "32")
     lead, sds = trial.lead(trial.others[0]), abs(trial.lead(trial.others[0])) / trial.seed_sd

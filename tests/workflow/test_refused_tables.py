@@ -25,6 +25,7 @@ READ = {
     "summarize": [
         *(f"aggregate/grid/{t}" for t in ("runs", "losses", "timing")),
         *(f"fit/grid/chinchilla/{t}" for t in registry.FIT_TABLES),
+        "load/few/audit",
     ],
 }
 READERS = [(stage, f"{table}.parquet") for stage, read in READ.items() for table in read]

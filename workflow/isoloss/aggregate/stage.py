@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from isoloss.core import registry
+from isoloss.core import registry, tokenizer
 from isoloss.core.problems import IsolossError
 from isoloss.core.stages import Argument, Stage
 
@@ -49,8 +49,9 @@ class Aggregate(Stage):
         entry = study.config["train"][sweep]
         if "dataset" not in entry:  # the runs are those of a user's program
             return {**{key: entry["command"][of] for key, of in _UNITS.items()}, "schedules": {}}
-        card = study.config["load"][entry["dataset"]]["card"]
-        token = registry.facts("dataset", card).get("TOKEN", "token")
+        dataset = study.config["load"][entry["dataset"]]
+        of_card = registry.facts("dataset", dataset["card"])["TOKEN"]
+        token = tokenizer.unit(dataset["tokenizer"], of_card)
         units = {"token": token, "loss_unit": f"nats/{token}"}
         return {**units, "schedules": study.schedules(sweep)}
 

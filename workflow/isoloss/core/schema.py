@@ -14,9 +14,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isoloss.core import registry, tables, weightings, yaml_text
+from isoloss.core import registry, tables, tokenizer, weightings, yaml_text
 from isoloss.core.addresses import literal_secret, masked, shown
-from isoloss.core.problems import Problem, StudyError, nearest
+from isoloss.core.problems import IsolossError, Problem, StudyError, nearest
 
 if TYPE_CHECKING:
     import jsonschema
@@ -57,7 +57,8 @@ def complete(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
     """A study with every default filled in, and all that is wrong with it by the schema.
 
     Numbers that YAML 1.1 reads as text (`1e10`) become numbers, and the options of cards are
-    completed from the cards. Environment variables in tables' addresses stay as they are written.
+    completed from the cards. Runs on a dataset with a tokenizer's file that say no `vocabulary` get
+    the tokenizer's. Environment variables in tables' addresses stay as they are written.
     Keys under an earlier name have the name of today (`renamed` says which), and designs of
     mixtures are spelled out.
     """
@@ -68,6 +69,7 @@ def complete(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
         return dict(config), wrong
     config, _ = renamed(_apart(dict(config)))
     _fill(config, schema(), "", wrong)
+    _fill_vocabularies(config, wrong)
     wrong += unsound(config)  # defaults count too, and numbers that text spelled
     validator = jsonschema.Draft202012Validator(schema())
     wrong += [line for error in validator.iter_errors(config) for line in explain(error)]
@@ -195,6 +197,38 @@ def number(value: Any) -> Any:
     if isinstance(value, float):
         return int(value) if value.is_integer() and abs(value) < 2**63 else value
     return value if abs(value) < 2**63 or value.bit_length() > _BITS else float(value)
+
+
+def _fill_vocabularies(config: Mapping[str, Any], wrong: list[Problem]) -> None:
+    """Fill in the `vocabulary` of sweeps whose dataset has a tokenizer's file, in place."""
+    for name, dataset in _entries(config, "load"):
+        file = dataset.get("tokenizer")
+        if not isinstance(file, str) or file in ("", tokenizer.BYTES):
+            continue
+        try:
+            size = tokenizer.of(file).vocabulary
+        except IsolossError as error:
+            wrong += [problem.within(f"load.{name}", ".") for problem in error.problems]
+            continue
+        for _, sweep in _entries(config, "train"):
+            settings, model = sweep.get("settings"), sweep.get("model")
+            if sweep.get("dataset") == name and isinstance(settings, dict) and _has_words(model):
+                settings.setdefault("vocabulary", size)
+
+
+def _has_words(model: Any) -> bool:
+    """Whether a model card of this name is trained at a task that has a vocabulary."""
+    if model not in registry.names("model"):
+        return False
+    task = registry.facts("model", model).get("TASK")
+    return task in registry.names("task") and "vocabulary" in registry.options("task", task)
+
+
+def _entries(config: Mapping[str, Any], section: str) -> list[tuple[str, dict[str, Any]]]:
+    """Names and entries of a section, those that are mappings."""
+    entries = config.get(section)
+    named = entries.items() if isinstance(entries, dict) else ()
+    return [(name, entry) for name, entry in named if isinstance(entry, dict)]
 
 
 def _fill_cards(value: dict, properties: Mapping, place: str, wrong: list[Problem]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from isoloss.core import registry
 from isoloss.core.stamped import Stamped
+from isoloss.core.tokenizer import BYTES
 
 _PIECE = 1 << 22  # bytes of a source that are read at once for its digest
 
@@ -43,6 +44,7 @@ def identity(
     options: Mapping[str, Any],
     kept: Path | None = None,
     fetched: Path | None = None,
+    tokenizer: str = BYTES,
 ) -> str:
     """Digest of a dataset's sources: name, size and content of each, in order.
 
@@ -52,10 +54,14 @@ def identity(
         kept: file in which fingerprints of the sources are kept (`Stamped`): a source that did not
             change since is not read again. None to read every source.
         fetched: folder where a card that reads from a network keeps what it fetched.
+        tokenizer: of the dataset; its file counts as a source.
     """
+    sources = registry.card("dataset", card).sources(**keywords(card, options, fetched))
+    if tokenizer != BYTES:
+        sources = [*sources, ("tokenizer", Path(tokenizer))]
     known = None if kept is None else Stamped(kept, _fingerprint, "size and BLAKE2b, 16 bytes")
     digest = blake2b(digest_size=16)
-    for name, path in registry.card("dataset", card).sources(**keywords(card, options, fetched)):
+    for name, path in sources:
         size, content = _fingerprint(path) if known is None else known.of(path)
         digest.update(f"{name}\0{size}\0".encode())
         digest.update(bytes.fromhex(content))

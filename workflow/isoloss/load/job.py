@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from isoloss.core import tables, tokens
+from isoloss.core import registry, tables, tokenizer, tokens
+from isoloss.core.escape import say
 from isoloss.load.rows import Writers, load_rows
 
 
@@ -33,6 +36,8 @@ def run(
     """
     names = ["rows.parquet", "audit.parquet", "dropped.parquet", tokens.NAME]
     rows, audit, dropped, examples_file = files = [out / name for name in names]
+    dataset, seed = specification["dataset"], specification["seed"]
+    facts, sizes = {**facts, **_known(dataset)}, np.zeros(2)
     with (
         tables.batch_writer("rows", rows, facts) as write_rows,
         tables.batch_writer("dropped", dropped, facts) as write_dropped,
@@ -42,9 +47,39 @@ def run(
         def write(batch: pa.Table, examples: np.ndarray) -> None:
             write_rows(batch)
             token_file.append(examples)
+            sizes[:] += pc.sum(pc.binary_length(batch["text"])).as_py() or 0, len(examples)
 
-        dataset, seed = specification["dataset"], specification["seed"]
         writers, content = Writers(write, write_dropped), specification["content"]
         counted = load_rows(dataset, seed, writers, content, fetched)
+    if "vocabulary" in facts:
+        facts["bytes_per_token"] = float(sizes[0] / sizes[1])
     tables.write("audit", counted.frame(), audit, facts)
+    for line in _lines(facts):
+        say(f"dataset {dataset['card']}: {line}", sys.stderr)
     return files
+
+
+def _known(dataset: Mapping[str, Any]) -> dict[str, Any]:
+    """What is known of the tokens of a dataset before it is read, as facts of its tables.
+
+    Of bytes nothing but the entropy rate, where the card knows it (nats a byte, by domain).
+    """
+    name = dataset.get("tokenizer", tokenizer.BYTES)
+    if name != tokenizer.BYTES:
+        words = tokenizer.of(name)
+        return {"tokenizer": words.digest, "vocabulary": words.vocabulary}
+    if not registry.facts("dataset", dataset["card"]).get("ENTROPY_RATE"):
+        return {}
+    card = registry.card("dataset", dataset["card"])
+    return {"entropy_rate": card.entropy_rate(**dataset["options"])}
+
+
+def _lines(facts: Mapping[str, Any]) -> list[str]:
+    """What is known of the tokens of a dataset, for its log."""
+    lines = []
+    if "bytes_per_token" in facts:
+        sizes = f"{facts['bytes_per_token']:.3f} bytes a token"
+        lines.append(f"{sizes}, {facts['vocabulary']} tokens to choose from")
+    for domain, rate in facts.get("entropy_rate", {}).items():
+        lines.append(f"entropy rate of {domain}: {rate:.6g} nats/byte")
+    return lines

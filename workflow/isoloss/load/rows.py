@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from isoloss.core import registry, tables
+from isoloss.core import registry, tables, tokenizer
 from isoloss.core.audit import TagAudit
 from isoloss.core.escape import say
 from isoloss.core.problems import IsolossError, Problem
@@ -59,7 +59,8 @@ def load_rows(
 
     Args:
         dataset: an entry of a study's `load`, complete: `card`, `options`, `valid_fraction` (the
-            expected share of groups on the validation side), `on_bad_row`.
+            expected share of groups on the validation side), `on_bad_row`, `tokenizer` (`bytes`
+            if absent).
         seed: of the study; decides the sides.
         writers: where rows go.
         expected: digest (`identity`) that the sources must still have when they were read.
@@ -76,11 +77,12 @@ def load_rows(
     given = registry.card("dataset", card).pieces(**content.keywords(card, options, fetched))
     dropped = Dropped(writers.dropped)
     pieces = Pieces(card, given, dropped)
-    rows = _Rows(dataset["valid_fraction"], seed, pieces, writers)
+    name = dataset.get("tokenizer", tokenizer.BYTES)
+    rows = _Rows(dataset["valid_fraction"], seed, pieces, writers, tokenizer.of(name))
     for batch in pieces.batches():
         rows.add(batch)
     place = f"dataset {card}"
-    if expected is not None and content.identity(card, options, fetched=fetched) != expected:
+    if expected is not None and _content(dataset, fetched) != expected:
         changed = "its sources changed while they were read"
         remedy = "run again when no process writes to them"
         raise IsolossError(Problem(place, changed, remedy))
@@ -96,6 +98,12 @@ def load_rows(
     return rows.audit
 
 
+def _content(dataset: Mapping[str, Any], fetched: Path | None) -> str:
+    """The digest that the sources of a dataset have now."""
+    name = dataset.get("tokenizer", tokenizer.BYTES)
+    return content.identity(dataset["card"], dataset["options"], None, fetched, name)
+
+
 class _Rows:
     """The rows so far.
 
@@ -106,9 +114,16 @@ class _Rows:
         given: whether the dataset says which side a row is on.
     """
 
-    def __init__(self, valid_fraction: float, seed: int, pieces: Pieces, writers: Writers):
+    def __init__(
+        self,
+        valid_fraction: float,
+        seed: int,
+        pieces: Pieces,
+        writers: Writers,
+        words: tokenizer.Tokenizer,
+    ):
         self._valid_fraction, self._seed = valid_fraction, seed
-        self._pieces, self._writers = pieces, writers
+        self._pieces, self._writers, self._tokenizer = pieces, writers, words
         self._contents, self._ids = Seen(), Seen()
         self.audit = TagAudit()
         self.before: Counter[str] = Counter()
@@ -117,6 +132,12 @@ class _Rows:
 
     def add(self, batch: pa.Table) -> None:
         """Add a batch of sound pieces."""
+        if "text" in batch.column_names:
+            batch = self._encoded(batch)
+        elif self._tokenizer.digest:
+            reason = "its rows are images, which have no text"
+            place = f"dataset {self._pieces.card}, tokenizer"
+            raise IsolossError(Problem(place, reason, "leave it out"))
         digests = _digests(batch)
         if self._pieces.has_ids:
             ids = digests_of(batch["row_id"], _ID_BYTES)
@@ -138,6 +159,19 @@ class _Rows:
         batch = _with(batch, "split", pa.array(SPLITS).take(pa.array(side)))
         self._write(batch, stays)
 
+    def _encoded(self, batch: pa.Table) -> pa.Table:
+        """The rows of a batch whose text can be encoded, with the column `tokens` (lists)."""
+        encoded = self._tokenizer.encode(_chunk(batch["text"]))
+        batch = batch.append_column("tokens", encoded.lists)
+        if not encoded.problems:
+            return batch
+        stays = np.ones(len(batch), dtype=bool)
+        stays[list(encoded.problems)] = False
+        self._pieces.dropped.add(
+            batch.filter(pa.array(~stays)), pa.array(encoded.problems.values(), pa.string())
+        )
+        return batch.filter(pa.array(stays))
+
     def _sides(self, batch: pa.Table) -> np.ndarray:
         """Which of SPLITS every row is in, uint8 (n,)."""
         given = pc.index_in(batch["split"], value_set=pa.array(SPLITS))
@@ -154,11 +188,8 @@ class _Rows:
         """Write the rows that stay, and their examples."""
         kept = batch.filter(pa.array(stays)) if not stays.all() else batch
         if "text" in batch.column_names:
-            tokens = encode(_chunk(batch["text"]))
-            lengths = pc.list_value_length(tokens).to_numpy()
-            n_tokens = lengths.astype(np.int64)
-            examples = (tokens if kept is batch else tokens.filter(pa.array(stays))).flatten()
-            examples = examples.to_numpy()
+            n_tokens = pc.list_value_length(batch["tokens"]).to_numpy().astype(np.int64)
+            examples = _chunk(kept["tokens"]).flatten().to_numpy()
             columns = {"text": kept["text"], "features": pa.nulls(len(kept), pa.binary())}
         else:
             n_tokens = np.ones(len(batch), np.int64)
@@ -169,21 +200,6 @@ class _Rows:
         names = tables.schema("rows").names
         columns |= {name: kept[name] for name in names if name not in columns}
         self._writers.rows(pa.table({name: columns[name] for name in names}), examples)
-
-
-def encode(texts: pa.BinaryArray) -> pa.ListArray:
-    """The tokens of texts: their bytes.
-
-    Args:
-        texts: (n,).
-
-    Returns:
-        Lists of unsigned integers, (n,).
-    """
-    _, offsets, data = texts.buffers()
-    ends = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
-    values = np.frombuffer(data or b"", np.uint8)
-    return pa.ListArray.from_arrays(pa.array(ends), pa.array(values))
 
 
 def sides(groups: pa.ChunkedArray, valid_fraction: float, seed: int) -> np.ndarray:

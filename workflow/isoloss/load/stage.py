@@ -18,15 +18,17 @@ FETCHED = "fetched"  # folder in it of what dataset cards fetched from a network
 def content_of(
     card: str,
     options: str,
+    tokenizer: str,
     cache_folder: Path | None = None,
     fetched: Path | None = None,
     anew: bool = False,
 ) -> str:
-    """Digest of a dataset's sources, computed once in a process.
+    """Digest of a dataset's sources and its tokenizer, computed once in a process.
 
     Args:
         card: dataset card.
         options: of the card, as canonical JSON.
+        tokenizer: of the dataset.
         cache_folder: where fingerprints of its files are kept between processes; None for nowhere.
         fetched: where a card keeps what it fetches from a network.
         anew: whether the network is asked what is new, also where something is kept.
@@ -37,9 +39,9 @@ def content_of(
         _refresh(card, options, fetched.resolve())
     kept = None
     if cache_folder is not None:
-        name = blake2b(f"{card} {options}".encode(), digest_size=8).hexdigest()
+        name = blake2b(f"{card} {options} {tokenizer}".encode(), digest_size=8).hexdigest()
         kept = cache_folder / f"sources-{name}.json"
-    return identity(card, json.loads(options), kept, fetched)
+    return identity(card, json.loads(options), kept, fetched, tokenizer)
 
 
 @cache
@@ -81,12 +83,12 @@ class Load(Stage):
         return {"dataset": study.config["load"][dataset]}
 
     def outside(self, study, dataset):
-        """The content of its sources."""
-        entry = study.config["load"][dataset]
-        options, results = canonical(entry["options"]), study.root.parent
+        """The content of its sources, and of its tokenizer."""
+        entry, results = study.config["load"][dataset], study.root.parent
+        about = entry["card"], canonical(entry["options"]), entry["tokenizer"]
         folder = results / CACHE if results.name == "results" else None
-        anew = study.sources.asks_anew
-        return {"content": content_of(entry["card"], options, folder, fetched_of(study.root), anew)}
+        where = folder, fetched_of(study.root), study.sources.asks_anew
+        return {"content": content_of(*about, *where)}
 
     def cards(self, study, dataset):
         """The dataset's."""

@@ -18,11 +18,11 @@ class Summarize(Stage):
     about = "Write the summary of a study: its runs, fits and figures in a few lines."
     path, out = "summary.md", "the Markdown file"
     entry = "isoloss.report.summary"
-    after = ("aggregate", "fit")
+    after = ("load", "aggregate", "fit")
     arguments = (
         Argument(
             "tables",
-            "all runs, losses, curves, mixtures and tables of fits",
+            "runs, losses and timing of sweeps, tables of fits, audits of datasets",
             many=True,
             required=False,
         ),
@@ -36,8 +36,9 @@ class Summarize(Stage):
     def settings(self, study):
         """What the summary says, and the names in it."""
         config = study.config
-        settings = {key: config[key] for key in ("summary", "study")}
-        return settings | {"figures": [*config["plot"]], "trials": _trials(config)}
+        names = {"figures": [*config["plot"]], "datasets": self._datasets(study)}
+        names["trials"] = _trials(config)
+        return {key: config[key] for key in ("summary", "study")} | names
 
     def cards(self, study):
         """Those of all laws."""
@@ -47,17 +48,24 @@ class Summarize(Stage):
         """Runs and fits of all sweeps."""
         sweeps = [*study.config["train"], *study.config["aggregate"]]
         runs = [f"aggregate/{sweep}/{table}.parquet" for sweep in sweeps for table in _OF_RUNS]
+        audits = [f"load/{name}/audit.parquet" for name in set(self._datasets(study).values())]
         fits = [
             f"fit/{entry['sweep']}/{fit}/{table}.parquet"
             for fit, entry in study.config["fit"].items()
             for table in registry.FIT_TABLES
         ]
         trials = [f"aggregate/{trial['sweep']}/mixtures.parquet" for trial in _trials(study.config)]
-        return {"tables": runs + list(dict.fromkeys(trials)) + fits}
+        return {"tables": runs + list(dict.fromkeys(trials)) + fits + sorted(audits)}
 
     def datasets(self, study):
         """Those of all sweeps."""
-        return [s["dataset"] for s in study.config["train"].values() if "dataset" in s]
+        return list(self._datasets(study).values())
+
+    @staticmethod
+    def _datasets(study):
+        """Sweep to the dataset that its runs are trained on."""
+        sweeps = study.config["train"].items()
+        return {name: sweep["dataset"] for name, sweep in sweeps if "dataset" in sweep}
 
     def run(self, job, given):
         """Write the summary."""

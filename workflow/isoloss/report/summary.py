@@ -24,10 +24,10 @@ def run(specification: Mapping[str, Any], files: Sequence[Path], out: Path) -> l
 
     Args:
         specification: what matters to the job: `study` (its name), `summary` (the study's
-            section), `figures` (their names), `trials` (best mixtures that sweeps train: `sweep`,
-            `weighting`, `fit`, `group`).
+            section), `figures` (their names), `datasets` (by sweep), `trials` (best mixtures that
+            sweeps train: `sweep`, `weighting`, `fit`, `group`).
         files: runs, losses and timing of every sweep, mixtures of those with a trial, all tables
-            of every fit.
+            of every fit, audits of datasets.
         out: the Markdown file.
 
     Returns:
@@ -43,9 +43,12 @@ def summarize(specification: Mapping[str, Any], files: Sequence[str | Path]) -> 
     by_sweep: Tables = {}
     units_of: dict[str, tuple[str, str]] = {}
     notes: dict[str, list[str]] = {}
+    corpora: dict[str, dict[str, Any]] = {}  # facts of datasets
     for file in files:
         facts = tables.facts(file)
-        if "law" not in facts:
+        if facts["table"] == "audit":
+            corpora[facts["dataset"]] = facts
+        elif "law" not in facts:
             by_sweep.setdefault(facts["sweep"], {})[facts["table"]] = tables.frame(file)
             units_of[facts["sweep"]] = facts["token"], facts["loss_unit"]
             notes[facts["sweep"]] = facts.get("notes", [])
@@ -54,13 +57,15 @@ def summarize(specification: Mapping[str, Any], files: Sequence[str | Path]) -> 
     for sweep, by_table in by_sweep.items():
         runs = by_table["runs"]
         lines += _versions(sweep, by_table["timing"])
-        lines.append(f"- **Runs** ({markdown(sweep)}): {_runs(runs, *units_of[sweep])}")
+        corpus = corpora.get(specification["datasets"].get(sweep, ""), {})
+        known = _text(corpus)
+        lines.append(f"- **Runs** ({markdown(sweep)}): {_runs(runs, *units_of[sweep])}{known}")
         if notes[sweep]:
             lines.append(f"- **Table** ({markdown(sweep)}): {markdown('; '.join(notes[sweep]))}")
         of_sweep = {name: fit for name, fit in fits.items() if fit.facts["sweep"] == sweep}
         records = {name: record(fit) for name, fit in of_sweep.items()}
         for name, fit in records.items():
-            lines += _law(name, fit)
+            lines += _law(name, fit, corpus.get("entropy_rate", {}).get("all"))
         errors = _held_out(records)
         lines += [errors] if errors else []
         lines += _folds(records)
@@ -117,7 +122,20 @@ def _with_interval(value: float, low: float, high: float, form) -> str:
     return f"{form(value)} {units.interval(low, high, form)}"
 
 
-def _law(name: str, fit: Record) -> list[str]:
+def _text(corpus: Mapping[str, Any]) -> str:
+    """What is known of the text that runs are trained on, behind the unit of their loss."""
+    if "bytes_per_token" in corpus:
+        return f" ({corpus['bytes_per_token']:.3g} bytes a token)"
+    rates = dict(corpus.get("entropy_rate", {}))
+    if len(rates) < 3:  # one domain, and the whole
+        return ""
+    whole = rates.pop("all")
+    by_domain = ", ".join(f"{markdown(name)} {rate:.4g}" for name, rate in rates.items())
+    return f" (the corpus has {whole:.4g}: {by_domain})"
+
+
+def _law(name: str, fit: Record, entropy_rate: float | None) -> list[str]:
+    """The lines of a fit, with the entropy rate of the corpus where the law has an offset E."""
     if len(fit.responses) > 1:
         return [_law_of_many(name, fit, group) for group in fit.groups]
     lines = []
@@ -129,12 +147,15 @@ def _law(name: str, fit: Record) -> list[str]:
         level = f"{100 * one.level:.4g} % {one.method.split(' ')[0]} intervals"
         if not one.n_replicates_converged:
             level = "no intervals"
+        truth = ""
+        if entropy_rate is not None and any(p.term == "E" for p in one.parameters):
+            truth = f"; the corpus has {entropy_rate:.4g} {markdown(one.loss_unit)}"
         agree = f", {one.agreement}" if one.agreement else ""
         warning = f"; {markdown(one.warning)}" if one.warning else ""
         lines.append(
             f"- **{markdown(name)}**{_group(one.group)}, "
             f"**{markdown(one.loud_verdict)}**{_why(one)}; "
-            f"{fit.formula}: {terms} ({level}); "
+            f"{fit.formula}: {terms} ({level}){truth}; "
             f"{_state(one)}{agree}{warning}; "
             f"RMSE {units.loss(one.rmse, one.loss_unit)} on {one.fitted_rows}"
         )

@@ -14,7 +14,7 @@ import pandas as pd
 
 from isoloss.aggregate.stage import rules
 from isoloss.aggregate.table import Rules, read_table
-from isoloss.core import filters, registry, schema, weightings
+from isoloss.core import filters, registry, schema, tokenizer, weightings
 from isoloss.core.addresses import UnsetError
 from isoloss.core.problems import IsolossError, Problem, StudyError, nearest
 from isoloss.core.sources import Sources
@@ -202,6 +202,8 @@ class _Sections:
             for weighting in used:
                 self._is_known(f"{place}.cells", weighting, ("expand",))
             self.problems += _plan_problems(plan, sweep, place)
+            if self.sound("load", sweep["dataset"]):
+                self.problems += _vocabulary_problems(plan, self.config, sweep["dataset"], place)
             schedules = {
                 weighting: entry["phases"]
                 for weighting, entry in self._entries("expand")
@@ -338,19 +340,24 @@ def _filter_problems(expressions: Iterable[str], place: str) -> list[Problem]:
 
 @cache
 def _has_sources(card: str, options: str) -> bool:
-    """Whether a dataset card finds anything to read; looked up once a process."""
+    """Whether a dataset card finds anything to read, or needs nothing; once a process."""
     given = keywords(card, json.loads(options), Path("results", CACHE, FETCHED))
-    return bool(registry.card("dataset", card).sources(**given))
+    sources = registry.card("dataset", card).sources(**given)
+    return bool(sources) or registry.facts("dataset", card).get("SYNTHETIC", False)
 
 
 def _dataset_problems(dataset: Mapping[str, Any], place: str, fetch: bool) -> list[Problem]:
-    """A problem if the dataset has nothing to read.
+    """A problem if the dataset has nothing to read, or if what has no text is to be tokenised.
 
     Args:
         dataset: an entry of `load`.
         place: where it stands in the study.
         fetch: whether to look at what is read from a network.
     """
+    token = registry.facts("dataset", dataset["card"])["TOKEN"]
+    if dataset["tokenizer"] != tokenizer.BYTES and token != "byte":
+        reason = f"the card {dataset['card']!r} has no text: its unit is the {token}"
+        return [Problem(f"{place}.tokenizer", reason, "leave it out")]
     try:
         if not fetch and registry.facts("dataset", dataset["card"]).get("FETCHES"):
             return []
@@ -383,6 +390,21 @@ def _weights_problems(
         reason = f"weights that multiply to {copies:.3g} copies of a row"
         wrong.append(Problem(place, reason, f"at most {MOST_COPIES:.0e} are allowed: lower them"))
     return wrong
+
+
+def _vocabulary_problems(
+    plan: pd.DataFrame, config: Mapping[str, Any], name: str, place: str
+) -> list[Problem]:
+    """A problem if a run has fewer words to choose from than its dataset's tokenizer has."""
+    file = _entry(config, "load", name).get("tokenizer", tokenizer.BYTES)
+    if file == tokenizer.BYTES or "vocabulary" not in plan:
+        return []  # where a token is a byte, a dataset may need fewer than there are
+    size, run = tokenizer.of(file).vocabulary, plan.loc[plan["vocabulary"].idxmin()]
+    if run["vocabulary"] >= size:
+        return []
+    reason = f"vocabulary {run['vocabulary']}, where the tokenizer of load.{name} has {size} tokens"
+    remedy = f"leave it out, or set it to {size} or more"
+    return [Problem(f"{place}.cells", f"{reason} ({run['run_id']})", remedy)]
 
 
 def _plan_problems(plan: pd.DataFrame, sweep: Mapping[str, Any], place: str) -> list[Problem]:

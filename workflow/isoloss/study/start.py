@@ -93,7 +93,11 @@ def _contents(config: Mapping[str, Any], sources: Sources, cache: Path) -> dict[
     try:
         read = {
             f"load.{name}": content_of(
-                entry["card"], canonical(entry["options"]), cache, cache / FETCHED
+                entry["card"],
+                canonical(entry["options"]),
+                entry["tokenizer"],
+                cache,
+                cache / FETCHED,
             )
             for name, entry in config["load"].items()
         }

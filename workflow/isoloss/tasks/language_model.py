@@ -36,7 +36,7 @@ OPTIONS = {
         "default": 256,
         "unit": "tokens",
         "description": "Tokens that there are to choose from; every token of the dataset is below. "
-        "256 where a token is a byte.",
+        "The default is the size of the dataset's tokenizer: 256 where a token is a byte.",
     },
 }
 

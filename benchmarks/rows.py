@@ -69,9 +69,10 @@ def load(folder: Path, n_rows: int) -> None:
     from isoloss.load import job
 
     card = SimpleNamespace(pieces=pieces, sources=lambda n_rows: [])
-    registry.card = lambda kind, name: card
+    registry.card, registry.facts = lambda kind, name: card, lambda kind, name: {}
     dataset = {"card": "synthetic", "options": {"n_rows": n_rows}, "valid_fraction": 0.02}
-    job.run({"dataset": dataset, "seed": 1, "content": None}, folder / "load", {})
+    dataset["on_bad_row"] = "stop"
+    job.run({"dataset": dataset, "seed": 1, "content": None}, folder / "load", {}, folder)
 
 
 def expand(folder: Path) -> None:

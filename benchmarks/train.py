@@ -299,7 +299,8 @@ def prepare(folder: Path) -> str:
         head = struct.pack(f">4B{values.ndim}I", 0, 0, 8, values.ndim, *values.shape)
         (folder / name).write_bytes(head + values.tobytes())
     dataset = {"card": "idx_images", "options": {**options, "classes": []}, "valid_fraction": 0.1}
-    load.run({"dataset": dataset, "seed": 1, "content": None}, folder / "load", {})
+    dataset["on_bad_row"] = "stop"
+    load.run({"dataset": dataset, "seed": 1, "content": None}, folder / "load", {}, folder)
     facts = {"weighting": "natural"}
     expand.run({"weights": {}, "seed": 1}, folder / "load/rows.parquet", folder / "expand", facts)
     return where

@@ -149,7 +149,7 @@ def arguments(home: Path) -> dict[str, tuple]:
         "schedules": {},
     }
     summed = [files["runs"], files["losses"], files["timing"], *fits]
-    about = {"study": "two", "summary": {"budgets": []}, "figures": ["seen"]}
+    about = {"study": "two", "summary": {"budgets": []}, "figures": ["seen"], "datasets": {}}
     content = identity("python_stdlib", dataset["options"])
     return {
         "load": ({"dataset": dataset, "seed": 3, "content": content}, home / "load", few, home),

@@ -95,7 +95,7 @@ def test_a_training_image_that_is_in_the_test_files_is_dropped_and_reported(tmp_
     rows, audit, _ = load(tmp_path / "out", **options)
     assert rows["split"].value_counts().to_dict() == {"train": 58, "valid": 20}
     assert (audit["rows_before"].sum(), audit["rows_after"].sum()) == (80, 78)
-    assert "1 rows are left out: repeats a row of the other side (1)" in capsys.readouterr().err
+    assert "1 row is left out: repeats a row of the other side (1)" in capsys.readouterr().err
 
 
 def test_a_mixture_of_classes_is_a_weighting(tmp_path):

@@ -12,6 +12,8 @@ from isoloss.core import registry, tables
 from isoloss.core.problems import IsolossError
 from isoloss.load import job
 from isoloss.load import pieces as pieces_module
+from isoloss.study import status
+from isoloss.study.flow import Flow
 
 MAP = pa.map_(pa.string(), pa.string())
 
@@ -117,3 +119,18 @@ def test_bad_rows_are_dropped_and_listed_if_the_study_says_so(load, capsys):
     }
     assert loaded["dropped"]["row_id"].tolist()[-1] == "id 0"
     assert "given: 5 rows are left out: empty id (1), empty text (1)" in capsys.readouterr().err
+
+
+def test_status_tells_how_many_rows_of_a_dataset_are_left_out_and_why(load):
+    rows = rows_of(12)
+    rows[3]["text"], rows[5] = "", rows[5] | {"text": None, "problem": "bad\n (byte 2)"}
+    rows[8]["text"] = rows[6]["text"]
+    load(rows, on_bad_row="drop")
+    folder = load.out.parent / "results/one"
+    (folder / "load").mkdir(parents=True)
+    load.out.rename(folder / "load/some")
+    config = {"load": {"some": {}, "not loaded": {}}, "train": {}}
+    assert status.report(Flow(config, folder)).splitlines()[-1] == (
+        "dataset some: 3 rows are left out: bad\\n (1), empty text (1), "
+        "repeats a row of the other side (1)"
+    )

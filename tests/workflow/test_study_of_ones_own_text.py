@@ -46,6 +46,8 @@ def test_the_readmes_study_of_json_lines_trains_on_weighted_rows(tmp_path):
     study["load"]["notes"]["on_bad_row"] = "drop"
     process = snakemake(tmp_path, "--configfile", write(tmp_path, study))
     assert process.returncode == 0, process.stdout + process.stderr
+    summary = (results / "summary.md").read_text(encoding="utf-8")
+    assert "- **Rows left out** (notes): 2: column 'text' is a number, not text (2)" in summary
     loaded = tables.frame(results / "load/notes/rows.parquet", "rows")
     assert [text.decode() for text in loaded["text"]] == [row["text"] for row in rows]
     assert (loaded.groupby("group")["split"].nunique() == 1).all()

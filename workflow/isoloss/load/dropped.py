@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from isoloss.core import tables
 from isoloss.core.escape import short
 from isoloss.core.problems import IsolossError, Problem
 
@@ -68,7 +70,7 @@ class Dropped:
         """The error of a dataset that has bad rows: how many, why, and the first of them."""
         remedy = "fix these rows, or set `on_bad_row: drop` to leave them out"
         problems = [Problem(_place(row), short(row["reason"], _REASON), "") for row in self._first]
-        reason = f"{self.bad.total()} rows cannot be used: {counts(self.bad)}"
+        reason = f"{_rows(self.bad.total())} cannot be used: {counts(self.bad)}"
         return IsolossError(Problem(place, reason, remedy), *problems)
 
 
@@ -81,6 +83,22 @@ def kinds(reasons: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
     return pc.replace_substring_regex(reasons, r" \((?s:.)*$", "")
 
 
+def told(of: Mapping[str, int], place: str) -> str:
+    """A line on the rows of a dataset that are left out, by reason; empty if there are none."""
+    total = sum(of.values())
+    are = "is" if total == 1 else "are"
+    return f"{place}: {_rows(total)} {are} left out: {counts(of)}" if total else ""
+
+
+def read(file: Path) -> Counter[str]:
+    """How many rows a `dropped` table has for each reason."""
+    of: Counter[str] = Counter()
+    for batch in tables.batches(file, "dropped", ["reason"]):
+        for kind in pc.value_counts(kinds(batch["reason"])).to_pylist():
+            of[kind["values"]] += kind["counts"]
+    return of
+
+
 def counts(of: Mapping[str, int]) -> str:
     """How often each reason is given, as text, the most frequent first.
 
@@ -89,6 +107,10 @@ def counts(of: Mapping[str, int]) -> str:
     """
     ordered = sorted(of.items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(f"{short(reason, _REASON)} ({n})" for reason, n in ordered[:LISTED])
+
+
+def _rows(n: int) -> str:
+    return "1 row" if n == 1 else f"{n} rows"
 
 
 def _place(row: Mapping) -> str:

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from isoloss.core import registry, tables, tokenizer, tokens
 from isoloss.core.escape import say
+from isoloss.load.dropped import OTHER_SIDE, read
 from isoloss.load.rows import Writers, load_rows
 
 
@@ -53,6 +54,9 @@ def run(
         counted = load_rows(dataset, seed, writers, content, fetched)
     if "vocabulary" in facts:
         facts["bytes_per_token"] = float(sizes[0] / sizes[1])
+    bad_rows = {reason: n for reason, n in read(dropped).items() if reason != OTHER_SIDE}
+    if bad_rows:
+        facts["bad_rows"] = bad_rows
     tables.write("audit", counted.frame(), audit, facts)
     for line in _lines(facts):
         say(f"dataset {dataset['card']}: {line}", sys.stderr)

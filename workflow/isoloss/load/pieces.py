@@ -60,7 +60,9 @@ class Pieces:
     def batches(self) -> Iterator[pa.Table]:
         """Batches of at most BATCH_ROWS rows, and of hardly more than BATCH_BYTES of content.
 
-        Where a batch ends depends on the rows alone, not on the tables that a card gives.
+        Where a batch ends depends on the rows alone and not on the tables that a card gives,
+        unless these are large: a table of an eighth of a batch is not joined with those before it,
+        which would copy it.
 
         Yields:
             Tables with `number` (of the piece, from 1), `text` (binary) or `features` (a tensor
@@ -72,6 +74,8 @@ class Pieces:
                 continue
             sizes = np.cumsum(_sizes(sound))
             begin = before = 0
+            if self._tables and sizes[-1] >= BATCH_BYTES // 8:
+                yield self._batch()
             while begin < len(sound):
                 full = int(np.searchsorted(sizes, before + BATCH_BYTES - self._size)) + 1
                 end = min(full, begin + tables.BATCH_ROWS - self._rows, len(sound))
@@ -125,21 +129,25 @@ class Pieces:
             columns["text"] = pa.array([row.get("text") for row in rows], pa.large_binary())
         return pa.table(columns)
 
+    def _check(self, table: pa.Table) -> None:
+        """Raise an error for a table that a card must not give."""
+        names = table.column_names
+        unknown = sorted(set(names) - TYPES.keys() - _FURTHER)
+        reason, remedy = "", f"change the card: text or features, {', '.join(TYPES)}, problem"
+        if unknown or not {"text", "features"} & set(names):
+            what = f"the column {unknown[0]!r}" if unknown else "neither text nor features"
+            reason = f"its rows have {what}"
+        elif "text" in names and not _is_text(table["text"].type):
+            reason = f"its column text is {table['text'].type}"
+        elif not self.has_ids and "row_id" in names and table["row_id"].null_count < len(table):
+            reason = "some rows have a row_id, and the first has none"
+            remedy = "change the card: all rows have one, or none"
+        if reason:
+            raise IsolossError(Problem(f"dataset {self.card}", reason, remedy))
+
     def _sound(self, table: pa.Table) -> pa.Table:
         """The rows of a table that can be used, in the form of a batch; the others are dropped."""
-        unknown = set(table.column_names) - TYPES.keys() - _FURTHER
-        if unknown or not {"text", "features"} & set(table.column_names):
-            what = f"the column {min(unknown)!r}" if unknown else "neither text nor features"
-            remedy = f"change the card: columns are text or features, {', '.join(TYPES)}, problem"
-            raise IsolossError(Problem(f"dataset {self.card}", f"its rows have {what}", remedy))
-        if (
-            not self.has_ids
-            and "row_id" in table.column_names
-            and table["row_id"].null_count < len(table)
-        ):
-            reason = f"piece {self.count + 1} has a row_id, and the first piece has none"
-            remedy = "change the card: all rows have one, or none"
-            raise IsolossError(Problem(f"dataset {self.card}", reason, remedy))
+        self._check(table)
         numbers = pa.array(np.arange(self.count + 1, self.count + 1 + len(table)))
         self.count += len(table)
         reasons = _reasons(table, self.has_ids)
@@ -167,6 +175,12 @@ class Pieces:
         if name == "tags" and column.null_count:
             column = pc.if_else(pc.is_null(column), _NO_TAGS, column)
         return column
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    """Whether values of a type are text or bytes, or all null."""
+    known = {pa.string(), pa.large_string(), pa.binary(), pa.large_binary(), pa.null()}
+    return kind in known
 
 
 def _gathered(

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,15 @@ import pyarrow.compute as pc
 from isoloss.core import registry, tables, tokenizer
 from isoloss.core.audit import TagAudit
 from isoloss.core.escape import say
+from isoloss.core.hashing import blake2b_each
 from isoloss.core.problems import IsolossError, Problem
 from isoloss.load import content
-from isoloss.load.dropped import OTHER_SIDE, Dropped, counts
+from isoloss.load.dropped import OTHER_SIDE, Dropped, told
 from isoloss.load.pieces import SPLITS, Pieces
 from isoloss.load.seen import Seen
 
 _ID_BYTES = 16  # of the digest of a row's content
+_AGAIN = "run again when no process writes to the sources"
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def load_rows(
     card, options = dataset["card"], dataset["options"]
     given = registry.card("dataset", card).pieces(**content.keywords(card, options, fetched))
     dropped = Dropped(writers.dropped)
-    pieces = Pieces(card, given, dropped)
+    pieces = Pieces(card, _readable(given, card), dropped)
     name = dataset.get("tokenizer", tokenizer.BYTES)
     rows = _Rows(dataset["valid_fraction"], seed, pieces, writers, tokenizer.of(name))
     for batch in pieces.batches():
@@ -84,12 +85,11 @@ def load_rows(
     place = f"dataset {card}"
     if expected is not None and _content(dataset, fetched) != expected:
         changed = "its sources changed while they were read"
-        remedy = "run again when no process writes to them"
-        raise IsolossError(Problem(place, changed, remedy))
+        raise IsolossError(Problem(place, changed, _AGAIN))
     if dropped.bad and dataset["on_bad_row"] == "stop":
         raise dropped.error(place)
-    if told := dropped.bad + Counter({OTHER_SIDE: dropped.repeats}):
-        say(f"{place}: {told.total()} rows are left out: {counts(told)}", sys.stderr)
+    if dropped.bad or dropped.repeats:
+        say(told(dropped.bad | Counter({OTHER_SIDE: dropped.repeats}), place), sys.stderr)
     if not rows.before:
         remedy = "check its options" if not dropped.bad else "give it rows that can be used"
         raise IsolossError(Problem(place, "no rows", remedy))
@@ -98,10 +98,22 @@ def load_rows(
     return rows.audit
 
 
-def _content(dataset: Mapping[str, Any], fetched: Path | None) -> str:
-    """The digest that the sources of a dataset have now."""
+def _readable(pieces: Iterable[Any], card: str) -> Iterator[Any]:
+    """The pieces; a source that cannot be read, such as one that vanished, is told by name."""
+    try:
+        yield from pieces
+    except OSError as error:
+        place = str(error.filename or f"dataset {card}")
+        raise IsolossError(Problem(place, f"cannot be read ({error.strerror})", _AGAIN)) from error
+
+
+def _content(dataset: Mapping[str, Any], fetched: Path | None) -> str | None:
+    """The digest that the sources of a dataset have now; None if one cannot be read any more."""
     name = dataset.get("tokenizer", tokenizer.BYTES)
-    return content.identity(dataset["card"], dataset["options"], None, fetched, name)
+    try:
+        return content.identity(dataset["card"], dataset["options"], None, fetched, name)
+    except OSError:
+        return None
 
 
 class _Rows:
@@ -140,7 +152,7 @@ class _Rows:
             raise IsolossError(Problem(place, reason, "leave it out"))
         digests = _digests(batch)
         if self._pieces.has_ids:
-            ids = digests_of(batch["row_id"], _ID_BYTES)
+            ids = blake2b_each(batch["row_id"], _ID_BYTES)
             new, _ = self._ids.add(ids, np.zeros(len(batch), np.uint8))
             if not new.all():
                 again = batch.filter(pa.array(~new))
@@ -217,7 +229,7 @@ def sides(groups: pa.ChunkedArray, valid_fraction: float, seed: int) -> np.ndarr
         uint8 (n,).
     """
     groups = _chunk(groups).dictionary_encode()
-    digests = digests_of(groups.dictionary, 8, f"{seed}:split:".encode())
+    digests = blake2b_each(groups.dictionary, 8, f"{seed}:split:".encode())
     drawn = digests.view(">u8")[:, 0].astype(np.uint64)
     is_valid = drawn < np.uint64(math.ceil(valid_fraction * 2**64))
     return np.where(is_valid, SPLITS.index("valid"), SPLITS.index("train")).astype(np.uint8)[
@@ -225,23 +237,16 @@ def sides(groups: pa.ChunkedArray, valid_fraction: float, seed: int) -> np.ndarr
     ]
 
 
-def digests_of(values: Any, size: int, prefix: bytes = b"") -> np.ndarray:
-    """BLAKE2b of texts, uint8 (n, size)."""
-    values = values.cast(pa.binary()).to_pylist()
-    digests = b"".join(blake2b(prefix + value, digest_size=size).digest() for value in values)
-    return np.frombuffer(digests, np.uint8).reshape(-1, size)
-
-
 def _digests(batch: pa.Table) -> np.ndarray:
     """What rows are known by: the hash of the text, or of the features and the label, uint8."""
     if "text" in batch.column_names:
-        return digests_of(batch["text"], _ID_BYTES)
+        return blake2b_each(batch["text"], _ID_BYTES)
     images = _images(batch)
     pixels = images.reshape(len(images), -1).view(np.uint8)
     if not batch["label"].null_count:
         labels = batch["label"].to_numpy().astype("<i8")
         pixels = np.hstack([pixels, labels[:, None].view(np.uint8)])
-    return digests_of(binary(pixels), _ID_BYTES)
+    return blake2b_each(binary(pixels), _ID_BYTES)
 
 
 def _images(batch: pa.Table) -> np.ndarray:

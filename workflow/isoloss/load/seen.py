@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
-PARTS = 64  # a power of 2
+PARTS = 16  # a power of 2
 _SHIFT = np.uint64(64 - (PARTS - 1).bit_length())
 _MARK = np.uint32(3)  # the bits of the mark
 

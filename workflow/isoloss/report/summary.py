@@ -60,6 +60,7 @@ def summarize(specification: Mapping[str, Any], files: Sequence[str | Path]) -> 
         corpus = corpora.get(specification["datasets"].get(sweep, ""), {})
         known = _text(corpus)
         lines.append(f"- **Runs** ({markdown(sweep)}): {_runs(runs, *units_of[sweep])}{known}")
+        lines += _bad_rows(datasets.get(sweep, ""), corpus.get("bad_rows", {}))
         if notes[sweep]:
             lines.append(f"- **Table** ({markdown(sweep)}): {markdown('; '.join(notes[sweep]))}")
         of_sweep = {name: fit for name, fit in fits.items() if fit.facts["sweep"] == sweep}
@@ -132,6 +133,14 @@ def _text(corpus: Mapping[str, Any]) -> str:
     whole = rates.pop("all")
     by_domain = ", ".join(f"{markdown(name)} {rate:.4g}" for name, rate in rates.items())
     return f" (the corpus has {whole:.4g}: {by_domain})"
+
+
+def _bad_rows(dataset: str, counts: Mapping[str, int]) -> list[str]:
+    """One line on the rows of a dataset that could not be used and are left out, if any are."""
+    if not counts:
+        return []
+    reasons = ", ".join(f"{markdown(reason)} ({n})" for reason, n in sorted(counts.items()))
+    return [f"- **Rows left out** ({markdown(dataset)}): {sum(counts.values())}: {reasons}"]
 
 
 def _law(name: str, fit: Record, entropy_rate: float | None) -> list[str]:

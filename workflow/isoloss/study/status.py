@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import pandas as pd
 from isoloss.core import tables, tokens
 from isoloss.core.escape import columns, visible
 from isoloss.core.problems import IsolossError, TableError, nearest
+from isoloss.load.dropped import read, told
 from isoloss.records import manifest
 from isoloss.records.store import seconds_of
 from isoloss.study.flow import Flow
@@ -72,7 +73,7 @@ def runs(flow: Flow) -> pd.DataFrame:
 
 
 def report(flow: Flow) -> str:
-    """The state of a study's runs as text: a line for each sweep, then every failure."""
+    """The state of a study as text: a line for each sweep, every failure, and rows left out."""
     table = runs(flow)
     head = ["sweep", "planned", *STATES, "spent", "left (one core)"]
     lines = []
@@ -95,7 +96,15 @@ def report(flow: Flow) -> str:
         parts.append(f"\n{visible(run.run_id)}: {what}\n")
         log = flow.store.failures(run.run_digest)
         parts.append(f"  log: {visible(log)}\n" if log.is_file() else "")
-    return "".join(parts)
+    return "".join([*parts, *_rows_left_out(flow)])
+
+
+def _rows_left_out(flow: Flow) -> Iterator[str]:
+    """A line for each loaded dataset of which rows are left out."""
+    for name in flow.config["load"]:
+        file = flow.root / "load" / name / "dropped.parquet"
+        if file.is_file() and (line := told(read(file), f"dataset {name}")):
+            yield f"\n{visible(line)}\n"
 
 
 def duration(seconds: float) -> str:

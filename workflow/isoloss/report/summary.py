@@ -57,10 +57,11 @@ def summarize(specification: Mapping[str, Any], files: Sequence[str | Path]) -> 
     for sweep, by_table in by_sweep.items():
         runs = by_table["runs"]
         lines += _versions(sweep, by_table["timing"])
-        corpus = corpora.get(specification["datasets"].get(sweep, ""), {})
+        dataset = specification["datasets"].get(sweep, "")
+        corpus = corpora.get(dataset, {})
         known = _text(corpus)
         lines.append(f"- **Runs** ({markdown(sweep)}): {_runs(runs, *units_of[sweep])}{known}")
-        lines += _bad_rows(datasets.get(sweep, ""), corpus.get("bad_rows", {}))
+        lines += _bad_rows(dataset, corpus.get("bad_rows", {}))
         if notes[sweep]:
             lines.append(f"- **Table** ({markdown(sweep)}): {markdown('; '.join(notes[sweep]))}")
         of_sweep = {name: fit for name, fit in fits.items() if fit.facts["sweep"] == sweep}

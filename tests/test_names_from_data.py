@@ -312,12 +312,14 @@ def files(make_runs, chinchilla_runs, tmp_path_factory):
     lost = runs[:2].assign(status="dropped", status_reason="not: `$x$` < '$y$' \x1b[2J\n")
     every = pd.concat([runs, others, lost.assign(run_id=["a", "b"])], ignore_index=True)
     ended = every[every["status"] == "done"]
-    long = [ended.assign(domain=d, loss=ended["loss"] + 0.1) for d in ("$d$", "e" * 300)]
+    long = [ended.assign(domain=d, loss=ended["loss"] + 0.1) for d in (*domains, "e" * 300)]
+    shares = [ended.assign(domain=d, proportion=ended[f"p_{d}"]) for d in domains]
     about = {"step": 9, "split": "valid", "tag_key": "$k$ _", "n_tokens": 64, "error_rate": None}
-    losses = pd.concat(long).assign(**about)
+    losses, mixtures = (pd.concat(parts).assign(**about) for parts in (long, shares))
     curves = ended.assign(step=1, n_samples=ended["n_samples"].astype(int))
     made = {}
-    for name, table in {"runs": every, "losses": losses, "curves": curves}.items():
+    given = {"runs": every, "losses": losses, "curves": curves, "mixtures": mixtures}
+    for name, table in given.items():
         made[f"aggregate/{name}"] = home / f"{name}.parquet"
         whole = table if name == "runs" else table[tables.schema(name).names]
         facts = {"token": "$b$", "loss_unit": "$u$", "sweep": "s_*"}
@@ -344,6 +346,7 @@ def fit_of(files, card: str) -> dict:
         {} if flat else {"holdout": "largest_compute"}
     )
     fit = fit_law(runs, card, **settings_)
+    fit = fit.with_best_mixtures(dict.fromkeys(fit.responses, 2.0)) if flat else fit
     fit.summary["status"], fit.summary["message"] = "at_bound", "at a bound: t_$\\frac$ \x1b[2J"
     fit.save(home / card, law="fit $x^{2}$ {} _a", sweep="s_*")
     return made | {f"fit/{t}": home / card / f"{t}.parquet" for t in TABLES}
@@ -382,9 +385,18 @@ def test_figures_draw_any_names_without_complaint(name, plain_law, mixture_law, 
 
 
 def test_the_summary_of_any_names_is_a_list_of_its_own_lines(plain_law, mixture_law):
-    for made in (plain_law, mixture_law):
+    trial = {"sweep": "s_*", "weighting": "", "fit": "fit $x^{2}$ {} _a", "group": ""}
+    for made, trials in ((plain_law, []), (mixture_law, [trial])):
         read = [str(file) for name, file in made.items() if not name.startswith("observe/")]
-        text = summarize("s", {"budgets": []}, read, ["f_$_"])
+        asked = {
+            "study": "s",
+            "summary": {"budgets": []},
+            "datasets": {},
+            "figures": ["f_$_"],
+            "trials": trials,
+        }
+        text = summarize(asked, read)
+        assert text.count("**Trial**") == len(trials)
         assert "\x1b" not in text and "<" not in text
         assert all(line.startswith("- **") for line in text.splitlines()[2:])
     assert "s\\_\\*" in text and "&#36;\\\\frac&#36;" in text

@@ -57,7 +57,14 @@ def test_a_study_says_how_its_table_is_read_and_keeps_what_was_decided(folder, c
     ]
     output = capsys.readouterr().out
     assert all(note in output for note in facts["notes"])
-    summary = summarize("many", {"budgets": []}, sorted(out.glob("*.parquet")), [])
+    asked = {
+        "study": "many",
+        "summary": {"budgets": []},
+        "datasets": {},
+        "figures": [],
+        "trials": [],
+    }
+    summary = summarize(asked, sorted(out.glob("*.parquet")))
     assert "**Table** (own): N = size x 1e6; D = 10 " in summary
     runs = tables.frame(out / "runs.parquet", "runs")
     assert runs["status"].value_counts().to_dict() == {"dropped": 49, "done": 25, "diverged": 1}

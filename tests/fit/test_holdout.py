@@ -20,6 +20,7 @@ RULES = [
     "leave_one_out",
     {"rule": "leave_one_out", "by": "n_params"},
     {"rule": "random", "fraction": 0.3, "repeats": 7},
+    {"rule": "random", "by": "n_params", "fraction": 0.3, "repeats": 3},
 ]
 
 
@@ -65,6 +66,30 @@ def test_rules_hold_out_what_they_say(runs):
     assert folds(runs, "none", 0) == folds(runs, None, 0) == []
 
 
+def test_random_folds_by_a_column_hold_out_all_runs_of_a_value(runs):
+    sizes = runs["n_params"].nunique()
+    for fold in folds(runs, {"rule": "random", "by": "n_params", "fraction": 0.3, "repeats": 5}, 0):
+        unseen = set(runs.loc[fold.out, "n_params"])
+        assert len(unseen) == round(0.3 * sizes)
+        assert (fold.out == runs["n_params"].isin(unseen)).all()
+        assert (fold.seen == ~fold.out).all()
+
+
+def test_what_folds_predict_of_the_runs_that_they_hold_out_is_kept_by_run(runs):
+    rule = {"rule": "leave_one_out", "by": "n_params"}
+    fit = fit_law(runs, "chinchilla", holdout=rule, interval="none")
+    residuals = fit.residuals.set_index("run_id").loc[runs["run_id"]]
+    for fold, rmse in zip(folds(runs, rule, 0), fit.scores["rmse"], strict=True):
+        errors = residuals["loss"][fold.out] - residuals["predicted_unseen"][fold.out]
+        assert np.sqrt((errors**2).mean()) == pytest.approx(rmse, rel=1e-12)
+    some = fit_law(runs, "chinchilla", holdout="roll_out", interval="none").residuals
+    first = runs["n_flops"] == runs["n_flops"].min()
+    assert some["predicted_unseen"].isna()[first].all()
+    assert some["predicted_unseen"].notna().any()
+    none = fit_law(runs, "chinchilla", interval="none").residuals
+    assert none["predicted_unseen"].isna().all()
+
+
 @pytest.mark.parametrize("rule", RULES, ids=str)
 def test_permuted_held_out_losses_leave_every_prediction_of_a_fold_bitwise_equal(runs, rule):
     """What a fold predicts is a function of what it sees: errors change as the losses do."""
@@ -92,6 +117,7 @@ def test_permuted_held_out_losses_leave_every_prediction_of_a_fold_bitwise_equal
         ("roll_oud", "did you mean 'roll_out'?"),
         ({"rule": "random", "fractoin": 0.1}, "did you mean 'fraction'?"),
         ({"rule": "leave_one_out", "by": "n_param"}, "did you mean 'n_params'?"),
+        ({"rule": "random", "by": "n_param"}, "did you mean 'n_params'?"),
     ],
 )
 def test_what_is_not_known_is_told_with_the_nearest(runs, rule, message):

@@ -177,8 +177,11 @@ def files(chinchilla_runs, tmp_path_factory):
         )
         along = [ended.assign(step=s, n_samples=ended["n_samples"] * s / 8) for s in (1, 2, 8)]
         curves = pd.concat(along).assign(n_samples=lambda t: t["n_samples"].astype(int))
+        shares = [ended.assign(tag_key="kind", domain=d, proportion=0.5)
+                  for d in ("code", "docstring")]  # fmt: skip
+        given = {"runs": runs, "losses": losses, "curves": curves, "mixtures": pd.concat(shares)}
         paths = {}
-        for name, table in {"runs": runs, "losses": losses, "curves": curves}.items():
+        for name, table in given.items():
             paths[f"aggregate/{name}"] = home / f"{name}.parquet"
             if name != "runs":
                 table = table[tables.schema(name).names]
@@ -197,6 +200,8 @@ def files(chinchilla_runs, tmp_path_factory):
         settings_ = {"bootstrap": bootstrap, "holdout": "largest_compute"}
         settings_["loss_unit"] = "nats/byte"
         fit = fit_law(natural, law, profiles=law not in MIXTURES, **settings_)
+        if law in MIXTURES:
+            fit = fit.with_best_mixtures({"code": 2.0, "docstring": 1.0})
         fit.summary["status"], fit.summary["verdict"] = "converged", "sound"
         fit.summary.loc[0, list(summary)] = list(summary.values())
         fit.save(home / "fit", law="plane", sweep="s")
@@ -325,6 +330,16 @@ def test_any_name_can_be_the_index_of_a_symbol(index):
     figure = Figure()
     figure.suptitle(text)
     figure.draw_without_rendering()  # would complain
+
+
+def test_predictions_of_folds_are_drawn_beside_those_of_the_fit(fits):
+    runs, fit_of = fits
+    _, table = drawn("predicted_observed", runs, {"power": fit_of["power"]})
+    residuals = fit_of["power"].residuals
+    unseen = residuals["predicted_unseen"].dropna()
+    assert 0 < len(unseen) < len(residuals)
+    assert list(table["held_out"]) == [False] * len(residuals) + [True] * len(unseen)
+    np.testing.assert_array_equal(table["predicted"][len(residuals) :], unseen)
 
 
 def test_residuals_are_percent_of_the_predicted_loss(fits):

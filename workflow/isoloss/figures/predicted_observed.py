@@ -5,23 +5,33 @@ from __future__ import annotations
 import pandas as pd
 
 from isoloss.core import units
+from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.figures import _figure
 
 TITLE = "Predicted against observed"
-ABOUT = "Loss by each law against the loss observed; diamonds are runs that the fit did not see."
+ABOUT = (
+    "Loss by each law against the loss observed; diamonds are predictions of runs that were not "
+    "seen: by the fit, or by the fits of the folds that held them out."
+)
 MIN_FITS = 1
-OPTIONS = {}
+OPTIONS = {
+    "group": {
+        "type": "string",
+        "default": "",
+        "description": "Group of runs that is shown; all if empty.",
+    },
+}
 
-problems = _figure.no_problems
+problems = _figure.group_problems
 
 
-def draw(inputs: _figure.Inputs):
+def draw(inputs: _figure.Inputs, group: str):
     """One panel a law, on the same axes."""
     fits = inputs.fits
-    every = pd.concat(
-        [fit.residuals.assign(law=name) for name, fit in fits.items()], ignore_index=True
-    )
-    low, high = _figure.span([*every["loss"], *every["predicted"]], 1.04)
+    points = {name: _points(inputs, name, group) for name in fits}
+    every = pd.concat([table.assign(law=name) for name, table in points.items()], ignore_index=True)
+    shown = pd.concat([every["loss"], every["predicted"]])
+    low, high = _figure.span(shown[shown > 0], 1.04)  # far from its runs a law may fall below 0
     figure, panels = inputs.canvas.new(4.5 * len(fits), 5.3, len(fits))
     width = inputs.canvas.width(figure) / len(fits)
     for axes, (name, fit) in zip(panels, fits.items(), strict=True):
@@ -30,13 +40,14 @@ def draw(inputs: _figure.Inputs):
             (False, "o", _figure.COLOURS[0], "fitted"),
             (True, "D", _figure.COLOURS[1], "held out"),
         ):
-            rows = fit.residuals[fit.residuals["held_out"] == unseen]
+            rows = points[name][points[name]["held_out"] == unseen]
             if len(rows):
-                rmse = (rows["residual"] ** 2).mean() ** 0.5
+                rmse, below = (rows["residual"] ** 2).mean() ** 0.5, (rows["predicted"] <= 0).sum()
+                absent = f"\n{below} predicted below 0, not shown" if below else ""
                 axes.scatter(
                     rows["predicted"], rows["loss"], s=22, marker=marker, color=colour,
                     alpha=0.75, linewidth=0, zorder=3,
-                    label=f"{len(rows)} {label}, RMSE {units.loss(rmse, inputs.loss_unit)}",
+                    label=f"{len(rows)} {label}, RMSE {units.loss(rmse, inputs.loss_unit)}{absent}",
                 )  # fmt: skip
         for axis in (axes.xaxis, axes.yaxis):
             _figure.log_axis(axis, low, high)
@@ -45,7 +56,23 @@ def draw(inputs: _figure.Inputs):
         axes.set_title(f"{_figure.literal(name)}\n{_figure.wrapped(fit.law.formula, width)}")
         axes.set_xlabel(inputs.label("predicted"))
     panels[0].set_ylabel(inputs.label("observed"))
-    _figure.print_small(figure, inputs)
+    _figure.print_small(figure, inputs, group)
     lines = figure.get_supxlabel().count("\n")
     figure.set_figheight(5.3 + 0.14 * max(0, lines - 1))  # the panels stay square
     return figure, every.drop(columns="response")
+
+
+def _points(inputs: _figure.Inputs, name: str, group: str) -> pd.DataFrame:
+    """What a fit predicts of runs: of those that it saw, and of those that were held out of it."""
+    fit = inputs.fits[name]
+    if group and group not in fit.groups:
+        reason = f"group {group!r} is not in it"
+        raise IsolossError(Problem(f"fit {name}", reason, nearest(group, fit.groups)))
+    residuals = fit.residuals[(fit.residuals["group"] == group) | (group == "")]
+    folds = residuals[residuals["predicted_unseen"].notna() & ~residuals["held_out"]]
+    folds = folds.assign(
+        predicted=folds["predicted_unseen"],
+        residual=folds["loss"] - folds["predicted_unseen"],
+        held_out=True,
+    )
+    return pd.concat([residuals, folds], ignore_index=True).drop(columns="predicted_unseen")

@@ -20,7 +20,7 @@ _OPTIONS = {
     "largest_compute": ("least",),
     "roll_out": ("by", "stages"),
     "leave_one_out": ("by",),
-    "random": ("fraction", "repeats"),
+    "random": ("by", "fraction", "repeats"),
 }
 # least and greatest value of options that are integers, as in config.schema.yaml
 LIMITS = {"least": (1, 1_000_000), "stages": (2, 1000), "repeats": (1, 1000)}
@@ -78,8 +78,8 @@ def folds(runs: pd.DataFrame, rule: str | Mapping[str, Any] | None, seed: int) -
             `roll_out`, the runs in order of `by` (default n_flops) in `stages` (default 5),
             each stage predicted from those before it;
             `leave_one_out`, each value of the column `by` (default: budgets) from the others;
-            `random`, a share (`fraction`, default 0.2) of the settings, `repeats` times
-            (default 20).
+            `random`, a share (`fraction`, default 0.2) of the values of the column `by` (default:
+            of the settings), `repeats` times (default 20).
         seed: of random folds.
 
     Raises:
@@ -96,30 +96,35 @@ def folds(runs: pd.DataFrame, rule: str | Mapping[str, Any] | None, seed: int) -
         out = held_out(runs, rule)
         return [Fold("largest_compute", out, ~out)]
     if name == "random":
-        return _random(runs, options.get("fraction", 0.2), options.get("repeats", 20), seed)
+        return _random(runs, options, seed)
     return _by_column(runs, name, options)
 
 
-def _random(runs: pd.DataFrame, fraction: float, repeats: int, seed: int) -> list[Fold]:
-    """A share of the settings, several times."""
-    same, rng = copies(runs), generator(seed, "holdout", "random")
-    count = max(1, round(fraction * (same.max() + 1)))
+def _random(runs: pd.DataFrame, options: Mapping[str, Any], seed: int) -> list[Fold]:
+    """A share of the settings, or of the values of a column, several times."""
+    same, rng, by = copies(runs), generator(seed, "holdout", "random"), options.get("by")
+    one = same if by is None else _labels(runs, by)
+    count = max(1, round(options.get("fraction", 0.2) * (one.max() + 1)))
     divisions = []
-    for i in range(repeats):
-        chosen = np.isin(same, rng.permutation(same.max() + 1)[:count])
-        divisions.append(Fold(f"random {i}", chosen, ~chosen))
+    for i in range(options.get("repeats", 20)):
+        out = np.isin(one, rng.permutation(one.max() + 1)[:count])
+        divisions.append(Fold(f"random {i}", out, ~out & ~np.isin(same, same[out])))
     return divisions
+
+
+def _labels(runs: pd.DataFrame, by: str) -> np.ndarray:
+    """Number of the value of a column of every run, from 0, (n,)."""
+    if by not in runs:
+        raise IsolossError(Problem("holdout by", f"no column {by!r}", nearest(by, tuple(runs))))
+    return runs.groupby(by, sort=True).ngroup().to_numpy()
 
 
 def _by_column(runs: pd.DataFrame, name: str, options: Mapping[str, Any]) -> list[Fold]:
     """The values of a column one by one: each from the others, or in stages from those before."""
     same, along = copies(runs), OF_RUN in runs and name == "roll_out"
     by = options.get("by", "n_flops")
-    if by not in runs:
-        raise IsolossError(Problem("holdout by", f"no column {by!r}", nearest(by, tuple(runs))))
-    if by != "n_flops":
-        label = runs.groupby(by, sort=True).ngroup().to_numpy()
-    else:
+    label = _labels(runs, by)
+    if by == "n_flops":
         label = budget_numbers((runs if along else whole(runs))["n_flops"].to_numpy())
     if name == "roll_out":
         label = _stages(label, options.get("stages", 5))

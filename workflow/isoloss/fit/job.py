@@ -45,5 +45,6 @@ def run(
     made = fit_law(rows, fit["card"], fit["options"], seed=seed, loss_unit=unit, **settings)
     if fit.get("domain_weights"):
         made = made.with_best_mixtures(fit["domain_weights"])
-    saved = made.save(out, grouped_by=fit["group"], **facts)
+        facts = {**facts, "grouped_by": fit["group"], "tag_key": fit.get("tag_key")}
+    saved = made.save(out, **facts)
     return [*saved, *export_fit(made, out)]

@@ -85,14 +85,15 @@ def tables_of(
     )
     summary["verdict"] = checks.verdict(one.grade for one in doubts)
     summary["reasons"] = checks.reasons(doubts)
+    fold_scores, unseen = _folds(runs, predictions, settings)
     fit_tables = {
         "params": params,
         "summary": pd.DataFrame([summary]),
         "findings": checks.table(doubts),
-        "residuals": _residuals(runs, predictions),
+        "residuals": _residuals(runs, predictions, unseen),
         "starts": solution.starts(),
         "replicates": _replicates(runs.law, replicates),
-        "scores": _scores(runs, predictions, settings),
+        "scores": fold_scores,
         "profiles": along,
         "ranges": _ranges(runs.law, runs.data),
     }
@@ -103,7 +104,7 @@ def tables_of(
     }
 
 
-def _residuals(runs: FittedRuns, predictions: Predictions) -> pd.DataFrame:
+def _residuals(runs: FittedRuns, predictions: Predictions, unseen: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "run_id": runs.usable["run_id"],
@@ -111,6 +112,7 @@ def _residuals(runs: FittedRuns, predictions: Predictions) -> pd.DataFrame:
             "predicted": predictions.predicted,
             "residual": predictions.observed - predictions.predicted,
             "held_out": runs.out,
+            "predicted_unseen": unseen,
         }
     )
 
@@ -278,36 +280,45 @@ def _method(term: Term, replicates: int, profiled: int, settings: Settings) -> s
     return _METHODS[method]
 
 
-def _scores(runs: FittedRuns, predictions: Predictions, settings: Settings) -> pd.DataFrame:
-    """One row a fold: a fit of its own for each, of the runs that it may see."""
-    rows = []
+def _folds(
+    runs: FittedRuns, predictions: Predictions, settings: Settings
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """One row a fold, with a fit of its own of the runs that it may see, and what they predict.
+
+    Returns:
+        The scores, and the mean prediction of every run by the folds that held it out, (m,); NaN
+        of runs that none did.
+    """
+    rows, unseen = [], []
     for fold in folds(runs.usable, settings.holdout, settings.seed):
-        row = {
-            "fold": fold.name,
-            "n_fitted": int(fold.seen.sum()),
-            "n_held_out": int(fold.out.sum()),
-        }
+        size = {"n_fitted": int(fold.seen.sum()), "n_held_out": int(fold.out.sum())}
         if fold.name == "largest_compute":
-            errors = predictions.scores(fold.out)
+            errors, there = predictions.scores(fold.out), predictions.predicted[fold.out]
         else:
-            errors = _fold_scores(runs, predictions.observed, fold, settings)
-        rows.append(row | errors)
+            there = _predicted_unseen(runs, predictions.observed, fold, settings)
+            errors = scores(predictions.observed[fold.out], there)
+        rows.append({"fold": fold.name, **size, **errors})
+        unseen.append(np.full(len(fold.out), np.nan))
+        unseen[-1][fold.out] = there
     columns = ["fold", "n_fitted", "n_held_out", *scores(np.empty(0), np.empty(0))]
-    return pd.DataFrame(rows, columns=columns)
+    count = np.isfinite(unseen).sum(axis=0) if unseen else 0
+    with np.errstate(invalid="ignore"):
+        mean = np.nansum(unseen, axis=0) / count if unseen else np.full(len(runs.usable), np.nan)
+    return pd.DataFrame(rows, columns=columns), mean
 
 
-def _fold_scores(
+def _predicted_unseen(
     runs: FittedRuns, observed: np.ndarray, fold: Fold, settings: Settings
-) -> dict[str, float]:
-    """Errors of a fit of the runs that a fold may see; NaN where they are too few."""
+) -> np.ndarray:
+    """Losses of the runs held out by a fit of those that a fold may see; NaN of too few."""
     law, seen = runs.law, runs.usable[fold.seen].reset_index(drop=True)
     if len(seen) < law.least:
-        return scores(np.empty(0), np.empty(0))
+        return np.full(int(fold.out.sum()), np.nan)
     weight = seen["fit_weight"].to_numpy(float)
     data = variables(seen, law.variables)
     best = settings.solve(law, data, observed[fold.seen], weight).estimate
     there = variables(runs.usable[fold.out], law.variables)
-    return scores(observed[fold.out], law.given(best.state).loss(best.theta, there))
+    return law.given(best.state).loss(best.theta, there)
 
 
 def _ranges(law: Law, data) -> pd.DataFrame:

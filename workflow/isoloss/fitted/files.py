@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from isoloss.core import tables
@@ -61,6 +62,8 @@ def fits_from(files: Sequence[str | Path]) -> dict[str, Fit]:
         whole = {table: given.get(table, tables.empty(table)) for table in TABLES}
         if "verdict" not in whole["summary"]:
             whole["summary"] = whole["summary"].assign(verdict=WITH_CARE, reasons=NOT_JUDGED)
+        if "predicted_unseen" not in whole["residuals"]:
+            whole["residuals"] = whole["residuals"].assign(predicted_unseen=np.nan)
         responses = list(whole["summary"]["response"]) or ["loss"]
         facts = facts_of[name]
         law = made_law(facts["card"], facts["options"], facts.get("domains"))

@@ -43,13 +43,13 @@ class Plot(Stage):
 
     def inputs(self, study, figure):
         """The tables of its sweep, its fits and its observation that its card reads."""
-        entry = study.config["plot"][figure]
-        sweep, fits = entry["sweep"], entry["fits"]
+        entry, fits = study.config["plot"][figure], study.config["fit"]
+        sweep = entry["sweep"]
         paths = []
         for table in registry.inputs(entry["card"]):
             stage, name = table.split("/")
             if stage == "fit":
-                paths += [f"fit/{sweep}/{fit}/{name}.parquet" for fit in fits]
+                paths += [f"fit/{fits[f]['sweep']}/{f}/{name}.parquet" for f in entry["fits"]]
             elif stage == "observe":
                 paths += [
                     f"observe/{entry['observation']}/{sweep}/{shard}.parquet"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from isoloss.core import registry
+from collections.abc import Mapping
+from typing import Any
+
+from isoloss.core import registry, weightings
 from isoloss.core.stages import Argument, Stage
 
 _OF_RUNS = ("runs", "losses", "timing")
@@ -34,6 +37,7 @@ class Summarize(Stage):
         """What the summary says, and the names in it."""
         config = study.config
         names = {"figures": [*config["plot"]], "datasets": self._datasets(study)}
+        names["trials"] = _trials(config)
         return {key: config[key] for key in ("summary", "study")} | names
 
     def cards(self, study):
@@ -50,7 +54,8 @@ class Summarize(Stage):
             for fit, entry in study.config["fit"].items()
             for table in registry.FIT_TABLES
         ]
-        return {"tables": runs + fits + sorted(audits)}
+        trials = [f"aggregate/{trial['sweep']}/mixtures.parquet" for trial in _trials(study.config)]
+        return {"tables": runs + list(dict.fromkeys(trials)) + fits + sorted(audits)}
 
     def datasets(self, study):
         """Those of all sweeps."""
@@ -66,6 +71,22 @@ class Summarize(Stage):
         """Write the summary."""
         job.takes(*given["tables"])
         job.makes(lambda out: self.code.run(job.specification, given["tables"], out))
+
+
+def _trials(config: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The best mixtures of fits that sweeps train: sweep, weighting, fit and its group."""
+    return [
+        {
+            "sweep": sweep,
+            "weighting": name,
+            "fit": fit,
+            "group": config["expand"][name]["mixture"].get("group", ""),
+        }
+        for sweep, entry in config["train"].items()
+        if entry.get("dataset") is not None
+        for name in weightings.of_sweep(config, sweep)
+        if (fit := weightings.fit_of(config, name)) is not None
+    ]
 
 
 STAGES = (Summarize(),)

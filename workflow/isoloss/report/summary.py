@@ -14,6 +14,7 @@ from isoloss.core.escape import markdown
 from isoloss.figures.weighting_effects import differences
 from isoloss.fitted import Fit, fits_from
 from isoloss.fitted.facts import VERDICTS, OneFit, Record, allocations, record
+from isoloss.report import mixtures
 
 Tables = dict[str, dict[str, pd.DataFrame]]
 
@@ -23,35 +24,22 @@ def run(specification: Mapping[str, Any], files: Sequence[Path], out: Path) -> l
 
     Args:
         specification: what matters to the job: `study` (its name), `summary` (the study's
-            section), `figures` (their names), `datasets` (by sweep).
-        files: runs, losses and timing of every sweep, all tables of every fit, audits of datasets.
+            section), `figures` (their names), `datasets` (by sweep), `trials` (best mixtures that
+            sweeps train: `sweep`, `weighting`, `fit`, `group`).
+        files: runs, losses and timing of every sweep, mixtures of those with a trial, all tables
+            of every fit, audits of datasets.
         out: the Markdown file.
 
     Returns:
         The file.
     """
-    study, settings = specification["study"], specification["summary"]
-    about = specification["figures"], specification["datasets"]
-    tables.write_text(out, summarize(study, settings, files, *about))
+    tables.write_text(out, summarize(specification, files))
     return [out]
 
 
-def summarize(
-    study: str,
-    settings: Mapping[str, Any],
-    files: Sequence[str | Path],
-    figures: Sequence[str],
-    datasets: Mapping[str, str] = {},
-) -> str:
-    """The summary as Markdown.
-
-    Args:
-        study: its name.
-        settings: the study's `summary`.
-        files: runs, losses and timing of every sweep, all tables of every fit, audits of datasets.
-        figures: names of the figures.
-        datasets: sweep to the dataset that its runs are trained on.
-    """
+def summarize(specification: Mapping[str, Any], files: Sequence[str | Path]) -> str:
+    """The summary as Markdown; see `run`."""
+    study, settings = specification["study"], specification["summary"]
     by_sweep: Tables = {}
     units_of: dict[str, tuple[str, str]] = {}
     notes: dict[str, list[str]] = {}
@@ -69,10 +57,11 @@ def summarize(
     for sweep, by_table in by_sweep.items():
         runs = by_table["runs"]
         lines += _versions(sweep, by_table["timing"])
-        corpus = corpora.get(datasets.get(sweep, ""), {})
+        dataset = specification["datasets"].get(sweep, "")
+        corpus = corpora.get(dataset, {})
         known = _text(corpus)
         lines.append(f"- **Runs** ({markdown(sweep)}): {_runs(runs, *units_of[sweep])}{known}")
-        lines += _bad_rows(datasets.get(sweep, ""), corpus.get("bad_rows", {}))
+        lines += _bad_rows(dataset, corpus.get("bad_rows", {}))
         if notes[sweep]:
             lines.append(f"- **Table** ({markdown(sweep)}): {markdown('; '.join(notes[sweep]))}")
         of_sweep = {name: fit for name, fit in fits.items() if fit.facts["sweep"] == sweep}
@@ -86,8 +75,12 @@ def summarize(
         for name, fit in of_sweep.items():
             if records[name].allocates:
                 lines += _allocations(name, fit, settings["budgets"], runs)
+        for name, fit in of_sweep.items():
+            lines += mixtures.best_mixtures(name, fit)
         lines += _weightings(runs[runs["status"] == "done"], by_table["losses"])
-    if figures:
+    for asked in specification["trials"]:
+        lines.append(mixtures.trial(asked, fits[asked["fit"]], by_sweep[asked["sweep"]]))
+    if figures := specification["figures"]:
         folder = markdown(f"results/{study}/plot")
         names = ", ".join(map(markdown, figures))
         lines.append(
@@ -262,13 +255,21 @@ def _folds(fits: Mapping[str, Record]) -> list[str]:
 
 
 def _seeds(fits: Mapping[str, Record]) -> list[str]:
-    """The line of standard deviations over seeds of the runs that the fits select, by group."""
-    spreads = {
-        f"{units.loss(one.seed_sd, one.loss_unit, 2)}{_in_brackets(one.group)}": None
-        for fit in fits.values()
-        for one in fit.fits
-        if not math.isnan(one.seed_sd)
-    }
+    """The line of standard deviations over seeds of the runs that the fits select, by group.
+
+    Of a group with several losses it is the least and the greatest of them.
+    """
+    spreads = {}
+    for fit in fits.values():
+        for group in fit.groups:
+            known = [one for one in fit.of(group) if not math.isnan(one.seed_sd)]
+            ordered = sorted(known, key=lambda one: one.seed_sd)
+            if not ordered:
+                continue
+            least, most = ordered[0], ordered[-1]
+            low = f"{least.seed_sd:.2g} to " if least.seed_sd < most.seed_sd else ""
+            high = units.loss(most.seed_sd, most.loss_unit, 2)
+            spreads[f"{low}{high}{_in_brackets(group)}"] = None
     return [f"- **Seed SD**: {', '.join(spreads)}"] if spreads else []
 
 

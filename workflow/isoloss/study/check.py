@@ -286,7 +286,7 @@ class _Sections:
         config, fits, at_fits = self.config, figure["fits"], f"{place}.fits"
         card, inputs = registry.facts("figure", figure["card"]), registry.inputs(figure["card"])
         self._is_known(f"{place}.sweep", figure["sweep"], ("train", "aggregate"))
-        self._check_shown_fits(figure, at_fits)
+        self._check_shown_fits(figure, card.get("FITS_OF_ANY_SWEEP", False), at_fits)
         if figure["sweep"] in dict(self._entries("aggregate")):
             self.problems += _table_figure_problems(inputs, place)
         count_problems = _fit_count_problems(card, len(fits), at_fits)
@@ -300,15 +300,17 @@ class _Sections:
             self.problems += _observation_problems(config, figure, observes, place)
         if "fit/profiles" in inputs:
             self.problems += _profile_problems(config["fit"], fits[:1], at_fits)
+        if "fit/best_mixture" in inputs:
+            self.problems += _unweighted_problems(config["fit"], fits, at_fits)
         self._check_options(figure, place)
 
-    def _check_shown_fits(self, figure: Mapping[str, Any], place: str) -> None:
-        """The fits that a figure shows exist, and are fitted to its sweep."""
+    def _check_shown_fits(self, figure: Mapping[str, Any], any_sweep: bool, place: str) -> None:
+        """The fits that a figure shows exist, and are fitted to its sweep where they have to be."""
         for name in figure["fits"]:
             if not self._is_known(place, name, ("fit",)):
                 continue
             fit = self.config["fit"][name]
-            if isinstance(fit, dict) and fit.get("sweep") != figure["sweep"]:
+            if isinstance(fit, dict) and fit.get("sweep") != figure["sweep"] and not any_sweep:
                 reason = f"{name!r} is fitted to {fit.get('sweep')!r}, not {figure['sweep']!r}"
                 self.problems.append(Problem(place, reason, "show a fit of this sweep"))
 
@@ -674,6 +676,16 @@ def _profile_problems(fits: Mapping[str, Any], names: list[str], place: str) -> 
     if all(fit.get("profiles") or fit.get("interval") == "profile" for fit in shown):
         return []
     return [Problem(place, f"{names[0]!r} keeps no profiles", "set its `profiles: true`")]
+
+
+def _unweighted_problems(fits: Mapping[str, Any], names: list[str], place: str) -> list[Problem]:
+    """Problems of a figure of best mixtures that shows a fit which seeks none."""
+    do = "give it `domain_weights`"
+    return [
+        Problem(place, f"{name!r} seeks no best mixture", do)
+        for name in names
+        if isinstance(fits.get(name), dict) and not fits[name].get("domain_weights")
+    ]
 
 
 def _tags(config: Mapping[str, Any], sweep: str) -> tuple[str, ...] | None:

@@ -31,7 +31,7 @@ def test_every_table_is_at_its_path_and_keeps_its_contract(finished):
     assert set(names) | observed == set(tables.contract()["tables"])
     for name, path in names.items():
         table = tables.read(results / f"{path}.parquet", name)
-        # a best mixture is looked for where a fit of a mixture law asks for it: test_best_mixture.py
+        # a best mixture is looked for where a fit asks for it: test_best_mixture.py
         assert (tables.conform(name, table).num_rows > 0) == (name != "best_mixture"), name
     for figure in tiny(folder)["plot"]:
         for suffix in ("png", "pdf", "parquet"):

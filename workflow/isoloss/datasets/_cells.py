@@ -114,10 +114,7 @@ def _check(file: File, columns: Columns, names: Sequence[str]) -> None:
     """Raise an error unless each column that is read is there, once."""
     import pyarrow as pa
 
-    columns.check(pa.schema([(name, pa.string()) for name in dict.fromkeys(names)]), file.label)
-    for name in columns.names:
-        if names.count(name) > 1:
-            raise file.error(f"two columns are called {name!r}", "rename one of them")
+    columns.check(pa.schema([(name, pa.string()) for name in names]), file.label)
 
 
 def _pieces(

@@ -112,7 +112,7 @@ def _content(dataset: Mapping[str, Any], fetched: Path | None) -> str | None:
     name = dataset.get("tokenizer", tokenizer.BYTES)
     try:
         return content.identity(dataset["card"], dataset["options"], None, fetched, name)
-    except OSError:
+    except (OSError, IsolossError):
         return None
 
 

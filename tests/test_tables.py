@@ -249,5 +249,5 @@ def test_what_pyarrow_cannot_read_is_not_called_damaged(index, tmp_path, monkeyp
         raise pa.ArrowNotImplementedError("nested data")
 
     monkeypatch.setattr(pq.ParquetFile, "read", refuse)
-    with pytest.raises(TableError, match="cannot be read by PyArrow .*nested data"):
+    with pytest.raises(TableError, match=r"cannot be read by PyArrow .*nested data"):
         tables.read(tmp_path / "index.parquet", "index")

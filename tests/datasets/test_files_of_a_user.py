@@ -115,7 +115,7 @@ BAD_LINES = [
     ('{"text": "a", "k": [1]}', "column 'k' is a list, not text or a number"),
     ('{"text": "a", "k": 1e999}', "column 'k' is NaN or infinite"),
     ('{"text": "a", "k": 9223372036854775808}', "column 'k' is a number beyond 64 bits"),
-    ('{"text": "a", "x": ' + "[" * 100000 + "}", "not JSON that can be read"),
+    ('{"text": "a", "x": ' + "[" * 100000 + "}", "not JSON (nested too deep)"),
 ]
 
 

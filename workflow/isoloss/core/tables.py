@@ -336,11 +336,17 @@ def _parquet(
     import pyarrow.parquet as pq
 
     about = {METADATA: json.dumps(facts, sort_keys=True).encode()}
+    # the least and greatest of long contents, which nobody asks for, would take five copies of one
+    has_content = any(pa.types.is_binary(kind) for kind in columns.types)
     # Arrow takes a path with bytes that are not UTF-8 as bytes alone
     with (
         pa.OSFile(os.fsencode(path), "wb") as file,
         pq.ParquetWriter(
-            file, columns.with_metadata(about), compression="zstd", write_page_checksum=True
+            file,
+            columns.with_metadata(about),
+            compression="zstd",
+            write_page_checksum=True,
+            write_statistics=not has_content,
         ) as writer,
     ):
         yield writer

@@ -193,7 +193,9 @@ def _object_in(text: bytes) -> dict[str, Any]:
         row = json.loads(line, object_pairs_hook=_object, parse_int=_whole_number)
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON ({error.msg}, column {error.colno})") from error
-    except (RecursionError, ValueError) as error:
+    except RecursionError as error:
+        raise ValueError("not JSON (nested too deep)") from error
+    except ValueError as error:
         raise ValueError(f"not JSON that can be read ({error})") from error
     if not isinstance(row, dict):
         raise ValueError(f"{_KINDS.get(type(row), 'a number or null')}, not an object")

@@ -39,7 +39,7 @@ class Pieces:
     """The sound rows of a dataset, batch by batch.
 
     Attributes:
-        card: the dataset's card, for messages.
+        place: the dataset, for messages.
         dropped: where rows go that are not sound.
         has_ids: whether the card gives rows an id; known from the first piece on.
         count: pieces so far.
@@ -48,7 +48,7 @@ class Pieces:
         pieces: what a card's `pieces` gives.
     """
 
-    card: str
+    place: str
     pieces: Iterable[Mapping[str, Any] | pa.Table]
     dropped: Dropped
     has_ids: bool = False
@@ -95,7 +95,7 @@ class Pieces:
             table = pa.concat_tables(self._tables)
         except pa.ArrowException as error:
             reason, remedy = f"its rows are of several kinds ({error})", "change the card"
-            raise IsolossError(Problem(f"dataset {self.card}", reason, remedy)) from error
+            raise IsolossError(Problem(self.place, reason, remedy)) from error
         self._tables, self._size, self._rows = [], 0, 0
         return table.combine_chunks() if table["number"].num_chunks > 1 else table
 
@@ -164,7 +164,7 @@ class Pieces:
             reason = "some rows have a row_id, and the first has none"
             remedy = "change the card: all rows have one, or none"
         if reason:
-            raise IsolossError(Problem(f"dataset {self.card}", reason, remedy))
+            raise IsolossError(Problem(self.place, reason, remedy))
 
     def _sound(self, table: pa.Table) -> pa.Table:
         """The rows of a table that can be used, in the form of a batch; the others are dropped."""
@@ -190,7 +190,7 @@ class Pieces:
         try:
             column = table[name].cast(TYPES[name])
         except pa.ArrowException as error:
-            place = f"dataset {self.card}, column {name}"
+            place = f"{self.place}, column {name}"
             reason = f"is {table[name].type}, not {TYPES[name]} ({error})"
             raise IsolossError(Problem(place, reason, "change the card")) from error
         if name == "tags" and column.null_count:

@@ -48,6 +48,7 @@ def load_rows(
     writers: Writers,
     expected: str | None = None,
     fetched: Path | None = None,
+    name: str = "",
 ) -> TagAudit:
     """Read a dataset batch by batch and pass its rows on.
 
@@ -67,6 +68,7 @@ def load_rows(
         writers: where rows go.
         expected: digest (`identity`) that the sources must still have when they were read.
         fetched: folder where a card that reads from a network keeps what it fetched.
+        name: of the dataset in the study, for messages; that of its card if empty.
 
     Returns:
         What it did to every tag.
@@ -78,12 +80,12 @@ def load_rows(
     card, options = dataset["card"], dataset["options"]
     given = registry.card("dataset", card).pieces(**content.keywords(card, options, fetched))
     dropped = Dropped(writers.dropped)
-    pieces = Pieces(card, _readable(given, card), dropped)
-    name = dataset.get("tokenizer", tokenizer.BYTES)
-    rows = _Rows(dataset["valid_fraction"], seed, pieces, writers, tokenizer.of(name))
+    place = f"dataset {name or card}"
+    pieces = Pieces(place, _readable(given, place), dropped)
+    words = tokenizer.of(dataset.get("tokenizer", tokenizer.BYTES))
+    rows = _Rows(dataset["valid_fraction"], seed, pieces, writers, words)
     for batch in pieces.batches():
         rows.add(batch)
-    place = f"dataset {card}"
     if expected is not None and _content(dataset, fetched) != expected:
         changed = "its sources changed while they were read"
         raise IsolossError(Problem(place, changed, _AGAIN))
@@ -102,12 +104,12 @@ def load_rows(
     return rows.audit
 
 
-def _readable(pieces: Iterable[Any], card: str) -> Iterator[Any]:
+def _readable(pieces: Iterable[Any], dataset: str) -> Iterator[Any]:
     """The pieces; a source that cannot be read, such as one that vanished, is told by name."""
     try:
         yield from pieces
     except OSError as error:
-        place = str(error.filename or f"dataset {card}")
+        place = str(error.filename or dataset)
         raise IsolossError(Problem(place, f"cannot be read ({error.strerror})", _AGAIN)) from error
 
 
@@ -155,7 +157,7 @@ class _Rows:
             batch = self._encoded(batch)
         elif self._tokenizer.digest:
             reason = "its rows are images, which have no text"
-            place = f"dataset {self._pieces.card}, tokenizer"
+            place = f"{self._pieces.place}, tokenizer"
             raise IsolossError(Problem(place, reason, "leave it out"))
         digests = _digests(batch)
         if self._pieces.has_ids:

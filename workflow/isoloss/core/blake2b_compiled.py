@@ -6,8 +6,9 @@ the compiler turns into vector instructions. A lane whose value ends takes the n
 
 from __future__ import annotations
 
-import numba
 import numpy as np
+
+from isoloss.core.compiled import compiled
 
 LANES = 128
 BLOCK = 128  # bytes
@@ -144,17 +145,9 @@ def _hash_each(data, begin, end, prefix, out):
                 active -= 1
 
 
-def _compiled(function, signature: str):
-    """The function compiled, free of the interpreter's lock; kept on disk where it can be."""
-    try:
-        return numba.njit(signature, nogil=True, cache=True)(function)
-    except RuntimeError:  # no folder can be written
-        return numba.njit(signature, nogil=True)(function)
-
-
 _WORDS = "uint64[:,::1]"
-_compress = _compiled(_compress, f"void({_WORDS}, {_WORDS}, uint64[::1], uint64[::1], {_WORDS})")
-hash_each = _compiled(
+_compress = compiled(_compress, f"void({_WORDS}, {_WORDS}, uint64[::1], uint64[::1], {_WORDS})")
+hash_each = compiled(
     _hash_each,
     # what Arrow hands out cannot be written to
     "void(Array(uint8, 1, 'C', readonly=True), Array(int64, 1, 'C', readonly=True), "

@@ -415,6 +415,15 @@ def batches(
         raise TableError(Problem(str(path), f"is damaged ({error})", "make it again")) from error
 
 
+def n_rows(path: str | Path) -> int:
+    """How many rows a table has, without reading them.
+
+    Raises:
+        TableError: there is no such file, or it is not a Parquet file.
+    """
+    return _open(path).metadata.num_rows
+
+
 def _check_name(file: pq.ParquetFile, name: str, path: str | Path) -> None:
     """A file that is read as a table says that it is that table."""
     stored_name = _facts(file, path).get("table")

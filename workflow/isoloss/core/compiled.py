@@ -50,11 +50,17 @@ def compiled(function: Callable, *signatures: str) -> Callable:
 
     Args:
         function: of arrays, in the part of Python that numba knows.
-        signatures: types of its arguments and result, in numba's words.
+        signatures: types of its arguments and result, in numba's words; none where only other
+            compiled functions call it.
     """
     import numba
 
     try:
-        return numba.njit(list(signatures), nogil=True, cache=True)(function)
+        return numba.njit(list(signatures) or None, nogil=True, cache=True)(function)
     except RuntimeError:  # no folder can be written
-        return numba.njit(list(signatures), nogil=True)(function)
+        return numba.njit(list(signatures) or None, nogil=True)(function)
+
+
+def given(kind: str) -> str:
+    """The type of an array that is only read, in numba's words: Arrow's cannot be written to."""
+    return f"Array({kind}, 1, 'C', readonly=True)"

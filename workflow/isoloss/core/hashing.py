@@ -56,7 +56,7 @@ def blake2b_each(
     data, begin, end = _spans(values)
     if at is not None:
         begin, end = begin[at], end[at]
-    digests = np.empty((len(begin), size), np.uint8)
+    digests = np.empty((len(begin), -(-size // 8)), np.uint64)  # whole words
     is_short = np.zeros(len(begin), dtype=bool)
     if EFFORT.pays(len(begin)):
         from isoloss.core.blake2b_compiled import hash_each
@@ -64,11 +64,12 @@ def blake2b_each(
         content, before = np.frombuffer(data, np.uint8), np.frombuffer(prefix, np.uint8)
         is_short = end - begin < LONG
         if is_short.all():
-            hash_each(content, begin, end, before, digests)
-            return digests
-        short = np.empty((int(is_short.sum()), size), np.uint8)
-        hash_each(content, begin[is_short], end[is_short], before, short)
-        digests[is_short] = short
+            hash_each(content, begin, end, before, size, digests)
+        else:
+            short = np.empty((int(is_short.sum()), digests.shape[1]), np.uint64)
+            hash_each(content, begin[is_short], end[is_short], before, size, short)
+            digests[is_short] = short
+    digests = digests.view(np.uint8)[:, :size]
     left = np.flatnonzero(~is_short)
     spans = zip(begin[left].tolist(), end[left].tolist(), strict=True)
     hashes = [blake2b(prefix + data[i:j], digest_size=size).digest() for i, j in spans]

@@ -5,7 +5,7 @@ Every tag is read once, where NumPy needs a pass for each tag of a row and each 
 
 from __future__ import annotations
 
-from isoloss.core.compiled import compiled
+from isoloss.core.compiled import compiled, given
 
 
 def _products(codes, ends, factors, out):
@@ -48,16 +48,11 @@ def _sums(codes, ends, counted, n_tokens, copies, out):
 
 
 def _for_both(arguments: str) -> list[str]:
-    """The signatures for codes of 32 and of 64 bits; arrays of Arrow cannot be written to."""
+    """The signatures for codes of 32 and of 64 bits."""
     return [
         f"void({given('int32' if small else 'int64')}, {given('int32')}, {arguments})"
         for small in (True, False)
     ]
-
-
-def given(kind: str) -> str:
-    """The type of an array that is only read."""
-    return f"Array({kind}, 1, 'C', readonly=True)"
 
 
 products = compiled(_products, *_for_both(f"{given('float64')}, float64[::1]"))

@@ -52,7 +52,7 @@ def test_a_row_has_the_tokens_of_its_text(root, file, tmp_path, capsys):
 
 def test_rows_that_are_not_utf8_stop_the_job_or_are_dropped(root, file, tmp_path):
     (root / "m90.py").write_bytes(b"x = '\xff'\n")
-    with pytest.raises(IsolossError, match=r"1 rows cannot be used: not UTF-8 \(1\)") as error:
+    with pytest.raises(IsolossError, match=r"1 row cannot be used: not UTF-8 \(1\)") as error:
         load(root, tmp_path / "out", file)
     assert "not UTF-8 (byte 5)" in str(error.value)
     assert list((tmp_path / "out").iterdir()) == []

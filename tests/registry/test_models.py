@@ -317,6 +317,10 @@ def test_a_transformer_looks_back_at_every_token_and_tells_orders_apart(stirred)
 # A card that does not keep its contract is refused before anything runs
 
 
+# what the registry keeps of the cards that it has read
+CACHED = (registry.names, registry._constants, registry.lacking, registry.defined)
+
+
 @pytest.fixture
 def own_model(tmp_path, monkeypatch):
     """A maker of a study with a model card of a user, given the card's source."""
@@ -330,7 +334,7 @@ def own_model(tmp_path, monkeypatch):
     def problems(source: str) -> list[str]:
         card.write_text(source, encoding="utf-8")
         monkeypatch.setattr(registry, "HOME", home)
-        for cached in (registry.names, registry.facts, registry.lacking):
+        for cached in CACHED:
             cached.cache_clear()
         sweep = {"dataset": "s", "model": "mine", "cells": [{"n_samples": 1e5}]}
         study = {"study": "a", "load": {"s": {"card": "python_stdlib"}}, "train": {"t": sweep}}
@@ -342,7 +346,7 @@ def own_model(tmp_path, monkeypatch):
 
     yield problems
     monkeypatch.undo()
-    for cached in (registry.names, registry.facts, registry.lacking):
+    for cached in CACHED:
         cached.cache_clear()
 
 

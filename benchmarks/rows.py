@@ -95,6 +95,7 @@ def train(folder: Path) -> None:
         "seed": 1,
         "valid_tokens": 8192,
         "runs": runs_digest([run]),
+        "schedules": {},
     }
     settings = {"code": "c", "code_here": "c", "among": {}, "where": {}}
     files = [folder / "load/rows.parquet"], [folder / "load/tokens.npy"]

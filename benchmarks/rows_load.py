@@ -150,7 +150,7 @@ def one(contender: str, file: Path) -> dict:
     """What a contender took, in a process of its own; with the reason if it cannot run."""
     # -P: numba imports a package `coverage`, which the script of that name here would be
     words = [sys.executable, "-P", __file__, "--contender", contender, "--file", str(file)]
-    process = subprocess.run(words, capture_output=True, text=True)
+    process = subprocess.run(words, capture_output=True, encoding="utf-8")
     if process.returncode:
         return {"contender": contender, "note": process.stderr.strip().splitlines()[-1]}
     return {"contender": contender, **json.loads(process.stdout.splitlines()[-1])}

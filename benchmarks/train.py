@@ -152,7 +152,7 @@ def shard(folder: Path, home: Path, runs: list[dict[str, Any]]) -> dict[str, flo
     from isoloss.train.settings import task_of
 
     specification = {"task": task_of(runs[0]["model"]), "seed": 1, "valid_tokens": N_VALID}
-    specification["runs"] = runs_digest(runs)
+    specification |= {"runs": runs_digest(runs), "schedules": {}}
     settings = {"code": "c", "code_here": "c", "among": {}, "where": {}}
     files = [folder / "load/rows.parquet"], [folder / "load/tokens.npy"]
     out, index = home / f"{runs[0]['run_id']}.parquet", [folder / "expand/index.parquet"]

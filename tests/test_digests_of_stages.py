@@ -110,7 +110,10 @@ FIT = {
     "interval": "bootstrap",
     "bootstrap": 5,
 }
-FIGURE = {"card": "predicted_observed", "options": {}}
+FIGURE = {
+    "card": "predicted_observed",
+    "options": registry.defaults("figure", "predicted_observed"),
+}
 CARDS = {
     "load": [("dataset", "python_stdlib")],
     "plan": RUN_CARDS,
@@ -150,6 +153,7 @@ def arguments(home: Path) -> dict[str, tuple]:
     }
     summed = [files["runs"], files["losses"], files["timing"], *fits]
     about = {"study": "two", "summary": {"budgets": []}, "figures": ["seen"], "datasets": {}}
+    about["trials"] = []
     content = identity("python_stdlib", dataset["options"])
     return {
         "load": ({"dataset": dataset, "seed": 3, "content": content}, home / "load", few, home),

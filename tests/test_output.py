@@ -123,6 +123,7 @@ def test_a_study_is_printed_as_yaml_whatever_the_terminal(table):
 # Files are UTF-8 because every call says so
 
 TEXT = {"open", "read_text", "write_text"}
+PROGRAMS = {"run", "Popen", "check_output", "check_call", "call"}  # whose output may be text
 
 
 def unsaid(node: ast.AST) -> bool:
@@ -132,13 +133,13 @@ def unsaid(node: ast.AST) -> bool:
     function = node.func
     name = getattr(function, "attr", getattr(function, "id", ""))
     given = {keyword.arg for keyword in node.keywords}
-    if given & {"text", "universal_newlines"}:
+    if name in PROGRAMS and given & {"text", "universal_newlines"}:
         return "encoding" not in given
     if (
         name not in TEXT
         or "encoding" in given
         or ast.unparse(function).startswith(
-            ("os.", "tables.", "self.opener.", "archive.", "tarfile.")
+            ("os.", "tables.", "self.opener.", "archive.", "tarfile.", "Image.")
         )
         or ast.unparse(function) == "write_text"  # of isoloss.core.tables
     ):

@@ -117,6 +117,7 @@ def test_a_part_of_the_rows_is_refused_under_a_schedule_only():
 def test_a_circle_through_a_schedule_is_told():
     given = study()
     given["expand"]["docs"] = {"mixture": {"tag_key": "kind", "fit": "law"}}
-    given["fit"] = {"law": {"card": "mixture_power", "sweep": "sweep", "tag_key": "kind"}}
+    law = {"card": "mixture_power", "sweep": "sweep", "tag_key": "kind"}
+    given["fit"] = {"law": law | {"domain_weights": {"code": 1}}}
     message = refused(given)
     assert "a circle: weighting docs -> fit law -> sweep sweep -> weighting late -> " in message

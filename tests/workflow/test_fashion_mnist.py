@@ -56,6 +56,7 @@ def small(tmp_path_factory):
     return folder / "results" / "fashion-mnist"
 
 
+@pytest.mark.slow
 def test_five_panels_of_each_sweep_are_drawn_from_what_was_measured(small):
     table = tables.frame(small / "plot/n_scaling.parquet")
     runs = tables.frame(small / "aggregate/sizes/runs.parquet", "runs").set_index("run_id")
@@ -72,6 +73,7 @@ def test_five_panels_of_each_sweep_are_drawn_from_what_was_measured(small):
         assert (small / f"plot/{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_the_columns_of_the_experiment_are_exported(small, capsys):
     columns = ["num_params_N", "final_test_loss", "final_htse", "final_hsie"]
     where = 'kind == "run" and seed == 42'

@@ -433,8 +433,11 @@ def fill(store, pages, journal_too):
 
 @pytest.mark.parametrize(
     ("pages", "journal_too"),
-    [(5, False), (0, False), (0, True)],
-    ids=["nearly", "wholly", "journal_too"],
+    [
+        pytest.param(5, False, id="nearly", marks=pytest.mark.slow),
+        pytest.param(0, False, id="wholly", marks=pytest.mark.slow),
+        pytest.param(0, True, id="journal_too"),
+    ],
 )
 def test_a_full_disk_stops_the_job_and_loses_nothing(project, mount, pages, journal_too):
     store = project.untrained().store

@@ -78,6 +78,7 @@ def studied(tmp_path):
     return Studied(tmp_path)
 
 
+@pytest.mark.slow
 def test_the_example_of_a_trainer_state_runs_to_a_fit_and_a_figure(studied):
     study = studied.example("trainer_state")
     assert "fit power_law to sizes" in studied.made(study)

@@ -44,6 +44,7 @@ def same(ours: Path, theirs: Path) -> None:
     assert [name for name in one if one[name] != other[name]] == []
 
 
+@pytest.mark.slow
 def test_the_tiny_study_gives_the_same_bytes(finished, source, tmp_path):
     first = "results/tiny/fit/short/in_n/params.parquet"
     theirs = other_way(tmp_path, tiny(source), first, grid=3, short=5)  # some without a run

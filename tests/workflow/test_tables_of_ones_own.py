@@ -27,6 +27,7 @@ def published(bootstrap: int) -> dict:
     return study
 
 
+@pytest.mark.slow
 def test_published_runs_reach_the_plain_huber_optimum(reference_data, tmp_path):
     config = write(tmp_path, published(bootstrap=20))
     dag = snakemake(tmp_path, "--configfile", config, "--dag").stdout

@@ -113,6 +113,32 @@ def test_rows_that_cannot_be_expanded_are_named(row, message):
         assert message in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (
+            ({"row_id": str(i)} for i in range(3)),
+            "rows: found a generator; give a list of mappings",
+        ),
+        ("abc", "rows: found a str"),
+        (None, "rows: found a NoneType"),
+        ({"row_id": "a"}, "rows: found a dict"),
+        ([{"row_id": "a"}, "b"], "row 1: found a str; make it a mapping"),
+        (pa.record_batch({"row_id": ["a"]}), "rows: found a RecordBatch"),
+    ],
+)
+def test_rows_of_another_kind_are_refused_and_none_is_lost(rows, message):
+    with pytest.raises(IsolossError) as error:
+        isoloss.expand_rows(rows, {"k": {"x": 2}}, 0)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize("seed", ["7", 1.5, None, True])
+def test_a_seed_is_a_whole_number(seed):
+    with pytest.raises(IsolossError, match=r"seed: found .*; give a whole number"):
+        isoloss.expand_rows([{"row_id": "a"}], {"k": {"x": 2}}, seed)
+
+
 def test_tables_with_other_columns_are_refused():
     tags = pa.array([[("k", "x")], [("k", None)]], MAPS)
     cases = {

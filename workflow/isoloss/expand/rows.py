@@ -66,12 +66,27 @@ def copies_of_rows(rows: Rows, weights: Weights, seed: int) -> np.ndarray:
         [2, 1]
     """
     weights = weight_maps.checked(weights)
+    _check_kinds(rows, seed)
     ids, tags, n_tokens = _of_table(rows) if isinstance(rows, pa.Table) else _of_python(rows)
     copies = weighted_copies(ids, tag_weights(tags, weights), seed)
     sizes = Sizes()
     sizes.add(copies, n_tokens, len(copies))
     sizes.check()
     return copies.astype(np.int64)
+
+
+def _check_kinds(rows: Any, seed: Any) -> None:
+    """Rows are of one of the kinds that are known, and the seed is a whole number."""
+    if not isinstance(rows, pa.Table | pd.DataFrame | list | tuple):
+        reason = f"found a {type(rows).__name__}"
+        remedy = "give a list of mappings, a pandas frame or an Arrow table"
+        raise IsolossError(Problem("rows", reason, remedy))
+    if isinstance(rows, list | tuple):
+        for number, row in enumerate(rows):
+            if not isinstance(row, Mapping):
+                _refuse(number, f"found a {type(row).__name__}", "make it a mapping")
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
+        raise IsolossError(Problem("seed", f"found {seed!r}", "give a whole number"))
 
 
 def _of_table(rows: pa.Table) -> tuple[pa.Array, pa.MapArray, np.ndarray | None]:

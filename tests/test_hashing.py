@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from hashlib import blake2b
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isoloss.core import hashing
+from isoloss.core import compiled
 from isoloss.core.hashing import blake2b_each
 
 numba = pytest.importorskip("numba", reason="extra `fast` is not installed")
@@ -21,8 +22,8 @@ SIZES = [0, 1, 7, 8, 63, 126, 127, 128, 129, 255, 256, 257, 4000, 4093, 4094, 40
 def way(request, monkeypatch):
     """Both ways of hashing."""
     patience = 0 if request.param == "compiled" else 10**18
-    monkeypatch.setattr(hashing, "PATIENCE", patience)
-    assert (hashing._Hashers().hasher(1) is None) == (request.param == "hashlib")
+    monkeypatch.setattr(compiled, "PATIENCE", patience)
+    assert compiled.Effort().pays(1) == (request.param == "compiled")
 
 
 def one_by_one(values, size: int, prefix: bytes) -> bytes:
@@ -48,24 +49,33 @@ def test_values_of_every_length_side_by_side(way, size, prefix):
 @pytest.mark.parametrize("patience", [0, 10**18])
 def test_any_text_in_any_kind_of_array(patience, values, size, prefix, first):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hashing, "PATIENCE", patience)
+        patch.setattr(compiled, "PATIENCE", patience)
         expected = one_by_one(values[first:], size, prefix)
         array = pa.array(values, pa.string()).slice(first)
         kinds = [array, array.cast(pa.large_string()), array.cast(pa.binary())]
+        at = np.arange(len(array))[::-2]
+        backwards = one_by_one([values[first:][i] for i in at], size, prefix)
         for one in [*kinds, pa.chunked_array([array[:2], array[2:]])]:
             assert blake2b_each(one, size, prefix).tobytes() == expected
+            assert blake2b_each(one, size, prefix, at).tobytes() == backwards
 
 
 def test_compiled_code_is_used_when_it_pays():
-    hashers = hashing._Hashers()
-    assert hashers.hasher(hashing.PATIENCE - 1) is None
-    assert hashers.hasher(1) is not None
+    effort = compiled.Effort()
+    assert not effort.pays(compiled.PATIENCE - 1)
+    assert effort.pays(1)
 
 
-def test_without_numba_hashlib_hashes_all(monkeypatch):
+@pytest.mark.parametrize(("n", "at_once"), [(compiled.MANY, True), (compiled.MANY - 1, False)])
+def test_compiled_code_is_used_at_once_where_many_hashes_are_known_to_come(n, at_once):
+    effort = compiled.Effort()
+    effort.expect(n)
+    assert effort.pays(1) == at_once
+
+
+def test_without_numba_compiled_code_never_pays(monkeypatch):
     monkeypatch.setitem(sys.modules, "numba", None)
-    monkeypatch.delitem(sys.modules, "isoloss.core.blake2b_compiled", raising=False)
-    assert hashing._Hashers().hasher(hashing.PATIENCE) is None
+    assert not compiled.Effort().pays(compiled.PATIENCE)
 
 
 def test_a_null_and_a_size_that_no_digest_has_are_refused():

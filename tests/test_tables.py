@@ -127,6 +127,22 @@ def test_the_same_table_is_the_same_bytes_with_its_facts(index, tmp_path):
     pd.testing.assert_frame_equal(tables.frame(paths[0], "index"), index)
 
 
+@pytest.mark.parametrize("name", ["index", "rows"])
+def test_values_that_do_not_repeat_have_no_dictionary_and_others_have(tmp_path, name):
+    columns = {field.name: pa.nulls(3, field.type) for field in tables.schema(name)}
+    columns["row_id"] = pa.array(["b", "", "é"])
+    columns["row" if name == "index" else "n_tokens"] = pa.array([-5, 2**62, 0])
+    columns |= (
+        {"tags": pa.array([[("k", "v")]] * 3, columns["tags"].type)} if name == "rows" else {}
+    )
+    tables.write(name, pa.table(columns), tmp_path / "t.parquet")
+    assert tables.read(tmp_path / "t.parquet", name).equals(pa.table(columns))
+    group = pq.read_metadata(tmp_path / "t.parquet").row_group(0)
+    chunks = [group.column(i) for i in range(group.num_columns)]
+    plain = {c.path_in_schema for c in chunks if not c.has_dictionary_page}
+    assert plain == {"row", "row_id", "text"} & set(columns)
+
+
 def written_by_others(path):
     pq.write_table(pa.table({"x": [1]}), path)
 

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rows_in_memory import batches_of, expand_table
 
-from isoloss.core import tables
+from isoloss.core import compiled, tables
 from isoloss.core.problems import IsolossError
+from isoloss.core.tag_codes import TagCodes
 from isoloss.expand import (
     Weighting,
     copies_of_rows,
@@ -225,6 +226,29 @@ def test_a_table_in_batches_has_the_index_of_its_training_rows_in_pandas(
     lacking = any((key, v) not in tags for key, of_key in weights.items() for v in of_key)
     assert ("no row has" in refusal) == lacking
     assert ("drop every training row" in refusal) == (expected.empty and not lacking)
+
+
+@given(
+    st.lists(
+        st.lists(
+            st.tuples(st.sampled_from(["kind", "domain"]), st.sampled_from(VALUES)), max_size=3
+        )
+    ),
+    weights_maps,
+    st.integers(0, 3),
+)
+def test_compiled_code_counts_and_multiplies_as_numpy_does(row_tags, weights, first):
+    pytest.importorskip("numba", reason="extra `fast` is not installed")
+    tags = pa.array(row_tags, pa.map_(pa.string(), pa.string())).slice(first)
+    numbers = np.arange(len(tags))
+    results = []
+    for patience in (0, 10**18):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(compiled, "PATIENCE", patience)
+            codes = TagCodes.of(tags)
+            sums = codes.sums(numbers % 7, numbers % 3, numbers % 4 != 1)
+            results.append((tag_weights(tags, weights).tobytes(), sums.tobytes()))
+    assert results[0] == results[1]
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])

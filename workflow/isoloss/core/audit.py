@@ -39,33 +39,13 @@ class TagAudit:
             n_tokens: of every row, int (n,).
             copies: how often every row goes out, 0 if dropped, int (n,).
         """
-        self.add_codes(TagCodes.of(tags), n_tokens, copies)
+        every = np.ones(len(copies), dtype=bool)
+        self.add_counts(tag_counts(TagCodes.of(tags), n_tokens, copies, every))
 
-    def add_codes(
-        self,
-        tags: TagCodes,
-        n_tokens: np.ndarray,
-        copies: np.ndarray,
-        counted: np.ndarray | None = None,
-    ) -> None:
-        """Count a batch of rows.
-
-        Args:
-            tags: of every row.
-            n_tokens: of every row, int (n,).
-            copies: how often every row goes out, int (n,).
-            counted: which rows count, bool (n,), by default all; of the others only the values of
-                the tags are known.
-        """
-        once = np.ones(len(copies)) if counted is None else counted.astype(float)
-        before, after = once * n_tokens, once * copies
-        present = np.flatnonzero(tags.sums(np.ones(len(copies))))
-        amounts = (once, after, before, after * n_tokens)
-        counts = [np.minimum(tags.sums(one)[present], _MOST).astype(np.int64) for one in amounts]
-        names = [column.take(pa.array(present)) for column in (tags.keys, tags.values)]
-        arrays = [*names, *map(pa.array, counts)]
-        self._parts.append(pa.table(arrays, names=[*_KEYS, *_COUNTS]))
-        self._waiting += len(present)
+    def add_counts(self, counts: pa.Table) -> None:
+        """Add the counts of a batch of rows, as `tag_counts` makes them."""
+        self._parts.append(counts)
+        self._waiting += len(counts)
         if self._waiting > _WAITING:
             self._sums()
 
@@ -85,6 +65,24 @@ class TagAudit:
         """The `audit` table, sorted by key and value."""
         counted = self._sums().filter(pc.greater(self._sums()["rows_before"], 0))
         return counted.sort_by([(key, "ascending") for key in _KEYS]).to_pandas()
+
+
+def tag_counts(
+    tags: TagCodes, n_tokens: np.ndarray, copies: np.ndarray, counted: np.ndarray
+) -> pa.Table:
+    """The counts of a batch of rows by tag, for `TagAudit.add_counts`.
+
+    Args:
+        tags: of every row.
+        n_tokens: of every row, int64 (n,).
+        copies: how often every row goes out, int64 (n,).
+        counted: which rows count, bool (n,); of the others only the values of the tags are known.
+    """
+    sums = tags.sums(n_tokens, copies, counted)
+    present = np.flatnonzero(sums[:, 0])
+    names = [column.take(pa.array(present)) for column in (tags.keys, tags.values)]
+    counts = np.minimum(sums[present, 1:], _MOST).astype(np.int64)
+    return pa.table([*names, *map(pa.array, counts.T)], names=[*_KEYS, *_COUNTS])
 
 
 def _summed(table: pa.Table) -> pa.Table:

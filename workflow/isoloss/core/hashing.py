@@ -2,47 +2,24 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
 from hashlib import blake2b
 from typing import TYPE_CHECKING
+
+from isoloss.core.compiled import EFFORT
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-PATIENCE = 300_000  # hashes, after which compiled code is imported: half a second or more
 LONG = 4096  # bytes of a value from which hashlib is as fast
 
 
-class _Hashers:
-    """The choice between hashlib and compiled code.
-
-    Both give the same bits. Compiled code takes an eighth of the time, but a second before it can
-    begin, so the first hashes of a process are left to hashlib.
-    """
-
-    def __init__(self) -> None:
-        self._n_hashes = 0
-
-    def hasher(self, n: int) -> Callable | None:
-        """The compiled function if it pays for n further hashes and can be had, else None."""
-        self._n_hashes += n
-        if self._n_hashes < PATIENCE or sys.byteorder != "little":
-            return None
-        try:
-            from isoloss.core.blake2b_compiled import hash_each
-        except ModuleNotFoundError as error:
-            if error.name != "numba":
-                raise
-            return None
-        return hash_each
-
-
-_HASHERS = _Hashers()
-
-
-def blake2b_each(values: pa.Array | pa.ChunkedArray, size: int, prefix: bytes = b"") -> np.ndarray:
+def blake2b_each(
+    values: pa.Array | pa.ChunkedArray,
+    size: int,
+    prefix: bytes = b"",
+    at: np.ndarray | None = None,
+) -> np.ndarray:
     """BLAKE2b of every value, as hashlib computes it (RFC 7693, without a key).
 
     Many short values are hashed by compiled code if numba is installed (extra `fast`).
@@ -51,9 +28,10 @@ def blake2b_each(values: pa.Array | pa.ChunkedArray, size: int, prefix: bytes = 
         values: strings (hashed as UTF-8) or binary values (n,), none of them null.
         size: of a digest, 1 to 64 bytes.
         prefix: bytes before each value.
+        at: positions of the values to hash, int (m,); None for all of them.
 
     Returns:
-        uint8 (n, size).
+        uint8 (n, size), or (m, size).
 
     Raises:
         ValueError: a value is null, or the size is not one.
@@ -71,25 +49,45 @@ def blake2b_each(values: pa.Array | pa.ChunkedArray, size: int, prefix: bytes = 
     if not 1 <= size <= 64:
         raise ValueError(f"a digest of {size} bytes: 1 to 64 are possible")
     if isinstance(values, pa.ChunkedArray):
+        if at is not None:
+            return blake2b_each(values.combine_chunks(), size, prefix, at)
         parts = [blake2b_each(chunk, size, prefix) for chunk in values.chunks]
         return np.concatenate([np.empty((0, size), np.uint8), *parts])
-    binary = values.cast(pa.large_binary())
-    _, offsets, data = binary.buffers()
-    ends = np.frombuffer(offsets, np.int64, len(binary) + 1, 8 * binary.offset)
-    begin, end = ends[:-1], ends[1:]
-    hash_each = _HASHERS.hasher(len(binary))
-    digests = np.empty((len(binary), size), np.uint8)
-    is_short = end - begin < LONG if hash_each else np.zeros(len(binary), dtype=bool)
-    if is_short.any():
-        content, before = np.frombuffer(data or b"", np.uint8), np.frombuffer(prefix, np.uint8)
+    data, begin, end = _spans(values)
+    if at is not None:
+        begin, end = begin[at], end[at]
+    digests = np.empty((len(begin), -(-size // 8)), np.uint64)  # whole words
+    is_short = np.zeros(len(begin), dtype=bool)
+    if EFFORT.pays(len(begin)):
+        from isoloss.core.blake2b_compiled import hash_each
+
+        content, before = np.frombuffer(data, np.uint8), np.frombuffer(prefix, np.uint8)
+        is_short = end - begin < LONG
         if is_short.all():
-            hash_each(content, begin, end, before, digests)
-            return digests
-        short = np.empty((int(is_short.sum()), size), np.uint8)
-        hash_each(content, begin[is_short], end[is_short], before, short)
-        digests[is_short] = short
+            hash_each(content, begin, end, before, size, digests)
+        else:
+            short = np.empty((int(is_short.sum()), digests.shape[1]), np.uint64)
+            hash_each(content, begin[is_short], end[is_short], before, size, short)
+            digests[is_short] = short
+    digests = digests.view(np.uint8)[:, :size]
     left = np.flatnonzero(~is_short)
-    texts = binary.take(pa.array(left)).to_pylist()
-    joined = b"".join([blake2b(prefix + text, digest_size=size).digest() for text in texts])
-    digests[left] = np.frombuffer(joined, np.uint8).reshape(len(left), size)
+    spans = zip(begin[left].tolist(), end[left].tolist(), strict=True)
+    hashes = [blake2b(prefix + data[i:j], digest_size=size).digest() for i, j in spans]
+    digests[left] = np.frombuffer(b"".join(hashes), np.uint8).reshape(len(left), size)
     return digests
+
+
+def _spans(values: pa.Array) -> tuple[memoryview, np.ndarray, np.ndarray]:
+    """The bytes of all values, and where each begins and ends in them, int64 (n,)."""
+    import numpy as np
+    import pyarrow as pa
+
+    kinds = {pa.string(): np.int32, pa.binary(): np.int32}
+    kind = kinds.get(values.type, np.int64)
+    if kind is np.int64:
+        values = values.cast(pa.large_binary())
+    _, offsets, data = values.buffers()
+    size = np.dtype(kind).itemsize
+    ends = np.frombuffer(offsets or bytes(8), kind, len(values) + 1, size * values.offset)
+    ends = ends.astype(np.int64)
+    return memoryview(data or b""), ends[:-1], ends[1:]

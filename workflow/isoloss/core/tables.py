@@ -33,6 +33,12 @@ WHOLE = "all"  # group of runs that are not divided into groups
 BATCH_ROWS = 1 << 16  # rows of a table that are in memory at once where it is read or written so
 ROLES = ("identity", "setting", "outcome", "bookkeeping")  # of columns; see tables.yaml
 SET_ASIDE = "_given"  # end of the names of a user's columns that `runs` needs for others
+# columns of many rows whose values do not repeat: a dictionary of them is a second copy
+_ENCODINGS = {
+    ("row", "int64"): "DELTA_BINARY_PACKED",
+    ("row_id", "string"): "DELTA_LENGTH_BYTE_ARRAY",
+    ("text", "binary"): "DELTA_LENGTH_BYTE_ARRAY",
+}
 _ROLE_KEYS = ("role", "role_given")
 # the loader in C where there is one: ten times faster
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -347,9 +353,26 @@ def _parquet(
             compression="zstd",
             write_page_checksum=True,
             write_statistics=not has_content,
+            **_encodings(columns),
         ) as writer,
     ):
         yield writer
+
+
+def _encodings(columns: pa.Schema) -> dict[str, Any]:
+    """Options of a writer: how columns are encoded that have no dictionary."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    names = {(field.name, str(field.type)): field.name for field in columns}
+    plain = {names[key]: encoding for key, encoding in _ENCODINGS.items() if key in names}
+    if not plain:
+        return {}
+    sink = pa.BufferOutputStream()
+    pq.ParquetWriter(sink, columns).close()  # an empty file tells the paths of nested columns
+    leaves = pq.read_metadata(pa.BufferReader(sink.getvalue())).schema
+    paths = [leaves.column(i).path for i in range(len(leaves))]
+    return {"use_dictionary": [p for p in paths if p not in plain], "column_encoding": plain}
 
 
 @contextmanager
@@ -436,6 +459,15 @@ def batches(
             )
     except _damage() as error:
         raise _unreadable(path, error) from error
+
+
+def n_rows(path: str | Path) -> int:
+    """How many rows a table has, without reading them.
+
+    Raises:
+        TableError: there is no such file, or it is not a Parquet file.
+    """
+    return _open(path).metadata.num_rows
 
 
 def _check_name(file: pq.ParquetFile, name: str, path: str | Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from isoloss.core.audit import TagAudit
+from isoloss.core.audit import TagAudit, tag_counts
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.tag_codes import TagCodes
 from isoloss.core.threads import in_order
@@ -80,27 +80,45 @@ class _Weighted:
     """A batch of the rows table after a weighting.
 
     Attributes:
-        row_ids: of every row (n,).
-        tags: of every row.
-        n_tokens: of every row, int (n,).
-        is_train: whether each is a training row, bool (n,).
-        copies: of each, 0 for other rows, float64 (n,).
+        index: its part of the index table.
+        counts: of its tags (`core/audit.py: tag_counts`).
+        sizes: of its training rows.
     """
 
-    row_ids: pa.Array
-    tags: TagCodes
-    n_tokens: np.ndarray
-    is_train: np.ndarray
-    copies: np.ndarray
+    index: pa.Table
+    counts: pa.Table
+    sizes: Sizes
 
     @classmethod
-    def of(cls, batch: pa.RecordBatch, weighting: Weighting, seed: int) -> _Weighted:
-        """Decide the copies of every row."""
-        is_train = np.asarray(pc.equal(batch["split"], "train"))
-        tags = TagCodes.of(batch["tags"])
+    def of(cls, first: int, batch: pa.RecordBatch, weighting: Weighting, seed: int) -> _Weighted:
+        """Decide the copies of every row; `first` is the number of the batch's first row."""
+        is_train = _equal(batch["split"], "train")
+        n_tokens, tags = batch["n_tokens"].to_numpy(), TagCodes.of(batch["tags"])
         weight = np.where(is_train, weighting.of_rows(batch, tags), 0.0)
-        copies = weighted_copies(batch["row_id"], weight, seed)
-        return cls(batch["row_id"], tags, batch["n_tokens"].to_numpy(), is_train, copies)
+        drawn = weighted_copies(batch["row_id"], weight, seed)
+        sizes = Sizes()
+        sizes.add(drawn, n_tokens, int(np.count_nonzero(is_train)))
+        copies = np.minimum(drawn, MOST_ROWS + 1).astype(np.int64)  # more are refused later
+        counts = tag_counts(tags, n_tokens, copies, counted=is_train)
+        at = np.flatnonzero(copies != 0)
+        ids = batch["row_id"].take(pa.array(at))
+        index = pa.table({"row": first + at, "row_id": ids, "copies": copies[at]})
+        return cls(index, counts, sizes)
+
+
+def _equal(texts: pa.Array, text: str) -> np.ndarray:
+    """Whether each text, none of them null, is this one, bool (n,)."""
+    if not pa.types.is_dictionary(texts.type):
+        return np.asarray(pc.equal(texts, text))
+    return np.asarray(pc.equal(texts.dictionary, text))[texts.indices.to_numpy()]
+
+
+def _numbered(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """Every batch with the number of its first row."""
+    first = 0
+    for batch in batches:
+        yield first, batch
+        first += len(batch)
 
 
 def expand_batches(
@@ -127,16 +145,14 @@ def expand_batches(
             would be made than can be laid out.
     """
     audit, sizes = TagAudit(), Sizes()
-    first = kept = 0
-    for batch in in_order(lambda b: _Weighted.of(b, weighting, seed), batches, threads):
-        sizes.add(batch.copies[batch.is_train], batch.n_tokens[batch.is_train])
-        # more are refused below
-        copies = np.minimum(batch.copies, MOST_ROWS + 1).astype(np.int64)
-        audit.add_codes(batch.tags, batch.n_tokens, copies, counted=batch.is_train)
-        at = np.flatnonzero(copies)
-        ids = batch.row_ids.take(pa.array(at))
-        write(pa.table({"row": first + at, "row_id": ids, "copies": copies[at]}))
-        first, kept = first + len(copies), kept + len(at)
+    kept = 0
+    for batch in in_order(
+        lambda pair: _Weighted.of(*pair, weighting, seed), _numbered(batches), threads
+    ):
+        sizes.merge(batch.sizes)
+        audit.add_counts(batch.counts)
+        write(batch.index)
+        kept += len(batch.index)
     _check_names(weighting, audit)
     sizes.check()
     if not kept:

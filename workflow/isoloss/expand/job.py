@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from isoloss.core import tables
+from isoloss.core.compiled import EFFORT
 from isoloss.core.escape import say
 from isoloss.core.problems import IsolossError
 from isoloss.expand import mixture
@@ -57,6 +58,7 @@ def run(
             say(f"{without} have no tag {tag_key!r}: their weight is 0", sys.stderr)
     weighting = Weighting(weights, tag_key, specification.get("content", {}))
     batches = tables.batches(rows, "rows", weighting.columns, categories=CATEGORIES)
+    EFFORT.expect(tables.n_rows(rows))
     with tables.batch_writer("index", files[0], facts) as write:
         audit = expand_batches(batches, weighting, seed, write, threads).frame()
     tables.write("audit", audit, files[1], facts)

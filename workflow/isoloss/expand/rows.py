@@ -70,7 +70,7 @@ def copies_of_rows(rows: Rows, weights: Weights, seed: int) -> np.ndarray:
     ids, tags, n_tokens = _of_table(rows) if isinstance(rows, pa.Table) else _of_python(rows)
     copies = weighted_copies(ids, tag_weights(tags, weights), seed)
     sizes = Sizes()
-    sizes.add(copies, n_tokens)
+    sizes.add(copies, n_tokens, len(copies))
     sizes.check()
     return copies.astype(np.int64)
 

@@ -102,16 +102,17 @@ def weighted_copies(row_ids: pa.Array, weight: np.ndarray, seed: int) -> np.ndar
     Raises:
         IsolossError: a weight is not finite.
     """
-    wrong = weight[~np.isfinite(weight)]
-    if len(wrong):
-        reason = f"the weights of a row's tags multiply to {wrong[0]}"
+    is_finite = np.isfinite(weight)
+    if not is_finite.all():
+        reason = f"the weights of a row's tags multiply to {weight[~is_finite][0]}"
         raise IsolossError(Problem("weights", reason, "lower them"))
     weight = np.maximum(weight, 0.0)
     copies = np.floor(weight)
     fraction = weight - copies
-    drawn = np.flatnonzero(fraction)
-    digests = blake2b_each(row_ids.take(pa.array(drawn)), 8, f"{seed}:".encode())
-    draws = digests.view(">u8")[:, 0].astype(np.float64) / float(1 << 64)
+    drawn = np.flatnonzero(fraction != 0.0)
+    digests = blake2b_each(row_ids, 8, f"{seed}:".encode(), at=drawn)
+    draws = digests.view(">u8")[:, 0].astype(np.float64)
+    draws *= 2.0**-64  # exact
     copies[drawn] += draws < fraction[drawn]
     return copies
 
@@ -123,12 +124,24 @@ class Sizes:
         self._n_rows = 0
         self._rows = self._tokens = 0.0
 
-    def add(self, copies: np.ndarray, n_tokens: np.ndarray | None) -> None:
-        """Count a batch of rows; copies float64 (n,), tokens of every row (n,) where known."""
-        self._n_rows += len(copies)
+    def add(self, copies: np.ndarray, n_tokens: np.ndarray | None, n_rows: int) -> None:
+        """Count a batch of rows.
+
+        Args:
+            copies: of every row, float64 (n,), 0 for one that does not count.
+            n_tokens: of every row, int (n,), where known.
+            n_rows: that count.
+        """
+        self._n_rows += n_rows
         self._rows += float(np.sum(copies))
         if n_tokens is not None:
             self._tokens += float(np.sum(n_tokens * copies))
+
+    def merge(self, other: Sizes) -> None:
+        """Add those of another batch."""
+        self._n_rows += other._n_rows
+        self._rows += other._rows
+        self._tokens += other._tokens
 
     def check(self) -> None:
         """Raise an error if there are more copies than can be stored.

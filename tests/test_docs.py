@@ -153,3 +153,11 @@ def test_make_hands_a_study_on_whatever_its_name():
             command, cwd=ROOT, capture_output=True, encoding="utf-8", check=True
         ).stdout
         assert '--configfile "$STUDY"' in output
+
+
+@pytest.mark.parametrize(
+    "page", sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]), ids=lambda page: page.name
+)
+def test_targets_of_snakemake_stand_before_the_study(page):
+    text = page.read_text(encoding="utf-8")
+    assert re.findall(r"--configfile [^\s`]+ +[a-z]\S*", text) == []  # it would be a second study

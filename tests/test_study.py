@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,8 @@ import pytest
 import yaml
 
 from isoloss.__main__ import main
-from isoloss.core import schema
+from isoloss.aggregate.stage import Aggregate
+from isoloss.core import registry, schema
 from isoloss.core.problems import StudyError
 from isoloss.study import check
 
@@ -614,3 +616,42 @@ def test_a_holdout_of_a_wrong_type_is_a_problem_of_the_study(value):
     table = {"table": "runs.csv", "columns": {"loss": "loss"}}
     with pytest.raises(StudyError, match=r"fit\.f\.holdout"):
         check.check({"study": "x", "aggregate": {"a": table}, "fit": {"f": fit}}, fetch=False)
+
+
+OF_IMAGES = {"card": "saved_dataset", "options": {"folder": "d", "image": "image"}}
+
+
+@pytest.mark.parametrize(
+    ("dataset", "model", "message"),
+    [
+        ({"card": "idx_images"}, "transformer", "of texts, and the dataset has images; .*: mlp, v"),
+        (OF_IMAGES, "transformer", "of texts, and the dataset has images"),
+        ({"card": "python_stdlib"}, "mlp", "of images, and the dataset has texts; .*: transformer"),
+    ],
+)
+def test_a_model_that_cannot_read_its_dataset_is_told_with_those_that_can(
+    config, dataset, model, message
+):
+    cell = {"n_samples": 1e5}
+    sweep = {"dataset": "other", "model": model, "cells": [cell]}
+    config = {"study": "s", "load": {"other": dataset}, "train": {"sizes": sweep}}
+    at = "train.sizes.model: "
+    (line,) = [line for line in problems(config) if line.startswith(at)]
+    assert re.match(f"{at}{model!r} is a model {message}", line)
+
+
+def test_losses_are_of_examples_where_the_options_of_a_dataset_say_that_it_has_images():
+    def units(**options):
+        options = registry.defaults("dataset", "saved_dataset") | options
+        dataset = {"card": "saved_dataset", "options": options, "tokenizer": "bytes"}
+        sweep = {"dataset": "own", "model": "mlp"}
+        config = {"load": {"own": dataset}, "train": {"sizes": sweep}, "aggregate": {}}
+        study = SimpleNamespace(config=config, schedules=lambda sweep: {})
+        return Aggregate().settings(study, "sizes")
+
+    assert units(image="image") == {
+        "token": "example",
+        "loss_unit": "nats/example",
+        "schedules": {},
+    }
+    assert units()["loss_unit"] == "nats/byte"

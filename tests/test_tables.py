@@ -229,3 +229,41 @@ def test_a_planned_run_is_identified_by_what_it_is_given_and_not_by_how_it_is_co
         "n_steps",
         "batch_items",
     ]
+
+
+GROUPS = {"larger than a batch": [25], "uneven": [3, 25, 1, 10, 11, 4], "none": []}
+
+
+@pytest.mark.parametrize("rows", GROUPS.values(), ids=GROUPS)
+def test_tags_are_read_as_categories_whatever_the_row_groups_of_the_file(rows, tmp_path):
+    file, tags = tmp_path / "rows.parquet", []
+    with tables.batch_writer("rows", file) as write:
+        for n in rows:
+            of_group = [[("kind", f"k{i % 3}"), ("n", str(i))][: i % 3] for i in range(n)]
+            columns = {name: pa.nulls(n, kind) for name, kind in schema_of("rows").items()}
+            columns["tags"] = pa.array(of_group, schema_of("rows")["tags"])
+            columns["row_id"] = pa.array([f"{len(tags) + i}" for i in range(n)])
+            write(pa.table(columns))
+            tags += of_group
+    assert pq.ParquetFile(file).num_row_groups == len(rows)
+    names = ["tags.key_value.key", "tags.key_value.value"]
+    batches = list(tables.batches(file, "rows", ["tags"], size=10, categories=names))
+    assert [row for batch in batches for row in batch["tags"].to_pylist()] == tags
+    assert all(0 < len(batch) <= 10 for batch in batches)
+    assert all(pa.types.is_dictionary(batch["tags"].items.type) for batch in batches)
+
+
+def schema_of(name: str) -> dict[str, pa.DataType]:
+    """Column to type."""
+    return {field.name: field.type for field in tables.schema(name)}
+
+
+def test_what_pyarrow_cannot_read_is_not_called_damaged(index, tmp_path, monkeypatch):
+    tables.write("index", index, tmp_path / "index.parquet")
+
+    def refuse(*args, **options):
+        raise pa.ArrowNotImplementedError("nested data")
+
+    monkeypatch.setattr(pq.ParquetFile, "read", refuse)
+    with pytest.raises(TableError, match=r"cannot be read by PyArrow .*nested data"):
+        tables.read(tmp_path / "index.parquet", "index")

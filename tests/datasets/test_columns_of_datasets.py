@@ -103,6 +103,8 @@ def test_paths_give_tags_and_maps_rename_values():
         ("{a}.txt", "x/y+(z).txt", {"a": "y+(z)"}),
         ("{a}-{b}/**/*.txt", "r/en-web/1/2/z.txt", {"a": "en", "b": "web"}),
         ("{a}/**/*.txt", "web/z.txt", {"a": "web"}),
+        ("**/{a}/*.txt", "r/web/z.txt", {"a": "web"}),
+        ("{a}.txt", "x/y\nz.txt", {"a": "y\nz"}),
     ],
 )
 def test_a_pattern_is_of_the_end_of_a_path(pattern, path, expected):
@@ -145,6 +147,19 @@ def test_rows_that_were_not_read_have_their_lines_and_reasons():
     assert table["problem"].to_pylist() == ["too long", "too short"]
 
 
+@pytest.mark.parametrize("name", ["text", "meta.lang", "m.k"])
+def test_two_columns_of_one_name_are_told(name):
+    lang = pa.field("lang", pa.string())
+    fields = [("text", pa.string())] * 2 + [("meta", pa.struct([lang, lang]))]
+    fields += [("m", pa.struct([("k", pa.string())]))] * 2
+    text = "text" if name == "text" else "body"
+    columns = Columns(text=text, tags={"k": name})
+    with pytest.raises(IsolossError, match=f"a.parquet: two columns are called '{name}'; rename"):
+        columns.check(pa.schema([*fields, ("body", pa.string())]), "a.parquet")
+    other = Columns(text="body")
+    other.check(pa.schema([*fields, ("body", pa.string())]), "a.parquet")
+
+
 def test_all_faults_of_a_schema_are_told_at_once():
     schema = pa.schema(
         {"text": pa.list_(pa.string()), "i": pa.float64(), "meta": pa.struct({"lang": "string"})}
@@ -166,6 +181,15 @@ def test_all_faults_of_a_schema_are_told_at_once():
         ({"path_tags": "*.txt"}, "names no tag"),
         ({"path_tags": "{a}/{a}"}, "name each tag once"),
         ({"path_tags": "{a b}"}, "by letters, digits and _"),
+        ({"path_tags": "{}/*"}, r"^path_tags: '\{\}/\*' cannot be used .missing group name"),
+        ({"path_tags": "{a/*.txt"}, "has a brace without its other half; write"),
+        ({"path_tags": "{a}}/*.txt"}, "has a brace without its other half"),
+        ({"path_tags": "{a}{b}.txt"}, r"has nothing between \{a\} and \{b\}; put"),
+        ({"path_tags": "{a}*.txt"}, r"has nothing between \{a\} and \*; put"),
+        ({"path_tags": "*{a}.txt"}, r"has nothing between \* and \{a\}; put"),
+        ({"path_tags": "**web/{a}.txt"}, r"has \*\* beside web/; write it as a folder"),
+        ({"path_tags": "a**/{a}.txt"}, r"has \*\* beside a; write it as a folder"),
+        ({"tags": {"": "lang"}}, "tags: a tag key is empty"),
     ],
 )
 def test_options_that_contradict_each_other_are_told(options, message):

@@ -115,7 +115,7 @@ BAD_LINES = [
     ('{"text": "a", "k": [1]}', "column 'k' is a list, not text or a number"),
     ('{"text": "a", "k": 1e999}', "column 'k' is NaN or infinite"),
     ('{"text": "a", "k": 9223372036854775808}', "column 'k' is a number beyond 64 bits"),
-    ('{"text": "a", "x": ' + "[" * 100000 + "}", "not JSON that can be read"),
+    ('{"text": "a", "x": ' + "[" * 100000 + "}", "not JSON (nested too deep)"),
 ]
 
 
@@ -274,12 +274,33 @@ def test_an_empty_cell_is_a_missing_text(load, tmp_path):
         ("txt,k\na,1\n", "no column 'text'; did you mean 'txt'?"),
         ("text,text\na,1\n", "two columns are called 'text'; rename"),
         ('text,k\na,1\n"b,2\nc,3\n', "a cell that begins in line 3 is never closed"),
+        ('{"text": "a"}\n', "looks like JSON, and not like CSV; load it by the card jsonl"),
+        ("text;k\na;1\n", "its first line has no ',', but ';'; set separator: \";\""),
+        ("text\tk\na\t1\n", "its first line has no ',', but '\\t'; set separator: \"\\t\""),
+        ("a secret " * 9 + ",b\n", "its first line has none of the columns, and does not look"),
     ],
 )
 def test_a_csv_file_that_cannot_be_used_is_told(load, tmp_path, content, message):
     with pytest.raises(IsolossError) as refusal:
         csv_rows(load, tmp_path, content)
     assert f"a.csv: {message}" in str(refusal.value).replace("the quote of ", "")
+    assert "secret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("card", "content", "message"),
+    [
+        ("jsonl", b"text,k\na,1\n", "is not JSON Lines: none of its first 2 lines is; load a"),
+        ("parquet", b"text,k\na,1\n", "is text, and not a Parquet file; load it by the card csv"),
+        ("parquet", b'{"text": "a"}\n', "is text, and not a Parquet file; .* the card jsonl"),
+        ("parquet", gzip.compress(b"a,b\n"), "is packed, and not a Parquet file; unpack it"),
+        ("jsonl", b"ARROW1\0\0", "is an Arrow file; write it as Parquet"),
+    ],
+)
+def test_a_file_for_another_card_is_told_with_that_card(load, tmp_path, card, content, message):
+    (tmp_path / "a.x").write_bytes(content)
+    with pytest.raises(IsolossError, match=f"a.x: {message}"):
+        load(card)
 
 
 # Parquet

@@ -181,6 +181,12 @@ def test_what_is_damaged_is_told_with_its_file(folder, damage, message):
         rows_of(folder, splits={"train": "train"})
 
 
+def test_a_file_that_is_gone_is_told_before_anything_is_read(folder):
+    gone(folder)
+    with pytest.raises(IsolossError, match=r"arrow: no such file, .*; copy the whole folder"):
+        saved_dataset.sources(**options(folder))
+
+
 def test_columns_that_are_not_there_or_of_another_type_are_told(folder):
     with pytest.raises(IsolossError, match=r"no column 'txt'; did you mean 'text'\?"):
         rows_of(folder, text="txt")

@@ -19,6 +19,7 @@ from isoloss.core.tokens import map_tokens, token_writer
 from isoloss.datasets import fashion_mnist, idx_images
 from isoloss.expand import job as expand_job
 from isoloss.load import Writers, identity, job, load_rows
+from isoloss.load import pieces as pieces_module
 from isoloss.load.content import refresh
 from isoloss.study import check
 from isoloss.train.dataset import read_dataset
@@ -184,15 +185,27 @@ def test_test_images_of_another_size_are_refused_with_their_file(tmp_path):
     )
 
 
-def test_images_of_several_sizes_from_any_card_are_refused_with_their_group(monkeypatch):
+def test_images_of_another_size_than_the_first_are_bad_rows(monkeypatch):
+    kinds = [((4, 4), "u1"), ((4, 5), "u1"), ((4, 4), "u2"), ((4, 4), "u1")]
     pieces = [
-        {"features": np.zeros((4, n), np.uint8), "label": n, "tags": {}, "group": f"one of {n}"}
-        for n in (4, 5)
+        {"features": np.full(shape, i, kind), "label": i, "file": "a.png", "line": i + 1}
+        | {"split": "train" if i else "valid"}
+        for i, (shape, kind) in enumerate(kinds)
     ]
+    monkeypatch.setattr(pieces_module, "BATCH_BYTES", 1)  # every piece is a batch
     monkeypatch.setattr(idx_images, "pieces", lambda **_: iter(pieces))
     dataset = {"card": "idx_images", "options": {}, "valid_fraction": 0.5, "on_bad_row": "stop"}
-    with pytest.raises(IsolossError, match="'one of 5': an image of 4 x 5 among images of 4 x 4"):
-        load_rows(dataset, 0, Writers(lambda rows, examples: None, lambda dropped: None))
+    kept, dropped = [], []
+    writers = Writers(lambda rows, examples: kept.append(examples), dropped.append)
+    with pytest.raises(IsolossError) as error:
+        load_rows(dataset, 0, writers)
+    reason = "an image of another size"
+    assert f"2 rows cannot be used: {reason} (2)" in str(error.value)
+    assert f"a.png:2: {reason} (4 x 5, where the first has 4 x 4)" in str(error.value)
+    assert f"a.png:3: {reason} (4 x 4 uint16, where the first has 4 x 4)" in str(error.value)
+    kept.clear()
+    load_rows(dataset | {"on_bad_row": "drop"}, 0, writers)
+    assert [len(examples) for examples in kept] == [1, 1]
 
 
 def test_training_images_that_are_all_in_the_test_files_are_told_as_such(tmp_path):

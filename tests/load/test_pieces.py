@@ -28,7 +28,12 @@ def load(monkeypatch, tmp_path):
         monkeypatch.setattr(registry, "card", lambda kind, name: card)
         monkeypatch.setattr(registry, "facts", lambda kind, name: {})
         dataset = {"card": "given", "options": {}, "valid_fraction": 0.3, "on_bad_row": on_bad_row}
-        job.run({"dataset": dataset, "seed": 7, "content": None}, out, {}, tmp_path / "fetched")
+        job.run(
+            {"dataset": dataset, "seed": 7, "content": None},
+            out,
+            {"dataset": "notes"},
+            tmp_path / "fetched",
+        )
         return {name: tables.frame(out / f"{name}.parquet", name) for name in ("rows", "dropped")}
 
     load.out = out
@@ -118,7 +123,10 @@ def test_bad_rows_are_dropped_and_listed_if_the_study_says_so(load, capsys):
         40: "its id is that of an earlier row",
     }
     assert loaded["dropped"]["row_id"].tolist()[-1] == "id 0"
-    assert "given: 5 rows are left out: empty id (1), empty text (1)" in capsys.readouterr().err
+    assert (
+        "dataset notes: 5 rows are left out: empty id (1), empty text (1)"
+        in capsys.readouterr().err
+    )
 
 
 def test_status_tells_how_many_rows_of_a_dataset_are_left_out_and_why(load):

@@ -50,7 +50,7 @@ class Aggregate(Stage):
         if "dataset" not in entry:  # the runs are those of a user's program
             return {**{key: entry["command"][of] for key, of in _UNITS.items()}, "schedules": {}}
         dataset = study.config["load"][entry["dataset"]]
-        of_card = registry.facts("dataset", dataset["card"])["TOKEN"]
+        of_card = registry.token(dataset["card"], dataset["options"])
         token = tokenizer.unit(dataset["tokenizer"], of_card)
         units = {"token": token, "loss_unit": f"nats/{token}"}
         return {**units, "schedules": study.schedules(sweep)}

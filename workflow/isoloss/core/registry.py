@@ -47,7 +47,7 @@ COMMON = {
         "type": "string",
         "default": "",
         "description": "Tags from the end of a file's path, such as {domain}/*.jsonl: a name in "
-        "braces is a tag key, * is any text without /, ** any text.",
+        "braces is a tag key, * is any text without /, **/ any folders.",
     },
     "maps": {
         "type": "object",
@@ -267,6 +267,18 @@ def tag_keys(dataset: str, given: Mapping[str, Any]) -> list[str]:
     if "tag_keys" in defined("dataset", dataset):
         return list(card("dataset", dataset).tag_keys(**given))
     return list(facts("dataset", dataset)["TAGS"])
+
+
+def token(dataset: str, given: Mapping[str, Any]) -> str:
+    """What a dataset counts: its TOKEN, or as its options say; `byte` of texts.
+
+    Args:
+        dataset: its card.
+        given: the card's options, complete.
+    """
+    if "token" in defined("dataset", dataset):
+        return card("dataset", dataset).token(**given)
+    return facts("dataset", dataset)["TOKEN"]
 
 
 def card(kind: str, name: str) -> ModuleType:

@@ -51,6 +51,17 @@ def _damage() -> tuple[type[Exception], ...]:
     return (pa.ArrowException, OSError, ValueError, OverflowError, RecursionError)
 
 
+def _unreadable(path: str | Path, error: Exception) -> TableError:
+    """The error of a file whose content PyArrow does not read."""
+    import pyarrow as pa
+
+    if isinstance(error, pa.ArrowNotImplementedError):
+        reason = f"cannot be read by PyArrow {pa.__version__} ({error})"
+        remedy = "make it again by the PyArrow of the lock; if it stays so, report it"
+        return TableError(Problem(str(path), reason, remedy))
+    return TableError(Problem(str(path), f"is damaged ({error})", "make it again"))
+
+
 def schemas() -> Path:
     """The folder of schemas, beside the package in a checkout and inside it in a wheel."""
     package = Path(__file__).parent.parent
@@ -331,6 +342,8 @@ def _parquet(
     import pyarrow.parquet as pq
 
     about = {METADATA: json.dumps(facts, sort_keys=True).encode()}
+    # the least and greatest of long contents, which nobody asks for, would take five copies of one
+    has_content = any(pa.types.is_binary(kind) for kind in columns.types)
     # Arrow takes a path with bytes that are not UTF-8 as bytes alone
     with (
         pa.OSFile(os.fsencode(path), "wb") as file,
@@ -339,6 +352,7 @@ def _parquet(
             columns.with_metadata(about),
             compression="zstd",
             write_page_checksum=True,
+            write_statistics=not has_content,
             **_encodings(columns),
         ) as writer,
     ):
@@ -407,7 +421,7 @@ def read(path: str | Path, name: str | None = None) -> pa.Table:
     try:
         return file.read()
     except _damage() as error:
-        raise TableError(Problem(str(path), f"is damaged ({error})", "make it again")) from error
+        raise _unreadable(path, error) from error
 
 
 def batches(
@@ -423,7 +437,8 @@ def batches(
         path: the file.
         name: the table that it must be.
         columns: which columns, in the order of the file.
-        size: rows of a batch, the last one may have fewer.
+        size: rows of a batch, the last one may have fewer; with categories the last of every row
+            group.
         categories: columns of texts that repeat, which are read as dictionaries; of a map
             `<name>.key_value.key` and `<name>.key_value.value`.
 
@@ -432,13 +447,18 @@ def batches(
     """
     file = _open(path)
     _check_name(file, name, path)
-    if categories:
+    groups = [range(file.num_row_groups)]
+    if categories:  # Arrow gives a map of dictionaries only where a batch is of one row group
         file = _open(path, categories)
+        groups = [[group] for group in range(file.num_row_groups)]
     try:
-        # not in threads: they read ahead, and hold what they have read
-        yield from file.iter_batches(size, columns=list(columns), use_threads=False)
+        for group in groups:
+            # not in threads: they read ahead, and hold what they have read
+            yield from file.iter_batches(
+                size, row_groups=group, columns=list(columns), use_threads=False
+            )
     except _damage() as error:
-        raise TableError(Problem(str(path), f"is damaged ({error})", "make it again")) from error
+        raise _unreadable(path, error) from error
 
 
 def n_rows(path: str | Path) -> int:
@@ -474,7 +494,7 @@ def _facts(file: pq.ParquetFile, path: str | Path) -> dict[str, Any]:
     try:
         metadata = json.loads((file.schema_arrow.metadata or {}).get(METADATA, b"{}"))
     except _damage() as error:
-        raise TableError(Problem(str(path), f"is damaged ({error})", "make it again")) from error
+        raise _unreadable(path, error) from error
     return metadata if isinstance(metadata, dict) else {}
 
 
@@ -484,7 +504,7 @@ def frame(path: str | Path, name: str | None = None) -> pd.DataFrame:
     try:
         return table.to_pandas()
     except _damage() as error:  # text that is not UTF-8
-        raise TableError(Problem(str(path), f"is damaged ({error})", "make it again")) from error
+        raise _unreadable(path, error) from error
 
 
 def _open(path: str | Path, categories: Sequence[str] = ()) -> pq.ParquetFile:

@@ -30,6 +30,9 @@ keeps what it fetches: it is fetched once, when the study starts, and read from 
 Where the network can have something new under the same name, such as a branch, it also has
 `refresh(**options, fetched)`, which asks for it when the study starts and not in a job.
 
+`TOKEN` is what is counted: `byte` of texts, `example` of images. A card whose options decide that
+has `token(**options)` too.
+
 A card that is drawn from its options and reads nothing has `SYNTHETIC = True`, and no sources. One
 that knows the entropy rate of its text has `ENTROPY_RATE = True` and `entropy_rate(**options)`, in
 nats a byte, by domain, and of the whole as `all`.

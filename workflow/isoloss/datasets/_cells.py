@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 from isoloss.datasets._columns import Columns, in_order
-from isoloss.datasets._files import File
+from isoloss.datasets._files import File, is_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _CHARACTERS = 1 << 23  # of the cells of a batch
 _ROWS = 8192  # of a batch
+_SEPARATORS = "\t;|,"
+_NAME = 64  # characters that a name of a column may have where none is known
 
 
 def rows(file: File, columns: Columns, separator: str, header: Sequence[str]) -> Iterator[pa.Table]:
@@ -35,6 +38,8 @@ def rows(file: File, columns: Columns, separator: str, header: Sequence[str]) ->
         text = io.TextIOWrapper(stream, "utf-8", "surrogateescape", newline="")
         reader = _Reader(file, text, separator)
         names = list(header) or reader.header()
+        if not header:
+            _check_header(file, columns, names, separator)
         _check(file, columns, names)
         while batch := reader.batch(len(names)):
             yield _pieces(batch, file.label, columns, names)
@@ -110,14 +115,26 @@ def _long_cells() -> Iterator[None]:
         csv.field_size_limit(before)
 
 
+def _check_header(file: File, columns: Columns, names: Sequence[str], separator: str) -> None:
+    """Raise an error if the first line does not look like names of columns; it is not shown."""
+    if is_json(names[0].encode("utf-8", "surrogateescape")):
+        raise file.error("looks like JSON, and not like CSV", "load it by the card jsonl")
+    if set(columns.names) & set(names):
+        return
+    other = next((sign for sign in _SEPARATORS if any(sign in name for name in names)), "")
+    if other and len(names) == 1:
+        reason = f"its first line has no {separator!r}, but {other!r}"
+        raise file.error(reason, f"set separator: {json.dumps(other)}")
+    if max(map(len, names)) > _NAME:
+        reason = "its first line has none of the columns, and does not look like their names"
+        raise file.error(reason, "name the columns of the files by `header`")
+
+
 def _check(file: File, columns: Columns, names: Sequence[str]) -> None:
     """Raise an error unless each column that is read is there, once."""
     import pyarrow as pa
 
-    columns.check(pa.schema([(name, pa.string()) for name in dict.fromkeys(names)]), file.label)
-    for name in columns.names:
-        if names.count(name) > 1:
-            raise file.error(f"two columns are called {name!r}", "rename one of them")
+    columns.check(pa.schema([(name, pa.string()) for name in names]), file.label)
 
 
 def _pieces(

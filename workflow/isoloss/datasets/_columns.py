@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from dataclasses import fields as fields_of
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from isoloss.core.problems import IsolossError, Problem, nearest
@@ -105,6 +106,8 @@ class Columns:
             for key in self.maps
             if key not in self.tag_keys
         ]
+        if "" in self.tags:
+            problems.append(Problem("tags", "a tag key is empty", "name the tag"))
         if self.path_tags and not of_path:
             remedy = "write the tag's key in braces, such as {domain}/*.jsonl"
             problems.append(Problem("path_tags", f"{self.path_tags!r} names no tag", remedy))
@@ -154,8 +157,15 @@ class Columns:
             file: named in errors.
 
         Raises:
-            IsolossError: columns are not there, or of another type, with all of them.
+            IsolossError: columns are not there, twice there or of another type, with all of them.
         """
+        twice = [
+            Problem(file, f"two columns are called {name!r}", "rename one of them")
+            for name in self.names
+            if _is_twice(schema, name)
+        ]
+        if twice:
+            raise IsolossError(*twice)
         types = {name: _type_of(schema, name) for name in self.names}
         known = list(_leaves(schema))
         problems = [
@@ -253,31 +263,48 @@ def tag_keys(**options: Any) -> list[str]:
     return Columns.of_options(options).tag_keys
 
 
-def pattern_of(path_tags: str, start: str = "(?:^|/)") -> re.Pattern[str]:
-    """The regular expression of a pattern of the end of a path.
+def pattern_of(pattern: str, option: str = "path_tags") -> re.Pattern[str]:
+    """The regular expression of a pattern of a path, or of its end.
 
     Args:
-        path_tags: with names in braces for groups, * for any text without /, ** for any text.
-        start: what stands before it, as a regular expression.
+        pattern: with names in braces for groups, * for any text without /, **/ for any folders.
+        option: that it is; `path_tags` is about the end of a path, from the start of a name on.
 
     >>> pattern_of("{domain}/*.txt").search("a/web/b.txt")["domain"]
     'web'
 
     Raises:
-        IsolossError: a name in braces appears twice, or cannot be a name.
+        IsolossError: its braces are not closed, a name in them appears twice or cannot be a name,
+            or two paths of tags in one name are possible.
     """
-    parts = re.split(r"(\{[^{}]*\}|\*\*/|\*\*|\*)", path_tags)
+    parts = [part for part in re.split(r"(\{[^{}]*\}|\*\*/|\*+)", pattern) if part]
+    if wrong := _fault_of_pattern(parts):
+        raise IsolossError(Problem(option, f"{pattern!r} {wrong[0]}", wrong[1]))
     anything = {"*": "[^/]*", "**": ".*", "**/": "(?:.*/)?"}
     text = "".join(
         f"(?P<{part[1:-1]}>[^/]+?)" if part.startswith("{") else anything.get(part, re.escape(part))
         for part in parts
     )
+    start = "(?:^|/)" if option == "path_tags" else "^"
     try:
-        return re.compile(f"{start}{text}$")
+        return re.compile(f"{start}{text}\\Z", re.DOTALL)
     except re.error as error:
-        reason = f"{path_tags!r} cannot be used ({error.msg})"
+        reason = f"{pattern!r} cannot be used ({error.msg})"
         remedy = "name each tag once in braces, by letters, digits and _"
-        raise IsolossError(Problem("path_tags", reason, remedy)) from error
+        raise IsolossError(Problem(option, reason, remedy)) from error
+
+
+def _fault_of_pattern(parts: Sequence[str]) -> tuple[str, str] | None:
+    """What is wrong with the parts of a pattern, and what to do; None where it has one meaning."""
+    if any((part[0] + part[-1] != "{}") and set(part) & set("{}") for part in parts):
+        return "has a brace without its other half", "write the tag's key in braces, as {domain}"
+    for one, after in pairwise(parts):
+        if one != "**/" and one[0] in "{*" and after[0] in "{*" and "{" in one + after:
+            remedy = "put what stands between them in the paths, such as / or -"
+            return f"has nothing between {one} and {after}", remedy
+        if one == "**" or (after.startswith("**") and not one.endswith("/")):
+            return f"has ** beside {after if one == '**' else one}", "write it as a folder: **/"
+    return None
 
 
 def column_of(table: pa.Table, name: str) -> pa.Array:
@@ -314,6 +341,19 @@ def _type_of(schema: pa.Schema, name: str) -> pa.DataType | None:
     """The type of a column, or of a field of a struct by dots; None where there is none."""
     whole = {one.name: one.type for one in schema}
     return (_leaves(schema) | whole).get(name)
+
+
+def _is_twice(fields: Iterable[pa.Field], name: str) -> bool:
+    """Whether two columns have a name, or two fields of the struct that dots lead to."""
+    import pyarrow.types as types
+
+    first, _, rest = name.partition(".")
+    whole = [one for one in fields if one.name == name]
+    above = [one for one in fields if one.name == first]
+    if whole or not rest:
+        return len(whole) > 1
+    inside = [one.type for one in above if types.is_struct(one.type)]
+    return len(above) > 1 or any(_is_twice(list(kind), rest) for kind in inside)
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -49,10 +49,11 @@ OPTIONS = {
     },
 }
 BLOCK = 1 << 23  # bytes of lines that are read at once
-_PACKED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+PACKED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _UNPACK = "unpack it, or pack it by gzip or zstd"
 _OTHERS = {  # the first bytes of files that are not text: what they are, and what to do
     b"PAR1": ("is a Parquet file", "load it by the card parquet"),
+    b"ARROW1": ("is an Arrow file", "write it as Parquet, and load it by the card parquet"),
     b"BZh": ("is packed by bzip2", _UNPACK),
     b"\xfd7zXZ\x00": ("is packed by xz", _UNPACK),
     b"PK\x03\x04": ("is a zip archive", _UNPACK),
@@ -60,6 +61,12 @@ _OTHERS = {  # the first bytes of files that are not text: what they are, and wh
     b"\xfe\xff": ("is UTF-16", "write it as UTF-8"),
 }
 _BOM = b"\xef\xbb\xbf"
+_START = 256  # bytes by which a kind of file is told
+
+
+def is_json(line: bytes) -> bool:
+    """Whether a line begins as an object or a list of JSON."""
+    return line.lstrip()[:1] in (b"{", b"[")
 
 
 @dataclass(frozen=True)
@@ -110,6 +117,15 @@ class File:
                     stream.read(len(_BOM))
                 yield stream
 
+    def start(self) -> bytes:
+        """The first bytes of the file, as they are.
+
+        Raises:
+            IsolossError: it cannot be read.
+        """
+        with self.guarded(), open(self.path, "rb") as file:
+            return file.read(_START)
+
     @contextmanager
     def _unpacked(self) -> Iterator[pa.NativeFile]:
         """The file's bytes from its start, unpacked where gzip or zstd packed them."""
@@ -118,7 +134,7 @@ class File:
         with pa.OSFile(str(self.path)) as file:
             head = file.read(4)
             file.seek(0)
-            codec = next((name for magic, name in _PACKED.items() if head.startswith(magic)), None)
+            codec = next((name for magic, name in PACKED.items() if head.startswith(magic)), None)
             if codec is None:
                 yield file
             else:

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.datasets._columns import Columns, column_of, in_order
-from isoloss.datasets._files import File
+from isoloss.datasets._files import File, is_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_LOOKED_AT = 100  # lines, to tell whether a file is JSON Lines
 _TWICE = object()  # the value of a key that an object has more than once
 _LARGE = object()  # a whole number beyond 64 bits
 _KINDS = {dict: "an object", list: "a list", str: "a text", bool: "true or false"}
@@ -40,7 +41,7 @@ class Reader:
         """The rows of a file, block by block, as `Columns.pieces` gives them.
 
         Raises:
-            IsolossError: the file cannot be read, is damaged, or is one JSON array.
+            IsolossError: the file cannot be read, is damaged, or is not JSON Lines.
         """
         names = self.columns.names
         for line, block in file.blocks():
@@ -49,8 +50,8 @@ class Reader:
             first = _row(start.split(b"\n", 1)[0])
             if line == 1:
                 self._keys |= dict.fromkeys(_paths(first or {}))
-                if first is None and start.startswith(b"["):
-                    _refuse_array(file, start)
+                if first is None:
+                    _refuse_other(file, start)
             self._last = file.label
             read = None if first is None else _by_arrow(block, names, first)
             if read is None:
@@ -105,10 +106,21 @@ class Reader:
         return in_order(parts)
 
 
-def _refuse_array(file: File, start: bytes) -> None:
-    """Raise an error if a file is one JSON array; its first line may also be a list by itself."""
-    try:
-        json.loads(start.split(b"\n", 1)[0])
+def _refuse_other(file: File, start: bytes) -> None:
+    """Raise an error if a file is of another kind: one JSON array, or without an object.
+
+    Args:
+        file: whose first line is not an object.
+        start: its first lines.
+    """
+    lines = [line for line in start.split(b"\n", _LOOKED_AT)[:_LOOKED_AT] if line.strip()]
+    if not any(map(is_json, lines)):
+        remedy = "load a table with a separator by the card csv, other text by text_folder"
+        raise file.error(f"is not JSON Lines: none of its first {len(lines)} lines is", remedy)
+    if not start.startswith(b"["):
+        return
+    try:  # the first line may also be a list by itself
+        json.loads(lines[0])
     except ValueError as error:
         remedy = "write every object into a line of its own (jq -c '.[]')"
         raise file.error("is one JSON array and not JSON Lines", remedy) from error
@@ -181,7 +193,9 @@ def _object_in(text: bytes) -> dict[str, Any]:
         row = json.loads(line, object_pairs_hook=_object, parse_int=_whole_number)
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON ({error.msg}, column {error.colno})") from error
-    except (RecursionError, ValueError) as error:
+    except RecursionError as error:
+        raise ValueError("not JSON (nested too deep)") from error
+    except ValueError as error:
         raise ValueError(f"not JSON that can be read ({error})") from error
     if not isinstance(row, dict):
         raise ValueError(f"{_KINDS.get(type(row), 'a number or null')}, not an object")

@@ -63,6 +63,11 @@ def sides_of(splits: Sequence[str], chosen: Mapping[str, str], place: str) -> di
     return dict(sorted(named.items(), key=lambda one: _ORDER.index(one[1])))
 
 
+def token(image: str, **options: Any) -> str:
+    """What a card with these options counts: examples if it gives images, or bytes of texts."""
+    return "example" if image else "byte"
+
+
 @dataclass(frozen=True)
 class Part:
     """An Arrow stream with rows of one split.
@@ -178,6 +183,11 @@ class Rows:
             Problem(label, f"no column {name!r}", nearest(name, schema.names))
             for name in (self.image, self.label)
             if name not in schema.names
+        ]
+        wrong += [
+            Problem(label, f"two columns are called {name!r}", "rename one of them")
+            for name in (self.image, self.label)
+            if schema.names.count(name) > 1
         ]
         if wrong:
             raise IsolossError(*wrong)

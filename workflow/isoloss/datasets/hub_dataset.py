@@ -8,6 +8,7 @@ from typing import Any
 
 from isoloss.datasets._hub import HubDataset
 from isoloss.datasets._splits import Rows
+from isoloss.datasets._splits import token as token
 
 TITLE = "Dataset of a Hugging Face hub"
 ABOUT = (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from isoloss.core.sources import Limits
 from isoloss.datasets._columns import Columns, in_parts
 from isoloss.datasets._columns import tag_keys as tag_keys
-from isoloss.datasets._files import File, files_of
+from isoloss.datasets._files import PACKED, File, files_of, is_json
 from isoloss.datasets._files import sources as sources
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def _rows(file: File, columns: Columns) -> Iterator[pa.Table]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    _check_kind(file)
     line = 1
     with file.guarded(), pq.ParquetFile(file.path, page_checksum_verification=True) as parquet:
         columns.check(parquet.schema_arrow, file.label)
@@ -55,3 +56,14 @@ def _rows(file: File, columns: Columns) -> Iterator[pa.Table]:
             for first, part in in_parts(pa.table(batch), _MOST_BYTES):
                 yield columns.pieces(part, file.label, line + first)
             line += batch.num_rows
+
+
+def _check_kind(file: File) -> None:
+    """Raise an error for a file that is text or packed, not a Parquet file that is damaged."""
+    start = file.start()
+    if start.startswith(tuple(PACKED)):
+        raise file.error("is packed, and not a Parquet file", "unpack it")
+    if start and start.isascii() and not start.startswith(b"PAR1"):
+        card = "jsonl" if is_json(start) else "csv"
+        remedy = f"load it by the card {card}, or by text_folder"
+        raise file.error("is text, and not a Parquet file", remedy)

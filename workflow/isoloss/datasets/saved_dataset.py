@@ -9,6 +9,7 @@ from typing import Any
 from isoloss.core.problems import IsolossError, Problem
 from isoloss.core.saved import saved_files
 from isoloss.datasets._splits import Rows, parts_of, sides_of
+from isoloss.datasets._splits import token as token
 
 TITLE = "Dataset saved to disk"
 ABOUT = (
@@ -40,10 +41,18 @@ def sources(folder: str, splits: Mapping[str, str], **options: Any) -> list[tupl
     """The Arrow files that are read, as (name, path).
 
     Raises:
-        IsolossError: it is not a saved dataset, or does not have these splits.
+        IsolossError: it is not a saved dataset, a file that it lists is not there, or it does not
+            have these splits.
     """
     files, sides = _files(folder, splits)
-    return [(f"{split}/{file.name}", file) for split in sides for file in files[split]]
+    listed = [(f"{split}/{file.name}", file) for split in sides for file in files[split]]
+    for _, file in listed:
+        if not file.is_file():
+            reason = "no such file, and the dataset lists it"
+            raise IsolossError(
+                Problem(str(file), reason, "copy the whole folder, or save it again")
+            )
+    return listed
 
 
 def pieces(folder: str, splits: Mapping[str, str], **options: Any) -> Iterator[Any]:

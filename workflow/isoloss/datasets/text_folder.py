@@ -65,7 +65,7 @@ def sources(
     if not top.is_dir():
         reason = "is a file, not a folder" if top.exists() else "there is no such folder"
         raise IsolossError(Problem(folder, reason, "check the path of `folder`"))
-    whole, files = pattern_of(pattern, "^"), {}
+    whole, files = pattern_of(pattern, "pattern"), {}
     for above, _, names in os.walk(top):  # does not follow links
         for name in names:
             file = Path(above, name)

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from isoloss.core import registry
+from isoloss.core.problems import IsolossError, Problem
 from isoloss.core.stamped import Stamped
 from isoloss.core.tokenizer import BYTES
 
+_UNREADABLE = "check the path and its permissions, and whether something moved or removed it"
 _PIECE = 1 << 22  # bytes of a source that are read at once for its digest
 
 
@@ -55,6 +57,9 @@ def identity(
             change since is not read again. None to read every source.
         fetched: folder where a card that reads from a network keeps what it fetched.
         tokenizer: of the dataset; its file counts as a source.
+
+    Raises:
+        IsolossError: a source cannot be read.
     """
     sources = registry.card("dataset", card).sources(**keywords(card, options, fetched))
     if tokenizer != BYTES:
@@ -62,7 +67,11 @@ def identity(
     known = None if kept is None else Stamped(kept, _fingerprint, "size and BLAKE2b, 16 bytes")
     digest = blake2b(digest_size=16)
     for name, path in sources:
-        size, content = _fingerprint(path) if known is None else known.of(path)
+        try:
+            size, content = _fingerprint(path) if known is None else known.of(path)
+        except OSError as error:
+            reason = f"cannot be read ({error.strerror})"
+            raise IsolossError(Problem(str(path), reason, _UNREADABLE)) from error
         digest.update(f"{name}\0{size}\0".encode())
         digest.update(bytes.fromhex(content))
     if known is not None:

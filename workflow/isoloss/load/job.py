@@ -38,6 +38,7 @@ def run(
     names = ["rows.parquet", "audit.parquet", "dropped.parquet", tokens.NAME]
     rows, audit, dropped, examples_file = files = [out / name for name in names]
     dataset, seed = specification["dataset"], specification["seed"]
+    name = facts.get("dataset", dataset["card"])  # that of the study
     facts, sizes = {**facts, **_known(dataset)}, np.zeros(2)
     with (
         tables.batch_writer("rows", rows, facts) as write_rows,
@@ -51,7 +52,7 @@ def run(
             sizes[:] += pc.sum(pc.binary_length(batch["text"])).as_py() or 0, len(examples)
 
         writers, content = Writers(write, write_dropped), specification["content"]
-        counted = load_rows(dataset, seed, writers, content, fetched)
+        counted = load_rows(dataset, seed, writers, content, fetched, name)
     if "vocabulary" in facts:
         facts["bytes_per_token"] = float(sizes[0] / sizes[1])
     bad_rows = {reason: n for reason, n in read(dropped).items() if reason != OTHER_SIDE}
@@ -59,7 +60,7 @@ def run(
         facts["bad_rows"] = bad_rows
     tables.write("audit", counted.frame(), audit, facts)
     for line in _lines(facts):
-        say(f"dataset {dataset['card']}: {line}", sys.stderr)
+        say(f"dataset {name}: {line}", sys.stderr)
     return files
 
 

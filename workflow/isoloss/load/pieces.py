@@ -39,7 +39,7 @@ class Pieces:
     """The sound rows of a dataset, batch by batch.
 
     Attributes:
-        card: the dataset's card, for messages.
+        place: the dataset, for messages.
         dropped: where rows go that are not sound.
         has_ids: whether the card gives rows an id; known from the first piece on.
         count: pieces so far.
@@ -48,7 +48,7 @@ class Pieces:
         pieces: what a card's `pieces` gives.
     """
 
-    card: str
+    place: str
     pieces: Iterable[Mapping[str, Any] | pa.Table]
     dropped: Dropped
     has_ids: bool = False
@@ -56,6 +56,7 @@ class Pieces:
     _size: int = field(default=0, init=False)
     _tables: list[pa.Table] = field(default_factory=list, init=False)
     _rows: int = field(default=0, init=False)
+    _first_image: np.ndarray | None = field(default=None, init=False)
 
     def batches(self) -> Iterator[pa.Table]:
         """Batches of at most BATCH_ROWS rows, and of hardly more than BATCH_BYTES of content.
@@ -94,7 +95,7 @@ class Pieces:
             table = pa.concat_tables(self._tables)
         except pa.ArrowException as error:
             reason, remedy = f"its rows are of several kinds ({error})", "change the card"
-            raise IsolossError(Problem(f"dataset {self.card}", reason, remedy)) from error
+            raise IsolossError(Problem(self.place, reason, remedy)) from error
         self._tables, self._size, self._rows = [], 0, 0
         return table.combine_chunks() if table["number"].num_chunks > 1 else table
 
@@ -122,12 +123,32 @@ class Pieces:
         }
         tags = [None if row.get("tags") is None else list(row["tags"].items()) for row in rows]
         columns["tags"] = pa.array(tags, TYPES["tags"])
-        columns["problem"] = pa.array([row.get("problem") for row in rows], pa.string())
+        problems = [row.get("problem") for row in rows]
         if any(row.get("features") is not None for row in rows):
-            columns["features"] = _images([row.get("features") for row in rows], rows)
+            images = [row.get("features") for row in rows]
+            columns["features"] = self._of_one_size(images, problems)
         else:
             columns["text"] = pa.array([row.get("text") for row in rows], pa.large_binary())
-        return pa.table(columns)
+        return pa.table(columns | {"problem": pa.array(problems, pa.string())})
+
+    def _of_one_size(
+        self, images: list[np.ndarray | None], problems: list[str | None]
+    ) -> pa.ExtensionArray:
+        """Images as a tensor; null where there is none or it is not like the dataset's first one.
+
+        Args:
+            images: of rows in order, at least one of them.
+            problems: why each row cannot be given; a reason is set where an image is another size.
+        """
+        if self._first_image is None:
+            self._first_image = next(image for image in images if image is not None)
+        one = self._first_image
+        for i, image in enumerate(images):
+            if image is not None and (image.shape, image.dtype) != (one.shape, one.dtype):
+                sizes = f"({_size(image)}, where the first has {_size(one)})"
+                problems[i] = problems[i] or f"an image of another size {sizes}"
+                images[i] = None
+        return _tensor(images, one)
 
     def _check(self, table: pa.Table) -> None:
         """Raise an error for a table that a card must not give."""
@@ -143,7 +164,7 @@ class Pieces:
             reason = "some rows have a row_id, and the first has none"
             remedy = "change the card: all rows have one, or none"
         if reason:
-            raise IsolossError(Problem(f"dataset {self.card}", reason, remedy))
+            raise IsolossError(Problem(self.place, reason, remedy))
 
     def _sound(self, table: pa.Table) -> pa.Table:
         """The rows of a table that can be used, in the form of a batch; the others are dropped."""
@@ -169,7 +190,7 @@ class Pieces:
         try:
             column = table[name].cast(TYPES[name])
         except pa.ArrowException as error:
-            place = f"dataset {self.card}, column {name}"
+            place = f"{self.place}, column {name}"
             reason = f"is {table[name].type}, not {TYPES[name]} ({error})"
             raise IsolossError(Problem(place, reason, "change the card")) from error
         if name == "tags" and column.null_count:
@@ -199,18 +220,8 @@ def _gathered(
     return rows, None
 
 
-def _images(images: list[np.ndarray | None], rows: list[Mapping[str, Any]]) -> pa.Array:
-    """Images as a tensor; those that are missing are null.
-
-    Raises:
-        IsolossError: they differ in size.
-    """
-    one = next(image for image in images if image is not None)
-    for image, row in zip(images, rows, strict=True):
-        if image is not None and image.shape != one.shape:
-            reason = f"an image of {_by(image.shape)} among images of {_by(one.shape)}"
-            place = f"group {row['group']!r}"
-            raise IsolossError(Problem(place, reason, "give all images one size"))
+def _tensor(images: list[np.ndarray | None], one: np.ndarray) -> pa.ExtensionArray:
+    """Images of the shape and type of `one` as a tensor; those that are missing are null."""
     black = np.zeros_like(one)
     values = np.stack([black if image is None else image for image in images])
     kind = pa.fixed_shape_tensor(pa.from_numpy_dtype(one.dtype), one.shape)
@@ -280,6 +291,7 @@ def _without_values(tags: pa.ChunkedArray) -> pa.Array:
     return pa.array(np.concatenate(parts) if parts else np.zeros(0, dtype=bool))
 
 
-def _by(shape: tuple[int, ...]) -> str:
-    """A shape in words: `28 x 28`."""
-    return " x ".join(map(str, shape))
+def _size(image: np.ndarray) -> str:
+    """The size of an image in words: `28 x 28`, with its type unless a number is a byte."""
+    size = " x ".join(map(str, image.shape))
+    return size if image.dtype == np.uint8 else f"{size} {image.dtype}"

@@ -48,6 +48,7 @@ def load_rows(
     writers: Writers,
     expected: str | None = None,
     fetched: Path | None = None,
+    name: str = "",
 ) -> TagAudit:
     """Read a dataset batch by batch and pass its rows on.
 
@@ -55,8 +56,9 @@ def load_rows(
     where content repeats, its first row stays and the others are left out. With ids such rows stay
     where they are on the same side. Equal content is never on two sides: the later row is left out,
     and reported. A group is on the validation side if its hash falls into the first
-    `valid_fraction`, unless the dataset gives a piece its split. Of earlier batches 12 bytes a row
-    are kept in memory, and another 12 where rows have ids.
+    `valid_fraction`, unless the dataset gives a piece its split; rows that are so apart from their
+    group are counted. Of earlier batches 12 bytes a row are kept in memory, another 12 where rows
+    have ids, and another 12 a group where they have a split.
 
     Args:
         dataset: an entry of a study's `load`, complete: `card`, `options`, `valid_fraction` (the
@@ -66,6 +68,7 @@ def load_rows(
         writers: where rows go.
         expected: digest (`identity`) that the sources must still have when they were read.
         fetched: folder where a card that reads from a network keeps what it fetched.
+        name: of the dataset in the study, for messages; that of its card if empty.
 
     Returns:
         What it did to every tag.
@@ -77,12 +80,12 @@ def load_rows(
     card, options = dataset["card"], dataset["options"]
     given = registry.card("dataset", card).pieces(**content.keywords(card, options, fetched))
     dropped = Dropped(writers.dropped)
-    pieces = Pieces(card, _readable(given, card), dropped)
-    name = dataset.get("tokenizer", tokenizer.BYTES)
-    rows = _Rows(dataset["valid_fraction"], seed, pieces, writers, tokenizer.of(name))
+    place = f"dataset {name or card}"
+    pieces = Pieces(place, _readable(given, place), dropped)
+    words = tokenizer.of(dataset.get("tokenizer", tokenizer.BYTES))
+    rows = _Rows(dataset["valid_fraction"], seed, pieces, writers, words)
     for batch in pieces.batches():
         rows.add(batch)
-    place = f"dataset {card}"
     if expected is not None and _content(dataset, fetched) != expected:
         changed = "its sources changed while they were read"
         raise IsolossError(Problem(place, changed, _AGAIN))
@@ -90,6 +93,9 @@ def load_rows(
         raise dropped.error(place)
     if dropped.bad or dropped.repeats:
         say(told(dropped.bad | Counter({OTHER_SIDE: dropped.repeats}), place), sys.stderr)
+    if rows.apart:
+        reason = f"{rows.apart} rows are on another side than the first row of their group"
+        say(f"{place}: {reason}; a split that is given wins", sys.stderr)
     if not rows.before:
         remedy = "check its options" if not dropped.bad else "give it rows that can be used"
         raise IsolossError(Problem(place, "no rows", remedy))
@@ -98,12 +104,12 @@ def load_rows(
     return rows.audit
 
 
-def _readable(pieces: Iterable[Any], card: str) -> Iterator[Any]:
+def _readable(pieces: Iterable[Any], dataset: str) -> Iterator[Any]:
     """The pieces; a source that cannot be read, such as one that vanished, is told by name."""
     try:
         yield from pieces
     except OSError as error:
-        place = str(error.filename or f"dataset {card}")
+        place = str(error.filename or dataset)
         raise IsolossError(Problem(place, f"cannot be read ({error.strerror})", _AGAIN)) from error
 
 
@@ -112,7 +118,7 @@ def _content(dataset: Mapping[str, Any], fetched: Path | None) -> str | None:
     name = dataset.get("tokenizer", tokenizer.BYTES)
     try:
         return content.identity(dataset["card"], dataset["options"], None, fetched, name)
-    except OSError:
+    except (OSError, IsolossError):
         return None
 
 
@@ -124,6 +130,8 @@ class _Rows:
         before: how many there are on each side, those that are left out among them.
         after: how many of them stay.
         given: whether the dataset says which side a row is on.
+        apart: how many rows are on another side than the first row of their group, as the dataset
+            says.
     """
 
     def __init__(
@@ -136,11 +144,12 @@ class _Rows:
     ):
         self._valid_fraction, self._seed = valid_fraction, seed
         self._pieces, self._writers, self._tokenizer = pieces, writers, words
-        self._contents, self._ids = Seen(), Seen()
+        self._contents, self._ids, self._in_groups = Seen(), Seen(), Seen()
         self.audit = TagAudit()
         self.before: Counter[str] = Counter()
         self.after: Counter[str] = Counter()
         self.given = False
+        self.apart = 0
 
     def add(self, batch: pa.Table) -> None:
         """Add a batch of sound pieces."""
@@ -148,7 +157,7 @@ class _Rows:
             batch = self._encoded(batch)
         elif self._tokenizer.digest:
             reason = "its rows are images, which have no text"
-            place = f"dataset {self._pieces.card}, tokenizer"
+            place = f"{self._pieces.place}, tokenizer"
             raise IsolossError(Problem(place, reason, "leave it out"))
         digests = _digests(batch)
         if self._pieces.has_ids:
@@ -160,8 +169,11 @@ class _Rows:
                 batch, digests = batch.filter(pa.array(new)), digests[new]
         else:
             batch = _with(batch, "row_id", hexadecimal(digests))
-        batch = _with(batch, "group", _groups(batch))
+        grouped = pc.not_equal(pc.fill_null(batch["group"], ""), "")
+        batch = _with(batch, "group", pc.if_else(grouped, batch["group"], batch["row_id"]))
         side = self._sides(batch)
+        if self.given:
+            self._count_apart(batch["group"].filter(grouped), side[grouped.to_numpy()])
         first, side_of_first = self._contents.add(digests, side)
         crosses = side_of_first != side
         stays = ~crosses if self._pieces.has_ids else first
@@ -183,6 +195,13 @@ class _Rows:
             batch.filter(pa.array(~stays)), pa.array(encoded.problems.values(), pa.string())
         )
         return batch.filter(pa.array(stays))
+
+    def _count_apart(self, groups: pa.ChunkedArray, side: np.ndarray) -> None:
+        """Count the rows whose group began on another side; groups and sides of rows in one."""
+        groups = _chunk(groups).dictionary_encode()
+        digests = blake2b_each(groups.dictionary, _ID_BYTES)[groups.indices.to_numpy()]
+        _, side_of_first = self._in_groups.add(digests, side)
+        self.apart += int((side_of_first != side).sum())
 
     def _sides(self, batch: pa.Table) -> np.ndarray:
         """Which of SPLITS every row is in, uint8 (n,)."""
@@ -270,12 +289,6 @@ def hexadecimal(digests: np.ndarray) -> pa.StringArray:
     digits = np.frombuffer(b"".join(b"%02x" % i for i in range(256)), np.uint8).reshape(256, 2)
     texts = digits[digests].reshape(len(digests), -1)
     return binary(texts).view(pa.string())
-
-
-def _groups(batch: pa.Table) -> pa.Array:
-    """The group of every row; of one that is in none, itself."""
-    group = batch["group"]
-    return pc.if_else(pc.equal(pc.fill_null(group, ""), ""), batch["row_id"], group)
 
 
 def _counted(side: np.ndarray) -> Counter[str]:

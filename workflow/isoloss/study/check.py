@@ -204,6 +204,7 @@ class _Sections:
                 self._is_known(f"{place}.cells", weighting, ("expand",))
             self.problems += _plan_problems(plan, sweep, place)
             if self.sound("load", sweep["dataset"]):
+                self.problems += _task_problems(self.config, sweep, place)
                 self.problems += _vocabulary_problems(plan, self.config, sweep["dataset"], place)
             schedules = {
                 weighting: entry["phases"]
@@ -372,7 +373,7 @@ def _dataset_problems(dataset: Mapping[str, Any], place: str, fetch: bool) -> li
         place: where it stands in the study.
         fetch: whether to look at what is read from a network.
     """
-    token = registry.facts("dataset", dataset["card"])["TOKEN"]
+    token = registry.token(dataset["card"], dataset["options"])
     if dataset["tokenizer"] != tokenizer.BYTES and token != "byte":
         reason = f"the card {dataset['card']!r} has no text: its unit is the {token}"
         return [Problem(f"{place}.tokenizer", reason, "leave it out")]
@@ -408,6 +409,25 @@ def _weights_problems(
         reason = f"weights that multiply to {copies:.3g} copies of a row"
         wrong.append(Problem(place, reason, f"at most {MOST_COPIES:.0e} are allowed: lower them"))
     return wrong
+
+
+def _task_problems(
+    config: Mapping[str, Any], sweep: Mapping[str, Any], place: str
+) -> list[Problem]:
+    """A problem if a model is trained at images and its dataset has texts, or the other way."""
+    dataset, models = _entry(config, "load", sweep["dataset"]), registry.names("model")
+    if not dataset:
+        return []
+    counts = {"example": "example", "byte": "token"}
+    given = counts.get(registry.token(dataset["card"], dataset["options"]))
+    needed = {name: registry.facts("task", task_of(name))["EXAMPLE"] for name in models}
+    kinds, model = {"example": "images", "token": "texts"}, sweep["model"]
+    if given is None or needed[model] not in kinds or needed[model] == given:
+        return []
+    reason = f"{model!r} is a model of {kinds[needed[model]]}, and the dataset has {kinds[given]}"
+    able = ", ".join(name for name in models if needed[name] == given)
+    remedy = f"models of {kinds[given]}: {able}; or name another dataset"
+    return [Problem(f"{place}.model", reason, remedy)]
 
 
 def _vocabulary_problems(

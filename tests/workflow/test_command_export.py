@@ -32,4 +32,11 @@ def test_rows_that_are_not_those_of_the_study_are_refused(results, tmp_path):
     results.study["expand"]["other"] = {}
     code, output = results.isoloss("export", *names, "--weighting", "other")
     assert code == 2 and "expand/few/other: no sweep uses these rows" in output
+    results.study["expand"]["late"] = {
+        "phases": [{"weighting": "natural", "until": 0.5}, {"weighting": "docstring_x2"}]
+    }
+    code, output = results.isoloss("export", *names, "--weighting", "late")
+    assert code == 2
+    message = "expand.late: is a schedule, which has no rows of its own; export a phase: natural, "
+    assert message in output
     assert not (tmp_path / "out").exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from isoloss.core import tokens
+from isoloss.core.phases import phases_of
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.expand.export import Expanded, export_rows
 from isoloss.records import manifest
@@ -36,6 +37,10 @@ def export(flow: Flow, dataset: str, weighting: str, out: Path, form: str) -> di
     ]
     if wrong:
         raise IsolossError(*wrong)
+    if (phases := phases_of(flow.config["expand"][weighting])) is not None:
+        one_of = ", ".join(phase["weighting"] for phase in phases)
+        reason = "is a schedule, which has no rows of its own"
+        raise IsolossError(Problem(f"expand.{weighting}", reason, f"export a phase: {one_of}"))
     label = f"expand/{dataset}/{weighting}"
     if label not in flow.by_label:
         remedy = "use the weighting in a sweep of this dataset (a cell's `weighting`)"

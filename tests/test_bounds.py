@@ -6,6 +6,7 @@ import tracemalloc
 import numpy as np
 import pandas as pd
 import pytest
+from idx_files import write_images
 
 from isoloss.__main__ import main
 from isoloss.core import registry, schema
@@ -203,9 +204,14 @@ def test_a_number_at_its_largest_is_accepted_or_refused_and_beyond_it_refused(co
 
 
 @pytest.mark.parametrize("place", SETTINGS)
-def test_a_setting_at_its_largest_is_accepted_or_refused_with_what_it_needs(config, place):
+def test_a_setting_at_its_largest_is_accepted_or_refused_with_what_it_needs(
+    config, place, tmp_path
+):
     (cards, key), spec = place.split(": "), SETTINGS[place]
     model = cards.split(", ")[0]
+    if registry.facts("model", model)["TASK"] == "classification":
+        config["load"]["s"] = {"card": "idx_images", "options": write_images(tmp_path)}
+        config["expand"] = {"natural": {}}
     size = next(iter(registry.options("model", model)))
     cell = {"n_flops": 1e10, size: 8, key: spec.get("maximum", 0.999)}
     if key in ("n_samples", "epochs", "examples_per_parameter"):

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from idx_files import write_images
 
 from isoloss.core import registry
 from isoloss.core.problems import IsolossError, StudyError
@@ -26,11 +27,13 @@ EXAMPLES = {row["sweep"]: (yaml.safe_load(row["cell"]), int(row["runs"])) for ro
 NUMBER, INTEGER = {"type": "number"}, {"type": "integer"}
 
 
-def study(*cells, **changes) -> dict:
-    """A study of one sweep with these cells."""
+def study(*cells, images=None, **changes) -> dict:
+    """A study of one sweep with these cells, of texts or of the `images` of these files."""
     sweep = {"dataset": "stdlib", "model": "transformer", "cells": list(copy.deepcopy(cells))}
     expand = {"natural": {}, "docstring_x2": {"kind": {"docstring": 2.0}}}
     load = {"stdlib": {"card": "python_stdlib"}}
+    if images:
+        load, expand = {"stdlib": {"card": "idx_images", "options": images}}, {"natural": {}}
     return {"study": "a", "load": load, "expand": expand, "train": {"t": sweep | changes}}
 
 
@@ -111,9 +114,9 @@ def test_the_convention_for_n_is_the_sweeps():
     assert nonembed["n_params_nonembed"] == 24 * 28**2
 
 
-def test_a_rule_for_sizes_is_the_sweeps_or_the_cells():
+def test_a_rule_for_sizes_is_the_sweeps_or_the_cells(tmp_path):
     cell = {"n_params": [100, 400], "n_samples": 1e5, "inputs": 4, "classes": 3}
-    images = {"model": "mlp", "n_params": "total"}
+    images = {"model": "mlp", "n_params": "total", "images": write_images(tmp_path)}
     card = registry.card("model", "mlp")
     given = {"depth": 2, "taper": 0.5, "inputs": 4, "classes": 3}
     widths = {

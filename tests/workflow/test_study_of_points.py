@@ -56,6 +56,7 @@ def test_other_fits_train_nothing_again(fitted):
     assert all(f"fit {name} to grid" in fitted[0].stderr for name in FITS)
 
 
+@pytest.mark.slow
 def test_the_study_and_a_notebook_fit_the_same_points(fitted):
     _, results = fitted
     frames = {t: tables.frame(results / f"aggregate/grid/{t}.parquet") for t in (

@@ -77,7 +77,10 @@ class GridSweep:
         A grid of one value has the range 1. Of equal points the first is the best.
         """
         place = np.unravel_index(self.losses.argmin(), self.losses.shape)
-        point = [values[at] / (np.ptp(values) or 1.0) for values, at in zip(self._values, place)]
+        point = [
+            values[at] / (np.ptp(values) or 1.0)
+            for values, at in zip(self._values, place, strict=True)
+        ]
         return np.array(point), float(self.losses[place])
 
     @property

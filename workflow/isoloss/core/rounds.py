@@ -6,6 +6,7 @@ round, NAME_1, NAME_2, ..., whose runs are chosen by the fit to all runs before 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -75,11 +76,12 @@ def _sweeps(name: str, entry: Entry) -> Iterator[tuple[str, dict[str, Any]]]:
     """The sweeps that one with `rounds` stands for, by name."""
     rounds = entry["rounds"]
     of_all = {key: value for key, value in entry.items() if key not in ("cells", "rounds")}
-    yield f"{name}_0", {**of_all, "cells": entry["cells"]}
+    yield f"{name}_0", copy.deepcopy({**of_all, "cells": entry["cells"]})
     chosen_by = {key: rounds[key] for key in _OF_A_ROUND if key in rounds}
     for number in range(1, rounds["count"] + 1):
         about = {"number": number, "before": f"{name}_{number - 1}", **chosen_by}
-        yield f"{name}_{number}", {**of_all, "shards": rounds["shards"], "cells": [], "round": about}
+        entry = {**of_all, "shards": rounds["shards"], "cells": [], "round": about}
+        yield f"{name}_{number}", copy.deepcopy(entry)  # nothing is shared: some is changed later
 
 
 def _with_last(entry: Entry, last: Mapping[str, str]) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from isoloss.study.mixtures import fit_problems, mixture_problems
 from isoloss.study.rounds import (
     as_written,
     command_problems,
+    not_to_choose,
     round_problems,
     seeding_problems,
     trial,
@@ -209,20 +210,22 @@ class _Sections:
         wrong = round_problems(self.config, name, self.sound) + command_problems(sweep, place)
         self.problems += wrong
         seeds = self.runs.get(rounds.so_far(self.config, name)[0])
-        if wrong or seeds is None:
+        if seeds is None:
             return
-        self.runs[name] = seeds
-        if sweep["round"]["number"] > 1:
-            return  # as in the first round
         self.problems += seeding_problems(self.config, name, seeds)
-        chosen = trial(sweep, seeds)
+        if not wrong and sweep["round"]["number"] == 1:  # the others are alike
+            self.problems += self._trial_problems(trial(sweep, seeds), place)
+        self.runs[name] = seeds
+
+    def _trial_problems(self, sweep: Mapping[str, Any], place: str) -> list[Problem]:
+        """Problems of settings with which no N and D can be chosen."""
         try:
-            unfit = _sweep_problems(chosen, f"{place}.rounds")
-            self.problems += unfit
-            if not unfit:
-                self.plans.runs(chosen)
+            if wrong := _sweep_problems(sweep, place):
+                return [not_to_choose(one, place) for one in wrong]
+            self.plans.runs(sweep)
         except IsolossError as error:
-            self.problems += [one.within(f"{place}.rounds", ".") for one in error.problems]
+            return [not_to_choose(one, place) for one in error.problems]
+        return []
 
     def _check_plan(self, name: str, sweep: Mapping[str, Any], place: str) -> None:
         """The runs of a sweep whose settings are sound."""

@@ -18,16 +18,16 @@ Entry = Mapping[str, Any]
 Sound = Callable[..., bool]  # whether an entry of a section has the right shape
 
 
-def as_written(found: Iterable[Problem], config: Entry) -> list[Problem]:
+def as_written(problems: Iterable[Problem], config: Entry) -> list[Problem]:
     """Problems with the places of the user's study, in which rounds are not spelled out.
 
     Args:
-        found: problems of a complete study.
+        problems: of a complete study.
         config: that study.
     """
     names = {name: rounds.written_as(config, name) for name in config["train"]}
     places = {f"train.{k}": f"train.{v}" for k, v in names.items() if k != v}
-    return [_at(problem, places) for problem in found]
+    return [_at(problem, places) for problem in problems]
 
 
 def _at(problem: Problem, places: Mapping[str, str]) -> Problem:
@@ -104,13 +104,21 @@ def trial(sweep: Entry, seeds: pd.DataFrame) -> dict[str, Any]:
     return rounds.with_choices(sweep, *([size] for size in sizes))
 
 
+def not_to_choose(problem: Problem, place: str) -> Problem:
+    """What is wrong with the run of a trial, as a problem of the settings of its sweep."""
+    reason = f"a round chooses N and D of a run, and then: {problem.found}"
+    return Problem(f"{place}.settings", reason, "what settles N or D goes into the cells")
+
+
 def command_problems(sweep: Entry, place: str) -> list[Problem]:
     """Problems of a user's program that cannot be told N and D."""
     if not commanded(sweep):
         return []
     names = _command_line.names_of(sweep["command"]["run"], f"{place}.command.run")
     return [
-        Problem(f"{place}.command.run", f"a round chooses {key}, and it is not told", f"write {{{key}}}")
+        Problem(
+            f"{place}.command.run", f"a round chooses {key}, and it is not told", f"write {{{key}}}"
+        )
         for key in rounds.CHOSEN
         if key not in names
     ]

@@ -49,10 +49,6 @@ class GridSweep:
             ([2.0, 1.0], 1.0)
         """
         grid = {name: np.asarray(values, float) for name, values in param_grid.items()}
-        values = {
-            name.lower(): np.exp(given) if name in LOGARITHMS else given
-            for name, given in grid.items()
-        }
         runs = runs[["C", "N", "D", "loss"]].astype(float)
         weights = 1.0
         if weight_fn is not None:
@@ -61,6 +57,10 @@ class GridSweep:
         observed, shape = runs["loss"].to_numpy(), [len(given) for given in grid.values()]
         losses = np.empty(shape)
         with np.errstate(all="ignore"):  # a start can be so bad that a float cannot hold it
+            values = {
+                name.lower(): np.exp(given) if name in LOGARITHMS else given
+                for name, given in grid.items()
+            }
             by_size = _terms(values["a"], values["alpha"], runs["N"].to_numpy())
             by_data = _terms(values["b"], values["beta"], runs["D"].to_numpy())
             for place in product(*map(range, shape)):

@@ -436,6 +436,32 @@ class Chinchilla:
         if plot:
             self.plot()
 
+    def sweep_param_grid(
+        self, plot: bool = True, img_name: str = "sweep_param_grid"
+    ) -> tuple[np.ndarray, float]:
+        """The point of `param_grid` with the least mean penalty of the runs, without a fit.
+
+        Args:
+            plot: draw the least penalty with each value of each parameter.
+            img_name: name of the figure, without `.png`.
+
+        Returns:
+            The point, (5,), each parameter over the range of its values (over 1 if there is one
+            value), in the order of `param_grid`; and the mean penalty there.
+
+        Raises:
+            ValueError: there are no runs.
+        """
+        from isoloss.chinchilla._grid import GridSweep
+
+        if not len(self.database.df):
+            raise ValueError("there are no training runs yet: `append` some")
+        runs = self.database.df
+        sweep = GridSweep.of(runs, self.param_grid, self.loss_fn, self.weight_fn)
+        if plot:
+            self.visualizer.save(sweep.draw, img_name)
+        return sweep.best
+
 
 def _regime(seed_ranges: dict[str, Any]) -> AttrDict:
     """Ranges of C and D/N, and the N and D that follow from them."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from rich.markup import escape
 
 from isoloss.chinchilla._logger import get_logger
 
@@ -77,18 +78,18 @@ class Visualizer:
         """
         runs = cc.database.df
         if not isinstance(runs, pd.DataFrame):
-            raise TypeError(f"cc.database.df must be a pandas DataFrame, not {type(runs).__name__}")
+            raise TypeError(f"`database.df` must be a pandas DataFrame, not {type(runs).__name__}")
         point = _point(next_point)
         if len(runs) < FEWEST:
             self.logger.warning(
                 f"{len(runs)} training runs: nothing is drawn of fewer than {FEWEST}"
             )
             return
-        if fitted and not _is_fitted(cc):
+        if fitted and not cc.is_fitted:
             self.logger.warning("No law has been fitted yet: only the runs are drawn")
             fitted = False
         planes = Planes.of(cc, point, fitted, cmap_name)
-        self._save(planes.draw, img_name if fitted else "raw_data_points", simulation)
+        self.save(planes.draw, img_name if fitted else "raw_data_points", simulation)
 
     def optim(
         self,
@@ -113,7 +114,7 @@ class Visualizer:
         def draw(make: Callable[..., Figure]) -> Figure:
             return _draw_errors(make, predicted, observed, flops)
 
-        self._save(draw, img_name, simulation)
+        self.save(draw, img_name, simulation)
 
     def LBFGS(self, *args, **kwargs) -> None:
         """The old name of `optim`; deprecated."""
@@ -121,14 +122,14 @@ class Visualizer:
         warnings.warn(text, DeprecationWarning, stacklevel=2)
         return self.optim(*args, **kwargs)
 
-    def _save(self, draw: Callable, name: str, simulation: bool = False) -> None:
+    def save(self, draw: Callable, name: str, simulation: bool = False) -> None:
         """Save what `draw(make)` draws on a figure that `make(figsize=...)` returns; show it."""
         path = Path(self.project_dir) / f"{'simulation--' * simulation}{name}.png"
-        save(draw, path)
-        self.logger.info(f"Image saved to {path}")
+        write(draw, path)
+        self.logger.info(f"Image saved to [u]{escape(str(path))}[/]")
 
 
-def save(draw: Callable, path: Path) -> None:
+def write(draw: Callable, path: Path) -> None:
     """Save a figure as PNG; where a person sees figures, show it. None stays open.
 
     Args:
@@ -172,27 +173,15 @@ def _point(given: Mapping[str, float] | None) -> dict[str, float] | None:
     if not given:
         return None
     if not isinstance(given, Mapping) or set(given) != {"C", "N", "D"}:
-        raise TypeError(f"next_point must be None or a dict of C, N and D; it is {given!r}")
+        raise TypeError(f"`next_point` must be None or a dict of C, N and D, not {given!r}")
     return {name: float(value) for name, value in given.items()}
 
 
-def _is_fitted(cc: Chinchilla) -> bool:
-    """Whether there are parameters of a law."""
-    try:
-        return bool(cc.params)
-    except ValueError:  # as in the package
-        return False
-
-
-def _seed_regime(cc: Chinchilla) -> pd.DataFrame | None:
-    """The corners of the seed regime, C, N and D, in order around it; None without one."""
-    try:
-        ranges = cc.seed_ranges
-    except AttributeError:  # as in the package, there is then no such attribute
+def _corners(regime: Mapping | None) -> pd.DataFrame | None:
+    """The corners of a seed regime, C, N and D, in order around it; None without one."""
+    if regime is None:
         return None
-    if not ranges:
-        return None
-    (least, most), (low, high) = ranges["C"], ranges["N_to_D"]
+    (least, most), (low, high) = regime["C"], regime["N_to_D"]
     flops = np.array([least, most, most, least], float)
     ratio = np.array([low, low, high, high], float)  # D/N
     return pd.DataFrame(
@@ -233,7 +222,7 @@ class Planes:
         from matplotlib.colors import FuncNorm, Normalize
 
         runs = cc.database.df[["C", "N", "D", "loss"]].astype(float)
-        seeds, cmap = _seed_regime(cc), colormaps[cmap_name]
+        seeds, cmap = _corners(cc.regime), colormaps[cmap_name]
         if not fitted:
             ends = Normalize(*_apart(runs["loss"].min(), runs["loss"].max()))
             return cls(runs, seeds, point, np.empty(0), ScalarMappable(ends, cmap))

@@ -86,7 +86,7 @@ class Visualizer:
             )
             return
         if fitted and not cc.is_fitted:
-            self.logger.warning("No law has been fitted yet: only the runs are drawn")
+            self.logger.warning("the law is not estimated yet: only the runs are drawn")
             fitted = False
         planes = Planes.of(cc, point, fitted, cmap_name)
         self.save(planes.draw, img_name if fitted else "raw_data_points", simulation)

@@ -65,7 +65,7 @@ class _Story:
         group: that is shown.
         fits: of every round, each of the runs up to and with it.
         runs: that the last fit could use, with their `round`.
-        choices: of every round after the first; `choice` is null where it chose nothing.
+        choices: of every round after the first; rows without `choice` are not to be trained.
         target: the budget followed, FLOP.
     """
 
@@ -100,7 +100,8 @@ class _Story:
     def title(self) -> str:
         """The law, and why rounds chose nothing."""
         title = f"{self.name}: {self.fits[-1].law.formula}"
-        empty = self.choices[self.choices["choice"].isna()]
+        chosen = set(self.choices.dropna(subset=["choice"])["round"])
+        empty = self.choices[~self.choices["round"].isin(chosen)].drop_duplicates("round")
         for row in empty.head(TOLD).itertuples():
             reason = _figure.literal(row.reason, _figure.REASON)
             title += f"\nround {row.round} chose nothing: {reason}"

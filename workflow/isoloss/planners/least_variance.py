@@ -21,14 +21,14 @@ OPTIONS = {
         "type": "number",
         "exclusiveMinimum": 1,
         "maximum": 10_000,
-        "default": 2.0,
+        "default": 4.0,
         "description": "C of all new runs together over that of the largest run so far.",
     },
     "runs": {
         "type": "integer",
         "minimum": 1,
         "maximum": 100,
-        "default": 6,
+        "default": 8,
         "description": "New runs at most.",
     },
 }

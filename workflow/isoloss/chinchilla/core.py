@@ -69,7 +69,7 @@ class Chinchilla:
         >>> with TemporaryDirectory() as folder:
         ...     cc = Chinchilla(folder, grid, ranges, log_level=40)
         ...     (N, D), config = cc.seed()
-        >>> 1e15 <= 6 * N * D <= 1e16
+        >>> bool(1e15 <= 6 * N * D <= 1e16)
         True
     """
 

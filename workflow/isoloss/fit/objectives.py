@@ -191,8 +191,9 @@ def objective_of(asked: Any, delta: float) -> Objective:
     """The objective that `fit_law` is asked for.
 
     Args:
-        asked: a name; a mapping of `name` and settings; or a function, of the log residuals or of
-            (observed, predicted), told apart by how many arguments it needs.
+        asked: a name; a mapping of settings and `name`, or `of_losses`, which is a function of
+            (observed, predicted); or a function, of the log residuals or of those two, told apart
+            by how many arguments it needs.
         delta: where none is in the mapping.
 
     Raises:
@@ -204,14 +205,15 @@ def objective_of(asked: Any, delta: float) -> Objective:
         >>> print(objective_of(lambda observed, predicted: abs(predicted - observed), 1e-3))
         callable <lambda>
     """
-    if callable(asked):
-        if arguments(asked) == 2:
-            return Objective(OF_LOSSES, delta, of_losses=PenaltyOfLosses(asked))
+    if callable(asked) and arguments(asked) != 2:
         return Objective(OF_RESIDUALS, delta, asked)
+    if callable(asked):
+        asked = {"of_losses": asked}
     settings = dict(asked) if isinstance(asked, Mapping) else {"name": asked}
-    name = settings.pop("name", None)
+    function = settings.pop("of_losses", None)
+    name = settings.pop("name", OF_LOSSES if function else None)
     wrong = []
-    if not isinstance(name, str) or name not in OBJECTIVES:
+    if not isinstance(name, str) or name not in (OBJECTIVES if function is None else (OF_LOSSES,)):
         wrong.append(Problem("objective", f"unknown {name!r:.60}", nearest(name, OBJECTIVES)))
     for key, value in settings.items():
         place = f"objective.{key}"
@@ -225,7 +227,8 @@ def objective_of(asked: Any, delta: float) -> Objective:
             wrong.append(Problem(place, f"found {value!r:.60}", needed))
     if wrong:
         raise IsolossError(*wrong)
-    return Objective(name, **{"delta": delta, **settings})
+    of_losses = None if function is None else PenaltyOfLosses(function)
+    return Objective(name, of_losses=of_losses, **{"delta": delta, **settings})
 
 
 def arguments(function: Callable) -> int:

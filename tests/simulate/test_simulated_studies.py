@@ -14,7 +14,7 @@ from isoloss.simulate.recovery import wilson
 from isoloss.simulate.truth import truth_of
 
 TRUTH = {"card": "chinchilla", "preset": "hoffmann"}
-SPAN = {"from": 1e18, "to": 1e21}
+SPAN = {"from": 1e18, "to": 10**21}  # an integer of more than 64 bits
 TOKENS = {"from": 1e9, "to": 1e11}
 SEEDS = {"kind": "seed_ranges", "C": SPAN, "N_to_D": {"from": 5, "to": 80}, "runs": 40}
 ISOFLOP = {"kind": "isoflop", "C": {**SPAN, "points": 4}, "sizes": 5}
@@ -43,7 +43,7 @@ def simulated(**changed):
 )
 def test_without_noise_every_plan_recovers_the_truth(plan):
     estimators = {name: {**PLAIN["huber"], "objective": name} for name in ("huber_log", "mse")}
-    simulation = simulated(plan=plan, noise=None, estimators=estimators, budgets=[1e23])
+    simulation = simulated(plan=plan, noise=None, estimators=estimators, budgets=[10**23])
     trials = simulation.trials
     assert (trials["status"] == "converged").all()
     assert set(trials["quantity"]) >= {"E", "A", "beta", "n_opt", "d_opt", "loss_opt", "n_exponent"}
@@ -134,7 +134,7 @@ def test_a_truth_outside_the_law_of_an_estimator_shows_as_bias_of_the_optimum():
         ({"kind": "normal", "sd": 0.02, "relative": True}, 0.06),
         ({"kind": "heavy_tailed", "scale": 0.02, "df": 5}, 0.02 * np.sqrt(5 / 3)),
         ({"kind": "heteroscedastic", "sd": 0.02, "power": 0}, 0.02),
-        ({"kind": "heteroscedastic", "sd": 0.02, "power": 0.5, "at": 6e16}, 0.2),
+        ({"kind": "heteroscedastic", "sd": 0.02, "power": 0.5, "at": 6 * 10**16}, 0.2),
         ({"kind": "heteroscedastic", "sd": 0.1, "power": 1, "of": "reducible", "at": 1}, 0.2),
         ({"kind": "none"}, 0.0),
     ],
@@ -199,6 +199,7 @@ def test_replicates_that_cannot_be_fitted_are_counted_with_their_reason():
             "estimators.a.sweep: not a setting",
         ),
         ({"estimators": {"a": {**PLAIN["huber"], "objective": "l2"}}}, "estimators.a.objective"),
+        ({"estimators": {"a": {**PLAIN["huber"], "where": "width > 3"}}}, "estimators.a.where"),
         ({"estimators": {"a": {"card": "isoflop_parabolas"}}}, "no parameter in common"),
         ({"budgets": [0]}, r"budgets\[0\]: found 0"),
         ({"replicates": 0}, "replicates: found 0"),

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from isoloss.core import registry
+from isoloss.core.filters import evaluate
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.tables import WHOLE
 from isoloss.core.units import NATS
@@ -180,6 +181,8 @@ def estimator_of(
     if wrong:
         raise IsolossError(*wrong)
     where = given.pop("where")
+    if where:
+        evaluate(runs_table(*np.ones((3, 1))), where, f"{place}.where")
     fixed, tied, bounds = (given.pop(key) for key in ("fixed", "tied", "bounds"))
     beside = {"shared": (), "starts": None, "holdout": "none", "cluster": None}
     beside |= {"profiles": False, "seed": 0, "loss_unit": NATS}

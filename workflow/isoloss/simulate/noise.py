@@ -102,7 +102,7 @@ class Heteroscedastic:
     def draw(self, rng: np.random.Generator, runs: Runs) -> np.ndarray:
         """The noise, (n,)."""
         x = runs.C if self.of == "C" else runs.reducible
-        middle = np.exp(np.log(x).mean()) if self.at is None else self.at
+        middle = np.exp(np.log(x).mean()) if self.at is None else float(self.at)
         return rng.normal(0.0, self.sd * (x / middle) ** self.power)
 
 

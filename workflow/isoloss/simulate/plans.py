@@ -104,7 +104,7 @@ class SeedRanges:
     def points(self, rng: np.random.Generator, truth: Truth) -> Points:
         """The draw."""
         flops, ratio = (
-            np.exp(rng.uniform(np.log(side["from"]), np.log(side["to"]), self.runs))
+            np.exp(rng.uniform(*np.log([float(side["from"]), float(side["to"])]), self.runs))
             for side in (self.C, self.N_to_D)
         )
         N = np.sqrt(flops / 6.0 / ratio)
@@ -169,7 +169,7 @@ def _given(table: pd.DataFrame) -> Given:
 
 
 def _spaced(side: Mapping[str, float]) -> np.ndarray:
-    return np.geomspace(side["from"], side["to"], int(side["points"]))
+    return np.geomspace(float(side["from"]), float(side["to"]), int(side["points"]))
 
 
 def _check_ranges(needs_points: bool = True, **ranges: Mapping[str, Any]) -> None:

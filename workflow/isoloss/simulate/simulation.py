@@ -172,7 +172,7 @@ def experiment_of(
     noise: Mapping[str, Any] | Draw | None,
     estimators: Mapping[str, Mapping[str, Any]],
     budgets: Sequence[float],
-    seed: int,
+    seed: int = 0,
 ) -> Experiment:
     """What is asked for, checked; all problems at once where the truth is sound."""
     true_law = truth_of(truth)
@@ -185,7 +185,7 @@ def experiment_of(
         wrong.append(Problem("estimators", "there are none", "name at least one"))
     if wrong:
         raise IsolossError(*wrong)
-    collect = _Collected()
+    collect, budgets = _Collected(), [float(flops) for flops in budgets]
     plan_made = collect.of(plan_of, plan, true_law)
     noise_made = collect.of(noise_of, noise)
     by_name = {

@@ -21,6 +21,7 @@ from isoloss.fit.penalties import Parts, PenaltyOfLosses, of_residuals
 SMOOTH = 1e-5  # width, in units of the loss's scale, within which an absolute error is a square
 WIDE = 0.1  # the same width from which sharp corners are approached, halved each time
 SHARP = WIDE / 2**21  # where the optimum of absolute errors themselves is asked for: 5e-8
+BLUNT = WIDE / 2**14  # of replicates, which vary by far more: 6e-6
 ABOVE = 10.0  # asymmetric_mae: weight of a prediction above the loss
 OF_RESIDUALS, OF_LOSSES = "callable", "callable of losses"  # names of a user's functions
 
@@ -108,6 +109,10 @@ class Objective:
             return []
         count = int(np.ceil(np.log2(WIDE / self.smooth)))
         return [replace(self, smooth=self.smooth * 2.0**k) for k in range(count, 0, -1)]
+
+    def blunt(self) -> Objective:
+        """The objective of replicates: sharp corners cost time, and far less than they vary."""
+        return replace(self, smooth=max(self.smooth, BLUNT))
 
     def values(self, predicted: np.ndarray, loss: np.ndarray) -> np.ndarray:
         """Penalty of each run, (..., n); infinite where the law predicts none."""

@@ -467,7 +467,7 @@ def _ahead(
 
 
 def _objectives(problem: FitProblem, free: np.ndarray, weight: np.ndarray, loss) -> np.ndarray:
-    """Objective at points (b, q), each with its own weights and losses or all with the same, (b,)."""
+    """Objective at points (b, q), each with its own weights and losses or all alike, (b,)."""
     with np.errstate(all="ignore"):
         observed = problem.loss if loss is None else loss
         values = problem.objective.values(problem.predicted(free), observed)
@@ -496,6 +496,7 @@ def refit(
         loss: observed, for every replicate, (r, n); those of the fit if None.
         basins: of the fit looked at, the optimum included.
     """
+    problem = problem.with_objective(problem.objective.blunt())
     known = ends.free[separate(ends)[:basins]]
     begin = np.repeat(known[:1], len(weight), axis=0)
     if problem.objective.halving():

@@ -156,6 +156,7 @@ class _Sections:
             self.problems += _dataset_problems(dataset, f"load.{name}", self.sources is not None)
         self._check_weightings()
         self._check_fits()
+        self._check_simulations()
         for name, figure in self._entries("plot"):
             self._check_figure(figure, f"plot.{name}")
         return self.problems
@@ -318,6 +319,17 @@ class _Sections:
             self.problems += _rows_problems(fit, tags, place)
             if sweep in self.runs and not unread:
                 self.problems += _fit_problems(fit, self.runs[sweep], tags is None, place)
+
+    def _check_simulations(self) -> None:
+        simulations = self._entries("simulate")
+        if not simulations:
+            return
+        from isoloss.study.simulations import simulation_problems  # what fits is slow to import
+
+        for name, entry in simulations:
+            place, sweep = f"simulate.{name}", entry["plan"].get("sweep")
+            if sweep is None or self._is_known(f"{place}.plan.sweep", sweep, ("train", "aggregate")):
+                self.problems += simulation_problems(entry, self.runs.get(sweep), place)
 
     def _check_figure(self, figure: Mapping[str, Any], place: str) -> None:
         """A figure's sweep, its fits, and what its card needs of them."""

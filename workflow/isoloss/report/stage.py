@@ -22,7 +22,7 @@ class Summarize(Stage):
     arguments = (
         Argument(
             "tables",
-            "runs, losses and timing of sweeps, tables of fits, choices, audits of datasets, recovery",
+            "runs, losses and timing of sweeps, tables of fits, choices, audits, recovery",
             many=True,
             required=False,
         ),

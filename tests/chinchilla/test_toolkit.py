@@ -10,6 +10,7 @@ import os
 import random
 import warnings
 from dataclasses import dataclass, field
+from functools import partialmethod
 
 import matplotlib
 import numpy as np
@@ -21,7 +22,8 @@ from hypothesis import strategies as st
 pytest.importorskip("pydantic")
 pytest.importorskip("rich")
 import isoloss
-from isoloss.chinchilla import Chinchilla, _logger, core
+from isoloss.chinchilla import Chinchilla, _fitting, _logger, core
+from isoloss.chinchilla._metrics import log_huber
 from isoloss.chinchilla._utils import is_between, search_model_config
 
 GRID = {"E": [1.6], "A": [200.0], "B": [900.0], "alpha": [0.3], "beta": [0.4]}
@@ -283,7 +285,7 @@ def test_scaling_asks_for_one_of_factor_and_compute(tmp_path):
 
 
 def test_a_step_seeds_then_fits_and_scales(tmp_path):
-    cc = make(tmp_path, num_seeding_steps=12)
+    cc = make(tmp_path, num_seeding_steps=12, loss_fn=log_huber)
     append(cc, 11)
     (N, D), _ = cc.step(generator=random.Random(0))
     assert is_between(6 * N * D, RANGES["C"]) and not cc.is_fitted
@@ -313,16 +315,17 @@ def test_runs_outside_of_the_regime_are_no_seeds(tmp_path):
     assert not cc.is_fitted
 
 
-def test_a_fit_has_intervals_for_those_who_ask(tmp_path):
-    cc = make(tmp_path, weight_fn=lambda C: np.ones(len(C), int))
+def test_a_fit_has_intervals_for_those_who_ask(tmp_path, monkeypatch):
+    few = partialmethod(_fitting.Fitted.result, bootstrap=20)
+    monkeypatch.setattr(_fitting.Fitted, "result", few)
+    cc = make(tmp_path, loss_fn=log_huber, weight_fn=lambda C: np.ones(len(C), int))
     append(cc, 12)
     rng = np.random.default_rng(0)
     cc.database.df["loss"] += rng.exponential(0.01, 12)
     cc.fit()
     result = cc.fit_result
-    assert result.__class__ is isoloss.Fit
-    values = {**result.values}
-    assert {name: values[name] for name in LAW} == pytest.approx(cc.params, rel=1e-9)
+    assert result.__class__ is isoloss.Fit and cc.fit_result is result
+    assert {name: result.values[name] for name in LAW} == pytest.approx(cc.params, rel=1e-9)
     rows = result.params.set_index("term")
     assert (rows.loc[list(LAW), "ci_low"] <= rows.loc[list(LAW), "ci_high"]).all()
 

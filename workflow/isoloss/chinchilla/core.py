@@ -6,7 +6,6 @@ import os
 import random
 from collections.abc import Callable
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -446,19 +445,18 @@ class Chinchilla:
             img_name: of the figure, without `.png`.
 
         Returns:
-            The point, each of the five values divided by the range of its axis (by 1 where that is
-            0), and its mean penalty.
+            The point, (5,), each parameter divided by the range of its values (by 1 if there is
+            one value), in the order of `param_grid`; and the mean penalty there.
 
         Raises:
             ValueError: there are no runs, or one is not what a law can be fitted to.
         """
         from isoloss.chinchilla._grid import GridSweep
-        from isoloss.chinchilla.visualizer import save
 
         runs = self._checked_runs(at_least=1)
         sweep = GridSweep.of(runs, self.param_grid, self.loss_fn, self.weight_fn)
         if plot:
-            save(sweep.draw, Path(self.project_dir) / f"{img_name}.png")
+            self.visualizer.save(sweep.draw, img_name)
         return sweep.best
 
 

@@ -8,6 +8,8 @@ import json
 import logging
 import os
 import random
+import subprocess
+import sys
 import warnings
 from dataclasses import dataclass, field
 from functools import partialmethod
@@ -198,6 +200,8 @@ def test_a_law_is_used_on_the_class_and_on_an_instance(tmp_path):
     assert cc.L(N, D) < min(cc.L(N * 1.1, D / 1.1), cc.L(N / 1.1, D * 1.1))
     for values in ([1e18, 10**24], np.array([1e18, 1e24]), pd.Series([1e18, 1e24])):
         assert [x[1] for x in cc.allocate(values)] == list(cc.allocate(10**24))
+    runs = pd.DataFrame({"N": [1e6, N], "D": [1e7, D]}, index=[5, 6])
+    assert cc.L(runs.N, runs.D).loc[6] == cc.L(N, D) == cc.L([N], [D])[0]
     with pytest.raises(ValueError, match="Missing required parameters: beta"):
         Chinchilla.allocate_compute(1e18, {"A": 1, "B": 1, "alpha": 1})
     with pytest.raises(TypeError, match="params"):
@@ -345,7 +349,7 @@ def test_a_run_that_cannot_be_fitted_is_named(tmp_path, column, value, reason):
 def test_a_fit_needs_three_runs_and_64_bits(tmp_path, monkeypatch):
     cc = make(tmp_path)
     append(cc, 2)
-    with pytest.raises(ValueError, match="there are 2 runs"):
+    with pytest.raises(ValueError, match="2 training runs are not enough"):
         cc.fit()
     append(cc, 2)
     monkeypatch.setattr(core, "DTYPE", np.single)
@@ -451,7 +455,15 @@ def test_examples_in_docstrings_hold(name):
     assert outcome.attempted and not outcome.failed
 
 
-def test_a_logger_of_another_name_is_kept_apart(capsys):
-    _logger.get_logger("DEBUG", "own.part").debug("[b]bold[/]")
-    assert "bold" in capsys.readouterr().err
-    assert logging.getLogger("own").propagate is False
+@pytest.mark.parametrize("package", ["pydantic", "rich"])
+def test_what_is_not_installed_is_named_with_the_extra(package):
+    code = f"import sys; sys.modules[{package!r}] = None; import isoloss; isoloss.chinchilla"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    last = run.stderr.splitlines()[-1]
+    assert f"needs the package {package}; install it with `pip install isoloss[chin" in last
+
+
+def test_handlers_of_the_program_are_given_the_messages_too(tmp_path, caplog, capsys):
+    make(tmp_path, log_level=30)
+    assert ["model_search_config" in text for text in caplog.messages] == [True]
+    assert capsys.readouterr().err.count("model_search_config") == 1

@@ -43,13 +43,13 @@ class Plot(Stage):
 
     def inputs(self, study, figure):
         """The tables of its sweep, its fits and its observation that its card reads."""
-        entry, fits = study.config["plot"][figure], study.config["fit"]
-        sweep = entry["sweep"]
+        entry = study.config["plot"][figure]
+        sweep, fits = entry["sweep"], self._fits(study, entry)
         paths = []
         for table in registry.inputs(entry["card"]):
             stage, name = table.split("/")
             if stage == "fit":
-                paths += [f"fit/{fits[f]['sweep']}/{f}/{name}.parquet" for f in entry["fits"]]
+                paths += [f"fit/{one}/{fit}/{name}.parquet" for one, fit in fits]
             elif stage == "observe":
                 paths += [
                     f"observe/{entry['observation']}/{one}/{shard}.parquet"
@@ -62,6 +62,16 @@ class Plot(Stage):
             else:
                 paths.append(f"{stage}/{sweep}/{name}.parquet")
         return {"tables": paths}
+
+    @staticmethod
+    def _fits(study, entry):
+        """Sweep and name of each fit shown; with the choices of rounds, of the fit to every one."""
+        by_round = "choose/choices" in registry.inputs(entry["card"])
+        fits = []
+        for fit in entry["fits"]:
+            before = rounds.decided_by(study.config, fit) if by_round else []
+            fits += [(one, fit) for one in [*before, study.config["fit"][fit]["sweep"]]]
+        return fits
 
     def datasets(self, study, figure):
         """The one of the sweep that it shows."""

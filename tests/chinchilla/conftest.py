@@ -22,7 +22,7 @@ PACKAGE = pytest.param(
 )
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def matplotlib_as_before():
     """Styles and backend of figures after these tests are those before them."""
     with matplotlib.rc_context({"backend": "agg"}):

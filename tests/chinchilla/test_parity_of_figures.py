@@ -211,6 +211,15 @@ def test_the_factor_of_the_chinchilla_is_used(toolkit, planned):
     assert float(simulator.database.df.C.iloc[-1]) == pytest.approx(2e16, rel=1e-3)
 
 
+@differs("simulated_append")
+def test_a_simulated_run_is_no_run_of_the_project(toolkit, planned):
+    planned.visualizer.plot = lambda *_, **__: None
+    simulator = toolkit.module("simulator").Simulator(planned)
+    simulator(3, 0, noise_generator=None)
+    simulator.append(N=330, D=1, loss=1.0)
+    assert (len(simulator.database.df), len(planned.database.df)) == (4, 1)
+
+
 def test_simulate_is_a_simulator(planned, tmp_path):
     noise = iter([0.1, 0.2, 0.3, 0.4])
     assert planned.simulate(3, 0, target_params=TRUTH, noise_generator=noise) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import warnings
 
 import numpy as np
 import pytest
@@ -276,7 +277,7 @@ def test_a_grid_that_changed_is_sized_again(toolkit):
 @differs("stale_cache")
 def test_the_cache_knows_its_grid(toolkit):
     search = toolkit.module("_utils").search_model_config
-    search(1.0, {"width": [1, 2, 3]}, size_estimator=float)
+    search(1.0, {"width": [1, 2, 3]}, lambda width: width)
     chosen = search(9.0, {"width": [10, 20]}, lambda width: width, use_cache=True)
     assert chosen == ({"width": 10}, 10)
 
@@ -446,3 +447,12 @@ def test_the_loggers_of_the_program_stay(toolkit):
         assert handler in root.handlers
     finally:
         root.removeHandler(handler)
+
+
+@differs("warning_filters")
+def test_the_filters_of_warnings_stay(toolkit):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        before = list(warnings.filters)
+        importlib.reload(toolkit.module("_logger"))
+        assert warnings.filters == before

@@ -25,16 +25,16 @@ DIFFERENCES = {
     "step_alone": "the package asks a dict for attributes, so that step(C=...) and "
     "step(scaling_factor=...) fail without a factor set before",
     "preset_factor": "the package's Simulator forgets the factor of `Chinchilla(scaling_factor=)`",
+    "simulated_append": "`Simulator.append` of the package writes into the project's own file",
     "numpy_size": "the package refuses sizes that are numbers of NumPy in adjust_D_to_N",
     "list_of_budgets": "the package fails on a list, which its documentation allows",
     "is_between_arrays": "the package fails on arrays, which its documentation allows",
     "stale_cache": "the package's cache of sizes does not know that the grid changed",
+    "nameless_penalty": "the package's report fails for a penalty without a name, such as a "
+    "functools.partial",
     "root_logger": "the package replaces the handlers of the whole program's logger",
     "warning_filters": "importing the package changes the warning filters of the whole process",
     "global_style": "importing the package changes the style of every figure of the process",
-    "reported_weights": "the package's report fails for a penalty without a name (a partial)",
-    "named_penalty": "the package's report fails for a penalty without a name (a partial)",
-    "open_figures": "the package's picture of raw data points is marked by a star only when asked",
 }
 
 # A law, and the start of a search near it

@@ -11,7 +11,7 @@ from math import exp, log, sqrt
 import numpy as np
 import pandas as pd
 import pytest
-from toolkits import GRID, SEED_RANGES, TRUTH, Records, differs, loss_of, some_runs
+from toolkits import GRID, SEED_RANGES, TRUTH, Records, Toolkit, differs, loss_of, some_runs
 
 SIZES = {"width": [64, 128, 256, 512], "depth": [1, 2, 4, 8, 16]}
 
@@ -88,7 +88,6 @@ def test_defaults(toolkit, tmp_path):
     for name in ("model_search_config", "weight_fn", "num_seeding_steps", "scaling_factor"):
         assert getattr(cc, name) is None
     assert not hasattr(cc, "seed_ranges")
-    assert cc.algorithm == "BFGS"
     assert isinstance(cc.database, toolkit.module("database").Database)
     assert isinstance(cc.visualizer, toolkit.module("visualizer").Visualizer)
 
@@ -345,6 +344,28 @@ def test_weights_may_be_whole_numbers(toolkit, tmp_path):
     cc = toolkit.make(tmp_path, some_runs(5), weight_fn=lambda c: np.ones(len(c), dtype=int))
     cc.fit()
     assert cc.alpha > 0
+
+
+def test_a_fit_has_a_result_with_intervals(tmp_path):
+    """Only ours has one."""
+    cc = Toolkit("isoloss").make(tmp_path, some_runs(12, noise=0.02))
+    with pytest.raises(ValueError, match="fit"):
+        cc.fit_result  # noqa: B018
+    cc.fit()
+    result = cc.fit_result
+    assert result.values == pytest.approx(cc.params, rel=1e-12)
+    table = result.params.set_index("term")
+    assert (table.ci_low <= table.estimate).all()
+    assert (table.ci_high >= table.estimate).all()
+
+
+def test_the_search_is_not_named(toolkit, tmp_path):
+    """A script may set `algorithm`; with ours it has no effect."""
+    assert hasattr(toolkit.top.Chinchilla, "algorithm") == (toolkit.name == "package")
+    cc = toolkit.make(tmp_path, some_runs(5), loss_fn=toolkit.module("_metrics").mse)
+    cc.algorithm = "L-BFGS-B"
+    cc.fit()
+    assert set(cc.params) == set(TRUTH)
 
 
 # -- scale ------------------------------------------------------------------------------------

@@ -359,13 +359,8 @@ def test_a_fit_has_a_result_with_intervals(tmp_path):
     assert (table.ci_high >= table.estimate).all()
 
 
-def test_the_search_is_not_named(toolkit, tmp_path):
-    """A script may set `algorithm`; with ours it has no effect."""
-    assert hasattr(toolkit.top.Chinchilla, "algorithm") == (toolkit.name == "package")
-    cc = toolkit.make(tmp_path, some_runs(5), loss_fn=toolkit.module("_metrics").mse)
-    cc.algorithm = "L-BFGS-B"
-    cc.fit()
-    assert set(cc.params) == set(TRUTH)
+def test_the_search_has_its_old_name(toolkit):
+    assert toolkit.top.Chinchilla.algorithm == "BFGS"
 
 
 # -- scale ------------------------------------------------------------------------------------

@@ -14,12 +14,12 @@ from toolkits import DIFFERENCES, MODULES, Toolkit
 HERE = Path(__file__).parent
 PAGE = (HERE.parents[1] / "docs" / "parity.md").read_text(encoding="utf-8")
 ROW = re.compile(r"^\| (.+) \|$", flags=re.M)
-ROWS = [[cell.strip() for cell in row.split(" | ")] for row in ROW.findall(PAGE)]
+ROWS = [[cell.strip() for cell in row.split("|")] for row in ROW.findall(PAGE)]
 NAMES = {row[0].strip("`"): row for row in ROWS if len(row) == 5 and row[0].startswith("`")}
 SPECIAL = ("__init__", "__call__", "__getattr__")  # of the API reference
 
 
-def tests_of(file: Path) -> dict[str, str | None]:
+def the_tests_in(file: Path) -> dict[str, str | None]:
     """Every test of a file, and the name of its difference."""
     tests = {}
     for node in ast.parse(file.read_text(encoding="utf-8")).body:
@@ -32,7 +32,7 @@ def tests_of(file: Path) -> dict[str, str | None]:
 TESTS = {
     f"{file.name}::{test}": difference
     for file in HERE.glob("test_*.py")
-    for test, difference in tests_of(file).items()
+    for test, difference in the_tests_in(file).items()
 }
 
 

@@ -23,6 +23,7 @@ FOLDERS = {
     "trainer": "trainers",
     "observable": "observables",
     "law": "laws",
+    "planner": "planners",
     "figure": "figures",
 }
 # what a card of a kind must define; a method with its class
@@ -38,6 +39,7 @@ CONTRACTS = {
     "trainer": "TITLE ABOUT SOURCE plan warm_up device train",
     "observable": "TITLE ABOUT FORMULA SOURCE QUANTITIES observe",
     "law": "TITLE FORMULA LATEX SOURCE DOMAIN KIND make",
+    "planner": "TITLE ABOUT SOURCE choose",
     "figure": "TITLE ABOUT problems draw",
 }
 HOME = Path(__file__).parent.parent

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from isoloss.core import registry
+from isoloss.core import registry, rounds
 from isoloss.core.stages import Argument, Stage
 
 
@@ -13,7 +13,7 @@ class Plot(Stage):
     about = "Draw a figure."
     path, out = "plot/{figure}.png", "the PNG; PDF and table go beside it"
     entry = "isoloss.plot.job"
-    after = ("aggregate", "fit", "observe")
+    after = ("aggregate", "fit", "observe", "choose")
     arguments = (
         Argument("figure", "one of the study's `plot`", metavar="NAME"),
         Argument("tables", "the tables that its card needs", many=True),
@@ -52,9 +52,13 @@ class Plot(Stage):
                 paths += [f"fit/{fits[f]['sweep']}/{f}/{name}.parquet" for f in entry["fits"]]
             elif stage == "observe":
                 paths += [
-                    f"observe/{entry['observation']}/{sweep}/{shard}.parquet"
-                    for shard in study.shards(sweep)
+                    f"observe/{entry['observation']}/{one}/{shard}.parquet"
+                    for one in rounds.so_far(study.config, sweep)
+                    for shard in study.shards(one)
                 ]
+            elif stage == "choose":
+                chosen = rounds.so_far(study.config, sweep)[1:]
+                paths += [f"choose/{one}/{name}.parquet" for one in chosen]
             else:
                 paths.append(f"{stage}/{sweep}/{name}.parquet")
         return {"tables": paths}

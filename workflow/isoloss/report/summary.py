@@ -44,10 +44,13 @@ def summarize(specification: Mapping[str, Any], files: Sequence[str | Path]) -> 
     units_of: dict[str, tuple[str, str]] = {}
     notes: dict[str, list[str]] = {}
     corpora: dict[str, dict[str, Any]] = {}  # facts of datasets
+    chosen: list[pd.DataFrame] = []  # choices of rounds
     for file in files:
         facts = tables.facts(file)
         if facts["table"] == "audit":
             corpora[facts["dataset"]] = facts
+        elif facts["table"] == "choices":
+            chosen.append(tables.frame(file, "choices").assign(sweep=facts["sweep"]))
         elif "law" not in facts:
             by_sweep.setdefault(facts["sweep"], {})[facts["table"]] = tables.frame(file)
             units_of[facts["sweep"]] = facts["token"], facts["loss_unit"]

@@ -14,7 +14,7 @@ import pandas as pd
 
 from isoloss.aggregate.stage import rules
 from isoloss.aggregate.table import Rules, read_table
-from isoloss.core import filters, registry, schema, tokenizer, weight_maps, weightings
+from isoloss.core import filters, registry, rounds, schema, tokenizer, weight_maps, weightings
 from isoloss.core.addresses import UnsetError
 from isoloss.core.problems import IsolossError, Problem, StudyError, nearest
 from isoloss.core.sources import Sources
@@ -30,6 +30,14 @@ from isoloss.load.content import keywords
 from isoloss.load.stage import CACHE, FETCHED
 from isoloss.study.folder_weights import folder_weights
 from isoloss.study.mixtures import fit_problems, mixture_problems
+from isoloss.study.rounds import (
+    as_written,
+    command_problems,
+    not_to_choose,
+    round_problems,
+    seeding_problems,
+    trial,
+)
 from isoloss.study.schedules import phase_problems, schedule_problems
 from isoloss.train import cells
 from isoloss.train import settings as train_settings
@@ -92,7 +100,7 @@ def check(
         raise StudyError(list(dict.fromkeys(wrong)), source)
     wrong = _Sections(config, lambda *_: True, look, plans).check()
     if wrong:
-        raise StudyError(list(dict.fromkeys(wrong)), source)
+        raise StudyError(list(dict.fromkeys(as_written(wrong, config))), source)
     return config
 
 
@@ -181,6 +189,9 @@ class _Sections:
                 continue
             if not commanded(sweep):
                 self._is_known(f"{place}.dataset", sweep["dataset"], ("load",))
+            if "round" in sweep:
+                self._check_round(name, sweep, place)
+                continue
             before = len(self.problems)
             self.problems += _sweep_problems(sweep, place)
             if len(self.problems) > before:
@@ -190,6 +201,31 @@ class _Sections:
                 self.problems.append(too_many(f"{place}.cells", planned))
             else:
                 self._check_plan(name, sweep, place)
+
+    def _check_round(self, name: str, sweep: Mapping[str, Any], place: str) -> None:
+        """A round, whose runs are known later: what they are chosen by, and that they can be run.
+
+        In the checks of fits and figures it has the seeding runs.
+        """
+        wrong = round_problems(self.config, name, self.sound) + command_problems(sweep, place)
+        self.problems += wrong
+        seeds = self.runs.get(rounds.so_far(self.config, name)[0])
+        if seeds is None:
+            return
+        self.problems += seeding_problems(self.config, name, seeds)
+        if not wrong and sweep["round"]["number"] == 1:  # the others are alike
+            self.problems += self._trial_problems(trial(sweep, seeds), place)
+        self.runs[name] = seeds
+
+    def _trial_problems(self, sweep: Mapping[str, Any], place: str) -> list[Problem]:
+        """Problems of settings with which no N and D can be chosen."""
+        try:
+            if wrong := _sweep_problems(sweep, place):
+                return [not_to_choose(one, place) for one in wrong]
+            self.plans.runs(sweep)
+        except IsolossError as error:
+            return [not_to_choose(one, place) for one in error.problems]
+        return []
 
     def _check_plan(self, name: str, sweep: Mapping[str, Any], place: str) -> None:
         """The runs of a sweep whose settings are sound."""

@@ -18,11 +18,11 @@ class Summarize(Stage):
     about = "Write the summary of a study: its runs, fits and figures in a few lines."
     path, out = "summary.md", "the Markdown file"
     entry = "isoloss.report.summary"
-    after = ("load", "aggregate", "fit", "choose")
+    after = ("load", "aggregate", "fit", "choose", "simulate")
     arguments = (
         Argument(
             "tables",
-            "runs, losses and timing of sweeps, tables of fits, choices, audits of datasets",
+            "runs, losses and timing of sweeps, tables of fits, choices, audits, recovery",
             many=True,
             required=False,
         ),
@@ -62,7 +62,9 @@ class Summarize(Stage):
             for table in registry.FIT_TABLES
         ]
         trials = [f"aggregate/{trial['sweep']}/mixtures.parquet" for trial in _trials(study.config)]
-        return {"tables": runs + list(dict.fromkeys(trials)) + chosen + fits + sorted(audits)}
+        recovery = [f"simulate/{name}/recovery.parquet" for name in study.config["simulate"]]
+        tables = runs + list(dict.fromkeys(trials)) + chosen + fits + sorted(audits) + recovery
+        return {"tables": tables}
 
     def datasets(self, study):
         """Those of all sweeps."""

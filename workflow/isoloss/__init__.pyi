@@ -1,5 +1,6 @@
 """The public names for type checkers and editors; __init__.py fetches them when they are used."""
 
+from isoloss import chinchilla as chinchilla
 from isoloss.aggregate.table import read_runs as read_runs
 from isoloss.expand.by_weight import expand_rows_by_weight as expand_rows_by_weight
 from isoloss.expand.by_weight import merge_weights_maps as merge_weights_maps

@@ -32,7 +32,7 @@ def fit_law(
     *,
     where: str = "",
     group: str = "group",
-    objective: str | Callable[[np.ndarray], np.ndarray] = "huber_log",
+    objective: str | Mapping[str, Any] | Callable[..., np.ndarray] = "huber_log",
     delta: float = 1e-3,
     fixed: Mapping[str, float] | None = None,
     tied: Sequence[Sequence[str]] = (),
@@ -57,8 +57,9 @@ def fit_law(
         options: of the card.
         where: filter (docs/filters.md) that selects runs; the others are counted among the dropped.
         group: column; one fit for each of its values.
-        objective: one of objectives.OBJECTIVES, summed over runs times their fit_weight; or a
-            function of log residuals that gives the penalty of each.
+        objective: one of objectives.OBJECTIVES, summed over runs times their fit_weight; a mapping
+            of its name and settings, such as {"name": "asymmetric_mae", "above": 3}; or a function
+            that gives the penalty of each run, of log residuals or of (observed, predicted).
         delta: of huber_log in log loss, of huber in loss.
         fixed: value of terms that are not fitted.
         tied: groups of terms that share one value, such as [["alpha", "beta"]].

@@ -374,8 +374,7 @@ def optimise(
 
     Starts are first moved to the best scales for their exponents; those that meet there are one,
     and if all do, others are added (`further_starts`), since one alone is no evidence.
-    A Huber objective is followed from a wide to its own delta: nearly all of its path lies where
-    it is a sum of absolute values, with a corner at every run.
+    An objective with corners is followed from wide ones to its own (`Objective.easier`).
 
     Args:
         problem: what to minimise.
@@ -434,11 +433,8 @@ def _low_points(problem: FitProblem, middle: np.ndarray, weight: np.ndarray) -> 
 def narrowed(
     problem: FitProblem, free: np.ndarray, weight: np.ndarray, loss: np.ndarray | None = None
 ) -> np.ndarray:
-    """Points moved to near an optimum of a Huber objective, from wide deltas to its own."""
-    if "huber" not in problem.objective.name:
-        return free
-    for wider, most in ((100.0, 40), (10.0, 15), (3.0, 8)):
-        wide = replace(problem.objective, delta=wider * problem.objective.delta)
+    """Points moved to near an optimum along easier objectives (`Objective.easier`)."""
+    for wide, most in problem.objective.easier():
         easier = FitProblem(problem.law_on_runs, problem.loss, wide, problem.affine)
         free = minimise(easier, free, weight, loss, iterations=most).free
     return free

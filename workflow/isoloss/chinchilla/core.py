@@ -238,11 +238,11 @@ class Chinchilla:
                 and D, or no start leads to a finite objective.
             TypeError: `DTYPE` is less precise than 64 bits.
         """
+        from isoloss.chinchilla._fitting import fitted
+
         df = self._checked_runs()
         if np.dtype(DTYPE).itemsize < 8:
             raise TypeError(f"a fit needs numbers of at least 64 bits, not {np.dtype(DTYPE)}")
-        from isoloss.chinchilla._fitting import fitted
-
         if self.weight_fn is not None:
             self.logger.warning("`weight_fn` is given C of the runs, and nothing else of them")
         self._fitted = fitted(df, self.param_grid, self.loss_fn, self.weight_fn)
@@ -256,14 +256,19 @@ class Chinchilla:
         )
 
     def _checked_runs(self, at_least: int = 3) -> pd.DataFrame:
-        """The runs as numbers.
+        """The runs, with N, D and the loss as floats.
+
+        Args:
+            at_least: so many runs must be there.
 
         Raises:
             ValueError: they are too few, or one is not what a law can be fitted to.
         """
         df = self.database.df.copy()
+        if not len(df):
+            raise ValueError("there are no training runs yet: `append` some")
         if len(df) < at_least:
-            raise ValueError(f"there are {len(df)} runs in the database, and it takes {at_least}")
+            raise ValueError(f"{len(df)} training runs are not enough: it takes {at_least}")
         for name in ("N", "D", "loss"):
             df[name] = df[name].astype(DTYPE)
             wrong = ~np.isfinite(df[name]) | ((df[name] <= 0) & (name != "loss"))

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from matplotlib.text import Text
 
-from isoloss.core import registry, tables
+from isoloss.core import registry
 from isoloss.core.problems import IsolossError, StudyError
 from isoloss.figures import recovery
 from isoloss.figures._figure import Inputs
@@ -144,7 +144,6 @@ def test_the_figure_reads_the_tables_of_its_simulation():
         "simulate/known/trials.parquet",
     ]
     assert registry.inputs("recovery") == ["simulate/recovery", "simulate/trials"]
-    assert {"trials", "recovery"} <= set(tables.names())
 
 
 @pytest.mark.parametrize(

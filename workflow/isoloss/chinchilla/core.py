@@ -208,8 +208,8 @@ class Chinchilla:
                 break
         else:
             raise ValueError(
-                f"none of {TRIALS} draws has a model within `seed_ranges`: widen them, or give "
-                "`hyperparam_grid` models of such sizes"
+                f"could not find a valid configuration in {TRIALS} trials: widen `seed_ranges`, or "
+                "give `hyperparam_grid` models of sizes within them"
             )
         self._log_run(self.logger.debug, C, N, D)
         return (N, D), config
@@ -321,7 +321,7 @@ class Chinchilla:
             C = 6 * N * D
             if len(self.database.df) and self.database.df["C"].max() >= C:
                 self.logger.warning(
-                    "the scaling has saturated: this takes no more compute than a run before it; "
+                    "The scaling process has saturated: this takes no more compute than a run before it; "
                     "give `hyperparam_grid` larger models"
                 )
         self._log_run(self.logger.info, C, N, D)

@@ -321,7 +321,7 @@ class Chinchilla:
             C = 6 * N * D
             if len(self.database.df) and self.database.df["C"].max() >= C:
                 self.logger.warning(
-                    "The scaling process has saturated: this takes no more compute than a run before it; "
+                    "The scaling process has saturated: a run before it took as much compute; "
                     "give `hyperparam_grid` larger models"
                 )
         self._log_run(self.logger.info, C, N, D)

@@ -19,7 +19,9 @@ from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.fit.penalties import Parts, PenaltyOfLosses, of_residuals
 
 SMOOTH = 1e-5  # width, in units of the loss's scale, within which an absolute error is a square
-SHARP = 1e-8  # the same width where the optimum of absolute errors themselves is asked for
+WIDE = 0.1  # the same width from which sharp corners are approached, halved each time
+SHARP = WIDE / 2**21  # where the optimum of absolute errors themselves is asked for: 5e-8
+BLUNT = WIDE / 2**14  # of replicates, which vary by far more: 6e-6
 ABOVE = 10.0  # asymmetric_mae: weight of a prediction above the loss
 OF_RESIDUALS, OF_LOSSES = "callable", "callable of losses"  # names of a user's functions
 
@@ -91,18 +93,26 @@ class Objective:
         return self if self.logarithmic else replace(self, delta=self.delta / size)
 
     def easier(self) -> list[tuple[Objective, int]]:
-        """Objectives that lead to this one, and how many steps to take on each.
+        """Wider Huber objectives that lead to this one, and how many steps to take on each.
 
         Nearly all of the path of a descent lies where a Huber objective is a sum of absolute
-        values, with a corner at every run; wide ones, and wide corners, are smooth.
+        values, with a corner at every run.
         """
-        if "huber" in self.name:
-            widths = ((100.0, 40), (10.0, 15), (3.0, 8))
-            return [(replace(self, delta=wider * self.delta), most) for wider, most in widths]
+        if "huber" not in self.name:
+            return []
+        widths = ((100.0, 40), (10.0, 15), (3.0, 8))
+        return [(replace(self, delta=wider * self.delta), most) for wider, most in widths]
+
+    def halving(self) -> list[Objective]:
+        """Objectives that lead to one of sharp corners, each half as smooth as the one before."""
         if self.smooth >= SMOOTH:
             return []
-        widths = 10.0 ** np.arange(-1, np.log10(self.smooth) + 0.5, -1)
-        return [(replace(self, smooth=float(width)), 15) for width in widths]
+        count = int(np.ceil(np.log2(WIDE / self.smooth)))
+        return [replace(self, smooth=self.smooth * 2.0**k) for k in range(count, 0, -1)]
+
+    def blunt(self) -> Objective:
+        """The objective of replicates: sharp corners cost time, and far less than they vary."""
+        return replace(self, smooth=max(self.smooth, BLUNT))
 
     def values(self, predicted: np.ndarray, loss: np.ndarray) -> np.ndarray:
         """Penalty of each run, (..., n); infinite where the law predicts none."""

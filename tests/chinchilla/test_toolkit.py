@@ -349,7 +349,7 @@ def test_a_run_that_cannot_be_fitted_is_named(tmp_path, column, value, reason):
 def test_a_fit_needs_three_runs_and_64_bits(tmp_path, monkeypatch):
     cc = make(tmp_path)
     append(cc, 2)
-    with pytest.raises(ValueError, match="2 training runs are not enough"):
+    with pytest.raises(ValueError, match="there are 2 runs"):
         cc.fit()
     append(cc, 2)
     monkeypatch.setattr(core, "DTYPE", np.single)

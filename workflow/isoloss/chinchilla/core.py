@@ -265,10 +265,11 @@ class Chinchilla:
             ValueError: they are too few, or one is not what a law can be fitted to.
         """
         df = self.database.df.copy()
-        if not len(df):
-            raise ValueError("there are no training runs yet: `append` some")
         if len(df) < at_least:
-            raise ValueError(f"{len(df)} training runs are not enough: it takes {at_least}")
+            raise ValueError(
+                f"not enough training runs: there are {len(df)} runs in the database, and it takes "
+                f"{at_least}"
+            )
         for name in ("N", "D", "loss"):
             df[name] = df[name].astype(DTYPE)
             wrong = ~np.isfinite(df[name]) | ((df[name] <= 0) & (name != "loss"))

@@ -208,6 +208,9 @@ def test_the_factor_of_the_chinchilla_is_used(toolkit, planned):
     planned.scaling_factor = 2.0
     planned.visualizer.plot = lambda *_, **__: None
     simulator = toolkit.module("simulator").Simulator(planned)
+    for name, value in TRUTH.items():
+        setattr(planned, name, value)
+    simulator.fit = lambda **_: None
     simulator(4, 1, target_params=TRUTH, noise_generator=None)
     assert float(simulator.database.df.C.iloc[-1]) == pytest.approx(2e16, rel=1e-3)
 

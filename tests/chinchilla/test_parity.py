@@ -306,6 +306,16 @@ def test_a_penalty_of_the_user_sees_observed_then_predicted(toolkit, tmp_path):
     assert observed
 
 
+def test_a_penalty_of_the_user_may_hold_a_number_for_every_run(toolkit, tmp_path):
+    runs = [(n, d, loss * (1.2 if i % 2 else 1.0)) for i, (n, d, loss) in enumerate(some_runs(9))]
+    trust = np.array([0.0 if i % 2 else 1.0 for i in range(9)])
+    penalty = lambda y_true, y_pred: trust * (y_true - y_pred) ** 2  # noqa: E731
+    cc = toolkit.make(tmp_path, runs, loss_fn=penalty)
+    cc.fit()
+    for n, d, loss in runs[::2]:
+        assert cc.L(n, d) == pytest.approx(loss, rel=1e-2)
+
+
 def test_a_penalty_that_is_never_a_number(toolkit, tmp_path):
     cc = toolkit.make(tmp_path, some_runs(4), loss_fn=lambda y_true, y_pred: y_pred * np.nan)
     with pytest.raises(ValueError, match="loss_fn"):

@@ -10,7 +10,7 @@ import struct
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from toolkits import GRID, SEED_RANGES, TRUTH, Records, differs, loss_of, some_runs
+from toolkits import GRID, SEED_RANGES, TRUTH, Records, differs, execute, loss_of, some_runs
 
 
 def pictures(folder) -> set[str]:
@@ -137,7 +137,7 @@ def test_the_style_of_other_figures_stays(toolkit):
     with plt.rc_context():
         plt.rcdefaults()
         before = dict(plt.rcParams)
-        importlib.reload(visualizer)
+        execute(visualizer)
         after = dict(plt.rcParams)
     assert after == before
 

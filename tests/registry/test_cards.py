@@ -197,6 +197,10 @@ def files(chinchilla_runs, tmp_path_factory):
         paths["observe/observations"] = home / "observations.parquet"
         seen = seen[tables.schema("observations").names]
         tables.write("observations", seen, paths["observe/observations"], {})
+        choice = dict.fromkeys(tables.schema("choices").names) | {"n_params": 1e6, "n_flops": 1e16}
+        chosen = [choice | {"round": 1, "choice": 0}, choice | {"round": 2, "reason": "spent"}]
+        paths["choose/choices"] = home / "choices.parquet"
+        tables.write("choices", pd.DataFrame(chosen), paths["choose/choices"], {})
         settings_ = {"bootstrap": bootstrap, "holdout": "largest_compute"}
         settings_["loss_unit"] = "nats/byte"
         fit = fit_law(natural, law, profiles=law not in MIXTURES, **settings_)

@@ -121,6 +121,7 @@ class Inputs:
         token: what a token is, such as `byte`.
         loss_unit: of the loss, such as `nats/byte`.
         canvas: where it is drawn.
+        rounds: of a sweep of adaptive rounds, the first fit after each of them, the last included.
     """
 
     tables: dict[str, pd.DataFrame]
@@ -128,6 +129,7 @@ class Inputs:
     token: str = "token"
     loss_unit: str = NATS
     canvas: Canvas = field(default_factory=Canvas)
+    rounds: tuple[Fit, ...] = ()
 
     def label(self, quantity: str) -> str:
         """The label of an axis, with its unit."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from isoloss.core import registry, weightings
+from isoloss.core import registry, rounds, weightings
 from isoloss.core.stages import Argument, Stage
 
 _OF_RUNS = ("runs", "losses", "timing")
@@ -18,11 +18,11 @@ class Summarize(Stage):
     about = "Write the summary of a study: its runs, fits and figures in a few lines."
     path, out = "summary.md", "the Markdown file"
     entry = "isoloss.report.summary"
-    after = ("load", "aggregate", "fit", "simulate")
+    after = ("load", "aggregate", "fit", "choose", "simulate")
     arguments = (
         Argument(
             "tables",
-            "runs, losses and timing of sweeps, tables of fits, audits of datasets, recovery",
+            "runs, losses and timing of sweeps, tables of fits, choices, audits, recovery",
             many=True,
             required=False,
         ),
@@ -45,8 +45,15 @@ class Summarize(Stage):
         return [("law", fit["card"]) for fit in study.config["fit"].values()]
 
     def inputs(self, study):
-        """Runs and fits of all sweeps."""
-        sweeps = [*study.config["train"], *study.config["aggregate"]]
+        """Runs and fits of all sweeps; of rounds those of the last, and the choices of all."""
+        earlier = rounds.before_others(study.config)
+        sweeps = [s for s in study.config["train"] if s not in earlier]
+        sweeps += study.config["aggregate"]
+        chosen = [
+            f"choose/{one}/choices.parquet"
+            for sweep in sweeps
+            for one in rounds.so_far(study.config, sweep)[1:]
+        ]
         runs = [f"aggregate/{sweep}/{table}.parquet" for sweep in sweeps for table in _OF_RUNS]
         audits = [f"load/{name}/audit.parquet" for name in set(self._datasets(study).values())]
         fits = [
@@ -56,7 +63,7 @@ class Summarize(Stage):
         ]
         trials = [f"aggregate/{trial['sweep']}/mixtures.parquet" for trial in _trials(study.config)]
         recovery = [f"simulate/{name}/recovery.parquet" for name in study.config["simulate"]]
-        tables = runs + list(dict.fromkeys(trials)) + fits + sorted(audits) + recovery
+        tables = runs + list(dict.fromkeys(trials)) + chosen + fits + sorted(audits) + recovery
         return {"tables": tables}
 
     def datasets(self, study):

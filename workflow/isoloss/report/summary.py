@@ -45,12 +45,15 @@ def summarize(specification: Mapping[str, Any], files: Sequence[str | Path]) -> 
     notes: dict[str, list[str]] = {}
     corpora: dict[str, dict[str, Any]] = {}  # facts of datasets
     recoveries: dict[str, pd.DataFrame] = {}
+    chosen: list[pd.DataFrame] = []  # choices of rounds
     for file in files:
         facts = tables.facts(file)
         if facts["table"] == "audit":
             corpora[facts["dataset"]] = facts
         elif facts["table"] == "recovery":
             recoveries[facts["simulation"]] = tables.frame(file)
+        elif facts["table"] == "choices":
+            chosen.append(tables.frame(file, "choices").assign(sweep=facts["sweep"]))
         elif "law" not in facts:
             by_sweep.setdefault(facts["sweep"], {})[facts["table"]] = tables.frame(file)
             units_of[facts["sweep"]] = facts["token"], facts["loss_unit"]

@@ -33,6 +33,7 @@ from isoloss.study.mixtures import fit_problems, mixture_problems
 from isoloss.study.rounds import (
     as_written,
     command_problems,
+    figure_problems,
     not_to_choose,
     round_problems,
     seeding_problems,
@@ -327,7 +328,9 @@ class _Sections:
 
         for name, entry in simulations:
             place, sweep = f"simulate.{name}", entry["plan"].get("sweep")
-            if sweep is None or self._is_known(f"{place}.plan.sweep", sweep, ("train", "aggregate")):
+            if sweep is None or self._is_known(
+                f"{place}.plan.sweep", sweep, ("train", "aggregate")
+            ):
                 self.problems += simulation_problems(entry, self.runs.get(sweep), place)
 
     def _check_figure(self, figure: Mapping[str, Any], place: str) -> None:
@@ -347,6 +350,8 @@ class _Sections:
         observes = "observe/observations" in inputs
         if observes or figure.get("observation") is not None:
             self.problems += _observation_problems(config, figure, observes, place)
+        if "choose/choices" in inputs:
+            self.problems += figure_problems(config, figure, place)
         if "fit/profiles" in inputs:
             self.problems += _profile_problems(config["fit"], fits[:1], at_fits)
         if "fit/best_mixture" in inputs:

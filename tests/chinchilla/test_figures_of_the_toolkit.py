@@ -305,5 +305,5 @@ def test_a_start_beyond_what_a_float_holds_is_the_worst(toolkit, tmp_path):
 
 
 def test_a_grid_without_runs_is_refused(toolkit):
-    with pytest.raises(ValueError, match="there are no training runs yet"):
+    with pytest.raises(ValueError, match="there are 0 runs"):
         toolkit(table=runs(0)).sweep_param_grid()

@@ -60,6 +60,8 @@ def test_candidates_lie_within_what_the_runs_reach_and_the_budget_of_the_round(f
     assert possible.flops.min() >= runs["n_flops_6nd"].min() * (1 - 1e-9)
     assert possible.n_params.min() >= runs["n_params"].min()
     assert possible.n_samples.min() >= runs["n_samples"].min()
+    ratios, before = possible.n_samples / possible.n_params, runs["n_samples"] / runs["n_params"]
+    assert before.min() / 2 <= ratios.min() * 1.001 and ratios.max() <= 2 * before.max() * 1.001
 
 
 def test_what_a_run_teaches_is_its_share_of_the_variance_and_is_learned_once(fit, runs):
@@ -82,7 +84,7 @@ def test_the_noise_is_that_of_the_runs_around_the_law(fit, runs):
 @pytest.mark.parametrize("name", ["least_variance", "disagreement"])
 def test_runs_chosen_in_turn_cost_no_more_together_than_the_factor(name, fit, runs):
     choices = chosen(name, state_of(fit, runs, target=1e22), factor=1.5, runs=30)
-    assert 1 < len(choices) <= 30
+    assert 1 < len(choices) == len({(choice.n_params, choice.n_samples) for choice in choices})
     assert sum(choice.flops for choice in choices) <= 1.5 * LARGEST * (1 + 1e-6)
     assert "shrink the SD of ln N at C = 1e22 FLOP from" in choices[0].reason
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -66,3 +69,15 @@ def test_the_runs_chosen_are_rows_with_intervals_of_optimum_and_loss(name, fit, 
     assert (numbered["loss_low"] <= numbered["loss_predicted"]).all()
     assert (numbered["loss_predicted"] <= numbered["loss_high"]).all()
     assert (numbered["ci_level"] == 0.95).all()
+
+
+def test_the_planner_of_the_documentation_keeps_the_contract(fit, runs):
+    page = (Path(__file__).parents[2] / "docs" / "running.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", page, flags=re.S)
+    (source,) = [block for block in blocks if "def choose" in block]
+    card = {}
+    exec(compile(source, "running.md", "exec"), card)
+    assert set(registry.CONTRACTS["planner"].split()) <= set(card)
+    options = {key: spec["default"] for key, spec in card["OPTIONS"].items()}
+    (choice,) = card["choose"](state_of(fit, runs), **options)
+    assert choice.flops == pytest.approx(4 * runs["n_flops_6nd"].max())

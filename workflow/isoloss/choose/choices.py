@@ -43,9 +43,9 @@ def choices_of(
         seed: of planners that draw.
 
     Returns:
-        The `choices` table. Rows with a `choice`, counted from 0, are to be trained; in one more,
-        without it, `reason` says why the round is empty, or which runs are left out and why. N, D
-        and compute (6 N D) are targets: the plan finds the sizes of a model that come nearest.
+        The `choices` table. Rows with a `choice`, counted from 0, are to be trained; of those
+        without, `reason` says why the round is empty or the run is left out. N, D and compute
+        (6 N D) are targets: the plan finds the sizes of a model that come nearest.
 
     Raises:
         IsolossError: the law does not divide a budget, the fit is one of several groups, or no run
@@ -73,7 +73,7 @@ def choices_of(
 
 
 def _round(state: State, settings: Mapping[str, Any]) -> tuple[list[Choice], list[Choice]]:
-    """What is to be trained, and one that tells what is not and why, if there is any such."""
+    """What is to be trained, and what is not and why."""
     stop = _unfit(state) or _spent(state, settings.get("budget"))
     if stop:
         return [], [replace(_NOTHING, reason=stop)]
@@ -138,7 +138,7 @@ def _enough(state: State, chosen: list[Choice], until: float | None) -> Choice |
 
 
 def _sifted(state: State, chosen: list[Choice]) -> tuple[list[Choice], list[Choice]]:
-    """The choices that can be trained, and the first of the others with the reasons of them all."""
+    """The choices that can be trained, and the others, each with the reason why not."""
     left = math.inf if state.left is None else state.left
     kept: list[Choice] = []
     others: list[Choice] = []
@@ -150,14 +150,11 @@ def _sifted(state: State, chosen: list[Choice]) -> tuple[list[Choice], list[Choi
             need = f"{units.power(choice.flops)} of {units.power(left)} FLOP"
             problem = f"it costs more than is left of the budget, {need}"
         if problem:
-            size, data = units.count(choice.n_params), units.count(choice.n_samples)
-            reason = f"N = {size} and D = {data} are left out: {problem}"
-            others.append(replace(choice, reason=reason))
+            others.append(replace(choice, reason=f"left out: {problem}; {choice.reason}"))
         else:
             kept.append(choice)
             left -= choice.flops
-    reasons = "; ".join(choice.reason for choice in others)
-    return kept, [replace(choice, reason=reasons) for choice in others[:1]]
+    return kept, others
 
 
 def _impossible(choice: Choice) -> str:
@@ -171,7 +168,7 @@ def _trained(choice: Choice, runs: pd.DataFrame) -> str:
     """That a run so far has these N and D, whatever became of it; empty if none has."""
     for row in runs[["run_id", "n_params", "n_samples", "status"]].itertuples(index=False):
         if _alike(choice, Choice(row.n_params, row.n_samples, "")):
-            return f"run {row.run_id} has them already ({row.status})"
+            return f"run {row.run_id} has this N and D already ({row.status})"
     return ""
 
 

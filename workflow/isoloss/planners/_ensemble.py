@@ -17,7 +17,8 @@ from isoloss.core import units
 from isoloss.core.problems import IsolossError, Problem
 from isoloss.planners._planner import Choice, State
 
-_BUDGETS, _SIZES, _SPREAD = 9, 9, 8.0  # of the grid of runs; its sizes over the best one
+_BUDGETS, _RATIOS = 9, 12  # of the grid of runs
+_BEYOND = 2.0  # factor by which its D/N go beyond those of the runs so far
 _LEAST_NOISE = 1e-4  # of a log loss: that of runs which a law fits exactly
 _LEAST_REPLICATES = 10
 
@@ -36,18 +37,19 @@ class Grid:
 
 
 def grid(state: State, factor: float) -> Grid:
-    """Sizes around the optimum of budgets up to `factor` times the largest run so far.
+    """Runs of budgets up to `factor` times the largest run so far, (m,).
 
-    None is smaller, in N or D, than every run so far: a law is not known to hold there.
+    A law is known to hold where there are runs: none is smaller than all of them in N or D, and D/N
+    lies within a factor of 2 of theirs.
     """
     ended = state.runs[state.runs["status"] == "done"]
-    smallest = float(ended["n_flops_6nd"].min())
-    budgets = np.geomspace(smallest, state.scaled(factor), _BUDGETS)
-    best = state.fit.allocate(budgets)["N"].to_numpy()
-    sizes = best[:, None] * np.geomspace(1 / _SPREAD, _SPREAD, _SIZES)
-    n, d = sizes.ravel(), (budgets[:, None] / 6.0 / sizes).ravel()
-    inside = (n >= ended["n_params"].min()) & (d >= ended["n_samples"].min())
-    return Grid(n[inside], d[inside])
+    n, d = ended["n_params"].astype(float), ended["n_samples"].astype(float)
+    budgets = np.geomspace(ended["n_flops_6nd"].min(), state.scaled(factor), _BUDGETS)
+    ratios = np.geomspace((d / n).min() / _BEYOND, (d / n).max() * _BEYOND, _RATIOS)
+    sizes = np.sqrt(budgets[:, None] / 6.0 / ratios)
+    tokens = sizes * ratios
+    inside = (sizes >= n.min()) & (tokens >= d.min())
+    return Grid(sizes[inside], tokens[inside])
 
 
 class Ensemble:
@@ -124,12 +126,13 @@ def in_turn(
     target = state.target or state.scaled(factor)
     ensemble = Ensemble(state, possible, target)
     n, d, budget = possible.n_params, possible.n_samples, units.power(target)
-    left, chosen = state.scaled(factor), []
+    left, free, chosen = state.scaled(factor) * (1 + 1e-9), np.full(len(n), True), []
     for _ in range(runs):
-        rate = np.where(possible.flops <= left * (1 + 1e-9), worth(ensemble) / possible.flops, 0.0)
-        best = int(np.argmax(rate))
-        if not rate[best] > 0:
+        rate = worth(ensemble) / possible.flops * (free & (possible.flops <= left))
+        if not rate.any():
             break
+        best = int(np.argmax(rate))
+        free[best] = False  # a run is trained once
         before = ensemble.variance() ** 0.5
         ensemble.learn(best)
         left -= possible.flops[best]

@@ -334,7 +334,13 @@ class _Sections:
                 self.problems += simulation_problems(entry, self.runs.get(sweep), place)
 
     def _check_figure(self, figure: Mapping[str, Any], place: str) -> None:
-        """A figure's sweep, its fits, and what its card needs of them."""
+        """A figure's simulation, or its sweep, its fits, and what its card needs of them."""
+        if wrong := _of_what_problems(figure, place):
+            self.problems += wrong
+            return
+        if "simulation" in figure:
+            self._is_known(f"{place}.simulation", figure["simulation"], ("simulate",))
+            return
         config, fits, at_fits = self.config, figure["fits"], f"{place}.fits"
         card, inputs = registry.facts("figure", figure["card"]), registry.inputs(figure["card"])
         self._is_known(f"{place}.sweep", figure["sweep"], ("train", "aggregate"))
@@ -378,6 +384,21 @@ class _Sections:
             group = _entry(self.config, "fit", fit).get("group")
             runs = runs.assign(group=runs[group]) if group in tuple(runs) else runs
         self.problems += [one.within(place) for one in card.problems(figure["options"], runs)]
+
+
+def _of_what_problems(figure: Mapping[str, Any], place: str) -> list[Problem]:
+    """Problems of a figure that shows a sweep and not a simulation, or the other way."""
+    right, other = "sweep", "simulation"
+    if registry.of_simulation(figure["card"]):
+        right, other = other, right
+    if right not in figure:
+        return [Problem(place, f"{right!r} is missing", "add it")]
+    if other in figure:
+        reason = f"the card {figure['card']!r} shows a {right}"
+        return [Problem(f"{place}.{other}", reason, "leave it out")]
+    if right == "simulation" and figure["fits"]:
+        return [Problem(f"{place}.fits", "the figure shows no fits of the study", "leave them out")]
+    return []
 
 
 def _table_figure_problems(inputs: Iterable[str], place: str) -> list[Problem]:

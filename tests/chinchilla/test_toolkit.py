@@ -8,8 +8,11 @@ import json
 import logging
 import os
 import random
+import subprocess
+import sys
 import warnings
 from dataclasses import dataclass, field
+from functools import partialmethod
 
 import matplotlib
 import numpy as np
@@ -21,7 +24,8 @@ from hypothesis import strategies as st
 pytest.importorskip("pydantic")
 pytest.importorskip("rich")
 import isoloss
-from isoloss.chinchilla import Chinchilla, _logger, core
+from isoloss.chinchilla import Chinchilla, _fitting, _logger, core
+from isoloss.chinchilla._metrics import log_huber
 from isoloss.chinchilla._utils import is_between, search_model_config
 
 GRID = {"E": [1.6], "A": [200.0], "B": [900.0], "alpha": [0.3], "beta": [0.4]}
@@ -196,6 +200,8 @@ def test_a_law_is_used_on_the_class_and_on_an_instance(tmp_path):
     assert cc.L(N, D) < min(cc.L(N * 1.1, D / 1.1), cc.L(N / 1.1, D * 1.1))
     for values in ([1e18, 10**24], np.array([1e18, 1e24]), pd.Series([1e18, 1e24])):
         assert [x[1] for x in cc.allocate(values)] == list(cc.allocate(10**24))
+    runs = pd.DataFrame({"N": [1e6, N], "D": [1e7, D]}, index=[5, 6])
+    assert cc.L(runs.N, runs.D).loc[6] == cc.L(N, D) == cc.L([N], [D])[0]
     with pytest.raises(ValueError, match="Missing required parameters: beta"):
         Chinchilla.allocate_compute(1e18, {"A": 1, "B": 1, "alpha": 1})
     with pytest.raises(TypeError, match="params"):
@@ -283,7 +289,7 @@ def test_scaling_asks_for_one_of_factor_and_compute(tmp_path):
 
 
 def test_a_step_seeds_then_fits_and_scales(tmp_path):
-    cc = make(tmp_path, num_seeding_steps=12)
+    cc = make(tmp_path, num_seeding_steps=12, loss_fn=log_huber)
     append(cc, 11)
     (N, D), _ = cc.step(generator=random.Random(0))
     assert is_between(6 * N * D, RANGES["C"]) and not cc.is_fitted
@@ -313,16 +319,17 @@ def test_runs_outside_of_the_regime_are_no_seeds(tmp_path):
     assert not cc.is_fitted
 
 
-def test_a_fit_has_intervals_for_those_who_ask(tmp_path):
-    cc = make(tmp_path, weight_fn=lambda C: np.ones(len(C), int))
+def test_a_fit_has_intervals_for_those_who_ask(tmp_path, monkeypatch):
+    few = partialmethod(_fitting.Fitted.result, bootstrap=20)
+    monkeypatch.setattr(_fitting.Fitted, "result", few)
+    cc = make(tmp_path, loss_fn=log_huber, weight_fn=lambda C: np.ones(len(C), int))
     append(cc, 12)
     rng = np.random.default_rng(0)
     cc.database.df["loss"] += rng.exponential(0.01, 12)
     cc.fit()
     result = cc.fit_result
-    assert result.__class__ is isoloss.Fit
-    values = {**result.values}
-    assert {name: values[name] for name in LAW} == pytest.approx(cc.params, rel=1e-9)
+    assert result.__class__ is isoloss.Fit and cc.fit_result is result
+    assert {name: result.values[name] for name in LAW} == pytest.approx(cc.params, rel=1e-9)
     rows = result.params.set_index("term")
     assert (rows.loc[list(LAW), "ci_low"] <= rows.loc[list(LAW), "ci_high"]).all()
 
@@ -342,7 +349,7 @@ def test_a_run_that_cannot_be_fitted_is_named(tmp_path, column, value, reason):
 def test_a_fit_needs_three_runs_and_64_bits(tmp_path, monkeypatch):
     cc = make(tmp_path)
     append(cc, 2)
-    with pytest.raises(ValueError, match="there are 2 runs"):
+    with pytest.raises(ValueError, match="2 training runs are not enough"):
         cc.fit()
     append(cc, 2)
     monkeypatch.setattr(core, "DTYPE", np.single)
@@ -448,7 +455,15 @@ def test_examples_in_docstrings_hold(name):
     assert outcome.attempted and not outcome.failed
 
 
-def test_a_logger_of_another_name_is_kept_apart(capsys):
-    _logger.get_logger("DEBUG", "own.part").debug("[b]bold[/]")
-    assert "bold" in capsys.readouterr().err
-    assert logging.getLogger("own").propagate is False
+@pytest.mark.parametrize("package", ["pydantic", "rich"])
+def test_what_is_not_installed_is_named_with_the_extra(package):
+    code = f"import sys; sys.modules[{package!r}] = None; import isoloss; isoloss.chinchilla"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    last = run.stderr.splitlines()[-1]
+    assert f"needs the package {package}; install it with `pip install isoloss[chin" in last
+
+
+def test_handlers_of_the_program_are_given_the_messages_too(tmp_path, caplog, capsys):
+    make(tmp_path, log_level=30)
+    assert ["model_search_config" in text for text in caplog.messages] == [True]
+    assert capsys.readouterr().err.count("model_search_config") == 1

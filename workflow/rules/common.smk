@@ -171,7 +171,7 @@ def show_forecast():
     from isoloss.study import forecast
 
     forecasts = forecast.forecast(FLOW)
-    if not any(one.left for one in forecasts):
+    if not any(one.left or one.at_most for one in forecasts):
         return
     given = workflow.resource_settings
     jobs = given.nodes or given.cores or 1

@@ -6,7 +6,6 @@ import os
 import random
 from collections.abc import Callable
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -239,11 +238,11 @@ class Chinchilla:
                 and D, or no start leads to a finite objective.
             TypeError: `DTYPE` is less precise than 64 bits.
         """
+        from isoloss.chinchilla._fitting import fitted
+
         df = self._checked_runs()
         if np.dtype(DTYPE).itemsize < 8:
             raise TypeError(f"a fit needs numbers of at least 64 bits, not {np.dtype(DTYPE)}")
-        from isoloss.chinchilla._fitting import fitted
-
         if self.weight_fn is not None:
             self.logger.warning("`weight_fn` is given C of the runs, and nothing else of them")
         self._fitted = fitted(df, self.param_grid, self.loss_fn, self.weight_fn)
@@ -257,14 +256,19 @@ class Chinchilla:
         )
 
     def _checked_runs(self, at_least: int = 3) -> pd.DataFrame:
-        """The runs as numbers.
+        """The runs, with N, D and the loss as floats.
+
+        Args:
+            at_least: so many runs must be there.
 
         Raises:
             ValueError: they are too few, or one is not what a law can be fitted to.
         """
         df = self.database.df.copy()
+        if not len(df):
+            raise ValueError("there are no training runs yet: `append` some")
         if len(df) < at_least:
-            raise ValueError(f"there are {len(df)} runs in the database, and it takes {at_least}")
+            raise ValueError(f"{len(df)} training runs are not enough: it takes {at_least}")
         for name in ("N", "D", "loss"):
             df[name] = df[name].astype(DTYPE)
             wrong = ~np.isfinite(df[name]) | ((df[name] <= 0) & (name != "loss"))
@@ -446,19 +450,18 @@ class Chinchilla:
             img_name: of the figure, without `.png`.
 
         Returns:
-            The point, each of the five values divided by the range of its axis (by 1 where that is
-            0), and its mean penalty.
+            The point, (5,), each parameter divided by the range of its values (by 1 if there is
+            one value), in the order of `param_grid`; and the mean penalty there.
 
         Raises:
             ValueError: there are no runs, or one is not what a law can be fitted to.
         """
         from isoloss.chinchilla._grid import GridSweep
-        from isoloss.chinchilla.visualizer import save
 
         runs = self._checked_runs(at_least=1)
         sweep = GridSweep.of(runs, self.param_grid, self.loss_fn, self.weight_fn)
         if plot:
-            save(sweep.draw, Path(self.project_dir) / f"{img_name}.png")
+            self.visualizer.save(sweep.draw, img_name)
         return sweep.best
 
 

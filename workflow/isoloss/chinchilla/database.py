@@ -16,16 +16,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from rich.markup import escape as markup
 
 from isoloss.chinchilla._logger import get_logger
 from isoloss.core import escape, tables
+from isoloss.core.problems import TableError
 from isoloss.records.store import NO_LOCKS
 
 NEEDED = ("C", "N", "D", "loss")
 _COUNTS = ("C", "N", "D")
-_DIGEST = b"isoloss.chinchilla"  # of the CSV whose rows a Parquet file has
 
 
 class Database:
@@ -133,12 +132,10 @@ class Database:
         """Write both files whole, the CSV last: then the rows count. Returns its digest."""
         if self.filepath is None:
             return None
-        content = df.to_csv(index=False, float_format="%f").encode()
-        digest = hashlib.sha256(content).hexdigest()
-        with tables.whole(self._parquet) as temporary:
-            _write_parquet(df, temporary, digest)
-        with tables.whole(self.filepath) as temporary:
-            temporary.write_bytes(content)
+        text = df.to_csv(index=False, float_format="%f")
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        tables.write_free(_arrow(df), self._parquet, {"csv": digest})
+        tables.write_text(self.filepath, text)
         return digest
 
     @property
@@ -163,8 +160,8 @@ def _record(result: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame([result], columns=order)
 
 
-def _write_parquet(df: pd.DataFrame, path: Path, digest: str) -> None:
-    """Write the runs at full precision; what Arrow has no type for is written as text."""
+def _arrow(df: pd.DataFrame) -> pa.Table:
+    """The runs with all digits; what Arrow has no type for becomes text."""
     arrays = []
     for name in df.columns:
         values = df[name]
@@ -172,22 +169,17 @@ def _write_parquet(df: pd.DataFrame, path: Path, digest: str) -> None:
             values = values.astype(float)
         try:
             arrays.append(pa.array(values, from_pandas=True))
-        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
+        except (pa.ArrowException, OverflowError):
             arrays.append(pa.array(values.map(str, na_action="ignore"), from_pandas=True))
-    table = pa.table(arrays, names=[str(name) for name in df.columns])
-    about = {**(table.schema.metadata or {}), _DIGEST: digest.encode()}
-    pq.write_table(table.replace_schema_metadata(about), path, write_page_checksum=True)
+    return pa.table(arrays, names=list(df.columns))
 
 
 def _parquet_of(path: Path, digest: str) -> pd.DataFrame | None:
     """The rows of a Parquet file that was written with a CSV file, if it was with this one."""
     try:
-        table = pq.read_table(path, page_checksum_verification=True)
-    except (OSError, pa.ArrowInvalid):  # none, or damaged: the CSV file has the rows
+        return tables.frame(path) if tables.facts(path).get("csv") == digest else None
+    except TableError:  # none, or damaged: the CSV file has the rows
         return None
-    if (table.schema.metadata or {}).get(_DIGEST) != digest.encode():
-        return None
-    return table.to_pandas()
 
 
 def _read_csv(content: bytes, path: str) -> pd.DataFrame:

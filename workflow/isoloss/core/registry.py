@@ -223,10 +223,21 @@ def _defines(node: ast.stmt) -> Iterator[str]:
 
 
 def inputs(figure: str) -> list[str]:
-    """The tables (`stage/table`) that a figure card reads: those of every such one, and INPUTS."""
+    """The tables (`stage/table`) that a figure card reads: those of every such one, and INPUTS.
+
+    A figure of a simulation reads no others: it has neither runs nor fits.
+    """
     card = facts("figure", figure)
+    if of_simulation(figure):
+        return list(card["INPUTS"])
     of_fits = () if card.get("MAX_FITS") == 0 else OF_FITS
     return ["aggregate/runs", *of_fits, *card.get("INPUTS", [])]
+
+
+def of_simulation(figure: str) -> bool:
+    """Whether a figure card shows a simulation, and not runs of a sweep."""
+    given = facts("figure", figure).get("INPUTS", [])
+    return any(table.startswith("simulate/") for table in given)
 
 
 def of_mixtures(law: str) -> bool:

@@ -19,7 +19,9 @@ from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.fit.penalties import Parts, PenaltyOfLosses, of_residuals
 
 SMOOTH = 1e-5  # width, in units of the loss's scale, within which an absolute error is a square
-SHARP = 1e-8  # the same width where the optimum of absolute errors themselves is asked for
+WIDE = 0.1  # the same width from which sharp corners are approached, halved each time
+SHARP = WIDE / 2**21  # where the optimum of absolute errors themselves is asked for: 5e-8
+BLUNT = WIDE / 2**14  # of replicates, which vary by far more: 6e-6
 ABOVE = 10.0  # asymmetric_mae: weight of a prediction above the loss
 OF_RESIDUALS, OF_LOSSES = "callable", "callable of losses"  # names of a user's functions
 
@@ -54,7 +56,7 @@ class Objective:
         of_losses: of OF_LOSSES: the penalty of each run by its losses.
         above: asymmetric_mae: how many times as heavy a prediction above the loss is.
         smooth: of absolute errors, and of corners of OF_LOSSES: the width within which they are a
-            square, in units of the loss's scale; below SMOOTH it is approached from wider ones.
+            square, in units of the loss's scale; any but SMOOTH is approached from wider ones.
     """
 
     name: str = "huber_log"
@@ -78,6 +80,11 @@ class Objective:
         """Whether it compares logarithms, so that the unit of the loss is nothing to it."""
         return self.name in LOGARITHMIC
 
+    @property
+    def cornered(self) -> bool:
+        """Whether `smooth` is the width of its corners."""
+        return "mae" in self.name or self.of_losses is not None
+
     def unit(self, scale: float) -> float:
         """What an objective of losses divided by `scale` counts in those of the losses."""
         if self.logarithmic or self.of_losses is not None:
@@ -91,18 +98,26 @@ class Objective:
         return self if self.logarithmic else replace(self, delta=self.delta / size)
 
     def easier(self) -> list[tuple[Objective, int]]:
-        """Objectives that lead to this one, and how many steps to take on each.
+        """Wider Huber objectives that lead to this one, and how many steps to take on each.
 
         Nearly all of the path of a descent lies where a Huber objective is a sum of absolute
-        values, with a corner at every run; wide ones, and wide corners, are smooth.
+        values, with a corner at every run.
         """
-        if "huber" in self.name:
-            widths = ((100.0, 40), (10.0, 15), (3.0, 8))
-            return [(replace(self, delta=wider * self.delta), most) for wider, most in widths]
-        if self.smooth >= SMOOTH:
+        if "huber" not in self.name:
             return []
-        widths = 10.0 ** np.arange(-1, np.log10(self.smooth) + 0.5, -1)
-        return [(replace(self, smooth=float(width)), 15) for width in widths]
+        widths = ((100.0, 40), (10.0, 15), (3.0, 8))
+        return [(replace(self, delta=wider * self.delta), most) for wider, most in widths]
+
+    def halving(self) -> list[Objective]:
+        """Objectives that lead to one with corners, each half as smooth as the one before."""
+        if not self.cornered or self.smooth == SMOOTH:
+            return []
+        count = int(np.ceil(np.log2(WIDE / self.smooth)))
+        return [replace(self, smooth=self.smooth * 2.0**k) for k in range(count, 0, -1)]
+
+    def blunt(self) -> Objective:
+        """The objective of replicates: sharp corners cost time, and far less than they vary."""
+        return replace(self, smooth=max(self.smooth, BLUNT))
 
     def values(self, predicted: np.ndarray, loss: np.ndarray) -> np.ndarray:
         """Penalty of each run, (..., n); infinite where the law predicts none."""
@@ -145,7 +160,7 @@ class Objective:
         return parts
 
     def _width(self, loss: np.ndarray) -> float:
-        if "mae" in self.name or self.of_losses is not None:
+        if self.cornered:
             return self.smooth * float(np.median(np.abs(loss)))
         return self.delta
 

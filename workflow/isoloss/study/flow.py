@@ -269,6 +269,10 @@ class Flow:
         plan = self.root / self.job("plan", sweep=sweep).manifest
         return self._chosen(sweep, plan.stat().st_mtime_ns if plan.is_file() else None)
 
+    def is_planned(self, sweep: str) -> bool:
+        """Whether the runs of a sweep are known: those of a round are when its plan is there."""
+        return "round" not in self.config["train"][sweep] or self._has_plan(sweep)
+
     @cache  # noqa: B019 - a process looks at one study
     def _chosen(self, sweep: str, made: int | None) -> dict[str, list[dict[str, Any]]]:
         """The planned runs of a round by shard; none if its plan was never made (at a time)."""

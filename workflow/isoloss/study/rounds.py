@@ -79,6 +79,26 @@ def _fit_problems(config: Entry, name: str, sound: Sound) -> list[Problem]:
     return []
 
 
+def figure_problems(config: Entry, figure: Entry, place: str) -> list[Problem]:
+    """Problems of a figure of rounds: its sweep has none, or its fit does not choose them.
+
+    Args:
+        config: a study in which rounds are spelled out.
+        figure: an entry of `plot` whose card reads choices.
+        place: where it stands.
+    """
+    sweep = config["train"].get(figure["sweep"], {})
+    if "round" not in sweep:
+        reason = f"the figure shows rounds, and {figure['sweep']!r} has none"
+        return [Problem(f"{place}.sweep", reason, "show a sweep of `train` with `rounds`")]
+    chosen_by = sweep["round"]["fit"]
+    return [
+        Problem(f"{place}.fits", f"{fit!r} does not choose the rounds", f"show {chosen_by!r}")
+        for fit in figure["fits"]
+        if fit != chosen_by
+    ]
+
+
 def seeding_problems(config: Entry, name: str, seeds: pd.DataFrame) -> list[Problem]:
     """A problem if the seeding runs alone take the budget of the rounds, or more.
 

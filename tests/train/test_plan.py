@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from isoloss.core import registry, tables
 from isoloss.core.problems import IsolossError
 from isoloss.models._model import flops_per_example
-from isoloss.train.plan import plan_sweep, run, run_label, run_settings, shard_names
+from isoloss.train import plan as stage_of_plans
+from isoloss.train.plan import plan_sweep, run_label, run_settings, shard_names
 
 CELLS = [
     {"n_flops": 3e9, "d_model": [8, 12, 16]},
@@ -158,7 +159,7 @@ def planned(folder, *sizes: float) -> pd.DataFrame:
     absent = [name for name in tables.schema("choices").names if name not in choices]
     file = folder / "choices.parquet"
     tables.write("choices", choices.assign(**dict.fromkeys(absent)), file, {"token": "byte"})
-    (plan,) = run(sweep(cells=[], round={}), [file], folder, {})
+    (plan,) = stage_of_plans.run(sweep(cells=[], round={}), [file], folder, {})
     return tables.frame(plan, "plan")
 
 

@@ -114,6 +114,13 @@ FIGURE = {
     "card": "predicted_observed",
     "options": registry.defaults("figure", "predicted_observed"),
 }
+SIMULATION = {
+    "truth": {"card": "chinchilla", "preset": "hoffmann"},
+    "plan": {"kind": "isoflop", "C": {"from": 1e18, "to": 1e21, "points": 4}, "sizes": 5},
+    "noise": {"kind": "normal", "sd": 0.01},
+    "estimators": {"mse": {"card": "chinchilla", "objective": "mse", "bootstrap": 2}},
+    "replicates": 2,
+}
 CARDS = {
     "load": [("dataset", "python_stdlib")],
     "plan": RUN_CARDS,
@@ -121,6 +128,7 @@ CARDS = {
     "fit": [("law", "chinchilla")],
     "choose": [("planner", "scale_up"), ("law", "chinchilla")],
     "observe": [("observable", "weight_norms")],
+    "simulate": [("law", "chinchilla")],
     "plot": [("figure", "predicted_observed"), ("law", "chinchilla")],
     "summarize": [("law", "chinchilla")],
 }
@@ -187,6 +195,12 @@ def arguments(home: Path) -> dict[str, tuple]:
             home / "store",
             home / "observe/sizes/two/0.parquet",
             {**sweep, "observation": "sizes"},
+        ),
+        "simulate": (
+            {"simulate": SIMULATION, "seed": 3},
+            [],
+            home / "simulate",
+            {"simulation": "known"},
         ),
         "plot": ({"plot": FIGURE}, [files["runs"], *fits], home / "plot/seen.png"),
         "summarize": (about, summed, home / "summary.md"),
@@ -327,12 +341,13 @@ def test_the_unit_of_a_dataset_is_among_what_matters_to_its_tables(monkeypatch, 
 
 @pytest.fixture
 def source_study() -> dict:
-    """The default study with an observation and a round, complete."""
+    """The default study with an observation, a round and a simulation, complete."""
     study = schema.read(ROOT / "config.yaml")
     study["observe"] = {"norms": {"card": "weight_norms", "sweep": "isoflop"}}
     rounds = {"count": 1, "fit": "after", "planner": "scale_up"}
     study["train"]["further"] = {**study["train"]["isoflop"], "rounds": rounds}
     study["fit"]["after"] = {"card": "chinchilla", "sweep": "further"}
+    study["simulate"] = {"known": SIMULATION}
     config, problems = schema.complete(study)
     assert not problems
     return config

@@ -11,9 +11,10 @@ import pandas as pd
 from scipy import optimize
 
 from isoloss.chinchilla._formula import PARAMS, predict
-from isoloss.chinchilla._grid import LOGARITHMS, GridSweep
+from isoloss.chinchilla._grid import GridSweep
 
 STARTS = 20  # points of a grid that are descended from, the best ones
+POLISHED = 5  # ends, the best ones
 RESTARTS = 10  # of the polish, at most
 LEAST = float(np.finfo(np.single).tiny)  # of A and B
 GAIN = 1e-9  # of a restart, relative, that calls for another
@@ -54,7 +55,7 @@ def fitted_whole(
     """Fit the law by an objective that is known only as a number.
 
     The best points of the grid are descended from by BFGS with derivatives by differences; the
-    best end is polished by the simplex of Nelder and Mead, which corners do not stop.
+    best ends are polished by the simplex of Nelder and Mead, which corners do not stop.
 
     Args:
         df: columns C, N, D and loss.
@@ -75,23 +76,21 @@ def fitted_whole(
         True
     """
     grid = {name: np.asarray(values, dtype=float) for name, values in param_grid.items()}
-    sweep = GridSweep.of(df, grid, loss_fn, weight_fn)
-    order = np.argsort(sweep.losses, axis=None, kind="stable")[:STARTS]
-    places = np.transpose(np.unravel_index(order, sweep.losses.shape))
-    scale = np.array([np.ptp(values) or 1.0 for values in grid.values()])
-    objective = _Objective(df, list(grid), loss_fn, weight_fn)
-
-    def scaled(x: np.ndarray) -> float:
-        return objective(x * scale)
-
-    starts = [[values[i] for values, i in zip(grid.values(), at, strict=True)] for at in places]
+    losses = GridSweep.of(df, grid, loss_fn, weight_fn).losses
+    order = np.argsort(losses, axis=None, kind="stable")[:STARTS]
+    objective = _Objective(df, "e" in grid, loss_fn, weight_fn)
+    starts = []
+    for place in np.transpose(np.unravel_index(order, losses.shape)):
+        point = {name: values[i] for (name, values), i in zip(grid.items(), place, strict=True)}
+        starts.append(objective.coordinates(point))
     with np.errstate(all="ignore"):
-        ends = [optimize.minimize(scaled, np.array(at) / scale, method="BFGS") for at in starts]
-        best = min(ends, key=lambda end: end.fun if np.isfinite(end.fun) else np.inf)
-        if not np.isfinite(best.fun):
+        ends = [optimize.minimize(objective, at, method="BFGS") for at in starts]
+        low = sorted((end for end in ends if np.isfinite(end.fun)), key=lambda end: end.fun)
+        if not low:
             raise ValueError("no start leads to a finite objective: `loss_fn` may be wrong")
-        best = _polished(scaled, best.x, best.fun)
-    return WholeFit(objective.params(best.x * scale), float(best.fun), len(starts))
+        polished = [_polished(objective, end.x, end.fun) for end in low[:POLISHED]]
+    best = min(polished, key=lambda end: end.fun)
+    return WholeFit(objective.params(best.x), float(best.fun), len(starts))
 
 
 def _polished(function: Callable, x: np.ndarray, value: float) -> optimize.OptimizeResult:
@@ -108,27 +107,40 @@ def _polished(function: Callable, x: np.ndarray, value: float) -> optimize.Optim
 
 
 class _Objective:
-    """The mean of a `loss_fn` at parameters in the coordinates of a grid."""
+    """The mean of a `loss_fn` in coordinates that a search can go along one by one.
+
+    They are E or its logarithm, the logarithms of A / N^alpha and B / D^beta at the middle of the
+    runs, alpha and beta.
+    """
 
     def __init__(
-        self, df: pd.DataFrame, names: list[str], loss_fn: Callable, weight_fn: Callable | None
+        self, df: pd.DataFrame, positive: bool, loss_fn: Callable, weight_fn: Callable | None
     ):
-        self.names, self.loss_fn, self.weights = names, loss_fn, 1.0
+        self.positive, self.loss_fn, self.weights = positive, loss_fn, 1.0
         self.N, self.D, self.loss = (df[name].to_numpy(dtype=float) for name in ("N", "D", "loss"))
+        self.middle = np.mean(np.log(self.N)), np.mean(np.log(self.D))
         if weight_fn is not None:
             weights = np.asarray(weight_fn(df["C"].to_numpy(dtype=float)), dtype=float)
             self.weights = weights / weights.mean()
 
+    def coordinates(self, point: Mapping[str, float]) -> np.ndarray:
+        """Of a point of a grid, where lower-case letters are logarithms."""
+        a, b = (
+            point[name] if name in point else np.log(max(point[name.upper()], LEAST))
+            for name in ("a", "b")
+        )
+        alpha, beta = point["alpha"], point["beta"]
+        n, d = self.middle
+        E = point["e"] if self.positive else point["E"]
+        return np.array([E, a - alpha * n, b - beta * d, alpha, beta])
+
     def params(self, x: np.ndarray) -> dict[str, float]:
-        """E, A, B, alpha and beta of a point; A and B are above 0."""
-        given = {
-            name.upper() if name in LOGARITHMS else name: np.exp(value)
-            if name in LOGARITHMS
-            else value
-            for name, value in zip(self.names, x, strict=True)
-        }
-        given |= {name: max(given[name], LEAST) for name in ("A", "B")}
-        return {name: float(given[name]) for name in PARAMS}
+        """E, A, B, alpha and beta of coordinates."""
+        E, by_size, by_data, alpha, beta = x
+        n, d = self.middle
+        A, B = np.exp([by_size + alpha * n, by_data + beta * d])
+        values = (np.exp(E) if self.positive else E, A, B, alpha, beta)
+        return dict(zip(PARAMS, map(float, values), strict=True))
 
     def __call__(self, x: np.ndarray) -> float:
         """The objective; infinite where it is not a number."""

@@ -75,22 +75,32 @@ class PenaltyOfLosses:
         )
         return np.array([self._of_table(*row) for row in rows]).reshape(observed.shape)
 
+    def is_one_number(self, loss: np.ndarray) -> bool:
+        """Whether the function gives a number for all runs in the place of a penalty of each."""
+        return self._given(loss * self.size, loss * self.size).ndim == 0
+
     def _of_table(self, observed: np.ndarray, predicted: np.ndarray) -> np.ndarray:
         """Penalties of the runs of one table, (n,); the function may write into its arguments.
 
         It sees every run, in order, since a user's function may hold a number for each of them.
         """
-        place = f"objective {self.name}"
+        given = self._given(observed, predicted)
+        if given.shape != predicted.shape:
+            reason = f"it returned an array of shape {given.shape} for {len(predicted)} runs"
+            raise IsolossError(Problem(self._place, reason, "return one penalty for each run"))
+        return given
+
+    def _given(self, observed: np.ndarray, predicted: np.ndarray) -> np.ndarray:
         try:
-            given = np.asarray(self.function(observed, predicted), dtype=float)
+            return np.asarray(self.function(observed, predicted), dtype=float)
         except Exception as error:
             reason = f"{type(error).__name__}: {visible(str(error))[:200]}"
             do = "it is called as f(observed, predicted) with arrays (n,)"
-            raise IsolossError(Problem(place, f"it failed with {reason}", do)) from error
-        if given.shape != predicted.shape:
-            reason = f"it returned an array of shape {given.shape} for {len(predicted)} runs"
-            raise IsolossError(Problem(place, reason, "return one penalty for each run"))
-        return given
+            raise IsolossError(Problem(self._place, f"it failed with {reason}", do)) from error
+
+    @property
+    def _place(self) -> str:
+        return f"objective {self.name}"
 
     def parts(self, residual: np.ndarray, loss: np.ndarray, width: float, absolute) -> Parts:
         """Value, slope, curvature and weight by the predicted loss, each (..., n).

@@ -136,6 +136,23 @@ def test_settings_that_leave_nothing_to_choose_are_told_before_anything_runs(stu
     ) in messages
 
 
+def test_what_only_the_cells_give_is_not_left_to_a_default(study):
+    cells = study["train"]["ladder"]["cells"]
+    cells[0] |= {"peak_learning_rate": 0.01, "seed": [0, 1]}
+    assert told(study) == [
+        "train.ladder.cells: the runs of rounds would not have 'peak_learning_rate', which only "
+        "the cells give; put the value for these runs into `settings`"
+    ]
+    study["train"]["ladder"]["settings"]["peak_learning_rate"] = 0.02
+    assert check.check(study)["train"]["ladder_1"]["settings"]["peak_learning_rate"] == 0.02
+
+
+def test_null_is_no_limit(study):
+    unlimited = copy.deepcopy(study)
+    unlimited["train"]["ladder"]["rounds"] |= dict.fromkeys(("budget", "target", "until"))
+    assert check.check(unlimited) == check.check(study)
+
+
 def test_problems_of_cells_and_settings_are_told_at_the_sweep_as_it_is_written(study):
     study["train"]["ladder"]["settings"]["contxt"] = 3
     assert told(study) == [

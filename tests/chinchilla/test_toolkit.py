@@ -118,7 +118,7 @@ def test_a_seed_has_a_model_whose_size_keeps_it_within_the_regime(tmp_path):
 def test_a_regime_without_a_model_is_told(tmp_path):
     grid = {"width": [2], "depth": [1]}
     search = {"size_estimator": size_of, "hyperparam_grid": grid}
-    with pytest.raises(ValueError, match="none of 1024 draws has a model"):
+    with pytest.raises(ValueError, match="valid configuration in 1024 trials"):
         make(tmp_path, model_search_config=search).seed()
     with pytest.raises(ValueError, match="seeding needs `seed_ranges`"):
         make(tmp_path, seed_ranges={}).seed()
@@ -349,7 +349,7 @@ def test_a_run_that_cannot_be_fitted_is_named(tmp_path, column, value, reason):
 def test_a_fit_needs_three_runs_and_64_bits(tmp_path, monkeypatch):
     cc = make(tmp_path)
     append(cc, 2)
-    with pytest.raises(ValueError, match="2 training runs are not enough"):
+    with pytest.raises(ValueError, match="there are 2 runs"):
         cc.fit()
     append(cc, 2)
     monkeypatch.setattr(core, "DTYPE", np.single)
@@ -386,7 +386,7 @@ def test_a_project_by_a_file(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "error", "reason"),
     [
-        ("a.toml", "", ValueError, "unsupported file format"),
+        ("a.toml", "", ValueError, "Unsupported file format"),
         ("a.json", "{", ValueError, "is not JSON"),
         ("a.yaml", "a: [", ValueError, "is not YAML"),
         ("a.yaml", "log_level: 1\nlog_level: 2", ValueError, "appears twice"),

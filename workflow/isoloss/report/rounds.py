@@ -32,7 +32,7 @@ def table(sweep: str, rounds: Sequence[pd.DataFrame], runs: pd.DataFrame) -> lis
         rounds: the `choices` table of every round, in order.
         runs: the `runs` table of the last round.
     """
-    choices = pd.concat(rounds, ignore_index=True)
+    choices = pd.DataFrame([one for of_round in rounds for one in of_round.to_dict("records")])
     chosen = choices[choices["choice"].notna()]
     planners = ", ".join(markdown(name) for name in choices["planner"].unique())
     seeds = int((runs["round"] == 0).sum())

@@ -16,6 +16,7 @@ import pandas as pd
 from isoloss.core import registry, units
 from isoloss.core.problems import IsolossError, Problem
 from isoloss.fitted import Fit
+from isoloss.fitted.facts import DO_NOT_USE
 from isoloss.laws._make import allocating
 from isoloss.planners._planner import Choice, State
 
@@ -190,6 +191,12 @@ def _facts(state: State, choice: Choice) -> dict[str, Any]:
     point = state.fit.predict(N=choice.n_params, D=choice.n_samples, C=choice.flops).iloc[0]
     loss, low, high = point["loss"], point["low"], point["high"]
     interval = units.interval(low, high, lambda value: f"{value:.4g}")
-    reason["reason"] += f"; the loss there is predicted as {loss:.4g} {interval}"
+    reason["reason"] += f"; the loss there is predicted as {loss:.4g} {interval}{_doubt(state.fit)}"
     optimum = {end: best[end.replace("n_", "N_").replace("d_", "D_")] for end in ends}
     return {**size, **optimum, **dict(zip(losses, (loss, low, high), strict=True)), **reason}
+
+
+def _doubt(fit: Fit) -> str:
+    """That the fit is not to be used, which more runs may cure; empty if it can be."""
+    row = fit.summary.iloc[0]
+    return f"; this fit is not to be used: {row['reasons']}" if row["verdict"] == DO_NOT_USE else ""

@@ -172,3 +172,10 @@ def test_every_law_that_divides_a_budget_chooses(law, runs):
     choices = chosen(fit_law(runs, law, bootstrap=4), runs)
     assert math.isfinite(choices["loss_predicted"].item())
     assert choices["n_flops"].item() == pytest.approx(2 * LARGEST)
+
+
+@pytest.mark.parametrize("planner", ["least_variance", "disagreement"])
+def test_planners_that_weigh_single_runs_need_a_law_that_is_fitted_to_them(planner, runs):
+    message = f"planner {planner}: it cannot choose by 'envelope', a law of kind frontier; take"
+    with pytest.raises(IsolossError, match=message):
+        chosen(fit_law(runs, "envelope", bootstrap=20), runs, planner=planner)

@@ -18,7 +18,7 @@ from isoloss.core.problems import IsolossError, Problem
 from isoloss.fitted import Fit
 from isoloss.fitted.facts import DO_NOT_USE
 from isoloss.laws._make import allocating
-from isoloss.planners._planner import Choice, State
+from isoloss.planners._planner import Choice, State, law_problems
 
 ALIKE = 1.01  # factor in N and in D within which two runs are the same choice
 _NOTHING = Choice(math.nan, math.nan, "")
@@ -89,11 +89,13 @@ def _round(state: State, settings: Mapping[str, Any]) -> tuple[list[Choice], lis
 
 def _state(fit: Fit, runs: pd.DataFrame, settings: Mapping[str, Any], seed: int) -> State:
     """What is known, of a fit that can be asked for the best N and D of a budget."""
-    card = fit.facts.get("card", "this law")
+    card = fit.facts["card"]
     if not fit.law.allocates:
         reason = "its law does not give the best N and D of a budget"
         remedy = f"take one of the laws {', '.join(allocating())}"
         raise IsolossError(Problem(f"rounds: fit of the law {card}", reason, remedy))
+    if wrong := law_problems(settings["planner"], card):
+        raise IsolossError(*wrong)
     if len(fit.groups) > 1:
         reason = f"it has fits of {len(fit.groups)} groups, and a round is chosen by one"
         raise IsolossError(Problem("rounds: fit", reason, "select one of them with `where`"))

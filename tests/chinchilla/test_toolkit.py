@@ -259,6 +259,11 @@ def test_compute_is_scaled_from_the_largest_of_seeds_and_runs(tmp_path):
     assert last == {"next_point": {"C": 6e20, "N": N, "D": D}, "simulation": True}
 
 
+def test_a_regime_without_runs_can_be_scaled(tmp_path):
+    cc = make_known(tmp_path)
+    assert cc.scale(2.0)[0] == cc.allocate(2e16)
+
+
 def test_a_scaled_model_gets_the_data_of_its_size(tmp_path):
     cc = make_known(tmp_path, 3, model_search_config=SEARCH)
     (N, D), config = cc.scale(2.0)
@@ -301,6 +306,16 @@ def test_a_step_seeds_then_fits_and_scales(tmp_path):
     (N, D), _ = cc.step(scaling_factor=5.0, simulation=True)
     assert pytest.approx(5e16) == 6 * N * D
     assert cc.visualizer.errors[-1]["simulation"] and cc.visualizer.plots[-1]["simulation"]
+
+
+def test_a_grid_is_read_by_name(tmp_path):
+    fits = []
+    for at, grid in enumerate([GRID, dict(reversed(GRID.items()))]):
+        cc = make(tmp_path / str(at), param_grid=grid, loss_fn=log_huber)
+        append(cc, 8)
+        cc.fit()
+        fits.append(cc.params)
+    assert fits[0] == fits[1]
 
 
 def test_a_step_needs_to_know_how_many_seeds(tmp_path):

@@ -118,6 +118,14 @@ def test_a_law_that_does_not_divide_a_budget_decides_nothing(study):
     assert "'log_linear', does not divide a budget between N and D; name a fit of chin" in message
 
 
+def test_a_planner_that_cannot_choose_by_the_law_is_told_before_anything_runs(study):
+    study["fit"]["law"]["card"] = "envelope"
+    study["train"]["ladder"]["rounds"] |= {"planner": "least_variance", "options": {}}
+    (message,) = told(study)
+    place = "train.ladder.rounds.fit: planner least_variance: "
+    assert message.startswith(f"{place}it cannot choose by 'envelope', a law of kind frontier")
+
+
 def test_names_of_rounds_collide_with_other_names(study):
     study["train"]["ladder_2"] = {key: value for key, value in LADDER.items() if key != "rounds"}
     assert told(study) == [

@@ -11,6 +11,7 @@ import pandas as pd
 from isoloss.core import registry, rounds, units
 from isoloss.core.problems import Problem, nearest
 from isoloss.laws._make import allocating, made_law
+from isoloss.planners._planner import law_problems
 from isoloss.train.cells import OF_D
 from isoloss.train.plan import Cards
 from isoloss.train.settings import commanded, known
@@ -78,7 +79,8 @@ def _fit_problems(config: Entry, name: str, sound: Sound) -> list[Problem]:
     if registry.of_mixtures(law) or not made_law(law, entry["options"]).allocates:
         reason = f"its law, {law!r}, does not divide a budget between N and D"
         return [Problem(place, reason, f"name a fit of {' or '.join(allocating())}")]
-    return []
+    planner = config["train"][name]["round"]["planner"]
+    return [problem.within(place) for problem in law_problems(planner, law)]
 
 
 def figure_problems(config: Entry, figure: Entry, place: str) -> list[Problem]:

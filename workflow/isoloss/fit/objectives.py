@@ -103,12 +103,16 @@ class Objective:
         widths = ((100.0, 40), (10.0, 15), (3.0, 8))
         return [(replace(self, delta=wider * self.delta), most) for wider, most in widths]
 
-    def halving(self) -> list[Objective]:
+    def halving(self, loss: np.ndarray) -> list[Objective]:
         """Objectives that lead to one of sharp corners, each half as smooth as the one before."""
-        if self.smooth >= SMOOTH:
+        if self.smooth >= SMOOTH or not self.corners(loss):
             return []
         count = int(np.ceil(np.log2(WIDE / self.smooth)))
         return [replace(self, smooth=self.smooth * 2.0**k) for k in range(count, 0, -1)]
+
+    def corners(self, loss: np.ndarray) -> bool:
+        """Whether penalties of runs with these losses have a corner where the error is 0."""
+        return "mae" in self.name if self.of_losses is None else self.of_losses.corners(loss)
 
     def blunt(self) -> Objective:
         """The objective of replicates: sharp corners cost time, and far less than they vary."""

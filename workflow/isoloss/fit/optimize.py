@@ -20,6 +20,7 @@ STATIONARY = 1e-6  # what may be left of a gradient, relative to the terms that 
 AIM = 1e-10  # where the descent itself stops
 EXACT = 1e-12  # root mean square log residual below which a fit is exact
 ROUNDING = 1e-13  # relative size of what rounding does to an objective
+DAMPING = 1e-2  # of Newton's step where a descent begins, or begins again
 HALVED = 15  # steps at most on each objective on the way to sharp corners
 SOON = 10  # steps after which the few that are not there yet go on together
 # a descent that gains less than CRAWL in so many steps is damped afresh, LIVES times
@@ -100,6 +101,10 @@ class FitProblem:
         loss: observed, (n,), in its own scale.
         objective: what is summed.
         affine: from free coordinates to the law's.
+
+    Attributes:
+        smoother: objectives that lead to one of sharp corners.
+        damping: of the first step of a descent.
     """
 
     def __init__(
@@ -108,6 +113,9 @@ class FitProblem:
         self.law_on_runs, self.affine = law_on_runs, affine
         self.loss, self.objective = loss, objective
         terms = {term.name: term for term in law_on_runs.law.terms}
+        self.smoother = objective.halving(loss)
+        # descents on the way to sharp corners begin where Newton's own step is right
+        self.damping = 0.0 if self.smoother else DAMPING
         self.amplitudes = np.array([terms[name].amplitude for name in affine.terms], bool)
 
     def predicted(self, free: np.ndarray) -> np.ndarray:
@@ -260,7 +268,7 @@ def _minimise(
     who = np.arange(count)
     with np.errstate(all="ignore"):
         _, _, now = problem.look(points, weight, loss, np.full(count, np.inf))
-        damping, stuck = np.full(count, 1e-2), np.zeros(count, dtype=int)
+        damping, stuck = np.full(count, problem.damping), np.zeros(count, dtype=int)
         milestone, lives = now.value.copy(), np.full(count, LIVES)
         for iteration in range(most + 1):
             held = (now.free <= low) & (now.gradient > 0) | (now.free >= high) & (now.gradient < 0)
@@ -271,7 +279,7 @@ def _minimise(
             if iteration and iteration % PATIENCE == 0:
                 crawling = milestone - now.value <= CRAWL * np.abs(now.value)
                 over |= crawling & (lives == 0)
-                lives, damping = lives - crawling, np.where(crawling, 1e-2, damping)
+                lives, damping = lives - crawling, np.where(crawling, DAMPING, damping)
                 milestone = now.value.copy()
             if over.any():
                 finished = who[over]
@@ -446,7 +454,7 @@ def narrowed(
     for wide, most in problem.objective.easier():
         free = minimise(problem.with_objective(wide), free, weight, loss, iterations=most).free
     before = None
-    for smooth in problem.objective.halving():
+    for smooth in problem.smoother:
         easier = problem.with_objective(smooth)
         begin = free if before is None else _ahead(easier, before, free, weight, loss)
         before, free = free, minimise(easier, begin, weight, loss, iterations=HALVED).free
@@ -499,7 +507,7 @@ def refit(
     problem = problem.with_objective(problem.objective.blunt())
     known = ends.free[separate(ends)[:basins]]
     begin = np.repeat(known[:1], len(weight), axis=0)
-    if problem.objective.halving():
+    if problem.smoother:
         begin = narrowed(problem, begin, weight, loss)
     reached = minimise(problem, begin, weight, loss)
     late = np.flatnonzero(~reached.converged)  # lost among the corners: once more from afar

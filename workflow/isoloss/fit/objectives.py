@@ -20,7 +20,7 @@ from isoloss.fit.penalties import Parts, PenaltyOfLosses, of_residuals
 
 SMOOTH = 1e-5  # width, in units of the loss's scale, within which an absolute error is a square
 WIDE = 0.1  # the same width from which sharp corners are approached, halved each time
-SHARP = WIDE / 2**21  # where the optimum of absolute errors themselves is asked for: 5e-8
+SHARP = WIDE / 2**23  # where the optimum of absolute errors themselves is asked for: 1e-8
 BLUNT = WIDE / 2**14  # of replicates, which vary by far more: 6e-6
 ABOVE = 10.0  # asymmetric_mae: weight of a prediction above the loss
 OF_RESIDUALS, OF_LOSSES = "callable", "callable of losses"  # names of a user's functions

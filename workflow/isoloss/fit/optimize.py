@@ -21,6 +21,7 @@ AIM = 1e-10  # where the descent itself stops
 EXACT = 1e-12  # root mean square log residual below which a fit is exact
 ROUNDING = 1e-13  # relative size of what rounding does to an objective
 DAMPING = 1e-2  # of Newton's step where a descent begins, or begins again
+MOST, LAST = 1000, 60  # steps of a descent at most; of one to sharp corners
 HALVED = 15  # steps at most on each objective on the way to sharp corners
 SOON = 10  # steps after which the few that are not there yet go on together
 # a descent that gains less than CRAWL in so many steps is damped afresh, LIVES times
@@ -206,7 +207,7 @@ def minimise(
     begin: np.ndarray,
     weight: np.ndarray,
     loss: np.ndarray | None = None,
-    iterations: int = 1000,
+    iterations: int = MOST,
     held: np.ndarray | None = None,
 ) -> Ends:
     """Descend from every start to where the gradient vanishes.
@@ -402,7 +403,9 @@ def optimise(
     begin = distinct(
         np.concatenate([begin, further_starts(problem, distinct(begin), inside, weight)])
     )
-    ends = minimise(problem, narrowed(problem, begin, weight), weight)
+    near = narrowed(problem, begin, weight)
+    # near a sharp corner few steps are enough, or none are
+    ends = minimise(problem, near, weight, iterations=LAST if problem.smoother else MOST)
     order = np.argsort(ends.objective, kind="stable")
     return begin[order], ends[order]
 

@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export STUDY ?= config.yaml
+# images of containers set it; a study starts Python hundreds of times, each would compile anew
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: all setup test test-slow test-default format lint docs clean
 

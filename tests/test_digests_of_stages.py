@@ -98,11 +98,11 @@ SWEEP = {
     "cells": [{"d_model": [4, 6, 8, 12]}],
 }
 FIT = {
-    "card": "power_law",
-    "options": {"variable": "N"},
+    "card": "chinchilla",
+    "options": registry.defaults("law", "chinchilla"),
     "points": "curves",
     "group": "group",
-    "fixed": {},
+    "fixed": {"alpha": 0.3, "beta": 0.3},
     "tied": [],
     "bounds": {},
     "shared": [],
@@ -118,10 +118,11 @@ CARDS = {
     "load": [("dataset", "python_stdlib")],
     "plan": RUN_CARDS,
     "train": RUN_CARDS,
-    "fit": [("law", "power_law")],
+    "fit": [("law", "chinchilla")],
+    "choose": [("planner", "scale_up"), ("law", "chinchilla")],
     "observe": [("observable", "weight_norms")],
-    "plot": [("figure", "predicted_observed"), ("law", "power_law")],
-    "summarize": [("law", "power_law")],
+    "plot": [("figure", "predicted_observed"), ("law", "chinchilla")],
+    "summarize": [("law", "chinchilla")],
 }
 
 
@@ -153,16 +154,16 @@ def arguments(home: Path) -> dict[str, tuple]:
     }
     summed = [files["runs"], files["losses"], files["timing"], *fits]
     about = {"study": "two", "summary": {"budgets": []}, "figures": ["seen"], "datasets": {}}
-    about["trials"] = []
+    about |= {"trials": [], "rounds": {}}
     content = identity("python_stdlib", dataset["options"])
     return {
         "load": ({"dataset": dataset, "seed": 3, "content": content}, home / "load", few, home),
         "expand": ({"weights": {"kind": {"code": 1.5}}, "seed": 3}, rows, home / "expand", few),
-        "plan": (SWEEP, home / "plan", sweep),
+        "plan": (SWEEP, [], home / "plan", sweep),
         "train": (trained, planned, *read, indices, home / "store", settings, shard, sweep),
         "aggregate": (
             {**sweep, **units, "schedules": {}},
-            plan,
+            [plan],
             [shard],
             audits,
             home / "aggregate",
@@ -172,7 +173,13 @@ def arguments(home: Path) -> dict[str, tuple]:
             {"fit": FIT, "seed": 3},
             [files["runs"], files["curves"]],
             home / "fit",
-            {**sweep, "fit": "power"},
+            {**sweep, "law": "fitted"},
+        ),
+        "choose": (
+            {"round": {"number": 1, "fit": "fitted", "planner": "scale_up"}, "seed": 3},
+            [files["runs"], *fits],
+            home / "choose",
+            sweep,
         ),
         "observe": (
             {"observe": {"card": "weight_norms", "options": {"parts": "layers"}}},
@@ -320,8 +327,12 @@ def test_the_unit_of_a_dataset_is_among_what_matters_to_its_tables(monkeypatch, 
 
 @pytest.fixture
 def source_study() -> dict:
-    """The default study with an observation, complete."""
-    observed = {"observe": {"norms": {"card": "weight_norms", "sweep": "isoflop"}}}
-    config, problems = schema.complete(schema.read(ROOT / "config.yaml") | observed)
+    """The default study with an observation and a round, complete."""
+    study = schema.read(ROOT / "config.yaml")
+    study["observe"] = {"norms": {"card": "weight_norms", "sweep": "isoflop"}}
+    rounds = {"count": 1, "fit": "after", "planner": "scale_up"}
+    study["train"]["further"] = {**study["train"]["isoflop"], "rounds": rounds}
+    study["fit"]["after"] = {"card": "chinchilla", "sweep": "further"}
+    config, problems = schema.complete(study)
     assert not problems
     return config

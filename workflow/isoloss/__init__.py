@@ -2,10 +2,11 @@
 
 In a notebook: `read_runs` (any table, path or address), `import_runs` (a folder of training logs),
 `read_log` (the log of one run), `fit_law` (which returns a `Fit`), `load_fit`, `compare_laws`,
-`sensitivity`, `export_fit` (a fit as law.py), `law_of_table` (all of it at once), `expand_rows`
-(rows repeated by the weights of their tags; for rows with `_dlm_row_tags` there are
-`expand_rows_by_weight`, `merge_weights_maps`, `resolve_row_weight`, `weight_distribution`),
-`mixture_weights` (by which rows make a mixture), `structural_entropies` (of an MLP's hidden units).
+`sensitivity`, `simulate_studies` (how well a plan and a fit recover a known law), `export_fit` (a
+fit as law.py), `law_of_table` (all of it at once), `expand_rows` (rows repeated by the weights of
+their tags; for rows with `_dlm_row_tags` there are `expand_rows_by_weight`, `merge_weights_maps`,
+`resolve_row_weight`, `weight_distribution`), `mixture_weights` (by which rows make a mixture),
+`structural_entropies` (of an MLP's hidden units).
 `chinchilla` is a module: the toolkit of the package of that name.
 `dir(isoloss)` lists them, and each has an example in its docstring.
 Importing isoloss is light; each name is fetched when it is first used.
@@ -32,6 +33,7 @@ _HOMES = {
     "resolve_row_weight": "isoloss.expand.by_weight",
     "weight_distribution": "isoloss.expand.by_weight",
     "mixture_weights": "isoloss.expand.mixture",
+    "simulate_studies": "isoloss.simulate.simulation",
     "structural_entropies": "isoloss.observables.structural_entropy",
 }
 __all__ = [
@@ -50,6 +52,7 @@ __all__ = [
     "read_runs",
     "resolve_row_weight",
     "sensitivity",
+    "simulate_studies",
     "structural_entropies",
     "weight_distribution",
 ]

@@ -10,11 +10,11 @@ from __future__ import annotations
 try:
     from isoloss.chinchilla.core import Chinchilla
 except ModuleNotFoundError as error:
-    if error.name not in ("pydantic", "rich"):
+    package = (error.name or "").partition(".")[0]
+    if package not in ("pydantic", "rich"):
         raise
-    reason = f"isoloss.chinchilla needs the package {error.name}"
-    raise ModuleNotFoundError(
-        f"{reason}; install it with `pip install isoloss[chinchilla]`", name=error.name
-    ) from error
+    remedy = "install it with `pip install isoloss[chinchilla]`"
+    reason = f"isoloss.chinchilla needs the package {package}; {remedy}"
+    raise ModuleNotFoundError(reason, name=package) from error
 
 __all__ = ["Chinchilla"]

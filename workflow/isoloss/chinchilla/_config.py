@@ -18,7 +18,16 @@ _FLOAT = re.compile(r"[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)([eE][-+]?\d+)?")
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which 1e18 is a number, as in version 1.2 (PyYAML asks for 1.0e+18)."""
+    """YAML in which 1e18 is a number, as in version 1.2, and no key appears twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """A mapping; a key that appears twice is an error."""
+        keys = [key.value for key, _ in node.value]
+        for at, key in enumerate(keys):
+            if key in keys[:at]:
+                mark = node.value[at][0].start_mark
+                raise yaml.constructor.ConstructorError(None, None, f"{key!r} appears twice", mark)
+        return super().construct_mapping(node, deep)
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -39,7 +48,9 @@ def read_config(path: str | os.PathLike, function: Callable) -> dict[str, Any]:
     place, ending = escape.visible(path), os.path.splitext(path)[1].lower()
     with open(path, encoding="utf-8") as file:
         if ending not in (".json", ".yaml", ".yml"):
-            raise ValueError(f"{place}: unsupported format; give a file .json, .yaml or .yml")
+            raise ValueError(
+                f"{place}: unsupported file format; give JSON (.json) or YAML (.yaml, .yml)"
+            )
         try:
             config = json.load(file) if ending == ".json" else yaml.load(file, Loader=_Loader)
         except (ValueError, yaml.YAMLError) as error:

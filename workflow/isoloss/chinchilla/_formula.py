@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from isoloss.laws import chinchilla as law
 
 PARAMS = ("E", "A", "B", "alpha", "beta")
-Array = float | list | np.ndarray
+Array = float | list | np.ndarray | pd.Series
 
 
 def allocate(C: Array, params: Mapping[str, float]) -> tuple[Array, Array]:
@@ -75,7 +76,9 @@ def samples_for(N: float, params: Mapping[str, float]) -> float:
 
 
 def _floats(values: Array) -> Array:
-    """Numbers as floats, which counts beyond 64 bits need."""
+    """Numbers as floats, which counts beyond 64 bits need; a series stays one."""
+    if isinstance(values, pd.Series):
+        return values.astype(float)
     return np.asarray(values, dtype=float)[()]
 
 

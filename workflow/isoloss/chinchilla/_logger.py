@@ -14,8 +14,9 @@ _HANDLER.setFormatter(logging.Formatter("%(message)s", datefmt="[%X]"))
 def get_logger(level: int | str, name: str) -> logging.Logger:
     """A logger that prints messages from a level on.
 
-    What else the program logs, its handlers and its filters of warnings stay as they are. Messages
-    are read as markup of `rich`: escape text from data with `rich.markup.escape`.
+    What else the program logs, its handlers and its filters of warnings stay as they are; handlers
+    of the root logger are given these messages too. They are read as markup of `rich`: escape text
+    from data with `rich.markup.escape`.
 
     Args:
         level: such as 20 or "INFO".
@@ -25,9 +26,7 @@ def get_logger(level: int | str, name: str) -> logging.Logger:
         >>> get_logger("WARNING", "chinchilla.example").level
         30
     """
-    top = logging.getLogger(name.partition(".")[0])
-    top.addHandler(_HANDLER)  # once, however often
-    top.propagate = False  # else a program with handlers of its own prints each message twice
+    logging.getLogger(name.partition(".")[0]).addHandler(_HANDLER)  # once, however often
     logger = logging.getLogger(name)
     logger.setLevel(level)
     return logger

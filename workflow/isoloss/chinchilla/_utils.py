@@ -73,7 +73,7 @@ def search_model_config(
 
     Example:
         >>> search_model_config(1e4, {"width": [64, 128]}, lambda width: width**2)
-        ({'width': 128}, 16384)
+        ({'width': 64}, 4096)
     """
     global _last
     axes = {name: list(values) for name, values in hyperparam_grid.items()}

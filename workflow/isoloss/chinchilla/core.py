@@ -68,10 +68,11 @@ class Chinchilla:
         >>> with TemporaryDirectory() as folder:
         ...     cc = Chinchilla(folder, grid, ranges, log_level=40)
         ...     (N, D), config = cc.seed()
-        >>> 1e15 <= 6 * N * D <= 1e16
+        >>> bool(1e15 <= 6 * N * D <= 1e16)
         True
     """
 
+    algorithm = "BFGS"  # the package's name of its search; here every start is searched at once
     allocate_compute = allocate = OfParams(_formula.allocate)
     predict_loss = L = OfParams(_formula.predict)
 
@@ -88,7 +89,7 @@ class Chinchilla:
         log_level: int | str = 20,
     ) -> None:
         if not project_dir:
-            raise ValueError("`project_dir` is empty: name a folder; it is created if need be")
+            raise ValueError("`project_dir` is empty: name a directory; it is created if need be")
         self.logger = get_logger(log_level, name="chinchilla")
         self.param_grid = {} if param_grid is None else param_grid
         ParamGrid(**self.param_grid)
@@ -254,17 +255,20 @@ class Chinchilla:
             f"{self.B:#.4g} / D^{self.beta:#.4g}"
         )
 
-    def _checked_runs(self) -> pd.DataFrame:
-        """The runs as numbers.
+    def _checked_runs(self, at_least: int = 3) -> pd.DataFrame:
+        """The runs, with N, D and the loss as floats.
+
+        Args:
+            at_least: so many runs must be there.
 
         Raises:
             ValueError: they are too few, or one is not what a law can be fitted to.
         """
         df = self.database.df.copy()
-        if len(df) < 3:
-            raise ValueError(
-                f"a fit needs at least 3 runs in the database, and there are {len(df)}"
-            )
+        if not len(df):
+            raise ValueError("there are no training runs yet: `append` some")
+        if len(df) < at_least:
+            raise ValueError(f"{len(df)} training runs are not enough: it takes {at_least}")
         for name in ("N", "D", "loss"):
             df[name] = df[name].astype(DTYPE)
             wrong = ~np.isfinite(df[name]) | ((df[name] <= 0) & (name != "loss"))
@@ -435,6 +439,30 @@ class Chinchilla:
         self.logger.info(f"Goodness of fit:\n    - `{markup(name)}`: {np.mean(penalties):.8f}")
         if plot:
             self.plot()
+
+    def sweep_param_grid(
+        self, plot: bool = True, img_name: str = "sweep_param_grid"
+    ) -> tuple[np.ndarray, float]:
+        """The point of `param_grid` with the least mean penalty of the runs, without a search.
+
+        Args:
+            plot: draw the least penalty by each parameter.
+            img_name: of the figure, without `.png`.
+
+        Returns:
+            The point, (5,), each parameter divided by the range of its values (by 1 if there is
+            one value), in the order of `param_grid`; and the mean penalty there.
+
+        Raises:
+            ValueError: there are no runs, or one is not what a law can be fitted to.
+        """
+        from isoloss.chinchilla._grid import GridSweep
+
+        runs = self._checked_runs(at_least=1)
+        sweep = GridSweep.of(runs, self.param_grid, self.loss_fn, self.weight_fn)
+        if plot:
+            self.visualizer.save(sweep.draw, img_name)
+        return sweep.best
 
 
 def _regime(seed_ranges: dict[str, Any]) -> AttrDict:

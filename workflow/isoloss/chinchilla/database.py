@@ -13,17 +13,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from rich.markup import escape as markup
 
 from isoloss.chinchilla._logger import get_logger
 from isoloss.core import escape, tables
+from isoloss.core.problems import TableError
+from isoloss.records.store import NO_LOCKS
 
 NEEDED = ("C", "N", "D", "loss")
 _COUNTS = ("C", "N", "D")
-_DIGEST = b"isoloss.chinchilla"  # of the CSV whose rows a Parquet file has
 
 
 class Database:
@@ -65,12 +66,8 @@ class Database:
         if self._refresh():
             self.logger.debug("Data types:\n" + markup(escape.terminal(self.df.dtypes.to_string())))
         else:
-            place = (
-                f"saved to {markup(escape.visible(self.filepath))}"
-                if self.filepath
-                else "in memory"
-            )
-            self.logger.info(f"Starting an empty database {place}")
+            place = markup(escape.visible(self.filepath or "memory"))
+            self.logger.info(f"Starting an empty database in {place}")
         self.df["C"] = self.df["C"].astype(float)  # FLOP may be too many for an integer of pandas
 
     def append(self, **result: Any) -> None:
@@ -83,6 +80,7 @@ class Database:
         Raises:
             ValueError: N, D or loss is not given, or C, N or D is not a finite number; or the file
                 is damaged.
+            TypeError: one of them is not a number.
 
         Example:
             >>> database = Database()
@@ -92,18 +90,15 @@ class Database:
         """
         if missing := [key for key in ("N", "D", "loss") if key not in result]:
             raise ValueError(f"a run must have 'N', 'D' and 'loss': {', '.join(missing)} not given")
-        result.setdefault("C", 6 * result["N"] * result["D"])
-        for key in _COUNTS:
-            if not math.isfinite(result[key]):
-                raise ValueError(f"{key} of a run must be a finite number, not {result[key]}")
-            result[key] = round(result[key])  # written without an exponent
+        record = _record(result)
         with self._locked():
             self._refresh()
-            columns = [*self.df.columns, *(name for name in result if name not in self.df.columns)]
-            record = pd.DataFrame([result], columns=columns)
             # an empty frame has no types of columns that a row should keep
-            self.df = pd.concat([self.df, record], ignore_index=True) if len(self.df) else record
-            self._save()
+            rows = [self.df] * bool(len(self.df)) + [record]
+            new = [name for name in record if name not in self.df]
+            df = pd.concat(rows, ignore_index=True).reindex(columns=[*self.df, *new])
+            self._digest = self._save(df)
+            self.df = df
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -112,7 +107,11 @@ class Database:
             yield
             return
         with Path(self.filepath).with_name(".df.lock").open("ab") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX)
+            except OSError as error:
+                if error.errno not in NO_LOCKS:
+                    raise
             yield
 
     def _refresh(self) -> bool:
@@ -129,24 +128,40 @@ class Database:
             self._digest = digest
         return True
 
-    def _save(self) -> None:
-        """Write both files whole; the run counts as appended when the CSV has its name."""
+    def _save(self, df: pd.DataFrame) -> str | None:
+        """Write both files whole, the CSV last: then the rows count. Returns its digest."""
         if self.filepath is None:
-            return
-        content = self.df.to_csv(index=False, float_format="%f").encode()
-        self._digest = hashlib.sha256(content).hexdigest()
-        with tables.whole(self._parquet) as temporary:
-            _write_parquet(self.df, temporary, self._digest)
-        with tables.whole(self.filepath) as temporary:
-            temporary.write_bytes(content)
+            return None
+        text = df.to_csv(index=False, float_format="%f")
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        tables.write_free(_arrow(df), self._parquet, {"csv": digest})
+        tables.write_text(self.filepath, text)
+        return digest
 
     @property
     def _parquet(self) -> Path:
         return Path(self.filepath).with_suffix(".parquet")
 
 
-def _write_parquet(df: pd.DataFrame, path: Path, digest: str) -> None:
-    """Write the runs at full precision; what Arrow has no type for is written as text."""
+def _record(result: dict[str, Any]) -> pd.DataFrame:
+    """A run as a frame of one row.
+
+    Raises:
+        ValueError: C, N or D is not a finite number.
+    """
+    result = {"C": 6 * result["N"] * result["D"], **result}
+    for key in _COUNTS:
+        if not math.isfinite(result[key]):
+            raise ValueError(f"{key} of a run must be a finite number, not {result[key]}")
+        result[key] = round(result[key])  # written without an exponent
+    if not isinstance(result["loss"], int | float | np.number):  # a tensor, say
+        result["loss"] = float(result["loss"])
+    order = [*NEEDED, *(name for name in result if name not in NEEDED)]
+    return pd.DataFrame([result], columns=order)
+
+
+def _arrow(df: pd.DataFrame) -> pa.Table:
+    """The runs with all digits; what Arrow has no type for becomes text."""
     arrays = []
     for name in df.columns:
         values = df[name]
@@ -154,22 +169,17 @@ def _write_parquet(df: pd.DataFrame, path: Path, digest: str) -> None:
             values = values.astype(float)
         try:
             arrays.append(pa.array(values, from_pandas=True))
-        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
+        except (pa.ArrowException, OverflowError):
             arrays.append(pa.array(values.map(str, na_action="ignore"), from_pandas=True))
-    table = pa.table(arrays, names=[str(name) for name in df.columns])
-    about = {**(table.schema.metadata or {}), _DIGEST: digest.encode()}
-    pq.write_table(table.replace_schema_metadata(about), path, write_page_checksum=True)
+    return pa.table(arrays, names=list(df.columns))
 
 
 def _parquet_of(path: Path, digest: str) -> pd.DataFrame | None:
     """The rows of a Parquet file that was written with a CSV file, if it was with this one."""
     try:
-        table = pq.read_table(path, page_checksum_verification=True)
-    except (OSError, pa.ArrowInvalid):  # none, or damaged: the CSV file has the rows
+        return tables.frame(path) if tables.facts(path).get("csv") == digest else None
+    except TableError:  # none, or damaged: the CSV file has the rows
         return None
-    if (table.schema.metadata or {}).get(_DIGEST) != digest.encode():
-        return None
-    return table.to_pandas()
 
 
 def _read_csv(content: bytes, path: str) -> pd.DataFrame:

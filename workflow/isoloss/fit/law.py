@@ -124,6 +124,24 @@ def fit_law(
     return _fit(selected(runs, where, group, settings.place), settings)
 
 
+def solved(runs: pd.DataFrame, settings: Settings, where: str = "") -> Solved:
+    """The fit of runs that are one group, without its tables: for very many fits.
+
+    Args:
+        runs: a `runs` table.
+        settings: how the law is fitted.
+        where: filter that selects runs.
+
+    Returns:
+        The runs fitted, the solution and its replicates.
+
+    Raises:
+        IsolossError: there are too few runs.
+    """
+    division = divided(selected(runs, where, "group", settings.place), settings, mixture=False)
+    return next(_solved(division.runs, settings))
+
+
 def _fit(runs: pd.DataFrame, settings: Settings) -> Fit:
     """The fits of all groups and responses as one."""
     mixture = registry.of_mixtures(settings.card)

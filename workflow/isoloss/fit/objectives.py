@@ -56,7 +56,7 @@ class Objective:
         of_losses: of OF_LOSSES: the penalty of each run by its losses.
         above: asymmetric_mae: how many times as heavy a prediction above the loss is.
         smooth: of absolute errors, and of corners of OF_LOSSES: the width within which they are a
-            square, in units of the loss's scale; below SMOOTH it is approached from wider ones.
+            square, in units of the loss's scale; any but SMOOTH is approached from wider ones.
     """
 
     name: str = "huber_log"
@@ -79,6 +79,11 @@ class Objective:
     def logarithmic(self) -> bool:
         """Whether it compares logarithms, so that the unit of the loss is nothing to it."""
         return self.name in LOGARITHMIC
+
+    @property
+    def cornered(self) -> bool:
+        """Whether `smooth` is the width of its corners."""
+        return "mae" in self.name or self.of_losses is not None
 
     def unit(self, scale: float) -> float:
         """What an objective of losses divided by `scale` counts in those of the losses."""
@@ -104,15 +109,15 @@ class Objective:
         return [(replace(self, delta=wider * self.delta), most) for wider, most in widths]
 
     def halving(self, loss: np.ndarray) -> list[Objective]:
-        """Objectives that lead to one of sharp corners, each half as smooth as the one before."""
-        if self.smooth >= SMOOTH or not self.corners(loss):
+        """Objectives that lead to one with corners, each half as smooth as the one before."""
+        if self.smooth == SMOOTH or not self.corners(loss):
             return []
         count = int(np.ceil(np.log2(WIDE / self.smooth)))
         return [replace(self, smooth=self.smooth * 2.0**k) for k in range(count, 0, -1)]
 
     def corners(self, loss: np.ndarray) -> bool:
         """Whether penalties of runs with these losses have a corner where the error is 0."""
-        return "mae" in self.name if self.of_losses is None else self.of_losses.corners(loss)
+        return self.cornered if self.of_losses is None else self.of_losses.corners(loss)
 
     def blunt(self) -> Objective:
         """The objective of replicates: sharp corners cost time, and far less than they vary."""
@@ -159,7 +164,7 @@ class Objective:
         return parts
 
     def _width(self, loss: np.ndarray) -> float:
-        if "mae" in self.name or self.of_losses is not None:
+        if self.cornered:
             return self.smooth * float(np.median(np.abs(loss)))
         return self.delta
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from isoloss.fit.objectives import Objective
+from isoloss.fit.objectives import SMOOTH, Objective
 from isoloss.laws._law import LawOnRuns
 
 AGREE = 1e-6  # relative difference of objectives below which two ends are the same optimum
@@ -404,8 +404,9 @@ def optimise(
         np.concatenate([begin, further_starts(problem, distinct(begin), inside, weight)])
     )
     near = narrowed(problem, begin, weight)
+    kept, met = _met(near)
     # near a sharp corner few steps are enough, or none are
-    ends = minimise(problem, near, weight, iterations=LAST if problem.smoother else MOST)
+    ends = minimise(problem, near[kept], weight, iterations=LAST if problem.smoother else MOST)[met]
     order = np.argsort(ends.objective, kind="stable")
     return begin[order], ends[order]
 
@@ -452,16 +453,31 @@ def narrowed(
     """Points moved to near an optimum along easier objectives.
 
     A Huber objective is followed from wide deltas to its own (`Objective.easier`); sharp corners
-    from smooth ones (`Objective.halving`).
+    from smooth ones (`Objective.halving`). Points that meet on the way go on as one, where all have
+    the same weights and losses.
     """
+    alike, which = weight.ndim == 1 and loss is None, np.arange(len(free))
     for wide, most in problem.objective.easier():
         free = minimise(problem.with_objective(wide), free, weight, loss, iterations=most).free
+        if alike:
+            kept, met = _met(free)
+            free, which = free[kept], met[which]
     before = None
     for smooth in problem.smoother:
         easier = problem.with_objective(smooth)
         begin = free if before is None else _ahead(easier, before, free, weight, loss)
         before, free = free, minimise(easier, begin, weight, loss, iterations=HALVED).free
-    return free if before is None else _ahead(problem, before, free, weight, loss)
+        if alike:
+            kept, met = _met(free)
+            before, free, which = before[kept], free[kept], met[which]
+    free = free if before is None else _ahead(problem, before, free, weight, loss)
+    return free[which]
+
+
+def _met(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of points (b, q) that are distinct to nine digits, and which of them each is."""
+    _, kept, met = np.unique(np.round(points, 9), axis=0, return_index=True, return_inverse=True)
+    return kept, met.ravel()
 
 
 def _ahead(
@@ -510,7 +526,7 @@ def refit(
     problem = problem.with_objective(problem.objective.blunt())
     known = ends.free[separate(ends)[:basins]]
     begin = np.repeat(known[:1], len(weight), axis=0)
-    if problem.smoother:
+    if problem.smoother and problem.objective.smooth < SMOOTH:
         begin = narrowed(problem, begin, weight, loss)
     reached = minimise(problem, begin, weight, loss)
     late = np.flatnonzero(~reached.converged)  # lost among the corners: once more from afar

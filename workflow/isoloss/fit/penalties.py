@@ -74,7 +74,8 @@ class PenaltyOfLosses:
         predicted = ((loss + residual) * self.size).reshape(count)
         place = f"objective {self.name}"
         try:
-            given = np.asarray(self.function(observed, predicted), dtype=float)
+            with np.errstate(all="ignore"):  # what is not a number is seen in what it returns
+                given = np.asarray(self.function(observed, predicted), dtype=float)
         except Exception as error:
             reason = f"{type(error).__name__}: {visible(str(error))[:200]}"
             do = "it is called as f(observed, predicted) with arrays (n,)"

@@ -114,7 +114,7 @@ def summarised(rows: pd.DataFrame) -> pd.DataFrame:
 def main() -> None:
     """Simulate the studies, print a table and write it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--studies", type=int, default=100, help="simulated studies")
+    parser.add_argument("--studies", type=int, default=40, help="simulated studies")
     parser.add_argument("--quick", action="store_true", help="few studies; writes nothing")
     chosen = parser.parse_args()
     began, rows = time.process_time(), []

@@ -10,7 +10,7 @@ import struct
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from toolkits import GRID, SEED_RANGES, TRUTH, Records, differs, loss_of, some_runs
+from toolkits import GRID, SEED_RANGES, TRUTH, Records, differs, execute, loss_of, some_runs
 
 
 def pictures(folder) -> set[str]:
@@ -137,7 +137,7 @@ def test_the_style_of_other_figures_stays(toolkit):
     with plt.rc_context():
         plt.rcdefaults()
         before = dict(plt.rcParams)
-        importlib.reload(visualizer)
+        execute(visualizer)
         after = dict(plt.rcParams)
     assert after == before
 
@@ -208,6 +208,9 @@ def test_the_factor_of_the_chinchilla_is_used(toolkit, planned):
     planned.scaling_factor = 2.0
     planned.visualizer.plot = lambda *_, **__: None
     simulator = toolkit.module("simulator").Simulator(planned)
+    for name, value in TRUTH.items():
+        setattr(planned, name, value)
+    simulator.fit = lambda **_: None
     simulator(4, 1, target_params=TRUTH, noise_generator=None)
     assert float(simulator.database.df.C.iloc[-1]) == pytest.approx(2e16, rel=1e-3)
 

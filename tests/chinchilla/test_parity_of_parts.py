@@ -8,7 +8,7 @@ import warnings
 
 import numpy as np
 import pytest
-from toolkits import MODULES, differs
+from toolkits import MODULES, differs, execute
 
 FOUR = ["C", "N", "D", "loss"]
 
@@ -434,7 +434,6 @@ def test_a_logger(toolkit, level, number, capsys):
     told = capsys.readouterr()
     assert told.out == ""
     assert ("something bold" in told.err) == (number <= 30)
-    logging.getLogger("parity.of.loggers").handlers.clear()
 
 
 @differs("root_logger")
@@ -454,5 +453,5 @@ def test_the_filters_of_warnings_stay(toolkit):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         before = list(warnings.filters)
-        importlib.reload(toolkit.module("_logger"))
+        execute(toolkit.module("_logger"))
         assert warnings.filters == before

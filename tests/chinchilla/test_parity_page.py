@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import random
 import re
 from pathlib import Path
 
@@ -102,13 +103,15 @@ def test_every_difference_of_the_tests_is_on_the_page_and_used():
 
 
 def plain(default):
-    """A default as it counts: none, an empty mapping and a list or tuple are equal to another."""
+    """A default as it counts: None and an empty mapping, a list and a tuple, a generator of noise
+    and the pair that makes one are alike.
+    """
     if default in (None, {}):
         return None
+    if inspect.isgenerator(default) or default == (random.expovariate, (10,)):
+        return "noise"
     if isinstance(default, list | tuple):
         return tuple(default)
-    if inspect.isgenerator(default):
-        return "generator"
     return getattr(default, "__name__", default)
 
 

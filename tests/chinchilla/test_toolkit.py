@@ -118,7 +118,7 @@ def test_a_seed_has_a_model_whose_size_keeps_it_within_the_regime(tmp_path):
 def test_a_regime_without_a_model_is_told(tmp_path):
     grid = {"width": [2], "depth": [1]}
     search = {"size_estimator": size_of, "hyperparam_grid": grid}
-    with pytest.raises(ValueError, match="none of 1024 draws has a model"):
+    with pytest.raises(ValueError, match="valid configuration in 1024 trials"):
         make(tmp_path, model_search_config=search).seed()
     with pytest.raises(ValueError, match="seeding needs `seed_ranges`"):
         make(tmp_path, seed_ranges={}).seed()
@@ -259,6 +259,11 @@ def test_compute_is_scaled_from_the_largest_of_seeds_and_runs(tmp_path):
     assert last == {"next_point": {"C": 6e20, "N": N, "D": D}, "simulation": True}
 
 
+def test_a_regime_without_runs_can_be_scaled(tmp_path):
+    cc = make_known(tmp_path)
+    assert cc.scale(2.0)[0] == cc.allocate(2e16)
+
+
 def test_a_scaled_model_gets_the_data_of_its_size(tmp_path):
     cc = make_known(tmp_path, 3, model_search_config=SEARCH)
     (N, D), config = cc.scale(2.0)
@@ -301,6 +306,16 @@ def test_a_step_seeds_then_fits_and_scales(tmp_path):
     (N, D), _ = cc.step(scaling_factor=5.0, simulation=True)
     assert pytest.approx(5e16) == 6 * N * D
     assert cc.visualizer.errors[-1]["simulation"] and cc.visualizer.plots[-1]["simulation"]
+
+
+def test_a_grid_is_read_by_name(tmp_path):
+    fits = []
+    for at, grid in enumerate([GRID, dict(reversed(GRID.items()))]):
+        cc = make(tmp_path / str(at), param_grid=grid, loss_fn=log_huber)
+        append(cc, 8)
+        cc.fit()
+        fits.append(cc.params)
+    assert fits[0] == fits[1]
 
 
 def test_a_step_needs_to_know_how_many_seeds(tmp_path):
@@ -349,7 +364,7 @@ def test_a_run_that_cannot_be_fitted_is_named(tmp_path, column, value, reason):
 def test_a_fit_needs_three_runs_and_64_bits(tmp_path, monkeypatch):
     cc = make(tmp_path)
     append(cc, 2)
-    with pytest.raises(ValueError, match="2 training runs are not enough"):
+    with pytest.raises(ValueError, match="there are 2 runs"):
         cc.fit()
     append(cc, 2)
     monkeypatch.setattr(core, "DTYPE", np.single)
@@ -386,7 +401,7 @@ def test_a_project_by_a_file(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "error", "reason"),
     [
-        ("a.toml", "", ValueError, "unsupported file format"),
+        ("a.toml", "", ValueError, "Unsupported file format"),
         ("a.json", "{", ValueError, "is not JSON"),
         ("a.yaml", "a: [", ValueError, "is not YAML"),
         ("a.yaml", "log_level: 1\nlog_level: 2", ValueError, "appears twice"),

@@ -10,6 +10,7 @@ import importlib
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -75,6 +76,12 @@ class Toolkit:
         for n, d, loss in runs:
             cc.append(N=n, D=d, loss=loss)
         return cc
+
+
+def execute(module: ModuleType) -> None:
+    """Run the code of a module as its import does, and leave the module as it is."""
+    code = compile(Path(module.__file__).read_text(encoding="utf-8"), module.__file__, "exec")
+    exec(code, {"__name__": module.__name__, "__package__": module.__package__})
 
 
 def loss_of(n, d, law: dict[str, float] = TRUTH):

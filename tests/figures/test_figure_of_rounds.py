@@ -92,11 +92,12 @@ def test_the_optimum_is_followed_at_the_largest_budget_chosen_unless_another_is_
 def test_a_round_that_chose_nothing_is_told_with_its_reason(adaptive):
     runs, fits, choices = adaptive
     left = NOTHING | {"round": 2, "n_params": 1e9, "reason": "N = 1B is left out"}
-    empty = [NOTHING | {"round": n, "reason": f"the budget is spent ({n})"} for n in (3, 4, 5)]
+    why = {3: "narrow enough", 4: "the budget is spent", 5: "the budget is spent", 6: "no N and D"}
+    empty = [NOTHING | {"round": n, "reason": reason} for n, reason in why.items()]
     choices = pd.concat([choices, pd.DataFrame([left, *empty])], ignore_index=True)
-    words, table = drawn(runs, [*fits, *[fits[-1]] * 3], choices)
-    assert "round 3 chose nothing: the budget is spent (3)" in words
-    assert "round 4 chose nothing: the budget is spent (4)" in words
+    words, table = drawn(runs, [*fits, *[fits[-1]] * 4], choices)
+    assert "round 3 chose nothing: narrow enough" in words
+    assert "rounds 4, 5 chose nothing: the budget is spent" in words
     assert "1 more rounds chose nothing" in words
     assert "left out" not in words
     assert "N = 1B is left out" in set(table["reason"].dropna())

@@ -18,6 +18,7 @@ def test_the_question_is_a_hundred_times_the_largest_seeding_run():
     seeds = plan_sweep(STUDY["train"]["ladder_0"])
     assert len(seeds) == 12
     assert ROUNDS["target"] == pytest.approx(100 * seeds["n_flops_6nd"].max(), rel=0.01)
+    assert STUDY["plot"]["rounds"]["options"]["target"] == ROUNDS["target"]  # spelled 1.0e12
     assert seeds["n_flops_6nd"].sum() < ROUNDS["budget"] / 5
 
 

@@ -49,7 +49,7 @@ def read_config(path: str | os.PathLike, function: Callable) -> dict[str, Any]:
     with open(path, encoding="utf-8") as file:
         if ending not in (".json", ".yaml", ".yml"):
             raise ValueError(
-                f"{place}: unsupported file format; give JSON (.json) or YAML (.yaml, .yml)"
+                f"Unsupported file format: {place}; use JSON (.json) or YAML (.yaml, .yml)"
             )
         try:
             config = json.load(file) if ending == ".json" else yaml.load(file, Loader=_Loader)

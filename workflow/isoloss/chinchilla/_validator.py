@@ -84,7 +84,7 @@ class SeedRanges(BaseModel):
 
     @field_validator("C")
     @classmethod
-    def check_compute(cls, values: tuple[float, float]) -> tuple[float, float]:
+    def check_C_values(cls, values: tuple[float, float]) -> tuple[float, float]:
         """Compute is not negative, and rises."""
         least, greatest = values
         if least < 0 or greatest < 0:
@@ -150,14 +150,14 @@ class SimulationArgs(BaseModel):
 
     @field_validator("noise_generator", mode="before")
     @classmethod
-    def check_noise(cls, value: Any) -> Any:
+    def check_noise_generator(cls, value: Any) -> Any:
         """Noise is drawn with `next`, one number a run."""
         if value is not None and not isinstance(value, Iterator):
             raise ValueError("noise_generator must be an iterator or None")
         return value
 
     @model_validator(mode="after")
-    def check_steps(self) -> SimulationArgs:
+    def check_seeding_steps(self) -> SimulationArgs:
         """A law can be fitted before it is scaled, and the scale is known."""
         if self.num_scaling_steps and self.num_seeding_steps < 3:
             raise ValueError("Too few seed models to estimate the scaling law: at least 3")

@@ -208,8 +208,8 @@ class Chinchilla:
                 break
         else:
             raise ValueError(
-                f"none of {TRIALS} draws has a model within `seed_ranges`: widen them, or give "
-                "`hyperparam_grid` models of such sizes"
+                f"could not find a valid configuration in {TRIALS} trials: widen `seed_ranges`, or "
+                "give `hyperparam_grid` models of sizes within them"
             )
         self._log_run(self.logger.debug, C, N, D)
         return (N, D), config
@@ -265,10 +265,11 @@ class Chinchilla:
             ValueError: they are too few, or one is not what a law can be fitted to.
         """
         df = self.database.df.copy()
-        if not len(df):
-            raise ValueError("there are no training runs yet: `append` some")
         if len(df) < at_least:
-            raise ValueError(f"{len(df)} training runs are not enough: it takes {at_least}")
+            raise ValueError(
+                f"not enough training runs: there are {len(df)} runs in the database, and it takes "
+                f"{at_least}"
+            )
         for name in ("N", "D", "loss"):
             df[name] = df[name].astype(DTYPE)
             wrong = ~np.isfinite(df[name]) | ((df[name] <= 0) & (name != "loss"))
@@ -321,7 +322,7 @@ class Chinchilla:
             C = 6 * N * D
             if len(self.database.df) and self.database.df["C"].max() >= C:
                 self.logger.warning(
-                    "the scaling has saturated: this takes no more compute than a run before it; "
+                    "The scaling process has saturated: a run before it took as much compute; "
                     "give `hyperparam_grid` larger models"
                 )
         self._log_run(self.logger.info, C, N, D)

@@ -89,7 +89,9 @@ class Database:
             ['C', 'N', 'D', 'loss', 'width']
         """
         if missing := [key for key in ("N", "D", "loss") if key not in result]:
-            raise ValueError(f"a run must have 'N', 'D' and 'loss': {', '.join(missing)} not given")
+            raise ValueError(
+                f"a run must contain 'N', 'D' and 'loss': {', '.join(missing)} not given"
+            )
         record = _record(result)
         with self._locked():
             self._refresh()

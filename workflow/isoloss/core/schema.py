@@ -281,7 +281,7 @@ def complete_options(
     import jsonschema
 
     for key, spec in properties.items():
-        if key in given and spec["type"] in ("number", "integer"):
+        if key in given and {"number", "integer"} & _types(spec):
             given[key] = number(given[key])
         elif fill and "default" in spec and key not in given:
             given[key] = copy.deepcopy(spec["default"])

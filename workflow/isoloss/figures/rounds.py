@@ -31,7 +31,8 @@ OPTIONS = {
 }
 
 LEGEND = 8  # rounds at most that have a line in the legend
-TOLD = 2  # rounds at most whose reason to choose nothing is told
+TOLD = 2  # reasons at most that are told why rounds chose nothing
+FAR = 1e3  # factor beyond which an interval or an optimum runs out of its panel
 POINTS = 40  # of a frontier
 
 problems = _figure.group_problems
@@ -102,11 +103,12 @@ class _Story:
         title = f"{self.name}: {self.fits[-1].law.formula}"
         chosen = set(self.choices.dropna(subset=["choice"])["round"])
         empty = self.choices[~self.choices["round"].isin(chosen)].drop_duplicates("round")
-        for row in empty.head(TOLD).itertuples():
-            reason = _figure.literal(row.reason, _figure.REASON)
-            title += f"\nround {row.round} chose nothing: {reason}"
-        if len(empty) > TOLD:
-            title += f"\n{len(empty) - TOLD} more rounds chose nothing"
+        reasons = empty.groupby("reason", sort=False)["round"].agg(list)
+        for reason, numbers in list(reasons.items())[:TOLD]:
+            rounds = f"round{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
+            title += f"\n{rounds} chose nothing: {_figure.literal(reason, 2 * _figure.REASON)}"
+        if others := sum(map(len, reasons[TOLD:])):
+            title += f"\n{others} more rounds chose nothing"
         return title
 
     @property
@@ -140,8 +142,9 @@ def _draw_plane(axes, inputs: _figure.Inputs, story: _Story) -> pd.DataFrame:
                   color=story.colours[min(row.round, len(story.colours) - 1)])  # fmt: skip
     most = [*story.runs["n_flops_6nd"], *chosen["n_flops"], story.target]
     _figure.log_axis(axes.xaxis, *_figure.span(most, 1.5), form=units.power, most=6)
-    sizes = pd.Series([*story.runs["n_params"], *chosen["n_params"], *last["N"]], dtype=float)
-    limits = _figure.span(sizes[np.isfinite(sizes)], 1.6)
+    sizes = [*story.runs["n_params"], *chosen["n_params"]]
+    best = np.clip(pd.concat(frontiers)["N"].dropna(), min(sizes) / FAR, max(sizes) * FAR)
+    limits = _figure.span([*sizes, *best], 1.6)
     _figure.log_axis(axes.yaxis, *limits, form=units.count, most=6)
     axes.set_xlabel(inputs.label("n_flops_6nd"))
     axes.set_ylabel(inputs.label("n_params"))
@@ -180,9 +183,11 @@ def _draw_optimum(axes, inputs: _figure.Inputs, story: _Story) -> pd.DataFrame:
         axes.plot(row.round, row.N, "o", color=colour, markersize=7,
                   markerfacecolor="white" if hollow else colour)  # fmt: skip
         shown += [row.N, row.N_low, row.N_high]
-    shown = np.array(shown, float)
-    shown = shown[np.isfinite(shown) & (shown > 0)]
-    limits = _figure.span(shown, 1.2) if len(shown) else (0.1, 10.0)
+    shown, middle = np.array(shown, float), best["N"].dropna()
+    limits = (0.1, 10.0)
+    if len(middle):
+        near = np.clip(shown[np.isfinite(shown)], middle.min() / FAR, middle.max() * FAR)
+        limits = _figure.span(near, 1.2)
     _figure.log_axis(axes.yaxis, *limits, form=units.count, most=6)
     axes.set_ylabel(inputs.label("n_params"))
     axes.set_title(f"Optimal N at {units.power(story.target)} FLOP")
@@ -223,7 +228,8 @@ def _draw_parameters(axes, inputs: _figure.Inputs, story: _Story) -> pd.DataFram
     axes.set_title("Parameters of the law")
     if terms:
         legend = axes.legend(loc="upper right", ncols=len(terms), columnspacing=0.8,
-                             handletextpad=0.1, borderaxespad=0.1)  # fmt: skip
+                             handletextpad=0.1, borderaxespad=0.1, frameon=True, framealpha=0.9,
+                             edgecolor="none")  # fmt: skip
         for text in legend.get_texts():
             text.set_gid(_figure.FORMULA["gid"])
     else:
@@ -252,7 +258,7 @@ def _draw_surprises(axes, inputs: _figure.Inputs, story: _Story) -> pd.DataFrame
         axes.plot(at, error, "o", markersize=5, color=story.colours[number])
     axes.axhline(0, color=_figure.GREY, linewidth=1)
     axes.set_ylabel(f"Observed minus predicted ({_figure.literal(inputs.loss_unit)})")
-    axes.set_title("Runs against the prediction of the fit before them")
+    axes.set_title("Runs against the fit before them; bars: interval of the law")
     if not parts:
         _tell(axes, "no run was trained after the seeding runs")
         return pd.DataFrame()
@@ -261,6 +267,7 @@ def _draw_surprises(axes, inputs: _figure.Inputs, story: _Story) -> pd.DataFrame
 
 def _tell(axes, text: str) -> None:
     """A sentence in the middle of an empty panel."""
+    axes.set_yticks([])
     centre = {"ha": "center", "va": "center", "transform": axes.transAxes}
     axes.text(0.5, 0.62, text, color=_figure.GREY, size=9, **centre)
 

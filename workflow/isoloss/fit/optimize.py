@@ -214,6 +214,7 @@ def minimise(
     loss: np.ndarray | None = None,
     iterations: int | None = None,
     held: np.ndarray | None = None,
+    rivals: bool = False,
 ) -> Ends:
     """Descend from every start to where the gradient vanishes.
 
@@ -224,6 +225,9 @@ def minimise(
         loss: observed, where every start has losses of its own, (b, n).
         iterations: at most; those of the problem if None.
         held: coordinates that stay where they start, bool (q,).
+        rivals: whether the least end is all that counts, of starts with the same weights and
+            losses: one that at its present rate cannot come below an end that is there already
+            stops, and has not converged.
 
     Returns:
         The ends, in the order of the starts.
@@ -237,22 +241,25 @@ def minimise(
         return Ends(np.empty((0, begin.shape[1])), nothing, nothing, nothing, nothing)
     kept = np.zeros(begin.shape[1], dtype=bool) if held is None else held
 
-    def descend(begin: np.ndarray, which: np.ndarray, most: int) -> Ends:
+    def descend(begin: np.ndarray, which: np.ndarray, most: int, best: float | None) -> Ends:
         """Some of the starts, block by block."""
         parts = [slice(at, at + size) for at in range(0, len(which), size)]
         return join(
             [
-                _minimise(problem, begin[p], weight[which[p]], _rows(loss, which[p]), most, kept)
+                _minimise(
+                    problem, begin[p], weight[which[p]], _rows(loss, which[p]), most, kept, best
+                )
                 for p in parts
             ]
         )
 
     iterations = problem.most if iterations is None else iterations
-    ends = descend(begin, np.arange(len(begin)), min(iterations, SOON))
+    ends = descend(begin, np.arange(len(begin)), min(iterations, SOON), None)
     late = np.flatnonzero(ends.left > AIM)
     if len(late) and iterations > SOON:
         # together: no block of many waits for a few
-        again = descend(ends.free[late], late, iterations - SOON)
+        best = np.min(ends.objective[ends.converged], initial=np.inf) if rivals else None
+        again = descend(ends.free[late], late, iterations - SOON, best)
         again = replace(again, iterations=again.iterations + SOON)
         for name in Ends.__dataclass_fields__:
             getattr(ends, name)[late] = getattr(again, name)
@@ -266,7 +273,9 @@ def _minimise(
     loss: np.ndarray,
     most: int,
     kept: np.ndarray,
+    best: float | None,
 ) -> Ends:
+    """The ends of a block of starts; `best` is the end of a rival, None where there are none."""
     low, high = problem.affine.low, problem.affine.high
     points = np.clip(begin, low, high).astype(float)
     count = len(points)
@@ -286,6 +295,9 @@ def _minimise(
             if iteration and iteration % PATIENCE == 0:
                 crawling = milestone - now.value <= CRAWL * np.abs(now.value)
                 over |= crawling & (lives == 0)
+                if best is not None:
+                    gain = (milestone - now.value) * (most - iteration) / PATIENCE
+                    over |= now.value - gain > best * (1 + AGREE)
                 lives, damping = lives - crawling, np.where(crawling, DAMPING, damping)
                 milestone = now.value.copy()
             if over.any():
@@ -293,6 +305,8 @@ def _minimise(
                 points[finished], value[finished] = now.free[over], now.value[over]
                 gradient[finished], left[finished] = size[over].max(axis=-1), relative[over]
                 steps[finished] = iteration
+                if best is not None:
+                    best = np.min(value[finished][left[finished] <= AIM], initial=best)
                 go = ~over
                 who, now, weight, loss = who[go], now.take(go), weight[go], _rows(loss, go)
                 damping, stuck, held = damping[go], stuck[go], held[go]
@@ -434,7 +448,7 @@ def _descended(
     """Starts (d, q) and their ends, both by objective, best first."""
     near = narrowed(problem, begin, weight)
     kept, met = _met(near)
-    ends = minimise(problem, near[kept], weight)[met]
+    ends = minimise(problem, near[kept], weight, rivals=True)[met]
     order = np.argsort(ends.objective, kind="stable")
     return begin[order], ends[order]
 

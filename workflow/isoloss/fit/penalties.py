@@ -45,7 +45,7 @@ class PenaltyOfLosses:
     function of its own.
 
     Attributes:
-        function: (observed, predicted), both (m,) float64 -> penalties (m,), each of its own run.
+        function: (observed, predicted), both (n,) float64 -> penalties (n,), each of its own run.
         size: what the losses here are divided by.
     """
 
@@ -67,23 +67,41 @@ class PenaltyOfLosses:
         Raises:
             IsolossError: the function fails, or gives another number of penalties.
         """
-        observed = np.broadcast_to(loss, np.shape(residual))
-        shape, count = observed.shape, observed.size
-        # copies: some functions write into what they are given
-        observed = (observed * self.size).reshape(count)
-        predicted = ((loss + residual) * self.size).reshape(count)
-        place = f"objective {self.name}"
+        residual, observed = np.broadcast_arrays(residual, loss)
+        rows = zip(
+            (observed * self.size).reshape(-1, observed.shape[-1]),
+            ((observed + residual) * self.size).reshape(-1, observed.shape[-1]),
+            strict=True,
+        )
+        return np.array([self._of_table(*row) for row in rows]).reshape(observed.shape)
+
+    def is_one_number(self, loss: np.ndarray) -> bool:
+        """Whether the function gives a number for all runs in the place of a penalty of each."""
+        return self._given(loss * self.size, loss * self.size).ndim == 0
+
+    def _of_table(self, observed: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+        """Penalties of the runs of one table, (n,); the function may write into its arguments.
+
+        It sees every run, in order, since a user's function may hold a number for each of them.
+        """
+        given = self._given(observed, predicted)
+        if given.shape != predicted.shape:
+            reason = f"it returned an array of shape {given.shape} for {len(predicted)} runs"
+            raise IsolossError(Problem(self._place, reason, "return one penalty for each run"))
+        return given
+
+    def _given(self, observed: np.ndarray, predicted: np.ndarray) -> np.ndarray:
         try:
             with np.errstate(all="ignore"):  # what is not a number is seen in what it returns
-                given = np.asarray(self.function(observed, predicted), dtype=float)
+                return np.asarray(self.function(observed, predicted), dtype=float)
         except Exception as error:
             reason = f"{type(error).__name__}: {visible(str(error))[:200]}"
             do = "it is called as f(observed, predicted) with arrays (n,)"
-            raise IsolossError(Problem(place, f"it failed with {reason}", do)) from error
-        if given.shape != (count,):
-            reason = f"it returned an array of shape {given.shape} for {count} runs"
-            raise IsolossError(Problem(place, reason, "return one penalty for each run"))
-        return given.reshape(shape)
+            raise IsolossError(Problem(self._place, f"it failed with {reason}", do)) from error
+
+    @property
+    def _place(self) -> str:
+        return f"objective {self.name}"
 
     def parts(self, residual: np.ndarray, loss: np.ndarray, width: float, absolute) -> Parts:
         """Value, slope, curvature and weight by the predicted loss, each (..., n).

@@ -99,7 +99,7 @@ class Ensemble:
         return float(np.mean(self.log_size**2))
 
     def learn(self, which: int) -> None:
-        """Shrink the deviations as the outcome of a run would (Whitaker and Hamill 2002, 13)."""
+        """Shrink the deviations as the outcome of a run would (Whitaker and Hamill 2002)."""
         deviation = self.log_loss[:, which].copy()
         total = np.mean(deviation**2) + self.noise
         part = 1.0 / (total * (1.0 + np.sqrt(self.noise / total)))

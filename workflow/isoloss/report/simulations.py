@@ -1,4 +1,4 @@
-"""The lines of a summary about simulated studies: which estimator is biased, what intervals hold."""
+"""The lines of a summary about simulated studies: which estimator is biased, what covers."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -32,6 +32,8 @@ SETTINGS = {
     "fixed": {},
     "tied": (),
     "bounds": {},
+    "starts": None,
+    "weights": None,
     "interval": "bootstrap",
     "bootstrap": 200,
     "ci_level": 0.95,
@@ -67,17 +69,22 @@ class Estimator:
         law: with its options.
         settings: of the fit.
         where: filter that selects runs.
+        weights: function of C (n,) that gives the weight of every run; None for 1.
         truths: true value of every quantity that the law has in common with the true law.
     """
 
     law: Law
     settings: Settings
     where: str
+    weights: Callable[[np.ndarray], np.ndarray] | None
     truths: Mapping[Quantity, float]
 
     def scale(self, quantity: Quantity) -> str:
-        """`log` for what is positive on a scale without an origin, else `linear`."""
-        logarithmic = {term.name for term in self.law.terms if term.log} | set(OPTIMUM)
+        """`log` for what is positive on a scale without an origin, else `linear`.
+
+        The irreducible loss E is linear: nothing is wrong with one that is nearly 0.
+        """
+        logarithmic = {term.name for term in self.law.terms if term.log} - {"E"} | set(OPTIMUM)
         of_budget = not np.isnan(quantity.flops)
         name = quantity.name
         return "log" if name in logarithmic and of_budget == (name in OPTIMUM) else "linear"
@@ -89,6 +96,8 @@ class Estimator:
             runs: a `runs` table.
             seed: of the bootstrap.
         """
+        if self.weights is not None:
+            runs = runs.assign(fit_weight=self.weights(runs["n_flops"].to_numpy()))
         try:
             estimates, status = self._estimates(runs, replace(self.settings, seed=seed))
         except IsolossError as error:
@@ -180,11 +189,11 @@ def estimator_of(
         wrong.append(Problem(f"{place}.card", f"found {card!r}", known))
     if wrong:
         raise IsolossError(*wrong)
-    where = given.pop("where")
+    where, weights = given.pop("where"), given.pop("weights")
     if where:
         evaluate(runs_table(*np.ones((3, 1))), where, f"{place}.where")
     fixed, tied, bounds = (given.pop(key) for key in ("fixed", "tied", "bounds"))
-    beside = {"shared": (), "starts": None, "holdout": "none", "cluster": None}
+    beside = {"shared": (), "holdout": "none", "cluster": None}
     beside |= {"profiles": False, "seed": 0, "loss_unit": NATS}
     try:
         settings = settings_of(card, options, fixed, tied, bounds, **given, **beside)
@@ -200,7 +209,7 @@ def estimator_of(
         reason = f"{card!r} has no parameter in common with {truth.card!r}"
         remedy = "give `budgets`, of which both say the best division"
         raise IsolossError(Problem(f"{place}.card", reason, remedy))
-    return Estimator(law, settings, where, truths)
+    return Estimator(law, settings, where, weights, truths)
 
 
 def _truths(law: Law, card: str, truth: Truth, budgets: Sequence[float]) -> dict[Quantity, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ from isoloss.simulate.kinds import check_positive, made
 from isoloss.simulate.truth import Truth
 
 Points = tuple[np.ndarray, np.ndarray]  # N and D, (n,) each
+Draw = Callable[[np.random.Generator], Points]
 MOST = 100_000  # runs of a plan
 
 
@@ -124,15 +125,34 @@ class Given:
         return self.N, self.D
 
 
+@dataclass(frozen=True)
+class Custom:
+    """Runs that a function of the user draws, for every replicate anew."""
+
+    function: Draw
+    drawn = True
+
+    def points(self, rng: np.random.Generator, truth: Truth) -> Points:
+        """What the function gives.
+
+        Raises:
+            IsolossError: it is not a number above 0 for every run.
+        """
+        N, D = (np.asarray(side, dtype=float) for side in self.function(rng))
+        _check_points(N, D)
+        return N, D
+
+
 KINDS = {"grid": Grid, "isoflop": IsoFlop, "seed_ranges": SeedRanges}
 
 
-def plan_of(settings: Mapping[str, Any] | pd.DataFrame, truth: Truth) -> Plan:
+def plan_of(settings: Mapping[str, Any] | pd.DataFrame | Draw, truth: Truth) -> Plan:
     """The plan that is asked for.
 
     Args:
         settings: `kind` (one of KINDS) and the settings of that kind; or a table with columns N
-            and D, or a `runs` table, whose sizes and lengths are taken.
+            and D, or a `runs` table, whose sizes and lengths are taken; or a function of a
+            generator that gives N and D, (n,) each.
         truth: the law that runs obey.
 
     Raises:
@@ -140,6 +160,8 @@ def plan_of(settings: Mapping[str, Any] | pd.DataFrame, truth: Truth) -> Plan:
     """
     if isinstance(settings, pd.DataFrame):
         return _given(settings)
+    if callable(settings):
+        return Custom(settings)
     plan = made(KINDS, settings, "plan")
     if settings["kind"] == "isoflop" and settings.get("ratio") is None and not truth.law.allocates:
         reason = f"{truth.card} does not give the best size of a budget"
@@ -160,12 +182,19 @@ def _given(table: pd.DataFrame) -> Given:
             reason = f"no column {letter} or {name}"
             raise IsolossError(Problem("plan", reason, nearest(letter, table.columns)))
         columns.append(table[column].to_numpy(float))
-    N, D = columns
+    _check_points(*columns)
+    return Given(*columns)
+
+
+def _check_points(N: np.ndarray, D: np.ndarray) -> None:
+    """Raise a problem unless every run has an N and a D above 0."""
+    if N.shape != D.shape or N.ndim != 1 or not len(N):
+        reason = f"N has the shape {N.shape}, and D {D.shape}"
+        raise IsolossError(Problem("plan", reason, "give a number for every run"))
     sound = np.isfinite(N) & np.isfinite(D) & (N > 0) & (D > 0)
-    if not sound.all() or not len(N):
+    if not sound.all():
         reason = f"{(~sound).sum()} of {len(N)} runs have no N and D above 0"
         raise IsolossError(Problem("plan", reason, "give every run both"))
-    return Given(N, D)
 
 
 def _spaced(side: Mapping[str, float]) -> np.ndarray:

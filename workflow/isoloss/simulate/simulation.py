@@ -19,6 +19,7 @@ from isoloss.core.processes import in_processes
 from isoloss.core.seeds import generator
 from isoloss.simulate.estimators import Estimator, estimator_of, runs_table
 from isoloss.simulate.noise import Draw, Noise, noise_of
+from isoloss.simulate.plans import Draw as PlanDraw
 from isoloss.simulate.plans import Plan, plan_of
 from isoloss.simulate.recovery import recovery_of
 from isoloss.simulate.truth import Truth, truth_of
@@ -95,7 +96,7 @@ class Experiment:
 
 def simulate_studies(
     truth: Mapping[str, Any] | str,
-    plan: Mapping[str, Any] | pd.DataFrame,
+    plan: Mapping[str, Any] | pd.DataFrame | PlanDraw,
     noise: Mapping[str, Any] | Draw | None,
     estimators: Mapping[str, Mapping[str, Any]],
     *,
@@ -114,12 +115,14 @@ def simulate_studies(
         truth: the law: `card`, `options`, and `values` of its parameters or a `preset` of the card;
             or a card alone, with its first preset.
         plan: sizes and lengths of the runs: `kind` (grid, isoflop, seed_ranges) and its settings
-            (docs/fitting.md); or a table with columns N and D, or a `runs` table.
+            (docs/fitting.md); or a table with columns N and D, or a `runs` table; or a function of
+            a generator that gives N and D, (n,) each, called for every replicate.
         noise: of the losses: `kind` (none, exponential, normal, heavy_tailed, heteroscedastic) and
             its settings; or a function of (generator, N, D, loss), (n,) each, that gives the noise
             (n,) in nats; None for none.
         estimators: name to `card` (of a law), `options` of it, and settings of `fit_law`: where,
-            objective, delta, fixed, tied, bounds, interval, bootstrap, ci_level.
+            objective, delta, fixed, tied, bounds, starts, interval, bootstrap, ci_level; and
+            `weights`, a function of C (n,) that gives the weight of every run in the fit.
         replicates: how many studies.
         budgets: FLOP, for which the best division between N and D is compared too.
         seed: of all draws.
@@ -168,7 +171,7 @@ def simulate_studies(
 
 def experiment_of(
     truth: Mapping[str, Any] | str,
-    plan: Mapping[str, Any] | pd.DataFrame,
+    plan: Mapping[str, Any] | pd.DataFrame | PlanDraw,
     noise: Mapping[str, Any] | Draw | None,
     estimators: Mapping[str, Mapping[str, Any]],
     budgets: Sequence[float],

@@ -30,8 +30,9 @@ def run(
 
     Args:
         specification: what matters to the job: `task`, `seed`, `valid_tokens`, the digest of
-            `runs` (not of a round), and the phases of their `schedules`; of a user's program `command`, `names` of
-            its settings, `content` and `reading` in the place of a task and schedules.
+            `runs` (not of a round), and the phases of their `schedules`; of a user's program
+            `command`, `names` of its settings, `content` and `reading` in the place of a task and
+            schedules.
         runs: rows of the plan.
         rows: rows.parquet of the dataset; none for a user's program.
         tokens: tokens.npy of the dataset; none for a user's program.

@@ -272,10 +272,20 @@ def run(
 
     Returns:
         The file.
+
+    Raises:
+        IsolossError: no model has the size that was chosen.
     """
     for file in choices:
         sweep = with_choices(sweep, tables.frame(file, "choices"))
-    tables.write("plan", plan_sweep(sweep), out / "runs.parquet", facts)
+    try:
+        planned = plan_sweep(sweep)
+    except IsolossError as error:
+        if not choices:
+            raise
+        place = "the choices of the round"
+        raise IsolossError(*(problem.within(place) for problem in error.problems)) from error
+    tables.write("plan", planned, out / "runs.parquet", facts)
     return [out / "runs.parquet"]
 
 

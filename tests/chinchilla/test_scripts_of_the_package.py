@@ -16,7 +16,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from toolkits import ROOTS, TRUTH, loss_of, some_runs
+from toolkits import PACKAGE_MARKS, ROOTS, TRUTH, loss_of, some_runs
 
 FIT_A_TABLE = """
 import numpy as np
@@ -162,6 +162,14 @@ def run(toolkit, script: str, **names) -> dict:
     return names
 
 
+# the package takes seconds for every picture
+WITH_PACKAGE_SLOW = pytest.mark.parametrize(
+    "toolkit",
+    [pytest.param("package", marks=[*PACKAGE_MARKS, pytest.mark.slow]), "isoloss"],
+    indirect=True,
+)
+
+
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """The working folder of a script."""
@@ -214,8 +222,9 @@ def test_the_readme_fits_a_table(toolkit, folder, published_runs):
         assert names["params"] == pytest.approx(PUBLISHED, rel=2e-2)
 
 
+@WITH_PACKAGE_SLOW
 def test_the_readme_scales_from_scratch(toolkit, folder):
-    rounds = 1 if toolkit.name == "package" else 3  # the package takes seconds a round
+    rounds = 5 if toolkit.name == "package" else 2
     settings = {"POINTS": 1, "SEEDS": 10, "ROUNDS": rounds}
     names = run(toolkit, SCALE_FROM_SCRATCH, train_and_evaluate=train_and_evaluate, **settings)
     cc = names["cc"]
@@ -237,6 +246,7 @@ def test_the_readme_scales_from_scratch(toolkit, folder):
     }
 
 
+@WITH_PACKAGE_SLOW
 def test_a_notebook_draws_the_frontier(toolkit, folder):
     table = [{"C": 6 * n * d, "N": n, "D": d, "loss": loss} for n, d, loss in some_runs(noise=0.01)]
     pd.DataFrame(table).to_csv(folder / "df.csv", index=False)
@@ -255,6 +265,7 @@ def test_a_script_fits_the_results_of_a_sweep(toolkit, folder):
     assert set(params) == set(TRUTH)
 
 
+@WITH_PACKAGE_SLOW
 def test_a_notebook_takes_the_size_of_its_own_model(toolkit, folder):
     names = run(toolkit, OWN_SIZE, train_and_evaluate=train_and_evaluate)
     cc = names["cc"]

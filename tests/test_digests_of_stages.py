@@ -110,6 +110,14 @@ FIT = {
     "interval": "bootstrap",
     "bootstrap": 5,
 }
+SIMULATION = {
+    "truth": {"card": "chinchilla", "preset": "hoffmann"},
+    "plan": {"kind": "runs", "sweep": "two"},
+    "noise": {"kind": "normal", "sd": 0.01},
+    "estimators": {"law": {"card": "chinchilla", "bootstrap": 2, "interval": "profile"}},
+    "replicates": 11,
+    "budgets": [],
+}
 FIGURE = {
     "card": "predicted_observed",
     "options": registry.defaults("figure", "predicted_observed"),
@@ -121,6 +129,7 @@ CARDS = {
     "fit": [("law", "chinchilla")],
     "choose": [("planner", "scale_up"), ("law", "chinchilla")],
     "observe": [("observable", "weight_norms")],
+    "simulate": [("law", "chinchilla")],
     "plot": [("figure", "predicted_observed"), ("law", "chinchilla")],
     "summarize": [("law", "chinchilla")],
 }
@@ -187,6 +196,13 @@ def arguments(home: Path) -> dict[str, tuple]:
             home / "store",
             home / "observe/sizes/two/0.parquet",
             {**sweep, "observation": "sizes"},
+        ),
+        "simulate": (
+            {"simulate": SIMULATION, "seed": 3},
+            [files["runs"]],
+            home / "simulate",
+            {"simulation": "again"},
+            2,
         ),
         "plot": ({"plot": FIGURE}, [files["runs"], *fits], home / "plot/seen.png"),
         "summarize": (about, summed, home / "summary.md"),
@@ -327,12 +343,14 @@ def test_the_unit_of_a_dataset_is_among_what_matters_to_its_tables(monkeypatch, 
 
 @pytest.fixture
 def source_study() -> dict:
-    """The default study with an observation and a round, complete."""
+    """The default study with an observation, a round and a simulation, complete."""
     study = schema.read(ROOT / "config.yaml")
     study["observe"] = {"norms": {"card": "weight_norms", "sweep": "isoflop"}}
     rounds = {"count": 1, "fit": "after", "planner": "scale_up"}
     study["train"]["further"] = {**study["train"]["isoflop"], "rounds": rounds}
     study["fit"]["after"] = {"card": "chinchilla", "sweep": "further"}
+    plan = {"kind": "runs", "sweep": "isoflop"}
+    study["simulate"] = {"again": {**SIMULATION, "plan": plan}}
     config, problems = schema.complete(study)
     assert not problems
     return config

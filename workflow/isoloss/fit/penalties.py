@@ -11,7 +11,7 @@ from isoloss.core.escape import visible
 from isoloss.core.problems import IsolossError, Problem
 
 Parts = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-STEP = 1e-5  # of the differences, in units of the loss's scale, or in log loss
+STEP, FINE = 1e-5, 2e-6  # of the differences: in log loss, and in units of the loss's scale
 CORNER = 1e-3  # jump of the slope at an error of 0, relative to the slopes, that is a corner
 NEAR = 1e-6  # of the loss's scale: where the slopes beside a corner are looked at
 
@@ -111,8 +111,7 @@ class PenaltyOfLosses:
             width: within which a corner is a square.
             absolute: parts of an absolute error with this width (`objectives`).
         """
-        scale = float(np.median(np.abs(loss)))
-        step, corner = STEP * scale, self.corner(loss, NEAR * scale)
+        step, corner = FINE * float(np.median(np.abs(loss))), self.corner(loss)
         value, above, below = (
             self.values(at, loss) - corner * np.abs(at)
             for at in (residual, residual + step, residual - step)
@@ -122,7 +121,11 @@ class PenaltyOfLosses:
         weight = touching(residual, slope, curvature, step) + own_weight
         return value + own, slope + own_slope, curvature + own_curvature, weight
 
-    def corner(self, loss: np.ndarray, near: float) -> np.ndarray:
+    def corners(self, loss: np.ndarray) -> bool:
+        """Whether any penalty has a corner where the losses are equal."""
+        return bool(self.corner(loss).any())
+
+    def corner(self, loss: np.ndarray) -> np.ndarray:
         """Half of the jump of every penalty's slope where the losses are equal, like `loss`."""
 
         def jump(step: float) -> tuple[np.ndarray, np.ndarray]:
@@ -130,6 +133,7 @@ class PenaltyOfLosses:
             left = (here - self.values(np.full_like(loss, -step), loss)) / step
             return right - left, np.abs(right) + np.abs(left)
 
+        near = NEAR * float(np.median(np.abs(loss)))
         here = self.values(np.zeros_like(loss), loss)
         # of a smooth function the difference is in proportion to the step
         (wide, sizes), (narrow, _) = jump(near), jump(near / 2)

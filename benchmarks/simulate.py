@@ -57,8 +57,8 @@ GRID = {
     "beta": [0.2, 0.4],
 }
 RANGES = {"C": (1e18, 1e21), "N_to_D": (5, 80)}
-STUDIES, QUICK_STUDIES = 40, 6
-TURNS, QUICK_TURNS = 5, 1
+STUDIES, QUICK_STUDIES = 20, 6
+TURNS, QUICK_TURNS = 3, 1
 
 
 def processor_time() -> float:
@@ -107,7 +107,7 @@ def one_study(package: str, seed: int) -> tuple[float, dict[str, float]]:
         simulator = project(package, folder)
         random.seed(seed)
         noise = (random.expovariate, (50,))
-        seconds = seconds_of(lambda: simulator(100, 1, noise_generator=noise))
+        seconds = seconds_of(lambda: simulator(100, 1, 10.0, noise_generator=noise))
         return seconds, simulator.get_params()
 
 

@@ -143,7 +143,7 @@ def _draw_plane(axes, inputs: _figure.Inputs, story: _Story) -> pd.DataFrame:
     most = [*story.runs["n_flops_6nd"], *chosen["n_flops"], story.target]
     _figure.log_axis(axes.xaxis, *_figure.span(most, 1.5), form=units.power, most=6)
     sizes = [*story.runs["n_params"], *chosen["n_params"]]
-    best = np.clip(last["N"].dropna(), min(sizes) / FAR, max(sizes) * FAR)
+    best = np.clip(pd.concat(frontiers)["N"].dropna(), min(sizes) / FAR, max(sizes) * FAR)
     limits = _figure.span([*sizes, *best], 1.6)
     _figure.log_axis(axes.yaxis, *limits, form=units.count, most=6)
     axes.set_xlabel(inputs.label("n_flops_6nd"))
@@ -258,7 +258,7 @@ def _draw_surprises(axes, inputs: _figure.Inputs, story: _Story) -> pd.DataFrame
         axes.plot(at, error, "o", markersize=5, color=story.colours[number])
     axes.axhline(0, color=_figure.GREY, linewidth=1)
     axes.set_ylabel(f"Observed minus predicted ({_figure.literal(inputs.loss_unit)})")
-    axes.set_title("Runs against the prediction of the fit before them")
+    axes.set_title("Runs against the fit before them; bars: interval of the law")
     if not parts:
         _tell(axes, "no run was trained after the seeding runs")
         return pd.DataFrame()

@@ -15,6 +15,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import astuple, dataclass
 from functools import cache
 from hashlib import blake2b
@@ -26,6 +27,7 @@ from isoloss.core.stamped import Stamped
 
 HOME = Path(__file__).parent.parent
 PACKAGE = "isoloss"
+KEPT = "code.json"  # file in the cache of a start: what the sources said
 # A card's words about itself; numbers that code reads are not among them.
 WORDS = {"TITLE", "ABOUT", "FORMULA", "LATEX", "SOURCE", "DOMAIN", "PRESETS", "OPTIONS", "TAGS"}
 
@@ -98,19 +100,39 @@ def recall(kept: Path) -> tuple[str, Stamped]:
     Returns:
         A digest of all of it, and what the sources say now, to be kept by its `save`.
     """
-    reader = blake2b(Path(__file__).read_bytes(), digest_size=16).hexdigest()
-    readings = Stamped(kept, _as_json, f"{sys.version} {reader}")
+    readings = _kept_in(kept)
     everything = blake2b(digest_size=16)
     for path in sorted(HOME.rglob("*.py")):
-        imported, digest, without_words = readings.of(path)
-        _READ[path] = Reading(tuple(map(tuple, imported)), digest, without_words)
+        _READ[path] = _from_json(readings.of(path))
         everything.update(f"{path.relative_to(HOME)}\0{_READ[path]}\0".encode())
     return everything.hexdigest(), readings
+
+
+def recall_unchanged(kept: Path) -> None:
+    """Take from the cache of `recall` what files say that did not change; read the others later.
+
+    A job needs the code of its stage only, and must not mind a fault in any other file.
+    """
+    readings = _kept_in(kept)
+    for path in HOME.rglob("*.py"):
+        with suppress(OSError):  # it is being replaced
+            if (reading := readings.kept_of(path)) is not None:
+                _READ[path] = _from_json(reading)
+
+
+def _kept_in(kept: Path) -> Stamped:
+    reader = blake2b(Path(__file__).read_bytes(), digest_size=16).hexdigest()
+    return Stamped(kept, _as_json, f"{sys.version} {reader}")
 
 
 def _as_json(path: Path) -> list[Any]:
     imported, *digests = astuple(read_tree(tree_of(path)))
     return [list(map(list, imported)), *digests]
+
+
+def _from_json(reading: list[Any]) -> Reading:
+    imported, digest, without_words = reading
+    return Reading(tuple(map(tuple, imported)), digest, without_words)
 
 
 def _of(module: str) -> Reading:

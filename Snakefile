@@ -11,6 +11,8 @@
 #   fetched/{sweep}/table, source.json                 what came from the web, for the jobs
 #   aggregate/{sweep}/runs, losses, curves, mixtures, timing .parquet
 #   fit/{sweep}/{fit}/params, summary, residuals, starts, replicates .parquet
+#   choose/{sweep}/choices.parquet                     the runs of a round and why, if there are rounds
+#   simulate/{simulation}/recovery, trials .parquet     simulated studies of a known law
 #   plot/{figure}.png, .pdf, .parquet
 #   logs/<stage>/...                                   mirrors the paths above
 #   summary.md
@@ -35,6 +37,8 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/observe.smk"
 include: "workflow/rules/aggregate.smk"
 include: "workflow/rules/fit.smk"
+include: "workflow/rules/choose.smk"
+include: "workflow/rules/simulate.smk"
 include: "workflow/rules/plot.smk"
 include: "workflow/rules/verify.smk"
 

@@ -98,11 +98,11 @@ SWEEP = {
     "cells": [{"d_model": [4, 6, 8, 12]}],
 }
 FIT = {
-    "card": "power_law",
-    "options": {"variable": "N"},
+    "card": "chinchilla",
+    "options": registry.defaults("law", "chinchilla"),
     "points": "curves",
     "group": "group",
-    "fixed": {},
+    "fixed": {"alpha": 0.3, "beta": 0.3},
     "tied": [],
     "bounds": {},
     "shared": [],
@@ -114,14 +114,23 @@ FIGURE = {
     "card": "predicted_observed",
     "options": registry.defaults("figure", "predicted_observed"),
 }
+SIMULATION = {
+    "truth": {"card": "chinchilla", "preset": "hoffmann"},
+    "plan": {"kind": "isoflop", "C": {"from": 1e18, "to": 1e21, "points": 4}, "sizes": 5},
+    "noise": {"kind": "normal", "sd": 0.01},
+    "estimators": {"mse": {"card": "chinchilla", "objective": "mse", "bootstrap": 2}},
+    "replicates": 2,
+}
 CARDS = {
     "load": [("dataset", "python_stdlib")],
     "plan": RUN_CARDS,
     "train": RUN_CARDS,
-    "fit": [("law", "power_law")],
+    "fit": [("law", "chinchilla")],
+    "choose": [("planner", "scale_up"), ("law", "chinchilla")],
     "observe": [("observable", "weight_norms")],
-    "plot": [("figure", "predicted_observed"), ("law", "power_law")],
-    "summarize": [("law", "power_law")],
+    "simulate": [("law", "chinchilla")],
+    "plot": [("figure", "predicted_observed"), ("law", "chinchilla")],
+    "summarize": [("law", "chinchilla")],
 }
 
 
@@ -153,16 +162,16 @@ def arguments(home: Path) -> dict[str, tuple]:
     }
     summed = [files["runs"], files["losses"], files["timing"], *fits]
     about = {"study": "two", "summary": {"budgets": []}, "figures": ["seen"], "datasets": {}}
-    about["trials"] = []
+    about |= {"trials": [], "rounds": {}}
     content = identity("python_stdlib", dataset["options"])
     return {
         "load": ({"dataset": dataset, "seed": 3, "content": content}, home / "load", few, home),
         "expand": ({"weights": {"kind": {"code": 1.5}}, "seed": 3}, rows, home / "expand", few),
-        "plan": (SWEEP, home / "plan", sweep),
+        "plan": (SWEEP, [], home / "plan", sweep),
         "train": (trained, planned, *read, indices, home / "store", settings, shard, sweep),
         "aggregate": (
             {**sweep, **units, "schedules": {}},
-            plan,
+            [plan],
             [shard],
             audits,
             home / "aggregate",
@@ -172,7 +181,13 @@ def arguments(home: Path) -> dict[str, tuple]:
             {"fit": FIT, "seed": 3},
             [files["runs"], files["curves"]],
             home / "fit",
-            {**sweep, "fit": "power"},
+            {**sweep, "law": "fitted"},
+        ),
+        "choose": (
+            {"round": {"number": 1, "fit": "fitted", "planner": "scale_up"}, "seed": 3},
+            [files["runs"], *fits],
+            home / "choose",
+            sweep,
         ),
         "observe": (
             {"observe": {"card": "weight_norms", "options": {"parts": "layers"}}},
@@ -180,6 +195,12 @@ def arguments(home: Path) -> dict[str, tuple]:
             home / "store",
             home / "observe/sizes/two/0.parquet",
             {**sweep, "observation": "sizes"},
+        ),
+        "simulate": (
+            {"simulate": SIMULATION, "seed": 3},
+            [],
+            home / "simulate",
+            {"simulation": "known"},
         ),
         "plot": ({"plot": FIGURE}, [files["runs"], *fits], home / "plot/seen.png"),
         "summarize": (about, summed, home / "summary.md"),
@@ -320,8 +341,13 @@ def test_the_unit_of_a_dataset_is_among_what_matters_to_its_tables(monkeypatch, 
 
 @pytest.fixture
 def source_study() -> dict:
-    """The default study with an observation, complete."""
-    observed = {"observe": {"norms": {"card": "weight_norms", "sweep": "isoflop"}}}
-    config, problems = schema.complete(schema.read(ROOT / "config.yaml") | observed)
+    """The default study with an observation, a round and a simulation, complete."""
+    study = schema.read(ROOT / "config.yaml")
+    study["observe"] = {"norms": {"card": "weight_norms", "sweep": "isoflop"}}
+    rounds = {"count": 1, "fit": "after", "planner": "scale_up"}
+    study["train"]["further"] = {**study["train"]["isoflop"], "rounds": rounds}
+    study["fit"]["after"] = {"card": "chinchilla", "sweep": "further"}
+    study["simulate"] = {"known": SIMULATION}
+    config, problems = schema.complete(study)
     assert not problems
     return config

@@ -18,7 +18,7 @@ HOME = Path(isoloss.__file__).parent
 ROOMS = {stage.entry.split(".")[1] for stage in stages().values()}
 CARDS = set(registry.FOLDERS.values())
 GROUND = {"core", "records", "formats"}
-FACADES = {"study", "quickfit", "__main__", "__init__"}
+FACADES = {"chinchilla", "quickfit", "simulate", "study", "__main__", "__init__"}
 
 
 def imported(file: Path) -> set[str]:
@@ -106,7 +106,7 @@ def test_what_needs_no_torch_and_no_figures_imports_none(code, heavy):
 
 
 def test_dir_lists_the_public_names_and_nothing_else():
-    assert dir(isoloss) == sorted(isoloss.__all__)
+    assert dir(isoloss) == sorted([*isoloss.__all__, "chinchilla"])
 
 
 def test_type_checkers_are_told_of_every_public_name():
@@ -114,9 +114,15 @@ def test_type_checkers_are_told_of_every_public_name():
     stub = ast.parse((HOME / "__init__.pyi").read_text(encoding="utf-8"))
     imports = [node for node in stub.body if isinstance(node, ast.ImportFrom)]
     named = {(alias.asname, node.module) for node in imports for alias in node.names}
-    assert {name for name, _ in named} == set(isoloss.__all__)
+    assert {name for name, _ in named} == set(dir(isoloss))
     for name, module in named:
         assert getattr(importlib.import_module(module), name) is getattr(isoloss, name)
+
+
+def test_the_module_chinchilla_is_fetched_when_it_is_asked_for():
+    use = "import isoloss; assert isoloss.chinchilla.Chinchilla.__name__ == 'Chinchilla'"
+    assert "isoloss.chinchilla" not in modules_after("import isoloss")
+    assert not modules_after(use) & {"torch", "matplotlib"}
 
 
 def test_every_public_name_is_there():

@@ -394,6 +394,7 @@ def test_the_summary_of_any_names_is_a_list_of_its_own_lines(plain_law, mixture_
             "datasets": {},
             "figures": ["f_$_"],
             "trials": trials,
+            "rounds": {},
         }
         text = summarize(asked, read)
         assert text.count("**Trial**") == len(trials)

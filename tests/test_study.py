@@ -583,7 +583,8 @@ def test_a_figure_may_name_its_fits_by_the_earlier_key_and_is_told_the_new_one(c
 def test_a_figure_that_names_its_fits_by_both_keys_is_told_which_one_counts(config):
     config["plot"]["isoloss"]["laws"] = ["plane"]
     (line,) = problems(config)
-    assert line == "plot.isoloss.laws: unknown key; known: card, fits, observation, options, sweep"
+    known = "card, fits, observation, options, simulation, sweep"
+    assert line == f"plot.isoloss.laws: unknown key; known: {known}"
 
 
 @pytest.mark.parametrize("value", [None, 3, [], {"p": None}, {"p": {"laws": 3}}])

@@ -63,6 +63,7 @@ def test_a_study_says_how_its_table_is_read_and_keeps_what_was_decided(folder, c
         "datasets": {},
         "figures": [],
         "trials": [],
+        "rounds": {},
     }
     summary = summarize(asked, sorted(out.glob("*.parquet")))
     assert "**Table** (own): N = size x 1e6; D = 10 " in summary

@@ -197,6 +197,11 @@ def files(chinchilla_runs, tmp_path_factory):
         paths["observe/observations"] = home / "observations.parquet"
         seen = seen[tables.schema("observations").names]
         tables.write("observations", seen, paths["observe/observations"], {})
+        choice = dict.fromkeys(tables.schema("choices").names) | {"n_params": 1e6, "n_flops": 1e16}
+        chosen = [choice | {"round": 1, "choice": 0}, choice | {"round": 2, "reason": "spent"}]
+        paths["choose/choices"] = home / "choices.parquet"
+        tables.write("choices", pd.DataFrame(chosen), paths["choose/choices"], {})
+        paths |= simulated(home)
         settings_ = {"bootstrap": bootstrap, "holdout": "largest_compute"}
         settings_["loss_unit"] = "nats/byte"
         fit = fit_law(natural, law, profiles=law not in MIXTURES, **settings_)
@@ -208,6 +213,22 @@ def files(chinchilla_runs, tmp_path_factory):
         return paths | {f"fit/{t}": home / "fit" / f"{t}.parquet" for t in TABLES}
 
     return make
+
+
+def simulated(home) -> dict:
+    """Tables of a simulated study, as files by their place."""
+    trial = {"replicate": range(20), "truth": 0.3, "estimate": np.linspace(0.2, 0.5, 20)}
+    trial |= {"estimator": "plane", "quantity": "alpha", "status": "converged"}
+    row = {"estimator": "plane", "quantity": "alpha", "scale": "linear", "truth": 0.3, "mean": 0.35}
+    row |= {"n_trials": 20, "n_converged": 20, "bias": 0.05, "bias_se": 0.02, "ci_level": 0.9}
+    row |= {"coverage": 0.8, "coverage_low": 0.6, "coverage_high": 0.9}
+    paths = {}
+    for name, table in (("trials", pd.DataFrame(trial)), ("recovery", pd.DataFrame([row]))):
+        paths[f"simulate/{name}"] = home / f"{name}.parquet"
+        absent = [column for column in tables.schema(name).names if column not in table]
+        table = table.assign(**dict.fromkeys(absent))
+        tables.write(name, table, paths[f"simulate/{name}"], {"simulation": "known"})
+    return paths
 
 
 MIXTURES = [n for n in registry.names("law") if registry.of_mixtures(n)]
@@ -289,7 +310,10 @@ def test_a_fit_that_is_not_to_be_used_is_told_on_the_figure(name, files):
     assert "DO NOT USE" not in texts(name, files(law))
 
 
-@pytest.mark.parametrize("name", registry.names("figure"))
+OF_SWEEPS = [name for name in registry.names("figure") if not registry.of_simulation(name)]
+
+
+@pytest.mark.parametrize("name", OF_SWEEPS)
 def test_units_and_the_runs_that_are_not_shown_are_told_on_the_figure(name, files):
     words = texts(name, files(law_of(name)))
     assert re.search(r"\(?(nats/|\b)bytes?\b", words, flags=re.I)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isoloss.core import registry
+from isoloss.core import registry, tables
+from isoloss.core.problems import IsolossError
 from isoloss.models._model import flops_per_example
+from isoloss.train import plan as stage_of_plans
 from isoloss.train.plan import plan_sweep, run_label, run_settings, shard_names
 
 CELLS = [
@@ -146,3 +149,28 @@ def test_shard_names_sort_and_hold_every_run(shards):
     assert names == sorted(names)
     assert [int(name) for name in names] == list(range(shards))
     assert set(plan_sweep(sweep(shards=shards))["shard"]) <= set(names)
+
+
+def planned(folder, *sizes: float) -> pd.DataFrame:
+    """The plan of a round that chose runs of some sizes, and left one out."""
+    rows = [{"round": 1, "choice": i, "n_params": n} for i, n in enumerate([*sizes, 99.0])]
+    choices = pd.DataFrame(rows).assign(n_samples=50_000.4, planner="p", reason="because")
+    choices["choice"] = choices["choice"].astype("Int64").where(choices.index < len(sizes))
+    absent = [name for name in tables.schema("choices").names if name not in choices]
+    file = folder / "choices.parquet"
+    tables.write("choices", choices.assign(**dict.fromkeys(absent)), file, {"token": "byte"})
+    (plan,) = stage_of_plans.run(sweep(cells=[], round={}), [file], folder, {})
+    return tables.frame(plan, "plan")
+
+
+def test_a_round_plans_the_sizes_nearest_to_its_choices_and_a_run_once(tmp_path):
+    plan = planned(tmp_path, 1500.0, 1550.0, 3400.0)
+    assert list(plan["d_model"]) == [8, 12]
+    assert plan["n_samples"].between(49_000, 51_000).all()
+    assert planned(tmp_path).empty
+
+
+def test_a_size_that_no_model_has_is_told_with_the_nearest_one(tmp_path):
+    message = r"^the choices of the round: cells\[0\]: of all models .* is nearest to N = 10, "
+    with pytest.raises(IsolossError, match=message):
+        planned(tmp_path, 10.0)

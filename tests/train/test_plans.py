@@ -46,7 +46,7 @@ def results(tmp_path, config) -> Path:
     file.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     facts = {"study": config["study"], "sweep": NAME}
     with work.RunningJob(file, root / "plan" / NAME, "plan", {"sweep": NAME}) as job:
-        job.makes(lambda out: plan.run(config["train"][NAME], out, facts))
+        job.makes(lambda out: plan.run(config["train"][NAME], [], out, facts))
     return root
 
 

@@ -2,10 +2,12 @@
 
 In a notebook: `read_runs` (any table, path or address), `import_runs` (a folder of training logs),
 `read_log` (the log of one run), `fit_law` (which returns a `Fit`), `load_fit`, `compare_laws`,
-`sensitivity`, `export_fit` (a fit as law.py), `law_of_table` (all of it at once), `expand_rows`
-(rows repeated by the weights of their tags; for rows with `_dlm_row_tags` there are
-`expand_rows_by_weight`, `merge_weights_maps`, `resolve_row_weight`, `weight_distribution`),
-`mixture_weights` (by which rows make a mixture), `structural_entropies` (of an MLP's hidden units).
+`sensitivity`, `simulate_studies` (how well a plan and a fit recover a known law), `export_fit` (a
+fit as law.py), `law_of_table` (all of it at once), `expand_rows` (rows repeated by the weights of
+their tags; for rows with `_dlm_row_tags` there are `expand_rows_by_weight`, `merge_weights_maps`,
+`resolve_row_weight`, `weight_distribution`), `mixture_weights` (by which rows make a mixture),
+`structural_entropies` (of an MLP's hidden units).
+`chinchilla` is a module: the toolkit of the package of that name.
 `dir(isoloss)` lists them, and each has an example in its docstring.
 Importing isoloss is light; each name is fetched when it is first used.
 """
@@ -31,6 +33,7 @@ _HOMES = {
     "resolve_row_weight": "isoloss.expand.by_weight",
     "weight_distribution": "isoloss.expand.by_weight",
     "mixture_weights": "isoloss.expand.mixture",
+    "simulate_studies": "isoloss.simulate.simulation",
     "structural_entropies": "isoloss.observables.structural_entropy",
 }
 __all__ = [
@@ -49,13 +52,17 @@ __all__ = [
     "read_runs",
     "resolve_row_weight",
     "sensitivity",
+    "simulate_studies",
     "structural_entropies",
     "weight_distribution",
 ]
+_MODULES = ["chinchilla"]  # not in __all__: it needs an extra, and `import *` would fail without
 
 
 def __getattr__(name: str):
     """Fetch a public name from its home."""
+    if name in _MODULES:
+        return importlib.import_module(f"isoloss.{name}")
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'isoloss' has no attribute {name!r}")
@@ -63,4 +70,4 @@ def __getattr__(name: str):
 
 def __dir__() -> list[str]:
     """The public names."""
-    return list(__all__)
+    return [*__all__, *_MODULES]

@@ -1,5 +1,6 @@
 """The public names for type checkers and editors; __init__.py fetches them when they are used."""
 
+from isoloss import chinchilla as chinchilla
 from isoloss.aggregate.table import read_runs as read_runs
 from isoloss.expand.by_weight import expand_rows_by_weight as expand_rows_by_weight
 from isoloss.expand.by_weight import merge_weights_maps as merge_weights_maps
@@ -17,3 +18,4 @@ from isoloss.logs.read import import_runs as import_runs
 from isoloss.logs.read import read_log as read_log
 from isoloss.observables.structural_entropy import structural_entropies as structural_entropies
 from isoloss.quickfit.law import law_of_table as law_of_table
+from isoloss.simulate.simulation import simulate_studies as simulate_studies

@@ -130,11 +130,13 @@ def of_command(wildcards, key, otherwise):
 
 
 def plan_of_shard(wildcards):
-    """The plan of a shard's sweep, where the shard's runs are read.
+    """The plan of a shard's sweep, where the shard's runs are read; none of a round.
 
     A plan that is made again makes only those shards due whose runs changed: for the others, which
     are as study and code make them, it is `ancient`.
     """
+    if "round" in STUDY["train"][wildcards.sweep]:
+        return []
     names = {k: v for k, v in wildcards.items() if k != "study"}
     path = f"results/{wildcards.study}/plan/{wildcards.sweep}/runs.parquet"
     return ancient(path) if FLOW.is_current("train", **names) else path
@@ -169,7 +171,7 @@ def show_forecast():
     from isoloss.study import forecast
 
     forecasts = forecast.forecast(FLOW)
-    if not any(one.left for one in forecasts):
+    if not any(one.left or one.at_most for one in forecasts):
         return
     given = workflow.resource_settings
     jobs = given.nodes or given.cores or 1

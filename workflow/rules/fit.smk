@@ -26,5 +26,5 @@ rule fit_law:
     shell:
         "python -m isoloss fit --study results/{wildcards.study}/config.yaml"
         " --expects {params.expects}"
-        " --fit {wildcards.fit:q} --tables {input.tables:q}"
+        " --fit {wildcards.fit:q} --sweep {wildcards.sweep:q} --tables {input.tables:q}"
         " --out results/{wildcards.study}/fit/{wildcards.sweep}/{wildcards.fit} 2> {log:q}"

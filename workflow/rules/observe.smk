@@ -21,6 +21,7 @@ rule observe_shard:
     shell:
         "python -m isoloss observe --study results/{wildcards.study}/config.yaml"
         " --expects {params.expects}"
-        " --observation {wildcards.observation:q} --shard {wildcards.shard}"
+        " --observation {wildcards.observation:q} --sweep {wildcards.sweep:q}"
+        " --shard {wildcards.shard}"
         " --runs {input.runs:q} --store results/{wildcards.study}/store"
         " --out {output.table:q} 2> {log:q}"

@@ -3,6 +3,8 @@
 
 
 rule plan_sweep:
+    input:
+        choices=inputs("plan", "choices"),
     output:
         runs="results/{study}/plan/{sweep}/runs.parquet",
         manifest="results/{study}/plan/{sweep}/manifest.json",
@@ -21,15 +23,16 @@ rule plan_sweep:
     shell:
         "python -m isoloss plan --study results/{wildcards.study}/config.yaml"
         " --expects {params.expects}"
-        " --sweep {wildcards.sweep:q} --out results/{wildcards.study}/plan/{wildcards.sweep}"
-        " 2> {log:q}"
+        " --sweep {wildcards.sweep:q} --choices {input.choices:q}"
+        " --out results/{wildcards.study}/plan/{wildcards.sweep} 2> {log:q}"
 
 
 # The runs are read from the plan, and a digest of them is in the params: a plan that is made again
-# makes only those shards due whose runs changed.
+# makes only those shards due whose runs changed. The plan of a round is an input like others.
 rule train_shard:
     input:
-        plan=plan_of_shard,
+        spelled_out=plan_of_shard,
+        plan=inputs("train", "plan"),
         rows=inputs("train", "rows"),
         tokens=inputs("train", "tokens"),
         index=inputs("train", "index"),
@@ -52,6 +55,6 @@ rule train_shard:
     shell:
         "python -m isoloss train --study results/{wildcards.study}/config.yaml"
         " --expects {params.expects}"
-        " --sweep {wildcards.sweep:q} --shard {wildcards.shard}"
+        " --sweep {wildcards.sweep:q} --shard {wildcards.shard} --plan {input.plan:q}"
         " --rows {input.rows:q} --tokens {input.tokens:q} --index {input.index:q}"
         " --store results/{wildcards.study}/store --out {output.table:q} 2> {log:q}"

@@ -19,7 +19,7 @@ from isoloss.core.sources import Source
 
 def run(
     specification: Mapping[str, Any],
-    plan: Path,
+    plan: Sequence[Path],
     shards: Sequence[Path],
     audits: Sequence[Path],
     out: Path,
@@ -29,8 +29,8 @@ def run(
 
     Args:
         specification: what matters to the job: `sweep`, `token`, what D counts, `loss_unit`, and
-            the phases of `schedules`.
-        plan: runs.parquet of the plan.
+            the phases of `schedules`; of a round also the sweeps of all `rounds` up to it.
+        plan: runs.parquet of the plan; of a round, of all sweeps up to it.
         shards: tables of all shards.
         audits: audit.parquet of every weighting of the sweep.
         out: folder for `runs`, `losses`, `curves`, `mixtures` and `timing`.
@@ -43,7 +43,7 @@ def run(
         IsolossError: no run of the sweep finished.
     """
     gathered = gather_sweep(
-        tables.frame(plan, "plan"),
+        _planned(specification, plan),
         [tables.frame(file, "shard") for file in shards],
         {tables.facts(file)["weighting"]: tables.frame(file, "audit") for file in audits},
         specification["schedules"],
@@ -51,6 +51,17 @@ def run(
     _check_some_finished(gathered["runs"], specification["sweep"])
     units = {key: specification[key] for key in ("token", "loss_unit")}
     return tables.write_all(gathered, out, {**facts, **units})
+
+
+def _planned(specification: Mapping[str, Any], plans: Sequence[Path]) -> pd.DataFrame:
+    """The planned runs; of rounds all up to this one, with the round in which each came first."""
+    if "rounds" not in specification:
+        (plan,) = plans
+        return tables.frame(plan, "plan")
+    by_sweep = {tables.facts(plan)["sweep"]: tables.frame(plan, "plan") for plan in plans}
+    each = [by_sweep[sweep].assign(round=i) for i, sweep in enumerate(specification["rounds"])]
+    planned = pd.concat([plan for plan in each if len(plan)], ignore_index=True)
+    return planned.drop_duplicates("run_id", ignore_index=True)
 
 
 def _check_some_finished(runs: pd.DataFrame, sweep: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from isoloss.core import registry, tokenizer
+from isoloss.core import registry, rounds, tokenizer
 from isoloss.core.problems import IsolossError
 from isoloss.core.stages import Argument, Stage
 
@@ -28,7 +28,7 @@ class Aggregate(Stage):
     after = ("train",)
     arguments = (
         Argument("sweep", "one of the study's `train` or `aggregate`", metavar="NAME"),
-        Argument("plan", "runs.parquet of the plan (sweeps)", required=False),
+        Argument("plan", "runs.parquet of the plan (sweeps)", many=True, required=False),
         Argument("shards", "tables of all shards (sweeps)", many=True, required=False),
         Argument("audits", "audits of its weightings (sweeps)", many=True, required=False),
     )
@@ -46,14 +46,23 @@ class Aggregate(Stage):
         if sweep in study.config["aggregate"]:
             table = study.config["aggregate"][sweep]
             return rules(table)
-        entry = study.config["train"][sweep]
+        entry, which = study.config["train"][sweep], self._rounds(study, sweep)
         if "dataset" not in entry:  # the runs are those of a user's program
-            return {**{key: entry["command"][of] for key, of in _UNITS.items()}, "schedules": {}}
+            units = {key: entry["command"][of] for key, of in _UNITS.items()}
+            return {**units, "schedules": {}, **which}
         dataset = study.config["load"][entry["dataset"]]
         of_card = registry.token(dataset["card"], dataset["options"])
         token = tokenizer.unit(dataset["tokenizer"], of_card)
         units = {"token": token, "loss_unit": f"nats/{token}"}
-        return {**units, "schedules": study.schedules(sweep)}
+        each = [study.schedules(one) for one in rounds.so_far(study.config, sweep)]
+        schedules = {name: phases for one in each for name, phases in one.items()}
+        return {**units, "schedules": schedules, **which}
+
+    @staticmethod
+    def _rounds(study, sweep):
+        """The sweeps of the rounds up to this one, in order; empty for a sweep without rounds."""
+        number = rounds.number(study.config, sweep)
+        return {} if number is None else {"rounds": rounds.so_far(study.config, sweep)}
 
     def outside(self, study, sweep):
         """The content of a table made elsewhere."""
@@ -62,13 +71,22 @@ class Aggregate(Stage):
         return {"content": study.sources.digest(sweep, study.config["aggregate"][sweep])}
 
     def inputs(self, study, sweep):
-        """The plan, the shards and the audits of a sweep."""
+        """The plan, the shards and the audits of a sweep; of rounds, of all up to this one."""
         if sweep not in study.config["train"]:
             return {}
-        entry = study.config["train"][sweep]
-        shards = [f"train/{sweep}/{shard}.parquet" for shard in study.shards(sweep)]
-        audits = [f"expand/{entry['dataset']}/{w}/audit.parquet" for w in study.used(sweep)]
-        return {"plan": [f"plan/{sweep}/runs.parquet"], "shards": shards, "audits": audits}
+        sweeps, used = self._sweeps(study, sweep)
+        dataset = study.config["train"][sweep].get("dataset")
+        return {
+            "plan": [f"plan/{one}/runs.parquet" for one in sweeps],
+            "shards": [f"train/{s}/{shard}.parquet" for s in sweeps for shard in study.shards(s)],
+            "audits": [f"expand/{dataset}/{weighting}/audit.parquet" for weighting in used],
+        }
+
+    @staticmethod
+    def _sweeps(study, sweep):
+        """The sweeps that are gathered, and the weightings that their runs use, sorted."""
+        sweeps = rounds.so_far(study.config, sweep)
+        return sweeps, sorted({weighting for one in sweeps for weighting in study.used(one)})
 
     def run(self, job, given):
         """Gather the sweep, or read the table."""
@@ -79,10 +97,10 @@ class Aggregate(Stage):
             job.makes(lambda out: self.code.run_table(job.specification, source, out, facts))
             return
         files = given["plan"], given["shards"], given["audits"]
-        needed = files if study.used(sweep) else files[:2]
-        if not all(needed):
+        _, used = self._sweeps(study, sweep)
+        if not all(files if used else files[:2]):
             raise IsolossError("a sweep needs --plan and --shards, and --audits of its weightings")
-        job.takes(given["plan"], *given["shards"], *given["audits"])
+        job.takes(*given["plan"], *given["shards"], *given["audits"])
         job.makes(lambda out: self.code.run(job.specification, *files, out, facts))
 
 

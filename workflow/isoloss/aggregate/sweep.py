@@ -24,8 +24,8 @@ def gather_sweep(
     """All `aggregate` tables of a sweep, in the order of the plan.
 
     Args:
-        plan: the sweep spelled out.
-        shards: results of all shards; every planned run once.
+        plan: the sweep spelled out; with the column `round`, several rounds of it.
+        shards: results of all shards; every planned run once, and in each round that chose it.
         audits: weighting to the audit of its expansion.
         schedules: schedule of weightings to its phases.
 
@@ -33,11 +33,14 @@ def gather_sweep(
         TableError: a planned run has no result.
     """
     results = pd.concat([s for s in shards if len(s)], ignore_index=True).set_index("run_id")
-    results = results.rename(columns={MEASURED: "loss"})
+    results = results[~results.index.duplicated()].rename(columns={MEASURED: "loss"})
     lacking = plan.loc[~plan["run_id"].isin(results.index), "run_id"]
     if len(lacking):
         raise TableError(Problem("shards", f"no result for {lacking.iloc[0]}", "train it"))
     results = results.loc[plan["run_id"]].reset_index()
+    if "round" in plan:  # where a run is chosen again in other words, it counts once
+        first = ~results["run_digest"].duplicated()
+        plan, results = plan[first].reset_index(drop=True), results[first].reset_index(drop=True)
     took = ["run_digest", "n_unique", "loss", "status", "status_reason"]
     runs = pd.concat([plan.drop(columns="shard"), results[took]], axis=1)
     runs = runs.assign(group=tables.WHOLE, fit_weight=1.0)

@@ -23,6 +23,7 @@ FOLDERS = {
     "trainer": "trainers",
     "observable": "observables",
     "law": "laws",
+    "planner": "planners",
     "figure": "figures",
 }
 # what a card of a kind must define; a method with its class
@@ -38,6 +39,7 @@ CONTRACTS = {
     "trainer": "TITLE ABOUT SOURCE plan warm_up device train",
     "observable": "TITLE ABOUT FORMULA SOURCE QUANTITIES observe",
     "law": "TITLE FORMULA LATEX SOURCE DOMAIN KIND make",
+    "planner": "TITLE ABOUT SOURCE choose",
     "figure": "TITLE ABOUT problems draw",
 }
 HOME = Path(__file__).parent.parent
@@ -221,10 +223,21 @@ def _defines(node: ast.stmt) -> Iterator[str]:
 
 
 def inputs(figure: str) -> list[str]:
-    """The tables (`stage/table`) that a figure card reads: those of every such one, and INPUTS."""
+    """The tables (`stage/table`) that a figure card reads: those of every such one, and INPUTS.
+
+    A figure of a simulation reads no others: it has neither runs nor fits.
+    """
     card = facts("figure", figure)
+    if of_simulation(figure):
+        return list(card["INPUTS"])
     of_fits = () if card.get("MAX_FITS") == 0 else OF_FITS
     return ["aggregate/runs", *of_fits, *card.get("INPUTS", [])]
+
+
+def of_simulation(figure: str) -> bool:
+    """Whether a figure card shows a simulation, and not runs of a sweep."""
+    given = facts("figure", figure).get("INPUTS", [])
+    return any(table.startswith("simulate/") for table in given)
 
 
 def of_mixtures(law: str) -> bool:

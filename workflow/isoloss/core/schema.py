@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isoloss.core import registry, tables, tokenizer, weightings, yaml_text
+from isoloss.core import registry, rounds, tables, tokenizer, weightings, yaml_text
 from isoloss.core.addresses import literal_secret, masked, shown
 from isoloss.core.problems import IsolossError, Problem, StudyError, nearest
 
@@ -60,8 +60,8 @@ def complete(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
     booleans or numbers (`true`) become text, and the options of cards are completed from the cards.
     Runs on a dataset with a tokenizer's file that say no `vocabulary` get the tokenizer's.
     Environment variables in tables' addresses stay as they are written.
-    Keys under an earlier name have the name of today (`renamed` says which), and designs of
-    mixtures are spelled out.
+    Keys under an earlier name have the name of today (`renamed` says which); rounds of sweeps and
+    designs of mixtures are spelled out.
     """
     import jsonschema
 
@@ -78,6 +78,11 @@ def complete(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
     if not wrong:
         entries = config["expand"].items()
         wrong = [p for k, v in entries for p in weightings.together_problems(v, f"expand.{k}")]
+        entries = config["train"].items()
+        wrong += [p for k, v in entries for p in rounds.together_problems(v, f"train.{k}")]
+    if wrong:
+        return config, wrong
+    config, wrong = rounds.spelled_out(config)
     return (config, wrong) if wrong else weightings.spelled_out(config)
 
 
@@ -236,7 +241,7 @@ def _entries(config: Mapping[str, Any], section: str) -> list[tuple[str, dict[st
 def _fill_cards(value: dict, properties: Mapping, place: str, wrong: list[Problem]) -> None:
     """Check the card that a key names, and complete the options that it takes."""
     for key, spec in properties.items():
-        kind, name = spec.get("card"), value.get(key)
+        kind, name = resolve(spec).get("card"), value.get(key)
         if kind is None or not isinstance(name, str):
             continue
         problems = _card_problems(kind, name, f"{place}.{key}")
@@ -276,7 +281,7 @@ def complete_options(
     import jsonschema
 
     for key, spec in properties.items():
-        if key in given and spec["type"] in ("number", "integer"):
+        if key in given and {"number", "integer"} & _types(spec):
             given[key] = number(given[key])
         elif fill and "default" in spec and key not in given:
             given[key] = copy.deepcopy(spec["default"])

@@ -34,7 +34,7 @@ class Study(Protocol):
         """The names of the shards of a sweep."""
 
     def planned(self, sweep: str) -> Mapping[str, Sequence[Mapping[str, Any]]]:
-        """Shard to its planned runs."""
+        """Shard to its planned runs; of a round, none before its plan is there."""
 
     def used(self, sweep: str, shard: str | None = None) -> list[str]:
         """The weightings whose rows a sweep, or one of its shards, is trained on, sorted."""
@@ -153,8 +153,9 @@ class Stage(ABC):
         return [sweep["dataset"]] if sweep and "dataset" in sweep else []
 
     def named(self, given: Given) -> dict[str, str]:
-        """The wildcards of a job, from the arguments of its command."""
-        return {a.name: given[a.name] for a in self.arguments if a.name in self.wildcards}
+        """The wildcards of a job, from the arguments of its command that were given."""
+        named = [a.name for a in self.arguments if a.name in self.wildcards]
+        return {name: given[name] for name in named if given[name] is not None}
 
     @abstractmethod
     def run(self, job: Any, given: Given) -> None:

@@ -198,7 +198,7 @@ def of_sweep(config: Mapping[str, Any], sweep: str) -> list[str]:
     """The weightings that the runs of a sweep use, sorted."""
     section = config["train"][sweep]
     base = section["settings"].get("weighting", "natural")
-    names = set()
+    names = set() if section["cells"] else {base}  # of a round, whose runs are chosen later
     for cell in section["cells"]:
         value = cell.get("weighting", base)
         names.update(value if isinstance(value, list) else [value])

@@ -94,6 +94,16 @@ class Canvas:
         self.panels = panels[:count]
         return figure, self.panels
 
+    def stacked(self, count: int, columns: int, width: float = 3.4, height: float = 2.9):
+        """As `grid`, and one panel more, over the whole width, below the others."""
+        columns = min(columns, count)
+        rows = -(-count // columns)
+        figure = self._figure(width * columns, height * (rows + 1) + 0.9)
+        cells = figure.add_gridspec(rows + 1, columns)
+        panels = [figure.add_subplot(cells[i // columns, i % columns]) for i in range(count)]
+        self.panels = np.array([*panels, figure.add_subplot(cells[rows, :])], dtype=object)
+        return figure, self.panels
+
     def width(self, figure) -> float:
         """Inches that a title or note may take: of the Axes that were given, or of the figure."""
         if self.given is None:
@@ -121,6 +131,7 @@ class Inputs:
         token: what a token is, such as `byte`.
         loss_unit: of the loss, such as `nats/byte`.
         canvas: where it is drawn.
+        rounds: of a sweep of adaptive rounds, the first fit after each of them, the last included.
     """
 
     tables: dict[str, pd.DataFrame]
@@ -128,6 +139,7 @@ class Inputs:
     token: str = "token"
     loss_unit: str = NATS
     canvas: Canvas = field(default_factory=Canvas)
+    rounds: tuple[Fit, ...] = ()
 
     def label(self, quantity: str) -> str:
         """The label of an axis, with its unit."""
@@ -354,10 +366,15 @@ def doubts(name: str, fit: Record, group: str = "", response: str = "") -> list[
 
 def print_small(figure, inputs: Inputs, group: str = "", response: str = "") -> None:
     """Put the small print under a figure, and see to it that no name in it is a formula."""
+    print_note(figure, inputs, small_print(inputs, group, response))
+
+
+def print_note(figure, inputs: Inputs, text: str) -> None:
+    """Put a text under a figure in small print, and see to it that no name in it is a formula."""
     from matplotlib.text import Text
 
     width = max(20, int(inputs.canvas.width(figure) * 16))
-    note = "\n".join(textwrap.wrap(small_print(inputs, group, response), width))
+    note = "\n".join(textwrap.wrap(text, width))
     earlier = figure.get_supxlabel()  # of another fit, drawn on other Axes of the same figure
     if note not in earlier:
         text = "\n".join(filter(None, [earlier, note]))

@@ -45,8 +45,8 @@ def draw(fit: Fit, card: str, ax: Axes | None, options: Mapping[str, Any]) -> Ax
 def _check(fit: Fit, card: str) -> None:
     """Refuse a card that needs more than this fit has."""
     facts, place = registry.facts("figure", card), f"figure {card}"
-    others = [t for t in registry.inputs(card) if not t.startswith("fit/")]
-    others.remove("aggregate/runs")
+    of_a_fit = ("fit/", "aggregate/runs")
+    others = [t for t in registry.inputs(card) if not t.startswith(of_a_fit)]
     if others or facts.get("MAX_FITS") == 0:
         reason = f"reads {(others or ['aggregate/runs'])[0]}, which is no part of a fit"
         raise IsolossError(Problem(place, reason, "draw it in a study"))

@@ -32,7 +32,7 @@ def fit_law(
     *,
     where: str = "",
     group: str = "group",
-    objective: str | Callable[[np.ndarray], np.ndarray] = "huber_log",
+    objective: str | Mapping[str, Any] | Callable[..., np.ndarray] = "huber_log",
     delta: float = 1e-3,
     fixed: Mapping[str, float] | None = None,
     tied: Sequence[Sequence[str]] = (),
@@ -57,8 +57,9 @@ def fit_law(
         options: of the card.
         where: filter (docs/filters.md) that selects runs; the others are counted among the dropped.
         group: column; one fit for each of its values.
-        objective: one of objectives.OBJECTIVES, summed over runs times their fit_weight; or a
-            function of log residuals that gives the penalty of each.
+        objective: one of objectives.OBJECTIVES, summed over runs times their fit_weight; a mapping
+            of its name and settings, such as {"name": "asymmetric_mae", "above": 3}; or a function
+            that gives the penalty of each run, of log residuals or of (observed, predicted).
         delta: of huber_log in log loss, of huber in loss.
         fixed: value of terms that are not fitted.
         tied: groups of terms that share one value, such as [["alpha", "beta"]].
@@ -121,6 +122,24 @@ def fit_law(
         loss_unit=loss_unit or runs.attrs.get("loss_unit", NATS),
     )
     return _fit(selected(runs, where, group, settings.place), settings)
+
+
+def solved(runs: pd.DataFrame, settings: Settings, where: str = "") -> Solved:
+    """The fit of runs that are one group, without its tables: for very many fits.
+
+    Args:
+        runs: a `runs` table.
+        settings: how the law is fitted.
+        where: filter that selects runs.
+
+    Returns:
+        The runs fitted, the solution and its replicates.
+
+    Raises:
+        IsolossError: there are too few runs.
+    """
+    division = divided(selected(runs, where, "group", settings.place), settings, mixture=False)
+    return next(_solved(division.runs, settings))
 
 
 def _fit(runs: pd.DataFrame, settings: Settings) -> Fit:

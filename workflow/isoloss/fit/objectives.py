@@ -8,13 +8,22 @@ envelope: it is no estimate of the mean).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
+from isoloss.core.problems import IsolossError, Problem, nearest
+from isoloss.fit.penalties import Parts, PenaltyOfLosses, of_residuals
+
 SMOOTH = 1e-5  # width, in units of the loss's scale, within which an absolute error is a square
+WIDE = 0.1  # the same width from which sharp corners are approached, halved each time
+SHARP = WIDE / 2**21  # where the optimum of absolute errors themselves is asked for: 5e-8
+BLUNT = WIDE / 2**14  # of replicates, which vary by far more: 6e-6
 ABOVE = 10.0  # asymmetric_mae: weight of a prediction above the loss
+OF_RESIDUALS, OF_LOSSES = "callable", "callable of losses"  # names of a user's functions
 
 
 @dataclass(frozen=True)
@@ -40,19 +49,30 @@ class Objective:
     """An objective and its settings.
 
     Attributes:
-        name: one of OBJECTIVES, or `callable`.
+        name: one of OBJECTIVES, OF_RESIDUALS or OF_LOSSES.
         delta: where Huber's square turns into a line, in log loss (huber_log) or loss (huber).
-        penalty_of: of a callable: the penalty of each run as a function of the log residual
+        penalty_of: of OF_RESIDUALS: the penalty of each run as a function of the log residual
             ln(predicted) - ln(observed), elementwise, least at 0; derivatives are by differences.
+        of_losses: of OF_LOSSES: the penalty of each run by its losses.
+        above: asymmetric_mae: how many times as heavy a prediction above the loss is.
+        smooth: of absolute errors, and of corners of OF_LOSSES: the width within which they are a
+            square, in units of the loss's scale; any but SMOOTH is approached from wider ones.
     """
 
     name: str = "huber_log"
     delta: float = 1e-3
     penalty_of: Callable[[np.ndarray], np.ndarray] | None = None
+    of_losses: PenaltyOfLosses | None = None
+    above: float = ABOVE
+    smooth: float = SMOOTH
 
     def __str__(self) -> str:
         if self.penalty_of is not None:
             return f"callable {getattr(self.penalty_of, '__name__', '')}".strip()
+        if self.of_losses is not None:
+            return f"callable {self.of_losses.name}"
+        if self.name == "asymmetric_mae" and self.above != ABOVE:
+            return f"{self.name}(above={self.above:g})"
         return f"{self.name}(delta={self.delta:g})" if "huber" in self.name else self.name
 
     @property
@@ -60,9 +80,44 @@ class Objective:
         """Whether it compares logarithms, so that the unit of the loss is nothing to it."""
         return self.name in LOGARITHMIC
 
+    @property
+    def cornered(self) -> bool:
+        """Whether `smooth` is the width of its corners."""
+        return "mae" in self.name or self.of_losses is not None
+
     def unit(self, scale: float) -> float:
         """What an objective of losses divided by `scale` counts in those of the losses."""
-        return 1.0 if self.logarithmic else scale if "mae" in self.name else scale**2
+        if self.logarithmic or self.of_losses is not None:
+            return 1.0
+        return scale if "mae" in self.name else scale**2
+
+    def divided(self, size: float) -> Objective:
+        """The objective of losses that are divided by `size`."""
+        if self.of_losses is not None:
+            return replace(self, of_losses=replace(self.of_losses, size=self.of_losses.size * size))
+        return self if self.logarithmic else replace(self, delta=self.delta / size)
+
+    def easier(self) -> list[tuple[Objective, int]]:
+        """Wider Huber objectives that lead to this one, and how many steps to take on each.
+
+        Nearly all of the path of a descent lies where a Huber objective is a sum of absolute
+        values, with a corner at every run.
+        """
+        if "huber" not in self.name:
+            return []
+        widths = ((100.0, 40), (10.0, 15), (3.0, 8))
+        return [(replace(self, delta=wider * self.delta), most) for wider, most in widths]
+
+    def halving(self) -> list[Objective]:
+        """Objectives that lead to one with corners, each half as smooth as the one before."""
+        if not self.cornered or self.smooth == SMOOTH:
+            return []
+        count = int(np.ceil(np.log2(WIDE / self.smooth)))
+        return [replace(self, smooth=self.smooth * 2.0**k) for k in range(count, 0, -1)]
+
+    def blunt(self) -> Objective:
+        """The objective of replicates: sharp corners cost time, and far less than they vary."""
+        return replace(self, smooth=max(self.smooth, BLUNT))
 
     def values(self, predicted: np.ndarray, loss: np.ndarray) -> np.ndarray:
         """Penalty of each run, (..., n); infinite where the law predicts none."""
@@ -93,21 +148,21 @@ class Objective:
 
     def _parts(self, residual: np.ndarray, loss: np.ndarray) -> Parts:
         """Value, slope, curvature and weight of the penalties by the residual."""
-        if self.penalty_of is None:
-            return OBJECTIVES[self.name](residual, self._width(loss))
-        value, step = self.penalty_of(residual), 1e-5
-        above, below = self.penalty_of(residual + step), self.penalty_of(residual - step)
-        slope, curvature = (above - below) / (2 * step), (above + below - 2 * value) / step**2
-        # at 0 the square that touches the penalty has its curvature
-        with np.errstate(all="ignore"):
-            weight = np.where(np.abs(residual) > step, slope / residual, curvature)
-        return value, slope, curvature, np.maximum(weight, 0.0)
+        if self.penalty_of is not None:
+            return of_residuals(self.penalty_of, residual)
+        width = self._width(loss)
+        if self.of_losses is not None:
+            return self.of_losses.parts(residual, loss, width, _absolute)
+        parts = OBJECTIVES[self.name](residual, width)
+        if self.name == "asymmetric_mae":
+            heavy = np.where(residual > 0, self.above, 1.0)
+            return tuple(heavy * part for part in parts)
+        return parts
 
     def _width(self, loss: np.ndarray) -> float:
-        return SMOOTH * float(np.median(np.abs(loss))) if "mae" in self.name else self.delta
-
-
-Parts = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+        if self.cornered:
+            return self.smooth * float(np.median(np.abs(loss)))
+        return self.delta
 
 
 def _huber(residual: np.ndarray, delta: float) -> Parts:
@@ -134,19 +189,68 @@ def _absolute(residual: np.ndarray, delta: float) -> Parts:
     return value / delta, slope / delta, curvature / delta, weight / delta
 
 
-def _asymmetric(residual: np.ndarray, delta: float) -> Parts:
-    """Absolute error, ABOVE times as heavy where the prediction is above the loss."""
-    heavy = np.where(residual > 0, ABOVE, 1.0)
-    value, slope, curvature, weight = _absolute(residual, delta)
-    return heavy * value, heavy * slope, heavy * curvature, heavy * weight
-
-
-LOGARITHMIC = ("huber_log", "log_mse", "callable")
+LOGARITHMIC = ("huber_log", "log_mse", OF_RESIDUALS)
 OBJECTIVES: dict[str, Callable[[np.ndarray, float], Parts]] = {
     "huber_log": _huber,
     "log_mse": _square,
     "mse": _square,
     "huber": _huber,
     "mae": _absolute,
-    "asymmetric_mae": _asymmetric,
+    "asymmetric_mae": _absolute,
 }
+# settings of an objective in a mapping, with what each may be
+SETTINGS = {"delta": (1e-9, 1e9), "above": (1e-9, 1e9), "smooth": (SHARP, 1.0)}
+
+
+def objective_of(asked: Any, delta: float) -> Objective:
+    """The objective that `fit_law` is asked for.
+
+    Args:
+        asked: a name; a mapping of settings and `name`, or `of_losses`, which is a function of
+            (observed, predicted); or a function, of the log residuals or of those two, told apart
+            by how many arguments it needs.
+        delta: where none is in the mapping.
+
+    Raises:
+        IsolossError: no such objective or setting, or a setting out of its range.
+
+    Example:
+        >>> print(objective_of({"name": "asymmetric_mae", "above": 3.0}, 1e-3))
+        asymmetric_mae(above=3)
+        >>> print(objective_of(lambda observed, predicted: abs(predicted - observed), 1e-3))
+        callable <lambda>
+    """
+    if callable(asked) and arguments(asked) != 2:
+        return Objective(OF_RESIDUALS, delta, asked)
+    if callable(asked):
+        asked = {"of_losses": asked}
+    settings = dict(asked) if isinstance(asked, Mapping) else {"name": asked}
+    function = settings.pop("of_losses", None)
+    name = settings.pop("name", OF_LOSSES if function else None)
+    wrong = []
+    if not isinstance(name, str) or name not in (OBJECTIVES if function is None else (OF_LOSSES,)):
+        wrong.append(Problem("objective", f"unknown {name!r:.60}", nearest(name, OBJECTIVES)))
+    for key, value in settings.items():
+        place = f"objective.{key}"
+        if key not in SETTINGS:
+            wrong.append(Problem(place, "no such setting", nearest(key, SETTINGS)))
+            continue
+        low, high = SETTINGS[key]
+        number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+        if not (number and low <= value <= high):
+            needed = f"needs a number, {low:g} to {high:g}"
+            wrong.append(Problem(place, f"found {value!r:.60}", needed))
+    if wrong:
+        raise IsolossError(*wrong)
+    of_losses = None if function is None else PenaltyOfLosses(function)
+    return Objective(name, of_losses=of_losses, **{"delta": delta, **settings})
+
+
+def arguments(function: Callable) -> int:
+    """How many positional arguments a function needs; 1 where it does not say."""
+    try:
+        known = inspect.signature(function).parameters.values()
+    except ValueError:  # of some functions that are written in C
+        return 1
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(one.kind in positional and one.default is one.empty for one in known)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from isoloss.fit.objectives import Objective
+from isoloss.fit.objectives import SMOOTH, Objective
 from isoloss.laws._law import LawOnRuns
 
 AGREE = 1e-6  # relative difference of objectives below which two ends are the same optimum
@@ -20,6 +20,7 @@ STATIONARY = 1e-6  # what may be left of a gradient, relative to the terms that 
 AIM = 1e-10  # where the descent itself stops
 EXACT = 1e-12  # root mean square log residual below which a fit is exact
 ROUNDING = 1e-13  # relative size of what rounding does to an objective
+HALVED = 15  # steps at most on each objective on the way to sharp corners
 SOON = 10  # steps after which the few that are not there yet go on together
 # a descent that gains less than CRAWL in so many steps is damped afresh, LIVES times
 DROP = 0.9  # of an amplitude, that one step takes off it at most
@@ -123,6 +124,10 @@ class FitProblem:
         """Predicted minus observed, of logarithms or not as the objective says, (b, n)."""
         with np.errstate(all="ignore"):
             return self.objective.residual(self.predicted(free), self.loss)
+
+    def with_objective(self, objective: Objective) -> FitProblem:
+        """The same runs and law with another objective."""
+        return FitProblem(self.law_on_runs, self.loss, objective, self.affine)
 
     def project(self, free: np.ndarray, weight: np.ndarray) -> np.ndarray:
         """Starts moved to the best scales for their exponents, where the law has such."""
@@ -374,8 +379,7 @@ def optimise(
 
     Starts are first moved to the best scales for their exponents; those that meet there are one,
     and if all do, others are added (`further_starts`), since one alone is no evidence.
-    A Huber objective is followed from a wide to its own delta: nearly all of its path lies where
-    it is a sum of absolute values, with a corner at every run.
+    A Huber objective, and sharp corners, are approached from easier objectives (`narrowed`).
 
     Args:
         problem: what to minimise.
@@ -390,7 +394,9 @@ def optimise(
     begin = distinct(
         np.concatenate([begin, further_starts(problem, distinct(begin), inside, weight)])
     )
-    ends = minimise(problem, narrowed(problem, begin, weight), weight)
+    near = narrowed(problem, begin, weight)
+    kept, met = _met(near)
+    ends = minimise(problem, near[kept], weight)[met]
     order = np.argsort(ends.objective, kind="stable")
     return begin[order], ends[order]
 
@@ -434,14 +440,55 @@ def _low_points(problem: FitProblem, middle: np.ndarray, weight: np.ndarray) -> 
 def narrowed(
     problem: FitProblem, free: np.ndarray, weight: np.ndarray, loss: np.ndarray | None = None
 ) -> np.ndarray:
-    """Points moved to near an optimum of a Huber objective, from wide deltas to its own."""
-    if "huber" not in problem.objective.name:
-        return free
-    for wider, most in ((100.0, 40), (10.0, 15), (3.0, 8)):
-        wide = replace(problem.objective, delta=wider * problem.objective.delta)
-        easier = FitProblem(problem.law_on_runs, problem.loss, wide, problem.affine)
-        free = minimise(easier, free, weight, loss, iterations=most).free
-    return free
+    """Points moved to near an optimum along easier objectives.
+
+    A Huber objective is followed from wide deltas to its own (`Objective.easier`); sharp corners
+    from smooth ones (`Objective.halving`). Points that meet on the way go on as one, where all have
+    the same weights and losses.
+    """
+    alike, which = weight.ndim == 1 and loss is None, np.arange(len(free))
+    for wide, most in problem.objective.easier():
+        free = minimise(problem.with_objective(wide), free, weight, loss, iterations=most).free
+        if alike:
+            kept, met = _met(free)
+            free, which = free[kept], met[which]
+    before = None
+    for smooth in problem.objective.halving():
+        easier = problem.with_objective(smooth)
+        begin = free if before is None else _ahead(easier, before, free, weight, loss)
+        before, free = free, minimise(easier, begin, weight, loss, iterations=HALVED).free
+        if alike:
+            kept, met = _met(free)
+            before, free, which = before[kept], free[kept], met[which]
+    free = free if before is None else _ahead(problem, before, free, weight, loss)
+    return free[which]
+
+
+def _met(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of points (b, q) that are distinct to nine digits, and which of them each is."""
+    _, kept, met = np.unique(np.round(points, 9), axis=0, return_index=True, return_inverse=True)
+    return kept, met.ravel()
+
+
+def _ahead(
+    problem: FitProblem, before: np.ndarray, free: np.ndarray, weight: np.ndarray, loss
+) -> np.ndarray:
+    """Points where the optimum is when corners are half as wide, if they are better there.
+
+    Once the runs that lie on corners are known, the optimum moves in proportion to the width.
+    """
+    low, high = problem.affine.low, problem.affine.high
+    moved = np.clip(free + 0.5 * (free - before), low, high)
+    here, there = (_objectives(problem, points, weight, loss) for points in (free, moved))
+    return np.where((there < here)[:, None], moved, free)
+
+
+def _objectives(problem: FitProblem, free: np.ndarray, weight: np.ndarray, loss) -> np.ndarray:
+    """Objective at points (b, q), each with its own weights and losses or all alike, (b,)."""
+    with np.errstate(all="ignore"):
+        observed = problem.loss if loss is None else loss
+        values = problem.objective.values(problem.predicted(free), observed)
+    return np.sum(values * weight, axis=-1)
 
 
 def refit(
@@ -466,8 +513,12 @@ def refit(
         loss: observed, for every replicate, (r, n); those of the fit if None.
         basins: of the fit looked at, the optimum included.
     """
+    problem = problem.with_objective(problem.objective.blunt())
     known = ends.free[separate(ends)[:basins]]
-    reached = minimise(problem, np.repeat(known[:1], len(weight), axis=0), weight, loss)
+    begin = np.repeat(known[:1], len(weight), axis=0)
+    if problem.objective.smooth < SMOOTH:
+        begin = narrowed(problem, begin, weight, loss)
+    reached = minimise(problem, begin, weight, loss)
     late = np.flatnonzero(~reached.converged)  # lost among the corners: once more from afar
     if len(late):
         own_loss = None if loss is None else loss[late]

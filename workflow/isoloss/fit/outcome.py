@@ -64,7 +64,7 @@ def tables_of(
     along, (clusters, number) = profile.empty(), clusters_of(runs.fitted, settings)
     if settings.profiles and number != 1:
         along = solution.profiles(clusters, settings.level)
-    params = _params(solution, replicates.kept.theta, along, settings)
+    params = params_of(solution, replicates.kept.theta, along, settings)
     untested = _doubts(runs, settings, number)
     summary = _summary(runs, solution, replicates, predictions, params, settings, untested)
     doubts = checks.findings(
@@ -226,10 +226,17 @@ def _doubts(runs: FittedRuns, settings: Settings, clusters: int | None) -> list[
     return evidence.doubts(asked, settings.objective, len(runs.fitted), clusters)
 
 
-def _params(
+def params_of(
     solution: Solution, thetas: np.ndarray, along: pd.DataFrame, settings: Settings
 ) -> pd.DataFrame:
-    """The parameters with their intervals; thetas of the replicates, (r, p)."""
+    """The parameters with their intervals: rows of the table `params`.
+
+    Args:
+        solution: the fit.
+        thetas: of the replicates that converged, (r, p).
+        along: its profiles, or none.
+        settings: what intervals are asked for.
+    """
     bounded = solution.at_bound()
     rows = []
     for i, term in enumerate(solution.law.terms):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from isoloss.core import registry
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.schema import complete_options
 from isoloss.fit import resample
-from isoloss.fit.objectives import OBJECTIVES, Objective
+from isoloss.fit.objectives import Objective, objective_of
 from isoloss.fit.solution import Solution
 from isoloss.fit.solve import Constraints, solve
 from isoloss.laws._law import Data, Law
@@ -76,9 +76,11 @@ def settings_of(
     known = registry.options("law", card)
     place = f"options of {card}"
     wrong = complete_options(chosen, known, place, fill=False) if options else []
-    objective, delta, interval = asked["objective"], asked.pop("delta"), asked["interval"]
-    if not callable(objective) and objective not in OBJECTIVES:
-        wrong.append(Problem("objective", f"unknown {objective!r}", nearest(objective, OBJECTIVES)))
+    delta, interval = asked.pop("delta"), asked["interval"]
+    try:
+        asked["objective"] = objective_of(asked["objective"], delta)
+    except IsolossError as error:
+        wrong += error.problems
     if interval not in resample.INTERVALS:
         near = nearest(interval, resample.INTERVALS)
         wrong.append(Problem("interval", f"unknown {interval!r}", near))
@@ -89,7 +91,6 @@ def settings_of(
     wrong += _too_large(fixed or {}, bounds or {})
     if wrong:
         raise IsolossError(*wrong)
-    asked["objective"] = _objective(objective, delta)
     asked["bootstrap"] = 0 if interval == "none" else asked["bootstrap"]
     asked["profiles"] = asked["profiles"] or interval == "profile"
     constraints = Constraints(fixed or {}, tied, bounds or {})
@@ -100,10 +101,6 @@ def settings_of(
             Problem(f"{settings.place}, interval", alike, "use bootstrap or profile")
         )
     return settings
-
-
-def _objective(asked: str | Callable[[np.ndarray], np.ndarray], delta: float) -> Objective:
-    return Objective("callable", delta, asked) if callable(asked) else Objective(asked, delta)
 
 
 def _out_of_range(name: str, value: Any) -> list[Problem]:

@@ -48,8 +48,7 @@ def problem_of(
 ) -> FitProblem:
     """The search for the least objective of losses (n,) in nats, in the scale of the runs."""
     size = float(np.exp(scale.loss))
-    inner = objective if objective.logarithmic else replace(objective, delta=objective.delta / size)
-    return FitProblem(law_on_runs, loss / size, inner, affine)
+    return FitProblem(law_on_runs, loss / size, objective.divided(size), affine)
 
 
 def grid_of(law: Law, scale: Scale, starts: np.ndarray | None) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from isoloss.core import registry
+from isoloss.core import registry, rounds
 from isoloss.core.stages import Argument, Stage
 
 
@@ -17,6 +17,7 @@ class FitLaw(Stage):
     after = ("aggregate",)
     arguments = (
         Argument("fit", "one of the study's `fit`", metavar="NAME"),
+        Argument("sweep", "which round's, if it has rounds", required=False, metavar="NAME"),
         Argument(
             "tables",
             "runs of its sweep; curves, or losses and mixtures, where it is fitted to them",
@@ -31,13 +32,14 @@ class FitLaw(Stage):
     target = True
 
     def jobs(self, study):
-        """One a fit."""
+        """One a fit; one for each round that is chosen by it."""
         for name, entry in study.config["fit"].items():
-            yield {"sweep": entry["sweep"], "fit": name}
+            for sweep in dict.fromkeys([*rounds.decided_by(study.config, name), entry["sweep"]]):
+                yield {"sweep": sweep, "fit": name}
 
     def settings(self, study, sweep, fit):
         """The fit's entry."""
-        return {"fit": study.config["fit"][fit]}
+        return {"fit": {**study.config["fit"][fit], "sweep": sweep}}
 
     def cards(self, study, sweep, fit):
         """The law's."""

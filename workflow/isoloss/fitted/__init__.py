@@ -1,5 +1,6 @@
 """A law fitted to runs: its tables, decisions with intervals, its files and the facts about it."""
 
+from isoloss.fitted.decisions import allocation
 from isoloss.fitted.files import fits_from, load_fit
 from isoloss.fitted.intervals import Interval, band, normal_interval, quantiles
 from isoloss.fitted.names import FALLBACK, OF_RUN, TABLES
@@ -11,6 +12,7 @@ __all__ = [
     "TABLES",
     "Fit",
     "Interval",
+    "allocation",
     "band",
     "fits_from",
     "load_fit",

@@ -207,7 +207,9 @@ def _distance(
 
 def _allocate(fit: FitParameters, C, group: str, level: float) -> pd.DataFrame:
     """See `Fit.allocate`."""
-    return _decide(fit, "C", C, lambda theta, flops: _allocation(fit, theta, flops), group, level)
+    return _decide(
+        fit, "C", C, lambda theta, flops: allocation(fit.law, theta, flops), group, level
+    )
 
 
 def _budget_for(fit: FitParameters, loss, group: str, level: float) -> pd.DataFrame:
@@ -215,7 +217,7 @@ def _budget_for(fit: FitParameters, loss, group: str, level: float) -> pd.DataFr
 
     def smallest(theta: np.ndarray, target: float) -> Columns:
         flops = _flops(fit, theta, lambda best: np.log(best["loss"] / target), falling=True)
-        best = _allocation(fit, theta, flops)
+        best = allocation(fit.law, theta, flops)
         return {"C": flops, **{k: v for k, v in best.items() if k != "loss"}}
 
     return _decide(fit, "target", loss, smallest, group, level)
@@ -226,7 +228,7 @@ def _data_for(fit: FitParameters, N, group: str, level: float) -> pd.DataFrame:
 
     def tokens(theta: np.ndarray, size: float) -> Columns:
         flops = _flops(fit, theta, lambda best: np.log(best["N"] / size), falling=False)
-        best = _allocation(fit, theta, flops)
+        best = allocation(fit.law, theta, flops)
         return {"C": flops, **{k: v for k, v in best.items() if k != "N"}}
 
     return _decide(fit, "N", N, tokens, group, level)
@@ -317,9 +319,14 @@ def _decide(
     return table.assign(distance=_distance(fit, points, group, fit.responses[0]))
 
 
-def _allocation(fit: FitParameters, theta: np.ndarray, flops) -> Columns:
-    """The best N and D of budgets, and the loss there, (r,) each; NaN where there is no optimum."""
-    law = fit.law
+def allocation(law: Law, theta: np.ndarray, flops) -> Columns:
+    """The best N and D of budgets, and the loss there, (r,) each; NaN where there is no optimum.
+
+    Args:
+        law: one that allocates.
+        theta: estimates, (r, p).
+        flops: the budget, a number or (r,).
+    """
     flops = np.broadcast_to(np.asarray(flops, dtype=float), theta.shape[:1])
     with np.errstate(all="ignore"):  # an exponent that is not positive has no optimum: NaN
         n, d = law.allocate(theta, flops)
@@ -337,7 +344,7 @@ def _flops(
     """Budget at which a function of the allocation crosses zero, (r,); or NaN."""
 
     def value(flops: np.ndarray) -> np.ndarray:
-        rising = above(_allocation(fit, theta, flops))
+        rising = above(allocation(fit.law, theta, flops))
         return -rising if falling else rising
 
     return _budget(value, len(theta))

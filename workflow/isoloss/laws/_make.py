@@ -23,3 +23,9 @@ def made_law(card: str, options: Mapping[str, Any], domains: Sequence[str] | Non
     """
     make = registry.card("law", card).make
     return make(**options) if domains is None else make(domains=list(domains), **options)
+
+
+def allocating() -> list[str]:
+    """The law cards that give the best N and D of a budget."""
+    joint = [name for name in registry.names("law") if not registry.of_mixtures(name)]
+    return [name for name in joint if made_law(name, registry.defaults("law", name)).allocates]

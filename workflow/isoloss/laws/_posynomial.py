@@ -1,8 +1,9 @@
 """Laws that are sums of positive power terms, as most scaling laws are.
 
 Every part is exp(s - sum_j x_j f_j): s is the logarithm of its scale, x_j an exponent, f_j a
-feature of the data (a log variable, as a rule). Sums over runs of first and second derivatives
-are matrix products of the parts with features that do not change during a fit.
+feature of the data (a log variable, as a rule); one may be a constant of any sign. Sums over runs
+of first and second derivatives are matrix products of the parts with features that do not change
+during a fit.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ class Part:
     """scale / prod_j (prod_v v^power)^exponent_j.
 
     Attributes:
-        scale: name of the term that holds the scale (by its logarithm).
+        scale: name of the term that holds the scale, by its logarithm; by its value in a part
+            without exponents that may have any sign (`Term.log` says which).
         exponents: name of a term -> variable -> power, the product that the exponent acts on.
         linear: whether exponents multiply the variables themselves, not their logarithms.
     """
@@ -65,27 +67,30 @@ class Posynomial(Law):
             summands.append(" * ".join(factors))
         return " + ".join(summands)
 
-    def _exponents(self, theta: np.ndarray, data: Data) -> list[np.ndarray]:
+    def any_sign(self, part: Part) -> bool:
+        """Whether a part is a constant that may have any sign, not one above zero."""
+        return not self.terms[self.index(part.scale)].log
+
+    def _parts(self, theta: np.ndarray, data: Data) -> list[np.ndarray]:
         some = np.zeros(np.shape(data[self.variables[0]]))
-        exponents = []
+        values = []
         for part in self.parts:
             power = theta[..., self.index(part.scale), None] + some
             for name in part.exponents:
                 power = power + theta[..., self.index(name), None] * part.feature(name, data)
-            exponents.append(power)
-        return exponents
+            values.append(power if self.any_sign(part) else np.exp(power))
+        return values
 
     def loss(self, theta: np.ndarray, data: Data) -> np.ndarray:
         """Sum of the parts, (..., n)."""
-        return sum(np.exp(power) for power in self._exponents(theta, data))
+        return sum(self._parts(theta, data))
 
     def gradient(self, theta: np.ndarray, data: Data) -> np.ndarray:
         """d loss / d theta, (..., n, p)."""
-        exponents = self._exponents(theta, data)
-        slopes = np.zeros((*exponents[0].shape, len(self.terms)))
-        for part, power in zip(self.parts, exponents, strict=True):
-            value = np.exp(power)
-            slopes[..., self.index(part.scale)] += value
+        values = self._parts(theta, data)
+        slopes = np.zeros((*values[0].shape, len(self.terms)))
+        for part, value in zip(self.parts, values, strict=True):
+            slopes[..., self.index(part.scale)] += 1.0 if self.any_sign(part) else value
             for name in part.exponents:
                 slopes[..., self.index(name)] += value * part.feature(name, data)
         return slopes
@@ -97,6 +102,9 @@ class Posynomial(Law):
         matrix, shift = np.eye(len(self.terms)), np.zeros(len(self.terms))
         for part in self.parts:
             row = self.index(part.scale)
+            if self.any_sign(part):
+                matrix[row, row] = np.exp(-log_loss_scale)
+                continue
             shift[row] = -log_loss_scale
             for name, powers in part.exponents.items():
                 if not part.linear:
@@ -117,6 +125,7 @@ class PosynomialOnRuns(LawOnRuns):
         n = len(self.data[law.variables[0]])
         self.members: list[np.ndarray] = []  # positions in theta of each part's terms, (m,)
         self.features: list[np.ndarray] = []  # what they multiply in the exponent, (n, m)
+        self.constant = [law.any_sign(part) for part in law.parts]
         for part in law.parts:
             columns = [np.ones(n), *(part.feature(name, self.data) for name in part.exponents)]
             self.members.append(np.array([law.index(k) for k in (part.scale, *part.exponents)]))
@@ -128,25 +137,29 @@ class PosynomialOnRuns(LawOnRuns):
         }
 
     def at(self, theta: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
-        """Loss (b, n), and the parts."""
-        parts = []
-        for where, feature in zip(self.members, self.features, strict=True):
-            power = theta[:, where] @ feature.T
-            parts.append(np.exp(power, out=power))
-        total = parts[0].copy()
-        for part in parts[1:]:
-            total += part
-        return total, parts
+        """Loss (b, n), and the derivative of every part by its scale's coordinate, (b, n) each.
 
-    def take(self, parts: list[np.ndarray], which: np.ndarray) -> list[np.ndarray]:
-        """The parts at some of the thetas."""
-        return [part[which] for part in parts]
+        That is the part itself, and 1 of a constant of any sign.
+        """
+        total, slopes = None, []
+        for where, feature, constant in zip(
+            self.members, self.features, self.constant, strict=True
+        ):
+            power = theta[:, where] @ feature.T
+            part = power if constant else np.exp(power, out=power)
+            total = part.copy() if total is None else np.add(total, part, out=total)
+            slopes.append(np.ones_like(part) if constant else part)
+        return total, slopes
+
+    def take(self, slopes: list[np.ndarray], which: np.ndarray) -> list[np.ndarray]:
+        """The derivatives of the parts at some of the thetas."""
+        return [slope[which] for slope in slopes]
 
     def project(self, theta: np.ndarray, loss: np.ndarray, weight: np.ndarray) -> np.ndarray:
         """The scales that are best for the relative errors, given the exponents.
 
         Least squares over every subset of the parts; the best with scales above zero is taken.
-        A part that is not in it keeps LEAST of the loss.
+        A part that is not in it keeps LEAST of the loss; a constant of any sign is in all of them.
         """
         count = len(self.members)
         if count > 4:
@@ -159,23 +172,28 @@ class PosynomialOnRuns(LawOnRuns):
         best, chosen = np.full(len(theta), np.inf), np.full((len(theta), count), LEAST)
         for members in itertools.product((False, True), repeat=count):
             some = np.flatnonzero(members)
-            if not len(some):
+            if not len(some) or (np.array(self.constant) & ~np.array(members)).any():
                 continue
+            signed = np.array(self.constant)[some]
             inner = normal[:, some[:, None], some] + 1e-9 * np.eye(len(some))
             scale = np.linalg.solve(inner, right[:, some, None])[..., 0]
             gain = -np.einsum("bk,bk->b", scale, right[:, some])
-            better = (scale > LEAST).all(axis=-1) & (gain < best - 1e-12)
+            better = ((scale > LEAST) | signed).all(axis=-1) & (gain < best - 1e-12)
             best[better] = gain[better]
             full = np.full((len(theta), count), LEAST)
             full[:, some] = scale
             chosen[better] = full[better]
         moved = theta.copy()
         for k, members in enumerate(self.members):
-            moved[:, members[0]] += np.log(chosen[:, k] / size[:, k])
+            scale = chosen[:, k] / size[:, k]
+            if self.constant[k]:
+                moved[:, members[0]] = scale
+            else:
+                moved[:, members[0]] += np.log(scale)
         return np.where(np.isfinite(moved), moved, theta)
 
     def sums(self, parts, slope: np.ndarray, curvature: np.ndarray, weight: np.ndarray) -> Sums:
-        """Sums over runs, as matrix products with the fixed features."""
+        """Sums over runs, as matrix products with the fixed features; `parts` are those of `at`."""
         b, p = len(slope), len(self.law.terms)
         gradient, absolute = np.zeros((b, p)), np.zeros((b, p))
         hessian, outer = np.zeros((b, p, p)), np.zeros((b, p, p))
@@ -186,7 +204,7 @@ class PosynomialOnRuns(LawOnRuns):
             for m in range(k, len(parts)):
                 other = self.members[m]
                 product = curved[k] * parts[m]
-                if m == k:
+                if m == k and not self.constant[k]:
                     product += sloped
                 both = (len(own), len(other))
                 _add(hessian, own, other, (product @ self.pairs[k, m]).reshape(b, *both), m == k)

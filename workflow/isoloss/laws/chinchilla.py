@@ -15,7 +15,14 @@ LATEX = r"L = E + \frac{A}{N^{\alpha}} + \frac{B}{D^{\beta}}"
 SOURCE = "Hoffmann et al. 2022, arXiv:2203.15556, equation 2; fitted as in its equation 3"
 DOMAIN = "N > 0, D > 0; runs of one recipe that see no token often (four epochs are safe)"
 KIND = "joint"
-OPTIONS = {}
+OPTIONS = {
+    "E": {
+        "type": "string",
+        "enum": ["positive", "any"],
+        "default": "positive",
+        "description": "Sign of the irreducible loss; any: a number that may be 0 or below.",
+    },
+}
 PRESETS = {
     "hoffmann": {
         "values": {
@@ -43,19 +50,25 @@ _EXPONENTS = (0.05, 0.15, 0.3, 0.45, 0.65, 1.0, 1.6)
 
 
 class Chinchilla(Posynomial):
-    """theta = (ln E, ln A, ln B, alpha, beta)."""
+    """theta = (ln E, ln A, ln B, alpha, beta); E itself where it may have any sign."""
 
     kind = KIND
     variables = ("N", "D")
     formula = FORMULA
     parts = (Part("E"), Part("A", {"alpha": {"N": 1}}), Part("B", {"beta": {"D": 1}}))
-    terms = (
-        Term("E", "E", "nats/token", True, -9.0, 3.0, (-0.5,)),
-        Term("A", "A", "nats/token", True, -14.0, 5.0, (-1.0,)),
-        Term("B", "B", "nats/token", True, -14.0, 5.0, (-1.0,)),
-        Term("alpha", "α", "1", False, -1.0, 5.0, _EXPONENTS),
-        Term("beta", "β", "1", False, -1.0, 5.0, _EXPONENTS),
-    )
+
+    def __init__(self, any_sign: bool = False):
+        # E of any sign may be far below 0, where A and B are as far above it
+        least, most = (-30.0, 12.0) if any_sign else (-14.0, 5.0)
+        signed = Term("E", "E", "nats/token", False, -1e5, 1e5, (0.6,))
+        positive = Term("E", "E", "nats/token", True, -9.0, 3.0, (-0.5,))
+        self.terms = (
+            signed if any_sign else positive,
+            Term("A", "A", "nats/token", True, least, most, (-1.0,)),
+            Term("B", "B", "nats/token", True, least, most, (-1.0,)),
+            Term("alpha", "α", "1", False, -1.0, 5.0, _EXPONENTS),
+            Term("beta", "β", "1", False, -1.0, 5.0, _EXPONENTS),
+        )
 
     def allocate(self, theta: np.ndarray, flops: float) -> tuple[np.ndarray, np.ndarray]:
         """Optimal N and D for C = 6 N D (arXiv:2203.15556, equation 4): (...), (...)."""
@@ -73,6 +86,10 @@ def published_starts() -> np.ndarray:
     return np.array(list(itertools.product(*axes)))
 
 
-def make() -> Chinchilla:
-    """The law; it has no options."""
-    return Chinchilla()
+def make(E: str = "positive") -> Chinchilla:
+    """The law.
+
+    Args:
+        E: "positive", or "any" for an irreducible loss that may be 0 or below.
+    """
+    return Chinchilla(any_sign=E == "any")

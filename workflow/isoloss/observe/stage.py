@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from isoloss.core import rounds
 from isoloss.core.stages import Argument, Stage
 
 
@@ -15,6 +16,7 @@ class Observe(Stage):
     after = ("train",)
     arguments = (
         Argument("observation", "one of the study's `observe`", metavar="NAME"),
+        Argument("sweep", "which round, if it has rounds", required=False, metavar="NAME"),
         Argument("shard", "which shard of its sweep", metavar="NAME"),
         Argument("runs", "the shard's table"),
         Argument("store", "finished runs, whose weights are read", metavar="DIR"),
@@ -25,14 +27,15 @@ class Observe(Stage):
     target = True
 
     def jobs(self, study):
-        """One job for each observation and shard."""
+        """One job for each observation and shard, of all rounds."""
         for observation, entry in study.config["observe"].items():
-            for shard in study.shards(entry["sweep"]):
-                yield {"observation": observation, "sweep": entry["sweep"], "shard": shard}
+            for sweep in rounds.so_far(study.config, entry["sweep"]):
+                for shard in study.shards(sweep):
+                    yield {"observation": observation, "sweep": sweep, "shard": shard}
 
     def settings(self, study, observation, sweep, shard):
         """The observation's entry."""
-        return {"observe": study.config["observe"][observation]}
+        return {"observe": {**study.config["observe"][observation], "sweep": sweep}}
 
     def cards(self, study, observation, sweep, shard):
         """The observable's."""

@@ -13,7 +13,7 @@ import pyarrow as pa
 from isoloss.core import registry, tables
 from isoloss.core.problems import IsolossError
 from isoloss.figures._figure import STYLE, Inputs
-from isoloss.fitted import fits_from
+from isoloss.fitted import Fit, fits_from
 
 matplotlib.use("Agg")
 
@@ -39,7 +39,23 @@ def inputs(files: Sequence[str | Path], required: Sequence[str] = ()) -> Inputs:
         raise IsolossError(f"--tables lacks {lacking[0]}.parquet")
     together = {name: fact for facts in facts_of.values() for name, fact in facts.items()}
     units = {name: together[name] for name in ("token", "loss_unit") if name in together}
-    return Inputs(tables=whole, fits=fits_from(files), **units)
+    rounds = _rounds(facts_of) if "choices" in whole else ()
+    return Inputs(tables=whole, fits=fits_from(files), rounds=rounds, **units)
+
+
+def _rounds(facts_of: Mapping[str, Mapping[str, Any]]) -> tuple[Fit, ...]:
+    """The fits of the first law, one a sweep in the order of their files.
+
+    Those of adaptive rounds have the same name; `fits_from` has the last of them.
+    """
+    of_law: dict[str, dict[str, list[str]]] = {}
+    for file, facts in facts_of.items():
+        if "law" in facts:
+            sweeps = of_law.setdefault(facts["law"], {})
+            sweeps.setdefault(facts["sweep"], []).append(file)
+    for name, sweeps in of_law.items():
+        return tuple(fits_from(part)[name] for part in sweeps.values())
+    return ()
 
 
 def draw(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from isoloss.core import registry
+from isoloss.core import registry, rounds
 from isoloss.core.stages import Argument, Stage
 
 
@@ -13,7 +13,7 @@ class Plot(Stage):
     about = "Draw a figure."
     path, out = "plot/{figure}.png", "the PNG; PDF and table go beside it"
     entry = "isoloss.plot.job"
-    after = ("aggregate", "fit", "observe")
+    after = ("aggregate", "fit", "observe", "choose", "simulate")
     arguments = (
         Argument("figure", "one of the study's `plot`", metavar="NAME"),
         Argument("tables", "the tables that its card needs", many=True),
@@ -42,26 +42,45 @@ class Plot(Stage):
         return cards
 
     def inputs(self, study, figure):
-        """The tables of its sweep, its fits and its observation that its card reads."""
-        entry, fits = study.config["plot"][figure], study.config["fit"]
-        sweep = entry["sweep"]
+        """The tables of its sweep, fits and observation, or its simulation, that its card reads."""
+        entry = study.config["plot"][figure]
+        sweep, fits = entry.get("sweep"), self._fits(study, entry)
         paths = []
         for table in registry.inputs(entry["card"]):
             stage, name = table.split("/")
             if stage == "fit":
-                paths += [f"fit/{fits[f]['sweep']}/{f}/{name}.parquet" for f in entry["fits"]]
+                paths += [f"fit/{one}/{fit}/{name}.parquet" for one, fit in fits]
             elif stage == "observe":
                 paths += [
-                    f"observe/{entry['observation']}/{sweep}/{shard}.parquet"
-                    for shard in study.shards(sweep)
+                    f"observe/{entry['observation']}/{one}/{shard}.parquet"
+                    for one in rounds.so_far(study.config, sweep)
+                    for shard in study.shards(one)
                 ]
+            elif stage == "choose":
+                chosen = rounds.so_far(study.config, sweep)[1:]
+                paths += [f"choose/{one}/{name}.parquet" for one in chosen]
+            elif stage == "simulate":
+                paths.append(f"simulate/{entry['simulation']}/{name}.parquet")
             else:
                 paths.append(f"{stage}/{sweep}/{name}.parquet")
         return {"tables": paths}
 
+    @staticmethod
+    def _fits(study, entry):
+        """Sweep and name of each fit shown; with the choices of rounds, of the fit to every one."""
+        by_round = "choose/choices" in registry.inputs(entry["card"])
+        fits = []
+        for fit in entry["fits"]:
+            before = rounds.decided_by(study.config, fit) if by_round else []
+            fits += [(one, fit) for one in [*before, study.config["fit"][fit]["sweep"]]]
+        return fits
+
     def datasets(self, study, figure):
-        """The one of the sweep that it shows."""
-        return super().datasets(study, sweep=study.config["plot"][figure]["sweep"])
+        """The one of the sweep that it shows, or that its simulation takes the runs of."""
+        entry = study.config["plot"][figure]
+        if "simulation" in entry:
+            entry = study.config["simulate"][entry["simulation"]]["plan"]
+        return super().datasets(study, sweep=entry.get("sweep"))
 
     def run(self, job, given):
         """Draw the figure."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from isoloss.core import registry, weightings
+from isoloss.core import registry, rounds, weightings
 from isoloss.core.stages import Argument, Stage
 
 _OF_RUNS = ("runs", "losses", "timing")
@@ -18,11 +18,11 @@ class Summarize(Stage):
     about = "Write the summary of a study: its runs, fits and figures in a few lines."
     path, out = "summary.md", "the Markdown file"
     entry = "isoloss.report.summary"
-    after = ("load", "aggregate", "fit")
+    after = ("load", "aggregate", "fit", "choose", "simulate")
     arguments = (
         Argument(
             "tables",
-            "runs, losses and timing of sweeps, tables of fits, audits of datasets",
+            "runs, losses and timing of sweeps, tables of fits, choices, audits, recovery",
             many=True,
             required=False,
         ),
@@ -38,6 +38,7 @@ class Summarize(Stage):
         config = study.config
         names = {"figures": [*config["plot"]], "datasets": self._datasets(study)}
         names["trials"] = _trials(config)
+        names["rounds"] = {last: chosen for last, chosen in self._rounds(study).items() if chosen}
         return {key: config[key] for key in ("summary", "study")} | names
 
     def cards(self, study):
@@ -45,8 +46,10 @@ class Summarize(Stage):
         return [("law", fit["card"]) for fit in study.config["fit"].values()]
 
     def inputs(self, study):
-        """Runs and fits of all sweeps."""
-        sweeps = [*study.config["train"], *study.config["aggregate"]]
+        """Runs and fits of all sweeps; of rounds those of the last, and the choices of all."""
+        by_sweep = self._rounds(study)
+        sweeps = [*by_sweep, *study.config["aggregate"]]
+        chosen = [f"choose/{one}/choices.parquet" for of in by_sweep.values() for one in of]
         runs = [f"aggregate/{sweep}/{table}.parquet" for sweep in sweeps for table in _OF_RUNS]
         audits = [f"load/{name}/audit.parquet" for name in set(self._datasets(study).values())]
         fits = [
@@ -55,11 +58,20 @@ class Summarize(Stage):
             for table in registry.FIT_TABLES
         ]
         trials = [f"aggregate/{trial['sweep']}/mixtures.parquet" for trial in _trials(study.config)]
-        return {"tables": runs + list(dict.fromkeys(trials)) + fits + sorted(audits)}
+        recovery = [f"simulate/{name}/recovery.parquet" for name in study.config["simulate"]]
+        tables = runs + list(dict.fromkeys(trials)) + chosen + fits + sorted(audits) + recovery
+        return {"tables": tables}
 
     def datasets(self, study):
         """Those of all sweeps."""
         return list(self._datasets(study).values())
+
+    @staticmethod
+    def _rounds(study):
+        """Sweep to its rounds, none for many; only the last round of several is a key."""
+        earlier = rounds.before_others(study.config)
+        sweeps = [sweep for sweep in study.config["train"] if sweep not in earlier]
+        return {sweep: rounds.so_far(study.config, sweep)[1:] for sweep in sweeps}
 
     @staticmethod
     def _datasets(study):

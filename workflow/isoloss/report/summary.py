@@ -14,7 +14,7 @@ from isoloss.core.escape import markdown
 from isoloss.figures.weighting_effects import differences
 from isoloss.fitted import Fit, fits_from
 from isoloss.fitted.facts import VERDICTS, OneFit, Record, allocations, record
-from isoloss.report import mixtures
+from isoloss.report import mixtures, rounds, simulations
 
 Tables = dict[str, dict[str, pd.DataFrame]]
 
@@ -25,9 +25,9 @@ def run(specification: Mapping[str, Any], files: Sequence[Path], out: Path) -> l
     Args:
         specification: what matters to the job: `study` (its name), `summary` (the study's
             section), `figures` (their names), `datasets` (by sweep), `trials` (best mixtures that
-            sweeps train: `sweep`, `weighting`, `fit`, `group`).
+            sweeps train: `sweep`, `weighting`, `fit`, `group`), `rounds` (by the last of them).
         files: runs, losses and timing of every sweep, mixtures of those with a trial, all tables
-            of every fit, audits of datasets.
+            of every fit, choices of rounds, audits of datasets, the recovery of every simulation.
         out: the Markdown file.
 
     Returns:
@@ -44,10 +44,16 @@ def summarize(specification: Mapping[str, Any], files: Sequence[str | Path]) -> 
     units_of: dict[str, tuple[str, str]] = {}
     notes: dict[str, list[str]] = {}
     corpora: dict[str, dict[str, Any]] = {}  # facts of datasets
+    chosen: dict[str, pd.DataFrame] = {}  # choices of rounds
+    recoveries: dict[str, pd.DataFrame] = {}
     for file in files:
         facts = tables.facts(file)
         if facts["table"] == "audit":
             corpora[facts["dataset"]] = facts
+        elif facts["table"] == "choices":
+            chosen[facts["sweep"]] = tables.frame(file, "choices")
+        elif facts["table"] == "recovery":
+            recoveries[facts["simulation"]] = tables.frame(file)
         elif "law" not in facts:
             by_sweep.setdefault(facts["sweep"], {})[facts["table"]] = tables.frame(file)
             units_of[facts["sweep"]] = facts["token"], facts["loss_unit"]
@@ -64,6 +70,8 @@ def summarize(specification: Mapping[str, Any], files: Sequence[str | Path]) -> 
         lines += _bad_rows(dataset, corpus.get("bad_rows", {}))
         if notes[sweep]:
             lines.append(f"- **Table** ({markdown(sweep)}): {markdown('; '.join(notes[sweep]))}")
+        if names := specification["rounds"].get(sweep):
+            lines += rounds.table(sweep, [chosen[name] for name in names], runs)
         of_sweep = {name: fit for name, fit in fits.items() if fit.facts["sweep"] == sweep}
         records = {name: record(fit) for name, fit in of_sweep.items()}
         for name, fit in records.items():
@@ -80,6 +88,8 @@ def summarize(specification: Mapping[str, Any], files: Sequence[str | Path]) -> 
         lines += _weightings(runs[runs["status"] == "done"], by_table["losses"])
     for asked in specification["trials"]:
         lines.append(mixtures.trial(asked, fits[asked["fit"]], by_sweep[asked["sweep"]]))
+    for name, recovery in recoveries.items():
+        lines += simulations.recovered(name, recovery)
     if figures := specification["figures"]:
         folder = markdown(f"results/{study}/plot")
         names = ", ".join(map(markdown, figures))

@@ -14,7 +14,7 @@ import pandas as pd
 
 from isoloss.aggregate.stage import rules
 from isoloss.aggregate.table import Rules, read_table
-from isoloss.core import filters, registry, schema, tokenizer, weight_maps, weightings
+from isoloss.core import filters, registry, rounds, schema, tokenizer, weight_maps, weightings
 from isoloss.core.addresses import UnsetError
 from isoloss.core.problems import IsolossError, Problem, StudyError, nearest
 from isoloss.core.sources import Sources
@@ -30,6 +30,15 @@ from isoloss.load.content import keywords
 from isoloss.load.stage import CACHE, FETCHED
 from isoloss.study.folder_weights import folder_weights
 from isoloss.study.mixtures import fit_problems, mixture_problems
+from isoloss.study.rounds import (
+    as_written,
+    command_problems,
+    figure_problems,
+    not_to_choose,
+    round_problems,
+    seeding_problems,
+    trial,
+)
 from isoloss.study.schedules import phase_problems, schedule_problems
 from isoloss.train import cells
 from isoloss.train import settings as train_settings
@@ -92,7 +101,7 @@ def check(
         raise StudyError(list(dict.fromkeys(wrong)), source)
     wrong = _Sections(config, lambda *_: True, look, plans).check()
     if wrong:
-        raise StudyError(list(dict.fromkeys(wrong)), source)
+        raise StudyError(list(dict.fromkeys(as_written(wrong, config))), source)
     return config
 
 
@@ -147,6 +156,7 @@ class _Sections:
             self.problems += _dataset_problems(dataset, f"load.{name}", self.sources is not None)
         self._check_weightings()
         self._check_fits()
+        self._check_simulations()
         for name, figure in self._entries("plot"):
             self._check_figure(figure, f"plot.{name}")
         return self.problems
@@ -181,6 +191,9 @@ class _Sections:
                 continue
             if not commanded(sweep):
                 self._is_known(f"{place}.dataset", sweep["dataset"], ("load",))
+            if "round" in sweep:
+                self._check_round(name, sweep, place)
+                continue
             before = len(self.problems)
             self.problems += _sweep_problems(sweep, place)
             if len(self.problems) > before:
@@ -190,6 +203,31 @@ class _Sections:
                 self.problems.append(too_many(f"{place}.cells", planned))
             else:
                 self._check_plan(name, sweep, place)
+
+    def _check_round(self, name: str, sweep: Mapping[str, Any], place: str) -> None:
+        """A round, whose runs are known later: what they are chosen by, and that they can be run.
+
+        In the checks of fits and figures it has the seeding runs.
+        """
+        wrong = round_problems(self.config, name, self.sound) + command_problems(sweep, place)
+        self.problems += wrong
+        seeds = self.runs.get(rounds.so_far(self.config, name)[0])
+        if seeds is None:
+            return
+        self.problems += seeding_problems(self.config, name, seeds)
+        if not wrong and sweep["round"]["number"] == 1:  # the others are alike
+            self.problems += self._trial_problems(trial(sweep, seeds), place)
+        self.runs[name] = seeds
+
+    def _trial_problems(self, sweep: Mapping[str, Any], place: str) -> list[Problem]:
+        """Problems of settings with which no N and D can be chosen."""
+        try:
+            if wrong := _sweep_problems(sweep, place):
+                return [not_to_choose(one, place) for one in wrong]
+            self.plans.runs(sweep)
+        except IsolossError as error:
+            return [not_to_choose(one, place) for one in error.problems]
+        return []
 
     def _check_plan(self, name: str, sweep: Mapping[str, Any], place: str) -> None:
         """The runs of a sweep whose settings are sound."""
@@ -282,8 +320,27 @@ class _Sections:
             if sweep in self.runs and not unread:
                 self.problems += _fit_problems(fit, self.runs[sweep], tags is None, place)
 
+    def _check_simulations(self) -> None:
+        simulations = self._entries("simulate")
+        if not simulations:
+            return
+        from isoloss.study.simulations import simulation_problems  # what fits is slow to import
+
+        for name, entry in simulations:
+            place, sweep = f"simulate.{name}", entry["plan"].get("sweep")
+            if sweep is None or self._is_known(
+                f"{place}.plan.sweep", sweep, ("train", "aggregate")
+            ):
+                self.problems += simulation_problems(entry, self.runs.get(sweep), place)
+
     def _check_figure(self, figure: Mapping[str, Any], place: str) -> None:
-        """A figure's sweep, its fits, and what its card needs of them."""
+        """A figure's simulation, or its sweep, its fits, and what its card needs of them."""
+        if wrong := _of_what_problems(figure, place):
+            self.problems += wrong
+            return
+        if "simulation" in figure:
+            self._is_known(f"{place}.simulation", figure["simulation"], ("simulate",))
+            return
         config, fits, at_fits = self.config, figure["fits"], f"{place}.fits"
         card, inputs = registry.facts("figure", figure["card"]), registry.inputs(figure["card"])
         self._is_known(f"{place}.sweep", figure["sweep"], ("train", "aggregate"))
@@ -299,6 +356,8 @@ class _Sections:
         observes = "observe/observations" in inputs
         if observes or figure.get("observation") is not None:
             self.problems += _observation_problems(config, figure, observes, place)
+        if "choose/choices" in inputs:
+            self.problems += figure_problems(config, figure, place)
         if "fit/profiles" in inputs:
             self.problems += _profile_problems(config["fit"], fits[:1], at_fits)
         if "fit/best_mixture" in inputs:
@@ -325,6 +384,21 @@ class _Sections:
             group = _entry(self.config, "fit", fit).get("group")
             runs = runs.assign(group=runs[group]) if group in tuple(runs) else runs
         self.problems += [one.within(place) for one in card.problems(figure["options"], runs)]
+
+
+def _of_what_problems(figure: Mapping[str, Any], place: str) -> list[Problem]:
+    """Problems of a figure that shows a sweep and not a simulation, or the other way."""
+    right, other = "sweep", "simulation"
+    if registry.of_simulation(figure["card"]):
+        right, other = other, right
+    if right not in figure:
+        return [Problem(place, f"{right!r} is missing", "add it")]
+    if other in figure:
+        reason = f"the card {figure['card']!r} shows a {right}"
+        return [Problem(f"{place}.{other}", reason, "leave it out")]
+    if right == "simulation" and figure["fits"]:
+        return [Problem(f"{place}.fits", "the figure shows no fits of the study", "leave them out")]
+    return []
 
 
 def _table_figure_problems(inputs: Iterable[str], place: str) -> list[Problem]:

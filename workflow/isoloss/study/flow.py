@@ -182,16 +182,16 @@ class Flow:
         """
         if not any(self._reads_later(job) for job in self._listed):
             return self._listed
-        rounds: dict[str, int] = {}
+        ranks: dict[str, int] = {}
 
-        def round_of(job: Job) -> int:
-            if job.label not in rounds:
-                rounds[job.label] = 0  # while it is looked at: `check` refuses circles
-                ends = [round_of(other) + self._is_later(other, job) for other in self.needs(job)]
-                rounds[job.label] = max(ends, default=0)
-            return rounds[job.label]
+        def rank_of(job: Job) -> int:
+            if job.label not in ranks:
+                ranks[job.label] = 0  # while it is looked at: `check` refuses circles
+                ends = [rank_of(other) + self._is_later(other, job) for other in self.needs(job)]
+                ranks[job.label] = max(ends, default=0)
+            return ranks[job.label]
 
-        return sorted(self._listed, key=round_of)
+        return sorted(self._listed, key=rank_of)
 
     def _reads_later(self, job: Job) -> bool:
         """Whether a job reads results of a stage that comes later in the order of stages."""
@@ -259,9 +259,32 @@ class Flow:
     def _by_name(self) -> dict[Any, Job]:
         return {(job.stage, frozenset(job.names.items())): job for job in self._listed}
 
-    @cache  # noqa: B019 - a process looks at one study
     def planned(self, sweep: str) -> dict[str, list[dict[str, Any]]]:
-        """The planned runs of a sweep by shard, as the stage `plan` writes them."""
+        """The planned runs of a sweep by shard, as the stage `plan` writes them.
+
+        Those of a round are known when its plan is there.
+        """
+        if "round" not in self.config["train"][sweep]:
+            return self._spelled_out(sweep)
+        plan = self.root / self.job("plan", sweep=sweep).manifest
+        return self._chosen(sweep, plan.stat().st_mtime_ns if plan.is_file() else None)
+
+    def is_planned(self, sweep: str) -> bool:
+        """Whether the runs of a sweep are known: those of a round are when its plan is there."""
+        return "round" not in self.config["train"][sweep] or self._has_plan(sweep)
+
+    @cache  # noqa: B019 - a process looks at one study
+    def _chosen(self, sweep: str, made: int | None) -> dict[str, list[dict[str, Any]]]:
+        """The planned runs of a round by shard; none if its plan was never made (at a time)."""
+        runs: list[dict[str, Any]] = []
+        if made is not None and self._has_plan(sweep):
+            file = self.root / "plan" / sweep / "runs.parquet"
+            runs = tables.frame(file, "plan").to_dict("records")
+        return shard_runs(runs, self.config["train"][sweep]["shards"])
+
+    @cache  # noqa: B019
+    def _spelled_out(self, sweep: str) -> dict[str, list[dict[str, Any]]]:
+        """The planned runs of a sweep that is no round, by shard."""
         entry = self.config["train"][sweep]
         if self._read_plans and not self.plans.known(entry) and self._has_plan(sweep):
             self.plans.read(entry, self.root / "plan" / sweep / "runs.parquet")
@@ -317,7 +340,7 @@ class Flow:
         """The entries of `expand` that a sweep, or one of its shards, names, sorted."""
         if commanded(self.config["train"][sweep]):
             return []
-        if shard is None:
+        if shard is None or "round" in self.config["train"][sweep]:
             return weightings.of_sweep(self.config, sweep)
         return sorted({run["weighting"] for run in self.planned(sweep)[shard]})
 

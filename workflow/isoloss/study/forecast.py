@@ -20,7 +20,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from isoloss.core import tables
+from isoloss.core import rounds, tables
 from isoloss.core.canonical import canonical
 from isoloss.core.escape import columns
 from isoloss.core.problems import IsolossError, Problem
@@ -53,6 +53,8 @@ class SweepForecast:
         left: those of them that the store does not hold.
         seconds: of each that is left, on one device, by run id; None if nothing is known.
         source: what the seconds were predicted from.
+        at_most: of rounds whose runs are not known yet, what is left of their budget: FLOP (6 N D),
+            and device-seconds at the pace of the largest run known; None if the runs are known.
     """
 
     name: str
@@ -60,10 +62,13 @@ class SweepForecast:
     left: Sequence[Run]
     seconds: Mapping[str, float | None]
     source: str
+    at_most: tuple[float, float] | None = None
 
     @property
     def total(self) -> float | None:
         """Device-seconds of all that is left; None if those of a run are not known."""
+        if self.at_most is not None:
+            return self.at_most[1] if math.isfinite(self.at_most[1]) else None
         return None if None in self.seconds.values() else math.fsum(self.seconds.values())
 
     def shards(self) -> list[float]:
@@ -122,10 +127,38 @@ def forecast(flow: Flow, always: bool = False, cache: Path = CACHE) -> list[Swee
         alike = [n for n in names if _trained_by(flow, n) == _trained_by(flow, name)]
         basis = _from_runs([(run, valid[n]) for n in alike for run in plans[n]], ended)
         if basis is None:
-            basis = _from_steps(flow, name, left[name], cache) if measures else _SLOW
-        seconds = {run["run_id"]: basis.seconds(run, valid[name]) for run in left[name]}
-        forecasts.append(SweepForecast(name, plans[name], left[name], seconds, basis.source))
+            of = name if flow.is_planned(name) else rounds.so_far(flow.config, name)[0]
+            basis = _from_steps(flow, of, left[of], cache) if measures else _SLOW
+        if flow.is_planned(name):
+            seconds = {run["run_id"]: basis.seconds(run, valid[name]) for run in left[name]}
+            one = SweepForecast(name, plans[name], left[name], seconds, basis.source)
+        else:
+            one = _of_round(flow, name, plans, basis)
+        forecasts.append(one)
     return forecasts
+
+
+def _of_round(
+    flow: Flow, name: str, plans: Mapping[str, Sequence[Run]], basis: _Basis
+) -> SweepForecast:
+    """What a round will take at most whose runs are not chosen yet, by the budget of the rounds.
+
+    Rounds share a budget: what is left of it counts for the first of them.
+    """
+    entry = flow.config["train"][name]
+    about, known = entry["round"], rounds.so_far(flow.config, name)
+    source = f"nothing: its runs are chosen when {about['before']} is fitted"
+    if not flow.is_planned(about["before"]):
+        return SweepForecast(name, [], [], {}, source, (0.0, 0.0))
+    if "budget" not in about:
+        return SweepForecast(name, [], [], {}, source, (math.inf, math.inf))
+    runs = [run for sweep in known for run in plans[sweep]]
+    flops = [run.get("n_flops_6nd", 0.0) for run in runs]
+    left, largest = max(0.0, about["budget"] - math.fsum(flops)), max(flops)
+    seconds = basis.seconds(runs[flops.index(largest)], entry["valid_tokens"])
+    pace = math.inf if seconds is None or not largest else seconds / largest
+    source = f"the budget of the rounds: runs are chosen when {about['before']} is fitted"
+    return SweepForecast(name, [], [], {}, source, (left, left * pace))
 
 
 def cap_of(flow: Flow) -> float | None:
@@ -313,6 +346,8 @@ def table(forecasts: Sequence[SweepForecast], jobs: int) -> str:
 
 
 def _line(one: SweepForecast, jobs: int) -> list[str]:
+    if one.at_most is not None:
+        return _line_of_round(one)
     flops = [run.get("n_flops_model") for run in one.left]
     flops_left = "unknown" if None in flops else f"{math.fsum(flops):.3g}"
     times = ["unknown"] * 2
@@ -322,6 +357,16 @@ def _line(one: SweepForecast, jobs: int) -> list[str]:
     counts = [str(len(one.runs)), str(len(one.left))]
     spans = [_span(run.get(key) for run in one.runs) for key in ("n_params", "n_samples")]
     return [one.name, *counts, *spans, flops_left, *times, source]
+
+
+def _line_of_round(one: SweepForecast) -> list[str]:
+    """The line of a round whose runs are not chosen yet."""
+    flops, seconds = one.at_most
+    most = f"at most {flops:.3g}" if math.isfinite(flops) else "unknown"
+    time = f"about {duration(seconds)} at most" if math.isfinite(seconds) else "unknown"
+    if not flops:
+        most, time = ("in that above",) * 2
+    return [one.name, "?", "?", "", "", most, time, "", one.source]
 
 
 def _span(values: Iterable[float | None]) -> str:

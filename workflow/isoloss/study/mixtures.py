@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from isoloss.core import registry, weightings
+from isoloss.core import registry, rounds, weightings
 from isoloss.core.phases import phases_of
 from isoloss.core.problems import Problem, nearest
 
@@ -77,7 +77,8 @@ def _circle(config: Mapping[str, Any], name: str, sound: Callable[..., bool]) ->
         sweep = config["fit"][fit_name]["sweep"]
         if sweep not in config["train"] or not sound("train", sweep):
             return []
-        for other in weightings.of_sweep(config, sweep):
+        gathered = rounds.so_far(config, sweep)
+        for other in [used for one in gathered for used in weightings.of_sweep(config, one)]:
             there = [*way, f"fit {fit_name}", f"sweep {sweep}", f"weighting {other}"]
             circle = there if other == name else needs(other, there)
             if circle:

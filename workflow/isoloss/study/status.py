@@ -77,13 +77,18 @@ def report(flow: Flow) -> str:
     table = runs(flow)
     head = ["sweep", "planned", *STATES, "spent", "left (one core)"]
     lines = []
-    for sweep, rows in table.groupby("sweep", sort=False):
+    for sweep in flow.config["train"]:
+        rows = table[table["sweep"] == sweep]
         counts = rows["state"].value_counts()
         spent = rows.loc[rows["state"] != "missing", "seconds"].sum()
         left = rows["left"].sum(skipna=False)
         times = [duration(spent), "unknown" if np.isnan(left) else duration(left)]
-        lines.append([sweep, str(len(rows)), *(str(counts.get(s, 0)) for s in STATES), *times])
+        planned = str(len(rows))
+        if not flow.is_planned(sweep):
+            planned, times[1] = "?", "unknown"
+        lines.append([sweep, planned, *(str(counts.get(s, 0)) for s in STATES), *times])
     parts = [columns(head, lines)] if lines else ["the study has no runs to train\n"]
+    parts += [f"\n{visible(line)}\n" for line in _rounds_without_runs(flow)]
     cut_off = table[(table["state"] == "missing") & (table["starts"] > 0)]
     if len(cut_off):
         parts.append(
@@ -99,12 +104,27 @@ def report(flow: Flow) -> str:
     return "".join([*parts, *_rows_left_out(flow)])
 
 
+def _rounds_without_runs(flow: Flow) -> Iterator[str]:
+    """A line for each round that is not chosen yet, or trains nothing."""
+    for sweep, entry in flow.config["train"].items():
+        if not flow.is_planned(sweep):
+            yield f"{sweep}: its runs are chosen when {entry['round']['before']} is fitted"
+        elif "round" in entry and not any(flow.planned(sweep).values()):
+            reasons = read_reasons(flow.root / "choose" / sweep / "choices.parquet")
+            yield f"{sweep}: nothing is trained ({'; '.join(reasons)})"
+
+
 def _rows_left_out(flow: Flow) -> Iterator[str]:
     """A line for each loaded dataset of which rows are left out."""
     for name in flow.config["load"]:
         file = flow.root / "load" / name / "dropped.parquet"
         if file.is_file() and (line := told(read(file), f"dataset {name}")):
             yield f"\n{visible(line)}\n"
+
+
+def read_reasons(file: Path) -> list[str]:
+    """Why what a round looked at is trained or not, by its table of choices, if that is there."""
+    return list(tables.frame(file, "choices")["reason"]) if file.is_file() else ["not known"]
 
 
 def duration(seconds: float) -> str:
@@ -273,6 +293,11 @@ def unused(flows: Sequence[Flow]) -> list[tuple[Path, str]]:
                     "study, or `accept` the code, so that it is known which runs it refers to"
                 )
         for sweep in flow.config["train"]:
+            if not flow.is_planned(sweep):
+                raise IsolossError(
+                    f"{sweep}: its runs are not chosen yet, so it is not known which runs it "
+                    "refers to; run the study first"
+                )
             content = content_of(flow, sweep)
             if content is None:
                 raise IsolossError(

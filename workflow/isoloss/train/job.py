@@ -13,7 +13,6 @@ from isoloss.train.dataset import read_dataset, read_index
 from isoloss.train.identity import VERSIONS, Content
 from isoloss.train.plan import runs_digest
 from isoloss.train.programs import Programs
-from isoloss.train.shard import ShardSetup, train_shard
 
 
 def run(
@@ -31,8 +30,9 @@ def run(
 
     Args:
         specification: what matters to the job: `task`, `seed`, `valid_tokens`, the digest of
-            `runs`, and the phases of their `schedules`; of a user's program `command`, `names` of
-            its settings, `content` and `reading` in the place of a task and schedules.
+            `runs` (not of a round), and the phases of their `schedules`; of a user's program
+            `command`, `names` of its settings, `content` and `reading` in the place of a task and
+            schedules.
         runs: rows of the plan.
         rows: rows.parquet of the dataset; none for a user's program.
         tokens: tokens.npy of the dataset; none for a user's program.
@@ -48,8 +48,13 @@ def run(
     Raises:
         IsolossError: the index of a weighting is lacking, or these are not the runs specified.
     """
-    if runs_digest(runs) != specification["runs"]:
+    if runs_digest(runs) != specification.get("runs", runs_digest(runs)):
         raise IsolossError("the runs are not those of the job's specification; run again")
+    if not runs:  # such as those of a round that trains nothing
+        tables.write("shard", tables.empty("shard"), out, facts)
+        return [out]
+    from isoloss.train.shard import ShardSetup, train_shard  # takes seconds to import
+
     of_study = {key: specification[key] for key in ("seed", "valid_tokens")}
     if "command" in specification:
         keys = ("command", "names", "content", "reading")

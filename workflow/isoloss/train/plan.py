@@ -10,7 +10,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isoloss.core import registry, tables
+from isoloss.core import registry, rounds, tables
 from isoloss.core.canonical import canonical
 from isoloss.core.problems import IsolossError, Problem
 from isoloss.models._model import flops_per_example, model_of, n_params_of
@@ -255,22 +255,49 @@ def plan_sweep(sweep: Mapping[str, Any]) -> pd.DataFrame:
     """The `plan` table of a sweep (tables.yaml); see `plan_runs`."""
     import pandas as pd
 
-    return pd.DataFrame(plan_runs(sweep))
+    runs = plan_runs(sweep)
+    return pd.DataFrame(runs) if runs else tables.empty("plan")
 
 
-def run(sweep: Mapping[str, Any], out: Path, facts: Mapping[str, Any]) -> list[Path]:
+def run(
+    sweep: Mapping[str, Any], choices: Sequence[Path], out: Path, facts: Mapping[str, Any]
+) -> list[Path]:
     """Write the plan of a sweep into a folder: the stage plan.
 
     Args:
         sweep: the study's entry.
+        choices: choices.parquet of a round; none for other sweeps.
         out: folder for runs.parquet.
         facts: kept in the file.
 
     Returns:
         The file.
+
+    Raises:
+        IsolossError: no model has the size that was chosen.
     """
-    tables.write("plan", plan_sweep(sweep), out / "runs.parquet", facts)
+    for file in choices:
+        sweep = with_choices(sweep, tables.frame(file, "choices"))
+    try:
+        planned = plan_sweep(sweep)
+    except IsolossError as error:
+        if not choices:
+            raise
+        place = "the choices of the round"
+        raise IsolossError(*(problem.within(place) for problem in error.problems)) from error
+    tables.write("plan", planned, out / "runs.parquet", facts)
     return [out / "runs.parquet"]
+
+
+def with_choices(sweep: Mapping[str, Any], choices: pd.DataFrame) -> dict[str, Any]:
+    """The sweep of a round with a cell for each run that was chosen.
+
+    Args:
+        sweep: the study's entry.
+        choices: the `choices` table; rows without a number are of what is not trained.
+    """
+    chosen = choices[choices["choice"].notna()]
+    return rounds.with_choices(sweep, *(chosen[key] for key in rounds.CHOSEN))
 
 
 def shard_runs(runs: Iterable[Mapping[str, Any]], shards: int) -> dict[str, list[dict[str, Any]]]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from isoloss.core import registry, schema
+from isoloss.core import registry, rounds, schema
 from isoloss.trainers import _quantities
 
 _EXPONENT = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+")
@@ -123,7 +123,8 @@ def free_settings(sweep: Mapping[str, Any]) -> dict[str, Any]:
         {'seed': 'integer', 'width': 'integer', 'lr': 'number', 'name': 'string'}
     """
     values: dict[str, list[Any]] = {}
-    for given in (sweep.get("settings", {}), *sweep.get("cells", ())):
+    chosen = [dict.fromkeys(rounds.CHOSEN, 1)] if "round" in sweep else []
+    for given in (sweep.get("settings", {}), *sweep.get("cells", ()), *chosen):
         for key, value in given.items():
             values.setdefault(key, []).extend(_each(value))
     properties = {"seed": OF_EVERY_RUN["seed"]}

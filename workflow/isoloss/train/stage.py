@@ -17,7 +17,11 @@ class Plan(Stage):
     about = "Spell a sweep out, before anything is trained."
     path, main, out = "plan/{sweep}", "runs.parquet", "folder for runs.parquet"
     entry = "isoloss.train.plan"
-    arguments = (SWEEP,)
+    sometimes_after = ("choose",)  # which chooses the runs of a round
+    arguments = (
+        SWEEP,
+        Argument("choices", "choices.parquet of a round (if it is one)", many=True, required=False),
+    )
     writes = ("plan",)
 
     def jobs(self, study):
@@ -35,10 +39,20 @@ class Plan(Stage):
         """Those of what is trained, at what, and by what."""
         return cards_of(study.config["train"][sweep])
 
+    def inputs(self, study, sweep):
+        """What was chosen, of a round."""
+        is_round = "round" in study.config["train"][sweep]
+        return {"choices": [f"choose/{sweep}/choices.parquet"] if is_round else []}
+
+    def datasets(self, study, sweep):
+        """That of a round: other rows may have led to other choices."""
+        return super().datasets(study, sweep=sweep) if self.inputs(study, sweep)["choices"] else []
+
     def run(self, job, given):
         """Write the plan."""
+        job.takes(*given["choices"])
         sweep, facts = job.flow.config["train"][job.names["sweep"]], job.facts("sweep")
-        job.makes(lambda out: self.code.run(sweep, out, facts))
+        job.makes(lambda out: self.code.run(sweep, given["choices"], out, facts))
 
 
 class Train(Stage):
@@ -53,6 +67,7 @@ class Train(Stage):
     arguments = (
         SWEEP,
         Argument("shard", "which shard of the plan", metavar="NAME"),
+        Argument("plan", "runs.parquet of the plan (of a round)", many=True, required=False),
         Argument("rows", "rows.parquet of the dataset", many=True, required=False),
         Argument("tokens", "tokens.npy of the dataset", many=True, required=False),
         Argument(
@@ -76,14 +91,16 @@ class Train(Stage):
                 yield {"sweep": sweep, "shard": shard}
 
     def settings(self, study, sweep, shard):
-        """The runs, their task, and how much of the validation side is measured."""
+        """The runs, their task, and how much of the validation side is measured.
+
+        The runs of a round are known when its plan is there, which is then among the inputs.
+        """
         from isoloss.train.plan import runs_digest
 
         entry = study.config["train"][sweep]
-        shared = {
-            "valid_tokens": entry["valid_tokens"],
-            "runs": runs_digest(study.planned(sweep)[shard]),
-        }
+        shared = {"valid_tokens": entry["valid_tokens"]}
+        if "round" not in entry:
+            shared["runs"] = runs_digest(study.planned(sweep)[shard])
         if commanded(entry):
             command, names = entry["command"], sorted(free_settings(entry))
             return {**shared, "command": command, "names": names, "reading": study.reading(sweep)}
@@ -100,18 +117,20 @@ class Train(Stage):
         return cards_of(study.config["train"][sweep])
 
     def inputs(self, study, sweep, shard):
-        """Rows and tokens of the dataset, and their expansions."""
-        if commanded(study.config["train"][sweep]):
-            return {"rows": [], "tokens": [], "index": []}
-        dataset = study.config["train"][sweep]["dataset"]
+        """Rows and tokens of the dataset, and their expansions; of a round the plan too."""
+        entry = study.config["train"][sweep]
+        plan = {"plan": [f"plan/{sweep}/runs.parquet"] if "round" in entry else []}
+        if commanded(entry):
+            return {**plan, "rows": [], "tokens": [], "index": []}
+        dataset = entry["dataset"]
         used = study.used(sweep, shard)
         indices = [f"expand/{dataset}/{weighting}/index.parquet" for weighting in used]
         load = {"rows": [f"load/{dataset}/rows.parquet"], "tokens": [f"load/{dataset}/tokens.npy"]}
-        return {**load, "index": indices}
+        return {**plan, **load, "index": indices}
 
     def run(self, job, given):
         """Train what the store does not hold."""
-        job.takes(*given["rows"], *given["tokens"], *given["index"])
+        job.takes(*given["plan"], *given["rows"], *given["tokens"], *given["index"])
         study, sweep = job.flow, job.names["sweep"]
         settings = {
             "code": study.run_code(sweep),

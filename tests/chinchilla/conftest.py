@@ -1,0 +1,64 @@
+"""Fixtures of the tests of parity: the package and the facade in turn."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+
+import matplotlib
+import pytest
+from toolkits import SEED_RANGES, SerialPool, Toolkit, some_runs
+
+HAS_PACKAGE = importlib.util.find_spec("chinchilla") is not None and (
+    importlib.util.find_spec("chinchilla").origin is not None
+)
+# the package warns of much that our suite turns into errors
+PACKAGE = pytest.param(
+    "package",
+    marks=[
+        pytest.mark.filterwarnings("ignore"),
+        pytest.mark.skipif(not HAS_PACKAGE, reason="the package chinchilla is not installed"),
+    ],
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def matplotlib_as_before():
+    """Styles of figures after these tests are those before them; few pixels are fast."""
+    with matplotlib.rc_context({"backend": "agg", "savefig.dpi": 40}):
+        yield
+
+
+@pytest.fixture(scope="module", params=[PACKAGE, "isoloss"])
+def toolkit(request):
+    """The package, which starts no processes here, then the facade."""
+    implementation = Toolkit(request.param)
+    with pytest.MonkeyPatch.context() as patch:
+        if implementation.name == "package":
+            core = implementation.module("core")
+            patch.setattr(core.multiprocessing, "Pool", SerialPool)
+        yield implementation
+
+
+@pytest.fixture(autouse=True)
+def of_the_package(request):
+    """The program's loggers after a test are as before it; the package fails what `differs`."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    difference = getattr(request.function, "difference", None)
+    if difference and request.getfixturevalue("toolkit").name == "package":
+        request.applymarker(pytest.mark.xfail(strict=True, reason=difference))
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.captureWarnings(False)
+
+
+@pytest.fixture(scope="module")
+def fitted(toolkit, tmp_path_factory):
+    """A Chinchilla that is fitted to runs without noise: shared, and not to be changed."""
+    folder = tmp_path_factory.mktemp("fitted")
+    log_huber = toolkit.module("_metrics").log_huber
+    cc = toolkit.make(folder, some_runs(), seed_ranges=SEED_RANGES, loss_fn=log_huber)
+    cc.fit()
+    return cc

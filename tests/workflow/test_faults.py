@@ -141,10 +141,10 @@ def assert_undisturbed(project):
 
 @pytest.fixture(scope="session")
 def small_results(made_once, source):
-    """The folder in which the small study was run once."""
+    """The folder in which the small study was run once, as a person does: cold."""
 
     def fill(folder):
-        process = snakemake(folder, "--configfile", write(folder, small(source)))
+        process = snakemake(folder, "--configfile", write(folder, small(source)), cold=True)
         assert process.returncode == 0, process.stdout + process.stderr
 
     return made_once("small study", fill)

@@ -110,16 +110,17 @@ FIT = {
     "interval": "bootstrap",
     "bootstrap": 5,
 }
+SIMULATION = {
+    "truth": {"card": "chinchilla", "preset": "hoffmann"},
+    "plan": {"kind": "runs", "sweep": "two"},
+    "noise": {"kind": "normal", "sd": 0.01},
+    "estimators": {"law": {"card": "chinchilla", "bootstrap": 2, "interval": "profile"}},
+    "replicates": 11,
+    "budgets": [],
+}
 FIGURE = {
     "card": "predicted_observed",
     "options": registry.defaults("figure", "predicted_observed"),
-}
-SIMULATION = {
-    "truth": {"card": "chinchilla", "preset": "hoffmann"},
-    "plan": {"kind": "isoflop", "C": {"from": 1e18, "to": 1e21, "points": 4}, "sizes": 5},
-    "noise": {"kind": "normal", "sd": 0.01},
-    "estimators": {"mse": {"card": "chinchilla", "objective": "mse", "bootstrap": 2}},
-    "replicates": 2,
 }
 CARDS = {
     "load": [("dataset", "python_stdlib")],
@@ -198,9 +199,10 @@ def arguments(home: Path) -> dict[str, tuple]:
         ),
         "simulate": (
             {"simulate": SIMULATION, "seed": 3},
-            [],
+            [files["runs"]],
             home / "simulate",
-            {"simulation": "known"},
+            {"simulation": "again"},
+            2,
         ),
         "plot": ({"plot": FIGURE}, [files["runs"], *fits], home / "plot/seen.png"),
         "summarize": (about, summed, home / "summary.md"),
@@ -347,7 +349,8 @@ def source_study() -> dict:
     rounds = {"count": 1, "fit": "after", "planner": "scale_up"}
     study["train"]["further"] = {**study["train"]["isoflop"], "rounds": rounds}
     study["fit"]["after"] = {"card": "chinchilla", "sweep": "further"}
-    study["simulate"] = {"known": SIMULATION}
+    plan = {"kind": "runs", "sweep": "isoflop"}
+    study["simulate"] = {"again": {**SIMULATION, "plan": plan}}
     config, problems = schema.complete(study)
     assert not problems
     return config

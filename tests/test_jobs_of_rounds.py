@@ -188,3 +188,12 @@ def test_the_summary_has_a_line_a_choice_and_the_reason_for_none():
     row = next(line for line in text.splitlines() if line.startswith("  | 1 |"))
     assert row.split(" | ")[-4:] == ["768", "8.19k", "2.4 [2.3, 2.45]", "2.5 |"]
     assert "  - round 2 trains nothing: it is too late" in text
+
+
+def test_the_run_of_a_choice_is_that_of_its_data_where_sizes_are_as_near():
+    sizes, data = [2400.0, 1536.0], [208_480.0, 199_680.0]
+    runs = pd.DataFrame({"round": [1, 2], "n_params": sizes, "n_samples": data, "loss": [2.3, 2.4]})
+    chosen = choices((0, 1966.0, 199_651.0)).assign(round=2)
+    lines = report.table("ladder_2", [chosen], runs.assign(status="done"))
+    (row,) = [line for line in lines if line.startswith("  | 2 |")]
+    assert "| 1.54k | 200k |" in row and row.endswith("| 2.4 |")

@@ -118,6 +118,14 @@ def test_a_law_that_does_not_divide_a_budget_decides_nothing(study):
     assert "'log_linear', does not divide a budget between N and D; name a fit of chin" in message
 
 
+def test_a_planner_that_cannot_choose_by_the_law_is_told_before_anything_runs(study):
+    study["fit"]["law"]["card"] = "envelope"
+    study["train"]["ladder"]["rounds"] |= {"planner": "least_variance", "options": {}}
+    (message,) = told(study)
+    place = "train.ladder.rounds.fit: planner least_variance: "
+    assert message.startswith(f"{place}it cannot choose by 'envelope', a law of kind frontier")
+
+
 def test_names_of_rounds_collide_with_other_names(study):
     study["train"]["ladder_2"] = {key: value for key, value in LADDER.items() if key != "rounds"}
     assert told(study) == [
@@ -134,6 +142,23 @@ def test_settings_that_leave_nothing_to_choose_are_told_before_anything_runs(stu
         "train.ladder.settings: a round chooses N and D of a run, and then: N follows from "
         "d_model, and a target N is given too; what settles N or D goes into the cells"
     ) in messages
+
+
+def test_what_only_the_cells_give_is_not_left_to_a_default(study):
+    cells = study["train"]["ladder"]["cells"]
+    cells[0] |= {"peak_learning_rate": 0.01, "seed": [0, 1]}
+    assert told(study) == [
+        "train.ladder.cells: the runs of rounds would not have 'peak_learning_rate', which only "
+        "the cells give; put the value for these runs into `settings`"
+    ]
+    study["train"]["ladder"]["settings"]["peak_learning_rate"] = 0.02
+    assert check.check(study)["train"]["ladder_1"]["settings"]["peak_learning_rate"] == 0.02
+
+
+def test_null_is_no_limit(study):
+    unlimited = copy.deepcopy(study)
+    unlimited["train"]["ladder"]["rounds"] |= dict.fromkeys(("budget", "target", "until"))
+    assert check.check(unlimited) == check.check(study)
 
 
 def test_problems_of_cells_and_settings_are_told_at_the_sweep_as_it_is_written(study):

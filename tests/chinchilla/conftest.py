@@ -7,6 +7,7 @@ import logging
 
 import matplotlib
 import pytest
+from rich.logging import RichHandler
 from toolkits import SEED_RANGES, SerialPool, Toolkit, some_runs
 
 HAS_PACKAGE = importlib.util.find_spec("chinchilla") is not None and (
@@ -41,17 +42,36 @@ def toolkit(request):
 
 
 @pytest.fixture(autouse=True)
-def of_the_package(request):
-    """The program's loggers after a test are as before it; the package fails what `differs`."""
+def loggers_as_before():
+    """Loggers of the program, and those of the two, which share names, are new in every test."""
+    level = logging.getLogger().level
+    forget_loggers(level)
+    yield
+    forget_loggers(level)
+
+
+def forget_loggers(level: int) -> None:
+    """Undo what making a Chinchilla does to loggers; the program's own has that level."""
     root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
+    root.setLevel(level)
+    for handler in list(root.handlers):
+        if isinstance(handler, RichHandler):
+            root.removeHandler(handler)
+    logging.captureWarnings(False)
+    for name in list(root.manager.loggerDict):
+        if name.partition(".")[0] in ("chinchilla", "parity"):
+            logger = logging.getLogger(name)
+            logger.handlers.clear()
+            logger.setLevel(logging.NOTSET)
+            logger.propagate = True
+
+
+@pytest.fixture(autouse=True)
+def differences(request):
+    """The package is expected to fail a test that is marked with `differs`."""
     difference = getattr(request.function, "difference", None)
     if difference and request.getfixturevalue("toolkit").name == "package":
         request.applymarker(pytest.mark.xfail(strict=True, reason=difference))
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    logging.captureWarnings(False)
 
 
 @pytest.fixture(scope="module")

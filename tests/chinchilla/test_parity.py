@@ -316,6 +316,27 @@ def test_a_penalty_of_the_user_may_hold_a_number_for_every_run(toolkit, tmp_path
         assert cc.L(n, d) == pytest.approx(loss, rel=1e-2)
 
 
+def mean_absolute_error(y_true, y_pred):
+    """A number for all runs."""
+    return np.mean(np.abs(y_true - y_pred))
+
+
+def middling(y_true, y_pred):
+    """Penalties that depend on those of other runs: the largest error has none."""
+    error = np.abs(y_true - y_pred)
+    return np.minimum(error, np.sort(error)[-2])
+
+
+@pytest.mark.parametrize("penalty", [mean_absolute_error, middling])
+def test_a_penalty_of_the_user_may_mix_the_runs(toolkit, tmp_path, penalty):
+    runs = some_runs(10, noise=0.02)
+    cc = toolkit.make(tmp_path, runs, loss_fn=penalty)
+    start = {"E": 1.6, "A": exp(5), "B": exp(7), "alpha": 0.3, "beta": 0.4}
+    cc.fit()
+    assert objective(cc, penalty, cc.params) < objective(cc, penalty, start) / 5
+    assert f"`{penalty.__name__}`" in reported(cc, plot=False).text
+
+
 def test_a_penalty_that_is_never_a_number(toolkit, tmp_path):
     cc = toolkit.make(tmp_path, some_runs(4), loss_fn=lambda y_true, y_pred: y_pred * np.nan)
     with pytest.raises(ValueError, match="loss_fn"):

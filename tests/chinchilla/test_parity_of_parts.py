@@ -434,7 +434,6 @@ def test_a_logger(toolkit, level, number, capsys):
     told = capsys.readouterr()
     assert told.out == ""
     assert ("something bold" in told.err) == (number <= 30)
-    logging.getLogger("parity.of.loggers").handlers.clear()
 
 
 @differs("root_logger")

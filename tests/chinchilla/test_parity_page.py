@@ -108,10 +108,10 @@ def plain(default):
     """
     if default in (None, {}):
         return None
-    if isinstance(default, list | tuple):
-        return tuple(default)
     if inspect.isgenerator(default) or default == (random.expovariate, (10,)):
         return "noise"
+    if isinstance(default, list | tuple):
+        return tuple(default)
     return getattr(default, "__name__", default)
 
 

@@ -110,6 +110,16 @@ def test_without_an_interval_a_round_goes_on_and_says_so(runs):
     assert "[?]" in choices["reason"].item()
 
 
+def test_a_fit_that_is_not_to_be_used_is_followed_and_told(runs):
+    fit = fit_law(runs, "chinchilla", bootstrap=2)
+    sound = chosen(fit, runs)
+    fit.summary.loc[0, ["verdict", "reasons"]] = ["do not use", "no start converged"]
+    doubtful = chosen(fit, runs)
+    told = "; this fit is not to be used: no start converged"
+    assert doubtful["reason"].item() == sound["reason"].item() + told
+    assert doubtful["n_params"].item() == sound["n_params"].item()
+
+
 @pytest.mark.parametrize("status", ["done", "diverged", "failed"])
 def test_a_run_that_was_trained_before_is_not_chosen_again(fit, runs, status):
     first = chosen(fit, runs, {"factor": 2})
@@ -162,3 +172,10 @@ def test_every_law_that_divides_a_budget_chooses(law, runs):
     choices = chosen(fit_law(runs, law, bootstrap=4), runs)
     assert math.isfinite(choices["loss_predicted"].item())
     assert choices["n_flops"].item() == pytest.approx(2 * LARGEST)
+
+
+@pytest.mark.parametrize("planner", ["least_variance", "disagreement"])
+def test_planners_that_weigh_single_runs_need_a_law_that_is_fitted_to_them(planner, runs):
+    message = f"planner {planner}: it cannot choose by 'envelope', a law of kind frontier; take"
+    with pytest.raises(IsolossError, match=message):
+        chosen(fit_law(runs, "envelope", bootstrap=20), runs, planner=planner)

@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from isoloss.aggregate import read_runs
 from isoloss.chinchilla import _metrics
+from isoloss.chinchilla._whole import WholeFit, fitted_whole
 from isoloss.core import registry
 from isoloss.core.problems import IsolossError
 from isoloss.fit.law import fit_law
@@ -129,7 +130,7 @@ def fitted(
     param_grid: Mapping[str, Sequence[float]],
     loss_fn: LossFn,
     weight_fn: Callable[[np.ndarray], np.ndarray] | None = None,
-) -> Fitted:
+) -> Fitted | WholeFit:
     """Fit the law to runs, from a grid of starts and the law's own starts.
 
     The mean over runs of loss_fn(loss, predicted) * weight is minimised; weights are those of
@@ -140,7 +141,8 @@ def fitted(
         df: columns N, D and loss; C where there are weights.
         param_grid: starts; keys E, A, B or their logarithms e, a, b, and alpha, beta. With e, E is
             above 0; else it may have any sign.
-        loss_fn: (observed, predicted), both (n,) -> penalty of each run, (n,).
+        loss_fn: (observed, predicted), both (n,) -> penalty of each run, (n,). One that gives a
+            number for all runs, or mixes them, is searched otherwise (`fitted_whole`).
         weight_fn: C (n,) in FLOP -> weights (n,).
 
     Raises:
@@ -163,7 +165,8 @@ def fitted(
     constraints = Constraints(bounds=settings.get("bounds", {}))
     with problems_as_value_errors():
         if settings["objective"] is None:
-            check(loss_fn, runs)
+            if not is_of_each_run(loss_fn, runs):
+                return fitted_whole(df, param_grid, loss_fn, weight_fn)
             settings["objective"] = {"of_losses": loss_fn, "smooth": SHARP}
         objective = objective_of(settings["objective"], 1.0)
         optimum = Optimum(
@@ -242,9 +245,15 @@ def starts_of(param_grid: Mapping[str, Sequence[float]]) -> np.ndarray:
     return np.array([(E, a, b, *exponents) for exponents in [*grid, *sorted(own)]])
 
 
-def check(loss_fn: LossFn, runs: Runs) -> None:
-    """Raise a ValueError unless a function gives a number for each run, whatever the others are."""
+def is_of_each_run(loss_fn: LossFn, runs: Runs) -> bool:
+    """Whether a function gives each run a penalty that does not depend on the other runs.
+
+    Raises:
+        ValueError: it gives NaN for predictions near the loss.
+    """
     penalty, loss, n = PenaltyOfLosses(loss_fn), runs.loss, len(runs.loss)
+    if penalty.is_one_number(loss):
+        return False
     away = 0.1 * np.abs(loss)
     alone = [penalty.values(residual, loss) for residual in (np.zeros(n), away, -away)]
     if np.isnan(alone).any():
@@ -256,11 +265,7 @@ def check(loss_fn: LossFn, runs: Runs) -> None:
     every_other = np.arange(n) % 2 == 0
     together = penalty.values(np.where(every_other, away, -away), loss)
     expected = np.where(every_other, alone[1], alone[2])
-    if not np.allclose(together, expected, rtol=1e-9, atol=0, equal_nan=True):
-        raise ValueError(
-            "`loss_fn` gives a run another penalty beside other runs: it must compute the penalty"
-            " of each run from its own two losses"
-        )
+    return np.allclose(together, expected, rtol=1e-9, atol=0, equal_nan=True)
 
 
 @contextmanager

@@ -67,7 +67,7 @@ class GridSweep:
                 at = dict(zip(values, place, strict=True))
                 predicted = values["e"][at["e"]] + by_size[at["a"], at["alpha"]]
                 predicted += by_data[at["b"], at["beta"]]
-                losses[place] = np.mean(loss_fn(observed, predicted) * weights)
+                losses[place] = np.mean(loss_fn(observed.copy(), predicted) * weights)
         return cls(grid, np.where(np.isfinite(losses), losses, np.inf))
 
     @property

@@ -11,7 +11,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from isoloss.chinchilla._fitting import CARD, LEAST, OPTIONS, known, starts_of
+from isoloss.chinchilla._fitting import CARD, LEAST, known, starts_of
 from isoloss.chinchilla._formula import predict
 from isoloss.chinchilla._logger import get_logger
 from isoloss.chinchilla._validator import SimulationArgs
@@ -46,9 +46,10 @@ class Simulator(Chinchilla):
 
     Example:
         >>> from tempfile import TemporaryDirectory
+        >>> grid = dict(E=[1.5], A=[400], B=[400], alpha=[0.3], beta=[0.3])
         >>> ranges = dict(C=(1e15, 1e16), N_to_D=(10, 100))
         >>> with TemporaryDirectory() as folder:
-        ...     cc = Chinchilla(folder, seed_ranges=ranges, log_level=50)
+        ...     cc = Chinchilla(folder, grid, ranges, log_level=50)
         ...     simulator = Simulator(cc)
         ...     simulator(num_seeding_steps=5, num_scaling_steps=0)
         >>> len(simulator.database.df)
@@ -138,15 +139,15 @@ class Simulator(Chinchilla):
         target_params: Mapping[str, float] = HOFFMANN,
         noise: Mapping[str, Any] | Draw | None = None,
         budgets: Sequence[float] | None = None,
-        bootstrap: int = 200,
+        bootstrap: int = 100,
         seed: int = 0,
         workers: int | None = None,
     ) -> Simulation:
         """How well seeding runs of this project recover a law, over many simulated projects.
 
         Each replicate draws seeding runs as `seed` does, gives them the losses of the law with
-        noise, and fits them as `fit` does: from `param_grid`, by `loss_fn` and `weight_fn`. Corners
-        of a penalty are round within a thousandth of the loss.
+        noise, and fits them as `fit` does: from `param_grid`, by `loss_fn` and `weight_fn`. To be
+        fast, corners of a penalty are round within a thousandth of the loss, and E is above 0.
 
         Args:
             n: how many replicates.
@@ -177,7 +178,7 @@ class Simulator(Chinchilla):
             return np.array([self.cc.seed(rng)[0] for _ in range(count)], dtype=float).T
 
         return simulate_studies(
-            {"card": CARD, "options": OPTIONS, "values": dict(target_params)},
+            {"card": CARD, "values": dict(target_params)},
             seeding,
             {"kind": "exponential", "mean": 0.1} if noise is None else noise,
             {"chinchilla": {**self._estimator(), "bootstrap": bootstrap}},
@@ -190,15 +191,18 @@ class Simulator(Chinchilla):
     def _estimator(self) -> dict[str, Any]:
         """The project's fit as an estimator of simulated studies."""
         objective = known(self.loss_fn) or {"of_losses": self.loss_fn}
-        bounds = {"E": (LEAST, None)} if "e" in self.param_grid else {}
         return {
             "card": CARD,
-            "options": OPTIONS,
             "objective": {**objective, "smooth": ROUND},
-            "bounds": bounds,
-            "starts": starts_of(self.param_grid) if self.param_grid else None,
+            "starts": self._starts(),
             "weights": self.weight_fn,
         }
+
+    def _starts(self) -> np.ndarray:
+        """The starts of the project's grid, and the law's own, with the logarithm of E."""
+        starts = starts_of(self.param_grid)
+        starts[:, 0] = np.log(np.maximum(starts[:, 0], LEAST))
+        return starts
 
 
 def _endless(pair: Sequence[Any]) -> Iterator[float]:

@@ -16,8 +16,9 @@ import pandas as pd
 from isoloss.core import registry, units
 from isoloss.core.problems import IsolossError, Problem
 from isoloss.fitted import Fit
+from isoloss.fitted.facts import DO_NOT_USE
 from isoloss.laws._make import allocating
-from isoloss.planners._planner import Choice, State
+from isoloss.planners._planner import Choice, State, law_problems
 
 ALIKE = 1.01  # factor in N and in D within which two runs are the same choice
 _NOTHING = Choice(math.nan, math.nan, "")
@@ -88,11 +89,13 @@ def _round(state: State, settings: Mapping[str, Any]) -> tuple[list[Choice], lis
 
 def _state(fit: Fit, runs: pd.DataFrame, settings: Mapping[str, Any], seed: int) -> State:
     """What is known, of a fit that can be asked for the best N and D of a budget."""
-    card = fit.facts.get("card", "this law")
+    card = fit.facts["card"]
     if not fit.law.allocates:
         reason = "its law does not give the best N and D of a budget"
         remedy = f"take one of the laws {', '.join(allocating())}"
         raise IsolossError(Problem(f"rounds: fit of the law {card}", reason, remedy))
+    if wrong := law_problems(settings["planner"], card):
+        raise IsolossError(*wrong)
     if len(fit.groups) > 1:
         reason = f"it has fits of {len(fit.groups)} groups, and a round is chosen by one"
         raise IsolossError(Problem("rounds: fit", reason, "select one of them with `where`"))
@@ -190,6 +193,12 @@ def _facts(state: State, choice: Choice) -> dict[str, Any]:
     point = state.fit.predict(N=choice.n_params, D=choice.n_samples, C=choice.flops).iloc[0]
     loss, low, high = point["loss"], point["low"], point["high"]
     interval = units.interval(low, high, lambda value: f"{value:.4g}")
-    reason["reason"] += f"; the loss there is predicted as {loss:.4g} {interval}"
+    reason["reason"] += f"; the loss there is predicted as {loss:.4g} {interval}{_doubt(state.fit)}"
     optimum = {end: best[end.replace("n_", "N_").replace("d_", "D_")] for end in ends}
     return {**size, **optimum, **dict(zip(losses, (loss, low, high), strict=True)), **reason}
+
+
+def _doubt(fit: Fit) -> str:
+    """That the fit is not to be used, which more runs may cure; empty if it can be."""
+    row = fit.summary.iloc[0]
+    return f"; this fit is not to be used: {row['reasons']}" if row["verdict"] == DO_NOT_USE else ""

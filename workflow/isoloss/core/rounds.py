@@ -77,7 +77,7 @@ def _sweeps(name: str, entry: Entry) -> Iterator[tuple[str, dict[str, Any]]]:
     rounds = entry["rounds"]
     of_all = {key: value for key, value in entry.items() if key not in ("cells", "rounds")}
     yield f"{name}_0", copy.deepcopy({**of_all, "cells": entry["cells"]})
-    chosen_by = {key: rounds[key] for key in _OF_A_ROUND if key in rounds}
+    chosen_by = {key: rounds[key] for key in _OF_A_ROUND if rounds.get(key) is not None}
     for number in range(1, rounds["count"] + 1):
         about = {"number": number, "before": f"{name}_{number - 1}", **chosen_by}
         entry = {**of_all, "shards": rounds["shards"], "cells": [], "round": about}

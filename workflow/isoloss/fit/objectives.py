@@ -20,7 +20,7 @@ from isoloss.fit.penalties import Parts, PenaltyOfLosses, of_residuals
 
 SMOOTH = 1e-5  # width, in units of the loss's scale, within which an absolute error is a square
 WIDE = 0.1  # the same width from which sharp corners are approached, halved each time
-SHARP = WIDE / 2**21  # where the optimum of absolute errors themselves is asked for: 5e-8
+SHARP = WIDE / 2**23  # where the optimum of absolute errors themselves is asked for: 1e-8
 BLUNT = WIDE / 2**14  # of replicates, which vary by far more: 6e-6
 ABOVE = 10.0  # asymmetric_mae: weight of a prediction above the loss
 OF_RESIDUALS, OF_LOSSES = "callable", "callable of losses"  # names of a user's functions
@@ -108,12 +108,16 @@ class Objective:
         widths = ((100.0, 40), (10.0, 15), (3.0, 8))
         return [(replace(self, delta=wider * self.delta), most) for wider, most in widths]
 
-    def halving(self) -> list[Objective]:
+    def halving(self, loss: np.ndarray) -> list[Objective]:
         """Objectives that lead to one with corners, each half as smooth as the one before."""
-        if not self.cornered or self.smooth == SMOOTH:
+        if self.smooth == SMOOTH or not self.corners(loss):
             return []
         count = int(np.ceil(np.log2(WIDE / self.smooth)))
         return [replace(self, smooth=self.smooth * 2.0**k) for k in range(count, 0, -1)]
+
+    def corners(self, loss: np.ndarray) -> bool:
+        """Whether penalties of runs with these losses have a corner where the error is 0."""
+        return self.cornered if self.of_losses is None else self.of_losses.corners(loss)
 
     def blunt(self) -> Objective:
         """The objective of replicates: sharp corners cost time, and far less than they vary."""

@@ -20,6 +20,8 @@ STATIONARY = 1e-6  # what may be left of a gradient, relative to the terms that 
 AIM = 1e-10  # where the descent itself stops
 EXACT = 1e-12  # root mean square log residual below which a fit is exact
 ROUNDING = 1e-13  # relative size of what rounding does to an objective
+DAMPING = 1e-2  # of Newton's step where a descent begins, or begins again
+MOST, LAST = 1000, 60  # steps of a descent at most; of one to sharp corners
 HALVED = 15  # steps at most on each objective on the way to sharp corners
 SOON = 10  # steps after which the few that are not there yet go on together
 # a descent that gains less than CRAWL in so many steps is damped afresh, LIVES times
@@ -100,6 +102,10 @@ class FitProblem:
         loss: observed, (n,), in its own scale.
         objective: what is summed.
         affine: from free coordinates to the law's.
+
+    Attributes:
+        smoother: objectives that lead to one of sharp corners.
+        damping: of the first step of a descent.
     """
 
     def __init__(
@@ -108,6 +114,9 @@ class FitProblem:
         self.law_on_runs, self.affine = law_on_runs, affine
         self.loss, self.objective = loss, objective
         terms = {term.name: term for term in law_on_runs.law.terms}
+        self.smoother = objective.halving(loss)
+        # descents on the way to sharp corners begin where Newton's own step is right
+        self.damping = 0.0 if self.smoother else DAMPING
         self.amplitudes = np.array([terms[name].amplitude for name in affine.terms], bool)
 
     def predicted(self, free: np.ndarray) -> np.ndarray:
@@ -198,8 +207,9 @@ def minimise(
     begin: np.ndarray,
     weight: np.ndarray,
     loss: np.ndarray | None = None,
-    iterations: int = 1000,
+    iterations: int = MOST,
     held: np.ndarray | None = None,
+    rivals: bool = False,
 ) -> Ends:
     """Descend from every start to where the gradient vanishes.
 
@@ -210,6 +220,9 @@ def minimise(
         loss: observed, where every start has losses of its own, (b, n).
         iterations: at most.
         held: coordinates that stay where they start, bool (q,).
+        rivals: whether the least end is all that counts, of starts with the same weights and
+            losses: one that at its present rate cannot come below an end that is there already
+            stops, and has not converged.
 
     Returns:
         The ends, in the order of the starts.
@@ -223,21 +236,24 @@ def minimise(
         return Ends(np.empty((0, begin.shape[1])), nothing, nothing, nothing, nothing)
     kept = np.zeros(begin.shape[1], dtype=bool) if held is None else held
 
-    def descend(begin: np.ndarray, which: np.ndarray, most: int) -> Ends:
+    def descend(begin: np.ndarray, which: np.ndarray, most: int, best: float | None) -> Ends:
         """Some of the starts, block by block."""
         parts = [slice(at, at + size) for at in range(0, len(which), size)]
         return join(
             [
-                _minimise(problem, begin[p], weight[which[p]], _rows(loss, which[p]), most, kept)
+                _minimise(
+                    problem, begin[p], weight[which[p]], _rows(loss, which[p]), most, kept, best
+                )
                 for p in parts
             ]
         )
 
-    ends = descend(begin, np.arange(len(begin)), min(iterations, SOON))
+    ends = descend(begin, np.arange(len(begin)), min(iterations, SOON), None)
     late = np.flatnonzero(ends.left > AIM)
     if len(late) and iterations > SOON:
         # together: no block of many waits for a few
-        again = descend(ends.free[late], late, iterations - SOON)
+        best = np.min(ends.objective[ends.converged], initial=np.inf) if rivals else None
+        again = descend(ends.free[late], late, iterations - SOON, best)
         again = replace(again, iterations=again.iterations + SOON)
         for name in Ends.__dataclass_fields__:
             getattr(ends, name)[late] = getattr(again, name)
@@ -251,7 +267,9 @@ def _minimise(
     loss: np.ndarray,
     most: int,
     kept: np.ndarray,
+    best: float | None,
 ) -> Ends:
+    """The ends of a block of starts; `best` is the end of a rival, None where there are none."""
     low, high = problem.affine.low, problem.affine.high
     points = np.clip(begin, low, high).astype(float)
     count = len(points)
@@ -260,7 +278,7 @@ def _minimise(
     who = np.arange(count)
     with np.errstate(all="ignore"):
         _, _, now = problem.look(points, weight, loss, np.full(count, np.inf))
-        damping, stuck = np.full(count, 1e-2), np.zeros(count, dtype=int)
+        damping, stuck = np.full(count, problem.damping), np.zeros(count, dtype=int)
         milestone, lives = now.value.copy(), np.full(count, LIVES)
         for iteration in range(most + 1):
             held = (now.free <= low) & (now.gradient > 0) | (now.free >= high) & (now.gradient < 0)
@@ -271,13 +289,18 @@ def _minimise(
             if iteration and iteration % PATIENCE == 0:
                 crawling = milestone - now.value <= CRAWL * np.abs(now.value)
                 over |= crawling & (lives == 0)
-                lives, damping = lives - crawling, np.where(crawling, 1e-2, damping)
+                if best is not None:
+                    gain = (milestone - now.value) * (most - iteration) / PATIENCE
+                    over |= now.value - gain > best * (1 + AGREE)
+                lives, damping = lives - crawling, np.where(crawling, DAMPING, damping)
                 milestone = now.value.copy()
             if over.any():
                 finished = who[over]
                 points[finished], value[finished] = now.free[over], now.value[over]
                 gradient[finished], left[finished] = size[over].max(axis=-1), relative[over]
                 steps[finished] = iteration
+                if best is not None:
+                    best = np.min(value[finished][left[finished] <= AIM], initial=best)
                 go = ~over
                 who, now, weight, loss = who[go], now.take(go), weight[go], _rows(loss, go)
                 damping, stuck, held = damping[go], stuck[go], held[go]
@@ -396,7 +419,9 @@ def optimise(
     )
     near = narrowed(problem, begin, weight)
     kept, met = _met(near)
-    ends = minimise(problem, near[kept], weight)[met]
+    # near a sharp corner few steps are enough, or none are
+    most = LAST if problem.smoother else MOST
+    ends = minimise(problem, near[kept], weight, iterations=most, rivals=True)[met]
     order = np.argsort(ends.objective, kind="stable")
     return begin[order], ends[order]
 
@@ -453,7 +478,7 @@ def narrowed(
             kept, met = _met(free)
             free, which = free[kept], met[which]
     before = None
-    for smooth in problem.objective.halving():
+    for smooth in problem.smoother:
         easier = problem.with_objective(smooth)
         begin = free if before is None else _ahead(easier, before, free, weight, loss)
         before, free = free, minimise(easier, begin, weight, loss, iterations=HALVED).free
@@ -516,7 +541,7 @@ def refit(
     problem = problem.with_objective(problem.objective.blunt())
     known = ends.free[separate(ends)[:basins]]
     begin = np.repeat(known[:1], len(weight), axis=0)
-    if problem.objective.smooth < SMOOTH:
+    if problem.smoother and problem.objective.smooth < SMOOTH:
         begin = narrowed(problem, begin, weight, loss)
     reached = minimise(problem, begin, weight, loss)
     late = np.flatnonzero(~reached.converged)  # lost among the corners: once more from afar

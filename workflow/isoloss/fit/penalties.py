@@ -11,7 +11,7 @@ from isoloss.core.escape import visible
 from isoloss.core.problems import IsolossError, Problem
 
 Parts = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-STEP = 1e-5  # of the differences, in units of the loss's scale, or in log loss
+STEP, FINE = 1e-5, 2e-6  # of the differences: in log loss, and in units of the loss's scale
 CORNER = 1e-3  # jump of the slope at an error of 0, relative to the slopes, that is a corner
 NEAR = 1e-6  # of the loss's scale: where the slopes beside a corner are looked at
 
@@ -75,22 +75,32 @@ class PenaltyOfLosses:
         )
         return np.array([self._of_table(*row) for row in rows]).reshape(observed.shape)
 
+    def is_one_number(self, loss: np.ndarray) -> bool:
+        """Whether the function gives a number for all runs in the place of a penalty of each."""
+        return self._given(loss * self.size, loss * self.size).ndim == 0
+
     def _of_table(self, observed: np.ndarray, predicted: np.ndarray) -> np.ndarray:
         """Penalties of the runs of one table, (n,); the function may write into its arguments.
 
         It sees every run, in order, since a user's function may hold a number for each of them.
         """
-        place = f"objective {self.name}"
+        given = self._given(observed, predicted)
+        if given.shape != predicted.shape:
+            reason = f"it returned an array of shape {given.shape} for {len(predicted)} runs"
+            raise IsolossError(Problem(self._place, reason, "return one penalty for each run"))
+        return given
+
+    def _given(self, observed: np.ndarray, predicted: np.ndarray) -> np.ndarray:
         try:
-            given = np.asarray(self.function(observed, predicted), dtype=float)
+            return np.asarray(self.function(observed, predicted), dtype=float)
         except Exception as error:
             reason = f"{type(error).__name__}: {visible(str(error))[:200]}"
             do = "it is called as f(observed, predicted) with arrays (n,)"
-            raise IsolossError(Problem(place, f"it failed with {reason}", do)) from error
-        if given.shape != predicted.shape:
-            reason = f"it returned an array of shape {given.shape} for {len(predicted)} runs"
-            raise IsolossError(Problem(place, reason, "return one penalty for each run"))
-        return given
+            raise IsolossError(Problem(self._place, f"it failed with {reason}", do)) from error
+
+    @property
+    def _place(self) -> str:
+        return f"objective {self.name}"
 
     def parts(self, residual: np.ndarray, loss: np.ndarray, width: float, absolute) -> Parts:
         """Value, slope, curvature and weight by the predicted loss, each (..., n).
@@ -101,8 +111,7 @@ class PenaltyOfLosses:
             width: within which a corner is a square.
             absolute: parts of an absolute error with this width (`objectives`).
         """
-        scale = float(np.median(np.abs(loss)))
-        step, corner = STEP * scale, self.corner(loss, NEAR * scale)
+        step, corner = FINE * float(np.median(np.abs(loss))), self.corner(loss)
         value, above, below = (
             self.values(at, loss) - corner * np.abs(at)
             for at in (residual, residual + step, residual - step)
@@ -112,7 +121,11 @@ class PenaltyOfLosses:
         weight = touching(residual, slope, curvature, step) + own_weight
         return value + own, slope + own_slope, curvature + own_curvature, weight
 
-    def corner(self, loss: np.ndarray, near: float) -> np.ndarray:
+    def corners(self, loss: np.ndarray) -> bool:
+        """Whether any penalty has a corner where the losses are equal."""
+        return bool(self.corner(loss).any())
+
+    def corner(self, loss: np.ndarray) -> np.ndarray:
         """Half of the jump of every penalty's slope where the losses are equal, like `loss`."""
 
         def jump(step: float) -> tuple[np.ndarray, np.ndarray]:
@@ -120,6 +133,7 @@ class PenaltyOfLosses:
             left = (here - self.values(np.full_like(loss, -step), loss)) / step
             return right - left, np.abs(right) + np.abs(left)
 
+        near = NEAR * float(np.median(np.abs(loss)))
         here = self.values(np.zeros_like(loss), loss)
         # of a smooth function the difference is in proportion to the step
         (wide, sizes), (narrow, _) = jump(near), jump(near / 2)

@@ -58,16 +58,17 @@ class Chinchilla(Posynomial):
     parts = (Part("E"), Part("A", {"alpha": {"N": 1}}), Part("B", {"beta": {"D": 1}}))
 
     def __init__(self, any_sign: bool = False):
-        # E of any sign may be far below 0, where A and B are as far above it
+        # E of any sign may be far below 0, where A or B is as far above it and its exponent near 0
         least, most = (-30.0, 12.0) if any_sign else (-14.0, 5.0)
+        exponents = (0.0001, 0.01, *_EXPONENTS) if any_sign else _EXPONENTS
         signed = Term("E", "E", "nats/token", False, -1e5, 1e5, (0.6,))
         positive = Term("E", "E", "nats/token", True, -9.0, 3.0, (-0.5,))
         self.terms = (
             signed if any_sign else positive,
             Term("A", "A", "nats/token", True, least, most, (-1.0,)),
             Term("B", "B", "nats/token", True, least, most, (-1.0,)),
-            Term("alpha", "α", "1", False, -1.0, 5.0, _EXPONENTS),
-            Term("beta", "β", "1", False, -1.0, 5.0, _EXPONENTS),
+            Term("alpha", "α", "1", False, -1.0, 5.0, exponents),
+            Term("beta", "β", "1", False, -1.0, 5.0, exponents),
         )
 
     def allocate(self, theta: np.ndarray, flops: float) -> tuple[np.ndarray, np.ndarray]:

@@ -1,9 +1,11 @@
 """The contract of planner cards: which runs are trained next, by the fit of those so far.
 
 A planner card has TITLE, ABOUT, SOURCE, OPTIONS (as JSON Schema properties) and the function of
-`Card`. What holds for every planner is not its business: `choose/choices.py` ends the rounds when
-the budget is spent or the interval is narrow enough, drops choices that were trained before or
-cost more than is left, and writes intervals and predicted losses beside the choices.
+`Card`. One that cannot choose by every law that divides a budget has KINDS: the kinds of laws
+(registry.LAW_KINDS) by which it can. What holds for every planner is not its business:
+`choose/choices.py` ends the rounds when the budget is spent or the interval is narrow enough, drops
+choices that were trained before or cost more than is left, and writes intervals and predicted
+losses beside the choices.
 """
 
 from __future__ import annotations
@@ -12,7 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from isoloss.core import units
+from isoloss.core import registry, units
+from isoloss.core.problems import Problem
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,6 +103,22 @@ class Choice:
     def flops(self) -> float:
         """Its compute 6 N D."""
         return 6.0 * self.n_params * self.n_samples
+
+
+def law_problems(planner: str, law: str) -> list[Problem]:
+    """Why a planner cannot choose by the fits of a law card; empty if it can.
+
+    Example:
+        >>> law_problems("scale_up", "envelope"), law_problems("least_variance", "chinchilla")
+        ([], [])
+    """
+    kind = registry.facts("law", law)["KIND"]
+    kinds = registry.facts("planner", planner).get("KINDS", [kind])
+    if kind in kinds:
+        return []
+    reason = f"it cannot choose by {law!r}, a law of kind {kind}"
+    remedy = f"take a law of kind {' or '.join(kinds)}, or another planner"
+    return [Problem(f"planner {planner}", reason, remedy)]
 
 
 class Card(Protocol):

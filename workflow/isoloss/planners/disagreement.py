@@ -11,6 +11,7 @@ ABOUT = (
     "the greatest variance per FLOP over the bootstrap replicates of the fit, one after the other."
 )
 SOURCE = "Query by committee: Seung, Opper and Sompolinsky 1992, COLT, p. 287"
+KINDS = ["joint"]  # others are not fitted to the losses of single runs
 OPTIONS_OF = "least_variance"
 
 

@@ -64,8 +64,7 @@ def choose(state: State, factor: float, runs: int, beyond: float, widest: float)
     low, high = max(ends[0], centre - reach), min(ends[1], centre + reach)
     sizes = [math.exp(low + (high - low) * i / (runs - 1)) for i in range(runs)]
     sizes.sort(key=lambda n: abs(math.log(n) - centre))
-    return [_choice(n, best.flops, f"{n / best.n_params:.3g} times {best}") for n in sizes]
-
-
-def _choice(n_params: float, flops: float, reason: str) -> Choice:
-    return Choice(n_params, flops / 6.0 / n_params, reason)
+    return [
+        Choice(n, best.flops / 6.0 / n, f"{n / best.n_params:.3g} times the N of {best}")
+        for n in sizes
+    ]

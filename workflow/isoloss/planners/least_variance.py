@@ -16,6 +16,7 @@ SOURCE = (
     "Tobias 2007, Optimum Experimental Designs, chapter 10; replicates updated as in Whitaker and "
     "Hamill 2002, Monthly Weather Review 130:1913, for one observation after the other"
 )
+KINDS = ["joint"]  # others are not fitted to the losses of single runs
 OPTIONS = {
     "factor": {
         "type": "number",

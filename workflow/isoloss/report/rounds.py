@@ -22,6 +22,8 @@ _HEAD = (
     "loss predicted",
     "loss",
 )
+# what a factor in N and in D counts for: D is met within a step, N only by a size that a model has
+_NEARNESS = {"n_params": 1.0, "n_samples": 10.0}
 
 
 def table(sweep: str, rounds: Sequence[pd.DataFrame], runs: pd.DataFrame) -> list[str]:
@@ -57,7 +59,8 @@ def _row(choice: Mapping[str, Any], runs: pd.DataFrame) -> list[str]:
     """A choice, and the run that came of it: the nearest in N and D of those up to its round."""
     known = runs[runs["round"] <= choice["round"]]
     distance = sum(
-        np.log(known[key].astype(float) / choice[key]).abs() for key in ("n_params", "n_samples")
+        weight * np.log(known[key].astype(float) / choice[key]).abs()
+        for key, weight in _NEARNESS.items()
     )
     run = known.loc[distance.idxmin()]
     predicted = _with_interval(choice["loss_predicted"], choice["loss_low"], choice["loss_high"])

@@ -87,6 +87,7 @@ class Summarize(Stage):
 
 def _trials(config: Mapping[str, Any]) -> list[dict[str, str]]:
     """The best mixtures of fits that sweeps train: sweep, weighting, fit and its group."""
+    earlier = rounds.before_others(config)
     return [
         {
             "sweep": sweep,
@@ -95,10 +96,16 @@ def _trials(config: Mapping[str, Any]) -> list[dict[str, str]]:
             "group": config["expand"][name]["mixture"].get("group", ""),
         }
         for sweep, entry in config["train"].items()
-        if entry.get("dataset") is not None
-        for name in weightings.of_sweep(config, sweep)
+        if entry.get("dataset") is not None and sweep not in earlier
+        for name in _weightings(config, sweep)
         if (fit := weightings.fit_of(config, name)) is not None
     ]
+
+
+def _weightings(config: Mapping[str, Any], sweep: str) -> list[str]:
+    """The weightings of the runs gathered under the name of a sweep, sorted."""
+    gathered = rounds.so_far(config, sweep)
+    return sorted({name for one in gathered for name in weightings.of_sweep(config, one)})
 
 
 STAGES = (Summarize(),)

@@ -80,8 +80,11 @@ class Estimator:
     truths: Mapping[Quantity, float]
 
     def scale(self, quantity: Quantity) -> str:
-        """`log` for what is positive on a scale without an origin, else `linear`."""
-        logarithmic = {term.name for term in self.law.terms if term.log} | set(OPTIMUM)
+        """`log` for what is positive on a scale without an origin, else `linear`.
+
+        The irreducible loss E is linear: nothing is wrong with one that is nearly 0.
+        """
+        logarithmic = {term.name for term in self.law.terms if term.log} - {"E"} | set(OPTIMUM)
         of_budget = not np.isnan(quantity.flops)
         name = quantity.name
         return "log" if name in logarithmic and of_budget == (name in OPTIMUM) else "linear"

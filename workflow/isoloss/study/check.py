@@ -38,6 +38,7 @@ from isoloss.study.rounds import (
     round_problems,
     seeding_problems,
     trial,
+    unsettled_problems,
 )
 from isoloss.study.schedules import phase_problems, schedule_problems
 from isoloss.train import cells
@@ -216,7 +217,8 @@ class _Sections:
             return
         self.problems += seeding_problems(self.config, name, seeds)
         if not wrong and sweep["round"]["number"] == 1:  # the others are alike
-            self.problems += self._trial_problems(trial(sweep, seeds), place)
+            unfit = self._trial_problems(trial(sweep, seeds), place)
+            self.problems += unfit or unsettled_problems(self.config, name)
         self.runs[name] = seeds
 
     def _trial_problems(self, sweep: Mapping[str, Any], place: str) -> list[Problem]:

@@ -150,6 +150,8 @@ def cards_page() -> str:
                 if key in facts:
                     code = f"`{facts[key]}`" if key == "FORMULA" else facts[key]
                     parts.append(f"- {key.lower()}: {code}\n")
+            if "KINDS" in facts:
+                parts.append(f"- kinds of laws: {', '.join(facts['KINDS'])}\n")
             if "SIZE_RULES" in facts:
                 rules = ", ".join(f"`{rule}`" for rule in facts["SIZE_RULES"])
                 parts.append(f"- rules for the sizes of a target N (`size_rule`): {rules}\n")

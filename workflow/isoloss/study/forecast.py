@@ -150,7 +150,7 @@ def _of_round(
     source = f"nothing: its runs are chosen when {about['before']} is fitted"
     if not flow.is_planned(about["before"]):
         return SweepForecast(name, [], [], {}, source, (0.0, 0.0))
-    if "budget" not in about:
+    if about.get("budget") is None:
         return SweepForecast(name, [], [], {}, source, (math.inf, math.inf))
     runs = [run for sweep in known for run in plans[sweep]]
     flops = [run.get("n_flops_6nd", 0.0) for run in runs]

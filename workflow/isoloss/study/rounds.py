@@ -11,7 +11,10 @@ import pandas as pd
 from isoloss.core import registry, rounds, units
 from isoloss.core.problems import Problem, nearest
 from isoloss.laws._make import allocating, made_law
-from isoloss.train.settings import commanded
+from isoloss.planners._planner import law_problems
+from isoloss.train.cells import OF_D
+from isoloss.train.plan import Cards
+from isoloss.train.settings import commanded, known
 from isoloss.trainers import _command_line
 
 Entry = Mapping[str, Any]
@@ -51,7 +54,7 @@ def round_problems(config: Entry, name: str, sound: Sound) -> list[Problem]:
         reason = f"{about['before']!r} is not a round before it"
         return [Problem(place, reason, "write `rounds`, which is spelled out by itself")]
     wrong = _fit_problems(config, name, sound)
-    if "until" in about and "target" not in about:
+    if about.get("until") is not None and about.get("target") is None:
         reason = "the budget for which N is to be known so well is missing"
         wrong.append(Problem(f"{place}.until", reason, "give `target` too"))
     return wrong
@@ -76,7 +79,8 @@ def _fit_problems(config: Entry, name: str, sound: Sound) -> list[Problem]:
     if registry.of_mixtures(law) or not made_law(law, entry["options"]).allocates:
         reason = f"its law, {law!r}, does not divide a budget between N and D"
         return [Problem(place, reason, f"name a fit of {' or '.join(allocating())}")]
-    return []
+    planner = config["train"][name]["round"]["planner"]
+    return [problem.within(place) for problem in law_problems(planner, law)]
 
 
 def figure_problems(config: Entry, figure: Entry, place: str) -> list[Problem]:
@@ -122,6 +126,33 @@ def trial(sweep: Entry, seeds: pd.DataFrame) -> dict[str, Any]:
     largest = seeds.iloc[int(takes.argmax())]
     sizes = [1.0 if pd.isna(largest[key]) else largest[key] for key in rounds.CHOSEN]
     return rounds.with_choices(sweep, *([size] for size in sizes))
+
+
+def unsettled_problems(config: Entry, name: str) -> list[Problem]:
+    """Settings that only the cells of the seeding runs give: chosen runs would have defaults.
+
+    Args:
+        config: a study in which rounds are spelled out.
+        name: of a round's sweep, whose runs can be planned.
+    """
+    sweep, seeds = config["train"][name], rounds.so_far(config, name)[0]
+    if commanded(sweep):
+        return []  # its command would lack them, which is told
+    specs = known(sweep)
+    defaults = {key: spec["default"] for key, spec in specs.items() if "default" in spec}
+    settings = {**defaults, **sweep["settings"]}
+    sizes = Cards.of(sweep).sizes(1000.0, "closest", settings, sweep["n_params"])
+    settled = {*sizes, *sweep["settings"], *OF_D, "n_params", "size_rule", "seed"}
+    given = dict.fromkeys(key for cell in config["train"][seeds]["cells"] for key in cell)
+    return [
+        Problem(
+            f"train.{seeds}.cells",
+            f"the runs of rounds would not have {key!r}, which only the cells give",
+            "put the value for these runs into `settings`",
+        )
+        for key in given
+        if key not in settled
+    ]
 
 
 def not_to_choose(problem: Problem, place: str) -> Problem:

@@ -21,6 +21,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import scipy
 
 from isoloss.chinchilla import Chinchilla as Ours
 from isoloss.chinchilla._metrics import asymmetric_mae
@@ -98,7 +99,7 @@ def main() -> None:
     print(table.drop(columns="peak_mib").to_string(index=False))
     if not chosen.quick:
         arrow = pa.Table.from_pandas(table, preserve_index=False)
-        facts = {"table": "benchmark", "benchmark": "toolkit"}
+        facts = {"numpy": np.__version__, "scipy": scipy.__version__}
         write_free(arrow, HERE / "results" / "toolkit.parquet", facts)
 
 

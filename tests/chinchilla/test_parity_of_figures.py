@@ -149,7 +149,7 @@ def test_the_style_of_other_figures_stays(toolkit):
 def planned(toolkit, tmp_path):
     """A Chinchilla with a seed regime and one run of its own."""
     mse = toolkit.module("_metrics").mse
-    return toolkit.make(tmp_path, some_runs(1), seed_ranges=SEED_RANGES, loss_fn=mse)
+    return toolkit.make(tmp_path, some_runs(1), draws=True, seed_ranges=SEED_RANGES, loss_fn=mse)
 
 
 def test_a_simulator_has_what_its_chinchilla_has(toolkit, planned):

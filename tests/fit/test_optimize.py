@@ -226,7 +226,7 @@ def test_a_start_that_cannot_reach_the_best_end_any_more_stops():
     }
     ends = optima["any"].ends
     alone = minimise(optima["any"].problem, optima["any"].begin, np.ones(100))
-    assert ends.iterations.max() < 300 < alone.iterations.max()
+    assert ends.iterations.sum() < alone.iterations.sum() / 2
     assert not ends.converged.all()
     assert optima["any"].objective_value == pytest.approx(optima["positive"].objective_value, 1e-9)
     assert ends.objective[0] <= alone.objective.min() * (1 + 1e-9)

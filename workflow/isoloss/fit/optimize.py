@@ -427,7 +427,7 @@ def optimise(
     begin, ends = _descended(problem, begin, weight)
     for _ in range(HOPS):
         best = ends.objective[0]
-        if (ends.objective - best <= AGREE * abs(best)).mean() >= SOME:
+        if not np.isfinite(best) or (ends.objective <= best + AGREE * abs(best)).mean() >= SOME:
             break
         law, affine = problem.law_on_runs.law, problem.affine
         others = affine.free(law.along_valley(affine.theta(ends.free[0])))
@@ -691,9 +691,9 @@ def distinct(points: np.ndarray) -> np.ndarray:
 
 
 def separate(ends: Ends) -> np.ndarray:
-    """Positions of ends of different objective, best first (`ends` are sorted)."""
+    """Positions of ends of different finite objective, best first (`ends` are sorted)."""
     positions = [0]
-    for i in range(1, len(ends.objective)):
+    for i in range(1, np.isfinite(ends.objective).sum()):
         last = ends.objective[positions[-1]]
         if ends.objective[i] - last > AGREE * abs(last):
             positions.append(i)

@@ -430,7 +430,7 @@ def optimise(
     begin, ends = _descended(problem, begin, weight)
     for _ in range(HOPS):
         best = ends.objective[0]
-        if (ends.objective - best <= AGREE * abs(best)).mean() >= SOME:
+        if not np.isfinite(best) or (ends.objective <= best + AGREE * abs(best)).mean() >= SOME:
             break
         law, affine = problem.law_on_runs.law, problem.affine
         others = affine.free(law.along_valley(affine.theta(ends.free[0])))

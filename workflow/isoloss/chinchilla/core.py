@@ -20,6 +20,7 @@ from isoloss.chinchilla._metrics import asymmetric_mae
 from isoloss.chinchilla._utils import AttrDict, is_between, ordinal, search_model_config
 from isoloss.chinchilla._validator import ModelSearchConfig, ParamGrid, SeedRanges
 from isoloss.chinchilla.database import Database
+from isoloss.chinchilla.visualizer import Visualizer
 from isoloss.core import escape
 
 if TYPE_CHECKING:
@@ -130,6 +131,13 @@ class Chinchilla:
             raise AttributeError("`seed_ranges` were not given when this Chinchilla was made")
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Give the class methods of a subclass the parameters of an instance, as ours have them."""
+        super().__init_subclass__(**kwargs)
+        for name in ("allocate_compute", "predict_loss"):
+            if isinstance(method := vars(cls).get(name), classmethod):
+                setattr(cls, name, OfParams(method.__get__(None, cls)))
+
     @classmethod
     def from_config(cls, config_path: str | os.PathLike, **kwargs: Any) -> Chinchilla:
         """A project by a file with the arguments of `Chinchilla`.
@@ -161,10 +169,8 @@ class Chinchilla:
             return False
 
     @cached_property
-    def visualizer(self) -> Any:
+    def visualizer(self) -> Visualizer:
         """The figures of this project."""
-        from isoloss.chinchilla.visualizer import Visualizer
-
         return Visualizer(self.project_dir, log_level=self.logger.getEffectiveLevel())
 
     def append(self, **result: Any) -> None:
@@ -376,7 +382,8 @@ class Chinchilla:
         if seeds < count:
             if not simulation:
                 self.logger.info(f"{seeds} of {count} [i]seed[/] runs: drawing the next")
-            return self.seed(generator)
+            # a subclass may have a `seed` without arguments
+            return self.seed() if generator is None else self.seed(generator)
         self._check_scale(scale_kwargs.get("scaling_factor"), scale_kwargs.get("C"))
         if not simulation:
             self.logger.info(f"{seeds} [i]seed[/] runs: fitting the law to {len(df)} runs")
@@ -397,7 +404,7 @@ class Chinchilla:
         """
         if not isinstance(N, int | float | np.integer | np.floating) or not N > 0:
             raise ValueError(f"N must be a positive number, not {N!r}")
-        D = _formula.samples_for(N, {name: getattr(self, name) for name in PARAMS})
+        D = _formula.samples_for(N, {name: getattr(self, name) for name in PARAMS[1:]})
         self.logger.debug(f"D = {D:.1f} for N = {N}")
         return D
 

@@ -122,6 +122,12 @@ def test_further_columns_of_any_type_are_texts_when_they_are_read_back(toolkit, 
     assert again["fine"][3] is True or again["fine"][3] == np.True_
 
 
+def test_a_further_column_may_be_long(toolkit, tmp_path):
+    (tmp_path / "df.csv").write_text(f"C,N,D,loss,log\n6,1,1,2,{'x' * 200_000}\n", "utf-8")
+    database = toolkit.module("database").Database(str(tmp_path), log_level=50)
+    assert len(database.df["log"][0]) == 200_000
+
+
 def test_a_run_without_a_loss_is_kept(toolkit, tmp_path):
     database = toolkit.module("database").Database(str(tmp_path), log_level=50)
     database.append(N=10, D=100, loss=None)

@@ -73,6 +73,12 @@ class Chinchilla:
         True
     """
 
+    E: float
+    A: float
+    B: float
+    alpha: float
+    beta: float
+
     algorithm = "BFGS"  # the package's name of its search; here every start is searched at once
     allocate_compute = allocate = OfParams(_formula.allocate)
     predict_loss = L = OfParams(_formula.predict)

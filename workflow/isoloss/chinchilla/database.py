@@ -224,7 +224,8 @@ def _read_csv(content: bytes, path: str) -> pd.DataFrame:
     place = escape.visible(path)
     try:
         text = content.decode("utf-8-sig")
-        lines = [line for line in csv.reader(io.StringIO(text), strict=True) if line]
+        with _any_length(text):
+            lines = [line for line in csv.reader(io.StringIO(text), strict=True) if line]
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{place}: is not CSV in UTF-8 ({error}); restore or remove it") from error
     header = lines[0] if lines else []
@@ -242,6 +243,16 @@ def _read_csv(content: bytes, path: str) -> pd.DataFrame:
     for name in NEEDED:
         df[name] = _numbers(df[name], place)
     return df
+
+
+@contextmanager
+def _any_length(text: str) -> Iterator[None]:
+    """The reader of CSV takes cells as long as the whole text."""
+    before = csv.field_size_limit(len(text) + 1)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
 
 
 def _numbers(column: pd.Series, place: str) -> pd.Series:

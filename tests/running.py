@@ -1,6 +1,7 @@
 """Real `snakemake` on small studies, each in a folder of its own."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -124,6 +125,14 @@ def snakemake(
         timeout=1500,
         check=False,
     )
+
+
+def hear_ctrl_c() -> None:
+    """Be interrupted by SIGINT: what is started in the background may have been told to ignore it.
+
+    To be given as `preexec_fn` of a process that a test interrupts.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def write(folder: Path, study: dict, name: str = "study.yaml") -> str:

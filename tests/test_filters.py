@@ -273,10 +273,10 @@ def test_what_is_no_filter_is_refused_with_its_place_and_a_way_out(
 ):
     monkeypatch.chdir(tmp_path)
     character, message = refusal
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(TableError) as error:
         filters.evaluate(runs, expression, "keep")
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
     assert f", character {character}: " in str(error.value)
     assert message in str(error.value)
     assert len(str(error.value).splitlines()) == 1
@@ -353,7 +353,7 @@ PIECES = [
 
 
 def answers_or_refuses(runs: pd.DataFrame, expression: str) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     try:
         answer = filters.evaluate(runs, expression, "keep")
     except TableError as error:
@@ -361,7 +361,7 @@ def answers_or_refuses(runs: pd.DataFrame, expression: str) -> None:
         assert len(str(error).splitlines()) == 1
     else:
         assert answer.dtype == bool and len(answer) == len(runs)
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 @settings(max_examples=400, deadline=None)

@@ -40,7 +40,8 @@ OTHER = {
 
 
 def digest(source: str, words: bool = True) -> str:
-    return provenance.tree_digest(ast.parse(source), words)
+    reading = provenance.read_tree(ast.parse(source))
+    return reading.digest if words else reading.without_words
 
 
 @pytest.mark.parametrize("source", SAME.values(), ids=SAME)
@@ -60,7 +61,7 @@ def test_an_f_string_has_one_digest_however_a_python_version_cuts_it():
     (string,) = [node for node in ast.walk(whole) if isinstance(node, ast.JoinedStr)]
     first, field, last = string.values
     string.values = [first, ast.Constant(""), field, ast.Constant("b"), ast.Constant("")]
-    assert provenance.tree_digest(whole) == digest('f"a{x!r}b"')
+    assert provenance.read_tree(whole).digest == digest('f"a{x!r}b"')
     assert last.value == "b"
 
 
@@ -80,6 +81,23 @@ def test_a_cards_words_are_no_part_of_a_runs_identity():
     renamed = SOURCE + 'TITLE = "A card"\n'
     assert digest(renamed) != digest(SOURCE)
     assert digest(renamed, words=False) == digest(SOURCE, words=False)
+
+
+@pytest.mark.parametrize(
+    ("source", "imported"),
+    [
+        ("import isoloss.core, os", [("isoloss.core", "", "")]),
+        ("from isoloss import a as b, c", [("isoloss", "a", "b"), ("isoloss", "c", "c")]),
+        ("from . import core\nimport isolosses\nfrom isolosses import a", []),
+        ("try:\n    from isoloss import a\nexcept A:\n    from isoloss import b\n"
+         "else:\n    from isoloss import c\nfinally:\n    from isoloss import d",
+         [("isoloss", name, name) for name in "abcd"]),
+        ("match x:\n    case 1:\n        from isoloss import a\n", [("isoloss", "a", "a")]),
+        ("class A:\n    def f(self):\n        from isoloss import a\n", [("isoloss", "a", "a")]),
+    ],
+)  # fmt: skip
+def test_imports_of_this_package_are_read_wherever_they_stand(source, imported):
+    assert provenance.read_tree(ast.parse(source)).imported == tuple(imported)
 
 
 def test_a_runs_code_is_what_can_change_its_numbers():

@@ -15,6 +15,7 @@ LADDER = {
     "cells": [{"d_model": [4, 6, 8], "n_samples": [2048, 4096, 8192]}],
     "rounds": {"count": 2, "fit": "law", "planner": "scale_up"},
 }
+TRUTH = {"E": 1.7, "A": 40.0, "B": 60.0, "alpha": 0.4, "beta": 0.4}
 
 
 @pytest.fixture
@@ -53,6 +54,29 @@ def test_a_sweep_with_rounds_stands_for_a_sweep_a_round(study):
     assert [train[name]["shards"] for name in train] == [8, 2, 2]
     assert config["fit"]["law"]["sweep"] == config["plot"]["map"]["sweep"] == "ladder_2"
     assert rounds.so_far(config, "ladder_2") == list(train)
+
+
+def test_simulations_and_observations_of_a_sweep_with_rounds_are_of_its_last(study):
+    study["observe"] = {"norms": {"card": "weight_norms", "sweep": "ladder"}}
+    study["simulate"] = {
+        "again": {
+            "truth": {"card": "chinchilla", "values": TRUTH},
+            "plan": {"kind": "runs", "sweep": "ladder"},
+            "estimators": {"same": {"card": "chinchilla"}},
+        }
+    }
+    config = check.check(study)
+    assert config["observe"]["norms"]["sweep"] == "ladder_2"
+    assert config["simulate"]["again"]["plan"]["sweep"] == "ladder_2"
+
+
+def test_a_round_that_is_written_out_follows_a_sweep_of_the_study(study):
+    config, _ = schema.complete(study)
+    config["train"]["ladder_1"]["round"]["before"] = "lader_0"
+    _, (problem,) = schema.complete(config)
+    assert str(problem) == (
+        "train.ladder_1.round.before: 'lader_0' is not in train; did you mean 'ladder_0'?"
+    )
 
 
 def test_what_is_spelled_out_is_a_study_that_stays_as_it_is(study):

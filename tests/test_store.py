@@ -245,7 +245,7 @@ def test_a_claim_is_free_after_an_error(store):
 def test_a_claim_ends_with_the_process_that_held_it(store):
     ready, wait = SPAWN.Queue(), SPAWN.Event()
     with processes(1, hold, store.root, ready, wait) as (child,):
-        assert ready.get(timeout=60) is True
+        assert ready.get(timeout=300) is True
         assert store.running(DIGEST)
         with store.claim(DIGEST, wait=False) as is_held:
             assert not is_held
@@ -259,7 +259,7 @@ def test_of_several_processes_one_at_a_time_holds_a_run(store, tmp_path):
     log = tmp_path / "log"
     with processes(3, queue_up, store.root, log) as children:
         for child in children:
-            child.join(60)
+            child.join(300)
             assert child.exitcode == 0
     assert log.read_text(encoding="utf-8").splitlines() == [f"{i} True" for i in range(60)]
 
@@ -300,7 +300,7 @@ def notes(root, name):
 
 def many_notes(root, names):
     """The same under the next name."""
-    notes(root, names.get(timeout=60))
+    notes(root, names.get(timeout=300))
 
 
 def test_lines_of_several_processes_are_whole(store):
@@ -309,7 +309,7 @@ def test_lines_of_several_processes_are_whole(store):
         names.put(name)
     with processes(3, many_notes, store.root, names) as children:
         for child in children:
-            child.join(60)
+            child.join(300)
             assert child.exitcode == 0
     lines = (store.root / "journal.jsonl").read_text(encoding="utf-8").splitlines()
     assert len([json.loads(line) for line in lines]) == 300
@@ -334,8 +334,8 @@ def test_a_line_for_which_there_is_no_room_is_an_error_and_harms_no_other(store,
     store.note("start", DIGEST, "before")
     queue, size = SPAWN.Queue(), (store.root / "journal.jsonl").stat().st_size + room
     with processes(1, note_without_room, store.root, size, queue) as (child,):
-        assert queue.get(timeout=60) == "refused"
-        child.join(60)
+        assert queue.get(timeout=300) == "refused"
+        child.join(300)
     assert (store.root / "journal.jsonl").stat().st_size == size
     store.note("start", DIGEST, "after")
     assert [line["run_id"] for line in store.journal()] == ["before", "after"]

@@ -1,8 +1,12 @@
 """A job puts its outputs in place only if they are still wanted, and takes only what is current."""
 
+from __future__ import annotations
+
+import copy
 import fcntl
 import json
 import os
+import shutil
 import sysconfig
 from pathlib import Path
 
@@ -27,9 +31,14 @@ class Home:
 
     def __init__(self, folder: Path, study: dict):
         self.root, self.study = folder / "results" / study["study"], study
-        self.root.mkdir(parents=True)
+        self.root.mkdir(parents=True, exist_ok=True)
         self.file = self.root / "config.yaml"
         self.write()
+
+    def copy(self, folder: Path) -> Home:
+        """The same in another folder, with the times of its files."""
+        shutil.copytree(self.root, folder / "results" / self.root.name)
+        return Home(folder, copy.deepcopy(self.study))
 
     def write(self, text: str = "") -> None:
         self.file.write_text(yaml.safe_dump(self.study) + text, encoding="utf-8")
@@ -60,22 +69,29 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
 
 
-@pytest.fixture
-def home(tmp_path) -> Home:
-    """A study of a table of runs, gathered and fitted."""
+@pytest.fixture(scope="module")
+def finished_home(tmp_path_factory) -> Home:
+    """A study of a table of runs, gathered, fitted and drawn, which every test leaves as it is."""
+    folder = tmp_path_factory.mktemp("home")
     size = np.geomspace(1e6, 1e9, 12)
     runs = pd.DataFrame({"n": size, "d": 20 * size, "loss": 2 + 100 / size**0.3})
-    runs.to_csv(tmp_path / "runs.csv", index=False)
+    runs.to_csv(folder / "runs.csv", index=False)
     columns = {"N": "n", "D": "d", "loss": "loss"}
-    table = {"table": str(tmp_path / "runs.csv"), "columns": columns}
+    table = {"table": str(folder / "runs.csv"), "columns": columns}
     law = {"card": "power_law", "options": {"variable": "N"}, "sweep": "mine", "bootstrap": 5}
     figure = {"card": "predicted_observed", "sweep": "mine", "fits": ["power"]}
     study = {"study": "mine", "aggregate": {"mine": table}, "fit": {"power": law}}
-    home = Home(tmp_path, study | {"plot": {"seen": figure}})
+    home = Home(folder, study | {"plot": {"seen": figure}})
     assert home.aggregate() == 0
     assert home.fit() == 0
     assert home.plot() == 0
     return home
+
+
+@pytest.fixture
+def home(finished_home, tmp_path) -> Home:
+    """A copy of it that belongs to one test."""
+    return finished_home.copy(tmp_path)
 
 
 @pytest.fixture

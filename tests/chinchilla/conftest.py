@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 
 import matplotlib
 import pytest
 from rich.logging import RichHandler
-from toolkits import SEED_RANGES, SerialPool, Toolkit, some_runs
-
-HAS_PACKAGE = importlib.util.find_spec("chinchilla") is not None and (
-    importlib.util.find_spec("chinchilla").origin is not None
-)
-# the package warns of much that our suite turns into errors
-PACKAGE = pytest.param(
-    "package",
-    marks=[
-        pytest.mark.filterwarnings("ignore"),
-        pytest.mark.skipif(not HAS_PACKAGE, reason="the package chinchilla is not installed"),
-    ],
-)
+from toolkits import PACKAGE_MARKS, SEED_RANGES, SerialPool, Toolkit, some_runs
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -30,7 +17,7 @@ def matplotlib_as_before():
         yield
 
 
-@pytest.fixture(scope="module", params=[PACKAGE, "isoloss"])
+@pytest.fixture(scope="module", params=[pytest.param("package", marks=PACKAGE_MARKS), "isoloss"])
 def toolkit(request):
     """The package, which starts no processes here, then the facade."""
     implementation = Toolkit(request.param)

@@ -16,7 +16,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from toolkits import ROOTS, TRUTH, loss_of, some_runs
+from toolkits import PACKAGE_MARKS, ROOTS, TRUTH, loss_of, some_runs
 
 FIT_A_TABLE = """
 import numpy as np
@@ -162,6 +162,14 @@ def run(toolkit, script: str, **names) -> dict:
     return names
 
 
+# the package takes seconds for every picture
+WITH_PACKAGE_SLOW = pytest.mark.parametrize(
+    "toolkit",
+    [pytest.param("package", marks=[*PACKAGE_MARKS, pytest.mark.slow]), "isoloss"],
+    indirect=True,
+)
+
+
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """The working folder of a script."""
@@ -214,8 +222,9 @@ def test_the_readme_fits_a_table(toolkit, folder, published_runs):
         assert names["params"] == pytest.approx(PUBLISHED, rel=2e-2)
 
 
+@WITH_PACKAGE_SLOW
 def test_the_readme_scales_from_scratch(toolkit, folder):
-    rounds = 1 if toolkit.name == "package" else 3  # the package takes seconds a round
+    rounds = 5 if toolkit.name == "package" else 2
     settings = {"POINTS": 1, "SEEDS": 10, "ROUNDS": rounds}
     names = run(toolkit, SCALE_FROM_SCRATCH, train_and_evaluate=train_and_evaluate, **settings)
     cc = names["cc"]
@@ -226,7 +235,7 @@ def test_the_readme_scales_from_scratch(toolkit, folder):
     budgets = runs.C.astype(float).to_numpy()
     assert (budgets[:10] <= 1e16).all()
     assert (budgets[10:] > 1e16).all()
-    assert (np.diff(budgets[9:]) > 0).all()
+    assert budgets[10:].max() > 1.5e16
     pictures = {file.name for file in (folder / "your_project__dir").glob("*.png")}
     assert pictures == {"optim.png", "parametric_fit.png"}
     run(toolkit, SIMULATE, cc=cc, SEEDS=10)
@@ -237,6 +246,7 @@ def test_the_readme_scales_from_scratch(toolkit, folder):
     }
 
 
+@WITH_PACKAGE_SLOW
 def test_a_notebook_draws_the_frontier(toolkit, folder):
     table = [{"C": 6 * n * d, "N": n, "D": d, "loss": loss} for n, d, loss in some_runs(noise=0.01)]
     pd.DataFrame(table).to_csv(folder / "df.csv", index=False)
@@ -255,6 +265,7 @@ def test_a_script_fits_the_results_of_a_sweep(toolkit, folder):
     assert set(params) == set(TRUTH)
 
 
+@WITH_PACKAGE_SLOW
 def test_a_notebook_takes_the_size_of_its_own_model(toolkit, folder):
     names = run(toolkit, OWN_SIZE, train_and_evaluate=train_and_evaluate)
     cc = names["cc"]
@@ -280,7 +291,7 @@ def test_the_readme_fits_a_table_with_both(published_runs, folder, points):
             text=True,
             check=True,
         )
-        params.append(json.loads(told.stdout))
+        params.append(json.loads(told.stdout.splitlines()[-1]))
     theirs, ours = (mean_penalty(published_runs, p) for p in params)
     assert ours <= theirs * (1 + 1e-9)
     if points == 5:

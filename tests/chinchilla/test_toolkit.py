@@ -461,7 +461,8 @@ def test_a_report_has_parameters_and_the_mean_penalty(tmp_path, capsys):
     assert len(cc.visualizer.plots) == 1
 
 
-MODULES = ("_metrics", "_utils", "_formula", "_validator", "_logger", "database", "core")
+MODULES = ("_metrics", "_utils", "_formula", "_validator", "_logger", "database", "core", "_grid")
+MODULES += ("_fitting", "_whole", "visualizer", "simulator")
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -10,13 +10,21 @@ import importlib
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+import pytest
 
 MODULES = ("core", "database", "visualizer", "simulator", "_utils", "_metrics", "_validator")
 MODULES += ("_logger",)
+HAS_PACKAGE = (spec := find_spec("chinchilla")) is not None and spec.origin is not None
+# the package warns of much that our suite turns into errors
+PACKAGE_MARKS = [
+    pytest.mark.filterwarnings("ignore"),
+    pytest.mark.skipif(not HAS_PACKAGE, reason="the package chinchilla is not installed"),
+]
 ROOTS = {"package": "chinchilla", "isoloss": "isoloss.chinchilla"}
 
 DIFFERENCES = {
@@ -70,10 +78,15 @@ class Toolkit:
         """The package itself, as `import chinchilla` gives it."""
         return importlib.import_module(ROOTS[self.name])
 
-    def make(self, folder, runs: Iterable[tuple[int, int, float]] = (), **settings):
-        """A Chinchilla of that folder, quiet, with runs (N, D, loss) in its database."""
+    def make(self, folder, runs: Iterable[tuple[int, int, float]] = (), *, draws=False, **settings):
+        """A Chinchilla of that folder, quiet, with runs (N, D, loss) in its database.
+
+        A fit leaves a picture only if it `draws`.
+        """
         settings = {"param_grid": GRID, "log_level": 50, **settings}
         cc = self.top.Chinchilla(str(folder), **settings)
+        if not draws:
+            cc.visualizer.optim = lambda *_, **__: None
         for n, d, loss in runs:
             cc.append(N=n, D=d, loss=loss)
         return cc

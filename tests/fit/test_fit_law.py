@@ -149,8 +149,8 @@ def test_an_offset_that_the_data_do_not_have_is_at_its_bound(
 def test_an_end_that_is_no_optimum_is_told(chinchilla_runs, monkeypatch):
     real = optimize._minimise
 
-    def early(problem, begin, weight, loss, most, kept):
-        return real(problem, begin, weight, loss, 1, kept)
+    def early(problem, begin, weight, loss, most, kept, best):
+        return real(problem, begin, weight, loss, 1, kept, best)
 
     monkeypatch.setattr(optimize, "_minimise", early)
     fit = fit_law(chinchilla_runs(noise=0.01), "chinchilla", **QUICK | {"bootstrap": 2})

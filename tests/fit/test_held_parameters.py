@@ -38,9 +38,12 @@ def cases():
 
 LAWS = list(cases())
 every_law = pytest.mark.parametrize(("name", "options", "law"), LAWS)
-every_law_of_amplitudes = pytest.mark.parametrize(
+# a law of one variable has the same formula in N, D and C
+IN_N = [case for case in LAWS if case.values[1].get("variable", "N") == "N"]
+every_formula = pytest.mark.parametrize(("name", "options", "law"), IN_N)
+every_formula_of_amplitudes = pytest.mark.parametrize(
     ("name", "options", "law"),
-    [case for case in LAWS if any(term.amplitude for term in case.values[2].terms)],
+    [case for case in IN_N if any(term.amplitude for term in case.values[2].terms)],
 )
 
 
@@ -105,7 +108,7 @@ def test_a_parameter_that_is_fixed_keeps_its_value_without_rounding(two_arms):
         assert (free["estimate"] < free["ci_high"]).all()
 
 
-@every_law
+@every_formula
 def test_any_parameter_alone_is_found_beside_the_others(name, options, law, table):
     runs, truth = with_losses(law, table)
     for term in law.terms:
@@ -116,7 +119,7 @@ def test_any_parameter_alone_is_found_beside_the_others(name, options, law, tabl
             assert (fit.summary["rmse"] / runs["loss"].abs().mean() < 2 * NOISE).all()
 
 
-@every_law_of_amplitudes
+@every_formula_of_amplitudes
 def test_amplitudes_alone_are_found(name, options, law, table):
     runs, truth = with_losses(law, table)
     free = [term.name for term in law.terms if term.amplitude]
@@ -155,8 +158,9 @@ def test_nothing_left_to_fit_is_an_error(chinchilla_runs, truth):
 @every_law
 def test_a_gain_is_a_number_or_an_error_that_says_what_is_needed(name, options, law, table):
     runs, _ = with_losses(law, table)
-    fit = fit_law(runs, name, options, bootstrap=5)
-    if law.allocates or law.variables == ("C",):
+    has_gains = law.allocates or law.variables == ("C",)
+    fit = fit_law(runs, name, options, bootstrap=3 if has_gains else 0)
+    if has_gains:
         row = fit.gain([BUDGET, 2 * BUDGET], "a", "b").iloc[0]
         loss, same = row["loss"], fit.gain(BUDGET, "a", "a").iloc[0]
         assert same["gain"] == pytest.approx(1.0, rel=1e-6)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import spearmanr
 
 from isoloss.fit.scores import SCORES, rank_correlation, scores
 
@@ -28,6 +27,8 @@ def test_scores_are_those_of_their_formulas():
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=3, max_size=20))
 def test_rank_correlation_is_that_of_scipy(pairs):
+    from scipy.stats import spearmanr  # here: it imports slowly, in every worker
+
     one, other = np.array(pairs, dtype=float).T
     correlation = rank_correlation(one, other)
     if np.ptp(one) == 0 or np.ptp(other) == 0:

@@ -126,6 +126,26 @@ def test_a_truth_outside_the_law_of_an_estimator_shows_as_bias_of_the_optimum():
     assert abs(off["chinchilla", "n_opt"]) < 1e-6 < abs(off["parabolas", "n_opt"]) < 0.5
 
 
+def test_rounds_add_runs_by_which_a_law_is_known_better():
+    rounds = {"count": 2, "planner": "isoflop", "options": {"factor": 10}}
+    estimators = {"mse": {"card": "chinchilla", "objective": "mse", "bootstrap": 20}}
+    asked = {"plan": {**SEEDS, "runs": 12}, "estimators": estimators, "replicates": 4}
+    before, after = (
+        simulated(**asked, budgets=[1e23], rounds=given).recovery.set_index("quantity")
+        for given in (None, rounds)
+    )
+    assert (after["n_converged"] == 4).all()
+    assert after.loc["loss_opt", "rmse"] < before.loc["loss_opt", "rmse"]
+    assert after.loc["loss_opt", "median_width"] < before.loc["loss_opt", "median_width"] / 2
+
+
+def test_rounds_that_cannot_be_chosen_are_trials_that_failed():
+    few = {"mse": {"card": "chinchilla", "objective": "mse", "bootstrap": 5, "where": "C < 1.2e18"}}
+    rounds = {"count": 1, "planner": "scale_up"}
+    trials = simulated(plan={**SEEDS, "runs": 6}, estimators=few, rounds=rounds).trials
+    assert trials["status"].str.startswith("failed: ").all()
+
+
 @pytest.mark.parametrize(
     ("settings", "spread"),
     [
@@ -201,6 +221,10 @@ def test_replicates_that_cannot_be_fitted_are_counted_with_their_reason():
         ({"estimators": {"a": {**PLAIN["huber"], "objective": "l2"}}}, "estimators.a.objective"),
         ({"estimators": {"a": {**PLAIN["huber"], "where": "width > 3"}}}, "estimators.a.where"),
         ({"estimators": {"a": {"card": "isoflop_parabolas"}}}, "no parameter in common"),
+        ({"rounds": {"planner": "scale_op"}}, "rounds.planner: found 'scale_op'; did you mean"),
+        ({"rounds": {"planner": "scale_up", "fit": "x"}}, "rounds.fit: not a setting of rounds"),
+        ({"rounds": {"planner": "scale_up", "options": {"factor": 0}}}, "rounds.options.factor"),
+        ({"rounds": {"count": 0, "planner": "scale_up", "until": -1}}, "rounds.count: found 0"),
         ({"budgets": [0]}, r"budgets\[0\]: found 0"),
         ({"replicates": 0}, "replicates: found 0"),
         ({"workers": 1.5}, "workers: found 1.5"),

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from running import hear_ctrl_c
 from written_logs import events
 
 from isoloss.core.problems import StudyError
@@ -316,7 +317,7 @@ def alive(pid: int) -> bool:
     return state != "Z"
 
 
-def pids(folder: Path, seconds: float = 60) -> list[int]:
+def pids(folder: Path, seconds: float = 300) -> list[int]:
     """The processes of a program: itself, one that it started, and the one that watches it."""
     end = time.monotonic() + seconds
     file = folder / "pids.txt"
@@ -326,7 +327,7 @@ def pids(folder: Path, seconds: float = 60) -> list[int]:
     return [int(pid) for pid in file.read_text().split()]
 
 
-def are_gone(processes: list[int], seconds: float = 20) -> bool:
+def are_gone(processes: list[int], seconds: float = 300) -> bool:
     end = time.monotonic() + seconds
     while any(map(alive, processes)) and time.monotonic() < end:
         time.sleep(0.05)
@@ -335,8 +336,8 @@ def are_gone(processes: list[int], seconds: float = 20) -> bool:
 
 def test_a_run_that_hangs_is_ended_with_all_that_it_started(own):
     own.write(program=SLEEPS)
-    row = own.train({"width": 8}, timeout_minutes=0.02).iloc[0]
-    assert (row["status"], row["status_reason"]) == ("failed", "not at an end after 0.02 minutes")
+    row = own.train({"width": 8}, timeout_minutes=0.08).iloc[0]
+    assert (row["status"], row["status_reason"]) == ("failed", "not at an end after 0.08 minutes")
     assert are_gone(pids(own.folder))
 
 
@@ -344,7 +345,7 @@ def test_a_run_that_does_not_listen_is_ended_too(own, monkeypatch):
     monkeypatch.setattr("isoloss.trainers._process.GRACE", 0.5)
     deaf = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
     own.write(program=deaf + SLEEPS)
-    assert own.train({"width": 8}, timeout_minutes=0.02)["status"].tolist() == ["failed"]
+    assert own.train({"width": 8}, timeout_minutes=0.08)["status"].tolist() == ["failed"]
     assert are_gone(pids(own.folder))
 
 
@@ -362,13 +363,16 @@ own.train({"width": 8})
 def test_no_process_is_left_when_the_job_ends(own, name):
     own.write(program=SLEEPS)
     paths = json.dumps([str(Path(__file__).parent), *sys.path])
-    job = subprocess.Popen([sys.executable, "-c", JOB, paths], stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", JOB, paths]
+    job = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, encoding="utf-8", preexec_fn=hear_ctrl_c
+    )
     processes = pids(own.folder)
     if name == "of the watcher":
         os.kill(processes[2], signal.SIGKILL)
     else:
         job.send_signal(getattr(signal, name))
-    _, output = job.communicate(timeout=60)
+    _, output = job.communicate(timeout=300)
     assert are_gone(processes), output
     if name == "of the watcher":
         (digest,) = own.store.kept()

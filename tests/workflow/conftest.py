@@ -49,7 +49,7 @@ def finished(made_once, source, tmp_path_factory):
     """The tiny study, run once for all workers: a copy's folder, configfile and printed output."""
 
     def fill(folder):
-        process = snakemake(folder, "--configfile", write(folder, tiny(source)), cold=True)
+        process = snakemake(folder, "--configfile", write(folder, tiny(source)))
         output = process.stdout + process.stderr
         assert process.returncode == 0, output
         (folder / "output.txt").write_text(output, encoding="utf-8")

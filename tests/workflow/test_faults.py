@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 from project import Project
-from running import small, snakemake, write
+from running import hear_ctrl_c, small, snakemake, write
 
 from isoloss.core import tables
 from isoloss.records.store import FINAL
@@ -67,8 +67,7 @@ class Disturbed(Project):
                 stdout=output,
                 stderr=output,
                 process_group=0,
-                # what is started in the background may have been told to ignore Ctrl-C
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+                preexec_fn=hear_ctrl_c,
             )
 
     def begin_snakemake(self, target, **variables):
@@ -142,10 +141,10 @@ def assert_undisturbed(project):
 
 @pytest.fixture(scope="session")
 def small_results(made_once, source):
-    """The folder in which the small study was run once."""
+    """The folder in which the small study was run once, as a person does: cold."""
 
     def fill(folder):
-        process = snakemake(folder, "--configfile", write(folder, small(source)))
+        process = snakemake(folder, "--configfile", write(folder, small(source)), cold=True)
         assert process.returncode == 0, process.stdout + process.stderr
 
     return made_once("small study", fill)
@@ -188,8 +187,11 @@ def kill_child(project, head):
         assert head.poll() is None
         return project.trainers()[1]
 
-    victim = min(wait_for(one))
-    os.kill(victim, signal.SIGKILL)
+    while True:
+        victim = min(wait_for(one))
+        with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile: the next one
+            os.kill(victim, signal.SIGKILL)
+            break
     assert head.wait(300) == 0
     failed = [line for line in project.store.journal() if line.get("status") == "failed"]
     assert len(failed) <= 1  # none if its run had just been saved
@@ -540,7 +542,7 @@ def test_paths_may_have_spaces_and_letters_of_any_script(source, project, tmp_pa
     folder = tmp_path / "été 研究 x"
     folder.mkdir()
     config = write(folder, small(library), "étude 一.yaml")
-    first = snakemake(folder, "--configfile", config, root=root, cold=True)
+    first = snakemake(folder, "--configfile", config, root=root)
     assert first.returncode == 0, first.stdout + first.stderr
     results = folder / "results" / "tiny"
     drawn = {path.stem for path in results.glob("plot/*.png")}

@@ -25,14 +25,14 @@ def files(results: Path) -> dict[str, bytes]:
 def other_way(folder: Path, study: dict, first: str, **shards: int) -> Path:
     """Run a study on one core, with other shards, what usually comes last first.
 
-    Its programs are warm, those of the results that it is compared with were cold.
+    Its programs are cold, those of the results that it is compared with were warm.
     """
     study = copy.deepcopy(study)
     for sweep, number in shards.items():
         study["train"][sweep]["shards"] = number
     config = write(folder, study)
     for targets in ([first], []):
-        process = snakemake(folder, *targets, "--configfile", config, "--cores", "1")
+        process = snakemake(folder, *targets, "--configfile", config, "--cores", "1", cold=True)
         assert process.returncode == 0, process.stdout + process.stderr
     return folder / "results" / study["study"]
 
@@ -57,7 +57,7 @@ def test_the_default_study_gives_the_same_bytes(tmp_path):
     study = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
     usual = tmp_path / "usual"
     usual.mkdir()
-    process = snakemake(usual, "--configfile", write(usual, study), cold=True)
+    process = snakemake(usual, "--configfile", write(usual, study))
     assert process.returncode == 0, process.stdout + process.stderr
     first = "results/default/expand/stdlib/comment_half/index.parquet"
     theirs = other_way(tmp_path, study, first, isoflop=5)

@@ -157,7 +157,7 @@ def test_what_is_chosen_again_is_not_trained_again(source, tmp_path):
 def test_rounds_go_on_where_they_were_interrupted_and_in_a_copy(source, tmp_path, capsys):
     config = study(source, 2)
     target = f"{RESULTS}/aggregate/ladder_1/runs.parquet"
-    made(tmp_path, config, target)
+    made(tmp_path, config, "--", target)
     assert starts(tmp_path) == 4 + 1
     assert main(["status", str(tmp_path / "study.yaml"), "--directory", str(tmp_path)]) == 0
     assert "ladder_2: its runs are chosen when ladder_1 is fitted" in capsys.readouterr().out

@@ -54,7 +54,7 @@ def results(tmp_path_factory):
     """What the study leaves, and what snakemake printed."""
     folder = tmp_path_factory.mktemp("images")
     options = write_images(folder, n=600, n_test=60, packed=True)
-    process = snakemake(folder, "--configfile", write(folder, study(options)), cold=True)
+    process = snakemake(folder, "--configfile", write(folder, study(options)))
     output = process.stdout + process.stderr
     assert process.returncode == 0, output
     return folder / "results" / "images", output

@@ -249,6 +249,22 @@ class Chinchilla:
             ValueError: there are fewer than 3 runs, one of them has no finite loss or no positive N
                 and D, or no start leads to a finite objective.
             TypeError: `DTYPE` is less precise than 64 bits.
+
+        Example:
+            >>> from tempfile import TemporaryDirectory
+            >>> from isoloss.chinchilla._metrics import log_huber
+            >>> grid = dict(E=[1.5], a=[6], b=[6], alpha=[0.3], beta=[0.3])
+            >>> with TemporaryDirectory() as folder:
+            ...     cc = Chinchilla(folder, grid, loss_fn=log_huber, log_level=40)
+            ...     for N in (1e7, 1e8, 1e9):
+            ...         for D in (1e9, 1e10, 1e11):
+            ...             cc.append(N=N, D=D, loss=1.7 + 400 / N**0.34 + 400 / D**0.28)
+            ...     cc.fit()
+            >>> {name: round(value, 4) for name, value in cc.params.items()}
+            {'E': 1.7, 'A': 400.0, 'B': 400.0, 'alpha': 0.34, 'beta': 0.28}
+            >>> N, D = cc.allocate_compute(1e21)
+            >>> float(round(cc.predict_loss(N, D), 3))
+            2.325
         """
         from isoloss.chinchilla._fitting import fitted
 

@@ -43,6 +43,14 @@ class Visualizer:
     Attributes:
         project_dir: folder of the pictures.
         logger: where messages go.
+
+    Example:
+        >>> import os
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     Visualizer(folder).optim(np.array([3.0, 2.4]), np.array([3.1, 2.5]))
+        ...     os.listdir(folder)
+        ['optim.png']
     """
 
     def __init__(self, project_dir: str, log_level: int = 30) -> None:

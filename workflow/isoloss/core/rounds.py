@@ -10,10 +10,10 @@ import copy
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from isoloss.core.problems import Problem
+from isoloss.core.problems import Problem, nearest
 
 Entry = Mapping[str, Any]
-_USERS = ("fit", "plot", "observe")  # sections whose entries name a sweep
+_USERS = ("fit", "plot", "observe", "simulate")  # sections whose entries name a sweep
 _OF_A_ROUND = ("fit", "planner", "options", "budget", "target", "until")
 CHOSEN = ("n_params", "n_samples")  # settings of a run that a round decides
 _LONGEST = 100  # characters of a name
@@ -40,13 +40,14 @@ def spelled_out(config: Entry) -> tuple[dict[str, Any], list[Problem]]:
 
     Returns:
         The study with a sweep for the seeding runs and one for each round, and with the last of
-        these in the place of the sweep's name in fits, figures and observations; as it is, if
-        something is wrong.
+        these in the place of the sweep's name in fits, figures, observations and simulations; as it
+        is, if something is wrong.
 
     Example:
         >>> rounds = {"count": 2, "fit": "law", "planner": "scale_up", "options": {}, "shards": 2}
+        >>> sweep = {"cells": [{"seed": 1}], "settings": {}, "rounds": rounds}
         >>> study, _ = spelled_out({"fit": {"law": {"sweep": "s"}}, "plot": {}, "observe": {},
-        ...     "aggregate": {}, "train": {"s": {"cells": [{"seed": 1}], "rounds": rounds}}})
+        ...     "simulate": {}, "aggregate": {}, "train": {"s": sweep}})
         >>> list(study["train"]), study["fit"]
         (['s_0', 's_1', 's_2'], {'law': {'sweep': 's_2'}})
         >>> study["train"]["s_2"]["round"]
@@ -59,6 +60,7 @@ def spelled_out(config: Entry) -> tuple[dict[str, Any], list[Problem]]:
     }
     wrong = [one for name, sweeps in families.items() for one in _names(config, name, sweeps)]
     wrong += [one for name in families for one in _designs(config, name)]
+    wrong += _begins(config)
     if wrong or not families:
         return dict(config), wrong
     train: dict[str, Any] = {}
@@ -85,9 +87,22 @@ def _sweeps(name: str, entry: Entry) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _with_last(entry: Entry, last: Mapping[str, str]) -> dict[str, Any]:
-    """An entry that names a sweep, with the last round in the place of a sweep with rounds."""
+    """An entry that names a sweep, with the last round in the place of a sweep with rounds.
+
+    A simulation names one in its plan.
+    """
+    entry = {**entry, "plan": _with_last(entry["plan"], last)} if "plan" in entry else dict(entry)
     sweep = entry.get("sweep")
-    return {**entry, "sweep": last[sweep]} if sweep in last else dict(entry)
+    return {**entry, "sweep": last[sweep]} if sweep in last else entry
+
+
+def _begins(config: Entry) -> Iterator[Problem]:
+    """Problems of rounds that are written out by hand, and follow no sweep of the study."""
+    for name, entry in config["train"].items():
+        before = entry.get("round", {}).get("before", name)
+        if before not in config["train"]:
+            place, remedy = f"train.{name}.round.before", nearest(before, config["train"])
+            yield Problem(place, f"{before!r} is not in train", remedy)
 
 
 def _names(config: Entry, name: str, sweeps: Entry) -> Iterator[Problem]:

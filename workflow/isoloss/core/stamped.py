@@ -66,15 +66,25 @@ class Stamped:
         Raises:
             OSError: the file cannot be read.
         """
-        about = path.stat()
-        stamp = [about.st_size, about.st_mtime_ns, about.st_ctime_ns]
-        name = str(path)
-        entry = self._now.get(name) or self._before.get(name)
-        if entry is None or entry[0] != stamp or entry[1] - max(stamp[1:]) < _CLOCK:
+        stamp = _stamp(path)
+        entry = self._valid(path, stamp)
+        if entry is None:
             looked = self.now()  # before the file is read, so that a later change is noticed
             entry = [stamp, looked, self.make(path)]
-        self._now[name] = entry
+        self._now[str(path)] = entry
         return entry[2]
+
+    def kept_of(self, path: Path) -> Any | None:
+        """The value that was kept for a file; None if there is none or the file changed since."""
+        entry = self._valid(path, _stamp(path))
+        return None if entry is None else entry[2]
+
+    def _valid(self, path: Path, stamp: list[int]) -> list | None:
+        """The entry of a file that has been as it is for long enough."""
+        entry = self._now.get(str(path)) or self._before.get(str(path))
+        if entry is None or entry[0] != stamp or entry[1] - max(stamp[1:]) < _CLOCK:
+            return None
+        return entry
 
     def save(self) -> None:
         """Keep the values of the files that were asked for; nothing is written if none changed."""
@@ -82,6 +92,11 @@ class Stamped:
             about = {"version": self.version, "checksum": _checksum(self._now)}
             with suppress(OSError):  # full or read-only disk: computed again next time
                 tables.write_text(self.kept, json.dumps({**about, "files": self._now}))
+
+
+def _stamp(path: Path) -> list[int]:
+    about = path.stat()
+    return [about.st_size, about.st_mtime_ns, about.st_ctime_ns]
 
 
 def _checksum(files: Any) -> str:

@@ -121,7 +121,7 @@ def fit_law(
         seed=seed,
         loss_unit=loss_unit or runs.attrs.get("loss_unit", NATS),
     )
-    return _fit(selected(runs, where, group, settings.place), settings)
+    return fit_by(runs, settings, where, group)
 
 
 def solved(runs: pd.DataFrame, settings: Settings, where: str = "") -> Solved:
@@ -140,6 +140,11 @@ def solved(runs: pd.DataFrame, settings: Settings, where: str = "") -> Solved:
     """
     division = divided(selected(runs, where, "group", settings.place), settings, mixture=False)
     return next(_solved(division.runs, settings))
+
+
+def fit_by(runs: pd.DataFrame, settings: Settings, where: str = "", group: str = "group") -> Fit:
+    """The fit of runs by settings that are checked; see `fit_law`."""
+    return _fit(selected(runs, where, group, settings.place), settings)
 
 
 def _fit(runs: pd.DataFrame, settings: Settings) -> Fit:

@@ -21,12 +21,14 @@ AIM = 1e-10  # where the descent itself stops
 EXACT = 1e-12  # root mean square log residual below which a fit is exact
 ROUNDING = 1e-13  # relative size of what rounding does to an objective
 DAMPING = 1e-2  # of Newton's step where a descent begins, or begins again
-MOST, LAST = 1000, 60  # steps of a descent at most; of one to sharp corners
+MOST, LAST = 1000, 200  # steps of a descent at most; of one to sharp corners
 HALVED = 15  # steps at most on each objective on the way to sharp corners
 SOON = 10  # steps after which the few that are not there yet go on together
 # a descent that gains less than CRAWL in so many steps is damped afresh, LIVES times
 DROP = 0.9  # of an amplitude, that one step takes off it at most
 PATIENCE, CRAWL, LIVES = 40, 1e-6, 3
+# where fewer starts than SOME of all agree, others are tried along a valley, HOPS times at most
+SOME, HOPS = 0.25, 6
 POINTS = 256  # of a pool, whose objectives for all replicates are looked at together
 MOST_SINGLE = 1e30  # of a penalty in single precision, relative to the median
 SCANNED, FAR = 200, 20.0  # points along one free coordinate, and how far from a start they reach
@@ -106,6 +108,7 @@ class FitProblem:
     Attributes:
         smoother: objectives that lead to one of sharp corners.
         damping: of the first step of a descent.
+        most: steps of a descent at most.
     """
 
     def __init__(
@@ -117,6 +120,8 @@ class FitProblem:
         self.smoother = objective.halving(loss)
         # descents on the way to sharp corners begin where Newton's own step is right
         self.damping = 0.0 if self.smoother else DAMPING
+        # near a sharp corner few steps are enough, or none are
+        self.most = LAST if self.smoother and objective.smooth < SMOOTH else MOST
         self.amplitudes = np.array([terms[name].amplitude for name in affine.terms], bool)
 
     def predicted(self, free: np.ndarray) -> np.ndarray:
@@ -207,7 +212,7 @@ def minimise(
     begin: np.ndarray,
     weight: np.ndarray,
     loss: np.ndarray | None = None,
-    iterations: int = MOST,
+    iterations: int | None = None,
     held: np.ndarray | None = None,
     rivals: bool = False,
 ) -> Ends:
@@ -218,7 +223,7 @@ def minimise(
         begin: starts, (b, q).
         weight: of every run, (n,), or of every run for every start, (b, n).
         loss: observed, where every start has losses of its own, (b, n).
-        iterations: at most.
+        iterations: at most; those of the problem if None.
         held: coordinates that stay where they start, bool (q,).
         rivals: whether the least end is all that counts, of starts with the same weights and
             losses: one that at its present rate cannot come below an end that is there already
@@ -248,6 +253,7 @@ def minimise(
             ]
         )
 
+    iterations = problem.most if iterations is None else iterations
     ends = descend(begin, np.arange(len(begin)), min(iterations, SOON), None)
     late = np.flatnonzero(ends.left > AIM)
     if len(late) and iterations > SOON:
@@ -402,7 +408,8 @@ def optimise(
 
     Starts are first moved to the best scales for their exponents; those that meet there are one,
     and if all do, others are added (`further_starts`), since one alone is no evidence.
-    A Huber objective, and sharp corners, are approached from easier objectives (`narrowed`).
+    A Huber objective, and sharp corners, are approached from easier objectives (`narrowed`). Where
+    few ends agree, others are sought along the law's valley (`Law.along_valley`).
 
     Args:
         problem: what to minimise.
@@ -417,11 +424,31 @@ def optimise(
     begin = distinct(
         np.concatenate([begin, further_starts(problem, distinct(begin), inside, weight)])
     )
+    begin, ends = _descended(problem, begin, weight)
+    for _ in range(HOPS):
+        best = ends.objective[0]
+        if (ends.objective - best <= AGREE * abs(best)).mean() >= SOME:
+            break
+        law, affine = problem.law_on_runs.law, problem.affine
+        others = affine.free(law.along_valley(affine.theta(ends.free[0])))
+        if not len(others):
+            break
+        others, ends_of_others = _descended(problem, others, weight)
+        begin, ends = np.concatenate([begin, others]), join([ends, ends_of_others])
+        order = np.argsort(ends.objective, kind="stable")
+        begin, ends = begin[order], ends[order]
+        if not ends.objective[0] < best - AGREE * abs(best):
+            break
+    return begin, ends
+
+
+def _descended(
+    problem: FitProblem, begin: np.ndarray, weight: np.ndarray
+) -> tuple[np.ndarray, Ends]:
+    """Starts (d, q) and their ends, both by objective, best first."""
     near = narrowed(problem, begin, weight)
     kept, met = _met(near)
-    # near a sharp corner few steps are enough, or none are
-    most = LAST if problem.smoother else MOST
-    ends = minimise(problem, near[kept], weight, iterations=most, rivals=True)[met]
+    ends = minimise(problem, near[kept], weight, rivals=True)[met]
     order = np.argsort(ends.objective, kind="stable")
     return begin[order], ends[order]
 

@@ -92,7 +92,8 @@ class PenaltyOfLosses:
 
     def _given(self, observed: np.ndarray, predicted: np.ndarray) -> np.ndarray:
         try:
-            return np.asarray(self.function(observed, predicted), dtype=float)
+            with np.errstate(all="ignore"):  # what is not a number is seen in what it returns
+                return np.asarray(self.function(observed, predicted), dtype=float)
         except Exception as error:
             reason = f"{type(error).__name__}: {visible(str(error))[:200]}"
             do = "it is called as f(observed, predicted) with arrays (n,)"

@@ -332,6 +332,13 @@ class Law(ABC):
         """All combinations of the terms' starts, (s, p)."""
         return np.array(list(itertools.product(*(term.starts for term in self.terms))))
 
+    def along_valley(self, theta: np.ndarray) -> np.ndarray:
+        """Points that predict nearly what theta (p,) does near a variable's mean of 1, (k, p).
+
+        Further starts where few agree; none of a law whose terms no such valley connects.
+        """
+        return np.empty((0, len(theta)))
+
     def on(self, data: Data) -> LawOnRuns:
         """The law on runs, with what does not change during a fit computed once."""
         return LawOnRuns(self, data)

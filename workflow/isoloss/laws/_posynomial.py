@@ -16,6 +16,9 @@ import numpy as np
 
 from isoloss.laws._law import Data, Law, LawOnRuns, Sums
 
+VALLEY = 2.0 ** np.array(
+    [-8, -6, -4, -3, -2, -1, 1, 2, 3]
+)  # factors of exponents of further starts
 LEAST = 0.02  # of the loss, what a start leaves to a part
 
 
@@ -111,6 +114,22 @@ class Posynomial(Law):
                     moved = sum(power * log_scale[v] for v, power in powers.items())
                     matrix[row, self.index(name)] -= moved
         return matrix, shift
+
+    def along_valley(self, theta: np.ndarray) -> np.ndarray:
+        """Points with other exponents of a part, and the same value and slope where it is 1.
+
+        A constant of any sign takes up what the part's scale gains as its exponents fall to 0.
+        """
+        constants = [self.index(part.scale) for part in self.parts if self.any_sign(part)]
+        points = []
+        for part in self.parts if constants else ():
+            for factor in VALLEY if part.exponents else ():
+                point, scale = theta.copy(), self.index(part.scale)
+                point[[self.index(name) for name in part.exponents]] *= factor
+                point[scale] -= np.log(factor)
+                point[constants[0]] += np.exp(theta[scale]) - np.exp(point[scale])
+                points.append(point)
+        return np.array(points).reshape(-1, len(theta))
 
     def on(self, data: Data) -> PosynomialOnRuns:
         """With all features and their products computed once."""

@@ -15,17 +15,19 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import astuple, dataclass
 from functools import cache
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 from isoloss.core.registry import FOLDERS, tree_of
 from isoloss.core.stamped import Stamped
 
 HOME = Path(__file__).parent.parent
 PACKAGE = "isoloss"
+KEPT = "code.json"  # file in the cache of a start: what the sources said
 # A card's words about itself; numbers that code reads are not among them.
 WORDS = {"TITLE", "ABOUT", "FORMULA", "LATEX", "SOURCE", "DOMAIN", "PRESETS", "OPTIONS", "TAGS"}
 
@@ -62,20 +64,22 @@ def read_tree(tree: ast.Module) -> Reading:
 
     Example:
         >>> read_tree(ast.parse("from isoloss.core import seeds as s")).imported
-        (('isoloss', 'seeds', 's'),)
+        (('isoloss.core', 'seeds', 's'),)
     """
-    imported = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            imported.update((name.name, "", "") for name in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            given = [(name.name, name.asname or name.name) for name in node.names]
-            imported.update((node.module, *names) for names in given)
-    own = sorted(each for each in imported if each[0].split(".")[0] == "isoloss")
-    code = _without_imports(tree)
-    digest = tree_digest(code)
-    has_words = any(isinstance(n, ast.Assign) and _names(n) <= WORDS for n in ast.walk(code))
-    return Reading(tuple(own), digest, tree_digest(code, words=False) if has_words else digest)
+    walk = _Walk()
+    walk.node(tree)
+    digest, end = _digest(walk.tokens), 0
+    code: list[str] = []
+    for start, stop in walk.words:
+        code += walk.tokens[end:start]
+        end = stop
+    without_words = _digest(code + walk.tokens[end:]) if walk.words else digest
+    return Reading(tuple(sorted(walk.imported)), digest, without_words)
+
+
+def _digest(tokens: list[str]) -> str:
+    """Digest of a tree's tokens."""
+    return blake2b("\0".join([*tokens, ""]).encode(), digest_size=16).hexdigest()
 
 
 _READ: dict[Path, Reading] = {}  # files that were read in this process; `forget` empties it
@@ -96,19 +100,39 @@ def recall(kept: Path) -> tuple[str, Stamped]:
     Returns:
         A digest of all of it, and what the sources say now, to be kept by its `save`.
     """
-    reader = blake2b(Path(__file__).read_bytes(), digest_size=16).hexdigest()
-    readings = Stamped(kept, _as_json, f"{sys.version} {reader}")
+    readings = _kept_in(kept)
     everything = blake2b(digest_size=16)
     for path in sorted(HOME.rglob("*.py")):
-        imported, digest, without_words = readings.of(path)
-        _READ[path] = Reading(tuple(map(tuple, imported)), digest, without_words)
+        _READ[path] = _from_json(readings.of(path))
         everything.update(f"{path.relative_to(HOME)}\0{_READ[path]}\0".encode())
     return everything.hexdigest(), readings
+
+
+def recall_unchanged(kept: Path) -> None:
+    """Take from the cache of `recall` what files say that did not change; read the others later.
+
+    A job needs the code of its stage only, and must not mind a fault in any other file.
+    """
+    readings = _kept_in(kept)
+    for path in HOME.rglob("*.py"):
+        with suppress(OSError):  # it is being replaced
+            if (reading := readings.kept_of(path)) is not None:
+                _READ[path] = _from_json(reading)
+
+
+def _kept_in(kept: Path) -> Stamped:
+    reader = blake2b(Path(__file__).read_bytes(), digest_size=16).hexdigest()
+    return Stamped(kept, _as_json, f"{sys.version} {reader}")
 
 
 def _as_json(path: Path) -> list[Any]:
     imported, *digests = astuple(read_tree(tree_of(path)))
     return [list(map(list, imported)), *digests]
+
+
+def _from_json(reading: list[Any]) -> Reading:
+    imported, digest, without_words = reading
+    return Reading(tuple(map(tuple, imported)), digest, without_words)
 
 
 def _of(module: str) -> Reading:
@@ -176,13 +200,6 @@ def _references(module: str) -> tuple[tuple[str, str, str], ...]:
     return tuple(sorted(references))
 
 
-def tree_digest(tree: ast.AST, words: bool = True) -> str:
-    """Digest of a syntax tree."""
-    tokens: list[str] = []
-    _walk(tree, words, tokens)
-    return blake2b("".join(f"{t}\0" for t in tokens).encode(), digest_size=16).hexdigest()
-
-
 def code_digest(modules: Iterable[str], words: bool = True, contracts: Iterable[str] = ()) -> str:
     """Digest of the code of some modules, such as a closure; their names do not matter.
 
@@ -193,7 +210,7 @@ def code_digest(modules: Iterable[str], words: bool = True, contracts: Iterable[
     """
     contents = {module: module_digest(module, words) for module in modules}
     parts = {_with_imports(module, contents) for module in contents}
-    parts.discard(tree_digest(ast.parse("")))  # most packages' `__init__`: no code
+    parts.discard(read_tree(ast.parse("")).digest)  # most packages' `__init__`: no code
     digest = blake2b(digest_size=16)
     for part in sorted(parts):
         digest.update(f"module={part}\0".encode())
@@ -231,46 +248,90 @@ def forget() -> None:
         cached.cache_clear()
 
 
-def _is_import(node: ast.AST) -> TypeGuard[ast.ImportFrom]:
-    """Whether a statement imports from this package."""
-    if not isinstance(node, ast.ImportFrom) or not node.module or node.level:
-        return False
-    return node.module.split(".")[0] == "isoloss"
+# fields that say nothing, or that only a newer Python has
+_LEFT_OUT = {"ctx", "type_comment", "kind"}
+_STATEMENTS = {"body", "orelse", "finalbody"}
+_DOCUMENTED = {ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef}
 
 
-def _without_imports(tree: ast.Module) -> ast.Module:
-    """A syntax tree without the statements that import from this package."""
-    for node in ast.walk(tree):
-        for field in ("body", "orelse", "finalbody"):
-            statements = getattr(node, field, None)
-            if isinstance(statements, list):
-                setattr(node, field, [each for each in statements if not _is_import(each)])
-    return tree
+@cache
+def _fields(kind: type[ast.AST]) -> tuple[tuple[str, str], ...]:
+    """The fields that count of a kind of node, in order, each with its opening bracket."""
+    return tuple((field, f"({field}") for field in kind._fields if field not in _LEFT_OUT)
 
 
-def _walk(node: object, words: bool, tokens: list[str]) -> None:
-    """Add a tree's tokens: types and fields in order, brackets around what is nested."""
-    if isinstance(node, ast.AST):
-        if not words and isinstance(node, ast.Assign) and _names(node) <= WORDS:
-            return
-        tokens.append(type(node).__name__)
-        for field in node._fields:
+class _Walk:
+    """One walk through a syntax tree, which is all that a start reads of a file that changed.
+
+    Attributes:
+        tokens: types and fields in order, brackets around what is nested.
+        imported: (module, name, name that it is given) of what is imported from this package.
+        words: where a card's words about itself begin and end among the tokens.
+    """
+
+    def __init__(self):
+        self.tokens: list[str] = []
+        self.imported: set[tuple[str, str, str]] = set()
+        self.words: list[tuple[int, int]] = []
+
+    def node(self, node: ast.AST) -> None:
+        """Add the tokens of a node; what is empty adds none, it may be new in a newer Python."""
+        kind, add = type(node), self.tokens.append
+        add(kind.__name__)
+        for field, bracket in _fields(kind):
             value = getattr(node, field, None)
-            if field == "body" and isinstance(value, list):
-                value = _without_docstring(node, value)
-            if isinstance(node, ast.JoinedStr):
-                value = _joined(value)
-            # fields that a newer Python adds are empty in code written for an older one
-            if field in ("ctx", "type_comment", "kind") or value is None or value == []:
-                continue
-            tokens.append(f"({field}")
-            _walk(value, words, tokens)
-            tokens.append(")")
-    elif isinstance(node, list):
-        for item in node:
-            _walk(item, words, tokens)
-    else:
-        tokens.append(f"{type(node).__name__}:{node!r}")
+            if isinstance(value, list):
+                if field in _STATEMENTS:
+                    value = self._statements(kind, field, value)
+                elif kind is ast.JoinedStr:
+                    value = _joined(value)
+                if value:
+                    add(bracket)
+                    for item in value:
+                        self._value(item)
+                    add(")")
+            elif value is not None:
+                add(bracket)
+                self._value(value)
+                add(")")
+
+    def _value(self, value: object) -> None:
+        if not isinstance(value, ast.AST):
+            self.tokens.append(f"{type(value).__name__}:{value!r}")
+            return
+        start = len(self.tokens)
+        self.node(value)
+        if isinstance(value, ast.Assign) and _names(value) <= WORDS:
+            self.words.append((start, len(self.tokens)))
+        elif isinstance(value, ast.Import):
+            names = [(alias.name, "", "") for alias in value.names]
+            self.imported.update(name for name in names if _is_ours(name[0]))
+
+    def _statements(self, kind: type[ast.AST], field: str, body: list[ast.stmt]) -> list[ast.stmt]:
+        """Statements without imports from this package, which are noted, and without docstring."""
+        left = []
+        for statement in body:
+            if isinstance(statement, ast.ImportFrom) and _imports_ours(statement):
+                given = [(name.name, name.asname or name.name) for name in statement.names]
+                self.imported.update((statement.module or "", *names) for names in given)
+            else:
+                left.append(statement)
+        documented = kind in _DOCUMENTED and field == "body"
+        return left[1:] if documented and left and _is_text(left[0]) else left
+
+
+def _is_ours(module: str) -> bool:
+    return module.partition(".")[0] == PACKAGE
+
+
+def _imports_ours(node: ast.ImportFrom) -> bool:
+    return node.level == 0 and node.module is not None and _is_ours(node.module)
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    """Whether a statement is a text, as a docstring is."""
+    value = statement.value if isinstance(statement, ast.Expr) else None
+    return isinstance(value, ast.Constant) and isinstance(value.value, str)
 
 
 def _joined(parts: list) -> list:
@@ -287,10 +348,3 @@ def _joined(parts: list) -> list:
 
 def _names(node: ast.Assign) -> set[str]:
     return {target.id if isinstance(target, ast.Name) else "" for target in node.targets}
-
-
-def _without_docstring(node: ast.AST, body: list) -> list:
-    kinds = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-    if isinstance(node, kinds) and ast.get_docstring(node, clean=False) is not None:
-        return body[1:]
-    return body

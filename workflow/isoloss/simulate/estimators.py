@@ -96,17 +96,30 @@ class Estimator:
             runs: a `runs` table.
             seed: of the bootstrap.
         """
-        if self.weights is not None:
-            runs = runs.assign(fit_weight=self.weights(runs["n_flops"].to_numpy()))
         try:
-            estimates, status = self._estimates(runs, replace(self.settings, seed=seed))
+            estimates, status = self._estimates(self.weighted(runs), self.seeded(seed))
         except IsolossError as error:
-            estimates, status = {}, f"failed: {error}"
+            return self.failed(error)
         none = (np.nan, np.nan, np.nan)
         return [
             Trial(quantity, truth, *estimates.get(quantity, none), status)
             for quantity, truth in self.truths.items()
         ]
+
+    def weighted(self, runs: pd.DataFrame) -> pd.DataFrame:
+        """Runs with their weights in the fit."""
+        if self.weights is None:
+            return runs
+        return runs.assign(fit_weight=self.weights(runs["n_flops"].to_numpy()))
+
+    def seeded(self, seed: int) -> Settings:
+        """The settings of the fit with the seed of its bootstrap."""
+        return replace(self.settings, seed=seed)
+
+    def failed(self, error: IsolossError) -> list[Trial]:
+        """Trials of runs that cannot be fitted."""
+        rows = self.truths.items()
+        return [Trial(q, truth, *[np.nan] * 3, f"failed: {error}") for q, truth in rows]
 
     def _estimates(
         self, runs: pd.DataFrame, settings: Settings
@@ -237,6 +250,7 @@ def runs_table(N: np.ndarray, D: np.ndarray, loss: np.ndarray) -> pd.DataFrame:
             "n_flops": flops,
             "n_flops_6nd": flops,
             "loss": loss,
+            "seed": 0,
             "status": "done",
             "fit_weight": 1.0,
         }

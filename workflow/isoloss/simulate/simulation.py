@@ -17,13 +17,15 @@ from isoloss.core.escape import terminal
 from isoloss.core.problems import IsolossError, Problem
 from isoloss.core.processes import in_processes
 from isoloss.core.seeds import generator
-from isoloss.simulate.estimators import Estimator, estimator_of, runs_table
+from isoloss.simulate.estimators import Estimator, Trial, estimator_of, runs_table
 from isoloss.simulate.noise import Draw, Noise, noise_of
 from isoloss.simulate.plans import Draw as PlanDraw
 from isoloss.simulate.plans import Plan, plan_of
 from isoloss.simulate.recovery import recovery_of
+from isoloss.simulate.rounds import grown, rounds_of
 from isoloss.simulate.truth import Truth, truth_of
 
+_ALLOCATING = "take one that divides a budget between N and D"
 BLOCK = 10  # replicates that a worker does in one go: what it sends back is small
 MOST = 100_000  # replicates
 COLUMNS = ("estimator", "replicate", "quantity", "n_flops", "truth", "estimate", "ci_low")
@@ -61,6 +63,7 @@ class Experiment:
         plan: their sizes and lengths.
         noise: of their losses.
         estimators: by name.
+        rounds: by which every estimator chooses further runs (`rounds_of`); None for none.
         seed: of all draws.
     """
 
@@ -68,18 +71,38 @@ class Experiment:
     plan: Plan
     noise: Noise
     estimators: Mapping[str, Estimator]
+    rounds: Mapping[str, Any] | None
     seed: int
 
     def runs(self, number: int) -> pd.DataFrame:
-        """The runs of a replicate, which all estimators see."""
+        """The runs of a replicate that all estimators see."""
         identity = str(number)
         own = identity if self.plan.drawn else "all"
-        points = self.plan.points(
-            generator(self.seed, "plan of a simulated study", own), self.truth
-        )
-        runs = self.truth.runs(*points)
+        rng = generator(self.seed, "plan of a simulated study", own)
+        return self._run(*self.plan.points(rng, self.truth), identity)
+
+    def _run(self, N: np.ndarray, D: np.ndarray, identity: str) -> pd.DataFrame:
+        """Runs at some sizes and lengths with their noise."""
+        runs = self.truth.runs(N, D)
         rng = generator(self.seed, "noise of a simulated study", identity)
-        return runs_table(runs.N, runs.D, runs.loss + self.noise.draw(rng, runs))
+        return runs_table(N, D, runs.loss + self.noise.draw(rng, runs))
+
+    def _trials(self, estimator: Estimator, runs: pd.DataFrame, number: int) -> list[Trial]:
+        """What an estimator makes of the runs of a replicate, and of those that it chooses."""
+        draws = generator(self.seed, "bootstrap of a simulated study", str(number))
+        seed = int(draws.integers(2**63))
+        if self.rounds is not None:
+            try:
+                runs = grown(
+                    estimator.weighted(runs),
+                    self.rounds,
+                    estimator.seeded(seed),
+                    estimator.where,
+                    lambda N, D, at: estimator.weighted(self._run(N, D, f"{number} round {at}")),
+                )
+            except IsolossError as error:
+                return estimator.failed(error)
+        return estimator.trials(runs, seed)
 
     def block(self, numbers: Sequence[int]) -> list[tuple]:
         """Rows of `trials` of some replicates, with the columns COLUMNS."""
@@ -87,9 +110,8 @@ class Experiment:
         for number in numbers:
             runs = self.runs(number)
             for name, estimator in self.estimators.items():
-                draws = generator(self.seed, "bootstrap of a simulated study", str(number))
-                seed = int(draws.integers(2**63))
-                for q, truth, estimate, low, high, status in estimator.trials(runs, seed):
+                trials = self._trials(estimator, runs, number)
+                for q, truth, estimate, low, high, status in trials:
                     rows.append((name, number, *q, truth, estimate, low, high, status))
         return rows
 
@@ -100,6 +122,7 @@ def simulate_studies(
     noise: Mapping[str, Any] | Draw | None,
     estimators: Mapping[str, Mapping[str, Any]],
     *,
+    rounds: Mapping[str, Any] | None = None,
     replicates: int = 1000,
     budgets: Sequence[float] = (),
     seed: int = 0,
@@ -123,6 +146,8 @@ def simulate_studies(
         estimators: name to `card` (of a law), `options` of it, and settings of `fit_law`: where,
             objective, delta, fixed, tied, bounds, starts, interval, bootstrap, ci_level; and
             `weights`, a function of C (n,) that gives the weight of every run in the fit.
+        rounds: adaptive rounds after the plan, each chosen by the estimator's own fit: `count`,
+            `planner` (a card), its `options`, and `budget`, `target`, `until` as of a sweep.
         replicates: how many studies.
         budgets: FLOP, for which the best division between N and D is compared too.
         seed: of all draws.
@@ -156,7 +181,7 @@ def simulate_studies(
         4     beta    0.285    0.285
     """
     count = len(os.sched_getaffinity(0)) if workers is None else workers
-    experiment = experiment_of(truth, plan, noise, estimators, budgets, seed)
+    experiment = experiment_of(truth, plan, noise, estimators, budgets, rounds, seed)
     _check_counts(replicates=(replicates, MOST), workers=(count, 1024))
     blocks = [range(at, min(at + BLOCK, replicates)) for at in range(0, replicates, BLOCK)]
     with threadpool_limits(1):
@@ -175,6 +200,7 @@ def experiment_of(
     noise: Mapping[str, Any] | Draw | None,
     estimators: Mapping[str, Mapping[str, Any]],
     budgets: Sequence[float],
+    rounds: Mapping[str, Any] | None = None,
     seed: int = 0,
 ) -> Experiment:
     """What is asked for, checked; all problems at once where the truth is sound."""
@@ -190,14 +216,20 @@ def experiment_of(
         raise IsolossError(*wrong)
     collect, budgets = _Collected(), [float(flops) for flops in budgets]
     plan_made = collect.of(plan_of, plan, true_law)
-    noise_made = collect.of(noise_of, noise)
+    noise_made, rounds_made = collect.of(noise_of, noise), collect.of(rounds_of, rounds)
     by_name = {
         name: collect.of(estimator_of, name, entry, true_law, budgets)
         for name, entry in estimators.items()
     }
+    if rounds is not None:
+        collect.problems += [
+            Problem(f"estimators.{name}.card", "its law cannot choose a round", _ALLOCATING)
+            for name, one in by_name.items()
+            if one is not None and not one.law.allocates
+        ]
     if collect.problems:
         raise IsolossError(*collect.problems)
-    return Experiment(true_law, plan_made, noise_made, by_name, seed)
+    return Experiment(true_law, plan_made, noise_made, by_name, rounds_made, seed)
 
 
 class _Collected:

@@ -36,10 +36,11 @@ class Simulate(Stage):
         return {"simulate": study.config["simulate"][simulation]}
 
     def cards(self, study, simulation):
-        """The true law, and those of the estimators."""
+        """The true law, those of the estimators, and the planner of rounds."""
         entry = study.config["simulate"][simulation]
         laws = [entry["truth"], *entry["estimators"].values()]
-        return list(dict.fromkeys(("law", law["card"]) for law in laws))
+        cards = list(dict.fromkeys(("law", law["card"]) for law in laws))
+        return [*cards, ("planner", entry["rounds"]["planner"])] if "rounds" in entry else cards
 
     def inputs(self, study, simulation):
         """The runs that are its plan, if it takes those of a sweep."""

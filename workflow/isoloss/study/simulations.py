@@ -28,8 +28,9 @@ def simulation_problems(
         if wrong := _sweep_problems(plan, f"{place}.plan"):
             return wrong
         plan = _ONE_RUN if runs is None else runs
+    asked = {key: value for key, value in entry.items() if key != "replicates"}
     try:
-        experiment_of(entry["truth"], plan, entry["noise"], entry["estimators"], entry["budgets"])
+        experiment_of(**{**asked, "plan": plan})
     except IsolossError as error:
         return [one.within(place, ".") for one in error.problems]
     return []

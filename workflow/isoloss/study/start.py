@@ -48,7 +48,7 @@ def checked(
     Raises:
         StudyError: with every problem of the study.
     """
-    code, readings = provenance.recall(cache / "code.json")
+    code, readings = provenance.recall(cache / provenance.KEPT)
     key = _key(config, files, code)
     name = blake2b(repr(config.get("study")).encode("utf-8", "surrogatepass"), digest_size=8)
     kept = cache / f"checked-{name.hexdigest()}.json"

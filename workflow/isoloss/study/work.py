@@ -21,6 +21,7 @@ from typing import Any
 
 from isoloss.core import schema, tables
 from isoloss.core.problems import IsolossError, Problem, StudyError, TableError
+from isoloss.load.stage import CACHE
 from isoloss.records import manifest, provenance
 from isoloss.records.store import NO_LOCKS
 from isoloss.study.flow import OUTSIDE, STAGES, Flow, Job, differences
@@ -90,6 +91,7 @@ class RunningJob:
         self.job: Job = Flow(config, self.study_file.parent).find(stage, **names)
         self.flow = Flow(config, Path(root or self._root()))
         self.stage, self.names = stage, dict(self.job.names)
+        provenance.recall_unchanged(self.flow.root.parent / CACHE / provenance.KEPT)
         self._code_here = self.flow.code_here(stage, **self.names)
         self._code_stamps = _stamps(self.flow.code_files(stage, **self.names))
         self._input_stamps: dict[Path, Stamp] = {}

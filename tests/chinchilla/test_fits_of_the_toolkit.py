@@ -109,7 +109,7 @@ def test_runs_that_leave_the_law_open_end_low_all_the_same():
     df = simulated(0, 15)  # E falls without end in a valley, exponents of B with it
     fit = fitted(df, GRID, _metrics.asymmetric_mae)
     assert fit.params["E"] < -1
-    assert fit.objective <= 0.0809183 * (1 + 1e-4)  # the lowest that any search found
+    assert fit.objective <= 0.0809183 * (1 + 2e-4)  # the lowest that any search ended at
 
 
 def test_e_below_zero_is_reached():

@@ -61,7 +61,7 @@ class Chinchilla(Posynomial):
         # where runs cannot tell a power from a logarithm, E would fall without end and an exponent
         # vanish with it: A and B are at most 20 times the loss, so that budgets can be divided
         least, most = (-30.0, 3.0) if any_sign else (-14.0, 5.0)
-        exponents = (0.005, 0.02, *_EXPONENTS) if any_sign else _EXPONENTS
+        exponents = (0.025, *_EXPONENTS) if any_sign else _EXPONENTS
         signed = Term("E", "E", "nats/token", False, -50.0, 50.0, (0.6,))
         positive = Term("E", "E", "nats/token", True, -9.0, 3.0, (-0.5,))
         self.terms = (

@@ -134,9 +134,11 @@ def test_a_change_has_the_study_checked_again(config, source, file, begin, check
 def test_a_damaged_cache_costs_time_only(config, begin, checks, tmp_path):
     sound = begin(copy.deepcopy(config))
     contents = ("", "[]", "{", '{"key": 1}', '{"files": {"a": [1, 2, 3]}}')
+    # what else may happen to a cache of this kind: load/test_fingerprints.py
+    (tmp_path / "cache" / provenance.KEPT).write_text("{", encoding="utf-8")
+    (kept,) = (tmp_path / "cache").glob("checked-*.json")
     for content in contents:
-        for kept in (tmp_path / "cache").iterdir():
-            kept.write_text(content, encoding="utf-8")
+        kept.write_text(content, encoding="utf-8")
         assert begin(copy.deepcopy(config)) == sound
     assert checks == ["default"] * (1 + len(contents))
     assert begin(copy.deepcopy(config)) == sound  # from the cache, which is whole again
@@ -204,7 +206,7 @@ def test_the_code_is_recalled_as_it_is_read(tmp_path):
     digests = []
     for _ in range(2):
         provenance.forget()
-        digest, readings = provenance.recall(tmp_path / "code.json")
+        digest, readings = provenance.recall(tmp_path / provenance.KEPT)
         readings.save()
         digests.append(digest)
         assert provenance.code_digest(provenance.closure(["isoloss.study.flow"])) == read
@@ -232,11 +234,11 @@ def test_a_job_reads_code_that_changed_since_the_start_and_minds_no_fault_elsewh
 ):
     def digest():
         provenance.forget()
-        provenance.recall_unchanged(tmp_path / "code.json")
+        provenance.recall_unchanged(tmp_path / provenance.KEPT)
         return provenance.code_digest(provenance.closure(["isoloss.fit"]))
 
     before = digest()  # there is nothing to recall yet
-    provenance.recall(tmp_path / "code.json")[1].save()
+    provenance.recall(tmp_path / provenance.KEPT)[1].save()
     with monkeypatch.context() as patch:
         patch.setattr(provenance, "tree_of", lambda path: pytest.fail(f"{path} is read again"))
         assert digest() == before

@@ -98,6 +98,13 @@ def test_the_files_of_a_project_keep_all_digits(tmp_path):
     assert pd.read_parquet(tmp_path / "df.parquet").loss.tolist() == [2.5, 2.25]
 
 
+def test_a_table_of_another_program_is_left_alone(tmp_path):
+    pd.DataFrame({"x": [1]}).to_parquet(tmp_path / "df.parquet")
+    Database(tmp_path).append(N=10, D=100, loss=2.5)
+    assert list(pd.read_parquet(tmp_path / "df.parquet")) == ["x"]
+    assert Database(tmp_path).df.loss.tolist() == [2.5]
+
+
 def test_counts_beyond_64_bits_are_written_as_integers_and_read_back(tmp_path):
     database = Database(tmp_path)
     database.append(N=7e11, D=1.4e13, loss=1.9)

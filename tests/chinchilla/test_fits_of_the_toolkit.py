@@ -109,7 +109,7 @@ def test_runs_that_leave_the_law_open_end_low_all_the_same():
     df = simulated(0, 15)  # E falls without end in a valley, exponents of B with it
     fit = fitted(df, GRID, _metrics.asymmetric_mae)
     assert fit.params["E"] < -1
-    assert fit.objective <= 0.0809245 * (1 + 1e-4)  # the lowest that any search found
+    assert fit.objective <= 0.0809183 * (1 + 2e-4)  # the lowest that any search ended at
 
 
 def test_e_below_zero_is_reached():
@@ -150,10 +150,11 @@ def test_weights_count_relative_to_their_mean():
     ("loss_fn", "reason"),
     [
         (lambda y, p: np.full(len(y), np.nan), "`loss_fn` returned NaN for run 1"),
+        (lambda y, p: np.full(len(y), np.inf), "no start leads to a finite objective"),
         (lambda y, p: y @ [1, 2], "it failed with ValueError"),
         (lambda y, p: (y - p)[1:], r"array of shape \(19,\) for 20 runs"),
     ],
-    ids=["NaN", "an error", "one too few"],
+    ids=["NaN", "infinite", "an error", "one too few"],
 )
 def test_a_penalty_that_cannot_be_minimised_is_a_value_error(loss_fn, reason):
     with pytest.raises(ValueError, match=reason):

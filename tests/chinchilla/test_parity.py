@@ -162,6 +162,50 @@ def test_settings_from_a_file(toolkit, tmp_path, name):
     assert (tmp_path / "p").is_dir()
 
 
+def own_toolkit(toolkit):
+    """A class of a user, with methods and arguments of its own."""
+
+    class Own(toolkit.top.Chinchilla):
+        """Counts its seeds."""
+
+        def __init__(self, *args, tag="none", **kwargs):
+            super().__init__(*args, **kwargs)
+            self.tag, self.drawn = tag, 0
+
+        def seed(self):
+            self.drawn += 1
+            return super().seed()
+
+        @classmethod
+        def allocate_compute(cls, C, params):
+            return super().allocate_compute(C, params)
+
+        @classmethod
+        def predict_loss(cls, N, D, params):
+            return super().predict_loss(N, D, params)
+
+    return Own
+
+
+def test_a_class_of_the_user_draws_and_allocates(toolkit, tmp_path):
+    Own = own_toolkit(toolkit)
+    cc = Own(str(tmp_path), GRID, SEED_RANGES, num_seeding_steps=2, log_level=50)
+    cc.step()
+    assert cc.drawn == 1
+    for name, value in TRUTH.items():
+        setattr(cc, name, value)
+    N, D = cc.allocate_compute(1e18)
+    assert Own.allocate_compute(1e18, TRUTH) == pytest.approx((N, D))
+    assert cc.predict_loss(N, D) == pytest.approx(loss_of(N, D))
+
+
+def test_a_class_of_the_user_has_settings_from_a_file(toolkit, tmp_path):
+    settings = {"project_dir": str(tmp_path), "param_grid": GRID, "log_level": 50}
+    (tmp_path / "cc.json").write_text(json.dumps(settings), encoding="utf-8")
+    cc = own_toolkit(toolkit).from_config(str(tmp_path / "cc.json"), tag="second")
+    assert cc.tag == "second" and cc.param_grid == GRID
+
+
 def test_another_format_is_refused(toolkit, tmp_path):
     (tmp_path / "cc.toml").write_text("")
     with pytest.raises(ValueError, match=r"(?i)json"):
@@ -601,6 +645,12 @@ def test_data_follows_the_size(fitted):
 def test_data_of_a_size_that_is_none(fitted, size):
     with pytest.raises(ValueError, match="positive"):
         fitted.adjust_D_to_N(size)
+
+
+def test_data_of_a_size_do_not_depend_on_the_irreducible_loss(toolkit, tmp_path):
+    cc = toolkit.make(tmp_path)
+    cc.A, cc.B, cc.alpha, cc.beta = 400.0, 400.0, 0.5, 0.5
+    assert cc.adjust_D_to_N(10**9) == pytest.approx(1e9)
 
 
 def test_data_of_a_size_needs_a_fit(toolkit, tmp_path):

@@ -10,7 +10,19 @@ import struct
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from toolkits import GRID, SEED_RANGES, TRUTH, Records, differs, execute, loss_of, some_runs
+from toolkits import (
+    GRID,
+    HAS_PACKAGE,
+    ROOTS,
+    SEED_RANGES,
+    TRUTH,
+    Records,
+    Toolkit,
+    differs,
+    execute,
+    loss_of,
+    some_runs,
+)
 
 
 def pictures(folder) -> set[str]:
@@ -201,6 +213,25 @@ def test_simulated_steps(toolkit, planned, tmp_path):
     assert set(simulator.params) == set(TRUTH)
     assert pictures(tmp_path) == {"simulation--optim.png", "simulation--parametric_fit.png"}
     assert not hasattr(planned, "alpha")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.skipif(not HAS_PACKAGE, reason="the package chinchilla is not installed")
+def test_the_same_seed_gives_the_same_simulated_runs(tmp_path):
+    """Sizes, draws that are rejected, and noise: number for number."""
+    grid = {"width": list(range(64, 2049, 64)), "depth": [2, 4, 8]}
+    search = {"size_estimator": lambda width, depth: 12 * depth * width**2, "hyperparam_grid": grid}
+    tables = []
+    for name in ROOTS:
+        kit = Toolkit(name)
+        settings = {"seed_ranges": SEED_RANGES, "model_search_config": search}
+        cc = kit.make(tmp_path / name, **settings)
+        cc.visualizer.plot = lambda *_, **__: None
+        simulator = kit.module("simulator").Simulator(cc)
+        random.seed(7)
+        simulator(40, 0, noise_generator=(random.expovariate, (10,)))
+        tables.append(simulator.database.df.astype(float).to_numpy())
+    assert np.allclose(*tables, rtol=1e-12, atol=0)
 
 
 @differs("preset_factor")

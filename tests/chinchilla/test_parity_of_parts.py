@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 import importlib
 import logging
 import warnings
+from pathlib import PurePosixPath
 
 import numpy as np
 import pytest
@@ -16,6 +18,12 @@ FOUR = ["C", "N", "D", "loss"]
 @pytest.mark.parametrize("name", MODULES)
 def test_a_submodule_imports(toolkit, name):
     assert toolkit.module(name).__name__.endswith(f"chinchilla.{name}")
+
+
+def test_the_figures_come_with_the_core(toolkit):
+    core = toolkit.module("core")
+    assert core.Visualizer is toolkit.module("visualizer").Visualizer
+    assert core.Database is toolkit.module("database").Database
 
 
 def test_names_of_the_package_itself(toolkit):
@@ -90,6 +98,58 @@ def test_further_columns_are_kept(toolkit, tmp_path):
     again = toolkit.module("database").Database(str(tmp_path), log_level=50)
     assert list(again.df.columns) == [*FOUR, "seed", "note"]
     assert again.df.note.tolist()[2] == "best"
+
+
+def test_further_columns_of_any_type_are_texts_when_they_are_read_back(toolkit, tmp_path):
+    Database = toolkit.module("database").Database
+    database = Database(str(tmp_path), log_level=50)
+    for config in ({"width": 64}, {}, {"depth": 2}):
+        database.append(N=10, D=100, loss=3.5, config=config)
+    others = {
+        "day": datetime.datetime(2026, 1, 2, 3),
+        "place": PurePosixPath("/runs/1"),
+        "complex": 1j,
+        "shape": [1, "a"],
+        "fine": True,
+    }
+    database.append(N=10, D=100, loss=3.0, **others)
+    database.append(N=10, D=100, loss=2.5)
+    again = Database(str(tmp_path), log_level=50).df
+    assert again["config"].tolist()[:3] == ["{'width': 64}", "{}", "{'depth': 2}"]
+    assert again["config"].isna().tolist()[3:] == [True, True]
+    texts = {"day": "2026-01-02 03:00:00", "place": "/runs/1", "complex": "1j", "shape": "[1, 'a']"}
+    assert {name: again[name][3] for name in texts} == texts
+    assert again["fine"][3] is True or again["fine"][3] == np.True_
+
+
+def test_a_further_column_may_be_long(toolkit, tmp_path):
+    (tmp_path / "df.csv").write_text(f"C,N,D,loss,log\n6,1,1,2,{'x' * 200_000}\n", "utf-8")
+    database = toolkit.module("database").Database(str(tmp_path), log_level=50)
+    assert len(database.df["log"][0]) == 200_000
+
+
+def test_a_run_without_a_loss_is_kept(toolkit, tmp_path):
+    database = toolkit.module("database").Database(str(tmp_path), log_level=50)
+    database.append(N=10, D=100, loss=None)
+    assert (tmp_path / "df.csv").read_text().splitlines()[1] == "6000,10,100,"
+    assert database.df.loss.isna().all()
+
+
+def test_a_file_elsewhere_may_be_linked(toolkit, tmp_path):
+    (tmp_path / "project").mkdir()
+    (tmp_path / "shared.csv").write_text("C,N,D,loss\n6000,10,100,3.5\n", encoding="utf-8")
+    (tmp_path / "project/df.csv").symlink_to("../shared.csv")
+    database = toolkit.module("database").Database(str(tmp_path / "project"), log_level=50)
+    database.append(N=20, D=100, loss=3.0)
+    assert (tmp_path / "project/df.csv").is_symlink()
+    assert len((tmp_path / "shared.csv").read_text(encoding="utf-8").splitlines()) == 3
+
+
+@differs("counts_of_numpy")
+def test_a_budget_does_not_overflow(toolkit):
+    database = toolkit.module("database").Database(log_level=50)
+    database.append(N=np.int64(5 * 10**9), D=np.int64(10**11), loss=2.0)
+    assert database.df.C.tolist() == [3 * 10**21]
 
 
 def plain(database):

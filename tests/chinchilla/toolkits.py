@@ -41,6 +41,7 @@ DIFFERENCES = {
     "stale_cache": "the package's cache of sizes does not know that the grid changed",
     "nameless_penalty": "the package's report fails for a penalty without a name, such as a "
     "functools.partial",
+    "counts_of_numpy": "6 N D of the package overflows where N and D are integers of NumPy",
     "root_logger": "the package replaces the handlers of the whole program's logger",
     "warning_filters": "importing the package changes the warning filters of the whole process",
     "global_style": "importing the package changes the style of every figure of the process",

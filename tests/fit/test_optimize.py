@@ -210,3 +210,23 @@ def test_no_replicate_whose_objective_is_lower_elsewhere_is_missed(seed, size):
     positions = may_lie_below(penalties, weight, limit, own=True)
     assert set(np.flatnonzero(lowest < limit)) <= set(positions)
     assert len(positions) < 250
+
+
+def test_a_start_that_cannot_reach_the_best_end_any_more_stops():
+    rng, card = np.random.default_rng(0), registry.card("law", "chinchilla")
+    theta = card.make().theta(card.PRESETS["hoffmann"]["values"])
+    flops, ratio = np.exp(rng.uniform(np.log([[1e15], [10]]), np.log([[1e16], [100]]), (2, 100)))
+    data = {"N": np.sqrt(flops / 6 / ratio), "D": np.sqrt(flops / 6 * ratio)}
+    loss = card.make().loss(theta, data) + rng.exponential(0.1, 100)
+    objective = Objective("asymmetric_mae", smooth=1e-3)
+    laws = {"any": card.make(E="any"), "positive": card.make()}
+    optima = {
+        name: Optimum(law, data, loss, np.ones(100), objective, Constraints())
+        for name, law in laws.items()
+    }
+    ends = optima["any"].ends
+    alone = minimise(optima["any"].problem, optima["any"].begin, np.ones(100))
+    assert ends.iterations.sum() < alone.iterations.sum() / 2
+    assert not ends.converged.all()
+    assert optima["any"].objective_value == pytest.approx(optima["positive"].objective_value, 1e-9)
+    assert ends.objective[0] <= alone.objective.min() * (1 + 1e-9)

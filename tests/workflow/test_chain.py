@@ -27,8 +27,10 @@ def test_every_table_is_at_its_path_and_keeps_its_contract(finished):
         **{t: f"fit/grid/chinchilla/{t}" for t in registry.FIT_TABLES},
         "profiles": "fit/short/in_n/profiles",
     }
-    observed = {"observations"}  # of studies that ask for it: test_observe.py
-    assert set(names) | observed == set(tables.contract()["tables"])
+    # of studies that ask for them: test_observe.py, test_rounds_of_a_sweep.py,
+    # test_simulated_study.py
+    others = {"observations", "choices", "trials", "recovery"}
+    assert set(names) | others == set(tables.contract()["tables"])
     for name, path in names.items():
         table = tables.read(results / f"{path}.parquet", name)
         # a best mixture is looked for where a fit asks for it: test_best_mixture.py

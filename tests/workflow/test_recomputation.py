@@ -26,8 +26,6 @@ def fitted(law, sweep="grid"):
 
 
 BELOW_SHORT = {"aggregate short: gather its runs", *fitted("in_n", "short")} | SUMMARY
-BELOW_GRID = {"aggregate grid: gather its runs", *fitted("chinchilla"), *fitted("power_law")}
-BELOW_GRID |= drawn(*FIGURES) | SUMMARY
 # the same of `small_project`
 BELOW_TRAINING = {"aggregate grid: gather its runs", *fitted("power_law")}
 BELOW_TRAINING |= drawn("learning_curves") | SUMMARY
@@ -132,27 +130,23 @@ def test_a_weighting_trains_the_runs_that_use_it(small_project):
     assert sorted(small_project.starts()[len(before) :]) == sorted(of_it)
 
 
-def test_a_dataset_whose_rows_come_out_the_same_trains_nothing(own_library):
+def test_a_dataset_trains_nothing_until_its_rows_change_and_then_everything(own_library):
     before = own_library.starts()
     changes.same_rows(own_library)
     assert own_library.made() == LOADED
     assert own_library.starts() == before
     assert own_library.due() == {}
-
-
-def test_a_dataset_whose_rows_change_trains_everything(own_library):
-    before = own_library.starts()
     changes.other_rows(own_library)
     assert own_library.made() == LOADED | EXPANDED | TRAINED | BELOW_BOTH
     assert len(own_library.starts()) == len(before) + 20
 
 
-def test_code_that_makes_numbers_trains_everything_and_makes_what_hangs_below(project):
-    before = project.starts()
-    changes.optimised_otherwise(project)
+def test_code_that_makes_numbers_trains_everything_and_makes_what_hangs_below(small_project):
+    before = small_project.starts()
+    changes.optimised_otherwise(small_project)
     # a trainer's card says which steps a run takes as well, so the plans are made again, the same
-    assert project.made() == PLANNED | TRAINED | BELOW_GRID | BELOW_SHORT
-    assert sorted(project.starts()[len(before) :]) == sorted(before)
+    assert small_project.made() == PLANNED | TRAINED | BELOW_BOTH
+    assert sorted(small_project.starts()[len(before) :]) == sorted(before)
 
 
 def test_code_that_writes_files_trains_nothing(project):

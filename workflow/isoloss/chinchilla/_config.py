@@ -58,7 +58,10 @@ def read_config(path: str | os.PathLike, function: Callable) -> dict[str, Any]:
             raise ValueError(f"{place}: is not {kind} ({error}); fix it") from error
     if not isinstance(config, dict):
         raise ValueError(f"{place}: must be a mapping of arguments to values")
-    allowed = list(inspect.signature(function).parameters)[1:]
+    parameters = inspect.signature(function).parameters
+    if any(one.kind is one.VAR_KEYWORD for one in parameters.values()):  # of a subclass, say
+        return config
+    allowed = list(parameters)[1:]
     for key in config:
         if key not in allowed:
             near = difflib.get_close_matches(str(key), allowed, 1) or allowed

@@ -20,6 +20,7 @@ from isoloss.chinchilla._metrics import asymmetric_mae
 from isoloss.chinchilla._utils import AttrDict, is_between, ordinal, search_model_config
 from isoloss.chinchilla._validator import ModelSearchConfig, ParamGrid, SeedRanges
 from isoloss.chinchilla.database import Database
+from isoloss.chinchilla.visualizer import Visualizer
 from isoloss.core import escape
 
 if TYPE_CHECKING:
@@ -71,6 +72,12 @@ class Chinchilla:
         >>> bool(1e15 <= 6 * N * D <= 1e16)
         True
     """
+
+    E: float
+    A: float
+    B: float
+    alpha: float
+    beta: float
 
     algorithm = "BFGS"  # the package's name of its search; here every start is searched at once
     allocate_compute = allocate = OfParams(_formula.allocate)
@@ -130,6 +137,13 @@ class Chinchilla:
             raise AttributeError("`seed_ranges` were not given when this Chinchilla was made")
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Give the class methods of a subclass the parameters of an instance, as ours have them."""
+        super().__init_subclass__(**kwargs)
+        for name in ("allocate_compute", "predict_loss"):
+            if isinstance(method := vars(cls).get(name), classmethod):
+                setattr(cls, name, OfParams(method.__get__(None, cls)))
+
     @classmethod
     def from_config(cls, config_path: str | os.PathLike, **kwargs: Any) -> Chinchilla:
         """A project by a file with the arguments of `Chinchilla`.
@@ -161,10 +175,8 @@ class Chinchilla:
             return False
 
     @cached_property
-    def visualizer(self) -> Any:
+    def visualizer(self) -> Visualizer:
         """The figures of this project."""
-        from isoloss.chinchilla.visualizer import Visualizer
-
         return Visualizer(self.project_dir, log_level=self.logger.getEffectiveLevel())
 
     def append(self, **result: Any) -> None:
@@ -392,7 +404,8 @@ class Chinchilla:
         if seeds < count:
             if not simulation:
                 self.logger.info(f"{seeds} of {count} [i]seed[/] runs: drawing the next")
-            return self.seed(generator)
+            # a subclass may have a `seed` without arguments
+            return self.seed() if generator is None else self.seed(generator)
         self._check_scale(scale_kwargs.get("scaling_factor"), scale_kwargs.get("C"))
         if not simulation:
             self.logger.info(f"{seeds} [i]seed[/] runs: fitting the law to {len(df)} runs")
@@ -413,7 +426,7 @@ class Chinchilla:
         """
         if not isinstance(N, int | float | np.integer | np.floating) or not N > 0:
             raise ValueError(f"N must be a positive number, not {N!r}")
-        D = _formula.samples_for(N, {name: getattr(self, name) for name in PARAMS})
+        D = _formula.samples_for(N, {name: getattr(self, name) for name in PARAMS[1:]})
         self.logger.debug(f"D = {D:.1f} for N = {N}")
         return D
 

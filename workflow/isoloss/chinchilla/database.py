@@ -25,6 +25,14 @@ from isoloss.records.store import NO_LOCKS
 
 NEEDED = ("C", "N", "D", "loss")
 _COUNTS = ("C", "N", "D")
+_AS_THEY_ARE = (
+    pa.types.is_integer,
+    pa.types.is_floating,
+    pa.types.is_boolean,
+    pa.types.is_string,
+    pa.types.is_large_string,
+    pa.types.is_null,
+)
 
 
 class Database:
@@ -74,8 +82,8 @@ class Database:
         """Add a run, after those that other processes have appended, and save all.
 
         Args:
-            result: `N`, `D` and `loss`; `C`, or 6 N D is taken; and any further columns. C, N and D
-                are rounded to integers.
+            result: `N`, `D` and `loss`, None for a run without one; `C`, or 6 N D is taken; and any
+                further columns. C, N and D are rounded to integers.
 
         Raises:
             ValueError: N, D or loss is not given, or C, N or D is not a finite number; or the file
@@ -95,10 +103,10 @@ class Database:
         record = _record(result)
         with self._locked():
             self._refresh()
-            # an empty frame has no types of columns that a row should keep
-            rows = [self.df] * bool(len(self.df)) + [record]
             new = [name for name in record if name not in self.df]
-            df = pd.concat(rows, ignore_index=True).reindex(columns=[*self.df, *new])
+            record = record.reindex(columns=[*self.df, *new])
+            # an empty frame has no types of columns that a row should keep
+            df = pd.concat([self.df, record], ignore_index=True) if len(self.df) else record
             self._digest = self._save(df)
             self.df = df
 
@@ -136,8 +144,9 @@ class Database:
             return None
         text = df.to_csv(index=False, float_format="%f")
         digest = hashlib.sha256(text.encode()).hexdigest()
-        tables.write_free(_arrow(df), self._parquet, {"csv": digest})
-        tables.write_text(self.filepath, text)
+        if _is_free(self._parquet):
+            tables.write_free(_arrow(df), self._parquet, {"csv": digest})
+        tables.write_text(os.path.realpath(self.filepath), text)  # a link stays one
         return digest
 
     @property
@@ -151,29 +160,43 @@ def _record(result: dict[str, Any]) -> pd.DataFrame:
     Raises:
         ValueError: C, N or D is not a finite number.
     """
-    result = {"C": 6 * result["N"] * result["D"], **result}
+    result = {"C": 6 * _exact(result["N"]) * _exact(result["D"]), **result}
     for key in _COUNTS:
         if not math.isfinite(result[key]):
             raise ValueError(f"{key} of a run must be a finite number, not {result[key]}")
         result[key] = round(result[key])  # written without an exponent
-    if not isinstance(result["loss"], int | float | np.number):  # a tensor, say
+    if result["loss"] is None:
+        result["loss"] = math.nan
+    elif not isinstance(result["loss"], int | float | np.number):  # a tensor, say
         result["loss"] = float(result["loss"])
     order = [*NEEDED, *(name for name in result if name not in NEEDED)]
     return pd.DataFrame([result], columns=order)
 
 
+def _exact(count: Any) -> Any:
+    """A count whose products do not overflow: an integer of NumPy as one of Python."""
+    return int(count) if isinstance(count, np.integer) else count
+
+
 def _arrow(df: pd.DataFrame) -> pa.Table:
-    """The runs with all digits; what Arrow has no type for becomes text."""
-    arrays = []
-    for name in df.columns:
-        values = df[name]
-        if name in _COUNTS and values.dtype == object:  # beyond 64 bits
-            values = values.astype(float)
-        try:
-            arrays.append(pa.array(values, from_pandas=True))
-        except (pa.ArrowException, OverflowError):
-            arrays.append(pa.array(values.map(str, na_action="ignore"), from_pandas=True))
-    return pa.table(arrays, names=list(df.columns))
+    """The runs: numbers with all digits, truths and texts; all else is text, as in the CSV file."""
+    return pa.table([_array(df[name]) for name in df.columns], names=list(df.columns))
+
+
+def _array(values: pd.Series) -> pa.Array:
+    if values.name in _COUNTS and values.dtype == object:  # beyond 64 bits
+        values = values.astype(float)
+    try:
+        array = pa.array(values, from_pandas=True)
+    except (pa.ArrowException, OverflowError):  # several types, or one that Arrow does not have
+        return _texts(values)
+    kept = any(kind(array.type) for kind in _AS_THEY_ARE)
+    return array if kept else _texts(values)
+
+
+def _texts(values: pd.Series) -> pa.Array:
+    missing = [pd.api.types.is_scalar(value) and pd.isna(value) for value in values]
+    return pa.array([None if no else str(v) for v, no in zip(values, missing, strict=True)], "str")
 
 
 def _parquet_of(path: Path, digest: str) -> pd.DataFrame | None:
@@ -182,6 +205,14 @@ def _parquet_of(path: Path, digest: str) -> pd.DataFrame | None:
         return tables.frame(path) if tables.facts(path).get("csv") == digest else None
     except TableError:  # none, or damaged: the CSV file has the rows
         return None
+
+
+def _is_free(path: Path) -> bool:
+    """Whether a Parquet file may be written there: another program's stays as it is."""
+    try:
+        return not path.exists() or "csv" in tables.facts(path)
+    except TableError:  # damaged
+        return True
 
 
 def _read_csv(content: bytes, path: str) -> pd.DataFrame:
@@ -193,7 +224,8 @@ def _read_csv(content: bytes, path: str) -> pd.DataFrame:
     place = escape.visible(path)
     try:
         text = content.decode("utf-8-sig")
-        lines = [line for line in csv.reader(io.StringIO(text), strict=True) if line]
+        with _any_length(text):
+            lines = [line for line in csv.reader(io.StringIO(text), strict=True) if line]
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{place}: is not CSV in UTF-8 ({error}); restore or remove it") from error
     header = lines[0] if lines else []
@@ -211,6 +243,16 @@ def _read_csv(content: bytes, path: str) -> pd.DataFrame:
     for name in NEEDED:
         df[name] = _numbers(df[name], place)
     return df
+
+
+@contextmanager
+def _any_length(text: str) -> Iterator[None]:
+    """The reader of CSV takes cells as long as the whole text."""
+    before = csv.field_size_limit(len(text) + 1)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
 
 
 def _numbers(column: pd.Series, place: str) -> pd.Series:

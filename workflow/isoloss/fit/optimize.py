@@ -118,10 +118,11 @@ class FitProblem:
         self.loss, self.objective = loss, objective
         terms = {term.name: term for term in law_on_runs.law.terms}
         self.smoother = objective.halving(loss)
+        sharp = bool(self.smoother) and objective.smooth < SMOOTH
         # descents on the way to sharp corners begin where Newton's own step is right
-        self.damping = 0.0 if self.smoother else DAMPING
+        self.damping = 0.0 if sharp else DAMPING
         # near a sharp corner few steps are enough, or none are
-        self.most = LAST if self.smoother and objective.smooth < SMOOTH else MOST
+        self.most = LAST if sharp else MOST
         self.amplitudes = np.array([terms[name].amplitude for name in affine.terms], bool)
 
     def predicted(self, free: np.ndarray) -> np.ndarray:
@@ -140,8 +141,10 @@ class FitProblem:
             return self.objective.residual(self.predicted(free), self.loss)
 
     def with_objective(self, objective: Objective) -> FitProblem:
-        """The same runs and law with another objective."""
-        return FitProblem(self.law_on_runs, self.loss, objective, self.affine)
+        """The same runs and law with another objective, whose descents begin as those of this."""
+        problem = FitProblem(self.law_on_runs, self.loss, objective, self.affine)
+        problem.damping = self.damping
+        return problem
 
     def project(self, free: np.ndarray, weight: np.ndarray) -> np.ndarray:
         """Starts moved to the best scales for their exponents, where the law has such."""
@@ -427,7 +430,7 @@ def optimise(
     begin, ends = _descended(problem, begin, weight)
     for _ in range(HOPS):
         best = ends.objective[0]
-        if (ends.objective - best <= AGREE * abs(best)).mean() >= SOME:
+        if not np.isfinite(best) or (ends.objective <= best + AGREE * abs(best)).mean() >= SOME:
             break
         law, affine = problem.law_on_runs.law, problem.affine
         others = affine.free(law.along_valley(affine.theta(ends.free[0])))
@@ -691,9 +694,9 @@ def distinct(points: np.ndarray) -> np.ndarray:
 
 
 def separate(ends: Ends) -> np.ndarray:
-    """Positions of ends of different objective, best first (`ends` are sorted)."""
+    """Positions of ends of different objective, best first (`ends` are sorted); finite ones."""
     positions = [0]
-    for i in range(1, len(ends.objective)):
+    for i in range(1, int(np.isfinite(ends.objective).sum())):
         last = ends.objective[positions[-1]]
         if ends.objective[i] - last > AGREE * abs(last):
             positions.append(i)

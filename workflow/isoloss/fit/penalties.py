@@ -137,6 +137,7 @@ class PenaltyOfLosses:
         near = NEAR * float(np.median(np.abs(loss)))
         here = self.values(np.zeros_like(loss), loss)
         # of a smooth function the difference is in proportion to the step
-        (wide, sizes), (narrow, _) = jump(near), jump(near / 2)
-        jumps = 2 * narrow - wide
+        with np.errstate(invalid="ignore"):  # where the function is infinite there is no corner
+            (wide, sizes), (narrow, _) = jump(near), jump(near / 2)
+            jumps = 2 * narrow - wide
         return np.where(jumps > CORNER * sizes, jumps / 2, 0.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -128,6 +129,15 @@ def _unpacked(source: Source, kind: str) -> bytes:
         raise source.too_large(f"it {facts['found']}")
     if reader.returncode:
         raise source.too_large(
-            "the process that read it ended early: it is damaged, or unpacks to far more"
+            f"the process that read it ended early ({_ending(reader)}): it is damaged, or unpacks "
+            "to far more"
         )
     return reader.stdout
+
+
+def _ending(reader: subprocess.CompletedProcess) -> str:
+    """How a process ended that did not say what is wrong."""
+    if reader.returncode < 0:
+        return signal.Signals(-reader.returncode).name
+    lines = reader.stderr.decode(errors="replace").splitlines()
+    return lines[-1] if lines else f"exit code {reader.returncode}"

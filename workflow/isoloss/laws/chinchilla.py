@@ -58,10 +58,11 @@ class Chinchilla(Posynomial):
     parts = (Part("E"), Part("A", {"alpha": {"N": 1}}), Part("B", {"beta": {"D": 1}}))
 
     def __init__(self, any_sign: bool = False):
-        # E of any sign may be far below 0, where A or B is as far above it and its exponent near 0
-        least, most = (-30.0, 12.0) if any_sign else (-14.0, 5.0)
-        exponents = (0.0001, 0.01, *_EXPONENTS) if any_sign else _EXPONENTS
-        signed = Term("E", "E", "nats/token", False, -1e5, 1e5, (0.6,))
+        # where runs cannot tell a power from a logarithm, E would fall without end and an exponent
+        # vanish with it: A and B are at most 20 times the loss, so that budgets can be divided
+        least, most = (-30.0, 3.0) if any_sign else (-14.0, 5.0)
+        exponents = (0.025, *_EXPONENTS) if any_sign else _EXPONENTS
+        signed = Term("E", "E", "nats/token", False, -50.0, 50.0, (0.6,))
         positive = Term("E", "E", "nats/token", True, -9.0, 3.0, (-0.5,))
         self.terms = (
             signed if any_sign else positive,

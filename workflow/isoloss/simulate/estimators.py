@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -128,7 +129,7 @@ class Estimator:
     ) -> tuple[dict[Quantity, tuple[float, float, float]], str]:
         """Estimate, low and high end of every quantity, and the status of the fit."""
         fitted, solution, replicates = solved(runs, settings, self.where)
-        along, level = profile.empty(), settings.level
+        along, level = _no_profiles(), settings.level
         if settings.profiles:
             along = solution.profiles(clusters_of(fitted.fitted, settings)[0], level)
         thetas, estimates = replicates.kept.theta, {}
@@ -148,6 +149,12 @@ class Estimator:
         """The budgets asked for."""
         named = (q.flops for q in self.truths if not np.isnan(q.flops))
         return list(dict.fromkeys(named))
+
+
+@cache
+def _no_profiles() -> pd.DataFrame:
+    """A table of profiles without rows."""
+    return profile.empty()
 
 
 def of_budgets(

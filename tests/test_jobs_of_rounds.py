@@ -76,6 +76,12 @@ def test_the_fit_that_decides_is_made_for_every_round_and_so_are_observations():
     ]
 
 
+def test_choices_are_made_for_their_own_sake():
+    """Deleted ones are made again, as a fit's tables are."""
+    targets = flow_of().targets()
+    assert {f"choose/ladder_{i}/choices.parquet" for i in (1, 2)} <= set(targets)
+
+
 def test_one_more_round_makes_no_earlier_job_due():
     fewer, more = flow_of(), flow_of(count=3)
     for job in fewer.jobs:

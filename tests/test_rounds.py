@@ -125,6 +125,16 @@ def test_what_is_wrong_with_rounds_is_told_once_and_as_it_is_written(study, chan
     assert told(study) == [message]
 
 
+def test_a_figure_of_rounds_repeats_no_fault_of_theirs(study):
+    study["plot"] = {"story": {"card": "rounds", "sweep": "ladder", "fits": ["law"]}}
+    for change in ({"count": 0}, {"fit": "lau"}):
+        faulty = copy.deepcopy(study)
+        faulty["train"]["ladder"]["rounds"] |= change
+        assert [line.split(":")[0] for line in told(faulty)] == [
+            f"train.ladder.rounds.{key}" for key in change
+        ]
+
+
 def test_a_fit_of_another_sweep_decides_nothing(study):
     study["train"]["other"] = {key: value for key, value in LADDER.items() if key != "rounds"}
     study["fit"]["law"]["sweep"] = "other"

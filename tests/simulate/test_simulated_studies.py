@@ -19,6 +19,7 @@ TOKENS = {"from": 1e9, "to": 1e11}
 SEEDS = {"kind": "seed_ranges", "C": SPAN, "N_to_D": {"from": 5, "to": 80}, "runs": 40}
 ISOFLOP = {"kind": "isoflop", "C": {**SPAN, "points": 4}, "sizes": 5}
 PLAIN = {"huber": {"card": "chinchilla", "bootstrap": 0}}
+FLAT = {"card": "chinchilla", "values": {"E": 1.7, "A": 4e2, "B": 4e2, "alpha": 0, "beta": 0.3}}
 NORMAL = {"kind": "normal", "sd": 0.01}
 
 
@@ -202,6 +203,23 @@ def test_replicates_that_cannot_be_fitted_are_counted_with_their_reason():
         ({"truth": {**TRUTH, "values": {"E": 1.0}}}, "both values and preset"),
         ({"truth": {"card": "data_constrained"}}, "needs U"),
         ({"truth": {"card": "exponential_mixing"}}, "law of mixtures"),
+        ({"truth": 5}, "truth: found 5; give `card`"),
+        ({"truth": {}}, "truth.card: is missing"),
+        ({"truth": {"card": "power_law"}}, "truth: power_law has no presets; give `values`"),
+        ({"truth": FLAT, "plan": ISOFLOP}, "plan.ratio: the true law has no best size"),
+        ({"truth": FLAT, "budgets": [1e23]}, "budgets: the true law has no best N"),
+        ({"truth": {"card": "chinchilla", "values": {"E": "x"}}}, "truth.values.E: found 'x'"),
+        ({"plan": 7}, "plan: found 7; give `kind`"),
+        ({"plan": lambda rng: 3}, "plan: the function gives 3; give N and D"),
+        ({"noise": "none"}, "noise: found 'none'; give `kind`"),
+        ({"estimators": "chinchilla"}, "estimators: found 'chinchilla'"),
+        ({"estimators": {"a": "chinchilla"}}, "estimators.a: found 'chinchilla'; give `card`"),
+        ({"estimators": {"a": {"card": "mixture_power"}}}, "a.card: .* is a law of mixtures"),
+        ({"estimators": {"a": {**PLAIN["huber"], "fixed": {"alfa": 1}}}}, "did you mean 'alpha'"),
+        ({"estimators": {"a": {**PLAIN["huber"], "tied": [["alpha", "b"]]}}}, "estimators.a.tied"),
+        ({"rounds": 3}, "rounds: found 3; give `count`"),
+        ({"rounds": {"count": 51, "planner": "scale_up"}}, "rounds.count: found 51; needs 1 to 50"),
+        ({"budgets": 1e23}, r"budgets: found 1e\+23; give a list"),
         ({"plan": {"kind": "gird"}}, "plan.kind: found 'gird'; did you mean 'grid'"),
         ({"plan": {"kind": "grid", "N": SPAN}}, "plan.D: is missing"),
         ({"plan": {**ISOFLOP, "C": SPAN}}, "plan.C: found .*; give from, to, points"),

@@ -19,6 +19,7 @@ class Choose(Stage):
         Argument("tables", "runs of the round before, and all tables of their fit", many=True),
     )
     writes = ("choices",)
+    target = True
     packages = ("numpy",)
     seeded = True
 

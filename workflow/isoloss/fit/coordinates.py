@@ -72,7 +72,7 @@ def free_coordinates(
     Raises:
         IsolossError: a term is unknown, or named twice in ways that contradict; none is left.
     """
-    _check_constraints(law, fixed, tied, bounds)
+    check_constraints(law, fixed, tied, bounds)
     terms, followers = {term.name: i for i, term in enumerate(law.terms)}, _followers(tied)
     leaders = {group[0] for group in tied}
     outward = np.linalg.inv(scale.matrix)
@@ -111,7 +111,7 @@ def _open(term, least: float | None) -> bool:
     return least is None or (term.log and least <= 0)
 
 
-def _check_constraints(
+def check_constraints(
     law: Law,
     fixed: Mapping[str, float],
     tied: Sequence[Sequence[str]],

@@ -16,6 +16,7 @@ from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.tables import WHOLE
 from isoloss.core.units import NATS
 from isoloss.fit import profile
+from isoloss.fit.coordinates import check_constraints
 from isoloss.fit.law import solved
 from isoloss.fit.outcome import params_of
 from isoloss.fit.replicate import clusters_of
@@ -23,6 +24,7 @@ from isoloss.fit.settings import Settings, settings_of
 from isoloss.fitted import allocation, quantiles
 from isoloss.laws._law import Law
 from isoloss.laws._make import made_law
+from isoloss.simulate.kinds import check_mapping
 from isoloss.simulate.truth import VARIABLES, Truth
 
 # settings of a fit that an estimator can have, with their defaults, which are those of `fit_law`
@@ -193,10 +195,11 @@ def estimator_of(
         budgets: FLOP, for which the best division is asked for.
 
     Raises:
-        IsolossError: a setting that is not known, or a law that needs more of a run than N, D, C,
-            or that has nothing in common with the true law.
+        IsolossError: a setting or parameter that is not known, or a law that needs more of a run
+            than N, D, C, or that has nothing in common with the true law.
     """
     place = f"estimators.{name}"
+    check_mapping(place, entry, "give `card`, a law, and settings of `fit_law`")
     given = {**SETTINGS, **entry}
     card, options = given.pop("card", None), given.pop("options", None)
     wrong = [
@@ -204,9 +207,12 @@ def estimator_of(
         for key in given
         if key not in SETTINGS
     ]
-    if card not in registry.names("law") or registry.of_mixtures(card):
+    if card not in registry.names("law"):
         known = nearest(card, registry.names("law"))
         wrong.append(Problem(f"{place}.card", f"found {card!r}", known))
+    elif registry.of_mixtures(card):
+        reason = f"{card!r} is a law of mixtures"
+        wrong.append(Problem(f"{place}.card", reason, "name a law in N, D or C"))
     if wrong:
         raise IsolossError(*wrong)
     where, weights = given.pop("where"), given.pop("weights")
@@ -217,9 +223,11 @@ def estimator_of(
     beside |= {"profiles": False, "seed": 0, "loss_unit": NATS}
     try:
         settings = settings_of(card, options, fixed, tied, bounds, **given, **beside)
+        law = made_law(card, settings.options)
+        held = settings.constraints
+        check_constraints(law, held.fixed, held.tied, held.bounds)
     except IsolossError as error:
         raise IsolossError(*[one.within(place, ".") for one in error.problems]) from None
-    law = made_law(card, settings.options)
     more = [variable for variable in law.variables if variable not in VARIABLES]
     if more:
         reason = f"{card!r} needs {', '.join(more)}, and a simulated run has N, D and C"

@@ -21,6 +21,7 @@ def made(kinds: Mapping[str, type], settings: Mapping[str, Any], place: str) -> 
         IsolossError: no such kind, a setting that it lacks or does not have, or one out of range;
             all problems at once.
     """
+    check_mapping(place, settings, f"give `kind` ({', '.join(kinds)}) and its settings")
     given = dict(settings)
     kind = given.pop("kind", None)
     if kind not in kinds:
@@ -42,6 +43,12 @@ def made(kinds: Mapping[str, type], settings: Mapping[str, Any], place: str) -> 
         return kinds[kind](**given)
     except IsolossError as error:
         raise IsolossError(*[one.within(place, ".") for one in error.problems]) from None
+
+
+def check_mapping(place: str, value: Any, remedy: str) -> None:
+    """Raise a problem unless a value is a mapping."""
+    if not isinstance(value, Mapping):
+        raise IsolossError(Problem(place, f"found {value!r:.60}", remedy))
 
 
 def check_positive(**values: float) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from isoloss.core.problems import IsolossError, Problem, nearest
+from isoloss.fitted import allocation
 from isoloss.simulate.kinds import check_positive, made
 from isoloss.simulate.truth import Truth
 
@@ -75,7 +76,7 @@ class IsoFlop:
         """Budget by budget."""
         flops = _spaced(self.C)
         if self.ratio is None:
-            best, _ = truth.law.allocate(np.tile(truth.theta, (len(flops), 1)), flops)
+            best = allocation(truth.law, np.tile(truth.theta, (len(flops), 1)), flops)["N"]
         else:
             best = np.sqrt(flops / 6.0 / self.ratio)
         N = best[:, None] * np.geomspace(1 / self.spread, self.spread, self.sizes)
@@ -138,7 +139,10 @@ class Custom:
         Raises:
             IsolossError: it is not a number above 0 for every run.
         """
-        N, D = (np.asarray(side, dtype=float) for side in self.function(rng))
+        given = self.function(rng)
+        if not isinstance(given, tuple | list) or len(given) != 2:
+            raise IsolossError(Problem("plan", f"the function gives {given!r:.60}", "give N and D"))
+        N, D = (np.asarray(side, dtype=float) for side in given)
         _check_points(N, D)
         return N, D
 
@@ -166,7 +170,11 @@ def plan_of(settings: Mapping[str, Any] | pd.DataFrame | Draw, truth: Truth) -> 
     if settings["kind"] == "isoflop" and settings.get("ratio") is None and not truth.law.allocates:
         reason = f"{truth.card} does not give the best size of a budget"
         raise IsolossError(Problem("plan.ratio", reason, "give tokens per parameter"))
-    count = len(plan.points(np.random.default_rng(0), truth)[0])
+    N, _ = plan.points(np.random.default_rng(0), truth)
+    if not np.isfinite(N).all():
+        reason = "the true law has no best size of a budget (an exponent is not above 0)"
+        raise IsolossError(Problem("plan.ratio", reason, "give tokens per parameter"))
+    count = len(N)
     if count > MOST:
         raise IsolossError(Problem("plan", f"{count} runs", f"at most {MOST} are allowed"))
     return plan

@@ -14,9 +14,10 @@ from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.schema import complete_options
 from isoloss.fit.law import fit_by
 from isoloss.fit.settings import Settings
+from isoloss.simulate.kinds import check_mapping
 
 LIMITS = ("budget", "target", "until")  # settings of rounds besides count, planner and options
-MOST = 100  # rounds
+MOST = 50  # rounds, as in a study
 Run = Callable[[np.ndarray, np.ndarray, int], pd.DataFrame]
 
 
@@ -33,6 +34,7 @@ def rounds_of(settings: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     """
     if settings is None:
         return None
+    check_mapping("rounds", settings, "give `count`, `planner` and other settings of rounds")
     known = ("count", "planner", "options", *LIMITS)
     wrong = [
         Problem(f"rounds.{key}", "not a setting of rounds", nearest(key, known))

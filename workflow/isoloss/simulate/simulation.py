@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,9 @@ from isoloss.core.escape import terminal
 from isoloss.core.problems import IsolossError, Problem
 from isoloss.core.processes import in_processes
 from isoloss.core.seeds import generator
+from isoloss.fitted import allocation
 from isoloss.simulate.estimators import Estimator, Trial, estimator_of, runs_table
+from isoloss.simulate.kinds import check_mapping
 from isoloss.simulate.noise import Draw, Noise, noise_of
 from isoloss.simulate.plans import Draw as PlanDraw
 from isoloss.simulate.plans import Plan, plan_of
@@ -205,6 +207,9 @@ def experiment_of(
 ) -> Experiment:
     """What is asked for, checked; all problems at once where the truth is sound."""
     true_law = truth_of(truth)
+    check_mapping("estimators", estimators, "give settings of `fit_law` by a name of yours")
+    if not isinstance(budgets, Iterable):
+        raise IsolossError(Problem("budgets", f"found {budgets!r:.60}", "give a list"))
     wrong = [
         Problem(f"budgets[{i}]", f"found {flops!r:.60}", "needs a number of FLOP above 0")
         for i, flops in enumerate(budgets)
@@ -212,6 +217,11 @@ def experiment_of(
     ]
     if not estimators:
         wrong.append(Problem("estimators", "there are none", "name at least one"))
+    if budgets and true_law.law.allocates and not wrong:
+        best = allocation(true_law.law, true_law.theta[None], budgets[0])["N"]
+        if not np.isfinite(best).all():
+            reason = "the true law has no best N of a budget (an exponent is not above 0)"
+            wrong.append(Problem("budgets", reason, "leave them out"))
     if wrong:
         raise IsolossError(*wrong)
     collect, budgets = _Collected(), [float(flops) for flops in budgets]

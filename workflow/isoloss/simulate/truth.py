@@ -13,6 +13,7 @@ from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.schema import complete_options
 from isoloss.laws._law import Law
 from isoloss.laws._make import made_law
+from isoloss.simulate.kinds import check_mapping
 
 VARIABLES = ("N", "D", "C")  # what a plan gives of a run, with C = 6 N D
 
@@ -80,8 +81,11 @@ def truth_of(settings: Mapping[str, Any] | str) -> Truth:
         >>> round(truth.values["alpha"], 3)
         0.339
     """
-    given = {"card": settings} if isinstance(settings, str) else dict(settings)
-    card = given.get("card", "chinchilla")
+    given = {"card": settings} if isinstance(settings, str) else settings
+    check_mapping("truth", given, "give `card`, a law, and its parameters")
+    if "card" not in given:
+        raise IsolossError(Problem("truth.card", "is missing", "name a law in N, D or C"))
+    card = given["card"]
     registry.path("law", card)
     if registry.of_mixtures(card):
         remedy = "name a law in N, D or C"
@@ -110,9 +114,19 @@ def _values(card: str, given: Mapping[str, Any]) -> Mapping[str, float]:
     if values and preset:
         raise IsolossError(Problem("truth", "found both values and preset", "give one of them"))
     if values:
+        check_mapping("truth.values", values, "give a number for every parameter")
+        wrong = [
+            Problem(f"truth.values.{name}", f"found {value!r:.60}", "needs a number")
+            for name, value in values.items()
+            if isinstance(value, bool) or not isinstance(value, int | float | np.number)
+        ]
+        if wrong:
+            raise IsolossError(*wrong)
         return values
-    name = preset or next(iter(presets), None)
+    if not presets:
+        raise IsolossError(Problem("truth", f"{card} has no presets", "give `values`"))
+    name = preset or next(iter(presets))
     if name not in presets:
-        known = nearest(name, presets) if presets else f"give `values` of {card}"
+        known = nearest(name, presets)
         raise IsolossError(Problem("truth.preset", f"{card} has no preset {name!r}", known))
     return presets[name]["values"]

@@ -86,16 +86,22 @@ def _fit_problems(config: Entry, name: str, sound: Sound) -> list[Problem]:
 def figure_problems(config: Entry, figure: Entry, place: str) -> list[Problem]:
     """Problems of a figure of rounds: its sweep has none, or its fit does not choose them.
 
+    Nothing is said of rounds that are at fault themselves, which other checks report.
+
     Args:
-        config: a study in which rounds are spelled out.
+        config: a study in which rounds are spelled out, if it can be.
         figure: an entry of `plot` whose card reads choices.
         place: where it stands.
     """
     sweep = config["train"].get(figure["sweep"], {})
+    if "rounds" in sweep:  # a fault of the study keeps them from being spelled out
+        return []
     if "round" not in sweep:
         reason = f"the figure shows rounds, and {figure['sweep']!r} has none"
         return [Problem(f"{place}.sweep", reason, "show a sweep of `train` with `rounds`")]
     chosen_by = sweep["round"]["fit"]
+    if chosen_by not in config["fit"]:
+        return []
     return [
         Problem(f"{place}.fits", f"{fit!r} does not choose the rounds", f"show {chosen_by!r}")
         for fit in figure["fits"]

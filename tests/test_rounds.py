@@ -160,6 +160,15 @@ def test_a_planner_that_cannot_choose_by_the_law_is_told_before_anything_runs(st
     assert message.startswith(f"{place}it cannot choose by 'envelope', a law of kind frontier")
 
 
+def test_a_planner_that_weighs_replicates_needs_them_before_anything_runs(study):
+    study["fit"]["law"]["bootstrap"] = 0
+    study["train"]["ladder"]["rounds"] |= {"planner": "disagreement", "options": {}}
+    assert told(study) == [
+        "train.ladder.rounds.fit: the planner disagreement weighs replicates, and 'law' has none; "
+        "give the fit a `bootstrap` above 0, and an `interval`"
+    ]
+
+
 def test_names_of_rounds_collide_with_other_names(study):
     study["train"]["ladder_2"] = {key: value for key, value in LADDER.items() if key != "rounds"}
     assert told(study) == [

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from isoloss.choose.choices import choices_of
+from isoloss.core import registry
 from isoloss.core.problems import IsolossError
 from isoloss.fit import fit_law
 
@@ -144,6 +145,13 @@ def test_runs_that_diverged_cost_compute_and_do_not_set_the_scale(fit, runs):
     message = "none of the runs so far ended well; see `status_reason`"
     with pytest.raises(IsolossError, match=message):
         chosen(fit, runs.assign(status="diverged"))
+
+
+@pytest.mark.parametrize("answer", [None, [(1e4, 1e6)], 3])
+def test_a_planner_that_returns_no_choices_is_told_by_name(answer, fit, runs, monkeypatch):
+    monkeypatch.setattr(registry.card("planner", "scale_up"), "choose", lambda *_, **__: answer)
+    with pytest.raises(IsolossError, match="planner scale_up: its `choose` returned"):
+        choices_of(fit, runs, {"planner": "scale_up"}, 1)
 
 
 def test_a_law_that_does_not_divide_a_budget_is_told_the_laws_that_do(runs):

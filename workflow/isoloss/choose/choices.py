@@ -7,7 +7,7 @@ the planner chooses, runs are dropped that were trained before or that cost more
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -80,11 +80,25 @@ def _round(state: State, settings: Mapping[str, Any]) -> tuple[list[Choice], lis
         return [], [replace(_NOTHING, reason=stop)]
     planner, given = settings["planner"], settings.get("options") or {}
     options = {**registry.defaults("planner", planner), **given}
-    chosen = list(registry.card("planner", planner).choose(state, **options))
+    chosen = _checked(registry.card("planner", planner).choose(state, **options), planner)
     if not chosen:
         return [], [replace(_NOTHING, reason=f"the planner {planner} chooses nothing")]
     enough = _enough(state, chosen, settings.get("until"))
     return ([], [enough]) if enough else _sifted(state, chosen)
+
+
+def _checked(chosen: Iterable[Choice], planner: str) -> list[Choice]:
+    """What a planner card returned, if that is choices.
+
+    Raises:
+        IsolossError: it is something else.
+    """
+    try:
+        return [replace(choice, reason=choice.reason or "no reason given") for choice in chosen]
+    except (TypeError, AttributeError) as error:
+        reason = f"its `choose` returned {type(chosen).__name__}, not a list of Choice"
+        remedy = f"change planners/{planner}.py"
+        raise IsolossError(Problem(f"planner {planner}", reason, remedy)) from error
 
 
 def _state(fit: Fit, runs: pd.DataFrame, settings: Mapping[str, Any], seed: int) -> State:

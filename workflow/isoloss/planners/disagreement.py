@@ -12,6 +12,7 @@ ABOUT = (
 )
 SOURCE = "Query by committee: Seung, Opper and Sompolinsky 1992, COLT, p. 287"
 KINDS = ["joint"]  # others are not fitted to the losses of single runs
+REPLICATES = True
 OPTIONS_OF = "least_variance"
 
 

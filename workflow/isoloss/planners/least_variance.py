@@ -17,6 +17,7 @@ SOURCE = (
     "Hamill 2002, Monthly Weather Review 130:1913, for one observation after the other"
 )
 KINDS = ["joint"]  # others are not fitted to the losses of single runs
+REPLICATES = True
 OPTIONS = {
     "factor": {
         "type": "number",

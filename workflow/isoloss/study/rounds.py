@@ -80,7 +80,12 @@ def _fit_problems(config: Entry, name: str, sound: Sound) -> list[Problem]:
         reason = f"its law, {law!r}, does not divide a budget between N and D"
         return [Problem(place, reason, f"name a fit of {' or '.join(allocating())}")]
     planner = config["train"][name]["round"]["planner"]
-    return [problem.within(place) for problem in law_problems(planner, law)]
+    wrong = [problem.within(place) for problem in law_problems(planner, law)]
+    drawn = entry["bootstrap"] and entry["interval"] != "none"
+    if registry.facts("planner", planner).get("REPLICATES") and not drawn:
+        reason = f"the planner {planner} weighs replicates, and {fit!r} has none"
+        wrong.append(Problem(place, reason, "give the fit a `bootstrap` above 0, and an `interval`"))
+    return wrong
 
 
 def figure_problems(config: Entry, figure: Entry, place: str) -> list[Problem]:

@@ -165,7 +165,7 @@ def test_a_planner_that_weighs_replicates_needs_them_before_anything_runs(study)
     study["train"]["ladder"]["rounds"] |= {"planner": "disagreement", "options": {}}
     assert told(study) == [
         "train.ladder.rounds.fit: the planner disagreement weighs replicates, and 'law' has none; "
-        "give the fit a `bootstrap` above 0, and an `interval`"
+        "give the fit a `bootstrap` above 0 and an `interval`"
     ]
 
 

@@ -2,10 +2,10 @@
 
 A planner card has TITLE, ABOUT, SOURCE, OPTIONS (as JSON Schema properties) and the function of
 `Card`. One that cannot choose by every law that divides a budget has KINDS: the kinds of laws
-(registry.LAW_KINDS) by which it can; one that weighs the replicates of the fit has REPLICATES. What holds for every planner is not its business:
-`choose/choices.py` ends the rounds when the budget is spent or the interval is narrow enough, drops
-choices that were trained before or cost more than is left, and writes intervals and predicted
-losses beside the choices.
+(registry.LAW_KINDS) by which it can; one that weighs the replicates of the fit has REPLICATES. What
+holds for every planner is not its business: `choose/choices.py` ends the rounds when the budget is
+spent or the interval is narrow enough, drops choices that were trained before or cost more than is
+left, and writes intervals and predicted losses beside the choices.
 """
 
 from __future__ import annotations

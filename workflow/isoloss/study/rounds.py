@@ -84,7 +84,7 @@ def _fit_problems(config: Entry, name: str, sound: Sound) -> list[Problem]:
     drawn = entry["bootstrap"] and entry["interval"] != "none"
     if registry.facts("planner", planner).get("REPLICATES") and not drawn:
         reason = f"the planner {planner} weighs replicates, and {fit!r} has none"
-        wrong.append(Problem(place, reason, "give the fit a `bootstrap` above 0, and an `interval`"))
+        wrong.append(Problem(place, reason, "give the fit a `bootstrap` above 0 and an `interval`"))
     return wrong
 
 

@@ -332,10 +332,34 @@ def files(make_runs, chinchilla_runs, tmp_path_factory):
     made["observe/observations"] = home / "observations.parquet"
     seen = seen[tables.schema("observations").names]
     tables.write("observations", seen, made["observe/observations"], {"observation": "$o$"})
+    made |= tables_of_names(home)
     made["aggregate/timing"] = home / "timing.parquet"
     facts = {"token": "$b$", "loss_unit": "$u$", "sweep": "s_*"}
     tables.write("timing", tables.empty("timing"), made["aggregate/timing"], facts)
     return made, runs, home
+
+
+def tables_of_names(home) -> dict:
+    """The choices of an empty round, and a simulation, with names that are hard to draw."""
+    nothing = dict.fromkeys(tables.schema("choices").names)
+    choices = [nothing | {"round": 1, "planner": "$p$", "reason": "$\\frac$ {x} \x1b[31m <b>\n"}]
+    case = {"estimator": "$\\frac$ _x", "quantity": "n_opt", "n_flops": 1e20, "truth": 1e9}
+    trial = case | {"replicate": 0, "estimate": 1.1e9, "status": "converged", "covered": True}
+    level = {"coverage": 0.9, "coverage_low": 0.8, "coverage_high": 0.95, "ci_level": 0.95}
+    counts = {"n_trials": 1, "n_converged": 1, "scale": "log"}
+    recovery = case | level | counts | {"mean": 1.1e9, "bias": 0.1, "bias_se": 0.01}
+    facts = {"sweep": "s_*", "simulation": "$s$ _*"}
+    made = {}
+    for place, rows in (
+        ("choose/choices", choices),
+        ("simulate/trials", [trial]),
+        ("simulate/recovery", [recovery]),
+    ):
+        name = place.partition("/")[2]
+        table = pd.DataFrame(rows).reindex(columns=tables.schema(name).names)
+        made[place] = home / f"{name}.parquet"
+        tables.write(name, table, made[place], facts)
+    return made
 
 
 def fit_of(files, card: str) -> dict:
@@ -387,7 +411,8 @@ def test_figures_draw_any_names_without_complaint(name, plain_law, mixture_law, 
 def test_the_summary_of_any_names_is_a_list_of_its_own_lines(plain_law, mixture_law):
     trial = {"sweep": "s_*", "weighting": "", "fit": "fit $x^{2}$ {} _a", "group": ""}
     for made, trials in ((plain_law, []), (mixture_law, [trial])):
-        read = [str(file) for name, file in made.items() if not name.startswith("observe/")]
+        others = ("observe/", "simulate/trials")  # are no part of a summary
+        read = [str(file) for name, file in made.items() if not name.startswith(others)]
         asked = {
             "study": "s",
             "summary": {"budgets": []},

@@ -107,7 +107,9 @@ plot: {p: {card: isoloss, sweep: t, fits: [y], options: *options}}
     config, wrong = schema.complete(read)
     assert wrong == []
     assert config["fit"]["x"]["options"] == {"variable": "C", "offset": True}
-    assert config["fit"]["y"]["options"] == {}  # defaults of another card are not its own
+    assert config["fit"]["y"]["options"] == {
+        "E": "positive"
+    }  # defaults of another card are not its own
 
 
 def test_what_is_written_is_read_again(tmp_path):

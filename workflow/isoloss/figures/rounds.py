@@ -24,6 +24,7 @@ OPTIONS = {
     "target": {
         "type": ["number", "null"],
         "exclusiveMinimum": 0,
+        "maximum": 1e40,
         "default": None,
         "unit": "FLOP",
         "description": "Budget whose best N is shown; that of the largest run or choice if null.",

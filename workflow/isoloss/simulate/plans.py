@@ -140,7 +140,7 @@ class Custom:
             IsolossError: it is not a number above 0 for every run.
         """
         given = self.function(rng)
-        if not isinstance(given, tuple | list) or len(given) != 2:
+        if not isinstance(given, tuple | list | np.ndarray) or len(given) != 2:
             raise IsolossError(Problem("plan", f"the function gives {given!r:.60}", "give N and D"))
         N, D = (np.asarray(side, dtype=float) for side in given)
         _check_points(N, D)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from isoloss.core import registry
+from isoloss.core import registry, units
 from isoloss.core.problems import IsolossError, StudyError
-from isoloss.figures import recovery
+from isoloss.figures import _figure, recovery
 from isoloss.figures._figure import Inputs
 from isoloss.fit import fit_law
 from isoloss.study import check
@@ -163,3 +164,14 @@ def test_the_figure_reads_the_tables_of_its_simulation():
 def test_a_figure_shows_a_sweep_or_a_simulation(plot, message):
     with pytest.raises(StudyError, match=message):
         check.check(study(**plot))
+
+
+@pytest.mark.parametrize("form", [units.count, units.power])
+def test_ticks_of_a_narrow_log_axis_say_where_they_are(form):
+    figure = Figure()
+    axis = figure.subplots().yaxis
+    _figure.log_axis(axis, 1.88, 2.01, form=form, most=6)
+    figure.draw_without_rendering()
+    texts = [label.get_text() for label in axis.get_ticklabels()]
+    assert len(texts) > 3
+    assert [float(text) for text in texts] == pytest.approx(axis.get_ticklocs(), rel=1e-12)

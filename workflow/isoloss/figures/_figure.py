@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 import textwrap
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
+from isoloss.core import units
 from isoloss.core.budgets import budget_numbers
 from isoloss.core.escape import figure as literal
 from isoloss.core.problems import IsolossError, Problem, nearest
@@ -282,6 +284,8 @@ def log_axis(axis, low: float, high: float, form=None, most: int | None = None) 
         texts = [f"{tick:.6g}" for tick in ticks]
         decimals = max((len(text.partition(".")[2]) for text in texts), default=0)
         form = "{:g}".format if any("e" in t for t in texts) else f"{{:.{decimals}f}}".format
+    elif form in (units.count, units.power):
+        form = partial(form, digits=6)  # ticks near each other differ in the fourth digit
     axis.set_major_locator(FixedLocator(ticks))
     axis.set_major_formatter(FuncFormatter(lambda value, _: form(value)))
     axis.set_minor_locator(NullLocator())

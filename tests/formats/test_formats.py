@@ -339,6 +339,9 @@ def test_a_reader_that_breaks_down_does_not_break_its_caller(save, monkeypatch, 
     for content in (source(PARQUET), open_source(save(ARROW))):
         with pytest.raises(TableError, match=r"that read it ended early \(SIGABRT\).*max_mib"):
             parse(content)
+    script.write_text("import os; os.write(2, b'pure virtual'); os.abort()")
+    with pytest.raises(TableError, match=r"\(SIGABRT: pure virtual\)"):
+        parse(source(PARQUET))
     script.write_text("import time; time.sleep(60)")
     slow = Source(Address.given("runs"), (PARQUET,), limits=Limits(max_seconds=0.5))
     with pytest.raises(TableError, match=r"max_seconds = 0\.5 seconds"):

@@ -136,8 +136,8 @@ def _unpacked(source: Source, kind: str) -> bytes:
 
 
 def _ending(reader: subprocess.CompletedProcess) -> str:
-    """How a process ended that did not say what is wrong."""
-    if reader.returncode < 0:
-        return signal.Signals(-reader.returncode).name
-    lines = reader.stderr.decode(errors="replace").splitlines()
-    return lines[-1] if lines else f"exit code {reader.returncode}"
+    """How a process ended that did not say what is wrong: its signal, its last line, or both."""
+    code = reader.returncode
+    signals = [signal.Signals(-code).name] if code < 0 else []
+    lines = reader.stderr.decode(errors="replace").splitlines()[-1:]
+    return ": ".join(signals + lines) or f"exit code {code}"

@@ -63,10 +63,11 @@ def squares(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 
 
 def built(size) -> nn.Module:
-    module = size.build(np.random.default_rng(0))
+    rng = np.random.default_rng(0)
+    module = size.build(rng)
     with torch.no_grad():
         for parameter in module.parameters():
-            parameter += 0.1
+            parameter += torch.from_numpy(rng.normal(0, 0.2, parameter.shape))
     return module
 
 

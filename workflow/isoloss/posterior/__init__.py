@@ -1,1 +1,1 @@
-"""Samples of the local posterior around trained weights, and the local learning coefficient."""
+"""Samples of the local posterior around trained weights; the local learning coefficient (LLC)."""

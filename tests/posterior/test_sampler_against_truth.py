@@ -218,6 +218,11 @@ def test_a_chain_does_not_depend_on_the_others():
     np.testing.assert_array_equal(one_fails.losses[others], five.losses[others])
     assert one_fails.failed_at.tolist() == [-1, 4, -1, -1, -1]
     assert np.isnan(one_fails.losses[1, 4:]).all()
+    rows = chain_rows(one_fails)
+    assert rows["status"].tolist() == ["ok", "failed", "ok", "ok", "ok"]
+    assert rows["failed_step"].isna().tolist() == [True, False, True, True, True]
+    assert rows["failed_step"][1] == 4
+    assert rows["llc"].isna().tolist() == [False, True, False, False, False]
     expected = chain_rows(five)["llc"][others].mean()
     assert summary(one_fails)["llc_mean"] == pytest.approx(expected)
 
@@ -357,15 +362,14 @@ LINEAR = [
 ]
 
 
-def check(name, potential, settings, exactly, at_n_beta, record_property):
-    """Measure, note what came out in a row of a table, and compare."""
+def check(name, potential, settings, exactly, at_n_beta):
+    """Measure, print a row of the table in docs/llc.md, and compare."""
     began = time.process_time()
     llc, error = measured(potential, settings)
     seconds = time.process_time() - began
     coefficient, multiplicity = exactly
     off = llc / at_n_beta - 1
-    record_property(
-        "row",
+    print(
         f"| {name} | {multiplicity} | {coefficient} | {at_n_beta:.3f} | {llc:.3f} ± {error:.3f} "
         f"| {off:+.1%} | {llc / float(coefficient) - 1:+.1%} | {seconds:.0f} |",
     )
@@ -376,23 +380,23 @@ def check(name, potential, settings, exactly, at_n_beta, record_property):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("widths", "rank"), LINEAR)
-def test_linear_networks(widths, rank, record_property):
+def test_linear_networks(widths, rank):
     settings = one_item(num_draws=60_000, num_burnin_steps=30_000, **SLOW)
     at_n_beta = true_llc_of_deep_linear(widths, rank, settings.n_beta, settings.localization)
     name = f"{'-'.join(map(str, widths))}, rank {rank}"
     exactly = exact.deep_linear(widths, rank)
-    check(name, DeepLinear(widths, rank), settings, exactly, at_n_beta, record_property)
+    check(name, DeepLinear(widths, rank), settings, exactly, at_n_beta)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("hidden", "n_beta", "lr"), [(1, 1e3, 2e-4), (2, 1e4, 4e-5), (3, 1e4, 4e-5)]
 )
-def test_tanh_networks(hidden, n_beta, lr, record_property):
+def test_tanh_networks(hidden, n_beta, lr):
     settings = one_item(
         n_beta=n_beta, lr=lr, localization=1.0, num_draws=60_000, num_burnin_steps=30_000
     )
     at_n_beta = true_llc_of_tanh(hidden, n_beta, settings.localization)
     exactly = exact.tanh_one_input(hidden)
     name = f"tanh, {hidden} hidden"
-    check(name, Tanh(hidden), settings, exactly, at_n_beta, record_property)
+    check(name, Tanh(hidden), settings, exactly, at_n_beta)

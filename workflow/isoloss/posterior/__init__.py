@@ -1,0 +1,1 @@
+"""Samples of the local posterior around trained weights, and the local learning coefficient."""

@@ -8,7 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
+from torch import Tensor, nn
+from torch.nn import functional
 
 RESULTS = ["llc_mean", "llc_std", "llc_per_chain", "llc_scalar", "loss_trace", "init_loss"]
 
@@ -49,3 +52,54 @@ def read(folder: Path, name: str) -> Fixture:
         arrays = {key: file[key] for key in file}
     described = json.loads((folder / "settings_and_outputs.json").read_text(encoding="utf-8"))
     return Fixture(arrays, described.get(name, {}).get("kwargs", {}))
+
+
+class Block(nn.Module):
+    """A block of attention and feed-forward, each after a layer norm."""
+
+    def __init__(self):
+        super().__init__()
+        self.ln1 = nn.LayerNorm(16)
+        self.qkv = nn.Linear(16, 48)
+        self.o = nn.Linear(16, 16)
+        self.ln2 = nn.LayerNorm(16)
+        self.f1 = nn.Linear(16, 64)
+        self.f2 = nn.Linear(64, 16)
+
+    def forward(self, x):
+        batch, length, width = x.shape
+        parts = self.qkv(self.ln1(x)).chunk(3, dim=-1)
+        q, k, v = (part.view(batch, length, 2, 8).transpose(1, 2) for part in parts)
+        future = torch.ones(length, length, dtype=torch.bool).triu(1)
+        scores = (q @ k.transpose(-1, -2) / 8**0.5).masked_fill(future, -1e9)
+        mixed = (scores.softmax(-1) @ v).transpose(1, 2).reshape(batch, length, width)
+        x = x + self.o(mixed)
+        return x + self.f2(functional.gelu(self.f1(self.ln2(x))))
+
+
+class Transformer(nn.Module):
+    """The transformer that devinterp sampled: 2 blocks of width 16, 37 symbols, 17 positions."""
+
+    def __init__(self):
+        super().__init__()
+        self.pos = nn.Parameter(torch.zeros(17, 16))
+        self.emb = nn.Embedding(37, 16)
+        self.blocks = nn.ModuleList(Block() for _ in range(2))
+        self.lnf = nn.LayerNorm(16)
+        self.head = nn.Linear(16, 37, bias=False)
+
+    def forward(self, tokens):
+        x = self.emb(tokens) + self.pos[: tokens.shape[1]]
+        for block in self.blocks:
+            x = block(x)
+        return self.head(self.lnf(x))
+
+
+def transformer(folder: Path) -> tuple[Transformer, list[dict[str, Tensor]]]:
+    """The trained transformer, and the token sequences that it was sampled with."""
+    with np.load(folder / "tinylm.npz") as file:
+        weights = {key[2:]: torch.tensor(file[key]) for key in file if key.startswith("w/")}
+        tokens = torch.tensor(file["tokens"]).long()
+    model = Transformer()
+    model.load_state_dict(weights)
+    return model, [{"input_ids": sequence} for sequence in tokens]

@@ -132,9 +132,9 @@ def test_noise_of_batches_adds_its_variance_to_the_weights(accumulated):
             (2, 2),
             {
                 "n_beta": 100.0,
-                "lr": 6e-4,
-                "num_draws": 3000,
-                "num_burnin_steps": 500,
+                "lr": 3e-4,  # at 6e-4 steps of finite size give 7 % too much
+                "num_draws": 5000,
+                "num_burnin_steps": 1000,
                 "init_noise": 1.0,
             },
         ),
@@ -282,7 +282,7 @@ def test_standard_errors_cover():
     expected = exact.quadratic(CURVATURES, settings)
     scores = np.array([(row["llc_mean"] - expected) / row["llc_se"] for row in rows])
     inside = np.mean(np.abs(scores) < 2.36)  # 95 % of Student's t with 7 degrees of freedom
-    assert 0.85 < inside < 1
+    assert 0.85 < inside <= 1
     assert abs(scores.mean()) < 0.5
 
 
@@ -346,7 +346,7 @@ def test_rmsprop_that_remembers_long_samples_the_posterior():
         num_burnin_steps=4000,
     )
     llc, error = measured(Quadratic([0.5, 1.0, 2.0]), settings)
-    assert abs(llc - 1.5) < max(4 * error, 0.04 * 1.5)
+    assert abs(llc - 1.5) < 0.07 * 1.5  # it remembers 1000 steps, and not for ever: 3 % too much
 
 
 SLOW = {"n_beta": 1000.0, "localization": 1.0, "lr": 2e-5}

@@ -216,7 +216,7 @@ class _StartLosses:
 
     def __init__(self, potential: Potential, settings: Settings) -> None:
         self._potential = potential
-        self._start = potential.start[None].contiguous()
+        self._start = potential.start.repeat(2, 1)  # potentials are at home with several
         self._at_once = START_BATCHES * min(settings.batch_size, potential.n_items)
         self._losses = np.zeros(potential.n_items, dtype=np.float32)
         self.known = np.zeros(potential.n_items, dtype=bool)
@@ -229,8 +229,8 @@ class _StartLosses:
         for at in range(0, len(new), self._at_once):
             part = new[at : at + self._at_once]
             filled = np.resize(part, self._at_once)  # always as many: sums take the same order
-            losses = self._potential.losses(self._start, torch.from_numpy(filled)[None])
-            self._losses[part] = losses[0, : len(part)].numpy()
+            losses = self._potential.losses(self._start, torch.from_numpy(filled).view(2, -1))
+            self._losses[part] = losses.reshape(-1)[: len(part)].numpy()
         self.known |= asked
         return self._losses[items]
 

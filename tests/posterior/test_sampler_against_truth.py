@@ -345,7 +345,7 @@ def test_rmsprop_that_remembers_long_samples_the_posterior():
         num_draws=3000,
         num_burnin_steps=4000,
     )
-    llc, error = measured(Quadratic([0.5, 1.0, 2.0]), settings)
+    llc, _ = measured(Quadratic([0.5, 1.0, 2.0]), settings)
     assert abs(llc - 1.5) < 0.07 * 1.5  # it remembers 1000 steps, and not for ever: 3 % too much
 
 

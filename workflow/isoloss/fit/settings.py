@@ -16,6 +16,7 @@ from isoloss.fit import resample
 from isoloss.fit.objectives import Objective, objective_of
 from isoloss.fit.solution import Solution
 from isoloss.fit.solve import Constraints, solve
+from isoloss.fitted.names import LOSS
 from isoloss.laws._law import Data, Law
 
 # least and greatest value of the numbers that `fit_law` is given, as in config.schema.yaml
@@ -36,7 +37,9 @@ class Settings:
         card: the law card.
         options: of the card, every one.
         cluster: column by which runs are drawn together; None where they are drawn one by one.
-        loss_unit: of the losses.
+        response: column of the runs that is fitted; the losses by domain of a mixture law are
+            columns of their own.
+        loss_unit: of the response.
     """
 
     card: str
@@ -52,7 +55,13 @@ class Settings:
     level: float
     profiles: bool
     seed: int
+    response: str
     loss_unit: str
+
+    @property
+    def of_loss(self) -> bool:
+        """Whether the loss is fitted, or losses by domain."""
+        return self.response == LOSS
 
     @property
     def place(self) -> str:

@@ -37,9 +37,8 @@ class Settings:
         card: the law card.
         options: of the card, every one.
         cluster: column by which runs are drawn together; None where they are drawn one by one.
-        response: column of the runs that is fitted; the losses by domain of a mixture law are
-            columns of their own.
-        loss_unit: of the response.
+        loss_unit: of what is fitted.
+        response: column of the runs that is fitted; a mixture law is fitted to losses by domain.
     """
 
     card: str
@@ -55,8 +54,8 @@ class Settings:
     level: float
     profiles: bool
     seed: int
-    response: str
     loss_unit: str
+    response: str = LOSS
 
     @property
     def of_loss(self) -> bool:
@@ -98,6 +97,7 @@ def settings_of(
     given |= {"ci_level": level, "delta": delta}
     wrong += [one for name, value in given.items() for one in _out_of_range(name, value)]
     wrong += _too_large(fixed or {}, bounds or {})
+    wrong += response_problems(card, asked.get("response", LOSS))
     if wrong:
         raise IsolossError(*wrong)
     asked["bootstrap"] = 0 if interval == "none" else asked["bootstrap"]
@@ -110,6 +110,16 @@ def settings_of(
             Problem(f"{settings.place}, interval", alike, "use bootstrap or profile")
         )
     return settings
+
+
+def response_problems(card: str, response: str, place: str = "response") -> list[Problem]:
+    """What keeps a law from being fitted to a column of the runs that is not the loss."""
+    kind = registry.facts("law", card)["KIND"]
+    if response == LOSS or kind not in ("mixture", "frontier"):
+        return []
+    reads = "the losses by domain" if kind == "mixture" else "the least loss of every budget"
+    reason = f"found {response!r:.60}; the law {card} is one of {reads}"
+    return [Problem(place, reason, "take a law of kind joint or curve, or leave it out")]
 
 
 def _out_of_range(name: str, value: Any) -> list[Problem]:

@@ -137,17 +137,6 @@ class Law(ABC):
         """Whether its variables are proportions, which have no scale and may be zero."""
         return self.kind == "mixture"
 
-    def equation(self, quantity: str) -> str:
-        """The formula with the name of what is fitted in the place of the loss L.
-
-        Example:
-            >>> from isoloss.laws import growth
-            >>> growth.make(variable="N", offset=False).equation("llc_mean")
-            'llc_mean = A N^γ'
-        """
-        left, equals, right = self.formula.partition(" = ")
-        return f"{quantity}{equals}{right}" if left == "L" else f"{self.formula}, L = {quantity}"
-
     def for_response(self, response: str) -> Law:
         """The law of one response, such as loss_web: a mixture law may have another for each."""
         return self

@@ -16,7 +16,7 @@ from isoloss.load import identity
 from isoloss.models._model import model_of
 from isoloss.records import provenance
 from isoloss.study import flow
-from isoloss.train.dataset import read_dataset, read_index
+from isoloss.tasks._dataset import read_dataset, read_index
 from isoloss.train.plan import plan_runs, runs_digest, shard_runs
 from isoloss.train.settings import cards_of, commanded
 from isoloss.trainers.builtin import noise_of

@@ -77,12 +77,11 @@ def misfit(evidence: Evidence) -> Iterator[Finding]:
             "check which column is what, or widen the design",
         )
     if evidence.spread > limits.NOISY:
+        grave = evidence.of_loss and evidence.spread > limits.NO_LAW
         by_chance = evidence.spread < limits.BEYOND_SEEDS * evidence.seeds
         yield Finding(
             "noise",
-            STOP
-            if evidence.of_loss and evidence.spread > limits.NO_LAW and not by_chance
-            else CARE,
+            STOP if grave and not by_chance else CARE,
             f"a run differs from the law by {100 * evidence.spread:.2g} % of its "
             f"{evidence.called}; seeds differ by {evidence.by_seeds}",
             "train more seeds of each size"

@@ -80,7 +80,7 @@ def test_a_fit_of_what_cannot_be_fitted_is_told_before_anything_runs(config, mes
 
 def test_without_the_observation_there_is_nothing_to_fit(config):
     del config["observe"]
-    with pytest.raises(StudyError, match="fit.entropy.response: no column 'h_tse'"):
+    with pytest.raises(StudyError, match=r"fit\.entropy\.response: no column 'h_tse'"):
         check.check(config)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,21 @@ if TYPE_CHECKING:
 
     from isoloss.tasks._dataset import Dataset, Index
     from isoloss.tasks._task import Side, Task
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files of the training data; none for the runs of a user's program.
+
+    Attributes:
+        rows: rows.parquet of the dataset.
+        tokens: tokens.npy of the dataset.
+        indices: index.parquet of every weighting that the runs use.
+    """
+
+    rows: Sequence[Path]
+    tokens: Sequence[Path]
+    indices: Sequence[Path]
 
 
 class Content:
@@ -47,9 +63,7 @@ class Content:
         cls,
         task: str,
         weightings: Iterable[str],
-        rows: Sequence[Path],
-        tokens: Sequence[Path],
-        indices: Sequence[Path],
+        files: Files,
         schedules: Mapping[str, Phases],
     ) -> Self:
         """Read a dataset and the indices of weightings from their files.
@@ -57,9 +71,7 @@ class Content:
         Args:
             task: the task card.
             weightings: those that runs are trained under, schedules among them.
-            rows: rows.parquet, one file.
-            tokens: tokens.npy, one file.
-            indices: index.parquet of every weighting.
+            files: one of rows and one of tokens, and those of indices.
             schedules: schedule of weightings to its phases.
 
         Raises:
@@ -67,15 +79,15 @@ class Content:
         """
         from isoloss.tasks._dataset import read_dataset, read_index
 
-        known = {tables.facts(file)["weighting"]: read_index(file) for file in indices}
+        known = {tables.facts(file)["weighting"]: read_index(file) for file in files.indices}
         needed = set(weightings) - set(schedules)
         needed |= {phase["weighting"] for phases in schedules.values() for phase in phases}
         lacking = sorted(needed - set(known))
         if lacking:
             raise IsolossError(f"--index lacks the weighting {lacking[0]!r}")
-        if len(rows) != 1 or len(tokens) != 1:
+        if len(files.rows) != 1 or len(files.tokens) != 1:
             raise IsolossError("give --rows and --tokens of the dataset, one file each")
-        return cls(task, read_dataset(rows[0], tokens[0]), known, schedules)
+        return cls(task, read_dataset(files.rows[0], files.tokens[0]), known, schedules)
 
     @cached_property
     def validation(self) -> Side:

@@ -9,6 +9,7 @@ from typing import Any
 from isoloss.core import tables
 from isoloss.core.problems import IsolossError
 from isoloss.records.store import Store
+from isoloss.tasks._content import Files
 from isoloss.train.identity import VERSIONS, RunContent
 from isoloss.train.plan import runs_digest
 from isoloss.train.programs import Programs
@@ -60,8 +61,9 @@ def run(
         content = Programs(*(specification[key] for key in keys))
     else:
         weightings = {run["weighting"] for run in runs}
-        about = specification["task"], weightings, rows, tokens, indices
-        content = RunContent.read(*about, specification["schedules"])
+        files = Files(rows, tokens, indices)
+        about = specification["task"], weightings, files, specification["schedules"]
+        content = RunContent.read(*about)
     shard = train_shard(runs, ShardSetup(content, Store(store), **of_study, **settings))
     tables.write("shard", shard, out, facts)
     return [out]

@@ -21,6 +21,7 @@ from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.units import NATS
 from isoloss.fitted import Fit
 from isoloss.fitted.facts import OneFit, Record, RunCounts, count_runs, record, selection
+from isoloss.fitted.names import LOSS, equation
 
 # Okabe and Ito's colours, told apart with every common colour blindness.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
@@ -58,6 +59,14 @@ LABELS = {
     "loss": "Loss L ({loss_unit})",
     "predicted": "Predicted loss ({loss_unit})",
     "observed": "Observed loss ({loss_unit})",
+    "rmse": "RMSE of the loss ({loss_unit})",
+}
+# labels where the fits shown are of another quantity, by its name
+OBSERVED = {
+    "loss": "{}",
+    "predicted": "Predicted {}",
+    "observed": "Observed {}",
+    "rmse": "RMSE of {}",
 }
 
 
@@ -143,9 +152,28 @@ class Inputs:
     canvas: Canvas = field(default_factory=Canvas)
     rounds: tuple[Fit, ...] = ()
 
+    @property
+    def of_loss(self) -> bool:
+        """Whether the fits shown, if there are any, are of the loss; all are of one quantity."""
+        return all(fit.of_loss for fit in self.fits.values())
+
+    @property
+    def quantity(self) -> str:
+        """What the fits shown are of: the loss, or the name of another column of the runs."""
+        return next((literal(fit.quantity) for fit in self.fits.values()), LOSS)
+
+    @property
+    def unit(self) -> str:
+        """Its unit."""
+        own = (fit.loss_unit for fit in self.fits.values() if not fit.of_loss)
+        return next(own, self.loss_unit)
+
     def label(self, quantity: str) -> str:
-        """The label of an axis, with its unit."""
-        names = {"token": literal(self.token), "loss_unit": literal(self.loss_unit)}
+        """The label of an axis, with its unit; `loss` is what the fits shown are of."""
+        names = {"token": literal(self.token), "loss_unit": literal(self.unit)}
+        if quantity in OBSERVED and not self.of_loss:
+            text = OBSERVED[quantity].format(self.quantity)
+            return text if self.unit == "1" else f"{text} ({names['loss_unit']})"
         text = LABELS[quantity].format(**names)
         return text[0].upper() + text[1:]
 
@@ -160,7 +188,7 @@ class Inputs:
             text = f"${letter}" + (rf"_{{\mathrm{{{plain(index)}}}}}$" if index else "$")
         else:
             text = literal(symbol, 14).replace("$", r"\$")
-        for name, own in ((NATS, self.loss_unit), ("token", self.token)):
+        for name, own in ((NATS, self.unit), ("token", self.token)):
             unit = unit.replace(name, literal(own).replace("$", r"\$"))
         return text if unit == "1" else f"{text} ({unit})"
 
@@ -207,18 +235,24 @@ class Inputs:
     def finished(self) -> pd.DataFrame:
         """Runs with a loss; of a figure with fits, what the first of them was fitted to.
 
-        A column `held_out` says which of them that fit did not see.
+        A column `held_out` says which of them that fit did not see; `loss` is what it is of.
 
         Raises:
             IsolossError: there are none.
         """
         for fit in self.fits.values():
             unseen = set(fit.residuals.loc[fit.residuals["held_out"], "run_id"])
-            return fit.points.assign(held_out=fit.points["run_id"].isin(unseen))
+            shown = fit.points if fit.of_loss else fit.points.assign(loss=fit.points[fit.quantity])
+            return shown.assign(held_out=shown["run_id"].isin(unseen))
         finished = self.runs[self.runs["status"] == "done"].reset_index(drop=True)
         if finished.empty:
             raise IsolossError(Problem("runs", "none has finished", "look at status_reason"))
         return finished.assign(held_out=False)
+
+
+def formula(fit: Fit) -> str:
+    """The formula of the law of a fit, for what it is of."""
+    return equation(fit.law.formula, literal(fit.quantity))
 
 
 def plain(text: str) -> str:

@@ -19,6 +19,7 @@ ABOUT = (
 )
 INPUTS = ["aggregate/curves"]
 MAX_FITS = 1
+FITS_OF = "loss"
 VARIABLES = ["N", "D", "C"]  # of a law that it can show
 OPTIONS = {
     "from_samples": {
@@ -72,7 +73,7 @@ def draw(inputs: _figure.Inputs, from_samples: float):
     axes.set_ylabel(inputs.label("loss"))
     title = "Learning curves: training loss; dots, validation loss at the end"
     for name, fit in inputs.fits.items():
-        title += f"\ndashed: {_figure.literal(name)}, {fit.law.formula}"
+        title += f"\ndashed: {_figure.literal(name)}, {_figure.formula(fit)}"
     axes.set_title(_figure.wrapped(title, inputs.canvas.width(figure)))
     _figure.print_small(figure, inputs)
     ends = runs[["run_id", "n_samples", "loss", "n_params"]].assign(what="validation")

@@ -11,6 +11,7 @@ import jsonschema
 import numpy as np
 import pandas as pd
 import pytest
+from llc_tables import llc_tables
 
 from isoloss.core import registry, tables
 from isoloss.core.problems import IsolossError
@@ -197,6 +198,9 @@ def files(chinchilla_runs, tmp_path_factory):
         paths["observe/observations"] = home / "observations.parquet"
         seen = seen[tables.schema("observations").names]
         tables.write("observations", seen, paths["observe/observations"], {})
+        for name, table in llc_tables(ended).items():
+            paths[f"observe/{name}"] = home / f"{name}.parquet"
+            tables.write(name, table, paths[f"observe/{name}"], {})
         choice = dict.fromkeys(tables.schema("choices").names) | {"n_params": 1e6, "n_flops": 1e16}
         chosen = [choice | {"round": 1, "choice": 0}, choice | {"round": 2, "reason": "spent"}]
         paths["choose/choices"] = home / "choices.parquet"

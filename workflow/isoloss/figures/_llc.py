@@ -6,8 +6,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -22,8 +23,6 @@ OF_RUN = ["run_id", "n_params", "n_samples", "n_flops_6nd", "loss"]
 ERRORS = 2.0  # standard errors on either side of an LLC that is drawn
 FLAT = 1.1  # greatest over least LLC of a plateau
 FEWEST = 3  # step sizes of a plateau
-REASONS = 2  # told of those that an LLC is doubted for
-LABEL = "Local learning coefficient λ̂"
 
 
 def measured(llc: pd.DataFrame, runs: pd.DataFrame, setting: int | None = None) -> pd.DataFrame:
@@ -102,14 +101,15 @@ def trend(rows: pd.DataFrame) -> Trend:
         rows: as of `measured`, of one setting.
 
     Example:
-        >>> rows = pd.DataFrame({"n_params": [1e3, 4e3, 1e3, 4e3], "n_samples": [1e5, 1e5, 3e5, 3e5]})
-        >>> rows = rows.assign(llc_mean=rows["n_params"] ** 0.5, loss=[3, 2, 2.5, 1.5], status="ok")
+        >>> rows = pd.DataFrame({"n_params": [1e3, 4e3, 1e3, 4e3], "loss": [3, 2, 2.5, 1.5]})
+        >>> rows = rows.assign(llc_mean=rows["n_params"] ** 0.5, n_samples=1e5, status="ok")
         >>> [(one.symbol, round(one.estimate, 3)) for one in trend(rows).exponents]
-        [('N', 0.5), ('D', 0.0)]
+        [('N', 0.5)]
     """
     rows = rows[usable(rows)]
     positive = rows[rows["llc_mean"] > 0]
-    correlation = rows["llc_mean"].corr(rows["loss"], method="spearman") if len(rows) > 2 else np.nan
+    several = len(rows) > 2 and rows["llc_mean"].nunique() > 1 and rows["loss"].nunique() > 1
+    correlation = rows["llc_mean"].corr(rows["loss"], method="spearman") if several else np.nan
     exponents, r2 = _exponents(positive)
     return Trend(exponents, r2, len(positive), len(rows) - len(positive), float(correlation))
 
@@ -134,6 +134,17 @@ def _exponents(rows: pd.DataFrame) -> tuple[tuple[Exponent, ...], float]:
     r2 = 1 - residuals @ residuals / total if total else np.nan
     values = zip(symbols, coefficients[1:], errors[1:], strict=True)
     return tuple(Exponent(s, float(c), float(e)) for s, c, e in values), float(r2)
+
+
+def moves(of: Trend) -> str:
+    """A trend in words; empty where nothing is known of it."""
+    parts = []
+    if of.exponents:
+        powers = " · ".join(map(str, of.exponents))
+        parts.append(f"LLC ∝ {powers} over {of.n} runs, R² {of.r2:.3f}")
+    if np.isfinite(of.rank_correlation):
+        parts.append(f"rank correlation with the loss {of.rank_correlation:.2f}")
+    return "; ".join(parts).replace("-", "−")
 
 
 def plateau(rows: pd.DataFrame) -> pd.DataFrame:
@@ -226,13 +237,10 @@ def counted(rows: pd.DataFrame) -> dict[str, int]:
     return {status: int((rows["status"] == status).sum()) for status in STATUSES}
 
 
-def value_axis(axes, rows: pd.DataFrame, further: Sequence[float] = ()) -> None:
-    """The axis of the LLC: logarithmic; where some are not positive linear near 0, or everywhere.
+def value_axis(axes, rows: pd.DataFrame) -> None:
+    """Set the axis of the LLC, so that all values and their intervals are seen.
 
-    Args:
-        axes: of the panel; its y axis is set.
-        rows: of `llc` that are drawn.
-        further: other values that are drawn.
+    An interval that reaches 0 is cut off where the axis is logarithmic.
     """
     rows = rows[usable(rows)]
     values, both = rows["llc_mean"].to_numpy(float), ends(rows)
@@ -241,10 +249,21 @@ def value_axis(axes, rows: pd.DataFrame, further: Sequence[float] = ()) -> None:
         centre = {"ha": "center", "va": "center", "transform": axes.transAxes}
         axes.text(0.5, 0.5, "no LLC: every chain failed", color=_figure.GREY, size=9, **centre)
         return
-    low = min(both["low"].min(), *further, np.inf)
-    high = max(both["high"].max(), *further, -np.inf)
+    signed_axis(axes, values, both["low"].min(), both["high"].max())
+
+
+def signed_axis(axes, values: np.ndarray, low: float, high: float) -> None:
+    """A y axis of values of any sign: logarithmic where all are positive.
+
+    Args:
+        axes: of the panel.
+        values: what is drawn, (n,), finite.
+        low: the least to be seen; where the axis is logarithmic a fourth of the least value at
+            least.
+        high: the greatest.
+    """
     if (values > 0).all():
-        low = max(low, values.min() / 4)  # an interval that reaches 0 is cut off at the axis
+        low = max(low, values.min() / 4)
         margin = max(1.05, (high / low) ** 0.08)
         _figure.log_axis(axes.yaxis, low / margin, high * margin, form=units.count, most=6)
         return
@@ -264,7 +283,7 @@ def _axis_around_zero(axes, values: np.ndarray, low: float, high: float) -> None
         axes.set_ylim(low - margin, high + margin)
         axes.yaxis.set_major_locator(MaxNLocator(6))
     else:
-        near = max(10 ** np.floor(np.log10(small)), most / 1e6)
+        near = 10 ** np.floor(np.log10(max(small, most / 1e6)))
         axes.set_yscale("symlog", linthresh=near, linscale=0.7)
         axes.set_ylim(min(1.4 * low, -0.3 * near), max(1.4 * high, 0.3 * near))
         decades = near * 10.0 ** np.arange(np.floor(np.log10(max(most, near) / near)) + 1)
@@ -288,10 +307,23 @@ def _range(values: pd.Series, form=units.count) -> str:
     return form(least) if least == most else f"{form(least)} to {form(most)}"
 
 
-def reasons(rows: pd.DataFrame, status: str) -> Mapping[str, int]:
-    """Why LLCs have a status, and how many; the most common first."""
-    given = rows.loc[rows["status"] == status, "status_reason"].fillna("")
-    return given[given != ""].value_counts(sort=False).sort_values(ascending=False, kind="stable")
+def health(rows: pd.DataFrame, escape: Callable[[str], str]) -> list[str]:
+    """How many LLCs have which status, with the most common reason of each that is not ok.
+
+    Args:
+        rows: of `llc`.
+        escape: for reasons.
+    """
+    parts = []
+    for status, count in counted(rows).items():
+        given = rows.loc[rows["status"] == status, "status_reason"].dropna()
+        common = given[given != ""].value_counts(sort=False).nlargest(1)
+        why = [
+            f" ({'such as ' * (number < count)}{escape(reason)})"
+            for reason, number in common.items()
+        ]
+        parts += [f"{count} {status}{''.join(why)}"] * (count > 0)
+    return parts
 
 
 def note(inputs: _figure.Inputs, rows: pd.DataFrame) -> str:
@@ -302,12 +334,13 @@ def note(inputs: _figure.Inputs, rows: pd.DataFrame) -> str:
         rows: of `llc`, all that the figure is about.
     """
     observed, finished = rows["run_id"].nunique(), int((inputs.runs["status"] == "done").sum())
-    parts = [_figure.small_print(inputs)]
-    parts += [f"{finished - observed} not observed"] * (observed < finished)
-    parts.append(sampler(rows))
-    for status in STATUSES[1:]:
-        for reason, count in list(reasons(rows, status).items())[:REASONS]:
-            parts.append(f"{status} ({count}): {_figure.literal(reason, 2 * _figure.REASON)}")
     negative = int((rows["llc_mean"] < 0).sum())
-    parts += [f"{negative} negative"] * (negative > 0)
-    return "; ".join(parts)
+    return "; ".join(
+        [
+            _figure.small_print(inputs),
+            *[f"{finished - observed} not observed"] * (observed < finished),
+            sampler(rows),
+            f"LLC: {', '.join(health(rows, partial(_figure.literal, most=2 * _figure.REASON)))}",
+            *[f"{negative} negative"] * (negative > 0),
+        ]
+    )

@@ -43,17 +43,18 @@ def draw(inputs: _figure.Inputs, panels: int):
     for axes, case in zip(axes_of, cases, strict=True):
         marked = [_line(axes, line, betas) for _, line in case.groupby("n_beta")]
         _llc.value_axis(axes, case)
-        limits = _figure.span(rows["lr"], 1.5)
-        _figure.log_axis(axes.xaxis, *limits, form=units.power, most=4)
-        axes.set_title(_title(case.iloc[0], rows), size=9)
+        _step_axis(axes.xaxis, rows["lr"])
+        axes.set_title(_title(case.iloc[0], rows, inputs.token), size=9)
         shown.append(pd.concat(marked))
     for axes in axes_of[-3:]:
         axes.set_xlabel("Step size lr", fontsize=9)
-    figure.supylabel(_llc.LABEL, fontsize=9)
+    for axes in axes_of[::3]:
+        axes.set_ylabel("LLC λ̂")
     drawn = pd.concat(shown, ignore_index=True)
     n, n_runs = drawn["run_id"].nunique(), rows["run_id"].nunique()
     some = f", {n} of {n_runs} runs" if n < n_runs else ""
-    _figure.head(figure, f"LLC over the settings of its sampler{some}", list(_handles(drawn, betas)))
+    title = f"Local learning coefficient over the settings of its sampler{some}"
+    _figure.head(figure, title, list(_handles(drawn, betas)))
     _figure.print_note(figure, inputs, _llc.note(inputs, rows))
     columns = [*_llc.OF_RUN, "setting", *_llc.SWEPT, "llc_mean", "llc_se", "status"]
     return figure, drawn[[*columns, "status_reason", "in_plateau"]]
@@ -91,11 +92,22 @@ def _colour(beta: float, betas: list[float]):
     return colormaps[_figure.SEQUENTIAL](betas.index(beta) / (len(betas) - 1))
 
 
-def _title(row: pd.Series, rows: pd.DataFrame) -> str:
-    parts = [_figure.literal(row["run_id"], 36)]
+def _step_axis(axis, steps: pd.Series) -> None:
+    """A log axis of step sizes; a tick at each of a few."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter
+
+    _figure.log_axis(axis, *_figure.span(steps, 1.5), form=units.power, most=4)
+    if steps.nunique() <= 4:
+        axis.set_major_locator(FixedLocator(sorted(set(steps))))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: units.power(value)))
+
+
+def _title(row: pd.Series, rows: pd.DataFrame, token: str) -> str:
+    size, data = units.count(row["n_params"]), units.count(row["n_samples"])
+    parts = [f"N {size}", f"D {data} {_figure.literal(token, 12)}s"]
     if rows["localization"].nunique() > 1:
         parts.append(f"localization {units.count(row['localization'])}")
-    return "\n".join(parts)
+    return f"{_figure.literal(row['run_id'], 36)}\n{', '.join(parts)}"
 
 
 def _handles(drawn: pd.DataFrame, betas: list[float]) -> Iterator:
@@ -105,6 +117,7 @@ def _handles(drawn: pd.DataFrame, betas: list[float]) -> Iterator:
         label = f"n_beta {units.count(beta)}"
         yield Line2D([], [], color=_colour(beta, betas), label=label)
     if drawn["in_plateau"].any():
-        label = f"plateau: {_llc.FEWEST} or more lr within {_llc.FLAT - 1:.0%}"
-        yield Line2D([], [], color=_figure.GREY, alpha=0.3, linewidth=8, label=label)
+        label = f"plateau: {_llc.FEWEST} or more lr within {100 * _llc.FLAT - 100:g} %"
+        look = {"alpha": 0.3, "linewidth": 8, "solid_capstyle": "butt"}
+        yield Line2D([], [], color=_figure.GREY, label=label, **look)
     yield from _llc.handles(drawn)

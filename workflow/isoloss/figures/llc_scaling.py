@@ -1,8 +1,7 @@
-"""The local learning coefficient of trained models, against their size, data or compute, and loss."""
+"""The local learning coefficient of trained models against N, D or C, and against the loss."""
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 
 from isoloss.core import units
@@ -46,22 +45,11 @@ def draw(inputs: _figure.Inputs, variable: str, setting: int):
     _figure.log_axis(panels[0].xaxis, *_figure.span(rows[x], 1.3), form=form, most=5)
     if (rows["loss"] > 0).all():
         _figure.log_axis(panels[1].xaxis, *_figure.span(rows["loss"], 1.03), most=5)
-    panels[0].set_ylabel(_llc.LABEL)
+    panels[0].set_ylabel("Local learning coefficient λ̂")
     panels[1].tick_params(labelleft=False)
     _figure.shade_bar(figure, colour, panels, inputs.label(shade))
-    _figure.head(figure, "\n".join(filter(None, [TITLE, moves(rows)])), _llc.handles(rows))
+    title = "\n".join(filter(None, [TITLE, _llc.moves(_llc.trend(rows))]))
+    _figure.head(figure, title, _llc.handles(rows))
     _figure.print_note(figure, inputs, _llc.note(inputs, rows))
     columns = ["run_id", *COLUMNS.values(), "loss", "setting", "llc_mean", "llc_se"]
     return figure, pd.concat([rows[[*columns, "status", "status_reason"]], _llc.ends(rows)], axis=1)
-
-
-def moves(rows: pd.DataFrame) -> str:
-    """How the LLC grows with N and D, and which way it goes with the loss."""
-    trend = _llc.trend(rows)
-    parts = []
-    if trend.exponents:
-        powers = " · ".join(map(str, trend.exponents))
-        parts.append(f"LLC ∝ {powers} over {trend.n} runs, R² {trend.r2:.3f}")
-    if np.isfinite(trend.rank_correlation):
-        parts.append(f"rank correlation with the loss {trend.rank_correlation:.2f}")
-    return "; ".join(parts).replace("-", "−")

@@ -11,8 +11,8 @@ from isoloss.figures import _figure, _llc
 TITLE = "Traces of the sampler"
 ABOUT = (
     "A panel a run: the loss along its chains, their mean and a band from the least to the greatest"
-    " of them, beside the loss of the trained weights. Chains that failed are dotted, and in neither"
-    " mean nor band; the burn-in is shaded. A level mean above the line is what an LLC is made of:"
+    " of them, beside that of the trained weights. Chains that failed are dotted, in neither mean"
+    " nor band; the burn-in is shaded. A level mean above the line is what an LLC is made of:"
     " one that still rises at the end needs more steps."
 )
 INPUTS = ["observe/llc", "observe/llc_chain", "observe/llc_trace"]
@@ -69,8 +69,9 @@ def draw(inputs: _figure.Inputs, setting: int, loss: str, first: str, panels: in
     for axes in axes_of[-3:]:
         axes.set_xlabel("Step of the sampler", fontsize=9)
     unit = _figure.literal(inputs.loss_unit)
-    what = "Loss above that of the trained weights" if loss == "above_start" else "Loss"
-    figure.supylabel(f"{what} ({unit})", fontsize=9)
+    what = "Loss above that of the\ntrained weights" if loss == "above_start" else "Loss"
+    for axes in axes_of[::3]:
+        axes.set_ylabel(f"{what} ({unit})", fontsize=9)
     some = f", {len(shown)} of {len(rows)} runs" if len(shown) < len(rows) else ""
     _figure.head(figure, f"Losses along the chains{some}", _handles(traces, shown, loss))
     _figure.print_note(figure, inputs, _note(inputs, rows, shown, traces))
@@ -97,9 +98,7 @@ def _blocks(trace: pd.DataFrame, shown: pd.DataFrame, above_start: bool) -> pd.D
     trace = trace[trace["run_id"].isin(set(shown["run_id"]))]
     start = trace["init_loss"].astype(float)
     value = (trace["loss"] - start if above_start else trace["loss"]).astype(float)
-    trace = trace.assign(
-        loss=value.where(np.isfinite(value)), start=0.0 if above_start else start
-    )
+    trace = trace.assign(loss=value.where(np.isfinite(value)), start=0.0 if above_start else start)
     last = trace.groupby("run_id")["step"].transform("max")
     size = -(-(last + 1) // BLOCKS)
     groups = trace.assign(block=trace["step"] // size).groupby(["run_id", "chain", "block"])
@@ -128,23 +127,22 @@ def _panel(axes, traces: pd.DataFrame, row) -> None:
     failed = traces[traces["status"] == "failed"]
     for _, chain in failed.groupby("chain"):
         axes.plot(chain["step"], chain["loss"], ":", color=red, linewidth=1.2, zorder=2)
-    axes.set_ylim(*_limits(pd.concat([low, high]), failed["loss"].dropna(), start))
+    if len(mean):
+        margin = 0.08 * (max(high.max(), start) - min(low.min(), start)) or 0.1
+        axes.set_ylim(min(low.min(), start) - margin, max(high.max(), start) + margin)
+    else:
+        values = failed["loss"].dropna().to_numpy()
+        if len(values):
+            everything = np.append(values, start)
+            _llc.signed_axis(axes, everything, everything.min(), everything.max())
     axes.set_xlim(0, traces["step"].max() + traces["steps"].max() / 2)
-
-
-def _limits(band: pd.Series, failed: pd.Series, start: float) -> tuple[float, float]:
-    """Of a loss axis: the band and the start; of chains that all failed most of what they had."""
-    values = band if len(band) else failed[failed <= failed.quantile(0.75)]
-    low, high = min(values.min(), start), max(values.max(), start)
-    margin = 0.08 * (high - low) or 0.1
-    return low - margin, high + margin
 
 
 def _title(row) -> str:
     name = _figure.literal(row.run_id, 36)
     if row.status == "failed":
         return f"{name}\nfailed"
-    error = f" ± {units.count(row.llc_se, 2)}" if np.isfinite(row.llc_se) else ""
+    error = f", SE {units.count(row.llc_se, 2)}" if np.isfinite(row.llc_se) else ""
     value = units.count(row.llc_mean).replace("-", "−")
     return f"{name}\nLLC {value}{error}, {row.status}"
 
@@ -154,11 +152,10 @@ def _handles(traces: pd.DataFrame, shown: pd.DataFrame, loss: str) -> list:
     from matplotlib.patches import Patch
 
     blue, red = _figure.COLOURS[:2]
-    handles = [
-        Line2D([], [], color=blue, label="mean over chains"),
-        Patch(color=blue, alpha=0.22, label="least to greatest chain"),
-        Line2D([], [], color="black", linewidth=1, label="trained weights"),
-    ]
+    handles = [Line2D([], [], color="black", linewidth=1, label="trained weights")]
+    if (traces["status"] == "ok").any():
+        handles.append(Line2D([], [], color=blue, label="mean over chains"))
+        handles.append(Patch(color=blue, alpha=0.22, label="least to greatest chain"))
     if (shown["num_burnin_steps"] > 0).any():
         handles.append(Patch(color=_figure.GREY, alpha=0.12, label="burn-in"))
     if (traces["status"] == "failed").any():
@@ -171,6 +168,6 @@ def _note(inputs, rows: pd.DataFrame, shown: pd.DataFrame, traces: pd.DataFrame)
     parts = [_llc.note(inputs, rows)]
     if (most := int(traces["steps"].max())) > 1:
         parts.append(f"every point is the mean of {most} steps")
-    lost = int(shown["chains_failed"].sum())
-    parts += [f"{lost} of {int((shown['chains_ok'] + shown['chains_failed']).sum())} chains failed"] * (lost > 0)
+    lost, sound = int(shown["chains_failed"].sum()), int(shown["chains_ok"].sum())
+    parts += [f"{lost} of the {lost + sound} chains drawn failed"] * (lost > 0)
     return "; ".join(parts)

@@ -64,11 +64,8 @@ def llc_tables(
 def _row(about: dict, of_chains: np.ndarray, run) -> dict:
     ok = {"ok": CHAINS, "warn": CHAINS - 1, "failed": 0}[about["status"]]
     kept = of_chains[CHAINS - ok :]
-    values = (
-        {"llc_mean": kept.mean(), "llc_se": kept.std() / 2, "split_rhat": 1.01, "ess": 90.0}
-        if ok
-        else {}
-    )
+    values = {"llc_mean": kept.mean(), "llc_se": kept.std() / 2} if ok else {}
+    values |= {"split_rhat": 1.01, "ess": 90.0} if ok else {}
     why = {"ok": None, "warn": "1 chain failed", "failed": FAILED}[about["status"]]
     counts = {"chains_ok": ok, "chains_failed": CHAINS - ok, "n_sampled": int(run.n_params)}
     return about | values | counts | {"init_loss": run.loss, "status_reason": why}

@@ -334,7 +334,8 @@ def files(make_runs, chinchilla_runs, tmp_path_factory):
     seen = seen[tables.schema("observations").names]
     tables.write("observations", seen, made["observe/observations"], {"observation": "$o$"})
     ids = ended["run_id"]
-    coefficients = llc_tables(ended, {ids.iloc[0]: "failed", ids.iloc[1]: "warn"}, [ids.iloc[2]])
+    status = {ids.iloc[0]: "failed", ids.iloc[1]: "warn"}
+    coefficients = llc_tables(ended[:3], status, negative=[ids.iloc[2]])
     coefficients["llc"]["status_reason"] = "$\\frac$ {x} \x1b[31m <b>\n| _y"
     for name, table in coefficients.items():
         made[f"observe/{name}"] = home / f"{name}.parquet"

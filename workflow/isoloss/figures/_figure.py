@@ -271,6 +271,7 @@ def log_axis(axis, low: float, high: float, form=None, most: int | None = None) 
         NullLocator,
     )
 
+    axis._set_autoscale_on(False)  # which warns of a single value; the limits are set below
     axis._set_axes_scale("log")
     for steps in ((1,), (1, 3), (1, 2, 5)):
         ticks = ticks_between(low, high, steps)

@@ -103,8 +103,8 @@ def _blocks(trace: pd.DataFrame, shown: pd.DataFrame, above_start: bool) -> pd.D
     size = -(-(last + 1) // BLOCKS)
     groups = trace.assign(block=trace["step"] // size).groupby(["run_id", "chain", "block"])
     means = {name: (name, "mean") for name in ("step", "loss", "start")}
-    blocks = groups.agg(**means, steps=("step", "size"))
-    return blocks.reset_index().drop(columns="block")
+    blocks = groups.agg(**means, steps=("step", "size")).reset_index().drop(columns="block")
+    return shown[["run_id"]].merge(blocks, on="run_id")
 
 
 def _panel(axes, traces: pd.DataFrame, row) -> None:

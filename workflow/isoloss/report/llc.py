@@ -59,7 +59,8 @@ def _values(rows: pd.DataFrame) -> str:
     error = f" (median standard error {100 * relative:.2g} %)" if pd.notna(relative) else ""
     negative = int((rows["llc_mean"] < 0).sum())
     below = f", {negative} negative" if negative else ""
-    return f"LLC {least} to {most}{error}{below}{_settled(rows)}".replace("-", "−")
+    ends = f"LLC {least} to {most}".replace("-", "−")
+    return f"{ends}{error}{below}{_settled(rows)}"
 
 
 def _settled(rows: pd.DataFrame) -> str:

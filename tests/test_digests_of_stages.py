@@ -16,7 +16,8 @@ from isoloss.load import identity
 from isoloss.models._model import model_of
 from isoloss.records import provenance
 from isoloss.study import flow
-from isoloss.train.dataset import read_dataset, read_index
+from isoloss.tasks._content import Files
+from isoloss.tasks._dataset import read_dataset, read_index
 from isoloss.train.plan import plan_runs, runs_digest, shard_runs
 from isoloss.train.settings import cards_of, commanded
 from isoloss.trainers.builtin import noise_of
@@ -193,6 +194,7 @@ def arguments(home: Path) -> dict[str, tuple]:
         "observe": (
             {"observe": {"card": "weight_norms", "options": {"parts": "layers"}}},
             shard,
+            Files([], [], []),
             home / "store",
             home / "observe/sizes/two/0.parquet",
             {**sweep, "observation": "sizes"},

@@ -535,7 +535,11 @@ def _digest(given: argparse.Namespace) -> None:
     for module in modules:
         digest = provenance.module_digest(module, words=given.stage != "run")
         say(f"{digest}  {provenance.file_of(module).relative_to(provenance.HOME.parent)}")
-    for table in () if given.stage == "run" else stages()[given.stage].writes:
+    written = [] if given.stage == "run" else list(stages()[given.stage].writes)
+    if given.stage == "observe":
+        observables = [name for kind, name in cards if kind == "observable"]
+        written += [table for name in observables for table in registry.tables_of(name)[1:]]
+    for table in written:
         say(f"{tables.contract_digest(table)}  schemas/tables.yaml, {table}")
     for table in () if given.stage == "run" else stages()[given.stage].uses_roles:
         say(f"{tables.roles_digest(table)}  schemas/tables.yaml, roles of {table}")

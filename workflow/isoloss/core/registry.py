@@ -252,6 +252,16 @@ def of_simulation(figure: str) -> bool:
     return any(table.startswith("simulate/") for table in given)
 
 
+def reads_data(observable: str) -> bool:
+    """Whether an observable card is given the training data besides the weights."""
+    return facts("observable", observable).get("READS") == "data"
+
+
+def tables_of(observable: str) -> list[str]:
+    """The tables that an observable card gives: `observations`, and its own."""
+    return ["observations", *facts("observable", observable).get("TABLES", ())]
+
+
 def of_mixtures(law: str) -> bool:
     """Whether a law card is one of mixtures: it reads proportions and has a law for each loss.
 

@@ -95,7 +95,7 @@ class Stage(ABC):
         arguments: of its command, besides --study, --out and --expects.
         sections: wildcards that the stage is the first to have, each with the part of a study that
             names its values.
-        writes: the tables that it writes under a contract (tables.yaml).
+        writes: the tables that every job of it writes under a contract (tables.yaml).
         uses_roles: the tables by whose roles of columns it knows settings from what was measured.
         packages: those whose versions can change what it computes, besides Python.
         seeded: whether it draws numbers from the seed of the study.
@@ -145,6 +145,10 @@ class Stage(ABC):
         """The cards (kind, name) that a job uses."""
         return []
 
+    def tables(self, study: Study, **names: str) -> list[str]:
+        """The tables under a contract that a job writes; by default all of the stage."""
+        return list(self.writes)
+
     def inputs(self, study: Study, **names: str) -> dict[str, list[str]]:
         """The files that a job reads, by argument of its command, relative to results/<study>."""
         return {}
@@ -180,6 +184,26 @@ class Stage(ABC):
     def outdated(self, study: Any, out: Path) -> Iterator[str]:
         """Why results are out of date although they are what the job wrote."""
         yield from ()
+
+
+# of the command of a stage that reads the training data, which `data_of` names
+DATA = (
+    Argument("rows", "rows.parquet of the dataset", many=True, required=False),
+    Argument("tokens", "tokens.npy of the dataset", many=True, required=False),
+    Argument(
+        "index", "index.parquet of every weighting that the shard uses", many=True, required=False
+    ),
+)
+
+
+def data_of(study: Study, sweep: str, shard: str) -> dict[str, list[str]]:
+    """The files of the training data of a shard, by argument of a command."""
+    dataset = study.config["train"][sweep]["dataset"]
+    return {
+        "rows": [f"load/{dataset}/rows.parquet"],
+        "tokens": [f"load/{dataset}/tokens.npy"],
+        "index": [f"expand/{dataset}/{one}/index.parquet" for one in study.used(sweep, shard)],
+    }
 
 
 @cache

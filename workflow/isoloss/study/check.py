@@ -261,6 +261,10 @@ class _Sections:
             place, sweep = f"observe.{name}", observation["sweep"]
             if self._is_known(f"{place}.sweep", sweep, ("train",)) and self.sound("train", sweep):
                 self.problems += _weights_kept_problems(self.config["train"][sweep], sweep, place)
+            if "problems" in registry.defined("observable", observation["card"]):
+                card = registry.card("observable", observation["card"])
+                wrong = card.problems(**observation["options"])
+                self.problems += [one.within(f"{place}.options", ".") for one in wrong]
 
     def _check_tables(self) -> None:
         """Tables of runs that were made elsewhere."""

@@ -241,11 +241,6 @@ def inputs(figure: str) -> list[str]:
     return ["aggregate/runs", *of_fits, *card.get("INPUTS", [])]
 
 
-def tables_of(observable: str) -> list[str]:
-    """The tables that an observable card writes: the observations, and its own TABLES."""
-    return ["observations", *facts("observable", observable).get("TABLES", ())]
-
-
 def of_simulation(figure: str) -> bool:
     """Whether a figure card shows a simulation, and not runs of a sweep."""
     given = facts("figure", figure).get("INPUTS", [])

@@ -93,9 +93,11 @@ def _colour(beta: float, betas: list[float]):
 
 
 def _step_axis(axis, steps: pd.Series) -> None:
-    """A log axis of step sizes; a tick at each of a few."""
+    """A log axis of step sizes, linear if one is 0; a tick at each of a few."""
     from matplotlib.ticker import FixedLocator, FuncFormatter
 
+    if (steps <= 0).any():
+        return
     _figure.log_axis(axis, *_figure.span(steps, 1.5), form=units.power, most=4)
     if steps.nunique() <= 4:
         axis.set_major_locator(FixedLocator(sorted(set(steps))))

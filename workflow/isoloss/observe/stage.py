@@ -34,8 +34,9 @@ class Observe(Stage):
                     yield {"observation": observation, "sweep": sweep, "shard": shard}
 
     def settings(self, study, observation, sweep, shard):
-        """The observation's entry."""
-        return {"observe": {**study.config["observe"][observation], "sweep": sweep}}
+        """The card, its options and the sweep."""
+        entry = study.config["observe"][observation]
+        return {"observe": {"card": entry["card"], "options": entry["options"], "sweep": sweep}}
 
     def cards(self, study, observation, sweep, shard):
         """The observable's."""

@@ -171,6 +171,23 @@ class Images:
             given.copy_(gathered).mul_(self.training.unit)
         return learn(trained, given, targets, share)
 
+    def drawn(self) -> np.ndarray:
+        """All items."""
+        return np.arange(self.n_items)
+
+    def learner(self, model: torch.nn.Module) -> torch.nn.Module:
+        """The head of a model with an encoder that is not trained; any other model whole."""
+        return self._given(model)[0]
+
+    def given(self, model: torch.nn.Module, items: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Inputs of the trained part, float32 (items, inputs or features), and labels (items,)."""
+        _, examples = self._given(model)
+        at = torch.from_numpy(self.entries[items]).to(self.device)
+        inputs = examples[at]
+        if not inputs.is_floating_point():
+            inputs = inputs.float().mul_(self.training.unit)
+        return inputs, self._targets[at]
+
     def n_unique(self, seen: np.ndarray) -> int:
         """How many distinct examples are among the items that were seen."""
         return len(np.unique(self.entries[seen]))

@@ -73,6 +73,18 @@ class Phased:
         """See `Task`."""
         return self._task.learn(model, items, share)
 
+    def drawn(self) -> np.ndarray:
+        """The items of all phases."""
+        return np.concatenate([np.arange(phase.first, phase.end) for phase in self.phases])
+
+    def learner(self, model: torch.nn.Module) -> torch.nn.Module:
+        """See `Task`."""
+        return self._task.learner(model)
+
+    def given(self, model: torch.nn.Module, items: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """See `Task`."""
+        return self._task.given(model, items)
+
     def n_unique(self, seen: np.ndarray) -> int:
         """Distinct examples among the items that were seen; one of two phases counts once."""
         if self._rows is None:

@@ -45,6 +45,24 @@ class Task(Protocol):
         `share` times its gradient is added to the parameters' `.grad`.
         """
 
+    def drawn(self) -> np.ndarray:
+        """The numbers of the training items that batches are drawn from, int64, in order."""
+
+    def learner(self, model: torch.nn.Module) -> torch.nn.Module:
+        """The part of a model that is trained: what `given` is the input of."""
+
+    def given(self, model: torch.nn.Module, items: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Inputs of the trained part of a model, and the right answers, for some training items.
+
+        Args:
+            model: of which `learner` is the trained part.
+            items: item numbers, int64 (k,).
+
+        Returns:
+            Inputs, (k, ...), and targets, int64: (k,), or (k, positions) where an item has several
+            examples.
+        """
+
     def n_unique(self, seen: np.ndarray) -> int:
         """Distinct examples among the items that were seen, bool (n_items,)."""
 

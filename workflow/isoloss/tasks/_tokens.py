@@ -219,7 +219,7 @@ class Windows:
         n_unique: tokens of the training windows that batches are drawn from; None for all.
 
     Attributes:
-        drawn: the numbers of these windows, int64 (k,); None for all. A window does not overlap
+        subset: the numbers of these windows, int64 (k,); None for all. A window does not overlap
             another, and may span rows; window w covers the tokens from w * context on.
 
     Raises:
@@ -244,7 +244,7 @@ class Windows:
             raise ValueError(f"no validation window of {self.context} tokens: raise valid_fraction")
         order = generator(seed, "validation", f"{self.context}").permutation(windows)
         self.measured = np.sort(order[:n_valid])
-        self.drawn = self._subset(n_unique, seed)
+        self.subset = self._subset(n_unique, seed)
 
     def _subset(self, n_unique: int | None, seed: int) -> np.ndarray | None:
         """The windows that batches are drawn from, in order; None for all."""
@@ -271,13 +271,26 @@ class Windows:
 
     def batches(self, size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
         """Endless batches of window numbers; see `shuffled`."""
-        if self.drawn is None:
+        if self.subset is None:
             return shuffled(self.n_items, size, rng)
-        return (self.drawn[part] for part in shuffled(len(self.drawn), size, rng))
+        return (self.subset[part] for part in shuffled(len(self.subset), size, rng))
 
     def learn(self, model: torch.nn.Module, items: np.ndarray, share: float = 1.0) -> torch.Tensor:
         """Mean cross-entropy of the tokens of some training windows, nats a token; see `Task`."""
         return learn(model, *self._read(self.training, items), share)
+
+    def drawn(self) -> np.ndarray:
+        """The windows of the subset, or all."""
+        return np.arange(self.n_items) if self.subset is None else self.subset
+
+    def learner(self, model: torch.nn.Module) -> torch.nn.Module:
+        """The model: all of it is trained."""
+        return model
+
+    def given(self, model: torch.nn.Module, items: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Tokens and their next tokens, int64 (items, context) each."""
+        inputs, targets = self._read(self.training, items)
+        return inputs, targets.view(len(items), self.context)
 
     def n_unique(self, seen: np.ndarray) -> int:
         """How many tokens of the dataset the windows that were seen cover."""

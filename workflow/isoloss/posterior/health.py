@@ -73,9 +73,7 @@ def chain_rows(samples: Samples) -> pd.DataFrame:
             "init_loss": steps.paired.mean(axis=1) + empty,
             "distance": samples.distances.mean(axis=1) + empty,
             "status": np.where(failed, "failed", "ok"),
-            "failed_step": pd.array(np.where(failed, samples.failed_at, 0), dtype="Int64").where(
-                failed
-            ),
+            "failed_step": pd.Series(samples.failed_at, dtype="Int64").where(failed),
         }
     )
 

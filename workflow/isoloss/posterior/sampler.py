@@ -90,18 +90,15 @@ def sample(
         5
     """
     parts = parts_of(potential.names, masks)
-    batches = [
-        order_of(chain, potential.n_items, settings, orders) for chain in range(settings.num_chains)
+    first, *batches = [
+        order_of(chain, potential.n_items, settings, orders)
+        for chain in (0, *range(settings.num_chains))
     ]
-    first_of_all = order_of(0, potential.n_items, settings, orders)
     with torch.no_grad():
         chains = _Chains(potential, Langevin(potential.start, settings, parts, noise), settings)
         start = _StartLosses(potential, settings)
-        for steps in _blocks(settings.num_steps):
-            items = _items_of(batches, len(steps), settings.gradient_accumulation_steps)
-            if not chains.take(steps, items, start):
-                break
-        init_loss, init_loss_se = _init_loss(start, first_of_all, settings)
+        chains.run(batches, start)
+        init_loss, init_loss_se = _init_loss(start, first, settings)
     return Samples(
         losses=chains.losses,
         paired=chains.paired,
@@ -113,10 +110,6 @@ def sample(
         n_items=potential.n_items,
         n_sampled=sum(part.n_sampled for part in parts),
     )
-
-
-def _blocks(n_steps: int) -> list[range]:
-    return [range(at, min(at + BLOCK, n_steps)) for at in range(0, n_steps, BLOCK)]
 
 
 def _items_of(batches: Sequence[Order], steps: int, accumulated: int) -> np.ndarray:
@@ -146,8 +139,17 @@ class _Chains:
         self._further = torch.empty_like(langevin.gradient)
         self._difference = torch.zeros_like(potential.start)
 
-    def take(self, steps: range, items: np.ndarray, start: _StartLosses) -> bool:
-        """Take steps with their items (steps, accumulated, chains, batch); False if all failed."""
+    def run(self, batches: Sequence[Order], start: _StartLosses) -> None:
+        """Take all steps, block by block, unless all chains fail; `batches` has a value a chain."""
+        n_steps = self.losses.shape[1]
+        for at in range(0, n_steps, BLOCK):
+            steps = range(at, min(at + BLOCK, n_steps))
+            self._take(steps, _items_of(batches, len(steps), self._further_batches + 1), start)
+            if (self.failed_at >= 0).all():
+                return
+
+    def _take(self, steps: range, items: np.ndarray, start: _StartLosses) -> None:
+        """Take some steps with their items (steps, accumulated, chains, batch)."""
         losses = torch.empty(items.shape)
         batches = zip(
             torch.from_numpy(items).flatten(0, 1).unbind(),
@@ -162,7 +164,6 @@ class _Chains:
         self.losses[:, steps] = _means(losses.numpy())
         self.paired[:, steps] = _means(start.of(items))
         self._look(steps)
-        return bool((self.failed_at < 0).any())
 
     def _learn(self, batches: Iterator[tuple[Tensor, Tensor]]) -> None:
         """Write the losses (chains, batch) of a step's batches, and sum their gradients."""

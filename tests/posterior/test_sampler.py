@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from functools import partial
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -311,6 +312,13 @@ def test_chains_may_see_the_same_batches():
     assert (items == items[:, :1]).all()
     assert (samples.paired == samples.paired[0]).all()
     assert not (samples.losses[1:, 1:] == samples.losses[0, 1:]).any()
+
+
+def test_batches_that_end_are_refused():
+    with pytest.raises(IsolossError, match="orders: batches of a chain end 20 short"):
+        sample(
+            Regression(), settings(num_draws=50), orders=lambda chain: islice(in_turn(chain), 30)
+        )
 
 
 def test_items_come_as_they_stand_without_a_shuffle():

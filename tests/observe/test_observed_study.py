@@ -171,6 +171,10 @@ def test_observing_changes_nothing_of_what_makes_the_runs(config):
             lambda c: c["plot"]["norms"].update(card="learning_curves"),
             "the card 'learning_curves' shows no observation",
         ),
+        (
+            lambda c: c["plot"]["norms"].update(card="llc_scaling"),
+            "the figure shows llc, which the observable 'weight_norms' does not write",
+        ),
     ],
 )
 def test_what_is_wrong_with_an_observation_is_said_before_anything_runs(config, change, words):

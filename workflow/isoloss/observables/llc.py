@@ -43,10 +43,21 @@ COLUMNS = {
     "llc_mean": {
         "table": "llc",
         "column": "llc_mean",
+        "rows": {"setting": 0},
         "about": "local learning coefficient (setting 0 of its observation)",
     },
-    "llc_se": {"table": "llc", "column": "llc_se", "about": "standard error of llc_mean"},
-    "llc_status": {"table": "llc", "column": "status", "about": "ok, warn or failed"},
+    "llc_se": {
+        "table": "llc",
+        "column": "llc_se",
+        "rows": {"setting": 0},
+        "about": "standard error of llc_mean",
+    },
+    "llc_status": {
+        "table": "llc",
+        "column": "status",
+        "rows": {"setting": 0},
+        "about": "ok, warn or failed",
+    },
 }
 OPTIONS = {
     "lr": {

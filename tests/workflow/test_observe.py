@@ -29,6 +29,7 @@ STUDY = {
         "learned": {
             "card": "llc",
             "sweep": "short",
+            "join": False,
             "options": {"lr": ["1e-4", 1000], "n_beta": 30, "num_draws": 20, "num_chains": 2},
         },
     },

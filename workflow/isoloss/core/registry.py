@@ -111,6 +111,13 @@ COMMON = {
         "description": "Column of the labels of images, whole numbers; the name of a label, or the "
         "label, is the tag class.",
     },
+    "setting": {
+        "type": "integer",
+        "minimum": 0,
+        "maximum": 1000000,
+        "default": 0,
+        "description": "Number of the setting of the sampler that is shown, from 0.",
+    },
     "variable": {
         "type": "string",
         "enum": ["N", "D", "C"],

@@ -19,6 +19,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
+from isoloss.core import rounds
+
 HOME = Path(__file__).parent.parent
 Given = Mapping[str, Any]  # the arguments of a command by name
 
@@ -223,3 +225,19 @@ def stages() -> dict[str, Stage]:
             raise ValueError(f"no stage of {', '.join(left)} can be the first: see `after`")
         ordered[ready[0]] = left.pop(ready[0])
     return ordered
+
+
+def observed(study: Study, observation: str, table: str = "observations") -> list[str]:
+    """The files of a table of an observation, one a shard, of all rounds of its sweep.
+
+    Args:
+        study: that has the observation.
+        observation: its name.
+        table: `observations`, or one of those that the observable card writes beside them.
+    """
+    ending = "" if table == "observations" else f".{table}"
+    return [
+        f"observe/{observation}/{sweep}/{shard}{ending}.parquet"
+        for sweep in rounds.so_far(study.config, study.config["observe"][observation]["sweep"])
+        for shard in study.shards(sweep)
+    ]

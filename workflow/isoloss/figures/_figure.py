@@ -305,14 +305,16 @@ def log_axis(axis, low: float, high: float, form=None, most: int | None = None) 
         NullLocator,
     )
 
+    axis._set_autoscale_on(False)  # which warns of a single value; the limits are set below
     axis._set_axes_scale("log")
     for steps in ((1,), (1, 3), (1, 2, 5)):
         ticks = ticks_between(low, high, steps)
         if len(ticks) >= min(4, most or 4):
             break
     else:
-        even = MaxNLocator(nbins=most or 6, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
-        ticks = [tick for tick in even if low <= tick <= high]
+        if high < 10 * low:
+            even = MaxNLocator(nbins=most or 6, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+            ticks = [tick for tick in even if low <= tick <= high]
     ticks = ticks[:: -(-len(ticks) // (most or len(ticks) or 1)) or 1]
     if form is None:
         texts = [f"{tick:.6g}" for tick in ticks]
@@ -325,6 +327,28 @@ def log_axis(axis, low: float, high: float, form=None, most: int | None = None) 
     axis.set_minor_locator(NullLocator())
     axis.set_minor_formatter(NullFormatter())
     axis.set_view_interval(low, high, ignore=True)
+
+
+def shades(values: pd.Series):
+    """A logarithmic scale of colours over a quantity; around it where all values are the same."""
+    from matplotlib import colormaps
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import LogNorm
+
+    ends = span(values, 1.5 if values.nunique() == 1 else 1.0)
+    scale = ScalarMappable(LogNorm(*ends), colormaps[SEQUENTIAL])
+    scale.set_array(values)
+    return scale
+
+
+def shade_bar(figure, scale, panels, label: str) -> None:
+    """The bar that says what the colours of `shades` stand for, beside some panels."""
+    from matplotlib.ticker import FixedLocator
+
+    bar, values = figure.colorbar(scale, ax=list(panels), label=label, pad=0.02), scale.get_array()
+    log_axis(bar.ax.yaxis, scale.norm.vmin, scale.norm.vmax, form=units.count)
+    if values.min() == values.max():
+        bar.ax.yaxis.set_major_locator(FixedLocator([values.min()]))
 
 
 def ticks_between(low: float, high: float, steps) -> np.ndarray:
@@ -353,7 +377,7 @@ def budgets(runs: pd.DataFrame) -> pd.Series:
 def small_print(inputs: Inputs, group: str = "", response: str = "") -> str:
     """How many runs there are, and what became of those that are not shown."""
     counts = count_runs(inputs.runs)
-    parts = [f"{counts.n_done} runs"]
+    parts = ["1 run" if counts.n_done == 1 else f"{counts.n_done} runs"]
     if inputs.fits:
         selected = selection(inputs.fits.values(), group)
         if selected.n_runs < counts.n_done:

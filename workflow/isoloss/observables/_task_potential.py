@@ -31,8 +31,7 @@ class TaskPotential(ModelPotential):
         self._task, self._whole, self._tell = task, module, tell
         self._items = task.drawn()
         self._read = self._learned = 0
-        first = task.given(module, self._items[:1])
-        super().__init__(module, *first)
+        super().__init__(module, *task.given(module, self._items[:1]))  # all are of this shape
         self.n_items = len(self._items)
 
     def learn(
@@ -43,7 +42,8 @@ class TaskPotential(ModelPotential):
         self._tell(self._learned)
         return super().learn(weights, gradient, items)
 
-    def _batch(self, items: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def batch(self, items: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Inputs and targets of items, read from the task."""
         flat = self._items[items.reshape(-1).numpy()]
         self._read += 1
         if self._read % RELEASE == 0:

@@ -230,15 +230,21 @@ OPTIONS = {
         "description": "Seed of the chains, beside the study's and the content of the weights.",
     },
 }
+MOST_STEPS = 100_000_000  # of all chains and settings of a run; each is a row of llc_trace
 VARIED = ("lr", "n_beta", "localization")  # of which several values make settings
 
 
 def problems(**options: Any) -> Iterator[Problem]:
     """What is wrong with the options together; places are their names."""
     try:
-        settings_of(options, n_items=2)
+        several = settings_of(options, n_items=2)
     except IsolossError as error:
         yield from error.problems
+        return
+    steps = sum(one.num_chains * one.num_steps for one in several)
+    if steps > MOST_STEPS:
+        reason = f"{steps:.3g} steps of chains, where a run has {MOST_STEPS:.3g} at most"
+        yield Problem("num_draws", reason, "take fewer draws, chains or settings")
 
 
 def observe(trained: TrainedModel, **options: Any) -> dict[str, pd.DataFrame]:

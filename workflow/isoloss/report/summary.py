@@ -14,8 +14,12 @@ from isoloss.core.escape import markdown
 from isoloss.figures.weighting_effects import differences
 from isoloss.fitted import Fit, fits_from
 from isoloss.fitted.facts import VERDICTS, OneFit, Record, allocations, record
+<<<<<<< HEAD
 from isoloss.fitted.names import LOSS, equation
 from isoloss.report import mixtures, rounds, simulations
+=======
+from isoloss.report import llc, mixtures, rounds, simulations
+>>>>>>> figures15
 
 Tables = dict[str, dict[str, pd.DataFrame]]
 
@@ -26,9 +30,11 @@ def run(specification: Mapping[str, Any], files: Sequence[Path], out: Path) -> l
     Args:
         specification: what matters to the job: `study` (its name), `summary` (the study's
             section), `figures` (their names), `datasets` (by sweep), `trials` (best mixtures that
-            sweeps train: `sweep`, `weighting`, `fit`, `group`), `rounds` (by the last of them).
+            sweeps train: `sweep`, `weighting`, `fit`, `group`), `rounds` (by the last of them),
+            `coefficients` (observations of learning coefficients: name to sweep).
         files: runs, losses and timing of every sweep, mixtures of those with a trial, all tables
-            of every fit, choices of rounds, audits of datasets, the recovery of every simulation.
+            of every fit, choices of rounds, audits of datasets, the recovery of every simulation,
+            tables `llc` of observations.
         out: the Markdown file.
 
     Returns:
@@ -47,6 +53,7 @@ def summarize(specification: Mapping[str, Any], files: Sequence[str | Path]) -> 
     corpora: dict[str, dict[str, Any]] = {}  # facts of datasets
     chosen: dict[str, pd.DataFrame] = {}  # choices of rounds
     recoveries: dict[str, pd.DataFrame] = {}
+    coefficients: dict[str, list[pd.DataFrame]] = {}  # by observation, of every shard
     for file in files:
         facts = tables.facts(file)
         if facts["table"] == "audit":
@@ -55,6 +62,8 @@ def summarize(specification: Mapping[str, Any], files: Sequence[str | Path]) -> 
             chosen[facts["sweep"]] = tables.frame(file, "choices")
         elif facts["table"] == "recovery":
             recoveries[facts["simulation"]] = tables.frame(file)
+        elif facts["table"] == "llc":
+            coefficients.setdefault(facts["observation"], []).append(tables.frame(file, "llc"))
         elif "law" not in facts:
             by_sweep.setdefault(facts["sweep"], {})[facts["table"]] = tables.frame(file)
             units_of[facts["sweep"]] = facts["token"], facts["loss_unit"]
@@ -91,6 +100,9 @@ def summarize(specification: Mapping[str, Any], files: Sequence[str | Path]) -> 
         lines += _weightings(runs[runs["status"] == "done"], by_table["losses"])
     for asked in specification["trials"]:
         lines.append(mixtures.trial(asked, fits[asked["fit"]], by_sweep[asked["sweep"]]))
+    for name, sweep in specification["coefficients"].items():
+        every = pd.concat(coefficients[name], ignore_index=True)
+        lines += llc.lines(name, sweep, every, by_sweep[sweep]["runs"])
     for name, recovery in recoveries.items():
         lines += simulations.recovered(name, recovery)
     if figures := specification["figures"]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -386,9 +386,9 @@ class _Sections:
             self.problems += _ability_problems(config["fit"], figure, card["NEEDS"], at_fits)
         if "VARIABLES" in card:
             self.problems += _variable_problems(config, fits, card["VARIABLES"], at_fits)
-        observes = "observe/observations" in inputs
-        if observes or figure.get("observation") is not None:
-            self.problems += _observation_problems(config, figure, observes, place)
+        shown = [table.split("/")[1] for table in inputs if table.startswith("observe/")]
+        if shown or figure.get("observation") is not None:
+            self.problems += _observation_problems(config, figure, shown, place)
         if "choose/choices" in inputs:
             self.problems += figure_problems(config, figure, place)
         if "fit/profiles" in inputs:
@@ -800,11 +800,18 @@ def _weights_kept_problems(sweep: Mapping[str, Any], name: str, place: str) -> l
 
 
 def _observation_problems(
-    config: Mapping[str, Any], figure: Mapping[str, Any], shows: bool, place: str
+    config: Mapping[str, Any], figure: Mapping[str, Any], shown: Sequence[str], place: str
 ) -> list[Problem]:
-    """Problems of a figure's observation: missing, unknown, of another sweep, or not shown."""
+    """Problems of a figure's observation: missing, unknown, of another sweep or kind, not shown.
+
+    Args:
+        config: the study.
+        figure: its entry.
+        shown: the tables of an observation that its card reads.
+        place: of the entry.
+    """
     name, place = figure.get("observation"), f"{place}.observation"
-    if not shows:
+    if not shown:
         return [Problem(place, f"the card {figure['card']!r} shows no observation", "leave it out")]
     known = config["observe"] if isinstance(config.get("observe"), dict) else {}
     if name is None:
@@ -815,6 +822,12 @@ def _observation_problems(
     if sweep != figure["sweep"]:
         reason = f"{name!r} measures {sweep!r}, not {figure['sweep']!r}"
         return [Problem(place, reason, "show an observation of this sweep")]
+    card = _entry(config, "observe", name).get("card")
+    known = {one: registry.tables_of(one) for one in registry.names("observable")}
+    if card in known and (lacking := sorted({*shown} - {*known[card]})):
+        reason = f"the figure shows {lacking[0]}, which the observable {card!r} does not write"
+        writers = ", ".join(one for one, written in known.items() if lacking[0] in written)
+        return [Problem(place, reason, f"show an observation of {writers}")]
     return []
 
 

@@ -211,10 +211,10 @@ class Flow:
 
     def needs(self, job: Job) -> list[Job]:
         """The jobs whose results a job reads."""
-        makers = map(self._maker_of, self.inputs(job))
+        makers = map(self.maker_of, self.inputs(job))
         return list({maker.label: maker for maker in makers}.values())
 
-    def _maker_of(self, file: str) -> Job:
+    def maker_of(self, file: str) -> Job:
         """The job that makes a file, by the file's path below results/<study>."""
         labels = [*manifest.labels_of(Path(file)), Path(file).parent]
         return next(self.by_label[str(one)] for one in labels if str(one) in self.by_label)

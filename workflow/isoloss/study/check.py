@@ -662,10 +662,14 @@ def _response_problems(
     if len(quantities) > 1:
         reason = f"the fits are of {len(quantities)} quantities: {listed(list(quantities))}"
         return [Problem(place, reason, "show fits of one quantity")]
-    others = [name for name, response in responses.items() if response is not None]
-    if others and card.get("FITS_OF") == "loss":
-        reason = f"the figure shows the loss, and {others[0]!r} is fitted to another quantity"
-        return [Problem(place, reason, "show a fit of the loss")]
+    of = card.get("FITS_OF")
+    others = [name for name, response in responses.items() if of and (response or "loss") != of]
+    if others:
+        shown, remedy = "the loss", "show a fit of the loss"
+        if of != "loss":
+            shown, remedy = of, f"show a fit with `response: {of}`"
+        reason = f"the figure shows {shown}, and {others[0]!r} is fitted to another quantity"
+        return [Problem(place, reason, remedy)]
     return []
 
 

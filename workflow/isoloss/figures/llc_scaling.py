@@ -20,7 +20,7 @@ ABOUT = (
     " crosses at the lower edge where they failed. Negative values are shown. With a fit of"
     " llc_mean, its curve and interval."
 )
-INPUTS = ["observe/llc"]
+INPUTS = ["observe/llc", "fit/replicates"]
 MAX_FITS = 1
 FITS_OF = "llc_mean"
 VARIABLES = ["N", "D", "C"]  # of a law that it can show

@@ -48,10 +48,11 @@ def draw(inputs: _figure.Inputs, group: str, variable: str, setting: int):
     rows = _llc.measured(inputs.tables["llc"], inputs.runs, setting)
     figure, panels = inputs.canvas.grid(2, 2, 4.6, 3.6)
     scale = _figure.shades(rows[shade])
+    curves = list(_curves(inputs, group, variable, rows))
+    predicted = [value for curve in curves for value in curve.table["llc_mean"]]
     for axes, column in zip(panels, (x, "loss"), strict=True):
         _llc.points(axes, rows[column], rows, scale.to_rgba(rows[shade]))
-        _llc.value_axis(axes, rows)
-    curves = list(_curves(inputs, group, variable, rows))
+        _llc.value_axis(axes, rows, predicted)
     for curve in curves:
         curve.draw(panels[0], scale, x)
     form = units.count if variable != "C" else units.power

@@ -312,7 +312,7 @@ def log_axis(axis, low: float, high: float, form=None, most: int | None = None) 
         if len(ticks) >= min(4, most or 4):
             break
     else:
-        if high < 10 * low:
+        if high < 5 * low or len(ticks) < 3:
             even = MaxNLocator(nbins=most or 6, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
             ticks = [tick for tick in even if low <= tick <= high]
     ticks = ticks[:: -(-len(ticks) // (most or len(ticks) or 1)) or 1]

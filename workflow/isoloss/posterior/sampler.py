@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from isoloss.posterior.settings import Settings
 
 BLOCK = 64  # steps after which losses are averaged and looked at
 DISTANCES = 25  # draws of a chain whose distance is measured, at most
+Watch = Callable[[int, Tensor], object]
 START_BATCHES = 4  # batches whose losses at the trained weights are computed at once
 
 
@@ -57,6 +58,7 @@ def sample(
     masks: Masks | None = None,
     noise: Noise | None = None,
     orders: Orders | None = None,
+    watch: Watch | None = None,
 ) -> Samples:
     """Sample the posterior around the trained weights of a potential.
 
@@ -74,6 +76,8 @@ def sample(
         orders: of the number of a chain, its batches of items (int64), one after the other and
             without end. By default each chain goes through all items in an order of its own,
             another one each epoch, and leaves out what does not fill a batch.
+        watch: is called at each draw with its number and the weights (chains, P), which it may
+            only read; those of a chain that has failed are worthless.
 
     Raises:
         IsolossError: a mask is not for a trained parameter, or does not fit it, or no weight is to
@@ -94,7 +98,8 @@ def sample(
     ]
     first_of_all = order_of(0, potential.n_items, settings, orders)
     with torch.no_grad():
-        chains = _Chains(potential, Langevin(potential.start, settings, parts, noise), settings)
+        langevin = Langevin(potential.start, settings, parts, noise)
+        chains = _Chains(potential, langevin, settings, watch)
         start = _StartLosses(potential, settings)
         for steps in _blocks(settings.num_steps):
             items = _items_of(batches, len(steps), settings.gradient_accumulation_steps)
@@ -131,10 +136,14 @@ class _Chains:
         potential: losses and gradients.
         langevin: the weights.
         settings: of the sampler.
+        watch: see `sample`.
     """
 
-    def __init__(self, potential: Potential, langevin: Langevin, settings: Settings) -> None:
+    def __init__(
+        self, potential: Potential, langevin: Langevin, settings: Settings, watch: Watch | None
+    ) -> None:
         self._potential, self._langevin, self._settings = potential, langevin, settings
+        self._watch, self._draws = watch, 0
         shape = (settings.num_chains, settings.num_steps)
         self.losses = np.full(shape, np.nan)
         self.paired = np.full(shape, np.nan)
@@ -154,6 +163,9 @@ class _Chains:
             self._langevin.step(step)
             if step in self._column:
                 self._measure(self._column[step])
+            if self._watch is not None and self._settings.is_draw(step):
+                self._watch(self._draws, self._langevin.weights)
+                self._draws += 1
         self.losses[:, steps] = _means(losses.numpy())
         self.paired[:, steps] = _means(start.of(items))
         self._look(steps)

@@ -14,6 +14,10 @@ METHODS = ("sgmcmc_sgld", "rmsprop_sgld")
 INIT_LOSSES = ("paired", "batches")
 
 
+class SettingsError(IsolossError, ValueError):
+    """Settings or data that cannot be sampled with; devinterp raises a ValueError for them."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """Settings of stochastic gradient Langevin dynamics; names are those of devinterp 2.0.1.
@@ -49,7 +53,7 @@ class Settings:
         init_seed: of noise and orders.
 
     Raises:
-        IsolossError: a setting has another type or is out of range; all such settings at once.
+        SettingsError: a setting has another type or is out of range; all such settings at once.
 
     Example:
         >>> Settings(lr=1e-4, n_beta=100, num_draws=50, num_burnin_steps=10).num_steps
@@ -81,7 +85,7 @@ class Settings:
     def __post_init__(self) -> None:
         problems = list(self._problems())
         if problems:
-            raise IsolossError(*problems)
+            raise SettingsError(*problems)
 
     @property
     def num_steps(self) -> int:

@@ -72,7 +72,7 @@ class Copies:
         return torch.stack(losses)
 
     def _modules(self, weights: Tensor, gradient: Tensor | None) -> list[torch.nn.Module]:
-        """Modules that read these weights and add to this gradient; those of last calls are kept."""
+        """Modules that read these weights and add to this gradient; the last few are kept."""
         for of_weights, of_gradient, modules in self._bound:
             if of_weights is weights and of_gradient is gradient:
                 return modules

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import math
+import re
+from dataclasses import fields
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -283,3 +288,23 @@ def test_with_the_same_noise_and_batches_both_engines_have_the_same_losses(setti
     losses = samples["sampling_loss_micro"].mean(["batch_sampling", "token_pos"])
     np.testing.assert_allclose(fast.losses, losses, atol=1e-5)
     assert np.ptp(fast.losses, axis=1).min() > 1e-3
+
+
+# The page for users of devinterp
+
+
+def test_the_page_for_users_of_devinterp_names_variables_and_arguments_that_there_are():
+    page = (Path(__file__).parents[2] / "docs" / "llc-from-devinterp.md").read_text(
+        encoding="utf-8"
+    )
+    arguments = {f.name for settings in (compat.Config, Settings) for f in fields(settings)}
+    for function in (isoloss.llc, compat.sample):
+        arguments |= set(inspect.signature(function).parameters)
+    table = page.split("## Arguments")[1].split("## Results")[0]
+    named = [name for row in re.findall(r"^\| (`.+?) \|", table, re.M) for name in row.split(", ")]
+    assert len(named) == 12 and {name.strip("`") for name in named} <= arguments
+    homes = re.findall(r"`(isoloss\.[\w.]+)`", page.split("## Names")[1].split("## Arguments")[0])
+    assert len(homes) == 6
+    for home in homes:
+        module, _, name = home.rpartition(".")
+        assert callable(getattr(importlib.import_module(module), name))

@@ -26,7 +26,7 @@ from isoloss.core.problems import Problem, nearest
 from isoloss.posterior.compat_update import NORMS, PRODUCTS, Dynamics, Update
 from isoloss.posterior.datatree import xarray
 from isoloss.posterior.items import observed
-from isoloss.posterior.settings import Settings, SettingsError
+from isoloss.posterior.settings import Settings, SettingsError, refuse_unknown
 from isoloss.posterior.tokens import LossFn, NonFiniteLogitsError, sequences, token_losses
 
 if TYPE_CHECKING:
@@ -288,6 +288,7 @@ def sample(
         reason = "nothing is kept at a path, and no result is read from one"
         remedy = "leave it out, and save what `isoloss.posterior.compat.sample` returns (`to_zarr`)"
         raise SettingsError(Problem("output_path", reason, remedy))
+    refuse_unknown("sample", settings, [f.name for f in fields(Config)])
     config = Config(lr, n_beta, **settings)
     given, named = config.sampling_method_kwargs, {"eps": rmsprop_eps, "alpha": rmsprop_alpha}
     options = method_options(config.sampling_method, given, **named)
@@ -299,7 +300,7 @@ def sample(
         raise SettingsError(Problem("dataset", reason, "the loss of a next token needs 2 or more"))
     masks = _checked(param_masks, model)
     chosen = [
-        Observable(one.name, sequences(one.dataset, one.numbers).to(device), one.batches)
+        Observable(one.name, one.tokens().to(device), one.batches)
         for one in observed(observables, batches_per_draw, obs_seed, config.batch_size)
     ]
     with _global_generators():

@@ -49,6 +49,14 @@ class Observed:
         """The items."""
         return read(self.dataset, self.numbers)
 
+    def tokens(self) -> Tensor:
+        """The items, which have to be token sequences.
+
+        Raises:
+            SettingsError: they have targets.
+        """
+        return tokens_of(self.items(), f"observables[{visible(repr(self.name))}]")
+
 
 def is_pair(dataset: Any) -> bool:
     """Whether a dataset is a pair of inputs and targets, and not a sequence of items."""
@@ -100,6 +108,18 @@ def read(dataset: Any, numbers: Sequence[int] | None = None) -> Items:
     reason = f"its items are of type {type(first).__name__}"
     remedy = f"give items with {COLUMN}, a pair (inputs, targets), or items that are such pairs"
     raise SettingsError(Problem("dataset", reason, remedy))
+
+
+def tokens_of(items: Items, place: str) -> Tensor:
+    """Token sequences (n, tokens).
+
+    Raises:
+        SettingsError: the items have targets.
+    """
+    if items.targets is not None:
+        reason, remedy = "has inputs and targets", "engine='compat' takes token sequences"
+        raise SettingsError(Problem(place, reason, remedy))
+    return items.inputs
 
 
 def observed(datasets: Mapping[str, Any], batches: int, seed: int, size: int) -> list[Observed]:

@@ -17,7 +17,7 @@ from isoloss.posterior import compat, datatree, items
 from isoloss.posterior.health import chain_rows, summary
 from isoloss.posterior.model_potential import ModelPotential
 from isoloss.posterior.sampler import Samples, sample
-from isoloss.posterior.settings import Settings, SettingsError
+from isoloss.posterior.settings import Settings, SettingsError, refuse_unknown
 from isoloss.posterior.tokens import cross_entropies, logits_of
 
 if TYPE_CHECKING:
@@ -101,9 +101,7 @@ def llc(
     observables = observables or {}
     kwargs |= {"lr": lr, "n_beta": n_beta}
     if engine == "compat":
-        if items.read(dataset, [0]).targets is not None:
-            reason, remedy = "has inputs and targets", "engine='compat' takes token sequences"
-            raise SettingsError(Problem("dataset", reason, remedy))
+        items.tokens_of(items.read(dataset, [0]), "dataset")
         given = {"param_masks": param_masks, "loss_fn": loss_fn, **kwargs}
         return datatree.compute_llc(compat.sample(model, dataset, observables, **given))
     mode = kwargs.pop("mode", "eval")
@@ -153,10 +151,7 @@ def settings_of(given: Mapping[str, Any]) -> Settings:
     given |= {f"rmsprop_{n}": options[n] for n in named if n in options}
     if matched in given:
         given["match_batches"] = given.pop(matched)
-    known = [field.name for field in fields(Settings)]
-    for name in given:
-        if name not in known:
-            raise TypeError(f"llc() has no argument {visible(repr(name))}; {nearest(name, known)}")
+    refuse_unknown("llc", given, [field.name for field in fields(Settings)])
     return Settings(**given)
 
 

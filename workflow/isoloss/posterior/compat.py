@@ -261,7 +261,7 @@ def sample(
         rmsprop_eps: added to the root of the mean squared gradient, for rmsprop_sgld; .1 if None.
         rmsprop_alpha: weight of the past in that mean; .99 if None.
         device: None for a GPU where there is one, else the processor.
-        output_path: refused: nothing is kept at a path or read from it.
+        output_path: not used, which a warning says: nothing is kept at a path or read from it.
         loss_fn: (model, input_ids) to losses (batch, tokens - 1); cross-entropy if None.
         settings: the fields of `Config`.
 
@@ -284,10 +284,7 @@ def sample(
         >>> samples["sampling_loss_micro"].sizes
         Frozen({'chain': 4, 'step': 3, 'batch_sampling': 8, 'token_pos': 2})
     """
-    if output_path is not None:
-        reason = "nothing is kept at a path, and no result is read from one"
-        remedy = "leave it out, and save what `isoloss.posterior.compat.sample` returns (`to_zarr`)"
-        raise SettingsError(Problem("output_path", reason, remedy))
+    warn_of_path(output_path)
     refuse_unknown("sample", settings, [f.name for f in fields(Config)])
     config = Config(lr, n_beta, **settings)
     given, named = config.sampling_method_kwargs, {"eps": rmsprop_eps, "alpha": rmsprop_alpha}
@@ -312,6 +309,14 @@ def sample(
         for chain in range(config.num_chains):
             _run(sampling, chain)
     return _tree(sampling)
+
+
+def warn_of_path(output_path: Any) -> None:
+    """Warn that nothing is written to a path, before the work begins."""
+    if output_path is not None:
+        text = f"output_path {visible(repr(str(output_path)))} is not used: nothing is written to"
+        remedy = "save what isoloss.posterior.compat.sample returns, with its method to_zarr"
+        warnings.warn(f"{text} it, and no result is read from it; {remedy}", stacklevel=4)
 
 
 def _checked(masks: Masks | None, model: nn.Module) -> Masks:

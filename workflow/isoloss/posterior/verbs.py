@@ -104,6 +104,7 @@ def llc(
         items.tokens_of(items.read(dataset, [0]), "dataset")
         given = {"param_masks": param_masks, "loss_fn": loss_fn, **kwargs}
         return datatree.compute_llc(compat.sample(model, dataset, observables, **given))
+    compat.warn_of_path(kwargs.pop("output_path", None))
     mode = kwargs.pop("mode", "eval")
     batches, seed = kwargs.pop("batches_per_draw", 3), kwargs.pop("obs_seed", 1337)
     settings = settings_of(kwargs)
@@ -156,7 +157,6 @@ def settings_of(given: Mapping[str, Any]) -> Settings:
 
 
 _REFUSED = {
-    "output_path": "leave it out: nothing is kept at a path; save what is returned",
     "device": "leave it out: it runs on the processor; engine='compat' takes a device",
     "save_metrics": "engine='compat' keeps them",
 }

@@ -21,6 +21,7 @@ from isoloss.posterior import compat
 from isoloss.posterior.items import read
 from isoloss.posterior.sampler import sample
 from isoloss.posterior.settings import Settings
+from isoloss.posterior.tokens import token_losses
 from isoloss.posterior.verbs import potential_of
 
 OF_DEVINTERP = {
@@ -131,6 +132,10 @@ def test_a_model_of_a_study_is_sampled_as_any_module_is():
 
     plain = isoloss.llc(Wrapped(), data, **SHORT)
     np.testing.assert_allclose(plain["loss_trace"], batched["loss_trace"], atol=1e-5)
+    settings = SHORT | {"num_init_loss_batches": 5}  # all 40 sequences
+    kept = isoloss.llc(module, data, engine="compat", **settings)
+    losses = token_losses(module, torch.tensor([item["input_ids"] for item in data]))
+    assert float(kept["init_loss"]) == pytest.approx(losses.mean().item(), abs=1e-5)
 
 
 def test_masks_name_the_parameters_of_the_model(model, tokens):

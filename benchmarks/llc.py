@@ -56,7 +56,7 @@ from isoloss.posterior.settings import Settings
 HERE = Path(__file__).parent
 DEVINTERP = importlib.util.find_spec("devinterp") is not None
 CHAINS, ITEMS, LR, LOCALIZATION = 4, 4000, 1e-5, 100.0
-TURNS, TRAINING = 5, 300  # turns of a contender; steps by which the weights are trained
+TURNS, TRAINING = 3, 300  # turns of a contender; steps by which the weights are trained
 
 
 @dataclass(frozen=True)

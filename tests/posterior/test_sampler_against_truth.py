@@ -286,6 +286,14 @@ def test_standard_errors_cover():
     assert abs(scores.mean()) < 0.5
 
 
+def test_two_steps_of_one_chain_have_no_known_error():
+    row = summary(
+        sample(Quadratic(CURVATURES), one_item(lr=1e-3, n_beta=100.0, num_chains=1, num_draws=2))
+    )
+    assert row["llc_mean"] > 0
+    assert math.isnan(row["llc_se"]) and math.isnan(row["ess"])
+
+
 def truncated_square(a: float, box: float) -> float:
     """E w^2 of the density exp(-a w^2 / 2) between -box and box."""
     w = np.linspace(-box, box, 20001)
@@ -337,16 +345,27 @@ def test_rmsprop_that_forgets_at_once_samples_another_law(eps):
 
 
 def test_rmsprop_that_remembers_long_samples_the_posterior():
+    """Its v settles at E g^2 = h^2 V, and each coordinate is SGLD with the step size lr G."""
+    lr, n_beta, localization = 2e-4, 100.0, 20.0
     settings = one_item(
-        lr=2e-4,
-        n_beta=100.0,
+        lr=lr,
+        n_beta=n_beta,
+        localization=localization,
         sampling_method="rmsprop_sgld",
         rmsprop_alpha=0.999,
         num_draws=3000,
         num_burnin_steps=4000,
     )
-    llc, error = measured(Quadratic([0.5, 1.0, 2.0]), settings)
-    assert abs(llc - 1.5) < max(4 * error, 0.04 * 1.5)
+    h = np.array([0.5, 1.0, 2.0])
+    llc, error = measured(Quadratic(h.tolist()), settings)
+    a = n_beta * h + localization
+    variance = 1 / a
+    for _ in range(50):
+        step = lr / (h * np.sqrt(variance) + settings.rmsprop_eps)
+        variance = 1 / (a * (1 - step * a / 4))
+    expected = (n_beta * h * variance).sum() / 2
+    assert abs(llc - expected) < max(4 * error, 0.03 * expected)
+    assert expected == pytest.approx((n_beta * h / a).sum() / 2, rel=0.05)
 
 
 SLOW = {"n_beta": 1000.0, "localization": 1.0, "lr": 2e-5}

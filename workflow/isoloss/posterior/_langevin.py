@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -33,43 +34,33 @@ class Langevin:
     def __init__(
         self, start: Tensor, settings: Settings, parts: Sequence[Part], noise: Noise | None
     ) -> None:
-        self._settings = settings
+        self._seed = settings.init_seed
         self.weights = start.repeat(settings.num_chains, 1)
         self.gradient = torch.zeros_like(self.weights)
-        spread = settings.lr**0.5 * settings.noise_level
-        places, length, shape = [], 0, self.weights.shape
-        for part in parts:
-            places.append(slice(length, length + part.length))
-            length += part.length
-        if noise is None:
-            shape = (settings.num_chains, length)
-            self._noise = Normals(shape, settings.init_seed, spread)
-        else:
-            places = [part.of_weights for part in parts]
-            self._noise = GivenNormals(noise, shape, spread)
         rule = {"sgmcmc_sgld": _Plain, "rmsprop_sgld": _Scaled}[settings.sampling_method]
-        self._moves = [
-            (place, rule(self.weights, self.gradient, start, part, settings))
-            for place, part in zip(places, parts, strict=True)
-        ]
+        self._moves = [rule(self.weights, self.gradient, start, part, settings) for part in parts]
+        spread = settings.lr**0.5 * settings.noise_level
+        self._noise = self._source(parts, noise, spread, "noise of a step")
         if settings.init_noise:
-            self._begin(noise, shape, settings.init_noise)
-
-    def _begin(self, noise: Noise | None, shape: tuple[int, int], std: float) -> None:
-        """Move the weights off the trained ones."""
-        if noise is None:
-            first = Normals(shape, self._settings.init_seed, std, "noise before the first step")
-        else:
-            first = GivenNormals(noise, shape, std)
-        draws = first.next(-1)
-        for place, move in self._moves:
-            move.add(draws[:, place])
+            first = self._source(parts, noise, settings.init_noise, "noise before the first step")
+            for move, draws in zip(self._moves, first.next(-1), strict=True):
+                move.add(draws)
 
     def step(self, step: int) -> None:
         """Move the weights of all chains by their gradient and noise."""
-        draws = self._noise.next(step)
-        for place, move in self._moves:
-            move(draws[:, place])
+        for move, draws in zip(self._moves, self._noise.next(step), strict=True):
+            move(draws)
+
+    def _source(
+        self, parts: Sequence[Part], noise: Noise | None, std: float, purpose: str
+    ) -> Normals | GivenNormals:
+        """Where draws for the parts come from; those that are given are for all weights."""
+        if noise is not None:
+            of_weights = [part.of_weights for part in parts]
+            return GivenNormals(noise, self.weights.shape, of_weights, std)
+        ends = list(itertools.accumulate(part.length for part in parts))
+        packed = [slice(end - part.length, end) for part, end in zip(parts, ends, strict=True)]
+        return Normals(len(self.weights), packed, std, self._seed, purpose)
 
 
 class _Plain:

@@ -179,12 +179,13 @@ def mean_error(values: np.ndarray) -> float:
         values: (chains, steps).
 
     Returns:
-        The error; NaN for a single step, or where a value is not finite.
+        The error; NaN for a single step, where a value is not finite, or where steps are too few to
+        tell how they depend on each other.
     """
     autocovariances = _autocovariances(values)
     if autocovariances is None:
         return np.nan
-    return float(np.sqrt(max(_summed(autocovariances), 0.0) / values.size))
+    return float(np.sqrt(_summed(autocovariances) / values.size))
 
 
 def effective_draws(values: np.ndarray) -> float:
@@ -196,7 +197,7 @@ def effective_draws(values: np.ndarray) -> float:
     autocovariances = _autocovariances(values)
     if autocovariances is None or autocovariances[0] <= 0:
         return np.nan
-    return float(values.size * autocovariances[0] / _summed(autocovariances))
+    return values.size * float(autocovariances[0]) / _summed(autocovariances)
 
 
 def split_rhat(values: np.ndarray) -> float:
@@ -232,12 +233,14 @@ def _autocovariances(values: np.ndarray) -> np.ndarray | None:
 
 
 def _summed(autocovariances: np.ndarray) -> float:
-    """The sum over lags of both signs, up to where noise begins."""
+    """The sum over lags of both signs, up to where noise begins; NaN if no positive one is left."""
     even = len(autocovariances) // 2 * 2
     pairs = autocovariances[:even].reshape(-1, 2).sum(axis=1)
     negative = np.flatnonzero(pairs <= 0)
     kept = pairs[: negative[0]] if len(negative) else pairs
-    return float(2 * np.minimum.accumulate(kept).sum() - autocovariances[0])
+    total = float(2 * np.minimum.accumulate(kept).sum() - autocovariances[0])
+    least = 1e-6 * autocovariances[0]  # below it there is only rounding
+    return total if total >= least else np.nan
 
 
 def _slope(values: np.ndarray) -> float:

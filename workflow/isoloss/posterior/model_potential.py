@@ -67,12 +67,12 @@ class ModelPotential:
     def learn(self, weights: Tensor, gradient: Tensor, items: Tensor) -> Tensor:
         """Losses of items, (chains, batch); `gradient` becomes that of each chain's mean loss."""
         copies = self._of(len(weights))
-        return self._by_item(copies.learn(weights, gradient, *self._batch(items)), items)
+        return self._by_item(copies.learn(weights, gradient, *self.batch(items)), items)
 
     def losses(self, weights: Tensor, items: Tensor) -> Tensor:
         """The losses that `learn` returns, without the gradient."""
         copies = self._of(len(weights))
-        return self._by_item(copies.losses(weights, *self._batch(items)), items)
+        return self._by_item(copies.losses(weights, *self.batch(items)), items)
 
     def _perceptron(self) -> Callable[[int], Stack] | None:
         """Makes stacks of a module of torch's own that is a multilayer perceptron."""
@@ -86,8 +86,8 @@ class ModelPotential:
             )
         return self._copies[count]
 
-    def _batch(self, items: Tensor) -> tuple[Tensor, Tensor]:
-        """Inputs and targets, (chains, batch, ...)."""
+    def batch(self, items: Tensor) -> tuple[Tensor, Tensor]:
+        """Inputs and targets of items (chains, batch), (chains, batch, ...) each."""
         flat, shape = items.reshape(-1).to(self._inputs.device), items.shape
         inputs, targets = self._inputs.index_select(0, flat), self._targets.index_select(0, flat)
         return inputs.view(*shape, *inputs.shape[1:]), targets.view(*shape, *targets.shape[1:])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
@@ -134,23 +135,27 @@ class _Chains:
     """
 
     def __init__(self, potential: Potential, langevin: Langevin, settings: Settings) -> None:
-        self._potential, self._langevin, self._settings = potential, langevin, settings
+        self._potential, self._langevin = potential, langevin
         shape = (settings.num_chains, settings.num_steps)
         self.losses = np.full(shape, np.nan)
         self.paired = np.full(shape, np.nan)
         self.failed_at = np.full(settings.num_chains, -1)
         self._column = _measured(settings)
         self.distances = np.full((settings.num_chains, len(self._column)), np.nan)
+        self._further_batches = settings.gradient_accumulation_steps - 1
         self._further = torch.empty_like(langevin.gradient)
         self._difference = torch.zeros_like(potential.start)
 
     def take(self, steps: range, items: np.ndarray, start: _StartLosses) -> bool:
         """Take steps with their items (steps, accumulated, chains, batch); False if all failed."""
         losses = torch.empty(items.shape)
-        for of_step, items_of_step, step in zip(
-            losses, torch.from_numpy(items), steps, strict=True
-        ):
-            self._learn(of_step, items_of_step)
+        batches = zip(
+            torch.from_numpy(items).flatten(0, 1).unbind(),
+            losses.flatten(0, 1).unbind(),
+            strict=True,
+        )
+        for step in steps:
+            self._learn(batches)
             self._langevin.step(step)
             if step in self._column:
                 self._measure(self._column[step])
@@ -159,12 +164,13 @@ class _Chains:
         self._look(steps)
         return bool((self.failed_at < 0).any())
 
-    def _learn(self, losses: Tensor, items: Tensor) -> None:
-        """Write the losses of a step (accumulated, chains, batch), and sum its gradients."""
+    def _learn(self, batches: Iterator[tuple[Tensor, Tensor]]) -> None:
+        """Write the losses (chains, batch) of a step's batches, and sum their gradients."""
         langevin, learn = self._langevin, self._potential.learn
-        losses[0].copy_(learn(langevin.weights, langevin.gradient, items[0]))
-        for of_batch, batch in zip(losses[1:], items[1:], strict=True):
-            of_batch.copy_(learn(langevin.weights, self._further, batch))
+        items, losses = next(batches)
+        losses.copy_(learn(langevin.weights, langevin.gradient, items))
+        for items, losses in islice(batches, self._further_batches):
+            losses.copy_(learn(langevin.weights, self._further, items))
             langevin.gradient.add_(self._further)
 
     def _measure(self, column: int) -> None:

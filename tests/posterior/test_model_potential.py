@@ -14,6 +14,8 @@ from isoloss.core.problems import IsolossError
 from isoloss.models import mlp, transformer, vit_head
 from isoloss.posterior.model_potential import ModelPotential
 from isoloss.posterior.perceptrons import widths_of
+from isoloss.posterior.sampler import sample
+from isoloss.posterior.settings import Settings
 
 N = 40  # items
 
@@ -261,3 +263,18 @@ def test_a_model_that_has_taken_steps_of_training_is_sampled_as_before():
     module.learn(data[0][:4], data[1][:4].reshape(-1))
     after = ModelPotential(module, *data)
     assert torch.equal(after.losses(after.start[None], items), losses)
+
+
+@pytest.mark.parametrize("case", ["images", "tied", "own mlp", "own transformer"])
+def test_a_chain_of_the_sampler_is_the_same_alone_and_among_others(case):
+    potential = ModelPotential(*CASES[case]())
+    given = {"lr": 1e-4, "n_beta": 20.0, "num_draws": 12, "batch_size": 5, "localization": 10.0}
+    given["gradient_accumulation_steps"] = 2
+    three = sample(potential, Settings(**given, num_chains=3))
+    alone = sample(potential, Settings(**given, num_chains=1))
+    assert np.isfinite(three.losses).all()
+    assert np.array_equal(three.losses[:1], alone.losses)
+    assert np.array_equal(three.paired[:1], alone.paired)
+    assert not np.allclose(three.losses, three.paired, atol=1e-6)
+    still = sample(potential, Settings(**{**given, "lr": 0.0}))
+    np.testing.assert_allclose(still.losses, still.paired, rtol=1e-6)

@@ -8,6 +8,7 @@
 #   train/{sweep}/{shard}.parquet                      what the store holds for the shard
 #   store/{run_digest}/, store/journal.jsonl           runs; not Snakemake's
 #   observe/{observation}/{sweep}/{shard}.parquet      what was measured of its models, if asked for
+#   observe/{observation}/{sweep}/{shard}.{table}.parquet   further tables of its observable card
 #   fetched/{sweep}/table, source.json                 what came from the web, for the jobs
 #   aggregate/{sweep}/runs, losses, curves, mixtures, timing .parquet
 #   fit/{sweep}/{fit}/params, summary, residuals, starts, replicates .parquet

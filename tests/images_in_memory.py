@@ -8,7 +8,7 @@ from idx_files import small_images
 
 from isoloss.core import registry
 from isoloss.core.tokens import TokenArray
-from isoloss.train.dataset import Dataset, Index
+from isoloss.tasks._dataset import Dataset, Index
 
 CARD = registry.card("task", "classification")
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 from isoloss.core import tables
 from isoloss.core.tokens import TokenArray
 from isoloss.expand import Weighting, expand_batches
-from isoloss.train.dataset import Dataset, Index, layout
+from isoloss.tasks._dataset import Dataset, Index, layout
 
 
 def batches_of(rows: pd.DataFrame, size: int = 7) -> list[pa.RecordBatch]:

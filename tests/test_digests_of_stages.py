@@ -16,7 +16,8 @@ from isoloss.load import identity
 from isoloss.models._model import model_of
 from isoloss.records import provenance
 from isoloss.study import flow
-from isoloss.train.dataset import read_dataset, read_index
+from isoloss.tasks._content import Files
+from isoloss.tasks._dataset import read_dataset, read_index
 from isoloss.train.plan import plan_runs, runs_digest, shard_runs
 from isoloss.train.settings import cards_of, commanded
 from isoloss.trainers.builtin import noise_of
@@ -170,11 +171,20 @@ def arguments(home: Path) -> dict[str, tuple]:
         "expand": ({"weights": {"kind": {"code": 1.5}}, "seed": 3}, rows, home / "expand", few),
         "plan": (SWEEP, [], home / "plan", sweep),
         "train": (trained, planned, *read, indices, home / "store", settings, shard, sweep),
+        "observe": (
+            {"observe": {"card": "weight_norms", "options": {"parts": "layers"}}},
+            shard,
+            Files([], [], []),
+            home / "store",
+            home / "observe/sizes/two/0.parquet",
+            {**sweep, "observation": "sizes"},
+        ),
         "aggregate": (
             {**sweep, **units, "schedules": {}},
             [plan],
             [shard],
             audits,
+            [],
             home / "aggregate",
             sweep,
         ),
@@ -189,13 +199,6 @@ def arguments(home: Path) -> dict[str, tuple]:
             [files["runs"], *fits],
             home / "choose",
             sweep,
-        ),
-        "observe": (
-            {"observe": {"card": "weight_norms", "options": {"parts": "layers"}}},
-            shard,
-            home / "store",
-            home / "observe/sizes/two/0.parquet",
-            {**sweep, "observation": "sizes"},
         ),
         "simulate": (
             {"simulate": SIMULATION, "seed": 3},

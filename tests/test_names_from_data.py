@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from llc_tables import llc_tables
 from names import NASTY
 
 from isoloss.__main__ import main
@@ -332,6 +333,14 @@ def files(make_runs, chinchilla_runs, tmp_path_factory):
     made["observe/observations"] = home / "observations.parquet"
     seen = seen[tables.schema("observations").names]
     tables.write("observations", seen, made["observe/observations"], {"observation": "$o$"})
+    ids = ended["run_id"]
+    status = {ids.iloc[0]: "failed", ids.iloc[1]: "warn"}
+    coefficients = llc_tables(ended[:3], status, negative=[ids.iloc[2]])
+    coefficients["llc"]["status_reason"] = "$\\frac$ {x} \x1b[31m <b>\n| _y"
+    for name, table in coefficients.items():
+        made[f"observe/{name}"] = home / f"{name}.parquet"
+        facts = {"observation": "$o$ _*", "sweep": "s_*"}
+        tables.write(name, table, made[f"observe/{name}"], facts)
     made |= tables_of_names(home)
     made["aggregate/timing"] = home / "timing.parquet"
     facts = {"token": "$b$", "loss_unit": "$u$", "sweep": "s_*"}
@@ -411,8 +420,9 @@ def test_figures_draw_any_names_without_complaint(name, plain_law, mixture_law, 
 def test_the_summary_of_any_names_is_a_list_of_its_own_lines(plain_law, mixture_law):
     trial = {"sweep": "s_*", "weighting": "", "fit": "fit $x^{2}$ {} _a", "group": ""}
     for made, trials in ((plain_law, []), (mixture_law, [trial])):
-        others = ("observe/", "simulate/trials")  # are no part of a summary
+        others = ("observe/", "simulate/trials")  # are no part of a summary, but for the LLCs
         read = [str(file) for name, file in made.items() if not name.startswith(others)]
+        read.append(str(made["observe/llc"]))
         asked = {
             "study": "s",
             "summary": {"budgets": []},
@@ -420,6 +430,7 @@ def test_the_summary_of_any_names_is_a_list_of_its_own_lines(plain_law, mixture_
             "figures": ["f_$_"],
             "trials": trials,
             "rounds": {},
+            "coefficients": {"$o$ _*": "s_*"},
         }
         text = summarize(asked, read)
         assert text.count("**Trial**") == len(trials)

@@ -646,7 +646,12 @@ def test_losses_are_of_examples_where_the_options_of_a_dataset_say_that_it_has_i
         options = registry.defaults("dataset", "saved_dataset") | options
         dataset = {"card": "saved_dataset", "options": options, "tokenizer": "bytes"}
         sweep = {"dataset": "own", "model": "mlp"}
-        config = {"load": {"own": dataset}, "train": {"sizes": sweep}, "aggregate": {}}
+        config = {
+            "load": {"own": dataset},
+            "train": {"sizes": sweep},
+            "aggregate": {},
+            "observe": {},
+        }
         study = SimpleNamespace(config=config, schedules=lambda sweep: {})
         return Aggregate().settings(study, "sizes")
 

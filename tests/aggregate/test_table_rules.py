@@ -64,6 +64,7 @@ def test_a_study_says_how_its_table_is_read_and_keeps_what_was_decided(folder, c
         "figures": [],
         "trials": [],
         "rounds": {},
+        "coefficients": {},
     }
     summary = summarize(asked, sorted(out.glob("*.parquet")))
     assert "**Table** (own): N = size x 1e6; D = 10 " in summary

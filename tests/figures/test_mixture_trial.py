@@ -106,6 +106,7 @@ def test_the_summary_says_whether_the_best_mixture_wins(
         "figures": [],
         "trials": [asked],
         "rounds": {},
+        "coefficients": {},
     }
     (line,) = [x for x in summarize(settings, files).splitlines() if x.startswith("- **Trial**")]
     trial = trial_of(fit, runs, shares, losses, "chosen", "32")

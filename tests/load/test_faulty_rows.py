@@ -19,7 +19,7 @@ from isoloss.load import Writers, job, load_rows
 from isoloss.load import pieces as pieces_module
 from isoloss.study import check
 from isoloss.tasks._by_tag import losses_by_tag
-from isoloss.train.dataset import read_dataset
+from isoloss.tasks._dataset import read_dataset
 
 HARD = "a,b", 'say "x"', "two\nlines", "🦄", "tab\t", "back\\slash", "$x_1$", "{a}", " "
 

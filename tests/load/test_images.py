@@ -22,7 +22,7 @@ from isoloss.load import Writers, identity, job, load_rows
 from isoloss.load import pieces as pieces_module
 from isoloss.load.content import refresh
 from isoloss.study import check
-from isoloss.train.dataset import read_dataset
+from isoloss.tasks._dataset import read_dataset
 
 
 def load(out, card="idx_images", **options):

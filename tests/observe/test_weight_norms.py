@@ -14,6 +14,7 @@ from isoloss.observe import job
 from isoloss.records import manifest
 from isoloss.records.store import Store
 from isoloss.records.weights import load_weights
+from isoloss.tasks._content import Files
 
 WEIGHTS = {"b": np.arange(6, dtype="float32").reshape(2, 3), "a": np.ones(2, "float32")}
 
@@ -69,7 +70,8 @@ def test_a_run_that_the_observable_cannot_measure_is_named(tmp_path):
     shard = shard.assign(**dict.fromkeys(numbers, 1), **dict.fromkeys(["device", "code"], "x"))
     tables.write("shard", shard, tmp_path / "shard.parquet", {})
     entry = {"card": "structural_entropy", "options": {}}
-    files = tmp_path / "shard.parquet", store.root, tmp_path / "out.parquet"
+    none = Files([], [], [])
+    files = tmp_path / "shard.parquet", none, store.root, tmp_path / "out.parquet"
     words = "run d6-s0: weights: a hidden layer needs 2 weight matrices .* in the option `tensors`"
     with pytest.raises(TableError, match=words):
         job.run({"observe": entry}, *files, {})

@@ -11,6 +11,11 @@ import jsonschema
 import numpy as np
 import pandas as pd
 import pytest
+<<<<<<< HEAD
+from small_tasks import made_up
+=======
+from llc_tables import llc_tables
+>>>>>>> figures15
 
 from isoloss.core import registry, tables
 from isoloss.core.problems import IsolossError
@@ -20,11 +25,13 @@ from isoloss.figures._figure import Inputs
 from isoloss.fit import fit_law
 from isoloss.fitted import TABLES
 from isoloss.models._model import model_of
+from isoloss.observables._observable import TrainedModel
 from isoloss.plot.draw import draw, inputs
 from isoloss.train.settings import task_of
 
 CARDS = [(kind, name) for kind in registry.FOLDERS for name in registry.names(kind)]
 LABELS = [f"{kind} {name}" for kind, name in CARDS]
+OBSERVED = {t for card in registry.names("observable") for t in registry.tables_of(card)}
 
 
 def defaults(kind: str, name: str) -> dict:
@@ -43,7 +50,7 @@ def test_a_card_says_what_it_is(kind, name):
     assert {constant: getattr(card, constant) for constant in facts} == facts
     for entry in registry.inputs(name) if kind == "figure" else ():
         stage, table = entry.split("/")
-        assert table in stages()[stage].writes
+        assert table in (OBSERVED if stage == "observe" else stages()[stage].writes)
 
 
 @pytest.mark.parametrize(("kind", "name"), CARDS, ids=LABELS)
@@ -104,7 +111,14 @@ LAYERS = {
 }
 
 
-@pytest.mark.parametrize("name", registry.names("observable"))
+OF_WEIGHTS, OF_DATA = (
+    [name for name in registry.names("observable") if registry.reads_data(name) == reads]
+    for reads in (False, True)
+)
+FEW = {"llc": {"num_draws": 4, "num_chains": 2, "n_beta": 5.0}}  # options for little work
+
+
+@pytest.mark.parametrize("name", OF_WEIGHTS)
 @pytest.mark.parametrize("model", [None, *registry.names("model")])
 def test_an_observable_measures_each_of_its_quantities_of_every_part_once(name, model):
     weights = LAYERS if model is None else initial_weights(model)
@@ -127,6 +141,39 @@ def test_an_observable_measures_each_of_its_quantities_of_every_part_once(name, 
         assert set(facts) == {"title", "unit"}
     pd.testing.assert_frame_equal(card.observe(before, **defaults("observable", name)), measured)
     assert all((weights[key] == before[key]).all() for key in weights)
+
+
+@pytest.mark.parametrize("name", OF_DATA)
+@pytest.mark.parametrize("model", registry.names("model"))
+def test_an_observable_that_reads_data_keeps_the_contracts_of_its_tables(name, model):
+    task, module = made_up(model, 9)
+    weights = {key: value.numpy().copy() for key, value in module.state_dict().items()}
+    shares: list[float] = []
+    card, options = registry.card("observable", name), defaults("observable", name) | FEW[name]
+    measured = card.observe(TrainedModel(module, task, weights, 1, shares.append), **options)
+    assert list(measured) == registry.tables_of(name)
+    rows = {key: table.assign(run_id="a") for key, table in measured.items()}
+    rows["observations"] = rows["observations"].assign(observable=name)
+    for table, frame in rows.items():
+        assert tables.conform(table, frame).num_rows > 0
+    quantities = registry.facts("observable", name)["QUANTITIES"]
+    assert set(measured["observations"]["quantity"]) == set(quantities)
+    assert all(0 <= share <= 1 for share in shares)
+    for key, value in module.state_dict().items():
+        assert (value.numpy() == weights[key]).all()
+    assert not module.training
+    again = card.observe(TrainedModel(module, task, weights, 1), **options)
+    for table, frame in measured.items():
+        pd.testing.assert_frame_equal(again[table], frame)
+    assert list(card.problems(**options)) == []
+
+
+@pytest.mark.parametrize("name", registry.names("observable"))
+def test_the_columns_that_an_observable_gives_runs_are_in_its_tables(name):
+    for column, facts in registry.facts("observable", name).get("COLUMNS", {}).items():
+        assert column.isidentifier() and facts["about"]
+        assert facts["table"] in registry.tables_of(name)
+        assert facts["column"] in tables.schema(facts["table"]).names
 
 
 def test_weight_norms_are_those_of_the_matrices_and_of_the_layers():
@@ -197,6 +244,9 @@ def files(chinchilla_runs, tmp_path_factory):
         paths["observe/observations"] = home / "observations.parquet"
         seen = seen[tables.schema("observations").names]
         tables.write("observations", seen, paths["observe/observations"], {})
+        for name, table in llc_tables(ended[:3]).items():
+            paths[f"observe/{name}"] = home / f"{name}.parquet"
+            tables.write(name, table, paths[f"observe/{name}"], {})
         choice = dict.fromkeys(tables.schema("choices").names) | {"n_params": 1e6, "n_flops": 1e16}
         chosen = [choice | {"round": 1, "choice": 0}, choice | {"round": 2, "reason": "spent"}]
         paths["choose/choices"] = home / "choices.parquet"

@@ -20,7 +20,7 @@ from isoloss.core.seeds import generator
 from isoloss.core.tokens import TokenArray
 from isoloss.models._model import flops_per_example, model_of, n_params_of
 from isoloss.study import check
-from isoloss.train.dataset import Dataset, Index
+from isoloss.tasks._dataset import Dataset, Index
 from isoloss.train.plan import Cards
 from isoloss.train.settings import OF_EVERY_RUN, cards_of, commanded, known, task_of
 from isoloss.trainers._devices import precision_of

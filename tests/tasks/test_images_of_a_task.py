@@ -13,7 +13,7 @@ from images_in_memory import CARD, labelled, task_of
 
 from isoloss.core.seeds import generator
 from isoloss.core.tokens import TokenArray
-from isoloss.train.dataset import Dataset, Index
+from isoloss.tasks._dataset import Dataset, Index
 
 N, N_VALID = 90, 30
 

@@ -16,8 +16,8 @@ from isoloss.core.problems import TableError
 from isoloss.core.seeds import generator
 from isoloss.core.tokens import TokenArray, map_tokens, token_writer
 from isoloss.tasks import language_model
+from isoloss.tasks._dataset import read_dataset
 from isoloss.tasks._tokens import shuffled, stream, take
-from isoloss.train.dataset import read_dataset
 
 
 def plain(rows, positions, copies=None):

@@ -14,10 +14,10 @@ from rows_in_memory import dataset_of, expand_table, index_of
 from isoloss.core import tables
 from isoloss.core.seeds import generator
 from isoloss.records.store import Store
+from isoloss.tasks._dataset import Index
 from isoloss.train import shard as shard_module
 from isoloss.train.checkpoint import Checkpoint
-from isoloss.train.dataset import Index
-from isoloss.train.identity import Content, run_digest
+from isoloss.train.identity import RunContent, run_digest
 from isoloss.train.plan import plan_sweep
 from isoloss.train.shard import ShardSetup, train_shard
 
@@ -38,9 +38,9 @@ def planned(**settings) -> list[dict]:
     return plan_sweep(sweep).drop(columns=["shard", "budget"]).to_dict("records")
 
 
-def content_of(rows, *schedules) -> Content:
+def content_of(rows, *schedules) -> RunContent:
     indices = {name: index_of(expand_table(rows, w, seed=3)[0]) for name, w in WEIGHTS.items()}
-    return Content("language_model", dataset_of(rows), indices, *schedules)
+    return RunContent("language_model", dataset_of(rows), indices, *schedules)
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +161,7 @@ def test_images_that_two_phases_share_are_counted_once():
         "few": Index(np.arange(4), ones[:4]),
     }
     phases = [{"weighting": "few", "until": 0.1}, {"weighting": "twice"}]
-    content = Content("classification", dataset, indices, {"late": phases, "all": LAST_ALL})
+    content = RunContent("classification", dataset, indices, {"late": phases, "all": LAST_ALL})
     counts = []
     for weighting in ("late", "all"):
         settings = {"weighting": weighting, "n_steps": 10, "inputs": 16, "classes": 10}

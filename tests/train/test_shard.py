@@ -23,7 +23,7 @@ from isoloss.records.store import Store
 from isoloss.records.weights import load_weights
 from isoloss.train import shard as shard_module
 from isoloss.train.checkpoint import Checkpoint
-from isoloss.train.identity import VERSIONS, Content
+from isoloss.train.identity import VERSIONS, RunContent
 from isoloss.train.plan import plan_sweep
 from isoloss.train.shard import ShardSetup, train_shard
 
@@ -56,7 +56,8 @@ def train(rows, tmp_path_factory):
         known = {"seed": 3, "code": "code", "valid_tokens": VALID, "checkpoint_minutes": 0}
         known |= {"code_here": settings.get("code", "code"), "among": {}, **settings}
         shard = train_shard(
-            runs, ShardSetup(Content("language_model", dataset_of(rows), indices), store, **known)
+            runs,
+            ShardSetup(RunContent("language_model", dataset_of(rows), indices), store, **known),
         )
         return tables.conform("shard", shard).to_pandas().set_index("run_id", drop=False)
 

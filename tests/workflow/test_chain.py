@@ -29,7 +29,7 @@ def test_every_table_is_at_its_path_and_keeps_its_contract(finished):
     }
     # of studies that ask for them: test_observe.py, test_rounds_of_a_sweep.py,
     # test_simulated_study.py
-    others = {"observations", "choices", "trials", "recovery"}
+    others = {"observations", "choices", "trials", "recovery", *registry.tables_of("llc")}
     assert set(names) | others == set(tables.contract()["tables"])
     for name, path in names.items():
         table = tables.read(results / f"{path}.parquet", name)

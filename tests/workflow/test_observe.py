@@ -1,6 +1,8 @@
 """Runs that are trained are observed by the real snakemake, and none is trained again."""
 
+import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,8 +11,11 @@ from running import snakemake, tiny, write
 from safetensors.numpy import load_file
 
 import isoloss
+from isoloss.__main__ import main
 from isoloss.core import tables
+from isoloss.observe import job
 from isoloss.records.store import Store
+from isoloss.tasks._content import Files
 
 STUDY = {
     "observe": {
@@ -20,6 +25,11 @@ STUDY = {
             "card": "structural_entropy",
             "sweep": "short",
             "options": {"tensors": ["blocks.0.widen", "blocks.0.narrow"]},
+        },
+        "learned": {
+            "card": "llc",
+            "sweep": "short",
+            "options": {"lr": ["1e-4", 1000], "n_beta": 30, "num_draws": 20, "num_chains": 2},
         },
     },
     "plot": {"norms": {"card": "observations", "sweep": "short", "observation": "norms"}},
@@ -82,6 +92,63 @@ def test_entropies_of_a_study_are_those_of_a_notebook(observed):
             assert set(rows["part"]) == {"all", "sample"}
 
 
+LLC = ("observations", "llc", "llc_chain", "llc_trace")
+
+
+def tables_of_shard(folder: Path, shard: str) -> dict[str, Path]:
+    """The tables of the coefficient in a folder of a shard."""
+    return {
+        name: folder / (f"{shard}.parquet" if name == "observations" else f"{shard}.{name}.parquet")
+        for name in LLC
+    }
+
+
+def test_every_finished_run_has_its_coefficient_and_chains_that_diverge_stop_nothing(observed):
+    _, _, results = observed
+    for shard in "01":
+        files = tables_of_shard(results / "observe/learned/short", shard)
+        read = {name: tables.conform(name, tables.read(file, name)).to_pandas()
+                for name, file in files.items()}  # fmt: skip
+        runs = tables.frame(results / f"train/short/{shard}.parquet", "shard")
+        ended = set(runs.loc[runs["status"] == "done", "run_id"])
+        settled, wild = (read["llc"][read["llc"]["setting"] == i] for i in (0, 1))
+        assert set(settled["run_id"]) == set(wild["run_id"]) == ended
+        assert np.isfinite(settled["llc_mean"]).all() and (settled["chains_ok"] == 2).all()
+        assert (wild["status"] == "failed").all() and wild["llc_mean"].isna().all()
+        assert wild["status_reason"].str.contains("2 of 2 chains failed").all()
+        assert set(read["observations"]["run_id"]) == ended
+        assert set(read["observations"]["part"]) == {"setting 0"}
+        assert len(read["llc_chain"]) == 4 * len(ended)
+        assert len(read["llc_trace"]) == 4 * 20 * len(ended)
+        log = (results / f"logs/observe/learned/short/{shard}.log").read_text(encoding="utf-8")
+        assert log.count("failed: 2 of 2 chains failed") == len(ended)
+
+
+def test_the_coefficient_depends_on_no_path_and_no_other_run(observed, tmp_path):
+    _, folder, results = observed
+    made = tables_of_shard(results / "observe/learned/short", "0")
+    data = [results / "load/few/rows.parquet", results / "load/few/tokens.npy"]
+    index = results / "expand/few/natural/index.parquet"
+    by_hand = ["observe", "--study", str(folder / "study.yaml"), "--observation", "learned"]
+    by_hand += ["--shard", "0", "--runs", str(results / "train/short/0.parquet")]
+    by_hand += ["--rows", str(data[0]), "--tokens", str(data[1]), "--index", str(index)]
+    out = tmp_path / "elsewhere" / "0.parquet"
+    assert main([*by_hand, "--store", str(results / "store"), "--out", str(out)]) == 0
+    for name, file in tables_of_shard(out.parent, "0").items():
+        assert file.read_bytes() == made[name].read_bytes()
+    runs = tables.frame(results / "train/short/0.parquet", "shard")
+    last = runs[runs["status"] == "done"].iloc[-1:]
+    tables.write("shard", last, tmp_path / "one.parquet")
+    specification = json.loads((results / "observe/learned/short/0.json").read_text("utf-8"))
+    files = Files(data[:1], data[1:], [index])
+    alone = job.run(specification["specification"], tmp_path / "one.parquet", files,
+                    results / "store", tmp_path / "alone.parquet", {})  # fmt: skip
+    for name, file in zip(LLC, alone, strict=True):
+        rows = tables.frame(made[name])
+        own = rows[rows["run_id"] == last["run_id"].item()].reset_index(drop=True)
+        pd.testing.assert_frame_equal(tables.frame(file), own)
+
+
 def test_the_figure_shows_what_was_observed(observed):
     _, _, results = observed
     drawn = tables.read(results / "plot/norms.parquet").to_pandas()
@@ -98,10 +165,14 @@ def test_another_option_makes_only_that_observation_again(observed):
     again = snakemake(folder, "-n", "--configfile", str(folder / "study.yaml"))
     assert "Nothing to be done" in again.stdout + again.stderr
     text = (folder / "study.yaml").read_text(encoding="utf-8")
-    assert text.count("parts: layers") == 1
-    (folder / "edited.yaml").write_text(text.replace("parts: layers", "parts: matrices"), "utf-8")
+    assert text.count("parts: layers") == text.count("num_draws: 20") == 1
+    edited = text.replace("parts: layers", "parts: matrices").replace(
+        "num_draws: 20", "num_draws: 9"
+    )
+    (folder / "edited.yaml").write_text(edited, "utf-8")
     due = snakemake(folder, "-n", "--configfile", str(folder / "edited.yaml"))
     assert "observe layers: short, shard" in due.stdout
+    assert "observe learned: short, shard" in due.stdout
     for other in ("observe norms", "train short", "aggregate short", "plot norms"):
         assert other not in due.stdout, other
     assert len(list((results / "observe/layers/short").glob("*.parquet"))) == 2

@@ -6,7 +6,8 @@ In a notebook: `read_runs` (any table, path or address), `import_runs` (a folder
 fit as law.py), `law_of_table` (all of it at once), `expand_rows` (rows repeated by the weights of
 their tags; for rows with `_dlm_row_tags` there are `expand_rows_by_weight`, `merge_weights_maps`,
 `resolve_row_weight`, `weight_distribution`), `mixture_weights` (by which rows make a mixture),
-`structural_entropies` (of an MLP's hidden units).
+`structural_entropies` (of an MLP's hidden units), `compute_llc` (the local learning coefficient of
+samples).
 `chinchilla` is a module: the toolkit of the package of that name.
 `dir(isoloss)` lists them, and each has an example in its docstring.
 Importing isoloss is light; each name is fetched when it is first used.
@@ -35,10 +36,12 @@ _HOMES = {
     "mixture_weights": "isoloss.expand.mixture",
     "simulate_studies": "isoloss.simulate.simulation",
     "structural_entropies": "isoloss.observables.structural_entropy",
+    "compute_llc": "isoloss.posterior.datatree",
 }
 __all__ = [
     "Fit",
     "compare_laws",
+    "compute_llc",
     "expand_rows",
     "expand_rows_by_weight",
     "export_fit",

@@ -101,6 +101,9 @@ def _add_law(commands) -> None:
     }
     for option, (metavar, help) in lists.items():
         law.add_argument(option, nargs="+", action="extend", default=[], metavar=metavar, help=help)
+    law.add_argument(
+        "--response", metavar="COLUMN", help="column fitted in place of the loss, such as llc_mean"
+    )
     law.add_argument("--best-of", metavar="N,D", help="fit the best run of each of these columns")
     law.add_argument(
         "--loss-unit",
@@ -411,6 +414,7 @@ def _law(given: argparse.Namespace) -> None:
         best_of=given.best_of.split(",") if given.best_of else (),
         scale=_pairs(given.scale, "--scale"),
         loss_unit=given.loss_unit,
+        response=given.response,
         fixed={k: _number(v, f"--fix {k}") for k, v in _pairs(given.fix, "--fix").items()},
         tied=[group.split(",") for group in given.tie],
         objective=given.objective,
@@ -535,7 +539,11 @@ def _digest(given: argparse.Namespace) -> None:
     for module in modules:
         digest = provenance.module_digest(module, words=given.stage != "run")
         say(f"{digest}  {provenance.file_of(module).relative_to(provenance.HOME.parent)}")
-    for table in () if given.stage == "run" else stages()[given.stage].writes:
+    written = [] if given.stage == "run" else list(stages()[given.stage].writes)
+    if given.stage == "observe":
+        observables = [name for kind, name in cards if kind == "observable"]
+        written += [table for name in observables for table in registry.tables_of(name)[1:]]
+    for table in written:
         say(f"{tables.contract_digest(table)}  schemas/tables.yaml, {table}")
     for table in () if given.stage == "run" else stages()[given.stage].uses_roles:
         say(f"{tables.roles_digest(table)}  schemas/tables.yaml, roles of {table}")

@@ -6,6 +6,7 @@ rule gather_sweep:
         plan=inputs("aggregate", "plan"),
         shards=inputs("aggregate", "shards"),
         audits=inputs("aggregate", "audits"),
+        observed=inputs("aggregate", "observed"),
     output:
         multiext("results/{study}/aggregate/{sweep}/", *files_of("aggregate")),
     log:
@@ -24,7 +25,7 @@ rule gather_sweep:
         "python -m isoloss aggregate --study results/{wildcards.study}/config.yaml"
         " --expects {params.expects}"
         " --sweep {wildcards.sweep:q} --plan {input.plan:q} --shards {input.shards:q}"
-        " --audits {input.audits:q}"
+        " --audits {input.audits:q} --observed {input.observed:q}"
         " --out results/{wildcards.study}/aggregate/{wildcards.sweep} 2> {log:q}"
 
 

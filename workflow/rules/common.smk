@@ -6,7 +6,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.io import PeriodicityDetector
 
-from isoloss.core import escape, sources, schema as study
+from isoloss.core import escape, registry, sources, schema as study
 from isoloss.study import flow, start
 from isoloss.core.problems import IsolossError, StudyError, TableError
 from isoloss.train.plans import Plans

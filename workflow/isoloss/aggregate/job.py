@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from isoloss.aggregate.observed import with_observed
 from isoloss.aggregate.stage import rules as stated
 from isoloss.aggregate.sweep import gather_sweep
 from isoloss.aggregate.table import Rules, read_runs_table
@@ -22,6 +23,7 @@ def run(
     plan: Sequence[Path],
     shards: Sequence[Path],
     audits: Sequence[Path],
+    observed: Sequence[Path],
     out: Path,
     facts: Mapping[str, Any],
 ) -> list[Path]:
@@ -29,10 +31,12 @@ def run(
 
     Args:
         specification: what matters to the job: `sweep`, `token`, what D counts, `loss_unit`, and
-            the phases of `schedules`; of a round also the sweeps of all `rounds` up to it.
+            the phases of `schedules`; of a round also the sweeps of all `rounds` up to it; the
+            columns of runs that observations give (`observed`), where there are any.
         plan: runs.parquet of the plan; of a round, of all sweeps up to it.
         shards: tables of all shards.
         audits: audit.parquet of every weighting of the sweep.
+        observed: tables of the observations that are joined to its runs.
         out: folder for `runs`, `losses`, `curves`, `mixtures` and `timing`.
         facts: kept in all files.
 
@@ -50,6 +54,11 @@ def run(
     )
     _check_some_finished(gathered["runs"], specification["sweep"])
     units = {key: specification[key] for key in ("token", "loss_unit")}
+    if columns := specification.get("observed"):
+        gathered["runs"] = with_observed(gathered["runs"], columns, observed)
+        units["units"] = {
+            name: about.get("unit", "1") for own in columns.values() for name, about in own.items()
+        }
     return tables.write_all(gathered, out, {**facts, **units})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from isoloss.core import registry, rounds, tokenizer
+from isoloss.core.joined import file_of, joined
 from isoloss.core.problems import IsolossError
 from isoloss.core.stages import Argument, Stage
 
@@ -25,12 +26,13 @@ class Aggregate(Stage):
     path, main = "aggregate/{sweep}", "runs.parquet"
     out = "folder for runs, losses, curves, mixtures and timing"
     entry = "isoloss.aggregate.job"
-    after = ("train",)
+    after = ("train", "observe")
     arguments = (
         Argument("sweep", "one of the study's `train` or `aggregate`", metavar="NAME"),
         Argument("plan", "runs.parquet of the plan (sweeps)", many=True, required=False),
         Argument("shards", "tables of all shards (sweeps)", many=True, required=False),
         Argument("audits", "audits of its weightings (sweeps)", many=True, required=False),
+        Argument("observed", "observations that are joined to its runs", many=True, required=False),
     )
     sections = (("sweep", "train or aggregate"),)
     writes = ("runs", "losses", "curves", "mixtures", "timing")
@@ -42,11 +44,13 @@ class Aggregate(Stage):
             yield {"sweep": sweep}
 
     def settings(self, study, sweep):
-        """How the columns of a table are read; of a sweep what a token is, and its schedules."""
+        """How the columns of a table are read; of a sweep its units, schedules, observations."""
         if sweep in study.config["aggregate"]:
             table = study.config["aggregate"][sweep]
             return rules(table)
         entry, which = study.config["train"][sweep], self._rounds(study, sweep)
+        if columns := self._joined(study, sweep):
+            which = {**which, "observed": columns}
         if "dataset" not in entry:  # the runs are those of a user's program
             units = {key: entry["command"][of] for key, of in _UNITS.items()}
             return {**units, "schedules": {}, **which}
@@ -57,6 +61,17 @@ class Aggregate(Stage):
         each = [study.schedules(one) for one in rounds.so_far(study.config, sweep)]
         schedules = {name: phases for one in each for name, phases in one.items()}
         return {**units, "schedules": schedules, **which}
+
+    @staticmethod
+    def _joined(study, sweep):
+        """The columns of runs by the observation that gives them, without words about them."""
+        return {
+            observation: {
+                name: {key: fact for key, fact in facts.items() if key != "about"}
+                for name, facts in columns.items()
+            }
+            for observation, columns in joined(study.config["observe"], sweep).items()
+        }
 
     @staticmethod
     def _rounds(study, sweep):
@@ -71,7 +86,10 @@ class Aggregate(Stage):
         return {"content": study.sources.digest(sweep, study.config["aggregate"][sweep])}
 
     def inputs(self, study, sweep):
-        """The plan, the shards and the audits of a sweep; of rounds, of all up to this one."""
+        """The plan, the shards and the audits of a sweep; of rounds, of all up to this one.
+
+        And the tables of the observations that are joined to its runs.
+        """
         if sweep not in study.config["train"]:
             return {}
         sweeps, used = self._sweeps(study, sweep)
@@ -80,6 +98,13 @@ class Aggregate(Stage):
             "plan": [f"plan/{one}/runs.parquet" for one in sweeps],
             "shards": [f"train/{s}/{shard}.parquet" for s in sweeps for shard in study.shards(s)],
             "audits": [f"expand/{dataset}/{weighting}/audit.parquet" for weighting in used],
+            "observed": [
+                f"observe/{observation}/{one}/{file_of(table, shard)}"
+                for observation, columns in joined(study.config["observe"], sweep).items()
+                for table in dict.fromkeys(facts["table"] for facts in columns.values())
+                for one in sweeps
+                for shard in study.shards(one)
+            ],
         }
 
     @staticmethod
@@ -96,11 +121,13 @@ class Aggregate(Stage):
             source = study.sources.read(sweep, table)
             job.makes(lambda out: self.code.run_table(job.specification, source, out, facts))
             return
-        files = given["plan"], given["shards"], given["audits"]
+        files = given["plan"], given["shards"], given["audits"], given["observed"]
         _, used = self._sweeps(study, sweep)
-        if not all(files if used else files[:2]):
+        if not all(files[:3] if used else files[:2]):
             raise IsolossError("a sweep needs --plan and --shards, and --audits of its weightings")
-        job.takes(*given["plan"], *given["shards"], *given["audits"])
+        if self._joined(study, sweep) and not given["observed"]:
+            raise IsolossError("a sweep that is observed needs --observed, what is joined to it")
+        job.takes(*(file for some in files for file in some))
         job.makes(lambda out: self.code.run(job.specification, *files, out, facts))
 
 

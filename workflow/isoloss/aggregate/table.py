@@ -15,6 +15,7 @@ from isoloss.aggregate.loss_units import LossUnit, converted
 from isoloss.aggregate.numbers import read_numbers
 from isoloss.aggregate.proportions import mixture_columns
 from isoloss.aggregate.quantities import Quantities, gone, read_quantities, rows_text, unfit
+from isoloss.aggregate.responses import check_name, with_response
 from isoloss.aggregate.scales import factor_note
 from isoloss.aggregate.selection import apply_filters, keep_best
 from isoloss.core import tables
@@ -50,6 +51,8 @@ class Rules:
             the numbers, its name, or else nats.
         need: how many of N, D and C there must be; with none of them no loss is needed either.
             If None, two; of a table of mixtures none.
+        response: a column of numbers that is fitted in the place of the loss, which is then not
+            needed; it keeps its name.
     """
 
     columns: Mapping[str, str]
@@ -58,6 +61,7 @@ class Rules:
     scale: Mapping[str, Any] = field(default_factory=dict)
     loss_unit: str | None = None
     need: int | None = None
+    response: str | None = None
 
 
 @dataclass(frozen=True)
@@ -173,12 +177,14 @@ def read_table(
         need = 0 if mixture else 2
         if mixture:
             raw, mixed = named(mixture.applied(raw), label), mixture.notes
-    _check_mapping(raw, columns, label, need)
+    _check_mapping(raw, columns, label, need, rules.response)
     read = read_quantities(raw, columns, rules.scale, rules.loss_unit, label)
     runs = _with_sizes(_mapped(raw, columns, read, need), columns)
     runs = tables.with_columns(runs, {"status": "done", "status_reason": None})
     keep = [rules.keep] if isinstance(rules.keep, str) else rules.keep
     runs = apply_filters(runs, own, keep, label)
+    if rules.response is not None:
+        runs = with_response(runs, raw[rules.response], rules.response, label)
     _check_values(runs, columns, read, label)
     runs, notes = _with_diverged(runs, read, label)
     runs = keep_best(runs, own, rules.best_of, label)
@@ -319,12 +325,17 @@ def _free(name: str, taken: Sequence[str]) -> str:
     return name
 
 
-def _check_mapping(raw: pd.DataFrame, columns: Mapping[str, str], label: str, need: int) -> None:
+def _check_mapping(
+    raw: pd.DataFrame, columns: Mapping[str, str], label: str, need: int, response: str | None
+) -> None:
     """Raise an error unless the mapped columns are there, and enough of them."""
     wrong = _unmappable(raw, columns, label)
-    if len(SIZES & set(columns)) < need or ("loss" not in columns and need):
+    if response is not None and not wrong:
+        check_name(raw, response, columns, label)
+    lacks_loss = "loss" not in columns and response is None
+    if len(SIZES & set(columns)) < need or (lacks_loss and need):
         count = {2: "two", 1: "one"}.get(need)
-        reason = f"loss and {count} of N, D, C are needed"
+        reason = f"{'loss and ' if response is None else ''}{count} of N, D, C are needed"
         wrong.append(Problem(f"{label}, columns", reason, "map them"))
     if wrong:
         raise TableError(*wrong)

@@ -33,8 +33,9 @@ def check(evidence: Evidence) -> Iterator[Finding]:
             yield Finding(
                 CHECK,
                 CARE,
-                f"losses of rows alike in {shown} follow each other along D (correlation "
-                f"{correlation:.2f}), as checkpoints of one run do: intervals are too narrow",
+                f"{evidence.values} of rows alike in {shown} follow each other along D "
+                f"(correlation {correlation:.2f}), as checkpoints of one run do: intervals are too "
+                "narrow",
                 f"--columns {called} if they are; if not, the law does not fit their shape",
             )
             return

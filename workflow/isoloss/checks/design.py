@@ -83,7 +83,7 @@ def shape(evidence: Evidence) -> Iterator[Finding]:
             "shape",
             CARE if size > limits.SHAPE_SIZE else NOTE,
             f"the misfit bends with {' and '.join(names)}: {100 * share:.0f} % of it, "
-            f"{100 * size:.2g} % of the loss",
+            f"{100 * size:.2g} % of the {evidence.called}",
             "fit another law (python -m isoloss cards law), or a narrower range with --keep",
         )
 

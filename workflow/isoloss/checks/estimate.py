@@ -23,7 +23,7 @@ def optimum(evidence: Evidence) -> Iterator[Finding]:
     for one in evidence.params[evidence.params["at_bound"]].itertuples():
         yield Finding(
             "bounds",
-            STOP if one.unit == "1" else CARE,
+            STOP if evidence.pure(one.term) else CARE,
             f"{one.term} lies on a bound of the law: {one.estimate:.3g}",
             ADD,
         )
@@ -51,7 +51,7 @@ def intervals(evidence: Evidence) -> Iterator[Finding]:
                 f"the estimate of {one.term} lies outside its interval",
                 "add runs, or take interval profile",
             )
-        elif one.unit == "1" and _loose(one):
+        elif evidence.pure(one.term) and _loose(one):
             ends = f"{one.ci_low:.3g} to {one.ci_high:.3g}"
             yield Finding("identified", CARE, f"{one.term} may be {ends}", ADD)
         elif not identified(one.ci_low, one.ci_high):

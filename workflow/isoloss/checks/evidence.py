@@ -12,7 +12,8 @@ import pandas as pd
 
 from isoloss.checks import limits
 from isoloss.core import tables
-from isoloss.fitted.names import OF_RUN
+from isoloss.core.escape import short, visible
+from isoloss.fitted.names import LOSS, OF_RUN
 from isoloss.laws._law import Law
 
 NOTE, CARE, STOP = "note", "care", "stop"
@@ -54,6 +55,7 @@ class Evidence:
         clusters: how many sets of runs were drawn together; None where each was drawn by itself.
         untested: why the intervals are not to be believed, by simulations; a sentence each.
         lower: whether the objective is a lower envelope, whose residuals are meant to be positive.
+        quantity: what was fitted: the loss, or another column of the runs.
     """
 
     law: Law
@@ -68,6 +70,22 @@ class Evidence:
     clusters: int | None
     untested: Sequence[str] = ()
     lower: bool = False
+    quantity: str = LOSS
+
+    @property
+    def of_loss(self) -> bool:
+        """Whether the loss was fitted, of which it is known how much seeds differ."""
+        return self.quantity == LOSS
+
+    @property
+    def called(self) -> str:
+        """What was fitted, by a name to be shown."""
+        return short(visible(self.quantity), 40)
+
+    @property
+    def values(self) -> str:
+        """What was observed, in the plural."""
+        return "losses" if self.of_loss else f"values of {self.called}"
 
     @property
     def describes(self) -> bool:
@@ -128,7 +146,7 @@ class Evidence:
         outcomes = [
             c for c, role in tables.roles_of_runs(self.runs[names]).items() if role == "outcome"
         ]
-        left_out = {*outcomes, *self.law.variables}
+        left_out = {*outcomes, *self.law.variables, self.quantity}
         return [c for c in names if c not in left_out and not str(c).startswith("loss_")]
 
     @cached_property
@@ -147,8 +165,13 @@ class Evidence:
 
     @property
     def by_seeds(self) -> str:
-        """How far apart seeds are: as the runs have it, or as is usual."""
-        return f"{100 * np.expm1(self.seeds):.2g} %" if self.seeds else "below 1 %"
+        """How far apart seeds are: as the runs have it, or as is usual of a loss."""
+        usual = "below 1 %" if self.of_loss else "an unknown amount"
+        return f"{100 * np.expm1(self.seeds):.2g} %" if self.seeds else usual
+
+    def pure(self, term: str) -> bool:
+        """Whether a parameter of the law is a pure number, as exponents are."""
+        return self.law.terms[self.law.index(term)].unit == "1"
 
     def ids(self, which: np.ndarray, most: int = 4) -> str:
         """The labels of some runs, the first few of them."""

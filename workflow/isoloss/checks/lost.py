@@ -27,7 +27,8 @@ def outliers(evidence: Evidence) -> Iterator[Finding]:
     yield Finding(
         "outliers",
         CARE if many or worst_size > limits.GROSS else NOTE,
-        f"{len(worst)} {word} far from the law: {named}{more} (up to {size:.2g} % of the loss)",
+        f"{len(worst)} {word} far from the law: {named}{more} "
+        f"(up to {size:.2g} % of the {evidence.called})",
         "look at them; --keep drops them",
     )
 
@@ -42,7 +43,7 @@ def diverged(evidence: Evidence) -> Iterator[Finding]:
     yield Finding(
         "diverged",
         CARE if share > limits.MANY_DIVERGED else NOTE,
-        f"{count} of {count + len(evidence.loss)} runs have no loss: {named}",
+        f"{count} of {count + len(evidence.loss)} runs have no {evidence.called}: {named}",
         "runs that are left may be a selection of the better ones" if share > 0 else "",
     )
 
@@ -76,12 +77,13 @@ def misfit(evidence: Evidence) -> Iterator[Finding]:
             "check which column is what, or widen the design",
         )
     if evidence.spread > limits.NOISY:
+        grave = evidence.of_loss and evidence.spread > limits.NO_LAW
         by_chance = evidence.spread < limits.BEYOND_SEEDS * evidence.seeds
         yield Finding(
             "noise",
-            STOP if evidence.spread > limits.NO_LAW and not by_chance else CARE,
-            f"a run differs from the law by {100 * evidence.spread:.2g} % of its loss; seeds "
-            f"differ by {evidence.by_seeds}",
+            STOP if grave and not by_chance else CARE,
+            f"a run differs from the law by {100 * evidence.spread:.2g} % of its "
+            f"{evidence.called}; seeds differ by {evidence.by_seeds}",
             "train more seeds of each size"
             if by_chance
             else "check that all runs are of one experiment and one unit, or fit another law",

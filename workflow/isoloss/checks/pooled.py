@@ -46,15 +46,16 @@ def check(evidence: Evidence) -> Iterator[Finding]:
         yield ranked
         return
     within = spread_within_cells(evidence)
-    if within > max(limits.SEEDS, limits.BEYOND_SEEDS * evidence.seeds):
+    known = evidence.of_loss or evidence.seeds > 0
+    if known and within > max(limits.SEEDS, limits.BEYOND_SEEDS * evidence.seeds):
         yield _of_cells(evidence, within)
     elif evidence.clusters is None and (sets := two_sets(evidence.centred)) is not None:
         low, high, apart = sets
         yield Finding(
             CHECK,
             STOP,
-            f"the losses fall into two sets {100 * np.expm1(apart):.2g} % apart ({low} and {high}"
-            " runs), and no column says which",
+            f"the {evidence.values} fall into two sets {100 * np.expm1(apart):.2g} % apart "
+            f"({low} and {high} runs), and no column says which",
             "give the table a column for it, and name it: --columns group=NAME; or fit one set "
             "with --keep",
         )
@@ -95,11 +96,12 @@ def _ranked(evidence: Evidence) -> Finding | None:
     if best**2 < limits.EXPLAINED or chance * len(columns) > limits.CHANCE:
         return None
     letters = ",".join(evidence.law.variables)
+    way = "rise" if best > 0 else "fall"
     return Finding(
         CHECK,
         CARE,
-        f"the losses {'rise' if best > 0 else 'fall'} with `{short(visible(column), 40)}`, which "
-        f"the law does not know (rank correlation {best:.2f} of the misfit)",
+        f"the {evidence.values} {way} with `{short(visible(column), 40)}`, which the law "
+        f"does not know (rank correlation {best:.2f} of the misfit)",
         f"keep runs alike in it (--keep), or the best of each: --best-of {letters}",
     )
 
@@ -109,8 +111,8 @@ def _of_cells(evidence: Evidence, within: float) -> Finding:
     return Finding(
         CHECK,
         STOP if within > limits.TUNING else CARE,
-        f"runs alike in {alike} differ by {100 * np.expm1(within):.2g} % of the loss: far more "
-        f"than seeds do ({evidence.by_seeds})",
+        f"runs alike in {alike} differ by {100 * np.expm1(within):.2g} % of the "
+        f"{evidence.called}: far more than seeds do ({evidence.by_seeds})",
         f"--best-of {','.join(evidence.law.variables)} keeps the best of each, or tell the "
         "experiments apart: --columns group=NAME",
     )

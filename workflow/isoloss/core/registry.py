@@ -111,6 +111,13 @@ COMMON = {
         "description": "Column of the labels of images, whole numbers; the name of a label, or the "
         "label, is the tag class.",
     },
+    "setting": {
+        "type": "integer",
+        "minimum": 0,
+        "maximum": 1000000,
+        "default": 0,
+        "description": "Number of the setting of the sampler that is shown, from 0.",
+    },
     "variable": {
         "type": "string",
         "enum": ["N", "D", "C"],
@@ -238,6 +245,16 @@ def of_simulation(figure: str) -> bool:
     """Whether a figure card shows a simulation, and not runs of a sweep."""
     given = facts("figure", figure).get("INPUTS", [])
     return any(table.startswith("simulate/") for table in given)
+
+
+def reads_data(observable: str) -> bool:
+    """Whether an observable card is given the training data besides the weights."""
+    return facts("observable", observable).get("READS") == "data"
+
+
+def tables_of(observable: str) -> list[str]:
+    """The tables that an observable card gives: `observations`, and its own."""
+    return ["observations", *facts("observable", observable).get("TABLES", ())]
 
 
 def of_mixtures(law: str) -> bool:

@@ -282,7 +282,8 @@ def complete_options(
 
     for key, spec in properties.items():
         if key in given and {"number", "integer"} & _types(spec):
-            given[key] = number(given[key])
+            several = isinstance(given[key], list)
+            given[key] = list(map(number, given[key])) if several else number(given[key])
         elif fill and "default" in spec and key not in given:
             given[key] = copy.deepcopy(spec["default"])
     shape = {"type": "object", "properties": dict(properties), "additionalProperties": False}

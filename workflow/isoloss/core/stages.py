@@ -19,6 +19,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
+from isoloss.core import rounds
+
 HOME = Path(__file__).parent.parent
 Given = Mapping[str, Any]  # the arguments of a command by name
 
@@ -93,7 +95,7 @@ class Stage(ABC):
         arguments: of its command, besides --study, --out and --expects.
         sections: wildcards that the stage is the first to have, each with the part of a study that
             names its values.
-        writes: the tables that it writes under a contract (tables.yaml).
+        writes: the tables that every job of it writes under a contract (tables.yaml).
         uses_roles: the tables by whose roles of columns it knows settings from what was measured.
         packages: those whose versions can change what it computes, besides Python.
         seeded: whether it draws numbers from the seed of the study.
@@ -143,6 +145,10 @@ class Stage(ABC):
         """The cards (kind, name) that a job uses."""
         return []
 
+    def tables(self, study: Study, **names: str) -> list[str]:
+        """The tables under a contract that a job writes; by default all of the stage."""
+        return list(self.writes)
+
     def inputs(self, study: Study, **names: str) -> dict[str, list[str]]:
         """The files that a job reads, by argument of its command, relative to results/<study>."""
         return {}
@@ -180,6 +186,26 @@ class Stage(ABC):
         yield from ()
 
 
+# of the command of a stage that reads the training data, which `data_of` names
+DATA = (
+    Argument("rows", "rows.parquet of the dataset", many=True, required=False),
+    Argument("tokens", "tokens.npy of the dataset", many=True, required=False),
+    Argument(
+        "index", "index.parquet of every weighting that the shard uses", many=True, required=False
+    ),
+)
+
+
+def data_of(study: Study, sweep: str, shard: str) -> dict[str, list[str]]:
+    """The files of the training data of a shard, by argument of a command."""
+    dataset = study.config["train"][sweep]["dataset"]
+    return {
+        "rows": [f"load/{dataset}/rows.parquet"],
+        "tokens": [f"load/{dataset}/tokens.npy"],
+        "index": [f"expand/{dataset}/{one}/index.parquet" for one in study.used(sweep, shard)],
+    }
+
+
 @cache
 def stages() -> dict[str, Stage]:
     """All stages by name, each after those whose results it reads.
@@ -199,3 +225,19 @@ def stages() -> dict[str, Stage]:
             raise ValueError(f"no stage of {', '.join(left)} can be the first: see `after`")
         ordered[ready[0]] = left.pop(ready[0])
     return ordered
+
+
+def observed(study: Study, observation: str, table: str = "observations") -> list[str]:
+    """The files of a table of an observation, one a shard, of all rounds of its sweep.
+
+    Args:
+        study: that has the observation.
+        observation: its name.
+        table: `observations`, or one of those that the observable card writes beside them.
+    """
+    ending = "" if table == "observations" else f".{table}"
+    return [
+        f"observe/{observation}/{sweep}/{shard}{ending}.parquet"
+        for sweep in rounds.so_far(study.config, study.config["observe"][observation]["sweep"])
+        for shard in study.shards(sweep)
+    ]

@@ -21,6 +21,7 @@ from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.units import NATS
 from isoloss.fitted import Fit
 from isoloss.fitted.facts import OneFit, Record, RunCounts, count_runs, record, selection
+from isoloss.fitted.names import LOSS, equation
 
 # Okabe and Ito's colours, told apart with every common colour blindness.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
@@ -58,6 +59,14 @@ LABELS = {
     "loss": "Loss L ({loss_unit})",
     "predicted": "Predicted loss ({loss_unit})",
     "observed": "Observed loss ({loss_unit})",
+    "rmse": "RMSE of the loss ({loss_unit})",
+}
+# labels where the fits shown are of another quantity, by its name
+OBSERVED = {
+    "loss": "{}",
+    "predicted": "Predicted {}",
+    "observed": "Observed {}",
+    "rmse": "RMSE of {}",
 }
 
 
@@ -143,9 +152,28 @@ class Inputs:
     canvas: Canvas = field(default_factory=Canvas)
     rounds: tuple[Fit, ...] = ()
 
+    @property
+    def of_loss(self) -> bool:
+        """Whether the fits shown, if there are any, are of the loss; all are of one quantity."""
+        return all(fit.of_loss for fit in self.fits.values())
+
+    @property
+    def quantity(self) -> str:
+        """What the fits shown are of: the loss, or the name of another column of the runs."""
+        return next((literal(fit.quantity) for fit in self.fits.values()), LOSS)
+
+    @property
+    def unit(self) -> str:
+        """Its unit."""
+        own = (fit.loss_unit for fit in self.fits.values() if not fit.of_loss)
+        return next(own, self.loss_unit)
+
     def label(self, quantity: str) -> str:
-        """The label of an axis, with its unit."""
-        names = {"token": literal(self.token), "loss_unit": literal(self.loss_unit)}
+        """The label of an axis, with its unit; `loss` is what the fits shown are of."""
+        names = {"token": literal(self.token), "loss_unit": literal(self.unit)}
+        if quantity in OBSERVED and not self.of_loss:
+            text = OBSERVED[quantity].format(self.quantity)
+            return text if self.unit == "1" else f"{text} ({names['loss_unit']})"
         text = LABELS[quantity].format(**names)
         return text[0].upper() + text[1:]
 
@@ -160,7 +188,7 @@ class Inputs:
             text = f"${letter}" + (rf"_{{\mathrm{{{plain(index)}}}}}$" if index else "$")
         else:
             text = literal(symbol, 14).replace("$", r"\$")
-        for name, own in ((NATS, self.loss_unit), ("token", self.token)):
+        for name, own in ((NATS, self.unit), ("token", self.token)):
             unit = unit.replace(name, literal(own).replace("$", r"\$"))
         return text if unit == "1" else f"{text} ({unit})"
 
@@ -207,18 +235,24 @@ class Inputs:
     def finished(self) -> pd.DataFrame:
         """Runs with a loss; of a figure with fits, what the first of them was fitted to.
 
-        A column `held_out` says which of them that fit did not see.
+        A column `held_out` says which of them that fit did not see; `loss` is what it is of.
 
         Raises:
             IsolossError: there are none.
         """
         for fit in self.fits.values():
             unseen = set(fit.residuals.loc[fit.residuals["held_out"], "run_id"])
-            return fit.points.assign(held_out=fit.points["run_id"].isin(unseen))
+            shown = fit.points if fit.of_loss else fit.points.assign(loss=fit.points[fit.quantity])
+            return shown.assign(held_out=shown["run_id"].isin(unseen))
         finished = self.runs[self.runs["status"] == "done"].reset_index(drop=True)
         if finished.empty:
             raise IsolossError(Problem("runs", "none has finished", "look at status_reason"))
         return finished.assign(held_out=False)
+
+
+def formula(fit: Fit) -> str:
+    """The formula of the law of a fit, for what it is of."""
+    return equation(fit.law.formula, literal(fit.quantity))
 
 
 def plain(text: str) -> str:
@@ -271,14 +305,16 @@ def log_axis(axis, low: float, high: float, form=None, most: int | None = None) 
         NullLocator,
     )
 
+    axis._set_autoscale_on(False)  # which warns of a single value; the limits are set below
     axis._set_axes_scale("log")
     for steps in ((1,), (1, 3), (1, 2, 5)):
         ticks = ticks_between(low, high, steps)
         if len(ticks) >= min(4, most or 4):
             break
     else:
-        even = MaxNLocator(nbins=most or 6, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
-        ticks = [tick for tick in even if low <= tick <= high]
+        if high < 10 * low:
+            even = MaxNLocator(nbins=most or 6, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+            ticks = [tick for tick in even if low <= tick <= high]
     ticks = ticks[:: -(-len(ticks) // (most or len(ticks) or 1)) or 1]
     if form is None:
         texts = [f"{tick:.6g}" for tick in ticks]
@@ -291,6 +327,28 @@ def log_axis(axis, low: float, high: float, form=None, most: int | None = None) 
     axis.set_minor_locator(NullLocator())
     axis.set_minor_formatter(NullFormatter())
     axis.set_view_interval(low, high, ignore=True)
+
+
+def shades(values: pd.Series):
+    """A logarithmic scale of colours over a quantity; around it where all values are the same."""
+    from matplotlib import colormaps
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import LogNorm
+
+    ends = span(values, 1.5 if values.nunique() == 1 else 1.0)
+    scale = ScalarMappable(LogNorm(*ends), colormaps[SEQUENTIAL])
+    scale.set_array(values)
+    return scale
+
+
+def shade_bar(figure, scale, panels, label: str) -> None:
+    """The bar that says what the colours of `shades` stand for, beside some panels."""
+    from matplotlib.ticker import FixedLocator
+
+    bar, values = figure.colorbar(scale, ax=list(panels), label=label, pad=0.02), scale.get_array()
+    log_axis(bar.ax.yaxis, scale.norm.vmin, scale.norm.vmax, form=units.count)
+    if values.min() == values.max():
+        bar.ax.yaxis.set_major_locator(FixedLocator([values.min()]))
 
 
 def ticks_between(low: float, high: float, steps) -> np.ndarray:
@@ -319,7 +377,7 @@ def budgets(runs: pd.DataFrame) -> pd.Series:
 def small_print(inputs: Inputs, group: str = "", response: str = "") -> str:
     """How many runs there are, and what became of those that are not shown."""
     counts = count_runs(inputs.runs)
-    parts = [f"{counts.n_done} runs"]
+    parts = ["1 run" if counts.n_done == 1 else f"{counts.n_done} runs"]
     if inputs.fits:
         selected = selection(inputs.fits.values(), group)
         if selected.n_runs < counts.n_done:

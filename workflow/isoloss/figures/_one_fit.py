@@ -50,9 +50,10 @@ def _check(fit: Fit, card: str) -> None:
     if others or facts.get("MAX_FITS") == 0:
         reason = f"reads {(others or ['aggregate/runs'])[0]}, which is no part of a fit"
         raise IsolossError(Problem(place, reason, "draw it in a study"))
-    if facts.get("NEEDS") == "allocate" and not fit.law.allocates:
-        reason = f"{fit.facts['card']} does not give the best N and D of a budget"
-        raise IsolossError(Problem(place, reason, "show a fit of a law in N and D"))
+    if facts.get("NEEDS") == "allocate" and not fit.allocates:
+        whose = fit.facts["card"] if fit.of_loss else f"a fit of {fit.quantity!r}"
+        reason = f"{whose} does not give the best N and D of a budget"
+        raise IsolossError(Problem(place, reason, "show a fit of the loss by a law in N and D"))
     if facts.get("NEEDS") == "mixture" and fit.law.kind != "mixture":
         reason = f"{fit.facts['card']} is not a mixture law"
         raise IsolossError(Problem(place, reason, "show a fit of a mixture law"))

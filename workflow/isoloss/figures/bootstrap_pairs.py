@@ -86,7 +86,7 @@ def draw(inputs: _figure.Inputs, group: str, response: str, terms: Sequence[str]
         axes.set_title(title, size=8.5, **_figure.FORMULA)
     loss = f" of {_figure.literal(response)}" if len(fit.responses) > 1 else ""
     count = f"{len(thetas)} replicates" if len(thetas) else "no replicates: raise `bootstrap`"
-    title = f"Bootstrap{loss} of {name}, {count}: {fit.law.formula}\n"
+    title = f"Bootstrap{loss} of {name}, {count}: {_figure.formula(fit)}\n"
     if len(kept) < len(free):
         title += f"{len(kept)} of {len(free)} parameters; "
     title += "above the diagonal: correlations, of logarithms where the axis has them"

@@ -43,11 +43,11 @@ def draw(inputs: _figure.Inputs, group: str, response: str):
         axes.set_ylim(*_limits(drawn["residual_percent"], 2 * spread))
         axes.set_xlabel(inputs.label(column))
         axes.tick_params(labelleft=axes is panels[0])
-    panels[0].set_ylabel("Residual (% of the predicted loss)")
+    panels[0].set_ylabel(f"Residual (% of the predicted {inputs.quantity})")
     loss = f" of {_figure.literal(response)}" if len(fit.responses) > 1 else ""
     _figure.head(
         figure,
-        f"Residuals{loss} of {name}: {fit.law.formula}",
+        f"Residuals{loss} of {name}: {_figure.formula(fit)}",
         _handles(spread, drawn["held_out"]),
     )
     _figure.print_small(figure, inputs, group, response)

@@ -55,7 +55,7 @@ def draw(inputs: _figure.Inputs, group: str):
         look = {"color": colour.to_rgba(level), "linestyle": "--" if unseen else "-"}
         axes.plot(n, line, linewidth=1.2, **look)
         drawn.append(pd.DataFrame({"n_params": n, "loss": line, "budget": level, "what": "law"}))
-        best = fit.allocate(level, group).iloc[0] if fit.law.allocates else None
+        best = fit.allocate(level, group).iloc[0] if fit.allocates else None
         if best is not None and np.isfinite(best["N"]):
             axes.plot(best["N"], best["loss"], "*", color="black", markersize=9, zorder=4)
             optimum = {"n_params": best["N"], "loss": best["loss"], "budget": level}
@@ -73,7 +73,7 @@ def draw(inputs: _figure.Inputs, group: str):
         _figure.log_axis(bar.ax.yaxis, low, high, form=units.power)
     axes.set_xlabel(inputs.label("n_params"))
     axes.set_ylabel(inputs.label("loss"))
-    title = f"IsoFLOP profiles; lines: {name}, {fit.law.formula}"
+    title = f"IsoFLOP profiles; lines: {name}, {_figure.formula(fit)}"
     axes.set_title(_figure.wrapped(title, inputs.canvas.width(figure)))
     _figure.print_small(figure, inputs, group)
     return figure, pd.concat(drawn, ignore_index=True)
@@ -94,7 +94,7 @@ def _handles(levels: list, fit: Fit, name: str, held_out: bool) -> list:
     if held_out:
         look = {"color": _figure.GREY, "marker": "D", "linestyle": ""}
         handles.append(Line2D([], [], **look, label="held out"))
-    if fit.law.allocates:
+    if fit.allocates:
         star = {"color": "black", "marker": "*", "linestyle": "", "markersize": 9}
         handles.append(Line2D([], [], **star, label=_figure.literal(f"optimum of {name}")))
     return handles

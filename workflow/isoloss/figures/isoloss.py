@@ -74,7 +74,7 @@ def draw(inputs: _figure.Inputs, group: str, reach: float):
     values = ", ".join(
         f"{_figure.literal(symbol)} = {units.count(value)}" for symbol, value in terms.items()
     )
-    title = f"{name}: {fit.law.formula}\n{values}"
+    title = f"{name}: {_figure.formula(fit)}\n{values}"
     axes.set_title(_figure.wrapped(title, inputs.canvas.width(figure)))
     _figure.print_small(figure, inputs, group)
     drawn = pd.concat(

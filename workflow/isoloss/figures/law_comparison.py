@@ -69,7 +69,7 @@ def draw(inputs: _figure.Inputs, group: str, score: str):
     axes.set_ylim(len(laws) - 0.5, -0.5)
     axes.grid(axis="y", visible=False)
     name = {
-        "rmse": f"RMSE of the loss ({_figure.literal(inputs.loss_unit)})",
+        "rmse": inputs.label("rmse"),
         "log_error": "RMS of the log ratio",
     }
     axes.set_xlabel(f"Error on runs held out: {name[score]}")

@@ -19,6 +19,7 @@ ABOUT = (
 )
 INPUTS = ["aggregate/curves"]
 MAX_FITS = 1
+FITS_OF = "loss"
 VARIABLES = ["N", "D", "C"]  # of a law that it can show
 OPTIONS = {
     "from_samples": {
@@ -39,10 +40,6 @@ problems = _figure.no_problems
 
 def draw(inputs: _figure.Inputs, from_samples: float):
     """Lines coloured by N."""
-    from matplotlib import colormaps
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import LogNorm
-
     runs = inputs.runs[inputs.runs["status"] == "done"]
     if runs.empty:
         raise IsolossError(Problem("runs", "none has finished", "look at status_reason"))
@@ -50,8 +47,7 @@ def draw(inputs: _figure.Inputs, from_samples: float):
     curves = inputs.tables["curves"].merge(runs[["run_id", "n_params"]], on="run_id")
     curves = curves[curves["n_samples"] >= from_samples]
     figure, (axes,) = inputs.canvas.new()
-    sizes = runs["n_params"]
-    colour = ScalarMappable(LogNorm(sizes.min(), sizes.max()), colormaps[_figure.SEQUENTIAL])
+    colour = _figure.shades(runs["n_params"])
     laws = predicted(inputs.fits, from_samples)
     for _, curve in curves.groupby("run_id"):
         shade = colour.to_rgba(curve["n_params"].iloc[0])
@@ -66,13 +62,12 @@ def draw(inputs: _figure.Inputs, from_samples: float):
     last = runs["n_samples"].max() * 1.15
     _figure.log_axis(axes.xaxis, from_samples, last, form=units.count)
     _figure.log_axis(axes.yaxis, *_figure.span(everything, 1.03))
-    bar = figure.colorbar(colour, ax=axes, label=inputs.label("n_params"), pad=0.02)
-    _figure.log_axis(bar.ax.yaxis, sizes.min(), sizes.max(), form=units.count)
+    _figure.shade_bar(figure, colour, [axes], inputs.label("n_params"))
     axes.set_xlabel(f"Data seen ({_figure.literal(inputs.token)}s)")
     axes.set_ylabel(inputs.label("loss"))
     title = "Learning curves: training loss; dots, validation loss at the end"
     for name, fit in inputs.fits.items():
-        title += f"\ndashed: {_figure.literal(name)}, {fit.law.formula}"
+        title += f"\ndashed: {_figure.literal(name)}, {_figure.formula(fit)}"
     axes.set_title(_figure.wrapped(title, inputs.canvas.width(figure)))
     _figure.print_small(figure, inputs)
     ends = runs[["run_id", "n_samples", "loss", "n_params"]].assign(what="validation")

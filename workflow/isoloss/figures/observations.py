@@ -37,9 +37,6 @@ problems = _figure.no_problems
 
 def draw(inputs: _figure.Inputs, quantity: str, variable: str):
     """One panel a part, on common axes."""
-    from matplotlib import colormaps
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import LogNorm
     from matplotlib.lines import Line2D
 
     x = COLUMNS[variable]
@@ -51,9 +48,7 @@ def draw(inputs: _figure.Inputs, quantity: str, variable: str):
     richest = seen[seen["run_id"] == counts.idxmax()]["part"]
     parts = list(dict.fromkeys([*richest, *seen["part"]]))
     figure, panels = inputs.canvas.grid(min(len(parts), MOST_PANELS), 3, height=2.3)
-    colour = ScalarMappable(
-        LogNorm(seen[shade].min(), seen[shade].max()), colormaps[_figure.SEQUENTIAL]
-    )
+    colour = _figure.shades(seen[shade])
     drawn = []
     for axes, part in zip(panels, parts, strict=False):
         rows = seen[seen["part"] == part].sort_values([x, "run_id"])
@@ -69,8 +64,7 @@ def draw(inputs: _figure.Inputs, quantity: str, variable: str):
         axes.set_xlabel(inputs.label(x), fontsize=8)
     unit = "" if facts["unit"] == "1" else f" ({facts['unit']})"
     figure.supylabel(f"{facts['title']}{unit}", fontsize=9)
-    bar = figure.colorbar(colour, ax=list(panels), label=inputs.label(shade), pad=0.02)
-    _figure.log_axis(bar.ax.yaxis, seen[shade].min(), seen[shade].max(), form=units.count)
+    _figure.shade_bar(figure, colour, panels, inputs.label(shade))
     shown = "" if len(parts) <= MOST_PANELS else f", {MOST_PANELS} of {len(parts)} parts"
     handle = Line2D(
         [], [], color=_figure.GREY, label=f"geometric mean of the runs of one {variable}"

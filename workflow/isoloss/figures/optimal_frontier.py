@@ -40,7 +40,7 @@ def draw(inputs: _figure.Inputs, group: str, reach: float):
 
     _, first, group, runs = inputs.shown(group)
     for name, fit in inputs.fits.items():
-        if not fit.law.allocates:
+        if not fit.allocates:
             raise IsolossError(
                 Problem(
                     f"fit {name}",

@@ -47,13 +47,13 @@ def draw(inputs: _figure.Inputs, group: str):
                 axes.scatter(
                     rows["predicted"], rows["loss"], s=22, marker=marker, color=colour,
                     alpha=0.75, linewidth=0, zorder=3,
-                    label=f"{len(rows)} {label}, RMSE {units.loss(rmse, inputs.loss_unit)}{absent}",
+                    label=f"{len(rows)} {label}, RMSE {units.loss(rmse, inputs.unit)}{absent}",
                 )  # fmt: skip
         for axis in (axes.xaxis, axes.yaxis):
             _figure.log_axis(axis, low, high)
         axes.set_box_aspect(1)
         axes.legend(loc="upper left", handletextpad=0.2)
-        axes.set_title(f"{_figure.literal(name)}\n{_figure.wrapped(fit.law.formula, width)}")
+        axes.set_title(f"{_figure.literal(name)}\n{_figure.wrapped(_figure.formula(fit), width)}")
         axes.set_xlabel(inputs.label("predicted"))
     panels[0].set_ylabel(inputs.label("observed"))
     _figure.print_small(figure, inputs, group)

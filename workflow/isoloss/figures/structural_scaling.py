@@ -20,6 +20,7 @@ ABOUT = (
 )
 INPUTS = ["observe/observations"]
 MAX_FITS = 1
+FITS_OF = "loss"
 OPTIONS = {
     "variable": {
         "type": "string",

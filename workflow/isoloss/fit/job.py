@@ -41,7 +41,10 @@ def run(
     if "mixtures" in given:
         rows = points.by_domain(rows, given["mixtures"], given["losses"], fit.get("tag_key"))
     settings = {key: value for key, value in fit.items() if key not in _ROWS}
-    unit = next(tables.facts(file)["loss_unit"] for file in files)
+    facts_of = [tables.facts(file) for file in files]
+    unit = next(facts["loss_unit"] for facts in facts_of)
+    if fit.get("response"):  # of a user's column none is known
+        unit = next((f["units"].get(fit["response"]) for f in facts_of if "units" in f), None)
     made = fit_law(rows, fit["card"], fit["options"], seed=seed, loss_unit=unit, **settings)
     if fit.get("domain_weights"):
         made = made.with_best_mixtures(fit["domain_weights"])

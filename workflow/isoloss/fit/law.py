@@ -19,6 +19,7 @@ from isoloss.fit.settings import Settings, settings_of
 from isoloss.fit.shared import SharedOptimum
 from isoloss.fit.solution import Replicates, Solution, join_replicates
 from isoloss.fitted import OF_RUN, Fit
+from isoloss.fitted.names import LOSS
 
 Solved = tuple[FittedRuns, Solution, Replicates]
 
@@ -47,6 +48,7 @@ def fit_law(
     profiles: bool = False,
     seed: int = 0,
     loss_unit: str | None = None,
+    response: str | None = None,
 ) -> Fit:
     """Fit a law to the finished runs of a table, one fit a group (a domain, for mixture laws).
 
@@ -75,14 +77,16 @@ def fit_law(
         profiles: whether to keep the objective along every term.
         seed: of the replicates and of random folds.
         loss_unit: of the losses, such as nats/byte; if None what `read_runs` noted of them
-            (`runs.attrs["loss_unit"]`), or else nats/token.
+            (`runs.attrs["loss_unit"]`), or else nats/token. Of another response its unit, or 1.
+        response: another column of numbers that is fitted in place of the loss, such as llc_mean;
+            runs without a value are left out. A law of mixtures or of a frontier has none.
 
     Returns:
         The fit; `summary.status` says whether to believe it.
 
     Raises:
-        IsolossError: too few runs for the law's terms, a name that is not known, or a number out
-            of its range.
+        IsolossError: too few runs for the law's terms, a name that is not known, a number out
+            of its range, or a response with values that are not above 0.
 
     Example:
         >>> import isoloss, numpy as np, pandas as pd
@@ -101,7 +105,9 @@ def fit_law(
         >>> fit.summary[["status", "n_runs", "n_held_out"]].to_dict("records")
         [{'status': 'converged', 'n_runs': 24, 'n_held_out': 1}]
     """
-    card = law
+    card, response = law, response or LOSS
+    if loss_unit is None:
+        loss_unit = runs.attrs.get("loss_unit", NATS) if response == LOSS else "1"
     settings = settings_of(
         card,
         options,
@@ -119,7 +125,8 @@ def fit_law(
         ci_level=ci_level,
         profiles=profiles,
         seed=seed,
-        loss_unit=loss_unit or runs.attrs.get("loss_unit", NATS),
+        loss_unit=loss_unit,
+        response=response,
     )
     return fit_by(runs, settings, where, group)
 
@@ -158,6 +165,8 @@ def _fit(runs: pd.DataFrame, settings: Settings) -> Fit:
     joined = {name: pd.concat(parts, ignore_index=True) for name, parts in pieces.items()}
     joined |= {"best_mixture": tables.empty("best_mixture"), "points": division.usable}
     facts = {"card": settings.card, "options": settings.options, "loss_unit": settings.loss_unit}
+    if not settings.of_loss:
+        facts["response"] = settings.response
     if mixture:
         facts |= {"domains": list(division.law.variables), "not_fitted": division.not_fitted}
     return Fit(division.law, joined, facts)

@@ -16,13 +16,14 @@ from isoloss.core.seeds import generator
 from isoloss.core.units import NATS
 from isoloss.fit import evidence, profile, resample
 from isoloss.fit.holdout import Fold, folds, last_budgets
-from isoloss.fit.prepare import RESPONSE, FittedRuns, variables
+from isoloss.fit.prepare import FittedRuns, variables
 from isoloss.fit.replicate import clusters_of
 from isoloss.fit.scores import scores
 from isoloss.fit.settings import Settings
 from isoloss.fit.solution import Replicates, Solution
 from isoloss.fitted import TABLES, Interval, band, normal_interval, quantiles
 from isoloss.fitted.facts import FIXED
+from isoloss.fitted.names import LOSS
 from isoloss.laws._law import Estimate, Law, Term
 
 _METHODS = {
@@ -81,6 +82,7 @@ def tables_of(
             clusters=number,
             untested=untested,
             lower=settings.objective.name == "asymmetric_mae",
+            quantity=settings.response,
         )
     )
     summary["verdict"] = checks.verdict(one.grade for one in doubts)
@@ -350,8 +352,8 @@ def aicc(log_residuals: np.ndarray, terms: int) -> float:
     return n * np.log(left / n) + 2 * k + 2 * k * (k + 1) / (n - k - 1)
 
 
-def seed_sd(runs: pd.DataFrame, response: str = RESPONSE) -> float:
-    """SD of the loss over seeds, pooled over cells that were run with several; else NaN."""
+def seed_sd(runs: pd.DataFrame, response: str = LOSS) -> float:
+    """SD of the response over seeds, pooled over cells that were run with several; else NaN."""
     if runs["seed"].nunique() < 2:
         return float("nan")
     cells = runs.groupby(tables.cell_columns(runs), dropna=False)[response]

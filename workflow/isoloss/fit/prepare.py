@@ -15,10 +15,9 @@ from isoloss.fit.holdout import held_out
 from isoloss.fit.mixture import domains_of, lacking, mixtures, responses_of
 from isoloss.fit.settings import Settings
 from isoloss.fitted import FALLBACK
+from isoloss.fitted.names import LOSS
 from isoloss.laws._law import Law
 from isoloss.laws._make import made_law
-
-RESPONSE = "loss"
 
 
 @dataclass(frozen=True)
@@ -28,15 +27,15 @@ class FittedRuns:
     Attributes:
         law: of its response.
         group: of runs.
-        response: column of the loss.
+        response: column of the loss, or of what else is fitted.
         given: runs of the group, whatever became of them.
         usable: those that the law can use, one row each.
         out: held out of them, bool.
         fitted: the others, n rows.
         data: variables of the runs fitted, (n,) each.
-        loss: observed, (n,).
+        loss: the response as it was observed, (n,).
         weight: of every run fitted, (n,).
-        lost: labels of the group's runs that diverged or failed.
+        lost: labels of the group's runs that diverged or failed, or that have no response.
     """
 
     law: Law
@@ -102,7 +101,9 @@ def divided(runs: pd.DataFrame, settings: Settings, mixture: bool) -> Division:
     usable = runs[(runs["status"] == "done") & (runs["fit_weight"] > 0)]
     if usable.empty:
         raise too_few(place, 0, 1 if mixture else len(law.terms))
-    responses = responses_of(runs) if mixture else [RESPONSE]
+    if not settings.of_loss:
+        check_response(usable, settings.response, f"{place}, response")
+    responses = responses_of(runs) if mixture else [settings.response]
     ready, left = [], []
     for name, own_runs in _groups(runs, usable, mixture):
         for response in responses:
@@ -116,6 +117,35 @@ def divided(runs: pd.DataFrame, settings: Settings, mixture: bool) -> Division:
         do = "name the losses loss_<domain>, such as loss_web, or add runs"
         raise IsolossError(Problem(place, "; ".join(left) or "no column of losses", do))
     return Division(law.for_response(responses[-1]), ready, left, usable.reset_index(drop=True))
+
+
+def check_response(runs: pd.DataFrame, response: str, place: str) -> None:
+    """Refuse a column that cannot be fitted in place of the loss.
+
+    Args:
+        runs: those that are done.
+        response: the column.
+        place: where it is named.
+
+    Raises:
+        IsolossError: there is no such column, it holds no numbers, or one that is not above 0.
+    """
+    if response not in runs:
+        raise IsolossError(Problem(place, f"no column {response!r}", nearest(response, runs)))
+    column = runs[response]
+    if column.isna().all():
+        reason = f"no run has a value of {response!r}"
+        raise IsolossError(Problem(place, reason, "name another column"))
+    if not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
+        reason = f"the column {response!r} does not hold numbers"
+        raise IsolossError(Problem(place, reason, "name another column"))
+    low = runs.loc[(column <= 0).to_numpy(), "run_id"].astype(str)
+    if len(low):
+        more = f" and {len(low) - 4} more" if len(low) > 4 else ""
+        some = ", ".join(low[:4]) + more
+        reason = f"{len(low)} of {len(runs)} runs have a {response!r} that is not above 0: {some}"
+        do = "laws need values above 0: fit the others, which `where` selects, and say so"
+        raise IsolossError(Problem(place, reason, do))
 
 
 def _groups(
@@ -144,9 +174,12 @@ def _ready(
         raise too_few(f"{place}, after the hold-out", len(fitted), need)
     data, loss = variables(fitted, law.variables), fitted[response].to_numpy(float)
     weight = fitted["fit_weight"].to_numpy(float)
-    gone = runs.loc[runs["status"].isin(("diverged", "failed")), "run_id"]
+    gone = runs["status"].isin(("diverged", "failed"))
+    if response != LOSS and not law.proportions:
+        gone |= (runs["status"] == "done") & ~np.isfinite(runs[response].astype(float))
+    lost = list(runs.loc[gone, "run_id"])
     return FittedRuns(
-        law, group, response, len(runs), usable, out, fitted, data, loss, weight, list(gone)
+        law, group, response, len(runs), usable, out, fitted, data, loss, weight, lost
     )
 
 

@@ -16,6 +16,7 @@ from isoloss.fit import resample
 from isoloss.fit.objectives import Objective, objective_of
 from isoloss.fit.solution import Solution
 from isoloss.fit.solve import Constraints, solve
+from isoloss.fitted.names import LOSS
 from isoloss.laws._law import Data, Law
 
 # least and greatest value of the numbers that `fit_law` is given, as in config.schema.yaml
@@ -36,7 +37,8 @@ class Settings:
         card: the law card.
         options: of the card, every one.
         cluster: column by which runs are drawn together; None where they are drawn one by one.
-        loss_unit: of the losses.
+        loss_unit: of what is fitted.
+        response: column of the runs that is fitted; a mixture law is fitted to losses by domain.
     """
 
     card: str
@@ -53,6 +55,12 @@ class Settings:
     profiles: bool
     seed: int
     loss_unit: str
+    response: str = LOSS
+
+    @property
+    def of_loss(self) -> bool:
+        """Whether the loss is fitted, or losses by domain."""
+        return self.response == LOSS
 
     @property
     def place(self) -> str:
@@ -89,6 +97,7 @@ def settings_of(
     given |= {"ci_level": level, "delta": delta}
     wrong += [one for name, value in given.items() for one in _out_of_range(name, value)]
     wrong += _too_large(fixed or {}, bounds or {})
+    wrong += response_problems(card, asked.get("response", LOSS))
     if wrong:
         raise IsolossError(*wrong)
     asked["bootstrap"] = 0 if interval == "none" else asked["bootstrap"]
@@ -101,6 +110,16 @@ def settings_of(
             Problem(f"{settings.place}, interval", alike, "use bootstrap or profile")
         )
     return settings
+
+
+def response_problems(card: str, response: str, place: str = "response") -> list[Problem]:
+    """What keeps a law from being fitted to a column of the runs that is not the loss."""
+    kind = registry.facts("law", card)["KIND"]
+    if response == LOSS or kind not in ("mixture", "frontier"):
+        return []
+    reads = "the losses by domain" if kind == "mixture" else "the least loss of every budget"
+    reason = f"found {response!r:.60}; the law {card} is one of {reads}"
+    return [Problem(place, reason, "take a law of kind joint or curve, or leave it out")]
 
 
 def _out_of_range(name: str, value: Any) -> list[Problem]:

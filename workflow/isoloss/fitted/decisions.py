@@ -40,8 +40,9 @@ class FitDecisions(FitParameters):
                 not given is 0.
 
         Returns:
-            One row a point: the variables, `loss`, `low`, `high`, and `distance`: how far
-            outside the runs fitted, as a factor (1 inside; of proportions, 1 plus how far).
+            One row a point: the variables, `loss` (or what else was fitted, by its name), `low`,
+            `high`, and `distance`: how far outside the runs fitted, as a factor (1 inside; of
+            proportions, 1 plus how far).
 
         Raises:
             IsolossError: the law lacks a variable, or has none of that name.
@@ -77,7 +78,8 @@ class FitDecisions(FitParameters):
             positive); `distance` beyond the largest run as a factor of N and D.
 
         Raises:
-            IsolossError: the law does not give the best N and D of a budget.
+            IsolossError: the law does not give the best N and D of a budget, or is not fitted to
+                the loss.
         """
         return _allocate(self, C, self._named(group)[0], self._level(level))
 
@@ -107,7 +109,7 @@ class FitDecisions(FitParameters):
 
         Raises:
             IsolossError: there is no such group, or the law gives no loss for a budget: it needs
-                a law in C, or one that divides a budget between N and D.
+                a law in C, or one that divides a budget between N and D, fitted to the loss.
         """
         return _gain(self, C, a, b, self._level(level))
 
@@ -182,7 +184,7 @@ def _predict(
     law = fit.law_of(response)
     points = points_of(law, variables)
     best, replicates = fit.estimate(group, response), fit.replicate_estimates(group, response)
-    table = {**points, "loss": law.given(best.state).loss(best.theta, points)}
+    table = {**points, fit.quantity: law.given(best.state).loss(best.theta, points)}
     table["low"], table["high"] = band(law, best, replicates, points, level)
     return pd.DataFrame({**table, "distance": _distance(fit, points, group, response)})
 
@@ -236,6 +238,7 @@ def _data_for(fit: FitParameters, N, group: str, level: float) -> pd.DataFrame:
 
 def _gain(fit: FitParameters, C, a: str, b: str, level: float) -> pd.DataFrame:
     """See `Fit.gain`."""
+    _check_of_loss(fit)
     law, of_a, of_b = fit.law, fit.replicate_thetas(a), fit.replicate_thetas(b)
     count = min(len(of_a), len(of_b))
     pairs = [(fit.theta(a)[None], fit.theta(b)[None]), (of_a[:count], of_b[:count])]
@@ -297,6 +300,7 @@ def _decide(
     fit: FitParameters, name: str, values, rule: Rule, group: str, level: float
 ) -> pd.DataFrame:
     """A rule at the optimum and at all replicates: one row a value, with intervals."""
+    _check_of_loss(fit)
     if not fit.law.allocates:
         card = fit.facts.get("card", "this law")
         raise IsolossError(
@@ -317,6 +321,13 @@ def _decide(
     if not points:
         return table
     return table.assign(distance=_distance(fit, points, group, fit.responses[0]))
+
+
+def _check_of_loss(fit: FitParameters) -> None:
+    """Refuse to decide about budgets by a fit of another quantity, which need not be small."""
+    if not fit.of_loss:
+        reason = f"is fitted to {fit.quantity!r}, and the best of a budget is that of least loss"
+        raise IsolossError(Problem(fit.facts["card"], reason, "fit the loss, or use `predict`"))
 
 
 def allocation(law: Law, theta: np.ndarray, flops) -> Columns:

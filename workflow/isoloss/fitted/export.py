@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from isoloss.core import escape, registry, tables, units
 from isoloss.core.problems import IsolossError, Problem
 from isoloss.fitted import FALLBACK, Fit
 from isoloss.fitted.facts import Record, record
+from isoloss.fitted.names import equation
 from isoloss.laws._law import Law
 
 START, END = "<!-- PARAMS START -->", "<!-- PARAMS END -->"
@@ -29,7 +31,7 @@ PROPORTIONS = {flat}  # a proportion that is not given is 0
 
 
 def predict(t, x):
-    """Loss from parameters `t` and variables `x` (arrays by name)."""
+    """{what} from parameters `t` and variables `x` (arrays by name)."""
 {body}
 
 
@@ -142,6 +144,7 @@ def law_file(fit: Fit) -> str:
     lines = [*bound, *body.splitlines()]
     return _TEMPLATE.format(
         about=escape.docstring(_about(fit, law)),
+        what="Loss" if fit.of_loss else "What is predicted",
         fitted=escape.python(_fitted(fit)),
         variables=repr(tuple(map(str, law.variables))),
         flat=law.proportions,
@@ -163,12 +166,17 @@ def _check_names(law: Law) -> None:
 
 
 def _about(fit: Fit, law: Law) -> str:
-    title = registry.facts("law", fit.facts["card"])["TITLE"]
+    title, formula = registry.facts("law", fit.facts["card"])["TITLE"], _formula(fit, law)
     example = f"from law import law; law([{{...}}], {escape.python(fit.groups[0])})"
     return (
-        f"{title}: {law.formula}\n\nFitted by isoloss. {_verdict(record(fit)).rstrip('.')}.\n"
+        f"{title}: {formula}\n\nFitted by isoloss. {_verdict(record(fit)).rstrip('.')}.\n"
         f"Needs NumPy alone: `{example}`.\n"
     )
+
+
+def _formula(fit: Fit, law: Law, shown: Callable[[object], str] = escape.visible) -> str:
+    """The formula of a law for what was fitted, whose name is written as `shown` does it."""
+    return equation(law.formula, shown(fit.quantity))
 
 
 def _fitted(fit: Fit) -> dict[str, dict[str, Any]]:
@@ -202,7 +210,7 @@ def explanation(fit: Fit, old: str | None = None) -> str:
     if old is None:
         facts = registry.facts("law", fit.facts["card"])
         head = (
-            f"# {facts['TITLE']}\n\n{fit.law.formula}\n\n"
+            f"# {facts['TITLE']}\n\n{_formula(fit, fit.law, escape.markdown)}\n\n"
             f"Source: {facts['SOURCE']}.\n\nWhere it may be believed: {facts['DOMAIN']}.\n"
         )
         return f"{head}\n{block}\n"
@@ -262,7 +270,8 @@ def latex(fit: Fit) -> str:
             rf" & {escape.latex(p.unit)} \\"
         )
     formula = card["LATEX"]
-    lines += [r"\bottomrule", r"\end{tabular}", f"% \\[ {formula} \\]"]
+    what = "" if fit.of_loss else f", L: {escape.visible(fit.quantity)}"
+    lines += [r"\bottomrule", r"\end{tabular}", f"% \\[ {formula} \\]{what}"]
     return "\n".join(lines) + "\n"
 
 

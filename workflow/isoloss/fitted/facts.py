@@ -85,7 +85,8 @@ class OneFit:
         verdict: `sound`, `with care` or `do not use`.
         reasons: why, where it is not sound.
         doubts: what the checks found, the gravest first; empty where a table of them is not read.
-        loss_unit: of the losses, such as nats/token.
+        quantity: what was fitted: the loss, or the name of another column of the runs.
+        loss_unit: of what was fitted, such as nats/token.
         n_points_of: runs along which the fitted points lie; None where runs are fitted whole.
         parameters: in the law's order.
         folds: by rule, in their order.
@@ -95,6 +96,7 @@ class OneFit:
     response: str
     card: str
     formula: str
+    quantity: str
     loss_unit: str
     status: str
     message: str
@@ -179,10 +181,12 @@ class Record:
 
     Attributes:
         formula: of the law; for a mixture law, of that of its last domain.
+        quantity: what was fitted: the loss, or the name of another column of the runs.
         fits: one a group and response, groups in their order.
     """
 
     formula: str
+    quantity: str
     level: float
     groups: tuple[str, ...]
     responses: tuple[str, ...]
@@ -356,6 +360,7 @@ def record(fit: Fit) -> Record:
         ones.append(
             OneFit(
                 **own,
+                quantity=fit.quantity,
                 loss_unit=fit.loss_unit,
                 n_points_of=_parent_runs(fit, *key),
                 level=float(params[key]["ci_level"].iloc[0]),
@@ -366,10 +371,11 @@ def record(fit: Fit) -> Record:
         )
     return Record(
         formula=fit.law.formula,
+        quantity=fit.quantity,
         level=fit.level,
         groups=tuple(fit.groups),
         responses=tuple(fit.responses),
-        allocates=fit.law.allocates,
+        allocates=fit.allocates,
         fits=tuple(ones),
     )
 

@@ -12,7 +12,7 @@ import pandas as pd
 from isoloss.core import tables
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.units import NATS
-from isoloss.fitted.names import FALLBACK, TABLES
+from isoloss.fitted.names import FALLBACK, LOSS, TABLES
 from isoloss.laws._law import Estimate, Law
 
 
@@ -25,8 +25,23 @@ class FitParameters:
     facts: dict = field(default_factory=dict)
 
     @property
+    def quantity(self) -> str:
+        """What was fitted: the loss, or the name of another column of the runs."""
+        return self.facts.get("response", LOSS)
+
+    @property
+    def of_loss(self) -> bool:
+        """Whether the loss was fitted, or the losses by domain."""
+        return self.quantity == LOSS
+
+    @property
+    def allocates(self) -> bool:
+        """Whether it gives the best N and D of a budget: those of least loss."""
+        return self.law.allocates and self.of_loss
+
+    @property
     def loss_unit(self) -> str:
-        """The unit of the losses, such as nats/token, bits/byte or error."""
+        """The unit of what was fitted, such as nats/token, bits/byte or error; 1 for none."""
         return self.facts.get("loss_unit", NATS)
 
     @property
@@ -113,7 +128,7 @@ class FitParameters:
 
     @property
     def responses(self) -> list[str]:
-        """What was fitted: the loss, or the loss of every domain."""
+        """What was fitted: the loss, another column of the runs, or the loss of every domain."""
         return list(dict.fromkeys(self.summary["response"]))
 
     @property

@@ -12,6 +12,7 @@ from isoloss.core.escape import CELL, columns, short, terminal, visible
 from isoloss.core.escape import html as literal
 from isoloss.core.tables import WHOLE
 from isoloss.fitted.facts import WIDE, OneFit, Parameter, Record, record
+from isoloss.fitted.names import equation
 
 if TYPE_CHECKING:
     from isoloss.fitted.result import Fit
@@ -23,7 +24,7 @@ MESSAGE, LINE = 250, 100  # characters of a message, and of a line below the tab
 def text(fit: Fit) -> str:
     """The report as text, fewer than 20 lines of at most 200 characters or so."""
     facts = record(fit)
-    lines = [f"{name(facts.fits[0].card)}: {facts.formula}"]
+    lines = [f"{name(facts.fits[0].card)}: {_equation(facts)}"]
     if len(facts.fits) == 1:
         head, rows, notes = _of_one(facts.fits[0])
     else:
@@ -43,7 +44,7 @@ def html(fit: Fit) -> str:
         head, rows, notes = _of_many(facts)
     cells = [f"<tr>{''.join(f'<th>{_cell(cell)}</th>' for cell in head)}</tr>"]
     cells += [f"<tr>{''.join(f'<td>{_cell(cell)}</td>' for cell in row)}</tr>" for row in rows]
-    title = f"<b>{literal(name(facts.fits[0].card))}</b>: {literal(facts.formula)}"
+    title = f"<b>{literal(name(facts.fits[0].card))}</b>: {literal(_equation(facts))}"
     title += f"<br>verdict: <b>{literal(facts.worst.loud_verdict)}</b>: {literal(_why(facts))}"
     below = "<br>".join(literal(note) for note in notes)
     table = "\n".join(["<table>", *cells, "</table>"])
@@ -57,6 +58,10 @@ def _cell(content: str) -> str:
 def name(label: object) -> str:
     """A name from a table of runs, visible and not too long."""
     return short(visible(label), CELL)
+
+
+def _equation(facts: Record) -> str:
+    return equation(facts.formula, name(facts.quantity))
 
 
 def runs_used(one: OneFit) -> str:

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from isoloss.models._layers_stack import Stack
+
 Parameters = Sequence[tuple[torch.nn.Parameter, torch.nn.Parameter]]  # weight and bias of layers
 
 
@@ -61,6 +63,10 @@ class Layers(torch.nn.ModuleList):
         work.backward(parameters, inputs, share / len(inputs))
         return loss
 
+    def stacked(self, copies: int) -> Stack:
+        """Copies of these layers, as `models/_model.py` says of modules."""
+        return Stack([self[0].in_features, *(layer.out_features for layer in self)], copies)
+
 
 class Perceptron(torch.nn.Module):
     """Layers as a model: their parameters are called `layers.0.weight`, `layers.0.bias`, ...
@@ -75,6 +81,7 @@ class Perceptron(torch.nn.Module):
         self.layers = Layers(widths, rng)
         self.edges = ("layers.0.weight", f"layers.{len(self.layers) - 1}.weight")
         self.forward, self.learn = self.layers.forward, self.layers.learn
+        self.stacked = self.layers.stacked
 
 
 def _linear(fan_in: int, fan_out: int, rng: np.random.Generator) -> torch.nn.Linear:

@@ -32,7 +32,7 @@ class Pass:
         shared = _Shared(turns, shape, module.tokens)
         self.embedding, self.norm = _Matrix(module.tokens), _Norm(d_model)
         self.blocks = [_Block(block, shared) for block in module.blocks]
-        self.logits, self.right = shared.new(shared.n, vocabulary), shared.new(shared.n, 1)
+        self.logits, self.less = shared.new(shared.n, vocabulary), shared.new(shared.n, 1)
         self.logits_t, self.d_normed = self.logits.t(), shared.d_normed
 
     def fits(self, module: torch.nn.Module) -> bool:
@@ -47,28 +47,39 @@ class Pass:
             targets: the token behind each, int64 (n,).
             share: what the gradient is multiplied by.
         """
-        embedding, logits, n = self.embedding, self.logits, len(targets)
-        places, targets = inputs.reshape(-1), targets.unsqueeze(1)
-        x = embedding.weight.index_select(0, places)
+        total, right = self.forward(inputs, targets)
+        self.backward(inputs, targets, share)
+        return (total.sum() - right.sum()) / len(targets)
+
+    def forward(
+        self, inputs: torch.Tensor, targets: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Two parts of every token's loss, (n, 1), which is their difference.
+
+        They are log sum exp(logits) and logits[target], the highest of the logits taken off both.
+        """
+        x = self.embedding.weight.index_select(0, inputs.reshape(-1))
         for block in self.blocks:
             x = block.forward(x)
-        y = self.norm.forward(x)
-        torch.mm(y, embedding.weight_t, out=logits)
-        # a token's loss: log sum exp(logits) - logits[target], the highest taken off both
+        self.x, self.y = x, self.norm.forward(x)
+        logits = torch.mm(self.y, self.embedding.weight_t, out=self.logits)
         logits.sub_(logits.amax(1, keepdim=True))
-        right = torch.gather(logits, 1, targets, out=self.right).sum()
-        total = logits.exp_().sum(1, keepdim=True)
-        loss = (total.log().sum() - right) / n
+        right = torch.gather(logits, 1, targets.unsqueeze(1))
+        self.total = logits.exp_().sum(1, keepdim=True)
+        return self.total.log(), right
+
+    def backward(self, inputs: torch.Tensor, targets: torch.Tensor, share: float) -> None:
+        """Add `share` times the gradient of the mean loss behind `forward`, which it ends."""
+        embedding, logits, n = self.embedding, self.logits, len(targets)
         # d_logits = (softmax(logits) - 1 at the target) share / n
-        logits.mul_(total.reciprocal_().mul_(share / n))
-        logits.scatter_add_(1, targets, self.right.fill_(-share / n))
-        embedding.grad.addmm_(self.logits_t, y)
+        logits.mul_(self.total.reciprocal_().mul_(share / n))
+        logits.scatter_add_(1, targets.unsqueeze(1), self.less.fill_(-share / n))
+        embedding.grad.addmm_(self.logits_t, self.y)
         d_y = torch.mm(logits, embedding.weight, out=self.d_normed)
-        d_x = self.norm.backward(d_y, x)
+        d_x = self.norm.backward(d_y, self.x)
         for block in reversed(self.blocks):
             d_x = block.backward(d_x)
-        embedding.grad.index_add_(0, places, d_x)
-        return loss
+        embedding.grad.index_add_(0, inputs.reshape(-1), d_x)
 
 
 def _addresses(module: torch.nn.Module) -> list[int]:

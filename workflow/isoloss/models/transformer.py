@@ -158,6 +158,7 @@ def _module(size: Model, rng):
     from torch.nn import functional
 
     from isoloss.models._transformer_pass import EPSILON, Pass
+    from isoloss.models._transformer_stack import Stack
 
     d_model, heads = size.d_model, size.n_heads()
     width = d_model // heads
@@ -209,5 +210,8 @@ def _module(size: Model, rng):
             with torch.inference_mode():
                 loss = known.learn(inputs, targets, share)
             return loss.clone()
+
+        def stacked(self, copies):
+            return Stack(self, turns, copies)
 
     return Transformer()

@@ -10,8 +10,8 @@ A card that also needs the training data has the constant READS = "data". Its fu
 observations; the constant TABLES names them, each has a contract in tables.yaml, and in a study
 they are in files of their own, `{shard}.{table}.parquet`. `llc.py` is an example.
 
-A card can have COLUMNS: the columns that it gives the table `runs` (name to `table`, `column` and
-`about`), and a function `problems(**options)` that yields what is wrong with options together.
+A card can have COLUMNS: the columns that it gives the table `runs`, by name (core/joined.py), and a
+function `problems(**options)` that yields what is wrong with options together.
 """
 
 from __future__ import annotations

@@ -33,6 +33,21 @@ QUANTITIES = {
     "h_tse": {"title": "H_TSE of hidden units", "unit": "1"},
     "h_sie": {"title": "H_SIE of hidden units", "unit": "bit"},
 }
+COLUMNS = {
+    "h_tse": {
+        "table": "observations",
+        "column": "value",
+        "rows": {"quantity": "h_tse", "part": "all"},
+        "about": "H_TSE, mean over all hidden units",
+    },
+    "h_sie": {
+        "table": "observations",
+        "column": "value",
+        "rows": {"quantity": "h_sie", "part": "all"},
+        "unit": "bit",
+        "about": "H_SIE, mean over all hidden units",
+    },
+}
 OPTIONS = {
     "units": {
         "type": "integer",

@@ -37,7 +37,9 @@ def inputs(files: Sequence[str | Path], required: Sequence[str] = ()) -> Inputs:
     ]
     if lacking:
         raise IsolossError(f"--tables lacks {lacking[0]}.parquet")
-    together = {name: fact for facts in facts_of.values() for name, fact in facts.items()}
+    # a fit may be of another quantity than the loss: the unit of the loss is that of the runs
+    ordered = sorted(facts_of.values(), key=lambda facts: "law" not in facts)
+    together = {name: fact for facts in ordered for name, fact in facts.items()}
     units = {name: together[name] for name in ("token", "loss_unit") if name in together}
     rounds = _rounds(facts_of) if "choices" in whole else ()
     return Inputs(tables=whole, fits=fits_from(files), rounds=rounds, **units)

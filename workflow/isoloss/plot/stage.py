@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from isoloss.core import registry, rounds
-from isoloss.core.stages import Argument, Stage
+from isoloss.core.stages import Argument, Stage, observed
 
 
 class Plot(Stage):
@@ -51,11 +51,7 @@ class Plot(Stage):
             if stage == "fit":
                 paths += [f"fit/{one}/{fit}/{name}.parquet" for one, fit in fits]
             elif stage == "observe":
-                paths += [
-                    f"observe/{entry['observation']}/{one}/{shard}.parquet"
-                    for one in rounds.so_far(study.config, sweep)
-                    for shard in study.shards(one)
-                ]
+                paths += observed(study, entry["observation"], name)
             elif stage == "choose":
                 chosen = rounds.so_far(study.config, sweep)[1:]
                 paths += [f"choose/{one}/{name}.parquet" for one in chosen]

@@ -38,6 +38,7 @@ class Known:
         given: what the user said.
         guess: what was guessed.
         needs: sizes that the law needs; None if the law is chosen by the sizes that there are.
+        response: column that is fitted in the place of the loss, which is then not asked for.
     """
 
     source: str
@@ -46,6 +47,7 @@ class Known:
     given: Mapping[str, str]
     guess: Guess
     needs: frozenset[str] | None
+    response: str | None = None
 
     @property
     def sizes(self) -> set[str]:
@@ -57,7 +59,7 @@ class Known:
 
 def question(known: Known) -> Problem | None:
     """What has to be asked before a law is fitted, with a line to paste; or None."""
-    lacking = [] if "loss" in known.columns else ["loss"]
+    lacking = [] if known.response or "loss" in known.columns else ["loss"]
     if _sizes_are_open(known):
         lacking += _lacking_sizes(known)
     if not lacking:
@@ -162,7 +164,8 @@ def _line(known: Known, lacking: Sequence[str]) -> str:
         elif key in columns:
             pairs[key] = columns[key]
     table = _FILES if ", " in known.source else shlex.quote(known.source)
-    return f"python -m isoloss law {table} {pasted(pairs)}"
+    response = f" --response {shlex.quote(visible(known.response))}" if known.response else ""
+    return f"python -m isoloss law {table} {pasted(pairs)}{response}"
 
 
 def _likely(known: Known, lacking: Sequence[str]) -> dict[str, str]:

@@ -20,12 +20,15 @@ from isoloss.aggregate.table import COLUMNS, WORDS, Reading, Rules, named, read_
 from isoloss.checks.run import with_held_out
 from isoloss.core import registry, tables
 from isoloss.core.budgets import budget_numbers
+from isoloss.core.filters import LETTERS
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.schema import complete_options
 from isoloss.core.sources import MAX_MIB, MAX_SECONDS, Limits, Source, open_source
 from isoloss.fit.holdout import held_out
 from isoloss.fit.law import fit_law
 from isoloss.fit.mixture import mixtures
+from isoloss.fit.scores import rank_correlation
+from isoloss.fit.settings import response_problems
 from isoloss.fitted import Fit
 from isoloss.fitted.export import export_fit
 from isoloss.fitted.facts import (
@@ -45,6 +48,7 @@ from isoloss.quickfit.ask import SIZES, Known, question
 from isoloss.quickfit.report import Meaning
 
 MIXTURE_LAW = "mixture_power"
+_OF_ONE_SIZE = ("power_law", "growth")  # laws that are fitted to a size that the table has
 MOST_FLOPS, MOST_BUDGETS = 1e40, 100  # budgets to divide, as in config.schema.yaml
 _STATUS = ("status", "state")  # columns that say how a run ended, and its words for no good end
 _LOST = {"failed", "crashed", "killed", "deleted"}
@@ -83,6 +87,7 @@ def law_of_table(
     best_of: Sequence[str] = (),
     scale: Mapping[str, Any] | None = None,
     loss_unit: str | None = None,
+    response: str | None = None,
     max_seconds: float = MAX_SECONDS,
     max_mib: float = MAX_MIB,
     **settings,
@@ -100,6 +105,8 @@ def law_of_table(
         best_of: columns or letters; of the runs alike in them the one of least loss is fitted.
         scale: letter to factor (1e9) or logarithm (log10) of its column, as in a study.
         loss_unit: nats, bits, bits_per_byte, nats_per_byte, perplexity, error or accuracy.
+        response: a column of numbers that is fitted in the place of the loss, by a law in N, D or
+            C; the loss is then not asked for, and no budget is divided.
         max_seconds: for all of a download.
         max_mib: MiB of the table as it comes, unpacked, and in memory at 8 bytes a cell.
         settings: of `fit_law`; of a mixture law, fewer replicates unless they are asked for, and
@@ -129,10 +136,13 @@ def law_of_table(
     """
     opened = open_source(source, Limits(max_seconds, max_mib))
     _check_asked(opened.label, given or {}, flops)
+    if response is not None:
+        _check_response(law, response, best_of, flops)
     parsed = rows(opened)
     own = named(parsed.rows, opened.label)
-    raw, meaning = _read_columns(own, opened.label, law, given or {}, options)
-    reading = _read_runs(own, raw, meaning, Rules({}, keep, best_of, scale or {}, loss_unit))
+    raw, meaning = _read_columns(own, opened.label, law, given or {}, options, response)
+    rules = Rules({}, keep, best_of, scale or {}, loss_unit, response=response)
+    reading = _read_runs(own, raw, meaning, rules)
     runs, meaning = (
         reading.runs,
         replace(meaning, notes=(*parsed.notes, *meaning.notes, *reading.notes)),
@@ -140,10 +150,31 @@ def law_of_table(
     asked = {name: value for name, value in settings.items() if value is not None}
     if meaning.mixture:
         return _fit_mixtures(runs, meaning, options, asked)
-    if meaning.law == "power_law" and "variable" not in (options or {}):
-        variable = next(letter for letter in "CDN" if letter in meaning.columns)
-        options = {"variable": variable, **(options or {})}
+    if response is not None:
+        asked["response"] = response
+        meaning = _with_law(meaning, runs, law)
+    if meaning.law in _OF_ONE_SIZE and "variable" not in (options or {}):
+        options = {"variable": _variable(meaning), **(options or {})}
     return _fit_sizes(runs, meaning, options, {"bootstrap": _REPLICATES, **asked}, flops)
+
+
+def _variable(meaning: Meaning) -> str:
+    """The size that a law of one size is fitted to: the compute, or of a response N, if known."""
+    letters = "CDN" if meaning.response is None else "NDC"
+    known = (letter for letter in letters if letter in meaning.columns)
+    return next(known, letters[0])  # with a ratio beside one of them all are known
+
+
+def _with_law(meaning: Meaning, runs: pd.DataFrame, law: str | None) -> Meaning:
+    """The law of a response where none is named: one of growth if it rises with its size."""
+    if law is not None:
+        return meaning
+    letter, finished = _variable(meaning), runs[runs["status"] == "done"]
+    sides = finished[[LETTERS[letter], meaning.response]].dropna().to_numpy(float).T
+    rises = rank_correlation(*sides) > 0
+    note = f"{meaning.response} {'rises' if rises else 'does not rise'} with {letter}: the law is"
+    law = "growth" if rises else "power_law"
+    return replace(meaning, law=law, notes=(*meaning.notes, f"{note} {law}; another: --law"))
 
 
 def _check_asked(source: str, given: Mapping[str, str], flops: Sequence[float]) -> None:
@@ -163,24 +194,41 @@ def _check_asked(source: str, given: Mapping[str, str], flops: Sequence[float]) 
         raise IsolossError(*wrong)
 
 
+def _check_response(
+    law: str | None, response: str, best_of: Sequence[str], flops: Sequence[float]
+) -> None:
+    """Refuse what only a loss has: mixtures, frontiers, a best run, a best division of a budget."""
+    wrong = [] if law is None else response_problems(law, response)
+    for place, given in (("best_of", best_of), ("flops", flops)):
+        if given:
+            reason = f"it is about the least loss, and {response!r} is fitted"
+            wrong.append(Problem(place, reason, "leave it out"))
+    if wrong:
+        raise IsolossError(*wrong)
+
+
 def _read_columns(
     raw: pd.DataFrame,
     source: str,
     law: str | None,
     given: Mapping[str, str],
     options: Mapping[str, Any] | None,
+    response: str | None,
 ) -> tuple[pd.DataFrame, Meaning]:
     """A table, and what its columns are by what the user says of them, or by their names.
 
     Raises:
         IsolossError: the columns do not say which is the loss, or the sizes that the law needs.
     """
-    free = raw[[column for column in raw.columns if column not in given.values()]]
-    sizes = any(given.get(key) for key in ("loss", "ratio", *SIZES))
+    spoken = {*given.values(), response}
+    free = raw[[column for column in raw.columns if column not in spoken]]
+    sizes = response is not None or any(given.get(key) for key in ("loss", "ratio", *SIZES))
     may_mix = registry.of_mixtures(law) if law else not sizes
     mixture = mixture_columns(free, source) if may_mix else None
     renamed = mixture.renamed if mixture else {}
-    guess = guess_columns(raw.drop(columns=list(renamed)), given)
+    known = given if response is None else {"loss": "", **given}  # the loss is not looked for
+    others = [c for c in raw if c in renamed or c == response]
+    guess = guess_columns(raw.drop(columns=others), known)
     if mixture:
         raw = named(mixture.applied(raw), source)
     both = {**run_ids(raw, guess.columns), **given}
@@ -190,12 +238,14 @@ def _read_columns(
         law = law or MIXTURE_LAW
     else:
         needs = _sizes_of(law, options) if law else None
-        asked = question(Known(source, raw, columns, given, guess, needs))
+        if response is not None and needs is None:
+            needs = frozenset()
+        asked = question(Known(source, raw, columns, given, guess, needs, response))
         if asked:
             raise IsolossError(asked)
         law = law or _law_for(columns)
     notes = mixture.notes if mixture else ()
-    return raw, Meaning(source, law, columns, given, guess, renamed, notes)
+    return raw, Meaning(source, law, columns, given, guess, renamed, notes, response)
 
 
 def _sizes_of(law: str, options: Mapping[str, Any] | None) -> frozenset[str]:
@@ -205,7 +255,7 @@ def _sizes_of(law: str, options: Mapping[str, Any] | None) -> frozenset[str]:
     """
     chosen = {**registry.defaults("law", law), **(options or {})}
     wrong = complete_options(chosen, registry.options("law", law), "options", fill=False)
-    if wrong or (law == "power_law" and "variable" not in (options or {})):
+    if wrong or (law in _OF_ONE_SIZE and "variable" not in (options or {})):
         return frozenset()
     return SIZES & set(registry.card("law", law).make(**chosen).variables)
 
@@ -256,9 +306,11 @@ def _fit_sizes(
     law = meaning.law
     fit = fit_law(runs, law, options, **settings)
     finished = runs[runs["status"] == "done"]
+    if meaning.response is not None:
+        finished = finished[finished[meaning.response].notna()]
     held = None
     if finished["n_flops"].notna().all() and _has_budgets(finished):
-        held = _fit_held_out(runs, law, options, settings)
+        held = _fit_held_out(runs, finished, law, options, settings)
     fit = fit if held is None else with_held_out(fit, held)
     facts = record(fit)
     best = _allocations(fit, facts, finished, flops) if facts.allocates else {}
@@ -272,9 +324,10 @@ def _has_budgets(finished: pd.DataFrame) -> bool:
     return bool(budget_numbers(finished["n_flops"].to_numpy()).max() > 0)
 
 
-def _fit_held_out(runs: pd.DataFrame, law: str, options, settings: Mapping) -> Fit | None:
+def _fit_held_out(
+    runs: pd.DataFrame, finished: pd.DataFrame, law: str, options, settings: Mapping
+) -> Fit | None:
     """The same fit without the runs of most compute; None where too few runs would be left."""
-    finished = runs[runs["status"] == "done"]
     groups = [rows for _, rows in finished.groupby("group")]
     rule = {"rule": "largest_compute", "least": max(1, min(map(len, groups)) // 10)}
     made = registry.card("law", law).make(**{**registry.defaults("law", law), **(options or {})})
@@ -322,8 +375,9 @@ def save(result: QuickFit, out: Path) -> list[Path]:
     facts = {"sweep": "table", "study": out.name, "token": "token"}
     facts["loss_unit"] = result.fit.loss_unit
     tables.write("runs", runs, out / "runs.parquet", facts)
-    law = result.fit.law
-    card = "isoloss" if law.allocates and law.variables == ("N", "D") else "predicted_observed"
+    fit = result.fit
+    of_plane = fit.allocates and fit.law.variables == ("N", "D")
+    card = "isoloss" if of_plane else "predicted_observed"
     options = registry.defaults("figure", card)
     drawn = draw(card, options, [*files, out / "runs.parquet"], out / "law.png")
     return [*files, *drawn, *export_fit(result.fit, out)]

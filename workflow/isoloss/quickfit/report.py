@@ -15,6 +15,7 @@ from isoloss.core.escape import columns, listed, visible
 from isoloss.core.tables import WHOLE
 from isoloss.fitted import FALLBACK
 from isoloss.fitted.facts import Allocation, BestMixture, OneFit, Record, RunCounts
+from isoloss.fitted.names import equation
 from isoloss.laws._mixture import own_domain
 from isoloss.quickfit.ask import pasted
 
@@ -37,6 +38,7 @@ class Meaning:
         guess: what was guessed of the rest.
         renamed: of a table of mixtures, column to p_<domain> or loss_<domain>.
         notes: what was decided where the table was read, a sentence each.
+        response: column that is fitted in the place of the loss.
     """
 
     source: str
@@ -46,6 +48,7 @@ class Meaning:
     guess: Guess
     renamed: Mapping[str, str]
     notes: Sequence[str] = ()
+    response: str | None = None
 
     @property
     def mixture(self) -> bool:
@@ -172,6 +175,8 @@ def _meanings(meaning: Meaning) -> list[str]:
             more += "; all sizes are there with each of them" if crossed else ""
             text += f" (guessed{more})"
         shown.append(text)
+    if meaning.response is not None:
+        shown.append(f"fitted: {_name(meaning.response)}")
     if meaning.renamed:
         shares = sum(name.startswith("p_") for name in meaning.renamed.values())
         losses = len(meaning.renamed) - shares
@@ -211,7 +216,7 @@ def _parameters(fit: Record) -> str:
     """The parameters of the first fits, with their intervals."""
     parts = []
     for one in fit.fits[:_FITS]:
-        title = f"{one.card}: {one.formula}"
+        title = f"{one.card}: {equation(one.formula, _name(one.quantity))}"
         if len(fit.fits) > 1:
             title += f"   [group {_name(one.group)}, {_name(one.response)}]"
         level = f"{100 * one.level:.4g} % interval"
@@ -265,8 +270,8 @@ def _errors(held: Record) -> str:
         lines.append(
             f"held out{of}: the {one.n_held_out} runs of most compute, predicted from the other "
             f"{one.n_runs}: RMSE {one.held_out_rmse:.3g} (guessing the mean of the budget before: "
-            f"{one.held_out_baseline_rmse:.3g}), error {100 * fold.mape:.2g} % of the loss, "
-            f"{100 * fold.run_coverage:.0f} % inside the interval of a run"
+            f"{one.held_out_baseline_rmse:.3g}), error {100 * fold.mape:.2g} % of the "
+            f"{_name(one.quantity)}, {100 * fold.run_coverage:.0f} % inside the interval of a run"
         )
     return "\n".join(lines) + "\n"
 

@@ -83,6 +83,16 @@ def digest_if_there(path: str | Path) -> str | None:
     return file_digest(path) if Path(path).is_file() else None
 
 
+def labels_of(file: Path) -> list[Path]:
+    """What a job that writes files of one name may call itself, by the path of one of them.
+
+    Example:
+        >>> [label.as_posix() for label in labels_of(Path("sizes/0.llc.parquet"))]
+        ['sizes/0.llc', 'sizes/0']
+    """
+    return [file.with_suffix(""), file.with_suffix("").with_suffix("")]
+
+
 def place_of(file: str | Path) -> Path | None:
     """The path of the manifest that lists a file; None if there is none.
 
@@ -90,7 +100,8 @@ def place_of(file: str | Path) -> Path | None:
         TableError: a manifest that could be it cannot be read.
     """
     file = Path(file)
-    for place in (file.with_name(NAME), file.with_suffix(".json")):
+    beside = [label.with_name(f"{label.name}.json") for label in labels_of(file)]
+    for place in (file.with_name(NAME), *beside):
         if file.name in (read(place) or {"files": {}})["files"]:
             return place
     return None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from isoloss.core import registry, rounds, weightings
-from isoloss.core.stages import Argument, Stage
+from isoloss.core.stages import Argument, Stage, observed
 
 _OF_RUNS = ("runs", "losses", "timing")
 
@@ -18,11 +18,11 @@ class Summarize(Stage):
     about = "Write the summary of a study: its runs, fits and figures in a few lines."
     path, out = "summary.md", "the Markdown file"
     entry = "isoloss.report.summary"
-    after = ("load", "aggregate", "fit", "choose", "simulate")
+    after = ("load", "observe", "aggregate", "fit", "choose", "simulate")
     arguments = (
         Argument(
             "tables",
-            "runs, losses and timing of sweeps, tables of fits, choices, audits, recovery",
+            "runs, losses and timing of sweeps, tables of fits, choices, audits, recovery, LLCs",
             many=True,
             required=False,
         ),
@@ -39,6 +39,7 @@ class Summarize(Stage):
         names = {"figures": [*config["plot"]], "datasets": self._datasets(study)}
         names["trials"] = _trials(config)
         names["rounds"] = {last: chosen for last, chosen in self._rounds(study).items() if chosen}
+        names["coefficients"] = _coefficients(config)
         return {key: config[key] for key in ("summary", "study")} | names
 
     def cards(self, study):
@@ -59,8 +60,10 @@ class Summarize(Stage):
         ]
         trials = [f"aggregate/{trial['sweep']}/mixtures.parquet" for trial in _trials(study.config)]
         recovery = [f"simulate/{name}/recovery.parquet" for name in study.config["simulate"]]
+        observations = _coefficients(study.config)
+        llc = [file for name in observations for file in observed(study, name, "llc")]
         tables = runs + list(dict.fromkeys(trials)) + chosen + fits + sorted(audits) + recovery
-        return {"tables": tables}
+        return {"tables": tables + llc}
 
     def datasets(self, study):
         """Those of all sweeps."""
@@ -83,6 +86,16 @@ class Summarize(Stage):
         """Write the summary."""
         job.takes(*given["tables"])
         job.makes(lambda out: self.code.run(job.specification, given["tables"], out))
+
+
+def _coefficients(config: Mapping[str, Any]) -> dict[str, str]:
+    """The observations of learning coefficients, and the sweeps that they measure."""
+    earlier = rounds.before_others(config)
+    return {
+        name: entry["sweep"]
+        for name, entry in config["observe"].items()
+        if "llc" in registry.tables_of(entry["card"]) and entry["sweep"] not in earlier
+    }
 
 
 def _trials(config: Mapping[str, Any]) -> list[dict[str, str]]:

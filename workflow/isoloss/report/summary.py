@@ -14,7 +14,12 @@ from isoloss.core.escape import markdown
 from isoloss.figures.weighting_effects import differences
 from isoloss.fitted import Fit, fits_from
 from isoloss.fitted.facts import VERDICTS, OneFit, Record, allocations, record
+<<<<<<< HEAD
+from isoloss.fitted.names import LOSS, equation
 from isoloss.report import mixtures, rounds, simulations
+=======
+from isoloss.report import llc, mixtures, rounds, simulations
+>>>>>>> figures15
 
 Tables = dict[str, dict[str, pd.DataFrame]]
 
@@ -25,9 +30,11 @@ def run(specification: Mapping[str, Any], files: Sequence[Path], out: Path) -> l
     Args:
         specification: what matters to the job: `study` (its name), `summary` (the study's
             section), `figures` (their names), `datasets` (by sweep), `trials` (best mixtures that
-            sweeps train: `sweep`, `weighting`, `fit`, `group`), `rounds` (by the last of them).
+            sweeps train: `sweep`, `weighting`, `fit`, `group`), `rounds` (by the last of them),
+            `coefficients` (observations of learning coefficients: name to sweep).
         files: runs, losses and timing of every sweep, mixtures of those with a trial, all tables
-            of every fit, choices of rounds, audits of datasets, the recovery of every simulation.
+            of every fit, choices of rounds, audits of datasets, the recovery of every simulation,
+            tables `llc` of observations.
         out: the Markdown file.
 
     Returns:
@@ -46,6 +53,7 @@ def summarize(specification: Mapping[str, Any], files: Sequence[str | Path]) -> 
     corpora: dict[str, dict[str, Any]] = {}  # facts of datasets
     chosen: dict[str, pd.DataFrame] = {}  # choices of rounds
     recoveries: dict[str, pd.DataFrame] = {}
+    coefficients: dict[str, list[pd.DataFrame]] = {}  # by observation, of every shard
     for file in files:
         facts = tables.facts(file)
         if facts["table"] == "audit":
@@ -54,6 +62,8 @@ def summarize(specification: Mapping[str, Any], files: Sequence[str | Path]) -> 
             chosen[facts["sweep"]] = tables.frame(file, "choices")
         elif facts["table"] == "recovery":
             recoveries[facts["simulation"]] = tables.frame(file)
+        elif facts["table"] == "llc":
+            coefficients.setdefault(facts["observation"], []).append(tables.frame(file, "llc"))
         elif "law" not in facts:
             by_sweep.setdefault(facts["sweep"], {})[facts["table"]] = tables.frame(file)
             units_of[facts["sweep"]] = facts["token"], facts["loss_unit"]
@@ -76,10 +86,12 @@ def summarize(specification: Mapping[str, Any], files: Sequence[str | Path]) -> 
         records = {name: record(fit) for name, fit in of_sweep.items()}
         for name, fit in records.items():
             lines += _law(name, fit, corpus.get("entropy_rate", {}).get("all"))
-        errors = _held_out(records)
-        lines += [errors] if errors else []
-        lines += _folds(records)
-        lines += _seeds(records)
+        for quantity in dict.fromkeys(fit.quantity for fit in records.values()):
+            alike = {name: fit for name, fit in records.items() if fit.quantity == quantity}
+            of = "" if quantity == LOSS else f" of {markdown(quantity)}"
+            lines += _held_out(alike, of)
+            lines += _folds(alike, of)
+            lines += _seeds(alike, of)
         for name, fit in of_sweep.items():
             if records[name].allocates:
                 lines += _allocations(name, fit, settings["budgets"], runs)
@@ -88,6 +100,9 @@ def summarize(specification: Mapping[str, Any], files: Sequence[str | Path]) -> 
         lines += _weightings(runs[runs["status"] == "done"], by_table["losses"])
     for asked in specification["trials"]:
         lines.append(mixtures.trial(asked, fits[asked["fit"]], by_sweep[asked["sweep"]]))
+    for name, sweep in specification["coefficients"].items():
+        every = pd.concat(coefficients[name], ignore_index=True)
+        lines += llc.lines(name, sweep, every, by_sweep[sweep]["runs"])
     for name, recovery in recoveries.items():
         lines += simulations.recovered(name, recovery)
     if figures := specification["figures"]:
@@ -168,14 +183,15 @@ def _law(name: str, fit: Record, entropy_rate: float | None) -> list[str]:
         if not one.n_replicates_converged:
             level = "no intervals"
         truth = ""
-        if entropy_rate is not None and any(p.term == "E" for p in one.parameters):
+        offset = fit.quantity == LOSS and any(p.term == "E" for p in one.parameters)
+        if offset and entropy_rate is not None:
             truth = f"; the corpus has {entropy_rate:.4g} {markdown(one.loss_unit)}"
         agree = f", {one.agreement}" if one.agreement else ""
         warning = f"; {markdown(one.warning)}" if one.warning else ""
         lines.append(
             f"- **{markdown(name)}**{_group(one.group)}, "
             f"**{markdown(one.loud_verdict)}**{_why(one)}; "
-            f"{fit.formula}: {terms} ({level}){truth}; "
+            f"{equation(fit.formula, markdown(fit.quantity))}: {terms} ({level}){truth}; "
             f"{_state(one)}{agree}{warning}; "
             f"RMSE {units.loss(one.rmse, one.loss_unit)} on {one.fitted_rows}"
         )
@@ -224,23 +240,31 @@ def _state(one: OneFit) -> str:
     return one.status if one.converged else f"**{markdown(one.loud_status)}**"
 
 
-def _held_out(fits: Mapping[str, Record]) -> str:
-    """The line of held-out errors by fit, with the baseline by group."""
+def _held_out(fits: Mapping[str, Record], of: str) -> list[str]:
+    """The line of held-out errors by fit, with the baseline by group, if there are any.
+
+    Args:
+        fits: of one quantity.
+        of: which, in words; empty of the loss.
+    """
     errors, baselines = [], {}
     for name, fit in fits.items():
         for one in [one for one in fit.fits if one.n_held_out > 0]:
-            of = _in_brackets(one.group)
-            errors.append(f"{markdown(name)}{of} {one.held_out_rmse:.3g}")
+            whose = _in_brackets(one.group)
+            errors.append(f"{markdown(name)}{whose} {one.held_out_rmse:.3g}")
             runs = "1 run" if one.n_held_out == 1 else f"{one.n_held_out} runs"
-            baselines[f"{runs}{of}"] = f"{one.held_out_baseline_rmse:.3g}{of}"
+            baselines[f"{runs}{whose}"] = f"{one.held_out_baseline_rmse:.3g}{whose}"
     if not errors:
-        return ""
+        return []
     text = ", ".join([*errors, "mean of the last fitted budget " + ", ".join(baselines.values())])
-    return f"- **Held out** (the largest budget, {', '.join(baselines)}), RMSE: {text}"
+    return [f"- **Held out** (the largest budget, {', '.join(baselines)}), RMSE{of}: {text}"]
 
 
-def _folds(fits: Mapping[str, Record]) -> list[str]:
-    """A line for each hold-out rule with folds: mean error over folds and losses, by fit."""
+def _folds(fits: Mapping[str, Record], of: str) -> list[str]:
+    """A line for each hold-out rule with folds: mean error over folds and losses, by fit.
+
+    Args: as of `_held_out`.
+    """
     errors: dict[str, list[str]] = {}
     for name, fit in fits.items():
         folds = pd.DataFrame(
@@ -259,15 +283,17 @@ def _folds(fits: Mapping[str, Record]) -> list[str]:
             error = f"{rows['rmse'].mean():.3g}{losses} in {count} folds"
             errors.setdefault(rule, []).append(f"{markdown(name)}{_in_brackets(group)} {error}")
     return [
-        f"- **Held out** ({markdown(rule.replace('_', ' '))}), mean RMSE: {', '.join(text)}"
+        f"- **Held out** ({markdown(rule.replace('_', ' '))}), mean RMSE{of}: {', '.join(text)}"
         for rule, text in errors.items()
     ]
 
 
-def _seeds(fits: Mapping[str, Record]) -> list[str]:
+def _seeds(fits: Mapping[str, Record], of: str) -> list[str]:
     """The line of standard deviations over seeds of the runs that the fits select, by group.
 
     Of a group with several losses it is the least and the greatest of them.
+
+    Args: as of `_held_out`.
     """
     spreads = {}
     for fit in fits.values():
@@ -280,7 +306,7 @@ def _seeds(fits: Mapping[str, Record]) -> list[str]:
             low = f"{least.seed_sd:.2g} to " if least.seed_sd < most.seed_sd else ""
             high = units.loss(most.seed_sd, most.loss_unit, 2)
             spreads[f"{low}{high}{_in_brackets(group)}"] = None
-    return [f"- **Seed SD**: {', '.join(spreads)}"] if spreads else []
+    return [f"- **Seed SD**{of}: {', '.join(spreads)}"] if spreads else []
 
 
 def _allocations(name: str, fit: Fit, budgets: Sequence[float], runs: pd.DataFrame) -> list[str]:

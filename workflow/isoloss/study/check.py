@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,27 @@ import pandas as pd
 
 from isoloss.aggregate.stage import rules
 from isoloss.aggregate.table import Rules, read_table
-from isoloss.core import filters, registry, rounds, schema, tokenizer, weight_maps, weightings
+from isoloss.core import (
+    filters,
+    registry,
+    rounds,
+    schema,
+    tables,
+    tokenizer,
+    weight_maps,
+    weightings,
+)
 from isoloss.core.addresses import UnsetError
+from isoloss.core.escape import listed
+from isoloss.core.joined import Columns, join_problems, joined
 from isoloss.core.problems import IsolossError, Problem, StudyError, nearest
 from isoloss.core.sources import Sources
 from isoloss.core.tables import WHOLE
 from isoloss.fit.coordinates import free_coordinates, scale_of
 from isoloss.fit.holdout import held_out
 from isoloss.fit.mixture import domains_of, responses_of
+from isoloss.fit.prepare import check_response
+from isoloss.fit.settings import response_problems
 from isoloss.fit.solve import Constraints
 from isoloss.laws._law import Law
 from isoloss.laws._make import made_law
@@ -58,6 +71,7 @@ MEASURED = {
     "fit_weight": 1.0,
     "group": WHOLE,
 }
+LOSS_ITSELF = "the loss"
 MOST_STEPS = 10**12
 MOST_TOKENS = 10**15  # that one run is trained on
 MOST_BYTES = 2**36  # that one run takes in memory, 64 GiB
@@ -132,6 +146,7 @@ class _Sections:
     Attributes:
         problems: those collected so far, in the order of the sections.
         runs: the runs of every sweep and table that could be spelled out or read, by name.
+        observed: the columns of the runs of a sweep that observations give them.
     """
 
     def __init__(
@@ -147,6 +162,7 @@ class _Sections:
         self.plans = plans
         self.problems: list[Problem] = []
         self.runs: dict[str, pd.DataFrame] = {}
+        self.observed: dict[str, set[str]] = {}
 
     def check(self) -> list[Problem]:
         """Every problem: names that do not exist, options of cards, tables, numbers of runs."""
@@ -261,6 +277,19 @@ class _Sections:
             place, sweep = f"observe.{name}", observation["sweep"]
             if self._is_known(f"{place}.sweep", sweep, ("train",)) and self.sound("train", sweep):
                 self.problems += _weights_kept_problems(self.config["train"][sweep], sweep, place)
+            if "problems" in registry.defined("observable", observation["card"]):
+                card = registry.card("observable", observation["card"])
+                wrong = card.problems(**observation["options"])
+                self.problems += [one.within(f"{place}.options", ".") for one in wrong]
+        observations = dict(self._entries("observe"))
+        self.problems += join_problems(observations)
+        for sweep in self.runs:
+            given = joined(observations, sweep)
+            self.observed[sweep] = {c for columns in given.values() for c in columns}
+            for column in sorted(self.observed[sweep].intersection(self.runs[sweep])):
+                reason = f"its runs get the column {column!r}, which is one of their settings"
+                self.problems.append(Problem(f"train.{sweep}", reason, "rename the setting"))
+            self.runs[sweep] = self.runs[sweep].assign(**_not_observed_yet(given))
 
     def _check_tables(self) -> None:
         """Tables of runs that were made elsewhere."""
@@ -320,7 +349,8 @@ class _Sections:
             tags = _tags(self.config, sweep)
             self.problems += _rows_problems(fit, tags, place)
             if sweep in self.runs and not unread:
-                self.problems += _fit_problems(fit, self.runs[sweep], tags is None, place)
+                measured = None if tags is None else {*MEASURED, *self.observed.get(sweep, ())}
+                self.problems += _fit_problems(fit, self.runs[sweep], measured, place)
 
     def _check_simulations(self) -> None:
         simulations = self._entries("simulate")
@@ -349,15 +379,16 @@ class _Sections:
         self._check_shown_fits(figure, card.get("FITS_OF_ANY_SWEEP", False), at_fits)
         if figure["sweep"] in dict(self._entries("aggregate")):
             self.problems += _table_figure_problems(inputs, place)
+        self.problems += _response_problems(config, fits, card, at_fits)
         count_problems = _fit_count_problems(card, len(fits), at_fits)
         self.problems += count_problems
         if not count_problems and "NEEDS" in card and self.sound("fit", fits[0]):
             self.problems += _ability_problems(config["fit"], figure, card["NEEDS"], at_fits)
         if "VARIABLES" in card:
             self.problems += _variable_problems(config, fits, card["VARIABLES"], at_fits)
-        observes = "observe/observations" in inputs
-        if observes or figure.get("observation") is not None:
-            self.problems += _observation_problems(config, figure, observes, place)
+        shown = [table.split("/")[1] for table in inputs if table.startswith("observe/")]
+        if shown or figure.get("observation") is not None:
+            self.problems += _observation_problems(config, figure, shown, place)
         if "choose/choices" in inputs:
             self.problems += figure_problems(config, figure, place)
         if "fit/profiles" in inputs:
@@ -598,6 +629,11 @@ def _ability_problems(
     if first not in fits:
         return []  # another check reports it
 
+    response = fits[first].get("response")
+    if response is not None:
+        reason = f"the figure is about the loss, and {first!r} is fitted to {response!r}"
+        return [Problem(place, reason, "name a fit of the loss first")]
+
     def can(law: str, options: Mapping[str, Any]) -> bool:
         mixture = registry.of_mixtures(law)
         if mixture or ability == "mixture":
@@ -615,6 +651,22 @@ def _ability_problems(
     )
     reason = f"the figure needs a {kind.format(law)}"
     return [Problem(place, reason, f"name a fit of {' or '.join(able)} first")]
+
+
+def _response_problems(
+    config: Mapping[str, Any], fits: list[str], card: Mapping[str, Any], place: str
+) -> list[Problem]:
+    """Problems of a figure that shows fits of several quantities, or of one that it has not."""
+    responses = {name: _entry(config, "fit", name).get("response") for name in fits}
+    quantities = dict.fromkeys(response or LOSS_ITSELF for response in responses.values())
+    if len(quantities) > 1:
+        reason = f"the fits are of {len(quantities)} quantities: {listed(list(quantities))}"
+        return [Problem(place, reason, "show fits of one quantity")]
+    others = [name for name, response in responses.items() if response is not None]
+    if others and card.get("FITS_OF") == "loss":
+        reason = f"the figure shows the loss, and {others[0]!r} is fitted to another quantity"
+        return [Problem(place, reason, "show a fit of the loss")]
+    return []
 
 
 def _sweep_problems(sweep: Mapping[str, Any], place: str) -> list[Problem]:
@@ -748,11 +800,18 @@ def _weights_kept_problems(sweep: Mapping[str, Any], name: str, place: str) -> l
 
 
 def _observation_problems(
-    config: Mapping[str, Any], figure: Mapping[str, Any], shows: bool, place: str
+    config: Mapping[str, Any], figure: Mapping[str, Any], shown: Sequence[str], place: str
 ) -> list[Problem]:
-    """Problems of a figure's observation: missing, unknown, of another sweep, or not shown."""
+    """Problems of a figure's observation: missing, unknown, of another sweep or kind, not shown.
+
+    Args:
+        config: the study.
+        figure: its entry.
+        shown: the tables of an observation that its card reads.
+        place: of the entry.
+    """
     name, place = figure.get("observation"), f"{place}.observation"
-    if not shows:
+    if not shown:
         return [Problem(place, f"the card {figure['card']!r} shows no observation", "leave it out")]
     known = config["observe"] if isinstance(config.get("observe"), dict) else {}
     if name is None:
@@ -763,6 +822,12 @@ def _observation_problems(
     if sweep != figure["sweep"]:
         reason = f"{name!r} measures {sweep!r}, not {figure['sweep']!r}"
         return [Problem(place, reason, "show an observation of this sweep")]
+    card = _entry(config, "observe", name).get("card")
+    known = {one: registry.tables_of(one) for one in registry.names("observable")}
+    if card in known and (lacking := sorted({*shown} - {*known[card]})):
+        reason = f"the figure shows {lacking[0]}, which the observable {card!r} does not write"
+        writers = ", ".join(one for one, written in known.items() if lacking[0] in written)
+        return [Problem(place, reason, f"show an observation of {writers}")]
     return []
 
 
@@ -821,6 +886,9 @@ def _rows_problems(
             else "a table of runs has no curves"
         )
         return [Problem(f"{place}.points", f"found {fit['points']}; {whose}", "leave it out")]
+    wrong = _response_kind_problems(fit, f"{place}.response")
+    if wrong:
+        return wrong
     together = fit["points"] != "runs" or fit.get("cluster")
     if together and fit["interval"] in ("residual", "parametric"):
         reason = f"{fit['interval']} draws runs one by one, and some are to be drawn together"
@@ -840,6 +908,18 @@ def _rows_problems(
     return []
 
 
+def _response_kind_problems(fit: Mapping[str, Any], place: str) -> list[Problem]:
+    """Problems of a fit of another quantity than the loss: its law and its points."""
+    response = fit.get("response")
+    if response is None:
+        return []
+    wrong = response_problems(fit["card"], response, place)
+    if fit["points"] != "runs":
+        reason = f"points along runs have a loss, and no {response!r:.60}"
+        wrong.append(Problem(place, reason, "set `points: runs`"))
+    return wrong
+
+
 def _domain_weight_problems(
     weights: Mapping[str, float] | None, mixture: bool, place: str
 ) -> list[Problem]:
@@ -853,15 +933,26 @@ def _domain_weight_problems(
     return []
 
 
+def _not_observed_yet(given: Mapping[str, Columns]) -> dict[str, Any]:
+    """Columns that observations will give runs, with a value of the right type."""
+    types = tables.contract()["tables"]
+    return {
+        name: "" if types[about["table"]]["columns"][about["column"]]["type"] == "string" else 1.0
+        for columns in given.values()
+        for name, about in columns.items()
+    }
+
+
 def _fit_problems(
-    fit: Mapping[str, Any], runs: pd.DataFrame, table: bool, place: str
+    fit: Mapping[str, Any], runs: pd.DataFrame, measured: set[str] | None, place: str
 ) -> list[Problem]:
     """Problems of a fit's columns, selection and number of runs; planned runs count as done.
 
     Args:
         fit: the study's.
         runs: of a table, or planned.
-        table: which of the two.
+        measured: columns that planned runs lack, and have a value of the right type for; None of
+            a table, which has all its values.
         place: of the fit.
     """
     if fit["points"] != "runs":
@@ -871,8 +962,8 @@ def _fit_problems(
     if missing_columns:
         return missing_columns
     if fit["where"]:
-        measured = fit["points"] != "runs" or filters.names(fit["where"]) & set(MEASURED)
-        unmeasured = not table and bool(measured)
+        reads = filters.names(fit["where"])
+        unmeasured = measured is not None and (fit["points"] != "runs" or bool(reads & measured))
         try:  # of what is not measured yet only the types are known
             readable = runs.iloc[:0] if unmeasured else runs
             selected = filters.evaluate(readable, fit["where"], f"{place}.where")
@@ -884,7 +975,12 @@ def _fit_problems(
     if fit["points"] != "runs":
         return []  # how many points a run has is known when it is trained
     if registry.of_mixtures(fit["card"]):  # its terms depend on the domains of the runs
-        return _domain_problems(fit, runs, place) if table else []
+        return _domain_problems(fit, runs, place) if measured is None else []
+    if fit.get("response") is not None:
+        try:
+            check_response(runs[runs["status"] == "done"], fit["response"], f"{place}.response")
+        except IsolossError as error:
+            return error.problems
     return _run_count_problems(fit, made_law(fit["card"], fit["options"]), runs, place)
 
 
@@ -892,6 +988,7 @@ def _column_problems(fit: Mapping[str, Any], runs: pd.DataFrame, place: str) -> 
     """Problems of columns that a fit names and its runs lack."""
     holdout = fit["holdout"] if isinstance(fit["holdout"], dict) else {}
     named = {"group": fit["group"], "cluster": fit.get("cluster"), "holdout.by": holdout.get("by")}
+    named["response"] = fit.get("response")
     return [
         Problem(f"{place}.{key}", f"no column {column!r}", nearest(column, tuple(runs)))
         for key, column in named.items()

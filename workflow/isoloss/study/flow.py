@@ -211,14 +211,13 @@ class Flow:
 
     def needs(self, job: Job) -> list[Job]:
         """The jobs whose results a job reads."""
-        makers = (
-            self._by_out.get(f) or self._by_out[str(Path(f).parent)] for f in self.inputs(job)
-        )
+        makers = map(self.maker_of, self.inputs(job))
         return list({maker.label: maker for maker in makers}.values())
 
-    @cached_property
-    def _by_out(self) -> dict[str, Job]:
-        return {job.out: job for job in self._listed}
+    def maker_of(self, file: str) -> Job:
+        """The job that makes a file, by the file's path below results/<study>."""
+        labels = [*manifest.labels_of(Path(file)), Path(file).parent]
+        return next(self.by_label[str(one)] for one in labels if str(one) in self.by_label)
 
     def job(self, stage: str, **names: str) -> Job:
         """The job of a stage with these names."""
@@ -428,7 +427,8 @@ class Flow:
         which it knows settings from what was measured.
         """
         modules = provenance.closure(entries(stage, STAGES[stage].cards(self, **names)))
-        contracts = [tables.contract_digest(table) for table in STAGES[stage].writes]
+        written = STAGES[stage].tables(self, **names)
+        contracts = [tables.contract_digest(table) for table in written]
         contracts += [tables.roles_digest(table) for table in STAGES[stage].uses_roles]
         return provenance.code_digest(modules, contracts=contracts)
 

@@ -79,6 +79,9 @@ def _fit_problems(config: Entry, name: str, sound: Sound) -> list[Problem]:
     if registry.of_mixtures(law) or not made_law(law, entry["options"]).allocates:
         reason = f"its law, {law!r}, does not divide a budget between N and D"
         return [Problem(place, reason, f"name a fit of {' or '.join(allocating())}")]
+    if entry.get("response") is not None:
+        reason = f"{fit!r} is fitted to {entry['response']!r}, and rounds lower the loss"
+        return [Problem(place, reason, "name a fit of the loss")]
     planner = config["train"][name]["round"]["planner"]
     wrong = [problem.within(place) for problem in law_problems(planner, law)]
     drawn = entry["bootstrap"] and entry["interval"] != "none"

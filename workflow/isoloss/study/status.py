@@ -22,8 +22,8 @@ from isoloss.load.dropped import read, told
 from isoloss.records import manifest
 from isoloss.records.store import seconds_of
 from isoloss.study.flow import Flow
-from isoloss.train.dataset import read_dataset, read_index
-from isoloss.train.identity import Content, run_digest
+from isoloss.tasks._dataset import read_dataset, read_index
+from isoloss.train.identity import RunContent, run_digest
 from isoloss.train.programs import Programs, files_digest
 from isoloss.train.settings import commanded, free_settings, task_of
 
@@ -137,7 +137,7 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def content_of(flow: Flow, sweep: str) -> Content | Programs | None:
+def content_of(flow: Flow, sweep: str) -> RunContent | Programs | None:
     """What the runs of a sweep read of its dataset; None while rows or an expansion are lacking."""
     entry = flow.config["train"][sweep]
     if commanded(entry):
@@ -156,10 +156,10 @@ def content_of(flow: Flow, sweep: str) -> Content | Programs | None:
         manifest.check(path)  # by other rows every run would be another one
     read = {name: read_index(path) for name, path in indices.items()}
     task = task_of(entry["model"])
-    return Content(task, read_dataset(*files), read, flow.schedules(sweep))
+    return RunContent(task, read_dataset(*files), read, flow.schedules(sweep))
 
 
-def digest_of(flow: Flow, sweep: str, run: dict[str, Any], content: Content | Programs) -> str:
+def digest_of(flow: Flow, sweep: str, run: dict[str, Any], content: RunContent | Programs) -> str:
     """The identity of a planned run."""
     valid_tokens = flow.config["train"][sweep]["valid_tokens"]
     code = flow.run_code(sweep)

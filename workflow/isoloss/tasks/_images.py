@@ -175,10 +175,6 @@ class Images:
         """All items."""
         return np.arange(self.n_items)
 
-    def learner(self, model: torch.nn.Module) -> torch.nn.Module:
-        """The head of a model with an encoder that is not trained; any other model whole."""
-        return self._given(model)[0]
-
     def given(self, model: torch.nn.Module, items: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """Inputs of the trained part, float32 (items, inputs or features), and labels (items,)."""
         _, examples = self._given(model)

@@ -77,10 +77,6 @@ class Phased:
         """The items of all phases."""
         return np.concatenate([np.arange(phase.first, phase.end) for phase in self.phases])
 
-    def learner(self, model: torch.nn.Module) -> torch.nn.Module:
-        """See `Task`."""
-        return self._task.learner(model)
-
     def given(self, model: torch.nn.Module, items: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """See `Task`."""
         return self._task.given(model, items)

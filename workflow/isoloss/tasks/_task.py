@@ -48,14 +48,11 @@ class Task(Protocol):
     def drawn(self) -> np.ndarray:
         """The numbers of the training items that batches are drawn from, int64, in order."""
 
-    def learner(self, model: torch.nn.Module) -> torch.nn.Module:
-        """The part of a model that is trained: what `given` is the input of."""
-
     def given(self, model: torch.nn.Module, items: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """Inputs of the trained part of a model, and the right answers, for some training items.
 
         Args:
-            model: of which `learner` is the trained part.
+            model: of one with an `encode` the trained part is its `head`; of others, all of it.
             items: item numbers, int64 (k,).
 
         Returns:

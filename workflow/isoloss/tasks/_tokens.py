@@ -283,10 +283,6 @@ class Windows:
         """The windows of the subset, or all."""
         return np.arange(self.n_items) if self.subset is None else self.subset
 
-    def learner(self, model: torch.nn.Module) -> torch.nn.Module:
-        """The model: all of it is trained."""
-        return model
-
     def given(self, model: torch.nn.Module, items: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """Tokens and their next tokens, int64 (items, context) each."""
         inputs, targets = self._read(self.training, items)

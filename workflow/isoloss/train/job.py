@@ -9,8 +9,8 @@ from typing import Any
 from isoloss.core import tables
 from isoloss.core.problems import IsolossError
 from isoloss.records.store import Store
-from isoloss.train.dataset import read_dataset, read_index
-from isoloss.train.identity import VERSIONS, Content
+from isoloss.tasks._content import Files
+from isoloss.train.identity import VERSIONS, RunContent
 from isoloss.train.plan import runs_digest
 from isoloss.train.programs import Programs
 
@@ -60,31 +60,13 @@ def run(
         keys = ("command", "names", "content", "reading")
         content = Programs(*(specification[key] for key in keys))
     else:
-        content = _content(specification, runs, rows, tokens, indices)
+        weightings = {run["weighting"] for run in runs}
+        files = Files(rows, tokens, indices)
+        about = specification["task"], weightings, files, specification["schedules"]
+        content = RunContent.read(*about)
     shard = train_shard(runs, ShardSetup(content, Store(store), **of_study, **settings))
     tables.write("shard", shard, out, facts)
     return [out]
-
-
-def _content(
-    specification: Mapping[str, Any],
-    runs: Sequence[Mapping[str, Any]],
-    rows: Sequence[Path],
-    tokens: Sequence[Path],
-    indices: Sequence[Path],
-) -> Content:
-    """What the runs of a shard read of their dataset."""
-    known = {tables.facts(file)["weighting"]: read_index(file) for file in indices}
-    schedules = specification["schedules"]
-    needed = {run["weighting"] for run in runs} - set(schedules)
-    needed |= {phase["weighting"] for phases in schedules.values() for phase in phases}
-    lacking = sorted(needed - set(known))
-    if lacking:
-        raise IsolossError(f"--index lacks the weighting {lacking[0]!r}")
-    if len(rows) != 1 or len(tokens) != 1:
-        raise IsolossError("give --rows and --tokens of the dataset, one file each")
-    dataset = read_dataset(rows[0], tokens[0])
-    return Content(specification["task"], dataset, known, schedules)
 
 
 def versions(shard: Path) -> list[dict[str, str]]:

@@ -7,21 +7,21 @@ from typing import Any
 
 from isoloss.core import registry
 from isoloss.train.checkpoint import Checkpoint
-from isoloss.train.identity import Content
+from isoloss.train.identity import RunContent
 from isoloss.train.programs import Programs
 from isoloss.trainers._trainer import Trained
 
 
 def train_run(
     identity: Mapping[str, Any],
-    content: Content | Programs,
+    content: RunContent | Programs,
     ticks: Iterator[None],
     checkpoint: Checkpoint,
 ) -> Trained:
     """Train and measure one run.
 
     Args:
-        identity: all that decides what comes of the run, as `Content.identity` spells it out:
+        identity: all that decides what comes of the run, as `RunContent.identity` spells it out:
             `settings` (the run's row of the plan), `seed` of the study, `valid_items` measured,
             the digests of the `training` and `validation` side.
         content: of the dataset; of a user's program what its runs have in common.

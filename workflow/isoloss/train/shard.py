@@ -28,7 +28,7 @@ from isoloss.core.progress import Progress
 from isoloss.records import environment
 from isoloss.records.store import FINAL, Store
 from isoloss.train.checkpoint import Checkpoint, checkpoint_steps, save_weights
-from isoloss.train.identity import VERSIONS, Content, run_digest
+from isoloss.train.identity import VERSIONS, RunContent, run_digest
 from isoloss.train.programs import Programs
 from isoloss.train.run import train_run
 from isoloss.trainers._program import FailedError
@@ -61,7 +61,7 @@ class ShardSetup:
         where: sweep and shard, for the journal.
     """
 
-    content: Content | Programs
+    content: RunContent | Programs
     store: Store
     seed: int
     code: str

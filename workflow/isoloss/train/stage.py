@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from isoloss.core.stages import Argument, Stage
+from isoloss.core.stages import DATA, Argument, Stage, data_of
 from isoloss.train.programs import files_digest
 from isoloss.train.settings import cards_of, commanded, free_settings, task_of
 
@@ -68,14 +68,7 @@ class Train(Stage):
         SWEEP,
         Argument("shard", "which shard of the plan", metavar="NAME"),
         Argument("plan", "runs.parquet of the plan (of a round)", many=True, required=False),
-        Argument("rows", "rows.parquet of the dataset", many=True, required=False),
-        Argument("tokens", "tokens.npy of the dataset", many=True, required=False),
-        Argument(
-            "index",
-            "index.parquet of every weighting that the shard uses",
-            many=True,
-            required=False,
-        ),
+        *DATA,
         Argument("store", "finished runs, never trained again", metavar="DIR"),
     )
     sections = (("sweep", "train or aggregate"), ("shard", "shards"))
@@ -122,11 +115,7 @@ class Train(Stage):
         plan = {"plan": [f"plan/{sweep}/runs.parquet"] if "round" in entry else []}
         if commanded(entry):
             return {**plan, "rows": [], "tokens": [], "index": []}
-        dataset = entry["dataset"]
-        used = study.used(sweep, shard)
-        indices = [f"expand/{dataset}/{weighting}/index.parquet" for weighting in used]
-        load = {"rows": [f"load/{dataset}/rows.parquet"], "tokens": [f"load/{dataset}/tokens.npy"]}
-        return {**plan, **load, "index": indices}
+        return {**plan, **data_of(study, sweep, shard)}
 
     def run(self, job, given):
         """Train what the store does not hold."""

@@ -1,4 +1,4 @@
-"""What training reads of a dataset: mapped examples, where rows begin, and the held-out rows."""
+"""What a task reads of a dataset: mapped examples, where rows begin, and the held-out rows."""
 
 from __future__ import annotations
 

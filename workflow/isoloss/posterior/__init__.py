@@ -1,0 +1,1 @@
+"""Samples of the local posterior around trained weights; the local learning coefficient (LLC)."""

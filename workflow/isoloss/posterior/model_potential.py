@@ -1,0 +1,113 @@
+"""The potential of a trained module: its losses on items of a dataset."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor
+
+from isoloss.core.problems import IsolossError, Problem
+
+from .modules import Copies, LossFunction, cross_entropy, trained
+
+
+class ModelPotential:
+    """Losses of a module on items, and their gradients: a `Potential`.
+
+    A module that computes several sets of weights at once (`stacked`, models/_model.py) does so
+    under cross-entropy; any other is computed copy by copy.
+
+    Args:
+        module: the trained module; it is not changed. Of a module with an `encode`, its `head`.
+        inputs: what the module is given of each item, (n, ...).
+        targets: of each item, (n,) or (n, positions).
+        loss_fn: of what the module returns and targets to losses (batch,) or (batch, ...); the mean
+            over all dimensions but the first is the loss of an item. By default `cross_entropy`.
+        mode: `eval`, or `train`, in which dropout draws and batch norm counts. A chain's draws go
+            on from call to call.
+
+    Raises:
+        IsolossError: inputs and targets do not fit, or the module has nothing to sample.
+
+    Example:
+        >>> inputs, targets = torch.rand(100, 3), torch.zeros(100, dtype=torch.int64)
+        >>> potential = ModelPotential(torch.nn.Linear(3, 2), inputs, targets)
+        >>> dict(potential.names), potential.n_items
+        ({'weight': slice(0, 6, None), 'bias': slice(6, 8, None)}, 100)
+        >>> potential.losses(potential.start[None], torch.tensor([[5, 7, 5]])).shape
+        torch.Size([1, 3])
+    """
+
+    def __init__(
+        self,
+        module: torch.nn.Module,
+        inputs: Tensor,
+        targets: Tensor,
+        loss_fn: LossFunction | None = None,
+        mode: str = "eval",
+    ) -> None:
+        part = module if getattr(module, "encode", None) is None else module.head
+        self._stacked = getattr(module, "stacked", None) if loss_fn is None else None
+        self._module = part if self._stacked else copy.deepcopy(part).train(_is_train(mode))
+        self._loss = cross_entropy if loss_fn is None else loss_fn
+        parameters = {name: p.detach() for name, p in trained(module).items()}
+        self.start = torch.cat([p.reshape(-1) for p in parameters.values()])
+        self.names, at = {}, 0
+        for name, parameter in parameters.items():
+            self.names[name] = slice(at, at := at + parameter.numel())
+        self._inputs, self._targets = self._data(inputs, targets, loss_fn is None)
+        self.n_items = len(self._inputs)
+        self._copies: dict[int, Copies] = {}
+
+    def learn(self, weights: Tensor, gradient: Tensor, items: Tensor) -> Tensor:
+        """Losses of items, (chains, batch); `gradient` becomes that of each chain's mean loss."""
+        copies = self._of(len(weights))
+        return self._by_item(copies.learn(weights, gradient, *self.batch(items)), items)
+
+    def losses(self, weights: Tensor, items: Tensor) -> Tensor:
+        """The losses that `learn` returns, without the gradient."""
+        copies = self._of(len(weights))
+        return self._by_item(copies.losses(weights, *self.batch(items)), items)
+
+    def _of(self, count: int) -> Copies:
+        if count not in self._copies:
+            self._copies[count] = (
+                self._stacked(count) if self._stacked else Copies(self._module, self._loss, count)
+            )
+        return self._copies[count]
+
+    def batch(self, items: Tensor) -> tuple[Tensor, Tensor]:
+        """Inputs and targets of items (chains, batch), (chains, batch, ...) each."""
+        flat, shape = items.reshape(-1).to(self._inputs.device), items.shape
+        inputs, targets = self._inputs.index_select(0, flat), self._targets.index_select(0, flat)
+        return inputs.view(*shape, *inputs.shape[1:]), targets.view(*shape, *targets.shape[1:])
+
+    def _by_item(self, losses: Tensor, items: Tensor) -> Tensor:
+        if losses.shape[:2] != items.shape:
+            shape = tuple(losses.shape[1:])
+            remedy = "return one an item, as torch's losses do with reduction='none'"
+            raise IsolossError(
+                Problem("loss_fn", f"losses {shape} for {items.shape[1]} items", remedy)
+            )
+        return losses.flatten(2).mean(2) if losses.dim() > 2 else losses
+
+    def _data(self, inputs: Tensor, targets: Tensor, of_classes: bool) -> tuple[Tensor, Tensor]:
+        """Inputs and targets where the weights are, and of their type."""
+        if len(inputs) != len(targets) or not len(inputs):
+            counts = f"{len(inputs)} inputs and {len(targets)} targets"
+            raise IsolossError(Problem("dataset", counts, "give as many, and one at least"))
+        if of_classes and (targets.is_floating_point() or targets.is_complex()):
+            remedy = "give whole numbers of classes, or a loss_fn"
+            raise IsolossError(Problem("dataset", f"targets are {targets.dtype}", remedy))
+        like = self.start
+        return tuple(
+            x.to(device=like.device, dtype=like.dtype if x.is_floating_point() else dtype)
+            for x, dtype in ((inputs, None), (targets, torch.int64 if of_classes else None))
+        )
+
+
+def _is_train(mode: str) -> bool:
+    if mode not in ("eval", "train"):
+        raise IsolossError(Problem("mode", repr(mode), "give 'eval' or 'train'"))
+    return mode == "train"

@@ -11,11 +11,8 @@ import jsonschema
 import numpy as np
 import pandas as pd
 import pytest
-<<<<<<< HEAD
-from small_tasks import made_up
-=======
 from llc_tables import llc_tables
->>>>>>> figures15
+from small_tasks import made_up
 
 from isoloss.core import registry, tables
 from isoloss.core.problems import IsolossError

@@ -14,12 +14,8 @@ from isoloss.core.escape import markdown
 from isoloss.figures.weighting_effects import differences
 from isoloss.fitted import Fit, fits_from
 from isoloss.fitted.facts import VERDICTS, OneFit, Record, allocations, record
-<<<<<<< HEAD
 from isoloss.fitted.names import LOSS, equation
-from isoloss.report import mixtures, rounds, simulations
-=======
 from isoloss.report import llc, mixtures, rounds, simulations
->>>>>>> figures15
 
 Tables = dict[str, dict[str, pd.DataFrame]]
 

@@ -193,9 +193,8 @@ class _Chains:
 
 def _measured(settings: Settings) -> dict[int, int]:
     """Steps after which the distance is measured, to their columns in the result."""
-    draws = [step for step in range(settings.num_steps) if settings.is_draw(step)]
-    every = -(-len(draws) // DISTANCES)
-    return {step: column for column, step in enumerate(draws[::-every][::-1])}
+    every = -(-settings.num_draws // DISTANCES)
+    return {step: column for column, step in enumerate(settings.draws[::-every][::-1])}
 
 
 def _means(losses: np.ndarray) -> np.ndarray:

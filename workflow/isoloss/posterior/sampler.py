@@ -170,7 +170,7 @@ class _Chains:
             self._langevin.step(step)
             if step in self._column:
                 self._measure(self._column[step])
-            if self._watch is not None and self._settings.is_draw(step):
+            if self._watch is not None and step in self._settings.draws:
                 self._watch(self._draws, self._langevin.weights)
                 self._draws += 1
         self.losses[:, steps] = _means(losses.numpy())

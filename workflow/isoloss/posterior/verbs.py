@@ -237,7 +237,7 @@ def _dataset(samples: Samples, watched: list[_Watched]) -> xr.Dataset:
         names = listed([f"chain {chain} (at step {samples.failed_at[chain]})" for chain in failed])
         text = f"{len(failed)} of {settings.num_chains} chains failed, with a loss that is NaN"
         warnings.warn(f"{text} or infinite: {names}; they are left out", stacklevel=3)
-    draws = [step for step in range(settings.num_steps) if settings.is_draw(step)]
+    draws = list(settings.draws)
     variables: dict[str, Any] = {name: np.float32(row[name]) for name in ("llc_mean", "llc_std")}
     per_chain = chain_rows(samples)["llc"].to_numpy(np.float32)
     variables |= {"llc_per_chain": ("chain", per_chain), "llc_scalar": row["llc_scalar"]}

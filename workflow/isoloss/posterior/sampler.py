@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -19,6 +19,7 @@ from isoloss.posterior.settings import Settings
 
 BLOCK = 64  # steps after which losses are averaged and looked at
 DISTANCES = 25  # draws of a chain whose distance is measured, at most
+Watch = Callable[[int, Tensor], object]
 START_BATCHES = 4  # batches whose losses at the trained weights are computed at once
 
 
@@ -58,6 +59,7 @@ def sample(
     masks: Masks | None = None,
     noise: Noise | None = None,
     orders: Orders | None = None,
+    watch: Watch | None = None,
 ) -> Samples:
     """Sample the posterior around the trained weights of a potential.
 
@@ -75,6 +77,8 @@ def sample(
         orders: of the number of a chain, its batches of items (int64), one after the other and
             without end. By default each chain goes through all items in an order of its own,
             another one each epoch, and leaves out what does not fill a batch.
+        watch: is called at each draw with its number and the weights (chains, P), which it may
+            only read; those of a chain that has failed are worthless.
 
     Raises:
         IsolossError: a mask is not for a trained parameter, or does not fit it, or no weight is to
@@ -95,7 +99,8 @@ def sample(
         for chain in (0, *range(settings.num_chains))
     ]
     with torch.no_grad():
-        chains = _Chains(potential, Langevin(potential.start, settings, parts, noise), settings)
+        langevin = Langevin(potential.start, settings, parts, noise)
+        chains = _Chains(potential, langevin, settings, watch)
         start = _StartLosses(potential, settings)
         chains.run(batches, start)
         init_loss, init_loss_se = _init_loss(start, first, settings)
@@ -125,10 +130,14 @@ class _Chains:
         potential: losses and gradients.
         langevin: the weights.
         settings: of the sampler.
+        watch: see `sample`.
     """
 
-    def __init__(self, potential: Potential, langevin: Langevin, settings: Settings) -> None:
-        self._potential, self._langevin = potential, langevin
+    def __init__(
+        self, potential: Potential, langevin: Langevin, settings: Settings, watch: Watch | None
+    ) -> None:
+        self._potential, self._langevin, self._settings = potential, langevin, settings
+        self._watch, self._draws = watch, 0
         shape = (settings.num_chains, settings.num_steps)
         self.losses = np.full(shape, np.nan)
         self.paired = np.full(shape, np.nan)
@@ -161,6 +170,9 @@ class _Chains:
             self._langevin.step(step)
             if step in self._column:
                 self._measure(self._column[step])
+            if self._watch is not None and self._settings.is_draw(step):
+                self._watch(self._draws, self._langevin.weights)
+                self._draws += 1
         self.losses[:, steps] = _means(losses.numpy())
         self.paired[:, steps] = _means(start.of(items))
         self._look(steps)

@@ -63,6 +63,10 @@ def test_an_observation_that_is_not_joined_leaves_that_job_as_it_is(config):
 CHANGES = {
     "fit.entropy.response: no column 'h_tes'; did you mean 'h_tse'": {"response": "h_tes"},
     "fit.entropy.response: the column 'weighting' does not hold numbers": {"response": "weighting"},
+    "fit.entropy.response: the column 'model' does not hold numbers": {
+        "response": "model",
+        "where": "h_tse > 3",
+    },
     "fit.entropy.response: found 'h_tse'; the law envelope is one of": {"card": "envelope"},
     "fit.entropy.response: points along runs have a loss": {"points": "curves"},
 }

@@ -164,7 +164,7 @@ def arguments(home: Path) -> dict[str, tuple]:
     }
     summed = [files["runs"], files["losses"], files["timing"], *fits]
     about = {"study": "two", "summary": {"budgets": []}, "figures": ["seen"], "datasets": {}}
-    about |= {"trials": [], "rounds": {}}
+    about |= {"trials": [], "rounds": {}, "coefficients": {}}
     content = identity("python_stdlib", dataset["options"])
     return {
         "load": ({"dataset": dataset, "seed": 3, "content": content}, home / "load", few, home),

@@ -45,6 +45,9 @@ def draw(inputs: _figure.Inputs, group: str, variable: str, setting: int):
     """Two panels with the same points; the table has a row a run, and rows along curves."""
     x = COLUMNS[variable]
     shade = "n_params" if variable == "D" else "n_samples"
+    if inputs.fits and setting:
+        reason = "a law is fitted to setting 0"
+        raise IsolossError(Problem("setting", reason, "show setting 0, or leave the fit out"))
     rows = _llc.measured(inputs.tables["llc"], inputs.runs, setting)
     figure, panels = inputs.canvas.grid(2, 2, 4.6, 3.6)
     scale = _figure.shades(rows[shade])

@@ -101,10 +101,11 @@ def test_two_observations_give_no_run_the_same_column(config):
     [
         ("isoloss", ["entropy"], "about the loss, and 'entropy' is fitted to 'h_tse'"),
         ("learning_curves", ["entropy"], "shows loss, and 'entropy' is fitted to h_tse"),
+        ("llc_scaling", ["entropy"], "shows llc_mean, and 'entropy' is fitted to h_tse"),
         ("predicted_observed", ["of_loss", "entropy"], "2 quantities: loss, h_tse"),
     ],
 )
-def test_a_figure_of_the_loss_shows_no_fit_of_another_quantity(config, card, fits, message):
+def test_a_figure_shows_no_fit_of_another_quantity_than_its_own(config, card, fits, message):
     config["fit"]["of_loss"] = {"card": "power_law", "sweep": "grid", "options": {"variable": "N"}}
     config["plot"] = {"shown": {"card": card, "sweep": "grid", "fits": fits}}
     with pytest.raises(StudyError) as told:

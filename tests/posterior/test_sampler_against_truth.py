@@ -132,9 +132,9 @@ def test_noise_of_batches_adds_its_variance_to_the_weights(accumulated):
             (2, 2),
             {
                 "n_beta": 100.0,
-                "lr": 6e-4,
-                "num_draws": 3000,
-                "num_burnin_steps": 500,
+                "lr": 3e-4,  # at 6e-4 steps of finite size give 7 % too much
+                "num_draws": 5000,
+                "num_burnin_steps": 1000,
                 "init_noise": 1.0,
             },
         ),
@@ -282,7 +282,7 @@ def test_standard_errors_cover():
     expected = exact.quadratic(CURVATURES, settings)
     scores = np.array([(row["llc_mean"] - expected) / row["llc_se"] for row in rows])
     inside = np.mean(np.abs(scores) < 2.36)  # 95 % of Student's t with 7 degrees of freedom
-    assert 0.85 < inside < 1
+    assert 0.85 < inside <= 1
     assert abs(scores.mean()) < 0.5
 
 

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from isoloss.core.problems import IsolossError, Problem
-
-from .modules import Copies, LossFunction, cross_entropy, trained
+from isoloss.posterior.modules import Copies, LossFunction, cross_entropy, trained
 
 
 class ModelPotential:

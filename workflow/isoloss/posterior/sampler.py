@@ -94,19 +94,16 @@ def sample(
         5
     """
     parts = parts_of(potential.names, masks)
-    batches = [
-        order_of(chain, potential.n_items, settings, orders) for chain in range(settings.num_chains)
+    first, *batches = [
+        order_of(chain, potential.n_items, settings, orders)
+        for chain in (0, *range(settings.num_chains))
     ]
-    first_of_all = order_of(0, potential.n_items, settings, orders)
     with torch.no_grad():
         langevin = Langevin(potential.start, settings, parts, noise)
         chains = _Chains(potential, langevin, settings, watch)
         start = _StartLosses(potential, settings)
-        for steps in _blocks(settings.num_steps):
-            items = _items_of(batches, len(steps), settings.gradient_accumulation_steps)
-            if not chains.take(steps, items, start):
-                break
-        init_loss, init_loss_se = _init_loss(start, first_of_all, settings)
+        chains.run(batches, start)
+        init_loss, init_loss_se = _init_loss(start, first, settings)
     return Samples(
         losses=chains.losses,
         paired=chains.paired,
@@ -118,10 +115,6 @@ def sample(
         n_items=potential.n_items,
         n_sampled=sum(part.n_sampled for part in parts),
     )
-
-
-def _blocks(n_steps: int) -> list[range]:
-    return [range(at, min(at + BLOCK, n_steps)) for at in range(0, n_steps, BLOCK)]
 
 
 def _items_of(batches: Sequence[Order], steps: int, accumulated: int) -> np.ndarray:
@@ -155,8 +148,17 @@ class _Chains:
         self._further = torch.empty_like(langevin.gradient)
         self._difference = torch.zeros_like(potential.start)
 
-    def take(self, steps: range, items: np.ndarray, start: _StartLosses) -> bool:
-        """Take steps with their items (steps, accumulated, chains, batch); False if all failed."""
+    def run(self, batches: Sequence[Order], start: _StartLosses) -> None:
+        """Take all steps, block by block, unless all chains fail; `batches` has a value a chain."""
+        n_steps = self.losses.shape[1]
+        for at in range(0, n_steps, BLOCK):
+            steps = range(at, min(at + BLOCK, n_steps))
+            self._take(steps, _items_of(batches, len(steps), self._further_batches + 1), start)
+            if (self.failed_at >= 0).all():
+                return
+
+    def _take(self, steps: range, items: np.ndarray, start: _StartLosses) -> None:
+        """Take some steps with their items (steps, accumulated, chains, batch)."""
         losses = torch.empty(items.shape)
         batches = zip(
             torch.from_numpy(items).flatten(0, 1).unbind(),
@@ -174,7 +176,6 @@ class _Chains:
         self.losses[:, steps] = _means(losses.numpy())
         self.paired[:, steps] = _means(start.of(items))
         self._look(steps)
-        return bool((self.failed_at < 0).any())
 
     def _learn(self, batches: Iterator[tuple[Tensor, Tensor]]) -> None:
         """Write the losses (chains, batch) of a step's batches, and sum their gradients."""
@@ -228,7 +229,7 @@ class _StartLosses:
 
     def __init__(self, potential: Potential, settings: Settings) -> None:
         self._potential = potential
-        self._start = potential.start[None].contiguous()
+        self._start = potential.start.repeat(2, 1)  # potentials are at home with several
         self._at_once = START_BATCHES * min(settings.batch_size, potential.n_items)
         self._losses = np.zeros(potential.n_items, dtype=np.float32)
         self.known = np.zeros(potential.n_items, dtype=bool)
@@ -241,8 +242,8 @@ class _StartLosses:
         for at in range(0, len(new), self._at_once):
             part = new[at : at + self._at_once]
             filled = np.resize(part, self._at_once)  # always as many: sums take the same order
-            losses = self._potential.losses(self._start, torch.from_numpy(filled)[None])
-            self._losses[part] = losses[0, : len(part)].numpy()
+            losses = self._potential.losses(self._start, torch.from_numpy(filled).view(2, -1))
+            self._losses[part] = losses.reshape(-1)[: len(part)].numpy()
         self.known |= asked
         return self._losses[items]
 

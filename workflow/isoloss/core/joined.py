@@ -33,6 +33,11 @@ def joined(observations: Mapping[str, Mapping[str, Any]], sweep: str) -> dict[st
     return {name: columns for name, columns in given.items() if columns}
 
 
+def file_of(table: str, shard: str) -> str:
+    """The file of one of the tables of an observation, in the folder of a sweep."""
+    return f"{shard}.parquet" if table == "observations" else f"{shard}.{table}.parquet"
+
+
 def join_problems(observations: Mapping[str, Mapping[str, Any]]) -> Iterator[Problem]:
     """Columns of `runs` that two observations of one sweep would give."""
     for sweep in dict.fromkeys(one["sweep"] for one in observations.values()):

@@ -13,6 +13,9 @@ from torch.nn import functional
 from isoloss.core.problems import IsolossError
 from isoloss.models import mlp, transformer, vit_head
 from isoloss.posterior.model_potential import ModelPotential
+from isoloss.posterior.perceptrons import widths_of
+from isoloss.posterior.sampler import sample
+from isoloss.posterior.settings import Settings
 
 N = 40  # items
 
@@ -72,6 +75,16 @@ def built(size) -> nn.Module:
 
 
 TOKENS = whole(11, N, 8)
+PERCEPTRONS = {  # layers of torch.nn.Sequential, shape of an input, the widths that are seen
+    "flattened": ([nn.Flatten(), nn.Linear(12, 7), nn.ReLU(), nn.Linear(7, 3)], (3, 4), [12, 7, 3]),
+    "dropout": ([nn.Linear(5, 4), nn.ReLU(), nn.Dropout(), nn.Linear(4, 3)], (5,), [5, 4, 3]),
+    "linear": ([nn.Linear(5, 3)], (5,), [5, 3]),
+    "tanh": ([nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3)], (5,), None),
+    "no bias": ([nn.Linear(5, 4, bias=False), nn.ReLU(), nn.Linear(4, 3)], (5,), None),
+    "ends in ReLU": ([nn.Linear(5, 3), nn.ReLU()], (5,), None),
+    "a position": ([nn.Linear(5, 3), nn.Flatten()], (1, 5), None),
+    "nothing": ([nn.Flatten()], (5,), None),
+}
 HEAD = vit_head.Model(9, 2, 0.5, height=8, encoder_seed=3, inputs=64, classes=3)
 CASES = {
     "images": lambda: (sequential(), random(N, 3, 4), whole(3, N), None),
@@ -219,3 +232,49 @@ def test_losses_that_are_not_of_items_are_refused():
     odd = ModelPotential(Tokens(), TOKENS[:, :-1], TOKENS[:, 0])
     with pytest.raises(IsolossError, match=r"log-odds \(6, 7, 11\) for targets \(6,\)"):
         odd.losses(odd.start[None], whole(N, 1, 6))
+
+
+@pytest.mark.parametrize(("layers", "shape", "widths"), PERCEPTRONS.values(), ids=PERCEPTRONS)
+def test_a_sequence_of_linear_layers_and_relu_is_a_perceptron(layers, shape, widths):
+    module = nn.Sequential(*layers).eval()
+    assert widths_of(module, shape) == widths
+    assert widths_of(module.train(), shape) is None
+    if widths:
+        module.eval()[-1].register_forward_hook(lambda *_: None)
+        assert widths_of(module, shape) is None
+
+
+def test_perceptrons_whose_layers_share_a_weight_or_have_a_frozen_one_are_not_taken_for_others():
+    for spoil in (
+        lambda module: setattr(module[2], "weight", module[0].weight),
+        lambda module: module[0].bias.requires_grad_(False),
+    ):
+        module = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4)).eval()
+        assert widths_of(module, (4,)) == [4, 4, 4]
+        spoil(module)
+        assert widths_of(module, (4,)) is None
+
+
+def test_a_model_that_has_taken_steps_of_training_is_sampled_as_before():
+    module, *data = CASES["own transformer"]()
+    items = whole(N, 1, 6)
+    before = ModelPotential(module, *data)
+    losses = before.losses(before.start[None], items)
+    module.learn(data[0][:4], data[1][:4].reshape(-1))
+    after = ModelPotential(module, *data)
+    assert torch.equal(after.losses(after.start[None], items), losses)
+
+
+@pytest.mark.parametrize("case", ["images", "tied", "own mlp", "own transformer"])
+def test_a_chain_of_the_sampler_is_the_same_alone_and_among_others(case):
+    potential = ModelPotential(*CASES[case]())
+    given = {"lr": 1e-4, "n_beta": 20.0, "num_draws": 12, "batch_size": 5, "localization": 10.0}
+    given["gradient_accumulation_steps"] = 2
+    three = sample(potential, Settings(**given, num_chains=3))
+    alone = sample(potential, Settings(**given, num_chains=1))
+    assert np.isfinite(three.losses).all()
+    assert np.array_equal(three.losses[:1], alone.losses)
+    assert np.array_equal(three.paired[:1], alone.paired)
+    assert not np.allclose(three.losses, three.paired, atol=1e-6)
+    still = sample(potential, Settings(**{**given, "lr": 0.0}))
+    np.testing.assert_allclose(still.losses, still.paired, rtol=1e-6)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from isoloss.models._layers_stack import Stack
+from isoloss.posterior.perceptrons import Stack
 
 Parameters = Sequence[tuple[torch.nn.Parameter, torch.nn.Parameter]]  # weight and bias of layers
 

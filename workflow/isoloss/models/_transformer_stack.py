@@ -15,6 +15,7 @@ import torch
 from isoloss.models._transformer_pass import Pass
 
 Shape = tuple[int, int]  # windows of a batch, tokens of a window
+KEPT = 4  # pairs of weights and gradient, with a shape, whose passes are kept
 
 
 class Stack:
@@ -74,19 +75,19 @@ class Stack:
 
 
 class _Bound:
-    """Passes that read and write some tensors, kept until they are called with others."""
+    """Passes by the tensors that they read and write; those of the last few calls are kept."""
 
     def __init__(self, make: Callable[[torch.Tensor, torch.Tensor, Shape], list[Pass]]):
         self.make = make
-        self.tensors: tuple[torch.Tensor, ...] = ()
-        self.passes: dict[Shape, list[Pass]] = {}
+        self.known: list[tuple[torch.Tensor, torch.Tensor, Shape, list[Pass]]] = []
 
     def at(self, weights: torch.Tensor, gradient: torch.Tensor, shape: Shape) -> list[Pass]:
-        if not self.tensors or self.tensors[0] is not weights or self.tensors[1] is not gradient:
-            self.tensors, self.passes = (weights, gradient), {}
-        if shape not in self.passes:
-            self.passes[shape] = self.make(weights, gradient, shape)
-        return self.passes[shape]
+        for of_weights, of_gradient, of_shape, passes in self.known:
+            if of_weights is weights and of_gradient is gradient and of_shape == shape:
+                return passes
+        passes = self.make(weights, gradient, shape)
+        self.known = [(weights, gradient, shape, passes), *self.known[: KEPT - 1]]
+        return passes
 
 
 def _twin(module: torch.nn.Module, flat: torch.Tensor, gradient: torch.Tensor) -> torch.nn.Module:

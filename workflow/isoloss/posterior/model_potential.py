@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from isoloss.core.problems import IsolossError, Problem
 from isoloss.posterior.modules import Copies, LossFunction, cross_entropy, trained
+from isoloss.posterior.perceptrons import Stack, widths_of
 
 
 class ModelPotential:
@@ -47,8 +50,8 @@ class ModelPotential:
         mode: str = "eval",
     ) -> None:
         part = module if getattr(module, "encode", None) is None else module.head
-        self._stacked = getattr(module, "stacked", None) if loss_fn is None else None
-        self._module = part if self._stacked else copy.deepcopy(part).train(_is_train(mode))
+        own, train = getattr(module, "stacked", None) if loss_fn is None else None, _is_train(mode)
+        self._module = part if own else copy.deepcopy(part).train(train)
         self._loss = cross_entropy if loss_fn is None else loss_fn
         parameters = {name: p.detach() for name, p in trained(module).items()}
         self.start = torch.cat([p.reshape(-1) for p in parameters.values()])
@@ -57,6 +60,7 @@ class ModelPotential:
             self.names[name] = slice(at, at := at + parameter.numel())
         self._inputs, self._targets = self._data(inputs, targets, loss_fn is None)
         self.n_items = len(self._inputs)
+        self._stacked = own or (self._perceptron() if loss_fn is None else None)
         self._copies: dict[int, Copies] = {}
 
     def learn(self, weights: Tensor, gradient: Tensor, items: Tensor) -> Tensor:
@@ -68,6 +72,11 @@ class ModelPotential:
         """The losses that `learn` returns, without the gradient."""
         copies = self._of(len(weights))
         return self._by_item(copies.losses(weights, *self.batch(items)), items)
+
+    def _perceptron(self) -> Callable[[int], Stack] | None:
+        """Makes stacks of a module of torch's own that is a multilayer perceptron."""
+        widths = widths_of(self._module, self._inputs.shape[1:])
+        return partial(Stack, widths) if widths and self._targets.dim() == 1 else None
 
     def _of(self, count: int) -> Copies:
         if count not in self._copies:

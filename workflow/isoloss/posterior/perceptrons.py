@@ -1,7 +1,7 @@
 """Loss and gradient of several copies of a multilayer perceptron at once, one matrix product each.
 
 Products of matrices of this size take microseconds; a call of torch takes about one. All copies
-are therefore computed by one batched product a layer.
+are therefore computed by one batched product a layer (docs/log.md).
 """
 
 from __future__ import annotations
@@ -10,6 +10,47 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
+from torch import nn
+
+
+def widths_of(module: torch.nn.Module, shape: Sequence[int]) -> list[int] | None:
+    """Widths of a `torch.nn.Sequential` that is a multilayer perceptron; None of any other module.
+
+    It is linear layers with ReLU between them, behind `Flatten` where an input has several
+    dimensions. `Dropout` and `Identity`, which do nothing in eval mode, may stand anywhere.
+
+    Args:
+        module: any.
+        shape: of an input.
+
+    Example:
+        >>> from torch.nn import Flatten, Linear, ReLU, Sequential
+        >>> module = Sequential(Flatten(), Linear(784, 20), ReLU(), Linear(20, 10)).eval()
+        >>> widths_of(module, (28, 28))
+        [784, 20, 10]
+        >>> widths_of(Sequential(Linear(784, 20), Linear(20, 10)).eval(), (784,)) is None
+        True
+    """
+    if type(module) is not nn.Sequential or module.training or _has_hooks(module):
+        return None
+    layers = [layer for layer in module if type(layer) not in (nn.Dropout, nn.Identity)]
+    flattens = bool(layers) and type(layers[0]) is nn.Flatten
+    if flattens and (layers[0].start_dim, layers[0].end_dim) == (1, -1):
+        del layers[0]
+    elif len(shape) != 1:
+        return None
+    kinds = [type(layer) for layer in layers]
+    if kinds != [nn.Linear, *[nn.ReLU, nn.Linear] * (len(kinds) // 2)]:
+        return None
+    linear = layers[::2]
+    parameters = list(module.parameters())  # each once: fewer where layers share one
+    if len(parameters) < 2 * len(linear) or not all(p.requires_grad for p in parameters):
+        return None
+    return [linear[0].in_features, *(layer.out_features for layer in linear)]
+
+
+def _has_hooks(module: torch.nn.Module) -> bool:
+    return any(part._forward_hooks or part._forward_pre_hooks for part in module.modules())
 
 
 class Stack:
@@ -54,11 +95,12 @@ class Stack:
         Args:
             weights: (copies, P), in the order of the layers' parameters.
             gradient: (copies, P), which is overwritten.
-            inputs: (copies, batch, inputs).
+            inputs: (copies, batch, inputs), or with several dimensions that are flattened.
             targets: the right class of each, int64 (copies, batch).
         """
         if self.copies == 1:
             return self._learn_one(weights, gradient, inputs, targets)
+        inputs = inputs.flatten(2)
         space = self._space_of(inputs)
         layers, slopes = self._views[0].of(weights), self._views[1].of(gradient)
         space.forward(layers, inputs)
@@ -73,6 +115,7 @@ class Stack:
         """The losses that `learn` returns, without the gradient."""
         if self.copies == 1:
             weights, inputs, targets = _twice(weights, inputs, targets)
+        inputs = inputs.flatten(2)
         space = self._space_of(inputs)
         space.forward(self._views[0].of(weights), inputs)
         return space.losses(targets)[: self.copies]

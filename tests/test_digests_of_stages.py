@@ -71,6 +71,7 @@ def called(tmp_path_factory):
 
     def call(stage, *arguments) -> set[str]:
         request, report = folder / f"{stage}.pickle", folder / f"{stage}.txt"
+        report.unlink(missing_ok=True)
         request.write_bytes(pickle.dumps((flow.STAGES[stage].entry, arguments, str(report))))
         subprocess.run([sys.executable, "-c", CALL, str(request)], check=True)
         return set(report.read_text(encoding="utf-8").split())
@@ -164,7 +165,7 @@ def arguments(home: Path) -> dict[str, tuple]:
     }
     summed = [files["runs"], files["losses"], files["timing"], *fits]
     about = {"study": "two", "summary": {"budgets": []}, "figures": ["seen"], "datasets": {}}
-    about |= {"trials": [], "rounds": {}}
+    about |= {"trials": [], "rounds": {}, "coefficients": {}}
     content = identity("python_stdlib", dataset["options"])
     return {
         "load": ({"dataset": dataset, "seed": 3, "content": content}, home / "load", few, home),
@@ -224,6 +225,24 @@ def imported(home, called) -> dict[str, set[str]]:
 def test_all_that_a_stage_runs_is_in_its_digest(imported, stage):
     digested = provenance.closure(flow.entries(stage, CARDS.get(stage, [])))
     assert imported[stage] - set(digested) == set()
+
+
+def test_all_that_an_observable_of_data_runs_is_in_the_digest_of_its_observation(
+    home, imported, called
+):
+    assert imported["train"]  # its runs are measured
+    cards = [("observable", "llc"), *(card for card in RUN_CARDS if card[0] != "trainer")]
+    options = registry.defaults("observable", "llc") | {"num_draws": 2, "num_chains": 2}
+    about = {"observe": {"card": "llc", "options": options}, "task": "language_model"}
+    files = Files(*([home / name] for name in ("load/rows.parquet", "load/tokens.npy",
+                                               "expand/index.parquet")))  # fmt: skip
+    shard, out = home / "train/0.parquet", home / "learned/0.parquet"
+    modules = called("observe", {**about, "schedules": {}, "seed": 3}, shard, files,
+                     home / "store", out, {})  # fmt: skip
+    assert "isoloss.posterior.sampler" in modules
+    assert modules - set(provenance.closure(flow.entries("observe", cards))) == set()
+    written = {tables.facts(file)["table"] for file in out.parent.glob("*.parquet")}
+    assert written == set(registry.tables_of("llc"))
 
 
 def test_a_trained_run_imports_only_what_is_in_its_identity(home, imported, tmp_path):

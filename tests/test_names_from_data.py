@@ -403,7 +403,9 @@ def test_figures_draw_any_names_without_complaint(name, plain_law, mixture_law, 
 
     name, _, mixtures = name.partition(" of ")
     needs = registry.facts("figure", name).get("NEEDS") == "mixture" or mixtures
-    shown = [(mixture_law if needs else plain_law)[entry] for entry in registry.inputs(name)]
+    made = mixture_law if needs else plain_law
+    of_loss = registry.facts("figure", name).get("FITS_OF", "loss") == "loss"
+    shown = [made[e] for e in registry.inputs(name) if of_loss or not e.startswith("fit/")]
     draw(name, registry.defaults("figure", name), shown, tmp_path / "x.png")
     figure, _ = registry.card("figure", name).draw(
         inputs(shown), **registry.defaults("figure", name)

@@ -152,6 +152,13 @@ def test_a_law_that_does_not_divide_a_budget_decides_nothing(study):
     assert "'log_linear', does not divide a budget between N and D; name a fit of chin" in message
 
 
+def test_a_fit_of_another_quantity_than_the_loss_decides_nothing(study):
+    study["fit"]["law"]["response"] = "n_params_total"
+    del study["plot"]
+    (message,) = told(study)
+    assert "rounds.fit: 'law' is fitted to 'n_params_total', and rounds lower the loss" in message
+
+
 def test_a_planner_that_cannot_choose_by_the_law_is_told_before_anything_runs(study):
     study["fit"]["law"]["card"] = "envelope"
     study["train"]["ladder"]["rounds"] |= {"planner": "least_variance", "options": {}}

@@ -12,6 +12,7 @@ from isoloss.core import registry
 from isoloss.core.problems import IsolossError
 from isoloss.figures import _llc
 from isoloss.figures._figure import Inputs
+from isoloss.fit import fit_law
 from isoloss.report import llc as lines_of
 
 SIZES = (400, 1600, 6400)
@@ -54,6 +55,28 @@ def test_a_single_run_is_drawn_whatever_came_of_it(card, status):
     for axes in figure.axes:
         low, high = axes.get_ylim()
         assert np.isfinite([low, high]).all() and low < high
+
+
+@pytest.mark.parametrize(
+    ("card", "options", "lines"),
+    [("growth", {"variable": "N", "offset": False}, 1), ("chinchilla", {}, 0)],
+)
+def test_a_law_of_the_coefficient_is_drawn_and_told(card, options, lines):
+    runs = made_runs(12)
+    made = llc_tables(runs)
+    first = made["llc"].groupby("run_id")["llc_mean"].first()
+    runs = runs.assign(llc_mean=runs["run_id"].map(first))
+    fit = fit_law(runs, card, options, response="llc_mean", bootstrap=5)
+    inputs = Inputs({"runs": runs} | made, {"grown": fit}, "byte", "nats/byte")
+    given = registry.defaults("figure", "llc_scaling")
+    figure, _ = registry.card("figure", "llc_scaling").draw(inputs, **given)
+    left, right, *_ = figure.axes
+    assert sum(len(line.get_xdata()) == 100 for line in left.lines) == lines
+    assert right.get_xlabel() == "Loss L (nats/byte)"
+    labels = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    assert f"grown: {fit.law.formula.replace('L =', 'llc_mean =')}" in labels
+    with pytest.raises(IsolossError, match="a law is fitted to setting 0"):
+        registry.card("figure", "llc_scaling").draw(inputs, **{**given, "setting": 1})
 
 
 def test_every_run_that_is_not_sound_is_told_and_drawn():
@@ -102,8 +125,10 @@ def test_a_trend_is_that_of_the_runs_and_only_of_what_they_tell_apart():
     errors = np.sqrt(np.diag(residuals @ residuals / 3 * np.linalg.inv(matrix.T @ matrix)))
     np.testing.assert_allclose([e.std_error for e in estimates], errors[1:], rtol=1e-6)
     assert _llc.trend(rows[:1]).exponents == ()
-    one_d = _llc.trend(rows[rows["n_samples"] == DATA[0]].assign(llc_mean=[-1.0, 2.0, 4.0]))
-    assert one_d.not_positive == 1 and np.isnan(one_d.exponents[0].std_error)
+    one_d = rows[rows["n_samples"] == DATA[0]]
+    assert [e.symbol for e in _llc.trend(one_d).exponents] == ["N"]
+    two = _llc.trend(one_d.assign(llc_mean=[-1.0, 2.0, 4.0]))
+    assert (two.not_positive, two.exponents) == (1, ())
 
 
 def test_a_trace_is_the_mean_over_the_chains_that_did_not_fail():
@@ -203,6 +228,41 @@ def test_a_calibration_of_many_runs_shows_all_localizations_of_some():
     assert "2 of 12 runs" in words
 
 
+def fit_of(runs: pd.DataFrame, llc: pd.DataFrame, card: str, options: dict, **settings):
+    """A law fitted to the LLC of runs."""
+    columns = {"llc_mean": llc["llc_mean"], "llc_se": llc["llc_se"], "llc_status": llc["status"]}
+    runs = runs.assign(**columns)
+    return fit_law(runs, card, options, response="llc_mean", bootstrap=20, **settings)
+
+
+def test_a_law_of_the_llc_is_drawn_with_its_interval_or_a_curve_for_each_amount_of_data():
+    runs = made_runs(12)
+    noise = np.exp(0.05 * np.cos(np.arange(12)))
+    made = llc_tables(runs)
+    made["llc"]["llc_mean"] *= noise
+    fit = fit_of(runs, made["llc"], "growth", {"variable": "N", "offset": False})
+    inputs = Inputs({"runs": runs} | made, {"grows": fit}, "byte", "nats/byte")
+    options = registry.defaults("figure", "llc_scaling")
+    figure, table = registry.card("figure", "llc_scaling").draw(inputs, **options)
+    figure.draw_without_rendering()
+    words = " ".join(" ".join(text.get_text().split()) for text in figure.findobj(Text))
+    assert "grows: llc_mean = A N^γ; A = " in words and "95 % interval of the law" in words
+    assert "Loss L (nats/byte)" in words
+    law = table[table["what"] == "law"]
+    np.testing.assert_allclose(law["llc_mean"], fit.predict(N=law["n_params"])["llc_mean"])
+    assert (law["low"] < law["high"]).all()
+    _, table = registry.card("figure", "llc_scaling").draw(inputs, **options | {"variable": "C"})
+    law = table[table["what"] == "law"]
+    assert sorted(set(law["n_samples"])) == sorted(DATA)
+    np.testing.assert_allclose(
+        law["n_params"] * law["n_samples"] * 6, law["n_flops_6nd"], rtol=1e-12
+    )
+    of_loss = fit_law(runs, "power_law", {"variable": "N"}, bootstrap=0)
+    with pytest.raises(IsolossError, match="is fitted to loss, and the figure shows llc_mean"):
+        card = registry.card("figure", "llc_scaling")
+        card.draw(Inputs({"runs": runs} | made, {"other": of_loss}), **options)
+
+
 # The summary
 
 
@@ -227,6 +287,9 @@ def test_the_summary_says_what_came_out_and_how_far_to_trust_it():
 def test_the_summary_of_a_calibration_says_at_which_step_sizes_all_runs_agree():
     runs = made_runs(2)
     llc = calibrated(runs)["llc"]
-    _, line = lines_of.lines("try", "sizes", llc, runs)
+    (line,) = lines_of.lines("try", "sizes", llc, runs)
+    assert line.startswith("- **LLC over its settings** (try of sizes): 8 ok, 2 failed")
     text = "n_beta 500, localization 1: 2 of 2 runs have a plateau, all of them at lr 1e-5 to 1e-3"
-    assert line == f"- **Step sizes** (try of sizes): {text}"
+    assert line.endswith(f"; {text}")
+    (line,) = lines_of.lines("try", "sizes", llc[llc["setting"] < 2], runs)
+    assert line.startswith("- **LLC** (try of sizes), setting 0 of 2, **sound**")

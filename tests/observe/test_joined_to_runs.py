@@ -96,8 +96,8 @@ def test_two_observations_give_no_run_the_same_column(config):
     ("card", "fits", "message"),
     [
         ("isoloss", ["entropy"], "about the loss, and 'entropy' is fitted to 'h_tse'"),
-        ("learning_curves", ["entropy"], "shows the loss, and 'entropy' is fitted to another"),
-        ("predicted_observed", ["of_loss", "entropy"], "2 quantities: the loss, h_tse"),
+        ("learning_curves", ["entropy"], "shows loss, and 'entropy' is fitted to h_tse"),
+        ("predicted_observed", ["of_loss", "entropy"], "2 quantities: loss, h_tse"),
     ],
 )
 def test_a_figure_of_the_loss_shows_no_fit_of_another_quantity(config, card, fits, message):

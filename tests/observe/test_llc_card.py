@@ -15,7 +15,6 @@ from isoloss.core import registry
 from isoloss.core.problems import IsolossError
 from isoloss.observables import llc
 from isoloss.observables._observable import TrainedModel
-from isoloss.observe.trained import digest_of
 from isoloss.posterior.settings import Settings
 
 FEW = {"n_beta": 20.0, "num_draws": 8, "num_chains": 2, "batch_size": 4}
@@ -120,11 +119,3 @@ def test_the_share_of_the_work_that_is_done_rises_to_all_of_it():
 def test_what_a_schema_cannot_say_of_options_is_a_problem(options, words):
     given = {**registry.defaults("observable", "llc"), **options}
     assert any(words in str(problem) for problem in llc.problems(**given))
-
-
-def test_the_digest_of_weights_is_of_their_content():
-    weights = {"a": np.arange(6.0).reshape(2, 3), "b": np.ones(2)}
-    same = {"b": np.ones(2), "a": np.asfortranarray(weights["a"])}
-    assert digest_of(weights) == digest_of(same)
-    changes = [{"a": weights["a"].T}, {"b": np.array([1.0, 2.0])}, {"b": np.ones(2, "float32")}]
-    assert len({digest_of(weights), *(digest_of(weights | one) for one in changes)}) == 4

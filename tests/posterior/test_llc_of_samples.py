@@ -53,6 +53,17 @@ def test_strict_leaves_a_failed_chain_out_of_every_mean():
     assert result["llc_per_chain"].dtype == np.float32
 
 
+def test_dimensions_in_another_order_are_the_same_samples():
+    init_loss, losses = losses_with_a_failed_chain()
+    samples = llc_samples.tree(init_loss, losses, 10.0)
+    turned = xr.DataTree(samples.dataset.transpose("token_pos", "step", ...))
+    turned.attrs = samples.attrs
+    with pytest.warns(UserWarning, match="chain 1"):
+        results = [compute_llc(tree, strict=True) for tree in (turned, samples)]
+    for variable in ("llc_mean", "llc_std", "llc_per_chain", "llc_scalar", "init_loss"):
+        np.testing.assert_allclose(*(r[variable] for r in results), rtol=1e-4)
+
+
 def test_an_infinite_loss_is_a_failure_too():
     init_loss, losses = losses_with_a_failed_chain()
     losses[1] = 1.5

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
+from itertools import islice
 
 import numpy as np
 import pytest
 import torch
 
 from isoloss.core.problems import IsolossError
+from isoloss.models import mlp, transformer
 from isoloss.posterior import health
+from isoloss.posterior.model_potential import ModelPotential
 from isoloss.posterior.potential import FunctionPotential
 from isoloss.posterior.sampler import sample
 from isoloss.posterior.settings import Settings
@@ -174,6 +178,45 @@ def test_a_chain_that_fails_stops_and_leaves_the_others_as_they_are():
     assert np.array_equal(spoiled.distances[others], whole.distances[others])
 
 
+def perceptron() -> ModelPotential:
+    rng = np.random.default_rng(0)
+    module = mlp.Model(20, 1, 1.0, 12, 10).build(rng)
+    inputs = torch.from_numpy(rng.random((60, 12), dtype=np.float32))
+    return ModelPotential(module, inputs, torch.from_numpy(rng.integers(0, 10, 60)))
+
+
+def byte_model() -> ModelPotential:
+    rng = np.random.default_rng(0)
+    module = transformer.Model(8, 1, 4, 6, 11).build(rng)
+    tokens = torch.from_numpy(rng.integers(0, 11, (60, 7)))
+    return ModelPotential(module, tokens[:, :-1], tokens[:, 1:])
+
+
+@pytest.mark.parametrize("potential", [perceptron, byte_model])
+def test_a_chain_of_a_model_depends_on_no_other_one_that_fails_included(potential):
+    def noise(step, out, bad=False):
+        rows = [
+            torch.Generator().manual_seed(100 * step + chain + 101) for chain in range(len(out))
+        ]
+        for row, generator in zip(out, rows, strict=True):
+            row.normal_(generator=generator)
+        if bad and step == 10:
+            out[1, 5] = float("inf")
+
+    given = {"num_draws": 30, "localization": 1.0}
+    whole = sample(potential(), settings(**given), noise=noise)
+    assert (whole.failed_at == -1).all()
+    for chains in (1, 2):
+        fewer = sample(potential(), settings(num_chains=chains, **given), noise=noise)
+        assert np.array_equal(fewer.losses, whole.losses[:chains])
+    spoiled = sample(potential(), settings(**given), noise=partial(noise, bad=True))
+    assert spoiled.failed_at.tolist() == [-1, 11, -1, -1]
+    others = [0, 2, 3]
+    assert np.array_equal(spoiled.losses[others], whole.losses[others])
+    assert np.array_equal(spoiled.losses[1, :11], whole.losses[1, :11])
+    assert np.isnan(spoiled.losses[1, 11:]).all()
+
+
 def test_all_chains_may_fail():
     samples = sample(Regression(), settings(lr=1e6, num_draws=300))
     assert (samples.failed_at > 0).all()
@@ -269,6 +312,13 @@ def test_chains_may_see_the_same_batches():
     assert (items == items[:, :1]).all()
     assert (samples.paired == samples.paired[0]).all()
     assert not (samples.losses[1:, 1:] == samples.losses[0, 1:]).any()
+
+
+def test_batches_that_end_are_refused():
+    with pytest.raises(IsolossError, match="orders: batches of a chain end 20 short"):
+        sample(
+            Regression(), settings(num_draws=50), orders=lambda chain: islice(in_turn(chain), 30)
+        )
 
 
 def test_items_come_as_they_stand_without_a_shuffle():

@@ -291,7 +291,9 @@ def law_of(name: str) -> str:
 
 
 def needed(name: str, files: dict) -> list:
-    return [files[entry] for entry in registry.inputs(name)]
+    """The files of a figure, without the fit where it shows those of another quantity."""
+    of_loss = registry.facts("figure", name).get("FITS_OF", "loss") == "loss"
+    return [files[e] for e in registry.inputs(name) if of_loss or not e.startswith("fit/")]
 
 
 def written(name: str, files: dict, out) -> dict[str, bytes]:

@@ -29,10 +29,23 @@ STUDY = {
         "learned": {
             "card": "llc",
             "sweep": "short",
+            "join": False,
             "options": {"lr": ["1e-4", 1000], "n_beta": 30, "num_draws": 20, "num_chains": 2},
         },
     },
-    "plot": {"norms": {"card": "observations", "sweep": "short", "observation": "norms"}},
+    "fit": {
+        "paths": {
+            "card": "growth",
+            "sweep": "short",
+            "options": {"variable": "N", "offset": False},
+            "response": "h_tse",
+            "bootstrap": 5,
+        },
+    },
+    "plot": {
+        "norms": {"card": "observations", "sweep": "short", "observation": "norms"},
+        "law": {"card": "predicted_observed", "sweep": "short", "fits": ["paths"]},
+    },
 }
 
 
@@ -160,6 +173,30 @@ def test_the_figure_shows_what_was_observed(observed):
     assert (results / "plot/norms.png").stat().st_size > 10_000
 
 
+def test_what_was_observed_is_joined_to_the_runs_and_fitted(observed):
+    _, _, results = observed
+    runs = tables.frame(results / "aggregate/short/runs.parquet", "runs").set_index("run_id")
+    ended = runs[runs["status"] == "done"]
+    parts = [tables.frame(file) for file in (results / "observe/learned/short").glob("?.llc.*")]
+    first = pd.concat(parts).query("setting == 0").set_index("run_id").loc[ended.index]
+    for column, own in {"llc_mean": "llc_mean", "llc_se": "llc_se", "llc_status": "status"}.items():
+        assert ended[column].tolist() == first[own].tolist()
+    assert runs.loc[runs["status"] != "done", "llc_mean"].isna().all()
+    assert (ended["h_tse"] > 0).all()
+    outcomes = {"llc_mean", "llc_se", "llc_status", "h_tse", "h_sie"}
+    assert outcomes < set(runs) and not outcomes & set(tables.cell_columns(runs))
+    fit = isoloss.load_fit(results / "fit/short/paths")
+    assert fit.quantity == "h_tse" and fit.summary["n_runs"].item() == len(ended)
+    law = isoloss.fit_law(
+        runs.reset_index(), "growth", {"variable": "N", "offset": False}, response="h_tse",
+        bootstrap=5, seed=3, holdout="none",
+    )  # fmt: skip
+    assert law.values == fit.values
+    summary = (results / "summary.md").read_text(encoding="utf-8")
+    assert "h_tse = A N^γ" in summary and "Best for C" not in summary
+    assert (results / "plot/law.png").stat().st_size > 10_000
+
+
 def test_another_option_makes_only_that_observation_again(observed):
     _, folder, results = observed
     again = snakemake(folder, "-n", "--configfile", str(folder / "study.yaml"))
@@ -173,6 +210,7 @@ def test_another_option_makes_only_that_observation_again(observed):
     due = snakemake(folder, "-n", "--configfile", str(folder / "edited.yaml"))
     assert "observe layers: short, shard" in due.stdout
     assert "observe learned: short, shard" in due.stdout
-    for other in ("observe norms", "train short", "aggregate short", "plot norms"):
+    assert "aggregate short" in due.stdout  # the coefficient is joined to the runs
+    for other in ("observe norms", "observe paths", "train short"):
         assert other not in due.stdout, other
     assert len(list((results / "observe/layers/short").glob("*.parquet"))) == 2

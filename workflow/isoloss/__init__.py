@@ -6,8 +6,8 @@ In a notebook: `read_runs` (any table, path or address), `import_runs` (a folder
 fit as law.py), `law_of_table` (all of it at once), `expand_rows` (rows repeated by the weights of
 their tags; for rows with `_dlm_row_tags` there are `expand_rows_by_weight`, `merge_weights_maps`,
 `resolve_row_weight`, `weight_distribution`), `mixture_weights` (by which rows make a mixture),
-`structural_entropies` (of an MLP's hidden units), `compute_llc` (the local learning coefficient of
-samples).
+`structural_entropies` (of an MLP's hidden units), `llc` (the local learning coefficient of
+a model) and `compute_llc` (that of samples).
 `chinchilla` is a module: the toolkit of the package of that name.
 `dir(isoloss)` lists them, and each has an example in its docstring.
 Importing isoloss is light; each name is fetched when it is first used.
@@ -37,6 +37,7 @@ _HOMES = {
     "simulate_studies": "isoloss.simulate.simulation",
     "structural_entropies": "isoloss.observables.structural_entropy",
     "compute_llc": "isoloss.posterior.datatree",
+    "llc": "isoloss.posterior.verbs",
 }
 __all__ = [
     "Fit",
@@ -48,6 +49,7 @@ __all__ = [
     "fit_law",
     "import_runs",
     "law_of_table",
+    "llc",
     "load_fit",
     "merge_weights_maps",
     "mixture_weights",

@@ -18,5 +18,6 @@ from isoloss.logs.read import import_runs as import_runs
 from isoloss.logs.read import read_log as read_log
 from isoloss.observables.structural_entropy import structural_entropies as structural_entropies
 from isoloss.posterior.datatree import compute_llc as compute_llc
+from isoloss.posterior.verbs import llc as llc
 from isoloss.quickfit.law import law_of_table as law_of_table
 from isoloss.simulate.simulation import simulate_studies as simulate_studies

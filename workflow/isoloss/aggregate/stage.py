@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from isoloss.core import registry, rounds, tokenizer
-from isoloss.core.joined import file_of, joined
+from isoloss.core.joined import joined
 from isoloss.core.problems import IsolossError
-from isoloss.core.stages import Argument, Stage
+from isoloss.core.stages import Argument, Stage, observed
 
 # What a study says about how a table is read: attributes of `isoloss.aggregate.table.Rules`.
 # facts of the tables, and the keys of a user's command that say them
@@ -99,11 +99,10 @@ class Aggregate(Stage):
             "shards": [f"train/{s}/{shard}.parquet" for s in sweeps for shard in study.shards(s)],
             "audits": [f"expand/{dataset}/{weighting}/audit.parquet" for weighting in used],
             "observed": [
-                f"observe/{observation}/{one}/{file_of(table, shard)}"
+                file
                 for observation, columns in joined(study.config["observe"], sweep).items()
                 for table in dict.fromkeys(facts["table"] for facts in columns.values())
-                for one in sweeps
-                for shard in study.shards(one)
+                for file in observed(study, observation, table)
             ],
         }
 

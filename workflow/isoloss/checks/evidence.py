@@ -13,7 +13,7 @@ import pandas as pd
 from isoloss.checks import limits
 from isoloss.core import tables
 from isoloss.core.escape import short, visible
-from isoloss.fitted.names import LOSS, OF_RUN
+from isoloss.fitted.names import OF_RUN, RESPONSE
 from isoloss.laws._law import Law
 
 NOTE, CARE, STOP = "note", "care", "stop"
@@ -70,12 +70,12 @@ class Evidence:
     clusters: int | None
     untested: Sequence[str] = ()
     lower: bool = False
-    quantity: str = LOSS
+    quantity: str = RESPONSE
 
     @property
     def of_loss(self) -> bool:
         """Whether the loss was fitted, of which it is known how much seeds differ."""
-        return self.quantity == LOSS
+        return self.quantity == RESPONSE
 
     @property
     def called(self) -> str:

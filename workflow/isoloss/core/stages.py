@@ -20,6 +20,7 @@ from types import ModuleType
 from typing import Any, Protocol
 
 from isoloss.core import rounds
+from isoloss.core.joined import file_of
 
 HOME = Path(__file__).parent.parent
 Given = Mapping[str, Any]  # the arguments of a command by name
@@ -235,9 +236,8 @@ def observed(study: Study, observation: str, table: str = "observations") -> lis
         observation: its name.
         table: `observations`, or one of those that the observable card writes beside them.
     """
-    ending = "" if table == "observations" else f".{table}"
     return [
-        f"observe/{observation}/{sweep}/{shard}{ending}.parquet"
+        f"observe/{observation}/{sweep}/{file_of(table, shard)}"
         for sweep in rounds.so_far(study.config, study.config["observe"][observation]["sweep"])
         for shard in study.shards(sweep)
     ]

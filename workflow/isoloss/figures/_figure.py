@@ -21,7 +21,7 @@ from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.units import NATS
 from isoloss.fitted import Fit
 from isoloss.fitted.facts import OneFit, Record, RunCounts, count_runs, record, selection
-from isoloss.fitted.names import LOSS, equation
+from isoloss.fitted.names import RESPONSE, equation
 
 # Okabe and Ito's colours, told apart with every common colour blindness.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
@@ -160,7 +160,7 @@ class Inputs:
     @property
     def quantity(self) -> str:
         """What the fits shown are of: the loss, or the name of another column of the runs."""
-        return next((literal(fit.quantity) for fit in self.fits.values()), LOSS)
+        return next((literal(fit.quantity) for fit in self.fits.values()), RESPONSE)
 
     @property
     def unit(self) -> str:
@@ -312,7 +312,7 @@ def log_axis(axis, low: float, high: float, form=None, most: int | None = None) 
         if len(ticks) >= min(4, most or 4):
             break
     else:
-        if high < 10 * low:
+        if high < 5 * low or len(ticks) < 3:
             even = MaxNLocator(nbins=most or 6, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
             ticks = [tick for tick in even if low <= tick <= high]
     ticks = ticks[:: -(-len(ticks) // (most or len(ticks) or 1)) or 1]

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -62,7 +62,7 @@ class Exponent:
     Attributes:
         symbol: N or D.
         estimate: of the power.
-        std_error: NaN where as many runs as parameters leave no residual.
+        std_error: of it, from the residuals.
     """
 
     symbol: str
@@ -70,8 +70,8 @@ class Exponent:
     std_error: float
 
     def __str__(self) -> str:
-        error = f" ± {self.std_error:.1g}" if np.isfinite(self.std_error) else ""
-        return f"{self.symbol}^({self.estimate:.2f}{error})".replace("-", "−")
+        text = f"{self.symbol}^({self.estimate:.2f} ± {self.std_error:.1g})"
+        return text.replace("-", "−")
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,8 @@ class Trend:
     """How the LLC of runs moves with N, D and loss.
 
     Attributes:
-        exponents: of N, and of D, as far as the runs tell them apart; () where none is known.
+        exponents: of N, and of D, as far as the runs tell them apart and are more than what is
+            fitted; () where none is known.
         r2: share of the variance of ln LLC that they explain.
         n: runs with a positive LLC, which are those fitted.
         not_positive: runs whose LLC is negative or 0 and has no logarithm.
@@ -117,19 +118,19 @@ def trend(rows: pd.DataFrame) -> Trend:
 def _exponents(rows: pd.DataFrame) -> tuple[tuple[Exponent, ...], float]:
     """Powers of N and D with their standard errors, and R2; of D none where it follows N."""
     y = np.log(rows["llc_mean"].to_numpy(float))
-    design, symbols = [np.ones(len(y))], []
+    design, symbols = np.ones((len(y), 1)), []
     for symbol, column in (("N", "n_params"), ("D", "n_samples")):
         x = np.log(rows[column].to_numpy(float))
-        wider = np.column_stack([*design, x - x.mean()]) if len(x) else np.empty((0, 2))
-        if np.linalg.matrix_rank(wider, tol=1e-6 * max(1, len(x))) > len(design):
-            design, symbols = [*design, x - x.mean()], [*symbols, symbol]
+        wider = np.column_stack([design, x - x.mean()]) if len(x) else design
+        told_apart = np.linalg.matrix_rank(wider, tol=1e-6 * len(x)) == design.shape[1] + 1
+        if told_apart and len(y) > wider.shape[1]:
+            design, symbols = wider, [*symbols, symbol]
     if not symbols:
         return (), np.nan
-    matrix = np.column_stack(design)
-    coefficients, *_ = np.linalg.lstsq(matrix, y, rcond=None)
-    residuals, free = y - matrix @ coefficients, len(y) - matrix.shape[1]
-    variance = residuals @ residuals / free if free else np.nan
-    errors = np.sqrt(np.diag(variance * np.linalg.inv(matrix.T @ matrix)))
+    coefficients, *_ = np.linalg.lstsq(design, y, rcond=None)
+    residuals = y - design @ coefficients
+    variance = residuals @ residuals / (len(y) - design.shape[1])
+    errors = np.sqrt(np.diag(variance * np.linalg.inv(design.T @ design)))
     total = (y - y.mean()) @ (y - y.mean())
     r2 = 1 - residuals @ residuals / total if total else np.nan
     values = zip(symbols, coefficients[1:], errors[1:], strict=True)
@@ -141,7 +142,8 @@ def moves(of: Trend) -> str:
     parts = []
     if of.exponents:
         powers = " · ".join(map(str, of.exponents))
-        parts.append(f"LLC ∝ {powers} over {of.n} runs, R² {of.r2:.3f}")
+        above = " with an LLC above 0" if of.not_positive else ""
+        parts.append(f"LLC ∝ {powers} over {of.n} runs{above}, R² {of.r2:.3f}")
     if np.isfinite(of.rank_correlation):
         parts.append(f"rank correlation with the loss {of.rank_correlation:.2f}")
     return "; ".join(parts).replace("-", "−")
@@ -237,10 +239,15 @@ def counted(rows: pd.DataFrame) -> dict[str, int]:
     return {status: int((rows["status"] == status).sum()) for status in STATUSES}
 
 
-def value_axis(axes, rows: pd.DataFrame) -> None:
+def value_axis(axes, rows: pd.DataFrame, further: Sequence[float] = ()) -> None:
     """Set the axis of the LLC, so that all values and their intervals are seen.
 
     An interval that reaches 0 is cut off where the axis is logarithmic.
+
+    Args:
+        axes: of the panel.
+        rows: of `llc`, which are drawn.
+        further: other values that are drawn.
     """
     rows = rows[usable(rows)]
     values, both = rows["llc_mean"].to_numpy(float), ends(rows)
@@ -249,7 +256,8 @@ def value_axis(axes, rows: pd.DataFrame) -> None:
         centre = {"ha": "center", "va": "center", "transform": axes.transAxes}
         axes.text(0.5, 0.5, "no LLC: every chain failed", color=_figure.GREY, size=9, **centre)
         return
-    signed_axis(axes, values, both["low"].min(), both["high"].max())
+    low, high = min([both["low"].min(), *further]), max([both["high"].max(), *further])
+    signed_axis(axes, np.append(values, further), low, high)
 
 
 def signed_axis(axes, values: np.ndarray, low: float, high: float) -> None:
@@ -326,18 +334,19 @@ def health(rows: pd.DataFrame, escape: Callable[[str], str]) -> list[str]:
     return parts
 
 
-def note(inputs: _figure.Inputs, rows: pd.DataFrame) -> str:
+def note(inputs: _figure.Inputs, rows: pd.DataFrame, group: str = "") -> str:
     """How many runs there are, how their LLCs were sampled, and why some are doubted.
 
     Args:
         inputs: of the figure.
         rows: of `llc`, all that the figure is about.
+        group: of the fit that is shown, if there is one.
     """
     observed, finished = rows["run_id"].nunique(), int((inputs.runs["status"] == "done").sum())
     negative = int((rows["llc_mean"] < 0).sum())
     return "; ".join(
         [
-            _figure.small_print(inputs),
+            _figure.small_print(inputs, group),
             *[f"{finished - observed} not observed"] * (observed < finished),
             sampler(rows),
             f"LLC: {', '.join(health(rows, partial(_figure.literal, most=2 * _figure.REASON)))}",

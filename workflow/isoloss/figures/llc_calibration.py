@@ -44,7 +44,7 @@ def draw(inputs: _figure.Inputs, panels: int):
         marked = [_line(axes, line, betas) for _, line in case.groupby("n_beta")]
         _llc.value_axis(axes, case)
         _step_axis(axes.xaxis, rows["lr"])
-        axes.set_title(_title(case.iloc[0], rows, inputs.token), size=9)
+        axes.set_title(_title(case.iloc[0], rows, inputs.token), size=8.5)
         shown.append(pd.concat(marked))
     for axes in axes_of[-3:]:
         axes.set_xlabel("Step size lr", fontsize=9)
@@ -109,7 +109,7 @@ def _title(row: pd.Series, rows: pd.DataFrame, token: str) -> str:
     parts = [f"N {size}", f"D {data} {_figure.literal(token, 12)}s"]
     if rows["localization"].nunique() > 1:
         parts.append(f"localization {units.count(row['localization'])}")
-    return f"{_figure.literal(row['run_id'], 36)}\n{', '.join(parts)}"
+    return f"{_figure.literal(row['run_id'], 40)}\n{', '.join(parts)}"
 
 
 def _handles(drawn: pd.DataFrame, betas: list[float]) -> Iterator:

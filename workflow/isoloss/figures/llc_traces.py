@@ -65,7 +65,7 @@ def draw(inputs: _figure.Inputs, setting: int, loss: str, first: str, panels: in
     figure, axes_of = inputs.canvas.grid(len(shown), 3, 7.0 if lone else 3.4, 3.6 if lone else 2.4)
     for axes, row in zip(axes_of, shown.itertuples(), strict=True):
         _panel(axes, traces[traces["run_id"] == row.run_id], row)
-        axes.set_title(_title(row), size=9)
+        axes.set_title(_title(row), size=8.5)
     for axes in axes_of[-3:]:
         axes.set_xlabel("Step of the sampler", fontsize=9)
     unit = _figure.literal(inputs.loss_unit)
@@ -139,7 +139,7 @@ def _panel(axes, traces: pd.DataFrame, row) -> None:
 
 
 def _title(row) -> str:
-    name = _figure.literal(row.run_id, 36)
+    name = _figure.literal(row.run_id, 40)
     if row.status == "failed":
         return f"{name}\nfailed"
     error = f", SE {units.count(row.llc_se, 2)}" if np.isfinite(row.llc_se) else ""

@@ -19,7 +19,7 @@ from isoloss.fit.settings import Settings, settings_of
 from isoloss.fit.shared import SharedOptimum
 from isoloss.fit.solution import Replicates, Solution, join_replicates
 from isoloss.fitted import OF_RUN, Fit
-from isoloss.fitted.names import LOSS
+from isoloss.fitted.names import RESPONSE
 
 Solved = tuple[FittedRuns, Solution, Replicates]
 
@@ -105,9 +105,9 @@ def fit_law(
         >>> fit.summary[["status", "n_runs", "n_held_out"]].to_dict("records")
         [{'status': 'converged', 'n_runs': 24, 'n_held_out': 1}]
     """
-    card, response = law, response or LOSS
+    card, response = law, response or RESPONSE
     if loss_unit is None:
-        loss_unit = runs.attrs.get("loss_unit", NATS) if response == LOSS else "1"
+        loss_unit = runs.attrs.get("loss_unit", NATS) if response == RESPONSE else "1"
     settings = settings_of(
         card,
         options,

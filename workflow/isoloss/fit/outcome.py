@@ -23,7 +23,7 @@ from isoloss.fit.settings import Settings
 from isoloss.fit.solution import Replicates, Solution
 from isoloss.fitted import TABLES, Interval, band, normal_interval, quantiles
 from isoloss.fitted.facts import FIXED
-from isoloss.fitted.names import LOSS
+from isoloss.fitted.names import RESPONSE
 from isoloss.laws._law import Estimate, Law, Term
 
 _METHODS = {
@@ -352,7 +352,7 @@ def aicc(log_residuals: np.ndarray, terms: int) -> float:
     return n * np.log(left / n) + 2 * k + 2 * k * (k + 1) / (n - k - 1)
 
 
-def seed_sd(runs: pd.DataFrame, response: str = LOSS) -> float:
+def seed_sd(runs: pd.DataFrame, response: str = RESPONSE) -> float:
     """SD of the response over seeds, pooled over cells that were run with several; else NaN."""
     if runs["seed"].nunique() < 2:
         return float("nan")

@@ -15,7 +15,7 @@ from isoloss.fit.holdout import held_out
 from isoloss.fit.mixture import domains_of, lacking, mixtures, responses_of
 from isoloss.fit.settings import Settings
 from isoloss.fitted import FALLBACK
-from isoloss.fitted.names import LOSS
+from isoloss.fitted.names import RESPONSE
 from isoloss.laws._law import Law
 from isoloss.laws._make import made_law
 
@@ -175,7 +175,7 @@ def _ready(
     data, loss = variables(fitted, law.variables), fitted[response].to_numpy(float)
     weight = fitted["fit_weight"].to_numpy(float)
     gone = runs["status"].isin(("diverged", "failed"))
-    if response != LOSS and not law.proportions:
+    if response != RESPONSE and not law.proportions:
         gone |= (runs["status"] == "done") & ~np.isfinite(runs[response].astype(float))
     lost = list(runs.loc[gone, "run_id"])
     return FittedRuns(

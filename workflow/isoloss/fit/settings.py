@@ -16,7 +16,7 @@ from isoloss.fit import resample
 from isoloss.fit.objectives import Objective, objective_of
 from isoloss.fit.solution import Solution
 from isoloss.fit.solve import Constraints, solve
-from isoloss.fitted.names import LOSS
+from isoloss.fitted.names import RESPONSE
 from isoloss.laws._law import Data, Law
 
 # least and greatest value of the numbers that `fit_law` is given, as in config.schema.yaml
@@ -55,12 +55,12 @@ class Settings:
     profiles: bool
     seed: int
     loss_unit: str
-    response: str = LOSS
+    response: str = RESPONSE
 
     @property
     def of_loss(self) -> bool:
         """Whether the loss is fitted, or losses by domain."""
-        return self.response == LOSS
+        return self.response == RESPONSE
 
     @property
     def place(self) -> str:
@@ -97,7 +97,7 @@ def settings_of(
     given |= {"ci_level": level, "delta": delta}
     wrong += [one for name, value in given.items() for one in _out_of_range(name, value)]
     wrong += _too_large(fixed or {}, bounds or {})
-    wrong += response_problems(card, asked.get("response", LOSS))
+    wrong += response_problems(card, asked.get("response", RESPONSE))
     if wrong:
         raise IsolossError(*wrong)
     asked["bootstrap"] = 0 if interval == "none" else asked["bootstrap"]
@@ -115,7 +115,7 @@ def settings_of(
 def response_problems(card: str, response: str, place: str = "response") -> list[Problem]:
     """What keeps a law from being fitted to a column of the runs that is not the loss."""
     kind = registry.facts("law", card)["KIND"]
-    if response == LOSS or kind not in ("mixture", "frontier"):
+    if response == RESPONSE or kind not in ("mixture", "frontier"):
         return []
     reads = "the losses by domain" if kind == "mixture" else "the least loss of every budget"
     reason = f"found {response!r:.60}; the law {card} is one of {reads}"

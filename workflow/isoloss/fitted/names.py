@@ -5,7 +5,7 @@ from __future__ import annotations
 from isoloss.core.registry import FIT_TABLES
 
 TABLES = FIT_TABLES
-LOSS = "loss"  # what a fit is of, unless it is of another column of the runs
+RESPONSE = "loss"  # what a fit is of, unless it is of another column of the runs
 OF_RUN = "of_run"  # column of points along runs: the run that a point belongs to
 FALLBACK = "ALL"  # group of a mixture law that answers for a group without a fit
 
@@ -18,7 +18,7 @@ def equation(formula: str, quantity: str) -> str:
     >>> equation("(L - E) / (I - L)^α = β N^c", "llc_mean")
     '(L - E) / (I - L)^α = β N^c, L = llc_mean'
     """
-    if quantity == LOSS:
+    if quantity == RESPONSE:
         return formula
     left, equals, right = formula.partition(" = ")
     return f"{quantity}{equals}{right}" if left == "L" else f"{formula}, L = {quantity}"

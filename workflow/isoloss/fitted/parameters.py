@@ -12,7 +12,7 @@ import pandas as pd
 from isoloss.core import tables
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.units import NATS
-from isoloss.fitted.names import FALLBACK, LOSS, TABLES
+from isoloss.fitted.names import FALLBACK, RESPONSE, TABLES
 from isoloss.laws._law import Estimate, Law
 
 
@@ -27,12 +27,12 @@ class FitParameters:
     @property
     def quantity(self) -> str:
         """What was fitted: the loss, or the name of another column of the runs."""
-        return self.facts.get("response", LOSS)
+        return self.facts.get("response", RESPONSE)
 
     @property
     def of_loss(self) -> bool:
         """Whether the loss was fitted, or the losses by domain."""
-        return self.quantity == LOSS
+        return self.quantity == RESPONSE
 
     @property
     def allocates(self) -> bool:

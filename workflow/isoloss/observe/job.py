@@ -11,6 +11,7 @@ import pandas as pd
 
 from isoloss.core import registry, tables
 from isoloss.core.escape import say
+from isoloss.core.joined import file_of
 from isoloss.core.problems import IsolossError, TableError
 from isoloss.core.progress import Progress
 from isoloss.records.store import Store
@@ -51,7 +52,7 @@ def run(
     measured = _measured(specification, runs, files, Store(store))
     made = []
     for name in registry.tables_of(card):
-        file = out if name == "observations" else out.with_suffix(f".{name}.parquet")
+        file = out.with_name(file_of(name, out.stem))
         kept = [tables.empty(name), *(rows[name] for rows in measured)]
         table = pd.concat(kept[1:] or kept, ignore_index=True)
         tables.write(name, table[list(kept[0])], file, facts)
@@ -97,9 +98,9 @@ def _measure_of(
         }
     if not runs:
         return lambda run_digest, progress: {}
-    from isoloss.observe.trained import TrainedModels
+    from isoloss.observe.trained import read_models
 
-    models = TrainedModels(specification, files, store, [run.run_digest for run in runs])
+    models = read_models(specification, files, store, [run.run_digest for run in runs])
     return lambda run_digest, progress: card.observe(
         models.load(run_digest, progress), **entry["options"]
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from isoloss.tasks._task import Task
 
 
-class TrainedModels:
-    """The trained models of a shard.
+def read_models(
+    specification: Mapping[str, Any], files: Files, store: Store, run_digests: Sequence[str]
+) -> TrainedModels:
+    """The trained models of a shard, with what they were trained on.
 
     Args:
         specification: what matters to the job: `observe`, `task`, `schedules` and `seed`.
@@ -35,21 +37,27 @@ class TrainedModels:
     Raises:
         IsolossError: files are lacking, or damaged.
     """
+    weightings = {store.identity(one)["settings"]["weighting"] for one in run_digests}
+    about = specification["task"], weightings, files, specification["schedules"]
+    card, seed = specification["observe"]["card"], specification["seed"]
+    return TrainedModels(Content.read(*about), store, f"observe {card}", seed)
 
-    def __init__(
-        self,
-        specification: Mapping[str, Any],
-        files: Files,
-        store: Store,
-        run_digests: list[str],
-    ):
+
+class TrainedModels:
+    """Trained models with what they were trained on.
+
+    Args:
+        content: the training data.
+        store: of finished runs.
+        purpose: of what is drawn for a model.
+        seed: of the study.
+    """
+
+    def __init__(self, content: Content, store: Store, purpose: str, seed: int):
         from isoloss.trainers._devices import prepare_torch
 
-        self._store, self._card = store, specification["observe"]["card"]
-        self._seed = specification["seed"]
-        weightings = {store.identity(one)["settings"]["weighting"] for one in run_digests}
-        about = specification["task"], weightings, files, specification["schedules"]
-        self._content = Content.read(*about)
+        self._content, self._store = content, store
+        self._purpose, self._seed = purpose, seed
         prepare_torch(0)
 
     def load(self, run_digest: str, progress: Callable[[float], None]) -> TrainedModel:
@@ -66,9 +74,8 @@ class TrainedModels:
         task = self._task(identity, run_digest)
         module = self._module(identity["settings"], task)
         _fill(module, weights, str(self._store.weights(run_digest)))
-        purpose = f"observe {self._card}"
-        seed = int(generator(self._seed, purpose, digest_of(weights)).integers(2**63))
-        return TrainedModel(module, task, weights, seed, progress)
+        drawn = generator(self._seed, self._purpose, digest_of(weights))
+        return TrainedModel(module, task, weights, int(drawn.integers(2**63)), progress)
 
     def _task(self, identity: Mapping[str, Any], run_digest: str) -> Task:
         training = self._content.digests(identity["settings"])["training"]

@@ -12,6 +12,8 @@ from isoloss.posterior._noise import GivenNormals, Noise, Normals
 from isoloss.posterior._parts import Part
 from isoloss.posterior.settings import Settings
 
+_ABOVE_ZERO = 1e-30  # added to v: roots of 0, and what is below 1e-38, take 25 times as long
+
 
 class Langevin:
     """The weights of several chains, and the step that moves them.
@@ -120,7 +122,8 @@ class _Scaled(_Plain):
 
     def _change(self, noise: Tensor) -> Tensor:
         gradient = self._gradient
-        self._squares.mul_(self._keep).addcmul_(gradient, gradient, value=self._share)
+        self._squares.mul_(self._keep).add_(_ABOVE_ZERO)
+        self._squares.addcmul_(gradient, gradient, value=self._share)
         torch.sqrt(self._squares, out=self._inverse).add_(self._eps)
         torch.sqrt(self._inverse, out=self._root)
         return super()._change(noise.mul_(self._root)).div_(self._inverse)

@@ -13,6 +13,7 @@ from isoloss.core.seeds import generator
 Noise = Callable[[int, Tensor], object]
 
 AT_ONCE = 1 << 15  # draws of a chain that are made in one call, about: they stay in the cache
+PIECE = 1 << 14  # draws whose bits are made at once; even
 STEPS = 64  # for which they are made, at most
 _TO_UNIT = 2.0**-31 * (1 - 2.0**-24)  # from whole numbers of 32 bits to between -1 and 1
 _TO_NORMAL = 2**0.5
@@ -52,15 +53,19 @@ class Normals:
         """
         if self._at == len(self._steps):
             for row, stream in zip(self._rows, self._streams, strict=True):
-                self._fill(row, stream)
+                _fill(row, stream, self._factor)
             self._at = 0
         self._at += 1
         return self._steps[self._at - 1]
 
-    def _fill(self, row: Tensor, stream: np.random.SFC64) -> None:
-        bits = stream.random_raw((len(row) + 1) // 2).view(np.int32)
-        row.copy_(torch.from_numpy(bits)[: len(row)])
-        row.mul_(_TO_UNIT).erfinv_().mul_(self._factor)
+
+def _fill(row: Tensor, stream: np.random.SFC64, factor: float) -> None:
+    """Fill a row with normal draws; bits come in pieces, for which no new memory is mapped."""
+    values = row.numpy()
+    for at in range(0, len(values), PIECE):
+        piece = values[at : at + PIECE]
+        piece[:] = stream.random_raw((len(piece) + 1) // 2).view(np.int32)[: len(piece)]
+    row.mul_(_TO_UNIT).erfinv_().mul_(factor)
 
 
 class GivenNormals:

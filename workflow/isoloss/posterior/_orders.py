@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from torch import Tensor
 
+from isoloss.core.problems import IsolossError, Problem
 from isoloss.core.seeds import generator
 from isoloss.posterior.settings import Settings
 
@@ -76,4 +77,8 @@ class _Given:
         self._batches = batches
 
     def take(self, count: int) -> np.ndarray:
-        return np.stack([np.asarray(batch) for batch in islice(self._batches, count)])
+        taken = [np.asarray(batch) for batch in islice(self._batches, count)]
+        if len(taken) < count:
+            reason = f"batches of a chain end {count - len(taken)} short of what a run takes next"
+            raise IsolossError(Problem("orders", reason, "give batches without end"))
+        return np.stack(taken)

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from itertools import cycle, islice
 from typing import TYPE_CHECKING, Any
@@ -22,9 +22,11 @@ import torch
 from torch import Tensor, nn
 
 from isoloss.core.escape import visible
-from isoloss.core.problems import IsolossError, Problem, nearest
+from isoloss.core.problems import Problem, nearest
 from isoloss.posterior.compat_update import NORMS, PRODUCTS, Dynamics, Update
 from isoloss.posterior.datatree import xarray
+from isoloss.posterior.items import observed
+from isoloss.posterior.settings import Settings, SettingsError, refuse_unknown
 from isoloss.posterior.tokens import LossFn, NonFiniteLogitsError, sequences, token_losses
 
 if TYPE_CHECKING:
@@ -32,11 +34,9 @@ if TYPE_CHECKING:
 
 Masks = Mapping[str, Tensor | None]
 METHODS = {"sgmcmc_sgld": (), "rmsprop_sgld": ("alpha", "eps", "add_grad_correction")}
+_SIZES = {"lr", "n_beta", "localization", "noise_level", "llc_weight_decay"}
+_SIZES |= {"bounding_box_size", "init_noise"}
 BUFFER = 50  # draws that devinterp writes at a time; it is in the metadata
-
-
-class SettingsError(IsolossError, ValueError):
-    """Settings or data that cannot be sampled with; devinterp raises a ValueError for them."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Config:
     """The settings of devinterp's `sample`, by its names and with its defaults.
 
     Raises:
-        SettingsError: a value is of another kind or too small.
+        SettingsError: a value is of another kind or too small; see `Settings`.
     """
 
     lr: float
@@ -69,27 +69,11 @@ class Config:
     match_sampling_input_ids_across_chains: bool = True
 
     def __post_init__(self):
-        counts = {"batch_size": 1, "num_chains": 1, "num_draws": 1, "num_burnin_steps": 0}
-        counts |= {"num_steps_bw_draws": 1, "gradient_accumulation_steps": 1}
-        counts |= {"num_init_loss_batches": 1}
-        problems = []
-        for name, least in counts.items():
-            value = getattr(self, name)
-            if value != value or int(value) != value or value < least:
-                problems.append(Problem(name, f"is {value}", f"a whole number, {least} or more"))
-        sizes = ("lr", "n_beta", "localization", "noise_level", "llc_weight_decay")
-        for name in (*sizes, "bounding_box_size", "init_noise"):
-            value = getattr(self, name)
-            if value is None and name not in sizes:
-                continue
-            if not value >= 0:
-                problems.append(Problem(name, f"is {value}", "0 or more"))
-            object.__setattr__(self, name, float(value))
-        if self.sampling_method not in METHODS:
-            reason = f"there is no method {visible(repr(self.sampling_method))}"
-            problems.append(Problem("sampling_method", reason, f"take one of {', '.join(METHODS)}"))
-        if problems:
-            raise SettingsError(*problems)
+        shared = {name: getattr(self, name) for name in _SHARED}
+        Settings(**shared)
+        for name, value in shared.items():
+            if value is not None and name in _SIZES:
+                object.__setattr__(self, name, float(value))
 
     @property
     def num_steps(self) -> int:
@@ -99,36 +83,6 @@ class Config:
     def data_seed(self, chain: int) -> int:
         """The seed of the order of a chain's batches."""
         return self.init_seed + (0 if self.match_sampling_input_ids_across_chains else chain)
-
-    def with_rmsprop(self, **named: float | None) -> Config:
-        """The same with `rmsprop_eps` and `rmsprop_alpha` put into `sampling_method_kwargs`.
-
-        Raises:
-            SettingsError: the method is another one, or a value is given twice.
-            TypeError: the method does not take what is in `sampling_method_kwargs`.
-            NotImplementedError: the gradient correction is asked for; devinterp has none either.
-        """
-        options = dict(self.sampling_method_kwargs)
-        for name, value in named.items():
-            if value is None:
-                continue
-            place = f"rmsprop_{name}"
-            if self.sampling_method != "rmsprop_sgld":
-                reason = f"sampling_method is {self.sampling_method!r}"
-                remedy = "rmsprop_sgld is the method that takes it"
-                raise SettingsError(Problem(place, reason, remedy))
-            if name in options:
-                reason = f"sampling_method_kwargs[{name!r}] is the same value"
-                raise SettingsError(Problem(place, reason, "give one of the two"))
-            options[name] = value
-        for name in options:
-            if name not in METHODS[self.sampling_method]:
-                reason = f"{self.sampling_method} does not take {visible(repr(name))}"
-                raise TypeError(str(Problem("sampling_method_kwargs", reason, "leave it out")))
-        if options.get("add_grad_correction"):
-            reason = "the gradient correction of RMSprop is not implemented"
-            raise NotImplementedError(str(Problem("add_grad_correction", reason, "leave it out")))
-        return replace(self, sampling_method_kwargs=options)
 
     def dynamics(self) -> Dynamics:
         """The constants of an update."""
@@ -145,6 +99,45 @@ class Config:
         return asdict(self) | constant | {"cores": 1, "online": False}
 
 
+def method_options(
+    method: str, options: Mapping[str, Any] | None, **named: float | None
+) -> dict[str, Any]:
+    """The constants of a sampling method: `sampling_method_kwargs` and the arguments `rmsprop_*`.
+
+    Raises:
+        SettingsError: the method does not take `rmsprop_*`, or a value is given twice.
+        TypeError: the method does not take what is in `sampling_method_kwargs`.
+        NotImplementedError: the gradient correction is asked for; devinterp has none either.
+
+    Example:
+        >>> method_options("rmsprop_sgld", {"alpha": 0.9}, eps=0.2)
+        {'alpha': 0.9, 'eps': 0.2}
+    """
+    options = dict(options or {})
+    for name, value in named.items():
+        if value is None:
+            continue
+        place = f"rmsprop_{name}"
+        if method != "rmsprop_sgld":
+            reason = f"sampling_method is {visible(repr(method))}"
+            raise SettingsError(Problem(place, reason, "it is for rmsprop_sgld only"))
+        if name in options:
+            reason = f"sampling_method_kwargs[{name!r}] is the same value"
+            raise SettingsError(Problem(place, reason, "give one of the two"))
+        options[name] = value
+    for name in options:
+        if name not in METHODS.get(method, options):
+            reason = f"{method} does not take {visible(repr(name))}"
+            raise TypeError(str(Problem("sampling_method_kwargs", reason, "leave it out")))
+    if options.get("add_grad_correction"):
+        reason = "the gradient correction of RMSprop is not implemented"
+        raise NotImplementedError(str(Problem("add_grad_correction", reason, "leave it out")))
+    return options
+
+
+_SHARED = {f.name for f in fields(Config)} & {f.name for f in fields(Settings)}
+
+
 @dataclass(frozen=True)
 class Observable:
     """Token sequences whose losses are recorded at each draw, in batches.
@@ -152,7 +145,7 @@ class Observable:
     Attributes:
         name: of the variables `loss_{name}` and `input_ids_{name}`.
         tokens: (sequences, tokens).
-        batches: how many batches they are evaluated in.
+        batches: how many batches they are evaluated in; it is in the metadata.
     """
 
     name: str
@@ -268,7 +261,7 @@ def sample(
         rmsprop_eps: added to the root of the mean squared gradient, for rmsprop_sgld; .1 if None.
         rmsprop_alpha: weight of the past in that mean; .99 if None.
         device: None for a GPU where there is one, else the processor.
-        output_path: refused: nothing is kept at a path or read from it.
+        output_path: not used, which a warning says: nothing is kept at a path or read from it.
         loss_fn: (model, input_ids) to losses (batch, tokens - 1); cross-entropy if None.
         settings: the fields of `Config`.
 
@@ -291,19 +284,22 @@ def sample(
         >>> samples["sampling_loss_micro"].sizes
         Frozen({'chain': 4, 'step': 3, 'batch_sampling': 8, 'token_pos': 2})
     """
-    if output_path is not None:
-        reason = "nothing is kept at a path, and no result is read from one"
-        remedy = "leave it out, and save what `isoloss.posterior.compat.sample` returns (`to_zarr`)"
-        raise SettingsError(Problem("output_path", reason, remedy))
-    config = Config(lr, n_beta, **settings).with_rmsprop(eps=rmsprop_eps, alpha=rmsprop_alpha)
+    warn_of_path(output_path)
+    refuse_unknown("sample", settings, [f.name for f in fields(Config)])
+    config = Config(lr, n_beta, **settings)
+    given, named = config.sampling_method_kwargs, {"eps": rmsprop_eps, "alpha": rmsprop_alpha}
+    options = method_options(config.sampling_method, given, **named)
+    config = replace(config, sampling_method_kwargs=options)
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     length = len(dataset[0]["input_ids"])
     if length < 2:
         reason = f"its sequences have length {length}"
         raise SettingsError(Problem("dataset", reason, "the loss of a next token needs 2 or more"))
     masks = _checked(param_masks, model)
-    chosen = _observables(observables, batches_per_draw, obs_seed, config.batch_size)
-    chosen = [replace(one, tokens=one.tokens.to(device)) for one in chosen]
+    chosen = [
+        Observable(one.name, one.tokens().to(device), one.batches)
+        for one in observed(observables, batches_per_draw, obs_seed, config.batch_size)
+    ]
     with _global_generators():
         copy = deepcopy(model).to(device).train()
         loss = loss_fn or token_losses
@@ -315,12 +311,22 @@ def sample(
     return _tree(sampling)
 
 
+def warn_of_path(output_path: Any) -> None:
+    """Warn that nothing is written to a path, before the work begins."""
+    if output_path is not None:
+        text = f"output_path {visible(repr(str(output_path)))} is not used: nothing is written to"
+        remedy = "save what isoloss.posterior.compat.sample returns, with its method to_zarr"
+        warnings.warn(f"{text} it, and no result is read from it; {remedy}", stacklevel=4)
+
+
 def _checked(masks: Masks | None, model: nn.Module) -> Masks:
     """Masks by the names of the model's parameters, each with the shape of its parameter."""
     parameters = dict(model.named_parameters())
     if masks is None:
         return dict.fromkeys(parameters)
     problems = []
+    if not masks:
+        problems.append(Problem("param_masks", "names no parameter", "None stands for all of them"))
     for name, mask in masks.items():
         place = f"param_masks[{visible(repr(name))}]"
         if name not in parameters:
@@ -333,27 +339,6 @@ def _checked(masks: Masks | None, model: nn.Module) -> Masks:
     if problems:
         raise SettingsError(*problems)
     return dict(masks)
-
-
-def _observables(
-    datasets: Mapping[str, Any], batches: int, seed: int, size: int
-) -> list[Observable]:
-    """A seeded choice of sequences of each dataset that is observed."""
-    observables: dict[str, Observable] = {}
-    for name, given in datasets.items():
-        dataset, count = given if isinstance(given, tuple) else (given, batches)
-        identifier = "".join(c if c.isalnum() or c == "_" else "_" for c in name) or "_"
-        identifier = f"_{identifier}" if identifier[0].isdigit() else identifier
-        place = f"observables[{visible(repr(name))}]"
-        if identifier in observables:
-            reason = f"another one has the variable loss_{identifier} too"
-            raise SettingsError(Problem(place, reason, "give it another name"))
-        if len(dataset) < count * size:
-            reason = f"has {len(dataset)} sequences, fewer than {count} batches of {size}"
-            raise SettingsError(Problem(place, reason, "give (dataset, batches) with fewer"))
-        items = random.Random(seed).sample(range(len(dataset)), count * size)
-        observables[identifier] = Observable(identifier, sequences(dataset, items), count)
-    return list(observables.values())
 
 
 @contextmanager
@@ -454,8 +439,9 @@ def _learn(
 @torch.no_grad()
 def _observe(sampling: Sampling, model: nn.Module, at: tuple[int, int]) -> None:
     """Write down the losses of the observables at a draw, `at` (chain, draw)."""
+    size = sampling.config.batch_size
     for observable in sampling.observables:
-        parts = observable.tokens.chunk(observable.batches)
+        parts = observable.tokens.split(size)
         losses = torch.cat([sampling.loss(model, tokens).float() for tokens in parts])
         sampling.arrays[f"loss_{observable.name}"][at] = losses.cpu().numpy()
 

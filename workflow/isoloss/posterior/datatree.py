@@ -80,14 +80,17 @@ def compute_llc(samples: xr.DataTree, *, strict: bool = False) -> xr.Dataset:
     failed |= ~np.isfinite(init_losses).all("token_pos")
     if failed.any():
         _warn_of(losses, failed, strict)
-    kept = ~failed if strict else xr.ones_like(failed)
-    init_loss = float(init_losses.values[kept.values].mean()) if kept.any() else float("nan")
+    counted, init_counted = losses, init_losses
+    if strict:
+        chains = np.flatnonzero(~failed.values)
+        counted, init_counted = losses.isel(chain=chains), init_losses.isel(chain=chains)
+    init_loss = float(init_counted.values.mean()) if init_counted.size else float("nan")
     # bottleneck and numbagg add in another order
     with xr.set_options(use_bottleneck=False, use_numbagg=False), np.errstate(invalid="ignore"):
         trace = losses.mean(WITHIN_STEP)
         excess = trace.mean("step") - init_loss
-        per_chain = (n_beta * excess).where(kept) if strict else n_beta * excess
-        overall = float((losses[kept.values] if strict else losses).mean())
+        per_chain = (n_beta * excess).where(~failed) if strict else n_beta * excess
+        overall = float(counted.mean())
         mean, std = per_chain.mean(), per_chain.std()
     return xr.Dataset(
         {

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from .settings import Settings
+    from isoloss.posterior.settings import Settings
 
 
 def regular(parameters: int) -> tuple[Fraction, int]:

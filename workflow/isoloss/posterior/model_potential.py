@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from isoloss.core.problems import IsolossError, Problem
-
-from .modules import Copies, LossFunction, cross_entropy, trained
-from .perceptrons import Stack, widths_of
+from isoloss.posterior.modules import Copies, LossFunction, cross_entropy, trained
+from isoloss.posterior.perceptrons import Stack, widths_of
 
 
 class ModelPotential:

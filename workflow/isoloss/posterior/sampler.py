@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -19,6 +19,7 @@ from isoloss.posterior.settings import Settings
 
 BLOCK = 64  # steps after which losses are averaged and looked at
 DISTANCES = 25  # draws of a chain whose distance is measured, at most
+Watch = Callable[[int, Tensor], object]
 START_BATCHES = 4  # batches whose losses at the trained weights are computed at once
 
 
@@ -58,6 +59,7 @@ def sample(
     masks: Masks | None = None,
     noise: Noise | None = None,
     orders: Orders | None = None,
+    watch: Watch | None = None,
 ) -> Samples:
     """Sample the posterior around the trained weights of a potential.
 
@@ -75,6 +77,8 @@ def sample(
         orders: of the number of a chain, its batches of items (int64), one after the other and
             without end. By default each chain goes through all items in an order of its own,
             another one each epoch, and leaves out what does not fill a batch.
+        watch: is called at each draw with its number and the weights (chains, P), which it may
+            only read; those of a chain that has failed are worthless.
 
     Raises:
         IsolossError: a mask is not for a trained parameter, or does not fit it, or no weight is to
@@ -90,18 +94,16 @@ def sample(
         5
     """
     parts = parts_of(potential.names, masks)
-    batches = [
-        order_of(chain, potential.n_items, settings, orders) for chain in range(settings.num_chains)
+    first, *batches = [
+        order_of(chain, potential.n_items, settings, orders)
+        for chain in (0, *range(settings.num_chains))
     ]
-    first_of_all = order_of(0, potential.n_items, settings, orders)
     with torch.no_grad():
-        chains = _Chains(potential, Langevin(potential.start, settings, parts, noise), settings)
+        langevin = Langevin(potential.start, settings, parts, noise)
+        chains = _Chains(potential, langevin, settings, watch)
         start = _StartLosses(potential, settings)
-        for steps in _blocks(settings.num_steps):
-            items = _items_of(batches, len(steps), settings.gradient_accumulation_steps)
-            if not chains.take(steps, items, start):
-                break
-        init_loss, init_loss_se = _init_loss(start, first_of_all, settings)
+        chains.run(batches, start)
+        init_loss, init_loss_se = _init_loss(start, first, settings)
     return Samples(
         losses=chains.losses,
         paired=chains.paired,
@@ -113,10 +115,6 @@ def sample(
         n_items=potential.n_items,
         n_sampled=sum(part.n_sampled for part in parts),
     )
-
-
-def _blocks(n_steps: int) -> list[range]:
-    return [range(at, min(at + BLOCK, n_steps)) for at in range(0, n_steps, BLOCK)]
 
 
 def _items_of(batches: Sequence[Order], steps: int, accumulated: int) -> np.ndarray:
@@ -132,10 +130,14 @@ class _Chains:
         potential: losses and gradients.
         langevin: the weights.
         settings: of the sampler.
+        watch: see `sample`.
     """
 
-    def __init__(self, potential: Potential, langevin: Langevin, settings: Settings) -> None:
-        self._potential, self._langevin = potential, langevin
+    def __init__(
+        self, potential: Potential, langevin: Langevin, settings: Settings, watch: Watch | None
+    ) -> None:
+        self._potential, self._langevin, self._settings = potential, langevin, settings
+        self._watch, self._draws = watch, 0
         shape = (settings.num_chains, settings.num_steps)
         self.losses = np.full(shape, np.nan)
         self.paired = np.full(shape, np.nan)
@@ -146,8 +148,17 @@ class _Chains:
         self._further = torch.empty_like(langevin.gradient)
         self._difference = torch.zeros_like(potential.start)
 
-    def take(self, steps: range, items: np.ndarray, start: _StartLosses) -> bool:
-        """Take steps with their items (steps, accumulated, chains, batch); False if all failed."""
+    def run(self, batches: Sequence[Order], start: _StartLosses) -> None:
+        """Take all steps, block by block, unless all chains fail; `batches` has a value a chain."""
+        n_steps = self.losses.shape[1]
+        for at in range(0, n_steps, BLOCK):
+            steps = range(at, min(at + BLOCK, n_steps))
+            self._take(steps, _items_of(batches, len(steps), self._further_batches + 1), start)
+            if (self.failed_at >= 0).all():
+                return
+
+    def _take(self, steps: range, items: np.ndarray, start: _StartLosses) -> None:
+        """Take some steps with their items (steps, accumulated, chains, batch)."""
         losses = torch.empty(items.shape)
         batches = zip(
             torch.from_numpy(items).flatten(0, 1).unbind(),
@@ -159,10 +170,12 @@ class _Chains:
             self._langevin.step(step)
             if step in self._column:
                 self._measure(self._column[step])
+            if self._watch is not None and self._settings.is_draw(step):
+                self._watch(self._draws, self._langevin.weights)
+                self._draws += 1
         self.losses[:, steps] = _means(losses.numpy())
         self.paired[:, steps] = _means(start.of(items))
         self._look(steps)
-        return bool((self.failed_at < 0).any())
 
     def _learn(self, batches: Iterator[tuple[Tensor, Tensor]]) -> None:
         """Write the losses (chains, batch) of a step's batches, and sum their gradients."""
@@ -216,7 +229,7 @@ class _StartLosses:
 
     def __init__(self, potential: Potential, settings: Settings) -> None:
         self._potential = potential
-        self._start = potential.start[None].contiguous()
+        self._start = potential.start.repeat(2, 1)  # potentials are at home with several
         self._at_once = START_BATCHES * min(settings.batch_size, potential.n_items)
         self._losses = np.zeros(potential.n_items, dtype=np.float32)
         self.known = np.zeros(potential.n_items, dtype=bool)
@@ -229,8 +242,8 @@ class _StartLosses:
         for at in range(0, len(new), self._at_once):
             part = new[at : at + self._at_once]
             filled = np.resize(part, self._at_once)  # always as many: sums take the same order
-            losses = self._potential.losses(self._start, torch.from_numpy(filled)[None])
-            self._losses[part] = losses[0, : len(part)].numpy()
+            losses = self._potential.losses(self._start, torch.from_numpy(filled).view(2, -1))
+            self._losses[part] = losses.reshape(-1)[: len(part)].numpy()
         self.known |= asked
         return self._losses[items]
 

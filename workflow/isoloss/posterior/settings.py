@@ -3,15 +3,37 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
 
+from isoloss.core.escape import visible
 from isoloss.core.problems import IsolossError, Problem, nearest
 
 METHODS = ("sgmcmc_sgld", "rmsprop_sgld")
 INIT_LOSSES = ("paired", "batches")
+
+
+class SettingsError(IsolossError, ValueError):
+    """Settings or data that cannot be sampled with; devinterp raises a ValueError for them."""
+
+
+def refuse_unknown(function: str, names: Iterable[str], known: Sequence[str]) -> None:
+    """Refuse arguments of a function that it does not have.
+
+    Raises:
+        TypeError: there is one, with the nearest name that is known.
+
+    Example:
+        >>> refuse_unknown("llc", ["num_chain"], ["num_chains", "num_draws"])
+        Traceback (most recent call last):
+        TypeError: llc() has no argument 'num_chain'; did you mean 'num_chains'?
+    """
+    for name in names:
+        if name not in known:
+            hint = nearest(name, known)
+            raise TypeError(f"{function}() has no argument {visible(repr(name))}; {hint}")
 
 
 @dataclass(frozen=True)
@@ -49,7 +71,7 @@ class Settings:
         init_seed: of noise and orders.
 
     Raises:
-        IsolossError: a setting has another type or is out of range; all such settings at once.
+        SettingsError: a setting has another type or is out of range; all such settings at once.
 
     Example:
         >>> Settings(lr=1e-4, n_beta=100, num_draws=50, num_burnin_steps=10).num_steps
@@ -81,7 +103,7 @@ class Settings:
     def __post_init__(self) -> None:
         problems = list(self._problems())
         if problems:
-            raise IsolossError(*problems)
+            raise SettingsError(*problems)
 
     @property
     def num_steps(self) -> int:

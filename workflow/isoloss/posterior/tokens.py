@@ -43,7 +43,8 @@ def logits_of(model: nn.Module, input_ids: Tensor) -> Tensor:
     """The logits of a language model: of Hugging Face, of TransformerLens, or any torch module.
 
     Args:
-        model: returns the logits, or an object that has them in the attribute `logits`.
+        model: returns the logits, or an object that has them in the attribute `logits`; batch and
+            positions may be one dimension.
         input_ids: (batch, tokens).
 
     Returns:
@@ -55,7 +56,8 @@ def logits_of(model: nn.Module, input_ids: Tensor) -> Tensor:
     if hasattr(getattr(model, "cfg", None), "n_heads"):
         return model(input_ids, return_type="logits")
     output = model(input_ids)
-    return output if torch.is_tensor(output) else output.logits
+    logits = output if torch.is_tensor(output) else output.logits
+    return logits.view(*input_ids.shape, -1) if logits.dim() == 2 else logits
 
 
 def token_losses(model: nn.Module, input_ids: Tensor) -> Tensor:
@@ -79,6 +81,11 @@ def token_losses(model: nn.Module, input_ids: Tensor) -> Tensor:
     logits = logits_of(model, input_ids)
     if not torch.isfinite(logits).all():
         raise NonFiniteLogitsError("the logits of the model are NaN or infinite")
+    return cross_entropies(logits, input_ids)
+
+
+def cross_entropies(logits: Tensor, input_ids: Tensor) -> Tensor:
+    """The losses of `token_losses` for logits that may be NaN or infinite."""
     log_probabilities = logits.log_softmax(dim=-1)
     following = input_ids[..., 1:].unsqueeze(-1)
     return -log_probabilities[..., :-1, :].gather(-1, following).squeeze(-1)

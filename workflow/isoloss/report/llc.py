@@ -17,7 +17,9 @@ SETTINGS = 4  # pairs of n_beta and localization that are told
 
 
 def lines(name: str, sweep: str, llc: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
-    """The lines of an observation: its LLCs, how they move, and where its settings have a plateau.
+    """The line of an observation: its LLCs and how they move, or where its settings have a plateau.
+
+    With FEWEST step sizes or more it is taken for a calibration.
 
     Args:
         name: of the observation.
@@ -27,15 +29,15 @@ def lines(name: str, sweep: str, llc: pd.DataFrame, runs: pd.DataFrame) -> list[
     """
     of = f"({markdown(name)} of {markdown(sweep)})"
     try:
-        first = _llc.measured(llc, runs, 0)
+        every, first = _llc.measured(llc, runs), _llc.measured(llc, runs, 0)
     except IsolossError as error:  # such as: no run has finished
         return [f"- **LLC** {of}: {markdown(str(error))}"]
-    parts = [_verdict(first, runs), _values(first), _llc.moves(_llc.trend(first))]
-    written = [f"- **LLC** {of}, {'; '.join(filter(None, parts))}"]
-    every = _llc.measured(llc, runs)
     if every["lr"].nunique() >= _llc.FEWEST:
-        written.append(f"- **Step sizes** {of}: {_plateaus(every)}")
-    return written
+        health = ", ".join(_llc.health(every, markdown))
+        return [f"- **LLC over its settings** {of}: {health}; {_plateaus(every)}"]
+    of += f", setting 0 of {n}" if (n := every["setting"].nunique()) > 1 else ""
+    parts = [_verdict(first, runs), _values(first), _llc.moves(_llc.trend(first))]
+    return [f"- **LLC** {of}, {'; '.join(filter(None, parts))}"]
 
 
 def _verdict(rows: pd.DataFrame, runs: pd.DataFrame) -> str:

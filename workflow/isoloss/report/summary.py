@@ -14,7 +14,7 @@ from isoloss.core.escape import markdown
 from isoloss.figures.weighting_effects import differences
 from isoloss.fitted import Fit, fits_from
 from isoloss.fitted.facts import VERDICTS, OneFit, Record, allocations, record
-from isoloss.fitted.names import LOSS, equation
+from isoloss.fitted.names import RESPONSE, equation
 from isoloss.report import llc, mixtures, rounds, simulations
 
 Tables = dict[str, dict[str, pd.DataFrame]]
@@ -84,7 +84,7 @@ def summarize(specification: Mapping[str, Any], files: Sequence[str | Path]) -> 
             lines += _law(name, fit, corpus.get("entropy_rate", {}).get("all"))
         for quantity in dict.fromkeys(fit.quantity for fit in records.values()):
             alike = {name: fit for name, fit in records.items() if fit.quantity == quantity}
-            of = "" if quantity == LOSS else f" of {markdown(quantity)}"
+            of = "" if quantity == RESPONSE else f" of {markdown(quantity)}"
             lines += _held_out(alike, of)
             lines += _folds(alike, of)
             lines += _seeds(alike, of)
@@ -179,7 +179,7 @@ def _law(name: str, fit: Record, entropy_rate: float | None) -> list[str]:
         if not one.n_replicates_converged:
             level = "no intervals"
         truth = ""
-        offset = fit.quantity == LOSS and any(p.term == "E" for p in one.parameters)
+        offset = fit.quantity == RESPONSE and any(p.term == "E" for p in one.parameters)
         if offset and entropy_rate is not None:
             truth = f"; the corpus has {entropy_rate:.4g} {markdown(one.loss_unit)}"
         agree = f", {one.agreement}" if one.agreement else ""

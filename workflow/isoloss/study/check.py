@@ -36,6 +36,7 @@ from isoloss.fit.mixture import domains_of, responses_of
 from isoloss.fit.prepare import check_response
 from isoloss.fit.settings import response_problems
 from isoloss.fit.solve import Constraints
+from isoloss.fitted.names import RESPONSE
 from isoloss.laws._law import Law
 from isoloss.laws._make import made_law
 from isoloss.laws._mixture import LOSS
@@ -71,7 +72,6 @@ MEASURED = {
     "fit_weight": 1.0,
     "group": WHOLE,
 }
-LOSS_ITSELF = "the loss"
 MOST_STEPS = 10**12
 MOST_TOKENS = 10**15  # that one run is trained on
 MOST_BYTES = 2**36  # that one run takes in memory, 64 GiB
@@ -658,15 +658,16 @@ def _response_problems(
 ) -> list[Problem]:
     """Problems of a figure that shows fits of several quantities, or of one that it has not."""
     responses = {name: _entry(config, "fit", name).get("response") for name in fits}
-    quantities = dict.fromkeys(response or LOSS_ITSELF for response in responses.values())
+    quantities = dict.fromkeys(response or RESPONSE for response in responses.values())
     if len(quantities) > 1:
         reason = f"the fits are of {len(quantities)} quantities: {listed(list(quantities))}"
         return [Problem(place, reason, "show fits of one quantity")]
-    others = [name for name, response in responses.items() if response is not None]
-    if others and card.get("FITS_OF") == "loss":
-        reason = f"the figure shows the loss, and {others[0]!r} is fitted to another quantity"
-        return [Problem(place, reason, "show a fit of the loss")]
-    return []
+    shown = card.get("FITS_OF")
+    others = [name for name, response in responses.items() if (response or RESPONSE) != shown]
+    if shown is None or not others:
+        return []
+    reason = f"the figure shows {shown}, and {others[0]!r} is fitted to {next(iter(quantities))}"
+    return [Problem(place, reason, f"show a fit of {shown}")]
 
 
 def _sweep_problems(sweep: Mapping[str, Any], place: str) -> list[Problem]:

@@ -15,7 +15,7 @@ FILES = {file.relative_to(HOME).as_posix(): file for file in sorted(HOME.rglob("
 # attributes of things that are not ours: exceptions, functions and torch modules of a user, streams
 # that a notebook put in the place of Python's, types of columns, events of a YAML parser
 OF_OTHERS = {"learn", "edges", "encode", "strerror", "__name__", "encoding", "reconfigure"}
-OF_OTHERS |= {"numpy_dtype", "tz", "tag", "stacked", "logits", "cfg", "n_heads", "__getitems__"}
+OF_OTHERS |= {"numpy_dtype", "tz", "tag", "layout", "logits", "cfg", "n_heads", "__getitems__"}
 EXCEPT = {
     ("core/sources.py", "open_source"),  # a user gives a path, an address, or what is open already
     ("records/provenance.py", "node"),  # nodes of syntax trees

@@ -57,28 +57,6 @@ def test_a_single_run_is_drawn_whatever_came_of_it(card, status):
         assert np.isfinite([low, high]).all() and low < high
 
 
-@pytest.mark.parametrize(
-    ("card", "options", "lines"),
-    [("growth", {"variable": "N", "offset": False}, 1), ("chinchilla", {}, 0)],
-)
-def test_a_law_of_the_coefficient_is_drawn_and_told(card, options, lines):
-    runs = made_runs(12)
-    made = llc_tables(runs)
-    first = made["llc"].groupby("run_id")["llc_mean"].first()
-    runs = runs.assign(llc_mean=runs["run_id"].map(first))
-    fit = fit_law(runs, card, options, response="llc_mean", bootstrap=5)
-    inputs = Inputs({"runs": runs} | made, {"grown": fit}, "byte", "nats/byte")
-    given = registry.defaults("figure", "llc_scaling")
-    figure, _ = registry.card("figure", "llc_scaling").draw(inputs, **given)
-    left, right, *_ = figure.axes
-    assert sum(len(line.get_xdata()) == 100 for line in left.lines) == lines
-    assert right.get_xlabel() == "Loss L (nats/byte)"
-    labels = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
-    assert f"grown: {fit.law.formula.replace('L =', 'llc_mean =')}" in labels
-    with pytest.raises(IsolossError, match="a law is fitted to setting 0"):
-        registry.card("figure", "llc_scaling").draw(inputs, **{**given, "setting": 1})
-
-
 def test_every_run_that_is_not_sound_is_told_and_drawn():
     runs = made_runs()
     runs.loc[6] = {**runs.loc[0], "run_id": "lost", "status": "diverged", "loss": np.nan}
@@ -247,7 +225,8 @@ def test_a_law_of_the_llc_is_drawn_with_its_interval_or_a_curve_for_each_amount_
     figure.draw_without_rendering()
     words = " ".join(" ".join(text.get_text().split()) for text in figure.findobj(Text))
     assert "grows: llc_mean = A N^γ; A = " in words and "95 % interval of the law" in words
-    assert "Loss L (nats/byte)" in words
+    assert "Loss L (nats/byte)" in words and "12 runs; lr" in words
+    assert "grows is fitted to 12 runs; grows: with care, " in words
     law = table[table["what"] == "law"]
     np.testing.assert_allclose(law["llc_mean"], fit.predict(N=law["n_params"])["llc_mean"])
     assert (law["low"] < law["high"]).all()
@@ -261,6 +240,8 @@ def test_a_law_of_the_llc_is_drawn_with_its_interval_or_a_curve_for_each_amount_
     with pytest.raises(IsolossError, match="is fitted to loss, and the figure shows llc_mean"):
         card = registry.card("figure", "llc_scaling")
         card.draw(Inputs({"runs": runs} | made, {"other": of_loss}), **options)
+    with pytest.raises(IsolossError, match="a law is fitted to setting 0"):
+        card.draw(inputs, **options | {"setting": 1})
 
 
 # The summary

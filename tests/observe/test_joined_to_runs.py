@@ -63,6 +63,10 @@ def test_an_observation_that_is_not_joined_leaves_that_job_as_it_is(config):
 CHANGES = {
     "fit.entropy.response: no column 'h_tes'; did you mean 'h_tse'": {"response": "h_tes"},
     "fit.entropy.response: the column 'weighting' does not hold numbers": {"response": "weighting"},
+    "fit.entropy.response: the column 'model' does not hold numbers": {
+        "response": "model",
+        "where": "h_tse > 3",
+    },
     "fit.entropy.response: found 'h_tse'; the law envelope is one of": {"card": "envelope"},
     "fit.entropy.response: points along runs have a loss": {"points": "curves"},
 }
@@ -97,10 +101,11 @@ def test_two_observations_give_no_run_the_same_column(config):
     [
         ("isoloss", ["entropy"], "about the loss, and 'entropy' is fitted to 'h_tse'"),
         ("learning_curves", ["entropy"], "shows loss, and 'entropy' is fitted to h_tse"),
+        ("llc_scaling", ["entropy"], "shows llc_mean, and 'entropy' is fitted to h_tse"),
         ("predicted_observed", ["of_loss", "entropy"], "2 quantities: loss, h_tse"),
     ],
 )
-def test_a_figure_of_the_loss_shows_no_fit_of_another_quantity(config, card, fits, message):
+def test_a_figure_shows_no_fit_of_another_quantity_than_its_own(config, card, fits, message):
     config["fit"]["of_loss"] = {"card": "power_law", "sweep": "grid", "options": {"variable": "N"}}
     config["plot"] = {"shown": {"card": card, "sweep": "grid", "fits": fits}}
     with pytest.raises(StudyError) as told:

@@ -159,6 +159,17 @@ def test_the_error_of_correlated_steps_is_that_of_their_mean(correlation, chains
     assert np.median(draws) == pytest.approx(1 / expected**2, rel=0.25)
 
 
+@pytest.mark.parametrize("given", [{"match_batches": True}, {"shuffle": False}], ids=str)
+def test_what_the_same_batches_do_to_all_chains_is_an_error(given):
+    common = 0.5 + 0.3 * noise(1)
+    differences = common + 0.01 * noise()
+    apart, together = (health.summary(samples_of(differences, **also)) for also in ({}, given))
+    assert together["llc_se"] == pytest.approx(10 * 0.3 / np.sqrt(400), rel=0.15)
+    assert apart["llc_se"] < together["llc_se"] / 20
+    assert together["ess"] == pytest.approx(400, rel=0.3)
+    assert together["init_loss_se"] > 0
+
+
 def test_what_all_chains_share_is_not_an_error():
     steps = 0.1 * noise()
     assert health.mean_error(steps + np.exp(-STEP / 100)) == pytest.approx(health.mean_error(steps))

@@ -305,6 +305,19 @@ def test_each_chain_goes_through_the_items_in_an_order_of_its_own():
     assert all(one != other for one, other in itertools.combinations(orders, 2))
 
 
+@pytest.mark.parametrize(("num_draws", "measured"), [(1, 1), (25, 25), (26, 13), (200, 25)])
+def test_the_distance_of_draws_that_are_evenly_spread_is_measured(num_draws, measured):
+    potential, weights = Regression(), []
+    learn = potential.learn
+    potential.learn = lambda w, *rest: weights.append(w.clone()) or learn(w, *rest)
+    given = settings(num_draws=num_draws, num_steps_bw_draws=2, num_burnin_steps=3)
+    samples = sample(potential, given)
+    assert samples.distances.shape == (4, measured)
+    after_last = given.draws[-1] + 1  # the weights after a step are those of the next one
+    expected = (weights[after_last] - potential.start).norm(dim=1)
+    assert samples.distances[:, -1] == pytest.approx(expected.numpy(), rel=1e-5)
+
+
 def test_chains_may_see_the_same_batches():
     potential = Recorder()
     samples = sample(potential, settings(num_draws=12, match_batches=True))

@@ -29,7 +29,6 @@ STUDY = {
         "learned": {
             "card": "llc",
             "sweep": "short",
-            "join": False,
             "options": {"lr": ["1e-4", 1000], "n_beta": 30, "num_draws": 20, "num_chains": 2},
         },
     },
@@ -201,6 +200,8 @@ def test_another_option_makes_only_that_observation_again(observed):
     _, folder, results = observed
     again = snakemake(folder, "-n", "--configfile", str(folder / "study.yaml"))
     assert "Nothing to be done" in again.stdout + again.stderr
+    named = [str(folder / "study.yaml"), "--directory", str(folder)]
+    assert main(["verify", *named]) == main(["adopt", *named]) == 0
     text = (folder / "study.yaml").read_text(encoding="utf-8")
     assert text.count("parts: layers") == text.count("num_draws: 20") == 1
     edited = text.replace("parts: layers", "parts: matrices").replace(

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -334,19 +334,18 @@ def health(rows: pd.DataFrame, escape: Callable[[str], str]) -> list[str]:
     return parts
 
 
-def note(inputs: _figure.Inputs, rows: pd.DataFrame, group: str = "") -> str:
+def note(inputs: _figure.Inputs, rows: pd.DataFrame) -> str:
     """How many runs there are, how their LLCs were sampled, and why some are doubted.
 
     Args:
         inputs: of the figure.
         rows: of `llc`, all that the figure is about.
-        group: of the fit that is shown, if there is one.
     """
     observed, finished = rows["run_id"].nunique(), int((inputs.runs["status"] == "done").sum())
     negative = int((rows["llc_mean"] < 0).sum())
     return "; ".join(
         [
-            _figure.small_print(inputs, group),
+            _figure.small_print(replace(inputs, fits={})),
             *[f"{finished - observed} not observed"] * (observed < finished),
             sampler(rows),
             f"LLC: {', '.join(health(rows, partial(_figure.literal, most=2 * _figure.REASON)))}",

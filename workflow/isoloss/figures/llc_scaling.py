@@ -12,6 +12,7 @@ from isoloss.core import units
 from isoloss.core.problems import IsolossError, Problem
 from isoloss.figures import _figure, _llc
 from isoloss.fitted import Fit
+from isoloss.fitted.facts import record, selection
 
 TITLE = "Local learning coefficients of trained models"
 ABOUT = (
@@ -69,7 +70,8 @@ def draw(inputs: _figure.Inputs, group: str, variable: str, setting: int):
     _figure.shade_bar(figure, scale, panels, inputs.label(shade))
     lines = [TITLE, _llc.moves(_llc.trend(rows)), *_formulas(inputs, group)]
     _figure.head(figure, "\n".join(filter(None, lines)), [*_llc.handles(rows), *_handles(curves)])
-    _figure.print_note(figure, inputs, _llc.note(inputs, rows, group))
+    note = "; ".join([_llc.note(inputs, rows), *_of_fits(inputs, group)])
+    _figure.print_note(figure, inputs, note)
     columns = ["run_id", *COLUMNS.values(), "loss", "setting", "llc_mean", "llc_se"]
     points = pd.concat([rows[[*columns, "status", "status_reason"]], _llc.ends(rows)], axis=1)
     parts = [points.assign(what="run"), *(one.table.assign(what="law") for one in curves)]
@@ -147,6 +149,13 @@ def _formulas(inputs: _figure.Inputs, group: str) -> Iterator[str]:
             for one in params.itertuples()
         )
         yield f"{_figure.literal(name)}: {_figure.formula(fit)}; {terms}"
+
+
+def _of_fits(inputs: _figure.Inputs, group: str) -> Iterator[str]:
+    """How many runs the law is fitted to, which may be fewer than are shown, and its doubts."""
+    for name, fit in inputs.fits.items():
+        yield f"{_figure.literal(name)} is fitted to {selection([fit], group).n_runs} runs"
+        yield from _figure.doubts(name, record(fit), group)
 
 
 def _handles(curves: list[_Curve]) -> Iterator:

@@ -9,8 +9,6 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from isoloss.posterior.perceptrons import Stack
-
 Parameters = Sequence[tuple[torch.nn.Parameter, torch.nn.Parameter]]  # weight and bias of layers
 
 
@@ -28,6 +26,8 @@ class Layers(torch.nn.ModuleList):
         >>> layers(torch.zeros(5, 4)).shape
         torch.Size([5, 2])
     """
+
+    layout = "perceptron"
 
     def __init__(self, widths: Sequence[int], rng: np.random.Generator):
         super().__init__(_linear(a, b, rng) for a, b in pairwise(widths))
@@ -63,10 +63,6 @@ class Layers(torch.nn.ModuleList):
         work.backward(parameters, inputs, share / len(inputs))
         return loss
 
-    def stacked(self, copies: int) -> Stack:
-        """Copies of these layers, as `models/_model.py` says of modules."""
-        return Stack([self[0].in_features, *(layer.out_features for layer in self)], copies)
-
 
 class Perceptron(torch.nn.Module):
     """Layers as a model: their parameters are called `layers.0.weight`, `layers.0.bias`, ...
@@ -76,12 +72,13 @@ class Perceptron(torch.nn.Module):
         rng: gives the first weights.
     """
 
+    layout = Layers.layout
+
     def __init__(self, widths: Sequence[int], rng: np.random.Generator):
         super().__init__()
         self.layers = Layers(widths, rng)
         self.edges = ("layers.0.weight", f"layers.{len(self.layers) - 1}.weight")
         self.forward, self.learn = self.layers.forward, self.layers.learn
-        self.stacked = self.layers.stacked
 
 
 def _linear(fan_in: int, fan_out: int, rng: np.random.Generator) -> torch.nn.Linear:

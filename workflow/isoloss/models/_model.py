@@ -51,42 +51,8 @@ class Model(Protocol):
 
         Parameters that need no gradient are not trained. A module may name in the attribute
         `edges` the matrices at its input and output, such as embeddings, which the optimiser Muon
-        leaves to AdamW. It may have a method `stacked(copies)`, which returns a `Stacked`.
+        leaves to AdamW, and in `layout` how it is built, for `posterior/stacks.py`.
         """
-
-
-class Stacked(Protocol):
-    """Losses and gradients of several sets of a module's weights at once, by cross-entropy.
-
-    The sets are the rows of `weights`, (copies, P): the parameters that need gradients, in the
-    module's order, one behind the other. Each has inputs and targets of its own; if the module has
-    an `encode`, its inputs are what that gives. What is computed of a set depends on no other set
-    and not on how many there are, bit for bit.
-    """
-
-    def learn(
-        self,
-        weights: torch.Tensor,
-        gradient: torch.Tensor,
-        inputs: torch.Tensor,
-        targets: torch.Tensor,
-    ) -> torch.Tensor:
-        """The losses of all examples; `gradient` becomes the gradient of each set's mean loss.
-
-        Args:
-            weights: (copies, P).
-            gradient: (copies, P), which is overwritten.
-            inputs: (copies, batch, ...).
-            targets: int64 (copies, batch), or (copies, batch, positions) of windows of tokens.
-
-        Returns:
-            nats, of the shape of the targets.
-        """
-
-    def losses(
-        self, weights: torch.Tensor, inputs: torch.Tensor, targets: torch.Tensor
-    ) -> torch.Tensor:
-        """The losses that `learn` returns, without the gradient."""
 
 
 class Card(Protocol):

@@ -158,7 +158,6 @@ def _module(size: Model, rng):
     from torch.nn import functional
 
     from isoloss.models._transformer_pass import EPSILON, Pass
-    from isoloss.models._transformer_stack import Stack
 
     d_model, heads = size.d_model, size.n_heads()
     width = d_model // heads
@@ -191,7 +190,7 @@ def _module(size: Model, rng):
     class Transformer(torch.nn.Module):
         def __init__(self):
             super().__init__()
-            self.edges = ("tokens",)
+            self.edges, self.layout, self.turns = ("tokens",), "transformer", turns
             self.tokens = normal(size.vocabulary, d_model, d_model**-0.5)
             self.blocks = torch.nn.ModuleList(Block() for _ in range(size.n_layers))
             self.passes = {}
@@ -210,8 +209,5 @@ def _module(size: Model, rng):
             with torch.inference_mode():
                 loss = known.learn(inputs, targets, share)
             return loss.clone()
-
-        def stacked(self, copies):
-            return Stack(self, turns, copies)
 
     return Transformer()

@@ -119,9 +119,6 @@ def _module(size: Model, rng):
         def forward(self, inputs):
             return self.head(self.encode(inputs))
 
-        def stacked(self, copies):
-            return self.head.stacked(copies)  # of features: what `encode` gives
-
     return VitHead()
 
 

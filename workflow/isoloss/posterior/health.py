@@ -139,7 +139,7 @@ class _Steps:
     def init_loss(self) -> dict[str, float]:
         """The loss of the trained weights that is subtracted, and its standard error."""
         if self._samples.settings.init_loss == "paired":
-            mean, error = _mean(self.paired), mean_error(self.paired)
+            mean, error = _mean(self.paired), mean_error(self._independent(self.paired))
         else:
             mean, error = self._samples.init_loss, self._samples.init_loss_se
         return {"init_loss": mean, "init_loss_se": error}
@@ -151,7 +151,7 @@ class _Steps:
         differences = self.losses - self.paired
         return {
             "split_rhat": split_rhat(differences),
-            "ess": effective_draws(differences),
+            "ess": effective_draws(self._independent(differences)),
             "share_below": float((differences < 0).mean()),
             "drift": _slope(differences[:, differences.shape[1] // 2 :].mean(axis=0)),
         }
@@ -161,10 +161,17 @@ class _Steps:
             return np.nan
         settings = self._samples.settings
         if settings.init_loss == "paired":
-            return settings.n_beta * mean_error(self.losses - self.paired)
-        return settings.n_beta * float(
-            np.hypot(mean_error(self.losses), self._samples.init_loss_se)
-        )
+            return settings.n_beta * mean_error(self._independent(self.losses - self.paired))
+        error = mean_error(self._independent(self.losses))
+        return settings.n_beta * float(np.hypot(error, self._samples.init_loss_se))
+
+    def _independent(self, values: np.ndarray) -> np.ndarray:
+        """The rows of values (chains, steps); their mean where chains see the same batches."""
+        settings = self._samples.settings
+        shared = settings.match_batches or not settings.shuffle
+        if shared and settings.batch_size < self._samples.n_items and len(values):
+            return values.mean(axis=0, keepdims=True)
+        return values
 
 
 def mean_error(values: np.ndarray) -> float:

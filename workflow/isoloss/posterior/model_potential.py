@@ -12,12 +12,13 @@ from torch import Tensor
 from isoloss.core.problems import IsolossError, Problem
 from isoloss.posterior.modules import Copies, LossFunction, cross_entropy, trained
 from isoloss.posterior.perceptrons import Stack, widths_of
+from isoloss.posterior.stacks import stack_of
 
 
 class ModelPotential:
     """Losses of a module on items, and their gradients: a `Potential`.
 
-    A module that computes several sets of weights at once (`stacked`, models/_model.py) does so
+    A module that computes several sets of weights at once (`stack_of`) does so
     under cross-entropy; any other is computed copy by copy.
 
     Args:
@@ -50,7 +51,7 @@ class ModelPotential:
         mode: str = "eval",
     ) -> None:
         part = module if getattr(module, "encode", None) is None else module.head
-        own, train = getattr(module, "stacked", None) if loss_fn is None else None, _is_train(mode)
+        own, train = stack_of(part) if loss_fn is None else None, _is_train(mode)
         self._module = part if own else copy.deepcopy(part).train(train)
         self._loss = cross_entropy if loss_fn is None else loss_fn
         parameters = {name: p.detach() for name, p in trained(module).items()}

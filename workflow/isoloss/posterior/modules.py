@@ -24,7 +24,7 @@ KEPT = 4  # pairs of weights and gradient whose copies are kept
 class Copies:
     """Copies of a module, each with weights, gradient and buffers of its own.
 
-    It has the interface of `Stacked` in `models/_model.py`, with any loss.
+    It has the interface of `Stacked` in `posterior/stacks.py`, with any loss.
 
     Args:
         module: the module; it is copied, and stays as it is.

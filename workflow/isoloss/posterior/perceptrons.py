@@ -54,7 +54,7 @@ def _has_hooks(module: torch.nn.Module) -> bool:
 
 
 class Stack:
-    """Copies of linear layers with ReLU between them, under cross-entropy: see `models/_model.py`.
+    """Copies of linear layers with ReLU between them: a `Stacked`, see `posterior/stacks.py`.
 
     The values of a copy depend on no other copy and not on how many there are, bit for bit: a
     product of one matrix is computed otherwise than that of many, so that one copy is computed as

@@ -70,8 +70,7 @@ def sample(
         potential: losses and gradients.
         settings: see `Settings`.
         masks: name of a parameter to which of its weights are sampled (booleans, or 0 and 1), or to
-            None for all of them. Parameters without an entry stay as they are. By default all
-            weights are sampled.
+            None for all of them; others stay as they are. By default all weights are sampled.
         noise: fills a tensor (chains, P) with standard normals for a step; step -1 is the noise
             before the first step. By default each chain has a generator of its own.
         orders: of the number of a chain, its batches of items (int64), one after the other and
@@ -81,17 +80,14 @@ def sample(
             only read; those of a chain that has failed are worthless.
 
     Raises:
-        IsolossError: a mask is not for a trained parameter, or does not fit it, or no weight is to
-            be sampled.
+        IsolossError: a mask does not fit, no weight is to be sampled, or batches end.
 
     Example:
         >>> from isoloss.posterior.potential import FunctionPotential
         >>> quadratic = FunctionPotential(lambda w: (w**2).sum(1) / 2, torch.zeros(10))
         >>> samples = sample(quadratic, Settings(lr=1e-3, n_beta=100, num_draws=2000))
-        >>> samples.losses.shape
-        (4, 2000)
-        >>> round(100 * float(samples.losses.mean()))  # its coefficient is 10/2
-        5
+        >>> samples.losses.shape, round(100 * float(samples.losses.mean()))  # the LLC is 10/2
+        ((4, 2000), 5)
     """
     parts = parts_of(potential.names, masks)
     first, *batches = [
@@ -170,7 +166,7 @@ class _Chains:
             self._langevin.step(step)
             if step in self._column:
                 self._measure(self._column[step])
-            if self._watch is not None and self._settings.is_draw(step):
+            if self._watch is not None and step in self._settings.draws:
                 self._watch(self._draws, self._langevin.weights)
                 self._draws += 1
         self.losses[:, steps] = _means(losses.numpy())
@@ -205,9 +201,8 @@ class _Chains:
 
 def _measured(settings: Settings) -> dict[int, int]:
     """Steps after which the distance is measured, to their columns in the result."""
-    draws = [step for step in range(settings.num_steps) if settings.is_draw(step)]
-    every = -(-len(draws) // DISTANCES)
-    return {step: column for column, step in enumerate(draws[::-every][::-1])}
+    every = -(-settings.num_draws // DISTANCES)
+    return {step: column for column, step in enumerate(settings.draws[::-every][::-1])}
 
 
 def _means(losses: np.ndarray) -> np.ndarray:

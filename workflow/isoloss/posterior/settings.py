@@ -110,10 +110,10 @@ class Settings:
         """Steps of a chain."""
         return self.num_draws * self.num_steps_bw_draws + self.num_burnin_steps
 
-    def is_draw(self, step: int) -> bool:
-        """Whether the weights after a step, counted from 0, are a draw."""
-        after = step - self.num_burnin_steps
-        return after >= 0 and after % self.num_steps_bw_draws == 0
+    @property
+    def draws(self) -> range:
+        """Steps, counted from 0, after which the weights are a draw."""
+        return range(self.num_burnin_steps, self.num_steps, self.num_steps_bw_draws)
 
     def _problems(self) -> Iterator[Problem]:
         for name, (allowed, check) in _RULES.items():

@@ -18,6 +18,7 @@ from isoloss.posterior.health import chain_rows, summary
 from isoloss.posterior.model_potential import ModelPotential
 from isoloss.posterior.sampler import Samples, sample
 from isoloss.posterior.settings import Settings, SettingsError, refuse_unknown
+from isoloss.posterior.stacks import stack_of
 from isoloss.posterior.tokens import cross_entropies, logits_of
 
 if TYPE_CHECKING:
@@ -179,7 +180,7 @@ def potential_of(
     if tokens.shape[1] < 2:
         reason = f"its sequences have length {tokens.shape[1]}"
         raise SettingsError(Problem("dataset", reason, "the loss of a next token needs 2 or more"))
-    if loss_fn is None and getattr(model, "stacked", None) is not None:
+    if loss_fn is None and stack_of(model) is not None:
         return ModelPotential(model, tokens[:, :-1], tokens[:, 1:], mode=mode)
     of_sequences = _OfSequences(model, loss_fn or _token_losses)
     potential = ModelPotential(of_sequences, tokens, tokens, _first, mode)
@@ -237,7 +238,7 @@ def _dataset(samples: Samples, watched: list[_Watched]) -> xr.Dataset:
         names = listed([f"chain {chain} (at step {samples.failed_at[chain]})" for chain in failed])
         text = f"{len(failed)} of {settings.num_chains} chains failed, with a loss that is NaN"
         warnings.warn(f"{text} or infinite: {names}; they are left out", stacklevel=3)
-    draws = [step for step in range(settings.num_steps) if settings.is_draw(step)]
+    draws = list(settings.draws)
     variables: dict[str, Any] = {name: np.float32(row[name]) for name in ("llc_mean", "llc_std")}
     per_chain = chain_rows(samples)["llc"].to_numpy(np.float32)
     variables |= {"llc_per_chain": ("chain", per_chain), "llc_scalar": row["llc_scalar"]}

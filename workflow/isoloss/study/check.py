@@ -962,6 +962,8 @@ def _fit_problems(
     missing_columns = _column_problems(fit, runs, place)
     if missing_columns:
         return missing_columns
+    if measured is not None and (wrong := _response_value_problems(fit, runs, place)):
+        return wrong
     if fit["where"]:
         reads = filters.names(fit["where"])
         unmeasured = measured is not None and (fit["points"] != "runs" or bool(reads & measured))
@@ -977,12 +979,22 @@ def _fit_problems(
         return []  # how many points a run has is known when it is trained
     if registry.of_mixtures(fit["card"]):  # its terms depend on the domains of the runs
         return _domain_problems(fit, runs, place) if measured is None else []
-    if fit.get("response") is not None:
-        try:
-            check_response(runs[runs["status"] == "done"], fit["response"], f"{place}.response")
-        except IsolossError as error:
-            return error.problems
+    if wrong := _response_value_problems(fit, runs, place):
+        return wrong
     return _run_count_problems(fit, made_law(fit["card"], fit["options"]), runs, place)
+
+
+def _response_value_problems(
+    fit: Mapping[str, Any], runs: pd.DataFrame, place: str
+) -> list[Problem]:
+    """Problems of the values of a response: they are no numbers, or not above 0."""
+    if fit.get("response") is None:
+        return []
+    try:
+        check_response(runs[runs["status"] == "done"], fit["response"], f"{place}.response")
+    except IsolossError as error:
+        return list(error.problems)
+    return []
 
 
 def _column_problems(fit: Mapping[str, Any], runs: pd.DataFrame, place: str) -> list[Problem]:

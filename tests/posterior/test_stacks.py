@@ -11,6 +11,7 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from isoloss.models import mlp, transformer, vit_head
+from isoloss.posterior.stacks import stack_of
 
 RNG = np.random.default_rng
 MLPS = {
@@ -81,7 +82,7 @@ def test_losses_and_gradients_are_those_of_autograd(model, copies):
     module = stirred(model)
     weights, (inputs, targets) = rows(module, copies), batch(model, copies, 8)
     exact = by_autograd(copy.deepcopy(module).double(), weights.double(), inputs, targets)
-    stack, gradient = module.stacked(copies), torch.full_like(weights, torch.nan)
+    stack, gradient = stack_of(module)(copies), torch.full_like(weights, torch.nan)
     for _ in range(2):  # a gradient that was there is overwritten
         losses = stack.learn(weights, gradient, inputs, targets)
         assert losses.shape == targets.shape
@@ -98,7 +99,7 @@ def test_a_copy_depends_on_no_other_and_not_on_their_number_bit_for_bit(model):
         weights, gradient = rows(module, copies), torch.empty_like(rows(module, copies))
         if spoilt is not None:
             weights[spoilt] = torch.nan
-        losses = module.stacked(copies).learn(weights, gradient, *batch(model, copies, 8))
+        losses = stack_of(module)(copies).learn(weights, gradient, *batch(model, copies, 8))
         return losses, gradient
 
     losses, gradient = learned(5)
@@ -117,7 +118,7 @@ def test_a_copy_depends_on_no_other_and_not_on_their_number_bit_for_bit(model):
 @pytest.mark.parametrize("model", [MLPS["three layers"], TRANSFORMERS["one block"]], ids=str)
 def test_other_tensors_and_batches_of_other_sizes_leave_no_trace(model, copies):
     module = stirred(model)
-    stack, weights = module.stacked(copies), rows(module, copies)
+    stack, weights = stack_of(module)(copies), rows(module, copies)
     inputs, targets = batch(model, copies, 8)
     expected = torch.empty_like(weights)
     losses = stack.learn(weights, expected, inputs, targets).clone()
@@ -140,7 +141,7 @@ def test_the_head_of_a_vision_transformer_is_given_features():
     weights = rows(module, copies)
     exact = by_autograd(module, weights, images, targets)
     features, gradient = torch.stack([module.encode(x) for x in images]), torch.empty_like(weights)
-    losses = module.stacked(copies).learn(weights, gradient, features, targets)
+    losses = stack_of(module.head)(copies).learn(weights, gradient, features, targets)
     assert apart(losses, exact[0]) < 1e-5
     assert apart(gradient, exact[1]) < 1e-5
 
@@ -153,6 +154,6 @@ def test_a_model_that_was_trained_has_the_same_stack():
     before = [p.grad.clone() for p in module.parameters()]
     weights = rows(module, 2)
     gradient = torch.empty_like(weights)
-    module.stacked(2).learn(weights, gradient, inputs, targets)
+    stack_of(module)(2).learn(weights, gradient, inputs, targets)
     assert all(torch.equal(p.grad, g) for p, g in zip(module.parameters(), before, strict=True))
     assert apart(gradient, by_autograd(module, weights, inputs, targets)[1]) < 1e-5

@@ -19,7 +19,7 @@ KEPT = 4  # pairs of weights and gradient, with a shape, whose passes are kept
 
 
 class Stack:
-    """Copies of a transformer under cross-entropy: see `models/_model.py`.
+    """Copies of a transformer: a `Stacked`, see `posterior/stacks.py`.
 
     Args:
         module: any of the copies; its weights do not matter.

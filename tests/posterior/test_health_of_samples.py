@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -37,6 +39,7 @@ def samples_of(
         init_loss=2.4,
         init_loss_se=0.05,
         distances=np.where(failed_at[:, None] >= 0, np.nan, np.arange(chains)[:, None] + 1.0),
+        batch_heat=0.1,
         failed_at=failed_at,
         settings=settings,
         n_items=500,
@@ -185,3 +188,9 @@ def test_split_rhat_is_as_defined():
     values = np.array([[0.0, 1.0, 2.0, 3.0], [2.0, 3.0, 2.0, 3.0]])
     # halves have the means .5, 2.5, 2.5, 2.5 (variance 1) and the variance .5 each
     assert health.split_rhat(values) == pytest.approx(np.sqrt(0.5 + 1 / 0.5))
+
+
+def test_batches_that_heat_the_chains_are_told():
+    row = health.summary(replace(samples_of(0.5 + 0.1 * noise()), batch_heat=0.5))
+    assert row["status"] == "warn"
+    assert row["status_reason"].startswith("too hot: batches add about 50 % to the noise")

@@ -15,6 +15,7 @@ SPLIT_RHAT = 1.1  # Gelman and Rubin 1992: above it, chains or their halves tell
 ESS = 50  # with fewer independent draws the standard error is itself off by more than 10 %
 DRIFT = 3  # standard errors that the slope of steps without a drift hardly exceeds
 DRIFT_SHARE = 0.1  # of the LLC; a drift that moves it by less in the last half does little harm
+BATCH_HEAT = 0.25  # the LLC is about so much too high, relatively
 SHARE_BELOW = 0.5  # around a minimum, most steps have a higher loss than the trained weights
 BOUND_SHARE = 1.1  # steps of finite size give up to some 5 % too much where they are small enough
 ERRORS = 2  # standard errors that the LLC may be above its bound, or below 0, by chance
@@ -50,6 +51,7 @@ def summary(samples: Samples) -> dict[str, Any]:
         "chains_ok": settings.num_chains - n_failed,
         "chains_failed": n_failed,
         **steps.diagnostics(),
+        "batch_heat": samples.batch_heat,
         "distance": _mean(samples.distances[samples.failed_at < 0]),
         **{_COLUMNS.get(name, name): value for name, value in asdict(settings).items()},
         "n_items": samples.n_items,
@@ -277,6 +279,9 @@ def _doubts(row: dict[str, Any], n_steps: int) -> Iterator[str]:
     # the slope of n/2 independent steps times n/2 has sqrt(24) times the error of the mean of n
     if abs(moved) > max(DRIFT * 24**0.5 * error, DRIFT_SHARE * abs(llc)):
         yield f"not settled: the last half of the steps moves the LLC by {moved:+.3g}"
+    if row["batch_heat"] > BATCH_HEAT:
+        share = f"{100 * row['batch_heat']:.0f} %"
+        yield f"too hot: batches add about {share} to the noise; take a larger batch or smaller lr"
     if row["share_below"] > SHARE_BELOW:
         share = f"{100 * row['share_below']:.0f} %"
         yield f"not at a minimum: {share} of the steps have a lower loss than the trained weights"

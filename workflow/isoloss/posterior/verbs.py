@@ -27,7 +27,16 @@ if TYPE_CHECKING:
 ENGINES = ("fast", "compat")
 # columns of the table `llc` that the fast engine returns beside the variables of devinterp
 FURTHER = ("llc_se", "llc_paired", "llc_unpaired", "llc_with_burnin", "init_loss_se")
-FURTHER += ("split_rhat", "ess", "share_below", "drift", "distance", "chains_ok", "chains_failed")
+FURTHER += (
+    "split_rhat",
+    "ess",
+    "share_below",
+    "drift",
+    "batch_heat",
+    "distance",
+    "chains_ok",
+    "chains_failed",
+)
 FURTHER += ("n_items", "n_sampled", "status", "status_reason")
 LossFn = Callable[[Any, Tensor], Tensor]
 
@@ -72,8 +81,8 @@ def llc(
         `llc_mean`, `llc_std`, `llc_per_chain`, `llc_scalar`, `loss_trace`, `init_loss` as
         `compute_llc` returns them. From `fast` also `init_loss_trace` (chain, step), the loss of
         the trained weights over each step's items; `llc_se`, `split_rhat`, `ess`, `share_below`,
-        `drift`, `distance`, `chains_ok`, `chains_failed`, `status` (ok, warn, failed) and
-        `status_reason` (docs/tables.md, table `llc`); `loss_{name}` (chain, draw, batch_{name}) of
+        `drift`, `batch_heat`, `distance`, `chains_ok`, `chains_failed`, `status` (ok, warn, failed)
+        and `status_reason` (docs/tables.md, table `llc`); `loss_{name}` (chain, draw, batch_{name}) of
         observables, means over positions. The settings are its attributes.
 
     Raises:

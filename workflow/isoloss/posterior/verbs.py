@@ -82,8 +82,8 @@ def llc(
         `compute_llc` returns them. From `fast` also `init_loss_trace` (chain, step), the loss of
         the trained weights over each step's items; `llc_se`, `split_rhat`, `ess`, `share_below`,
         `drift`, `batch_heat`, `distance`, `chains_ok`, `chains_failed`, `status` (ok, warn, failed)
-        and `status_reason` (docs/tables.md, table `llc`); `loss_{name}` (chain, draw, batch_{name}) of
-        observables, means over positions. The settings are its attributes.
+        and `status_reason` (docs/tables.md, table `llc`); and of observables `loss_{name}` (chain,
+        draw, batch_{name}), means over positions. The settings are its attributes.
 
     Raises:
         SettingsError: settings, masks or data cannot be sampled with.

@@ -12,6 +12,7 @@ from torch import Tensor
 from isoloss.core.problems import IsolossError, Problem
 from isoloss.posterior.modules import Copies, LossFunction, cross_entropy, trained
 from isoloss.posterior.perceptrons import Stack, widths_of
+from isoloss.posterior.settings import SettingsError
 from isoloss.posterior.stacks import stack_of
 
 
@@ -22,16 +23,17 @@ class ModelPotential:
     under cross-entropy; any other is computed copy by copy.
 
     Args:
-        module: the trained module; it is not changed. Of a module with an `encode`, its `head`.
+        module: the trained module; it is not changed.
         inputs: what the module is given of each item, (n, ...).
         targets: of each item, (n,) or (n, positions).
         loss_fn: of what the module returns and targets to losses (batch,) or (batch, ...); the mean
             over all dimensions but the first is the loss of an item. By default `cross_entropy`.
         mode: `eval`, or `train`, in which dropout draws and batch norm counts. A chain's draws go
             on from call to call.
+        seed: of what is drawn in train mode.
 
     Raises:
-        IsolossError: inputs and targets do not fit, or the module has nothing to sample.
+        SettingsError: inputs and targets do not fit, or the module has nothing to sample.
 
     Example:
         >>> inputs, targets = torch.rand(100, 3), torch.zeros(100, dtype=torch.int64)
@@ -49,10 +51,10 @@ class ModelPotential:
         targets: Tensor,
         loss_fn: LossFunction | None = None,
         mode: str = "eval",
+        seed: int = 0,
     ) -> None:
-        part = module if getattr(module, "encode", None) is None else module.head
-        own, train = stack_of(part) if loss_fn is None else None, _is_train(mode)
-        self._module = part if own else copy.deepcopy(part).train(train)
+        own, train = stack_of(module) if loss_fn is None else None, _is_train(mode)
+        self._module = module if own else copy.deepcopy(module).train(train)
         self._loss = cross_entropy if loss_fn is None else loss_fn
         parameters = {name: p.detach() for name, p in trained(module).items()}
         self.start = torch.cat([p.reshape(-1) for p in parameters.values()])
@@ -63,6 +65,7 @@ class ModelPotential:
         self.n_items = len(self._inputs)
         self._stacked = own or (self._perceptron() if loss_fn is None else None)
         self._copies: dict[int, Copies] = {}
+        self._seed = seed
 
     def learn(self, weights: Tensor, gradient: Tensor, items: Tensor) -> Tensor:
         """Losses of items, (chains, batch); `gradient` becomes that of each chain's mean loss."""
@@ -82,7 +85,9 @@ class ModelPotential:
     def _of(self, count: int) -> Copies:
         if count not in self._copies:
             self._copies[count] = (
-                self._stacked(count) if self._stacked else Copies(self._module, self._loss, count)
+                self._stacked(count)
+                if self._stacked
+                else Copies(self._module, self._loss, count, self._seed)
             )
         return self._copies[count]
 
@@ -105,10 +110,13 @@ class ModelPotential:
         """Inputs and targets where the weights are, and of their type."""
         if len(inputs) != len(targets) or not len(inputs):
             counts = f"{len(inputs)} inputs and {len(targets)} targets"
-            raise IsolossError(Problem("dataset", counts, "give as many, and one at least"))
+            raise SettingsError(Problem("dataset", counts, "give as many, and one at least"))
         if of_classes and (targets.is_floating_point() or targets.is_complex()):
             remedy = "give whole numbers of classes, or a loss_fn"
-            raise IsolossError(Problem("dataset", f"targets are {targets.dtype}", remedy))
+            raise SettingsError(Problem("dataset", f"targets are {targets.dtype}", remedy))
+        if of_classes and int(targets.min()) < 0:
+            reason, remedy = f"a target is {int(targets.min())}", "leave it out, or give a loss_fn"
+            raise SettingsError(Problem("dataset", reason, remedy))
         like = self.start
         return tuple(
             x.to(device=like.device, dtype=like.dtype if x.is_floating_point() else dtype)
@@ -118,5 +126,5 @@ class ModelPotential:
 
 def _is_train(mode: str) -> bool:
     if mode not in ("eval", "train"):
-        raise IsolossError(Problem("mode", repr(mode), "give 'eval' or 'train'"))
+        raise SettingsError(Problem("mode", repr(mode), "give 'eval' or 'train'"))
     return mode == "train"

@@ -138,6 +138,14 @@ def test_a_model_of_a_study_is_sampled_as_any_module_is():
     assert float(kept["init_loss"]) == pytest.approx(losses.mean().item(), abs=1e-5)
 
 
+@pytest.mark.parametrize("engine", ["fast", "compat"])
+def test_a_caller_in_inference_mode_gets_the_same_result(engine, model, tokens):
+    given = {**SHORT, "engine": engine}
+    with torch.inference_mode():
+        inside = isoloss.llc(model, items_of(tokens), **given)
+    assert inside.identical(isoloss.llc(model, items_of(tokens), **given))
+
+
 def test_masks_name_the_parameters_of_the_model(model, tokens):
     masks = {"o.weight": torch.arange(70).reshape(7, 10) % 2 == 0, "l.bias": None}
     result = isoloss.llc(model, items_of(tokens), param_masks=masks, **SHORT)

@@ -275,6 +275,8 @@ def _doubts(row: dict[str, Any], n_steps: int) -> Iterator[str]:
         yield f"chains disagree: split R-hat is {row['split_rhat']:.3g}, above {SPLIT_RHAT}"
     if row["ess"] < ESS:
         yield f"few independent draws: about {row['ess']:.0f}, fewer than {ESS}"
+    if row["chains_ok"] and np.isnan(row["ess"]):
+        yield "independent draws cannot be counted: too few steps, or losses that never differ"
     moved = row["n_beta"] * row["drift"] * (n_steps - n_steps // 2)
     # the slope of n/2 independent steps times n/2 has sqrt(24) times the error of the mean of n
     if abs(moved) > max(DRIFT * 24**0.5 * error, DRIFT_SHARE * abs(llc)):

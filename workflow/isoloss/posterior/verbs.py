@@ -41,6 +41,7 @@ FURTHER += ("n_items", "n_sampled", "status", "status_reason")
 LossFn = Callable[[Any, Tensor], Tensor]
 
 
+@torch.inference_mode(mode=False)  # gradients are needed, whatever mode a caller is in
 def llc(
     model: nn.Module,
     dataset: Any,
@@ -118,9 +119,13 @@ def llc(
     mode = kwargs.pop("mode", "eval")
     batches, seed = kwargs.pop("batches_per_draw", 3), kwargs.pop("obs_seed", 1337)
     settings = settings_of(kwargs)
-    potential = potential_of(model, items.read(dataset), loss_fn, mode)
+
+    def losses_on(data: items.Items) -> ModelPotential:
+        return potential_of(model, data, loss_fn, mode, settings.init_seed)
+
+    potential = losses_on(items.read(dataset))
     watched = [
-        _Watched(one.name, potential_of(model, one.items(), loss_fn, mode), settings)
+        _Watched(one.name, losses_on(one.items()), settings)
         for one in items.observed(observables, batches, seed, settings.batch_size)
     ]
 
@@ -173,7 +178,7 @@ _REFUSED = {
 
 
 def potential_of(
-    model: nn.Module, data: items.Items, loss_fn: LossFn | None, mode: str
+    model: nn.Module, data: items.Items, loss_fn: LossFn | None, mode: str, seed: int = 0
 ) -> ModelPotential:
     """The losses of a model on items, by the names of its parameters.
 
@@ -184,7 +189,7 @@ def potential_of(
         remedy = "move it: model.cpu(); engine='compat' takes a device"
         raise SettingsError(Problem("model", f"is on {', '.join(sorted(elsewhere))}", remedy))
     if data.targets is not None:
-        return ModelPotential(model, data.inputs, data.targets, loss_fn, mode)
+        return ModelPotential(model, data.inputs, data.targets, loss_fn, mode, seed)
     tokens = data.inputs
     if tokens.shape[1] < 2:
         reason = f"its sequences have length {tokens.shape[1]}"
@@ -192,7 +197,7 @@ def potential_of(
     if loss_fn is None and stack_of(model) is not None:
         return ModelPotential(model, tokens[:, :-1], tokens[:, 1:], mode=mode)
     of_sequences = _OfSequences(model, loss_fn or _token_losses)
-    potential = ModelPotential(of_sequences, tokens, tokens, _first, mode)
+    potential = ModelPotential(of_sequences, tokens, tokens, _first, mode, seed)
     names = {name.removeprefix("model."): part for name, part in potential.names.items()}
     potential.names = names
     return potential

@@ -166,7 +166,7 @@ class _Chains:
 
     def _take(self, steps: range, items: np.ndarray, start: _StartLosses) -> None:
         """Take some steps with their items (steps, accumulated, chains, batch)."""
-        losses = torch.empty(items.shape)
+        losses = torch.empty(items.shape, dtype=torch.float32)
         batches = zip(
             torch.from_numpy(items).flatten(0, 1).unbind(),
             losses.flatten(0, 1).unbind(),

@@ -138,6 +138,17 @@ def test_a_model_of_a_study_is_sampled_as_any_module_is():
     assert float(kept["init_loss"]) == pytest.approx(losses.mean().item(), abs=1e-5)
 
 
+def test_a_frozen_parameter_of_a_model_of_a_study_stays_as_it_is():
+    module = transformer.Model(8, 1, 4, context=5, vocabulary=7).build(np.random.default_rng(0))
+    data = items_of(np.random.default_rng(1).integers(0, 7, (40, 6)))
+    masks = {name: None for name, _ in module.named_parameters() if name != "tokens"}
+    masked = isoloss.llc(module, data, param_masks=masks, localization=9.0, **SHORT)
+    module.tokens.requires_grad_(False)
+    frozen = isoloss.llc(module, data, localization=9.0, **SHORT)
+    assert frozen["n_sampled"] == masked["n_sampled"]
+    np.testing.assert_allclose(frozen["loss_trace"], masked["loss_trace"], atol=1e-5)
+
+
 @pytest.mark.parametrize("engine", ["fast", "compat"])
 def test_a_caller_in_inference_mode_gets_the_same_result(engine, model, tokens):
     given = {**SHORT, "engine": engine}
@@ -227,6 +238,8 @@ def test_a_result_depends_on_the_model_and_never_on_a_path(engine, model, tokens
         ({"save_metrics": True}, ValueError, "engine='compat' keeps them"),
         ({"rmsprop_eps": 0.1}, ValueError, "rmsprop_eps"),
         ({"num_chains": 0}, ValueError, "num_chains"),
+        ({"param_masks": {"l.wieght": None}}, ValueError, "did you mean 'l.weight'"),
+        ({"mode": "test"}, ValueError, "give 'eval' or 'train'"),
         ({"num_chain": 3}, TypeError, "did you mean 'num_chains'"),
         (
             {"match_batches": True, "match_sampling_input_ids_across_chains": True},

@@ -18,7 +18,6 @@ from isoloss.posterior.health import chain_rows, summary
 from isoloss.posterior.model_potential import ModelPotential
 from isoloss.posterior.sampler import Samples, sample
 from isoloss.posterior.settings import Settings, SettingsError, refuse_unknown
-from isoloss.posterior.stacks import stack_of
 from isoloss.posterior.tokens import cross_entropies, logits_of
 
 if TYPE_CHECKING:
@@ -41,7 +40,6 @@ FURTHER += ("n_items", "n_sampled", "status", "status_reason")
 LossFn = Callable[[Any, Tensor], Tensor]
 
 
-@torch.inference_mode(mode=False)  # gradients are needed, whatever mode a caller is in
 def llc(
     model: nn.Module,
     dataset: Any,
@@ -114,7 +112,8 @@ def llc(
     if engine == "compat":
         items.tokens_of(items.read(dataset, [0]), "dataset")
         given = {"param_masks": param_masks, "loss_fn": loss_fn, **kwargs}
-        return datatree.compute_llc(compat.sample(model, dataset, observables, **given))
+        with torch.inference_mode(False):  # gradients are needed, whatever mode a caller is in
+            return datatree.compute_llc(compat.sample(model, dataset, observables, **given))
     compat.warn_of_path(kwargs.pop("output_path", None))
     mode = kwargs.pop("mode", "eval")
     batches, seed = kwargs.pop("batches_per_draw", 3), kwargs.pop("obs_seed", 1337)
@@ -123,17 +122,17 @@ def llc(
     def losses_on(data: items.Items) -> ModelPotential:
         return potential_of(model, data, loss_fn, mode, settings.init_seed)
 
-    potential = losses_on(items.read(dataset))
-    watched = [
-        _Watched(one.name, losses_on(one.items()), settings)
-        for one in items.observed(observables, batches, seed, settings.batch_size)
-    ]
-
     def watch(draw: int, weights: Tensor) -> None:
         for one in watched:
             one.look(draw, weights)
 
-    samples = sample(potential, settings, masks=param_masks, watch=watch)
+    with torch.inference_mode(False):
+        potential = losses_on(items.read(dataset))
+        watched = [
+            _Watched(one.name, losses_on(one.items()), settings)
+            for one in items.observed(observables, batches, seed, settings.batch_size)
+        ]
+        samples = sample(potential, settings, masks=param_masks, watch=watch)
     return _dataset(samples, watched)
 
 
@@ -194,7 +193,7 @@ def potential_of(
     if tokens.shape[1] < 2:
         reason = f"its sequences have length {tokens.shape[1]}"
         raise SettingsError(Problem("dataset", reason, "the loss of a next token needs 2 or more"))
-    if loss_fn is None and stack_of(model) is not None:
+    if loss_fn is None and getattr(model, "layout", None) == "transformer":  # has no last position
         return ModelPotential(model, tokens[:, :-1], tokens[:, 1:], mode=mode)
     of_sequences = _OfSequences(model, loss_fn or _token_losses)
     potential = ModelPotential(of_sequences, tokens, tokens, _first, mode, seed)

@@ -165,6 +165,16 @@ def test_masks_name_the_parameters_of_the_model(model, tokens):
         isoloss.llc(model, items_of(tokens), param_masks={"o.bia": None}, **SHORT)
 
 
+@pytest.mark.parametrize("engine", ["fast", "compat"])
+def test_masks_are_arrays_of_the_shape_of_their_parameter(engine, model, tokens):
+    given, mask = {**SHORT, "engine": engine}, np.eye(10, 6, dtype=bool)
+    as_array = isoloss.llc(model, items_of(tokens), param_masks={"l.weight": mask}, **given)
+    masks = {"l.weight": torch.from_numpy(mask)}
+    assert as_array.identical(isoloss.llc(model, items_of(tokens), param_masks=masks, **given))
+    with pytest.raises(ValueError, match=r"'l.weight'.*has shape \(6, 10\).*is \(10, 6\)"):
+        isoloss.llc(model, items_of(tokens), param_masks={"l.weight": mask.T}, **given)
+
+
 def test_losses_of_observables_are_recorded_at_each_draw(model, tokens):
     other = items_of(np.random.default_rng(5).integers(0, 7, (30, 6)))
     data, observables = items_of(tokens), {"a b": (other, 2), "2x": items_of(tokens)}

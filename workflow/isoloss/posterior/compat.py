@@ -295,7 +295,7 @@ def sample(
     if length < 2:
         reason = f"its sequences have length {length}"
         raise SettingsError(Problem("dataset", reason, "the loss of a next token needs 2 or more"))
-    masks = _checked(param_masks, model)
+    masks = masks_of(param_masks, model)
     chosen = [
         Observable(one.name, one.tokens().to(device), one.batches)
         for one in observed(observables, batches_per_draw, obs_seed, config.batch_size)
@@ -319,11 +319,16 @@ def warn_of_path(output_path: Any) -> None:
         warnings.warn(f"{text} it, and no result is read from it; {remedy}", stacklevel=4)
 
 
-def _checked(masks: Masks | None, model: nn.Module) -> Masks:
-    """Masks by the names of the model's parameters, each with the shape of its parameter."""
+def masks_of(masks: Masks | None, model: nn.Module) -> dict[str, Tensor | None]:
+    """Masks by the names of the model's parameters, each with the shape of its parameter.
+
+    Raises:
+        SettingsError: a mask has another name or shape, or there is none.
+    """
     parameters = dict(model.named_parameters())
     if masks is None:
         return dict.fromkeys(parameters)
+    masks = {n: None if mask is None else torch.as_tensor(mask) for n, mask in masks.items()}
     problems = []
     if not masks:
         problems.append(Problem("param_masks", "names no parameter", "None stands for all of them"))
@@ -338,7 +343,7 @@ def _checked(masks: Masks | None, model: nn.Module) -> Masks:
             problems.append(Problem(place, reason, remedy))
     if problems:
         raise SettingsError(*problems)
-    return dict(masks)
+    return masks
 
 
 @contextmanager

@@ -118,6 +118,7 @@ def llc(
     mode = kwargs.pop("mode", "eval")
     batches, seed = kwargs.pop("batches_per_draw", 3), kwargs.pop("obs_seed", 1337)
     settings = settings_of(kwargs)
+    masks = None if param_masks is None else compat.masks_of(param_masks, model)
 
     def losses_on(data: items.Items) -> ModelPotential:
         return potential_of(model, data, loss_fn, mode, settings.init_seed)
@@ -132,7 +133,7 @@ def llc(
             _Watched(one.name, losses_on(one.items()), settings)
             for one in items.observed(observables, batches, seed, settings.batch_size)
         ]
-        samples = sample(potential, settings, masks=param_masks, watch=watch)
+        samples = sample(potential, settings, masks=masks, watch=watch)
     return _dataset(samples, watched)
 
 

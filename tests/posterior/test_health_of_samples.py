@@ -173,6 +173,17 @@ def test_what_the_same_batches_do_to_all_chains_is_an_error(given):
     assert together["init_loss_se"] > 0
 
 
+def test_batches_that_come_again_do_not_hide_the_error_of_chains():
+    slow = np.cumsum(0.02 * noise(), axis=1)
+    again = np.tile([2.0, -1.0, -2.0, 1.0], 100)
+    row = health.summary(samples_of(0.5 + slow + again, shuffle=False))
+    alone = health.summary(samples_of(0.5 + slow))
+    assert row["llc_se"] == pytest.approx(alone["llc_se"])
+    assert row["ess"] <= alone["ess"] * 1.001
+    same = health.summary(samples_of(0.5 + noise(1) + np.zeros((4, 1)), match_batches=True))
+    assert same["ess"] == pytest.approx(400, rel=0.3)  # chains without noise do the same
+
+
 def test_what_all_chains_share_is_not_an_error():
     steps = 0.1 * noise()
     assert health.mean_error(steps + np.exp(-STEP / 100)) == pytest.approx(health.mean_error(steps))

@@ -141,7 +141,7 @@ class _Steps:
     def init_loss(self) -> dict[str, float]:
         """The loss of the trained weights that is subtracted, and its standard error."""
         if self._samples.settings.init_loss == "paired":
-            mean, error = _mean(self.paired), mean_error(self._independent(self.paired))
+            mean, error = _mean(self.paired), self._error_of(self.paired)
         else:
             mean, error = self._samples.init_loss, self._samples.init_loss_se
         return {"init_loss": mean, "init_loss_se": error}
@@ -153,7 +153,7 @@ class _Steps:
         differences = self.losses - self.paired
         return {
             "split_rhat": split_rhat(differences),
-            "ess": effective_draws(self._independent(differences)),
+            "ess": float(np.fmin.reduce([*map(effective_draws, self._views(differences))])),
             "share_below": float((differences < 0).mean()),
             "drift": _slope(differences[:, differences.shape[1] // 2 :].mean(axis=0)),
         }
@@ -163,17 +163,25 @@ class _Steps:
             return np.nan
         settings = self._samples.settings
         if settings.init_loss == "paired":
-            return settings.n_beta * mean_error(self._independent(self.losses - self.paired))
-        error = mean_error(self._independent(self.losses))
+            return settings.n_beta * self._error_of(self.losses - self.paired)
+        error = self._error_of(self.losses)
         return settings.n_beta * float(np.hypot(error, self._samples.init_loss_se))
 
-    def _independent(self, values: np.ndarray) -> np.ndarray:
-        """The rows of values (chains, steps); their mean where chains see the same batches."""
+    def _error_of(self, values: np.ndarray) -> float:
+        """The standard error of the mean of values (chains, steps)."""
+        return float(np.fmax.reduce([*map(mean_error, self._views(values))]))
+
+    def _views(self, values: np.ndarray) -> list[np.ndarray]:
+        """The rows of values (chains, steps), and their mean where chains see the same batches.
+
+        What batches do to all chains is only seen in the mean. What chains do by themselves is
+        better seen between them: batches that come again in the same order hide it in the mean.
+        """
         settings = self._samples.settings
         shared = settings.match_batches or not settings.shuffle
         if shared and settings.batch_size < self._samples.n_items and len(values):
-            return values.mean(axis=0, keepdims=True)
-        return values
+            return [values, values.mean(axis=0, keepdims=True)]
+        return [values]
 
 
 def mean_error(values: np.ndarray) -> float:

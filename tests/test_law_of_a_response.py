@@ -64,7 +64,18 @@ def test_what_does_not_rise_has_a_power_law_and_a_named_law_stays(table):
     assert "best for C" not in asked.text
 
 
+def test_a_run_with_an_infinite_value_does_not_change_the_law(table):
+    raw = pd.read_csv(table)
+    raw.loc[0, "llc mean"] = np.inf
+    raw.to_csv(table, index=False)
+    result = front.law_of_table(table, response="llc mean", bootstrap=0)
+    assert result.fit.facts["card"] == "growth"
+    assert result.fit.summary["n_dropped"].item() == 2
+
+
 REFUSED = {
+    "no name": ({"response": ""}, "no column ''"),
+    "the loss": ({"response": "loss"}, "the loss is fitted where no other column is named"),
     "an unknown column": (
         {"response": "llc_mean"},
         "no column 'llc_mean'; did you mean 'llc mean'",
@@ -80,7 +91,7 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_cannot_be_fitted_is_told(table, case):
     settings, message = REFUSED[case]
-    pd.read_csv(table).assign(name="a").to_csv(table, index=False)
+    pd.read_csv(table).assign(name="a", loss=1.0).to_csv(table, index=False)
     with pytest.raises(IsolossError, match=message):
         front.law_of_table(table, bootstrap=0, **settings)
 

@@ -68,6 +68,7 @@ CHANGES = {
         "where": "h_tse > 3",
     },
     "fit.entropy.response: found 'h_tse'; the law envelope is one of": {"card": "envelope"},
+    "fit.entropy.response: the loss is fitted where no other": {"response": "loss"},
     "fit.entropy.response: points along runs have a loss": {"points": "curves"},
 }
 

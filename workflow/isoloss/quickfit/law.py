@@ -170,8 +170,8 @@ def _with_law(meaning: Meaning, runs: pd.DataFrame, law: str | None) -> Meaning:
     if law is not None:
         return meaning
     letter, finished = _variable(meaning), runs[runs["status"] == "done"]
-    sides = finished[[LETTERS[letter], meaning.response]].dropna().to_numpy(float).T
-    rises = rank_correlation(*sides) > 0
+    sides = finished[[LETTERS[letter], meaning.response]].to_numpy(float)
+    rises = rank_correlation(*sides[np.isfinite(sides).all(axis=1)].T) > 0
     note = f"{meaning.response} {'rises' if rises else 'does not rise'} with {letter}: the law is"
     law = "growth" if rises else "power_law"
     return replace(meaning, law=law, notes=(*meaning.notes, f"{note} {law}; another: --law"))
@@ -307,7 +307,7 @@ def _fit_sizes(
     fit = fit_law(runs, law, options, **settings)
     finished = runs[runs["status"] == "done"]
     if meaning.response is not None:
-        finished = finished[finished[meaning.response].notna()]
+        finished = finished[np.isfinite(finished[meaning.response])]
     held = None
     if finished["n_flops"].notna().all() and _has_budgets(finished):
         held = _fit_held_out(runs, finished, law, options, settings)

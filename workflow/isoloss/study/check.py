@@ -914,6 +914,9 @@ def _response_kind_problems(fit: Mapping[str, Any], place: str) -> list[Problem]
     response = fit.get("response")
     if response is None:
         return []
+    if response == RESPONSE:
+        reason = "the loss is fitted where no other column is named"
+        return [Problem(place, reason, "leave it out")]
     wrong = response_problems(fit["card"], response, place)
     if fit["points"] != "runs":
         reason = f"points along runs have a loss, and no {response!r:.60}"

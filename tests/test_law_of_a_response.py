@@ -83,8 +83,9 @@ REFUSED = {
     "a size": ({"response": "params", "given": {"N": "params"}}, "the column 'params' is N"),
     "words": ({"response": "name"}, "rows 1, 2, 3.*'a' is not a number"),
     "mixtures": ({"response": "llc mean", "law": "log_linear"}, "one of the losses by domain"),
-    "budgets": ({"response": "llc mean", "flops": [1e20]}, "flops: it is about the least loss"),
-    "a best run": ({"response": "llc mean", "best_of": ["N"]}, "best_of: it is about the least"),
+    "budgets": ({"response": "llc mean", "flops": [1e20]}, "flops: it is about the loss"),
+    "a unit": ({"response": "llc mean", "loss_unit": "bits"}, "loss_unit: it is about the loss"),
+    "a best run": ({"response": "llc mean", "best_of": ["N"]}, "best_of: it is about the loss"),
 }
 
 
@@ -101,3 +102,14 @@ def test_the_line_to_paste_names_the_response(table):
     with pytest.raises(IsolossError) as told:
         front.law_of_table(table, "chinchilla", response="llc mean")
     assert "--response 'llc mean'" in str(told.value) and "loss=" not in str(told.value)
+
+
+def test_no_doubt_is_answered_with_the_run_of_least_loss(table):
+    raw = pd.read_csv(table)
+    raw["lr"] = np.arange(len(raw)) % 2
+    raw["llc mean"] *= 1 + raw["lr"]
+    for lr in (raw["lr"], "warm-" + raw["lr"].astype(str)):
+        raw.assign(lr=lr).to_csv(table, index=False)
+        doubts = front.law_of_table(table, response="llc mean", bootstrap=0).fit.findings
+        assert "pooled" in set(doubts["check"])
+        assert not doubts["remedy"].str.contains("best-of").any()

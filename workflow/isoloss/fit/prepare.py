@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from isoloss.core import tables
 from isoloss.core.filters import LETTERS, evaluate
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.tables import WHOLE
@@ -131,13 +132,14 @@ def check_response(runs: pd.DataFrame, response: str, place: str) -> None:
 
     Raises:
         IsolossError: there is no such column, its name has a meaning of its own in predictions, it
-            holds no numbers, one that is not above 0, or one that is out of RANGE.
+            holds no numbers, one that is not above 0, or one that is out of RANGE, or it is one of
+            the settings and labels that all runs have.
     """
+    if not isinstance(response, str) or response not in runs:
+        raise IsolossError(Problem(place, f"no column {response!r}", nearest(response, runs)))
     if response in (*LETTERS, *PREDICTED):
         reason = f"{response!r} has a meaning of its own beside what a law predicts"
         raise IsolossError(Problem(place, reason, "give the column another name"))
-    if response not in runs:
-        raise IsolossError(Problem(place, f"no column {response!r}", nearest(response, runs)))
     column = runs[response]
     numeric = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
     if column.isna().all() or (numeric and not np.isfinite(column.astype(float)).any()):
@@ -145,6 +147,9 @@ def check_response(runs: pd.DataFrame, response: str, place: str) -> None:
         raise IsolossError(Problem(place, reason, "name another column"))
     if not numeric:
         reason = f"the column {response!r} does not hold numbers"
+        raise IsolossError(Problem(place, reason, "name another column"))
+    if response in tables.schema("runs").names:
+        reason = f"{response!r} is a setting or a label of runs, and a law is of what they reach"
         raise IsolossError(Problem(place, reason, "name another column"))
     values = column.to_numpy(float, na_value=np.nan)
     low = runs.loc[values <= 0, "run_id"].astype(str)

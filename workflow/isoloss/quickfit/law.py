@@ -137,7 +137,8 @@ def law_of_table(
     opened = open_source(source, Limits(max_seconds, max_mib))
     _check_asked(opened.label, given or {}, flops)
     if response is not None:
-        _check_response(law, response, best_of, flops)
+        unit = None if (given or {}).get("loss") else loss_unit  # of a loss for filters
+        _check_response(law, response, {"best_of": best_of, "flops": flops, "loss_unit": unit})
     parsed = rows(opened)
     own = named(parsed.rows, opened.label)
     raw, meaning = _read_columns(own, opened.label, law, given or {}, options, response)
@@ -195,13 +196,13 @@ def _check_asked(source: str, given: Mapping[str, str], flops: Sequence[float]) 
 
 
 def _check_response(
-    law: str | None, response: str, best_of: Sequence[str], flops: Sequence[float]
+    law: str | None, response: str, of_loss: Mapping[str, Sequence[Any] | None]
 ) -> None:
-    """Refuse what only a loss has: mixtures, frontiers, a best run, a best division of a budget."""
+    """Refuse what only a loss has: mixtures, frontiers, and settings about it, by their names."""
     wrong = [] if law is None else response_problems(law, response)
-    for place, given in (("best_of", best_of), ("flops", flops)):
+    for place, given in of_loss.items():
         if given:
-            reason = f"it is about the least loss, and {response!r} is fitted"
+            reason = f"it is about the loss, and {response!r} is fitted"
             wrong.append(Problem(place, reason, "leave it out"))
     if wrong:
         raise IsolossError(*wrong)

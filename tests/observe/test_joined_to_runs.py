@@ -80,7 +80,7 @@ def test_a_fit_of_what_cannot_be_fitted_is_told_before_anything_runs(config, mes
         del config["fit"]["entropy"]["options"]
     with pytest.raises(StudyError) as told:
         check.check(config)
-    assert message in str(told.value)
+    assert message in str(told.value) and len(told.value.problems) == 1
 
 
 def test_without_the_observation_there_is_nothing_to_fit(config):

@@ -144,3 +144,10 @@ def test_runs_have_their_own_values_in_any_order_and_none_where_they_were_not_ob
     both = {"seen": {"q_all": {**COLUMN, "rows": {}}}}
     with pytest.raises(TableError, match="observation seen, table observations: has several rows"):
         with_observed(runs, both, files)
+
+
+def test_a_table_that_is_not_given_is_named(tmp_path):
+    runs, columns = pd.DataFrame({"run_id": ["a"]}), {"q": COLUMN}
+    files = [observations(tmp_path / "1.parquet", {"a": 1.0})]
+    with pytest.raises(TableError, match="observation more, table observations: is not given"):
+        with_observed(runs, {"seen": columns, "more": columns}, files)

@@ -36,7 +36,7 @@ def test_one_command_fits_a_column_that_grows_and_divides_no_budget(table, tmp_p
         "columns: N = params (guessed), D = tokens (guessed), fitted: llc mean",
         "llc mean rises with N: the law is growth; another: --law",
         "growth: llc mean = E + A N^γ",
-        "held out: the",
+        "held out: the run of most compute",
         "% of the llc mean",
     ):
         assert part in output, part

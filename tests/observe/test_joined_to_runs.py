@@ -68,6 +68,7 @@ CHANGES = {
         "where": "h_tse > 3",
     },
     "fit.entropy.response: found 'h_tse'; the law envelope is one of": {"card": "envelope"},
+    "fit.entropy.response: the loss is fitted where no other": {"response": "loss"},
     "fit.entropy.response: points along runs have a loss": {"points": "curves"},
 }
 
@@ -79,7 +80,7 @@ def test_a_fit_of_what_cannot_be_fitted_is_told_before_anything_runs(config, mes
         del config["fit"]["entropy"]["options"]
     with pytest.raises(StudyError) as told:
         check.check(config)
-    assert message in str(told.value)
+    assert message in str(told.value) and len(told.value.problems) == 1
 
 
 def test_without_the_observation_there_is_nothing_to_fit(config):
@@ -143,3 +144,10 @@ def test_runs_have_their_own_values_in_any_order_and_none_where_they_were_not_ob
     both = {"seen": {"q_all": {**COLUMN, "rows": {}}}}
     with pytest.raises(TableError, match="observation seen, table observations: has several rows"):
         with_observed(runs, both, files)
+
+
+def test_a_table_that_is_not_given_is_named(tmp_path):
+    runs, columns = pd.DataFrame({"run_id": ["a"]}), {"q": COLUMN}
+    files = [observations(tmp_path / "1.parquet", {"a": 1.0})]
+    with pytest.raises(TableError, match="observation more, table observations: is not given"):
+        with_observed(runs, {"seen": columns, "more": columns}, files)

@@ -914,6 +914,9 @@ def _response_kind_problems(fit: Mapping[str, Any], place: str) -> list[Problem]
     response = fit.get("response")
     if response is None:
         return []
+    if response == RESPONSE:
+        reason = "the loss is fitted where no other column is named"
+        return [Problem(place, reason, "leave it out")]
     wrong = response_problems(fit["card"], response, place)
     if fit["points"] != "runs":
         reason = f"points along runs have a loss, and no {response!r:.60}"
@@ -988,8 +991,8 @@ def _response_value_problems(
     fit: Mapping[str, Any], runs: pd.DataFrame, place: str
 ) -> list[Problem]:
     """Problems of the values of a response: they are no numbers, or not above 0."""
-    if fit.get("response") is None:
-        return []
+    if fit.get("response") in (None, RESPONSE):
+        return []  # another check refuses the loss by its name
     try:
         check_response(runs[runs["status"] == "done"], fit["response"], f"{place}.response")
     except IsolossError as error:

@@ -44,12 +44,14 @@ COLUMNS = {
         "table": "llc",
         "column": "llc_mean",
         "rows": {"setting": 0},
+        "status": "llc_status",
         "about": "local learning coefficient (setting 0 of its observation)",
     },
     "llc_se": {
         "table": "llc",
         "column": "llc_se",
         "rows": {"setting": 0},
+        "status": "llc_status",
         "about": "standard error of llc_mean",
     },
     "llc_status": {

@@ -82,7 +82,7 @@ OPTIONS = {
         "maximum": 1e15,
         "default": None,
         "description": "n times the inverse temperature, or several; n / ln n if null, n the"
-        " items that the run was trained on.",
+        " items that the run draws its batches from, seen or not (n_items of the table llc).",
     },
     "localization": {
         "type": ["number", "array"],
@@ -316,7 +316,7 @@ def settings_of(options: Mapping[str, Any], n_items: int) -> list[Settings]:
 
     Args:
         options: those of OPTIONS.
-        n_items: the items that the run was trained on, n.
+        n_items: the items that batches of the run are drawn from, n.
 
     Raises:
         IsolossError: a setting is out of range.

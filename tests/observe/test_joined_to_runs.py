@@ -35,6 +35,7 @@ def test_columns_of_a_card_are_in_its_tables_and_outcomes_of_runs(name):
         assert about["table"] in ("observations", *facts.get("TABLES", ()))
         table = tables.schema(about["table"]).names
         assert {about["column"], *about.get("rows", {})} <= set(table)
+        assert about.get("status", column) in columns_of(name)
         assert about["about"] and tables.role("runs", column) == "outcome"
 
 
@@ -87,6 +88,15 @@ def test_without_the_observation_there_is_nothing_to_fit(config):
     del config["observe"]
     with pytest.raises(StudyError, match=r"fit\.entropy\.response: no column 'h_tse'"):
         check.check(config)
+
+
+@pytest.mark.parametrize("mistake", [{"options": {"no_such": 1}}, {"sweep": []}, {"card": "none"}])
+def test_a_mistake_in_an_observation_is_told_alone(config, mistake):
+    config["observe"]["paths"] |= mistake
+    with pytest.raises(StudyError) as told:
+        check.check(config)
+    places = {problem.place.split(".")[0] for problem in told.value.problems}
+    assert places == ({"observe"} if "options" in mistake else {"observe", "fit"})
 
 
 def test_two_observations_give_no_run_the_same_column(config):

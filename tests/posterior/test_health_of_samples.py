@@ -120,6 +120,8 @@ STEP = np.arange(400)
         (0.5 + 0.2 * noise() + STEP / 400, "not settled: the last half of the steps moves the LLC"),
         (0.3 * noise() - 0.01, "not at a minimum: "),
         (0.01 * noise() - 0.5, "the LLC is negative"),
+        (0.1 * noise() - noise().mean() / 10 + 0.002, "the LLC may be 0: it is "),
+        (1e9 * np.outer([1, 0, 0, 0], STEP == 7), "the LLC may be 0: it is 1.0 times its error"),
         (200 + noise(), "the LLC is above 500, half the weights"),
         (0.5 + 0.1 * noise(4, 8), "few independent draws: about"),
     ],

@@ -295,8 +295,9 @@ def _doubts(row: dict[str, Any], n_steps: int) -> Iterator[str]:
     if row["share_below"] > SHARE_BELOW:
         share = f"{100 * row['share_below']:.0f} %"
         yield f"not at a minimum: {share} of the steps have a lower loss than the trained weights"
-    if llc < 0:
-        sure = "" if llc < -ERRORS * error else " within its error of 0"
-        yield f"the LLC is negative{sure}"
+    if abs(llc) < ERRORS * error:
+        yield f"the LLC may be 0: it is {abs(llc) / error:.1f} times its error"
+    elif llc < 0:
+        yield "the LLC is negative"
     if llc - ERRORS * error > BOUND_SHARE * bound:
         yield f"the LLC is above {bound:g}, half the weights, the largest that a minimum has"

@@ -284,12 +284,23 @@ class _Sections:
         observations = dict(self._entries("observe"))
         self.problems += join_problems(observations)
         for sweep in self.runs:
-            given = joined(observations, sweep)
+            given = joined({**self._ill_observed(), **observations}, sweep)
             self.observed[sweep] = {c for columns in given.values() for c in columns}
             for column in sorted(self.observed[sweep].intersection(self.runs[sweep])):
                 reason = f"its runs get the column {column!r}, which is one of their settings"
                 self.problems.append(Problem(f"train.{sweep}", reason, "rename the setting"))
             self.runs[sweep] = self.runs[sweep].assign(**_not_observed_yet(given))
+
+    def _ill_observed(self) -> dict[str, Any]:
+        """Observations with a mistake that still say which runs they give which columns."""
+        names = self.config["observe"] if isinstance(self.config.get("observe"), dict) else ()
+        entries = {name: _entry(self.config, "observe", name) for name in names}
+        known = registry.names("observable")
+        return {
+            name: {"join": True, **entry}
+            for name, entry in entries.items()
+            if entry.get("card") in known and "sweep" in entry
+        }
 
     def _check_tables(self) -> None:
         """Tables of runs that were made elsewhere."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import inspect
 import math
@@ -20,7 +21,7 @@ from isoloss.models import transformer
 from isoloss.posterior import compat
 from isoloss.posterior.items import read
 from isoloss.posterior.sampler import sample
-from isoloss.posterior.settings import Settings
+from isoloss.posterior.settings import Settings, SettingsError
 from isoloss.posterior.tokens import token_losses
 from isoloss.posterior.verbs import potential_of
 
@@ -144,6 +145,44 @@ def test_masks_name_the_parameters_of_the_model(model, tokens):
     assert int(result["n_sampled"]) == 35 + 10
     with pytest.raises(IsolossError, match=r"did you mean 'o\.bias'"):
         isoloss.llc(model, items_of(tokens), param_masks={"o.bia": None}, **SHORT)
+
+
+@pytest.mark.parametrize("engine", ["fast", "compat"])
+@pytest.mark.parametrize(
+    ("masks", "message"),
+    [
+        ({"o.weight": np.ones((10, 7))}, r"param_masks\['o\.weight'\]: has shape \(10, 7\)"),
+        (["o.weight"], "param_masks: is of type list; give a dict"),
+        ({}, "param_masks: names no parameter"),
+        ({"tied.weight": None}, "is the same tensor as 'o.weight'; give the mask by that name"),
+    ],
+)
+def test_masks_that_do_not_fit_are_refused_by_both_engines(engine, masks, message, model, tokens):
+    tied = copy.deepcopy(model)
+    tied.tied = tied.o
+    with pytest.raises(SettingsError, match=message):
+        isoloss.llc(tied, items_of(tokens), param_masks=masks, engine=engine, **SHORT)
+
+
+@pytest.mark.parametrize("engine", ["fast", "compat"])
+def test_masks_may_be_arrays(engine, model, tokens):
+    mask = np.arange(70).reshape(7, 10) % 2
+    results = [
+        isoloss.llc(model, items_of(tokens), param_masks={"o.weight": one}, engine=engine, **SHORT)
+        for one in (mask, torch.from_numpy(mask))
+    ]
+    assert results[0].identical(results[1])
+
+
+@pytest.mark.parametrize("engine", ["fast", "compat"])
+def test_what_is_frozen_is_not_sampled(engine, model, tokens):
+    frozen = copy.deepcopy(model)
+    frozen.o.requires_grad_(False)
+    if engine == "fast":
+        with pytest.raises(SettingsError, match="needs no gradient, so it is not sampled"):
+            isoloss.llc(frozen, items_of(tokens), param_masks={"o.weight": None}, **SHORT)
+    with pytest.raises(SettingsError, match="no parameter needs a gradient"):
+        isoloss.llc(frozen.requires_grad_(False), items_of(tokens), engine=engine, **SHORT)
 
 
 def test_losses_of_observables_are_recorded_at_each_draw(model, tokens):

@@ -15,6 +15,7 @@ from isoloss.core.escape import listed, visible
 from isoloss.core.problems import Problem, nearest
 from isoloss.posterior import compat, datatree, items
 from isoloss.posterior.health import chain_rows, summary
+from isoloss.posterior.masks import Masks, checked_masks
 from isoloss.posterior.model_potential import ModelPotential
 from isoloss.posterior.sampler import Samples, sample
 from isoloss.posterior.settings import Settings, SettingsError, refuse_unknown
@@ -109,6 +110,7 @@ def llc(
     mode = kwargs.pop("mode", "eval")
     batches, seed = kwargs.pop("batches_per_draw", 3), kwargs.pop("obs_seed", 1337)
     settings = settings_of(kwargs)
+    masks = _trained_masks(param_masks, model)
     potential = potential_of(model, items.read(dataset), loss_fn, mode)
     watched = [
         _Watched(one.name, potential_of(model, one.items(), loss_fn, mode), settings)
@@ -119,8 +121,26 @@ def llc(
         for one in watched:
             one.look(draw, weights)
 
-    samples = sample(potential, settings, masks=param_masks, watch=watch)
+    samples = sample(potential, settings, masks=masks, watch=watch)
     return _dataset(samples, watched)
+
+
+def _trained_masks(masks: Masks | None, model: nn.Module) -> Masks | None:
+    """The masks of a user, none of which is of a frozen parameter."""
+    checked = checked_masks(masks, model)
+    frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
+    problems = [
+        Problem(
+            f"param_masks[{visible(repr(name))}]",
+            "the parameter needs no gradient, so it is not sampled",
+            "call requires_grad_() on it, or leave it out",
+        )
+        for name in masks or ()
+        if name in frozen
+    ]
+    if problems:
+        raise SettingsError(*problems)
+    return None if masks is None else checked
 
 
 def settings_of(given: Mapping[str, Any]) -> Settings:

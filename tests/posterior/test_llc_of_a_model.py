@@ -207,6 +207,17 @@ def test_observables_do_not_change_the_samples(model, tokens):
     assert observed[list(alone)].identical(alone)
 
 
+def test_in_train_mode_too_a_chain_does_not_depend_on_how_many_there_are(model, tokens):
+    noisy = nn.Sequential(copy.deepcopy(model), nn.Dropout(0.5))
+    many, *fewer = [
+        isoloss.llc(noisy, items_of(tokens), mode="train", **{**SHORT, "num_chains": chains})
+        for chains in (5, 1, 2, 3)
+    ]
+    for result in fewer:
+        of_many = many.isel(chain=slice(result.sizes["chain"]))
+        assert result["loss_trace"].identical(of_many["loss_trace"])
+
+
 def test_a_chain_that_fails_is_named_and_left_out(model, tokens):
     steps_of_chains = iter(range(4 * 20))
 

@@ -28,7 +28,8 @@ class ModelPotential:
         loss_fn: of what the module returns and targets to losses (batch,) or (batch, ...); the mean
             over all dimensions but the first is the loss of an item. By default `cross_entropy`.
         mode: `eval`, or `train`, in which dropout draws and batch norm counts. A chain's draws go
-            on from call to call.
+            on from step to step, those of `losses` from call to call beside them: so in train mode
+            the loss of the trained weights depends on which items are asked for, and in what order.
 
     Raises:
         IsolossError: inputs and targets do not fit, or the module has nothing to sample.

@@ -42,7 +42,10 @@ class Copies:
 
     def __init__(self, module: torch.nn.Module, loss: LossFunction, copies: int) -> None:
         self.module, self.loss = module, loss
-        self._random = [_first_state(i) for i in range(copies)] if module.training else []
+        # losses are also asked for between steps, and must not move the draws of the steps
+        numbers = range(copies) if module.training else range(0)
+        self._random_of_steps = [_first_state(i) for i in numbers]
+        self._random_of_losses = [_first_state(-1 - i) for i in numbers]
         self._bound: list[tuple[Tensor, Tensor | None, list[torch.nn.Module]]] = []
 
     def learn(self, weights: Tensor, gradient: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
@@ -57,7 +60,7 @@ class Copies:
         modules, losses = self._modules(weights, gradient), []
         gradient.zero_()
         for i, (module, x, y) in enumerate(zip(modules, inputs, targets, strict=True)):
-            with self._own_randomness(i), torch.enable_grad():
+            with _randomness(self._random_of_steps, i), torch.enable_grad():
                 of_copy = self.loss(module(x), y)
                 of_copy.mean().backward()
             losses.append(of_copy.detach())
@@ -67,7 +70,7 @@ class Copies:
         """The losses that `learn` returns, without the gradient."""
         modules, losses = self._modules(weights, None), []
         for i, (module, x, y) in enumerate(zip(modules, inputs, targets, strict=True)):
-            with self._own_randomness(i), torch.no_grad():
+            with _randomness(self._random_of_losses, i), torch.no_grad():
                 losses.append(self.loss(module(x), y))
         return torch.stack(losses)
 
@@ -80,20 +83,6 @@ class Copies:
         modules = [_twin(self.module, w, g) for w, g in zip(weights, gradients, strict=True)]
         self._bound = [(weights, gradient, modules), *self._bound[: KEPT - 1]]
         return modules
-
-    @contextmanager
-    def _own_randomness(self, copy_number: int) -> Iterator[None]:
-        """Dropout of a copy in train mode depends on no other copy, nor on torch's global state."""
-        if not self._random:
-            yield
-            return
-        outside = torch.get_rng_state()
-        torch.set_rng_state(self._random[copy_number])
-        try:
-            yield
-            self._random[copy_number] = torch.get_rng_state()
-        finally:
-            torch.set_rng_state(outside)
 
 
 def trained(module: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
@@ -155,6 +144,21 @@ def _twin(module: torch.nn.Module, flat: Tensor, gradient: Tensor | None) -> tor
             there.grad = gradient[part].view_as(parameter)
         places[id(parameter)] = there
     return copy.deepcopy(module, places)
+
+
+@contextmanager
+def _randomness(states: list[Tensor], copy_number: int) -> Iterator[None]:
+    """Dropout of a copy in train mode depends on no other copy, nor on torch's global state."""
+    if not states:
+        yield
+        return
+    outside = torch.get_rng_state()
+    torch.set_rng_state(states[copy_number])
+    try:
+        yield
+        states[copy_number] = torch.get_rng_state()
+    finally:
+        torch.set_rng_state(outside)
 
 
 def _first_state(number: int) -> Tensor:

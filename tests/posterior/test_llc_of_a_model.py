@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
 
 import isoloss
 from isoloss.core.problems import IsolossError
@@ -289,11 +290,41 @@ def test_arguments_that_are_not_taken_are_named(arguments, error, message, model
         ([{"input_ids": [1]}] * 9, "have length 1"),
         ([1, 2, 3], "items are of type int"),
         ((np.zeros((3, 2)), np.zeros(4)), "3 inputs and 4 targets"),
+        (None, "dataset: is of type NoneType, without a length"),
+        (DataLoader([(0, 0)]), "dataset: is a DataLoader, .*loader.dataset"),
+        ({"input_ids": [[0, 1]]}, "dataset: is one mapping with 'input_ids'; give a list"),
+        (
+            [{"input_ids": [0, 1]}] * 3 + [{"input_ids": [0]}],
+            r"dataset: input_ids: have shape \(2,\) in item 0 and \(1,\) in item 3; cut or pad",
+        ),
+        ([{"input_ids": [0, 1]}, {"ids": [0, 1]}], "dataset: item 1 has no 'input_ids'"),
+        ([(np.zeros(3), 0), (np.zeros(2), 0)], r"dataset: inputs: have shape .* in item 1"),
+        ([("a", 0)] * 3, "dataset: inputs: are of type str; give tensors"),
     ],
 )
 def test_data_that_is_not_understood_is_refused(dataset, message, model):
     with pytest.raises(ValueError, match=message):
         isoloss.llc(model, dataset, {}, **SHORT)
+
+
+def test_observables_are_named_in_a_dict(model, tokens):
+    data = items_of(tokens)
+    with pytest.raises(ValueError, match="observables: is of type list; give a dict"):
+        isoloss.llc(model, data, [data], **SHORT)
+    with pytest.raises(ValueError, match=r"observables\['a'\]: is of type NoneType"):
+        isoloss.llc(model, data, {"a": None}, **SHORT)
+
+
+def test_two_items_that_are_pairs_are_not_taken_for_inputs_and_targets():
+    module, (inputs, targets) = classifier()
+    results = [
+        isoloss.llc(module, data, {}, **SHORT)
+        for data in (
+            (inputs[:2], targets[:2]),
+            list(zip(torch.from_numpy(inputs[:2]), targets[:2], strict=True)),
+        )
+    ]
+    assert results[0].identical(results[1])
 
 
 def test_the_compat_engine_takes_token_sequences_only():

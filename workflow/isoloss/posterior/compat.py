@@ -291,7 +291,7 @@ def sample(
     options = method_options(config.sampling_method, given, **named)
     config = replace(config, sampling_method_kwargs=options)
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    length = len(dataset[0]["input_ids"])
+    length = sequences(dataset, [0]).shape[1]
     if length < 2:
         reason = f"its sequences have length {length}"
         raise SettingsError(Problem("dataset", reason, "the loss of a next token needs 2 or more"))

@@ -267,6 +267,10 @@ def _mean(values: np.ndarray) -> float:
 def _doubts(row: dict[str, Any], n_steps: int) -> Iterator[str]:
     """What speaks against the LLC of a row, one reason at a time."""
     llc, error, bound = row["llc_mean"], row["llc_se"], row["n_sampled"] / 2
+    if row["distance"] == 0:
+        yield "the weights did not move"
+    elif row["chains_ok"] and np.isnan(error):
+        yield f"the error is not known: too few steps after burn-in ({n_steps})"
     if row["chains_failed"]:
         yield f"{row['chains_failed']} of {row['num_chains']} chains failed: NaN or infinite loss"
     if row["split_rhat"] > SPLIT_RHAT:

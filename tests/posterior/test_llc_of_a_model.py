@@ -307,6 +307,32 @@ def test_data_that_is_not_understood_is_refused(dataset, message, model):
         isoloss.llc(model, dataset, {}, **SHORT)
 
 
+CLASSES = np.arange(60) % 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"model": lambda inputs: inputs}, "model: is of type function"),
+        ({"model": nn.Linear(4, 4)}, r"dataset: .* inputs of shape \(3,\) and targets of shape"),
+        ({"targets": CLASSES + (CLASSES > 2)}, r"dataset: the losses of items \[0, 0, 3\]"),
+        ({"targets": -CLASSES}, "dataset: a target is -3; number classes from 0"),
+        ({"loss_fn": lambda y, t: None}, "so that they fit together"),
+        (
+            {"loss_fn": lambda y, t: torch.zeros(len(t))},
+            "loss_fn: the losses do not depend on a parameter",
+        ),
+        ({"loss_fn": lambda y, t: (y[:, :1] - t) ** 2}, r"loss_fn: losses \(2, 2\) for 2 items"),
+        ({"observables": {"a": ((np.zeros((9, 2)), CLASSES[:9]), 1)}}, r"observables\['a'\]: the"),
+    ],
+)
+def test_a_model_that_does_not_fit_its_data_is_refused_before_sampling(arguments, message):
+    module, (inputs, _) = classifier()
+    given = {"model": module, "dataset": (inputs, arguments.pop("targets", CLASSES)), **arguments}
+    with pytest.raises(IsolossError, match=message):
+        isoloss.llc(**given, **SHORT)
+
+
 def test_observables_are_named_in_a_dict(model, tokens):
     data = items_of(tokens)
     with pytest.raises(ValueError, match="observables: is of type list; give a dict"):

@@ -100,7 +100,10 @@ def llc(
     if engine not in ENGINES:
         reason = f"there is no engine {visible(repr(engine))}"
         raise SettingsError(Problem("engine", reason, nearest(engine, ENGINES)))
-    observables = observables or {}
+    if not isinstance(model, nn.Module):
+        reason = f"is of type {type(model).__name__}"
+        raise SettingsError(Problem("model", reason, "give a torch.nn.Module"))
+    observables = {} if observables is None else observables
     kwargs |= {"lr": lr, "n_beta": n_beta}
     if engine == "compat":
         items.tokens_of(items.read(dataset, [0]), "dataset")
@@ -112,6 +115,7 @@ def llc(
     settings = settings_of(kwargs)
     masks = _trained_masks(param_masks, model)
     potential = potential_of(model, items.read(dataset), loss_fn, mode)
+    potential.check("dataset")
     watched = [
         _Watched(one.name, potential_of(model, one.items(), loss_fn, mode), settings)
         for one in items.observed(observables, batches, seed, settings.batch_size)
@@ -237,6 +241,7 @@ class _Watched:
     """
 
     def __init__(self, name: str, potential: ModelPotential, settings: Settings) -> None:
+        potential.check(f"observables[{name!r}]")
         self.name, self._potential = name, potential
         shape = (settings.num_chains, settings.num_draws, potential.n_items)
         self.losses = np.full(shape, np.nan, dtype=np.float32)

@@ -337,8 +337,14 @@ def test_observables_are_named_in_a_dict(model, tokens):
     data = items_of(tokens)
     with pytest.raises(ValueError, match="observables: is of type list; give a dict"):
         isoloss.llc(model, data, [data], **SHORT)
-    with pytest.raises(ValueError, match=r"observables\['a'\]: is of type NoneType"):
-        isoloss.llc(model, data, {"a": None}, **SHORT)
+    for observables, message in (
+        ({"a": None}, r"observables\['a'\]: is of type NoneType"),
+        ({"trace": data}, r"observables\['trace'\]: its variable would be loss_trace"),
+        ({"a": (data, 1.5)}, r"in 1\.5 batches; give a whole number"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            isoloss.llc(model, data, observables, **SHORT)
+    assert "loss__3" in isoloss.llc(model, data, {3: data}, **SHORT)
 
 
 def test_two_items_that_are_pairs_are_not_taken_for_inputs_and_targets():

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from isoloss.core.problems import Problem
 from isoloss.posterior.settings import SettingsError
 from isoloss.posterior.tokens import COLUMN, sequences, stacked
 
+RESERVED = ("loss_trace",)  # a variable of every result
 _REMEDY = f"items with {COLUMN}, a pair (inputs, targets), or items that are such pairs"
 
 
@@ -88,7 +90,7 @@ def count_of(dataset: Any, place: str = "dataset") -> int:
         remedy = f"give a list of one for each item, or {_REMEDY}"
         raise SettingsError(Problem(place, reason, remedy))
     collection = dataset[0] if is_pair(dataset) else dataset
-    if not (hasattr(collection, "__len__") and hasattr(collection, "__getitem__")):
+    if not isinstance(collection, Sized):
         reason = f"is of type {type(dataset).__name__}, without a length and items by number"
         raise SettingsError(Problem(place, reason, f"give {_REMEDY}"))
     return len(collection)
@@ -155,7 +157,7 @@ def observed(datasets: Mapping[str, Any], batches: int, seed: int, size: int) ->
         size: items of a batch.
 
     Raises:
-        SettingsError: a dataset has too few items, or two of them the same variables.
+        SettingsError: a dataset has too few items, or variables that another one or the LLC has.
 
     Example:
         >>> data = [{"input_ids": [0, 1]} for _ in range(9)]
@@ -167,8 +169,9 @@ def observed(datasets: Mapping[str, Any], batches: int, seed: int, size: int) ->
         raise SettingsError(Problem("observables", reason, "give a dict: {name: dataset}"))
     chosen: dict[str, Observed] = {}
     for given_name, given in datasets.items():
-        counted = isinstance(given, tuple) and len(given) == 2 and isinstance(given[1], int)
+        counted = isinstance(given, tuple) and len(given) == 2 and isinstance(given[1], Real)
         dataset, count = given if counted else (given, batches)
+        given_name = str(given_name)
         name = "".join(c if c.isalnum() or c == "_" else "_" for c in given_name) or "_"
         name = f"_{name}" if name[0].isdigit() else name
         place = f"observables[{visible(repr(given_name))}]"
@@ -176,8 +179,12 @@ def observed(datasets: Mapping[str, Any], batches: int, seed: int, size: int) ->
         if name in chosen:
             reason = f"another one has the variable loss_{name} too"
             raise SettingsError(Problem(place, reason, "give it another name"))
-        if count < 1:
-            reason, remedy = f"is to be evaluated in {count} batches", "give 1 or more"
+        if f"loss_{name}" in RESERVED:
+            reason = f"its variable would be loss_{name}, which the result has already"
+            raise SettingsError(Problem(place, reason, "give it another name"))
+        if not isinstance(count, Integral) or count < 1:
+            reason = f"is to be evaluated in {count} batches"
+            remedy = "give a whole number, 1 or more"
             raise SettingsError(Problem(place, reason, remedy))
         if n < count * size:
             reason = f"has {n} items, fewer than {count} batches of {size}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import inspect
 import math
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
 
 import isoloss
 from isoloss.core.problems import IsolossError
@@ -20,7 +22,7 @@ from isoloss.models import transformer
 from isoloss.posterior import compat
 from isoloss.posterior.items import read
 from isoloss.posterior.sampler import sample
-from isoloss.posterior.settings import Settings
+from isoloss.posterior.settings import Settings, SettingsError
 from isoloss.posterior.tokens import token_losses
 from isoloss.posterior.verbs import potential_of
 
@@ -166,13 +168,41 @@ def test_masks_name_the_parameters_of_the_model(model, tokens):
 
 
 @pytest.mark.parametrize("engine", ["fast", "compat"])
-def test_masks_are_arrays_of_the_shape_of_their_parameter(engine, model, tokens):
-    given, mask = {**SHORT, "engine": engine}, np.eye(10, 6, dtype=bool)
-    as_array = isoloss.llc(model, items_of(tokens), param_masks={"l.weight": mask}, **given)
-    masks = {"l.weight": torch.from_numpy(mask)}
-    assert as_array.identical(isoloss.llc(model, items_of(tokens), param_masks=masks, **given))
-    with pytest.raises(ValueError, match=r"'l.weight'.*has shape \(6, 10\).*is \(10, 6\)"):
-        isoloss.llc(model, items_of(tokens), param_masks={"l.weight": mask.T}, **given)
+@pytest.mark.parametrize(
+    ("masks", "message"),
+    [
+        ({"o.weight": np.ones((10, 7))}, r"param_masks\['o\.weight'\]: has shape \(10, 7\)"),
+        (["o.weight"], "param_masks: is of type list; give a dict"),
+        ({}, "param_masks: names no parameter"),
+        ({"tied.weight": None}, "is the same tensor as 'o.weight'; give the mask by that name"),
+    ],
+)
+def test_masks_that_do_not_fit_are_refused_by_both_engines(engine, masks, message, model, tokens):
+    tied = copy.deepcopy(model)
+    tied.tied = tied.o
+    with pytest.raises(SettingsError, match=message):
+        isoloss.llc(tied, items_of(tokens), param_masks=masks, engine=engine, **SHORT)
+
+
+@pytest.mark.parametrize("engine", ["fast", "compat"])
+def test_masks_may_be_arrays(engine, model, tokens):
+    mask = np.arange(70).reshape(7, 10) % 2
+    results = [
+        isoloss.llc(model, items_of(tokens), param_masks={"o.weight": one}, engine=engine, **SHORT)
+        for one in (mask, torch.from_numpy(mask))
+    ]
+    assert results[0].identical(results[1])
+
+
+@pytest.mark.parametrize("engine", ["fast", "compat"])
+def test_what_is_frozen_is_not_sampled(engine, model, tokens):
+    frozen = copy.deepcopy(model)
+    frozen.o.requires_grad_(False)
+    if engine == "fast":
+        with pytest.raises(SettingsError, match="needs no gradient, so it is not sampled"):
+            isoloss.llc(frozen, items_of(tokens), param_masks={"o.weight": None}, **SHORT)
+    with pytest.raises(SettingsError, match="no parameter needs a gradient"):
+        isoloss.llc(frozen.requires_grad_(False), items_of(tokens), engine=engine, **SHORT)
 
 
 def test_losses_of_observables_are_recorded_at_each_draw(model, tokens):
@@ -195,6 +225,17 @@ def test_observables_do_not_change_the_samples(model, tokens):
     alone = isoloss.llc(model, data, **SHORT)
     observed = isoloss.llc(model, data, {"a": (data, 1)}, **SHORT)
     assert observed[list(alone)].identical(alone)
+
+
+def test_in_train_mode_too_a_chain_does_not_depend_on_how_many_there_are(model, tokens):
+    noisy = nn.Sequential(copy.deepcopy(model), nn.Dropout(0.5))
+    many, *fewer = [
+        isoloss.llc(noisy, items_of(tokens), mode="train", **{**SHORT, "num_chains": chains})
+        for chains in (5, 1, 2, 3)
+    ]
+    for result in fewer:
+        of_many = many.isel(chain=slice(result.sizes["chain"]))
+        assert result["loss_trace"].identical(of_many["loss_trace"])
 
 
 def test_a_chain_that_fails_is_named_and_left_out(model, tokens):
@@ -270,11 +311,73 @@ def test_arguments_that_are_not_taken_are_named(arguments, error, message, model
         ([{"input_ids": [1]}] * 9, "have length 1"),
         ([1, 2, 3], "items are of type int"),
         ((np.zeros((3, 2)), np.zeros(4)), "3 inputs and 4 targets"),
+        (None, "dataset: is of type NoneType, without a length"),
+        (DataLoader([(0, 0)]), "dataset: is a DataLoader, .*loader.dataset"),
+        ({"input_ids": [[0, 1]]}, "dataset: is one mapping with 'input_ids'; give a list"),
+        (
+            [{"input_ids": [0, 1]}] * 3 + [{"input_ids": [0]}],
+            r"dataset: input_ids: have shape \(2,\) in item 0 and \(1,\) in item 3; cut or pad",
+        ),
+        ([{"input_ids": [0, 1]}, {"ids": [0, 1]}], "dataset: item 1 has no 'input_ids'"),
+        ([(np.zeros(3), 0), (np.zeros(2), 0)], r"dataset: inputs: have shape .* in item 1"),
+        ([("a", 0)] * 3, "dataset: inputs: are of type str; give tensors"),
     ],
 )
 def test_data_that_is_not_understood_is_refused(dataset, message, model):
     with pytest.raises(ValueError, match=message):
         isoloss.llc(model, dataset, {}, **SHORT)
+
+
+CLASSES = np.arange(60) % 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"model": lambda inputs: inputs}, "model: is of type function"),
+        ({"model": nn.Linear(4, 4)}, r"dataset: .* inputs of shape \(3,\) and targets of shape"),
+        ({"targets": CLASSES + (CLASSES > 2)}, r"dataset: the losses of items \[0, 0, 3\]"),
+        ({"targets": -CLASSES}, "dataset: a target is -3; number classes from 0"),
+        ({"loss_fn": lambda y, t: None}, "so that they fit together"),
+        (
+            {"loss_fn": lambda y, t: torch.zeros(len(t))},
+            "loss_fn: the losses do not depend on a parameter",
+        ),
+        ({"loss_fn": lambda y, t: (y[:, :1] - t) ** 2}, r"loss_fn: losses \(2, 2\) for 2 items"),
+        ({"observables": {"a": ((np.zeros((9, 2)), CLASSES[:9]), 1)}}, r"observables\['a'\]: the"),
+    ],
+)
+def test_a_model_that_does_not_fit_its_data_is_refused_before_sampling(arguments, message):
+    module, (inputs, _) = classifier()
+    given = {"model": module, "dataset": (inputs, arguments.pop("targets", CLASSES)), **arguments}
+    with pytest.raises(IsolossError, match=message):
+        isoloss.llc(**given, **SHORT)
+
+
+def test_observables_are_named_in_a_dict(model, tokens):
+    data = items_of(tokens)
+    with pytest.raises(ValueError, match="observables: is of type list; give a dict"):
+        isoloss.llc(model, data, [data], **SHORT)
+    for observables, message in (
+        ({"a": None}, r"observables\['a'\]: is of type NoneType"),
+        ({"trace": data}, r"observables\['trace'\]: its variable would be loss_trace"),
+        ({"a": (data, 1.5)}, r"in 1\.5 batches; give a whole number"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            isoloss.llc(model, data, observables, **SHORT)
+    assert "loss__3" in isoloss.llc(model, data, {3: data}, **SHORT)
+
+
+def test_two_items_that_are_pairs_are_not_taken_for_inputs_and_targets():
+    module, (inputs, targets) = classifier()
+    results = [
+        isoloss.llc(module, data, {}, **SHORT)
+        for data in (
+            (inputs[:2], targets[:2]),
+            list(zip(torch.from_numpy(inputs[:2]), targets[:2], strict=True)),
+        )
+    ]
+    assert results[0].identical(results[1])
 
 
 def test_the_compat_engine_takes_token_sequences_only():

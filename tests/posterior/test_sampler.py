@@ -241,6 +241,7 @@ def test_weights_that_do_not_move_have_a_coefficient_of_0():
         row = health.summary(sample(potential, settings(lr=0.0, n_beta=1000.0)))
         assert abs(row["llc_mean"]) < 1e-4
         assert row["distance"] == 0
+        assert (row["status"], "the weights did not move" in row["status_reason"]) == ("warn", True)
 
 
 def test_twice_the_loss_at_half_the_inverse_temperature_is_the_same():

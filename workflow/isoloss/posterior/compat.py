@@ -22,17 +22,17 @@ import torch
 from torch import Tensor, nn
 
 from isoloss.core.escape import visible
-from isoloss.core.problems import Problem, nearest
+from isoloss.core.problems import Problem
 from isoloss.posterior.compat_update import NORMS, PRODUCTS, Dynamics, Update
 from isoloss.posterior.datatree import xarray
 from isoloss.posterior.items import observed
+from isoloss.posterior.masks import Masks, checked_masks
 from isoloss.posterior.settings import Settings, SettingsError, refuse_unknown
 from isoloss.posterior.tokens import LossFn, NonFiniteLogitsError, sequences, token_losses
 
 if TYPE_CHECKING:
     import xarray as xr
 
-Masks = Mapping[str, Tensor | None]
 METHODS = {"sgmcmc_sgld": (), "rmsprop_sgld": ("alpha", "eps", "add_grad_correction")}
 _SIZES = {"lr", "n_beta", "localization", "noise_level", "llc_weight_decay"}
 _SIZES |= {"bounding_box_size", "init_noise"}
@@ -291,11 +291,11 @@ def sample(
     options = method_options(config.sampling_method, given, **named)
     config = replace(config, sampling_method_kwargs=options)
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    length = len(dataset[0]["input_ids"])
+    length = sequences(dataset, [0]).shape[1]
     if length < 2:
         reason = f"its sequences have length {length}"
         raise SettingsError(Problem("dataset", reason, "the loss of a next token needs 2 or more"))
-    masks = masks_of(param_masks, model)
+    masks = checked_masks(param_masks, model)
     chosen = [
         Observable(one.name, one.tokens().to(device), one.batches)
         for one in observed(observables, batches_per_draw, obs_seed, config.batch_size)
@@ -317,33 +317,6 @@ def warn_of_path(output_path: Any) -> None:
         text = f"output_path {visible(repr(str(output_path)))} is not used: nothing is written to"
         remedy = "save what isoloss.posterior.compat.sample returns, with its method to_zarr"
         warnings.warn(f"{text} it, and no result is read from it; {remedy}", stacklevel=4)
-
-
-def masks_of(masks: Masks | None, model: nn.Module) -> dict[str, Tensor | None]:
-    """Masks by the names of the model's parameters, each with the shape of its parameter.
-
-    Raises:
-        SettingsError: a mask has another name or shape, or there is none.
-    """
-    parameters = dict(model.named_parameters())
-    if masks is None:
-        return dict.fromkeys(parameters)
-    masks = {n: None if mask is None else torch.as_tensor(mask) for n, mask in masks.items()}
-    problems = []
-    if not masks:
-        problems.append(Problem("param_masks", "names no parameter", "None stands for all of them"))
-    for name, mask in masks.items():
-        place = f"param_masks[{visible(repr(name))}]"
-        if name not in parameters:
-            reason = "the model has no parameter of that name"
-            problems.append(Problem(place, reason, nearest(name, parameters)))
-        elif mask is not None and mask.shape != parameters[name].shape:
-            reason = f"has shape {tuple(mask.shape)}"
-            remedy = f"that of the parameter is {tuple(parameters[name].shape)}"
-            problems.append(Problem(place, reason, remedy))
-    if problems:
-        raise SettingsError(*problems)
-    return masks
 
 
 @contextmanager

@@ -277,14 +277,18 @@ def _mean(values: np.ndarray) -> float:
 def _doubts(row: dict[str, Any], n_steps: int) -> Iterator[str]:
     """What speaks against the LLC of a row, one reason at a time."""
     llc, error, bound = row["llc_mean"], row["llc_se"], row["n_sampled"] / 2
+    if row["distance"] == 0:
+        yield "the weights did not move"
+    elif row["chains_ok"] and np.isnan(error):
+        yield f"the error is not known: too few steps after burn-in ({n_steps})"
+    elif row["chains_ok"] and np.isnan(row["ess"]):
+        yield "independent draws cannot be counted: the losses never differ"
     if row["chains_failed"]:
         yield f"{row['chains_failed']} of {row['num_chains']} chains failed: NaN or infinite loss"
     if row["split_rhat"] > SPLIT_RHAT:
         yield f"chains disagree: split R-hat is {row['split_rhat']:.3g}, above {SPLIT_RHAT}"
     if row["ess"] < ESS:
         yield f"few independent draws: about {row['ess']:.0f}, fewer than {ESS}"
-    if row["chains_ok"] and np.isnan(row["ess"]):
-        yield "independent draws cannot be counted: too few steps, or losses that never differ"
     moved = row["n_beta"] * row["drift"] * (n_steps - n_steps // 2)
     # the slope of n/2 independent steps times n/2 has sqrt(24) times the error of the mean of n
     if abs(moved) > max(DRIFT * 24**0.5 * error, DRIFT_SHARE * abs(llc)):

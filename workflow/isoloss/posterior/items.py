@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
-from isoloss.core.escape import visible
+from isoloss.core.escape import listed, visible
 from isoloss.core.problems import Problem
 from isoloss.posterior.settings import SettingsError
-from isoloss.posterior.tokens import COLUMN, sequences
+from isoloss.posterior.tokens import COLUMN, sequences, stacked
+
+RESERVED = ("loss_trace",)  # a variable of every result
+_REMEDY = f"items with {COLUMN}, a pair (inputs, targets), or items that are such pairs"
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ class Observed:
 
     def items(self) -> Items:
         """The items."""
-        return read(self.dataset, self.numbers)
+        return read(self.dataset, self.numbers, f"observables[{visible(repr(self.name))}]")
 
     def tokens(self) -> Tensor:
         """The items, which have to be token sequences.
@@ -59,25 +64,45 @@ class Observed:
 
 
 def is_pair(dataset: Any) -> bool:
-    """Whether a dataset is a pair of inputs and targets, and not a sequence of items."""
-    return (
-        isinstance(dataset, tuple | list)
-        and len(dataset) == 2
-        and not isinstance(dataset[0], Mapping)
-    )
+    """Whether a dataset is a pair of inputs and targets, and not a sequence of items.
+
+    Example:
+        >>> is_pair([torch.zeros(9, 3), torch.zeros(9)]), is_pair([(torch.zeros(3), 0)] * 2)
+        (True, False)
+    """
+    if not isinstance(dataset, tuple | list) or len(dataset) != 2:
+        return False
+    of_pairs = isinstance(dataset, list) and all(isinstance(one, tuple) for one in dataset)
+    return not isinstance(dataset[0], Mapping) and not of_pairs
 
 
-def count_of(dataset: Any) -> int:
-    """How many items a dataset has."""
-    return len(dataset[0] if is_pair(dataset) else dataset)
+def count_of(dataset: Any, place: str = "dataset") -> int:
+    """How many items a dataset has.
+
+    Raises:
+        SettingsError: its items have no numbers, or it is no collection at all.
+    """
+    if isinstance(dataset, DataLoader):
+        remedy = "give its dataset: loader.dataset"
+        raise SettingsError(Problem(place, "is a DataLoader, which has batches", remedy))
+    if isinstance(dataset, Mapping):
+        reason = f"is one mapping with {listed([visible(repr(key)) for key in dataset])}"
+        remedy = f"give a list of one for each item, or {_REMEDY}"
+        raise SettingsError(Problem(place, reason, remedy))
+    collection = dataset[0] if is_pair(dataset) else dataset
+    if not isinstance(collection, Sized):
+        reason = f"is of type {type(dataset).__name__}, without a length and items by number"
+        raise SettingsError(Problem(place, reason, f"give {_REMEDY}"))
+    return len(collection)
 
 
-def read(dataset: Any, numbers: Sequence[int] | None = None) -> Items:
+def read(dataset: Any, numbers: Sequence[int] | None = None, place: str = "dataset") -> Items:
     """Items of a dataset: token sequences, a pair of inputs and targets, or items of such pairs.
 
     Args:
         dataset: see `isoloss.llc`.
         numbers: of the items; None for all of them.
+        place: what the user calls it, for errors.
 
     Raises:
         SettingsError: it is none of these, or has no items.
@@ -86,28 +111,28 @@ def read(dataset: Any, numbers: Sequence[int] | None = None) -> Items:
         >>> read(([[0.0], [1.0]], [2, 3]), [1])
         Items(inputs=tensor([[1.]]), targets=tensor([3]))
     """
-    numbers = range(count_of(dataset)) if numbers is None else numbers
+    count = count_of(dataset, place)
+    numbers = range(count) if numbers is None else numbers
     if not len(numbers):
-        raise SettingsError(Problem("dataset", "has no items", "give one at least"))
+        raise SettingsError(Problem(place, "has no items", "give one at least"))
     if is_pair(dataset):
         inputs, targets = (torch.as_tensor(part) for part in dataset)
         if len(inputs) != len(targets):
             reason = f"{len(inputs)} inputs and {len(targets)} targets"
-            raise SettingsError(Problem("dataset", reason, "give as many"))
+            raise SettingsError(Problem(place, reason, "give as many"))
         return Items(inputs[list(numbers)], targets[list(numbers)])
     first = dataset[int(numbers[0])]
     if isinstance(first, Mapping) and COLUMN in first:
-        return Items(sequences(dataset, numbers), None)
+        return Items(sequences(dataset, numbers, place), None)
     if isinstance(first, tuple | list) and len(first) == 2:
         pairs = [dataset[int(number)] for number in numbers]
         inputs, targets = (
-            torch.stack([torch.as_tensor(value) for value in part])
-            for part in zip(*pairs, strict=True)
+            stacked(part, numbers, f"{place}: {name}")
+            for name, part in zip(("inputs", "targets"), zip(*pairs, strict=True), strict=True)
         )
         return Items(inputs, targets)
     reason = f"its items are of type {type(first).__name__}"
-    remedy = f"give items with {COLUMN}, a pair (inputs, targets), or items that are such pairs"
-    raise SettingsError(Problem("dataset", reason, remedy))
+    raise SettingsError(Problem(place, reason, f"give {_REMEDY}"))
 
 
 def tokens_of(items: Items, place: str) -> Tensor:
@@ -132,25 +157,34 @@ def observed(datasets: Mapping[str, Any], batches: int, seed: int, size: int) ->
         size: items of a batch.
 
     Raises:
-        SettingsError: a dataset has too few items, or two of them the same variables.
+        SettingsError: a dataset has too few items, or variables that another one or the LLC has.
 
     Example:
         >>> data = [{"input_ids": [0, 1]} for _ in range(9)]
         >>> observed({"a b": (data, 1)}, 3, seed=0, size=4)[0].numbers
         [6, 8, 0, 2]
     """
+    if not isinstance(datasets, Mapping):
+        reason = f"is of type {type(datasets).__name__}"
+        raise SettingsError(Problem("observables", reason, "give a dict: {name: dataset}"))
     chosen: dict[str, Observed] = {}
     for given_name, given in datasets.items():
-        counted = isinstance(given, tuple) and len(given) == 2 and isinstance(given[1], int)
+        counted = isinstance(given, tuple) and len(given) == 2 and isinstance(given[1], Real)
         dataset, count = given if counted else (given, batches)
+        given_name = str(given_name)
         name = "".join(c if c.isalnum() or c == "_" else "_" for c in given_name) or "_"
         name = f"_{name}" if name[0].isdigit() else name
-        place, n = f"observables[{visible(repr(given_name))}]", count_of(dataset)
+        place = f"observables[{visible(repr(given_name))}]"
+        n = count_of(dataset, place)
         if name in chosen:
             reason = f"another one has the variable loss_{name} too"
             raise SettingsError(Problem(place, reason, "give it another name"))
-        if count < 1:
-            reason, remedy = f"is to be evaluated in {count} batches", "give 1 or more"
+        if f"loss_{name}" in RESERVED:
+            reason = f"its variable would be loss_{name}, which the result has already"
+            raise SettingsError(Problem(place, reason, "give it another name"))
+        if not isinstance(count, Integral) or count < 1:
+            reason = f"is to be evaluated in {count} batches"
+            remedy = "give a whole number, 1 or more"
             raise SettingsError(Problem(place, reason, remedy))
         if n < count * size:
             reason = f"has {n} items, fewer than {count} batches of {size}"

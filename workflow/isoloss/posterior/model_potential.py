@@ -9,6 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from isoloss.core.escape import visible
 from isoloss.core.problems import IsolossError, Problem
 from isoloss.posterior.modules import Copies, LossFunction, cross_entropy, trained
 from isoloss.posterior.perceptrons import Stack, widths_of
@@ -29,7 +30,8 @@ class ModelPotential:
         loss_fn: of what the module returns and targets to losses (batch,) or (batch, ...); the mean
             over all dimensions but the first is the loss of an item. By default `cross_entropy`.
         mode: `eval`, or `train`, in which dropout draws and batch norm counts. A chain's draws go
-            on from call to call.
+            on from step to step, those of `losses` from call to call beside them: so in train mode
+            the loss of the trained weights depends on which items are asked for, and in what order.
         seed: of what is drawn in train mode.
 
     Raises:
@@ -77,6 +79,46 @@ class ModelPotential:
         copies = self._of(len(weights))
         return self._by_item(copies.losses(weights, *self.batch(items)), items)
 
+    def check(self, place: str) -> None:
+        """Compute the losses of three items, so that what does not fit is told before a long run.
+
+        Args:
+            place: what the user calls the data.
+
+        Raises:
+            IsolossError: they cannot be computed, or are not of items.
+        """
+        items = self._extreme_items()
+        shapes = []
+        for count in (2, 3):
+            weights, numbers = self.start[None].clone(), items[None, :count]
+            copies = self._new(1)
+            try:
+                losses = copies.losses(weights, *self.batch(numbers))
+            except IsolossError:
+                raise
+            except Exception as error:
+                inputs, targets = (tuple(part.shape[1:]) for part in self.batch(items))
+                reason = f"the losses of items {numbers[0].tolist()} cannot be computed, with"
+                reason += f" inputs of shape {inputs} and targets of shape {targets} an item:"
+                text = f"{reason} {type(error).__name__}: {visible(str(error))}"
+                remedy = "change model, data or loss_fn so that they fit together"
+                raise IsolossError(Problem(place, text, remedy)) from error
+            self._by_item(losses, numbers)
+            shapes.append(tuple(losses.shape[2:]))
+        if shapes[0] != shapes[1]:
+            reason = f"losses {(2, *shapes[0])} for 2 items and {(3, *shapes[1])} for 3"
+            remedy = "each output meets all targets: give outputs and targets the same shape"
+            raise IsolossError(Problem("loss_fn", reason, remedy))
+
+    def _extreme_items(self) -> Tensor:
+        """The item with the smallest target, the first one, and that with the largest target."""
+        if self._targets.is_complex() or not self._targets.numel():
+            return torch.zeros(3, dtype=torch.int64)
+        by_item = self._targets.reshape(self.n_items, -1)
+        lowest, highest = by_item.amin(1).argmin(), by_item.amax(1).argmax()
+        return torch.stack([lowest, torch.zeros_like(lowest), highest])
+
     def _perceptron(self) -> Callable[[int], Stack] | None:
         """Makes stacks of a module of torch's own that is a multilayer perceptron."""
         widths = widths_of(self._module, self._inputs.shape[1:])
@@ -84,12 +126,13 @@ class ModelPotential:
 
     def _of(self, count: int) -> Copies:
         if count not in self._copies:
-            self._copies[count] = (
-                self._stacked(count)
-                if self._stacked
-                else Copies(self._module, self._loss, count, self._seed)
-            )
+            self._copies[count] = self._new(count)
         return self._copies[count]
+
+    def _new(self, count: int) -> Copies:
+        if self._stacked:
+            return self._stacked(count)
+        return Copies(self._module, self._loss, count, self._seed)
 
     def batch(self, items: Tensor) -> tuple[Tensor, Tensor]:
         """Inputs and targets of items (chains, batch), (chains, batch, ...) each."""

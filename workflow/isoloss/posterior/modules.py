@@ -68,6 +68,7 @@ class Copies:
         for i, (module, x, y) in enumerate(zip(modules, inputs, targets, strict=True)):
             with _own_randomness(self._learning, i), torch.enable_grad():
                 of_copy = self.loss(module(x), y)
+                _check_gradient(of_copy)
                 of_copy.mean().backward()
             losses.append(of_copy.detach())
         return torch.stack(losses)
@@ -154,6 +155,14 @@ def cross_entropy(outputs: Any, targets: Tensor) -> Tensor:
         )
     losses = functional.cross_entropy(odds.float(), targets.reshape(-1), reduction="none")
     return losses.view(targets.shape)
+
+
+def _check_gradient(losses: Tensor) -> None:
+    """Refuse losses that autograd cannot follow back to the parameters."""
+    if not losses.requires_grad:
+        reason = "the losses do not depend on a parameter that needs a gradient"
+        remedy = "compute them without detach(), argmax or NumPy, and outside inference_mode()"
+        raise IsolossError(Problem("loss_fn", reason, remedy))
 
 
 def _twin(module: torch.nn.Module, flat: Tensor, gradient: Tensor | None) -> torch.nn.Module:

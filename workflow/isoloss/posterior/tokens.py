@@ -9,6 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from isoloss.core.problems import Problem
+from isoloss.posterior.settings import SettingsError
+
 LossFn = Callable[[nn.Module, Tensor], Tensor]
 COLUMN = "input_ids"
 
@@ -17,16 +20,52 @@ class NonFiniteLogitsError(ValueError):
     """The logits of a model are NaN or infinite."""
 
 
-def sequences(dataset: Any, items: Sequence[int]) -> Tensor:
+def stacked(values: Sequence[Any], items: Sequence[int], place: str) -> Tensor:
+    """Values of items as one tensor.
+
+    Args:
+        values: one an item, all of one shape.
+        items: their numbers, for errors.
+        place: where they are from, for errors.
+
+    Raises:
+        SettingsError: two have different shapes, or one is no tensor.
+
+    Example:
+        >>> stacked([[1, 2], [3, 4]], [0, 1], "dataset")
+        tensor([[1, 2],
+                [3, 4]])
+    """
+    try:
+        tensors = [torch.as_tensor(value) for value in values]
+    except (TypeError, RuntimeError, ValueError) as error:
+        reason, remedy = (
+            f"are of type {type(values[0]).__name__}",
+            "give tensors, arrays or numbers",
+        )
+        raise SettingsError(Problem(place, reason, remedy)) from error
+    for item, tensor in zip(items, tensors, strict=True):
+        if tensor.shape != tensors[0].shape:
+            first = f"{tuple(tensors[0].shape)} in item {items[0]}"
+            reason = f"have shape {first} and {tuple(tensor.shape)} in item {item}"
+            raise SettingsError(Problem(place, reason, "cut or pad all items to one shape"))
+    return torch.stack(tensors)
+
+
+def sequences(dataset: Any, items: Sequence[int], place: str = "dataset") -> Tensor:
     """The token sequences of some items of a dataset.
 
     Args:
         dataset: gives items with a column `input_ids`, all of one length: a Dataset of Hugging
             Face in any format, a torch Dataset, or a list of dicts.
         items: their numbers, from 0.
+        place: what the user calls the dataset, for errors.
 
     Returns:
         (items, tokens); int64 if the column has integers.
+
+    Raises:
+        SettingsError: sequences have different lengths, or an item has no such column.
 
     Example:
         >>> sequences([{"input_ids": [0, 1, 2]}, {"input_ids": [3, 4, 5]}], [1]).tolist()
@@ -35,7 +74,11 @@ def sequences(dataset: Any, items: Sequence[int]) -> Tensor:
     items = [int(item) for item in items]
     many = getattr(dataset, "__getitems__", None)  # the protocol of torch for several items
     rows = many(items) if many else [dataset[item] for item in items]
-    tokens = torch.stack([torch.as_tensor(row[COLUMN]) for row in rows])
+    if lacking := [item for item, row in zip(items, rows, strict=True) if COLUMN not in row]:
+        reason = f"item {lacking[0]} has no {COLUMN!r}"
+        remedy = f"name the column of token sequences {COLUMN}"
+        raise SettingsError(Problem(place, reason, remedy))
+    tokens = stacked([row[COLUMN] for row in rows], items, f"{place}: {COLUMN}")
     return tokens if tokens.is_floating_point() else tokens.long()
 
 

@@ -15,6 +15,7 @@ from isoloss.core.escape import listed, visible
 from isoloss.core.problems import Problem, nearest
 from isoloss.posterior import compat, datatree, items
 from isoloss.posterior.health import chain_rows, summary
+from isoloss.posterior.masks import Masks, checked_masks
 from isoloss.posterior.model_potential import ModelPotential
 from isoloss.posterior.sampler import Samples, sample
 from isoloss.posterior.settings import Settings, SettingsError, refuse_unknown
@@ -107,7 +108,10 @@ def llc(
     if engine not in ENGINES:
         reason = f"there is no engine {visible(repr(engine))}"
         raise SettingsError(Problem("engine", reason, nearest(engine, ENGINES)))
-    observables = observables or {}
+    if not isinstance(model, nn.Module):
+        reason = f"is of type {type(model).__name__}"
+        raise SettingsError(Problem("model", reason, "give a torch.nn.Module"))
+    observables = {} if observables is None else observables
     kwargs |= {"lr": lr, "n_beta": n_beta}
     if engine == "compat":
         items.tokens_of(items.read(dataset, [0]), "dataset")
@@ -118,7 +122,7 @@ def llc(
     mode = kwargs.pop("mode", "eval")
     batches, seed = kwargs.pop("batches_per_draw", 3), kwargs.pop("obs_seed", 1337)
     settings = settings_of(kwargs)
-    masks = None if param_masks is None else compat.masks_of(param_masks, model)
+    masks = _trained_masks(param_masks, model)
 
     def losses_on(data: items.Items) -> ModelPotential:
         return potential_of(model, data, loss_fn, mode, settings.init_seed)
@@ -129,12 +133,31 @@ def llc(
 
     with torch.inference_mode(False):
         potential = losses_on(items.read(dataset))
+        potential.check("dataset")
         watched = [
             _Watched(one.name, losses_on(one.items()), settings)
             for one in items.observed(observables, batches, seed, settings.batch_size)
         ]
         samples = sample(potential, settings, masks=masks, watch=watch)
     return _dataset(samples, watched)
+
+
+def _trained_masks(masks: Masks | None, model: nn.Module) -> Masks | None:
+    """The masks of a user, none of which is of a frozen parameter."""
+    checked = checked_masks(masks, model)
+    frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
+    problems = [
+        Problem(
+            f"param_masks[{visible(repr(name))}]",
+            "the parameter needs no gradient, so it is not sampled",
+            "call requires_grad_() on it, or leave it out",
+        )
+        for name in masks or ()
+        if name in frozen
+    ]
+    if problems:
+        raise SettingsError(*problems)
+    return None if masks is None else checked
 
 
 def settings_of(given: Mapping[str, Any]) -> Settings:
@@ -231,6 +254,7 @@ class _Watched:
     """
 
     def __init__(self, name: str, potential: ModelPotential, settings: Settings) -> None:
+        potential.check(f"observables[{name!r}]")
         self.name, self._potential = name, potential
         shape = (settings.num_chains, settings.num_draws, potential.n_items)
         self.losses = np.full(shape, np.nan, dtype=np.float32)

@@ -432,7 +432,7 @@ def test_the_page_for_users_of_devinterp_names_variables_and_arguments_that_ther
         arguments |= set(inspect.signature(function).parameters)
     table = page.split("## Arguments")[1].split("## Results")[0]
     named = [name for row in re.findall(r"^\| (`.+?) \|", table, re.M) for name in row.split(", ")]
-    assert len(named) == 12 and {name.strip("`") for name in named} <= arguments
+    assert len(named) == 14 and {name.strip("`") for name in named} <= arguments
     homes = re.findall(r"`(isoloss\.[\w.]+)`", page.split("## Names")[1].split("## Arguments")[0])
     assert len(homes) == 6
     for home in homes:

@@ -258,8 +258,8 @@ def measure(work: Work, turns: int) -> pd.DataFrame:
     """The rows of a work."""
     names = [name for name in CONTENDERS if DEVINTERP or not name.startswith("devinterp")]
     taken = {(name, steps): [] for name in names for steps in work.lengths}
-    for name in names[:3]:
-        CONTENDERS[name](work, 2)  # imports, and what torch makes at first
+    for name in names[:2]:
+        CONTENDERS[name](work, 2)  # what torch makes at first
     for _ in range(turns):
         for name, steps in taken:
             gc.collect()
@@ -299,10 +299,12 @@ def main() -> None:
     torch.set_num_threads(1)
     if not DEVINTERP:
         print("devinterp is not installed, and has no row; `pip install devinterp==2.0.1`")
+    else:
+        by_devinterp(perceptron("its imports", 4, [4], (2, 2)), 2)
     works = [
         perceptron("MLP 196-128-128-10", 196, [128, 128], (100, 200) if quick else (200, 600)),
         perceptron("MLP 64-20-10", 64, [20], (100, 200) if quick else (200, 600)),
-        language_model("transformer, 57k", (20, 60) if quick else (200, 400)),
+        language_model("transformer, 57k", (10, 30) if quick else (200, 400)),
     ]
     results = pd.concat([measure(work, 1 if quick else TURNS) for work in works], ignore_index=True)
     print(results.drop(columns="note").to_string(index=False, float_format="{:.3f}".format))

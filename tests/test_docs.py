@@ -3,6 +3,7 @@
 import re
 import subprocess
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +109,16 @@ def test_links_of_the_documents_lead_somewhere():
     for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
         for link in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
             assert "://" in link or (page.parent / link).exists(), (page.name, link)
+
+
+def test_a_stage_has_one_row_in_the_readme_and_a_module_one_in_the_architecture():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    stages = re.findall(r"^\| (\w+) \|", readme, flags=re.M)
+    rows = re.findall(r"^\| (`[\w/]+`) \| ([^|]+) \|", page, flags=re.M)
+    modules = [(folder, name) for folder, names in rows for name in re.findall(r"`(\w+)`", names)]
+    assert len(stages) > 5 and len(modules) > 50
+    assert not [one for one, count in Counter(stages + modules).items() if count > 1]
 
 
 def folders_of_the_library():

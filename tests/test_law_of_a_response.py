@@ -36,7 +36,7 @@ def test_one_command_fits_a_column_that_grows_and_divides_no_budget(table, tmp_p
         "columns: N = params (guessed), D = tokens (guessed), fitted: llc mean",
         "llc mean rises with N: the law is growth; another: --law",
         "growth: llc mean = E + A N^γ",
-        "held out: the",
+        "held out: the run of most compute",
         "% of the llc mean",
     ):
         assert part in output, part
@@ -64,7 +64,18 @@ def test_what_does_not_rise_has_a_power_law_and_a_named_law_stays(table):
     assert "best for C" not in asked.text
 
 
+def test_a_run_with_an_infinite_value_does_not_change_the_law(table):
+    raw = pd.read_csv(table)
+    raw.loc[0, "llc mean"] = np.inf
+    raw.to_csv(table, index=False)
+    result = front.law_of_table(table, response="llc mean", bootstrap=0)
+    assert result.fit.facts["card"] == "growth"
+    assert result.fit.summary["n_dropped"].item() == 2
+
+
 REFUSED = {
+    "no name": ({"response": ""}, "no column ''"),
+    "the loss": ({"response": "loss"}, "the loss is fitted where no other column is named"),
     "an unknown column": (
         {"response": "llc_mean"},
         "no column 'llc_mean'; did you mean 'llc mean'",
@@ -72,15 +83,16 @@ REFUSED = {
     "a size": ({"response": "params", "given": {"N": "params"}}, "the column 'params' is N"),
     "words": ({"response": "name"}, "rows 1, 2, 3.*'a' is not a number"),
     "mixtures": ({"response": "llc mean", "law": "log_linear"}, "one of the losses by domain"),
-    "budgets": ({"response": "llc mean", "flops": [1e20]}, "flops: it is about the least loss"),
-    "a best run": ({"response": "llc mean", "best_of": ["N"]}, "best_of: it is about the least"),
+    "budgets": ({"response": "llc mean", "flops": [1e20]}, "flops: it is about the loss"),
+    "a unit": ({"response": "llc mean", "loss_unit": "bits"}, "loss_unit: it is about the loss"),
+    "a best run": ({"response": "llc mean", "best_of": ["N"]}, "best_of: it is about the loss"),
 }
 
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_cannot_be_fitted_is_told(table, case):
     settings, message = REFUSED[case]
-    pd.read_csv(table).assign(name="a").to_csv(table, index=False)
+    pd.read_csv(table).assign(name="a", loss=1.0).to_csv(table, index=False)
     with pytest.raises(IsolossError, match=message):
         front.law_of_table(table, bootstrap=0, **settings)
 
@@ -90,3 +102,14 @@ def test_the_line_to_paste_names_the_response(table):
     with pytest.raises(IsolossError) as told:
         front.law_of_table(table, "chinchilla", response="llc mean")
     assert "--response 'llc mean'" in str(told.value) and "loss=" not in str(told.value)
+
+
+def test_no_doubt_is_answered_with_the_run_of_least_loss(table):
+    raw = pd.read_csv(table)
+    raw["lr"] = np.arange(len(raw)) % 2
+    raw["llc mean"] *= 1 + raw["lr"]
+    for lr in (raw["lr"], "warm-" + raw["lr"].astype(str)):
+        raw.assign(lr=lr).to_csv(table, index=False)
+        doubts = front.law_of_table(table, response="llc mean", bootstrap=0).fit.findings
+        assert "pooled" in set(doubts["check"])
+        assert not doubts["remedy"].str.contains("best-of").any()

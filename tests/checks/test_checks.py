@@ -159,6 +159,21 @@ def test_runs_that_diverged_are_counted_and_named():
     assert row["grade"] == NOTE and "2 of 48 runs have no loss: row-4, row-8" in row["found"]
 
 
+@pytest.mark.parametrize(("doubted", "grade"), [(0, None), (3, CARE), (24, CARE), (25, STOP)])
+def test_values_that_their_own_status_doubts_are_counted(doubted, grade):
+    table = grid()
+    status = ["warn"] * doubted + ["ok"] * (48 - doubted)
+    table = table.assign(llc_mean=table["N"] ** 0.5, llc_status=status)
+    runs = isoloss.read_runs(table, COLUMNS)
+    options = {"variable": "N", "offset": False}
+    fit = isoloss.fit_law(runs, "growth", options, response="llc_mean", bootstrap=0)
+    rows = fit.findings[fit.findings["check"] == "doubtful"]
+    assert list(rows["grade"]) == ([grade] if grade else [])
+    if grade:
+        text = f"{doubted} of 48 values of llc_mean are doubtful, by llc_status"
+        assert rows["found"].item() == text and text in fit.summary["reasons"].item()
+
+
 def test_the_order_of_rows_does_not_matter():
     table = optimizers()
     table["name"] = [f"r{i}" for i in range(len(table))]

@@ -126,6 +126,17 @@ def test_a_trace_is_the_mean_over_the_chains_that_did_not_fail():
     assert "Loss (nats/byte)" in words
 
 
+def test_chains_that_failed_at_once_are_told_in_the_place_of_values():
+    runs = made_runs(1)
+    made = llc_tables(runs, {"r0": "failed"})
+    made["llc_chain"]["failed_step"] = 1
+    trace = made["llc_trace"]
+    trace.loc[trace["step"] >= 1, ["loss", "init_loss"]] = np.nan
+    figure, words, _ = drawn("llc_traces", runs, made)
+    assert "every chain failed by step 1" in words
+    assert not len(figure.axes[0].get_yticks())
+
+
 def test_long_traces_are_means_over_blocks_and_the_burn_in_is_shaded():
     runs = made_runs(1)
     made = llc_tables(runs, num_burnin_steps=7)

@@ -111,6 +111,14 @@ REFUSED = {
         {},
         "2 of 16 runs have a 'signed' that is not above 0: run0, run9",
     ),
+    "a letter of the law": ("N", {}, "'N' has a meaning of its own"),
+    "an end of an interval": ("low", {}, "'low' has a meaning of its own"),
+    "a size": ("n_params", {}, "'n_params' is a setting or a label of runs"),
+    "several columns": (["llc_mean"], {}, "no column ['llc_mean']"),
+    "values beyond floats": ("huge", {}, "'huge' is 9.69e+200 to 4.06e+201; take a unit in which"),
+    "values that vanish": ("tiny", {}, "it is 1e-100 to 1e+100"),
+    "infinite values": ("endless", {}, "no run has a value of 'endless'"),
+    "no name": ("", {}, "no column ''"),
     "a law of mixtures": ("llc_mean", {"law": "log_linear"}, "one of the losses by domain"),
     "a frontier": ("llc_mean", {"law": "envelope"}, "one of the least loss of every budget"),
 }
@@ -120,11 +128,14 @@ REFUSED = {
 def test_what_cannot_be_fitted_is_refused_with_the_reason(runs, case):
     response, settings, reason = REFUSED[case]
     signed = runs["llc_mean"].fillna(1.0).mask(runs["run_id"].isin(["run0", "run9"]), -0.1)
+    size = 30 + runs["n_params"] / 1e3
+    scaled = {"huge": 3.125e199 * size, "tiny": 1e-200 * size, "N": size, "low": size}
+    given = runs.assign(signed=signed, endless=np.inf, **scaled)
     asked = {**GROWTH, **settings}
     if settings:
         asked.pop("options")
     with pytest.raises(IsolossError) as told:
-        fit_law(runs.assign(signed=signed), response=response, **asked)
+        fit_law(given, response=response, **asked)
     assert reason in str(told.value)
 
 
@@ -132,3 +143,10 @@ def test_runs_with_values_above_zero_are_fitted_where_they_are_selected(runs):
     some = runs.assign(llc_mean=runs["llc_mean"].mask(runs["run_id"] == "run0", -0.1))
     fit = fit_law(some, response="llc_mean", where="llc_mean > 0", **GROWTH)
     assert fit.summary["n_runs"].item() == 14 and fit.summary["n_dropped"].item() == 2
+
+
+def test_values_far_from_1_are_fitted_as_those_near_it(runs):
+    far = runs.assign(llc_mean=1e90 * runs["llc_mean"].astype("Float64"))
+    fit = fit_law(far, response="llc_mean", **GROWTH)
+    assert fit.values["A"] == pytest.approx(0.5e90, rel=0.1)
+    assert fit.summary["n_dropped"].item() == 1

@@ -35,6 +35,7 @@ def test_columns_of_a_card_are_in_its_tables_and_outcomes_of_runs(name):
         assert about["table"] in ("observations", *facts.get("TABLES", ()))
         table = tables.schema(about["table"]).names
         assert {about["column"], *about.get("rows", {})} <= set(table)
+        assert about.get("status", column) in columns_of(name)
         assert about["about"] and tables.role("runs", column) == "outcome"
 
 
@@ -68,6 +69,7 @@ CHANGES = {
         "where": "h_tse > 3",
     },
     "fit.entropy.response: found 'h_tse'; the law envelope is one of": {"card": "envelope"},
+    "fit.entropy.response: the loss is fitted where no other": {"response": "loss"},
     "fit.entropy.response: points along runs have a loss": {"points": "curves"},
 }
 
@@ -79,13 +81,22 @@ def test_a_fit_of_what_cannot_be_fitted_is_told_before_anything_runs(config, mes
         del config["fit"]["entropy"]["options"]
     with pytest.raises(StudyError) as told:
         check.check(config)
-    assert message in str(told.value)
+    assert message in str(told.value) and len(told.value.problems) == 1
 
 
 def test_without_the_observation_there_is_nothing_to_fit(config):
     del config["observe"]
     with pytest.raises(StudyError, match=r"fit\.entropy\.response: no column 'h_tse'"):
         check.check(config)
+
+
+@pytest.mark.parametrize("mistake", [{"options": {"no_such": 1}}, {"sweep": []}, {"card": "none"}])
+def test_a_mistake_in_an_observation_is_told_alone(config, mistake):
+    config["observe"]["paths"] |= mistake
+    with pytest.raises(StudyError) as told:
+        check.check(config)
+    places = {problem.place.split(".")[0] for problem in told.value.problems}
+    assert places == ({"observe"} if "options" in mistake else {"observe", "fit"})
 
 
 def test_two_observations_give_no_run_the_same_column(config):
@@ -143,3 +154,10 @@ def test_runs_have_their_own_values_in_any_order_and_none_where_they_were_not_ob
     both = {"seen": {"q_all": {**COLUMN, "rows": {}}}}
     with pytest.raises(TableError, match="observation seen, table observations: has several rows"):
         with_observed(runs, both, files)
+
+
+def test_a_table_that_is_not_given_is_named(tmp_path):
+    runs, columns = pd.DataFrame({"run_id": ["a"]}), {"q": COLUMN}
+    files = [observations(tmp_path / "1.parquet", {"a": 1.0})]
+    with pytest.raises(TableError, match="observation more, table observations: is not given"):
+        with_observed(runs, {"seen": columns, "more": columns}, files)

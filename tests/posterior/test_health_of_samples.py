@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -37,6 +39,7 @@ def samples_of(
         init_loss=2.4,
         init_loss_se=0.05,
         distances=np.where(failed_at[:, None] >= 0, np.nan, np.arange(chains)[:, None] + 1.0),
+        batch_heat=0.1,
         failed_at=failed_at,
         settings=settings,
         n_items=500,
@@ -117,6 +120,8 @@ STEP = np.arange(400)
         (0.5 + 0.2 * noise() + STEP / 400, "not settled: the last half of the steps moves the LLC"),
         (0.3 * noise() - 0.01, "not at a minimum: "),
         (0.01 * noise() - 0.5, "the LLC is negative"),
+        (0.1 * noise() - noise().mean() / 10 + 0.002, "the LLC may be 0: it is "),
+        (1e9 * np.outer([1, 0, 0, 0], STEP == 7), "the LLC may be 0: it is 1.0 times its error"),
         (200 + noise(), "the LLC is above 500, half the weights"),
         (0.5 + 0.1 * noise(4, 8), "few independent draws: about"),
     ],
@@ -170,6 +175,17 @@ def test_what_the_same_batches_do_to_all_chains_is_an_error(given):
     assert together["init_loss_se"] > 0
 
 
+def test_batches_that_come_again_do_not_hide_the_error_of_chains():
+    slow = np.cumsum(0.02 * noise(), axis=1)
+    again = np.tile([2.0, -1.0, -2.0, 1.0], 100)
+    row = health.summary(samples_of(0.5 + slow + again, shuffle=False))
+    alone = health.summary(samples_of(0.5 + slow))
+    assert row["llc_se"] == pytest.approx(alone["llc_se"])
+    assert row["ess"] <= alone["ess"] * 1.001
+    same = health.summary(samples_of(0.5 + noise(1) + np.zeros((4, 1)), match_batches=True))
+    assert same["ess"] == pytest.approx(400, rel=0.3)  # chains without noise do the same
+
+
 def test_what_all_chains_share_is_not_an_error():
     steps = 0.1 * noise()
     assert health.mean_error(steps + np.exp(-STEP / 100)) == pytest.approx(health.mean_error(steps))
@@ -180,10 +196,16 @@ def test_a_single_step_has_no_error_and_one_chain_has_a_result():
     assert row["llc_mean"] == pytest.approx(5)
     assert all(np.isnan(row[name]) for name in ("llc_se", "split_rhat", "ess", "drift"))
     assert row["status"] == "warn"
-    assert row["status_reason"] == "the error is not known: too few steps after burn-in (1)"
+    assert row["status_reason"].startswith("independent draws cannot be counted")
 
 
 def test_split_rhat_is_as_defined():
     values = np.array([[0.0, 1.0, 2.0, 3.0], [2.0, 3.0, 2.0, 3.0]])
     # halves have the means .5, 2.5, 2.5, 2.5 (variance 1) and the variance .5 each
     assert health.split_rhat(values) == pytest.approx(np.sqrt(0.5 + 1 / 0.5))
+
+
+def test_batches_that_heat_the_chains_are_told():
+    row = health.summary(replace(samples_of(0.5 + 0.1 * noise()), batch_heat=0.5))
+    assert row["status"] == "warn"
+    assert row["status_reason"].startswith("too hot: batches add about 50 % to the noise")

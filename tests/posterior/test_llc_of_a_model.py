@@ -140,6 +140,25 @@ def test_a_model_of_a_study_is_sampled_as_any_module_is():
     assert float(kept["init_loss"]) == pytest.approx(losses.mean().item(), abs=1e-5)
 
 
+def test_a_frozen_parameter_of_a_model_of_a_study_stays_as_it_is():
+    module = transformer.Model(8, 1, 4, context=5, vocabulary=7).build(np.random.default_rng(0))
+    data = items_of(np.random.default_rng(1).integers(0, 7, (40, 6)))
+    masks = {name: None for name, _ in module.named_parameters() if name != "tokens"}
+    masked = isoloss.llc(module, data, param_masks=masks, localization=9.0, **SHORT)
+    module.tokens.requires_grad_(False)
+    frozen = isoloss.llc(module, data, localization=9.0, **SHORT)
+    assert frozen["n_sampled"] == masked["n_sampled"]
+    np.testing.assert_allclose(frozen["loss_trace"], masked["loss_trace"], atol=1e-5)
+
+
+@pytest.mark.parametrize("engine", ["fast", "compat"])
+def test_a_caller_in_inference_mode_gets_the_same_result(engine, model, tokens):
+    given = {**SHORT, "engine": engine}
+    with torch.inference_mode():
+        inside = isoloss.llc(model, items_of(tokens), **given)
+    assert inside.identical(isoloss.llc(model, items_of(tokens), **given))
+
+
 def test_masks_name_the_parameters_of_the_model(model, tokens):
     masks = {"o.weight": torch.arange(70).reshape(7, 10) % 2 == 0, "l.bias": None}
     result = isoloss.llc(model, items_of(tokens), param_masks=masks, **SHORT)
@@ -184,6 +203,16 @@ def test_what_is_frozen_is_not_sampled(engine, model, tokens):
             isoloss.llc(frozen, items_of(tokens), param_masks={"o.weight": None}, **SHORT)
     with pytest.raises(SettingsError, match="no parameter needs a gradient"):
         isoloss.llc(frozen.requires_grad_(False), items_of(tokens), engine=engine, **SHORT)
+
+
+@pytest.mark.parametrize("engine", ["fast", "compat"])
+def test_masks_are_arrays_of_the_shape_of_their_parameter(engine, model, tokens):
+    given, mask = {**SHORT, "engine": engine}, np.eye(10, 6, dtype=bool)
+    as_array = isoloss.llc(model, items_of(tokens), param_masks={"l.weight": mask}, **given)
+    masks = {"l.weight": torch.from_numpy(mask)}
+    assert as_array.identical(isoloss.llc(model, items_of(tokens), param_masks=masks, **given))
+    with pytest.raises(ValueError, match=r"'l.weight'.*has shape \(6, 10\).*is \(10, 6\)"):
+        isoloss.llc(model, items_of(tokens), param_masks={"l.weight": mask.T}, **given)
 
 
 def test_losses_of_observables_are_recorded_at_each_draw(model, tokens):
@@ -270,6 +299,8 @@ def test_a_result_depends_on_the_model_and_never_on_a_path(engine, model, tokens
         ({"save_metrics": True}, ValueError, "engine='compat' keeps them"),
         ({"rmsprop_eps": 0.1}, ValueError, "rmsprop_eps"),
         ({"num_chains": 0}, ValueError, "num_chains"),
+        ({"param_masks": {"l.wieght": None}}, ValueError, "did you mean 'l.weight'"),
+        ({"mode": "test"}, ValueError, "give 'eval' or 'train'"),
         ({"num_chain": 3}, TypeError, "did you mean 'num_chains'"),
         (
             {"match_batches": True, "match_sampling_input_ids_across_chains": True},
@@ -316,7 +347,7 @@ CLASSES = np.arange(60) % 4
         ({"model": lambda inputs: inputs}, "model: is of type function"),
         ({"model": nn.Linear(4, 4)}, r"dataset: .* inputs of shape \(3,\) and targets of shape"),
         ({"targets": CLASSES + (CLASSES > 2)}, r"dataset: the losses of items \[0, 0, 3\]"),
-        ({"targets": -CLASSES}, "dataset: a target is -3; number classes from 0"),
+        ({"targets": -CLASSES}, "dataset: a target is -3; leave it out"),
         ({"loss_fn": lambda y, t: None}, "so that they fit together"),
         (
             {"loss_fn": lambda y, t: torch.zeros(len(t))},

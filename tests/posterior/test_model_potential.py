@@ -14,7 +14,7 @@ from isoloss.core.problems import IsolossError
 from isoloss.models import mlp, transformer, vit_head
 from isoloss.posterior.model_potential import ModelPotential
 from isoloss.posterior.perceptrons import widths_of
-from isoloss.posterior.sampler import sample
+from isoloss.posterior.sampler import BLOCK, sample
 from isoloss.posterior.settings import Settings
 
 N = 40  # items
@@ -43,6 +43,26 @@ class Tied(nn.Module):
 
     def forward(self, x):
         return self.last(torch.tanh(self.second(torch.tanh(self.first(x)))) * self.scale)
+
+
+class Encoding(nn.Module):
+    """A module of a user whose method `encode` is trained with the rest."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.head = nn.Linear(5, 5), nn.Linear(5, 3)
+
+    def encode(self, x):
+        return torch.tanh(self.first(x))
+
+    def forward(self, x):
+        return self.head(self.encode(x))
+
+
+def frozen(card) -> nn.Module:
+    module = built(card)
+    list(module.parameters())[1].requires_grad_(False)
+    return module
 
 
 def sequential() -> nn.Module:
@@ -101,6 +121,14 @@ CASES = {
     "tuple": lambda: (Tokens(lambda odds: (odds, 1)), TOKENS[:, :-1], TOKENS[:, 1:], None),
     "squares": lambda: (nn.Linear(5, 2), random(N, 5).double(), random(N, 2).double(), squares),
     "own mlp": lambda: (built(mlp.Model(7, 2, 0.5, 12, 3)), random(N, 12), whole(3, N), None),
+    "encoder": lambda: (built(HEAD), random(N, 64), whole(3, N), None),
+    "trained encoder": lambda: (Encoding(), random(N, 5), whole(3, N), None),
+    "own mlp, frozen bias": lambda: (
+        frozen(mlp.Model(7, 2, 0.5, 12, 3)),
+        random(N, 12),
+        whole(3, N),
+        None,
+    ),
     "own transformer": lambda: (
         built(transformer.Model(8, 2, 4, context=7, vocabulary=11)),
         TOKENS[:, :-1],
@@ -169,16 +197,6 @@ def test_a_chain_depends_on_no_other_and_not_on_their_number(case):
     assert torch.equal(again[[0, 2]], gradient[[0, 2]])
 
 
-def test_the_head_of_a_module_with_an_encoder_is_given_features():
-    module, images, targets = built(HEAD), random(N, 64), whole(3, N)
-    potential = ModelPotential(module, module.encode(images), targets)
-    items = whole(N, 1, 6)
-    losses = potential.losses(potential.start[None], items)[0]
-    expected = by_hand(module, images, targets, None, items[0])[0]
-    torch.testing.assert_close(losses, expected, rtol=1e-5, atol=1e-6)
-    assert list(potential.names) == [n for n, _ in module.named_parameters()]
-
-
 def test_in_train_mode_dropout_draws_and_neither_module_nor_global_state_is_touched():
     module, *data = CASES["norm and dropout"]()
     state = {name: value.clone() for name, value in module.state_dict().items()}
@@ -210,6 +228,11 @@ LINEAR = nn.Linear(5, 3)
     [
         ((LINEAR, random(4, 5), whole(3, 3)), "4 inputs and 3 targets"),
         ((LINEAR, random(0, 5), whole(3, 0)), "0 inputs and 0 targets"),
+        ((LINEAR, random(4, 5), whole(3, 4) - 100), "a target is -100; leave it out"),
+        (
+            (nn.Linear(5, 3).bfloat16(), random(4, 5), whole(3, 4)),
+            r"parameters are torch.bfloat16; .*model.float\(\)",
+        ),
         ((LINEAR, random(4, 5), random(4)), "targets are torch.float32.*or a loss_fn"),
         ((nn.Flatten(), random(4, 5), whole(3, 4)), "no parameter needs a gradient"),
         (
@@ -222,6 +245,19 @@ LINEAR = nn.Linear(5, 3)
 def test_what_cannot_be_sampled_is_refused(arguments, message):
     with pytest.raises(IsolossError, match=message):
         ModelPotential(*arguments)
+
+
+def test_in_train_mode_chains_draw_by_the_seed_and_not_by_how_many_they_are():
+    case = CASES["norm and dropout"]()
+
+    def losses_of(chains: int, seed: int = 0) -> np.ndarray:
+        potential = ModelPotential(*case, mode="train", seed=seed)
+        settings = Settings(lr=1e-4, n_beta=20.0, num_chains=chains, num_draws=BLOCK + 2)
+        return sample(potential, settings).losses
+
+    two = losses_of(2)
+    assert np.array_equal(losses_of(3)[:2], two)
+    assert not np.array_equal(losses_of(2, seed=1), two)
 
 
 def test_losses_that_are_not_of_items_are_refused():

@@ -217,6 +217,16 @@ def test_a_chain_of_a_model_depends_on_no_other_one_that_fails_included(potentia
     assert np.isnan(spoiled.losses[1, 11:]).all()
 
 
+def test_a_result_does_not_depend_on_the_type_that_torch_makes_tensors_of():
+    potential, given = perceptron(), settings(num_draws=5)
+    as_usual = sample(potential, given).losses
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert np.array_equal(sample(potential, given).losses, as_usual)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 def test_all_chains_may_fail():
     samples = sample(Regression(), settings(lr=1e6, num_draws=300))
     assert (samples.failed_at > 0).all()

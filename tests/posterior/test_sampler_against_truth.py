@@ -95,6 +95,25 @@ def test_the_formula_refuses_what_it_does_not_hold_for(changes):
 
 
 @pytest.mark.parametrize("accumulated", [1, 4])
+def test_the_heat_of_batches_is_what_they_add_to_the_noise(accumulated):
+    x = torch.randn(500, 3, generator=torch.Generator().manual_seed(0))
+    h, lr, n_beta, batch = np.array([0.5, 1.0, 2.0]), 1e-3, 500.0, 4
+    settings = Settings(
+        lr=lr,
+        n_beta=n_beta,
+        num_chains=2000,
+        num_draws=1,
+        batch_size=batch,
+        gradient_accumulation_steps=accumulated,
+    )
+    samples = sample(NoisyQuadratic(h.tolist(), x), settings)
+    kick = (lr / 2 * n_beta * h) ** 2 * x.var(0, correction=0).numpy() / (batch * accumulated)
+    assert samples.batch_heat == pytest.approx((kick**2).sum() / kick.sum() / lr, rel=0.15)
+    alone = sample(NoisyQuadratic(h.tolist(), x), replace(settings, match_batches=True))
+    assert math.isnan(alone.batch_heat)
+
+
+@pytest.mark.parametrize("accumulated", [1, 4])
 def test_noise_of_batches_adds_its_variance_to_the_weights(accumulated):
     """Independent batches: each step adds lr + (lr/2 n_beta h)^2 var(x) / (items of a step)."""
     x = torch.randn(500, 3, generator=torch.Generator().manual_seed(0))
@@ -229,12 +248,12 @@ def test_without_steps_the_coefficient_is_zero(method):
 
 def test_more_singular_points_have_smaller_coefficients():
     settings = one_item(
-        lr=1e-4, n_beta=1000.0, localization=1.0, num_draws=1000, num_burnin_steps=200
+        lr=1e-4, n_beta=1000.0, localization=1.0, num_draws=400, num_burnin_steps=200
     )
     by_rank = [measured(DeepLinear([4, 3, 4], rank), settings) for rank in (0, 1, 2, 3)]
     coefficients = [exact.reduced_rank(4, 3, 4, rank)[0] for rank in (0, 1, 2, 3)]
     assert coefficients == sorted(coefficients)
-    settings = replace(settings, lr=3e-4, num_chains=256)
+    settings = replace(settings, lr=3e-4, num_chains=128)
     by_power = [measured(Monomial([power]), settings) for power in (6, 4, 2)]
     for rising in (by_rank, by_power):
         for (less, its_error), (more, other_error) in pairwise(rising):

@@ -23,7 +23,7 @@ def with_observed(
         files: the tables of the observations, of all shards.
 
     Raises:
-        TableError: a table has several values for a run.
+        TableError: a table is missing, or has several values for a run.
     """
     parts: dict[tuple[str, str], list[pd.DataFrame]] = {}
     for file in files:
@@ -32,12 +32,14 @@ def with_observed(
     values = {}
     for observation, columns in observed.items():
         for name, about in columns.items():
+            place = f"observation {observation}, table {about['table']}"
+            if (observation, about["table"]) not in parts:
+                raise TableError(Problem(place, "is not given", "add it: --observed"))
             whole = pd.concat(parts[observation, about["table"]], ignore_index=True)
             for key, value in about.get("rows", {}).items():
                 whole = whole[whole[key] == value]
             whole = whole.drop_duplicates()  # a run that several rounds chose
             if whole["run_id"].duplicated().any():
-                place = f"observation {observation}, table {about['table']}"
                 reason = f"has several rows for a run, and {name} of `runs` is one value"
                 raise TableError(Problem(place, reason, "select one by `rows` in the card"))
             values[name] = runs["run_id"].map(whole.set_index("run_id")[about["column"]])

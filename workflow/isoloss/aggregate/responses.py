@@ -22,6 +22,9 @@ def check_name(raw: pd.DataFrame, response: str, columns: Mapping[str, str], lab
             a column of that name.
     """
     place = f"{label}, response"
+    if response == "loss":
+        reason = "the loss is fitted where no other column is named"
+        raise TableError(Problem(place, reason, "leave it out"))
     if response not in raw:
         raise TableError(Problem(place, f"no column {response!r}", nearest(response, raw.columns)))
     taken = [letter for letter, column in columns.items() if column == response]

@@ -88,6 +88,11 @@ class Evidence:
         return "losses" if self.of_loss else f"values of {self.called}"
 
     @property
+    def best_of(self) -> str:
+        """The option that keeps the best of runs alike; empty of another quantity."""
+        return f"--best-of {','.join(self.law.variables)}" if self.of_loss else ""
+
+    @property
     def describes(self) -> bool:
         """Whether the law is meant to describe every run, so that residuals are noise."""
         return self.law.kind != "frontier" and not self.lower

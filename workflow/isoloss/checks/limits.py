@@ -29,6 +29,7 @@ LARGE = 0.04  # a residual of that size is seen in the parameters, if there are 
 MANY_OUTLIERS = 0.05  # share of the runs
 COPIES = 0.03  # share of rows that are those of others to the last digit
 MANY_DIVERGED = 0.1  # share of the runs: those that are left are a selection
+FEWEST_OK = 0.5  # share of values that are believed, where a column says it of each
 
 # --- design ---
 NARROW = 3.0  # factor between the largest and the least of a variable: a doubt

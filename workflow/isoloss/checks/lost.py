@@ -9,6 +9,7 @@ import pandas as pd
 
 from isoloss.checks import limits
 from isoloss.checks.evidence import CARE, NOTE, STOP, Evidence, Finding
+from isoloss.core.joined import status_of
 
 
 def outliers(evidence: Evidence) -> Iterator[Finding]:
@@ -46,6 +47,21 @@ def diverged(evidence: Evidence) -> Iterator[Finding]:
         f"{count} of {count + len(evidence.loss)} runs have no {evidence.called}: {named}",
         "runs that are left may be a selection of the better ones" if share > 0 else "",
     )
+
+
+def doubtful(evidence: Evidence) -> Iterator[Finding]:
+    """Values that were measured, such as llc_mean, and that their own status tells to doubt."""
+    status = status_of(evidence.quantity)
+    if status not in evidence.runs:
+        return
+    doubted = (evidence.runs[status] != "ok").to_numpy()
+    if doubted.any():
+        yield Finding(
+            "doubtful",
+            STOP if 1 - doubted.mean() < limits.FEWEST_OK else CARE,
+            f"{doubted.sum()} of {len(doubted)} {evidence.values} are doubtful, by {status}",
+            f"measure them better, or fit the others: where {status} == 'ok'",
+        )
 
 
 def copies(evidence: Evidence) -> Iterator[Finding]:

@@ -65,8 +65,8 @@ def _of_column(evidence: Evidence, explained: Explained) -> Finding:
     much = explained.share >= limits.MOSTLY and np.std(evidence.clipped) > limits.SMALL
     name = short(visible(explained.column), 40)
     remedy = f"--columns 'group={explained.column}' gives each value a law"
-    if explained.tuned:
-        remedy = f"--best-of {','.join(evidence.law.variables)} keeps the best of each; or {remedy}"
+    if explained.tuned and evidence.best_of:
+        remedy = f"{evidence.best_of} keeps the best of each; or {remedy}"
     return Finding(
         CHECK,
         STOP if much else CARE,
@@ -95,26 +95,26 @@ def _ranked(evidence: Evidence) -> Finding | None:
     chance = float(fdtrc(1, n - 2, best**2 / max(rest, 1e-12) * (n - 2)))
     if best**2 < limits.EXPLAINED or chance * len(columns) > limits.CHANCE:
         return None
-    letters = ",".join(evidence.law.variables)
+    best_of = f", or the best of each: {evidence.best_of}" if evidence.best_of else ""
     way = "rise" if best > 0 else "fall"
     return Finding(
         CHECK,
         CARE,
         f"the {evidence.values} {way} with `{short(visible(column), 40)}`, which the law "
         f"does not know (rank correlation {best:.2f} of the misfit)",
-        f"keep runs alike in it (--keep), or the best of each: --best-of {letters}",
+        f"keep runs alike in it (--keep){best_of}",
     )
 
 
 def _of_cells(evidence: Evidence, within: float) -> Finding:
     alike = " and ".join(evidence.law.variables)
+    best_of = f"{evidence.best_of} keeps the best of each, or " if evidence.best_of else ""
     return Finding(
         CHECK,
         STOP if within > limits.TUNING else CARE,
         f"runs alike in {alike} differ by {100 * np.expm1(within):.2g} % of the "
         f"{evidence.called}: far more than seeds do ({evidence.by_seeds})",
-        f"--best-of {','.join(evidence.law.variables)} keeps the best of each, or tell the "
-        "experiments apart: --columns group=NAME",
+        f"{best_of}tell the experiments apart: --columns group=NAME",
     )
 
 

@@ -15,6 +15,7 @@ Check = Callable[[Evidence], Iterator[Finding]]
 CHECKS: tuple[Check, ...] = (
     pooled.check,
     checkpoints.check,
+    lost.doubtful,
     lost.misfit,
     lost.copies,
     design.sizes,

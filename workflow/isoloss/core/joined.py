@@ -2,7 +2,8 @@
 
 An observable card says in COLUMNS what it has for runs: the name of a column to `table` and
 `column`, where its values are, `rows` (values of other columns of that table, which select one row
-a run), `unit` and `about`. The role of the column, `outcome`, is in tables.yaml.
+a run), `unit` and `about`; perhaps `status`, the column that says whether to believe its values
+(`ok` where so). The role of the column, `outcome`, is in tables.yaml.
 """
 
 from __future__ import annotations
@@ -31,6 +32,16 @@ def joined(observations: Mapping[str, Mapping[str, Any]], sweep: str) -> dict[st
     own = {name: one for name, one in observations.items() if one["sweep"] == sweep and one["join"]}
     given = {name: columns_of(one["card"]) for name, one in own.items()}
     return {name: columns for name, columns in given.items() if columns}
+
+
+def status_of(column: str) -> str | None:
+    """The column of `runs` that says of each run whether to believe its value in another.
+
+    >>> status_of("llc_mean"), status_of("loss")
+    ('llc_status', None)
+    """
+    every = (columns_of(card).get(column, {}) for card in registry.names("observable"))
+    return next((about["status"] for about in every if "status" in about), None)
 
 
 def file_of(table: str, shard: str) -> str:

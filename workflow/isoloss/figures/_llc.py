@@ -239,6 +239,13 @@ def counted(rows: pd.DataFrame) -> dict[str, int]:
     return {status: int((rows["status"] == status).sum()) for status in STATUSES}
 
 
+def in_place_of_values(axes, text: str) -> None:
+    """Say in a panel why nothing is drawn there, and leave out the ticks of its values."""
+    axes.set_yticks([])
+    centre = {"ha": "center", "va": "center", "transform": axes.transAxes}
+    axes.text(0.5, 0.5, text, color=_figure.GREY, size=9, **centre)
+
+
 def value_axis(axes, rows: pd.DataFrame, further: Sequence[float] = ()) -> None:
     """Set the axis of the LLC, so that all values and their intervals are seen.
 
@@ -252,9 +259,7 @@ def value_axis(axes, rows: pd.DataFrame, further: Sequence[float] = ()) -> None:
     rows = rows[usable(rows)]
     values, both = rows["llc_mean"].to_numpy(float), ends(rows)
     if not len(values):
-        axes.set_yticks([])
-        centre = {"ha": "center", "va": "center", "transform": axes.transAxes}
-        axes.text(0.5, 0.5, "no LLC: every chain failed", color=_figure.GREY, size=9, **centre)
+        in_place_of_values(axes, "no LLC: every chain failed")
         return
     low, high = min([both["low"].min(), *further]), max([both["high"].max(), *further])
     signed_axis(axes, np.append(values, further), low, high)

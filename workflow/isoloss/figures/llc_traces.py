@@ -130,11 +130,11 @@ def _panel(axes, traces: pd.DataFrame, row) -> None:
     if len(mean):
         margin = 0.08 * (max(high.max(), start) - min(low.min(), start)) or 0.1
         axes.set_ylim(min(low.min(), start) - margin, max(high.max(), start) + margin)
+    elif failed.groupby("chain")["loss"].count().max() > 1:
+        everything = np.append(failed["loss"].dropna().to_numpy(), start)
+        _llc.signed_axis(axes, everything, everything.min(), everything.max())
     else:
-        values = failed["loss"].dropna().to_numpy()
-        if len(values):
-            everything = np.append(values, start)
-            _llc.signed_axis(axes, everything, everything.min(), everything.max())
+        _llc.in_place_of_values(axes, f"every chain failed by step {failed['failed_step'].max()}")
     axes.set_xlim(0, traces["step"].max() + traces["steps"].max() / 2)
 
 

@@ -105,7 +105,7 @@ def fit_law(
         >>> fit.summary[["status", "n_runs", "n_held_out"]].to_dict("records")
         [{'status': 'converged', 'n_runs': 24, 'n_held_out': 1}]
     """
-    card, response = law, response or RESPONSE
+    card, response = law, RESPONSE if response is None else response
     if loss_unit is None:
         loss_unit = runs.attrs.get("loss_unit", NATS) if response == RESPONSE else "1"
     settings = settings_of(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from isoloss.core import tables
 from isoloss.core.filters import LETTERS, evaluate
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.tables import WHOLE
@@ -15,9 +16,11 @@ from isoloss.fit.holdout import held_out
 from isoloss.fit.mixture import domains_of, lacking, mixtures, responses_of
 from isoloss.fit.settings import Settings
 from isoloss.fitted import FALLBACK
-from isoloss.fitted.names import RESPONSE
+from isoloss.fitted.names import PREDICTED, RESPONSE
 from isoloss.laws._law import Law
 from isoloss.laws._make import made_law
+
+RANGE = (1e-100, 1e100)  # of a response: the squares of its values are floats, too
 
 
 @dataclass(frozen=True)
@@ -128,23 +131,38 @@ def check_response(runs: pd.DataFrame, response: str, place: str) -> None:
         place: where it is named.
 
     Raises:
-        IsolossError: there is no such column, it holds no numbers, or one that is not above 0.
+        IsolossError: there is no such column, its name has a meaning of its own in predictions, it
+            holds no numbers, one that is not above 0, or one that is out of RANGE, or it is one of
+            the settings and labels that all runs have.
     """
-    if response not in runs:
+    if not isinstance(response, str) or response not in runs:
         raise IsolossError(Problem(place, f"no column {response!r}", nearest(response, runs)))
+    if response in (*LETTERS, *PREDICTED):
+        reason = f"{response!r} has a meaning of its own beside what a law predicts"
+        raise IsolossError(Problem(place, reason, "give the column another name"))
     column = runs[response]
-    if column.isna().all():
+    numeric = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+    if column.isna().all() or (numeric and not np.isfinite(column.astype(float)).any()):
         reason = f"no run has a value of {response!r}"
         raise IsolossError(Problem(place, reason, "name another column"))
-    if not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
+    if not numeric:
         reason = f"the column {response!r} does not hold numbers"
         raise IsolossError(Problem(place, reason, "name another column"))
-    low = runs.loc[(column <= 0).to_numpy(), "run_id"].astype(str)
+    if response in tables.schema("runs").names:
+        reason = f"{response!r} is a setting or a label of runs, and a law is of what they reach"
+        raise IsolossError(Problem(place, reason, "name another column"))
+    values = column.to_numpy(float, na_value=np.nan)
+    low = runs.loc[values <= 0, "run_id"].astype(str)
     if len(low):
         more = f" and {len(low) - 4} more" if len(low) > 4 else ""
         some = ", ".join(low[:4]) + more
         reason = f"{len(low)} of {len(runs)} runs have a {response!r} that is not above 0: {some}"
         do = "laws need values above 0: fit the others, which `where` selects, and say so"
+        raise IsolossError(Problem(place, reason, do))
+    values = values[np.isfinite(values)]
+    if not RANGE[0] <= values.min() <= values.max() <= RANGE[1]:
+        reason = f"{response!r} is {values.min():.3g} to {values.max():.3g}"
+        do = f"take a unit in which it is {RANGE[0]:g} to {RANGE[1]:g}"
         raise IsolossError(Problem(place, reason, do))
 
 

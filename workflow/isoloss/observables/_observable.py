@@ -37,7 +37,7 @@ class TrainedModel:
 
     Attributes:
         module: the model with its trained weights, in eval mode, on the cpu.
-        task: of the run; its items are those that the run was trained on.
+        task: of the run; its items are those that batches of the run are drawn from.
         weights: name of a tensor to its trained values.
         seed: of what is drawn: by the study's seed, the card, and the content of the weights.
         progress: called now and then with the share of the work that is done, from 0 to 1.

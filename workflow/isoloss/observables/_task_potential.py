@@ -23,7 +23,7 @@ class TaskPotential(ModelPotential):
 
     Args:
         task: of the run.
-        module: its model.
+        module: its model; of one with an `encode`, its `head` is sampled.
         tell: called after every gradient with the number of those that were computed.
     """
 
@@ -31,7 +31,10 @@ class TaskPotential(ModelPotential):
         self._task, self._whole, self._tell = task, module, tell
         self._items = task.drawn()
         self._read = self._learned = 0
-        super().__init__(module, *task.given(module, self._items[:1]))  # all are of this shape
+        first = task.given(module, self._items[:1])  # all items are of this shape
+        part, prefix = (module.head, "head.") if hasattr(module, "encode") else (module, "")
+        super().__init__(part, *first)
+        self.names = {f"{prefix}{name}": at for name, at in self.names.items()}
         self.n_items = len(self._items)
 
     def learn(

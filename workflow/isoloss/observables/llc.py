@@ -44,12 +44,14 @@ COLUMNS = {
         "table": "llc",
         "column": "llc_mean",
         "rows": {"setting": 0},
+        "status": "llc_status",
         "about": "local learning coefficient (setting 0 of its observation)",
     },
     "llc_se": {
         "table": "llc",
         "column": "llc_se",
         "rows": {"setting": 0},
+        "status": "llc_status",
         "about": "standard error of llc_mean",
     },
     "llc_status": {
@@ -80,7 +82,7 @@ OPTIONS = {
         "maximum": 1e15,
         "default": None,
         "description": "n times the inverse temperature, or several; n / ln n if null, n the"
-        " items that the run was trained on.",
+        " items that the run draws its batches from, seen or not (n_items of the table llc).",
     },
     "localization": {
         "type": ["number", "array"],
@@ -314,7 +316,7 @@ def settings_of(options: Mapping[str, Any], n_items: int) -> list[Settings]:
 
     Args:
         options: those of OPTIONS.
-        n_items: the items that the run was trained on, n.
+        n_items: the items that batches of the run are drawn from, n.
 
     Raises:
         IsolossError: a setting is out of range.

@@ -41,7 +41,7 @@ class Normals:
         steps = max(1, min(STEPS, AT_ONCE // length))
         self._factor = std * _TO_NORMAL
         self._streams = [_bits(seed, purpose, chain) for chain in range(chains)]
-        block = torch.empty(chains, steps, length)
+        block = torch.empty(chains, steps, length, dtype=torch.float32)
         self._rows = [row.view(-1) for row in block]
         self._steps = [[draws[:, part] for part in parts] for draws in block.unbind(1)]
         self._at = steps
@@ -83,7 +83,7 @@ class GivenNormals:
     ) -> None:
         self._noise = noise
         self._std = std
-        self._draws = torch.empty(shape)
+        self._draws = torch.empty(shape, dtype=torch.float32)
         self._parts = [self._draws[:, part] for part in parts]
 
     def next(self, step: int) -> Sequence[Tensor]:

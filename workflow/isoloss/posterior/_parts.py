@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from isoloss.core.problems import IsolossError, Problem, nearest
+from isoloss.core.problems import Problem, nearest
+from isoloss.posterior.settings import SettingsError
 
 Masks = Mapping[str, Tensor | None]
 
@@ -45,7 +46,7 @@ def parts_of(names: Mapping[str, slice], masks: Masks | None) -> list[Part]:
         masks: see `sampler.sample`.
 
     Raises:
-        IsolossError: a mask does not fit, or nothing is sampled.
+        SettingsError: a mask does not fit, or nothing is sampled.
 
     Example:
         >>> names = {"a": slice(0, 2), "b": slice(2, 5), "c": slice(5, 6)}
@@ -55,7 +56,7 @@ def parts_of(names: Mapping[str, slice], masks: Masks | None) -> list[Part]:
     masks = dict.fromkeys(names) if masks is None else masks
     problems = list(_problems(names, masks))
     if problems:
-        raise IsolossError(*problems)
+        raise SettingsError(*problems)
     parts: list[Part] = []
     for name in sorted(masks, key=lambda name: names[name].start):
         part = _part(names[name], masks[name])
@@ -68,7 +69,7 @@ def parts_of(names: Mapping[str, slice], masks: Masks | None) -> list[Part]:
         else:
             parts.append(part)
     if not parts:
-        raise IsolossError(Problem("masks", "no weight is sampled", "let at least one be sampled"))
+        raise SettingsError(Problem("masks", "no weight is sampled", "let at least one be sampled"))
     return parts
 
 

@@ -8,10 +8,11 @@ size for quadratic losses (`quadratic`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from itertools import combinations
 from math import isqrt, prod
+from operator import index
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,11 +27,15 @@ def regular(parameters: int) -> tuple[Fraction, int]:
     Args:
         parameters: their number d.
 
+    Raises:
+        ValueError: a number below 0.
+
     Example:
         >>> regular(5)
         (Fraction(5, 2), 1)
     """
-    return Fraction(parameters, 2), 1
+    (d,) = _whole("parameters", [parameters], least=0)
+    return Fraction(d, 2), 1
 
 
 def monomial(powers: Sequence[int]) -> tuple[Fraction, int]:
@@ -38,6 +43,9 @@ def monomial(powers: Sequence[int]) -> tuple[Fraction, int]:
 
     Args:
         powers: a_1, a_2, ...; even, at least 2.
+
+    Raises:
+        ValueError: no power, or one that is odd or below 2.
 
     Source: Watanabe, Algebraic Geometry and Statistical Learning Theory (2009), the poles of the
     zeta function in normal crossing form.
@@ -48,7 +56,8 @@ def monomial(powers: Sequence[int]) -> tuple[Fraction, int]:
         >>> monomial([2, 6])
         (Fraction(1, 6), 1)
     """
-    return Fraction(1, max(powers)), list(powers).count(max(powers))
+    a = _even(powers)
+    return Fraction(1, max(a)), a.count(max(a))
 
 
 def reduced_rank(inputs: int, hidden: int, outputs: int, rank: int) -> tuple[Fraction, int]:
@@ -63,7 +72,7 @@ def reduced_rank(inputs: int, hidden: int, outputs: int, rank: int) -> tuple[Fra
         rank: r, the rank of the true B A; at most each of the others.
 
     Raises:
-        ValueError: a rank that the network cannot have.
+        ValueError: a width below 1, or a rank that the network cannot have.
 
     Source: Aoyagi and Watanabe 2005, Stochastic complexities of reduced rank regression in
     Bayesian estimation, Neural Networks 18, 924-933, Main Theorem, cases 1 to 4.
@@ -72,7 +81,8 @@ def reduced_rank(inputs: int, hidden: int, outputs: int, rank: int) -> tuple[Fra
         >>> reduced_rank(5, 3, 5, rank=0)
         (Fraction(13, 2), 2)
     """
-    M, H, N, r = inputs, hidden, outputs, rank
+    M, H, N = _whole("width", [inputs, hidden, outputs], least=1)
+    r = index(rank)
     if not 0 <= r <= min(M, H, N):
         raise ValueError(f"rank {r}: a product of these widths has a rank of 0 to {min(M, H, N)}")
     if N + r > M + H:  # case 2
@@ -97,7 +107,7 @@ def deep_linear(widths: Sequence[int], rank: int) -> tuple[Fraction, int]:
         rank: r, the rank of the true product.
 
     Raises:
-        ValueError: a rank that the network cannot have, or fewer than two widths.
+        ValueError: a rank that the network cannot have, fewer than two widths, or one below 1.
 
     Source: Aoyagi 2024, Consideration on the learning efficiency of multiple-layered neural
     networks with linear units, Neural Networks 172, 106132, Theorem 1. In its notation the
@@ -107,6 +117,7 @@ def deep_linear(widths: Sequence[int], rank: int) -> tuple[Fraction, int]:
         >>> deep_linear([4, 3, 3, 4], rank=1)
         (Fraction(11, 2), 3)
     """
+    widths, rank = _whole("width", widths, least=1), index(rank)
     if len(widths) < 2 or not 0 <= rank <= min(widths):
         raise ValueError(f"rank {rank}: two widths or more, none below the rank, are needed")
     narrow = _narrowest([width - rank for width in widths])
@@ -139,6 +150,9 @@ def tanh_one_input(hidden: int) -> tuple[Fraction, int]:
     Args:
         hidden: p, the number of hidden units, at least 1.
 
+    Raises:
+        ValueError: a number below 1.
+
     Source: Aoyagi 2006, The zeta function of learning theory and generalization error of three
     layered neural perceptron, RIMS Kokyuroku 1501, 153-167, with i the integer part of sqrt(p).
 
@@ -146,8 +160,31 @@ def tanh_one_input(hidden: int) -> tuple[Fraction, int]:
         >>> [str(tanh_one_input(p)[0]) for p in (1, 2, 3)]
         ['1/2', '2/3', '5/6']
     """
-    i = isqrt(hidden)
-    return Fraction(hidden + i * i + i, 4 * i + 2), 2 if i * i == hidden else 1
+    (p,) = _whole("hidden", [hidden], least=1)
+    i = isqrt(p)
+    return Fraction(p + i * i + i, 4 * i + 2), 2 if i * i == p else 1
+
+
+def _whole(name: str, numbers: Iterable[int], least: int) -> list[int]:
+    """Integers of any type, NumPy's too, as Python's, which do not overflow.
+
+    Raises:
+        TypeError: one is not an integer.
+        ValueError: one is too small.
+    """
+    whole = [index(number) for number in numbers]
+    for number in whole:
+        if number < least:
+            raise ValueError(f"{name} {number}: at least {least} is needed")
+    return whole
+
+
+def _even(powers: Sequence[int]) -> list[int]:
+    """The powers of a monomial, checked."""
+    whole = _whole("power", powers, least=2)
+    if not whole or any(power % 2 for power in whole):
+        raise ValueError(f"powers {whole}: one or more are needed, all even")
+    return whole
 
 
 def monomial_at(powers: Sequence[int], n_beta: float, localization: float) -> float:
@@ -158,18 +195,24 @@ def monomial_at(powers: Sequence[int], n_beta: float, localization: float) -> fl
 
     Args:
         powers: a_1, or a_1 and a_2; even, at least 2.
-        n_beta: inverse temperature, up to 1e8.
-        localization: γ, above 0 for two variables: without it the density has no integral.
+        n_beta: inverse temperature, 0.001 to 1e8.
+        localization: γ, 0 to 1e8; at least 1e-5 for two variables: without it the density has no
+            integral, and with less it reaches beyond the range of the rule.
 
     Raises:
-        ValueError: more than two powers, or two without localisation.
+        ValueError: more than two powers, or a number out of its range.
 
     Example:
         >>> round(monomial_at([2, 2], n_beta=1000, localization=1), 4)
         0.3903
     """
-    if len(powers) not in (1, 2) or (len(powers) == 2 and localization <= 0):
-        raise ValueError("one power, or two with a localization above 0")
+    powers = _even(powers)
+    if len(powers) > 2:
+        raise ValueError(f"{len(powers)} powers: one or two")
+    least = 1e-5 if len(powers) == 2 else 0
+    for name, number, low in (("n_beta", n_beta, 1e-3), ("localization", localization, least)):
+        if not low <= number <= 1e8:
+            raise ValueError(f"{name} {number:g}: {low:g} to 1e8, with powers {powers}")
     u = np.arange(-40.0, 8.0, 0.04)  # ln|w|
     parts = [np.exp(u.reshape(shape)) for shape in ((-1, 1), (1, -1))[: len(powers)]]
     energy = n_beta * prod(w**a for w, a in zip(parts, powers, strict=True))
@@ -196,7 +239,8 @@ def quadratic(
         start: s_i, shape (P,) or one number; it matters only to weight decay.
 
     Raises:
-        ValueError: a step at which the chain diverges, lr a >= 4, or settings without a formula.
+        ValueError: a step at which the chain diverges, lr a >= 4, a curvature that is negative or
+            not finite, or settings without a formula.
 
     Example:
         >>> from isoloss.posterior.settings import Settings
@@ -207,8 +251,11 @@ def quadratic(
     if settings.sampling_method != "sgmcmc_sgld" or settings.bounding_box_size is not None:
         raise ValueError("the formula is that of sgmcmc_sgld without a box")
     h = np.asarray(curvatures, dtype=float)
-    s = np.broadcast_to(np.asarray(start, dtype=float), h.shape)[h != 0]
-    h = h[h != 0]  # a flat direction adds nothing to the loss, however far the chain walks
+    if not (np.isfinite(h) & (h >= 0)).all():
+        raise ValueError("a curvature below 0 or not finite: the loss has no minimum")
+    curved = settings.n_beta * h > 0
+    s = np.broadcast_to(np.asarray(start, dtype=float), h.shape)[curved]
+    h = h[curved]  # a flat direction adds nothing to the loss, however far the chain walks
     decay = settings.llc_weight_decay
     a = settings.n_beta * h + settings.localization + decay
     if (settings.lr * a >= 4).any():

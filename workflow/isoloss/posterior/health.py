@@ -15,6 +15,7 @@ SPLIT_RHAT = 1.1  # Gelman and Rubin 1992: above it, chains or their halves tell
 ESS = 50  # with fewer independent draws the standard error is itself off by more than 10 %
 DRIFT = 3  # standard errors that the slope of steps without a drift hardly exceeds
 DRIFT_SHARE = 0.1  # of the LLC; a drift that moves it by less in the last half does little harm
+BATCH_HEAT = 0.25  # the LLC is about so much too high, relatively
 SHARE_BELOW = 0.5  # around a minimum, most steps have a higher loss than the trained weights
 BOUND_SHARE = 1.1  # steps of finite size give up to some 5 % too much where they are small enough
 ERRORS = 2  # standard errors that the LLC may be above its bound, or below 0, by chance
@@ -50,6 +51,7 @@ def summary(samples: Samples) -> dict[str, Any]:
         "chains_ok": settings.num_chains - n_failed,
         "chains_failed": n_failed,
         **steps.diagnostics(),
+        "batch_heat": samples.batch_heat,
         "distance": _mean(samples.distances[samples.failed_at < 0]),
         **{_COLUMNS.get(name, name): value for name, value in asdict(settings).items()},
         "n_items": samples.n_items,
@@ -139,7 +141,7 @@ class _Steps:
     def init_loss(self) -> dict[str, float]:
         """The loss of the trained weights that is subtracted, and its standard error."""
         if self._samples.settings.init_loss == "paired":
-            mean, error = _mean(self.paired), mean_error(self._independent(self.paired))
+            mean, error = _mean(self.paired), self._error_of(self.paired)
         else:
             mean, error = self._samples.init_loss, self._samples.init_loss_se
         return {"init_loss": mean, "init_loss_se": error}
@@ -151,7 +153,7 @@ class _Steps:
         differences = self.losses - self.paired
         return {
             "split_rhat": split_rhat(differences),
-            "ess": effective_draws(self._independent(differences)),
+            "ess": float(np.fmin.reduce([*map(effective_draws, self._views(differences))])),
             "share_below": float((differences < 0).mean()),
             "drift": _slope(differences[:, differences.shape[1] // 2 :].mean(axis=0)),
         }
@@ -161,17 +163,25 @@ class _Steps:
             return np.nan
         settings = self._samples.settings
         if settings.init_loss == "paired":
-            return settings.n_beta * mean_error(self._independent(self.losses - self.paired))
-        error = mean_error(self._independent(self.losses))
+            return settings.n_beta * self._error_of(self.losses - self.paired)
+        error = self._error_of(self.losses)
         return settings.n_beta * float(np.hypot(error, self._samples.init_loss_se))
 
-    def _independent(self, values: np.ndarray) -> np.ndarray:
-        """The rows of values (chains, steps); their mean where chains see the same batches."""
+    def _error_of(self, values: np.ndarray) -> float:
+        """The standard error of the mean of values (chains, steps)."""
+        return float(np.fmax.reduce([*map(mean_error, self._views(values))]))
+
+    def _views(self, values: np.ndarray) -> list[np.ndarray]:
+        """The rows of values (chains, steps), and their mean where chains see the same batches.
+
+        What batches do to all chains is only seen in the mean. What chains do by themselves is
+        better seen between them: batches that come again in the same order hide it in the mean.
+        """
         settings = self._samples.settings
         shared = settings.match_batches or not settings.shuffle
         if shared and settings.batch_size < self._samples.n_items and len(values):
-            return values.mean(axis=0, keepdims=True)
-        return values
+            return [values, values.mean(axis=0, keepdims=True)]
+        return [values]
 
 
 def mean_error(values: np.ndarray) -> float:
@@ -269,23 +279,27 @@ def _doubts(row: dict[str, Any], n_steps: int) -> Iterator[str]:
     llc, error, bound = row["llc_mean"], row["llc_se"], row["n_sampled"] / 2
     if row["distance"] == 0:
         yield "the weights did not move"
-    elif row["chains_ok"] and np.isnan(error):
-        yield f"the error is not known: too few steps after burn-in ({n_steps})"
     if row["chains_failed"]:
         yield f"{row['chains_failed']} of {row['num_chains']} chains failed: NaN or infinite loss"
     if row["split_rhat"] > SPLIT_RHAT:
         yield f"chains disagree: split R-hat is {row['split_rhat']:.3g}, above {SPLIT_RHAT}"
     if row["ess"] < ESS:
         yield f"few independent draws: about {row['ess']:.0f}, fewer than {ESS}"
+    if row["chains_ok"] and np.isnan(row["ess"]):
+        yield "independent draws cannot be counted: too few steps, or losses that never differ"
     moved = row["n_beta"] * row["drift"] * (n_steps - n_steps // 2)
     # the slope of n/2 independent steps times n/2 has sqrt(24) times the error of the mean of n
     if abs(moved) > max(DRIFT * 24**0.5 * error, DRIFT_SHARE * abs(llc)):
         yield f"not settled: the last half of the steps moves the LLC by {moved:+.3g}"
+    if row["batch_heat"] > BATCH_HEAT:
+        share = f"{100 * row['batch_heat']:.0f} %"
+        yield f"too hot: batches add about {share} to the noise; take a larger batch or smaller lr"
     if row["share_below"] > SHARE_BELOW:
         share = f"{100 * row['share_below']:.0f} %"
         yield f"not at a minimum: {share} of the steps have a lower loss than the trained weights"
-    if llc < 0:
-        sure = "" if llc < -ERRORS * error else " within its error of 0"
-        yield f"the LLC is negative{sure}"
+    if abs(llc) < ERRORS * error:
+        yield f"the LLC may be 0: it is {abs(llc) / error:.1f} times its error"
+    elif llc < 0:
+        yield "the LLC is negative"
     if llc - ERRORS * error > BOUND_SHARE * bound:
         yield f"the LLC is above {bound:g}, half the weights, the largest that a minimum has"

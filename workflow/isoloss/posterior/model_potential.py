@@ -13,6 +13,7 @@ from isoloss.core.escape import visible
 from isoloss.core.problems import IsolossError, Problem
 from isoloss.posterior.modules import Copies, LossFunction, cross_entropy, trained
 from isoloss.posterior.perceptrons import Stack, widths_of
+from isoloss.posterior.settings import SettingsError
 from isoloss.posterior.stacks import stack_of
 
 
@@ -23,7 +24,7 @@ class ModelPotential:
     under cross-entropy; any other is computed copy by copy.
 
     Args:
-        module: the trained module; it is not changed. Of a module with an `encode`, its `head`.
+        module: the trained module; it is not changed.
         inputs: what the module is given of each item, (n, ...).
         targets: of each item, (n,) or (n, positions).
         loss_fn: of what the module returns and targets to losses (batch,) or (batch, ...); the mean
@@ -31,9 +32,10 @@ class ModelPotential:
         mode: `eval`, or `train`, in which dropout draws and batch norm counts. A chain's draws go
             on from step to step, those of `losses` from call to call beside them: so in train mode
             the loss of the trained weights depends on which items are asked for, and in what order.
+        seed: of what is drawn in train mode.
 
     Raises:
-        IsolossError: inputs and targets do not fit, or the module has nothing to sample.
+        SettingsError: inputs and targets do not fit, or the module has nothing to sample.
 
     Example:
         >>> inputs, targets = torch.rand(100, 3), torch.zeros(100, dtype=torch.int64)
@@ -51,10 +53,10 @@ class ModelPotential:
         targets: Tensor,
         loss_fn: LossFunction | None = None,
         mode: str = "eval",
+        seed: int = 0,
     ) -> None:
-        part = module if getattr(module, "encode", None) is None else module.head
-        own, train = stack_of(part) if loss_fn is None else None, _is_train(mode)
-        self._module = part if own else copy.deepcopy(part).train(train)
+        own, train = stack_of(module) if loss_fn is None else None, _is_train(mode)
+        self._module = module if own else copy.deepcopy(module).train(train)
         self._loss = cross_entropy if loss_fn is None else loss_fn
         parameters = {name: p.detach() for name, p in trained(module).items()}
         self.start = torch.cat([p.reshape(-1) for p in parameters.values()])
@@ -65,6 +67,7 @@ class ModelPotential:
         self.n_items = len(self._inputs)
         self._stacked = own or (self._perceptron() if loss_fn is None else None)
         self._copies: dict[int, Copies] = {}
+        self._seed = seed
 
     def learn(self, weights: Tensor, gradient: Tensor, items: Tensor) -> Tensor:
         """Losses of items, (chains, batch); `gradient` becomes that of each chain's mean loss."""
@@ -100,13 +103,13 @@ class ModelPotential:
                 reason += f" inputs of shape {inputs} and targets of shape {targets} an item:"
                 text = f"{reason} {type(error).__name__}: {visible(str(error))}"
                 remedy = "change model, data or loss_fn so that they fit together"
-                raise IsolossError(Problem(place, text, remedy)) from error
+                raise SettingsError(Problem(place, text, remedy)) from error
             self._by_item(losses, numbers)
             shapes.append(tuple(losses.shape[2:]))
         if shapes[0] != shapes[1]:
             reason = f"losses {(2, *shapes[0])} for 2 items and {(3, *shapes[1])} for 3"
             remedy = "each output meets all targets: give outputs and targets the same shape"
-            raise IsolossError(Problem("loss_fn", reason, remedy))
+            raise SettingsError(Problem("loss_fn", reason, remedy))
 
     def _extreme_items(self) -> Tensor:
         """The item with the smallest target, the first one, and that with the largest target."""
@@ -127,7 +130,9 @@ class ModelPotential:
         return self._copies[count]
 
     def _new(self, count: int) -> Copies:
-        return self._stacked(count) if self._stacked else Copies(self._module, self._loss, count)
+        if self._stacked:
+            return self._stacked(count)
+        return Copies(self._module, self._loss, count, self._seed)
 
     def batch(self, items: Tensor) -> tuple[Tensor, Tensor]:
         """Inputs and targets of items (chains, batch), (chains, batch, ...) each."""
@@ -148,13 +153,13 @@ class ModelPotential:
         """Inputs and targets where the weights are, and of their type."""
         if len(inputs) != len(targets) or not len(inputs):
             counts = f"{len(inputs)} inputs and {len(targets)} targets"
-            raise IsolossError(Problem("dataset", counts, "give as many, and one at least"))
+            raise SettingsError(Problem("dataset", counts, "give as many, and one at least"))
         if of_classes and (targets.is_floating_point() or targets.is_complex()):
             remedy = "give whole numbers of classes, or a loss_fn"
-            raise IsolossError(Problem("dataset", f"targets are {targets.dtype}", remedy))
-        if of_classes and (targets < 0).any():
-            remedy = "number classes from 0, or give a loss_fn that leaves padding out"
-            raise IsolossError(Problem("dataset", f"a target is {int(targets.min())}", remedy))
+            raise SettingsError(Problem("dataset", f"targets are {targets.dtype}", remedy))
+        if of_classes and int(targets.min()) < 0:
+            reason, remedy = f"a target is {int(targets.min())}", "leave it out, or give a loss_fn"
+            raise SettingsError(Problem("dataset", reason, remedy))
         like = self.start
         return tuple(
             x.to(device=like.device, dtype=like.dtype if x.is_floating_point() else dtype)
@@ -164,5 +169,5 @@ class ModelPotential:
 
 def _is_train(mode: str) -> bool:
     if mode not in ("eval", "train"):
-        raise IsolossError(Problem("mode", repr(mode), "give 'eval' or 'train'"))
+        raise SettingsError(Problem("mode", repr(mode), "give 'eval' or 'train'"))
     return mode == "train"

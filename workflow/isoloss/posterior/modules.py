@@ -16,6 +16,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from isoloss.core.problems import IsolossError, Problem
+from isoloss.core.seeds import generator
+from isoloss.posterior.settings import SettingsError
 
 LossFunction = Callable[[Any, Tensor], Tensor]
 KEPT = 4  # pairs of weights and gradient whose copies are kept
@@ -31,6 +33,8 @@ class Copies:
         loss: of what a module returns and targets to the losses, one an item, or one an item and
             position.
         copies: how many sets of weights a call is given.
+        seed: of what a module in train mode draws. Each copy draws by itself, for `learn` and for
+            `losses`.
 
     Example:
         >>> copies = Copies(torch.nn.Linear(3, 2), cross_entropy, copies=4)
@@ -40,12 +44,14 @@ class Copies:
         torch.Size([4, 5])
     """
 
-    def __init__(self, module: torch.nn.Module, loss: LossFunction, copies: int) -> None:
+    def __init__(
+        self, module: torch.nn.Module, loss: LossFunction, copies: int, seed: int = 0
+    ) -> None:
         self.module, self.loss = module, loss
-        # losses are also asked for between steps, and must not move the draws of the steps
-        numbers = range(copies) if module.training else range(0)
-        self._random_of_steps = [_first_state(i) for i in numbers]
-        self._random_of_losses = [_first_state(-1 - i) for i in numbers]
+        self._learning, self._measuring = (
+            [_first_state(seed, purpose, i) if module.training else None for i in range(copies)]
+            for purpose in ("learn", "losses")
+        )
         self._bound: list[tuple[Tensor, Tensor | None, list[torch.nn.Module]]] = []
 
     def learn(self, weights: Tensor, gradient: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
@@ -60,7 +66,7 @@ class Copies:
         modules, losses = self._modules(weights, gradient), []
         gradient.zero_()
         for i, (module, x, y) in enumerate(zip(modules, inputs, targets, strict=True)):
-            with _randomness(self._random_of_steps, i), torch.enable_grad():
+            with _own_randomness(self._learning, i), torch.enable_grad():
                 of_copy = self.loss(module(x), y)
                 _check_gradient(of_copy)
                 of_copy.mean().backward()
@@ -71,7 +77,7 @@ class Copies:
         """The losses that `learn` returns, without the gradient."""
         modules, losses = self._modules(weights, None), []
         for i, (module, x, y) in enumerate(zip(modules, inputs, targets, strict=True)):
-            with _randomness(self._random_of_losses, i), torch.no_grad():
+            with _own_randomness(self._measuring, i), torch.no_grad():
                 losses.append(self.loss(module(x), y))
         return torch.stack(losses)
 
@@ -86,21 +92,38 @@ class Copies:
         return modules
 
 
+@contextmanager
+def _own_randomness(states: list[Tensor | None], copy_number: int) -> Iterator[None]:
+    """Dropout of a copy in train mode depends on no other copy, nor on torch's global state."""
+    if states[copy_number] is None:  # in eval mode nothing is drawn
+        yield
+        return
+    outside = torch.get_rng_state()
+    torch.set_rng_state(states[copy_number])
+    try:
+        yield
+        states[copy_number] = torch.get_rng_state()
+    finally:
+        torch.set_rng_state(outside)
+
+
 def trained(module: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
     """The parameters that need gradients, by name and in order.
 
     Raises:
-        IsolossError: there are none, or they are of several types.
+        SettingsError: there are none, or they are of several types, or not of 32 or 64 bits: a
+            step is less than the last bit of a weight of 16.
     """
     parameters = {n: p for n, p in module.named_parameters() if p.requires_grad}
     types = {p.dtype for p in parameters.values()}
     if not parameters:
-        raise IsolossError(
+        raise SettingsError(
             Problem("model", "no parameter needs a gradient", "call requires_grad_() on some")
         )
-    if len(types) > 1 or not next(iter(types)).is_floating_point:
+    if len(types) > 1 or not types <= {torch.float32, torch.float64}:
         names = ", ".join(sorted(map(str, types)))
-        raise IsolossError(Problem("model", f"parameters are {names}", "convert it: model.float()"))
+        remedy = "convert it: model.float()"
+        raise SettingsError(Problem("model", f"parameters are {names}", remedy))
     return parameters
 
 
@@ -155,20 +178,6 @@ def _twin(module: torch.nn.Module, flat: Tensor, gradient: Tensor | None) -> tor
     return copy.deepcopy(module, places)
 
 
-@contextmanager
-def _randomness(states: list[Tensor], copy_number: int) -> Iterator[None]:
-    """Dropout of a copy in train mode depends on no other copy, nor on torch's global state."""
-    if not states:
-        yield
-        return
-    outside = torch.get_rng_state()
-    torch.set_rng_state(states[copy_number])
-    try:
-        yield
-        states[copy_number] = torch.get_rng_state()
-    finally:
-        torch.set_rng_state(outside)
-
-
-def _first_state(number: int) -> Tensor:
-    return torch.Generator().manual_seed(number).get_state()
+def _first_state(seed: int, purpose: str, number: int) -> Tensor:
+    drawn = generator(seed, f"train mode, {purpose}", str(number)).integers(1 << 63)
+    return torch.Generator().manual_seed(int(drawn)).get_state()

@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from isoloss.posterior._heat import batch_heat
 from isoloss.posterior._langevin import Langevin
 from isoloss.posterior._noise import Noise
 from isoloss.posterior._orders import Order, Orders, order_of
-from isoloss.posterior._parts import Masks, parts_of
+from isoloss.posterior._parts import Masks, Part, parts_of
 from isoloss.posterior.potential import Potential
 from isoloss.posterior.settings import Settings
 
@@ -35,6 +36,7 @@ class Samples:
         init_loss_se: its standard error as an estimate of the mean over all items.
         distances: Euclidean distance of draws from the trained weights, float64 (chains, draws), of
             at most 25 draws that are evenly spread; NaN where a chain had failed.
+        batch_heat: what batches add to the variance of the noise, as a share; see `_heat.py`.
         failed_at: step at which a chain's loss was NaN or infinite, or -1; int64 (chains,).
         settings: of the sampler.
         n_items: items there are.
@@ -46,6 +48,7 @@ class Samples:
     init_loss: float
     init_loss_se: float
     distances: np.ndarray
+    batch_heat: float
     failed_at: np.ndarray
     settings: Settings
     n_items: int
@@ -96,7 +99,7 @@ def sample(
     ]
     with torch.no_grad():
         langevin = Langevin(potential.start, settings, parts, noise)
-        chains = _Chains(potential, langevin, settings, watch)
+        chains = _Chains(potential, langevin, settings, watch, parts)
         start = _StartLosses(potential, settings)
         chains.run(batches, start)
         init_loss, init_loss_se = _init_loss(start, first, settings)
@@ -106,6 +109,7 @@ def sample(
         init_loss=init_loss,
         init_loss_se=init_loss_se,
         distances=chains.distances,
+        batch_heat=chains.batch_heat,
         failed_at=chains.failed_at,
         settings=settings,
         n_items=potential.n_items,
@@ -127,13 +131,20 @@ class _Chains:
         langevin: the weights.
         settings: of the sampler.
         watch: see `sample`.
+        parts: the weights that are sampled.
     """
 
     def __init__(
-        self, potential: Potential, langevin: Langevin, settings: Settings, watch: Watch | None
+        self,
+        potential: Potential,
+        langevin: Langevin,
+        settings: Settings,
+        watch: Watch | None,
+        parts: Sequence[Part],
     ) -> None:
         self._potential, self._langevin, self._settings = potential, langevin, settings
-        self._watch, self._draws = watch, 0
+        self._watch, self._draws, self._parts = watch, 0, parts
+        self.batch_heat = np.nan
         shape = (settings.num_chains, settings.num_steps)
         self.losses = np.full(shape, np.nan)
         self.paired = np.full(shape, np.nan)
@@ -155,7 +166,7 @@ class _Chains:
 
     def _take(self, steps: range, items: np.ndarray, start: _StartLosses) -> None:
         """Take some steps with their items (steps, accumulated, chains, batch)."""
-        losses = torch.empty(items.shape)
+        losses = torch.empty(items.shape, dtype=torch.float32)
         batches = zip(
             torch.from_numpy(items).flatten(0, 1).unbind(),
             losses.flatten(0, 1).unbind(),
@@ -163,6 +174,9 @@ class _Chains:
         )
         for step in steps:
             self._learn(batches)
+            if step == 0:
+                gradient = self._langevin.gradient
+                self.batch_heat = batch_heat(gradient, self._parts, self._settings)
             self._langevin.step(step)
             if step in self._column:
                 self._measure(self._column[step])

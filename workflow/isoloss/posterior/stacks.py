@@ -18,10 +18,9 @@ from isoloss.posterior import perceptrons, transformers
 class Stacked(Protocol):
     """Losses and gradients of several sets of a module's weights at once, by cross-entropy.
 
-    The sets are the rows of `weights`, (copies, P): the parameters that need gradients, in the
-    module's order, one behind the other. Each has inputs and targets of its own; if the module has
-    an `encode`, its inputs are what that gives. What is computed of a set depends on no other set
-    and not on how many there are, bit for bit.
+    The sets are the rows of `weights`, (copies, P): the parameters, in the module's order, one
+    behind the other. Each has inputs and targets of its own. What is computed of a set depends on
+    no other set and not on how many there are, bit for bit.
     """
 
     def learn(
@@ -55,7 +54,10 @@ def stack_of(module: torch.nn.Module) -> Callable[[int], Stacked] | None:
     Args:
         module: its attribute `layout` says what it is: `perceptron`, linear layers with ReLU
             between them; or `transformer`, the card's, which has `turns` beside its parameters.
+            All of its parameters have to be trained.
     """
+    if not all(p.requires_grad for p in module.parameters()):
+        return None
     layout = getattr(module, "layout", None)
     if layout == "perceptron":
         matrices = [p for p in module.parameters() if p.dim() == 2]

@@ -19,7 +19,6 @@ from isoloss.posterior.masks import Masks, checked_masks
 from isoloss.posterior.model_potential import ModelPotential
 from isoloss.posterior.sampler import Samples, sample
 from isoloss.posterior.settings import Settings, SettingsError, refuse_unknown
-from isoloss.posterior.stacks import stack_of
 from isoloss.posterior.tokens import cross_entropies, logits_of
 
 if TYPE_CHECKING:
@@ -28,7 +27,16 @@ if TYPE_CHECKING:
 ENGINES = ("fast", "compat")
 # columns of the table `llc` that the fast engine returns beside the variables of devinterp
 FURTHER = ("llc_se", "llc_paired", "llc_unpaired", "llc_with_burnin", "init_loss_se")
-FURTHER += ("split_rhat", "ess", "share_below", "drift", "distance", "chains_ok", "chains_failed")
+FURTHER += (
+    "split_rhat",
+    "ess",
+    "share_below",
+    "drift",
+    "batch_heat",
+    "distance",
+    "chains_ok",
+    "chains_failed",
+)
 FURTHER += ("n_items", "n_sampled", "status", "status_reason")
 LossFn = Callable[[Any, Tensor], Tensor]
 
@@ -73,9 +81,9 @@ def llc(
         `llc_mean`, `llc_std`, `llc_per_chain`, `llc_scalar`, `loss_trace`, `init_loss` as
         `compute_llc` returns them. From `fast` also `init_loss_trace` (chain, step), the loss of
         the trained weights over each step's items; `llc_se`, `split_rhat`, `ess`, `share_below`,
-        `drift`, `distance`, `chains_ok`, `chains_failed`, `status` (ok, warn, failed) and
-        `status_reason` (docs/tables.md, table `llc`); `loss_{name}` (chain, draw, batch_{name}) of
-        observables, means over positions. The settings are its attributes.
+        `drift`, `batch_heat`, `distance`, `chains_ok`, `chains_failed`, `status` (ok, warn, failed)
+        and `status_reason` (docs/tables.md, table `llc`); and of observables `loss_{name}` (chain,
+        draw, batch_{name}), means over positions. The settings are its attributes.
 
     Raises:
         SettingsError: settings, masks or data cannot be sampled with.
@@ -108,24 +116,29 @@ def llc(
     if engine == "compat":
         items.tokens_of(items.read(dataset, [0]), "dataset")
         given = {"param_masks": param_masks, "loss_fn": loss_fn, **kwargs}
-        return datatree.compute_llc(compat.sample(model, dataset, observables, **given))
+        with torch.inference_mode(False):  # gradients are needed, whatever mode a caller is in
+            return datatree.compute_llc(compat.sample(model, dataset, observables, **given))
     compat.warn_of_path(kwargs.pop("output_path", None))
     mode = kwargs.pop("mode", "eval")
     batches, seed = kwargs.pop("batches_per_draw", 3), kwargs.pop("obs_seed", 1337)
     settings = settings_of(kwargs)
     masks = _trained_masks(param_masks, model)
-    potential = potential_of(model, items.read(dataset), loss_fn, mode)
-    potential.check("dataset")
-    watched = [
-        _Watched(one.name, potential_of(model, one.items(), loss_fn, mode), settings)
-        for one in items.observed(observables, batches, seed, settings.batch_size)
-    ]
+
+    def losses_on(data: items.Items) -> ModelPotential:
+        return potential_of(model, data, loss_fn, mode, settings.init_seed)
 
     def watch(draw: int, weights: Tensor) -> None:
         for one in watched:
             one.look(draw, weights)
 
-    samples = sample(potential, settings, masks=masks, watch=watch)
+    with torch.inference_mode(False):
+        potential = losses_on(items.read(dataset))
+        potential.check("dataset")
+        watched = [
+            _Watched(one.name, losses_on(one.items()), settings)
+            for one in items.observed(observables, batches, seed, settings.batch_size)
+        ]
+        samples = sample(potential, settings, masks=masks, watch=watch)
     return _dataset(samples, watched)
 
 
@@ -188,7 +201,7 @@ _REFUSED = {
 
 
 def potential_of(
-    model: nn.Module, data: items.Items, loss_fn: LossFn | None, mode: str
+    model: nn.Module, data: items.Items, loss_fn: LossFn | None, mode: str, seed: int = 0
 ) -> ModelPotential:
     """The losses of a model on items, by the names of its parameters.
 
@@ -199,15 +212,15 @@ def potential_of(
         remedy = "move it: model.cpu(); engine='compat' takes a device"
         raise SettingsError(Problem("model", f"is on {', '.join(sorted(elsewhere))}", remedy))
     if data.targets is not None:
-        return ModelPotential(model, data.inputs, data.targets, loss_fn, mode)
+        return ModelPotential(model, data.inputs, data.targets, loss_fn, mode, seed)
     tokens = data.inputs
     if tokens.shape[1] < 2:
         reason = f"its sequences have length {tokens.shape[1]}"
         raise SettingsError(Problem("dataset", reason, "the loss of a next token needs 2 or more"))
-    if loss_fn is None and stack_of(model) is not None:
+    if loss_fn is None and getattr(model, "layout", None) == "transformer":  # has no last position
         return ModelPotential(model, tokens[:, :-1], tokens[:, 1:], mode=mode)
     of_sequences = _OfSequences(model, loss_fn or _token_losses)
-    potential = ModelPotential(of_sequences, tokens, tokens, _first, mode)
+    potential = ModelPotential(of_sequences, tokens, tokens, _first, mode, seed)
     names = {name.removeprefix("model."): part for name, part in potential.names.items()}
     potential.names = names
     return potential

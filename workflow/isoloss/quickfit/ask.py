@@ -59,7 +59,7 @@ class Known:
 
 def question(known: Known) -> Problem | None:
     """What has to be asked before a law is fitted, with a line to paste; or None."""
-    lacking = [] if known.response or "loss" in known.columns else ["loss"]
+    lacking = [] if known.response is not None or "loss" in known.columns else ["loss"]
     if _sizes_are_open(known):
         lacking += _lacking_sizes(known)
     if not lacking:
@@ -164,7 +164,9 @@ def _line(known: Known, lacking: Sequence[str]) -> str:
         elif key in columns:
             pairs[key] = columns[key]
     table = _FILES if ", " in known.source else shlex.quote(known.source)
-    response = f" --response {shlex.quote(visible(known.response))}" if known.response else ""
+    response = (
+        f" --response {shlex.quote(visible(known.response))}" if known.response is not None else ""
+    )
     return f"python -m isoloss law {table} {pasted(pairs)}{response}"
 
 

@@ -137,7 +137,8 @@ def law_of_table(
     opened = open_source(source, Limits(max_seconds, max_mib))
     _check_asked(opened.label, given or {}, flops)
     if response is not None:
-        _check_response(law, response, best_of, flops)
+        unit = None if (given or {}).get("loss") else loss_unit  # of a loss for filters
+        _check_response(law, response, {"best_of": best_of, "flops": flops, "loss_unit": unit})
     parsed = rows(opened)
     own = named(parsed.rows, opened.label)
     raw, meaning = _read_columns(own, opened.label, law, given or {}, options, response)
@@ -170,8 +171,8 @@ def _with_law(meaning: Meaning, runs: pd.DataFrame, law: str | None) -> Meaning:
     if law is not None:
         return meaning
     letter, finished = _variable(meaning), runs[runs["status"] == "done"]
-    sides = finished[[LETTERS[letter], meaning.response]].dropna().to_numpy(float).T
-    rises = rank_correlation(*sides) > 0
+    sides = finished[[LETTERS[letter], meaning.response]].to_numpy(float)
+    rises = rank_correlation(*sides[np.isfinite(sides).all(axis=1)].T) > 0
     note = f"{meaning.response} {'rises' if rises else 'does not rise'} with {letter}: the law is"
     law = "growth" if rises else "power_law"
     return replace(meaning, law=law, notes=(*meaning.notes, f"{note} {law}; another: --law"))
@@ -195,13 +196,13 @@ def _check_asked(source: str, given: Mapping[str, str], flops: Sequence[float]) 
 
 
 def _check_response(
-    law: str | None, response: str, best_of: Sequence[str], flops: Sequence[float]
+    law: str | None, response: str, of_loss: Mapping[str, Sequence[Any] | None]
 ) -> None:
-    """Refuse what only a loss has: mixtures, frontiers, a best run, a best division of a budget."""
+    """Refuse what only a loss has: mixtures, frontiers, and settings about it, by their names."""
     wrong = [] if law is None else response_problems(law, response)
-    for place, given in (("best_of", best_of), ("flops", flops)):
+    for place, given in of_loss.items():
         if given:
-            reason = f"it is about the least loss, and {response!r} is fitted"
+            reason = f"it is about the loss, and {response!r} is fitted"
             wrong.append(Problem(place, reason, "leave it out"))
     if wrong:
         raise IsolossError(*wrong)
@@ -307,7 +308,7 @@ def _fit_sizes(
     fit = fit_law(runs, law, options, **settings)
     finished = runs[runs["status"] == "done"]
     if meaning.response is not None:
-        finished = finished[finished[meaning.response].notna()]
+        finished = finished[np.isfinite(finished[meaning.response])]
     held = None
     if finished["n_flops"].notna().all() and _has_budgets(finished):
         held = _fit_held_out(runs, finished, law, options, settings)

@@ -267,8 +267,9 @@ def _errors(held: Record) -> str:
     for one in held.fits:
         of = "" if one.group == WHOLE else f" [{_name(one.group)}]"
         fold = one.folds[0]
+        runs = "run" if one.n_held_out == 1 else f"{one.n_held_out} runs"
         lines.append(
-            f"held out{of}: the {one.n_held_out} runs of most compute, predicted from the other "
+            f"held out{of}: the {runs} of most compute, predicted from the other "
             f"{one.n_runs}: RMSE {one.held_out_rmse:.3g} (guessing the mean of the budget before: "
             f"{one.held_out_baseline_rmse:.3g}), error {100 * fold.mape:.2g} % of the "
             f"{_name(one.quantity)}, {100 * fold.run_coverage:.0f} % inside the interval of a run"

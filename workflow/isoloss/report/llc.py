@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from isoloss.checks import limits
 from isoloss.core import units
 from isoloss.core.escape import markdown
 from isoloss.core.problems import IsolossError
 from isoloss.figures import _llc
 from isoloss.fitted.facts import DO_NOT_USE, SOUND, WITH_CARE
 
-FEWEST_OK = 0.5  # of the LLCs: with fewer that are ok none of them is to be used
 SETTINGS = 4  # pairs of n_beta and localization that are told
 
 
@@ -44,7 +44,7 @@ def _verdict(rows: pd.DataFrame, runs: pd.DataFrame) -> str:
     """How far to trust the LLCs, how many there are of which status, and why."""
     counts = _llc.counted(rows)
     verdict = SOUND if counts["ok"] == len(rows) else WITH_CARE
-    if counts["ok"] < FEWEST_OK * len(rows):
+    if counts["ok"] < limits.FEWEST_OK * len(rows):
         verdict = DO_NOT_USE.upper()
     finished = int((runs["status"] == "done").sum())
     health = ", ".join(_llc.health(rows, markdown))

@@ -284,12 +284,23 @@ class _Sections:
         observations = dict(self._entries("observe"))
         self.problems += join_problems(observations)
         for sweep in self.runs:
-            given = joined(observations, sweep)
+            given = joined({**self._ill_observed(), **observations}, sweep)
             self.observed[sweep] = {c for columns in given.values() for c in columns}
             for column in sorted(self.observed[sweep].intersection(self.runs[sweep])):
                 reason = f"its runs get the column {column!r}, which is one of their settings"
                 self.problems.append(Problem(f"train.{sweep}", reason, "rename the setting"))
             self.runs[sweep] = self.runs[sweep].assign(**_not_observed_yet(given))
+
+    def _ill_observed(self) -> dict[str, Any]:
+        """Observations with a mistake that still say which runs they give which columns."""
+        names = self.config["observe"] if isinstance(self.config.get("observe"), dict) else ()
+        entries = {name: _entry(self.config, "observe", name) for name in names}
+        known = registry.names("observable")
+        return {
+            name: {"join": True, **entry}
+            for name, entry in entries.items()
+            if entry.get("card") in known and "sweep" in entry
+        }
 
     def _check_tables(self) -> None:
         """Tables of runs that were made elsewhere."""
@@ -914,6 +925,9 @@ def _response_kind_problems(fit: Mapping[str, Any], place: str) -> list[Problem]
     response = fit.get("response")
     if response is None:
         return []
+    if response == RESPONSE:
+        reason = "the loss is fitted where no other column is named"
+        return [Problem(place, reason, "leave it out")]
     wrong = response_problems(fit["card"], response, place)
     if fit["points"] != "runs":
         reason = f"points along runs have a loss, and no {response!r:.60}"
@@ -988,8 +1002,8 @@ def _response_value_problems(
     fit: Mapping[str, Any], runs: pd.DataFrame, place: str
 ) -> list[Problem]:
     """Problems of the values of a response: they are no numbers, or not above 0."""
-    if fit.get("response") is None:
-        return []
+    if fit.get("response") in (None, RESPONSE):
+        return []  # another check refuses the loss by its name
     try:
         check_response(runs[runs["status"] == "done"], fit["response"], f"{place}.response")
     except IsolossError as error:

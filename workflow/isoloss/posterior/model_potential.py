@@ -103,13 +103,13 @@ class ModelPotential:
                 reason += f" inputs of shape {inputs} and targets of shape {targets} an item:"
                 text = f"{reason} {type(error).__name__}: {visible(str(error))}"
                 remedy = "change model, data or loss_fn so that they fit together"
-                raise IsolossError(Problem(place, text, remedy)) from error
+                raise SettingsError(Problem(place, text, remedy)) from error
             self._by_item(losses, numbers)
             shapes.append(tuple(losses.shape[2:]))
         if shapes[0] != shapes[1]:
             reason = f"losses {(2, *shapes[0])} for 2 items and {(3, *shapes[1])} for 3"
             remedy = "each output meets all targets: give outputs and targets the same shape"
-            raise IsolossError(Problem("loss_fn", reason, remedy))
+            raise SettingsError(Problem("loss_fn", reason, remedy))
 
     def _extreme_items(self) -> Tensor:
         """The item with the smallest target, the first one, and that with the largest target."""

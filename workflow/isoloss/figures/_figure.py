@@ -342,13 +342,11 @@ def shades(values: pd.Series):
 
 
 def shade_bar(figure, scale, panels, label: str) -> None:
-    """The bar that says what the colours of `shades` stand for, beside some panels."""
-    from matplotlib.ticker import FixedLocator
-
-    bar, values = figure.colorbar(scale, ax=list(panels), label=label, pad=0.02), scale.get_array()
-    log_axis(bar.ax.yaxis, scale.norm.vmin, scale.norm.vmax, form=units.count)
-    if values.min() == values.max():
-        bar.ax.yaxis.set_major_locator(FixedLocator([values.min()]))
+    """The bar that says what the colours of `shades` stand for; none where there is one colour."""
+    values = scale.get_array()
+    if values.min() < values.max():
+        bar = figure.colorbar(scale, ax=list(panels), label=label, pad=0.02)
+        log_axis(bar.ax.yaxis, scale.norm.vmin, scale.norm.vmax, form=units.count)
 
 
 def ticks_between(low: float, high: float, steps) -> np.ndarray:

@@ -90,14 +90,7 @@ class Stack:
         inputs: torch.Tensor,
         targets: torch.Tensor,
     ) -> torch.Tensor:
-        """Cross-entropy of every example, (copies, batch); `gradient` becomes that of their means.
-
-        Args:
-            weights: (copies, P), in the order of the layers' parameters.
-            gradient: (copies, P), which is overwritten.
-            inputs: (copies, batch, inputs), or with several dimensions that are flattened.
-            targets: the right class of each, int64 (copies, batch).
-        """
+        """See `Stacked`; inputs of several dimensions are flattened."""
         if self.copies == 1:
             return self._learn_one(weights, gradient, inputs, targets)
         inputs = inputs.flatten(2)

@@ -39,14 +39,7 @@ class Stack:
         inputs: torch.Tensor,
         targets: torch.Tensor,
     ) -> torch.Tensor:
-        """Cross-entropy of every token; `gradient` becomes that of each copy's mean.
-
-        Args:
-            weights: (copies, P), in the order of the module's parameters.
-            gradient: (copies, P), which is overwritten.
-            inputs: tokens, int64 (copies, windows, context).
-            targets: the token behind each, int64 (copies, windows, context).
-        """
+        """See `Stacked`; inputs and targets are tokens, (copies, windows, context)."""
         passes = self._learning.at(weights, gradient, tuple(inputs.shape[1:]))
         losses = torch.empty(targets.shape, dtype=weights.dtype, device=weights.device)
         gradient.zero_()

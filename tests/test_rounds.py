@@ -153,10 +153,11 @@ def test_a_law_that_does_not_divide_a_budget_decides_nothing(study):
 
 
 def test_a_fit_of_another_quantity_than_the_loss_decides_nothing(study):
-    study["fit"]["law"]["response"] = "n_params_total"
+    study["observe"] = {"llc": {"card": "llc", "sweep": "ladder"}}
+    study["fit"]["law"]["response"] = "llc_mean"
     del study["plot"]
     (message,) = told(study)
-    assert "rounds.fit: 'law' is fitted to 'n_params_total', and rounds lower the loss" in message
+    assert "rounds.fit: 'law' is fitted to 'llc_mean', and rounds lower the loss" in message
 
 
 def test_a_planner_that_cannot_choose_by_the_law_is_told_before_anything_runs(study):

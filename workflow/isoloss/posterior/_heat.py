@@ -14,9 +14,9 @@ def batch_heat(gradient: Tensor, parts: Sequence[Part], settings: Settings) -> f
     """The variance that batches add to a step's noise, over the variance of that noise.
 
     A step moves a weight by lr/2 n_beta g, g the gradient of a batch, beside noise of variance lr.
-    So batches add lr n_beta² var(g) / 4 of it, which raises the LLC by about as much. Gradients
-    vary most in steep directions, which are those that the LLC counts: the mean over weights gives
-    each the weight var(g).
+    So batches add lr n_beta² var(g) / 4 of it, which raises the LLC. Gradients vary most in steep
+    directions, which are those that the LLC counts: the mean over weights gives each the weight
+    var(g). It tells the order of magnitude: directions are not weights, and chains move on.
 
     Args:
         gradient: of all chains at the same weights, on batches of their own: what a step sums over

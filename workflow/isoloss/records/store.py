@@ -24,6 +24,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import shutil
 import socket
 import time
@@ -253,11 +254,28 @@ class Store:
         A line has an event, a run_digest, a run_id, and a status if a run ended; a time only if
         it is one.
         """
+        return [line for line in map(_parsed, self._lines()) if line is not None]
+
+    def setbacks(self) -> list[dict[str, Any]]:
+        """The lines of the journal about runs that ever failed or were to be tried again.
+
+        As `journal`, but where all went well no line is parsed.
+        """
+        lines = self._lines()
+        marked = [line for line in lines if '"failed"' in line or '"retry"' in line]
+        digests = {entry["run_digest"] for entry in map(_parsed, marked) if entry is not None}
+        if not digests:
+            return []
+        about = re.compile("|".join(map(re.escape, sorted(digests))))
+        entries = map(_parsed, filter(about.search, lines))
+        return [one for one in entries if one is not None and one["run_digest"] in digests]
+
+    def _lines(self) -> list[str]:
+        """The lines of the journal, whatever they are; none if there is no journal."""
         path = self.root / "journal.jsonl"
         if not path.is_file():
             return []
-        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
-        return [line for line in map(_parsed, lines) if line is not None]
+        return path.read_text(encoding="utf-8", errors="replace").split("\n")
 
 
 def _parsed(line: str) -> dict[str, Any] | None:

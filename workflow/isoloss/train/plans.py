@@ -8,6 +8,7 @@ from typing import Any
 
 from isoloss.core import tables
 from isoloss.core.canonical import canonical
+from isoloss.core.problems import Problem, TableError
 from isoloss.train.plan import plan_runs
 
 Runs = list[dict[str, Any]]
@@ -62,7 +63,28 @@ class Plans:
         Raises:
             TableError: the file cannot be read.
         """
-        self._runs[_key(sweep)] = tables.frame(file, "plan").to_dict("records")
+        self._runs[_key(sweep)] = rows_of(file)
+
+
+def rows_of(file: Path, shard: str | None = None) -> Runs:
+    """The rows of a plan, or those of one shard, in its order.
+
+    Args:
+        file: the `plan` table.
+        shard: only of this one; the others are read past, not taken apart.
+
+    Raises:
+        TableError: the file cannot be read.
+    """
+    import pyarrow.compute as pc
+
+    planned = tables.read(file, "plan")
+    if shard is not None:
+        planned = planned.filter(pc.equal(planned["shard"], shard))
+    try:
+        return planned.to_pylist()
+    except UnicodeDecodeError as error:
+        raise TableError(Problem(str(file), f"is damaged ({error})", "make it again")) from error
 
 
 def planned_by(sweep: Mapping[str, Any]) -> dict[str, Any]:

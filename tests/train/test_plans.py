@@ -198,3 +198,18 @@ def test_what_is_kept_is_what_was_made(tmp_path):
     outline.save(tmp_path / "kept", outline.key_of("x"), one)
     assert outline.read(tmp_path / "kept", outline.key_of("x")) == one
     assert outline.read(tmp_path / "kept", outline.key_of("y")) is None
+
+
+def test_the_retries_of_a_shard_are_those_of_its_runs(config, spelled_out, results, started):
+    by_shard = plan.shard_runs(plan.plan_runs(config["train"][NAME]), len(shards(config)))
+    whole = flow.Flow(config, results, plans=plans.Plans())
+    failed = [by_shard[shard][0]["run_id"] for shard in ("1", "1", "6")] + ["of another sweep"]
+    for i, run_id in enumerate(failed):
+        end = {"status": "failed", "seconds": 1.0}
+        whole.store.note("end", f"{run_id}{i}", run_id, **end)
+    spelled_out.clear()
+    assert [whole.tries(NAME, shard) for shard in shards(config)] == [0, 2, 0, 0, 0, 0, 1, 0]
+    assert spelled_out == []
+    gone(results)
+    again = flow.Flow(config, results)
+    assert [again.tries(NAME, shard) for shard in shards(config)] == [0, 2, 0, 0, 0, 0, 1, 0]

@@ -31,7 +31,7 @@ from isoloss.train import outline as outlines
 from isoloss.train.identity import VERSIONS
 from isoloss.train.outline import Outline, key_of, outline_of
 from isoloss.train.plan import shard_names, shard_runs
-from isoloss.train.plans import Plans, planned_by, rows_of
+from isoloss.train.plans import Plans, ids_of, planned_by, rows_of
 from isoloss.train.programs import NO_CODE, reading_digest
 from isoloss.train.settings import cards_of, commanded
 
@@ -398,7 +398,21 @@ class Flow:
     def tries(self, sweep: str, shard: str) -> int:
         """The number of retries owed to the failed runs of a shard."""
         counts = self._tries(self.config["train"][sweep]["max_attempts"])
-        return sum(counts.get(run["run_id"], 0) for run in self.runs(sweep, shard)) if counts else 0
+        return sum(counts.get(run_id, 0) for run_id in self._ids(sweep, shard)) if counts else 0
+
+    def _ids(self, sweep: str, shard: str) -> list[str]:
+        """The ids of the planned runs of a shard."""
+        entry = self.config["train"][sweep]
+        if "round" in entry or self.plans.known(entry) or (ids := self._ids_of_plan(sweep)) is None:
+            return [run["run_id"] for run in self.runs(sweep, shard)]
+        return ids.get(shard, [])
+
+    @cache  # noqa: B019
+    def _ids_of_plan(self, sweep: str) -> dict[str, list[str]] | None:
+        """The ids of planned runs by shard, from the plan; None if it cannot be used."""
+        if not self._has_plan(sweep):
+            return None
+        return ids_of(self.root / "plan" / sweep / "runs.parquet")
 
     @cache  # noqa: B019
     def _tries(self, max_attempts: int) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,24 @@ def rows_of(file: Path, shard: str | None = None) -> Runs:
         return planned.to_pylist()
     except UnicodeDecodeError as error:
         raise TableError(Problem(str(file), f"is damaged ({error})", "make it again")) from error
+
+
+def ids_of(file: Path) -> dict[str, list[str]]:
+    """The ids of the runs of a plan by shard; its other columns are not read.
+
+    Args:
+        file: the `plan` table.
+
+    Raises:
+        TableError: the file cannot be read.
+    """
+    ids: dict[str, list[str]] = defaultdict(list)
+    for batch in tables.batches(file, "plan", ("run_id", "shard")):
+        for run_id, shard in zip(
+            *(batch[key].to_pylist() for key in ("run_id", "shard")), strict=True
+        ):
+            ids[shard].append(run_id)
+    return dict(ids)
 
 
 def planned_by(sweep: Mapping[str, Any]) -> dict[str, Any]:

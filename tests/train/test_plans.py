@@ -200,6 +200,15 @@ def test_what_is_kept_is_what_was_made(tmp_path):
     assert outline.read(tmp_path / "kept", outline.key_of("y")) is None
 
 
+def test_a_plan_in_another_order_of_the_same_cells_is_not_taken(config, results):
+    entry = config["train"][NAME]
+    entry["cells"] = [dict(reversed(cell.items())) for cell in entry["cells"]]
+    specifications(config, results)
+    start = flow.Flow(config, results, plans=plans.Plans())
+    runs = flow.Flow(config, results).runs(NAME, "3")
+    assert plan.runs_digest(runs) == start.runs_digest(NAME, "3")
+
+
 def test_the_retries_of_a_shard_are_those_of_its_runs(config, spelled_out, results, started):
     by_shard = plan.shard_runs(plan.plan_runs(config["train"][NAME]), len(shards(config)))
     whole = flow.Flow(config, results, plans=plans.Plans())

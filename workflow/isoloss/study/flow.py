@@ -30,7 +30,7 @@ from isoloss.study.folder_weights import folder_weights
 from isoloss.train import outline as outlines
 from isoloss.train.identity import VERSIONS
 from isoloss.train.outline import Outline, key_of, outline_of
-from isoloss.train.plan import shard_names, shard_runs
+from isoloss.train.plan import runs_digest, shard_names, shard_runs
 from isoloss.train.plans import Plans, ids_of, planned_by, rows_of
 from isoloss.train.programs import NO_CODE, reading_digest
 from isoloss.train.settings import cards_of, commanded
@@ -298,8 +298,13 @@ class Flow:
         """The planned runs of a shard, not of a round: from the plan, if it can be used."""
         if not self._has_plan(sweep):
             return self._spelled_out(sweep)[shard]
+        entry = self.config["train"][sweep]
         rows = rows_of(self.root / "plan" / sweep / "runs.parquet", shard)
-        return shard_runs(rows, self.config["train"][sweep]["shards"])[shard]
+        runs = shard_runs(rows, entry["shards"])[shard]
+        if runs_digest(runs) != self.runs_digest(sweep, shard):
+            # the keys of a cell are in another order, which is that of the runs: no plan is due
+            return shard_runs(self.plans.runs(entry), entry["shards"])[shard]
+        return runs
 
     def runs_digest(self, sweep: str, shard: str) -> str:
         """Digest of the planned runs of a shard."""

@@ -36,7 +36,8 @@ class ShardSetup:
         among: column of a finished run to the values of which it must have one, to count.
         valid_tokens: validation examples measured, rounded to whole items.
         max_attempts: times that a failing run is started.
-        checkpoint_minutes: between two states of a run that has not ended; 0 for none.
+        checkpoint_minutes: between two states of a run that has not ended; 0 for none but
+            the one of a run that is told to end.
         keep_weights: whether the model of a run that ended is kept.
         checkpoints: after which steps, or fractions of the steps, its model is kept too.
         where: sweep and shard, for the journal.

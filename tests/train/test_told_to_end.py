@@ -271,3 +271,28 @@ def test_a_run_that_leaves_what_cannot_be_put_back_is_the_last_of_its_process(
     shard = train(runs[:2], store)
     assert len(set((tmp_path / "seen").read_text().split())) == 2
     assert {i: numbers(row) for i, row in shard.iterrows()} == {i: alone[i] for i in shard.index}
+
+
+@pytest.mark.parametrize(
+    ("end", "reason"),
+    [
+        (lambda: os._exit(0), "its process ended with exit code 0"),
+        (lambda: os.fork() or time.sleep(3), "its process was ended by SIGKILL"),
+    ],
+)
+def test_a_process_that_ends_without_a_word_is_noticed_and_its_run_has_failed(
+    train, runs, alone, store, monkeypatch, end, reason
+):
+    real = child.train_run
+
+    def train_run(identity, *rest):
+        if identity["settings"]["seed"] == 0:
+            end()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(identity, *rest)
+
+    monkeypatch.setattr(child, "train_run", train_run)
+    shard = train(runs[:2], store)
+    assert shard["status"].tolist() == ["failed", "done"]
+    assert shard["status_reason"].iloc[0].startswith(reason)
+    assert numbers(shard.iloc[1]) == alone[shard.index[1]]

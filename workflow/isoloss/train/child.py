@@ -88,7 +88,7 @@ def serve(tasks: Connection, jobs_end: Connection, job: ShardSetup, shared: Shar
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
     if job.content.of_program:
         os.setsid()  # the program and all that it starts are ended together
-    pristine = Pristine()
+    pristine = None if job.content.of_program else Pristine()
     for count in range(1, _MOST_RUNS + 1):
         try:
             row, identity = tasks.recv()
@@ -99,7 +99,7 @@ def serve(tasks: Connection, jobs_end: Connection, job: ShardSetup, shared: Shar
         except StoppedError as stopped:
             tasks.send(str(stopped))
             return
-        spent = job.content.of_program or row["status"] == "failed" or count == _MOST_RUNS
+        spent = pristine is None or row["status"] == "failed" or count == _MOST_RUNS
         if not spent:
             pristine.restore()
             spent = pristine.is_left()
@@ -251,7 +251,7 @@ def _end_program(parent: int, told: _Told) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # this process is in the group too
         os.killpg(0, signal.SIGTERM)
     with suppress(ChildProcessError):  # it has ended, or was never started
-        while os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        while os.waitpid(-1, os.WNOHANG) == (0, 0):
             if os.getppid() != parent:
                 os.killpg(0, signal.SIGKILL)
             time.sleep(_LOOK)

@@ -45,7 +45,6 @@ class Pristine:
     """
 
     def __init__(self):
-        gc.collect()
         gc.freeze()  # what is there by now is not looked through again after every run
         self.draws = draws("cpu"), np.random.get_state(), random.getstate()
         self.of_torch = [get() for get, _ in _OF_TORCH]

@@ -82,9 +82,9 @@ def train_shard(runs: Sequence[Mapping[str, Any]], job: ShardSetup) -> pd.DataFr
     shared = {"seed": job.seed, "valid_tokens": job.valid_tokens, "code": job.code}
     identities = {run["run_id"]: job.content.identity(run, **shared) for run in runs}
     digests = {run_id: run_digest(identity) for run_id, identity in identities.items()}
-    begun = {line["run_digest"] for line in job.store.journal()}
-    # first what was never begun: a run that takes the whole machine down must not block the others
-    left = sorted(runs, key=lambda run: digests[run["run_id"]] in begun)
+    # first what was never begun, and has no folder: a run that takes the whole machine down must
+    # not block the others
+    left = sorted(runs, key=lambda run: job.store.folder(digests[run["run_id"]]).is_dir())
     cards = {identity["settings"]["trainer"] for identity in identities.values()}
     with Trainer(job, cards, progress) as trainer:
         for wait in (False, True):

@@ -195,6 +195,9 @@ class _Child:
             if end is not None and time.monotonic() >= end:
                 self._process.kill()
                 return None
+            # something that it started may hold the pipe
+            if self._process.exitcode is not None and not self._pipe.poll():
+                return None
         try:
             return self._pipe.recv()
         except EOFError:
@@ -216,7 +219,7 @@ class _Child:
 
 
 def _end_of(exitcode: int) -> str:
-    if exitcode > 0:
+    if exitcode >= 0:
         return f"its process ended with exit code {exitcode}"
     name = signal.Signals(-exitcode).name
     hint = f" (killed by hand, or out of memory: {LESS_MEMORY})" if name == "SIGKILL" else ""

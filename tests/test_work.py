@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import fcntl
 import json
 import os
 import shutil
@@ -17,10 +16,10 @@ import pytest
 import yaml
 
 from isoloss.__main__ import main
-from isoloss.core import tables
+from isoloss.core import locks, tables
 from isoloss.fit import job as fit_job
 from isoloss.records import environment
-from isoloss.records.store import Store
+from isoloss.records.store import CLAIM, Store
 from isoloss.study import work
 from isoloss.study.flow import Flow
 from isoloss.study.verify import findings
@@ -282,13 +281,8 @@ def test_a_place_is_not_claimed_between_the_last_look_and_the_move(home, monkeyp
     real = work.RunningJob._unwanted
 
     def looked(job):
-        folder = os.open(place, os.O_RDONLY)
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            held.append(True)
-        finally:
-            os.close(folder)
+        with locks.locked(place / CLAIM, wait=False) as claim:
+            held.append(claim is None)
         return real(job)
 
     monkeypatch.setattr(work.RunningJob, "_unwanted", looked)

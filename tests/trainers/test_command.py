@@ -297,7 +297,7 @@ def test_a_run_that_is_retried_by_hand_is_started_anew(own):
     row = own.train({"width": 8}, loss="evil").iloc[0]
     own.store.reopen(row["run_digest"], row["run_id"])
     kept = sorted(path.name for path in own.store.folder(row["run_digest"]).iterdir())
-    assert kept == ["failures.txt", "lock"]
+    assert kept == ["failures.txt"]
     assert own.train({"width": 8})["status"].tolist() == ["done"]
     assert own.starts() == ["8 False", "8 False"]
 

@@ -17,7 +17,8 @@ from rows_in_memory import dataset_of, expand_table, index_of
 
 from isoloss.core import tables
 from isoloss.core.ending import TerminatedError, told_to_end
-from isoloss.records.store import Store
+from isoloss.core.locks import LockLostError
+from isoloss.records.store import CLAIM, Store
 from isoloss.train import child, watch
 from isoloss.train.identity import RunContent
 from isoloss.train.plan import plan_sweep
@@ -271,6 +272,24 @@ def test_a_run_that_leaves_what_cannot_be_put_back_is_the_last_of_its_process(
     shard = train(runs[:2], store)
     assert len(set((tmp_path / "seen").read_text().split())) == 2
     assert {i: numbers(row) for i, row in shard.iterrows()} == {i: alone[i] for i in shard.index}
+
+
+def test_a_run_whose_claim_another_process_has_taken_is_not_saved(train, runs, store, monkeypatch):
+    real = child.train_run
+
+    def train_run(*given):
+        (folder,) = store.kept()
+        (store.folder(folder) / CLAIM).write_text("another process")
+        return real(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(child, "train_run", train_run)
+        with pytest.raises(LockLostError, match="nothing is written"):
+            train(runs[:1], store)
+    assert events(store) == ["start"]
+    assert store.find(*store.kept()) is None
+    store.folder(*store.kept()).joinpath(CLAIM).unlink(missing_ok=True)
+    assert train(runs[:1], store)["attempts"].tolist() == [1]
 
 
 @pytest.mark.parametrize(

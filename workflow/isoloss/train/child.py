@@ -12,8 +12,9 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 MADE_BY = (*VERSIONS, "code")  # columns of the `shard` table
 LESS_MEMORY = "run fewer jobs at once, or make a step smaller (builtin: raise `accumulate`)"
+ASKS = True  # sent before a run is saved
 CANNOT_SAVE = 74  # exit code, EX_IOERR of sysexits.h
 _MOST_RUNS = 1000  # that one process trains
 _LOOK = 0.05  # seconds between two looks at a program that was told to end
@@ -71,8 +73,9 @@ class Shared:
 def serve(tasks: Connection, jobs_end: Connection, job: ShardSetup, shared: Shared, parent: int):
     """Train the runs that are sent, and send what came of each; the body of the process.
 
-    A row and an identity come for each, and the row goes back with whether this process ends; in
-    the place of both, text says what is kept of a run that was told to end.
+    A row and an identity come for each. Before what came of it is saved, ASKS goes, and the job
+    answers if it still holds the run. The row goes back with whether this process ends; in the
+    place of both, text says what is kept of a run that was told to end.
 
     Args:
         tasks: the end of a pipe, by which runs come and their rows go.
@@ -92,13 +95,15 @@ def serve(tasks: Connection, jobs_end: Connection, job: ShardSetup, shared: Shar
     for count in range(1, _MOST_RUNS + 1):
         try:
             row, identity = tasks.recv()
-        except EOFError:  # the job has no more
-            return
-        try:
-            row = _train(row, identity, job, shared, told, parent)
+            save = _train(row, identity, job, shared, told, parent)
+            tasks.send(ASKS)
+            tasks.recv()
         except StoppedError as stopped:
             tasks.send(str(stopped))
             return
+        except (EOFError, BrokenPipeError):  # the job has no more, or is gone
+            return
+        save()
         spent = pristine is None or row["status"] == "failed" or count == _MOST_RUNS
         if not spent:
             pristine.restore()
@@ -136,8 +141,8 @@ def _train(
     shared: Shared,
     told: _Told,
     parent: int,
-) -> dict[str, Any]:
-    """Train one run, save what came of it, and give its row."""
+) -> Callable[[], None]:
+    """Train one run, whose row is completed; what saves it."""
     run, digest = identity["settings"], row["run_digest"]
     checkpoint = _checkpoint(run, digest, {column: row[column] for column in MADE_BY}, job, shared)
     of_program = job.content.of_program
@@ -166,8 +171,7 @@ def _train(
         row.update(status="done", **trained.measured)
     told.waits = False
     row.setdefault("seconds", checkpoint.seconds_before + time.perf_counter() - begun)
-    _save(row, identity, job, trained, trace, checkpoint.about)
-    return row
+    return partial(_save, row, identity, job, trained, trace, checkpoint.about)
 
 
 def _save(

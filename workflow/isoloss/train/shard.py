@@ -116,7 +116,7 @@ def _trained(
     if not _ended(known, job.max_attempts):
         trainer.get_ready()
         with job.store.claim(digest, wait) as claim:
-            if not claim:
+            if claim is None:
                 print(f"{run['run_id']}: another process is training it", file=sys.stderr)
                 return None
             known = job.store.find(digest, job.among)  # it may have ended while we waited
@@ -130,7 +130,7 @@ def _trained(
                     "reading": job.content.reading,
                     **trainer.versions,
                 }
-                known = trainer.train(row, identity, lambda: None)
+                known = trainer.train(row, identity, claim)
                 line = f"{run['run_id']}: {known['status']}, {known['seconds']:.1f} s"
                 print(line, file=sys.stderr, flush=True)
     progress.reach(before + steps)

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from isoloss.core import registry
 from isoloss.core.ending import TerminatedError
+from isoloss.core.locks import Claim
 from isoloss.core.problems import IsolossError
 from isoloss.core.progress import Progress
 from isoloss.records import environment
-from isoloss.train.child import CANNOT_SAVE, LESS_MEMORY, MADE_BY, Shared, serve
+from isoloss.train.child import ASKS, CANNOT_SAVE, LESS_MEMORY, MADE_BY, Shared, serve
 from isoloss.train.identity import VERSIONS
 
 if TYPE_CHECKING:
@@ -73,24 +74,24 @@ class Trainer:
         self._child = None
 
     def train(
-        self, row: dict[str, Any], identity: Mapping[str, Any], renew: Callable[[], object]
+        self, row: dict[str, Any], identity: Mapping[str, Any], claim: Claim
     ) -> dict[str, Any]:
         """Train a run; its row, which is in the store.
 
         Args:
             row: what is known of it: `run_id`, `run_digest`, `attempts`, `code` and versions.
             identity: what its digest is made of.
-            renew: called at least every second while it is trained.
+            claim: the run, which this process holds; renewed while it is trained.
 
         Raises:
-            IsolossError: it could not be saved.
+            IsolossError: it could not be saved, or another process has taken the claim.
             TerminatedError: the job was told to end; the message says what is kept of the run.
             KeyboardInterrupt: it was interrupted with the job.
         """
         self.job.store.note("start", row["run_digest"], row["run_id"], **self.job.where)
         begun = time.perf_counter()
         try:
-            answer = self._answer(row, identity, renew)
+            answer = self._answer(row, identity, claim)
         except BaseException:
             self._end()
             raise
@@ -104,15 +105,13 @@ class Trainer:
             self._end()
         return trained
 
-    def _answer(
-        self, row: Mapping[str, Any], identity: Mapping[str, Any], renew: Callable[[], object]
-    ) -> Any:
+    def _answer(self, row: Mapping[str, Any], identity: Mapping[str, Any], claim: Claim) -> Any:
         """What the process sends of a run; None if it ended without a word."""
         before, child = self.progress.done, self._child
 
-        def look() -> None:
+        def look(now: bool = False) -> None:
             self.progress.reach(before + child.shared.steps)
-            renew()
+            claim.renew(now)
 
         try:
             child.send(row, identity)
@@ -159,7 +158,7 @@ class _Child:
     def __init__(self, job: ShardSetup, trainers: Collection[str]):
         for name in trainers:
             registry.card("trainer", name).warm_up()
-        self.shared = Shared(_FORK)
+        self.shared, self._is_asked = Shared(_FORK), False
         self._pipe, other = _FORK.Pipe()
         given = (other, self._pipe, job, self.shared, os.getpid())
         self._process = _FORK.Process(target=serve, args=given, daemon=True)
@@ -182,16 +181,29 @@ class _Child:
         with suppress(BrokenPipeError):
             self._pipe.send((row, identity))
 
-    def answer(self, look: Callable[[], None], seconds: float | None = None) -> Any:
+    def answer(self, look: Callable[[bool], None], seconds: float | None = None) -> Any:
         """What comes of a run that was sent; None if the process ended without a word.
 
         Args:
-            look: called while it is trained.
+            look: called while it is trained, and with True before it is saved.
             seconds: after which the process is killed; None for never.
         """
+        if not self._is_asked:
+            answer = self._next(look, seconds)
+            if answer is not ASKS:
+                return answer
+            self._is_asked = True  # also if a signal comes before the answer
+        look(True)
+        with suppress(BrokenPipeError):
+            self._pipe.send(ASKS)
+        self._is_asked = False
+        return self._next(look, seconds)
+
+    def _next(self, look: Callable[[bool], None], seconds: float | None) -> Any:
+        """What the process sends next; None if it ended without."""
         end = None if seconds is None else time.monotonic() + seconds
         while not wait([self._pipe], _LOOK if end is None else min(_LOOK, end - time.monotonic())):
-            look()
+            look(False)
             if end is not None and time.monotonic() >= end:
                 self._process.kill()
                 return None

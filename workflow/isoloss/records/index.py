@@ -71,7 +71,9 @@ def write(folder: Path, segment: str, entries: Mapping[str, Entry]) -> None:
         columns = columns.append(pa.field(name, pa.int64()))
     rows = [{**row, **dict(zip(_STAMP, of_file, strict=True))} for of_file, row in entries.values()]
     draft = folder / f".{segment}.{os.getpid()}.tmp"
-    arrays = [pa.array([row[c.name] for row in rows], c.type, from_pandas=True) for c in columns]
+    arrays = [
+        pa.array([row.get(c.name) for row in rows], c.type, from_pandas=True) for c in columns
+    ]
     tables.write_free(pa.table(arrays, columns), draft, {"table": "shard"})
     path = folder / f"{segment}.{manifest.file_digest(draft)}.parquet"
     os.replace(draft, path)

@@ -25,12 +25,14 @@ import calendar
 import errno
 import json
 import os
+import re
 import shutil
 import socket
 import time
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,11 @@ FINAL = ("done", "diverged")  # a failed run is tried again when its shard is
 CLAIM = ".claim.tmp"  # the file of a lock; `gc` removes one that was left
 INDEX = "index"  # folder, below the store
 _POLL = 0.2  # seconds between two looks at a run that another process trains
+
+
+_SETBACK = re.compile(r'"retry"|"failed"')
+_DIGEST = re.compile(r'"run_digest":\s*"([^"]*)"')
+_AS_WRITTEN = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 
 
 class Store:
@@ -89,7 +96,8 @@ class Store:
         for digest in digests:
             self.find(digest)
         entries = {digest: self._known[digest] for digest in digests if digest in self._known}
-        if entries != index.read(self.root / INDEX, segment):
+        before = index.read(self.root / INDEX, segment, ["run_digest"])
+        if _stamps(entries) != _stamps(before):
             index.write(self.root / INDEX, segment, entries)
 
     def folder(self, run_digest: str) -> Path:
@@ -278,11 +286,28 @@ class Store:
         A line has an event, a run_digest, a run_id, and a status if a run ended; a time only if
         it is one.
         """
-        path = self.root / "journal.jsonl"
-        if not path.is_file():
+        return [line for line in map(_parsed, self._lines()) if line is not None]
+
+    def setbacks(self) -> list[dict[str, Any]]:
+        """The lines of the journal of runs that failed or were to be tried again.
+
+        What `tries` counts, without parsing the lines of all other runs.
+        """
+        lines = self._lines()
+        marked = map(_parsed, (line for line in lines if _SETBACK.search(line)))
+        digests = {line["run_digest"] for line in marked if line is not None}
+        if not digests:
             return []
-        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
-        return [line for line in map(_parsed, lines) if line is not None]
+        of_them = (line for line in lines if not digests.isdisjoint(_DIGEST.findall(line)))
+        parsed = map(_parsed, of_them)
+        return [line for line in parsed if line is not None and line["run_digest"] in digests]
+
+    def _lines(self) -> list[str]:
+        try:
+            text = (self.root / "journal.jsonl").read_text(encoding="utf-8", errors="replace")
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return text.split("\n")
 
 
 def _row(
@@ -314,6 +339,10 @@ def _is_sound(path: Path, digest: str | None, run_digest: str) -> bool:
     return True
 
 
+def _stamps(entries: Mapping[str, index.Entry]) -> dict[str, index.Stamp]:
+    return {digest: stamp for digest, (stamp, _) in entries.items()}
+
+
 def _is_among(row: Mapping[str, Any], among: Mapping[str, Collection[str]] | None) -> bool:
     return all(row[column] in values for column, values in (among or {}).items())
 
@@ -340,6 +369,9 @@ def _parsed(line: str) -> dict[str, Any] | None:
 
 def seconds_of(when: Any) -> float | None:
     """The time of a line of the journal in seconds since 1970; None if it is not a time."""
+    if isinstance(when, str) and _AS_WRITTEN.fullmatch(when):
+        with suppress(ValueError):  # ten times faster
+            return datetime.fromisoformat(when).timestamp()
     try:
         return calendar.timegm(time.strptime(when, TIME))
     except (TypeError, ValueError, OverflowError):

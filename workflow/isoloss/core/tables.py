@@ -113,6 +113,7 @@ def _digest(value: Any) -> str:
     return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
+@cache
 def role(name: str, column: str, given: bool = False) -> str:
     """The role of a column: one of ROLES.
 

@@ -289,9 +289,9 @@ class Store:
         return [line for line in map(_parsed, self._lines()) if line is not None]
 
     def setbacks(self) -> list[dict[str, Any]]:
-        """The lines of the journal of runs that failed or were to be tried again.
+        """The lines of the journal about runs that ever failed or were to be tried again.
 
-        What `tries` counts, without parsing the lines of all other runs.
+        As `journal`, but where all went well no line is parsed.
         """
         lines = self._lines()
         marked = map(_parsed, (line for line in lines if _SETBACK.search(line)))

@@ -9,6 +9,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -57,18 +58,13 @@ def runs(flow: Flow) -> pd.DataFrame:
         content, among = content_of(flow, sweep), flow.among(sweep)
         for shard, planned in flow.planned(sweep).items():
             read = _read_before(flow, sweep, shard, among)
-            for run in planned:
+            digests = repeat("") if content is None else digests_of(flow, sweep, planned, content)
+            for run, digest in zip(planned, digests, strict=content is not None):
                 row = {"sweep": sweep, "shard": shard, "run_id": run["run_id"]}
-                row |= {"run_digest": "", "state": "missing", "reason": "", "attempts": 0}
-                row |= {"again": False}
-                row |= {
-                    "starts": 0,
-                    "seconds": 0.0,
-                    "n_flops_model": run.get("n_flops_model", np.nan),
-                }
-                if content is not None:
-                    digest = digest_of(flow, sweep, run, content)
-                    row |= {"run_digest": digest, "starts": starts[digest]}
+                row |= {"run_digest": digest, "state": "missing", "again": False, "reason": ""}
+                row |= {"attempts": 0, "starts": starts[digest], "seconds": 0.0}
+                row |= {"n_flops_model": run.get("n_flops_model", np.nan)}
+                if digest:
                     row |= _state(flow, sweep, store, digest, among, open_since)
                     if row["state"] == "missing" and digest in read:
                         row |= _of_row(flow, sweep, read[digest])
@@ -165,12 +161,15 @@ def content_of(flow: Flow, sweep: str) -> RunContent | Programs | None:
     return RunContent(task, read_dataset(*files), read, flow.schedules(sweep))
 
 
-def digest_of(flow: Flow, sweep: str, run: dict[str, Any], content: RunContent | Programs) -> str:
-    """The identity of a planned run."""
+def digests_of(
+    flow: Flow, sweep: str, runs: Iterable[dict[str, Any]], content: RunContent | Programs
+) -> Iterator[str]:
+    """The identities of planned runs of a sweep, in their order."""
     valid_tokens = flow.config["train"][sweep]["valid_tokens"]
-    code = flow.run_code(sweep)
-    identity = content.identity(run, seed=flow.config["seed"], valid_tokens=valid_tokens, code=code)
-    return run_digest(identity)
+    about = {"seed": flow.config["seed"], "valid_tokens": valid_tokens}
+    about["code"] = flow.run_code(sweep)
+    for run in runs:
+        yield run_digest(content.identity(run, **about))
 
 
 def _from_journal(
@@ -334,7 +333,7 @@ def unused(flows: Sequence[Flow]) -> list[tuple[Path, str]]:
                     "run the study up to `runs` first"
                 )
             for shard in flow.planned(sweep).values():
-                used_paths.update(digest_of(flow, sweep, run, content) for run in shard)
+                used_paths.update(digests_of(flow, sweep, shard, content))
     store = flows[0].store
     unused_paths = []
     for digest in store.kept():

@@ -58,12 +58,13 @@ class Store:
 
     Args:
         root: folder of the store; made when a run starts.
-        known: what is known of runs, by their digests; see `index`.
+        known: what is known of runs, by their digests; see `indexed`. None: every run is read.
     """
 
-    def __init__(self, root: str | Path, known: Mapping[str, index.Entry] = {}):
+    def __init__(self, root: str | Path, known: Mapping[str, index.Entry] | None = None):
         self.root = Path(root)
-        self._known = dict(known)
+        self._remembers = known is not None
+        self._known = dict(known or {})
 
     def indexed(self, segment: str = "*", columns: Sequence[str] | None = None) -> Store:
         """The same store, which takes from its index what is said there of unchanged files.
@@ -82,7 +83,7 @@ class Store:
             row: of the `shard` table, as it is in the run's file.
         """
         stamp = index.stamp(self.path(row["run_digest"]))
-        if stamp is not None:
+        if stamp is not None and self._remembers:
             self._known[row["run_digest"]] = stamp, dict(row)
 
     def write_index(self, segment: str, run_digests: Iterable[str]) -> None:
@@ -130,7 +131,7 @@ class Store:
         if known_stamp == stamp:
             return dict(known) if _is_among(known, among) else None
         row = self._checked(run_digest)
-        if row is not None and index.stamp(path) == stamp:
+        if row is not None and self._remembers and index.stamp(path) == stamp:
             self._known[run_digest] = stamp, dict(row)
         return row if row is not None and _is_among(row, among) else None
 

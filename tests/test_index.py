@@ -118,6 +118,14 @@ def test_an_index_that_says_what_is_so_stays_as_it_is(root):
     index_file(root)
 
 
+def test_of_a_run_in_two_shards_the_later_look_counts(root, reads):
+    Store(root).save(run(attempts=2), IDENTITY)
+    Store(root).indexed("first.0").write_index("first.0", [DIGEST])
+    reads.clear()
+    assert rows(root)[0]["attempts"] == 2
+    assert reads == []
+
+
 def test_a_store_without_index_does_not_remember(root, reads):
     store = Store(root)
     assert store.find(DIGEST) == store.find(DIGEST)

@@ -43,7 +43,7 @@ def read(
         segment: a sweep and a shard, `<sweep>.<shard>`; `*` for all.
         columns: of the rows, `run_digest` among them; None for all.
     """
-    entries = {}
+    entries: dict[str, Entry] = {}
     names = None if columns is None else [*columns, *_STAMP]
     for path in sorted(folder.glob(f"{segment}.*.parquet")):
         with suppress(OSError, TableError, KeyError):
@@ -52,7 +52,10 @@ def read(
                 continue
             for row in tables.rows(path, "shard", content, names):
                 of_file = tuple(row.pop(name) for name in _STAMP)
-                entries[row["run_digest"]] = of_file, row
+                digest = row["run_digest"]
+                # a run is in two shards where two sweeps have it: the later look counts
+                if digest not in entries or entries[digest][0][2] < of_file[2]:
+                    entries[digest] = of_file, row
     return entries
 
 

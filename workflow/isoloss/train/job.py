@@ -64,7 +64,7 @@ def run(
         files = Files(rows, tokens, indices)
         about = specification["task"], weightings, files, specification["schedules"]
         content = RunContent.read(*about)
-    segment = ".".join(settings["where"].values())
+    segment = ".".join(settings.get("where", {}).values()) or "runs"
     indexed = Store(store).indexed(segment)
     shard = train_shard(runs, ShardSetup(content, indexed, **of_study, **settings))
     tables.write("shard", shard, out, facts)

@@ -421,12 +421,12 @@ def job_is_told(own, to_all: bool) -> str:
 
 def pids_of(folder: Path) -> list[int]:
     """The processes that have a folder in their command line."""
-    found = []
+    processes = []
     for place in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             if str(folder) in (place / "cmdline").read_text():
-                found.append(int(place.name))
-    return found
+                processes.append(int(place.name))
+    return processes
 
 
 @pytest.mark.parametrize(("to_all", "exit_code"), [(False, 0), (True, 3)])

@@ -6,6 +6,7 @@ import copy
 import json
 import os
 import shutil
+import signal
 import sysconfig
 from pathlib import Path
 
@@ -202,6 +203,16 @@ def test_a_job_that_fails_leaves_its_outputs_and_no_trace(home, during):
         home.fit()
     assert contents(home.root / "fit/mine/power") == before
     assert not home.left_over()
+
+
+def test_a_job_that_is_told_to_end_leaves_its_outputs_and_no_trace(home, during, capsys):
+    before = contents(home.root / "fit/mine/power")
+    during(fit_job, lambda: signal.raise_signal(signal.SIGTERM))
+    assert home.fit() == 75
+    assert capsys.readouterr().err == "isoloss fit: told to end (SIGTERM); run again\n"
+    assert contents(home.root / "fit/mine/power") == before
+    assert not home.left_over()
+    assert home.fit() == 0
 
 
 def test_a_stage_refuses_what_was_made_for_another_study(home, capsys):

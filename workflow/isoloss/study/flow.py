@@ -400,6 +400,11 @@ class Flow:
         """The journal of the store, read once."""
         return self.store.journal()
 
+    @cached_property
+    def ends(self) -> dict[str, str]:
+        """How the runs ended that did, by run digest, as the journal says."""
+        return {e["run_digest"]: e["status"] for e in self.journal if e["event"] == "end"}
+
     def tries(self, sweep: str, shard: str) -> int:
         """The number of retries owed to the failed runs of a shard."""
         counts = self._tries(self.config["train"][sweep]["max_attempts"])

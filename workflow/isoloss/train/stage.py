@@ -146,7 +146,7 @@ class Train(Stage):
         """Runs that are in two sweeps and have been tried again for the other one."""
         from isoloss.core import tables
 
-        ends = {e["run_digest"]: e["status"] for e in study.journal if e["event"] == "end"}
+        ends = study.ends
         for row in tables.frame(out, "shard").itertuples():
             if ends.get(row.run_digest, row.status) != row.status:
                 yield f"{row.run_id} is {ends[row.run_digest]} by now"

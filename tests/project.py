@@ -203,4 +203,4 @@ def optimised_otherwise(project):
 
 def written_otherwise(project):
     """Code that writes files is edited."""
-    project.edit("core/tables.py", 'compression="zstd"', 'compression="snappy"')
+    project.edit("core/tables.py", "compression=compression", 'compression="snappy"')

@@ -19,7 +19,7 @@ from isoloss.core import tables
 from isoloss.core.ending import TerminatedError, told_to_end
 from isoloss.core.locks import LockLostError
 from isoloss.records.store import CLAIM, Store
-from isoloss.train import child, watch
+from isoloss.train import child, pristine, watch
 from isoloss.train.identity import RunContent
 from isoloss.train.plan import plan_sweep
 from isoloss.train.shard import ShardSetup, train_shard
@@ -240,15 +240,15 @@ def test_nothing_that_a_run_leaves_behind_reaches_the_next(
     assert before.partition("environ")[2] == lines[0][1].partition("environ")[2]
 
 
+LEFT = []
+
+
 def leave_a_thread():
     threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
 
 
 def leave_memory():
-    torch.left = torch.zeros(child.Pristine.__init__.__globals__["_MOST_GROWTH"] // 2)
-
-
-LEFT = []
+    LEFT.append(torch.ones(25_000_000, dtype=torch.uint8))
 
 
 def leave_a_file():
@@ -259,6 +259,7 @@ def leave_a_file():
 def test_a_run_that_leaves_what_cannot_be_put_back_is_the_last_of_its_process(
     train, runs, alone, store, monkeypatch, tmp_path, leave
 ):
+    monkeypatch.setattr(pristine, "_MOST_GROWTH", 20_000_000)
     real = child.train_run
 
     def train_run(*given):

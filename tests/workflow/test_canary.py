@@ -52,8 +52,8 @@ def test_one_that_fails_says_why_and_one_that_is_done_is_found_by_its_shard(tmp_
     (tmp_path / "good").touch()
     process = snakemake(tmp_path, "runs", "--configfile", study)
     assert process.returncode == 0, process.stderr
-    done = Counter(run for run, status in ends(store) if status == "done")
-    assert done == dict.fromkeys(["width2", "width4", "width16", "width32"], 1)
+    trained = Counter(run for run, status in ends(store) if status == "done")
+    assert trained == dict.fromkeys(["width2", "width4", "width16", "width32"], 1)
 
 
 def test_it_is_the_run_with_the_fewest_flops_in_the_shard_that_has_it(shared):

@@ -23,7 +23,7 @@ def job_name(study: str, directory: str | Path) -> str:
 
     Example:
         >>> job_name("laws", "/data/me")
-        'isoloss-laws-bad7a4c1'
+        'isoloss-laws-bccda2b9'
     """
     place = f"{Path(directory).resolve()}\0{study}"
     digest = blake2b(place.encode("utf-8", "surrogateescape"), digest_size=4).hexdigest()
@@ -63,16 +63,17 @@ def cancel(numbers: Sequence[str], run: Callable[..., Any] = subprocess.run) -> 
 
 def _answer(run: Callable[..., Any], *command: str) -> str:
     """What a program of SLURM prints."""
+    utf8 = {"encoding": "utf-8", "errors": "replace"}
     try:
-        done = run(command, capture_output=True, text=True, timeout=_PATIENCE, check=False)
+        answer = run(command, capture_output=True, timeout=_PATIENCE, check=False, **utf8)
     except FileNotFoundError:
         reason = f"{command[0]} is not on this machine: type this where jobs are sent from"
         raise IsolossError(reason) from None
     except subprocess.TimeoutExpired:
         reason = f"{command[0]} did not answer within {_PATIENCE:g} s: try again"
         raise IsolossError(reason) from None
-    if done.returncode:
-        said = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
+    if answer.returncode:
+        message = (answer.stderr.strip() or f"exit code {answer.returncode}").splitlines()[-1]
         remedy = "try again when `scontrol ping` says that the controller is up"
-        raise IsolossError(Problem(command[0], said.removeprefix(f"{command[0]}: "), remedy))
-    return done.stdout
+        raise IsolossError(Problem(command[0], message.removeprefix(f"{command[0]}: "), remedy))
+    return answer.stdout

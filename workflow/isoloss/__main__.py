@@ -13,7 +13,7 @@ from pathlib import Path
 from isoloss.core import registry
 from isoloss.core.escape import print_anything, say, shows, visible
 from isoloss.core.problems import IsolossError, Problem, nearest
-from isoloss.core.stages import Stage, stages
+from isoloss.core.stages import Argument, Stage, stages
 
 # arguments that are not paths
 WORDS = {
@@ -41,8 +41,8 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for stage in stages().values():
         _add_stage(commands, stage)
-    further = (_add_check, _add_cards, _add_digest, _add_results, _add_export, _add_csv, _add_docs)
-    for add in (_add_law, _add_import, *further):
+    of_studies = (_add_check, _add_results, _add_canary, _add_leftovers, _add_export)
+    for add in (_add_law, _add_import, *of_studies, _add_cards, _add_digest, _add_csv, _add_docs):
         add(commands)
     return top
 
@@ -55,22 +55,30 @@ def _command(commands, name: str, run: Command, help: str, more: str = ""):
 
 def _add_stage(commands, stage: Stage) -> None:
     made = _command(commands, stage.name, _stage, stage.about, stage.more)
+    _add_job(made, stage.out)
+    for argument in stage.arguments:
+        _add_argument(made, argument)
+
+
+def _add_job(made: argparse.ArgumentParser, out: str) -> None:
     made.add_argument("--study", required=True, metavar="FILE", help="the study (YAML)")
-    made.add_argument("--out", required=True, type=Path, metavar="PATH", help=stage.out)
+    made.add_argument("--out", required=True, type=Path, metavar="PATH", help=out)
     made.add_argument(
         "--expects", metavar="DIGEST", help="make nothing but what snakemake started (optional)"
     )
-    for argument in stage.arguments:
-        several = {"nargs": "+" if argument.required else "*"} if argument.many else {}
-        default = {"default": []} if argument.many and not argument.required else {}
-        made.add_argument(
-            f"--{argument.name}",
-            required=argument.required,
-            metavar=argument.metavar,
-            help=argument.about,
-            **several,
-            **default,
-        )
+
+
+def _add_argument(made: argparse.ArgumentParser, argument: Argument) -> None:
+    several = {"nargs": "+" if argument.required else "*"} if argument.many else {}
+    default = {"default": []} if argument.many and not argument.required else {}
+    made.add_argument(
+        f"--{argument.name}",
+        required=argument.required,
+        metavar=argument.metavar,
+        help=argument.about,
+        **several,
+        **default,
+    )
 
 
 def _add_law(commands) -> None:
@@ -276,6 +284,32 @@ def _add_results(commands) -> None:
         several=True,
     )
     gc.add_argument("--remove", action="store_true", help="remove what is listed")
+
+
+def _add_canary(commands) -> None:
+    canary = _command(
+        commands,
+        "canary",
+        _canary,
+        "Train the cheapest run of a sweep, before the others; exit code 2 if it fails.",
+        "It is kept in the store, so that it is not trained again. `snakemake canary` calls this.",
+    )
+    train = stages()["train"]
+    _add_job(canary, "a line on how it ended")
+    for argument in train.arguments:
+        if argument.name not in ("shard", "plan"):
+            _add_argument(canary, argument)
+
+
+def _add_leftovers(commands) -> None:
+    leftovers = _of_results(
+        commands,
+        "leftovers",
+        _leftovers,
+        "List the jobs of a study that are in the queue of SLURM, as after a snakemake was killed.",
+        "Those that profiles/slurm has sent from this folder.",
+    )
+    leftovers.add_argument("--cancel", action="store_true", help="cancel them")
 
 
 def _add_export(commands) -> None:
@@ -590,6 +624,31 @@ def _status(given: argparse.Namespace) -> None:
     from isoloss.study import status
 
     say(status.report(_flow(given)), end="")
+
+
+def _canary(given: argparse.Namespace) -> None:
+    from isoloss.core import tables
+    from isoloss.study import canary
+
+    run = canary.train(vars(given))
+    line = f"train.{given.sweep}: {run['run_id']} is {run['status']}, {run['seconds']:.1f} s"
+    say(line, sys.stderr)
+    tables.write_text(given.out, f"{line}\n")
+
+
+def _leftovers(given: argparse.Namespace) -> None:
+    from isoloss.core import schema
+    from isoloss.study import cluster
+
+    study = str(schema.read(given.study).get("study"))
+    jobs = cluster.leftovers(cluster.job_name(study, given.directory))
+    if given.cancel:
+        cluster.cancel([number for number, *_ in jobs])
+    for words in jobs:
+        say("  ".join(words))
+    state = "cancelled" if given.cancel else "in the queue; --cancel cancels them"
+    count = f"{len(jobs)} {'job' if len(jobs) == 1 else 'jobs'}"
+    say(f"{count} {state}" if jobs else "no jobs of this study are in the queue")
 
 
 def _sweep(given: argparse.Namespace) -> None:

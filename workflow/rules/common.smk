@@ -54,6 +54,7 @@ def results_of(config):
 
 STUDY = checked_study()
 FLOW = results_of(STUDY)
+PLANNED = [name for name, entry in STUDY["train"].items() if "round" not in entry]
 # a wildcard matches the names in this study and nothing else
 ANY = lambda names: "|".join(map(re.escape, names)) or "(?!)"
 
@@ -122,6 +123,18 @@ def inputs(stage, argument):
         return of_study(definition.inputs(FLOW, **names)[argument])
 
     return paths
+
+
+def of_canary(function):
+    """A function of the wildcards of a shard, of the shard in which a sweep's canary is."""
+
+    def of_shard(wildcards):
+        from isoloss.study import canary
+
+        shard, _ = canary.cheapest(FLOW, wildcards.sweep)
+        return function({"sweep": wildcards.sweep, "shard": shard})
+
+    return of_shard
 
 
 def of_command(wildcards, key, otherwise):

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isoloss.core import yaml_text
-from isoloss.core.problems import IsolossError
+from isoloss.core.problems import IsolossError, Problem
 
 if TYPE_CHECKING:
     from isoloss.study.flow import Flow
@@ -168,6 +168,7 @@ def _answer(run: Callable[..., Any], *command: str) -> str:
         reason = f"{command[0]} did not answer within {_PATIENCE:g} s: try again"
         raise IsolossError(reason) from None
     if done.returncode:
-        said = done.stderr.strip() or f"exit code {done.returncode}"
-        raise IsolossError(f"{command[0]}: {said}")
+        said = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
+        remedy = "try again when `scontrol ping` says that the controller is up"
+        raise IsolossError(Problem(command[0], said.removeprefix(f"{command[0]}: "), remedy))
     return done.stdout

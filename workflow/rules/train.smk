@@ -84,7 +84,8 @@ rule train_canary:
         "../../envs/isoloss.yaml"
     threads: lambda wildcards: of_command(wildcards, "threads", 1)
     resources:
-        mem_mb=lambda wildcards: of_command(wildcards, "memory_mb", 2000),
+        mem_mb=memory_of_sweep,
+        **ASKED,
     params:
         spec=of_canary(spec("train")),
         code=of_canary(code("train")),

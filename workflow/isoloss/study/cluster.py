@@ -96,7 +96,7 @@ def job_name(study: str, directory: str | Path) -> str:
 
     Example:
         >>> job_name("laws", "/data/me")
-        'isoloss-laws-bad7a4c1'
+        'isoloss-laws-bccda2b9'
     """
     place = f"{Path(directory).resolve()}\0{study}"
     digest = blake2b(place.encode("utf-8", "surrogateescape"), digest_size=4).hexdigest()

@@ -264,9 +264,7 @@ def of_shards(flow: Flow, measure: bool, cache: Path = CACHE) -> dict[tuple[str,
     return dict(seconds)
 
 
-def _from_steps(
-    flow: Flow, name: str, runs: Sequence[Run], cache: Path, measure: bool
-) -> _Basis:
+def _from_steps(flow: Flow, name: str, runs: Sequence[Run], cache: Path, measure: bool) -> _Basis:
     """The seconds of measured steps: the smallest, the largest and one between, by their FLOP."""
     by_flops = {flops: run for run in runs if (flops := _flops_of_step(run)) is not None}
     measurable = [flops for flops in sorted(by_flops) if flops <= MOST_FLOPS]

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from isoloss.core import schema
+from isoloss.__main__ import name_of_jobs
 from isoloss.core.problems import StudyError
 from isoloss.study import check, cluster
 from isoloss.study.flow import Flow
@@ -109,14 +109,15 @@ def test_memory_of_a_command_is_said_once():
     config = {"study": "x", "train": {"s": sweep}}
     assert cluster.memory_mb(check.check(config, "s.yaml"), "s", 2) == 200
     sweep["resources"] = {"memory_mb": 5}
-    with pytest.raises(StudyError, match="train.s.resources.memory_mb"):
+    with pytest.raises(StudyError, match=r"train\.s\.resources\.memory_mb"):
         check.check(config, "s.yaml")
 
 
 def test_names_of_jobs_follow_the_command_line(tmp_path, monkeypatch):
     (tmp_path / "s.yaml").write_text("study: laws\n")
     monkeypatch.chdir(tmp_path)
-    there = cluster.job_name_here(["--configfile", "s.yaml", "--directory", "x"])
+    there = name_of_jobs(["--configfile", "s.yaml", "--directory", "x"])
     assert there == cluster.job_name("laws", tmp_path / "x")
-    assert cluster.job_name_here(["-n"]) == cluster.job_name("study", tmp_path)
-    assert schema.read("s.yaml") == {"study": "laws"}
+    assert name_of_jobs(["-n"]) == cluster.job_name("study", tmp_path)
+    (tmp_path / "s.yaml").write_text("study: [")
+    assert name_of_jobs(["--configfile", "s.yaml"]) == cluster.job_name("study", tmp_path)

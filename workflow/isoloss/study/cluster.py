@@ -5,18 +5,15 @@ A facade. No result depends on any of it.
 
 from __future__ import annotations
 
-import argparse
 import math
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isoloss.core import yaml_text
 from isoloss.core.problems import IsolossError, Problem
 
 if TYPE_CHECKING:
@@ -102,18 +99,6 @@ def job_name(study: str, directory: str | Path) -> str:
     digest = blake2b(place.encode("utf-8", "surrogateescape"), digest_size=4).hexdigest()
     kept = re.sub(r"[^A-Za-z0-9_-]", "_", study)
     return f"isoloss-{kept[: _NAME - len('isoloss--') - len(digest)]}-{digest}"
-
-
-def job_name_here(arguments: Sequence[str] | None = None) -> str:
-    """The same for the study and the folder on Snakemake's command line, for profiles/slurm."""
-    options = argparse.ArgumentParser(add_help=False, exit_on_error=False)
-    options.add_argument("--configfile", "--configfiles", nargs="+", action="extend", default=[])
-    options.add_argument("--directory", "-d", default=".")
-    given, _ = options.parse_known_args(sys.argv[1:] if arguments is None else arguments)
-    file = given.configfile[-1] if given.configfile else "config.yaml"
-    study = yaml_text.read(file) if Path(file).is_file() else {}
-    name = study.get("study") if isinstance(study, dict) else None
-    return job_name(name if isinstance(name, str) else "study", given.directory)
 
 
 def has_accounting() -> bool:

@@ -176,7 +176,9 @@ class Cluster:
     def processes(self) -> list[int]:
         """The processes on this machine that belong to this cluster, daemons and jobs."""
         mark = f"SLURM_CONF={self.folder / 'slurm.conf'}".encode()
-        return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _has(pid, mark)]
+        return [
+            pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _has(pid, mark)
+        ]
 
     def stop(self) -> None:
         """Cancel all jobs, end all daemons, and kill what is left of this cluster."""
@@ -194,10 +196,10 @@ class Cluster:
     def logs(self) -> str:
         """The end of what every daemon wrote."""
         files = sorted([*self.folder.glob("*.log"), *self.folder.glob("*.out")])
-        tails = (
-            "\n".join(file.read_text(errors="replace").splitlines()[-15:]) for file in files
+        tails = ("\n".join(file.read_text(errors="replace").splitlines()[-15:]) for file in files)
+        return "\n".join(
+            f"--- {file.name}\n{tail}" for file, tail in zip(files, tails, strict=True)
         )
-        return "\n".join(f"--- {file.name}\n{tail}" for file, tail in zip(files, tails, strict=True))
 
 
 def _free_ports(count: int) -> list[int]:

@@ -123,7 +123,9 @@ class OnCluster:
     def journal(self) -> list[dict]:
         """The lines of the journal."""
         file = self.results / "store/journal.jsonl"
-        return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
+        return (
+            [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
+        )
 
     def started(self) -> int:
         """How many starts the journal has."""

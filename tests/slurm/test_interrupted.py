@@ -1,4 +1,4 @@
-"""Whatever happens to jobs, nodes and head, no finished run is trained twice and nothing is lost."""
+"""Whatever happens to jobs, nodes and head, no finished run is trained twice, and none is lost."""
 
 import os
 import signal

@@ -384,13 +384,9 @@ def refuse_bombs(arguments: Sequence[str] | None = None) -> None:
     """
     from isoloss.core import yaml_text
 
-    options = argparse.ArgumentParser(add_help=False, exit_on_error=False)
-    options.add_argument("--configfile", "--configfiles", nargs="+", action="extend", default=[])
-    options.add_argument("--config", "-C", nargs="*", action="extend", default=[])
-    try:
-        given, _ = options.parse_known_args(sys.argv[1:] if arguments is None else arguments)
-    except argparse.ArgumentError:
-        return  # Snakemake says what is wrong with them
+    given = _given_to_snakemake(arguments)
+    if given is None:
+        return
     try:
         for file in filter(os.path.exists, given.configfile):  # Snakemake says what is missing
             yaml_text.read(file)
@@ -400,6 +396,37 @@ def refuse_bombs(arguments: Sequence[str] | None = None) -> None:
     except IsolossError as error:
         say(error, sys.stderr)
         raise SystemExit(1) from None
+
+
+def _given_to_snakemake(arguments: Sequence[str] | None) -> argparse.Namespace | None:
+    """What Snakemake was told of the study and its folder; None if Snakemake will refuse it."""
+    options = argparse.ArgumentParser(add_help=False, exit_on_error=False)
+    options.add_argument("--configfile", "--configfiles", nargs="+", action="extend", default=[])
+    options.add_argument("--config", "-C", nargs="*", action="extend", default=[])
+    options.add_argument("--directory", "-d", default=".")
+    try:
+        return options.parse_known_args(sys.argv[1:] if arguments is None else arguments)[0]
+    except argparse.ArgumentError:
+        return None
+
+
+def name_of_jobs(arguments: Sequence[str] | None = None) -> str:
+    """What the names of jobs on a cluster begin with, for `profiles/slurm`.
+
+    Args:
+        arguments: of Snakemake; those of this process if None.
+    """
+    from isoloss.core import yaml_text
+    from isoloss.study import cluster
+
+    given = _given_to_snakemake(arguments) or argparse.Namespace(configfile=[], directory=".")
+    file = given.configfile[-1] if given.configfile else "config.yaml"
+    try:
+        study = yaml_text.read(file)
+    except (IsolossError, OSError):
+        return cluster.job_name("study", given.directory)  # Snakemake says what is wrong with it
+    name = study.get("study") if isinstance(study, dict) else None
+    return cluster.job_name(name if isinstance(name, str) else "study", given.directory)
 
 
 def _words(given: argparse.Namespace) -> argparse.Namespace:

@@ -2,6 +2,10 @@
 # program of the user has what its study says.
 
 
+localrules:
+    plan_sweep,
+
+
 rule plan_sweep:
     input:
         choices=inputs("plan", "choices"),
@@ -45,7 +49,9 @@ rule train_shard:
         "../../envs/isoloss.yaml"
     threads: lambda wildcards: of_command(wildcards, "threads", 1)
     resources:
-        mem_mb=lambda wildcards: of_command(wildcards, "memory_mb", 2000),
+        mem_mb=memory_of_sweep,
+        runtime=minutes_of_shard,
+        **ASKED,
     params:
         spec=spec("train"),
         code=code("train"),
@@ -78,7 +84,8 @@ rule train_canary:
         "../../envs/isoloss.yaml"
     threads: lambda wildcards: of_command(wildcards, "threads", 1)
     resources:
-        mem_mb=lambda wildcards: of_command(wildcards, "memory_mb", 2000),
+        mem_mb=memory_of_sweep,
+        **ASKED,
     params:
         spec=of_canary(spec("train")),
         code=of_canary(code("train")),

@@ -20,7 +20,7 @@
 #   provenance.json                                    how all of it was made
 # Beside the output of a job is its manifest: manifest.json in a folder, else <output>.json.
 #
-# Targets: all (default), runs, fits, figures; verify.
+# Targets: all (default), runs, fits, figures; canary, verify.
 
 from isoloss.core import yaml_text
 
@@ -42,6 +42,11 @@ include: "workflow/rules/choose.smk"
 include: "workflow/rules/simulate.smk"
 include: "workflow/rules/plot.smk"
 include: "workflow/rules/verify.smk"
+
+
+rule canary:
+    input:
+        of_study(f"logs/canary/{sweep}.txt" for sweep in PLANNED),
 
 
 rule runs:

@@ -59,9 +59,12 @@ def test_the_conda_file_has_the_versions_of_the_lock():
 def test_the_lock_holds_every_requirement_but_those_of_benchmarks():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     groups = project["optional-dependencies"]
-    extras = [r for name, group in groups.items() if name != "bench" for r in group]
-    for requirement in project["dependencies"] + extras:
+    of_lock = [r for name, group in groups.items() if name not in ("bench", "slurm") for r in group]
+    for requirement in project["dependencies"] + of_lock:
         assert re.split(r"[<>=\[]", requirement)[0].lower() in pins("envs/lock.txt"), requirement
+    for requirement in groups["slurm"]:  # where no controller answers it makes snakemake slow
+        assert re.split(r"[<>=\[]", requirement)[0].lower() in pins("envs/slurm.txt"), requirement
+    assert not pins("envs/slurm.txt").keys() & pins("envs/lock.txt").keys()
     assert pins("envs/lock.txt")["torch"] == "2.13.0"
 
 

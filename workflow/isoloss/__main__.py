@@ -14,7 +14,7 @@ from isoloss.core import registry
 from isoloss.core.ending import TRY_AGAIN, TerminatedError, told_to_end
 from isoloss.core.escape import print_anything, say, shows, visible
 from isoloss.core.problems import IsolossError, Problem, nearest
-from isoloss.core.stages import Stage, stages
+from isoloss.core.stages import Argument, Stage, stages
 
 # arguments that are not paths
 WORDS = {
@@ -42,8 +42,8 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for stage in stages().values():
         _add_stage(commands, stage)
-    further = (_add_check, _add_cards, _add_digest, _add_results, _add_export, _add_csv, _add_docs)
-    for add in (_add_law, _add_import, *further):
+    of_studies = (_add_check, _add_results, _add_canary, _add_leftovers, _add_export)
+    for add in (_add_law, _add_import, *of_studies, _add_cards, _add_digest, _add_csv, _add_docs):
         add(commands)
     return top
 
@@ -56,22 +56,30 @@ def _command(commands, name: str, run: Command, help: str, more: str = ""):
 
 def _add_stage(commands, stage: Stage) -> None:
     made = _command(commands, stage.name, _stage, stage.about, stage.more)
+    _add_job(made, stage.out)
+    for argument in stage.arguments:
+        _add_argument(made, argument)
+
+
+def _add_job(made: argparse.ArgumentParser, out: str) -> None:
     made.add_argument("--study", required=True, metavar="FILE", help="the study (YAML)")
-    made.add_argument("--out", required=True, type=Path, metavar="PATH", help=stage.out)
+    made.add_argument("--out", required=True, type=Path, metavar="PATH", help=out)
     made.add_argument(
         "--expects", metavar="DIGEST", help="make nothing but what snakemake started (optional)"
     )
-    for argument in stage.arguments:
-        several = {"nargs": "+" if argument.required else "*"} if argument.many else {}
-        default = {"default": []} if argument.many and not argument.required else {}
-        made.add_argument(
-            f"--{argument.name}",
-            required=argument.required,
-            metavar=argument.metavar,
-            help=argument.about,
-            **several,
-            **default,
-        )
+
+
+def _add_argument(made: argparse.ArgumentParser, argument: Argument) -> None:
+    several = {"nargs": "+" if argument.required else "*"} if argument.many else {}
+    default = {"default": []} if argument.many and not argument.required else {}
+    made.add_argument(
+        f"--{argument.name}",
+        required=argument.required,
+        metavar=argument.metavar,
+        help=argument.about,
+        **several,
+        **default,
+    )
 
 
 def _add_law(commands) -> None:
@@ -279,6 +287,32 @@ def _add_results(commands) -> None:
     gc.add_argument("--remove", action="store_true", help="remove what is listed")
 
 
+def _add_canary(commands) -> None:
+    canary = _command(
+        commands,
+        "canary",
+        _canary,
+        "Train the cheapest run of a sweep, before the others; exit code 2 if it fails.",
+        "It is kept in the store, so that it is not trained again. `snakemake canary` calls this.",
+    )
+    train = stages()["train"]
+    _add_job(canary, "a line on how it ended")
+    for argument in train.arguments:
+        if argument.name not in ("shard", "plan"):
+            _add_argument(canary, argument)
+
+
+def _add_leftovers(commands) -> None:
+    leftovers = _of_results(
+        commands,
+        "leftovers",
+        _leftovers,
+        "List the jobs of a study that are in the queue of SLURM, as after a snakemake was killed.",
+        "Those that profiles/slurm has sent from this folder.",
+    )
+    leftovers.add_argument("--cancel", action="store_true", help="cancel them")
+
+
 def _add_export(commands) -> None:
     export = _of_results(
         commands,
@@ -356,13 +390,9 @@ def refuse_bombs(arguments: Sequence[str] | None = None) -> None:
     """
     from isoloss.core import yaml_text
 
-    options = argparse.ArgumentParser(add_help=False, exit_on_error=False)
-    options.add_argument("--configfile", "--configfiles", nargs="+", action="extend", default=[])
-    options.add_argument("--config", "-C", nargs="*", action="extend", default=[])
-    try:
-        given, _ = options.parse_known_args(sys.argv[1:] if arguments is None else arguments)
-    except argparse.ArgumentError:
-        return  # Snakemake says what is wrong with them
+    given = _given_to_snakemake(arguments)
+    if given is None:
+        return
     try:
         for file in filter(os.path.exists, given.configfile):  # Snakemake says what is missing
             yaml_text.read(file)
@@ -372,6 +402,37 @@ def refuse_bombs(arguments: Sequence[str] | None = None) -> None:
     except IsolossError as error:
         say(error, sys.stderr)
         raise SystemExit(1) from None
+
+
+def _given_to_snakemake(arguments: Sequence[str] | None) -> argparse.Namespace | None:
+    """What Snakemake was told of the study and its folder; None if Snakemake will refuse it."""
+    options = argparse.ArgumentParser(add_help=False, exit_on_error=False)
+    options.add_argument("--configfile", "--configfiles", nargs="+", action="extend", default=[])
+    options.add_argument("--config", "-C", nargs="*", action="extend", default=[])
+    options.add_argument("--directory", "-d", default=".")
+    try:
+        return options.parse_known_args(sys.argv[1:] if arguments is None else arguments)[0]
+    except argparse.ArgumentError:
+        return None
+
+
+def name_of_jobs(arguments: Sequence[str] | None = None) -> str:
+    """What the names of jobs on a cluster begin with, for `profiles/slurm`.
+
+    Args:
+        arguments: of Snakemake; those of this process if None.
+    """
+    from isoloss.core import yaml_text
+    from isoloss.study import cluster
+
+    given = _given_to_snakemake(arguments) or argparse.Namespace(configfile=[], directory=".")
+    file = given.configfile[-1] if given.configfile else "config.yaml"
+    try:
+        study = yaml_text.read(file)
+    except (IsolossError, OSError):
+        return cluster.job_name("study", given.directory)  # Snakemake says what is wrong with it
+    name = study.get("study") if isinstance(study, dict) else None
+    return cluster.job_name(name if isinstance(name, str) else "study", given.directory)
 
 
 def _words(given: argparse.Namespace) -> argparse.Namespace:
@@ -597,6 +658,31 @@ def _status(given: argparse.Namespace) -> None:
     from isoloss.study import status
 
     say(status.report(_flow(given)), end="")
+
+
+def _canary(given: argparse.Namespace) -> None:
+    from isoloss.core import tables
+    from isoloss.study import canary
+
+    run = canary.train(vars(given))
+    line = f"train.{given.sweep}: {run['run_id']} is {run['status']}, {run['seconds']:.1f} s"
+    say(line, sys.stderr)
+    tables.write_text(given.out, f"{line}\n")
+
+
+def _leftovers(given: argparse.Namespace) -> None:
+    from isoloss.core import schema
+    from isoloss.study import cluster
+
+    study = str(schema.read(given.study).get("study"))
+    jobs = cluster.leftovers(cluster.job_name(study, given.directory))
+    if given.cancel:
+        cluster.cancel([number for number, *_ in jobs])
+    for words in jobs:
+        say("  ".join(words))
+    state = "cancelled" if given.cancel else "in the queue; --cancel cancels them"
+    count = f"{len(jobs)} {'job' if len(jobs) == 1 else 'jobs'}"
+    say(f"{count} {state}" if jobs else "no jobs of this study are in the queue")
 
 
 def _sweep(given: argparse.Namespace) -> None:

@@ -1,6 +1,11 @@
 # The stage aggregate: gather runs from a sweep's shards, or from a table made elsewhere.
 
 
+localrules:
+    gather_sweep,
+    read_runs_table,
+
+
 rule gather_sweep:
     input:
         plan=inputs("aggregate", "plan"),

@@ -7,7 +7,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.io import PeriodicityDetector
 
 from isoloss.core import escape, registry, sources, schema as study
-from isoloss.study import flow, start
+from isoloss.study import cluster, flow, start
 from isoloss.core.problems import IsolossError, StudyError, TableError
 from isoloss.train.plans import Plans
 
@@ -54,6 +54,7 @@ def results_of(config):
 
 STUDY = checked_study()
 FLOW = results_of(STUDY)
+PLANNED = [name for name, entry in STUDY["train"].items() if "round" not in entry]
 # a wildcard matches the names in this study and nothing else
 ANY = lambda names: "|".join(map(re.escape, names)) or "(?!)"
 
@@ -124,9 +125,54 @@ def inputs(stage, argument):
     return paths
 
 
+def of_canary(function):
+    """A function of the wildcards of a shard, of the shard in which a sweep's canary is."""
+
+    def of_shard(wildcards):
+        from isoloss.study import canary
+
+        shard, _ = canary.cheapest(FLOW, wildcards.sweep)
+        return function({"sweep": wildcards.sweep, "shard": shard})
+
+    return of_shard
+
+
 def of_command(wildcards, key, otherwise):
     """What a sweep's command says of the resources of a run; `otherwise` for other sweeps."""
     return STUDY["train"][wildcards.sweep].get("command", {}).get(key, otherwise)
+
+
+def memory_of_sweep(wildcards, attempt):
+    """The memory of a job that trains or measures runs of a sweep, in MB: more at each attempt."""
+    return cluster.memory_mb(STUDY, wildcards.sweep, attempt)
+
+
+def minutes_of_shard(wildcards, attempt):
+    """The time limit of a job that trains; None where nobody ends jobs by the clock."""
+    if workflow.local_exec or workflow.dryrun or not workflow.is_main_process:
+        return None
+    return TIMES.minutes(wildcards.sweep, wildcards.shard, attempt)
+
+
+def asks(resource):
+    """Function of a resource of a cluster: what the sweep says, else the default of the profile."""
+    defaults = workflow.resource_settings.default_resources
+    otherwise = defaults[resource].value if defaults and resource in defaults else None
+
+    def said(wildcards):
+        known = cluster.asked(STUDY, wildcards.sweep, resource)
+        return otherwise if known is None else known
+
+    return said
+
+
+# resources of a cluster that some sweep asks for; of the others nothing is said
+ASKED = {
+    resource: asks(resource)
+    for resource in cluster.ASKED
+    if any(cluster.asked(STUDY, sweep, resource) is not None for sweep in STUDY["train"])
+}
+TIMES = cluster.Times(FLOW, measures=True)
 
 
 def plan_of_shard(wildcards):

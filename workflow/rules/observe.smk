@@ -28,6 +28,9 @@ for card in sorted({entry["card"] for entry in STUDY["observe"].values()}):
         conda:
             "../../envs/isoloss.yaml"
         threads: 1
+        resources:
+            mem_mb=memory_of_sweep,
+            **ASKED,
         params:
             spec=spec("observe"),
             code=code("observe"),

@@ -2,6 +2,10 @@
 # program of the user has what its study says.
 
 
+localrules:
+    plan_sweep,
+
+
 rule plan_sweep:
     input:
         choices=inputs("plan", "choices"),
@@ -46,7 +50,9 @@ rule train_shard:
         "../../envs/isoloss.yaml"
     threads: lambda wildcards: of_command(wildcards, "threads", 1)
     resources:
-        mem_mb=lambda wildcards: of_command(wildcards, "memory_mb", 2000),
+        mem_mb=memory_of_sweep,
+        runtime=minutes_of_shard,
+        **ASKED,
     params:
         spec=spec("train"),
         code=code("train"),
@@ -59,3 +65,37 @@ rule train_shard:
         " --sweep {wildcards.sweep:q} --shard {wildcards.shard} --plan {input.plan:q}"
         " --rows {input.rows:q} --tokens {input.tokens:q} --index {input.index:q}"
         " --store results/{wildcards.study}/store --out {output.table:q} 2> {log:q}"
+
+
+# On request (`snakemake canary`): the cheapest run of a sweep is trained before the others, and the
+# job of its shard then finds it in the store.
+rule train_canary:
+    input:
+        rows=of_canary(inputs("train", "rows")),
+        tokens=of_canary(inputs("train", "tokens")),
+        index=of_canary(inputs("train", "index")),
+    output:
+        "results/{study}/logs/canary/{sweep}.txt",
+    log:
+        "results/{study}/logs/canary/{sweep}.log",
+    wildcard_constraints:
+        sweep=ANY(PLANNED),
+    retries: 0
+    conda:
+        "../../envs/isoloss.yaml"
+    threads: lambda wildcards: of_command(wildcards, "threads", 1)
+    resources:
+        mem_mb=memory_of_sweep,
+        **ASKED,
+    params:
+        spec=of_canary(spec("train")),
+        code=of_canary(code("train")),
+        expects=of_canary(expects("train")),
+    message:
+        "train {wildcards.sweep}: its canary, the cheapest run"
+    shell:
+        "exec python -m isoloss canary --study results/{wildcards.study}/config.yaml"
+        " --expects {params.expects}"
+        " --sweep {wildcards.sweep:q}"
+        " --rows {input.rows:q} --tokens {input.tokens:q} --index {input.index:q}"
+        " --store results/{wildcards.study}/store --out {output:q} 2> {log:q}"

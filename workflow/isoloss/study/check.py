@@ -714,6 +714,9 @@ def _lacking_keys(sweep: Mapping[str, Any], place: str) -> list[Problem]:
         needed, unused = ("dataset", "model"), ("command",)
     trainer = f"the trainer is {sweep['trainer']!r}"
     wrong = [Problem(place, f"{key!r} is missing", "add it") for key in needed if key not in sweep]
+    if commanded(sweep) and "memory_mb" in sweep.get("resources", {}):
+        reason, remedy = "found, and the memory of a command is its own", "write command.memory_mb"
+        wrong.append(Problem(f"{place}.resources.memory_mb", reason, remedy))
     return wrong + [
         Problem(f"{place}.{key}", f"found, and {trainer}, which has none", "leave it out")
         for key in unused

@@ -104,7 +104,9 @@ class _Basis:
 _SLOW = _Basis("what a slow machine needs at most", lambda flops: 0.005 + flops / 1e9)
 
 
-def forecast(flow: Flow, always: bool = False, cache: Path = CACHE) -> list[SweepForecast]:
+def forecast(
+    flow: Flow, always: bool = False, cache: Path = CACHE, measure: bool = True
+) -> list[SweepForecast]:
     """What every sweep of a study will take.
 
     The seconds come from the study's finished runs of the same model and trainer, on this machine
@@ -114,6 +116,7 @@ def forecast(flow: Flow, always: bool = False, cache: Path = CACHE) -> list[Swee
         flow: the study with its results.
         always: whether steps are measured also for a study that is quick on any machine.
         cache: file in which measurements are kept.
+        measure: False if only what was measured before counts.
     """
     names = list(flow.config["train"])
     valid = {name: flow.config["train"][name]["valid_tokens"] for name in names}
@@ -128,7 +131,7 @@ def forecast(flow: Flow, always: bool = False, cache: Path = CACHE) -> list[Swee
         basis = _from_runs([(run, valid[n]) for n in alike for run in plans[n]], ended)
         if basis is None:
             of = name if flow.is_planned(name) else rounds.so_far(flow.config, name)[0]
-            basis = _from_steps(flow, of, left[of], cache) if measures else _SLOW
+            basis = _from_steps(flow, of, left[of], cache, measure) if measures else _SLOW
         if flow.is_planned(name):
             seconds = {run["run_id"]: basis.seconds(run, valid[name]) for run in left[name]}
             one = SweepForecast(name, plans[name], left[name], seconds, basis.source)
@@ -241,7 +244,27 @@ def _from_runs(known: Iterable[tuple[Run, int]], ended: Mapping[str, Run]) -> _B
     return _Basis(source, partial(step_seconds, points) if points else None, of_run)
 
 
-def _from_steps(flow: Flow, name: str, runs: Sequence[Run], cache: Path) -> _Basis:
+def of_shards(flow: Flow, measure: bool, cache: Path = CACHE) -> dict[tuple[str, str], float]:
+    """Seconds that the runs will take which each shard still has to train.
+
+    Args:
+        flow: the study with its results.
+        measure: False if only what was measured before counts.
+        cache: file in which measurements are kept.
+
+    Returns:
+        Sweep and shard to seconds; infinite where nothing is known of a run. Shards without runs
+        that are left are not in it, nor are those of rounds whose runs are not chosen.
+    """
+    seconds: dict[tuple[str, str], float] = defaultdict(float)
+    for one in forecast(flow, cache=cache, measure=measure):
+        for run in one.left:
+            known = one.seconds[run["run_id"]]
+            seconds[one.name, run["shard"]] += math.inf if known is None else known
+    return dict(seconds)
+
+
+def _from_steps(flow: Flow, name: str, runs: Sequence[Run], cache: Path, measure: bool) -> _Basis:
     """The seconds of measured steps: the smallest, the largest and one between, by their FLOP."""
     by_flops = {flops: run for run in runs if (flops := _flops_of_step(run)) is not None}
     measurable = [flops for flops in sorted(by_flops) if flops <= MOST_FLOPS]
@@ -251,6 +274,7 @@ def _from_steps(flow: Flow, name: str, runs: Sequence[Run], cache: Path) -> _Bas
     keys = {measurable[i]: _key(flow, name, by_flops[measurable[i]]) for i in (0, last // 2, last)}
     kept = _read(cache)
     lacking = [flops for flops, key in keys.items() if key not in kept]
+    lacking = lacking if measure else []
     times = speed.measured([by_flops[flops] for flops in lacking]) if lacking else []
     new = zip(lacking, times, strict=True)
     kept |= {keys[flops]: time.seconds for flops, time in new if time.seconds is not None}
@@ -259,7 +283,8 @@ def _from_steps(flow: Flow, name: str, runs: Sequence[Run], cache: Path) -> _Bas
             tables.write_text(cache, json.dumps(kept))
     points = [(flops, kept[key]) for flops, key in keys.items() if key in kept]
     if not points:
-        return _Basis(f"nothing: a step cannot be measured here ({times[0].reason})")
+        reason = f"a step cannot be measured here ({times[0].reason})" if times else "none measured"
+        return _Basis(f"nothing: {reason}")
     count = "a step" if len(points) == 1 else f"steps of {len(points)} runs"
     return _Basis(f"{count} measured here", partial(step_seconds, points))
 

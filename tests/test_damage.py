@@ -154,10 +154,10 @@ def home(finished, tmp_path) -> Home:
 def untrained(monkeypatch):
     """Training a run is an error."""
 
-    def trained(row, *_):
+    def trained(_, row, *__):
         raise AssertionError(f"{row['run_id']} is trained again")
 
-    monkeypatch.setattr(shard, "_isolated", trained)
+    monkeypatch.setattr(shard.Trainer, "train", trained)
 
 
 # ---- config.yaml and provenance.json

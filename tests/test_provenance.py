@@ -167,7 +167,7 @@ def copied(tmp_path, monkeypatch) -> Path:
         ("core/tables.py", '"zstd"', '"snappy"', False),
         ("core/progress.py", ">= 60", ">= 30", False),
         ("tasks/_tokens.py", "AT_ONCE = 64", "AT_ONCE = 32", True),
-        ("train/shard.py", 'status="diverged"', 'status="gone"', False),
+        ("train/child.py", 'status="diverged"', 'status="gone"', False),
         ("fit/outcome.py", "ddof=1", "ddof=0", False),
         ("models/transformer.py", 'TITLE = "Trans', 'TITLE = "A trans', False),
     ],

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import copy
-import fcntl
 import json
 import os
 import shutil
+import signal
 import sysconfig
 from pathlib import Path
 
@@ -16,10 +16,10 @@ import pytest
 import yaml
 
 from isoloss.__main__ import main
-from isoloss.core import tables
+from isoloss.core import locks, tables
 from isoloss.fit import job as fit_job
 from isoloss.records import environment
-from isoloss.records.store import Store
+from isoloss.records.store import CLAIM, Store
 from isoloss.study import work
 from isoloss.study.flow import Flow
 from isoloss.study.verify import findings
@@ -205,6 +205,16 @@ def test_a_job_that_fails_leaves_its_outputs_and_no_trace(home, during):
     assert not home.left_over()
 
 
+def test_a_job_that_is_told_to_end_leaves_its_outputs_and_no_trace(home, during, capsys):
+    before = contents(home.root / "fit/mine/power")
+    during(fit_job, lambda: signal.raise_signal(signal.SIGTERM))
+    assert home.fit() == 75
+    assert capsys.readouterr().err == "isoloss fit: told to end (SIGTERM); run again\n"
+    assert contents(home.root / "fit/mine/power") == before
+    assert not home.left_over()
+    assert home.fit() == 0
+
+
 def test_a_stage_refuses_what_was_made_for_another_study(home, capsys):
     home.study["aggregate"]["mine"]["keep"] = ["loss < 2.5"]
     home.write()
@@ -271,13 +281,8 @@ def test_a_place_is_not_claimed_between_the_last_look_and_the_move(home, monkeyp
     real = work.RunningJob._unwanted
 
     def looked(job):
-        folder = os.open(place, os.O_RDONLY)
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            held.append(True)
-        finally:
-            os.close(folder)
+        with locks.locked(place / CLAIM, wait=False) as claim:
+            held.append(claim is None)
         return real(job)
 
     monkeypatch.setattr(work.RunningJob, "_unwanted", looked)

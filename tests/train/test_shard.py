@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import multiprocessing
 import os
 import shutil
 import signal
@@ -21,7 +22,7 @@ from isoloss.core.problems import IsolossError, TableError
 from isoloss.records import environment, manifest
 from isoloss.records.store import Store
 from isoloss.records.weights import load_weights
-from isoloss.train import shard as shard_module
+from isoloss.train import child, watch
 from isoloss.train.checkpoint import Checkpoint
 from isoloss.train.identity import VERSIONS, RunContent
 from isoloss.train.plan import plan_sweep
@@ -119,14 +120,14 @@ def test_a_shard_in_which_nothing_is_done_is_still_a_table(train):
 
 
 def test_an_unexpected_error_is_a_row_with_its_reason(train, runs, together, monkeypatch, capfd):
-    real = shard_module.train_run
+    real = child.train_run
 
     def breaks(identity, *rest):
         if identity["settings"]["weighting"] == runs[0]["weighting"]:
             raise MemoryError("no room left")
         return real(identity, *rest)
 
-    monkeypatch.setattr(shard_module, "train_run", breaks)
+    monkeypatch.setattr(child, "train_run", breaks)
     shard = train(runs[:2])
     gone, fine = (shard.loc[run["run_id"]] for run in runs[:2])
     assert gone["status"] == "failed"
@@ -240,7 +241,7 @@ def test_a_failed_run_is_tried_again_so_often_and_a_diverged_one_never(
 ):
     store = Store(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(shard_module, "train_run", lambda *_: 1 / 0)
+        patch.setattr(child, "train_run", lambda *_: 1 / 0)
         assert train(runs[:1], store=store)["attempts"].tolist() == [1]
         assert train(runs[:1], store=store)["attempts"].tolist() == [2]
         assert train(runs[:1], store=store)["status"].tolist() == ["failed"]
@@ -255,7 +256,7 @@ def test_a_failed_run_is_tried_again_so_often_and_a_diverged_one_never(
 def test_a_child_that_is_killed_is_a_failed_run_and_the_others_go_on(
     train, runs, together, tmp_path, monkeypatch
 ):
-    real = shard_module.train_run
+    real = child.train_run
 
     def killed(identity, *rest):
         if identity["settings"]["d_model"] == runs[0]["d_model"]:
@@ -264,7 +265,7 @@ def test_a_child_that_is_killed_is_a_failed_run_and_the_others_go_on(
 
     store = Store(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(shard_module, "train_run", killed)
+        patch.setattr(child, "train_run", killed)
         shard = train([runs[0], runs[2]], store=store)
     gone, fine = (shard.loc[runs[i]["run_id"]] for i in (0, 2))
     assert gone["status"] == "failed"
@@ -295,12 +296,12 @@ def test_a_run_that_was_cut_off_goes_on_and_ends_bit_for_bit_the_same(
 
     store = Store(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(shard_module, "Checkpoint", CutShort)
+        patch.setattr(child, "Checkpoint", CutShort)
         train(runs[:1], store=store)
     digest = together.loc[runs[0]["run_id"], "run_digest"]
     assert Checkpoint(store.state(digest), 0, MADE_BY).load()["step"] == 10
     steps = []
-    real = shard_module.train_run
+    real = child.train_run
 
     def counted(*given):
         steps.append(given[-1].load()["step"])
@@ -308,7 +309,7 @@ def test_a_run_that_was_cut_off_goes_on_and_ends_bit_for_bit_the_same(
         return real(*given)
 
     pipe = os.pipe()
-    monkeypatch.setattr(shard_module, "train_run", counted)
+    monkeypatch.setattr(child, "train_run", counted)
     shard = train(runs[:1], store=store).iloc[0]
     assert os.read(pipe[0], 10) == b"10"
     assert numbers(shard)[1:] == numbers(together.loc[shard["run_id"]])[1:]
@@ -408,24 +409,25 @@ def test_other_tags_of_the_validation_rows_are_another_run(train, runs, rows, tm
 def test_a_run_that_another_process_trains_is_left_to_it(train, runs, together, tmp_path, capfd):
     store = Store(tmp_path)
     digest = together.loc[runs[0]["run_id"], "run_digest"]
-    holds, let_go = threading.Event(), threading.Event()
+    fork = multiprocessing.get_context("fork")
+    holds, let_go = fork.Event(), fork.Event()
+    elsewhere = Store(tmp_path / "elsewhere")
+    train(runs[:1], store=elsewhere)
 
     def other():
-        with store.claim(digest) as is_held:
-            assert is_held
+        with store.claim(digest) as claim:
+            assert claim
             holds.set()
             let_go.wait(60)
-            train(runs[:1], store=elsewhere)
             shutil.copytree(elsewhere.folder(digest), store.folder(digest), dirs_exist_ok=True)
 
-    elsewhere = Store(tmp_path / "elsewhere")
-    thread = threading.Thread(target=other)
-    thread.start()
-    holds.wait(60)
+    process = fork.Process(target=other)
+    process.start()
+    assert holds.wait(60)
     assert store.running(digest)
     threading.Timer(0.5, let_go.set).start()
     shard = train(runs[:2], store=store)
-    thread.join()
+    process.join()
     assert starts(store) == [runs[1]["run_id"]]
     assert "another process is training it" in capfd.readouterr().err
     assert numbers(shard.iloc[0]) == numbers(together.loc[runs[0]["run_id"]])
@@ -489,7 +491,7 @@ def test_a_run_that_was_cut_off_has_every_model_it_was_to_keep(
     digest = train(runs[:1], store=whole, checkpoints=[4, 8, 12])["run_digest"].item()
     for store in (cut, again):
         with monkeypatch.context() as patch:
-            patch.setattr(shard_module, "Checkpoint", CutShort)
+            patch.setattr(child, "Checkpoint", CutShort)
             train(runs[:1], store=store, checkpoints=[4, 8, 12])
         assert [path.name for path in store.checkpoints(digest)] == [
             "step-4.safetensors",
@@ -507,7 +509,7 @@ def test_a_run_that_was_cut_off_has_every_model_it_was_to_keep(
 def test_a_run_that_lacks_memory_says_what_to_do_and_the_others_go_on(
     train, runs, together, monkeypatch, error
 ):
-    real = shard_module.train_run
+    real = child.train_run
 
     def lacks(identity, *rest):
         if identity["settings"]["d_model"] == runs[0]["d_model"]:
@@ -516,7 +518,7 @@ def test_a_run_that_lacks_memory_says_what_to_do_and_the_others_go_on(
             torch.empty(2**52)
         return real(identity, *rest)
 
-    monkeypatch.setattr(shard_module, "train_run", lacks)
+    monkeypatch.setattr(child, "train_run", lacks)
     shard = train([runs[0], runs[2]])
     gone, fine = (shard.loc[runs[i]["run_id"]] for i in (0, 2))
     assert gone["status"] == "failed"
@@ -569,7 +571,7 @@ def test_a_killed_job_leaves_starts_in_the_journal_and_no_run(train, runs, tmp_p
 
     store = Store(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(shard_module, "_isolated", killed)
+        patch.setattr(watch.Trainer, "_answer", killed)
         with pytest.raises(Killed):
             train(runs[:1], store=store)
     assert not list(tmp_path.rglob("run.parquet"))

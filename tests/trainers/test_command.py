@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
 import signal
 import subprocess
 import sys
+import textwrap
+import threading
 import time
 from pathlib import Path
 
@@ -18,6 +21,7 @@ from hypothesis import strategies as st
 from running import hear_ctrl_c
 from written_logs import events
 
+from isoloss.core.ending import TerminatedError, told_to_end
 from isoloss.core.problems import StudyError
 from isoloss.records.store import Store
 from isoloss.study import check
@@ -293,7 +297,7 @@ def test_a_run_that_is_retried_by_hand_is_started_anew(own):
     row = own.train({"width": 8}, loss="evil").iloc[0]
     own.store.reopen(row["run_digest"], row["run_id"])
     kept = sorted(path.name for path in own.store.folder(row["run_digest"]).iterdir())
-    assert kept == ["failures.txt", "lock"]
+    assert kept == ["failures.txt"]
     assert own.train({"width": 8})["status"].tolist() == ["done"]
     assert own.starts() == ["8 False", "8 False"]
 
@@ -379,6 +383,71 @@ def test_no_process_is_left_when_the_job_ends(own, name):
         assert own.store.find(digest)["status"] == "failed"
     else:
         assert job.returncode != 0
+
+
+# is told to end in the middle: it saves its state and ends as if all was well
+LISTENS = """
+import signal, time
+def told(*_):
+    with open("signals.txt", "a") as signals:
+        signals.write("told\\n")
+    ENDS
+if step == 5 and given.width == 8 and not given.resume:
+    signal.signal(signal.SIGTERM, told)
+    (given.out.parent / "waits").touch()
+    time.sleep(600)
+"""
+
+
+def job_is_told(own, to_all: bool) -> str:
+    """What the job says of a run that is told to end once it waits; to_all: as SLURM does it."""
+
+    def tell():
+        end = time.monotonic() + 60
+        while not (waiting := list(own.store.root.rglob("waits"))) and time.monotonic() < end:
+            time.sleep(0.01)
+        if to_all:
+            (program,) = pids_of(waiting[0].parent)
+            os.killpg(os.getpgid(program), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=tell)
+    with told_to_end(), pytest.raises(TerminatedError) as error:
+        thread.start()
+        own.train()
+    thread.join()
+    return str(error.value)
+
+
+def pids_of(folder: Path) -> list[int]:
+    """The processes that have a folder in their command line."""
+    processes = []
+    for place in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if str(folder) in (place / "cmdline").read_text():
+                processes.append(int(place.name))
+    return processes
+
+
+@pytest.mark.parametrize(("to_all", "exit_code"), [(False, 0), (True, 3)])
+def test_a_program_that_is_told_to_end_has_time_to_save_its_state(own, to_all, exit_code):
+    hook = LISTENS.replace("ENDS", f"os._exit({exit_code})")
+    own.write(program=PROGRAM.replace("    HOOK", textwrap.indent(hook, "    ")))
+    assert "it had time to save its state" in job_is_told(own, to_all)
+    assert (own.folder / "signals.txt").read_text() == "told\n"  # once: a second one may kill
+    assert [line["event"] for line in own.store.journal()] == ["start"]
+    shard = own.train()
+    assert own.starts() == ["8 False", "16 False", "8 True"]
+    assert (shard["status"].tolist(), shard["attempts"].tolist()) == (["done"] * 2, [1, 1])
+
+
+def test_a_program_that_does_not_end_when_it_is_told_to_is_killed(own, monkeypatch):
+    monkeypatch.setattr("isoloss.train.watch.GRACE", 1.0)
+    hook = LISTENS.replace("ENDS", "pass")
+    own.write(program=PROGRAM.replace("    HOOK", textwrap.indent(hook, "    ")))
+    assert "ended before it had saved its state" in job_is_told(own, False)
+    assert not pids_of(own.store.root)
+    assert [line["event"] for line in own.store.journal()] == ["start"]
 
 
 # The command line

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from isoloss.core import registry
+from isoloss.core.ending import TRY_AGAIN, TerminatedError, told_to_end
 from isoloss.core.escape import print_anything, say, shows, visible
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.stages import Argument, Stage, stages
@@ -352,7 +353,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command.
 
     The exit code is 0; 1 where results were found wrong; 2 where the user has to fix something;
-    130 after Ctrl-C.
+    75 after SIGTERM, 130 after Ctrl-C.
     """
     print_anything()
     try:
@@ -370,6 +371,11 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         say(f"isoloss {given.command}: interrupted; run again to go on", sys.stderr)
         return 130
+    except TerminatedError as told:
+        kept = f"; {told}" if str(told) else ""
+        again = "run again to go on from there" if kept else "run again"
+        say(f"isoloss {given.command}: told to end (SIGTERM){kept}; {again}", sys.stderr)
+        return TRY_AGAIN
     return 2
 
 
@@ -450,7 +456,8 @@ def _word(text: str) -> str:
 def _stage(given: argparse.Namespace) -> None:
     from isoloss.study import work
 
-    work.do(given.command, vars(given))
+    with told_to_end():
+        work.do(given.command, vars(given))
 
 
 def _law(given: argparse.Namespace) -> None:

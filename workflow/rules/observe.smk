@@ -38,7 +38,7 @@ for card in sorted({entry["card"] for entry in STUDY["observe"].values()}):
         message:
             "observe {wildcards.observation}: {wildcards.sweep}, shard {wildcards.shard}"
         shell:
-            "python -m isoloss observe --study results/{wildcards.study}/config.yaml"
+            "exec python -m isoloss observe --study results/{wildcards.study}/config.yaml"
             " --expects {params.expects}"
             " --observation {wildcards.observation:q} --sweep {wildcards.sweep:q}"
             " --shard {wildcards.shard}"

@@ -33,6 +33,7 @@ rule plan_sweep:
 
 # The runs are read from the plan, and a digest of them is in the params: a plan that is made again
 # makes only those shards due whose runs changed. The plan of a round is an input like others.
+# `exec`: SIGTERM reaches the job itself, which then saves the state of its run.
 rule train_shard:
     input:
         spelled_out=plan_of_shard,
@@ -59,7 +60,7 @@ rule train_shard:
     message:
         "train {wildcards.sweep}: shard {wildcards.shard}"
     shell:
-        "python -m isoloss train --study results/{wildcards.study}/config.yaml"
+        "exec python -m isoloss train --study results/{wildcards.study}/config.yaml"
         " --expects {params.expects}"
         " --sweep {wildcards.sweep:q} --shard {wildcards.shard} --plan {input.plan:q}"
         " --rows {input.rows:q} --tokens {input.tokens:q} --index {input.index:q}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import fcntl
 import hashlib
 import io
 import math
@@ -19,9 +18,8 @@ import pyarrow as pa
 from rich.markup import escape as markup
 
 from isoloss.chinchilla._logger import get_logger
-from isoloss.core import escape, tables
+from isoloss.core import escape, locks, tables
 from isoloss.core.problems import TableError
-from isoloss.records.store import NO_LOCKS
 
 NEEDED = ("C", "N", "D", "loss")
 _COUNTS = ("C", "N", "D")
@@ -39,7 +37,7 @@ class Database:
     """The runs of a project, a row each: C in FLOP, N parameters, D samples, the loss, and more.
 
     Several processes may append to the files of one folder: each row is written whole, under a
-    lock that the system releases when a process ends.
+    lock that is free when its process has ended.
 
     Args:
         project_dir: the folder of `df.csv` and `df.parquet`; None keeps the runs in memory.
@@ -116,12 +114,7 @@ class Database:
         if self.filepath is None:
             yield
             return
-        with Path(self.filepath).with_name(".df.lock").open("ab") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX)
-            except OSError as error:
-                if error.errno not in NO_LOCKS:
-                    raise
+        with locks.locked(Path(self.filepath).with_name(".df.claim")):
             yield
 
     def _refresh(self) -> bool:

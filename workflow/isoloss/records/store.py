@@ -11,7 +11,7 @@ table is gathered from it. `store/<run_digest>/` holds one run:
 - `run/`, `checkpoints/`, `output.txt`, `ended.json`: of a program of the user, its own folder, the
   states from which it can go on, what it printed, and that it ended with exit code 0;
 - `state.safetensors`: where a run that has not ended can go on;
-- `lock`: held by the process that trains it.
+- `.claim.tmp`: there while a process holds the run, to train it (`lock`: of older stores, unused).
 
 `journal.jsonl` gets a line when a run starts, ends, is to be tried again, or is found to be the
 same as one of another id.
@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import calendar
 import errno
-import fcntl
 import json
 import os
 import shutil
@@ -33,14 +32,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from isoloss.core import tables
+from isoloss.core import locks, tables
 from isoloss.core.problems import Problem, TableError
 from isoloss.records import manifest
 
 TIME = "%Y-%m-%dT%H:%M:%SZ"
 STATUSES = ("done", "diverged", "failed")
 FINAL = ("done", "diverged")  # a failed run is tried again when its shard is
-NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)  # some network file systems
+CLAIM = ".claim.tmp"  # the file of a lock; `gc` removes one that was left
+_POLL = 0.2  # seconds between two looks at a run that another process trains
 
 
 class Store:
@@ -170,7 +170,7 @@ class Store:
 
     def reopen(self, run_digest: str, run_id: str, **where: str) -> None:
         """Remove the result of a run, so that it is trained again."""
-        kept = ("lock", self.failures(run_digest).name)
+        kept = (CLAIM, self.failures(run_digest).name)
         for path in [p for p in self.folder(run_digest).iterdir() if p.name not in kept]:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         self.note("retry", run_digest, run_id, **where)
@@ -198,39 +198,24 @@ class Store:
         return sorted(path.name for path in self.root.iterdir() if path.is_dir())
 
     @contextmanager
-    def claim(self, run_digest: str, wait: bool = True) -> Iterator[bool]:
+    def claim(self, run_digest: str, wait: bool = True) -> Iterator[locks.Claim | None]:
         """Lock a run against other processes; the lock is released however this process ends.
 
         Args:
             run_digest: the run.
-            wait: for whoever holds it; else False is given.
+            wait: for whoever holds it; else None is given.
+
+        Yields:
+            What the holder renews every few seconds.
         """
-        self.folder(run_digest).mkdir(parents=True, exist_ok=True)
-        with (self.folder(run_digest) / "lock").open("ab") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-                return
-            except OSError as error:
-                if error.errno not in NO_LOCKS:
-                    raise
-            yield True
+        folder = self.folder(run_digest)
+        folder.mkdir(parents=True, exist_ok=True)
+        with locks.locked(folder / CLAIM, wait, _POLL) as claim:
+            yield claim
 
     def running(self, run_digest: str) -> bool:
         """Whether a process has locked a run."""
-        lock = self.folder(run_digest) / "lock"
-        if not lock.is_file():
-            return False
-        with lock.open("rb") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-            except OSError as error:
-                if error.errno not in NO_LOCKS:
-                    raise
-        return False
+        return locks.is_locked(self.folder(run_digest) / CLAIM)
 
     def note(self, event: str, run_digest: str, run_id: str, **more: str | float) -> None:
         """Add a line to the journal; one write, so that lines of several processes never mix."""

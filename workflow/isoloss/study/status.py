@@ -264,8 +264,8 @@ def retry(flow: Flow, named: Sequence[str] = (), diverged: bool = False) -> list
         chosen = table[table["state"].isin(["failed", *(["diverged"] if diverged else [])])]
     chosen = chosen.drop_duplicates("run_digest")  # a run can be in two sweeps
     for run in chosen.itertuples():
-        with flow.store.claim(run.run_digest, wait=False) as is_claimed:
-            if not is_claimed:
+        with flow.store.claim(run.run_digest, wait=False) as claim:
+            if claim is None:
                 raise IsolossError(f"{run.run_id} is being trained")
             flow.store.reopen(run.run_digest, run.run_id, sweep=run.sweep, shard=run.shard)
     return list(chosen["run_id"])

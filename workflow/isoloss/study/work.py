@@ -8,22 +8,21 @@ must still be those that it started with, and no other process may have started 
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from isoloss.core import schema, tables
+from isoloss.core import locks, schema, tables
 from isoloss.core.problems import IsolossError, Problem, StudyError, TableError
 from isoloss.load.stage import CACHE
 from isoloss.records import manifest, provenance
-from isoloss.records.store import NO_LOCKS
+from isoloss.records.store import CLAIM
 from isoloss.study.flow import OUTSIDE, STAGES, Flow, Job, differences
 
 Stamp = tuple[int, int, int]  # of a file: inode, size, time of its last change in nanoseconds
@@ -39,24 +38,6 @@ def read_study(file: str | Path) -> dict[str, Any]:
     if problems:
         raise StudyError(problems, str(file))
     return config
-
-
-@contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Lock a folder against other processes; the lock is released however this process ends.
-
-    On file systems without locks nothing is held.
-    """
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        except OSError as error:
-            if error.errno not in NO_LOCKS:
-                raise
-        yield
-    finally:
-        os.close(handle)
 
 
 class RunningJob:
@@ -130,7 +111,7 @@ class RunningJob:
         folder = self._manifest.parent
         self._new_folder = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
-        with held(folder):
+        with locks.locked(folder / CLAIM):
             tables.write_text(self._owner_file, self._token)
         return self
 
@@ -212,16 +193,20 @@ class RunningJob:
             shutil.rmtree(staging, ignore_errors=True)
 
     def _place(self, files: Sequence[Path], more: Mapping[str, Any]) -> None:
-        with held(self._manifest.parent):  # nobody claims the place between the look and the move
-            self._place_now(files, more)
+        # nobody claims the place between the look and the move
+        with locks.locked(self._manifest.parent / CLAIM) as claim:
+            self._place_now(files, more, claim)
 
-    def _place_now(self, files: Sequence[Path], more: Mapping[str, Any]) -> None:
+    def _place_now(
+        self, files: Sequence[Path], more: Mapping[str, Any], claim: locks.Claim
+    ) -> None:
         reason = self._unwanted()
         if reason:
             raise IsolossError(
                 f"{self.job.label}: {reason}; the output of this job is discarded. Run the "
                 "study again: runs that are finished stay finished"
             )
+        claim.renew(now=True)
         self._manifest.unlink(missing_ok=True)  # from here on the files are nobody's until the end
         placed = [self._manifest.parent / file.name for file in files]
         for file, place in zip(files, placed, strict=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,13 @@ def checkpoint_steps(asked: Sequence[float], n_steps: int) -> list[int]:
     return sorted(step for step in steps if step <= n_steps)
 
 
+class StoppedError(BaseException):
+    """A run ends because it was told to; not an `Exception`, which a trainer card could handle.
+
+    Its message says what is kept of the run.
+    """
+
+
 class Checkpoint:
     """The state of a run between two steps, saved every so often, and its models at chosen steps.
 
@@ -41,11 +48,13 @@ class Checkpoint:
 
     Args:
         path: of the state.
-        minutes: between two states; 0 for none.
+        minutes: between two states; 0 for none but the one of a run that is told to end.
         made_by: code and versions; a state of others is not gone on from.
         models: number of steps to the file that keeps the model after so many.
         about: facts that these files carry.
         earlier: models of an earlier attempt, removed if the run starts anew.
+        stops: whether the run was told to end. It is then time to save a state, and after that the
+            run ends, with whatever trainer card.
     """
 
     def __init__(
@@ -56,11 +65,12 @@ class Checkpoint:
         models: Mapping[int, Path] | None = None,
         about: Mapping[str, str] | None = None,
         earlier: Sequence[Path] = (),
+        stops: Callable[[], bool] = lambda: False,
     ):
         self.path, self.made_by = path, dict(made_by)
         self.models, self.about, self.earlier = dict(models or {}), dict(about or {}), earlier
         self.steps: Collection[int] = self.models.keys()
-        self.interval = 60 * minutes
+        self.interval, self.stops = 60 * minutes, stops
         self.seconds_before = 0.0  # of training, until the state that the run goes on from
         self.begun = self.last = time.monotonic()
         self.refused = False  # whether something could not be written, which is told once
@@ -89,16 +99,30 @@ class Checkpoint:
 
     def due(self) -> bool:
         """Whether it is time to save a state."""
-        return bool(self.interval) and time.monotonic() - self.last >= self.interval
+        since = time.monotonic() - self.last
+        return self.stops() or (bool(self.interval) and since >= self.interval)
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Save a state, tensors and values of JSON by name, in place of the one before."""
+        """Save a state, tensors and values of JSON by name, in place of the one before.
+
+        Raises:
+            StoppedError: the run was told to end.
+        """
+        stops = self.stops()
+        kept = (
+            f"its state is saved after step {state['step']}"
+            if "step" in state
+            else "its state is saved"
+        )
         self.last = time.monotonic()
         seconds = self.seconds_before + self.last - self.begun
         try:
             _write_state({**state, "made_by": self.made_by, "seconds": seconds}, self.path)
         except OSError as error:
             self._tell(f"{self.path}: no state saved ({error})")
+            kept = "its state could not be saved"
+        if stops:
+            raise StoppedError(kept)
 
     def keep(self, step: int, weights: Mapping[str, torch.Tensor]) -> None:
         """Keep the model as it is after `step` steps."""

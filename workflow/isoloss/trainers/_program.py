@@ -29,7 +29,7 @@ class Card(Protocol):
         """N, D and C of a run, as far as the settings say them."""
 
     def warm_up(self) -> None:
-        """Import what `train` needs; called once in a process that is forked for every run."""
+        """Import what `train` needs; called in the process of which those that train are forks."""
 
     def device(self, settings: Mapping[str, Any]) -> str:
         """What is recorded as the device of a run."""
@@ -39,7 +39,8 @@ class Card(Protocol):
 
         Args:
             program: the run; the card says what it is.
-            ticks: advanced while it runs.
+            ticks: advanced while it runs; if the job is told to end they raise what is not an
+                `Exception`, and the program gets SIGTERM.
 
         Raises:
             DivergedError: the loss is NaN or infinite.

@@ -52,10 +52,13 @@ class Checkpoint(Protocol):
         """The last state; None if there is none."""
 
     def due(self) -> bool:
-        """Whether it is time to save a state."""
+        """Whether it is time to save a state: every so often, and when the job is told to end."""
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Save a state in place of the one before."""
+        """Save a state in place of the one before; if the job is told to end this does not return.
+
+        What is raised then is not an `Exception`, and is not to be handled by a card.
+        """
 
     def keep(self, step: int, weights: Mapping[str, torch.Tensor]) -> None:
         """Keep the model as it is after `step` steps."""
@@ -77,7 +80,7 @@ class Card(Protocol):
         """
 
     def warm_up(self) -> None:
-        """Import what `train` needs; called once in a process that is forked for every run.
+        """Import what `train` needs; called in the process of which those that train are forks.
 
         It must not touch CUDA.
         """
@@ -97,7 +100,10 @@ class Card(Protocol):
         ticks: Iterator[None],
         checkpoint: Checkpoint,
     ) -> Trained:
-        """Train and measure a run.
+        """Train and measure a run, maybe after others in the same process.
+
+        What it changes of the process (generators, settings of torch and numpy, environment,
+        working directory) is put back after it.
 
         Args:
             settings: the run's row of the plan.

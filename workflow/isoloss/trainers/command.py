@@ -107,7 +107,7 @@ def plan(command: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, f
 
 
 def warm_up() -> None:
-    """Import what reads the output; called once in a process that is forked for every run."""
+    """Import what reads the output; called in the process of which those that train are forks."""
     import isoloss.logs.read  # noqa: F401
 
 

@@ -408,6 +408,20 @@ def test_one_run_changes_nothing_for_another(events, max_attempts):
     }
 
 
+@given(st.lists(EVENTS, max_size=30), st.integers(1, 4))
+def test_the_lines_of_setbacks_are_enough_to_know_the_tries(tmp_path_factory, events, attempts):
+    store = Store(tmp_path_factory.mktemp("store"))
+    lines = journal_of(events)
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (store.root / "journal.jsonl").write_text(f'{text}{{"event": "retry", "run_d', "utf-8")
+    owed = {name: count for name, count in tries(lines, attempts).items() if count}
+    setbacks = store.setbacks()
+    assert {name: count for name, count in tries(setbacks, attempts).items() if count} == owed
+    beset = {line["run_digest"] for line in lines if "failed" in line.values()}
+    beset |= {line["run_digest"] for line in lines if line["event"] == "retry"}
+    assert {line["run_digest"] for line in setbacks} == beset
+
+
 def test_a_run_that_was_tried_often_enough_is_not_tried_again(store):
     for attempts in (1, 2, 3):
         store.save(run(status="failed", attempts=attempts), IDENTITY, sweep="grid", shard="0")

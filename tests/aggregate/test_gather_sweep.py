@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from rows_in_memory import expand_table
 
-from isoloss.aggregate import gather_sweep
+from isoloss.aggregate import gather_sweep, job, sweep
 from isoloss.core import tables
 from isoloss.core.problems import TableError
 from isoloss.fit.law import fit_law
@@ -185,3 +187,80 @@ def test_a_planned_run_without_a_result_is_an_error_that_names_it(plan):
     first, *others = plan["run_id"]
     with pytest.raises(TableError, match=f"no result for {first}"):
         gather_sweep(plan, [shard(*(result(run_id, 3.0) for run_id in others))], {}, {})
+
+
+# ---- in batches
+
+
+@pytest.fixture
+def many():
+    """A plan of 40 runs, their shards as tables, and the audits of its weightings."""
+    plan = plan_sweep({**SWEEP, "shards": 3, "cells": [{**CELL, "seed": list(range(10))}]})
+    ends = [result, lambda run_id, _: undone(run_id, "failed"), result, result]
+    rows = [ends[i % 4](run_id, 2.0 + i) for i, run_id in enumerate(plan["run_id"])]
+    rows[2]["curve"][0]["loss_nats"] = float("nan")  # empty in the table, as pandas had it
+    rows[3]["losses"], rows[3]["curve"] = [], []
+    rows = [row | {"run_digest": f"digest {i}"} for i, row in enumerate(rows)]
+    by_shard = {name: shard(*(rows[i] for i in part.index)) for name, part in plan.groupby("shard")}
+    tags = {"rows_before": 1, "rows_after": 1, "tokens_before": 9}
+    audits = {
+        name: pd.DataFrame({"tag_key": "kind", "tag_value": ["a", "b"], "tokens_after": n, **tags})
+        for name, n in {"natural": [4, 5], "double": [4, 10]}.items()
+    }
+    return plan, {**by_shard, "none": shard()}, audits
+
+
+def in_one_piece(name: str, results: pd.DataFrame, column: str) -> pd.DataFrame:
+    """The entries of a nested column as rows, one after the other."""
+    records = [
+        {"run_id": run_id, **entry, "loss": entry["loss_nats"]}
+        for run_id, entries in zip(results["run_id"], results[column], strict=True)
+        if entries is not None
+        for entry in entries
+    ]
+    return pd.DataFrame(records, columns=tables.schema(name).names)
+
+
+def test_tables_in_batches_are_the_bytes_of_tables_in_one_piece(many, tmp_path, monkeypatch):
+    plan, shards, audits = many
+    facts = {"study": "s"}
+    units = {"token": "token", "loss_unit": "nats/token"}
+    files = [[tmp_path / "plan.parquet"], [], []]
+    tables.write("plan", plan, files[0][0], facts)
+    for i, tables_of in enumerate((shards, audits), 1):
+        for name, table in tables_of.items():
+            files[i].append(tmp_path / f"{name}.parquet")
+            kind = "shard" if tables_of is shards else "audit"
+            tables.write(kind, table, files[i][-1], {"weighting": name})
+    plan = tables.frame(files[0][0])
+    late = {"double": [{"weighting": "natural", "until": 0.7}, {"weighting": "double"}]}
+    whole = gather_sweep(plan, list(shards.values()), audits, late)
+    results = pd.concat(shards.values()).set_index("run_id").loc[plan["run_id"]].reset_index()
+    for name, column in sweep.NESTED.items():
+        whole[name] = in_one_piece(name, results, column)
+    tables.write_all(whole, tmp_path / "whole", {**facts, **units})
+    monkeypatch.setattr(sweep, "_BLOCK", 7)
+    specification = {"sweep": "s", "schedules": late, **units}
+    made = job.run(specification, *files, [], tmp_path / "blocks", facts)
+    assert [file.stem for file in made] == ["runs", "losses", "curves", "mixtures", "timing"]
+    for file in made:
+        assert len(tables.read(file)) > 0
+        assert file.read_bytes() == (tmp_path / "whole" / file.name).read_bytes()
+
+
+def test_batches_are_the_row_groups_that_arrow_makes(tmp_path, monkeypatch):
+    numbers = pa.table({"n": pa.array(np.arange(sweep.BATCH_ROWS + 5))})
+    tables.write_free(numbers, tmp_path / "whole.parquet", {})
+    about = pq.read_metadata(tmp_path / "whole.parquet")
+    assert [about.row_group(i).num_rows for i in (0, 1)] == [sweep.BATCH_ROWS, 5]
+    monkeypatch.setattr(sweep, "BATCH_ROWS", 8)
+    parts = [numbers.slice(*cut) for cut in ((0, 3), (3, 0), (3, 20), (23, 1), (24, 2))]
+    batches = list(sweep._in_batches(parts))
+    assert [len(batch) for batch in batches] == [8, 8, 8, 2]
+    assert pa.concat_tables(batches)["n"].to_pylist() == list(range(26))
+
+
+def test_a_table_without_rows_has_the_bytes_of_one_in_one_piece(tmp_path):
+    tables.write("losses", tables.empty("losses"), tmp_path / "whole.parquet", {})
+    sweep.write("losses", iter(()), tmp_path / "batches.parquet", {})
+    assert (tmp_path / "batches.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()

@@ -406,6 +406,18 @@ def test_other_tags_of_the_validation_rows_are_another_run(train, runs, rows, tm
     assert all(entry["domain"].startswith("other ") for entry in losses)
 
 
+def test_runs_that_the_index_knows_are_not_read_again(train, runs, together, tmp_path, monkeypatch):
+    first = Store(tmp_path).indexed("grid.0")
+    shard = train(runs[:2], store=first)
+    first.write_index("grid.0", shard["run_digest"])
+    monkeypatch.setattr(Store, "_checked", lambda *_: pytest.fail("a run was read"))
+    again = train(runs[:2], store=Store(tmp_path).indexed("grid.0"))
+    files = tmp_path / "a.parquet", tmp_path / "b.parquet"
+    for file, table in zip(files, (shard, again), strict=True):
+        tables.write("shard", table.reset_index(drop="run_id" in table), file)
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
 def test_a_run_that_another_process_trains_is_left_to_it(train, runs, together, tmp_path, capfd):
     store = Store(tmp_path)
     digest = together.loc[runs[0]["run_id"], "run_digest"]

@@ -7,6 +7,7 @@ import pytest
 from finished_results import damage_file, run_counts, status_table
 
 from isoloss.core import tables
+from isoloss.records.store import Store
 from isoloss.study import status
 
 
@@ -30,6 +31,25 @@ def test_a_finished_sweep_is_done_and_nothing_is_left(shared):
 )
 def test_seconds_are_said_as_people_say_them(seconds, words):
     assert status.duration(seconds).startswith(words)
+
+
+def test_runs_that_the_index_knows_are_not_read(results, monkeypatch):
+    store = results.store.indexed()  # of a copy: no stamp is right
+    store.write_index("all.0", store.kept())
+    before = results.isoloss("status")[1]
+    reads, real = [], Store._checked
+
+    def checked(store, digest):
+        reads.append(digest)
+        return real(store, digest)
+
+    monkeypatch.setattr(Store, "_checked", checked)
+    assert results.isoloss("status")[1] == before
+    assert reads == []
+    for file in (results.store.root / "index").iterdir():
+        file.write_bytes(file.read_bytes()[:-1])
+    assert results.isoloss("status")[1] == before
+    assert len(reads) == len(store.kept())
 
 
 def test_runs_that_are_lost_are_missing_with_a_guess_of_their_seconds(results):

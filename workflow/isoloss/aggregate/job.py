@@ -8,9 +8,10 @@ from typing import Any
 
 import pandas as pd
 
+from isoloss.aggregate import sweep
 from isoloss.aggregate.observed import with_observed
+from isoloss.aggregate.stage import WRITES
 from isoloss.aggregate.stage import rules as stated
-from isoloss.aggregate.sweep import gather_sweep
 from isoloss.aggregate.table import Rules, read_runs_table
 from isoloss.core import tables
 from isoloss.core.escape import say
@@ -46,20 +47,24 @@ def run(
     Raises:
         IsolossError: no run of the sweep finished.
     """
-    gathered = gather_sweep(
-        _planned(specification, plan),
-        [tables.frame(file, "shard") for file in shards],
-        {tables.facts(file)["weighting"]: tables.frame(file, "audit") for file in audits},
-        specification["schedules"],
-    )
-    _check_some_finished(gathered["runs"], specification["sweep"])
+    gathered = sweep.gather(_planned(specification, plan), sweep.columns_of(shards))
+    runs = gathered.runs
+    _check_some_finished(runs, specification["sweep"])
     units = {key: specification[key] for key in ("token", "loss_unit")}
     if columns := specification.get("observed"):
-        gathered["runs"] = with_observed(gathered["runs"], columns, observed)
+        runs = with_observed(runs, columns, observed)
         units["units"] = {
             name: about.get("unit", "1") for own in columns.values() for name, about in own.items()
         }
-    return tables.write_all(gathered, out, {**facts, **units})
+    of_weighting = {tables.facts(f)["weighting"]: tables.frame(f, "audit") for f in audits}
+    long = {name: gathered.unnested(name) for name in sweep.NESTED}
+    long["mixtures"] = sweep.mixtures(gathered.runs, of_weighting, specification["schedules"])
+    files = {name: out / f"{name}.parquet" for name in WRITES}
+    for name, table in {"runs": runs, "timing": gathered.timing}.items():
+        tables.write(name, table, files[name], {**facts, **units})
+    for name, batches in long.items():
+        sweep.write(name, batches, files[name], {**facts, **units})
+    return list(files.values())
 
 
 def _planned(specification: Mapping[str, Any], plans: Sequence[Path]) -> pd.DataFrame:

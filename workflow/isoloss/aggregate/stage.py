@@ -7,9 +7,10 @@ from isoloss.core.joined import joined
 from isoloss.core.problems import IsolossError
 from isoloss.core.stages import Argument, Stage, observed
 
-# What a study says about how a table is read: attributes of `isoloss.aggregate.table.Rules`.
+WRITES = ("runs", "losses", "curves", "mixtures", "timing")
 # facts of the tables, and the keys of a user's command that say them
 _UNITS = {"token": "example", "loss_unit": "loss_unit"}
+# What a study says about how a table is read: attributes of `isoloss.aggregate.table.Rules`.
 RULES = ("columns", "keep", "best_of", "scale", "loss_unit")
 
 
@@ -35,7 +36,7 @@ class Aggregate(Stage):
         Argument("observed", "observations that are joined to its runs", many=True, required=False),
     )
     sections = (("sweep", "train or aggregate"),)
-    writes = ("runs", "losses", "curves", "mixtures", "timing")
+    writes = WRITES
     target = True
 
     def jobs(self, study):

@@ -36,8 +36,11 @@ class Study(Protocol):
     def shards(self, sweep: str) -> list[str]:
         """The names of the shards of a sweep."""
 
-    def planned(self, sweep: str) -> Mapping[str, Sequence[Mapping[str, Any]]]:
-        """Shard to its planned runs; of a round, none before its plan is there."""
+    def runs(self, sweep: str, shard: str) -> Sequence[Mapping[str, Any]]:
+        """The planned runs of a shard; of a round, none before its plan is there."""
+
+    def runs_digest(self, sweep: str, shard: str) -> str:
+        """Digest of the planned runs of a shard."""
 
     def used(self, sweep: str, shard: str | None = None) -> list[str]:
         """The weightings whose rows a sweep, or one of its shards, is trained on, sorted."""

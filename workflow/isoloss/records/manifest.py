@@ -27,6 +27,11 @@ def file_digest(path: str | Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
+def digest_of(content: bytes) -> str:
+    """`file_digest` of bytes."""
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
 # what the fields of a manifest are, where they are there
 _FIELDS = {
     "job": str,
@@ -99,31 +104,49 @@ def place_of(file: str | Path) -> Path | None:
     Raises:
         TableError: a manifest that could be it cannot be read.
     """
-    file = Path(file)
+    return _listed(Path(file))[0]
+
+
+def _listed(file: Path) -> tuple[Path | None, str | None]:
+    """The path of the manifest that lists a file, and its digest there."""
     beside = [label.with_name(f"{label.name}.json") for label in labels_of(file)]
     for place in (file.with_name(NAME), *beside):
-        if file.name in (read(place) or {"files": {}})["files"]:
-            return place
-    return None
+        files = (read(place) or {"files": {}})["files"]
+        if file.name in files:
+            return place, files[file.name]
+    return None, None
 
 
-def check(file: str | Path) -> str:
+def check(file: str | Path, content: bytes | None = None) -> str:
     """Check that a file is what its job wrote, and return its digest; without manifest any file is.
+
+    Args:
+        file: its path.
+        content: its bytes, where they have been read.
 
     Raises:
         TableError: there is no such file, or it is another one.
     """
     file = Path(file)
-    if not file.is_file():
+    if content is None and not file.is_file():
         raise TableError(Problem(str(file), "no such file", "run the stage that makes it"))
-    digest = file_digest(file)
-    place = place_of(file)
-    left = read(place)["files"][file.name] if place else digest
+    digest = file_digest(file) if content is None else digest_of(content)
+    left = _listed(file)[1] or digest
     if left != digest:
-        reason = f"differs from what its job wrote (digest {digest}, expected {left})"
-        remedy = "make it again: `python -m isoloss verify STUDY` says how"
-        raise TableError(Problem(str(file), reason, remedy))
+        raise TableError(other(file, digest, left))
     return digest
+
+
+def other(file: Path, digest: str, left: str) -> Problem:
+    """A file is another one than its job wrote.
+
+    Args:
+        file: its path.
+        digest: of it as it is.
+        left: of what the job wrote.
+    """
+    reason = f"differs from what its job wrote (digest {digest}, expected {left})"
+    return Problem(str(file), reason, "make it again: `python -m isoloss verify STUDY` says how")
 
 
 class Draft:

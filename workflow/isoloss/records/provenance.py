@@ -105,6 +105,7 @@ def recall(kept: Path) -> tuple[str, Stamped]:
     for path in sorted(HOME.rglob("*.py")):
         _READ[path] = _from_json(readings.of(path))
         everything.update(f"{path.relative_to(HOME)}\0{_READ[path]}\0".encode())
+    _forget_digests()
     return everything.hexdigest(), readings
 
 
@@ -118,6 +119,7 @@ def recall_unchanged(kept: Path) -> None:
         with suppress(OSError):  # it is being replaced
             if (reading := readings.kept_of(path)) is not None:
                 _READ[path] = _from_json(reading)
+    _forget_digests()
 
 
 def _kept_in(kept: Path) -> Stamped:
@@ -160,6 +162,11 @@ def closure(entries: Iterable[str], root: bool = True) -> list[str]:
         entries: by name.
         root: whether the `__init__` of this package counts, which lists the public names.
     """
+    return list(_closure(tuple(entries), root))
+
+
+@cache
+def _closure(entries: tuple[str, ...], root: bool) -> tuple[str, ...]:
     modules: set[str] = set()
     left = list(entries)
     while left:
@@ -168,7 +175,7 @@ def closure(entries: Iterable[str], root: bool = True) -> list[str]:
             modules.add(module)
             left += imports(module)
             left += [package] if (package := module.rpartition(".")[0]) else []
-    return sorted(modules)
+    return tuple(sorted(modules))
 
 
 def module_digest(module: str, words: bool = True) -> str:
@@ -208,6 +215,11 @@ def code_digest(modules: Iterable[str], words: bool = True, contracts: Iterable[
         words: whether a card's words about itself count.
         contracts: digests of the contracts that the code keeps, which count as code.
     """
+    return _code_digest(tuple(modules), words, tuple(contracts))
+
+
+@cache
+def _code_digest(modules: tuple[str, ...], words: bool, contracts: tuple[str, ...]) -> str:
     contents = {module: module_digest(module, words) for module in modules}
     parts = {_with_imports(module, contents) for module in contents}
     parts.discard(read_tree(ast.parse("")).digest)  # most packages' `__init__`: no code
@@ -244,7 +256,12 @@ def run_code(cards: Iterable[tuple[str, str]]) -> list[str]:
 def forget() -> None:
     """Forget what was read, so that edited code is read at the next call."""
     _READ.clear()
-    for cached in (file_of, imports, _references):
+    _forget_digests()
+
+
+def _forget_digests() -> None:
+    """Forget what was made of what was read."""
+    for cached in (file_of, imports, _references, _closure, _code_digest):
         cached.cache_clear()
 
 

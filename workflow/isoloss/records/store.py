@@ -13,6 +13,8 @@ table is gathered from it. `store/<run_digest>/` holds one run:
 - `state.safetensors`: where a run that has not ended can go on;
 - `.claim.tmp`: there while a process holds the run, to train it (`lock`: of older stores, unused).
 
+`index/` has what is known of the runs of each shard, so that not every run need be read.
+
 `journal.jsonl` gets a line when a run starts, ends, is to be tried again, or is found to be the
 same as one of another id.
 """
@@ -23,24 +25,32 @@ import calendar
 import errno
 import json
 import os
+import re
 import shutil
 import socket
 import time
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from isoloss.core import locks, tables
 from isoloss.core.problems import Problem, TableError
-from isoloss.records import manifest
+from isoloss.records import index, manifest
 
 TIME = "%Y-%m-%dT%H:%M:%SZ"
 STATUSES = ("done", "diverged", "failed")
 FINAL = ("done", "diverged")  # a failed run is tried again when its shard is
 CLAIM = ".claim.tmp"  # the file of a lock; `gc` removes one that was left
+INDEX = "index"  # folder, below the store
 _POLL = 0.2  # seconds between two looks at a run that another process trains
+
+
+_SETBACK = re.compile(r'"retry"|"failed"')
+_DIGEST = re.compile(r'"run_digest":\s*"([^"]*)"')
+_AS_WRITTEN = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 
 
 class Store:
@@ -48,10 +58,48 @@ class Store:
 
     Args:
         root: folder of the store; made when a run starts.
+        known: what is known of runs, by their digests; see `indexed`. None: every run is read.
     """
 
-    def __init__(self, root: str | Path):
+    def __init__(self, root: str | Path, known: Mapping[str, index.Entry] | None = None):
         self.root = Path(root)
+        self._remembers = known is not None
+        self._known = dict(known or {})
+
+    def indexed(self, segment: str = "*", columns: Sequence[str] | None = None) -> Store:
+        """The same store, which takes from its index what is said there of unchanged files.
+
+        Args:
+            segment: a sweep and a shard, `<sweep>.<shard>`; `*` for all.
+            columns: of the rows that `find` gives of such runs, `run_digest` and all that it is
+                asked to be `among` included; None for all.
+        """
+        return Store(self.root, index.read(self.root / INDEX, segment, columns))
+
+    def remember(self, row: Mapping[str, Any]) -> None:
+        """Note a run that was saved just now, by whoever still holds it.
+
+        Args:
+            row: of the `shard` table, as it is in the run's file.
+        """
+        stamp = index.stamp(self.path(row["run_digest"]))
+        if stamp is not None and self._remembers:
+            self._known[row["run_digest"]] = stamp, dict(row)
+
+    def write_index(self, segment: str, run_digests: Iterable[str]) -> None:
+        """Write what is known of some runs into the index; runs of which nothing is are read.
+
+        Args:
+            segment: a sweep and a shard, `<sweep>.<shard>`.
+            run_digests: of finished runs.
+        """
+        digests = dict.fromkeys(run_digests)
+        for digest in digests:
+            self.find(digest)
+        entries = {digest: self._known[digest] for digest in digests if digest in self._known}
+        before = index.read(self.root / INDEX, segment, ["run_digest"])
+        if _stamps(entries) != _stamps(before):
+            index.write(self.root / INDEX, segment, entries)
 
     def folder(self, run_digest: str) -> Path:
         """The folder of a run."""
@@ -75,33 +123,38 @@ class Store:
             TableError: its file is damaged.
         """
         path = self.path(run_digest)
-        if not path.is_file():
+        stamp = index.stamp(path)
+        if stamp is None:
+            self._known.pop(run_digest, None)
             return None
-        remedy = f"`python -m isoloss retry STUDY --run {run_digest}` trains it"
+        known_stamp, known = self._known.get(run_digest, (None, {}))
+        if known_stamp == stamp:
+            return dict(known) if _is_among(known, among) else None
+        row = self._checked(run_digest)
+        if row is not None and self._remembers and index.stamp(path) == stamp:
+            self._known[run_digest] = stamp, dict(row)
+        return row if row is not None and _is_among(row, among) else None
+
+    def _checked(self, run_digest: str) -> dict[str, Any] | None:
+        """A saved run, read and checked."""
+        path = self.path(run_digest)
         try:
-            manifest.check(path)
-            rows = tables.frame(path, "shard").to_dict("records")
-            if len(rows) != 1:
-                raise TableError(Problem(str(path), f"has {len(rows)} rows, not 1", "lost"))
-            row = rows[0]
-            if row["run_digest"] != run_digest:
-                other = f"is the run {row['run_digest']}"
-                raise TableError(Problem(str(path), other, "put it back"))
+            content = path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        try:
+            manifest.check(path, content)
+            row = _row(path, content, run_digest)
         except TableError as error:
             (lost,) = error.problems
+            remedy = f"`python -m isoloss retry STUDY --run {run_digest}` trains it again"
             raise TableError(
-                Problem(
-                    lost.place,
-                    f"{lost.found}: the run is lost",
-                    f"{remedy} again, and no other run",
-                )
+                Problem(lost.place, f"{lost.found}: the run is lost", f"{remedy}, and no other run")
             ) from error
-        if any(row[column] not in values for column, values in (among or {}).items()):
-            return None
         return row
 
     def damage(self, run_digest: str) -> list[tuple[Path, str]]:
-        """The damaged files of a run, each with a reason where it is known."""
+        """The damaged files of a run, each with a reason where it is known; every byte is read."""
         run = self.path(run_digest)
         try:
             made = manifest.read(record := run.with_name(manifest.NAME))
@@ -111,16 +164,14 @@ class Store:
             return [(record, "is damaged")]
         names = made["files"] if made else {}
         damaged = []
-        for path in (run.with_name(name) for name in dict.fromkeys([run.name, *names])):
+        for name in dict.fromkeys([run.name, *names]):
+            path = run.with_name(name)
             if not path.is_file():
-                damaged += [(path, "missing")] if path.name in names else []
-                continue
-            try:
-                if path == run:
-                    self.find(run_digest)
-                else:
-                    manifest.check(path)
-            except TableError:
+                damaged += [(path, "missing")] if name in names else []
+            elif path != run:
+                if manifest.file_digest(path) != names[name]:
+                    damaged.append((path, ""))
+            elif not _is_sound(path, names.get(name), run_digest):
                 damaged.append((path, ""))
         return damaged
 
@@ -145,12 +196,9 @@ class Store:
             where: sweep and shard, for the journal.
         """
         digest = row["run_digest"]
-        import pandas as pd
-
-        table = pd.DataFrame([row], columns=tables.schema("shard").names)
         place = self.folder(digest) / manifest.NAME
         place.unlink(missing_ok=True)  # of an earlier attempt
-        tables.write("shard", table, self.path(digest), {"identity": dict(identity)})
+        tables.write_row("shard", row, self.path(digest), {"identity": dict(identity)})
         files = [f for f in (self.path(digest), self.weights(digest)) if f.is_file()]
         files += self.checkpoints(digest)
         manifest.Draft({"run": row["run_id"]}, place).makes(files)
@@ -195,7 +243,8 @@ class Store:
         """The digests of all runs that have a folder, sorted."""
         if not self.root.is_dir():
             return []
-        return sorted(path.name for path in self.root.iterdir() if path.is_dir())
+        folders = (path.name for path in self.root.iterdir() if path.is_dir())
+        return sorted(name for name in folders if name != INDEX)
 
     @contextmanager
     def claim(self, run_digest: str, wait: bool = True) -> Iterator[locks.Claim | None]:
@@ -238,11 +287,65 @@ class Store:
         A line has an event, a run_digest, a run_id, and a status if a run ended; a time only if
         it is one.
         """
-        path = self.root / "journal.jsonl"
-        if not path.is_file():
+        return [line for line in map(_parsed, self._lines()) if line is not None]
+
+    def setbacks(self) -> list[dict[str, Any]]:
+        """The lines of the journal about runs that ever failed or were to be tried again.
+
+        As `journal`, but where all went well no line is parsed.
+        """
+        lines = self._lines()
+        marked = map(_parsed, (line for line in lines if _SETBACK.search(line)))
+        digests = {line["run_digest"] for line in marked if line is not None}
+        if not digests:
             return []
-        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
-        return [line for line in map(_parsed, lines) if line is not None]
+        of_them = (line for line in lines if not digests.isdisjoint(_DIGEST.findall(line)))
+        parsed = map(_parsed, of_them)
+        return [line for line in parsed if line is not None and line["run_digest"] in digests]
+
+    def _lines(self) -> list[str]:
+        try:
+            text = (self.root / "journal.jsonl").read_text(encoding="utf-8", errors="replace")
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return text.split("\n")
+
+
+def _row(
+    path: Path, content: bytes, run_digest: str, columns: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """The row of a run in its file, or some columns of it, `run_digest` among them.
+
+    Raises:
+        TableError: the file is not a table of this run.
+    """
+    rows = tables.rows(path, "shard", content, columns)
+    if len(rows) != 1:
+        raise TableError(Problem(str(path), f"has {len(rows)} rows, not 1", "lost"))
+    if rows[0]["run_digest"] != run_digest:
+        other = f"is the run {rows[0]['run_digest']}"
+        raise TableError(Problem(str(path), other, "put it back"))
+    return rows[0]
+
+
+def _is_sound(path: Path, digest: str | None, run_digest: str) -> bool:
+    """Whether the file of a run is of this run, and what its manifest says or, without, whole."""
+    content = path.read_bytes()
+    if digest is not None and manifest.digest_of(content) != digest:
+        return False
+    try:
+        _row(path, content, run_digest, None if digest is None else ["run_digest"])
+    except TableError:
+        return False
+    return True
+
+
+def _stamps(entries: Mapping[str, index.Entry]) -> dict[str, index.Stamp]:
+    return {digest: stamp for digest, (stamp, _) in entries.items()}
+
+
+def _is_among(row: Mapping[str, Any], among: Mapping[str, Collection[str]] | None) -> bool:
+    return all(row[column] in values for column, values in (among or {}).items())
 
 
 def _parsed(line: str) -> dict[str, Any] | None:
@@ -267,6 +370,9 @@ def _parsed(line: str) -> dict[str, Any] | None:
 
 def seconds_of(when: Any) -> float | None:
     """The time of a line of the journal in seconds since 1970; None if it is not a time."""
+    if isinstance(when, str) and _AS_WRITTEN.fullmatch(when):
+        with suppress(ValueError):  # ten times faster
+            return datetime.fromisoformat(when).timestamp()
     try:
         return calendar.timegm(time.strptime(when, TIME))
     except (TypeError, ValueError, OverflowError):

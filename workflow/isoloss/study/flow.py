@@ -27,9 +27,11 @@ from isoloss.load.stage import fetched_of
 from isoloss.records import environment, manifest, provenance
 from isoloss.records.store import Store, tries
 from isoloss.study.folder_weights import folder_weights
+from isoloss.train import outline as outlines
 from isoloss.train.identity import VERSIONS
+from isoloss.train.outline import Outline, key_of, outline_of
 from isoloss.train.plan import shard_names, shard_runs
-from isoloss.train.plans import Plans
+from isoloss.train.plans import Plans, ids_of, planned_by, rows_of
 from isoloss.train.programs import NO_CODE, reading_digest
 from isoloss.train.settings import cards_of, commanded
 
@@ -281,6 +283,51 @@ class Flow:
             runs = tables.frame(file, "plan").to_dict("records")
         return shard_runs(runs, self.config["train"][sweep]["shards"])
 
+    def runs(self, sweep: str, shard: str) -> list[dict[str, Any]]:
+        """The planned runs of a shard, as `planned` has them.
+
+        Where the plan is read, only the rows of the shard are taken from it.
+        """
+        entry = self.config["train"][sweep]
+        if "round" in entry or not self._read_plans or self.plans.known(entry):
+            return self.planned(sweep)[shard]
+        return self._read_shard(sweep, shard)
+
+    @cache  # noqa: B019
+    def _read_shard(self, sweep: str, shard: str) -> list[dict[str, Any]]:
+        """The planned runs of a shard, not of a round: from the plan, if it can be used."""
+        if not self._has_plan(sweep):
+            return self._spelled_out(sweep)[shard]
+        rows = rows_of(self.root / "plan" / sweep / "runs.parquet", shard)
+        return shard_runs(rows, self.config["train"][sweep]["shards"])[shard]
+
+    def runs_digest(self, sweep: str, shard: str) -> str:
+        """Digest of the planned runs of a shard."""
+        return self._outline(sweep)[shard].digest
+
+    def _outline(self, sweep: str) -> Outline:
+        """The planned runs of a sweep in short: their digest and weightings, by shard."""
+        if "round" in self.config["train"][sweep]:
+            return outline_of(self.planned(sweep))
+        return self._kept_outline(sweep)
+
+    @cache  # noqa: B019
+    def _kept_outline(self, sweep: str) -> Outline:
+        """The outline of a sweep that is no round, from the cache of a start if it is of this one.
+
+        Only a start writes the cache, which knows the runs of all sweeps when it has none.
+        """
+        label = canonical([self.config["study"], sweep]).encode("utf-8", "surrogatepass")
+        name = blake2b(label, digest_size=8).hexdigest()
+        kept = fetched_of(self.root).with_name(f"outline-{name}.json")
+        about = planned_by(self.config["train"][sweep]), self.code_here("plan", sweep=sweep)
+        key = key_of(*about, environment.versions(), sys.version)
+        if (outline := outlines.read(kept, key)) is None:
+            outline = outline_of(self.planned(sweep))
+            if not self._read_plans:
+                outlines.save(kept, key, outline)
+        return outline
+
     @cache  # noqa: B019
     def _spelled_out(self, sweep: str) -> dict[str, list[dict[str, Any]]]:
         """The planned runs of a sweep that is no round, by shard."""
@@ -341,21 +388,42 @@ class Flow:
             return []
         if shard is None or "round" in self.config["train"][sweep]:
             return weightings.of_sweep(self.config, sweep)
-        return sorted({run["weighting"] for run in self.planned(sweep)[shard]})
+        return list(self._outline(sweep)[shard].weightings)
 
     @cached_property
     def journal(self) -> list[dict[str, Any]]:
         """The journal of the store, read once."""
         return self.store.journal()
 
+    @cached_property
+    def ends(self) -> dict[str, str]:
+        """How the runs ended that did, by run digest, as the journal says."""
+        return {e["run_digest"]: e["status"] for e in self.journal if e["event"] == "end"}
+
     def tries(self, sweep: str, shard: str) -> int:
         """The number of retries owed to the failed runs of a shard."""
         counts = self._tries(self.config["train"][sweep]["max_attempts"])
-        return sum(counts.get(run["run_id"], 0) for run in self.planned(sweep)[shard])
+        return sum(counts.get(run_id, 0) for run_id in self._ids(sweep, shard)) if counts else 0
+
+    def _ids(self, sweep: str, shard: str) -> list[str]:
+        """The ids of the planned runs of a shard."""
+        entry = self.config["train"][sweep]
+        if "round" in entry or self.plans.known(entry) or (ids := self._ids_of_plan(sweep)) is None:
+            return [run["run_id"] for run in self.runs(sweep, shard)]
+        return ids.get(shard, [])
+
+    @cache  # noqa: B019
+    def _ids_of_plan(self, sweep: str) -> dict[str, list[str]] | None:
+        """The ids of planned runs by shard, from the plan; None if it cannot be used."""
+        if not self._has_plan(sweep):
+            return None
+        return ids_of(self.root / "plan" / sweep / "runs.parquet")
 
     @cache  # noqa: B019
     def _tries(self, max_attempts: int) -> dict[str, int]:
-        return tries(self.journal, max_attempts)
+        """The retries owed, by id of the runs that any are owed to."""
+        counts = tries(self.store.setbacks(), max_attempts)
+        return {run_id: count for run_id, count in counts.items() if count}
 
     def specification(self, stage: str, **names: str) -> str:
         """The specification of a job: what matters to it, as canonical JSON.

@@ -8,7 +8,8 @@ from __future__ import annotations
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,25 @@ from isoloss.core.escape import columns, visible
 from isoloss.core.problems import IsolossError, TableError, nearest
 from isoloss.load.dropped import read, told
 from isoloss.records import manifest
-from isoloss.records.store import seconds_of
+from isoloss.records.store import FINAL, Store, seconds_of
 from isoloss.study.flow import Flow
 from isoloss.tasks._dataset import read_dataset, read_index
-from isoloss.train.identity import RunContent, run_digest
+from isoloss.train.identity import VERSIONS, RunContent, run_digest
 from isoloss.train.programs import Programs, files_digest
 from isoloss.train.settings import commanded, free_settings, task_of
 
 STATES = ("done", "running", "failed", "diverged", "damaged", "missing")
+_OF_RUN = (  # columns of a run that are looked at here
+    "run_id",
+    "run_digest",
+    "status",
+    "status_reason",
+    "attempts",
+    "seconds",
+    "code",
+    "reading",
+    *VERSIONS,
+)
 _STALE = 3600.0  # seconds after which a temporary file is taken to be abandoned
 
 
@@ -39,31 +51,21 @@ def runs(flow: Flow) -> pd.DataFrame:
         (of STATES), again (it failed and is tried again), reason, attempts, starts, seconds spent,
         n_flops_model, left (seconds, predicted).
     """
-    journal = flow.store.journal()
-    starts = Counter(line["run_digest"] for line in journal if line["event"] == "start")
-    begun = {
-        line["run_digest"]: seconds_of(line["time"])
-        for line in journal
-        if line["event"] == "start" and "time" in line
-    }
+    starts, open_since = _from_journal(flow.store.journal())
+    store = flow.store.indexed(columns=_OF_RUN)
     rows = []
     for sweep in flow.config["train"]:
         content, among = content_of(flow, sweep), flow.among(sweep)
         for shard, planned in flow.planned(sweep).items():
             read = _read_before(flow, sweep, shard, among)
-            for run in planned:
+            digests = repeat("") if content is None else digests_of(flow, sweep, planned, content)
+            for run, digest in zip(planned, digests, strict=content is not None):
                 row = {"sweep": sweep, "shard": shard, "run_id": run["run_id"]}
-                row |= {"run_digest": "", "state": "missing", "reason": "", "attempts": 0}
-                row |= {"again": False}
-                row |= {
-                    "starts": 0,
-                    "seconds": 0.0,
-                    "n_flops_model": run.get("n_flops_model", np.nan),
-                }
-                if content is not None:
-                    digest = digest_of(flow, sweep, run, content)
-                    row |= {"run_digest": digest, "starts": starts[digest]}
-                    row |= _state(flow, sweep, digest, among, begun)
+                row |= {"run_digest": digest, "state": "missing", "again": False, "reason": ""}
+                row |= {"attempts": 0, "starts": starts[digest], "seconds": 0.0}
+                row |= {"n_flops_model": run.get("n_flops_model", np.nan)}
+                if digest:
+                    row |= _state(flow, sweep, store, digest, among, open_since)
                     if row["state"] == "missing" and digest in read:
                         row |= _of_row(flow, sweep, read[digest])
                 rows.append(row)
@@ -159,26 +161,52 @@ def content_of(flow: Flow, sweep: str) -> RunContent | Programs | None:
     return RunContent(task, read_dataset(*files), read, flow.schedules(sweep))
 
 
-def digest_of(flow: Flow, sweep: str, run: dict[str, Any], content: RunContent | Programs) -> str:
-    """The identity of a planned run."""
+def digests_of(
+    flow: Flow, sweep: str, runs: Iterable[dict[str, Any]], content: RunContent | Programs
+) -> Iterator[str]:
+    """The identities of planned runs of a sweep, in their order."""
     valid_tokens = flow.config["train"][sweep]["valid_tokens"]
-    code = flow.run_code(sweep)
-    identity = content.identity(run, seed=flow.config["seed"], valid_tokens=valid_tokens, code=code)
-    return run_digest(identity)
+    about = {"seed": flow.config["seed"], "valid_tokens": valid_tokens}
+    about["code"] = flow.run_code(sweep)
+    for run in runs:
+        yield run_digest(content.identity(run, **about))
+
+
+def _from_journal(
+    journal: Iterable[dict[str, Any]],
+) -> tuple[Counter[str], dict[str, float | None]]:
+    """Starts of every run, and when those began that have not ended (None if it is not known)."""
+    starts: Counter[str] = Counter()
+    open_since: dict[str, float | None] = {}
+    for line in journal:
+        if line["event"] == "start":
+            starts[line["run_digest"]] += 1
+            open_since[line["run_digest"]] = seconds_of(line.get("time"))
+        elif line["event"] == "end":
+            open_since.pop(line["run_digest"], None)
+    return starts, open_since
 
 
 def _state(
-    flow: Flow, sweep: str, digest: str, among: dict[str, Any], begun: dict[str, float]
+    flow: Flow,
+    sweep: str,
+    store: Store,
+    digest: str,
+    among: dict[str, Any],
+    open_since: dict[str, float | None],
 ) -> dict[str, Any]:
-    if flow.store.running(digest):
-        if digest not in begun:  # just now, or its line is damaged
-            return {"state": "running"}
-        return {"state": "running", "seconds": max(0.0, time.time() - begun[digest])}
     try:
-        known = flow.store.find(digest, among)
+        known = store.find(digest, among)
+        state = {} if known is None else _of_row(flow, sweep, known)
     except TableError as error:
-        return {"state": "damaged", "reason": str(error)}
-    return {} if known is None else _of_row(flow, sweep, known)
+        state = {"state": "damaged", "reason": str(error)}
+    is_over = state.get("state") in FINAL and digest not in open_since
+    if is_over or not store.running(digest):
+        return state
+    begun = open_since.get(digest)  # None: just now, or its line is damaged
+    return {"state": "running"} | (
+        {} if begun is None else {"seconds": max(0.0, time.time() - begun)}
+    )
 
 
 def _read_before(
@@ -305,7 +333,7 @@ def unused(flows: Sequence[Flow]) -> list[tuple[Path, str]]:
                     "run the study up to `runs` first"
                 )
             for shard in flow.planned(sweep).values():
-                used_paths.update(digest_of(flow, sweep, run, content) for run in shard)
+                used_paths.update(digests_of(flow, sweep, shard, content))
     store = flows[0].store
     unused_paths = []
     for digest in store.kept():

@@ -64,8 +64,11 @@ def run(
         files = Files(rows, tokens, indices)
         about = specification["task"], weightings, files, specification["schedules"]
         content = RunContent.read(*about)
-    shard = train_shard(runs, ShardSetup(content, Store(store), **of_study, **settings))
+    segment = ".".join(settings.get("where", {}).values()) or "runs"
+    indexed = Store(store).indexed(segment)
+    shard = train_shard(runs, ShardSetup(content, indexed, **of_study, **settings))
     tables.write("shard", shard, out, facts)
+    indexed.write_index(segment, shard["run_digest"])
     return [out]
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from isoloss.core import tables
 from isoloss.core.canonical import canonical
+from isoloss.core.problems import Problem, TableError
 from isoloss.train.plan import plan_runs
 
 Runs = list[dict[str, Any]]
@@ -62,7 +64,46 @@ class Plans:
         Raises:
             TableError: the file cannot be read.
         """
-        self._runs[_key(sweep)] = tables.frame(file, "plan").to_dict("records")
+        self._runs[_key(sweep)] = rows_of(file)
+
+
+def rows_of(file: Path, shard: str | None = None) -> Runs:
+    """The rows of a plan, or those of one shard, in its order.
+
+    Args:
+        file: the `plan` table.
+        shard: only of this one; the others are read past, not taken apart.
+
+    Raises:
+        TableError: the file cannot be read.
+    """
+    import pyarrow.compute as pc
+
+    planned = tables.read(file, "plan")
+    if shard is not None:
+        planned = planned.filter(pc.equal(planned["shard"], shard))
+    try:
+        return planned.to_pylist()
+    except UnicodeDecodeError as error:
+        raise TableError(Problem(str(file), f"is damaged ({error})", "make it again")) from error
+
+
+def ids_of(file: Path) -> dict[str, list[str]]:
+    """The ids of the runs of a plan by shard; its other columns are not read.
+
+    Args:
+        file: the `plan` table.
+
+    Raises:
+        TableError: the file cannot be read.
+    """
+    ids: dict[str, list[str]] = defaultdict(list)
+    for batch in tables.batches(file, "plan", ("run_id", "shard")):
+        for run_id, shard in zip(
+            *(batch[key].to_pylist() for key in ("run_id", "shard")), strict=True
+        ):
+            ids[shard].append(run_id)
+    return dict(ids)
 
 
 def planned_by(sweep: Mapping[str, Any]) -> dict[str, Any]:

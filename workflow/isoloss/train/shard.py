@@ -131,6 +131,7 @@ def _trained(
                     **trainer.versions,
                 }
                 known = trainer.train(row, identity, claim)
+                job.store.remember(known)
                 line = f"{run['run_id']}: {known['status']}, {known['seconds']:.1f} s"
                 print(line, file=sys.stderr, flush=True)
     progress.reach(before + steps)

@@ -88,12 +88,10 @@ class Train(Stage):
 
         The runs of a round are known when its plan is there, which is then among the inputs.
         """
-        from isoloss.train.plan import runs_digest
-
         entry = study.config["train"][sweep]
         shared = {"valid_tokens": entry["valid_tokens"]}
         if "round" not in entry:
-            shared["runs"] = runs_digest(study.planned(sweep)[shard])
+            shared["runs"] = study.runs_digest(sweep, shard)
         if commanded(entry):
             command, names = entry["command"], sorted(free_settings(entry))
             return {**shared, "command": command, "names": names, "reading": study.reading(sweep)}
@@ -128,7 +126,7 @@ class Train(Stage):
             "where": job.names,
             **{key: study.config["train"][sweep][key] for key in _KEPT},
         }
-        runs = study.planned(sweep)[job.names["shard"]]
+        runs = study.runs(sweep, job.names["shard"])
         files = given["rows"], given["tokens"], given["index"], given["store"]
         facts = job.facts("sweep", seed=True)
         job.makes(
@@ -148,7 +146,7 @@ class Train(Stage):
         """Runs that are in two sweeps and have been tried again for the other one."""
         from isoloss.core import tables
 
-        ends = {e["run_digest"]: e["status"] for e in study.journal if e["event"] == "end"}
+        ends = study.ends
         for row in tables.frame(out, "shard").itertuples():
             if ends.get(row.run_digest, row.status) != row.status:
                 yield f"{row.run_id} is {ends[row.run_digest]} by now"

@@ -6,7 +6,7 @@ export STUDY ?= config.yaml
 # images of containers set it; a study starts Python hundreds of times, each would compile anew
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: all setup test test-slow test-default format lint docs clean
+.PHONY: all setup test test-slow test-slurm test-default format lint docs clean
 
 # bars on a terminal, plain lines elsewhere
 all: setup
@@ -30,6 +30,15 @@ test: setup
 test-slow: setup
 	$(TESTS) --dist load -m slow
 
+# on a real SLURM of two nodes, which each of the four starts for itself and ends; they mostly wait
+test-slurm: setup .slurm/ready
+	ISOLOSS_SLURM_PLUGIN=$(CURDIR)/.slurm pytest --numprocesses 4 --dist load -m slurm tests/slurm
+
+# beside the environment: where no controller of SLURM answers, the executor makes snakemake slower
+.slurm/ready: envs/slurm.txt
+	pip install --quiet --no-deps --target .slurm --requirement $<
+	touch $@
+
 # what would run again after a change, on the results that `make` left
 test-default: setup
 	pytest -m default_study
@@ -49,4 +58,4 @@ docs: setup
 	python -m isoloss docs
 
 clean:
-	rm -rf .venv
+	rm -rf .venv .slurm

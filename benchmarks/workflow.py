@@ -415,24 +415,24 @@ def merged(rows: Sequence[Mapping[str, Any]], before: pd.DataFrame | None) -> pd
 
 
 def slopes(table: pd.DataFrame, low: int = 1_000, high: int = 10_000) -> pd.DataFrame:
-    """Seconds, and MiB of memory and disk, a run between two sizes, and what follows for more runs.
+    """What each figure grows by, and its value at more runs, by a line through two sizes.
 
-    Each line is through the figures of `low` and `high` runs: the table has its slope, in ms or KiB
-    a run, and its value at 100 000 and 1 000 000 runs.
+    Seconds, processor seconds and memory of each step, and the files and MiB after the first run:
+    their values at `low` and `high` runs, `per 1000 runs` the slope between them, and what the line
+    gives for 100 000 and 1 000 000 runs.
     """
     ours = table[table["contender"] == OURS]
     at = {runs: ours[ours["runs"] == runs].set_index("step") for runs in (low, high)}
-    columns = {"seconds": "s", "cpu_seconds": "s, processor", "main_mib": "MiB, main process"}
-    found = []
-    for column, unit in columns.items():
-        for step in at[high].index.intersection(at[low].index, sort=False):
-            found.append((f"{step}, {unit}", at[low].loc[step, column], at[high].loc[step, column]))
-    for column in ("results_files", "results_mib", "records_files", "records_mib"):
-        if all(FIRST in frame.index for frame in at.values()):
-            found.append((column, at[low].loc[FIRST, column], at[high].loc[FIRST, column]))
-    lines = pd.DataFrame(found, columns=["figure", f"at {low}", f"at {high}"])
+    steps = [step for step in at[high].index if step in at[low].index]
+    columns = {"seconds": "s", "cpu_seconds": "s of processor", "main_mib": "MiB of memory"}
+    figures = [(f"{step}, {columns[column]}", step, column) for column in columns for step in steps]
+    disk = ("results_files", "results_mib", "records_files", "records_mib")
+    figures += [(column, FIRST, column) for column in disk if FIRST in steps]
+    lines = pd.DataFrame({"figure": [name for name, _, _ in figures]})
+    for runs in (low, high):
+        lines[f"at {runs}"] = [float(at[runs].loc[step, column]) for _, step, column in figures]
     slope = (lines[f"at {high}"] - lines[f"at {low}"]) / (high - low)
-    lines["a run, in thousandths"] = 1000 * slope
+    lines["per 1000 runs"] = 1000 * slope
     for runs in (100_000, 1_000_000):
         lines[f"at {runs}"] = lines[f"at {high}"] + slope * (runs - high)
     return lines

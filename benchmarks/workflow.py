@@ -354,11 +354,13 @@ def one_job_a_run(runs: int, limit: float, folder: Path) -> list[dict[str, Any]]
         rows.add(contender, FROM_NOTHING, command([*here, "--dry-run"], home), home)
         if options or runs <= WHOLE:
             measured, note = command(here, home), ""
+            same = outputs(home, runs)
         else:
             measured, note = cut_off(here, home, runs, limit)
+            same = ""
             shutil.rmtree(home)
             shutil.copytree(whole, home)
-        rows.add(contender, FIRST, measured, home, outputs(home, runs), note)
+        rows.add(contender, FIRST, measured, home, same, note)
         rows.add(contender, NO_OP, command(here, home), home)
         rows.add(contender, DRY, command([*here, "--dry-run"], home), home)
         if options:  # what the other contender goes on with, where it would take an hour

@@ -135,9 +135,20 @@ def config(tmp_path) -> dict:
     }
 
 
-def without_the_table(config: dict) -> dict:
-    """The study without the table of a user, which a check reads: most of what a check takes."""
-    return {section: entries for section, entries in config.items() if section != "aggregate"}
+# what a section needs to be checked; other sections are left out of its study, which is faster
+NEEDED = {
+    "load": ("load",),
+    "expand": ("load", "expand"),
+    "train": ("load", "expand", "train"),
+    "aggregate": ("aggregate",),
+    "fit": ("load", "expand", "train", "fit"),
+}
+
+
+def reduced(config: dict, section: str) -> dict:
+    """The study with those sections that a section needs; whole if that is not known."""
+    kept = ("study", *NEEDED.get(section, config))
+    return {name: entries for name, entries in config.items() if name in kept}
 
 
 def with_rounds(config: dict) -> dict:
@@ -224,10 +235,11 @@ def checked(config) -> list[str]:
 @pytest.mark.parametrize("place", WRITTEN)
 def test_a_number_at_its_largest_is_accepted_or_refused_and_beyond_it_refused(config, place):
     spec = SCHEMA[place]
-    if not place.startswith("aggregate"):
-        config = without_the_table(config)
     if "rounds" in place or place.startswith("simulate"):
         config = with_rounds(config)
+        config.pop("aggregate")
+    else:
+        config = reduced(config, place.split(".")[0])
     largest = spec.get("maximum", 1 - 1e-9)
     put(config, place, largest)
     for line in checked(config):
@@ -245,11 +257,10 @@ def test_a_setting_at_its_largest_is_accepted_or_refused_with_what_it_needs(
     config, place, tmp_path
 ):
     (cards, key), spec = place.split(": "), SETTINGS[place]
-    config = without_the_table(config)
+    config = reduced(config, "train") | {"expand": {"natural": {}}}
     model = cards.split(", ")[0]
     if registry.facts("model", model)["TASK"] == "classification":
         config["load"]["s"] = {"card": "idx_images", "options": write_images(tmp_path)}
-        config["expand"] = {"natural": {}}
     size = next(iter(registry.options("model", model)))
     cell = {"n_flops": 1e10, size: 8, key: spec.get("maximum", 0.999)}
     if key in ("n_samples", "epochs", "examples_per_parameter"):
@@ -258,7 +269,6 @@ def test_a_setting_at_its_largest_is_accepted_or_refused_with_what_it_needs(
     if key == "n_params":
         del cell[size]
     config["train"] = {"t": config["train"]["t"] | {"model": model, "cells": [cell]}}
-    del config["fit"], config["plot"]
     reasons = ("are allowed", "in whole steps", "fill a window", "is nearest to N = ", "one length")
     for line in checked(config):
         assert any(words in line for words in reasons)

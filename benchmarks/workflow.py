@@ -230,6 +230,21 @@ def family(process: int) -> list[int]:
         return []
 
 
+def begin(words: Sequence[str], folder: Path) -> subprocess.Popen:
+    """Start a command in a folder and a session of its own; its output is `output.txt` there."""
+    environment = {**os.environ, "PYTHONPATH": str(folder / "workflow")}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # a job would compile what it imports anew
+    with (folder / "output.txt").open("wb") as output:
+        return subprocess.Popen(
+            words,
+            cwd=folder,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
 def command(
     words: Sequence[str],
     folder: Path,
@@ -238,41 +253,38 @@ def command(
 ) -> dict[str, Any]:
     """Run a command to its end, or until `stop` says so of its seconds; what it cost.
 
-    The output is the file `output.txt` of the folder. A command that ends with an exit code that is
-    not among `codes` ends the benchmark.
+    A command that ends with an exit code that is not among `codes` ends the benchmark.
     """
-    environment = {**os.environ, "PYTHONPATH": str(folder / "workflow")}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # a job would compile what it imports anew
     load, began, stopped = os.getloadavg()[0], time.perf_counter(), False
-    with (folder / "output.txt").open("wb") as output:
-        process = subprocess.Popen(
-            words,
-            cwd=folder,
-            env=environment,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    process = begin(words, folder)
     main = most = 0.0
-    while True:
-        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-        seconds = time.perf_counter() - began
-        if pid:
-            break
-        main = max(main, peak(process.pid))
-        most = max(main, most, *map(peak, family(process.pid)), 0.0)
-        if stop and not stopped and stop(seconds):
+    looked = began  # when the processes below were looked at, which costs more than a wait
+    try:
+        while True:
+            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+            seconds = time.perf_counter() - began
+            if pid:
+                process.returncode = os.waitstatus_to_exitcode(status)
+                break
+            main = max(main, peak(process.pid))
+            if time.perf_counter() - looked > 0.5:
+                looked = time.perf_counter()
+                most = max(most, *map(peak, family(process.pid)), 0.0)
+            if stop and not stopped and stop(seconds):
+                os.killpg(process.pid, signal.SIGKILL)
+                stopped = True
+            time.sleep(0.1)
+    finally:
+        if process.returncode is None:  # this script was interrupted
             os.killpg(process.pid, signal.SIGKILL)
-            stopped = True
-        time.sleep(0.1)
-    process.returncode = os.waitstatus_to_exitcode(status)
+            process.wait()
     if process.returncode not in codes and not stopped:
         text = (folder / "output.txt").read_text(encoding="utf-8", errors="replace")
         raise SystemExit(f"{' '.join(words)} ended with {process.returncode}:\n{text[-3000:]}")
     return {
         "seconds": seconds,
         "cpu_seconds": usage.ru_utime + usage.ru_stime,
-        "peak_mib": most,
+        "peak_mib": max(main, most),
         "main_mib": main,
         "load_average": load,
     }

@@ -363,12 +363,13 @@ def one_job_a_run(runs: int, limit: float, folder: Path) -> list[dict[str, Any]]
         (home / "Snakefile").write_text(PLAIN, encoding="utf-8")
         snakemake = [sys.executable, "-m", "snakemake", "--cores", str(CORES), *options]
         here = [*snakemake, "--config", f"runs={runs}"]
-        rows.add(contender, FROM_NOTHING, command([*here, "--dry-run"], home), home)
+        dry = command([*here, "--dry-run"], home)
+        rows.add(contender, FROM_NOTHING, dry, home)
         if options or runs <= WHOLE:
             measured, note = command(here, home), ""
             same = outputs(home, runs)
         else:
-            measured, note = cut_off(here, home, runs, limit)
+            measured, note = cut_off(here, home, runs, limit, dry["cpu_seconds"])
             same = ""
             shutil.rmtree(home)
             shutil.copytree(whole, home)
@@ -390,9 +391,12 @@ def outputs(home: Path, runs: int) -> str:
 
 
 def cut_off(
-    words: Sequence[str], home: Path, runs: int, limit: float
+    words: Sequence[str], home: Path, runs: int, limit: float, graph: float
 ) -> tuple[dict[str, Any], str]:
-    """A first run that is cut off some seconds after its first output, scaled to all runs."""
+    """A first run that is cut off some seconds after its first output, scaled to all runs.
+
+    What it took before is not scaled: of processor time that is `graph`, what a dry run takes.
+    """
     began: list[float] = []
 
     def made() -> int:
@@ -404,11 +408,8 @@ def cut_off(
         return bool(began) and seconds - began[0] > limit
 
     measured, ended = command(words, home, stop), made()
-    scale = runs / ended
-    before = began[0]
-    for name in ("seconds", "cpu_seconds"):
-        # the graph is built once, in processor time too
-        measured[name] = before + (measured[name] - before) * scale
+    for name, before in (("seconds", began[0]), ("cpu_seconds", graph)):
+        measured[name] = before + (measured[name] - before) * runs / ended
     note = f"cut off {limit:.0f} s after its first job, {ended} jobs were done: scaled up"
     return measured, note
 

@@ -154,7 +154,8 @@ def arguments(home: Path) -> dict[str, tuple]:
         table: home / "aggregate" / f"{table}.parquet" for table in flow.STAGES["aggregate"].writes
     }
     fits = [home / "fit" / f"{table}.parquet" for table in flow.STAGES["fit"].writes]
-    settings = {"code": "c", "code_here": "c", "among": {}}
+    where = {"sweep": "two", "shard": "0"}
+    settings = {"code": "c", "code_here": "c", "among": {}, "where": where}
     rows, read = (
         home / "load/rows.parquet",
         ([home / "load/rows.parquet"], [home / "load/tokens.npy"]),

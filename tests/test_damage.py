@@ -330,7 +330,7 @@ def files_of(home: Home) -> list[Path]:
     return sorted({file for name in names for file in home.results.rglob(name)})
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=24, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     seed=st.integers(0, 2**32),
     kind=st.sampled_from(["flip", "cut", "lines", "json", "other"]),

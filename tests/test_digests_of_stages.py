@@ -2,14 +2,14 @@
 
 import copy
 import json
+import os
 import pickle
-import subprocess
-import sys
 import sysconfig
 from pathlib import Path
 
 import numpy as np
 import pytest
+import warm
 
 from isoloss.core import registry, schema, tables
 from isoloss.load import identity
@@ -25,7 +25,7 @@ from isoloss.trainers.builtin import noise_of
 TRAINERS = [name for name in registry.names("trainer") if not commanded({"trainer": name})]
 RUN_CARDS = cards_of({"model": "transformer", "trainer": "builtin"})
 ROOT = Path(__file__).parents[1]
-# A stage in a fresh Python; also what the processes that it forks have imported.
+# A stage in a Python that has not imported isoloss; also what the processes that it forks have.
 CALL = """
 import importlib, multiprocessing.util, pickle, sys
 entry, arguments, report = pickle.load(open(sys.argv[1], "rb"))
@@ -64,16 +64,24 @@ print(*names, sep="\\n", file=open(report, "w"))
 """
 
 
+def run_program(folder: Path, program: str, request: Path) -> None:
+    """Run a program in a process that has not imported isoloss yet, with a file as its argument."""
+    (folder / "a_program.py").write_text(program, encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "workflow")}
+    ended = warm.run("a_program", str(request), folder=folder, environment=environment)
+    assert ended.returncode == 0, ended.stderr
+
+
 @pytest.fixture(scope="module")
 def called(tmp_path_factory):
-    """Call a stage's `run` in a fresh Python; the modules of ours that it has imported then."""
+    """Call a stage's `run` in a process of its own; what of isoloss it has imported then."""
     folder = tmp_path_factory.mktemp("calls")
 
     def call(stage, *arguments) -> set[str]:
         request, report = folder / f"{stage}.pickle", folder / f"{stage}.txt"
         report.unlink(missing_ok=True)
         request.write_bytes(pickle.dumps((flow.STAGES[stage].entry, arguments, str(report))))
-        subprocess.run([sys.executable, "-c", CALL, str(request)], check=True)
+        run_program(folder, CALL, request)
         return set(report.read_text(encoding="utf-8").split())
 
     return call
@@ -146,7 +154,8 @@ def arguments(home: Path) -> dict[str, tuple]:
         table: home / "aggregate" / f"{table}.parquet" for table in flow.STAGES["aggregate"].writes
     }
     fits = [home / "fit" / f"{table}.parquet" for table in flow.STAGES["fit"].writes]
-    settings = {"code": "c", "code_here": "c", "among": {}}
+    where = {"sweep": "two", "shard": "0"}
+    settings = {"code": "c", "code_here": "c", "among": {}, "where": where}
     rows, read = (
         home / "load/rows.parquet",
         ([home / "load/rows.parquet"], [home / "load/tokens.npy"]),
@@ -253,7 +262,7 @@ def test_a_trained_run_imports_only_what_is_in_its_identity(home, imported, tmp_
     arrays = values, dataset.starts, dataset.held_out, index.rows, index.copies
     request, report = tmp_path / "run.pickle", tmp_path / "run.txt"
     request.write_bytes(pickle.dumps((run, 256 // run["context"], arrays, str(report))))
-    subprocess.run([sys.executable, "-c", RUN, str(request)], check=True)
+    run_program(tmp_path, RUN, request)
     names = set(report.read_text(encoding="utf-8").split())
     identity_of_run = provenance.run_code(RUN_CARDS)
     assert {f"isoloss.{registry.FOLDERS[kind]}.{name}" for kind, name in RUN_CARDS} <= names

@@ -71,8 +71,9 @@ PENALTIES = {
 def mean_penalty(loss_fn, df, theta, weight=1.0) -> float:
     """What the package minimises, at E, ln A, ln B, alpha, beta."""
     E, a, b, alpha, beta = theta
-    predicted = E + np.exp(a - alpha * np.log(df["N"])) + np.exp(b - beta * np.log(df["D"]))
-    return float(np.mean(loss_fn(df["loss"].to_numpy().copy(), predicted.to_numpy()) * weight))
+    n, d, observed = (df[column].to_numpy() for column in ("N", "D", "loss"))
+    predicted = E + np.exp(a - alpha * np.log(n)) + np.exp(b - beta * np.log(d))
+    return float(np.mean(loss_fn(observed.copy(), predicted) * weight))
 
 
 def polished(loss_fn, df, params) -> float:

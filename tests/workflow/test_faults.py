@@ -14,9 +14,12 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
+import warm
 from project import Project
 from running import hear_ctrl_c, small, snakemake, write
 
@@ -34,6 +37,7 @@ class Disturbed(Project):
     def __init__(self, home, folder, study):
         super().__init__(home, folder, study, "grid")
         self.undisturbed = gathered(self.results)
+        self.pool = ThreadPoolExecutor()
 
     def without(self, *stages):
         """Remove what these stages made, and the summary."""
@@ -47,10 +51,13 @@ class Disturbed(Project):
         """Remove what training made, and all that is below it."""
         return self.without("store", "train", "aggregate", "fit", "plot")
 
-    def attempt(self, *arguments):
-        """Run snakemake, whatever comes of it: exit code and output."""
-        config = write(self.folder, self.study, "edited.yaml")
-        process = snakemake(self.folder, *arguments, "--configfile", config, root=self.root)
+    def attempt(self, *arguments, **variables):
+        """Run snakemake, whatever comes of it: exit code and output.
+
+        `variables` are those of its environment.
+        """
+        options = ["--configfile", write(self.folder, self.study, "edited.yaml")]
+        process = snakemake(self.folder, *arguments, *options, root=self.root, **variables)
         return process.returncode, process.stdout + process.stderr
 
     def begin(self, where, *command, **variables):
@@ -75,6 +82,10 @@ class Disturbed(Project):
         config = write(self.folder, self.study, "edited.yaml")
         options = ["--directory", self.folder, "--configfile", config, "--cores", str(CORES)]
         return self.begin(self.root, "snakemake", target, *options, **variables)
+
+    def meanwhile(self, *arguments, **variables):
+        """Attempt it in a thread, for a test that looks meanwhile, and kills nothing."""
+        return self.pool.submit(self.attempt, *arguments, **variables)
 
     def output(self):
         return (self.folder / "output.txt").read_text(encoding="utf-8")
@@ -158,6 +169,7 @@ def project(small_results, source, tmp_path):
     for pid in project.processes():  # only after a failed test: nobody else works in this folder
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+    project.pool.shutdown()
 
 
 @pytest.fixture
@@ -445,10 +457,11 @@ def test_a_full_disk_stops_the_job_and_loses_nothing(project, mount, pages, jour
     store = project.untrained().store
     store.root.mkdir()
     mount(store.root, "-t", "tmpfs", "-o", "size=2m,mode=755", "tmpfs")
-    head = project.begin_snakemake("runs")
+    head = project.meanwhile("runs")
     wait_for(lambda: len(store.journal()) >= 4)
     ballast = fill(store, pages, journal_too)
-    assert head.wait(300) != 0
+    code, output = head.result(300)
+    assert code != 0
     saved = {path.parent.name for path in store.root.glob("*/run.parquet")}
     assert 0 < len(saved) < RUNS
     assert all(store.find(digest)["status"] in FINAL for digest in saved)
@@ -458,7 +471,7 @@ def test_a_full_disk_stops_the_job_and_loses_nothing(project, mount, pages, jour
     for log in full:
         assert re.search(r"^isoloss train: .*results/tiny/store.*run again", log, flags=re.M), log
         assert "Traceback" not in log
-        assert log in project.output()
+        assert log in output
     ballast.unlink()
     project.call("runs")
     assert_undisturbed(project)
@@ -509,14 +522,14 @@ def test_read_only_results_are_said_to_be_so_and_stay_as_they_are(
 
 
 def test_a_second_snakemake_in_a_folder_refuses_and_the_first_finishes(project, waiting):
-    head = project.untrained().begin_snakemake("runs", WAIT_FOR=str(waiting))
+    head = project.untrained().meanwhile("runs", WAIT_FOR=str(waiting))
     wait_for(project.store.journal)
     code, output = project.attempt("runs")
-    assert head.poll() is None
+    assert not head.done()
     assert code != 0
     assert "Directory cannot be locked" in output
     waiting.unlink()
-    assert head.wait(300) == 0
+    assert head.result(300)[0] == 0
     assert_undisturbed(project)
     assert len(project.starts()) == RUNS
 
@@ -525,11 +538,13 @@ def test_two_jobs_of_one_shard_train_every_run_once(project, tmp_path):
     table = "results/tiny/train/grid/0.parquet"
     undisturbed = tables.read(project.folder / table, "shard")
     output = project.untrained().call("-n", "-p", table)
-    typed = shlex.split(re.search(r"python -m (isoloss train .*) 2> ", output)[1])
+    typed = shlex.split(re.search(r"python -m isoloss (train .*) 2> ", output)[1])
     outs = [tmp_path / f"{name}.parquet" for name in ("one", "other")]
     commands = [[str(out) if word == table else word for word in typed] for out in outs]
-    jobs = [project.begin(project.folder, *command) for command in commands]
-    assert [job.wait(300) for job in jobs] == [0, 0]
+    environment = {**os.environ, "PYTHONPATH": str(project.root / "workflow")}
+    start = partial(warm.run, "isoloss", folder=project.folder, environment=environment)
+    jobs = [project.pool.submit(start, *command) for command in commands]
+    assert [job.result(300).returncode for job in jobs] == [0, 0]
     one, other = (tables.read(out, "shard") for out in outs)
     assert one.equals(other)  # even seconds: they are the store's
     assert one.drop_columns("seconds").equals(undisturbed.drop_columns("seconds"))

@@ -550,7 +550,11 @@ def _digest(given: argparse.Namespace) -> None:
 
 
 def _flow(
-    given: argparse.Namespace, file: str | None = None, fetch: bool = False, results: bool = True
+    given: argparse.Namespace,
+    file: str | None = None,
+    fetch: bool = False,
+    results: bool = True,
+    writes: bool = False,
 ):
     """The study named on the command line, with its results.
 
@@ -559,13 +563,15 @@ def _flow(
         file: of the study, if it is another one.
         fetch: whether its tables of runs are read.
         results: whether there must be some.
+        writes: whether they are written.
 
     Raises:
-        IsolossError: it is not sound, or there are no results.
+        IsolossError: it is not sound, there are no results, or a link leads out of those that are
+            written.
     """
     from isoloss.core import schema
     from isoloss.core.sources import KEPT, Sources
-    from isoloss.study import check, flow
+    from isoloss.study import check, flow, links
 
     file = file or given.study
     config = schema.read(file)
@@ -574,6 +580,8 @@ def _flow(
     config = check.check(config, file, fetch, tables_of_runs)
     if results and not root.is_dir():
         raise IsolossError(f"{root}: no results of this study; run it, or give --directory")
+    if writes:
+        links.refuse_links(root)
     return flow.Flow(config, root, tables_of_runs)
 
 
@@ -609,7 +617,7 @@ def _sweep(given: argparse.Namespace) -> None:
 def _retry(given: argparse.Namespace) -> None:
     from isoloss.study import status
 
-    for run in (runs := status.retry(_flow(given), given.named, given.diverged)):
+    for run in (runs := status.retry(_flow(given, writes=True), given.named, given.diverged)):
         say(run)
     state = f"to be trained at the next `snakemake --configfile {given.study}`"
     say(f"{len(runs)} {'run' if len(runs) == 1 else 'runs'} {state if runs else 'failed'}")
@@ -627,7 +635,7 @@ def _verify(given: argparse.Namespace) -> int:
 def _adopt(given: argparse.Namespace) -> int:
     from isoloss.study import verify
 
-    flow = _flow(given, fetch=True)
+    flow = _flow(given, fetch=True, writes=True)
     count = verify.adopt(flow)
     findings = verify.findings(flow)
     say(f"the times of {count} files are now in the order of their jobs")
@@ -638,7 +646,7 @@ def _adopt(given: argparse.Namespace) -> int:
 def _accept(given: argparse.Namespace) -> None:
     from isoloss.study import verify
 
-    flow = _flow(given, fetch=True)
+    flow = _flow(given, fetch=True, writes=True)
     lines = verify.accept(flow, given.reason)
     for line in lines:
         say(f"{line['job']}: the present code is accepted as {line['from']}")
@@ -648,7 +656,7 @@ def _accept(given: argparse.Namespace) -> None:
 def _gc(given: argparse.Namespace) -> None:
     from isoloss.study import status
 
-    flows = [_flow(given, file) for file in given.study]
+    flows = [_flow(given, file, writes=given.remove) for file in given.study]
     if len({flow.root for flow in flows}) > 1:
         raise IsolossError(
             "these studies have different names, so their results are in different folders; "

@@ -30,7 +30,7 @@ _SECRET = re.compile(
 )
 # the first letters of well-known kinds of tokens
 _TOKEN = re.compile(
-    r"(?:gh[a-z]_|github_pat_|glpat-|hf_|sk-|xox[a-z]-|AKIA|eyJ)[A-Za-z0-9_-]{16,}[A-Za-z0-9_.-]*"
+    r"(?<![A-Za-z0-9])(?:gh[a-z]_|github_pat_|glpat-|hf_|sk-|xox[a-z]-|AKIA|eyJ)[A-Za-z0-9_-]{16,}[A-Za-z0-9_.-]*"
 )
 _TEXT_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 
@@ -91,8 +91,8 @@ def literal_secret(written: str) -> str | None:
     """
     if not _may_be_web(written):
         return None
-    if (token := _TOKEN.search(written)) is not None:
-        return f"something that looks like a token ({token[0][:3]}...)"
+    if (start := token_in(written)) is not None:
+        return f"something that looks like a token ({start}...)"
     head = re.split(r"[?#]", written, maxsplit=1)[0]
     userinfo, at, _ = head.partition("://")[2].partition("/")[0].rpartition("@")
     user, _, password = userinfo.partition(":")
@@ -103,6 +103,17 @@ def literal_secret(written: str) -> str | None:
         if _is_secret(name) and _literal(value):
             return f"the value of {visible(name)!r}"
     return None
+
+
+def token_in(text: str) -> str | None:
+    """The first letters of what looks like a token of a service; None if there is none.
+
+    Example:
+        >>> token_in("python train.py --hub hf_" + 20 * "a"), token_in("--task disk-" + 20 * "a")
+        ('hf_', None)
+    """
+    token = _TOKEN.search(text)
+    return None if token is None else token[0][:3]
 
 
 def _literal(part: str) -> bool:

@@ -7,12 +7,14 @@ imported: `profiles/default` has a study looked at before Snakemake reads it wit
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from isoloss.core.paths import kind_of
 from isoloss.core.problems import Problem, StudyError
 
 SIZE = 1 << 22  # bytes of a study
@@ -27,6 +29,7 @@ TEMPLATE = "__use_yte__"  # with this key Snakemake runs the expressions of a st
 _TAG = "tag:yaml.org,2002:"
 _TAGS = {_TAG + name for name in ("str", "int", "float", "bool", "null", "map", "seq", "merge")}
 _NUMBERS = (_TAG + "int", _TAG + "float")
+_OCTAL = re.compile(r"[-+]?0[0-7_]+")
 # the parser in C where there is one: forty times faster
 _PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -66,6 +69,9 @@ def read(path: str | Path) -> Any:
     Raises:
         StudyError: it cannot be read, with the line where that is known.
     """
+    if kind := kind_of(path):  # a pipe would be waited for
+        problem = Problem("file", f"is {kind}, not a file", "give a file")
+        raise StudyError([problem], str(path))
     try:
         with Path(path).open("rb") as file:
             content = file.read(SIZE + 1)
@@ -175,6 +181,9 @@ class _Look:
             raise _Refused(
                 line, f"a number of {length} characters", f"at most {DIGITS} are allowed"
             )
+        if (meaning := _meaning(tag, event.value)) is not None and event.implicit[0]:
+            remedy = f"write {meaning}, or put it in quotes if it is text"
+            raise _Refused(line, f"found {event.value}, which YAML reads as {meaning}", remedy)
         if tag == _TAG + "timestamp":
             raise _Refused(line, f"found the date {event.value}", "put it in quotes if it is text")
         if is_key and len(self.stack) == 1 and event.value == TEMPLATE:
@@ -184,6 +193,24 @@ class _Look:
         if event.anchor is not None:
             self.anchors[event.anchor] = (values, 0)
         self.add(values, 0, line)
+
+
+def _meaning(tag: str, value: str) -> str | None:
+    """What YAML 1.1 takes a plain value for that people write for something else; None if nothing.
+
+    Example:
+        >>> [_meaning(_TAG + "bool", value) for value in ("no", "On", "true")]
+        ['false', 'true', None]
+        >>> [_meaning(_TAG + "int", value) for value in ("017", "1:30", "17", "0")]
+        ['15', '90', None, None]
+    """
+    if tag == _TAG + "bool" and value.lower() not in ("true", "false"):
+        return "true" if value.lower() in ("yes", "on") else "false"
+    if tag in _NUMBERS and (":" in value or (tag == _TAG + "int" and _OCTAL.fullmatch(value))):
+        kind = "construct_yaml_int" if tag == _TAG + "int" else "construct_yaml_float"
+        node = yaml.ScalarNode(tag, value)
+        return str(getattr(yaml.SafeLoader(""), kind)(node))
+    return None
 
 
 def look(text: str) -> None:

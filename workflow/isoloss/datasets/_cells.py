@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, TextIO
 
 from isoloss.datasets._columns import Columns, in_order
-from isoloss.datasets._files import File, is_json
+from isoloss.datasets._files import LONGEST, File, is_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -59,7 +59,10 @@ class _Reader:
         self._reader = csv.reader(self._lines(text), delimiter=separator, strict=True)
 
     def _lines(self, text: TextIO) -> Iterator[str]:
-        yield from text
+        for number, line in enumerate(iter(partial(text.readline, LONGEST), ""), 1):
+            if len(line) == LONGEST:
+                raise self._file.endless(number)
+            yield line
         self._ended = True
 
     def header(self) -> list[str]:
@@ -107,8 +110,8 @@ class _Reader:
 
 @contextmanager
 def _long_cells() -> Iterator[None]:
-    """Inside it cells of any length can be read; Python's limit is of the whole process."""
-    before = csv.field_size_limit(sys.maxsize)
+    """Inside it long cells can be read; Python's limit is of the whole process."""
+    before = csv.field_size_limit(LONGEST)
     try:
         yield
     finally:

@@ -120,6 +120,9 @@ def _long_cells() -> Iterator[None]:
 
 def _check_header(file: File, columns: Columns, names: Sequence[str], separator: str) -> None:
     """Raise an error if the first line does not look like names of columns; it is not shown."""
+    if any("\udc80" <= sign <= "\udcff" for name in names for sign in name):
+        reason = "its first line, the names of the columns, is not UTF-8"
+        raise file.error(reason, "save the file as UTF-8, or name the columns by `header`")
     if is_json(names[0].encode("utf-8", "surrogateescape")):
         raise file.error("looks like JSON, and not like CSV", "load it by the card jsonl")
     if set(columns.names) & set(names):

@@ -124,7 +124,8 @@ def test_a_link_out_of_the_results_stops_a_run_and_commands_that_write(ran, tmp_
     (results / "plot").symlink_to(away)
     (results / "store" / "journal.jsonl").unlink()
     (results / "store" / "journal.jsonl").symlink_to(away / "victim")
-    process = snakemake(folder, "--configfile", str(folder / "study.yaml"))
+    study = str(folder / "study.yaml")
+    process = snakemake(folder, "--configfile", study, "--forcerun", "read_runs_table")
     assert process.returncode != 0
     printed = process.stdout + process.stderr
     assert f"results/hostile/plot: is a link to {away}; remove it" in printed

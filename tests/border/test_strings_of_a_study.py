@@ -1,5 +1,6 @@
 """Every text of a study, one after the other, is what an attacker would write."""
 
+import re
 import time
 from collections import defaultdict
 from contextlib import suppress
@@ -143,3 +144,14 @@ def test_a_pattern_that_would_be_matched_for_ever_is_refused():
     with pytest.raises(IsolossError, match="12 signs for other text in one name"):
         check.check(study)
     assert time.process_time() - begun < 5
+
+
+def test_what_stands_in_a_line_of_a_shell_is_held_to_a_pattern():
+    defs = schema.schema()["$defs"]
+    asked_of_a_cluster = defs.get("resources", {"properties": {}})["properties"].values()
+    parts = [part for part in asked_of_a_cluster if part["type"] == "string"]
+    for part in (defs["name"], *parts):
+        pattern = part["pattern"]
+        assert not re.search(pattern, SHELL)
+        for text in ("a;b", "a b", "$(a)", "`a`", "a'b", 'a"b', "a\\b", "a>b", "a\n", "a\nb", ""):
+            assert not re.search(pattern, text), (pattern, text)

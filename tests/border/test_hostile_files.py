@@ -72,9 +72,9 @@ def test_a_pickle_in_the_place_of_a_table_is_told_and_not_loaded(folder, capsys,
     for content in (pickled(), pickled(2), as_torch_saves_it(), pickled(0)):
         (folder / name).write_bytes(content)
         assert main(["law", name, "--out", "law"]) == 2
-        said = capsys.readouterr().err
-        assert name in said
-        assert content == pickled(0) or "is a pickle, which is code, not a table" in said
+        printed = capsys.readouterr().err
+        assert name in printed
+        assert content == pickled(0) or "is a pickle, which is code, not a table" in printed
     assert not (folder / "law").exists()
 
 
@@ -205,8 +205,8 @@ def test_pipes_and_devices_are_not_opened_as_datasets_or_files_of_a_program(fold
     os.mkfifo("x")
     for card, files in {"jsonl": "x", "csv": "/dev/zero", "parquet": "x"}.items():
         assert load(card, {"files": files}) == 2
-        said = capsys.readouterr().err
-        assert "is a named pipe, not a file" in said or "is a device, not a file" in said
+        printed = capsys.readouterr().err
+        assert "is a named pipe, not a file" in printed or "is a device, not a file" in printed
     command = {"run": "python -c 1 {width}", "files": ["x"], "results": "m.jsonl", "loss": "l"}
     sweep = {"trainer": "command", "command": command, "cells": [{"width": 1, "n_samples": 1}]}
     Path("s.yaml").write_text(json.dumps({"study": "s", "train": {"own": sweep}}))

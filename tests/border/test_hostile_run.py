@@ -64,7 +64,7 @@ def _quoted(text: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory):
+def hostile_run(tmp_path_factory):
     """The folder in which the study ran once, and all that was printed."""
     outer = tmp_path_factory.mktemp("outer")
     folder = outer / "folder"
@@ -77,8 +77,8 @@ def ran(tmp_path_factory):
     return folder, process.returncode, process.stdout + process.stderr
 
 
-def test_texts_of_a_study_that_are_commands_are_run_as_texts(ran):
-    folder, code, printed = ran
+def test_texts_of_a_study_that_are_commands_are_run_as_texts(hostile_run):
+    folder, code, printed = hostile_run
     assert code == 0, printed
     assert list(folder.parent.rglob("PWNED*")) == []
     assert not (ROOT / "PWNED").exists()
@@ -88,24 +88,26 @@ def test_texts_of_a_study_that_are_commands_are_run_as_texts(ran):
         assert (folder / "results/hostile" / made).is_file(), made
 
 
-def test_a_run_writes_nothing_outside_its_results(ran):
-    folder, _, _ = ran
+def test_a_run_writes_nothing_outside_its_results(hostile_run):
+    folder, _, _ = hostile_run
     inputs = {"data", "lib", "train.py", "study.yaml", f"{SHELL.replace('/', '_')}.json"}
     assert {path.name for path in folder.iterdir()} == {*inputs, "results", ".snakemake"}
     assert [path.name for path in folder.parent.iterdir()] == ["folder"]
     assert {path.name for path in (folder / "results").iterdir()} == {"hostile", ".cache"}
 
 
-def test_secrets_of_the_environment_are_in_no_file_and_not_printed(ran, monkeypatch, capsys):
-    folder, _, printed = ran
+def test_secrets_of_the_environment_are_in_no_file_and_not_printed(
+    hostile_run, monkeypatch, capsys
+):
+    folder, _, printed = hostile_run
     assert "this size always fails" in printed or "1 failed" in printed
     monkeypatch.chdir(folder)
     for name, value in SECRETS.items():
         monkeypatch.setenv(name, value)
     for command in ("status", "verify"):
         main([command, "study.yaml"])
-    said = capsys.readouterr()
-    texts = [printed, said.out, said.err]
+    of_commands = capsys.readouterr()
+    texts = [printed, of_commands.out, of_commands.err]
     texts += [p.read_bytes().decode("latin-1") for p in folder.rglob("*") if p.is_file()]
     assert len(texts) > 50
     secrets = [value.rpartition("://")[2].partition("@")[0] for value in SECRETS.values()]
@@ -113,8 +115,10 @@ def test_secrets_of_the_environment_are_in_no_file_and_not_printed(ran, monkeypa
     assert [secret for secret in secrets for text in texts if secret in text] == []
 
 
-def test_a_link_out_of_the_results_stops_a_run_and_commands_that_write(ran, tmp_path, monkeypatch):
-    made = ran[0]
+def test_a_link_out_of_the_results_stops_a_run_and_commands_that_write(
+    hostile_run, tmp_path, monkeypatch
+):
+    made = hostile_run[0]
     away = tmp_path / "away"
     away.mkdir()
     folder = tmp_path / "folder"
@@ -139,8 +143,8 @@ def test_a_link_out_of_the_results_stops_a_run_and_commands_that_write(ran, tmp_
     assert main(["retry", "study.yaml"]) == 0
 
 
-def test_the_study_that_was_run_says_what_was_written(ran):
-    folder, _, _ = ran
+def test_the_study_that_was_run_says_what_was_written(hostile_run):
+    folder, _, _ = hostile_run
     effective = yaml.safe_load((folder / "results/hostile/config.yaml").read_text("utf-8"))
     assert effective["train"]["own"]["settings"]["name"] == SHELL
     (output, *_) = sorted(Path(folder, "results/hostile/store").glob("*/output.txt"))

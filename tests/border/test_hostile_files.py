@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import save
 
@@ -23,6 +24,8 @@ from isoloss.logs.read import import_runs
 from isoloss.records.store import Store
 from isoloss.records.weights import load_weights
 from isoloss.train.checkpoint import _read_state
+from isoloss.trainers._outcome import read_outcome
+from isoloss.trainers._program import FailedError
 
 
 class Attack:
@@ -233,3 +236,40 @@ def test_an_archive_whose_names_lead_out_of_it_writes_nothing(folder, capsys):
     assert "1 runs for 5 parameters" in capsys.readouterr().err  # read, in memory
     assert not Path("/tmp/PWNED.csv").exists()
     assert not (folder.parent / "PWNED.csv").exists()
+
+
+def test_a_link_to_itself_is_a_file_that_cannot_be_read(folder, capsys):
+    (folder / "loop.csv").symlink_to("loop.csv")
+    (folder / "sound.csv").write_text("text\n" + "some text\n" * 9)
+    assert main(["law", "loop.csv"]) == 2
+    assert main(["import", "loop.csv", "--out", "runs.parquet"]) == 2
+    assert load("csv", {"files": "loop.csv"}) == 2
+    assert load("text_folder", {"folder": ".", "pattern": "loop*"}) == 2
+    with pytest.raises(FailedError, match=r"loop\.csv: cannot be read"):
+        read_outcome(folder, {"results": "loop.csv"}, {})
+    assert capsys.readouterr().err.count("loop") >= 4
+
+
+@pytest.mark.parametrize(
+    ("write", "reason"),
+    [
+        (lambda path: os.mkfifo(path), "it is a named pipe"),
+        (lambda path: path.symlink_to("/dev/zero"), "it is a device"),
+        (lambda path: path.write_bytes(pickled()), "is a pickle, which is code"),
+        (lambda path: path.write_text('{"loss": ' + DEEP + "}"), "is nested too deeply"),
+        (lambda path: path.write_text('{"loss": ' + "1" * 400_000 + "}"), "is damaged"),
+        (lambda path: path.write_bytes(b"\0" * 1000), "has no rows"),
+        (lambda path: path.write_bytes(b""), "is empty"),
+    ],
+)
+def test_what_a_program_wrote_in_the_place_of_its_results_is_told(folder, write, reason):
+    write(folder / "m.jsonl")
+    with pytest.raises(FailedError, match=reason):
+        read_outcome(folder, {"results": "m.jsonl", "loss": "loss"}, {})
+
+
+def test_a_table_with_damaged_notes_of_pandas_is_written_as_csv(folder, capsys):
+    table = pa.table({"n": [1.0, 2.0]}).replace_schema_metadata({b"pandas": DEEP.encode()})
+    pq.write_table(table, "x.parquet")
+    assert main(["csv", "x.parquet"]) == 0
+    assert capsys.readouterr().out == "n\n1.0\n2.0\n"

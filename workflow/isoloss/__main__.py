@@ -12,6 +12,7 @@ from pathlib import Path
 
 from isoloss.core import registry
 from isoloss.core.escape import print_anything, say, shows, visible
+from isoloss.core.paths import real
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.stages import Stage, stages
 
@@ -397,8 +398,8 @@ def _law(given: argparse.Namespace) -> None:
     from isoloss.quickfit import law
 
     out = given.out
-    folders = {Path(table).resolve().parent for table in given.table}
-    if out is not None and out.resolve() in folders:
+    folders = {real(table).parent for table in given.table}
+    if out is not None and real(out) in folders:
         reason = f"{visible(out)!r} is the folder of the table, which could be overwritten"
         raise IsolossError(Problem("--out", reason, "name another folder"))
     limits = {"max_seconds": given.max_seconds, "max_mib": given.max_mib}

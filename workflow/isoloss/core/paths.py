@@ -29,3 +29,16 @@ def kind_of(path: str | Path) -> str:
         return KINDS.get(stat.S_IFMT(os.stat(path).st_mode), "")
     except (OSError, ValueError):
         return ""
+
+
+def real(path: str | Path) -> Path:
+    """The path without links, also of one that leads to itself, where `Path.resolve` fails.
+
+    Example:
+        >>> import os, tempfile
+        >>> loop = Path(tempfile.mkdtemp(), "loop")
+        >>> loop.symlink_to(loop)
+        >>> real(loop).name
+        'loop'
+    """
+    return Path(os.path.realpath(path))

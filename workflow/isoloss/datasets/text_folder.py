@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from isoloss.core.paths import real
 from isoloss.core.problems import IsolossError, Problem
 from isoloss.datasets._columns import Columns, pattern_of
 from isoloss.datasets._columns import tag_keys as tag_keys
@@ -70,7 +71,7 @@ def sources(
         for name in names:
             file = Path(above, name)
             place = file.relative_to(top).as_posix()
-            inside = file.resolve().is_relative_to(top.resolve())
+            inside = real(file).is_relative_to(real(top))
             if whole.match(place) and inside and file.is_file():
                 files[place] = file
     if not files:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from isoloss.core.escape import visible
+from isoloss.core.paths import real
 from isoloss.core.problems import IsolossError, Problem
 
 _MOST = 20  # links that are named
@@ -26,9 +27,9 @@ def refuse_links(root: Path) -> None:
     Raises:
         IsolossError: with the links, at most 20 of them.
     """
-    home, problems = root.resolve(), []
+    home, problems = real(root), []
     for path in _links(root):
-        place = path.resolve()
+        place = real(path)
         if not place.is_relative_to(home):
             remedy = "remove it, or replace it by what it leads to (a link of the whole folder "
             remedy += f"{root} is allowed)"

@@ -273,3 +273,13 @@ def test_a_table_with_damaged_notes_of_pandas_is_written_as_csv(folder, capsys):
     pq.write_table(table, "x.parquet")
     assert main(["csv", "x.parquet"]) == 0
     assert capsys.readouterr().out == "n\n1.0\n2.0\n"
+
+
+def test_the_configuration_of_a_log_is_read_as_the_program_read_it(folder):
+    (folder / "logs").mkdir()
+    (folder / "logs" / "metrics.jsonl").write_text(
+        '{"step": 1, "loss": 2}\n{"step": 2, "loss": 1}\n'
+    )
+    (folder / "logs" / "config.yaml").write_text("amp: no\nlogger: off\nwidth: 010\n")
+    (run,) = import_runs(folder / "logs", folder / "runs.parquet").runs.to_dict("records")
+    assert (run["amp"], run["logger"], run["width"]) == (False, False, 8)

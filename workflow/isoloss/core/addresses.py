@@ -91,8 +91,8 @@ def literal_secret(written: str) -> str | None:
     """
     if not _may_be_web(written):
         return None
-    if (start := token_in(written)) is not None:
-        return f"something that looks like a token ({start}...)"
+    if (token := _TOKEN.search(written)) is not None:
+        return f"something that looks like a token ({token[0][:3]}...)"
     head = re.split(r"[?#]", written, maxsplit=1)[0]
     userinfo, at, _ = head.partition("://")[2].partition("/")[0].rpartition("@")
     user, _, password = userinfo.partition(":")
@@ -106,14 +106,22 @@ def literal_secret(written: str) -> str | None:
 
 
 def token_in(text: str) -> str | None:
-    """The first letters of what looks like a token of a service; None if there is none.
+    """The first letters of what looks like a token of a service in any text; None if nothing does.
+
+    Other than in an address, words joined by dashes are common: a token has a long part of letters
+    and digits.
 
     Example:
-        >>> token_in("python train.py --hub hf_" + 20 * "a"), token_in("--task disk-" + 20 * "a")
-        ('hf_', None)
+        >>> token_in("python train.py --hub hf_" + 5 * "a1B2")
+        'hf_'
+        >>> token_in("data/sk-learn-random-forest-2024.csv"), token_in("disk-" + 5 * "a1B2")
+        (None, None)
     """
-    token = _TOKEN.search(text)
-    return None if token is None else token[0][:3]
+    for token in _TOKEN.finditer(text):
+        parts = re.findall(r"[A-Za-z0-9]{12,}", token[0][3:])
+        if any(re.search(r"\d", part) and re.search(r"[A-Za-z]", part) for part in parts):
+            return token[0][:3]
+    return None
 
 
 def _literal(part: str) -> bool:

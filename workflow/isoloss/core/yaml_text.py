@@ -82,19 +82,21 @@ def read(path: str | Path) -> Any:
     return load(content, str(path))
 
 
-def load(content: bytes | str, source: str) -> Any:
+def load(content: bytes | str, source: str, misread: bool = False) -> Any:
     """The content of a YAML text.
 
     Args:
         content: the text.
         source: what it is called in errors.
+        misread: whether values such as `no` and 1:30 are read as YAML 1.1 does, as false and 90; by
+            default they are refused.
 
     Raises:
         StudyError: it is not YAML, or larger or deeper than a study can be, or of other values.
     """
     try:
         text = _decoded(content)
-        look(text)
+        look(text, misread)
         return yaml.load(text, Loader=_Loader)
     except _Refused as error:
         lines = [Problem(f"line {error.line}", error.reason, error.remedy)]
@@ -136,9 +138,14 @@ class _Open:
 
 
 class _Look:
-    """The state of a scan: open lists and mappings, and anchors."""
+    """The state of a scan: open lists and mappings, and anchors.
 
-    def __init__(self):
+    Args:
+        misread: whether values such as `no` are allowed.
+    """
+
+    def __init__(self, misread: bool):
+        self.misread = misread
         self.stack: list[_Open] = []
         self.anchors: dict[str, tuple[int, int]] = {}  # to values and height, aliases followed
         self.resolver = yaml.SafeLoader("")
@@ -181,7 +188,8 @@ class _Look:
             raise _Refused(
                 line, f"a number of {length} characters", f"at most {DIGITS} are allowed"
             )
-        if (meaning := _meaning(tag, event.value)) is not None and event.implicit[0]:
+        plain = event.implicit[0] and not self.misread
+        if plain and (meaning := _meaning(tag, event.value)) is not None:
             remedy = f"write {meaning}, or put it in quotes if it is text"
             raise _Refused(line, f"found {event.value}, which YAML reads as {meaning}", remedy)
         if tag == _TAG + "timestamp":
@@ -213,15 +221,19 @@ def _meaning(tag: str, value: str) -> str | None:
     return None
 
 
-def look(text: str) -> None:
+def look(text: str, misread: bool = False) -> None:
     """Refuse a text of YAML that is too large or too deep, or has what no study has.
 
     Nothing is built: the time taken grows with the length of the text and the limits alone.
 
+    Args:
+        text: the text.
+        misread: whether values are allowed that YAML 1.1 takes for something else than people mean.
+
     Raises:
         YAMLError: with the line.
     """
-    seen, documents = _Look(), 0
+    seen, documents = _Look(misread), 0
     for event in yaml.parse(text, Loader=_PARSER):
         line = event.start_mark.line + 1
         tag = getattr(event, "tag", None)

@@ -1,7 +1,9 @@
 """A study whose texts are all commands of a shell, run for real with secrets in the environment."""
 
 import json
+import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,8 @@ from full_study import full_study, write_inputs
 from running import ROOT, snakemake, write
 
 from isoloss.__main__ import main
+from isoloss.study import flow
+from isoloss.trainers.command import Program
 
 # what would make a file, if any of it were run or filled in
 SHELL = "$(touch PWNED);`touch PWNED`|touch PWNED&&touch PWNED #{input}{wildcards.x}<results>%s'\""
@@ -149,3 +153,19 @@ def test_the_study_that_was_run_says_what_was_written(hostile_run):
     assert effective["train"]["own"]["settings"]["name"] == SHELL
     (output, *_) = sorted(Path(folder, "results/hostile/store").glob("*/output.txt"))
     assert output.read_text().startswith("$ python train.py")
+
+
+def test_files_of_python_in_the_folder_of_a_study_are_not_imported(tmp_path, monkeypatch):
+    for name in ("yaml", "json", "isoloss", "random"):
+        (tmp_path / f"{name}.py").write_text("open('PWNED', 'w')\nraise SystemExit('imported')\n")
+    monkeypatch.setattr(os, "environ", {**os.environ, "PYTHONPATH": str(ROOT / "workflow")})
+    flow.put_this_python_first()  # as the workflow does for its jobs
+    arguments = ["python", "-m", "isoloss", "cards", "law"]
+    job = subprocess.run(arguments, cwd=tmp_path, env=os.environ, capture_output=True, text=True)
+    assert (job.returncode, job.stderr) == (0, "")
+    assert "chinchilla" in job.stdout
+    assert not (tmp_path / "PWNED").exists()
+    # a script of the user's own imports what lies beside it
+    program = Program("r", {"seed": 0}, {"threads": 1}, tmp_path, "")
+    assert "PYTHONSAFEPATH" in os.environ
+    assert "PYTHONSAFEPATH" not in program.environment()

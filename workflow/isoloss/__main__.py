@@ -13,6 +13,7 @@ from pathlib import Path
 from isoloss.core import registry
 from isoloss.core.ending import TRY_AGAIN, TerminatedError, told_to_end
 from isoloss.core.escape import print_anything, say, shows, visible
+from isoloss.core.paths import real
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.stages import Argument, Stage, stages
 
@@ -465,8 +466,8 @@ def _law(given: argparse.Namespace) -> None:
     from isoloss.quickfit import law
 
     out = given.out
-    folders = {Path(table).resolve().parent for table in given.table}
-    if out is not None and out.resolve() in folders:
+    folders = {real(table).parent for table in given.table}
+    if out is not None and real(out) in folders:
         reason = f"{visible(out)!r} is the folder of the table, which could be overwritten"
         raise IsolossError(Problem("--out", reason, "name another folder"))
     limits = {"max_seconds": given.max_seconds, "max_mib": given.max_mib}
@@ -618,7 +619,11 @@ def _digest(given: argparse.Namespace) -> None:
 
 
 def _flow(
-    given: argparse.Namespace, file: str | None = None, fetch: bool = False, results: bool = True
+    given: argparse.Namespace,
+    file: str | None = None,
+    fetch: bool = False,
+    results: bool = True,
+    writes: bool = False,
 ):
     """The study named on the command line, with its results.
 
@@ -627,13 +632,15 @@ def _flow(
         file: of the study, if it is another one.
         fetch: whether its tables of runs are read.
         results: whether there must be some.
+        writes: whether they are written.
 
     Raises:
-        IsolossError: it is not sound, or there are no results.
+        IsolossError: it is not sound, there are no results, or a link leads out of those that are
+            written.
     """
     from isoloss.core import schema
     from isoloss.core.sources import KEPT, Sources
-    from isoloss.study import check, flow
+    from isoloss.study import check, flow, links
 
     file = file or given.study
     config = schema.read(file)
@@ -642,6 +649,8 @@ def _flow(
     config = check.check(config, file, fetch, tables_of_runs)
     if results and not root.is_dir():
         raise IsolossError(f"{root}: no results of this study; run it, or give --directory")
+    if writes:
+        links.refuse_links(root)
     return flow.Flow(config, root, tables_of_runs)
 
 
@@ -702,7 +711,7 @@ def _sweep(given: argparse.Namespace) -> None:
 def _retry(given: argparse.Namespace) -> None:
     from isoloss.study import status
 
-    for run in (runs := status.retry(_flow(given), given.named, given.diverged)):
+    for run in (runs := status.retry(_flow(given, writes=True), given.named, given.diverged)):
         say(run)
     state = f"to be trained at the next `snakemake --configfile {given.study}`"
     say(f"{len(runs)} {'run' if len(runs) == 1 else 'runs'} {state if runs else 'failed'}")
@@ -720,7 +729,7 @@ def _verify(given: argparse.Namespace) -> int:
 def _adopt(given: argparse.Namespace) -> int:
     from isoloss.study import verify
 
-    flow = _flow(given, fetch=True)
+    flow = _flow(given, fetch=True, writes=True)
     count = verify.adopt(flow)
     findings = verify.findings(flow)
     say(f"the times of {count} files are now in the order of their jobs")
@@ -731,7 +740,7 @@ def _adopt(given: argparse.Namespace) -> int:
 def _accept(given: argparse.Namespace) -> None:
     from isoloss.study import verify
 
-    flow = _flow(given, fetch=True)
+    flow = _flow(given, fetch=True, writes=True)
     lines = verify.accept(flow, given.reason)
     for line in lines:
         say(f"{line['job']}: the present code is accepted as {line['from']}")
@@ -741,7 +750,7 @@ def _accept(given: argparse.Namespace) -> None:
 def _gc(given: argparse.Namespace) -> None:
     from isoloss.study import status
 
-    flows = [_flow(given, file) for file in given.study]
+    flows = [_flow(given, file, writes=given.remove) for file in given.study]
     if len({flow.root for flow in flows}) > 1:
         raise IsolossError(
             "these studies have different names, so their results are in different folders; "

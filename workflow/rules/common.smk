@@ -208,8 +208,19 @@ def add_hooks():
 
 def begin():
     """Show what the sweeps will take, refuse what is too much, and write the study."""
+    refuse_links()
     show_forecast()
     save_study()
+
+
+def refuse_links():
+    """An error if a link leads out of the results, to where the jobs would write."""
+    from isoloss.study import links
+
+    try:
+        links.refuse_links(FLOW.root)
+    except IsolossError as error:
+        raise WorkflowError(escape.terminal(error)) from None
 
 
 def show_forecast():

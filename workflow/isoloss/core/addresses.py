@@ -30,7 +30,7 @@ _SECRET = re.compile(
 )
 # the first letters of well-known kinds of tokens
 _TOKEN = re.compile(
-    r"(?:gh[a-z]_|github_pat_|glpat-|hf_|sk-|xox[a-z]-|AKIA|eyJ)[A-Za-z0-9_-]{16,}[A-Za-z0-9_.-]*"
+    r"(?<![A-Za-z0-9])(?:gh[a-z]_|github_pat_|glpat-|hf_|sk-|xox[a-z]-|AKIA|eyJ)[A-Za-z0-9_-]{16,}[A-Za-z0-9_.-]*"
 )
 _TEXT_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 
@@ -102,6 +102,25 @@ def literal_secret(written: str) -> str | None:
     for name, value in _NAMED.findall(behind):
         if _is_secret(name) and _literal(value):
             return f"the value of {visible(name)!r}"
+    return None
+
+
+def token_in(text: str) -> str | None:
+    """The first letters of what looks like a token of a service in any text; None if nothing does.
+
+    Other than in an address, words joined by dashes are common: a token has a long part of letters
+    and digits.
+
+    Example:
+        >>> token_in("python train.py --hub hf_" + 5 * "a1B2")
+        'hf_'
+        >>> token_in("data/sk-learn-random-forest-2024.csv"), token_in("disk-" + 5 * "a1B2")
+        (None, None)
+    """
+    for token in _TOKEN.finditer(text):
+        parts = re.findall(r"[A-Za-z0-9]{12,}", token[0][3:])
+        if any(re.search(r"\d", part) and re.search(r"[A-Za-z]", part) for part in parts):
+            return token[0][:3]
     return None
 
 

@@ -9,13 +9,13 @@ import copy
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isoloss.core import registry, rounds, tables, tokenizer, weightings, yaml_text
-from isoloss.core.addresses import literal_secret, masked, shown
+from isoloss.core.addresses import literal_secret, masked, shown, token_in
 from isoloss.core.problems import IsolossError, Problem, StudyError, nearest
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _OF_TABLE = re.compile(r"aggregate\..*\.table(?:\[\d+\])?", re.DOTALL)  # an address
 _NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 _BITS = 1023  # of an integer that is a number in floating point too
 
 
@@ -71,6 +72,7 @@ def complete(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
         return config, wrong
     config, _ = renamed(_apart(config))
     _fill(config, schema(), "", wrong)
+    wrong += _tokens(config, "", {problem.place for problem in wrong})
     _fill_vocabularies(config, wrong)
     wrong += unsound(config)  # defaults count too, and numbers that text spelled
     validator = jsonschema.Draft202012Validator(schema())
@@ -112,7 +114,10 @@ def renamed(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
 
 
 def unsound(study: Any) -> list[Problem]:
-    """Problems of a study's values: keys that are not text, numbers beyond floating point, size."""
+    """Problems of a study's values: keys that are not text, numbers beyond floating point, size.
+
+    Texts with NUL or half of a surrogate pair are among them.
+    """
     try:
         yaml_text.measure(study, {})
     except ValueError as error:
@@ -120,10 +125,11 @@ def unsound(study: Any) -> list[Problem]:
     return list(_unsound(study, ""))
 
 
-def _unsound(value: Any, place: str) -> Iterator[str]:
+def _unsound(value: Any, place: str) -> Iterator[Problem]:
     if isinstance(value, dict):
         for key, below in value.items():
             if isinstance(key, str):
+                yield from _unsound_text(key, place or "study")
                 yield from _unsound(below, f"{place}.{key}".lstrip("."))
             else:
                 reason = f"the key {_short(key)} is not text"
@@ -131,11 +137,19 @@ def _unsound(value: Any, place: str) -> Iterator[str]:
     elif isinstance(value, list):
         for i, below in enumerate(value):
             yield from _unsound(below, f"{place}[{i}]")
+    elif isinstance(value, str):
+        yield from _unsound_text(value, place)
     elif isinstance(value, float) and not math.isfinite(value):
         yield Problem(place, f"found {value}", "a finite number is needed")
     elif isinstance(value, int) and value.bit_length() > _BITS:
         digits = round(value.bit_length() * math.log10(2))
         yield Problem(place, f"found a number of {digits} digits", "a smaller number is needed")
+
+
+def _unsound_text(text: str, place: str) -> Iterator[Problem]:
+    """Characters that no path, argument or file of text can have."""
+    if (strange := _NO_TEXT.search(text)) is not None:
+        yield Problem(place, f"found text with the character {strange[0]!a}", "remove it")
 
 
 def _apart(value: Any) -> Any:
@@ -182,6 +196,26 @@ def _secrets(texts: Iterable[Any], place: str) -> list[Problem]:
         for text in texts
         if isinstance(text, str) and (secret := literal_secret(text)) is not None
     ]
+
+
+def _tokens(value: Any, place: str, known: Collection[str]) -> list[Problem]:
+    """A problem for every text of a study that contains what looks like a token of a service.
+
+    Args:
+        value: of the study.
+        place: where it is.
+        known: places that have a problem already.
+    """
+    if isinstance(value, dict):
+        parts = [(f"{place}.{key}".lstrip("."), below) for key, below in value.items()]
+    elif isinstance(value, list):
+        parts = [(f"{place}[{i}]", below) for i, below in enumerate(value)]
+    else:
+        start = token_in(value) if isinstance(value, str) and place not in known else None
+        reason = f"contains something that looks like a token ({start}...)"
+        remedy = "put it into an environment variable, which programs of the study have too"
+        return [] if start is None else [Problem(place, reason, remedy)]
+    return [problem for at, below in parts for problem in _tokens(below, at, known)]
 
 
 def _types(part: Mapping[str, Any]) -> set[str]:

@@ -23,6 +23,7 @@ from isoloss.core import tables
 from isoloss.core.addresses import GIVE, Address, shown
 from isoloss.core.escape import visible
 from isoloss.core.folders import log_files
+from isoloss.core.paths import KINDS
 from isoloss.core.problems import IsolossError, Problem, TableError
 from isoloss.core.saved import LISTS, saved_files
 
@@ -35,13 +36,6 @@ _ENDINGS += (".pq", ".arrow", ".feather", ".ipc", ".xlsx", ".md", ".tex")
 _PACKED = ("", ".gz", ".zst", ".xz", ".bz2", ".lz4")
 TABLE_SUFFIXES = tuple(ending + packed for ending in _ENDINGS for packed in _PACKED)
 KEPT = "fetched"  # the folder of what was fetched, below results/<study>
-_KINDS = {
-    stat.S_IFIFO: "a named pipe",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-    stat.S_IFDIR: "a folder",
-}
 
 
 @dataclass(frozen=True)
@@ -362,7 +356,7 @@ def _read(address: Address, path: Path, max_bytes: int, limits: Limits) -> bytes
     try:
         kind = stat.S_IFMT(os.stat(path).st_mode)
         if kind != stat.S_IFREG:  # opening some devices does something
-            raise place.error(f"cannot be read (it is {_KINDS.get(kind, 'not a file')})", GIVE)
+            raise place.error(f"cannot be read (it is {KINDS.get(kind, 'not a file')})", GIVE)
         with open(os.open(path, flags), "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise place.error("cannot be read (it is not a file)", GIVE)

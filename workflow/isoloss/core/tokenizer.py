@@ -6,6 +6,7 @@ A study names it as `tokenizer` of a dataset: `bytes`, or the path of a `tokeniz
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,6 +14,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from isoloss.core.paths import kind_of
 from isoloss.core.problems import IsolossError, Problem
 
 if TYPE_CHECKING:
@@ -75,7 +77,9 @@ def content(path: str) -> bytes:
         IsolossError: there is no such file, or it is too large to be one.
     """
     file, remedy = Path(path), "give the path of a tokenizer.json, or `bytes`"
-    if not file.is_file():
+    if kind := kind_of(path):
+        raise IsolossError(Problem("tokenizer", f"{path!r} is {kind}, not a file", remedy))
+    if not os.path.isfile(path):  # of any text, however long
         raise IsolossError(Problem("tokenizer", f"there is no file {path!r}", remedy))
     try:
         if file.stat().st_size > MOST_BYTES:

@@ -7,12 +7,14 @@ imported: `profiles/default` has a study looked at before Snakemake reads it wit
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from isoloss.core.paths import kind_of
 from isoloss.core.problems import Problem, StudyError
 
 SIZE = 1 << 22  # bytes of a study
@@ -27,6 +29,7 @@ TEMPLATE = "__use_yte__"  # with this key Snakemake runs the expressions of a st
 _TAG = "tag:yaml.org,2002:"
 _TAGS = {_TAG + name for name in ("str", "int", "float", "bool", "null", "map", "seq", "merge")}
 _NUMBERS = (_TAG + "int", _TAG + "float")
+_OCTAL = re.compile(r"[-+]?0[0-7_]+")
 # the parser in C where there is one: forty times faster
 _PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -66,6 +69,9 @@ def read(path: str | Path) -> Any:
     Raises:
         StudyError: it cannot be read, with the line where that is known.
     """
+    if kind := kind_of(path):  # a pipe would be waited for
+        problem = Problem("file", f"is {kind}, not a file", "give a file")
+        raise StudyError([problem], str(path))
     try:
         with Path(path).open("rb") as file:
             content = file.read(SIZE + 1)
@@ -76,19 +82,21 @@ def read(path: str | Path) -> Any:
     return load(content, str(path))
 
 
-def load(content: bytes | str, source: str) -> Any:
+def load(content: bytes | str, source: str, misread: bool = False) -> Any:
     """The content of a YAML text.
 
     Args:
         content: the text.
         source: what it is called in errors.
+        misread: whether values such as `no` and 1:30 are read as YAML 1.1 does, as false and 90; by
+            default they are refused.
 
     Raises:
         StudyError: it is not YAML, or larger or deeper than a study can be, or of other values.
     """
     try:
         text = _decoded(content)
-        look(text)
+        look(text, misread)
         return yaml.load(text, Loader=_Loader)
     except _Refused as error:
         lines = [Problem(f"line {error.line}", error.reason, error.remedy)]
@@ -130,9 +138,14 @@ class _Open:
 
 
 class _Look:
-    """The state of a scan: open lists and mappings, and anchors."""
+    """The state of a scan: open lists and mappings, and anchors.
 
-    def __init__(self):
+    Args:
+        misread: whether values such as `no` are allowed.
+    """
+
+    def __init__(self, misread: bool):
+        self.misread = misread
         self.stack: list[_Open] = []
         self.anchors: dict[str, tuple[int, int]] = {}  # to values and height, aliases followed
         self.resolver = yaml.SafeLoader("")
@@ -175,6 +188,10 @@ class _Look:
             raise _Refused(
                 line, f"a number of {length} characters", f"at most {DIGITS} are allowed"
             )
+        plain = event.implicit[0] and not self.misread
+        if plain and (meaning := _meaning(tag, event.value)) is not None:
+            remedy = f"write {meaning}, or put it in quotes if it is text"
+            raise _Refused(line, f"found {event.value}, which YAML reads as {meaning}", remedy)
         if tag == _TAG + "timestamp":
             raise _Refused(line, f"found the date {event.value}", "put it in quotes if it is text")
         if is_key and len(self.stack) == 1 and event.value == TEMPLATE:
@@ -186,15 +203,37 @@ class _Look:
         self.add(values, 0, line)
 
 
-def look(text: str) -> None:
+def _meaning(tag: str, value: str) -> str | None:
+    """What YAML 1.1 takes a plain value for that people write for something else; None if nothing.
+
+    Example:
+        >>> [_meaning(_TAG + "bool", value) for value in ("no", "On", "true")]
+        ['false', 'true', None]
+        >>> [_meaning(_TAG + "int", value) for value in ("017", "1:30", "17", "0")]
+        ['15', '90', None, None]
+    """
+    if tag == _TAG + "bool" and value.lower() not in ("true", "false"):
+        return "true" if value.lower() in ("yes", "on") else "false"
+    if tag in _NUMBERS and (":" in value or (tag == _TAG + "int" and _OCTAL.fullmatch(value))):
+        kind = "construct_yaml_int" if tag == _TAG + "int" else "construct_yaml_float"
+        node = yaml.ScalarNode(tag, value)
+        return str(getattr(yaml.SafeLoader(""), kind)(node))
+    return None
+
+
+def look(text: str, misread: bool = False) -> None:
     """Refuse a text of YAML that is too large or too deep, or has what no study has.
 
     Nothing is built: the time taken grows with the length of the text and the limits alone.
 
+    Args:
+        text: the text.
+        misread: whether values are allowed that YAML 1.1 takes for something else than people mean.
+
     Raises:
         YAMLError: with the line.
     """
-    seen, documents = _Look(), 0
+    seen, documents = _Look(misread), 0
     for event in yaml.parse(text, Loader=_PARSER):
         line = event.start_mark.line + 1
         tag = getattr(event, "tag", None)

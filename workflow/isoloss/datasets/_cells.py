@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, TextIO
 
 from isoloss.datasets._columns import Columns, in_order
-from isoloss.datasets._files import File, is_json
+from isoloss.datasets._files import LONGEST, File, is_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -59,7 +59,10 @@ class _Reader:
         self._reader = csv.reader(self._lines(text), delimiter=separator, strict=True)
 
     def _lines(self, text: TextIO) -> Iterator[str]:
-        yield from text
+        for number, line in enumerate(iter(partial(text.readline, LONGEST), ""), 1):
+            if len(line) == LONGEST:
+                raise self._file.endless(number)
+            yield line
         self._ended = True
 
     def header(self) -> list[str]:
@@ -107,8 +110,8 @@ class _Reader:
 
 @contextmanager
 def _long_cells() -> Iterator[None]:
-    """Inside it cells of any length can be read; Python's limit is of the whole process."""
-    before = csv.field_size_limit(sys.maxsize)
+    """Inside it long cells can be read; Python's limit is of the whole process."""
+    before = csv.field_size_limit(LONGEST)
     try:
         yield
     finally:
@@ -117,6 +120,9 @@ def _long_cells() -> Iterator[None]:
 
 def _check_header(file: File, columns: Columns, names: Sequence[str], separator: str) -> None:
     """Raise an error if the first line does not look like names of columns; it is not shown."""
+    if any("\udc80" <= sign <= "\udcff" for name in names for sign in name):
+        reason = "its first line, the names of the columns, is not UTF-8"
+        raise file.error(reason, "save the file as UTF-8, or name the columns by `header`")
     if is_json(names[0].encode("utf-8", "surrogateescape")):
         raise file.error("looks like JSON, and not like CSV", "load it by the card jsonl")
     if set(columns.names) & set(names):

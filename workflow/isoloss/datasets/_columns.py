@@ -53,6 +53,7 @@ OPTIONS = {
         "a hash of the group decides.",
     },
 }
+_IN_NAME, _IN_PATH = 4, 12  # names in braces and * that a pattern can have
 SIDES = {"train": "train", "valid": "valid", "validation": "valid", "test": "test"}
 
 
@@ -298,6 +299,10 @@ def _fault_of_pattern(parts: Sequence[str]) -> tuple[str, str] | None:
     """What is wrong with the parts of a pattern, and what to do; None where it has one meaning."""
     if any((part[0] + part[-1] != "{}") and set(part) & set("{}") for part in parts):
         return "has a brace without its other half", "write the tag's key in braces, as {domain}"
+    signs = [len(re.findall(r"\{[^{}]*\}|\*+", name)) for name in "".join(parts).split("/")]
+    if max(signs) > _IN_NAME or sum(signs) > _IN_PATH:  # trying all the ways takes for ever
+        reason = f"has {max(signs)} signs for other text in one name, {sum(signs)} in all"
+        return reason, f"{_IN_NAME} and {_IN_PATH} are allowed"
     for one, after in pairwise(parts):
         if one != "**/" and one[0] in "{*" and after[0] in "{*" and "{" in one + after:
             remedy = "put what stands between them in the paths, such as / or -"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from isoloss.core import tables
 from isoloss.core.addresses import Address
+from isoloss.core.paths import kind_of
 from isoloss.core.problems import IsolossError, Problem
 from isoloss.core.sources import Limits
 from isoloss.datasets._columns import Columns
@@ -49,6 +50,7 @@ OPTIONS = {
     },
 }
 BLOCK = 1 << 23  # bytes of lines that are read at once
+LONGEST = 1 << 30  # bytes of a line: a packed file of one endless line would fill the memory
 PACKED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _UNPACK = "unpack it, or pack it by gzip or zstd"
 _OTHERS = {  # the first bytes of files that are not text: what they are, and what to do
@@ -99,6 +101,11 @@ class File:
             reason = f"is damaged or cut off ({str(error).rstrip('.')})"
             raise self.error(reason, "fetch or write the file again, whole") from error
 
+    def endless(self, line: int) -> IsolossError:
+        """An error about a line that is too long to be read."""
+        reason = f"line {line} has more than {LONGEST} bytes"
+        return self.error(reason, "check the file, and write every row into a line of its own")
+
     @contextmanager
     def opened(self) -> Iterator[pa.NativeFile]:
         """The file's bytes as a stream, unpacked where gzip or zstd packed them, without a BOM.
@@ -148,13 +155,16 @@ class File:
             size: bytes of a block; a longer line makes a larger one.
 
         Raises:
-            IsolossError: it cannot be read, is damaged, or is a file of another kind.
+            IsolossError: it cannot be read, is damaged, is a file of another kind, or has a line of
+                more than LONGEST bytes.
         """
         line, parts = 1, []
         with self.opened() as stream:
             while piece := stream.read(size):
                 end = piece.rfind(b"\n") + 1
                 parts.append(piece[:end] if end else piece)
+                if not end and sum(map(len, parts)) > LONGEST:
+                    raise self.endless(line)
                 if end:
                     block = b"".join(parts)
                     yield line, block
@@ -233,6 +243,8 @@ def _matching(path: Path) -> list[Path]:
 
 def _not_there(file: Path) -> Problem:
     """The problem of a path without a file, with the nearest name in its folder."""
+    if kind := kind_of(file):
+        return Problem(str(file), f"is {kind}, not a file", "name a file")
     remedy = f"check the path, which is relative to {Path.cwd()}"
     if file.is_absolute():
         remedy = "check the path"

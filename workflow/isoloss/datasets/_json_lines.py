@@ -121,7 +121,7 @@ def _refuse_other(file: File, start: bytes) -> None:
         return
     try:  # the first line may also be a list by itself
         json.loads(lines[0])
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         remedy = "write every object into a line of its own (jq -c '.[]')"
         raise file.error("is one JSON array and not JSON Lines", remedy) from error
 

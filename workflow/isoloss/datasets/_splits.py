@@ -248,12 +248,17 @@ def _class_of(label: int | None, classes: Sequence[str]) -> str:
 
 def _class_names(schema: pa.Schema) -> dict[str, list[str]]:
     """Column to the names of its classes, as `datasets` keeps them in the schema (`ClassLabel`)."""
-    about = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-    features = about.get("info", {}).get("features", {})
+    try:
+        about = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+        features = dict(about["info"]["features"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return {}  # it was not written by `datasets`
     return {
-        column: feature["names"]
+        column: list(map(str, feature["names"]))
         for column, feature in features.items()
-        if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
+        if isinstance(feature, dict)
+        and feature.get("_type") == "ClassLabel"
+        and isinstance(feature.get("names"), list)
     }
 
 

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from isoloss.core.paths import real
 from isoloss.core.problems import IsolossError, Problem
 from isoloss.datasets._columns import Columns, pattern_of
 from isoloss.datasets._columns import tag_keys as tag_keys
-from isoloss.datasets._files import File
+from isoloss.datasets._files import LONGEST, File
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -70,7 +71,7 @@ def sources(
         for name in names:
             file = Path(above, name)
             place = file.relative_to(top).as_posix()
-            inside = file.resolve().is_relative_to(top.resolve())
+            inside = real(file).is_relative_to(real(top))
             if whole.match(place) and inside and file.is_file():
                 files[place] = file
     if not files:
@@ -116,7 +117,10 @@ def _batches(rows: Iterable[tuple[int, bytes]]) -> Iterator[list[tuple[int, byte
 def _whole(file: File) -> Iterator[tuple[int, bytes]]:
     """The file as one row."""
     with file.opened() as stream:
-        yield 1, stream.read()
+        text = stream.read(LONGEST + 1)
+    if len(text) > LONGEST:
+        raise file.error(f"has more than {LONGEST} bytes", "load it by `cut: line`")
+    yield 1, text
 
 
 def _lines(file: File) -> Iterator[tuple[int, bytes]]:

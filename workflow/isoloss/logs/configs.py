@@ -95,7 +95,7 @@ def _read(file: Source) -> Any:
         except ValueError as error:
             raise file.error(f"is not JSON ({error})", "write it again") from error
     try:
-        return yaml_text.load(content, file.label)
+        return yaml_text.load(content, file.label, misread=True)
     except StudyError as error:
         raise TableError(*(one.within(file.label) for one in error.problems)) from error
 

@@ -122,7 +122,7 @@ def _settings(value: Any) -> Record:
     for text in value.tensor.string_val:
         try:
             parsed = json.loads(text)
-        except ValueError:  # any other text
+        except (ValueError, RecursionError):  # any other text, or nested too deeply
             continue
         if isinstance(parsed, dict):
             settings |= flattened(parsed)

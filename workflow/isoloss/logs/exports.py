@@ -180,7 +180,7 @@ def _parsed(value: Any) -> Any:
         return value
     try:
         return ast.literal_eval(_Finite().visit(ast.parse(value, mode="eval")))
-    except (SyntaxError, ValueError):  # any other text
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # any other text, or too deep
         return value
 
 

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from isoloss.core import tables
 from isoloss.core.addresses import Address
 from isoloss.core.escape import listed, visible
+from isoloss.core.paths import real
 from isoloss.core.problems import Problem, TableError
 from isoloss.core.sources import Limits, Source, open_source, read_logs
 from isoloss.formats.table import Parsed
@@ -121,7 +122,7 @@ def import_runs(
     out = Path(out)
     if out.suffix != ".parquet":
         raise TableError(Problem("--out", f"found {visible(out)!r}", "name a file NAME.parquet"))
-    if out.resolve().is_relative_to(source.address.path.resolve()):
+    if real(out).is_relative_to(real(source.address.path)):
         reason = f"{visible(out)!r} is in the folder of the logs, and would be read as one of them"
         raise TableError(Problem("--out", reason, "name a file elsewhere"))
     imported = read_runs_of(source)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from isoloss.core import tables
 from isoloss.core.problems import Problem, TableError
@@ -34,9 +34,13 @@ def load_weights(store: Store, run_digest: str, step: int | None = None) -> dict
         remedy = f"set `{asked}`, remove {path.parent}, and make its shard's table again"
         raise TableError(Problem(str(path), reason, remedy))
     manifest.check(path)
-    with safe_open(path, framework="numpy") as file:
-        about = json.loads((file.metadata() or {}).get(tables.METADATA.decode(), "{}"))
-        if about.get("run_digest") != run_digest:
-            reason = f"holds the weights of the run {about.get('run_digest')}"
-            raise TableError(Problem(str(path), reason, "restore the file of this run"))
-        return {name: file.get_tensor(name) for name in sorted(file.keys())}
+    try:
+        with safe_open(path, framework="numpy") as file:
+            about = json.loads((file.metadata() or {}).get(tables.METADATA.decode(), "{}"))
+            if about.get("run_digest") != run_digest:
+                reason = f"holds the weights of the run {about.get('run_digest')}"
+                raise TableError(Problem(str(path), reason, "restore the file of this run"))
+            return {name: file.get_tensor(name) for name in sorted(file.keys())}
+    except SafetensorError as error:  # such as a pickle, which is never loaded
+        reason = f"is not a file of safetensors ({error})"
+        raise TableError(Problem(str(path), reason, "restore the file of this run")) from error

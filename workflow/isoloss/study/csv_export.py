@@ -39,7 +39,7 @@ def csv_of(table: Path, where: str = "", columns: Sequence[str] = ()) -> str:
         plain = [name for name in names if name not in nested]
         remedy = f"name others with --columns, such as {listed(plain)}"
         raise IsolossError(Problem(str(table), f"{listed(nested)}: not a number or text", remedy))
-    rows = read.to_pandas()
+    rows = read.replace_schema_metadata().to_pandas()  # what pandas noted there may be damaged
     if where:
         rows = rows[filters.evaluate(rows, where, "--where")]
     return rows[names].to_csv(index=False, lineterminator="\n")

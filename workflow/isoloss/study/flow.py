@@ -21,6 +21,7 @@ from isoloss.core.canonical import canonical
 from isoloss.core.escape import json_text
 from isoloss.core.phases import Phases, parts, phases_of
 from isoloss.core.problems import Problem, StudyError, TableError, nearest
+from isoloss.core.safe_path import keep_to_the_path
 from isoloss.core.sources import KEPT, Sources
 from isoloss.core.stages import Stage, stages
 from isoloss.load.stage import fetched_of
@@ -48,7 +49,11 @@ _MANIFEST |= {"versions", "machine", "commit"}
 
 
 def put_this_python_first() -> None:
-    """Let `python` in a job be the Python that runs the workflow, activated or not."""
+    """Let `python` in a job be the Python that runs the workflow, activated or not.
+
+    It does not import from the folder in which it works, where files may be somebody else's.
+    """
+    keep_to_the_path(os.environ)
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
@@ -13,6 +14,7 @@ from typing import Any
 
 from isoloss.core import schema, tables
 from isoloss.core.canonical import canonical
+from isoloss.core.paths import kind_of
 from isoloss.core.problems import IsolossError, Problem
 from isoloss.train.cells import assignments
 from isoloss.train.settings import free_settings
@@ -145,11 +147,14 @@ def _use_problems(sweep: Mapping[str, Any], names: Iterable[str], place: str) ->
 
 
 def _file_problems(command: Mapping[str, Any], place: str) -> list[Problem]:
-    wrong = [
-        Problem(f"{place}.files", f"{name!r} does not exist", "paths begin where snakemake runs")
-        for name in command["files"]
-        if not Path(name).exists()
-    ]
+    at, wrong = f"{place}.files", []
+    for name in command["files"]:
+        if not os.path.exists(name):  # of any text, however long
+            remedy = "paths begin where snakemake runs"
+            wrong.append(Problem(at, f"{name!r} does not exist", remedy))
+        elif not os.path.isfile(name) and not os.path.isdir(name):
+            reason = f"{name!r} is {kind_of(name)}, whose content cannot be compared"
+            wrong.append(Problem(at, reason, "name files and folders"))
     results = Path(command["results"])
     if results.is_absolute() or ".." in results.parts:
         reason = f"{command['results']!r} is not below the folder of the run"
@@ -165,8 +170,8 @@ def files_of(command: Mapping[str, Any]) -> list[Path]:
     """
     first, *others = _command_line.words_of(command["run"], "command.run")
     fixed = set(_command_line.fixed_words(command["run"], "command.run"))
-    words = [word for word in others if word in fixed and Path(word).is_file()]
-    if "/" in first and not first.startswith("/") and Path(first).is_file():
+    words = [word for word in others if word in fixed and os.path.isfile(word)]
+    if "/" in first and not first.startswith("/") and os.path.isfile(first):
         words.append(first)
     named = [Path(name) for name in command["files"]]
     inside = [path for folder in named for path in folder.rglob("*") if path.is_file()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from statistics import median
 from typing import Any
 
 from isoloss.core import registry
+from isoloss.core.safe_path import with_this_package
 from isoloss.train.settings import task_of
 
 SECONDS = 1.0  # that a measurement takes, once the first step is over; one step at least
@@ -101,11 +103,16 @@ def measured(runs: Sequence[Mapping[str, Any]]) -> list[Measurement]:
     Args:
         runs: rows of the plan.
     """
-    command = [sys.executable, "-m", "isoloss.train.speed"]
+    command = [sys.executable, "-P", "-m", "isoloss.train.speed"]
     text = json.dumps(list(runs))
     try:
         child = subprocess.run(
-            command, input=text, capture_output=True, encoding="utf-8", timeout=TOO_LONG
+            command,
+            input=text,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=TOO_LONG,
+            env=with_this_package(os.environ),
         )
         lines, reason = child.stdout.splitlines(), f"its process ended with {child.returncode}"
     except subprocess.TimeoutExpired as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isoloss.core.escape import listed
+from isoloss.core.paths import real
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.logs.places import is_events
 from isoloss.trainers import _quantities
@@ -70,9 +71,9 @@ def _written(folder: Path, results: str) -> Path:
     """
     if (folder / results).exists():
         return folder / results
-    whole = folder.resolve()
+    whole = real(folder)
     matching = sorted(glob.glob(results, root_dir=folder, recursive=True))
-    names = [name for name in matching if (folder / name).resolve().is_relative_to(whole)]
+    names = [name for name in matching if real(folder / name).is_relative_to(whole)]
     parents = {(folder / name).parent for name in names}
     if len(names) > 1 and len(parents) == 1 and all(map(is_events, names)):
         return parents.pop()

@@ -14,6 +14,7 @@ from typing import Any
 
 from isoloss.core import tables
 from isoloss.core.escape import visible
+from isoloss.core.safe_path import without_it
 from isoloss.trainers import _command_line, _outcome, _process, _quantities
 from isoloss.trainers._program import FailedError
 from isoloss.trainers._trainer import Trained
@@ -82,9 +83,12 @@ class Program:
         return _command_line.arguments(self.command["run"], values, words)
 
     def environment(self) -> dict[str, str]:
-        """Its variables: those of this process, where it can write, and how many threads it has."""
+        """Its variables: those of this process, where it can write, and how many threads it has.
+
+        A script of Python imports what lies beside it, as it does without isoloss.
+        """
         return {
-            **os.environ,
+            **without_it(os.environ),
             **dict.fromkeys(_THREADS, str(self.command["threads"])),
             "ISOLOSS_RUN_ID": self.run_id,
             "ISOLOSS_SEED": str(self.settings["seed"]),

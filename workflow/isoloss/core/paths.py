@@ -1,0 +1,44 @@
+"""What is at a path, for errors: nothing that is not a file or a folder is opened."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+KINDS = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFDIR: "a folder",
+}
+
+
+def kind_of(path: str | Path) -> str:
+    """What is at a path if it is not a regular file, such as "a named pipe"; else an empty text.
+
+    Nothing is opened: a pipe would be waited for, and some devices do something when opened. A path
+    that is not there, or that cannot be one, is not of any of these kinds.
+
+    Example:
+        >>> kind_of("/dev/null"), kind_of("/"), kind_of("no such file"), kind_of("n" * 9000)
+        ('a device', 'a folder', '', '')
+    """
+    try:
+        return KINDS.get(stat.S_IFMT(os.stat(path).st_mode), "")
+    except (OSError, ValueError):
+        return ""
+
+
+def real(path: str | Path) -> Path:
+    """The path without links, also of one that leads to itself, where `Path.resolve` fails.
+
+    Example:
+        >>> import os, tempfile
+        >>> loop = Path(tempfile.mkdtemp(), "loop")
+        >>> loop.symlink_to(loop)
+        >>> real(loop).name
+        'loop'
+    """
+    return Path(os.path.realpath(path))

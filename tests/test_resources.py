@@ -42,8 +42,8 @@ def study(**resources):
 
 def test_a_sweep_is_asked_for_what_it_says():
     config = study(**ALL)
-    said = {name: cluster.asked(config, "sweep", name) for name in cluster.ASKED}
-    assert said == {
+    asked = {name: cluster.asked(config, "sweep", name) for name in cluster.ASKED}
+    assert asked == {
         "gpu": 2,
         "gpu_model": "a100",
         "nodes": 1,
@@ -81,8 +81,8 @@ def test_characters_of_a_shell_are_refused(key, value):
 def test_a_time_limit_is_what_the_study_says_or_follows_from_the_runs_that_are_left(
     tmp_path, monkeypatch
 ):
-    said = cluster.Times(Flow(study(minutes=30), tmp_path), measures=False)
-    assert [said.minutes("sweep", "0", attempt) for attempt in (1, 2)] == [30, 60]
+    given = cluster.Times(Flow(study(minutes=30), tmp_path), measures=False)
+    assert [given.minutes("sweep", "0", attempt) for attempt in (1, 2)] == [30, 60]
     monkeypatch.setattr(
         "isoloss.study.forecast.of_shards",
         lambda flow, measure: {("sweep", "0"): 3600.0, ("sweep", "1"): math.inf},

@@ -94,11 +94,11 @@ class OnCluster:
     def end(self, head: subprocess.Popen, code: int = 0) -> str:
         """Wait for a head and check how it ended; what all heads in this folder printed."""
         try:
-            found = head.wait(300)
+            exit_code = head.wait(300)
         except subprocess.TimeoutExpired:
             os.killpg(head.pid, signal.SIGKILL)
             raise AssertionError(f"it hangs\n{self.printed}\n{self.cluster.logs()}") from None
-        assert found == code, f"{self.printed}\n{self.cluster.logs()}"
+        assert exit_code == code, f"{self.printed}\n{self.cluster.logs()}"
         return self.printed
 
     @property
@@ -138,17 +138,17 @@ class OnCluster:
 
     def job_of(self, rule: str) -> tuple[str, str]:
         """A job of a rule that is running: its id and node."""
-        found: list[tuple[str, str]] = []
+        jobs: list[tuple[str, str]] = []
 
         def look() -> bool:
             lines = self.cluster.run("squeue", "--noheader", "--format=%i|%k|%T|%N").stdout
             for number, comment, state, node in (one.split("|") for one in lines.splitlines()):
                 if comment.startswith(f"rule_{rule}") and state == "RUNNING":
-                    found.append((number, node))
-            return bool(found)
+                    jobs.append((number, node))
+            return bool(jobs)
 
         until(look, f"a job of {rule} is running")
-        return found[0]
+        return jobs[0]
 
     def finished_once(self, runs: int, failed: int = 0) -> None:
         """Assert by the journal that every run finished once, and none was begun after that."""

@@ -673,7 +673,8 @@ def _canary(given: argparse.Namespace) -> None:
     from isoloss.core import tables
     from isoloss.study import canary
 
-    run = canary.train(vars(given))
+    with told_to_end():
+        run = canary.train(vars(given))
     line = f"train.{given.sweep}: {run['run_id']} is {run['status']}, {run['seconds']:.1f} s"
     say(line, sys.stderr)
     tables.write_text(given.out, f"{line}\n")

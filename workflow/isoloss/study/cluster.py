@@ -63,9 +63,9 @@ class Times:
 
     def minutes(self, sweep: str, shard: str, attempt: int) -> int:
         """Of the job of a shard: as the study says, else by the runs that the store lacks."""
-        said = self.flow.config["train"][sweep].get("resources", {}).get("minutes")
-        if said is not None:
-            return attempt * said
+        given = self.flow.config["train"][sweep].get("resources", {}).get("minutes")
+        if given is not None:
+            return attempt * given
         if self._predicted is None:
             from isoloss.study import forecast
 

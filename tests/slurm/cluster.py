@@ -45,7 +45,7 @@ NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} {node}
 NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} {node}
 PartitionName=debug Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
-_NODE = "CPUs=4 RealMemory=8000 Gres=gpu:2"
+_NODE = "CPUs=4 RealMemory=100000 Gres=gpu:2"
 _GRES = "NodeName=n[1-2] Name=gpu File=/dev/null\nNodeName=n[1-2] Name=gpu File=/dev/zero\n"
 
 

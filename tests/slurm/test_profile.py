@@ -58,9 +58,9 @@ def test_a_run_that_fails_is_told_and_the_others_go_on(tmp_path, cluster):
 
 
 def test_a_run_over_its_time_limit_is_continued_by_the_retry(tmp_path, cluster):
-    sweep = programs(shards=1, steps=400) | {"cells": [{"width": 2}]}
+    sweep = programs(shards=1, steps=900) | {"cells": [{"width": 2}]}
     study = OnCluster(tmp_path, cluster, {"study": "long", "train": {"own": sweep}})
-    limits = ["train_shard:runtime=1", "train_shard:slurm_extra='--signal=TERM@30'"]
+    limits = ["train_shard:runtime=2", "train_shard:slurm_extra='--signal=TERM@60'"]
     study.run("runs", "--set-resources", *limits, "--retries", "4")
     study.finished_once(1)
     (starts,) = study.results.glob("store/*/run/starts.txt")

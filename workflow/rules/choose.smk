@@ -1,6 +1,10 @@
 # The stage choose: the runs of a round, by the fit to all runs before it.
 
 
+localrules:
+    choose_runs,
+
+
 rule choose_runs:
     input:
         tables=inputs("choose", "tables"),

@@ -1,6 +1,11 @@
 # The stages plot and summarize: draw figures, and write the summary.
 
 
+localrules:
+    plot_figure,
+    write_summary,
+
+
 rule plot_figure:
     input:
         tables=inputs("plot", "tables"),

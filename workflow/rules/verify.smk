@@ -1,6 +1,10 @@
 # Not a stage: compare the results with study and code.
 
 
+localrules:
+    verify,
+
+
 rule verify:
     log:
         "results/{STUDY}/logs/verify.log".format(STUDY=STUDY["study"]),

@@ -1,5 +1,8 @@
 """The workflow as a module of somebody else's Snakefile."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -127,5 +130,6 @@ def test_two_studies_of_one_name_have_each_the_folder_that_its_module_names(tmp_
     assert "Nothing to be done" in process.stdout + process.stderr
     for folder in ("laws/one", "laws/two"):
         study = [f"{folder}/inner/config.yaml", "--results", folder]
-        process = isoloss(tmp_path, "status", *study)
+        command = [sys.executable, "-m", "isoloss", "status", *study]
+        process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
         assert process.returncode == 0, process.stderr

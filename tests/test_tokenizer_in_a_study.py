@@ -60,8 +60,11 @@ def test_a_vocabulary_that_lacks_tokens_is_refused_with_both_numbers(file, where
 def test_a_tokenizer_that_cannot_be_used_is_told_by_its_key(tmp_path):
     (path := tmp_path / "words.json").write_text("[]")
     assert "load.made.tokenizer: the file" in problem(study(str(path)))
-    for other in (tmp_path / "none.json", tmp_path, "/dev/zero", "by\0tes"):
-        assert "load.made.tokenizer: there is no file" in problem(study(str(other)))
+    reasons = {"none.json": "there is no file", ".": "is a folder", "/dev/zero": "is a device"}
+    for other, reason in reasons.items():
+        text = problem(study(str(tmp_path / other)))
+        assert "load.made.tokenizer: " in text
+        assert reason in text
     assert "load.made.tokenizer: found 3" in problem(study(3))
 
 

@@ -15,7 +15,7 @@ from isoloss.core import tables
 from isoloss.core.seeds import generator
 from isoloss.records.store import Store
 from isoloss.tasks._dataset import Index
-from isoloss.train import shard as shard_module
+from isoloss.train import child
 from isoloss.train.checkpoint import Checkpoint
 from isoloss.train.identity import RunContent, run_digest
 from isoloss.train.plan import plan_sweep
@@ -145,7 +145,7 @@ def test_a_run_that_was_cut_off_ends_bit_for_bit_the_same(
 
     store, runs = Store(tmp_path), planned(weighting="late")
     with monkeypatch.context() as patch:
-        patch.setattr(shard_module, "Checkpoint", CutShort)
+        patch.setattr(child, "Checkpoint", CutShort)
         assert train(runs, store=store)["status"].item() == "failed"
     again, whole = train(runs, store=store).iloc[0], shard.loc["late"]
     assert again["attempts"] == 2

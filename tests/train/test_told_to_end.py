@@ -248,7 +248,7 @@ def leave_a_thread():
 
 
 def leave_memory():
-    LEFT.append(torch.ones(25_000_000, dtype=torch.uint8))
+    LEFT.append(torch.ones(100_000_000, dtype=torch.uint8))
 
 
 def leave_a_file():
@@ -316,3 +316,29 @@ def test_a_process_that_ends_without_a_word_is_noticed_and_its_run_has_failed(
     assert shard["status"].tolist() == ["failed", "done"]
     assert shard["status_reason"].iloc[0].startswith(reason)
     assert numbers(shard.iloc[1]) == alone[shard.index[1]]
+
+
+def test_a_process_that_is_killed_before_it_reads_its_run_fails_that_run_alone(
+    train, runs, store, monkeypatch
+):
+    def serve(tasks, jobs_end, *about):
+        assert tasks.poll(60)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    real = watch.serve
+    begun = []
+
+    def first_is_killed(*given):
+        (serve if not begun else real)(*given)
+
+    start = watch._Child.__init__
+
+    def counted(self, *given):
+        start(self, *given)
+        begun.append(self)
+
+    monkeypatch.setattr(watch, "serve", first_is_killed)
+    monkeypatch.setattr(watch._Child, "__init__", counted)
+    shard = train(runs[:2], store)
+    assert shard["status"].to_list() == ["failed", "done"]
+    assert "SIGKILL" in shard["status_reason"].iloc[0]

@@ -204,7 +204,7 @@ def kill_child(project, head):
         with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile: the next one
             os.kill(victim, signal.SIGKILL)
             break
-    assert head.wait(300) == 0
+    assert head.wait(300) == 0, project.output() + "".join(project.logs())
     failed = [line for line in project.store.journal() if line.get("status") == "failed"]
     assert len(failed) <= 1  # none if its run had just been saved
     return len(failed)

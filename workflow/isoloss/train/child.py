@@ -101,7 +101,7 @@ def serve(tasks: Connection, jobs_end: Connection, job: ShardSetup, shared: Shar
         except StoppedError as stopped:
             tasks.send(str(stopped))
             return
-        except (EOFError, BrokenPipeError):  # the job has no more, or is gone
+        except (EOFError, ConnectionError):  # the job has no more, or is gone
             return
         save()
         spent = pristine is None or row["status"] == "failed" or count == _MOST_RUNS

@@ -178,7 +178,7 @@ class _Child:
     def send(self, row: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
         """Send a run to be trained; if the process is gone the answer says so."""
         self.shared.steps = 0
-        with suppress(BrokenPipeError):
+        with suppress(ConnectionError):
             self._pipe.send((row, identity))
 
     def answer(self, look: Callable[[bool], None], seconds: float | None = None) -> Any:
@@ -194,7 +194,7 @@ class _Child:
                 return answer
             self._is_asked = True  # also if a signal comes before the answer
         look(True)
-        with suppress(BrokenPipeError):
+        with suppress(ConnectionError):
             self._pipe.send(ASKS)
         self._is_asked = False
         return self._next(look, seconds)
@@ -212,7 +212,7 @@ class _Child:
                 return None
         try:
             return self._pipe.recv()
-        except EOFError:
+        except (EOFError, ConnectionError):  # the latter if it had not read all that was sent
             return None
 
     def exitcode(self) -> int:

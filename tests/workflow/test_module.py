@@ -1,5 +1,8 @@
 """The workflow as a module of somebody else's Snakefile."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -106,3 +109,27 @@ def test_a_prefix_is_refused_with_the_reason(tmp_path):
     process = snakemake(tmp_path, *arguments, "-n")
     assert process.returncode != 0
     assert "the module has a prefix" in process.stdout + process.stderr
+
+
+def test_two_studies_of_one_name_have_each_the_folder_that_its_module_names(tmp_path):
+    arguments = outer(tmp_path, prefix='    pathvars:\n        results="laws/one",')
+    file = tmp_path / "Snakefile"
+    before, after = file.read_text().split("rule all:")
+    second = "module isoloss:" + before.split("module isoloss:")[1]
+    for name, other in (("isoloss:", "second:"), ("from isoloss as laws", "from second as other")):
+        second = second.replace(name, other)
+    after = after.replace("laws_all.input,", "laws_all.input,\n        rules.other_all.input,")
+    file.write_text(before + second.replace("laws/one", "laws/two") + "rule all:" + after)
+    process = snakemake(tmp_path, *arguments)
+    assert process.returncode == 0, process.stderr
+    for folder in ("laws/one", "laws/two"):
+        assert (tmp_path / folder / "inner/fit/mine/chinchilla/params.parquet").is_file()
+        assert (tmp_path / folder / "inner/config.yaml").is_file()
+    assert not (tmp_path / "results").exists()
+    process = snakemake(tmp_path, *arguments)
+    assert "Nothing to be done" in process.stdout + process.stderr
+    for folder in ("laws/one", "laws/two"):
+        study = [f"{folder}/inner/config.yaml", "--results", folder]
+        command = [sys.executable, "-m", "isoloss", "status", *study]
+        process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert process.returncode == 0, process.stderr

@@ -221,6 +221,13 @@ def _of_results(
         metavar="DIR",
         help="where results/ is, as for snakemake (here)",
     )
+    made.add_argument(
+        "--results",
+        type=Path,
+        default=Path("results"),
+        metavar="FOLDER",
+        help="the folder of the results in it, where a module names another (results)",
+    )
     return made
 
 
@@ -644,7 +651,7 @@ def _flow(
 
     file = file or given.study
     config = schema.read(file)
-    root = given.directory / "results" / str(config.get("study"))
+    root = given.directory / given.results / str(config.get("study"))
     tables_of_runs = Sources(kept=Path(file).parent / KEPT, copies=root / KEPT)
     config = check.check(config, file, fetch, tables_of_runs)
     if results and not root.is_dir():

@@ -13,9 +13,9 @@ rule gather_sweep:
         audits=inputs("aggregate", "audits"),
         observed=inputs("aggregate", "observed"),
     output:
-        multiext("results/{study}/aggregate/{sweep}/", *files_of("aggregate")),
+        multiext("<results>/{study}/aggregate/{sweep}/", *files_of("aggregate")),
     log:
-        "results/{study}/logs/aggregate/{sweep}.log",
+        "<results>/{study}/logs/aggregate/{sweep}.log",
     wildcard_constraints:
         sweep=ANY(STUDY["train"]),
     conda:
@@ -27,18 +27,18 @@ rule gather_sweep:
     message:
         "aggregate {wildcards.sweep}: gather its runs"
     shell:
-        "python -m isoloss aggregate --study results/{wildcards.study}/config.yaml"
+        f"python -m isoloss aggregate --study {RESULTS}/{{wildcards.study}}/config.yaml"
         " --expects {params.expects}"
         " --sweep {wildcards.sweep:q} --plan {input.plan:q} --shards {input.shards:q}"
         " --audits {input.audits:q} --observed {input.observed:q}"
-        " --out results/{wildcards.study}/aggregate/{wildcards.sweep} 2> {log:q}"
+        f" --out {RESULTS}/{{wildcards.study}}/aggregate/{{wildcards.sweep}} 2> {{log:q}}"
 
 
 rule read_runs_table:
     output:
-        multiext("results/{study}/aggregate/{sweep}/", *files_of("aggregate")),
+        multiext("<results>/{study}/aggregate/{sweep}/", *files_of("aggregate")),
     log:
-        "results/{study}/logs/aggregate/{sweep}.log",
+        "<results>/{study}/logs/aggregate/{sweep}.log",
     wildcard_constraints:
         sweep=ANY(STUDY["aggregate"]),
     conda:
@@ -50,7 +50,7 @@ rule read_runs_table:
     message:
         "aggregate {wildcards.sweep}: read the table of runs"
     shell:
-        "python -m isoloss aggregate --study results/{wildcards.study}/config.yaml"
+        f"python -m isoloss aggregate --study {RESULTS}/{{wildcards.study}}/config.yaml"
         " --expects {params.expects}"
         " --sweep {wildcards.sweep:q}"
-        " --out results/{wildcards.study}/aggregate/{wildcards.sweep} 2> {log:q}"
+        f" --out {RESULTS}/{{wildcards.study}}/aggregate/{{wildcards.sweep}} 2> {{log:q}}"

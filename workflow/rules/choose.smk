@@ -9,9 +9,9 @@ rule choose_runs:
     input:
         tables=inputs("choose", "tables"),
     output:
-        multiext("results/{study}/choose/{sweep}/", *files_of("choose")),
+        multiext("<results>/{study}/choose/{sweep}/", *files_of("choose")),
     log:
-        "results/{study}/logs/choose/{sweep}.log",
+        "<results>/{study}/logs/choose/{sweep}.log",
     conda:
         "../../envs/isoloss.yaml"
     threads: 1
@@ -22,7 +22,7 @@ rule choose_runs:
     message:
         "choose {wildcards.sweep}: the runs of the round"
     shell:
-        "python -m isoloss choose --study results/{wildcards.study}/config.yaml"
+        f"python -m isoloss choose --study {RESULTS}/{{wildcards.study}}/config.yaml"
         " --expects {params.expects}"
         " --sweep {wildcards.sweep:q} --tables {input.tables:q}"
-        " --out results/{wildcards.study}/choose/{wildcards.sweep} 2> {log:q}"
+        f" --out {RESULTS}/{{wildcards.study}}/choose/{{wildcards.sweep}} 2> {{log:q}}"

@@ -1,4 +1,5 @@
 # The checked study, and the functions that rules need.
+import re
 import sys
 import time
 from pathlib import Path
@@ -15,9 +16,19 @@ escape.print_anything()
 flow.put_this_python_first()
 STARTED = time.time()
 
+# The folder of all results: another workflow gives its own (`pathvars: results="laws"`)
+RESULTS = workflow.pathvars.apply("<results>")
+if not re.fullmatch(
+    r"/?(?!\.{1,2}(/|$))[\w.][\w.-]*(/(?!\.{1,2}(/|$))[\w.][\w.-]*)*", RESULTS, re.A
+):
+    raise WorkflowError(
+        f"pathvars: results: {RESULTS!r} is not a folder that the commands of jobs can name: use "
+        "letters, digits, `_`, `-`, `.` and `/`, without `..` and without a `/` at the end"
+    )
+
 # Tables of runs, each read once for check and triggers. A process that runs a job of this
 # invocation, perhaps on another machine, reads what the main process fetched.
-FETCHED = Path("results", str(config.get("study")), sources.KEPT)
+FETCHED = Path(RESULTS, str(config.get("study")), sources.KEPT)
 SOURCES = (
     sources.Sources(copies=FETCHED) if workflow.is_main_process else sources.Sources(kept=FETCHED)
 )
@@ -27,8 +38,8 @@ IN_MODULE = not workflow.modifier.is_main_snakefile()
 PATHS = workflow.modifier.path_modifier
 if PATHS.prefix is not None or PATHS.modifies_prefixes:
     raise WorkflowError(
-        "the module has a prefix, and jobs write to results/ of the working directory: omit "
-        "`prefix` and `replace_prefix`, and tell studies apart by their key `study`"
+        "the module has a prefix, which jobs do not follow: omit `prefix` and `replace_prefix`, "
+        'and name the folder of the results by `pathvars: results="laws"` in the module statement'
     )
 
 PLANS = Plans()  # each sweep is spelled out once for check and triggers
@@ -37,14 +48,16 @@ PLANS = Plans()  # each sweep is spelled out once for check and triggers
 def checked_study():
     """The study with every default; an error with all its problems before any job runs."""
     try:
-        return start.checked(config, workflow.configfiles, SOURCES, PLANS)
+        return start.checked(
+            config, workflow.configfiles, SOURCES, PLANS, Path(RESULTS, start.FOLDER)
+        )
     except StudyError as error:
         raise WorkflowError(escape.terminal(error)) from None
 
 
 def results_of(config):
     """The study with its results; an error if something is damaged that cannot be made again."""
-    results = flow.Flow(config, f"results/{config['study']}", SOURCES, PLANS)
+    results = flow.Flow(config, f"{RESULTS}/{config['study']}", SOURCES, PLANS)
     try:
         results.accepted
     except (TableError, OSError) as error:
@@ -105,7 +118,7 @@ def files_of(stage):
 
 def of_study(paths):
     """Paths below results/{study}."""
-    return [f"results/{STUDY['study']}/{path}" for path in paths]
+    return [f"{RESULTS}/{STUDY['study']}/{path}" for path in paths]
 
 
 def inputs(stage, argument):
@@ -184,7 +197,7 @@ def plan_of_shard(wildcards):
     if "round" in STUDY["train"][wildcards.sweep]:
         return []
     names = {k: v for k, v in wildcards.items() if k != "study"}
-    path = f"results/{wildcards.study}/plan/{wildcards.sweep}/runs.parquet"
+    path = f"{RESULTS}/{wildcards.study}/plan/{wildcards.sweep}/runs.parquet"
     return ancient(path) if FLOW.is_current("train", **names) else path
 
 
@@ -227,7 +240,7 @@ def show_forecast():
     """Print what the sweeps will take; an error if that is more than the study allows."""
     from isoloss.study import forecast
 
-    forecasts = forecast.forecast(FLOW)
+    forecasts = forecast.forecast(FLOW, cache=Path(RESULTS, start.FOLDER, "speeds.json"))
     if not any(one.left or one.at_most for one in forecasts):
         return
     given = workflow.resource_settings

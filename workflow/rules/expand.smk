@@ -6,12 +6,12 @@ rule expand_rows:
         rows=inputs("expand", "rows"),
         best=inputs("expand", "best"),
     output:
-        index="results/{study}/expand/{dataset}/{weighting}/index.parquet",
-        audit="results/{study}/expand/{dataset}/{weighting}/audit.parquet",
-        mixture="results/{study}/expand/{dataset}/{weighting}/mixture.parquet",
-        manifest="results/{study}/expand/{dataset}/{weighting}/manifest.json",
+        index="<results>/{study}/expand/{dataset}/{weighting}/index.parquet",
+        audit="<results>/{study}/expand/{dataset}/{weighting}/audit.parquet",
+        mixture="<results>/{study}/expand/{dataset}/{weighting}/mixture.parquet",
+        manifest="<results>/{study}/expand/{dataset}/{weighting}/manifest.json",
     log:
-        "results/{study}/logs/expand/{dataset}/{weighting}.log",
+        "<results>/{study}/logs/expand/{dataset}/{weighting}.log",
     conda:
         "../../envs/isoloss.yaml"
     threads: 1
@@ -24,9 +24,9 @@ rule expand_rows:
     message:
         "expand {wildcards.dataset}: weighting {wildcards.weighting}"
     shell:
-        "python -m isoloss expand --study results/{wildcards.study}/config.yaml"
+        f"python -m isoloss expand --study {RESULTS}/{{wildcards.study}}/config.yaml"
         " --expects {params.expects}"
         " --weighting {wildcards.weighting:q} --rows {input.rows:q}"
         " --threads {threads} --best {input.best:q}"
-        " --out results/{wildcards.study}/expand/{wildcards.dataset}/{wildcards.weighting}"
+        f" --out {RESULTS}/{{wildcards.study}}/expand/{{wildcards.dataset}}/{{wildcards.weighting}}"
         " 2> {log:q}"

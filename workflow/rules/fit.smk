@@ -6,14 +6,14 @@ rule fit_law:
         tables=inputs("fit", "tables"),
     output:
         multiext(
-            "results/{study}/fit/{sweep}/{fit}/",
+            "<results>/{study}/fit/{sweep}/{fit}/",
             *files_of("fit"),
             "law.py",
             "explain.md",
             "params.tex",
         ),
     log:
-        "results/{study}/logs/fit/{sweep}/{fit}.log",
+        "<results>/{study}/logs/fit/{sweep}/{fit}.log",
     conda:
         "../../envs/isoloss.yaml"
     threads: 1
@@ -24,7 +24,7 @@ rule fit_law:
     message:
         "fit {wildcards.fit} to {wildcards.sweep}"
     shell:
-        "python -m isoloss fit --study results/{wildcards.study}/config.yaml"
+        f"python -m isoloss fit --study {RESULTS}/{{wildcards.study}}/config.yaml"
         " --expects {params.expects}"
         " --fit {wildcards.fit:q} --sweep {wildcards.sweep:q} --tables {input.tables:q}"
-        " --out results/{wildcards.study}/fit/{wildcards.sweep}/{wildcards.fit} 2> {log:q}"
+        f" --out {RESULTS}/{{wildcards.study}}/fit/{{wildcards.sweep}}/{{wildcards.fit}} 2> {{log:q}}"

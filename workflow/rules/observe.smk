@@ -13,14 +13,14 @@ for card in sorted({entry["card"] for entry in STUDY["observe"].values()}):
             tokens=inputs("observe", "tokens"),
             index=inputs("observe", "index"),
         output:
-            table="results/{study}/observe/{observation}/{sweep}/{shard}.parquet",
+            table="<results>/{study}/observe/{observation}/{sweep}/{shard}.parquet",
             more=[
-                f"results/{{study}}/observe/{{observation}}/{{sweep}}/{{shard}}.{table}.parquet"
+                f"<results>/{{study}}/observe/{{observation}}/{{sweep}}/{{shard}}.{table}.parquet"
                 for table in registry.tables_of(card)[1:]
             ],
-            manifest="results/{study}/observe/{observation}/{sweep}/{shard}.json",
+            manifest="<results>/{study}/observe/{observation}/{sweep}/{shard}.json",
         log:
-            "results/{study}/logs/observe/{observation}/{sweep}/{shard}.log",
+            "<results>/{study}/logs/observe/{observation}/{sweep}/{shard}.log",
         wildcard_constraints:
             observation=ANY(
                 [name for name, entry in STUDY["observe"].items() if entry["card"] == card]
@@ -29,8 +29,8 @@ for card in sorted({entry["card"] for entry in STUDY["observe"].values()}):
             "../../envs/isoloss.yaml"
         threads: 1
         resources:
-            mem_mb=memory_of_sweep,
             **ASKED,
+            mem_mb=memory_of_sweep,
         params:
             spec=spec("observe"),
             code=code("observe"),
@@ -38,10 +38,10 @@ for card in sorted({entry["card"] for entry in STUDY["observe"].values()}):
         message:
             "observe {wildcards.observation}: {wildcards.sweep}, shard {wildcards.shard}"
         shell:
-            "exec python -m isoloss observe --study results/{wildcards.study}/config.yaml"
+            f"exec python -m isoloss observe --study {RESULTS}/{{wildcards.study}}/config.yaml"
             " --expects {params.expects}"
             " --observation {wildcards.observation:q} --sweep {wildcards.sweep:q}"
             " --shard {wildcards.shard}"
             " --runs {input.runs:q} --rows {input.rows:q} --tokens {input.tokens:q}"
-            " --index {input.index:q} --store results/{wildcards.study}/store"
+            f" --index {{input.index:q}} --store {RESULTS}/{{wildcards.study}}/store"
             " --out {output.table:q} 2> {log:q}"

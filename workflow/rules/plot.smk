@@ -11,16 +11,16 @@ rule plot_figure:
         tables=inputs("plot", "tables"),
     output:
         png=report(
-            "results/{study}/plot/{figure}.png",
+            "<results>/{study}/plot/{figure}.png",
             caption="../report/figure.rst",
             category="Figures",
             labels={"figure": "{figure}"},
         ),
-        pdf="results/{study}/plot/{figure}.pdf",
-        table="results/{study}/plot/{figure}.parquet",
-        manifest="results/{study}/plot/{figure}.json",
+        pdf="<results>/{study}/plot/{figure}.pdf",
+        table="<results>/{study}/plot/{figure}.parquet",
+        manifest="<results>/{study}/plot/{figure}.json",
     log:
-        "results/{study}/logs/plot/{figure}.log",
+        "<results>/{study}/logs/plot/{figure}.log",
     conda:
         "../../envs/isoloss.yaml"
     params:
@@ -30,7 +30,7 @@ rule plot_figure:
     message:
         "plot {wildcards.figure}"
     shell:
-        "python -m isoloss plot --study results/{wildcards.study}/config.yaml"
+        f"python -m isoloss plot --study {RESULTS}/{{wildcards.study}}/config.yaml"
         " --expects {params.expects}"
         " --figure {wildcards.figure:q} --tables {input.tables:q} --out {output.png:q}"
         " 2> {log:q}"
@@ -40,10 +40,10 @@ rule write_summary:
     input:
         tables=inputs("summarize", "tables"),
     output:
-        text="results/{study}/summary.md",
-        manifest="results/{study}/summary.json",
+        text="<results>/{study}/summary.md",
+        manifest="<results>/{study}/summary.json",
     log:
-        "results/{study}/logs/summary.log",
+        "<results>/{study}/logs/summary.log",
     conda:
         "../../envs/isoloss.yaml"
     params:
@@ -53,6 +53,6 @@ rule write_summary:
     message:
         "summary: what was found"
     shell:
-        "python -m isoloss summarize --study results/{wildcards.study}/config.yaml"
+        f"python -m isoloss summarize --study {RESULTS}/{{wildcards.study}}/config.yaml"
         " --expects {params.expects}"
         " --tables {input.tables:q} --out {output.text:q} 2> {log:q}"

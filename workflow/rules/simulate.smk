@@ -5,9 +5,9 @@ rule simulate_studies:
     input:
         runs=inputs("simulate", "runs"),
     output:
-        multiext("results/{study}/simulate/{simulation}/", *files_of("simulate")),
+        multiext("<results>/{study}/simulate/{simulation}/", *files_of("simulate")),
     log:
-        "results/{study}/logs/simulate/{simulation}.log",
+        "<results>/{study}/logs/simulate/{simulation}.log",
     conda:
         "../../envs/isoloss.yaml"
     threads: 8
@@ -20,7 +20,7 @@ rule simulate_studies:
     message:
         "simulate {wildcards.simulation}"
     shell:
-        "python -m isoloss simulate --study results/{wildcards.study}/config.yaml"
+        f"python -m isoloss simulate --study {RESULTS}/{{wildcards.study}}/config.yaml"
         " --expects {params.expects}"
         " --simulation {wildcards.simulation:q} --runs {input.runs:q} --threads {threads}"
-        " --out results/{wildcards.study}/simulate/{wildcards.simulation} 2> {log:q}"
+        f" --out {RESULTS}/{{wildcards.study}}/simulate/{{wildcards.simulation}} 2> {{log:q}}"

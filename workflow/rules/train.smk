@@ -10,10 +10,10 @@ rule plan_sweep:
     input:
         choices=inputs("plan", "choices"),
     output:
-        runs="results/{study}/plan/{sweep}/runs.parquet",
-        manifest="results/{study}/plan/{sweep}/manifest.json",
+        runs="<results>/{study}/plan/{sweep}/runs.parquet",
+        manifest="<results>/{study}/plan/{sweep}/manifest.json",
     log:
-        "results/{study}/logs/plan/{sweep}.log",
+        "<results>/{study}/logs/plan/{sweep}.log",
     wildcard_constraints:
         sweep=ANY(STUDY["train"]),
     conda:
@@ -25,10 +25,10 @@ rule plan_sweep:
     message:
         "plan {wildcards.sweep}: spell the runs out"
     shell:
-        "python -m isoloss plan --study results/{wildcards.study}/config.yaml"
+        f"python -m isoloss plan --study {RESULTS}/{{wildcards.study}}/config.yaml"
         " --expects {params.expects}"
         " --sweep {wildcards.sweep:q} --choices {input.choices:q}"
-        " --out results/{wildcards.study}/plan/{wildcards.sweep} 2> {log:q}"
+        f" --out {RESULTS}/{{wildcards.study}}/plan/{{wildcards.sweep}} 2> {{log:q}}"
 
 
 # The runs are read from the plan, and a digest of them is in the params: a plan that is made again
@@ -42,17 +42,17 @@ rule train_shard:
         tokens=inputs("train", "tokens"),
         index=inputs("train", "index"),
     output:
-        table="results/{study}/train/{sweep}/{shard}.parquet",
-        manifest="results/{study}/train/{sweep}/{shard}.json",
+        table="<results>/{study}/train/{sweep}/{shard}.parquet",
+        manifest="<results>/{study}/train/{sweep}/{shard}.json",
     log:
-        "results/{study}/logs/train/{sweep}/{shard}.log",
+        "<results>/{study}/logs/train/{sweep}/{shard}.log",
     conda:
         "../../envs/isoloss.yaml"
     threads: lambda wildcards: of_command(wildcards, "threads", 1)
     resources:
+        **ASKED,
         mem_mb=memory_of_sweep,
         runtime=minutes_of_shard,
-        **ASKED,
     params:
         spec=spec("train"),
         code=code("train"),
@@ -60,11 +60,11 @@ rule train_shard:
     message:
         "train {wildcards.sweep}: shard {wildcards.shard}"
     shell:
-        "exec python -m isoloss train --study results/{wildcards.study}/config.yaml"
+        f"exec python -m isoloss train --study {RESULTS}/{{wildcards.study}}/config.yaml"
         " --expects {params.expects}"
         " --sweep {wildcards.sweep:q} --shard {wildcards.shard} --plan {input.plan:q}"
         " --rows {input.rows:q} --tokens {input.tokens:q} --index {input.index:q}"
-        " --store results/{wildcards.study}/store --out {output.table:q} 2> {log:q}"
+        f" --store {RESULTS}/{{wildcards.study}}/store --out {{output.table:q}} 2> {{log:q}}"
 
 
 # On request (`snakemake canary`): the cheapest run of a sweep is trained before the others, and the
@@ -75,9 +75,9 @@ rule train_canary:
         tokens=of_canary(inputs("train", "tokens")),
         index=of_canary(inputs("train", "index")),
     output:
-        "results/{study}/logs/canary/{sweep}.txt",
+        "<results>/{study}/logs/canary/{sweep}.txt",
     log:
-        "results/{study}/logs/canary/{sweep}.log",
+        "<results>/{study}/logs/canary/{sweep}.log",
     wildcard_constraints:
         sweep=ANY(PLANNED),
     retries: 0
@@ -85,8 +85,8 @@ rule train_canary:
         "../../envs/isoloss.yaml"
     threads: lambda wildcards: of_command(wildcards, "threads", 1)
     resources:
-        mem_mb=memory_of_sweep,
         **ASKED,
+        mem_mb=memory_of_sweep,
     params:
         spec=of_canary(spec("train")),
         code=of_canary(code("train")),
@@ -94,8 +94,8 @@ rule train_canary:
     message:
         "train {wildcards.sweep}: its canary, the cheapest run"
     shell:
-        "exec python -m isoloss canary --study results/{wildcards.study}/config.yaml"
+        f"exec python -m isoloss canary --study {RESULTS}/{{wildcards.study}}/config.yaml"
         " --expects {params.expects}"
         " --sweep {wildcards.sweep:q}"
         " --rows {input.rows:q} --tokens {input.tokens:q} --index {input.index:q}"
-        " --store results/{wildcards.study}/store --out {output:q} 2> {log:q}"
+        f" --store {RESULTS}/{{wildcards.study}}/store --out {{output:q}} 2> {{log:q}}"

@@ -7,10 +7,11 @@ localrules:
 
 rule verify:
     log:
-        "results/{STUDY}/logs/verify.log".format(STUDY=STUDY["study"]),
+        f"<results>/{STUDY['study']}/logs/verify.log",
     conda:
         "../../envs/isoloss.yaml"
     message:
         "verify the results"
     shell:
-        f"python -m isoloss verify results/{STUDY['study']}/config.yaml 2>&1 | tee {{log:q}}"
+        f"python -m isoloss verify {RESULTS}/{STUDY['study']}/config.yaml --results {RESULTS}"
+        " 2>&1 | tee {log:q}"

@@ -1,5 +1,6 @@
 """The workflow as a module of somebody else's Snakefile."""
 
+import re
 import subprocess
 import sys
 
@@ -111,25 +112,35 @@ def test_a_prefix_is_refused_with_the_reason(tmp_path):
     assert "the module has a prefix" in process.stdout + process.stderr
 
 
-def test_two_studies_of_one_name_have_each_the_folder_that_its_module_names(tmp_path):
-    arguments = outer(tmp_path, prefix='    pathvars:\n        results="laws/one",')
-    file = tmp_path / "Snakefile"
-    before, after = file.read_text().split("rule all:")
-    second = "module isoloss:" + before.split("module isoloss:")[1]
-    for name, other in (("isoloss:", "second:"), ("from isoloss as laws", "from second as other")):
-        second = second.replace(name, other)
-    after = after.replace("laws_all.input,", "laws_all.input,\n        rules.other_all.input,")
-    file.write_text(before + second.replace("laws/one", "laws/two") + "rule all:" + after)
+def test_the_snakefile_of_the_docs_runs_two_studies_of_one_name_in_two_folders(tmp_path):
+    arguments = outer(tmp_path)
+    study = yaml.safe_load((tmp_path / "outer.yaml").read_text())["laws"]
+    (tmp_path / "paper.yaml").write_text(yaml.safe_dump({"laws": study, "others": study}))
+    text = (ROOT / "docs/running.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(configfile: .*?)```", text, flags=re.S)
+    (tmp_path / "isoloss").symlink_to(ROOT)
+    (tmp_path / "Snakefile").write_text(example)
     process = snakemake(tmp_path, *arguments)
     assert process.returncode == 0, process.stderr
-    for folder in ("laws/one", "laws/two"):
+    folders = "paper/laws", "paper/others"
+    for folder in folders:
         assert (tmp_path / folder / "inner/fit/mine/chinchilla/params.parquet").is_file()
         assert (tmp_path / folder / "inner/config.yaml").is_file()
+        assert (tmp_path / folder / ".cache").is_dir()
     assert not (tmp_path / "results").exists()
     process = snakemake(tmp_path, *arguments)
     assert "Nothing to be done" in process.stdout + process.stderr
-    for folder in ("laws/one", "laws/two"):
+    for folder in folders:
         study = [f"{folder}/inner/config.yaml", "--results", folder]
-        command = [sys.executable, "-m", "isoloss", "status", *study]
+        command = [sys.executable, "-m", "isoloss", "verify", *study]
         process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-        assert process.returncode == 0, process.stderr
+        assert process.returncode == 0, process.stdout + process.stderr
+
+
+@pytest.mark.parametrize("folder", ["a b", "../out", "x/", "$(touch x)", "", "a'b"])
+def test_a_folder_that_commands_cannot_name_is_refused(tmp_path, folder):
+    arguments = outer(tmp_path, prefix=f"    pathvars:\n        results={folder!r},")
+    process = snakemake(tmp_path, *arguments, "-n")
+    assert process.returncode != 0
+    assert "pathvars: results:" in process.stdout + process.stderr
+    assert not (tmp_path / "x").exists()

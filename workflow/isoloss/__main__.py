@@ -708,7 +708,7 @@ def _sweep(given: argparse.Namespace) -> None:
     if given.jobs < 1:
         raise IsolossError(Problem("--jobs", f"found {given.jobs}", "give 1 or more"))
     flow = _flow(given, results=False)
-    forecasts = forecast.forecast(flow, always=True, cache=given.directory / forecast.CACHE)
+    forecasts = forecast.forecast(flow, always=True)
     if not forecasts:
         say("the study has no runs to train")
         return

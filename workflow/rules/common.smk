@@ -240,7 +240,7 @@ def show_forecast():
     """Print what the sweeps will take; an error if that is more than the study allows."""
     from isoloss.study import forecast
 
-    forecasts = forecast.forecast(FLOW, cache=Path(RESULTS, start.FOLDER, "speeds.json"))
+    forecasts = forecast.forecast(FLOW)
     if not any(one.left or one.at_most for one in forecasts):
         return
     given = workflow.resource_settings

@@ -54,7 +54,15 @@ def _refresh(card: str, options: str, fetched: Path) -> None:
 
 def fetched_of(root: Path) -> Path:
     """Where cards keep what they fetch, for a study with its results in a folder `root`."""
-    return (root.parent if root.parent.name == "results" else root) / CACHE / FETCHED
+    return (root.parent if _is_of_results(root.parent) else root) / CACHE / FETCHED
+
+
+def _is_of_results(folder: Path) -> bool:
+    """Whether a folder is that of all results, in which a start keeps its cache.
+
+    The study of a command that is typed by hand may lie in any folder.
+    """
+    return folder.name == "results" or (folder / CACHE).is_dir()
 
 
 class Load(Stage):
@@ -86,7 +94,7 @@ class Load(Stage):
         """The content of its sources, and of its tokenizer."""
         entry, results = study.config["load"][dataset], study.root.parent
         about = entry["card"], canonical(entry["options"]), entry["tokenizer"]
-        folder = results / CACHE if results.name == "results" else None
+        folder = results / CACHE if _is_of_results(results) else None
         where = folder, fetched_of(study.root), study.sources.asks_anew
         return {"content": content_of(*about, *where)}
 

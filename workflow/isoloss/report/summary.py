@@ -102,11 +102,9 @@ def summarize(specification: Mapping[str, Any], files: Sequence[str | Path]) -> 
     for name, recovery in recoveries.items():
         lines += simulations.recovered(name, recovery)
     if figures := specification["figures"]:
-        folder = markdown(f"results/{study}/plot")
         names = ", ".join(map(markdown, figures))
-        lines.append(
-            f"- **Figures**: {folder}/ ({names}; .png, .pdf, and .parquet of what is drawn)"
-        )
+        kinds = ".png, .pdf, and .parquet of what is drawn"
+        lines.append(f"- **Figures** (folder plot): {names}; {kinds}")
     return "\n".join(lines) + "\n"
 
 

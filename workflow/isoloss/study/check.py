@@ -91,6 +91,7 @@ def check(
     fetch: bool = True,
     sources: Sources | None = None,
     plans: Plans | None = None,
+    fetched: Path = Path("results", CACHE, FETCHED),
 ) -> dict[str, Any]:
     """Complete and check a study.
 
@@ -100,6 +101,7 @@ def check(
         fetch: whether to look into tables of runs made elsewhere, and what is fitted to them.
         sources: by which they are read; give it to `Flow` too, so that they are read once.
         plans: by which sweeps are spelled out; give it to `Flow` too, so that they are once.
+        fetched: where dataset cards keep what they fetch from a network.
 
     Raises:
         StudyError: with every problem of the study.
@@ -112,9 +114,9 @@ def check(
     config, wrong = schema.complete(config)
     if wrong:
         # a section of the wrong shape cannot be looked into; sound ones still are
-        wrong += _Sections(config, _sound_sections(config, wrong), look, plans).check()
+        wrong += _Sections(config, _sound_sections(config, wrong), look, plans, fetched).check()
         raise StudyError(list(dict.fromkeys(wrong)), source)
-    wrong = _Sections(config, lambda *_: True, look, plans).check()
+    wrong = _Sections(config, lambda *_: True, look, plans, fetched).check()
     if wrong:
         raise StudyError(list(dict.fromkeys(as_written(wrong, config))), source)
     return config
@@ -142,6 +144,7 @@ class _Sections:
         sound: whether an entry of a section has the right shape, by section and name.
         sources: by which tables of runs are read; None: they are not.
         plans: by which sweeps are spelled out.
+        fetched: where dataset cards keep what they fetch from a network.
 
     Attributes:
         problems: those collected so far, in the order of the sections.
@@ -155,10 +158,12 @@ class _Sections:
         sound: Callable[..., bool],
         sources: Sources | None,
         plans: Plans,
+        fetched: Path,
     ):
         self.config = config
         self.sound = sound
         self.sources = sources
+        self.fetched = fetched
         self.plans = plans
         self.problems: list[Problem] = []
         self.runs: dict[str, pd.DataFrame] = {}
@@ -170,7 +175,7 @@ class _Sections:
         self._check_observations()
         self._check_tables()
         for name, dataset in self._entries("load"):
-            self.problems += _dataset_problems(dataset, f"load.{name}", self.sources is not None)
+            self.problems += self._dataset_problems(dataset, f"load.{name}")
         self._check_weightings()
         self._check_fits()
         self._check_simulations()
@@ -335,14 +340,18 @@ class _Sections:
                 self.problems += mixture_problems(entry[form], tags, below)
             self.problems += fit_problems(self.config, name, self.sound)
 
+    def _dataset_problems(self, dataset: Mapping[str, Any], place: str) -> list[Problem]:
+        """Problems of a dataset; without `sources` none of what is read from a network."""
+        return _dataset_problems(dataset, place, self.fetched, self.sources is not None)
+
     def _check_folders(self, weighting: str, files: str, tags: set[str]) -> None:
         """The weights in the folders of the datasets."""
         place = f"expand.{weighting}"
         for _, entry in self._entries("load"):
-            if _dataset_problems(entry, "", self.sources is not None):
+            if self._dataset_problems(entry, ""):
                 continue
             try:
-                folders = folder_weights(entry, files, Path("results", CACHE, FETCHED))
+                folders = folder_weights(entry, files, self.fetched)
             except IsolossError as error:
                 self.problems += [one.within(place) for one in error.problems]
                 continue
@@ -476,19 +485,22 @@ def _filter_problems(expressions: Iterable[str], place: str) -> list[Problem]:
 
 
 @cache
-def _has_sources(card: str, options: str) -> bool:
+def _has_sources(card: str, options: str, fetched: Path) -> bool:
     """Whether a dataset card finds anything to read, or needs nothing; once a process."""
-    given = keywords(card, json.loads(options), Path("results", CACHE, FETCHED))
+    given = keywords(card, json.loads(options), fetched)
     sources = registry.card("dataset", card).sources(**given)
     return bool(sources) or registry.facts("dataset", card).get("SYNTHETIC", False)
 
 
-def _dataset_problems(dataset: Mapping[str, Any], place: str, fetch: bool) -> list[Problem]:
+def _dataset_problems(
+    dataset: Mapping[str, Any], place: str, fetched: Path, fetch: bool
+) -> list[Problem]:
     """A problem if the dataset has nothing to read, or if what has no text is to be tokenised.
 
     Args:
         dataset: an entry of `load`.
         place: where it stands in the study.
+        fetched: where cards keep what they fetch.
         fetch: whether to look at what is read from a network.
     """
     token = registry.token(dataset["card"], dataset["options"])
@@ -498,7 +510,8 @@ def _dataset_problems(dataset: Mapping[str, Any], place: str, fetch: bool) -> li
     try:
         if not fetch and registry.facts("dataset", dataset["card"]).get("FETCHES"):
             return []
-        if _has_sources(dataset["card"], json.dumps(dataset["options"], sort_keys=True)):
+        options = json.dumps(dataset["options"], sort_keys=True)
+        if _has_sources(dataset["card"], options, fetched):
             return []
     except IsolossError as error:
         return [problem.within(place) for problem in error.problems]

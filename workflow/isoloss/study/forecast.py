@@ -32,7 +32,7 @@ from isoloss.study.status import duration
 from isoloss.train import speed
 from isoloss.train.settings import cards_of
 
-CACHE = Path("results") / FOLDER / "speeds.json"  # can be deleted at any time
+CACHE = Path(FOLDER, "speeds.json")  # among all results; can be deleted at any time
 MOST_FLOPS = 2e11  # of a step that is measured: seconds on a slow processor
 QUICK = 60.0  # seconds; where all runs of a study need less on a slow machine, nothing is measured
 # of a planned run, what does not change how long a step takes
@@ -105,7 +105,7 @@ _SLOW = _Basis("what a slow machine needs at most", lambda flops: 0.005 + flops 
 
 
 def forecast(
-    flow: Flow, always: bool = False, cache: Path = CACHE, measure: bool = True
+    flow: Flow, always: bool = False, cache: Path | None = None, measure: bool = True
 ) -> list[SweepForecast]:
     """What every sweep of a study will take.
 
@@ -115,9 +115,10 @@ def forecast(
     Args:
         flow: the study with its results.
         always: whether steps are measured also for a study that is quick on any machine.
-        cache: file in which measurements are kept.
+        cache: file in which measurements are kept; by default one beside the study's results.
         measure: False if only what was measured before counts.
     """
+    cache = cache or flow.root.parent / CACHE
     names = list(flow.config["train"])
     valid = {name: flow.config["train"][name]["valid_tokens"] for name in names}
     plans = {name: _planned(flow, name) for name in names}
@@ -244,20 +245,19 @@ def _from_runs(known: Iterable[tuple[Run, int]], ended: Mapping[str, Run]) -> _B
     return _Basis(source, partial(step_seconds, points) if points else None, of_run)
 
 
-def of_shards(flow: Flow, measure: bool, cache: Path = CACHE) -> dict[tuple[str, str], float]:
+def of_shards(flow: Flow, measure: bool) -> dict[tuple[str, str], float]:
     """Seconds that the runs will take which each shard still has to train.
 
     Args:
         flow: the study with its results.
         measure: False if only what was measured before counts.
-        cache: file in which measurements are kept.
 
     Returns:
         Sweep and shard to seconds; infinite where nothing is known of a run. Shards without runs
         that are left are not in it, nor are those of rounds whose runs are not chosen.
     """
     seconds: dict[tuple[str, str], float] = defaultdict(float)
-    for one in forecast(flow, cache=cache, measure=measure):
+    for one in forecast(flow, measure=measure):
         for run in one.left:
             known = one.seconds[run["run_id"]]
             seconds[one.name, run["shard"]] += math.inf if known is None else known

@@ -62,7 +62,7 @@ def checked(
     for file in files:
         schema.read(file)  # finds keys that appear twice, which Snakemake does not
     label = ", ".join(map(str, files)) or "--config"
-    complete = check.check(config, label, sources=sources, plans=plans)
+    complete = check.check(config, label, sources=sources, plans=plans, fetched=cache / FETCHED)
     readings.save()  # only now: a study with problems leaves no cache
     contents = _contents(complete, sources, cache)
     if contents is not None:

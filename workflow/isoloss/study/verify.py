@@ -198,7 +198,8 @@ def remedy(flow: Flow, findings: Sequence[Finding], study: str, directory: str =
     if not files:
         return ""
     where = [] if directory == "." else ["--directory", directory]
-    paths = [f"results/{flow.config['study']}/{file}" for file in files]
+    root = Path(os.path.relpath(flow.root, directory)).as_posix()
+    paths = [f"{root}/{file}" for file in files]
     return shlex.join(["snakemake", *where, "--configfile", study, "--forcerun", *paths])
 
 

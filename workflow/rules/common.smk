@@ -7,7 +7,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.io import PeriodicityDetector
 
-from isoloss.core import escape, registry, sources, schema as study
+from isoloss.core import escape, paths, registry, sources, schema as study
 from isoloss.study import cluster, flow, start
 from isoloss.core.problems import IsolossError, StudyError, TableError
 from isoloss.train.plans import Plans
@@ -18,9 +18,7 @@ STARTED = time.time()
 
 # The folder of all results: another workflow gives its own (`pathvars: results="laws"`)
 RESULTS = workflow.pathvars.apply("<results>")
-if not re.fullmatch(
-    r"/?(?!\.{1,2}(/|$))[\w.][\w.-]*(/(?!\.{1,2}(/|$))[\w.][\w.-]*)*", RESULTS, re.A
-):
+if not paths.is_plain(RESULTS):
     raise WorkflowError(
         f"pathvars: results: {RESULTS!r} is not a folder that the commands of jobs can name: use "
         "letters, digits, `_`, `-`, `.` and `/`, without `..` and without a `/` at the end"

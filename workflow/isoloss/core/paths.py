@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -42,3 +43,16 @@ def real(path: str | Path) -> Path:
         'loop'
     """
     return Path(os.path.realpath(path))
+
+
+def is_plain(folder: str) -> bool:
+    """Whether a command line can name a folder without quotes, and the folder is no other's.
+
+    Its parts have letters, digits, `_`, `-` and `.`; none begins with `-` or is `..`.
+
+    Example:
+        >>> [is_plain(folder) for folder in ("laws/one", "/data/x.1", "a b", "../x", "x/", "")]
+        [True, True, False, False, False, False]
+    """
+    part = r"(?!\.{1,2}(/|$))[\w.][\w.-]*"
+    return re.fullmatch(rf"/?{part}(/{part})*", folder, re.ASCII) is not None

@@ -208,7 +208,7 @@ def test_results_that_are_not_there_are_said_to_be_missing(shared, monkeypatch, 
     place = shared.folder / "results" / shared.study["study"]
     code, output = shared.isoloss(*command.split())
     assert code == 2
-    assert f"{place}: no results of this study; run it, or give --directory" in output
+    assert f"{place}: no results of this study; run it, or give --directory or --results" in output
     assert not place.exists()
 
 

@@ -3,6 +3,8 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -11,6 +13,7 @@ import yaml
 from running import ROOT, snakemake
 
 from isoloss.core import tables
+from isoloss.study import verify
 
 TRUTH = {"E": 1.827, "A": 494.9, "B": 2668.0, "alpha": 0.3423, "beta": 0.3826}
 OUTER = """
@@ -41,6 +44,21 @@ onstart:
     print("the hook of the outer Snakefile")
 """
 INNER = "results/inner"
+SWEEP = {  # a study that trains, of the name that the other study has
+    "study": "inner",
+    "load": {"text": {"card": "markov_chain", "options": {"documents": 20}}},
+    "train": {
+        "sweep": {
+            "dataset": "text",
+            "model": "transformer",
+            "trainer": "builtin",
+            "shards": 1,
+            "valid_tokens": 256,
+            "settings": {"context": 16, "n_samples": 512, "n_layers": 1, "batch_size": 8},
+            "cells": [{"d_model": 8, "seed": [0, 1]}],
+        }
+    },
+}
 
 
 def outer(folder, before="", after="", prefix="") -> tuple[str, ...]:
@@ -115,16 +133,19 @@ def test_a_prefix_is_refused_with_the_reason(tmp_path):
 def test_the_snakefile_of_the_docs_runs_two_studies_of_one_name_in_two_folders(tmp_path):
     arguments = outer(tmp_path)
     study = yaml.safe_load((tmp_path / "outer.yaml").read_text())["laws"]
-    (tmp_path / "paper.yaml").write_text(yaml.safe_dump({"laws": study, "others": study}))
+    (tmp_path / "paper.yaml").write_text(yaml.safe_dump({"laws": study, "others": SWEEP}))
     text = (ROOT / "docs/running.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```python\n(configfile: .*?)```", text, flags=re.S)
     (tmp_path / "isoloss").symlink_to(ROOT)
     (tmp_path / "Snakefile").write_text(example)
     process = snakemake(tmp_path, *arguments)
     assert process.returncode == 0, process.stderr
+    assert "localrules" not in process.stdout + process.stderr
     folders = "paper/laws", "paper/others"
+    assert (tmp_path / "paper/laws/inner/fit/mine/chinchilla/params.parquet").is_file()
+    runs = tables.frame(tmp_path / "paper/others/inner/aggregate/sweep/runs.parquet", "runs")
+    assert list(runs["status"]) == ["done"] * 2
     for folder in folders:
-        assert (tmp_path / folder / "inner/fit/mine/chinchilla/params.parquet").is_file()
         assert (tmp_path / folder / "inner/config.yaml").is_file()
         assert (tmp_path / folder / ".cache").is_dir()
     assert not (tmp_path / "results").exists()
@@ -135,6 +156,21 @@ def test_the_snakefile_of_the_docs_runs_two_studies_of_one_name_in_two_folders(t
         command = [sys.executable, "-m", "isoloss", "verify", *study]
         process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
         assert process.returncode == 0, process.stdout + process.stderr
+
+
+@pytest.mark.parametrize(
+    ("folder", "expected"),
+    [
+        ("results", "snakemake --configfile s.yaml --forcerun results/inner/summary.md"),
+        ("paper/laws", "snakemake --forcerun paper/laws/inner/summary.md"),
+    ],
+)
+def test_the_command_that_makes_results_again_leaves_the_config_of_another_snakefile(
+    folder, expected
+):
+    flow = SimpleNamespace(root=Path(folder, "inner"))
+    wrong = verify.Finding("summary.md", "is damaged", "make it again", wrong=True)
+    assert verify.remedy(flow, [wrong], "s.yaml") == expected
 
 
 @pytest.mark.parametrize("folder", ["a b", "../out", "x/", "$(touch x)", "", "a'b"])

@@ -655,7 +655,9 @@ def _flow(
     tables_of_runs = Sources(kept=Path(file).parent / KEPT, copies=root / KEPT)
     config = check.check(config, file, fetch, tables_of_runs)
     if results and not root.is_dir():
-        raise IsolossError(f"{root}: no results of this study; run it, or give --directory")
+        raise IsolossError(
+            f"{root}: no results of this study; run it, or give --directory or --results"
+        )
     if writes:
         links.refuse_links(root)
     return flow.Flow(config, root, tables_of_runs)
@@ -721,7 +723,9 @@ def _retry(given: argparse.Namespace) -> None:
 
     for run in (runs := status.retry(_flow(given, writes=True), given.named, given.diverged)):
         say(run)
-    state = f"to be trained at the next `snakemake --configfile {given.study}`"
+    # a module has its study from the Snakefile that uses it
+    named = f" --configfile {given.study}" if given.results == Path("results") else ""
+    state = f"to be trained at the next `snakemake{named}`"
     say(f"{len(runs)} {'run' if len(runs) == 1 else 'runs'} {state if runs else 'failed'}")
 
 

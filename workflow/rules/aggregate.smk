@@ -1,11 +1,6 @@
 # The stage aggregate: gather runs from a sweep's shards, or from a table made elsewhere.
 
 
-localrules:
-    gather_sweep,
-    read_runs_table,
-
-
 rule gather_sweep:
     input:
         plan=inputs("aggregate", "plan"),
@@ -18,6 +13,7 @@ rule gather_sweep:
         "<results>/{study}/logs/aggregate/{sweep}.log",
     wildcard_constraints:
         sweep=ANY(STUDY["train"]),
+    localrule: True
     conda:
         "../../envs/isoloss.yaml"
     params:
@@ -41,6 +37,7 @@ rule read_runs_table:
         "<results>/{study}/logs/aggregate/{sweep}.log",
     wildcard_constraints:
         sweep=ANY(STUDY["aggregate"]),
+    localrule: True
     conda:
         "../../envs/isoloss.yaml"
     params:

@@ -1,10 +1,6 @@
 # The stage choose: the runs of a round, by the fit to all runs before it.
 
 
-localrules:
-    choose_runs,
-
-
 rule choose_runs:
     input:
         tables=inputs("choose", "tables"),
@@ -12,6 +8,7 @@ rule choose_runs:
         multiext("<results>/{study}/choose/{sweep}/", *files_of("choose")),
     log:
         "<results>/{study}/logs/choose/{sweep}.log",
+    localrule: True
     conda:
         "../../envs/isoloss.yaml"
     threads: 1

@@ -1,11 +1,6 @@
 # The stages plot and summarize: draw figures, and write the summary.
 
 
-localrules:
-    plot_figure,
-    write_summary,
-
-
 rule plot_figure:
     input:
         tables=inputs("plot", "tables"),
@@ -21,6 +16,7 @@ rule plot_figure:
         manifest="<results>/{study}/plot/{figure}.json",
     log:
         "<results>/{study}/logs/plot/{figure}.log",
+    localrule: True
     conda:
         "../../envs/isoloss.yaml"
     params:
@@ -44,6 +40,7 @@ rule write_summary:
         manifest="<results>/{study}/summary.json",
     log:
         "<results>/{study}/logs/summary.log",
+    localrule: True
     conda:
         "../../envs/isoloss.yaml"
     params:

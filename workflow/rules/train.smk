@@ -2,10 +2,6 @@
 # program of the user has what its study says.
 
 
-localrules:
-    plan_sweep,
-
-
 rule plan_sweep:
     input:
         choices=inputs("plan", "choices"),
@@ -16,6 +12,7 @@ rule plan_sweep:
         "<results>/{study}/logs/plan/{sweep}.log",
     wildcard_constraints:
         sweep=ANY(STUDY["train"]),
+    localrule: True
     conda:
         "../../envs/isoloss.yaml"
     params:

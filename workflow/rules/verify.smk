@@ -1,13 +1,10 @@
 # Not a stage: compare the results with study and code.
 
 
-localrules:
-    verify,
-
-
 rule verify:
     log:
         f"<results>/{STUDY['study']}/logs/verify.log",
+    localrule: True
     conda:
         "../../envs/isoloss.yaml"
     message:

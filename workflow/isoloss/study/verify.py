@@ -198,9 +198,11 @@ def remedy(flow: Flow, findings: Sequence[Finding], study: str, directory: str =
     if not files:
         return ""
     where = [] if directory == "." else ["--directory", directory]
-    root = Path(os.path.relpath(flow.root, directory)).as_posix()
-    paths = [f"{root}/{file}" for file in files]
-    return shlex.join(["snakemake", *where, "--configfile", study, "--forcerun", *paths])
+    root = Path(os.path.relpath(flow.root, directory))
+    # a module has its study from the Snakefile that uses it, whose config a file would change
+    named = ["--configfile", study] if root.parent == Path("results") else []
+    paths = [f"{root.as_posix()}/{file}" for file in files]
+    return shlex.join(["snakemake", *where, *named, "--forcerun", *paths])
 
 
 def adopt(flow: Flow) -> int:

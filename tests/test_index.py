@@ -146,3 +146,12 @@ def test_a_store_of_an_older_version_is_read(tmp_path):
         assert claim is not None
     assert store.indexed().find(DIGEST) == store.find(DIGEST)
     assert store.damage(DIGEST) == []
+
+
+def test_a_sweep_that_is_called_like_a_shard_of_another_keeps_its_index(tmp_path):
+    folder = tmp_path / "index"
+    folder.mkdir()
+    index.write(folder, "a.1.0", {})
+    index.write(folder, "a.1", {})
+    index.write(folder, "a", {})
+    assert sorted(path.name.rsplit(".", 2)[0] for path in folder.iterdir()) == ["a", "a.1", "a.1.0"]

@@ -1,5 +1,7 @@
 """`retry` has failed, diverged and damaged runs trained again."""
 
+import shutil
+
 import pytest
 from finished_results import run_counts
 
@@ -54,3 +56,16 @@ def test_what_cannot_be_tried_again_is_refused(shared):
     assert f"no run is called '{run_id[:-1]}?'; did you mean '{run_id}'?" in output
     assert shared.store.journal() == before
     assert shared.store.find(digest)["status"] == "done"
+
+
+def test_a_run_that_is_gone_from_the_store_is_named_and_trained_again(results):
+    digest = next(iter(results.shard_by_digest("grid")))
+    shutil.rmtree(results.store.folder(digest))
+    code, output = results.isoloss("verify")
+    assert code == 1
+    assert f"store/{digest}" in output
+    assert "is gone, and the table of its shard has the run" in output
+    assert f"isoloss retry STUDY --run {digest}" in output
+    code, output = results.isoloss("retry", "--run", digest)
+    assert code == 0
+    assert results.due()["train_shard"] == 1

@@ -45,7 +45,7 @@ def read(
     """
     entries: dict[str, Entry] = {}
     names = None if columns is None else [*columns, *_STAMP]
-    for path in sorted(folder.glob(f"{segment}.*.parquet")):
+    for path in _files(folder, segment):
         with suppress(OSError, TableError, KeyError):
             content = path.read_bytes()
             if path.suffixes[-2:-1] != [f".{manifest.digest_of(content)}"]:
@@ -80,6 +80,12 @@ def write(folder: Path, segment: str, entries: Mapping[str, Entry]) -> None:
     tables.write_free(pa.table(arrays, columns), draft, {"table": "shard"})
     path = folder / f"{segment}.{manifest.file_digest(draft)}.parquet"
     os.replace(draft, path)
-    for old in folder.glob(f"{segment}.*.parquet"):
+    for old in _files(folder, segment):
         if old != path:
             old.unlink(missing_ok=True)
+
+
+def _files(folder: Path, segment: str) -> list[Path]:
+    """The files of a segment, sorted: a sweep `a.1` is no part of a sweep `a`."""
+    paths = sorted(folder.glob("*.parquet"))
+    return [path for path in paths if segment in ("*", path.name.rsplit(".", 2)[0])]

@@ -9,6 +9,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -258,13 +259,27 @@ def _predicted(table: pd.DataFrame) -> np.ndarray:
     return np.where(due, np.maximum(0.0, whole - spent), 0.0)
 
 
+def gone(flow: Flow) -> set[str]:
+    """The digests of runs that a shard's table has, and the store has no more.
+
+    Nothing is due for them: the table is there. `retry` has them trained again.
+    """
+    places = [flow.root / job.out for job in flow.jobs if "shard" in job.of.writes]
+    digests: set[str] = set()
+    for place in places:
+        with suppress(TableError):  # missing or damaged: `verify` says so
+            read = tables.read(place, "shard", columns=["run_digest"])
+            digests.update(read["run_digest"].to_pylist())
+    return {digest for digest in digests if not flow.store.path(digest).is_file()}
+
+
 def retry(flow: Flow, named: Sequence[str] = (), diverged: bool = False) -> list[str]:
     """Remove the results of runs, so that they are trained again at the next invocation.
 
     Args:
         flow: the study with its results.
-        named: ids or digests of runs that failed, diverged or are damaged; none for all that
-            failed.
+        named: ids or digests of runs that failed, diverged, are damaged or gone from the store;
+            none for all that failed.
         diverged: without names, also all that diverged.
 
     Returns:
@@ -279,10 +294,12 @@ def retry(flow: Flow, named: Sequence[str] = (), diverged: bool = False) -> list
         if name not in known:
             raise IsolossError(f"no run is called {name!r}; {nearest(name, known)}")
     if named:
+        lost = gone(flow)
         chosen = table[table["run_id"].isin(named) | table["run_digest"].isin(named)]
         for run in chosen[chosen["state"].isin(("done", "running", "missing"))].to_dict("records"):
             # its model may be lost, or what came of it, as `verify` says
-            if run["state"] != "running" and flow.store.damage(run["run_digest"]):
+            digest = run["run_digest"]
+            if run["state"] != "running" and (digest in lost or flow.store.damage(digest)):
                 continue
             raise IsolossError(
                 f"{run['run_id']} is {run['state']}: only a run that failed, "

@@ -158,13 +158,17 @@ def _short(text: str) -> str:
 
 
 def _of_store(flow: Flow) -> Iterator[Finding]:
-    damaged = [(d, *one) for d in flow.store.kept() for one in flow.store.damage(d)]
-    if not damaged:
+    kept = flow.store.kept()
+    damaged = [(d, *one) for d in kept for one in flow.store.damage(d)]
+    lost = sorted(status.gone(flow) - set(kept))
+    if not (damaged or lost):
         return
     try:
         referred = set(status.runs(flow)["run_digest"])
     except TableError:  # of rows, which is said above
-        referred = {d for d, *_ in damaged}
+        referred = {*lost, *(d for d, *_ in damaged)}
+    gone = "is gone, and the table of its shard has the run"
+    damaged += [(d, flow.store.folder(d), gone) for d in lost if d in referred]
     for run_digest, path, reason in damaged:
         remedy = f"isoloss retry STUDY --run {run_digest}"
         fix = remedy if run_digest in referred else "isoloss gc STUDY --remove"

@@ -78,6 +78,18 @@ def test_characters_of_a_shell_are_refused(key, value):
         study(**{key: value})
 
 
+@pytest.mark.parametrize("key", ["partition", "account", "qos", "constraint"])
+def test_what_looks_like_an_option_is_refused(key):
+    with pytest.raises(StudyError, match=f"resources.{key}"):
+        study(**{key: "-x"})
+
+
+@pytest.mark.parametrize("value", ["a100-sxm4", "a100:2"])
+def test_a_model_that_the_executor_would_refuse_is_refused_before_anything_runs(value):
+    with pytest.raises(StudyError, match=r"resources\.gpu_model"):
+        study(gpu_model=value)
+
+
 def test_a_time_limit_is_what_the_study_says_or_follows_from_the_runs_that_are_left(
     tmp_path, monkeypatch
 ):

@@ -133,10 +133,10 @@ def of_study(paths):
 
 
 def checkpoint_of_rows():
-    """The checkpoint `load_rows`, also for a rule that another Snakefile changes by `use rule`.
+    """The checkpoint `load_rows`, also where another Snakefile changes a rule of the module.
 
-    Snakemake reads the workflow once more for `use rule train_shard from laws with:`, and keeps
-    that rule alone: the checkpoint is then known by the former reading only.
+    For `use rule ... with` Snakemake reads the workflow once more and keeps one rule of it. The
+    checkpoint is then known from the first reading only.
     """
     here = getattr(checkpoints, "load_rows", None)
     if here is not None:

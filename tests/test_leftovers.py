@@ -5,7 +5,7 @@ import uuid
 import pytest
 from running import write
 
-from isoloss.__main__ import main
+from isoloss.__main__ import main, name_of_jobs
 from isoloss.study import cluster
 
 FAKE_SQUEUE = """#!/bin/sh
@@ -87,3 +87,15 @@ def test_a_name_is_one_that_the_executor_takes(study, tmp_path):
     assert len(name) <= 50
     assert name.replace("-", "").replace("_", "").isascii()
     assert name.replace("-", "").replace("_", "").isalnum()
+
+
+def test_the_jobs_of_a_module_are_those_of_the_workflow_that_uses_it(queue, tmp_path, capsys):
+    (tmp_path / "paper.yaml").write_text("laws: {study: a}\n")
+    for given in ([], ["--configfile", "paper.yaml"]):
+        sent = name_of_jobs(given)
+        queue(("11", sent), ("12", name_of("a", tmp_path)))
+        study = write(tmp_path, {"study": "a"})
+        assert main(["leftovers", study, "--results", "paper/laws"]) == 0
+        assert capsys.readouterr().out.startswith("11  RUNNING")
+        assert main(["leftovers", study]) == 0  # of a study of its own
+        assert capsys.readouterr().out.startswith("12  RUNNING")

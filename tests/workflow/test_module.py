@@ -13,7 +13,7 @@ import yaml
 from running import ROOT, snakemake
 
 from isoloss.core import tables
-from isoloss.study import verify
+from isoloss.study import start, verify
 
 TRUTH = {"E": 1.827, "A": 494.9, "B": 2668.0, "alpha": 0.3423, "beta": 0.3826}
 OUTER = """
@@ -180,3 +180,50 @@ def test_a_folder_that_commands_cannot_name_is_refused(tmp_path, folder):
     assert process.returncode != 0
     assert "pathvars: results:" in process.stdout + process.stderr
     assert not (tmp_path / "x").exists()
+
+
+CHANGED = """
+use rule train_shard from isoloss as laws_train_shard with:
+    threads: 2
+"""
+
+
+def test_a_rule_that_trains_can_be_changed_by_the_outer_snakefile(tmp_path):
+    arguments = outer(tmp_path, after=CHANGED)
+    (tmp_path / "outer.yaml").write_text(yaml.safe_dump({"laws": SWEEP}))
+    table = f"{INNER}/train/sweep/0.parquet"  # its inputs are those that the checkpoint decides
+    process = snakemake(tmp_path, *arguments, "-n", table)
+    assert process.returncode == 0, process.stderr
+    assert "laws_load_rows" in process.stdout + process.stderr
+
+
+@pytest.mark.parametrize(
+    ("study", "reason"),
+    [
+        (["inner"], "the `config` of the module is not a study"),
+        ({"study": "inner", "fit": 3}, "(read for the module isoloss)"),
+    ],
+)
+def test_a_config_that_is_not_a_study_is_refused_with_the_reason(tmp_path, study, reason):
+    arguments = outer(tmp_path)
+    (tmp_path / "outer.yaml").write_text(yaml.safe_dump({"laws": study}))
+    process = snakemake(tmp_path, *arguments, "-n")
+    assert process.returncode != 0
+    assert reason in process.stdout + process.stderr
+
+
+def test_a_file_in_the_place_of_the_results_is_named(tmp_path):
+    arguments = outer(tmp_path)
+    (tmp_path / "results").write_text("")
+    process = snakemake(tmp_path, *arguments, "-n")
+    assert process.returncode != 0
+    output = process.stdout + process.stderr
+    assert "results: results would be written below it, and it is not a folder" in output
+    assert "Traceback" not in output
+
+
+def test_a_link_to_nothing_or_a_long_name_cannot_be_a_folder_of_results(tmp_path):
+    (tmp_path / "results").symlink_to(tmp_path / "nothing")
+    assert start.blocks_folder(tmp_path / "results/a") == tmp_path / "results"
+    assert start.blocks_folder(tmp_path / ("x" * 300) / "a") == tmp_path / ("x" * 300)
+    assert start.blocks_folder(tmp_path / "new/a") is None

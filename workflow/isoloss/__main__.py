@@ -316,7 +316,8 @@ def _add_leftovers(commands) -> None:
         "leftovers",
         _leftovers,
         "List the jobs of a study that are in the queue of SLURM, as after a snakemake was killed.",
-        "Those that profiles/slurm has sent from this folder.",
+        "Those that profiles/slurm has sent from this folder. With --results they are all jobs of "
+        "the workflow that uses the study as a module, also those of its other rules.",
     )
     leftovers.add_argument("--cancel", action="store_true", help="cancel them")
 
@@ -438,9 +439,9 @@ def name_of_jobs(arguments: Sequence[str] | None = None) -> str:
     try:
         study = yaml_text.read(file)
     except (IsolossError, OSError):
-        return cluster.job_name("study", given.directory)  # Snakemake says what is wrong with it
+        study = None  # Snakemake says what is wrong with it
     name = study.get("study") if isinstance(study, dict) else None
-    return cluster.job_name(name if isinstance(name, str) else "study", given.directory)
+    return cluster.job_name(name if isinstance(name, str) else cluster.UNNAMED, given.directory)
 
 
 def _words(given: argparse.Namespace) -> argparse.Namespace:
@@ -694,6 +695,8 @@ def _leftovers(given: argparse.Namespace) -> None:
     from isoloss.study import cluster
 
     study = str(schema.read(given.study).get("study"))
+    if given.results != Path("results"):  # a module: its jobs have the name of the outer workflow
+        study = cluster.UNNAMED
     jobs = cluster.leftovers(cluster.job_name(study, given.directory))
     if given.cancel:
         cluster.cancel([number for number, *_ in jobs])

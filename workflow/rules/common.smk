@@ -4,6 +4,7 @@ import sys
 import time
 from pathlib import Path
 
+from snakemake.checkpoints import Checkpoint
 from snakemake.exceptions import WorkflowError
 from snakemake.io import PeriodicityDetector
 
@@ -24,6 +25,11 @@ if not paths.is_plain(RESULTS):
         "letters, digits, `_`, `-`, `.` and `/`, without `..` and without a `/` at the end"
     )
 
+if not isinstance(config, dict):
+    raise WorkflowError(
+        "the `config` of the module is not a study: give a mapping of the study's keys, such as "
+        'config["laws"]'
+    )
 # Tables of runs, each read once for check and triggers. A process that runs a job of this
 # invocation, perhaps on another machine, reads what the main process fetched.
 FETCHED = Path(RESULTS, str(config.get("study")), sources.KEPT)
@@ -50,7 +56,8 @@ def checked_study():
             config, workflow.configfiles, SOURCES, PLANS, Path(RESULTS, start.FOLDER)
         )
     except StudyError as error:
-        raise WorkflowError(escape.terminal(error)) from None
+        reader = f" (read for the module {workflow.modifier.namespace})" if IN_MODULE else ""
+        raise WorkflowError(f"{escape.terminal(error)}{reader}") from None
 
 
 def results_of(config):
@@ -64,6 +71,12 @@ def results_of(config):
 
 
 STUDY = checked_study()
+BLOCKED = start.blocks_folder(Path(RESULTS, STUDY["study"]))
+if BLOCKED:
+    raise WorkflowError(
+        f"{escape.visible(BLOCKED)}: results would be written below it, and it is not a folder "
+        "(a file, a link to nothing, or a name that is too long); rename or remove it"
+    )
 FLOW = results_of(STUDY)
 PLANNED = [name for name, entry in STUDY["train"].items() if "round" not in entry]
 # a wildcard matches the names in this study and nothing else
@@ -119,6 +132,27 @@ def of_study(paths):
     return [f"{RESULTS}/{STUDY['study']}/{path}" for path in paths]
 
 
+def checkpoint_of_rows():
+    """The checkpoint `load_rows`, also where another Snakefile changes a rule of the module.
+
+    For `use rule ... with` Snakemake reads the workflow once more and keeps one rule of it. The
+    checkpoint is then known from the first reading only.
+    """
+    here = getattr(checkpoints, "load_rows", None)
+    if here is not None:
+        return here
+    rows = f"{RESULTS}/{STUDY['study']}/load/"
+    for one in workflow.rules:
+        if one.is_checkpoint and any(
+            re.sub(r"\{study[^{}]*\}", STUDY["study"], str(path)).startswith(rows)
+            for path in one.output
+        ):
+            return Checkpoint(one, checkpoints)
+    raise WorkflowError(
+        "the rule `load_rows` of the module is not used: write `use rule * from ...` first"
+    )
+
+
 def inputs(stage, argument):
     """Input function: what a job reads by an argument of its command.
 
@@ -130,7 +164,7 @@ def inputs(stage, argument):
         names = {k: v for k, v in wildcards.items() if k != "study"}
         definition = flow.STAGES[stage]
         for dataset in definition.datasets(FLOW, **names):
-            checkpoints.load_rows.get(study=STUDY["study"], dataset=dataset)
+            checkpoint_of_rows().get(study=STUDY["study"], dataset=dataset)
         return of_study(definition.inputs(FLOW, **names)[argument])
 
     return paths

@@ -30,6 +30,7 @@ ASKED = {
     "constraint": "constraint",
 }
 MEMORY_MB = 2000
+UNNAMED = "study"  # in the names of jobs where the file on the command line is not one study
 START_MINUTES = 10  # of a job: Python, libraries, a slow file system
 UNKNOWN_MINUTES = 240  # of a job of which nothing is known
 _SAFETY = 2.0  # times the seconds that are predicted

@@ -8,6 +8,7 @@ packages and the content of all that it reads are what they were.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -70,6 +71,25 @@ def checked(
             sound = {"key": key, "contents": contents, "config": complete}
             tables.write_text(kept, json.dumps({**sound, "checksum": _checksum(sound)}))
     return complete
+
+
+def blocks_folder(folder: str | Path) -> Path | None:
+    """The uppermost part of a path because of which it is not a folder and cannot become one.
+
+    Returns:
+        A file, a device, a link to nothing, or a name that is too long; None if nothing is wrong.
+
+    Example:
+        >>> blocks_folder("/dev/null/results"), blocks_folder("/not there/results")
+        (PosixPath('/dev/null'), None)
+    """
+    for part in [*reversed(Path(folder).parents), Path(folder)]:
+        try:
+            if not part.is_dir() and os.path.lexists(part):
+                return part
+        except OSError:
+            return part
+    return None
 
 
 def _key(config: Mapping[str, Any], files: Sequence[str | Path], code: str) -> str:

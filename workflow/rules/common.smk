@@ -149,7 +149,7 @@ def checkpoint_of_rows():
         ):
             return Checkpoint(one, checkpoints)
     raise WorkflowError(
-        "the rule `load_rows` of the module is not used: write `use rule * from ...` first"
+        "the module is used without its `load_rows`; write `use rule * from ...` first"
     )
 
 

@@ -659,3 +659,10 @@ def test_losses_are_of_examples_where_the_options_of_a_dataset_say_that_it_has_i
         "schedules": {},
     }
     assert units()["loss_unit"] == "nats/byte"
+
+
+def test_a_formula_of_a_program_that_cannot_be_read_is_told_with_its_place():
+    command = {"run": "true {width}", "results": "x", "loss": "a", "n_params": "a + f(3)"}
+    sweep = {"trainer": "command", "command": command, "cells": [{"width": 1, "n_samples": 1}]}
+    with pytest.raises(StudyError, match=r"train\.s\.command: 'a \+ f\(3\)', character 5"):
+        check.check({"study": "x", "train": {"s": sweep}}, "s.yaml")

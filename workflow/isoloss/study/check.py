@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from isoloss.core import (
 from isoloss.core.addresses import UnsetError
 from isoloss.core.escape import listed
 from isoloss.core.joined import Columns, join_problems, joined
-from isoloss.core.problems import IsolossError, Problem, StudyError, nearest
+from isoloss.core.problems import IsolossError, Problem, StudyError, TableError, nearest
 from isoloss.core.sources import Sources
 from isoloss.core.tables import WHOLE
 from isoloss.fit.coordinates import free_coordinates, scale_of
@@ -715,8 +716,16 @@ def _sweep_problems(sweep: Mapping[str, Any], place: str) -> list[Problem]:
             together = cells.problems(cell, sweep["settings"])
             wrong += [one.within(where, ".") for one in together]
     if commanded(sweep):
-        return wrong or program_problems(sweep, place)
+        return wrong or _program_problems(sweep, f"{place}.command")
     return wrong + _rule_problems(sweep, place)
+
+
+def _program_problems(sweep: Mapping[str, Any], place: str) -> list[Problem]:
+    """What is wrong with a program of the user; a formula that cannot be read is one problem."""
+    try:
+        return program_problems(sweep, place.removesuffix(".command"))
+    except TableError as error:
+        return [replace(one, place=f"{place}{one.place}") for one in error.problems]
 
 
 def _lacking_keys(sweep: Mapping[str, Any], place: str) -> list[Problem]:

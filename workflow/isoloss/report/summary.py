@@ -270,7 +270,7 @@ def _folds(fits: Mapping[str, Record], of: str) -> list[str]:
             ],
             columns=["rule", "group", "response", "fold", "rmse"],
         )
-        for (rule, group), rows in folds.groupby(["rule", "group"]):
+        for (rule, group), rows in folds.groupby(["rule", "group"], sort=False):
             many = rows["response"].nunique()
             losses = f" of {many} losses" if many > 1 else ""
             count = rows["fold"].nunique()

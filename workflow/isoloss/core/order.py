@@ -28,6 +28,20 @@ def ordered(labels: Iterable[str]) -> list[str]:
     return [label for _, label in sorted(zip(values, labels, strict=True))]
 
 
+def label_of(name: str, labels: Iterable[str]) -> str | None:
+    """The label that a name is, or whose number it is; None for another name.
+
+    Example:
+        >>> label_of("10", ["2.0", "10.0"]), label_of("muon", ["adamw"])
+        ('10.0', None)
+    """
+    labels, value = list(labels), _number(name)
+    alike = [label for label in labels if label == name] or [
+        label for label in labels if _number(label) == value
+    ]
+    return alike[0] if len(alike) == 1 else None
+
+
 def _number(label: str) -> float:
     """The number that a label is; NaN for another text."""
     try:

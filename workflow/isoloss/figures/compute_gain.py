@@ -129,8 +129,9 @@ def _limits(table: pd.DataFrame) -> tuple[float, float, list[str]]:
     """Limits of the axis of gains, and what to say where intervals go beyond it."""
     low, high = _figure.span([1.0, *table["gain"].dropna()], 1.1)
     least, most = table["gain_low"].min(), table["gain_high"].max()
-    ends = np.nanmax([np.nanmin([low, least]), low / ROOM]), np.nanmin(
-        [np.nanmax([high, most]), high * ROOM]
+    ends = (
+        np.nanmax([np.nanmin([low, least]), low / ROOM]),
+        np.nanmin([np.nanmax([high, most]), high * ROOM]),
     )
     cut = least < ends[0] or most > ends[1]
     return *ends, ["intervals that go beyond the axis are cut"] if cut else []

@@ -195,7 +195,9 @@ def _solved_together(ready: Sequence[FittedRuns], settings: Settings) -> Iterato
     if law.recipe:
         what = "it has a recipe of its own"
         wrong.append(Problem(f"shared, {settings.place}", what, "leave it out"))
-    if settings.profiles or settings.holdout not in (None, "none", "largest_compute"):
+    holdout = settings.holdout
+    rule = holdout.get("rule") if isinstance(holdout, Mapping) else holdout
+    if settings.profiles or rule not in (None, "none", "largest_compute"):
         do = "use interval bootstrap, and the hold-out largest_compute"
         wrong.append(Problem("shared", "neither profiles nor folds are made of it", do))
     wrong += _undrawn(ready, settings)

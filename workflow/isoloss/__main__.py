@@ -821,10 +821,11 @@ def _law(given: argparse.Namespace) -> None:
     finally:  # the fit is printed even if it cannot be saved
         say(quick_fit.json(files) if given.json else quick_fit.text)
     if not given.json:
-        figures = [f"{visible(file)}" for file in files if file.suffix == ".png"]
-        say(
-            f"{'figures' if len(figures) > 1 else 'figure'}: {', '.join(figures)}; law.py, explain.md, params.tex and tables beside it"
-        )
+        figures = [visible(file) for file in files if file.suffix == ".png"]
+        title = "figures" if len(figures) > 1 else "figure"
+        it = "them" if len(figures) > 1 else "it"
+        texts = "law.py, explain.md, params.tex and tables"
+        say(f"{title}: {', '.join(figures)}; {texts} beside {it}")
 
 
 def _settings_of_law(given: argparse.Namespace) -> dict[str, Any]:

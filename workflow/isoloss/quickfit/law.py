@@ -442,6 +442,11 @@ def _fit_held_out(
     if rule is None:
         return None
     count = min(_HELD_OUT_REPLICATES, settings["bootstrap"])
+    cluster = settings.get("cluster")
+    if settings.get("shared") and cluster in finished:
+        left = (rows[~held_out(rows, rule)] for _, rows in finished.groupby("group"))
+        if min(rows[cluster].nunique(dropna=False) for rows in left) == 1:
+            count = 0  # a group that is left with one cluster cannot be drawn
     return fit_law(runs, law, options, **{**settings, "holdout": rule, "bootstrap": count})
 
 

@@ -762,7 +762,7 @@ def _stage(given: argparse.Namespace) -> None:
 
 
 def _law(given: argparse.Namespace) -> None:
-    from isoloss.core import sources
+    from isoloss.core import progress, sources
     from isoloss.quickfit import law
 
     out = given.out
@@ -774,6 +774,7 @@ def _law(given: argparse.Namespace) -> None:
     limits = {"max_seconds": given.max_seconds, "max_mib": given.max_mib}
     limits = sources.Limits(**{key: value for key, value in limits.items() if value is not None})
     table = sources.open_source(given.table, limits)
+    steps = progress.Steps("fits and folds")
     quick_fit = law.law_of_table(
         table,
         given.law,
@@ -785,8 +786,10 @@ def _law(given: argparse.Namespace) -> None:
         scale=_pairs(given.scale, "--scale"),
         loss_unit=given.loss_unit,
         response=given.response,
+        progress=steps,
         **settings,
     )
+    steps.close()
     out = out or Path(f"{table.address.stem}-law")
     files = []
     try:
@@ -876,9 +879,9 @@ def _init(given: argparse.Namespace) -> None:
     of_table = {"--columns": given.columns, "--law": given.law}
     for option, value in (of_table if given.sweep else of_sweep).items():
         if value:
-            other = "--sweep" if given.sweep else "a TABLE"
-            reason = f"it says nothing of a study for {other}"
-            raise IsolossError(Problem(f"{option} and {other}", reason, f"leave {option} out"))
+            other, about = ("--sweep", "a table") if given.sweep else ("TABLE", "a sweep")
+            reason = f"{option} is about {about}"
+            raise IsolossError(Problem(f"{option} and {other}", reason, "leave one of the two out"))
 
     from isoloss.quickfit import init
 

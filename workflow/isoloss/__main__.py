@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from isoloss.core import command_words, registry
+from isoloss.core import command_words, extras, registry
 from isoloss.core.command_words import Form, Option
 from isoloss.core.ending import TRY_AGAIN, TerminatedError, told_to_end
 from isoloss.core.escape import print_anything, say, shows, visible
@@ -134,8 +134,8 @@ def parser(program: str = "isoloss") -> _Parser:
     top.add_argument("--version", action=_Version, nargs=0, help=argparse.SUPPRESS)
     for stage in stages().values():
         _add_stage(commands, stage)
-    of_studies = (_add_check, _add_results, _add_canary, _add_leftovers, _add_export)
     of_tables = (_add_law, _add_init, _add_import)
+    of_studies = (_add_check, _add_run, _add_results, _add_canary, _add_leftovers, _add_export)
     for add in (*of_tables, *of_studies, _add_cards, _add_digest, _add_csv, _add_docs):
         add(commands)
     top.commands = commands.choices
@@ -449,6 +449,23 @@ def _add_import(commands) -> None:
     logs.add_argument("--max-mib", type=float, metavar="MIB", help="of all logs together (256)")
 
 
+def _add_run(commands) -> None:
+    run = _command(
+        commands,
+        "run",
+        _run,
+        "Run a study: what is due of it, with results/ in this folder, by snakemake and with its "
+        "exit code.",
+    )
+    run.add_argument("study", metavar="STUDY", help="the study (YAML)")
+    run.add_argument(
+        "arguments",
+        metavar="...",
+        nargs=argparse.REMAINDER,
+        help="of snakemake: targets (runs, fits, figures), -n, --cores 4, --profile slurm, ...",
+    )
+
+
 def _add_check(commands) -> None:
     check = _command(
         commands, "check", _check, "Check a study before anything runs, all problems at once."
@@ -651,6 +668,10 @@ def main(arguments: list[str] | None = None) -> int:
         return given.run(given) or 0
     except IsolossError as error:
         say(f"isoloss {given.command}: {error}", sys.stderr)
+    except ModuleNotFoundError as error:
+        if (lacking := extras.lacking_in(error)) is None:
+            raise
+        say(f"isoloss {given.command}: {lacking}", sys.stderr)
     except OSError as error:  # a full or read-only disk; what has its final name is complete
         say(f"isoloss {given.command}: {error}; fix it and run again", sys.stderr)
     except KeyboardInterrupt:
@@ -895,6 +916,14 @@ def _init(given: argparse.Namespace) -> None:
     say(f"{given.out}: a study, nothing wrong; run it: snakemake --configfile {given.out}")
 
 
+def _run(given: argparse.Namespace) -> None:
+    from isoloss.study import launch
+
+    command = launch.command(given.study, given.arguments, bars=sys.stderr.isatty())
+    sys.stdout.flush()
+    os.execve(command[0], command, launch.environment(os.environ))  # signals go to snakemake
+
+
 def _import(given: argparse.Namespace) -> None:
     from isoloss.core import sources
     from isoloss.logs import read
@@ -1107,13 +1136,14 @@ def _sweep(given: argparse.Namespace) -> None:
 
 
 def _retry(given: argparse.Namespace) -> None:
-    from isoloss.study import status
+    from isoloss.study import launch, status
 
     for run in (runs := status.retry(_flow(given, writes=True), given.named, given.diverged)):
         say(run)
     # a module has its study from the Snakefile that uses it
-    named = f" --configfile {given.study}" if given.results == Path("results") else ""
-    state = f"to be trained at the next `snakemake{named}`"
+    of_module = given.results != Path("results")
+    again = "snakemake" if of_module else " ".join(launch.again(given.study))
+    state = f"to be trained at the next `{again}`"
     say(f"{len(runs)} {'run' if len(runs) == 1 else 'runs'} {state if runs else 'failed'}")
 
 

@@ -151,11 +151,11 @@ def _overview(program: str) -> str:
         ],
         "Make a study of such a table, with every table and figure, to edit and keep:": [
             "init runs.csv --out study.yaml",
-            "check study.yaml",
+            "run study.yaml",
         ],
         "Train a sweep of small models, and fit laws to it (minutes on a laptop):": [
             "init --sweep --out sweep.yaml",
-            "check sweep.yaml",
+            "run sweep.yaml",
         ],
     }
     lines = ["isoloss: a laboratory for neural scaling laws", ""]
@@ -913,7 +913,7 @@ def _init(given: argparse.Namespace) -> None:
     else:
         columns = _pairs(given.columns, "--columns")
         init.study_of_table(given.out, given.table, columns, given.law)
-    say(f"{given.out}: a study, nothing wrong; run it: snakemake --configfile {given.out}")
+    say(f"{given.out}: a study, nothing wrong; run it: {init.run_command(given.out)}")
 
 
 def _run(given: argparse.Namespace) -> None:

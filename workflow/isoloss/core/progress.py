@@ -57,7 +57,6 @@ class Steps:
         """Say that there are so many more steps."""
         if self.bar is not None:
             self.bar.total += count
-            self.bar.refresh()
 
     def step(self) -> None:
         """Say that a step is done."""

@@ -22,6 +22,7 @@ from isoloss.core.units import NATS
 from isoloss.fitted import Fit
 from isoloss.fitted.facts import OneFit, Record, RunCounts, count_runs, record, selection
 from isoloss.fitted.names import RESPONSE, equation
+from isoloss.fitted.ties import tied_symbols, with_ties
 
 # Okabe and Ito's colours, told apart with every common colour blindness.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
@@ -251,8 +252,8 @@ class Inputs:
 
 
 def formula(fit: Fit) -> str:
-    """The formula of the law of a fit, for what it is of."""
-    return equation(fit.law.formula, literal(fit.quantity))
+    """The formula of the law of a fit, for what it is of; tied parameters have one symbol."""
+    return equation(with_ties(fit.law.formula, tied_symbols(fit)), literal(fit.quantity))
 
 
 def plain(text: str) -> str:

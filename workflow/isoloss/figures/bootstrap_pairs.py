@@ -127,7 +127,7 @@ def _axis(axis, log: bool, limits: tuple[float, float]) -> None:
 
 
 def _scatter(axes, x: np.ndarray, y: np.ndarray, thetas: np.ndarray) -> None:
-    """Points in the colour of how many lie around them; the densest on top."""
+    """Points in the colour of how many lie around them, by panel; the densest on top."""
     from scipy.ndimage import gaussian_filter
 
     if len(x) < 2:
@@ -169,10 +169,15 @@ def _correlation(axes, value: float | None) -> None:
 
 
 def _handles(fit) -> list:
+    from matplotlib import colormaps
     from matplotlib.lines import Line2D
 
     percent = f"{fit.level * 100:g} % interval"
+    few, many = colormaps[_figure.SEQUENTIAL]([0.0, 1.0])
+    dot = {"marker": "o", "linestyle": "", "markersize": 4}
     return [
         Line2D([], [], color="black", linewidth=1, marker="+", label="estimate"),
         Line2D([], [], color=_figure.COLOURS[1], linestyle="--", label=percent),
+        Line2D([], [], color=few, **dot, label="few replicates nearby"),
+        Line2D([], [], color=many, **dot, label="many"),
     ]

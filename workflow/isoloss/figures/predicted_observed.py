@@ -52,13 +52,19 @@ def draw(inputs: _figure.Inputs, group: str):
         for axis in (axes.xaxis, axes.yaxis):
             _figure.log_axis(axis, low, high)
         axes.set_box_aspect(1)
-        axes.legend(loc="upper left", handletextpad=0.2)
-        axes.set_title(f"{_figure.literal(name)}\n{_figure.wrapped(_figure.formula(fit), width)}")
+        title = f"{_figure.literal(name)}\n{_figure.wrapped(_figure.formula(fit), width)}"
+        axes.legend(
+            title=title, title_fontsize=_figure.STYLE["axes.titlesize"], alignment="left",
+            loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0.2, borderpad=0.1,
+            handletextpad=0.2,
+        )  # fmt: skip
         axes.set_xlabel(inputs.label("predicted"))
     panels[0].set_ylabel(inputs.label("observed"))
     _figure.print_small(figure, inputs, group)
     lines = figure.get_supxlabel().count("\n")
-    figure.set_figheight(5.3 + 0.14 * max(0, lines - 1))  # the panels stay square
+    entries = max(len(axes.get_legend().get_texts()) for axes in panels)
+    # the panels stay square
+    figure.set_figheight(5.3 + 0.2 * entries + 0.14 * max(0, lines - 1))
     return figure, every.drop(columns="response")
 
 

@@ -104,7 +104,16 @@ def draw(inputs: _figure.Inputs, reference: str):
     axes.set_title(f"Weightings against {against}, same settings and seed; bars: means")
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     _figure.print_small(figure, inputs)
+    _figure.print_note(figure, inputs, _words(effects))
     return figure, effects
+
+
+def _words(effects: pd.DataFrame) -> str:
+    """How many runs and pairs of them are drawn."""
+    pairs = effects[["run_id", "run_id_reference"]].drop_duplicates()
+    runs = len(set(pairs["run_id"]) | set(pairs["run_id_reference"]))
+    one = "1 pair" if len(pairs) == 1 else f"{len(pairs)} pairs"
+    return f"drawn: {one} of runs, {runs} runs in all"
 
 
 def _long(labels: Iterable[str]) -> int:

@@ -48,16 +48,6 @@ class Cut(NamedTuple):
     high: bool
 
 
-class Handle(tuple):
-    """Artists that are one entry of a legend, drawn over each other."""
-
-    label: str
-
-    def get_label(self) -> str:
-        """The text of the entry."""
-        return self.label
-
-
 def draw(inputs: _figure.Inputs, group: str, reach: float):
     """One panel a quantity, one colour a law; dotted beyond the largest run."""
     _, first, group, runs = inputs.shown(group)
@@ -162,14 +152,16 @@ def _handles(colours: Mapping[str, str], bands: pd.Series, level: float, cut: bo
     """The legend: each law as it is drawn, its line over its interval, and the other marks."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
+    from matplotlib.patheffects import Normal, Stroke
 
     handles: list = []
-    interval = f", {level * 100:g} % interval"
     for name, colour in colours.items():
-        entry = [Patch(color=colour, alpha=BAND, linewidth=0)] if bands[name] else []
-        handle = Handle([*entry, Line2D([], [], color=colour, linewidth=1.8)])
-        handle.label = _figure.literal(name) + (interval if entry else "")
-        handles.append(handle)
+        label, look = _figure.literal(name), {}
+        if bands[name]:
+            label += f", {level * 100:g} % interval"
+            band = Stroke(linewidth=8, foreground=colour, alpha=BAND)
+            look = {"path_effects": [band, Normal()]}
+        handles.append(Line2D([], [], color=colour, linewidth=1.8, label=label, **look))
     look = {"color": _figure.GREY, "linewidth": 1.8, "linestyle": ":"}
     handles.append(Line2D([], [], **look, label="beyond the runs"))
     handles.append(Patch(color=_figure.GREY, alpha=RUNS, linewidth=0, label="compute of the runs"))

@@ -22,6 +22,8 @@ OPTIONS = {
     },
 }
 
+LINE = 14.5  # points of a line of a legend
+
 problems = _figure.group_problems
 
 
@@ -33,39 +35,50 @@ def draw(inputs: _figure.Inputs, group: str):
     shown = pd.concat([every["loss"], every["predicted"]])
     low, high = _figure.span(shown[shown > 0], 1.04)  # far from its runs a law may fall below 0
     figure, panels = inputs.canvas.new(4.5 * len(fits), 5.3, len(fits))
-    width = inputs.canvas.width(figure) / len(fits)
+    width, most = inputs.canvas.width(figure) / len(fits), 0
     for axes, (name, fit) in zip(panels, fits.items(), strict=True):
         axes.plot([low, high], [low, high], color=_figure.GREY, linewidth=1, zorder=1)
-        for unseen, marker, colour, label in (
-            (False, "o", _figure.COLOURS[0], "fitted"),
-            (True, "D", _figure.COLOURS[1], "held out"),
-        ):
-            rows = points[name][points[name]["held_out"] == unseen]
-            if len(rows):
-                rmse, below = (rows["residual"] ** 2).mean() ** 0.5, (rows["predicted"] <= 0).sum()
-                absent = f"\n{below} predicted below 0, not shown" if below else ""
-                axes.scatter(
-                    rows["predicted"], rows["loss"], s=22, marker=marker, color=colour,
-                    alpha=0.75, linewidth=0, zorder=3,
-                    label=f"{len(rows)} {label}, RMSE {units.loss(rmse, inputs.unit)}{absent}",
-                )  # fmt: skip
+        _draw_points(axes, points[name], inputs.unit)
         for axis in (axes.xaxis, axes.yaxis):
             _figure.log_axis(axis, low, high)
         axes.set_box_aspect(1)
+        lines = _put_legend_above(axes)
         title = f"{_figure.literal(name)}\n{_figure.wrapped(_figure.formula(fit), width)}"
-        axes.legend(
-            title=title, title_fontsize=_figure.STYLE["axes.titlesize"], alignment="left",
-            loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0.2, borderpad=0.1,
-            handletextpad=0.2,
-        )  # fmt: skip
+        axes.set_title(title, pad=6 + LINE * lines)
+        most = max(most, lines)
         axes.set_xlabel(inputs.label("predicted"))
     panels[0].set_ylabel(inputs.label("observed"))
     _figure.print_small(figure, inputs, group)
-    lines = figure.get_supxlabel().count("\n")
-    entries = max(len(axes.get_legend().get_texts()) for axes in panels)
-    # the panels stay square
-    figure.set_figheight(5.3 + 0.2 * entries + 0.14 * max(0, lines - 1))
+    if inputs.canvas.given is None:  # the panels stay square
+        under = figure.get_supxlabel().count("\n")
+        figure.set_figheight(5.3 + LINE / 72 * most + 0.14 * max(0, under - 1))
     return figure, every.drop(columns="response")
+
+
+def _draw_points(axes, points: pd.DataFrame, unit: str) -> None:
+    """Runs that a fit saw, and those that it did not, with their errors in the legend."""
+    for unseen, marker, colour, label in (
+        (False, "o", _figure.COLOURS[0], "fitted"),
+        (True, "D", _figure.COLOURS[1], "held out"),
+    ):
+        rows = points[points["held_out"] == unseen]
+        if len(rows):
+            rmse, below = (rows["residual"] ** 2).mean() ** 0.5, (rows["predicted"] <= 0).sum()
+            absent = f"\n{below} predicted below 0, not shown" if below else ""
+            text = f"{len(rows)} {label}, RMSE {units.loss(rmse, unit)}{absent}"
+            look = {"s": 22, "alpha": 0.75, "linewidth": 0, "zorder": 3}
+            axes.scatter(
+                rows["predicted"], rows["loss"], marker=marker, color=colour, label=text, **look
+            )
+
+
+def _put_legend_above(axes) -> int:
+    """A legend above a panel, where it covers no point; how many lines it has."""
+    legend = axes.legend(
+        loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0.2, borderpad=0.1,
+        handletextpad=0.2, alignment="left",
+    )  # fmt: skip
+    return sum(1 + text.get_text().count("\n") for text in legend.get_texts())
 
 
 def _points(inputs: _figure.Inputs, name: str, group: str) -> pd.DataFrame:

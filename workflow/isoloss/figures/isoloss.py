@@ -76,7 +76,6 @@ def draw(inputs: _figure.Inputs, group: str, reach: float):
     )
     title = f"{name}: {_figure.formula(fit)}\n{values}"
     axes.set_title(_figure.wrapped(title, inputs.canvas.width(figure)))
-    _figure.print_small(figure, inputs, group)
     drawn = pd.concat(
         [
             runs[["run_id", "n_params", "n_samples", "loss", "held_out"]].assign(what="run"),
@@ -84,6 +83,7 @@ def draw(inputs: _figure.Inputs, group: str, reach: float):
         ],
         ignore_index=True,
     )
+    _figure.print_small(figure, inputs, drawn, group)
     return figure, drawn
 
 

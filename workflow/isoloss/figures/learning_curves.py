@@ -69,10 +69,11 @@ def draw(inputs: _figure.Inputs, from_samples: float):
     for name, fit in inputs.fits.items():
         title += f"\ndashed: {_figure.literal(name)}, {_figure.formula(fit)}"
     axes.set_title(_figure.wrapped(title, inputs.canvas.width(figure)))
-    _figure.print_small(figure, inputs)
     ends = runs[["run_id", "n_samples", "loss", "n_params"]].assign(what="validation")
     parts = [curves.drop(columns="step").assign(what="training"), ends]
-    return figure, pd.concat([*parts, laws] if len(laws) else parts)
+    drawn = pd.concat([*parts, laws] if len(laws) else parts)
+    _figure.print_small(figure, inputs, drawn)
+    return figure, drawn
 
 
 def predicted(fits: Mapping[str, Fit], from_samples: float) -> pd.DataFrame:

@@ -83,8 +83,9 @@ def draw(inputs: _figure.Inputs, group: str, most: int):
         f"{name}: one domain of the mixture grows, the others keep their mean shares",
         handles,
     )
-    _figure.print_small(figure, inputs, group)
-    return figure, pd.concat([lines.assign(what="law"), *dots], ignore_index=True)
+    drawn = pd.concat([lines.assign(what="law"), *dots], ignore_index=True)
+    _figure.print_small(figure, inputs, drawn, group)
+    return figure, drawn
 
 
 def _lines(fit: Fit, group: str, runs: pd.DataFrame) -> pd.DataFrame:

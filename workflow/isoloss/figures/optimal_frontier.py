@@ -89,5 +89,5 @@ def draw(inputs: _figure.Inputs, group: str, reach: float):
     if lost.any():
         title += f"; no optimum: {', '.join(map(_figure.literal, lost.index[lost]))}"
     _figure.head(figure, title, handles)
-    _figure.print_small(figure, inputs, group)
+    _figure.print_small(figure, inputs, frontiers, group)
     return figure, frontiers

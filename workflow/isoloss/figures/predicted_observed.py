@@ -56,7 +56,7 @@ def draw(inputs: _figure.Inputs, group: str):
         axes.set_title(f"{_figure.literal(name)}\n{_figure.wrapped(_figure.formula(fit), width)}")
         axes.set_xlabel(inputs.label("predicted"))
     panels[0].set_ylabel(inputs.label("observed"))
-    _figure.print_small(figure, inputs, group)
+    _figure.print_small(figure, inputs, every, group)
     lines = figure.get_supxlabel().count("\n")
     figure.set_figheight(5.3 + 0.14 * max(0, lines - 1))  # the panels stay square
     return figure, every.drop(columns="response")

@@ -49,7 +49,7 @@ def draw(inputs: _figure.Inputs, group: str, response: str):
     handles = _handles(f"{fit.level * 100:g} %", method, bootstrapped)
     loss = f" of {_figure.literal(response)}" if len(fit.responses) > 1 else ""
     _figure.head(figure, f"Profiles{loss} of {name}: {_figure.formula(fit)}", handles)
-    _figure.print_small(figure, inputs, group, response)
+    _figure.print_small(figure, inputs, None, group, response)
     along = profiles.drop(columns=["group", "response"]).assign(what="profile")
     return figure, pd.concat([along, pd.DataFrame(marks)], ignore_index=True)
 

@@ -103,7 +103,7 @@ def draw(inputs: _figure.Inputs, reference: str):
     axes.set_xlabel(f"Difference of loss to {against} ({unit}); left of 0: better")
     axes.set_title(f"Weightings against {against}, same settings and seed; bars: means")
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-    _figure.print_small(figure, inputs)
+    _figure.print_small(figure, inputs, effects)
     return figure, effects
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from functools import cache
 
 import jsonschema
@@ -18,7 +20,8 @@ from isoloss.core import registry, tables
 from isoloss.core.problems import IsolossError
 from isoloss.core.seeds import generator
 from isoloss.core.stages import stages
-from isoloss.figures._figure import Inputs
+from isoloss.figures._figure import Inputs, canvas_of, style_of
+from isoloss.figures._paper import finish
 from isoloss.fit import fit_law
 from isoloss.fitted import TABLES
 from isoloss.models._model import model_of
@@ -307,7 +310,7 @@ def test_a_figure_is_drawn_as_picture_and_table_with_the_same_bytes_twice(name, 
     for out in ("a", "b"):
         (tmp_path / out).mkdir()
         digests.append(written(name, sound, tmp_path / out))
-    assert set(digests[0]) == {f"{name}.png", f"{name}.pdf", f"{name}.parquet"}
+    assert set(digests[0]) == {f"{name}.{s}" for s in ("png", "pdf", "txt", "parquet")}
     assert digests[0] == digests[1]
     assert digests[0][f"{name}.png"].startswith(b"\x89PNG")
     assert digests[0][f"{name}.pdf"].startswith(b"%PDF")
@@ -340,6 +343,62 @@ def test_a_group_or_response_that_the_fit_does_not_have_is_told(name, files):
         message = f"{option} '{wrong}' is not in it; did you mean '{right}'"
         with pytest.raises(IsolossError, match=message):
             card.draw(shown, **options | {option: wrong})
+
+
+def in_paper(name: str, files: dict, width: float):
+    """A figure for a paper, as it is saved, and its table."""
+    import matplotlib
+
+    canvas = canvas_of("paper", width)
+    with matplotlib.rc_context(style_of("paper")):
+        shown = replace(inputs(needed(name, files)), canvas=canvas)
+        figure, table = registry.card("figure", name).draw(shown, **defaults("figure", name))
+        caption = finish(figure, canvas)
+        figure.draw_without_rendering()
+    return figure, table, caption
+
+
+def overlaps(boxes: list) -> list[tuple[str, str]]:
+    """Pairs of texts whose boxes have more in common than a pixel's rim."""
+    pairs = itertools.combinations(boxes, 2)
+    return [
+        (a, b)
+        for (a, one), (b, other) in pairs
+        if min(one.x1, other.x1) - max(one.x0, other.x0) > 1
+        and min(one.y1, other.y1) - max(one.y0, other.y0) > 1
+    ]
+
+
+@pytest.mark.parametrize("name", registry.names("figure"))
+def test_a_figure_for_a_paper_has_readable_text_apart_and_inside(name, files):
+    from matplotlib.text import Text
+
+    figure, _, caption = in_paper(name, files(law_of(name)), 3.25)
+    assert figure.get_figwidth() == 3.25
+    assert not figure.get_supxlabel() and caption
+    shown = [t for t in figure.findobj(Text) if t.get_visible() and t.get_text().strip()]
+    shown = [text for text in shown if text.get_window_extent().width > 0 and inside(text)]
+    assert {text.get_text() for text in shown if not 7 <= text.get_fontsize() <= 9} == set()
+    assert not [t.get_text() for t in shown if "$" in t.get_text() and not t.get_parse_math()]
+    boxes = [(text.get_text(), text.get_window_extent()) for text in shown]
+    page = figure.bbox
+    assert [t for t, box in boxes if not (box.x0 >= -1 and box.x1 <= page.x1 + 1)] == []
+    assert [t for t, box in boxes if not (box.y0 >= -1 and box.y1 <= page.y1 + 1)] == []
+    assert overlaps(boxes) == []
+
+
+def inside(text) -> bool:
+    """Whether a text is drawn: not that at a tick beyond the limits of its axis."""
+    axes = text.axes
+    if axes is None or not axes.get_visible():
+        return axes is None
+    for axis in (axes.xaxis, axes.yaxis):
+        low, high = sorted(axis.get_view_interval())
+        for tick in axis.get_major_ticks():
+            if text in (tick.label1, tick.label2):
+                margin = 1e-6 * (high - low)
+                return low - margin <= tick.get_loc() <= high + margin
+    return True
 
 
 def texts(name: str, files: dict) -> str:

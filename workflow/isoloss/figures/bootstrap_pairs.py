@@ -91,7 +91,7 @@ def draw(inputs: _figure.Inputs, group: str, response: str, terms: Sequence[str]
         title += f"{len(kept)} of {len(free)} parameters; "
     title += "above the diagonal: correlations, of logarithms where the axis has them"
     _figure.head(figure, title, _handles(fit))
-    _figure.print_small(figure, inputs, group, response)
+    _figure.print_small(figure, inputs, None, group, response)
     drawn = pd.DataFrame({t.name: v for t, v in zip(terms, values, strict=True)})
     best = pd.DataFrame([dict(zip(params["term"], estimates, strict=True))])
     return figure, pd.concat(

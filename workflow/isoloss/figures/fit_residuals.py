@@ -35,7 +35,7 @@ def draw(inputs: _figure.Inputs, group: str, response: str):
     for column, axes in zip(known, panels, strict=True):
         axes.axhspan(-2 * spread, 2 * spread, color=_figure.GREY, alpha=0.15, linewidth=0)
         axes.axhline(0, color=_figure.GREY, linewidth=1)
-        for unseen, look in LOOKS.items():
+        for unseen, look in _looks().items():
             rows = drawn[drawn["held_out"] == unseen]
             axes.scatter(rows[column], rows["residual_percent"], **look)
         limits = _figure.span(drawn[column], 1.3 if column in AGAINST else 1.02)
@@ -50,14 +50,17 @@ def draw(inputs: _figure.Inputs, group: str, response: str):
         f"Residuals{loss} of {name}: {_figure.formula(fit)}",
         _handles(spread, drawn["held_out"]),
     )
-    _figure.print_small(figure, inputs, group, response)
+    _figure.print_small(figure, inputs, drawn, group, response)
     return figure, drawn
 
 
-LOOKS = {
-    False: {"s": 18, "color": _figure.COLOURS[0], "alpha": 0.75, "linewidth": 0, "zorder": 3},
-    True: {"s": 24, "color": _figure.COLOURS[1], "marker": "D", "linewidth": 0, "zorder": 4},
-}
+def _looks() -> dict:
+    """Of runs fitted and held out."""
+    blue, red = _figure.COLOURS[:2]
+    return {
+        False: {"s": 18, "color": blue, "alpha": 0.75, "linewidth": 0, "zorder": 3},
+        True: {"s": 24, "color": red, "marker": "D", "linewidth": 0, "zorder": 4},
+    }
 
 
 def _handles(spread: float, held_out) -> list:

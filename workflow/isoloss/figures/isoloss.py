@@ -73,9 +73,6 @@ def draw(inputs: _figure.Inputs, group: str, reach: float):
     )
     title = f"{name}: {_figure.formula(fit)}\n{values}"
     axes.set_title(_figure.wrapped(title, inputs.canvas.width(figure)))
-    _figure.print_small(figure, inputs, group)
-    if shared["n_runs"].max() > 1:
-        _figure.print_note(figure, inputs, _words(shared))
     here = ["run_id", "n_params", "n_samples", "loss", "held_out"]
     drawn = pd.concat(
         [
@@ -84,6 +81,9 @@ def draw(inputs: _figure.Inputs, group: str, reach: float):
         ],
         ignore_index=True,
     )
+    _figure.print_small(figure, inputs, drawn, group)
+    if shared["n_runs"].max() > 1:
+        _figure.print_note(figure, inputs, _words(shared))
     return figure, drawn
 
 

@@ -78,7 +78,7 @@ def draw(inputs: _figure.Inputs, group: str, score: str):
         whose = f"group {_figure.literal(group)}"
         title += f"\n{whose}" if len(whose) > MOST else f"; {whose}"
     axes.set_title(title, pad=22)
-    _figure.print_small(figure, inputs, group)
+    _figure.print_small(figure, inputs, None, group)
     drawn = pd.concat(
         [
             pd.concat([f.assign(law=law, what="fold") for law, f in folds.items()]),

@@ -87,12 +87,13 @@ def draw(inputs: _figure.Inputs, from_samples: float, most: int):
     for name, fit in inputs.fits.items():
         title += f"\ndashed: {_figure.literal(name)}, {_figure.formula(fit)}"
     axes.set_title(_figure.wrapped(title, inputs.canvas.width(figure)))
-    _figure.print_small(figure, inputs)
-    if len(shown) < len(runs):
-        _figure.print_note(figure, inputs, _words(runs, shown))
     ends = runs[["run_id", "n_samples", "loss", "n_params"]].assign(what="validation")
     parts = [curves.drop(columns="step").assign(what="training"), ends]
-    return figure, pd.concat([*parts, laws] if len(laws) else parts)
+    drawn = pd.concat([*parts, laws] if len(laws) else parts)
+    _figure.print_small(figure, inputs, drawn)
+    if len(shown) < len(runs):
+        _figure.print_note(figure, inputs, _words(runs, shown))
+    return figure, drawn
 
 
 def longest(runs: pd.DataFrame, most: int) -> list[str]:

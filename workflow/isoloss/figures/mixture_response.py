@@ -99,6 +99,7 @@ def draw(
     lines = lines[lines["response"].isin(shown)]
 
     figure, axes_of = inputs.canvas.grid(len(shown), 4, 3.1, 2.7)
+    across = inputs.canvas.columns(len(shown), 4)
     dots, cut = [pd.DataFrame(columns=["proportion", "loss"])], []
     for at, (axes, response) in enumerate(zip(axes_of, shown, strict=True)):
         own, line = own_domain(response), lines[lines["response"] == response]
@@ -116,16 +117,17 @@ def draw(
         whose = "whole" if response == WHOLE else response.removeprefix("loss_")
         axes.set_title(_figure.literal(whose, NAME))
         axes.set_xlim(-0.02, max(float(runs.to_numpy().max()) * 1.03, 0.05))
-        if at % 4 == 0:
+        if at % across == 0:
             axes.set_ylabel(inputs.label("loss"))
-        if at >= len(axes_of) - 4:
+        if at >= len(axes_of) - across:
             axes.set_xlabel("Proportion of a domain")
     title = f"{name}: one domain of the mixture grows, the others keep their mean shares"
     _figure.head(figure, title, _handles(colours, ranked, [own_domain(r) for r in shown]))
-    _figure.print_small(figure, inputs, group)
+    drawn = pd.concat([lines.assign(what="law"), *dots[1:]], ignore_index=True)
+    _figure.print_small(figure, inputs, drawn, group)
     if note := _words(shown, ordered, responses, cut):
         _figure.print_note(figure, inputs, note)
-    return figure, pd.concat([lines.assign(what="law"), *dots[1:]], ignore_index=True)
+    return figure, drawn
 
 
 def own_domain(response: str) -> str:

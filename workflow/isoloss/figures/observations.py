@@ -70,9 +70,10 @@ def draw(inputs: _figure.Inputs, quantity: str, variable: str):
         [], [], color=_figure.GREY, label=f"geometric mean of the runs of one {variable}"
     )
     _figure.head(figure, f"{facts['title']} of trained models{shown}", [handle])
-    _figure.print_small(figure, inputs)
     columns = ["run_id", "part", "quantity", "value", *COLUMNS.values()]
-    return figure, pd.concat(drawn, ignore_index=True)[columns]
+    table = pd.concat(drawn, ignore_index=True)[columns]
+    _figure.print_small(figure, inputs, table)
+    return figure, table
 
 
 def _shown(table: pd.DataFrame, quantity: str) -> tuple[pd.DataFrame, dict[str, str]]:

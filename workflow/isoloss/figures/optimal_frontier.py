@@ -84,7 +84,7 @@ def draw(inputs: _figure.Inputs, group: str, reach: float):
         title += f"; no optimum: {', '.join(map(_figure.literal, lost.index[lost]))}"
     bands = frontiers.groupby("law")["N_low"].apply(lambda low: low.notna().any())
     _figure.head(figure, title, _handles(colours, bands, first.level, bool(cuts)))
-    _figure.print_small(figure, inputs, group)
+    _figure.print_small(figure, inputs, frontiers, group)
     if cuts:
         _figure.print_note(figure, inputs, _words(cuts))
     return figure, frontiers

@@ -48,8 +48,8 @@ def draw(inputs: _figure.Inputs, group: str):
         most = max(most, lines)
         axes.set_xlabel(inputs.label("predicted"))
     panels[0].set_ylabel(inputs.label("observed"))
-    _figure.print_small(figure, inputs, group)
-    if inputs.canvas.given is None:  # the panels stay square
+    _figure.print_small(figure, inputs, every, group)
+    if inputs.canvas.given is None and not inputs.in_paper:  # the panels stay square
         under = figure.get_supxlabel().count("\n")
         figure.set_figheight(5.3 + LINE / 72 * most + 0.14 * max(0, under - 1))
     return figure, every.drop(columns="response")

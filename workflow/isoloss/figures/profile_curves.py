@@ -48,14 +48,14 @@ def draw(inputs: _figure.Inputs, group: str, response: str):
         ends = dict(zip(("replicates_low", "replicates_high"), drawn, strict=True))
         rows = {**params.loc[term.name, ["estimate", "ci_low", "ci_high"]], **ends}
         marks += [{"term": term.name, "what": k, "value": float(v)} for k, v in rows.items()]
-    for axes in panels[::3]:
+    for axes in panels[:: inputs.canvas.columns(len(terms), 3)]:
         axes.set_ylabel("Misfit above the best fit")
     method = params.loc[[t.name for _, t in terms], "ci_method"].mode()[0]
     percent = f"{fit.level * 100:g} %"
     handles = _handles(percent, method, bootstrapped)
     loss = f" of {_figure.literal(response)}" if len(fit.responses) > 1 else ""
     _figure.head(figure, f"Profiles{loss} of {name}: {_figure.formula(fit)}", handles)
-    _figure.print_small(figure, inputs, group, response)
+    _figure.print_small(figure, inputs, None, group, response)
     _figure.print_note(figure, inputs, _words(percent, method, bootstrapped))
     along = profiles.drop(columns=["group", "response"]).assign(what="profile")
     return figure, pd.concat([along, pd.DataFrame(marks)], ignore_index=True)

@@ -108,8 +108,9 @@ def draw(inputs: _figure.Inputs, variable: str, seed: int, w1: float, w2: float,
         axes.set_xlabel(_x_label(inputs, variable) if line != "core" else _label(inputs, "ideal"))
     handles = _handles(seed, len(seeds), w1, w2)
     _figure.head(figure, f"{TITLE.replace('size', variable)}, {part} of the hidden units", handles)
-    _figure.print_small(figure, inputs)
-    return figure, _table(seeds, shown, seed, variable)
+    drawn = _table(seeds, shown, seed, variable)
+    _figure.print_small(figure, inputs, drawn)
+    return figure, drawn
 
 
 def _measured(inputs: _figure.Inputs, x: str, part: str) -> pd.DataFrame:

@@ -154,6 +154,7 @@ class Canvas:
             bars are not among them.
         formulas: texts that hold formulas.
         notes: the small print.
+        lowest: inches of the height of a panel in a paper, at least; None for what all have.
     """
 
     def __init__(self, given=None, make=None, paper: float | None = None):
@@ -163,6 +164,7 @@ class Canvas:
         self.panels = np.empty(0, dtype=object)
         self.formulas: set[str] = set()
         self.notes: list[str] = []
+        self.lowest: float | None = None
         self._make = make
 
     def new(self, width=6.4, height=4.6, columns: int = 1, listed: bool = False, **settings):
@@ -194,6 +196,22 @@ class Canvas:
         across, size = self._sizes(count, columns, width, height, 0)
         figure = self._figure(*size)
         self.panels = self._cells(figure, -(-count // across), across, count)
+        return figure, self.panels
+
+    def matrix(self, size: int, width: float = 1.75, height: float = 1.55, least: float = 0.55):
+        """A figure of `size` rows of as many panels, inches each, and their Axes, row by row.
+
+        Raises:
+            IsolossError: a paper has less than `least` inches for a panel.
+        """
+        if self.paper is not None and self.paper < least * size:
+            reason = f"{self.paper:g} inches are too few for {size} panels beside each other"
+            remedy = f"at least {least * size:.3g}, or show fewer"
+            raise IsolossError(Problem("width", reason, remedy))
+        self.lowest = least
+        whole = (self.paper, self.paper) if self.paper else (width * size, height * size + 0.9)
+        figure = self._figure(*whole)
+        self.panels = self._cells(figure, size, size, size * size)
         return figure, self.panels
 
     def stacked(self, count: int, columns: int, width: float = 3.4, height: float = 2.9):

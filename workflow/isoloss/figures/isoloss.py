@@ -27,7 +27,10 @@ OPTIONS = {
 }
 
 LEVELS = 14  # contours at most; at least 5
-AREA, LARGEST = 30.0, 400.0  # square points of the mark of one run, and of the most runs
+RIM = 0.06  # of a panel, where labels of contours would be cut off
+TEXT = (0.09, 0.055)  # of a panel, that a label takes in width and height
+AREA, LARGEST = 30.0, 200.0  # square points of the mark of one run, and of the most runs
+Ends = tuple[float, float]
 
 problems = _figure.group_problems
 
@@ -54,12 +57,12 @@ def draw(inputs: _figure.Inputs, group: str, reach: float):
     colour = ScalarMappable(norm, colormaps[_figure.SEQUENTIAL + "_r"])
     levels, form = contour_levels(float(loss.min()), max(runs["loss"].max(), loss.min() * 1.1))
     lines = axes.contour(n, d, loss, levels=levels, colors=_figure.GREY, linewidths=0.7)
-    axes.clabel(lines, fmt=form, fontsize=7.5, inline_spacing=2)
     shared = spots(runs)
     _draw_spots(axes, shared, colour)
     _draw_frontier(axes, frontier, runs["n_flops_6nd"].max(), fit.level)
     _figure.log_axis(axes.xaxis, low_n, high_n, form=units.count)
     _figure.log_axis(axes.yaxis, low_d, high_d, form=units.count)
+    _label(axes, lines, form, (low_n, high_n), (low_d, high_d))
     figure.colorbar(colour, ax=axes, label=inputs.label("loss"), pad=0.02)
     below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.1)}
     handles, _ = axes.get_legend_handles_labels()
@@ -123,6 +126,24 @@ def spots(runs: pd.DataFrame) -> pd.DataFrame:
         .agg(**named)
         .reset_index(level=0)
     )
+
+
+def _label(axes, lines, form: str, across: Ends, up: Ends) -> None:
+    """Write the level on each contour, at its last place that is well inside the panel.
+
+    Where contours are closer than the text is high, one of them stays without.
+    """
+    places, last = [], np.array([np.inf, np.inf])
+    for path in lines.get_paths():
+        x = np.log(path.vertices[:, 0] / across[0]) / np.log(across[1] / across[0])
+        y = np.log(path.vertices[:, 1] / up[0]) / np.log(up[1] / up[0])
+        inside = np.flatnonzero((np.minimum(x, y) > RIM) & (np.maximum(x, y) < 1 - RIM))
+        if len(inside):
+            at = inside[np.argmax(x[inside] - y[inside])]
+            if (np.abs([x[at], y[at]] - last) > TEXT).any():
+                places.append(path.vertices[at])
+                last = np.array([x[at], y[at]])
+    axes.clabel(lines, fmt=form, fontsize=7.5, inline_spacing=2, manual=places)
 
 
 def _area(n_runs, most: int):

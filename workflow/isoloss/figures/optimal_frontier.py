@@ -159,7 +159,7 @@ def _handles(colours: Mapping[str, str], bands: pd.Series, level: float, cut: bo
         label, look = _figure.literal(name), {}
         if bands[name]:
             label += f", {level * 100:g} % interval"
-            band = Stroke(linewidth=8, foreground=colour, alpha=BAND, capstyle="butt")
+            band = Stroke(linewidth=6, foreground=colour, alpha=BAND, capstyle="butt")
             look = {"path_effects": [band, Normal()]}
         handles.append(Line2D([], [], color=colour, linewidth=1.8, label=label, **look))
     look = {"color": _figure.GREY, "linewidth": 1.8, "linestyle": ":"}

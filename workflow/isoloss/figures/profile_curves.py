@@ -93,7 +93,8 @@ def _panel(
     axes.set_ylim(-0.04 * TOP * limit, TOP * limit)
     axes.set_xlabel(inputs.named(term.symbol, term.unit), **_figure.FORMULA)
     interval = units.interval(*ends, units.count) if np.isfinite(ends).any() else "no interval"
-    title = f"{inputs.named(term.symbol)} = {units.count(param['estimate'], 4)} {interval}"
+    line = "\n" if inputs.in_paper else " "
+    title = f"{inputs.named(term.symbol)} = {units.count(param['estimate'], 4)}{line}{interval}"
     axes.set_title(title, size=10, **_figure.FORMULA)
     return bool(apart)
 

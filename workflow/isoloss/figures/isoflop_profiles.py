@@ -121,9 +121,7 @@ def _profile(fit: Fit, group: str, runs: pd.DataFrame, level: float) -> _Profile
     return _Profile(level, bool(near["held_out"].all()), line, _optimum(fit, group, near, level))
 
 
-def _along(
-    fit: Fit, group: str, near: pd.DataFrame, level: float, n: np.ndarray
-) -> pd.DataFrame:
+def _along(fit: Fit, group: str, near: pd.DataFrame, level: float, n: np.ndarray) -> pd.DataFrame:
     """The law at sizes of a budget: `n_params` and `loss`.
 
     Where C is not 6 N D, the data D of a size is what leaves C, by the runs of the budget: ln C
@@ -140,9 +138,7 @@ def _ratio(near: pd.DataFrame, n: np.ndarray) -> np.ndarray:
     return np.exp(np.interp(np.log(n), means.index, means))
 
 
-def _optimum(
-    fit: Fit, group: str, near: pd.DataFrame, level: float
-) -> tuple[float, float] | None:
+def _optimum(fit: Fit, group: str, near: pd.DataFrame, level: float) -> tuple[float, float] | None:
     """N and loss of the best division of a budget, by the table's own C; None if there is none.
 
     Of a law in N and D, which divides 6 N D, it is the least of the law along the budget where C

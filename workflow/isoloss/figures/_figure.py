@@ -110,6 +110,7 @@ STYLES = ("screen", "paper")
 WIDTH = 3.25  # inches of a figure for a paper where none are said: a column
 NARROWEST, WIDEST = 2.0, 20.0  # inches of a figure for a paper
 PANEL = 1.45  # inches of a panel in a paper, at least
+SHRUNK = 0.35  # of its width on a screen, which a panel in a paper has at least
 FORMULA = {"gid": "formula"}  # of a label that holds one, as `Inputs.named` makes them
 LETTERS = 11.5  # of a title on an inch
 STATUSES = ("dropped", "diverged", "failed")  # of runs that are not shown
@@ -171,7 +172,8 @@ class Canvas:
         """A figure, inches, and the Axes of its one row; in a paper of as many rows as it takes.
 
         Args:
-            width, height: of the figure on a screen, inches.
+            width: of the figure on a screen, inches.
+            height: of the figure on a screen, inches.
             columns: panels.
             listed: whether the height is that of a list of rows, which a paper needs as well.
             settings: of `Figure.subplots`.
@@ -179,7 +181,7 @@ class Canvas:
         if self.given is not None and columns == 1:
             figure, self.panels = self.given.figure, np.array([self.given], dtype=object)
             return figure, self.panels
-        across = columns if self.paper is None else self._across(columns)
+        across = columns if self.paper is None else self._across(columns, width / columns)
         if across < columns:
             settings.pop("width_ratios", None)
         rows = -(-columns // across)
@@ -191,9 +193,14 @@ class Canvas:
         self.panels = self._cells(figure, rows, across, columns, **settings)
         return figure, self.panels
 
-    def grid(self, count: int, columns: int, width: float = 3.4, height: float = 2.9):
-        """A figure of several panels, inches each, row by row, and their Axes."""
-        across, size = self._sizes(count, columns, width, height, 0)
+    def grid(
+        self, count: int, columns: int, width: float = 3.4, height: float = 2.9, fixed: bool = False
+    ):
+        """A figure of several panels, inches each, row by row, and their Axes.
+
+        A paper has as many panels in a row as have room, or all `columns` if they are `fixed`.
+        """
+        across, size = self._sizes(count, columns, width, height, 0, fixed)
         figure = self._figure(*size)
         self.panels = self._cells(figure, -(-count // across), across, count)
         return figure, self.panels
@@ -216,7 +223,7 @@ class Canvas:
 
     def stacked(self, count: int, columns: int, width: float = 3.4, height: float = 2.9):
         """As `grid`, and one panel more, over the whole width, below the others."""
-        across, size = self._sizes(count, columns, width, height, 1)
+        across, size = self._sizes(count, columns, width, height, 1, False)
         rows = -(-count // across)
         figure = self._figure(*size)
         cells = figure.add_gridspec(rows + 1, across)
@@ -224,9 +231,9 @@ class Canvas:
         self.panels = np.array([*panels, figure.add_subplot(cells[rows, :])], dtype=object)
         return figure, self.panels
 
-    def columns(self, count: int, columns: int) -> int:
+    def columns(self, count: int, columns: int, width: float = 3.4) -> int:
         """How many of `count` panels stand in a row of `grid`, if a screen has `columns`."""
-        return self._sizes(count, columns, 1.0, 1.0, 0)[0]
+        return self._sizes(count, columns, width, width, 0, False)[0]
 
     def width(self, figure) -> float:
         """Inches that a title or note may take: of the Axes that were given, or of the figure."""
@@ -234,19 +241,20 @@ class Canvas:
             return figure.get_figwidth()
         return self.given.get_window_extent().width / figure.dpi
 
-    def _sizes(self, count: int, columns: int, width: float, height: float, more: int):
+    def _sizes(self, count: int, columns: int, width: float, height: float, more: int, fixed: bool):
         """Panels in a row, and (width, height) of the figure, for `more` rows beside the grid's."""
         columns = min(columns, count)
         if self.paper is None:
             return columns, (width * columns, height * (-(-count // columns) + more) + 0.9)
-        across = min(columns, self._across(count))
-        lone = 0.72 if count == 1 else height / width
-        tall = max(self.paper / across * lone, 0.8 * PANEL)
+        across = columns if fixed else min(columns, self._across(count, width))
+        shape = min(height / width, 0.72) if across == 1 else height / width
+        tall = self.paper / across * shape
+        tall = tall if fixed else max(tall, 0.8 * PANEL)
         return across, (self.paper, tall * (-(-count // across) + more))
 
-    def _across(self, count: int) -> int:
-        """How many of `count` panels have room beside each other in a paper."""
-        return min(count, max(1, int(self.paper / PANEL)))
+    def _across(self, count: int, width: float) -> int:
+        """How many of `count` panels, inches wide on a screen, have room in a row of a paper."""
+        return min(count, max(1, int(self.paper / max(PANEL, SHRUNK * width))))
 
     @staticmethod
     def _cells(figure, rows: int, columns: int, count: int, **settings) -> np.ndarray:
@@ -283,10 +291,15 @@ def canvas_of(style: str, width: float | None = None, **where) -> Canvas:
     if style == "screen" and width is not None:
         reason, remedy = "a figure for a screen has its own", "add `style: paper`, or leave it out"
         raise IsolossError(Problem("width", reason, remedy))
+    check_width(width)
+    return Canvas(paper=None if style == "screen" else width or WIDTH, **where)
+
+
+def check_width(width: float | None) -> None:
+    """Refuse a width that no figure of a paper has, inches; None is right."""
     if width is not None and not NARROWEST <= width <= WIDEST:
         remedy = f"needs inches, {NARROWEST:g} to {WIDEST:g}"
         raise IsolossError(Problem("width", f"found {width:g}", remedy))
-    return Canvas(paper=None if style == "screen" else width or WIDTH, **where)
 
 
 def style_of(style: str) -> dict:
@@ -481,10 +494,10 @@ def wrapped(title: str, inches: float) -> str:
 
 
 def powers(value: float, digits: int = 3) -> str:
-    """A number as a power of ten in a formula.
+    r"""A number as a power of ten in a formula.
 
     >>> powers(1e21), powers(5.76e23)
-    ('$10^{21}$', '$5.76{\\\\times}10^{23}$')
+    ('$10^{21}$', '$5.76{\\times}10^{23}$')
     """
     text = units.power(value, digits)
     mantissa, e, exponent = text.partition("e")

@@ -6,6 +6,7 @@ over and under a figure on a screen is its caption, which a paper has in its own
 
 from __future__ import annotations
 
+import itertools
 import textwrap
 import warnings
 
@@ -163,7 +164,7 @@ def _folded(text, room: float, side: str = "width") -> str:
 def _settle(figure, canvas: _figure.Canvas) -> None:
     """Find places, and fit the numbers at ticks, labels and titles to them, until all are apart."""
     for _ in range(ROUNDS):
-        changes = [not _placed(figure), _grow(figure, canvas), _fold_labels_of_figure(figure)]
+        changes = [not _placed(figure), _grow(figure, canvas), _fold_common(figure, canvas)]
         for axes in figure.axes:
             if axes.get_visible():
                 changes += [_spread(axes.xaxis, "width"), _spread(axes.yaxis, "height")]
@@ -197,8 +198,11 @@ def _grow(figure, canvas: _figure.Canvas) -> bool:
     return True
 
 
-def _fold_labels_of_figure(figure) -> bool:
-    """Fold the labels of all panels that are longer than the figure; whether one was."""
+def _fold_common(figure, canvas: _figure.Canvas) -> bool:
+    """Fold the common labels of all panels that are longer than these; whether one was."""
+    boxes = np.array([axes.get_window_extent().extents for axes in canvas.panels])
+    extent = boxes[:, 2:].max(axis=0) - boxes[:, :2].min(axis=0)
+    room = dict(zip(("width", "height"), extent / figure.dpi, strict=True))
     changed = False
     for words, place, side in (
         (figure.get_supxlabel(), figure.supxlabel, "width"),
@@ -206,7 +210,7 @@ def _fold_labels_of_figure(figure) -> bool:
     ):
         if words:
             label = place(words)
-            folded = _folded(label, getattr(figure.bbox, side) / figure.dpi, side)
+            folded = _folded(label, room[side], side)
             label.set_text(folded)
             changed = changed or folded != words
     return changed
@@ -215,7 +219,7 @@ def _fold_labels_of_figure(figure) -> bool:
 def _fold(label, axes, side: str) -> bool:
     """Fold the label of an axis that is longer than the panel; whether it was."""
     room = getattr(axes.get_window_extent(), side) / axes.get_figure().dpi
-    folded = _folded(label, 1.1 * room, side)
+    folded = _folded(label, room, side)
     changed = folded != label.get_text()
     label.set_text(folded)
     return changed
@@ -223,15 +227,16 @@ def _fold(label, axes, side: str) -> bool:
 
 def _fold_titles(axes) -> bool:
     """Fold the title of a panel that is wider than the panel; whether it was."""
+    from matplotlib.text import Text
+
     room = axes.get_window_extent().width / axes.get_figure().dpi
+    words = {axes.get_title(loc) for loc in TITLES} - {""}
+    titles = [t for t in axes.get_children() if isinstance(t, Text) and t.get_text() in words]
     changed = False
-    for loc in TITLES:
-        if not (words := axes.get_title(loc)):
-            continue
-        probe = axes.set_title(words, loc=loc)
-        folded = _folded(probe, room)
-        changed = changed or folded != words
-        probe.set_text(folded)
+    for title in titles:
+        folded = _folded(title, room)
+        changed = changed or folded != title.get_text()
+        title.set_text(folded)
     return changed
 
 
@@ -249,7 +254,7 @@ def _spread(axis, side: str) -> bool:
 
     def crowded(step: int) -> bool:
         kept = sorted(ends[::step])
-        return any(b[0] - a[1] < gap for a, b in zip(kept, kept[1:], strict=False))
+        return any(b[0] - a[1] < gap for a, b in itertools.pairwise(kept))
 
     if len(labels) < 2 or not crowded(1):
         return False

@@ -28,6 +28,7 @@ WORDS = {
     "option",
     "bounds",
     "shared",
+    "baseline",
     "keep",
     "scale",
     "best_of",
@@ -372,7 +373,11 @@ def _add_decisions(law: _Parser, group) -> None:
         type=float,
         default=[],
         metavar="C",
-        help="budgets to divide, FLOP (1, 10 and 100 times the largest run)",
+        help="budgets to decide about, FLOP: their division or loss, and the gains of groups (1, "
+        "10 and 100 times the largest run)",
+    )
+    group.add_argument(
+        "--baseline", metavar="GROUP", help="group that the others are compared with (the first)"
     )
     law.forms["--flops"] = command_words.is_number
 
@@ -810,6 +815,7 @@ def _law(given: argparse.Namespace) -> None:
         loss_unit=given.loss_unit,
         response=given.response,
         progress=steps,
+        baseline=given.baseline,
         **settings,
     )
     steps.close()
@@ -820,7 +826,11 @@ def _law(given: argparse.Namespace) -> None:
     finally:  # the fit is printed even if it cannot be saved
         say(quick_fit.json(files) if given.json else quick_fit.text)
     if not given.json:
-        say(f"figure: {out / 'law.png'}; law.py, explain.md, params.tex and tables beside it")
+        figures = [visible(file) for file in files if file.suffix == ".png"]
+        title = "figures" if len(figures) > 1 else "figure"
+        it = "them" if len(figures) > 1 else "it"
+        texts = "law.py, explain.md, params.tex and tables"
+        say(f"{title}: {', '.join(figures)}; {texts} beside {it}")
 
 
 def _settings_of_law(given: argparse.Namespace) -> dict[str, Any]:

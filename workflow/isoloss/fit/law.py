@@ -10,14 +10,14 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from isoloss.core import registry, tables
-from isoloss.core.problems import IsolossError, Problem, nearest
+from isoloss.core.problems import IsolossError
 from isoloss.core.units import NATS
 from isoloss.fit.holdout import folds
 from isoloss.fit.outcome import tables_of
 from isoloss.fit.prepare import FittedRuns, divided, selected
 from isoloss.fit.replicate import Draw, clusters_of, drawn
 from isoloss.fit.settings import Progress, Settings, settings_of
-from isoloss.fit.shared import SharedOptimum
+from isoloss.fit.shared import SharedOptimum, alone_problems, shared_problems
 from isoloss.fit.solution import Replicates, Solution, join_replicates
 from isoloss.fitted import OF_RUN, Fit
 from isoloss.fitted.names import RESPONSE
@@ -194,21 +194,10 @@ def _solved(ready: Sequence[FittedRuns], settings: Settings) -> Iterator[Solved]
 def _solved_together(ready: Sequence[FittedRuns], settings: Settings) -> Iterator[Solved]:
     """The same where groups share parameters: all of them are one search."""
     law = ready[0].law
-    names = tuple(term.name for term in law.terms)
-    wrong = [
-        Problem(f"shared {name}", "no such parameter", nearest(name, names))
-        for name in settings.shared
-        if name not in names
-    ]
-    if law.recipe:
-        what = "it has a recipe of its own"
-        wrong.append(Problem(f"shared, {settings.place}", what, "leave it out"))
-    holdout = settings.holdout
-    rule = holdout.get("rule") if isinstance(holdout, Mapping) else holdout
-    if settings.profiles or rule not in (None, "none", "largest_compute"):
-        do = "use interval bootstrap, and the hold-out largest_compute"
-        wrong.append(Problem("shared", "neither profiles nor folds are made of it", do))
-    wrong += _undrawn(ready, settings)
+    wrong = shared_problems(law, settings.shared, settings.profiles, settings.holdout, "shared")
+    if settings.interval == "bootstrap" and settings.bootstrap:
+        counts = {runs.group: clusters_of(runs.fitted, settings)[1] for runs in ready}
+        wrong += alone_problems(counts, str(settings.cluster), "cluster")
     if wrong:
         raise IsolossError(*wrong)
     groups = [(runs.data, runs.loss, runs.weight) for runs in ready]
@@ -220,18 +209,6 @@ def _solved_together(ready: Sequence[FittedRuns], settings: Settings) -> Iterato
     blocks = [whole.replicates(*_beside(sides)) for sides in zip(*draws, strict=True)]
     for runs, fit, own in zip(ready, whole.fits, zip(*blocks, strict=True), strict=True):
         yield runs, fit, join_replicates(own)
-
-
-def _undrawn(ready: Sequence[FittedRuns], settings: Settings) -> list[Problem]:
-    """Groups that are one cluster: they cannot be drawn, and what is shared depends on them."""
-    if settings.interval != "bootstrap" or not settings.bootstrap:
-        return []
-    alone = [runs.group for runs in ready if clusters_of(runs.fitted, settings)[1] == 1]
-    if not alone:
-        return []
-    what = f"all runs of {', '.join(map(repr, alone))} are one cluster, and groups share parameters"
-    do = "name another column, select the other groups with `where`, or ask for bootstrap 0"
-    return [Problem(f"cluster {settings.cluster}", what, do)]
 
 
 def _beside(sides: Sequence[Draw]) -> Draw:

@@ -5,14 +5,21 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from isoloss.fitted.facts import Allocation, BestMixture, OneFit, Record, RunCounts
-from isoloss.quickfit.report import Meaning
+from isoloss.fitted.facts import (
+    Allocation,
+    BestMixture,
+    BudgetLoss,
+    OneFit,
+    Record,
+    RunCounts,
+)
+from isoloss.quickfit.report import Decisions, Meaning
 
 FORMAT = 1  # of the JSON object: it grows by one where a key changes its meaning or goes
 
@@ -26,7 +33,7 @@ class Answer:
         counts: of its runs.
         facts: about the fit of all runs.
         held: about the fit without the runs of most compute, if there is one.
-        budgets: group and division of a budget.
+        decisions: what follows for budgets; of a law in sizes.
         best_mixtures: one a group, of a law of mixtures.
         not_fitted: losses without a fit, and why.
     """
@@ -35,7 +42,7 @@ class Answer:
     counts: RunCounts
     facts: Record
     held: Record | None = None
-    budgets: Sequence[tuple[str, Allocation]] = ()
+    decisions: Decisions = field(default_factory=Decisions)
     best_mixtures: Sequence[BestMixture] = ()
     not_fitted: Sequence[str] = ()
 
@@ -64,12 +71,19 @@ def as_json(answer: Answer, files: Sequence[Path] = ()) -> str:
         "runs": asdict(answer.counts),
         "fits": [_of_fit(one) for one in facts.fits],
         "held_out": [_held_out(one) for one in answer.held.fits] if answer.held else [],
-        "budgets": [{"group": group, **asdict(one)} for group, one in answer.budgets],
+        "budgets": _by_group(answer.decisions.allocations),
+        "losses": _by_group(answer.decisions.losses),
+        "gains": [{**asdict(one), "needed": asdict(one.needed)} for one in answer.decisions.gains],
         "best_mixtures": [asdict(one) for one in answer.best_mixtures],
         "not_fitted": list(answer.not_fitted),
         "files": [str(file) for file in files],
     }
     return json.dumps(_plain(shown), indent=2, allow_nan=False)  # ASCII: any terminal shows it
+
+
+def _by_group(decided: Mapping[str, Sequence[Allocation | BudgetLoss]]) -> list[dict[str, Any]]:
+    """What is said of the budgets of every group, one after the other."""
+    return [{"group": group, **asdict(one)} for group, ones in decided.items() for one in ones]
 
 
 def _of_fit(one: OneFit) -> dict[str, Any]:

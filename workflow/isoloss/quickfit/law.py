@@ -233,6 +233,9 @@ def runs_of(
     parsed = rows(opened)
     own = named(parsed.rows, opened.label)
     raw, meaning = _read_columns(own, opened.label, law, given, options, rules.response)
+    if meaning.mixture and rules.best_of:
+        reason = "runs of mixtures have a loss a domain, and none of them is the loss of the run"
+        raise IsolossError(Problem(f"{opened.label}, best_of", reason, "leave it out"))
     reading = _read_runs(own, raw, meaning, rules)
     notes = (*parsed.notes, *meaning.notes, *reading.notes)
     return reading.runs, replace(meaning, notes=notes)

@@ -152,11 +152,11 @@ def _overview(program: str) -> str:
         ],
         "Make a study of such a table, with every table and figure, to edit and keep:": [
             "init runs.csv --out study.yaml",
-            "check study.yaml",
+            "run study.yaml",
         ],
         "Train a sweep of small models, and fit laws to it (minutes on a laptop):": [
             "init --sweep --out sweep.yaml",
-            "check sweep.yaml",
+            "run sweep.yaml",
         ],
     }
     lines = ["isoloss: a laboratory for neural scaling laws", ""]
@@ -290,7 +290,9 @@ def _add_table_of_law(law: _Parser, group) -> None:
         "fit the rows that a filter keeps, such as 'loss < 3.5' (docs/filters.md)",
     )  # fmt: skip
     group.add_argument(
-        "--best-of", metavar="N,D", help="fit the run of least loss of each N and D (or columns)"
+        "--best-of",
+        metavar="N,D",
+        help="fit the run of least loss of each N and D, or other columns",
     )
     group.add_argument(
         "--loss-unit",
@@ -788,7 +790,7 @@ def _stage(given: argparse.Namespace) -> None:
 
 
 def _law(given: argparse.Namespace) -> None:
-    from isoloss.core import sources
+    from isoloss.core import progress, sources
     from isoloss.quickfit import law
 
     out = given.out
@@ -800,6 +802,7 @@ def _law(given: argparse.Namespace) -> None:
     limits = {"max_seconds": given.max_seconds, "max_mib": given.max_mib}
     limits = sources.Limits(**{key: value for key, value in limits.items() if value is not None})
     table = sources.open_source(given.table, limits)
+    steps = progress.Steps("fits and folds")
     quick_fit = law.law_of_table(
         table,
         given.law,
@@ -811,9 +814,11 @@ def _law(given: argparse.Namespace) -> None:
         scale=_pairs(given.scale, "--scale"),
         loss_unit=given.loss_unit,
         response=given.response,
+        progress=steps,
         baseline=given.baseline,
         **settings,
     )
+    steps.close()
     out = out or Path(f"{table.address.stem}-law")
     files = []
     try:
@@ -907,9 +912,9 @@ def _init(given: argparse.Namespace) -> None:
     of_table = {"--columns": given.columns, "--law": given.law}
     for option, value in (of_table if given.sweep else of_sweep).items():
         if value:
-            other = "--sweep" if given.sweep else "a TABLE"
-            reason = f"it says nothing of a study for {other}"
-            raise IsolossError(Problem(f"{option} and {other}", reason, f"leave {option} out"))
+            other, about = ("--sweep", "a table") if given.sweep else ("TABLE", "a sweep")
+            reason = f"{option} is about {about}"
+            raise IsolossError(Problem(f"{option} and {other}", reason, "leave one of the two out"))
 
     from isoloss.quickfit import init
 
@@ -920,7 +925,7 @@ def _init(given: argparse.Namespace) -> None:
     else:
         columns = _pairs(given.columns, "--columns")
         init.study_of_table(given.out, given.table, columns, given.law)
-    say(f"{given.out}: a study, nothing wrong; run it: snakemake --configfile {given.out}")
+    say(f"{given.out}: a study, nothing wrong; run it: {init.run_command(given.out)}")
 
 
 def _run(given: argparse.Namespace) -> None:

@@ -194,7 +194,8 @@ def _named(name: str, options: Mapping[str, Option]) -> Option | None:
 
 def _is_option(word: str) -> bool:
     """Whether a word is an option: it begins with a dash and is neither a number nor a text."""
-    return word.startswith("-") and word != "-" and not _NEGATIVE.match(word) and " " not in word
+    name = word.partition("=")[0]
+    return name.startswith("-") and name != "-" and not _NEGATIVE.match(name) and " " not in name
 
 
 def _written(given: _Given) -> list[str]:

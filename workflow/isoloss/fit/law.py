@@ -12,10 +12,11 @@ from threadpoolctl import threadpool_limits
 from isoloss.core import registry, tables
 from isoloss.core.problems import IsolossError
 from isoloss.core.units import NATS
+from isoloss.fit.holdout import folds
 from isoloss.fit.outcome import tables_of
 from isoloss.fit.prepare import FittedRuns, divided, selected
 from isoloss.fit.replicate import Draw, clusters_of, drawn
-from isoloss.fit.settings import Settings, settings_of
+from isoloss.fit.settings import Progress, Settings, settings_of
 from isoloss.fit.shared import SharedOptimum, alone_problems, shared_problems
 from isoloss.fit.solution import Replicates, Solution, join_replicates
 from isoloss.fitted import OF_RUN, Fit
@@ -49,6 +50,7 @@ def fit_law(
     seed: int = 0,
     loss_unit: str | None = None,
     response: str | None = None,
+    progress: Progress | None = None,
 ) -> Fit:
     """Fit a law to the finished runs of a table, one fit a group (a domain, for mixture laws).
 
@@ -80,6 +82,7 @@ def fit_law(
             (`runs.attrs["loss_unit"]`), or else nats/token. Of another response its unit, or 1.
         response: another column of numbers that is fitted in place of the loss, such as llc_mean;
             runs without a value are left out. A law of mixtures or of a frontier has none.
+        progress: is told how many fits and folds there are, and of each that is done.
 
     Returns:
         The fit; `summary.status` says whether to believe it.
@@ -127,6 +130,7 @@ def fit_law(
         seed=seed,
         loss_unit=loss_unit,
         response=response,
+        progress=progress,
     )
     return fit_by(runs, settings, where, group)
 
@@ -159,9 +163,13 @@ def _fit(runs: pd.DataFrame, settings: Settings) -> Fit:
     mixture = registry.of_mixtures(settings.card)
     division = divided(runs, settings, mixture)
     pieces: dict[str, list[pd.DataFrame]] = {}
+    if settings.progress is not None:
+        of_one = len(folds(division.runs[0].usable, settings.holdout, settings.seed))
+        settings.progress.expect(len(division.runs) * (1 + of_one))
     for solved in _solved(division.runs, settings):
         for name, table in tables_of(*solved, settings).items():
             pieces.setdefault(name, []).append(table)
+        settings.step()
     joined = {name: pd.concat(parts, ignore_index=True) for name, parts in pieces.items()}
     joined |= {"best_mixture": tables.empty("best_mixture"), "points": division.usable}
     facts = {"card": settings.card, "options": settings.options, "loss_unit": settings.loss_unit}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.sources import open_source
 from isoloss.quickfit import law as quickfit
 from isoloss.quickfit.report import Meaning
-from isoloss.study import check
+from isoloss.study import check, launch
 
 _FACTORS = (1, 10, 100)  # budgets over that of the largest run
 _UNFIT = re.compile(r"[^a-z0-9_-]+")
@@ -31,8 +32,8 @@ _SWEEP = """\
 # but the largest, and predicts that one. Minutes on a laptop.
 #
 #   python -m isoloss check {file}
-#   python -m isoloss sweep {file}        # how long it will take
-#   snakemake --configfile {file}
+#   python -m isoloss sweep {file}     # how long it will take
+#   {run}
 #
 # Every key, its unit and its default: docs/config.md. Results: results/{study}/, summary.md first.
 
@@ -83,7 +84,7 @@ _TABLE = """\
 # A law fitted to a table of runs: what `isoloss law` guessed, to be corrected and kept.
 #
 #   python -m isoloss check {file}
-#   snakemake --configfile {file}
+#   {run}
 #
 # Every key, its unit and its default: docs/config.md. Results: results/{study}/, summary.md first.
 
@@ -142,7 +143,8 @@ def study_of_table(
     sweep = _name(source.address.stem)
     text = _TABLE.format(
         head=_head(out),
-        file=out,
+        file=shlex.quote(str(out)),
+        run=run_command(out),
         study=sweep,
         sweep=sweep,
         table=_noted(f"    table: {_inline(written)}", "from where snakemake is started"),
@@ -182,7 +184,8 @@ def study_of_sweep(out: Path, dataset: str, options: Mapping[str, Any] | None = 
     }
     text = _SWEEP.format(
         head=_head(out),
-        file=out,
+        file=shlex.quote(str(out)),
+        run=run_command(out),
         study=_name(out.stem),
         dataset=dataset,
         options=f"    options: {_inline(options)}\n" if options else "",
@@ -195,7 +198,13 @@ def study_of_sweep(out: Path, dataset: str, options: Mapping[str, Any] | None = 
     _write(out, text)
 
 
+def run_command(study: Path) -> str:
+    """What a person types to run a study, here."""
+    return shlex.join(launch.again(str(study)))
+
+
 def _refuse_overwriting(out: Path) -> None:
+    """Refuse a file that is there, or whose folder is not."""
     if out.exists() or out.is_symlink():
         raise IsolossError(Problem(f"--out {out}", "the file is there", "name another file"))
     if not out.absolute().parent.is_dir():

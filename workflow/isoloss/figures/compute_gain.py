@@ -85,7 +85,7 @@ def draw(inputs: _figure.Inputs, baseline: str, budgets: list[float], reach: flo
     title = f"Compute-equivalent gain over {shown} by {_figure.literal(name)}"
     title += f"; L: loss of {shown} ({_figure.literal(inputs.loss_unit)})"
     _figure.head(figure, title, [*handles, *_signs(fit.level, table)])
-    _figure.print_note(figure, inputs, "; ".join([_figure.small_print(inputs), *cut]))
+    _figure.print_note(figure, inputs, "; ".join([_figure.small_print(inputs, table), *cut]))
     return figure, table
 
 
@@ -162,7 +162,8 @@ def _mark(axes, table: pd.DataFrame) -> None:
     for one in points.itertuples():
         axes.axvline(one.C, color=_figure.GREY, linewidth=0.7, linestyle="--", zorder=1)
         if np.isfinite(one.loss):
-            axes.text(one.C, 1.01, f"L = {one.loss:.3g}", ha="center", va="bottom", **place)
+            text = f"L = {one.loss:.3g} "
+            axes.text(one.C, 0.03, text, rotation=90, ha="right", va="bottom", **place)
 
 
 def _signs(level: float, table: pd.DataFrame):

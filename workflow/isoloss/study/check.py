@@ -389,6 +389,9 @@ class _Sections:
 
     def _check_figure(self, figure: Mapping[str, Any], place: str) -> None:
         """A figure's simulation, or its sweep, its fits, and what its card needs of them."""
+        if figure.get("width") is not None and figure["style"] == "screen":
+            reason, remedy = "a figure for a screen has its own", "add `style: paper`, or remove it"
+            self.problems.append(Problem(f"{place}.width", reason, remedy))
         if wrong := _of_what_problems(figure, place):
             self.problems += wrong
             return

@@ -181,6 +181,11 @@ def test_the_colours_of_replicates_are_in_the_legend(runs, fit):
         assert to_rgba(shown[label].get_color()) == tuple(shade)
 
 
+def test_a_paper_that_is_too_narrow_for_a_matrix_of_panels_is_told_the_least_width(fit):
+    with pytest.raises(IsolossError, match="2 inches are too few for 5 panels .* at least 2.75"):
+        fit.plot("bootstrap_pairs", style="paper", width=2.0)
+
+
 # Runs without a law
 
 
@@ -260,7 +265,7 @@ def test_the_own_domain_of_a_panel_is_in_the_legend_as_it_is_drawn(mixtures):
     for axes in of_domains:
         assert own.get_linewidth() in [line.get_linewidth() for line in axes.lines]
     colours = {line.get_color() for axes in of_domains for line in axes.lines}
-    assert colours == {_figure.COLOURS[0], _figure.GREY, mixture_response.PALE}
+    assert colours == {_figure.OKABE_ITO[0], _figure.GREY, mixture_response.PALE}
     assert own.get_color() in colours and "other domains" in entries(figure)
 
 

@@ -81,7 +81,8 @@ def draw(inputs: _figure.Inputs, reference: str):
     labels = [_figure.literal(v if k == "all" else f"{k}: {v}") for k, v in rows]
     names = sorted(set(effects["weighting"]))
     beside = _long(labels) + _long(map(_figure.literal, names))
-    figure, (axes,) = inputs.canvas.new(7.0 + 0.1 * beside, 1.6 + 0.34 * max(1, len(rows)))
+    tall = 0.5 + 0.2 * len(rows) if inputs.in_paper else 1.6 + 0.34 * len(rows)
+    figure, (axes,) = inputs.canvas.new(7.0 + 0.1 * beside, tall, listed=True)
     for w, weighting in enumerate(names):
         colour = _figure.COLOURS[w % len(_figure.COLOURS)]
         offset = (w - (len(names) - 1) / 2) * 0.3

@@ -112,7 +112,7 @@ def draw(inputs: _figure.Inputs, reference: str):
 def _words(effects: pd.DataFrame) -> str:
     """How many pairs of runs are drawn."""
     pairs = effects[["run_id", "run_id_reference"]].drop_duplicates()
-    return "1 pair of them" if len(pairs) == 1 else f"{len(pairs)} pairs of them"
+    return f"{len(pairs)} {'pair' if len(pairs) == 1 else 'pairs'} that differ in the weighting"
 
 
 def _long(labels: Iterable[str]) -> int:

@@ -387,11 +387,17 @@ def save(result: QuickFit, out: Path, width: float | None = None) -> list[Path]:
     facts = {"sweep": "table", "study": out.name, "token": "token"}
     facts["loss_unit"] = result.fit.loss_unit
     tables.write("runs", runs, out / "runs.parquet", facts)
-    fit = result.fit
-    of_plane = fit.allocates and fit.law.variables == ("N", "D")
-    card = "isoloss" if of_plane else "predicted_observed"
+    card = _figure_of(result.fit)
     options = registry.defaults("figure", card)
     style = "screen" if width is None else "paper"
     shown = [*files, out / "runs.parquet"]
     drawn = draw(card, options, shown, out / "law.png", style=style, width=width)
     return [*files, *drawn, *export_fit(result.fit, out)]
+
+
+def _figure_of(fit: Fit) -> str:
+    """The card of the figure that shows most of a fit."""
+    if fit.allocates and fit.law.variables == ("N", "D"):
+        return "isoloss"
+    of_curve = len(fit.law.variables) == 1 or fit.allocates
+    return "scaling_curve" if of_curve and fit.law.kind != "mixture" else "predicted_observed"

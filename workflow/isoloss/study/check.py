@@ -658,7 +658,7 @@ def _ability_problems(
         return []  # another check reports it
 
     response = fits[first].get("response")
-    if response is not None:
+    if response is not None and ability != "curve":
         reason = f"the figure is about the loss, and {first!r} is fitted to {response!r}"
         return [Problem(place, reason, "name a fit of the loss first")]
 
@@ -666,17 +666,18 @@ def _ability_problems(
         mixture = registry.of_mixtures(law)
         if mixture or ability == "mixture":
             return mixture and ability == "mixture"
-        return made_law(law, options).allocates
+        made = made_law(law, options)
+        return made.allocates or (ability == "curve" and len(made.variables) == 1)
 
     law = fits[first]["card"]
     if can(law, fits[first]["options"]):
         return []
     able = [name for name in registry.names("law") if can(name, registry.defaults("law", name))]
-    kind = (
-        "law of mixtures, and {!r} is not one"
-        if ability == "mixture"
-        else (f"law that can {ability}, and {{!r}} cannot")
-    )
+    kind = {
+        "mixture": "law of mixtures, and {!r} is not one",
+        "curve": "law in one variable, or one that can allocate, and {!r} is neither",
+        "allocate": "law that can allocate, and {!r} cannot",
+    }[ability]
     reason = f"the figure needs a {kind.format(law)}"
     return [Problem(place, reason, f"name a fit of {' or '.join(able)} first")]
 

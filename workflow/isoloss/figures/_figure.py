@@ -27,6 +27,7 @@ from isoloss.core.units import NATS
 from isoloss.fitted import Fit
 from isoloss.fitted.facts import OneFit, Record, RunCounts, count_runs, record, selection
 from isoloss.fitted.names import RESPONSE, equation
+from isoloss.fitted.ties import tied_symbols, with_ties
 
 # Okabe and Ito's colours, told apart with every common colour blindness.
 OKABE_ITO = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
@@ -154,6 +155,7 @@ class Canvas:
             bars are not among them.
         formulas: texts that hold formulas.
         notes: the small print.
+        lowest: inches of the height of a panel in a paper, at least; None for what all have.
     """
 
     def __init__(self, given=None, make=None, paper: float | None = None):
@@ -163,6 +165,7 @@ class Canvas:
         self.panels = np.empty(0, dtype=object)
         self.formulas: set[str] = set()
         self.notes: list[str] = []
+        self.lowest: float | None = None
         self._make = make
 
     def new(self, width=6.4, height=4.6, columns: int = 1, listed: bool = False, **settings):
@@ -200,6 +203,22 @@ class Canvas:
         across, size = self._sizes(count, columns, width, height, 0, fixed)
         figure = self._figure(*size)
         self.panels = self._cells(figure, -(-count // across), across, count)
+        return figure, self.panels
+
+    def matrix(self, size: int, width: float = 1.75, height: float = 1.55, least: float = 0.55):
+        """A figure of `size` rows of as many panels, inches each, and their Axes, row by row.
+
+        Raises:
+            IsolossError: a paper has less than `least` inches for a panel.
+        """
+        if self.paper is not None and self.paper < least * size:
+            reason = f"{self.paper:g} inches are too few for {size} panels beside each other"
+            remedy = f"at least {least * size:.3g}, or show fewer"
+            raise IsolossError(Problem("width", reason, remedy))
+        self.lowest = least
+        whole = (self.paper, self.paper) if self.paper else (width * size, height * size + 0.9)
+        figure = self._figure(*whole)
+        self.panels = self._cells(figure, size, size, size * size)
         return figure, self.panels
 
     def stacked(self, count: int, columns: int, width: float = 3.4, height: float = 2.9):
@@ -434,8 +453,8 @@ class Inputs:
 
 
 def formula(fit: Fit) -> str:
-    """The formula of the law of a fit, for what it is of."""
-    return equation(fit.law.formula, literal(fit.quantity))
+    """The formula of the law of a fit, for what it is of; tied parameters have one symbol."""
+    return equation(with_ties(fit.law.formula, tied_symbols(fit)), literal(fit.quantity))
 
 
 def plain(text: str) -> str:

@@ -112,6 +112,9 @@ def _put_above(owner, legend, inches: float) -> None:
         for handle in handles:
             if isinstance(handle, Line2D):
                 _scale_line(handle)
+    if not (of_panel and on_figure):  # which are put above once more, as those of the figure
+        for points in _with_sizes(handles):
+            points.set_sizes(MARKS * np.asarray(points.get_sizes()))
     figure = owner if on_figure else owner.get_figure()
     room = inches if on_figure else 0.9 * owner.get_position().width * inches
     size = LEAST / 72  # inches of a letter's height
@@ -187,10 +190,11 @@ def _placed(figure) -> bool:
 def _grow(figure, canvas: _figure.Canvas) -> bool:
     """Make a figure higher whose panels have become lower than LOWEST; whether it was."""
     lowest = min(axes.get_window_extent().height for axes in canvas.panels) / figure.dpi
+    least = canvas.lowest or LOWEST
     rows = len({round(axes.get_position().y0, 3) for axes in canvas.panels})
-    if lowest >= LOWEST:
+    if lowest >= least:
         return False
-    figure.set_figheight(figure.get_figheight() + 1.02 * rows * (LOWEST - lowest))
+    figure.set_figheight(figure.get_figheight() + 1.02 * rows * (least - lowest))
     return True
 
 

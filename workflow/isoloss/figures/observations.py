@@ -60,7 +60,7 @@ def draw(inputs: _figure.Inputs, quantity: str, variable: str):
         _figure.log_axis(axes.yaxis, *_figure.span(seen["value"], 1.1), most=5)
         axes.set_title(_figure.literal(part), fontsize=9)
         drawn.append(rows)
-    for axes in panels[-3:]:
+    for axes in panels[-inputs.canvas.columns(len(panels), 3) :]:
         axes.set_xlabel(inputs.label(x), fontsize=8)
     unit = "" if facts["unit"] == "1" else f" ({facts['unit']})"
     figure.supylabel(f"{facts['title']}{unit}", fontsize=9)

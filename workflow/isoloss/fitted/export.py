@@ -264,9 +264,9 @@ def latex(fit: Fit) -> str:
     rows = [(fitted, p) for fitted in facts.fits for p in fitted.parameters]
     for one, p in rows:
         whose = f"{escape.latex(one.group)} & {escape.latex(one.response)} & " if several else ""
-        interval = units.interval(p.low, p.high, _number)
+        interval = f"${units.interval(p.low, p.high, _number)}$" if p.has_interval else "--"
         lines.append(
-            f"{whose}${_symbol(p.symbol)}$ & ${_number(p.estimate)}$ & ${interval}$"
+            f"{whose}${_symbol(p.symbol)}$ & ${_number(p.estimate)}$ & {interval}"
             rf" & {escape.latex(p.unit)} \\"
         )
     formula = card["LATEX"]

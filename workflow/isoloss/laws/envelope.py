@@ -18,8 +18,9 @@ SOURCE = (
 )
 DOMAIN = (
     "Several budgets with many sizes each: the best size is known no better than the sizes are"
-    " spaced. A budget whose best run is its smallest or largest is left out. The least of several noisy losses is biased low, and the"
-    " more so the more runs a budget has. It predicts the best runs only, whatever their N"
+    " spaced. A budget whose best run has its smallest or largest size is left out. The least of"
+    " several noisy losses is biased low, and the more so the more runs a budget has. It predicts"
+    " the best runs only, whatever their N"
 )
 KIND = "frontier"
 OPTIONS = {}

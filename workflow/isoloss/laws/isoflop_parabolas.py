@@ -215,7 +215,7 @@ def interpolated(sizes: np.ndarray, mean: np.ndarray) -> Minima:
         if len(x) < SIZES:
             continue
         y = np.log(mean[rows][:, present])
-        fine = np.unique(np.concatenate([np.linspace(*ends, STEPS) for ends in zip(x, x[1:])]))
+        fine = np.interp(np.arange(STEPS * (len(x) - 1) + 1) / STEPS, np.arange(len(x)), x)
         curve = Akima1DInterpolator(x, y, axis=1)(fine)
         best = curve.argmin(axis=-1)
         place[rows], least[rows] = fine[best], np.exp(curve.min(axis=-1))

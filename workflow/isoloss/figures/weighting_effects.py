@@ -103,8 +103,15 @@ def draw(inputs: _figure.Inputs, reference: str):
     axes.set_xlabel(f"Difference of loss to {against} ({unit}); left of 0: better")
     axes.set_title(f"Weightings against {against}, same settings and seed; bars: means")
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-    _figure.print_small(figure, inputs)
+    _figure.print_small(figure, inputs, effects)
+    _figure.print_note(figure, inputs, _words(effects))
     return figure, effects
+
+
+def _words(effects: pd.DataFrame) -> str:
+    """How many pairs of runs are drawn."""
+    pairs = effects[["run_id", "run_id_reference"]].drop_duplicates()
+    return "1 pair of them" if len(pairs) == 1 else f"{len(pairs)} pairs of them"
 
 
 def _long(labels: Iterable[str]) -> int:

@@ -19,6 +19,15 @@ SOURCE = (
     "Hoffmann et al. 2022, arXiv:2203.15556, section 3.2 (approach 2), with a power law through the"
     " minima and one curvature for all budgets"
 )
+BIBTEX = """\
+@misc{hoffmann2022training,
+  title = {Training Compute-Optimal Large Language Models},
+  author = {Hoffmann, Jordan and Borgeaud, Sebastian and Mensch, Arthur and others},
+  year = {2022},
+  eprint = {2203.15556},
+  archivePrefix = {arXiv},
+}
+"""
 DOMAIN = (
     "Two budgets or more, each with three sizes or more close to the best one on both sides. A"
     " profile is a parabola near its minimum only, so each budget's is fitted to the sizes within a"

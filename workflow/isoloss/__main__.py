@@ -33,6 +33,8 @@ WORDS = {
     "named",
     "dataset",
     "weighting",
+    "at",
+    "group",
 }
 Command = Callable[[argparse.Namespace], int | None]
 
@@ -44,7 +46,16 @@ def parser() -> argparse.ArgumentParser:
     for stage in stages().values():
         _add_stage(commands, stage)
     of_studies = (_add_check, _add_results, _add_canary, _add_leftovers, _add_export)
-    for add in (_add_law, _add_import, *of_studies, _add_cards, _add_digest, _add_csv, _add_docs):
+    for add in (
+        _add_law,
+        _add_predict,
+        _add_import,
+        *of_studies,
+        _add_cards,
+        _add_digest,
+        _add_csv,
+        _add_docs,
+    ):
         add(commands)
     return top
 
@@ -120,6 +131,14 @@ def _add_law(commands) -> None:
         metavar="UNIT",
         help="nats (default), bits, bits_per_byte, nats_per_byte, perplexity, error or accuracy",
     )
+    law.add_argument(
+        "--compare",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="LAW:PRESET",
+        help="published laws beside the fit, such as chinchilla:epoch (`predict --list`)",
+    )
     law.add_argument("--objective", default="huber_log", help="what is minimised (huber_log)")
     law.add_argument("--delta", type=float, default=1e-3, help="of Huber objectives (0.001)")
     _add_intervals(law)
@@ -157,6 +176,34 @@ def _add_files_of_law(law: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder for the tables, the figure, law.py and explain.md (TABLE-law)",
     )
+
+
+def _add_predict(commands) -> None:
+    told = _command(
+        commands,
+        "predict",
+        _predict,
+        "Predict losses, or the best N and D of a budget, by a published law (chinchilla:epoch) or",
+        "by a fit from its folder. Several values are crossed. Numbers may be written 7B, 1.4T.",
+    )
+    told.add_argument("source", metavar="LAW:PRESET|FOLDER", nargs="?", help="the law")
+    whats = {"N": "parameters", "D": "tokens", "C": "FLOP; alone: best N and D", "U": "own tokens"}
+    for letter, what in whats.items():
+        told.add_argument(f"--{letter}", nargs="+", default=[], metavar=letter, help=what)
+    told.add_argument(
+        "--at",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=VALUE,VALUE",
+        help="other variables, such as p_web=0.2,0.3",
+    )
+    told.add_argument("--pairs", action="store_true", help="do not cross the values")
+    told.add_argument("--group", metavar="NAME", help="which group of a fit (the first)")
+    told.add_argument("--response", metavar="NAME", help="which loss of a fit (the first)")
+    told.add_argument("--level", type=float, help="of the intervals (that of the fit)")
+    told.add_argument("--json", action="store_true", help="one JSON object, and nothing else")
+    told.add_argument("--list", action="store_true", help="list the published laws, and end")
 
 
 def _add_import(commands) -> None:
@@ -492,6 +539,7 @@ def _law(given: argparse.Namespace) -> None:
         scale=_pairs(given.scale, "--scale"),
         loss_unit=given.loss_unit,
         response=given.response,
+        compare=given.compare,
         fixed={k: _number(v, f"--fix {k}") for k, v in _pairs(given.fix, "--fix").items()},
         tied=[group.split(",") for group in given.tie],
         objective=given.objective,
@@ -507,7 +555,24 @@ def _law(given: argparse.Namespace) -> None:
         law.save(quick_fit, out)
     finally:  # the fit is printed even if it cannot be saved
         say(quick_fit.text)
-    say(f"figure: {out / 'law.png'}; law.py, explain.md, params.tex and tables beside it")
+    say(f"figure: {out / 'law.png'}; law.py, explain.md, params.tex, paper.md and tables beside it")
+
+
+def _predict(given: argparse.Namespace) -> None:
+    from isoloss.quickfit import predict
+
+    if given.list:
+        say(predict.listing_json() if given.json else predict.listing())
+        return
+    if given.source is None:
+        do = "name a law such as chinchilla:epoch, the folder of a fit, or --list"
+        raise IsolossError(Problem("predict", "no law is named", do))
+    texts = {letter: getattr(given, letter) for letter in "NDCU" if getattr(given, letter)}
+    texts |= {name: text.split(",") for name, text in _pairs(given.at, "--at").items()}
+    values = {name: predict.numbers(text, f"--{name}") for name, text in texts.items()}
+    asked = predict.Asked(values, given.pairs, given.group, given.response, given.level)
+    answer = predict.predicted(given.source, asked)
+    say(predict.as_json(answer) if given.json else predict.text(answer))
 
 
 def _import(given: argparse.Namespace) -> None:

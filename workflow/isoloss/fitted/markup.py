@@ -66,7 +66,7 @@ class Markdown:
 
     def table(self, columns: Sequence[Column]) -> str:
         """A table of GitHub's Markdown."""
-        head = [self.text(column.name) if column.name else " " for column in columns]
+        head = [self.text(column.name) for column in columns]
         rules = ["---:" if column.kind == NUMBER else "---" for column in columns]
         cells = [self.cells(column, "–") for column in columns]
         return "".join(f"| {' | '.join(line)} |\n" for line in (head, rules, *_rows(cells)))
@@ -105,7 +105,7 @@ class Latex(Markdown):
     def table(self, columns: Sequence[Column]) -> str:
         """A tabular of the package booktabs."""
         places = "".join("r" if column.kind == NUMBER else "l" for column in columns)
-        head = " & ".join(self.text(c.name) if c.name else "" for c in columns)
+        head = " & ".join(self.text(column.name).replace(r" \%", r"\,\%") for column in columns)
         cells = [self.cells(column, "--") for column in columns]
         rows = [" & ".join(line) + r" \\" for line in _rows(cells)]
         begin = [rf"\begin{{tabular}}{{{places}}}", r"\toprule", head + r" \\", r"\midrule"]

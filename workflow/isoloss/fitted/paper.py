@@ -76,7 +76,7 @@ def _head(facts: Facts) -> str:
     """What comes first: whether the numbers may be used, and what the page is."""
     lines = ["# For a paper\n"]
     if facts.worst.verdict == DO_NOT_USE:
-        lines.append(f"**{Markdown().text(facts.judgement)}**\n")
+        lines.append(f"**Verdict: {Markdown().text(facts.judgement)}**\n")
     lines.append(
         "Written anew with every fit: copy from here. Numbers are rounded by their uncertainty;"
         " `law.py` predicts with all digits, and params.parquet has them.\n"
@@ -103,7 +103,7 @@ def _tables(fit: Fit, facts: Facts, context: Context) -> list[Titled]:
     if context.comparisons:
         losses = paper_tables.published(context.comparisons)
         shown.append(("Published laws on these runs", _SHIFT, losses))
-        budgets = paper_tables.published_budgets(context.comparisons)
+        budgets = paper_tables.published_budgets(context.comparisons, context.allocations)
         shown += [("Best division by published laws", "", budgets)] if budgets else []
     return shown
 

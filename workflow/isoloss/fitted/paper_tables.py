@@ -244,18 +244,25 @@ def published(comparisons: Sequence[Comparison]) -> list[Column]:
     return [Column("law", TEXT, [one.name for one in comparisons]), *group, *filled(columns)]
 
 
-def published_budgets(comparisons: Sequence[Comparison]) -> list[Column]:
-    """A row a published law and budget, of the laws that divide budgets; else nothing."""
+def side_by_side(
+    comparisons: Sequence[Comparison], best: Mapping[str, Sequence[Allocation]]
+) -> list[tuple[str, ...]]:
+    """Budget, law, N, D, D/N and loss: of the fit's groups and of published laws, by budget."""
+    ours = {"fitted here" + (f" [{group}]" if len(best) > 1 else ""): best[group] for group in best}
     laws = {one.name: one.allocations for one in comparisons if one.allocations}
-    rows = [(name, one) for name, ones in laws.items() for one in ones]
-    if not rows:
+    if not laws:
         return []
-    cells = [_allocation(one) for _, one in rows]
-    return [
-        Column("law", TEXT, [name for name, _ in rows]),
-        Column("C (FLOP)", NUMBER, [units.power(one.flops) for _, one in rows]),
-        *(
-            Column(name, TEXT, [cell[i] for cell in cells])
-            for i, name in enumerate(("N", "D", "D/N"))
-        ),
-    ]
+    rows = [(one.flops, name, one) for name, ones in {**ours, **laws}.items() for one in ones]
+    rows.sort(key=lambda row: row[0])
+    return [(units.power(flops), name, *_allocation(one)) for flops, name, one in rows]
+
+
+def published_budgets(
+    comparisons: Sequence[Comparison], best: Mapping[str, Sequence[Allocation]]
+) -> list[Column]:
+    """A row a budget and law, of the laws that divide budgets; nothing without any."""
+    rows = side_by_side(comparisons, best)
+    names = ("C (FLOP)", "law", "N", "D", "D/N", "loss")
+    kinds = (NUMBER, *[TEXT] * 5)
+    cells = zip(*rows, strict=True)
+    return [Column(*one) for one in zip(names, kinds, cells, strict=True)] if rows else []

@@ -12,7 +12,6 @@ import numpy as np
 
 from isoloss.core import registry, units
 from isoloss.core.filters import LETTERS
-from isoloss.core.tables import WHOLE
 from isoloss.fitted import bibliography, paper_tables
 from isoloss.fitted.facts import (
     DO_NOT_USE,
@@ -408,18 +407,33 @@ def _gains(facts: Record, context: Context, markup: Markdown) -> list[str]:
 
 
 def _published(context: Context, markup: Markdown) -> list[str]:
-    """How published laws predict the same runs."""
-    return [_beside(one, markup) for one in context.comparisons]
+    """How published laws predict the same runs, a sentence a law."""
+    by_name: dict[str, list[Comparison]] = {}
+    for one in context.comparisons:
+        by_name.setdefault(one.name, []).append(one)
+    return [_beside(ones, markup) for ones in by_name.values()]
 
 
-def _beside(one: Comparison, markup: Markdown) -> str:
+def _beside(ones: Sequence[Comparison], markup: Markdown) -> str:
     """What a published law predicts of the runs, and after a shift of the loss."""
-    law = f"The published law {markup.text(one.name)}{markup.cite(one.keys)}"
-    whose = f" of {markup.text(one.group)}" if one.group != WHOLE else ""
-    if not math.isfinite(one.rmse):
-        return f"{law} is not compared in loss: {markup.text(one.reason)}."
-    return (
-        f"{law} predicts these runs{whose} with an RMSE of {one.rmse:.3g} {markup.text(one.unit)},"
-        f" and of {one.rmse_shifted:.3g} once {one.shift:+.3g} is added to its loss, as"
-        f" tokenisers and data differ; the law fitted here has {one.rmse_fit:.3g}."
+    first = ones[0]
+    law = f"The published law {markup.text(first.name)}{markup.cite(first.keys)}"
+    compared = [one for one in ones if not one.reason]
+    if not compared:
+        return f"{law} is not compared in loss: {markup.text(first.reason)}."
+    raw, shifted, ours = (
+        _from_to([getattr(one, error) for one in compared])
+        for error in ("rmse", "rmse_shifted", "rmse_fit")
     )
+    by = " by group" if len(compared) > 1 else ""
+    shift = _from_to([one.shift for one in compared], "{:+.3g}")
+    return (
+        f"{law} predicts the same runs with an RMSE of {raw} {markup.text(first.unit)}{by}, and of"
+        f" {shifted} once its loss is shifted by {shift}, as tokenisers and data differ; the law"
+        f" fitted here has {ours}."
+    )
+
+
+def _from_to(values: Sequence[float], form: str = "{:.3g}") -> str:
+    low, high = form.format(min(values)), form.format(max(values))
+    return low if low == high else f"{low} to {high}"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +32,16 @@ from isoloss.fit.settings import response_problems
 from isoloss.fitted import Fit
 from isoloss.fitted.export import export_fit
 from isoloss.fitted.facts import (
-    Allocation,
     BestMixture,
     OneFit,
-    Record,
     allocations,
     best_mixture,
     count_runs,
     record,
 )
+from isoloss.fitted.paper import BUDGETS, paper
+from isoloss.fitted.presets import compare_presets, preset
+from isoloss.fitted.sentences import Context
 from isoloss.formats.read import rows
 from isoloss.laws._mixture import own_domain
 from isoloss.quickfit import report
@@ -52,11 +53,18 @@ _OF_ONE_SIZE = ("power_law", "growth")  # laws that are fitted to a size that th
 MOST_FLOPS, MOST_BUDGETS = 1e40, 100  # budgets to divide, as in config.schema.yaml
 _STATUS = ("status", "state")  # columns that say how a run ended, and its words for no good end
 _LOST = {"failed", "crashed", "killed", "deleted"}
-_BUDGETS = (1.0, 10.0, 100.0)  # times the largest run, if none are asked for
 _REPLICATES, _MIXTURE_REPLICATES = 4000, 200  # if none are asked for; of every loss of a mixture
 _HELD_OUT_REPLICATES = 500  # of the fit without the largest budget, at most
 _FOLDS = {"rule": "random", "repeats": 10}  # of mixtures, which have no order to extrapolate in
 _LOOKS, _FEW = 1_000_000, 20  # numbers to look at for the best mixture; replicates at least
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is decided by a fit: budgets to divide, FLOP; published laws to compare."""
+
+    flops: Sequence[float]
+    compare: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -68,12 +76,19 @@ class QuickFit:
         fit: of all runs.
         held: the same law with the largest budget held out; None where there is no second one.
         text: what to tell the user.
+        context: what a paper says of the fit beside its tables.
     """
 
     runs: pd.DataFrame
     fit: Fit
     held: Fit | None
     text: str
+    context: Context = field(default_factory=Context)
+
+    @property
+    def paper(self) -> str:
+        """The sentences, tables and BibTeX that a paper needs: what `save` writes to paper.md."""
+        return paper(self.fit, self.context)
 
 
 def law_of_table(
@@ -88,6 +103,7 @@ def law_of_table(
     scale: Mapping[str, Any] | None = None,
     loss_unit: str | None = None,
     response: str | None = None,
+    compare: Sequence[str] = (),
     max_seconds: float = MAX_SECONDS,
     max_mib: float = MAX_MIB,
     **settings,
@@ -107,6 +123,7 @@ def law_of_table(
         loss_unit: nats, bits, bits_per_byte, nats_per_byte, perplexity, error or accuracy.
         response: a column of numbers that is fitted in the place of the loss, by a law in N, D or
             C; the loss is then not asked for, and no budget is divided.
+        compare: published laws to set beside the fit, such as "chinchilla:epoch" (`preset`).
         max_seconds: for all of a download.
         max_mib: MiB of the table as it comes, unpacked, and in memory at 8 bytes a cell.
         settings: of `fit_law`; of a mixture law, fewer replicates unless they are asked for, and
@@ -136,9 +153,12 @@ def law_of_table(
     """
     opened = open_source(source, Limits(max_seconds, max_mib))
     _check_asked(opened.label, given or {}, flops)
+    for name in compare:
+        preset(name)  # before the fit, which takes longer than to be told of a typo
     if response is not None:
         unit = None if (given or {}).get("loss") else loss_unit  # of a loss for filters
-        _check_response(law, response, {"best_of": best_of, "flops": flops, "loss_unit": unit})
+        of_loss = {"best_of": best_of, "flops": flops, "loss_unit": unit, "compare": compare}
+        _check_response(law, response, of_loss)
     parsed = rows(opened)
     own = named(parsed.rows, opened.label)
     raw, meaning = _read_columns(own, opened.label, law, given or {}, options, response)
@@ -150,13 +170,17 @@ def law_of_table(
     )
     asked = {name: value for name, value in settings.items() if value is not None}
     if meaning.mixture:
+        if compare:
+            do = "leave `compare` out, or fit the loss by N and D"
+            raise IsolossError(Problem("compare", f"{opened.label} is a table of mixtures", do))
         return _fit_mixtures(runs, meaning, options, asked)
     if response is not None:
         asked["response"] = response
         meaning = _with_law(meaning, runs, law)
     if meaning.law in _OF_ONE_SIZE and "variable" not in (options or {}):
         options = {"variable": _variable(meaning), **(options or {})}
-    return _fit_sizes(runs, meaning, options, {"bootstrap": _REPLICATES, **asked}, flops)
+    wanted = Wanted(flops, compare)
+    return _fit_sizes(runs, meaning, options, {"bootstrap": _REPLICATES, **asked}, wanted)
 
 
 def _variable(meaning: Meaning) -> str:
@@ -301,7 +325,7 @@ def _unfinished(fitted: pd.DataFrame) -> Iterator[str]:
 
 
 def _fit_sizes(
-    runs: pd.DataFrame, meaning: Meaning, options, settings: Mapping, flops: Sequence[float]
+    runs: pd.DataFrame, meaning: Meaning, options, settings: Mapping, wanted: Wanted
 ) -> QuickFit:
     """A law in N, D or C: the fit, its errors on the largest budget, and how to divide budgets."""
     law = meaning.law
@@ -314,10 +338,16 @@ def _fit_sizes(
         held = _fit_held_out(runs, finished, law, options, settings)
     fit = fit if held is None else with_held_out(fit, held)
     facts = record(fit)
-    best = _allocations(fit, facts, finished, flops) if facts.allocates else {}
+    largest = float(finished["n_flops_6nd"].max())
+    budgets = list(wanted.flops) or [largest * factor for factor in BUDGETS]
+    best = {}
+    if facts.allocates:
+        best = {group: allocations(fit, group, budgets, largest) for group in facts.groups}
     errors = None if held is None else record(held)
-    text = report.of_sizes(meaning, count_runs(runs), facts, errors, best)
-    return QuickFit(runs, fit, held, text)
+    counts, beside = count_runs(runs), compare_presets(fit, wanted.compare, budgets, largest)
+    text = report.of_sizes(meaning, counts, facts, errors, best, beside)
+    context = Context(meaning.source, counts, errors, best, comparisons=beside)
+    return QuickFit(runs, fit, held, text, context)
 
 
 def _has_budgets(finished: pd.DataFrame) -> bool:
@@ -338,15 +368,6 @@ def _fit_held_out(
     return fit_law(runs, law, options, **{**settings, "holdout": rule, "bootstrap": count})
 
 
-def _allocations(
-    fit: Fit, facts: Record, finished: pd.DataFrame, flops: Sequence[float]
-) -> dict[str, list[Allocation]]:
-    """How every group's fit divides budgets; if none are asked for, multiples of the largest."""
-    largest = float(finished["n_flops_6nd"].max())
-    budgets = list(flops) or [largest * factor for factor in _BUDGETS]
-    return {group: allocations(fit, group, budgets, largest) for group in facts.groups}
-
-
 def _fit_mixtures(runs: pd.DataFrame, meaning: Meaning, options, settings: Mapping) -> QuickFit:
     """A mixture law of every loss: what it predicts of runs held out, and the best mixture."""
     chosen = {"bootstrap": _MIXTURE_REPLICATES, "holdout": _FOLDS, **settings}
@@ -354,8 +375,9 @@ def _fit_mixtures(runs: pd.DataFrame, meaning: Meaning, options, settings: Mappi
     facts, domains = record(fit), fit.facts["domains"]
     best = [_best_mixture(fit, facts.of(group), domains) for group in facts.groups]
     not_fitted = fit.facts["not_fitted"]
-    text = report.of_mixtures(meaning, count_runs(runs), facts, domains, best, not_fitted)
-    return QuickFit(runs, fit, None, text)
+    counts = count_runs(runs)
+    text = report.of_mixtures(meaning, counts, facts, domains, best, not_fitted)
+    return QuickFit(runs, fit, None, text, Context(meaning.source, counts, mixtures=best))
 
 
 def _best_mixture(fit: Fit, fits: Sequence[OneFit], domains: Sequence[str]) -> BestMixture:
@@ -381,4 +403,4 @@ def save(result: QuickFit, out: Path) -> list[Path]:
     card = "isoloss" if of_plane else "predicted_observed"
     options = registry.defaults("figure", card)
     drawn = draw(card, options, [*files, out / "runs.parquet"], out / "law.png")
-    return [*files, *drawn, *export_fit(result.fit, out)]
+    return [*files, *drawn, *export_fit(result.fit, out, result.context)]

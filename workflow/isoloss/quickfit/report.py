@@ -16,6 +16,8 @@ from isoloss.core.tables import WHOLE
 from isoloss.fitted import FALLBACK
 from isoloss.fitted.facts import Allocation, BestMixture, OneFit, Record, RunCounts
 from isoloss.fitted.names import equation
+from isoloss.fitted.paper_tables import side_by_side
+from isoloss.fitted.presets import Comparison
 from isoloss.laws._mixture import own_domain
 from isoloss.quickfit.ask import pasted
 
@@ -62,6 +64,7 @@ def of_sizes(
     facts: Record,
     held: Record | None,
     best: Mapping[str, Sequence[Allocation]],
+    beside: Sequence[Comparison] = (),
 ) -> str:
     """The text about a law in N, D or C.
 
@@ -71,6 +74,7 @@ def of_sizes(
         facts: about the fit of all runs.
         held: about the fit without the largest budget, if there is one.
         best: how each group's fit divides budgets; empty if the law does not say.
+        beside: published laws on the same runs.
     """
     parts = [
         _verdict(facts),
@@ -79,6 +83,7 @@ def of_sizes(
         _evidence(facts),
         *([_errors(held)] if held is not None else []),
         *([_allocations(best)] if best else []),
+        *([_published(beside, best)] if beside else []),
     ]
     return escape.terminal("\n".join(parts))
 
@@ -302,6 +307,29 @@ def _allocation(best: Allocation) -> tuple[str, ...]:
     beyond = best.times_largest
     far = f"extrapolated, {units.count(beyond, 2)} x C" if beyond > 1.0001 else "inside"
     return (units.power(best.flops), *cells, far)
+
+
+def _published(beside: Sequence[Comparison], best: Mapping[str, Sequence[Allocation]]) -> str:
+    """Published laws on the same runs, and how they divide the same budgets."""
+    several = len({one.group for one in beside}) > 1
+    head = ("published law", "RMSE", "shift of loss", "RMSE shifted", "fitted here", "outside")
+    rows = [_published_losses(one, several) for one in beside]
+    notes = ["shift: added to its loss, as tokenisers and data differ"]
+    notes += [f"{one.name}: not compared, {visible(one.reason)}" for one in beside if one.reason]
+    lines = [columns(head, rows), *(f"  {note}\n" for note in notes)]
+    budgets = side_by_side(beside, best)
+    if budgets:
+        lines.append(columns(("C, FLOP", "law", "N", "D", "D/N", "loss"), budgets))
+    return "".join(lines)
+
+
+def _published_losses(one: Comparison, several: bool) -> tuple[str, ...]:
+    name = f"  {one.name}" + (f" [{_name(one.group)}]" if several else "")
+    if one.reason:
+        return (name, "-", "-", "-", f"{one.rmse_fit:.3g}", "-")
+    outside = "-" if one.n_outside is None else f"{one.n_outside} of {one.n_runs} runs"
+    numbers = (f"{v:.3g}" for v in (one.rmse_shifted, one.rmse_fit))
+    return (name, f"{one.rmse:.3g}", f"{one.shift:+.3g}", *numbers, outside)
 
 
 def _responses(fits: Sequence[OneFit], domains: Sequence[str]) -> str:

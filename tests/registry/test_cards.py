@@ -200,9 +200,11 @@ def files(chinchilla_runs, tmp_path_factory):
     """A maker of the tables of a sweep and its fit, as files by their place; kept."""
 
     @cache
-    def make(law="chinchilla", bootstrap=6, **summary) -> dict:
+    def make(law="chinchilla", bootstrap=6, groups=1, **summary) -> dict:
         home = tmp_path_factory.mktemp("tables")
         natural = chinchilla_runs(noise=0.01, seed=1, weighting="natural")
+        if groups > 1:
+            natural["group"] = [f"arm{i % groups}" for i in range(len(natural))]
         if law in MIXTURES:
             share = np.random.default_rng(2).uniform(0.1, 0.9, len(natural))
             for domain, p in (("code", share), ("docstring", 1 - share)):
@@ -290,6 +292,11 @@ def law_of(name: str) -> str:
     return MIXTURES[0]
 
 
+def groups_of(name: str) -> int:
+    """How many groups of runs a figure needs."""
+    return 2 if registry.facts("figure", name).get("NEEDS") == "compare" else 1
+
+
 def needed(name: str, files: dict) -> list:
     """The files of a figure, without the fit where it shows those of another quantity."""
     of_loss = registry.facts("figure", name).get("FITS_OF", "loss") == "loss"
@@ -303,7 +310,7 @@ def written(name: str, files: dict, out) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("name", registry.names("figure"))
 def test_a_figure_is_drawn_as_picture_and_table_with_the_same_bytes_twice(name, files, tmp_path):
-    sound, digests = files(law_of(name)), []
+    sound, digests = files(law_of(name), groups=groups_of(name)), []
     for out in ("a", "b"):
         (tmp_path / out).mkdir()
         digests.append(written(name, sound, tmp_path / out))
@@ -321,7 +328,8 @@ SHOWING_LAWS = [n for n in registry.names("figure") if registry.facts("figure", 
 
 @pytest.mark.parametrize("name", SHOWING_LAWS)
 def test_a_figure_of_fits_without_intervals_is_drawn(name, files):
-    shown = inputs(needed(name, files(law_of(name), bootstrap=0)))
+    without = files(law_of(name), bootstrap=0, groups=groups_of(name))
+    shown = inputs(needed(name, without))
     figure, table = registry.card("figure", name).draw(shown, **defaults("figure", name))
     figure.draw_without_rendering()
     assert len(table)
@@ -353,10 +361,11 @@ def texts(name: str, files: dict) -> str:
 
 @pytest.mark.parametrize("name", SHOWING_LAWS)
 def test_a_fit_that_is_not_to_be_used_is_told_on_the_figure(name, files):
-    law = law_of(name)
-    doubtful = files(law, bootstrap=2, verdict="do not use", reasons="nothing to rely on")
+    law, groups = law_of(name), groups_of(name)
+    bad = {"verdict": "do not use", "reasons": "nothing to rely on"}
+    doubtful = files(law, bootstrap=2, groups=groups, **bad)
     assert re.search("plane[^:]*: DO NOT USE, nothing to rely on", texts(name, doubtful))
-    assert "DO NOT USE" not in texts(name, files(law))
+    assert "DO NOT USE" not in texts(name, files(law, groups=groups))
 
 
 OF_SWEEPS = [name for name in registry.names("figure") if not registry.of_simulation(name)]
@@ -364,7 +373,7 @@ OF_SWEEPS = [name for name in registry.names("figure") if not registry.of_simula
 
 @pytest.mark.parametrize("name", OF_SWEEPS)
 def test_units_and_the_runs_that_are_not_shown_are_told_on_the_figure(name, files):
-    words = texts(name, files(law_of(name)))
+    words = texts(name, files(law_of(name), groups=groups_of(name)))
     assert re.search(r"\(?(nats/|\b)bytes?\b", words, flags=re.I)
     assert not re.search(r"\btokens?\b", words, flags=re.I)
     assert "1 diverged" in words

@@ -161,7 +161,11 @@ def _add_files_of_law(law: argparse.ArgumentParser) -> None:
         type=float,
         default=[],
         metavar="C",
-        help="budgets to divide",
+        help="budgets to decide about: division or loss, and gains of groups (1, 10 and 100 times "
+        "the largest run)",
+    )
+    law.add_argument(
+        "--baseline", metavar="GROUP", help="group that the others are compared with (the first)"
     )
     law.add_argument("--max-seconds", type=float, metavar="S", help="for all of a download (120)")
     law.add_argument(
@@ -540,6 +544,7 @@ def _law(given: argparse.Namespace) -> None:
         loss_unit=given.loss_unit,
         response=given.response,
         compare=given.compare,
+        baseline=given.baseline,
         fixed={k: _number(v, f"--fix {k}") for k, v in _pairs(given.fix, "--fix").items()},
         tied=[group.split(",") for group in given.tie],
         objective=given.objective,

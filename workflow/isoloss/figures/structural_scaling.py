@@ -229,8 +229,7 @@ def _exponent(name: str, fit: Fit) -> str:
         reason = f"{fit.facts['card']} has no exponent alpha"
         raise IsolossError(Problem(f"fit {name}", reason, "show a fit of power_law"))
     alpha = fit.params[fit.params["term"] == "alpha"].iloc[0]
-    ends = units.interval(-alpha["ci_high"], -alpha["ci_low"])
-    return f"{-alpha['estimate']:.3g} {ends}"
+    return units.estimate(-alpha["estimate"], -alpha["ci_high"], -alpha["ci_low"])
 
 
 def _label(inputs: _figure.Inputs, y: str) -> str:

@@ -6,7 +6,15 @@ from collections.abc import Sequence
 
 from isoloss.core import registry
 from isoloss.fitted import bibliography, paper_tables
-from isoloss.fitted.facts import DO_NOT_USE, FIXED, RunCounts, allocations, record
+from isoloss.fitted.facts import (
+    DO_NOT_USE,
+    FIXED,
+    RunCounts,
+    allocations,
+    budget_losses,
+    gains,
+    record,
+)
 from isoloss.fitted.facts import Record as Facts
 from isoloss.fitted.markup import Column, Latex, Markdown
 from isoloss.fitted.result import Fit
@@ -28,12 +36,15 @@ def context_of(
         counts: of all runs there.
         flops: budgets to divide, FLOP; 1, 10 and 100 times the largest run if empty.
     """
-    best = {}
-    if fit.allocates and len(fit.points):
-        largest = float(fit.points["n_flops_6nd"].max())
-        budgets = list(flops) or [largest * factor for factor in BUDGETS]
-        best = {group: allocations(fit, group, budgets, largest) for group in fit.groups}
-    return Context(source, counts, allocations=best)
+    if not fit.has_least_loss or fit.points.empty:
+        return Context(source, counts)
+    compute = fit.points["n_flops_6nd" if fit.allocates else "n_flops"].astype(float)
+    largest, ends = float(compute.max()), compute.groupby(fit.points["group"].astype(str)).max()
+    budgets = list(flops) or [largest * factor for factor in BUDGETS]
+    about = allocations if fit.allocates else budget_losses
+    by_group = {group: about(fit, group, budgets, float(ends[group])) for group in fit.groups}
+    best, losses = (by_group, {}) if fit.allocates else ({}, by_group)
+    return Context(source, counts, None, best, losses, gains(fit, budgets, largest))
 
 
 def paper(fit: Fit, context: Context | None = None) -> str:
@@ -96,6 +107,9 @@ def _tables(fit: Fit, facts: Facts, context: Context) -> list[Titled]:
         columns = paper_tables.budgets(context.allocations, fit.loss_unit)
         note = f"{_intervals(facts)}; C = 6 N D."
         shown.append(("Best division of a budget", note[:1].upper() + note[1:], columns))
+    if context.losses:
+        columns = paper_tables.losses(context.losses, fit.loss_unit)
+        shown.append(("Loss of a budget", "", columns))
     if context.gains:
         shown.append(("Compute-equivalent gain", "", paper_tables.gains(context.gains)))
     if context.mixtures:

@@ -15,6 +15,8 @@ from isoloss.fitted.facts import (
     FIXED,
     Allocation,
     BestMixture,
+    BudgetLoss,
+    Gain,
     OneFit,
     Parameter,
     Quantity,
@@ -24,7 +26,6 @@ from isoloss.fitted.markup import NUMBER, SYMBOL, TEXT, Column, filled
 from isoloss.fitted.result import Fit
 
 if TYPE_CHECKING:
-    from isoloss.fitted.facts import Gain
     from isoloss.fitted.presets import Comparison
 
 MOST_PARAMETERS = 60  # rows of the table of parameters in paper.md; params.tex has all
@@ -156,6 +157,17 @@ def budgets(best: Mapping[str, Sequence[Allocation]], unit: str) -> list[Column]
             Column(name, TEXT, [cell[i] for cell in cells])
             for i, name in enumerate(("N", "D", "D/N", f"loss ({unit})"))
         ),
+    ]
+
+
+def losses(by_group: Mapping[str, Sequence[BudgetLoss]], unit: str) -> list[Column]:
+    """A row a group and budget: the loss that a law in C predicts."""
+    rows = [(group, one) for group, ones in by_group.items() for one in ones]
+    return [
+        *([Column("group", TEXT, [group for group, _ in rows])] if len(by_group) > 1 else []),
+        Column("C (FLOP)", NUMBER, [units.power(one.flops) for _, one in rows]),
+        Column("times the largest run", NUMBER, [times(one.times_largest) for _, one in rows]),
+        Column(f"loss ({unit})", TEXT, [loss_of(one.loss) for _, one in rows]),
     ]
 
 

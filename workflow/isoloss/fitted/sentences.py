@@ -19,6 +19,8 @@ from isoloss.fitted.facts import (
     WITH_CARE,
     Allocation,
     BestMixture,
+    BudgetLoss,
+    Gain,
     OneFit,
     Record,
     RunCounts,
@@ -28,7 +30,6 @@ from isoloss.fitted.names import FALLBACK
 from isoloss.fitted.result import Fit
 
 if TYPE_CHECKING:
-    from isoloss.fitted.facts import Gain
     from isoloss.fitted.presets import Comparison
 
 _FEW = 4  # groups that are told one by one
@@ -44,6 +45,7 @@ class Context:
         counts: of all runs there, with those that were excluded.
         held: the same law fitted without the runs of most compute, if that was done.
         allocations: group to the best divisions of budgets.
+        losses: group to the losses of budgets, by a law in C.
         gains: of groups over a baseline.
         mixtures: the best mixture of each group.
         comparisons: published laws on the same runs.
@@ -53,6 +55,7 @@ class Context:
     counts: RunCounts | None = None
     held: Record | None = None
     allocations: Mapping[str, Sequence[Allocation]] = field(default_factory=dict)
+    losses: Mapping[str, Sequence[BudgetLoss]] = field(default_factory=dict)
     gains: Sequence[Gain] = ()
     mixtures: Sequence[BestMixture] = ()
     comparisons: Sequence[Comparison] = ()
@@ -70,8 +73,8 @@ def paragraph(fit: Fit, facts: Record, context: Context, markup: Markdown) -> st
         _errors(facts, markup),
         *_unseen(facts, context, markup),
         _doubts(facts, markup),
-        *_decisions(facts, context, markup),
-        *_gains(facts, context, markup),
+        *_decisions(context, markup),
+        *_gains(context, markup),
         *_published(context, markup),
     ]
     return " ".join(filter(None, sentences))
@@ -366,7 +369,7 @@ def _doubts(facts: Record, markup: Markdown) -> str:
     return f"The checks by isoloss{cite} ask for care ({'; '.join(told)}{more})."
 
 
-def _decisions(facts: Record, context: Context, markup: Markdown) -> list[str]:
+def _decisions(context: Context, markup: Markdown) -> list[str]:
     """The best division of each budget, of a single group; others stand in the table."""
     if len(context.allocations) != 1:
         return []
@@ -389,21 +392,28 @@ def _beyond(factor: float, markup: Markdown) -> str:
     return f"{markup.power(paper_tables.times(factor))} times the largest run, an extrapolation"
 
 
-def _gains(facts: Record, context: Context, markup: Markdown) -> list[str]:
-    """How much compute a group saves another."""
-    sentences = []
+def _gains(context: Context, markup: Markdown) -> list[str]:
+    """How much compute each group saves over the baseline, a sentence a group."""
+    by_group: dict[str, list[Gain]] = {}
     for one in context.gains:
-        if not math.isfinite(one.gain.estimate):
-            continue
-        gain = paper_tables.quantity(one.gain, lambda v: f"{v:.3g}")
-        open_ = one.gain.low <= 1 <= one.gain.high
-        sentences.append(
-            f"The compute-equivalent gain of {markup.text(one.group)} over"
-            f" {markup.text(one.baseline)} at {markup.power(units.power(one.flops))} FLOP"
-            f" ({_beyond(one.times_largest, markup)}) is {markup.text(gain)}"
-            + (", which does not tell them apart." if open_ else ".")
-        )
+        if math.isfinite(one.gain.estimate):
+            by_group.setdefault(one.group, []).append(one)
+    sentences = []
+    for number, (group, ones) in enumerate(by_group.items()):
+        over = markup.text(ones[0].baseline)
+        told = _listed([_gain(one, markup) for one in ones])
+        name, what = markup.text(group), ""
+        if number == 0:
+            what = f" (the compute of {over} over that with which {name} reaches the same loss)"
+        sentences.append(f"The compute-equivalent gain of {name} over {over}{what} is {told}.")
     return sentences
+
+
+def _gain(one: Gain, markup: Markdown) -> str:
+    gain = markup.text(paper_tables.quantity(one.gain, "{:.3g}".format))
+    where = f"at {markup.power(units.power(one.flops))} FLOP"
+    equal = ", which does not tell them apart" if one.gain.low <= 1 <= one.gain.high else ""
+    return f"{gain} {where} ({_beyond(one.times_largest, markup)}{equal})"
 
 
 def _published(context: Context, markup: Markdown) -> list[str]:

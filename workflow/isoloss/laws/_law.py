@@ -264,6 +264,12 @@ class Law(ABC):
         reason = "does not give the best N and D of a budget"
         raise IsolossError(Problem(f"the law {self.formula}", reason, "take a law in N and D"))
 
+    @property
+    def has_least_loss(self) -> bool:
+        """Whether it gives a loss for a budget: a law in C, or one that allocates."""
+        known = {"N", "D", "C"} if self.allocates else {"C"}
+        return set(self.variables) <= known
+
     def least_loss(self, theta: np.ndarray, flops: float) -> np.ndarray:
         """The least loss of a budget: where it is divided best, or of a law in C at that C; (...).
 

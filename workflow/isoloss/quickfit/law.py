@@ -21,6 +21,7 @@ from isoloss.checks.run import with_held_out
 from isoloss.core import registry, tables
 from isoloss.core.budgets import budget_numbers
 from isoloss.core.filters import LETTERS
+from isoloss.core.order import ordered
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.schema import complete_options
 from isoloss.core.sources import MAX_MIB, MAX_SECONDS, Limits, Source, open_source
@@ -35,18 +36,23 @@ from isoloss.fitted.facts import (
     BestMixture,
     OneFit,
     allocations,
+    baseline_of,
     best_mixture,
+    budget_losses,
     count_runs,
+    gains,
     record,
 )
 from isoloss.fitted.paper import BUDGETS, paper
 from isoloss.fitted.presets import compare_presets, preset
 from isoloss.fitted.sentences import Context
 from isoloss.formats.read import rows
+from isoloss.laws._law import Law
+from isoloss.laws._make import made_law
 from isoloss.laws._mixture import own_domain
 from isoloss.quickfit import report
 from isoloss.quickfit.ask import SIZES, Known, question
-from isoloss.quickfit.report import Meaning
+from isoloss.quickfit.report import Decisions, Meaning
 
 MIXTURE_LAW = "mixture_power"
 _OF_ONE_SIZE = ("power_law", "growth")  # laws that are fitted to a size that the table has
@@ -76,6 +82,7 @@ class QuickFit:
         fit: of all runs.
         held: the same law with the largest budget held out; None where there is no second one.
         text: what to tell the user.
+        decisions: what is told of the budgets; of a mixture law nothing.
         context: what a paper says of the fit beside its tables.
     """
 
@@ -83,6 +90,7 @@ class QuickFit:
     fit: Fit
     held: Fit | None
     text: str
+    decisions: Decisions = field(default_factory=Decisions)
     context: Context = field(default_factory=Context)
 
     @property
@@ -104,6 +112,7 @@ def law_of_table(
     loss_unit: str | None = None,
     response: str | None = None,
     compare: Sequence[str] = (),
+    baseline: str | None = None,
     max_seconds: float = MAX_SECONDS,
     max_mib: float = MAX_MIB,
     **settings,
@@ -117,13 +126,15 @@ def law_of_table(
         given: letter (N, D, C, U, loss) or word (table.WORDS) to column, instead of guesses.
         options: of the law card.
         keep: filters, as in a study.
-        flops: budgets to divide, FLOP; 1, 10 and 100 times the largest run if empty.
+        flops: budgets to decide about, FLOP; 1, 10 and 100 times the largest run if empty: how they
+            are divided, by a law in C what loss they reach, and the gains of groups there.
         best_of: columns or letters; of the runs alike in them the one of least loss is fitted.
         scale: letter to factor (1e9) or logarithm (log10) of its column, as in a study.
         loss_unit: nats, bits, bits_per_byte, nats_per_byte, perplexity, error or accuracy.
         response: a column of numbers that is fitted in the place of the loss, by a law in N, D or
             C; the loss is then not asked for, and no budget is divided.
         compare: published laws to set beside the fit, such as "chinchilla:epoch" (`preset`).
+        baseline: group that the others are compared with; the first in their order if None.
         max_seconds: for all of a download.
         max_mib: MiB of the table as it comes, unpacked, and in memory at 8 bytes a cell.
         settings: of `fit_law`; of a mixture law, fewer replicates unless they are asked for, and
@@ -133,7 +144,8 @@ def law_of_table(
         The runs, the fits, and a report as text.
 
     Raises:
-        IsolossError: the table has no loss, or nothing that it could depend on.
+        IsolossError: the table has no loss, or nothing that it could depend on; there is no such
+            group; or budgets are asked for of a law that gives no loss for a budget.
 
     Example:
         >>> import isoloss, numpy as np, pandas as pd, pathlib, tempfile
@@ -157,7 +169,8 @@ def law_of_table(
         preset(name)  # before the fit, which takes longer than to be told of a typo
     if response is not None:
         unit = None if (given or {}).get("loss") else loss_unit  # of a loss for filters
-        of_loss = {"best_of": best_of, "flops": flops, "loss_unit": unit, "compare": compare}
+        of_loss = {"best_of": best_of, "flops": flops, "loss_unit": unit}
+        of_loss |= {"baseline": baseline, "compare": compare}
         _check_response(law, response, of_loss)
     parsed = rows(opened)
     own = named(parsed.rows, opened.label)
@@ -169,18 +182,58 @@ def law_of_table(
         replace(meaning, notes=(*parsed.notes, *meaning.notes, *reading.notes)),
     )
     asked = {name: value for name, value in settings.items() if value is not None}
+    asking = Asking(tuple(flops), baseline, tuple(compare))
     if meaning.mixture:
-        if compare:
-            do = "leave `compare` out, or fit the loss by N and D"
-            raise IsolossError(Problem("compare", f"{opened.label} is a table of mixtures", do))
+        asking.check(None, [])
         return _fit_mixtures(runs, meaning, options, asked)
     if response is not None:
         asked["response"] = response
         meaning = _with_law(meaning, runs, law)
     if meaning.law in _OF_ONE_SIZE and "variable" not in (options or {}):
         options = {"variable": _variable(meaning), **(options or {})}
-    wanted = Wanted(flops, compare)
-    return _fit_sizes(runs, meaning, options, {"bootstrap": _REPLICATES, **asked}, wanted)
+    return _fit_sizes(runs, meaning, options, {"bootstrap": _REPLICATES, **asked}, asking)
+
+
+@dataclass(frozen=True)
+class Asking:
+    """What is to be decided with a fit.
+
+    Attributes:
+        flops: budgets, FLOP; multiples of the largest run if empty.
+        baseline: group that the others are compared with; the first if None.
+        compare: published laws beside the fit.
+    """
+
+    flops: tuple[float, ...]
+    baseline: str | None
+    compare: tuple[str, ...] = ()
+
+    def check(self, law: Law | None, groups: Sequence[str]) -> None:
+        """Refuse what cannot be decided, before a fit is made.
+
+        Args:
+            law: that is to be fitted; None for one of mixtures.
+            groups: of the runs.
+
+        Raises:
+            IsolossError: the law gives no loss for a budget, or there is no such group.
+        """
+        if law is None and self.compare:
+            do = "leave it out, or fit the loss by N, D or C"
+            raise IsolossError(Problem("compare", "published laws are not of mixtures", do))
+        if law is None or not law.has_least_loss:
+            given = {"flops": self.flops, "baseline": self.baseline}
+            formula = "a law of mixtures" if law is None else f"the law {law.formula}"
+            remedy = "leave it out, or take a law in C, or one that divides budgets"
+            wrong = [
+                Problem(name, f"{formula} gives no loss for a budget", remedy)
+                for name, value in given.items()
+                if value
+            ]
+            if wrong:
+                raise IsolossError(*wrong)
+        else:
+            baseline_of(groups, self.baseline)
 
 
 def _variable(meaning: Meaning) -> str:
@@ -278,11 +331,18 @@ def _sizes_of(law: str, options: Mapping[str, Any] | None) -> frozenset[str]:
 
     None, too, if its options are wrong, which `fit_law` says.
     """
-    chosen = {**registry.defaults("law", law), **(options or {})}
-    wrong = complete_options(chosen, registry.options("law", law), "options", fill=False)
-    if wrong or (law in _OF_ONE_SIZE and "variable" not in (options or {})):
+    made = _made(law, options)
+    if made is None or (law in _OF_ONE_SIZE and "variable" not in (options or {})):
         return frozenset()
-    return SIZES & set(registry.card("law", law).make(**chosen).variables)
+    return SIZES & set(made.variables)
+
+
+def _made(law: str, options: Mapping[str, Any] | None) -> Law | None:
+    """A law in sizes with its options; None if they are wrong, which `fit_law` says."""
+    chosen = {**registry.defaults("law", law), **(options or {})}
+    if complete_options(chosen, registry.options("law", law), "options", fill=False):
+        return None
+    return made_law(law, chosen)
 
 
 def _law_for(columns: Mapping[str, str]) -> str:
@@ -325,12 +385,17 @@ def _unfinished(fitted: pd.DataFrame) -> Iterator[str]:
 
 
 def _fit_sizes(
-    runs: pd.DataFrame, meaning: Meaning, options, settings: Mapping, wanted: Wanted
+    runs: pd.DataFrame, meaning: Meaning, options, settings: Mapping, asking: Asking
 ) -> QuickFit:
-    """A law in N, D or C: the fit, its errors on the largest budget, and how to divide budgets."""
+    """A law in N, D or C: the fit, its errors on the largest budget, and what follows for budgets.
+
+    With budgets that cannot be decided about nothing is fitted.
+    """
     law = meaning.law
-    fit = fit_law(runs, law, options, **settings)
     finished = runs[runs["status"] == "done"]
+    if (made := _made(law, options)) is not None:
+        asking.check(made, ordered(set(finished["group"].astype(str))))
+    fit = fit_law(runs, law, options, **settings)
     if meaning.response is not None:
         finished = finished[np.isfinite(finished[meaning.response])]
     held = None
@@ -338,16 +403,20 @@ def _fit_sizes(
         held = _fit_held_out(runs, finished, law, options, settings)
     fit = fit if held is None else with_held_out(fit, held)
     facts = record(fit)
-    largest = float(finished["n_flops_6nd"].max())
-    budgets = list(wanted.flops) or [largest * factor for factor in BUDGETS]
-    best = {}
-    if facts.allocates:
-        best = {group: allocations(fit, group, budgets, largest) for group in facts.groups}
+    decisions = _decisions(fit, finished, asking)
     errors = None if held is None else record(held)
-    counts, beside = count_runs(runs), compare_presets(fit, wanted.compare, budgets, largest)
-    text = report.of_sizes(meaning, counts, facts, errors, best, beside)
-    context = Context(meaning.source, counts, errors, best, comparisons=beside)
-    return QuickFit(runs, fit, held, text, context)
+    counts = count_runs(runs)
+    text = report.of_sizes(meaning, counts, facts, errors, decisions)
+    context = Context(
+        meaning.source,
+        counts,
+        errors,
+        decisions.allocations,
+        decisions.losses,
+        decisions.gains,
+        comparisons=decisions.beside,
+    )
+    return QuickFit(runs, fit, held, text, decisions, context)
 
 
 def _has_budgets(finished: pd.DataFrame) -> bool:
@@ -361,11 +430,30 @@ def _fit_held_out(
     """The same fit without the runs of most compute; None where too few runs would be left."""
     groups = [rows for _, rows in finished.groupby("group")]
     rule = {"rule": "largest_compute", "least": max(1, min(map(len, groups)) // 10)}
-    made = registry.card("law", law).make(**{**registry.defaults("law", law), **(options or {})})
+    made = made_law(law, {**registry.defaults("law", law), **(options or {})})
     if min(int((~held_out(rows, rule)).sum()) for rows in groups) < len(made.terms):
         return None
     count = min(_HELD_OUT_REPLICATES, settings["bootstrap"])
     return fit_law(runs, law, options, **{**settings, "holdout": rule, "bootstrap": count})
+
+
+def _decisions(fit: Fit, finished: pd.DataFrame, asking: Asking) -> Decisions:
+    """What a fit says of budgets; if none are asked for, of multiples of the largest run."""
+    if not fit.has_least_loss:
+        return Decisions(beside=compare_presets(fit, asking.compare))
+    compute = finished["n_flops_6nd" if fit.allocates else "n_flops"].astype(float)
+    largest, ends = float(compute.max()), compute.groupby(finished["group"].astype(str)).max()
+    budgets = asking.flops or tuple(largest * factor for factor in BUDGETS)
+    about = allocations if fit.allocates else budget_losses
+    by_group = {group: about(fit, group, budgets, float(ends[group])) for group in fit.groups}
+    decisions = Decisions(
+        budgets,
+        gains=gains(fit, budgets, largest, asking.baseline),
+        beside=compare_presets(fit, asking.compare, budgets, largest),
+    )
+    if fit.allocates:
+        return replace(decisions, allocations=by_group)
+    return replace(decisions, losses=by_group if asking.flops else {})
 
 
 def _fit_mixtures(runs: pd.DataFrame, meaning: Meaning, options, settings: Mapping) -> QuickFit:
@@ -377,7 +465,7 @@ def _fit_mixtures(runs: pd.DataFrame, meaning: Meaning, options, settings: Mappi
     not_fitted = fit.facts["not_fitted"]
     counts = count_runs(runs)
     text = report.of_mixtures(meaning, counts, facts, domains, best, not_fitted)
-    return QuickFit(runs, fit, None, text, Context(meaning.source, counts, mixtures=best))
+    return QuickFit(runs, fit, None, text, context=Context(meaning.source, counts, mixtures=best))
 
 
 def _best_mixture(fit: Fit, fits: Sequence[OneFit], domains: Sequence[str]) -> BestMixture:

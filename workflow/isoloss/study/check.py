@@ -663,18 +663,19 @@ def _ability_problems(
         mixture = registry.of_mixtures(law)
         if mixture or ability == "mixture":
             return mixture and ability == "mixture"
-        return made_law(law, options).allocates
+        made = made_law(law, options)
+        return made.has_least_loss if ability == "compare" else made.allocates
 
     law = fits[first]["card"]
     if can(law, fits[first]["options"]):
         return []
     able = [name for name in registry.names("law") if can(name, registry.defaults("law", name))]
-    kind = (
-        "law of mixtures, and {!r} is not one"
-        if ability == "mixture"
-        else (f"law that can {ability}, and {{!r}} cannot")
-    )
-    reason = f"the figure needs a {kind.format(law)}"
+    kinds = {
+        "mixture": "of mixtures, and {!r} is not one",
+        "compare": "with a loss for every budget, and {!r} has none",
+    }
+    kind = kinds.get(ability, f"that can {ability}, and {{!r}} cannot")
+    reason = f"the figure needs a law {kind.format(law)}"
     return [Problem(place, reason, f"name a fit of {' or '.join(able)} first")]
 
 

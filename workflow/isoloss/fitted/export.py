@@ -12,10 +12,10 @@ import numpy as np
 from isoloss.core import escape, registry, tables
 from isoloss.core.problems import IsolossError, Problem
 from isoloss.fitted import FALLBACK, Fit, paper_tables
-from isoloss.fitted.facts import Record, record
+from isoloss.fitted.facts import record
 from isoloss.fitted.markup import TEXT, Column, Latex, Markdown, filled
 from isoloss.fitted.names import equation
-from isoloss.fitted.paper import paper
+from isoloss.fitted.paper import paper, verdict
 from isoloss.fitted.paper_tables import interval
 from isoloss.fitted.sentences import Context, formula
 from isoloss.laws._law import Law
@@ -176,7 +176,7 @@ def _about(fit: Fit, law: Law) -> str:
     title, formula = registry.facts("law", fit.facts["card"])["TITLE"], _formula(fit, law)
     example = f"from law import law; law([{{...}}], {escape.python(fit.groups[0])})"
     return (
-        f"{title}: {formula}\n\nFitted by isoloss. {_verdict(record(fit)).rstrip('.')}.\n"
+        f"{title}: {formula}\n\nFitted by isoloss. {verdict(record(fit)).rstrip('.')}.\n"
         f"Needs NumPy alone: `{example}`.\n"
     )
 
@@ -199,18 +199,6 @@ def _fitted(fit: Fit) -> dict[str, dict[str, Any]]:
     return fitted
 
 
-def _verdict(fit: Record) -> str:
-    """The verdict on every fit in a sentence, those that are sound together."""
-    if not fit.unsound:
-        return f"Verdict: {fit.judgement}."
-    verdicts = [f"{one.group}, {one.response}: {one.judgement}" for one in fit.unsound]
-    if len(fit.fits) == 1:
-        verdicts = [fit.judgement]
-    elif sound := len(fit.fits) - len(verdicts):
-        verdicts.append(f"{sound} other fits are sound")
-    return escape.visible("Verdict: " + "; ".join(verdicts))
-
-
 def explanation(fit: Fit, old: str | None = None) -> str:
     """A Markdown page of the law; the user's text of an old one is kept."""
     block = f"{START}\n{_block(fit)}{END}"
@@ -230,7 +218,7 @@ def explanation(fit: Fit, old: str | None = None) -> str:
 
 def _block(fit: Fit) -> str:
     shown, facts = escape.markdown, record(fit)
-    parts = [f"{shown(_verdict(facts))}\n"]
+    parts = [f"{shown(verdict(facts))}\n"]
     for one in facts.fits:
         parts.append(f"\n## {shown(one.group)}, {shown(one.response)}\n")
         held = f"; RMSE held out {one.held_out_rmse:.4g}" if np.isfinite(one.held_out_rmse) else ""
@@ -263,5 +251,5 @@ def latex(fit: Fit) -> str:
     card, facts = registry.facts("law", fit.facts["card"]), record(fit)
     what = "" if fit.of_loss else f", L: {escape.visible(fit.quantity)}"
     table = Latex().table(paper_tables.parameters(fit, facts))
-    about = f"% {card['TITLE']}; {_verdict(facts)}"
+    about = f"% {card['TITLE']}; {verdict(facts)}"
     return f"{about}\n{table}% \\[ {formula(fit)} \\]{what}\n"

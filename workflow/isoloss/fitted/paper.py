@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from isoloss.core import registry
+from isoloss.core import escape, registry
 from isoloss.fitted import bibliography, paper_tables
 from isoloss.fitted.facts import (
     DO_NOT_USE,
@@ -83,11 +83,23 @@ def paper(fit: Fit, context: Context | None = None) -> str:
     return "\n".join(parts)
 
 
+def verdict(fit: Facts) -> str:
+    """The verdict on every fit in a sentence, those that are sound together."""
+    if not fit.unsound:
+        return f"Verdict: {fit.judgement}."
+    verdicts = [f"{one.group}, {one.response}: {one.judgement}" for one in fit.unsound]
+    if len(fit.fits) == 1:
+        verdicts = [fit.judgement]
+    elif sound := len(fit.fits) - len(verdicts):
+        verdicts.append(f"{sound} other fits are sound")
+    return escape.visible("Verdict: " + "; ".join(verdicts))
+
+
 def _head(facts: Facts) -> str:
     """What comes first: whether the numbers may be used, and what the page is."""
     lines = ["# For a paper\n"]
     if facts.worst.verdict == DO_NOT_USE:
-        lines.append(f"**Verdict: {Markdown().text(facts.judgement)}**\n")
+        lines.append(f"**{Markdown().text(verdict(facts))}**\n")
     lines.append(
         "Written anew with every fit: copy from here. Numbers are rounded by their uncertainty;"
         " `law.py` predicts with all digits, and params.parquet has them.\n"

@@ -261,9 +261,8 @@ def _constraints(fit: Fit, facts: Record, markup: Markdown) -> str:
     if asked.get("shared"):
         parts.append(f"{named(asked['shared'])} {_verb(asked['shared'])} shared by all groups")
     for term, (low, high) in asked.get("bounds", {}).items():
-        ends = [f"at least {low:g}"] * (low is not None) + [f"at most {high:g}"] * (
-            high is not None
-        )
+        limits = (("at least", low), ("at most", high))
+        ends = [f"{side} {end:g}" for side, end in limits if end is not None]
         if ends:
             parts.append(f"{named([term])} was bounded to {' and '.join(ends)}")
     if asked.get("where"):

@@ -408,7 +408,7 @@ def _fit_sizes(
     counts = count_runs(runs)
     text = report.of_sizes(meaning, counts, facts, errors, decisions)
     context = Context(
-        meaning.source,
+        _short(meaning.source),
         counts,
         errors,
         decisions.allocations,
@@ -465,7 +465,9 @@ def _fit_mixtures(runs: pd.DataFrame, meaning: Meaning, options, settings: Mappi
     not_fitted = fit.facts["not_fitted"]
     counts = count_runs(runs)
     text = report.of_mixtures(meaning, counts, facts, domains, best, not_fitted)
-    return QuickFit(runs, fit, None, text, context=Context(meaning.source, counts, mixtures=best))
+    return QuickFit(
+        runs, fit, None, text, context=Context(_short(meaning.source), counts, mixtures=best)
+    )
 
 
 def _best_mixture(fit: Fit, fits: Sequence[OneFit], domains: Sequence[str]) -> BestMixture:
@@ -475,6 +477,11 @@ def _best_mixture(fit: Fit, fits: Sequence[OneFit], domains: Sequence[str]) -> B
     work = fits[0].n_runs * len(domains) * len(responses)  # numbers of a look at all losses
     replicates = int(np.clip(_LOOKS / work, _FEW, _MIXTURE_REPLICATES))
     return best_mixture(fit, fits[0].group, responses, replicates)
+
+
+def _short(source: str) -> str:
+    """A table's name without its folder, as a paper says it; an address whole."""
+    return source if "://" in source else source.rpartition("/")[2]
 
 
 def save(result: QuickFit, out: Path) -> list[Path]:

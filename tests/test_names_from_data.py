@@ -226,12 +226,12 @@ def test_the_page_for_a_paper_keeps_its_shape_whatever_groups_are_called(two, fi
         line for line in like.split("\n") if line.startswith(("#", "```"))
     ]
     assert page.count("\n") == like.count("\n") == len(page.splitlines())
-    for row, wanted in zip(page.split("\n"), like.split("\n"), strict=True):
-        if wanted.startswith("| "):
-            assert len(re.findall(r"(?<!\\)\|", row)) == len(re.findall(r"(?<!\\)\|", wanted))
-        if wanted.endswith(r"\\"):
+    for row, model in zip(page.split("\n"), like.split("\n"), strict=True):
+        if model.startswith("| "):
+            assert len(re.findall(r"(?<!\\)\|", row)) == len(re.findall(r"(?<!\\)\|", model))
+        if model.endswith(r"\\"):
             bare = SKELETON.sub("", row)
-            assert bare.count("&") == wanted.count("&") and bare.count("{") == bare.count("}")
+            assert bare.count("&") == model.count("&") and bare.count("{") == bare.count("}")
 
 
 def test_a_page_whose_marks_are_in_disorder_keeps_all_of_it(two):

@@ -80,9 +80,9 @@ def test_several_values_are_crossed_or_taken_in_pairs(capsys):
 
 
 def test_a_budget_is_divided_as_the_law_does(capsys):
-    found = answer(capsys, "chinchilla:epoch", "--C", "5.76e23", "1e20")
-    assert found["unit"] == "nats/token" and found["law"] == "chinchilla:epoch"
-    for row in found["allocations"]:
+    answered = answer(capsys, "chinchilla:epoch", "--C", "5.76e23", "1e20")
+    assert answered["unit"] == "nats/token" and answered["law"] == "chinchilla:epoch"
+    for row in answered["allocations"]:
         n, d = row["N"], row["D"]
         assert 6 * n * d == pytest.approx(row["C"]) and row["N_low"] is None
         assert row["loss"] == pytest.approx(epoch(n, d))
@@ -93,11 +93,11 @@ def test_a_budget_is_divided_as_the_law_does(capsys):
 
 def test_a_saved_fit_predicts_with_intervals_for_its_groups(folder, capsys):
     fit = isoloss.load_fit(folder)
-    found = answer(capsys, folder, "--N", "1e9", "--D", "1e10", "--group", "g1", "--level", "0.8")
-    (row,), expected = found["predictions"], fit.predict("g1", level=0.8, N=1e9, D=1e10)
+    answered = answer(capsys, folder, "--N", "1e9", "--D", "1e10", "--group", "g1", "--level", "0.8")
+    (row,), expected = answered["predictions"], fit.predict("g1", level=0.8, N=1e9, D=1e10)
     assert [row[name] for name in expected] == pytest.approx(expected.iloc[0].tolist())
     assert (
-        row["low"] < row["loss"] < row["high"] and found["verdict"] == "sound: no check has a doubt"
+        row["low"] < row["loss"] < row["high"] and answered["verdict"] == "sound: no check has a doubt"
     )
     text = told(capsys, folder, "--C", "1e21")
     best = fit.allocate(1e21).iloc[0]
@@ -115,7 +115,7 @@ def test_the_list_has_every_preset_with_its_unit_and_range(capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["chinchila:epoch", "--N", "1"], "did you mean 'chinchilla:epoch'"),
         (["chinchilla:epok", "--N", "1"], "did you mean 'chinchilla:epoch'"),
@@ -130,10 +130,10 @@ def test_the_list_has_every_preset_with_its_unit_and_range(capsys):
         ([], "no law is named"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_predicted_is_told_with_what_to_do(arguments, said, capsys):
+def test_what_cannot_be_predicted_is_told_with_what_to_do(arguments, message, capsys):
     assert main(["predict", *arguments]) == 2
     error = capsys.readouterr().err
-    assert said in error and "Traceback" not in error
+    assert message in error and "Traceback" not in error
 
 
 def test_proportions_that_do_not_sum_to_1_are_warned_of(capsys):

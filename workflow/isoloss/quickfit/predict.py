@@ -111,11 +111,11 @@ def _of_preset(law: Preset) -> Source:
 
 
 def _of_fit(folder: str, fit: Fit) -> Source:
-    told = record(fit)
+    about = record(fit)
     formula = equation(fit.law.formula, fit.quantity)
     facts = {"law": fit.facts["card"], "formula": formula, "folder": folder}
-    facts |= {"groups": fit.groups, "verdict": told.judgement}
-    head = [f"{folder}: {formula}", f"verdict: {visible(told.judgement)}"]
+    facts |= {"groups": fit.groups, "verdict": about.judgement}
+    head = [f"{folder}: {formula}", f"verdict: {visible(about.judgement)}"]
     notes = [] if len(fit.replicate_thetas()) else ["no intervals: the fit has no replicates"]
     return Source(folder, fit, head, notes, facts)
 
@@ -168,8 +168,8 @@ def _points(asked: Asked) -> dict[str, np.ndarray]:
         raise IsolossError(Problem("predict", f"{math.prod(sizes)} points", f"at most {_MOST}"))
     if asked.paired:
         if len({size for size in sizes if size > 1}) > 1:
-            found = ", ".join(f"{n} of {name}" for name, n in zip(asked.values, sizes, strict=True))
-            raise IsolossError(Problem("--pairs", f"found {found}", "give as many of each, or 1"))
+            counts = ", ".join(f"{n} of {name}" for name, n in zip(asked.values, sizes, strict=True))
+            raise IsolossError(Problem("--pairs", f"found {counts}", "give as many of each, or 1"))
         arrays = np.broadcast_arrays(*asked.values.values())
     else:
         arrays = [axis.ravel() for axis in np.meshgrid(*asked.values.values(), indexing="ij")]

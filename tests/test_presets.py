@@ -93,11 +93,14 @@ def test_a_budget_is_divided_as_the_law_does(capsys):
 
 def test_a_saved_fit_predicts_with_intervals_for_its_groups(folder, capsys):
     fit = isoloss.load_fit(folder)
-    answered = answer(capsys, folder, "--N", "1e9", "--D", "1e10", "--group", "g1", "--level", "0.8")
+    answered = answer(
+        capsys, folder, "--N", "1e9", "--D", "1e10", "--group", "g1", "--level", "0.8"
+    )
     (row,), expected = answered["predictions"], fit.predict("g1", level=0.8, N=1e9, D=1e10)
     assert [row[name] for name in expected] == pytest.approx(expected.iloc[0].tolist())
     assert (
-        row["low"] < row["loss"] < row["high"] and answered["verdict"] == "sound: no check has a doubt"
+        row["low"] < row["loss"] < row["high"]
+        and answered["verdict"] == "sound: no check has a doubt"
     )
     text = told(capsys, folder, "--C", "1e21")
     best = fit.allocate(1e21).iloc[0]

@@ -230,7 +230,7 @@ CASES = list(
         ["two", "one"],
         [(), ("alpha",), ("E", "alpha")],
         [None, "all", "own", "some", "missing"],
-        ["bootstrap", "residual", "profile", "none"],
+        ["bootstrap", "residual", "none"],
         ["none", "largest_compute", "roll_out"],
     )
 )
@@ -242,17 +242,34 @@ def test_groups_and_clusters_are_fitted_or_refused_in_words(table):
     few["some"] = np.where(few.index % 4 == 0, "p", None)
     two = isoloss.read_runs(few, MAPPING)
     tables = {"two": two, "one": two[two["group"] == "adamw"].reset_index(drop=True)}
-    fitted = 0
-    for groups, shared, cluster, interval, holdout in CASES[::7]:
+    fitted, refused = 0, set()
+    for groups, shared, cluster, interval, holdout in CASES[::11]:
         asked = {"cluster": cluster, "interval": interval, "holdout": holdout, "bootstrap": 2}
         try:
             fit = fit_law(tables[groups], "power_law", {"variable": "C"}, shared=shared, **asked)
         except IsolossError as error:
             assert all(one.place and one.found and one.remedy for one in error.problems)
+            refused |= {one.place for one in error.problems}
             continue
         fitted += 1
         assert "[?]" not in repr(fit)
         if groups == "two":
             row = fit.gain(1e20, "adamw", "muon").iloc[0]
             assert row["gain"] > 0 and row["replicates"] <= 2
-    assert 0 < fitted < len(CASES[::7])
+    assert {"cluster", "shared"} <= refused
+    assert 0 < fitted < len(CASES[::11])
+
+
+def test_runs_held_out_that_leave_a_group_one_cluster_are_predicted_without_intervals(
+    table, tmp_path
+):
+    budget = 6 * table["N"] * table["D"]
+    table = table.assign(size=np.where(budget > budget.max() / 1.05, "big", "small"))
+    table.to_csv(tmp_path / "two.csv", index=False)
+    asked = {"law": "power_law", "options": {"variable": "C"}, "bootstrap": 5}
+    asked |= {"shared": ["E"], "cluster": "size"}
+    quick_fit = isoloss.law_of_table(tmp_path / "two.csv", **asked)
+    assert quick_fit.held is not None
+    assert (quick_fit.held.summary["n_replicates"] == 0).all()
+    assert (quick_fit.fit.summary["n_replicates"] == 5).all()
+    assert " inside the interval of a run" not in quick_fit.text

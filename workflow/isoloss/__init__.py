@@ -8,7 +8,7 @@ fit as law.py), `law_of_table` (all of it at once), `preset` (a published law, t
 of their tags; for rows with `_dlm_row_tags` there are `expand_rows_by_weight`,
 `merge_weights_maps`, `resolve_row_weight`, `weight_distribution`), `mixture_weights` (by which rows
 make a mixture), `structural_entropies` (of an MLP's hidden units), `llc` (the local learning
-coefficient of a model) and `compute_llc` (that of samples).
+coefficient of a model; it needs the extra `train`) and `compute_llc` (that of samples).
 `chinchilla` is a module: the toolkit of the package of that name.
 `dir(isoloss)` lists them, and each has an example in its docstring.
 Importing isoloss is light; each name is fetched when it is first used.
@@ -53,7 +53,6 @@ __all__ = [
     "fit_law",
     "import_runs",
     "law_of_table",
-    "llc",
     "load_fit",
     "merge_weights_maps",
     "mixture_weights",
@@ -66,18 +65,27 @@ __all__ = [
     "structural_entropies",
     "weight_distribution",
 ]
-_MODULES = ["chinchilla"]  # not in __all__: it needs an extra, and `import *` would fail without
+_MODULES = ["chinchilla"]
+# not in __all__: they need extras, and `import *` would fail without
+_WITH_EXTRAS = [*_MODULES, "llc"]
 
 
 def __getattr__(name: str):
     """Fetch a public name from its home."""
     if name in _MODULES:
         return importlib.import_module(f"isoloss.{name}")
-    if name in _HOMES:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'isoloss' has no attribute {name!r}")
+    try:
         return getattr(importlib.import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'isoloss' has no attribute {name!r}")
+    except ModuleNotFoundError as error:
+        from isoloss.core import extras
+
+        if (lacking := extras.lacking_in(error)) is None:
+            raise
+        raise lacking from None
 
 
 def __dir__() -> list[str]:
     """The public names."""
-    return [*__all__, *_MODULES]
+    return [*__all__, *_WITH_EXTRAS]

@@ -309,6 +309,7 @@ def _folds(
         rows.append({"fold": fold.name, **size, **errors})
         unseen.append(np.full(len(fold.out), np.nan))
         unseen[-1][fold.out] = there
+        settings.step()
     columns = ["fold", "n_fitted", "n_held_out", *scores(np.empty(0), np.empty(0))]
     count = np.isfinite(unseen).sum(axis=0) if unseen else 0
     with np.errstate(invalid="ignore"):

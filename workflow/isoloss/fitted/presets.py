@@ -109,9 +109,9 @@ def preset(name: str) -> Preset:
         >>> import isoloss
         >>> epoch = isoloss.preset("chinchilla:epoch")
         >>> epoch.predict(N=7e9, D=1.4e12)[["loss", "distance"]].round(3).to_numpy()
-        array([[2.071, 4.403]])
+        array([[2.073, 4.403]])
         >>> epoch.allocate(5.76e23)[["N", "D"]].map("{:.3g}".format).to_numpy().tolist()
-        [['7.32e+10', '1.31e+12']]
+        [['7.24e+10', '1.33e+12']]
     """
     card, _, own = name.partition(SEPARATOR)
     known = names()

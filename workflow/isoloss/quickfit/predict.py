@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,7 @@ import pandas as pd
 
 from isoloss.aggregate.numbers import read_numbers
 from isoloss.core import registry, units
-from isoloss.core.escape import columns, json_text, visible
+from isoloss.core.escape import columns, visible
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.fitted import Fit, load_fit
 from isoloss.fitted.decisions import FitDecisions
@@ -25,6 +26,7 @@ from isoloss.fitted.facts import record
 from isoloss.fitted.names import PREDICTED, equation
 from isoloss.fitted.paper_tables import interval
 from isoloss.fitted.presets import NO_INTERVAL, SEPARATOR, Preset, names, preset
+from isoloss.quickfit.answer import plain
 
 _LINE = 110  # characters of a line of text
 _MOST = 100_000  # points at once
@@ -168,7 +170,9 @@ def _points(asked: Asked) -> dict[str, np.ndarray]:
         raise IsolossError(Problem("predict", f"{math.prod(sizes)} points", f"at most {_MOST}"))
     if asked.paired:
         if len({size for size in sizes if size > 1}) > 1:
-            counts = ", ".join(f"{n} of {name}" for name, n in zip(asked.values, sizes, strict=True))
+            counts = ", ".join(
+                f"{n} of {name}" for name, n in zip(asked.values, sizes, strict=True)
+            )
             raise IsolossError(Problem("--pairs", f"found {counts}", "give as many of each, or 1"))
         arrays = np.broadcast_arrays(*asked.values.values())
     else:
@@ -267,18 +271,7 @@ def as_json(answer: Answer) -> str:
         rows: answer.table.to_dict("records"),
         "notes": list(answer.notes),
     }
-    return json_text(_plain(facts), 1)
-
-
-def _plain(value: Any) -> Any:
-    """A value as JSON has it: None for a number that is not finite."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float | np.floating):
-        return float(value) if math.isfinite(value) else None
-    return value
+    return _json(facts)
 
 
 def listing() -> str:
@@ -289,4 +282,8 @@ def listing() -> str:
 def listing_json() -> str:
     """The same as JSON: a list of objects."""
     facts = [{**_of_preset(law).facts, "unit": law.loss_unit} for law in map(preset, names())]
-    return json_text(_plain(facts), 1)
+    return _json(facts)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(plain(value), indent=2, allow_nan=False)  # ASCII: any terminal shows it

@@ -75,14 +75,12 @@ class Decisions:
     """What a fit says of budgets.
 
     Attributes:
-        budgets: FLOP; empty if the law gives no loss for a budget.
         allocations: how each group's fit divides them, by group; empty if the law does not say.
         losses: of them by each group's fit of a law in C, by group.
         gains: of the groups over one of them; empty of a single group.
         beside: published laws on the same runs.
     """
 
-    budgets: tuple[float, ...] = ()
     allocations: Mapping[str, Sequence[Allocation]] = field(default_factory=dict)
     losses: Mapping[str, Sequence[BudgetLoss]] = field(default_factory=dict)
     gains: Sequence[Gain] = ()
@@ -111,6 +109,7 @@ def of_sizes(
         _parameters(facts),
         _evidence(facts),
         *([_errors(held)] if held is not None else []),
+        *([_folds(facts)] if any(one.folds for one in facts.fits) else []),
         *([_allocations(decisions.allocations)] if decisions.allocations else []),
         *([_losses(decisions.losses)] if decisions.losses else []),
         *([_gains(decisions.gains, facts)] if decisions.gains else []),
@@ -325,6 +324,31 @@ def _inside(fold: FoldScore) -> str:
     return f", {100 * fold.run_coverage:.0f} % inside the interval of a run"
 
 
+def _folds(facts: Record) -> str:
+    """Errors on runs held out by a rule with folds, each predicted by a fit of the others."""
+    lines = []
+    for one in facts.fits[:_FITS]:
+        if not one.folds:
+            continue
+        of = f" [{_name(one.group)}, {_name(one.response)}]" if len(facts.fits) > 1 else ""
+        rule, count = one.folds[0].rule, len(one.folds)
+        scored = [fold for fold in one.folds if math.isfinite(fold.rmse)]
+        if not scored:
+            lines.append(f"held out{of} ({rule}): too few runs are left to fit in any fold")
+            continue
+        n_runs = sum(fold.n_held_out for fold in scored)
+        squares = sum(fold.n_held_out * fold.rmse**2 for fold in scored)
+        errors = sum(fold.n_held_out * fold.mape for fold in scored)
+        worst = max(scored, key=lambda fold: fold.rmse)
+        few = f" ({count - len(scored)} more have too few runs to fit)" * (count > len(scored))
+        lines.append(
+            f"held out{of} ({rule}): {len(scored)} folds{few}, each predicted from the others: "
+            f"RMSE {math.sqrt(squares / n_runs):.3g}, error {100 * errors / n_runs:.2g} % of the "
+            f"{_name(one.quantity)}; worst {visible(worst.name)}: RMSE {worst.rmse:.3g}"
+        )
+    return "\n".join(lines) + "\n"
+
+
 def _allocations(best: Mapping[str, Sequence[Allocation]]) -> str:
     """How each group's fit divides budgets: a row a budget."""
     head = ("best for C, FLOP", "N", "D", "D/N", "loss", "beyond the runs")
@@ -438,15 +462,23 @@ def _responses(fits: Sequence[OneFit], domains: Sequence[str]) -> str:
     more = len(ordered) - _LOSSES
     notes = [f"  ... and {more} more losses in summary.parquet and scores.parquet"]
     first, group = ordered[0], ordered[0].group
-    notes = (notes if more > 0 else []) + [
-        f"  held out: medians over {len(first.folds)} random choices of a fifth of the mixtures"
-        " (RMSE: mean)" + (f"; {first.n_replicates} replicates" if first.n_replicates else "")
-    ]
+    notes = (notes if more > 0 else []) + [_how_held_out(first)]
     title = "" if group == WHOLE else f"[group {_name(group)}]\n"
     if group == FALLBACK:
         title = "[all runs: it answers for groups without a fit]\n"
     rows = [_response(one) for one in ordered[:_LOSSES]]
     return title + columns(head, rows) + "\n".join(notes) + "\n"
+
+
+def _how_held_out(one: OneFit) -> str:
+    """Over what the scores on held-out mixtures are medians, and the number of replicates."""
+    rule = one.folds[0].rule if one.folds else "none"
+    scores = {
+        "none": "no mixtures",
+        "random": f"medians over {len(one.folds)} random choices of the mixtures (RMSE: mean)",
+    }.get(rule, f"medians over {len(one.folds)} folds of {rule} (RMSE: mean)")
+    replicates = f"; {one.n_replicates} replicates" if one.n_replicates else ""
+    return f"  held out: {scores}{replicates}"
 
 
 def _response(one: OneFit) -> tuple[str, ...]:
@@ -461,9 +493,11 @@ def _response(one: OneFit) -> tuple[str, ...]:
         str(one.n_runs),
         f"{one.r2:.4f}",
         f"{one.rmse:.3g}",
-        f"{median['r2']:.4f}",
-        f"{folds['rmse'].mean():.3g}",
-        f"{median['spearman']:.3f}",
+        *(
+            (f"{median['r2']:.4f}", f"{folds['rmse'].mean():.3g}", f"{median['spearman']:.3f}")
+            if one.folds
+            else ("-", "-", "-")
+        ),
         "ok" if one.converged else one.loud_status,
     )
 

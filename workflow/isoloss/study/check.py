@@ -36,8 +36,9 @@ from isoloss.fit.holdout import held_out
 from isoloss.fit.mixture import domains_of, responses_of
 from isoloss.fit.prepare import check_response
 from isoloss.fit.settings import response_problems
+from isoloss.fit.shared import alone_problems, shared_problems
 from isoloss.fit.solve import Constraints
-from isoloss.fitted.names import RESPONSE
+from isoloss.fitted.names import OF_RUN, RESPONSE
 from isoloss.laws._law import Law
 from isoloss.laws._make import made_law
 from isoloss.laws._mixture import LOSS
@@ -1015,6 +1016,8 @@ def _fit_problems(
         if unmeasured:
             return []  # which runs it selects is known when they are measured
         runs = runs[selected]
+    if wrong := _shared_problems(fit, runs, measured, place):
+        return wrong
     if fit["points"] != "runs":
         return []  # how many points a run has is known when it is trained
     if registry.of_mixtures(fit["card"]):  # its terms depend on the domains of the runs
@@ -1022,6 +1025,28 @@ def _fit_problems(
     if wrong := _response_value_problems(fit, runs, place):
         return wrong
     return _run_count_problems(fit, made_law(fit["card"], fit["options"]), runs, place)
+
+
+def _shared_problems(
+    fit: Mapping[str, Any], runs: pd.DataFrame, measured: set[str] | None, place: str
+) -> list[Problem]:
+    """Problems of parameters that groups share; see `_fit_problems`."""
+    if not fit["shared"] or registry.of_mixtures(fit["card"]):
+        return []
+    law, of_profile = made_law(fit["card"], fit["options"]), fit["interval"] == "profile"
+    asked = of_profile or fit["profiles"], fit["holdout"], f"{place}.shared"
+    wrong = shared_problems(law, fit["shared"], *asked)
+    cluster = fit.get("cluster") or (OF_RUN if OF_RUN in runs else None)
+    if cluster is None or cluster in (measured or ()):
+        return wrong
+    if fit["interval"] != "bootstrap" or not fit["bootstrap"]:
+        return wrong
+    usable = runs[(runs["status"] == "done") & (runs["fit_weight"] > 0)]
+    counts = {}
+    for group, members in usable.groupby(usable[fit["group"]].astype(str)):
+        fitted = members[~held_out(members, fit["holdout"])]
+        counts[group] = int(fitted[cluster].nunique(dropna=False))
+    return wrong + alone_problems(counts, cluster, f"{place}.cluster")
 
 
 def _response_value_problems(

@@ -14,6 +14,7 @@ from running import ROOT
 import isoloss
 from isoloss.__main__ import main
 from isoloss.core import progress
+from isoloss.core.problems import IsolossError
 from isoloss.fit.law import fit_law
 from isoloss.fitted.facts import Allocation, BestMixture, Doubt, FoldScore, OneFit, Parameter
 from isoloss.quickfit import law as front
@@ -187,6 +188,8 @@ def test_json_of_mixtures_has_the_best_of_each_group(tmp_path):
     assert math.isclose(sum(s["proportion"]["estimate"] for s in best["shares"]), 1)
     assert shown["budgets"] == shown["held_out"] == [] and shown["files"][0].endswith("law.py")
     assert "held out: no mixtures" in told.text and "nan" not in told.text
+    with pytest.raises(IsolossError, match="best_of: runs of mixtures have a loss a domain"):
+        front.law_of_table(tmp_path / "mix.csv", best_of=["p_a"])
 
 
 class Counter:

@@ -292,7 +292,9 @@ def _add_table_of_law(law: _Parser, group) -> None:
         "fit the rows that a filter keeps, such as 'loss < 3.5' (docs/filters.md)",
     )  # fmt: skip
     group.add_argument(
-        "--best-of", metavar="N,D", help="fit the run of least loss of each N and D (or columns)"
+        "--best-of",
+        metavar="N,D",
+        help="fit the run of least loss of each N and D, or other columns",
     )
     group.add_argument(
         "--loss-unit",

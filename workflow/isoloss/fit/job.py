@@ -53,6 +53,5 @@ def run(
         made = made.with_best_mixtures(fit["domain_weights"])
         facts = {**facts, "grouped_by": fit["group"], "tag_key": fit.get("tag_key")}
     saved = made.save(out, **facts)
-    source = f"the sweep {facts['sweep']} of the study {facts['study']}"
-    context = context_of(made, source, count_runs(given["runs"]))
+    context = context_of(made, f"the sweep {facts['sweep']}", count_runs(given["runs"]))
     return [*saved, *export_fit(made, out, context)]

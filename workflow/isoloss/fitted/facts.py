@@ -588,13 +588,22 @@ def count_runs(runs: pd.DataFrame) -> RunCounts:
     return RunCounts(len(runs), len(runs) - len(unfinished), lost, along)
 
 
-def selection(fits: Iterable[Fit], group: str = "") -> Selection:
-    """What some fits looked at; of all groups if none is named."""
-    ids: set[str] = set()
+def selection(
+    fits: Iterable[Fit], group: str = "", shown: Iterable[str] | None = None
+) -> Selection:
+    """What some fits looked at, or some of it.
+
+    Args:
+        fits: whose runs are counted.
+        group: of the fits; all groups if empty.
+        shown: the `run_id` of what is counted in the place of all that they looked at.
+    """
+    ids: set[str] = set() if shown is None else set(shown)
     parents: dict[str, str] = {}  # of points along runs
     for fit in fits:
         residuals = fit.residuals
-        ids |= set(residuals.loc[(residuals["group"] == group) | (group == ""), "run_id"])
+        if shown is None:
+            ids |= set(residuals.loc[(residuals["group"] == group) | (group == ""), "run_id"])
         if OF_RUN in fit.points:
             parents |= dict(zip(fit.points["run_id"], fit.points[OF_RUN], strict=True))
     n_runs = len({parents.get(one, one) for one in ids})

@@ -65,9 +65,10 @@ _OF_TEXT = """\
       peak_learning_rate: 0.0125 # at d_model 16, falling as 1 / d_model
       warmup_fraction: 0.1       # then a cosine that ends at the run's own D
     cells:                       # lists are crossed; D = C / 6N; n_flops in FLOP
-      - {n_flops: [4.0e9, 8.0e9], d_model: [6, 8, 12, 16, 24]}
-      - {n_flops: [1.6e10, 3.2e10], d_model: [8, 12, 16, 24, 32]}
-      - {n_flops: 1.6e10, d_model: 16, seed: [1, 2]}   # their spread is the noise of a run
+      - {n_flops: [1.0e9, 2.5e9], d_model: [4, 6, 8, 12, 16]}
+      - {n_flops: [6.3e9, 1.6e10], d_model: [6, 8, 12, 16, 24]}
+      - {n_flops: 4.0e10, d_model: [12, 16, 24, 32, 40]}
+      - {n_flops: [2.5e9, 6.3e9], d_model: 12, seed: [1, 2]}   # their spread is the noise of a run
 """
 _OF_IMAGES = """\
     model: mlp                   # `isoloss cards model` lists the cards

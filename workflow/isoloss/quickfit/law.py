@@ -265,6 +265,9 @@ def runs_of(
     parsed = rows(opened)
     own = named(parsed.rows, opened.label)
     raw, meaning = _read_columns(own, opened.label, law, given, options, rules.response)
+    if meaning.mixture and rules.best_of:
+        reason = "runs of mixtures have a loss a domain, and none of them is the loss of the run"
+        raise IsolossError(Problem(f"{opened.label}, best_of", reason, "leave it out"))
     reading = _read_runs(own, raw, meaning, rules)
     notes = (*parsed.notes, *meaning.notes, *reading.notes)
     return reading.runs, replace(meaning, notes=notes)
@@ -527,24 +530,50 @@ def _short(source: str) -> str:
     return source if "://" in source else source.rpartition("/")[2]
 
 
-def save(result: QuickFit, out: Path) -> list[Path]:
-    """The fit's tables, a figure of it, one of gains, and the files of `export_fit`."""
+def save(result: QuickFit, out: Path, width: float | None = None) -> list[Path]:
+    """The fit's tables, a figure of it, one of gains, and the files of `export_fit`.
+
+    Args:
+        result: of `law_of_table`.
+        out: folder.
+        width: inches of the figures, which are then for a paper; for a screen if None.
+
+    Raises:
+        IsolossError: the width is not one of a paper; nothing is written.
+    """
+    from isoloss.figures._figure import check_width
     from isoloss.plot.draw import draw
 
+    check_width(width)
     files = result.fit.save(out, law=out.name, sweep="table", study=out.name)
     runs = result.runs[[c for c in result.runs if not str(c).endswith(tables.SET_ASIDE)]]
     facts = {"sweep": "table", "study": out.name, "token": "token"}
     facts["loss_unit"] = result.fit.loss_unit
     tables.write("runs", runs, out / "runs.parquet", facts)
-    fit = result.fit
-    of_plane = fit.allocates and fit.law.variables == ("N", "D")
-    card = "isoloss" if of_plane else "predicted_observed"
+    card = _figure_of(result.fit)
     options = registry.defaults("figure", card)
+    if card == "scaling_curve":
+        options["reach"] = _reach(result.decisions) or options["reach"]
+    look = {"style": "screen" if width is None else "paper", "width": width}
     shown = [*files, out / "runs.parquet"]
-    drawn = draw(card, options, shown, out / "law.png")
+    drawn = draw(card, options, shown, out / "law.png", **look)
     if compared := result.decisions.gains:
         options = registry.defaults("figure", "compute_gain")
         options["baseline"] = compared[0].baseline
         options["budgets"] = list(dict.fromkeys(one.flops for one in compared))
-        drawn += draw("compute_gain", options, shown, out / "gain.png")
+        drawn += draw("compute_gain", options, shown, out / "gain.png", **look)
     return [*files, *drawn, *export_fit(result.fit, out)]
+
+
+def _figure_of(fit: Fit) -> str:
+    """The card of the figure that shows most of a fit."""
+    if fit.allocates and fit.law.variables == ("N", "D"):
+        return "isoloss"
+    of_curve = len(fit.law.variables) == 1 or fit.allocates
+    return "scaling_curve" if of_curve and fit.law.kind != "mixture" else "predicted_observed"
+
+
+def _reach(decisions: Decisions) -> float | None:
+    """The largest budget that a fit is asked about, as a multiple of the largest run; or None."""
+    by_group = (*decisions.allocations.values(), *decisions.losses.values())
+    return max((max(1.0, one.times_largest) for ones in by_group for one in ones), default=None)

@@ -80,7 +80,12 @@ def draw(inputs: _figure.Inputs, baseline: str, budgets: list[float], reach: flo
     _mark(axes, table)
     shown = _figure.literal(first)
     what = "6 N D" if fit.allocates else "C"
-    axes.set_xlabel(f"Training compute {what} of {shown} (FLOP)")
+    if inputs.in_paper:
+        what = r"$6\,ND$" if fit.allocates else "$C$"
+        plain = shown.replace("$", r"\$")
+        axes.set_xlabel(inputs.as_formula(f"Compute {what} of {plain} (FLOP)"))
+    else:
+        axes.set_xlabel(f"Training compute {what} of {shown} (FLOP)")
     axes.set_ylabel(f"Compute of {shown} over\nthat for the same loss")
     title = f"Compute-equivalent gain over {shown} by {_figure.literal(name)}"
     title += f"; L: loss of {shown} ({_figure.literal(inputs.loss_unit)})"
@@ -156,7 +161,7 @@ def _line(axes, group: str, rows: pd.DataFrame, number: int, floor: float):
 
 
 def _mark(axes, table: pd.DataFrame) -> None:
-    """A thin line at every budget that is marked, with the loss of the baseline there."""
+    """A thin line at every budget that is marked, and along it the loss of the baseline there."""
     points = table[table["marked"]].drop_duplicates("C")
     place = {"transform": axes.get_xaxis_transform(), "size": 8, "color": _figure.GREY}
     for one in points.itertuples():

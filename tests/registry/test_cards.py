@@ -20,7 +20,7 @@ from isoloss.core import registry, tables
 from isoloss.core.problems import IsolossError
 from isoloss.core.seeds import generator
 from isoloss.core.stages import stages
-from isoloss.figures._figure import Inputs, canvas_of, style_of
+from isoloss.figures._figure import Inputs, canvas_of, run_ids, style_of
 from isoloss.figures._paper import finish
 from isoloss.fit import fit_law
 from isoloss.fitted import TABLES
@@ -379,7 +379,7 @@ def overlaps(boxes: list) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("name", registry.names("figure"))
 def test_a_figure_for_a_paper_has_readable_text_apart_and_inside(name, files):
-    figure, _, caption = in_paper(name, files(law_of(name)), 3.25)
+    figure, _, caption = in_paper(name, files(law_of(name), groups=groups_of(name)), 3.25)
     assert figure.get_figwidth() == 3.25
     assert not figure.get_supxlabel() and caption
     shown = drawn_texts(figure)
@@ -410,11 +410,17 @@ def drawn_texts(figure) -> list:
 
 def texts(name: str, files: dict) -> str:
     """All that is written on a figure."""
+    return texts_and_table(name, files)[0]
+
+
+def texts_and_table(name: str, files: dict) -> tuple[str, pd.DataFrame]:
+    """All that is written on a figure, and the table of what is drawn."""
     from matplotlib.text import Text
 
     card = registry.card("figure", name)
-    figure, _ = card.draw(inputs(needed(name, files)), **defaults("figure", name))
-    return " ".join(text.get_text() for text in figure.findobj(Text)).replace("\n", " ")
+    figure, table = card.draw(inputs(needed(name, files)), **defaults("figure", name))
+    texts = " ".join(text.get_text() for text in figure.findobj(Text)).replace("\n", " ")
+    return texts, table
 
 
 @pytest.mark.parametrize("name", SHOWING_LAWS)
@@ -431,11 +437,15 @@ OF_SWEEPS = [name for name in registry.names("figure") if not registry.of_simula
 
 @pytest.mark.parametrize("name", OF_SWEEPS)
 def test_units_and_the_runs_that_are_not_shown_are_told_on_the_figure(name, files):
-    words = texts(name, files(law_of(name), groups=groups_of(name)))
+    words, table = texts_and_table(name, files(law_of(name), groups=groups_of(name)))
     assert re.search(r"\(?(nats/|\b)bytes?\b", words, flags=re.I)
     assert not re.search(r"\btokens?\b", words, flags=re.I)
     assert "1 diverged" in words
     assert "5 dropped (not selected)" in words
+    counted = re.search(r"(\d+)(?: of (\d+))? runs(?: \([^;]*\))?; 5 dropped", words)
+    shown = len(run_ids(table)) or 35  # runs that the fit looked at
+    assert int(counted[1]) == shown
+    assert counted[2] == ("39" if shown < 39 else None)
 
 
 @pytest.fixture(scope="module")

@@ -385,7 +385,7 @@ def test_an_over_trained_run_costs_what_its_formula_says():
 # Estimators
 
 
-TRUTH = {"N_0": np.log(0.3), "a": 0.46, "L_0": np.log(9.0), "g": 0.05, "k": 0.07}
+TRUTH = {"N_0": np.log(0.3), "a": 0.46, "L_0": np.log(9.0), "g": 0.05, "k": np.log(0.3), "h": 0.04}
 
 
 def profile(law, sizes: int = 7) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]:
@@ -394,7 +394,7 @@ def profile(law, sizes: int = 7) -> tuple[np.ndarray, dict[str, np.ndarray], np.
     c = np.repeat(np.logspace(17, 20, 5), sizes)
     away = np.tile(np.linspace(-1.2, 1.2, sizes), 5)
     n = law.allocate(theta, c)[0] * np.exp(away)
-    loss = 9.0 * c**-0.05 + 0.07 * away**2
+    loss = 9.0 * c**-0.05 + 0.3 * c**-0.04 * away**2
     order = np.random.default_rng(0).permutation(len(c))
     return theta, {"N": n[order], "C": c[order]}, loss[order]
 

@@ -629,7 +629,8 @@ def small_print(
     number = f"{seen.n_runs} of {finished}" if seen.n_runs < finished else f"{seen.n_runs}"
     parts = [number + (" run" if number == "1" else " runs")]
     if seen == fitted and seen.n_runs < finished:
-        parts[0] += " (selected by the fit)"
+        of_group = group and fitted.n_runs < selection(fits).n_runs
+        parts[0] += f" (group {literal(group)})" if of_group else " (selected by the fit)"
     if seen.n_points:
         parts.append(f"{seen.n_points} points along them")
     parts += [_lost_runs(counts, status) for status in STATUSES if counts.of(status)]

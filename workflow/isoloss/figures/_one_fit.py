@@ -66,6 +66,10 @@ def _check(fit: Fit, card: str) -> None:
     if facts.get("NEEDS") == "mixture" and fit.law.kind != "mixture":
         reason = f"{fit.facts['card']} is not a mixture law"
         raise IsolossError(Problem(place, reason, "show a fit of a mixture law"))
+    if facts.get("NEEDS") == "curve" and not (fit.allocates or len(fit.law.variables) == 1):
+        reason = f"{fit.facts['card']} is a law in {', '.join(fit.law.variables)}"
+        remedy = "show a law in one variable, or one that divides budgets"
+        raise IsolossError(Problem(place, reason, remedy))
     readable = facts.get("VARIABLES", fit.law.variables)
     if others := [v for v in fit.law.variables if v not in readable]:
         reason = f"{fit.facts['card']} is a law in {', '.join(others)} too"

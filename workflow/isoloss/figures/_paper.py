@@ -180,9 +180,9 @@ def _placed(figure) -> bool:
     """Whether all that a figure shows has found a place; else the figure is made higher."""
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
-        figure.draw_without_rendering()
-    if room := not told:
-        return room
+        figure.get_layout_engine().execute(figure)
+    if not told:
+        return True
     figure.set_figheight(1.25 * figure.get_figheight())
     return False
 

@@ -106,7 +106,7 @@ def _baseline(name: str, fit: Fit, baseline: str) -> str:
     return baseline_of(fit.groups, baseline or None, f"{place}, baseline")
 
 
-def _table(found: list[Gain], marked: list[float]) -> pd.DataFrame:
+def _table(all_gains: list[Gain], marked: list[float]) -> pd.DataFrame:
     """What is drawn, a row a group and budget."""
     return pd.DataFrame(
         {
@@ -121,7 +121,7 @@ def _table(found: list[Gain], marked: list[float]) -> pd.DataFrame:
             "beyond": one.beyond,
             "marked": one.flops in marked,
         }
-        for one in found
+        for one in all_gains
     )
 
 

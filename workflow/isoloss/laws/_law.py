@@ -23,6 +23,7 @@ import numpy as np
 from isoloss.core.problems import IsolossError, Problem, nearest
 
 Data = Mapping[str, np.ndarray]
+Sample = tuple[Data, np.ndarray, np.ndarray]  # variables, losses and weights of runs, (n,) each
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,21 @@ class Term:
     def coordinate(self, value: float) -> float:
         """From the term's own value to theta's coordinate."""
         return float(np.log(value)) if self.log else float(value)
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """What a law knows against its own estimate.
+
+    Attributes:
+        found: what was found, with numbers and names.
+        remedy: what would fix it.
+        grave: whether numbers may be off by it, or it is only good to know.
+    """
+
+    found: str
+    remedy: str
+    grave: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +132,8 @@ class Law(ABC):
         formula: with the options put in.
         python: the same for an exported file: an expression of terms and variables by their
             names in NumPy's language, or the lines of a function that returns one.
+        secondary: names of terms that describe the runs beside what the law is for; that they are
+            hardly known is no doubt about the fit.
         recipe: how it is estimated, in a few words for summaries ("ridge 0.001 in log loss"), of a
             law that has a method of its own (`Estimator`); empty where an objective is minimised.
     """
@@ -125,6 +143,7 @@ class Law(ABC):
     terms: tuple[Term, ...]
     formula: str
     python: str
+    secondary: tuple[str, ...] = ()
     recipe = ""
 
     @property
@@ -301,6 +320,14 @@ class Law(ABC):
             raise IsolossError(Problem(f"the law {self.formula}", reason, remedy))
         return self.loss(theta, {name: points[name] for name in self.variables})[..., 0]
 
+    def doubts(self, estimate: Estimate) -> list[Doubt]:
+        """What the law doubts of its own estimate, in the order of its parts; none by default.
+
+        Args:
+            estimate: one, with the state that it was fitted with.
+        """
+        return []
+
     def posterior_sd(self, theta: np.ndarray, data: Data, noise: bool = False) -> np.ndarray:
         """SD of the predicted loss given the runs, (..., n); 0 for a law that knows none.
 
@@ -373,11 +400,17 @@ class Estimator(Law):
             weight: of every run, (n,); zeros, and twos where a bootstrap drew a run twice, too.
         """
 
-    def again(
-        self, estimate: Estimate, data: Data, loss: np.ndarray, weight: np.ndarray
-    ) -> Estimate:
-        """The estimate of a replicate: other losses or weights of runs that have an estimate."""
-        return self.estimate(data, loss, weight)
+    def estimates(self, samples: Sequence[Sample]) -> list[Estimate]:
+        """The estimate of every sample of runs: variables, losses, weights as of `estimate`."""
+        return [self.estimate(*sample) for sample in samples]
+
+    def again(self, estimate: Estimate, samples: Sequence[Sample]) -> list[Estimate]:
+        """The estimates of replicates: other losses or weights of runs that have an estimate."""
+        return self.estimates(samples)
+
+    def undetermined(self, estimate: Estimate) -> list[str]:
+        """The names of terms that the runs of an estimate do not determine."""
+        return []
 
 
 @dataclass(frozen=True)

@@ -34,13 +34,14 @@ class BrokenPowerLaw(Law):
         self.formula = FORMULA.replace("x", variable)
         bracket = f"(1 + ({variable} / d_1) ** (1 / f_1)) ** (-c_1 * f_1)"
         self.python = f"a + b * {variable} ** -c_0 * {bracket}"
+        near = (-4.0, -2.5, -1.0, 0.0, 1.0, 2.5, 4.0)  # places of a break
         self.terms = (
             Term("a", "a", "nats/token", True, -9.0, 3.0, (-3.0, -0.5)),
             Term("b", "b", "nats/token", True, -14.0, 5.0, (-1.0,)),
             Term("c_0", "c_0", "1", False, -2.0, 4.0, (0.05, 0.3, 0.9)),
-            Term("c_1", "c_1", "1", False, -4.0, 4.0, (-0.3, 0.3)),
-            Term("d_1", "d_1", _UNITS[variable], True, -12.0, 12.0, (-2.5, -1.0, 0.0, 1.0, 2.5)),
-            Term("f_1", "f_1", "1", True, -4.0, 2.0, (-1.0,)),
+            Term("c_1", "c_1", "1", False, -20.0, 20.0, (-0.3, 0.3)),  # figure 4 has 5.66
+            Term("d_1", "d_1", _UNITS[variable], True, -12.0, 12.0, near),
+            Term("f_1", "f_1", "1", True, -6.0, 2.0, (-1.0,)),
         )
 
     def _parts(self, theta: np.ndarray, data: Data) -> tuple[np.ndarray, ...]:

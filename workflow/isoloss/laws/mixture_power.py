@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from isoloss.core.problems import IsolossError, Problem
-from isoloss.laws._law import Data, Estimate, Estimator
+from isoloss.laws._law import Data, Estimate, Estimator, Sample
 from isoloss.laws._mixture import (
     Prior,
     curve_terms,
@@ -219,10 +219,14 @@ class MixturePower(Estimator):
 
         return self._fitted(data, loss, weight, find)
 
-    def again(
+    def again(self, estimate: Estimate, samples: Sequence[Sample]) -> list[Estimate]:
+        """As `estimate`, from one of these runs (with other losses or weights) in one round."""
+        return [self._again(estimate, *sample) for sample in samples]
+
+    def _again(
         self, estimate: Estimate, data: Data, loss: np.ndarray, weight: np.ndarray
     ) -> Estimate:
-        """As `estimate`, from one of these runs (with other losses or weights) in one round.
+        """One replicate.
 
         From `many` runs on the amplitudes are those of the estimate.
         """

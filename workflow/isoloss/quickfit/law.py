@@ -512,16 +512,30 @@ def save(result: QuickFit, out: Path, width: float | None = None) -> list[Path]:
     facts = {"sweep": "table", "study": out.name, "token": "token"}
     facts["loss_unit"] = result.fit.loss_unit
     tables.write("runs", runs, out / "runs.parquet", facts)
-    fit = result.fit
-    of_plane = fit.allocates and fit.law.variables == ("N", "D")
-    card = "isoloss" if of_plane else "predicted_observed"
+    card = _figure_of(result.fit)
     options = registry.defaults("figure", card)
-    style = "screen" if width is None else "paper"
+    if card == "scaling_curve":
+        options["reach"] = _reach(result.decisions) or options["reach"]
+    look = {"style": "screen" if width is None else "paper", "width": width}
     shown = [*files, out / "runs.parquet"]
-    drawn = draw(card, options, shown, out / "law.png", style=style, width=width)
+    drawn = draw(card, options, shown, out / "law.png", **look)
     if compared := result.decisions.gains:
         options = registry.defaults("figure", "compute_gain")
         options["baseline"] = compared[0].baseline
         options["budgets"] = list(dict.fromkeys(one.flops for one in compared))
-        drawn += draw("compute_gain", options, shown, out / "gain.png", style=style, width=width)
+        drawn += draw("compute_gain", options, shown, out / "gain.png", **look)
     return [*files, *drawn, *export_fit(result.fit, out)]
+
+
+def _figure_of(fit: Fit) -> str:
+    """The card of the figure that shows most of a fit."""
+    if fit.allocates and fit.law.variables == ("N", "D"):
+        return "isoloss"
+    of_curve = len(fit.law.variables) == 1 or fit.allocates
+    return "scaling_curve" if of_curve and fit.law.kind != "mixture" else "predicted_observed"
+
+
+def _reach(decisions: Decisions) -> float | None:
+    """The largest budget that a fit is asked about, as a multiple of the largest run; or None."""
+    by_group = (*decisions.allocations.values(), *decisions.losses.values())
+    return max((max(1.0, one.times_largest) for ones in by_group for one in ones), default=None)

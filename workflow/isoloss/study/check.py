@@ -659,7 +659,7 @@ def _ability_problems(
         return []  # another check reports it
 
     response = fits[first].get("response")
-    if response is not None:
+    if response is not None and ability != "curve":
         reason = f"the figure is about the loss, and {first!r} is fitted to {response!r}"
         return [Problem(place, reason, "name a fit of the loss first")]
 
@@ -668,6 +668,8 @@ def _ability_problems(
         if mixture or ability == "mixture":
             return mixture and ability == "mixture"
         made = made_law(law, options)
+        if ability == "curve":
+            return made.allocates or len(made.variables) == 1
         return made.has_least_loss if ability == "compare" else made.allocates
 
     law = fits[first]["card"]
@@ -677,6 +679,7 @@ def _ability_problems(
     kinds = {
         "mixture": "of mixtures, and {!r} is not one",
         "compare": "with a loss for every budget, and {!r} has none",
+        "curve": "in one variable, or one that can allocate, and {!r} is neither",
     }
     kind = kinds.get(ability, f"that can {ability}, and {{!r}} cannot")
     reason = f"the figure needs a law {kind.format(law)}"

@@ -79,10 +79,6 @@ def test_bounds_and_shared_parameters_reach_the_fit(answer, tmp_path):
 @pytest.mark.parametrize(
     ("rule", "line"),
     [
-        (
-            "random",
-            "held out [muon, loss] (random): 20 folds, each predicted from the others: RMSE",
-        ),
         ("roll_out", "held out [muon, loss] (roll_out): 4 folds, each predicted"),
         ("leave_one_out", "worst leave_one_out n_flops"),
     ],

@@ -299,15 +299,16 @@ def _noted(line: str, note: str) -> str:
     return f"{line:<32} # {note}"
 
 
-def _figures(sweep: str, law: str, fits: Sequence[str]) -> str:
+def _figures(sweep: str, law: str, fits: Sequence[str], groups: int = 1) -> str:
     """The figures of fits of a law, as YAML."""
     kind = registry.facts("law", law)["KIND"]
     if kind == "mixture":
         return _figure("mixture_response", sweep, fits) + _figure("predicted_observed", sweep, fits)
     first = [fits[0]]
-    of_plane = _figure("isoloss", sweep, first) if kind == "joint" else ""
-    residuals = _figure("fit_residuals", sweep, first) if kind != "frontier" else ""
-    return of_plane + _figure("predicted_observed", sweep, fits) + residuals
+    own = {"joint": "isoloss", "curve": "scaling_curve", "frontier": "optimal_frontier"}[kind]
+    cards = [(own, first), ("predicted_observed", fits)]
+    cards += [("fit_residuals", first)] if kind != "frontier" else []
+    return "".join(_figure(card, sweep, of) for card, of in cards)
 
 
 def _gains(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from isoloss.core.problems import IsolossError, Problem
-from isoloss.laws._law import Data, Estimate, Estimator
+from isoloss.laws._law import Data, Estimate, Estimator, Sample
 from isoloss.laws._mixture import (
     Prior,
     curve_terms,
@@ -43,6 +43,7 @@ SOURCE = (
     " on the training runs of Liu et al. 2024, arXiv:2407.01492, and on laws drawn at random"
     " (benchmarks/mixture_prior.py)"
 )
+BIBTEX = ""
 DOMAIN = (
     "proportions p_j of all domains, zeros too; three runs or more. a_j is held near 1 for the"
     " domain whose loss it is and has a prior for the others. Below 60 runs three fits with"
@@ -219,10 +220,14 @@ class MixturePower(Estimator):
 
         return self._fitted(data, loss, weight, find)
 
-    def again(
+    def again(self, estimate: Estimate, samples: Sequence[Sample]) -> list[Estimate]:
+        """As `estimate`, from one of these runs (with other losses or weights) in one round."""
+        return [self._again(estimate, *sample) for sample in samples]
+
+    def _again(
         self, estimate: Estimate, data: Data, loss: np.ndarray, weight: np.ndarray
     ) -> Estimate:
-        """As `estimate`, from one of these runs (with other losses or weights) in one round.
+        """One replicate.
 
         From `many` runs on the amplitudes are those of the estimate.
         """

@@ -1295,7 +1295,12 @@ def _docs(given: argparse.Namespace) -> None:
         raise IsolossError(f"stale: {', '.join(stale)}; run `python -m isoloss docs`")
 
 
-if __name__ == "__main__":
+def program() -> int:
+    """Run a command as a process of its own."""
     # loading libraries makes many objects and few cycles: looking for them often costs a tenth
     gc.set_threshold(100_000)
-    sys.exit(main())
+    return main()
+
+
+if __name__ == "__main__":
+    sys.exit(program())

@@ -84,6 +84,17 @@ class Settings:
         """What problems are said of."""
         return f"law {self.card}"
 
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What a user asked of the parameters, as JSON; empty where that is nothing."""
+        held = self.constraints
+        limits = {
+            term: [None if end is None else float(end) for end in pair]
+            for term, pair in held.bounds.items()
+        }
+        asked = {"tied": [list(terms) for terms in held.tied], "bounds": limits}
+        return {k: v for k, v in {**asked, "shared": list(self.shared)}.items() if v}
+
     def solve(self, law: Law, data: Data, loss: np.ndarray, weight: np.ndarray) -> Solution:
         """The law fitted to runs, none of its parameters shared with other groups."""
         return solve(law, data, loss, weight, self.objective, self.constraints, self.starts)

@@ -4,7 +4,7 @@ A law works in coordinates `theta` in which its terms are free of scale: a term 
 positive enters by its logarithm. Every function takes any number of leading dimensions of
 `theta`, so that a grid of starts or a set of bootstrap replicates is one call.
 
-A card is a module with TITLE, FORMULA, LATEX, SOURCE, DOMAIN, KIND (one of registry.LAW_KINDS),
+A card is a module with TITLE, FORMULA, LATEX, SOURCE, BIBTEX, DOMAIN, KIND (of registry.LAW_KINDS),
 OPTIONS, PRESETS and `make(**options) -> Law`. The smallest is a subclass of Law with `kind`,
 `variables`, `terms`, `formula`, `loss` and `gradient`; a sum of power terms is one line a term
 (Posynomial, in _posynomial.py). A law that can divide a budget between N and D has `allocate`.

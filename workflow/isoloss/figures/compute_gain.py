@@ -40,6 +40,7 @@ OPTIONS = {
     },
 }
 
+BAND, RUNS = 0.16, 0.13  # opacity of the intervals, and of the compute of the runs
 POINTS = 15  # budgets at which the lines are computed, beside those that are marked
 MARKED = (1.0, 10.0, 100.0)  # times the largest run
 ROOM = 5.0  # factor around the estimates within which intervals are drawn
@@ -68,7 +69,7 @@ def draw(inputs: _figure.Inputs, baseline: str, budgets: list[float], reach: flo
     table = _table(gains(fit, ordered, most, first), marked)
 
     figure, (axes,) = inputs.canvas.new(7.0, 4.6)
-    axes.axvspan(least, most, color=_figure.GREY, alpha=0.13, linewidth=0)
+    axes.axvspan(least, most, color=_figure.GREY, alpha=RUNS, linewidth=0)
     axes.axhline(1, color=_figure.GREY, linewidth=1)
     low, high, cut = _limits(table)
     _figure.log_axis(axes.xaxis, *_figure.span(ordered, 1.3), form=units.power, most=6)
@@ -149,7 +150,7 @@ def _line(axes, group: str, rows: pd.DataFrame, number: int, floor: float):
     colour = _figure.COLOURS[number % len(_figure.COLOURS)]
     marker = MARKERS[number // len(_figure.COLOURS) % len(MARKERS)]
     low = rows["gain_low"].clip(lower=floor)
-    axes.fill_between(rows["C"], low, rows["gain_high"], color=colour, alpha=0.16, linewidth=0)
+    axes.fill_between(rows["C"], low, rows["gain_high"], color=colour, alpha=BAND, linewidth=0)
     inside = rows["beyond"] <= 1.0001
     ahead = ~inside | inside.shift(-1, fill_value=False).eq(False)  # from the last one inside
     for part, style in ((inside, "-"), (ahead, ":")):
@@ -179,5 +180,6 @@ def _signs(level: float, table: pd.DataFrame):
     grey = {"color": _figure.GREY}
     yield Line2D([], [], **grey, linewidth=1.8, linestyle=":", label="beyond the runs")
     if table["gain_low"].notna().any():
-        yield Patch(color=_figure.COLOURS[0], alpha=0.25, label=f"{level * 100:g} % interval")
-    yield Patch(**grey, alpha=0.13, label="compute of the runs")
+        look = {"color": _figure.COLOURS[0], "alpha": BAND, "linewidth": 0}
+        yield Patch(**look, label=f"{level * 100:g} % interval")
+    yield Patch(**grey, alpha=RUNS, linewidth=0, label="compute of the runs")

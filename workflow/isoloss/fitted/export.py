@@ -13,7 +13,8 @@ from isoloss.core import escape, registry, tables, units
 from isoloss.core.problems import IsolossError, Problem
 from isoloss.fitted import FALLBACK, Fit
 from isoloss.fitted.facts import Record, record
-from isoloss.fitted.names import equation
+from isoloss.fitted.growth import growth
+from isoloss.fitted.names import RESPONSE, equation
 from isoloss.laws._law import Law
 
 START, END = "<!-- PARAMS START -->", "<!-- PARAMS END -->"
@@ -239,6 +240,8 @@ def _block(fit: Fit) -> str:
             f"| {shown(p.unit)} |\n"
             for p in one.parameters
         ]
+        if one.quantity == RESPONSE and (grows := growth(fit, one.group)) is not None:
+            parts.append(f"\nThe best N and D of a budget: {shown(grows.text)}.\n")
     values = {
         group: {
             response: {k: v for k, v in terms.items() if k != "state"}

@@ -43,6 +43,7 @@ from isoloss.fitted.facts import (
     gains,
     record,
 )
+from isoloss.fitted.growth import growth
 from isoloss.formats.read import rows
 from isoloss.laws._law import Law
 from isoloss.laws._make import made_law
@@ -464,7 +465,8 @@ def _decisions(fit: Fit, finished: pd.DataFrame, asking: Asking) -> Decisions:
     by_group = {group: about(fit, group, budgets, float(ends[group])) for group in fit.groups}
     compared = gains(fit, budgets, largest, asking.baseline)
     if fit.allocates:
-        return Decisions(allocations=by_group, gains=compared)
+        grows = {group: one for group in fit.groups if (one := growth(fit, group)) is not None}
+        return Decisions(allocations=by_group, growth=grows, gains=compared)
     return Decisions(losses=by_group if asking.flops else {}, gains=compared)
 
 

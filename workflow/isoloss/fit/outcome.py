@@ -299,12 +299,13 @@ def _folds(
         of runs that none did.
     """
     rows, unseen = [], []
-    for fold in folds(runs.usable, settings.holdout, settings.seed):
+    divisions = folds(runs.usable, settings.holdout, settings.seed)
+    predicted = _predicted_unseen(runs, predictions, divisions, settings)
+    for fold, there in zip(divisions, predicted, strict=True):
         size = {"n_fitted": int(fold.seen.sum()), "n_held_out": int(fold.out.sum())}
         if fold.name == "largest_compute":
-            errors, there = predictions.scores(fold.out), predictions.predicted[fold.out]
+            errors = predictions.scores(fold.out)
         else:
-            there = _predicted_unseen(runs, predictions.observed, fold, settings)
             errors = scores(predictions.observed[fold.out], there)
         rows.append({"fold": fold.name, **size, **errors})
         unseen.append(np.full(len(fold.out), np.nan))
@@ -317,17 +318,29 @@ def _folds(
 
 
 def _predicted_unseen(
-    runs: FittedRuns, observed: np.ndarray, fold: Fold, settings: Settings
-) -> np.ndarray:
-    """Losses of the runs held out by a fit of those that a fold may see; NaN of too few."""
-    law, seen = runs.law, runs.usable[fold.seen].reset_index(drop=True)
-    if len(seen) < law.least:
-        return np.full(int(fold.out.sum()), np.nan)
-    weight = seen["fit_weight"].to_numpy(float)
-    data = variables(seen, law.variables)
-    best = settings.solve(law, data, observed[fold.seen], weight).estimate
-    there = variables(runs.usable[fold.out], law.variables)
-    return law.given(best.state).loss(best.theta, there)
+    runs: FittedRuns, predictions: Predictions, divisions: Sequence[Fold], settings: Settings
+) -> list[np.ndarray]:
+    """Losses of the runs held out, by fits of those that each fold may see; NaN of too few.
+
+    The fit itself has seen nothing of the fold `largest_compute`.
+    """
+    law, samples = runs.law, {}
+    for i, fold in enumerate(divisions):
+        if fold.name != "largest_compute" and fold.seen.sum() >= law.least:
+            seen = runs.usable[fold.seen].reset_index(drop=True)
+            loss, weight = predictions.observed[fold.seen], seen["fit_weight"].to_numpy(float)
+            samples[i] = variables(seen, law.variables), loss, weight
+    fitted = dict(zip(samples, settings.estimates(law, list(samples.values())), strict=True))
+    unseen = []
+    for i, fold in enumerate(divisions):
+        if i in fitted:
+            there, best = variables(runs.usable[fold.out], law.variables), fitted[i]
+            unseen.append(law.given(best.state).loss(best.theta, there))
+        elif fold.name == "largest_compute":
+            unseen.append(predictions.predicted[fold.out])
+        else:
+            unseen.append(np.full(int(fold.out.sum()), np.nan))
+    return unseen
 
 
 def _ranges(law: Law, data) -> pd.DataFrame:

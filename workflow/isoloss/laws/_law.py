@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ import numpy as np
 from isoloss.core.problems import IsolossError, Problem, nearest
 
 Data = Mapping[str, np.ndarray]
+Sample = tuple[Data, np.ndarray, np.ndarray]  # variables, losses and weights of runs, (n,) each
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,9 @@ def joined(parts: Sequence[Estimate]) -> Estimate:
     theta = np.concatenate([part.theta for part in parts])
     kept = [part.state for part in parts if part.state is not None]
     return Estimate(theta, np.concatenate(kept) if kept else None)
+
+
+Part = tuple[float, "Law", Estimate]  # weight of a response, its law, and an estimate
 
 
 class Law(ABC):
@@ -305,6 +309,19 @@ class Law(ABC):
         """
         return np.zeros(self.loss(theta, data).shape)
 
+    def combined(self, parts: Sequence[Part]) -> Callable[[Data], np.ndarray]:
+        """The weighted sum of the losses of several responses, as a function of data: (n,).
+
+        Args:
+            parts: of each response its weight, its law of this kind, and an estimate (p,).
+        """
+        bound = [(weight, law.given(one.state), one.theta) for weight, law, one in parts]
+
+        def total(data: Data) -> np.ndarray:
+            return sum(weight * law.loss(theta, data) for weight, law, theta in bound)
+
+        return total
+
     def scales(
         self, log_scale: Mapping[str, float], log_loss_scale: float
     ) -> tuple[Mapping[str, float], float]:
@@ -367,11 +384,13 @@ class Estimator(Law):
             weight: of every run, (n,); zeros, and twos where a bootstrap drew a run twice, too.
         """
 
-    def again(
-        self, estimate: Estimate, data: Data, loss: np.ndarray, weight: np.ndarray
-    ) -> Estimate:
-        """The estimate of a replicate: other losses or weights of runs that have an estimate."""
-        return self.estimate(data, loss, weight)
+    def estimates(self, samples: Sequence[Sample]) -> list[Estimate]:
+        """The estimate of every sample of runs: variables, losses, weights as of `estimate`."""
+        return [self.estimate(*sample) for sample in samples]
+
+    def again(self, estimate: Estimate, samples: Sequence[Sample]) -> list[Estimate]:
+        """The estimates of replicates: other losses or weights of runs that have an estimate."""
+        return self.estimates(samples)
 
 
 @dataclass(frozen=True)

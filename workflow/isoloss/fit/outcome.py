@@ -87,7 +87,7 @@ def tables_of(
     )
     summary["verdict"] = checks.verdict(one.grade for one in doubts)
     summary["reasons"] = checks.reasons(doubts)
-    fold_scores, unseen = _folds(runs, predictions, settings)
+    fold_scores, unseen = _folds(runs, solution, predictions, settings)
     fit_tables = {
         "params": params,
         "summary": pd.DataFrame([summary]),
@@ -290,7 +290,7 @@ def _method(term: Term, replicates: int, profiled: int, settings: Settings) -> s
 
 
 def _folds(
-    runs: FittedRuns, predictions: Predictions, settings: Settings
+    runs: FittedRuns, solution: Solution, predictions: Predictions, settings: Settings
 ) -> tuple[pd.DataFrame, np.ndarray]:
     """One row a fold, with a fit of its own of the runs that it may see, and what they predict.
 
@@ -300,7 +300,7 @@ def _folds(
     """
     rows, unseen = [], []
     divisions = folds(runs.usable, settings.holdout, settings.seed)
-    predicted = _predicted_unseen(runs, predictions, divisions, settings)
+    predicted = _predicted_unseen(runs, solution, predictions, divisions, settings)
     for fold, there in zip(divisions, predicted, strict=True):
         size = {"n_fitted": int(fold.seen.sum()), "n_held_out": int(fold.out.sum())}
         if fold.name == "largest_compute":
@@ -318,19 +318,23 @@ def _folds(
 
 
 def _predicted_unseen(
-    runs: FittedRuns, predictions: Predictions, divisions: Sequence[Fold], settings: Settings
+    runs: FittedRuns,
+    solution: Solution,
+    predictions: Predictions,
+    divisions: Sequence[Fold],
+    settings: Settings,
 ) -> list[np.ndarray]:
     """Losses of the runs held out, by fits of those that each fold may see; NaN of too few.
 
     The fit itself has seen nothing of the fold `largest_compute`.
     """
-    law, samples = runs.law, {}
+    law, asked = runs.law, {}
     for i, fold in enumerate(divisions):
         if fold.name != "largest_compute" and fold.seen.sum() >= law.least:
-            seen = runs.usable[fold.seen].reset_index(drop=True)
-            loss, weight = predictions.observed[fold.seen], seen["fit_weight"].to_numpy(float)
-            samples[i] = variables(seen, law.variables), loss, weight
-    fitted = dict(zip(samples, settings.estimates(law, list(samples.values())), strict=True))
+            asked[i] = fold.seen
+    fitted = dict(
+        zip(asked, _fold_fits(runs, solution, list(asked.values()), settings), strict=True)
+    )
     unseen = []
     for i, fold in enumerate(divisions):
         if i in fitted:
@@ -341,6 +345,25 @@ def _predicted_unseen(
         else:
             unseen.append(np.full(int(fold.out.sum()), np.nan))
     return unseen
+
+
+def _fold_fits(
+    runs: FittedRuns, solution: Solution, seen: Sequence[np.ndarray], settings: Settings
+) -> list[Estimate]:
+    """Fits of some of the runs, bool (m,) each.
+
+    A law of mixtures that minimises an objective has many parameters for its runs, and slow
+    descents: its folds are refitted together, as replicates of which some runs were not drawn.
+    """
+    law, samples = runs.law, []
+    if seen and law.proportions and not law.recipe:
+        drawn = solution.replicates(runs.weight * np.array(seen)[:, ~runs.out]).estimates
+        return [drawn[i] for i in range(len(seen))]
+    for some in seen:
+        table = runs.usable[some].reset_index(drop=True)
+        loss, weight = table[runs.response].to_numpy(float), table["fit_weight"].to_numpy(float)
+        samples.append((variables(table, law.variables), loss, weight))
+    return settings.estimates(law, samples)
 
 
 def _ranges(law: Law, data) -> pd.DataFrame:

@@ -112,33 +112,6 @@ def curve_of(head: np.ndarray, data: np.ndarray) -> np.ndarray:
     return c + size * (np.maximum(data, LEAST_DATA) ** -gamma - 1) / gamma
 
 
-def curve_bend(theta: np.ndarray, shares: np.ndarray, pull: np.ndarray) -> np.ndarray:
-    """Second derivatives of `curve` by theta, (..., 3 + k, 3 + k), summed with pull (..., n)."""
-    size, gamma = np.exp(theta[..., 1, None]), theta[..., 2, None]
-    gamma = np.where(np.abs(gamma) < NEAR_ZERO, NEAR_ZERO, gamma)
-    parts = shares * np.exp(theta[..., None, CURVE:])
-    effective = np.maximum(parts.sum(axis=-1), LEAST_DATA)
-    parts, log_data = parts / effective[..., None], np.log(effective)
-    power = np.exp(-gamma * log_data)
-    rise = (power - 1) / gamma
-    by_gamma = -(log_data * power + rise) / gamma
-    bend = (log_data**2 * power - 2 * by_gamma) / gamma
-    rate = -size * power * pull  # of the loss by ln v
-    by_part = (rate[..., None, :] @ parts)[..., 0, :]
-    bent = np.zeros((*by_part.shape[:-1], theta.shape[-1], theta.shape[-1]))
-    bent[..., 1, 1] = (size * rise * pull).sum(axis=-1)
-    bent[..., 1, 2] = bent[..., 2, 1] = (size * by_gamma * pull).sum(axis=-1)
-    bent[..., 2, 2] = (size * bend * pull).sum(axis=-1)
-    bent[..., 1, CURVE:] = bent[..., CURVE:, 1] = by_part
-    by_both = (-(rate * log_data)[..., None, :] @ parts)[..., 0, :]
-    bent[..., 2, CURVE:] = bent[..., CURVE:, 2] = by_both
-    weighted = (-(1 + gamma) * rate)[..., None] * parts
-    bent[..., CURVE:, CURVE:] = parts.swapaxes(-1, -2) @ weighted
-    each = np.arange(CURVE, theta.shape[-1])
-    bent[..., each, each] += by_part
-    return bent
-
-
 @dataclass(frozen=True)
 class Prior:
     """A normal prior of parameters: centre (p,), covariance and precision (p, p)."""

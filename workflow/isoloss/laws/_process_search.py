@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from isoloss.laws._mixture import CURVE, Curvature, Prior, curve, curve_bend, descend, roots
+from isoloss.laws._mixture import CURVE, Curvature, Prior, curve, descend, roots
 from isoloss.laws._process import (
     AMPLITUDE_BOUNDS,
     AMPLITUDES,
@@ -211,13 +211,12 @@ class Search:
             value, slopes = self._values(at, rows)
             left = self.target[rows] - value
             columns = np.concatenate([left[..., None], slopes], axis=-1)
-            whitened = inverse[rows] @ columns
-            products = columns.swapaxes(-1, -2) @ whitened
+            products = columns.swapaxes(-1, -2) @ (inverse[rows] @ columns)
             precision, away = prior.precision[rows], at - prior.centre[rows]
             pull = (precision @ away[..., None])[..., 0]
             objective = products[:, 0, 0] + (away * pull).sum(axis=-1)
+            # Gauss and Newton's: with all of it a descent leaves the basin of the prior's centre
             curvature = products[:, 1:, 1:] + precision
-            curvature -= curve_bend(at, self.shares[rows], whitened[..., 0] * self.present[rows])
             return Curvature(objective, 2 * (pull - products[:, 1:, 0]), 2 * curvature)
 
         bounds = np.full(theta.shape, np.inf)

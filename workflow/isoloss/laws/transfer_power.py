@@ -13,7 +13,6 @@ from isoloss.laws._mixture import (
     Curvature,
     Prior,
     curve,
-    curve_bend,
     curve_terms,
     descend,
     domain_terms,
@@ -194,7 +193,7 @@ class _Search:
 
     def _descended(self, rows: np.ndarray, theta: np.ndarray, noise: np.ndarray) -> np.ndarray:
         """The modes of some samples for a noise of each, from theta."""
-        prior, head = self.prior, CURVE + self.shares.shape[-1]
+        prior = self.prior
 
         def look(some: np.ndarray, at: np.ndarray) -> Curvature:
             shares = self.shares[rows[some]]
@@ -205,7 +204,6 @@ class _Search:
             pull, force = away @ prior.precision, precise * left
             gradient = pull - (slopes.swapaxes(-1, -2) @ force[..., None])[..., 0]
             curvature = slopes.swapaxes(-1, -2) @ (precise[..., None] * slopes) + prior.precision
-            curvature[:, :head, :head] -= curve_bend(at[:, :head], shares, force)
             objective = (force * left).sum(axis=-1) + (away * pull).sum(axis=-1)
             return Curvature(objective, 2 * gradient, 2 * curvature)
 

@@ -54,7 +54,11 @@ def _to_paper(figure, canvas: _figure.Canvas, lone) -> None:
     for panel in canvas.panels:
         if (legend := panel.get_legend()) is not None:
             _put_above(figure if own and lone is not None else panel, legend, canvas.paper, own)
-    if own:
+    if not own:  # they were made in another style
+        canvas.given.tick_params(labelsize=_figure.PAPER["xtick.labelsize"])
+        for axis in (canvas.given.xaxis, canvas.given.yaxis):
+            axis.label.set_fontsize(_figure.PAPER["axes.labelsize"])
+    else:
         for legend in list(figure.legends):
             _put_above(figure, legend, canvas.paper, own)
         _settle(figure, canvas)

@@ -62,6 +62,19 @@ def test_fonts_and_colours_of_a_user_are_those_of_a_figure_for_a_paper_alone(fit
     pyplot.close("all")
 
 
+def test_text_is_escaped_where_a_user_has_latex_draw_it():
+    from matplotlib.figure import Figure
+
+    from isoloss.figures._figure import parse_formulas
+
+    figure = Figure()
+    plain, formula = figure.text(0, 0, "95 % of a_b"), figure.text(0, 1, "$\\alpha$ & α")
+    with matplotlib.rc_context({"text.usetex": True}):
+        parse_formulas(figure, {formula.get_text()})
+    assert plain.get_text() == r"95 \% of a\_b"
+    assert formula.get_text() == r"$\alpha$ & \alpha "
+
+
 @pytest.mark.parametrize(
     ("style", "width", "message"),
     [

@@ -86,7 +86,8 @@ def test_cards_are_listed_with_their_formula(capsys):
     assert "L = E + A / N^α + B / D^β" in output
 
 
-def test_without_a_command_the_usual_ways_in_are_shown(capsys):
+def test_without_a_command_the_usual_ways_in_are_shown(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["isoloss"])
     assert main([]) == 0
     output = capsys.readouterr().out
     for line in ("isoloss law runs.csv", "isoloss init runs.csv", "isoloss init --sweep"):

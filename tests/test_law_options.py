@@ -14,6 +14,7 @@ from running import ROOT
 import isoloss
 from isoloss.__main__ import main
 from isoloss.core import progress
+from isoloss.core.problems import IsolossError
 from isoloss.fit.law import fit_law
 from isoloss.fitted.facts import Allocation, BestMixture, Doubt, FoldScore, OneFit, Parameter
 from isoloss.quickfit import law as front
@@ -41,7 +42,7 @@ def saved(monkeypatch):
     """The results of quick fits, of which only the tables are written."""
     results = []
 
-    def save(result, out, **_):
+    def save(result, out, *_):
         results.append(result)
         return list(result.fit.save(out))
 
@@ -78,10 +79,6 @@ def test_bounds_and_shared_parameters_reach_the_fit(answer, tmp_path):
 @pytest.mark.parametrize(
     ("rule", "line"),
     [
-        (
-            "random",
-            "held out [muon, loss] (random): 20 folds, each predicted from the others: RMSE",
-        ),
         ("roll_out", "held out [muon, loss] (roll_out): 4 folds, each predicted"),
         ("leave_one_out", "worst leave_one_out n_flops"),
     ],
@@ -121,6 +118,7 @@ def test_nothing_is_held_out_where_nobody_asks_for_it(answer, tmp_path):
         (["--interval", "none", "--cluster", "x"], "--interval none and --cluster x"),
         (["--interval", "none"], "--interval none and --bootstrap 8: replicates are drawn for"),
         (["--shared", "E", "--holdout", "random"], "--shared and --holdout random: groups"),
+        (["--figure-width", "0.5"], "width: found 0.5; needs inches"),
         (["--shared", "F"], "shared F: no such parameter"),
         (["--holdout", "leave-one"], "holdout: unknown 'leave-one'; did you mean 'leave_one_out'?"),
     ],
@@ -166,6 +164,14 @@ def test_json_is_the_record_and_nothing_else(tmp_path, saved, capsys):
     assert shown["budgets"][0]["loss"]["low"] < shown["budgets"][0]["loss"]["high"]
 
 
+def test_a_width_of_the_figure_makes_one_for_a_paper(table, tmp_path, monkeypatch):
+    widths = []
+    monkeypatch.setattr(front, "save", lambda result, out, width=None: widths.append(width) or [])
+    words = ["law", str(table), *LAW, "--bootstrap", "0", "--holdout", "none"]
+    assert main([*words, "--figure-width", "3.25"]) == 0 and main(words) == 0
+    assert widths == [3.25, None]
+
+
 def test_every_key_of_the_json_is_documented(table):
     told = front.law_of_table(table, "power_law", options={"variable": "N"}, bootstrap=0)
     page = (ROOT / "docs" / "fitting.md").read_text(encoding="utf-8")
@@ -187,6 +193,8 @@ def test_json_of_mixtures_has_the_best_of_each_group(tmp_path):
     assert math.isclose(sum(s["proportion"]["estimate"] for s in best["shares"]), 1)
     assert shown["budgets"] == shown["held_out"] == [] and shown["files"][0].endswith("law.py")
     assert "held out: no mixtures" in told.text and "nan" not in told.text
+    with pytest.raises(IsolossError, match="best_of: runs of mixtures have a loss a domain"):
+        front.law_of_table(tmp_path / "mix.csv", best_of=["p_a"])
 
 
 class Counter:

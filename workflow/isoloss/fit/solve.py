@@ -331,8 +331,8 @@ class EstimatorFit:
         return [False] * len(self.law.terms)
 
     def undetermined(self, free: list[str]) -> list[str]:
-        """None: the recipe decides where the runs do not."""
-        return []
+        """Those of which the law knows it; else the recipe decides where the runs do not."""
+        return self.law.undetermined(self.estimate)
 
     def search(self) -> dict[str, float | int]:
         """There was none."""
@@ -361,11 +361,8 @@ class EstimatorFit:
         if not len(weight):
             return Replicates(law.from_numbers(np.empty((0, terms))), np.empty(0, dtype=bool))
         losses = np.broadcast_to(self.loss if loss is None else loss, weight.shape)
-        single = [
-            law.again(self.estimate, self.data, own_loss, own_weight)
-            for own_loss, own_weight in zip(losses, weight, strict=True)
-        ]
-        estimates = stacked(single, terms)
+        samples = [(self.data, *drawn) for drawn in zip(losses, weight, strict=True)]
+        estimates = stacked(law.again(self.estimate, samples), terms)
         return Replicates(estimates, np.isfinite(law.to_numbers(estimates)).all(axis=-1))
 
 

@@ -4,7 +4,7 @@ A law works in coordinates `theta` in which its terms are free of scale: a term 
 positive enters by its logarithm. Every function takes any number of leading dimensions of
 `theta`, so that a grid of starts or a set of bootstrap replicates is one call.
 
-A card is a module with TITLE, FORMULA, LATEX, SOURCE, DOMAIN, KIND (one of registry.LAW_KINDS),
+A card is a module with TITLE, FORMULA, LATEX, SOURCE, BIBTEX, DOMAIN, KIND (of registry.LAW_KINDS),
 OPTIONS, PRESETS and `make(**options) -> Law`. The smallest is a subclass of Law with `kind`,
 `variables`, `terms`, `formula`, `loss` and `gradient`; a sum of power terms is one line a term
 (Posynomial, in _posynomial.py). A law that can divide a budget between N and D has `allocate`.
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ import numpy as np
 from isoloss.core.problems import IsolossError, Problem, nearest
 
 Data = Mapping[str, np.ndarray]
+Sample = tuple[Data, np.ndarray, np.ndarray]  # variables, losses and weights of runs, (n,) each
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,21 @@ class Term:
         return float(np.log(value)) if self.log else float(value)
 
 
+@dataclass(frozen=True)
+class Doubt:
+    """What a law knows against its own estimate.
+
+    Attributes:
+        found: what was found, with numbers and names.
+        remedy: what would fix it.
+        grave: whether numbers may be off by it, or it is only good to know.
+    """
+
+    found: str
+    remedy: str
+    grave: bool
+
+
 @dataclass(frozen=True, eq=False)
 class Estimate:
     """What a fit knows of a law: its parameters, and what the law keeps of the runs beside them.
@@ -105,6 +121,9 @@ def joined(parts: Sequence[Estimate]) -> Estimate:
     return Estimate(theta, np.concatenate(kept) if kept else None)
 
 
+Part = tuple[float, "Law", Estimate]  # weight of a response, its law, and an estimate
+
+
 class Law(ABC):
     """A law, its options chosen.
 
@@ -116,6 +135,8 @@ class Law(ABC):
         formula: with the options put in.
         python: the same for an exported file: an expression of terms and variables by their
             names in NumPy's language, or the lines of a function that returns one.
+        secondary: names of terms that describe the runs beside what the law is for; that they are
+            hardly known is no doubt about the fit.
         recipe: how it is estimated, in a few words for summaries ("ridge 0.001 in log loss"), of a
             law that has a method of its own (`Estimator`); empty where an objective is minimised.
     """
@@ -125,6 +146,7 @@ class Law(ABC):
     terms: tuple[Term, ...]
     formula: str
     python: str
+    secondary: tuple[str, ...] = ()
     recipe = ""
 
     @property
@@ -301,6 +323,14 @@ class Law(ABC):
             raise IsolossError(Problem(f"the law {self.formula}", reason, remedy))
         return self.loss(theta, {name: points[name] for name in self.variables})[..., 0]
 
+    def doubts(self, estimate: Estimate) -> list[Doubt]:
+        """What the law doubts of its own estimate, in the order of its parts; none by default.
+
+        Args:
+            estimate: one, with the state that it was fitted with.
+        """
+        return []
+
     def posterior_sd(self, theta: np.ndarray, data: Data, noise: bool = False) -> np.ndarray:
         """SD of the predicted loss given the runs, (..., n); 0 for a law that knows none.
 
@@ -310,6 +340,19 @@ class Law(ABC):
             noise: whether it is that of a new run's loss, noise and all.
         """
         return np.zeros(self.loss(theta, data).shape)
+
+    def combined(self, parts: Sequence[Part]) -> Callable[[Data], np.ndarray]:
+        """The weighted sum of the losses of several responses, as a function of data: (n,).
+
+        Args:
+            parts: of each response its weight, its law of this kind, and an estimate (p,).
+        """
+        bound = [(weight, law.given(one.state), one.theta) for weight, law, one in parts]
+
+        def total(data: Data) -> np.ndarray:
+            return sum(weight * law.loss(theta, data) for weight, law, theta in bound)
+
+        return total
 
     def scales(
         self, log_scale: Mapping[str, float], log_loss_scale: float
@@ -373,11 +416,17 @@ class Estimator(Law):
             weight: of every run, (n,); zeros, and twos where a bootstrap drew a run twice, too.
         """
 
-    def again(
-        self, estimate: Estimate, data: Data, loss: np.ndarray, weight: np.ndarray
-    ) -> Estimate:
-        """The estimate of a replicate: other losses or weights of runs that have an estimate."""
-        return self.estimate(data, loss, weight)
+    def estimates(self, samples: Sequence[Sample]) -> list[Estimate]:
+        """The estimate of every sample of runs: variables, losses, weights as of `estimate`."""
+        return [self.estimate(*sample) for sample in samples]
+
+    def again(self, estimate: Estimate, samples: Sequence[Sample]) -> list[Estimate]:
+        """The estimates of replicates: other losses or weights of runs that have an estimate."""
+        return self.estimates(samples)
+
+    def undetermined(self, estimate: Estimate) -> list[str]:
+        """The names of terms that the runs of an estimate do not determine."""
+        return []
 
 
 @dataclass(frozen=True)

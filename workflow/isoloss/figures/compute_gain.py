@@ -45,8 +45,6 @@ POINTS = 15  # budgets at which the lines are computed, beside those that are ma
 MARKED = (1.0, 10.0, 100.0)  # times the largest run
 ROOM = 5.0  # factor around the estimates within which intervals are drawn
 MARKERS = "osD^vP"
-AXIS = 0.75  # of the width of the figure: the axis of compute
-LETTER = 0.0095  # inches that a letter takes, by points of its size
 
 
 def problems(options, runs: pd.DataFrame) -> list[Problem]:
@@ -80,20 +78,20 @@ def draw(inputs: _figure.Inputs, baseline: str, budgets: list[float], reach: flo
         _line(axes, group, rows, number, low)
         for number, (group, rows) in enumerate(table.groupby("group", sort=False))
     ]
-    _mark(axes, table, inputs)
+    _mark(axes, table)
     shown = _figure.literal(first)
     what = "6 N D" if fit.allocates else "C"
     if inputs.in_paper:
-        shown = shown.replace("$", r"\$")
         what = r"$6\,ND$" if fit.allocates else "$C$"
-    of_compute = f"{'Compute' if inputs.in_paper else 'Training compute'} {what} of {shown} (FLOP)"
-    axes.set_xlabel(inputs.as_formula(of_compute) if inputs.in_paper else of_compute)
-    shown = _figure.literal(first)
+        plain = shown.replace("$", r"\$")
+        axes.set_xlabel(inputs.as_formula(f"Compute {what} of {plain} (FLOP)"))
+    else:
+        axes.set_xlabel(f"Training compute {what} of {shown} (FLOP)")
     axes.set_ylabel(f"Compute of {shown} over\nthat for the same loss")
     title = f"Compute-equivalent gain over {shown} by {_figure.literal(name)}"
     title += f"; L: loss of {shown} ({_figure.literal(inputs.loss_unit)})"
     _figure.head(figure, title, [*handles, *_signs(fit.level, table)])
-    _figure.print_note(figure, inputs, "; ".join([_figure.small_print(inputs), *cut]))
+    _figure.print_note(figure, inputs, "; ".join([_figure.small_print(inputs, table), *cut]))
     return figure, table
 
 
@@ -163,20 +161,15 @@ def _line(axes, group: str, rows: pd.DataFrame, number: int, floor: float):
     return Line2D([], [], label=_figure.literal(group), **look)
 
 
-def _mark(axes, table: pd.DataFrame, inputs: _figure.Inputs) -> None:
-    """A thin line at every budget that is marked, with the loss of the baseline where it fits."""
-    points = table[table["marked"] & np.isfinite(table["loss"])].drop_duplicates("C")
-    size = 7 if inputs.in_paper else 8
-    place = {"transform": axes.get_xaxis_transform(), "size": size, "color": _figure.GREY}
-    inches = inputs.canvas.width(axes.figure) * AXIS / np.ptp(np.log(axes.get_xlim()))
-    end = -np.inf  # of the label before, in inches
+def _mark(axes, table: pd.DataFrame) -> None:
+    """A thin line at every budget that is marked, and along it the loss of the baseline there."""
+    points = table[table["marked"]].drop_duplicates("C")
+    place = {"transform": axes.get_xaxis_transform(), "size": 8, "color": _figure.GREY}
     for one in points.itertuples():
         axes.axvline(one.C, color=_figure.GREY, linewidth=0.7, linestyle="--", zorder=1)
-        text = f"L = {one.loss:.3g}" if np.isinf(end) else f"{one.loss:.3g}"
-        at, half = np.log(one.C) * inches, len(text) * size * LETTER / 2
-        if at - half > end:
-            axes.text(one.C, 1.01, text, ha="center", va="bottom", **place)
-            end = at + half
+        if np.isfinite(one.loss):
+            text = f"L = {one.loss:.3g} "
+            axes.text(one.C, 0.03, text, rotation=90, ha="right", va="bottom", **place)
 
 
 def _signs(level: float, table: pd.DataFrame):

@@ -396,6 +396,12 @@ def _add_output_of_law(group) -> None:
         help="folder for the tables, the figure, law.py and explain.md (TABLE-law)",
     )
     group.add_argument(
+        "--figure-width",
+        type=float,
+        metavar="INCHES",
+        help="draw the figures for a paper, such as 3.25 for a column (for a screen)",
+    )
+    group.add_argument(
         "--json", action="store_true", help="print one JSON object (docs/fitting.md) and no text"
     )
     group.add_argument("-h", "--help", action="help", help="print this")
@@ -836,6 +842,7 @@ def _law(given: argparse.Namespace) -> None:
         reason = f"{visible(out)!r} is the folder of the table, which could be overwritten"
         raise IsolossError(Problem("--out", reason, "name another folder"))
     settings = _settings_of_law(given)
+    _check_figure_width(given.figure_width)
     limits = {"max_seconds": given.max_seconds, "max_mib": given.max_mib}
     limits = sources.Limits(**{key: value for key, value in limits.items() if value is not None})
     table = sources.open_source(given.table, limits)
@@ -860,7 +867,7 @@ def _law(given: argparse.Namespace) -> None:
     out = out or Path(f"{table.address.stem}-law")
     files = []
     try:
-        files = law.save(quick_fit, out)
+        files = law.save(quick_fit, out, given.figure_width)
     finally:  # the fit is printed even if it cannot be saved
         say(quick_fit.json(files) if given.json else quick_fit.text)
     if not given.json:
@@ -910,6 +917,14 @@ def _settings_of_law(given: argparse.Namespace) -> dict[str, Any]:
         "ci_level": given.level,
         "seed": given.seed,
     }
+
+
+def _check_figure_width(width: float | None) -> None:
+    """Refuse a width that no figure has, before anything is fitted."""
+    if width is not None:
+        from isoloss.figures._figure import check_width
+
+        check_width(width)
 
 
 def _limits(text: str, place: str) -> tuple[float | None, float | None]:
@@ -1280,7 +1295,12 @@ def _docs(given: argparse.Namespace) -> None:
         raise IsolossError(f"stale: {', '.join(stale)}; run `python -m isoloss docs`")
 
 
-if __name__ == "__main__":
+def program() -> int:
+    """Run a command as a process of its own."""
     # loading libraries makes many objects and few cycles: looking for them often costs a tenth
     gc.set_threshold(100_000)
-    sys.exit(main())
+    return main()
+
+
+if __name__ == "__main__":
+    sys.exit(program())

@@ -20,6 +20,7 @@ from isoloss.aggregate.table import Rules
 from isoloss.core import registry, tables, yaml_text
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.sources import open_source
+from isoloss.laws._make import made_law
 from isoloss.quickfit import law as quickfit
 from isoloss.quickfit.report import Meaning
 from isoloss.study import check, launch
@@ -152,7 +153,7 @@ def study_of_table(
         columns=_inline(_columns(meaning)),
         notes="".join(f"    # {note}\n" for note in _one_line(meaning.notes)),
         fits="".join(_fit(name, sweep, **fit) for name, fit in fits.items()),
-        figures=_figures(sweep, meaning.law, list(fits)),
+        figures=_figures(sweep, meaning.law, list(fits)) + _gains(runs, meaning, sweep, fits),
     )
     _write(out, text + budgets)
 
@@ -304,9 +305,22 @@ def _figures(sweep: str, law: str, fits: Sequence[str]) -> str:
     if kind == "mixture":
         return _figure("mixture_response", sweep, fits) + _figure("predicted_observed", sweep, fits)
     first = [fits[0]]
-    of_plane = _figure("isoloss", sweep, first) if kind == "joint" else ""
-    residuals = _figure("fit_residuals", sweep, first) if kind != "frontier" else ""
-    return of_plane + _figure("predicted_observed", sweep, fits) + residuals
+    own = {"joint": "isoloss", "curve": "scaling_curve", "frontier": "optimal_frontier"}[kind]
+    cards = [(own, first), ("predicted_observed", fits)]
+    cards += [("fit_residuals", first)] if kind != "frontier" else []
+    return "".join(_figure(card, sweep, of) for card, of in cards)
+
+
+def _gains(
+    runs: pd.DataFrame, meaning: Meaning, sweep: str, fits: Mapping[str, Mapping[str, Any]]
+) -> str:
+    """The figure of the gains of groups, as YAML; none where there are none to compare."""
+    if meaning.mixture or runs.loc[runs["status"] == "done", "group"].nunique() < 2:
+        return ""
+    chosen = {**registry.defaults("law", meaning.law), **fits[meaning.law].get("options", {})}
+    if not made_law(meaning.law, chosen).has_least_loss:
+        return ""
+    return _figure("compute_gain", sweep, [meaning.law])
 
 
 def _figure(card: str, sweep: str, fits: Sequence[str]) -> str:

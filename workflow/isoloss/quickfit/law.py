@@ -43,6 +43,7 @@ from isoloss.fitted.facts import (
     gains,
     record,
 )
+from isoloss.fitted.growth import growth
 from isoloss.fitted.paper import BUDGETS, paper
 from isoloss.fitted.presets import compare_presets, preset
 from isoloss.fitted.sentences import Context
@@ -497,7 +498,8 @@ def _decisions(fit: Fit, finished: pd.DataFrame, asking: Asking) -> Decisions:
     compared = gains(fit, budgets, largest, asking.baseline)
     beside = compare_presets(fit, asking.compare, budgets, largest)
     if fit.allocates:
-        return Decisions(allocations=by_group, gains=compared, beside=beside)
+        grows = {group: one for group in fit.groups if (one := growth(fit, group)) is not None}
+        return Decisions(allocations=by_group, growth=grows, gains=compared, beside=beside)
     return Decisions(losses=by_group if asking.flops else {}, gains=compared, beside=beside)
 
 

@@ -17,7 +17,7 @@ from isoloss.fit.objectives import Objective, objective_of
 from isoloss.fit.solution import Solution
 from isoloss.fit.solve import Constraints, solve
 from isoloss.fitted.names import RESPONSE
-from isoloss.laws._law import Data, Law
+from isoloss.laws._law import Data, Estimate, Law, Sample
 
 # least and greatest value of the numbers that `fit_law` is given, as in config.schema.yaml
 LIMITS = {
@@ -98,6 +98,12 @@ class Settings:
     def solve(self, law: Law, data: Data, loss: np.ndarray, weight: np.ndarray) -> Solution:
         """The law fitted to runs, none of its parameters shared with other groups."""
         return solve(law, data, loss, weight, self.objective, self.constraints, self.starts)
+
+    def estimates(self, law: Law, samples: Sequence[Sample]) -> list[Estimate]:
+        """The law fitted to several samples of runs, each by itself: folds, which need no more."""
+        if law.recipe:
+            return law.estimates(samples)
+        return [self.solve(law, *sample).estimate for sample in samples]
 
 
 def settings_of(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Self
 
 import numpy as np
@@ -15,6 +16,7 @@ from isoloss.fitted.intervals import band, quantiles
 from isoloss.fitted.parameters import FitParameters
 from isoloss.laws._law import Law
 
+STEP = 0.05  # in ln C, on both sides of a budget, of the exponents there
 _LOG_FLOPS = (-20.0, 150.0)  # where a budget is searched, in ln FLOP
 _HALVED, _STRAIGHT = 14, 9  # steps of the search: until it is known to 1 %, and to the last digits
 Columns = dict[str, np.ndarray]
@@ -83,6 +85,25 @@ class FitDecisions(FitParameters):
                 the loss.
         """
         return _allocate(self, C, self._named(group)[0], self._level(level))
+
+    def exponents(self, C, group: str | None = None, level: float | None = None) -> pd.DataFrame:
+        """How the best division of a budget grows with it: N as C^a and D as C^(1 - a).
+
+        Args:
+            C: FLOP (= 6 N D), a number or array: where the exponents are asked for.
+            group: which fit.
+            level: of the intervals.
+
+        Returns:
+            One row a budget: C, and `n_exponent` (a) and `d_exponent` with `_low` and `_high`;
+            `replicates` counts those in which an optimum exists.
+
+        Raises:
+            IsolossError: the law does not give the best N and D of a budget, or is not fitted to
+                the loss.
+        """
+        rule = partial(_exponents, self.law)
+        return _decide(self, "C", C, rule, self._named(group)[0], self._level(level))
 
     def budget_for(
         self, loss, group: str | None = None, level: float | None = None
@@ -404,6 +425,14 @@ def allocation(law: Law, theta: np.ndarray, flops) -> Columns:
         exists = np.isfinite(n) & np.isfinite(d) & np.isfinite(loss) & (n > 0)
         best = {"N": n, "D": d, "tokens_per_parameter": d / n, "loss": loss}
     return {name: np.where(exists, values, np.nan) for name, values in best.items()}
+
+
+def _exponents(law: Law, theta: np.ndarray, flops: float) -> Columns:
+    """d ln N / d ln C and d ln D / d ln C of the best division at a budget, (r,) each."""
+    above, below = (allocation(law, theta, flops * np.exp(side)) for side in (STEP, -STEP))
+    with np.errstate(invalid="ignore"):
+        n = np.log(above["N"] / below["N"]) / (2 * STEP)
+    return {"n_exponent": n, "d_exponent": 1 - n}
 
 
 def _least_loss(law: Law, theta: np.ndarray, flops) -> np.ndarray:

@@ -13,8 +13,9 @@ from isoloss.core import escape, registry, tables
 from isoloss.core.problems import IsolossError, Problem
 from isoloss.fitted import FALLBACK, Fit, paper_tables
 from isoloss.fitted.facts import record
+from isoloss.fitted.growth import growth
 from isoloss.fitted.markup import TEXT, Column, Latex, Markdown, filled
-from isoloss.fitted.names import equation
+from isoloss.fitted.names import RESPONSE, equation
 from isoloss.fitted.paper import paper, verdict
 from isoloss.fitted.paper_tables import interval
 from isoloss.fitted.sentences import Context, formula
@@ -236,6 +237,8 @@ def _block(fit: Fit) -> str:
             Column("unit", TEXT, [p.unit for p in rows]),
         ]
         parts += ["\n", Markdown().table(filled(columns))]
+        if one.quantity == RESPONSE and (grows := growth(fit, one.group)) is not None:
+            parts.append(f"\nThe best N and D of a budget: {shown(grows.text)}.\n")
     values = {
         group: {
             response: {k: v for k, v in terms.items() if k != "state"}

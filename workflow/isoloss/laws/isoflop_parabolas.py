@@ -151,12 +151,9 @@ class IsoflopParabolas(Frontier):
             best = edge(int(mean[0].argmin()), count)
             nowhere = "no minimum inside its sizes" if np.isnan(at) else "a minimum at their edge"
             return 0.0, best or nowhere
-        runs = len(np.unique(np.stack([budget.log_n, loss]), axis=1).T)  # a run drawn twice is one
-        error = sd * np.sqrt(heavy.sum() / runs / heavy)
-        normal = np.random.default_rng(0).standard_normal((DRAWS, count))
-        single = Budget(
-            np.arange(count), budget.log_c, budget.sizes, budget.sizes, np.arange(count)
-        )
+        error = sd * np.sqrt(heavy.sum() / distinct(budget.log_n, loss) / heavy)
+        normal, each = np.random.default_rng(0).standard_normal((DRAWS, count)), np.arange(count)
+        single = Budget(each, budget.log_c, budget.sizes, budget.sizes, each)
         with np.errstate(all="ignore"):
             drawn = mean * np.exp(error * normal)
             places = self.minima(single, drawn, np.broadcast_to(heavy, drawn.shape)).size
@@ -239,32 +236,38 @@ def noise(budgets: Sequence[Budget], loss: np.ndarray, weight: np.ndarray) -> fl
         loss: of all runs, (n,).
         weight: of all runs, (n,).
     """
-    squares, totals, degrees = np.zeros(2), np.zeros(2), np.zeros(2)  # seeds, parabolas
-    runs = np.zeros(2)
-    for budget in budgets:
-        own, heavy = loss[budget.runs], weight[budget.runs]
-        mean, of_size = budget.mean_of_sizes(own[None], heavy[None])
-        distinct = len(np.unique(np.stack([budget.log_n, own]), axis=1).T)
-        between = heavy @ np.log(own / mean[0][budget.size]) ** 2
-        squares[0] += between
-        totals[0] += heavy.sum()
-        degrees[0] += distinct - len(budget.sizes)
-        runs[0] += distinct
-        near = near_least(budget.sizes, mean, of_size)
-        chosen = near[0][budget.size]
-        if near.sum() <= SIZES:
-            continue
-        at = parabolas(budget.sizes, mean, of_size * near)
-        curve = at.loss + at.curvature * (budget.log_n[chosen] - at.size) ** 2
-        squares[1] += heavy[chosen] @ np.log(own[chosen] / curve) ** 2
-        totals[1] += heavy[chosen].sum()
-        distinct = len(np.unique(np.stack([budget.log_n, own])[:, chosen], axis=1).T)
-        degrees[1] += distinct - SIZES
-        runs[1] += distinct
-    kind = 0 if degrees[0] >= REPEATS else 1
-    if degrees[kind] < 1:
-        return 0.0
-    return float(np.sqrt(squares[kind] / totals[kind] * runs[kind] / degrees[kind]))
+    for squares_of, least in ((between_seeds, REPEATS), (around_parabola, 1)):
+        sums = [squares_of(b, loss[b.runs], weight[b.runs]) for b in budgets]
+        squares, total, runs, degrees = np.sum(sums, axis=0) if sums else np.zeros(4)
+        if degrees >= least:
+            return float(np.sqrt(squares / total * runs / degrees))
+    return 0.0
+
+
+def between_seeds(budget: Budget, loss: np.ndarray, weight: np.ndarray) -> tuple[float, ...]:
+    """Squares of log losses around the mean of their size, weight, runs, degrees of freedom."""
+    mean, _ = budget.mean_of_sizes(loss[None], weight[None])
+    squares = weight @ np.log(loss / mean[0][budget.size]) ** 2
+    runs = distinct(budget.log_n, loss)
+    return squares, weight.sum(), runs, runs - len(budget.sizes)
+
+
+def around_parabola(budget: Budget, loss: np.ndarray, weight: np.ndarray) -> tuple[float, ...]:
+    """The same around the parabola, of the sizes that it is fitted to."""
+    mean, heavy = budget.mean_of_sizes(loss[None], weight[None])
+    near = near_least(budget.sizes, mean, heavy)
+    if near.sum() <= SIZES:
+        return 0.0, 0.0, 0, 0
+    at, chosen = parabolas(budget.sizes, mean, heavy * near), near[0][budget.size]
+    curve = at.loss + at.curvature * (budget.log_n - at.size) ** 2
+    squares = weight[chosen] @ (loss / curve - 1)[chosen] ** 2
+    runs = distinct(budget.log_n[chosen], loss[chosen])
+    return squares, weight[chosen].sum(), runs, runs - SIZES
+
+
+def distinct(log_n: np.ndarray, loss: np.ndarray) -> int:
+    """How many runs there are: one that a bootstrap drew twice is one."""
+    return len(np.unique(np.column_stack([log_n, loss]), axis=0))
 
 
 def make(method: str = "parabola") -> IsoflopParabolas:

@@ -299,7 +299,7 @@ def _noted(line: str, note: str) -> str:
     return f"{line:<32} # {note}"
 
 
-def _figures(sweep: str, law: str, fits: Sequence[str], groups: int = 1) -> str:
+def _figures(sweep: str, law: str, fits: Sequence[str]) -> str:
     """The figures of fits of a law, as YAML."""
     kind = registry.facts("law", law)["KIND"]
     if kind == "mixture":

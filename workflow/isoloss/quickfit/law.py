@@ -43,6 +43,7 @@ from isoloss.fitted.facts import (
     gains,
     record,
 )
+from isoloss.fitted.growth import growth
 from isoloss.fitted.paper import BUDGETS, paper
 from isoloss.fitted.presets import compare_presets, preset
 from isoloss.fitted.sentences import Context
@@ -497,7 +498,8 @@ def _decisions(fit: Fit, finished: pd.DataFrame, asking: Asking) -> Decisions:
     compared = gains(fit, budgets, largest, asking.baseline)
     beside = compare_presets(fit, asking.compare, budgets, largest)
     if fit.allocates:
-        return Decisions(allocations=by_group, gains=compared, beside=beside)
+        grows = {group: one for group in fit.groups if (one := growth(fit, group)) is not None}
+        return Decisions(allocations=by_group, growth=grows, gains=compared, beside=beside)
     return Decisions(losses=by_group if asking.flops else {}, gains=compared, beside=beside)
 
 
@@ -562,7 +564,7 @@ def save(result: QuickFit, out: Path, width: float | None = None) -> list[Path]:
         options["baseline"] = compared[0].baseline
         options["budgets"] = list(dict.fromkeys(one.flops for one in compared))
         drawn += draw("compute_gain", options, shown, out / "gain.png", **look)
-    return [*files, *drawn, *export_fit(result.fit, out)]
+    return [*files, *drawn, *export_fit(result.fit, out, result.context)]
 
 
 def _figure_of(fit: Fit) -> str:

@@ -27,6 +27,7 @@ from isoloss.fitted.facts import (
     Record,
     RunCounts,
 )
+from isoloss.fitted.growth import Growth
 from isoloss.fitted.names import equation
 from isoloss.fitted.paper_tables import side_by_side
 from isoloss.fitted.presets import Comparison
@@ -76,12 +77,14 @@ class Decisions:
 
     Attributes:
         allocations: how each group's fit divides them, by group; empty if the law does not say.
+        growth: how its best N and D grow with the budget, by group.
         losses: of them by each group's fit of a law in C, by group.
         gains: of the groups over one of them; empty of a single group.
         beside: published laws on the same runs.
     """
 
     allocations: Mapping[str, Sequence[Allocation]] = field(default_factory=dict)
+    growth: Mapping[str, Growth] = field(default_factory=dict)
     losses: Mapping[str, Sequence[BudgetLoss]] = field(default_factory=dict)
     gains: Sequence[Gain] = ()
     beside: Sequence[Comparison] = ()
@@ -111,6 +114,7 @@ def of_sizes(
         *([_errors(held)] if held is not None else []),
         *([_folds(facts)] if any(one.folds for one in facts.fits) else []),
         *([_allocations(decisions.allocations)] if decisions.allocations else []),
+        *([_frontier(decisions.growth)] if decisions.growth else []),
         *([_losses(decisions.losses)] if decisions.losses else []),
         *([_gains(decisions.gains, facts)] if decisions.gains else []),
         *([_published(decisions)] if decisions.beside else []),
@@ -362,6 +366,14 @@ def _by_group(head: Sequence[str], rows: Mapping[str, Sequence[Sequence[str]]]) 
         title = "" if group == WHOLE else f"[{_name(group)}]\n"
         parts.append(title + columns(head, lines))
     return "\n".join(parts)
+
+
+def _frontier(growth: Mapping[str, Growth]) -> str:
+    """How the best N and D grow with the budget: a line a group."""
+    lines = ["compute-optimal frontier:" if len(growth) > 1 else "compute-optimal frontier: "]
+    for group, one in growth.items():
+        lines.append(one.text if len(growth) == 1 else f"\n  [{_name(group)}] {one.text}")
+    return "".join(lines) + "\n"
 
 
 def _losses(losses: Mapping[str, Sequence[BudgetLoss]]) -> str:

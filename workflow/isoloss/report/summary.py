@@ -23,6 +23,7 @@ from isoloss.fitted.facts import (
     gains,
     record,
 )
+from isoloss.fitted.growth import growth
 from isoloss.fitted.names import RESPONSE, equation
 from isoloss.report import llc, mixtures, rounds, simulations
 
@@ -113,7 +114,7 @@ def summarize(specification: Mapping[str, Any], files: Sequence[str | Path]) -> 
         lines += simulations.recovered(name, recovery)
     if figures := specification["figures"]:
         names = ", ".join(map(markdown, figures))
-        kinds = ".png, .pdf, and .parquet of what is drawn"
+        kinds = ".png, .pdf, caption as .txt, and .parquet of what is drawn"
         lines.append(f"- **Figures** (folder plot): {names}; {kinds}")
     return "\n".join(lines) + "\n"
 
@@ -313,6 +314,8 @@ def _allocations(name: str, fit: Fit, budgets: Sequence[float], runs: pd.DataFra
     largest = runs.loc[runs["status"] == "done", "n_flops_6nd"].max()
     lines = []
     for group in fit.groups:
+        if fit.law.kind == "frontier" and (grows := growth(fit, group)) is not None:
+            lines.append(f"- **Best N and D** ({markdown(name)}{_group(group)}): {grows.text}")
         for best in allocations(fit, group, budgets or [10 * largest, 100 * largest], largest):
             title = f"- **Best for C = {units.power(best.flops)} FLOP** ({markdown(name)}"
             if not best.exists:

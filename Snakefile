@@ -14,7 +14,7 @@
 #   fit/{sweep}/{fit}/params, summary, residuals, starts, replicates .parquet
 #   choose/{sweep}/choices.parquet                     the runs of a round and why, if there are rounds
 #   simulate/{simulation}/recovery, trials .parquet     simulated studies of a known law
-#   plot/{figure}.png, .pdf, .parquet
+#   plot/{figure}.png, .pdf, .txt, .parquet
 #   logs/<stage>/...                                   mirrors the paths above
 #   summary.md
 #   provenance.json                                    how all of it was made
@@ -29,6 +29,9 @@ if not workflow.configfiles:
     yaml_text.read(f"{workflow.basedir}/config.yaml")
 
     configfile: f"{workflow.basedir}/config.yaml"
+
+
+report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"

@@ -203,6 +203,8 @@ def put(config: dict, place: str, value) -> None:
         if place.startswith(name):
             place = real + place.removeprefix(name)
             break
+    if place == "plot.p.width":  # which a figure for a screen does not take
+        config["plot"]["p"]["style"] = "paper"
     if place.endswith("bounds.E"):
         value = [None, value]
     if ".holdout." in place:

@@ -106,7 +106,7 @@ def test_what_needs_no_torch_and_no_figures_imports_none(code, heavy):
 
 
 def test_dir_lists_the_public_names_and_nothing_else():
-    assert dir(isoloss) == sorted([*isoloss.__all__, "chinchilla"])
+    assert dir(isoloss) == sorted([*isoloss.__all__, "chinchilla", "llc"])
 
 
 def test_type_checkers_are_told_of_every_public_name():

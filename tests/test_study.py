@@ -223,6 +223,39 @@ WRONG = {
         "fit.plane.interval",
         "use bootstrap or profile",
     ),
+    "unknown parameter that is shared": (
+        "fit.curve.shared",
+        ["alpah"],
+        "fit.curve.shared alpah",
+        "no such parameter; did you mean 'alpha'?",
+    ),
+    "folds of groups that share parameters": (
+        "fit.curve",
+        {
+            **{"card": "power_law", "sweep": "own", "options": {"variable": "D"}},
+            **{"shared": ["E"], "holdout": "roll_out"},
+        },
+        "fit.curve.shared",
+        "neither profiles nor folds are made of it",
+    ),
+    "groups that share parameters and are one cluster": (
+        "fit.curve",
+        {
+            **{"card": "power_law", "sweep": "own", "options": {"variable": "D"}},
+            **{"shared": ["E"], "cluster": "n_params"},
+        },
+        "fit.curve.cluster",
+        "all runs of all have one 'n_params', and groups share parameters; draw by another",
+    ),
+    "runs that are alone in groups that share parameters": (
+        "fit.plane",
+        {
+            **{"card": "learning_curve", "sweep": "sizes", "points": "curves"},
+            **{"group": "run_id", "shared": ["alpha"]},
+        },
+        "fit.plane.cluster",
+        "have one 'of_run', and groups share parameters",
+    ),
     "unknown cluster": ("fit.curve.cluster", "sed", "fit.curve.cluster", "did you mean 'seed'"),
     "unknown order of a roll-out": (
         "fit.plane.holdout",
@@ -371,6 +404,18 @@ WRONG = {
         {"group": "zzz"},
         "plot.isoloss",
         "no run has 'zzz'",
+    ),
+    "law that cannot compare groups": (
+        "plot.isoloss",
+        {"card": "compute_gain", "sweep": "own", "fits": ["curve"]},
+        "plot.isoloss.fits",
+        "needs a law with a loss for every budget, and 'power_law' has none; name a fit of",
+    ),
+    "one group to compare": (
+        "plot.isoloss",
+        {"card": "compute_gain", "sweep": "sizes", "fits": ["plane"]},
+        "plot.isoloss",
+        "fits: all runs are one group; name a `group` in the fit",
     ),
     "law that cannot allocate": (
         "fit.plane",

@@ -130,7 +130,7 @@ def test_a_file_that_is_not_a_tokenizer_is_told_with_what_to_do(tmp_path, conten
 def test_a_package_that_is_not_installed_is_told_with_the_line_that_installs_it(file, monkeypatch):
     tokenizer._of_content.cache_clear()
     monkeypatch.setitem(sys.modules, "tokenizers", None)
-    with pytest.raises(IsolossError, match=r"pip install isoloss\[tokenizers\]"):
+    with pytest.raises(IsolossError, match=r"pip install 'isoloss\[tokenizers\]'"):
         tokenizer.of(str(file))
 
 

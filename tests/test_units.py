@@ -30,9 +30,11 @@ def test_a_power_is_the_value_to_its_digits(value):
     assert float(units.power(value, 6)) == pytest.approx(value, rel=1e-5)
 
 
-def test_an_interval_that_could_not_be_made_says_so():
-    assert units.interval(math.nan, 1.0) == "[?]"
-    assert units.interval(1.0, 2.5) == "[1, 2.5]"
+def test_an_interval_that_was_not_made_leaves_the_value_alone():
+    assert units.interval(math.nan, 1.0) == units.interval(math.nan, math.nan) == ""
+    assert units.estimate(2.0, math.nan, math.nan) == "2"
+    assert units.estimate(2.0, 1.0, 2.5) == "2 [1, 2.5]"
+    assert units.estimate(2.0, 1.0, math.inf, units.count) == "2 [1, inf]"
 
 
 def test_progress_counts_to_its_end_and_says_nothing_in_the_first_minute(capsys):

@@ -476,7 +476,7 @@ def test_what_is_not_installed_is_named_with_the_extra(package):
     code = f"import sys; sys.modules[{package!r}] = None; import isoloss; isoloss.chinchilla"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     last = run.stderr.splitlines()[-1]
-    assert f"needs the package {package}; install it with `pip install isoloss[chin" in last
+    assert f"needs the package {package}; install it with `pip install 'isoloss[chin" in last
 
 
 def test_handlers_of_the_program_are_given_the_messages_too(tmp_path, caplog, capsys):

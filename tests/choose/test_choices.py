@@ -108,7 +108,9 @@ def test_without_a_target_the_interval_is_that_at_the_largest_choice(fit, runs):
 def test_without_an_interval_a_round_goes_on_and_says_so(runs):
     choices = chosen(fit_law(runs, "chinchilla", bootstrap=0), runs, until=100.0)
     assert choices["choice"].notna().all() and choices["n_low"].isna().all()
-    assert "[?]" in choices["reason"].item()
+    predicted = choices["loss_predicted"].item()
+    assert choices["reason"].item().endswith(f"; the loss there is predicted as {predicted:.4g}")
+    assert "[" not in choices["reason"].item()
 
 
 def test_a_fit_that_is_not_to_be_used_is_followed_and_told(runs):

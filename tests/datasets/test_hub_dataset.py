@@ -178,5 +178,5 @@ def test_images_in_files_of_their_own_are_kept_with_the_rows(fetched, monkeypatc
 
 def test_without_the_package_its_installation_is_told(fetched, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(IsolossError, match=r"`datasets`: is not installed; .*isoloss\[hub\]"):
+    with pytest.raises(IsolossError, match=r"`datasets` is not installed; .*isoloss\[hub\]"):
         texts(fetched)

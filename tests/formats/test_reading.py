@@ -553,7 +553,9 @@ def test_what_is_not_a_table_is_told(content, reason):
 
 def test_a_workbook_names_the_package_that_reads_it(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "openpyxl", None)
-    reason = "is an Excel workbook, for which a reader is not installed; pip install openpyxl"
+    reason = (
+        "is an Excel workbook, for which a reader is not installed; pip install 'isoloss[excel]'"
+    )
     assert reason in refused(workbook())
 
 

@@ -280,7 +280,7 @@ def test_a_damaged_event_file_is_refused(tmp_path, at):
 def test_without_a_reader_of_event_files_the_message_says_what_to_install(tmp_path, monkeypatch):
     path = events(tmp_path, POINTS)
     monkeypatch.setitem(__import__("sys").modules, "tensorboard.compat.proto.event_pb2", None)
-    assert "pip install isoloss[logs]" in refused(path)
+    assert "pip install 'isoloss[logs]'" in refused(path)
 
 
 # --- what is not a log -------------------------------------------------------------------------

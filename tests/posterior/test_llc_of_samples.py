@@ -96,5 +96,5 @@ def test_samples_without_losses_or_n_beta_are_refused_by_name():
 
 def test_without_xarray_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "xarray", None)
-    with pytest.raises(IsolossError, match=r"pip install isoloss\[llc\]"):
+    with pytest.raises(IsolossError, match=r"pip install 'isoloss\[llc\]'"):
         compute_llc(None)

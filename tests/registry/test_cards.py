@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from functools import cache
 
 import jsonschema
@@ -18,7 +20,8 @@ from isoloss.core import registry, tables
 from isoloss.core.problems import IsolossError
 from isoloss.core.seeds import generator
 from isoloss.core.stages import stages
-from isoloss.figures._figure import Inputs
+from isoloss.figures._figure import Inputs, canvas_of, run_ids, style_of
+from isoloss.figures._paper import finish
 from isoloss.fit import fit_law
 from isoloss.fitted import TABLES
 from isoloss.models._model import model_of
@@ -200,9 +203,11 @@ def files(chinchilla_runs, tmp_path_factory):
     """A maker of the tables of a sweep and its fit, as files by their place; kept."""
 
     @cache
-    def make(law="chinchilla", bootstrap=6, **summary) -> dict:
+    def make(law="chinchilla", bootstrap=6, groups=1, **summary) -> dict:
         home = tmp_path_factory.mktemp("tables")
         natural = chinchilla_runs(noise=0.01, seed=1, weighting="natural")
+        if groups > 1:
+            natural["group"] = [f"arm{i % groups}" for i in range(len(natural))]
         if law in MIXTURES:
             share = np.random.default_rng(2).uniform(0.1, 0.9, len(natural))
             for domain, p in (("code", share), ("docstring", 1 - share)):
@@ -290,6 +295,11 @@ def law_of(name: str) -> str:
     return MIXTURES[0]
 
 
+def groups_of(name: str) -> int:
+    """How many groups of runs a figure needs."""
+    return 2 if registry.facts("figure", name).get("NEEDS") == "compare" else 1
+
+
 def needed(name: str, files: dict) -> list:
     """The files of a figure, without the fit where it shows those of another quantity."""
     of_loss = registry.facts("figure", name).get("FITS_OF", "loss") == "loss"
@@ -303,11 +313,11 @@ def written(name: str, files: dict, out) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("name", registry.names("figure"))
 def test_a_figure_is_drawn_as_picture_and_table_with_the_same_bytes_twice(name, files, tmp_path):
-    sound, digests = files(law_of(name)), []
+    sound, digests = files(law_of(name), groups=groups_of(name)), []
     for out in ("a", "b"):
         (tmp_path / out).mkdir()
         digests.append(written(name, sound, tmp_path / out))
-    assert set(digests[0]) == {f"{name}.png", f"{name}.pdf", f"{name}.parquet"}
+    assert set(digests[0]) == {f"{name}.{s}" for s in ("png", "pdf", "txt", "parquet")}
     assert digests[0] == digests[1]
     assert digests[0][f"{name}.png"].startswith(b"\x89PNG")
     assert digests[0][f"{name}.pdf"].startswith(b"%PDF")
@@ -321,7 +331,8 @@ SHOWING_LAWS = [n for n in registry.names("figure") if registry.facts("figure", 
 
 @pytest.mark.parametrize("name", SHOWING_LAWS)
 def test_a_figure_of_fits_without_intervals_is_drawn(name, files):
-    shown = inputs(needed(name, files(law_of(name), bootstrap=0)))
+    without = files(law_of(name), bootstrap=0, groups=groups_of(name))
+    shown = inputs(needed(name, without))
     figure, table = registry.card("figure", name).draw(shown, **defaults("figure", name))
     figure.draw_without_rendering()
     assert len(table)
@@ -342,21 +353,83 @@ def test_a_group_or_response_that_the_fit_does_not_have_is_told(name, files):
             card.draw(shown, **options | {option: wrong})
 
 
+def in_paper(name: str, files: dict, width: float):
+    """A figure for a paper, as it is saved, and its table."""
+    import matplotlib
+
+    canvas = canvas_of("paper", width)
+    with matplotlib.rc_context(style_of("paper")):
+        shown = replace(inputs(needed(name, files)), canvas=canvas)
+        figure, table = registry.card("figure", name).draw(shown, **defaults("figure", name))
+        caption = finish(figure, canvas)
+        figure.draw_without_rendering()
+    return figure, table, caption
+
+
+def overlaps(boxes: list) -> list[tuple[str, str]]:
+    """Pairs of texts whose boxes have more in common than a pixel's rim."""
+    pairs = itertools.combinations(boxes, 2)
+    return [
+        (a, b)
+        for (a, one), (b, other) in pairs
+        if min(one.x1, other.x1) - max(one.x0, other.x0) > 1
+        and min(one.y1, other.y1) - max(one.y0, other.y0) > 1
+    ]
+
+
+@pytest.mark.parametrize("name", registry.names("figure"))
+def test_a_figure_for_a_paper_has_readable_text_apart_and_inside(name, files):
+    figure, _, caption = in_paper(name, files(law_of(name), groups=groups_of(name)), 3.25)
+    assert figure.get_figwidth() == 3.25
+    assert not figure.get_supxlabel() and caption
+    shown = drawn_texts(figure)
+    assert {text.get_text() for text in shown if not 7 <= text.get_fontsize() <= 9} == set()
+    assert not [t.get_text() for t in shown if "$" in t.get_text() and not t.get_parse_math()]
+    boxes = [(text.get_text(), text.get_window_extent()) for text in shown]
+    page = figure.bbox
+    assert [t for t, box in boxes if not (box.x0 >= -1 and box.x1 <= page.x1 + 1)] == []
+    assert [t for t, box in boxes if not (box.y0 >= -1 and box.y1 <= page.y1 + 1)] == []
+    assert overlaps(boxes) == []
+
+
+def drawn_texts(figure) -> list:
+    """The texts that are seen: without the numbers at ticks beyond the limits of an axis."""
+    from matplotlib.axis import Tick
+    from matplotlib.text import Text
+
+    at_ticks = {id(text) for tick in figure.findobj(Tick) for text in tick.findobj(Text)}
+    texts = [text for text in figure.findobj(Text) if id(text) not in at_ticks]
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            rim = 1e-6 * (high - low)
+            ticks = [t for t in axis.get_major_ticks() if low - rim <= t.get_loc() <= high + rim]
+            texts += [label for tick in ticks for label in (tick.label1, tick.label2)]
+    return [text for text in texts if text.get_visible() and text.get_text().strip()]
+
+
 def texts(name: str, files: dict) -> str:
     """All that is written on a figure."""
+    return texts_and_table(name, files)[0]
+
+
+def texts_and_table(name: str, files: dict) -> tuple[str, pd.DataFrame]:
+    """All that is written on a figure, and the table of what is drawn."""
     from matplotlib.text import Text
 
     card = registry.card("figure", name)
-    figure, _ = card.draw(inputs(needed(name, files)), **defaults("figure", name))
-    return " ".join(text.get_text() for text in figure.findobj(Text)).replace("\n", " ")
+    figure, table = card.draw(inputs(needed(name, files)), **defaults("figure", name))
+    texts = " ".join(text.get_text() for text in figure.findobj(Text)).replace("\n", " ")
+    return texts, table
 
 
 @pytest.mark.parametrize("name", SHOWING_LAWS)
 def test_a_fit_that_is_not_to_be_used_is_told_on_the_figure(name, files):
-    law = law_of(name)
-    doubtful = files(law, bootstrap=2, verdict="do not use", reasons="nothing to rely on")
+    law, groups = law_of(name), groups_of(name)
+    bad = {"verdict": "do not use", "reasons": "nothing to rely on"}
+    doubtful = files(law, bootstrap=2, groups=groups, **bad)
     assert re.search("plane[^:]*: DO NOT USE, nothing to rely on", texts(name, doubtful))
-    assert "DO NOT USE" not in texts(name, files(law))
+    assert "DO NOT USE" not in texts(name, files(law, groups=groups))
 
 
 OF_SWEEPS = [name for name in registry.names("figure") if not registry.of_simulation(name)]
@@ -364,11 +437,15 @@ OF_SWEEPS = [name for name in registry.names("figure") if not registry.of_simula
 
 @pytest.mark.parametrize("name", OF_SWEEPS)
 def test_units_and_the_runs_that_are_not_shown_are_told_on_the_figure(name, files):
-    words = texts(name, files(law_of(name)))
+    words, table = texts_and_table(name, files(law_of(name), groups=groups_of(name)))
     assert re.search(r"\(?(nats/|\b)bytes?\b", words, flags=re.I)
     assert not re.search(r"\btokens?\b", words, flags=re.I)
     assert "1 diverged" in words
     assert "5 dropped (not selected)" in words
+    counted = re.search(r"(\d+)(?: of (\d+))? runs(?: \([^;]*\))?; 5 dropped", words)
+    shown = len(run_ids(table)) or 35  # runs that the fit looked at
+    assert int(counted[1]) == shown
+    assert counted[2] == ("39" if shown < 39 else None)
 
 
 @pytest.fixture(scope="module")

@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 import gc
 import os
+import shutil
 import sys
-from collections.abc import Callable, Sequence
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, NoReturn
 
-from isoloss.core import registry
+from isoloss.core import command_words, extras, registry
+from isoloss.core.command_words import Form, Option
 from isoloss.core.ending import TRY_AGAIN, TerminatedError, told_to_end
 from isoloss.core.escape import print_anything, say, shows, visible
 from isoloss.core.paths import real
@@ -22,6 +26,9 @@ WORDS = {
     "columns",
     "where",
     "option",
+    "bounds",
+    "shared",
+    "baseline",
     "keep",
     "scale",
     "best_of",
@@ -33,26 +40,177 @@ WORDS = {
     "named",
     "dataset",
     "weighting",
+    "at",
+    "group",
 }
 Command = Callable[[argparse.Namespace], int | None]
 
 
-def parser() -> argparse.ArgumentParser:
-    """The whole command line."""
-    top = argparse.ArgumentParser(prog="python -m isoloss", description=__doc__.split("\n")[0])
-    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+# what people use, in the order of the overview; a command that stands in no list is one of these
+FOR_PEOPLE = ("law", "predict", "import", "init", "check", "run", "cards", "csv")
+OF_RESULTS = (
+    "sweep", "status", "retry", "verify", "adopt", "accept", "gc", "leftovers", "export",
+)  # fmt: skip
+OF_DEVELOPERS = ("digest", "docs")
+# choices that the help shows without importing what computes; a test compares them
+LOSS_UNITS = ("nats", "bits", "bits_per_byte", "nats_per_byte", "perplexity", "error", "accuracy")
+OBJECTIVES = ("huber_log", "log_mse", "mse", "huber", "mae", "asymmetric_mae")
+INTERVALS = ("bootstrap", "residual", "parametric", "profile", "none")
+HOLDOUTS = ("largest_compute", "roll_out", "leave_one_out", "random", "none")
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Help with an option's several words written once: `--columns LETTER=NAME ...`."""
+
+    def __init__(self, prog: str):
+        columns = min(100, shutil.get_terminal_size().columns - 2)
+        super().__init__(prog, max_help_position=30, width=columns)
+
+    def _format_args(self, action: argparse.Action, default_metavar: str) -> str:
+        if action.nargs not in ("+", "*"):
+            return super()._format_args(action, default_metavar)
+        (metavar,) = self._metavar_formatter(action, default_metavar)(1)
+        return f"{metavar} ..."
+
+
+class _Parser(argparse.ArgumentParser):
+    """The arguments of a command.
+
+    Attributes:
+        about: a sentence about it.
+        commands: its commands by name.
+        forms: of the words of options that take several: where a word has another form, the
+            option ends. An option without one takes all words up to the next option.
+    """
+
+    def __init__(self, **settings):
+        super().__init__(formatter_class=_Help, **settings)
+        self.about = ""
+        self.commands: Mapping[str, _Parser] = {}
+        self.forms: dict[str, Form] = {}
+
+    def error(self, message: str) -> NoReturn:
+        """End with exit code 2 and what is wrong in a line."""
+        command = self.prog.removeprefix("python -m ")
+        say(f"{command}: {message.removeprefix('argument ')}; see {self.prog} --help", sys.stderr)
+        raise SystemExit(2)
+
+    def arranged(self, words: Sequence[str]) -> list[str]:
+        """The words of the command so that no option takes what belongs to the command."""
+        options, needs = {}, 0
+        for action in self._actions:
+            takes = None if action.nargs in ("+", "*") else 0 if action.nargs == 0 else 1
+            for name in action.option_strings:
+                options[name] = Option(name, takes, self.forms.get(name))
+            needs += not action.option_strings and action.nargs != "*"
+        if any(action.nargs == argparse.REMAINDER for action in self._actions):
+            return list(words)
+        for name in command_words.unknown(words, options):
+            self.error(f"{name}: unknown option; {nearest(name, options)}")
+        for name in command_words.twice(words, options):
+            self.error(f"{name} is given twice; give it once")
+        return command_words.arranged(words, options, needs)
+
+
+class _Version(argparse.Action):
+    """Print the version and end."""
+
+    def __call__(self, parser, *_) -> None:
+        """Print it."""
+        from isoloss.records import environment
+
+        say(f"isoloss {environment.versions()['isoloss']}")
+        parser.exit()
+
+
+def parser(program: str = "isoloss") -> _Parser:
+    """The whole command line.
+
+    Args:
+        program: what the user typed: isoloss, or python -m isoloss.
+    """
+    top = _Parser(prog=program, usage=f"{program} COMMAND ...", add_help=False)
+    commands = top.add_subparsers(
+        dest="command", metavar="COMMAND", prog=program, help=argparse.SUPPRESS
+    )
+    top.add_argument("-h", "--help", action="help", help=argparse.SUPPRESS)
+    top.add_argument("--version", action=_Version, nargs=0, help=argparse.SUPPRESS)
     for stage in stages().values():
         _add_stage(commands, stage)
-    of_studies = (_add_check, _add_results, _add_canary, _add_leftovers, _add_export)
-    for add in (_add_law, _add_import, *of_studies, _add_cards, _add_digest, _add_csv, _add_docs):
+    of_tables = (_add_law, _add_predict, _add_init, _add_import)
+    of_studies = (_add_check, _add_run, _add_results, _add_canary, _add_leftovers, _add_export)
+    for add in (*of_tables, *of_studies, _add_cards, _add_digest, _add_csv, _add_docs):
         add(commands)
+    top.commands = commands.choices
+    top.description = _all_commands(program, top.commands)
     return top
 
 
-def _command(commands, name: str, run: Command, help: str, more: str = ""):
-    made = commands.add_parser(name, help=help, description=f"{help} {more}".strip())
+def _overview(program: str) -> str:
+    """What is printed where no command is given: the usual ways in."""
+    ways = {
+        "Fit a law to a table of your runs (CSV, JSON, Parquet, Excel, ...):": [
+            "law runs.csv",
+        ],
+        "Make a study of such a table, with every table and figure, to edit and keep:": [
+            "init runs.csv --out study.yaml",
+            "run study.yaml",
+        ],
+        "Train a sweep of small models, and fit laws to it (minutes on a laptop):": [
+            "init --sweep --out sweep.yaml",
+            "run sweep.yaml",
+        ],
+    }
+    lines = ["isoloss: a laboratory for neural scaling laws", ""]
+    for title, typed in ways.items():
+        lines += [title, *(f"  {program} {words}" for words in typed), ""]
+    lines.append(f"All commands: {program} --help; one of them: {program} COMMAND --help")
+    return "\n".join(lines)
+
+
+def _all_commands(program: str, commands: Mapping[str, _Parser]) -> str:
+    """Every command with its first sentence, in groups."""
+    about = {name: made.about for name, made in commands.items()}
+    of_stages = [*stages(), "canary"]
+    listed = {*FOR_PEOPLE, *OF_RESULTS, *OF_DEVELOPERS, *of_stages}
+    people = [*FOR_PEOPLE, *(name for name in about if name not in listed)]
+    groups = {
+        "For people": people,
+        "About the results of a study": OF_RESULTS,
+        "For developers": OF_DEVELOPERS,
+        "Stages of a study, which the workflow calls": of_stages,
+    }
+    lines = ["isoloss: a laboratory for neural scaling laws"]
+    for title, names in groups.items():
+        lines += ["", f"{title}:"]
+        lines += [f"  {name:11s} {about[name]}" for name in names if name in about]
+    more = f"{program} COMMAND --help explains a command; {program} --version prints the version."
+    return "\n".join([*lines, "", more])
+
+
+def _command(commands, name: str, run: Command, help: str, more: str = "", **settings):
+    """A command.
+
+    Args:
+        commands: of the command line.
+        name: of it.
+        run: what it does.
+        help: a sentence about it, for the list of commands.
+        more: what else its own help says.
+        **settings: of its parser.
+    """
+    filled = textwrap.fill(f"{help} {more}".strip(), 98)
+    made = commands.add_parser(name, description=filled, **settings)
     made.set_defaults(run=run)
+    made.about = help
     return made
+
+
+def _add_list(made, group, option: str, form: Form | None, metavar: str, help: str) -> None:
+    """Add an option of several words, of a form, that may be given again to add further ones."""
+    group.add_argument(option, nargs="+", action="extend", default=[], metavar=metavar, help=help)
+    if form is not None:
+        made.forms[option] = form
 
 
 def _add_stage(commands, stage: Stage) -> None:
@@ -88,75 +246,237 @@ def _add_law(commands) -> None:
         commands,
         "law",
         _law,
-        "Fit a law to a table of runs, without a study: its parameters with intervals, the",
-        "evidence for it, its error on runs held out, the best division of budgets, a figure.",
+        "Fit a law to a table of runs, without a study.",
+        "Prints a verdict, the parameters with intervals, the evidence for them, the error on runs "
+        "held out and the best division of budgets; writes tables, a figure, law.py and texts.",
+        usage="%(prog)s TABLE ... [options]",
+        add_help=False,
+        epilog=_EXAMPLES_OF_LAW,
     )
-    law.add_argument(
+    _add_table_of_law(law, law.add_argument_group("of the table"))
+    _add_fit_of_law(law, law.add_argument_group("of the fit"))
+    _add_intervals(law.add_argument_group("intervals"))
+    _add_decisions(law, law.add_argument_group("decisions"))
+    _add_output_of_law(law.add_argument_group("output"))
+
+
+_EXAMPLES_OF_LAW = """examples:
+  %(prog)s runs.csv
+  %(prog)s --columns N=params D=tokens loss=val_loss --keep "loss < 3.5" runs.csv
+  %(prog)s runs.csv --best-of N,D --law chinchilla --tie alpha,beta --bounds E=1.5:2
+  %(prog)s runs.csv --columns group=optimizer --shared E,alpha --flops 1e21 1e22
+  %(prog)s runs.csv --holdout roll_out --interval profile
+  %(prog)s runs.csv --json > answer.json
+
+An option of several words ends at the first word of another form (KEY=VALUE, a comparison, a
+number, TERM,TERM), so the TABLE may stand anywhere; a table named a=b is written ./a=b."""
+
+
+def _add_table_of_law(law: _Parser, group) -> None:
+    group.add_argument(
         "table",
         metavar="TABLE",
         nargs="+",
         help="CSV, JSON, Parquet, Excel, ...: path, pattern, folder or http(s) address",
     )
-    law.add_argument("--law", metavar="CARD", help="law card (guessed from the columns)")
-    lists = {
-        "--columns": (
-            "LETTER=NAME",
-            "columns for N, D, C, U, ratio, loss, group, run_id, of_run, fit_weight (guessed)",
-        ),
-        "--option": ("KEY=VALUE", "options of the law card"),
-        "--keep": ("EXPR", "filters: loss < 3.5"),
-        "--scale": ("LETTER=SCALE", "N=1e9 for a column in billions, D=log10 (by its name)"),
-        "--fix": ("TERM=VALUE", "parameters not fitted"),
-        "--tie": ("TERM,TERM", "parameters of one value"),
-    }
-    for option, (metavar, help) in lists.items():
-        law.add_argument(option, nargs="+", action="extend", default=[], metavar=metavar, help=help)
-    law.add_argument(
-        "--response", metavar="COLUMN", help="column fitted in place of the loss, such as llc_mean"
+    _add_list(
+        law, group, "--columns", command_words.is_pair, "LETTER=NAME",
+        "the columns of N, D, C, U, ratio, loss, group, run_id, of_run, fit_weight (guessed)",
+    )  # fmt: skip
+    _add_list(
+        law, group, "--scale", command_words.is_pair, "LETTER=SCALE",
+        "N=1e9 for a column in billions, D=log10 for logarithms (by the column's name)",
+    )  # fmt: skip
+    _add_list(
+        law, group, "--keep", command_words.is_comparison, "EXPR",
+        "fit the rows that a filter keeps, such as 'loss < 3.5' (docs/filters.md)",
+    )  # fmt: skip
+    group.add_argument(
+        "--best-of",
+        metavar="N,D",
+        help="fit the run of least loss of each N and D, or other columns",
     )
-    law.add_argument("--best-of", metavar="N,D", help="fit the best run of each of these columns")
-    law.add_argument(
+    group.add_argument(
         "--loss-unit",
         metavar="UNIT",
-        help="nats (default), bits, bits_per_byte, nats_per_byte, perplexity, error or accuracy",
+        help=f"{', '.join(LOSS_UNITS)} (by the column's name, or nats)",
     )
-    law.add_argument("--objective", default="huber_log", help="what is minimised (huber_log)")
-    law.add_argument("--delta", type=float, default=1e-3, help="of Huber objectives (0.001)")
-    _add_intervals(law)
-    _add_files_of_law(law)
+    group.add_argument(
+        "--response", metavar="COLUMN", help="fit this column, such as llc_mean, and not the loss"
+    )
+    group.add_argument("--max-seconds", type=float, metavar="S", help="for a download (120)")
+    group.add_argument(
+        "--max-mib", type=float, metavar="MIB", help="of the table, unpacked and in memory (256)"
+    )
 
 
-def _add_intervals(law: argparse.ArgumentParser) -> None:
-    law.add_argument("--interval", default="bootstrap", help="how intervals are made (bootstrap)")
-    law.add_argument("--cluster", metavar="COLUMN", help="column to draw runs together by")
-    law.add_argument("--bootstrap", type=int, help="replicates (4000; 200 of mixtures)")
-    law.add_argument("--level", type=float, default=0.95, help="of the intervals (0.95)")
-    law.add_argument("--seed", type=int, default=0, help="of the bootstrap (0)")
+def _add_fit_of_law(law: _Parser, group) -> None:
+    laws = ", ".join(registry.names("law"))
+    group.add_argument("--law", metavar="CARD", help=f"{laws} (by the columns)")
+    _add_list(
+        law, group, "--option", command_words.is_pair, "KEY=VALUE",
+        "options of the law, such as variable=D (docs/cards.md)",
+    )  # fmt: skip
+    _add_list(
+        law, group, "--fix", command_words.is_pair, "TERM=VALUE", "parameters that are not fitted"
+    )  # fmt: skip
+    _add_list(
+        law, group, "--bounds", command_words.is_pair, "TERM=LOW:HIGH",
+        "limits of parameters; either side may be empty: alpha=0.1:0.5, E=1.5:",
+    )  # fmt: skip
+    _add_list(
+        law, group, "--tie", command_words.is_names, "TERM,TERM", "parameters of one value"
+    )  # fmt: skip
+    _add_list(
+        law, group, "--shared", command_words.is_names, "TERM,TERM",
+        "parameters that all groups have in common",
+    )  # fmt: skip
+    group.add_argument(
+        "--objective",
+        default="huber_log",
+        metavar="NAME",
+        help=f"what is minimised: {', '.join(OBJECTIVES)} (huber_log)",
+    )
+    group.add_argument(
+        "--delta", type=float, default=1e-3, metavar="X", help="of Huber objectives (0.001)"
+    )
+    group.add_argument(
+        "--holdout",
+        metavar="RULE",
+        help="runs that are predicted from the others: "
+        f"{', '.join(HOLDOUTS)} (largest_compute; random of mixtures)",
+    )
 
 
-def _add_files_of_law(law: argparse.ArgumentParser) -> None:
-    law.add_argument(
+def _add_intervals(group) -> None:
+    group.add_argument(
+        "--interval",
+        default="bootstrap",
+        metavar="NAME",
+        help=f"how intervals are made: {', '.join(INTERVALS)} (bootstrap)",
+    )
+    group.add_argument("--cluster", metavar="COLUMN", help="draw runs alike in it together")
+    group.add_argument(
+        "--bootstrap", type=int, metavar="COUNT", help="replicates (4000; 200 of mixtures)"
+    )
+    group.add_argument(
+        "--level", type=float, default=0.95, metavar="X", help="of the intervals (0.95)"
+    )
+    group.add_argument(
+        "--seed", type=int, default=0, metavar="COUNT", help="of replicates and random folds (0)"
+    )
+
+
+def _add_decisions(law: _Parser, group) -> None:
+    group.add_argument(
         "--flops",
         nargs="+",
         action="extend",
         type=float,
         default=[],
         metavar="C",
-        help="budgets to divide",
+        help="budgets to decide about, FLOP: their division or loss, and the gains of groups (1, "
+        "10 and 100 times the largest run)",
     )
-    law.add_argument("--max-seconds", type=float, metavar="S", help="for all of a download (120)")
-    law.add_argument(
-        "--max-mib",
-        type=float,
-        metavar="MIB",
-        help="of the table as it comes, unpacked and in memory (256)",
+    group.add_argument(
+        "--baseline", metavar="GROUP", help="group that the others are compared with (the first)"
     )
-    law.add_argument(
+    law.forms["--flops"] = command_words.is_number
+    _add_list(
+        law, group, "--compare", command_words.is_preset, "LAW:PRESET",
+        "published laws beside the fit, such as chinchilla:epoch (predict --list)",
+    )  # fmt: skip
+
+
+def _add_output_of_law(group) -> None:
+    group.add_argument(
         "--out",
         type=Path,
         metavar="DIR",
         help="folder for the tables, the figure, law.py and explain.md (TABLE-law)",
     )
+    group.add_argument(
+        "--figure-width",
+        type=float,
+        metavar="INCHES",
+        help="draw the figures for a paper, such as 3.25 for a column (for a screen)",
+    )
+    group.add_argument(
+        "--json", action="store_true", help="print one JSON object (docs/fitting.md) and no text"
+    )
+    group.add_argument("-h", "--help", action="help", help="print this")
+
+
+def _one_of(known: Sequence[str]) -> Callable[[str], str]:
+    """A check that a word is one of those known; else the error names the nearest."""
+
+    def checked(word: str) -> str:
+        if word not in known:
+            raise argparse.ArgumentTypeError(f"unknown {word!r}; {nearest(word, known)}")
+        return word
+
+    return checked
+
+
+def _add_init(commands) -> None:
+    init = _command(
+        commands,
+        "init",
+        _init,
+        "Write a commented study for a table of runs, or for a sweep of models.",
+        "Of a table it has the columns that `law` guesses, fits with a hold-out, figures and "
+        "budgets; with --sweep it trains small models, in minutes. It is checked before it is "
+        "written, and no file is overwritten.",
+        usage="%(prog)s (TABLE ... | --sweep) --out FILE [options]",
+        epilog="examples:\n  %(prog)s runs.csv --out study.yaml\n"
+        "  %(prog)s --sweep --dataset jsonl --option files='data/*.jsonl' --out sweep.yaml",
+    )
+    init.add_argument("table", metavar="TABLE", nargs="*", help="as of `law`")
+    init.add_argument("--out", required=True, type=Path, metavar="FILE", help="the study (YAML)")
+    _add_list(
+        init, init, "--columns", command_words.is_pair, "LETTER=NAME",
+        "the columns of N, D, C, U, ratio, loss, group, run_id, of_run, fit_weight (guessed)",
+    )  # fmt: skip
+    laws = ", ".join(registry.names("law"))
+    init.add_argument("--law", metavar="CARD", help=f"of a table: {laws} (by the columns)")
+    init.add_argument("--sweep", action="store_true", help="a study that trains models")
+    datasets = ", ".join(registry.names("dataset"))
+    init.add_argument("--dataset", metavar="CARD", help=f"of a sweep: {datasets} (python_stdlib)")
+    _add_list(
+        init, init, "--option", command_words.is_pair, "KEY=VALUE",
+        "options of the dataset, such as files='data/*.jsonl' (docs/cards.md)",
+    )  # fmt: skip
+
+
+def _add_predict(commands) -> None:
+    predict = _command(
+        commands,
+        "predict",
+        _predict,
+        "Predict losses, or the best N and D of a budget, by a published law or a saved fit.",
+        "Values of several variables are crossed. Numbers may be written 7B, 1.4T or 10^21; with "
+        "C alone the budget is divided, with C and N or D the other is C / 6 over it.",
+        epilog="examples:\n  %(prog)s chinchilla:epoch --N 7B --D 1.4T\n"
+        "  %(prog)s chinchilla:epoch --C 5.76e23\n  %(prog)s runs-law --C 1e21 1e22 --group muon",
+    )
+    predict.add_argument(
+        "source", metavar="LAW", nargs="?", help="LAW:PRESET (--list), or the folder of a fit"
+    )
+    variables = {"N": "parameters", "D": "tokens", "C": "budgets, FLOP", "U": "distinct tokens"}
+    for letter, what in variables.items():
+        _add_list(predict, predict, f"--{letter}", command_words.is_size, letter, what)
+    _add_list(
+        predict, predict, "--at", command_words.is_pair, "NAME=VALUE,VALUE",
+        "other variables, such as p_web=0.2,0.3",
+    )  # fmt: skip
+    predict.add_argument("--pairs", action="store_true", help="do not cross the values")
+    predict.add_argument("--group", metavar="NAME", help="group of a fit (the first)")
+    predict.add_argument("--response", metavar="NAME", help="loss of a fit (the first)")
+    predict.add_argument(
+        "--level", type=float, metavar="X", help="of the intervals (that of the fit)"
+    )
+    predict.add_argument("--json", action="store_true", help="print one JSON object and no text")
+    predict.add_argument("--list", action="store_true", help="list the published laws")
 
 
 def _add_import(commands) -> None:
@@ -164,7 +484,7 @@ def _add_import(commands) -> None:
         commands,
         "import",
         _import,
-        "Make a table of runs, and of the points along them, from a folder of training logs:",
+        "Make a table of runs, and of the points along them, from a folder of training logs.",
         "JSON, CSV, Parquet, trainer_state.json, TensorBoard, exports of W&B and MLflow. Files "
         "that cannot be read are listed; the exit code is 2 if no run can be read.",
     )
@@ -179,6 +499,23 @@ def _add_import(commands) -> None:
     logs.add_argument("--max-mib", type=float, metavar="MIB", help="of all logs together (256)")
 
 
+def _add_run(commands) -> None:
+    run = _command(
+        commands,
+        "run",
+        _run,
+        "Run a study: what is due of it, with results/ in this folder, by snakemake and with its "
+        "exit code.",
+    )
+    run.add_argument("study", metavar="STUDY", help="the study (YAML)")
+    run.add_argument(
+        "arguments",
+        metavar="...",
+        nargs=argparse.REMAINDER,
+        help="of snakemake: targets (runs, fits, figures), -n, --cores 4, --profile slurm, ...",
+    )
+
+
 def _add_check(commands) -> None:
     check = _command(
         commands, "check", _check, "Check a study before anything runs, all problems at once."
@@ -189,7 +526,8 @@ def _add_check(commands) -> None:
 
 def _add_cards(commands) -> None:
     cards = _command(commands, "cards", _cards, "List the cards of a kind: what a study can name.")
-    cards.add_argument("kind", choices=list(registry.FOLDERS), help="which cards")
+    kinds = list(registry.FOLDERS)
+    cards.add_argument("kind", metavar="KIND", type=_one_of(kinds), help=", ".join(kinds))
 
 
 def _add_digest(commands) -> None:
@@ -197,14 +535,15 @@ def _add_digest(commands) -> None:
         commands,
         "digest",
         _digest,
-        "Print the files whose code a stage's results depend on, and the contracts of the tables "
-        "that it writes, each with its digest.",
-        "`run` is the part that is a run's identity.",
+        "Print the files whose code a stage's results depend on, each with its digest.",
+        "And the contracts of the tables that it writes; `run` is what makes a run's identity.",
     )
-    digest.add_argument("stage", choices=["run", *stages()], help="which stage")
+    names = ["run", *stages()]
+    digest.add_argument("stage", metavar="STAGE", type=_one_of(names), help=", ".join(names))
     digest.add_argument(
         "--cards", nargs="*", default=[], metavar="KIND/NAME", help="cards that it uses"
     )
+    digest.forms["--cards"] = command_words.is_card
 
 
 def _of_results(
@@ -327,8 +666,8 @@ def _add_export(commands) -> None:
         commands,
         "export",
         _export,
-        "Write the rows of a weighting, copies written out, for other programs: Parquet files, or",
-        "a dataset that `load_from_disk` of the package `datasets` reads.",
+        "Write the rows of a weighting, copies written out, for other programs.",
+        "As Parquet files, or a dataset that `load_from_disk` of the package `datasets` reads.",
     )
     export.add_argument(
         "--dataset", required=True, metavar="NAME", help="one of the study's `load`"
@@ -365,8 +704,12 @@ def main(arguments: list[str] | None = None) -> int:
     75 after SIGTERM, 130 after Ctrl-C.
     """
     print_anything()
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words:
+        say(_overview(_program()))
+        return 0
     try:
-        given = _words(parser().parse_args(arguments))
+        given = _words(_parsed(words))
     except SystemExit:  # the output of --help may go to a closed pipe or a full disk
         with suppress(OSError):
             say("", end="")
@@ -375,6 +718,10 @@ def main(arguments: list[str] | None = None) -> int:
         return given.run(given) or 0
     except IsolossError as error:
         say(f"isoloss {given.command}: {error}", sys.stderr)
+    except ModuleNotFoundError as error:
+        if (lacking := extras.lacking_in(error)) is None:
+            raise
+        say(f"isoloss {given.command}: {lacking}", sys.stderr)
     except OSError as error:  # a full or read-only disk; what has its final name is complete
         say(f"isoloss {given.command}: {error}; fix it and run again", sys.stderr)
     except KeyboardInterrupt:
@@ -386,6 +733,22 @@ def main(arguments: list[str] | None = None) -> int:
         say(f"isoloss {given.command}: told to end (SIGTERM){kept}; {again}", sys.stderr)
         return TRY_AGAIN
     return 2
+
+
+def _program() -> str:
+    """What the user typed to start it."""
+    return "python -m isoloss" if Path(sys.argv[0]).name == "__main__.py" else "isoloss"
+
+
+def _parsed(words: list[str]) -> argparse.Namespace:
+    """The command line; exits with a message where it is wrong."""
+    top = parser(_program())
+    first = words[0]
+    if not first.startswith("-"):
+        if first not in top.commands:
+            top.error(f"no command is called {first!r}; {nearest(first, top.commands)}")
+        words = [first, *top.commands[first].arranged(words[1:])]
+    return top.parse_args(words)
 
 
 def refuse_bombs(arguments: Sequence[str] | None = None) -> None:
@@ -470,7 +833,7 @@ def _stage(given: argparse.Namespace) -> None:
 
 
 def _law(given: argparse.Namespace) -> None:
-    from isoloss.core import sources
+    from isoloss.core import progress, sources
     from isoloss.quickfit import law
 
     out = given.out
@@ -478,9 +841,12 @@ def _law(given: argparse.Namespace) -> None:
     if out is not None and real(out) in folders:
         reason = f"{visible(out)!r} is the folder of the table, which could be overwritten"
         raise IsolossError(Problem("--out", reason, "name another folder"))
+    settings = _settings_of_law(given)
+    _check_figure_width(given.figure_width)
     limits = {"max_seconds": given.max_seconds, "max_mib": given.max_mib}
     limits = sources.Limits(**{key: value for key, value in limits.items() if value is not None})
     table = sources.open_source(given.table, limits)
+    steps = progress.Steps("fits and folds")
     quick_fit = law.law_of_table(
         table,
         given.law,
@@ -492,22 +858,152 @@ def _law(given: argparse.Namespace) -> None:
         scale=_pairs(given.scale, "--scale"),
         loss_unit=given.loss_unit,
         response=given.response,
-        fixed={k: _number(v, f"--fix {k}") for k, v in _pairs(given.fix, "--fix").items()},
-        tied=[group.split(",") for group in given.tie],
-        objective=given.objective,
-        delta=given.delta,
-        interval=given.interval,
-        cluster=given.cluster,
-        bootstrap=given.bootstrap,
-        ci_level=given.level,
-        seed=given.seed,
+        compare=given.compare,
+        progress=steps,
+        baseline=given.baseline,
+        **settings,
     )
+    steps.close()
     out = out or Path(f"{table.address.stem}-law")
+    files = []
     try:
-        law.save(quick_fit, out)
+        files = law.save(quick_fit, out, given.figure_width)
     finally:  # the fit is printed even if it cannot be saved
-        say(quick_fit.text)
-    say(f"figure: {out / 'law.png'}; law.py, explain.md, params.tex and tables beside it")
+        say(quick_fit.json(files) if given.json else quick_fit.text)
+    if not given.json:
+        figures = [visible(file) for file in files if file.suffix == ".png"]
+        title = "figures" if len(figures) > 1 else "figure"
+        it = "them" if len(figures) > 1 else "it"
+        texts = "law.py, explain.md, params.tex, paper.md and tables"
+        say(f"{title}: {', '.join(figures)}; {texts} beside {it}")
+
+
+def _predict(given: argparse.Namespace) -> None:
+    from isoloss.quickfit import predict
+
+    if given.list:
+        say(predict.listing_json() if given.json else predict.listing())
+        return
+    if given.source is None:
+        do = "name a law such as chinchilla:epoch, the folder of a fit, or --list"
+        raise IsolossError(Problem("predict", "no law is named", do))
+    texts = {letter: getattr(given, letter) for letter in "NDCU" if getattr(given, letter)}
+    texts |= {name: text.split(",") for name, text in _pairs(given.at, "--at").items()}
+    values = {name: predict.numbers(text, f"--{name}") for name, text in texts.items()}
+    asked = predict.Asked(values, given.pairs, given.group, given.response, given.level)
+    answer = predict.predicted(given.source, asked)
+    say(predict.as_json(answer) if given.json else predict.text(answer))
+
+
+def _settings_of_law(given: argparse.Namespace) -> dict[str, Any]:
+    """How the law is fitted, as `fit_law` takes it."""
+    fixed = {k: _number(v, f"--fix {k}") for k, v in _pairs(given.fix, "--fix").items()}
+    bounds = {k: _limits(v, f"--bounds {k}") for k, v in _pairs(given.bounds, "--bounds").items()}
+    tied = [group.split(",") for group in given.tie]
+    wrong = [*_conflicts(given), *_conflicting_terms(fixed, bounds, tied)]
+    if wrong:
+        raise IsolossError(*wrong)
+    return {
+        "fixed": fixed,
+        "bounds": bounds,
+        "tied": tied,
+        "shared": [term for group in given.shared for term in group.split(",")],
+        "objective": given.objective,
+        "delta": given.delta,
+        "holdout": given.holdout,
+        "interval": given.interval,
+        "cluster": given.cluster,
+        "bootstrap": given.bootstrap,
+        "ci_level": given.level,
+        "seed": given.seed,
+    }
+
+
+def _check_figure_width(width: float | None) -> None:
+    """Refuse a width that no figure has, before anything is fitted."""
+    if width is not None:
+        from isoloss.figures._figure import check_width
+
+        check_width(width)
+
+
+def _limits(text: str, place: str) -> tuple[float | None, float | None]:
+    """LOW:HIGH as two numbers, None for a side that is empty."""
+    low, colon, high = text.partition(":")
+    if not colon or not (low or high):
+        raise IsolossError(Problem(place, f"found {text!r}", "write LOW:HIGH, LOW: or :HIGH"))
+    least, most = (_number(side, place) if side else None for side in (low, high))
+    if least is not None and most is not None and not least < most:
+        raise IsolossError(Problem(place, f"found {text!r}", "give the lower limit first"))
+    return least, most
+
+
+def _conflicts(given: argparse.Namespace) -> Iterator[Problem]:
+    """Options that cannot be given together."""
+    if given.interval == "none" and given.bootstrap:
+        yield Problem(
+            f"--interval none and --bootstrap {given.bootstrap}",
+            "replicates are drawn for intervals alone",
+            "leave one of the two out",
+        )
+    if given.interval == "none" and given.cluster:
+        yield Problem(
+            f"--interval none and --cluster {given.cluster}",
+            "runs are drawn together for intervals alone",
+            "leave one of the two out",
+        )
+    if given.shared and given.holdout in ("roll_out", "leave_one_out", "random"):
+        yield Problem(
+            f"--shared and --holdout {given.holdout}",
+            "groups that share parameters are fitted together, and have no folds",
+            "take --holdout largest_compute or none",
+        )
+
+
+def _conflicting_terms(fixed, bounds, tied) -> Iterator[Problem]:
+    """Parameters of which two options say different things."""
+    for term in sorted(set(fixed) & set(bounds)):
+        reason = f"{term} is fixed at {fixed[term]:g}, so that nothing is left to bound"
+        yield Problem(f"--fix {term} and --bounds {term}", reason, "leave one of the two out")
+    for group in tied:
+        for term in group[1:]:
+            for option, terms in (("--fix", fixed), ("--bounds", bounds)):
+                if term in terms:
+                    reason = f"{term} has the value of {group[0]}"
+                    remedy = f"give {option} {group[0]}=... in its place"
+                    yield Problem(f"--tie {','.join(group)} and {option} {term}", reason, remedy)
+
+
+def _init(given: argparse.Namespace) -> None:
+    if given.sweep == bool(given.table):
+        both = "found a table and --sweep" if given.sweep else "found neither a table nor --sweep"
+        raise IsolossError(Problem("what the study is of", both, "give a TABLE, or --sweep"))
+    of_sweep = {"--dataset": given.dataset, "--option": given.option}
+    of_table = {"--columns": given.columns, "--law": given.law}
+    for option, value in (of_table if given.sweep else of_sweep).items():
+        if value:
+            other, about = ("--sweep", "a table") if given.sweep else ("TABLE", "a sweep")
+            reason = f"{option} is about {about}"
+            raise IsolossError(Problem(f"{option} and {other}", reason, "leave one of the two out"))
+
+    from isoloss.quickfit import init
+
+    if given.sweep:
+        options = _pairs(given.option, "--option")
+        values = {key: _value(text, f"--option {key}") for key, text in options.items()}
+        init.study_of_sweep(given.out, given.dataset or "python_stdlib", values)
+    else:
+        columns = _pairs(given.columns, "--columns")
+        init.study_of_table(given.out, given.table, columns, given.law)
+    say(f"{given.out}: a study, nothing wrong; run it: {init.run_command(given.out)}")
+
+
+def _run(given: argparse.Namespace) -> None:
+    from isoloss.study import launch
+
+    command = launch.command(given.study, given.arguments, bars=sys.stderr.isatty())
+    sys.stdout.flush()
+    os.execve(command[0], command, launch.environment(os.environ))  # signals go to snakemake
 
 
 def _import(given: argparse.Namespace) -> None:
@@ -722,13 +1218,14 @@ def _sweep(given: argparse.Namespace) -> None:
 
 
 def _retry(given: argparse.Namespace) -> None:
-    from isoloss.study import status
+    from isoloss.study import launch, status
 
     for run in (runs := status.retry(_flow(given, writes=True), given.named, given.diverged)):
         say(run)
     # a module has its study from the Snakefile that uses it
-    named = f" --configfile {given.study}" if given.results == Path("results") else ""
-    state = f"to be trained at the next `snakemake{named}`"
+    of_module = given.results != Path("results")
+    again = "snakemake" if of_module else " ".join(launch.again(given.study))
+    state = f"to be trained at the next `{again}`"
     say(f"{len(runs)} {'run' if len(runs) == 1 else 'runs'} {state if runs else 'failed'}")
 
 
@@ -798,7 +1295,12 @@ def _docs(given: argparse.Namespace) -> None:
         raise IsolossError(f"stale: {', '.join(stale)}; run `python -m isoloss docs`")
 
 
-if __name__ == "__main__":
+def program() -> int:
+    """Run a command as a process of its own."""
     # loading libraries makes many objects and few cycles: looking for them often costs a tenth
     gc.set_threshold(100_000)
-    sys.exit(main())
+    return main()
+
+
+if __name__ == "__main__":
+    sys.exit(program())

@@ -12,6 +12,7 @@ rule plot_figure:
             labels={"figure": "{figure}"},
         ),
         pdf="<results>/{study}/plot/{figure}.pdf",
+        caption="<results>/{study}/plot/{figure}.txt",
         table="<results>/{study}/plot/{figure}.parquet",
         manifest="<results>/{study}/plot/{figure}.json",
     log:

@@ -34,6 +34,13 @@ def optimum(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
+def by_law(evidence: Evidence) -> Iterator[Finding]:
+    """What the law itself knows against its estimate, such as budgets without a minimum."""
+    for doubt in evidence.doubts:
+        grade = CARE if doubt.grave else NOTE
+        yield Finding(evidence.law.kind, grade, doubt.found, doubt.remedy)
+
+
 def intervals(evidence: Evidence) -> Iterator[Finding]:
     """Intervals that are missing, hold nothing, or hold anything."""
     free = evidence.params[evidence.params["ci_method"] != "fixed"]
@@ -41,6 +48,8 @@ def intervals(evidence: Evidence) -> Iterator[Finding]:
         yield Finding("intervals", CARE, reason, "add runs")
     for one in free.itertuples():
         if not (np.isfinite(one.ci_low) and np.isfinite(one.ci_high)):
+            continue
+        if one.term in evidence.law.secondary:
             continue
         if evidence.law.proportions:  # its parameters trade off; its predictions are what counts
             continue

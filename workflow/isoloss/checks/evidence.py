@@ -14,7 +14,7 @@ from isoloss.checks import limits
 from isoloss.core import tables
 from isoloss.core.escape import short, visible
 from isoloss.fitted.names import OF_RUN, RESPONSE
-from isoloss.laws._law import Law
+from isoloss.laws._law import Doubt, Law
 
 NOTE, CARE, STOP = "note", "care", "stop"
 GRADES = (NOTE, CARE, STOP)
@@ -54,6 +54,7 @@ class Evidence:
         summary: the row of `summary`, its status included.
         clusters: how many sets of runs were drawn together; None where each was drawn by itself.
         untested: why the intervals are not to be believed, by simulations; a sentence each.
+        doubts: what the law itself knows against its estimate.
         lower: whether the objective is a lower envelope, whose residuals are meant to be positive.
         quantity: what was fitted: the loss, or another column of the runs.
     """
@@ -69,6 +70,7 @@ class Evidence:
     summary: Mapping[str, Any]
     clusters: int | None
     untested: Sequence[str] = ()
+    doubts: Sequence[Doubt] = ()
     lower: bool = False
     quantity: str = RESPONSE
 

@@ -22,6 +22,7 @@ CHECKS: tuple[Check, ...] = (
     design.spread,
     design.collinear,
     estimate.optimum,
+    estimate.by_law,
     lost.outliers,
     lost.diverged,
     design.few,

@@ -7,13 +7,15 @@ It needs the extra `chinchilla` (pydantic and rich).
 
 from __future__ import annotations
 
+from isoloss.core import extras
+
 try:
     from isoloss.chinchilla.core import Chinchilla
 except ModuleNotFoundError as error:
     package = (error.name or "").partition(".")[0]
     if package not in ("pydantic", "rich"):
         raise
-    remedy = "install it with `pip install isoloss[chinchilla]`"
+    remedy = f"install it with `{extras.install(package)}`"
     reason = f"isoloss.chinchilla needs the package {package}; {remedy}"
     raise ModuleNotFoundError(reason, name=package) from error
 

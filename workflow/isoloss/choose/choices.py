@@ -206,8 +206,8 @@ def _facts(state: State, choice: Choice) -> dict[str, Any]:
     best = state.fit.allocate(choice.flops).iloc[0]
     point = state.fit.predict(N=choice.n_params, D=choice.n_samples, C=choice.flops).iloc[0]
     loss, low, high = point["loss"], point["low"], point["high"]
-    interval = units.interval(low, high, lambda value: f"{value:.4g}")
-    reason["reason"] += f"; the loss there is predicted as {loss:.4g} {interval}{_doubt(state.fit)}"
+    predicted = units.estimate(loss, low, high, "{:.4g}".format)
+    reason["reason"] += f"; the loss there is predicted as {predicted}{_doubt(state.fit)}"
     optimum = {end: best[end.replace("n_", "N_").replace("d_", "D_")] for end in ends}
     return {**size, **optimum, **dict(zip(losses, (loss, low, high), strict=True)), **reason}
 

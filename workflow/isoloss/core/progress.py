@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 from tqdm import tqdm
 
+DELAY = 2.0  # seconds that work takes before a bar of its steps appears
+
 
 class Progress:
     """A counter that shows how many of `total` items are done.
@@ -31,6 +33,35 @@ class Progress:
             left = (now - self.begun) / max(count, 1) * (self.total - count)
             message = f"{self.label}: {count} of {self.total}, {left:.0f} s left"
             print(message, file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Remove the bar."""
+        if self.bar is not None:
+            self.bar.close()
+
+
+class Steps:
+    """A bar for work whose steps are counted while it goes on; nothing where there is no terminal.
+
+    It appears when the work has taken 2 seconds, and goes when it is closed.
+
+    Args:
+        label: of the bar.
+    """
+
+    def __init__(self, label: str):
+        there = sys.stderr.isatty()
+        self.bar = tqdm(total=0, desc=label, leave=False, delay=DELAY) if there else None
+
+    def expect(self, count: int) -> None:
+        """Say that there are so many more steps."""
+        if self.bar is not None:
+            self.bar.total += count
+
+    def step(self) -> None:
+        """Say that a step is done."""
+        if self.bar is not None:
+            self.bar.update()
 
     def close(self) -> None:
         """Remove the bar."""

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from isoloss.core import home
 from isoloss.core.problems import Problem, TableError, nearest
 
 if TYPE_CHECKING:
@@ -64,10 +65,8 @@ def _unreadable(path: str | Path, error: Exception) -> TableError:
 
 
 def schemas() -> Path:
-    """The folder of schemas, beside the package in a checkout and inside it in a wheel."""
-    package = Path(__file__).parent.parent
-    inside = package / "schemas"
-    return inside if inside.is_dir() else package.parent / "schemas"
+    """The folder of schemas."""
+    return home.project() / "workflow" / "schemas"
 
 
 def contract_file() -> Path:

@@ -14,6 +14,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from isoloss.core import extras
 from isoloss.core.paths import kind_of
 from isoloss.core.problems import IsolossError, Problem
 
@@ -179,7 +180,7 @@ def _of_content(path: str, content: bytes) -> _OfFile:
         from tokenizers import Tokenizer as Encoder
     except ImportError as error:
         reason = "the package `tokenizers` is not installed"
-        remedy = "install it with `pip install isoloss[tokenizers]`, or take `bytes`"
+        remedy = f"install it with `{extras.install('tokenizers')}`, or take `bytes`"
         raise IsolossError(Problem("tokenizer", reason, remedy)) from error
     about |= {"truncation": None, "padding": None}
     if isinstance(about.get("model"), dict) and "dropout" in about["model"]:

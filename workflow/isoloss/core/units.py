@@ -41,7 +41,20 @@ def loss(value: float, unit: str, digits: int = 3) -> str:
 
 
 def interval(low: float, high: float, form=lambda v: f"{v:.3g}") -> str:
-    """An interval in brackets; '[?]' where no interval could be computed."""
-    if not (math.isfinite(low) and math.isfinite(high)):
-        return "[?]"
+    """An interval in brackets; empty where there is none.
+
+    >>> interval(1.0, 2.5), interval(1.0, math.inf), interval(math.nan, math.nan)
+    ('[1, 2.5]', '[1, inf]', '')
+    """
+    if math.isnan(low) or math.isnan(high):
+        return ""
     return f"[{form(low)}, {form(high)}]"
+
+
+def estimate(value: float, low: float, high: float, form=lambda v: f"{v:.3g}") -> str:
+    """A value with its interval in brackets; alone where there is none.
+
+    >>> estimate(2.0, 1.0, 2.5), estimate(2.0, math.nan, math.nan)
+    ('2 [1, 2.5]', '2')
+    """
+    return f"{form(value)} {interval(low, high, form)}".rstrip()

@@ -6,7 +6,6 @@ written elsewhere. The package `datasets` runs in a process of its own (`_hub_pr
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
@@ -21,7 +20,7 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from isoloss.core import tables
+from isoloss.core import extras, tables
 from isoloss.core.addresses import shown
 from isoloss.core.escape import say, visible
 from isoloss.core.problems import IsolossError, Problem
@@ -235,9 +234,7 @@ def _asked(
     Raises:
         IsolossError: the package is not installed.
     """
-    if importlib.util.find_spec("datasets") is None:
-        reason, remedy = "is not installed", "install it with `pip install isoloss[hub]`"
-        raise IsolossError(Problem("the package `datasets`", reason, remedy))
+    extras.need("datasets")
     fetched.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(dir=fetched, prefix=".hub-") as home,

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from isoloss.core import extras
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.datasets._columns import SIDES, Columns, in_parts
 
@@ -315,7 +316,7 @@ def _decoded(content: bytes, column: str) -> tuple[np.ndarray | None, str | None
     try:
         from PIL import Image
     except ImportError as error:
-        remedy = "install it with `pip install isoloss[hub]`"
+        remedy = f"install it with `{extras.install('PIL')}`"
         place = f"column {column!r}"
         reason = "images in files are read by the package `pillow`, which is not installed"
         raise IsolossError(Problem(place, reason, remedy)) from error

@@ -48,7 +48,7 @@ _FILES = (
 )
 _INSTALL = (
     "install them with `apt-get install dataset-fashion-mnist`, name their folder in `folder`, or "
-    "install the package `datasets` (`pip install isoloss[hub]`) for `source: hub`"
+    "install the package `datasets` (`pip install 'isoloss[hub]'`) for `source: hub`"
 )
 
 

@@ -12,7 +12,7 @@ from isoloss.datasets._splits import token as token
 
 TITLE = "Dataset of a Hugging Face hub"
 ABOUT = (
-    "A dataset by its name, read through the package `datasets` (`pip install isoloss[hub]`). A"
+    "A dataset by its name, read through the package `datasets` (`pip install 'isoloss[hub]'`). A"
     " revision that is a commit pins it; a branch is resolved to its commit when the study starts,"
     " which is shown. It is fetched once and kept in the results."
 )

@@ -1,14 +1,19 @@
 """What all figures share: their inputs, the style, axes with units, and the small print.
 
-Text is drawn as it is, and is no formula unless a card says so (FORMULA); names from data go
-through `literal`. Every card ends with `print_small`.
+Text is drawn as it is, and is no formula unless a card says so (FORMULA, `Inputs.as_formula`);
+names from data go through `literal`. Every card ends with `print_small` or `print_note`.
+
+A card draws for a screen. Where the figure is for a paper, `Canvas` makes it as wide as a column,
+labels and ticks hold formulas, and `_paper.finish` sets sizes of text, lines and markers, legends
+and ticks once the card has drawn: a card has no sizes of its own for papers.
 """
 
 from __future__ import annotations
 
 import re
 import textwrap
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -16,18 +21,41 @@ import pandas as pd
 
 from isoloss.core import units
 from isoloss.core.budgets import budget_numbers
+from isoloss.core.escape import GREEK, latex
 from isoloss.core.escape import figure as literal
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.units import NATS
 from isoloss.fitted import Fit
 from isoloss.fitted.facts import OneFit, Record, RunCounts, count_runs, record, selection
 from isoloss.fitted.names import RESPONSE, equation
+from isoloss.fitted.ties import tied_symbols, with_ties
 
 # Okabe and Ito's colours, told apart with every common colour blindness.
-COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
+OKABE_ITO = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
+
+
+class _Colours(Sequence):
+    """The colours of the cycle of the style that is drawn in, for ever; 7 when counted."""
+
+    def __len__(self) -> int:
+        return len(OKABE_ITO)
+
+    def __getitem__(self, index):
+        from matplotlib import rcParams
+
+        cycle = rcParams["axes.prop_cycle"].by_key().get("color", OKABE_ITO)
+        if isinstance(index, slice):
+            return [cycle[i % len(cycle)] for i in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        return cycle[index % len(self) % len(cycle)]
+
+
+COLOURS = _Colours()  # to be asked while a card draws
 GREY = "#6b6b6b"
 SEQUENTIAL = "viridis"
 STYLE = {
+    "axes.prop_cycle": f"cycler('color', {OKABE_ITO})",
     "figure.dpi": 100,
     "savefig.dpi": 160,
     "figure.constrained_layout.use": True,
@@ -47,6 +75,43 @@ STYLE = {
     "pdf.fonttype": 42,
     "svg.hashsalt": "isoloss",
 }
+# in the place of some of STYLE: points on the page
+PAPER = {
+    "savefig.dpi": 300,
+    "font.size": 8,
+    "axes.labelsize": 8,
+    "axes.titlesize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "legend.title_fontsize": 8,
+    "figure.labelsize": 8,
+    "figure.titlesize": 8,
+    "axes.linewidth": 0.6,
+    "axes.labelpad": 2.5,
+    "axes.titlepad": 3.0,
+    "grid.linewidth": 0.4,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "xtick.major.pad": 2.0,
+    "ytick.major.pad": 2.0,
+    "legend.handlelength": 1.5,
+    "legend.handletextpad": 0.4,
+    "legend.columnspacing": 1.0,
+    "legend.labelspacing": 0.25,
+    "legend.borderaxespad": 0.2,
+    "legend.borderpad": 0.1,
+    "figure.constrained_layout.w_pad": 0.02,
+    "figure.constrained_layout.h_pad": 0.02,
+    "axes.formatter.use_mathtext": True,
+}
+STYLES = ("screen", "paper")
+WIDTH = 3.25  # inches of a figure for a paper where none are said: a column
+NARROWEST, WIDEST = 2.0, 20.0  # inches of a figure for a paper
+PANEL = 1.45  # inches of a panel in a paper, at least
+SHRUNK = 0.35  # of its width on a screen, which a panel in a paper has at least
 FORMULA = {"gid": "formula"}  # of a label that holds one, as `Inputs.named` makes them
 LETTERS = 11.5  # of a title on an inch
 STATUSES = ("dropped", "diverged", "failed")  # of runs that are not shown
@@ -60,6 +125,16 @@ LABELS = {
     "predicted": "Predicted loss ({loss_unit})",
     "observed": "Observed loss ({loss_unit})",
     "rmse": "RMSE of the loss ({loss_unit})",
+}
+LABELS["n_flops"] = "Training compute C (FLOP)"
+# the same in a paper, with symbols as formulas
+IN_PAPER = {
+    "n_params": "Parameters $N$",
+    "n_samples": "{token}s $D$",
+    "n_flops_6nd": "Compute $6\\,ND$ (FLOP)",
+    "n_flops": "Compute $C$ (FLOP)",
+    "tokens_per_parameter": "{token}s per parameter $D/N$",
+    "loss": "Loss $L$ ({loss_unit})",
 }
 # labels where the fits shown are of another quantity, by its name
 OBSERVED = {
@@ -75,51 +150,120 @@ class Canvas:
 
     Attributes:
         given: the Axes that were given, or None.
+        paper: inches of the width of a figure for a paper; None for a screen. A card's own inches
+            then say the shape of its panels, and not their size.
         panels: the Axes that the card draws on, (n,), once it has asked for them; those of colour
             bars are not among them.
+        formulas: texts that hold formulas.
+        notes: the small print.
+        lowest: inches of the height of a panel in a paper, at least; None for what all have.
     """
 
-    def __init__(self, given=None, make=None):
+    def __init__(self, given=None, make=None, paper: float | None = None):
         """Draw on the Axes `given`, or on a figure that `make(figsize=...)` returns."""
         self.given = given
+        self.paper = paper
         self.panels = np.empty(0, dtype=object)
+        self.formulas: set[str] = set()
+        self.notes: list[str] = []
+        self.lowest: float | None = None
         self._make = make
 
-    def new(self, width: float = 6.4, height: float = 4.6, columns: int = 1, **settings):
-        """A figure, inches, and the Axes of its one row."""
-        if self.given is None or columns > 1:
-            figure = self._figure(width, height)
-            self.panels = figure.subplots(1, columns, squeeze=False, **settings)[0]
-        else:
+    def new(self, width=6.4, height=4.6, columns: int = 1, listed: bool = False, **settings):
+        """A figure, inches, and the Axes of its one row; in a paper of as many rows as it takes.
+
+        Args:
+            width: of the figure on a screen, inches.
+            height: of the figure on a screen, inches.
+            columns: panels.
+            listed: whether the height is that of a list of rows, which a paper needs as well.
+            settings: of `Figure.subplots`.
+        """
+        if self.given is not None and columns == 1:
             figure, self.panels = self.given.figure, np.array([self.given], dtype=object)
+            return figure, self.panels
+        across = columns if self.paper is None else self._across(columns, width / columns)
+        if across < columns:
+            settings.pop("width_ratios", None)
+        rows = -(-columns // across)
+        if self.paper is None:
+            figure = self._figure(width, height)
+        else:
+            tall = height if listed else self.paper / across * height * columns / width
+            figure = self._figure(self.paper, rows * tall)
+        self.panels = self._cells(figure, rows, across, columns, **settings)
         return figure, self.panels
 
-    def grid(self, count: int, columns: int, width: float = 3.4, height: float = 2.9):
-        """A figure of several panels, inches each, row by row, and their Axes."""
-        columns = min(columns, count)
-        rows = -(-count // columns)
-        figure = self._figure(width * columns, height * rows + 0.9)
-        panels = figure.subplots(rows, columns, squeeze=False).ravel()
-        for spare in panels[count:]:
-            spare.set_visible(False)
-        self.panels = panels[:count]
+    def grid(
+        self, count: int, columns: int, width: float = 3.4, height: float = 2.9, fixed: bool = False
+    ):
+        """A figure of several panels, inches each, row by row, and their Axes.
+
+        A paper has as many panels in a row as have room, or all `columns` if they are `fixed`.
+        """
+        across, size = self._sizes(count, columns, width, height, 0, fixed)
+        figure = self._figure(*size)
+        self.panels = self._cells(figure, -(-count // across), across, count)
+        return figure, self.panels
+
+    def matrix(self, size: int, width: float = 1.75, height: float = 1.55, least: float = 0.55):
+        """A figure of `size` rows of as many panels, inches each, and their Axes, row by row.
+
+        Raises:
+            IsolossError: a paper has less than `least` inches for a panel.
+        """
+        if self.paper is not None and self.paper < least * size:
+            reason = f"{self.paper:g} inches are too few for {size} panels beside each other"
+            remedy = f"at least {least * size:.3g}, or show fewer"
+            raise IsolossError(Problem("width", reason, remedy))
+        self.lowest = least
+        whole = (self.paper, self.paper) if self.paper else (width * size, height * size + 0.9)
+        figure = self._figure(*whole)
+        self.panels = self._cells(figure, size, size, size * size)
         return figure, self.panels
 
     def stacked(self, count: int, columns: int, width: float = 3.4, height: float = 2.9):
         """As `grid`, and one panel more, over the whole width, below the others."""
-        columns = min(columns, count)
-        rows = -(-count // columns)
-        figure = self._figure(width * columns, height * (rows + 1) + 0.9)
-        cells = figure.add_gridspec(rows + 1, columns)
-        panels = [figure.add_subplot(cells[i // columns, i % columns]) for i in range(count)]
+        across, size = self._sizes(count, columns, width, height, 1, False)
+        rows = -(-count // across)
+        figure = self._figure(*size)
+        cells = figure.add_gridspec(rows + 1, across)
+        panels = [figure.add_subplot(cells[i // across, i % across]) for i in range(count)]
         self.panels = np.array([*panels, figure.add_subplot(cells[rows, :])], dtype=object)
         return figure, self.panels
+
+    def columns(self, count: int, columns: int, width: float = 3.4) -> int:
+        """How many of `count` panels stand in a row of `grid`, if a screen has `columns`."""
+        return self._sizes(count, columns, width, width, 0, False)[0]
 
     def width(self, figure) -> float:
         """Inches that a title or note may take: of the Axes that were given, or of the figure."""
         if self.given is None:
             return figure.get_figwidth()
         return self.given.get_window_extent().width / figure.dpi
+
+    def _sizes(self, count: int, columns: int, width: float, height: float, more: int, fixed: bool):
+        """Panels in a row, and (width, height) of the figure, for `more` rows beside the grid's."""
+        columns = min(columns, count)
+        if self.paper is None:
+            return columns, (width * columns, height * (-(-count // columns) + more) + 0.9)
+        across = columns if fixed else min(columns, self._across(count, width))
+        shape = min(height / width, 0.72) if across == 1 else height / width
+        tall = self.paper / across * shape
+        tall = tall if fixed else max(tall, 0.8 * PANEL)
+        return across, (self.paper, tall * (-(-count // across) + more))
+
+    def _across(self, count: int, width: float) -> int:
+        """How many of `count` panels, inches wide on a screen, have room in a row of a paper."""
+        return min(count, max(1, int(self.paper / max(PANEL, SHRUNK * width))))
+
+    @staticmethod
+    def _cells(figure, rows: int, columns: int, count: int, **settings) -> np.ndarray:
+        """Axes row by row, (count,); what is left of the last row is empty."""
+        panels = figure.subplots(rows, columns, squeeze=False, **settings).ravel()
+        for spare in panels[count:]:
+            spare.remove()
+        return panels[:count]
 
     def _figure(self, width: float, height: float):
         if self.given is not None:
@@ -130,6 +274,47 @@ class Canvas:
         from matplotlib.figure import Figure
 
         return Figure(figsize=(width, height))
+
+
+def canvas_of(style: str, width: float | None = None, **where) -> Canvas:
+    """The canvas of a style.
+
+    Args:
+        style: one of STYLES.
+        width: inches of a figure for a paper; WIDTH if None.
+        where: of the canvas, `given` and `make`.
+
+    Raises:
+        IsolossError: there is no such style, or a width is given for a screen.
+    """
+    if style not in STYLES:
+        raise IsolossError(Problem("style", f"found {style!r}", nearest(style, STYLES)))
+    if style == "screen" and width is not None:
+        reason, remedy = "a figure for a screen has its own", "add `style: paper`, or leave it out"
+        raise IsolossError(Problem("width", reason, remedy))
+    check_width(width)
+    return Canvas(paper=None if style == "screen" else width or WIDTH, **where)
+
+
+def check_width(width: float | None) -> None:
+    """Refuse a width that no figure of a paper has, inches; None is right."""
+    if width is not None and not NARROWEST <= width <= WIDEST:
+        remedy = f"needs inches, {NARROWEST:g} to {WIDEST:g}"
+        raise IsolossError(Problem("width", f"found {width:g}", remedy))
+
+
+def style_of(style: str) -> dict:
+    """Settings of Matplotlib for a style, over those that hold now.
+
+    In a paper what the user has set (a matplotlibrc, a style) stays, but for what PAPER sets.
+    """
+    from matplotlib import rcParams, rcParamsDefault
+
+    if style == "screen":
+        return STYLE
+    house = {key: value for key, value in STYLE.items() if rcParams[key] == rcParamsDefault[key]}
+    kept = ("figure.constrained_layout.use", "pdf.fonttype", "svg.hashsalt")
+    return {**house, **{key: STYLE[key] for key in kept}, **PAPER}
 
 
 @dataclass(frozen=True)
@@ -174,8 +359,26 @@ class Inputs:
         if quantity in OBSERVED and not self.of_loss:
             text = OBSERVED[quantity].format(self.quantity)
             return text if self.unit == "1" else f"{text} ({names['loss_unit']})"
+        if self.in_paper and quantity in IN_PAPER:
+            names = {name: unit.replace("$", r"\$") for name, unit in names.items()}
+            text = self.as_formula(IN_PAPER[quantity].format(**names))
+            return self.as_formula(text[0].upper() + text[1:])
         text = LABELS[quantity].format(**names)
         return text[0].upper() + text[1:]
+
+    @property
+    def in_paper(self) -> bool:
+        """Whether the figure is for a paper."""
+        return self.canvas.paper is not None
+
+    def as_formula(self, text: str) -> str:
+        """A text with parts between dollar signs, which are then drawn as formulas; the text."""
+        self.canvas.formulas.add(text)
+        return text
+
+    def scientific(self, value: float, digits: int = 3) -> str:
+        """A number as a power of ten: 5.76e23, or between dollar signs in a paper."""
+        return powers(value, digits) if self.in_paper else units.power(value, digits)
 
     def named(self, symbol: str, unit: str = "1") -> str:
         """A parameter of a law as a label: its symbol, and its unit if it has one.
@@ -251,8 +454,8 @@ class Inputs:
 
 
 def formula(fit: Fit) -> str:
-    """The formula of the law of a fit, for what it is of."""
-    return equation(fit.law.formula, literal(fit.quantity))
+    """The formula of the law of a fit, for what it is of; tied parameters have one symbol."""
+    return equation(with_ties(fit.law.formula, tied_symbols(fit)), literal(fit.quantity))
 
 
 def plain(text: str) -> str:
@@ -291,12 +494,27 @@ def wrapped(title: str, inches: float) -> str:
     return "\n".join("\n".join(line) for line in lines)
 
 
+def powers(value: float, digits: int = 3) -> str:
+    r"""A number as a power of ten in a formula.
+
+    >>> powers(1e21), powers(5.76e23)
+    ('$10^{21}$', '$5.76{\\times}10^{23}$')
+    """
+    text = units.power(value, digits)
+    mantissa, e, exponent = text.partition("e")
+    if not e:
+        return text
+    factor = "" if mantissa == "1" else rf"{mantissa}{{\times}}"
+    return f"${factor}10^{{{exponent}}}$"
+
+
 def log_axis(axis, low: float, high: float, form=None, most: int | None = None) -> None:
     """A log axis with plain, readable ticks: decades, 1-3 or 1-2-5; even steps within a decade.
 
     Without `form` every tick shows as many decimals as the ticks need. A small panel has room for
-    `most` ticks.
+    `most` ticks. Powers of ten are formulas where the style says so.
     """
+    from matplotlib import rcParams
     from matplotlib.ticker import (
         FixedLocator,
         FuncFormatter,
@@ -322,11 +540,24 @@ def log_axis(axis, low: float, high: float, form=None, most: int | None = None) 
         form = "{:g}".format if any("e" in t for t in texts) else f"{{:.{decimals}f}}".format
     elif form in (units.count, units.power):
         form = partial(form, digits=6)  # ticks near each other differ in the fourth digit
+    if rcParams["axes.formatter.use_mathtext"]:
+        form = _as_powers(form)
+        axis.set_gid(FORMULA["gid"])
     axis.set_major_locator(FixedLocator(ticks))
     axis.set_major_formatter(FuncFormatter(lambda value, _: form(value)))
     axis.set_minor_locator(NullLocator())
     axis.set_minor_formatter(NullFormatter())
     axis.set_view_interval(low, high, ignore=True)
+
+
+def _as_powers(form):
+    """A format of ticks whose numbers with an exponent are formulas."""
+
+    def tick(value: float) -> str:
+        text = form(value)
+        return powers(value, 6) if re.fullmatch(r"[\d.]+e[+-]?\d+", text) else text
+
+    return tick
 
 
 def shades(values: pd.Series):
@@ -363,29 +594,60 @@ def span(values, margin: float = 1.15) -> tuple[float, float]:
 
 
 def budgets(runs: pd.DataFrame) -> pd.Series:
-    """The level of 6 N D of every run: the geometric mean over the runs of the same budget.
+    """The budget of every run, FLOP: the geometric mean of C over the runs of the same budget.
 
-    Laws divide 6 N D, whatever the convention of C.
+    C is the table's own, and 6 N D where it has none.
     """
-    flops = runs["n_flops_6nd"].astype(float).sort_values()
+    flops = own_flops(runs).sort_values()
     means = np.log(flops).groupby(budget_numbers(flops.to_numpy())).transform("mean")
     return np.exp(means).reindex(runs.index)
 
 
-def small_print(inputs: Inputs, group: str = "", response: str = "") -> str:
-    """How many runs there are, and what became of those that are not shown."""
-    counts = count_runs(inputs.runs)
-    parts = ["1 run" if counts.n_done == 1 else f"{counts.n_done} runs"]
-    if inputs.fits:
-        selected = selection(inputs.fits.values(), group)
-        if selected.n_runs < counts.n_done:
-            parts = [f"{selected.n_runs} of {counts.n_done} runs (selected by the fit)"]
-        if selected.n_points:
-            parts.append(f"{selected.n_points} points along them")
+def own_flops(runs: pd.DataFrame) -> pd.Series:
+    """The compute C of every run as its table says, FLOP; 6 N D where it does not."""
+    return runs["n_flops"].astype(float).fillna(runs["n_flops_6nd"].astype(float))
+
+
+def small_print(
+    inputs: Inputs, drawn: pd.DataFrame | None = None, group: str = "", response: str = ""
+) -> str:
+    """How many runs are drawn, what became of those that are not, and doubts about the fits.
+
+    Args:
+        inputs: of the card.
+        drawn: the table of what is drawn, whose runs are counted; those that the fits looked at
+            where it has no column `run_id`.
+        group: of the fits; all if empty.
+        response: of the fits; all if empty.
+    """
+    counts, fits = count_runs(inputs.runs), inputs.fits.values()
+    finished = counts.n_done if counts.n_along is None else counts.n_along
+    fitted = selection(fits, group)
+    shown = set() if drawn is None else run_ids(drawn)
+    seen = selection(fits, group, shown) if shown else fitted
+    if not fits and not shown:
+        seen = replace(fitted, n_runs=finished)
+    number = f"{seen.n_runs} of {finished}" if seen.n_runs < finished else f"{seen.n_runs}"
+    parts = [number + (" run" if number == "1" else " runs")]
+    if seen == fitted and seen.n_runs < finished:
+        of_group = group and fitted.n_runs < selection(fits).n_runs
+        parts[0] += f" (group {literal(group)})" if of_group else " (selected by the fit)"
+    if seen.n_points:
+        parts.append(f"{seen.n_points} points along them")
     parts += [_lost_runs(counts, status) for status in STATUSES if counts.of(status)]
     for name, fit in inputs.fits.items():
         parts += doubts(name, record(fit), group, response)
     return "; ".join(parts)
+
+
+def run_ids(drawn: pd.DataFrame) -> set[str]:
+    """The runs in the table of what a figure draws: its columns `run_id` and `run_id_...`.
+
+    >>> sorted(run_ids(pd.DataFrame({"run_id": ["a", "a", None], "run_id_reference": ["b"] * 3})))
+    ['a', 'b']
+    """
+    columns = [column for column in drawn if str(column).startswith("run_id")]
+    return set().union(*(drawn[column].dropna() for column in columns))
 
 
 def _lost_runs(counts: RunCounts, status: str) -> str:
@@ -424,20 +686,66 @@ def doubts(name: str, fit: Record, group: str = "", response: str = "") -> list[
     ]
 
 
-def print_small(figure, inputs: Inputs, group: str = "", response: str = "") -> None:
-    """Put the small print under a figure, and see to it that no name in it is a formula."""
-    print_note(figure, inputs, small_print(inputs, group, response))
+def print_small(
+    figure,
+    inputs: Inputs,
+    drawn: pd.DataFrame | None,
+    group: str = "",
+    response: str = "",
+) -> None:
+    """Put the small print under a figure, and see to it that no name in it is a formula.
+
+    Args:
+        figure: what the card has drawn.
+        inputs: of the card.
+        drawn: the table of what is drawn; see `small_print`.
+        group: of the fits; all if empty.
+        response: of the fits; all if empty.
+    """
+    print_note(figure, inputs, small_print(inputs, drawn, group, response))
 
 
 def print_note(figure, inputs: Inputs, text: str) -> None:
-    """Put a text under a figure in small print, and see to it that no name in it is a formula."""
+    """Put a text under a figure in small print, and see to it that no name in it is a formula.
+
+    In a paper it is not drawn, but part of the caption.
+    """
+    canvas = inputs.canvas
+    canvas.notes.append(text)
+    if canvas.paper is None:
+        width = max(20, int(canvas.width(figure) * 16))
+        note = "\n".join(textwrap.wrap(text, width))
+        earlier = figure.get_supxlabel()  # of another fit, drawn on other Axes of the same figure
+        if note not in earlier:
+            text = "\n".join(filter(None, [earlier, note]))
+            figure.supxlabel(text, fontsize=8, color=GREY, x=0.01, ha="left")
+    parse_formulas(figure, canvas.formulas)
+
+
+def for_tex(text: str, is_formula: bool) -> str:
+    r"""A text as LaTeX takes it, if the user's settings have it draw all text.
+
+    >>> for_tex("95 % of α_1", False), for_tex("$α_1$", True)
+    ('95 \\% of \\ensuremath{\\alpha}\\_1', '$\\alpha _1$')
+    """
+    if is_formula:
+        return "".join(f"{GREEK[char]} " if char in GREEK else char for char in text)
+    return "\n".join(latex(line) if line else line for line in text.split("\n"))
+
+
+def parse_formulas(figure, formulas: Iterable[str]) -> None:
+    """Draw the texts that hold formulas as such, and no others; numbers at ticks are some."""
+    from matplotlib import rcParams
     from matplotlib.text import Text
 
-    width = max(20, int(inputs.canvas.width(figure) * 16))
-    note = "\n".join(textwrap.wrap(text, width))
-    earlier = figure.get_supxlabel()  # of another fit, drawn on other Axes of the same figure
-    if note not in earlier:
-        text = "\n".join(filter(None, [earlier, note]))
-        figure.supxlabel(text, fontsize=8, color=GREY, x=0.01, ha="left")
+    known = set(formulas)
     for label in figure.findobj(Text):
-        label.set_parse_math(label.get_gid() == FORMULA["gid"])
+        is_formula = label.get_gid() == FORMULA["gid"] or label.get_text() in known
+        label.set_parse_math(is_formula)
+        if rcParams["text.usetex"]:
+            label.set_text(for_tex(label.get_text(), is_formula))
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            if axis.get_gid() == FORMULA["gid"]:
+                for label in axis.get_ticklabels():
+                    label.set_parse_math(True)

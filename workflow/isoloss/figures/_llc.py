@@ -350,7 +350,7 @@ def note(inputs: _figure.Inputs, rows: pd.DataFrame) -> str:
     negative = int((rows["llc_mean"] < 0).sum())
     return "; ".join(
         [
-            _figure.small_print(replace(inputs, fits={})),
+            _figure.small_print(replace(inputs, fits={}), rows),
             *[f"{finished - observed} not observed"] * (observed < finished),
             sampler(rows),
             f"LLC: {', '.join(health(rows, partial(_figure.literal, most=2 * _figure.REASON)))}",

@@ -10,7 +10,8 @@ import pandas as pd
 from isoloss.core import registry
 from isoloss.core.problems import IsolossError, Problem
 from isoloss.core.schema import complete_options
-from isoloss.figures._figure import STYLE, Canvas, Inputs
+from isoloss.figures import _paper
+from isoloss.figures._figure import Inputs, canvas_of, style_of
 from isoloss.fitted import OF_RUN, Fit
 
 if TYPE_CHECKING:
@@ -18,7 +19,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def draw(fit: Fit, card: str, ax: Axes | None, options: Mapping[str, Any]) -> Axes | np.ndarray:
+def draw(
+    fit: Fit,
+    card: str,
+    ax: Axes | None,
+    options: Mapping[str, Any],
+    style: str = "screen",
+    width: float | None = None,
+) -> Axes | np.ndarray:
     """Draw a card of a fit; see `Fit.plot`."""
     import matplotlib
     from matplotlib import pyplot  # before the style, which is not to choose the backend
@@ -29,16 +37,19 @@ def draw(fit: Fit, card: str, ax: Axes | None, options: Mapping[str, Any]) -> Ax
     known = registry.options("figure", card)
     if wrong := complete_options(options, known, f"options of {card}", fill=False):
         raise IsolossError(*wrong)
-    canvas = Canvas(ax, pyplot.figure)
+    canvas = canvas_of(style, width, given=ax, make=pyplot.figure)
     name = fit.facts.get("law", fit.facts["card"])
     inputs = Inputs({"runs": _runs(fit)}, {name: fit}, loss_unit=fit.loss_unit, canvas=canvas)
     # labels that were there stay formulas, or plain, as they were
     others = [] if ax is None else ax.figure.findobj(Text)
-    parsed = [label.get_parse_math() for label in others]
-    with matplotlib.rc_context(STYLE):
-        registry.card("figure", card).draw(inputs, **options)
-    for label, was in zip(others, parsed, strict=True):
-        label.set_parse_math(was)
+    before = [(label.get_parse_math(), label.get_text()) for label in others]
+    with matplotlib.rc_context(style_of(style)):
+        figure, _ = registry.card("figure", card).draw(inputs, **options)
+        _paper.finish(figure, canvas)
+    for label, (parsed, text) in zip(others, before, strict=True):
+        label.set_parse_math(parsed)
+        if label.get_usetex():
+            label.set_text(text)
     return canvas.panels[0] if len(canvas.panels) == 1 else canvas.panels
 
 
@@ -57,6 +68,10 @@ def _check(fit: Fit, card: str) -> None:
     if facts.get("NEEDS") == "mixture" and fit.law.kind != "mixture":
         reason = f"{fit.facts['card']} is not a mixture law"
         raise IsolossError(Problem(place, reason, "show a fit of a mixture law"))
+    if facts.get("NEEDS") == "curve" and not (fit.allocates or len(fit.law.variables) == 1):
+        reason = f"{fit.facts['card']} is a law in {', '.join(fit.law.variables)}"
+        remedy = "show a law in one variable, or one that divides budgets"
+        raise IsolossError(Problem(place, reason, remedy))
     readable = facts.get("VARIABLES", fit.law.variables)
     if others := [v for v in fit.law.variables if v not in readable]:
         reason = f"{fit.facts['card']} is a law in {', '.join(others)} too"

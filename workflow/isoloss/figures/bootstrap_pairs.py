@@ -58,8 +58,9 @@ def draw(inputs: _figure.Inputs, group: str, response: str, terms: Sequence[str]
     if len(thetas) > 1:
         correlation = np.corrcoef(thetas, rowvar=False).reshape(size, size)
 
-    figure, panels = inputs.canvas.grid(size * size, size, 1.75, 1.55)
+    figure, panels = inputs.canvas.matrix(size)
     panels = panels.reshape(size, size)
+    most = 2 if inputs.in_paper else 3  # numbers on an axis
     for row in range(size):
         for column in range(size):
             axes = panels[row, column]
@@ -71,8 +72,8 @@ def draw(inputs: _figure.Inputs, group: str, response: str, terms: Sequence[str]
             else:
                 _scatter(axes, values[column], values[row], thetas[:, [column, row]])
                 axes.plot(estimates[column], estimates[row], "+", color="black", markersize=9)
-                _axis(axes.yaxis, terms[row].log, limits[row])
-            _axis(axes.xaxis, terms[column].log, limits[column])
+                _axis(axes.yaxis, terms[row].log, limits[row], most)
+            _axis(axes.xaxis, terms[column].log, limits[column], most)
             axes.tick_params(labelsize=7.5, labelbottom=row == size - 1)
             axes.tick_params(labelleft=column == 0 and row > 0)
             if row == size - 1:
@@ -80,10 +81,7 @@ def draw(inputs: _figure.Inputs, group: str, response: str, terms: Sequence[str]
             if column == 0 and row > 0:
                 axes.set_ylabel(_label(inputs, terms[row]), size=9, **_figure.FORMULA)
     for axes, term, row in zip(np.diag(panels), terms, params.itertuples(), strict=True):
-        interval = units.interval(row.ci_low, row.ci_high, units.count)
-        estimate = units.count(row.estimate, 4)
-        title = f"{inputs.named(term.symbol)} = {estimate}\n{interval}"
-        axes.set_title(title, size=8.5, **_figure.FORMULA)
+        _title(inputs, axes, term, row)
     loss = f" of {_figure.literal(response)}" if len(fit.responses) > 1 else ""
     count = f"{len(thetas)} replicates" if len(thetas) else "no replicates: raise `bootstrap`"
     title = f"Bootstrap{loss} of {name}, {count}: {_figure.formula(fit)}\n"
@@ -91,7 +89,7 @@ def draw(inputs: _figure.Inputs, group: str, response: str, terms: Sequence[str]
         title += f"{len(kept)} of {len(free)} parameters; "
     title += "above the diagonal: correlations, of logarithms where the axis has them"
     _figure.head(figure, title, _handles(fit))
-    _figure.print_small(figure, inputs, group, response)
+    _figure.print_small(figure, inputs, None, group, response)
     drawn = pd.DataFrame({t.name: v for t, v in zip(terms, values, strict=True)})
     best = pd.DataFrame([dict(zip(params["term"], estimates, strict=True))])
     return figure, pd.concat(
@@ -99,8 +97,24 @@ def draw(inputs: _figure.Inputs, group: str, response: str, terms: Sequence[str]
     )
 
 
+def _title(inputs: _figure.Inputs, axes, term: Term, row) -> None:
+    """The estimate of a parameter above its histogram; in a paper without the interval."""
+    symbol = inputs.named(term.symbol)
+    if inputs.in_paper:  # panels are small
+        axes.set_title(f"{symbol} = {units.count(row.estimate)}", size=7, **_figure.FORMULA)
+        return
+    interval = units.interval(row.ci_low, row.ci_high, units.count)
+    title = f"{symbol} = {units.count(row.estimate, 4)}\n{interval}"
+    axes.set_title(title, size=8.5, **_figure.FORMULA)
+
+
 def _label(inputs: _figure.Inputs, term: Term) -> str:
-    """A parameter with its unit, on its own line where a domain's name is written out."""
+    """A parameter with its unit, on its own line where a domain's name is written out.
+
+    In a paper it is the symbol alone: panels are small.
+    """
+    if inputs.in_paper:
+        return inputs.named(term.symbol)
     name, whole = inputs.named(term.symbol), inputs.named(term.symbol, term.unit)
     return whole if name.startswith("$") else "\n".join([name, whole[len(name) + 1 :]]).rstrip()
 
@@ -116,18 +130,19 @@ def _limits(values: np.ndarray, estimate: float, log: bool) -> tuple[float, floa
     return (float(np.exp(low)), float(np.exp(high))) if log else (float(low), float(high))
 
 
-def _axis(axis, log: bool, limits: tuple[float, float]) -> None:
+def _axis(axis, log: bool, limits: tuple[float, float], most: int) -> None:
+    """Limits of an axis, and at most so many ticks."""
     from matplotlib.ticker import MaxNLocator
 
     if log:
-        _figure.log_axis(axis, *limits, form=units.count, most=3)
+        _figure.log_axis(axis, *limits, form=units.count, most=most)
     else:
-        axis.set_major_locator(MaxNLocator(3))
+        axis.set_major_locator(MaxNLocator(most))
         axis.set_view_interval(*limits, ignore=True)
 
 
 def _scatter(axes, x: np.ndarray, y: np.ndarray, thetas: np.ndarray) -> None:
-    """Points in the colour of how many lie around them; the densest on top."""
+    """Points in the colour of how many lie around them, by panel; the densest on top."""
     from scipy.ndimage import gaussian_filter
 
     if len(x) < 2:
@@ -169,10 +184,15 @@ def _correlation(axes, value: float | None) -> None:
 
 
 def _handles(fit) -> list:
+    from matplotlib import colormaps
     from matplotlib.lines import Line2D
 
     percent = f"{fit.level * 100:g} % interval"
+    few, many = colormaps[_figure.SEQUENTIAL]([0.0, 1.0])
+    dot = {"marker": "o", "linestyle": "", "markersize": 4}
     return [
         Line2D([], [], color="black", linewidth=1, marker="+", label="estimate"),
         Line2D([], [], color=_figure.COLOURS[1], linestyle="--", label=percent),
+        Line2D([], [], color=few, **dot, label="few replicates nearby"),
+        Line2D([], [], color=many, **dot, label="many"),
     ]

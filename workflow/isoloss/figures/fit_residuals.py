@@ -32,17 +32,18 @@ def draw(inputs: _figure.Inputs, group: str, response: str):
     spread = 1.4826 * float((fitted - fitted.median()).abs().median())
 
     figure, panels = inputs.canvas.grid(len(known), 3, 3.7 if len(known) > 1 else 7.0, 3.2)
+    across = inputs.canvas.columns(len(known), 3)
     for column, axes in zip(known, panels, strict=True):
         axes.axhspan(-2 * spread, 2 * spread, color=_figure.GREY, alpha=0.15, linewidth=0)
         axes.axhline(0, color=_figure.GREY, linewidth=1)
-        for unseen, look in LOOKS.items():
+        for unseen, look in _looks().items():
             rows = drawn[drawn["held_out"] == unseen]
             axes.scatter(rows[column], rows["residual_percent"], **look)
         limits = _figure.span(drawn[column], 1.3 if column in AGAINST else 1.02)
         _figure.log_axis(axes.xaxis, *limits, form=AGAINST.get(column), most=5)
         axes.set_ylim(*_limits(drawn["residual_percent"], 2 * spread))
         axes.set_xlabel(inputs.label(column))
-        axes.tick_params(labelleft=axes is panels[0])
+        axes.tick_params(labelleft=axes in panels[::across])
     panels[0].set_ylabel(f"Residual (% of the predicted {inputs.quantity})")
     loss = f" of {_figure.literal(response)}" if len(fit.responses) > 1 else ""
     _figure.head(
@@ -50,14 +51,17 @@ def draw(inputs: _figure.Inputs, group: str, response: str):
         f"Residuals{loss} of {name}: {_figure.formula(fit)}",
         _handles(spread, drawn["held_out"]),
     )
-    _figure.print_small(figure, inputs, group, response)
+    _figure.print_small(figure, inputs, drawn, group, response)
     return figure, drawn
 
 
-LOOKS = {
-    False: {"s": 18, "color": _figure.COLOURS[0], "alpha": 0.75, "linewidth": 0, "zorder": 3},
-    True: {"s": 24, "color": _figure.COLOURS[1], "marker": "D", "linewidth": 0, "zorder": 4},
-}
+def _looks() -> dict:
+    """Of runs fitted and held out."""
+    blue, red = _figure.COLOURS[:2]
+    return {
+        False: {"s": 18, "color": blue, "alpha": 0.75, "linewidth": 0, "zorder": 3},
+        True: {"s": 24, "color": red, "marker": "D", "linewidth": 0, "zorder": 4},
+    }
 
 
 def _handles(spread: float, held_out) -> list:
@@ -70,7 +74,7 @@ def _handles(spread: float, held_out) -> list:
     if held_out.any():
         handles.append(Line2D([], [], marker="D", color=red, label="held out", **dot))
     text = f"± 2 robust SD of the fitted: {2 * spread:.2g} %"
-    return [*handles, Patch(color=_figure.GREY, alpha=0.15, label=text)]
+    return [*handles, Patch(color=_figure.GREY, alpha=0.15, linewidth=0, label=text)]
 
 
 def _limits(values, least: float) -> tuple[float, float]:

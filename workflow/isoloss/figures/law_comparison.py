@@ -40,8 +40,11 @@ def draw(inputs: _figure.Inputs, group: str, score: str):
     scored = [name for name in laws["law"] if len(folds[name])]
     rule = frozenset(folds[scored[0]]["fold"]) if scored else frozenset()
 
-    figure, (axes,) = inputs.canvas.new(8.4, 1.9 + 0.42 * len(laws))
-    beside = {"va": "center", "size": 9, "annotation_clip": False}
+    paper = inputs.in_paper
+    tall = 0.6 + 0.25 * len(laws) if paper else 1.9 + 0.42 * len(laws)
+    figure, (axes,) = inputs.canvas.new(8.4, tall, listed=True)
+    columns = [x * 0.6 for x in COLUMNS] if paper else COLUMNS
+    beside = {"va": "center", "size": 7 if paper else 9, "annotation_clip": False}
     beside |= {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
     for at, row in enumerate(laws.itertuples()):
         values = folds[row.law][score]
@@ -57,9 +60,9 @@ def draw(inputs: _figure.Inputs, group: str, score: str):
             why = "no folds: set `holdout` in the fit"
             axes.annotate(why, (0, at), (8, 0), color=_figure.GREY, **beside)
         texts = [f"{row.mean:.3g}" if len(values) else "–", many, _signed(row.aicc_difference)]
-        for x, text in zip(COLUMNS, texts, strict=True):
+        for x, text in zip(columns, texts, strict=True):
             axes.annotate(text, (1, at), (x, 0), **beside)
-    for x, text in zip(COLUMNS, ("mean", "folds", "ΔAICc"), strict=True):
+    for x, text in zip(columns, ("mean", "folds", "ΔAICc"), strict=True):
         axes.annotate(text, (1, -0.75), (x, 0), color=_figure.GREY, **beside)
     every = pd.concat([folds[name][score] for name in laws["law"]])
     every = every[every > 0]
@@ -72,13 +75,14 @@ def draw(inputs: _figure.Inputs, group: str, score: str):
         "rmse": inputs.label("rmse"),
         "log_error": "RMS of the log ratio",
     }
-    axes.set_xlabel(f"Error on runs held out: {name[score]}")
+    error = f"Error on runs held out: {name[score]}"
+    axes.set_xlabel(name[score] if paper else error)
     title = "Laws by held-out error; dots: folds, bars: means"
     if len(first.groups) > 1:
         whose = f"group {_figure.literal(group)}"
         title += f"\n{whose}" if len(whose) > MOST else f"; {whose}"
     axes.set_title(title, pad=22)
-    _figure.print_small(figure, inputs, group)
+    _figure.print_small(figure, inputs, None, group)
     drawn = pd.concat(
         [
             pd.concat([f.assign(law=law, what="fold") for law, f in folds.items()]),

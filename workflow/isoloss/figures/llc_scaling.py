@@ -144,8 +144,8 @@ def _formulas(inputs: _figure.Inputs, group: str) -> Iterator[str]:
     for name, fit in inputs.fits.items():
         params = fit.params[fit.params["group"] == (group or fit.groups[0])]
         terms = ", ".join(
-            f"{_figure.literal(one.symbol)} = {units.count(one.estimate)}"
-            f" {units.interval(one.ci_low, one.ci_high, units.count)}"
+            f"{_figure.literal(one.symbol)} = "
+            + units.estimate(one.estimate, one.ci_low, one.ci_high, units.count)
             for one in params.itertuples()
         )
         yield f"{_figure.literal(name)}: {_figure.formula(fit)}; {terms}"

@@ -76,9 +76,10 @@ def draw(inputs: _figure.Inputs, group: str, tried: str):
     right.set_title(
         _figure.wrapped(f"Mixtures; bars: {level} intervals of the best of {name}", 4.6)
     )
-    _figure.print_small(figure, inputs, group)
     shares = [_shares_table(one, best if one is trial.best else None) for one in trial.contenders]
-    return figure, pd.concat([*parts, *shares], ignore_index=True)
+    drawn = pd.concat([*parts, *shares], ignore_index=True)
+    _figure.print_small(figure, inputs, drawn, group)
+    return figure, drawn
 
 
 def _title(trial: Trial) -> str:

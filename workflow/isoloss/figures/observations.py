@@ -60,7 +60,7 @@ def draw(inputs: _figure.Inputs, quantity: str, variable: str):
         _figure.log_axis(axes.yaxis, *_figure.span(seen["value"], 1.1), most=5)
         axes.set_title(_figure.literal(part), fontsize=9)
         drawn.append(rows)
-    for axes in panels[-3:]:
+    for axes in panels[-inputs.canvas.columns(len(panels), 3) :]:
         axes.set_xlabel(inputs.label(x), fontsize=8)
     unit = "" if facts["unit"] == "1" else f" ({facts['unit']})"
     figure.supylabel(f"{facts['title']}{unit}", fontsize=9)
@@ -70,9 +70,10 @@ def draw(inputs: _figure.Inputs, quantity: str, variable: str):
         [], [], color=_figure.GREY, label=f"geometric mean of the runs of one {variable}"
     )
     _figure.head(figure, f"{facts['title']} of trained models{shown}", [handle])
-    _figure.print_small(figure, inputs)
     columns = ["run_id", "part", "quantity", "value", *COLUMNS.values()]
-    return figure, pd.concat(drawn, ignore_index=True)[columns]
+    table = pd.concat(drawn, ignore_index=True)[columns]
+    _figure.print_small(figure, inputs, table)
+    return figure, table
 
 
 def _shown(table: pd.DataFrame, quantity: str) -> tuple[pd.DataFrame, dict[str, str]]:

@@ -22,6 +22,9 @@ OPTIONS = {
     },
 }
 
+LINE = 14.5  # points of a line of a legend
+ALPHA = 0.75  # opacity of runs
+
 problems = _figure.group_problems
 
 
@@ -34,32 +37,77 @@ def draw(inputs: _figure.Inputs, group: str):
     low, high = _figure.span(shown[shown > 0], 1.04)  # far from its runs a law may fall below 0
     figure, panels = inputs.canvas.new(4.5 * len(fits), 5.3, len(fits))
     width = inputs.canvas.width(figure) / len(fits)
+    narrow = inputs.in_paper and len(fits) > 1
     for axes, (name, fit) in zip(panels, fits.items(), strict=True):
         axes.plot([low, high], [low, high], color=_figure.GREY, linewidth=1, zorder=1)
-        for unseen, marker, colour, label in (
-            (False, "o", _figure.COLOURS[0], "fitted"),
-            (True, "D", _figure.COLOURS[1], "held out"),
-        ):
-            rows = points[name][points[name]["held_out"] == unseen]
-            if len(rows):
-                rmse, below = (rows["residual"] ** 2).mean() ** 0.5, (rows["predicted"] <= 0).sum()
-                absent = f"\n{below} predicted below 0, not shown" if below else ""
-                axes.scatter(
-                    rows["predicted"], rows["loss"], s=22, marker=marker, color=colour,
-                    alpha=0.75, linewidth=0, zorder=3,
-                    label=f"{len(rows)} {label}, RMSE {units.loss(rmse, inputs.unit)}{absent}",
-                )  # fmt: skip
+        errors = _draw_points(axes, points[name], inputs.unit)
         for axis in (axes.xaxis, axes.yaxis):
             _figure.log_axis(axis, low, high)
         axes.set_box_aspect(1)
-        axes.legend(loc="upper left", handletextpad=0.2)
-        axes.set_title(f"{_figure.literal(name)}\n{_figure.wrapped(_figure.formula(fit), width)}")
+        title = f"{_figure.literal(name)}\n{_figure.wrapped(_figure.formula(fit), width)}"
+        if narrow:
+            axes.set_title("\n".join([_figure.literal(name), *errors]))
+        else:
+            axes.set_title(title, pad=6 + LINE * _put_legend_above(axes))
         axes.set_xlabel(inputs.label("predicted"))
     panels[0].set_ylabel(inputs.label("observed"))
-    _figure.print_small(figure, inputs, group)
-    lines = figure.get_supxlabel().count("\n")
-    figure.set_figheight(5.3 + 0.14 * max(0, lines - 1))  # the panels stay square
+    if narrow:
+        _figure.head(figure, TITLE, _handles(every["held_out"]))
+    _figure.print_small(figure, inputs, every, group)
+    if inputs.canvas.given is None and not inputs.in_paper:  # the panels stay square
+        above = max(_lines(axes.get_legend()) for axes in panels)
+        under = figure.get_supxlabel().count("\n")
+        figure.set_figheight(5.3 + LINE / 72 * above + 0.14 * max(0, under - 1))
     return figure, every.drop(columns="response")
+
+
+def _kinds() -> tuple:
+    """Marks of runs: whether a fit has not seen them, and marker, colour and name."""
+    blue, red = _figure.COLOURS[:2]
+    return (False, "o", blue, "fitted"), (True, "D", red, "held out")
+
+
+def _draw_points(axes, points: pd.DataFrame, unit: str) -> list[str]:
+    """Runs that a fit saw, and those that it did not, with their errors; these in few words."""
+    errors = []
+    for unseen, marker, colour, kind in _kinds():
+        rows = points[points["held_out"] == unseen]
+        if len(rows):
+            rmse, below = (rows["residual"] ** 2).mean() ** 0.5, (rows["predicted"] <= 0).sum()
+            absent = f"\n{below} predicted below 0, not shown" if below else ""
+            text = f"{len(rows)} {kind}, RMSE {units.loss(rmse, unit)}{absent}"
+            look = {"s": 22, "alpha": ALPHA, "linewidth": 0, "zorder": 3}
+            axes.scatter(
+                rows["predicted"], rows["loss"], marker=marker, color=colour, label=text, **look
+            )
+            errors.append(f"{kind if unseen else 'RMSE'} {rmse:.3g}{absent}")
+    return errors
+
+
+def _handles(held_out: pd.Series) -> list:
+    """A legend of all panels."""
+    from matplotlib.lines import Line2D
+
+    look = {"linestyle": "", "markersize": 5, "alpha": ALPHA, "markeredgewidth": 0}
+    return [
+        Line2D([], [], marker=marker, color=colour, label=kind, **look)
+        for unseen, marker, colour, kind in _kinds()
+        if (held_out == unseen).any()
+    ]
+
+
+def _put_legend_above(axes) -> int:
+    """A legend above a panel, where it covers no point; how many lines it has."""
+    legend = axes.legend(
+        loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0.2, borderpad=0.1,
+        handletextpad=0.2, alignment="left",
+    )  # fmt: skip
+    return _lines(legend)
+
+
+def _lines(legend) -> int:
+    """Lines of text of a legend in one column."""
+    return sum(1 + text.get_text().count("\n") for text in legend.get_texts())
 
 
 def _points(inputs: _figure.Inputs, name: str, group: str) -> pd.DataFrame:

@@ -11,13 +11,18 @@ from isoloss.figures import _figure
 from isoloss.fitted import quantiles
 
 TITLE = "Profile likelihoods"
-ABOUT = "Likelihood ratio along every parameter, its limit, and the intervals of the parameters."
+ABOUT = (
+    "How much worse the fit is with a parameter held at other values, the others fitted again; and"
+    " its intervals: where that stays below its limit, as reported, and by the replicates."
+)
 INPUTS = ["fit/replicates", "fit/profiles"]
 MIN_FITS = 1
 MAX_FITS = 1
 OPTIONS = {"group": "group", "response": "response"}
 
 TOP = 3.0  # of the axis, in limits
+SHADE = 0.18  # opacity of the interval by the profile
+NONE = "none"  # the method of an interval that was not asked for
 
 problems = _figure.group_problems
 
@@ -43,13 +48,15 @@ def draw(inputs: _figure.Inputs, group: str, response: str):
         ends = dict(zip(("replicates_low", "replicates_high"), drawn, strict=True))
         rows = {**params.loc[term.name, ["estimate", "ci_low", "ci_high"]], **ends}
         marks += [{"term": term.name, "what": k, "value": float(v)} for k, v in rows.items()]
-    for axes in panels[::3]:
-        axes.set_ylabel("Excess (likelihood ratio)")
+    for axes in panels[:: inputs.canvas.columns(len(terms), 3)]:
+        axes.set_ylabel("Misfit above the best fit")
     method = params.loc[[t.name for _, t in terms], "ci_method"].mode()[0]
-    handles = _handles(f"{fit.level * 100:g} %", method, bootstrapped)
+    percent = f"{fit.level * 100:g} %"
+    handles = _handles(percent, method, bootstrapped)
     loss = f" of {_figure.literal(response)}" if len(fit.responses) > 1 else ""
     _figure.head(figure, f"Profiles{loss} of {name}: {_figure.formula(fit)}", handles)
-    _figure.print_small(figure, inputs, group, response)
+    _figure.print_small(figure, inputs, None, group, response)
+    _figure.print_note(figure, inputs, _words(percent, method, bootstrapped))
     along = profiles.drop(columns=["group", "response"]).assign(what="profile")
     return figure, pd.concat([along, pd.DataFrame(marks)], ignore_index=True)
 
@@ -70,7 +77,7 @@ def _panel(
     blue, red, green = _figure.COLOURS[:3]
     limit, ends = float(curve["limit"].iloc[0]), [param["ci_low"], param["ci_high"]]
     x, y = _smooth(curve, term.log, float(param["estimate"]))
-    axes.fill_between(x, y, limit, where=y <= limit, color=blue, alpha=0.18, linewidth=0)
+    axes.fill_between(x, y, limit, where=y <= limit, color=blue, alpha=SHADE, linewidth=0)
     axes.plot(x, y, color=blue, zorder=3)
     axes.plot(curve["value"], curve["excess"], "o", color=blue, markersize=3, zorder=3)
     axes.axhline(limit, color=_figure.GREY, linewidth=1)
@@ -86,7 +93,8 @@ def _panel(
     axes.set_ylim(-0.04 * TOP * limit, TOP * limit)
     axes.set_xlabel(inputs.named(term.symbol, term.unit), **_figure.FORMULA)
     interval = units.interval(*ends, units.count) if np.isfinite(ends).any() else "no interval"
-    title = f"{inputs.named(term.symbol)} = {units.count(param['estimate'], 4)} {interval}"
+    line = "\n" if inputs.in_paper else " "
+    title = f"{inputs.named(term.symbol)} = {units.count(param['estimate'], 4)}{line}{interval}"
     axes.set_title(title, size=10, **_figure.FORMULA)
     return bool(apart)
 
@@ -98,15 +106,36 @@ def _handles(percent: str, method: str, bootstrapped: bool) -> list:
 
     blue, red, green = _figure.COLOURS[:3]
     handles = [
-        Line2D([], [], color=blue, marker="o", markersize=3, label="profile"),
-        Line2D([], [], color=_figure.GREY, linewidth=1, label=f"limit for {percent}"),
-        Patch(color=blue, alpha=0.18, label="within it"),
+        Line2D([], [], color=blue, marker="o", markersize=3, label="misfit, others fitted again"),
+        Line2D([], [], color=_figure.GREY, linewidth=1, label=f"its limit for {percent}"),
+        Patch(color=blue, alpha=SHADE, linewidth=0, label=f"{percent} interval by the profile"),
         Line2D([], [], color="black", linewidth=1, label="estimate"),
-        Line2D([], [], color=red, linestyle="--", label=f"{percent} by {method}"),
     ]
+    if method != NONE:
+        look = {"color": red, "linewidth": 1.2, "linestyle": "--"}
+        handles.append(Line2D([], [], **look, label=f"{percent} interval reported"))
     if bootstrapped:
-        handles.append(Line2D([], [], color=green, linewidth=2, label=f"{percent} of replicates"))
+        look = {"color": green, "linewidth": 2, "marker": "|", "markersize": 9}
+        handles.append(Line2D([], [], **look, label=f"middle {percent} of the replicates"))
     return handles
+
+
+def _words(percent: str, method: str, bootstrapped: bool) -> str:
+    """How the intervals that are drawn were made, and how they differ."""
+    parts = [
+        "misfit: rise of the objective as a likelihood ratio, with the parameter held and all"
+        " others fitted again",
+        f"by the profile: where that is below the {percent} limit",
+    ]
+    if method != NONE:
+        parts.append(f"reported: {method}, in brackets above each panel")
+    if bootstrapped:
+        parts.append(
+            f"middle {percent} of the replicates: their quantiles, without the correction for bias"
+            if "bias-corrected" in method
+            else f"middle {percent} of the replicates: quantiles of the bootstrap replicates"
+        )
+    return "; ".join(parts)
 
 
 def _smooth(curve: pd.DataFrame, log: bool, estimate: float) -> tuple[np.ndarray, np.ndarray]:

@@ -54,8 +54,9 @@ def draw(inputs: _figure.Inputs, group: str, target: float | None):
         axes.set_xlim(-0.5, len(story.fits) - 0.5)
         axes.set_xlabel("Round (0: seeding runs)")
     _figure.head(figure, story.title, _handles(story))
-    _figure.print_small(figure, inputs, story.group)
-    return figure, pd.concat(drawn, ignore_index=True)
+    table = pd.concat(drawn, ignore_index=True)
+    _figure.print_small(figure, inputs, table, story.group)
+    return figure, table
 
 
 @dataclass(frozen=True)

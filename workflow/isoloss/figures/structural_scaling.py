@@ -103,13 +103,17 @@ def draw(inputs: _figure.Inputs, variable: str, seed: int, w1: float, w2: float,
         if line:
             notes += _notes(shown.lines[line], law.replace("x", variable), seed)
             notes += _answers(line, apart, others, inputs if line == "performance" else None)
+        if inputs.in_paper:  # where a panel has no room for them
+            inputs.canvas.notes.append("; ".join(notes))
+            notes = [title]
         axes.set_title("\n".join(notes), fontsize=8.5, loc="left")
         axes.set_ylabel(_label(inputs, y))
         axes.set_xlabel(_x_label(inputs, variable) if line != "core" else _label(inputs, "ideal"))
     handles = _handles(seed, len(seeds), w1, w2)
     _figure.head(figure, f"{TITLE.replace('size', variable)}, {part} of the hidden units", handles)
-    _figure.print_small(figure, inputs)
-    return figure, _table(seeds, shown, seed, variable)
+    drawn = _table(seeds, shown, seed, variable)
+    _figure.print_small(figure, inputs, drawn)
+    return figure, drawn
 
 
 def _measured(inputs: _figure.Inputs, x: str, part: str) -> pd.DataFrame:
@@ -229,8 +233,7 @@ def _exponent(name: str, fit: Fit) -> str:
         reason = f"{fit.facts['card']} has no exponent alpha"
         raise IsolossError(Problem(f"fit {name}", reason, "show a fit of power_law"))
     alpha = fit.params[fit.params["term"] == "alpha"].iloc[0]
-    ends = units.interval(-alpha["ci_high"], -alpha["ci_low"])
-    return f"{-alpha['estimate']:.3g} {ends}"
+    return units.estimate(-alpha["estimate"], -alpha["ci_high"], -alpha["ci_low"])
 
 
 def _label(inputs: _figure.Inputs, y: str) -> str:

@@ -81,7 +81,8 @@ def draw(inputs: _figure.Inputs, reference: str):
     labels = [_figure.literal(v if k == "all" else f"{k}: {v}") for k, v in rows]
     names = sorted(set(effects["weighting"]))
     beside = _long(labels) + _long(map(_figure.literal, names))
-    figure, (axes,) = inputs.canvas.new(7.0 + 0.1 * beside, 1.6 + 0.34 * max(1, len(rows)))
+    tall = 0.5 + 0.2 * len(rows) if inputs.in_paper else 1.6 + 0.34 * len(rows)
+    figure, (axes,) = inputs.canvas.new(7.0 + 0.1 * beside, tall, listed=True)
     for w, weighting in enumerate(names):
         colour = _figure.COLOURS[w % len(_figure.COLOURS)]
         offset = (w - (len(names) - 1) / 2) * 0.3
@@ -103,8 +104,15 @@ def draw(inputs: _figure.Inputs, reference: str):
     axes.set_xlabel(f"Difference of loss to {against} ({unit}); left of 0: better")
     axes.set_title(f"Weightings against {against}, same settings and seed; bars: means")
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-    _figure.print_small(figure, inputs)
+    _figure.print_small(figure, inputs, effects)
+    _figure.print_note(figure, inputs, _words(effects))
     return figure, effects
+
+
+def _words(effects: pd.DataFrame) -> str:
+    """How many pairs of runs are drawn."""
+    pairs = effects[["run_id", "run_id_reference"]].drop_duplicates()
+    return f"{len(pairs)} {'pair' if len(pairs) == 1 else 'pairs'} that differ in the weighting"
 
 
 def _long(labels: Iterable[str]) -> int:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from isoloss.core import tables
 from isoloss.core.filters import evaluate
+from isoloss.core.order import ordered
 from isoloss.core.problems import IsolossError
 from isoloss.fit.law import fit_law
 from isoloss.fit.scores import SCORES
@@ -75,7 +76,12 @@ def compare_laws(
     if "aicc" in table:
         best = table.groupby(["group", "response"])["aicc"].transform("min")
         table["aicc_above_best"] = table["aicc"] - best
-        table = table.sort_values(["group", "response", "log_error", "law"], ignore_index=True)
+        place = {label: i for i, label in enumerate(ordered(set(table["group"].dropna())))}
+        table = table.sort_values(
+            ["group", "response", "log_error", "law"],
+            ignore_index=True,
+            key=lambda column: column.map(place) if column.name == "group" else column,
+        )
     return table
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,14 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from isoloss.core import registry, tables
-from isoloss.core.problems import IsolossError, Problem, nearest
+from isoloss.core.problems import IsolossError
 from isoloss.core.units import NATS
+from isoloss.fit.holdout import folds
 from isoloss.fit.outcome import tables_of
 from isoloss.fit.prepare import FittedRuns, divided, selected
 from isoloss.fit.replicate import Draw, clusters_of, drawn
-from isoloss.fit.settings import Settings, settings_of
-from isoloss.fit.shared import SharedOptimum
+from isoloss.fit.settings import Progress, Settings, settings_of
+from isoloss.fit.shared import SharedOptimum, alone_problems, shared_problems
 from isoloss.fit.solution import Replicates, Solution, join_replicates
 from isoloss.fitted import OF_RUN, Fit
 from isoloss.fitted.names import RESPONSE
@@ -49,6 +51,7 @@ def fit_law(
     seed: int = 0,
     loss_unit: str | None = None,
     response: str | None = None,
+    progress: Progress | None = None,
 ) -> Fit:
     """Fit a law to the finished runs of a table, one fit a group (a domain, for mixture laws).
 
@@ -80,6 +83,7 @@ def fit_law(
             (`runs.attrs["loss_unit"]`), or else nats/token. Of another response its unit, or 1.
         response: another column of numbers that is fitted in place of the loss, such as llc_mean;
             runs without a value are left out. A law of mixtures or of a frontier has none.
+        progress: is told how many fits and folds there are, and of each that is done.
 
     Returns:
         The fit; `summary.status` says whether to believe it.
@@ -127,6 +131,7 @@ def fit_law(
         seed=seed,
         loss_unit=loss_unit,
         response=response,
+        progress=progress,
     )
     return fit_by(runs, settings, where, group)
 
@@ -151,7 +156,9 @@ def solved(runs: pd.DataFrame, settings: Settings, where: str = "") -> Solved:
 
 def fit_by(runs: pd.DataFrame, settings: Settings, where: str = "", group: str = "group") -> Fit:
     """The fit of runs by settings that are checked; see `fit_law`."""
-    return _fit(selected(runs, where, group, settings.place), settings)
+    fit = _fit(selected(runs, where, group, settings.place), settings)
+    asked = {**settings.asked, **({"where": where} if where else {})}
+    return replace(fit, facts={**fit.facts, "asked": asked}) if asked else fit
 
 
 def _fit(runs: pd.DataFrame, settings: Settings) -> Fit:
@@ -159,9 +166,13 @@ def _fit(runs: pd.DataFrame, settings: Settings) -> Fit:
     mixture = registry.of_mixtures(settings.card)
     division = divided(runs, settings, mixture)
     pieces: dict[str, list[pd.DataFrame]] = {}
+    if settings.progress is not None:
+        of_one = len(folds(division.runs[0].usable, settings.holdout, settings.seed))
+        settings.progress.expect(len(division.runs) * (1 + of_one))
     for solved in _solved(division.runs, settings):
         for name, table in tables_of(*solved, settings).items():
             pieces.setdefault(name, []).append(table)
+        settings.step()
     joined = {name: pd.concat(parts, ignore_index=True) for name, parts in pieces.items()}
     joined |= {"best_mixture": tables.empty("best_mixture"), "points": division.usable}
     facts = {"card": settings.card, "options": settings.options, "loss_unit": settings.loss_unit}
@@ -186,19 +197,10 @@ def _solved(ready: Sequence[FittedRuns], settings: Settings) -> Iterator[Solved]
 def _solved_together(ready: Sequence[FittedRuns], settings: Settings) -> Iterator[Solved]:
     """The same where groups share parameters: all of them are one search."""
     law = ready[0].law
-    names = tuple(term.name for term in law.terms)
-    wrong = [
-        Problem(f"shared {name}", "no such parameter", nearest(name, names))
-        for name in settings.shared
-        if name not in names
-    ]
-    if law.recipe:
-        what = "it has a recipe of its own"
-        wrong.append(Problem(f"shared, {settings.place}", what, "leave it out"))
-    if settings.profiles or settings.holdout not in (None, "none", "largest_compute"):
-        do = "use interval bootstrap, and the hold-out largest_compute"
-        wrong.append(Problem("shared", "neither profiles nor folds are made of it", do))
-    wrong += _undrawn(ready, settings)
+    wrong = shared_problems(law, settings.shared, settings.profiles, settings.holdout, "shared")
+    if settings.interval == "bootstrap" and settings.bootstrap:
+        counts = {runs.group: clusters_of(runs.fitted, settings)[1] for runs in ready}
+        wrong += alone_problems(counts, str(settings.cluster), "cluster")
     if wrong:
         raise IsolossError(*wrong)
     groups = [(runs.data, runs.loss, runs.weight) for runs in ready]
@@ -210,18 +212,6 @@ def _solved_together(ready: Sequence[FittedRuns], settings: Settings) -> Iterato
     blocks = [whole.replicates(*_beside(sides)) for sides in zip(*draws, strict=True)]
     for runs, fit, own in zip(ready, whole.fits, zip(*blocks, strict=True), strict=True):
         yield runs, fit, join_replicates(own)
-
-
-def _undrawn(ready: Sequence[FittedRuns], settings: Settings) -> list[Problem]:
-    """Groups that are one cluster: they cannot be drawn, and what is shared depends on them."""
-    if settings.interval != "bootstrap" or not settings.bootstrap:
-        return []
-    alone = [runs.group for runs in ready if clusters_of(runs.fitted, settings)[1] == 1]
-    if not alone:
-        return []
-    what = f"all runs of {', '.join(map(repr, alone))} are one cluster, and groups share parameters"
-    do = "name another column, select the other groups with `where`, or ask for bootstrap 0"
-    return [Problem(f"cluster {settings.cluster}", what, do)]
 
 
 def _beside(sides: Sequence[Draw]) -> Draw:

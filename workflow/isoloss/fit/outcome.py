@@ -81,6 +81,7 @@ def tables_of(
             summary=summary,
             clusters=number,
             untested=untested,
+            doubts=solution.law.doubts(solution.estimate),
             lower=settings.objective.name == "asymmetric_mae",
             quantity=settings.response,
         )
@@ -201,7 +202,9 @@ def _summary(
         **_held_out(runs, predictions),
     }
     free = solution.undetermined(known.free)
-    status, message = evidence.verdict(solution.sound, free, params, summary, untested)
+    remarks = [*(doubt.found for doubt in law.doubts(best)), *untested]
+    judged = params[~params["term"].isin(law.secondary)]
+    status, message = evidence.verdict(solution.sound, free, judged, summary, remarks)
     return summary | {"status": status, "message": message}
 
 
@@ -310,6 +313,7 @@ def _folds(
         rows.append({"fold": fold.name, **size, **errors})
         unseen.append(np.full(len(fold.out), np.nan))
         unseen[-1][fold.out] = there
+        settings.step()
     columns = ["fold", "n_fitted", "n_held_out", *scores(np.empty(0), np.empty(0))]
     count = np.isfinite(unseen).sum(axis=0) if unseen else 0
     with np.errstate(invalid="ignore"):

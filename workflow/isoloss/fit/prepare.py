@@ -10,6 +10,7 @@ import pandas as pd
 
 from isoloss.core import tables
 from isoloss.core.filters import LETTERS, evaluate
+from isoloss.core.order import ordered
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.tables import WHOLE
 from isoloss.fit.holdout import held_out
@@ -169,10 +170,11 @@ def check_response(runs: pd.DataFrame, response: str, place: str) -> None:
 def _groups(
     runs: pd.DataFrame, usable: pd.DataFrame, mixture: bool
 ) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Groups with a finished run; beside several of a mixture law, one of all runs."""
+    """Groups with a finished run, in their order; beside several of a mixture law, one of all."""
     known = set(usable["group"])
-    for group, own_runs in runs[runs["group"].isin(known)].groupby("group", sort=True):
-        yield str(group), own_runs
+    by_group = dict(iter(runs[runs["group"].isin(known)].groupby("group", sort=False)))
+    for group in ordered(known):
+        yield group, by_group[group]
     if mixture and len(known) > 1 and FALLBACK not in known:
         yield FALLBACK, runs
 

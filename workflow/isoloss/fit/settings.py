@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -29,6 +29,16 @@ LIMITS = {
 LARGEST = 1e30  # value of a parameter that is fixed or bounded
 
 
+class Progress(Protocol):
+    """What is told how far a fit is, such as `isoloss.core.progress.Steps`."""
+
+    def expect(self, count: int) -> None:
+        """There are so many more steps."""
+
+    def step(self) -> None:
+        """A step is done."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """How a law is fitted; see `fit_law`.
@@ -39,6 +49,7 @@ class Settings:
         cluster: column by which runs are drawn together; None where they are drawn one by one.
         loss_unit: of what is fitted.
         response: column of the runs that is fitted; a mixture law is fitted to losses by domain.
+        progress: is told of fits and folds; None where nobody looks.
     """
 
     card: str
@@ -56,6 +67,12 @@ class Settings:
     seed: int
     loss_unit: str
     response: str = RESPONSE
+    progress: Progress | None = field(default=None, compare=False)
+
+    def step(self) -> None:
+        """Tell that a fit or fold is done."""
+        if self.progress is not None:
+            self.progress.step()
 
     @property
     def of_loss(self) -> bool:
@@ -66,6 +83,17 @@ class Settings:
     def place(self) -> str:
         """What problems are said of."""
         return f"law {self.card}"
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What a user asked of the parameters, as JSON; empty where that is nothing."""
+        held = self.constraints
+        limits = {
+            term: [None if end is None else float(end) for end in pair]
+            for term, pair in held.bounds.items()
+        }
+        asked = {"tied": [list(terms) for terms in held.tied], "bounds": limits}
+        return {k: v for k, v in {**asked, "shared": list(self.shared)}.items() if v}
 
     def solve(self, law: Law, data: Data, loss: np.ndarray, weight: np.ndarray) -> Solution:
         """The law fitted to runs, none of its parameters shared with other groups."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from isoloss.core.escape import listed
+from isoloss.core.problems import Problem, nearest
 from isoloss.fit import profile
 from isoloss.fit.coordinates import Scale, free_coordinates, scale_of
 from isoloss.fit.objectives import Objective
@@ -15,7 +18,56 @@ from isoloss.fit.solution import Replicates
 from isoloss.fit.solve import Constraints, Minimum, grid_of, problem_of
 from isoloss.laws._law import Data, Estimate, Law, LawOnRuns, Sums
 
+SHOWN = 4  # groups that a problem names, at most
+
 Part = tuple[Data, np.ndarray, np.ndarray]  # of a group: data, loss (n,) and weight (n,)
+
+
+def shared_problems(
+    law: Law, shared: Sequence[str], profiles: bool, holdout: Any, place: str
+) -> list[Problem]:
+    """What keeps groups from sharing parameters of a law.
+
+    Args:
+        law: the law.
+        shared: terms of one value in all groups.
+        profiles: whether profiles are asked for.
+        holdout: rule, or settings of one.
+        place: of the setting.
+    """
+    names = tuple(term.name for term in law.terms)
+    wrong = [
+        Problem(f"{place} {name}", "no such parameter", nearest(name, names))
+        for name in shared
+        if name not in names
+    ]
+    if law.recipe:
+        wrong.append(Problem(place, "the law has a recipe of its own", "leave it out"))
+    rule = holdout.get("rule") if isinstance(holdout, Mapping) else holdout
+    if profiles or rule not in (None, "none", "largest_compute"):
+        do = "use interval bootstrap, and the hold-out largest_compute"
+        wrong.append(Problem(place, "neither profiles nor folds are made of it", do))
+    return wrong
+
+
+def alone_problems(counts: Mapping[str, int | None], cluster: str, place: str) -> list[Problem]:
+    """A problem if groups that share parameters are one cluster each: it cannot be drawn.
+
+    Whatever is drawn of such a group is the same, and what is shared would seem better known than
+    it is.
+
+    Args:
+        counts: of the clusters of the runs fitted, by group; None where runs are drawn one by one.
+        cluster: column by which runs are drawn together.
+        place: of the setting.
+    """
+    alone = [group for group, count in counts.items() if count == 1]
+    if not alone:
+        return []
+    shown = listed(alone, SHOWN)
+    reason = f"all runs of {shown} have one {cluster!r}, and groups share parameters"
+    do = "draw by another column, leave such groups out, or ask for no intervals (interval none)"
+    return [Problem(place, reason, do)]
 
 
 class SharedFit(Minimum):

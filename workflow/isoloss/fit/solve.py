@@ -331,8 +331,8 @@ class EstimatorFit:
         return [False] * len(self.law.terms)
 
     def undetermined(self, free: list[str]) -> list[str]:
-        """None: the recipe decides where the runs do not."""
-        return []
+        """Those of which the law knows it; else the recipe decides where the runs do not."""
+        return self.law.undetermined(self.estimate)
 
     def search(self) -> dict[str, float | int]:
         """There was none."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Self
 
 import numpy as np
@@ -15,7 +16,9 @@ from isoloss.fitted.intervals import band, quantiles
 from isoloss.fitted.parameters import FitParameters
 from isoloss.laws._law import Law
 
+STEP = 0.05  # in ln C, on both sides of a budget, of the exponents there
 _LOG_FLOPS = (-20.0, 150.0)  # where a budget is searched, in ln FLOP
+_HALVED, _STRAIGHT = 14, 9  # steps of the search: until it is known to 1 %, and to the last digits
 Columns = dict[str, np.ndarray]
 Rule = Callable[[np.ndarray, float], Columns]
 
@@ -83,10 +86,46 @@ class FitDecisions(FitParameters):
         """
         return _allocate(self, C, self._named(group)[0], self._level(level))
 
+    def exponents(self, C, group: str | None = None, level: float | None = None) -> pd.DataFrame:
+        """How the best division of a budget grows with it: N as C^a and D as C^(1 - a).
+
+        Args:
+            C: FLOP (= 6 N D), a number or array: where the exponents are asked for.
+            group: which fit.
+            level: of the intervals.
+
+        Returns:
+            One row a budget: C, and `n_exponent` (a) and `d_exponent` with `_low` and `_high`;
+            `replicates` counts those in which an optimum exists.
+
+        Raises:
+            IsolossError: the law does not give the best N and D of a budget, or is not fitted to
+                the loss.
+        """
+        rule = partial(_exponents, self.law)
+        return _decide(self, "C", C, rule, self._named(group)[0], self._level(level))
+
     def budget_for(
         self, loss, group: str | None = None, level: float | None = None
     ) -> pd.DataFrame:
-        """The smallest budget that reaches a loss, divided as is best: as `allocate`, with C."""
+        """The smallest budget that reaches a loss, divided as is best where the law divides one.
+
+        Args:
+            loss: to be reached, a number or array.
+            group: which fit.
+            level: of the intervals.
+
+        Returns:
+            One row a loss: `target`, and each of C (FLOP) and, of a law that allocates, N, D and
+            tokens_per_parameter with `_low` and `_high`; NaN where the loss is never reached.
+            `replicates` counts those that say whether it is, `reached` is the share of them that
+            reach it: C is infinite in the others, and so are ends of intervals that hold them.
+            `distance` beyond the runs as a factor.
+
+        Raises:
+            IsolossError: the law gives no loss for a budget: it needs a law in C, or one that
+                divides a budget between N and D, fitted to the loss.
+        """
         return _budget_for(self, loss, self._named(group)[0], self._level(level))
 
     def data_for(self, N, group: str | None = None, level: float | None = None) -> pd.DataFrame:
@@ -105,7 +144,9 @@ class FitDecisions(FitParameters):
         Returns:
             One row a budget: C, the loss that a reaches with it, and `gain` with `_low` and
             `_high`: C over the budget with which b reaches the same loss; above 1, b is better.
-            NaN where b cannot reach it.
+            NaN where b cannot reach it. `replicates` counts the pairs of replicates that say
+            whether b reaches it, and `reached` is the share of them in which it does: the gain is
+            0 in the others, which the interval holds.
 
         Raises:
             IsolossError: there is no such group, or the law gives no loss for a budget: it needs
@@ -216,20 +257,29 @@ def _allocate(fit: FitParameters, C, group: str, level: float) -> pd.DataFrame:
 
 def _budget_for(fit: FitParameters, loss, group: str, level: float) -> pd.DataFrame:
     """See `Fit.budget_for`."""
+    law = fit.law
 
     def smallest(theta: np.ndarray, target: float) -> Columns:
-        flops = _flops(fit, theta, lambda best: np.log(best["loss"] / target), falling=True)
-        best = allocation(fit.law, theta, flops)
-        return {"C": flops, **{k: v for k, v in best.items() if k != "loss"}}
+        flops = _reaching(law, theta, np.full(len(theta), target))
+        if not law.allocates:
+            return {"C": flops}
+        best = allocation(law, theta, flops)
+        never = np.isinf(flops)
+        sizes = {k: np.where(never, np.inf, best[k]) for k in ("N", "D")}
+        return {"C": flops, **sizes, "tokens_per_parameter": best["tokens_per_parameter"]}
 
-    return _decide(fit, "target", loss, smallest, group, level)
+    _check_of_loss(fit)
+    _check_budgets(law)
+    table = _decided(fit, "target", loss, smallest, group, level)
+    sizes = table.columns.intersection(["C", "N", "D"])
+    return table.assign(**table[sizes].replace(np.inf, np.nan))
 
 
 def _data_for(fit: FitParameters, N, group: str, level: float) -> pd.DataFrame:
     """See `Fit.data_for`."""
 
     def tokens(theta: np.ndarray, size: float) -> Columns:
-        flops = _flops(fit, theta, lambda best: np.log(best["N"] / size), falling=False)
+        flops = _budget(lambda c: allocation(fit.law, theta, c)["N"] - size, len(theta))
         best = allocation(fit.law, theta, flops)
         return {"C": flops, **{k: v for k, v in best.items() if k != "N"}}
 
@@ -239,31 +289,32 @@ def _data_for(fit: FitParameters, N, group: str, level: float) -> pd.DataFrame:
 def _gain(fit: FitParameters, C, a: str, b: str, level: float) -> pd.DataFrame:
     """See `Fit.gain`."""
     _check_of_loss(fit)
-    law, of_a, of_b = fit.law, fit.replicate_thetas(a), fit.replicate_thetas(b)
-    count = min(len(of_a), len(of_b))
-    pairs = [(fit.theta(a)[None], fit.theta(b)[None]), (of_a[:count], of_b[:count])]
-    rows = []
+    _check_budgets(fit.law)
+    law, (a, _), (b, _) = fit.law, fit._named(a), fit._named(b)
+    at_a, at_b = fit.theta(a)[None], fit.theta(b)[None]
+    (of_a, of_b), rows = _pairs(fit, a, b), []
     for flops in np.atleast_1d(np.asarray(C, dtype=float)):
-        gains = []
-        for one, other in pairs:
-            with np.errstate(all="ignore"):  # a budget without a best division: NaN
-                loss = law.least_loss(one, flops)
-                same = _budget(lambda c, t=other, goal=loss: goal - law.least_loss(t, c), len(loss))
-            gains.append((flops / same, loss))
-        (best, loss), (many, _) = gains
-        finite = np.isfinite(many)
-        low, high = quantiles(many[finite], level, best[0])
-        rows.append(
-            {
-                "C": flops,
-                "loss": loss[0],
-                "gain": best[0],
-                "gain_low": float(low),
-                "gain_high": float(high),
-                "replicates": int(finite.sum()),
-            }
-        )
+        loss = _least_loss(law, at_a, flops)
+        (best,) = flops / _reaching(law, at_b, loss)
+        gains = flops / _reaching(law, of_b, _least_loss(law, of_a, flops))
+        low, high = _interval(gains, level, best)
+        gains = gains[~np.isnan(gains)]
+        row = {"C": flops, "loss": loss[0], "gain": best if best > 0 else np.nan}
+        row |= {"gain_low": low, "gain_high": high, "replicates": len(gains)}
+        rows.append(row | {"reached": float((gains > 0).mean()) if len(gains) else np.nan})
     return pd.DataFrame(rows)
+
+
+def _pairs(fit: FitParameters, a: str, b: str) -> tuple[np.ndarray, np.ndarray]:
+    """The replicates of two groups that converged in both, theta (r, p) each.
+
+    They are paired by their number: replicates of groups that share parameters are one refit, those
+    of the others are drawn apart, so that any pairs of them will do.
+    """
+    rows = [fit.rows_of("replicates", group) for group in (a, b)]
+    numbers = [table.loc[table["converged"], "replicate"].to_numpy() for table in rows]
+    _, of_a, of_b = np.intersect1d(*numbers, return_indices=True)
+    return fit.replicate_thetas(a)[of_a], fit.replicate_thetas(b)[of_b]
 
 
 def points_of(law: Law, variables: Mapping) -> Columns:
@@ -299,23 +350,36 @@ def points_of(law: Law, variables: Mapping) -> Columns:
 def _decide(
     fit: FitParameters, name: str, values, rule: Rule, group: str, level: float
 ) -> pd.DataFrame:
-    """A rule at the optimum and at all replicates: one row a value, with intervals."""
+    """A rule about a division at the optimum and all replicates: one row a value."""
     _check_of_loss(fit)
     if not fit.law.allocates:
         card = fit.facts.get("card", "this law")
         raise IsolossError(
             Problem(card, "does not give the best N and D of a budget", "fit a law in N and D")
         )
+    return _decided(fit, name, values, rule, group, level).drop(columns="reached")
+
+
+def _decided(
+    fit: FitParameters, name: str, values, rule: Rule, group: str, level: float
+) -> pd.DataFrame:
+    """A rule at the optimum and at all replicates: one row a value, with intervals.
+
+    What the rule gives is NaN where it has no answer, and infinite for what is never reached.
+    """
     theta, thetas = fit.theta(group)[None], fit.replicate_thetas(group)
     rows = []
     for value in np.atleast_1d(np.asarray(values, dtype=float)):
         best, many = rule(theta, value), rule(thetas, value)
-        finite = np.all(np.isfinite(np.stack(list(many.values()))), axis=0)
         row = {name: value}
         for column, at in best.items():
-            low, high = quantiles(many[column][finite], level, at[0])
-            row |= {column: at[0], f"{column}_low": float(low), f"{column}_high": float(high)}
-        rows.append({**row, "distance": np.nan, "replicates": int(finite.sum())})
+            low, high = _interval(many[column], level, at[0])
+            row |= {column: at[0], f"{column}_low": low, f"{column}_high": high}
+        answers = next(iter(many.values()))
+        answers = answers[~np.isnan(answers)]
+        reached = float(np.isfinite(answers).mean()) if len(answers) else np.nan
+        row |= {"distance": np.nan, "replicates": len(answers), "reached": reached}
+        rows.append(row)
     table = pd.DataFrame(rows)
     points = {k: table[k].to_numpy() for k in fit.law.variables if k in table}
     if not points:
@@ -323,11 +387,25 @@ def _decide(
     return table.assign(distance=_distance(fit, points, group, fit.responses[0]))
 
 
+def _interval(many: np.ndarray, level: float, centre: float) -> tuple[float, float]:
+    """Of replicates that have an answer, (r,), around the estimate; NaN where it has none."""
+    if np.isnan(centre):
+        return np.nan, np.nan
+    low, high = quantiles(many[~np.isnan(many)], level, centre)
+    return float(low), float(high)
+
+
 def _check_of_loss(fit: FitParameters) -> None:
     """Refuse to decide about budgets by a fit of another quantity, which need not be small."""
     if not fit.of_loss:
         reason = f"is fitted to {fit.quantity!r}, and the best of a budget is that of least loss"
         raise IsolossError(Problem(fit.facts["card"], reason, "fit the loss, or use `predict`"))
+
+
+def _check_budgets(law: Law) -> None:
+    """Refuse to ask a law for the loss of a budget that does not give it."""
+    if not law.has_least_loss:
+        law.least_loss(np.zeros(len(law.terms)), 1.0)  # says what it needs
 
 
 def allocation(law: Law, theta: np.ndarray, flops) -> Columns:
@@ -349,25 +427,56 @@ def allocation(law: Law, theta: np.ndarray, flops) -> Columns:
     return {name: np.where(exists, values, np.nan) for name, values in best.items()}
 
 
-def _flops(
-    fit: FitParameters, theta: np.ndarray, above: Callable[[Columns], np.ndarray], falling: bool
-) -> np.ndarray:
-    """Budget at which a function of the allocation crosses zero, (r,); or NaN."""
+def _exponents(law: Law, theta: np.ndarray, flops: float) -> Columns:
+    """d ln N / d ln C and d ln D / d ln C of the best division at a budget, (r,) each."""
+    above, below = (allocation(law, theta, flops * np.exp(side)) for side in (STEP, -STEP))
+    with np.errstate(invalid="ignore"):
+        n = np.log(above["N"] / below["N"]) / (2 * STEP)
+    return {"n_exponent": n, "d_exponent": 1 - n}
 
-    def value(flops: np.ndarray) -> np.ndarray:
-        rising = above(allocation(fit.law, theta, flops))
-        return -rising if falling else rising
 
-    return _budget(value, len(theta))
+def _least_loss(law: Law, theta: np.ndarray, flops) -> np.ndarray:
+    """The least loss of budgets, (r,); NaN where a budget has no best division."""
+    if law.allocates:
+        return allocation(law, theta, flops)["loss"]
+    with np.errstate(all="ignore"):
+        return law.least_loss(theta, flops)
+
+
+def _reaching(law: Law, theta: np.ndarray, loss: np.ndarray) -> np.ndarray:
+    """The smallest budgets that reach losses, (r,); infinite for never, NaN if that is not known.
+
+    Args:
+        law: one that gives a loss for a budget.
+        theta: estimates, (r, p).
+        loss: to be reached, (r,).
+    """
+
+    def above(flops: np.ndarray) -> np.ndarray:
+        return loss - _least_loss(law, theta, flops)
+
+    low, high = (above(np.full(len(theta), np.exp(end))) for end in _LOG_FLOPS)
+    never = (low < 0) & (high <= 0)
+    return np.where(never, np.inf, _budget(above, len(theta)))
 
 
 def _budget(rising: Callable[[np.ndarray], np.ndarray], count: int) -> np.ndarray:
-    """Budget at which a rising function of it, (r,) -> (r,), crosses zero, by bisection; or NaN."""
+    """Budget at which a rising function of it, (r,) -> (r,), crosses zero; NaN where it does not.
+
+    By halves of the interval in ln C, and then, where the function is close to straight, by false
+    position: an end that stays has its value halved (the Illinois rule), so that both ends move.
+    """
     low, high = np.full(count, _LOG_FLOPS[0]), np.full(count, _LOG_FLOPS[1])
     with np.errstate(all="ignore"):
-        crosses = (rising(np.exp(low)) < 0) & (rising(np.exp(high)) > 0)
-        for _ in range(80):
-            middle = (low + high) / 2
-            up = rising(np.exp(middle)) > 0
-            low, high = np.where(up, low, middle), np.where(up, middle, high)
-    return np.where(crosses, np.exp((low + high) / 2), np.nan)
+        at_low, at_high = rising(np.exp(low)), rising(np.exp(high))
+        crosses, before = (at_low < 0) & (at_high > 0), np.zeros(count)
+        for step in range(_HALVED + _STRAIGHT):
+            share = at_low / (at_low - at_high) if step >= _HALVED else 0.5
+            point = low + np.where((share >= 0) & (share <= 1), share, 0.5) * (high - low)
+            value = rising(np.exp(point))
+            up = value > 0
+            at_low = np.where(up, np.where(before > 0, at_low / 2, at_low), value)
+            at_high = np.where(up, value, np.where(before < 0, at_high / 2, at_high))
+            low, high = np.where(up, low, point), np.where(up, point, high)
+            before = np.where(up, 1, -1) if step >= _HALVED else before
+    return np.where(crosses, np.exp(point), np.nan)

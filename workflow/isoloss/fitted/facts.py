@@ -6,12 +6,15 @@ the note under a figure) read this record, and decide on words, order and digits
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from isoloss.core.order import label_of
+from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.fitted.names import OF_RUN
 
 if TYPE_CHECKING:
@@ -39,6 +42,11 @@ class Parameter:
     high: float
     method: str
     at_bound: bool
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether an interval was made."""
+        return not math.isnan(self.low)
 
     @property
     def identified(self) -> bool:
@@ -169,6 +177,11 @@ class OneFit:
         return "" if self.message == self.agreement else self.message
 
     @property
+    def has_intervals(self) -> bool:
+        """Whether intervals were made of the parameters that are not fixed."""
+        return any(p.has_interval for p in self.parameters if p.method != FIXED)
+
+    @property
     def method(self) -> str:
         """How the intervals were made: of the first parameter that is not fixed."""
         methods = [parameter.method for parameter in self.parameters]
@@ -251,6 +264,63 @@ class Allocation:
     def exists(self) -> bool:
         """Whether there is an optimum."""
         return bool(self.n_params.estimate > 0)
+
+
+@dataclass(frozen=True)
+class BudgetLoss:
+    """The loss that a fit of a law in C predicts for a budget.
+
+    Attributes:
+        flops: the budget, FLOP.
+        times_largest: the budget over that of the largest run; above 1 the law extrapolates.
+        loss: with its interval.
+    """
+
+    flops: float
+    times_largest: float
+    loss: Quantity
+
+
+@dataclass(frozen=True)
+class Gain:
+    """The compute-equivalent gain of a group over another at a budget.
+
+    Attributes:
+        flops: the budget of the baseline, FLOP.
+        times_largest: the budget over that of the largest run.
+        baseline: the group that the other is compared with.
+        group: the other.
+        loss: that the baseline reaches with the budget; NaN where it has no best division.
+        gain: the budget over the one with which the group reaches that loss; above 1 the group is
+            better. NaN where it never reaches it; ends of the interval are then 0.
+        reached: share of replicates in which the group reaches the loss; NaN without any.
+        beyond: the greater of both groups' budgets over their own largest runs.
+    """
+
+    flops: float
+    times_largest: float
+    baseline: str
+    group: str
+    loss: float
+    gain: Quantity
+    reached: float
+    beyond: float
+
+    @property
+    def needed(self) -> Quantity:
+        """The compute that the group needs for the same loss, as a part of the baseline's."""
+        ends = self.gain.estimate, self.gain.high, self.gain.low
+        return Quantity(*(1 / end if end else math.inf for end in ends))
+
+    @property
+    def reaches(self) -> bool:
+        """Whether the group reaches the loss, by the estimates of both."""
+        return not math.isnan(self.gain.estimate)
+
+    @property
+    def always(self) -> bool:
+        """Whether the group reaches the loss in every replicate, or there are none to say so."""
+        return not self.reached < 1
 
 
 @dataclass(frozen=True)
@@ -405,6 +475,81 @@ def allocations(fit: Fit, group: str, flops: Sequence[float], largest: float) ->
     ]
 
 
+def budget_losses(fit: Fit, group: str, flops: Sequence[float], largest: float) -> list[BudgetLoss]:
+    """The losses of budgets by a group's fit of a law in C.
+
+    Args:
+        fit: of a law in C alone.
+        group: of it.
+        flops: budgets, FLOP.
+        largest: compute of the largest run, FLOP.
+    """
+    return [
+        BudgetLoss(row["C"], row["C"] / largest, Quantity(row["loss"], row["low"], row["high"]))
+        for row in fit.predict(group, C=list(flops)).to_dict("records")
+    ]
+
+
+def baseline_of(groups: Sequence[str], baseline: str | None, place: str = "baseline") -> str:
+    """The group that the others are compared with: the first in their order if none is named.
+
+    Raises:
+        IsolossError: there is no such group.
+    """
+    if baseline is None:
+        return groups[0]
+    label = label_of(baseline, groups)
+    if label is None:
+        raise IsolossError(Problem(place, f"no group {baseline!r}", nearest(baseline, groups)))
+    return label
+
+
+def gains(
+    fit: Fit, flops: Sequence[float], largest: float, baseline: str | None = None
+) -> list[Gain]:
+    """How much compute the groups of a fit save over one of them, budget by budget.
+
+    Args:
+        fit: of any law.
+        flops: budgets of the baseline, FLOP.
+        largest: compute of the largest run, FLOP.
+        baseline: group that the others are compared with; the first if None.
+
+    Returns:
+        One for each other group and budget; none of a single group, and none where the law gives
+        no loss for a budget or is not fitted to the loss.
+
+    Raises:
+        IsolossError: there is no such group.
+    """
+    first = baseline_of(fit.groups, baseline)
+    if len(fit.groups) < 2 or not fit.has_least_loss:
+        return []
+    compute = "n_flops_6nd" if fit.allocates else "n_flops"
+    ends = fit.points.groupby("group")[compute].max()
+    return [
+        _gain(row, largest, (first, ends[first]), (group, ends[group]))
+        for group in fit.groups
+        if group != first
+        for row in fit.gain(list(flops), first, group).to_dict("records")
+    ]
+
+
+def _gain(row: dict, largest: float, baseline: tuple[str, float], other: tuple[str, float]) -> Gain:
+    """A row of `Fit.gain`, of two groups with the compute of their largest runs."""
+    beyond = row["C"] / baseline[1], row["C"] / row["gain"] / other[1]
+    return Gain(
+        flops=row["C"],
+        times_largest=row["C"] / largest,
+        baseline=baseline[0],
+        group=other[0],
+        loss=row["loss"],
+        gain=_quantity(row, "gain"),
+        reached=row["reached"],
+        beyond=float(max(end for end in beyond if not math.isnan(end))),
+    )
+
+
 def best_mixture(fit: Fit, group: str, responses: Sequence[str], n_replicates: int) -> BestMixture:
     """The mixture of least mean loss of some responses.
 
@@ -443,13 +588,22 @@ def count_runs(runs: pd.DataFrame) -> RunCounts:
     return RunCounts(len(runs), len(runs) - len(unfinished), lost, along)
 
 
-def selection(fits: Iterable[Fit], group: str = "") -> Selection:
-    """What some fits looked at; of all groups if none is named."""
-    ids: set[str] = set()
+def selection(
+    fits: Iterable[Fit], group: str = "", shown: Iterable[str] | None = None
+) -> Selection:
+    """What some fits looked at, or some of it.
+
+    Args:
+        fits: whose runs are counted.
+        group: of the fits; all groups if empty.
+        shown: the `run_id` of what is counted in the place of all that they looked at.
+    """
+    ids: set[str] = set() if shown is None else set(shown)
     parents: dict[str, str] = {}  # of points along runs
     for fit in fits:
         residuals = fit.residuals
-        ids |= set(residuals.loc[(residuals["group"] == group) | (group == ""), "run_id"])
+        if shown is None:
+            ids |= set(residuals.loc[(residuals["group"] == group) | (group == ""), "run_id"])
         if OF_RUN in fit.points:
             parents |= dict(zip(fit.points["run_id"], fit.points[OF_RUN], strict=True))
     n_runs = len({parents.get(one, one) for one in ids})

@@ -45,7 +45,9 @@ def quantiles(
         over = np.minimum(under + 1, len(values) - 1)
         at, above = (np.take_along_axis(ordered, i[None], axis=0)[0] for i in (under, over))
         with np.errstate(invalid="ignore"):
-            ends.append(at + (place - under) * (above - at))
+            between = at + (place - under) * (above - at)
+        # where one of two neighbours is infinite, so is what lies between them
+        ends.append(np.where((at == above) | (place == under), at, between))
     return ends[0], ends[1]
 
 

@@ -40,6 +40,11 @@ class FitParameters:
         return self.law.allocates and self.of_loss
 
     @property
+    def has_least_loss(self) -> bool:
+        """Whether it gives a loss for a budget, so that groups are compared by their compute."""
+        return self.law.has_least_loss and self.of_loss
+
+    @property
     def loss_unit(self) -> str:
         """The unit of what was fitted, such as nats/token, bits/byte or error; 1 for none."""
         return self.facts.get("loss_unit", NATS)

@@ -73,12 +73,13 @@ def runs_used(one: OneFit) -> str:
 
 def _of_one(one: OneFit) -> tuple[Sequence[str], list[Sequence[str]], list[str]]:
     """Head, rows and notes of the report on a single fit: a row a parameter."""
-    head = ("parameter", "estimate", f"{100 * one.level:.4g} % interval", "unit", "")
+    interval = [f"{100 * one.level:.4g} % interval"] if one.has_intervals else []
+    head = ("parameter", "estimate", *interval, "unit", "")
     rows = [
         (
             name(p.symbol),
             units.count(p.estimate, 4),
-            units.interval(p.low, p.high, units.count),
+            *[units.interval(p.low, p.high, units.count) for _ in interval],
             p.unit,
             _remark(p),
         )

@@ -52,24 +52,35 @@ class Fit(FitDecisions):
         'Model size N (parameters)'
     """
 
-    def plot(self, card: str, ax: Axes | None = None, **options) -> Axes | np.ndarray:
+    def plot(
+        self,
+        card: str,
+        ax: Axes | None = None,
+        *,
+        style: str = "screen",
+        width: float | None = None,
+        **options,
+    ) -> Axes | np.ndarray:
         """Draw a figure card of this fit alone, such as "isoloss" or "bootstrap_pairs".
 
         Args:
             card: a figure card that reads nothing but a fit (docs/cards.md).
             ax: where to draw, for a card of one panel; a new pyplot figure if None.
+            style: `screen`, or `paper`: no title, text of 7 to 9 points, symbols as formulas, and
+                your own settings of Matplotlib (fonts, colours).
+            width: inches of a figure for a paper, 2 to 20; 3.25 (a column) if None.
             options: of the card.
 
         Returns:
             The Axes; of a card of several panels an array of them, in the order of the panels.
 
         Raises:
-            IsolossError: there is no such card, it needs more than this fit, or `ax` is given for
-                a card of several panels.
+            IsolossError: there is no such card or style, the card needs more than this fit, `ax`
+                is given for a card of several panels, or `width` for a screen.
         """
         # by its name, so that code which draws is not part of the code that fits (provenance)
         drawing = importlib.import_module("isoloss.figures._one_fit")
-        return drawing.draw(self, card, ax, options)
+        return drawing.draw(self, card, ax, options, style, width)
 
     def save(self, folder: str | Path, law: str = "law", **facts) -> list[Path]:
         """Write the tables into a folder, under the name of the fit (`law`); their files."""

@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Iterator
 from typing import Any
 
+from isoloss.core import extras
 from isoloss.core.sources import Source
 from isoloss.formats.grid import Grid
 from isoloss.formats.table import Parsed
@@ -34,7 +35,8 @@ def read(file: Source) -> Parsed:
         from openpyxl.utils.exceptions import InvalidFileException
     except ImportError as error:
         reason = "is an Excel workbook, for which a reader is not installed"
-        raise file.error(reason, "pip install openpyxl, or save it as CSV") from error
+        remedy = f"{extras.install('openpyxl')}, or save it as CSV"
+        raise file.error(reason, remedy) from error
     content = file.parts[0]
     try:
         claimed = sum(member.file_size for member in zipfile.ZipFile(io.BytesIO(content)).filelist)

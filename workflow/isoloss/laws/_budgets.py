@@ -1,19 +1,94 @@
-"""Helpers of estimators of the compute-optimal frontier: budgets, and lines through them."""
+"""Helpers of estimators of the compute-optimal frontier: budgets, their minima, and lines."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from isoloss.core import units
 from isoloss.core.budgets import budget_numbers
-from isoloss.laws._law import Data, Estimator, Term
+from isoloss.laws._law import Data, Doubt, Estimate, Estimator, Sample, Term
+
+SIZES = 3  # of a budget, at least, for a minimum between them
+FEW = 3  # budgets with a minimum: the least number by which a line is tested at all
+MANY_LEFT_OUT = 1 / 3  # share of the budgets, above which what is left is a selection
+_NAMED = 4  # budgets without a minimum that are named
+
+
+@dataclass(frozen=True, eq=False)
+class Minima:
+    """Where samples of the same runs have their least loss at a budget.
+
+    Attributes:
+        size: ln N there, (r,); NaN where there is none.
+        loss: there, (r,).
+        curvature: half the second derivative of the loss by ln N there, (r,), or None.
+    """
+
+    size: np.ndarray
+    loss: np.ndarray
+    curvature: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Budget:
+    """The runs of one budget, in any number of samples of them.
+
+    Attributes:
+        runs: their positions among all runs, (n,).
+        log_c: logarithm of the compute, the geometric mean of that of the runs, by weight.
+        log_n: ln N of every run, (n,).
+        sizes: distinct values of it, rising, (s,).
+        size: the number of the size of every run, (n,).
+    """
+
+    runs: np.ndarray
+    log_c: float
+    log_n: np.ndarray
+    sizes: np.ndarray
+    size: np.ndarray
+
+    @property
+    def name(self) -> str:
+        """Its compute, in words."""
+        return f"C = {units.power(float(np.exp(self.log_c)))}"
+
+    def mean_of_sizes(self, loss: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean loss of every size (NaN without a run) and its weight, (r, s), of (r, n) each."""
+        belongs = (self.size[:, None] == np.arange(len(self.sizes))).astype(float)
+        heavy = weight @ belongs
+        with np.errstate(invalid="ignore"):
+            return (weight * loss) @ belongs / heavy, heavy
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What the line through the minima is made of; what a fit keeps of its runs.
+
+    Attributes:
+        budgets: those of the runs, b of them.
+        weight: of the minimum of each in the line, (b,); 0 of budgets that are left out.
+        reasons: why a budget is left out; empty of one that is not.
+    """
+
+    budgets: Sequence[Budget]
+    weight: np.ndarray
+    reasons: tuple[str, ...]
+
+    @property
+    def left_out(self) -> list[int]:
+        """The numbers of the budgets that are left out."""
+        return [number for number, reason in enumerate(self.reasons) if reason]
 
 
 class Frontier(Estimator):
     """N_opt = N_0 C^a and L_min = L_0 C^-g; theta begins with (ln N_0, a, ln L_0, g)."""
 
     variables = ("N", "C")
+    secondary = ("N_0", "L_0")  # at C = 1 FLOP, far from any run
     terms = (
         Term("N_0", "N_0", "parameters", True, -20.0, 20.0, (0.0,)),
         Term("a", "a", "1", False, -2.0, 3.0, (0.5,)),
@@ -35,26 +110,127 @@ class Frontier(Estimator):
         shift[0], shift[2] = -log_scale["N"], -log_loss_scale
         return matrix, shift
 
-    def through(self, points: list[tuple[float, float, float, float]]) -> np.ndarray:
-        """theta (4,) from a point a budget: ln C, ln N, ln L and weight; NaN below two."""
-        if len(points) < 2:
-            return np.full(4, np.nan)
-        log_c, log_n, log_loss, weight = np.array(points).T
-        size, loss = line(log_c, log_n, weight), line(log_c, log_loss, weight)
-        return np.array([size[0], size[1], loss[0], -loss[1]])
+    @abstractmethod
+    def minima(self, budget: Budget, loss: np.ndarray, weight: np.ndarray) -> Minima:
+        """The minimum of a budget in samples of its runs: losses and weights (r, n)."""
+
+    @abstractmethod
+    def judged(
+        self, budgets: Sequence[Budget], loss: np.ndarray, weight: np.ndarray
+    ) -> tuple[np.ndarray, tuple[str, ...]]:
+        """How heavy the minimum of each budget is in the line, and why some are left out.
+
+        Args:
+            budgets: b of them.
+            loss: of all runs, (n,).
+            weight: of all runs, (n,).
+
+        Returns:
+            Weights (b,), 0 of budgets that are left out, and a reason each; empty where kept.
+        """
+
+    def estimate(self, data: Data, loss: np.ndarray, weight: np.ndarray) -> Estimate:
+        """The frontier through the minima of budgets; NaN where fewer than two have one."""
+        budgets = list(budgets_of(data, weight))
+        heavy, reasons = self.judged(budgets, loss, weight)
+        kept = Kept(budgets, heavy, reasons)
+        theta = self._through(kept, loss[None], weight[None])[0]
+        return Estimate(theta, kept)
+
+    def again(self, estimate: Estimate, samples: Sequence[Sample]) -> list[Estimate]:
+        """The frontiers of replicates: all at once, of the budgets that the estimate kept.
+
+        A budget counts as much as it does in the estimate; one whose minimum lies outside its
+        sizes in a replicate is left out of that replicate.
+        """
+        loss, weight = (np.array([sample[i] for sample in samples]) for i in (1, 2))
+        return [Estimate(theta) for theta in self._through(estimate.state, loss, weight)]
+
+    def _through(self, kept: Kept, loss: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        """theta (r, p) of samples of runs, losses and weights (r, n)."""
+        rows, heavy, log_c = [], [], []
+        for number in np.flatnonzero(kept.weight):
+            budget = kept.budgets[number]
+            runs, own = budget.runs, weight[:, budget.runs]
+            with np.errstate(all="ignore"):
+                minima = self.minima(budget, loss[:, runs], own)
+                rows.append(self.logarithms(minima))
+            there = np.isfinite(rows[-1]).all(axis=-1)
+            heavy.append(np.where(there, kept.weight[number], 0.0))
+            log_c.append(np.broadcast_to(budget.log_c, there.shape))
+        if not rows:
+            return np.full((len(loss), len(self.terms)), np.nan)
+        x, w, y = np.stack(log_c, -1), np.stack(heavy, -1), np.nan_to_num(np.stack(rows, 1))
+        return self.of_lines([line(x, y[..., i], w) for i in range(y.shape[-1])])
+
+    def logarithms(self, minima: Minima) -> np.ndarray:
+        """What straight lines in ln C are put through, (r, q): ln N and ln L of the minima."""
+        return np.stack([minima.size, np.log(minima.loss)], axis=-1)
+
+    def of_lines(self, lines: Sequence[np.ndarray]) -> np.ndarray:
+        """theta (r, p) from intercept and slope (r, 2) of the lines of `logarithms`."""
+        falling = [np.stack([each[:, 0], -each[:, 1]], axis=-1) for each in lines[1:]]
+        return np.concatenate([lines[0], *falling], axis=-1)
+
+    def doubts(self, estimate: Estimate) -> list[Doubt]:
+        """Budgets that are left out, and a line through too few."""
+        kept = estimate.state
+        if kept is None:
+            return []
+        out, every = kept.left_out, len(kept.budgets)
+        left, doubts = every - len(out), []
+        if out:
+            named = [f"{kept.budgets[i].name} ({kept.reasons[i]})" for i in out[:_NAMED]]
+            more = f" and {len(out) - _NAMED} more" if len(out) > _NAMED else ""
+            are = "is" if len(out) == 1 else "are"
+            found = f"{len(out)} of {every} budgets {are} left out: {', '.join(named)}{more}"
+            remedy = "add sizes on the side of the edge, or repeat runs with other seeds"
+            grave = left < FEW or len(out) > MANY_LEFT_OUT * every
+            doubts.append(Doubt(found, remedy, grave))
+        if left < FEW:
+            found = f"the frontier is a line through {left} of the budgets: nothing tests it"
+            remedy = "add budgets whose best size lies inside their sizes"
+            doubts.append(Doubt(found, remedy, True))
+        return doubts
+
+    def undetermined(self, estimate: Estimate) -> list[str]:
+        """The frontier's terms where fewer than three budgets have a minimum."""
+        few = estimate.state is not None and (estimate.state.weight > 0).sum() < FEW
+        return [term.name for term in Frontier.terms] if few else []
 
 
-def budgets(data: Data, weight: np.ndarray) -> Iterator[np.ndarray]:
-    """Positions of the runs of each budget, in rising order; runs with zero weight are omitted."""
+def budgets_of(data: Data, weight: np.ndarray) -> Iterator[Budget]:
+    """The budgets of runs, smallest first; runs of zero weight are omitted."""
     at = np.flatnonzero(weight > 0)
     flops = np.asarray(data["C"], dtype=float)[at]
+    log_n = np.log(np.asarray(data["N"], dtype=float))
     order = np.argsort(flops, kind="stable")
     ends = np.flatnonzero(np.diff(budget_numbers(flops)[order])) + 1
-    yield from (group for group in np.split(at[order], ends) if len(group))
+    for runs in (group for group in np.split(at[order], ends) if len(group)):
+        middle = np.average(np.log(np.asarray(data["C"], dtype=float)[runs]), weights=weight[runs])
+        sizes, size = np.unique(log_n[runs], return_inverse=True)
+        yield Budget(runs, float(middle), log_n[runs], sizes, size.reshape(-1))
+
+
+def edge(best: int, sizes: int) -> str:
+    """Why a budget is left out whose best size has a number, of so many; empty if it is inside."""
+    if sizes < SIZES:
+        return f"{sizes} size" + "s" * (sizes > 1)
+    if 0 < best < sizes - 1:
+        return ""
+    return f"least loss at the {'largest' if best else 'smallest'} size"
 
 
 def line(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Intercept and slope of the weighted least squares line, (2,)."""
-    middle = np.average(x, weights=weight)
-    slope = (weight * (x - middle)) @ y / (weight @ (x - middle) ** 2)
-    return np.array([np.average(y, weights=weight) - slope * middle, slope])
+    """Intercept and slope of weighted least squares lines, (r, 2), of points (r, b).
+
+    NaN where fewer than two points have a weight.
+    """
+    with np.errstate(all="ignore"):
+        total = weight.sum(axis=-1, keepdims=True)
+        middle = (weight * x).sum(axis=-1, keepdims=True) / total
+        mean = (weight * y).sum(axis=-1, keepdims=True) / total
+        away = weight * (x - middle)
+        slope = (away * (y - mean)).sum(axis=-1) / (away * (x - middle)).sum(axis=-1)
+    slope = np.where((weight > 0).sum(axis=-1) < 2, np.nan, slope)
+    return np.stack([mean[..., 0] - slope * middle[..., 0], slope], axis=-1)

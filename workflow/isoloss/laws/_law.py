@@ -4,7 +4,7 @@ A law works in coordinates `theta` in which its terms are free of scale: a term 
 positive enters by its logarithm. Every function takes any number of leading dimensions of
 `theta`, so that a grid of starts or a set of bootstrap replicates is one call.
 
-A card is a module with TITLE, FORMULA, LATEX, SOURCE, DOMAIN, KIND (one of registry.LAW_KINDS),
+A card is a module with TITLE, FORMULA, LATEX, SOURCE, BIBTEX, DOMAIN, KIND (of registry.LAW_KINDS),
 OPTIONS, PRESETS and `make(**options) -> Law`. The smallest is a subclass of Law with `kind`,
 `variables`, `terms`, `formula`, `loss` and `gradient`; a sum of power terms is one line a term
 (Posynomial, in _posynomial.py). A law that can divide a budget between N and D has `allocate`.
@@ -66,6 +66,21 @@ class Term:
         return float(np.log(value)) if self.log else float(value)
 
 
+@dataclass(frozen=True)
+class Doubt:
+    """What a law knows against its own estimate.
+
+    Attributes:
+        found: what was found, with numbers and names.
+        remedy: what would fix it.
+        grave: whether numbers may be off by it, or it is only good to know.
+    """
+
+    found: str
+    remedy: str
+    grave: bool
+
+
 @dataclass(frozen=True, eq=False)
 class Estimate:
     """What a fit knows of a law: its parameters, and what the law keeps of the runs beside them.
@@ -120,6 +135,8 @@ class Law(ABC):
         formula: with the options put in.
         python: the same for an exported file: an expression of terms and variables by their
             names in NumPy's language, or the lines of a function that returns one.
+        secondary: names of terms that describe the runs beside what the law is for; that they are
+            hardly known is no doubt about the fit.
         recipe: how it is estimated, in a few words for summaries ("ridge 0.001 in log loss"), of a
             law that has a method of its own (`Estimator`); empty where an objective is minimised.
     """
@@ -129,6 +146,7 @@ class Law(ABC):
     terms: tuple[Term, ...]
     formula: str
     python: str
+    secondary: tuple[str, ...] = ()
     recipe = ""
 
     @property
@@ -268,6 +286,12 @@ class Law(ABC):
         reason = "does not give the best N and D of a budget"
         raise IsolossError(Problem(f"the law {self.formula}", reason, "take a law in N and D"))
 
+    @property
+    def has_least_loss(self) -> bool:
+        """Whether it gives a loss for a budget: a law in C, or one that allocates."""
+        known = {"N", "D", "C"} if self.allocates else {"C"}
+        return set(self.variables) <= known
+
     def least_loss(self, theta: np.ndarray, flops: float) -> np.ndarray:
         """The least loss of a budget: where it is divided best, or of a law in C at that C; (...).
 
@@ -298,6 +322,14 @@ class Law(ABC):
             reason = f"gives no loss for a budget: it needs {', '.join(missing)}"
             raise IsolossError(Problem(f"the law {self.formula}", reason, remedy))
         return self.loss(theta, {name: points[name] for name in self.variables})[..., 0]
+
+    def doubts(self, estimate: Estimate) -> list[Doubt]:
+        """What the law doubts of its own estimate, in the order of its parts; none by default.
+
+        Args:
+            estimate: one, with the state that it was fitted with.
+        """
+        return []
 
     def posterior_sd(self, theta: np.ndarray, data: Data, noise: bool = False) -> np.ndarray:
         """SD of the predicted loss given the runs, (..., n); 0 for a law that knows none.
@@ -391,6 +423,10 @@ class Estimator(Law):
     def again(self, estimate: Estimate, samples: Sequence[Sample]) -> list[Estimate]:
         """The estimates of replicates: other losses or weights of runs that have an estimate."""
         return self.estimates(samples)
+
+    def undetermined(self, estimate: Estimate) -> list[str]:
+        """The names of terms that the runs of an estimate do not determine."""
+        return []
 
 
 @dataclass(frozen=True)

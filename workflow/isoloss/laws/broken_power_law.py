@@ -13,6 +13,15 @@ TITLE = "Power law in one variable with one smooth break"
 FORMULA = "L = a + b x^-c_0 (1 + (x/d_1)^(1/f_1))^(-c_1 f_1)"
 LATEX = r"L = a + b x^{-c_0} \left(1 + \left(\frac{x}{d_1}\right)^{1/f_1}\right)^{-c_1 f_1}"
 SOURCE = "Caballero et al. 2022, arXiv:2210.14891, its broken neural scaling law with one break"
+BIBTEX = """\
+@misc{caballero2022broken,
+  title = {Broken Neural Scaling Laws},
+  author = {Caballero, Ethan and Gupta, Kshitij and Rish, Irina and Krueger, David},
+  year = {2022},
+  eprint = {2210.14891},
+  archivePrefix = {arXiv},
+}
+"""
 DOMAIN = (
     "x > 0; the exponent is c_0 well below d_1, c_0 + c_1 well above; a break outside the data"
     " cannot be known from them"
@@ -34,13 +43,14 @@ class BrokenPowerLaw(Law):
         self.formula = FORMULA.replace("x", variable)
         bracket = f"(1 + ({variable} / d_1) ** (1 / f_1)) ** (-c_1 * f_1)"
         self.python = f"a + b * {variable} ** -c_0 * {bracket}"
+        near = (-4.0, -2.5, -1.0, 0.0, 1.0, 2.5, 4.0)  # places of a break
         self.terms = (
             Term("a", "a", "nats/token", True, -9.0, 3.0, (-3.0, -0.5)),
             Term("b", "b", "nats/token", True, -14.0, 5.0, (-1.0,)),
             Term("c_0", "c_0", "1", False, -2.0, 4.0, (0.05, 0.3, 0.9)),
-            Term("c_1", "c_1", "1", False, -4.0, 4.0, (-0.3, 0.3)),
-            Term("d_1", "d_1", _UNITS[variable], True, -12.0, 12.0, (-2.5, -1.0, 0.0, 1.0, 2.5)),
-            Term("f_1", "f_1", "1", True, -4.0, 2.0, (-1.0,)),
+            Term("c_1", "c_1", "1", False, -20.0, 20.0, (-0.3, 0.3)),  # figure 4 has 5.66
+            Term("d_1", "d_1", _UNITS[variable], True, -12.0, 12.0, near),
+            Term("f_1", "f_1", "1", True, -6.0, 2.0, (-1.0,)),
         )
 
     def _parts(self, theta: np.ndarray, data: Data) -> tuple[np.ndarray, ...]:

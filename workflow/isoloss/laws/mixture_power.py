@@ -44,6 +44,7 @@ SOURCE = (
     " on the training runs of Liu et al. 2024, arXiv:2407.01492, and on laws drawn at random"
     " (benchmarks/mixture_prior.py)"
 )
+BIBTEX = ""
 DOMAIN = (
     "proportions p_j of all domains, zeros too; three runs or more. a_j is held near 1 for the"
     " domain whose loss it is and has a prior for the others. Below 60 runs three fits with"

@@ -29,6 +29,7 @@ SOURCE = (
     " others, the shift being what they are worth to it; compared on runs of Ye et al. 2024,"
     " arXiv:2403.16952"
 )
+BIBTEX = ""
 DOMAIN = (
     "proportions p_j of all domains, zeros too; three runs or more. a_j is the worth of domain j"
     " in units of the domain whose loss it is (held near 1); γ -> 0 is a logarithm. Priors hold"

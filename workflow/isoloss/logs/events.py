@@ -11,6 +11,7 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from isoloss.core import extras
 from isoloss.core.sources import Source
 from isoloss.formats.json_tables import flattened
 from isoloss.logs.log import UNKNOWN, Log, Record, Records
@@ -43,7 +44,8 @@ def read(file: Source) -> Log:
         from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
     except ImportError as error:
         reason = "is a TensorBoard event file, for which a reader is not installed"
-        raise file.error(reason, "pip install isoloss[logs], or save it as CSV") from error
+        remedy = f"{extras.install('tensorboard')}, or save it as CSV"
+        raise file.error(reason, remedy) from error
     rows: list[Record] = []
     places: list[str] = []
     notes: list[str] = []

@@ -79,8 +79,7 @@ class Optimum:
     n_runs: int
 
     def __str__(self) -> str:
-        interval = units.interval(self.n_low, self.n_high, units.count)
-        size = f"N = {units.count(self.n_params)} {interval}"
+        size = f"N = {units.estimate(self.n_params, self.n_low, self.n_high, units.count)}"
         budget = f"C = {units.power(self.flops)} FLOP"
         return f"the optimum at {budget} by the fit of {self.n_runs} runs: {size}"
 

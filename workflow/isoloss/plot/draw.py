@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import pyarrow as pa
 
 from isoloss.core import registry, tables
 from isoloss.core.problems import IsolossError
-from isoloss.figures._figure import STYLE, Inputs
+from isoloss.figures import _paper
+from isoloss.figures._figure import Inputs, canvas_of, style_of
 from isoloss.fitted import Fit, fits_from
 
 matplotlib.use("Agg")
@@ -61,31 +63,45 @@ def _rounds(facts_of: Mapping[str, Mapping[str, Any]]) -> tuple[Fit, ...]:
 
 
 def draw(
-    card: str, options: Mapping[str, Any], files: Sequence[str | Path], out: str | Path
+    card: str,
+    options: Mapping[str, Any],
+    files: Sequence[str | Path],
+    out: str | Path,
+    style: str = "screen",
+    width: float | None = None,
 ) -> list[Path]:
-    """Draw a figure: `out` (PNG), and beside it a PDF and a Parquet table of what is drawn.
+    """Draw a figure: `out` (PNG), and beside it a PDF, its caption, and a table of what is drawn.
 
     Args:
         card: figure card.
         options: of the card.
         files: the tables that the card reads (`registry.inputs`).
         out: path of the PNG.
+        style: `screen`, or `paper`: no title, text of 7 to 9 points at the final width, symbols
+            as formulas, and what a matplotlibrc of the user says.
+        width: inches, of the style paper; 3.25 if None.
 
     Returns:
-        The three files.
+        The files: PNG, PDF, the caption as text (title and small print), and the table as Parquet,
+        whose metadata hold the caption too.
     """
     out = Path(out)
-    with matplotlib.rc_context({**matplotlib.rcParamsDefault, "backend": "agg", **STYLE}):
-        figure, drawn = registry.card("figure", card).draw(
-            inputs(files, registry.inputs(card)), **options
-        )
-        _save(figure, out)
+    canvas = canvas_of(style, width)
+    own = matplotlib.rcParamsDefault if style == "screen" else {}
+    with matplotlib.rc_context({**own, "backend": "agg"}), matplotlib.rc_context(style_of(style)):
+        shown = replace(inputs(files, registry.inputs(card)), canvas=canvas)
+        figure, drawn = registry.card("figure", card).draw(shown, **options)
+        caption = _paper.finish(figure, canvas)
+        _save(figure, out, caption)
+    with tables.whole(out.with_suffix(".txt")) as temporary:
+        Path(temporary).write_text(f"{caption}\n", encoding="utf-8")
     table = pa.Table.from_pandas(drawn, preserve_index=False)
-    tables.write_free(table, out.with_suffix(".parquet"), {"table": "figure", "card": card})
-    return [out.with_suffix(suffix) for suffix in (".png", ".pdf", ".parquet")]
+    facts = {"table": "figure", "card": card, "style": style, "caption": caption}
+    tables.write_free(table, out.with_suffix(".parquet"), facts)
+    return [out.with_suffix(suffix) for suffix in (".png", ".pdf", ".txt", ".parquet")]
 
 
-def _save(figure, out: Path) -> None:
+def _save(figure, out: Path, caption: str) -> None:
     """Save a figure as PNG and PDF, with what it shows in the same places in both.
 
     Places are found once: `Figure.savefig` would find them, and draw all that there is, once more
@@ -101,6 +117,7 @@ def _save(figure, out: Path) -> None:
         figure.set_layout_engine("none")
     # dates and versions would make the same picture another file
     with tables.whole(out.with_suffix(".png")) as temporary:
-        png.print_png(temporary, metadata={"Software": None})
+        png.print_png(temporary, metadata={"Software": None, "Description": caption})
     with tables.whole(out.with_suffix(".pdf")) as temporary:
-        FigureCanvasPdf(figure).print_pdf(temporary, metadata={"CreationDate": None})
+        facts = {"CreationDate": None, "Subject": caption}
+        FigureCanvasPdf(figure).print_pdf(temporary, metadata=facts)

@@ -1,4 +1,4 @@
-"""The stage plot: a figure, as PNG, PDF and the table that is drawn."""
+"""The stage plot: a figure, as PNG, PDF, its caption and the table that is drawn."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ def run(specification: Mapping[str, Any], files: Sequence[Path], out: Path) -> l
     Args:
         specification: what matters to the job: `plot` (the study's entry).
         files: the tables that its card reads.
-        out: the PNG; PDF and table go beside it.
+        out: the PNG; PDF, caption and table go beside it.
 
     Returns:
         The files.
     """
     figure = specification["plot"]
-    return draw(figure["card"], figure["options"], files, out)
+    look = {"style": figure["style"], "width": figure.get("width")}
+    return draw(figure["card"], figure["options"], files, out, **look)

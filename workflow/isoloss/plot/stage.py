@@ -11,7 +11,7 @@ class Plot(Stage):
 
     name = "plot"
     about = "Draw a figure."
-    path, out = "plot/{figure}.png", "the PNG; PDF and table go beside it"
+    path, out = "plot/{figure}.png", "the PNG; PDF, caption and table go beside it"
     entry = "isoloss.plot.job"
     after = ("aggregate", "fit", "observe", "choose", "simulate")
     arguments = (

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from isoloss.core import extras
 from isoloss.core.escape import listed
 from isoloss.core.problems import IsolossError, Problem
 
@@ -28,8 +29,7 @@ def xarray() -> ModuleType:
     try:
         return importlib.import_module("xarray")
     except ImportError as error:
-        reason, remedy = "is not installed", "install it with `pip install isoloss[llc]`"
-        raise IsolossError(Problem("the package xarray", reason, remedy)) from error
+        raise extras.lacks("xarray") from error
 
 
 def compute_llc(samples: xr.DataTree, *, strict: bool = False) -> xr.Dataset:

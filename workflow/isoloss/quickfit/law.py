@@ -21,6 +21,7 @@ from isoloss.checks.run import with_held_out
 from isoloss.core import registry, tables
 from isoloss.core.budgets import budget_numbers
 from isoloss.core.filters import LETTERS
+from isoloss.core.order import ordered
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.schema import complete_options
 from isoloss.core.sources import MAX_MIB, MAX_SECONDS, Limits, Source, open_source
@@ -32,27 +33,34 @@ from isoloss.fit.settings import response_problems
 from isoloss.fitted import Fit
 from isoloss.fitted.export import export_fit
 from isoloss.fitted.facts import (
-    Allocation,
     BestMixture,
     OneFit,
-    Record,
     allocations,
+    baseline_of,
     best_mixture,
+    budget_losses,
     count_runs,
+    gains,
     record,
 )
+from isoloss.fitted.growth import growth
+from isoloss.fitted.paper import BUDGETS, paper
+from isoloss.fitted.presets import compare_presets, preset
+from isoloss.fitted.sentences import Context
 from isoloss.formats.read import rows
+from isoloss.laws._law import Law
+from isoloss.laws._make import made_law
 from isoloss.laws._mixture import own_domain
 from isoloss.quickfit import report
+from isoloss.quickfit.answer import Answer, as_json
 from isoloss.quickfit.ask import SIZES, Known, question
-from isoloss.quickfit.report import Meaning
+from isoloss.quickfit.report import Decisions, Meaning
 
 MIXTURE_LAW = "mixture_power"
-_OF_ONE_SIZE = ("power_law", "growth")  # laws that are fitted to a size that the table has
+OF_ONE_SIZE = ("power_law", "growth")  # laws that are fitted to a size that the table has
 MOST_FLOPS, MOST_BUDGETS = 1e40, 100  # budgets to divide, as in config.schema.yaml
 _STATUS = ("status", "state")  # columns that say how a run ended, and its words for no good end
 _LOST = {"failed", "crashed", "killed", "deleted"}
-_BUDGETS = (1.0, 10.0, 100.0)  # times the largest run, if none are asked for
 _REPLICATES, _MIXTURE_REPLICATES = 4000, 200  # if none are asked for; of every loss of a mixture
 _HELD_OUT_REPLICATES = 500  # of the fit without the largest budget, at most
 _FOLDS = {"rule": "random", "repeats": 10}  # of mixtures, which have no order to extrapolate in
@@ -68,12 +76,47 @@ class QuickFit:
         fit: of all runs.
         held: the same law with the largest budget held out; None where there is no second one.
         text: what to tell the user.
+        answer: the facts that the text tells.
     """
 
     runs: pd.DataFrame
     fit: Fit
     held: Fit | None
     text: str
+    answer: Answer
+
+    @property
+    def decisions(self) -> Decisions:
+        """What the fit says of budgets; of a mixture law nothing."""
+        return self.answer.decisions
+
+    def json(self, files: Sequence[Path] = ()) -> str:
+        """The answer as one JSON object; docs/fitting.md lists its keys.
+
+        Args:
+            files: that were written, to be named in it.
+        """
+        return as_json(self.answer, files)
+
+    @property
+    def context(self) -> Context:
+        """What a paper says of the fit beside its tables."""
+        answer = self.answer
+        return Context(
+            _short(answer.meaning.source),
+            answer.counts,
+            answer.held,
+            answer.decisions.allocations,
+            answer.decisions.losses,
+            answer.decisions.gains,
+            answer.best_mixtures,
+            answer.decisions.beside,
+        )
+
+    @property
+    def paper(self) -> str:
+        """The sentences, tables and BibTeX that a paper needs: what `save` writes to paper.md."""
+        return paper(self.fit, self.context)
 
 
 def law_of_table(
@@ -88,6 +131,9 @@ def law_of_table(
     scale: Mapping[str, Any] | None = None,
     loss_unit: str | None = None,
     response: str | None = None,
+    compare: Sequence[str] = (),
+    baseline: str | None = None,
+    holdout: str | Mapping[str, Any] | None = None,
     max_seconds: float = MAX_SECONDS,
     max_mib: float = MAX_MIB,
     **settings,
@@ -101,22 +147,27 @@ def law_of_table(
         given: letter (N, D, C, U, loss) or word (table.WORDS) to column, instead of guesses.
         options: of the law card.
         keep: filters, as in a study.
-        flops: budgets to divide, FLOP; 1, 10 and 100 times the largest run if empty.
+        flops: budgets to decide about, FLOP; 1, 10 and 100 times the largest run if empty: how they
+            are divided, by a law in C what loss they reach, and the gains of groups there.
         best_of: columns or letters; of the runs alike in them the one of least loss is fitted.
         scale: letter to factor (1e9) or logarithm (log10) of its column, as in a study.
         loss_unit: nats, bits, bits_per_byte, nats_per_byte, perplexity, error or accuracy.
         response: a column of numbers that is fitted in the place of the loss, by a law in N, D or
             C; the loss is then not asked for, and no budget is divided.
+        compare: published laws to set beside the fit, such as "chinchilla:epoch" (`preset`).
+        baseline: group that the others are compared with; the first in their order if None.
+        holdout: runs that are predicted from the others, as `holdout` of `fit_law`; if None those
+            of most compute where they are of several budgets, and of mixtures some at random.
         max_seconds: for all of a download.
         max_mib: MiB of the table as it comes, unpacked, and in memory at 8 bytes a cell.
-        settings: of `fit_law`; of a mixture law, fewer replicates unless they are asked for, and
-            scores on runs held out at random.
+        settings: of `fit_law`; of a mixture law, fewer replicates unless they are asked for.
 
     Returns:
         The runs, the fits, and a report as text.
 
     Raises:
-        IsolossError: the table has no loss, or nothing that it could depend on.
+        IsolossError: the table has no loss, or nothing that it could depend on; there is no such
+            group; or budgets are asked for of a law that gives no loss for a budget.
 
     Example:
         >>> import isoloss, numpy as np, pandas as pd, pathlib, tempfile
@@ -135,31 +186,95 @@ def law_of_table(
         0.34
     """
     opened = open_source(source, Limits(max_seconds, max_mib))
-    _check_asked(opened.label, given or {}, flops)
+    check_asked(opened.label, given or {}, flops)
+    for name in compare:
+        preset(name)  # before the fit, which takes longer than to be told of a typo
     if response is not None:
         unit = None if (given or {}).get("loss") else loss_unit  # of a loss for filters
-        _check_response(law, response, {"best_of": best_of, "flops": flops, "loss_unit": unit})
-    parsed = rows(opened)
-    own = named(parsed.rows, opened.label)
-    raw, meaning = _read_columns(own, opened.label, law, given or {}, options, response)
+        of_loss = {"best_of": best_of, "flops": flops, "loss_unit": unit}
+        of_loss |= {"baseline": baseline, "compare": compare}
+        _check_response(law, response, of_loss)
     rules = Rules({}, keep, best_of, scale or {}, loss_unit, response=response)
-    reading = _read_runs(own, raw, meaning, rules)
-    runs, meaning = (
-        reading.runs,
-        replace(meaning, notes=(*parsed.notes, *meaning.notes, *reading.notes)),
-    )
+    runs, meaning = runs_of(opened, rules, law, given or {}, options)
     asked = {name: value for name, value in settings.items() if value is not None}
+    asking = Asking(tuple(flops), baseline, tuple(compare))
     if meaning.mixture:
-        return _fit_mixtures(runs, meaning, options, asked)
+        asking.check(None, [])
+        return _fit_mixtures(runs, meaning, options, asked, _FOLDS if holdout is None else holdout)
     if response is not None:
         asked["response"] = response
         meaning = _with_law(meaning, runs, law)
-    if meaning.law in _OF_ONE_SIZE and "variable" not in (options or {}):
-        options = {"variable": _variable(meaning), **(options or {})}
-    return _fit_sizes(runs, meaning, options, {"bootstrap": _REPLICATES, **asked}, flops)
+    if meaning.law in OF_ONE_SIZE and "variable" not in (options or {}):
+        options = {"variable": variable(meaning), **(options or {})}
+    return _fit_sizes(runs, meaning, options, {"bootstrap": _REPLICATES, **asked}, asking, holdout)
 
 
-def _variable(meaning: Meaning) -> str:
+@dataclass(frozen=True)
+class Asking:
+    """What is to be decided with a fit.
+
+    Attributes:
+        flops: budgets, FLOP; multiples of the largest run if empty.
+        baseline: group that the others are compared with; the first if None.
+        compare: published laws beside the fit.
+    """
+
+    flops: tuple[float, ...]
+    baseline: str | None
+    compare: tuple[str, ...] = ()
+
+    def check(self, law: Law | None, groups: Sequence[str]) -> None:
+        """Refuse what cannot be decided, before a fit is made.
+
+        Args:
+            law: that is to be fitted; None for one of mixtures.
+            groups: of the runs.
+
+        Raises:
+            IsolossError: the law gives no loss for a budget, or there is no such group.
+        """
+        if law is None and self.compare:
+            do = "leave it out, or fit the loss by N, D or C"
+            raise IsolossError(Problem("compare", "published laws are not of mixtures", do))
+        if law is not None and law.has_least_loss:
+            baseline_of(groups, self.baseline)
+            return
+        formula = "a law of mixtures" if law is None else f"the law {law.formula}"
+        reason = f"{formula} gives no loss for a budget"
+        remedy = "leave it out, or take a law in C, or one that divides budgets"
+        given = {"flops": self.flops, "baseline": self.baseline}
+        if wrong := [Problem(name, reason, remedy) for name, value in given.items() if value]:
+            raise IsolossError(*wrong)
+
+
+def runs_of(
+    opened: Source,
+    rules: Rules,
+    law: str | None,
+    given: Mapping[str, str],
+    options: Mapping[str, Any] | None = None,
+) -> tuple[pd.DataFrame, Meaning]:
+    """A table as `runs`, and what its columns are by what the user says, or by their names.
+
+    Args:
+        opened: the table.
+        rules: how it is read, without columns.
+        law: law card; guessed from the columns if None.
+        given: letter or word to column.
+        options: of the law card.
+    """
+    parsed = rows(opened)
+    own = named(parsed.rows, opened.label)
+    raw, meaning = _read_columns(own, opened.label, law, given, options, rules.response)
+    if meaning.mixture and rules.best_of:
+        reason = "runs of mixtures have a loss a domain, and none of them is the loss of the run"
+        raise IsolossError(Problem(f"{opened.label}, best_of", reason, "leave it out"))
+    reading = _read_runs(own, raw, meaning, rules)
+    notes = (*parsed.notes, *meaning.notes, *reading.notes)
+    return reading.runs, replace(meaning, notes=notes)
+
+
+def variable(meaning: Meaning) -> str:
     """The size that a law of one size is fitted to: the compute, or of a response N, if known."""
     letters = "CDN" if meaning.response is None else "NDC"
     known = (letter for letter in letters if letter in meaning.columns)
@@ -170,7 +285,7 @@ def _with_law(meaning: Meaning, runs: pd.DataFrame, law: str | None) -> Meaning:
     """The law of a response where none is named: one of growth if it rises with its size."""
     if law is not None:
         return meaning
-    letter, finished = _variable(meaning), runs[runs["status"] == "done"]
+    letter, finished = variable(meaning), runs[runs["status"] == "done"]
     sides = finished[[LETTERS[letter], meaning.response]].to_numpy(float)
     rises = rank_correlation(*sides[np.isfinite(sides).all(axis=1)].T) > 0
     note = f"{meaning.response} {'rises' if rises else 'does not rise'} with {letter}: the law is"
@@ -178,7 +293,7 @@ def _with_law(meaning: Meaning, runs: pd.DataFrame, law: str | None) -> Meaning:
     return replace(meaning, law=law, notes=(*meaning.notes, f"{note} {law}; another: --law"))
 
 
-def _check_asked(source: str, given: Mapping[str, str], flops: Sequence[float]) -> None:
+def check_asked(source: str, given: Mapping[str, str], flops: Sequence[float] = ()) -> None:
     """Refuse letters that are not known, and budgets that are not above 0."""
     wrong = [
         Problem(f"{source}, columns.{letter}", "is not a known quantity", nearest(letter, COLUMNS))
@@ -254,11 +369,18 @@ def _sizes_of(law: str, options: Mapping[str, Any] | None) -> frozenset[str]:
 
     None, too, if its options are wrong, which `fit_law` says.
     """
-    chosen = {**registry.defaults("law", law), **(options or {})}
-    wrong = complete_options(chosen, registry.options("law", law), "options", fill=False)
-    if wrong or (law in _OF_ONE_SIZE and "variable" not in (options or {})):
+    made = _made(law, options)
+    if made is None or (law in OF_ONE_SIZE and "variable" not in (options or {})):
         return frozenset()
-    return SIZES & set(registry.card("law", law).make(**chosen).variables)
+    return SIZES & set(made.variables)
+
+
+def _made(law: str, options: Mapping[str, Any] | None) -> Law | None:
+    """A law in sizes with its options; None if they are wrong, which `fit_law` says."""
+    chosen = {**registry.defaults("law", law), **(options or {})}
+    if complete_options(chosen, registry.options("law", law), "options", fill=False):
+        return None
+    return made_law(law, chosen)
 
 
 def _law_for(columns: Mapping[str, str]) -> str:
@@ -301,61 +423,99 @@ def _unfinished(fitted: pd.DataFrame) -> Iterator[str]:
 
 
 def _fit_sizes(
-    runs: pd.DataFrame, meaning: Meaning, options, settings: Mapping, flops: Sequence[float]
+    runs: pd.DataFrame,
+    meaning: Meaning,
+    options,
+    settings: Mapping,
+    asking: Asking,
+    holdout,
 ) -> QuickFit:
-    """A law in N, D or C: the fit, its errors on the largest budget, and how to divide budgets."""
-    law = meaning.law
-    fit = fit_law(runs, law, options, **settings)
+    """A law in N, D or C: the fit, its errors on runs held out, and what follows for budgets.
+
+    With budgets that cannot be decided about nothing is fitted.
+    """
+    law, apart = meaning.law, holdout in (None, "largest_compute")
     finished = runs[runs["status"] == "done"]
+    if (made := _made(law, options)) is not None:
+        asking.check(made, ordered(set(finished["group"].astype(str))))
+    fit = fit_law(runs, law, options, **settings, holdout="none" if apart else holdout)
     if meaning.response is not None:
         finished = finished[np.isfinite(finished[meaning.response])]
-    held = None
-    if finished["n_flops"].notna().all() and _has_budgets(finished):
-        held = _fit_held_out(runs, finished, law, options, settings)
+    held = _fit_held_out(runs, finished, law, options, settings) if apart else None
     fit = fit if held is None else with_held_out(fit, held)
     facts = record(fit)
-    best = _allocations(fit, facts, finished, flops) if facts.allocates else {}
+    decisions = _decisions(fit, finished, asking)
     errors = None if held is None else record(held)
-    text = report.of_sizes(meaning, count_runs(runs), facts, errors, best)
-    return QuickFit(runs, fit, held, text)
+    counts = count_runs(runs)
+    text = report.of_sizes(meaning, counts, facts, errors, decisions)
+    answer = Answer(meaning, counts, facts, errors, decisions)
+    return QuickFit(runs, fit, held, text, answer)
 
 
-def _has_budgets(finished: pd.DataFrame) -> bool:
-    """Whether the runs are of more than one budget."""
-    return bool(budget_numbers(finished["n_flops"].to_numpy()).max() > 0)
+def largest_budgets(
+    finished: pd.DataFrame, law: str, options: Mapping[str, Any] | None
+) -> dict[str, Any] | None:
+    """The rule that holds the runs of most compute out, as many as are a tenth of each group.
+
+    None where the runs are of one budget, or too few would be left to fit.
+    """
+    flops = finished["n_flops"].to_numpy(float)
+    if not np.isfinite(flops).all() or not len(flops) or budget_numbers(flops).max() == 0:
+        return None
+    groups = [of_group for _, of_group in finished.groupby("group")]
+    rule = {"rule": "largest_compute", "least": max(1, min(map(len, groups)) // 10)}
+    made = made_law(law, {**registry.defaults("law", law), **(options or {})})
+    if min(int((~held_out(rows, rule)).sum()) for rows in groups) < len(made.terms):
+        return None
+    return rule
 
 
 def _fit_held_out(
     runs: pd.DataFrame, finished: pd.DataFrame, law: str, options, settings: Mapping
 ) -> Fit | None:
     """The same fit without the runs of most compute; None where too few runs would be left."""
-    groups = [rows for _, rows in finished.groupby("group")]
-    rule = {"rule": "largest_compute", "least": max(1, min(map(len, groups)) // 10)}
-    made = registry.card("law", law).make(**{**registry.defaults("law", law), **(options or {})})
-    if min(int((~held_out(rows, rule)).sum()) for rows in groups) < len(made.terms):
+    rule = largest_budgets(finished, law, options)
+    if rule is None:
         return None
     count = min(_HELD_OUT_REPLICATES, settings["bootstrap"])
+    cluster = settings.get("cluster")
+    if settings.get("shared") and cluster in finished:
+        left = (rows[~held_out(rows, rule)] for _, rows in finished.groupby("group"))
+        if min(rows[cluster].nunique(dropna=False) for rows in left) == 1:
+            count = 0  # a group that is left with one cluster cannot be drawn
     return fit_law(runs, law, options, **{**settings, "holdout": rule, "bootstrap": count})
 
 
-def _allocations(
-    fit: Fit, facts: Record, finished: pd.DataFrame, flops: Sequence[float]
-) -> dict[str, list[Allocation]]:
-    """How every group's fit divides budgets; if none are asked for, multiples of the largest."""
-    largest = float(finished["n_flops_6nd"].max())
-    budgets = list(flops) or [largest * factor for factor in _BUDGETS]
-    return {group: allocations(fit, group, budgets, largest) for group in facts.groups}
+def _decisions(fit: Fit, finished: pd.DataFrame, asking: Asking) -> Decisions:
+    """What a fit says of budgets; if none are asked for, of multiples of the largest run."""
+    if not fit.has_least_loss:
+        return Decisions(beside=compare_presets(fit, asking.compare))
+    compute = finished["n_flops_6nd" if fit.allocates else "n_flops"].astype(float)
+    largest, ends = float(compute.max()), compute.groupby(finished["group"].astype(str)).max()
+    budgets = asking.flops or tuple(largest * factor for factor in BUDGETS)
+    about = allocations if fit.allocates else budget_losses
+    by_group = {group: about(fit, group, budgets, float(ends[group])) for group in fit.groups}
+    compared = gains(fit, budgets, largest, asking.baseline)
+    beside = compare_presets(fit, asking.compare, budgets, largest)
+    if fit.allocates:
+        grows = {group: one for group in fit.groups if (one := growth(fit, group)) is not None}
+        return Decisions(allocations=by_group, growth=grows, gains=compared, beside=beside)
+    return Decisions(losses=by_group if asking.flops else {}, gains=compared, beside=beside)
 
 
-def _fit_mixtures(runs: pd.DataFrame, meaning: Meaning, options, settings: Mapping) -> QuickFit:
+def _fit_mixtures(
+    runs: pd.DataFrame, meaning: Meaning, options, settings: Mapping, holdout
+) -> QuickFit:
     """A mixture law of every loss: what it predicts of runs held out, and the best mixture."""
-    chosen = {"bootstrap": _MIXTURE_REPLICATES, "holdout": _FOLDS, **settings}
+    chosen = {"bootstrap": _MIXTURE_REPLICATES, "holdout": holdout, **settings}
     fit = fit_law(runs, meaning.law, options, **chosen)
     facts, domains = record(fit), fit.facts["domains"]
     best = [_best_mixture(fit, facts.of(group), domains) for group in facts.groups]
     not_fitted = fit.facts["not_fitted"]
-    text = report.of_mixtures(meaning, count_runs(runs), facts, domains, best, not_fitted)
-    return QuickFit(runs, fit, None, text)
+    counts = count_runs(runs)
+    text = report.of_mixtures(meaning, counts, facts, domains, best, not_fitted)
+    answer = Answer(meaning, counts, facts, best_mixtures=best, not_fitted=not_fitted)
+    return QuickFit(runs, fit, None, text, answer)
 
 
 def _best_mixture(fit: Fit, fits: Sequence[OneFit], domains: Sequence[str]) -> BestMixture:
@@ -367,18 +527,55 @@ def _best_mixture(fit: Fit, fits: Sequence[OneFit], domains: Sequence[str]) -> B
     return best_mixture(fit, fits[0].group, responses, replicates)
 
 
-def save(result: QuickFit, out: Path) -> list[Path]:
-    """The fit's tables, a figure of it, and the files of `export_fit`."""
+def _short(source: str) -> str:
+    """A table's name without its folder, as a paper says it; an address whole."""
+    return source if "://" in source else source.rpartition("/")[2]
+
+
+def save(result: QuickFit, out: Path, width: float | None = None) -> list[Path]:
+    """The fit's tables, a figure of it, one of gains, and the files of `export_fit`.
+
+    Args:
+        result: of `law_of_table`.
+        out: folder.
+        width: inches of the figures, which are then for a paper; for a screen if None.
+
+    Raises:
+        IsolossError: the width is not one of a paper; nothing is written.
+    """
+    from isoloss.figures._figure import check_width
     from isoloss.plot.draw import draw
 
+    check_width(width)
     files = result.fit.save(out, law=out.name, sweep="table", study=out.name)
     runs = result.runs[[c for c in result.runs if not str(c).endswith(tables.SET_ASIDE)]]
     facts = {"sweep": "table", "study": out.name, "token": "token"}
     facts["loss_unit"] = result.fit.loss_unit
     tables.write("runs", runs, out / "runs.parquet", facts)
-    fit = result.fit
-    of_plane = fit.allocates and fit.law.variables == ("N", "D")
-    card = "isoloss" if of_plane else "predicted_observed"
+    card = _figure_of(result.fit)
     options = registry.defaults("figure", card)
-    drawn = draw(card, options, [*files, out / "runs.parquet"], out / "law.png")
-    return [*files, *drawn, *export_fit(result.fit, out)]
+    if card == "scaling_curve":
+        options["reach"] = _reach(result.decisions) or options["reach"]
+    look = {"style": "screen" if width is None else "paper", "width": width}
+    shown = [*files, out / "runs.parquet"]
+    drawn = draw(card, options, shown, out / "law.png", **look)
+    if compared := result.decisions.gains:
+        options = registry.defaults("figure", "compute_gain")
+        options["baseline"] = compared[0].baseline
+        options["budgets"] = list(dict.fromkeys(one.flops for one in compared))
+        drawn += draw("compute_gain", options, shown, out / "gain.png", **look)
+    return [*files, *drawn, *export_fit(result.fit, out, result.context)]
+
+
+def _figure_of(fit: Fit) -> str:
+    """The card of the figure that shows most of a fit."""
+    if fit.allocates and fit.law.variables == ("N", "D"):
+        return "isoloss"
+    of_curve = len(fit.law.variables) == 1 or fit.allocates
+    return "scaling_curve" if of_curve and fit.law.kind != "mixture" else "predicted_observed"
+
+
+def _reach(decisions: Decisions) -> float | None:
+    """The largest budget that a fit is asked about, as a multiple of the largest run; or None."""
+    by_group = (*decisions.allocations.values(), *decisions.losses.values())
+    return max((max(1.0, one.times_largest) for ones in by_group for one in ones), default=None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
 
@@ -14,8 +14,23 @@ from isoloss.core import escape, registry, units
 from isoloss.core.escape import columns, listed, visible
 from isoloss.core.tables import WHOLE
 from isoloss.fitted import FALLBACK
-from isoloss.fitted.facts import Allocation, BestMixture, OneFit, Record, RunCounts
+from isoloss.fitted.facts import (
+    DO_NOT_USE,
+    Allocation,
+    BestMixture,
+    BudgetLoss,
+    FoldScore,
+    Gain,
+    OneFit,
+    Parameter,
+    Quantity,
+    Record,
+    RunCounts,
+)
+from isoloss.fitted.growth import Growth
 from isoloss.fitted.names import equation
+from isoloss.fitted.paper_tables import side_by_side
+from isoloss.fitted.presets import Comparison
 from isoloss.laws._mixture import own_domain
 from isoloss.quickfit.ask import pasted
 
@@ -56,12 +71,31 @@ class Meaning:
         return registry.of_mixtures(self.law)
 
 
+@dataclass(frozen=True)
+class Decisions:
+    """What a fit says of budgets.
+
+    Attributes:
+        allocations: how each group's fit divides them, by group; empty if the law does not say.
+        growth: how its best N and D grow with the budget, by group.
+        losses: of them by each group's fit of a law in C, by group.
+        gains: of the groups over one of them; empty of a single group.
+        beside: published laws on the same runs.
+    """
+
+    allocations: Mapping[str, Sequence[Allocation]] = field(default_factory=dict)
+    growth: Mapping[str, Growth] = field(default_factory=dict)
+    losses: Mapping[str, Sequence[BudgetLoss]] = field(default_factory=dict)
+    gains: Sequence[Gain] = ()
+    beside: Sequence[Comparison] = ()
+
+
 def of_sizes(
     meaning: Meaning,
     counts: RunCounts,
     facts: Record,
     held: Record | None,
-    best: Mapping[str, Sequence[Allocation]],
+    decisions: Decisions,
 ) -> str:
     """The text about a law in N, D or C.
 
@@ -70,7 +104,7 @@ def of_sizes(
         counts: of its runs.
         facts: about the fit of all runs.
         held: about the fit without the largest budget, if there is one.
-        best: how each group's fit divides budgets; empty if the law does not say.
+        decisions: what follows for budgets.
     """
     parts = [
         _verdict(facts),
@@ -78,7 +112,12 @@ def of_sizes(
         _parameters(facts),
         _evidence(facts),
         *([_errors(held)] if held is not None else []),
-        *([_allocations(best)] if best else []),
+        *([_folds(facts)] if any(one.folds for one in facts.fits) else []),
+        *([_allocations(decisions.allocations)] if decisions.allocations else []),
+        *([_frontier(decisions.growth)] if decisions.growth else []),
+        *([_losses(decisions.losses)] if decisions.losses else []),
+        *([_gains(decisions.gains, facts)] if decisions.gains else []),
+        *([_published(decisions)] if decisions.beside else []),
     ]
     return escape.terminal("\n".join(parts))
 
@@ -219,23 +258,28 @@ def _parameters(fit: Record) -> str:
         title = f"{one.card}: {equation(one.formula, _name(one.quantity))}"
         if len(fit.fits) > 1:
             title += f"   [group {_name(one.group)}, {_name(one.response)}]"
-        level = f"{100 * one.level:.4g} % interval"
-        head = ("", "estimate", level, "std error", "unit")
+        spread = [f"{100 * one.level:.4g} % interval", "std error"] if one.has_intervals else []
         rows = [
             (
                 f"  {_name(p.symbol)}",
                 units.count(p.estimate, 4),
-                units.interval(p.low, p.high, units.count),
-                units.count(p.std_error) if math.isfinite(p.std_error) else "-",
+                *_spread(p)[: len(spread)],
                 p.unit + (" (at its bound)" if p.at_bound else ""),
             )
             for p in one.parameters
         ]
-        how = f"  intervals: {one.method}, {one.n_replicates} refits"
-        parts.append(f"{title}\n{columns(head, rows)}{how}")
+        how = f"  intervals: {one.method}"
+        how += f", {one.n_replicates} refits" if one.n_replicates else ""
+        parts.append(f"{title}\n{columns(('', 'estimate', *spread, 'unit'), rows)}{how}")
     if len(fit.fits) > _FITS:
         parts.append(f"... and {len(fit.fits) - _FITS} more fits in params.parquet")
     return "\n".join(parts) + "\n"
+
+
+def _spread(p: Parameter) -> tuple[str, str]:
+    """The interval and the standard error of a parameter."""
+    error = units.count(p.std_error) if math.isfinite(p.std_error) else "-"
+    return units.interval(p.low, p.high, units.count), error
 
 
 def _evidence(fit: Record) -> str:
@@ -272,7 +316,39 @@ def _errors(held: Record) -> str:
             f"held out{of}: the {runs} of most compute, predicted from the other "
             f"{one.n_runs}: RMSE {one.held_out_rmse:.3g} (guessing the mean of the budget before: "
             f"{one.held_out_baseline_rmse:.3g}), error {100 * fold.mape:.2g} % of the "
-            f"{_name(one.quantity)}, {100 * fold.run_coverage:.0f} % inside the interval of a run"
+            f"{_name(one.quantity)}{_inside(fold)}"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _inside(fold: FoldScore) -> str:
+    """How many of the runs held out lie inside their intervals, where there are any."""
+    if math.isnan(fold.run_coverage):
+        return ""
+    return f", {100 * fold.run_coverage:.0f} % inside the interval of a run"
+
+
+def _folds(facts: Record) -> str:
+    """Errors on runs held out by a rule with folds, each predicted by a fit of the others."""
+    lines = []
+    for one in facts.fits[:_FITS]:
+        if not one.folds:
+            continue
+        of = f" [{_name(one.group)}, {_name(one.response)}]" if len(facts.fits) > 1 else ""
+        rule, count = one.folds[0].rule, len(one.folds)
+        scored = [fold for fold in one.folds if math.isfinite(fold.rmse)]
+        if not scored:
+            lines.append(f"held out{of} ({rule}): too few runs are left to fit in any fold")
+            continue
+        n_runs = sum(fold.n_held_out for fold in scored)
+        squares = sum(fold.n_held_out * fold.rmse**2 for fold in scored)
+        errors = sum(fold.n_held_out * fold.mape for fold in scored)
+        worst = max(scored, key=lambda fold: fold.rmse)
+        few = f" ({count - len(scored)} more have too few runs to fit)" * (count > len(scored))
+        lines.append(
+            f"held out{of} ({rule}): {len(scored)} folds{few}, each predicted from the others: "
+            f"RMSE {math.sqrt(squares / n_runs):.3g}, error {100 * errors / n_runs:.2g} % of the "
+            f"{_name(one.quantity)}; worst {visible(worst.name)}: RMSE {worst.rmse:.3g}"
         )
     return "\n".join(lines) + "\n"
 
@@ -280,16 +356,81 @@ def _errors(held: Record) -> str:
 def _allocations(best: Mapping[str, Sequence[Allocation]]) -> str:
     """How each group's fit divides budgets: a row a budget."""
     head = ("best for C, FLOP", "N", "D", "D/N", "loss", "beyond the runs")
+    return _by_group(head, {g: [_allocation(one) for one in ones] for g, ones in best.items()})
+
+
+def _by_group(head: Sequence[str], rows: Mapping[str, Sequence[Sequence[str]]]) -> str:
+    """A table a group, under its name."""
     parts = []
-    for group, ones in best.items():
+    for group, lines in rows.items():
         title = "" if group == WHOLE else f"[{_name(group)}]\n"
-        parts.append(title + columns(head, [_allocation(one) for one in ones]))
+        parts.append(title + columns(head, lines))
     return "\n".join(parts)
+
+
+def _frontier(growth: Mapping[str, Growth]) -> str:
+    """How the best N and D grow with the budget: a line a group."""
+    lines = ["compute-optimal frontier:" if len(growth) > 1 else "compute-optimal frontier: "]
+    for group, one in growth.items():
+        lines.append(one.text if len(growth) == 1 else f"\n  [{_name(group)}] {one.text}")
+    return "".join(lines) + "\n"
+
+
+def _losses(losses: Mapping[str, Sequence[BudgetLoss]]) -> str:
+    """The loss of budgets by each group's fit of a law in C: a row a budget."""
+    rows = {
+        group: [
+            (units.power(one.flops), _estimate(one.loss, "{:.4g}".format), _far(one.times_largest))
+            for one in ones
+        ]
+        for group, ones in losses.items()
+    }
+    return _by_group(("at C, FLOP", "loss", "beyond the runs"), rows)
+
+
+def _gains(gains: Sequence[Gain], facts: Record) -> str:
+    """The compute-equivalent gains of groups over one of them: a row a group and budget."""
+    first = gains[0].baseline
+    lines = [
+        f"compute-equivalent gain over {_name(first)}: C of {_name(first)} over the C that the"
+        " group needs for the same loss"
+    ]
+    flops = f"C of {_name(first)}, FLOP"
+    head = ("  group", flops, "its loss", "gain", "C needed, of that C", "beyond the runs")
+    lines.append(columns(head, map(_gain, gains)).rstrip("\n"))
+    for group in dict.fromkeys([first, *(one.group for one in gains)]):
+        for one in facts.of(group):
+            if one.verdict == DO_NOT_USE:
+                lines.append(f"  {one.loud_verdict}: {_name(group)}: {visible(one.reasons)}")
+    return "\n".join(lines) + "\n"
+
+
+def _gain(one: Gain) -> tuple[str, ...]:
+    """The cells of a gain; NaN where the group never reaches the loss."""
+    cells = (f"  {_name(one.group)}", units.power(one.flops))
+    if math.isnan(one.loss):
+        return (*cells, "none: an exponent is not positive", "", "", "")
+    gain = _estimate(one.gain, units.count)
+    needed = _estimate(one.needed, units.count)
+    if not one.reaches:
+        gain, needed = f"never reached {units.interval(one.gain.low, one.gain.high)}".rstrip(), ""
+    if not one.always:
+        gain += f" (reached in {100 * one.reached:.3g} % of refits)"
+    return (*cells, f"{one.loss:.4g}", gain, needed, _far(one.beyond))
+
+
+def _estimate(q: Quantity, form) -> str:
+    return units.estimate(q.estimate, q.low, q.high, form)
+
+
+def _far(times: float) -> str:
+    """How far a budget lies beyond the largest run."""
+    return f"extrapolated, {units.count(times, 2)} x C" if times > 1.0001 else "inside"
 
 
 def _allocation(best: Allocation) -> tuple[str, ...]:
     cells = [
-        f"{form(q.estimate)} {units.interval(q.low, q.high, form)}"
+        _estimate(q, form)
         for q, form in (
             (best.n_params, units.count),
             (best.n_samples, units.count),
@@ -299,9 +440,31 @@ def _allocation(best: Allocation) -> tuple[str, ...]:
     ]
     if not best.exists:
         cells = ["none: an exponent is not positive", "", "", ""]
-    beyond = best.times_largest
-    far = f"extrapolated, {units.count(beyond, 2)} x C" if beyond > 1.0001 else "inside"
-    return (units.power(best.flops), *cells, far)
+    return (units.power(best.flops), *cells, _far(best.times_largest))
+
+
+def _published(decisions: Decisions) -> str:
+    """Published laws on the same runs, and how they divide the same budgets."""
+    beside = decisions.beside
+    several = len({one.group for one in beside}) > 1
+    head = ("published law", "RMSE", "shift of loss", "RMSE shifted", "fitted here", "outside")
+    rows = [_published_losses(one, several) for one in beside]
+    notes = ["shift: added to its loss, as tokenisers and data differ"]
+    notes += [f"{one.name}: not compared, {visible(one.reason)}" for one in beside if one.reason]
+    lines = [columns(head, rows), *(f"  {note}\n" for note in notes)]
+    budgets = side_by_side(beside, decisions.allocations)
+    if budgets:
+        lines.append(columns(("C, FLOP", "law", "N", "D", "D/N", "loss"), budgets))
+    return "".join(lines)
+
+
+def _published_losses(one: Comparison, several: bool) -> tuple[str, ...]:
+    name = f"  {one.name}" + (f" [{_name(one.group)}]" if several else "")
+    if one.reason:
+        return (name, "-", "-", "-", f"{one.rmse_fit:.3g}", "-")
+    outside = "-" if one.n_outside is None else f"{one.n_outside} of {one.n_runs} runs"
+    numbers = (f"{v:.3g}" for v in (one.rmse_shifted, one.rmse_fit))
+    return (name, f"{one.rmse:.3g}", f"{one.shift:+.3g}", *numbers, outside)
 
 
 def _responses(fits: Sequence[OneFit], domains: Sequence[str]) -> str:
@@ -311,15 +474,23 @@ def _responses(fits: Sequence[OneFit], domains: Sequence[str]) -> str:
     more = len(ordered) - _LOSSES
     notes = [f"  ... and {more} more losses in summary.parquet and scores.parquet"]
     first, group = ordered[0], ordered[0].group
-    notes = (notes if more > 0 else []) + [
-        f"  held out: medians over {len(first.folds)} random choices of a fifth of the mixtures"
-        f" (RMSE: mean); {first.n_replicates} replicates"
-    ]
+    notes = (notes if more > 0 else []) + [_how_held_out(first)]
     title = "" if group == WHOLE else f"[group {_name(group)}]\n"
     if group == FALLBACK:
         title = "[all runs: it answers for groups without a fit]\n"
     rows = [_response(one) for one in ordered[:_LOSSES]]
     return title + columns(head, rows) + "\n".join(notes) + "\n"
+
+
+def _how_held_out(one: OneFit) -> str:
+    """Over what the scores on held-out mixtures are medians, and the number of replicates."""
+    rule = one.folds[0].rule if one.folds else "none"
+    scores = {
+        "none": "no mixtures",
+        "random": f"medians over {len(one.folds)} random choices of the mixtures (RMSE: mean)",
+    }.get(rule, f"medians over {len(one.folds)} folds of {rule} (RMSE: mean)")
+    replicates = f"; {one.n_replicates} replicates" if one.n_replicates else ""
+    return f"  held out: {scores}{replicates}"
 
 
 def _response(one: OneFit) -> tuple[str, ...]:
@@ -334,9 +505,11 @@ def _response(one: OneFit) -> tuple[str, ...]:
         str(one.n_runs),
         f"{one.r2:.4f}",
         f"{one.rmse:.3g}",
-        f"{median['r2']:.4f}",
-        f"{folds['rmse'].mean():.3g}",
-        f"{median['spearman']:.3f}",
+        *(
+            (f"{median['r2']:.4f}", f"{folds['rmse'].mean():.3g}", f"{median['spearman']:.3f}")
+            if one.folds
+            else ("-", "-", "-")
+        ),
         "ok" if one.converged else one.loud_status,
     )
 
@@ -345,7 +518,8 @@ def _best_mixture(best: BestMixture) -> str:
     """The best mixture of a group: a row a domain, and the loss there."""
     title = "" if best.group == WHOLE else f" [{_name(best.group)}]"
     title = " [all runs]" if best.group == FALLBACK else title
-    head = (f"best mixture{title}", "share", f"{100 * best.level:.4g} % interval", "of the runs")
+    interval = [f"{100 * best.level:.4g} % interval"] if best.n_replicates else []
+    head = (f"best mixture{title}", "share", *interval, "of the runs")
     rows = []
     for share in best.shares:
         p = share.proportion
@@ -354,11 +528,10 @@ def _best_mixture(best: BestMixture) -> str:
             (
                 f"  {_name(share.domain)}",
                 f"{p.estimate:.3f}",
-                units.interval(p.low, p.high, "{:.3f}".format),
+                *[units.interval(p.low, p.high, "{:.3f}".format) for _ in interval],
                 reach + (" (at its edge)" if share.at_edge else ""),
             )
         )
-    loss = best.loss
-    what = f"mean of {len(best.responses)} losses ({best.n_replicates} replicates)"
-    interval = units.interval(loss.low, loss.high, "{:.4g}".format)
-    return columns(head, rows) + f"  {what}: {loss.estimate:.4g} {interval}\n"
+    what = f"mean of {len(best.responses)} losses"
+    what += f" ({best.n_replicates} replicates)" if best.n_replicates else ""
+    return columns(head, rows) + f"  {what}: {_estimate(best.loss, '{:.4g}'.format)}\n"

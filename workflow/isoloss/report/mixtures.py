@@ -22,16 +22,18 @@ def best_mixtures(name: str, fit: Fit) -> list[str]:
         if group == FALLBACK and len(fit.groups) > 1:
             continue  # it answers for groups without a fit
         shares = ", ".join(
-            f"{markdown(row.domain)} {row.proportion:.3f} "
-            f"{units.interval(row.proportion_low, row.proportion_high, '{:.3f}'.format)}"
+            f"{markdown(row.domain)} "
+            + units.estimate(
+                row.proportion, row.proportion_low, row.proportion_high, "{:.3f}".format
+            )
             for row in rows.sort_values("proportion", ascending=False, kind="stable").itertuples()
         )
         one = rows.iloc[0]
-        interval = units.interval(one["loss_low"], one["loss_high"], "{:.4f}".format)
+        loss = units.estimate(one["loss"], one["loss_low"], one["loss_high"], "{:.4f}".format)
         lines.append(
             f"- **Best mixture** ({markdown(name)}{_group(str(group))}) for "
             f"{_weights(fit.facts['domain_weights'])}: {shares}; "
-            f"predicted loss {one['loss']:.4f} {interval}"
+            f"predicted loss {loss}"
         )
     return lines
 
@@ -60,13 +62,10 @@ def trial(asked: Mapping[str, str], fit: Fit, by_table: Mapping[str, pd.DataFram
 
 
 def _loss(one: Contender) -> str:
-    predicted, form = one.predicted, "{:.4f}".format
-    interval = units.interval(predicted.low, predicted.high, form)
+    p = one.predicted
+    predicted = units.estimate(p.estimate, p.low, p.high, "{:.4f}".format)
     runs = "1 run" if len(one.losses) == 1 else f"{len(one.losses)} runs"
-    return (
-        f"{markdown(one.weighting)} {one.mean:.4f} ({runs}; "
-        f"predicted {predicted.estimate:.4f} {interval})"
-    )
+    return f"{markdown(one.weighting)} {one.mean:.4f} ({runs}; predicted {predicted})"
 
 
 def _end(made: Trial, other: Contender) -> str:

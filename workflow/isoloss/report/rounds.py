@@ -78,4 +78,4 @@ def _row(choice: Mapping[str, Any], runs: pd.DataFrame) -> list[str]:
 
 
 def _with_interval(value: float, low: float, high: float) -> str:
-    return f"{value:.4g} {units.interval(low, high, '{:.4g}'.format)}"
+    return units.estimate(value, low, high, "{:.4g}".format)

@@ -13,7 +13,17 @@ from isoloss.core import tables, units
 from isoloss.core.escape import markdown
 from isoloss.figures.weighting_effects import differences
 from isoloss.fitted import Fit, fits_from
-from isoloss.fitted.facts import VERDICTS, OneFit, Record, allocations, record
+from isoloss.fitted.facts import (
+    DO_NOT_USE,
+    VERDICTS,
+    Gain,
+    OneFit,
+    Record,
+    allocations,
+    gains,
+    record,
+)
+from isoloss.fitted.growth import growth
 from isoloss.fitted.names import RESPONSE, equation
 from isoloss.report import llc, mixtures, rounds, simulations
 
@@ -91,6 +101,7 @@ def summarize(specification: Mapping[str, Any], files: Sequence[str | Path]) -> 
         for name, fit in of_sweep.items():
             if records[name].allocates:
                 lines += _allocations(name, fit, settings["budgets"], runs)
+            lines += _gains(name, fit, records[name], settings["budgets"], runs)
         for name, fit in of_sweep.items():
             lines += mixtures.best_mixtures(name, fit)
         lines += _weightings(runs[runs["status"] == "done"], by_table["losses"])
@@ -103,7 +114,7 @@ def summarize(specification: Mapping[str, Any], files: Sequence[str | Path]) -> 
         lines += simulations.recovered(name, recovery)
     if figures := specification["figures"]:
         names = ", ".join(map(markdown, figures))
-        kinds = ".png, .pdf, and .parquet of what is drawn"
+        kinds = ".png, .pdf, caption as .txt, and .parquet of what is drawn"
         lines.append(f"- **Figures** (folder plot): {names}; {kinds}")
     return "\n".join(lines) + "\n"
 
@@ -139,10 +150,6 @@ def _versions(sweep: str, timing: pd.DataFrame) -> list[str]:
     return [f"- **Runs of several versions** ({markdown(sweep)}): {'; '.join(counts_by_version)}"]
 
 
-def _with_interval(value: float, low: float, high: float, form) -> str:
-    return f"{form(value)} {units.interval(low, high, form)}"
-
-
 def _text(corpus: Mapping[str, Any]) -> str:
     """What is known of the text that runs are trained on, behind the unit of their loss."""
     if "bytes_per_token" in corpus:
@@ -170,7 +177,7 @@ def _law(name: str, fit: Record, entropy_rate: float | None) -> list[str]:
     lines = []
     for one in fit.fits:
         terms = ", ".join(
-            f"{markdown(p.symbol)} {_with_interval(p.estimate, p.low, p.high, units.count)}"
+            f"{markdown(p.symbol)} {units.estimate(p.estimate, p.low, p.high, units.count)}"
             for p in one.parameters
         )
         level = f"{100 * one.level:.4g} % {one.method.split(' ')[0]} intervals"
@@ -270,7 +277,7 @@ def _folds(fits: Mapping[str, Record], of: str) -> list[str]:
             ],
             columns=["rule", "group", "response", "fold", "rmse"],
         )
-        for (rule, group), rows in folds.groupby(["rule", "group"]):
+        for (rule, group), rows in folds.groupby(["rule", "group"], sort=False):
             many = rows["response"].nunique()
             losses = f" of {many} losses" if many > 1 else ""
             count = rows["fold"].nunique()
@@ -307,6 +314,8 @@ def _allocations(name: str, fit: Fit, budgets: Sequence[float], runs: pd.DataFra
     largest = runs.loc[runs["status"] == "done", "n_flops_6nd"].max()
     lines = []
     for group in fit.groups:
+        if fit.law.kind == "frontier" and (grows := growth(fit, group)) is not None:
+            lines.append(f"- **Best N and D** ({markdown(name)}{_group(group)}): {grows.text}")
         for best in allocations(fit, group, budgets or [10 * largest, 100 * largest], largest):
             title = f"- **Best for C = {units.power(best.flops)} FLOP** ({markdown(name)}"
             if not best.exists:
@@ -314,7 +323,7 @@ def _allocations(name: str, fit: Fit, budgets: Sequence[float], runs: pd.DataFra
                 lines.append(f"{title}{_group(group)}): {reason}")
                 continue
             values = ", ".join(
-                f"{label} {_with_interval(q.estimate, q.low, q.high, form)}"
+                f"{label} {units.estimate(q.estimate, q.low, q.high, form)}"
                 for label, q, form in (
                     ("N", best.n_params, units.count),
                     ("D", best.n_samples, units.count),
@@ -326,6 +335,47 @@ def _allocations(name: str, fit: Fit, budgets: Sequence[float], runs: pd.DataFra
             reach = f", {units.count(beyond, 2)} times the largest run" if beyond > 1 else ""
             lines.append(f"{title}{_group(group)}{reach}): {values}")
     return lines
+
+
+def _gains(
+    name: str, fit: Fit, facts: Record, budgets: Sequence[float], runs: pd.DataFrame
+) -> list[str]:
+    """A line a budget with the compute-equivalent gains of the groups over the first."""
+    compute = "n_flops_6nd" if fit.allocates else "n_flops"
+    largest = runs.loc[runs["status"] == "done", compute].max()
+    by_budget: dict[float, list[Gain]] = {}
+    for gain in gains(fit, budgets or [10 * largest, 100 * largest], largest):
+        by_budget.setdefault(gain.flops, []).append(gain)
+    lines = []
+    for flops, of_groups in by_budget.items():
+        first = of_groups[0]
+        beyond = first.times_largest
+        reach = f", {units.count(beyond, 2)} times the largest run" if beyond > 1 else ""
+        values = ", ".join(f"{markdown(one.group)} {_gain(one)}" for one in of_groups)
+        doubted = [
+            f"{markdown(one.group)} **{markdown(one.loud_verdict)}**"
+            for group in (first.baseline, *(one.group for one in of_groups))
+            for one in facts.of(group)
+            if one.verdict == DO_NOT_USE
+        ]
+        doubts = f"; {', '.join(doubted)}" if doubted else ""
+        lines.append(
+            f"- **Compute-equivalent gain at C = {units.power(flops)} FLOP** ({markdown(name)}"
+            f"{reach}), C of {markdown(first.baseline)} over the C needed for its loss: "
+            f"{values}{doubts}"
+        )
+    return lines
+
+
+def _gain(one: Gain) -> str:
+    """A gain with its interval, and in how many replicates the loss is reached at all."""
+    q = one.gain
+    if math.isnan(one.loss):
+        return "not known: an exponent is not positive"
+    text = units.estimate(q.estimate, q.low, q.high, units.count)
+    if not one.reaches:
+        text = f"never reaches it {units.interval(q.low, q.high, units.count)}".rstrip()
+    return text if one.always else f"{text} (reached in {100 * one.reached:.3g} % of replicates)"
 
 
 def _weightings(finished: pd.DataFrame, losses: pd.DataFrame) -> list[str]:

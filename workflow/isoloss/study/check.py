@@ -36,8 +36,9 @@ from isoloss.fit.holdout import held_out
 from isoloss.fit.mixture import domains_of, responses_of
 from isoloss.fit.prepare import check_response
 from isoloss.fit.settings import response_problems
+from isoloss.fit.shared import alone_problems, shared_problems
 from isoloss.fit.solve import Constraints
-from isoloss.fitted.names import RESPONSE
+from isoloss.fitted.names import OF_RUN, RESPONSE
 from isoloss.laws._law import Law
 from isoloss.laws._make import made_law
 from isoloss.laws._mixture import LOSS
@@ -388,6 +389,9 @@ class _Sections:
 
     def _check_figure(self, figure: Mapping[str, Any], place: str) -> None:
         """A figure's simulation, or its sweep, its fits, and what its card needs of them."""
+        if figure.get("width") is not None and figure["style"] == "screen":
+            reason, remedy = "a figure for a screen has its own", "add `style: paper`, or remove it"
+            self.problems.append(Problem(f"{place}.width", reason, remedy))
         if wrong := _of_what_problems(figure, place):
             self.problems += wrong
             return
@@ -655,7 +659,7 @@ def _ability_problems(
         return []  # another check reports it
 
     response = fits[first].get("response")
-    if response is not None:
+    if response is not None and ability != "curve":
         reason = f"the figure is about the loss, and {first!r} is fitted to {response!r}"
         return [Problem(place, reason, "name a fit of the loss first")]
 
@@ -663,18 +667,22 @@ def _ability_problems(
         mixture = registry.of_mixtures(law)
         if mixture or ability == "mixture":
             return mixture and ability == "mixture"
-        return made_law(law, options).allocates
+        made = made_law(law, options)
+        if ability == "curve":
+            return made.allocates or len(made.variables) == 1
+        return made.has_least_loss if ability == "compare" else made.allocates
 
     law = fits[first]["card"]
     if can(law, fits[first]["options"]):
         return []
     able = [name for name in registry.names("law") if can(name, registry.defaults("law", name))]
-    kind = (
-        "law of mixtures, and {!r} is not one"
-        if ability == "mixture"
-        else (f"law that can {ability}, and {{!r}} cannot")
-    )
-    reason = f"the figure needs a {kind.format(law)}"
+    kinds = {
+        "mixture": "of mixtures, and {!r} is not one",
+        "compare": "with a loss for every budget, and {!r} has none",
+        "curve": "in one variable, or one that can allocate, and {!r} is neither",
+    }
+    kind = kinds.get(ability, f"that can {ability}, and {{!r}} cannot")
+    reason = f"the figure needs a law {kind.format(law)}"
     return [Problem(place, reason, f"name a fit of {' or '.join(able)} first")]
 
 
@@ -1014,6 +1022,8 @@ def _fit_problems(
         if unmeasured:
             return []  # which runs it selects is known when they are measured
         runs = runs[selected]
+    if wrong := _shared_problems(fit, runs, measured, place):
+        return wrong
     if fit["points"] != "runs":
         return []  # how many points a run has is known when it is trained
     if registry.of_mixtures(fit["card"]):  # its terms depend on the domains of the runs
@@ -1021,6 +1031,28 @@ def _fit_problems(
     if wrong := _response_value_problems(fit, runs, place):
         return wrong
     return _run_count_problems(fit, made_law(fit["card"], fit["options"]), runs, place)
+
+
+def _shared_problems(
+    fit: Mapping[str, Any], runs: pd.DataFrame, measured: set[str] | None, place: str
+) -> list[Problem]:
+    """Problems of parameters that groups share; see `_fit_problems`."""
+    if not fit["shared"] or registry.of_mixtures(fit["card"]):
+        return []
+    law, of_profile = made_law(fit["card"], fit["options"]), fit["interval"] == "profile"
+    asked = of_profile or fit["profiles"], fit["holdout"], f"{place}.shared"
+    wrong = shared_problems(law, fit["shared"], *asked)
+    cluster = fit.get("cluster") or (OF_RUN if OF_RUN in runs else None)
+    if cluster is None or cluster in (measured or ()):
+        return wrong
+    if fit["interval"] != "bootstrap" or not fit["bootstrap"]:
+        return wrong
+    usable = runs[(runs["status"] == "done") & (runs["fit_weight"] > 0)]
+    counts = {}
+    for group, members in usable.groupby(usable[fit["group"]].astype(str)):
+        fitted = members[~held_out(members, fit["holdout"])]
+        counts[group] = int(fitted[cluster].nunique(dropna=False))
+    return wrong + alone_problems(counts, cluster, f"{place}.cluster")
 
 
 def _response_value_problems(

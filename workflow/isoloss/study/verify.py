@@ -22,7 +22,7 @@ from isoloss.core.canonical import canonical
 from isoloss.core.escape import columns, json_text, listed
 from isoloss.core.problems import IsolossError, StudyError, TableError
 from isoloss.records import environment, manifest
-from isoloss.study import status
+from isoloss.study import launch, status
 from isoloss.study.flow import Flow, Job, differences, sealed
 from isoloss.train.programs import files_of
 
@@ -201,12 +201,13 @@ def remedy(flow: Flow, findings: Sequence[Finding], study: str, directory: str =
     files = dict.fromkeys(f.file for f in findings if f.wrong and f.fix.startswith("make it again"))
     if not files:
         return ""
-    where = [] if directory == "." else ["--directory", directory]
     root = Path(os.path.relpath(flow.root, directory))
+    forced = ["--forcerun", *(f"{root.as_posix()}/{file}" for file in files)]
+    if root.parent == Path("results"):
+        return shlex.join(launch.again(study, directory, forced))
     # a module has its study from the Snakefile that uses it, whose config a file would change
-    named = ["--configfile", study] if root.parent == Path("results") else []
-    paths = [f"{root.as_posix()}/{file}" for file in files]
-    return shlex.join(["snakemake", *where, *named, "--forcerun", *paths])
+    where = [] if directory == "." else ["--directory", directory]
+    return shlex.join(["snakemake", *where, *forced])
 
 
 def adopt(flow: Flow) -> int:

@@ -30,7 +30,7 @@ from isoloss.laws._process import (
 TOGETHER = 1 << 17  # numbers of the covariances of a block: they stay in the processor's memory
 FIRST_NOISE = np.log(0.2)  # from which the search for amplitudes starts
 CURVE_STEPS, AMPLITUDE_STEPS = 80, 40  # looks at most
-TOLERANCE = 1e-7  # relative gain below which a descent ends
+ON_THE_WAY, TOLERANCE = 1e-4, 1e-6  # relative gain below which a descent ends
 STEP = 1.5  # of a parameter in one step, at most
 
 
@@ -67,10 +67,10 @@ def searched(tasks: Sequence[Task], hyper: Hyperparameters) -> list[tuple[Member
     ends: dict[int, tuple[Member, np.ndarray]] = {}
     for block in _blocks(tasks):
         some = [tasks[i] for i in block]
-        found, weight = _of_block(Search.of(some, hyper), some)
+        reached, weight = _of_block(Search.of(some, hyper), some)
         for row, i in enumerate(block):
             n = len(tasks[i].target)
-            ends[i] = found.member(row, n), weight[row, :n]
+            ends[i] = reached.member(row, n), weight[row, :n]
     return [ends[i] for i in range(len(tasks))]
 
 
@@ -96,14 +96,14 @@ def _of_block(search: Search, tasks: Sequence[Task]) -> tuple[Found, np.ndarray]
         begin = np.array([one.curve for one in near]), np.array([one.amplitudes for one in near])
         if not tasks[0].robust:
             return search.again(*begin), search.weight
-        found = search.at_amplitudes(*begin)
-        robust = search.robust(found)
-        return robust.at_amplitudes(found.theta, found.amplitudes), robust.weight
-    found = search.members()
+        reached = search.at_amplitudes(*begin)
+        robust = search.robust(reached)
+        return robust.at_amplitudes(reached.theta, reached.amplitudes), robust.weight
+    reached = search.members()
     if not tasks[0].robust:
-        return found, search.weight
-    robust = search.robust(found)
-    return robust.again(found.theta, found.amplitudes), robust.weight
+        return reached, search.weight
+    robust = search.robust(reached)
+    return robust.again(reached.theta, reached.amplitudes), robust.weight
 
 
 @dataclass(frozen=True)
@@ -165,22 +165,22 @@ class Search:
 
     def at_amplitudes(self, theta: np.ndarray, amplitudes: np.ndarray) -> Found:
         """The curves alone, from laws of these runs with other losses or weights."""
-        theta = self._curves(theta, self._inverse(theta, amplitudes))
+        theta = self._curves(theta, self._inverse(theta, amplitudes), TOLERANCE)
         inverse = self._inverse(theta, amplitudes)
         left = self.target - self._values(theta)[0]
         pull = (inverse @ left[..., None])[..., 0]
         reference = scarce_end(theta[:, CURVE:], self.shares, self.present)
         return Found(theta, amplitudes, reference, pull, np.diagonal(inverse, 0, 1, 2))
 
-    def robust(self, found: Found) -> Search:
+    def robust(self, reached: Found) -> Search:
         """The same search with less weight on runs that the others do not predict."""
-        freedom, unexpected = self.hyper.freedom, found.pull**2 / found.precision
+        freedom, unexpected = self.hyper.freedom, reached.pull**2 / reached.precision
         weight = self.weight * (freedom + 1) / (freedom + unexpected)
         return replace(self, weight=np.where(self.present, weight, 1.0))
 
     def _in_turn(self, theta: np.ndarray, amplitudes: np.ndarray, rounds: int) -> Found:
         for _ in range(rounds):
-            theta = self._curves(theta, self._inverse(theta, amplitudes))
+            theta = self._curves(theta, self._inverse(theta, amplitudes), ON_THE_WAY)
             amplitudes = self._amplitudes(theta, amplitudes)
         return self.at_amplitudes(theta, amplitudes)
 
@@ -203,7 +203,7 @@ class Search:
         covariance = self._processes(theta).covariance(np.exp(2 * amplitudes))
         return inverses(covariance, roots(covariance))
 
-    def _curves(self, theta: np.ndarray, inverse: np.ndarray) -> np.ndarray:
+    def _curves(self, theta: np.ndarray, inverse: np.ndarray, tolerance: float) -> np.ndarray:
         """The curves of greatest posterior density, for inverse covariances of what they leave."""
         prior = self.prior
 
@@ -220,7 +220,7 @@ class Search:
             return Curvature(objective, 2 * (pull - products[:, 1:, 0]), 2 * curvature)
 
         bounds = np.full(theta.shape, np.inf)
-        return descend(look, theta, -bounds, bounds, TOLERANCE, CURVE_STEPS, STEP)
+        return descend(look, theta, -bounds, bounds, tolerance, CURVE_STEPS, STEP)
 
     def _amplitudes(self, theta: np.ndarray, amplitudes: np.ndarray) -> np.ndarray:
         """Amplitudes of greatest evidence times prior, the curve integrated out (Laplace)."""

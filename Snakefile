@@ -31,6 +31,9 @@ if not workflow.configfiles:
     configfile: f"{workflow.basedir}/config.yaml"
 
 
+report: "workflow/report/workflow.rst"
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/load.smk"
 include: "workflow/rules/expand.smk"

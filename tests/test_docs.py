@@ -183,3 +183,25 @@ def test_make_hands_a_study_on_whatever_its_name():
 def test_targets_of_snakemake_stand_before_the_study(page):
     text = page.read_text(encoding="utf-8")
     assert re.findall(r"--configfile [^\s`]+ +[a-z]\S*", text) == []  # it would be a second study
+
+
+def test_the_citation_is_of_this_version():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert {"cff-version", "message", "title", "authors"} <= set(citation)
+    assert citation["version"] == project["version"] and citation["license"] == project["license"]
+    assert [author["name"] for author in citation["authors"]] == [
+        author["name"] for author in project["authors"]
+    ]
+
+
+def test_the_catalogue_finds_what_it_shows():
+    shown = yaml.safe_load((ROOT / ".snakemake-workflow-catalog.yml").read_text(encoding="utf-8"))
+    assert shown["usage"]["software-stack-deployment"]["conda"] is True
+    assert shown["usage"]["report"] is True
+    assert (ROOT / "workflow/report/workflow.rst").is_file()
+    page = (ROOT / "config/README.md").read_text(encoding="utf-8")
+    for link in re.findall(r"\]\(([^)#]+)\)", page):
+        assert (ROOT / "config" / link).exists(), link
+    study = yaml.safe_load(re.search(r"```yaml\n(.*?)```", page, flags=re.S)[1])
+    assert list(study) == ["study", "aggregate", "fit", "plot"]

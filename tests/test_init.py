@@ -46,6 +46,7 @@ def test_a_study_of_a_table_has_the_columns_that_are_guessed(folder, capsys):
     assert set(study["fit"]) == {"chinchilla", "chinchilla_held_out"}
     assert study["fit"]["chinchilla_held_out"]["holdout"]["rule"] == "largest_compute"
     assert study["plot"]["predicted_observed"]["fits"] == list(study["fit"])
+    assert {"isoloss", "compute_gain"} <= set(study["plot"])
     assert [float(one) for one in study["summary"]["budgets"]] == [6e20, 6e21, 6e22]
     text = (folder / "study.yaml").read_text(encoding="utf-8")
     address = text.splitlines()[0].removeprefix("# yaml-language-server: $schema=")
@@ -60,6 +61,13 @@ def test_what_is_given_goes_before_what_is_guessed(folder):
     (table,) = study["aggregate"].values()
     assert table["columns"] == {"N": "tokens", "D": "params", "loss": "val_loss"}
     assert study["fit"]["power_law"]["options"] == {"variable": "D"}
+    assert "scaling_curve" in study["plot"]
+
+
+@pytest.mark.parametrize("law", ["kaplan", "m4", "envelope", "isoflop_parabolas"])
+def test_a_study_by_a_law_of_any_kind_is_sound(folder, law):
+    assert main(["init", "--out", "study.yaml", "--law", law, "My runs.csv"]) == 0
+    assert law in schema.read("study.yaml")["fit"]
 
 
 def test_a_study_of_mixtures_fits_a_law_of_mixtures(folder):

@@ -46,7 +46,7 @@ def test_one_command_says_the_law_its_evidence_its_error_and_what_to_do(table, t
     ):
         assert part in output, part
     assert {p.name for p in (tmp_path / "out").iterdir()} >= {
-        "law.png", "law.pdf", "law.py", "explain.md", "params.tex", "params.parquet",
+        "law.png", "law.pdf", "law.py", "explain.md", "params.tex", "paper.md", "params.parquet",
     }  # fmt: skip
 
 

@@ -42,7 +42,7 @@ def saved(monkeypatch):
     """The results of quick fits, of which only the tables are written."""
     results = []
 
-    def save(result, out, **_):
+    def save(result, out, *_):
         results.append(result)
         return list(result.fit.save(out))
 
@@ -79,10 +79,6 @@ def test_bounds_and_shared_parameters_reach_the_fit(answer, tmp_path):
 @pytest.mark.parametrize(
     ("rule", "line"),
     [
-        (
-            "random",
-            "held out [muon, loss] (random): 20 folds, each predicted from the others: RMSE",
-        ),
         ("roll_out", "held out [muon, loss] (roll_out): 4 folds, each predicted"),
         ("leave_one_out", "worst leave_one_out n_flops"),
     ],
@@ -122,6 +118,7 @@ def test_nothing_is_held_out_where_nobody_asks_for_it(answer, tmp_path):
         (["--interval", "none", "--cluster", "x"], "--interval none and --cluster x"),
         (["--interval", "none"], "--interval none and --bootstrap 8: replicates are drawn for"),
         (["--shared", "E", "--holdout", "random"], "--shared and --holdout random: groups"),
+        (["--figure-width", "0.5"], "width: found 0.5; needs inches"),
         (["--shared", "F"], "shared F: no such parameter"),
         (["--holdout", "leave-one"], "holdout: unknown 'leave-one'; did you mean 'leave_one_out'?"),
     ],
@@ -165,6 +162,14 @@ def test_json_is_the_record_and_nothing_else(tmp_path, saved, capsys):
     assert {f.name for f in fields(Allocation)} | {"group"} == set(shown["budgets"][0])
     assert [one["flops"] for one in shown["budgets"]] == [1e21, 1e22]
     assert shown["budgets"][0]["loss"]["low"] < shown["budgets"][0]["loss"]["high"]
+
+
+def test_a_width_of_the_figure_makes_one_for_a_paper(table, tmp_path, monkeypatch):
+    widths = []
+    monkeypatch.setattr(front, "save", lambda result, out, width=None: widths.append(width) or [])
+    words = ["law", str(table), *LAW, "--bootstrap", "0", "--holdout", "none"]
+    assert main([*words, "--figure-width", "3.25"]) == 0 and main(words) == 0
+    assert widths == [3.25, None]
 
 
 def test_every_key_of_the_json_is_documented(table):

@@ -23,7 +23,7 @@ from isoloss.__main__ import main
 from isoloss.core import escape, registry, tables
 from isoloss.core.problems import IsolossError
 from isoloss.fit import fit_law
-from isoloss.fitted import TABLES, Fit, export, load_fit
+from isoloss.fitted import TABLES, Fit, load_fit, paper
 from isoloss.fitted.export import END, START, explanation, export_fit, latex, law_file
 from isoloss.fitted.facts import record
 from isoloss.quickfit import law as front
@@ -210,10 +210,28 @@ def test_the_page_keeps_its_marks_its_shape_and_the_text_of_its_user(two, first,
     like = explanation(two)
     assert page.count("\n## ") == like.count("\n## ") and page.count("```") == 2
     for row in re.findall(r"^\|.*$", page, flags=re.M):
-        assert len(re.findall(r"(?<!\\)\|", row)) == 5
+        assert len(re.findall(r"(?<!\\)\|", row)) == 4  # no intervals
     values = json.loads(page.split("```json\n")[1].split("```")[0])
     assert list(values) == [first, second]
     assert "<" not in page.replace(START, "").replace(END, "")
+
+
+@given(first=NAMES, second=NAMES)
+@settings(max_examples=40)
+def test_the_page_for_a_paper_keeps_its_shape_whatever_groups_are_called(two, first, second):
+    if first == second:
+        return
+    page, like = (paper.paper(fit, paper.Context()) for fit in (renamed(two, first, second), two))
+    assert [line for line in page.split("\n") if line.startswith(("#", "```"))] == [
+        line for line in like.split("\n") if line.startswith(("#", "```"))
+    ]
+    assert page.count("\n") == like.count("\n") == len(page.splitlines())
+    for row, model in zip(page.split("\n"), like.split("\n"), strict=True):
+        if model.startswith("| "):
+            assert len(re.findall(r"(?<!\\)\|", row)) == len(re.findall(r"(?<!\\)\|", model))
+        if model.endswith(r"\\"):
+            bare = SKELETON.sub("", row)
+            assert bare.count("&") == model.count("&") and bare.count("{") == bare.count("}")
 
 
 def test_a_page_whose_marks_are_in_disorder_keeps_all_of_it(two):
@@ -235,7 +253,7 @@ def test_a_doubtful_fit_of_any_name_says_so_in_every_file(two, tmp_path):
         assert "Verdict: x" in (text := file.read_text(encoding="utf-8"))
         assert ": DO NOT USE: t" in text
     assert skeleton((tmp_path / "law.py").read_text(encoding="utf-8")) == skeleton(law_file(two))
-    assert export._verdict(record(fit)) in ast.get_docstring(
+    assert paper.verdict(record(fit)) in ast.get_docstring(
         ast.parse((tmp_path / "law.py").read_text(encoding="utf-8"))
     )
 

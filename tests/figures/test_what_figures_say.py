@@ -151,9 +151,9 @@ def test_runs_on_one_spot_are_counted_by_area_and_in_the_note(runs, fit):
     assert marks["n_runs"].sum() == len(again) == (table["what"] == "run").sum()
     (points,) = [c for c in figure.axes[0].collections if len(c.get_offsets()) == len(marks)]
     assert sorted(set(points.get_sizes())) == [isoloss.AREA, 4 * isoloss.AREA]
-    assert "2 marks stand for 2 to 4 runs" in words(figure) and "4 runs on one spot" in words(
+    assert "2 marks stand for 4 runs of the same" in words(
         figure
-    )
+    ) and "4 runs on one spot" in words(figure)
     (contours,) = figure.findobj(QuadContourSet)
     low, high = figure.axes[0].get_xlim()
     assert low < contours.get_paths()[1].vertices[:, 0].min() < high
@@ -179,6 +179,11 @@ def test_the_colours_of_replicates_are_in_the_legend(runs, fit):
     shown, shades = entries(figure), points.get_cmap()([0.0, 1.0])
     for label, shade in zip(("few replicates nearby", "many"), shades, strict=True):
         assert to_rgba(shown[label].get_color()) == tuple(shade)
+
+
+def test_a_paper_that_is_too_narrow_for_a_matrix_of_panels_is_told_the_least_width(fit):
+    with pytest.raises(IsolossError, match=r"2 inches are too few for 5 panels .* at least 2.75"):
+        fit.plot("bootstrap_pairs", style="paper", width=2.0)
 
 
 # Runs without a law
@@ -260,7 +265,7 @@ def test_the_own_domain_of_a_panel_is_in_the_legend_as_it_is_drawn(mixtures):
     for axes in of_domains:
         assert own.get_linewidth() in [line.get_linewidth() for line in axes.lines]
     colours = {line.get_color() for axes in of_domains for line in axes.lines}
-    assert colours == {_figure.COLOURS[0], _figure.GREY, mixture_response.PALE}
+    assert colours == {_figure.OKABE_ITO[0], _figure.GREY, mixture_response.PALE}
     assert own.get_color() in colours and "other domains" in entries(figure)
 
 

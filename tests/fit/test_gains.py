@@ -9,11 +9,13 @@ import pandas as pd
 import pytest
 
 import isoloss
+from isoloss.core import tables
 from isoloss.core.order import ordered
 from isoloss.core.problems import IsolossError
 from isoloss.fit.law import fit_law
 from isoloss.fitted.facts import gains
 from isoloss.fitted.intervals import quantiles
+from isoloss.report.summary import summarize
 
 BETTER = 1.3  # times as much as its data are worth to muon, and so its compute at the best N and D
 MAPPING = {"N": "N", "D": "D", "loss": "loss", "group": "optimizer"}
@@ -273,3 +275,30 @@ def test_runs_held_out_that_leave_a_group_one_cluster_are_predicted_without_inte
     assert (quick_fit.held.summary["n_replicates"] == 0).all()
     assert (quick_fit.fit.summary["n_replicates"] == 5).all()
     assert " inside the interval of a run" not in quick_fit.text
+
+
+def summary_of(runs, fit, home) -> str:
+    """The summary of a study of a table with a fit, at two budgets."""
+    facts = {"sweep": "s", "token": "token", "loss_unit": "nats/token"}
+    files = [*fit.save(home, law="plane", sweep="s")]
+    for name, table in {"runs": runs, **{n: tables.empty(n) for n in ("timing", "losses")}}.items():
+        tables.write(name, table, home / f"{name}.parquet", facts)
+        files.append(home / f"{name}.parquet")
+    asked = {"study": "two", "summary": {"budgets": [1e19, 1e22]}, "figures": [], "trials": []}
+    return summarize({**asked, "datasets": {}, "rounds": {}, "coefficients": {}}, files)
+
+
+def test_the_summary_has_the_gains_at_its_budgets(runs, apart, tmp_path):
+    lines = summary_of(runs, apart, tmp_path).splitlines()
+    near, far = [line for line in lines if line.startswith("- **Compute-equivalent gain at C = ")]
+    row = apart.gain(1e19, "adamw", "muon").iloc[0]
+    assert near.startswith("- **Compute-equivalent gain at C = 1e19 FLOP** (plane), C of adamw")
+    assert f": muon {row['gain']:.3g} [{row['gain_low']:.3g}, {row['gain_high']:.3g}]" in near
+    assert "(plane, 21 times the largest run)" in far
+
+
+def test_the_summary_of_a_fit_without_intervals_has_none(runs, tmp_path):
+    fit = fit_law(runs, "power_law", {"variable": "C"}, interval="none")
+    text = summary_of(runs, fit, tmp_path)
+    assert "Compute-equivalent gain" in text
+    assert "[" not in text and "nan" not in text

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from isoloss.core import registry
 from isoloss.core.problems import IsolossError
+from isoloss.fitted import bibliography
 from isoloss.laws._make import made_law
 
 VARIABLES = "NDCU"
@@ -157,6 +158,46 @@ def test_a_law_says_where_it_is_from_and_where_it_holds(name):
     assert facts["LATEX"].count("{") == facts["LATEX"].count("}")
 
 
+@pytest.mark.parametrize("name", registry.names("law"))
+def test_the_bibtex_of_a_law_is_that_of_its_source_and_of_its_presets(name):
+    facts = registry.facts("law", name)
+    assert "BIBTEX" in facts, "give the card a BIBTEX, or an empty one for a law without a paper"
+    known = bibliography.entries(facts["BIBTEX"])
+    presets = [preset["source"] for preset in facts["PRESETS"].values()]
+    of_source = bibliography.arxiv_ids(facts["SOURCE"])
+    named = {*of_source, *(one for text in presets for one in bibliography.arxiv_ids(text))}
+    ids = [bibliography.eprint(entry) for entry in known.values()]
+    assert {one for one in ids if one} == named - (set() if ids else set(of_source))
+    for key, entry in known.items():
+        year = re.search(r"year = \{(\d{4})\}", entry)[1]
+        assert key.startswith(re.search(r"author = \{(\w+),", entry)[1].lower() + year)
+        assert year[2:] == bibliography.eprint(entry)[:2] or not bibliography.eprint(entry)
+        assert "title = {" in entry
+    # a law without an entry of its own is the project's, or older than papers
+    assert bibliography.of_law(name) or name == "logarithm" or "this project" in facts["SOURCE"]
+
+
+def test_two_cards_that_cite_a_paper_write_the_same_entry():
+    written: dict[str, str] = {}
+    for name in registry.names("law"):
+        for key, entry in bibliography.entries(registry.facts("law", name)["BIBTEX"]).items():
+            assert written.setdefault(key, entry) == entry, (name, key)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("@misc{a,\n  title = {x},\n", "does not end"),
+        ("@misc{a,\n  title = {{x},\n}\n", "not a line of a BibTeX entry"),
+        ("@misc{a,\n}\n@misc{a,\n}\n", "appears twice"),
+        ("title = {x},\n", "not a line"),
+    ],
+)
+def test_bibtex_that_is_not_whole_is_told(text, told):
+    with pytest.raises(ValueError, match=told):
+        bibliography.entries(text)
+
+
 @every_law
 def test_a_law_is_of_the_kind_that_its_card_says(name, law):
     assert law.kind == registry.facts("law", name)["KIND"]
@@ -204,7 +245,9 @@ def test_terms_are_told_apart_and_their_starts_lie_inside_their_bounds(name, law
 def test_presets_name_every_term_and_predict_losses_of_language_models(name, law):
     data = {k: np.array([v]) for k, v in {"N": 1e9, "D": 2e10, "C": 1.2e20, "U": 1e10}.items()}
     for preset in registry.facts("law", name)["PRESETS"].values():
-        assert "arXiv:" in preset["source"]
+        assert "arXiv:" in preset["source"] and preset["of"]
+        assert set(preset["ranges"]) == set(law.variables)  # of a law that divides budgets, too
+        assert all(0 < low < high for low, high in preset["ranges"].values())
         assert {term.name for term in law.terms} <= set(preset["values"])
         theta = np.array([t.coordinate(preset["values"][t.name]) for t in law.terms])
         for term, coordinate in zip(law.terms, theta, strict=True):

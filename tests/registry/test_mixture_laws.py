@@ -265,13 +265,13 @@ def test_a_replicate_that_starts_from_the_estimate_is_near_one_that_does_not(nam
     loss, there = losses(p), data_of(shares(30, 8, zeros=False))
     estimate = made.estimate(data_of(p), loss, np.ones(n))
     weight = np.random.default_rng(4).multinomial(n, np.full(n, 1 / n)).astype(float)
-    short = made.again(estimate, [(data_of(p), loss, weight)])[0]
+    (short,) = made.again(estimate, [(data_of(p), loss, weight)])
     whole = made.estimate(data_of(p), loss, weight)
     lengths = {len(made.to_numbers(one)) for one in (short, whole, estimate)}
     assert len(lengths) == 1
     expected = loss_of(made, whole, there)
     np.testing.assert_allclose(loss_of(made, short, there), expected, rtol=0.01)
-    same = made.again(estimate, [(data_of(p), np.full(n, 2.5), weight)])[0]
+    (same,) = made.again(estimate, [(data_of(p), np.full(n, 2.5), weight)])
     assert np.isfinite(loss_of(made, same, there)).all()
 
 

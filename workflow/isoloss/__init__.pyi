@@ -14,6 +14,8 @@ from isoloss.fit.law import fit_law as fit_law
 from isoloss.fitted import Fit as Fit
 from isoloss.fitted import load_fit as load_fit
 from isoloss.fitted.export import export_fit as export_fit
+from isoloss.fitted.presets import compare_presets as compare_presets
+from isoloss.fitted.presets import preset as preset
 from isoloss.logs.read import import_runs as import_runs
 from isoloss.logs.read import read_log as read_log
 from isoloss.observables.structural_entropy import structural_entropies as structural_entropies

@@ -40,6 +40,8 @@ WORDS = {
     "named",
     "dataset",
     "weighting",
+    "at",
+    "group",
 }
 Command = Callable[[argparse.Namespace], int | None]
 
@@ -135,7 +137,7 @@ def parser(program: str = "isoloss") -> _Parser:
     top.add_argument("--version", action=_Version, nargs=0, help=argparse.SUPPRESS)
     for stage in stages().values():
         _add_stage(commands, stage)
-    of_tables = (_add_law, _add_init, _add_import)
+    of_tables = (_add_law, _add_predict, _add_init, _add_import)
     of_studies = (_add_check, _add_run, _add_results, _add_canary, _add_leftovers, _add_export)
     for add in (*of_tables, *of_studies, _add_cards, _add_digest, _add_csv, _add_docs):
         add(commands)
@@ -380,6 +382,10 @@ def _add_decisions(law: _Parser, group) -> None:
         "--baseline", metavar="GROUP", help="group that the others are compared with (the first)"
     )
     law.forms["--flops"] = command_words.is_number
+    _add_list(
+        law, group, "--compare", command_words.is_preset, "LAW:PRESET",
+        "published laws beside the fit, such as chinchilla:epoch (predict --list)",
+    )  # fmt: skip
 
 
 def _add_output_of_law(group) -> None:
@@ -388,6 +394,12 @@ def _add_output_of_law(group) -> None:
         type=Path,
         metavar="DIR",
         help="folder for the tables, the figure, law.py and explain.md (TABLE-law)",
+    )
+    group.add_argument(
+        "--figure-width",
+        type=float,
+        metavar="INCHES",
+        help="draw the figures for a paper, such as 3.25 for a column (for a screen)",
     )
     group.add_argument(
         "--json", action="store_true", help="print one JSON object (docs/fitting.md) and no text"
@@ -434,6 +446,37 @@ def _add_init(commands) -> None:
         init, init, "--option", command_words.is_pair, "KEY=VALUE",
         "options of the dataset, such as files='data/*.jsonl' (docs/cards.md)",
     )  # fmt: skip
+
+
+def _add_predict(commands) -> None:
+    predict = _command(
+        commands,
+        "predict",
+        _predict,
+        "Predict losses, or the best N and D of a budget, by a published law or a saved fit.",
+        "Values of several variables are crossed. Numbers may be written 7B, 1.4T or 10^21; with "
+        "C alone the budget is divided, with C and N or D the other is C / 6 over it.",
+        epilog="examples:\n  %(prog)s chinchilla:epoch --N 7B --D 1.4T\n"
+        "  %(prog)s chinchilla:epoch --C 5.76e23\n  %(prog)s runs-law --C 1e21 1e22 --group muon",
+    )
+    predict.add_argument(
+        "source", metavar="LAW", nargs="?", help="LAW:PRESET (--list), or the folder of a fit"
+    )
+    variables = {"N": "parameters", "D": "tokens", "C": "budgets, FLOP", "U": "distinct tokens"}
+    for letter, what in variables.items():
+        _add_list(predict, predict, f"--{letter}", command_words.is_size, letter, what)
+    _add_list(
+        predict, predict, "--at", command_words.is_pair, "NAME=VALUE,VALUE",
+        "other variables, such as p_web=0.2,0.3",
+    )  # fmt: skip
+    predict.add_argument("--pairs", action="store_true", help="do not cross the values")
+    predict.add_argument("--group", metavar="NAME", help="group of a fit (the first)")
+    predict.add_argument("--response", metavar="NAME", help="loss of a fit (the first)")
+    predict.add_argument(
+        "--level", type=float, metavar="X", help="of the intervals (that of the fit)"
+    )
+    predict.add_argument("--json", action="store_true", help="print one JSON object and no text")
+    predict.add_argument("--list", action="store_true", help="list the published laws")
 
 
 def _add_import(commands) -> None:
@@ -799,6 +842,7 @@ def _law(given: argparse.Namespace) -> None:
         reason = f"{visible(out)!r} is the folder of the table, which could be overwritten"
         raise IsolossError(Problem("--out", reason, "name another folder"))
     settings = _settings_of_law(given)
+    _check_figure_width(given.figure_width)
     limits = {"max_seconds": given.max_seconds, "max_mib": given.max_mib}
     limits = sources.Limits(**{key: value for key, value in limits.items() if value is not None})
     table = sources.open_source(given.table, limits)
@@ -814,6 +858,7 @@ def _law(given: argparse.Namespace) -> None:
         scale=_pairs(given.scale, "--scale"),
         loss_unit=given.loss_unit,
         response=given.response,
+        compare=given.compare,
         progress=steps,
         baseline=given.baseline,
         **settings,
@@ -822,15 +867,32 @@ def _law(given: argparse.Namespace) -> None:
     out = out or Path(f"{table.address.stem}-law")
     files = []
     try:
-        files = law.save(quick_fit, out)
+        files = law.save(quick_fit, out, given.figure_width)
     finally:  # the fit is printed even if it cannot be saved
         say(quick_fit.json(files) if given.json else quick_fit.text)
     if not given.json:
         figures = [visible(file) for file in files if file.suffix == ".png"]
         title = "figures" if len(figures) > 1 else "figure"
         it = "them" if len(figures) > 1 else "it"
-        texts = "law.py, explain.md, params.tex and tables"
+        texts = "law.py, explain.md, params.tex, paper.md and tables"
         say(f"{title}: {', '.join(figures)}; {texts} beside {it}")
+
+
+def _predict(given: argparse.Namespace) -> None:
+    from isoloss.quickfit import predict
+
+    if given.list:
+        say(predict.listing_json() if given.json else predict.listing())
+        return
+    if given.source is None:
+        do = "name a law such as chinchilla:epoch, the folder of a fit, or --list"
+        raise IsolossError(Problem("predict", "no law is named", do))
+    texts = {letter: getattr(given, letter) for letter in "NDCU" if getattr(given, letter)}
+    texts |= {name: text.split(",") for name, text in _pairs(given.at, "--at").items()}
+    values = {name: predict.numbers(text, f"--{name}") for name, text in texts.items()}
+    asked = predict.Asked(values, given.pairs, given.group, given.response, given.level)
+    answer = predict.predicted(given.source, asked)
+    say(predict.as_json(answer) if given.json else predict.text(answer))
 
 
 def _settings_of_law(given: argparse.Namespace) -> dict[str, Any]:
@@ -855,6 +917,14 @@ def _settings_of_law(given: argparse.Namespace) -> dict[str, Any]:
         "ci_level": given.level,
         "seed": given.seed,
     }
+
+
+def _check_figure_width(width: float | None) -> None:
+    """Refuse a width that no figure has, before anything is fitted."""
+    if width is not None:
+        from isoloss.figures._figure import check_width
+
+        check_width(width)
 
 
 def _limits(text: str, place: str) -> tuple[float | None, float | None]:
@@ -1225,7 +1295,12 @@ def _docs(given: argparse.Namespace) -> None:
         raise IsolossError(f"stale: {', '.join(stale)}; run `python -m isoloss docs`")
 
 
-if __name__ == "__main__":
+def program() -> int:
+    """Run a command as a process of its own."""
     # loading libraries makes many objects and few cycles: looking for them often costs a tenth
     gc.set_threshold(100_000)
-    sys.exit(main())
+    return main()
+
+
+if __name__ == "__main__":
+    sys.exit(program())

@@ -11,6 +11,7 @@ rule fit_law:
             "law.py",
             "explain.md",
             "params.tex",
+            "paper.md",
         ),
     log:
         "<results>/{study}/logs/fit/{sweep}/{fit}.log",

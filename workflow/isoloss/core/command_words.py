@@ -15,6 +15,8 @@ Form = Callable[[str], bool]
 _PAIR = re.compile(r"[^\s/\\.?*:=]*=.*", re.DOTALL)  # no path: the key has none of / \ . ? * :
 _COMPARED = re.compile(r"[<>]|[=!]=")
 _NAMES = re.compile(r"[^/\\.?*:,]+(,[^/\\.?*:,]+)+")
+_PRESET = re.compile(r"\w+:\w+")
+_SIZE = re.compile(r"~?[\d.,]*\d(e[+-]?\d+|\^\d+)?[a-zA-Z]*")
 _CARD = re.compile(r"[a-z]+/\w+")
 _NEGATIVE = re.compile(r"-(\d|\.\d|inf)")  # a number, not an option
 
@@ -39,6 +41,24 @@ def is_number(word: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def is_size(word: str) -> bool:
+    """Whether a word begins as a number does, as sizes that people write: 7B, 1.4T, 10^21.
+
+    >>> is_size("7B"), is_size("1.4e12"), is_size("chinchilla:epoch"), is_size("7.csv")
+    (True, True, False, False)
+    """
+    return _SIZE.fullmatch(word) is not None
+
+
+def is_preset(word: str) -> bool:
+    """Whether a word is LAW:PRESET.
+
+    >>> is_preset("chinchilla:epoch"), is_preset("runs.csv"), is_preset("http://a/b")
+    (True, False, False)
+    """
+    return _PRESET.fullmatch(word) is not None
 
 
 def is_comparison(word: str) -> bool:

@@ -40,6 +40,7 @@ OPTIONS = {
     },
 }
 
+BAND, RUNS = 0.16, 0.13  # opacity of the intervals, and of the compute of the runs
 POINTS = 15  # budgets at which the lines are computed, beside those that are marked
 MARKED = (1.0, 10.0, 100.0)  # times the largest run
 ROOM = 5.0  # factor around the estimates within which intervals are drawn
@@ -68,7 +69,7 @@ def draw(inputs: _figure.Inputs, baseline: str, budgets: list[float], reach: flo
     table = _table(gains(fit, ordered, most, first), marked)
 
     figure, (axes,) = inputs.canvas.new(7.0, 4.6)
-    axes.axvspan(least, most, color=_figure.GREY, alpha=0.13, linewidth=0)
+    axes.axvspan(least, most, color=_figure.GREY, alpha=RUNS, linewidth=0)
     axes.axhline(1, color=_figure.GREY, linewidth=1)
     low, high, cut = _limits(table)
     _figure.log_axis(axes.xaxis, *_figure.span(ordered, 1.3), form=units.power, most=6)
@@ -80,12 +81,17 @@ def draw(inputs: _figure.Inputs, baseline: str, budgets: list[float], reach: flo
     _mark(axes, table)
     shown = _figure.literal(first)
     what = "6 N D" if fit.allocates else "C"
-    axes.set_xlabel(f"Training compute {what} of {shown} (FLOP)")
+    if inputs.in_paper:
+        what = r"$6\,ND$" if fit.allocates else "$C$"
+        plain = shown.replace("$", r"\$")
+        axes.set_xlabel(inputs.as_formula(f"Compute {what} of {plain} (FLOP)"))
+    else:
+        axes.set_xlabel(f"Training compute {what} of {shown} (FLOP)")
     axes.set_ylabel(f"Compute of {shown} over\nthat for the same loss")
     title = f"Compute-equivalent gain over {shown} by {_figure.literal(name)}"
     title += f"; L: loss of {shown} ({_figure.literal(inputs.loss_unit)})"
     _figure.head(figure, title, [*handles, *_signs(fit.level, table)])
-    _figure.print_note(figure, inputs, "; ".join([_figure.small_print(inputs), *cut]))
+    _figure.print_note(figure, inputs, "; ".join([_figure.small_print(inputs, table), *cut]))
     return figure, table
 
 
@@ -106,7 +112,7 @@ def _baseline(name: str, fit: Fit, baseline: str) -> str:
     return baseline_of(fit.groups, baseline or None, f"{place}, baseline")
 
 
-def _table(found: list[Gain], marked: list[float]) -> pd.DataFrame:
+def _table(all_gains: list[Gain], marked: list[float]) -> pd.DataFrame:
     """What is drawn, a row a group and budget."""
     return pd.DataFrame(
         {
@@ -121,7 +127,7 @@ def _table(found: list[Gain], marked: list[float]) -> pd.DataFrame:
             "beyond": one.beyond,
             "marked": one.flops in marked,
         }
-        for one in found
+        for one in all_gains
     )
 
 
@@ -144,7 +150,7 @@ def _line(axes, group: str, rows: pd.DataFrame, number: int, floor: float):
     colour = _figure.COLOURS[number % len(_figure.COLOURS)]
     marker = MARKERS[number // len(_figure.COLOURS) % len(MARKERS)]
     low = rows["gain_low"].clip(lower=floor)
-    axes.fill_between(rows["C"], low, rows["gain_high"], color=colour, alpha=0.16, linewidth=0)
+    axes.fill_between(rows["C"], low, rows["gain_high"], color=colour, alpha=BAND, linewidth=0)
     inside = rows["beyond"] <= 1.0001
     ahead = ~inside | inside.shift(-1, fill_value=False).eq(False)  # from the last one inside
     for part, style in ((inside, "-"), (ahead, ":")):
@@ -156,13 +162,14 @@ def _line(axes, group: str, rows: pd.DataFrame, number: int, floor: float):
 
 
 def _mark(axes, table: pd.DataFrame) -> None:
-    """A thin line at every budget that is marked, with the loss of the baseline there."""
+    """A thin line at every budget that is marked, and along it the loss of the baseline there."""
     points = table[table["marked"]].drop_duplicates("C")
     place = {"transform": axes.get_xaxis_transform(), "size": 8, "color": _figure.GREY}
     for one in points.itertuples():
         axes.axvline(one.C, color=_figure.GREY, linewidth=0.7, linestyle="--", zorder=1)
         if np.isfinite(one.loss):
-            axes.text(one.C, 1.01, f"L = {one.loss:.3g}", ha="center", va="bottom", **place)
+            text = f"L = {one.loss:.3g} "
+            axes.text(one.C, 0.03, text, rotation=90, ha="right", va="bottom", **place)
 
 
 def _signs(level: float, table: pd.DataFrame):
@@ -173,5 +180,6 @@ def _signs(level: float, table: pd.DataFrame):
     grey = {"color": _figure.GREY}
     yield Line2D([], [], **grey, linewidth=1.8, linestyle=":", label="beyond the runs")
     if table["gain_low"].notna().any():
-        yield Patch(color=_figure.COLOURS[0], alpha=0.25, label=f"{level * 100:g} % interval")
-    yield Patch(**grey, alpha=0.13, label="compute of the runs")
+        look = {"color": _figure.COLOURS[0], "alpha": BAND, "linewidth": 0}
+        yield Patch(**look, label=f"{level * 100:g} % interval")
+    yield Patch(**grey, alpha=RUNS, linewidth=0, label="compute of the runs")

@@ -169,8 +169,11 @@ def _draw_spots(axes, shared: pd.DataFrame, colour) -> None:
 def _words(shared: pd.DataFrame) -> str:
     """What the sizes of the marks stand for."""
     several = shared[shared["n_runs"] > 1]
+    least, most = several["n_runs"].min(), several["n_runs"].max()
+    count = f"{most}" if least == most else f"{least} to {most}"
+    marks = "1 mark stands" if len(several) == 1 else f"{len(several)} marks stand"
     return (
-        f"{len(several)} marks stand for 2 to {several['n_runs'].max()} runs of the same N and D"
+        f"{marks} for {count} runs of the same N and D"
         " (to three digits): the area grows with their number, the colour is their mean loss"
     )
 

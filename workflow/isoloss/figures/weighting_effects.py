@@ -81,7 +81,8 @@ def draw(inputs: _figure.Inputs, reference: str):
     labels = [_figure.literal(v if k == "all" else f"{k}: {v}") for k, v in rows]
     names = sorted(set(effects["weighting"]))
     beside = _long(labels) + _long(map(_figure.literal, names))
-    figure, (axes,) = inputs.canvas.new(7.0 + 0.1 * beside, 1.6 + 0.34 * max(1, len(rows)))
+    tall = 0.5 + 0.2 * len(rows) if inputs.in_paper else 1.6 + 0.34 * len(rows)
+    figure, (axes,) = inputs.canvas.new(7.0 + 0.1 * beside, tall, listed=True)
     for w, weighting in enumerate(names):
         colour = _figure.COLOURS[w % len(_figure.COLOURS)]
         offset = (w - (len(names) - 1) / 2) * 0.3
@@ -111,7 +112,7 @@ def draw(inputs: _figure.Inputs, reference: str):
 def _words(effects: pd.DataFrame) -> str:
     """How many pairs of runs are drawn."""
     pairs = effects[["run_id", "run_id_reference"]].drop_duplicates()
-    return "1 pair of them" if len(pairs) == 1 else f"{len(pairs)} pairs of them"
+    return f"{len(pairs)} {'pair' if len(pairs) == 1 else 'pairs'} that differ in the weighting"
 
 
 def _long(labels: Iterable[str]) -> int:

@@ -11,6 +11,8 @@ from isoloss.core.problems import IsolossError
 from isoloss.fit import points
 from isoloss.fit.law import fit_law
 from isoloss.fitted.export import export_fit
+from isoloss.fitted.facts import count_runs
+from isoloss.fitted.paper import context_of
 
 # what of a study's fit says which rows are fitted; the rest are arguments of `fit_law`
 _ROWS = ("card", "options", "sweep", "points", "tag_key", "domain_weights")
@@ -24,7 +26,8 @@ def run(
     Args:
         specification: what matters to the job: `fit` (the study's entry), `seed`.
         files: runs of its sweep; curves, or losses and mixtures, where it is fitted to them.
-        out: folder for the fit's tables, and for the fit as law.py, explain.md and params.tex.
+        out: folder for the fit's tables, and for the fit as law.py, explain.md, params.tex
+            and paper.md.
         facts: kept in all files: law, sweep, study.
 
     Returns:
@@ -50,4 +53,5 @@ def run(
         made = made.with_best_mixtures(fit["domain_weights"])
         facts = {**facts, "grouped_by": fit["group"], "tag_key": fit.get("tag_key")}
     saved = made.save(out, **facts)
-    return [*saved, *export_fit(made, out)]
+    context = context_of(made, f"the sweep {facts['sweep']}", count_runs(given["runs"]))
+    return [*saved, *export_fit(made, out, context)]

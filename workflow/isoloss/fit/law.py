@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -155,7 +156,9 @@ def solved(runs: pd.DataFrame, settings: Settings, where: str = "") -> Solved:
 
 def fit_by(runs: pd.DataFrame, settings: Settings, where: str = "", group: str = "group") -> Fit:
     """The fit of runs by settings that are checked; see `fit_law`."""
-    return _fit(selected(runs, where, group, settings.place), settings)
+    fit = _fit(selected(runs, where, group, settings.place), settings)
+    asked = {**settings.asked, **({"where": where} if where else {})}
+    return replace(fit, facts={**fit.facts, "asked": asked}) if asked else fit
 
 
 def _fit(runs: pd.DataFrame, settings: Settings) -> Fit:

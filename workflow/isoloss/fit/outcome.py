@@ -88,7 +88,7 @@ def tables_of(
     )
     summary["verdict"] = checks.verdict(one.grade for one in doubts)
     summary["reasons"] = checks.reasons(doubts)
-    fold_scores, unseen = _folds(runs, predictions, settings)
+    fold_scores, unseen = _folds(runs, solution, predictions, settings)
     fit_tables = {
         "params": params,
         "summary": pd.DataFrame([summary]),
@@ -293,7 +293,7 @@ def _method(term: Term, replicates: int, profiled: int, settings: Settings) -> s
 
 
 def _folds(
-    runs: FittedRuns, predictions: Predictions, settings: Settings
+    runs: FittedRuns, solution: Solution, predictions: Predictions, settings: Settings
 ) -> tuple[pd.DataFrame, np.ndarray]:
     """One row a fold, with a fit of its own of the runs that it may see, and what they predict.
 
@@ -302,12 +302,13 @@ def _folds(
         of runs that none did.
     """
     rows, unseen = [], []
-    for fold in folds(runs.usable, settings.holdout, settings.seed):
+    divisions = folds(runs.usable, settings.holdout, settings.seed)
+    predicted = _predicted_unseen(runs, solution, predictions, divisions, settings)
+    for fold, there in zip(divisions, predicted, strict=True):
         size = {"n_fitted": int(fold.seen.sum()), "n_held_out": int(fold.out.sum())}
         if fold.name == "largest_compute":
-            errors, there = predictions.scores(fold.out), predictions.predicted[fold.out]
+            errors = predictions.scores(fold.out)
         else:
-            there = _predicted_unseen(runs, predictions.observed, fold, settings)
             errors = scores(predictions.observed[fold.out], there)
         rows.append({"fold": fold.name, **size, **errors})
         unseen.append(np.full(len(fold.out), np.nan))
@@ -321,17 +322,52 @@ def _folds(
 
 
 def _predicted_unseen(
-    runs: FittedRuns, observed: np.ndarray, fold: Fold, settings: Settings
-) -> np.ndarray:
-    """Losses of the runs held out by a fit of those that a fold may see; NaN of too few."""
-    law, seen = runs.law, runs.usable[fold.seen].reset_index(drop=True)
-    if len(seen) < law.least:
-        return np.full(int(fold.out.sum()), np.nan)
-    weight = seen["fit_weight"].to_numpy(float)
-    data = variables(seen, law.variables)
-    best = settings.solve(law, data, observed[fold.seen], weight).estimate
-    there = variables(runs.usable[fold.out], law.variables)
-    return law.given(best.state).loss(best.theta, there)
+    runs: FittedRuns,
+    solution: Solution,
+    predictions: Predictions,
+    divisions: Sequence[Fold],
+    settings: Settings,
+) -> list[np.ndarray]:
+    """Losses of the runs held out, by fits of those that each fold may see; NaN of too few.
+
+    The fit itself has seen nothing of the fold `largest_compute`.
+    """
+    law, asked = runs.law, {}
+    for i, fold in enumerate(divisions):
+        if fold.name != "largest_compute" and fold.seen.sum() >= law.least:
+            asked[i] = fold.seen
+    fitted = dict(
+        zip(asked, _fold_fits(runs, solution, list(asked.values()), settings), strict=True)
+    )
+    unseen = []
+    for i, fold in enumerate(divisions):
+        if i in fitted:
+            there, best = variables(runs.usable[fold.out], law.variables), fitted[i]
+            unseen.append(law.given(best.state).loss(best.theta, there))
+        elif fold.name == "largest_compute":
+            unseen.append(predictions.predicted[fold.out])
+        else:
+            unseen.append(np.full(int(fold.out.sum()), np.nan))
+    return unseen
+
+
+def _fold_fits(
+    runs: FittedRuns, solution: Solution, seen: Sequence[np.ndarray], settings: Settings
+) -> list[Estimate]:
+    """Fits of some of the runs, bool (m,) each.
+
+    A law of mixtures that minimises an objective has many parameters for its runs, and slow
+    descents: its folds are refitted together, as replicates of which some runs were not drawn.
+    """
+    law, samples = runs.law, []
+    if seen and law.proportions and not law.recipe:
+        drawn = solution.replicates(runs.weight * np.array(seen)[:, ~runs.out]).estimates
+        return [drawn[i] for i in range(len(seen))]
+    for some in seen:
+        table = runs.usable[some].reset_index(drop=True)
+        loss, weight = table[runs.response].to_numpy(float), table["fit_weight"].to_numpy(float)
+        samples.append((variables(table, law.variables), loss, weight))
+    return settings.estimates(law, samples)
 
 
 def _ranges(law: Law, data) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from isoloss.fit.objectives import Objective, objective_of
 from isoloss.fit.solution import Solution
 from isoloss.fit.solve import Constraints, solve
 from isoloss.fitted.names import RESPONSE
-from isoloss.laws._law import Data, Law
+from isoloss.laws._law import Data, Estimate, Law, Sample
 
 # least and greatest value of the numbers that `fit_law` is given, as in config.schema.yaml
 LIMITS = {
@@ -84,9 +84,26 @@ class Settings:
         """What problems are said of."""
         return f"law {self.card}"
 
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What a user asked of the parameters, as JSON; empty where that is nothing."""
+        held = self.constraints
+        limits = {
+            term: [None if end is None else float(end) for end in pair]
+            for term, pair in held.bounds.items()
+        }
+        asked = {"tied": [list(terms) for terms in held.tied], "bounds": limits}
+        return {k: v for k, v in {**asked, "shared": list(self.shared)}.items() if v}
+
     def solve(self, law: Law, data: Data, loss: np.ndarray, weight: np.ndarray) -> Solution:
         """The law fitted to runs, none of its parameters shared with other groups."""
         return solve(law, data, loss, weight, self.objective, self.constraints, self.starts)
+
+    def estimates(self, law: Law, samples: Sequence[Sample]) -> list[Estimate]:
+        """The law fitted to several samples of runs, each by itself: folds, which need no more."""
+        if law.recipe:
+            return law.estimates(samples)
+        return [self.solve(law, *sample).estimate for sample in samples]
 
 
 def settings_of(

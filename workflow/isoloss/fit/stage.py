@@ -12,7 +12,7 @@ class FitLaw(Stage):
     name = "fit"
     about = "Fit a law to runs."
     path, main = "fit/{sweep}/{fit}", "params.parquet"
-    out = "folder for the fit's tables, law.py, explain.md and params.tex"
+    out = "folder for the fit's tables, law.py, explain.md, params.tex and paper.md"
     entry = "isoloss.fit.job"
     after = ("aggregate",)
     arguments = (

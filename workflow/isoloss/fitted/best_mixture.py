@@ -83,17 +83,10 @@ class WeightedLoss:
         return quantiles(drawn.reshape(count, len(points)), level, middle)
 
     def _mean_loss(self, estimates: Mapping[str, Estimate]) -> MeanLoss:
-        given = {r: self._laws[r].given(one.state) for r, one in estimates.items()}
         total = sum(self.weights.values())
-
-        def mean_loss(points: np.ndarray) -> np.ndarray:
-            shares = self._shares(points)
-            losses = (
-                w * given[r].loss(estimates[r].theta, shares) for r, w in self.weights.items()
-            )
-            return sum(losses) / total
-
-        return mean_loss
+        parts = [(w / total, self._laws[r], estimates[r]) for r, w in self.weights.items()]
+        loss = parts[0][1].combined(parts)
+        return lambda points: loss(self._shares(points))
 
     def _shares(self, points: np.ndarray) -> dict[str, np.ndarray]:
         return dict(zip(self.domains, points.T, strict=True))

@@ -1,4 +1,4 @@
-"""A fit for others to use: law.py (NumPy alone), explain.md, params.tex."""
+"""A fit for others to use: law.py (NumPy alone), explain.md, params.tex, paper.md."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from isoloss.core import escape, registry, tables, units
+from isoloss.core import escape, registry, tables
 from isoloss.core.problems import IsolossError, Problem
-from isoloss.fitted import FALLBACK, Fit
-from isoloss.fitted.facts import Record, record
+from isoloss.fitted import FALLBACK, Fit, paper_tables
+from isoloss.fitted.facts import record
 from isoloss.fitted.growth import growth
+from isoloss.fitted.markup import TEXT, Column, Latex, Markdown, filled
 from isoloss.fitted.names import RESPONSE, equation
+from isoloss.fitted.paper import paper, verdict
+from isoloss.fitted.paper_tables import interval
+from isoloss.fitted.sentences import Context, formula
 from isoloss.laws._law import Law
 
 START, END = "<!-- PARAMS START -->", "<!-- PARAMS END -->"
@@ -81,8 +85,8 @@ def _column(name, point):
 '''
 
 
-def export_fit(fit: Fit, folder: str | Path) -> list[Path]:
-    """Write law.py, explain.md and params.tex into a folder; their paths.
+def export_fit(fit: Fit, folder: str | Path, context: Context | None = None) -> list[Path]:
+    """Write law.py, explain.md, params.tex and paper.md into a folder; their paths.
 
     An explain.md that is there keeps its text: only the block of parameters is replaced. law.py
     predicts as the fit does, and needs NumPy alone.
@@ -90,9 +94,11 @@ def export_fit(fit: Fit, folder: str | Path) -> list[Path]:
     Args:
         fit: of any law.
         folder: it is made if it is not there.
+        context: what paper.md says beside the fit's tables (`paper.context_of`); what the fit
+            knows itself if None.
 
     Returns:
-        The paths of the three files.
+        The paths of the four files.
 
     Raises:
         IsolossError: the explain.md that is there is not UTF-8.
@@ -107,7 +113,7 @@ def export_fit(fit: Fit, folder: str | Path) -> list[Path]:
         ...     files = isoloss.export_fit(fit, folder)
         ...     law = runpy.run_path(files[0])["law"]
         >>> [file.name for file in files]
-        ['law.py', 'explain.md', 'params.tex']
+        ['law.py', 'explain.md', 'params.tex', 'paper.md']
         >>> bool(np.isclose(law([{"N": 1e10}], "all")[0]["loss"], 2 + 400 / 1e10**0.34))
         True
     """
@@ -118,6 +124,7 @@ def export_fit(fit: Fit, folder: str | Path) -> list[Path]:
         "law.py": law_file(fit),
         "explain.md": explanation(fit, old),
         "params.tex": latex(fit),
+        "paper.md": paper(fit, context),
     }
     for name, text in texts.items():
         tables.write_text(folder / name, text)
@@ -170,7 +177,7 @@ def _about(fit: Fit, law: Law) -> str:
     title, formula = registry.facts("law", fit.facts["card"])["TITLE"], _formula(fit, law)
     example = f"from law import law; law([{{...}}], {escape.python(fit.groups[0])})"
     return (
-        f"{title}: {formula}\n\nFitted by isoloss. {_verdict(record(fit)).rstrip('.')}.\n"
+        f"{title}: {formula}\n\nFitted by isoloss. {verdict(record(fit)).rstrip('.')}.\n"
         f"Needs NumPy alone: `{example}`.\n"
     )
 
@@ -193,18 +200,6 @@ def _fitted(fit: Fit) -> dict[str, dict[str, Any]]:
     return fitted
 
 
-def _verdict(fit: Record) -> str:
-    """The verdict on every fit in a sentence, those that are sound together."""
-    if not fit.unsound:
-        return f"Verdict: {fit.judgement}."
-    verdicts = [f"{one.group}, {one.response}: {one.judgement}" for one in fit.unsound]
-    if len(fit.fits) == 1:
-        verdicts = [fit.judgement]
-    elif sound := len(fit.fits) - len(verdicts):
-        verdicts.append(f"{sound} other fits are sound")
-    return escape.visible("Verdict: " + "; ".join(verdicts))
-
-
 def explanation(fit: Fit, old: str | None = None) -> str:
     """A Markdown page of the law; the user's text of an old one is kept."""
     block = f"{START}\n{_block(fit)}{END}"
@@ -224,7 +219,7 @@ def explanation(fit: Fit, old: str | None = None) -> str:
 
 def _block(fit: Fit) -> str:
     shown, facts = escape.markdown, record(fit)
-    parts = [f"{shown(_verdict(facts))}\n"]
+    parts = [f"{shown(verdict(facts))}\n"]
     for one in facts.fits:
         parts.append(f"\n## {shown(one.group)}, {shown(one.response)}\n")
         held = f"; RMSE held out {one.held_out_rmse:.4g}" if np.isfinite(one.held_out_rmse) else ""
@@ -234,12 +229,14 @@ def _block(fit: Fit) -> str:
             f"\n{one.n_runs} runs, {one.n_dropped} left out; {shown(one.objective)};"
             f" {status}{starts}; R2 {one.r2:.4f}, RMSE {one.rmse:.4g}{held}.\n"
         )
-        parts.append("\n| parameter | estimate | interval | unit |\n| --- | --- | --- | --- |\n")
-        parts += [
-            f"| {shown(p.symbol)} | {p.estimate:.6g} | {units.interval(p.low, p.high)} "
-            f"| {shown(p.unit)} |\n"
-            for p in one.parameters
+        rows = one.parameters
+        columns = [
+            Column("parameter", TEXT, [p.symbol for p in rows]),
+            Column("estimate", TEXT, [f"{p.estimate:.6g}" for p in rows]),
+            Column("interval", TEXT, [interval(p.low, p.high, "{:.3g}".format) for p in rows]),
+            Column("unit", TEXT, [p.unit for p in rows]),
         ]
+        parts += ["\n", Markdown().table(filled(columns))]
         if one.quantity == RESPONSE and (grows := growth(fit, one.group)) is not None:
             parts.append(f"\nThe best N and D of a budget: {shown(grows.text)}.\n")
     values = {
@@ -255,49 +252,7 @@ def _block(fit: Fit) -> str:
 def latex(fit: Fit) -> str:
     """A table of the parameters for a paper (booktabs)."""
     card, facts = registry.facts("law", fit.facts["card"]), record(fit)
-    several = len(facts.fits) > 1
-    lines = [
-        f"% {card['TITLE']}; {_verdict(facts)}",
-        r"\begin{tabular}{" + ("ll" if several else "") + "lrrl}",
-        r"\toprule",
-        ("group & response & " if several else "")
-        + rf"parameter & estimate & {100 * facts.level:.4g}\,\% interval & unit \\",
-        r"\midrule",
-    ]
-    rows = [(fitted, p) for fitted in facts.fits for p in fitted.parameters]
-    for one, p in rows:
-        whose = f"{escape.latex(one.group)} & {escape.latex(one.response)} & " if several else ""
-        interval = f"${units.interval(p.low, p.high, _number)}$" if p.has_interval else "--"
-        lines.append(
-            f"{whose}${_symbol(p.symbol)}$ & ${_number(p.estimate)}$ & {interval}"
-            rf" & {escape.latex(p.unit)} \\"
-        )
-    formula = card["LATEX"]
     what = "" if fit.of_loss else f", L: {escape.visible(fit.quantity)}"
-    lines += [r"\bottomrule", r"\end{tabular}", f"% \\[ {formula} \\]{what}"]
-    return "\n".join(lines) + "\n"
-
-
-def _symbol(symbol: str) -> str:
-    """A term's symbol in a formula: Greek by name, indices in braces, domains by their names."""
-    base, _, index = symbol.partition("_")
-    index, star = index.removesuffix("*"), "^*" if index.endswith("*") else ""
-    base = escape.GREEK.get(base, base)
-    if not re.fullmatch(r"\\?[A-Za-z]+", base, re.ASCII):
-        return rf"\mbox{{{escape.latex(symbol)}}}"
-    if re.fullmatch(r"\w*", index, re.ASCII):
-        index = escape.latex(index) if index else ""
-    else:
-        index = escape.GREEK.get(index) or rf"\mbox{{\scriptsize {escape.latex(index)}}}"
-    return base + (f"_{{{index}}}" if index else "") + star
-
-
-def _number(value: float) -> str:
-    """Four digits; powers of ten as such from 1e5 on."""
-    if not np.isfinite(value):
-        return r"\infty" if value > 0 else r"-\infty" if value < 0 else "?"
-    text = f"{value:.4g}"
-    if "e" not in text:
-        return text
-    mantissa, exponent = text.split("e")
-    return rf"{mantissa} \times 10^{{{int(exponent)}}}"
+    table = Latex().table(paper_tables.parameters(fit, facts))
+    about = f"% {card['TITLE']}; {verdict(facts)}"
+    return f"{about}\n{table}% \\[ {formula(fit)} \\]{what}\n"

@@ -4,7 +4,7 @@ A law works in coordinates `theta` in which its terms are free of scale: a term 
 positive enters by its logarithm. Every function takes any number of leading dimensions of
 `theta`, so that a grid of starts or a set of bootstrap replicates is one call.
 
-A card is a module with TITLE, FORMULA, LATEX, SOURCE, DOMAIN, KIND (one of registry.LAW_KINDS),
+A card is a module with TITLE, FORMULA, LATEX, SOURCE, BIBTEX, DOMAIN, KIND (of registry.LAW_KINDS),
 OPTIONS, PRESETS and `make(**options) -> Law`. The smallest is a subclass of Law with `kind`,
 `variables`, `terms`, `formula`, `loss` and `gradient`; a sum of power terms is one line a term
 (Posynomial, in _posynomial.py). A law that can divide a budget between N and D has `allocate`.
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,6 +119,9 @@ def joined(parts: Sequence[Estimate]) -> Estimate:
     theta = np.concatenate([part.theta for part in parts])
     kept = [part.state for part in parts if part.state is not None]
     return Estimate(theta, np.concatenate(kept) if kept else None)
+
+
+Part = tuple[float, "Law", Estimate]  # weight of a response, its law, and an estimate
 
 
 class Law(ABC):
@@ -337,6 +340,19 @@ class Law(ABC):
             noise: whether it is that of a new run's loss, noise and all.
         """
         return np.zeros(self.loss(theta, data).shape)
+
+    def combined(self, parts: Sequence[Part]) -> Callable[[Data], np.ndarray]:
+        """The weighted sum of the losses of several responses, as a function of data: (n,).
+
+        Args:
+            parts: of each response its weight, its law of this kind, and an estimate (p,).
+        """
+        bound = [(weight, law.given(one.state), one.theta) for weight, law, one in parts]
+
+        def total(data: Data) -> np.ndarray:
+            return sum(weight * law.loss(theta, data) for weight, law, theta in bound)
+
+        return total
 
     def scales(
         self, log_scale: Mapping[str, float], log_loss_scale: float

@@ -13,6 +13,8 @@ from isoloss.laws._law import Data, Term
 PREFIX, LOSS = "p_", "loss_"  # of columns of proportions, and of losses by domain
 NEAR_ZERO = 1e-4  # of gamma, below which the power is all but a logarithm
 LEAST_DATA = 1e-12  # of effective data: a mixture of nothing has a loss too
+LEAST_CURVED = 1e-9  # of an objective by a parameter, in a step
+FAILURES = 8  # steps without gain after which a descent ends
 CURVE = 3  # terms before the weights of effective data: c, ln K, gamma
 
 
@@ -103,6 +105,13 @@ def curve(theta: np.ndarray, shares: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return c + size * rise, slopes
 
 
+def curve_of(head: np.ndarray, data: np.ndarray) -> np.ndarray:
+    """The loss of `curve`, (..., n), by c, ln K and gamma (..., 3) and effective data (..., n)."""
+    c, size, gamma = head[..., 0, None], np.exp(head[..., 1, None]), head[..., 2, None]
+    gamma = np.where(np.abs(gamma) < NEAR_ZERO, NEAR_ZERO, gamma)
+    return c + size * (np.maximum(data, LEAST_DATA) ** -gamma - 1) / gamma
+
+
 @dataclass(frozen=True)
 class Prior:
     """A normal prior of parameters: centre (p,), covariance and precision (p, p)."""
@@ -118,71 +127,100 @@ class Prior:
 
 
 @dataclass(frozen=True)
-class Descent:
-    """The end point of damped least squares.
+class Curvature:
+    """An objective near points: its value (b,), gradient (b, p) and curvature (b, p, p)."""
 
-    Attributes:
-        theta: parameters, (p,).
-        objective: squares of the whitened residuals and of the distance to the prior.
-        residual: whitened, (n,).
-        slopes: whitened, (n, p).
-    """
-
-    theta: np.ndarray
-    objective: float
-    residual: np.ndarray
-    slopes: np.ndarray
+    objective: np.ndarray
+    gradient: np.ndarray
+    curvature: np.ndarray
 
 
-def damped_least_squares(
-    model: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
-    theta: np.ndarray,
-    prior: Prior,
-    target: np.ndarray,
-    whiten: Callable[[np.ndarray], np.ndarray],
+Look = Callable[[np.ndarray, np.ndarray], Curvature]  # rows and their points (b, p)
+
+
+def descend(
+    look: Look,
+    start: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
     tolerance: float,
-    steps: int,
-) -> Descent:
-    """Parameters of greatest posterior density, by Levenberg and Marquardt's steps.
+    looks: int,
+    step: float,
+) -> np.ndarray:
+    """The points of least objective, each of its own: damped Newton steps, all side by side.
 
     Args:
-        model: parameters to predictions (n,) and slopes (n, p).
-        theta: where to start.
-        prior: of the parameters.
-        target: what is to be predicted, (n,).
-        whiten: columns (n, m) with the covariance of the noise to columns without.
-        tolerance: relative gain below which it ends.
-        steps: at most.
+        look: the objectives of some rows at points.
+        start: where to start, (b, p).
+        low: least values, (b, p).
+        high: greatest values, (b, p).
+        tolerance: relative gain below which a descent ends; where a step promises less, it is
+            the last one.
+        looks: at most.
+        step: of a parameter, at most.
+
+    Returns:
+        The points, (b, p). A descent ends, too, after FAILURES steps that gain nothing.
     """
-
-    def look(at: np.ndarray) -> Descent:
-        value, slopes = model(at)
-        columns = whiten(np.column_stack([target - value, slopes]))
-        away = at - prior.centre
-        objective = columns[:, 0] @ columns[:, 0] + away @ prior.precision @ away
-        return Descent(at, objective, columns[:, 0], columns[:, 1:])
-
-    here, damping = look(theta), 1e-2
-    diagonal = np.diag_indices(len(theta))
-    for _ in range(steps):
-        normal = here.slopes.T @ here.slopes + prior.precision
-        downhill = here.slopes.T @ here.residual - prior.precision @ (here.theta - prior.centre)
-        for _ in range(8):
-            damped = normal.copy()
-            damped[diagonal] *= 1 + damping
-            step = np.clip(np.linalg.solve(damped, downhill), -1.5, 1.5)
-            there = look(here.theta + step)
-            if there.objective <= here.objective:  # false where it is not a number
-                break
-            damping = max(damping * 4, 1e-4)
-        else:
+    at, active = np.clip(start, low, high), np.arange(len(start))
+    here, damping, failures = look(active, at), np.full(len(at), 1e-2), np.zeros(len(at), int)
+    objective, gradient, curvature = here.objective, here.gradient, here.curvature
+    for _ in range(looks):
+        bounds = low[active], high[active]
+        move = _newton(at[active], gradient[active], curvature[active], damping[active], bounds)
+        points = np.clip(at[active] + np.clip(move, -step, step), *bounds)
+        promised = ((at[active] - points) * gradient[active]).sum(axis=-1) / 2
+        near = promised < tolerance * (1 + np.abs(objective[active]))
+        at[active[near]] = points[near]
+        active, points = active[~near], points[~near]
+        if not len(active):
             break
-        gain = here.objective - there.objective
-        ended = gain < tolerance * (1 + abs(here.objective))
-        here, damping = there, damping * 0.2
-        if ended:
-            break
-    return here
+        there = look(active, points)
+        better = there.objective <= objective[active]  # false where it is not a number
+        won, lost = active[better], active[~better]
+        gain = objective[won] - there.objective[better]
+        ended = np.zeros(len(at), dtype=bool)
+        ended[won] = gain < tolerance * (1 + np.abs(objective[won]))
+        at[won], objective[won] = points[better], there.objective[better]
+        gradient[won], curvature[won] = there.gradient[better], there.curvature[better]
+        damping[won] *= 0.2
+        damping[lost] = np.maximum(damping[lost] * 4, 1e-4)
+        failures[won], failures[lost] = 0, failures[lost] + 1
+        ended[lost] = failures[lost] >= FAILURES
+        active = active[~ended[active]]
+    return at
+
+
+def _newton(at, gradient, curvature, damping, bounds) -> np.ndarray:
+    """Damped Newton steps, (b, p), along what is not held by a bound.
+
+    Where an objective is curved down, it is taken as curved up as much.
+    """
+    held = ((at <= bounds[0]) & (gradient > 0)) | ((at >= bounds[1]) & (gradient < 0))
+    size = np.maximum(np.abs(np.diagonal(curvature, 0, 1, 2)), LEAST_CURVED)
+    scale = np.where(held, 0.0, 1 / np.sqrt(size))
+    scaled = curvature * scale[:, :, None] * scale[:, None, :]
+    diagonal = np.arange(at.shape[1])
+    scaled[:, diagonal, diagonal] += held
+    downhill = (-gradient * scale)[..., None]
+    wrong = ~np.isfinite(roots(scaled)[:, -1, -1])
+    curved, axes = np.linalg.eigh(scaled[wrong])
+    scaled[:, diagonal, diagonal] += damping[:, None]
+    move = np.linalg.solve(scaled, downhill)
+    curved = np.maximum(np.abs(curved), LEAST_CURVED) + damping[wrong, None]
+    move[wrong] = axes @ (axes.swapaxes(-1, -2) @ downhill[wrong] / curved[..., None])
+    return move[..., 0] * scale
+
+
+def roots(matrices: np.ndarray) -> np.ndarray:
+    """Lower Cholesky roots of matrices, (b, n, n); NaN of those that have none."""
+    try:
+        return np.linalg.cholesky(matrices)
+    except np.linalg.LinAlgError:
+        half = len(matrices) // 2
+        if not half:
+            return np.full_like(matrices, np.nan)
+        return np.concatenate([roots(matrices[:half]), roots(matrices[half:])])
 
 
 def standard(loss: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, float, float]:

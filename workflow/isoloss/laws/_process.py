@@ -1,18 +1,18 @@
-"""A curve of effective data with a residual process beside it: covariances, and the search.
+"""A curve of effective data with a residual process beside it: covariances, and a fitted law.
 
 Losses are standardised: the priors are in units of their standard deviation.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from scipy.linalg import LinAlgError, cholesky, lapack, solve_triangular
-from scipy.optimize import minimize
+from scipy.linalg import lapack, solve_triangular
 
-from isoloss.laws._mixture import CURVE, Prior, curve, damped_least_squares
+from isoloss.laws._mixture import CURVE, Curvature, Prior, curve, curve_of, roots
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,9 @@ class Hyperparameters:
 
 
 HYPERPARAMETERS = Hyperparameters()
+ALONE = 64  # runs from which a matrix is inverted by itself, from its Cholesky root
 LOG_A_OWN = 0.05  # SD of ln a of the loss's own domain, which sets the unit of all
 AMPLITUDE_BOUNDS = [(np.log(1e-3), np.log(3.0))] * 6 + [(np.log(3e-3), np.log(3.0))]
-FIRST_NOISE = np.log(0.2)  # from which the search for amplitudes starts
 PLAIN, PROCESSES, AMPLITUDES = 3, 5, 7
 NOTHING = -30.0  # logarithm of a size of nothing
 
@@ -67,7 +67,7 @@ def floor_of(shares: np.ndarray, bounds: tuple[float, float]) -> float:
     return float(np.clip(np.quantile(some, 0.05) / 3, *bounds)) if len(some) else bounds[0]
 
 
-def log_shares(shares: np.ndarray, floor: float) -> np.ndarray:
+def log_shares(shares: np.ndarray, floor: float | np.ndarray) -> np.ndarray:
     """Shares on a logarithmic axis from 0 to 1 that is straight below the floor."""
     return np.log1p(shares / floor) / np.log1p(1 / floor)
 
@@ -79,31 +79,51 @@ def matern(squares: np.ndarray, length: float) -> np.ndarray:
 
 
 def kernels(
-    here: np.ndarray, there: np.ndarray, floor: float, lengths: tuple[float, float]
+    here: np.ndarray,
+    there: np.ndarray,
+    floor: float | np.ndarray,
+    lengths: tuple[float, float],
 ) -> np.ndarray:
-    """Covariances of the straight, the additive, the joint process between mixtures: (3, m, n)."""
-    axes = zip(log_shares(here, floor).T, log_shares(there, floor).T, strict=True)
-    squares = [(one[:, None] - other) ** 2 for one, other in axes]
-    additive = sum(matern(square, lengths[0]) for square in squares)
-    return np.stack([here @ there.T, additive, matern(sum(squares), lengths[1])])
+    """Covariances of the straight, the additive, the joint process between mixtures.
+
+    Args:
+        here: mixtures, (..., m, k).
+        there: others, (..., n, k).
+        floor: of the axis of log shares, (...).
+        lengths: of the additive and the joint process.
+
+    Returns:
+        (..., 3, m, n).
+    """
+    each = np.asarray(floor)[..., None, None]
+    axes = [np.moveaxis(log_shares(shares, each), -1, 0) for shares in (here, there)]
+    joint = additive = 0.0
+    for one, other in zip(*axes, strict=True):
+        square = (one[..., :, None] - other[..., None, :]) ** 2
+        additive = additive + matern(square, lengths[0])
+        joint = joint + square
+    straight = here @ np.swapaxes(there, -1, -2)
+    return np.stack([straight, additive, matern(joint, lengths[1])], axis=-3)
 
 
-def scarcity(log_a: np.ndarray, shares: np.ndarray, reference: float) -> np.ndarray:
-    """2 where there is no effective data, 1 at the reference, near 0 where it abounds: (n,)."""
-    return 2 / (1 + shares @ np.exp(log_a) / reference)
+def effective(log_a: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """The data that mixtures (..., n, k) are worth, (..., n), by ln a (..., k)."""
+    return (shares @ np.exp(log_a)[..., None])[..., 0]
 
 
-def scarce_end(log_a: np.ndarray, shares: np.ndarray) -> float:
-    """The effective data that nine tenths of the runs have."""
-    return float(np.quantile(shares @ np.exp(log_a), 0.1))
+def scarcity(log_a: np.ndarray, shares: np.ndarray, reference: float | np.ndarray) -> np.ndarray:
+    """2 where there is no effective data, 1 at the reference, near 0 where it abounds: (..., n)."""
+    return 2 / (1 + effective(log_a, shares) / reference)
 
 
-def inverse(root: np.ndarray) -> np.ndarray:
-    """Inverse of a matrix from its lower Cholesky root."""
-    half = lapack.dpotri(root, lower=1)[0]
-    whole = half + half.T
-    whole[np.diag_indices(len(whole))] *= 0.5
-    return whole
+def scarce_end(log_a: np.ndarray, shares: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """The effective data that nine tenths of the runs have, (b,); of those present, (b, n)."""
+    data = np.sort(np.where(present, effective(log_a, shares), np.inf), axis=-1)
+    place = 0.1 * (present.sum(axis=-1) - 1)
+    below = np.floor(place).astype(int)[:, None]
+    above = np.minimum(below + 1, present.sum(axis=-1)[:, None] - 1)
+    low, high = (np.take_along_axis(data, at, axis=-1)[:, 0] for at in (below, above))
+    return low + (place - below[:, 0]) * (high - low)
 
 
 # Priors
@@ -137,29 +157,93 @@ class Processes:
     """Covariances of the processes and noises between runs, each of amplitude 1.
 
     Attributes:
-        dense: of the processes, flattened, (5, n n).
-        diagonal: of the noises, (2, n).
+        dense: of the processes, flattened, (b, 5, n n).
+        diagonal: of the noises, (b, 2, n).
+        absent: 1 where there is no run, (b, n).
     """
 
     dense: np.ndarray
     diagonal: np.ndarray
+    absent: np.ndarray
 
     @classmethod
-    def of(cls, covariances: np.ndarray, scarce: np.ndarray, weight: np.ndarray) -> Processes:
-        """From `kernels` of the runs, their scarcity and weight."""
-        dense = np.concatenate([covariances, covariances[1:] * np.outer(scarce, scarce)])
-        return cls(dense.reshape(PROCESSES, -1), np.stack([scarce**2, 1 / weight]))
+    def of(cls, covariances, scarce, weight: np.ndarray, present: np.ndarray) -> Processes:
+        """From `kernels` of the runs, their scarcity and weight, and whether they are there."""
+        both = scarce[:, None, :, None] * scarce[:, None, None, :]
+        dense = np.concatenate([covariances, covariances[:, 1:] * both], axis=1)
+        noises = np.stack([scarce**2, present / weight], axis=1)
+        return cls(dense.reshape(len(scarce), PROCESSES, -1), noises, 1.0 - present)
 
-    def covariance(self, amplitudes: np.ndarray) -> np.ndarray:
-        """Their sum, (n, n)."""
-        size, n = np.exp(2 * amplitudes), self.diagonal.shape[1]
-        total = (size[:PROCESSES] @ self.dense).reshape(n, n)
-        total[np.diag_indices(n)] += size[PROCESSES:] @ self.diagonal
+    def some(self, rows: np.ndarray) -> Processes:
+        """Of some of the laws."""
+        return Processes(self.dense[rows], self.diagonal[rows], self.absent[rows])
+
+    def covariance(self, size: np.ndarray) -> np.ndarray:
+        """Their sum with sizes (squared amplitudes, (b, 7)): (b, n, n)."""
+        count, n = self.absent.shape
+        total = (size[:, None, :PROCESSES] @ self.dense).reshape(count, n, n)
+        own = (size[:, None, PROCESSES:] @ self.diagonal)[:, 0] + self.absent
+        total[:, range(n), range(n)] += own
         return total
 
-    def root(self, amplitudes: np.ndarray) -> np.ndarray:
-        """Its lower Cholesky root."""
-        return cholesky(self.covariance(amplitudes), lower=True, check_finite=False)
+    def evidence(self, log_size: np.ndarray, left: np.ndarray, more: np.ndarray) -> Curvature:
+        """-2 log likelihood of what is left, (b, n), with more covariance, (b, n, n).
+
+        Its slopes by the amplitudes, and its curvature: from ALONE runs on the average of the
+        observed and the expected information (Gilmour et al. 1995), which takes no product of
+        large matrices.
+        """
+        size, (count, n) = np.exp(2 * log_size), left.shape
+        covariance = self.covariance(size) + more
+        root = roots(covariance)
+        inverse = inverses(covariance, root)
+        pull = (inverse @ left[..., None])[..., 0]
+        by_dense = self.dense.reshape(count, PROCESSES, n, n) @ pull[:, None, :, None]
+        moved = np.concatenate([by_dense[..., 0], self.diagonal * pull[:, None]], axis=1)
+        moved *= 2 * size[..., None]
+        traces = np.concatenate(
+            [
+                (self.dense @ inverse.reshape(count, -1, 1))[..., 0],
+                (self.diagonal @ np.diagonal(inverse, 0, 1, 2)[..., None])[..., 0],
+            ],
+            axis=1,
+        )
+        gradient = 2 * size * traces - (moved @ pull[..., None])[..., 0]
+        objective = (left * pull).sum(axis=-1)
+        objective += 2 * np.log(np.diagonal(root, 0, 1, 2)).sum(axis=-1)
+        curvature = moved @ inverse @ moved.swapaxes(-1, -2)
+        if n < ALONE:
+            both = 4 * size[:, :, None] * size[:, None, :]
+            curvature = 2 * curvature - both * self._expected(inverse)
+            curvature[:, range(AMPLITUDES), range(AMPLITUDES)] += 2 * gradient
+        return Curvature(objective, gradient, curvature)
+
+    def _expected(self, inverse: np.ndarray) -> np.ndarray:
+        """Traces of products of two of the covariances, each after the inverse, (b, 7, 7)."""
+        count, n = self.absent.shape
+        products = inverse[:, None] @ self.dense.reshape(count, PROCESSES, n, n)
+        flat = products.reshape(count, PROCESSES, -1)
+        turned = products.swapaxes(-1, -2).reshape(count, PROCESSES, -1)
+        traces = np.empty((count, AMPLITUDES, AMPLITUDES))
+        traces[:, :PROCESSES, :PROCESSES] = flat @ turned.swapaxes(-1, -2)
+        own = (products * inverse[:, None]).sum(axis=-1) @ self.diagonal.swapaxes(-1, -2)
+        traces[:, :PROCESSES, PROCESSES:] = own
+        traces[:, PROCESSES:, :PROCESSES] = own.swapaxes(-1, -2)
+        noises = self.diagonal @ inverse**2 @ self.diagonal.swapaxes(-1, -2)
+        traces[:, PROCESSES:, PROCESSES:] = noises
+        return traces
+
+
+def inverses(covariances: np.ndarray, root: np.ndarray) -> np.ndarray:
+    """Inverses of matrices, (b, n, n), whose lower Cholesky roots are given."""
+    n = covariances.shape[-1]
+    if n < ALONE:
+        sound = np.isfinite(root).all(axis=(-1, -2))
+        return np.linalg.inv(np.where(sound[:, None, None], covariances, np.nan + np.eye(n)))
+    whole = np.stack([lapack.dpotri(one, lower=1)[0] for one in root])
+    whole = np.tril(whole)
+    whole += np.tril(whole, -1).swapaxes(-1, -2)
+    return whole
 
 
 # A fitted law
@@ -180,6 +264,10 @@ class Runs:
     weight: np.ndarray
     floor: float
     sd: float
+
+    def like(self, other: Runs) -> bool:
+        """Whether others have the same mixtures on the same axis."""
+        return self.floor == other.floor and np.array_equal(self.shares, other.shares)
 
 
 @dataclass(frozen=True)
@@ -242,12 +330,14 @@ class Member:
         size, runs = np.exp(2 * self.amplitudes), known.shares
         here, there = (scarcity(self.curve[CURVE:], p, self.reference) for p in (shares, runs))
         slopes_here, slopes = (curve(self.curve, p)[1] for p in (shares, runs))
-        processes = Processes.of(between_runs, there, known.weight)
+        processes = Processes.of(
+            between_runs[None], there[None], known.weight[None], np.ones((1, len(runs)))
+        )
 
         def solved(root: np.ndarray, columns: np.ndarray) -> np.ndarray:
             return solve_triangular(root, columns, lower=True, check_finite=False)
 
-        root = processes.root(self.amplitudes)
+        root = np.linalg.cholesky(processes.covariance(size[None])[0])
         told, basis = solved(root, self._between(shares, runs, covariances).T), solved(root, slopes)
         before = solved(np.linalg.cholesky(prior), np.eye(len(prior)))
         precise = np.linalg.qr(np.concatenate([basis, before]), mode="r").T
@@ -268,6 +358,48 @@ class Member:
         here, there = (scarcity(log_a, p, self.reference) for p in (shares, runs))
         plain = np.tensordot(size[:PLAIN], covariances, 1)
         return here, there, plain, np.tensordot(size[PLAIN:PROCESSES], covariances[1:], 1)
+
+
+@dataclass(frozen=True)
+class Blend:
+    """A weighted sum of members of the same runs, with what does not depend on mixtures summed.
+
+    Attributes:
+        curves: of the members, (m, 3 + k).
+        weight: of the members, (m,).
+        reference: of their scarcity, (m,).
+        plain: what each run adds by the straight, the additive, the joint process, (3, n).
+        scarce: the same by the additive and the joint process of scarcity, (2, n, m).
+        runs: that they were fitted to.
+    """
+
+    curves: np.ndarray
+    weight: np.ndarray
+    reference: np.ndarray
+    plain: np.ndarray
+    scarce: np.ndarray
+    runs: Runs
+
+    @classmethod
+    def of(cls, members: Sequence[Member], weight: np.ndarray, runs: Runs) -> Blend:
+        """Of members and their weights."""
+        curves = np.array([one.curve for one in members])
+        reference = np.array([one.reference for one in members])
+        size = np.exp(2 * np.array([one.amplitudes[:PROCESSES] for one in members]))
+        pull = weight[:, None] * np.array([one.pull for one in members])
+        held = pull * 2 / (1 + (runs.shares @ np.exp(curves[:, CURVE:]).T).T / reference[:, None])
+        plain = size[:, :PLAIN].T @ pull
+        scarce = size[:, PLAIN:].T[..., None] * held
+        return cls(curves, weight, reference, plain, scarce.swapaxes(-1, -2), runs)
+
+    def loss(self, shares: np.ndarray, lengths: tuple[float, float]) -> np.ndarray:
+        """At mixtures (x, k): (x,)."""
+        between = kernels(shares, self.runs.shares, self.runs.floor, lengths)
+        total = (between @ self.plain[..., None]).sum(axis=(0, -1))
+        data = shares @ np.exp(self.curves[:, CURVE:]).T
+        scarce = 2 / (1 + data / self.reference)
+        total += (scarce * (between[1:] @ self.scarce).sum(axis=0)).sum(axis=-1)
+        return total + curve_of(self.curves[:, :CURVE], data.T).T @ self.weight
 
 
 @dataclass(frozen=True, eq=False)
@@ -315,111 +447,3 @@ class State:
         members = tuple(Member(m[:head], m[head:tail], m[tail], m[tail + 1 :]) for m in blocks)
         shares, weight = rest[blocks.size : -n].reshape(n, domains), rest[-n:]
         return cls(members, Runs(shares, weight, floor, sd))
-
-
-# The search for it
-
-
-@dataclass(frozen=True)
-class Search:
-    """The search for a member.
-
-    Attributes:
-        shares: of the runs, (n, k).
-        target: standardised losses, (n,).
-        weight: above 0, one on average, (n,).
-        covariances: `kernels` of the runs.
-        prior: of the curve.
-        hyper: of the amplitudes.
-    """
-
-    shares: np.ndarray
-    target: np.ndarray
-    weight: np.ndarray
-    covariances: np.ndarray
-    prior: Prior
-    hyper: Hyperparameters
-
-    def member(self) -> Member:
-        """The curve and the amplitudes in turn, three times."""
-        amplitudes = np.full(AMPLITUDES, self.hyper.log_amplitude[0])
-        amplitudes[-1] = FIRST_NOISE
-        amplitudes[:-1][~np.array(self.hyper.present)] = NOTHING
-        return self._in_turn(self.prior.centre, amplitudes, steps=(30, 12, 12))
-
-    def again(self, near: Member) -> Member:
-        """The same once, from a member of these runs with other weights."""
-        return self._in_turn(near.curve, near.amplitudes, steps=(30,))
-
-    def at_amplitudes(self, near: Member) -> Member:
-        """The curve alone, from a member of these runs with other losses or weights."""
-        return self._finished(near.curve, near.amplitudes)
-
-    def robust(self, near: Member) -> Search:
-        """The same search with less weight on runs that the others do not predict."""
-        root = self._processes(near.curve).root(near.amplitudes)
-        unexpected = near.pull**2 / np.diag(inverse(root))
-        freedom = self.hyper.freedom
-        return replace(self, weight=self.weight * (freedom + 1) / (freedom + unexpected))
-
-    def _in_turn(self, theta, amplitudes, steps: tuple[int, ...]) -> Member:
-        for most in steps:
-            theta = self._curve(theta, self._processes(theta).root(amplitudes))
-            amplitudes = self._amplitudes(theta, amplitudes, most)
-        return self._finished(theta, amplitudes)
-
-    def _finished(self, theta: np.ndarray, amplitudes: np.ndarray) -> Member:
-        """The best curve for given amplitudes, and the process through what it leaves."""
-        theta = self._curve(theta, self._processes(theta).root(amplitudes))
-        root = self._processes(theta).root(amplitudes)
-        left = self.target - curve(theta, self.shares)[0]
-        pull = lapack.dpotrs(root, left, lower=1)[0]
-        return Member(theta, amplitudes, scarce_end(theta[CURVE:], self.shares), pull)
-
-    def _processes(self, theta: np.ndarray) -> Processes:
-        log_a = theta[CURVE:]
-        scarce = scarcity(log_a, self.shares, scarce_end(log_a, self.shares))
-        return Processes.of(self.covariances, scarce, self.weight)
-
-    def _curve(self, theta: np.ndarray, root: np.ndarray) -> np.ndarray:
-        """The curve of greatest posterior density, for a covariance of process and noise."""
-
-        def whiten(columns: np.ndarray) -> np.ndarray:
-            return solve_triangular(root, columns, lower=True, check_finite=False)
-
-        def model(at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            return curve(at, self.shares)
-
-        mode = damped_least_squares(model, theta, self.prior, self.target, whiten, 1e-4, 40)
-        return mode.theta
-
-    def _amplitudes(self, theta: np.ndarray, amplitudes: np.ndarray, most: int) -> np.ndarray:
-        """Amplitudes of greatest evidence times prior, the curve integrated out (Laplace)."""
-        processes = self._processes(theta)
-        value, slopes = curve(theta, self.shares)
-        left = self.target - value - slopes @ (self.prior.centre - theta)
-        uncertain = slopes @ self.prior.covariance @ slopes.T
-        centre, sd = self.hyper.log_amplitude
-
-        def cost(at: np.ndarray) -> tuple[float, np.ndarray]:
-            try:
-                covariance = processes.covariance(at) + uncertain
-                root = cholesky(covariance, lower=True, check_finite=False)
-            except LinAlgError:
-                return 1e9, np.zeros(AMPLITUDES)
-            pull = lapack.dpotrs(root, left, lower=1)[0]
-            slope = inverse(root) - np.outer(pull, pull)
-            away = (at - centre) / sd
-            total = left @ pull + 2 * np.log(np.diag(root)).sum() + away @ away
-            by_size = np.concatenate(
-                [processes.dense @ slope.ravel(), processes.diagonal @ np.diag(slope)]
-            )
-            return total, 2 * np.exp(2 * at) * by_size + 2 * away / sd
-
-        there = (*self.hyper.present, True)
-        bounds = [b if p else (NOTHING,) * 2 for b, p in zip(AMPLITUDE_BOUNDS, there, strict=True)]
-        options = {"maxiter": most, "ftol": 1e-5 if len(left) < 100 else 1e-4}
-        mode = minimize(
-            cost, amplitudes, jac=True, method="L-BFGS-B", bounds=bounds, options=options
-        )
-        return mode.x

@@ -13,6 +13,15 @@ TITLE = "Power law in one variable with one smooth break"
 FORMULA = "L = a + b x^-c_0 (1 + (x/d_1)^(1/f_1))^(-c_1 f_1)"
 LATEX = r"L = a + b x^{-c_0} \left(1 + \left(\frac{x}{d_1}\right)^{1/f_1}\right)^{-c_1 f_1}"
 SOURCE = "Caballero et al. 2022, arXiv:2210.14891, its broken neural scaling law with one break"
+BIBTEX = """\
+@misc{caballero2022broken,
+  title = {Broken Neural Scaling Laws},
+  author = {Caballero, Ethan and Gupta, Kshitij and Rish, Irina and Krueger, David},
+  year = {2022},
+  eprint = {2210.14891},
+  archivePrefix = {arXiv},
+}
+"""
 DOMAIN = (
     "x > 0; the exponent is c_0 well below d_1, c_0 + c_1 well above; a break outside the data"
     " cannot be known from them"

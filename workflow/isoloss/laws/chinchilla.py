@@ -13,6 +13,22 @@ TITLE = "Chinchilla law in N and D"
 FORMULA = "L = E + A / N^α + B / D^β"
 LATEX = r"L = E + \frac{A}{N^{\alpha}} + \frac{B}{D^{\beta}}"
 SOURCE = "Hoffmann et al. 2022, arXiv:2203.15556, equation 2; fitted as in its equation 3"
+BIBTEX = """\
+@misc{hoffmann2022training,
+  title = {Training Compute-Optimal Large Language Models},
+  author = {Hoffmann, Jordan and Borgeaud, Sebastian and Mensch, Arthur and others},
+  year = {2022},
+  eprint = {2203.15556},
+  archivePrefix = {arXiv},
+}
+@misc{besiroglu2024chinchilla,
+  title = {{Chinchilla} Scaling: A Replication Attempt},
+  author = {Besiroglu, Tamay and Erdil, Ege and Barnett, Matthew and You, Josh},
+  year = {2024},
+  eprint = {2404.10102},
+  archivePrefix = {arXiv},
+}
+"""
 DOMAIN = "N > 0, D > 0; runs of one recipe that see no token often (four epochs are safe)"
 KIND = "joint"
 OPTIONS = {
@@ -33,6 +49,8 @@ PRESETS = {
             "beta": 0.2849083,
         },
         "source": "arXiv:2203.15556, TeX source of appendix D.2, which gives logarithms",
+        "of": "over 400 models on MassiveText; ranges as in its abstract",
+        "ranges": {"N": (7e7, 1.6e10), "D": (5e9, 5e11)},
     },
     "epoch": {
         "values": {
@@ -43,6 +61,8 @@ PRESETS = {
             "beta": 0.36585,
         },
         "source": "Besiroglu et al. 2024, arXiv:2404.10102, digits of its notebook",
+        "of": "240 points read off figure 4 of arXiv:2203.15556 (MassiveText), and their ranges",
+        "ranges": {"N": (5.73e7, 1.62e10), "D": (8.19e8, 3.18e11)},
     },
 }
 

@@ -16,6 +16,15 @@ SOURCE = (
     "Hoffmann et al. 2022, arXiv:2203.15556, section 3.1 (approach 1): of points along"
     " training curves with `points: isoflop`, else of the ends of runs"
 )
+BIBTEX = """\
+@misc{hoffmann2022training,
+  title = {Training Compute-Optimal Large Language Models},
+  author = {Hoffmann, Jordan and Borgeaud, Sebastian and Mensch, Arthur and others},
+  year = {2022},
+  eprint = {2203.15556},
+  archivePrefix = {arXiv},
+}
+"""
 DOMAIN = (
     "Several budgets with many sizes each: the best size is known no better than the sizes are"
     " spaced. A budget whose best run has its smallest or largest size is left out. The least of"

@@ -15,6 +15,15 @@ SOURCE = (
     "Ye et al. 2024, arXiv:2403.16952, its data mixing law of several training domains; fitted in"
     " its notebook with objective huber, delta 0.05, in the loss"
 )
+BIBTEX = """\
+@misc{ye2024data,
+  title = {Data Mixing Laws: Optimizing Data Mixtures by Predicting Language Modeling Performance},
+  author = {Ye, Jiasheng and Liu, Peiju and Sun, Tianxiang and others},
+  year = {2024},
+  eprint = {2403.16952},
+  archivePrefix = {arXiv},
+}
+"""
 DOMAIN = (
     "proportions p_j of all domains, zeros too; more runs than domains and two, or it follows"
     " their noise. As the p_j sum to 1, k and all t_j are known together only (the same number"
@@ -36,6 +45,8 @@ PRESETS = {
             "t_internet": 1.5866,
         },
         "source": "arXiv:2403.16952, notebook of its repository: 70M, step 30000",
+        "of": "models of 70M on mixtures of five domains",
+        "domains": ("p_academic", "p_prose", "p_dialogue", "p_symbolic", "p_internet"),
     },
     "prose": {
         "values": {
@@ -48,6 +59,8 @@ PRESETS = {
             "t_internet": 0.5734,
         },
         "source": "arXiv:2403.16952, notebook of its repository: 70M, step 30000",
+        "of": "models of 70M on mixtures of five domains",
+        "domains": ("p_academic", "p_prose", "p_dialogue", "p_symbolic", "p_internet"),
     },
     "dialogue": {
         "values": {
@@ -60,6 +73,8 @@ PRESETS = {
             "t_internet": 6.2053,
         },
         "source": "arXiv:2403.16952, notebook of its repository: 70M, step 30000",
+        "of": "models of 70M on mixtures of five domains",
+        "domains": ("p_academic", "p_prose", "p_dialogue", "p_symbolic", "p_internet"),
     },
     "symbolic": {
         "values": {
@@ -72,6 +87,8 @@ PRESETS = {
             "t_internet": 3.1591,
         },
         "source": "arXiv:2403.16952, notebook of its repository: 70M, step 30000",
+        "of": "models of 70M on mixtures of five domains",
+        "domains": ("p_academic", "p_prose", "p_dialogue", "p_symbolic", "p_internet"),
     },
     "internet": {
         "values": {
@@ -84,6 +101,8 @@ PRESETS = {
             "t_internet": -3.087,
         },
         "source": "arXiv:2403.16952, notebook of its repository: 70M, step 30000",
+        "of": "models of 70M on mixtures of five domains",
+        "domains": ("p_academic", "p_prose", "p_dialogue", "p_symbolic", "p_internet"),
     },
 }
 

@@ -12,6 +12,15 @@ SOURCE = (
     "The power law of Kaplan et al. 2020, arXiv:2001.08361, equation 1.1, with a positive power;"
     " without E a straight line in logarithms, as they fit the best N and D to C (figure 14)"
 )
+BIBTEX = """\
+@misc{kaplan2020scaling,
+  title = {Scaling Laws for Neural Language Models},
+  author = {Kaplan, Jared and McCandlish, Sam and Henighan, Tom and Brown, Tom B. and others},
+  year = {2020},
+  eprint = {2001.08361},
+  archivePrefix = {arXiv},
+}
+"""
 DOMAIN = (
     "x > 0; quantities above 0 that grow without a limit, such as a local learning coefficient with"
     " N; a loss falls, and needs another law"

@@ -21,6 +21,15 @@ SOURCE = (
     " minima and the curvatures; the interpolation, the draws of noise and the weights of the"
     " budgets as in Porian et al. 2024, arXiv:2406.19146"
 )
+BIBTEX = """\
+@misc{hoffmann2022training,
+  title = {Training Compute-Optimal Large Language Models},
+  author = {Hoffmann, Jordan and Borgeaud, Sebastian and Mensch, Arthur and others},
+  year = {2022},
+  eprint = {2203.15556},
+  archivePrefix = {arXiv},
+}
+"""
 DOMAIN = (
     "Three budgets or more, each with three sizes or more on both sides of the best one. A profile"
     " is a parabola near its minimum only, so each budget's is fitted to the sizes whose loss is"

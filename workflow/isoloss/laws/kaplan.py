@@ -14,6 +14,15 @@ LATEX = (
     r"L = \left[\left(\frac{N_c}{N}\right)^{\alpha_N/\alpha_D} + \frac{D_c}{D}\right]^{\alpha_D}"
 )
 SOURCE = "Kaplan et al. 2020, arXiv:2001.08361, equation 1.5"
+BIBTEX = """\
+@misc{kaplan2020scaling,
+  title = {Scaling Laws for Neural Language Models},
+  author = {Kaplan, Jared and McCandlish, Sam and Henighan, Tom and Brown, Tom B. and others},
+  year = {2020},
+  eprint = {2001.08361},
+  archivePrefix = {arXiv},
+}
+"""
 DOMAIN = (
     "N without embeddings, D the size of a data set on which training stops early; far above the"
     " irreducible loss, which the law lacks"
@@ -24,6 +33,8 @@ PRESETS = {
     "kaplan": {
         "values": {"N_c": 6.4e13, "D_c": 1.8e13, "alpha_N": 0.076, "alpha_D": 0.103},
         "source": "arXiv:2001.08361, table 2: N without embeddings",
+        "of": "models on WebText2; ranges as in its section 3",
+        "ranges": {"N": (768, 1.5e9), "D": (2.2e7, 2.3e10)},
     },
 }
 

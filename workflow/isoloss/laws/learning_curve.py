@@ -15,6 +15,22 @@ SOURCE = (
     "Henighan et al. 2020, arXiv:2010.14701, equation 1.1 (power law with offset), in the effective"
     " data D + D_0 of Hernandez et al. 2021, arXiv:2102.01293 (its D_F + D_T), D_0 being constant"
 )
+BIBTEX = """\
+@misc{henighan2020scaling,
+  title = {Scaling Laws for Autoregressive Generative Modeling},
+  author = {Henighan, Tom and Kaplan, Jared and others},
+  year = {2020},
+  eprint = {2010.14701},
+  archivePrefix = {arXiv},
+}
+@misc{hernandez2021scaling,
+  title = {Scaling Laws for Transfer},
+  author = {Hernandez, Danny and Kaplan, Jared and Henighan, Tom and McCandlish, Sam},
+  year = {2021},
+  eprint = {2102.01293},
+  archivePrefix = {arXiv},
+}
+"""
 DOMAIN = (
     "D >= 0 tokens at one model size, learning rate constant or decayed to its end at each point;"
     " D_0 tokens of a head start, from pre-training or of a curve that begins flat"

@@ -13,6 +13,15 @@ TITLE = "Linear regression on proportions"
 FORMULA = "L = sum_j t_j p_j"
 LATEX = r"L = \sum_j t_j p_j"
 SOURCE = "the linear baseline of RegMix: Liu et al. 2024, arXiv:2407.01492, table 2"
+BIBTEX = """\
+@misc{liu2024regmix,
+  title = {{RegMix}: Data Mixture as Regression for Language Model Pre-training},
+  author = {Liu, Qian and Zheng, Xiaosen and Muennighoff, Niklas and others},
+  year = {2024},
+  eprint = {2407.01492},
+  archivePrefix = {arXiv},
+}
+"""
 DOMAIN = (
     "proportions p_j of all domains that sum to 1, zeros too: t_j is the loss of training on"
     " domain j alone, and no constant is needed. It bends nowhere; with fewer runs than domains"

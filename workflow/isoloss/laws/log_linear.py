@@ -16,6 +16,26 @@ SOURCE = (
     "a product of powers (Cobb and Douglas 1928), fitted by ridge regression (Hoerl and Kennard"
     " 1970): ln L = θ_0 + sum_j θ_j ln(p_j + 1e-12), ridge 1e-3"
 )
+BIBTEX = """\
+@article{cobb1928theory,
+  title = {A Theory of Production},
+  author = {Cobb, Charles W. and Douglas, Paul H.},
+  journal = {The American Economic Review},
+  volume = {18},
+  number = {1},
+  pages = {139--165},
+  year = {1928},
+}
+@article{hoerl1970ridge,
+  title = {Ridge Regression: Biased Estimation for Nonorthogonal Problems},
+  author = {Hoerl, Arthur E. and Kennard, Robert W.},
+  journal = {Technometrics},
+  volume = {12},
+  number = {1},
+  pages = {55--67},
+  year = {1970},
+}
+"""
 DOMAIN = (
     "proportions p_j of all domains that are far from 0: to this law a proportion of 0 is 1e-12,"
     " nine powers of ten from one of 0.001, and what is next to a run with zeros is told badly"

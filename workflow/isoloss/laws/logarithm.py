@@ -12,6 +12,7 @@ TITLE = "Logarithm of one variable"
 FORMULA = "L = a + b ln x"
 LATEX = r"L = a + b \ln x"
 SOURCE = "A line through the loss against ln x; against log10 x its slope is b ln 10"
+BIBTEX = ""
 DOMAIN = (
     "x > 0; quantities of any sign that change by the same amount with every doubling; it has no"
     " limit, so it is not to be believed far outside the data"

@@ -16,6 +16,15 @@ SOURCE = (
     "Alabdulmohsin, Neyshabur and Zhai 2022, arXiv:2209.06640, estimator M4: E is its ε_∞, I its"
     " ε_0; G, the gap between them, keeps L between the two"
 )
+BIBTEX = """\
+@misc{alabdulmohsin2022revisiting,
+  title = {Revisiting Neural Scaling Laws in Language and Vision},
+  author = {Alabdulmohsin, Ibrahim and Neyshabur, Behnam and Zhai, Xiaohua},
+  year = {2022},
+  eprint = {2209.06640},
+  archivePrefix = {arXiv},
+}
+"""
 DOMAIN = "x > 0; curves that begin at random guessing; without such runs G and α cannot be known"
 KIND = "curve"
 OPTIONS = {"variable": "variable"}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from isoloss.core.problems import IsolossError, Problem
-from isoloss.laws._law import Data, Estimate, Estimator, Sample
+from isoloss.laws._law import Data, Estimate, Estimator, Part, Sample
 from isoloss.laws._mixture import (
     Prior,
     curve_terms,
@@ -23,15 +23,16 @@ from isoloss.laws._process import (
     AMPLITUDES,
     HYPERPARAMETERS,
     NOTHING,
+    Blend,
     Hyperparameters,
     Member,
     Runs,
-    Search,
     State,
     curve_prior,
     floor_of,
     kernels,
 )
+from isoloss.laws._process_search import Task, searched
 
 TITLE = "Power law in effective data, with a residual process"
 FORMULA = "L = c + K (v^-γ - 1) / γ + r(p), v = sum_j a_j p_j"
@@ -43,6 +44,7 @@ SOURCE = (
     " on the training runs of Liu et al. 2024, arXiv:2407.01492, and on laws drawn at random"
     " (benchmarks/mixture_prior.py)"
 )
+BIBTEX = ""
 DOMAIN = (
     "proportions p_j of all domains, zeros too; three runs or more. a_j is held near 1 for the"
     " domain whose loss it is and has a prior for the others. Below 60 runs three fits with"
@@ -54,8 +56,6 @@ DOMAIN = (
 KIND = "mixture"
 OPTIONS = {}
 PRESETS = {}
-
-Found = tuple[list[Member], np.ndarray]  # members, and the weights of their runs
 
 _PYTHON = """\
 # the state: members, each a curve and a process through what it left of the runs
@@ -191,6 +191,18 @@ class MixturePower(Estimator):
 
         return self._each(one, theta, data, ())
 
+    def combined(self, parts: Sequence[Part]) -> Callable[[Data], np.ndarray]:
+        """See `Law.combined`: where the laws have their runs in common, one sum over them."""
+        states = [np.asarray(one.state, dtype=object).item() for _, _, one in parts]
+        runs = states[0].runs
+        if not all(state.finite and state.runs.like(runs) for state in states):
+            return super().combined(parts)
+        members = [member for state in states for member in state.members]
+        weight = [w / len(state.members) for (w, _, _), state in zip(parts, states, strict=True)]
+        count = [len(state.members) for state in states]
+        blend = Blend.of(members, np.repeat(weight, count), runs)
+        return lambda data: blend.loss(shares_of(data, self.variables), self.hyper.lengths)
+
     def _each(self, function: Callable, theta: np.ndarray, data: Data, more: tuple[int, ...]):
         """function(members, runs, shares) of every estimate; NaN where one is not finite."""
 
@@ -209,68 +221,44 @@ class MixturePower(Estimator):
 
     def estimate(self, data: Data, loss: np.ndarray, weight: np.ndarray) -> Estimate:
         """The posterior mode, with a state; NaN where no run has weight."""
+        return self.estimates([(data, loss, weight)])[0]
 
-        def find(searches: list[Search], mean: float, sd: float) -> Found:
-            members = [search.member() for search in searches]
-            if len(members) > 1:
-                return members, searches[0].weight
-            robust = searches[0].robust(members[0])
-            return [robust.again(members[0])], robust.weight
-
-        return self._fitted(data, loss, weight, find)
+    def estimates(self, samples: Sequence[Sample]) -> list[Estimate]:
+        """The same of several samples of runs, whose searches go side by side."""
+        return self._fitted(samples, None)
 
     def again(self, estimate: Estimate, samples: Sequence[Sample]) -> list[Estimate]:
-        """As `estimate`, from one of these runs (with other losses or weights) in one round."""
-        return [self._again(estimate, *sample) for sample in samples]
-
-    def _again(
-        self, estimate: Estimate, data: Data, loss: np.ndarray, weight: np.ndarray
-    ) -> Estimate:
-        """One replicate.
+        """As `estimates`, from one of these runs (with other losses or weights) in one round.
 
         From `many` runs on the amplitudes are those of the estimate.
         """
-        members = estimate.state.members
+        return self._fitted(samples, estimate.state.members)
 
-        def find(searches: list[Search], mean: float, sd: float) -> Found:
-            near = [member.scaled(-mean / sd, 1 / sd) for member in members]
-            if len(near) > 1:
-                ends = [s.again(m) for s, m in zip(searches, near, strict=True)]
-                return ends, searches[0].weight
-            end = searches[0].at_amplitudes(near[0])
-            robust = searches[0].robust(end)
-            return [robust.at_amplitudes(end)], robust.weight
+    def _fitted(self, samples: Sequence[Sample], near: Sequence[Member] | None) -> list[Estimate]:
+        """The estimates of the members that are found on the runs of some weight."""
+        pieces = [_Piece.of(sample, self.variables, self.hyper) for sample in samples]
+        priors = [self._prior(shift) for shift in self.hyper.shifts]
+        tasks = [
+            piece.task(priors[i], None if near is None else near[i])
+            for piece in pieces
+            for i in range(piece.members if piece.sd > 0 else 0)
+        ]
+        ends = iter(searched(tasks, self.hyper))
+        return [self._estimate(piece, ends) for piece in pieces]
 
-        return self._fitted(data, loss, weight, find)
-
-    def _fitted(self, data: Data, loss: np.ndarray, weight: np.ndarray, find: Callable) -> Estimate:
-        """The estimate of the members that are found on the runs of some weight."""
-        n, drawn = len(loss), weight > 0
-        shifts = self.hyper.shifts[: 1 if n >= self.hyper.many else None]
-        every = shares_of(data, self.variables)
-        if not drawn.any():
-            return self._none(every, len(shifts))
-        shares, heavy = every[drawn], weight[drawn] / weight[drawn].mean()
-        target, mean, sd = standard(loss[drawn], heavy)
-        floor = floor_of(shares, self.hyper.floor)
-        if sd > 0:
-            between = kernels(shares, shares, floor, self.hyper.lengths)
-            searches = [
-                Search(shares, target, heavy, between, self._prior(shift), self.hyper)
-                for shift in shifts
-            ]
-            ends, heavy = find(searches, mean, sd)
-            members = [member.scaled(mean, sd) for member in ends]
+    def _estimate(self, piece: _Piece, ends: Iterator[tuple[Member, np.ndarray]]) -> Estimate:
+        """The estimate of a sample, whose members come next."""
+        if not piece.drawn.any():
+            return self._none(piece)
+        heavy = piece.weight
+        if piece.sd > 0:
+            own = [next(ends) for _ in range(piece.members)]
+            members, heavy = [member.scaled(piece.mean, piece.sd) for member, _ in own], own[0][1]
         else:
-            members = [self._constant(mean, shift, len(shares)) for shift in shifts]
-
-        def over_all(values: np.ndarray) -> np.ndarray:
-            spread = np.zeros((n, *values.shape[1:]))
-            spread[drawn] = values
-            return spread
-
-        members = tuple(replace(member, pull=over_all(member.pull)) for member in members)
-        runs = Runs(over_all(shares), over_all(heavy), floor, sd)
+            shifts = self.hyper.shifts[: piece.members]
+            members = [self._constant(piece.mean, shift, len(heavy)) for shift in shifts]
+        members = tuple(replace(one, pull=piece.over_all(one.pull)) for one in members)
+        runs = Runs(piece.over_all(piece.shares), piece.over_all(heavy), piece.floor, piece.sd)
         return Estimate(members[0].curve, State(members, runs))
 
     def _prior(self, shift: tuple[float, float]) -> Prior:
@@ -283,12 +271,62 @@ class MixturePower(Estimator):
         centre[:2] = mean, NOTHING
         return Member(centre, np.full(AMPLITUDES, NOTHING), 1.0, np.zeros(runs))
 
-    def _none(self, shares: np.ndarray, members: int) -> Estimate:
+    def _none(self, piece: _Piece) -> Estimate:
         """What stands for an estimate where there is none: NaN all of it."""
-        theta, pull = np.full(len(self.terms), np.nan), np.full(len(shares), np.nan)
+        runs, domains = len(piece.drawn), len(self.variables)
+        theta, pull = np.full(len(self.terms), np.nan), np.full(runs, np.nan)
         member = Member(theta, np.full(AMPLITUDES, np.nan), np.nan, pull)
-        runs = Runs(np.full_like(shares, np.nan), pull, np.nan, np.nan)
-        return Estimate(theta, State((member,) * members, runs))
+        known = Runs(np.full((runs, domains), np.nan), pull, np.nan, np.nan)
+        return Estimate(theta, State((member,) * piece.members, known))
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A sample of runs as the search takes it.
+
+    Attributes:
+        drawn: whether a run has weight, (all runs,).
+        members: how many there are to find.
+        shares: of the runs drawn, (n, k).
+        target: their standardised losses, (n,).
+        weight: one on average, (n,).
+        mean, sd: of their losses.
+        floor: of the axis of log shares.
+    """
+
+    drawn: np.ndarray
+    members: int
+    shares: np.ndarray
+    target: np.ndarray
+    weight: np.ndarray
+    mean: float
+    sd: float
+    floor: float
+
+    @classmethod
+    def of(cls, sample: Sample, domains: Sequence[str], hyper: Hyperparameters) -> _Piece:
+        """Of a sample."""
+        data, loss, weight = sample
+        drawn = weight > 0
+        members = 1 if len(loss) >= hyper.many else len(hyper.shifts)
+        shares, own = shares_of(data, domains)[drawn], weight[drawn]
+        if not len(own):
+            return cls(drawn, members, shares, own, own, np.nan, 0.0, np.nan)
+        heavy = own / own.mean()
+        target, mean, sd = standard(loss[drawn], heavy)
+        return cls(drawn, members, shares, target, heavy, mean, sd, floor_of(shares, hyper.floor))
+
+    def task(self, prior: Prior, near: Member | None) -> Task:
+        """The search for a member, from one in the unit of the loss if there is one."""
+        begin = None if near is None else near.scaled(-self.mean / self.sd, 1 / self.sd)
+        robust = self.members == 1
+        return Task(self.shares, self.target, self.weight, self.floor, prior, robust, begin)
+
+    def over_all(self, values: np.ndarray) -> np.ndarray:
+        """Values of the runs drawn as values of all, 0 of the others."""
+        spread = np.zeros((len(self.drawn), *values.shape[1:]))
+        spread[self.drawn] = values
+        return spread
 
 
 def make(domains: Sequence[str]) -> MixturePower:

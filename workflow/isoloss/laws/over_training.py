@@ -11,6 +11,15 @@ TITLE = "Over-training law in compute and tokens per parameter"
 FORMULA = "L = E + (a M^η + b M^-η) / C^η with M = D/N, C = 6 N D"
 LATEX = r"L = E + \left(a M^{\eta} + b M^{-\eta}\right) C^{-\eta}, \quad M = D/N, \; C = 6ND"
 SOURCE = "Gadre et al. 2024, arXiv:2403.08540, equation 4"
+BIBTEX = """\
+@misc{gadre2024language,
+  title = {Language Models Scale Reliably with Over-Training and on Downstream Tasks},
+  author = {Gadre, Samir Yitzhak and Smyrnis, Georgios and Shankar, Vaishaal and others},
+  year = {2024},
+  eprint = {2403.08540},
+  archivePrefix = {arXiv},
+}
+"""
 DOMAIN = (
     "Runs of one recipe with the best number of tokens per parameter or more; it is the Chinchilla"
     " law with α = β = 2η"
@@ -24,14 +33,20 @@ PRESETS = {
     "c4": {
         "values": {"E": 1.50826057, "a": 141.277261, "b": 189.515531, "eta": 0.121236121},
         "source": "arXiv:2403.08540, fit to C4; runs of its repository scaling, C4 eval",
+        "of": "5 runs on C4, their loss on C4, and their ranges",
+        "ranges": {"N": (1.06e7, 4.12e8), "D": (2.1e8, 8.3e9)},
     },
     "redpajama": {
         "values": {"E": 1.83664833, "a": 212.236093, "b": 366.687137, "eta": 0.136425348},
         "source": "arXiv:2403.08540, fit to RedPajama; runs of its repository scaling, C4 eval",
+        "of": "5 runs on RedPajama, their loss on C4, and their ranges",
+        "ranges": {"N": (1.06e7, 4.12e8), "D": (2.1e8, 8.3e9)},
     },
     "refinedweb": {
         "values": {"E": 1.7344621, "a": 157.116286, "b": 246.20669, "eta": 0.127197423},
         "source": "arXiv:2403.08540, fit to RefinedWeb; runs of its repository scaling, C4 eval",
+        "of": "5 runs on RefinedWeb, their loss on C4, and their ranges",
+        "ranges": {"N": (1.06e7, 4.12e8), "D": (2.1e8, 8.3e9)},
     },
 }
 

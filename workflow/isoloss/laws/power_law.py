@@ -12,6 +12,22 @@ SOURCE = (
     "Henighan et al. 2020, arXiv:2010.14701, equation 1.1; without E: Kaplan et al. 2020,"
     " arXiv:2001.08361, equations 1.1 to 1.3"
 )
+BIBTEX = """\
+@misc{henighan2020scaling,
+  title = {Scaling Laws for Autoregressive Generative Modeling},
+  author = {Henighan, Tom and Kaplan, Jared and others},
+  year = {2020},
+  eprint = {2010.14701},
+  archivePrefix = {arXiv},
+}
+@misc{kaplan2020scaling,
+  title = {Scaling Laws for Neural Language Models},
+  author = {Kaplan, Jared and McCandlish, Sam and Henighan, Tom and Brown, Tom B. and others},
+  year = {2020},
+  eprint = {2001.08361},
+  archivePrefix = {arXiv},
+}
+"""
 DOMAIN = "x > 0, and nothing but x limits the loss; without E only far above the irreducible loss"
 KIND = "curve"
 OPTIONS = {

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from isoloss.laws._law import Data, Estimate, Estimator
+from isoloss.laws._law import Data, Estimate, Estimator, Sample
 from isoloss.laws._mixture import (
     CURVE,
-    Descent,
+    Curvature,
     Prior,
     curve,
     curve_terms,
-    damped_least_squares,
+    descend,
     domain_terms,
     own_domain,
     shares_of,
@@ -28,6 +29,7 @@ SOURCE = (
     " others, the shift being what they are worth to it; compared on runs of Ye et al. 2024,"
     " arXiv:2403.16952"
 )
+BIBTEX = ""
 DOMAIN = (
     "proportions p_j of all domains, zeros too; three runs or more. a_j is the worth of domain j"
     " in units of the domain whose loss it is (held near 1); γ -> 0 is a logarithm. Priors hold"
@@ -45,6 +47,7 @@ LOG_A_OWN_SD = 0.05
 STARTS = (0.0, 0.5)  # of gamma
 NOISE, LEAST_NOISE = 0.3, 0.003  # where its search starts; at least
 ROUNDS, SAME_NOISE = 5, 0.03  # of that search; change of its logarithm at which it ends
+TOLERANCE, LOOKS, STEP = 1e-7, 80, 1.5  # of a descent
 NOTHING = -30.0  # logarithm of a size of nothing, where all losses are the same
 
 
@@ -73,13 +76,13 @@ return t["c"] + t["K"] * (v**-gamma - 1) / gamma + straight"""
 
     def loss(self, theta: np.ndarray, data: Data) -> np.ndarray:
         """L, (..., n)."""
-        return self._look(np.asarray(theta), shares_of(data, self.variables))[0]
+        return self.look(np.asarray(theta), shares_of(data, self.variables))[0]
 
     def gradient(self, theta: np.ndarray, data: Data) -> np.ndarray:
         """d L / d theta, (..., n, p)."""
-        return self._look(np.asarray(theta), shares_of(data, self.variables))[1]
+        return self.look(np.asarray(theta), shares_of(data, self.variables))[1]
 
-    def _look(self, theta: np.ndarray, shares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def look(self, theta: np.ndarray, shares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Loss (..., n) and its slopes (..., n, p) at shares (..., n, k)."""
         head = CURVE + len(self.variables)
         value, slopes = curve(theta[..., :head], shares)
@@ -89,22 +92,32 @@ return t["c"] + t["K"] * (v**-gamma - 1) / gamma + straight"""
 
     def estimate(self, data: Data, loss: np.ndarray, weight: np.ndarray) -> Estimate:
         """The posterior mode; NaN where no run has weight."""
-        drawn = weight > 0
-        if not drawn.any():
-            return Estimate(np.full(len(self.terms), np.nan))
-        shares, heavy = shares_of(data, self.variables)[drawn], weight[drawn]
-        heavy = heavy / heavy.mean()
-        target, mean, sd = standard(loss[drawn], heavy)
-        prior = self._prior()
-        if sd == 0:
-            theta = prior.centre.copy()
-            theta[:2] = mean, NOTHING
-            return Estimate(theta)
-        ends = [self._from(gamma, prior, shares, target, heavy) for gamma in STARTS]
-        theta = max(ends, key=lambda one: one[1])[0]
-        theta[0], theta[1] = mean + sd * theta[0], theta[1] + np.log(sd)
-        theta[CURVE + len(self.variables) :] *= sd
-        return Estimate(theta)
+        return self.estimates([(data, loss, weight)])[0]
+
+    def estimates(self, samples: Sequence[Sample]) -> list[Estimate]:
+        """The same of several samples of runs, whose searches go side by side."""
+        prior, straight = self._prior(), CURVE + len(self.variables)
+        thetas = np.full((len(samples), len(self.terms)), np.nan)
+        pieces = []
+        for i, (data, loss, weight) in enumerate(samples):
+            drawn = weight > 0
+            if not drawn.any():
+                continue
+            heavy = weight[drawn] / weight[drawn].mean()
+            target, mean, sd = standard(loss[drawn], heavy)
+            if sd > 0:
+                pieces.append((i, shares_of(data, self.variables)[drawn], target, heavy, mean, sd))
+            else:
+                thetas[i] = prior.centre
+                thetas[i, :2] = mean, NOTHING
+        if pieces:
+            which, shares, target, heavy, mean, sd = zip(*pieces, strict=True)
+            ends, sizes = self._modes(prior, *_padded(shares, target, heavy)), np.array(sd)
+            ends[:, 0] = mean + sizes * ends[:, 0]
+            ends[:, 1] += np.log(sizes)
+            ends[:, straight:] *= sizes[:, None]
+            thetas[list(which)] = ends
+        return [Estimate(theta) for theta in thetas]
 
     def _prior(self) -> Prior:
         k = len(self.variables)
@@ -117,33 +130,96 @@ return t["c"] + t["K"] * (v**-gamma - 1) / gamma + straight"""
         spread = np.concatenate([head[:, 1], spread, np.full(k, EFFECT[1])])
         return Prior.of(centre, np.diag(spread**2))
 
-    def _from(self, gamma: float, prior: Prior, shares, target, weight) -> tuple[np.ndarray, float]:
-        """theta from a start in gamma, and the logarithm of its evidence (Laplace)."""
+    def _modes(self, prior: Prior, shares, target, weight) -> np.ndarray:
+        """theta of every sample, (b, p), from the start in gamma of the most evidence."""
+        size = len(STARTS)
+        search = _Search(
+            self, prior, *(np.repeat(a, size, axis=0) for a in (shares, target, weight))
+        )
+        begin = np.tile(prior.centre, (len(search.target), 1))
+        begin[:, 2] = np.tile(STARTS, len(target))
+        theta, evidence = search.modes(begin)
+        best = np.argmax(evidence.reshape(-1, size), axis=1)
+        return theta.reshape(-1, size, theta.shape[1])[np.arange(len(best)), best]
 
-        def descend(theta: np.ndarray, noise: float) -> Descent:
-            root = np.sqrt(weight)[:, None] / noise
 
-            def whiten(columns: np.ndarray) -> np.ndarray:
-                return root * columns
+@dataclass(frozen=True)
+class _Search:
+    """The search for the posterior modes of b samples of at most n runs.
 
-            def model(at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-                return self._look(at, shares)
+    Attributes:
+        law: whose.
+        prior: of all.
+        shares: of the runs, (b, n, k).
+        target: standardised losses, (b, n).
+        weight: one on average over the runs that are there, 0 of others, (b, n).
+    """
 
-            return damped_least_squares(model, theta, prior, target, whiten, 1e-6, 60)
+    law: TransferPower
+    prior: Prior
+    shares: np.ndarray
+    target: np.ndarray
+    weight: np.ndarray
 
-        theta, noise, n = prior.centre.copy(), NOISE, len(target)
-        theta[2] = gamma
+    def modes(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """theta (b, p), and the logarithms of its evidence (Laplace), (b,)."""
+        runs, noise = (self.weight > 0).sum(axis=1), np.full(len(theta), NOISE)
+        seeking = np.arange(len(theta))
         for _ in range(ROUNDS):
-            here = descend(theta, noise)
-            theta, told = here.theta, here.slopes.T @ here.slopes
-            freedom = np.trace(np.linalg.solve(told + prior.precision, told))
-            left = noise**2 * (here.residual @ here.residual)
-            last, noise = noise, max(np.sqrt(left / max(n - freedom, 1.0)), LEAST_NOISE)
-            if abs(np.log(noise / last)) < SAME_NOISE:
+            theta[seeking] = self._descended(seeking, theta[seeking], noise[seeking])
+            left, told = self._told(seeking, theta[seeking])
+            last = noise[seeking]
+            shown = told / last[:, None, None] ** 2
+            freedom = np.linalg.solve(shown + self.prior.precision, shown)
+            freedom = np.trace(freedom, axis1=1, axis2=2)
+            variance = left / np.maximum(runs[seeking] - freedom, 1.0)
+            noise[seeking] = np.maximum(np.sqrt(variance), LEAST_NOISE)
+            seeking = seeking[np.abs(np.log(noise[seeking] / last)) >= SAME_NOISE]
+            if not len(seeking):
                 break
-        here = descend(theta, noise)
-        told = here.slopes.T @ here.slopes + prior.precision
-        return here.theta, -here.objective - 2 * n * np.log(noise) - np.linalg.slogdet(told)[1]
+        every = np.arange(len(theta))
+        theta = self._descended(every, theta, noise)
+        left, told = self._told(every, theta)
+        away = theta - self.prior.centre
+        objective = left / noise**2 + ((away @ self.prior.precision) * away).sum(axis=1)
+        shown = told / noise[:, None, None] ** 2 + self.prior.precision
+        return theta, -objective - 2 * runs * np.log(noise) - np.linalg.slogdet(shown)[1]
+
+    def _told(self, rows: np.ndarray, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Weighted squares of what is left, (b,), and of slopes, (b, p, p)."""
+        value, slopes = self.law.look(theta, self.shares[rows])
+        left, weight = self.target[rows] - value, self.weight[rows]
+        heavy = weight[..., None] * slopes
+        return (weight * left**2).sum(axis=1), slopes.swapaxes(-1, -2) @ heavy
+
+    def _descended(self, rows: np.ndarray, theta: np.ndarray, noise: np.ndarray) -> np.ndarray:
+        """The modes of some samples for a noise of each, from theta."""
+        prior = self.prior
+
+        def look(some: np.ndarray, at: np.ndarray) -> Curvature:
+            shares = self.shares[rows[some]]
+            value, slopes = self.law.look(at, shares)
+            left, precise = self.target[rows[some]] - value, self.weight[rows[some]]
+            precise = precise / noise[some, None] ** 2
+            away = at - prior.centre
+            pull, force = away @ prior.precision, precise * left
+            gradient = pull - (slopes.swapaxes(-1, -2) @ force[..., None])[..., 0]
+            curvature = slopes.swapaxes(-1, -2) @ (precise[..., None] * slopes) + prior.precision
+            objective = (force * left).sum(axis=-1) + (away * pull).sum(axis=-1)
+            return Curvature(objective, 2 * gradient, 2 * curvature)
+
+        bounds = np.full(theta.shape, np.inf)
+        return descend(look, theta, -bounds, bounds, TOLERANCE, LOOKS, STEP)
+
+
+def _padded(shares, target, weight) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Samples as one: shares (b, n, k), even where there is no run; losses, weights 0 (b, n)."""
+    count, n, k = len(shares), max(map(len, target)), shares[0].shape[1]
+    whole = np.full((count, n, k), 1 / k), np.zeros((count, n)), np.zeros((count, n))
+    for i, parts in enumerate(zip(shares, target, weight, strict=True)):
+        for padded, part in zip(whole, parts, strict=True):
+            padded[i, : len(part)] = part
+    return whole
 
 
 def make(domains: Sequence[str]) -> TransferPower:

@@ -74,11 +74,12 @@ def as_json(answer: Answer, files: Sequence[Path] = ()) -> str:
         "budgets": _by_group(answer.decisions.allocations),
         "losses": _by_group(answer.decisions.losses),
         "gains": [{**asdict(one), "needed": asdict(one.needed)} for one in answer.decisions.gains],
+        "published": [asdict(one) for one in answer.decisions.beside],
         "best_mixtures": [asdict(one) for one in answer.best_mixtures],
         "not_fitted": list(answer.not_fitted),
         "files": [str(file) for file in files],
     }
-    return json.dumps(_plain(shown), indent=2, allow_nan=False)  # ASCII: any terminal shows it
+    return json.dumps(plain(shown), indent=2, allow_nan=False)  # ASCII: any terminal shows it
 
 
 def _by_group(decided: Mapping[str, Sequence[Allocation | BudgetLoss]]) -> list[dict[str, Any]]:
@@ -101,12 +102,12 @@ def _held_out(one: OneFit) -> dict[str, Any]:
     }
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """A value of JSON's own types: null for a number that is not finite."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}
+        return {str(key): plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
+        return [plain(one) for one in value]
     if isinstance(value, np.generic):
         value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -20,6 +20,7 @@ from isoloss.aggregate.table import Rules
 from isoloss.core import registry, tables, yaml_text
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.sources import open_source
+from isoloss.laws._make import made_law
 from isoloss.quickfit import law as quickfit
 from isoloss.quickfit.report import Meaning
 from isoloss.study import check, launch
@@ -65,9 +66,10 @@ _OF_TEXT = """\
       peak_learning_rate: 0.0125 # at d_model 16, falling as 1 / d_model
       warmup_fraction: 0.1       # then a cosine that ends at the run's own D
     cells:                       # lists are crossed; D = C / 6N; n_flops in FLOP
-      - {n_flops: [4.0e9, 8.0e9], d_model: [6, 8, 12, 16, 24]}
-      - {n_flops: [1.6e10, 3.2e10], d_model: [8, 12, 16, 24, 32]}
-      - {n_flops: 1.6e10, d_model: 16, seed: [1, 2]}   # their spread is the noise of a run
+      - {n_flops: [1.0e9, 2.5e9], d_model: [4, 6, 8, 12, 16]}
+      - {n_flops: [6.3e9, 1.6e10], d_model: [6, 8, 12, 16, 24]}
+      - {n_flops: 4.0e10, d_model: [12, 16, 24, 32, 40]}
+      - {n_flops: [2.5e9, 6.3e9], d_model: 12, seed: [1, 2]}   # their spread is the noise of a run
 """
 _OF_IMAGES = """\
     model: mlp                   # `isoloss cards model` lists the cards
@@ -151,7 +153,7 @@ def study_of_table(
         columns=_inline(_columns(meaning)),
         notes="".join(f"    # {note}\n" for note in _one_line(meaning.notes)),
         fits="".join(_fit(name, sweep, **fit) for name, fit in fits.items()),
-        figures=_figures(sweep, meaning.law, list(fits)),
+        figures=_figures(sweep, meaning.law, list(fits)) + _gains(runs, meaning, sweep, fits),
     )
     _write(out, text + budgets)
 
@@ -303,9 +305,22 @@ def _figures(sweep: str, law: str, fits: Sequence[str]) -> str:
     if kind == "mixture":
         return _figure("mixture_response", sweep, fits) + _figure("predicted_observed", sweep, fits)
     first = [fits[0]]
-    of_plane = _figure("isoloss", sweep, first) if kind == "joint" else ""
-    residuals = _figure("fit_residuals", sweep, first) if kind != "frontier" else ""
-    return of_plane + _figure("predicted_observed", sweep, fits) + residuals
+    own = {"joint": "isoloss", "curve": "scaling_curve", "frontier": "optimal_frontier"}[kind]
+    cards = [(own, first), ("predicted_observed", fits)]
+    cards += [("fit_residuals", first)] if kind != "frontier" else []
+    return "".join(_figure(card, sweep, of) for card, of in cards)
+
+
+def _gains(
+    runs: pd.DataFrame, meaning: Meaning, sweep: str, fits: Mapping[str, Mapping[str, Any]]
+) -> str:
+    """The figure of the gains of groups, as YAML; none where there are none to compare."""
+    if meaning.mixture or runs.loc[runs["status"] == "done", "group"].nunique() < 2:
+        return ""
+    chosen = {**registry.defaults("law", meaning.law), **fits[meaning.law].get("options", {})}
+    if not made_law(meaning.law, chosen).has_least_loss:
+        return ""
+    return _figure("compute_gain", sweep, [meaning.law])
 
 
 def _figure(card: str, sweep: str, fits: Sequence[str]) -> str:

@@ -44,6 +44,9 @@ from isoloss.fitted.facts import (
     record,
 )
 from isoloss.fitted.growth import growth
+from isoloss.fitted.paper import BUDGETS, paper
+from isoloss.fitted.presets import compare_presets, preset
+from isoloss.fitted.sentences import Context
 from isoloss.formats.read import rows
 from isoloss.laws._law import Law
 from isoloss.laws._make import made_law
@@ -58,7 +61,6 @@ OF_ONE_SIZE = ("power_law", "growth")  # laws that are fitted to a size that the
 MOST_FLOPS, MOST_BUDGETS = 1e40, 100  # budgets to divide, as in config.schema.yaml
 _STATUS = ("status", "state")  # columns that say how a run ended, and its words for no good end
 _LOST = {"failed", "crashed", "killed", "deleted"}
-_BUDGETS = (1.0, 10.0, 100.0)  # times the largest run, if none are asked for
 _REPLICATES, _MIXTURE_REPLICATES = 4000, 200  # if none are asked for; of every loss of a mixture
 _HELD_OUT_REPLICATES = 500  # of the fit without the largest budget, at most
 _FOLDS = {"rule": "random", "repeats": 10}  # of mixtures, which have no order to extrapolate in
@@ -96,6 +98,26 @@ class QuickFit:
         """
         return as_json(self.answer, files)
 
+    @property
+    def context(self) -> Context:
+        """What a paper says of the fit beside its tables."""
+        answer = self.answer
+        return Context(
+            _short(answer.meaning.source),
+            answer.counts,
+            answer.held,
+            answer.decisions.allocations,
+            answer.decisions.losses,
+            answer.decisions.gains,
+            answer.best_mixtures,
+            answer.decisions.beside,
+        )
+
+    @property
+    def paper(self) -> str:
+        """The sentences, tables and BibTeX that a paper needs: what `save` writes to paper.md."""
+        return paper(self.fit, self.context)
+
 
 def law_of_table(
     source: str | Path | Sequence[str | Path] | Source,
@@ -109,6 +131,7 @@ def law_of_table(
     scale: Mapping[str, Any] | None = None,
     loss_unit: str | None = None,
     response: str | None = None,
+    compare: Sequence[str] = (),
     baseline: str | None = None,
     holdout: str | Mapping[str, Any] | None = None,
     max_seconds: float = MAX_SECONDS,
@@ -131,6 +154,7 @@ def law_of_table(
         loss_unit: nats, bits, bits_per_byte, nats_per_byte, perplexity, error or accuracy.
         response: a column of numbers that is fitted in the place of the loss, by a law in N, D or
             C; the loss is then not asked for, and no budget is divided.
+        compare: published laws to set beside the fit, such as "chinchilla:epoch" (`preset`).
         baseline: group that the others are compared with; the first in their order if None.
         holdout: runs that are predicted from the others, as `holdout` of `fit_law`; if None those
             of most compute where they are of several budgets, and of mixtures some at random.
@@ -163,14 +187,17 @@ def law_of_table(
     """
     opened = open_source(source, Limits(max_seconds, max_mib))
     check_asked(opened.label, given or {}, flops)
+    for name in compare:
+        preset(name)  # before the fit, which takes longer than to be told of a typo
     if response is not None:
         unit = None if (given or {}).get("loss") else loss_unit  # of a loss for filters
-        of_loss = {"best_of": best_of, "flops": flops, "loss_unit": unit, "baseline": baseline}
+        of_loss = {"best_of": best_of, "flops": flops, "loss_unit": unit}
+        of_loss |= {"baseline": baseline, "compare": compare}
         _check_response(law, response, of_loss)
     rules = Rules({}, keep, best_of, scale or {}, loss_unit, response=response)
     runs, meaning = runs_of(opened, rules, law, given or {}, options)
     asked = {name: value for name, value in settings.items() if value is not None}
-    asking = Asking(tuple(flops), baseline)
+    asking = Asking(tuple(flops), baseline, tuple(compare))
     if meaning.mixture:
         asking.check(None, [])
         return _fit_mixtures(runs, meaning, options, asked, _FOLDS if holdout is None else holdout)
@@ -189,10 +216,12 @@ class Asking:
     Attributes:
         flops: budgets, FLOP; multiples of the largest run if empty.
         baseline: group that the others are compared with; the first if None.
+        compare: published laws beside the fit.
     """
 
     flops: tuple[float, ...]
     baseline: str | None
+    compare: tuple[str, ...] = ()
 
     def check(self, law: Law | None, groups: Sequence[str]) -> None:
         """Refuse what cannot be decided, before a fit is made.
@@ -204,6 +233,9 @@ class Asking:
         Raises:
             IsolossError: the law gives no loss for a budget, or there is no such group.
         """
+        if law is None and self.compare:
+            do = "leave it out, or fit the loss by N, D or C"
+            raise IsolossError(Problem("compare", "published laws are not of mixtures", do))
         if law is not None and law.has_least_loss:
             baseline_of(groups, self.baseline)
             return
@@ -457,17 +489,18 @@ def _fit_held_out(
 def _decisions(fit: Fit, finished: pd.DataFrame, asking: Asking) -> Decisions:
     """What a fit says of budgets; if none are asked for, of multiples of the largest run."""
     if not fit.has_least_loss:
-        return Decisions()
+        return Decisions(beside=compare_presets(fit, asking.compare))
     compute = finished["n_flops_6nd" if fit.allocates else "n_flops"].astype(float)
     largest, ends = float(compute.max()), compute.groupby(finished["group"].astype(str)).max()
-    budgets = asking.flops or tuple(largest * factor for factor in _BUDGETS)
+    budgets = asking.flops or tuple(largest * factor for factor in BUDGETS)
     about = allocations if fit.allocates else budget_losses
     by_group = {group: about(fit, group, budgets, float(ends[group])) for group in fit.groups}
     compared = gains(fit, budgets, largest, asking.baseline)
+    beside = compare_presets(fit, asking.compare, budgets, largest)
     if fit.allocates:
         grows = {group: one for group in fit.groups if (one := growth(fit, group)) is not None}
-        return Decisions(allocations=by_group, growth=grows, gains=compared)
-    return Decisions(losses=by_group if asking.flops else {}, gains=compared)
+        return Decisions(allocations=by_group, growth=grows, gains=compared, beside=beside)
+    return Decisions(losses=by_group if asking.flops else {}, gains=compared, beside=beside)
 
 
 def _fit_mixtures(
@@ -494,6 +527,11 @@ def _best_mixture(fit: Fit, fits: Sequence[OneFit], domains: Sequence[str]) -> B
     return best_mixture(fit, fits[0].group, responses, replicates)
 
 
+def _short(source: str) -> str:
+    """A table's name without its folder, as a paper says it; an address whole."""
+    return source if "://" in source else source.rpartition("/")[2]
+
+
 def save(result: QuickFit, out: Path, width: float | None = None) -> list[Path]:
     """The fit's tables, a figure of it, one of gains, and the files of `export_fit`.
 
@@ -516,14 +554,16 @@ def save(result: QuickFit, out: Path, width: float | None = None) -> list[Path]:
     tables.write("runs", runs, out / "runs.parquet", facts)
     card = _figure_of(result.fit)
     options = registry.defaults("figure", card)
-    style = "screen" if width is None else "paper"
+    if card == "scaling_curve":
+        options["reach"] = _reach(result.decisions) or options["reach"]
+    look = {"style": "screen" if width is None else "paper", "width": width}
     shown = [*files, out / "runs.parquet"]
-    drawn = draw(card, options, shown, out / "law.png", style=style, width=width)
+    drawn = draw(card, options, shown, out / "law.png", **look)
     if compared := result.decisions.gains:
         options = registry.defaults("figure", "compute_gain")
         options["baseline"] = compared[0].baseline
         options["budgets"] = list(dict.fromkeys(one.flops for one in compared))
-        drawn += draw("compute_gain", options, shown, out / "gain.png", style=style, width=width)
+        drawn += draw("compute_gain", options, shown, out / "gain.png", **look)
     return [*files, *drawn, *export_fit(result.fit, out)]
 
 
@@ -533,3 +573,9 @@ def _figure_of(fit: Fit) -> str:
         return "isoloss"
     of_curve = len(fit.law.variables) == 1 or fit.allocates
     return "scaling_curve" if of_curve and fit.law.kind != "mixture" else "predicted_observed"
+
+
+def _reach(decisions: Decisions) -> float | None:
+    """The largest budget that a fit is asked about, as a multiple of the largest run; or None."""
+    by_group = (*decisions.allocations.values(), *decisions.losses.values())
+    return max((max(1.0, one.times_largest) for ones in by_group for one in ones), default=None)

@@ -29,6 +29,8 @@ from isoloss.fitted.facts import (
 )
 from isoloss.fitted.growth import Growth
 from isoloss.fitted.names import equation
+from isoloss.fitted.paper_tables import side_by_side
+from isoloss.fitted.presets import Comparison
 from isoloss.laws._mixture import own_domain
 from isoloss.quickfit.ask import pasted
 
@@ -78,12 +80,14 @@ class Decisions:
         growth: how its best N and D grow with the budget, by group.
         losses: of them by each group's fit of a law in C, by group.
         gains: of the groups over one of them; empty of a single group.
+        beside: published laws on the same runs.
     """
 
     allocations: Mapping[str, Sequence[Allocation]] = field(default_factory=dict)
     growth: Mapping[str, Growth] = field(default_factory=dict)
     losses: Mapping[str, Sequence[BudgetLoss]] = field(default_factory=dict)
     gains: Sequence[Gain] = ()
+    beside: Sequence[Comparison] = ()
 
 
 def of_sizes(
@@ -113,6 +117,7 @@ def of_sizes(
         *([_frontier(decisions.growth)] if decisions.growth else []),
         *([_losses(decisions.losses)] if decisions.losses else []),
         *([_gains(decisions.gains, facts)] if decisions.gains else []),
+        *([_published(decisions)] if decisions.beside else []),
     ]
     return escape.terminal("\n".join(parts))
 
@@ -436,6 +441,30 @@ def _allocation(best: Allocation) -> tuple[str, ...]:
     if not best.exists:
         cells = ["none: an exponent is not positive", "", "", ""]
     return (units.power(best.flops), *cells, _far(best.times_largest))
+
+
+def _published(decisions: Decisions) -> str:
+    """Published laws on the same runs, and how they divide the same budgets."""
+    beside = decisions.beside
+    several = len({one.group for one in beside}) > 1
+    head = ("published law", "RMSE", "shift of loss", "RMSE shifted", "fitted here", "outside")
+    rows = [_published_losses(one, several) for one in beside]
+    notes = ["shift: added to its loss, as tokenisers and data differ"]
+    notes += [f"{one.name}: not compared, {visible(one.reason)}" for one in beside if one.reason]
+    lines = [columns(head, rows), *(f"  {note}\n" for note in notes)]
+    budgets = side_by_side(beside, decisions.allocations)
+    if budgets:
+        lines.append(columns(("C, FLOP", "law", "N", "D", "D/N", "loss"), budgets))
+    return "".join(lines)
+
+
+def _published_losses(one: Comparison, several: bool) -> tuple[str, ...]:
+    name = f"  {one.name}" + (f" [{_name(one.group)}]" if several else "")
+    if one.reason:
+        return (name, "-", "-", "-", f"{one.rmse_fit:.3g}", "-")
+    outside = "-" if one.n_outside is None else f"{one.n_outside} of {one.n_runs} runs"
+    numbers = (f"{v:.3g}" for v in (one.rmse_shifted, one.rmse_fit))
+    return (name, f"{one.rmse:.3g}", f"{one.shift:+.3g}", *numbers, outside)
 
 
 def _responses(fits: Sequence[OneFit], domains: Sequence[str]) -> str:

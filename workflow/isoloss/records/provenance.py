@@ -29,7 +29,10 @@ HOME = Path(__file__).parent.parent
 PACKAGE = "isoloss"
 KEPT = "code.json"  # file in the cache of a start: what the sources said
 # A card's words about itself; numbers that code reads are not among them.
-WORDS = {"TITLE", "ABOUT", "FORMULA", "LATEX", "SOURCE", "DOMAIN", "PRESETS", "OPTIONS", "TAGS"}
+WORDS = {
+    *("TITLE", "ABOUT", "FORMULA", "LATEX", "SOURCE", "BIBTEX", "DOMAIN", "PRESETS", "OPTIONS"),
+    "TAGS",
+}
 
 
 @cache

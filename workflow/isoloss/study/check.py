@@ -668,21 +668,21 @@ def _ability_problems(
         if mixture or ability == "mixture":
             return mixture and ability == "mixture"
         made = made_law(law, options)
-        if ability == "compare":
-            return made.has_least_loss
-        return made.allocates or (ability == "curve" and len(made.variables) == 1)
+        if ability == "curve":
+            return made.allocates or len(made.variables) == 1
+        return made.has_least_loss if ability == "compare" else made.allocates
 
     law = fits[first]["card"]
     if can(law, fits[first]["options"]):
         return []
     able = [name for name in registry.names("law") if can(name, registry.defaults("law", name))]
-    kind = {
-        "mixture": "law of mixtures, and {!r} is not one",
-        "compare": "law with a loss for every budget, and {!r} has none",
-        "curve": "law in one variable, or one that can allocate, and {!r} is neither",
-        "allocate": "law that can allocate, and {!r} cannot",
-    }[ability]
-    reason = f"the figure needs a {kind.format(law)}"
+    kinds = {
+        "mixture": "of mixtures, and {!r} is not one",
+        "compare": "with a loss for every budget, and {!r} has none",
+        "curve": "in one variable, or one that can allocate, and {!r} is neither",
+    }
+    kind = kinds.get(ability, f"that can {ability}, and {{!r}} cannot")
+    reason = f"the figure needs a law {kind.format(law)}"
     return [Problem(place, reason, f"name a fit of {' or '.join(able)} first")]
 
 

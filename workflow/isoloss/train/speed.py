@@ -14,7 +14,7 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
-from isoloss.core import registry
+from isoloss.core import extras, registry
 from isoloss.core.safe_path import with_this_package
 from isoloss.train.settings import task_of
 
@@ -126,7 +126,8 @@ def _measure(run: Mapping[str, Any]) -> Measurement:
     try:
         return Measurement(seconds_a_step(run))
     except Exception as error:  # of any trainer: the others are measured, and this one has a reason
-        return Measurement(None, f"{type(error).__name__}: {error}")
+        lacking = extras.lacking_in(error) if isinstance(error, ModuleNotFoundError) else None
+        return Measurement(None, str(lacking or f"{type(error).__name__}: {error}"))
 
 
 if __name__ == "__main__":

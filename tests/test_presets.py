@@ -1,0 +1,223 @@
+"""Published laws: predict with them, and set them beside a fit."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import isoloss
+from isoloss.__main__ import main
+from isoloss.core import registry
+from isoloss.core.problems import IsolossError
+from isoloss.fit import fit_law
+from isoloss.fitted import presets
+from isoloss.laws._make import made_law
+
+EPOCH = registry.facts("law", "chinchilla")["PRESETS"]["epoch"]["values"]
+
+
+def epoch(n: float, d: float) -> float:
+    """The law of Besiroglu et al. 2024, written out."""
+    v = EPOCH
+    return v["E"] + v["A"] / n ** v["alpha"] + v["B"] / d ** v["beta"]
+
+
+def told(capsys, *arguments: str) -> str:
+    assert main(["predict", *arguments]) == 0
+    return capsys.readouterr().out
+
+
+def answer(capsys, *arguments: str) -> dict:
+    def refuse(constant: str):
+        raise AssertionError(f"{constant} is not JSON")
+
+    return json.loads(told(capsys, *arguments, "--json"), parse_constant=refuse)
+
+
+@pytest.fixture(scope="module")
+def folder(chinchilla_runs, tmp_path_factory):
+    """A saved fit with intervals, of two groups."""
+    parts = [chinchilla_runs(noise=0.003, seed=i, group=f"g{i}") for i in (0, 1)]
+    runs = pd.concat(parts, ignore_index=True)
+    runs["run_id"] = [f"r{i}" for i in range(len(runs))]
+    out = tmp_path_factory.mktemp("saved")
+    fit_law(runs, "chinchilla", bootstrap=30).save(out)
+    return str(out)
+
+
+# On the command line
+
+
+def test_one_line_predicts_the_loss_of_a_published_law(capsys):
+    text = told(capsys, "chinchilla:epoch", "--N", "7e9", "--D", "1.4e12")
+    assert f"7B  1.4T  {epoch(7e9, 1.4e12):.4g}" in text
+    assert "loss, nats/token" in text and "Besiroglu et al. 2024, arXiv:2404.10102" in text
+    assert "no interval: the source gives no covariance of the parameters" in text
+    assert "nan" not in text and "[" not in text.replace("[=", "")
+
+
+def test_a_point_outside_the_runs_of_a_law_is_warned_of(capsys):
+    outside = told(capsys, "chinchilla:epoch", "--N", "7B", "--D", "1.4T")
+    assert "WARNING: outside the runs (N 57.3M to 16.2B, D 819M to 318B): 1 of 1" in outside
+    assert f"by a factor of {1.4e12 / 3.18e11:.3g}" in outside
+    inside = told(capsys, "chinchilla:epoch", "--N", "7B", "--D", "100B")
+    assert "inside" in inside and "WARNING" not in inside
+
+
+def test_several_values_are_crossed_or_taken_in_pairs(capsys):
+    given = ["chinchilla:epoch", "--N", "1B", "2B", "--D", "20B", "40B"]
+    crossed = [(row["N"], row["D"]) for row in answer(capsys, *given)["predictions"]]
+    assert crossed == [(1e9, 2e10), (1e9, 4e10), (2e9, 2e10), (2e9, 4e10)]
+    paired = answer(capsys, *given, "--pairs")["predictions"]
+    assert [(row["N"], row["D"]) for row in paired] == [(1e9, 2e10), (2e9, 4e10)]
+    for row in paired:
+        assert row["loss"] == pytest.approx(epoch(row["N"], row["D"]), rel=1e-12)
+        assert row["low"] is row["high"] is None
+
+
+def test_a_budget_is_divided_as_the_law_does(capsys):
+    answered = answer(capsys, "chinchilla:epoch", "--C", "5.76e23", "1e20")
+    assert answered["unit"] == "nats/token" and answered["law"] == "chinchilla:epoch"
+    for row in answered["allocations"]:
+        n, d = row["N"], row["D"]
+        assert 6 * n * d == pytest.approx(row["C"]) and row["N_low"] is None
+        assert row["loss"] == pytest.approx(epoch(n, d))
+        assert min(epoch(n * 1.01, d / 1.01), epoch(n / 1.01, d * 1.01)) > row["loss"]
+    completed = answer(capsys, "chinchilla:epoch", "--N", "1B", "--C", "1.2e20")["predictions"]
+    assert completed[0]["D"] == pytest.approx(2e10)
+
+
+def test_a_saved_fit_predicts_with_intervals_for_its_groups(folder, capsys):
+    fit = isoloss.load_fit(folder)
+    answered = answer(
+        capsys, folder, "--N", "1e9", "--D", "1e10", "--group", "g1", "--level", "0.8"
+    )
+    (row,), expected = answered["predictions"], fit.predict("g1", level=0.8, N=1e9, D=1e10)
+    assert [row[name] for name in expected] == pytest.approx(expected.iloc[0].tolist())
+    assert (
+        row["low"] < row["loss"] < row["high"]
+        and answered["verdict"] == "sound: no check has a doubt"
+    )
+    text = told(capsys, folder, "--C", "1e21")
+    best = fit.allocate(1e21).iloc[0]
+    assert "verdict: sound" in text and f"{best.loss:.4g} [{best.loss_low:.4g}," in text
+
+
+def test_the_list_has_every_preset_with_its_unit_and_range(capsys):
+    text = told(capsys, "--list")
+    listed = json.loads(told(capsys, "--list", "--json"))
+    assert [one["law"] for one in listed] == presets.names() and len(listed) > 5
+    for name in presets.names():
+        assert f"{name}: " in text
+    assert "fitted to runs with N 70M to 16B, D 5B to 500B" in text
+    assert text.count("in nats/token") == len(listed)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["chinchila:epoch", "--N", "1"], "did you mean 'chinchilla:epoch'"),
+        (["chinchilla:epok", "--N", "1"], "did you mean 'chinchilla:epoch'"),
+        (["chinchilla", "--N", "1"], "name it chinchilla:hoffmann or chinchilla:epoch"),
+        (["epoch", "--N", "1"], "name it chinchilla:epoch"),
+        (["no-such-folder", "--N", "1"], "neither a published law nor a folder of a fit"),
+        (["chinchilla:epoch", "--N", "x", "--D", "1"], "--N: found 'x'; give numbers"),
+        (["chinchilla:epoch", "--N", "1e9"], "variable D: not given"),
+        (["chinchilla:epoch"], "give --N, --D, --C or --at"),
+        (["chinchilla:epoch", "--N", "1", "--D", "1", "--C", "1"], "or C alone"),
+        (["chinchilla:epoch", "--N", "1", "2", "--D", "1", "2", "3", "--pairs"], "2 of N, 3 of D"),
+        ([], "no law is named"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_predicted_is_told_with_what_to_do(arguments, message, capsys):
+    assert main(["predict", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert message in error and "Traceback" not in error
+
+
+def test_proportions_that_do_not_sum_to_1_are_warned_of(capsys):
+    at = ["--at", "p_prose=0.5,0.6", "p_academic=0.5"]
+    text = told(capsys, "exponential_mixing:prose", *at)
+    assert "WARNING: the proportions of 1 of 2 points do not sum to 1" in text
+
+
+# In Python
+
+
+@pytest.mark.parametrize("name", presets.names())
+def test_a_preset_predicts_what_its_card_says(name):
+    law, (card, own) = isoloss.preset(name), name.split(":")
+    facts = registry.facts("law", card)["PRESETS"][own]
+    assert law.values == pytest.approx(facts["values"]) and law.source == facts["source"]
+    plain = made_law(card, registry.defaults("law", card), facts.get("domains"))
+    points = {v: np.array([0.2]) for v in plain.variables}
+    points |= {v: np.array([2e9]) for v in "NDU" if v in plain.variables}
+    expected = plain.loss(plain.theta(facts["values"]), points)
+    table = law.predict(**points)
+    np.testing.assert_allclose(law.loss(**points), expected)
+    np.testing.assert_allclose(table["loss"], expected)
+    assert table[["low", "high"]].isna().all(axis=None)
+    assert np.isfinite(table["distance"]).all() == bool(law.domain)
+    assert name in repr(law) and "nats/token" in repr(law)
+
+
+def test_a_preset_answers_the_questions_of_a_fit():
+    law = isoloss.preset("chinchilla:hoffmann")
+    best = law.allocate(1e21).iloc[0]
+    assert law.budget_for(best.loss)["C"].item() == pytest.approx(1e21)
+    assert law.data_for(best.N)["D"].item() == pytest.approx(best.D)
+    with pytest.raises(IsolossError, match="no such published law"):
+        isoloss.preset("chinchilla:hofmann")
+
+
+def test_published_laws_stand_beside_a_fit_with_and_without_a_shift(chinchilla_runs):
+    runs = chinchilla_runs()
+    law = isoloss.preset("chinchilla:epoch")
+    n, d = (runs[c].to_numpy(float) for c in ("n_params", "n_samples"))
+    runs = runs.assign(loss=law.loss(N=n, D=d) - 0.3)
+    fit = fit_law(runs, "chinchilla", bootstrap=0)
+    one, other = isoloss.compare_presets(fit, [law.name, "kaplan:kaplan"], [1e21])
+    assert (one.rmse, one.shift) == pytest.approx((0.3, -0.3))
+    assert max(one.rmse_shifted, one.rmse_fit) < 1e-4 and one.keys == ("besiroglu2024chinchilla",)
+    assert one.n_runs == len(runs)
+    assert one.n_outside == ((n < 5.73e7) | (n > 1.62e10) | (d < 8.19e8) | (d > 3.18e11)).sum()
+    ours = fit.allocate(1e21)["N"].item()
+    assert one.allocations[0].n_params.estimate == pytest.approx(ours, rel=1e-3)
+    left = runs["loss"] - isoloss.preset("kaplan:kaplan").loss(N=n, D=d)
+    assert other.rmse == pytest.approx(math.sqrt((left**2).mean()))
+    assert other.rmse_shifted == pytest.approx(left.std(ddof=0))
+
+
+def test_losses_in_another_unit_and_sizes_that_lack_are_not_compared(chinchilla_runs):
+    bytes_ = fit_law(chinchilla_runs(), "chinchilla", bootstrap=0, loss_unit="nats/byte")
+    (one,) = isoloss.compare_presets(bytes_, ["chinchilla:epoch"], [1e21])
+    assert one.reason == "it is in nats/token, the runs in nats/byte" and math.isnan(one.rmse)
+    assert one.allocations[0].n_params.estimate > 0
+    lacking = chinchilla_runs().assign(n_unique=np.nan)
+    fit = fit_law(lacking, "chinchilla", bootstrap=0)
+    (one,) = isoloss.compare_presets(fit, ["data_constrained:muennighoff"])
+    assert one.reason == "the runs lack U" and not one.allocations
+
+
+def test_a_quick_fit_prints_published_laws_beside_its_own(chinchilla_runs, tmp_path, capsys):
+    columns = {"n_params": "params", "n_samples": "tokens", "loss": "loss"}
+    runs = chinchilla_runs(noise=0.005)[list(columns)].rename(columns=columns)
+    runs.to_csv(tmp_path / "runs.csv", index=False)
+    result = isoloss.law_of_table(
+        tmp_path / "runs.csv", bootstrap=0, compare=["chinchilla:epoch", "chinchilla:hoffmann"]
+    )
+    assert [one.name for one in result.decisions.beside] == [
+        "chinchilla:epoch", "chinchilla:hoffmann",
+    ]  # fmt: skip
+    for one in result.decisions.beside:
+        assert f"{one.rmse:.3g}" in result.text and f"{one.shift:+.3g}" in result.text
+    assert (
+        result.text.count("fitted here  ") >= 3 and "as tokenisers and data differ" in result.text
+    )
+    typo = ["law", str(tmp_path / "runs.csv"), "--compare", "chinchilla:epok"]
+    assert main([*typo, "--out", str(tmp_path / "o")]) == 2
+    assert "did you mean 'chinchilla:epoch'" in capsys.readouterr().err

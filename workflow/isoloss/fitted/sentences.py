@@ -1,0 +1,448 @@
+"""The sentences about a fit that a paper needs, from the facts alone, in Markdown or LaTeX."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from isoloss.core import registry, units
+from isoloss.core.filters import LETTERS
+from isoloss.fitted import bibliography, paper_tables
+from isoloss.fitted.facts import (
+    DO_NOT_USE,
+    FIXED,
+    WITH_CARE,
+    Allocation,
+    BestMixture,
+    BudgetLoss,
+    Gain,
+    OneFit,
+    Record,
+    RunCounts,
+)
+from isoloss.fitted.markup import Markdown, latex_symbol
+from isoloss.fitted.names import FALLBACK
+from isoloss.fitted.result import Fit
+
+if TYPE_CHECKING:
+    from isoloss.fitted.presets import Comparison
+
+_FEW = 4  # groups that are told one by one
+_REASONS = 6  # why runs were excluded, that are told one by one
+
+
+@dataclass(frozen=True)
+class Context:
+    """What is known about a fit beside its own tables.
+
+    Attributes:
+        source: where the runs come from; empty if that is not known.
+        counts: of all runs there, with those that were excluded.
+        held: the same law fitted without the runs of most compute, if that was done.
+        allocations: group to the best divisions of budgets.
+        losses: group to the losses of budgets, by a law in C.
+        gains: of groups over a baseline.
+        mixtures: the best mixture of each group.
+        comparisons: published laws on the same runs.
+    """
+
+    source: str = ""
+    counts: RunCounts | None = None
+    held: Record | None = None
+    allocations: Mapping[str, Sequence[Allocation]] = field(default_factory=dict)
+    losses: Mapping[str, Sequence[BudgetLoss]] = field(default_factory=dict)
+    gains: Sequence[Gain] = ()
+    mixtures: Sequence[BestMixture] = ()
+    comparisons: Sequence[Comparison] = ()
+
+
+def paragraph(fit: Fit, facts: Record, context: Context, markup: Markdown) -> str:
+    """The sentences, as one paragraph."""
+    sentences = [
+        _warning(facts, markup),
+        _data(fit, facts, context, markup),
+        *_excluded(facts, context, markup),
+        _estimate(facts, markup),
+        _constraints(fit, facts, markup),
+        _intervals(facts, markup),
+        _errors(facts, markup),
+        *_unseen(facts, context, markup),
+        _doubts(facts, markup),
+        *_decisions(context, markup),
+        *_gains(context, markup),
+        *_published(context, markup),
+    ]
+    return " ".join(filter(None, sentences))
+
+
+def formula(fit: Fit) -> str:
+    """The formula of a law in LaTeX, with the options that were chosen."""
+    law, card = fit.law, registry.facts("law", fit.facts["card"])
+    latex = card["LATEX"]
+    if law.kind == "curve":
+        latex = re.sub(r"(?<![\\A-Za-z])x(?![A-Za-z])", law.variables[0], latex)
+    if "E" not in [term.name for term in law.terms]:
+        latex = latex.replace("E + ", "")
+    return latex
+
+
+def _warning(facts: Record, markup: Markdown) -> str:
+    worst = facts.worst
+    if worst.verdict != DO_NOT_USE:
+        return ""
+    which = "" if len(facts.fits) == 1 else f" (of {_whose(facts, worst, markup)})"
+    reasons = markup.text(worst.reasons)
+    cite = markup.cite(["isoloss"])
+    return (
+        f"The checks by isoloss{cite} say that these numbers{which} are not to be used: {reasons}."
+    )
+
+
+def _whose(facts: Record, one: OneFit, markup: Markdown) -> str:
+    """Which fit it is, among several."""
+    names = [one.group] * (len(facts.groups) > 1) + [one.response] * (len(facts.responses) > 1)
+    return ", ".join(map(markup.text, names))
+
+
+def _data(fit: Fit, facts: Record, context: Context, markup: Markdown) -> str:
+    """The law, and the runs that it was fitted to."""
+    card = registry.facts("law", fit.facts["card"])
+    title = markup.text(card["TITLE"]) + markup.cite(list(bibliography.of_law(fit.facts["card"])))
+    where = "" if fit.of_loss else f", $L$ being {markup.text(fit.quantity)},"
+    sentence = f"We fitted the law {markup.math(formula(fit))}{where} ({title}) to {_runs(facts)}"
+    sentence += f" of {markup.text(context.source)}" if context.source else ""
+    sizes = _ranges(fit, markup)
+    sentence += f", with {sizes}" if sizes else ""
+    return f"{sentence}.{_groups(facts, markup)}"
+
+
+def _runs(facts: Record) -> str:
+    """How many runs were fitted, those of all groups together."""
+    whole = facts.of(FALLBACK) if FALLBACK in facts.groups else facts.fits
+    most = {one.group: one for one in sorted(whole, key=lambda one: one.n_runs)}
+    count = sum(one.n_runs for one in most.values())
+    if any(one.n_points_of is not None for one in most.values()):
+        return f"{count} points along {sum(one.n_points_of or 0 for one in most.values())} runs"
+    return f"{count} runs"
+
+
+def _groups(facts: Record, markup: Markdown) -> str:
+    """That groups and responses have fits of their own."""
+    groups = [group for group in facts.groups if group != FALLBACK]
+    parts = []
+    if len(groups) > 1:
+        counts = {one.group: one.fitted_rows for one in facts.fits}
+        named = ", ".join(f"{markup.text(group)} ({counts[group]})" for group in groups[:_FEW])
+        more = f" and {len(groups) - _FEW} more" if len(groups) > _FEW else ""
+        parts.append(f"each of {len(groups)} groups, {named}{more}")
+    if len(facts.responses) > 1:
+        parts.append(f"each of {len(facts.responses)} losses")
+    return f" There is a fit for {' and '.join(parts)}." if parts else ""
+
+
+def _ranges(fit: Fit, markup: Markdown) -> str:
+    """Least and greatest N, D and C of the runs that were fitted."""
+    seen = set(fit.residuals.loc[~fit.residuals["held_out"], "run_id"])
+    points = fit.points[fit.points["run_id"].isin(seen)] if len(fit.points) else fit.points
+    per = fit.loss_unit.partition("/")[2] if fit.of_loss else ""
+    shown = []
+    for letter, what in (("N", "parameters"), ("D", f"{per or 'token'}s"), ("C", "FLOP")):
+        values = points[LETTERS[letter]].dropna() if LETTERS[letter] in points else []
+        if not len(values):
+            continue
+        form = units.power if letter == "C" else units.count
+        low, high = form(min(values)), form(max(values))
+        if letter == "C":
+            low, high = markup.power(low), markup.power(high)
+        ends = low if low == high else f"{low} to {high}"
+        shown.append(f"{markup.math(letter)} of {ends} {what}")
+    return _listed(shown)
+
+
+def _listed(parts: Sequence[str]) -> str:
+    """Parts of a sentence: a, b and c."""
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
+def _excluded(facts: Record, context: Context, markup: Markdown) -> list[str]:
+    """Which runs were not fitted, and why."""
+    sentences = []
+    counts = context.counts
+    if counts is not None and counts.lost:
+        reasons = [
+            f"{lost.n_runs} {lost.status}" + (f" ({markup.text(lost.reason)})" * bool(lost.reason))
+            for lost in counts.lost[:_REASONS]
+        ]
+        rest = sum(lost.n_runs for lost in counts.lost[_REASONS:])
+        reasons += [f"{rest} for other reasons"] if rest else []
+        total = sum(lost.n_runs for lost in counts.lost)
+        rows = f"Of {counts.n_rows} rows of the table"
+        sentences.append(f"{rows} {total} {_were(total)} excluded: {_listed(reasons)}.")
+    dropped = max(one.n_dropped for one in facts.fits)
+    if counts is None and dropped:
+        up_to = "Up to " if len(facts.fits) > 1 else ""
+        sentences.append(f"{up_to}{_count(dropped)} of a fit were excluded before it.")
+    out = max(one.n_held_out for one in facts.fits)
+    if out:
+        whose = " of each group" if len(facts.groups) > 1 else ""
+        sentences.append(f"The {_count(out)} of most compute{whose} {_were(out)} held out.")
+    return sentences
+
+
+def _were(count: int) -> str:
+    return "was" if count == 1 else "were"
+
+
+def _count(count: int) -> str:
+    return "1 run" if count == 1 else f"{count} runs"
+
+
+_OBJECTIVES = (  # how the name of an objective begins, and what is summed
+    ("huber_log", "the Huber loss{cite}{delta} of the difference between predicted and observed log"
+     " loss"),
+    ("huber", "the Huber loss{cite}{delta} of the difference between predicted and observed loss"),
+    ("log_mse", "the squared difference between predicted and observed log loss"),
+    ("mse", "the squared difference between predicted and observed loss"),
+    ("mae", "the absolute difference between predicted and observed loss"),
+    ("asymmetric_mae", "the absolute difference between predicted and observed loss, which"
+     " weighs {above} times as much where the prediction is above the loss"),
+)  # fmt: skip
+_DELTA = r"\delta = "
+_ABOVE = "10"  # of asymmetric_mae, unless its name says another
+
+
+def _estimate(facts: Record, markup: Markdown) -> str:
+    """What was minimised, and how many starts agree on the optimum."""
+    one = facts.fits[0]
+    if not one.n_starts:
+        return f"The estimator is: {markup.text(one.objective)}."
+    name, _, setting = one.objective.rstrip(")").partition("(")
+    summed = dict(_OBJECTIVES).get(name, f"a penalty of our own ({markup.text(one.objective)})")
+    value = setting.partition("=")[2]
+    delta = f" ({markup.math(_DELTA + value)})" if value else ""
+    cite = markup.cite(list(bibliography.of_methods(name)))
+    minimised = summed.replace("{cite}", cite).replace("{delta}", delta)
+    minimised = minimised.replace("{above}", value or _ABOVE)
+    return f"The parameters minimise the sum over runs of {minimised}; {_starts(facts, markup)}."
+
+
+def _starts(facts: Record, markup: Markdown) -> str:
+    """Whether the search ended in one optimum."""
+    wrong = [one for one in facts.fits if not one.converged]
+    if wrong:
+        return (
+            f"the search ended as {markup.text(wrong[0].status)}: {markup.text(wrong[0].message)}"
+        )
+    shares = {(one.n_agree, one.n_starts) for one in facts.fits}
+    agree, starts = min(shares, key=lambda share: share[0] / share[1])
+    least = "" if len(shares) == 1 else "at least "
+    return f"{least}{agree} of {starts} distinct starts of the search end in this optimum"
+
+
+def _constraints(fit: Fit, facts: Record, markup: Markdown) -> str:
+    """Parameters that were held, tied, bounded or shared."""
+    asked = fit.facts.get("asked", {})
+    symbols = {p.term: markup.math(latex_symbol(p.symbol)) for p in facts.fits[0].parameters}
+
+    def named(terms: Sequence[str]) -> str:
+        return _listed([symbols.get(term, markup.text(term)) for term in terms])
+
+    parts = [
+        f"{symbols[p.term]} was fixed at {markup.power(f'{p.estimate:.10g}')}"
+        for p in facts.fits[0].parameters
+        if p.method == FIXED
+    ]
+    parts += [f"{named(terms)} share one value" for terms in asked.get("tied", ())]
+    if asked.get("shared"):
+        parts.append(f"{named(asked['shared'])} {_verb(asked['shared'])} shared by all groups")
+    for term, (low, high) in asked.get("bounds", {}).items():
+        limits = (("at least", low), ("at most", high))
+        ends = [f"{side} {end:g}" for side, end in limits if end is not None]
+        if ends:
+            parts.append(f"{named([term])} was bounded to {' and '.join(ends)}")
+    if asked.get("where"):
+        parts.append(f"runs were selected by the filter {markup.text(asked['where'])}")
+    text = "; ".join(parts)
+    return text[:1].upper() + text[1:] + "." if text else ""
+
+
+def _verb(names: Sequence[str]) -> str:
+    return "is" if len(names) == 1 else "are"
+
+
+def _intervals(facts: Record, markup: Markdown) -> str:
+    """How intervals were made; nothing where there are none."""
+    one = facts.fits[0]
+    kind, _, _ = one.method.partition(",")
+    if one.method in (FIXED, "none"):
+        return "No intervals were computed." if one.method == "none" else ""
+    cite = markup.cite(list(bibliography.of_methods(one.method)))
+    level = markup.percent(one.level)
+    if kind.startswith("profile likelihood"):
+        return f"Intervals of {level} are those of the profile likelihood{cite}{kind[18:]}."
+    converged = min(fit.n_replicates_converged for fit in facts.fits)
+    total = one.n_replicates
+    less = "" if converged == total else f", of which {converged} or more converged"
+    drawn = {
+        "residual bootstrap": "with residuals of the fit drawn anew around the law",
+        "parametric bootstrap": "with normal noise of the residuals' spread drawn around the law",
+    }.get(kind)
+    if drawn is None:
+        what = kind.removeprefix("bootstrap over ")
+        whole = "" if what == "runs" else f"whole groups of runs alike in {markup.text(what)}"
+        drawn = f"to {whole or 'runs'} drawn with replacement"
+    return (
+        f"Intervals of {level} are percentiles of {total} refits {drawn}, corrected for their"
+        f" median bias{cite}{less}; standard errors are the standard deviations of the refits."
+    )
+
+
+def _errors(facts: Record, markup: Markdown) -> str:
+    """How well the law describes the runs that it was fitted to."""
+    ones = [one for one in facts.fits if math.isfinite(one.rmse)]
+    if len(ones) > _FEW:
+        low, high = (f"{end(one.rmse for one in ones):.3g}" for end in (min, max))
+        return f"The RMSE on the runs fitted is {low} to {high} {markup.text(ones[0].loss_unit)}."
+    told = [
+        f"{_error(one.rmse, one, markup)} ({markup.math('R^2')} {one.r2:.4f})"
+        + (f" for {_whose(facts, one, markup)}" if len(facts.fits) > 1 else "")
+        for one in ones
+    ]
+    return f"The RMSE on the runs fitted is {_listed(told)}." if told else ""
+
+
+def _error(value: float, one: OneFit, markup: Markdown) -> str:
+    unit = "" if one.loss_unit == "1" else f" {one.loss_unit}"
+    return f"{value:.3g}{markup.text(unit) if unit else ''}"
+
+
+def _unseen(facts: Record, context: Context, markup: Markdown) -> list[str]:
+    """Errors on runs that the fit did not see: of most compute, or of other folds."""
+    held = context.held or facts
+    largest = [one for one in held.fits if math.isfinite(one.held_out_rmse)]
+    sentences = []
+    for one in largest[:_FEW]:
+        whose = f" ({_whose(held, one, markup)})" if len(held.fits) > 1 else ""
+        guess = one.held_out_baseline_rmse
+        beside = f", against {guess:.3g} by the mean of the largest budget fitted"
+        sentences.append(
+            f"Fitted without the {_count(one.n_held_out)} of most compute{whose}, the law predicts"
+            f" {'it' if one.n_held_out == 1 else 'them'} with an RMSE of"
+            f" {_error(one.held_out_rmse, one, markup)}{beside if math.isfinite(guess) else ''}."
+        )
+    folds = [
+        (fold.rule, fold.rmse)
+        for one in facts.fits
+        for fold in one.folds
+        if fold.rule != "largest_compute" and math.isfinite(fold.rmse)
+    ]
+    if folds:
+        mean = np.mean([rmse for _, rmse in folds])
+        sentences.append(
+            f"On runs held out by the rule {markup.text(folds[0][0])} ({len(folds)} folds) the RMSE"
+            f" is {mean:.3g} in the mean."
+        )
+    return sentences
+
+
+def _doubts(facts: Record, markup: Markdown) -> str:
+    """What the checks found that a reader should know."""
+    if not facts.unsound:
+        return f"The checks of runs and fit by isoloss{markup.cite(['isoloss'])} have no doubt."
+    ones = [one for one in facts.fits if one.verdict == WITH_CARE]
+    if not ones:
+        return ""
+    told = [
+        f"{_whose(facts, one, markup)}: {markup.text(one.reasons)}"
+        if len(facts.fits) > 1
+        else markup.text(one.reasons)
+        for one in ones[:_FEW]
+    ]
+    more = f"; and {len(ones) - _FEW} more fits" if len(ones) > _FEW else ""
+    cite = markup.cite(["isoloss"])
+    return f"The checks by isoloss{cite} ask for care ({'; '.join(told)}{more})."
+
+
+def _decisions(context: Context, markup: Markdown) -> list[str]:
+    """The best division of each budget, of a single group; others stand in the table."""
+    if len(context.allocations) != 1:
+        return []
+    (ones,) = context.allocations.values()
+    form = paper_tables.quantity
+    return [
+        f"For a budget of {markup.power(units.power(one.flops))} FLOP"
+        f" ({_beyond(one.times_largest, markup)}) the law puts the best {markup.math('N')} at"
+        f" {markup.text(form(one.n_params))} and {markup.math('D')} at"
+        f" {markup.text(form(one.n_samples))}, with a loss of"
+        f" {markup.text(paper_tables.loss_of(one.loss))}."
+        for one in ones
+        if one.exists
+    ]
+
+
+def _beyond(factor: float, markup: Markdown) -> str:
+    if factor <= 1.0001:
+        return "within the runs"
+    return f"{markup.power(paper_tables.times(factor))} times the largest run, an extrapolation"
+
+
+def _gains(context: Context, markup: Markdown) -> list[str]:
+    """How much compute each group saves over the baseline, a sentence a group."""
+    by_group: dict[str, list[Gain]] = {}
+    for one in context.gains:
+        if math.isfinite(one.gain.estimate):
+            by_group.setdefault(one.group, []).append(one)
+    sentences = []
+    for number, (group, ones) in enumerate(by_group.items()):
+        over = markup.text(ones[0].baseline)
+        told = _listed([_gain(one, markup) for one in ones])
+        name, what = markup.text(group), ""
+        if number == 0:
+            what = f" (the compute of {over} over that with which {name} reaches the same loss)"
+        sentences.append(f"The compute-equivalent gain of {name} over {over}{what} is {told}.")
+    return sentences
+
+
+def _gain(one: Gain, markup: Markdown) -> str:
+    gain = markup.text(paper_tables.quantity(one.gain, "{:.3g}".format))
+    where = f"at {markup.power(units.power(one.flops))} FLOP"
+    equal = ", which does not tell them apart" if one.gain.low <= 1 <= one.gain.high else ""
+    return f"{gain} {where} ({_beyond(one.times_largest, markup)}{equal})"
+
+
+def _published(context: Context, markup: Markdown) -> list[str]:
+    """How published laws predict the same runs, a sentence a law."""
+    by_name: dict[str, list[Comparison]] = {}
+    for one in context.comparisons:
+        by_name.setdefault(one.name, []).append(one)
+    return [_beside(ones, markup) for ones in by_name.values()]
+
+
+def _beside(ones: Sequence[Comparison], markup: Markdown) -> str:
+    """What a published law predicts of the runs, and after a shift of the loss."""
+    first = ones[0]
+    law = f"The published law {markup.text(first.name)}{markup.cite(first.keys)}"
+    compared = [one for one in ones if not one.reason]
+    if not compared:
+        return f"{law} is not compared in loss: {markup.text(first.reason)}."
+    raw, shifted, ours = (
+        _from_to([getattr(one, error) for one in compared])
+        for error in ("rmse", "rmse_shifted", "rmse_fit")
+    )
+    by = " by group" if len(compared) > 1 else ""
+    shift = _from_to([one.shift for one in compared], "{:+.3g}")
+    return (
+        f"{law} predicts the same runs with an RMSE of {raw} {markup.text(first.unit)}{by}, and of"
+        f" {shifted} once its loss is shifted by {shift}, as tokenisers and data differ; the law"
+        f" fitted here has {ours}."
+    )
+
+
+def _from_to(values: Sequence[float], form: str = "{:.3g}") -> str:
+    low, high = form.format(min(values)), form.format(max(values))
+    return low if low == high else f"{low} to {high}"

@@ -1,0 +1,289 @@
+"""What a published law or a saved fit predicts, for a terminal or as JSON.
+
+`python -m isoloss predict chinchilla:epoch --N 7B --D 1.4T`
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from isoloss.aggregate.numbers import read_numbers
+from isoloss.core import registry, units
+from isoloss.core.escape import columns, visible
+from isoloss.core.problems import IsolossError, Problem, nearest
+from isoloss.fitted import Fit, load_fit
+from isoloss.fitted.decisions import FitDecisions
+from isoloss.fitted.facts import record
+from isoloss.fitted.names import PREDICTED, equation
+from isoloss.fitted.paper_tables import interval
+from isoloss.fitted.presets import NO_INTERVAL, SEPARATOR, Preset, names, preset
+from isoloss.quickfit.answer import plain
+
+_LINE = 110  # characters of a line of text
+_MOST = 100_000  # points at once
+_INSIDE = 1.0001  # factor outside the runs up to which a point is among them
+_OFF = 1e-3  # of the sum of proportions from 1
+_LOSS = "{:.4g}"
+ENDS = ("", "_low", "_high")  # of the columns of a quantity and its interval
+_OWN = "its losses are those of its own tokeniser and text: differences carry over, levels need not"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Where a law is evaluated.
+
+    Attributes:
+        values: variable (N, D, C, U, p_<domain>) to its values.
+        paired: whether the values of the variables belong together; else all are crossed.
+        group, response, level: as for `Fit.predict`.
+    """
+
+    values: Mapping[str, Sequence[float]]
+    paired: bool = False
+    group: str | None = None
+    response: str | None = None
+    level: float | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """A law to predict with.
+
+    Attributes:
+        name: of the preset, or the folder of the fit.
+        law: it.
+        head: what it is, a line each.
+        notes: what to know about its numbers.
+        facts: about it, for JSON.
+    """
+
+    name: str
+    law: FitDecisions
+    head: Sequence[str]
+    notes: Sequence[str]
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a law says at the points that were asked for.
+
+    Attributes:
+        source: the law.
+        table: a row a point, as of `predict` or `allocate`.
+        divides: whether budgets are divided.
+        notes: what to know about the numbers, a sentence each.
+    """
+
+    source: Source
+    table: pd.DataFrame
+    divides: bool
+    notes: Sequence[str]
+
+
+def opened(name: str) -> Source:
+    """A published law by its name, or a fit from its folder.
+
+    Raises:
+        IsolossError: it is neither.
+    """
+    if Path(name).is_dir():
+        return _of_fit(name, load_fit(name))
+    if SEPARATOR in name or name in registry.names("law"):
+        return _of_preset(preset(name))
+    own = [known for known in names() if name in known.split(SEPARATOR)]
+    near = f"name it {own[0]}" if own else nearest(name, names())
+    remedy = f"{near}; `isoloss predict --list` lists the published laws"
+    raise IsolossError(Problem(name, "neither a published law nor a folder of a fit", remedy))
+
+
+def _of_preset(law: Preset) -> Source:
+    facts = {"law": law.name, "formula": law.law.formula, "parameters": law.values}
+    facts |= {"source": law.source, "fitted_to": law.of, "domain": law.domain}
+    return Source(law.name, law, [repr(law)], [NO_INTERVAL, _OWN], facts)
+
+
+def _of_fit(folder: str, fit: Fit) -> Source:
+    about = record(fit)
+    formula = equation(fit.law.formula, fit.quantity)
+    facts = {"law": fit.facts["card"], "formula": formula, "folder": folder}
+    facts |= {"groups": fit.groups, "verdict": about.judgement}
+    head = [f"{folder}: {formula}", f"verdict: {visible(about.judgement)}"]
+    notes = [] if len(fit.replicate_thetas()) else ["no intervals: the fit has no replicates"]
+    return Source(folder, fit, head, notes, facts)
+
+
+def numbers(texts: Sequence[str], place: str) -> list[float]:
+    """Numbers as people write them: 7e9, 7B, 1.4T, 10^21.
+
+    Raises:
+        IsolossError: one is not a number above 0 that is finite.
+
+    >>> numbers(["7B", "1e10"], "--N")
+    [7000000000.0, 10000000000.0]
+    """
+    values = [read_numbers(pd.Series([text])).values[0] for text in texts]
+    for text, value in zip(texts, values, strict=True):
+        if not (math.isfinite(value) and value >= 0):
+            raise IsolossError(Problem(place, f"found {text!r}", "give numbers, such as 7e9 or 7B"))
+    return [float(value) for value in values]
+
+
+def predicted(source: str, asked: Asked) -> Answer:
+    """What a published law or a fit says: losses at points, or the best division of budgets.
+
+    Args:
+        source: such as "chinchilla:epoch", or the folder of a fit.
+        asked: where. C alone, of a law that divides budgets, gives the best N and D; of a law in N
+            and D two of N, D and C say the third (C = 6 N D).
+
+    Raises:
+        IsolossError: no such law or fit, a variable that the law lacks or does not have, or too
+            many points.
+    """
+    opened_law = opened(source)
+    law, points = opened_law.law, _points(asked)
+    divides = set(points) == {"C"} and law.allocates
+    if divides:
+        table = law.allocate(points["C"], asked.group, asked.level)
+    else:
+        table = law.predict(asked.group, asked.response, asked.level, **_completed(law, points))
+    notes = [*opened_law.notes, *_outside(law, table)]
+    return Answer(opened_law, table, divides, notes)
+
+
+def _points(asked: Asked) -> dict[str, np.ndarray]:
+    """The points: pairs as they are given, or all combinations."""
+    sizes = [len(values) for values in asked.values.values()]
+    if not sizes:
+        raise IsolossError(Problem("predict", "no point is given", "give --N, --D, --C or --at"))
+    if math.prod(sizes) > _MOST and not asked.paired:
+        raise IsolossError(Problem("predict", f"{math.prod(sizes)} points", f"at most {_MOST}"))
+    if asked.paired:
+        if len({size for size in sizes if size > 1}) > 1:
+            counts = ", ".join(
+                f"{n} of {name}" for name, n in zip(asked.values, sizes, strict=True)
+            )
+            raise IsolossError(Problem("--pairs", f"found {counts}", "give as many of each, or 1"))
+        arrays = np.broadcast_arrays(*asked.values.values())
+    else:
+        arrays = [axis.ravel() for axis in np.meshgrid(*asked.values.values(), indexing="ij")]
+    return dict(zip(asked.values, map(np.asarray, arrays), strict=True))
+
+
+def _completed(law: FitDecisions, points: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The points with the N or D that C = 6 N D gives; without a C that the law does not read."""
+    points, needs = dict(points), law.law.variables
+    if "C" in points and "C" not in needs:
+        known = [letter for letter in "ND" if letter in points]
+        if len(known) != 1 or not {"N", "D"} <= set(needs):
+            do = f"the law is {law.law.formula}: give {', '.join(needs)}"
+            do += ", or C alone" if law.allocates else ""
+            raise IsolossError(Problem("C", "does not go together with what is given", do))
+        (other,) = {"N", "D"} - set(known)
+        points[other] = points.pop("C") / 6 / points[known[0]]
+    return points
+
+
+def _outside(law: FitDecisions, table: pd.DataFrame) -> list[str]:
+    """How many points lie outside the runs, and where these are."""
+    if law.law.proportions:
+        sums = table[list(law.law.variables)].sum(axis=1)
+        off = int((abs(sums - 1) > _OFF).sum())
+        if off:
+            return [f"WARNING: the proportions of {off} of {len(table)} points do not sum to 1"]
+    count = int((table["distance"] > _INSIDE).sum())
+    if not count:
+        return []
+    limits = [
+        f"{visible(row.variable)} {units.count(row.low)} to {units.count(row.high)}"
+        for row in law.rows_of("ranges").itertuples()
+    ]
+    where = f"({', '.join(limits)})" if limits else ""
+    return [f"WARNING: outside the runs {where}: {count} of {len(table)} points"]
+
+
+def text(answer: Answer) -> str:
+    """The answer for a terminal: the law, a row a point, and what to know."""
+    law, table = answer.source.law, answer.table
+    what = f"{visible(law.quantity)}, {law.loss_unit}"
+    if answer.divides:
+        head = ("C, FLOP", "N", "D", "D/N", what, "beyond the runs")
+        rows = [_budget(row) for row in table.to_dict("records")]
+    else:
+        given = [name for name in table if name not in (law.quantity, *PREDICTED)]
+        head = (*map(visible, given), what, "beyond the runs")
+        rows = [_point(row, given, law.quantity) for row in table.to_dict("records")]
+    lines = [textwrap.fill(line, _LINE, subsequent_indent="  ") for line in answer.source.head[1:]]
+    notes = [textwrap.fill(note, _LINE, subsequent_indent="  ") for note in answer.notes]
+    return "\n".join([answer.source.head[0], *lines, "", columns(head, rows) + "\n".join(notes)])
+
+
+def _point(row: Mapping[str, Any], given: Sequence[str], quantity: str) -> tuple[str, ...]:
+    sizes = [_size(name, row[name]) for name in given]
+    return (*sizes, _with_interval(row[quantity], row["low"], row["high"]), _far(row["distance"]))
+
+
+def _budget(row: Mapping[str, Any]) -> tuple[str, ...]:
+    names = ("N", "D", "tokens_per_parameter")
+    if not row["N"] > 0:
+        nothing = ("none: an exponent is not positive", "", "", "", "")
+        return (units.power(row["C"]), *nothing)
+    sizes = [_with_interval(*(row[n + end] for end in ENDS), units.count) for n in names]
+    loss = _with_interval(*(row["loss" + end] for end in ENDS))
+    return (units.power(row["C"]), *sizes, loss, _far(row["distance"]))
+
+
+def _size(name: str, value: float) -> str:
+    if name == "C":
+        return units.power(value)
+    return units.count(value, 4) if name in ("N", "D", "U") else f"{value:.6g}"
+
+
+def _with_interval(value: float, low: float, high: float, form=_LOSS.format) -> str:
+    return f"{form(value)} {interval(low, high, form)}".rstrip()
+
+
+def _far(distance: float) -> str:
+    if not math.isfinite(distance):
+        return "not known"
+    return "inside" if distance <= _INSIDE else f"by a factor of {distance:.3g}"
+
+
+def as_json(answer: Answer) -> str:
+    """The answer as one JSON object; null for what is not known."""
+    law = answer.source.law
+    rows = "allocations" if answer.divides else "predictions"
+    facts = {
+        **answer.source.facts,
+        "quantity": law.quantity,
+        "unit": law.loss_unit,
+        "level": law.level,
+        rows: answer.table.to_dict("records"),
+        "notes": list(answer.notes),
+    }
+    return _json(facts)
+
+
+def listing() -> str:
+    """All published laws, each with its parameters, source, unit and the range of its runs."""
+    return "\n\n".join(repr(preset(name)) for name in names())
+
+
+def listing_json() -> str:
+    """The same as JSON: a list of objects."""
+    facts = [{**_of_preset(law).facts, "unit": law.loss_unit} for law in map(preset, names())]
+    return _json(facts)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(plain(value), indent=2, allow_nan=False)  # ASCII: any terminal shows it

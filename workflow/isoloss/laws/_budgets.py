@@ -15,6 +15,8 @@ from isoloss.laws._law import Data, Doubt, Estimate, Estimator, Sample, Term
 SIZES = 3  # of a budget, at least, for a minimum between them
 FEW = 3  # budgets with a minimum: the least number by which a line is tested at all
 MANY_LEFT_OUT = 1 / 3  # share of the budgets, above which what is left is a selection
+LOOSE = 0.15  # standard error of a, above which it says nothing: 0.5 may be 0.2 or 0.8
+LEVEL = 1.96  # standard errors on either side in 95 % of cases
 _NAMED = 4  # budgets without a minimum that are named
 
 
@@ -79,14 +81,28 @@ class Kept:
     reasons: tuple[str, ...]
 
     @property
+    def error(self) -> float:
+        """Standard error of the slope of the line, where weights are 1 / variance; or infinite."""
+        x = np.array([budget.log_c for budget in self.budgets])
+        if (self.weight > 0).sum() < 2:
+            return float("inf")
+        middle = np.average(x, weights=self.weight)
+        return float(1.0 / np.sqrt(self.weight @ (x - middle) ** 2))
+
+    @property
     def left_out(self) -> list[int]:
         """The numbers of the budgets that are left out."""
         return [number for number, reason in enumerate(self.reasons) if reason]
 
 
 class Frontier(Estimator):
-    """N_opt = N_0 C^a and L_min = L_0 C^-g; theta begins with (ln N_0, a, ln L_0, g)."""
+    """N_opt = N_0 C^a and L_min = L_0 C^-g; theta begins with (ln N_0, a, ln L_0, g).
 
+    Attributes:
+        of_spread: whether the weight of a budget is 1 over the variance of its ln N_opt.
+    """
+
+    of_spread = False
     variables = ("N", "C")
     secondary = ("N_0", "L_0")  # at C = 1 FLOP, far from any run
     terms = (
@@ -187,6 +203,12 @@ class Frontier(Estimator):
             remedy = "add sizes on the side of the edge, or repeat runs with other seeds"
             grave = left < FEW or len(out) > MANY_LEFT_OUT * every
             doubts.append(Doubt(found, remedy, grave))
+        if self._loose(kept):
+            found = (
+                f"the spread of the minima leaves a known to within {LEVEL * kept.error:.2g} only"
+            )
+            remedy = "add budgets over a wider range, or repeat runs with other seeds"
+            doubts.append(Doubt(found, remedy, True))
         if left < FEW:
             found = f"the frontier is a line through {left} of the budgets: nothing tests it"
             remedy = "add budgets whose best size lies inside their sizes"
@@ -194,9 +216,17 @@ class Frontier(Estimator):
         return doubts
 
     def undetermined(self, estimate: Estimate) -> list[str]:
-        """The frontier's terms where fewer than three budgets have a minimum."""
-        few = estimate.state is not None and (estimate.state.weight > 0).sum() < FEW
-        return [term.name for term in Frontier.terms] if few else []
+        """The frontier's terms where too few budgets have a minimum, or too uncertain ones."""
+        kept = estimate.state
+        if kept is None:
+            return []
+        few = (kept.weight > 0).sum() < FEW
+        return ["N_0", "a"] if few or self._loose(kept) else []
+
+    def _loose(self, kept: Kept) -> bool:
+        """Whether minima, of budgets enough, are too uncertain for an exponent."""
+        enough = (kept.weight > 0).sum() >= FEW
+        return bool(self.of_spread and enough and kept.error > LOOSE)
 
 
 def budgets_of(data: Data, weight: np.ndarray) -> Iterator[Budget]:

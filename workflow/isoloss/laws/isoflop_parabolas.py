@@ -66,6 +66,7 @@ class IsoflopParabolas(Frontier):
     """theta = (ln N_0, a, ln L_0, g, ln k, h)."""
 
     kind = KIND
+    of_spread = True
     formula = FORMULA
     python = "L_0 * C ** -g + k * C ** -h * log(N / (N_0 * C ** a)) ** 2"
     secondary = (*Frontier.secondary, "k", "h")

@@ -10,9 +10,7 @@ import isoloss
 from isoloss.laws import broken_power_law
 
 # Caballero et al., arXiv:2210.14891, figure 4 (right): 4 digit addition, as their code has it
-PUBLISHED = {
-    "a": 0.413885, "b": 2.277272, "c_0": 0.0550773, "c_1": 5.662904, "d_1": 612.5836, "f_1": 0.059193
-}  # fmt: skip
+PUBLISHED = dict(a=0.413885, b=2.277272, c_0=0.0550773, c_1=5.662904, d_1=612.5836, f_1=0.059193)
 GENTLE = {"a": 0.1, "b": 2.0, "c_0": 0.1, "c_1": 0.5, "d_1": 1e4, "f_1": 0.3}
 DESCENT = {"a": 0.1, "b": 2.0, "c_0": 0.6, "c_1": -0.5, "d_1": 1e4, "f_1": 0.3}
 

@@ -94,6 +94,16 @@ class Kept:
         """The numbers of the budgets that are left out."""
         return [number for number, reason in enumerate(self.reasons) if reason]
 
+    @property
+    def why(self) -> str:
+        """Why budgets are left out, in words: those with sizes enough are named."""
+        few = [i for i in self.left_out if len(self.budgets[i].sizes) < SIZES]
+        shown = [i for i in self.left_out if i not in few]
+        parts = [f"{self.budgets[i].name} ({self.reasons[i]})" for i in shown[:_NAMED]]
+        parts += [f"{len(shown) - _NAMED} more like these"] if len(shown) > _NAMED else []
+        parts += [f"{len(few)} with fewer than {SIZES} sizes"] if few else []
+        return ", ".join(parts)
+
 
 class Frontier(Estimator):
     """N_opt = N_0 C^a and L_min = L_0 C^-g; theta begins with (ln N_0, a, ln L_0, g).
@@ -196,17 +206,14 @@ class Frontier(Estimator):
         out, every = kept.left_out, len(kept.budgets)
         left, doubts = every - len(out), []
         if out:
-            named = [f"{kept.budgets[i].name} ({kept.reasons[i]})" for i in out[:_NAMED]]
-            more = f" and {len(out) - _NAMED} more" if len(out) > _NAMED else ""
             are = "is" if len(out) == 1 else "are"
-            found = f"{len(out)} of {every} budgets {are} left out: {', '.join(named)}{more}"
+            found = f"{len(out)} of {every} budgets {are} left out: {kept.why}"
             remedy = "add sizes on the side of the edge, or repeat runs with other seeds"
             grave = left < FEW or len(out) > MANY_LEFT_OUT * every
             doubts.append(Doubt(found, remedy, grave))
         if self._loose(kept):
-            found = (
-                f"the spread of the minima leaves a known to within {LEVEL * kept.error:.2g} only"
-            )
+            error = f"{LEVEL * kept.error:.2g}"
+            found = f"the spread of the minima leaves a known to within {error} only"
             remedy = "add budgets over a wider range, or repeat runs with other seeds"
             doubts.append(Doubt(found, remedy, True))
         if left < FEW:
@@ -245,7 +252,7 @@ def budgets_of(data: Data, weight: np.ndarray) -> Iterator[Budget]:
 def edge(best: int, sizes: int) -> str:
     """Why a budget is left out whose best size has a number, of so many; empty if it is inside."""
     if sizes < SIZES:
-        return f"{sizes} size" + "s" * (sizes > 1)
+        return f"fewer than {SIZES} sizes"
     if 0 < best < sizes - 1:
         return ""
     return f"least loss at the {'largest' if best else 'smallest'} size"

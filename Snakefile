@@ -14,7 +14,7 @@
 #   fit/{sweep}/{fit}/params, summary, residuals, starts, replicates .parquet
 #   choose/{sweep}/choices.parquet                     the runs of a round and why, if there are rounds
 #   simulate/{simulation}/recovery, trials .parquet     simulated studies of a known law
-#   plot/{figure}.png, .pdf, .parquet
+#   plot/{figure}.png, .pdf, .txt, .parquet
 #   logs/<stage>/...                                   mirrors the paths above
 #   summary.md
 #   provenance.json                                    how all of it was made

@@ -131,6 +131,7 @@ SIMULATION = {
 FIGURE = {
     "card": "predicted_observed",
     "options": registry.defaults("figure", "predicted_observed"),
+    "style": "screen",
 }
 CARDS = {
     "load": [("dataset", "python_stdlib")],

@@ -48,6 +48,7 @@ def test_one_command_says_the_law_its_evidence_its_error_and_what_to_do(table, t
     assert {p.name for p in (tmp_path / "out").iterdir()} >= {
         "law.png", "law.pdf", "law.py", "explain.md", "params.tex", "paper.md", "params.parquet",
     }  # fmt: skip
+    assert "runs of runs.csv, with $N$ of" in (tmp_path / "out/paper.md").read_text("utf-8")
 
 
 def test_it_runs_as_a_program_and_asks_for_nothing(table, tmp_path):

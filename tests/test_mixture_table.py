@@ -75,6 +75,8 @@ def test_the_study_writes_a_law_that_predicts_alone(folder, runs, monkeypatch):
     table = "aggregate/mixtures/runs.parquet"
     assert main(["fit", *given, str(results), "--fit", "log_linear", "--tables", table]) == 0
     assert "<!-- PARAMS START -->" in (results / "explain.md").read_text(encoding="utf-8")
+    page = (results / "paper.md").read_text(encoding="utf-8")
+    assert "runs of the sweep mixtures" in page and "@misc{" not in page and "@article{" in page
     points = runs[SHARES].head(7).to_dict("records")
     groups = ["70M", "410M", "ALL", "a size that was not fitted"]
     answer = subprocess.run(

@@ -140,6 +140,8 @@ def test_a_law_with_rounded_parameters_predicts_the_runs_as_the_law_does(two):
         assert np.abs(moved).max() <= 0.1 * one.rmse
         shown = [rounding.shown(p.estimate, n) for p, n in zip(one.parameters, digits, strict=True)]
         assert all(f"| {number} |" in two.paper for number in shown)
+        errors = [p.std_error for p in one.parameters]
+        assert all(f"| {rounding.error(error)} |" in two.paper for error in errors)
         assert max(len(re.sub(r"[-.]|^0\.0*", "", number)) for number in shown) <= 6
 
 

@@ -33,6 +33,7 @@ OF_ONE_FIT = {
     "optimal_frontier": 3,
     "predicted_observed": 1,
     "profile_curves": 5,
+    "scaling_curve": 1,
 }
 
 

@@ -21,6 +21,7 @@ import pandas as pd
 
 from isoloss.core import units
 from isoloss.core.budgets import budget_numbers
+from isoloss.core.escape import GREEK, latex
 from isoloss.core.escape import figure as literal
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.units import NATS
@@ -721,13 +722,28 @@ def print_note(figure, inputs: Inputs, text: str) -> None:
     parse_formulas(figure, canvas.formulas)
 
 
+def for_tex(text: str, is_formula: bool) -> str:
+    r"""A text as LaTeX takes it, if the user's settings have it draw all text.
+
+    >>> for_tex("95 % of α_1", False), for_tex("$α_1$", True)
+    ('95 \\% of \\ensuremath{\\alpha}\\_1', '$\\alpha _1$')
+    """
+    if is_formula:
+        return "".join(f"{GREEK[char]} " if char in GREEK else char for char in text)
+    return "\n".join(latex(line) if line else line for line in text.split("\n"))
+
+
 def parse_formulas(figure, formulas: Iterable[str]) -> None:
     """Draw the texts that hold formulas as such, and no others; numbers at ticks are some."""
+    from matplotlib import rcParams
     from matplotlib.text import Text
 
     known = set(formulas)
     for label in figure.findobj(Text):
-        label.set_parse_math(label.get_gid() == FORMULA["gid"] or label.get_text() in known)
+        is_formula = label.get_gid() == FORMULA["gid"] or label.get_text() in known
+        label.set_parse_math(is_formula)
+        if rcParams["text.usetex"]:
+            label.set_text(for_tex(label.get_text(), is_formula))
     for axes in figure.axes:
         for axis in (axes.xaxis, axes.yaxis):
             if axis.get_gid() == FORMULA["gid"]:

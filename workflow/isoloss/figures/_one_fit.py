@@ -42,12 +42,14 @@ def draw(
     inputs = Inputs({"runs": _runs(fit)}, {name: fit}, loss_unit=fit.loss_unit, canvas=canvas)
     # labels that were there stay formulas, or plain, as they were
     others = [] if ax is None else ax.figure.findobj(Text)
-    parsed = [label.get_parse_math() for label in others]
+    before = [(label.get_parse_math(), label.get_text()) for label in others]
     with matplotlib.rc_context(style_of(style)):
         figure, _ = registry.card("figure", card).draw(inputs, **options)
         _paper.finish(figure, canvas)
-    for label, was in zip(others, parsed, strict=True):
-        label.set_parse_math(was)
+    for label, (parsed, text) in zip(others, before, strict=True):
+        label.set_parse_math(parsed)
+        if label.get_usetex():
+            label.set_text(text)
     return canvas.panels[0] if len(canvas.panels) == 1 else canvas.panels
 
 

@@ -18,6 +18,7 @@ LEAST, MOST = 7.0, 9.0  # points of text
 LINES, MARKS = 0.75, 0.5  # widths of lines and areas of markers, of those on a screen
 APART = 2.0  # points between the numbers at two ticks
 LOWEST = 0.85  # inches of the height of a panel, at least
+SPARE = 0.05  # inches above and below a panel that may stay empty
 ROUNDS = 8  # of places found, and of ticks and labels fitted to them
 TITLES = ("left", "center", "right")
 
@@ -52,10 +53,14 @@ def _to_paper(figure, canvas: _figure.Canvas, lone) -> None:
         _plain_numbers(axes)
     for panel in canvas.panels:
         if (legend := panel.get_legend()) is not None:
-            _put_above(figure if own and lone is not None else panel, legend, canvas.paper)
-    if own:
+            _put_above(figure if own and lone is not None else panel, legend, canvas.paper, own)
+    if not own:  # they were made in another style
+        canvas.given.tick_params(labelsize=_figure.PAPER["xtick.labelsize"])
+        for axis in (canvas.given.xaxis, canvas.given.yaxis):
+            axis.label.set_fontsize(_figure.PAPER["axes.labelsize"])
+    else:
         for legend in list(figure.legends):
-            _put_above(figure, legend, canvas.paper)
+            _put_above(figure, legend, canvas.paper, own)
         _settle(figure, canvas)
 
 
@@ -95,13 +100,14 @@ def _with_sizes(collections) -> list:
     return [one for one in collections if isinstance(one, PathCollection)]
 
 
-def _put_above(owner, legend, inches: float) -> None:
+def _put_above(owner, legend, inches: float, grows: bool) -> None:
     """The same legend above a panel, or above all of a figure, in as many columns as it has room.
 
     Args:
-        owner: Axes or figure; a figure grows by the height of the legend.
+        owner: Axes or figure.
         legend: of it, or of its panel.
         inches: of the figure's width.
+        grows: whether the figure grows by the height of the legend.
     """
     from matplotlib.lines import Line2D
 
@@ -130,7 +136,8 @@ def _put_above(owner, legend, inches: float) -> None:
     for text, was in zip(above.get_texts(), parsed, strict=True):
         text.set_parse_math(was)
     tall = above.get_window_extent().height / figure.dpi
-    figure.set_figheight(figure.get_figheight() + tall)
+    if grows:
+        figure.set_figheight(figure.get_figheight() + tall)
     if not on_figure:
         for loc in TITLES:
             if owner.get_title(loc):
@@ -164,7 +171,7 @@ def _folded(text, room: float, side: str = "width") -> str:
 def _settle(figure, canvas: _figure.Canvas) -> None:
     """Find places, and fit the numbers at ticks, labels and titles to them, until all are apart."""
     for _ in range(ROUNDS):
-        changes = [not _placed(figure), _grow(figure, canvas), _fold_common(figure, canvas)]
+        changes = [not _placed(figure), _fit_height(figure, canvas), _fold_common(figure, canvas)]
         for axes in figure.axes:
             if axes.get_visible():
                 changes += [_spread(axes.xaxis, "width"), _spread(axes.yaxis, "height")]
@@ -173,7 +180,22 @@ def _settle(figure, canvas: _figure.Canvas) -> None:
                 if len(canvas.panels) > 1:
                     changes += [_fold_titles(axes)]
         if not any(changes):
-            return
+            break
+    for panel in canvas.panels:
+        _hide_covered(panel)
+
+
+def _hide_covered(axes) -> None:
+    """Hide texts in a panel that would cover an earlier one: what they say is in the table."""
+    kept: list = []
+    for text in axes.texts:
+        if not text.get_visible() or not text.get_text().strip():
+            continue
+        box = text.get_window_extent()
+        if any(box.overlaps(other) for other in kept):
+            text.set_visible(False)
+        else:
+            kept.append(box)
 
 
 def _placed(figure) -> bool:
@@ -187,15 +209,24 @@ def _placed(figure) -> bool:
     return False
 
 
-def _grow(figure, canvas: _figure.Canvas) -> bool:
-    """Make a figure higher whose panels have become lower than LOWEST; whether it was."""
-    lowest = min(axes.get_window_extent().height for axes in canvas.panels) / figure.dpi
-    least = canvas.lowest or LOWEST
+def _fit_height(figure, canvas: _figure.Canvas) -> bool:
+    """Make a figure higher or lower by what its panels lack or leave; whether it was.
+
+    They lack what LOWEST, or the card, asks for; square panels may leave some.
+    """
+    for axes in canvas.panels:
+        axes.apply_aspect()
+    given = [axes.get_position(original=True).height for axes in canvas.panels]
+    taken = [axes.get_position().height for axes in canvas.panels]
+    tall = figure.get_figheight()
     rows = len({round(axes.get_position().y0, 3) for axes in canvas.panels})
-    if lowest >= least:
-        return False
-    figure.set_figheight(figure.get_figheight() + 1.02 * rows * (least - lowest))
-    return True
+    left = tall * min(np.subtract(given, taken))
+    lacking = (canvas.lowest or LOWEST) - tall * min(taken)
+    if lacking > 0:
+        figure.set_figheight(tall + 1.02 * rows * lacking)
+    elif left > SPARE:
+        figure.set_figheight(tall - rows * left)
+    return lacking > 0 or left > SPARE
 
 
 def _fold_common(figure, canvas: _figure.Canvas) -> bool:

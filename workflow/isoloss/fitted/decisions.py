@@ -18,6 +18,7 @@ from isoloss.laws._law import Law
 
 STEP = 0.05  # in ln C, on both sides of a budget, of the exponents there
 _LOG_FLOPS = (-20.0, 150.0)  # where a budget is searched, in ln FLOP
+_HALVED, _STRAIGHT = 14, 9  # steps of the search: until it is known to 1 %, and to the last digits
 Columns = dict[str, np.ndarray]
 Rule = Callable[[np.ndarray, float], Columns]
 
@@ -290,11 +291,11 @@ def _gain(fit: FitParameters, C, a: str, b: str, level: float) -> pd.DataFrame:
     _check_of_loss(fit)
     _check_budgets(fit.law)
     law, (a, _), (b, _) = fit.law, fit._named(a), fit._named(b)
-    rows = []
+    at_a, at_b = fit.theta(a)[None], fit.theta(b)[None]
+    (of_a, of_b), rows = _pairs(fit, a, b), []
     for flops in np.atleast_1d(np.asarray(C, dtype=float)):
-        loss = _least_loss(law, fit.theta(a)[None], flops)
-        (best,) = flops / _reaching(law, fit.theta(b)[None], loss)
-        of_a, of_b = _pairs(fit, a, b)
+        loss = _least_loss(law, at_a, flops)
+        (best,) = flops / _reaching(law, at_b, loss)
         gains = flops / _reaching(law, of_b, _least_loss(law, of_a, flops))
         low, high = _interval(gains, level, best)
         gains = gains[~np.isnan(gains)]
@@ -460,12 +461,22 @@ def _reaching(law: Law, theta: np.ndarray, loss: np.ndarray) -> np.ndarray:
 
 
 def _budget(rising: Callable[[np.ndarray], np.ndarray], count: int) -> np.ndarray:
-    """Budget at which a rising function of it, (r,) -> (r,), crosses zero, by bisection; or NaN."""
+    """Budget at which a rising function of it, (r,) -> (r,), crosses zero; NaN where it does not.
+
+    By halves of the interval in ln C, and then, where the function is close to straight, by false
+    position: an end that stays has its value halved (the Illinois rule), so that both ends move.
+    """
     low, high = np.full(count, _LOG_FLOPS[0]), np.full(count, _LOG_FLOPS[1])
     with np.errstate(all="ignore"):
-        crosses = (rising(np.exp(low)) < 0) & (rising(np.exp(high)) > 0)
-        for _ in range(80):
-            middle = (low + high) / 2
-            up = rising(np.exp(middle)) > 0
-            low, high = np.where(up, low, middle), np.where(up, middle, high)
-    return np.where(crosses, np.exp((low + high) / 2), np.nan)
+        at_low, at_high = rising(np.exp(low)), rising(np.exp(high))
+        crosses, before = (at_low < 0) & (at_high > 0), np.zeros(count)
+        for step in range(_HALVED + _STRAIGHT):
+            share = at_low / (at_low - at_high) if step >= _HALVED else 0.5
+            point = low + np.where((share >= 0) & (share <= 1), share, 0.5) * (high - low)
+            value = rising(np.exp(point))
+            up = value > 0
+            at_low = np.where(up, np.where(before > 0, at_low / 2, at_low), value)
+            at_high = np.where(up, value, np.where(before < 0, at_high / 2, at_high))
+            low, high = np.where(up, low, point), np.where(up, point, high)
+            before = np.where(up, 1, -1) if step >= _HALVED else before
+    return np.where(crosses, np.exp(point), np.nan)

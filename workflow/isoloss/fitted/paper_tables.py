@@ -71,13 +71,18 @@ def _numbers(parameter: Parameter, digits: int) -> tuple[str, str, str]:
     """Estimate, standard error and interval of a parameter; empty where there is none."""
     if parameter.method == FIXED:
         return f"{parameter.estimate:.10g}", "", ""
-    error = parameter.std_error
-    shown = rounding.spread(error, digits) if math.isfinite(error) else ""
+    error, own = parameter.std_error, rounding.places(parameter.estimate, _uncertain(parameter))
     return (
         rounding.shown(parameter.estimate, digits),
-        shown,
-        interval(parameter.low, parameter.high, lambda end: rounding.spread(end, digits)),
+        rounding.error(error) if math.isfinite(error) else "",
+        interval(parameter.low, parameter.high, lambda end: rounding.end(end, own)),
     )
+
+
+def _uncertain(parameter: Parameter) -> tuple[float, float, float]:
+    """The standard error of a parameter, and how far the ends of its interval are."""
+    estimate = parameter.estimate
+    return parameter.std_error, estimate - parameter.low, parameter.high - estimate
 
 
 def interval(low: float, high: float, form: Callable[[float], str]) -> str:
@@ -98,13 +103,8 @@ def digits_of(fit: Fit, one: OneFit) -> list[int]:
     of the RMSE: uncertainties of parameters are correlated, and an exponent rounded to its own
     uncertainty alone moves every loss.
     """
-    uncertain = [(p.std_error, p.estimate - p.low, p.high - p.estimate) for p in one.parameters]
-    estimates = [p.estimate for p in one.parameters]
     for more in range(_MOST_DIGITS + 1):
-        digits = [
-            rounding.places(estimate, errors, more)
-            for estimate, errors in zip(estimates, uncertain, strict=True)
-        ]
+        digits = [rounding.places(p.estimate, _uncertain(p), more) for p in one.parameters]
         if _faithful(fit, one, digits):
             break
     return digits

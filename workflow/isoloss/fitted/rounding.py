@@ -51,6 +51,20 @@ def shown(value: float, after: int) -> str:
     return f"{rounded:.{max(0, after)}f}"
 
 
-def spread(value: float, after: int) -> str:
-    """An uncertainty with the places of its estimate, and two digits at least."""
-    return shown(value, max(after, _OF_ERROR - 1 - _first(value)) if value else after)
+def error(value: float) -> str:
+    """A standard error: two digits.
+
+    >>> error(0.04891), error(459010.0)
+    ('0.049', '460000')
+    """
+    return shown(value, _OF_ERROR - 1 - _first(value))
+
+
+def end(value: float, after: int) -> str:
+    """An end of an interval: the places of its estimate, but two digits at least, DIGITS at most.
+
+    >>> end(1.71497, 3), end(455390.0, 0), end(0.00043, 2)
+    ('1.715', '455400', '0.00043')
+    """
+    first = _first(value)
+    return shown(value, min(max(after, _OF_ERROR - 1 - first), DIGITS - 1 - first))

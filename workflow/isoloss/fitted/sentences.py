@@ -185,8 +185,9 @@ def _excluded(facts: Record, context: Context, markup: Markdown) -> list[str]:
         sentences.append(f"{rows} {total} {_were(total)} excluded: {_listed(reasons)}.")
     dropped = max(one.n_dropped for one in facts.fits)
     if counts is None and dropped:
-        up_to = "Up to " if len(facts.fits) > 1 else ""
-        sentences.append(f"{up_to}{_count(dropped)} of a fit were excluded before it.")
+        whose = "Of each group up to " if len(facts.groups) > 1 else ""
+        why = "not finished, or not selected"
+        sentences.append(f"{whose}{_count(dropped)} {_were(dropped)} excluded ({why}).")
     out = max(one.n_held_out for one in facts.fits)
     if out:
         whose = " of each group" if len(facts.groups) > 1 else ""
@@ -353,7 +354,8 @@ def _unseen(facts: Record, context: Context, markup: Markdown) -> list[str]:
 def _doubts(facts: Record, markup: Markdown) -> str:
     """What the checks found that a reader should know."""
     if not facts.unsound:
-        return f"The checks of runs and fit by isoloss{markup.cite(['isoloss'])} have no doubt."
+        cite = markup.cite(["isoloss"])
+        return f"The checks of runs and fit by isoloss{cite} found no reason for doubt."
     ones = [one for one in facts.fits if one.verdict == WITH_CARE]
     if not ones:
         return ""

@@ -203,12 +203,15 @@ def _newton(at, gradient, curvature, damping, bounds) -> np.ndarray:
     diagonal = np.arange(at.shape[1])
     scaled[:, diagonal, diagonal] += held
     downhill = (-gradient * scale)[..., None]
-    wrong = ~np.isfinite(roots(scaled)[:, -1, -1])
-    curved, axes = np.linalg.eigh(scaled[wrong])
-    scaled[:, diagonal, diagonal] += damping[:, None]
-    move = np.linalg.solve(scaled, downhill)
-    curved = np.maximum(np.abs(curved), LEAST_CURVED) + damping[wrong, None]
-    move[wrong] = axes @ (axes.swapaxes(-1, -2) @ downhill[wrong] / curved[..., None])
+    try:
+        np.linalg.cholesky(scaled)
+    except np.linalg.LinAlgError:
+        curved, axes = np.linalg.eigh(scaled)
+        curved = np.maximum(np.abs(curved), LEAST_CURVED) + damping[:, None]
+        move = axes @ (axes.swapaxes(-1, -2) @ downhill / curved[..., None])
+    else:
+        scaled[:, diagonal, diagonal] += damping[:, None]
+        move = np.linalg.solve(scaled, downhill)
     return move[..., 0] * scale
 
 

@@ -44,7 +44,7 @@ class Hyperparameters:
     log_amplitude: tuple[float, float] = (np.log(0.2), 2.0)
     shifts: tuple[tuple[float, float], ...] = ((0.0, 0.0), (1.0, 1.5), (-1.0, -1.5))
     present: tuple[bool, ...] = (True,) * 6
-    lengths: tuple[float, float] = (0.5, 1.0)
+    lengths: tuple[float, float] = (2.0, 1.0)
     floor: tuple[float, float] = (0.001, 0.01)
     many: int = 60
     freedom: float = 4.0

@@ -30,7 +30,7 @@ from isoloss.laws._process import (
 TOGETHER = 1 << 17  # numbers of the covariances of a block: they stay in the processor's memory
 FIRST_NOISE = np.log(0.2)  # from which the search for amplitudes starts
 CURVE_STEPS, AMPLITUDE_STEPS = 80, 40  # looks at most
-TOLERANCE = 1e-7  # relative gain below which a descent ends
+ON_THE_WAY, TOLERANCE = 1e-4, 1e-6  # relative gain below which a descent ends
 STEP = 1.5  # of a parameter in one step, at most
 
 
@@ -165,7 +165,7 @@ class Search:
 
     def at_amplitudes(self, theta: np.ndarray, amplitudes: np.ndarray) -> Found:
         """The curves alone, from laws of these runs with other losses or weights."""
-        theta = self._curves(theta, self._inverse(theta, amplitudes))
+        theta = self._curves(theta, self._inverse(theta, amplitudes), TOLERANCE)
         inverse = self._inverse(theta, amplitudes)
         left = self.target - self._values(theta)[0]
         pull = (inverse @ left[..., None])[..., 0]
@@ -180,7 +180,7 @@ class Search:
 
     def _in_turn(self, theta: np.ndarray, amplitudes: np.ndarray, rounds: int) -> Found:
         for _ in range(rounds):
-            theta = self._curves(theta, self._inverse(theta, amplitudes))
+            theta = self._curves(theta, self._inverse(theta, amplitudes), ON_THE_WAY)
             amplitudes = self._amplitudes(theta, amplitudes)
         return self.at_amplitudes(theta, amplitudes)
 
@@ -203,7 +203,7 @@ class Search:
         covariance = self._processes(theta).covariance(np.exp(2 * amplitudes))
         return inverses(covariance, roots(covariance))
 
-    def _curves(self, theta: np.ndarray, inverse: np.ndarray) -> np.ndarray:
+    def _curves(self, theta: np.ndarray, inverse: np.ndarray, tolerance: float) -> np.ndarray:
         """The curves of greatest posterior density, for inverse covariances of what they leave."""
         prior = self.prior
 
@@ -220,7 +220,7 @@ class Search:
             return Curvature(objective, 2 * (pull - products[:, 1:, 0]), 2 * curvature)
 
         bounds = np.full(theta.shape, np.inf)
-        return descend(look, theta, -bounds, bounds, TOLERANCE, CURVE_STEPS, STEP)
+        return descend(look, theta, -bounds, bounds, tolerance, CURVE_STEPS, STEP)
 
     def _amplitudes(self, theta: np.ndarray, amplitudes: np.ndarray) -> np.ndarray:
         """Amplitudes of greatest evidence times prior, the curve integrated out (Laplace)."""

@@ -76,7 +76,7 @@ def matern(squares, length):
     return (1 + away + away * away / 3) * exp(-away)
 
 squares = (axis(here)[:, None, :] - axis(runs)) ** 2
-kernels = [here @ runs.T, matern(squares, 0.5).sum(axis=-1), matern(squares.sum(axis=-1), 1.0)]
+kernels = [here @ runs.T, matern(squares, 2.0).sum(axis=-1), matern(squares.sum(axis=-1), 1.0)]
 total = 0.0
 for m in members:
     c, size, gamma, a = m[0], exp(m[1]), m[2], exp(m[3 : 3 + k])

@@ -564,7 +564,7 @@ def save(result: QuickFit, out: Path, width: float | None = None) -> list[Path]:
         options["baseline"] = compared[0].baseline
         options["budgets"] = list(dict.fromkeys(one.flops for one in compared))
         drawn += draw("compute_gain", options, shown, out / "gain.png", **look)
-    return [*files, *drawn, *export_fit(result.fit, out)]
+    return [*files, *drawn, *export_fit(result.fit, out, result.context)]
 
 
 def _figure_of(fit: Fit) -> str:

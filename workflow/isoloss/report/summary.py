@@ -114,7 +114,7 @@ def summarize(specification: Mapping[str, Any], files: Sequence[str | Path]) -> 
         lines += simulations.recovered(name, recovery)
     if figures := specification["figures"]:
         names = ", ".join(map(markdown, figures))
-        kinds = ".png, .pdf, and .parquet of what is drawn"
+        kinds = ".png, .pdf, caption as .txt, and .parquet of what is drawn"
         lines.append(f"- **Figures** (folder plot): {names}; {kinds}")
     return "\n".join(lines) + "\n"
 

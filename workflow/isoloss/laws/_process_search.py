@@ -67,10 +67,10 @@ def searched(tasks: Sequence[Task], hyper: Hyperparameters) -> list[tuple[Member
     ends: dict[int, tuple[Member, np.ndarray]] = {}
     for block in _blocks(tasks):
         some = [tasks[i] for i in block]
-        found, weight = _of_block(Search.of(some, hyper), some)
+        reached, weight = _of_block(Search.of(some, hyper), some)
         for row, i in enumerate(block):
             n = len(tasks[i].target)
-            ends[i] = found.member(row, n), weight[row, :n]
+            ends[i] = reached.member(row, n), weight[row, :n]
     return [ends[i] for i in range(len(tasks))]
 
 
@@ -96,14 +96,14 @@ def _of_block(search: Search, tasks: Sequence[Task]) -> tuple[Found, np.ndarray]
         begin = np.array([one.curve for one in near]), np.array([one.amplitudes for one in near])
         if not tasks[0].robust:
             return search.again(*begin), search.weight
-        found = search.at_amplitudes(*begin)
-        robust = search.robust(found)
-        return robust.at_amplitudes(found.theta, found.amplitudes), robust.weight
-    found = search.members()
+        reached = search.at_amplitudes(*begin)
+        robust = search.robust(reached)
+        return robust.at_amplitudes(reached.theta, reached.amplitudes), robust.weight
+    reached = search.members()
     if not tasks[0].robust:
-        return found, search.weight
-    robust = search.robust(found)
-    return robust.again(found.theta, found.amplitudes), robust.weight
+        return reached, search.weight
+    robust = search.robust(reached)
+    return robust.again(reached.theta, reached.amplitudes), robust.weight
 
 
 @dataclass(frozen=True)
@@ -172,9 +172,9 @@ class Search:
         reference = scarce_end(theta[:, CURVE:], self.shares, self.present)
         return Found(theta, amplitudes, reference, pull, np.diagonal(inverse, 0, 1, 2))
 
-    def robust(self, found: Found) -> Search:
+    def robust(self, reached: Found) -> Search:
         """The same search with less weight on runs that the others do not predict."""
-        freedom, unexpected = self.hyper.freedom, found.pull**2 / found.precision
+        freedom, unexpected = self.hyper.freedom, reached.pull**2 / reached.precision
         weight = self.weight * (freedom + 1) / (freedom + unexpected)
         return replace(self, weight=np.where(self.present, weight, 1.0))
 

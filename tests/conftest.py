@@ -32,6 +32,11 @@ SLOW_FILES = (
 )
 
 
+def pytest_make_parametrize_id(val, argname):
+    """Bytes that are no text name no test: packed files hold a time, and workers compare names."""
+    return argname if isinstance(val, bytes) and not val.isascii() else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the tests of slow files first."""
     rank = {Path(__file__).parent / name: number for number, name in enumerate(SLOW_FILES)}

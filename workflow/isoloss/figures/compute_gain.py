@@ -9,7 +9,7 @@ from isoloss.core import units
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.figures import _figure
 from isoloss.fitted import Fit
-from isoloss.fitted.facts import Gain, baseline_of, gains
+from isoloss.fitted.facts import DO_NOT_USE, Gain, baseline_of, gains, record
 
 TITLE = "Compute-equivalent gain"
 ABOUT = "Compute of one group over what each other one needs for the same loss, by budget."
@@ -58,7 +58,10 @@ def problems(options, runs: pd.DataFrame) -> list[Problem]:
 
 
 def draw(inputs: _figure.Inputs, baseline: str, budgets: list[float], reach: float):
-    """A line a group with its interval, dotted beyond the runs of either group."""
+    """A line a group, dotted beyond the runs of either group; with its interval, if it may be used.
+
+    Groups whose verdict is `do not use` have no say in the limits of the axis.
+    """
     name, fit = next(iter(inputs.fits.items()))
     runs, first = inputs.finished, _baseline(name, fit, baseline)
     compute = "n_flops_6nd" if fit.allocates else "n_flops"
@@ -71,13 +74,18 @@ def draw(inputs: _figure.Inputs, baseline: str, budgets: list[float], reach: flo
     figure, (axes,) = inputs.canvas.new(7.0, 4.6)
     axes.axvspan(least, most, color=_figure.GREY, alpha=RUNS, linewidth=0)
     axes.axhline(1, color=_figure.GREY, linewidth=1)
-    low, high, cut = _limits(table)
+    doubted = {one.group for one in record(fit).fits if one.verdict == DO_NOT_USE}
+    usable = table[~table["group"].isin(doubted)]
+    table.loc[table["group"].isin(doubted), ["gain_low", "gain_high"]] = np.nan
+    low, high = _limits(usable if len(usable) else table)
+    ends = table[["gain", "gain_low", "gain_high"]]
+    cut = ((ends < low) | (ends > high)).any(axis=None)
     _figure.log_axis(axes.xaxis, *_figure.span(ordered, 1.3), form=units.power, most=6)
-    _figure.log_axis(axes.yaxis, low, high, most=8)
-    handles = [
-        _line(axes, group, rows, number, low)
-        for number, (group, rows) in enumerate(table.groupby("group", sort=False))
-    ]
+    _figure.log_axis(axes.yaxis, low, high, form="{:g}".format, most=8)
+    handles = []
+    for number, (group, rows) in enumerate(table.groupby("group", sort=False)):
+        label = _figure.literal(group) + (f" ({DO_NOT_USE})" if group in doubted else "")
+        handles.append(_line(axes, label, rows, number, low))
     _mark(axes, table)
     shown = _figure.literal(first)
     what = "6 N D" if fit.allocates else "C"
@@ -91,7 +99,9 @@ def draw(inputs: _figure.Inputs, baseline: str, budgets: list[float], reach: flo
     title = f"Compute-equivalent gain over {shown} by {_figure.literal(name)}"
     title += f"; L: loss of {shown} ({_figure.literal(inputs.loss_unit)})"
     _figure.head(figure, title, [*handles, *_signs(fit.level, table)])
-    _figure.print_note(figure, inputs, "; ".join([_figure.small_print(inputs, table), *cut]))
+    notes = [_figure.small_print(inputs, table)]
+    notes += ["what goes beyond the axis of gains is cut"] if cut else []
+    _figure.print_note(figure, inputs, "; ".join(notes))
     return figure, table
 
 
@@ -131,19 +141,14 @@ def _table(all_gains: list[Gain], marked: list[float]) -> pd.DataFrame:
     )
 
 
-def _limits(table: pd.DataFrame) -> tuple[float, float, list[str]]:
-    """Limits of the axis of gains, and what to say where intervals go beyond it."""
+def _limits(table: pd.DataFrame) -> tuple[float, float]:
+    """Limits of the axis of gains: the estimates, and the intervals within ROOM around them."""
     low, high = _figure.span([1.0, *table["gain"].dropna()], 1.1)
     least, most = table["gain_low"].min(), table["gain_high"].max()
-    ends = (
-        np.nanmax([np.nanmin([low, least]), low / ROOM]),
-        np.nanmin([np.nanmax([high, most]), high * ROOM]),
-    )
-    cut = least < ends[0] or most > ends[1]
-    return *ends, ["intervals that go beyond the axis are cut"] if cut else []
+    return max(np.nanmin([low, least]), low / ROOM), min(np.nanmax([high, most]), high * ROOM)
 
 
-def _line(axes, group: str, rows: pd.DataFrame, number: int, floor: float):
+def _line(axes, label: str, rows: pd.DataFrame, number: int, floor: float):
     """A group's gain with its interval; its handle in the legend."""
     from matplotlib.lines import Line2D
 
@@ -158,18 +163,18 @@ def _line(axes, group: str, rows: pd.DataFrame, number: int, floor: float):
     points = rows[rows["marked"]]
     axes.plot(points["C"], points["gain"], marker, color=colour, markersize=5)
     look = {"color": colour, "linewidth": 1.8, "marker": marker, "markersize": 5}
-    return Line2D([], [], label=_figure.literal(group), **look)
+    return Line2D([], [], label=label, **look)
 
 
 def _mark(axes, table: pd.DataFrame) -> None:
-    """A thin line at every budget that is marked, and along it the loss of the baseline there."""
+    """A thin line at every budget that is marked, and above it the loss of the baseline there."""
     points = table[table["marked"]].drop_duplicates("C")
     place = {"transform": axes.get_xaxis_transform(), "size": 8, "color": _figure.GREY}
     for one in points.itertuples():
         axes.axvline(one.C, color=_figure.GREY, linewidth=0.7, linestyle="--", zorder=1)
         if np.isfinite(one.loss):
-            text = f"L = {one.loss:.3g} "
-            axes.text(one.C, 0.03, text, rotation=90, ha="right", va="bottom", **place)
+            text = f"L = {one.loss:.3g}"
+            axes.text(one.C, 1.02, text, rotation=90, ha="center", va="bottom", **place)
 
 
 def _signs(level: float, table: pd.DataFrame):

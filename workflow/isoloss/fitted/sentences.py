@@ -68,7 +68,7 @@ def paragraph(fit: Fit, facts: Record, context: Context, markup: Markdown) -> st
         _data(fit, facts, context, markup),
         *_excluded(facts, context, markup),
         _estimate(facts, markup),
-        _constraints(fit, facts, markup),
+        _constraints(fit, facts, context, markup),
         _intervals(facts, markup),
         _errors(facts, markup),
         *_unseen(facts, context, markup),
@@ -190,8 +190,10 @@ def _excluded(facts: Record, context: Context, markup: Markdown) -> list[str]:
         sentences.append(f"{whose}{_count(dropped)} {_were(dropped)} excluded ({why}).")
     out = max(one.n_held_out for one in facts.fits)
     if out:
+        least = min(one.n_held_out for one in facts.fits)
+        many = _count(out) if least == out else f"{least} to {_count(out)}"
         whose = " of each group" if len(facts.groups) > 1 else ""
-        sentences.append(f"The {_count(out)} of most compute{whose} {_were(out)} held out.")
+        sentences.append(f"The {many} of most compute{whose} {_were(out)} held out.")
     return sentences
 
 
@@ -245,7 +247,7 @@ def _starts(facts: Record, markup: Markdown) -> str:
     return f"{least}{agree} of {starts} distinct starts of the search end in this optimum"
 
 
-def _constraints(fit: Fit, facts: Record, markup: Markdown) -> str:
+def _constraints(fit: Fit, facts: Record, context: Context, markup: Markdown) -> str:
     """Parameters that were held, tied, bounded or shared."""
     asked = fit.facts.get("asked", {})
     symbols = {p.term: markup.math(latex_symbol(p.symbol)) for p in facts.fits[0].parameters}
@@ -267,9 +269,19 @@ def _constraints(fit: Fit, facts: Record, markup: Markdown) -> str:
         if ends:
             parts.append(f"{named([term])} was bounded to {' and '.join(ends)}")
     if asked.get("where"):
-        parts.append(f"runs were selected by the filter {markup.text(asked['where'])}")
+        left = _left_out(facts, context)
+        count = f", which leaves {_count(left)} out" if left > 0 else ""
+        parts.append(f"runs were selected by the filter {markup.text(asked['where'])}{count}")
     text = "; ".join(parts)
     return text[:1].upper() + text[1:] + "." if text else ""
+
+
+def _left_out(facts: Record, context: Context) -> int:
+    """Finished runs that no fit looked at; 0 if that is not known."""
+    if context.counts is None or len(facts.responses) > 1:
+        return 0
+    lost = sum(lost.n_runs for lost in context.counts.lost)
+    return sum(one.n_dropped for one in facts.fits if one.group != FALLBACK) - lost
 
 
 def _verb(names: Sequence[str]) -> str:

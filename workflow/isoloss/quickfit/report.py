@@ -401,7 +401,8 @@ def _gains(gains: Sequence[Gain], facts: Record) -> str:
     for group in dict.fromkeys([first, *(one.group for one in gains)]):
         for one in facts.of(group):
             if one.verdict == DO_NOT_USE:
-                lines.append(f"  {one.loud_verdict}: {_name(group)}: {visible(one.reasons)}")
+                doubt = f"  {one.loud_verdict}: {_name(group)}: {visible(one.reasons)}"
+                lines.append(textwrap.fill(doubt, _LINE, subsequent_indent="    "))
     return "\n".join(lines) + "\n"
 
 

@@ -9,10 +9,12 @@ import subprocess
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
+from project import ROOT
 
 import isoloss
 from isoloss.fit import fit_law
-from isoloss.fitted import rounding
+from isoloss.fitted import bibliography, rounding
 from isoloss.fitted.export import export_fit
 from isoloss.fitted.facts import record
 from isoloss.fitted.paper import context_of, paper
@@ -92,6 +94,13 @@ def test_every_citation_of_the_text_has_its_entry(two):
         "hoffmann2022training", "huber1964robust", "efron1982jackknife",
         "besiroglu2024chinchilla", "isoloss",
     }  # fmt: skip
+
+
+def test_isoloss_is_cited_as_its_citation_file_says():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    (entry,) = bibliography.entries(bibliography.isoloss()).values()
+    for fact in (citation["title"], citation["authors"][0]["name"], str(citation["version"])):
+        assert f"{{{fact}}}" in entry
 
 
 def test_the_tables_in_latex_are_whole_and_have_the_cells_of_those_in_markdown(two):

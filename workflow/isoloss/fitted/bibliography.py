@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib import metadata
 
 from isoloss.core import registry
@@ -46,16 +47,12 @@ _FIELD = re.compile(r"  (\w+) = \{(.*)\},\n")
 
 
 def isoloss() -> str:
-    """The entry of this package, with the version that is installed."""
-    version = metadata.version("isoloss")
-    return f"""\
-@software{{isoloss,
-  title = {{isoloss: a Laboratory for Neural Scaling Laws}},
-  author = {{{{The isoloss authors}}}},
-  version = {{{version}}},
-  year = {{2026}},
-}}
-"""
+    """The entry of this package, as CITATION.cff has it, with the version that is installed."""
+    lines = ["title = {isoloss: a laboratory for neural scaling laws}"]
+    lines += ["author = {{The isoloss authors}}", "year = {2026}"]
+    with suppress(metadata.PackageNotFoundError):  # run from its sources
+        lines.append(f"version = {{{metadata.version('isoloss')}}}")
+    return "@software{isoloss,\n" + "".join(f"  {line},\n" for line in lines) + "}\n"
 
 
 def entries(text: str) -> dict[str, str]:

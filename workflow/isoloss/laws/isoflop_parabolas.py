@@ -29,6 +29,13 @@ BIBTEX = """\
   eprint = {2203.15556},
   archivePrefix = {arXiv},
 }
+@misc{porian2024resolving,
+  title = {Resolving Discrepancies in Compute-Optimal Scaling of Language Models},
+  author = {Porian, Tomer and Wortsman, Mitchell and Jitsev, Jenia and Schmidt, Ludwig and others},
+  year = {2024},
+  eprint = {2406.19146},
+  archivePrefix = {arXiv},
+}
 """
 DOMAIN = (
     "Three budgets or more, each with three sizes or more on both sides of the best one. A profile"

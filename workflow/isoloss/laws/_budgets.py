@@ -15,6 +15,8 @@ from isoloss.laws._law import Data, Doubt, Estimate, Estimator, Sample, Term
 SIZES = 3  # of a budget, at least, for a minimum between them
 FEW = 3  # budgets with a minimum: the least number by which a line is tested at all
 MANY_LEFT_OUT = 1 / 3  # share of the budgets, above which what is left is a selection
+LOOSE = 0.15  # standard error of a, above which it says nothing: 0.5 may be 0.2 or 0.8
+LEVEL = 1.96  # standard errors on either side in 95 % of cases
 _NAMED = 4  # budgets without a minimum that are named
 
 
@@ -79,14 +81,38 @@ class Kept:
     reasons: tuple[str, ...]
 
     @property
+    def error(self) -> float:
+        """Standard error of the slope of the line, where weights are 1 / variance; or infinite."""
+        x = np.array([budget.log_c for budget in self.budgets])
+        if (self.weight > 0).sum() < 2:
+            return float("inf")
+        middle = np.average(x, weights=self.weight)
+        return float(1.0 / np.sqrt(self.weight @ (x - middle) ** 2))
+
+    @property
     def left_out(self) -> list[int]:
         """The numbers of the budgets that are left out."""
         return [number for number, reason in enumerate(self.reasons) if reason]
 
+    @property
+    def why(self) -> str:
+        """Why budgets are left out, in words: those with sizes enough are named."""
+        few = [i for i in self.left_out if len(self.budgets[i].sizes) < SIZES]
+        shown = [i for i in self.left_out if i not in few]
+        parts = [f"{self.budgets[i].name} ({self.reasons[i]})" for i in shown[:_NAMED]]
+        parts += [f"{len(shown) - _NAMED} more like these"] if len(shown) > _NAMED else []
+        parts += [f"{len(few)} with fewer than {SIZES} sizes"] if few else []
+        return ", ".join(parts)
+
 
 class Frontier(Estimator):
-    """N_opt = N_0 C^a and L_min = L_0 C^-g; theta begins with (ln N_0, a, ln L_0, g)."""
+    """N_opt = N_0 C^a and L_min = L_0 C^-g; theta begins with (ln N_0, a, ln L_0, g).
 
+    Attributes:
+        of_spread: whether the weight of a budget is 1 over the variance of its ln N_opt.
+    """
+
+    of_spread = False
     variables = ("N", "C")
     secondary = ("N_0", "L_0")  # at C = 1 FLOP, far from any run
     terms = (
@@ -180,13 +206,16 @@ class Frontier(Estimator):
         out, every = kept.left_out, len(kept.budgets)
         left, doubts = every - len(out), []
         if out:
-            named = [f"{kept.budgets[i].name} ({kept.reasons[i]})" for i in out[:_NAMED]]
-            more = f" and {len(out) - _NAMED} more" if len(out) > _NAMED else ""
             are = "is" if len(out) == 1 else "are"
-            found = f"{len(out)} of {every} budgets {are} left out: {', '.join(named)}{more}"
+            found = f"{len(out)} of {every} budgets {are} left out: {kept.why}"
             remedy = "add sizes on the side of the edge, or repeat runs with other seeds"
             grave = left < FEW or len(out) > MANY_LEFT_OUT * every
             doubts.append(Doubt(found, remedy, grave))
+        if self._loose(kept):
+            error = f"{LEVEL * kept.error:.2g}"
+            found = f"the spread of the minima leaves a known to within {error} only"
+            remedy = "add budgets over a wider range, or repeat runs with other seeds"
+            doubts.append(Doubt(found, remedy, True))
         if left < FEW:
             found = f"the frontier is a line through {left} of the budgets: nothing tests it"
             remedy = "add budgets whose best size lies inside their sizes"
@@ -194,9 +223,17 @@ class Frontier(Estimator):
         return doubts
 
     def undetermined(self, estimate: Estimate) -> list[str]:
-        """The frontier's terms where fewer than three budgets have a minimum."""
-        few = estimate.state is not None and (estimate.state.weight > 0).sum() < FEW
-        return [term.name for term in Frontier.terms] if few else []
+        """The frontier's terms where too few budgets have a minimum, or too uncertain ones."""
+        kept = estimate.state
+        if kept is None:
+            return []
+        few = (kept.weight > 0).sum() < FEW
+        return ["N_0", "a"] if few or self._loose(kept) else []
+
+    def _loose(self, kept: Kept) -> bool:
+        """Whether minima, of budgets enough, are too uncertain for an exponent."""
+        enough = (kept.weight > 0).sum() >= FEW
+        return bool(self.of_spread and enough and kept.error > LOOSE)
 
 
 def budgets_of(data: Data, weight: np.ndarray) -> Iterator[Budget]:
@@ -215,7 +252,7 @@ def budgets_of(data: Data, weight: np.ndarray) -> Iterator[Budget]:
 def edge(best: int, sizes: int) -> str:
     """Why a budget is left out whose best size has a number, of so many; empty if it is inside."""
     if sizes < SIZES:
-        return f"{sizes} size" + "s" * (sizes > 1)
+        return f"fewer than {SIZES} sizes"
     if 0 < best < sizes - 1:
         return ""
     return f"least loss at the {'largest' if best else 'smallest'} size"

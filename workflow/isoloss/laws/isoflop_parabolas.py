@@ -31,7 +31,7 @@ BIBTEX = """\
 }
 @misc{porian2024resolving,
   title = {Resolving Discrepancies in Compute-Optimal Scaling of Language Models},
-  author = {Porian, Tomer and Wortsman, Mitchell and Jitsev, Jenia and Schmidt, Ludwig and others},
+  author = {Porian, Tomer and Wortsman, Mitchell and Jitsev, Jenia and others},
   year = {2024},
   eprint = {2406.19146},
   archivePrefix = {arXiv},
@@ -73,6 +73,7 @@ class IsoflopParabolas(Frontier):
     """theta = (ln N_0, a, ln L_0, g, ln k, h)."""
 
     kind = KIND
+    of_spread = True
     formula = FORMULA
     python = "L_0 * C ** -g + k * C ** -h * log(N / (N_0 * C ** a)) ** 2"
     secondary = (*Frontier.secondary, "k", "h")

@@ -1,0 +1,40 @@
+"""The broken power law reaches the parameters that its paper prints."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import isoloss
+from isoloss.laws import broken_power_law
+
+# Caballero et al., arXiv:2210.14891, figure 4 (right): 4 digit addition, as their code has it
+PUBLISHED = dict(a=0.413885, b=2.277272, c_0=0.0550773, c_1=5.662904, d_1=612.5836, f_1=0.059193)
+GENTLE = {"a": 0.1, "b": 2.0, "c_0": 0.1, "c_1": 0.5, "d_1": 1e4, "f_1": 0.3}
+DESCENT = {"a": 0.1, "b": 2.0, "c_0": 0.6, "c_1": -0.5, "d_1": 1e4, "f_1": 0.3}
+
+
+def fitted(values: dict[str, float], sizes: np.ndarray, noise: float = 0.0, **settings):
+    law = broken_power_law.make("D")
+    loss = law.loss(law.theta(values), {"D": sizes})
+    loss = loss * np.exp(noise * np.random.default_rng(0).standard_normal(len(sizes)))
+    runs = isoloss.read_runs(pd.DataFrame({"D": sizes, "loss": loss}), {"D": "D", "loss": "loss"},
+                             need=1)  # fmt: skip
+    return isoloss.fit_law(runs, "broken_power_law", {"variable": "D"}, bootstrap=0, **settings)
+
+
+def test_the_parameters_of_the_papers_figure_are_found():
+    fit = fitted(PUBLISHED, np.geomspace(1, 4095, 40))
+    assert fit.summary["status"].item() == "converged"
+    assert fit.values == pytest.approx(PUBLISHED, rel=1e-5)
+
+
+@pytest.mark.parametrize("values", [GENTLE, DESCENT], ids=["gentle", "descent"])
+def test_wider_bounds_find_no_worse_an_optimum(values):
+    """c_1 within 4 and f_1 above e^-4 are the bounds that it once had."""
+    before = {"c_1": [-4.0, 4.0], "f_1": [np.exp(-4.0), np.exp(2.0)]}
+    sizes = np.geomspace(1e2, 1e6, 24)
+    wide, narrow = (fitted(values, sizes, 0.01, **s) for s in ({}, {"bounds": before}))
+    objective = [fit.summary["objective_value"].item() for fit in (wide, narrow)]
+    assert objective[0] <= objective[1] * (1 + 1e-9)

@@ -213,6 +213,17 @@ def test_objective_interval_and_hold_out_are_told_as_they_were(chinchilla_runs, 
     )
 
 
+def test_a_quantity_that_is_not_the_loss_is_named_in_text_and_latex(make_runs):
+    n = np.geomspace(1e6, 1e9, 30)
+    runs = make_runs(n, np.full(30, 1e9), 2.0, **{"a_b%": 3 * n**0.3})
+    fit = fit_law(runs, "growth", {"variable": "N"}, response="a_b%", bootstrap=0)
+    page = paper(fit)
+    assert r"$L = E + A N^{\gamma}$, $L$ being a_b%, (Growth as" in text_of(page)
+    assert "the logarithms of predicted and observed a_b%;" in text_of(page)
+    assert r"$L$ being a\_b\%," in blocks(page, "latex")[0]
+    assert "FLOP (" not in page and "Best division" not in page
+
+
 def test_a_law_of_mixtures_has_a_row_a_loss_and_its_best_mixture(make_runs, tmp_path):
     shares = np.random.default_rng(0).dirichlet(np.ones(3), 20)
     columns = {f"p_{d}": shares[:, i] for i, d in enumerate("abc")}

@@ -8,6 +8,7 @@ from contextlib import suppress
 from importlib import metadata
 
 from isoloss.core import registry
+from isoloss.core.problems import IsolossError, Problem
 
 HUBER = """\
 @article{huber1964robust,
@@ -108,18 +109,30 @@ def arxiv_ids(source: str) -> list[str]:
     return _ARXIV.findall(source)
 
 
+def _of_card(card: str) -> dict[str, str]:
+    """The entries of a law card; none of a card without.
+
+    Raises:
+        IsolossError: its BIBTEX is not whole.
+    """
+    try:
+        return entries(registry.facts("law", card).get("BIBTEX", ""))
+    except ValueError as error:
+        do = "write an entry as the other cards do, a field a line"
+        raise IsolossError(Problem(f"law card {card}, BIBTEX", str(error), do)) from error
+
+
 def of_law(card: str) -> dict[str, str]:
     """The entries of a law's source, without those that only its presets come from."""
-    facts = registry.facts("law", card)
-    named = arxiv_ids(facts["SOURCE"])
-    known = entries(facts.get("BIBTEX", ""))
+    named = arxiv_ids(registry.facts("law", card)["SOURCE"])
+    known = _of_card(card)
     return {key: one for key, one in known.items() if not eprint(one) or eprint(one) in named}
 
 
 def of_preset(card: str, preset: Mapping[str, str]) -> dict[str, str]:
     """The entries of the source of a preset of a law card."""
     named = arxiv_ids(preset["source"])
-    known = entries(registry.facts("law", card).get("BIBTEX", ""))
+    known = _of_card(card)
     return {key: one for key, one in known.items() if eprint(one) in named}
 
 

@@ -6,11 +6,13 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 
 from isoloss.core import registry, tables
+from isoloss.figures._figure import Inputs
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -51,6 +53,38 @@ def test_the_registry_knows_each_example_and_lacks_nothing_in_it(with_examples):
         for option in registry.options(kind, name).values():
             assert {"type", "description", "default"} <= set(option)
         compile(source, name, "exec")
+
+
+@pytest.fixture
+def card_of(monkeypatch):
+    """What the example of a kind defines, by its kind."""
+
+    def defined(kind: str) -> dict:
+        (source,) = [source for one, _, source in EXAMPLES if one == kind]
+        module = ModuleType("example")
+        monkeypatch.setitem(sys.modules, "example", module)  # where its dataclass looks
+        exec(compile(source, "CONTRIBUTING.md", "exec"), vars(module))
+        return vars(module)
+
+    return defined
+
+
+def test_the_figure_is_drawn_and_the_others_do_what_they_say(card_of, chinchilla_runs, tmp_path):
+    runs = chinchilla_runs(noise=0.01, seed=1).assign(status="done")
+    figure, table = card_of("figure")["draw"](Inputs(tables={"runs": runs}, fits={}))
+    figure.draw_without_rendering()
+    assert list(table["loss"]) == list(runs["loss"])
+    law = card_of("law")["make"]()
+    assert law.loss(np.array([[0.0, 1.0, 0.5]]), {"U": np.array([4.0])})[0] == [1 + np.e / 2]
+    weights = {"a": np.array([[1.0, -3.0]]), "bias": np.array([9.0])}
+    assert card_of("observable")["observe"](weights)["value"].tolist() == [3.0]
+    (tmp_path / "lines.txt").write_text("news: one\nno topic\n")
+    rows = list(card_of("dataset")["pieces"](str(tmp_path / "lines.txt")))
+    assert rows[0]["tags"] == {"topic": "news"} and rows[1]["problem"]
+    settings = {"items_a_step": 4}
+    planned = card_of("trainer")["plan"](100, 5, settings)
+    assert planned == {"n_samples": 100, "n_steps": 5, "batch_items": 4}
+    assert card_of("model")["sizes"](1000, {"inputs": 16, "classes": 10}) == {"units": 37}
 
 
 STUDY = """

@@ -23,7 +23,7 @@ def answer(tmp_path, monkeypatch, capsys):
     """A function that fits a table given by columns: exit code, what is printed, parameters."""
     monkeypatch.chdir(tmp_path)
     # a third of the time; test_output.py and test_law.py look at what is saved
-    monkeypatch.setattr("isoloss.plot.draw.draw", lambda *_: [])
+    monkeypatch.setattr("isoloss.plot.draw.draw", lambda *_, **__: [])
 
     def call(columns, *arguments):
         pd.DataFrame(columns).to_csv("my runs.csv", index=False)

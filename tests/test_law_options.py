@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from dataclasses import fields
 
 import numpy as np
@@ -242,5 +243,8 @@ def test_a_bar_appears_on_a_terminal_after_a_while_and_nowhere_else(monkeypatch,
     assert work() == ""  # no terminal
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     assert "fits" not in work()  # done in no time
-    monkeypatch.setattr(progress, "DELAY", 0)
-    assert "fits" in work()
+    monkeypatch.setattr(progress, "DELAY", 0.01)
+    steps = progress.Steps("fits")
+    time.sleep(0.2)  # no step is done, and it appears
+    steps.close()
+    assert "fits" in capsys.readouterr().err

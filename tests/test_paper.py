@@ -9,10 +9,12 @@ import subprocess
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
+from project import ROOT
 
 import isoloss
 from isoloss.fit import fit_law
-from isoloss.fitted import rounding
+from isoloss.fitted import bibliography, rounding
 from isoloss.fitted.export import export_fit
 from isoloss.fitted.facts import record
 from isoloss.fitted.paper import context_of, paper
@@ -92,6 +94,13 @@ def test_every_citation_of_the_text_has_its_entry(two):
         "hoffmann2022training", "huber1964robust", "efron1982jackknife",
         "besiroglu2024chinchilla", "isoloss",
     }  # fmt: skip
+
+
+def test_isoloss_is_cited_as_its_citation_file_says():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    (entry,) = bibliography.entries(bibliography.isoloss()).values()
+    for fact in (citation["title"], citation["authors"][0]["name"], str(citation["version"])):
+        assert f"{{{fact}}}" in entry
 
 
 def test_the_tables_in_latex_are_whole_and_have_the_cells_of_those_in_markdown(two):
@@ -202,6 +211,17 @@ def test_objective_interval_and_hold_out_are_told_as_they_were(chinchilla_runs, 
     assert (
         r"$L = E + \frac{A}{C^{\alpha}}$ (Power law in one variable [@henighan2020scaling" in text
     )
+
+
+def test_a_quantity_that_is_not_the_loss_is_named_in_text_and_latex(make_runs):
+    n = np.geomspace(1e6, 1e9, 30)
+    runs = make_runs(n, np.full(30, 1e9), 2.0, **{"a_b%": 3 * n**0.3})
+    fit = fit_law(runs, "growth", {"variable": "N"}, response="a_b%", bootstrap=0)
+    page = paper(fit)
+    assert r"$L = E + A N^{\gamma}$, $L$ being a_b%, (Growth as" in text_of(page)
+    assert "the logarithms of predicted and observed a_b%;" in text_of(page)
+    assert r"$L$ being a\_b\%," in blocks(page, "latex")[0]
+    assert "FLOP (" not in page and "Best division" not in page
 
 
 def test_a_law_of_mixtures_has_a_row_a_loss_and_its_best_mixture(make_runs, tmp_path):

@@ -198,6 +198,15 @@ def test_bibtex_that_is_not_whole_is_told(text, told):
         bibliography.entries(text)
 
 
+def test_a_card_whose_bibtex_is_not_whole_is_told_by_its_name(monkeypatch):
+    facts = {"SOURCE": "me", "BIBTEX": "@misc{me2026,\n  title = {x}\n}\n"}
+    monkeypatch.setattr(registry, "facts", lambda kind, name: facts)
+    with pytest.raises(IsolossError, match=r"law card mine, BIBTEX: not a line .* a field a line"):
+        bibliography.of_law("mine")
+    del facts["BIBTEX"]
+    assert bibliography.of_law("mine") == {}
+
+
 @every_law
 def test_a_law_is_of_the_kind_that_its_card_says(name, law):
     assert law.kind == registry.facts("law", name)["KIND"]

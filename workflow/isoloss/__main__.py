@@ -9,7 +9,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -846,24 +846,23 @@ def _law(given: argparse.Namespace) -> None:
     limits = {"max_seconds": given.max_seconds, "max_mib": given.max_mib}
     limits = sources.Limits(**{key: value for key, value in limits.items() if value is not None})
     table = sources.open_source(given.table, limits)
-    steps = progress.Steps("fits and folds")
-    quick_fit = law.law_of_table(
-        table,
-        given.law,
-        _pairs(given.columns, "--columns"),
-        {k: _value(v, f"--option {k}") for k, v in _pairs(given.option, "--option").items()},
-        given.keep,
-        given.flops,
-        best_of=given.best_of.split(",") if given.best_of else (),
-        scale=_pairs(given.scale, "--scale"),
-        loss_unit=given.loss_unit,
-        response=given.response,
-        compare=given.compare,
-        progress=steps,
-        baseline=given.baseline,
-        **settings,
-    )
-    steps.close()
+    with closing(progress.Steps("fits and folds")) as steps:
+        quick_fit = law.law_of_table(
+            table,
+            given.law,
+            _pairs(given.columns, "--columns"),
+            {k: _value(v, f"--option {k}") for k, v in _pairs(given.option, "--option").items()},
+            given.keep,
+            given.flops,
+            best_of=given.best_of.split(",") if given.best_of else (),
+            scale=_pairs(given.scale, "--scale"),
+            loss_unit=given.loss_unit,
+            response=given.response,
+            compare=given.compare,
+            progress=steps,
+            baseline=given.baseline,
+            **settings,
+        )
     out = out or Path(f"{table.address.stem}-law")
     files = []
     try:

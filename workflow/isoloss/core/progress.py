@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Iterator
 
@@ -50,8 +51,18 @@ class Steps:
     """
 
     def __init__(self, label: str):
-        there = sys.stderr.isatty()
-        self.bar = tqdm(total=0, desc=label, leave=False, delay=DELAY) if there else None
+        self.bar, self.over, self.clock = None, threading.Event(), None
+        if sys.stderr.isatty():
+            self.bar = tqdm(total=0, desc=label, leave=False, delay=DELAY)
+            self.clock = threading.Thread(target=self._tick, daemon=True)
+            self.clock.start()
+
+    def _tick(self) -> None:
+        """Show the bar when it is time, and every second how long the work has taken."""
+        wait = DELAY
+        while not self.over.wait(wait):
+            self.bar.refresh()
+            wait = 1.0
 
     def expect(self, count: int) -> None:
         """Say that there are so many more steps."""
@@ -65,7 +76,9 @@ class Steps:
 
     def close(self) -> None:
         """Remove the bar."""
+        self.over.set()
         if self.bar is not None:
+            self.clock.join()
             self.bar.close()
 
 

@@ -170,8 +170,8 @@ def _colours(levels: pd.Series):
 def _draw_runs(axes, runs: pd.DataFrame, colour) -> None:
     """Dots, and diamonds with a dark edge for runs held out."""
     for unseen, look in (
-        (False, {"marker": "o", "s": 20, "linewidth": 0}),
-        (True, {"marker": "D", "s": 26, "linewidth": 0.8, "edgecolor": "black"}),
+        (False, {"marker": "o", "s": 26, "linewidth": 0}),
+        (True, {"marker": "D", "s": 30, "linewidth": 0.8, "edgecolor": "black"}),
     ):
         rows = runs[runs["held_out"] == unseen]
         shades = colour.to_rgba(rows["budget"])

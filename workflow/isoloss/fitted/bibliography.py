@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib import metadata
 
 from isoloss.core import registry
+from isoloss.core.problems import IsolossError, Problem
 
 HUBER = """\
 @article{huber1964robust,
@@ -46,16 +48,12 @@ _FIELD = re.compile(r"  (\w+) = \{(.*)\},\n")
 
 
 def isoloss() -> str:
-    """The entry of this package, with the version that is installed."""
-    version = metadata.version("isoloss")
-    return f"""\
-@software{{isoloss,
-  title = {{isoloss: a Laboratory for Neural Scaling Laws}},
-  author = {{{{The isoloss authors}}}},
-  version = {{{version}}},
-  year = {{2026}},
-}}
-"""
+    """The entry of this package, as CITATION.cff has it, with the version that is installed."""
+    lines = ["title = {isoloss: a laboratory for neural scaling laws}"]
+    lines += ["author = {{The isoloss authors}}", "year = {2026}"]
+    with suppress(metadata.PackageNotFoundError):  # run from its sources
+        lines.append(f"version = {{{metadata.version('isoloss')}}}")
+    return "@software{isoloss,\n" + "".join(f"  {line},\n" for line in lines) + "}\n"
 
 
 def entries(text: str) -> dict[str, str]:
@@ -111,18 +109,30 @@ def arxiv_ids(source: str) -> list[str]:
     return _ARXIV.findall(source)
 
 
+def _of_card(card: str) -> dict[str, str]:
+    """The entries of a law card; none of a card without.
+
+    Raises:
+        IsolossError: its BIBTEX is not whole.
+    """
+    try:
+        return entries(registry.facts("law", card).get("BIBTEX", ""))
+    except ValueError as error:
+        do = "write an entry as the other cards do, a field a line"
+        raise IsolossError(Problem(f"law card {card}, BIBTEX", str(error), do)) from error
+
+
 def of_law(card: str) -> dict[str, str]:
     """The entries of a law's source, without those that only its presets come from."""
-    facts = registry.facts("law", card)
-    named = arxiv_ids(facts["SOURCE"])
-    known = entries(facts.get("BIBTEX", ""))
+    named = arxiv_ids(registry.facts("law", card)["SOURCE"])
+    known = _of_card(card)
     return {key: one for key, one in known.items() if not eprint(one) or eprint(one) in named}
 
 
 def of_preset(card: str, preset: Mapping[str, str]) -> dict[str, str]:
     """The entries of the source of a preset of a law card."""
     named = arxiv_ids(preset["source"])
-    known = entries(registry.facts("law", card).get("BIBTEX", ""))
+    known = _of_card(card)
     return {key: one for key, one in known.items() if eprint(one) in named}
 
 

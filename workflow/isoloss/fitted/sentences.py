@@ -205,16 +205,15 @@ def _count(count: int) -> str:
     return "1 run" if count == 1 else f"{count} runs"
 
 
-_OBJECTIVES = (  # how the name of an objective begins, and what is summed
-    ("huber_log", "the Huber loss{cite}{delta} of the difference between predicted and observed log"
-     " loss"),
-    ("huber", "the Huber loss{cite}{delta} of the difference between predicted and observed loss"),
-    ("log_mse", "the squared difference between predicted and observed log loss"),
-    ("mse", "the squared difference between predicted and observed loss"),
-    ("mae", "the absolute difference between predicted and observed loss"),
-    ("asymmetric_mae", "the absolute difference between predicted and observed loss, which"
-     " weighs {above} times as much where the prediction is above the loss"),
-)  # fmt: skip
+_OBJECTIVES = {  # of which difference between predicted and observed what is summed
+    "huber_log": "the Huber loss{cite}{delta} of the difference between {logs}",
+    "huber": "the Huber loss{cite}{delta} of the difference between {both}",
+    "log_mse": "the squared difference between {logs}",
+    "mse": "the squared difference between {both}",
+    "mae": "the absolute difference between {both}",
+    "asymmetric_mae": "the absolute difference between {both}, which weighs {above} times as much"
+    " where the prediction is the greater",
+}
 _DELTA = r"\delta = "
 _ABOVE = "10"  # of asymmetric_mae, unless its name says another
 
@@ -225,22 +224,27 @@ def _estimate(facts: Record, markup: Markdown) -> str:
     if not one.n_starts:
         return f"The estimator is: {markup.text(one.objective)}."
     name, _, setting = one.objective.rstrip(")").partition("(")
-    summed = dict(_OBJECTIVES).get(name, f"a penalty of our own ({markup.text(one.objective)})")
     value = setting.partition("=")[2]
-    delta = f" ({markup.math(_DELTA + value)})" if value else ""
-    cite = markup.cite(list(bibliography.of_methods(name)))
-    minimised = summed.replace("{cite}", cite).replace("{delta}", delta)
-    minimised = minimised.replace("{above}", value or _ABOVE)
-    return f"The parameters minimise the sum over runs of {minimised}; {_starts(facts, markup)}."
+    both = f"predicted and observed {markup.text(one.quantity)}"
+    words = {
+        "{cite}": markup.cite(list(bibliography.of_methods(name))),
+        "{delta}": f" ({markup.math(_DELTA + value)})" if value else "",
+        "{above}": value or _ABOVE,
+        "{both}": both,
+        "{logs}": f"the logarithms of {both}",
+    }
+    summed = _OBJECTIVES.get(name, f"a penalty of our own ({markup.text(one.objective)})")
+    for word, text in words.items():
+        summed = summed.replace(word, text)
+    return f"The parameters minimise the sum over runs of {summed}; {_starts(facts, markup)}."
 
 
 def _starts(facts: Record, markup: Markdown) -> str:
     """Whether the search ended in one optimum."""
     wrong = [one for one in facts.fits if not one.converged]
     if wrong:
-        return (
-            f"the search ended as {markup.text(wrong[0].status)}: {markup.text(wrong[0].message)}"
-        )
+        status, message = map(markup.text, (wrong[0].status.replace("_", " "), wrong[0].message))
+        return f"the search has the status {status} ({message})"
     shares = {(one.n_agree, one.n_starts) for one in facts.fits}
     agree, starts = min(shares, key=lambda share: share[0] / share[1])
     least = "" if len(shares) == 1 else "at least "

@@ -42,7 +42,8 @@ SOURCE = (
     " process through what it leaves. The form was first found on runs of Ye et"
     " al. 2024, arXiv:2403.16952; hyperparameters were chosen without them, and its parts weighed,"
     " on the training runs of Liu et al. 2024, arXiv:2407.01492, and on laws drawn at random"
-    " (benchmarks/mixture_prior.py)"
+    " (benchmarks/mixture_prior.py), and the length of its additive process, too, on mixtures far"
+    " outside the runs (benchmarks/mixture_far.py)"
 )
 BIBTEX = ""
 DOMAIN = (

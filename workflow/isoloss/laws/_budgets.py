@@ -95,6 +95,16 @@ class Kept:
         return [number for number, reason in enumerate(self.reasons) if reason]
 
     @property
+    def count(self) -> int:
+        """How many budgets the line is put through."""
+        return int((self.weight > 0).sum())
+
+    @property
+    def selected(self) -> bool:
+        """Whether fewer than half of the budgets with sizes enough are left."""
+        return 2 * self.count < sum(len(budget.sizes) >= SIZES for budget in self.budgets)
+
+    @property
     def why(self) -> str:
         """Why budgets are left out, in words: those with sizes enough are named."""
         few = [i for i in self.left_out if len(self.budgets[i].sizes) < SIZES]
@@ -207,19 +217,22 @@ class Frontier(Estimator):
         left, doubts = every - len(out), []
         if out:
             are = "is" if len(out) == 1 else "are"
-            found = f"{len(out)} of {every} budgets {are} left out: {kept.why}"
+            words = f"{len(out)} of {every} budgets {are} left out: {kept.why}"
             remedy = "add sizes on the side of the edge, or repeat runs with other seeds"
             grave = left < FEW or len(out) > MANY_LEFT_OUT * every
-            doubts.append(Doubt(found, remedy, grave))
+            doubts.append(Doubt(words, remedy, grave))
         if self._loose(kept):
             error = f"{LEVEL * kept.error:.2g}"
-            found = f"the spread of the minima leaves a known to within {error} only"
+            words = f"the spread of the minima leaves a known to within {error} only"
             remedy = "add budgets over a wider range, or repeat runs with other seeds"
-            doubts.append(Doubt(found, remedy, True))
+            doubts.append(Doubt(words, remedy, True))
+        if kept.selected:
+            words = "the budgets that are left are fewer than those left out: chance chose them"
+            doubts.append(Doubt(words, "add sizes on both sides of the best ones", True))
         if left < FEW:
-            found = f"the frontier is a line through {left} of the budgets: nothing tests it"
+            words = f"the frontier is a line through {left} of the budgets: nothing tests it"
             remedy = "add budgets whose best size lies inside their sizes"
-            doubts.append(Doubt(found, remedy, True))
+            doubts.append(Doubt(words, remedy, True))
         return doubts
 
     def undetermined(self, estimate: Estimate) -> list[str]:
@@ -227,13 +240,12 @@ class Frontier(Estimator):
         kept = estimate.state
         if kept is None:
             return []
-        few = (kept.weight > 0).sum() < FEW
+        few = kept.count < FEW or kept.selected
         return ["N_0", "a"] if few or self._loose(kept) else []
 
     def _loose(self, kept: Kept) -> bool:
         """Whether minima, of budgets enough, are too uncertain for an exponent."""
-        enough = (kept.weight > 0).sum() >= FEW
-        return bool(self.of_spread and enough and kept.error > LOOSE)
+        return self.of_spread and kept.count >= FEW and kept.error > LOOSE
 
 
 def budgets_of(data: Data, weight: np.ndarray) -> Iterator[Budget]:

@@ -128,13 +128,13 @@ class IsoflopParabolas(Frontier):
         """The minimum inside the sizes; the curvature is that of the parabola, of both methods."""
         mean, heavy = budget.mean_of_sizes(loss, weight)
         near = near_least(budget.sizes, mean, heavy)
-        found = parabolas(budget.sizes, mean, heavy * near)
-        inside = (found.curvature > 0) & (found.loss > 0)
-        curvature = np.where(inside, found.curvature, np.nan)
+        least = parabolas(budget.sizes, mean, heavy * near)
+        inside = (least.curvature > 0) & (least.loss > 0)
+        curvature = np.where(inside, least.curvature, np.nan)
         if self.method == "akima":
-            found = interpolated(budget.sizes, mean)
-        inside &= (found.size > budget.sizes[0]) & (found.size < budget.sizes[-1])
-        return Minima(np.where(inside, found.size, np.nan), found.loss, curvature)
+            least = interpolated(budget.sizes, mean)
+        inside &= (least.size > budget.sizes[0]) & (least.size < budget.sizes[-1])
+        return Minima(np.where(inside, least.size, np.nan), least.loss, curvature)
 
     def judged(
         self, budgets: Sequence[Budget], loss: np.ndarray, weight: np.ndarray

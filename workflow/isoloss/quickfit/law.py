@@ -262,6 +262,7 @@ def runs_of(
     law: str | None,
     given: Mapping[str, str],
     options: Mapping[str, Any] | None = None,
+    command: str = "law",
 ) -> tuple[pd.DataFrame, Meaning]:
     """A table as `runs`, and what its columns are by what the user says, or by their names.
 
@@ -271,10 +272,11 @@ def runs_of(
         law: law card; guessed from the columns if None.
         given: letter or word to column.
         options: of the law card.
+        command: that the user is told to give again where a column has to be named.
     """
     parsed = rows(opened)
     own = named(parsed.rows, opened.label)
-    raw, meaning = _read_columns(own, opened.label, law, given, options, rules.response)
+    raw, meaning = _read_columns(own, opened.label, law, given, options, rules.response, command)
     if meaning.mixture and rules.best_of:
         reason = "runs of mixtures have a loss a domain, and none of them is the loss of the run"
         raise IsolossError(Problem(f"{opened.label}, best_of", reason, "leave it out"))
@@ -339,6 +341,7 @@ def _read_columns(
     given: Mapping[str, str],
     options: Mapping[str, Any] | None,
     response: str | None,
+    command: str,
 ) -> tuple[pd.DataFrame, Meaning]:
     """A table, and what its columns are by what the user says of them, or by their names.
 
@@ -365,7 +368,7 @@ def _read_columns(
         needs = _sizes_of(law, options) if law else None
         if response is not None and needs is None:
             needs = frozenset()
-        asked = question(Known(source, raw, columns, given, guess, needs, response))
+        asked = question(Known(source, raw, columns, given, guess, needs, response, command))
         if asked:
             raise IsolossError(asked)
         law = law or _law_for(columns)

@@ -335,3 +335,11 @@ def test_the_summary_says_where_the_other_group_is_extrapolated(runs, apart, tmp
 def test_a_baseline_of_runs_without_groups_is_refused_with_what_to_do():
     with pytest.raises(IsolossError, match="no group 'a': the runs have no groups; name the col"):
         baseline_of(["all"], "a")
+
+
+def test_a_group_all_of_whose_runs_diverged_is_named(table, tmp_path):
+    lost = table.assign(loss=table["loss"].where(table["optimizer"] == "adamw"))
+    lost.to_csv(tmp_path / "lost.csv", index=False)
+    given = {"group": "optimizer"}
+    text = isoloss.law_of_table(tmp_path / "lost.csv", given=given, bootstrap=4).text
+    assert "group muon has no fit: none of its runs has a loss (18 runs)" in text

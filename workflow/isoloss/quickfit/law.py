@@ -197,6 +197,8 @@ def law_of_table(
     rules = Rules({}, keep, best_of, scale or {}, loss_unit, response=response)
     runs, meaning = runs_of(opened, rules, law, given or {}, options)
     asked = {name: value for name, value in settings.items() if value is not None}
+    if "cluster" in asked:
+        asked["cluster"] = _column_of(asked["cluster"], meaning, runs)
     asking = Asking(tuple(flops), baseline, tuple(compare))
     if meaning.mixture:
         asking.check(None, [])
@@ -207,6 +209,13 @@ def law_of_table(
     if meaning.law in OF_ONE_SIZE and "variable" not in (options or {}):
         options = {"variable": variable(meaning), **(options or {})}
     return _fit_sizes(runs, meaning, options, {"bootstrap": _REPLICATES, **asked}, asking, holdout)
+
+
+def _column_of(name: str, meaning: Meaning, runs: pd.DataFrame) -> str:
+    """The column of the runs that holds a column of the table, by its name there or its letter."""
+    letters = {column: letter for letter, column in meaning.columns.items()}
+    letter = letters.get(name, name)
+    return name if name in runs else LETTERS.get(letter, letter)
 
 
 @dataclass(frozen=True)
@@ -439,8 +448,12 @@ def _fit_sizes(
     """
     law, apart = meaning.law, holdout in (None, "largest_compute")
     finished = runs[runs["status"] == "done"]
+    groups = ordered(set(finished["group"].astype(str)))
     if (made := _made(law, options)) is not None:
-        asking.check(made, ordered(set(finished["group"].astype(str))))
+        asking.check(made, groups)
+    if settings.get("shared") and len(groups) < 2:
+        do = "leave it out, or name the column of the groups: group=COLUMN, of --columns"
+        raise IsolossError(Problem("shared", "the runs have no groups to share parameters", do))
     fit = fit_law(runs, law, options, **settings, holdout="none" if apart else holdout)
     if meaning.response is not None:
         finished = finished[np.isfinite(finished[meaning.response])]

@@ -59,6 +59,7 @@ STYLE = {
     "figure.dpi": 100,
     "savefig.dpi": 160,
     "figure.constrained_layout.use": True,
+    "figure.autolayout": False,  # would take the place of constrained layout
     "font.family": "DejaVu Sans",
     "font.size": 10,
     "axes.titlesize": 11,
@@ -313,7 +314,9 @@ def style_of(style: str) -> dict:
     if style == "screen":
         return STYLE
     house = {key: value for key, value in STYLE.items() if rcParams[key] == rcParamsDefault[key]}
-    kept = ("figure.constrained_layout.use", "pdf.fonttype", "svg.hashsalt")
+    kept = (
+        "figure.constrained_layout.use", "figure.autolayout", "pdf.fonttype", "svg.hashsalt",
+    )  # fmt: skip
     return {**house, **{key: STYLE[key] for key in kept}, **PAPER}
 
 

@@ -7,11 +7,15 @@ over and under a figure on a screen is its caption, which a paper has in its own
 from __future__ import annotations
 
 import itertools
+import re
 import textwrap
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
+from isoloss.core.problems import IsolossError, Problem
 from isoloss.figures import _figure
 
 LEAST, MOST = 7.0, 9.0  # points of text
@@ -21,6 +25,26 @@ LOWEST = 0.85  # inches of the height of a panel, at least
 SPARE = 0.05  # inches above and below a panel that may stay empty
 ROUNDS = 8  # of places found, and of ticks and labels fitted to them
 TITLES = ("left", "center", "right")
+
+
+@contextmanager
+def latex_told() -> Iterator[None]:
+    """Where a user's settings have LaTeX draw all text, tell why it cannot.
+
+    Raises:
+        IsolossError: LaTeX is not installed, or lacks a package.
+    """
+    from matplotlib import rcParams
+
+    try:
+        yield
+    except RuntimeError as error:
+        if not rcParams["text.usetex"]:
+            raise
+        text = re.search(r"^! ((?:.+\n)+)", str(error), re.MULTILINE)
+        reason = text[1].replace("\n", "") if text else str(error).partition("\n")[0]
+        remedy = "install what LaTeX lacks, or set text.usetex: False in your matplotlibrc"
+        raise IsolossError(Problem("text.usetex", reason, remedy)) from error
 
 
 def finish(figure, canvas: _figure.Canvas) -> str:

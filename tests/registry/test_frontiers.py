@@ -174,9 +174,9 @@ def test_least_losses_that_no_power_law_describes_are_a_doubt():
     for offset, misses in ((0.0, True), (TRUTHS["hoffmann"]["E"], False)):
         own = (loss - offset) * np.exp(0.002 * np.random.default_rng(0).standard_normal(len(loss)))
         best = made().estimate(data, own, np.ones(len(loss)))
-        found = [doubt.found for doubt in made().doubts(best) if doubt.grave]
+        words = [doubt.found for doubt in made().doubts(best) if doubt.grave]
         assert (
-            any("the least losses bend: L_0 C^-g misses them by" in each for each in found)
+            any("the least losses bend: L_0 C^-g misses them by" in each for each in words)
             == misses
         )
 

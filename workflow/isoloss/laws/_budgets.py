@@ -78,7 +78,7 @@ class Kept:
         budgets: those of the runs, b of them.
         weight: of the minimum of each in the line, (b,); 0 of budgets that are left out.
         reasons: why a budget is left out; empty of one that is not.
-        bend: of the least losses around their line, as `bend` says.
+        bend: of the least losses around their line, as `curvature` says.
     """
 
     budgets: Sequence[Budget]
@@ -180,7 +180,7 @@ class Frontier(Estimator):
         if points is None:
             return Estimate(np.full(len(self.terms), np.nan), kept)
         x, w, y = points
-        bent = bend(x[0], y[0, :, LOSS], w[0])
+        bent = curvature(x[0], y[0, :, LOSS], w[0])
         return Estimate(self._through(x, w, y)[0], replace(kept, bend=bent))
 
     def again(self, estimate: Estimate, samples: Sequence[Sample]) -> list[Estimate]:
@@ -314,7 +314,7 @@ def line(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return np.stack([mean[..., 0] - slope * middle[..., 0], slope], axis=-1)
 
 
-def bend(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> float:
+def curvature(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> float:
     """Root mean square of what a square of x explains of points around their line, (b,) each.
 
     0 with fewer than four points, and where it may be chance.

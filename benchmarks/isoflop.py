@@ -114,9 +114,9 @@ def of_joint(
         yield *ends, fit.summary["status"].item() == "converged"
 
 
-def row_of(truth: float, found: Iterator[tuple[float, float, float, bool]]) -> dict[str, float]:
+def row_of(truth: float, answers: Iterator[tuple[float, float, float, bool]]) -> dict[str, float]:
     """Bias and the others of the studies of one estimator."""
-    table = pd.DataFrame(list(found), columns=["a", "low", "high", "answers"])
+    table = pd.DataFrame(list(answers), columns=["a", "low", "high", "answers"])
     own = table[table["answers"]]
     error = own["a"] - truth
     return {
@@ -139,8 +139,8 @@ def rows(studies: int, dear: int) -> Iterator[dict]:
         data, loss = runs_of(grid, sizes, theta)
         for sd in NOISE:
             for name in FRONTIERS:
-                found = of_frontier(name, data, loss, sd, studies)
-                yield {"grid": grid, "noise": sd, "estimator": name, **row_of(exponent, found)}
+                answers = of_frontier(name, data, loss, sd, studies)
+                yield {"grid": grid, "noise": sd, "estimator": name, **row_of(exponent, answers)}
             if dear:
                 row = row_of(exponent, of_joint(data, loss, sd, dear))
                 yield {"grid": grid, "noise": sd, "estimator": "chinchilla", **row}

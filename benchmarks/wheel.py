@@ -87,7 +87,7 @@ def call(python: Path, words: Sequence[str], folder: Path, fonts: Path, home: st
     taken = {"PYTHONPATH", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PYTHONDONTWRITEBYTECODE"}
     environment = {name: value for name, value in os.environ.items() if name not in taken}
     environment |= {"MPLCONFIGDIR": str(fonts)} | ({"PYTHONPATH": home} if home else {})
-    with (folder / "output.txt").open("w") as output:
+    with (folder / "output.txt").open("w", encoding="utf-8") as output:
         command = [str(python), "-m", "isoloss", *words]
         process = subprocess.Popen(
             command, cwd=folder, env=environment, stdout=output, stderr=output

@@ -97,6 +97,11 @@ def test_a_hold_out_reaches_the_text_and_the_scores(answer, tmp_path, rule, line
     assert f"RMSE {rmse:.3g}, error" in shown
 
 
+def test_runs_are_drawn_together_by_a_column_of_the_table_under_its_name_there(answer, tmp_path):
+    shown = [answer("--cluster", name)[1] for name in ("params", "N", "n_params")]
+    assert "bootstrap over n_params" in shown[0] and shown[0] == shown[1] == shown[2]
+
+
 def test_nothing_is_held_out_where_nobody_asks_for_it(answer, tmp_path):
     code, output, _ = answer("--holdout", "none")
     assert code == 0 and "held out" not in output
@@ -117,6 +122,8 @@ def test_nothing_is_held_out_where_nobody_asks_for_it(answer, tmp_path):
             "beta has the value of alpha; give --fix alpha",
         ),
         (["--interval", "none", "--cluster", "x"], "--interval none and --cluster x"),
+        (["--objective", "mse", "--delta", "0.1"], "--objective mse and --delta 0.1: Huber"),
+        (["--columns", "group=", "--shared", "E"], "shared: the runs have no groups to share"),
         (["--interval", "none"], "--interval none and --bootstrap 8: replicates are drawn for"),
         (["--shared", "E", "--holdout", "random"], "--shared and --holdout random: groups"),
         (["--figure-width", "0.5"], "width: found 0.5; needs inches"),

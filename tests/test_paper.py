@@ -64,7 +64,7 @@ def test_a_table_of_two_optimisers_becomes_the_paragraph_of_a_paper(two):
         "[@hoffmann2022training]",
         "to 38 runs of two.csv, with $N$ of",
         "of $10^{17}$ to $10^{19}$ FLOP",
-        "adamw (19 runs), muon (19 runs)",
+        "adamw (19 runs) and muon (19 runs)",
         "Of 40 rows of the table 2 were excluded: 1 diverged (loss is empty) and 1 dropped (not:",
         r"the Huber loss [@huber1964robust] ($\delta = 0.001$) of the difference",
         "Intervals of 95 % are percentiles of 60 refits to runs drawn with replacement",
@@ -200,7 +200,10 @@ def test_what_was_held_tied_bounded_and_selected_is_told(chinchilla_runs):
         ({"interval": "residual", "bootstrap": 20}, "with residuals of the fit drawn anew"),
         ({"interval": "profile", "bootstrap": 0}, "those of the profile likelihood [@venzon1988"),
         ({"bootstrap": 20, "cluster": "n_params"}, "whole groups of runs alike in n_params drawn"),
-        ({"holdout": "random", "bootstrap": 0}, "held out by the rule random (20 folds)"),
+        (
+            {"holdout": "random", "bootstrap": 0},
+            "by the rule random (20 folds) the RMSE is",
+        ),
         ({"holdout": "largest_compute", "bootstrap": 0}, "of most compute were held out."),
     ],
 )
@@ -241,3 +244,33 @@ def test_budgets_of_a_page_are_those_that_are_asked_for(chinchilla_runs):
     fit = fit_law(chinchilla_runs(noise=0.003), "chinchilla", bootstrap=0)
     page = paper(fit, context_of(fit, flops=[3e22]))
     assert "| 3e22 |" in page and page.count("| 1e2") == 0
+
+
+def test_a_gain_beyond_the_runs_of_either_group_is_told_as_an_extrapolation(make_runs):
+    flops = np.geomspace(1e18, 1e21, 12)
+    losses = {"a": 1.7 + 4000 * flops**-0.18, "b": 1.7 + 4000 * (flops / 2) ** -0.18}
+    losses["never"] = 2.5 + 4000 * flops**-0.18
+    group = np.repeat(list(losses), len(flops))
+    c = np.tile(flops, len(losses))
+    runs = make_runs(np.sqrt(c / 6 / 20), np.sqrt(c / 6 * 20), np.concatenate([*losses.values()]))
+    fit = fit_law(runs.assign(group=group, n_flops=c), "power_law", {"variable": "C"}, bootstrap=0)
+    page = paper(fit, context_of(fit, flops=[1e21]))
+    assert "0.5 at $10^{21}$ FLOP (2 times the largest run, an extrapolation)" in text_of(page)
+    assert "| b | a | 1e21 | 2 | " in page and "| never reached |" in page
+    assert "never reached &" in blocks(page, "latex")[-1] or "never reached \\\\" in page
+    assert "a (12 runs), b (12 runs) and never (12 runs)" in text_of(page)
+
+
+def test_the_error_over_folds_is_told_for_each_group_over_all_its_runs(make_runs):
+    n = np.tile(np.geomspace(1e6, 1e9, 16), 2)
+    noise = np.random.default_rng(0).normal(0, [[0.001] * 16 + [0.01] * 16])[0]
+    runs = make_runs(n, 20 * n, (1.7 + 40 * n**-0.2) * np.exp(noise))
+    runs = runs.assign(group=np.repeat(["calm", "loud"], 16))
+    fit = fit_law(runs, "power_law", {"variable": "N"}, bootstrap=0, holdout="leave_one_out")
+    calm, loud = record(fit).fits
+    seen = fit.residuals
+    errors = (seen["predicted_unseen"] - seen["loss"]).groupby(seen["group"])
+    squares = errors.apply(lambda error: np.sqrt(np.mean(error**2)))
+    assert np.isclose([calm.fold_rmse, loud.fold_rmse], squares[["calm", "loud"]]).all()
+    told = f"{calm.fold_rmse:.3g} nats/token for calm and {loud.fold_rmse:.3g} nats/token for loud"
+    assert f"(16 folds of each fit) the RMSE is {told}." in text_of(paper(fit))

@@ -105,6 +105,8 @@ def test_a_saved_fit_predicts_with_intervals_for_its_groups(folder, capsys):
     text = told(capsys, folder, "--C", "1e21")
     best = fit.allocate(1e21).iloc[0]
     assert "verdict: sound" in text and f"{best.loss:.4g} [{best.loss_low:.4g}," in text
+    assert "group: g0\n" in text and "of group g0, the first; of others: --group g1" in text
+    assert answered["group"] == "g1" and not any("--group" in note for note in answered["notes"])
 
 
 def test_the_list_has_every_preset_with_its_unit_and_range(capsys):

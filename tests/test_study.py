@@ -626,7 +626,7 @@ def test_a_figure_may_name_its_fits_by_the_earlier_key_and_is_told_the_new_one(c
 def test_a_figure_that_names_its_fits_by_both_keys_is_told_which_one_counts(config):
     config["plot"]["isoloss"]["laws"] = ["plane"]
     (line,) = problems(config)
-    known = "card, fits, observation, options, simulation, sweep"
+    known = "card, fits, observation, options, simulation, style, sweep, width"
     assert line == f"plot.isoloss.laws: unknown key; known: {known}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,8 +14,9 @@ from isoloss.core import tables
 from isoloss.core.order import ordered
 from isoloss.core.problems import IsolossError
 from isoloss.fit.law import fit_law
-from isoloss.fitted.facts import gains
+from isoloss.fitted.facts import Gain, Quantity, baseline_of, gains
 from isoloss.fitted.intervals import quantiles
+from isoloss.report import summary
 from isoloss.report.summary import summarize
 
 BETTER = 1.3  # times as much as its data are worth to muon, and so its compute at the best N and D
@@ -313,3 +315,23 @@ def test_the_summary_of_a_fit_without_intervals_has_none(runs, tmp_path):
     text = summary_of(runs, fit, tmp_path)
     assert "Compute-equivalent gain" in text
     assert "[" not in text and "nan" not in text
+
+
+def test_a_share_of_replicates_is_100_percent_only_where_all_reach_the_loss():
+    gain = Gain(1e21, 1.0, "a", "b", 2.0, Quantity(1.3, 0.0, 2.0), 0.9997, 1.0)
+    assert gain.often == "99.9"
+    assert replace(gain, reached=1.0).often == "100"
+    assert replace(gain, reached=0.792).often == "79.2"
+
+
+def test_the_summary_says_where_the_other_group_is_extrapolated(runs, apart, tmp_path):
+    (gain,) = gains(apart, [1e19], apart.points["n_flops_6nd"].max(), "muon")
+    assert gain.beyond < 1  # and with a largest run half as large it is beyond
+    assert "(extrapolated, 1.5 times the largest run of a group)" in summary._gain(
+        replace(gain, beyond=1.5)
+    )
+
+
+def test_a_baseline_of_runs_without_groups_is_refused_with_what_to_do():
+    with pytest.raises(IsolossError, match="no group 'a': the runs have no groups; name the col"):
+        baseline_of(["all"], "a")

@@ -337,9 +337,7 @@ def _add_fit_of_law(law: _Parser, group) -> None:
         metavar="NAME",
         help=f"what is minimised: {', '.join(OBJECTIVES)} (huber_log)",
     )
-    group.add_argument(
-        "--delta", type=float, default=1e-3, metavar="X", help="of Huber objectives (0.001)"
-    )
+    group.add_argument("--delta", type=float, metavar="X", help="of Huber objectives (0.001)")
     group.add_argument(
         "--holdout",
         metavar="RULE",
@@ -359,9 +357,7 @@ def _add_intervals(group) -> None:
     group.add_argument(
         "--bootstrap", type=int, metavar="COUNT", help="replicates (4000; 200 of mixtures)"
     )
-    group.add_argument(
-        "--level", type=float, default=0.95, metavar="X", help="of the intervals (0.95)"
-    )
+    group.add_argument("--level", type=float, metavar="X", help="of the intervals (0.95)")
     group.add_argument(
         "--seed", type=int, default=0, metavar="COUNT", help="of replicates and random folds (0)"
     )
@@ -949,6 +945,18 @@ def _conflicts(given: argparse.Namespace) -> Iterator[Problem]:
         yield Problem(
             f"--interval none and --cluster {given.cluster}",
             "runs are drawn together for intervals alone",
+            "leave one of the two out",
+        )
+    if given.interval == "none" and given.level is not None:
+        yield Problem(
+            f"--interval none and --level {given.level:g}",
+            "there is no interval that it is the level of",
+            "leave one of the two out",
+        )
+    if given.delta is not None and "huber" not in given.objective:
+        yield Problem(
+            f"--objective {given.objective} and --delta {given.delta:g}",
+            "Huber objectives alone have a delta",
             "leave one of the two out",
         )
     if given.shared and given.holdout in ("roll_out", "leave_one_out", "random"):

@@ -15,6 +15,7 @@ import pandas as pd
 
 from isoloss.core.order import label_of
 from isoloss.core.problems import IsolossError, Problem, nearest
+from isoloss.core.tables import WHOLE
 from isoloss.fitted.names import OF_RUN
 
 if TYPE_CHECKING:
@@ -158,6 +159,18 @@ class OneFit:
     def loud_status(self) -> str:
         """The status in capitals, so that it is seen among other words."""
         return self.status.replace("_", " ").upper()
+
+    @property
+    def scored(self) -> tuple[FoldScore, ...]:
+        """The folds that had enough runs to fit."""
+        return tuple(fold for fold in self.folds if math.isfinite(fold.rmse))
+
+    @property
+    def fold_rmse(self) -> float:
+        """Root mean square error over the runs held out in all folds; NaN without any."""
+        count = sum(fold.n_held_out for fold in self.scored)
+        squares = sum(fold.n_held_out * fold.rmse**2 for fold in self.scored)
+        return math.sqrt(squares / count) if count else math.nan
 
     @property
     def agreement(self) -> str:
@@ -321,6 +334,11 @@ class Gain:
     def always(self) -> bool:
         """Whether the group reaches the loss in every replicate, or there are none to say so."""
         return not self.reached < 1
+
+    @property
+    def often(self) -> str:
+        """The percentage of replicates that reach the loss; 100 only where all of them do."""
+        return f"{min(100 * self.reached, 100 if self.always else 99.9):.3g}"
 
 
 @dataclass(frozen=True)
@@ -499,6 +517,9 @@ def baseline_of(groups: Sequence[str], baseline: str | None, place: str = "basel
     if baseline is None:
         return groups[0]
     label = label_of(baseline, groups)
+    if label is None and list(groups) == [WHOLE]:
+        do = "name the column of the groups: group=COLUMN, of --columns"
+        raise IsolossError(Problem(place, f"no group {baseline!r}: the runs have no groups", do))
     if label is None:
         raise IsolossError(Problem(place, f"no group {baseline!r}", nearest(baseline, groups)))
     return label

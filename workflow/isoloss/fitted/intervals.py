@@ -47,7 +47,7 @@ def quantiles(
         with np.errstate(invalid="ignore"):
             between = at + (place - under) * (above - at)
         # where one of two neighbours is infinite, so is what lies between them
-        ends.append(np.where((at == above) | (place == under), at, between))
+        ends.append(np.where((at == above) | (place == under), at, between)[()])
     return ends[0], ends[1]
 
 

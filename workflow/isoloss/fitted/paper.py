@@ -22,6 +22,10 @@ from isoloss.fitted.sentences import Context, paragraph
 
 BUDGETS = (1.0, 10.0, 100.0)  # times the largest run, that are divided if none are asked for
 _SHIFT = "The shift is added to the loss that a published law predicts: tokenisers and data differ."
+_GAINS = (
+    "Times the largest run: C over the baseline's largest run, or what the group needs for the same"
+    " loss over its own, whichever is more."
+)
 Titled = tuple[str, str, Sequence[Column]]  # title, note, columns
 
 
@@ -91,7 +95,7 @@ def verdict(fit: Facts) -> str:
     if len(fit.fits) == 1:
         verdicts = [fit.judgement]
     elif sound := len(fit.fits) - len(verdicts):
-        verdicts.append(f"{sound} other fits are sound")
+        verdicts.append(f"{sound} other {'fit is' if sound == 1 else 'fits are'} sound")
     return escape.visible("Verdict: " + "; ".join(verdicts))
 
 
@@ -123,7 +127,7 @@ def _tables(fit: Fit, facts: Facts, context: Context) -> list[Titled]:
         columns = paper_tables.losses(context.losses, fit.loss_unit)
         shown.append(("Loss of a budget", "", columns))
     if context.gains:
-        shown.append(("Compute-equivalent gain", "", paper_tables.gains(context.gains)))
+        shown.append(("Compute-equivalent gain", _GAINS, paper_tables.gains(context.gains)))
     if context.mixtures:
         shown.append(("Best mixture", "", paper_tables.mixtures(context.mixtures)))
     if context.comparisons:

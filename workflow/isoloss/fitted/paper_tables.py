@@ -204,16 +204,23 @@ def _known(value: float, form: str) -> str:
     return form.format(value) if math.isfinite(value) else ""
 
 
+def _gain(one: Gain) -> str:
+    if math.isnan(one.loss):
+        return "none: an exponent is not positive"
+    return f"{one.gain.estimate:.3g}" if one.reaches else "never reached"
+
+
 def gains(gains: Sequence[Gain]) -> list[Column]:
     """A row a budget and group: by how many times the compute of the baseline is more."""
+    known = all(one.reaches for one in gains)  # words stand in a column of text
     return filled(
         [
             Column("group", TEXT, [one.group for one in gains]),
             Column("over", TEXT, [one.baseline for one in gains]),
             Column("C (FLOP)", NUMBER, [units.power(one.flops) for one in gains]),
-            Column("times the largest run", NUMBER, [times(one.times_largest) for one in gains]),
+            Column("times the largest run", NUMBER, [times(one.beyond) for one in gains]),
             Column("loss of both", NUMBER, [_known(one.loss, "{:.4g}") for one in gains]),
-            Column("gain", NUMBER, [_known(one.gain.estimate, "{:.3g}") for one in gains]),
+            Column("gain", NUMBER if known else TEXT, [_gain(one) for one in gains]),
             Column(
                 "interval",
                 NUMBER,

@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from isoloss.core import registry, units
 from isoloss.core.filters import LETTERS
 from isoloss.fitted import bibliography, paper_tables
@@ -137,9 +135,9 @@ def _groups(facts: Record, markup: Markdown) -> str:
     parts = []
     if len(groups) > 1:
         counts = {one.group: one.fitted_rows for one in facts.fits}
-        named = ", ".join(f"{markup.text(group)} ({counts[group]})" for group in groups[:_FEW])
-        more = f" and {len(groups) - _FEW} more" if len(groups) > _FEW else ""
-        parts.append(f"each of {len(groups)} groups, {named}{more}")
+        named = [f"{markup.text(group)} ({counts[group]})" for group in groups[:_FEW]]
+        more = [f"{len(groups) - _FEW} more"] if len(groups) > _FEW else []
+        parts.append(f"each of {len(groups)} groups, {_listed(named + more)}")
     if len(facts.responses) > 1:
         parts.append(f"each of {len(facts.responses)} losses")
     return f" There is a fit for {' and '.join(parts)}." if parts else ""
@@ -244,7 +242,8 @@ def _starts(facts: Record, markup: Markdown) -> str:
     wrong = [one for one in facts.fits if not one.converged]
     if wrong:
         status, message = map(markup.text, (wrong[0].status.replace("_", " "), wrong[0].message))
-        return f"the search has the status {status} ({message})"
+        whose = "" if len(facts.fits) == 1 else f" for {_whose(facts, wrong[0], markup)}"
+        return f"the search{whose} has the status {status} ({message})"
     shares = {(one.n_agree, one.n_starts) for one in facts.fits}
     agree, starts = min(shares, key=lambda share: share[0] / share[1])
     least = "" if len(shares) == 1 else "at least "
@@ -352,19 +351,34 @@ def _unseen(facts: Record, context: Context, markup: Markdown) -> list[str]:
             f" {'it' if one.n_held_out == 1 else 'them'} with an RMSE of"
             f" {_error(one.held_out_rmse, one, markup)}{beside if math.isfinite(guess) else ''}."
         )
-    folds = [
-        (fold.rule, fold.rmse)
-        for one in facts.fits
-        for fold in one.folds
-        if fold.rule != "largest_compute" and math.isfinite(fold.rmse)
-    ]
-    if folds:
-        mean = np.mean([rmse for _, rmse in folds])
-        sentences.append(
-            f"On runs held out by the rule {markup.text(folds[0][0])} ({len(folds)} folds) the RMSE"
-            f" is {mean:.3g} in the mean."
+    return sentences + _over_folds(facts, markup)
+
+
+def _over_folds(facts: Record, markup: Markdown) -> list[str]:
+    """Errors on the runs of all folds, of a rule that has several."""
+    ones = [one for one in facts.fits if math.isfinite(one.fold_rmse)]
+    if not ones or ones[0].folds[0].rule == "largest_compute":
+        return []
+    rule, least, most = ones[0].folds[0].rule, *_ends([len(one.scored) for one in ones])
+    folds = f"{least}" if least == most else f"{least} to {most}"
+    each = " of each fit" if len(ones) > 1 else ""
+    if len(ones) > _FEW:
+        low, high = _ends([one.fold_rmse for one in ones])
+        errors = f"{low:.3g} to {_error(high, ones[0], markup)}"
+    else:
+        errors = _listed(
+            [
+                _error(one.fold_rmse, one, markup)
+                + (f" for {_whose(facts, one, markup)}" if len(facts.fits) > 1 else "")
+                for one in ones
+            ]
         )
-    return sentences
+    told = f"On runs held out by the rule {markup.text(rule)} ({folds} folds{each})"
+    return [f"{told} the RMSE is {errors}."]
+
+
+def _ends(values: Sequence[float]) -> tuple[float, float]:
+    return min(values), max(values)
 
 
 def _doubts(facts: Record, markup: Markdown) -> str:
@@ -430,7 +444,7 @@ def _gain(one: Gain, markup: Markdown) -> str:
     gain = markup.text(paper_tables.quantity(one.gain, "{:.3g}".format))
     where = f"at {markup.power(units.power(one.flops))} FLOP"
     equal = ", which does not tell them apart" if one.gain.low <= 1 <= one.gain.high else ""
-    return f"{gain} {where} ({_beyond(one.times_largest, markup)}{equal})"
+    return f"{gain} {where} ({_beyond(one.beyond, markup)}{equal})"
 
 
 def _published(context: Context, markup: Markdown) -> list[str]:

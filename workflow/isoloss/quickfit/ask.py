@@ -39,6 +39,7 @@ class Known:
         guess: what was guessed.
         needs: sizes that the law needs; None if the law is chosen by the sizes that there are.
         response: column that is fitted in the place of the loss, which is then not asked for.
+        command: that was given the table, with options that are needed.
     """
 
     source: str
@@ -48,6 +49,7 @@ class Known:
     guess: Guess
     needs: frozenset[str] | None
     response: str | None = None
+    command: str = "law"
 
     @property
     def sizes(self) -> set[str]:
@@ -167,7 +169,7 @@ def _line(known: Known, lacking: Sequence[str]) -> str:
     response = (
         f" --response {shlex.quote(visible(known.response))}" if known.response is not None else ""
     )
-    return f"python -m isoloss law {table} {pasted(pairs)}{response}"
+    return f"python -m isoloss {known.command} {table} {pasted(pairs)}{response}"
 
 
 def _likely(known: Known, lacking: Sequence[str]) -> dict[str, str]:

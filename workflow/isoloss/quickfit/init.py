@@ -138,7 +138,8 @@ def study_of_table(
     _refuse_overwriting(out)
     source = open_source(table)
     quickfit.check_asked(source.label, columns or {})
-    runs, meaning = quickfit.runs_of(source, Rules({}), law, columns or {})
+    again = f"init --out {shlex.quote(str(out))}"
+    runs, meaning = quickfit.runs_of(source, Rules({}), law, columns or {}, command=again)
     files = [str(table)] if isinstance(table, str | Path) else [str(one) for one in table]
     written = files[0] if len(files) == 1 else files
     fits, budgets = _fits_of_table(runs, meaning)

@@ -197,6 +197,8 @@ def law_of_table(
     rules = Rules({}, keep, best_of, scale or {}, loss_unit, response=response)
     runs, meaning = runs_of(opened, rules, law, given or {}, options)
     asked = {name: value for name, value in settings.items() if value is not None}
+    if "cluster" in asked:
+        asked["cluster"] = _column_of(asked["cluster"], meaning, runs)
     asking = Asking(tuple(flops), baseline, tuple(compare))
     if meaning.mixture:
         asking.check(None, [])
@@ -207,6 +209,13 @@ def law_of_table(
     if meaning.law in OF_ONE_SIZE and "variable" not in (options or {}):
         options = {"variable": variable(meaning), **(options or {})}
     return _fit_sizes(runs, meaning, options, {"bootstrap": _REPLICATES, **asked}, asking, holdout)
+
+
+def _column_of(name: str, meaning: Meaning, runs: pd.DataFrame) -> str:
+    """The column of the runs that holds a column of the table, by its name there or its letter."""
+    letters = {column: letter for letter, column in meaning.columns.items()}
+    letter = letters.get(name, name)
+    return name if name in runs else LETTERS.get(letter, letter)
 
 
 @dataclass(frozen=True)
@@ -253,6 +262,7 @@ def runs_of(
     law: str | None,
     given: Mapping[str, str],
     options: Mapping[str, Any] | None = None,
+    command: str = "law",
 ) -> tuple[pd.DataFrame, Meaning]:
     """A table as `runs`, and what its columns are by what the user says, or by their names.
 
@@ -262,10 +272,11 @@ def runs_of(
         law: law card; guessed from the columns if None.
         given: letter or word to column.
         options: of the law card.
+        command: that the user is told to give again where a column has to be named.
     """
     parsed = rows(opened)
     own = named(parsed.rows, opened.label)
-    raw, meaning = _read_columns(own, opened.label, law, given, options, rules.response)
+    raw, meaning = _read_columns(own, opened.label, law, given, options, rules.response, command)
     if meaning.mixture and rules.best_of:
         reason = "runs of mixtures have a loss a domain, and none of them is the loss of the run"
         raise IsolossError(Problem(f"{opened.label}, best_of", reason, "leave it out"))
@@ -330,6 +341,7 @@ def _read_columns(
     given: Mapping[str, str],
     options: Mapping[str, Any] | None,
     response: str | None,
+    command: str,
 ) -> tuple[pd.DataFrame, Meaning]:
     """A table, and what its columns are by what the user says of them, or by their names.
 
@@ -356,7 +368,7 @@ def _read_columns(
         needs = _sizes_of(law, options) if law else None
         if response is not None and needs is None:
             needs = frozenset()
-        asked = question(Known(source, raw, columns, given, guess, needs, response))
+        asked = question(Known(source, raw, columns, given, guess, needs, response, command))
         if asked:
             raise IsolossError(asked)
         law = law or _law_for(columns)
@@ -436,8 +448,12 @@ def _fit_sizes(
     """
     law, apart = meaning.law, holdout in (None, "largest_compute")
     finished = runs[runs["status"] == "done"]
+    groups = ordered(set(finished["group"].astype(str)))
     if (made := _made(law, options)) is not None:
-        asking.check(made, ordered(set(finished["group"].astype(str))))
+        asking.check(made, groups)
+    if settings.get("shared") and len(groups) < 2:
+        do = "leave it out, or name the column of the groups: group=COLUMN, of --columns"
+        raise IsolossError(Problem("shared", "the runs have no groups to share parameters", do))
     fit = fit_law(runs, law, options, **settings, holdout="none" if apart else holdout)
     if meaning.response is not None:
         finished = finished[np.isfinite(finished[meaning.response])]

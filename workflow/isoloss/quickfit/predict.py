@@ -18,7 +18,7 @@ import pandas as pd
 
 from isoloss.aggregate.numbers import read_numbers
 from isoloss.core import registry, units
-from isoloss.core.escape import columns, visible
+from isoloss.core.escape import columns, listed, visible
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.fitted import Fit, load_fit
 from isoloss.fitted.decisions import FitDecisions
@@ -82,12 +82,14 @@ class Answer:
         table: a row a point, as of `predict` or `allocate`.
         divides: whether budgets are divided.
         notes: what to know about the numbers, a sentence each.
+        group: that the numbers are of; None of a law without groups.
     """
 
     source: Source
     table: pd.DataFrame
     divides: bool
     notes: Sequence[str]
+    group: str | None = None
 
 
 def opened(name: str) -> Source:
@@ -158,7 +160,13 @@ def predicted(source: str, asked: Asked) -> Answer:
     else:
         table = law.predict(asked.group, asked.response, asked.level, **_completed(law, points))
     notes = [*opened_law.notes, *_outside(law, table)]
-    return Answer(opened_law, table, divides, notes)
+    groups = opened_law.facts.get("groups", ())
+    group = groups[0] if asked.group is None and len(groups) > 1 else asked.group
+    if asked.group is None and group is not None:
+        notes.append(
+            f"of group {visible(group)}, the first; of others: --group {listed(groups[1:])}"
+        )
+    return Answer(opened_law, table, divides, notes, group if group in groups else None)
 
 
 def _points(asked: Asked) -> dict[str, np.ndarray]:
@@ -223,7 +231,9 @@ def text(answer: Answer) -> str:
         given = [name for name in table if name not in (law.quantity, *PREDICTED)]
         head = (*map(visible, given), what, "beyond the runs")
         rows = [_point(row, given, law.quantity) for row in table.to_dict("records")]
-    lines = [textwrap.fill(line, _LINE, subsequent_indent="  ") for line in answer.source.head[1:]]
+    heads = list(answer.source.head[1:])
+    heads += [f"group: {visible(answer.group)}"] if answer.group is not None else []
+    lines = [textwrap.fill(line, _LINE, subsequent_indent="  ") for line in heads]
     notes = [textwrap.fill(note, _LINE, subsequent_indent="  ") for note in answer.notes]
     return "\n".join([answer.source.head[0], *lines, "", columns(head, rows) + "\n".join(notes)])
 
@@ -265,6 +275,7 @@ def as_json(answer: Answer) -> str:
     rows = "allocations" if answer.divides else "predictions"
     facts = {
         **answer.source.facts,
+        "group": answer.group,
         "quantity": law.quantity,
         "unit": law.loss_unit,
         "level": law.level,

@@ -288,7 +288,8 @@ def _evidence(fit: Record) -> str:
     for one in fit.fits:
         state = one.status if one.converged else one.loud_status
         of = f" [{_name(one.group)}, {_name(one.response)}]" if len(fit.fits) > 1 else ""
-        parts = [f"evidence{of}: {state}; {visible(one.message)}"]
+        message = f"; {visible(one.message)}" if one.message else ""
+        parts = [f"evidence{of}: {state}{message}"]
         if one.n_starts:
             parts.append(f"objective {one.objective_value:.10g} ({one.objective})")
             parts.append(f"gradient {one.gradient_norm:.1e}")
@@ -336,18 +337,18 @@ def _folds(facts: Record) -> str:
             continue
         of = f" [{_name(one.group)}, {_name(one.response)}]" if len(facts.fits) > 1 else ""
         rule, count = one.folds[0].rule, len(one.folds)
-        scored = [fold for fold in one.folds if math.isfinite(fold.rmse)]
+        scored = one.scored
         if not scored:
             lines.append(f"held out{of} ({rule}): too few runs are left to fit in any fold")
             continue
         n_runs = sum(fold.n_held_out for fold in scored)
-        squares = sum(fold.n_held_out * fold.rmse**2 for fold in scored)
         errors = sum(fold.n_held_out * fold.mape for fold in scored)
         worst = max(scored, key=lambda fold: fold.rmse)
         few = f" ({count - len(scored)} more have too few runs to fit)" * (count > len(scored))
+        others = "the runs before it" if rule == "roll_out" else "the others"
         lines.append(
-            f"held out{of} ({rule}): {len(scored)} folds{few}, each predicted from the others: "
-            f"RMSE {math.sqrt(squares / n_runs):.3g}, error {100 * errors / n_runs:.2g} % of the "
+            f"held out{of} ({rule}): {len(scored)} folds{few}, each predicted from {others}: "
+            f"RMSE {one.fold_rmse:.3g}, error {100 * errors / n_runs:.2g} % of the "
             f"{_name(one.quantity)}; worst {visible(worst.name)}: RMSE {worst.rmse:.3g}"
         )
     return "\n".join(lines) + "\n"
@@ -416,8 +417,9 @@ def _gain(one: Gain) -> tuple[str, ...]:
     if not one.reaches:
         gain, needed = f"never reached {units.interval(one.gain.low, one.gain.high)}".rstrip(), ""
     if not one.always:
-        gain += f" (reached in {100 * one.reached:.3g} % of refits)"
-    return (*cells, f"{one.loss:.4g}", gain, needed, _far(one.beyond))
+        gain += f" (reached in {one.often} % of refits)"
+    far = _far(one.beyond) if one.reaches or one.beyond > 1 else ""
+    return (*cells, f"{one.loss:.4g}", gain, needed, far)
 
 
 def _estimate(q: Quantity, form) -> str:

@@ -375,7 +375,9 @@ def _gain(one: Gain) -> str:
     text = units.estimate(q.estimate, q.low, q.high, units.count)
     if not one.reaches:
         text = f"never reaches it {units.interval(q.low, q.high, units.count)}".rstrip()
-    return text if one.always else f"{text} (reached in {100 * one.reached:.3g} % of replicates)"
+    elif one.beyond > 1.0001 * max(1, one.times_largest):
+        text += f" (extrapolated, {units.count(one.beyond, 2)} times the largest run of a group)"
+    return text if one.always else f"{text} (reached in {one.often} % of replicates)"
 
 
 def _weightings(finished: pd.DataFrame, losses: pd.DataFrame) -> list[str]:

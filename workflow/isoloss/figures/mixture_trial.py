@@ -114,8 +114,9 @@ def _legend(level: float) -> list:
     from matplotlib.lines import Line2D
 
     grey = {"color": _figure.GREY}
+    predicted = f"predicted, {100 * level:.4g} % interval"
     return [
-        Line2D([], [], **grey, linewidth=6, alpha=0.3, label=f"predicted, {100 * level:.4g} % interval"),
+        Line2D([], [], **grey, linewidth=6, alpha=0.3, label=predicted),
         Line2D([], [], **grey, marker="o", linestyle="", markersize=5, label="runs (seeds)"),
         Line2D([], [], **grey, linewidth=3, label="their mean"),
     ]

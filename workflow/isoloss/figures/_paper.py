@@ -306,8 +306,8 @@ def _fold_titles(axes) -> bool:
 
 
 def _spread(axis, side: str) -> bool:
-    """See to it that the numbers at an axis are apart; whether they were not."""
-    from matplotlib.ticker import FixedFormatter, FixedLocator
+    """See to it that the numbers, or names, at an axis are apart; whether they were not."""
+    from matplotlib.ticker import FixedLocator
 
     figure = axis.get_figure()
     gap = APART * figure.dpi / 72
@@ -323,7 +323,7 @@ def _spread(axis, side: str) -> bool:
 
     if len(labels) < 2 or not crowded(1):
         return False
-    if isinstance(axis.get_major_formatter(), FixedFormatter):
+    if _has_names(axis, ticks):
         if side == "width":
             changed = labels[0].get_rotation() != 90
             axis.set_tick_params(rotation=90)
@@ -336,6 +336,12 @@ def _spread(axis, side: str) -> bool:
     step = next(step for step in range(2, len(labels) + 1) if not crowded(step))
     axis.set_major_locator(FixedLocator([tick.get_loc() for tick in ticks][::step]))
     return True
+
+
+def _has_names(axis, ticks: list) -> bool:
+    """Whether names stand at the ticks, of which none can be left out: between ticks is none."""
+    first, second = ticks[0].get_loc(), ticks[1].get_loc()
+    return axis.get_major_formatter()(0.63 * first + 0.37 * second, None) == ""
 
 
 def _ends(label, side: str) -> tuple[float, float]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from isoloss.core import extras, home
-from isoloss.core.problems import StudyError
+from isoloss.core.problems import IsolossError, StudyError
 from isoloss.study import launch
 
 ROOT = Path(__file__).parents[1]
@@ -35,7 +35,8 @@ def test_a_profile_that_is_given_is_the_only_one(study, given):
     assert sum(word.startswith("--workflow-profile") for word in words) == 1
 
 
-def test_a_profile_of_the_project_is_known_by_its_name_where_none_is_here(study):
+def test_a_profile_of_the_project_is_known_by_its_name_where_none_is_here(study, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
     assert launch.command(study, ["--profile", "slurm"])[-1] == str(ROOT / "profiles/slurm")
     assert launch.command(study, ["--profile", "other"])[-1] == "other"
     assert launch.command(study, ["slurm"])[-1] == "slurm"  # a target
@@ -50,9 +51,34 @@ def test_bars_are_drawn_where_nobody_names_a_logger(study, monkeypatch):
     assert launch.command(study, ["--logger", "plain"], bars=True).count("--logger") == 1
 
 
-def test_a_study_that_is_not_there_is_named(study):
+def test_a_study_that_is_not_there_or_empty_is_named(study):
     with pytest.raises(StudyError, match=r"not there\.yaml"):
         launch.command("not there.yaml")
+    Path("empty.yaml").touch()
+    with pytest.raises(StudyError, match=r"empty\.yaml.*\n.*is not a mapping"):
+        launch.command("empty.yaml")
+
+
+def test_another_study_among_the_words_for_snakemake_is_refused(study):
+    for words in (["--configfile", "b.yaml"], ["-n", "--configfile=b.yaml"]):
+        with pytest.raises(IsolossError, match="the study is given"):
+            launch.command(study, words)
+
+
+def test_the_extra_that_is_named_is_the_least_that_the_study_needs(study, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(IsolossError, match=r"isoloss\[snakemake\]"):
+        launch.command(study)
+    Path("sweep.yaml").write_text("study: mine\ntrain: {widths: {}}\n")
+    with pytest.raises(IsolossError, match=r"isoloss\[workflow\]"):
+        launch.command("sweep.yaml")
+
+
+def test_the_profile_of_a_cluster_says_which_extra_it_needs(study, monkeypatch):
+    there = {"snakemake": True, "snakemake_executor_plugin_slurm": None}
+    monkeypatch.setattr("importlib.util.find_spec", there.get)
+    with pytest.raises(IsolossError, match=r"isoloss\[slurm\]"):
+        launch.command(study, ["--profile", "slurm"])
 
 
 def test_the_package_is_imported_from_where_it_is_now(monkeypatch):

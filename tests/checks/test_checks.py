@@ -94,7 +94,8 @@ FAULTY = {
     "D = 20 N": (lambda: with_losses(grid().assign(D=lambda t: 20 * t["N"])), "collinear", STOP,
                  "D rises with N", "other D/N"),
     "one budget": (lambda: grid(1, 24), "collinear", STOP, "one budget", "other budgets"),
-    "one size": (lambda: with_losses(grid().assign(N=1e8)), "spread", STOP, "N has 1", "other N"),
+    "one size": (lambda: with_losses(grid().assign(N=1e8)), "spread", STOP, "N has one value",
+                 "other N"),
     "a narrow N": (narrow, "spread", CARE, "too little to tell", "other N"),
     "no dependence": (no_dependence, "no_fit", STOP, "explains", "which column"),
     "noise": (lambda: grid(noise=0.2), "noise", STOP, "differs from the law by", "one unit"),
@@ -184,6 +185,17 @@ def test_the_order_of_rows_does_not_matter():
         for t in (table, table.sample(frac=1, random_state=1))
     ]  # fmt: skip
     assert list(fits[0].findings["found"]) == list(fits[1].findings["found"])
+
+
+def test_compute_that_is_no_flop_is_named_by_a_law_in_n_and_c():
+    table = grid().assign(C=lambda t: 6 * t["N"] * t["D"] / 8.64e19)
+    fit = isoloss.fit_law(
+        isoloss.read_runs(table, {**COLUMNS, "C": "C"}), "isoflop_parabolas", bootstrap=20
+    )
+    doubt = fit.findings.iloc[0]
+    assert (doubt["check"], doubt["grade"]) == ("units", STOP) and "hardly FLOP" in doubt["found"]
+    assert "--scale C=8.64e19 for PF-days" in doubt["remedy"]
+    assert fit.summary["verdict"].item() == "do not use"
 
 
 def test_a_lower_envelope_and_a_frontier_are_not_judged_by_their_residuals():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,7 +11,7 @@ from matplotlib.text import Text
 
 from isoloss.core import registry, units
 from isoloss.core.problems import IsolossError, StudyError
-from isoloss.figures import _figure, recovery
+from isoloss.figures import _figure, _paper, recovery
 from isoloss.figures._figure import Inputs
 from isoloss.fit import fit_law
 from isoloss.study import check
@@ -93,6 +94,20 @@ def test_an_estimator_that_does_not_give_a_quantity_and_no_intervals_are_drawn()
     assert [text.get_text() for text in figure.axes[0].texts] == ["+0 %", "none"]
     assert [text.get_text() for text in figure.axes[1].texts] == ["none", "none"]
     assert "no intervals: set `bootstrap` in the estimators" in words
+
+
+def test_a_narrow_paper_has_the_name_of_every_quantity():
+    trials, rows = simulated()
+    longer = {"A": "a scale", "alpha": "an exponent"}
+    trials, rows = (table.replace({"quantity": longer}) for table in (trials, rows))
+    canvas = _figure.canvas_of("paper", 2.0)
+    with matplotlib.rc_context(_figure.style_of("paper")):
+        shown = _figure.Inputs({"trials": trials, "recovery": rows}, {}, canvas=canvas)
+        figure, _ = registry.card("figure", "recovery").draw(shown, quantities=[])
+        _paper.finish(figure, canvas)
+    labels = canvas.panels[-1].get_xticklabels()
+    assert {label.get_text().split("\n")[0] for label in labels} == set(rows["quantity"])
+    assert {label.get_rotation() for label in labels} == {90}
 
 
 def test_a_quantity_that_is_not_estimated_is_told():

@@ -150,6 +150,8 @@ def test_the_figure_draws_what_was_predicted_and_what_the_runs_reached(fit, make
     left, right = figure.axes
     assert [label.get_text() for label in left.get_xticklabels()] == ["chosen", "natural"]
     assert left.get_title().startswith("chosen beats natural: -0.")
+    entries = [text.get_text() for text in left.get_legend().get_texts()]
+    assert entries[0] == f"predicted, {100 * fit.level:g} % interval"
     labels = [label.get_text() for label in right.get_yticklabels()]
     assert labels == ["code (weight 3)", "prose (weight 1)", "talk"]
     trial = trial_of(fit, runs, shares, losses, group="32")

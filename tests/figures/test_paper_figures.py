@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import matplotlib
 import pytest
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image
 
 from isoloss.core import registry, tables
 from isoloss.core.problems import IsolossError
+from isoloss.figures import _figure, _paper
 from isoloss.fit import fit_law
 from isoloss.plot.draw import draw
 from isoloss.quickfit.law import law_of_table, save
@@ -29,6 +31,32 @@ def test_a_figure_of_a_fit_takes_the_width_of_a_column_and_has_no_title(fit):
     assert axes.get_xlabel() == "Parameters $N$"
     assert fit.plot("isoloss", style="paper", width=6.75).figure.get_figwidth() == 6.75
     pyplot.close("all")
+
+
+@pytest.mark.parametrize("style", ["screen", "paper"])
+def test_a_tight_layout_of_a_user_is_not_that_of_a_figure(fit, style):
+    from matplotlib import pyplot
+
+    with matplotlib.rc_context({"figure.autolayout": True}):
+        figure = fit.plot("isoflop_profiles", style=style).figure
+    assert isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine)
+    pyplot.close("all")
+
+
+def test_square_panels_of_a_paper_are_as_wide_as_their_places(chinchilla_runs, fit):
+    runs = chinchilla_runs(noise=0.01, seed=1)
+    fits = {f"a law with a long name {number}": fit for number in range(4)}
+    canvas = _figure.canvas_of("paper", 6.75)
+    with matplotlib.rc_context(_figure.style_of("paper")):
+        shown = _figure.Inputs({"runs": runs}, fits, canvas=canvas)
+        figure, _ = registry.card("figure", "predicted_observed").draw(shown, group="")
+        _paper.finish(figure, canvas)
+        figure.get_layout_engine().execute(figure)
+    for axes in canvas.panels:
+        axes.apply_aspect()
+        place, panel = axes.get_position(original=True), axes.get_position()
+        assert panel.width > 0.93 * place.width
+        assert panel.width * 6.75 > 1.2
 
 
 def test_axes_of_a_user_keep_the_size_of_their_figure(fit):
@@ -60,6 +88,24 @@ def test_fonts_and_colours_of_a_user_are_those_of_a_figure_for_a_paper_alone(fit
     assert screen.lines[0].get_color() == "#0072B2"
     assert screen.xaxis.label.get_fontname() == "DejaVu Sans"
     pyplot.close("all")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (
+            "latex failed\n! Error: Missing cm-super, requ\nired.\n\nmore",
+            "Missing cm-super, required.",
+        ),
+        ("latex could not be found", "latex could not be found"),
+    ],
+)
+def test_what_latex_lacks_is_told(error, reason):
+    told = pytest.raises(IsolossError, match=f"text.usetex: .*{reason}; install what")
+    with matplotlib.rc_context({"text.usetex": True}), told, _paper.latex_told():
+        raise RuntimeError(error)
+    with pytest.raises(RuntimeError, match="latex"), _paper.latex_told():
+        raise RuntimeError(error)
 
 
 def test_text_is_escaped_where_a_user_has_latex_draw_it():

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
 
 from isoloss.core import registry
 from isoloss.core.problems import IsolossError
-from isoloss.figures._figure import Inputs, run_ids
+from isoloss.figures._figure import STYLE, Inputs, run_ids
 from isoloss.fit import fit_law
 
 BUDGETS = np.geomspace(1e17, 1e20, 12)
@@ -97,6 +98,23 @@ def test_a_law_that_divides_budgets_is_drawn_as_the_least_loss_of_a_budget(chinc
     law = table[table["what"] == "law"].iloc[::40]
     np.testing.assert_allclose(law["loss"], plane.allocate(law["n_flops"])["loss"])
     assert "Training compute 6 N D (FLOP)" in texts
+    assert any(text.startswith("Least loss of a budget by") for text in texts)
+    assert any("(95 % intervals)" in text for text in texts)
+
+
+def test_a_legend_of_many_groups_covers_no_run(make_runs):
+    x = np.tile(np.geomspace(1e17, 1e20, 6), 12)
+    n = np.sqrt(x / 120)
+    runs = make_runs(n, x / 6 / n, 2.0 + 1e3 / n**0.3)
+    runs["group"] = np.repeat([f"arm {letter}" for letter in "abcdefghijkl"], 6)
+    settings = {"variable": "C", "offset": False}
+    with matplotlib.rc_context(STYLE):
+        figure, _, _ = drawn(fit_law(runs, "power_law", settings, bootstrap=0), runs)
+        figure.get_layout_engine().execute(figure)
+    (axes,), page = figure.axes, figure.bbox
+    legend = axes.get_legend().get_window_extent()
+    assert not legend.overlaps(axes.get_window_extent())
+    assert page.y0 <= legend.y0 and legend.y1 <= page.y1 and legend.x1 <= page.x1
 
 
 def test_a_law_of_a_response_that_grows_is_drawn(arms):

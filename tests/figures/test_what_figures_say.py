@@ -151,7 +151,7 @@ def test_runs_on_one_spot_are_counted_by_area_and_in_the_note(runs, fit):
     assert marks["n_runs"].sum() == len(again) == (table["what"] == "run").sum()
     (points,) = [c for c in figure.axes[0].collections if len(c.get_offsets()) == len(marks)]
     assert sorted(set(points.get_sizes())) == [isoloss.AREA, 4 * isoloss.AREA]
-    assert "2 marks stand for 4 runs of the same" in words(
+    assert "2 marks each stand for 4 runs of the same" in words(
         figure
     ) and "4 runs on one spot" in words(figure)
     (contours,) = figure.findobj(QuadContourSet)
@@ -269,6 +269,15 @@ def test_the_own_domain_of_a_panel_is_in_the_legend_as_it_is_drawn(mixtures):
     assert own.get_color() in colours and "other domains" in entries(figure)
 
 
+def test_the_bands_of_a_response_are_in_the_legend_if_there_are_some(mixtures):
+    runs, fit = mixtures
+    figure, _ = drawn("mixture_response", {"runs": runs}, {"mix": fit})
+    assert "95 % interval" not in entries(figure)
+    again = fit_law(runs, "log_linear", bootstrap=5, ci_level=0.9)
+    figure, _ = drawn("mixture_response", {"runs": runs}, {"mix": again})
+    assert "90 % interval" in entries(figure)
+
+
 def test_an_interval_does_not_hide_how_a_loss_moves():
     from matplotlib.figure import Figure
 
@@ -283,3 +292,10 @@ def test_an_interval_does_not_hide_how_a_loss_moves():
     assert not mixture_response._set_limits(
         axes, line.assign(low=line["loss"], high=3.1), None, colours
     )
+
+
+def test_the_margin_of_an_axis_does_not_hide_how_little_losses_differ():
+    low, high = _figure.span([1.800, 1.803], 1.04)
+    assert 0.0005 < 1.800 - low < 0.001 and 0.0005 < high - 1.803 < 0.001
+    assert _figure.span([2.0, 4.0], 1.04) == (2.0 / 1.04, 4.0 * 1.04)
+    assert _figure.span([2.0, 2.0], 1.04) == (2.0 / 1.04, 2.0 * 1.04)

@@ -308,3 +308,10 @@ def test_parameters_and_scores_have_the_unit_of_the_loss(unit):
     assert fit.loss_unit == unit and "nats" not in repr(fit)
     axes = fit.plot("predicted_observed")
     assert axes.get_xlabel() == f"Predicted loss ({unit})"
+
+
+@pytest.mark.parametrize("columns", [["N", "D", "loss"], ["N", "D", "loss", "group"]])
+def test_a_table_that_read_runs_did_not_make_is_told(columns):
+    table = pd.DataFrame({name: [1e6, 2e6, 3e6] for name in columns})
+    with pytest.raises(IsolossError, match=r"no column 'run_id'; make one with isoloss.read_runs"):
+        fit_law(table, "chinchilla")

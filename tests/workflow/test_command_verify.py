@@ -6,6 +6,7 @@ import io
 import json
 import re
 import shlex
+from pathlib import Path
 
 import pytest
 from finished_results import DAMAGES, damage_file, damages, findings
@@ -210,6 +211,25 @@ def test_results_that_are_not_there_are_said_to_be_missing(shared, monkeypatch, 
     assert code == 2
     assert f"{place}: no results of this study; run it, or give --directory or --results" in output
     assert not place.exists()
+
+
+@pytest.mark.parametrize("command", ["verify", "adopt", "accept --reason none", "status", "retry"])
+def test_paths_of_a_study_begin_in_the_folder_that_is_given(tmp_path, monkeypatch, command):
+    """As for `snakemake --directory`: a table beside the results is found from any folder."""
+    there, here = tmp_path / "there", tmp_path / "here"
+    (there / "results" / "mine").mkdir(parents=True)
+    here.mkdir()
+    (there / "runs.csv").write_text("N,D,loss\n1e6,1e8,3.5\n")
+    table = {"table": "runs.csv", "columns": {"N": "N", "D": "D", "loss": "loss"}}
+    write(there, {"study": "mine", "aggregate": {"mine": table}})
+    monkeypatch.chdir(here)
+    output, words = io.StringIO(), command.split()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+        main([*words, "../there/study.yaml", "--directory", "../there"])
+    assert "cannot be read" not in output.getvalue()
+    if command == "verify":
+        assert "--directory ../there" in output.getvalue()  # of the command that makes it again
+    assert Path.cwd() == here
 
 
 def test_runs_trained_under_other_versions_are_said_and_not_wrong(results):

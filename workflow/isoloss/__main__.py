@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import gc
 import os
+import shlex
 import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import chdir, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -554,7 +555,7 @@ def _of_results(
         type=Path,
         default=Path(),
         metavar="DIR",
-        help="where results/ is, as for snakemake (here)",
+        help="where results/ is and the study's paths begin, as for snakemake (here)",
     )
     made.add_argument(
         "--results",
@@ -1129,6 +1130,27 @@ def _digest(given: argparse.Namespace) -> None:
         say(f"{tables.roles_digest(table)}  schemas/tables.yaml, roles of {table}")
 
 
+@contextmanager
+def _in_its_folder(given: argparse.Namespace) -> Iterator[argparse.Namespace]:
+    """Work in --directory, where paths of the study begin, as snakemake does.
+
+    Returns:
+        The command line, with paths that are the same files there.
+    """
+    if given.directory == Path() or not given.directory.is_dir():
+        yield given
+        return
+    several = isinstance(given.study, list)
+    study = [os.path.abspath(file) for file in given.study] if several else None
+    there = argparse.Namespace(**vars(given))
+    there.study = study or os.path.abspath(given.study)
+    there.directory = Path(os.path.abspath(given.directory))
+    if "out" in given:
+        there.out = Path(os.path.abspath(given.out))
+    with chdir(there.directory):
+        yield there
+
+
 def _flow(
     given: argparse.Namespace,
     file: str | None = None,
@@ -1170,8 +1192,9 @@ def _flow(
 def _export(given: argparse.Namespace) -> None:
     from isoloss.study import rows_export
 
-    flow = _flow(given)
-    counts = rows_export.export(flow, given.dataset, given.weighting, given.out, given.format)
+    with _in_its_folder(given) as there:
+        flow = _flow(there)
+        counts = rows_export.export(flow, given.dataset, given.weighting, there.out, given.format)
     rows = ", ".join(f"{count} rows {split}" for split, count in counts.items())
     say(f"{given.out}: {rows}")
 
@@ -1179,7 +1202,8 @@ def _export(given: argparse.Namespace) -> None:
 def _status(given: argparse.Namespace) -> None:
     from isoloss.study import status
 
-    say(status.report(_flow(given)), end="")
+    with _in_its_folder(given) as there:
+        say(status.report(_flow(there)), end="")
 
 
 def _canary(given: argparse.Namespace) -> None:
@@ -1215,8 +1239,9 @@ def _sweep(given: argparse.Namespace) -> None:
 
     if given.jobs < 1:
         raise IsolossError(Problem("--jobs", f"found {given.jobs}", "give 1 or more"))
-    flow = _flow(given, results=False)
-    forecasts = forecast.forecast(flow, always=True)
+    with _in_its_folder(given) as there:
+        flow = _flow(there, results=False)
+        forecasts = forecast.forecast(flow, always=True)
     if not forecasts:
         say("the study has no runs to train")
         return
@@ -1227,20 +1252,23 @@ def _sweep(given: argparse.Namespace) -> None:
 def _retry(given: argparse.Namespace) -> None:
     from isoloss.study import launch, status
 
-    for run in (runs := status.retry(_flow(given, writes=True), given.named, given.diverged)):
+    with _in_its_folder(given) as there:
+        runs = status.retry(_flow(there, writes=True), given.named, given.diverged)
+    for run in runs:
         say(run)
     # a module has its study from the Snakefile that uses it
     of_module = given.results != Path("results")
-    again = "snakemake" if of_module else " ".join(launch.again(given.study))
-    state = f"to be trained at the next `{again}`"
+    command = ["snakemake"] if of_module else launch.again(given.study, str(given.directory))
+    state = f"to be trained at the next `{shlex.join(command)}`"
     say(f"{len(runs)} {'run' if len(runs) == 1 else 'runs'} {state if runs else 'failed'}")
 
 
 def _verify(given: argparse.Namespace) -> int:
     from isoloss.study import verify
 
-    flow = _flow(given, fetch=True)
-    findings = verify.findings(flow)
+    with _in_its_folder(given) as there:
+        flow = _flow(there, fetch=True)
+        findings = verify.findings(flow)
     say(verify.report(flow, findings, given.study, str(given.directory)), end="")
     return int(any(one.wrong for one in findings))
 
@@ -1248,9 +1276,10 @@ def _verify(given: argparse.Namespace) -> int:
 def _adopt(given: argparse.Namespace) -> int:
     from isoloss.study import verify
 
-    flow = _flow(given, fetch=True, writes=True)
-    count = verify.adopt(flow)
-    findings = verify.findings(flow)
+    with _in_its_folder(given) as there:
+        flow = _flow(there, fetch=True, writes=True)
+        count = verify.adopt(flow)
+        findings = verify.findings(flow)
     say(f"the times of {count} files are now in the order of their jobs")
     say(verify.report(flow, findings, given.study, str(given.directory)), end="")
     return int(any(one.wrong for one in findings))
@@ -1259,8 +1288,9 @@ def _adopt(given: argparse.Namespace) -> int:
 def _accept(given: argparse.Namespace) -> None:
     from isoloss.study import verify
 
-    flow = _flow(given, fetch=True, writes=True)
-    lines = verify.accept(flow, given.reason)
+    with _in_its_folder(given) as there:
+        flow = _flow(there, fetch=True, writes=True)
+        lines = verify.accept(flow, given.reason)
     for line in lines:
         say(f"{line['job']}: the present code is accepted as {line['from']}")
     say(f"{len(lines)} accepted; see {flow.accepted_file}" if lines else "no code has changed")
@@ -1269,14 +1299,15 @@ def _accept(given: argparse.Namespace) -> None:
 def _gc(given: argparse.Namespace) -> None:
     from isoloss.study import status
 
-    flows = [_flow(given, file, writes=given.remove) for file in given.study]
-    if len({flow.root for flow in flows}) > 1:
-        raise IsolossError(
-            "these studies have different names, so their results are in different folders; "
-            "give studies of one name"
-        )
+    with _in_its_folder(given) as there:
+        flows = [_flow(there, file, writes=given.remove) for file in there.study]
+        if len({flow.root for flow in flows}) > 1:
+            raise IsolossError(
+                "these studies have different names, so their results are in different folders; "
+                "give studies of one name"
+            )
+        unused = status.unused(flows)
     total = 0
-    unused = status.unused(flows)
     for path, what in unused:
         size = status.size(path)
         total += size

@@ -246,7 +246,7 @@ def _of_loss(
         remedy = f"{loss_units.range_of(unit)}: say the unit with --loss-unit"
         return Problem(place, reason, remedy)
     reason += f", which is a loss of {value:g}" if unit.change else ""
-    cause = "laws need losses above 0; there are none of any sign yet"
+    cause = "every law needs losses above 0"
     if every:
         return Problem(place, reason, f"{cause}: add back what was subtracted")
     return Problem(place, reason, f"{cause}: {_way_out(quantity, bad, every)}")

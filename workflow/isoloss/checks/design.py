@@ -16,13 +16,16 @@ def spread(evidence: Evidence) -> Iterator[Finding]:
     """Variables that hardly vary."""
     for name in evidence.variables:
         values = evidence.data[name]
-        factor, count = values.max() / values.min(), len(np.unique(values))
+        factor, count = values.max() / values.min(), len(np.unique(np.log(values).round(9)))
         if factor < limits.NARROW or count < limits.FEW_VALUES:
             ends = f"{units.count(values.min())} to {units.count(values.max())}"
+            many = (
+                f"{count} values, {ends}" if count > 1 else f"one value, {units.count(values[0])}"
+            )
             yield Finding(
                 "spread",
                 STOP if factor < limits.FLAT or count < 2 else CARE,
-                f"{name} has {count} values, {ends}: too little to tell its power",
+                f"{name} has {many}: too little to tell its power",
                 f"add runs of other {name}, or fix its exponent: --fix",
             )
 
@@ -104,6 +107,16 @@ def sizes(evidence: Evidence) -> Iterator[Finding]:
                 STOP,
                 f"D is {units.power(ratio)} N: hardly both are counts",
                 f"say the unit of one of them: --scale {'D' if ratio < 1 else 'N'}=1e6 or 1e9",
+            )
+    if {"N", "C"} <= set(evidence.law.variables):
+        ratio = float(np.median(evidence.data["C"] / 6.0 / evidence.data["N"] ** 2))
+        if not limits.RATIOS[0] <= ratio <= limits.RATIOS[1]:
+            yield Finding(
+                "units",
+                STOP,
+                f"C is {units.power(6.0 * ratio)} N^2, so that D is {units.power(ratio)} N: "
+                "hardly FLOP and counts",
+                "say the unit of C: --scale C=8.64e19 for PF-days, C=1e18 or C=1e21",
             )
     if "nats" in str(evidence.params["unit"].iloc[0]) and evidence.loss.max() > limits.UNIFORM:
         yield Finding(

@@ -16,6 +16,7 @@ EXTRAS = {
     "rich": "chinchilla",
     "safetensors": "train",
     "snakemake": "workflow",
+    "snakemake_executor_plugin_slurm": "slurm",
     "tensorboard": "logs",
     "tokenizers": "tokenizers",
     "torch": "train",
@@ -23,38 +24,40 @@ EXTRAS = {
 }
 
 
-def install(package: str) -> str:
+def install(package: str, extra: str = "") -> str:
     """What to type to install a package that is not there.
 
     Args:
         package: one of EXTRAS.
+        extra: which extra to name, where several bring it.
 
     Example:
         >>> install("torch")
         "pip install 'isoloss[train]'"
     """
-    return f"pip install 'isoloss[{EXTRAS[package]}]'"
+    return f"pip install 'isoloss[{extra or EXTRAS[package]}]'"
 
 
-def lacks(package: str) -> IsolossError:
+def lacks(package: str, extra: str = "") -> IsolossError:
     """The error that says which extra brings a package.
 
     Example:
         >>> str(lacks("snakemake"))
         "the package `snakemake` is not installed; `pip install 'isoloss[workflow]'` helps"
     """
-    reason, remedy = f"the package `{package}` is not installed", f"`{install(package)}` helps"
+    reason = f"the package `{package}` is not installed"
+    remedy = f"`{install(package, extra)}` helps"
     return IsolossError(Problem("", reason, remedy))
 
 
-def need(package: str) -> None:
+def need(package: str, extra: str = "") -> None:
     """Raise the error that names the extra if a package cannot be imported; import nothing.
 
     Raises:
         IsolossError: it is not installed.
     """
     if importlib.util.find_spec(package) is None:
-        raise lacks(package)
+        raise lacks(package, extra)
 
 
 def lacking_in(error: ModuleNotFoundError) -> IsolossError | None:

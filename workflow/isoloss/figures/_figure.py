@@ -59,6 +59,7 @@ STYLE = {
     "figure.dpi": 100,
     "savefig.dpi": 160,
     "figure.constrained_layout.use": True,
+    "figure.autolayout": False,  # would take the place of constrained layout
     "font.family": "DejaVu Sans",
     "font.size": 10,
     "axes.titlesize": 11,
@@ -313,7 +314,9 @@ def style_of(style: str) -> dict:
     if style == "screen":
         return STYLE
     house = {key: value for key, value in STYLE.items() if rcParams[key] == rcParamsDefault[key]}
-    kept = ("figure.constrained_layout.use", "pdf.fonttype", "svg.hashsalt")
+    kept = (
+        "figure.constrained_layout.use", "figure.autolayout", "pdf.fonttype", "svg.hashsalt",
+    )  # fmt: skip
     return {**house, **{key: STYLE[key] for key in kept}, **PAPER}
 
 
@@ -476,8 +479,8 @@ def no_problems(options, runs: pd.DataFrame) -> list[Problem]:
     return []
 
 
-def head(figure, title: str, handles) -> None:
-    """A title over all panels, and a legend for all of them below it, as wide as the figure."""
+def head(figure, title: str, handles) -> int:
+    """A title over all panels, and a legend below it, as wide as the figure; the legend's rows."""
     title = wrapped(title, figure.get_figwidth())
     wide = [0.6 + 0.078 * len(handle.get_label()) for handle in handles]  # inches
     one_row = sum(wide) < figure.get_figwidth()
@@ -486,6 +489,7 @@ def head(figure, title: str, handles) -> None:
         handles=handles, title=title, loc="outside upper left", alignment="left", ncols=columns,
         title_fontsize=STYLE["axes.titlesize"], columnspacing=1.4, borderaxespad=0.1,
     )  # fmt: skip
+    return -(-len(handles) // columns)
 
 
 def wrapped(title: str, inches: float) -> str:
@@ -588,8 +592,14 @@ def ticks_between(low: float, high: float, steps) -> np.ndarray:
 
 
 def span(values, margin: float = 1.15) -> tuple[float, float]:
-    """Limits of a log axis: the values' range and a margin, as a factor."""
+    """Limits of a log axis: the values' range and a margin, as a factor.
+
+    The margin is at most a quarter of the range, so that it does not hide how little values differ.
+    """
     values = np.asarray(values, dtype=float)
+    least, most = values.min(), values.max()
+    if 0 < least < most:
+        margin = min(margin, (most / least) ** 0.25)
     return float(values.min() / margin), float(values.max() * margin)
 
 

@@ -43,7 +43,7 @@ def draw(
     # labels that were there stay formulas, or plain, as they were
     others = [] if ax is None else ax.figure.findobj(Text)
     before = [(label.get_parse_math(), label.get_text()) for label in others]
-    with matplotlib.rc_context(style_of(style)):
+    with matplotlib.rc_context(style_of(style)), _paper.latex_told():
         figure, _ = registry.card("figure", card).draw(inputs, **options)
         _paper.finish(figure, canvas)
     for label, (parsed, text) in zip(others, before, strict=True):

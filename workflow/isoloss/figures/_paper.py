@@ -7,11 +7,15 @@ over and under a figure on a screen is its caption, which a paper has in its own
 from __future__ import annotations
 
 import itertools
+import re
 import textwrap
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
+from isoloss.core.problems import IsolossError, Problem
 from isoloss.figures import _figure
 
 LEAST, MOST = 7.0, 9.0  # points of text
@@ -21,6 +25,26 @@ LOWEST = 0.85  # inches of the height of a panel, at least
 SPARE = 0.05  # inches above and below a panel that may stay empty
 ROUNDS = 8  # of places found, and of ticks and labels fitted to them
 TITLES = ("left", "center", "right")
+
+
+@contextmanager
+def latex_told() -> Iterator[None]:
+    """Where a user's settings have LaTeX draw all text, tell why it cannot.
+
+    Raises:
+        IsolossError: LaTeX is not installed, or lacks a package.
+    """
+    from matplotlib import rcParams
+
+    try:
+        yield
+    except RuntimeError as error:
+        if not rcParams["text.usetex"]:
+            raise
+        text = re.search(r"^! ((?:.+\n)+)", str(error), re.MULTILINE)
+        reason = text[1].replace("\n", "") if text else str(error).partition("\n")[0]
+        remedy = "install what LaTeX lacks, or set text.usetex: False in your matplotlibrc"
+        raise IsolossError(Problem("text.usetex", reason, remedy)) from error
 
 
 def finish(figure, canvas: _figure.Canvas) -> str:
@@ -212,16 +236,19 @@ def _placed(figure) -> bool:
 def _fit_height(figure, canvas: _figure.Canvas) -> bool:
     """Make a figure higher or lower by what its panels lack or leave; whether it was.
 
-    They lack what LOWEST, or the card, asks for; square panels may leave some.
+    They lack what LOWEST, or the card, asks for; square panels may leave some, or be narrower than
+    their places for want of height.
     """
     for axes in canvas.panels:
         axes.apply_aspect()
-    given = [axes.get_position(original=True).height for axes in canvas.panels]
-    taken = [axes.get_position().height for axes in canvas.panels]
-    tall = figure.get_figheight()
+    given = np.array([axes.get_position(original=True).size for axes in canvas.panels])
+    taken = np.array([axes.get_position().size for axes in canvas.panels])
+    wide, tall = figure.get_size_inches()
     rows = len({round(axes.get_position().y0, 3) for axes in canvas.panels})
-    left = tall * min(np.subtract(given, taken))
-    lacking = (canvas.lowest or LOWEST) - tall * min(taken)
+    empty, left = (given - taken).min(axis=0) * (wide, tall)
+    lacking = (canvas.lowest or LOWEST) - tall * taken[:, 1].min()
+    if empty > SPARE:
+        lacking = max(lacking, empty)
     if lacking > 0:
         figure.set_figheight(tall + 1.02 * rows * lacking)
     elif left > SPARE:
@@ -247,10 +274,17 @@ def _fold_common(figure, canvas: _figure.Canvas) -> bool:
     return changed
 
 
+def _room(axes, side: str) -> float:
+    """Inches of a side of a panel; of a square one, of the width that its place has."""
+    figure = axes.get_figure()
+    if axes.get_box_aspect() == 1:
+        return axes.get_position(original=True).width * figure.get_figwidth()
+    return getattr(axes.get_window_extent(), side) / figure.dpi
+
+
 def _fold(label, axes, side: str) -> bool:
     """Fold the label of an axis that is longer than the panel; whether it was."""
-    room = getattr(axes.get_window_extent(), side) / axes.get_figure().dpi
-    folded = _folded(label, room, side)
+    folded = _folded(label, _room(axes, side), side)
     changed = folded != label.get_text()
     label.set_text(folded)
     return changed
@@ -260,7 +294,7 @@ def _fold_titles(axes) -> bool:
     """Fold the title of a panel that is wider than the panel; whether it was."""
     from matplotlib.text import Text
 
-    room = axes.get_window_extent().width / axes.get_figure().dpi
+    room = _room(axes, "width")
     words = {axes.get_title(loc) for loc in TITLES} - {""}
     titles = [t for t in axes.get_children() if isinstance(t, Text) and t.get_text() in words]
     changed = False
@@ -272,8 +306,8 @@ def _fold_titles(axes) -> bool:
 
 
 def _spread(axis, side: str) -> bool:
-    """See to it that the numbers at an axis are apart; whether they were not."""
-    from matplotlib.ticker import FixedFormatter, FixedLocator
+    """See to it that the numbers, or names, at an axis are apart; whether they were not."""
+    from matplotlib.ticker import FixedLocator
 
     figure = axis.get_figure()
     gap = APART * figure.dpi / 72
@@ -289,7 +323,7 @@ def _spread(axis, side: str) -> bool:
 
     if len(labels) < 2 or not crowded(1):
         return False
-    if isinstance(axis.get_major_formatter(), FixedFormatter):
+    if _has_names(axis, ticks):
         if side == "width":
             changed = labels[0].get_rotation() != 90
             axis.set_tick_params(rotation=90)
@@ -302,6 +336,12 @@ def _spread(axis, side: str) -> bool:
     step = next(step for step in range(2, len(labels) + 1) if not crowded(step))
     axis.set_major_locator(FixedLocator([tick.get_loc() for tick in ticks][::step]))
     return True
+
+
+def _has_names(axis, ticks: list) -> bool:
+    """Whether names stand at the ticks, of which none can be left out: between ticks is none."""
+    first, second = ticks[0].get_loc(), ticks[1].get_loc()
+    return axis.get_major_formatter()(0.63 * first + 0.37 * second, None) == ""
 
 
 def _ends(label, side: str) -> tuple[float, float]:

@@ -43,6 +43,7 @@ OPTIONS = {
 }
 
 BAND, RUNS = 0.16, 0.13  # opacity of the intervals, and of the compute of the runs
+LINE, BRIEF = 0.19, 18  # inches of a row of the legend; characters of a name beside an axis
 POINTS = 15  # budgets at which the lines are computed, beside those that are marked
 MARKED = (1.0, 10.0, 100.0)  # times the largest run
 ROOM = 5.0  # factor around the estimates within which intervals are drawn
@@ -89,18 +90,20 @@ def draw(inputs: _figure.Inputs, baseline: str, budgets: list[float], reach: flo
         label = _figure.literal(group) + (f" ({DO_NOT_USE})" if group in doubted else "")
         handles.append(_line(axes, label, rows, number, low))
     _mark(axes, table)
-    shown = _figure.literal(first)
+    shown, brief = _figure.literal(first), _figure.literal(first, BRIEF)
     what = "6 N D" if fit.allocates else "C"
     if inputs.in_paper:
         what = r"$6\,ND$" if fit.allocates else "$C$"
-        plain = shown.replace("$", r"\$")
+        plain = brief.replace("$", r"\$")
         axes.set_xlabel(inputs.as_formula(f"Compute {what} of {plain} (FLOP)"))
     else:
-        axes.set_xlabel(f"Training compute {what} of {shown} (FLOP)")
-    axes.set_ylabel(f"Compute of {shown} over\nthat for the same loss")
+        axes.set_xlabel(f"Training compute {what} of {brief} (FLOP)")
+    axes.set_ylabel(f"Compute of {brief} over\nthat for the same loss")
     title = f"Compute-equivalent gain over {shown} by {_figure.literal(name)}"
     title += f"; L: loss of {shown} ({_figure.literal(inputs.loss_unit)})"
-    _figure.head(figure, title, [*handles, *_signs(fit.level, table)])
+    rows = _figure.head(figure, title, [*handles, *_signs(fit.level, table)])
+    if not inputs.in_paper and inputs.canvas.given is None:  # the panel stays as high as it is
+        figure.set_figheight(figure.get_figheight() + LINE * max(0, rows - 2))
     notes = [_figure.small_print(inputs, table)]
     notes += ["what goes beyond the axis of gains is cut"] if cut else []
     notes += _without_line(table, shown)

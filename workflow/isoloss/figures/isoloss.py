@@ -74,7 +74,7 @@ def draw(inputs: _figure.Inputs, group: str, reach: float):
     values = ", ".join(
         f"{_figure.literal(symbol)} = {units.count(value)}" for symbol, value in terms.items()
     )
-    title = f"{name}: {_figure.formula(fit)}\n{values}"
+    title = f"{name}: {_figure.formula(fit)}\nwith {values}"
     axes.set_title(_figure.wrapped(title, inputs.canvas.width(figure)))
     here = ["run_id", "n_params", "n_samples", "loss", "held_out"]
     drawn = pd.concat(
@@ -171,7 +171,7 @@ def _words(shared: pd.DataFrame) -> str:
     several = shared[shared["n_runs"] > 1]
     least, most = several["n_runs"].min(), several["n_runs"].max()
     count = f"{most}" if least == most else f"{least} to {most}"
-    marks = "1 mark stands" if len(several) == 1 else f"{len(several)} marks stand"
+    marks = "1 mark stands" if len(several) == 1 else f"{len(several)} marks each stand"
     return (
         f"{marks} for {count} runs of the same N and D"
         " (to three digits): the area grows with their number, the colour is their mean loss"

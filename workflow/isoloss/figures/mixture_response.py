@@ -56,6 +56,7 @@ OPTIONS = {
 
 WHOLE = "loss"  # the whole loss, of no single domain
 PALE = "#b8b8b8"
+BAND = 0.15  # opacity of the intervals
 POINTS = 31  # of a line
 NAME = 32  # characters of a domain over a panel, at most
 WIDENED = 0.3  # of the range of lines and runs, by which intervals may widen a panel
@@ -122,7 +123,10 @@ def draw(
         if at >= len(axes_of) - across:
             axes.set_xlabel("Proportion of a domain")
     title = f"{name}: one domain of the mixture grows, the others keep their mean shares"
-    _figure.head(figure, title, _handles(colours, ranked, [own_domain(r) for r in shown]))
+    handles = _handles(colours, ranked, [own_domain(r) for r in shown])
+    if lines.loc[lines["domain"].isin(colours.named), "low"].notna().any():
+        handles.append(_band(fit.level))
+    _figure.head(figure, title, handles)
     drawn = pd.concat([lines.assign(what="law"), *dots[1:]], ignore_index=True)
     _figure.print_small(figure, inputs, drawn, group)
     if note := _words(shown, ordered, responses, cut):
@@ -198,6 +202,14 @@ def _set_limits(axes, line: pd.DataFrame, dots: pd.DataFrame | None, colours: Co
     return bool(beyond)
 
 
+def _band(level: float):
+    """The handle of an interval."""
+    from matplotlib.patches import Patch
+
+    look = {"color": _figure.GREY, "alpha": BAND, "linewidth": 0}
+    return Patch(**look, label=f"{100 * level:g} % interval")
+
+
 def _handles(colours: Colours, ranked: Sequence[str], own: Sequence[str]) -> list:
     """The legend of all panels.
 
@@ -265,7 +277,7 @@ def _draw_line(axes, line: pd.DataFrame, named: bool, colour: str) -> None:
     axes.plot(line["proportion"], line["loss"], color=colour, zorder=3)
     if named and line["low"].notna().all():
         around = (line["proportion"], line["low"], line["high"])
-        axes.fill_between(*around, color=colour, alpha=0.15, linewidth=0, zorder=1)
+        axes.fill_between(*around, color=colour, alpha=BAND, linewidth=0, zorder=1)
 
 
 def mixtures(runs: pd.DataFrame, domain: str) -> pd.DataFrame:

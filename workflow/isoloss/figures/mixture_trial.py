@@ -64,7 +64,7 @@ def draw(inputs: _figure.Inputs, group: str, tried: str):
     left.set_xlim(-0.6, len(trial.contenders) - 0.4)
     left.set_ylabel(f"Weighted loss ({literal(inputs.loss_unit)})")
     left.set_title(_figure.wrapped(_title(trial), wide))
-    left.legend(handles=_legend(left), loc="upper left", bbox_to_anchor=(0, -0.1), ncols=3)
+    left.legend(handles=_legend(fit.level), loc="upper left", bbox_to_anchor=(0, -0.1), ncols=3)
     for at, one in enumerate(trial.contenders):
         shift = (at - (len(trial.contenders) - 1) / 2) * APART
         _draw_shares(right, one, shift, _colour(at), best if one is trial.best else None)
@@ -109,13 +109,14 @@ def _draw_losses(axes, at: int, one: Contender, colour: str) -> pd.DataFrame:
     return pd.concat([pd.DataFrame([whole, mean]), pd.DataFrame(runs)], ignore_index=True)
 
 
-def _legend(axes) -> list:
+def _legend(level: float) -> list:
     """Handles for what the marks of every mixture are."""
     from matplotlib.lines import Line2D
 
     grey = {"color": _figure.GREY}
+    predicted = f"predicted, {100 * level:.4g} % interval"
     return [
-        Line2D([], [], **grey, linewidth=6, alpha=0.3, label="predicted, interval"),
+        Line2D([], [], **grey, linewidth=6, alpha=0.3, label=predicted),
         Line2D([], [], **grey, marker="o", linestyle="", markersize=5, label="runs (seeds)"),
         Line2D([], [], **grey, linewidth=3, label="their mean"),
     ]

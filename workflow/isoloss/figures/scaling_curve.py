@@ -52,6 +52,7 @@ COLUMNS = {"N": "n_params", "D": "n_samples", "C": "n_flops"}
 MARKERS = "osv^P"  # of one group after another, once all colours are taken
 POINTS = 160  # of a line, inside the runs and beyond them
 STRETCH = 1.6  # ratio by which an interval may stretch a logarithmic axis beyond runs and law
+INSIDE, BESIDE = 9, 22  # entries of a legend in the panel, and in a column beside it, at most
 OFFSET = "E"  # the term that is the offset
 
 problems = _figure.group_problems
@@ -104,7 +105,7 @@ def draw(inputs: _figure.Inputs, group: str, reach: float, scale: str):
     _limit(axes, curves, scale)
     rises = all(np.nanargmax(curve.law["loss"]) > 0 for curve in curves)
     place = "upper right" if not rises or scale == "above_offset" else "lower right"
-    axes.legend(handles=_handles(fit, name, curves, scale), loc=place)
+    _put_legend(axes, _handles(fit, name, curves, scale), place)
     column = COLUMNS[_variable(fit)]
     axes.set_xlabel(inputs.label("n_flops_6nd" if _six_nd(fit, inputs) else column))
     axes.set_ylabel(_y_label(inputs, scale))
@@ -244,6 +245,15 @@ def _handles(fit: Fit, name: str, curves: list[_Curve], scale: str) -> list:
     return handles
 
 
+def _put_legend(axes, handles: list, place: str) -> None:
+    """The legend: in the panel, or beside it where it has too many entries to cover no run."""
+    if len(handles) <= INSIDE:
+        axes.legend(handles=handles, loc=place)
+        return
+    beside = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
+    axes.legend(handles=handles, ncols=-(-len(handles) // BESIDE), **beside)
+
+
 def _y_label(inputs: _figure.Inputs, scale: str) -> str:
     """The label of the vertical axis."""
     if scale != "above_offset":
@@ -255,17 +265,20 @@ def _y_label(inputs: _figure.Inputs, scale: str) -> str:
 
 
 def _title(fit: Fit, name: str, curves: list[_Curve]) -> str:
-    """The law, and of one group its parameters with their intervals."""
+    """The law, how it is drawn, and of one group its parameters with their intervals."""
     title = f"{_figure.literal(name)}: {_figure.formula(fit)}"
+    if len(fit.law.variables) > 1:
+        title = f"Least loss of a budget by {title}"
     if len(curves) > 1:
         return title
-    values = []
+    values, intervals = [], ""
     for one in record(fit).of(curves[0].group)[0].parameters:
         text = f"{_figure.literal(one.symbol)} = {units.count(one.estimate)}"
         if np.isfinite([one.low, one.high]).all():
             text += f" {units.interval(one.low, one.high, units.count)}"
+            intervals = f" ({100 * fit.level:g} % intervals)"
         values.append(text)
-    return f"{title}\n{', '.join(values)}"
+    return f"{title}\nwith {', '.join(values)}{intervals}"
 
 
 def _table(curves: list[_Curve], column: str) -> pd.DataFrame:

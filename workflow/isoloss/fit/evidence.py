@@ -84,7 +84,9 @@ def verdict(
     """
     remarks = []
     bounded = list(params.loc[params["at_bound"], "term"])
-    if not converged:
+    if params["estimate"].isna().any():
+        remarks.append("the runs give no estimate")
+    elif not converged:
         remarks.append(f"the gradient does not vanish ({summary['gradient_norm']:.2g})")
     elif summary["n_starts"] and summary["n_agree"] < 2:
         remarks.append("only one start ends here; another may be lower: give more starts")

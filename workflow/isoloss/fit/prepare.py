@@ -76,8 +76,13 @@ def selected(runs: pd.DataFrame, where: str, group: str, place: str) -> pd.DataF
     """The runs with the status `dropped` where a filter omits them, and their group by name.
 
     Raises:
-        IsolossError: the filter is none, or there is no such column of groups.
+        IsolossError: the table is not one of runs, the filter is none, or there is no such column
+            of groups.
     """
+    if lacking := [column for column in ("run_id", "status") if column not in runs]:
+        reason = f"is not a table of runs: no column {lacking[0]!r}"
+        remedy = "make one with isoloss.read_runs(table, {'N': ..., 'D': ..., 'loss': ...})"
+        raise IsolossError(Problem("runs", reason, remedy))
     if where:
         out = ~evaluate(runs, where, f"{place}, where") & (runs["status"] == "done")
         runs = runs.assign(status=runs["status"].mask(out, "dropped"))

@@ -97,7 +97,8 @@ def _of_one(one: OneFit) -> tuple[Sequence[str], list[Sequence[str]], list[str]]
     if math.isfinite(one.held_out_rmse):
         scores += f", held out {one.held_out_rmse:.3g}"
     notes.append(scores)
-    notes.append("; ".join(filter(None, [_status(one), short(visible(one.message), MESSAGE)])))
+    message = short(visible(one.message), MESSAGE) if one.message else ""
+    notes.append("; ".join(filter(None, [_status(one), message])))
     return head, rows, notes
 
 

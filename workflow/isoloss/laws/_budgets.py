@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.special import fdtrc
 
 from isoloss.core import units
 from isoloss.core.budgets import budget_numbers
@@ -16,7 +17,10 @@ SIZES = 3  # of a budget, at least, for a minimum between them
 FEW = 3  # budgets with a minimum: the least number by which a line is tested at all
 MANY_LEFT_OUT = 1 / 3  # share of the budgets, above which what is left is a selection
 LOOSE = 0.15  # standard error of a, above which it says nothing: 0.5 may be 0.2 or 0.8
+BENT = 0.005  # of the loss, by which least losses bend around their line: a doubt
+CHANCE = 0.01  # p value of that bend
 LEVEL = 1.96  # standard errors on either side in 95 % of cases
+LOSS = 1  # where `Frontier.logarithms` has ln L
 _NAMED = 4  # budgets without a minimum that are named
 
 
@@ -74,11 +78,13 @@ class Kept:
         budgets: those of the runs, b of them.
         weight: of the minimum of each in the line, (b,); 0 of budgets that are left out.
         reasons: why a budget is left out; empty of one that is not.
+        bend: of the least losses around their line, as `curvature` says.
     """
 
     budgets: Sequence[Budget]
     weight: np.ndarray
     reasons: tuple[str, ...]
+    bend: float = 0.0
 
     @property
     def error(self) -> float:
@@ -170,8 +176,12 @@ class Frontier(Estimator):
         budgets = list(budgets_of(data, weight))
         heavy, reasons = self.judged(budgets, loss, weight)
         kept = Kept(budgets, heavy, reasons)
-        theta = self._through(kept, loss[None], weight[None])[0]
-        return Estimate(theta, kept)
+        points = self._points(kept, loss[None], weight[None])
+        if points is None:
+            return Estimate(np.full(len(self.terms), np.nan), kept)
+        x, w, y = points
+        bent = curvature(x[0], y[0, :, LOSS], w[0])
+        return Estimate(self._through(x, w, y)[0], replace(kept, bend=bent))
 
     def again(self, estimate: Estimate, samples: Sequence[Sample]) -> list[Estimate]:
         """The frontiers of replicates: all at once, of the budgets that the estimate kept.
@@ -180,10 +190,25 @@ class Frontier(Estimator):
         sizes in a replicate is left out of that replicate.
         """
         loss, weight = (np.array([sample[i] for sample in samples]) for i in (1, 2))
-        return [Estimate(theta) for theta in self._through(estimate.state, loss, weight)]
+        points = self._points(estimate.state, loss, weight)
+        if points is None:
+            return [Estimate(np.full(len(self.terms), np.nan)) for _ in samples]
+        return [Estimate(theta) for theta in self._through(*points)]
 
-    def _through(self, kept: Kept, loss: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        """theta (r, p) of samples of runs, losses and weights (r, n)."""
+    def _through(self, x: np.ndarray, w: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """theta (r, p) of lines through `_points`."""
+        return self.of_lines([line(x, y[..., i], w) for i in range(y.shape[-1])])
+
+    def _points(
+        self, kept: Kept, loss: np.ndarray, weight: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+        """ln C (r, b), weights (r, b) and `logarithms` (r, b, q) of minima; None without budgets.
+
+        Args:
+            kept: whose budgets.
+            loss: of samples of runs, (r, n).
+            weight: the same.
+        """
         rows, heavy, log_c = [], [], []
         for number in np.flatnonzero(kept.weight):
             budget = kept.budgets[number]
@@ -195,9 +220,8 @@ class Frontier(Estimator):
             heavy.append(np.where(there, kept.weight[number], 0.0))
             log_c.append(np.broadcast_to(budget.log_c, there.shape))
         if not rows:
-            return np.full((len(loss), len(self.terms)), np.nan)
-        x, w, y = np.stack(log_c, -1), np.stack(heavy, -1), np.nan_to_num(np.stack(rows, 1))
-        return self.of_lines([line(x, y[..., i], w) for i in range(y.shape[-1])])
+            return None
+        return np.stack(log_c, -1), np.stack(heavy, -1), np.nan_to_num(np.stack(rows, 1))
 
     def logarithms(self, minima: Minima) -> np.ndarray:
         """What straight lines in ln C are put through, (r, q): ln N and ln L of the minima."""
@@ -232,6 +256,11 @@ class Frontier(Estimator):
         if left < FEW:
             words = f"the frontier is a line through {left} of the budgets: nothing tests it"
             remedy = "add budgets whose best size lies inside their sizes"
+            doubts.append(Doubt(words, remedy, True))
+        if kept.bend > BENT:
+            words = f"the least losses bend: L_0 C^-g misses them by {100 * kept.bend:.2g} %, and"
+            words += " more beyond the runs (the best N and D do not depend on it)"
+            remedy = "take losses from a law that has an offset: --law chinchilla"
             doubts.append(Doubt(words, remedy, True))
         return doubts
 
@@ -283,3 +312,21 @@ def line(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> np.ndarray:
         slope = (away * (y - mean)).sum(axis=-1) / (away * (x - middle)).sum(axis=-1)
     slope = np.where((weight > 0).sum(axis=-1) < 2, np.nan, slope)
     return np.stack([mean[..., 0] - slope * middle[..., 0], slope], axis=-1)
+
+
+def curvature(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> float:
+    """Root mean square of what a square of x explains of points around their line, (b,) each.
+
+    0 with fewer than four points, and where it may be chance.
+    """
+    there = weight > 0
+    inside = int(there.sum()) - 3
+    if inside < 1:
+        return 0.0
+    heavy = weight[there] / weight[there].sum()
+    square = np.polynomial.Polynomial.fit(x[there], y[there], 2, w=np.sqrt(heavy))
+    straight = np.polynomial.Polynomial.fit(x[there], y[there], 1, w=np.sqrt(heavy))
+    left, rest = (float(heavy @ (y - each(x))[there] ** 2) for each in (straight, square))
+    explained = max(left - rest, 0.0)
+    chance = fdtrc(1, inside, explained / max(rest / inside, 1e-30))
+    return float(np.sqrt(explained)) if chance < CHANCE else 0.0

@@ -66,6 +66,7 @@ DRAWS = 200  # of noise, from which it is known how far a minimum would move
 INSIDE = 0.9  # share of the draws whose minimum lies inside the sizes, at least
 COARSE = 1 / 3  # of the distance of two sizes: what a minimum is not known better than
 REPEATS = 5  # degrees of freedom of runs of the same size, from which their spread is the noise
+WILD = 25.0  # times the median variance, from which the noise of a budget is its own
 STEPS = 25  # points between two sizes at which an interpolation is looked up
 
 
@@ -141,7 +142,10 @@ class IsoflopParabolas(Frontier):
     ) -> tuple[np.ndarray, tuple[str, ...]]:
         """By draws of noise: 1 / (variance of the minimum and of what the sizes resolve)."""
         sd = noise(budgets, loss, weight)
-        pairs = [self._judge(b, loss[b.runs], weight[b.runs], sd) for b in budgets]
+        pairs = [
+            self._judge(b, loss[b.runs], weight[b.runs], each)
+            for b, each in zip(budgets, sd, strict=True)
+        ]
         return np.array([heavy for heavy, _ in pairs]), tuple(reason for _, reason in pairs)
 
     def _judge(
@@ -236,8 +240,12 @@ def interpolated(sizes: np.ndarray, mean: np.ndarray) -> Minima:
     return Minima(place, least)
 
 
-def noise(budgets: Sequence[Budget], loss: np.ndarray, weight: np.ndarray) -> float:
-    """SD of the log loss of a run: between runs of one size, or around the parabolas; 0 if unknown.
+def noise(budgets: Sequence[Budget], loss: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """SD of the log loss of the runs of every budget, (b,); 0 if unknown.
+
+    It is that between runs of one size, or around the parabolas, of all budgets together: one
+    budget is too few. But where a budget's is far above that of the others, a run of it is wild
+    or its profile is no parabola: that says nothing of the others, and they nothing of it.
 
     Args:
         budgets: of the runs.
@@ -246,10 +254,19 @@ def noise(budgets: Sequence[Budget], loss: np.ndarray, weight: np.ndarray) -> fl
     """
     for squares_of, least in ((between_seeds, REPEATS), (around_parabola, 1)):
         sums = [squares_of(b, loss[b.runs], weight[b.runs]) for b in budgets]
-        squares, total, runs, degrees = np.sum(sums, axis=0) if sums else np.zeros(4)
-        if degrees >= least:
-            return float(np.sqrt(squares / total * runs / degrees))
-    return 0.0
+        each = np.reshape(sums, (-1, 4)).astype(float)
+        if each[:, -1].sum() >= least:
+            own = variance(each)
+            wild = own > WILD * np.nanmedian(own)
+            return np.sqrt(np.where(wild, own, variance(each[~wild].sum(axis=0))))
+    return np.zeros(len(budgets))
+
+
+def variance(sums: np.ndarray) -> np.ndarray:
+    """Of runs, by squares, weight, runs and degrees of freedom, (..., 4); NaN without a degree."""
+    squares, total, runs, degrees = np.moveaxis(sums, -1, 0)
+    with np.errstate(all="ignore"):
+        return np.where(degrees > 0, squares / total * runs / degrees, np.nan)
 
 
 def between_seeds(budget: Budget, loss: np.ndarray, weight: np.ndarray) -> tuple[float, ...]:

@@ -88,7 +88,11 @@ def draw(
     out = Path(out)
     canvas = canvas_of(style, width)
     own = matplotlib.rcParamsDefault if style == "screen" else {}
-    with matplotlib.rc_context({**own, "backend": "agg"}), matplotlib.rc_context(style_of(style)):
+    with (
+        matplotlib.rc_context({**own, "backend": "agg"}),
+        matplotlib.rc_context(style_of(style)),
+        _paper.latex_told(),
+    ):
         shown = replace(inputs(files, registry.inputs(card)), canvas=canvas)
         figure, drawn = registry.card("figure", card).draw(shown, **options)
         caption = _paper.finish(figure, canvas)

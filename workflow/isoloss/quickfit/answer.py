@@ -72,6 +72,10 @@ def as_json(answer: Answer, files: Sequence[Path] = ()) -> str:
         "fits": [_of_fit(one) for one in facts.fits],
         "held_out": [_held_out(one) for one in answer.held.fits] if answer.held else [],
         "budgets": _by_group(answer.decisions.allocations),
+        "growth": [
+            {"group": group, "n_exponent": asdict(one.n), "d_exponent": asdict(one.d)}
+            for group, one in answer.decisions.growth.items()
+        ],
         "losses": _by_group(answer.decisions.losses),
         "gains": [{**asdict(one), "needed": asdict(one.needed)} for one in answer.decisions.gains],
         "published": [asdict(one) for one in answer.decisions.beside],

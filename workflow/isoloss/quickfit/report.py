@@ -288,7 +288,8 @@ def _evidence(fit: Record) -> str:
     for one in fit.fits:
         state = one.status if one.converged else one.loud_status
         of = f" [{_name(one.group)}, {_name(one.response)}]" if len(fit.fits) > 1 else ""
-        parts = [f"evidence{of}: {state}" + f"; {visible(one.message)}" * bool(one.message)]
+        message = f"; {visible(one.message)}" if one.message else ""
+        parts = [f"evidence{of}: {state}{message}"]
         if one.n_starts:
             parts.append(f"objective {one.objective_value:.10g} ({one.objective})")
             parts.append(f"gradient {one.gradient_norm:.1e}")

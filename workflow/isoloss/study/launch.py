@@ -14,6 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from isoloss.core import extras, home, yaml_text
+from isoloss.core.problems import IsolossError, Problem, StudyError
 
 _RICH = "snakemake_logger_plugin_rich"  # bars on a terminal
 
@@ -28,16 +29,22 @@ def command(study: str, arguments: Sequence[str] = (), bars: bool = False) -> li
         bars: whether progress is shown as bars, where a package is installed that draws them.
 
     Raises:
-        IsolossError: snakemake is not installed, or the study cannot be read.
+        IsolossError: the study cannot be read, another one is named, or a package is not installed.
 
     Example:
         >>> words = command("config.yaml", ["fits", "-n"])
         >>> words[1:4], words[-3:]
         (['-P', '-m', 'snakemake'], ['--configfile=config.yaml', 'fits', '-n'])
     """
-    extras.need("snakemake")
-    yaml_text.read(study)
+    content = yaml_text.read(study)
+    if not isinstance(content, dict):
+        raise StudyError([Problem("file", "is not a mapping", "write `study: NAME`")], study)
+    extras.need("snakemake", "workflow" if content.get("train") else "snakemake")
+    if _named("--configfile", arguments) or _named("--configfiles", arguments):
+        raise IsolossError(Problem("--configfile", "the study is given", "omit this option"))
     given = [_of_the_project(one, before) for before, one in pairwise(["", *arguments])]
+    if str(home.project() / "profiles" / "slurm") in given:
+        extras.need("snakemake_executor_plugin_slurm")
     words = [sys.executable, "-P", "-m", "snakemake"]
     words += ["--snakefile", str(home.project() / "Snakefile")]
     if not _named("--workflow-profile", given):  # else a folder `default` here would be one

@@ -12,6 +12,7 @@ import yaml
 
 from isoloss.__main__ import main
 from isoloss.core import schema, tables
+from isoloss.core.problems import IsolossError
 from isoloss.quickfit import init
 
 
@@ -130,3 +131,12 @@ def test_odd_names_of_files_and_columns_are_data_in_the_study(folder):
     (table,) = study["aggregate"].values()
     assert table["table"] == "'x': [1].csv"
     assert table["columns"] == {"N": "a: {N}", "D": "# D", "loss": "no"}
+
+
+def test_a_table_with_one_size_is_sent_to_the_quick_fit(tmp_path):
+    table = pd.DataFrame({"flops": np.geomspace(1e18, 1e21, 9)})
+    table["loss"] = 1.7 + 4000 * table["flops"] ** -0.18
+    table.to_csv(tmp_path / "c.csv", index=False)
+    with pytest.raises(IsolossError, match="needs two of N, D and C, and the table has C alone"):
+        init.study_of_table(tmp_path / "study.yaml", tmp_path / "c.csv")
+    assert not (tmp_path / "study.yaml").exists()

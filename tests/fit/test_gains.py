@@ -335,3 +335,25 @@ def test_the_summary_says_where_the_other_group_is_extrapolated(runs, apart, tmp
 def test_a_baseline_of_runs_without_groups_is_refused_with_what_to_do():
     with pytest.raises(IsolossError, match="no group 'a': the runs have no groups; name the col"):
         baseline_of(["all"], "a")
+
+
+def test_a_group_all_of_whose_runs_diverged_is_named(table, tmp_path):
+    lost = table.assign(loss=table["loss"].where(table["optimizer"] == "adamw"))
+    lost.to_csv(tmp_path / "lost.csv", index=False)
+    given = {"group": "optimizer"}
+    text = isoloss.law_of_table(tmp_path / "lost.csv", given=given, bootstrap=4).text
+    assert "group muon has no fit: none of its runs has a loss (18 runs)" in text
+
+
+def test_the_figure_says_that_a_group_without_a_line_never_reaches_the_loss():
+    flops = np.geomspace(1e18, 1e21, 12)
+    loss = {"a": 1.7 + 4000 * flops**-0.18, "flat": 2.5 + 4000 * flops**-0.18}
+    n = np.sqrt(flops / 120)
+    arms = [
+        pd.DataFrame({"optimizer": name, "N": n, "D": 20 * n, "loss": each})
+        for name, each in loss.items()
+    ]
+    runs = isoloss.read_runs(pd.concat(arms), MAPPING)
+    fit = fit_law(runs, "power_law", {"variable": "C"}, bootstrap=0)
+    figure = fit.plot("compute_gain").figure
+    assert "flat never reaches the loss of a" in figure.get_supxlabel()

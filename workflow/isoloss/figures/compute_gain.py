@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pandas as pd
 
@@ -104,8 +106,18 @@ def draw(inputs: _figure.Inputs, baseline: str, budgets: list[float], reach: flo
         figure.set_figheight(figure.get_figheight() + LINE * max(0, rows - 2))
     notes = [_figure.small_print(inputs, table)]
     notes += ["what goes beyond the axis of gains is cut"] if cut else []
+    notes += _without_line(table, shown)
     _figure.print_note(figure, inputs, "; ".join(notes))
     return figure, table
+
+
+def _without_line(table: pd.DataFrame, baseline: str) -> Iterator[str]:
+    """Why a group has no line, or one with an end."""
+    for group, rows in table.groupby("group", sort=False):
+        lacks = rows["gain"].isna() & rows["loss"].notna()
+        if lacks.any():
+            where = "" if lacks.all() else " where its line is missing"
+            yield f"{_figure.literal(group)} never reaches the loss of {baseline}{where}"
 
 
 def _baseline(name: str, fit: Fit, baseline: str) -> str:

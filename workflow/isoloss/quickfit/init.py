@@ -140,6 +140,11 @@ def study_of_table(
     quickfit.check_asked(source.label, columns or {})
     again = f"init --out {shlex.quote(str(out))}"
     runs, meaning = quickfit.runs_of(source, Rules({}), law, columns or {}, command=again)
+    sizes = sorted({"N", "D", "C", "ratio"} & set(meaning.columns))
+    if not meaning.mixture and len(sizes) < 2:
+        reason = f"a study needs two of N, D and C, and the table has {sizes[0]} alone"
+        do = "give it another (`--columns`), or fit it without a study: `isoloss law`"
+        raise IsolossError(Problem(source.label, reason, do))
     files = [str(table)] if isinstance(table, str | Path) else [str(one) for one in table]
     written = files[0] if len(files) == 1 else files
     fits, budgets = _fits_of_table(runs, meaning)

@@ -449,6 +449,7 @@ def _fit_sizes(
     law, apart = meaning.law, holdout in (None, "largest_compute")
     finished = runs[runs["status"] == "done"]
     groups = ordered(set(finished["group"].astype(str)))
+    meaning = replace(meaning, notes=(*meaning.notes, *_without_fit(runs, groups)))
     if (made := _made(law, options)) is not None:
         asking.check(made, groups)
     if settings.get("shared") and len(groups) < 2:
@@ -466,6 +467,14 @@ def _fit_sizes(
     text = report.of_sizes(meaning, counts, facts, errors, decisions)
     answer = Answer(meaning, counts, facts, errors, decisions)
     return QuickFit(runs, fit, held, text, answer)
+
+
+def _without_fit(runs: pd.DataFrame, groups: Sequence[str]) -> Iterator[str]:
+    """A note for each group that has no fit as all of its runs diverged or failed."""
+    lost = runs.loc[runs["status"].isin(("diverged", "failed")), "group"].astype(str)
+    counts = Counter(lost[~lost.isin(groups)])
+    for group in ordered(counts):
+        yield f"group {group} has no fit: none of its runs has a loss ({counts[group]} runs)"
 
 
 def largest_budgets(

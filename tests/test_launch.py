@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from isoloss.__main__ import main
 from isoloss.core import extras, home
 from isoloss.core.problems import IsolossError, StudyError
 from isoloss.study import launch
@@ -79,6 +80,15 @@ def test_the_profile_of_a_cluster_says_which_extra_it_needs(study, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", there.get)
     with pytest.raises(IsolossError, match=r"isoloss\[slurm\]"):
         launch.command(study, ["--profile", "slurm"])
+
+
+@pytest.mark.parametrize("words", [["-n"], ["--directory", "there"], ["-dthere"]])
+def test_a_folder_that_cannot_be_written_is_refused(study, monkeypatch, capsys, words):
+    Path("there").mkdir()
+    monkeypatch.setattr("os.access", lambda place, mode: False)  # the tests may run as root
+    assert main(["run", study, *words]) == 2
+    place = Path.cwd() if words == ["-n"] else Path.cwd() / "there"
+    assert f"{place}: cannot be written" in capsys.readouterr().err
 
 
 def test_the_package_is_imported_from_where_it_is_now(monkeypatch):

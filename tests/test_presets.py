@@ -68,6 +68,11 @@ def test_a_point_outside_the_runs_of_a_law_is_warned_of(capsys):
     assert "inside" in inside and "WARNING" not in inside
 
 
+def test_a_budget_says_what_lies_beyond_the_runs(capsys):
+    """Its N and D: C may be ten times that of the largest run where they hardly leave the runs."""
+    assert "N or D by a factor of" in told(capsys, "chinchilla:epoch", "--C", "1e26")
+
+
 def test_several_values_are_crossed_or_taken_in_pairs(capsys):
     given = ["chinchilla:epoch", "--N", "1B", "2B", "--D", "20B", "40B"]
     crossed = [(row["N"], row["D"]) for row in answer(capsys, *given)["predictions"]]

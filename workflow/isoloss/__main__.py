@@ -1009,7 +1009,9 @@ def _init(given: argparse.Namespace) -> None:
 def _run(given: argparse.Namespace) -> None:
     from isoloss.study import launch
 
-    command = launch.command(given.study, given.arguments, bars=sys.stderr.isatty())
+    told = _given_to_snakemake(given.arguments)
+    directory = told.directory if told else "."
+    command = launch.command(given.study, given.arguments, sys.stderr.isatty(), directory)
     sys.stdout.flush()
     os.execve(command[0], command, launch.environment(os.environ))  # signals go to snakemake
 

@@ -250,7 +250,8 @@ def _budget(row: Mapping[str, Any]) -> tuple[str, ...]:
         return (units.power(row["C"]), *nothing)
     sizes = [_with_interval(*(row[n + end] for end in ENDS), units.count) for n in names]
     loss = _with_interval(*(row["loss" + end] for end in ENDS))
-    return (units.power(row["C"]), *sizes, loss, _far(row["distance"]))
+    far = _far(row["distance"]).replace("by a", "N or D by a")  # not C, as `law` has it
+    return (units.power(row["C"]), *sizes, loss, far)
 
 
 def _size(name: str, value: float) -> str:

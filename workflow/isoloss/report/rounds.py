@@ -38,8 +38,9 @@ def table(sweep: str, rounds: Sequence[pd.DataFrame], runs: pd.DataFrame) -> lis
     chosen = choices[choices["choice"].notna()]
     planners = ", ".join(markdown(name) for name in choices["planner"].unique())
     seeds = int((runs["round"] == 0).sum())
+    count = f"{len(rounds)} {'round' if len(rounds) == 1 else 'rounds'}"
     title = f"- **Rounds** ({markdown(sweep)}, {planners}): {seeds} seeding runs, then"
-    lines = [f"{title} {len(chosen)} chosen in {len(rounds)} rounds", ""]
+    lines = [f"{title} {len(chosen)} chosen in {count}", ""]
     if len(chosen):
         cells = [
             _HEAD,

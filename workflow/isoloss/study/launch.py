@@ -19,7 +19,9 @@ from isoloss.core.problems import IsolossError, Problem, StudyError
 _RICH = "snakemake_logger_plugin_rich"  # bars on a terminal
 
 
-def command(study: str, arguments: Sequence[str] = (), bars: bool = False) -> list[str]:
+def command(
+    study: str, arguments: Sequence[str] = (), bars: bool = False, directory: str = "."
+) -> list[str]:
     """The command that runs the workflow on a study.
 
     Args:
@@ -27,9 +29,11 @@ def command(study: str, arguments: Sequence[str] = (), bars: bool = False) -> li
         arguments: of snakemake: targets and options. A name after `--profile` that is one of the
             project's, such as `slurm`, stands for that profile where no such folder is here.
         bars: whether progress is shown as bars, where a package is installed that draws them.
+        directory: in which the arguments let it run.
 
     Raises:
-        IsolossError: the study cannot be read, another one is named, or a package is not installed.
+        IsolossError: the study cannot be read, another one is named, a package is not installed, or
+            the folder cannot be written.
 
     Example:
         >>> words = command("config.yaml", ["fits", "-n"])
@@ -45,6 +49,7 @@ def command(study: str, arguments: Sequence[str] = (), bars: bool = False) -> li
     given = [_of_the_project(one, before) for before, one in pairwise(["", *arguments])]
     if str(home.project() / "profiles" / "slurm") in given:
         extras.need("snakemake_executor_plugin_slurm")
+    _refuse_read_only(Path(directory))
     words = [sys.executable, "-P", "-m", "snakemake"]
     words += ["--snakefile", str(home.project() / "Snakefile")]
     if not _named("--workflow-profile", given):  # else a folder `default` here would be one
@@ -56,6 +61,16 @@ def command(study: str, arguments: Sequence[str] = (), bars: bool = False) -> li
 
 def _named(option: str, arguments: Sequence[str]) -> bool:
     return any(one == option or one.startswith(f"{option}=") for one in arguments)
+
+
+def _refuse_read_only(folder: Path) -> None:
+    """Refuse a folder in which snakemake cannot keep its records: it ends with a traceback."""
+    records = folder / ".snakemake"
+    place = records if records.is_dir() else folder
+    if place.is_dir() and not os.access(place, os.W_OK):
+        reason = "cannot be written, and snakemake keeps its records there"
+        remedy = "run the study in another folder, with its files by whole paths"
+        raise IsolossError(Problem(str(place.absolute()), reason, remedy))
 
 
 def _of_the_project(argument: str, before: str) -> str:

@@ -118,12 +118,26 @@ def sizes(evidence: Evidence) -> Iterator[Finding]:
                 "hardly FLOP and counts",
                 "say the unit of C: --scale C=8.64e19 for PF-days, C=1e18 or C=1e21",
             )
+        yield from _other_compute(evidence)
     if "nats" in str(evidence.params["unit"].iloc[0]) and evidence.loss.max() > limits.UNIFORM:
         yield Finding(
             "units",
             CARE,
             f"a loss of {evidence.loss.max():.4g} nats is worse than a uniform guess",
             "if it is a perplexity: --loss-unit perplexity; if runs diverged, drop them: --keep",
+        )
+
+
+def _other_compute(evidence: Evidence) -> Iterator[Finding]:
+    """Compute that is not 6 N D, where a law in N and C says D of a budget as C / 6 N."""
+    n, d, c = (evidence.runs[name] for name in ("n_params", "n_samples", "n_flops"))
+    ratio = float((c / 6.0 / n / d).astype(float).median())
+    if limits.RATIOS[0] < ratio < limits.RATIOS[1] and abs(np.log(ratio)) > limits.OTHER_COMPUTE:
+        yield Finding(
+            "units",
+            CARE,
+            f"C is {ratio:.3g} x 6 N D: the D of a budget, which is C / 6 N, is as much off",
+            "leave the column out (--columns C=), so that C is 6 N D",
         )
 
 

@@ -6,6 +6,7 @@ import tomllib
 from collections import Counter
 from pathlib import Path
 
+import jinja2
 import numpy as np
 import pytest
 import yaml
@@ -205,3 +206,13 @@ def test_the_catalogue_finds_what_it_shows():
         assert (ROOT / "config" / link).exists(), link
     study = yaml.safe_load(re.search(r"```yaml\n(.*?)```", page, flags=re.S)[1])
     assert list(study) == ["study", "aggregate", "fit", "plot"]
+
+
+def test_the_report_of_a_study_and_of_modules_has_no_gap():
+    """A Snakefile that uses the workflow as a module has a configuration without `study`."""
+    page = (ROOT / "workflow/report/workflow.rst").read_text(encoding="utf-8")
+    template = jinja2.Template(page, trim_blocks=True, lstrip_blocks=True)  # as Snakemake does
+    for config in ({"study": "mine", "fit": {"a": {}}}, {"laws": {"study": "mine"}}):
+        text = template.render(snakemake={"config": config})
+        assert "****" not in text and "\n\n- " in text and "drawn\n- ``summary.md``" in text
+    assert text.lstrip().startswith("Studies of isoloss")

@@ -253,6 +253,8 @@ def test_the_table_itself_is_not_overwritten(table, capsys, monkeypatch):
         monkeypatch.chdir(table.parent)
         assert main(["law", str(table), "--out", out, "--bootstrap", "0"]) == 2
         assert "is the folder of the table" in capsys.readouterr().err
+    assert main(["law", str(table), "--out", str(table), "--bootstrap", "0"]) == 2
+    assert "is a file; name a folder" in capsys.readouterr().err
     assert table.read_bytes() == before and len(list(table.parent.iterdir())) == 1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,7 +11,7 @@ from matplotlib.text import Text
 
 from isoloss.core import registry
 from isoloss.core.problems import IsolossError
-from isoloss.figures import _llc
+from isoloss.figures import _figure, _llc, _paper
 from isoloss.figures._figure import Inputs
 from isoloss.fit import fit_law
 from isoloss.report import llc as lines_of
@@ -160,6 +161,21 @@ def test_of_many_runs_some_are_shown_evenly_or_the_doubtful_ones_first():
     assert sizes.tolist() == sorted(SIZES)
     _, _, table = drawn("llc_traces", runs, made, panels=3, first="doubtful")
     assert {"r7", "r30"} < set(table["run_id"])
+
+
+@pytest.mark.parametrize("card", ["llc_traces", "llc_calibration"])
+def test_panels_of_a_column_have_room_beside_long_names_of_runs(card):
+    runs = made_runs(6)
+    runs["run_id"] += "-natural-D131072-d16-s0-5f2ab0c4d1"
+    canvas = _figure.canvas_of("paper", 3.25)
+    with matplotlib.rc_context(_figure.style_of("paper")):
+        inputs = Inputs({"runs": runs} | llc_tables(runs), {}, "byte", "nats/byte", canvas)
+        options = registry.defaults("figure", card)
+        figure, _ = registry.card("figure", card).draw(inputs, **options)
+        _paper.finish(figure, canvas)
+    assert figure.get_figheight() < 9
+    assert all(axes.get_position().width * 3.25 > 0.85 for axes in canvas.panels)
+    assert [bool(axes.get_ylabel()) for axes in canvas.panels] == [True, False] * 3
 
 
 def test_an_unknown_setting_is_told_with_those_that_there_are():

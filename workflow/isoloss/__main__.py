@@ -833,16 +833,13 @@ def _law(given: argparse.Namespace) -> None:
     from isoloss.core import progress, sources
     from isoloss.quickfit import law
 
-    out = given.out
-    folders = {real(table).parent for table in given.table}
-    if out is not None and real(out) in folders:
-        reason = f"{visible(out)!r} is the folder of the table, which could be overwritten"
-        raise IsolossError(Problem("--out", reason, "name another folder"))
     settings = _settings_of_law(given)
     _check_figure_width(given.figure_width)
     limits = {"max_seconds": given.max_seconds, "max_mib": given.max_mib}
     limits = sources.Limits(**{key: value for key, value in limits.items() if value is not None})
     table = sources.open_source(given.table, limits)
+    out = given.out or Path(f"{table.address.stem}-law")
+    _check_folder(out, given.table)
     with closing(progress.Steps("fits and folds")) as steps:
         quick_fit = law.law_of_table(
             table,
@@ -860,7 +857,6 @@ def _law(given: argparse.Namespace) -> None:
             baseline=given.baseline,
             **settings,
         )
-    out = out or Path(f"{table.address.stem}-law")
     files = []
     try:
         files = law.save(quick_fit, out, given.figure_width)
@@ -889,6 +885,15 @@ def _predict(given: argparse.Namespace) -> None:
     asked = predict.Asked(values, given.pairs, given.group, given.response, given.level)
     answer = predict.predicted(given.source, asked)
     say(predict.as_json(answer) if given.json else predict.text(answer))
+
+
+def _check_folder(out: Path, tables: Sequence[str]) -> None:
+    """Refuse a folder for results that is that of a table, or a file, before anything is fitted."""
+    if real(out) in {real(table).parent for table in tables}:
+        reason = f"{visible(out)!r} is the folder of the table, which could be overwritten"
+        raise IsolossError(Problem("--out", reason, "name another folder"))
+    if out.exists() and not out.is_dir():
+        raise IsolossError(Problem("--out", f"{visible(out)!r} is a file", "name a folder"))
 
 
 def _settings_of_law(given: argparse.Namespace) -> dict[str, Any]:

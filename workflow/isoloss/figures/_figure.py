@@ -114,6 +114,7 @@ NARROWEST, WIDEST = 2.0, 20.0  # inches of a figure for a paper
 PANEL = 1.45  # inches of a panel in a paper, at least
 SHRUNK = 0.35  # of its width on a screen, which a panel in a paper has at least
 FORMULA = {"gid": "formula"}  # of a label that holds one, as `Inputs.named` makes them
+NAME_ON_SCREEN, NAME_IN_PAPER = 40, 12  # letters of a name above a panel
 LETTERS = 11.5  # of a title on an inch
 STATUSES = ("dropped", "diverged", "failed")  # of runs that are not shown
 REASON = 100  # characters of a reason in the small print
@@ -373,6 +374,11 @@ class Inputs:
     def in_paper(self) -> bool:
         """Whether the figure is for a paper."""
         return self.canvas.paper is not None
+
+    @property
+    def name_letters(self) -> int:
+        """Letters of a name above a panel, at most: what has no spaces is not folded there."""
+        return NAME_IN_PAPER if self.in_paper else NAME_ON_SCREEN
 
     def as_formula(self, text: str) -> str:
         """A text with parts between dollar signs, which are then drawn as formulas; the text."""

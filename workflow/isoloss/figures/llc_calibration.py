@@ -44,11 +44,12 @@ def draw(inputs: _figure.Inputs, panels: int):
         marked = [_line(axes, line, betas) for _, line in case.groupby("n_beta")]
         _llc.value_axis(axes, case)
         _step_axis(axes.xaxis, rows["lr"])
-        axes.set_title(_title(case.iloc[0], rows, inputs.token), size=8.5)
+        axes.set_title(_title(case.iloc[0], rows, inputs), size=8.5)
         shown.append(pd.concat(marked))
-    for axes in axes_of[-3:]:
+    across = inputs.canvas.columns(len(cases), 3)
+    for axes in axes_of[-across:]:
         axes.set_xlabel("Step size lr", fontsize=9)
-    for axes in axes_of[::3]:
+    for axes in axes_of[::across]:
         axes.set_ylabel("LLC λ̂")
     drawn = pd.concat(shown, ignore_index=True)
     n, n_runs = drawn["run_id"].nunique(), rows["run_id"].nunique()
@@ -104,12 +105,12 @@ def _step_axis(axis, steps: pd.Series) -> None:
         axis.set_major_formatter(FuncFormatter(lambda value, _: units.power(value)))
 
 
-def _title(row: pd.Series, rows: pd.DataFrame, token: str) -> str:
+def _title(row: pd.Series, rows: pd.DataFrame, inputs: _figure.Inputs) -> str:
     size, data = units.count(row["n_params"]), units.count(row["n_samples"])
-    parts = [f"N {size}", f"D {data} {_figure.literal(token, 12)}s"]
+    parts = [f"N {size}", f"D {data} {_figure.literal(inputs.token, 12)}s"]
     if rows["localization"].nunique() > 1:
         parts.append(f"localization {units.count(row['localization'])}")
-    return f"{_figure.literal(row['run_id'], 40)}\n{', '.join(parts)}"
+    return f"{_figure.literal(row['run_id'], inputs.name_letters)}\n{', '.join(parts)}"
 
 
 def _handles(drawn: pd.DataFrame, betas: list[float]) -> Iterator:

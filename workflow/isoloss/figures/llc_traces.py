@@ -65,12 +65,14 @@ def draw(inputs: _figure.Inputs, setting: int, loss: str, first: str, panels: in
     figure, axes_of = inputs.canvas.grid(len(shown), 3, 7.0 if lone else 3.4, 3.6 if lone else 2.4)
     for axes, row in zip(axes_of, shown.itertuples(), strict=True):
         _panel(axes, traces[traces["run_id"] == row.run_id], row)
-        axes.set_title(_title(row), size=8.5)
-    for axes in axes_of[-3:]:
+        axes.set_title(_title(row, inputs.name_letters), size=8.5)
+    across = inputs.canvas.columns(len(shown), 3)
+    for axes in axes_of[-across:]:
         axes.set_xlabel("Step of the sampler", fontsize=9)
     unit = _figure.literal(inputs.loss_unit)
-    what = "Loss above that of the\ntrained weights" if loss == "above_start" else "Loss"
-    for axes in axes_of[::3]:
+    above = "Loss above start" if inputs.in_paper else "Loss above that of the\ntrained weights"
+    what = above if loss == "above_start" else "Loss"
+    for axes in axes_of[::across]:
         axes.set_ylabel(f"{what} ({unit})", fontsize=9)
     some = f", {len(shown)} of {len(rows)} runs" if len(shown) < len(rows) else ""
     _figure.head(figure, f"Losses along the chains{some}", _handles(traces, shown, loss))
@@ -138,8 +140,8 @@ def _panel(axes, traces: pd.DataFrame, row) -> None:
     axes.set_xlim(0, traces["step"].max() + traces["steps"].max() / 2)
 
 
-def _title(row) -> str:
-    name = _figure.literal(row.run_id, 40)
+def _title(row, letters: int) -> str:
+    name = _figure.literal(row.run_id, letters)
     if row.status == "failed":
         return f"{name}\nfailed"
     error = f", SE {units.count(row.llc_se, 2)}" if np.isfinite(row.llc_se) else ""

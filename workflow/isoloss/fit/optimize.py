@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from isoloss.core.matrices import cholesky_solve
 from isoloss.fit.objectives import SMOOTH, Objective
 from isoloss.laws._law import LawOnRuns
 
@@ -320,11 +321,11 @@ def _minimise(
             limit = now.value + ROUNDING * np.abs(now.value)
             trial = np.clip(now.free + step, low, high)
             _, near, there = problem.look(trial, weight, loss, limit)
-            here = now.take(near)
-            flat = np.abs(there.value - here.value) <= ROUNDING * np.abs(here.value)
+            here = now.value[near]
+            flat = np.abs(there.value - here) <= ROUNDING * np.abs(here)
             # what rounding hides the gradient tells
-            nearer = (np.abs(there.gradient) <= 0.9 * np.abs(here.gradient)) | held[near]
-            good = np.where(flat, nearer.all(axis=-1), there.value < here.value)
+            nearer = (np.abs(there.gradient) <= 0.9 * np.abs(now.gradient[near])) | held[near]
+            good = np.where(flat, nearer.all(axis=-1), there.value < here)
             better = np.zeros(len(who), dtype=bool)
             better[np.flatnonzero(near)[good]] = True
             now.put(better, there.take(good))
@@ -371,37 +372,6 @@ def _newton(now: _State, less: np.ndarray, held: np.ndarray, damping: np.ndarray
     steepest = towards[bad] / np.maximum(ridge[bad], 1e-300)
     own[bad] = np.where(fine[:, None], above, steepest)
     return own
-
-
-def cholesky_solve(matrix: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Solve b symmetric systems at once, and say which matrices are positive definite.
-
-    Args:
-        matrix: (b, q, q).
-        right: (b, q).
-
-    Returns:
-        Solutions (b, q), arbitrary where a matrix is not positive definite, and bool (b,).
-    """
-    q = matrix.shape[-1]
-    a = np.array(np.moveaxis(matrix, 0, -1), order="C")  # the batch last: each step one sweep
-    y = np.array(right.T, order="C")
-    sound = np.ones(a.shape[-1], dtype=bool)
-    for j in range(q):
-        pivot = a[j, j]
-        ok = pivot > 0
-        sound &= ok
-        root = np.sqrt(np.where(ok, pivot, 1.0))
-        a[j:, j] /= root
-        y[j] /= root
-        for i in range(j + 1, q):
-            a[i:, i] -= a[i:, j] * a[i, j]
-            y[i] -= a[i, j] * y[j]
-    for j in reversed(range(q)):
-        y[j] /= np.where(sound, a[j, j], 1.0)
-        for i in range(j):
-            y[i] -= a[j, i] * y[j]
-    return y.T.copy(), sound
 
 
 def optimise(

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from isoloss.core.matrices import cholesky_solve, positive
 from isoloss.laws._law import Data, Term
 
 PREFIX, LOSS = "p_", "loss_"  # of columns of proportions, and of losses by domain
@@ -146,8 +147,10 @@ def descend(
     tolerance: float,
     looks: int,
     step: float,
+    abreast: int | None = None,
+    convex: bool = False,
 ) -> np.ndarray:
-    """The points of least objective, each of its own: damped Newton steps, all side by side.
+    """The points of least objective, each of its own: damped Newton steps, side by side.
 
     Args:
         look: the objectives of some rows at points.
@@ -156,42 +159,66 @@ def descend(
         high: greatest values, (b, p).
         tolerance: relative gain below which a descent ends; where a step promises less, it is
             the last one.
-        looks: at most.
+        looks: at most, of a descent.
         step: of a parameter, at most.
+        abreast: descents that go on at a time, about: others take the places of those that ended,
+            since a step of few costs as much as one of many. All of them if None.
+        convex: whether curvatures are positive definite wherever a look may be.
 
     Returns:
         The points, (b, p). A descent ends, too, after FAILURES steps that gain nothing.
     """
-    at, active = np.clip(start, low, high), np.arange(len(start))
-    here, damping, failures = look(active, at), np.full(len(at), 1e-2), np.zeros(len(at), int)
-    objective, gradient, curvature = here.objective, here.gradient, here.curvature
-    for _ in range(looks):
-        bounds = low[active], high[active]
-        move = _newton(at[active], gradient[active], curvature[active], damping[active], bounds)
-        points = np.clip(at[active] + np.clip(move, -step, step), *bounds)
-        promised = ((at[active] - points) * gradient[active]).sum(axis=-1) / 2
-        near = promised < tolerance * (1 + np.abs(objective[active]))
-        at[active[near]] = points[near]
-        active, points = active[~near], points[~near]
-        if not len(active):
-            break
+    count = len(start)
+    abreast = max(1, count if abreast is None else abreast)
+    at, damping = np.clip(start, low, high), np.full(count, 1e-2)
+    failures, left = np.zeros(count, dtype=int), np.full(count, looks)
+    objective, gradient = np.empty(count), np.empty(at.shape)
+    curvature = np.empty((*at.shape, at.shape[1]))
+    active, begun = np.arange(0), 0
+    while begun < count or len(active):
+        if begun < count and 2 * len(active) <= abreast:
+            new = np.arange(begun, min(count, begun + abreast - len(active)))
+            here = look(new, at[new])
+            objective[new], gradient[new] = here.objective, here.gradient
+            curvature[new] = here.curvature
+            active, begun = np.concatenate([active, new]), begun + len(new)
+        points, promised = _stepped(at, gradient, curvature, damping, (low, high), step, active, convex)
+        before = objective[active]
+        near = promised < tolerance * (1 + np.abs(before))
+        if near.any():
+            at[active[near]] = points[near]
+            active, points, before = active[~near], points[~near], before[~near]
+            if not len(active):
+                continue
         there = look(active, points)
-        better = there.objective <= objective[active]  # false where it is not a number
+        better = there.objective <= before  # false where it is not a number
         won, lost = active[better], active[~better]
-        gain = objective[won] - there.objective[better]
-        ended = np.zeros(len(at), dtype=bool)
-        ended[won] = gain < tolerance * (1 + np.abs(objective[won]))
+        ended = np.zeros(len(active), dtype=bool)
+        ended[better] = (before - there.objective)[better] < tolerance * (1 + np.abs(before[better]))
         at[won], objective[won] = points[better], there.objective[better]
         gradient[won], curvature[won] = there.gradient[better], there.curvature[better]
         damping[won] *= 0.2
-        damping[lost] = np.maximum(damping[lost] * 4, 1e-4)
-        failures[won], failures[lost] = 0, failures[lost] + 1
-        ended[lost] = failures[lost] >= FAILURES
-        active = active[~ended[active]]
+        failures[won] = 0
+        if len(lost):
+            damping[lost] = np.maximum(damping[lost] * 4, 1e-4)
+            failures[lost] += 1
+            ended[~better] = failures[lost] >= FAILURES
+        left[active] -= 1
+        active = active[~ended & (left[active] > 0)]
     return at
 
 
-def _newton(at, gradient, curvature, damping, bounds) -> np.ndarray:
+def _stepped(
+    at, gradient, curvature, damping, bounds, step: float, active: np.ndarray, convex: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where the next step of some descents leads, (b, p), and the gain that it promises, (b,)."""
+    here, slope, limits = at[active], gradient[active], [side[active] for side in bounds]
+    move = _newton(here, slope, curvature[active], damping[active], limits, convex)
+    points = np.clip(here + np.clip(move, -step, step), *limits)
+    return points, ((here - points) * slope).sum(axis=-1) / 2
+
+
+def _newton(at, gradient, curvature, damping, bounds, convex: bool) -> np.ndarray:
     """Damped Newton steps, (b, p), along what is not held by a bound.
 
     Where an objective is curved down, it is taken as curved up as much.
@@ -202,17 +229,19 @@ def _newton(at, gradient, curvature, damping, bounds) -> np.ndarray:
     scaled = curvature * scale[:, :, None] * scale[:, None, :]
     diagonal = np.arange(at.shape[1])
     scaled[:, diagonal, diagonal] += held
-    downhill = (-gradient * scale)[..., None]
-    try:
-        np.linalg.cholesky(scaled)
-    except np.linalg.LinAlgError:
-        curved, axes = np.linalg.eigh(scaled)
-        curved = np.maximum(np.abs(curved), LEAST_CURVED) + damping[:, None]
-        move = axes @ (axes.swapaxes(-1, -2) @ downhill / curved[..., None])
-    else:
-        scaled[:, diagonal, diagonal] += damping[:, None]
-        move = np.linalg.solve(scaled, downhill)
-    return move[..., 0] * scale
+    downhill = -gradient * scale
+    damped = scaled.copy()
+    damped[:, diagonal, diagonal] += damping[:, None]
+    move, sound = cholesky_solve(damped, downhill)
+    if not convex:
+        sound &= positive(scaled)
+    if not sound.all():
+        down = ~sound
+        curved, axes = np.linalg.eigh(scaled[down])
+        curved = np.maximum(np.abs(curved), LEAST_CURVED) + damping[down, None]
+        along = axes.swapaxes(-1, -2) @ downhill[down][..., None] / curved[..., None]
+        move[down] = (axes @ along)[..., 0]
+    return move * scale
 
 
 def roots(matrices: np.ndarray) -> np.ndarray:

@@ -27,7 +27,8 @@ from isoloss.laws._process import (
     scarcity,
 )
 
-TOGETHER = 1 << 17  # numbers of the covariances of a block: they stay in the processor's memory
+TOGETHER = 1 << 17  # numbers of covariances that are looked at together: they stay in the cache
+BLOCK = 1 << 21  # numbers of the covariances of laws that are kept at a time
 FIRST_NOISE = np.log(0.2)  # from which the search for amplitudes starts
 CURVE_STEPS, AMPLITUDE_STEPS = 80, 40  # looks at most
 ON_THE_WAY, TOLERANCE = 1e-4, 1e-6  # relative gain below which a descent ends
@@ -80,7 +81,7 @@ def _blocks(tasks: Sequence[Task]) -> Iterator[list[int]]:
     block: list[int] = []
     for i in sorted(range(len(tasks)), key=sizes.__getitem__):
         robust, n = sizes[i]
-        full = PROCESSES * n * n * (len(block) + 1) > TOGETHER
+        full = PROCESSES * n * n * (len(block) + 1) > BLOCK
         if block and (full or robust != sizes[block[0]][0]):
             yield block
             block = []
@@ -186,6 +187,11 @@ class Search:
 
     # Steps of the search
 
+    @property
+    def _abreast(self) -> int:
+        """Laws whose covariances are looked at together."""
+        return max(1, TOGETHER // (PROCESSES * self.target.shape[1] ** 2))
+
     def _values(self, theta: np.ndarray, rows=slice(None)) -> tuple[np.ndarray, np.ndarray]:
         """The curves at the runs (b, n) and their slopes (b, n, p); 0 where there is no run."""
         values, slopes = curve(theta, self.shares[rows])
@@ -220,7 +226,8 @@ class Search:
             return Curvature(objective, 2 * (pull - products[:, 1:, 0]), 2 * curvature)
 
         bounds = np.full(theta.shape, np.inf)
-        return descend(look, theta, -bounds, bounds, tolerance, CURVE_STEPS, STEP)
+        ends = (-bounds, bounds, tolerance, CURVE_STEPS, STEP)
+        return descend(look, theta, *ends, self._abreast, convex=True)
 
     def _amplitudes(self, theta: np.ndarray, amplitudes: np.ndarray) -> np.ndarray:
         """Amplitudes of greatest evidence times prior, the curve integrated out (Laplace)."""
@@ -241,7 +248,8 @@ class Search:
         there = (*self.hyper.present, True)
         bounds = [b if p else (NOTHING,) * 2 for b, p in zip(AMPLITUDE_BOUNDS, there, strict=True)]
         low, high = (np.tile(side, (len(amplitudes), 1)) for side in np.transpose(bounds))
-        return descend(look, amplitudes, low, high, TOLERANCE, AMPLITUDE_STEPS, STEP)
+        ends = (low, high, TOLERANCE, AMPLITUDE_STEPS, STEP)
+        return descend(look, amplitudes, *ends, self._abreast)
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,7 @@ STARTS = (0.0, 0.5)  # of gamma
 NOISE, LEAST_NOISE = 0.3, 0.003  # where its search starts; at least
 ROUNDS, SAME_NOISE = 5, 0.03  # of that search; change of its logarithm at which it ends
 TOLERANCE, LOOKS, STEP = 1e-7, 80, 1.5  # of a descent
+ABREAST = 128  # descents whose numbers stay in the cache
 NOTHING = -30.0  # logarithm of a size of nothing, where all losses are the same
 
 
@@ -209,7 +210,8 @@ class _Search:
             return Curvature(objective, 2 * gradient, 2 * curvature)
 
         bounds = np.full(theta.shape, np.inf)
-        return descend(look, theta, -bounds, bounds, TOLERANCE, LOOKS, STEP)
+        ends = (-bounds, bounds, TOLERANCE, LOOKS, STEP)
+        return descend(look, theta, *ends, ABREAST, convex=True)
 
 
 def _padded(shares, target, weight) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,0 +1,60 @@
+"""Linear systems of many small matrices."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.linalg import lapack
+
+
+def cholesky_solve(matrix: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Solve b symmetric systems at once, and say which matrices are positive definite.
+
+    Few of them are solved one by one; of many, each step of the elimination is one sweep.
+
+    Args:
+        matrix: (b, q, q).
+        right: (b, q).
+
+    Returns:
+        Solutions (b, q), arbitrary where a matrix is not positive definite, and bool (b,).
+
+    Example:
+        >>> cholesky_solve(np.array([np.eye(2), -np.eye(2)]), np.ones((2, 2)))[1]
+        array([ True, False])
+    """
+    count, q = right.shape
+    if count > 2 * q * q:
+        return _swept(matrix, right)
+    solution, sound = np.empty_like(right), np.empty(count, dtype=bool)
+    for i in range(count):
+        _, solution[i], failed = lapack.dposv(matrix[i], right[i])
+        sound[i] = failed == 0
+    return solution, sound
+
+
+def positive(matrix: np.ndarray) -> np.ndarray:
+    """Which of symmetric matrices (b, q, q) are positive definite, bool (b,)."""
+    return np.array([lapack.dpotrf(one)[1] == 0 for one in matrix], dtype=bool)
+
+
+def _swept(matrix: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """See `cholesky_solve`."""
+    q = matrix.shape[-1]
+    a = np.array(np.moveaxis(matrix, 0, -1), order="C")  # the batch last: each step one sweep
+    y = np.array(right.T, order="C")
+    sound = np.ones(a.shape[-1], dtype=bool)
+    for j in range(q):
+        pivot = a[j, j]
+        ok = pivot > 0
+        sound &= ok
+        root = np.sqrt(np.where(ok, pivot, 1.0))
+        a[j:, j] /= root
+        y[j] /= root
+        below = a[j + 1 :, j]
+        for i in range(j + 1, q):
+            a[i:, i] -= a[i:, j] * a[i, j]
+        y[j + 1 :] -= below * y[j]
+    for j in reversed(range(q)):
+        y[j] /= np.where(sound, a[j, j], 1.0)
+        y[:j] -= a[j, :j] * y[j]
+    return y.T.copy(), sound

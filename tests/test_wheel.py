@@ -86,7 +86,7 @@ def test_what_needs_an_extra_says_which(used):
     _, codes, _, result = used
     assert codes["run"] == 2
     line = "isoloss run: the package `snakemake` is not installed; "
-    assert f"{line}`pip install 'isoloss[workflow]'` helps" in result.stderr
+    assert f"{line}`pip install 'isoloss[snakemake]'` helps" in result.stderr
 
 
 NAMES = """

@@ -199,11 +199,11 @@ def test_compute_that_is_no_flop_is_named_by_a_law_in_n_and_c():
 
 
 def test_a_law_in_n_and_c_says_where_compute_is_not_6_n_d():
-    for factor, found in ((1.0, False), (1.4, True)):
+    for factor, differs in ((1.0, False), (1.4, True)):
         table = grid().assign(C=lambda t, k=factor: k * 6 * t["N"] * t["D"])
         runs = isoloss.read_runs(table, {**COLUMNS, "C": "C"})
-        said = isoloss.fit_law(runs, "isoflop_parabolas", bootstrap=20).findings["found"]
-        assert said.str.contains("C is 1.4 x 6 N D: the D of a budget").any() == found
+        told = isoloss.fit_law(runs, "isoflop_parabolas", bootstrap=20).findings["found"]
+        assert told.str.contains("C is 1.4 x 6 N D: the D of a budget").any() == differs
 
 
 def test_a_lower_envelope_and_a_frontier_are_not_judged_by_their_residuals():

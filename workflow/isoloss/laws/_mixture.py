@@ -182,7 +182,9 @@ def descend(
             objective[new], gradient[new] = here.objective, here.gradient
             curvature[new] = here.curvature
             active, begun = np.concatenate([active, new]), begun + len(new)
-        points, promised = _stepped(at, gradient, curvature, damping, (low, high), step, active, convex)
+        points, promised = _stepped(
+            at, gradient, curvature, damping, (low, high), step, active, convex
+        )
         before = objective[active]
         near = promised < tolerance * (1 + np.abs(before))
         if near.any():
@@ -194,7 +196,8 @@ def descend(
         better = there.objective <= before  # false where it is not a number
         won, lost = active[better], active[~better]
         ended = np.zeros(len(active), dtype=bool)
-        ended[better] = (before - there.objective)[better] < tolerance * (1 + np.abs(before[better]))
+        gain = (before - there.objective)[better]
+        ended[better] = gain < tolerance * (1 + np.abs(before[better]))
         at[won], objective[won] = points[better], there.objective[better]
         gradient[won], curvature[won] = there.gradient[better], there.curvature[better]
         damping[won] *= 0.2

@@ -56,8 +56,8 @@ def test_holdouts_laws_and_figures_agree_on_what_a_budget_is(make_runs, flops):
     expected = [set(np.flatnonzero(numbers == k)) for k in range(numbers.max() + 1)]
     runs = make_runs(np.ones(len(flops)), flops / 6, np.ones(len(flops)))
     runs = runs.assign(n_flops=flops, n_flops_6nd=flops)
-    of_law = _budgets.budgets({"C": flops}, np.ones(len(flops)))
-    assert [set(positions) for positions in of_law] == expected
+    of_law = _budgets.budgets_of({"C": flops, "N": np.ones(len(flops))}, np.ones(len(flops)))
+    assert [set(budget.runs) for budget in of_law] == expected
     levels = _figure.budgets(runs).to_numpy()
     assert [set(np.flatnonzero(levels == one)) for one in np.unique(levels)] == expected
     if len(expected) > 1:

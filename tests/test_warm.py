@@ -54,4 +54,4 @@ def test_programs_of_jobs_at_the_same_time_each_get_their_own_exit_code():
     outputs = [job.communicate() for job in jobs]
     assert [job.returncode for job in jobs] == [0, 2, 5]
     assert outputs[0][0].startswith("usage: python -m isoloss")
-    assert "invalid choice: 'nonsense'" in outputs[1][1]
+    assert "no command is called 'nonsense'" in outputs[1][1]

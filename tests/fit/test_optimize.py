@@ -147,7 +147,7 @@ def test_a_group_that_is_one_cluster_cannot_be_drawn_with_others_that_share(chin
     both = pd.concat([sides[0].assign(depth=seeds), sides[1].assign(depth=7)], ignore_index=True)
     both["run_id"] = [f"run{i}" for i in range(len(both))]
     asked = {"shared": ["alpha"], "cluster": "depth"}
-    with pytest.raises(IsolossError, match="cluster depth: all runs of 'b' are one cluster"):
+    with pytest.raises(IsolossError, match="cluster: all runs of b have one 'depth'"):
         fit_law(both, "chinchilla", bootstrap=10, **asked)
     assert set(fit_law(both, "chinchilla", bootstrap=0, **asked).summary["status"]) == {"converged"}
     apart = fit_law(both, "chinchilla", bootstrap=10, cluster="depth").summary.set_index("group")

@@ -332,5 +332,5 @@ def test_a_hub_without_its_package_or_without_network_is_told_with_what_to_do(
     with pytest.raises(IsolossError, match=r"127.0.0.1:9: cannot be reached .*check the network"):
         identity("fashion_mnist", options, fetched=tmp_path)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(IsolossError, match=r"not installed; install it with `pip install 'isoloss"):
+    with pytest.raises(IsolossError, match=r"not installed; `pip install 'isoloss\[hub\]'` helps"):
         identity("fashion_mnist", options, fetched=tmp_path)

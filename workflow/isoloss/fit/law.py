@@ -20,10 +20,12 @@ from isoloss.fit.replicate import Draw, clusters_of, drawn
 from isoloss.fit.settings import Progress, Settings, settings_of
 from isoloss.fit.shared import SharedOptimum, alone_problems, shared_problems
 from isoloss.fit.solution import Replicates, Solution, join_replicates
+from isoloss.fit.solve import replicates_of
 from isoloss.fitted import OF_RUN, Fit
 from isoloss.fitted.names import RESPONSE
 
 Solved = tuple[FittedRuns, Solution, Replicates]
+AT_A_TIME = 1 << 20  # variables of the runs of all replicates that are held
 
 
 # matrices are small: threads of the linear algebra would only wait for each other
@@ -188,10 +190,27 @@ def _solved(ready: Sequence[FittedRuns], settings: Settings) -> Iterator[Solved]
     if settings.shared:
         yield from _solved_together(ready, settings)
         return
-    for runs in ready:
-        solution = settings.solve(runs.law, runs.data, runs.loss, runs.weight)
-        blocks = drawn(runs, solution, settings, len(runs.loss))
-        yield runs, solution, join_replicates([solution.replicates(*one) for one in blocks])
+    for some in _side_by_side(ready, settings):
+        fits = [settings.solve(runs.law, runs.data, runs.loss, runs.weight) for runs in some]
+        draws = [
+            drawn(runs, fit, settings, len(runs.loss)) for runs, fit in zip(some, fits, strict=True)
+        ]
+        if some[0].law.recipe:
+            yield from zip(some, fits, replicates_of(fits, draws), strict=True)
+            continue
+        for runs, fit, blocks in zip(some, fits, draws, strict=True):
+            yield runs, fit, join_replicates([fit.replicates(*one) for one in blocks])
+
+
+def _side_by_side(
+    ready: Sequence[FittedRuns], settings: Settings
+) -> Iterator[Sequence[FittedRuns]]:
+    """Fits whose replicates are held at a time: of laws with a method of their own several."""
+    law = ready[0].law
+    size = max(len(runs.loss) for runs in ready) * len(law.variables) * max(1, settings.bootstrap)
+    count = max(1, AT_A_TIME // size) if law.recipe else 1
+    for at in range(0, len(ready), count):
+        yield ready[at : at + count]
 
 
 def _solved_together(ready: Sequence[FittedRuns], settings: Settings) -> Iterator[Solved]:

@@ -339,10 +339,10 @@ def _predicted_unseen(
     fitted = dict(
         zip(asked, _fold_fits(runs, solution, list(asked.values()), settings), strict=True)
     )
-    unseen = []
+    unseen, everything = [], variables(runs.usable, law.variables)
     for i, fold in enumerate(divisions):
         if i in fitted:
-            there, best = variables(runs.usable[fold.out], law.variables), fitted[i]
+            there, best = {name: of[fold.out] for name, of in everything.items()}, fitted[i]
             unseen.append(law.given(best.state).loss(best.theta, there))
         elif fold.name == "largest_compute":
             unseen.append(predictions.predicted[fold.out])
@@ -363,10 +363,11 @@ def _fold_fits(
     if seen and law.proportions and not law.recipe:
         drawn = solution.replicates(runs.weight * np.array(seen)[:, ~runs.out]).estimates
         return [drawn[i] for i in range(len(seen))]
+    data, loss = variables(runs.usable, law.variables), runs.usable[runs.response].to_numpy(float)
+    weight = runs.usable["fit_weight"].to_numpy(float)
     for some in seen:
-        table = runs.usable[some].reset_index(drop=True)
-        loss, weight = table[runs.response].to_numpy(float), table["fit_weight"].to_numpy(float)
-        samples.append((variables(table, law.variables), loss, weight))
+        own = {name: values[some] for name, values in data.items()}
+        samples.append((own, loss[some], weight[some]))
     return settings.estimates(law, samples)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -23,7 +23,7 @@ from isoloss.fit.optimize import (
     separate,
 )
 from isoloss.fit.solution import Replicates, Solution
-from isoloss.laws._law import Data, Estimate, Estimator, Law, LawOnRuns, stacked
+from isoloss.laws._law import Data, Estimate, Estimator, Law, LawOnRuns, Sample, stacked
 
 PROFILED = 120  # steps of a descent along a profile
 UNMOVED = 1e-8  # change of a coordinate below which a start is its own end
@@ -357,13 +357,33 @@ class EstimatorFit:
 
     def replicates(self, weight: np.ndarray, loss: np.ndarray | None = None) -> Replicates:
         """The recipe on every replicate, and whether it has an answer; see `Solution`."""
-        law, terms = self.law, len(self.law.terms)
-        if not len(weight):
-            return Replicates(law.from_numbers(np.empty((0, terms))), np.empty(0, dtype=bool))
+        return replicates_of([self], [[(weight, loss)]])[0]
+
+    def samples(self, weight: np.ndarray, loss: np.ndarray | None) -> list[Sample]:
+        """The runs with the weights, and the losses, of every replicate."""
         losses = np.broadcast_to(self.loss if loss is None else loss, weight.shape)
-        samples = [(self.data, *drawn) for drawn in zip(losses, weight, strict=True)]
-        estimates = stacked(law.again(self.estimate, samples), terms)
-        return Replicates(estimates, np.isfinite(law.to_numbers(estimates)).all(axis=-1))
+        return [(self.data, *drawn) for drawn in zip(losses, weight, strict=True)]
+
+
+def replicates_of(
+    fits: Sequence[EstimatorFit], draws: Sequence[Iterable[tuple[np.ndarray, np.ndarray | None]]]
+) -> list[Replicates]:
+    """The replicates of fits of one card, which may be searched for side by side.
+
+    Args:
+        fits: of laws that differ by their responses.
+        draws: of every fit weights (r, n), and losses or None: arguments of `Solution.replicates`.
+    """
+    asked = [
+        (fit.law, fit.estimate, [one for draw in own for one in fit.samples(*draw)])
+        for fit, own in zip(fits, draws, strict=True)
+    ]
+    replicates = []
+    for (law, _, _), own in zip(asked, fits[0].law.together(asked), strict=True):
+        terms = len(law.terms)
+        many = stacked(own, terms) if own else law.from_numbers(np.empty((0, terms)))
+        replicates.append(Replicates(many, np.isfinite(law.to_numbers(many)).all(axis=-1)))
+    return replicates
 
 
 def solve(

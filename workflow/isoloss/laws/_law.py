@@ -121,6 +121,7 @@ def joined(parts: Sequence[Estimate]) -> Estimate:
     return Estimate(theta, np.concatenate(kept) if kept else None)
 
 
+Asked = tuple["Estimator", Estimate, Sequence[Sample]]  # of a response
 Part = tuple[float, "Law", Estimate]  # weight of a response, its law, and an estimate
 
 
@@ -423,6 +424,10 @@ class Estimator(Law):
     def again(self, estimate: Estimate, samples: Sequence[Sample]) -> list[Estimate]:
         """The estimates of replicates: other losses or weights of runs that have an estimate."""
         return self.estimates(samples)
+
+    def together(self, asked: Sequence[Asked]) -> list[list[Estimate]]:
+        """What `again` gives for every response: its law, its estimate and its samples."""
+        return [law.again(estimate, samples) for law, estimate, samples in asked]
 
     def undetermined(self, estimate: Estimate) -> list[str]:
         """The names of terms that the runs of an estimate do not determine."""

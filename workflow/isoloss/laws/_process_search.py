@@ -28,7 +28,7 @@ from isoloss.laws._process import (
 )
 
 TOGETHER = 1 << 17  # numbers of covariances that are looked at together: they stay in the cache
-BLOCK = 1 << 21  # numbers of the covariances of laws that are kept at a time
+BLOCK = 1 << 20  # numbers of the covariances of laws that are kept at a time
 FIRST_NOISE = np.log(0.2)  # from which the search for amplitudes starts
 CURVE_STEPS, AMPLITUDE_STEPS = 80, 40  # looks at most
 ON_THE_WAY, TOLERANCE = 1e-4, 1e-6  # relative gain below which a descent ends

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from isoloss.core.problems import IsolossError, Problem
-from isoloss.laws._law import Data, Estimate, Estimator, Part, Sample
+from isoloss.laws._law import Asked, Data, Estimate, Estimator, Part, Sample
 from isoloss.laws._mixture import (
     Prior,
     curve_terms,
@@ -226,28 +226,28 @@ class MixturePower(Estimator):
 
     def estimates(self, samples: Sequence[Sample]) -> list[Estimate]:
         """The same of several samples of runs, whose searches go side by side."""
-        return self._fitted(samples, None)
+        return _fitted([(self, None, samples)], self.hyper)[0]
 
     def again(self, estimate: Estimate, samples: Sequence[Sample]) -> list[Estimate]:
         """As `estimates`, from one of these runs (with other losses or weights) in one round.
 
         From `many` runs on the amplitudes are those of the estimate.
         """
-        return self._fitted(samples, estimate.state.members)
+        return self.together([(self, estimate, samples)])[0]
 
-    def _fitted(self, samples: Sequence[Sample], near: Sequence[Member] | None) -> list[Estimate]:
-        """The estimates of the members that are found on the runs of some weight."""
-        pieces = [_Piece.of(sample, self.variables, self.hyper) for sample in samples]
-        priors = [self._prior(shift) for shift in self.hyper.shifts]
-        tasks = [
-            piece.task(priors[i], None if near is None else near[i])
-            for piece in pieces
-            for i in range(piece.members if piece.sd > 0 else 0)
-        ]
-        ends = iter(searched(tasks, self.hyper))
-        return [self._estimate(piece, ends) for piece in pieces]
+    def together(self, asked: Sequence[Asked]) -> list[list[Estimate]]:
+        """The same of several responses, whose searches go side by side."""
+        near = [(law, estimate.state.members, samples) for law, estimate, samples in asked]
+        return _fitted(near, self.hyper)
 
-    def _estimate(self, piece: _Piece, ends: Iterator[tuple[Member, np.ndarray]]) -> Estimate:
+    def tasks(self, piece: _Piece, near: Sequence[Member] | None) -> list[Task]:
+        """The searches for the members that are found on a sample."""
+        count = piece.members if piece.sd > 0 else 0
+        priors = [self._prior(shift) for shift in self.hyper.shifts[:count]]
+        begin = near or [None] * count
+        return [piece.task(prior, one) for prior, one in zip(priors, begin, strict=False)]
+
+    def found(self, piece: _Piece, ends: Iterator[tuple[Member, np.ndarray]]) -> Estimate:
         """The estimate of a sample, whose members come next."""
         if not piece.drawn.any():
             return self._none(piece)
@@ -268,7 +268,7 @@ class MixturePower(Estimator):
 
     def _constant(self, mean: float, shift: tuple[float, float], runs: int) -> Member:
         """The law of losses that are all the same."""
-        centre = self._prior(shift).centre
+        centre = self._prior(shift).centre.copy()
         centre[:2] = mean, NOTHING
         return Member(centre, np.full(AMPLITUDES, NOTHING), 1.0, np.zeros(runs))
 
@@ -279,6 +279,27 @@ class MixturePower(Estimator):
         member = Member(theta, np.full(AMPLITUDES, np.nan), np.nan, pull)
         known = Runs(np.full((runs, domains), np.nan), pull, np.nan, np.nan)
         return Estimate(theta, State((member,) * piece.members, known))
+
+
+def _fitted(
+    asked: Sequence[tuple[MixturePower, Sequence[Member] | None, Sequence[Sample]]],
+    hyper: Hyperparameters,
+) -> list[list[Estimate]]:
+    """The estimates of the samples of every response, from members or from the priors."""
+    pieces = [
+        [_Piece.of(sample, law.variables, hyper) for sample in samples] for law, _, samples in asked
+    ]
+    tasks = [
+        task
+        for (law, near, _), own in zip(asked, pieces, strict=True)
+        for piece in own
+        for task in law.tasks(piece, near)
+    ]
+    ends = iter(searched(tasks, hyper))
+    return [
+        [law.found(piece, ends) for piece in own]
+        for (law, _, _), own in zip(asked, pieces, strict=True)
+    ]
 
 
 @dataclass(frozen=True)

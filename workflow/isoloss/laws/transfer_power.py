@@ -48,6 +48,7 @@ STARTS = (0.0, 0.5)  # of gamma
 NOISE, LEAST_NOISE = 0.3, 0.003  # where its search starts; at least
 ROUNDS, SAME_NOISE = 5, 0.03  # of that search; change of its logarithm at which it ends
 TOLERANCE, LOOKS, STEP = 1e-7, 80, 1.5  # of a descent
+SAME = 0.01  # SD of the prior, within which ends of two starts are one
 ABREAST = 128  # descents whose numbers stay in the cache
 NOTHING = -30.0  # logarithm of a size of nothing, where all losses are the same
 
@@ -139,7 +140,7 @@ return t["c"] + t["K"] * (v**-gamma - 1) / gamma + straight"""
         )
         begin = np.tile(prior.centre, (len(search.target), 1))
         begin[:, 2] = np.tile(STARTS, len(target))
-        theta, evidence = search.modes(begin)
+        theta, evidence = search.modes(begin, size)
         best = np.argmax(evidence.reshape(-1, size), axis=1)
         return theta.reshape(-1, size, theta.shape[1])[np.arange(len(best)), best]
 
@@ -162,12 +163,19 @@ class _Search:
     target: np.ndarray
     weight: np.ndarray
 
-    def modes(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """theta (b, p), and the logarithms of its evidence (Laplace), (b,)."""
+    def modes(self, theta: np.ndarray, starts: int) -> tuple[np.ndarray, np.ndarray]:
+        """theta (b, p), and the logarithms of its evidence (Laplace), (b,).
+
+        Rows follow each other by so many starts of a sample. Those that have met the first one's
+        end are not searched further: theirs is an evidence of -inf.
+        """
         runs, noise = (self.weight > 0).sum(axis=1), np.full(len(theta), NOISE)
-        seeking = np.arange(len(theta))
+        seeking, apart = np.arange(len(theta)), None
         for _ in range(ROUNDS):
             theta[seeking] = self._descended(seeking, theta[seeking], noise[seeking])
+            if apart is None:
+                apart = self._apart(theta, starts)
+                seeking = np.flatnonzero(apart)
             left, told = self._told(seeking, theta[seeking])
             last = noise[seeking]
             shown = told / last[:, None, None] ** 2
@@ -178,13 +186,21 @@ class _Search:
             seeking = seeking[np.abs(np.log(noise[seeking] / last)) >= SAME_NOISE]
             if not len(seeking):
                 break
-        every = np.arange(len(theta))
-        theta = self._descended(every, theta, noise)
-        left, told = self._told(every, theta)
-        away = theta - self.prior.centre
+        every, evidence = np.flatnonzero(apart), np.full(len(theta), -np.inf)
+        noise, runs = noise[every], runs[every]
+        theta[every] = ends = self._descended(every, theta[every], noise)
+        left, told = self._told(every, ends)
+        away = ends - self.prior.centre
         objective = left / noise**2 + ((away @ self.prior.precision) * away).sum(axis=1)
         shown = told / noise[:, None, None] ** 2 + self.prior.precision
-        return theta, -objective - 2 * runs * np.log(noise) - np.linalg.slogdet(shown)[1]
+        evidence[every] = -objective - 2 * runs * np.log(noise) - np.linalg.slogdet(shown)[1]
+        return theta, evidence
+
+    def _apart(self, theta: np.ndarray, starts: int) -> np.ndarray:
+        """Whether each row is the first of its sample, or has another end than that, bool (b,)."""
+        first = np.repeat(theta[::starts], starts, axis=0)
+        moved = (theta - first) / np.sqrt(np.diagonal(self.prior.covariance))
+        return (np.abs(moved).max(axis=1) > SAME) | (np.arange(len(theta)) % starts == 0)
 
     def _told(self, rows: np.ndarray, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Weighted squares of what is left, (b,), and of slopes, (b, p, p)."""

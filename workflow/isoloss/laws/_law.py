@@ -427,7 +427,7 @@ class Estimator(Law):
 
     def together(self, asked: Sequence[Asked]) -> list[list[Estimate]]:
         """What `again` gives for every response: its law, its estimate and its samples."""
-        return [law.again(estimate, samples) for law, estimate, samples in asked]
+        return [law.again(estimate, samples) if samples else [] for law, estimate, samples in asked]
 
     def undetermined(self, estimate: Estimate) -> list[str]:
         """The names of terms that the runs of an estimate do not determine."""

@@ -247,7 +247,7 @@ class MixturePower(Estimator):
         begin = near or [None] * count
         return [piece.task(prior, one) for prior, one in zip(priors, begin, strict=False)]
 
-    def found(self, piece: _Piece, ends: Iterator[tuple[Member, np.ndarray]]) -> Estimate:
+    def estimate_of(self, piece: _Piece, ends: Iterator[tuple[Member, np.ndarray]]) -> Estimate:
         """The estimate of a sample, whose members come next."""
         if not piece.drawn.any():
             return self._none(piece)
@@ -297,7 +297,7 @@ def _fitted(
     ]
     ends = iter(searched(tasks, hyper))
     return [
-        [law.found(piece, ends) for piece in own]
+        [law.estimate_of(piece, ends) for piece in own]
         for (law, _, _), own in zip(asked, pieces, strict=True)
     ]
 

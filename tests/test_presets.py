@@ -133,6 +133,8 @@ def test_the_list_has_every_preset_with_its_unit_and_range(capsys):
         (["epoch", "--N", "1"], "name it chinchilla:epoch"),
         (["no-such-folder", "--N", "1"], "neither a published law nor a folder of a fit"),
         (["chinchilla:epoch", "--N", "x", "--D", "1"], "--N: found 'x'; give numbers"),
+        (["chinchilla:epoch", "--N", "0", "--D", "1"], "--N: found '0'; give numbers above 0"),
+        (["chinchilla:epoch", "--C", "0"], "--C: found '0'; give numbers above 0"),
         (["chinchilla:epoch", "--N", "1e9"], "variable D: not given"),
         (["chinchilla:epoch"], "give --N, --D, --C or --at"),
         (["chinchilla:epoch", "--N", "1", "--D", "1", "--C", "1"], "or C alone"),

@@ -104,6 +104,14 @@ def test_replicates_together_are_those_one_by_one():
             np.testing.assert_allclose(one.theta, alone.theta, rtol=1e-9)
 
 
+def test_intervals_of_interpolated_minima_are_not_called_sound():
+    data, loss = profiles("unequal", *GRIDS["off-centre"])
+    for method, narrow in (("parabola", False), ("akima", True)):
+        law = made(method)
+        doubts = law.doubts(law.estimate(data, loss, np.ones(len(loss))))
+        assert any(d.grave and "method akima are too narrow" in d.found for d in doubts) == narrow
+
+
 def test_a_budget_whose_best_size_is_at_an_edge_is_left_out_and_named():
     data, loss = profiles("hoffmann", *GRIDS["wide"])
     first = np.isclose(data["C"], BUDGETS[0])

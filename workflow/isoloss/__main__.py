@@ -881,7 +881,7 @@ def _predict(given: argparse.Namespace) -> None:
         raise IsolossError(Problem("predict", "no law is named", do))
     texts = {letter: getattr(given, letter) for letter in "NDCU" if getattr(given, letter)}
     texts |= {name: text.split(",") for name, text in _pairs(given.at, "--at").items()}
-    values = {name: predict.numbers(text, f"--{name}") for name, text in texts.items()}
+    values = {name: predict.numbers(text, name) for name, text in texts.items()}
     asked = predict.Asked(values, given.pairs, given.group, given.response, given.level)
     answer = predict.predicted(given.source, asked)
     say(predict.as_json(answer) if given.json else predict.text(answer))

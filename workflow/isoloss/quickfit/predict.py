@@ -33,6 +33,7 @@ _MOST = 100_000  # points at once
 _INSIDE = 1.0001  # factor outside the runs up to which a point is among them
 _OFF = 1e-3  # of the sum of proportions from 1
 _LOSS = "{:.4g}"
+_SIZES = "NDCU"  # variables that are above 0
 ENDS = ("", "_low", "_high")  # of the columns of a quantity and its interval
 _OWN = "its losses are those of its own tokeniser and text: differences carry over, levels need not"
 
@@ -124,19 +125,21 @@ def _of_fit(folder: str, fit: Fit) -> Source:
     return Source(folder, fit, head, notes, facts)
 
 
-def numbers(texts: Sequence[str], place: str) -> list[float]:
+def numbers(texts: Sequence[str], variable: str) -> list[float]:
     """Numbers as people write them: 7e9, 7B, 1.4T, 10^21.
 
     Raises:
-        IsolossError: one is not a number above 0 that is finite.
+        IsolossError: one is not finite, or not above 0; a proportion may be 0.
 
-    >>> numbers(["7B", "1e10"], "--N")
-    [7000000000.0, 10000000000.0]
+    >>> numbers(["7B", "1e10"], "N"), numbers(["0", "0.3"], "p_web")
+    ([7000000000.0, 10000000000.0], [0.0, 0.3])
     """
+    size = variable in _SIZES
+    do = "give numbers above 0, such as 7e9 or 7B" if size else "give numbers from 0, such as 0.3"
     values = [read_numbers(pd.Series([text])).values[0] for text in texts]
     for text, value in zip(texts, values, strict=True):
-        if not (math.isfinite(value) and value >= 0):
-            raise IsolossError(Problem(place, f"found {text!r}", "give numbers, such as 7e9 or 7B"))
+        if not (math.isfinite(value) and (value > 0 or (value == 0 and not size))):
+            raise IsolossError(Problem(f"--{variable}", f"found {text!r}", do))
     return [float(value) for value in values]
 
 

@@ -274,3 +274,12 @@ def test_the_error_over_folds_is_told_for_each_group_over_all_its_runs(make_runs
     assert np.isclose([calm.fold_rmse, loud.fold_rmse], squares[["calm", "loud"]]).all()
     told = f"{calm.fold_rmse:.3g} nats/token for calm and {loud.fold_rmse:.3g} nats/token for loud"
     assert f"(16 folds of each fit) the RMSE is {told}." in text_of(paper(fit))
+
+
+@pytest.mark.parametrize("law", ["envelope", "isoflop_parabolas"])
+def test_a_fit_without_an_estimate_writes_its_files(make_runs, law, tmp_path):
+    n = np.geomspace(1e7, 1e9, 8)
+    fit = fit_law(make_runs(n, 20 * n, 2 + 400 / n**0.34), law, bootstrap=4)  # budgets of one size
+    assert fit.params["estimate"].isna().all()
+    files = {file.name: file.read_text("utf-8") for file in export_fit(fit, tmp_path)}
+    assert "DO NOT USE" in files["paper.md"] and "nan" not in files["params.tex"]

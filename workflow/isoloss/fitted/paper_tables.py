@@ -71,6 +71,8 @@ def _numbers(parameter: Parameter, digits: int) -> tuple[str, str, str]:
     """Estimate, standard error and interval of a parameter; empty where there is none."""
     if parameter.method == FIXED:
         return f"{parameter.estimate:.10g}", "", ""
+    if not math.isfinite(parameter.estimate):  # the runs have no answer
+        return "", "", ""
     error, own = parameter.std_error, rounding.places(parameter.estimate, _uncertain(parameter))
     return (
         rounding.shown(parameter.estimate, digits),

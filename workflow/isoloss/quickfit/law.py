@@ -579,7 +579,7 @@ def save(result: QuickFit, out: Path, width: float | None = None) -> list[Path]:
     tables.write("runs", runs, out / "runs.parquet", facts)
     card = _figure_of(result.fit)
     options = registry.defaults("figure", card)
-    if card == "scaling_curve":
+    if "reach" in options:
         options["reach"] = _reach(result.decisions) or options["reach"]
     look = {"style": "screen" if width is None else "paper", "width": width}
     shown = [*files, out / "runs.parquet"]
@@ -596,6 +596,8 @@ def _figure_of(fit: Fit) -> str:
     """The card of the figure that shows most of a fit."""
     if fit.allocates and fit.law.variables == ("N", "D"):
         return "isoloss"
+    if fit.law.kind == "frontier":
+        return "optimal_frontier"
     of_curve = len(fit.law.variables) == 1 or fit.allocates
     return "scaling_curve" if of_curve and fit.law.kind != "mixture" else "predicted_observed"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -145,11 +146,7 @@ def law_file(fit: Fit) -> str:
     law = fit.law_of()
     _check_names(law)
     body = law.python if "\n" in law.python else f"return {law.python}"
-    names = [term.name for term in law.terms] if not law.proportions else []
-    words = set(re.findall(r"[A-Za-z_]\w*", body))
-    bound = [f'{n} = t["{n}"]' for n in names if n in words]
-    bound += [f'{v} = x["{v}"]' for v in law.variables if v in words and not law.proportions]
-    lines = [*bound, *body.splitlines()]
+    lines = [*_bindings(law, body), *body.splitlines()]
     return _TEMPLATE.format(
         about=escape.docstring(_about(fit, law)),
         what="Loss" if fit.of_loss else "What is predicted",
@@ -161,6 +158,21 @@ def law_file(fit: Fit) -> str:
     )
 
 
+def _bindings(law: Law, body: str) -> list[str]:
+    """The lines that give the names in a law's source their values, from `t` and `x`.
+
+    Names of a user may be t or x themselves: all are then bound at once.
+    """
+    if law.proportions:
+        return []
+    words = set(re.findall(r"[^\W\d]\w*", body))
+    values = {term.name: f't["{term.name}"]' for term in law.terms if term.name in words}
+    values |= {name: f'x["{name}"]' for name in law.variables if name in words}
+    if {"t", "x"} & set(values):
+        return [f"{', '.join(values)}, = {', '.join(values.values())},"]
+    return [f"{name} = {value}" for name, value in values.items()]
+
+
 def _check_names(law: Law) -> None:
     """Names that stand in a law's source are names; those of proportions never stand there.
 
@@ -168,7 +180,7 @@ def _check_names(law: Law) -> None:
         IsolossError: one is none, as of a fit whose file was tampered with.
     """
     for name in () if law.proportions else (*law.variables, *(term.name for term in law.terms)):
-        if not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII):
+        if not re.fullmatch(r"[^\W\d]\w*", name) or keyword.iskeyword(name):
             place = f"law {law.formula}"
             raise IsolossError(Problem(place, f"{name!r} is not a name", "fit the law again"))
 
@@ -207,7 +219,8 @@ def explanation(fit: Fit, old: str | None = None) -> str:
         facts = registry.facts("law", fit.facts["card"])
         head = (
             f"# {facts['TITLE']}\n\n{_formula(fit, fit.law, escape.markdown)}\n\n"
-            f"Source: {facts['SOURCE']}.\n\nWhere it may be believed: {facts['DOMAIN']}.\n"
+            f"{_typed(fit)}Source: {facts['SOURCE']}.\n\n"
+            f"Where it may be believed: {facts['DOMAIN']}.\n"
         )
         return f"{head}\n{block}\n"
     before, start, rest = old.partition(START)
@@ -215,6 +228,17 @@ def explanation(fit: Fit, old: str | None = None) -> str:
     if start and end:
         return before + block + after
     return old.rstrip() + f"\n\n{block}\n"
+
+
+def _typed(fit: Fit) -> str:
+    """The formula as the user typed it, and in LaTeX; empty of another law."""
+    text = fit.facts["options"].get("formula")
+    if not text:
+        return ""
+    variables = ", ".join(fit.law.variables)
+    typed = "".join(f"    {escape.visible(line)}\n" for line in text.splitlines())
+    said = f"As typed, with the variables {escape.markdown(variables)}:\n\n{typed}\n"
+    return f"{said}In LaTeX: `{formula(fit)}`\n\n"
 
 
 def _block(fit: Fit) -> str:

@@ -81,6 +81,8 @@ def paragraph(fit: Fit, facts: Record, context: Context, markup: Markdown) -> st
 def formula(fit: Fit) -> str:
     """The formula of a law in LaTeX, with the options that were chosen."""
     law, card = fit.law, registry.facts("law", fit.facts["card"])
+    if law.latex:
+        return law.latex
     latex = card["LATEX"]
     if law.kind == "curve":
         latex = re.sub(r"(?<![\\A-Za-z])x(?![A-Za-z])", law.variables[0], latex)

@@ -128,7 +128,7 @@ def typed_law(
     response = response_of(formula, response, columns_of(runs), place)
     if not variables:
         known = [name for name in names_of(runs, formula.names) if name != response]
-        variables, parameters = divide(formula, known, place)
+        variables, parameters = divide(formula, known)
         if wrong := [one for name in parameters for one in _alike(name, known, variables, place)]:
             raise IsolossError(*wrong)
     others = tuple(name for name in formula.names if name not in variables)

@@ -237,8 +237,8 @@ def _typed(fit: Fit) -> str:
         return ""
     variables = ", ".join(fit.law.variables)
     typed = "".join(f"    {escape.visible(line)}\n" for line in text.splitlines())
-    said = f"As typed, with the variables {escape.markdown(variables)}:\n\n{typed}\n"
-    return f"{said}In LaTeX: `{formula(fit)}`\n\n"
+    head = f"As typed, with the variables {escape.markdown(variables)}:\n\n{typed}\n"
+    return f"{head}In LaTeX: `{formula(fit)}`\n\n"
 
 
 def _block(fit: Fit) -> str:

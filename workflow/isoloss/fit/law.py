@@ -172,7 +172,9 @@ def _fit(runs: pd.DataFrame, settings: Settings) -> Fit:
     settings = division.settings
     pieces: dict[str, list[pd.DataFrame]] = {}
     if settings.progress is not None:
-        of_one = len(folds(division.runs[0].usable, settings.holdout, settings.seed))
+        first = division.runs[0]
+        divisions = folds(first.usable, settings.holdout, settings.seed, first.law.variables)
+        of_one = len(divisions)
         settings.progress.expect(len(division.runs) * (1 + of_one))
     for solved in _solved(division.runs, settings):
         for name, table in tables_of(*solved, settings).items():

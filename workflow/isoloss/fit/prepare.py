@@ -113,7 +113,7 @@ def divided(runs: pd.DataFrame, settings: Settings, mixture: bool) -> Division:
     if usable.empty:
         raise too_few(place, 0, 1 if mixture else len(law.terms))
     if not mixture:
-        check_values(usable, law, settings, f"{place}, response")
+        check_values(usable, law, settings.response, f"{place}, response")
     responses = responses_of(runs) if mixture else [settings.response]
     ready, left = [], []
     for name, own_runs in _groups(runs, usable, mixture):
@@ -132,13 +132,13 @@ def divided(runs: pd.DataFrame, settings: Settings, mixture: bool) -> Division:
     return Division(law.for_response(responses[-1]), ready, left, usable, settings)
 
 
-def check_values(runs: pd.DataFrame, law: Law, settings: Settings, place: str) -> None:
+def check_values(runs: pd.DataFrame, law: Law, response: str, place: str) -> None:
     """Refuse what a law of all runs alike cannot be fitted to.
 
     Args:
         runs: those that are done.
         law: the law.
-        settings: of all fits.
+        response: what is fitted.
         place: where the response is named.
 
     Raises:
@@ -146,15 +146,14 @@ def check_values(runs: pd.DataFrame, law: Law, settings: Settings, place: str) -
             though the law predicts no others, or values outside its range; or a variable has
             values that are not above 0 where the law needs that.
     """
-    response = settings.response
-    if not settings.of_loss:
+    if response != RESPONSE:
         check_response(runs, response, place)
     if not law.signed:
         _check_above_zero(runs, response, place)
     _check_range(runs, response, law.response_range, place)
     for name in law.positive:
         if name not in LETTERS and name in runs:
-            _check_variable(runs, name, f"{settings.place}, variable {name}")
+            _check_variable(runs, name, f"{place}: variable {name}")
 
 
 def check_response(runs: pd.DataFrame, response: str, place: str) -> None:
@@ -189,8 +188,8 @@ def check_response(runs: pd.DataFrame, response: str, place: str) -> None:
     sizes = np.abs(column.to_numpy(float, na_value=np.nan))
     sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
     if len(sizes) and not RANGE[0] <= sizes.min() <= sizes.max() <= RANGE[1]:
-        reason = f"{response!r} has sizes of {sizes.min():.3g} to {sizes.max():.3g}"
-        do = f"take a unit in which they are {RANGE[0]:g} to {RANGE[1]:g}"
+        reason = f"{response!r} is {sizes.min():.3g} to {sizes.max():.3g} in size"
+        do = f"take a unit in which it is {RANGE[0]:g} to {RANGE[1]:g}"
         raise IsolossError(Problem(place, reason, do))
 
 
@@ -264,7 +263,7 @@ def _ready(
     need = law.least - sum(settings.constraints.hold(law))
     if len(usable) < need:
         raise too_few(place, len(usable), need)
-    out = held_out(usable, settings.holdout)
+    out = held_out(usable, settings.holdout, law.variables)
     fitted = usable[~out].reset_index(drop=True)
     if len(fitted) < need:
         raise too_few(f"{place}, after the hold-out", len(fitted), need)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -124,6 +124,9 @@ def divided(runs: pd.DataFrame, settings: Settings, mixture: bool) -> Division:
                 left.append(f"{response} of group {name}: {reason}")
                 continue
             ready.append(_ready(own_law, name, own_runs, response, settings))
+    if ready and not mixture:
+        ready = _settled(ready)
+        law = ready[-1].law
     if not ready:
         do = "name the losses loss_<domain>, such as loss_web, or add runs"
         raise IsolossError(Problem(place, "; ".join(left) or "no column of losses", do))
@@ -154,6 +157,14 @@ def check_values(runs: pd.DataFrame, law: Law, response: str, place: str) -> Non
     for name in law.positive:
         if name not in LETTERS and name in runs:
             _check_variable(runs, name, f"{place}: variable {name}")
+
+
+def _settled(ready: list[FittedRuns]) -> list[FittedRuns]:
+    """The same with the law that the runs of all groups decide what it leaves open of."""
+    law = ready[0].law
+    data = {name: np.concatenate([runs.data[name] for runs in ready]) for name in law.variables}
+    settled = law.settled(data, np.concatenate([runs.loss for runs in ready]))
+    return [replace(runs, law=settled) for runs in ready]
 
 
 def check_response(runs: pd.DataFrame, response: str, place: str) -> None:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from isoloss.fit.objectives import Objective
-from isoloss.fit.resample import MAD
+from isoloss.fit.objectives import MAD, Objective
 
 if TYPE_CHECKING:
     from isoloss.fit.solve import Optimum
@@ -36,7 +35,7 @@ def profiles(optimum: Optimum, clusters: np.ndarray, level: float) -> pd.DataFra
 
     problem, terms = optimum.problem, optimum.problem.affine.terms
     predicted = problem.predicted(optimum.ends.free[:1])[0]
-    noise = optimum.objective.residual(predicted, problem.loss), problem.loss, optimum.weight
+    noise = problem.objective.residual(predicted, problem.loss), problem.loss, optimum.weight
     ratio = likelihood_ratio(problem.objective, *noise, len(terms))
     number = int(clusters.max()) + 1
     shared = number < len(clusters)

@@ -8,6 +8,7 @@ TABLES = FIT_TABLES
 RESPONSE = "loss"  # what a fit is of, unless it is of another column of the runs
 PREDICTED = ("low", "high", "distance")  # columns of a prediction beside variables and response
 OF_RUN = "of_run"  # column of points along runs: the run that a point belongs to
+UNSEEN = ("largest_compute", "largest")  # hold-outs whose runs the fit itself does not see
 FALLBACK = "ALL"  # group of a mixture law that answers for a group without a fit
 
 

@@ -102,7 +102,7 @@ def test_the_command_python_and_a_study_give_the_same_numbers(answer, table, tmp
         (["--formula", "loss = E + A / num_expert**b"], "num_experts"),
         (["--formula", "loss = E + A * a"], "variable"),
         (["--formula", "los = E + A / N**a"], "did you mean 'loss'?"),
-        (["--formula", "loss = E + loss / N**a"], "right side"),
+        (["--formula", "loss = E + loss / N**a"], "loss = E + loss / N**a\n"),
         (["--formula", MOE, "--columns", "expert=num_experts"], "did you mean 'experts'?"),
         (["--formula", MOE, "--columns", "experts=experts"], "did you mean 'num_experts'?"),
         (["--formula", "@nowhere.txt"], "cannot read 'nowhere.txt'"),

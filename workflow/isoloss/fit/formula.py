@@ -12,11 +12,11 @@ import pandas as pd
 from isoloss.core import tables
 from isoloss.core.filters import LETTERS
 from isoloss.core.problems import IsolossError, Problem, nearest
-from isoloss.fitted.names import RESPONSE
+from isoloss.fitted.names import FORMULA, RESPONSE
 from isoloss.formats.names import bare, words_of
 from isoloss.formulas import Formula, divide, read_formula
 
-CARD = "formula"  # the law card of typed formulas
+CARD = FORMULA
 LOSS = (RESPONSE, "L")  # names of the loss on the left side of a formula
 _SIZES = ("N", "D", "C")
 _LONG = 4  # letters of a name that is compared with the words of columns

@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from isoloss.core import escape, registry, tables
+from isoloss.core import escape, registry, tables, units
 from isoloss.core.problems import IsolossError, Problem
 from isoloss.fitted import FALLBACK, Fit, paper_tables
 from isoloss.fitted.facts import record
 from isoloss.fitted.growth import growth
 from isoloss.fitted.markup import TEXT, Column, Latex, Markdown, filled
-from isoloss.fitted.names import RESPONSE, equation
+from isoloss.fitted.names import FORMULA, RESPONSE, equation
 from isoloss.fitted.paper import paper, verdict
 from isoloss.fitted.paper_tables import interval
 from isoloss.fitted.sentences import Context, formula
@@ -217,11 +218,12 @@ def explanation(fit: Fit, old: str | None = None) -> str:
     block = f"{START}\n{_block(fit)}{END}"
     if old is None:
         facts = registry.facts("law", fit.facts["card"])
-        head = (
-            f"# {facts['TITLE']}\n\n{_formula(fit, fit.law, escape.markdown)}\n\n"
-            f"{_typed(fit)}Source: {facts['SOURCE']}.\n\n"
+        about = (
+            f"{_formula(fit, fit.law, escape.markdown)}\n\nSource: {facts['SOURCE']}.\n\n"
             f"Where it may be believed: {facts['DOMAIN']}.\n"
         )
+        about = _typed(fit) if fit.facts["card"] == FORMULA else about
+        head = f"# {facts['TITLE']}\n\n{about}"
         return f"{head}\n{block}\n"
     before, start, rest = old.partition(START)
     _, end, after = rest.partition(END)
@@ -231,14 +233,23 @@ def explanation(fit: Fit, old: str | None = None) -> str:
 
 
 def _typed(fit: Fit) -> str:
-    """The formula as the user typed it, and in LaTeX; empty of another law."""
-    text = fit.facts["options"].get("formula")
-    if not text:
-        return ""
-    variables = ", ".join(fit.law.variables)
+    """What a page says of a formula: the text as it was typed, LaTeX, and where it was fitted."""
+    text = fit.facts["options"][FORMULA]
     typed = "".join(f"    {escape.visible(line)}\n" for line in text.splitlines())
-    head = f"As typed, with the variables {escape.markdown(variables)}:\n\n{typed}\n"
-    return f"{head}In LaTeX: `{formula(fit)}`\n\n"
+    ranges = fit.tables["ranges"].groupby("variable", sort=False).agg({"low": "min", "high": "max"})
+    return (
+        f"As it was typed (the language: docs/formulas.md of isoloss):\n\n{typed}\n"
+        f"In LaTeX: `{formula(fit)}`\n\nFitted to runs with {_listed(ranges)}; beyond them it is "
+        "extrapolated.\n"
+    )
+
+
+def _listed(ranges: pd.DataFrame) -> str:
+    """The ranges of variables in words."""
+    return ", ".join(
+        f"{escape.markdown(row.Index)} {units.count(row.low)} to {units.count(row.high)}"
+        for row in ranges.itertuples()
+    )
 
 
 def _block(fit: Fit) -> str:

@@ -89,7 +89,7 @@ def propose(columns: Mapping[str, np.ndarray], response: str = "loss") -> str:
         >>> propose({"N": n, "num_experts": experts})
         'loss = E + A / (N**alpha * (1 + num_experts / S)**gamma); S > 0'
         >>> propose({"N": n, "lr": np.geomspace(1e-4, 1e-2, 40)})
-        'loss = E + A / N**alpha + B * log(lr / best_lr)**2; B > 0'
+        'loss = E + A / N**alpha + B * log(lr / best_lr)**2'
     """
     roles = {name: role_of(name, values) for name, values in columns.items()}
     names = _Names({*columns, response, "E"})
@@ -122,7 +122,7 @@ def _term(name: str, role: str, product: Sequence[str], names: _Names) -> tuple[
         return f"{amplitude} * {name}", []
     if role == BEST:
         best = names.next([f"best_{name}"])
-        return f"{amplitude} * log({name} / {best})**2", [f"{amplitude} > 0"]
+        return f"{amplitude} * log({name} / {best})**2", []
     exponent = names.next(_EXPONENTS)
     if not product:
         return f"{amplitude} / {name}**{exponent}", []

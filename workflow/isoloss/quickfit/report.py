@@ -197,7 +197,7 @@ def _columns(meaning: Meaning, counts: RunCounts) -> str:
     lines.append("columns: " + ", ".join(_meanings(meaning)))
     lines += _split(meaning)
     lines += [f"  {visible(note)}" for note in (*meaning.notes, *_doubts(meaning))]
-    unused = [*meaning.guess.unused]
+    unused = [c for c in meaning.guess.unused if c not in meaning.columns.values()]
     if meaning.mixture:  # its law needs none of the sizes
         unused = [
             c for c in _guessed(meaning).values() if c not in meaning.columns.values()

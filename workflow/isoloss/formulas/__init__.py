@@ -32,13 +32,3 @@ __all__ = [
     "read_relation",
     "walk",
 ]
-# STANDIN until the language writes
-def as_python(t):
-    k, p = operation(t)
-    if k == "number": return repr(t.number)
-    if k == "name": return t.name
-    if k == "neg": return f"(-{as_python(p[0])})"
-    if k in ("+","-","*","/","**","<",">","<=",">="): return f"({as_python(p[0])} {k} {as_python(p[1])})"
-    return f"{k}({', '.join(map(as_python, p))})"
-def as_latex(t, symbols): return as_python(t)
-as_text = as_python

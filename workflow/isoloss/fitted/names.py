@@ -19,8 +19,12 @@ def equation(formula: str, quantity: str) -> str:
     ('llc_mean = A N^γ', 'L = A N^γ')
     >>> equation("(L - E) / (I - L)^α = β N^c", "llc_mean")
     '(L - E) / (I - L)^α = β N^c, L = llc_mean'
+    >>> equation("acc = 1 / (1 + A / N^α)", "acc")
+    'acc = 1 / (1 + A / N^α)'
     """
     if quantity == RESPONSE:
         return formula
     left, equals, right = formula.partition(" = ")
+    if left == quantity:
+        return formula
     return f"{quantity}{equals}{right}" if left == "L" else f"{formula}, L = {quantity}"

@@ -20,12 +20,12 @@ def equation(formula: str, quantity: str) -> str:
     ('llc_mean = A N^γ', 'L = A N^γ')
     >>> equation("(L - E) / (I - L)^α = β N^c", "llc_mean")
     '(L - E) / (I - L)^α = β N^c, L = llc_mean'
-    >>> equation("accuracy = c - A N^γ", "accuracy")
-    'accuracy = c - A N^γ'
+    >>> equation("acc = 1 / (1 + A / N^α)", "acc")
+    'acc = 1 / (1 + A / N^α)'
     """
     if quantity == RESPONSE:
         return formula
     left, equals, right = formula.partition(" = ")
-    if left == quantity:
+    if quantity in {one.partition("=")[0].strip() for one in formula.split(";")}:
         return formula
     return f"{quantity}{equals}{right}" if left == "L" else f"{formula}, L = {quantity}"

@@ -34,6 +34,13 @@ from isoloss.formulas.tree import (
     size_of,
 )
 
+RESERVED = (
+    "np",
+    "minimum",
+    "maximum",
+    "inf",
+    "nan",
+)  # names that an exported law.py has of its own
 LONGEST = 4_000  # characters of a formula
 LARGEST = 1_500  # nodes of its tree, definitions put in
 DEEPEST = 100  # levels of its tree, definitions put in
@@ -320,6 +327,11 @@ def _token(kind: str, piece: str, at: int, text: str, place: str) -> Token:
         reason = f"{name!r} is a word of Python, which a name may not be"
         other = _OTHER_NAMES.get(name, f"{name}_")
         pointing.refuse(text, place, at, reason, f"write {other}")
+    if name in RESERVED:
+        remedy = (
+            f"write {_OTHER_NAMES[name]}(x, y)" if name in _OTHER_NAMES else "take another name"
+        )
+        pointing.refuse(text, place, at, f"{name!r} is a word of NumPy", remedy)
     if not piece.isidentifier():
         pointing.refuse(text, place, at, f"{piece!r} is not a name", ALLOWED)
     return Token("name", name, at, end)

@@ -20,6 +20,8 @@ def equation(formula: str, quantity: str) -> str:
     ('llc_mean = A N^γ', 'L = A N^γ')
     >>> equation("(L - E) / (I - L)^α = β N^c", "llc_mean")
     '(L - E) / (I - L)^α = β N^c, L = llc_mean'
+    >>> equation("loss = A / V**a - E", "nll")
+    'nll = A / V**a - E'
     >>> equation("acc = 1 / (1 + A / N^α)", "acc")
     'acc = 1 / (1 + A / N^α)'
     """
@@ -28,4 +30,4 @@ def equation(formula: str, quantity: str) -> str:
     left, equals, right = formula.partition(" = ")
     if quantity in {one.partition("=")[0].strip() for one in formula.split(";")}:
         return formula
-    return f"{quantity}{equals}{right}" if left == "L" else f"{formula}, L = {quantity}"
+    return f"{quantity}{equals}{right}" if left in ("L", RESPONSE) else f"{formula}, L = {quantity}"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from isoloss.core import registry, units
+from isoloss.core.escape import GREEK
 from isoloss.core.filters import LETTERS
 from isoloss.fitted import bibliography, paper_tables
 from isoloss.fitted.facts import (
@@ -82,13 +83,24 @@ def formula(fit: Fit) -> str:
     """The formula of a law in LaTeX, with the options that were chosen."""
     law, card = fit.law, registry.facts("law", fit.facts["card"])
     if law.latex:
-        return law.latex
+        return _with_commands(law.latex)
     latex = card["LATEX"]
     if law.kind == "curve":
         latex = re.sub(r"(?<![\\A-Za-z])x(?![A-Za-z])", law.variables[0], latex)
     if "E" not in [term.name for term in law.terms]:
         latex = latex.replace("E + ", "")
     return latex
+
+
+def _with_commands(latex: str) -> str:
+    """LaTeX with Greek letters as commands.
+
+    >>> _with_commands("A / N^{α} + βx")
+    'A / N^{\\\\alpha} + \\\\beta x'
+    """
+    letters = "".join(GREEK)
+    latex = re.sub(rf"([{letters}])(?=[A-Za-z])", r"\1 ", latex)
+    return re.sub(rf"[{letters}]", lambda match: GREEK[match[0]], latex)
 
 
 def _warning(facts: Record, markup: Markdown) -> str:

@@ -334,7 +334,8 @@ def _figures(sweep: str, meaning: Meaning, fits: Sequence[str]) -> str:
     """The figures of fits of a table, as YAML."""
     if not meaning.formula:
         return _figures_of(sweep, registry.facts("law", meaning.law)["KIND"], fits)
-    own = _figure("scaling_curve", sweep, fits[:1]) if len(meaning.variables) == 1 else ""
+    one = len(meaning.variables) == 1 and RESPONSE not in meaning.variables
+    own = _figure("scaling_curve", sweep, fits[:1]) if one else ""
     cards = [("predicted_observed", fits), ("fit_residuals", fits[:1])]
     return own + "".join(_figure(card, sweep, of) for card, of in cards)
 

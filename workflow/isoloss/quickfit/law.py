@@ -25,7 +25,6 @@ from isoloss.core.order import ordered
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.schema import complete_options
 from isoloss.core.sources import MAX_MIB, MAX_SECONDS, Limits, Source, open_source
-from isoloss.fit.formula import CARD
 from isoloss.fit.holdout import held_out
 from isoloss.fit.law import fit_law
 from isoloss.fit.mixture import mixtures
@@ -45,6 +44,7 @@ from isoloss.fitted.facts import (
     record,
 )
 from isoloss.fitted.growth import growth
+from isoloss.fitted.names import RESPONSE
 from isoloss.fitted.paper import BUDGETS, paper
 from isoloss.fitted.presets import compare_presets, preset
 from isoloss.fitted.sentences import Context
@@ -675,8 +675,8 @@ def _figure_of(fit: Fit) -> str:
         return "isoloss"
     if fit.law.kind == "frontier":
         return "optimal_frontier"
-    if fit.facts["card"] == CARD and not set(fit.law.variables) <= SIZES:
-        return "predicted_observed"
+    if RESPONSE in fit.law.variables:
+        return "predicted_observed"  # figures have the response under this name
     of_curve = len(fit.law.variables) == 1 or fit.allocates
     return "scaling_curve" if of_curve and fit.law.kind != "mixture" else "predicted_observed"
 

@@ -125,7 +125,10 @@ def typed_law(
         (('N', 'experts'), ('E', 'A', 'alpha', 'gamma'), 'loss')
     """
     formula = read_formula(text, place)
-    response = response_of(formula, response, columns_of(runs), place)
+    columns = columns_of(runs)
+    if variables and response is None and formula.response not in columns:
+        response = RESPONSE  # whose name in the user's table is on the left side
+    response = response_of(formula, response, columns, place)
     if not variables:
         known = [name for name in names_of(runs, formula.names) if name != response]
         variables, parameters = divide(formula, known)
@@ -150,11 +153,11 @@ def _alike(
 def called_alike(name: str, column: str) -> bool:
     """Whether the name of a column has all words of a name, and more.
 
-    >>> called_alike("experts", "num_experts"), called_alike("a", "param a")
+    >>> called_alike("expert", "num_experts"), called_alike("a", "param a")
     (True, False)
     """
-    words = set(words_of(name))
-    return len(name) >= _LONG and bool(words) and words < set(words_of(bare(column)))
+    words, others = ({word.rstrip("s") for word in words_of(one)} for one in (name, bare(column)))
+    return len(name) >= _LONG and bool(words) and words < others
 
 
 def response_of(

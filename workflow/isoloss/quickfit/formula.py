@@ -21,7 +21,7 @@ from isoloss.fitted.names import RESPONSE
 from isoloss.formats.names import meanings
 from isoloss.formulas import Formula, divide, read_formula
 from isoloss.quickfit.ask import SIZES, Known, question
-from isoloss.quickfit.proposal import column_for
+from isoloss.quickfit.proposal import column_for, name_of
 from isoloss.quickfit.report import Meaning
 
 _FILE = "@"  # before the path of a file that holds a formula
@@ -193,6 +193,7 @@ def _called(formula: Formula, known: Known, taken: set[str | None]) -> dict[str,
     alike = {name: [one for one in free if called_alike(name, one)] for name in names}
     called = {name: column_for(name, free) for name in names}
     called |= {name: some[0] for name, some in alike.items() if len(some) == 1}
+    called |= {name_of(column): column for column in free if name_of(column) in names}
     columns = [column for column in called.values() if column is not None]
     return {
         name: column
@@ -230,7 +231,8 @@ def divided(
     mapped = [key for key in known.columns if key not in COLUMNS]
     names = [*_sizes(formula, known), *letters, *mapped, *free]
     names = [name for name in dict.fromkeys(names) if name not in absent]
-    variables, parameters = divide(formula, [name for name in names if name != known.response])
+    fitted = {RESPONSE, known.columns.get("loss")} if known.response is None else {known.response}
+    variables, parameters = divide(formula, [name for name in names if name not in fitted])
     return tuple(variables), tuple(parameters)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import keyword
 import re
 import shlex
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,7 +18,10 @@ import numpy as np
 import pandas as pd
 
 from isoloss.aggregate.numbers import read_numbers
+from isoloss.aggregate.table import OWN
+from isoloss.core import tables
 from isoloss.formats.names import bare, words_of
+from isoloss.formulas.tree import FUNCTIONS
 from isoloss.quickfit.ask import FILES, pasted
 
 SIZE, EXPERTS, BEST, SHARE, LINE, NONE = "size", "experts", "best", "share", "line", ""
@@ -34,7 +38,7 @@ _NOT_VARIABLES = set(
     grads gradient gradients std stderr stddev se var variance sem loss losses ppl perplexity acc
     accuracy error err bpb bpc nll entropy score rank world ci low high lower upper residual pred
     predicted prediction fitted weight version hash unnamed row run trial group eval val valid
-    validation test throughput per
+    validation test throughput per step steps iter iters iteration iterations
     """.split()  # noqa: SIM905
 )
 _AMPLITUDES = ("A", "B", "F", "G", "H", "K", "M", "P", "Q")
@@ -92,9 +96,10 @@ def propose(columns: Mapping[str, np.ndarray], response: str = "loss") -> str:
         'loss = E + A / N**alpha + B * log(lr / best_lr)**2'
     """
     roles = {name: role_of(name, values) for name, values in columns.items()}
-    names = _Names({*columns, response, "E"})
+    names = _Names({*columns, response})
+    offset = names.next(["E", "E_0"])
     left = max((len(values) for values in columns.values()), default=0) // _RUNS_PER_PARAMETER - 1
-    terms, limits = ["E"], []
+    terms, limits = [offset], []
     order = sorted(
         columns, key=lambda name: (name not in _LETTERS, ROLES.index(roles[name] or LINE))
     )
@@ -176,11 +181,10 @@ def name_of(column: str) -> str:
     >>> name_of("num_experts"), name_of("Batch size (tokens)"), name_of("lambda"), name_of("2nd")
     ('num_experts', 'Batch_size_tokens', 'lambda_', 'x_2nd')
     """
-    if column.isidentifier() and column.isascii() and not keyword.iskeyword(column):
-        return column
-    name = re.sub(r"\W+", "_", column, flags=re.ASCII).strip("_") or "x"
+    name = re.sub(r"\W+", "_", unicodedata.normalize("NFKC", column)).strip("_") or "x"
     name = f"x_{name}" if not name[0].isalpha() else name
-    return f"{name}_" if keyword.iskeyword(name) else name
+    taken = keyword.iskeyword(name) or name in {*FUNCTIONS, *tables.schema("runs").names, *OWN}
+    return f"{name}_" if taken else name
 
 
 def command(

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from isoloss.aggregate.table import Rules
+from isoloss.aggregate.table import WORDS, Rules
 from isoloss.core import registry, tables, yaml_text
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.sources import open_source
@@ -262,7 +262,9 @@ def _one_line(notes: Sequence[str]) -> list[str]:
 def _columns(meaning: Meaning) -> dict[str, str]:
     """Letters and words with their columns, and what the user says is not there."""
     absent = {key: "" for key, column in meaning.given.items() if column == "" and key == "of_run"}
-    return {**meaning.columns, **absent}
+    alone = meaning.response is not None and set(meaning.columns) <= {RESPONSE, *WORDS}
+    fitted = {meaning.response: meaning.response} if alone else {}
+    return {**meaning.columns, **fitted, **absent}
 
 
 def _fits_of_table(runs: pd.DataFrame, meaning: Meaning) -> tuple[dict[str, dict[str, Any]], str]:

@@ -10,7 +10,7 @@ from scipy.special import fdtrc
 from isoloss.checks import limits
 from isoloss.checks.evidence import CARE, NOTE, STOP, Evidence, Finding
 from isoloss.core import units
-from isoloss.core.escape import short, visible
+from isoloss.core.escape import listed, short, visible
 
 
 def spread(evidence: Evidence) -> Iterator[Finding]:
@@ -99,7 +99,7 @@ def shape(evidence: Evidence) -> Iterator[Finding]:
         yield Finding(
             "shape",
             CARE if size > limits.SHAPE_SIZE else NOTE,
-            f"the misfit bends with {' and '.join(names)}: {100 * share:.0f} % of it, "
+            f"the misfit bends with {listed(names)}: {100 * share:.0f} % of it, "
             f"{100 * size:.2g} % of the {evidence.sized}",
             "fit another law (python -m isoloss cards law), or a narrower range with --keep",
         )

@@ -104,7 +104,7 @@ class Evidence:
     @property
     def sized(self) -> str:
         """What a percentage is of: the values, or, of any sign, their size."""
-        return self.called if self.errors.relative else f"size of {self.called}"
+        return self.called if self.errors.relative else f"size of the {self.values}"
 
     def percent(self, error: float) -> str:
         """An error or spread as a percentage of `sized`, to two digits."""
@@ -236,8 +236,9 @@ class Evidence:
         return [name for name in names if name not in LETTERS]
 
     def shown(self, name: str, value: float) -> str:
-        """A value of a variable: of N, D and C as a count."""
-        return units.count(value) if name in self.variables else f"{value:.4g}"
+        """A value of a variable: of N, D and C, and from 1000 up, as a count."""
+        counted = name in self.variables or abs(value) >= 1000
+        return units.count(value) if counted else f"{value:.4g}"
 
 
 def spread_within(cells: np.ndarray, log_loss: np.ndarray) -> float:

@@ -97,7 +97,9 @@ def _handles(spread: float, held_out, unit: str) -> list:
 
 
 def _limits(values, least: float) -> tuple[float, float]:
-    """Of an axis: all values, the band, and a margin."""
+    """Of an axis: all values, the band, and a margin; -1 to 1 of a fit without an estimate."""
+    if not np.isfinite(values).any():
+        return -1.0, 1.0
     low, high = min(values.min(), -least), max(values.max(), least)
     margin = 0.06 * (high - low) or 1.0
     return float(np.round(low - margin, 9)), float(np.round(high + margin, 9))

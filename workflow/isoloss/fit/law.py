@@ -72,7 +72,8 @@ def fit_law(
         objective: one of objectives.OBJECTIVES, summed over runs times their fit_weight; a mapping
             of its name and settings, such as {"name": "asymmetric_mae", "above": 3}; or a function
             that gives the penalty of each run, of log residuals or of (observed, predicted).
-            `auto` is `huber_log` where all values are above 0, and else `huber_scaled`.
+            `auto` is `huber_log` where all values are above 0, and else `huber_scaled` with ten
+            times the delta.
         delta: of huber_log in log loss, of huber in loss, of huber_scaled in the values' spread.
         fixed: value of terms that are not fitted.
         tied: groups of terms that share one value, such as [["alpha", "beta"]].

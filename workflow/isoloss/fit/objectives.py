@@ -27,6 +27,7 @@ BLUNT = WIDE / 2**14  # of replicates, which vary by far more: 6e-6
 ABOVE = 10.0  # asymmetric_mae: weight of a prediction above the loss
 OF_RESIDUALS, OF_LOSSES = "callable", "callable of losses"  # names of a user's functions
 AUTO, OF_ANY_SIGN = "auto", "huber_scaled"  # chosen by the sign of what is fitted; for any sign
+IN_SPREADS = 10.0  # spreads that are one in log loss, about
 MAD = 1.4826  # normal standard deviation per median absolute deviation
 
 
@@ -85,13 +86,17 @@ class Objective:
     def chosen(self, positive: bool) -> Objective:
         """The objective that `auto` is, by whether all values to be fitted are above 0.
 
+        A delta in log loss is ten times as large in spreads: losses vary by about a tenth.
+
         Example:
             >>> print(Objective("auto").chosen(positive=False))
-            huber_scaled(delta=0.001)
+            huber_scaled(delta=0.01)
         """
         if self.name != AUTO:
             return self
-        return replace(self, name="huber_log" if positive else OF_ANY_SIGN)
+        if positive:
+            return replace(self, name="huber_log")
+        return replace(self, name=OF_ANY_SIGN, delta=IN_SPREADS * self.delta)
 
     def of_values(self, values: np.ndarray) -> Objective:
         """The objective with the spread of the values that are fitted, (n,), where it needs one."""

@@ -146,7 +146,7 @@ def law_file(fit: Fit) -> str:
     """A Python file that predicts as the fit does."""
     law = fit.law_of()
     _check_names(law)
-    body = law.python if "\n" in law.python else f"return {law.python}"
+    body = law.python if "\n" in law.python else f"return {_within(law)}"
     lines = [*_bindings(law, body), *body.splitlines()]
     return _TEMPLATE.format(
         about=escape.docstring(_about(fit, law)),
@@ -172,6 +172,14 @@ def _bindings(law: Law, body: str) -> list[str]:
     if {"t", "x"} & set(values):
         return [f"{', '.join(values)}, = {', '.join(values.values())},"]
     return [f"{name} = {value}" for name, value in values.items()]
+
+
+def _within(law: Law) -> str:
+    """The expression of a law; what lies outside the range of its response is put on its end."""
+    if law.response_range is None:
+        return law.python
+    low, high = (None if end is None else float(end) for end in law.response_range)
+    return f"np.clip({law.python}, {low!r}, {high!r})"
 
 
 def _check_names(law: Law) -> None:

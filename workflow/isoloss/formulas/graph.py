@@ -115,7 +115,7 @@ class Graph:
             return self.constant(value)
         if len(terms) == 1 and value == 0:
             ((number, coefficient),) = terms
-            return number if coefficient == 1 else self.product({number: 1.0}, coefficient)
+            return number if coefficient == 1 else self.product({number: 1.0}, coefficient, False)
         return self._add("sum", terms, value)
 
     def _into_sum(self, flat: dict[int, float], number: int, coefficient: float) -> float:

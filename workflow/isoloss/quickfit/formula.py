@@ -88,10 +88,8 @@ def meaning_of(raw: pd.DataFrame, source: str, asked: Asked) -> Meaning:
     guess = guess_columns(raw.drop(columns=others), known)
     both = {**run_ids(raw, guess.columns), **given}
     columns = {key: both[key] for key in (*COLUMNS, *given) if both.get(key)}
-    notes: tuple[str, ...] = ()
-    if response is None and _is_negative(raw, columns.get("loss")):
-        response = columns.pop("loss")
-        notes = (f"{response} has values that are not above 0: it is fitted as it is",)
+    signed = _is_negative(raw, columns.get("loss"))
+    notes = (f"{columns['loss']} has values that are not above 0",) if signed else ()
     shown = f"{asked.command} --formula {shlex.quote(asked.text)}"
     state = Known(source, raw, columns, given, guess, frozenset(), response, shown)
     state = replace(state, needs=frozenset(_needed(formula, state)))
@@ -103,7 +101,8 @@ def meaning_of(raw: pd.DataFrame, source: str, asked: Asked) -> Meaning:
     own = {name: name for name in variables if name not in {*columns, *LETTERS}}
     given |= own  # a name that is a column's is not guessed
     meaning = Meaning(source, CARD, {**columns, **own}, given, guess, {}, notes, response)
-    return replace(meaning, formula=asked.text, variables=variables, parameters=parameters)
+    meaning = replace(meaning, variables=variables, parameters=parameters)
+    return replace(meaning, formula=asked.text, signed=signed)
 
 
 def _given(
@@ -149,7 +148,7 @@ def _response(
 
 def _is_loss(raw: pd.DataFrame, column: str) -> bool:
     """Whether a column is a loss by its name, in a unit that is fitted as it is."""
-    if "loss" not in meanings(column) or _is_negative(raw, column):
+    if "loss" not in meanings(column):
         return False
     numbers = read_numbers(raw[column])
     return not loss_units.unit_of(numbers.values, numbers.unit, column).change

@@ -84,6 +84,7 @@ _OF_IMAGES = """\
       - {n_samples: [8000, 16000, 32000], width: [4, 8, 16, 32]}
       - {n_samples: 16000, width: 16, seed: [1, 2]}    # their spread is the noise of a run
 """
+_SIGNED = "    signed: true                 # losses may be 0 or below\n"
 _TABLE = """\
 {head}
 # A law fitted to a table of runs: what `isoloss law` guessed, to be corrected and kept.
@@ -100,7 +101,7 @@ aggregate:                       # tables of runs by name
   {sweep}:
 {table}
     columns: {columns}
-{notes}    # keep: [loss < 3.5]           # filters; runs that are dropped are counted
+{signed}{notes}    # keep: [loss < 3.5]           # filters; runs that are dropped are counted
     # best_of: [N, D]              # of the runs alike in these the one of least loss is fitted
 
 fit:                             # laws by name; `isoloss cards law` lists the cards
@@ -165,6 +166,7 @@ def study_of_table(
         sweep=sweep,
         table=_noted(f"    table: {_inline(written)}", "from where snakemake is started"),
         columns=_inline(_columns(meaning)),
+        signed=_SIGNED if meaning.signed else "",
         notes="".join(f"    # {note}\n" for note in _one_line(meaning.notes)),
         fits="".join(_fit(name, sweep, **fit) for name, fit in fits.items()),
         figures=_figures(sweep, meaning, list(fits)) + _gains(runs, meaning, sweep, fits),

@@ -291,7 +291,7 @@ def runs_of(
     if formula is not None:
         asked = typed.Asked(formula, given, rules.response, again)
         raw, meaning = own, typed.meaning_of(own, opened.label, asked)
-        rules = replace(rules, response=meaning.response)
+        rules = replace(rules, response=meaning.response, signed=meaning.signed)
     else:
         raw, meaning = _read_columns(own, opened.label, law, given, options, rules.response, again)
     if meaning.mixture and rules.best_of:

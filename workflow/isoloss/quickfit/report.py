@@ -57,6 +57,7 @@ class Meaning:
         formula: that the user typed; empty of another law.
         variables: names of the formula that are columns.
         parameters: its other names.
+        signed: whether there are losses of 0 or below, which a formula is fitted to.
         ranges: least and greatest value of every variable.
         proposal: a formula for further columns that vary, as words for a shell; or empty.
     """
@@ -72,6 +73,7 @@ class Meaning:
     formula: str = ""
     variables: Sequence[str] = ()
     parameters: Sequence[str] = ()
+    signed: bool = False
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     proposal: str = ""
 

@@ -31,7 +31,7 @@ from isoloss.logs.read import table_of_runs
 WORDS = ("run_id", "of_run", "group", "fit_weight")
 RATIO = "tokens_per_param"
 COLUMNS = {**LETTERS, "ratio": RATIO, **{word: word for word in WORDS}}
-_OWN = ("low", "high", "distance", "step", "repeats")  # columns that we put beside those of a user
+OWN = ("low", "high", "distance", "step", "repeats")  # columns that we put beside those of a user
 _LIMITS = Limits(MAX_SECONDS, MAX_MIB)
 SIZES = {"N", "D", "C", "ratio"}  # two of them give the others
 
@@ -338,7 +338,7 @@ def _not_a_variable(name: str) -> tuple[str, str] | None:
     like = next((known for known in COLUMNS if known.lower() == name.lower() != "c"), None)
     if like is not None and len(name) > 1:
         return "is not a known quantity", f"did you mean {like!r}?"
-    if name in {*tables.schema("runs").names, *_OWN}:
+    if name in {*tables.schema("runs").names, *OWN}:
         return (
             "has a meaning of its own in the table of runs",
             f"name the variable otherwise: V={name}",

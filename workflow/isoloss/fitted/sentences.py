@@ -376,7 +376,8 @@ def _unseen(facts: Record, context: Context, markup: Markdown) -> list[str]:
         largest_left = "budget" if one.folds[0].rule == UNSEEN[0] else "value"
         beside = f", against {guess:.3g} by the mean of the largest {largest_left} fitted"
         sentences.append(
-            f"Fitted without the {_count(one.n_held_out)} of {_which([one], markup)}{whose}, the law predicts"
+            f"Fitted without the {_count(one.n_held_out)} of {_which([one], markup)}{whose},"
+            " the law predicts"
             f" {'it' if one.n_held_out == 1 else 'them'} with an RMSE of"
             f" {_error(one.held_out_rmse, one, markup)}{beside if math.isfinite(guess) else ''}."
         )

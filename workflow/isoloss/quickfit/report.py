@@ -380,7 +380,8 @@ def _folds(facts: Record) -> str:
         others = "the runs before it" if rule == "roll_out" else "the others"
         lines.append(
             f"held out{of} ({rule}): {len(scored)} folds{few}, each predicted from {others}: "
-            f"RMSE {one.fold_rmse:.3g}{_share(errors / n_runs, one)}; worst {visible(worst.name)}: RMSE {worst.rmse:.3g}"
+            f"RMSE {one.fold_rmse:.3g}{_share(errors / n_runs, one)}; "
+            f"worst {visible(worst.name)}: RMSE {worst.rmse:.3g}"
         )
     return "\n".join(lines) + "\n"
 

@@ -1068,7 +1068,7 @@ def _shared_problems(
     usable = runs[(runs["status"] == "done") & (runs["fit_weight"] > 0)]
     counts = {}
     for group, members in usable.groupby(usable[fit["group"]].astype(str)):
-        fitted = members[~held_out(members, fit["holdout"])]
+        fitted = members[~held_out(members, fit["holdout"], law.variables)]
         counts[group] = int(fitted[cluster].nunique(dropna=False))
     return wrong + alone_problems(counts, cluster, f"{place}.cluster")
 
@@ -1128,7 +1128,7 @@ def _run_count_problems(
     if usable.empty:
         return [Problem(place, "no runs are left to fit", "relax `where` or `keep`")]
     for group, members in usable.groupby(usable[fit["group"]].astype(str)):
-        fitted = members[~held_out(members, fit["holdout"])]
+        fitted = members[~held_out(members, fit["holdout"], law.variables)]
         if len(fitted) < parameters:
             count = f"{len(fitted)} runs to fit (group {group})"
             reason = f"{count} for the {parameters} parameters of the law"

@@ -10,6 +10,7 @@ import isoloss
 from isoloss.core.problems import IsolossError, TableError
 from isoloss.fit.objectives import Objective, spread_of
 from isoloss.fitted.errors import errors_of
+from isoloss.quickfit.law import largest_budgets
 
 RNG = np.random.default_rng(7)
 KINDS = {
@@ -223,3 +224,11 @@ def test_errors_of_values_of_any_sign_are_differences_in_their_size():
     assert errors.added(predicted, errors.of(observed, predicted)) == pytest.approx(observed)
     assert not errors.relative and errors_of(np.abs(observed)).relative
     assert errors_of(np.zeros(3)).size == 1.0
+
+
+def test_runs_without_compute_are_held_out_by_the_variable_that_spans_most():
+    runs = runs_of("nothing").assign(batch=np.tile([16.0, 32.0, 64.0, 128.0], 5))
+    options = {"formula": "loss = E + a*log(lr)**2 + b*log(batch)", "variables": ["lr", "batch"]}
+    rule = {"rule": "largest", "variable": "lr", "least": 2}
+    assert largest_budgets(runs, "formula", options) == rule
+    assert largest_budgets(runs.assign(batch=0.0, lr=2.0), "formula", options) is None

@@ -18,6 +18,8 @@ import numpy as np
 from isoloss.core.problems import IsolossError, Problem
 from isoloss.formulas import (
     Evaluator,
+    as_latex,
+    as_python,
     domains,
     names_of,
     operation,
@@ -190,15 +192,11 @@ class _OfFormula(Law):
     @property
     def python(self) -> str:
         """The formula in NumPy's language."""
-        from isoloss.formulas import as_python
-
         return as_python(self.asked.formula.tree)
 
     @property
     def latex(self) -> str:
         """The formula as LaTeX."""
-        from isoloss.formulas import as_latex
-
         symbols = {term.name: term.symbol for term in self.terms}
         left = self.asked.formula.response or "L"
         return f"{left} = {as_latex(self.asked.formula.tree, symbols)}"

@@ -490,6 +490,9 @@ def _read_runs(own: pd.DataFrame, raw: pd.DataFrame, meaning: Meaning, rules: Ru
             replace(one, place=meaning.source + one.place.removeprefix("the table"))
             for one in error.problems
         ]
+        if meaning.proposal and typed.is_negative(raw, meaning.columns.get("loss")):
+            do = f"values of any sign are fitted by a formula, such as\n  {meaning.proposal}"
+            placed.append(Problem(meaning.source, "the loss is not above 0 in all runs", do))
         raise IsolossError(*placed) from error
     fitted = own[(reading.runs["status"] == "done").to_numpy()]
     reading = replace(reading, notes=(*reading.notes, *_unfinished(fitted)))

@@ -55,7 +55,16 @@ OF_RESULTS = (
 OF_DEVELOPERS = ("digest", "docs")
 # choices that the help shows without importing what computes; a test compares them
 LOSS_UNITS = ("nats", "bits", "bits_per_byte", "nats_per_byte", "perplexity", "error", "accuracy")
-OBJECTIVES = ("auto", "huber_log", "huber_scaled", "log_mse", "mse", "huber", "mae", "asymmetric_mae")
+OBJECTIVES = (
+    "auto",
+    "huber_log",
+    "huber_scaled",
+    "log_mse",
+    "mse",
+    "huber",
+    "mae",
+    "asymmetric_mae",
+)
 INTERVALS = ("bootstrap", "residual", "parametric", "profile", "none")
 HOLDOUTS = ("largest_compute", "largest", "roll_out", "leave_one_out", "random", "none")
 

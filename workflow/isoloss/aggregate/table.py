@@ -339,7 +339,10 @@ def _not_a_variable(name: str) -> tuple[str, str] | None:
     if like is not None and len(name) > 1:
         return "is not a known quantity", f"did you mean {like!r}?"
     if name in {*tables.schema("runs").names, *_OWN}:
-        return "has a meaning of its own in the table of runs", f"name the variable otherwise: V={name}"
+        return (
+            "has a meaning of its own in the table of runs",
+            f"name the variable otherwise: V={name}",
+        )
     return None
 
 

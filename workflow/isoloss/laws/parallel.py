@@ -29,7 +29,7 @@ KIND = "joint"
 OPTIONS = {}
 PRESETS = {}
 
-TEXT = "loss = E + (A / (N * (k * log(streams) + 1)))**alpha; k > 0; 0.01 < alpha < 3"
+TEXT = "loss = E + (A / (N * (k * log(streams) + 1)))**alpha; A > 0; k > 0; 0.01 < alpha < 3"
 TERMS = {"A": {"unit": "parameters"}}
 
 

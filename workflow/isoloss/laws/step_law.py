@@ -39,7 +39,7 @@ PRESETS = {}
 TEXT = (
     "loss = E + A / N**alpha + B / D**beta"
     " + k_lr * log(lr / (c_lr * N**a_lr * D**d_lr))**2 + k_b * log(batch / (c_b * D**d_b))**2;"
-    " k_lr > 0; k_b > 0; c_lr > 0; c_b > 0; -3 < a_lr < 3; -3 < d_lr < 3; -3 < d_b < 3"
+    " E > 0; k_lr > 0; k_b > 0; c_lr > 0; c_b > 0; -3 < a_lr < 3; -3 < d_lr < 3; -3 < d_b < 3"
 )
 TERMS = {
     "k_lr": {"symbol": "k_η", "unit": "nats/token"},

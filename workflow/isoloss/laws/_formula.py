@@ -16,11 +16,18 @@ from dataclasses import replace
 import numpy as np
 
 from isoloss.core.problems import IsolossError, Problem
-from isoloss.formulas import Evaluator, as_latex, as_python, names_of, operation, read_formula
+from isoloss.formulas import (
+    Evaluator,
+    domains,
+    names_of,
+    operation,
+    power_terms,
+    read_formula,
+)
 from isoloss.laws._formula_starts import Draws, Sizing, factors_of, summands_of
-from isoloss.laws._formula_terms import parts_of, roles_of
+from isoloss.laws._formula_terms import roles_of
 from isoloss.laws._law import Data, Law, LawOnRuns, Sums, Term
-from isoloss.laws._posynomial import LEAST, Posynomial, PosynomialOnRuns
+from isoloss.laws._posynomial import LEAST, Part, Posynomial, PosynomialOnRuns
 
 NATS = "nats/token"  # the unit of what a law predicts, which stands for that of any response
 STARTS, DESCENTS = 1000, 32  # parameters drawn, and the best of them that are descended from
@@ -69,10 +76,8 @@ def formula_law(
         reason = "has no parameter: every name in it is a variable"
         raise IsolossError(Problem("formula", reason, "write a name for what is to be fitted"))
     asked = _Asked(formula, tuple(variables), parameters, terms or {}, kind, any_sign, shown)
-    parts = parts_of(formula.tree, parameters)
-    if parts is not None and not asked.free & {part.scale for part in parts if part.exponents}:
-        return FormulaSum(asked, parts)
-    return FormulaLaw(asked)
+    parts = parts_of(asked)
+    return FormulaLaw(asked) if parts is None else FormulaSum(asked, parts)
 
 
 class _Asked:
@@ -86,12 +91,15 @@ class _Asked:
         roles: of the parameters.
         limits: of a parameter, in its own unit, infinite where open.
         free: parameters that may have any sign.
+        value, slopes: evaluators of the formula, and of its derivatives by all parameters.
     """
 
     def __init__(self, formula, variables, parameters, terms, kind, any_sign, shown):
         self.formula, self.variables, self.parameters = formula, variables, parameters
         self.terms, self.kind, self.any_sign = terms, kind, tuple(sorted(any_sign))
         self.shown = shown or _plain(formula)
+        self.value = Evaluator(formula.tree, ())
+        self.slopes = Evaluator(formula.tree, parameters)
         self.roles = roles_of(formula.tree, parameters)
         self.limits, free = dict.fromkeys(parameters, (-np.inf, np.inf)), set(any_sign)
         free |= self.roles.any_sign
@@ -161,7 +169,8 @@ class _OfFormula(Law):
     def __init__(self, asked: _Asked):
         self.asked, self.kind, self.variables = asked, asked.kind, asked.variables
         self.formula, self.limits = asked.shown, asked.bounds
-        self.positive = tuple(v for v in asked.variables if v in needed_positive(asked))
+        needs = domains(asked.formula.tree, asked.parameters)
+        self.positive = tuple(v for v in asked.variables if needs.get(v) == "positive")
 
     def __eq__(self, other: object) -> bool:
         """Laws of formulas are the same if text, variables and decisions are."""
@@ -172,11 +181,15 @@ class _OfFormula(Law):
     @property
     def python(self) -> str:
         """The formula in NumPy's language."""
+        from isoloss.formulas import as_python
+
         return as_python(self.asked.formula.tree)
 
     @property
     def latex(self) -> str:
         """The formula as LaTeX."""
+        from isoloss.formulas import as_latex
+
         symbols = {term.name: term.symbol for term in self.terms}
         left = self.asked.formula.response or "L"
         return f"{left} = {as_latex(self.asked.formula.tree, symbols)}"
@@ -213,27 +226,16 @@ class _OfFormula(Law):
         )
 
 
-def needed_positive(asked: _Asked) -> set[str]:
-    """Variables of a formula that must be above 0: in a logarithm, or in a power."""
-    return set(_positive(asked.formula.tree, set(asked.parameters), False))
-
-
-def _positive(tree, parameters: set[str], needed: bool):
-    """The variables of a part that must be above 0, or all of them if it must be itself."""
-    kind, parts = operation(tree)
-    if kind == "name":
-        if needed and tree.name not in parameters:
-            yield tree.name
-        return
-    if kind == "**":
-        fixed = operation(parts[1])[0] == "number"
-        yield from _positive(parts[0], parameters, not fixed)
-        yield from _positive(parts[1], parameters, False)
-        return
-    for part in parts:
-        # a sum is above 0 where one of its summands is
-        within = kind in ("log", "log2", "log10") or (needed and kind in ("*", "/"))
-        yield from _positive(part, parameters, within)
+def parts_of(asked: _Asked) -> tuple[Part, ...] | None:
+    """A formula as parts of a `Posynomial`; None where it is not one."""
+    terms = power_terms(asked.formula.tree, asked.variables)
+    if terms is None or any(term.linear for term in terms):
+        return None
+    if asked.free & {term.scale for term in terms if term.exponents}:
+        return None
+    return tuple(
+        Part(one.scale, one.exponents, factor=one.factor, inside=one.shifts) for one in terms
+    )
 
 
 def check_finite(law: Law, data: Data, loss: np.ndarray) -> None:
@@ -249,7 +251,7 @@ def check_finite(law: Law, data: Data, loss: np.ndarray) -> None:
     values = drawn(asked, data, np.asarray(loss, dtype=float), 16)
     given = {name: value[:, None] for name, value in values.items()}
     with np.errstate(all="ignore"):
-        value = Evaluator(asked.formula.tree, ()).value({**given, **data})
+        value = asked.value.value({**given, **data})
     value = np.broadcast_to(value, (16, len(loss)))
     never = np.flatnonzero(~np.isfinite(value).any(axis=0))
     if not len(never):
@@ -284,7 +286,7 @@ class FormulaSum(_OfFormula, Posynomial):
 
     def __init__(self, asked: _Asked, parts):
         super().__init__(asked)
-        self.parts = parts
+        self.parts, self.positive = parts, asked.variables
         scales = {part.scale: bool(part.exponents) for part in parts}
         self.terms = tuple(self._term(asked, name, scales) for name in asked.parameters)
 
@@ -345,7 +347,7 @@ class FormulaLaw(_OfFormula):
         given = self.given_by(theta)
         given |= {name: np.asarray(data[name], dtype=float) for name in self.variables}
         with np.errstate(all="ignore"):
-            value = Evaluator(self.asked.formula.tree, ()).value(given)
+            value = self.asked.value.value(given)
         return np.broadcast_to(value, np.broadcast_shapes(*(v.shape for v in given.values())))
 
     def gradient(self, theta: np.ndarray, data: Data) -> np.ndarray:
@@ -354,7 +356,7 @@ class FormulaLaw(_OfFormula):
         inner = self._inner(given)
         given |= {name: np.asarray(data[name], dtype=float) for name in self.variables}
         with np.errstate(all="ignore"):
-            _, slopes = Evaluator(self.asked.formula.tree, self.asked.parameters).gradient(given)
+            _, slopes = self.asked.slopes.gradient(given)
             return slopes * inner[..., None, :]
 
     def _inner(self, given: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -478,8 +480,11 @@ class FormulaOnRuns(LawOnRuns):
 
     def __init__(self, law: FormulaLaw, data: Data):
         super().__init__(law, data)
-        tree, parameters = law.asked.formula.tree, law.asked.parameters
-        self.evaluator = Evaluator(tree, parameters)
+        tree = law.asked.formula.tree
+        self.logs = np.array([term.log for term in law.terms])
+        above = [term.name for term in law.terms if term.log]
+        self.bound = law.asked.slopes.on(self.data, above)
+        self.count = len(next(iter(self.data.values())))
         self.linear = Evaluator(tree, law.asked.roles.linear)
 
     def starts(self, loss: np.ndarray) -> np.ndarray:
@@ -491,39 +496,38 @@ class FormulaOnRuns(LawOnRuns):
             coordinates.append(np.log(np.maximum(own, 1e-300)) if term.log else own)
         return np.stack(coordinates, axis=-1)
 
-    def at(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The value of the formula (b, n), and theta."""
-        given = self.law.given_by(theta)
-        value = self.evaluator.value({**given, **self.data})
-        return np.broadcast_to(value, (len(theta), self.count)), theta
+    def values(self, theta: np.ndarray) -> np.ndarray:
+        """The parameters of theta, both (b, p)."""
+        return np.where(self.logs, np.exp(np.where(self.logs, theta, 0.0)), theta)
 
-    @property
-    def count(self) -> int:
-        """Runs."""
-        return len(next(iter(self.data.values())))
+    def at(self, theta: np.ndarray) -> tuple[np.ndarray, tuple]:
+        """The value of the formula (b, n), and what `sums` needs: parameters and known parts."""
+        own = self.values(theta)
+        value, known = self.bound.at(own)
+        return value, (own, known)
 
-    def sums(self, theta, slope: np.ndarray, curvature: np.ndarray, weight: np.ndarray) -> Sums:
+    def take(self, inner: tuple, which: np.ndarray) -> tuple:
+        """What `sums` needs, of some of the thetas."""
+        own, known = inner
+        return own[which], known.take(which)
+
+    def sums(
+        self, inner: tuple, slope: np.ndarray, curvature: np.ndarray, weight: np.ndarray
+    ) -> Sums:
         """Sums over runs, with the derivatives of the expression."""
-        given = self.law.given_by(theta)
-        inner = self.law._inner(given)
-        everything = {**given, **self.data}
-        with np.errstate(all="ignore"):
-            slopes = self.evaluator.gradient(everything)[1]
-            slopes = np.broadcast_to(slopes, (len(theta), self.count, inner.shape[-1]))
-            slopes = slopes * inner[:, None, :]
-            bent = (
-                self.evaluator.curvature(everything, slope) * inner[:, :, None] * inner[:, None, :]
-            )
-            gradient = np.einsum("bn,bnp->bp", slope, slopes)
-            logs = np.array([term.log for term in self.law.terms])
-            bent = bent + np.eye(len(logs)) * (gradient * logs)[:, :, None]
-            across = np.swapaxes(slopes, -1, -2)
-            return Sums(
-                gradient=gradient,
-                absolute=np.einsum("bn,bnp->bp", np.abs(slope), np.abs(slopes)),
-                hessian=across @ (curvature[..., None] * slopes) + bent,
-                outer=across @ (weight[..., None] * slopes),
-            )
+        own, known = inner
+        scale = np.where(self.logs, own, 1.0)  # of a parameter by its coordinate
+        slopes = self.bound.jacobian(known) * scale[:, None, :]
+        across = np.swapaxes(slopes, -1, -2)
+        gradient = (across @ slope[..., None])[..., 0]
+        bent = self.bound.curvature(known, slope) * scale[:, :, None] * scale[:, None, :]
+        bent = bent + np.eye(len(self.logs)) * (gradient * self.logs)[:, :, None]
+        return Sums(
+            gradient=gradient,
+            absolute=(np.abs(across) @ np.abs(slope)[..., None])[..., 0],
+            hessian=across @ (curvature[..., None] * slopes) + bent,
+            outer=across @ (weight[..., None] * slopes),
+        )
 
     def project(self, theta: np.ndarray, loss: np.ndarray, weight: np.ndarray) -> np.ndarray:
         """Starts with the parameters in which the law is linear at their best.
@@ -541,7 +545,7 @@ class FormulaOnRuns(LawOnRuns):
         with np.errstate(all="ignore"):
             value, slopes = self.linear.gradient({**given, **data})
             slopes = np.broadcast_to(slopes, (len(theta), len(rows), len(names)))
-            now = np.concatenate([given[name] for name in names], axis=-1)
+            now = self.values(theta)[:, where]
             rest = loss[rows] - (value - np.einsum("bnk,bk->bn", slopes, now))
             unit = (
                 loss[rows] if (loss > 0).all() else np.full(len(rows), np.mean(np.abs(loss)) or 1)

@@ -7,13 +7,11 @@ a variable itself, and what stands in the argument of an exp, has any sign.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from isoloss.formulas import names_of, operation
+from isoloss.formulas import amplitudes, names_of, operation
 from isoloss.laws._formula_starts import factors_of, summands_of
-from isoloss.laws._posynomial import Part
 
 ARGUMENTS = ("exp", "tanh", "sigmoid", "softplus")  # of any sign
 SIGNED = ("log", "log2", "log10", "tanh")  # functions whose values have any sign
@@ -48,7 +46,7 @@ def roles_of(tree, parameters: Collection[str]) -> Roles:
     bare = [part.name for part in summands if operation(part)[0] == "name"]
     offsets = frozenset(name for name in bare if name in parameters)
     return Roles(
-        frozenset(exponents), offsets, frozenset(free | exponents), linear_of(tree, parameters)
+        frozenset(exponents), offsets, frozenset(free | exponents), amplitudes(tree, parameters)
     )
 
 
@@ -160,101 +158,3 @@ def _alone(exponent, parameters: frozenset[str]) -> set[str]:
         if len(names) == 1 and operation(names[0])[0] == "name":
             alone.add(names[0].name)
     return alone & parameters
-
-
-def linear_of(tree, parameters: Collection[str]) -> tuple[str, ...]:
-    """Parameters in which a formula is linear together: a set that no other can join."""
-    able = [name for name in names_of(tree) if name in parameters and degree(tree, {name}) <= 1]
-    rivals = {one: sum(degree(tree, {one, other}) > 1 for other in able) for one in able}
-    chosen: list[str] = []
-    for name in sorted(able, key=rivals.get):
-        if degree(tree, {*chosen, name}) <= 1:
-            chosen.append(name)
-    return tuple(name for name in able if name in chosen)
-
-
-def degree(tree, names: Collection[str]) -> float:
-    """The degree of a formula as a polynomial of some parameters; infinite where it is none."""
-    kind, parts = operation(tree)
-    if kind == "name":
-        return float(tree.name in names)
-    degrees = [degree(part, names) for part in parts]
-    if not any(degrees):
-        return 0.0
-    if kind in ("+", "-", "neg"):
-        return max(degrees)
-    if kind == "*":
-        return sum(degrees)
-    if kind == "/" and not degrees[1]:
-        return degrees[0]
-    return float("inf")
-
-
-def parts_of(tree, parameters: Collection[str]) -> tuple[Part, ...] | None:
-    """A formula as a sum of power terms; None where it is not one."""
-    parts = [_part(sign, summand, parameters) for sign, summand in summands_of(tree)]
-    if any(part is None for part in parts):
-        return None
-    scales = [part.scale for part in parts]
-    exponents = {name for part in parts for name in part.exponents}
-    apart = len(set(scales)) == len(scales) and not exponents & set(scales)
-    return tuple(parts) if apart else None
-
-
-def _part(sign: float, summand, parameters: Collection[str]) -> Part | None:
-    """A summand as a power term: a parameter times powers with parameters as exponents."""
-    scale, exponents, inside = "", {}, {}
-    for power, factor in factors_of(summand):
-        kind, parts = operation(factor)
-        if kind == "name" and factor.name in parameters and power > 0 and not scale:
-            scale = factor.name
-        elif kind == "**" and (term := _multiple(parts[1], parameters)) is not None:
-            product = _monomial(parts[0], parameters)
-            if product is None:
-                return None
-            (name, times), (constant, powers) = term, product
-            own = exponents.setdefault(name, {})
-            for variable, of in powers.items():
-                own[variable] = own.get(variable, 0.0) - power * times * of
-            inside[name] = inside.get(name, 0.0) - power * times * constant
-        else:
-            return None
-    if not scale or scale in exponents:
-        return None
-    return Part(scale, exponents, sign=sign, inside={k: v for k, v in inside.items() if v})
-
-
-def _multiple(exponent, parameters: Collection[str]) -> tuple[str, float] | None:
-    """An exponent as a parameter times a number; None where it is not."""
-    ((sign, part), *others) = summands_of(exponent)
-    name, times = None, sign
-    for power, factor in factors_of(part):
-        kind, _ = operation(factor)
-        if kind == "number" and factor.number:
-            times *= factor.number**power
-        elif kind == "name" and factor.name in parameters and name is None and power > 0:
-            name = factor.name
-        else:
-            return None
-    return None if others or name is None else (name, times)
-
-
-def _monomial(base, parameters: Collection[str]) -> tuple[float, Mapping[str, float]] | None:
-    """Logarithm of the constant, and the powers of the variables, of a product without parameters.
-
-    None where the base is not one.
-    """
-    constant, powers = 0.0, {}
-    for power, factor in factors_of(base):
-        kind, parts = operation(factor)
-        times = 1.0
-        if kind == "**" and operation(parts[1])[0] == "number":
-            factor, times = parts[0], parts[1].number
-            kind, parts = operation(factor)
-        if kind == "number" and factor.number > 0:
-            constant += power * times * math.log(factor.number)
-        elif kind == "name" and factor.name not in parameters:
-            powers[factor.name] = powers.get(factor.name, 0.0) + power * times
-        else:
-            return None
-    return constant, powers

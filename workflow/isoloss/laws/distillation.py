@@ -48,7 +48,7 @@ _PUBLISHED = "1.220 + (3355 / N**0.408 + 18186 / D**0.431)**0.452"
 TEXT = (
     "loss = teacher_loss + (1 + (teacher_loss / (d_1 * S))**(1 / f_1))**(-c_1 * f_1)"
     " * (A / N**alpha + B / D**beta)**gamma / teacher_loss**c_0; S = {supervised};"
-    " 0.1 < d_1 < 10; 0.01 < f_1 < 10; c_1 > 0; 0.01 < gamma < 3; alpha > 0; beta > 0"
+    " 0.1 < d_1 < 10; 0.01 < f_1 < 10; c_1 > 0; 0.01 < gamma < 3; 0 < alpha < 2; 0 < beta < 2"
 )
 
 

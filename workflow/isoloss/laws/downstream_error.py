@@ -13,7 +13,7 @@ SOURCE = (
 )
 BIBTEX = """\
 @misc{gadre2024language,
-  title = {Language models scale reliably with over-training and on downstream tasks},
+  title = {Language Models Scale Reliably with Over-Training and on Downstream Tasks},
   author = {Gadre, Samir Yitzhak and Smyrnis, Georgios and Shankar, Vaishaal and others},
   year = {2024},
   eprint = {2403.08540},

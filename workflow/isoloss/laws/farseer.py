@@ -6,14 +6,16 @@ from isoloss.laws._formula import formula_law
 from isoloss.laws._law import Law
 
 TITLE = "Farseer: a law in N and D with an exponent of D that depends on N"
-FORMULA = "L = e^(a_3 N^γ + b_3) + e^(a_2 N^β + b_2) D^(-e^(a_1 N^α + b_1))"
+FORMULA = (
+    "L = e^(b_3 + a_3 h_γ) + e^(b_2 + a_2 h_β) D^(-e^(b_1 + a_1 h_α)), h_x = ((N / 10^9)^x - 1) / x"
+)
 LATEX = (
-    r"L = e^{a_3 N^{\gamma} + b_3}"
-    r" + e^{a_2 N^{\beta} + b_2} D^{-e^{a_1 N^{\alpha} + b_1}}"
+    r"L = e^{b_3 + a_3 h_{\gamma}} + e^{b_2 + a_2 h_{\beta}} D^{-e^{b_1 + a_1 h_{\alpha}}},"
+    r" \quad h_x = \frac{(N / 10^9)^x - 1}{x}"
 )
 SOURCE = (
-    "Li et al. 2025, arXiv:2506.10972, equation 3; the form was read on a secondary page and in"
-    " code of others"
+    "Li et al. 2025, arXiv:2506.10972, equation 3, e^(a N^x + b) written with a h_x + b, so that a"
+    " and b are known where x is small; the form was read on a secondary page and in code of others"
 )
 BIBTEX = """\
 @misc{li2025farseer,
@@ -25,7 +27,7 @@ BIBTEX = """\
 }
 """
 DOMAIN = (
-    "runs over two decades of N and of D at least: nine parameters; signs of the exponents as in"
+    "b_3, b_2 and b_1 are those of 1e9 parameters; runs over two decades of N and of D at least: nine parameters; signs of the exponents as in"
     " its source (α, γ > 0 > β); its losses are per character"
 )
 KIND = "joint"
@@ -33,26 +35,30 @@ OPTIONS = {}
 PRESETS = {
     "farseer": {
         "values": {
-            "a_3": -0.062465473,
+            "b_3": -0.7954439829076918,
+            "a_3": -0.1201111666107531,
             "gamma": 0.13,
-            "b_3": 0.1284880679442551,
-            "a_2": 230.73437075885855,
+            "b_2": 4.868067711861197,
+            "a_2": -1.1086827392674008,
             "beta": -0.1729,
-            "b_2": -1.544209554,
-            "a_1": -1.665630816,
+            "b_1": -1.1786527514232277,
+            "a_1": -0.1979207977154961,
             "alpha": 0.0459,
-            "b_1": 3.133347198805445,
         },
         "unit": "nats/character",
-        "source": "arXiv:2506.10972, as code of others (PlanarG/active-sl) quotes its notebook",
+        "source": "arXiv:2506.10972, as code of others (PlanarG/active-sl) quotes its notebook,"
+        " in this card's parameters",
         "of": "about 1000 models; ranges of its public runs",
         "ranges": {"N": (9.96e7, 2.51e10), "D": (1e9, 5.12e11)},
     },
 }
 
 TEXT = (
-    "loss = exp(a_3 * N**gamma + b_3) + exp(a_2 * N**beta + b_2) * D**(-exp(a_1 * N**alpha + b_1));"
-    " 0.005 <= gamma <= 0.6; -0.8 <= beta <= -0.005; 0.001 <= alpha <= 0.4"
+    "loss = exp(b_3 + a_3 * ((N / 1e9)**gamma - 1) / gamma)"
+    " + exp(b_2 + a_2 * ((N / 1e9)**beta - 1) / beta"
+    " - log(D) * exp(b_1 + a_1 * ((N / 1e9)**alpha - 1) / alpha));"
+    " 0.005 <= gamma <= 0.6; -0.8 <= beta <= -0.005; 0.001 <= alpha <= 0.4;"
+    " -3 < a_3 < 3; -5 < b_3 < 5; -3 < a_2 < 3; -10 < b_2 < 30; -1 < a_1 < 1; -3 < b_1 < 1"
 )
 
 

@@ -53,8 +53,9 @@ PRESETS = {
 }
 
 TEXT = (
-    "loss = c + a * X**delta * N**(alpha + gamma * log(X))"
-    " + b * X**omega * D**(beta + zeta * log(X)); " + SATURATED
+    # N**(alpha + gamma * log(X)) as a product, so that a is sized where N has its mean
+    "loss = c + a * X**delta * N**alpha * exp(gamma * log(X) * log(N))"
+    " + b * X**omega * D**beta * exp(zeta * log(X) * log(D)); " + SATURATED
 )
 
 

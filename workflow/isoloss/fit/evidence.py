@@ -10,6 +10,7 @@ import pandas as pd
 
 from isoloss.fit.coverage import LEVEL, SIMULATED
 from isoloss.fit.objectives import Objective
+from isoloss.fitted.errors import Errors
 from isoloss.fitted.facts import WIDE, identified
 from isoloss.laws._law import Data, Law
 
@@ -35,18 +36,23 @@ class Conditioning:
 
 
 def conditioning(
-    law: Law, theta: np.ndarray, data: Data, held: list[bool] | None = None
+    law: Law,
+    theta: np.ndarray,
+    data: Data,
+    held: list[bool] | None = None,
+    errors: Errors = Errors(None),
 ) -> Conditioning:
-    """From the singular values of d ln loss / d theta.
+    """From the singular values of d ln loss / d theta; of d loss / d theta for any sign.
 
     Args:
         law: the law.
         theta: the optimum, (p,).
         data: variables of the runs fitted, each (n,).
         held: terms that are no question (fixed, tied to another), in the order of theta.
+        errors: how those of the fit are counted.
     """
     with np.errstate(all="ignore"):
-        gradient = law.gradient(theta, data) / law.loss(theta, data)[:, None]
+        gradient = errors.slopes(law.gradient(theta, data), law.loss(theta, data))
     if not np.isfinite(gradient).all():  # no answer, or one beyond floating point
         return Conditioning(float("inf"), "", [])
     asked = ~np.array(held if held is not None else [False] * len(theta))

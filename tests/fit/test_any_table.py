@@ -9,7 +9,6 @@ import pytest
 import isoloss
 from isoloss.core.problems import IsolossError, TableError
 from isoloss.fit.objectives import Objective, spread_of
-from isoloss.fitted import export
 from isoloss.fitted.errors import errors_of
 
 RNG = np.random.default_rng(7)

@@ -11,7 +11,6 @@ import pandas as pd
 
 from isoloss.checks import run as checks
 from isoloss.checks.evidence import Evidence
-from isoloss.core import tables
 from isoloss.core.seeds import generator
 from isoloss.core.units import NATS
 from isoloss.fit import evidence, profile, resample

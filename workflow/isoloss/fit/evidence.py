@@ -17,6 +17,7 @@ from isoloss.laws._law import Data, Law
 FLAT = 1e-6  # singular value of the scaled gradient below which a combination of terms is free
 SHORT = 0.02  # of the level, by which an interval may cover too little and not be warned of
 RUNS = min(row[2] for row in SIMULATED)  # of the smallest design of the coverage study
+_SHARES = Errors(None)
 CLUSTERS = min(row[3] for row in SIMULATED if row[3])
 
 
@@ -40,7 +41,7 @@ def conditioning(
     theta: np.ndarray,
     data: Data,
     held: list[bool] | None = None,
-    errors: Errors = Errors(None),
+    errors: Errors = _SHARES,
 ) -> Conditioning:
     """From the singular values of d ln loss / d theta; of d loss / d theta for any sign.
 

@@ -21,6 +21,7 @@ from isoloss.formulas import (
     as_latex,
     as_python,
     domains,
+    named,
     names_of,
     operation,
     power_terms,
@@ -199,7 +200,7 @@ class _OfFormula(Law):
     def latex(self) -> str:
         """The formula as LaTeX."""
         symbols = {term.name: term.symbol for term in self.terms}
-        left = self.asked.formula.response or "L"
+        left = as_latex(named(self.asked.formula.response or "L"), symbols)
         return f"{left} = {as_latex(self.asked.formula.tree, symbols)}"
 
     @property

@@ -264,8 +264,9 @@ def check_finite(law: Law, data: Data, loss: np.ndarray, labels: Sequence[str] =
     never = np.flatnonzero(~np.isfinite(value).any(axis=0))
     if not len(never):
         return
+    names = labels if len(labels) else range(1, len(loss) + 1)
     shown = [
-        f"run {labels[i] if len(labels) else i + 1} ({', '.join(f'{v} = {column[i]:.6g}' for v, column in data.items())})"
+        f"run {names[i]} ({', '.join(f'{v} = {column[i]:.6g}' for v, column in data.items())})"
         for i in never[:SHOWN]
     ]
     more = f" and {len(never) - SHOWN} more" if len(never) > SHOWN else ""

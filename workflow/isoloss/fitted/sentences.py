@@ -93,10 +93,10 @@ def formula(fit: Fit) -> str:
 
 
 def _with_commands(latex: str) -> str:
-    """LaTeX with Greek letters as commands.
+    r"""LaTeX with Greek letters as commands.
 
-    >>> _with_commands("A / N^{α} + βx")
-    'A / N^{\\\\alpha} + \\\\beta x'
+    >>> print(_with_commands("A / N^{α} + βx"))
+    A / N^{\alpha} + \beta x
     """
     letters = "".join(GREEK)
     latex = re.sub(rf"([{letters}])(?=[A-Za-z])", r"\1 ", latex)

@@ -291,9 +291,13 @@ def runs_of(
     if formula is not None:
         asked = typed.Asked(formula, given, rules.response, again)
         raw, meaning = own, typed.meaning_of(own, opened.label, asked)
-        rules = replace(rules, response=meaning.response, signed=meaning.signed)
     else:
         raw, meaning = _read_columns(own, opened.label, law, given, options, rules.response, again)
+        made = None if law is None or meaning.mixture else _made(law, options)
+        signed = made is not None and made.signed
+        signed = signed and typed.is_negative(raw, meaning.columns.get("loss"))
+        meaning = replace(meaning, signed=signed)
+    rules = replace(rules, response=meaning.response, signed=meaning.signed)
     if meaning.mixture and rules.best_of:
         reason = "runs of mixtures have a loss a domain, and none of them is the loss of the run"
         raise IsolossError(Problem(f"{opened.label}, best_of", reason, "leave it out"))

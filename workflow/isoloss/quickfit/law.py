@@ -44,7 +44,7 @@ from isoloss.fitted.facts import (
     record,
 )
 from isoloss.fitted.growth import growth
-from isoloss.fitted.names import RESPONSE
+from isoloss.fitted.names import FORMULA, RESPONSE
 from isoloss.fitted.paper import BUDGETS, paper
 from isoloss.fitted.presets import compare_presets, preset
 from isoloss.fitted.sentences import Context
@@ -193,6 +193,8 @@ def law_of_table(
         0.34
     """
     opened = open_source(source, Limits(max_seconds, max_mib))
+    if law == FORMULA and formula is None:  # the card, with the text as its option
+        formula, law, options = (options or {}).get(FORMULA, ""), None, None
     formula = checked_formula(formula, law, options)
     check_asked(opened.label, given or {}, flops, formula, law, options)
     for name in compare:

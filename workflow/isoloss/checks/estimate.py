@@ -20,7 +20,8 @@ def optimum(evidence: Evidence) -> Iterator[Finding]:
     if status == "not_converged":
         yield Finding("optimum", STOP, "the search did not converge", "give more starts")
     if status == "undetermined":
-        yield Finding("optimum", STOP, "the runs do not determine all parameters", ADD)
+        found = "; ".join(["the runs do not determine all parameters", *evidence.known])
+        yield Finding("optimum", STOP, found, ADD)
     for one in evidence.params[evidence.params["at_bound"]].itertuples():
         yield Finding(
             "bounds",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -57,6 +57,8 @@ class Evidence:
         doubts: what the law itself knows against its estimate.
         lower: whether the objective is a lower envelope, whose residuals are meant to be positive.
         quantity: what was fitted: the loss, or another column of the runs.
+        replicates: estimates of the replicates that converged, (r, p).
+        known: what the runs know of parameters that they do not tell apart, in words.
     """
 
     law: Law
@@ -73,6 +75,8 @@ class Evidence:
     doubts: Sequence[Doubt] = ()
     lower: bool = False
     quantity: str = RESPONSE
+    replicates: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
+    known: Sequence[str] = ()
 
     @property
     def of_loss(self) -> bool:

@@ -84,6 +84,8 @@ def tables_of(
             doubts=solution.law.doubts(solution.estimate),
             lower=settings.objective.name == "asymmetric_mae",
             quantity=settings.response,
+            replicates=replicates.kept.theta,
+            known=_conditioning(runs, solution, settings).known,
         )
     )
     summary["verdict"] = checks.verdict(one.grade for one in doubts)
@@ -178,7 +180,7 @@ def _summary(
 ) -> dict[str, Any]:
     """The row of `summary`: the search, the fit's errors, and whether it is an optimum."""
     law, best, held = runs.law, solution.estimate, settings.constraints.hold(runs.law)
-    known = evidence.conditioning(law.given(best.state), best.theta, runs.data, held)
+    known = _conditioning(runs, solution, settings)
     inside = scores(predictions.observed[~runs.out], predictions.predicted[~runs.out])
     log_residuals = np.log(predictions.observed[~runs.out] / predictions.predicted[~runs.out])
     summary: dict[str, Any] = {
@@ -204,8 +206,18 @@ def _summary(
     free = solution.undetermined(known.free)
     remarks = [*(doubt.found for doubt in law.doubts(best)), *untested]
     judged = params[~params["term"].isin(law.secondary)]
-    status, message = evidence.verdict(solution.sound, free, judged, summary, remarks)
+    status, message = evidence.verdict(
+        solution.sound, free, judged, summary, remarks, known.known
+    )
     return summary | {"status": status, "message": message}
+
+
+def _conditioning(
+    runs: FittedRuns, solution: Solution, settings: Settings
+) -> evidence.Conditioning:
+    """How well the runs tell the parameters apart."""
+    law, best, held = runs.law, solution.estimate, settings.constraints.hold(runs.law)
+    return evidence.conditioning(law.given(best.state), best.theta, runs.data, held)
 
 
 def _held_out(runs: FittedRuns, predictions: Predictions) -> dict[str, float]:

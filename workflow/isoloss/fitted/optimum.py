@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-import pandas as pd
 
 from isoloss.core import units
 from isoloss.core.problems import IsolossError, Problem, nearest
@@ -21,8 +20,9 @@ from isoloss.fitted.constrained import Derived, Minima, Task
 from isoloss.fitted.intervals import quantiles
 from isoloss.fitted.names import RESPONSE
 from isoloss.fitted.parameters import FitParameters
-from isoloss.formulas import Evaluator, read_expression, read_relation
-from isoloss.formulas.tree import Node, names_of, put_in
+from isoloss.formulas import Node, names_of, read_expression, read_relation
+from isoloss.formulas.evaluating import Evaluator
+from isoloss.formulas.tree import put_in
 from isoloss.laws._law import Law
 from isoloss.laws._tree import tree_of
 
@@ -106,9 +106,11 @@ class _Axis:
 class _Expression:
     """An expression by the coordinates of the variables that are chosen; see `Function`."""
 
-    def __init__(self, tree: Node, axes: Sequence[_Axis], known: Mapping[str, np.ndarray]):
-        self.evaluator = Evaluator(tree, [axis.name for axis in axes])
-        self.axes, self.known = axes, {k: known[k] for k in names_of(tree) if k in known}
+    def __init__(
+        self, evaluator: Evaluator, axes: Sequence[_Axis], known: Mapping[str, np.ndarray]
+    ):
+        self.evaluator, self.axes = evaluator, axes
+        self.known = {k: known[k] for k in evaluator.names if k in known}
 
     def _given(self, point: np.ndarray, problem: np.ndarray) -> dict[str, np.ndarray]:
         known = {name: values[problem, None] for name, values in self.known.items()}
@@ -148,6 +150,7 @@ class Choice:
         self._check_names()
         self.axes = [self._axis(name) for name in self.names]
         self._check_axes()
+        self._evaluators: dict[Node, Evaluator] = {}
 
     def _law_tree(self) -> Node:
         """The law's expression."""
@@ -210,7 +213,7 @@ class Choice:
             do = f"give it, as {name}=VALUE, or choose it too: over"
             wrong.append(Problem(f"variable {name}", "is neither given nor chosen", do))
         if not self.names:
-            wrong.append(Problem("over", "nothing is chosen", f"name some of {law.variables}"))
+            wrong = [Problem("over", "nothing is chosen", f"name some of {', '.join(free)}")]
         if wrong:
             raise IsolossError(*wrong)
 
@@ -279,6 +282,12 @@ class Choice:
         given = {k: np.full(len(thetas), float(v)) for k, v in self.question.given.items()}
         return {**self.law.values(thetas), **given}
 
+    def _expression(self, tree: Node, known: Mapping[str, np.ndarray]) -> _Expression:
+        """An expression with what is known put in; its derivatives are derived once."""
+        if tree not in self._evaluators:
+            self._evaluators[tree] = Evaluator(tree, self.names)
+        return _Expression(self._evaluators[tree], self.axes, known)
+
     @cached_property
     def forms(self) -> tuple[Node, list[Node]]:
         """What is minimised, and what may not be above 0: in logarithms where both allow it."""
@@ -287,7 +296,7 @@ class Choice:
 
         def positive(tree: Node) -> bool:
             with np.errstate(all="ignore"):
-                values = _Expression(tree, self.axes, known).value(starts, first)
+                values = self._expression(tree, known).value(starts, first)
             return bool((values[np.isfinite(values)] > 0).all())
 
         objective = self.objective
@@ -310,14 +319,13 @@ class Choice:
     def task(self, thetas: np.ndarray) -> Task:
         """The question at some estimates, (r, p)."""
         known, (objective, constraints) = self.known(thetas), self.forms
-        made = [_Expression(tree, self.axes, known) for tree in (objective, *constraints)]
+        made = [self._expression(tree, known) for tree in (objective, *constraints)]
         return Task(made[0], made[1:], self.equal)
 
     def values_at(self, tree: Node, point: np.ndarray, thetas: np.ndarray) -> np.ndarray:
         """An expression at points (r, q), each with an estimate of its own: (r,)."""
         with np.errstate(all="ignore"):
-            expression = _Expression(tree, self.axes, self.known(thetas))
-            return expression.value(point, np.arange(len(point)))
+            return self._expression(tree, self.known(thetas)).value(point, np.arange(len(point)))
 
     def optima(self) -> Minima:
         """The local optima at the estimate, the lowest first; the least bad where none is one."""
@@ -399,7 +407,8 @@ def why_none(choice: Choice, best: Minima) -> Problem | None:
         found = "no point searched meets " + (" and ".join(lacking) or "all constraints")
         least = ""
         if any(RESPONSE in text or choice.fit.quantity in text for text in lacking):
-            value = choice.values_at(choice.tree, best.point[:1], choice.fit.theta(choice.group, choice.response)[None])
+            theta = choice.fit.theta(choice.group, choice.response)[None]
+            value = choice.values_at(choice.tree, best.point[:1], theta)
             least = f"; the nearest has {choice.fit.quantity} {value[0]:.4g}"
         return Problem("subject_to", found + least, "loosen it, or choose over more variables")
     endless = choice.endless(best)[0]
@@ -421,7 +430,13 @@ def why_none(choice: Choice, best: Minima) -> Problem | None:
 
 
 def optimum(choice: Choice, level: float) -> tuple[dict[str, object], Problem | None]:
-    """The answer to a question: a row of the table of `Fit.optimize`, and what is wrong with it."""
+    """The answer to a question, or why it has none.
+
+    Returns:
+        Given values, chosen variables, `minimum` and the predicted quantity, the last three with
+        `_low` and `_high`; `active` constraints, variables `at_limit`, `replicates` that have an
+        optimum, and the share of them, `reached`. Or nothing, and the problem.
+    """
     fit, group, response = choice.fit, choice.group, choice.response
     theta, thetas = fit.theta(group, response)[None], fit.replicate_thetas(group, response)
     optima = choice.optima()
@@ -433,23 +448,23 @@ def optimum(choice: Choice, level: float) -> tuple[dict[str, object], Problem | 
     row: dict[str, object] = {name: float(value) for name, value in choice.question.given.items()}
     sound, endless = many.sound, choice.endless(many)
     centre, drawn = choice.points(best), choice.points(many)
-    for i, name in enumerate(choice.names):
-        row |= _with_interval(name, centre[name], _reached(drawn[name], many, endless[:, i], choice.axes[i]), level)
-    minimum = (choice.values_at(choice.objective, best.point, theta), choice.values_at(choice.objective, many.point, thetas))
-    loss = (choice.values_at(choice.tree, best.point, theta), choice.values_at(choice.tree, many.point, thetas))
-    row |= _with_interval("minimum", minimum[0], np.where(many.met, minimum[1], np.inf)[sound | ~many.met], level)
-    row |= _with_interval(fit.quantity, loss[0], loss[1][sound], level)
-    active = _active(choice, best)
-    reached = float(sound.mean()) if len(sound) else np.nan
-    row |= {"active": "; ".join(active), "at_limit": ", ".join(_at_limits(choice, best))}
-    return row | {"replicates": int(sound.sum()), "reached": reached}, None
+    for i, axis in enumerate(choice.axes):
+        reached = _reached(drawn[axis.name], endless[:, i], axis)[sound]
+        row |= _with_interval(axis.name, centre[axis.name], reached, level)
+    for name, tree in (("minimum", choice.objective), (fit.quantity, choice.tree)):
+        at_best = choice.values_at(tree, best.point, theta)
+        at_all = choice.values_at(tree, many.point, thetas)
+        row |= _with_interval(name, at_best, at_all[sound], level)
+    row |= {"active": tuple(_active(choice, best)), "at_limit": tuple(_at_limits(choice, best))}
+    share = float(sound.mean()) if len(sound) else np.nan
+    return row | {"replicates": int(sound.sum()), "reached": share}, None
 
 
-def _reached(values: np.ndarray, many: Minima, endless: np.ndarray, axis: _Axis) -> np.ndarray:
+def _reached(values: np.ndarray, endless: np.ndarray, axis: _Axis) -> np.ndarray:
     """The values of a variable at the optima of replicates; infinite or 0 where it has no end."""
-    high = values > np.sqrt(axis.low * axis.high) if axis.log else values > 0
-    beyond = np.where(high, np.inf, 0.0 if axis.log else -np.inf)
-    return np.where(endless, beyond, values)[many.sound]
+    middle = np.sqrt(axis.low * axis.high) if axis.log else (axis.low + axis.high) / 2
+    beyond = np.where(values > middle, np.inf, 0.0 if axis.log else -np.inf)
+    return np.where(endless, beyond, values)
 
 
 def _with_interval(name: str, centre, drawn: np.ndarray, level: float) -> dict[str, float]:
@@ -495,8 +510,3 @@ def questions(question: Question) -> Iterator[Question]:
             question.within,
             question.integers,
         )
-
-
-def table(rows: Sequence[Mapping[str, object]]) -> pd.DataFrame:
-    """Answers as a table, a row each."""
-    return pd.DataFrame(list(rows))

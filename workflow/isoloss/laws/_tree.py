@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 
 from isoloss.core.problems import IsolossError
-from isoloss.formulas import read_formula
-from isoloss.formulas.tree import Node
+from isoloss.formulas import Node, read_formula
 from isoloss.laws._law import Law
 
 _NAMES = {"maximum": "max", "minimum": "min"}  # of NumPy, by those of formulas

@@ -14,7 +14,7 @@ from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.fitted import best_mixture
 from isoloss.fitted.intervals import band, quantiles
 from isoloss.fitted.names import RESPONSE
-from isoloss.fitted.optimum import Choice, Question, optimum, questions
+from isoloss.fitted.optimum import Choice, Question, asked_question, optimum, questions
 from isoloss.fitted.parameters import FitParameters
 from isoloss.laws._law import Law
 
@@ -159,7 +159,7 @@ class FitDecisions(FitParameters):
     def optimize(
         self,
         minimize: str = RESPONSE,
-        over: Sequence[str] = (),
+        over: str | Sequence[str] = (),
         subject_to: str | Sequence[str] = (),
         *,
         given: Mapping[str, float | Sequence[float]] | None = None,
@@ -210,9 +210,9 @@ class FitDecisions(FitParameters):
             >>> cheap[["N", "D"]].map("{:.3g}".format).to_numpy().tolist()
             [['2.26e+10', '2.62e+12']]
         """
-        limits = [subject_to] if isinstance(subject_to, str) else list(subject_to)
-        asked = [over] if isinstance(over, str) else list(over)
-        question = Question(minimize, asked, limits, given or {}, within or {}, list(integers))
+        asked = {"minimize": minimize, "over": over, "subject_to": subject_to}
+        asked |= {"given": given, "within": within, "integers": integers}
+        question = asked_question(asked)
         group, response = self._named(group, response)
         answers = self.answers(question, group, response, level)
         if wrong := [problem for _, _, problem in answers if problem is not None]:

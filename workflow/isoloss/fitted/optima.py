@@ -9,11 +9,11 @@ from typing import Any
 
 from isoloss.core import units
 from isoloss.core.escape import columns, visible
-from isoloss.core.problems import IsolossError
+from isoloss.core.problems import Problem
 from isoloss.core.tables import WHOLE
 from isoloss.fitted.decisions import FitDecisions
 from isoloss.fitted.facts import Quantity
-from isoloss.fitted.markup import NUMBER, TEXT, Column
+from isoloss.fitted.markup import NUMBER, TEXT, Column, Latex, Markdown
 from isoloss.fitted.optimum import Question
 
 _LOSS = "{:.4g}".format
@@ -70,12 +70,19 @@ class Optimum:
         return f"least {self.minimize}{under}" + (f", given {', '.join(given)}" if given else "")
 
 
-def optima(fit: FitDecisions, question: Question | None) -> list[Optimum]:
+def optima(
+    fit: FitDecisions,
+    question: Question | None,
+    group: str | None = None,
+    level: float | None = None,
+) -> list[Optimum]:
     """The answer of every group's fit to a question; none where nothing is asked.
 
     Args:
         fit: of any law.
         question: as of `Fit.optimize`; arrays of what is given are rows of their own.
+        group: one alone.
+        level: of the intervals; that of the fit if None.
 
     Raises:
         IsolossError: the question cannot be asked of this law.
@@ -83,15 +90,16 @@ def optima(fit: FitDecisions, question: Question | None) -> list[Optimum]:
     if question is None:
         return []
     answers = []
-    for group in fit.groups:
-        answers += [_optimum(group, fit.quantity, *one) for one in fit.answers(question, group)]
+    for own in fit.groups if group is None else [group]:
+        for one in fit.answers(question, own, level=level):
+            answers.append(_optimum(own, fit.quantity, *one))
     return answers
 
 
 def _optimum(
-    group: str, quantity: str, question: Question, row: Mapping[str, Any], problem: str
+    group: str, quantity: str, question: Question, row: Mapping[str, Any], problem: Problem | None
 ) -> Optimum:
-    limits = str(row.get("at_limit", "")).split(", ")
+    limits = row.get("at_limit", ())
     names = [n for n in row if f"{n}_low" in row and n not in ("minimum", quantity)]
     return Optimum(
         group=group,
@@ -105,7 +113,7 @@ def _optimum(
         active=tuple(row.get("active", ())),
         beyond=float(row.get("distance", math.nan)),
         reached=float(row.get("reached", math.nan)),
-        problem=problem,
+        problem="" if problem is None else str(problem),
     )
 
 
@@ -118,7 +126,7 @@ def _form(name: str):
     return units.count if name in ("N", "D", "U", "C") else "{:.4g}".format
 
 
-def text(ones: Sequence[Optimum]) -> str:
+def text_of(ones: Sequence[Optimum]) -> str:
     """The optima for a terminal: a title, and a row a variable."""
     parts, several = [], len({one.group for one in ones}) > 1
     for one in ones:
@@ -182,10 +190,26 @@ def for_paper(ones: Sequence[Optimum]) -> list[Column]:
     ]
 
 
+def asked_of(ones: Sequence[Optimum]) -> list[str]:
+    """The questions in words, each once."""
+    return list(dict.fromkeys(one.asked for one in ones))
+
+
+def sentences_of(ones: Sequence[Optimum], markup: Markdown | Latex) -> list[str]:
+    """A sentence an optimum, for a page."""
+    several, told = len({one.group for one in ones}) > 1, []
+    for one in ones:
+        whose = f" for {markup.text(one.group)}" if several else ""
+        asked = markup.text(one.asked)
+        if not one.exists:
+            told.append(f"The question of the {asked} has no answer{whose}: {markup.text(one.problem)}.")
+            continue
+        at = [f"{c.name} = {_estimate(c.value, _form(c.name))}" for c in one.chosen]
+        at.append(f"{one.quantity} {_estimate(one.predicted, _LOSS)}")
+        values = ", ".join(markup.text(value) for value in at)
+        told.append(f"The {asked} is reached{whose} at {values} ({_far(one.beyond)}).")
+    return told
+
+
 def _times(beyond: float) -> str:
     return "" if math.isnan(beyond) else units.count(beyond, 2)
-
-
-def why(error: IsolossError) -> str:
-    """The problems of an error in a line."""
-    return "; ".join(str(one) for one in error.problems)

@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -55,6 +56,23 @@ class Question:
     given: Mapping[str, float] = field(default_factory=dict)
     within: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     integers: Sequence[str] = ()
+
+
+def asked_question(asked: Mapping[str, Any] | None) -> Question | None:
+    """A question from arguments as `Fit.optimize` takes them; None from None.
+
+    >>> asked_question({"over": "N", "subject_to": "6*N*D <= 1e22"}).subject_to
+    ('6*N*D <= 1e22',)
+    """
+    if asked is None:
+        return None
+    listed = {
+        name: (asked[name],) if isinstance(asked[name], str) else tuple(asked[name])
+        for name in ("over", "subject_to", "integers")
+        if asked.get(name)
+    }
+    named = {name: dict(asked[name]) for name in ("given", "within") if asked.get(name)}
+    return Question(asked.get("minimize") or RESPONSE, **listed, **named)
 
 
 @dataclass(frozen=True)
@@ -136,6 +154,70 @@ class _Expression:
         return np.broadcast_to(value, (len(point), 1))[:, 0], gradient * first, hessian
 
 
+def relations_of(question: Question) -> list[tuple[Node, str, Node]]:
+    """The constraints of a question as trees: left side, sign, right side."""
+    return [read_relation(text, "subject_to") for text in question.subject_to]
+
+
+def _names_in(question: Question) -> list[str]:
+    """The names in what is minimised and in the constraints, each once."""
+    trees = [read_expression(question.minimize, "minimize")]
+    trees += [side for left, _, right in relations_of(question) for side in (left, right)]
+    return list(dict.fromkeys(name for tree in trees for name in names_of(tree)))
+
+
+def chosen(question: Question, law: Law) -> list[str]:
+    """What is chosen: `over`, and variables that the expressions name and nobody gives."""
+    named = [name for name in _names_in(question) if name in law.variables]
+    names = dict.fromkeys([*question.over, *named, *question.within])
+    return [name for name in names if name not in question.given]
+
+
+def problems_of(question: Question, law: Law, quantity: str) -> list[Problem]:
+    """Names that mean nothing, variables without a value, and limits that are none.
+
+    Args:
+        question: what is asked.
+        law: of which.
+        quantity: what it predicts, by its name.
+
+    Raises:
+        IsolossError: an expression or a constraint cannot be read.
+    """
+    names, wrong = _names_in(question), []
+    outcomes = {quantity, RESPONSE} - set(law.variables)
+    terms = [term.name for term in law.terms]
+    known = [*law.variables, *question.given, *question.within, *terms, *sorted(outcomes)]
+    for place, listed in (("over", question.over), ("integers", question.integers)):
+        for name in listed:
+            if name in question.given:
+                wrong.append(Problem(f"{place} {name}", "is given a value", "leave one out"))
+            elif name not in law.variables and name not in question.within:
+                near = nearest(name, law.variables)
+                wrong.append(Problem(f"{place} {name}", "is not a variable of the law", near))
+    for name in (name for name in names if name not in known):
+        do = f"{nearest(name, known)}; or give it a value: given"
+        if name == "C" and {"N", "D"} <= set(law.variables):
+            do = "write 6*N*D for compute, or give C a value: given"
+        wrong.append(Problem(f"name {name}", "is neither a variable nor given", do))
+    picked = chosen(question, law)
+    free = [v for v in law.variables if v not in question.given and v not in picked]
+    if not picked:
+        return [*wrong, Problem("over", "nothing is chosen", f"name some of {', '.join(free)}")]
+    if outcomes & set(names):
+        for name in free:
+            do = f"give it a value, or choose it too: over {name}"
+            wrong.append(Problem(f"variable {name}", "is neither given nor chosen", do))
+    if len(picked) > _MOST:
+        do = f"choose at most {_MOST}, and give the others"
+        wrong.append(Problem("over", f"{len(picked)} variables to choose", do))
+    for name, (low, high) in question.within.items():
+        if not (np.isfinite([low, high]).all() and low <= high):
+            found = f"found {low:g} to {high:g}"
+            wrong.append(Problem(f"within {name}", found, "give two numbers, the lower first"))
+    return wrong
+
+
 class Choice:
     """A question to a fit, of one group and response: what is chosen, in which range, and how."""
 
@@ -144,12 +226,12 @@ class Choice:
         self.law: Law = fit.law_of(response)
         self.tree = self._law_tree()
         self.objective = self._read(read_expression(question.minimize, "minimize"))
-        self.relations = [read_relation(text, "subject_to") for text in question.subject_to]
-        self.relations = [(self._read(a), s, self._read(b)) for a, s, b in self.relations]
-        self.names = self._chosen()
-        self._check_names()
+        sides = relations_of(question)
+        self.relations = [(self._read(a), sign, self._read(b)) for a, sign, b in sides]
+        self.names = chosen(question, self.law)
+        if wrong := problems_of(question, self.law, fit.quantity):
+            raise IsolossError(*wrong)
         self.axes = [self._axis(name) for name in self.names]
-        self._check_axes()
         self._evaluators: dict[Node, Evaluator] = {}
 
     def _law_tree(self) -> Node:
@@ -171,52 +253,6 @@ class Choice:
         names = {self.fit.quantity, RESPONSE} - set(self.law.variables)
         return put_in(tree, dict.fromkeys(names, self.tree))
 
-    @property
-    def _trees(self) -> list[Node]:
-        return [self.objective, *(side for a, _, b in self.relations for side in (a, b))]
-
-    def _chosen(self) -> list[str]:
-        """What is chosen: `over`, and what constraints or the expression name and nobody gives."""
-        question, law = self.question, self.law
-        own = [names_of(read_expression(question.minimize, "minimize"))]
-        for text in question.subject_to:
-            left, _, right = read_relation(text, "subject_to")
-            own += [names_of(left), names_of(right)]
-        named = [n for names in own for n in names if n in law.variables]
-        chosen = dict.fromkeys([*question.over, *named, *question.within])
-        return [name for name in chosen if name not in question.given]
-
-    def _check_names(self) -> None:
-        """Refuse names that mean nothing, and variables without a value.
-
-        Raises:
-            IsolossError: all such names at once.
-        """
-        question, law, wrong = self.question, self.law, []
-        terms = {term.name for term in law.terms}
-        known = [*law.variables, *question.given, *question.within, *terms, self.fit.quantity]
-        for place, names in (("over", question.over), ("integers", question.integers)):
-            for name in names:
-                if name in question.given:
-                    wrong.append(Problem(f"{place} {name}", "is given a value", "leave one out"))
-                elif name not in law.variables and name not in question.within:
-                    wrong.append(Problem(f"{place} {name}", "not a variable", nearest(name, known)))
-        used = dict.fromkeys(name for tree in self._trees for name in names_of(tree))
-        for name in used:
-            if name not in known:
-                do = nearest(name, known)
-                if name == "C" and {"N", "D"} <= set(law.variables):
-                    do = "write 6*N*D for compute, or give C"
-                wrong.append(Problem(f"name {name}", "is neither a variable nor given", do))
-        free = [v for v in law.variables if v not in question.given and v not in self.names]
-        for name in (name for name in free if name in used):
-            do = f"give it, as {name}=VALUE, or choose it too: over"
-            wrong.append(Problem(f"variable {name}", "is neither given nor chosen", do))
-        if not self.names:
-            wrong = [Problem("over", "nothing is chosen", f"name some of {', '.join(free)}")]
-        if wrong:
-            raise IsolossError(*wrong)
-
     def _axis(self, name: str) -> _Axis:
         """The range in which a variable is searched."""
         ranges = self.fit.rows_of("ranges", self.group, self.response).set_index("variable")
@@ -233,18 +269,6 @@ class Choice:
         raise IsolossError(
             Problem(f"over {name}", "its range in the runs is not known", "give limits: within")
         )
-
-    def _check_axes(self) -> None:
-        wrong = [
-            Problem(f"within {a.name}", f"found {a.low:g} to {a.high:g}", "the low end first")
-            for a in self.axes
-            if not (np.isfinite([a.low, a.high]).all() and a.low <= a.high)
-        ]
-        if len(self.axes) > _MOST:
-            do = f"choose at most {_MOST}, and give the others"
-            wrong.append(Problem("over", f"{len(self.axes)} variables to choose", do))
-        if wrong:
-            raise IsolossError(*wrong)
 
     @property
     def box(self) -> tuple[np.ndarray, np.ndarray]:

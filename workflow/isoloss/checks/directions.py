@@ -18,6 +18,8 @@ UNSEEN = 1e-8  # change of every prediction, in parts of it, below which a param
 _SHARE = 0.1  # of a direction, from which a term takes part in it
 _MOVES = (1.6, 0.7)  # factors by which a combination is moved to see whether predictions stay
 _SAME = 1e-6  # change of predictions, in parts of them, that counts as none
+_STEEPEST = 20.0  # power in a product of two parameters that is looked for
+_POINTS = 8  # for every parameter, at which a law is looked at away from its runs
 _NEAR = 1e-5  # of a power that is a whole number, or another parameter
 
 
@@ -112,28 +114,67 @@ def combinations(
     return told
 
 
+def in_the_form(law: Law, theta: np.ndarray, data: Data, asked: Sequence[int]) -> bool:
+    """Whether parameters are not told apart by any runs, as A and B in A * B.
+
+    At points of no order around the runs there are then as many directions without effect.
+
+    Args:
+        law: the law.
+        theta: the optimum, (p,).
+        data: variables of the runs fitted, (n,) each.
+        asked: positions of the terms that are estimated.
+    """
+    slopes = relative(law, theta, data)
+    rng = np.random.default_rng(0)
+    count, points = _POINTS * len(theta), {}
+    for name, values in data.items():
+        drawn, noise = rng.choice(values, count), rng.standard_normal(count)
+        above = (values > 0).all()
+        points[name] = drawn * np.exp(noise / 2) if above else drawn + noise * (np.std(values) or 1)
+    others = relative(law, theta, points)
+    if not (np.isfinite(slopes).all() and np.isfinite(others).all()):
+        return False
+    here, there = (len(free_directions(one[:, list(asked)])) for one in (slopes, others))
+    return 0 < here == there and not unseen(law, theta, slopes)[list(asked)].any()
+
+
 def _silent(law: Law, i: int) -> str:
     return f"{law.terms[i].name} changes no prediction: its part of the law vanishes at every run"
 
 
-def members(direction: np.ndarray, slopes: np.ndarray) -> list[int]:
-    """The terms that take part in a direction, those of most weight first."""
+def members(law: Law, theta: np.ndarray, direction: np.ndarray, slopes: np.ndarray) -> list[int]:
+    """The terms that take part in a direction, that which moves most in parts of itself first.
+
+    Args:
+        law: the law.
+        theta: the optimum, (p,).
+        direction: in theta, (p,).
+        slopes: of `relative`, (n, p).
+    """
     weight = np.abs(direction) * np.linalg.norm(slopes, axis=0)
-    order = np.argsort(-weight, kind="stable")
-    return [int(i) for i in order if weight[i] > _SHARE * weight.max()]
+    moves = np.abs(direction) / [_unit(law, theta, i) for i in range(len(theta))]
+    own = np.flatnonzero(weight > _SHARE * weight.max(initial=0.0))
+    return sorted((int(i) for i in own), key=lambda i: -moves[i])
+
+
+def _unit(law: Law, theta: np.ndarray, i: int) -> float:
+    """What a move of a term is compared with: 1 of a logarithm, else its size."""
+    return 1.0 if law.terms[i].log else abs(float(theta[i])) or 1.0
 
 
 def _words(law: Law, theta: np.ndarray, data: Data, direction, slopes: np.ndarray) -> str:
     """A direction in which predictions do not change, in words."""
-    own = sorted(members(direction, slopes))
+    own = members(law, theta, direction, slopes)
     names = [law.terms[i].name for i in own]
     if len(own) == 1:
         return _silent(law, own[0])
     for known in _candidates(law, theta, data, own, direction):
-        return f"only {known} is known, not {_listed(names)} apart"
+        apart = _listed([law.terms[i].name for i in sorted(own)])
+        return f"only {known} is known, not {apart} apart"
     first, *others = own
     undone = " and ".join(_move(law, theta, direction, first, i) for i in others)
-    trade = f"{_listed(names)} trade: {names[0]} {_moved(law, theta, first, 1.1)} is undone by"
+    trade = f"{_listed(names)} trade: {names[0]} {_moved(law, theta, first)} is undone by"
     return f"{trade} {undone}"
 
 
@@ -141,12 +182,13 @@ def _candidates(law: Law, theta, data: Data, own: Sequence[int], direction) -> I
     """Combinations of two parameters that leave the predictions as they are where they stay."""
     if len(own) != 2:
         return
+    own = sorted(own)
     (i, j), values = own, [t.value(theta[k]) for k, t in enumerate(law.terms)]
     a, b = (law.terms[k].name for k in own)
     if values[i] and values[j]:
         logs = [direction[k] if law.terms[k].log else direction[k] / values[k] for k in own]
         power = -logs[0] / logs[1]  # A^1 B^power is known
-        if all(_stays(law, theta, data, {i: t, j: t ** (-1 / power)}, {}) for t in _MOVES):
+        if 1 / _STEEPEST < abs(power) < _STEEPEST and all(_stays(law, theta, data, {i: t, j: t ** (-1 / power)}, {}) for t in _MOVES):
             named = _named_power(law, theta, data, own, power)
             yield f"{a} * {b}**{named}" if named else _product(a, b, power)
     if not (law.terms[i].log or law.terms[j].log):
@@ -208,18 +250,18 @@ def _sizes(loss: np.ndarray) -> np.ndarray:
 
 def _move(law: Law, theta, direction: np.ndarray, first: int, i: int) -> str:
     """How a parameter moves as the first rises by a tenth, to first order."""
-    unit = np.log(1.1) if law.terms[first].log else 0.1 * (abs(theta[first]) or 1.0)
+    unit = (np.log(1.1) if law.terms[first].log else 0.1) * _unit(law, theta, first)
     step = direction[i] / direction[first] * unit
     if law.terms[i].log:
         return f"{law.terms[i].name} times {np.exp(step):.3g}"
     return f"{law.terms[i].name} {step:+.3g}"
 
 
-def _moved(law: Law, theta, first: int, factor: float) -> str:
+def _moved(law: Law, theta, first: int) -> str:
     term = law.terms[first]
     if term.log:
-        return f"times {factor:g}"
-    return f"{0.1 * (abs(theta[first]) or 1.0):+.3g}"
+        return "times 1.1"
+    return f"{0.1 * _unit(law, theta, first):+.3g}"
 
 
 def loosest(law: Law, theta: np.ndarray, direction: np.ndarray, slopes: np.ndarray) -> str:
@@ -231,11 +273,11 @@ def loosest(law: Law, theta: np.ndarray, direction: np.ndarray, slopes: np.ndarr
         direction: in theta, (p,).
         slopes: of `relative`, (n, p).
     """
-    own = members(direction, slopes)
+    own = members(law, theta, direction, slopes)
     if not own:
         return ""
     first = own[0]
-    moves = [f"{law.terms[first].name} {_moved(law, theta, first, 1.1)}"]
+    moves = [f"{law.terms[first].name} {_moved(law, theta, first)}"]
     moves += [_move(law, theta, direction, first, i) for i in own[1:]]
     return " with ".join([moves[0], ", ".join(moves[1:])]) if own[1:] else moves[0]
 

@@ -59,6 +59,7 @@ class Evidence:
         quantity: what was fitted: the loss, or another column of the runs.
         replicates: estimates of the replicates that converged, (r, p).
         known: what the runs know of parameters that they do not tell apart, in words.
+        in_the_form: whether no runs at all would tell them apart, as in A * B.
     """
 
     law: Law
@@ -77,6 +78,7 @@ class Evidence:
     quantity: str = RESPONSE
     replicates: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
     known: Sequence[str] = ()
+    in_the_form: bool = False
 
     @property
     def of_loss(self) -> bool:

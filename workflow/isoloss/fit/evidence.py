@@ -29,12 +29,14 @@ class Conditioning:
         free: names of terms in combinations that the runs do not see at all.
         known: what the runs know and do not know of those, in words: "only A * B is known, not A
             and B apart".
+        in_the_form: whether no runs at all would tell them apart.
     """
 
     number: float
     loosest: str
     free: list[str]
     known: tuple[str, ...] = ()
+    in_the_form: bool = False
 
 
 def conditioning(
@@ -66,8 +68,12 @@ def conditioning(
     direction = np.zeros(len(theta))
     direction[asked] = rows[-1] / np.where(size > 0, size, 1.0)
     loosest = directions.loosest(law, theta, direction, gradient)
-    known = directions.combinations(law, theta, data, np.flatnonzero(asked)) if free else []
-    return Conditioning(number, loosest, free, tuple(known))
+    if not free:
+        return Conditioning(number, loosest, [])
+    where = [int(i) for i in np.flatnonzero(asked)]
+    known = directions.combinations(law, theta, data, where)
+    in_the_form = directions.in_the_form(law, theta, data, where)
+    return Conditioning(number, loosest, free, tuple(known), in_the_form)
 
 
 def verdict(

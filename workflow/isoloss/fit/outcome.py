@@ -68,6 +68,7 @@ def tables_of(
     params = params_of(solution, replicates.kept.theta, along, settings)
     untested = _doubts(runs, settings, number)
     summary = _summary(runs, solution, replicates, predictions, params, settings, untested)
+    known = _conditioning(runs, solution, settings)
     doubts = checks.findings(
         Evidence(
             law=solution.law.given(solution.estimate.state),
@@ -85,7 +86,8 @@ def tables_of(
             lower=settings.objective.name == "asymmetric_mae",
             quantity=settings.response,
             replicates=replicates.kept.theta,
-            known=_conditioning(runs, solution, settings).known,
+            known=known.known,
+            in_the_form=known.in_the_form,
         )
     )
     summary["verdict"] = checks.verdict(one.grade for one in doubts)

@@ -19,6 +19,7 @@ _SHARE = 0.1  # of a direction, from which a term takes part in it
 _MOVES = (1.6, 0.7)  # factors by which a combination is moved to see whether predictions stay
 _SAME = 1e-6  # change of predictions, in parts of them, that counts as none
 _STEEPEST = 20.0  # power in a product of two parameters that is looked for
+_NONE = 1e-11  # as FLAT, of directions that have no effect but for rounding
 _POINTS = 8  # for every parameter, at which a law is looked at away from its runs
 _NEAR = 1e-5  # of a power that is a whole number, or another parameter
 
@@ -47,17 +48,18 @@ def unseen(law: Law, theta: np.ndarray, slopes: np.ndarray) -> np.ndarray:
     return np.abs(slopes * step).max(axis=0, initial=0.0) < UNSEEN
 
 
-def free_directions(slopes: np.ndarray) -> np.ndarray:
+def free_directions(slopes: np.ndarray, flat: float = FLAT) -> np.ndarray:
     """A basis of the directions in which predictions do not change, (k, p), each of few terms.
 
     Args:
         slopes: derivatives of predictions, (n, p), of the terms that are estimated.
+        flat: singular value below which they do not change.
     """
     size = np.linalg.norm(slopes, axis=0)
     scaled = slopes / np.where(size > 0, size, 1.0)
     _, values, directions = np.linalg.svd(scaled, full_matrices=True)
     values = np.concatenate([values, np.zeros(slopes.shape[1] - len(values))])
-    return _sparse(directions[values < FLAT]) / np.where(size > 0, size, 1.0)
+    return _sparse(directions[values < flat]) / np.where(size > 0, size, 1.0)
 
 
 def _sparse(basis: np.ndarray) -> np.ndarray:
@@ -135,8 +137,9 @@ def in_the_form(law: Law, theta: np.ndarray, data: Data, asked: Sequence[int]) -
     others = relative(law, theta, points)
     if not (np.isfinite(slopes).all() and np.isfinite(others).all()):
         return False
-    here, there = (len(free_directions(one[:, list(asked)])) for one in (slopes, others))
-    return 0 < here == there and not unseen(law, theta, slopes)[list(asked)].any()
+    own = list(asked)
+    here, there = len(free_directions(slopes[:, own])), len(free_directions(others[:, own], _NONE))
+    return 0 < here == there and not unseen(law, theta, slopes)[own].any()
 
 
 def _silent(law: Law, i: int) -> str:
@@ -185,18 +188,21 @@ def _candidates(law: Law, theta, data: Data, own: Sequence[int], direction) -> I
     own = sorted(own)
     (i, j), values = own, [t.value(theta[k]) for k, t in enumerate(law.terms)]
     a, b = (law.terms[k].name for k in own)
-    if values[i] and values[j]:
+    values_of_both = (values[i], values[j])
+    if all(values_of_both):
         logs = [direction[k] if law.terms[k].log else direction[k] / values[k] for k in own]
         power = -logs[0] / logs[1]  # A^1 B^power is known
         if 1 / _STEEPEST < abs(power) < _STEEPEST and all(_stays(law, theta, data, {i: t, j: t ** (-1 / power)}, {}) for t in _MOVES):
             named = _named_power(law, theta, data, own, power)
             yield f"{a} * {b}**{named}" if named else _product(a, b, power)
-    if not (law.terms[i].log or law.terms[j].log):
-        ratio, size = direction[j] / direction[i], max(abs(values[i]), abs(values[j]), 1e-3)
-        for sign, word in ((-1.0, "+"), (1.0, "-")):
-            moves = [{i: m * size, j: sign * m * size} for m in (0.3, -0.2)]
-            if abs(ratio - sign) < _NEAR and all(_stays(law, theta, data, {}, m) for m in moves):
-                yield f"{a} {word} {b}"
+    parts = [direction[k] * (values[k] if law.terms[k].log else 1.0) for k in own]
+    size = min(abs(v) for v in values_of_both) or max(abs(v) for v in values_of_both) or 1.0
+    for sign, word in ((-1.0, "+"), (1.0, "-")):
+        moves = [{i: m * size, j: sign * m * size} for m in (0.3, -0.2)]
+        if abs(parts[1] - sign * parts[0]) < _NEAR * abs(parts[0]) and all(
+            _stays(law, theta, data, {}, m) for m in moves
+        ):
+            yield f"{a} {word} {b}"
 
 
 def _named_power(law: Law, theta, data: Data, own: Sequence[int], power: float) -> str:
@@ -233,7 +239,8 @@ def _stays(law: Law, theta, data: Data, factors: dict[int, float], shifts: dict)
     for k, factor in factors.items():
         moved[k] = moved[k] + np.log(factor) if law.terms[k].log else moved[k] * factor
     for k, shift in shifts.items():
-        moved[k] += shift
+        own = law.terms[k].value(moved[k]) + shift
+        moved[k] = np.log(own) if law.terms[k].log else own
     with np.errstate(all="ignore"):
         before, after = law.loss(theta, data), law.loss(moved, data)
         change = np.abs(after - before) / _sizes(before)

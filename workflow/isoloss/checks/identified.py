@@ -27,14 +27,15 @@ def cancellation(evidence: Evidence) -> Iterator[Finding]:
     if len(terms) < 2:
         return
     values = _values(evidence, terms)
-    size = float(np.sqrt(np.mean(evidence.predicted**2)))
-    if not (np.isfinite(values).all() and size > 0):
+    size = np.maximum(np.abs(evidence.predicted), np.sqrt(np.mean(evidence.predicted**2)))
+    if not (np.isfinite(values).all() and (size > 0).all()):
         return
-    ratio = float(np.median(np.abs(values).sum(axis=0))) / size
+    ratios = np.abs(values).sum(axis=0) / size
+    worst = int(np.argmax(ratios))
+    ratio, there = float(ratios[worst]), values[:, worst]
     if ratio < limits.CANCELS:
         return
-    middle = np.median(values, axis=1)
-    first, second = _opposite(middle)
+    first, second = _opposite(there)
     if second is None or not (
         ratio > limits.CANCELS_MUCH or _unknown(evidence, (terms[first], terms[second]))
     ):
@@ -43,8 +44,8 @@ def cancellation(evidence: Evidence) -> Iterator[Finding]:
     yield Finding(
         "cancellation",
         CARE,
-        f"{one} and {other} cancel: {middle[first]:.3g} and {middle[second]:.3g} at a middle run, "
-        f"all terms {ratio:.2g} times the {evidence.called}",
+        f"{one} and {other} cancel: {there[first]:.3g} and {there[second]:.3g} at run "
+        f"{evidence.ids(np.array([worst]))}, all terms {ratio:.2g} times the {evidence.called}",
         SMALLER,
     )
 
@@ -58,10 +59,10 @@ def _values(evidence: Evidence, terms: list[Node]) -> np.ndarray:
     return np.stack([np.broadcast_to(value, (n,)) for value in values])
 
 
-def _opposite(middle: np.ndarray) -> tuple[int, int | None]:
+def _opposite(values: np.ndarray) -> tuple[int, int | None]:
     """The largest term, and the largest of the other sign."""
-    first = int(np.argmax(np.abs(middle)))
-    against = np.where(np.sign(middle) == -np.sign(middle[first]), np.abs(middle), 0.0)
+    first = int(np.argmax(np.abs(values)))
+    against = np.where(np.sign(values) == -np.sign(values[first]), np.abs(values), 0.0)
     second = int(np.argmax(against))
     return first, second if against[second] > 0 else None
 

@@ -194,7 +194,9 @@ def _candidates(law: Law, theta, data: Data, own: Sequence[int], direction) -> I
         power = -logs[0] / logs[1]  # A^1 B^power is known
         if 1 / _STEEPEST < abs(power) < _STEEPEST and all(_stays(law, theta, data, {i: t, j: t ** (-1 / power)}, {}) for t in _MOVES):
             named = _named_power(law, theta, data, own, power)
-            yield f"{a} * {b}**{named}" if named else _product(a, b, power)
+            sign = "/" if named.startswith("-") else "*"
+            own_words = f"{a} {sign} {b}**{named.removeprefix('-')}"
+            yield own_words if named else _product(a, b, power)
     parts = [direction[k] * (values[k] if law.terms[k].log else 1.0) for k in own]
     size = min(abs(v) for v in values_of_both) or max(abs(v) for v in values_of_both) or 1.0
     for sign, word in ((-1.0, "+"), (1.0, "-")):

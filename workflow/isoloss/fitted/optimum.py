@@ -406,7 +406,8 @@ class Choice:
 
     def points(self, minima: Minima) -> dict[str, np.ndarray]:
         """The variables at minima, (b,) each."""
-        return {a.name: a.value(minima.point[:, i]) for i, a in enumerate(self.axes)}
+        values = {a.name: a.value(minima.point[:, i]) for i, a in enumerate(self.axes)}
+        return values | {name: np.round(values[name]) for name in self.question.integers}
 
 
 def _golden(count: int) -> np.ndarray:

@@ -31,6 +31,12 @@ def _larger(inner):
 
 trees = st.recursive(leaves, _larger, max_leaves=12)
 
+
+def _real(x: np.ndarray) -> np.ndarray:
+    """Real numbers, but for the tiny part of a complex step; of others NaN."""
+    return np.where(np.abs(x.imag) < 1e-20, x.real, np.nan)
+
+
 _FUNCTIONS = {
     "neg": lambda x: -x,
     "+": lambda x, y: x + y,
@@ -46,23 +52,25 @@ _FUNCTIONS = {
     "tanh": np.tanh,
     "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
     "softplus": lambda x: np.log(1 + np.exp(x)),
-    "abs": lambda x: np.where(x.real < 0, -x, x),
-    "min": lambda x, y: np.where(x.real <= y.real, x, y),
-    "max": lambda x, y: np.where(x.real >= y.real, x, y),
+    "abs": lambda x: np.where(_real(x) < 0, -x, x),
+    "min": lambda x, y: np.where(_real(x) <= _real(y), x, y),
+    "max": lambda x, y: np.where(_real(x) >= _real(y), x, y),
     "where": np.where,
-    "<": lambda x, y: x.real < y.real,
-    "<=": lambda x, y: x.real <= y.real,
-    ">": lambda x, y: x.real > y.real,
-    ">=": lambda x, y: x.real >= y.real,
+    "<": lambda x, y: _real(x) < _real(y),
+    "<=": lambda x, y: _real(x) <= _real(y),
+    ">": lambda x, y: _real(x) > _real(y),
+    ">=": lambda x, y: _real(x) >= _real(y),
 }
 
 
 def complex_value(tree: Node, given: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The value by the plain meaning of the operators, in complex numbers."""
+    """The value by the plain meaning of the operators; NaN where a part of it is not finite."""
     if tree.kind == "number":
         return np.complex128(tree.number)
     if tree.kind == "name":
         return np.asarray(given[tree.name], dtype=complex)
     with np.errstate(all="ignore"):
         parts = [complex_value(part, given) for part in tree.parts]
-        return _FUNCTIONS[tree.kind](*parts)
+        value = np.asarray(_FUNCTIONS[tree.kind](*parts))
+    finite = np.isfinite(sum(parts))
+    return np.where(finite & np.isfinite(value), value, np.nan)

@@ -129,7 +129,7 @@ ALPHABET = ["E", "N", "k", "1", "2.", "(", ")", "+", "-", "*", "**", "/", "^", "
 ALPHABET += ["exp", "where", "\n", " ", "0", ">", "==", "lambda", "α", "!", "\\", "'", "[", "if"]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     st.one_of(st.lists(st.sampled_from(ALPHABET), max_size=12).map("".join), st.text(max_size=8))
 )

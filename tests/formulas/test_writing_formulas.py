@@ -23,10 +23,12 @@ def test_text_reads_back_to_the_same_tree_and_python_to_the_same_values(tree):
     try:
         again = read_expression(as_text(tree))
     except IsolossError as error:
-        assume("not a finite number" not in str(error) and "too large" not in str(error))
+        refusals = ("not a finite number", "too large", "divides by 0")
+        assume(not any(words in str(error) for words in refusals))
         raise
     assert again == tree
-    values = {"A": 0.7, "alpha": 0.3, "k": 1.4, "N": np.array([1.5, 3.0]), "D": np.float64(2.5)}
+    values = {"A": 0.7, "alpha": 0.3, "k": 1.4, "N": np.array([1.5, 3.0]), "D": 2.5}
+    values = {name: np.asarray(value)[()] for name, value in values.items()}
     with np.errstate(all="ignore"):
         python = eval(as_python(tree), {**NAMES, **values})
         python = np.broadcast_to(np.asarray(python, dtype=float), (2,))

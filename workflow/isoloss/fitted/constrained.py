@@ -250,20 +250,41 @@ def _searched(augmented, rows, line, box, point, value) -> np.ndarray:
 def _step(gradient, hessian, point, low, high) -> np.ndarray:
     """Newton's step of the coordinates that may move, (b, q), downhill where the value bends down.
 
-    A coordinate at an end of its box stays there if the value rises inwards.
+    A coordinate at an end of its box stays there if the value rises inwards. One whose step would
+    leave the box goes to its end, and the others' steps are those that are best with it there.
     """
+    count = point.shape[1]
     free = ~(((point <= low) & (gradient > 0)) | ((point >= high) & (gradient < 0)) | (low >= high))
-    slope = np.where(free, gradient, 0.0)
-    inner = np.where(free[:, :, None] & free[:, None, :], hessian, np.eye(point.shape[1]))
-    finite = np.isfinite(inner).all(axis=(1, 2)) & np.isfinite(slope).all(axis=1)
-    inner = np.where(finite[:, None, None], inner, np.eye(point.shape[1]))
+    finite = np.isfinite(hessian).all(axis=(1, 2)) & np.isfinite(gradient).all(axis=1)
+    hessian = np.where(finite[:, None, None], hessian, 0.0)
+    slope, free = np.where(finite[:, None], gradient, 0.0), free & finite[:, None]
+    step = np.zeros_like(point)
+    for _ in range(count):
+        held = np.where(free, 0.0, step)  # what goes to an end of the box
+        moved = slope + np.einsum("bqk,bk->bq", hessian, held)
+        newton = _newtons(np.where(free, moved, 0.0), hessian, free)
+        longest = np.abs(newton).max(axis=1, keepdims=True, initial=0.0)
+        newton *= np.minimum(1.0, _LONGEST / np.where(longest > 0, longest, 1.0))
+        inside = np.clip(newton, low - point, high - point)
+        step = np.where(free, inside, held)
+        leaves = free & (inside != newton)
+        free = free & ~leaves
+        if not leaves.any():
+            break
+    uphill = np.einsum("bq,bq->b", step, slope) > 0
+    if uphill.any():
+        size = np.maximum(np.abs(hessian[:, np.arange(count), np.arange(count)]), 1e-3)
+        down = np.clip(-slope / size, low - point, high - point)
+        step = np.where(uphill[:, None], np.clip(down, -_LONGEST, _LONGEST), step)
+    return step
+
+
+def _newtons(slope: np.ndarray, hessian: np.ndarray, free: np.ndarray) -> np.ndarray:
+    """Newton's step of the free coordinates, (b, q), along which no direction goes uphill."""
+    inner = np.where(free[:, :, None] & free[:, None, :], hessian, np.eye(slope.shape[1]))
     values, vectors = np.linalg.eigh(inner)
     values = np.maximum(np.abs(values), 1e-14)
-    step = -np.einsum("bqk,bk->bq", vectors, np.einsum("bqk,bq->bk", vectors, slope) / values)
-    longest = np.abs(step).max(axis=1, keepdims=True, initial=0.0)
-    step *= np.minimum(1.0, _LONGEST / np.where(longest > 0, longest, 1.0))
-    # a step against an end of the box goes nowhere in that coordinate
-    return np.where(free & finite[:, None], np.clip(point + step, low, high) - point, 0.0)
+    return -np.einsum("bqk,bk->bq", vectors, np.einsum("bqk,bq->bk", vectors, slope) / values)
 
 
 def _sizes(task: Task, point: np.ndarray, problem: np.ndarray) -> np.ndarray:

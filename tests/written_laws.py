@@ -26,7 +26,9 @@ class Written(Law):
         self.evaluator = Evaluator(read_expression(text), names)
 
     def _given(self, theta, data):
-        values = {t.name: np.asarray(t.value(theta[..., i, None])) for i, t in enumerate(self.terms)}
+        values = {
+            t.name: np.asarray(t.value(theta[..., i, None])) for i, t in enumerate(self.terms)
+        }
         return values | {name: np.asarray(data[name], dtype=float) for name in self.variables}
 
     def loss(self, theta, data):
@@ -39,7 +41,7 @@ class Written(Law):
         return slopes * np.stack(units, axis=-1)
 
 
-def fit_of(law, values, ranges, spread=0.02, replicates=60):
+def fit_of(law, values, ranges, spread=0.02, replicates=30):
     """A fit of a law with parameters that are given, and replicates around them."""
     theta = law.theta(values)
     noise = np.random.default_rng(0).standard_normal((replicates, len(theta)))
@@ -47,7 +49,10 @@ def fit_of(law, values, ranges, spread=0.02, replicates=60):
     drawn = theta + spread * noise * units
     key = {"group": WHOLE, "response": "loss"}
     params = pd.DataFrame(
-        [{"term": t.name, "symbol": t.name, "unit": "1", "estimate": values[t.name]} for t in law.terms]
+        [
+            {"term": t.name, "symbol": t.name, "unit": "1", "estimate": values[t.name]}
+            for t in law.terms
+        ]
     ).assign(std_error=0.1, ci_low=0.0, ci_high=1.0, ci_level=0.95, ci_method="bootstrap", **key)
     found = pd.DataFrame(
         [{"variable": name, "low": low, "high": high} for name, (low, high) in ranges.items()]

@@ -78,9 +78,7 @@ def evidence_of(law, values, replicates):
     params = params.assign(ci_low=low, ci_high=high, ci_method="bootstrap")
     loss = law.loss(theta, data)
     runs = pd.DataFrame({"run_id": [f"row-{i}" for i in range(len(loss))]})
-    return Evidence(
-        law, theta, runs, data, loss, loss, [], params, {}, None, replicates=replicates
-    )
+    return Evidence(law, theta, runs, data, loss, loss, [], params, {}, None, replicates=replicates)
 
 
 def test_huge_terms_of_opposite_signs_and_what_is_known_of_them_are_named():

@@ -82,7 +82,7 @@ def test_an_optimum_inside_and_the_lower_of_two_valleys_are_found():
 
 def test_a_model_that_is_served_is_smaller_as_published():
     # arXiv:2401.00448, figure 1: for the quality of a 13B model and 2e12 tokens of inference, one
-    # of 7B saves 1.7e22 FLOP, 17 %; with alpha .336 and beta .283, digits that the others round
+    # of 7B saves 1.7e22 FLOP, 17 %
     values = {"E": 1.69, "A": 406.4, "B": 410.7, "alpha": 0.336, "beta": 0.283}
     fit = fit_of(chinchilla.make(), values, SIZES)
     tokens = fit.data_for(13e9)["D"].item()
@@ -92,7 +92,9 @@ def test_a_model_that_is_served_is_smaller_as_published():
     before = 6 * 13e9 * tokens + 2 * 13e9 * 2e12
     saved = before - best["minimum"].item()
     assert best["N"].item() == pytest.approx(7e9, rel=0.02)
-    assert saved == pytest.approx(1.7e22, rel=0.01) and saved / before == pytest.approx(0.17, abs=0.005)
+    assert saved == pytest.approx(1.7e22, rel=0.01) and saved / before == pytest.approx(
+        0.17, abs=0.005
+    )
     assert best["loss"].item() == pytest.approx(loss, rel=1e-9)
     assert best["minimum_low"].item() < best["minimum"].item() < best["minimum_high"].item()
 

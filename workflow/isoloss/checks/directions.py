@@ -192,7 +192,9 @@ def _candidates(law: Law, theta, data: Data, own: Sequence[int], direction) -> I
     if all(values_of_both):
         logs = [direction[k] if law.terms[k].log else direction[k] / values[k] for k in own]
         power = -logs[0] / logs[1]  # A^1 B^power is known
-        if 1 / _STEEPEST < abs(power) < _STEEPEST and all(_stays(law, theta, data, {i: t, j: t ** (-1 / power)}, {}) for t in _MOVES):
+        if 1 / _STEEPEST < abs(power) < _STEEPEST and all(
+            _stays(law, theta, data, {i: t, j: t ** (-1 / power)}, {}) for t in _MOVES
+        ):
             named = _named_power(law, theta, data, own, power)
             sign = "/" if named.startswith("-") else "*"
             own_words = f"{a} {sign} {b}**{named.removeprefix('-')}"

@@ -56,7 +56,9 @@ SHAPE_CHANCE = 1e-3  # p value of that
 SHAPE_SIZE = 0.002  # its root mean square in log loss: less is good to know only
 SHAPE_RUNS = 8  # runs beyond the parameters and those terms, at least
 HELD_OUT = 4.0  # held-out RMSE over that of the runs fitted
-CANCELS = 10.0  # all terms of a law in absolute value over what they sum to: a doubt if one is loose
+CANCELS = (
+    10.0  # all terms of a law in absolute value over what they sum to: a doubt if one is loose
+)
 CANCELS_MUCH = 1000.0  # and from here on a doubt by itself
 TRADE_ALONE = 1.0  # half width of a parameter's interval over its median: hardly known alone
 TRADE_KNOWN = 0.1  # that of a combination that is known

@@ -208,9 +208,7 @@ def _summary(
     free = solution.undetermined(known.free)
     remarks = [*(doubt.found for doubt in law.doubts(best)), *untested]
     judged = params[~params["term"].isin(law.secondary)]
-    status, message = evidence.verdict(
-        solution.sound, free, judged, summary, remarks, known.known
-    )
+    status, message = evidence.verdict(solution.sound, free, judged, summary, remarks, known.known)
     return summary | {"status": status, "message": message}
 
 

@@ -90,7 +90,8 @@ def minimised(
     Args:
         task: what is minimised.
         start: coordinates, (b, q).
-        low, high: box of each start, (b, q).
+        low: lower ends of the box of each start, (b, q).
+        high: upper ends, (b, q).
         problem: which problem each start is of, (b,): the functions are told.
     """
     count, m = len(start), len(task.constraints)

@@ -66,7 +66,7 @@ class Optimum:
     def asked(self) -> str:
         """The question in words."""
         under = f" under {' and '.join(self.subject_to)}" if self.subject_to else ""
-        given = [f"{name} = {_form(name)(value)}" for name, value in self.given.items()]
+        given = [f"{name} = {_plain(value)}" for name, value in self.given.items()]
         return f"least {self.minimize}{under}" + (f", given {', '.join(given)}" if given else "")
 
 
@@ -124,6 +124,11 @@ def _of(row: Mapping[str, Any], name: str) -> Quantity:
 def _form(name: str):
     """How values of a variable are written."""
     return units.count if name in ("N", "D", "U", "C") else "{:.4g}".format
+
+
+def _plain(value: float) -> str:
+    """A number as people type it: 64, 0.003, 1e12."""
+    return units.power(value, 6) if abs(value) >= 1e6 else f"{value:.6g}"
 
 
 def text_of(ones: Sequence[Optimum]) -> str:
@@ -202,7 +207,9 @@ def sentences_of(ones: Sequence[Optimum], markup: Markdown | Latex) -> list[str]
         whose = f" for {markup.text(one.group)}" if several else ""
         asked = markup.text(one.asked)
         if not one.exists:
-            told.append(f"The question of the {asked} has no answer{whose}: {markup.text(one.problem)}.")
+            told.append(
+                f"The question of the {asked} has no answer{whose}: {markup.text(one.problem)}."
+            )
             continue
         at = [f"{c.name} = {_estimate(c.value, _form(c.name))}" for c in one.chosen]
         at.append(f"{one.quantity} {_estimate(one.predicted, _LOSS)}")

@@ -240,9 +240,7 @@ class Asking:
     compare: tuple[str, ...] = ()
     question: Question | None = None
 
-    def check(
-        self, law: Law | None, groups: Sequence[str], quantity: str | None = None
-    ) -> None:
+    def check(self, law: Law | None, groups: Sequence[str], quantity: str | None = None) -> None:
         """Refuse what cannot be decided, before a fit is made.
 
         Args:
@@ -251,7 +249,8 @@ class Asking:
             quantity: that is fitted; the loss if None.
 
         Raises:
-            IsolossError: a question cannot be asked of the law, the law gives no loss for a budget, or there is no such group.
+            IsolossError: a question cannot be asked of the law, the law gives no loss for a budget,
+                or there is no such group.
         """
         if law is None and self.compare:
             do = "leave it out, or fit the loss by N, D or C"

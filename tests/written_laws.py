@@ -54,12 +54,12 @@ def fit_of(law, values, ranges, spread=0.02, replicates=30):
             for t in law.terms
         ]
     ).assign(std_error=0.1, ci_low=0.0, ci_high=1.0, ci_level=0.95, ci_method="bootstrap", **key)
-    found = pd.DataFrame(
+    reach = pd.DataFrame(
         [{"variable": name, "low": low, "high": high} for name, (low, high) in ranges.items()]
     ).assign(**key)
     copies = pd.DataFrame(
         {"replicate": np.arange(replicates), "theta": list(drawn), "converged": True}
     ).assign(**key)
-    filled = {"params": params, "summary": pd.DataFrame([key]), "ranges": found}
+    filled = {"params": params, "summary": pd.DataFrame([key]), "ranges": reach}
     filled["replicates"] = copies
     return Fit(law, {**{t: tables.empty(t) for t in TABLES}, **filled}, {"card": "written"})

@@ -430,8 +430,8 @@ def _question(given: argparse.Namespace) -> dict[str, Any] | None:
     within = {name: _limits(text, f"--within {name}") for name, text in pairs.items()}
     for name, limits in within.items():
         if None in limits:
-            found = f"found {pairs[name]!r}"
-            raise IsolossError(Problem(f"--within {name}", found, "write LOW:HIGH"))
+            reason = f"found {pairs[name]!r}"
+            raise IsolossError(Problem(f"--within {name}", reason, "write LOW:HIGH"))
     asked = {name: getattr(given, name) for name in ("minimize", "over", "subject_to", "integers")}
     return {**asked, "given": values, "within": within}
 
@@ -950,8 +950,8 @@ def _say_optimum(given: argparse.Namespace, question: Mapping[str, Any]) -> None
 
     points = {letter: getattr(given, letter) for letter in "NDCU"} | {"at": given.at}
     for name in (name for name, words in points.items() if words):
-        found = "points are predicted, and a question is answered"
-        raise IsolossError(Problem(f"--{name}", found, "give values of a question with --given"))
+        reason = "points are predicted, and a question is answered"
+        raise IsolossError(Problem(f"--{name}", reason, "give values of a question with --given"))
     asked = asked_question(question)
     source, ones = predict.optimum(given.source, asked, given.group, given.level)
     shown = predict.json_of_optimum if given.json else predict.text_of_optimum

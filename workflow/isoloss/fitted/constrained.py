@@ -181,13 +181,13 @@ class _Augmented:
                 zip(self.task.constraints, self.task.equal, strict=True)
             ):
                 size, held = self.scale[which, i], self.multipliers[which, i]
-                off, slope, bend = one.derived(point, problem)
-                off, slope, bend = off / size, slope / size[:, None], bend / size[:, None, None]
+                off, slope, turn = one.derived(point, problem)
+                off, slope, turn = off / size, slope / size[:, None], turn / size[:, None, None]
                 pull = held + weight * off
                 on = np.ones_like(pull) if equal else (pull > 0).astype(float)
                 value += _penalty(off, held, weight, equal)
                 gradient += (on * pull)[:, None] * slope
-                hessian += (on * pull)[:, None, None] * bend
+                hessian += (on * pull)[:, None, None] * turn
                 hessian += (on * weight)[:, None, None] * slope[:, :, None] * slope[:, None, :]
         return np.where(np.isnan(value), np.inf, value), gradient, hessian
 

@@ -213,8 +213,8 @@ def problems_of(question: Question, law: Law, quantity: str) -> list[Problem]:
         wrong.append(Problem("over", f"{len(picked)} variables to choose", do))
     for name, (low, high) in question.within.items():
         if not (np.isfinite([low, high]).all() and low <= high):
-            found = f"found {low:g} to {high:g}"
-            wrong.append(Problem(f"within {name}", found, "give two numbers, the lower first"))
+            reason = f"found {low:g} to {high:g}"
+            wrong.append(Problem(f"within {name}", reason, "give two numbers, the lower first"))
     return wrong
 
 
@@ -429,13 +429,13 @@ def why_none(choice: Choice, best: Minima) -> Problem | None:
             )
             if not (abs(slack) if equal else slack) <= 1e-8
         ]
-        found = "no point searched meets " + (" and ".join(lacking) or "all constraints")
+        reason = "no point searched meets " + (" and ".join(lacking) or "all constraints")
         least = ""
         if any(RESPONSE in text or choice.fit.quantity in text for text in lacking):
             theta = choice.fit.theta(choice.group, choice.response)[None]
             value = choice.values_at(choice.tree, best.point[:1], theta)
             least = f"; the nearest has {choice.fit.quantity} {value[0]:.4g}"
-        return Problem("subject_to", found + least, "loosen it, or choose over more variables")
+        return Problem("subject_to", reason + least, "loosen it, or choose over more variables")
     endless = choice.endless(best)[0]
     for name, value, is_endless, flat in zip(
         choice.names, choice.points(best).values(), endless, best.flat[0], strict=True

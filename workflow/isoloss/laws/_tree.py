@@ -27,8 +27,7 @@ def tree_of(law: Law) -> Node | None:
         >>> as_text(tree_of(chinchilla.make()))
         'E + A * N**-alpha + B * D**-beta'
     """
-    source = getattr(law, "python", "")  # a law without one is not exported either
-    lines = [re.sub(r"\s+#.*", "", line) for line in source.splitlines() if line.strip()]
+    lines = [re.sub(r"\s+#.*", "", line) for line in law.python.splitlines() if line.strip()]
     if not lines:
         return None
     lines[-1] = lines[-1].removeprefix("return ")

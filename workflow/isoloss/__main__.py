@@ -61,9 +61,9 @@ OF_RESULTS = (
 OF_DEVELOPERS = ("digest", "docs")
 # choices that the help shows without importing what computes; a test compares them
 LOSS_UNITS = ("nats", "bits", "bits_per_byte", "nats_per_byte", "perplexity", "error", "accuracy")
-OBJECTIVES = ("huber_log", "log_mse", "mse", "huber", "mae", "asymmetric_mae")
+OBJECTIVES = ("auto", "huber_log", "huber_scaled", "log_mse", "mse", "huber", "mae", "asymmetric_mae")
 INTERVALS = ("bootstrap", "residual", "parametric", "profile", "none")
-HOLDOUTS = ("largest_compute", "roll_out", "leave_one_out", "random", "none")
+HOLDOUTS = ("largest_compute", "largest", "roll_out", "leave_one_out", "random", "none")
 
 
 class _Help(argparse.RawDescriptionHelpFormatter):
@@ -340,16 +340,16 @@ def _add_fit_of_law(law: _Parser, group) -> None:
     )  # fmt: skip
     group.add_argument(
         "--objective",
-        default="huber_log",
+        default="auto",
         metavar="NAME",
-        help=f"what is minimised: {', '.join(OBJECTIVES)} (huber_log)",
+        help=f"what is minimised: {', '.join(OBJECTIVES)} (auto)",
     )
     group.add_argument("--delta", type=float, metavar="X", help="of Huber objectives (0.001)")
     group.add_argument(
         "--holdout",
         metavar="RULE",
         help="runs that are predicted from the others: "
-        f"{', '.join(HOLDOUTS)} (largest_compute; random of mixtures)",
+        f"{', '.join(HOLDOUTS)} (largest_compute; random of mixtures); largest:V of a variable V",
     )
 
 
@@ -1030,7 +1030,7 @@ def _conflicts(given: argparse.Namespace) -> Iterator[Problem]:
             "there is no interval that it is the level of",
             "leave one of the two out",
         )
-    if given.delta is not None and "huber" not in given.objective:
+    if given.delta is not None and not (given.objective == "auto" or "huber" in given.objective):
         yield Problem(
             f"--objective {given.objective} and --delta {given.delta:g}",
             "Huber objectives alone have a delta",

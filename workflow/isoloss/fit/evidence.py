@@ -40,7 +40,10 @@ class Conditioning:
 
 
 def conditioning(
-    law: Law, theta: np.ndarray, data: Data, held: list[bool] | None = None
+    law: Law,
+    theta: np.ndarray,
+    data: Data,
+    held: list[bool] | None = None,
 ) -> Conditioning:
     """From the singular values of the derivatives of predictions, in parts of them, by theta.
 

@@ -37,7 +37,7 @@ def fit_law(
     *,
     where: str = "",
     group: str = "group",
-    objective: str | Mapping[str, Any] | Callable[..., np.ndarray] = "huber_log",
+    objective: str | Mapping[str, Any] | Callable[..., np.ndarray] = "auto",
     delta: float = 1e-3,
     fixed: Mapping[str, float] | None = None,
     tied: Sequence[Sequence[str]] = (),
@@ -67,7 +67,9 @@ def fit_law(
         objective: one of objectives.OBJECTIVES, summed over runs times their fit_weight; a mapping
             of its name and settings, such as {"name": "asymmetric_mae", "above": 3}; or a function
             that gives the penalty of each run, of log residuals or of (observed, predicted).
-        delta: of huber_log in log loss, of huber in loss.
+            `auto` is `huber_log` where all values are above 0, and else `huber_scaled` with ten
+            times the delta.
+        delta: of huber_log in log loss, of huber in loss, of huber_scaled in the values' spread.
         fixed: value of terms that are not fitted.
         tied: groups of terms that share one value, such as [["alpha", "beta"]].
         bounds: least and greatest value of terms, None for open.
@@ -84,7 +86,8 @@ def fit_law(
         loss_unit: of the losses, such as nats/byte; if None what `read_runs` noted of them
             (`runs.attrs["loss_unit"]`), or else nats/token. Of another response its unit, or 1.
         response: another column of numbers that is fitted in place of the loss, such as llc_mean;
-            runs without a value are left out. A law of mixtures or of a frontier has none.
+            runs without a value are left out. A law of mixtures or of a frontier has none. Only
+            laws of any sign (`Law.signed`, formulas) take values that are not above 0.
         progress: is told how many fits and folds there are, and of each that is done.
 
     Returns:
@@ -153,7 +156,7 @@ def solved(runs: pd.DataFrame, settings: Settings, where: str = "") -> Solved:
         IsolossError: there are too few runs.
     """
     division = divided(selected(runs, where, "group", settings.place), settings, mixture=False)
-    return next(_solved(division.runs, settings))
+    return next(_solved(division.runs, division.settings))
 
 
 def fit_by(runs: pd.DataFrame, settings: Settings, where: str = "", group: str = "group") -> Fit:
@@ -167,9 +170,12 @@ def _fit(runs: pd.DataFrame, settings: Settings) -> Fit:
     """The fits of all groups and responses as one."""
     mixture = registry.of_mixtures(settings.card)
     division = divided(runs, settings, mixture)
+    settings = division.settings
     pieces: dict[str, list[pd.DataFrame]] = {}
     if settings.progress is not None:
-        of_one = len(folds(division.runs[0].usable, settings.holdout, settings.seed))
+        first = division.runs[0]
+        divisions = folds(first.usable, settings.holdout, settings.seed, first.law.variables)
+        of_one = len(divisions)
         settings.progress.expect(len(division.runs) * (1 + of_one))
     for solved in _solved(division.runs, settings):
         for name, table in tables_of(*solved, settings).items():

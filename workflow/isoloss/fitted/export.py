@@ -145,7 +145,7 @@ def law_file(fit: Fit) -> str:
     """A Python file that predicts as the fit does."""
     law = fit.law_of()
     _check_names(law)
-    body = law.python if "\n" in law.python else f"return {law.python}"
+    body = law.python if "\n" in law.python else f"return {_within(law)}"
     names = [term.name for term in law.terms] if not law.proportions else []
     words = set(re.findall(r"[A-Za-z_]\w*", body))
     bound = [f'{n} = t["{n}"]' for n in names if n in words]
@@ -160,6 +160,14 @@ def law_file(fit: Fit) -> str:
         fallback=escape.python(FALLBACK),
         body="\n".join(f"    {line}" if line else "" for line in lines),
     )
+
+
+def _within(law: Law) -> str:
+    """The expression of a law; what lies outside the range of its response is put on its end."""
+    if law.response_range is None:
+        return law.python
+    low, high = (None if end is None else float(end) for end in law.response_range)
+    return f"np.clip({law.python}, {low!r}, {high!r})"
 
 
 def _check_names(law: Law) -> None:

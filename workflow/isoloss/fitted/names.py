@@ -8,6 +8,7 @@ TABLES = FIT_TABLES
 RESPONSE = "loss"  # what a fit is of, unless it is of another column of the runs
 PREDICTED = ("low", "high", "distance")  # columns of a prediction beside variables and response
 OF_RUN = "of_run"  # column of points along runs: the run that a point belongs to
+UNSEEN = ("largest_compute", "largest")  # hold-outs whose runs the fit itself does not see
 FALLBACK = "ALL"  # group of a mixture law that answers for a group without a fit
 
 
@@ -18,8 +19,12 @@ def equation(formula: str, quantity: str) -> str:
     ('llc_mean = A N^γ', 'L = A N^γ')
     >>> equation("(L - E) / (I - L)^α = β N^c", "llc_mean")
     '(L - E) / (I - L)^α = β N^c, L = llc_mean'
+    >>> equation("acc = 1 / (1 + A / N^α)", "acc")
+    'acc = 1 / (1 + A / N^α)'
     """
     if quantity == RESPONSE:
         return formula
     left, equals, right = formula.partition(" = ")
+    if left == quantity:
+        return formula
     return f"{quantity}{equals}{right}" if left == "L" else f"{formula}, L = {quantity}"

@@ -24,7 +24,7 @@ from isoloss.fitted.facts import (
     RunCounts,
 )
 from isoloss.fitted.markup import Markdown, latex_symbol
-from isoloss.fitted.names import FALLBACK
+from isoloss.fitted.names import FALLBACK, UNSEEN
 from isoloss.fitted.optima import Optimum, sentences_of
 from isoloss.fitted.result import Fit
 
@@ -195,8 +195,15 @@ def _excluded(facts: Record, context: Context, markup: Markdown) -> list[str]:
         least = min(one.n_held_out for one in facts.fits)
         many = _count(out) if least == out else f"{least} to {_count(out)}"
         whose = " of each group" if len(facts.groups) > 1 else ""
-        sentences.append(f"The {many} of most compute{whose} {_were(out)} held out.")
+        which = _which(facts.fits, markup)
+        sentences.append(f"The {many} of {which}{whose} {_were(out)} held out.")
     return sentences
+
+
+def _which(fits: Sequence[OneFit], markup: Markdown) -> str:
+    """Which runs were held out of the fits, in words: those of most compute as a rule."""
+    known = [fold.which for one in fits for fold in one.folds if fold.of_fit]
+    return markup.text(known[0]) if known else "most compute"
 
 
 def _were(count: int) -> str:
@@ -209,6 +216,8 @@ def _count(count: int) -> str:
 
 _OBJECTIVES = {  # of which difference between predicted and observed what is summed
     "huber_log": "the Huber loss{cite}{delta} of the difference between {logs}",
+    "huber_scaled": "the Huber loss{cite}{delta} of the difference between {both}, in units of the"
+    " robust standard deviation of what was observed",
     "huber": "the Huber loss{cite}{delta} of the difference between {both}",
     "log_mse": "the squared difference between {logs}",
     "mse": "the squared difference between {both}",
@@ -349,9 +358,10 @@ def _unseen(facts: Record, context: Context, markup: Markdown) -> list[str]:
     for one in largest[:_FEW]:
         whose = f" ({_whose(held, one, markup)})" if len(held.fits) > 1 else ""
         guess = one.held_out_baseline_rmse
-        beside = f", against {guess:.3g} by the mean of the largest budget fitted"
+        largest_left = "budget" if one.folds[0].rule == UNSEEN[0] else "value"
+        beside = f", against {guess:.3g} by the mean of the largest {largest_left} fitted"
         sentences.append(
-            f"Fitted without the {_count(one.n_held_out)} of most compute{whose}, the law predicts"
+            f"Fitted without the {_count(one.n_held_out)} of {_which([one], markup)}{whose}, the law predicts"
             f" {'it' if one.n_held_out == 1 else 'them'} with an RMSE of"
             f" {_error(one.held_out_rmse, one, markup)}{beside if math.isfinite(guess) else ''}."
         )
@@ -361,7 +371,7 @@ def _unseen(facts: Record, context: Context, markup: Markdown) -> list[str]:
 def _over_folds(facts: Record, markup: Markdown) -> list[str]:
     """Errors on the runs of all folds, of a rule that has several."""
     ones = [one for one in facts.fits if math.isfinite(one.fold_rmse)]
-    if not ones or ones[0].folds[0].rule == "largest_compute":
+    if not ones or ones[0].folds[0].of_fit:
         return []
     rule, least, most = ones[0].folds[0].rule, *_ends([len(one.scored) for one in ones])
     folds = f"{least}" if least == most else f"{least} to {most}"

@@ -318,12 +318,16 @@ def _errors(held: Record) -> str:
         fold = one.folds[0]
         runs = "run" if one.n_held_out == 1 else f"{one.n_held_out} runs"
         lines.append(
-            f"held out{of}: the {runs} of most compute, predicted from the other "
+            f"held out{of}: the {runs} of {visible(fold.which)}, predicted from the other "
             f"{one.n_runs}: RMSE {one.held_out_rmse:.3g} (guessing the mean of the budget before: "
-            f"{one.held_out_baseline_rmse:.3g}), error {100 * fold.mape:.2g} % of the "
-            f"{_name(one.quantity)}{_inside(fold)}"
+            f"{one.held_out_baseline_rmse:.3g}){_share(fold.mape, one)}{_inside(fold)}"
         )
     return "\n".join(lines) + "\n"
+
+
+def _share(error: float, one: OneFit) -> str:
+    """A mean relative error in words; nothing where values of both signs have none."""
+    return "" if math.isnan(error) else f", error {100 * error:.2g} % of the {_name(one.quantity)}"
 
 
 def _inside(fold: FoldScore) -> str:
@@ -352,8 +356,7 @@ def _folds(facts: Record) -> str:
         others = "the runs before it" if rule == "roll_out" else "the others"
         lines.append(
             f"held out{of} ({rule}): {len(scored)} folds{few}, each predicted from {others}: "
-            f"RMSE {one.fold_rmse:.3g}, error {100 * errors / n_runs:.2g} % of the "
-            f"{_name(one.quantity)}; worst {visible(worst.name)}: RMSE {worst.rmse:.3g}"
+            f"RMSE {one.fold_rmse:.3g}{_share(errors / n_runs, one)}; worst {visible(worst.name)}: RMSE {worst.rmse:.3g}"
         )
     return "\n".join(lines) + "\n"
 

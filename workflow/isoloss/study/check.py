@@ -34,7 +34,7 @@ from isoloss.core.tables import WHOLE
 from isoloss.fit.coordinates import free_coordinates, scale_of
 from isoloss.fit.holdout import held_out
 from isoloss.fit.mixture import domains_of, responses_of
-from isoloss.fit.prepare import check_response
+from isoloss.fit.prepare import check_values
 from isoloss.fit.settings import response_problems
 from isoloss.fit.shared import alone_problems, shared_problems
 from isoloss.fit.solve import Constraints
@@ -1058,11 +1058,16 @@ def _shared_problems(
 def _response_value_problems(
     fit: Mapping[str, Any], runs: pd.DataFrame, place: str
 ) -> list[Problem]:
-    """Problems of the values of a response: they are no numbers, or not above 0."""
-    if fit.get("response") in (None, RESPONSE):
-        return []  # another check refuses the loss by its name
+    """Problems of the values of a response: they are no numbers, or not what its law can be."""
+    if registry.of_mixtures(fit["card"]) or response_problems(
+        fit["card"], fit.get("response") or RESPONSE
+    ):
+        return []  # another check refuses a response of theirs
+    law, response = made_law(fit["card"], fit["options"]), fit.get("response") or RESPONSE
+    if response == RESPONSE and response not in runs:
+        return []  # not trained yet
     try:
-        check_response(runs[runs["status"] == "done"], fit["response"], f"{place}.response")
+        check_values(runs[runs["status"] == "done"], law, response, f"{place}.response")
     except IsolossError as error:
         return list(error.problems)
     return []

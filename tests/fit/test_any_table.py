@@ -9,7 +9,6 @@ import pytest
 import isoloss
 from isoloss.core.problems import IsolossError, TableError
 from isoloss.fit.objectives import Objective, spread_of
-from isoloss.fitted import export
 from isoloss.fitted.errors import errors_of
 
 RNG = np.random.default_rng(7)
@@ -133,7 +132,9 @@ def test_figures_have_axes_for_any_sign_and_any_variable(kind, fit, card):
 
 def test_a_law_of_positive_values_refuses_others_and_names_the_runs():
     runs = runs_of("negative")
-    with pytest.raises(IsolossError, match="20 of 20 runs have a 'loss' that is not above 0: row-1"):
+    with pytest.raises(
+        IsolossError, match="20 of 20 runs have a 'loss' that is not above 0: row-1"
+    ):
         isoloss.fit_law(runs, "power_law", {"variable": "N"})
     with pytest.raises(TableError, match="every law but a formula needs losses above 0"):
         isoloss.read_runs(table_of("negative"), COLUMNS["negative"])

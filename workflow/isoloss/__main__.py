@@ -49,6 +49,7 @@ WORDS = {
     "given",
     "within",
     "integers",
+    "formula",
 }
 Command = Callable[[argparse.Namespace], int | None]
 
@@ -61,7 +62,16 @@ OF_RESULTS = (
 OF_DEVELOPERS = ("digest", "docs")
 # choices that the help shows without importing what computes; a test compares them
 LOSS_UNITS = ("nats", "bits", "bits_per_byte", "nats_per_byte", "perplexity", "error", "accuracy")
-OBJECTIVES = ("auto", "huber_log", "huber_scaled", "log_mse", "mse", "huber", "mae", "asymmetric_mae")
+OBJECTIVES = (
+    "auto",
+    "huber_log",
+    "huber_scaled",
+    "log_mse",
+    "mse",
+    "huber",
+    "mae",
+    "asymmetric_mae",
+)
 INTERVALS = ("bootstrap", "residual", "parametric", "profile", "none")
 HOLDOUTS = ("largest_compute", "largest", "roll_out", "leave_one_out", "random", "none")
 
@@ -267,12 +277,17 @@ def _add_law(commands) -> None:
     _add_output_of_law(law.add_argument_group("output"))
 
 
+_FORMULA = (
+    "in place of a card a law that you type, such as 'loss = E + A / N**alpha'; names that are "
+    "columns are variables, the others parameters; @FILE reads it from a file (docs/formulas.md)"
+)
 _EXAMPLES_OF_LAW = """examples:
   %(prog)s runs.csv
   %(prog)s --columns N=params D=tokens loss=val_loss --keep "loss < 3.5" runs.csv
   %(prog)s runs.csv --best-of N,D --law chinchilla --tie alpha,beta --bounds E=1.5:2
   %(prog)s runs.csv --columns group=optimizer --shared E,alpha --flops 1e21 1e22
   %(prog)s runs.csv --holdout roll_out --interval profile
+  %(prog)s moe.csv --formula "loss = E + A / (N**alpha * experts**gamma) + B / D**beta"
   %(prog)s runs.csv --json > answer.json
 
 An option of several words ends at the first word of another form (KEY=VALUE, a comparison, a
@@ -288,7 +303,8 @@ def _add_table_of_law(law: _Parser, group) -> None:
     )
     _add_list(
         law, group, "--columns", command_words.is_pair, "LETTER=NAME",
-        "the columns of N, D, C, U, ratio, loss, group, run_id, of_run, fit_weight (guessed)",
+        "the columns of N, D, C, U, ratio, loss, group, run_id, of_run, fit_weight (guessed), or "
+        "of a variable of the law",
     )  # fmt: skip
     _add_list(
         law, group, "--scale", command_words.is_pair, "LETTER=SCALE",
@@ -320,6 +336,7 @@ def _add_table_of_law(law: _Parser, group) -> None:
 def _add_fit_of_law(law: _Parser, group) -> None:
     laws = ", ".join(registry.names("law"))
     group.add_argument("--law", metavar="CARD", help=f"{laws} (by the columns)")
+    group.add_argument("--formula", metavar="TEXT", help=_FORMULA)
     _add_list(
         law, group, "--option", command_words.is_pair, "KEY=VALUE",
         "options of the law, such as variable=D (docs/cards.md)",
@@ -487,6 +504,7 @@ def _add_init(commands) -> None:
     )  # fmt: skip
     laws = ", ".join(registry.names("law"))
     init.add_argument("--law", metavar="CARD", help=f"of a table: {laws} (by the columns)")
+    init.add_argument("--formula", metavar="TEXT", help=_FORMULA)
     init.add_argument("--sweep", action="store_true", help="a study that trains models")
     datasets = ", ".join(registry.names("dataset"))
     init.add_argument("--dataset", metavar="CARD", help=f"of a sweep: {datasets} (python_stdlib)")
@@ -900,6 +918,7 @@ def _law(given: argparse.Namespace) -> None:
             {k: _value(v, f"--option {k}") for k, v in _pairs(given.option, "--option").items()},
             given.keep,
             given.flops,
+            formula=given.formula,
             best_of=given.best_of.split(",") if given.best_of else (),
             scale=_pairs(given.scale, "--scale"),
             loss_unit=given.loss_unit,
@@ -1063,7 +1082,7 @@ def _init(given: argparse.Namespace) -> None:
         both = "found a table and --sweep" if given.sweep else "found neither a table nor --sweep"
         raise IsolossError(Problem("what the study is of", both, "give a TABLE, or --sweep"))
     of_sweep = {"--dataset": given.dataset, "--option": given.option}
-    of_table = {"--columns": given.columns, "--law": given.law}
+    of_table = {"--columns": given.columns, "--law": given.law, "--formula": given.formula}
     for option, value in (of_table if given.sweep else of_sweep).items():
         if value:
             other, about = ("--sweep", "a table") if given.sweep else ("TABLE", "a sweep")
@@ -1078,7 +1097,7 @@ def _init(given: argparse.Namespace) -> None:
         init.study_of_sweep(given.out, given.dataset or "python_stdlib", values)
     else:
         columns = _pairs(given.columns, "--columns")
-        init.study_of_table(given.out, given.table, columns, given.law)
+        init.study_of_table(given.out, given.table, columns, given.law, given.formula)
     say(f"{given.out}: a study, nothing wrong; run it: {init.run_command(given.out)}")
 
 

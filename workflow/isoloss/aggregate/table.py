@@ -31,7 +31,7 @@ from isoloss.logs.read import table_of_runs
 WORDS = ("run_id", "of_run", "group", "fit_weight")
 RATIO = "tokens_per_param"
 COLUMNS = {**LETTERS, "ratio": RATIO, **{word: word for word in WORDS}}
-_OWN = ("low", "high", "distance", "step", "repeats")  # columns that we put beside those of a user
+OWN = ("low", "high", "distance", "step", "repeats")  # columns that we put beside those of a user
 _LIMITS = Limits(MAX_SECONDS, MAX_MIB)
 SIZES = {"N", "D", "C", "ratio"}  # two of them give the others
 
@@ -44,8 +44,8 @@ class Rules:
         columns: any of N, D, C, U (distinct tokens), ratio (tokens per parameter), loss, group,
             fit_weight, run_id, of_run (rows alike in it are points along one run) to the table's
             column name. Any other name, such as experts, is a variable of a law, whose column it
-            names; its numbers may be of any sign. Without of_run, checkpoints are recognised (`checkpoints.of_run`) unless
-            it is there and empty.
+            names; its numbers may be of any sign. Without of_run, checkpoints are recognised
+            (`checkpoints.of_run`) unless it is there and empty.
         keep: filters over the columns; a run stays if all hold.
         best_of: columns or letters; of the runs alike in them the one of least loss stays.
         scale: letter to what its column must be multiplied by (1e9), or the logarithm (log10,
@@ -338,8 +338,11 @@ def _not_a_variable(name: str) -> tuple[str, str] | None:
     like = next((known for known in COLUMNS if known.lower() == name.lower() != "c"), None)
     if like is not None and len(name) > 1:
         return "is not a known quantity", f"did you mean {like!r}?"
-    if name in {*tables.schema("runs").names, *_OWN}:
-        return "has a meaning of its own in the table of runs", f"name the variable otherwise: V={name}"
+    if name in {*tables.schema("runs").names, *OWN}:
+        return (
+            "has a meaning of its own in the table of runs",
+            f"name the variable otherwise: V={name}",
+        )
     return None
 
 

@@ -248,11 +248,11 @@ class Evidence:
 
 
 def spread_within(cells: np.ndarray, log_loss: np.ndarray) -> float:
-    """SD of log loss (or of other levels) between runs of one cell, pooled; 0 with less than two degrees of freedom.
+    """SD of log loss between runs of one cell, pooled; 0 with less than two degrees of freedom.
 
     Args:
         cells: number of the cell of every run, (n,).
-        log_loss: of every run, (n,).
+        log_loss: of every run, (n,); of values of any sign their levels (`Errors.levels`).
 
     Example:
         >>> spread_within(np.array([0, 0, 1, 1]), np.array([1.0, 1.2, 2.0, 2.2])).round(4)

@@ -12,6 +12,7 @@ from isoloss.core.problems import IsolossError, Problem
 from isoloss.figures import _figure
 from isoloss.fitted import Fit
 from isoloss.fitted.facts import OneFit, record
+from isoloss.fitted.names import FORMULA
 
 TITLE = "Scaling curve"
 ABOUT = (
@@ -146,7 +147,8 @@ def _curve(inputs: _figure.Inputs, fit: Fit, group: str, number: int, reach: flo
     x = runs[column].astype(float)
     table = runs[["run_id", "loss", "held_out"]].assign(x=x)
     facts = record(fit).of(group)[0]
-    offset, known = _offset(facts)
+    # a user may call anything E
+    offset, known = (np.nan, False) if fit.facts["card"] == FORMULA else _offset(facts)
     colour = _figure.COLOURS[number % len(_figure.COLOURS)]
     marker = MARKERS[number // len(_figure.COLOURS) % len(MARKERS)]
     law = _law(fit, group, x.min(), x.max(), reach)

@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 from isoloss.core import registry, tables
 from isoloss.core.problems import IsolossError
 from isoloss.core.units import NATS
+from isoloss.fit.formula import chosen_law
 from isoloss.fit.holdout import folds
 from isoloss.fit.outcome import tables_of
 from isoloss.fit.prepare import FittedRuns, divided, selected
@@ -32,9 +33,10 @@ AT_A_TIME = 1 << 20  # variables of the runs of all replicates that are held
 @threadpool_limits.wrap(limits=1)
 def fit_law(
     runs: pd.DataFrame,
-    law: str,
+    law: str | None = None,
     options: Mapping[str, Any] | None = None,
     *,
+    formula: str | None = None,
     where: str = "",
     group: str = "group",
     objective: str | Mapping[str, Any] | Callable[..., np.ndarray] = "auto",
@@ -60,8 +62,11 @@ def fit_law(
     Args:
         runs: a `runs` table, or points along runs (`points.points`); docs/fitting.md says which
             rows and which columns of mixtures are used, and what is said of the others.
-        law: law card.
+        law: law card; left out where a formula is given.
         options: of the card.
+        formula: a law as text, such as "loss = E + A / N**alpha" (docs/formulas.md): its names that
+            are N, D, C, U or columns of the runs are variables, the others parameters. Its left
+            side says what is fitted: the loss, or a column.
         where: filter (docs/filters.md) that selects runs; the others are counted among the dropped.
         group: column; one fit for each of its values.
         objective: one of objectives.OBJECTIVES, summed over runs times their fit_weight; a mapping
@@ -95,7 +100,8 @@ def fit_law(
 
     Raises:
         IsolossError: too few runs for the law's terms, a name that is not known, a number out
-            of its range, or a response with values that are not above 0.
+            of its range, a response with values that the law cannot have, or a text that is not a
+            formula.
 
     Example:
         >>> import isoloss, numpy as np, pandas as pd
@@ -113,8 +119,11 @@ def fit_law(
         4   beta      0.28           1
         >>> fit.summary[["status", "n_runs", "n_held_out"]].to_dict("records")
         [{'status': 'converged', 'n_runs': 24, 'n_held_out': 1}]
+        >>> typed = isoloss.fit_law(runs, formula="loss = c + a * D**-b", where="N < 2e7")
+        >>> {name: round(value, 2) for name, value in typed.values.items()}
+        {'c': 3.37, 'a': 400.0, 'b': 0.28}
     """
-    card, response = law, RESPONSE if response is None else response
+    card, options, response = chosen_law(law, formula, options, response, runs)
     if loss_unit is None:
         loss_unit = runs.attrs.get("loss_unit", NATS) if response == RESPONSE else "1"
     settings = settings_of(

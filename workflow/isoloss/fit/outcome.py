@@ -11,7 +11,6 @@ import pandas as pd
 
 from isoloss.checks import run as checks
 from isoloss.checks.evidence import Evidence
-from isoloss.core import tables
 from isoloss.core.seeds import generator
 from isoloss.core.units import NATS
 from isoloss.fit import evidence, profile, resample
@@ -226,9 +225,7 @@ def _conditioning(
     return evidence.conditioning(law.given(best.state), best.theta, runs.data, held)
 
 
-def _held_out(
-    runs: FittedRuns, predictions: Predictions, settings: Settings
-) -> dict[str, float]:
+def _held_out(runs: FittedRuns, predictions: Predictions, settings: Settings) -> dict[str, float]:
     """Errors on the runs held out, beside those of the mean of the last runs fitted; or NaN."""
     out = runs.out
     if not out.any():
@@ -413,9 +410,7 @@ def aicc(residuals: np.ndarray, terms: int) -> float:
     return n * np.log(left / n) + 2 * k + 2 * k * (k + 1) / (n - k - 1)
 
 
-def seed_sd(
-    runs: pd.DataFrame, response: str = RESPONSE, variables: Sequence[str] = ()
-) -> float:
+def seed_sd(runs: pd.DataFrame, response: str = RESPONSE, variables: Sequence[str] = ()) -> float:
     """SD of the response over seeds, pooled over cells that were run with several; else NaN.
 
     Args:

@@ -208,7 +208,9 @@ def _check_above_zero(runs: pd.DataFrame, response: str, place: str) -> None:
     """Refuse values that are not above 0, for a law that predicts no others."""
     low = runs[response].to_numpy(float, na_value=np.nan) <= 0
     if low.any():
-        reason = f"{_count_of(runs, low)} have a {response!r} that is not above 0: {_ids(runs, low)}"
+        reason = (
+            f"{_count_of(runs, low)} have a {response!r} that is not above 0: {_ids(runs, low)}"
+        )
         do = (
             "this law needs values above 0: fit the others, which `where` selects, and say so, or "
             "take a formula that may be negative, such as 'E - A / N**alpha'"
@@ -222,12 +224,16 @@ def _check_range(
     """Refuse values outside the range that a law says its response has."""
     if known is None:
         return
-    low, high = (end if end is not None else side * np.inf for end, side in zip(known, (-1, 1), strict=True))
+    low, high = (
+        end if end is not None else side * np.inf for end, side in zip(known, (-1, 1), strict=True)
+    )
     values = runs[response].to_numpy(float, na_value=np.nan)
     outside = (values < low) | (values > high)
     if outside.any():
         worst = values[outside][np.argmax(np.maximum(low - values, values - high)[outside])]
-        reason = f"{_count_of(runs, outside)} lie outside {low:g} to {high:g}: {_ids(runs, outside)}"
+        reason = (
+            f"{_count_of(runs, outside)} lie outside {low:g} to {high:g}: {_ids(runs, outside)}"
+        )
         do = f"{response!r} is {worst:.6g} there: fix the rows, or the range that the law says"
         raise IsolossError(Problem(place, reason, do))
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from isoloss.core import registry, units
+from isoloss.core.escape import GREEK
 from isoloss.core.filters import LETTERS
 from isoloss.fitted import bibliography, paper_tables
 from isoloss.fitted.facts import (
@@ -24,7 +25,7 @@ from isoloss.fitted.facts import (
     RunCounts,
 )
 from isoloss.fitted.markup import Markdown, latex_symbol
-from isoloss.fitted.names import FALLBACK, UNSEEN
+from isoloss.fitted.names import FALLBACK, FORMULA, UNSEEN
 from isoloss.fitted.optima import Optimum, sentences_of
 from isoloss.fitted.result import Fit
 
@@ -85,12 +86,25 @@ def paragraph(fit: Fit, facts: Record, context: Context, markup: Markdown) -> st
 def formula(fit: Fit) -> str:
     """The formula of a law in LaTeX, with the options that were chosen."""
     law, card = fit.law, registry.facts("law", fit.facts["card"])
+    if law.latex:
+        return _with_commands(law.latex)
     latex = card["LATEX"]
     if law.kind == "curve":
         latex = re.sub(r"(?<![\\A-Za-z])x(?![A-Za-z])", law.variables[0], latex)
     if "E" not in [term.name for term in law.terms]:
         latex = latex.replace("E + ", "")
     return latex
+
+
+def _with_commands(latex: str) -> str:
+    """LaTeX with Greek letters as commands.
+
+    >>> _with_commands("A / N^{α} + βx")
+    'A / N^{\\\\alpha} + \\\\beta x'
+    """
+    letters = "".join(GREEK)
+    latex = re.sub(rf"([{letters}])(?=[A-Za-z])", r"\1 ", latex)
+    return re.sub(rf"[{letters}]", lambda match: GREEK[match[0]], latex)
 
 
 def _warning(facts: Record, markup: Markdown) -> str:
@@ -116,7 +130,8 @@ def _data(fit: Fit, facts: Record, context: Context, markup: Markdown) -> str:
     card = registry.facts("law", fit.facts["card"])
     title = markup.text(card["TITLE"]) + markup.cite(list(bibliography.of_law(fit.facts["card"])))
     where = "" if fit.of_loss else f", $L$ being {markup.text(fit.quantity)},"
-    sentence = f"We fitted the law {markup.math(formula(fit))}{where} ({title}) to {_runs(facts)}"
+    title = "" if fit.facts["card"] == FORMULA else f" ({title})"  # what users type has no source
+    sentence = f"We fitted the law {markup.math(formula(fit))}{where}{title} to {_runs(facts)}"
     sentence += f" of {markup.text(context.source)}" if context.source else ""
     sizes = _ranges(fit, markup)
     sentence += f", with {sizes}" if sizes else ""
@@ -148,7 +163,7 @@ def _groups(facts: Record, markup: Markdown) -> str:
 
 
 def _ranges(fit: Fit, markup: Markdown) -> str:
-    """Least and greatest N, D and C of the runs that were fitted."""
+    """Least and greatest N, D, C and further variables of the runs that were fitted."""
     seen = set(fit.residuals.loc[~fit.residuals["held_out"], "run_id"])
     points = fit.points[fit.points["run_id"].isin(seen)] if len(fit.points) else fit.points
     per = fit.loss_unit.partition("/")[2] if fit.of_loss else ""
@@ -163,6 +178,10 @@ def _ranges(fit: Fit, markup: Markdown) -> str:
             low, high = markup.power(low), markup.power(high)
         ends = low if low == high else f"{low} to {high}"
         shown.append(f"{markup.math(letter)} of {ends} {what}")
+    further = [] if fit.law.proportions else [v for v in fit.law.variables if v not in LETTERS]
+    for name in (name for name in further if name in points and points[name].notna().any()):
+        low, high = units.count(points[name].min()), units.count(points[name].max())
+        shown.append(f"{markup.text(name)} of {low if low == high else f'{low} to {high}'}")
     return _listed(shown)
 
 
@@ -361,7 +380,8 @@ def _unseen(facts: Record, context: Context, markup: Markdown) -> list[str]:
         largest_left = "budget" if one.folds[0].rule == UNSEEN[0] else "value"
         beside = f", against {guess:.3g} by the mean of the largest {largest_left} fitted"
         sentences.append(
-            f"Fitted without the {_count(one.n_held_out)} of {_which([one], markup)}{whose}, the law predicts"
+            f"Fitted without the {_count(one.n_held_out)} of {_which([one], markup)}{whose},"
+            " the law predicts"
             f" {'it' if one.n_held_out == 1 else 'them'} with an RMSE of"
             f" {_error(one.held_out_rmse, one, markup)}{beside if math.isfinite(guess) else ''}."
         )

@@ -55,6 +55,12 @@ class Meaning:
         renamed: of a table of mixtures, column to p_<domain> or loss_<domain>.
         notes: what was decided where the table was read, a sentence each.
         response: column that is fitted in the place of the loss.
+        formula: that the user typed; empty of another law.
+        variables: names of the formula that are columns.
+        parameters: its other names.
+        signed: whether there are losses of 0 or below, which a formula is fitted to.
+        ranges: least and greatest value of every variable.
+        proposal: a formula for further columns that vary, as words for a shell; or empty.
     """
 
     source: str
@@ -65,6 +71,12 @@ class Meaning:
     renamed: Mapping[str, str]
     notes: Sequence[str] = ()
     response: str | None = None
+    formula: str = ""
+    variables: Sequence[str] = ()
+    parameters: Sequence[str] = ()
+    signed: bool = False
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    proposal: str = ""
 
     @property
     def mixture(self) -> bool:
@@ -122,6 +134,7 @@ def of_sizes(
         *([_gains(decisions.gains, facts)] if decisions.gains else []),
         *([text_of(decisions.optima)] if decisions.optima else []),
         *([_published(decisions)] if decisions.beside else []),
+        *([_proposal(meaning)] if meaning.proposal else []),
     ]
     return escape.terminal("\n".join(parts))
 
@@ -188,8 +201,9 @@ def _columns(meaning: Meaning, counts: RunCounts) -> str:
         for (status, reason), n in reasons.items()
     )
     lines.append("columns: " + ", ".join(_meanings(meaning)))
+    lines += _split(meaning)
     lines += [f"  {visible(note)}" for note in (*meaning.notes, *_doubts(meaning))]
-    unused = [*meaning.guess.unused]
+    unused = [c for c in meaning.guess.unused if c not in meaning.columns.values()]
     if meaning.mixture:  # its law needs none of the sizes
         unused = [
             c for c in _guessed(meaning).values() if c not in meaning.columns.values()
@@ -201,6 +215,18 @@ def _columns(meaning: Meaning, counts: RunCounts) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _split(meaning: Meaning) -> list[str]:
+    """Which names of a typed formula are variables, with their ranges, and which are parameters."""
+    if not meaning.formula:
+        return []
+    ranges = [
+        f"{name} {units.count(low)} to {units.count(high)}"
+        for name, (low, high) in meaning.ranges.items()
+    ]
+    lines = [f"  variables: {', '.join(ranges)}", f"  parameters: {', '.join(meaning.parameters)}"]
+    return [textwrap.fill(line, _LINE, subsequent_indent="    ") for line in lines]
+
+
 def _guessed(meaning: Meaning) -> dict[str, str]:
     """The quantities and words that were guessed, and their columns."""
     return {k: c for k, c in meaning.guess.columns.items() if k not in meaning.given}
@@ -210,6 +236,8 @@ def _meanings(meaning: Meaning) -> list[str]:
     """Which column is what, whether that is a guess, and what else it could be."""
     shown = []
     for letter, column in meaning.columns.items():
+        if letter == column and letter in meaning.variables and letter in meaning.given:
+            continue  # a variable under its own name, which the next line names
         text = f"{letter} = {_name(column)}"
         if letter not in meaning.given:
             others = meaning.guess.others.get(letter, ())
@@ -356,7 +384,8 @@ def _folds(facts: Record) -> str:
         others = "the runs before it" if rule == "roll_out" else "the others"
         lines.append(
             f"held out{of} ({rule}): {len(scored)} folds{few}, each predicted from {others}: "
-            f"RMSE {one.fold_rmse:.3g}{_share(errors / n_runs, one)}; worst {visible(worst.name)}: RMSE {worst.rmse:.3g}"
+            f"RMSE {one.fold_rmse:.3g}{_share(errors / n_runs, one)}; "
+            f"worst {visible(worst.name)}: RMSE {worst.rmse:.3g}"
         )
     return "\n".join(lines) + "\n"
 
@@ -466,6 +495,14 @@ def _published(decisions: Decisions) -> str:
     if budgets:
         lines.append(columns(("C, FLOP", "law", "N", "D", "D/N", "loss"), budgets))
     return "".join(lines)
+
+
+def _proposal(meaning: Meaning) -> str:
+    """A formula for columns that vary and that the law does not have."""
+    return (
+        "a law with further columns that vary (change its terms as you like: docs/formulas.md):\n"
+        f"  {meaning.proposal}\n"
+    )
 
 
 def _published_losses(one: Comparison, several: bool) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from written_laws import Written, fit_of
 import isoloss
 from isoloss.core.problems import IsolossError
 from isoloss.laws import chinchilla
+from isoloss.laws._formula import formula_law
 
 SIZES = {"N": (1e7, 1e10), "D": (1e9, 1e12)}
 VALUES = {"E": 1.8, "A": 480.0, "B": 2100.0, "alpha": 0.347, "beta": 0.367}
@@ -157,3 +158,15 @@ def test_a_published_law_of_repeated_data_is_asked_as_any_other():
     losses = law.loss(N=n, D=1e21 / 6 / n, U=2.5e9)
     assert best["loss"] <= losses.min() + 1e-9
     assert np.isnan(best["N_low"]) and best["replicates"] == 0
+
+
+def test_a_formula_of_an_accuracy_is_greatest_where_its_quadratic_is():
+    text = "accuracy = lo + h * sigmoid(a + b * log(N)) - c * (log(lr) - m)**2"
+    law = formula_law(text, ["N", "lr"])
+    values = {"lo": 0.25, "h": 0.7, "a": -20.0, "b": 1.0, "c": 0.01, "m": -6.5}
+    fit = fit_of(law, values, {"N": (1e7, 1e10), "lr": (1e-4, 1e-2)}, 0.001)
+    fit.facts["response"] = "accuracy"
+    best = fit.optimize("-accuracy", over="lr", given={"N": [1e8, 1e9]})
+    np.testing.assert_allclose(best["lr"], np.exp(-6.5), rtol=1e-8)
+    np.testing.assert_allclose(best["accuracy"], -best["minimum"])
+    np.testing.assert_allclose(best["accuracy"], fit.loss(N=[1e8, 1e9], lr=np.exp(-6.5)))

@@ -264,7 +264,8 @@ def _move(law: Law, theta, direction: np.ndarray, first: int, i: int) -> str:
     unit = (np.log(1.1) if law.terms[first].log else 0.1) * _unit(law, theta, first)
     step = direction[i] / direction[first] * unit
     if law.terms[i].log:
-        return f"{law.terms[i].name} times {np.exp(step):.3g}"
+        digits = 3 if abs(step) > 0.005 else 5
+        return f"{law.terms[i].name} times {np.exp(step):.{digits}g}"
     return f"{law.terms[i].name} {step:+.3g}"
 
 

@@ -130,7 +130,8 @@ def _tables(fit: Fit, facts: Facts, context: Context) -> list[Titled]:
     if context.gains:
         shown.append(("Compute-equivalent gain", _GAINS, paper_tables.gains(context.gains)))
     if columns := for_paper(context.optima):
-        shown.append(("Optimum", "; ".join(asked_of(context.optima)) + ".", columns))
+        note = Markdown().text("; ".join(asked_of(context.optima)))
+        shown.append(("Optimum", f"{note[:1].upper()}{note[1:]}.", columns))
     if context.mixtures:
         shown.append(("Best mixture", "", paper_tables.mixtures(context.mixtures)))
     if context.comparisons:

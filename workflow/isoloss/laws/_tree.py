@@ -8,7 +8,8 @@ from isoloss.core.problems import IsolossError
 from isoloss.formulas import Node, read_formula
 from isoloss.laws._law import Law
 
-_NAMES = {"maximum": "max", "minimum": "min"}  # of NumPy, by those of formulas
+# of NumPy, by those of formulas
+_NAMES = {"np.": "", "maximum(": "max(", "minimum(": "min(", "logaddexp(0.0, ": "softplus("}
 
 
 def tree_of(law: Law) -> Node | None:
@@ -33,7 +34,7 @@ def tree_of(law: Law) -> Node | None:
     lines[-1] = lines[-1].removeprefix("return ")
     text = "; ".join(lines)
     for theirs, ours in _NAMES.items():
-        text = re.sub(rf"\b{theirs}\(", f"{ours}(", text)
+        text = re.sub(rf"\b{re.escape(theirs)}", ours, text)
     try:
         formula = read_formula(text, "law")
     except IsolossError:

@@ -75,7 +75,7 @@ def evidence_of(law, values, replicates):
     theta, data = law.theta(values), {**X}
     params = pd.DataFrame({"term": list(values), "estimate": list(values.values())})
     low, high = np.quantile(replicates, [0.025, 0.975], axis=0)
-    params = params.assign(ci_low=low, ci_high=high, ci_method="bootstrap")
+    params = params.assign(ci_low=low, ci_high=high, ci_method="bootstrap", at_bound=False)
     loss = law.loss(theta, data)
     runs = pd.DataFrame({"run_id": [f"row-{i}" for i in range(len(loss))]})
     return Evidence(law, theta, runs, data, loss, loss, [], params, {}, None, replicates=replicates)
@@ -94,6 +94,19 @@ def test_huge_terms_of_opposite_signs_and_what_is_known_of_them_are_named():
     assert "A and B trade: A - B is known to" in trade.found and "not even in sign" in trade.found
     sure = evidence_of(law, values, both * 0 + list(values.values()))
     assert not list(identified.trades(sure))
+
+
+def test_a_scale_that_the_runs_do_not_reach_is_named():
+    law = Written("E + A * exp(-x / K)", ("x", "z"), ("K",))
+    draws = np.random.default_rng(0).standard_normal((60, 1))
+    near, far = ({"E": 1.0, "A": 1.0, "K": scale} for scale in (3.0, 1e5))
+    for values in (near, far):
+        wide = np.array([1.0, 1.0, np.log(values["K"])]) + draws * [0.01, 0.01, 2.0]
+        evidence = evidence_of(law, values, law.theta(law.values(wide)))
+        evidence.params[["ci_low", "ci_high"]] = [0.01, 50.0]
+        told_of = [one.found for one in identified.scales(evidence)]
+        text = "x is below K at every run, by a factor of 2e4 at least: the runs do not reach K"
+        assert told_of == ([text] if values is far else [])
 
 
 def test_a_logarithm_whose_parts_are_known_is_no_doubt():

@@ -10,9 +10,9 @@ import numpy as np
 from isoloss.checks import limits
 from isoloss.checks.evidence import CARE, NOTE, Evidence, Finding
 from isoloss.core import units
+from isoloss.core.escape import short, visible
 from isoloss.fitted.facts import WIDE
-from isoloss.formulas import Evaluator, as_text
-from isoloss.formulas.tree import Node, names_of
+from isoloss.formulas import Evaluator, Node, as_text, names_of, walk
 from isoloss.laws._tree import summands, tree_of
 
 SMALLER = "limit the sign of an amplitude, or fit a smaller law"
@@ -83,6 +83,60 @@ def _wide(low: float, high: float) -> bool:
 
 def _shown(term: Node) -> str:
     return as_text(term.parts[0] if term.kind == "neg" else term)
+
+
+def scales(evidence: Evidence) -> Iterator[Finding]:
+    """Parameters that a variable is compared with, far outside the runs, and hardly known."""
+    law = evidence.law
+    tree = None if law.proportions else tree_of(law)
+    if tree is None:
+        return
+    values, seen = law.values(evidence.theta), set()
+    powers = {id(node.parts[0]) for node in walk(tree) if node.kind == "**"}  # no scale there
+    for node in (node for node in walk(tree) if id(node) not in powers):
+        inner = [part.parts[0] if part.kind == "neg" else part for part in node.parts]
+        names = [part.name for part in inner if part.kind == "name"]
+        own = [name for name in names if name in values]
+        beside = [name for name in names if name in law.variables]
+        if len(own) != 1 or len(beside) != 1 or len(node.parts) != 2 or own[0] in seen:
+            continue
+        factor = _factor(node, values[own[0]], evidence.data[beside[0]])
+        if not 1 / limits.FAR_SCALE < factor < limits.FAR_SCALE and _loose(evidence, own[0]):
+            seen.add(own[0])
+            yield _far(evidence, node, own[0], beside[0], factor)
+
+
+def _factor(node: Node, value: float, variable: np.ndarray) -> float:
+    """The number nearest to 1 of those by which a variable is above a scale at the runs."""
+    with np.errstate(all="ignore"):
+        ratio = variable * value if node.kind == "*" else variable / value
+    known = node.kind in ("*", "/", "+", "min", "max", "<", "<=", ">", ">=")
+    if not (known and np.isfinite(ratio).all() and (ratio > 0).all()):
+        return 1.0
+    least, most = float(ratio.min()), float(ratio.max())
+    return least if least > 1 else most if most < 1 else 1.0
+
+
+def _loose(evidence: Evidence, term: str) -> bool:
+    """Whether a parameter lies on a bound, or is hardly known."""
+    row = evidence.params[evidence.params["term"] == term].iloc[0]
+    low, high = float(row["ci_low"]), float(row["ci_high"])
+    return row["ci_method"] != "fixed" and (
+        bool(row["at_bound"]) or (np.isfinite([low, high]).all() and _wide(low, high))
+    )
+
+
+def _far(evidence: Evidence, node: Node, term: str, variable: str, factor: float) -> Finding:
+    where = "above" if factor > 1 else "below"
+    one = "1 / " if node.kind == "*" else ""
+    return Finding(
+        "scale",
+        NOTE,
+        f"{short(visible(variable), 40)} is {where} {one}{term} at every run, by a factor of "
+        f"{units.power(max(factor, 1 / factor), 2)} at least: the runs do not reach {term}",
+        f"add runs of other {short(visible(variable), 40)}, fix {term} (--fix), or leave it out of "
+        "the formula",
+    )
 
 
 def trades(evidence: Evidence) -> Iterator[Finding]:

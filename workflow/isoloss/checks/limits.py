@@ -61,6 +61,7 @@ CANCELS = (
     10.0  # all terms of a law in absolute value over what they sum to: a doubt if one is loose
 )
 CANCELS_MUCH = 1000.0  # and from here on a doubt by itself
+FAR_SCALE = 100.0  # factor between a scale and the nearest run from which the runs do not reach it
 TRADE_ALONE = 1.0  # half width of a parameter's interval over its median: hardly known alone
 TRADE_KNOWN = 0.1  # that of a combination that is known
 TRADE_TIGHTER = 20.0  # factor by which it is better known than either parameter

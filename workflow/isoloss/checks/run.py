@@ -30,6 +30,7 @@ CHECKS: tuple[Check, ...] = (
     design.shape,
     identified.cancellation,
     estimate.intervals,
+    identified.scales,
     identified.trades,
     estimate.held_out,
     design.reach,

@@ -205,11 +205,11 @@ class FitDecisions(FitParameters):
             >>> epoch = isoloss.preset("chinchilla:epoch")
             >>> best = epoch.optimize(subject_to="6*N*D <= 5.76e23")
             >>> best[["N", "D", "loss"]].map("{:.4g}".format).to_numpy().tolist()
-            [['7.236e+10', '1.327e+12', '1.973']]
+            [['7.235e+10', '1.327e+12', '1.974']]
             >>> serving = {"minimize": "6*N*D + 2*N*served", "subject_to": "loss <= 2"}
             >>> cheap = epoch.optimize(**serving, given={"served": 1e13})
             >>> cheap[["N", "D"]].map("{:.3g}".format).to_numpy().tolist()
-            [['2.26e+10', '2.62e+12']]
+            [['1.98e+10', '3e+12']]
         """
         asked = {"minimize": minimize, "over": over, "subject_to": subject_to}
         asked |= {"given": given, "within": within, "integers": integers}

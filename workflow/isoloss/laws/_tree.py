@@ -49,7 +49,7 @@ def summands(tree: Node) -> list[Node]:
     Example:
         >>> from isoloss.formulas import as_text, read_expression
         >>> [as_text(one) for one in summands(read_expression("E - (A / N + B / D) / 2"))]
-        ['E', '-A / N / 2', '-B / D / 2']
+        ['E', '-(A / N / 2)', '-(B / D / 2)']
     """
     if tree.kind == "+":
         return [term for part in tree.parts for term in summands(part)]

@@ -16,7 +16,8 @@ import numpy as np
 
 Derived = tuple[np.ndarray, np.ndarray, np.ndarray]  # value (b,), gradient (b, q), Hessian
 
-_OUTER, _INNER, _HALVES = 30, 60, 40  # updates of multipliers, Newton steps, halves of a step
+_OUTER, _INNER, _HALVES = 20, 40, 25  # updates of multipliers, Newton steps, halves of a step
+_LOST = 3  # inner searches without an end after which a start is given up
 _EXACT = 1e-10  # a constraint is met, and a step is too short to matter
 _AT_END = 1e-7  # of a coordinate
 _LONGEST = 4.0  # step of a coordinate
@@ -98,6 +99,7 @@ def minimised(
     point = np.clip(start, low, high)
     multipliers, weight = np.zeros((count, m)), np.full(count, _FIRST)
     settled, before = np.zeros(count, dtype=bool), np.full(count, np.inf)
+    lost = np.zeros(count, dtype=int)
     slack, curved = np.zeros((count, m)), np.zeros((count, *point.shape[1:], point.shape[1]))
     scale = _sizes(task, point, problem)
     rows = np.arange(count)
@@ -114,7 +116,8 @@ def minimised(
         slow = off > before[rows] / 4
         weight[rows] = np.where(slow, np.minimum(weight[rows] * 10, _MOST), weight[rows])
         before[rows] = off
-        rows = rows[~over]
+        lost[rows] += ~ended
+        rows = rows[~over & (lost[rows] < _LOST)]
         if not len(rows):
             break
     with np.errstate(all="ignore"):

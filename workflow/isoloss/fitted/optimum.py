@@ -204,10 +204,11 @@ def problems_of(question: Question, law: Law, quantity: str) -> list[Problem]:
     free = [v for v in law.variables if v not in question.given and v not in picked]
     if not picked:
         return [*wrong, Problem("over", "nothing is chosen", f"name some of {', '.join(free)}")]
-    if outcomes & set(names):
-        for name in free:
-            do = f"give it a value, or choose it too: over {name}"
-            wrong.append(Problem(f"variable {name}", "is neither given nor chosen", do))
+    for name in free:
+        do = f"give it a value, or choose it too: over {name}"
+        wrong.append(Problem(f"variable {name}", "is neither given nor chosen", do))
+    for name in (name for name in question.integers if name in free):
+        wrong.append(Problem(f"integers {name}", "is not chosen", f"choose it: over {name}"))
     if len(picked) > _MOST:
         do = f"choose at most {_MOST}, and give the others"
         wrong.append(Problem("over", f"{len(picked)} variables to choose", do))

@@ -81,6 +81,15 @@ def test_an_optimum_inside_and_the_lower_of_two_valleys_are_found():
     assert best["x_low"] < -1 < best["x_high"] or best["x_high"] < -0.9
 
 
+def test_an_optimum_near_the_runs_comes_before_a_fall_far_outside_them():
+    law = Written("E + A / N**alpha + k * log(N) - c * N", ("N",), ("E", "A", "k", "c"))
+    values = {"E": 1.8, "A": 480.0, "alpha": 0.35, "k": 0.05, "c": 1e-14}
+    best = fit_of(law, values, {"N": (1e7, 1e9)}).optimize(over="N").iloc[0]
+    balance = (480 * 0.35 / 0.05) ** (1 / 0.35)
+    assert best["lower_outside"] and best["N"] == pytest.approx(balance, rel=0.01)
+    assert best["reached"] == 1.0 and np.isfinite(best["N_high"])
+
+
 def test_a_model_that_is_served_is_smaller_as_published():
     # arXiv:2401.00448, figure 1: for the quality of a 13B model and 2e12 tokens of inference, one
     # of 7B saves 1.7e22 FLOP, 17 %

@@ -133,16 +133,20 @@ def minimised(
     )
 
 
-def best_of(minima: Minima, problem: np.ndarray, count: int) -> Minima:
+def best_of(
+    minima: Minima, problem: np.ndarray, count: int, later: np.ndarray | None = None
+) -> Minima:
     """The lowest sound minimum of every problem; of one without any, the least bad.
 
     Args:
         minima: of several starts a problem.
         problem: which problem each is of, (b,), each at least once.
         count: of problems.
+        later: which are taken only where a problem has no other, bool (b,).
     """
+    later = np.zeros(len(problem), dtype=bool) if later is None else later
     worth = np.where(np.isfinite(minima.value), minima.value, np.inf)
-    order = np.lexsort((worth, ~minima.sound, problem))
+    order = np.lexsort((worth, later, ~minima.sound, problem))
     first = np.searchsorted(problem[order], np.arange(count))
     return minima.take(order[first])
 

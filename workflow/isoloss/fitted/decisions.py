@@ -192,8 +192,9 @@ class FitDecisions(FitParameters):
             One row for every value that is given: those values; each chosen variable, `minimum`
             (of the expression) and `loss` (or what was fitted) with `_low` and `_high`; `active`,
             the constraints that the optimum lies on; `at_limit`, the variables that lie on a limit
-            of `within`; `distance` outside the runs as a factor; `replicates` that have an optimum
-            and `reached`, their share. Of a replicate whose optimum has no end the variable is
+            of `within`; `lower_outside`, whether the expression falls lower at the end of the range
+            searched; `distance` outside the runs as a factor; `replicates` that have an optimum and
+            `reached`, their share. Of a replicate whose optimum has no end the variable is
             infinite, and so are ends of intervals that hold it.
 
         Raises:

@@ -40,6 +40,7 @@ class Optimum:
         predicted: of the quantity, there.
         active: constraints that the optimum lies on.
         beyond: how far outside the runs it is, as a factor.
+        lower_outside: whether the expression falls lower at the end of the range searched.
         reached: share of replicates that have an optimum; NaN without any.
         problem: why there is no optimum; empty if there is one.
     """
@@ -54,6 +55,7 @@ class Optimum:
     predicted: Quantity
     active: tuple[str, ...]
     beyond: float
+    lower_outside: bool
     reached: float
     problem: str
 
@@ -112,6 +114,7 @@ def _optimum(
         predicted=_of(row, quantity),
         active=tuple(row.get("active", ())),
         beyond=float(row.get("distance", math.nan)),
+        lower_outside=bool(row.get("lower_outside", False)),
         reached=float(row.get("reached", math.nan)),
         problem="" if problem is None else str(problem),
     )
@@ -154,6 +157,8 @@ def _rows(one: Optimum) -> str:
     rows.append((f"  {visible(one.quantity)}", _estimate(one.predicted, _LOSS)))
     notes = [f"on its limit: {visible('; '.join(one.active))}"] if one.active else []
     notes.append(_far(one.beyond))
+    if one.lower_outside:
+        notes.append("lower values only at the end of the range searched")
     if one.reached < 1:
         notes.append(f"{100 * one.reached:.3g} % of refits have an optimum")
     return columns(("  at the optimum", "value"), rows) + f"  {'; '.join(notes)}\n"

@@ -203,7 +203,8 @@ def problems_of(question: Question, law: Law, quantity: str) -> list[Problem]:
     picked = chosen(question, law)
     free = [v for v in law.variables if v not in question.given and v not in picked]
     if not picked:
-        return [*wrong, Problem("over", "nothing is chosen", f"name some of {', '.join(free)}")]
+        do = f"name some of {', '.join(free)}" if free else "leave a variable without a value"
+        return [*wrong, Problem("over", "nothing is chosen", do)]
     for name in free:
         do = f"give it a value, or choose it too: over {name}"
         wrong.append(Problem(f"variable {name}", "is neither given nor chosen", do))
@@ -353,18 +354,25 @@ class Choice:
             return self._expression(tree, self.known(thetas)).value(point, np.arange(len(point)))
 
     def optima(self) -> Minima:
-        """The local optima at the estimate, the lowest first; the least bad where none is one."""
+        """The local optima at the estimate, the lowest first; the least bad where none is one.
+
+        Those at an end of a range that nobody gave come after the others: far outside the runs a
+        law may fall again, without meaning.
+        """
         starts, (low, high) = self.starts(), self.box
         task = self.task(self.fit.theta(self.group, self.response)[None])
         box = np.broadcast_to(low, starts.shape), np.broadcast_to(high, starts.shape)
         ends = constrained.minimised(task, starts, *box, np.zeros(len(starts), dtype=int))
-        order = np.lexsort((np.where(np.isfinite(ends.value), ends.value, np.inf), ~ends.sound))
+        endless = self.endless(ends).any(axis=1)
+        worth = np.where(np.isfinite(ends.value), ends.value, np.inf)
+        order = np.lexsort((worth, endless, ~ends.sound))
         kept: list[int] = []
         for i in order:
             apart = [np.abs(ends.point[i] - ends.point[k]).max() > _APART for k in kept]
             if all(apart) and (ends.sound[i] or not kept):
                 kept.append(int(i))
-        return self._whole(ends.take(np.array(kept[:_OPTIMA])), task, np.zeros(len(kept[:_OPTIMA])))
+        optima = ends.take(np.array(kept[:_OPTIMA]))
+        return self._whole(optima, task, np.zeros(len(optima.point)))
 
     def at_replicates(self, optima: Minima, thetas: np.ndarray) -> Minima:
         """The optimum of every replicate, (r, p), from all those of the estimate."""
@@ -374,7 +382,9 @@ class Choice:
         box = np.broadcast_to(low, start.shape), np.broadcast_to(high, start.shape)
         task = self.task(thetas)
         ends = constrained.minimised(task, start, *box, problem)
-        return self._whole(constrained.best_of(ends, problem, many), task, np.arange(many))
+        endless = self.endless(ends).any(axis=1)
+        best = constrained.best_of(ends, problem, many, endless)
+        return self._whole(best, task, np.arange(many))
 
     def _whole(self, minima: Minima, task: Task, problem: np.ndarray) -> Minima:
         """With variables that are whole numbers at the better of both sides."""
@@ -483,6 +493,8 @@ def optimum(choice: Choice, level: float) -> tuple[dict[str, object], Problem | 
         row |= _with_interval(name, at_best, at_all[sound], level)
     row |= {"active": tuple(_active(choice, best)), "at_limit": tuple(_at_limits(choice, best))}
     share = float(sound.mean()) if len(sound) else np.nan
+    outside = choice.endless(optima).any(axis=1) & optima.sound
+    row["lower_outside"] = bool((optima.value[outside] < best.value[0]).any())
     return row | {"replicates": int(sound.sum()), "reached": share}, None
 
 

@@ -26,6 +26,7 @@ from isoloss.fitted.facts import (
 )
 from isoloss.fitted.markup import Markdown, latex_symbol
 from isoloss.fitted.names import FALLBACK, FORMULA
+from isoloss.fitted.optima import Optimum, sentences_of
 from isoloss.fitted.result import Fit
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Context:
         gains: of groups over a baseline.
         mixtures: the best mixture of each group.
         comparisons: published laws on the same runs.
+        optima: answers to a question that was asked of the fit.
     """
 
     source: str = ""
@@ -58,6 +60,7 @@ class Context:
     gains: Sequence[Gain] = ()
     mixtures: Sequence[BestMixture] = ()
     comparisons: Sequence[Comparison] = ()
+    optima: Sequence[Optimum] = ()
 
 
 def paragraph(fit: Fit, facts: Record, context: Context, markup: Markdown) -> str:
@@ -74,6 +77,7 @@ def paragraph(fit: Fit, facts: Record, context: Context, markup: Markdown) -> st
         _doubts(facts, markup),
         *_decisions(context, markup),
         *_gains(context, markup),
+        *sentences_of(context.optima, markup),
         *_published(context, markup),
     ]
     return " ".join(filter(None, sentences))

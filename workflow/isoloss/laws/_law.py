@@ -153,7 +153,7 @@ class Law(ABC):
     variables: tuple[str, ...]
     terms: tuple[Term, ...]
     formula: str
-    python: str
+    python: str = ""
     secondary: tuple[str, ...] = ()
     recipe = ""
     latex: str = ""

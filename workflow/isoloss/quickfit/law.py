@@ -45,6 +45,8 @@ from isoloss.fitted.facts import (
 )
 from isoloss.fitted.growth import growth
 from isoloss.fitted.names import FORMULA, RESPONSE
+from isoloss.fitted.optima import optima
+from isoloss.fitted.optimum import Question, asked_question, problems_of
 from isoloss.fitted.paper import BUDGETS, paper
 from isoloss.fitted.presets import compare_presets, preset
 from isoloss.fitted.sentences import Context
@@ -114,6 +116,7 @@ class QuickFit:
             answer.decisions.gains,
             answer.best_mixtures,
             answer.decisions.beside,
+            answer.decisions.optima,
         )
 
     @property
@@ -137,6 +140,7 @@ def law_of_table(
     response: str | None = None,
     compare: Sequence[str] = (),
     baseline: str | None = None,
+    optimize: Mapping[str, Any] | None = None,
     holdout: str | Mapping[str, Any] | None = None,
     max_seconds: float = MAX_SECONDS,
     max_mib: float = MAX_MIB,
@@ -163,6 +167,7 @@ def law_of_table(
             C; the loss is then not asked for, and no budget is divided.
         compare: published laws to set beside the fit, such as "chinchilla:epoch" (`preset`).
         baseline: group that the others are compared with; the first in their order if None.
+        optimize: a question to the fit, as `Fit.optimize` takes its arguments.
         holdout: runs that are predicted from the others, as `holdout` of `fit_law`; if None those
             of most compute where they are of several budgets, and of mixtures some at random.
         max_seconds: for all of a download.
@@ -211,7 +216,7 @@ def law_of_table(
     asked = {name: value for name, value in settings.items() if value is not None}
     if "cluster" in asked:
         asked["cluster"] = _column_of(asked["cluster"], meaning, runs)
-    asking = Asking(tuple(flops), baseline, tuple(compare))
+    asking = Asking(tuple(flops), baseline, tuple(compare), asked_question(optimize))
     if meaning.mixture:
         asking.check(None, [])
         return _fit_mixtures(runs, meaning, options, asked, _FOLDS if holdout is None else holdout)
@@ -238,25 +243,36 @@ class Asking:
         flops: budgets, FLOP; multiples of the largest run if empty.
         baseline: group that the others are compared with; the first if None.
         compare: published laws beside the fit.
+        question: what is to be least, over which variables.
     """
 
     flops: tuple[float, ...]
     baseline: str | None
     compare: tuple[str, ...] = ()
+    question: Question | None = None
 
-    def check(self, law: Law | None, groups: Sequence[str]) -> None:
+    def check(self, law: Law | None, groups: Sequence[str], quantity: str | None = None) -> None:
         """Refuse what cannot be decided, before a fit is made.
 
         Args:
             law: that is to be fitted; None for one of mixtures.
             groups: of the runs.
+            quantity: that is fitted; the loss if None.
 
         Raises:
-            IsolossError: the law gives no loss for a budget, or there is no such group.
+            IsolossError: a question cannot be asked of the law, the law gives no loss for a budget,
+                or there is no such group.
         """
         if law is None and self.compare:
             do = "leave it out, or fit the loss by N, D or C"
             raise IsolossError(Problem("compare", "published laws are not of mixtures", do))
+        if self.question is not None and law is None:
+            do = "leave it out; the best mixture is told anyway"
+            raise IsolossError(Problem("minimize", "the law is one of mixtures", do))
+        if self.question is not None and (
+            wrong := problems_of(self.question, law, quantity or RESPONSE)
+        ):
+            raise IsolossError(*wrong)
         if law is not None and law.has_least_loss:
             baseline_of(groups, self.baseline)
             return
@@ -537,7 +553,7 @@ def _fit_sizes(
     groups = ordered(set(finished["group"].astype(str)))
     meaning = replace(meaning, notes=(*meaning.notes, *_without_fit(runs, groups)))
     if (made := _made(law, options)) is not None:
-        asking.check(made, groups)
+        asking.check(made, groups, meaning.response)
     if settings.get("shared") and len(groups) < 2:
         do = "leave it out, or name the column of the groups: group=COLUMN, of --columns"
         raise IsolossError(Problem("shared", "the runs have no groups to share parameters", do))
@@ -548,6 +564,7 @@ def _fit_sizes(
     fit = fit if held is None else with_held_out(fit, held)
     facts = record(fit)
     decisions = _decisions(fit, finished, asking)
+    decisions = replace(decisions, optima=optima(fit, asking.question))
     errors = None if held is None else record(held)
     counts = count_runs(runs)
     text = report.of_sizes(meaning, counts, facts, errors, decisions)

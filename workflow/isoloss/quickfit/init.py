@@ -23,7 +23,8 @@ from isoloss.core.sources import open_source
 from isoloss.fit.formula import CARD, LOSS
 from isoloss.fitted.names import RESPONSE
 from isoloss.formulas import read_formula
-from isoloss.laws._make import allocating, made_law
+from isoloss.laws._law import Law
+from isoloss.laws._make import made_law
 from isoloss.quickfit import law as quickfit
 from isoloss.quickfit.report import Meaning
 from isoloss.study import check, launch
@@ -302,7 +303,7 @@ def _fits_of_table(runs: pd.DataFrame, meaning: Meaning) -> tuple[dict[str, dict
     if rule is not None:
         fits[f"{meaning.law}_held_out"] = {"card": meaning.law, **options, "holdout": rule}
     largest = finished["n_flops_6nd"].max()
-    if not np.isfinite(largest) or meaning.formula:
+    if not np.isfinite(largest) or (meaning.formula and not _law_of(meaning).has_least_loss):
         return fits, ""
     budgets = ", ".join(f"{largest * factor:.2e}" for factor in _FACTORS)
     return (
@@ -350,12 +351,19 @@ def _noted(line: str, note: str) -> str:
 def _figures(sweep: str, meaning: Meaning, fits: Sequence[str]) -> str:
     """The figures of fits of a table, as YAML."""
     kind = registry.facts("law", meaning.law)["KIND"]
-    if kind != "joint" or meaning.law in allocating():
+    if kind != "joint" or _law_of(meaning).allocates:
         return _figures_of(sweep, kind, fits)
     one = len(meaning.variables) == 1 and RESPONSE not in meaning.variables
     own = _figure("scaling_curve", sweep, fits[:1]) if one else ""
     cards = [("predicted_observed", fits), ("fit_residuals", fits[:1])]
     return own + "".join(_figure(card, sweep, of) for card, of in cards)
+
+
+def _law_of(meaning: Meaning) -> Law:
+    """The law in sizes of a table, with the options that its columns give it."""
+    own = {"formula": meaning.formula, "variables": list(meaning.variables)}
+    given = own if meaning.formula else {}
+    return made_law(meaning.law, {**registry.defaults("law", meaning.law), **given})
 
 
 def _figures_of(sweep: str, kind: str, fits: Sequence[str]) -> str:

@@ -121,7 +121,7 @@ def test_the_list_has_every_preset_with_its_unit_and_range(capsys):
     for name in presets.names():
         assert f"{name}: " in text
     assert "fitted to runs with N 70M to 16B, D 5B to 500B" in text
-    assert text.count("in nats/token") == len(listed)
+    assert text.count("in nats/token") == sum(one["unit"] == "nats/token" for one in listed) > 15
 
 
 @pytest.mark.parametrize(

@@ -195,8 +195,8 @@ def chain(
 
     Example:
         >>> import isoloss
-        >>> loss, error = (isoloss.preset(n) for n in ("chinchilla:epoch", "downstream_error:gadre"))
-        >>> both = isoloss.chain(loss, error)
+        >>> loss = isoloss.preset("chinchilla:epoch")
+        >>> both = isoloss.chain(loss, isoloss.preset("downstream_error:gadre"))
         >>> both.predict(N=7e9, D=1.4e11)[["loss", "error"]].round(3).to_numpy().tolist()
         [[2.2, 0.399]]
     """

@@ -32,14 +32,14 @@ OPTIONS = {
         "type": "string",
         "enum": ["weights", "all", "post_training"],
         "default": "weights",
-        "description": "What has few bits: weights in training, weights with activations and cache, "
-        "or the weights of a trained model.",
+        "description": "What has few bits: weights in training, weights with activations and "
+        "cache, or the weights of a trained model.",
     },
     "shift": {
         "type": "boolean",
         "default": False,
-        "description": "Whether every exponent -P/γ of training has an offset n, as the numbers that "
-        "its source prints; with it some bits are too few for the law to have a value.",
+        "description": "Whether every exponent -P/γ of training has an offset n, as the numbers "
+        "that its source prints; with it some bits are too few for the law to have a value.",
     },
 }
 PRESETS = {

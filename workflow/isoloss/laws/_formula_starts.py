@@ -212,9 +212,9 @@ class Sizing:
         if taker is None:
             return
         power, part = taker
-        others = [self._size_of(f) ** p for p, f in factors if f is not part]
         target = self._natural() if target is None else target
         with np.errstate(all="ignore"):
+            others = [self._size_of(f) ** p for p, f in factors if f is not part]
             rest = target / np.prod(others, axis=0) if others else target
             self.settle(part, rest if power > 0 else 1.0 / rest)
 

@@ -308,8 +308,10 @@ def test_a_chain_on_the_command_line_is_that_of_python(with_errors, tmp_path, ca
 
 
 def test_laws_that_do_not_follow_each_other_are_told(with_errors):
-    _, loss, error = with_errors
+    runs, loss, error = with_errors
     with pytest.raises(IsolossError, match="the second law reads N, D"):
         isoloss.chain(loss, loss)
     with pytest.raises(IsolossError, match="variable D"):
         isoloss.chain(loss, error).predict(N=1e9)
+    with pytest.raises(IsolossError, match="name the column, such as error"):
+        fit_law(runs, "downstream_error")

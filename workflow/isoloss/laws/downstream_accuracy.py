@@ -26,6 +26,7 @@ DOMAIN = (
     " the accuracy of guessing, which runs that only guess determine, or --fixed floor=0.25"
 )
 KIND = "curve"
+RESPONSE = "accuracy"  # what it is fitted to, as a rule: a column that is not the loss
 OPTIONS = {}
 PRESETS = {}
 

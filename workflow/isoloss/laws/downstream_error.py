@@ -25,6 +25,7 @@ DOMAIN = (
     " --response error; chained with a law of the loss it predicts the error of N and D"
 )
 KIND = "curve"
+RESPONSE = "error"  # what it is fitted to, as a rule: a column that is not the loss
 OPTIONS = {}
 PRESETS = {
     "gadre": {

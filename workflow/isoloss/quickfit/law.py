@@ -413,7 +413,9 @@ def _read_columns(
     may_mix = registry.of_mixtures(law) if law else not sizes
     mixture = mixture_columns(free, source) if may_mix else None
     renamed = mixture.renamed if mixture else {}
-    known = given if response is None else {"loss": "", **given}  # the loss is not looked for
+    reads_loss = law is not None and "loss" in _variables_of(law, options)
+    no_loss = {} if response is None or reads_loss else {"loss": ""}  # it is not looked for
+    known = {**no_loss, **given}
     others = [c for c in raw if c in renamed or c == response]
     guess = guess_columns(raw.drop(columns=others), known)
     if mixture:

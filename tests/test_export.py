@@ -32,12 +32,8 @@ CHOICES = [
     for options in [registry.options("law", name)]
     for chosen in itertools.product(
         *(
-            [1]
-            if key == "breaks"  # more of them have a test of their own
-            else o.get(
-                "enum", [o["default"]] if o["type"] in ("string", "array") else [True, False]
-            )
-            for key, o in options.items()
+            o.get("enum", [True, False] if o["type"] == "boolean" else [o["default"]])
+            for o in options.values()
         )
     )
 ]

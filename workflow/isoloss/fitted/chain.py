@@ -198,7 +198,7 @@ def chain(
         >>> loss = isoloss.preset("chinchilla:epoch")
         >>> both = isoloss.chain(loss, isoloss.preset("downstream_error:gadre"))
         >>> both.predict(N=7e9, D=1.4e11)[["loss", "error"]].round(3).to_numpy().tolist()
-        [[2.2, 0.399]]
+        [[2.173, 0.39]]
     """
     needs = then.law.variables
     if loss_fit.quantity not in needs:

@@ -33,7 +33,7 @@ PRESETS = {
         "response": "error",
         "unit": "1",
         "source": "arXiv:2403.08540, of RedPajama, digits of its repository",
-        "of": "models on RedPajama, their loss on OpenLM's validation set and 17 tasks",
+        "of": "OpenLM's models on RedPajama, the mean of 17 tasks",
         "ranges": {},
     },
 }

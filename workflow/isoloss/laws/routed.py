@@ -45,8 +45,8 @@ PRESETS = {
             "E_max": 314.478,
         },
         "source": "arXiv:2202.01169, table 3, S-BASE; read on a secondary page",
-        "of": "dense and S-BASE models on 130B tokens of MassiveText; ranges of its public table",
-        "ranges": {"N": (1.65e7, 1.31e9), "experts": (1.0, 512.0)},
+        "of": "dense and S-BASE models on 130B tokens; ranges of a public part of its runs",
+        "ranges": {"N": (1.65e7, 3.68e8), "experts": (1.0, 512.0)},
     },
     "rl_r": {
         "values": {
@@ -58,8 +58,8 @@ PRESETS = {
             "E_max": 469.982,
         },
         "source": "arXiv:2202.01169, table 3, RL-R; read on a secondary page",
-        "of": "dense and RL-R models on 130B tokens of MassiveText; ranges of its public table",
-        "ranges": {"N": (1.65e7, 1.31e9), "experts": (1.0, 512.0)},
+        "of": "dense and RL-R models on 130B tokens; ranges of a public part of its runs",
+        "ranges": {"N": (1.65e7, 3.68e8), "experts": (1.0, 512.0)},
     },
     "hash": {
         "values": {
@@ -71,8 +71,8 @@ PRESETS = {
             "E_max": 477.741,
         },
         "source": "arXiv:2202.01169, table 3, HASH; read on a secondary page",
-        "of": "dense and HASH models on 130B tokens of MassiveText; ranges of its public table",
-        "ranges": {"N": (1.65e7, 1.31e9), "experts": (1.0, 512.0)},
+        "of": "dense and HASH models on 130B tokens; ranges of a public part of its runs",
+        "ranges": {"N": (1.65e7, 3.68e8), "experts": (1.0, 512.0)},
     },
 }
 

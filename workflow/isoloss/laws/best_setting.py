@@ -20,7 +20,7 @@ BIBTEX = """\
   eprint = {2503.04715},
   archivePrefix = {arXiv},
 }
-"""
+"""  # noqa: E501
 DOMAIN = (
     "the best peak learning rate, or the best batch size in tokens, of every N and D, in the place"
     " of a loss; N without embeddings; a learning rate that ends at a fixed least value"
@@ -33,7 +33,7 @@ PRESETS = {
         "response": "lr",
         "unit": "1",
         "source": "arXiv:2503.04715; read on secondary pages",
-        "of": "the best learning rates of about 3700 models; ranges of its dense runs",
+        "of": "the best learning rates of about 3700 models; ranges of a public part of its runs",
         "ranges": {"N": (6.0e7, 1.07e9), "D": (2e9, 1e11)},
     },
     "step_batch": {
@@ -41,7 +41,7 @@ PRESETS = {
         "response": "batch",
         "unit": "tokens",
         "source": "arXiv:2503.04715; read on secondary pages",
-        "of": "the best batch sizes of about 3700 models; ranges of its dense runs",
+        "of": "the best batch sizes of about 3700 models; ranges of a public part of its runs",
         "ranges": {"N": (6.0e7, 1.07e9), "D": (2e9, 1e11)},
     },
 }

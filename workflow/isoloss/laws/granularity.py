@@ -39,7 +39,7 @@ PRESETS = {
             "beta": 0.147,
         },
         "source": "arXiv:2402.07871, table 1, MoE; read on a secondary page",
-        "of": "over 100 models on C4 with expansion rate 64; ranges as in its text",
+        "of": "over 100 models with expansion rate 64, and their ranges, as on that page",
         "ranges": {"N": (1.29e8, 3.7e9), "D": (1.6e10, 1.3e11), "granularity": (1.0, 16.0)},
     },
 }

@@ -7,7 +7,10 @@ from isoloss.laws._formula import formula_law
 from isoloss.laws._law import Law
 
 TITLE = "Law of routed models in N and experts"
-FORMULA = "log L = a log N + b log X + c log N log X + d, 1/X = 1/(E - 1 + (1/E_start - 1/E_max)^-1) + 1/E_max"
+FORMULA = (
+    "log L = a log N + b log X + c log N log X + d,"
+    " 1/X = 1/(E - 1 + (1/E_start - 1/E_max)^-1) + 1/E_max"
+)
 LATEX = (
     r"\log L = a \log N + b \log X + c \log N \log X + d, \quad"
     r" \frac{1}{X} = \frac{1}{E - 1 + (1/E_{start} - 1/E_{max})^{-1}} + \frac{1}{E_{max}}"
@@ -42,8 +45,8 @@ PRESETS = {
             "E_max": 314.478,
         },
         "source": "arXiv:2202.01169, table 3, S-BASE; read on a secondary page",
-        "of": "dense and S-BASE models on 130B tokens of MassiveText; ranges of its public table",
-        "ranges": {"N": (1.65e7, 1.31e9), "experts": (1.0, 512.0)},
+        "of": "dense and S-BASE models on 130B tokens; ranges of a public part of its runs",
+        "ranges": {"N": (1.65e7, 3.68e8), "experts": (1.0, 512.0)},
     },
     "rl_r": {
         "values": {
@@ -55,8 +58,8 @@ PRESETS = {
             "E_max": 469.982,
         },
         "source": "arXiv:2202.01169, table 3, RL-R; read on a secondary page",
-        "of": "dense and RL-R models on 130B tokens of MassiveText; ranges of its public table",
-        "ranges": {"N": (1.65e7, 1.31e9), "experts": (1.0, 512.0)},
+        "of": "dense and RL-R models on 130B tokens; ranges of a public part of its runs",
+        "ranges": {"N": (1.65e7, 3.68e8), "experts": (1.0, 512.0)},
     },
     "hash": {
         "values": {
@@ -68,14 +71,12 @@ PRESETS = {
             "E_max": 477.741,
         },
         "source": "arXiv:2202.01169, table 3, HASH; read on a secondary page",
-        "of": "dense and HASH models on 130B tokens of MassiveText; ranges of its public table",
-        "ranges": {"N": (1.65e7, 1.31e9), "experts": (1.0, 512.0)},
+        "of": "dense and HASH models on 130B tokens; ranges of a public part of its runs",
+        "ranges": {"N": (1.65e7, 3.68e8), "experts": (1.0, 512.0)},
     },
 }
 
-TEXT = (
-    "loss = 10 ** (a * log10(N) + b * log10(X) + c * log10(N) * log10(X) + d); " + SATURATED
-)
+TEXT = "loss = 10 ** (a * log10(N) + b * log10(X) + c * log10(N) * log10(X) + d); " + SATURATED
 
 
 def make() -> Law:

@@ -23,7 +23,7 @@ BIBTEX = """\
   eprint = {2501.12370},
   archivePrefix = {arXiv},
 }
-"""
+"""  # noqa: E501
 DOMAIN = (
     "0 <= S < 1: the sparsity S (`sparsity`) is the share of experts that are not active, N all"
     " parameters; its source explains 68 % of the variance at the largest S, held out"
@@ -45,7 +45,7 @@ PRESETS = {
             "gamma": 0.1595,
         },
         "source": "arXiv:2501.12370, table 3; read on two secondary pages",
-        "of": "mixtures of experts on RedPajama; the ranges of N and D were not found",
+        "of": "mixtures of experts; the ranges of N and D were not found",
         "ranges": {"sparsity": (0.0, 0.98)},
     },
 }

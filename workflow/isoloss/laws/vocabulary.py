@@ -7,9 +7,7 @@ from isoloss.laws._law import Law
 
 TITLE = "Law in N, data and vocabulary"
 FORMULA = "L = -E + A_1 / N^α_1 + A_2 / V^α_2 + B / D^β"
-LATEX = (
-    r"L = -E + \frac{A_1}{N^{\alpha_1}} + \frac{A_2}{V^{\alpha_2}} + \frac{B}{D^{\beta}}"
-)
+LATEX = r"L = -E + \frac{A_1}{N^{\alpha_1}} + \frac{A_2}{V^{\alpha_2}} + \frac{B}{D^{\beta}}"
 SOURCE = (
     "Tao et al. 2024, arXiv:2407.13623, its third approach; the form was read in its repository"
     " scaling-with-vocab, where α_1 = β"
@@ -50,7 +48,7 @@ PRESETS = {
         "source": "arXiv:2407.13623: 1.831, 0.196 and 2.124 for N and V in millions and 1e9"
         " characters; read on a secondary page; they explain 95 % of the variance of its public"
         " runs with D in characters and 12 % with D in tokens",
-        "of": "models with 4k to 96k words on SlimPajama; ranges of a public part of its runs",
+        "of": "models with vocabularies from 4k words; ranges of a public part of its runs",
         "ranges": {"N": (3.32e7, 1.13e9), "D": (1.8e8, 2.31e11)},
     },
 }

@@ -121,7 +121,7 @@ def test_the_list_has_every_preset_with_its_unit_and_range(capsys):
     for name in presets.names():
         assert f"{name}: " in text
     assert "fitted to runs with N 70M to 16B, D 5B to 500B" in text
-    assert text.count("in nats/token") == len(listed)
+    assert text.count("in nats/token") == sum(one["unit"] == "nats/token" for one in listed) > 15
 
 
 @pytest.mark.parametrize(
@@ -162,16 +162,19 @@ def test_a_preset_predicts_what_its_card_says(name):
     law, (card, own) = isoloss.preset(name), name.split(":")
     facts = registry.facts("law", card)["PRESETS"][own]
     assert law.values == pytest.approx(facts["values"]) and law.source == facts["source"]
-    plain = made_law(card, registry.defaults("law", card), facts.get("domains"))
-    points = {v: np.array([0.2]) for v in plain.variables}
+    options = {**registry.defaults("law", card), **facts.get("options", {})}
+    plain = made_law(card, options, facts.get("domains"))
+    shares = plain.variables if plain.proportions else ("sparsity",)
+    points = {v: np.array([0.2 if v in shares else 20.0]) for v in plain.variables}
     points |= {v: np.array([2e9]) for v in "NDU" if v in plain.variables}
     expected = plain.loss(plain.theta(facts["values"]), points)
     table = law.predict(**points)
     np.testing.assert_allclose(law.loss(**points), expected)
-    np.testing.assert_allclose(table["loss"], expected)
+    np.testing.assert_allclose(table[facts.get("response", law.quantity)], expected)
     assert table[["low", "high"]].isna().all(axis=None)
     assert np.isfinite(table["distance"]).all() == bool(law.domain)
-    assert name in repr(law) and "nats/token" in repr(law)
+    unit = facts.get("unit", "nats/token")
+    assert name in repr(law) and (unit == "1" or f"in {unit}" in repr(law))
 
 
 def test_a_preset_answers_the_questions_of_a_fit():
@@ -230,3 +233,85 @@ def test_a_quick_fit_prints_published_laws_beside_its_own(chinchilla_runs, tmp_p
     typo = ["law", str(tmp_path / "runs.csv"), "--compare", "chinchilla:epok"]
     assert main([*typo, "--out", str(tmp_path / "o")]) == 2
     assert "did you mean 'chinchilla:epoch'" in capsys.readouterr().err
+
+
+# Chains
+
+
+@pytest.fixture(scope="module")
+def with_errors(chinchilla_runs):
+    """Runs with an error that follows from the loss, and fits of both."""
+    runs = chinchilla_runs(noise=0.003)
+    rng = np.random.default_rng(3)
+    error = 0.85 - 2.2 * np.exp(-0.7 * runs["loss"]) + rng.normal(0, 0.004, len(runs))
+    runs = runs.assign(error=error)
+    loss = fit_law(runs, "chinchilla", bootstrap=40)
+    return runs, loss, fit_law(runs, "downstream_error", bootstrap=40, response="error")
+
+
+def test_a_chain_is_the_second_law_at_the_loss_of_the_first(with_errors):
+    _, loss, error = with_errors
+    both = isoloss.chain(loss, error)
+    table = both.predict(N=[1e9, 5e9], D=[2e10, 1e11])
+    first = loss.predict(N=[1e9, 5e9], D=[2e10, 1e11])
+    np.testing.assert_allclose(table["loss"], first["loss"])
+    np.testing.assert_allclose(table["error"], error.loss(loss=first["loss"]))
+    assert (table["low"] < table["error"]).all() and (table["error"] < table["high"]).all()
+    assert list(table) == ["N", "D", "loss", "error", "low", "high", "distance"]
+
+
+def test_the_interval_of_a_chain_has_the_doubts_of_both_fits(with_errors):
+    _, loss, error = with_errors
+    at = {"N": 1e11, "D": 2e12}
+    both = isoloss.chain(loss, error)
+    ends = {}
+    for name, (one, other) in {
+        "both": (loss, error),
+        "loss": (loss, isoloss.preset("downstream_error:gadre")),
+        "error": (isoloss.preset("chinchilla:epoch"), error),
+    }.items():
+        row = isoloss.chain(one, other).predict(level=0.9, **at).iloc[0]
+        ends[name] = row.high - row.low
+    assert both.paired and ends["both"] > 0 and ends["loss"] > 0 and ends["error"] > 0
+    # by hand: the replicates of one number, one after the other
+    losses = loss.law.loss(loss.replicate_thetas(), {k: np.array([v]) for k, v in at.items()})
+    thetas = error.replicate_thetas()
+    values = error.law.loss(thetas, {"loss": losses[: len(thetas)]})
+    row = both.predict(**at).iloc[0]
+    assert values.min() <= row.low <= row.high <= values.max()
+
+
+def test_replicates_of_fits_to_other_runs_are_crossed(with_errors, chinchilla_runs):
+    *_, error = with_errors
+    other = fit_law(chinchilla_runs(noise=0.003, seed=5).iloc[:-1], "chinchilla", bootstrap=15)
+    both = isoloss.chain(other, error)
+    assert not both.paired
+    row = both.predict(N=1e10, D=1e11).iloc[0]
+    assert row.low < row.error < row.high
+
+
+def test_a_chain_on_the_command_line_is_that_of_python(with_errors, tmp_path, capsys):
+    _, loss, error = with_errors
+    folders = [str(tmp_path / name) for name in ("loss", "error")]
+    for fit, folder in zip((loss, error), folders, strict=True):
+        fit.save(folder)
+    given = [folders[0], "--then", folders[1], "--N", "1B", "--D", "20B"]
+    (row,) = answer(capsys, *given)["predictions"]
+    expected = isoloss.chain(loss, error).predict(N=1e9, D=2e10).iloc[0]
+    assert [row["loss"], row["error"], row["low"], row["high"]] == pytest.approx(
+        [expected.loss, expected.error, expected.low, expected.high]
+    )
+    text = told(capsys, *given)
+    assert f"{expected.error:.4g} [{expected.low:.4g}," in text and "paired by their number" in text
+    best = answer(capsys, folders[0], "--then", folders[1], "--C", "1e21")["predictions"][0]
+    assert best["N"] == pytest.approx(loss.allocate(1e21)["N"].item())
+
+
+def test_laws_that_do_not_follow_each_other_are_told(with_errors):
+    runs, loss, error = with_errors
+    with pytest.raises(IsolossError, match="the second law reads N, D"):
+        isoloss.chain(loss, loss)
+    with pytest.raises(IsolossError, match="variable D"):
+        isoloss.chain(loss, error).predict(N=1e9)
+    with pytest.raises(IsolossError, match="name the column, such as error"):
+        fit_law(runs, "downstream_error")

@@ -50,14 +50,16 @@ more_breaks = pytest.mark.parametrize("values", [TWICE, THRICE], ids=["two", "th
 def test_every_further_break_has_three_more_parameters(values):
     law = broken_power_law.make("D", breaks=(len(values) - 3) // 3)
     assert [term.name for term in law.terms] == list(values)
-    assert all(term.symbol in law.formula and term.symbol in law.latex.replace("{", "").replace("}", "")
-               for term in law.terms)  # fmt: skip
+    shown = law.latex.replace("{", "").replace("}", "")
+    assert all(term.symbol in law.formula and term.symbol in shown for term in law.terms)
     assert 1 <= len(law.starts()) <= 200
     x = np.geomspace(10, 1e10, 30)
     theta, data = law.theta(values), {"D": x}
-    expected = values["a"] + values["b"] * x ** -values["c_0"] * np.prod(
-        [(1 + (x / values[f"d_{i}"]) ** (1 / values[f"f_{i}"])) ** (-values[f"c_{i}"] * values[f"f_{i}"])
-         for i in range(1, law.breaks + 1)], axis=0)  # fmt: skip
+    expected = values["b"] * x ** -values["c_0"]
+    for i in range(1, law.breaks + 1):
+        c, d, f = (values[f"{name}_{i}"] for name in "cdf")
+        expected *= (1 + (x / d) ** (1 / f)) ** (-c * f)
+    expected += values["a"]
     np.testing.assert_allclose(law.loss(theta, data), expected, rtol=1e-10)
     np.testing.assert_allclose(eval(law.python, {**values, "D": x}), expected, rtol=1e-10)
     step = 1e-5 * np.eye(len(theta))

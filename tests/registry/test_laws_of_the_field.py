@@ -22,6 +22,7 @@ def crossed(**axes) -> dict[str, np.ndarray]:
 
 
 N, D = np.geomspace(1e8, 3e9, 4), np.geomspace(3e9, 1e11, 4)
+SMALL, WIDE = np.geomspace(1.6e7, 1.3e9, 5), np.geomspace(1e9, 5e11, 8)
 BITS = [3, 4, 6, 8, 16]
 
 
@@ -53,7 +54,7 @@ STEP = {"k_lr": 0.02, "lr_0": 8e-4, "a_lr": -0.7, "d_lr": 0.3, "k_b": 0.01, "b_0
 OLD = {"of": "post_training", "shift": False}
 # card, options, values (or the preset that has them), runs
 CASES = [
-    ("routed", {}, "s_base", crossed(N=np.geomspace(1.6e7, 1.3e9, 5), experts=2.0 ** np.arange(10))),
+    ("routed", {}, "s_base", crossed(N=SMALL, experts=2.0 ** np.arange(10))),
     ("granularity", {}, "krajewski", crossed(N=N, D=D, granularity=[1, 2, 4, 8, 16])),
     ("sparsity", {}, "abnar", crossed(N=N, D=D, sparsity=[0, 0.25, 0.5, 0.75, 0.9, 0.98])),
     ("joint_moe", {}, "ludziejewski", crossed(N=N, D=D, experts=[1, 2, 4, 8, 32])),
@@ -70,8 +71,9 @@ CASES = [
      crossed(N=N, D=D, bits_post=BITS)),
     ("distillation", {}, {"d_1": 1.3, "f_1": 0.3, "c_1": 2.0, "A": 2243.0, "alpha": 0.321,
                           "B": 24181.0, "beta": 0.637, "gamma": 0.764, "c_0": 2.5}, distilled()),
-    ("parallel", {}, {"E": 1.3, "A": 2e8, "k": 0.33, "alpha": 0.2}, crossed(N=N, streams=[1, 2, 4, 8])),
-    ("farseer", {}, "farseer", crossed(N=np.geomspace(1e8, 2.5e10, 8), D=np.geomspace(1e9, 5e11, 8))),
+    ("parallel", {}, {"E": 1.3, "A": 2e8, "k": 0.33, "alpha": 0.2},
+     crossed(N=N, streams=[1, 2, 4, 8])),
+    ("farseer", {}, "farseer", crossed(N=np.geomspace(1e8, 2.5e10, 8), D=WIDE)),
     ("downstream_error", {}, "gadre", crossed(loss=np.linspace(2.2, 4.5, 20))),
     ("downstream_accuracy", {}, {"floor": 0.25, "ceiling": 0.95, "k": 8.0, "m": 0.9},
      crossed(loss=np.linspace(0.3, 1.6, 30))),
@@ -162,7 +164,9 @@ def test_noisy_runs_of_a_law_of_the_field_give_its_parameters_back(card):
     exact = law.loss(theta, runs)
     loss = exact * (1 + 0.001 * np.random.default_rng(0).standard_normal(len(exact)))
     objective = Objective() if (loss > 0).all() else Objective("mse")
-    fit = solve(law.settled(runs, loss), runs, loss, np.ones(len(loss)), objective, Constraints(), None)
+    fit = solve(
+        law.settled(runs, loss), runs, loss, np.ones(len(loss)), objective, Constraints(), None
+    )
     errors = [fit.law.loss(fit.theta, runs) / loss - 1, exact / loss - 1]
     assert np.std(errors[0]) <= np.std(errors[1]) * 1.01  # as near to the runs as the truth
     truth, estimates = law.values(theta), fit.law.values(fit.theta)
@@ -212,7 +216,10 @@ def test_the_chinchilla_laws_of_each_number_of_experts_are_those_printed():
 
 @pytest.mark.parametrize(
     ("flops", "experts", "size"),
-    [(1e20, 1, 1.7e9), (1e20, 8, 9.9e8), (1e21, 32, 2.85e9), (1e22, 1, 1.88e10), (1e22, 16, 1.32e10)],
+    [
+        (1e20, 1, 1.7e9), (1e20, 8, 9.9e8), (1e21, 32, 2.85e9), (1e22, 1, 1.88e10),
+        (1e22, 16, 1.32e10),
+    ],
 )  # fmt: skip
 def test_the_best_sizes_of_mixtures_of_experts_are_those_printed(flops, experts, size):
     """arXiv:2502.05172, table 1."""
@@ -250,7 +257,9 @@ def test_the_law_of_vocabularies_has_its_printed_numbers_in_millions():
 
 
 def test_the_best_learning_rate_and_batch_size_are_those_printed():
-    assert ask("best_setting:step_lr", N=1e9, D=1e11) == pytest.approx(1.79 * 1e9**-0.713 * 1e11**0.307)
+    assert ask("best_setting:step_lr", N=1e9, D=1e11) == pytest.approx(
+        1.79 * 1e9**-0.713 * 1e11**0.307
+    )
     assert ask("best_setting:step_batch", N=1e9, D=1e11) == pytest.approx(0.58 * 1e11**0.571)
 
 

@@ -1,10 +1,12 @@
 """isoloss: a laboratory for neural scaling laws.
 
 In a notebook: `read_runs` (any table, path or address), `import_runs` (a folder of training logs),
-`read_log` (the log of one run), `fit_law` (which returns a `Fit`), `load_fit`, `compare_laws`,
+`read_log` (the log of one run), `fit_law` (a law card, or a formula that you type, fitted to runs:
+a `Fit`), `load_fit`, `compare_laws`,
 `sensitivity`, `simulate_studies` (how well a plan and a fit recover a known law), `export_fit` (a
 fit as law.py), `law_of_table` (all of it at once), `preset` (a published law, to predict with),
-`compare_presets` (published laws on the runs of a fit), `expand_rows` (rows repeated by the weights
+`compare_presets` (published laws on the runs of a fit), `chain` (error or accuracy by way of the
+loss), `expand_rows` (rows repeated by the weights
 of their tags; for rows with `_dlm_row_tags` there are `expand_rows_by_weight`,
 `merge_weights_maps`, `resolve_row_weight`, `weight_distribution`), `mixture_weights` (by which rows
 make a mixture), `structural_entropies` (of an MLP's hidden units), `llc` (the local learning
@@ -29,6 +31,7 @@ _HOMES = {
     "law_of_table": "isoloss.quickfit.law",
     "preset": "isoloss.fitted.presets",
     "compare_presets": "isoloss.fitted.presets",
+    "chain": "isoloss.fitted.chain",
     "import_runs": "isoloss.logs.read",
     "read_log": "isoloss.logs.read",
     "expand_rows": "isoloss.expand.rows",
@@ -44,6 +47,7 @@ _HOMES = {
 }
 __all__ = [
     "Fit",
+    "chain",
     "compare_laws",
     "compare_presets",
     "compute_llc",

@@ -13,6 +13,7 @@ from isoloss.fit.compare import sensitivity as sensitivity
 from isoloss.fit.law import fit_law as fit_law
 from isoloss.fitted import Fit as Fit
 from isoloss.fitted import load_fit as load_fit
+from isoloss.fitted.chain import chain as chain
 from isoloss.fitted.export import export_fit as export_fit
 from isoloss.fitted.presets import compare_presets as compare_presets
 from isoloss.fitted.presets import preset as preset

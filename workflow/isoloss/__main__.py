@@ -484,6 +484,9 @@ def _add_predict(commands) -> None:
         predict, predict, "--at", command_words.is_pair, "NAME=VALUE,VALUE",
         "other variables, such as p_web=0.2,0.3",
     )  # fmt: skip
+    predict.add_argument(
+        "--then", metavar="LAW", help="a law by the loss, chained: error or accuracy of N and D"
+    )
     predict.add_argument("--pairs", action="store_true", help="do not cross the values")
     predict.add_argument("--group", metavar="NAME", help="group of a fit (the first)")
     predict.add_argument("--response", metavar="NAME", help="loss of a fit (the first)")
@@ -902,7 +905,7 @@ def _predict(given: argparse.Namespace) -> None:
     texts |= {name: text.split(",") for name, text in _pairs(given.at, "--at").items()}
     values = {name: predict.numbers(text, name) for name, text in texts.items()}
     asked = predict.Asked(values, given.pairs, given.group, given.response, given.level)
-    answer = predict.predicted(given.source, asked)
+    answer = predict.predicted(given.source, asked, given.then)
     say(predict.as_json(answer) if given.json else predict.text(answer))
 
 

@@ -116,6 +116,7 @@ SHRUNK = 0.35  # of its width on a screen, which a panel in a paper has at least
 FORMULA = {"gid": "formula"}  # of a label that holds one, as `Inputs.named` makes them
 NAME_ON_SCREEN, NAME_IN_PAPER = 40, 12  # letters of a name above a panel
 LETTERS = 11.5  # of a title on an inch
+LARGE = 1e4  # a value from which ticks are counts: 10k
 STATUSES = ("dropped", "diverged", "failed")  # of runs that are not shown
 REASON = 100  # characters of a reason in the small print
 LABELS = {
@@ -581,6 +582,7 @@ def axis_of(axis, values, margin: float = 1.15, form=None, most: int | None = No
     values = np.asarray(values, dtype=float)
     values = values[np.isfinite(values)]
     if len(values) and values.min() > 0:
+        form = units.count if form is None and values.max() >= LARGE else form
         log_axis(axis, *span(values, margin), form=form, most=most)
         return True
     low, high = (values.min(), values.max()) if len(values) else (0.0, 1.0)

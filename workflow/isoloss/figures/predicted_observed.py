@@ -24,6 +24,7 @@ OPTIONS = {
 
 LINE = 14.5  # points of a line of a legend
 ALPHA = 0.75  # opacity of runs
+BESIDE = 0.8  # inches of a panel that its title does not lie above
 
 problems = _figure.group_problems
 
@@ -49,7 +50,7 @@ def draw(inputs: _figure.Inputs, group: str):
             else:
                 axis.set_view_interval(low, high, ignore=True)
         axes.set_box_aspect(1)
-        title = f"{_figure.literal(name)}\n{_figure.wrapped(_figure.formula(fit), width)}"
+        title = f"{_figure.literal(name)}\n{_figure.wrapped(_figure.formula(fit), width - BESIDE)}"
         if narrow:
             axes.set_title("\n".join([_figure.literal(name), *errors]))
         else:

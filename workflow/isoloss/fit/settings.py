@@ -156,7 +156,11 @@ def settings_of(
 
 def response_problems(card: str, response: str, place: str = "response") -> list[Problem]:
     """What keeps a law from being fitted to a column of the runs that is not the loss."""
-    kind = registry.facts("law", card)["KIND"]
+    facts = registry.facts("law", card)
+    kind = facts["KIND"]
+    if response == RESPONSE and "RESPONSE" in facts:
+        reason = f"found 'loss', which the law {card} reads: it is of another column by the loss"
+        return [Problem(place, reason, f"name the column, such as {facts['RESPONSE']}")]
     if response == RESPONSE or kind not in ("mixture", "frontier"):
         return []
     reads = "the losses by domain" if kind == "mixture" else "the least loss of every budget"

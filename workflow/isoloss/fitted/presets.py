@@ -17,7 +17,7 @@ from isoloss.core.tables import WHOLE
 from isoloss.fitted import bibliography
 from isoloss.fitted.decisions import FitDecisions, points_of
 from isoloss.fitted.facts import Allocation, allocations
-from isoloss.fitted.names import RESPONSE, TABLES
+from isoloss.fitted.names import RESPONSE, TABLES, equation
 from isoloss.fitted.result import Fit
 from isoloss.laws._make import made_law
 
@@ -65,8 +65,9 @@ class Preset(FitDecisions):
 
     def __repr__(self) -> str:
         values = ", ".join(f"{name} {value:.6g}" for name, value in self.values.items())
+        unit = f", in {self.loss_unit}" if self.loss_unit != "1" else ""
         lines = [
-            f"{self.name}: {self.law.formula}, in {self.loss_unit}",
+            f"{self.name}: {equation(self.law.formula, self.quantity)}{unit}",
             f"  {values}",
             f"  {self.source}; {self.of}",
         ]
@@ -151,7 +152,12 @@ def _made(name: str, card: str, facts: Mapping[str, Any]) -> Preset:
         "summary": pd.DataFrame([key]),
         "ranges": pd.DataFrame(ranges, columns=["variable", "low", "high", *key]),
     }
-    about = {"preset": name, "card": card, "options": options, "loss_unit": facts.get("unit", units.NATS)}
+    about = {
+        "preset": name,
+        "card": card,
+        "options": options,
+        "loss_unit": facts.get("unit", units.NATS),
+    }
     if response != RESPONSE and not law.proportions:
         about["response"] = response
     about |= {"source": facts["source"], "of": facts.get("of", "")}

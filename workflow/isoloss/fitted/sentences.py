@@ -25,7 +25,7 @@ from isoloss.fitted.facts import (
     RunCounts,
 )
 from isoloss.fitted.markup import Markdown, latex_symbol
-from isoloss.fitted.names import FALLBACK, FORMULA, UNSEEN
+from isoloss.fitted.names import FALLBACK, FORMULA
 from isoloss.fitted.result import Fit
 
 if TYPE_CHECKING:
@@ -373,8 +373,8 @@ def _unseen(facts: Record, context: Context, markup: Markdown) -> list[str]:
     for one in largest[:_FEW]:
         whose = f" ({_whose(held, one, markup)})" if len(held.fits) > 1 else ""
         guess = one.held_out_baseline_rmse
-        largest_left = "budget" if one.folds[0].rule == UNSEEN[0] else "value"
-        beside = f", against {guess:.3g} by the mean of the largest {largest_left} fitted"
+        before = one.folds[0].before if one.folds else "budget"
+        beside = f", against {guess:.3g} by the mean of the largest {before} fitted"
         sentences.append(
             f"Fitted without the {_count(one.n_held_out)} of {_which([one], markup)}{whose},"
             " the law predicts"

@@ -60,6 +60,7 @@ class Evaluator:
         self.tree, self.by, self.names = tree, tuple(by), names_of(tree)
         self._plans: dict[frozenset[str], Plan] = {}
 
+    @np.errstate(all="ignore")
     def value(self, given: Given) -> np.ndarray:
         """The value, of the shape of all that is given.
 
@@ -70,6 +71,7 @@ class Evaluator:
         values, shape = self._values(given)
         return _filled(values.of(values.plan.whole), shape)
 
+    @np.errstate(all="ignore")
     def gradient(self, given: Given) -> tuple[np.ndarray, np.ndarray]:
         """The value (...), and its derivatives by every name of `by`, (..., p)."""
         values, shape = self._values(given)
@@ -78,6 +80,7 @@ class Evaluator:
             gradient[..., i] = values.of(slope)
         return _filled(values.of(values.plan.whole), shape), gradient
 
+    @np.errstate(all="ignore")
     def curvature(self, given: Given, slope: np.ndarray) -> np.ndarray:
         """Sums over the last axis of slope times second derivatives, (..., p, p).
 
@@ -268,8 +271,7 @@ class Values:
             value = self.known.get(number)
         if value is None:
             item = self.plan.graph.items[number]
-            with np.errstate(all="ignore"):
-                value = self._computed(item, number)
+            value = self._computed(item, number)
             (self.own if item.free else self.known)[number] = value
         return value
 
@@ -299,7 +301,7 @@ class Values:
     def _sum(self, number: int) -> np.ndarray:
         """A new array."""
         split = self.plan.split_sum(number)
-        total = self._pairs(split)
+        total = self._pairs(split, number)
         for part, coefficient in split.others:
             value = self.of(part)
             if total is None:
@@ -314,7 +316,7 @@ class Values:
             total = combine(total, value, out=total) if fits else combine(total, value)
         return total + split.value if split.value else total
 
-    def _pairs(self, split: SumPlan) -> np.ndarray | None:
+    def _pairs(self, split: SumPlan, number: int) -> np.ndarray | None:
         """The sum of what depends on parameters, on data, and of products of both."""
         own = None if split.own is None else self.of(split.own)
         data = None if split.data is None else self.of(split.data)
@@ -326,15 +328,24 @@ class Values:
         if not products:
             return None if own is data else np.array(data if own is None else own)
         if len(products) > 1 and all(_outer(one, two) for one, two in products):
-            left = [np.ones((1, 1)) if one is None else one for one, _ in products]
-            right = [np.ones(1) if two is None else two for _, two in products]
-            left = np.concatenate(np.broadcast_arrays(*left), axis=1)
-            return left @ np.array(np.broadcast_arrays(*right))
+            return self._matrix_product(products, number)
         total = None
         for one, two in products:
             part = two if one is None else one if two is None else one * two
             total = part if total is None else total + part
         return np.array(total)
+
+    def _matrix_product(self, products: Sequence[tuple], number: int) -> np.ndarray:
+        """The sum of products of columns and rows; the rows are kept with what is known of data."""
+        rows = self.known.get(~number)
+        if rows is None:
+            several = [np.ones(1) if two is None else two for _, two in products]
+            rows = self.known[~number] = np.array(np.broadcast_arrays(*several))
+        count = max(len(one) for one, _ in products if one is not None)
+        columns = np.empty((count, len(products)))
+        for k, (one, _) in enumerate(products):
+            columns[:, k] = 1.0 if one is None else one[:, 0]
+        return columns @ rows
 
     def _product(self, item: Item, number: int) -> np.ndarray:
         split = self.plan.split_product(number)
@@ -380,8 +391,7 @@ class Values:
             data = [np.ones(1) if part is None else self.of(part) for part in several]
             if all(np.ndim(one) <= 1 for one in data):
                 rows = [np.broadcast_to(one, slope.shape[-1:]) for one in data]
-                with np.errstate(all="ignore"):
-                    totals = weighed @ np.array(rows).T
+                totals = weighed @ np.array(rows).T
                 sums |= {(mixed, part): totals[..., k] for k, part in enumerate(several)}
             else:
                 products = [(weighed * one).sum(axis=-1) for one in data]
@@ -426,7 +436,9 @@ class BoundEvaluator:
         self._plan = evaluator.plan(frozenset(above | set(positive) & set(self.by)))
         self._known: dict[int, np.ndarray] = {}
         self.step = max(1, CELLS // max(1, self.rows))
+        self._kept: tuple[np.ndarray, np.ndarray] | None = None
 
+    @np.errstate(all="ignore")
     def at(self, parameters: np.ndarray) -> np.ndarray:
         """Values (b, n) for parameters (b, p) in the order of `by`."""
         total = np.empty((len(parameters), self.rows))
@@ -434,6 +446,7 @@ class BoundEvaluator:
             total[here] = values.of(self._plan.whole)
         return total
 
+    @np.errstate(all="ignore")
     def jacobian(self, parameters: np.ndarray) -> np.ndarray:
         """First derivatives, (b, n, p)."""
         slopes = np.empty((len(parameters), self.rows, len(self.by)))
@@ -442,6 +455,7 @@ class BoundEvaluator:
                 slopes[here, :, i] = values.of(slope)
         return slopes
 
+    @np.errstate(all="ignore")
     def curvature(self, parameters: np.ndarray, slope: np.ndarray) -> np.ndarray:
         """Sums over rows of slope (b, n) times second derivatives, (b, p, p)."""
         bent = np.empty((len(parameters), len(self.by), len(self.by)))
@@ -449,6 +463,7 @@ class BoundEvaluator:
             bent[here] = values.contracted(slope[here])
         return bent
 
+    @np.errstate(all="ignore")
     def sums(
         self, parameters: np.ndarray, slope: np.ndarray, curvature: np.ndarray, weight: np.ndarray
     ) -> FormulaSums:
@@ -456,24 +471,30 @@ class BoundEvaluator:
         b, p = len(parameters), len(self.by)
         gradient, absolute = np.empty((b, p)), np.empty((b, p))
         curved, weighed, bent = (np.empty((b, p, p)) for _ in range(3))
-        slopes = np.empty((min(b, self.step), p, self.rows))
-        factors = np.empty((len(slopes), 2 * p + 1, self.rows))
+        slopes, factors = self._memory()
         for here, values in self._blocks(parameters):
             count = here.stop - here.start
             own, factor = slopes[:count], factors[:count]
             for i, part in enumerate(self._plan.slopes):
                 own[:, i] = values.of(part)
-            with np.errstate(all="ignore"):
-                np.multiply(own, curvature[here, None], out=factor[:, :p])
-                np.multiply(own, weight[here, None], out=factor[:, p:-1])
-                factor[:, -1] = slope[here]
-                products = factor @ np.swapaxes(own, 1, 2)
-                np.abs(own, out=own)
-                absolute[here] = (own @ np.abs(slope[here, :, None]))[..., 0]
+            np.multiply(own, curvature[here, None], out=factor[:, :p])
+            np.multiply(own, weight[here, None], out=factor[:, p:-1])
+            factor[:, -1] = slope[here]
+            products = factor @ np.swapaxes(own, 1, 2)
+            np.abs(own, out=own)
+            absolute[here] = (own @ np.abs(slope[here, :, None]))[..., 0]
             curved[here], weighed[here] = products[:, :p], products[:, p:-1]
             gradient[here] = products[:, -1]
             bent[here] = values.contracted(slope[here])
         return FormulaSums(gradient, absolute, curved, weighed, bent)
+
+    def _memory(self) -> tuple[np.ndarray, np.ndarray]:
+        """Memory for derivatives of a block, and for these times factors; kept between calls."""
+        if self._kept is None or len(self._kept[0]) != self.step:
+            p = len(self.by)
+            shapes = (self.step, p, self.rows), (self.step, 2 * p + 1, self.rows)
+            self._kept = np.empty(shapes[0]), np.empty(shapes[1])
+        return self._kept
 
     def _blocks(self, parameters: np.ndarray) -> Iterator[tuple[slice, Values]]:
         """Few sets of parameters at a time, so that what is computed stays in a core's cache."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
@@ -197,8 +198,8 @@ class _OfFormula(Law):
 
     @property
     def latex(self) -> str:
-        """The formula as LaTeX."""
-        symbols = {term.name: term.symbol for term in self.terms}
+        """The formula as LaTeX; a subscript of several letters has braces."""
+        symbols = {t.name: re.sub(r"_(\w{2,})", r"_{\1}", t.symbol) for t in self.terms}
         left = self.asked.formula.response or "L"
         return f"{left} = {as_latex(self.asked.formula.tree, symbols)}"
 

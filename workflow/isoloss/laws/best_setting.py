@@ -20,7 +20,7 @@ BIBTEX = """\
   eprint = {2503.04715},
   archivePrefix = {arXiv},
 }
-"""
+"""  # noqa: E501
 DOMAIN = (
     "the best peak learning rate, or the best batch size in tokens, of every N and D, in the place"
     " of a loss; N without embeddings; a learning rate that ends at a fixed least value"

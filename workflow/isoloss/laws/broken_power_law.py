@@ -32,7 +32,8 @@ OPTIONS = {
     "variable": "variable",
     "breaks": {
         "type": "integer",
-        "enum": [1, 2, 3],
+        "minimum": 1,
+        "maximum": 3,
         "default": 1,
         "description": "How many breaks: every further one has factors with c, d and f of its own.",
     },

@@ -6,8 +6,8 @@ from isoloss.laws._formula import formula_law
 from isoloss.laws._law import Law
 
 TITLE = "Accuracy on a task by the loss"
-FORMULA = "Acc = a_0 + (a_1 - a_0) / (1 + e^(-k (m - loss)))"
-LATEX = r"Acc = a_0 + \frac{a_1 - a_0}{1 + e^{-k (m - loss)}}"
+FORMULA = "L = a_0 + (a_1 - a_0) / (1 + e^(-k (m - loss)))"
+LATEX = r"L = a_0 + \frac{a_1 - a_0}{1 + e^{-k (m - loss)}}"
 SOURCE = (
     "Grattafiori et al. 2024, arXiv:2407.21783, section 3.2.1: a sigmoid from the loss of the right"
     " answer to accuracy; its source names the form and prints neither formula nor values"
@@ -26,6 +26,7 @@ DOMAIN = (
     " the accuracy of guessing, which runs that only guess determine, or --fixed floor=0.25"
 )
 KIND = "curve"
+RESPONSE = "accuracy"  # what it is fitted to, as a rule: a column that is not the loss
 OPTIONS = {}
 PRESETS = {}
 

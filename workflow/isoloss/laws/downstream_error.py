@@ -6,8 +6,8 @@ from isoloss.laws._formula import formula_law
 from isoloss.laws._law import Law
 
 TITLE = "Error on tasks by the loss"
-FORMULA = "Err = ε - k e^(-γ loss)"
-LATEX = r"Err = \epsilon - k e^{-\gamma loss}"
+FORMULA = "L = ε - k e^(-γ loss)"
+LATEX = r"L = \epsilon - k e^{-\gamma loss}"
 SOURCE = (
     "Gadre et al. 2024, arXiv:2403.08540, equation 5; form and values as in its repository scaling"
 )
@@ -25,6 +25,7 @@ DOMAIN = (
     " --response error; chained with a law of the loss it predicts the error of N and D"
 )
 KIND = "curve"
+RESPONSE = "error"  # what it is fitted to, as a rule: a column that is not the loss
 OPTIONS = {}
 PRESETS = {
     "gadre": {

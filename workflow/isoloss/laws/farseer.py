@@ -27,8 +27,9 @@ BIBTEX = """\
 }
 """
 DOMAIN = (
-    "b_3, b_2 and b_1 are those of 1e9 parameters; runs over two decades of N and of D at least: nine parameters; signs of the exponents as in"
-    " its source (α, γ > 0 > β); its losses are per character"
+    "b_3, b_2 and b_1 are those of 1e9 parameters; runs over two decades of N and of D at least,"
+    " for nine parameters; signs of the exponents as in its source (α, γ > 0 > β); its losses are"
+    " per character"
 )
 KIND = "joint"
 OPTIONS = {}

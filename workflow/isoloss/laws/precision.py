@@ -7,9 +7,7 @@ from isoloss.laws._law import Law
 
 TITLE = "Law in N, D and precision"
 FORMULA = "L = E + A / (N (1 - e^(-P/γ_w)))^α + B / D^β"
-LATEX = (
-    r"L = E + \frac{A}{\left(N (1 - e^{-P/\gamma_w})\right)^{\alpha}} + \frac{B}{D^{\beta}}"
-)
+LATEX = r"L = E + \frac{A}{\left(N (1 - e^{-P/\gamma_w})\right)^{\alpha}} + \frac{B}{D^{\beta}}"
 SOURCE = (
     "Kumar et al. 2024, arXiv:2411.04330, equations 1 to 4, and its appendix K, table 2, read in"
     " its text"
@@ -34,14 +32,14 @@ OPTIONS = {
         "type": "string",
         "enum": ["weights", "all", "post_training"],
         "default": "weights",
-        "description": "What has few bits: weights in training, weights with activations and cache, "
-        "or the weights of a trained model.",
+        "description": "What has few bits: weights in training, weights with activations and "
+        "cache, or the weights of a trained model.",
     },
     "shift": {
         "type": "boolean",
         "default": False,
-        "description": "Whether every exponent -P/γ of training has an offset n, as the numbers that "
-        "its source prints; with it some bits are too few for the law to have a value.",
+        "description": "Whether every exponent -P/γ of training has an offset n, as the numbers "
+        "that its source prints; with it some bits are too few for the law to have a value.",
     },
 }
 PRESETS = {
@@ -82,8 +80,10 @@ def make(of: str, shift: bool) -> Law:
     parts = {"weights": ["w"], "all": list(_PARTS), "post_training": []}[of]
     kept, shown = "N", "N"
     for part in parts:
-        power = f"n_{part} - {_PARTS[part]} / gamma_{part}" if shift else (
-            f"-{_PARTS[part]} / gamma_{part}"
+        power = (
+            f"n_{part} - {_PARTS[part]} / gamma_{part}"
+            if shift
+            else (f"-{_PARTS[part]} / gamma_{part}")
         )
         kept += f" * (1 - exp({power}))"
         offset = f"n_{part} - " if shift else "-"
@@ -93,6 +93,6 @@ def make(of: str, shift: bool) -> Law:
     variables = ["N", "D", *(_PARTS[part] for part in parts)]
     if of == "post_training":
         text += " + C_T * D**gamma_D / N**gamma_N * exp(-bits_post / gamma_post)"
-        formula = f"L = E + A / N^α + B / D^β + C_T D^γ_D / N^γ_N e^(-P/γ_post)"
+        formula = "L = E + A / N^α + B / D^β + C_T D^γ_D / N^γ_N e^(-P/γ_post)"
         variables.append("bits_post")
     return formula_law(text, variables, terms=TERMS, kind=KIND, shown=formula)

@@ -7,7 +7,10 @@ from isoloss.laws._formula import formula_law
 from isoloss.laws._law import Law
 
 TITLE = "Law of routed models in N and experts"
-FORMULA = "log L = a log N + b log X + c log N log X + d, 1/X = 1/(E - 1 + (1/E_start - 1/E_max)^-1) + 1/E_max"
+FORMULA = (
+    "log L = a log N + b log X + c log N log X + d,"
+    " 1/X = 1/(E - 1 + (1/E_start - 1/E_max)^-1) + 1/E_max"
+)
 LATEX = (
     r"\log L = a \log N + b \log X + c \log N \log X + d, \quad"
     r" \frac{1}{X} = \frac{1}{E - 1 + (1/E_{start} - 1/E_{max})^{-1}} + \frac{1}{E_{max}}"
@@ -73,9 +76,7 @@ PRESETS = {
     },
 }
 
-TEXT = (
-    "loss = 10 ** (a * log10(N) + b * log10(X) + c * log10(N) * log10(X) + d); " + SATURATED
-)
+TEXT = "loss = 10 ** (a * log10(N) + b * log10(X) + c * log10(N) * log10(X) + d); " + SATURATED
 
 
 def make() -> Law:

@@ -23,7 +23,7 @@ BIBTEX = """\
   eprint = {2501.12370},
   archivePrefix = {arXiv},
 }
-"""
+"""  # noqa: E501
 DOMAIN = (
     "0 <= S < 1: the sparsity S (`sparsity`) is the share of experts that are not active, N all"
     " parameters; its source explains 68 % of the variance at the largest S, held out"

@@ -28,10 +28,11 @@ BIBTEX = """\
   eprint = {2503.04715},
   archivePrefix = {arXiv},
 }
-"""
+"""  # noqa: E501
 DOMAIN = (
-    "η_0 and b_0 are the best for 1e9 parameters and 1e10 tokens; peak learning rates (`lr`) and batch sizes (`batch`) within a factor of about 4 of the best;"
-    " runs that diverged are not of it; `best_setting` has the published optimum"
+    "η_0 and b_0 are the best for 1e9 parameters and 1e10 tokens; peak learning rates (`lr`) and"
+    " batch sizes (`batch`) within a factor of about 4 of the best; runs that diverged are not of"
+    " it; `best_setting` has the published optimum"
 )
 KIND = "joint"
 OPTIONS = {}

@@ -88,7 +88,7 @@ def meaning_of(raw: pd.DataFrame, source: str, asked: Asked) -> Meaning:
     guess = guess_columns(raw.drop(columns=others), known)
     both = {**run_ids(raw, guess.columns), **given}
     columns = {key: both[key] for key in (*COLUMNS, *given) if both.get(key)}
-    signed = _is_negative(raw, columns.get("loss"))
+    signed = is_negative(raw, columns.get("loss"))
     notes = (f"{columns['loss']} has values that are not above 0",) if signed else ()
     shown = f"{asked.command} --formula {shlex.quote(asked.text)}"
     state = Known(source, raw, columns, given, guess, frozenset(), response, shown)
@@ -154,7 +154,7 @@ def _is_loss(raw: pd.DataFrame, column: str) -> bool:
     return not loss_units.unit_of(numbers.values, numbers.unit, column).change
 
 
-def _is_negative(raw: pd.DataFrame, column: str | None) -> bool:
+def is_negative(raw: pd.DataFrame, column: str | None) -> bool:
     """Whether a column of losses has values that are not above 0."""
     if column is None:
         return False

@@ -25,7 +25,7 @@ from isoloss.core.order import ordered
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.schema import complete_options
 from isoloss.core.sources import MAX_MIB, MAX_SECONDS, Limits, Source, open_source
-from isoloss.fit.holdout import held_out
+from isoloss.fit.holdout import held_out, unseen
 from isoloss.fit.law import fit_law
 from isoloss.fit.mixture import mixtures
 from isoloss.fit.scores import rank_correlation
@@ -413,7 +413,9 @@ def _read_columns(
     may_mix = registry.of_mixtures(law) if law else not sizes
     mixture = mixture_columns(free, source) if may_mix else None
     renamed = mixture.renamed if mixture else {}
-    known = given if response is None else {"loss": "", **given}  # the loss is not looked for
+    reads_loss = law is not None and "loss" in _variables_of(law, options)
+    no_loss = {} if response is None or reads_loss else {"loss": ""}  # it is not looked for
+    known = {**no_loss, **given}
     others = [c for c in raw if c in renamed or c == response]
     guess = guess_columns(raw.drop(columns=others), known)
     if mixture:
@@ -490,6 +492,9 @@ def _read_runs(own: pd.DataFrame, raw: pd.DataFrame, meaning: Meaning, rules: Ru
             replace(one, place=meaning.source + one.place.removeprefix("the table"))
             for one in error.problems
         ]
+        if meaning.proposal and typed.is_negative(raw, meaning.columns.get("loss")):
+            do = f"values of any sign are fitted by a formula, such as\n  {meaning.proposal}"
+            placed.append(Problem(meaning.source, "the loss is not above 0 in all runs", do))
         raise IsolossError(*placed) from error
     fitted = own[(reading.runs["status"] == "done").to_numpy()]
     reading = replace(reading, notes=(*reading.notes, *_unfinished(fitted)))
@@ -523,7 +528,7 @@ def _fit_sizes(
 
     With budgets that cannot be decided about nothing is fitted.
     """
-    law, apart = meaning.law, holdout in (None, "largest_compute")
+    law, apart = meaning.law, holdout is None or unseen(holdout)
     finished = runs[runs["status"] == "done"]
     groups = ordered(set(finished["group"].astype(str)))
     meaning = replace(meaning, notes=(*meaning.notes, *_without_fit(runs, groups)))
@@ -535,7 +540,7 @@ def _fit_sizes(
     fit = fit_law(runs, law, options, **settings, holdout="none" if apart else holdout)
     if meaning.response is not None:
         finished = finished[np.isfinite(finished[meaning.response])]
-    held = _fit_held_out(runs, finished, law, options, settings) if apart else None
+    held = _fit_held_out(runs, finished, law, options, settings, holdout) if apart else None
     fit = fit if held is None else with_held_out(fit, held)
     facts = record(fit)
     decisions = _decisions(fit, finished, asking)
@@ -559,30 +564,53 @@ def largest_budgets(
 ) -> dict[str, Any] | None:
     """The rule that holds the runs of most compute out, as many as are a tenth of each group.
 
-    None where the runs are of one budget, or too few would be left to fit.
+    Of runs without compute those of the largest value of the law's variable that spans most. None
+    where the runs are of one budget, or too few would be left to fit.
     """
     flops = finished["n_flops"].to_numpy(float)
-    if not np.isfinite(flops).all() or not len(flops) or budget_numbers(flops).max() == 0:
-        return None
-    groups = [of_group for _, of_group in finished.groupby("group")]
-    rule = {"rule": "largest_compute", "least": max(1, min(map(len, groups)) // 10)}
     made = made_law(law, {**registry.defaults("law", law), **(options or {})})
-    if min(int((~held_out(rows, rule)).sum()) for rows in groups) < len(made.terms):
+    groups = [of_group for _, of_group in finished.groupby("group")]
+    if not groups:
         return None
-    return rule
+    least = max(1, min(map(len, groups)) // 10)
+    rule: dict[str, Any] = {"rule": "largest_compute", "least": least}
+    if not np.isfinite(flops).any() and (widest := _widest(finished, made)) is not None:
+        rule = {"rule": "largest", "variable": widest, "least": least}
+    elif not np.isfinite(flops).all() or budget_numbers(flops).max() == 0:
+        return None
+    left = [int((~held_out(rows, rule, made.variables)).sum()) for rows in groups]
+    return rule if min(left) >= len(made.terms) else None
+
+
+def _widest(finished: pd.DataFrame, law: Law) -> str | None:
+    """The variable of a law whose largest value is the most times its least; None without one.
+
+    It has at least three values, all of them above 0.
+    """
+    spans = {}
+    for name in law.variables:
+        values = finished[LETTERS.get(name, name)].to_numpy(float, na_value=np.nan)
+        if np.isfinite(values).all() and values.min() > 0 and len(np.unique(values)) > 2:
+            spans[name] = values.max() / values.min()
+    return max(spans, key=spans.__getitem__, default=None)
 
 
 def _fit_held_out(
-    runs: pd.DataFrame, finished: pd.DataFrame, law: str, options, settings: Mapping
+    runs: pd.DataFrame, finished: pd.DataFrame, law: str, options, settings: Mapping, asked
 ) -> Fit | None:
-    """The same fit without the runs of most compute; None where too few runs would be left."""
-    rule = largest_budgets(finished, law, options)
+    """The same fit without the runs of most compute; None where too few runs would be left.
+
+    Or without the runs that a rule `asked` for holds out.
+    """
+    by_us = asked in (None, "largest_compute")
+    rule = largest_budgets(finished, law, options) if by_us else asked
     if rule is None:
         return None
     count = min(_HELD_OUT_REPLICATES, settings["bootstrap"])
     cluster = settings.get("cluster")
     if settings.get("shared") and cluster in finished:
-        left = (rows[~held_out(rows, rule)] for _, rows in finished.groupby("group"))
+        seen = made_law(law, {**registry.defaults("law", law), **(options or {})}).variables
+        left = (rows[~held_out(rows, rule, seen)] for _, rows in finished.groupby("group"))
         if min(rows[cluster].nunique(dropna=False) for rows in left) == 1:
             count = 0  # a group that is left with one cluster cannot be drawn
     return fit_law(runs, law, options, **{**settings, "holdout": rule, "bootstrap": count})

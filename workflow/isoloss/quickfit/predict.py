@@ -21,6 +21,7 @@ from isoloss.core import registry, units
 from isoloss.core.escape import columns, listed, visible
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.fitted import Fit, load_fit
+from isoloss.fitted.chain import Chain, chain
 from isoloss.fitted.decisions import FitDecisions
 from isoloss.fitted.facts import record
 from isoloss.fitted.names import PREDICTED, equation
@@ -68,7 +69,7 @@ class Source:
     """
 
     name: str
-    law: FitDecisions
+    law: FitDecisions | Chain
     head: Sequence[str]
     notes: Sequence[str]
     facts: Mapping[str, Any]
@@ -112,7 +113,8 @@ def opened(name: str) -> Source:
 def _of_preset(law: Preset) -> Source:
     facts = {"law": law.name, "formula": law.law.formula, "parameters": law.values}
     facts |= {"source": law.source, "fitted_to": law.of, "domain": law.domain}
-    return Source(law.name, law, [repr(law)], [NO_INTERVAL, _OWN], facts)
+    notes = [NO_INTERVAL, _OWN] if law.of_loss else [NO_INTERVAL]
+    return Source(law.name, law, [repr(law)], notes, facts)
 
 
 def _of_fit(folder: str, fit: Fit) -> Source:
@@ -145,19 +147,23 @@ def numbers(texts: Sequence[str], variable: str) -> list[float]:
     return [float(value) for value in values]
 
 
-def predicted(source: str, asked: Asked) -> Answer:
+def predicted(source: str, asked: Asked, then: str | None = None) -> Answer:
     """What a published law or a fit says: losses at points, or the best division of budgets.
 
     Args:
         source: such as "chinchilla:epoch", or the folder of a fit.
         asked: where. C alone, of a law that divides budgets, gives the best N and D; of a law in N
             and D two of N, D and C say the third (C = 6 N D).
+        then: a law or fit that reads what the first predicts, such as "downstream_error:gadre":
+            what follows from the loss, at the best N and D of budgets too.
 
     Raises:
         IsolossError: no such law or fit, a variable that the law lacks or does not have, or too
             many points.
     """
     opened_law = opened(source)
+    if then is not None:
+        return _chained(opened_law, opened(then), asked)
     law, points = opened_law.law, _points(asked)
     divides = set(points) == {"C"} and law.allocates
     if divides:
@@ -172,6 +178,26 @@ def predicted(source: str, asked: Asked) -> Answer:
             f"of group {visible(group)}, the first; of others: --group {listed(groups[1:])}"
         )
     return Answer(opened_law, table, divides, notes, group if group in groups else None)
+
+
+def _chained(first: Source, second: Source, asked: Asked) -> Answer:
+    """What follows from the loss at the points."""
+    law, points = first.law, _points(asked)
+    both = chain(law, second.law, asked.group)
+    if set(points) == {"C"} and law.allocates:
+        best = law.allocate(points["C"], asked.group)
+        points = {name: best[name].to_numpy() for name in law.law.variables}
+    beside = {k: v for k, v in points.items() if k not in (*law.law.variables, "C")}
+    own = {k: v for k, v in points.items() if k not in beside}
+    table = both.predict(asked.level, **_completed(law, own), **beside)
+    facts = {**first.facts, "then": second.facts}
+    pairing = "paired by their number (the same runs)" if both.paired else "crossed"
+    notes = [f"replicates of the two fits are {pairing}"]
+    if table["low"].isna().all():
+        notes = ["no intervals: neither law has replicates"]
+    heads = [*first.head, *f"then {second.head[0]}".split("\n"), *second.head[1:]]
+    source = Source(first.name, both, heads, notes, facts)
+    return Answer(source, table, False, [*notes, *_outside(both, table)], asked.group)
 
 
 def _points(asked: Asked) -> dict[str, np.ndarray]:
@@ -207,7 +233,7 @@ def _completed(law: FitDecisions, points: Mapping[str, np.ndarray]) -> dict[str,
     return points
 
 
-def _outside(law: FitDecisions, table: pd.DataFrame) -> list[str]:
+def _outside(law: FitDecisions | Chain, table: pd.DataFrame) -> list[str]:
     """How many points lie outside the runs, and where these are."""
     if law.law.proportions:
         sums = table[list(law.law.variables)].sum(axis=1)
@@ -228,7 +254,8 @@ def _outside(law: FitDecisions, table: pd.DataFrame) -> list[str]:
 def text(answer: Answer) -> str:
     """The answer for a terminal: the law, a row a point, and what to know."""
     law, table = answer.source.law, answer.table
-    what = f"{visible(law.quantity)}, {law.loss_unit}"
+    unit = f", {law.loss_unit}" if law.loss_unit != "1" else ""
+    what = f"{visible(law.quantity)}{unit}"
     if answer.divides:
         head = ("C, FLOP", "N", "D", "D/N", what, "beyond the runs")
         rows = [_budget(row) for row in table.to_dict("records")]

@@ -343,8 +343,9 @@ def _errors(held: Record) -> str:
         runs = "run" if one.n_held_out == 1 else f"{one.n_held_out} runs"
         lines.append(
             f"held out{of}: the {runs} of {visible(fold.which)}, predicted from the other "
-            f"{one.n_runs}: RMSE {one.held_out_rmse:.3g} (guessing the mean of the budget before: "
-            f"{one.held_out_baseline_rmse:.3g}){_share(fold.mape, one)}{_inside(fold)}"
+            f"{one.n_runs}: RMSE {one.held_out_rmse:.3g} "
+            f"(guessing the mean of the {fold.before} before: {one.held_out_baseline_rmse:.3g})"
+            f"{_share(fold.mape, one)}{_inside(fold)}"
         )
     return "\n".join(lines) + "\n"
 

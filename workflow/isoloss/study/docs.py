@@ -8,6 +8,7 @@ from typing import Any
 
 from isoloss.core import registry, schema, tables
 from isoloss.core.stages import Stage, stages
+from isoloss.laws._law import Law, Term
 from isoloss.laws._make import made_law
 from isoloss.train.settings import OF_EVERY_RUN
 
@@ -160,25 +161,47 @@ def cards_page() -> str:
             for tag, meaning in facts.get("TAGS", {}).items():
                 parts.append(f"- tag `{tag}`: {meaning}\n")
             if kind == "law":
-                parts.append("\n" + _terms(name))
+                parts.append(_of_law(name, facts) + "\n" + _terms(name))
             if registry.options(kind, name):
                 parts.append("\n" + _options(registry.options(kind, name)))
     return "".join(parts)
 
 
-def _terms(name: str) -> str:
+def _of_law(name: str, facts: Mapping[str, Any]) -> str:
+    """What a law reads, where it holds, and the published laws of its form."""
+    variables = ", ".join(f"`{variable}`" for variable in _default_law(name).variables)
+    lines = [f"- variables: {variables}\n", f"- holds for: {facts['DOMAIN']}\n"]
+    published = ", ".join(f"`{name}:{own}`" for own in facts["PRESETS"])
+    return "".join([*lines, f"- published: {published}\n" if published else ""])
+
+
+def _default_law(name: str) -> Law:
+    """The law of a card at its defaults."""
     domains = ["p_<domain>"] if registry.of_mixtures(name) else None  # those of a table
-    law = made_law(name, registry.defaults("law", name), domains)
+    return made_law(name, registry.defaults("law", name), domains)
+
+
+def _terms(name: str) -> str:
+    law = _default_law(name)
+    written = "formula_law" in registry.defined("law", name)
     rows = [
-        [
-            f"`{term.name}`",
-            term.symbol,
-            term.unit,
-            f"{float(term.value(term.low)):.3g} to {float(term.value(term.high)):.3g}",
-        ]
-        for term in law.terms
+        [f"`{t.name}`", t.symbol, t.unit, _limits(law, t) if written else _bounds(t)]
+        for t in law.terms
     ]
     return table(["parameter", "symbol", "unit", "bounds"], rows)
+
+
+def _bounds(term: Term) -> str:
+    return f"{float(term.value(term.low)):.3g} to {float(term.value(term.high)):.3g}"
+
+
+def _limits(law: Law, term: Term) -> str:
+    """Limits of a parameter of a law that is a formula: the search has others, by the runs."""
+    low, high = law.limits.get(term.name, (None, None))
+    if low is not None and high is not None:
+        return f"{low:.3g} to {high:.3g}"
+    ends = [f"from {low:.3g}"] if low is not None else ["above 0"] if term.log else []
+    return ", ".join([*ends, f"up to {high:.3g}"] if high is not None else ends) or "any"
 
 
 def tables_page() -> str:

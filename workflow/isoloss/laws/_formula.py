@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -616,20 +616,25 @@ def _least_squares(shape: np.ndarray, target: np.ndarray, above: np.ndarray) -> 
     right = np.einsum("bnk,bn->bk", shape, target) / shape.shape[1]
     least = LEAST * np.sqrt(np.mean(target**2, axis=-1))
     best, chosen = np.full(len(shape), np.inf), np.where(above, least[:, None], 0.0)
-    signed = np.flatnonzero(~above)
-    positive = np.flatnonzero(above)
-    subsets = itertools.product((False, True), repeat=len(positive))
-    for kept in subsets if len(positive) <= SUBSETS else [(True,) * len(positive)]:
-        some = np.sort(np.concatenate([signed, positive[np.array(kept, dtype=bool)]]))
-        if not len(some):
-            continue
+    many = above.sum() > SUBSETS
+    for some in _subsets(above):
         inner = normal[:, some[:, None], some] + 1e-9 * np.eye(len(some))
         scale = np.linalg.solve(inner, right[:, some, None])[..., 0]
         gain = -np.einsum("bk,bk->b", scale, right[:, some])
         fits = ((scale > least[:, None] * 0.1) | ~above[some]).all(axis=-1)
-        better = (fits & (gain < best - 1e-12)) | ((len(positive) > SUBSETS) & (best == np.inf))
+        better = (fits & (gain < best - 1e-12)) | (many & (best == np.inf))
         best[better] = gain[better]
         full = np.where(above, np.broadcast_to(least[:, None], (len(shape), count)), 0.0)
         full[:, some] = np.where(above[some], np.maximum(scale, least[:, None] * 0.1), scale)
         chosen[better] = full[better]
     return chosen / size
+
+
+def _subsets(above: np.ndarray) -> Iterator[np.ndarray]:
+    """Positions of coefficients: those of any sign, with every subset of few that are above 0."""
+    signed, positive = np.flatnonzero(~above), np.flatnonzero(above)
+    subsets = itertools.product((False, True), repeat=len(positive))
+    for kept in subsets if len(positive) <= SUBSETS else [(True,) * len(positive)]:
+        some = np.sort(np.concatenate([signed, positive[np.array(kept, dtype=bool)]]))
+        if len(some):
+            yield some

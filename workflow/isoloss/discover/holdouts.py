@@ -1,0 +1,69 @@
+"""Hold-outs at the edge of a table: the largest levels of each variable, and of all together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from isoloss.discover.roles import level_of
+
+DEEP = 3  # levels held out at most
+REMAIN = 3  # levels of a variable at least that are fitted
+FEWEST, SMALLEST = 3, 0.02  # runs held out at least, and as a share of all
+SHARES = (0.1, 0.2, 0.3)  # of the runs that are held out by all variables together
+
+
+@dataclass(frozen=True)
+class Holdout:
+    """Runs held out.
+
+    Attributes:
+        name: of the variable, with the number of levels.
+        out: bool (n,).
+    """
+
+    name: str
+    out: np.ndarray
+
+
+def holdouts(
+    variables: Mapping[str, np.ndarray], sizes: frozenset[str], group: np.ndarray, least: int
+) -> list[Holdout]:
+    """The one, two and three largest levels of each variable in turn, and the largest products.
+
+    Levels are those of each group. Nothing is held out of a group that would keep fewer runs than
+    `least`, or fewer than three levels of the variable; hold-outs of next to nothing are dropped.
+
+    Args:
+        variables: (n,) each.
+        sizes: names of those above 0.
+        group: number of the group of every run.
+        least: runs at least that a group keeps.
+    """
+    members = [np.flatnonzero(group == g) for g in range(group.max() + 1)]
+    made = []
+    for name, x in variables.items():
+        for depth in range(1, DEEP + 1):
+            out = np.zeros(len(x), dtype=bool)
+            for rows in members:
+                levels = level_of(x[rows])
+                if levels.max() + 1 - depth >= REMAIN:
+                    out[rows] = levels > levels.max() - depth
+            made.append(Holdout(f"{name} {depth}", out))
+    together = [np.log(variables[name]) for name in variables if name in sizes]
+    if len(together) > 1:
+        product = sum(together)
+        for share in SHARES:
+            out = np.zeros(len(product), dtype=bool)
+            for rows in members:
+                out[rows] = product[rows] > np.quantile(product[rows], 1 - share)
+            made.append(Holdout(f"product {share:.0%}", out))
+    for one in made:
+        for rows in members:
+            if (~one.out[rows]).sum() < least:
+                one.out[rows] = False
+    few = max(FEWEST, round(SMALLEST * len(group)))
+    kept = {one.out.tobytes(): one for one in reversed(made) if one.out.sum() >= few}
+    return list(kept.values())[::-1]

@@ -1,0 +1,34 @@
+"""The language of formulas: reading, evaluating with derivatives, writing, structure.
+
+A formula is text such as `loss = E + A / (N**alpha * experts**gamma); 0 < alpha < 1`. It is read
+into a tree (`read_formula`), whose names are variables or parameters (`divide`). `Evaluator` gives
+values and exact derivatives for many parameters at once.
+"""
+
+from isoloss.formulas.evaluating import BoundEvaluator, Evaluator
+from isoloss.formulas.reading import (
+    Formula,
+    Limit,
+    divide,
+    read_expression,
+    read_formula,
+    read_relation,
+)
+from isoloss.formulas.tree import Node, named, names_of, number, operation, walk
+
+__all__ = [
+    "BoundEvaluator",
+    "Evaluator",
+    "Formula",
+    "Limit",
+    "Node",
+    "divide",
+    "named",
+    "names_of",
+    "number",
+    "operation",
+    "read_expression",
+    "read_formula",
+    "read_relation",
+    "walk",
+]

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isoloss.discover.roles import level_of
+from isoloss.discovery.roles import level_of
 
 DEEP = 3  # levels held out at most
 REMAIN = 3  # levels of a variable at least that are fitted
-FEWEST, SMALLEST = 3, 0.02  # runs held out at least, and as a share of all
+SMALLEST = 0.02  # share of the runs that is held out at least
 SHARES = (0.1, 0.2, 0.3)  # of the runs that are held out by all variables together
+DEEPER = (0.25, 0.35, 0.45)  # of the levels of the only variable, that are held out, too
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,8 @@ def holdouts(
                 if levels.max() + 1 - depth >= REMAIN:
                     out[rows] = levels > levels.max() - depth
             made.append(Holdout(f"{name} {depth}", out))
+    if len(variables) == 1:
+        made += _deeper(*variables.items(), members)
     together = [np.log(variables[name]) for name in variables if name in sizes]
     if len(together) > 1:
         product = sum(together)
@@ -64,6 +67,19 @@ def holdouts(
         for rows in members:
             if (~one.out[rows]).sum() < least:
                 one.out[rows] = False
-    few = max(FEWEST, round(SMALLEST * len(group)))
-    kept = {one.out.tobytes(): one for one in reversed(made) if one.out.sum() >= few}
-    return list(kept.values())[::-1]
+    kept = {one.out.tobytes(): one for one in reversed(made)}
+    few = SMALLEST * len(group)
+    return [one for one in reversed(kept.values()) if one.out.any() and one.out.sum() >= few]
+
+
+def _deeper(variable: tuple[str, np.ndarray], members: list[np.ndarray]) -> list[Holdout]:
+    """Larger parts of the levels of a variable."""
+    name, x = variable
+    made = []
+    for share in DEEPER:
+        out = np.zeros(len(x), dtype=bool)
+        for rows in members:
+            levels = level_of(x[rows])
+            out[rows] = levels >= (1 - share) * (levels.max() + 1)
+        made.append(Holdout(f"{name} {share:.0%}", out))
+    return made

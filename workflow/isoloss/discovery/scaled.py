@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from isoloss.discovery.roles import Columns
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -24,17 +26,22 @@ class Scale:
         }
 
 
-def scale_of(variables: Mapping[str, np.ndarray], sizes, counts) -> Scale:
-    """Sizes by their geometric middle (counts stay), the others by mean and SD."""
+def scale_of(variables: Mapping[str, np.ndarray], columns: Columns) -> Scale:
+    """Sizes by their geometric middle (counts stay), the others by mean and SD.
+
+    Distinct data have the scale of all data: their ratio means something.
+    """
     divisor, shift = {}, {}
     for name, x in variables.items():
-        shift[name] = 0.0 if name in sizes else float(np.mean(x))
-        if name in counts:
+        shift[name] = 0.0 if name in columns.sizes else float(np.mean(x))
+        if name in columns.counts:
             divisor[name] = 1.0
-        elif name in sizes:
+        elif name in columns.sizes:
             divisor[name] = float(np.exp(np.mean(np.log(x))))
         else:
             divisor[name] = float(np.std(x)) or 1.0
+    if columns.unique:
+        divisor[columns.unique] = divisor[columns.data]
     return Scale(divisor, shift)
 
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, combinations_with_replacement
 
-from isoloss.discover.forms import Form, Names
-from isoloss.discover.roles import Columns
+from isoloss.discovery.forms import Form, Names
+from isoloss.discovery.roles import Columns
 
 POWER, SHIFTED, SATURATED, CURVED = "power", "shifted", "saturated", "curved"
 Monomial = tuple[str, ...]  # of logarithms: ("lr", "lr") is log(lr)**2

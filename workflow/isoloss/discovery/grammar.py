@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from isoloss.discover.forms import Form, Names
-from isoloss.discover.roles import Columns
-from isoloss.discover.structure import (
+from isoloss.discovery.forms import Form, Names
+from isoloss.discovery.roles import Columns
+from isoloss.discovery.structure import (
     SATURATED,
     SHIFTED,
     Exponential,

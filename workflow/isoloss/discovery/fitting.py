@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isoloss.discover.forms import SPARE, Form
-from isoloss.discover.scaled import Blocks
+from isoloss.discovery.forms import SPARE, Form
+from isoloss.discovery.scaled import Blocks
 from isoloss.formulas import Evaluator, read_formula
 
 DELTA = 1e-3  # where Huber's square turns into a line, of relative residuals

@@ -7,19 +7,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isoloss.discover import fitting
-from isoloss.discover.fitting import FormOnBlocks, Task
-from isoloss.discover.forms import Form
-from isoloss.discover.grammar import forms
-from isoloss.discover.holdouts import Holdout
-from isoloss.discover.roles import Columns
-from isoloss.discover.scaled import Blocks
-from isoloss.discover.structure import form_of, grown, pruned
+from isoloss.discovery import fitting
+from isoloss.discovery.fitting import FormOnBlocks, Task
+from isoloss.discovery.forms import Form
+from isoloss.discovery.grammar import forms
+from isoloss.discovery.holdouts import Holdout
+from isoloss.discovery.roles import Columns
+from isoloss.discovery.scaled import Blocks
+from isoloss.discovery.structure import form_of, grown, pruned
 
 POOL, KEEP = 96, 3  # starts that are looked at, and descended from, of every fit
-PENALTY = 0.05  # of a parameter, in 2 ln(error)
+PENALTY, SHORT = 0.05, 2.0  # of a parameter, in 2 ln(error), and divided by a group's runs
+TURNS = 0.3  # of a variable that the response turns back in beyond the runs, in 2 ln(error)
 LOOSE = 0.1  # of a direction that the runs do not determine, in 2 ln(error)
 SLACK = 1e-7  # singular value below which a direction is loose, of the largest
+FAR = 10.0  # times the largest value, where the response is looked at
+FEW = 4.0  # runs held out, of which an error is no better known than the noise
 BEAM = 3  # forms that grow in a round
 ALIKE = 1e-3  # relative difference of all errors below which two forms predict alike
 
@@ -31,22 +34,35 @@ class Fitted:
     Attributes:
         form: the form.
         errors: mean absolute error of every hold-out, (h,); infinite where it has none.
+        counts: runs of every hold-out, (h,).
         inside: mean absolute error of the runs when all of them are fitted, for each run that is
             left over by the parameters.
         loose: directions that the runs do not determine.
+        turns: variables beyond whose runs the response turns back, which it does nowhere among
+            them.
         theta: parameters of every group, all runs fitted, (g, p).
+        runs: of a group on average.
     """
 
     form: Form
     errors: np.ndarray
+    counts: np.ndarray
     inside: float
     loose: int
+    turns: int
     theta: np.ndarray
+    runs: float
+
+    @property
+    def error(self) -> float:
+        """Geometric mean of the errors of all hold-outs."""
+        return float(np.exp(np.mean(np.log(np.maximum(self.errors, 1e-300)))))
 
     def terms(self, noise: float) -> np.ndarray:
-        """2 ln(error) of every hold-out with the penalties, (h,); errors below noise are noise."""
-        penalty = PENALTY * self.form.size + LOOSE * self.loose
-        return np.log(self.errors**2 + noise**2) + penalty
+        """2 ln(error) of every hold-out with the penalties, (h,)."""
+        penalty = (PENALTY + SHORT / self.runs) * self.form.size 
+        penalty += LOOSE * self.loose + TURNS * self.turns
+        return np.log(self.errors**2 + floor_of(noise, self.counts) ** 2) + penalty
 
     def score(self, noise: float) -> float:
         """The mean over hold-outs; least is best."""
@@ -94,14 +110,16 @@ def fitted(form: Form, edge: Edge, seed: int) -> Fitted:
     h, g, n = edge.out.shape
     predicted = np.broadcast_to(model.predicted(theta, edge.task), (h * g, n)).reshape(h, g, n)
     missed = np.abs(predicted - edge.blocks.response)
-    errors = np.where(edge.out, missed, 0.0)[:-1].sum(axis=(1, 2)) / edge.out[:-1].sum(axis=(1, 2))
+    counts = edge.out[:-1].sum(axis=(1, 2))
+    errors = np.where(edge.out, missed, 0.0)[:-1].sum(axis=(1, 2)) / counts
     real = edge.blocks.real
     left = max(1, real.sum() - g * form.size)
     inside = float(missed[-1][real].sum() / left)
     whole = theta[-g:]
     loose = looseness(model, whole, edge.task.take(np.arange(len(theta) - g, len(theta))))
     errors = np.where(np.isfinite(errors), errors, np.inf)
-    return Fitted(form, errors, inside if np.isfinite(inside) else np.inf, loose, whole)
+    inside = inside if np.isfinite(inside) else np.inf
+    return Fitted(form, errors, counts, inside, loose, turned(model, whole), whole, real.sum() / g)
 
 
 def looseness(model: FormOnBlocks, theta: np.ndarray, task: Task) -> int:
@@ -113,6 +131,49 @@ def looseness(model: FormOnBlocks, theta: np.ndarray, task: Task) -> int:
     scaled = slopes / np.where(size > 0, size, 1.0)
     values = np.linalg.svd(scaled, compute_uv=False)
     return int((values < SLACK * values[:, :1]).sum(axis=1).max())
+
+
+def turned(model: FormOnBlocks, theta: np.ndarray) -> int:
+    """Variables beyond whose largest value the response turns back, of most groups.
+
+    Along each variable, the others at the middle of the runs and at their largest: only where it
+    rises or falls throughout among the runs can it turn beyond them, up to FAR times (of a
+    variable that may be 0 or below, as far again as its runs reach).
+    """
+    blocks, count = model.blocks, 0
+    for name in model.blocks.data:
+        votes = []
+        for g in range(len(theta)):
+            real = blocks.real[g]
+            own = {k: x[g][real] for k, x in blocks.data.items()}
+            votes.append(any(_turns(model, theta[g : g + 1], own, name, top) for top in (0.5, 1.0)))
+        count += np.mean(votes) > 0.5
+    return int(count)
+
+
+def _turns(model, theta: np.ndarray, own, name: str, top: float) -> bool:
+    x = own[name]
+    low, high = x.min(), x.max()
+    if low > 0:
+        path = np.concatenate([np.geomspace(low, high, 25), np.geomspace(high, FAR * high, 15)[1:]])
+    else:
+        path = np.linspace(low, 2 * high - low, 39)
+    data = {k: np.full((1, len(path)), np.quantile(v, top)) for k, v in own.items()}
+    data[name] = path[None]
+    along = model.predicted(theta, Task(np.zeros(1, int), np.ones((1, len(path)))), data)
+    change = np.diff(np.broadcast_to(along, (1, len(path)))[0])
+    inside, beyond = (np.sign(part) for part in (change[: len(change) * 24 // 38], change[24:]))
+    straight = abs(inside.mean()) > 0.99
+    return bool(straight and (beyond * inside[-1] < 0).any())
+
+
+def floor_of(noise: float | np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """What is added (in squares) to the error of hold-outs of so many runs, (..., h).
+
+    Noise alone makes the error of few runs small or large: of four and fewer all of the noise is
+    added, of more as much as their mean may be off by it.
+    """
+    return noise * np.sqrt(np.minimum(1.0, FEW / counts))
 
 
 def noise_of(results: Sequence[Fitted]) -> float:

@@ -20,12 +20,16 @@ class Scale:
         variables: logarithm of the geometric mean of every variable of the law.
         loss: of the loss; 0 where the objective compares the losses themselves.
         matrix, shift: theta in the runs' scale = matrix @ theta + shift, (p, p) and (p,).
+        moves, origin: what a search moves, and has bounds in = moves @ (theta in the runs' scale)
+            - origin, (p, p) and (p,); see `Law.moves`.
     """
 
     variables: Mapping[str, float]
     loss: float
     matrix: np.ndarray
     shift: np.ndarray
+    moves: np.ndarray
+    origin: np.ndarray
 
     def data(self, data: Data) -> dict[str, np.ndarray]:
         """Variables in the runs' scale."""
@@ -47,10 +51,17 @@ def scale_of(law: Law, data: Data, loss: np.ndarray) -> Scale:
         values = np.asarray(data[name], dtype=float)
         positive = len(values) > 0 and bool((values > 0).all())
         logs[name] = float(np.mean(np.log(values))) if positive and not law.proportions else 0.0
-    log_loss = float(np.mean(np.log(loss))) if (loss > 0).all() else 0.0
-    logs, log_loss = law.scales(logs, log_loss)
+    size = _log_size(np.asarray(loss, dtype=float))
+    logs, log_loss = law.scales(logs, size)
     matrix, shift = law.rescaling(logs, log_loss)
-    return Scale(logs, log_loss, matrix, shift)
+    scaled = {name: np.asarray(data[name], dtype=float) / np.exp(logs[name]) for name in logs}
+    return Scale(logs, log_loss, matrix, shift, *law.moves(scaled, size - log_loss))
+
+
+def _log_size(loss: np.ndarray) -> float:
+    """Logarithm of the size of losses: of their geometric mean; 0 where all are 0."""
+    size = np.abs(loss[loss != 0])
+    return float(np.mean(np.log(size))) if len(size) else 0.0
 
 
 def free_coordinates(
@@ -73,6 +84,7 @@ def free_coordinates(
         IsolossError: a term is unknown, or named twice in ways that contradict; none is left.
     """
     check_constraints(law, fixed, tied, bounds)
+    bounds = {**law.limits, **bounds}
     terms, followers = {term.name: i for i, term in enumerate(law.terms)}, _followers(tied)
     leaders = {group[0] for group in tied}
     outward = np.linalg.inv(scale.matrix)
@@ -96,7 +108,7 @@ def free_coordinates(
             low.append(-np.inf if _open(term, least) else term.coordinate(least))
             high.append(np.inf if most is None else term.coordinate(most))
         else:
-            left[i, i] = 1.0
+            left[i], constant[i] = scale.moves[i], scale.origin[i]
             low.append(term.low)
             high.append(term.high)
         right.append(i)

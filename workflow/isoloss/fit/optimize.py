@@ -393,7 +393,7 @@ def optimise(
         The distinct starts (d, q) and their ends, both by objective, best first.
     """
     inside = np.clip(starts, problem.affine.low, problem.affine.high)
-    begin = problem.project(inside, weight)
+    begin = promising(problem, problem.project(inside, weight), weight)
     begin = distinct(
         np.concatenate([begin, further_starts(problem, distinct(begin), inside, weight)])
     )
@@ -424,6 +424,22 @@ def _descended(
     ends = minimise(problem, near[kept], weight, rivals=True)[met]
     order = np.argsort(ends.objective, kind="stable")
     return begin[order], ends[order]
+
+
+def promising(problem: FitProblem, begin: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """The starts from which a search descends, (d, q): all, or the best of a law with very many.
+
+    Args:
+        problem: what to minimise.
+        begin: starts, moved, (s, q).
+        weight: of every run, (n,).
+    """
+    most = problem.law_on_runs.descents
+    if most is None or len(begin) <= most:
+        return begin
+    value = _cross(_penalties(problem, begin), weight[None])[:, 0]
+    order = np.argsort(value, kind="stable")
+    return begin[order[: max(1, min(most, int(np.isfinite(value).sum())))]]
 
 
 def further_starts(

@@ -142,7 +142,9 @@ class SharedOptimum:
         on_runs = [law.on(self.scale.data(part[0])) for part in groups]
         side_by_side = _GroupsOnRuns(law, on_runs, [len(part[1]) for part in groups])
         self.problem = problem_of(side_by_side, loss, objective, self.scale, affine)
-        grid = np.tile(grid_of(law, self.scale, starts), (1, len(groups)))
+        sizes = [part[1] / np.exp(self.scale.loss) for part in groups]
+        sides = zip(on_runs, sizes, strict=True)
+        grid = np.hstack([grid_of(one, size, self.scale, starts) for one, size in sides])
         self.searched = optimise(self.problem, affine.free(grid), self.weight)
         self.fits = [SharedFit(self, number) for number in range(len(groups))]
 

@@ -51,9 +51,19 @@ def problem_of(
     return FitProblem(law_on_runs, loss / size, objective.divided(size), affine)
 
 
-def grid_of(law: Law, scale: Scale, starts: np.ndarray | None) -> np.ndarray:
-    """Starts in the scale of the runs, (s, p): those given in the user's units, or the law's."""
-    return law.starts() if starts is None else scale.inner(np.asarray(starts, float))
+def grid_of(
+    law_on_runs: LawOnRuns, loss: np.ndarray, scale: Scale, starts: np.ndarray | None
+) -> np.ndarray:
+    """Starts in the scale of the runs, (s, p): those given in the user's units, or the law's.
+
+    Args:
+        law_on_runs: the law on them, in their scale.
+        loss: observed, (n,), in their scale.
+        scale: of the runs.
+        starts: given, (s, p), or None.
+    """
+    given = starts is not None
+    return scale.inner(np.asarray(starts, float)) if given else law_on_runs.starts(loss)
 
 
 class Minimum:
@@ -201,7 +211,7 @@ class Optimum(Minimum):
         scale, c = scale_of(law, data, loss), constraints
         affine = free_coordinates(law, scale, c.fixed, c.tied, c.bounds)
         problem = problem_of(law.on(scale.data(data)), loss, objective, scale, affine)
-        grid = grid_of(law, scale, starts)
+        grid = grid_of(problem.law_on_runs, problem.loss, scale, starts)
         super().__init__(
             law, objective, scale, problem, weight, optimise(problem, affine.free(grid), weight)
         )

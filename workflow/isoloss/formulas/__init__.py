@@ -14,6 +14,7 @@ from isoloss.formulas.reading import (
     read_formula,
     read_relation,
 )
+from isoloss.formulas.structure import PowerTerm, amplitudes, domains, power_terms, roles
 from isoloss.formulas.tree import Node, named, names_of, number, operation, walk
 
 __all__ = [
@@ -22,13 +23,18 @@ __all__ = [
     "Formula",
     "Limit",
     "Node",
+    "PowerTerm",
+    "amplitudes",
     "divide",
+    "domains",
     "named",
     "names_of",
     "number",
     "operation",
+    "power_terms",
     "read_expression",
     "read_formula",
     "read_relation",
+    "roles",
     "walk",
 ]

@@ -260,6 +260,14 @@ class Values:
         self.plan, self.given, self.known = plan, given, known
         self.own: dict[int, np.ndarray] = {}
 
+    def take(self, which: np.ndarray) -> Values:
+        """Values for some of the sets of parameters: positions, or bool (b,)."""
+        names = self.plan.by
+        given = {k: v[which] if k in names else v for k, v in self.given.items()}
+        some = Values(self.plan, given, self.known)
+        some.own = {number: value[which] for number, value in self.own.items()}
+        return some
+
     def of(self, number: int) -> np.ndarray:
         """The value of a part."""
         value = self.own.get(number)

@@ -140,6 +140,13 @@ class Law(ABC):
             hardly known is no doubt about the fit.
         recipe: how it is estimated, in a few words for summaries ("ridge 0.001 in log loss"), of a
             law that has a method of its own (`Estimator`); empty where an objective is minimised.
+        latex: of this law with its options; empty where the card's LATEX says it.
+        signed: whether it may predict values of any sign.
+        response_range: least and greatest value of the response that the user gave, None where
+            open; None for a law without.
+        limits: least and greatest value of terms in their own units, None where open, in the place
+            of a term's bounds: those that a user wrote in a formula.
+        decided: options of the card that hold what `settled` decided.
     """
 
     kind: str
@@ -149,6 +156,16 @@ class Law(ABC):
     python: str
     secondary: tuple[str, ...] = ()
     recipe = ""
+    latex: str = ""
+    signed: bool = False
+    response_range: tuple[float | None, float | None] | None = None
+    limits: Mapping[str, tuple[float | None, float | None]] = {}
+    decided: Mapping[str, Any] = {}
+
+    @property
+    def positive(self) -> tuple[str, ...]:
+        """The variables that must be above 0: all of them, but none that are proportions."""
+        return () if self.proportions else self.variables
 
     @property
     def least(self) -> int:
@@ -163,6 +180,30 @@ class Law(ABC):
     def for_response(self, response: str) -> Law:
         """The law of one response, such as loss_web: a mixture law may have another for each."""
         return self
+
+    def settled(self, data: Data, loss: np.ndarray) -> Law:
+        """The law with what it leaves open decided by all runs that are to be fitted.
+
+        Its decisions are among its options, so that a fit that was saved is of the same law.
+
+        Args:
+            data: variables of the runs of all groups, (n,) each.
+            loss: observed, (n,).
+        """
+        return self
+
+    def moves(self, data: Data, log_loss_scale: float) -> tuple[np.ndarray, np.ndarray]:
+        """The coordinates in which the search of a fit moves, and in which bounds hold.
+
+        Args:
+            data: variables in the runs' scale, (n,) each.
+            log_loss_scale: of the loss in it.
+
+        Returns:
+            M (p, p) with ones or other numbers above 0 on its diagonal, and m (p,): the search
+            moves M theta - m. The identity where theta itself is free of scale (`rescaling`).
+        """
+        return np.eye(len(self.terms)), np.zeros(len(self.terms))
 
     def given(self, state: Any) -> Law:
         """The law with what an estimate keeps of the runs, so that it is evaluated there.
@@ -452,7 +493,13 @@ class Sums:
 
 
 class LawOnRuns:
-    """A law on n runs, evaluated for b thetas at once; second derivatives by differences."""
+    """A law on n runs, evaluated for b thetas at once; second derivatives by differences.
+
+    Attributes:
+        descents: of so many starts, the most promising, a search descends; None: of all.
+    """
+
+    descents: int | None = None
 
     def __init__(self, law: Law, data: Data):
         self.law = law
@@ -465,6 +512,10 @@ class LawOnRuns:
     def take(self, inner, which: np.ndarray):
         """What `sums` needs, of some of the thetas."""
         return inner[which]
+
+    def starts(self, loss: np.ndarray) -> np.ndarray:
+        """Where a search begins, (s, p): the law's own grid, whatever the losses (n,) are."""
+        return self.law.starts()
 
     def project(self, theta: np.ndarray, loss: np.ndarray, weight: np.ndarray) -> np.ndarray:
         """Starts (b, p) moved to the best scales for their exponents; here left as they are."""

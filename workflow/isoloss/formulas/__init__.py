@@ -16,6 +16,7 @@ from isoloss.formulas.reading import (
 )
 from isoloss.formulas.structure import PowerTerm, amplitudes, domains, power_terms, roles
 from isoloss.formulas.tree import Node, named, names_of, number, operation, walk
+from isoloss.formulas.writing import as_latex, as_python, as_text, latex_name, number_text
 
 __all__ = [
     "BoundEvaluator",
@@ -25,11 +26,16 @@ __all__ = [
     "Node",
     "PowerTerm",
     "amplitudes",
+    "as_latex",
+    "as_python",
+    "as_text",
     "divide",
     "domains",
+    "latex_name",
     "named",
     "names_of",
     "number",
+    "number_text",
     "operation",
     "power_terms",
     "read_expression",

@@ -7,7 +7,7 @@ are one exp; `A / (N**alpha * experts**gamma)` so becomes A * exp(-alpha log N -
 whose derivatives share everything with the value. Derivatives are parts of the same graph.
 
 Three rewritings keep numbers finite: 1 / (1 + exp(x)) is a sigmoid, log(1 + exp(x)) a softplus, and
-log 0 within a power is -1e6, so that 0 ** y is 0 with a derivative of 0 (for y above .001). At ties
+log 0 within a power is -1e100, so that 0 ** y is 0 with a derivative of 0 for y above 0. At ties
 min and max have the derivative of their first part, abs at 0 has 0.
 """
 
@@ -21,7 +21,7 @@ from isoloss.formulas.tree import COMPARISONS, Node
 
 Terms = tuple[tuple[int, float], ...]  # parts by their number, with coefficients or exponents
 Exponents = dict[int, float]  # of the parts of a product; coefficients of those of a sum
-LOG_OF_ZERO = -1e6  # within a power
+LOG_OF_ZERO = -1e100  # within a power
 _LOG_BASES = {"log2": math.log(2.0), "log10": math.log(10.0)}
 
 
@@ -115,7 +115,7 @@ class Graph:
             return self.constant(value)
         if len(terms) == 1 and value == 0:
             ((number, coefficient),) = terms
-            return number if coefficient == 1 else self.product({number: 1.0}, coefficient)
+            return number if coefficient == 1 else self.product({number: 1.0}, coefficient, False)
         return self._add("sum", terms, value)
 
     def _into_sum(self, flat: dict[int, float], number: int, coefficient: float) -> float:
@@ -219,7 +219,7 @@ class Graph:
 
         Args:
             number: of the part.
-            power: whether it stands in the exponent of a power, where log 0 is -1e6.
+            power: whether it stands in the exponent of a power, where log 0 is finite.
         """
         item = self.items[number]
         if item.kind == "constant" and item.value > 0:
@@ -241,7 +241,10 @@ class Graph:
         value = item.value if item.value > 0 else 1.0
         if not apart and value == 1:
             return None
-        parts = {self.log(n): k for n, k in apart.items()}
+        parts: dict[int, float] = {}
+        for n, k in apart.items():
+            logarithm = self.log(n)
+            parts[logarithm] = parts.get(logarithm, 0.0) + k
         if rest or item.value <= 0:
             inner = self.product(rest, 1.0 if item.value > 0 else item.value)
             logarithm = self.log(inner, power)
@@ -255,7 +258,7 @@ class Graph:
             return self.product({base: power.value})
         if item.kind == "constant" and item.value == 1:
             return base
-        return self.exp(self.product({exponent: 1.0, self.log(base, power=True): 1.0}))
+        return self.exp(self._times(exponent, self.log(base, power=True), fuse=True))
 
     def function(self, kind: str, *numbers: int) -> int:
         """A function of parts."""
@@ -360,8 +363,8 @@ class Graph:
             coefficients[term] = coefficients.get(term, 0.0) + 1.0
         return self.sum(coefficients)
 
-    def _times(self, one: int, two: int) -> int:
-        return self.product({one: 2.0} if one == two else {one: 1.0, two: 1.0}, fuse=False)
+    def _times(self, one: int, two: int, fuse: bool = False) -> int:
+        return self.product({one: 2.0} if one == two else {one: 1.0, two: 1.0}, fuse=fuse)
 
     def _outer_slope(self, item: Item, number: int, inner: int) -> int:
         """The derivative of a function by what stands in it."""

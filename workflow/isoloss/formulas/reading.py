@@ -34,6 +34,13 @@ from isoloss.formulas.tree import (
     size_of,
 )
 
+RESERVED = (
+    "np",
+    "minimum",
+    "maximum",
+    "inf",
+    "nan",
+)  # names that an exported law.py has of its own
 LONGEST = 4_000  # characters of a formula
 LARGEST = 1_500  # nodes of its tree, definitions put in
 DEEPEST = 100  # levels of its tree, definitions put in
@@ -320,6 +327,11 @@ def _token(kind: str, piece: str, at: int, text: str, place: str) -> Token:
         reason = f"{name!r} is a word of Python, which a name may not be"
         other = _OTHER_NAMES.get(name, f"{name}_")
         pointing.refuse(text, place, at, reason, f"write {other}")
+    if name in RESERVED:
+        remedy = (
+            f"write {_OTHER_NAMES[name]}(x, y)" if name in _OTHER_NAMES else "take another name"
+        )
+        pointing.refuse(text, place, at, f"{name!r} is a word of NumPy", remedy)
     if not piece.isidentifier():
         pointing.refuse(text, place, at, f"{piece!r} is not a name", ALLOWED)
     return Token("name", name, at, end)
@@ -452,6 +464,8 @@ class _Reader(StandIns):
                 reason = f"the exponent {self.source(right)!r:.40} is too large"
                 do = f"an exponent that is a constant is at most {GREATEST_EXPONENT:g}"
                 self.refuse(self.span(right)[0], reason, do)
+        if sign == "/" and not names_of(two) and value_of(two) == 0:
+            self.refuse(self.span(right)[0], "divides by 0", "write another divisor")
         node = Node(sign, (one, two))
         if not names_of(node) and not math.isfinite(value_of(node)):
             whole = f"{self.text[self.span(left)[0] : self.span(right)[1]]!r:.60}"
@@ -526,6 +540,9 @@ class _Statements:
         if len(equals) > 1:
             reader.refuse(tokens[equals[1]].start, "a second = in a statement", "separate with ;")
         left = tokens[:at]
+        if [token.text for token in left].count("(") > [token.text for token in left].count(")"):
+            reason = "'=' within brackets"
+            reader.refuse(tokens[at].start, reason, "write a comparison with < or >, or ==")
         if len(left) != 1 or left[0].kind != "name" or left[0].text in FUNCTIONS:
             shown = self.text[left[0].start : left[-1].end] if left else ""
             reason = f"the left side {shown!r:.60} is not a name"
@@ -595,6 +612,10 @@ class _Statements:
                     at for token, _, at in self.laws if token is not None and token.text == name
                 ]
                 refuse(again[1], f"{name!r} is defined twice", "remove one")
+        for token, tree, at in self.laws:
+            if token is not None and token.text in names_of(tree):
+                remedy = "write it on the left side only"
+                refuse(at, f"{token.text!r} is on both sides", remedy)
         used = {name for _, tree, _ in self.laws for name in names_of(tree)}
         free = [law for law in self.laws if law[0] is None or law[0].text not in used]
         if not free:

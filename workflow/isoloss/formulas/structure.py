@@ -1,7 +1,8 @@
 """What a formula is made of: linear amplitudes, power terms, roles of parameters, domains of names.
 
 Read off the canonical graph (graph.py): the law is linear in a parameter when its derivative does
-not contain it, and two parameters do not multiply each other when their mixed derivative is 0.
+not contain it, and two parameters do not multiply each other when neither is in the derivative by
+the other.
 """
 
 from __future__ import annotations
@@ -54,16 +55,26 @@ def amplitudes(tree: Node, parameters: Collection[str]) -> tuple[str, ...]:
     graph = Graph(names)
     whole = graph.build(tree)
     slopes = {name: graph.slope(whole, name) for name in names}
-    linear = [name for name in names if graph.slope(slopes[name], name) == graph.zero]
-    conflicts = {
-        name: {other for other in linear if graph.slope(slopes[name], other) != graph.zero}
-        for name in linear
-    }
+    inside = {name: _leaves(graph, slope) for name, slope in slopes.items()}
+    linear = [name for name in names if name not in inside[name]]
+    conflicts = {name: inside[name] & set(linear) for name in linear}
     chosen: set[str] = set()
     for name in sorted(linear, key=lambda name: len(conflicts[name])):
         if not conflicts[name] & chosen:
             chosen.add(name)
     return tuple(name for name in linear if name in chosen)
+
+
+def _leaves(graph: Graph, number: int) -> set[str]:
+    """The names that a part depends on."""
+    waiting, seen, names = [number], set(), set()
+    while waiting:
+        part = waiting.pop()
+        if part not in seen:
+            seen.add(part)
+            waiting.extend(graph.items[part].parts)
+            names |= {graph.items[part].name} - {""}
+    return names
 
 
 def power_terms(tree: Node, variables: Collection[str]) -> tuple[PowerTerm, ...] | None:

@@ -3,7 +3,7 @@
 In a notebook: `read_runs` (any table, path or address), `import_runs` (a folder of training logs),
 `read_log` (the log of one run), `fit_law` (which returns a `Fit`), `load_fit`, `compare_laws`,
 `sensitivity`, `simulate_studies` (how well a plan and a fit recover a known law), `export_fit` (a
-fit as law.py), `law_of_table` (all of it at once), `preset` (a published law, to predict with),
+fit as law.py), `law_of_table` (all of it at once), `discover` (which law a table has), `preset` (a published law, to predict with),
 `compare_presets` (published laws on the runs of a fit), `expand_rows` (rows repeated by the weights
 of their tags; for rows with `_dlm_row_tags` there are `expand_rows_by_weight`,
 `merge_weights_maps`, `resolve_row_weight`, `weight_distribution`), `mixture_weights` (by which rows
@@ -27,6 +27,7 @@ _HOMES = {
     "sensitivity": "isoloss.fit.compare",
     "export_fit": "isoloss.fitted.export",
     "law_of_table": "isoloss.quickfit.law",
+    "discover": "isoloss.discovery.discovery",
     "preset": "isoloss.fitted.presets",
     "compare_presets": "isoloss.fitted.presets",
     "import_runs": "isoloss.logs.read",

@@ -17,10 +17,11 @@ from isoloss.core.sources import Source
 from isoloss.discovery import fitting, report
 from isoloss.discovery.fitting import FormOnBlocks, Task
 from isoloss.discovery.holdouts import Holdout, holdouts
+from isoloss.discovery.of_mixtures import MixtureDiscovery, discover_mixtures
 from isoloss.discovery.roles import Columns, columns_of
 from isoloss.discovery.scaled import Scale, blocks_of, scale_of
 from isoloss.discovery.search import Edge, Fitted, edge_of, fitted, noise_of, ranked, search
-from isoloss.discovery.table import LEAST, Asked, SearchTable, opened, search_table
+from isoloss.discovery.table import LEAST, Asked, SearchTable, mixture_of, opened, search_table
 
 DELTA, SPREAD_DELTA = 1e-3, 1e-2  # of Huber's penalty: of relative residuals, or in spreads
 SCREENED, FINAL = 400, 1500  # runs at most on which forms are compared, and the best ones again
@@ -143,7 +144,7 @@ def discover(
     groups: str | None = None,
     seed: int = 0,
     progress: Callable[[str], None] | None = None,
-) -> Discovery:
+) -> Discovery | MixtureDiscovery:
     """Search for the law of a table of runs.
 
     Forms are built from terms of the field, fitted to the table without its largest values, and
@@ -160,7 +161,7 @@ def discover(
         progress: is told of every form that is fitted.
 
     Returns:
-        The ranked laws.
+        The ranked laws; of a table of mixtures the ranked cards of mixture laws.
 
     Raises:
         IsolossError: fewer than 8 runs, no column that varies, or no response.
@@ -177,6 +178,9 @@ def discover(
     """
     asked = Asked(columns or {}, response, tuple(variables), groups)
     raw, label = opened(table)
+    mixture = mixture_of(raw, label, asked)
+    if mixture is not None:
+        return discover_mixtures(raw, label, mixture, asked, seed, progress)
     return discovered(search_table(raw, label, asked), seed, progress)
 
 

@@ -16,7 +16,7 @@ from isoloss.formulas import Evaluator, read_formula
 
 DELTA = 1e-3  # where Huber's square turns into a line, of relative residuals
 WIDER = ((30.0, 12), (3.0, 12), (1.0, 16))  # times delta, and steps on each
-OFFSETS = (0.0, 0.5, 0.8, 0.95)  # of the least response, at which exponentials begin
+OFFSETS = (0.0, 0.6, 0.9)  # of the least response, at which exponentials begin
 LIGHT = 1e-9  # ridge of a projection, of its own diagonal
 CELLS = 1 << 21  # numbers in one array, at most
 
@@ -45,7 +45,7 @@ class FormOnBlocks:
         form: the form.
         blocks: the runs.
         delta: of Huber's penalty, in units of `blocks.size`.
-        falls: whether an offset must not lie below 0.
+        bounded: whether an offset must not lie below 0.
     """
 
     def __init__(self, form: Form, blocks: Blocks, delta: float, bounded: bool):

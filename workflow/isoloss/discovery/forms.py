@@ -21,7 +21,8 @@ class Parameter:
 
     Attributes:
         name: in the expression.
-        role: linear (projected out), exponent, scale (searched by its logarithm), or place.
+        role: linear (projected out), exponent, scale (searched by its logarithm), slope (of an
+            exponent that depends on a variable), or place.
         low, high: bounds; of a scale those of its logarithm. Starts are drawn between `near`.
         near: where starts are drawn.
     """
@@ -45,7 +46,7 @@ class Form:
         exponent: of an offset beside exp(...): the exponent, from whose fit to the logarithm of
             what is above the offset starts are taken; empty for other forms.
         family: kind of form, in a word.
-        growth: what it may grow into: functions without arguments that give further forms.
+        structure: from which it may grow; None of a form that does not.
     """
 
     text: str
@@ -65,6 +66,11 @@ class Form:
     def size(self) -> int:
         """The number of its parameters."""
         return len(self.parameters)
+
+    @property
+    def slopes(self) -> int:
+        """How many of its exponents depend on a variable."""
+        return sum(p.role == "slope" for p in self.parameters)
 
     @property
     def linear(self) -> tuple[str, ...]:
@@ -123,6 +129,11 @@ class Names:
         """A value above 0 beside a variable."""
         limits = {"low": -wide, "high": wide, "near": near}
         return self._add(self._first((f"{stem}_0", f"{stem}_1")), "scale", **limits)
+
+    def slope(self, stem: str, near: float) -> str:
+        """How an exponent depends on a variable."""
+        limits = {"low": -3.0, "high": 3.0, "near": (-near, near)}
+        return self._add(self._first((stem, f"{stem}_1", f"{stem}_2")), "slope", **limits)
 
     def place(self, stem: str, near: tuple[float, float], wide: float = 30.0) -> str:
         """A value of any sign."""

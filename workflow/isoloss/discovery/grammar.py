@@ -78,8 +78,9 @@ def _logarithms(columns: Columns) -> list[Form]:
 
 
 def _exponentials(columns: Columns, positive: bool) -> list[Form]:
-    """Exponentials of them, with an offset and without."""
-    few = sorted({*polynomials(columns.free, columns.tuned)})
+    """Exponentials of those that are not straight (a product of powers), with and without E."""
+    straight = tuple((name,) for name in columns.free)
+    few = sorted({*polynomials(columns.free, columns.tuned)} - {straight})
     made = [Exponential(True, logs) for logs in few]
     if positive:
         made += [Exponential(False, logs) for logs in few]
@@ -89,7 +90,8 @@ def _exponentials(columns: Columns, positive: bool) -> list[Form]:
 def _saturated(columns: Columns) -> list[Form]:
     """Products and sums in which one variable saturates."""
     made = []
-    for blocks in _blocks(columns):
+    blocks_of = _blocks(columns)
+    for blocks in blocks_of if len(columns.free) < MANY else (blocks_of[0], blocks_of[-1]):
         for name in columns.free:
             kinds = [SHIFTED] if name in columns.sizes else []
             kinds += [SATURATED] if name in columns.counts else []
@@ -106,13 +108,16 @@ def _dependent(columns: Columns) -> list[Form]:
     """Exponents that depend on another variable: in a sum, and with an amplitude that does too."""
     made = []
     pairs = [(a, b) for a in columns.free for b in columns.free if a != b]
+    few = len(columns.free) < MANY
     for one, by in pairs if len(columns.free) <= MANY else []:
         apart = [[Factor(name)] for name in columns.free]
         at = columns.free.index(one)
-        for through in ("log", "power") if by in columns.sizes else ("log",):
+        for through in ("log", "power") if few and by in columns.sizes else ("log",):
             changed = [*apart]
             changed[at] = [Factor(one, by=by, through=through)]
             made.append(Sum(True, tuple(map(tuple, changed))))
+            if not few:
+                continue
             changed[at] = [Factor(one, by=by, through=through), Factor(by)]
             made.append(Sum(True, tuple(map(tuple, changed))))
     return [sum_form(columns, shape) for shape in made]
@@ -266,7 +271,7 @@ def _of_one(columns: Columns) -> list[Form]:
             ),
             "curved": lambda n: (
                 f"{n.offset()} + {n.amplitude()} / {x}**({n.exponent()} + "
-                f"{n.place('s', (-0.1, 0.1), 3.0)}*log({x}))"
+                f"{n.slope('s', 0.1)}*log({x}))"
             ),
             "broken": lambda n: (
                 f"{n.offset()} + {n.amplitude()} / {x}**{n.exponent()} / "

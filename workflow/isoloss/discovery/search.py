@@ -16,8 +16,10 @@ from isoloss.discovery.roles import Columns
 from isoloss.discovery.scaled import Blocks
 from isoloss.discovery.structure import form_of, grown, pruned
 
+INSIDE = 0.2  # weight of the error of all runs beside the mean over hold-outs
 POOL, KEEP = 96, 3  # starts that are looked at, and descended from, of every fit
 PENALTY, SHORT = 0.05, 2.0  # of a parameter, in 2 ln(error), and divided by a group's runs
+SLOPES = 0.2  # of an exponent that depends on a variable: it changes far away
 TURNS = 0.3  # of a variable that the response turns back in beyond the runs, in 2 ln(error)
 LOOSE = 0.1  # of a direction that the runs do not determine, in 2 ln(error)
 SLACK = 1e-7  # singular value below which a direction is loose, of the largest
@@ -59,10 +61,13 @@ class Fitted:
         return float(np.exp(np.mean(np.log(np.maximum(self.errors, 1e-300)))))
 
     def terms(self, noise: float) -> np.ndarray:
-        """2 ln(error) of every hold-out with the penalties, (h,)."""
-        penalty = (PENALTY + SHORT / self.runs) * self.form.size 
+        """2 ln(error) of every hold-out, and of all runs with its weight, and penalties, (h,)."""
+        form = self.form
+        penalty = (PENALTY + SHORT / self.runs) * form.size + SLOPES * form.slopes
         penalty += LOOSE * self.loose + TURNS * self.turns
-        return np.log(self.errors**2 + floor_of(noise, self.counts) ** 2) + penalty
+        outside = np.log(self.errors**2 + floor_of(noise, self.counts) ** 2)
+        inside = 2 * np.log(max(self.inside, 1e-300))
+        return (1 - INSIDE) * outside + INSIDE * inside + penalty
 
     def score(self, noise: float) -> float:
         """The mean over hold-outs; least is best."""
@@ -184,13 +189,19 @@ def noise_of(results: Sequence[Fitted]) -> float:
 def ranked(results: Sequence[Fitted]) -> list[Fitted]:
     """Best first, forms that predict alike once."""
     noise = noise_of(results)
-    order = sorted(results, key=lambda one: (one.score(noise), one.form.size, one.form.text))
+    order = sorted(results, key=lambda one: _place(one, noise))
     kept: list[Fitted] = []
     for one in order:
         alike = (np.allclose(one.errors, other.errors, rtol=ALIKE) for other in kept[-20:])
         if not any(alike):
             kept.append(one)
     return kept
+
+
+def _place(one: Fitted, noise: float) -> tuple:
+    """By score; of those that differ by less than 1 % the smaller, and a sum before others."""
+    form = one.form
+    return round(one.score(noise), 2), form.size, form.family != "sum", len(form.text), form.text
 
 
 def search(

@@ -87,11 +87,11 @@ def _factor(columns: Columns, factor: Factor, names: Names, several: bool) -> st
     if factor.by:
         other = log_of(columns, factor.by)
         if factor.through == "power":
-            exponent = f"({exponent}*{factor.by}**{names.place('r', (-0.3, 0.3), 3.0)})"
+            exponent = f"({exponent}*{factor.by}**{names.slope('r', 0.3)})"
         else:
-            exponent = f"({exponent} + {names.place('s', (-0.1, 0.1), 3.0)}*{other})"
+            exponent = f"({exponent} + {names.slope('s', 0.1)}*{other})"
     if factor.kind == CURVED:
-        exponent = f"({exponent} + {names.place('s', (-0.1, 0.1), 3.0)}*{log_of(columns, x)})"
+        exponent = f"({exponent} + {names.slope('s', 0.1)}*{log_of(columns, x)})"
     if factor.kind == SHIFTED:
         base = x if size else f"exp({x})"
         return f"({base} + {names.scale(x)})**{exponent}"

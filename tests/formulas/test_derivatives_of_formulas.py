@@ -50,13 +50,22 @@ def test_an_evaluator_bound_to_data_gives_the_same(text):
     theta = RNG.uniform(0.1, 0.6, (4, len(names)))
     columns = {name: theta[:, i, None] for i, name in enumerate(names)}
     bound = evaluator.on(DATA)
-    value, inner = bound.at(theta)
     expected, gradient = evaluator.gradient({**DATA, **columns})
-    slope = RNG.normal(size=(4, 9))
-    np.testing.assert_allclose(value, expected, rtol=1e-13)
-    np.testing.assert_allclose(bound.jacobian(inner), gradient, rtol=1e-12)
-    curvature = evaluator.curvature({**DATA, **columns}, slope)
-    np.testing.assert_allclose(bound.curvature(inner, slope), curvature, rtol=1e-10)
+    slope, curvature, weight = RNG.normal(size=(3, 4, 9))
+    bound.step = 3  # two blocks
+    np.testing.assert_allclose(bound.at(theta), expected, rtol=1e-13)
+    np.testing.assert_allclose(bound.jacobian(theta), gradient, rtol=1e-12)
+    bent = evaluator.curvature({**DATA, **columns}, slope)
+    np.testing.assert_allclose(bound.curvature(theta, slope), bent, rtol=1e-10)
+    sums = bound.sums(theta, slope, curvature, weight)
+    np.testing.assert_allclose(sums.bent, bent, rtol=1e-10)
+    for factor, total in ((curvature, sums.curved), (weight, sums.weighed)):
+        whole = np.einsum("bn,bnp,bnq->bpq", factor, gradient, gradient)
+        np.testing.assert_allclose(total, whole, rtol=1e-9, atol=1e-12 * np.abs(whole).max())
+    absolute = np.einsum("bn,bnp->bp", np.abs(slope), np.abs(gradient))
+    np.testing.assert_allclose(sums.absolute, absolute, rtol=1e-12)
+    total = np.einsum("bn,bnp->bp", slope, gradient)
+    np.testing.assert_allclose(sums.gradient, total, atol=1e-12 * absolute.max())
 
 
 @settings(max_examples=100, deadline=None)

@@ -11,7 +11,7 @@ matrix product.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,7 @@ from isoloss.formulas.graph import LOG_OF_ZERO, Graph, Item
 from isoloss.formulas.tree import Node, names_of
 
 Given = Mapping[str, np.ndarray]
+CELLS = 12_000  # parameters times rows that are evaluated together: few enough for a core's cache
 MOST_GRAPHS = 16  # that an evaluator keeps, one for every set of names whose values are above 0
 
 
@@ -260,14 +261,6 @@ class Values:
         self.plan, self.given, self.known = plan, given, known
         self.own: dict[int, np.ndarray] = {}
 
-    def take(self, which: np.ndarray) -> Values:
-        """Values for some of the sets of parameters: positions, or bool (b,)."""
-        names = self.plan.by
-        given = {k: v[which] if k in names else v for k, v in self.given.items()}
-        some = Values(self.plan, given, self.known)
-        some.own = {number: value[which] for number, value in self.own.items()}
-        return some
-
     def of(self, number: int) -> np.ndarray:
         """The value of a part."""
         value = self.own.get(number)
@@ -396,6 +389,25 @@ class Values:
         return sums
 
 
+@dataclass(frozen=True)
+class FormulaSums:
+    """Sums over runs of derivatives by parameters, of b sets of them.
+
+    Attributes:
+        gradient: sum of slope * dL, (b, p).
+        absolute: sum of |slope * dL|, (b, p).
+        curved: sum of curvature * dL dL', (b, p, p).
+        weighed: sum of weight * dL dL', (b, p, p).
+        bent: sum of slope * ddL, (b, p, p).
+    """
+
+    gradient: np.ndarray
+    absolute: np.ndarray
+    curved: np.ndarray
+    weighed: np.ndarray
+    bent: np.ndarray
+
+
 class BoundEvaluator:
     """An evaluator on n rows of data, for b sets of parameters at once.
 
@@ -413,28 +425,63 @@ class BoundEvaluator:
         above = {name for name, array in self.data.items() if (array > 0).all()}
         self._plan = evaluator.plan(frozenset(above | set(positive) & set(self.by)))
         self._known: dict[int, np.ndarray] = {}
+        self.step = max(1, CELLS // max(1, self.rows))
 
-    def at(self, parameters: np.ndarray) -> tuple[np.ndarray, Values]:
-        """Values (b, n) for parameters (b, p) in the order of `by`, and what `sums` needs."""
-        columns = {name: parameters[:, i, None] for i, name in enumerate(self.by)}
-        values = Values(self._plan, {**self.data, **columns}, self._known)
-        return _filled(values.of(self._plan.whole), (len(parameters), self.rows)), values
+    def at(self, parameters: np.ndarray) -> np.ndarray:
+        """Values (b, n) for parameters (b, p) in the order of `by`."""
+        total = np.empty((len(parameters), self.rows))
+        for here, values in self._blocks(parameters):
+            total[here] = values.of(self._plan.whole)
+        return total
 
-    def jacobian(self, values: Values) -> np.ndarray:
-        """First derivatives, (b, n, p), of what `at` gave."""
-        b = len(next(iter(values.given.values()))) if not self.by else len(values.given[self.by[0]])
-        slopes = np.zeros((b, self.rows, len(self.by)))
-        for i, slope in enumerate(self._plan.slopes):
-            slopes[..., i] = values.of(slope)
+    def jacobian(self, parameters: np.ndarray) -> np.ndarray:
+        """First derivatives, (b, n, p)."""
+        slopes = np.empty((len(parameters), self.rows, len(self.by)))
+        for here, values in self._blocks(parameters):
+            for i, slope in enumerate(self._plan.slopes):
+                slopes[here, :, i] = values.of(slope)
         return slopes
 
-    def slopes(self, values: Values) -> list[np.ndarray]:
-        """First derivatives, each of a shape that broadcasts to (b, n), of what `at` gave."""
-        return [values.of(slope) for slope in self._plan.slopes]
-
-    def curvature(self, values: Values, slope: np.ndarray) -> np.ndarray:
+    def curvature(self, parameters: np.ndarray, slope: np.ndarray) -> np.ndarray:
         """Sums over rows of slope (b, n) times second derivatives, (b, p, p)."""
-        return values.contracted(slope)
+        bent = np.empty((len(parameters), len(self.by), len(self.by)))
+        for here, values in self._blocks(parameters):
+            bent[here] = values.contracted(slope[here])
+        return bent
+
+    def sums(
+        self, parameters: np.ndarray, slope: np.ndarray, curvature: np.ndarray, weight: np.ndarray
+    ) -> FormulaSums:
+        """Sums over rows of first and second derivatives, with factors (b, n) each."""
+        b, p = len(parameters), len(self.by)
+        gradient, absolute = np.empty((b, p)), np.empty((b, p))
+        curved, weighed, bent = (np.empty((b, p, p)) for _ in range(3))
+        slopes = np.empty((min(b, self.step), p, self.rows))
+        factors = np.empty((len(slopes), 2 * p + 1, self.rows))
+        for here, values in self._blocks(parameters):
+            count = here.stop - here.start
+            own, factor = slopes[:count], factors[:count]
+            for i, part in enumerate(self._plan.slopes):
+                own[:, i] = values.of(part)
+            with np.errstate(all="ignore"):
+                np.multiply(own, curvature[here, None], out=factor[:, :p])
+                np.multiply(own, weight[here, None], out=factor[:, p:-1])
+                factor[:, -1] = slope[here]
+                products = factor @ np.swapaxes(own, 1, 2)
+                np.abs(own, out=own)
+                absolute[here] = (own @ np.abs(slope[here, :, None]))[..., 0]
+            curved[here], weighed[here] = products[:, :p], products[:, p:-1]
+            gradient[here] = products[:, -1]
+            bent[here] = values.contracted(slope[here])
+        return FormulaSums(gradient, absolute, curved, weighed, bent)
+
+    def _blocks(self, parameters: np.ndarray) -> Iterator[tuple[slice, Values]]:
+        """Few sets of parameters at a time, so that what is computed stays in a core's cache."""
+        for begin in range(0, len(parameters), self.step):
+            some = parameters[begin : begin + self.step]
+            columns = {name: some[:, i, None] for i, name in enumerate(self.by)}
+            values = Values(self._plan, {**self.data, **columns}, self._known)
+            yield slice(begin, begin + len(some)), values
 
 
 def _outer(one: np.ndarray | None, two: np.ndarray | None) -> bool:

@@ -500,33 +500,25 @@ class FormulaOnRuns(LawOnRuns):
         """The parameters of theta, both (b, p)."""
         return np.where(self.logs, np.exp(np.where(self.logs, theta, 0.0)), theta)
 
-    def at(self, theta: np.ndarray) -> tuple[np.ndarray, tuple]:
-        """The value of the formula (b, n), and what `sums` needs: parameters and known parts."""
+    def at(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The value of the formula (b, n), and what `sums` needs: the parameters."""
         own = self.values(theta)
-        value, known = self.bound.at(own)
-        return value, (own, known)
-
-    def take(self, inner: tuple, which: np.ndarray) -> tuple:
-        """What `sums` needs, of some of the thetas."""
-        own, known = inner
-        return own[which], known.take(which)
+        return self.bound.at(own), own
 
     def sums(
-        self, inner: tuple, slope: np.ndarray, curvature: np.ndarray, weight: np.ndarray
+        self, own: np.ndarray, slope: np.ndarray, curvature: np.ndarray, weight: np.ndarray
     ) -> Sums:
-        """Sums over runs, with the derivatives of the expression."""
-        own, known = inner
+        """Sums over runs, with the derivatives of the expression; `own` is that of `at`."""
         scale = np.where(self.logs, own, 1.0)  # of a parameter by its coordinate
-        slopes = self.bound.jacobian(known) * scale[:, None, :]
-        across = np.swapaxes(slopes, -1, -2)
-        gradient = (across @ slope[..., None])[..., 0]
-        bent = self.bound.curvature(known, slope) * scale[:, :, None] * scale[:, None, :]
-        bent = bent + np.eye(len(self.logs)) * (gradient * self.logs)[:, :, None]
+        both = scale[:, :, None] * scale[:, None, :]
+        sums = self.bound.sums(own, slope, curvature, weight)
+        gradient = sums.gradient * scale
+        bent = np.eye(len(self.logs)) * (gradient * self.logs)[:, :, None]
         return Sums(
             gradient=gradient,
-            absolute=(np.abs(across) @ np.abs(slope)[..., None])[..., 0],
-            hessian=across @ (curvature[..., None] * slopes) + bent,
-            outer=across @ (weight[..., None] * slopes),
+            absolute=sums.absolute * np.abs(scale),
+            hessian=(sums.curved + sums.bent) * both + bent,
+            outer=sums.weighed * both,
         )
 
     def project(self, theta: np.ndarray, loss: np.ndarray, weight: np.ndarray) -> np.ndarray:

@@ -192,7 +192,9 @@ def main() -> None:
     options.add_argument("--train-only", action="store_true", help="keep the test splits closed")
     options.add_argument("--quick", action="store_true", help="two small tables, train only")
     options.add_argument("--tasks", nargs="+", default=list(PUBLISHED), help="some of them")
-    options.add_argument("--without", nargs="+", default=[], help="contenders: front, known, search")
+    options.add_argument(
+        "--without", nargs="+", default=[], help="contenders: front, known, search"
+    )
     given = options.parse_args()
     folder = Path(os.environ["ISOLOSS_REFERENCE_DATA"]) / "sldbench"
     contenders = {"front": (front_door, "front door"), "known": (known, "known form")}
@@ -202,7 +204,9 @@ def main() -> None:
     rows = []
     for task in tasks:
         for split in splits(folder, task, train_only):
-            print(f"{split.task}, {split.name}: {len(split.train)} runs, {len(split.test)} held out")
+            print(
+                f"{split.task}, {split.name}: {len(split.train)} runs, {len(split.test)} held out"
+            )
             for name, (contender, what) in contenders.items():
                 if name in given.without:
                     continue

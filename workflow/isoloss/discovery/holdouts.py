@@ -80,6 +80,7 @@ def _deeper(variable: tuple[str, np.ndarray], members: list[np.ndarray]) -> list
         out = np.zeros(len(x), dtype=bool)
         for rows in members:
             levels = level_of(x[rows])
-            out[rows] = levels >= (1 - share) * (levels.max() + 1)
+            first = (1 - share) * (levels.max() + 1)
+            out[rows] = (levels >= first) & (first > REMAIN - 1)
         made.append(Holdout(f"{name} {share:.0%}", out))
     return made

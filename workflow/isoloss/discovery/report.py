@@ -60,7 +60,13 @@ def text(answer: Discovery) -> str:
     table, best = answer.table, answer.best
     lines = [_head(answer), *table.notes, ""]
     lines += [f"best law: {best.formula}", *_constants(answer), ""]
-    lines += [_ranking(answer), _simplest(answer), *_warnings(answer), "", f"next: {answer.command}"]
+    lines += [
+        _ranking(answer),
+        _simplest(answer),
+        *_warnings(answer),
+        "",
+        f"next: {answer.command}",
+    ]
     return "\n".join(lines)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 FEW = 12  # levels at most of a count such as experts
+SAME = 0.01  # of the range: values that differ by less are one level
 LEVELS = 24  # distinct values above which levels are quantiles
 DIVIDED = 12  # into so many of them
 UNIQUE = re.compile(r"(^U$|unique|distinct|dedup)", re.IGNORECASE)
@@ -43,10 +44,12 @@ def level_of(values: np.ndarray) -> np.ndarray:
     Values that differ by less than 1 % of the range (in logarithms of sizes) are one level.
     """
     axis = np.log(values) if (values > 0).all() else values
-    order = np.sort(np.unique(axis))
-    span = order[-1] - order[0]
-    apart = np.diff(order) > max(1e-9, 0.01 * span)
-    starts = order[np.concatenate([[True], apart])]
+    order = np.unique(axis)
+    apart = max(1e-9, SAME * (order[-1] - order[0]))
+    starts = [order[0]]
+    for value in order:
+        if value - starts[-1] > apart:
+            starts.append(value)
     if len(starts) > LEVELS:
         starts = np.unique(np.quantile(axis, np.arange(DIVIDED) / DIVIDED))
     return np.searchsorted(starts, axis, side="right") - 1

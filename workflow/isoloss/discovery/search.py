@@ -98,9 +98,7 @@ class Edge:
         return Task(np.tile(np.arange(g), h), weight)
 
 
-def edge_of(
-    blocks: Blocks, held: Sequence[Holdout], delta: float, positive: bool
-) -> Edge:
+def edge_of(blocks: Blocks, held: Sequence[Holdout], delta: float, positive: bool) -> Edge:
     """Hold-outs by block."""
     masks = [one.out[np.maximum(blocks.rows, 0)] & blocks.real for one in held]
     out = np.stack([*masks, np.zeros_like(blocks.real)])

@@ -72,7 +72,7 @@ def test_the_roles_of_columns_follow_from_names_and_values():
     draws = np.random.default_rng(0)
     lr = np.tile(np.geomspace(1e-4, 1e-2, 7), 12)
     tokens, unique = np.repeat([1e9, 4e9, 8e9], 28), np.repeat([1e9, 1e9, 2e9], 28)
-    streams, bits = draws.choice([1.0, 2, 4], 84), draws.uniform(-1, 1, 84)
+    streams, bits = draws.choice([1.0, 2, 4], 84), np.tile([-1.0, 0.0, 0.5], 28)
     loss = 3 + (np.log(lr / 1e-3)) ** 2 + 1e9 / tokens + bits / 10
     roles = columns_of(
         {"lr": lr, "tokens": tokens, "unique": unique, "streams": streams, "bits": bits},

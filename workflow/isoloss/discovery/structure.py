@@ -177,7 +177,7 @@ def polynomials(names: Sequence[str], tuned: Sequence[str]) -> Iterator[tuple[Mo
         yield straight + pairs
         yield straight + tuple((name, name) for name in names)
     for name in names if len(names) <= 4 else ():
-        yield straight + ((name, name),)
+        yield (*straight, (name, name))
         if pairs:
             yield straight + pairs + ((name, name),)
     if tuned:

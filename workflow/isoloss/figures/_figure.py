@@ -116,6 +116,7 @@ SHRUNK = 0.35  # of its width on a screen, which a panel in a paper has at least
 FORMULA = {"gid": "formula"}  # of a label that holds one, as `Inputs.named` makes them
 NAME_ON_SCREEN, NAME_IN_PAPER = 40, 12  # letters of a name above a panel
 LETTERS = 11.5  # of a title on an inch
+LARGE = 1e4  # a value from which ticks are counts: 10k
 STATUSES = ("dropped", "diverged", "failed")  # of runs that are not shown
 REASON = 100  # characters of a reason in the small print
 LABELS = {
@@ -358,7 +359,10 @@ class Inputs:
         return next(own, self.loss_unit)
 
     def label(self, quantity: str) -> str:
-        """The label of an axis, with its unit; `loss` is what the fits shown are of."""
+        """The label of an axis, with its unit; `loss` is what the fits shown are of.
+
+        A variable that has no letter, such as experts, is called by its name.
+        """
         names = {"token": literal(self.token), "loss_unit": literal(self.unit)}
         if quantity in OBSERVED and not self.of_loss:
             text = OBSERVED[quantity].format(self.quantity)
@@ -367,6 +371,8 @@ class Inputs:
             names = {name: unit.replace("$", r"\$") for name, unit in names.items()}
             text = self.as_formula(IN_PAPER[quantity].format(**names))
             return self.as_formula(text[0].upper() + text[1:])
+        if quantity not in LABELS:
+            return literal(quantity)
         text = LABELS[quantity].format(**names)
         return text[0].upper() + text[1:]
 
@@ -558,6 +564,33 @@ def log_axis(axis, low: float, high: float, form=None, most: int | None = None) 
     axis.set_minor_locator(NullLocator())
     axis.set_minor_formatter(NullFormatter())
     axis.set_view_interval(low, high, ignore=True)
+
+
+def axis_of(axis, values, margin: float = 1.15, form=None, most: int | None = None) -> bool:
+    """An axis of some values: of logarithms where all of them are above 0, else a plain one.
+
+    Args:
+        axis: of a panel.
+        values: that are shown on it, (n,).
+        margin: of a log axis, as of `span`.
+        form: of its ticks.
+        most: ticks.
+
+    Returns:
+        Whether it is one of logarithms.
+    """
+    values = np.asarray(values, dtype=float)
+    values = values[np.isfinite(values)]
+    if len(values) and values.min() > 0:
+        form = units.count if form is None and values.max() >= LARGE else form
+        log_axis(axis, *span(values, margin), form=form, most=most)
+        return True
+    low, high = (values.min(), values.max()) if len(values) else (0.0, 1.0)
+    room = 0.04 * (high - low) or 0.5
+    axis.set_view_interval(low - room, high + room, ignore=True)
+    if most is not None:
+        axis.get_major_locator().set_params(nbins=most)
+    return False
 
 
 def _as_powers(form):

@@ -211,9 +211,9 @@ class Sizing:
         if taker is None:
             return
         power, part = taker
-        others = [self.at_anchor(f) ** p for p, f in factors if f is not part]
         target = self._natural() if target is None else target
         with np.errstate(all="ignore"):
+            others = [self.at_anchor(f) ** p for p, f in factors if f is not part]
             rest = target / np.prod(others, axis=0) if others else target
             self.settle(part, rest if power > 0 else 1.0 / rest)
 

@@ -146,7 +146,7 @@ def _by_fit(task: str, quick, test: pd.DataFrame) -> Predicted:
             own = meaning.renamed.get(response)
             told = {} if own is None else {"response": own}
             told |= {"group": group} if group in set(fit.params["group"]) else {}
-            made.loc[here, response] = fit.predict(**values, **told)["value"].to_numpy()
+            made.loc[here, response] = fit.predict(**values, **told)["loss"].to_numpy()
     return made
 
 
@@ -156,12 +156,13 @@ def known(task: str, train: pd.DataFrame, test: pd.DataFrame) -> dict[str, Predi
     made = pd.DataFrame(index=test.index, columns=list(RESPONSES[task]), dtype=float)
     for response in RESPONSES[task]:
         formula = forms[response] if isinstance(forms, dict) else forms
-        runs = isoloss.read_runs(train, {"loss": response, "group": "group"}, need=0)
+        runs = isoloss.read_runs(train, {"group": "group"}, need=0)
         fit = isoloss.fit_law(runs, formula=formula, bootstrap=0, interval="none")
         for group, rows in test.groupby("group"):
             values = {name: rows[name].to_numpy() for name in fit.law.variables}
             predicted = fit.predict(**values, group=str(group))
-            made.loc[rows.index, response] = predicted["value"].to_numpy()
+            column = response if response in predicted else "loss"
+            made.loc[rows.index, response] = predicted[column].to_numpy()
     return {"known form": made}
 
 
@@ -195,6 +196,7 @@ def main() -> None:
     options.add_argument(
         "--without", nargs="+", default=[], help="contenders: front, known, search"
     )
+    options.add_argument("--out", type=Path, help="Parquet to write (results/discovery.parquet)")
     given = options.parse_args()
     folder = Path(os.environ["ISOLOSS_REFERENCE_DATA"]) / "sldbench"
     contenders = {"front": (front_door, "front door"), "known": (known, "known form")}
@@ -222,7 +224,8 @@ def main() -> None:
     print(table.pivot_table(index="contender", columns="task", values="score", sort=False)
           .assign(mean=lambda t: t.mean(axis=1)).round(3).to_string())  # fmt: skip
     name = "discovery-train" if train_only else "discovery"
-    write_free(pa.Table.from_pandas(table), HERE / "results" / f"{name}.parquet", {})
+    file = given.out or HERE / "results" / f"{name}.parquet"
+    write_free(pa.Table.from_pandas(table, preserve_index=False), file, {})
 
 
 if __name__ == "__main__":

@@ -24,8 +24,8 @@ from isoloss.discovery.search import Edge, Fitted, edge_of, fitted, noise_of, ra
 from isoloss.discovery.table import LEAST, Asked, SearchTable, mixture_of, opened, search_table
 
 DELTA, SPREAD_DELTA = 1e-3, 1e-2  # of Huber's penalty: of relative residuals, or in spreads
-SCREENED, FINAL = 400, 1500  # runs at most on which forms are compared, and the best ones again
-FINALISTS = 12  # forms that are compared again where there are more runs than that
+SCREENED, FINAL = 400, 1000  # runs at most on which forms are compared, and the best ones again
+FINALISTS = 8  # forms that are compared again where there are more runs than that
 SHOWN = 5  # laws of the ranking that are told, and whose median is the answer beside the best
 MARGIN = 1.0  # of 2 ln(error), by which a law of the median may be worse than the best
 POOL, KEEP = 128, 6  # starts of a final fit

@@ -114,7 +114,7 @@ def fitted(form: Form, edge: Edge, seed: int) -> Fitted:
     predicted = np.broadcast_to(model.predicted(theta, edge.task), (h * g, n)).reshape(h, g, n)
     missed = np.abs(predicted - edge.blocks.response)
     counts = edge.out[:-1].sum(axis=(1, 2))
-    errors = np.where(edge.out, missed, 0.0)[:-1].sum(axis=(1, 2)) / counts
+    errors = _mean(missed[:-1], edge.out[:-1], counts)
     real = edge.blocks.real
     left = max(1, real.sum() - g * form.size)
     inside = float(missed[-1][real].sum() / left)
@@ -168,6 +168,11 @@ def _turns(model, theta: np.ndarray, own, name: str, top: float) -> bool:
     inside, beyond = (np.sign(part) for part in (change[: len(change) * 24 // 38], change[24:]))
     straight = abs(inside.mean()) > 0.99
     return bool(straight and (beyond * inside[-1] < 0).any())
+
+
+def _mean(missed: np.ndarray, out: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Mean absolute error of every hold-out, (h,), of what is missed (h, g, n)."""
+    return np.where(out, missed, 0.0).sum(axis=(1, 2)) / counts
 
 
 def floor_of(noise: float | np.ndarray, counts: np.ndarray) -> np.ndarray:

@@ -156,7 +156,8 @@ def known(task: str, train: pd.DataFrame, test: pd.DataFrame) -> dict[str, Predi
     made = pd.DataFrame(index=test.index, columns=list(RESPONSES[task]), dtype=float)
     for response in RESPONSES[task]:
         formula = forms[response] if isinstance(forms, dict) else forms
-        runs = isoloss.read_runs(train, {"group": "group"}, need=0)
+        columns = {"group": "group"} | ({"loss": "loss"} if response == "loss" else {})
+        runs = isoloss.read_runs(train, columns, need=0)
         fit = isoloss.fit_law(runs, formula=formula, bootstrap=0, interval="none")
         for group, rows in test.groupby("group"):
             values = {name: rows[name].to_numpy() for name in fit.law.variables}

@@ -135,3 +135,10 @@ def test_ten_times_the_largest_value_or_as_far_again():
     assert far(np.array([1.0, 4.0]), 10.0) == 40.0
     assert far(np.array([-1.0, 3.0]), 10.0) == 7.0
     assert far(np.array([-1.0, 3.0]), 1.0) == 3.0
+
+
+def test_the_law_that_is_typed_next_is_the_one_that_was_found(answer):
+    runs = isoloss.read_runs(of_one_size(), {"group": "family", "N": "params"}, need=0)
+    fit = isoloss.fit_law(runs, formula=answer.best.formula, bootstrap=0, interval="none")
+    typed = fit.predict(N=[1e9], group="web").iloc[0]["val_loss"]
+    assert typed == pytest.approx(answer.best.predict(N=[1e9], group="web")[0], rel=2e-3)

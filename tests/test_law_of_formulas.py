@@ -100,6 +100,8 @@ def test_the_command_python_and_a_study_give_the_same_numbers(answer, table, tmp
     [
         (["--formula", MOE, "--law", "chinchilla"], "leave one of the two out"),
         (["--formula", ""], "formula"),
+        (["--law", "formula"], "formula: is empty"),
+        (["--law", "formula", "--option", "formula=E + A / N**"], "missing after '**'"),
         (["--formula", "loss = E + A / N**"], "formula"),
         (["--formula", "loss = E + A / num_expert**b"], "num_experts"),
         (["--formula", "loss = E + A * a"], "variable"),

@@ -10,6 +10,7 @@ import isoloss
 from isoloss.core.problems import IsolossError, TableError
 from isoloss.fit.objectives import Objective, spread_of
 from isoloss.fitted.errors import errors_of
+from isoloss.quickfit.law import largest_budgets
 
 RNG = np.random.default_rng(7)
 KINDS = {
@@ -223,3 +224,27 @@ def test_errors_of_values_of_any_sign_are_differences_in_their_size():
     assert errors.added(predicted, errors.of(observed, predicted)) == pytest.approx(observed)
     assert not errors.relative and errors_of(np.abs(observed)).relative
     assert errors_of(np.zeros(3)).size == 1.0
+
+
+def test_runs_without_compute_are_held_out_by_the_variable_that_spans_most():
+    runs = runs_of("nothing").assign(batch=np.tile([16.0, 32.0, 64.0, 128.0], 5))
+    options = {"formula": "loss = E + a*log(lr)**2 + b*log(batch)", "variables": ["lr", "batch"]}
+    rule = {"rule": "largest", "variable": "lr", "least": 2}
+    assert largest_budgets(runs, "formula", options) == rule
+    assert largest_budgets(runs.assign(batch=0.0, lr=2.0), "formula", options) is None
+
+
+def test_groups_that_share_parameters_have_errors_in_spreads_of_their_own():
+    values = np.array([-3.0, -1.0, 0.5, 2.0, 90.0])
+    joint = np.concatenate([values, 1e3 * values])
+    objective = Objective("huber_scaled", 0.1).of_groups([values, 1e3 * values])
+    assert objective.spread.tolist() == [spread_of(values)] * 5 + [spread_of(1e3 * values)] * 5
+    penalty = objective.values(np.concatenate([values + 0.3, 1e3 * (values + 0.3)]), joint)
+    assert penalty[:5] == pytest.approx(penalty[5:])
+    rate, arm = np.tile(np.geomspace(1, 64, 8), 2), np.repeat(["a", "b"], 8)
+    score = np.repeat([1.0, 5.0], 8) * (2 / rate**0.3 - 1)
+    runs = isoloss.read_runs(
+        pd.DataFrame({"rate": rate, "arm": arm, "score": score}), {"rate": "rate", "group": "arm"}
+    )
+    fit = isoloss.fit_law(runs, formula="score = A/rate**a - E", shared=["a"], bootstrap=0)
+    assert [fit.values_of(arm)["E"] for arm in "ab"] == pytest.approx([1.0, 5.0])

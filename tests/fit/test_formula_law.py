@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from isoloss.core.problems import IsolossError
 from isoloss.fit.objectives import Objective
 from isoloss.fit.solve import Constraints, solve
 from isoloss.laws._formula import FormulaLaw, FormulaSum, formula_law
@@ -85,3 +86,135 @@ def test_starts_are_given_in_the_users_units():
     law = formula_law("E + (A / N)**alpha + B / D**beta", ["N", "D"])
     start = law.theta({"E": 1.5, "A": 4e7, "alpha": 0.3, "B": 500.0, "beta": 0.3})
     assert values(fitted(law, starts=[start])) == pytest.approx(values(fitted(law)), rel=1e-6)
+
+
+FORMS = {
+    "E + A * N**-alpha * (1 + experts / S)**-gamma": {
+        "E": 1.6, "A": 46.0, "alpha": 0.2, "S": 4.0, "gamma": 0.09,
+    },
+    "exp(a + b * log(N) + c * log(D) + e * log(N)**2)": {
+        "a": 5.0, "b": -0.2, "c": -0.03, "e": 0.003,
+    },
+    "E + A / N**alpha + c * (log(experts) - m)**2": {
+        "E": 2.0, "A": 100.0, "alpha": 0.3, "c": 0.02, "m": 2.5,
+    },
+    "E + A / N**alpha - h * tanh(k * (log(D) - 24))": {
+        "E": 2.0, "A": 100.0, "alpha": 0.3, "h": 0.2, "k": 0.7,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", FORMS)
+def test_a_law_of_any_form_is_recovered_from_runs_without_noise(text):
+    law = formula_law(text, [name for name in DATA if name in text])
+    assert isinstance(law, FormulaLaw)
+    own = {name: DATA[name] for name in law.variables}
+    true = FORMS[text]
+    fit = fitted(law, law.loss(law.theta(true), own), objective=Objective("log_mse"))
+    given = fit.law.values(fit.theta)
+    assert {k: abs(v) for k, v in given.items()} == pytest.approx(
+        {k: abs(v) for k, v in true.items()}, rel=1e-5
+    )
+    assert fit.search()["n_agree"] > 8
+
+
+def test_derivatives_of_a_formula_by_its_coordinates_are_exact():
+    law = formula_law("E + A * N**-alpha * (1 + experts / S)**-gamma", ["N", "experts"])
+    own = {name: DATA[name] for name in law.variables}
+    theta = law.theta({"E": 1.6, "A": 46.0, "alpha": 0.2, "S": 4.0, "gamma": 0.09})
+    step = 1e-6 * np.eye(5)
+    ahead, behind = law.loss(theta + step, own), law.loss(theta - step, own)
+    np.testing.assert_allclose(law.gradient(theta, own), (ahead - behind).T / 2e-6, rtol=1e-6)
+    on_runs, slope = law.on(own), np.linspace(-1, 1, len(LOSS))[None]
+    sums = on_runs.sums(on_runs.at(theta[None])[1], slope, 0 * slope, 0 * slope)
+    change = law.gradient(theta + step, own) - law.gradient(theta - step, own)
+    expected = np.einsum("n,inp->ip", slope[0], change) / 2e-6
+    np.testing.assert_allclose(sums.hessian[0], expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("text", "log", "free"),
+    [
+        ("E + A / N**alpha", "E A", "alpha"),
+        ("a + b * log(N)", "", "a b"),
+        ("E - A * N**-alpha; A >= -3", "E", "A alpha"),
+        ("E + A * (N / S)**-alpha * (1 + B * experts**beta)", "E A S B", "alpha beta"),
+        ("sigmoid(a + b * log(N))", "", "a b"),
+        ("c * (log(N) - m)**2 + E; c > 0; m > 0", "c m E", ""),
+        ("E + (A / N)**alpha; 0 < alpha < 1", "E A", "alpha"),
+    ],
+)
+def test_a_parameter_has_the_sign_that_the_form_or_a_limit_gives_it(text, log, free):
+    terms = formula_law(text, ["N", "experts"]).terms
+    assert [term.name for term in terms if term.log] == log.split()
+    assert [term.name for term in terms if not term.log] == free.split()
+
+
+def test_limits_that_the_user_writes_are_bounds():
+    text = "E + (A / N)**alpha + B / D**beta; 0.4 < alpha < 0.5; E <= 1.2"
+    for law in (formula_law(text, ["N", "D"]), formula_law(text.replace("(A / N)", "A / N"), "ND")):
+        fit = fitted(law)
+        assert 0.4 <= values(fit)["alpha"] <= 0.5
+        assert values(fit)["E"] <= 1.2 * (1 + 1e-9)
+        assert dict(zip([t.name for t in law.terms], fit.at_bound(), strict=True))["E"]
+
+
+@pytest.mark.parametrize("text", ["E + A / N**alpha", "(A / N)**alpha + E", "A / N**alpha"])
+def test_responses_that_are_not_all_above_zero_free_the_sign_of_the_offset(text):
+    loss = 30 / DATA["N"] ** 0.2 - 0.8
+    law = formula_law(text, ["N"])
+    settled = law.settled({"N": DATA["N"]}, loss)
+    freed = "E" if "E" in text else "A"
+    assert settled.decided == {"any_sign": [freed]}
+    assert not settled.terms[settled.index(freed)].log
+    again = made_law("formula", {"formula": text, "variables": ["N"], **settled.decided})
+    assert again == settled != law
+    assert law.settled({"N": DATA["N"]}, loss + 5) == law
+    if freed == "E":
+        fit = fitted(law, loss, objective=Objective("huber"))
+        assert values(fit)["E"] == pytest.approx(-0.8, rel=1e-4)
+
+
+def test_runs_at_which_a_formula_has_no_value_are_named():
+    data = {"N": np.array([1e7, 1e8, 1e9, 1e9]), "x": np.array([1.0, 0.0, 2.0, 0.0])}
+    law = formula_law("E + A / N**alpha + b / x", ["N", "x"])
+    with pytest.raises(IsolossError, match=r"run r2 \(N = 1e\+08, x = 0\), run r4"):
+        law.settled(data, np.full(4, 3.0), ["r1", "r2", "r3", "r4"])
+
+
+def test_a_formula_without_parameters_is_refused():
+    with pytest.raises(IsolossError, match="no parameter"):
+        formula_law("N + D", ["N", "D"])
+
+
+MESSY = [
+    "E + F + A * B / N**alpha",
+    "A / N**(alpha + beta)",
+    "E + A * exp(-k * x)",
+    "where(N < S, A / N**a, B / N**b)",
+    "log(E + A / N**a)",
+    "A / N**a / (1 - B * x)",
+    "E + A * x + B * x",
+]
+
+
+@pytest.mark.parametrize("seed", range(len(MESSY)))
+def test_runs_that_do_not_identify_a_formula_end_in_a_fit(seed):
+    rng = np.random.default_rng(seed)
+    count = [6, 7, 40][seed % 3]
+    data = {
+        "N": np.repeat(10 ** rng.uniform(7, 9, 3), count)[:count],
+        "x": rng.integers(0, 3, count),
+    }
+    loss = (
+        rng.normal(0, 10.0 ** rng.integers(-3, 4), count) if seed % 2 else rng.uniform(1, 3, count)
+    )
+    text = MESSY[seed]
+    law = formula_law(text, [name for name in data if name in text])
+    objective = Objective("huber", delta=float(np.std(loss)) / 10)
+    own = {name: np.asarray(data[name], dtype=float) for name in law.variables}
+    fit = fitted(law, loss, own, objective=objective)
+    assert np.isfinite(fit.theta).all()
+    assert np.isfinite(fit.objective_value)
+    weight = rng.integers(0, 3, (5, count)).astype(float)
+    assert fit.replicates(weight).estimates.theta.shape == (5, len(fit.theta))

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from formula_trees import trees
+from hypothesis import given, settings
 
-from isoloss.formulas import amplitudes, domains, names_of, power_terms, read_expression, roles
+from isoloss.formulas import (
+    Evaluator,
+    amplitudes,
+    domains,
+    names_of,
+    power_terms,
+    read_expression,
+    roles,
+)
 
 VARIABLES = ("N", "D", "experts")
 
@@ -100,3 +110,19 @@ def test_domains():
         **dict.fromkeys(["D", "S"], "nonnegative"),
         "experts": "nonzero",
     }
+
+
+@settings(max_examples=40, deadline=None)
+@given(trees)
+def test_any_tree_has_a_structure_and_derivatives_at_any_values(tree):
+    parameters = [name for name in names_of(tree) if name not in VARIABLES]
+    assert set(amplitudes(tree, parameters)) <= set(parameters)
+    assert set(roles(tree, parameters)) == set(parameters)
+    assert set(domains(tree, parameters)) == set(names_of(tree))
+    power_terms(tree, VARIABLES)
+    data = {"N": np.array([0.0, 1.0, -2.0, 1e300]), "D": np.array([1e-300, 0.0, 5.0, 2.0])}
+    theta = np.array([[0.0, 1.0, -3.0], [0.5, -1.0, 800.0], [1e200, 2.0, -1e5]])
+    bound = Evaluator(tree, parameters).on(data)
+    factor = np.ones((3, 4))
+    sums = bound.sums(theta[:, : len(parameters)], factor, factor, factor)
+    assert sums.bent.shape == (3, len(parameters), len(parameters))

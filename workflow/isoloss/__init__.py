@@ -1,7 +1,8 @@
 """isoloss: a laboratory for neural scaling laws.
 
 In a notebook: `read_runs` (any table, path or address), `import_runs` (a folder of training logs),
-`read_log` (the log of one run), `fit_law` (which returns a `Fit`), `load_fit`, `compare_laws`,
+`read_log` (the log of one run), `fit_law` (a law card, or a formula that you type, fitted to runs:
+a `Fit`), `load_fit`, `compare_laws`,
 `sensitivity`, `simulate_studies` (how well a plan and a fit recover a known law), `export_fit` (a
 fit as law.py), `law_of_table` (all of it at once), `discover` (which law a table has), `preset` (a
 published law, to predict with), `compare_presets` (published laws on the runs of a fit),

@@ -43,6 +43,12 @@ WORDS = {
     "weighting",
     "at",
     "group",
+    "minimize",
+    "over",
+    "subject_to",
+    "given",
+    "within",
+    "integers",
     "formula",
 }
 Command = Callable[[argparse.Namespace], int | None]
@@ -400,6 +406,51 @@ def _add_decisions(law: _Parser, group) -> None:
         law, group, "--compare", command_words.is_preset, "LAW:PRESET",
         "published laws beside the fit, such as chinchilla:epoch (predict --list)",
     )  # fmt: skip
+    _add_question(law, group)
+
+
+def _add_question(command: _Parser, group) -> None:
+    """The options of a question to a fit: what is to be least, over which variables."""
+    group.add_argument(
+        "--minimize",
+        metavar="EXPR",
+        help="where an expression is least, such as loss or '6*N*D + 2*N*1e12' (docs/decisions.md)",
+    )
+    _add_list(
+        command, group, "--over", command_words.is_name, "NAME",
+        "variables to choose (those that EXPR and limits name)",
+    )  # fmt: skip
+    _add_list(
+        command, group, "--subject-to", command_words.is_comparison, "LIMIT",
+        "such as '6*N*D <= 1e22' or 'loss <= 2.1'",
+    )  # fmt: skip
+    _add_list(
+        command, group, "--given", command_words.is_pair, "NAME=VALUE", "values of other names"
+    )  # fmt: skip
+    _add_list(
+        command, group, "--within", command_words.is_pair, "NAME=LOW:HIGH",
+        "where a variable is searched (up to a factor of 1e8 beyond the runs)",
+    )  # fmt: skip
+    _add_list(
+        command, group, "--integers", command_words.is_name, "NAME", "those that are whole numbers"
+    )  # fmt: skip
+
+
+def _question(given: argparse.Namespace) -> dict[str, Any] | None:
+    """The question that the options ask, as `Fit.optimize` takes it; None without one."""
+    names = ("minimize", "over", "subject_to", "given", "within", "integers")
+    if not any(getattr(given, name) for name in names):
+        return None
+    pairs = _pairs(given.given, "--given")
+    values = {name: _numbers(text, f"--given {name}") for name, text in pairs.items()}
+    pairs = _pairs(given.within, "--within")
+    within = {name: _limits(text, f"--within {name}") for name, text in pairs.items()}
+    for name, limits in within.items():
+        if None in limits:
+            reason = f"found {pairs[name]!r}"
+            raise IsolossError(Problem(f"--within {name}", reason, "write LOW:HIGH"))
+    asked = {name: getattr(given, name) for name in ("minimize", "over", "subject_to", "integers")}
+    return {**asked, "given": values, "within": within}
 
 
 def _add_output_of_law(group) -> None:
@@ -519,6 +570,7 @@ def _add_predict(commands) -> None:
     predict.add_argument(
         "--level", type=float, metavar="X", help="of the intervals (that of the fit)"
     )
+    _add_question(predict, predict)
     predict.add_argument("--json", action="store_true", help="print one JSON object and no text")
     predict.add_argument("--list", action="store_true", help="list the published laws")
 
@@ -901,6 +953,7 @@ def _law(given: argparse.Namespace) -> None:
             loss_unit=given.loss_unit,
             response=given.response,
             compare=given.compare,
+            optimize=_question(given),
             progress=steps,
             baseline=given.baseline,
             **settings,
@@ -951,12 +1004,30 @@ def _predict(given: argparse.Namespace) -> None:
     if given.source is None:
         do = "name a law such as chinchilla:epoch, the folder of a fit, or --list"
         raise IsolossError(Problem("predict", "no law is named", do))
+    if (question := _question(given)) is not None:
+        _say_optimum(given, question)
+        return
     texts = {letter: getattr(given, letter) for letter in "NDCU" if getattr(given, letter)}
     texts |= {name: text.split(",") for name, text in _pairs(given.at, "--at").items()}
     values = {name: predict.numbers(text, name) for name, text in texts.items()}
     asked = predict.Asked(values, given.pairs, given.group, given.response, given.level)
     answer = predict.predicted(given.source, asked)
     say(predict.as_json(answer) if given.json else predict.text(answer))
+
+
+def _say_optimum(given: argparse.Namespace, question: Mapping[str, Any]) -> None:
+    """Print where a published law or a fit has an expression least."""
+    from isoloss.fitted.optimum import asked_question
+    from isoloss.quickfit import predict
+
+    points = {letter: getattr(given, letter) for letter in "NDCU"} | {"at": given.at}
+    for name in (name for name, words in points.items() if words):
+        reason = "points are predicted, and a question is answered"
+        raise IsolossError(Problem(f"--{name}", reason, "give values of a question with --given"))
+    asked = asked_question(question)
+    source, ones = predict.optimum(given.source, asked, given.group, given.level)
+    shown = predict.json_of_optimum if given.json else predict.text_of_optimum
+    say(shown(source, ones))
 
 
 def _check_folder(out: Path, tables: Sequence[str]) -> None:
@@ -1132,6 +1203,18 @@ def _number(text: str, place: str) -> float:
         return float(text)
     except ValueError:
         raise IsolossError(Problem(place, f"found {text!r}", "give a number")) from None
+
+
+def _numbers(text: str, place: str) -> list[float]:
+    """Numbers with commas between them, as people write them: 7B, 1.4T, 1e22."""
+    import pandas as pd
+
+    from isoloss.aggregate.numbers import read_numbers
+
+    values = [float(read_numbers(pd.Series([one])).values[0]) for one in text.split(",")]
+    if not all(abs(value) < float("inf") for value in values):
+        raise IsolossError(Problem(place, f"found {text!r}", "give numbers, such as 7B or 1e22"))
+    return values
 
 
 def _csv(given: argparse.Namespace) -> None:

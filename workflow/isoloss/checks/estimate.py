@@ -19,8 +19,12 @@ def optimum(evidence: Evidence) -> Iterator[Finding]:
     status, summary = evidence.summary["status"], evidence.summary
     if status == "not_converged":
         yield Finding("optimum", STOP, "the search did not converge", "give more starts")
-    if status == "undetermined":
-        yield Finding("optimum", STOP, "the runs do not determine all parameters", ADD)
+    if status == "undetermined" and evidence.in_the_form:
+        words = "; ".join(["the law has more parameters than it can tell apart", *evidence.known])
+        yield Finding("optimum", CARE, words, "write one parameter for them, or fix one: --fix")
+    elif status == "undetermined":
+        words = "; ".join(["the runs do not determine all parameters", *evidence.known])
+        yield Finding("optimum", STOP, words, ADD)
     for one in evidence.params[evidence.params["at_bound"]].itertuples():
         yield Finding(
             "bounds",

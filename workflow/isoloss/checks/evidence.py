@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -59,6 +59,9 @@ class Evidence:
         doubts: what the law itself knows against its estimate.
         lower: whether the objective is a lower envelope, whose residuals are meant to be positive.
         quantity: what was fitted: the loss, or another column of the runs.
+        replicates: estimates of the replicates that converged, (r, p).
+        known: what the runs know of parameters that they do not tell apart, in words.
+        in_the_form: whether no runs at all would tell them apart, as in A * B.
     """
 
     law: Law
@@ -75,6 +78,9 @@ class Evidence:
     doubts: Sequence[Doubt] = ()
     lower: bool = False
     quantity: str = RESPONSE
+    replicates: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
+    known: Sequence[str] = ()
+    in_the_form: bool = False
 
     @property
     def of_loss(self) -> bool:

@@ -57,3 +57,12 @@ SHAPE_CHANCE = 1e-3  # p value of that
 SHAPE_SIZE = 0.002  # its root mean square in log loss: less is good to know only
 SHAPE_RUNS = 8  # runs beyond the parameters and those terms, at least
 HELD_OUT = 4.0  # held-out RMSE over that of the runs fitted
+CANCELS = (
+    10.0  # all terms of a law in absolute value over what they sum to: a doubt if one is loose
+)
+CANCELS_MUCH = 1000.0  # and from here on a doubt by itself
+FAR_SCALE = 100.0  # factor between a scale and the nearest run from which the runs do not reach it
+TRADE_ALONE = 1.0  # half width of a parameter's interval over its median: hardly known alone
+TRADE_KNOWN = 0.1  # that of a combination that is known
+TRADE_TIGHTER = 20.0  # factor by which it is better known than either parameter
+TRADE_REPLICATES = 50  # to say so

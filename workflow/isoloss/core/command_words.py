@@ -52,6 +52,15 @@ def is_size(word: str) -> bool:
     return _SIZE.fullmatch(word) is not None
 
 
+def is_name(word: str) -> bool:
+    """Whether a word is a name, as a variable has one.
+
+    >>> is_name("experts"), is_name("runs.csv"), is_name("N=params")
+    (True, False, False)
+    """
+    return word.isidentifier()
+
+
 def is_preset(word: str) -> bool:
     """Whether a word is LAW:PRESET.
 

@@ -57,7 +57,7 @@ def draw(inputs: _figure.Inputs, group: str, score: str):
                 many += " (other ones)"
         else:
             many = "none"
-            why = "no folds: set `holdout` in the fit"
+            why = _absent(inputs.fits[row.law], group)
             axes.annotate(why, (0, at), (8, 0), color=_figure.GREY, **beside)
         texts = [f"{row.mean:.3g}" if len(values) else "–", many, _signed(row.aicc_difference)]
         for x, text in zip(columns, texts, strict=True):
@@ -103,6 +103,13 @@ def _folds(fit: Fit, group: str, score: str) -> pd.DataFrame:
     squares = rows.assign(**{score: rows[score] ** 2}).groupby("fold", sort=False)
     errors = squares.agg({"n_fitted": "first", "n_held_out": "first", score: "mean"}).reset_index()
     return errors.assign(**{score: np.sqrt(errors[score])})
+
+
+def _absent(fit: Fit, group: str) -> str:
+    """Why a fit has no errors to show."""
+    if (fit.scores["group"] == group).any():
+        return "no log ratio of values of both signs: score rmse"
+    return "no folds: set `holdout` in the fit"
 
 
 def _evidence(fit: Fit, group: str) -> dict:

@@ -8,16 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from isoloss.checks import directions
 from isoloss.fit.coverage import LEVEL, SIMULATED
 from isoloss.fit.objectives import Objective
-from isoloss.fitted.errors import Errors
 from isoloss.fitted.facts import WIDE, identified
 from isoloss.laws._law import Data, Law
 
-FLAT = 1e-6  # singular value of the scaled gradient below which a combination of terms is free
 SHORT = 0.02  # of the level, by which an interval may cover too little and not be warned of
 RUNS = min(row[2] for row in SIMULATED)  # of the smallest design of the coverage study
-_SHARES = Errors(None)
 CLUSTERS = min(row[3] for row in SIMULATED if row[3])
 
 
@@ -27,13 +25,18 @@ class Conditioning:
 
     Attributes:
         number: largest over smallest singular value of the gradient, columns scaled to one.
-        loosest: the combination of terms that the runs know least about, in words.
+        loosest: how parameters move together so that predictions change least, in words.
         free: names of terms in combinations that the runs do not see at all.
+        known: what the runs know and do not know of those, in words: "only A * B is known, not A
+            and B apart".
+        in_the_form: whether no runs at all would tell them apart.
     """
 
     number: float
     loosest: str
     free: list[str]
+    known: tuple[str, ...] = ()
+    in_the_form: bool = False
 
 
 def conditioning(
@@ -41,44 +44,48 @@ def conditioning(
     theta: np.ndarray,
     data: Data,
     held: list[bool] | None = None,
-    errors: Errors = _SHARES,
 ) -> Conditioning:
-    """From the singular values of d ln loss / d theta; of d loss / d theta for any sign.
+    """From the singular values of the derivatives of predictions, in parts of them, by theta.
 
     Args:
         law: the law.
         theta: the optimum, (p,).
         data: variables of the runs fitted, each (n,).
         held: terms that are no question (fixed, tied to another), in the order of theta.
-        errors: how those of the fit are counted.
     """
-    with np.errstate(all="ignore"):
-        gradient = errors.slopes(law.gradient(theta, data), law.loss(theta, data))
+    gradient = directions.relative(law, theta, data)
     if not np.isfinite(gradient).all():  # no answer, or one beyond floating point
         return Conditioning(float("inf"), "", [])
     asked = ~np.array(held if held is not None else [False] * len(theta))
-    gradient, terms = gradient[:, asked], [t for t, a in zip(law.terms, asked, strict=True) if a]
+    slopes, terms = gradient[:, asked], [t for t, a in zip(law.terms, asked, strict=True) if a]
     if not terms:
         return Conditioning(1.0, "", [])
-    size = np.linalg.norm(gradient, axis=0)
-    scaled = gradient / np.where(size > 0, size, 1.0)
-    _, values, directions = np.linalg.svd(scaled, full_matrices=len(scaled) < len(terms))
+    size = np.linalg.norm(slopes, axis=0)
+    scaled = slopes / np.where(size > 0, size, 1.0)
+    _, values, rows = np.linalg.svd(scaled, full_matrices=len(scaled) < len(terms))
     values = np.concatenate([values, np.zeros(len(terms) - len(values))])
-    loose = np.abs(directions[values < FLAT]).max(axis=0, initial=0.0) > 0.1
+    loose = np.abs(rows[values < directions.FLAT]).max(axis=0, initial=0.0) > 0.1
+    loose |= directions.unseen(law, theta, gradient)[asked]
     free = [term.name for term, is_loose in zip(terms, loose, strict=True) if is_loose]
     number = float(values[0] / values[-1]) if values[-1] > 0 else float("inf")
-    weights = directions[-1] / np.where(size > 0, size, 1.0)
-    weights = weights / np.abs(weights).max()
-    parts = [
-        f"{weight:+.2g} {'ln ' if term.log else ''}{term.symbol}"
-        for term, weight, share in zip(terms, weights, directions[-1], strict=True)
-        if abs(share) > 0.2
-    ]
-    return Conditioning(number, " ".join(parts), free)
+    direction = np.zeros(len(theta))
+    direction[asked] = rows[-1] / np.where(size > 0, size, 1.0)
+    loosest = directions.loosest(law, theta, direction, gradient)
+    if not free:
+        return Conditioning(number, loosest, [])
+    where = [int(i) for i in np.flatnonzero(asked)]
+    known = directions.combinations(law, theta, data, where)
+    in_the_form = directions.in_the_form(law, theta, data, where)
+    return Conditioning(number, loosest, free, tuple(known), in_the_form)
 
 
 def verdict(
-    converged: bool, free: list[str], params: pd.DataFrame, summary: dict, intervals: Sequence[str]
+    converged: bool,
+    free: list[str],
+    params: pd.DataFrame,
+    summary: dict,
+    intervals: Sequence[str],
+    known: Sequence[str] = (),
 ) -> tuple[str, str]:
     """Status and message: first whether this is an optimum, then what it is worth.
 
@@ -88,6 +95,7 @@ def verdict(
         params: rows of `params`.
         summary: the row of `summary` as far as it is known.
         intervals: what is to be said of the intervals (`doubts`).
+        known: what the runs know of the free terms together, in words.
     """
     remarks = []
     bounded = list(params.loc[params["at_bound"], "term"])
@@ -103,6 +111,7 @@ def verdict(
         remarks.append(
             f"not identified by these runs: {', '.join(free)}, whatever the intervals say"
         )
+        remarks += known
     if bounded:
         remarks.append(f"at a bound, so not identified by these runs: {', '.join(bounded)}")
     lost = summary["n_replicates"] - summary["n_replicates_converged"]

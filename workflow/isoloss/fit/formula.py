@@ -134,6 +134,9 @@ def typed_law(
         variables, parameters = divide(formula, known)
         if wrong := [one for name in parameters for one in _alike(name, known, variables, place)]:
             raise IsolossError(*wrong)
+    if wrong := [name for name in variables if name not in formula.names]:
+        reason = f"the variable {wrong[0]!r} is not a name of the formula"
+        raise IsolossError(Problem(place, reason, nearest(wrong[0], formula.names)))
     others = tuple(name for name in formula.names if name not in variables)
     return Typed(formula, tuple(variables), others, response)
 

@@ -232,7 +232,7 @@ def _budgets(runs: pd.DataFrame, rule: str) -> np.ndarray:
     """Number of the budget of every run, (n,); an error where no run has compute."""
     flops = runs["n_flops"].to_numpy(float, na_value=np.nan)
     if len(flops) and not np.isfinite(flops).any():
-        do = "hold out by a column: {rule: largest, variable: NAME}, or random"
+        do = "hold out the largest values of a variable, such as largest:lr, or take random"
         raise IsolossError(Problem(f"holdout {rule}", "the runs have no compute C", do))
     return budget_numbers(flops)
 
@@ -255,6 +255,15 @@ def _last(number: np.ndarray, least: int) -> np.ndarray:
     reach = np.flatnonzero(np.cumsum(np.bincount(number)[::-1]) >= least)
     back = reach[0] if len(reach) else number.max()
     return number >= number.max() - back
+
+
+def unseen(rule: str | Mapping[str, Any] | None) -> bool:
+    """Whether a rule holds runs out of the fit itself.
+
+    >>> unseen("largest:experts"), unseen({"rule": "random"}), unseen(None)
+    (True, False, False)
+    """
+    return _named(rule) in UNSEEN
 
 
 def _options_of(rule: str | Mapping[str, Any] | None) -> dict[str, Any]:

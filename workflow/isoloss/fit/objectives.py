@@ -11,7 +11,7 @@ envelope: it is no estimate of the mean).
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -63,7 +63,8 @@ class Objective:
         above: asymmetric_mae: how many times as heavy a prediction above the loss is.
         smooth: of absolute errors, and of corners of OF_LOSSES: the width within which they are a
             square, in units of the loss's scale; any but SMOOTH is approached from wider ones.
-        spread: of huber_scaled: what differences are divided by; None before it is known.
+        spread: of huber_scaled: what differences are divided by, a number or one for every run
+            (n,); None before it is known.
     """
 
     name: str = "huber_log"
@@ -72,7 +73,7 @@ class Objective:
     of_losses: PenaltyOfLosses | None = None
     above: float = ABOVE
     smooth: float = SMOOTH
-    spread: float | None = None
+    spread: float | np.ndarray | None = None
 
     def __str__(self) -> str:
         if self.penalty_of is not None:
@@ -104,6 +105,13 @@ class Objective:
             return self
         return replace(self, spread=spread_of(values))
 
+    def of_groups(self, groups: Sequence[np.ndarray]) -> Objective:
+        """The same for groups whose runs are laid end to end, each with a spread of its own."""
+        if self.name != OF_ANY_SIGN or self.spread is not None:
+            return self
+        spreads = [np.full(len(values), spread_of(values)) for values in groups]
+        return replace(self, spread=np.concatenate(spreads))
+
     @property
     def logarithmic(self) -> bool:
         """Whether it compares logarithms, so that the unit of the loss is nothing to it."""
@@ -125,7 +133,7 @@ class Objective:
         if self.of_losses is not None:
             return replace(self, of_losses=replace(self.of_losses, size=self.of_losses.size * size))
         if self.name == OF_ANY_SIGN:
-            return replace(self, spread=(self.spread or 1.0) / size)
+            return self if self.spread is None else replace(self, spread=self.spread / size)
         return self if self.logarithmic else replace(self, delta=self.delta / size)
 
     def easier(self) -> list[tuple[Objective, int]]:

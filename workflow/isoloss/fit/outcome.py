@@ -68,6 +68,7 @@ def tables_of(
     params = params_of(solution, replicates.kept.theta, along, settings)
     untested = _doubts(runs, settings, number)
     summary = _summary(runs, solution, replicates, predictions, params, settings, untested)
+    known = _conditioning(runs, solution, settings)
     doubts = checks.findings(
         Evidence(
             law=solution.law.given(solution.estimate.state),
@@ -84,6 +85,9 @@ def tables_of(
             doubts=solution.law.doubts(solution.estimate),
             lower=settings.objective.name == "asymmetric_mae",
             quantity=settings.response,
+            replicates=replicates.kept.theta,
+            known=known.known,
+            in_the_form=known.in_the_form,
         )
     )
     summary["verdict"] = checks.verdict(one.grade for one in doubts)
@@ -185,7 +189,7 @@ def _summary(
     law, best, held = runs.law, solution.estimate, settings.constraints.hold(runs.law)
     observed, predicted = predictions.observed[~runs.out], predictions.predicted[~runs.out]
     errors, inside = errors_of(observed, predicted), scores(observed, predicted)
-    known = evidence.conditioning(law.given(best.state), best.theta, runs.data, held, errors)
+    known = _conditioning(runs, solution, settings)
     summary: dict[str, Any] = {
         "card": settings.card,
         "formula": law.formula,
@@ -209,8 +213,16 @@ def _summary(
     free = solution.undetermined(known.free)
     remarks = [*(doubt.found for doubt in law.doubts(best)), *untested]
     judged = params[~params["term"].isin(law.secondary)]
-    status, message = evidence.verdict(solution.sound, free, judged, summary, remarks)
+    status, message = evidence.verdict(solution.sound, free, judged, summary, remarks, known.known)
     return summary | {"status": status, "message": message}
+
+
+def _conditioning(
+    runs: FittedRuns, solution: Solution, settings: Settings
+) -> evidence.Conditioning:
+    """How well the runs tell the parameters apart."""
+    law, best, held = runs.law, solution.estimate, settings.constraints.hold(runs.law)
+    return evidence.conditioning(law.given(best.state), best.theta, runs.data, held)
 
 
 def _held_out(runs: FittedRuns, predictions: Predictions, settings: Settings) -> dict[str, float]:

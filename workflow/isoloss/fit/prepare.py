@@ -163,7 +163,8 @@ def _settled(ready: list[FittedRuns]) -> list[FittedRuns]:
     """The same with the law that the runs of all groups decide what it leaves open of."""
     law = ready[0].law
     data = {name: np.concatenate([runs.data[name] for runs in ready]) for name in law.variables}
-    settled = law.settled(data, np.concatenate([runs.loss for runs in ready]))
+    labels = [str(one) for runs in ready for one in runs.fitted["run_id"]]
+    settled = law.settled(data, np.concatenate([runs.loss for runs in ready]), labels)
     return [replace(runs, law=settled) for runs in ready]
 
 

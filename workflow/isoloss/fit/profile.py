@@ -55,7 +55,9 @@ def profiles(optimum: Optimum, clusters: np.ndarray, level: float) -> pd.DataFra
         span = 0.2 if term.log else 0.05 * scale
         for _ in range(9):  # until both sides are above the limit, and the limit is well resolved
             values, objective, best = optimum.profile(name, span, _POINTS)
-            excess = (objective - best) * own
+            with np.errstate(invalid="ignore"):
+                excess = (objective - best) * own
+            excess[np.isnan(excess)] = np.inf  # no value there
             if span > 40 * scale or (1.5 * limit < min(excess[0], excess[-1]) < 12 * limit):
                 break
             span *= 2.0 if min(excess[0], excess[-1]) <= 1.5 * limit else 0.4

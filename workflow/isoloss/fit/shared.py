@@ -142,7 +142,8 @@ class SharedOptimum:
         affine = _shared_coordinates(law, self.scale, len(groups), shared, constraints)
         on_runs = [law.on(self.scale.data(part[0])) for part in groups]
         side_by_side = _GroupsOnRuns(law, on_runs, [len(part[1]) for part in groups])
-        self.problem = problem_of(side_by_side, loss, objective, self.scale, affine)
+        own = objective.of_groups([part[1] for part in groups])
+        self.problem = problem_of(side_by_side, loss, own, self.scale, affine)
         sizes = [part[1] / np.exp(self.scale.loss) for part in groups]
         sides = zip(on_runs, sizes, strict=True)
         grid = np.hstack([grid_of(one, size, self.scale, starts) for one, size in sides])

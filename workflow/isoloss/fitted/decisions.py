@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Self
@@ -13,6 +13,8 @@ import pandas as pd
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.fitted import best_mixture
 from isoloss.fitted.intervals import band, quantiles
+from isoloss.fitted.names import RESPONSE
+from isoloss.fitted.optimum import Choice, Question, asked_question, optimum, questions
 from isoloss.fitted.parameters import FitParameters
 from isoloss.laws._law import Law
 
@@ -154,6 +156,97 @@ class FitDecisions(FitParameters):
                 a law in C, or one that divides a budget between N and D, fitted to the loss.
         """
         return _gain(self, C, a, b, self._level(level))
+
+    def optimize(
+        self,
+        minimize: str = RESPONSE,
+        over: str | Sequence[str] = (),
+        subject_to: str | Sequence[str] = (),
+        *,
+        given: Mapping[str, float | Sequence[float]] | None = None,
+        within: Mapping[str, tuple[float, float]] | None = None,
+        integers: Sequence[str] = (),
+        group: str | None = None,
+        response: str | None = None,
+        level: float | None = None,
+    ) -> pd.DataFrame:
+        """Where an expression is least, over any variables under any constraints.
+
+        Expressions are in the language of formulas (docs/formulas.md), of variables, parameters,
+        names that are given, and `loss` (or what else was fitted, by its name).
+
+        Args:
+            minimize: the expression, such as "6*N*D + 2*N*D_inf".
+            over: variables to choose; those that `minimize` or a constraint names and nobody gives
+                are chosen too.
+            subject_to: a relation such as "6*N*D <= 1e22", or several.
+            given: values of other names; arrays of one length are rows of the answer.
+            within: limits of chosen variables. Without, they are searched up to a factor of 1e8
+                beyond the runs.
+            integers: chosen variables that are whole numbers.
+            group: which fit.
+            response: of which loss.
+            level: of the intervals.
+
+        Returns:
+            One row for every value that is given: those values; each chosen variable, `minimum`
+            (of the expression) and `loss` (or what was fitted) with `_low` and `_high`; `active`,
+            the constraints that the optimum lies on; `at_limit`, the variables that lie on a limit
+            of `within`; `lower_outside`, whether the expression falls lower at the end of the range
+            searched; `distance` outside the runs as a factor; `replicates` that have an optimum and
+            `reached`, their share. Of a replicate whose optimum has no end the variable is
+            infinite, and so are ends of intervals that hold it.
+
+        Raises:
+            IsolossError: a name means nothing, a variable is neither given nor chosen, no point
+                meets the constraints, or the expression falls without end.
+
+        Example:
+            >>> import isoloss
+            >>> epoch = isoloss.preset("chinchilla:epoch")
+            >>> best = epoch.optimize(subject_to="6*N*D <= 5.76e23")
+            >>> best[["N", "D", "loss"]].map("{:.4g}".format).to_numpy().tolist()
+            [['7.235e+10', '1.327e+12', '1.974']]
+            >>> serving = {"minimize": "6*N*D + 2*N*served", "subject_to": "loss <= 2"}
+            >>> cheap = epoch.optimize(**serving, given={"served": 1e13})
+            >>> cheap[["N", "D"]].map("{:.3g}".format).to_numpy().tolist()
+            [['1.98e+10', '3e+12']]
+        """
+        asked = {"minimize": minimize, "over": over, "subject_to": subject_to}
+        asked |= {"given": given, "within": within, "integers": integers}
+        question = asked_question(asked)
+        group, response = self._named(group, response)
+        answers = self.answers(question, group, response, level)
+        if wrong := [problem for _, _, problem in answers if problem is not None]:
+            raise IsolossError(*dict.fromkeys(wrong))
+        rows = [
+            {k: ", ".join(v) if isinstance(v, tuple) else v for k, v in row.items()}
+            for _, row, _ in answers
+        ]
+        return pd.DataFrame(rows)
+
+    def answers(
+        self,
+        question: Question,
+        group: str | None = None,
+        response: str | None = None,
+        level: float | None = None,
+    ) -> list[tuple[Question, dict[str, object], Problem | None]]:
+        """Every single question of one with arrays, its row of `optimize`, or why it has none.
+
+        Raises:
+            IsolossError: the question cannot be asked of this law.
+        """
+        group, response = self._named(group, response)
+        answers = []
+        for one in questions(question):
+            row, problem = optimum(Choice(self, one, group, response), self._level(level))
+            if problem is None:
+                own = [name for name in self.law_of(response).variables if name in row]
+                points = {name: np.array([row[name]], dtype=float) for name in own}
+                row["distance"] = float(_distance(self, points, group, response)[0])
+            answers.append((one, row, problem))
+        return answers
 
     def best_mixture(
         self,

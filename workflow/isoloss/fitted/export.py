@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from isoloss.fitted.facts import record
 from isoloss.fitted.growth import growth
 from isoloss.fitted.markup import TEXT, Column, Latex, Markdown, filled
 from isoloss.fitted.names import FORMULA, RESPONSE, equation
+from isoloss.fitted.optima import Optimum, sentences_of
 from isoloss.fitted.paper import paper, verdict
 from isoloss.fitted.paper_tables import interval
 from isoloss.fitted.sentences import Context, formula
@@ -124,7 +125,7 @@ def export_fit(fit: Fit, folder: str | Path, context: Context | None = None) -> 
     old = _text_of(explain) if explain.exists() else None
     texts = {
         "law.py": law_file(fit),
-        "explain.md": explanation(fit, old),
+        "explain.md": explanation(fit, old, () if context is None else context.optima),
         "params.tex": latex(fit),
         "paper.md": paper(fit, context),
     }
@@ -221,9 +222,9 @@ def _fitted(fit: Fit) -> dict[str, dict[str, Any]]:
     return fitted
 
 
-def explanation(fit: Fit, old: str | None = None) -> str:
-    """A Markdown page of the law; the user's text of an old one is kept."""
-    block = f"{START}\n{_block(fit)}{END}"
+def explanation(fit: Fit, old: str | None = None, optima: Sequence[Optimum] = ()) -> str:
+    """A Markdown page of the law, with optima; the user's text of an old one is kept."""
+    block = f"{START}\n{_block(fit, optima)}{END}"
     if old is None:
         facts = registry.facts("law", fit.facts["card"])
         about = (
@@ -260,7 +261,7 @@ def _listed(ranges: pd.DataFrame) -> str:
     )
 
 
-def _block(fit: Fit) -> str:
+def _block(fit: Fit, optima: Sequence[Optimum]) -> str:
     shown, facts = escape.markdown, record(fit)
     parts = [f"{shown(verdict(facts))}\n"]
     for one in facts.fits:
@@ -282,6 +283,7 @@ def _block(fit: Fit) -> str:
         parts += ["\n", Markdown().table(filled(columns))]
         if one.quantity == RESPONSE and (grows := growth(fit, one.group)) is not None:
             parts.append(f"\nThe best N and D of a budget: {shown(grows.text)}.\n")
+    parts += [f"\n{sentence}\n" for sentence in sentences_of(optima, Markdown())]
     values = {
         group: {
             response: {k: v for k, v in terms.items() if k != "state"}

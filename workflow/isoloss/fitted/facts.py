@@ -79,6 +79,11 @@ class FoldScore:
         return self.rule in UNSEEN
 
     @property
+    def before(self) -> str:
+        """What the runs before those of such a fold have in common: a `budget` or a `value`."""
+        return "budget" if self.rule == UNSEEN[0] else "value"
+
+    @property
     def which(self) -> str:
         """The runs of a fold that the fit did not see, in words: `most compute`, or `largest D`."""
         return "most compute" if self.rule == UNSEEN[0] else self.name

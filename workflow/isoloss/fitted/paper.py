@@ -17,6 +17,7 @@ from isoloss.fitted.facts import (
 )
 from isoloss.fitted.facts import Record as Facts
 from isoloss.fitted.markup import Column, Latex, Markdown
+from isoloss.fitted.optima import asked_of, for_paper
 from isoloss.fitted.result import Fit
 from isoloss.fitted.sentences import Context, paragraph
 
@@ -128,6 +129,9 @@ def _tables(fit: Fit, facts: Facts, context: Context) -> list[Titled]:
         shown.append(("Loss of a budget", "", columns))
     if context.gains:
         shown.append(("Compute-equivalent gain", _GAINS, paper_tables.gains(context.gains)))
+    if columns := for_paper(context.optima):
+        note = Markdown().text("; ".join(asked_of(context.optima)))
+        shown.append(("Optimum", f"{note[:1].upper()}{note[1:]}.", columns))
     if context.mixtures:
         shown.append(("Best mixture", "", paper_tables.mixtures(context.mixtures)))
     if context.comparisons:

@@ -25,7 +25,8 @@ from isoloss.fitted.facts import (
     RunCounts,
 )
 from isoloss.fitted.markup import Markdown, latex_symbol
-from isoloss.fitted.names import FALLBACK, FORMULA, UNSEEN
+from isoloss.fitted.names import FALLBACK, FORMULA
+from isoloss.fitted.optima import Optimum, sentences_of
 from isoloss.fitted.result import Fit
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Context:
         gains: of groups over a baseline.
         mixtures: the best mixture of each group.
         comparisons: published laws on the same runs.
+        optima: answers to a question that was asked of the fit.
     """
 
     source: str = ""
@@ -58,6 +60,7 @@ class Context:
     gains: Sequence[Gain] = ()
     mixtures: Sequence[BestMixture] = ()
     comparisons: Sequence[Comparison] = ()
+    optima: Sequence[Optimum] = ()
 
 
 def paragraph(fit: Fit, facts: Record, context: Context, markup: Markdown) -> str:
@@ -74,6 +77,7 @@ def paragraph(fit: Fit, facts: Record, context: Context, markup: Markdown) -> st
         _doubts(facts, markup),
         *_decisions(context, markup),
         *_gains(context, markup),
+        *sentences_of(context.optima, markup),
         *_published(context, markup),
     ]
     return " ".join(filter(None, sentences))
@@ -93,10 +97,10 @@ def formula(fit: Fit) -> str:
 
 
 def _with_commands(latex: str) -> str:
-    """LaTeX with Greek letters as commands.
+    r"""LaTeX with Greek letters as commands.
 
-    >>> _with_commands("A / N^{α} + βx")
-    'A / N^{\\\\alpha} + \\\\beta x'
+    >>> print(_with_commands("A / N^{α} + βx"))
+    A / N^{\alpha} + \beta x
     """
     letters = "".join(GREEK)
     latex = re.sub(rf"([{letters}])(?=[A-Za-z])", r"\1 ", latex)
@@ -373,8 +377,8 @@ def _unseen(facts: Record, context: Context, markup: Markdown) -> list[str]:
     for one in largest[:_FEW]:
         whose = f" ({_whose(held, one, markup)})" if len(held.fits) > 1 else ""
         guess = one.held_out_baseline_rmse
-        largest_left = "budget" if one.folds[0].rule == UNSEEN[0] else "value"
-        beside = f", against {guess:.3g} by the mean of the largest {largest_left} fitted"
+        before = one.folds[0].before if one.folds else "budget"
+        beside = f", against {guess:.3g} by the mean of the largest {before} fitted"
         sentences.append(
             f"Fitted without the {_count(one.n_held_out)} of {_which([one], markup)}{whose},"
             " the law predicts"

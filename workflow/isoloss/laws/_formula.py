@@ -18,7 +18,10 @@ import numpy as np
 from isoloss.core.problems import IsolossError, Problem
 from isoloss.formulas import (
     Evaluator,
+    as_latex,
+    as_python,
     domains,
+    named,
     names_of,
     operation,
     power_terms,
@@ -36,7 +39,8 @@ EXPONENTS = (0.05, 0.15, 0.3, 0.45, 0.65, 1.0, 1.6)  # of a sum of power terms
 CROSSED = 2  # exponents of which all combinations are starts; of more some are drawn
 LOOKED_AT = 400  # runs by which starts are moved to the best amplitudes
 SUBSETS = 5  # amplitudes above 0 of which every subset is tried
-FAR = 14.0, 8.0  # below and above its usual size in logarithms, where a scale has its bounds
+FAR = 14.0, 8.0  # below and above its usual size in logarithms, where an amplitude has its bounds
+FARTHER = 40.0  # the same of a scale within a power, whose exponent may be small
 SHOWN = 4  # runs that a problem names, at most
 
 
@@ -190,17 +194,13 @@ class _OfFormula(Law):
     @property
     def python(self) -> str:
         """The formula in NumPy's language."""
-        from isoloss.formulas import as_python
-
         return as_python(self.asked.formula.tree)
 
     @property
     def latex(self) -> str:
         """The formula as LaTeX."""
-        from isoloss.formulas import as_latex
-
         symbols = {term.name: term.symbol for term in self.terms}
-        left = self.asked.formula.response or "L"
+        left = as_latex(named(self.asked.formula.response or "L"), symbols)
         return f"{left} = {as_latex(self.asked.formula.tree, symbols)}"
 
     @property
@@ -208,7 +208,7 @@ class _OfFormula(Law):
         """The options that hold what `settled` decided."""
         return {"any_sign": list(self.asked.any_sign)} if self.asked.any_sign else {}
 
-    def settled(self, data: Data, loss: np.ndarray) -> Law:
+    def settled(self, data: Data, loss: np.ndarray, labels: Sequence[str] = ()) -> Law:
         """The law whose offset may have any sign, where responses are not all above 0.
 
         Without an offset that is so of the parameters in which the law is linear.
@@ -216,7 +216,7 @@ class _OfFormula(Law):
         Raises:
             IsolossError: the formula has no value at some runs, whatever its parameters are.
         """
-        check_finite(self, data, loss)
+        check_finite(self, data, loss, labels)
         if not len(loss) or (np.asarray(loss) > 0).all():
             return self
         asked = self.asked
@@ -247,11 +247,11 @@ def parts_of(asked: _Asked) -> tuple[Part, ...] | None:
     )
 
 
-def check_finite(law: Law, data: Data, loss: np.ndarray) -> None:
+def check_finite(law: Law, data: Data, loss: np.ndarray, labels: Sequence[str] = ()) -> None:
     """Refuse runs at which a formula has no value, whatever its parameters are.
 
     Raises:
-        IsolossError: with the positions of the runs, from 1, and their variables.
+        IsolossError: with the labels of the runs, or their numbers from 1, and their variables.
     """
     if not len(loss):
         return
@@ -265,8 +265,9 @@ def check_finite(law: Law, data: Data, loss: np.ndarray) -> None:
     never = np.flatnonzero(~np.isfinite(value).any(axis=0))
     if not len(never):
         return
+    names = labels if len(labels) else range(1, len(loss) + 1)
     shown = [
-        f"run {i + 1} ({', '.join(f'{v} = {column[i]:.6g}' for v, column in data.items())})"
+        f"run {names[i]} ({', '.join(f'{v} = {column[i]:.6g}' for v, column in data.items())})"
         for i in never[:SHOWN]
     ]
     more = f" and {len(never) - SHOWN} more" if len(never) > SHOWN else ""
@@ -343,7 +344,9 @@ class FormulaLaw(_OfFormula):
         if name in asked.roles.exponents:
             return asked.term(name, -STEEPEST, STEEPEST, (0.3,))
         if name not in asked.free:
-            return asked.term(name, -FAR[0], FAR[1], (0.0,))
+            linear = name in asked.roles.linear
+            low, high = (-FAR[0], FAR[1]) if linear else (-FARTHER, FARTHER)
+            return asked.term(name, low, high, (0.0,))
         return asked.term(name, -np.inf, np.inf, (0.0,))
 
     def given_by(self, theta: np.ndarray) -> dict[str, np.ndarray]:

@@ -153,7 +153,7 @@ class Law(ABC):
     variables: tuple[str, ...]
     terms: tuple[Term, ...]
     formula: str
-    python: str
+    python: str = ""
     secondary: tuple[str, ...] = ()
     recipe = ""
     latex: str = ""
@@ -189,7 +189,7 @@ class Law(ABC):
         """The law of one response, such as loss_web: a mixture law may have another for each."""
         return self
 
-    def settled(self, data: Data, loss: np.ndarray) -> Law:
+    def settled(self, data: Data, loss: np.ndarray, labels: Sequence[str] = ()) -> Law:
         """The law with what it leaves open decided by all runs that are to be fitted.
 
         Its decisions are among its options, so that a fit that was saved is of the same law.
@@ -197,6 +197,7 @@ class Law(ABC):
         Args:
             data: variables of the runs of all groups, (n,) each.
             loss: observed, (n,).
+            labels: of the runs, for messages; their numbers from 1 if empty.
         """
         return self
 

@@ -84,6 +84,7 @@ def as_json(answer: Answer, files: Sequence[Path] = ()) -> str:
         ],
         "losses": _by_group(answer.decisions.losses),
         "gains": [{**asdict(one), "needed": asdict(one.needed)} for one in answer.decisions.gains],
+        "optima": [asdict(one) for one in answer.decisions.optima],
         "published": [asdict(one) for one in answer.decisions.beside],
         "best_mixtures": [asdict(one) for one in answer.best_mixtures],
         "not_fitted": list(answer.not_fitted),

@@ -156,7 +156,7 @@ def _is_loss(raw: pd.DataFrame, column: str) -> bool:
 
 def is_negative(raw: pd.DataFrame, column: str | None) -> bool:
     """Whether a column of losses has values that are not above 0."""
-    if column is None:
+    if column is None or column not in raw:
         return False
     values = read_numbers(raw[column]).values
     return bool((values[np.isfinite(values)] <= 0).any())

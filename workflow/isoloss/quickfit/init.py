@@ -143,6 +143,9 @@ def study_of_table(
     """
     _refuse_overwriting(out)
     source = open_source(table)
+    if law == CARD and formula is None:
+        reason = "the card is of a law that you type"
+        raise IsolossError(Problem(f"--law {CARD}", reason, "give --formula in its place"))
     formula = quickfit.checked_formula(formula, law, None)
     quickfit.check_asked(source.label, columns or {}, formula=formula, law=law)
     again = f"init --out {shlex.quote(str(out))}"

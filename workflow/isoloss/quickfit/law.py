@@ -25,7 +25,7 @@ from isoloss.core.order import ordered
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.schema import complete_options
 from isoloss.core.sources import MAX_MIB, MAX_SECONDS, Limits, Source, open_source
-from isoloss.fit.holdout import held_out
+from isoloss.fit.holdout import held_out, unseen
 from isoloss.fit.law import fit_law
 from isoloss.fit.mixture import mixtures
 from isoloss.fit.scores import rank_correlation
@@ -44,7 +44,9 @@ from isoloss.fitted.facts import (
     record,
 )
 from isoloss.fitted.growth import growth
-from isoloss.fitted.names import RESPONSE
+from isoloss.fitted.names import FORMULA, RESPONSE
+from isoloss.fitted.optima import optima
+from isoloss.fitted.optimum import Question, asked_question, problems_of
 from isoloss.fitted.paper import BUDGETS, paper
 from isoloss.fitted.presets import compare_presets, preset
 from isoloss.fitted.sentences import Context
@@ -114,6 +116,7 @@ class QuickFit:
             answer.decisions.gains,
             answer.best_mixtures,
             answer.decisions.beside,
+            answer.decisions.optima,
         )
 
     @property
@@ -137,6 +140,7 @@ def law_of_table(
     response: str | None = None,
     compare: Sequence[str] = (),
     baseline: str | None = None,
+    optimize: Mapping[str, Any] | None = None,
     holdout: str | Mapping[str, Any] | None = None,
     max_seconds: float = MAX_SECONDS,
     max_mib: float = MAX_MIB,
@@ -163,6 +167,7 @@ def law_of_table(
             C; the loss is then not asked for, and no budget is divided.
         compare: published laws to set beside the fit, such as "chinchilla:epoch" (`preset`).
         baseline: group that the others are compared with; the first in their order if None.
+        optimize: a question to the fit, as `Fit.optimize` takes its arguments.
         holdout: runs that are predicted from the others, as `holdout` of `fit_law`; if None those
             of most compute where they are of several budgets, and of mixtures some at random.
         max_seconds: for all of a download.
@@ -193,6 +198,8 @@ def law_of_table(
         0.34
     """
     opened = open_source(source, Limits(max_seconds, max_mib))
+    if law == FORMULA and formula is None:  # the card, with the text as its option
+        formula, law, options = (options or {}).get(FORMULA, ""), None, None
     formula = checked_formula(formula, law, options)
     check_asked(opened.label, given or {}, flops, formula, law, options)
     for name in compare:
@@ -209,7 +216,7 @@ def law_of_table(
     asked = {name: value for name, value in settings.items() if value is not None}
     if "cluster" in asked:
         asked["cluster"] = _column_of(asked["cluster"], meaning, runs)
-    asking = Asking(tuple(flops), baseline, tuple(compare))
+    asking = Asking(tuple(flops), baseline, tuple(compare), asked_question(optimize))
     if meaning.mixture:
         asking.check(None, [])
         return _fit_mixtures(runs, meaning, options, asked, _FOLDS if holdout is None else holdout)
@@ -236,25 +243,36 @@ class Asking:
         flops: budgets, FLOP; multiples of the largest run if empty.
         baseline: group that the others are compared with; the first if None.
         compare: published laws beside the fit.
+        question: what is to be least, over which variables.
     """
 
     flops: tuple[float, ...]
     baseline: str | None
     compare: tuple[str, ...] = ()
+    question: Question | None = None
 
-    def check(self, law: Law | None, groups: Sequence[str]) -> None:
+    def check(self, law: Law | None, groups: Sequence[str], quantity: str | None = None) -> None:
         """Refuse what cannot be decided, before a fit is made.
 
         Args:
             law: that is to be fitted; None for one of mixtures.
             groups: of the runs.
+            quantity: that is fitted; the loss if None.
 
         Raises:
-            IsolossError: the law gives no loss for a budget, or there is no such group.
+            IsolossError: a question cannot be asked of the law, the law gives no loss for a budget,
+                or there is no such group.
         """
         if law is None and self.compare:
             do = "leave it out, or fit the loss by N, D or C"
             raise IsolossError(Problem("compare", "published laws are not of mixtures", do))
+        if self.question is not None and law is None:
+            do = "leave it out; the best mixture is told anyway"
+            raise IsolossError(Problem("minimize", "the law is one of mixtures", do))
+        if self.question is not None and (
+            wrong := problems_of(self.question, law, quantity or RESPONSE)
+        ):
+            raise IsolossError(*wrong)
         if law is not None and law.has_least_loss:
             baseline_of(groups, self.baseline)
             return
@@ -291,9 +309,13 @@ def runs_of(
     if formula is not None:
         asked = typed.Asked(formula, given, rules.response, again)
         raw, meaning = own, typed.meaning_of(own, opened.label, asked)
-        rules = replace(rules, response=meaning.response, signed=meaning.signed)
     else:
         raw, meaning = _read_columns(own, opened.label, law, given, options, rules.response, again)
+        made = None if law is None or meaning.mixture else _made(law, options)
+        signed = made is not None and made.signed
+        signed = signed and typed.is_negative(raw, meaning.columns.get("loss"))
+        meaning = replace(meaning, signed=signed)
+    rules = replace(rules, response=meaning.response, signed=meaning.signed)
     if meaning.mixture and rules.best_of:
         reason = "runs of mixtures have a loss a domain, and none of them is the loss of the run"
         raise IsolossError(Problem(f"{opened.label}, best_of", reason, "leave it out"))
@@ -526,22 +548,23 @@ def _fit_sizes(
 
     With budgets that cannot be decided about nothing is fitted.
     """
-    law, apart = meaning.law, holdout in (None, "largest_compute")
+    law, apart = meaning.law, holdout is None or unseen(holdout)
     finished = runs[runs["status"] == "done"]
     groups = ordered(set(finished["group"].astype(str)))
     meaning = replace(meaning, notes=(*meaning.notes, *_without_fit(runs, groups)))
     if (made := _made(law, options)) is not None:
-        asking.check(made, groups)
+        asking.check(made, groups, meaning.response)
     if settings.get("shared") and len(groups) < 2:
         do = "leave it out, or name the column of the groups: group=COLUMN, of --columns"
         raise IsolossError(Problem("shared", "the runs have no groups to share parameters", do))
     fit = fit_law(runs, law, options, **settings, holdout="none" if apart else holdout)
     if meaning.response is not None:
         finished = finished[np.isfinite(finished[meaning.response])]
-    held = _fit_held_out(runs, finished, law, options, settings) if apart else None
+    held = _fit_held_out(runs, finished, law, options, settings, holdout) if apart else None
     fit = fit if held is None else with_held_out(fit, held)
     facts = record(fit)
     decisions = _decisions(fit, finished, asking)
+    decisions = replace(decisions, optima=optima(fit, asking.question))
     errors = None if held is None else record(held)
     counts = count_runs(runs)
     text = report.of_sizes(meaning, counts, facts, errors, decisions)
@@ -562,30 +585,53 @@ def largest_budgets(
 ) -> dict[str, Any] | None:
     """The rule that holds the runs of most compute out, as many as are a tenth of each group.
 
-    None where the runs are of one budget, or too few would be left to fit.
+    Of runs without compute those of the largest value of the law's variable that spans most. None
+    where the runs are of one budget, or too few would be left to fit.
     """
     flops = finished["n_flops"].to_numpy(float)
-    if not np.isfinite(flops).all() or not len(flops) or budget_numbers(flops).max() == 0:
-        return None
-    groups = [of_group for _, of_group in finished.groupby("group")]
-    rule = {"rule": "largest_compute", "least": max(1, min(map(len, groups)) // 10)}
     made = made_law(law, {**registry.defaults("law", law), **(options or {})})
-    if min(int((~held_out(rows, rule)).sum()) for rows in groups) < len(made.terms):
+    groups = [of_group for _, of_group in finished.groupby("group")]
+    if not groups:
         return None
-    return rule
+    least = max(1, min(map(len, groups)) // 10)
+    rule: dict[str, Any] = {"rule": "largest_compute", "least": least}
+    if not np.isfinite(flops).any() and (widest := _widest(finished, made)) is not None:
+        rule = {"rule": "largest", "variable": widest, "least": least}
+    elif not np.isfinite(flops).all() or budget_numbers(flops).max() == 0:
+        return None
+    left = [int((~held_out(rows, rule, made.variables)).sum()) for rows in groups]
+    return rule if min(left) >= len(made.terms) else None
+
+
+def _widest(finished: pd.DataFrame, law: Law) -> str | None:
+    """The variable of a law whose largest value is the most times its least; None without one.
+
+    It has at least three values, all of them above 0.
+    """
+    spans = {}
+    for name in law.variables:
+        values = finished[LETTERS.get(name, name)].to_numpy(float, na_value=np.nan)
+        if np.isfinite(values).all() and values.min() > 0 and len(np.unique(values)) > 2:
+            spans[name] = values.max() / values.min()
+    return max(spans, key=spans.__getitem__, default=None)
 
 
 def _fit_held_out(
-    runs: pd.DataFrame, finished: pd.DataFrame, law: str, options, settings: Mapping
+    runs: pd.DataFrame, finished: pd.DataFrame, law: str, options, settings: Mapping, asked
 ) -> Fit | None:
-    """The same fit without the runs of most compute; None where too few runs would be left."""
-    rule = largest_budgets(finished, law, options)
+    """The same fit without the runs of most compute; None where too few runs would be left.
+
+    Or without the runs that a rule `asked` for holds out.
+    """
+    by_us = asked in (None, "largest_compute")
+    rule = largest_budgets(finished, law, options) if by_us else asked
     if rule is None:
         return None
     count = min(_HELD_OUT_REPLICATES, settings["bootstrap"])
     cluster = settings.get("cluster")
     if settings.get("shared") and cluster in finished:
-        left = (rows[~held_out(rows, rule)] for _, rows in finished.groupby("group"))
+        seen = made_law(law, {**registry.defaults("law", law), **(options or {})}).variables
+        left = (rows[~held_out(rows, rule, seen)] for _, rows in finished.groupby("group"))
         if min(rows[cluster].nunique(dropna=False) for rows in left) == 1:
             count = 0  # a group that is left with one cluster cannot be drawn
     return fit_law(runs, law, options, **{**settings, "holdout": rule, "bootstrap": count})

@@ -9,7 +9,7 @@ import json
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ from isoloss.fitted import Fit, load_fit
 from isoloss.fitted.decisions import FitDecisions
 from isoloss.fitted.facts import record
 from isoloss.fitted.names import PREDICTED, equation
+from isoloss.fitted.optima import Optimum, optima, text_of
+from isoloss.fitted.optimum import Question
 from isoloss.fitted.paper_tables import interval
 from isoloss.fitted.presets import NO_INTERVAL, SEPARATOR, Preset, names, preset
 from isoloss.quickfit.answer import plain
@@ -172,6 +174,32 @@ def predicted(source: str, asked: Asked) -> Answer:
             f"of group {visible(group)}, the first; of others: --group {listed(groups[1:])}"
         )
     return Answer(opened_law, table, divides, notes, group if group in groups else None)
+
+
+def optimum(
+    source: str, question: Question, group: str | None = None, level: float | None = None
+) -> tuple[Source, list[Optimum]]:
+    """Where a published law or a fit has an expression least; of a fit's groups all if None.
+
+    Raises:
+        IsolossError: no such law or fit, or the question cannot be asked of it.
+    """
+    opened_law = opened(source)
+    return opened_law, optima(opened_law.law, question, group, level)
+
+
+def text_of_optimum(source: Source, ones: Sequence[Optimum]) -> str:
+    """Optima for a terminal: the law, each optimum, and what to know."""
+    lines = [textwrap.fill(line, _LINE, subsequent_indent="  ") for line in source.head[1:]]
+    notes = [textwrap.fill(note, _LINE, subsequent_indent="  ") for note in source.notes]
+    return "\n".join([source.head[0], *lines, "", text_of(ones) + "\n".join(notes)])
+
+
+def json_of_optimum(source: Source, ones: Sequence[Optimum]) -> str:
+    """The same as one JSON object."""
+    law, notes = source.law, list(source.notes)
+    facts = {**source.facts, "quantity": law.quantity, "unit": law.loss_unit, "level": law.level}
+    return _json({**facts, "optima": [asdict(one) for one in ones], "notes": notes})
 
 
 def _points(asked: Asked) -> dict[str, np.ndarray]:

@@ -206,6 +206,8 @@ def command(
     Returns:
         A line to paste; empty where no further column varies, or nothing to fit is known.
     """
+    if any(column not in raw for column in columns.values()):
+        return ""  # which is told
     if response is None and "loss" not in columns:
         return ""
     sizes = [letter for letter in _LETTERS if letter in columns][:2]  # any two give the third

@@ -29,6 +29,7 @@ from isoloss.fitted.facts import (
 )
 from isoloss.fitted.growth import Growth
 from isoloss.fitted.names import equation
+from isoloss.fitted.optima import Optimum, text_of
 from isoloss.fitted.paper_tables import side_by_side
 from isoloss.fitted.presets import Comparison
 from isoloss.laws._mixture import own_domain
@@ -93,6 +94,7 @@ class Decisions:
         losses: of them by each group's fit of a law in C, by group.
         gains: of the groups over one of them; empty of a single group.
         beside: published laws on the same runs.
+        optima: answers of each group's fit to a question that the user asked.
     """
 
     allocations: Mapping[str, Sequence[Allocation]] = field(default_factory=dict)
@@ -100,6 +102,7 @@ class Decisions:
     losses: Mapping[str, Sequence[BudgetLoss]] = field(default_factory=dict)
     gains: Sequence[Gain] = ()
     beside: Sequence[Comparison] = ()
+    optima: Sequence[Optimum] = ()
 
 
 def of_sizes(
@@ -129,6 +132,7 @@ def of_sizes(
         *([_frontier(decisions.growth)] if decisions.growth else []),
         *([_losses(decisions.losses)] if decisions.losses else []),
         *([_gains(decisions.gains, facts)] if decisions.gains else []),
+        *([text_of(decisions.optima)] if decisions.optima else []),
         *([_published(decisions)] if decisions.beside else []),
         *([_proposal(meaning)] if meaning.proposal else []),
     ]
@@ -343,8 +347,9 @@ def _errors(held: Record) -> str:
         runs = "run" if one.n_held_out == 1 else f"{one.n_held_out} runs"
         lines.append(
             f"held out{of}: the {runs} of {visible(fold.which)}, predicted from the other "
-            f"{one.n_runs}: RMSE {one.held_out_rmse:.3g} (guessing the mean of the budget before: "
-            f"{one.held_out_baseline_rmse:.3g}){_share(fold.mape, one)}{_inside(fold)}"
+            f"{one.n_runs}: RMSE {one.held_out_rmse:.3g} "
+            f"(guessing the mean of the {fold.before} before: {one.held_out_baseline_rmse:.3g})"
+            f"{_share(fold.mape, one)}{_inside(fold)}"
         )
     return "\n".join(lines) + "\n"
 

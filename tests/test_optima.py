@@ -1,0 +1,87 @@
+"""A question to a fit, from the command line to the pages that it writes."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import isoloss
+from isoloss.__main__ import main
+from isoloss.core.problems import IsolossError
+from isoloss.quickfit import law as front
+
+ASKED = ["--minimize", "6*N*D + 2*N*served", "--subject-to", "loss <= 2.4", "--given", "served=1T"]
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """Runs of two sizes of optimisers, as a CSV."""
+    n, d = np.meshgrid(np.geomspace(1e7, 1e9, 5), np.geomspace(1e9, 1e11, 5))
+    loss = (1.7 + 400 / n**0.34 + 400 / d**0.28) * np.exp(0.002 * np.sin(n * d))
+    path = tmp_path_factory.mktemp("optima") / "runs.csv"
+    rows = zip(n.ravel(), d.ravel(), loss.ravel(), strict=True)
+    path.write_text("N,D,loss\n" + "".join(f"{a:.8g},{b:.8g},{c:.8g}\n" for a, b, c in rows))
+    return path
+
+
+def test_a_question_is_answered_in_text_pages_and_json(table, tmp_path, capsys):
+    question = {"minimize": "6*N*D + 2*N*served", "subject_to": "loss <= 2.4"}
+    question["given"] = {"served": 1e12}
+    result = front.law_of_table(table, optimize=question, bootstrap=20)
+    assert "least 6*N*D + 2*N*served under loss <= 2.4, given served = 1e12" in result.text
+    assert "on its limit: loss <= 2.4" in result.text
+    files = isoloss.export_fit(result.fit, tmp_path, result.context)
+    for page in (file for file in files if file.suffix == ".md"):
+        text = page.read_text("utf-8").replace("\\", "")
+        assert "loss &lt;= 2.4" in text and "is reached at N = " in text, page
+    (one,) = json.loads(result.json())["optima"]
+    best = result.fit.optimize(**question).iloc[0]
+    assert [chosen["name"] for chosen in one["chosen"]] == ["N", "D"]
+    assert one["chosen"][0]["value"]["estimate"] == pytest.approx(best["N"], rel=1e-9)
+    assert one["active"] == ["loss <= 2.4"] and one["problem"] == ""
+    result.fit.save(tmp_path / "fit")
+    assert main(["predict", str(tmp_path / "fit"), *ASKED, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["optima"] == [one]
+
+
+def test_the_words_of_the_command_are_the_question(table, monkeypatch):
+    asked = []
+    monkeypatch.setattr(front, "law_of_table", lambda *_, **more: asked.append(more["optimize"]))
+    more = ["--over", "N", "D", "--within", "N=1e6:1e12", "--integers", "N"]
+    with pytest.raises(AttributeError):  # there is no fit to save
+        main(["law", *ASKED, *more, str(table)])
+    assert asked == [
+        {
+            "minimize": "6*N*D + 2*N*served",
+            "over": ["N", "D"],
+            "subject_to": ["loss <= 2.4"],
+            "integers": ["N"],
+            "given": {"served": [1e12]},
+            "within": {"N": (1e6, 1e12)},
+        }
+    ]
+
+
+def test_a_saved_fit_and_a_published_law_are_asked_by_predict(capsys):
+    limit = ["--subject-to", "6*N*D <= 5.76e23"]
+    assert main(["predict", "chinchilla:epoch", *limit, "--within", "N=1e9:2e10"]) == 0
+    output = capsys.readouterr().out
+    assert "20B (at its limit)" in output and "outside the runs by a factor of 15" in output
+    assert main(["predict", "chinchilla:epoch", "--over", "N", "--given", "D=1T"]) == 0
+    assert "none: over N: loss falls all the way to" in capsys.readouterr().out
+    assert main(["predict", "chinchilla:epoch", *limit, "--N", "7B"]) == 2
+    assert "give values of a question with --given" in capsys.readouterr().err
+
+
+def test_a_question_that_cannot_be_asked_stops_before_the_fit(table, monkeypatch):
+    monkeypatch.setattr(front, "fit_law", None)
+    for asked, text in (
+        ({"over": "experts"}, "over experts: is not a variable of the law"),
+        ({"subject_to": "6*N*D <= "}, "subject_to"),
+        ({"minimize": "loss", "over": ["N"]}, "variable D: is neither given nor chosen"),
+    ):
+        with pytest.raises(IsolossError) as error:
+            front.law_of_table(table, optimize=asked)
+        assert text in str(error.value)

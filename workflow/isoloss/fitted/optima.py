@@ -1,0 +1,227 @@
+"""Optima that were asked for, as facts, and as they are shown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from isoloss.core import units
+from isoloss.core.escape import columns, visible
+from isoloss.core.problems import Problem
+from isoloss.core.tables import WHOLE
+from isoloss.fitted.decisions import FitDecisions
+from isoloss.fitted.facts import Quantity
+from isoloss.fitted.markup import NUMBER, TEXT, Column, Latex, Markdown
+from isoloss.fitted.optimum import Question
+
+_LOSS = "{:.4g}".format
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A variable at the optimum."""
+
+    name: str
+    value: Quantity
+    at_limit: bool
+
+
+@dataclass(frozen=True)
+class Optimum:
+    """Where an expression is least, by the fit of a group.
+
+    Attributes:
+        minimize, subject_to, given: what was asked.
+        quantity: what the law predicts: the loss, or the name of another column.
+        chosen: the variables; empty where there is no optimum.
+        minimum: of the expression.
+        predicted: of the quantity, there.
+        active: constraints that the optimum lies on.
+        beyond: how far outside the runs it is, as a factor.
+        lower_outside: whether the expression falls lower at the end of the range searched.
+        reached: share of replicates that have an optimum; NaN without any.
+        problem: why there is no optimum; empty if there is one.
+    """
+
+    group: str
+    minimize: str
+    subject_to: tuple[str, ...]
+    given: Mapping[str, float]
+    quantity: str
+    chosen: tuple[Chosen, ...]
+    minimum: Quantity
+    predicted: Quantity
+    active: tuple[str, ...]
+    beyond: float
+    lower_outside: bool
+    reached: float
+    problem: str
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is an optimum."""
+        return not self.problem
+
+    @property
+    def asked(self) -> str:
+        """The question in words."""
+        under = f" under {' and '.join(self.subject_to)}" if self.subject_to else ""
+        given = [f"{name} = {_plain(value)}" for name, value in self.given.items()]
+        return f"least {self.minimize}{under}" + (f", given {', '.join(given)}" if given else "")
+
+
+def optima(
+    fit: FitDecisions,
+    question: Question | None,
+    group: str | None = None,
+    level: float | None = None,
+) -> list[Optimum]:
+    """The answer of every group's fit to a question; none where nothing is asked.
+
+    Args:
+        fit: of any law.
+        question: as of `Fit.optimize`; arrays of what is given are rows of their own.
+        group: one alone.
+        level: of the intervals; that of the fit if None.
+
+    Raises:
+        IsolossError: the question cannot be asked of this law.
+    """
+    if question is None:
+        return []
+    answers = []
+    for own in fit.groups if group is None else [group]:
+        for one in fit.answers(question, own, level=level):
+            answers.append(_optimum(own, fit.quantity, *one))
+    return answers
+
+
+def _optimum(
+    group: str, quantity: str, question: Question, row: Mapping[str, Any], problem: Problem | None
+) -> Optimum:
+    limits = row.get("at_limit", ())
+    names = [n for n in row if f"{n}_low" in row and n not in ("minimum", quantity)]
+    return Optimum(
+        group=group,
+        minimize=question.minimize,
+        subject_to=tuple(question.subject_to),
+        given=dict(question.given),
+        quantity=quantity,
+        chosen=tuple(Chosen(name, _of(row, name), name in limits) for name in names),
+        minimum=_of(row, "minimum"),
+        predicted=_of(row, quantity),
+        active=tuple(row.get("active", ())),
+        beyond=float(row.get("distance", math.nan)),
+        lower_outside=bool(row.get("lower_outside", False)),
+        reached=float(row.get("reached", math.nan)),
+        problem="" if problem is None else str(problem),
+    )
+
+
+def _of(row: Mapping[str, Any], name: str) -> Quantity:
+    return Quantity(*(float(row.get(name + end, math.nan)) for end in ("", "_low", "_high")))
+
+
+def _form(name: str):
+    """How values of a variable are written."""
+    return units.count if name in ("N", "D", "U", "C") else "{:.4g}".format
+
+
+def _plain(value: float) -> str:
+    """A number as people type it: 64, 0.003, 1e12."""
+    return units.power(value, 6) if abs(value) >= 1e6 else f"{value:.6g}"
+
+
+def text_of(ones: Sequence[Optimum]) -> str:
+    """The optima for a terminal: a title, and a row a variable."""
+    parts, several = [], len({one.group for one in ones}) > 1
+    for one in ones:
+        whose = f" [{visible(one.group)}]" if several and one.group != WHOLE else ""
+        title = f"{visible(one.asked)}{whose}\n"
+        parts.append(title + (_rows(one) if one.exists else f"  none: {visible(one.problem)}\n"))
+    return "\n".join(parts)
+
+
+def _rows(one: Optimum) -> str:
+    rows = [
+        (
+            f"  {visible(c.name)}",
+            _estimate(c.value, _form(c.name)) + (" (at its limit)" if c.at_limit else ""),
+        )
+        for c in one.chosen
+    ]
+    if one.minimize.strip() != one.quantity:
+        rows.append((f"  {visible(one.minimize)}", _estimate(one.minimum, units.count)))
+    rows.append((f"  {visible(one.quantity)}", _estimate(one.predicted, _LOSS)))
+    notes = [f"on its limit: {visible('; '.join(one.active))}"] if one.active else []
+    notes.append(_far(one.beyond))
+    if one.lower_outside:
+        notes.append("lower values only at the end of the range searched")
+    if one.reached < 1:
+        notes.append(f"{100 * one.reached:.3g} % of refits have an optimum")
+    return columns(("  at the optimum", "value"), rows) + f"  {'; '.join(notes)}\n"
+
+
+def _far(beyond: float) -> str:
+    if math.isnan(beyond):
+        return "how far outside the runs is not known"
+    if beyond <= 1.0001:
+        return "inside the runs"
+    return f"outside the runs by a factor of {units.count(beyond, 2)}"
+
+
+def _estimate(q: Quantity, form) -> str:
+    return units.estimate(q.estimate, q.low, q.high, form)
+
+
+def for_paper(ones: Sequence[Optimum]) -> list[Column]:
+    """The optima as columns of a table: a row a group and variable."""
+    rows = [
+        (one.group, name, _estimate(value, form), _times(one.beyond))
+        for one in ones
+        if one.exists
+        for name, value, form in [
+            *((c.name, c.value, _form(c.name)) for c in one.chosen),
+            *([(one.minimize, one.minimum, units.count)] * (one.minimize != one.quantity)),
+            (one.quantity, one.predicted, _LOSS),
+        ]
+    ]
+    if not rows:
+        return []
+    groups, names, values, beyond = zip(*rows, strict=True)
+    shown = [Column("group", TEXT, list(groups))] if len(set(groups)) > 1 else []
+    return [
+        *shown,
+        Column("quantity", TEXT, list(names)),
+        Column("at the optimum", NUMBER, list(values)),
+        Column("factor outside the runs", NUMBER, list(beyond)),
+    ]
+
+
+def asked_of(ones: Sequence[Optimum]) -> list[str]:
+    """The questions in words, each once."""
+    return list(dict.fromkeys(one.asked for one in ones))
+
+
+def sentences_of(ones: Sequence[Optimum], markup: Markdown | Latex) -> list[str]:
+    """A sentence an optimum, for a page."""
+    several, told = len({one.group for one in ones}) > 1, []
+    for one in ones:
+        whose = f" for {markup.text(one.group)}" if several else ""
+        asked = markup.text(one.asked)
+        if not one.exists:
+            told.append(
+                f"The question of the {asked} has no answer{whose}: {markup.text(one.problem)}."
+            )
+            continue
+        at = [f"{c.name} = {_estimate(c.value, _form(c.name))}" for c in one.chosen]
+        at.append(f"{one.quantity} {_estimate(one.predicted, _LOSS)}")
+        values = ", ".join(markup.text(value) for value in at)
+        told.append(f"The {asked} is reached{whose} at {values} ({_far(one.beyond)}).")
+    return told
+
+
+def _times(beyond: float) -> str:
+    return "" if math.isnan(beyond) else units.count(beyond, 2)

@@ -89,6 +89,11 @@ def test_the_command_prints_the_answer_and_writes_the_ranking(tmp_path, capsys):
         ({"N": range(1, 10), "y": range(9)}, {}, "--response"),
         ({"N": range(1, 10), "loss": range(1, 10)}, {"response": "los"}, "loss"),
         ({"N": [1, 2, 3] * 3, "loss": range(1, 10)}, {}, "4 levels"),
+        (
+            {"group": list("aaabbbbbbbbb"), "N": range(1, 13), "loss": range(1, 13)},
+            {},
+            "group a: 3 runs are too few",
+        ),
         ({"a b": range(1, 10), "loss": range(1, 10)}, {}, "--columns"),
         ({"N": range(1, 10), "loss": [2] * 9}, {}, "one value"),
         ({"N": range(1, 10), "loss": range(1, 10)}, {"columns": {"if": "N"}}, "formula can have"),

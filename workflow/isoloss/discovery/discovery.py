@@ -192,8 +192,10 @@ def discovered(
     work = Work.of(table, seed)
     order = work.searched(told)
     if not order:
-        reason = "no form has fewer parameters than the runs that are left when some are held out"
-        do = "add runs, or name fewer columns with --variables"
+        counts = np.bincount(table.group)
+        smallest = f"group {table.groups[counts.argmin()]}: " if len(counts) > 1 else ""
+        reason = f"{smallest}{counts.min()} runs are too few for every form when some are held out"
+        do = "add runs, leave the group out, or name fewer columns with --variables"
         raise IsolossError(Problem(table.label, reason, do))
     return work.discovery(order)
 

@@ -218,3 +218,27 @@ def test_runs_that_do_not_identify_a_formula_end_in_a_fit(seed):
     assert np.isfinite(fit.objective_value)
     weight = rng.integers(0, 3, (5, count)).astype(float)
     assert fit.replicates(weight).estimates.theta.shape == (5, len(fit.theta))
+
+
+def test_a_typed_law_of_n_and_d_divides_a_budget_as_the_card_does():
+    card = made_law("chinchilla", {"E": "positive"})
+    own = {"E": 1.7, "A": 400.0, "B": 410.0, "alpha": 0.34, "beta": 0.28}
+    for text, typed in (
+        ("E + A / N**alpha + B / D**beta", own),
+        ("E + 2 * A * (N**2 / 1e6)**-alpha + B / D**beta", {**own, "alpha": 0.17}),
+    ):
+        law = formula_law(text, ["N", "D"])
+        if "1e6" in text:
+            typed["A"] = own["A"] / 2 / 1e6**0.17
+        assert law.allocates
+        allocated = law.allocate(law.theta(typed), 1e21)
+        np.testing.assert_allclose(allocated, card.allocate(card.theta(own), 1e21), rtol=1e-9)
+    for text in (
+        "E + A / N**alpha",
+        "E - A / N**a + B / D**b",
+        "E + A / N**a + B / D**b + F / N**c",
+    ):
+        law = formula_law(text, [name for name in "ND" if name in text])
+        assert not law.allocates
+        with pytest.raises(IsolossError, match="does not give the best N and D"):
+            law.allocate(np.zeros(len(law.terms)), 1e21)

@@ -193,7 +193,7 @@ class _GroupsOnRuns(LawOnRuns):
     """A law on the runs of several groups, each with a theta of its own, laid end to end."""
 
     def __init__(self, law: Law, groups: Sequence[LawOnRuns], counts: Sequence[int]):
-        self.law, self.groups = law, groups
+        self.law, self.groups, self.descents = law, groups, groups[0].descents
         p, ends = len(law.terms), np.cumsum(counts)
         self.thetas = [slice(i * p, (i + 1) * p) for i in range(len(groups))]
         self.runs = [slice(end - n, end) for end, n in zip(ends, counts, strict=True)]

@@ -324,6 +324,38 @@ class FormulaSum(_OfFormula, Posynomial):
             grid[:, i] = np.exp(low + (high - low) * draws.uniform())
         return grid
 
+    @property
+    def allocates(self) -> bool:
+        """Whether one part falls with N alone, one with D alone, and no other with either."""
+        return sorted(self.variables) == ["D", "N"] and self._sides() is not None
+
+    def _sides(self) -> tuple[Part, Part] | None:
+        """The parts that depend on N and on D, where each is the only one that does."""
+        named = [({v for of in p.exponents.values() for v in of}, p) for p in self.parts]
+        sides = {tuple(names): part for names, part in named if len(names) == 1}
+        apart = len(sides) == sum(bool(names) for names, _ in named) == 2
+        added = all(part.factor > 0 for part in sides.values())
+        return (sides[("N",)], sides[("D",)]) if apart and added else None
+
+    def allocate(self, theta: np.ndarray, flops: float) -> tuple[np.ndarray, np.ndarray]:
+        """N and D of least loss for C = 6 N D, as of `Chinchilla.allocate`; NaN where none is."""
+        sides = self._sides() if self.allocates else None
+        if sides is None:
+            return super().allocate(theta, flops)
+        sizes, powers = [], []
+        for part, variable in zip(sides, "ND", strict=True):
+            size = theta[..., self.index(part.scale)] + math.log(part.factor)
+            power = 0.0
+            for name, of in part.exponents.items():
+                size = size - theta[..., self.index(name)] * part.inside.get(name, 0.0)
+                power = power + theta[..., self.index(name)] * of[variable]
+            sizes.append(size)
+            powers.append(power)
+        with np.errstate(all="ignore"):
+            log_g = (np.log(powers[0]) + sizes[0] - np.log(powers[1]) - sizes[1]) / sum(powers)
+            n = np.exp(log_g + powers[1] / sum(powers) * np.log(flops / 6.0))
+            return n, flops / 6.0 / n
+
     def on(self, data: Data) -> PosynomialOnRuns:
         """With all features and their products computed once."""
         on_runs = PosynomialOnRuns(self, data)

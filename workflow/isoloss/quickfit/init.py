@@ -16,13 +16,14 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from isoloss.aggregate.table import WORDS, Rules
+from isoloss.aggregate.table import COLUMNS, WORDS, Rules
 from isoloss.core import registry, tables, yaml_text
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.sources import open_source
 from isoloss.fit.formula import CARD, LOSS
 from isoloss.fitted.names import RESPONSE
 from isoloss.formulas import read_formula
+from isoloss.laws._law import Law
 from isoloss.laws._make import made_law
 from isoloss.quickfit import law as quickfit
 from isoloss.quickfit.report import Meaning
@@ -152,11 +153,7 @@ def study_of_table(
     runs, meaning = quickfit.runs_of(
         source, Rules({}), law, columns or {}, again=again, formula=formula
     )
-    sizes = sorted({"N", "D", "C", "ratio"} & set(meaning.columns))
-    if not meaning.mixture and not meaning.formula and len(sizes) < 2:
-        reason = f"a study needs two of N, D and C, and the table has {sizes[0]} alone"
-        do = "give it another (`--columns`), or fit it without a study: `isoloss law`"
-        raise IsolossError(Problem(source.label, reason, do))
+    _check_sizes(meaning)
     files = [str(table)] if isinstance(table, str | Path) else [str(one) for one in table]
     written = files[0] if len(files) == 1 else files
     fits, budgets = _fits_of_table(runs, meaning)
@@ -175,6 +172,18 @@ def study_of_table(
         figures=_figures(sweep, meaning, list(fits)) + _gains(runs, meaning, sweep, fits),
     )
     _write(out, text + budgets)
+
+
+def _check_sizes(meaning: Meaning) -> None:
+    """Refuse a table with fewer sizes than a study reads, unless its law has other variables."""
+    sizes = sorted({"N", "D", "C", "ratio"} & set(meaning.columns))
+    further = meaning.mixture or meaning.formula or set(meaning.columns) - set(COLUMNS)
+    if further or len(sizes) > 1:
+        return
+    there = f"{sizes[0]} alone" if sizes else "none"
+    reason = f"a study needs two of N, D and C, and the table has {there}"
+    do = "give it another (`--columns`), or fit it without a study: `isoloss law`"
+    raise IsolossError(Problem(meaning.source, reason, do))
 
 
 def study_of_sweep(out: Path, dataset: str, options: Mapping[str, Any] | None = None) -> None:
@@ -286,13 +295,15 @@ def _fits_of_table(runs: pd.DataFrame, meaning: Meaning) -> tuple[dict[str, dict
         complete = {"formula": meaning.formula, "variables": list(meaning.variables)}
     if meaning.response is not None:
         options["response"] = meaning.response
+    if meaning.signed:
+        options["signed"] = True
     fits = {meaning.law: {"card": meaning.law, **options}}
     finished = runs[runs["status"] == "done"]
     rule = quickfit.largest_budgets(finished, meaning.law, complete)
     if rule is not None:
         fits[f"{meaning.law}_held_out"] = {"card": meaning.law, **options, "holdout": rule}
     largest = finished["n_flops_6nd"].max()
-    if not np.isfinite(largest) or meaning.formula:
+    if not np.isfinite(largest) or (meaning.formula and not _law_of(meaning).has_least_loss):
         return fits, ""
     budgets = ", ".join(f"{largest * factor:.2e}" for factor in _FACTORS)
     return (
@@ -321,7 +332,7 @@ def _fit(name: str, sweep: str, card: str, **settings: Any) -> str:
         lines.append(f"    options: {_inline(settings['options'])}")
     if "response" in settings:
         lines.append(f"    response: {_inline(settings['response'])}")
-    if of_runs and card != CARD:
+    if of_runs and card != CARD and not settings.get("signed"):
         lines.append("    objective: huber_log")
         lines.append(_noted(f"    delta: {settings.get('delta', 0.001)}", "in log loss"))
     if "holdout" in settings:
@@ -339,12 +350,20 @@ def _noted(line: str, note: str) -> str:
 
 def _figures(sweep: str, meaning: Meaning, fits: Sequence[str]) -> str:
     """The figures of fits of a table, as YAML."""
-    if not meaning.formula:
-        return _figures_of(sweep, registry.facts("law", meaning.law)["KIND"], fits)
+    kind = registry.facts("law", meaning.law)["KIND"]
+    if kind != "joint" or _law_of(meaning).allocates:
+        return _figures_of(sweep, kind, fits)
     one = len(meaning.variables) == 1 and RESPONSE not in meaning.variables
     own = _figure("scaling_curve", sweep, fits[:1]) if one else ""
     cards = [("predicted_observed", fits), ("fit_residuals", fits[:1])]
     return own + "".join(_figure(card, sweep, of) for card, of in cards)
+
+
+def _law_of(meaning: Meaning) -> Law:
+    """The law in sizes of a table, with the options that its columns give it."""
+    own = {"formula": meaning.formula, "variables": list(meaning.variables)}
+    given = own if meaning.formula else {}
+    return made_law(meaning.law, {**registry.defaults("law", meaning.law), **given})
 
 
 def _figures_of(sweep: str, kind: str, fits: Sequence[str]) -> str:

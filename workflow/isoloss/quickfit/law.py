@@ -435,7 +435,8 @@ def _read_columns(
     may_mix = registry.of_mixtures(law) if law else not sizes
     mixture = mixture_columns(free, source) if may_mix else None
     renamed = mixture.renamed if mixture else {}
-    known = given if response is None else {"loss": "", **given}  # the loss is not looked for
+    looked_for = response is None or RESPONSE in _variables_of(law, options)
+    known = given if looked_for else {"loss": "", **given}
     others = [c for c in raw if c in renamed or c == response]
     guess = guess_columns(raw.drop(columns=others), known)
     if mixture:
@@ -501,7 +502,7 @@ def _law_for(columns: Mapping[str, str]) -> str:
 def _read_runs(own: pd.DataFrame, raw: pd.DataFrame, meaning: Meaning, rules: Rules) -> Reading:
     """The table as `runs`; problems have its source as their place."""
     sizes = {*SIZES, "ratio"} & set(meaning.columns)
-    need = 0 if meaning.mixture or (meaning.formula and not sizes) else 1
+    need = 0 if meaning.mixture or not sizes else 1  # those that the law needs were asked for
     columns = dict(meaning.columns)
     if meaning.given.get("of_run") == "":  # rows are runs of their own
         columns["of_run"] = ""

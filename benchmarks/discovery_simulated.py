@@ -146,6 +146,98 @@ def accuracy() -> pd.DataFrame:
     return t.assign(test=t.params > 1e10)
 
 
+def joint_accuracy() -> pd.DataFrame:
+    """An accuracy that is a logistic function of a loss by N and D (Grattafiori et al. 2024)."""
+    t = crossed(params=np.geomspace(1e8, 3e10, 7), tokens=np.geomspace(1e9, 1e12, 7))
+    loss = 1.69 + 406 / t.params**0.34 + 410 / t.tokens**0.28
+    t["accuracy"] = 0.25 + 0.75 / (1 + np.exp(6 * (loss - 2.2)))
+    return t.assign(test=(t.params > 1e10) | (t.tokens > 2e11))
+
+
+def hard_questions() -> pd.DataFrame:
+    """A U shape: a score that falls before it rises by a logistic step (Wu and Lo 2024)."""
+
+    def one(draws):
+        t = crossed(log_flops=np.linspace(-2, 3, 30))
+        low = [-0.75, 0.3, 1.5, 1.0, 0.05, -1.0, 0.6]
+        high = [-0.55, 0.5, 2.5, 2.0, 0.15, -0.2, 1.0]
+        e, a, k, m, c, place, w = draws.uniform(low, high)
+        rise = a / (1 + np.exp(-k * (t.log_flops - m)))
+        t["brier"] = e + rise - c * np.exp(-(((t.log_flops - place) / w) ** 2))
+        return t.assign(test=t.log_flops > 2)
+
+    return by_group(6, one)
+
+
+def easy_questions() -> pd.DataFrame:
+    """An inverted U before a steady rise (Wu and Lo 2024)."""
+
+    def one(draws):
+        t = crossed(log_flops=np.linspace(-2, 3, 24))
+        low = [-0.3, 0.02, 0.05, -1.0, 0.3]
+        a, b, c, m, w = draws.uniform(low, [-0.1, 0.1, 0.15, 0.5, 0.9])
+        rise = b * np.maximum(t.log_flops - 1, 0) ** 1.3
+        t["brier"] = a + rise + c * np.exp(-(((t.log_flops - m) / w) ** 2))
+        return t.assign(test=t.log_flops > 1.8)
+
+    return by_group(6, one)
+
+
+def broken() -> pd.DataFrame:
+    """A power law with one break (Caballero et al. 2023)."""
+    t = crossed(tokens=np.geomspace(1e3, 1e9, 40))
+    break_at = (1 + (t.tokens / 1e6) ** (1 / 0.3)) ** (-0.25 * 0.3)
+    t["loss"] = 0.5 + 20 / t.tokens**0.15 * break_at
+    return t.assign(test=t.tokens > 5e7)
+
+
+def broken_twice() -> pd.DataFrame:
+    """A power law with two breaks (Caballero et al. 2023)."""
+    t = crossed(steps=np.geomspace(1e2, 1e8, 40))
+    x = t.steps
+    first = (1 + (x / 2e3) ** (1 / 0.2)) ** (-0.5 * 0.2)
+    second = (1 + (x / 1e5) ** (1 / 0.4)) ** (0.45 * 0.4)
+    t["loss"] = 0.3 + 6 / x**0.05 * first * second
+    return t.assign(test=t.steps > 5e6)
+
+
+def hill() -> pd.DataFrame:
+    """Fine-tuning that hardly begins, falls, and levels off (Hill), eight models."""
+
+    def one(draws):
+        t = crossed(size=200 * 2.0 ** np.arange(14))
+        e, a, d, h = draws.uniform([1, 1, 2e3, 0.6], [2, 3, 4e4, 1.4])
+        t["loss"] = e + a / (1 + (t["size"] / d) ** h)
+        return t.assign(test=t["size"] > 2e5)
+
+    return by_group(8, one)
+
+
+def tuned() -> pd.DataFrame:
+    """Learning rate and batch size around their best, which N and D move (Li et al. 2025)."""
+    t = crossed(
+        lr=np.geomspace(2e-4, 2e-2, 6),
+        batch=np.geomspace(16, 2048, 5),
+        params=np.geomspace(6e7, 1e9, 5),
+        tokens=np.geomspace(2e9, 1e11, 5),
+    )
+    lr = np.log(t.lr / (1.8 * t.params**-0.713 * t.tokens**0.307))
+    batch = np.log(t.batch / (0.58 * t.tokens**0.571 / 2048))
+    t["loss"] = 1.5 + 60 / t.params**0.22 + 900 / t.tokens**0.33 + 0.015 * lr**2 + 0.008 * batch**2
+    return t.assign(test=(t.params > 8e8) | (t.tokens > 9e10))
+
+
+def vocabulary() -> pd.DataFrame:
+    """A normalised loss, below 0, by N, vocabulary and data (Tao et al. 2024)."""
+    t = crossed(
+        params=np.geomspace(3e7, 1e9, 6),
+        vocab=np.geomspace(4e3, 6.4e4, 6),
+        characters=np.geomspace(2e8, 2e11, 8),
+    )
+    t["loss"] = -6.5 + 2e3 / t.params**0.42 + 12 / t.vocab**0.4 + 4e3 / t.characters**0.38
+    return t.assign(test=(t.vocab > 5e4) | (t.characters > 1e11))
+
+
 KINDS = {
     "parallel": parallel,
     "fine-tuning": fine_tuning,
@@ -157,6 +249,14 @@ KINDS = {
     "precision": precision,
     "rectified": rectified,
     "accuracy": accuracy,
+    "joint accuracy": joint_accuracy,
+    "hard questions": hard_questions,
+    "easy questions": easy_questions,
+    "broken": broken,
+    "broken twice": broken_twice,
+    "hill": hill,
+    "tuned": tuned,
+    "vocabulary": vocabulary,
 }
 
 

@@ -20,15 +20,17 @@ from isoloss.discovery.holdouts import Holdout, holdouts
 from isoloss.discovery.of_mixtures import MixtureDiscovery, discover_mixtures
 from isoloss.discovery.roles import Columns, columns_of
 from isoloss.discovery.scaled import Scale, blocks_of, scale_of
-from isoloss.discovery.search import Edge, Fitted, edge_of, fitted, noise_of, ranked, search
+from isoloss.discovery.search import Edge, Fitted, Nested, edge_of, fitted, noise_of, ranked, search
 from isoloss.discovery.table import LEAST, Asked, SearchTable, mixture_of, opened, search_table
 
 DELTA, SPREAD_DELTA = 1e-3, 1e-2  # of Huber's penalty: of relative residuals, or in spreads
 SCREENED, FINAL = 400, 1000  # runs at most on which forms are compared, and the best ones again
 FINALISTS = 8  # forms that are compared again where there are more runs than that
+JUDGES = 0.2  # share of the runs that are the largest, which judge whether forms may grow
 SHOWN = 5  # laws of the ranking that are told, and whose median is the answer beside the best
 MARGIN = 1.0  # of 2 ln(error), by which a law of the median may be worse than the best
 POOL, KEEP = 128, 6  # starts of a final fit
+BEYOND = 3.0  # times the largest runs, where the best five are asked for their median
 WIDER = 10.0  # times the largest values, where the laws are compared
 
 
@@ -79,7 +81,8 @@ class Discovery:
     """The laws of a table, ranked by what they miss of runs that were held out.
 
     Attributes:
-        laws: the best ones, best first.
+        laws: the five with the least score: first the one nearest to their median at the largest
+            runs and beyond, the others by score.
         simplest: the law of fewest parameters whose score is within one standard error of the
             best one's.
         table: the runs.
@@ -103,7 +106,7 @@ class Discovery:
 
     @property
     def best(self) -> FoundLaw:
-        """The first of the ranking."""
+        """Of the five laws with the least score the one nearest to their median beyond the runs."""
         return self.laws[0]
 
     def predict(self, runs: pd.DataFrame | None = None, *, group: str | None = None, **values):
@@ -118,8 +121,8 @@ class Discovery:
         return np.ptp(self._all(runs, group, values), axis=0)
 
     def _all(self, runs, group, values) -> np.ndarray:
-        least = self.best.score + MARGIN
-        used = [law for law in self.laws if law.score <= least]
+        least = min(law.score for law in self.laws)
+        used = [law for law in self.laws if law.score <= least + MARGIN]
         return np.stack([law.predict(runs, group=group, **values) for law in used])
 
     @property
@@ -227,6 +230,7 @@ class Work:
         """
         middle = np.array([table.y[table.group == g].mean() for g in range(len(table.groups))])
         columns = columns_of(table.variables, table.y - middle[table.group], table.names)
+        columns = replace(columns, share=table.within)
         held = holdouts(table.variables, columns.sizes, table.group, LEAST - 2)
         if not held:
             reason = "no variable has levels enough that its largest can be held out"
@@ -241,7 +245,26 @@ class Work:
         blocks = blocks_of(data, table.y[rows], table.group[rows], table.positive)
         parts = [Holdout(one.name, one.out[rows]) for one in self.held if one.out[rows].any()]
         delta = DELTA if table.positive else SPREAD_DELTA
-        return edge_of(blocks, parts, delta, table.positive)
+        return edge_of(blocks, parts, delta, table.positive, table.bounded)
+
+    def nested(self, rows: np.ndarray) -> Nested | None:
+        """Some of the runs without the largest, and these; None of a table too small for it."""
+        table = self.table
+        largest = outermost(self.held, rows)
+        inner, outer = rows[~largest], rows[largest]
+        own = {name: x[inner] for name, x in table.variables.items()}
+        group = table.group[inner]
+        if len(np.unique(group)) < len(table.groups):
+            return None
+        held = holdouts(own, self.columns.sizes, group, LEAST - 2)
+        if not held:
+            return None
+        work = replace(
+            self,
+            held=tuple(Holdout(one.name, _spread(one.out, inner, len(table.y))) for one in held),
+        )
+        data = {name: x[outer] for name, x in self.scale.apply(table.variables).items()}
+        return Nested(work.edge(inner), data, table.y[outer], table.group[outer])
 
     def rows(self, most: int) -> np.ndarray:
         """So many of the runs, drawn by the seed; all where there are no more, or of groups."""
@@ -254,7 +277,7 @@ class Work:
     def searched(self, told: Callable[[str], None] | None) -> list[Fitted]:
         """Forms by what they miss, best first; of many runs, the best again on more of them."""
         few, more = self.rows(SCREENED), self.rows(FINAL)
-        order = search(self.columns, self.edge(few), self.seed, told)
+        order = search(self.columns, self.edge(few), self.seed, told, self.nested(few))
         if len(few) == len(more):
             return order
         edge = self.edge(more)
@@ -284,11 +307,13 @@ class Work:
     def discovery(self, order: list[Fitted]) -> Discovery:
         """The answer, of forms by what they miss."""
         noise = noise_of(order)
-        best = [self.final(one) for one in order[:SHOWN]]
+        finals = [self.final(one) for one in order[:SHOWN]]
         plain = simplest(order, noise)
         at = order.index(plain)
-        last = best[at] if at < len(best) else self.final(plain)
-        laws = tuple(self.law(one, noise) for one in best)
+        last = self.law(finals[at] if at < SHOWN else self.final(plain), noise)
+        first = self.central(finals, noise)
+        finals.insert(0, finals.pop(first))
+        laws = tuple(self.law(one, noise) for one in finals)
         ranking = pd.DataFrame(
             {
                 "formula": [self.formula(one) for one in order],
@@ -301,7 +326,7 @@ class Work:
         held = tuple((one.name, int(one.out.sum())) for one in self.held)
         answer = Discovery(
             laws,
-            laws[at] if at < len(laws) else self.law(last, noise),
+            last,
             self.table,
             ranking,
             held,
@@ -312,6 +337,28 @@ class Work:
         )
         edge, beyond = self.disagreement(answer)
         return replace(answer, edge=edge, beyond=beyond)
+
+    def central(self, finals: list[Fitted], noise: float) -> int:
+        """Which of the best laws lies nearest to their median at the largest runs and beyond.
+
+        Beyond: variables without an optimum times three (of one that may be 0 or below, a quarter
+        of its range further). Of laws whose score is within the margin of the best one's.
+        """
+        near = [
+            i for i, one in enumerate(finals) if one.score(noise) <= finals[0].score(noise) + MARGIN
+        ]
+        table, every = self.table, np.arange(len(self.table.y))
+        largest = outermost(self.held, every)
+        own = {name: x[largest] for name, x in table.variables.items()}
+        moved = {
+            k: x if k in self.columns.tuned else further(x, table.variables[k])
+            for k, x in own.items()
+        }
+        both = {name: np.concatenate([x, moved[name]]) for name, x in own.items()}
+        number = np.tile(table.group[largest], 2)
+        made = np.stack([self.at(finals[i], number, both) for i in near])
+        apart = np.abs(made - np.median(made, axis=0)).mean(axis=1)
+        return near[int(np.argmin(np.where(np.isfinite(apart), apart, np.inf)))]
 
     def law(self, one: Fitted, noise: float) -> FoundLaw:
         """A law as the user sees it."""
@@ -356,10 +403,14 @@ class Work:
         given = [np.asarray(values[name], float) for name in names if name in values]
         arrays = np.broadcast_arrays(np.zeros(1), number, *given)
         data = dict(zip([n for n in names if n in values], arrays[2:], strict=True))
+        return self.at(one, arrays[1], data)
+
+    def at(self, one: Fitted, number: np.ndarray, data: Mapping[str, np.ndarray]) -> np.ndarray:
+        """What a form predicts at values of the variables, of groups by their number, (n,)."""
         scaled, model = self.scale.apply(data), self.model(one)
-        made = np.empty(arrays[0].shape)
-        for g in np.unique(arrays[1]):
-            here = arrays[1] == g
+        made = np.empty(number.shape)
+        for g in np.unique(number):
+            here = number == g
             task = Task(np.zeros(1, dtype=int), np.ones((1, int(here.sum()))))
             at = {k: x[here][None] for k, x in scaled.items()}
             made[here] = np.broadcast_to(
@@ -384,6 +435,27 @@ class Work:
             reason = f"no group {wrong[0]!r}"
             raise IsolossError(Problem("predict", reason, nearest(wrong[0], groups)))
         return np.array([groups.index(name) for name in labels]), values
+
+
+def outermost(held: Sequence[Holdout], rows: np.ndarray) -> np.ndarray:
+    """Of some runs the largest, bool: the hold-out that is nearest to a fifth of them.
+
+    One of all variables together where there is one.
+    """
+    together = [one for one in held if one.name.startswith("product")] or held
+    shares = [one.out[rows].mean() for one in together]
+    return together[int(np.argmin(np.abs(np.array(shares) - JUDGES)))].out[rows]
+
+
+def further(x: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Values times three; of a variable that may be 0 or below, a quarter of its range further."""
+    return x * BEYOND if (whole > 0).all() else x + np.ptp(whole) / 4
+
+
+def _spread(out: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
+    whole = np.zeros(count, dtype=bool)
+    whole[rows[out]] = True
+    return whole
 
 
 def far(x: np.ndarray, times: float) -> float:

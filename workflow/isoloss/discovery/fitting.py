@@ -17,6 +17,7 @@ from isoloss.formulas import Evaluator, read_formula
 DELTA = 1e-3  # where Huber's square turns into a line, of relative residuals
 WIDER = ((30.0, 12), (3.0, 12), (1.0, 16))  # times delta, and steps on each
 OFFSETS = (0.0, 0.6, 0.9)  # of the least response, at which exponentials begin
+TOPS = (1.02, 1.2, 2.0)  # times the largest response, at which logistic functions end
 LIGHT = 1e-9  # ridge of a projection, of its own diagonal
 CELLS = 1 << 21  # numbers in one array, at most
 
@@ -249,7 +250,8 @@ def starts_of(model: FormOnBlocks, count: int, seed: int) -> np.ndarray:
 def best_starts(model: FormOnBlocks, task: Task, pool: np.ndarray, keep: int) -> np.ndarray:
     """The best of a pool of starts for every fit, linear parameters at their best, (b, keep, p)."""
     if model.form.exponent:
-        return _exponential_starts(model, task)
+        logistic = model.form.family == "logistic"
+        return (_logistic_starts if logistic else _exponential_starts)(model, task)
     keep = min(keep, len(pool))
     width = len(model.names)
     begin = np.concatenate([pool, np.zeros((len(pool), width - model.q))], axis=1)
@@ -289,6 +291,36 @@ def _exponential_starts(model: FormOnBlocks, task: Task) -> np.ndarray:
         across = np.swapaxes(basis * weight[..., None], 1, 2)
         best = _solve(across @ basis, (across @ np.log(above)[..., None])[..., 0])
         kept.append(np.column_stack([np.clip(best, model.low, model.high), floor]))
+    return np.stack(kept, axis=1)
+
+
+def _logistic_starts(model: FormOnBlocks, task: Task) -> np.ndarray:
+    """Starts of a logistic function of a polynomial: fitted to the logits between several ends."""
+    curved = tuple(p.name for p in model.form.curved)
+    inner = Evaluator(read_formula(model.form.exponent).tree, curved)
+    count, shape = len(task.group), task.weight.shape
+    begin = np.zeros((count, len(model.names)))
+    response = np.broadcast_to(model.of(model.blocks.response, task), shape)
+    least = np.where(task.weight > 0, response, np.inf).min(axis=1)[:, None]
+    most = np.where(task.weight > 0, response, -np.inf).max(axis=1)[:, None]
+    _, basis = inner.gradient(model.given(begin, task))
+    basis = np.broadcast_to(basis, (*shape, len(curved)))
+    floored = bool({"E", "E_0"} & set(model.form.linear))
+    ends: list = [(0.0, 1.0)]
+    if floored:
+        ends = [(share * least, 1.0) for share in OFFSETS]
+    elif len(model.names) > len(curved):
+        ends = [(0.0, times * most) for times in TOPS]
+    kept = []
+    for floor, top in ends:
+        share = np.clip((response - floor) / (top - floor), 0.01, 0.99)
+        weight = task.weight * (share * (1 - share)) ** 2
+        across = np.swapaxes(basis * weight[..., None], 1, 2)
+        logits = np.log(share / (1 - share))
+        best = _solve(across @ basis, (across @ logits[..., None])[..., 0])
+        linear = [floor] if floored else [top] if len(model.names) > len(curved) else []
+        curve = np.clip(best, model.low, model.high)
+        kept.append(np.column_stack([curve, *(np.broadcast_to(x, (count, 1)) for x in linear)]))
     return np.stack(kept, axis=1)
 
 

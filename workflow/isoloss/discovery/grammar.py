@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import combinations
 
 from isoloss.discovery.forms import Form, Names
 from isoloss.discovery.roles import Columns
@@ -40,6 +41,8 @@ def forms(columns: Columns, positive: bool) -> list[Form]:
         made += _valleys(columns)
     if columns.unique:
         made += _repeated(columns)
+    if columns.share:
+        made += _shares(columns)
     kept = {form.text: form for form in made}
     return list(kept.values())
 
@@ -127,6 +130,50 @@ def _coupled(columns: Columns) -> list[Form]:
     """Kaplan's: all terms together to a power."""
     shape = Sum(True, _products([[name] for name in columns.free]), outer=True)
     return [sum_form(columns, shape)]
+
+
+def _shares(columns: Columns) -> list[Form]:
+    """Logistic functions of a polynomial in logarithms, with ends at 0 and 1 or one of them free.
+
+    Also of a sum of powers, which is an accuracy as a logistic function of a loss.
+    """
+    names = columns.free
+    straight = tuple((name,) for name in names)
+    squares = tuple((name, name) for name in names)
+    shapes = {straight, straight + tuple(combinations(names, 2)), straight + squares}
+    made = []
+    for logs in sorted(shapes) if len(names) <= MANY else [straight]:
+        for ends in ("both", "floor", "top"):
+            made.append(_logistic(columns, ends, logs))
+    for ends in ("both", "floor") if 1 < len(names) < MANY else ():
+        fresh = Names(columns.names)
+        inner = [fresh.place("c", (-1.0, 5.0))]
+        for number, name in enumerate(names, 1):
+            head = fresh.place(f"c{number}", (-4.0, 0.0))
+            inner.append(f"{head} / {_powered(columns, name, fresh)}")
+        text = _between(fresh, ends, f"sigmoid({' + '.join(inner)})")
+        made.append(Form(text, fresh.ordered(), inner=text, family="logistic"))
+    return made
+
+
+def _logistic(columns: Columns, ends: str, logs: Sequence[tuple[str, ...]]) -> Form:
+    names = Names(columns.names)
+    terms = [names.place("c", (0.0, 0.0), 60.0)]
+    for number, one in enumerate(logs, 1):
+        terms.append(f"{names.place(f'c{number}', (0.0, 0.0))}*{monomial(columns, one)}")
+    exponent = " + ".join(terms)
+    text = _between(names, ends, f"sigmoid({exponent})")
+    return Form(text, names.ordered(), inner=text, exponent=exponent, family="logistic")
+
+
+def _between(names: Names, ends: str, step: str) -> str:
+    """A step from 0 to 1, from a floor to 1, or from 0 to a top."""
+    if ends == "both":
+        return step
+    if ends == "top":
+        return f"{names.amplitude()} * {step}"
+    floor = names.offset()
+    return f"{floor} + (1 - {floor}) * {step}"
 
 
 def _valleys(columns: Columns) -> list[Form]:
@@ -249,6 +296,14 @@ def _of_one(columns: Columns) -> list[Form]:
         ),
         "two steps": lambda n: f"{n.offset()} + {_step(columns, x, n)} + {_step(columns, x, n)}",
         "step": lambda n: f"{n.offset()} + {_step(columns, x, n)}",
+        "step and bump": lambda n: (
+            f"{n.offset()} + {_step(columns, x, n)} + {n.amplitude()} * {_bump(columns, x, n)}"
+        ),
+        "beginning trend": lambda n: f"{n.amplitude()} + {_beginning(columns, x, n)}",
+        "beginning trend and bump": lambda n: (
+            f"{n.amplitude()} + {_beginning(columns, x, n)} + {n.amplitude()} * "
+            f"{_bump(columns, x, n)}"
+        ),
         "trend and step": lambda n: (
             f"{n.amplitude()} + {n.amplitude()}*{axis} + {_step(columns, x, n)}"
         ),
@@ -273,12 +328,32 @@ def _of_one(columns: Columns) -> list[Form]:
                 f"{n.offset()} + {n.amplitude()} / {x}**({n.exponent()} + "
                 f"{n.slope('s', 0.1)}*log({x}))"
             ),
+            "step without offset": lambda n: _step(columns, x, n),
+            "broken sharply": lambda n: f"{n.offset()} + {power(n)} / {_break(x, n, 'f')}",
+            "broken sharply without offset": lambda n: f"{power(n)} / {_break(x, n, 'f')}",
+            "broken twice": lambda n: (
+                f"{n.offset()} + {power(n)} / ({_break(x, n, 'f')} * {_break(x, n, 'g')})"
+            ),
             "broken": lambda n: (
                 f"{n.offset()} + {n.amplitude()} / {x}**{n.exponent()} / "
                 f"(1 + {x}/{n.scale(x)})**{n.exponent((-0.5, 0.5))}"
             ),
         }
     return [form for family, build in bodies.items() for form in made(family, build)]
+
+
+def _break(x: str, names: Names, stem: str) -> str:
+    """What a power is divided by that changes its exponent at a place, smoothly or sharply."""
+    at, sharp = names.scale(x), names.scale(stem, (0.0, 2.0), 3.0)
+    return f"(1 + ({x}/{at})**{sharp})**({names.exponent((-0.5, 0.5))}/{sharp})"
+
+
+def _beginning(columns: Columns, x: str, names: Names) -> str:
+    """A trend in a variable's logarithm that begins at a place."""
+    head, rate = names.amplitude(), names.exponent((0.5, 4.0), 0.05, 30.0)
+    if x in columns.sizes:
+        return f"{head}*log(1 + ({x}/{names.scale(x)})**{rate})"
+    return f"{head}*softplus({rate}*({x} - {names.place(f'{x}_mid', (-1.5, 1.5))}))"
 
 
 def _step(columns: Columns, x: str, names: Names) -> str:

@@ -27,6 +27,7 @@ class Columns:
         counts: sizes of few whole numbers that begin at 1, such as experts or streams.
         tuned: variables that have an optimum inside their range, such as a learning rate.
         unique, data: the column of distinct data and that of data with repetitions; or empty.
+        share: whether the response lies from 0 to 1, as an accuracy.
     """
 
     names: tuple[str, ...]
@@ -36,6 +37,7 @@ class Columns:
     tuned: tuple[str, ...] = ()
     unique: str = ""
     data: str = ""
+    share: bool = False
 
 
 def level_of(values: np.ndarray) -> np.ndarray:

@@ -16,16 +16,22 @@ from isoloss.discovery.roles import Columns
 from isoloss.discovery.scaled import Blocks
 from isoloss.discovery.structure import form_of, grown, pruned
 
-INSIDE = 0.2  # weight of the error of all runs beside the mean over hold-outs
+INSIDE = 0.5  # weight of the error of all runs beside the mean over hold-outs
 POOL, KEEP = 96, 3  # starts that are looked at, and descended from, of every fit
 PENALTY, SHORT = 0.05, 2.0  # of a parameter, in 2 ln(error), and divided by a group's runs
 SLOPES = 0.2  # of an exponent that depends on a variable: it changes far away
 TURNS = 0.3  # of a variable that the response turns back in beyond the runs, in 2 ln(error)
+LEAVES = 1.0  # where the response leaves 0 to 1 beyond the runs, which it cannot
 LOOSE = 0.1  # of a direction that the runs do not determine, in 2 ln(error)
 SLACK = 1e-7  # singular value below which a direction is loose, of the largest
 FAR = 10.0  # times the largest value, where the response is looked at
+WHOLE = 0.505  # how far from 0.5 a response from 0 to 1 may lie
 FEW = 4.0  # runs held out, of which an error is no better known than the noise
 BEAM = 3  # forms that grow in a round
+MOST = 12  # parameters at most of a form that has grown
+SETTINGS = 10  # of a group for every one of them
+ROUNDS = 2  # in which forms grow by a part
+CEILING = 10.0  # times the spread of the responses, that an error counts at most
 ALIKE = 1e-3  # relative difference of all errors below which two forms predict alike
 
 
@@ -35,13 +41,15 @@ class Fitted:
 
     Attributes:
         form: the form.
-        errors: mean absolute error of every hold-out, (h,); infinite where it has none.
+        errors: mean absolute error of every hold-out, (h,), at most ten times the responses' own
+            spread; infinite where there is a run of which nothing is predicted.
         counts: runs of every hold-out, (h,).
         inside: mean absolute error of the runs when all of them are fitted, for each run that is
             left over by the parameters.
         loose: directions that the runs do not determine.
         turns: variables beyond whose runs the response turns back, which it does nowhere among
             them.
+        leaves: variables beyond whose runs the response leaves 0 to 1, though it cannot.
         theta: parameters of every group, all runs fitted, (g, p).
         runs: of a group on average.
     """
@@ -52,6 +60,7 @@ class Fitted:
     inside: float
     loose: int
     turns: int
+    leaves: int
     theta: np.ndarray
     runs: float
 
@@ -64,7 +73,7 @@ class Fitted:
         """2 ln(error) of every hold-out, and of all runs with its weight, and penalties, (h,)."""
         form = self.form
         penalty = (PENALTY + SHORT / self.runs) * form.size + SLOPES * form.slopes
-        penalty += LOOSE * self.loose + TURNS * self.turns
+        penalty += LOOSE * self.loose + TURNS * self.turns + LEAVES * min(1, self.leaves)
         outside = np.log(self.errors**2 + floor_of(noise, self.counts) ** 2)
         inside = 2 * np.log(max(self.inside, 1e-300))
         return (1 - INSIDE) * outside + INSIDE * inside + penalty
@@ -83,12 +92,14 @@ class Edge:
         out: of every hold-out, and of one of nothing, bool (h + 1, g, n).
         delta: of Huber's penalty.
         positive: whether the response is above 0 and an offset not below.
+        bounded: whether the response cannot leave 0 to 1.
     """
 
     blocks: Blocks
     out: np.ndarray
     delta: float
     positive: bool
+    bounded: bool = False
 
     @property
     def task(self) -> Task:
@@ -98,11 +109,13 @@ class Edge:
         return Task(np.tile(np.arange(g), h), weight)
 
 
-def edge_of(blocks: Blocks, held: Sequence[Holdout], delta: float, positive: bool) -> Edge:
+def edge_of(
+    blocks: Blocks, held: Sequence[Holdout], delta: float, positive: bool, bounded: bool = False
+) -> Edge:
     """Hold-outs by block."""
     masks = [one.out[np.maximum(blocks.rows, 0)] & blocks.real for one in held]
     out = np.stack([*masks, np.zeros_like(blocks.real)])
-    return Edge(blocks, out, delta, positive)
+    return Edge(blocks, out, delta, positive, bounded)
 
 
 def fitted(form: Form, edge: Edge, seed: int) -> Fitted:
@@ -120,9 +133,18 @@ def fitted(form: Form, edge: Edge, seed: int) -> Fitted:
     inside = float(missed[-1][real].sum() / left)
     whole = theta[-g:]
     loose = looseness(model, whole, edge.task.take(np.arange(len(theta) - g, len(theta))))
-    errors = np.where(np.isfinite(errors), errors, np.inf)
+    errors = np.where(np.isfinite(errors), np.minimum(errors, CEILING * _spread(edge)), np.inf)
     inside = inside if np.isfinite(inside) else np.inf
-    return Fitted(form, errors, counts, inside, loose, turned(model, whole), whole, real.sum() / g)
+    runs = real.sum() / g
+    turns, leaves = beyond(model, whole, edge.bounded)
+    return Fitted(form, errors, counts, inside, loose, turns, leaves, whole, runs)
+
+
+def _spread(edge: Edge) -> float:
+    """Mean distance of the responses from the middle one of their group."""
+    blocks = edge.blocks
+    response = np.where(blocks.real, blocks.response, np.nan)
+    return float(np.nanmean(np.abs(response - np.nanmedian(response, axis=1, keepdims=True))))
 
 
 def looseness(model: FormOnBlocks, theta: np.ndarray, task: Task) -> int:
@@ -136,25 +158,28 @@ def looseness(model: FormOnBlocks, theta: np.ndarray, task: Task) -> int:
     return int((values < SLACK * values[:, :1]).sum(axis=1).max())
 
 
-def turned(model: FormOnBlocks, theta: np.ndarray) -> int:
-    """Variables beyond whose largest value the response turns back, of most groups.
+def beyond(model: FormOnBlocks, theta: np.ndarray, bounded: bool) -> tuple[int, int]:
+    """Variables beyond whose largest value the response turns back, or leaves 0 to 1.
 
-    Along each variable, the others at the middle of the runs and at their largest: only where it
-    rises or falls throughout among the runs can it turn beyond them, up to FAR times (of a
-    variable that may be 0 or below, as far again as its runs reach).
+    Of most groups, along each variable, the others at the middle of the runs and at their largest:
+    only where it rises or falls throughout among the runs can it turn beyond them, up to FAR times
+    (of a variable that may be 0 or below, as far again as its runs reach).
     """
-    blocks, count = model.blocks, 0
+    blocks, counts = model.blocks, np.zeros(2, dtype=int)
     for name in model.blocks.data:
         votes = []
         for g in range(len(theta)):
             real = blocks.real[g]
             own = {k: x[g][real] for k, x in blocks.data.items()}
-            votes.append(any(_turns(model, theta[g : g + 1], own, name, top) for top in (0.5, 1.0)))
-        count += np.mean(votes) > 0.5
-    return int(count)
+            paths = [_path(model, theta[g : g + 1], own, name, top) for top in (0.5, 1.0)]
+            leaves = bounded and any(bool((np.abs(y - 0.5) > WHOLE).any()) for y in paths)
+            votes.append((any(map(_turns, paths)), leaves))
+        counts += np.mean(votes, axis=0) > 0.5
+    return int(counts[0]), int(counts[1])
 
 
-def _turns(model, theta: np.ndarray, own, name: str, top: float) -> bool:
+def _path(model: FormOnBlocks, theta: np.ndarray, own, name: str, top: float) -> np.ndarray:
+    """The response along a variable: at 25 places among the runs and 14 beyond them, (39,)."""
     x = own[name]
     low, high = x.min(), x.max()
     if low > 0:
@@ -164,10 +189,13 @@ def _turns(model, theta: np.ndarray, own, name: str, top: float) -> bool:
     data = {k: np.full((1, len(path)), np.quantile(v, top)) for k, v in own.items()}
     data[name] = path[None]
     along = model.predicted(theta, Task(np.zeros(1, int), np.ones((1, len(path)))), data)
-    change = np.diff(np.broadcast_to(along, (1, len(path)))[0])
-    inside, beyond = (np.sign(part) for part in (change[: len(change) * 24 // 38], change[24:]))
-    straight = abs(inside.mean()) > 0.99
-    return bool(straight and (beyond * inside[-1] < 0).any())
+    return np.broadcast_to(along, (1, len(path)))[0]
+
+
+def _turns(path: np.ndarray) -> bool:
+    change = np.diff(path)
+    inside, after = np.sign(change[:24]), np.sign(change[24:])
+    return bool(abs(inside.mean()) > 0.99 and (after * inside[-1] < 0).any())
 
 
 def _mean(missed: np.ndarray, out: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -207,11 +235,49 @@ def _place(one: Fitted, noise: float) -> tuple:
     return round(one.score(noise), 2), form.size, form.family != "sum", len(form.text), form.text
 
 
+@dataclass(frozen=True)
+class Nested:
+    """The largest runs, which judge whether a form may grow, and the others, on which it does.
+
+    Attributes:
+        edge: the others with what is held out of them.
+        data: variables of the largest runs in the scale of the table, (n,).
+        response: (n,).
+        group: number of the group of each, (n,).
+    """
+
+    edge: Edge
+    data: dict[str, np.ndarray]
+    response: np.ndarray
+    group: np.ndarray
+
+    def missed(self, one: Fitted) -> np.ndarray:
+        """Absolute errors of the largest runs by a form that was fitted to the others, (n,)."""
+        edge = self.edge
+        model = FormOnBlocks(one.form, edge.blocks, edge.delta, edge.positive)
+        missed = np.empty(len(self.response))
+        for g in np.unique(self.group):
+            here = self.group == g
+            task = Task(np.zeros(1, int), np.ones((1, int(here.sum()))))
+            data = {name: x[here][None] for name, x in self.data.items()}
+            made = model.predicted(one.theta[g : g + 1], task, data)
+            missed[here] = np.abs(np.broadcast_to(made, task.weight.shape)[0] - self.response[here])
+        return np.where(np.isfinite(missed), missed, np.inf)
+
+    def better(self, one: Fitted, other: Fitted) -> bool:
+        """Whether a form misses less than another, by more than one standard error."""
+        gain = self.missed(other) - self.missed(one)
+        if not np.isfinite(gain).all() or len(gain) < 2:
+            return False
+        return bool(gain.mean() > gain.std(ddof=1) / np.sqrt(len(gain)))
+
+
 def search(
     columns: Columns,
     edge: Edge,
     seed: int = 0,
     told: Callable[[str], None] | None = None,
+    nested: Nested | None = None,
 ) -> list[Fitted]:
     """Forms by what they miss, best first.
 
@@ -220,6 +286,7 @@ def search(
         edge: runs with what is held out.
         seed: of the starts.
         told: is called with every form that is fitted.
+        nested: of a search whose forms may grow.
     """
     results: dict[str, Fitted] = {}
     least = edge.task.weight.sum(axis=1).min()
@@ -231,9 +298,51 @@ def search(
                     told(form.text)
                 results[form.text] = fitted(form, edge, seed)
 
+    def best() -> list[Fitted]:
+        able = [one for one in results.values() if one.form.structure is not None]
+        return ranked(able)[:BEAM]
+
     look(forms(columns, edge.positive))
-    for move in (grown, grown, pruned):
-        best = [one for one in ranked(list(results.values())) if one.form.structure is not None]
-        for one in best[:BEAM]:
-            look(form_of(columns, shape) for shape in move(columns, one.form.structure))
+    if nested is not None:
+        for _ in range(ROUNDS):
+            for one in best():
+                look(_gains(columns, one.form, nested, seed, told))
+    for one in best():
+        look(form_of(columns, shape) for shape in pruned(columns, one.form.structure))
     return ranked(list(results.values()))
+
+
+def _gains(
+    columns: Columns,
+    parent: Form,
+    nested: Nested,
+    seed: int,
+    told: Callable[[str], None] | None,
+) -> list[Form]:
+    """The form with one part more that a search without the largest runs would choose.
+
+    Empty unless it misses less of these than its parent does.
+    """
+    children = [form_of(columns, shape) for shape in grown(columns, parent.structure)]
+    edge = nested.edge
+    most = min(MOST, int(settings(edge.blocks) / SETTINGS))
+    least = edge.task.weight.sum(axis=1).min()
+    children = [form for form in children if form.size <= most and form.size + 1 < least]
+    if not children:
+        return []
+    results = []
+    for form in (parent, *children):
+        if told is not None:
+            told(form.text)
+        results.append(fitted(form, edge, seed))
+    first = ranked(results)[0]
+    return [first.form] if nested.better(first, results[0]) else []
+
+
+def settings(blocks: Blocks) -> float:
+    """Distinct settings of a group on average."""
+    counts = []
+    for g, real in enumerate(blocks.real):
+        rows = np.stack([x[g][real] for x in blocks.data.values()], axis=1)
+        counts.append(len(np.unique(rows, axis=0)))
+    return float(np.mean(counts))

@@ -28,6 +28,7 @@ RESPONSE = re.compile(
     r"loss|error|perplexity|ppl|accuracy|(^|_)acc($|_)|score|brier|bpb|response|metric",
     re.IGNORECASE,
 )
+RATE = re.compile(r"accuracy|(^|_)acc($|_)|rate$|exact_?match|pass_?at|share|win", re.IGNORECASE)
 BOOKKEEPING = re.compile(
     r"^(run_?id|id|index|idx|seed|unnamed.*|row|step|n_?seeds?|status|run_digest|fit_weight)$",
     re.IGNORECASE,
@@ -64,6 +65,16 @@ class SearchTable:
     def positive(self) -> bool:
         """Whether the response is above 0 throughout."""
         return bool((self.y > 0).all())
+
+    @property
+    def within(self) -> bool:
+        """Whether the response lies from 0 to 1."""
+        return bool((self.y >= 0).all() and (self.y <= 1).all())
+
+    @property
+    def bounded(self) -> bool:
+        """Whether it cannot leave 0 to 1: an accuracy or a rate by its name."""
+        return self.within and RATE.search(self.response) is not None
 
 
 @dataclass(frozen=True)

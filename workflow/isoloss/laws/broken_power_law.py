@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from scipy.special import expit
 
-from isoloss.laws._law import Data, Law, Term
+from isoloss.laws._law import Data, Law, LawOnRuns, Sums, Term
 
 TITLE = "Power law in one variable with one smooth break"
 FORMULA = "L = a + b x^-c_0 (1 + (x/d_1)^(1/f_1))^(-c_1 f_1)"
@@ -88,6 +88,71 @@ class BrokenPowerLaw(Law):
         matrix = np.eye(6)
         matrix[1, 2] = -moved
         return matrix, np.array([-log_loss_scale, -log_loss_scale, 0.0, 0.0, -moved, 0.0])
+
+    def on(self, data: Data) -> BrokenOnRuns:
+        """With the logarithm of x computed once, and exact second derivatives."""
+        return BrokenOnRuns(self, data)
+
+
+class BrokenOnRuns(LawOnRuns):
+    """The law on n runs; what it keeps of them is ln x."""
+
+    def __init__(self, law: BrokenPowerLaw, data: Data):
+        super().__init__(law, data)
+        self.data = {"ln x": np.log(self.data[law.variables[0]])}
+
+    def at(self, theta: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+        """Loss (b, n); theta, the distance to the break, the bracket, and the reducible loss."""
+        _, b, before, change, at, width = (theta[:, i, None] for i in range(6))
+        log_x, wide = self.data["ln x"], np.exp(width)
+        away = (log_x - at) * np.exp(-width)
+        bracket = np.logaddexp(0.0, away)
+        part = np.exp(b - before * log_x - change * wide * bracket)
+        return np.exp(theta[:, 0, None]) + part, (theta, away, bracket, part)
+
+    def take(self, inner: tuple[np.ndarray, ...], which: np.ndarray) -> tuple[np.ndarray, ...]:
+        """The same of some of the thetas."""
+        return tuple(values[which] for values in inner)
+
+    def sums(
+        self, inner: tuple[np.ndarray, ...], slope: np.ndarray, curvature: np.ndarray, weight
+    ) -> Sums:
+        """Sums over runs, with the derivatives of ln part by all but a; see `Sums`."""
+        theta, away, bracket, part = inner
+        wide, change = np.exp(theta[:, 5, None]), theta[:, 3, None]
+        after = expit(away)
+        rest, steep = bracket - away * after, after * expit(-away)
+        logs = np.empty((*part.shape, 6))  # of ln part, by theta; the first belongs to a
+        logs[..., 0], logs[..., 1] = 0.0, 1.0
+        logs[..., 2] = -self.data["ln x"]
+        logs[..., 3] = -wide * bracket
+        logs[..., 4] = change * after
+        logs[..., 5] = -change * wide * rest
+        gradient = part[..., None] * logs
+        gradient[..., 0] = np.exp(theta[:, 0, None])
+        sloped = slope * part
+        across, along = np.swapaxes(gradient, -1, -2), np.swapaxes(logs, -1, -2)
+        hessian = across @ (curvature[..., None] * gradient) + along @ (sloped[..., None] * logs)
+        own = np.exp(theta[:, 0]) * slope.sum(axis=-1)
+        bent = {  # second derivatives of ln part
+            (3, 4): after,
+            (3, 5): -wide * rest,
+            (4, 4): -change * steep / wide,
+            (4, 5): -change * steep * away,
+            (5, 5): -change * wide * (rest + away * away * steep),
+        }
+        hessian[:, 0, 0] += own
+        for (i, j), values in bent.items():
+            total = (sloped * values).sum(axis=-1)
+            hessian[:, i, j] += total
+            if i != j:
+                hessian[:, j, i] += total
+        return Sums(
+            gradient=(slope[:, None, :] @ gradient)[:, 0],
+            absolute=(np.abs(slope)[:, None, :] @ np.abs(gradient))[:, 0],
+            hessian=hessian,
+            outer=across @ (weight[..., None] * gradient),
+        )
 
 
 def make(variable: str) -> BrokenPowerLaw:

@@ -12,7 +12,7 @@ own row, or of rows that are always the same.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Hashable, Sequence
+from collections.abc import Generator, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -33,7 +33,10 @@ SOON = 10  # steps after which the few that are not there yet go on together
 DROP = 0.9  # of an amplitude, that one step takes off it at most
 PATIENCE, CRAWL, LIVES = 40, 1e-6, 3
 BLOCK = 1 << 15  # numbers in one array: theirs must stay in a core's cache
-PADDED = 512  # runs, above which groups go together only where they have as many
+# steps after which the rows that are left of several blocks go on as one
+FEWER = (60, 200, 400)
+# runs, above which groups go together only where they have as many: filled up, and as they are
+MIXED, PADDED = 128, 512
 
 # of an objective whose penalties are elementwise: what may differ from problem to problem
 _NUMBERS = tuple(name for name in ("delta", "spread") if name in Objective.__dataclass_fields__)
@@ -130,7 +133,7 @@ class FitProblem:
         # near a sharp corner few steps are enough, or none are
         self.most = LAST if sharp else MOST
         self.amplitudes = np.array([terms[name].amplitude for name in affine.terms], bool)
-        self._filled: tuple[LawOnRuns, np.ndarray] | None = None
+        self._filled: LawOnRuns | None = None
 
     def predicted(self, free: np.ndarray) -> np.ndarray:
         """Loss of every run, in its own scale, (b, q) -> (b, n)."""
@@ -150,7 +153,7 @@ class FitProblem:
     def with_objective(self, objective: Objective) -> FitProblem:
         """The same runs and law with another objective, whose descents begin as those of this."""
         problem = FitProblem(self.law_on_runs, self.loss, objective, self.affine)
-        problem.damping, problem._filled = self.damping, self._filled
+        problem.damping, problem._filled = self.damping, self.filled()
         return problem
 
     def project(self, free: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -164,7 +167,8 @@ class FitProblem:
 
         None where the objective is not finite there: (0, q, q).
         """
-        block = _Block([_Piece(Descents(self, free[None], weight), slice(0, 1), 0, np.inf)])
+        asked = Descents(self, free[None], weight)
+        block = _Block.of([_Piece(asked, slice(0, 1), 0, 0, np.inf)])
         with np.errstate(all="ignore"):
             return block.look(free[None], np.full(1, np.inf))[2].outer
 
@@ -179,8 +183,9 @@ class FitProblem:
         """What problems whose descents go together have in common."""
         if not self.side_by_side:
             return id(self)
-        alike = id(self.law_on_runs.law), self.length, self.affine.terms, self.objective.name
-        return (*alike, type(self.law_on_runs))
+        on_runs, length = self.law_on_runs, self.length
+        length = 0 if on_runs.by_row and length <= MIXED else length
+        return id(on_runs.law), type(on_runs), length, self.affine.terms, self.objective.name
 
     @property
     def length(self) -> int:
@@ -191,22 +196,23 @@ class FitProblem:
         step = max(8, (1 << (n - 1).bit_length()) // 16)
         return -(-n // step) * step
 
-    def filled(self) -> tuple[LawOnRuns, np.ndarray]:
-        """The law on its runs filled up to `length` with copies of the first, and their losses."""
-        if self.length == len(self.loss):
-            return self.law_on_runs, self.loss
+    def filled(self) -> LawOnRuns:
+        """The law on its runs, filled up to `length` with copies of the first."""
         if self._filled is None:
-            data = {k: self.fill(v) for k, v in self.law_on_runs.data.items()}
-            self._filled = self.law_on_runs.with_data(data), self.fill(self.loss)
+            self._filled, length = self.law_on_runs, self.length
+            if length > len(self.loss):
+                data = {k: filled(v, length) for k, v in self.law_on_runs.data.items()}
+                self._filled = self.law_on_runs.with_data(data)
         return self._filled
 
-    def fill(self, values: np.ndarray, weights: bool = False) -> np.ndarray:
-        """Numbers of the runs (..., n), filled up with those of the first run or with zeros."""
-        more = self.length - values.shape[-1]
-        if not more:
-            return values
-        first = np.zeros_like(values[..., :1]) if weights else values[..., :1]
-        return np.concatenate([values, np.repeat(first, more, axis=-1)], axis=-1)
+
+def filled(values: np.ndarray, length: int, weights: bool = False) -> np.ndarray:
+    """Numbers of runs (..., n), filled up with those of the first run, or with zeros, to a length."""
+    more = length - values.shape[-1]
+    if not more:
+        return values
+    first = np.zeros_like(values[..., :1]) if weights else values[..., :1]
+    return np.concatenate([values, np.repeat(first, more, axis=-1)], axis=-1)
 
 
 @dataclass(frozen=True)
@@ -326,19 +332,21 @@ def _in_company(asked: Sequence[Descents]) -> list[Ends]:
     return ends
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Piece:
     """Descents that stay together, whatever the company: some of those asked for.
 
     Attributes:
         asked: the descents.
         rows: which of them.
+        first: position of their first one among all of the company.
         most: steps at most.
         best: objective of a rival's end.
     """
 
     asked: Descents
     rows: slice
+    first: int
     most: int
     best: float
 
@@ -347,32 +355,50 @@ class _Piece:
         """Descents."""
         return self.rows.stop - self.rows.start
 
+    @property
+    def length(self) -> int:
+        """Runs, with those that fill them up."""
+        return self.asked.problem.length
+
 
 def _descended(asked: Sequence[Descents], most: Sequence[int], best: Sequence[float]) -> list[Ends]:
-    """The ends of descents of problems that go together, block by block."""
-    size = max(1, BLOCK // max(1, asked[0].problem.length))
-    pieces = [
-        _Piece(one, slice(at, min(at + size, len(one.begin))), steps, rival)
-        for one, steps, rival in zip(asked, most, best, strict=True)
-        for at in range(0, len(one.begin), size)
-    ]
-    parts: list[Ends] = []
-    some: list[_Piece] = []
-    for piece in [*pieces, None]:
-        full = some and (piece is None or sum(p.count for p in some) + piece.count > size)
-        if full:
-            parts += _minimise(some)
-            some = []
-        if piece is not None:
-            some.append(piece)
-    ends, at = [], 0
-    for one in asked:
-        count = -(-len(one.begin) // size)
-        nothing = np.empty(0)
-        none = Ends(np.empty((0, one.begin.shape[1])), nothing, nothing, nothing, nothing)
-        ends.append(join(parts[at : at + count]) if count else none)
-        at += count
-    return ends
+    """The ends of descents of problems that go together.
+
+    They go in blocks; after some steps those that are left of several blocks go on as one.
+    """
+    counts = [len(one.begin) for one in asked]
+    total, q = sum(counts), asked[0].begin.shape[1]
+    shape, flat = (total, q), (total,)
+    ends = Ends(np.empty(shape), *np.empty((3, *flat)), np.zeros(flat, dtype=int))
+    pieces, first = [], 0
+    for one, steps, rival in zip(asked, most, best, strict=True):
+        size = max(1, BLOCK // max(1, one.problem.length))
+        for at in range(0, len(one.begin), size):
+            rows = slice(at, min(at + size, len(one.begin)))
+            pieces.append(_Piece(one, rows, first + at, steps, rival))
+        first += len(one.begin)
+    under_way = [_Rows.of(some, ends) for some in _packed(pieces)]
+    for until in (*FEWER, max(most) + 1):
+        for rows in under_way:
+            rows.advance(until)
+        under_way = [
+            _Rows.join(some) for some in _packed([rows for rows in under_way if rows.count])
+        ]
+    last = np.cumsum(counts)
+    return [ends[end - count : end] for end, count in zip(last, counts, strict=True)]
+
+
+def _packed(parts: Sequence[_Piece] | Sequence[_Rows]) -> Iterator[list]:
+    """Parts of blocks as blocks of numbers of runs that stay in a cache, the short ones first."""
+    some, count = [], 0
+    for part in sorted(parts, key=lambda part: part.length):
+        count += part.count
+        if some and count * part.length > BLOCK:
+            yield some
+            some, count = [], part.count
+        some.append(part)
+    if some:
+        yield some
 
 
 @dataclass
@@ -393,43 +419,68 @@ class _State:
 
 
 class _Block:
-    """Descents of several pieces, one a row, of which those that are there leave.
+    """The runs of descents, one a row, with the law of each.
 
-    Attributes:
+    Args:
+        pieces: that rows are of.
         number: the piece of every row, (b,), ascending.
         weight: of every run, (b, n).
-        loss: observed, (b, n); or (n,) where all rows have the same.
+        loss: observed, (b, n); or (n,) where there is one piece, whose rows have the same.
     """
 
-    def __init__(self, pieces: Sequence[_Piece]):
-        self.pieces, problems = pieces, [piece.asked.problem for piece in pieces]
-        self.problems, self.several = problems, len(pieces) > 1
-        self.number = np.repeat(np.arange(len(pieces)), [piece.count for piece in pieces])
-        filled = [problem.filled() for problem in problems]
-        self.laws = [on_runs for on_runs, _ in filled]
-        self.by_row = self.several and self.laws[0].by_row
-        if self.by_row:
-            names = self.laws[0].data
-            self.data = {
-                k: np.stack([one.data[k] for one in self.laws])[self.number] for k in names
-            }
-        weights, losses = [], []
-        for piece, (_, loss) in zip(pieces, filled, strict=True):
-            asked, problem, rows = piece.asked, piece.asked.problem, piece.rows
-            own = asked.weight if asked.weight.ndim == 1 else asked.weight[rows]
-            shape = (piece.count, problem.length)
-            weights.append(np.broadcast_to(problem.fill(own, weights=True), shape))
-            if asked.loss is not None:
-                loss = problem.fill(asked.loss[rows])
-            losses.append(np.broadcast_to(loss, shape) if self.several else loss)
-        self.weight = np.concatenate(weights) if self.several else weights[0]
-        self.loss = np.concatenate(losses) if self.several else losses[0]
+    def __init__(
+        self, pieces: Sequence[_Piece], number: np.ndarray, weight: np.ndarray, loss: np.ndarray
+    ):
+        self.pieces, self.number, self.weight, self.loss = pieces, number, weight, loss
+        self.problems = [piece.asked.problem for piece in pieces]
+        self.laws = [problem.filled() for problem in self.problems]
+        law, self.several = self.laws[0], len(pieces) > 1
+        self.by_row = self.several and law.by_row
+        self.data = {}
+        if self.by_row and any(other is not law for other in self.laws):
+            length = weight.shape[1]
+            columns = {k: [filled(one.data[k], length) for one in self.laws] for k in law.data}
+            self.data = {k: np.stack(of)[number] for k, of in columns.items()}
         self.objective, self.matrix, self.shift = self._objective(), None, None
-        affines = [problem.affine for problem in problems]
+        affines = [problem.affine for problem in self.problems]
         straight = (np.array_equal(a.matrix, np.eye(len(a.matrix))) for a in affines)
         if not all(straight) or any(a.shift.any() for a in affines):
             self.matrix = np.stack([a.matrix for a in affines])
             self.shift = np.stack([a.shift for a in affines])
+
+    @classmethod
+    def of(cls, pieces: Sequence[_Piece]) -> _Block:
+        """That of all rows of some pieces."""
+        length = max(piece.length for piece in pieces)
+        weights, losses = [], []
+        for piece in pieces:
+            asked, rows = piece.asked, piece.rows
+            own = asked.weight if asked.weight.ndim == 1 else asked.weight[rows]
+            weights.append(
+                np.broadcast_to(filled(own, length, weights=True), (piece.count, length))
+            )
+            loss = asked.problem.loss if asked.loss is None else asked.loss[rows]
+            losses.append(filled(loss, length))
+        number = np.repeat(np.arange(len(pieces)), [piece.count for piece in pieces])
+        if len(pieces) == 1:
+            return cls(pieces, number, weights[0], losses[0])
+        rows = [np.broadcast_to(loss, w.shape) for loss, w in zip(losses, weights, strict=True)]
+        return cls(pieces, number, np.concatenate(weights), np.concatenate(rows))
+
+    @classmethod
+    def join(cls, blocks: Sequence[_Block]) -> _Block:
+        """Several as one; pieces of which no row is left are not in it."""
+        length = max(block.weight.shape[1] for block in blocks)
+        pieces, numbers, weights, losses = [], [], [], []
+        for block in blocks:
+            left, number = np.unique(block.number, return_inverse=True)
+            numbers.append(number + len(pieces))
+            pieces += [block.pieces[i] for i in left]
+            weights.append(filled(block.weight, length, weights=True))
+            losses.append(np.broadcast_to(filled(block.loss, length), weights[-1].shape))
+        loss = losses[0][0] if len(blocks) == 1 and blocks[0].loss.ndim == 1 else None
+        loss = np.concatenate(losses) if loss is None or len(pieces) > 1 else loss
+        return cls(pieces, np.concatenate(numbers), np.concatenate(weights), loss)
 
     def _objective(self) -> Objective:
         """That of all rows: its numbers are arrays (b, 1) where they differ from piece to piece."""
@@ -445,8 +496,7 @@ class _Block:
         self.number, self.weight = self.number[which], self.weight[which]
         if self.loss.ndim == 2:
             self.loss = self.loss[which]
-        if self.by_row:
-            self.data = {k: v[which] for k, v in self.data.items()}
+        self.data = {k: v[which] for k, v in self.data.items()}
         arrays = {k: getattr(self.objective, k) for k in _NUMBERS}
         arrays = {k: v[which] for k, v in arrays.items() if isinstance(v, np.ndarray)}
         self.objective = replace(self.objective, **arrays) if arrays else self.objective
@@ -477,7 +527,8 @@ class _Block:
         if not self.several:
             return self.laws[0].at(theta)
         if self.by_row:
-            return self.laws[0].with_data(self.data).at(theta)
+            law = self.laws[0]
+            return (law.with_data(self.data) if self.data else law).at(theta)
         parts = [law.at(theta[rows]) for law, rows in self._sides(self.number)]
         return np.concatenate([loss for loss, _ in parts]), [inner for _, inner in parts]
 
@@ -488,7 +539,7 @@ class _Block:
         law = self.laws[0]
         if near is not None:
             inner = law.take(inner, near)
-        if self.by_row:
+        if self.data:
             kept = self.data if near is None else {k: v[near] for k, v in self.data.items()}
             law = law.with_data(kept)
         sums = law.sums(inner, slope, curvature, above)
@@ -560,73 +611,181 @@ class _Block:
         )
 
 
-def _minimise(pieces: Sequence[_Piece]) -> list[Ends]:
-    """The ends of the pieces of a block."""
-    block = _Block(pieces)
-    number = block.number
-    affines = [piece.asked.problem.affine for piece in pieces]
-    low, high = (np.stack([getattr(a, s) for a in affines])[number] for s in ("low", "high"))
-    points = np.concatenate([piece.asked.begin[piece.rows] for piece in pieces])
-    points = np.clip(points, low, high).astype(float)
-    none = np.zeros(points.shape[1], dtype=bool)
-    held = [none if piece.asked.held is None else piece.asked.held for piece in pieces]
-    kept, most = np.stack(held)[number], np.array([piece.most for piece in pieces])[number]
-    rivals = np.array([piece.asked.rivals for piece in pieces])
-    best = np.where(rivals, [piece.best for piece in pieces], np.inf)
-    amplitudes = pieces[0].asked.problem.amplitudes
-    count = len(points)
-    value, gradient, left = np.full((3, count), np.inf)
-    steps, who = np.zeros(count, dtype=int), np.arange(count)
-    with np.errstate(all="ignore"):
-        _, _, now = block.look(points, np.full(count, np.inf))
-        damping = np.array([piece.asked.problem.damping for piece in pieces])[number]
-        stuck = np.zeros(count, dtype=int)
-        milestone, lives = now.value.copy(), np.full(count, LIVES)
-        for iteration in range(int(most.max(initial=0)) + 1):
-            held = (now.free <= low) & (now.gradient > 0) | (now.free >= high) & (now.gradient < 0)
-            held |= kept
-            size = np.where(held, 0.0, np.abs(now.gradient))
-            relative = (size / np.maximum(now.absolute, 1e-300)).max(axis=-1)
-            over = (relative <= AIM) | (stuck > 12) | ~np.isfinite(now.value) | (iteration >= most)
-            if iteration and iteration % PATIENCE == 0:
-                crawling = milestone - now.value <= CRAWL * np.abs(now.value)
-                over |= crawling & (lives == 0)
-                gain = (milestone - now.value) * (most - iteration) / PATIENCE
-                over |= now.value - gain > best[block.number] * (1 + AGREE)
-                lives, damping = lives - crawling, np.where(crawling, DAMPING, damping)
-                milestone = now.value.copy()
-            if over.any():
-                finished = who[over]
-                points[finished], value[finished] = now.free[over], now.value[over]
-                gradient[finished], left[finished] = size[over].max(axis=-1), relative[over]
-                steps[finished] = iteration
-                there = rivals[block.number[over]] & (relative[over] <= AIM)
-                np.minimum.at(best, block.number[over][there], now.value[over][there])
-                go = ~over
-                who, now = who[go], now.take(go)
-                block.keep(go)
-                damping, stuck, held, most = damping[go], stuck[go], held[go], most[go]
-                milestone, lives = milestone[go], lives[go]
-                low, high, kept = low[go], high[go], kept[go]
-                if not len(who):
-                    break
-            step = _step(now, held, damping, amplitudes)
-            limit = now.value + ROUNDING * np.abs(now.value)
-            trial = np.clip(now.free + step, low, high)
-            _, near, there = block.look(trial, limit)
-            here = now.value[near]
-            flat = np.abs(there.value - here) <= ROUNDING * np.abs(here)
-            # what rounding hides the gradient tells
-            nearer = (np.abs(there.gradient) <= 0.9 * np.abs(now.gradient[near])) | held[near]
-            good = np.where(flat, nearer.all(axis=-1), there.value < here)
-            better = np.zeros(len(who), dtype=bool)
-            better[np.flatnonzero(near)[good]] = True
-            now.put(better, there.take(good))
-            damping = np.where(better, damping * 0.1, np.maximum(damping, 1e-4) * 6)
-            damping = np.where(damping < 1e-9, 0.0, damping)
-            stuck = np.where(better, 0, stuck + 1)
-    ends, last = Ends(points, value, gradient, left, steps), np.cumsum([p.count for p in pieces])
-    return [ends[end - p.count : end] for end, p in zip(last, pieces, strict=True)]
+@dataclass
+class _Rows:
+    """Descents under way, one a row.
+
+    Attributes:
+        block: their runs and laws.
+        ends: of all of the company; those that are there are written into it.
+        best: objective of a rival's end, of every piece of the block; infinite where none counts.
+        step: how many they have taken.
+        who: position of every row among the ends, (b,).
+        now: where they are.
+        damping: of the next step, (b,).
+        stuck: how many steps in a row were not taken, (b,).
+        milestone: the objective when progress was looked at last, (b,).
+        lives: how often a row may still crawl, (b,).
+        most: steps at most, (b,).
+        low, high: bounds, (b, q).
+        kept: coordinates that do not move, bool (b, q).
+    """
+
+    block: _Block
+    ends: Ends
+    best: np.ndarray
+    step: int
+    who: np.ndarray
+    now: _State
+    damping: np.ndarray
+    stuck: np.ndarray
+    milestone: np.ndarray
+    lives: np.ndarray
+    most: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    kept: np.ndarray
+
+    @classmethod
+    def of(cls, pieces: Sequence[_Piece], ends: Ends) -> _Rows:
+        """All rows of some pieces, where they begin."""
+        block = _Block.of(pieces)
+        number, asked = block.number, [piece.asked for piece in pieces]
+        affines = [one.problem.affine for one in asked]
+        low, high = (np.stack([getattr(a, s) for a in affines])[number] for s in ("low", "high"))
+        points = np.concatenate([piece.asked.begin[piece.rows] for piece in pieces])
+        points = np.clip(points, low, high).astype(float)
+        none = np.zeros(points.shape[1], dtype=bool)
+        held = np.stack([none if one.held is None else one.held for one in asked])
+        best = [piece.best if piece.asked.rivals else np.inf for piece in pieces]
+        with np.errstate(all="ignore"):
+            now = block.look(points, np.full(len(points), np.inf))[2]
+        return cls(
+            block=block,
+            ends=ends,
+            best=np.array(best),
+            step=0,
+            who=np.concatenate([piece.first + np.arange(piece.count) for piece in pieces]),
+            now=now,
+            damping=np.array([one.problem.damping for one in asked])[number],
+            stuck=np.zeros(len(points), dtype=int),
+            milestone=now.value.copy(),
+            lives=np.full(len(points), LIVES),
+            most=np.array([piece.most for piece in pieces])[number],
+            low=low,
+            high=high,
+            kept=held[number],
+        )
+
+    @classmethod
+    def join(cls, parts: Sequence[_Rows]) -> _Rows:
+        """Rows of several blocks, which are at the same step, as those of one."""
+        if len(parts) == 1:
+            return parts[0]
+        best = [part.best[np.unique(part.block.number)] for part in parts]
+        states = [part.now for part in parts]
+        now = _State(
+            *(
+                np.concatenate([getattr(one, name) for one in states])
+                for name in _State.__dataclass_fields__
+            )
+        )
+        return cls(
+            _Block.join([part.block for part in parts]),
+            parts[0].ends,
+            np.concatenate(best),
+            parts[0].step,
+            now=now,
+            **{name: np.concatenate([getattr(p, name) for p in parts]) for name in _OF_ROWS},
+        )
+
+    @property
+    def count(self) -> int:
+        """Descents that are not there yet."""
+        return len(self.who)
+
+    @property
+    def length(self) -> int:
+        """Runs, with those that fill them up."""
+        return self.block.weight.shape[1]
+
+    def advance(self, until: int) -> None:
+        """Go on until so many steps were taken, or all are there."""
+        with np.errstate(all="ignore"):
+            while self.step < until and self.count:
+                held, size, relative = self._gradients()
+                over = self._over(relative)
+                if over.any():
+                    self._finish(over, size, relative)
+                    held = held[~over]
+                if self.count:
+                    self._move(held)
+                self.step += 1
+
+    def _gradients(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Coordinates that do not move, bool (b, q); gradients, and relative to their terms."""
+        now = self.now
+        held = (now.free <= self.low) & (now.gradient > 0)
+        held |= (now.free >= self.high) & (now.gradient < 0)
+        held |= self.kept
+        size = np.where(held, 0.0, np.abs(now.gradient))
+        return held, size, (size / np.maximum(now.absolute, 1e-300)).max(axis=-1)
+
+    def _over(self, relative: np.ndarray) -> np.ndarray:
+        """Rows that are there, or get nowhere, bool (b,)."""
+        value = self.now.value
+        over = (relative <= AIM) | (self.stuck > 12) | ~np.isfinite(value)
+        over |= self.step >= self.most
+        if self.step and self.step % PATIENCE == 0:
+            crawling = self.milestone - value <= CRAWL * np.abs(value)
+            over |= crawling & (self.lives == 0)
+            gain = (self.milestone - value) * (self.most - self.step) / PATIENCE
+            over |= value - gain > self.best[self.block.number] * (1 + AGREE)
+            self.lives = self.lives - crawling
+            self.damping = np.where(crawling, DAMPING, self.damping)
+            self.milestone = value.copy()
+        return over
+
+    def _finish(self, over: np.ndarray, size: np.ndarray, relative: np.ndarray) -> None:
+        """Write the ends of some rows down, and go on without them."""
+        finished, now, ends, number = self.who[over], self.now, self.ends, self.block.number[over]
+        ends.free[finished], ends.objective[finished] = now.free[over], now.value[over]
+        ends.gradient[finished], ends.left[finished] = size[over].max(axis=-1), relative[over]
+        ends.iterations[finished] = self.step
+        rivals = np.array([piece.asked.rivals for piece in self.block.pieces])
+        there = rivals[number] & (relative[over] <= AIM)
+        np.minimum.at(self.best, number[there], now.value[over][there])
+        go = ~over
+        self.block.keep(go)
+        self.now = now.take(go)
+        for name in _OF_ROWS:
+            setattr(self, name, getattr(self, name)[go])
+
+    def _move(self, held: np.ndarray) -> None:
+        """A step of every row, which is taken where it leads down."""
+        now, amplitudes = self.now, self.block.problems[0].amplitudes
+        step = _step(now, held, self.damping, amplitudes)
+        limit = now.value + ROUNDING * np.abs(now.value)
+        trial = np.clip(now.free + step, self.low, self.high)
+        _, near, there = self.block.look(trial, limit)
+        here = now.value[near]
+        flat = np.abs(there.value - here) <= ROUNDING * np.abs(here)
+        # what rounding hides the gradient tells
+        nearer = (np.abs(there.gradient) <= 0.9 * np.abs(now.gradient[near])) | held[near]
+        good = np.where(flat, nearer.all(axis=-1), there.value < here)
+        better = np.zeros(self.count, dtype=bool)
+        better[np.flatnonzero(near)[good]] = True
+        now.put(better, there.take(good))
+        damping = np.where(better, self.damping * 0.1, np.maximum(self.damping, 1e-4) * 6)
+        self.damping = np.where(damping < 1e-9, 0.0, damping)
+        self.stuck = np.where(better, 0, self.stuck + 1)
+
+
+# of _Rows: arrays with a number, or a row of numbers, for every row
+_OF_ROWS = (
+    *("who", "damping", "stuck", "milestone", "lives", "most"),
+    *("low", "high", "kept"),
+)
 
 
 def _step(now: _State, held: np.ndarray, damping: np.ndarray, amplitudes: np.ndarray) -> np.ndarray:

@@ -12,8 +12,8 @@ from isoloss.core.escape import listed
 from isoloss.core.problems import Problem, nearest
 from isoloss.fit import profile
 from isoloss.fit.coordinates import Scale, free_coordinates, scale_of
-from isoloss.fit.objectives import Objective
 from isoloss.fit.descent import Affine, alone
+from isoloss.fit.objectives import Objective
 from isoloss.fit.optimize import optimise
 from isoloss.fit.solution import Replicates
 from isoloss.fit.solve import Constraints, Minimum, grid_of, problem_of

@@ -10,7 +10,6 @@ import pandas as pd
 
 from isoloss.fit import profile
 from isoloss.fit.coordinates import Scale, free_coordinates, scale_of
-from isoloss.fit.objectives import Objective
 from isoloss.fit.descent import (
     AGREE,
     Affine,
@@ -21,6 +20,7 @@ from isoloss.fit.descent import (
     minimise,
     together,
 )
+from isoloss.fit.objectives import Objective
 from isoloss.fit.optimize import EXACT, refitting, searching, separate
 from isoloss.fit.solution import Replicates, Solution, join_replicates
 from isoloss.laws._law import Data, Estimate, Estimator, Law, LawOnRuns, Sample, stacked

@@ -30,6 +30,8 @@ KIND = "curve"
 OPTIONS = {"variable": "variable"}
 PRESETS = {}
 
+# positions in theta of the second derivatives of the logarithm of b x^-c_0 (...) that are not 0
+_BENT = ((3, 4), (3, 5), (4, 4), (4, 5), (5, 5))
 _UNITS = {"N": "parameters", "D": "tokens", "C": "FLOP"}
 
 
@@ -117,41 +119,49 @@ class BrokenOnRuns(LawOnRuns):
     def sums(
         self, inner: tuple[np.ndarray, ...], slope: np.ndarray, curvature: np.ndarray, weight
     ) -> Sums:
-        """Sums over runs, with the derivatives of ln part by all but a; see `Sums`."""
+        """Sums over runs, by the derivatives of ln part by all but a, `logs` (b, 5, n)."""
         theta, away, bracket, part = inner
-        wide, change = np.exp(theta[:, 5, None]), theta[:, 3, None]
+        flat, change, wide = np.exp(theta[:, 0]), theta[:, 3, None], np.exp(theta[:, 5, None])
         after = expit(away)
-        rest, steep = bracket - away * after, after * expit(-away)
-        logs = np.empty((*part.shape, 6))  # of ln part, by theta; the first belongs to a
-        logs[..., 0], logs[..., 1] = 0.0, 1.0
-        logs[..., 2] = -self.data["ln x"]
-        logs[..., 3] = -wide * bracket
-        logs[..., 4] = change * after
-        logs[..., 5] = -change * wide * rest
-        gradient = part[..., None] * logs
-        gradient[..., 0] = np.exp(theta[:, 0, None])
-        sloped = slope * part
-        across, along = np.swapaxes(gradient, -1, -2), np.swapaxes(logs, -1, -2)
-        hessian = across @ (curvature[..., None] * gradient) + along @ (sloped[..., None] * logs)
-        own = np.exp(theta[:, 0]) * slope.sum(axis=-1)
-        bent = {  # second derivatives of ln part
-            (3, 4): after,
-            (3, 5): -wide * rest,
-            (4, 4): -change * steep / wide,
-            (4, 5): -change * steep * away,
-            (5, 5): -change * wide * (rest + away * away * steep),
-        }
-        hessian[:, 0, 0] += own
-        for (i, j), values in bent.items():
-            total = (sloped * values).sum(axis=-1)
-            hessian[:, i, j] += total
-            if i != j:
-                hessian[:, j, i] += total
+        rest, steep = bracket - away * after, change * after * (1 - after)
+        logs = np.empty((len(part), 5, part.shape[1]))
+        logs[:, 0], logs[:, 1] = 1.0, -self.data["ln x"]
+        logs[:, 2] = -wide * bracket
+        logs[:, 3] = change * after
+        logs[:, 4] = -change * wide * rest
+        bent = np.empty_like(logs)  # second derivatives of ln part, at _BENT
+        bent[:, 0], bent[:, 1] = after, -wide * rest
+        bent[:, 2], bent[:, 3] = -steep / wide, -steep * away
+        bent[:, 4] = logs[:, 4] - wide * away * away * steep
+        across, sloped = np.swapaxes(logs, -1, -2), slope * part
+        curved, heavy = curvature * part, weight * part
+        inside = np.concatenate(
+            [
+                (curved * part + sloped)[:, None] * logs,
+                (heavy * part)[:, None] * logs,
+                np.stack([sloped, curved, heavy], axis=1),
+            ],
+            axis=1,
+        )
+        blocks = inside @ across  # (b, 5 + 5 + 3, 5)
+        turns = (bent @ sloped[..., None])[..., 0]
+        hessian, outer = np.empty((2, len(part), 6, 6))
+        hessian[:, 1:, 1:], outer[:, 1:, 1:] = blocks[:, :5], blocks[:, 5:10]
+        for k, (i, j) in enumerate(_BENT):
+            hessian[:, i, j] += turns[:, k]
+            hessian[:, j, i] = hessian[:, i, j]
+        for matrix, cross, of_flat in (
+            (hessian, blocks[:, 11], flat * curvature.sum(axis=-1) + slope.sum(axis=-1)),
+            (outer, blocks[:, 12], flat * weight.sum(axis=-1)),
+        ):
+            matrix[:, 0, 0] = flat * of_flat
+            matrix[:, 0, 1:] = matrix[:, 1:, 0] = flat[:, None] * cross
+        sizes = (np.abs(logs) @ np.abs(sloped)[..., None])[..., 0]
         return Sums(
-            gradient=(slope[:, None, :] @ gradient)[:, 0],
-            absolute=(np.abs(slope)[:, None, :] @ np.abs(gradient))[:, 0],
+            gradient=np.column_stack([flat * slope.sum(axis=-1), blocks[:, 10]]),
+            absolute=np.column_stack([flat * np.abs(slope).sum(axis=-1), sizes]),
             hessian=hessian,
-            outer=across @ (weight[..., None] * gradient),
+            outer=outer,
         )
 
 

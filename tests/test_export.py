@@ -24,7 +24,12 @@ CHOICES = [
     )
     for name in PLAIN
     for options in [registry.options("law", name)]
-    for chosen in itertools.product(*(o.get("enum", [True, False]) for o in options.values()))
+    for chosen in itertools.product(
+        *(
+            o.get("enum", [o["default"]] if o["type"] in ("string", "array") else [True, False])
+            for o in options.values()
+        )
+    )
 ]
 ALONE = """
 import json, sys

@@ -17,7 +17,7 @@ from isoloss.core.stages import stages
 HOME = Path(isoloss.__file__).parent
 ROOMS = {stage.entry.split(".")[1] for stage in stages().values()}
 CARDS = set(registry.FOLDERS.values())
-GROUND = {"core", "records", "formats"}
+GROUND = {"core", "formulas", "records", "formats"}
 FACADES = {"chinchilla", "quickfit", "simulate", "study", "__main__", "__init__"}
 
 

@@ -28,9 +28,9 @@ from isoloss.core.grammar import (
     columns,
     read,
     refuse,
-    shortened,
 )
 from isoloss.core.problems import TableError, nearest
+from isoloss.core.stand_ins import shortened
 
 # The field's letters, and the columns of `runs` that they stand for.
 LETTERS = {

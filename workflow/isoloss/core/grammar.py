@@ -11,7 +11,6 @@ from __future__ import annotations
 import ast
 import keyword
 import re
-from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,9 +18,9 @@ from itertools import pairwise
 from typing import Any, NoReturn
 
 from isoloss.core.problems import Problem, TableError
+from isoloss.core.stand_ins import DEEPEST, StandIns, Token, UnreadableError, shortened, too_deep
 
 LONGEST = 10_000  # characters of a filter
-DEEPEST = 60  # nested brackets, signs in front of a value, levels of a tree
 GREATEST_EXPONENT = 100
 MOST_DIGITS = 20  # that `round` takes
 
@@ -74,25 +73,6 @@ _STRAY = {
 
 
 @dataclass(frozen=True)
-class Token:
-    """A piece of a filter.
-
-    Attributes:
-        kind: `name`, `quoted` (a name in backticks), `constant`, `word` (and, or, not, in, is) or
-            `sign`.
-        text: as it was written; of a name the column's name.
-        start, end: its position in the filter.
-        value: of a constant.
-    """
-
-    kind: str
-    text: str
-    start: int
-    end: int
-    value: Any = None
-
-
-@dataclass(frozen=True)
 class Expression:
     """A part of a filter.
 
@@ -126,11 +106,6 @@ def refuse(text: str, place: str, start: int, reason: str, remedy: str) -> NoRet
     """Raise a TableError that points at a character of a filter."""
     shown = f"{place}: {shortened(text)!r}, character {start + 1}"
     raise TableError(Problem(shown, _one_line(reason), _one_line(remedy)))
-
-
-def shortened(text: str, most: int = 120) -> str:
-    """A text, shortened for an error message."""
-    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def _one_line(text: str) -> str:
@@ -238,14 +213,9 @@ class _Lexer:
         return value
 
     def _check_depth(self, tokens: list[Token]) -> None:
-        depth = signs = 0
-        for token in tokens:
-            piece = token.text if token.kind in ("sign", "word") else ""
-            depth += (piece in ("(", "[")) - (piece in (")", "]"))
-            signs = signs + 1 if piece in ("+", "-", "~", "not") else 0
-            if max(depth, signs) > DEEPEST:
-                reason = f"more than {DEEPEST} nested brackets or signs"
-                self.refuse(token.start, reason, "simplify it")
+        if (token := too_deep(tokens)) is not None:
+            reason = f"more than {DEEPEST} nested brackets or signs"
+            self.refuse(token.start, reason, "simplify it")
 
     def _check_neighbours(self, tokens: list[Token]) -> None:
         """Refuse what Python would parse in another way than the user meant."""
@@ -276,72 +246,33 @@ def _unescaped(match: re.Match) -> str:
     )
 
 
-class _Reader:
+class _Reader(StandIns):
     """Reads the tree of a filter from its tokens."""
 
     def __init__(self, text: str, place: str):
-        self.text, self.place = text, place
-        self.tokens = _Lexer(text, place).tokens()
-        written, self.starts = [], []
-        length = 0
-        for i, token in enumerate(self.tokens):
-            piece = _SIGNS.get(token.text, token.text)
-            piece = piece if token.kind in ("sign", "word") else f"t{i}"
-            self.starts.append(length)
-            written.append(piece)
-            length += len(piece) + 1
-        self.written = " ".join(written)
+        self.place = place
+        super().__init__(text, _Lexer(text, place).tokens(), _SIGNS)
 
     def term(self) -> Expression:
         """The whole filter."""
         try:
-            tree = ast.parse(self.written, mode="eval").body
-        except SyntaxError as error:
-            self._refuse_syntax(error)
-        except (ValueError, MemoryError, RecursionError):
-            self.refuse(0, "too many nested terms", "simplify it")
-        level, depth = [tree], 0
-        while level:
-            level = [below for node in level for below in ast.iter_child_nodes(node)]
-            depth += 1
-            if depth > 2 * DEEPEST:
-                self.refuse(0, "too many nested terms", "simplify it")
+            tree = self.tree()
+        except UnreadableError as error:
+            self._refuse_unreadable(error.token)
         return self._read(tree)
 
     def refuse(self, start: int, reason: str, remedy: str = ALLOWED) -> NoReturn:
         refuse(self.text, self.place, start, reason, remedy)
 
-    def _refuse_syntax(self, error: SyntaxError) -> NoReturn:
-        at = (error.offset or len(self.written)) - 1  # at the end of the text there is none
-        token = self.tokens[self._number(at)]
+    def _refuse_unreadable(self, token: Token | None) -> NoReturn:
+        if token is None:
+            self.refuse(0, "too many nested terms", "simplify it")
         equals = [t for t in self.tokens if t.kind == "sign" and t.text == "="]
         if equals:
             self.refuse(equals[0].start, "'=' is not a comparison", "write == to compare")
         reason = f"cannot be read at or after {self.text[token.start : token.end]!r:.60}"
         do = f"write a name with spaces or signs in backticks; {ALLOWED}"
         self.refuse(token.start, reason, do)
-
-    def _number(self, at: int) -> int:
-        """The index of the token at a character of the text written for Python."""
-        return max(0, bisect_right(self.starts, at) - 1)
-
-    def span(self, node: ast.AST) -> tuple[int, int]:
-        """The position of a node in the filter."""
-        first = self.tokens[self._number(node.col_offset)]
-        return first.start, self.tokens[self._number(node.end_col_offset - 1)].end
-
-    def source(self, node: ast.AST) -> str:
-        """The source text of a node, for errors."""
-        start, end = self.span(node)
-        return shortened(self.text[start:end])
-
-    def token(self, node: ast.AST) -> Token | None:
-        """The token of a name or constant; None of another node."""
-        return self.tokens[int(node.id[1:])] if isinstance(node, ast.Name) else None
-
-    def word(self, written: str | None) -> str:
-        """The name that a stand-in (of an attribute or keyword) stands for."""
-        return self.tokens[int(written[1:])].text if written else ""
 
     def _read(self, node: ast.AST) -> Expression:
         start, end = self.span(node)

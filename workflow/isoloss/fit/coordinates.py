@@ -84,6 +84,7 @@ def free_coordinates(
         IsolossError: a term is unknown, or named twice in ways that contradict; none is left.
     """
     check_constraints(law, fixed, tied, bounds)
+    bounds = {**law.limits, **bounds}
     terms, followers = {term.name: i for i, term in enumerate(law.terms)}, _followers(tied)
     leaders = {group[0] for group in tied}
     outward = np.linalg.inv(scale.matrix)

@@ -178,7 +178,8 @@ def _fit(runs: pd.DataFrame, settings: Settings) -> Fit:
         settings.step()
     joined = {name: pd.concat(parts, ignore_index=True) for name, parts in pieces.items()}
     joined |= {"best_mixture": tables.empty("best_mixture"), "points": division.usable}
-    facts = {"card": settings.card, "options": settings.options, "loss_unit": settings.loss_unit}
+    options = {**settings.options, **division.law.decided}
+    facts = {"card": settings.card, "options": options, "loss_unit": settings.loss_unit}
     if not settings.of_loss:
         facts["response"] = settings.response
     if mixture:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -122,10 +122,21 @@ def divided(runs: pd.DataFrame, settings: Settings, mixture: bool) -> Division:
                 left.append(f"{response} of group {name}: {reason}")
                 continue
             ready.append(_ready(own_law, name, own_runs, response, settings))
+    if ready and not mixture:
+        ready = _settled(ready)
+        law = ready[-1].law
     if not ready:
         do = "name the losses loss_<domain>, such as loss_web, or add runs"
         raise IsolossError(Problem(place, "; ".join(left) or "no column of losses", do))
     return Division(law.for_response(responses[-1]), ready, left, usable.reset_index(drop=True))
+
+
+def _settled(ready: list[FittedRuns]) -> list[FittedRuns]:
+    """The same with the law that the runs of all groups decide what it leaves open of."""
+    law = ready[0].law
+    data = {name: np.concatenate([runs.data[name] for runs in ready]) for name in law.variables}
+    settled = law.settled(data, np.concatenate([runs.loss for runs in ready]))
+    return [replace(runs, law=settled) for runs in ready]
 
 
 def check_response(runs: pd.DataFrame, response: str, place: str) -> None:

@@ -145,6 +145,9 @@ class Law(ABC):
         signed: whether it may predict values of any sign.
         response_range: least and greatest value of the response that the user gave, None where
             open; None for a law without.
+        limits: least and greatest value of terms in their own units, None where open, in the place
+            of a term's bounds: those that a user wrote in a formula.
+        decided: options of the card that hold what `settled` decided.
     """
 
     kind: str
@@ -157,6 +160,8 @@ class Law(ABC):
     latex: str = ""
     signed: bool = False
     response_range: tuple[float | None, float | None] | None = None
+    limits: Mapping[str, tuple[float | None, float | None]] = {}
+    decided: Mapping[str, Any] = {}
 
     @property
     def positive(self) -> tuple[str, ...]:

@@ -1,10 +1,9 @@
 """Laws that are sums of power terms, as most scaling laws are.
 
-Every part is exp(s - sum_j x_j f_j), or that with a minus: s is the logarithm of its scale, x_j an
-exponent, f_j a feature of the data (a log variable, as a rule); one may be a constant of any sign.
-Sums over runs
-of first and second derivatives are matrix products of the parts with features that do not change
-during a fit.
+Every part is exp(s - sum_j x_j f_j), times a constant where a formula has one: s is the logarithm
+of its scale, x_j an exponent, f_j a feature of the data (a log variable, as a rule); one may be a
+constant of any sign. Sums over runs of first and second derivatives are matrix products of the
+parts with features that do not change during a fit.
 """
 
 from __future__ import annotations
@@ -32,14 +31,14 @@ class Part:
             without exponents that may have any sign (`Term.log` says which).
         exponents: name of a term -> variable -> power, the product that the exponent acts on.
         linear: whether exponents multiply the variables themselves, not their logarithms.
-        sign: 1, or -1 of a part that is subtracted.
+        factor: the constant in front, not 0; -1 of a part that is subtracted.
         inside: name of a term -> logarithm of a constant in the product that the exponent acts on.
     """
 
     scale: str
     exponents: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     linear: bool = False
-    sign: float = 1.0
+    factor: float = 1.0
     inside: Mapping[str, float] = field(default_factory=dict)
 
     def feature(self, exponent: str, data: Data) -> np.ndarray:
@@ -89,7 +88,7 @@ class Posynomial(Law):
             for name in part.exponents:
                 power = power + theta[..., self.index(name), None] * part.feature(name, data)
             value = power if self.any_sign(part) else np.exp(power)
-            values.append(value if part.sign > 0 else -value)
+            values.append(value if part.factor == 1.0 else part.factor * value)
         return values
 
     def loss(self, theta: np.ndarray, data: Data) -> np.ndarray:
@@ -101,7 +100,7 @@ class Posynomial(Law):
         values = self._parts(theta, data)
         slopes = np.zeros((*values[0].shape, len(self.terms)))
         for part, value in zip(self.parts, values, strict=True):
-            slopes[..., self.index(part.scale)] += part.sign if self.any_sign(part) else value
+            slopes[..., self.index(part.scale)] += part.factor if self.any_sign(part) else value
             for name in part.exponents:
                 slopes[..., self.index(name)] += value * part.feature(name, data)
         return slopes
@@ -129,7 +128,7 @@ class Posynomial(Law):
         A constant of any sign takes up what the part's scale gains as its exponents fall to 0.
         """
         constants = [self.index(part.scale) for part in self.parts if self.any_sign(part)]
-        signs = [part.sign for part in self.parts if self.any_sign(part)]
+        factors = [part.factor for part in self.parts if self.any_sign(part)]
         points = []
         for part in self.parts if constants else ():
             for factor in VALLEY if part.exponents else ():
@@ -137,7 +136,7 @@ class Posynomial(Law):
                 point[[self.index(name) for name in part.exponents]] *= factor
                 point[scale] -= np.log(factor)
                 gain = np.exp(theta[scale]) - np.exp(point[scale])
-                point[constants[0]] += part.sign * signs[0] * gain
+                point[constants[0]] += part.factor / factors[0] * gain
                 points.append(point)
         return np.array(points).reshape(-1, len(theta))
 
@@ -157,7 +156,7 @@ class PosynomialOnRuns(LawOnRuns):
         self.members: list[np.ndarray] = []  # positions in theta of each part's terms, (m,)
         self.features: list[np.ndarray] = []  # what they multiply in the exponent, (n, m)
         self.constant = [law.any_sign(part) for part in law.parts]
-        self.signs = [part.sign for part in law.parts]
+        self.factors = [part.factor for part in law.parts]
         for part in law.parts:
             columns = [np.ones(n), *(part.feature(name, self.data) for name in part.exponents)]
             self.members.append(np.array([law.index(k) for k in (part.scale, *part.exponents)]))
@@ -174,15 +173,15 @@ class PosynomialOnRuns(LawOnRuns):
         That is the part itself, and 1 of a constant of any sign.
         """
         total, slopes = None, []
-        for where, feature, constant, sign in zip(
-            self.members, self.features, self.constant, self.signs, strict=True
+        for where, feature, constant, factor in zip(
+            self.members, self.features, self.constant, self.factors, strict=True
         ):
             power = theta[:, where] @ feature.T
             part = power if constant else np.exp(power, out=power)
-            if sign < 0:
-                part = np.negative(part, out=part)
+            if factor != 1.0:
+                part = np.multiply(part, factor, out=part)
             total = part.copy() if total is None else np.add(total, part, out=total)
-            slopes.append(np.full_like(part, sign) if constant else part)
+            slopes.append(np.full_like(part, factor) if constant else part)
         return total, slopes
 
     def take(self, slopes: list[np.ndarray], which: np.ndarray) -> list[np.ndarray]:

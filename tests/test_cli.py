@@ -131,7 +131,7 @@ def test_the_help_of_law_is_in_groups_with_all_that_can_be_chosen(capsys):
     known = {
         tuple(registry.names("law")): registry.names("law"),
         program.LOSS_UNITS: loss_units.UNITS,
-        program.OBJECTIVES: OBJECTIVES,
+        program.OBJECTIVES: ("auto", *OBJECTIVES),
         program.INTERVALS: INTERVALS,
         program.HOLDOUTS: RULES,
     }

@@ -88,7 +88,7 @@ def test_a_sound_study_has_no_problems_and_every_default(config):
         "tokenizer": "bytes",
     }
     assert study["train"]["sizes"]["shards"] == 8
-    assert study["fit"]["plane"]["objective"] == "huber_log"
+    assert study["fit"]["plane"]["objective"] == "auto"
     assert study["fit"]["curve"]["options"] == {"variable": "D", "offset": True}
     assert study["plot"]["isoloss"]["options"]["reach"] == 10
     assert study["summary"] == {"budgets": []}

@@ -117,7 +117,11 @@ REFUSED = {
     "an end of an interval": ("low", {}, "'low' has a meaning of its own"),
     "a size": ("n_params", {}, "'n_params' is a setting or a label of runs"),
     "several columns": (["llc_mean"], {}, "no column ['llc_mean']"),
-    "values beyond floats": ("huge", {}, "'huge' is 9.69e+200 to 4.06e+201; take a unit in which"),
+    "values beyond floats": (
+        "huge",
+        {},
+        "'huge' is 9.69e+200 to 4.06e+201 in size; take a unit in which",
+    ),
     "values that vanish": ("tiny", {}, "it is 1e-100 to 1e+100"),
     "infinite values": ("endless", {}, "no run has a value of 'endless'"),
     "no name": ("", {}, "no column ''"),

@@ -38,3 +38,42 @@ def test_wider_bounds_find_no_worse_an_optimum(values):
     wide, narrow = (fitted(values, sizes, 0.01, **s) for s in ({}, {"bounds": before}))
     objective = [fit.summary["objective_value"].item() for fit in (wide, narrow)]
     assert objective[0] <= objective[1] * (1 + 1e-9)
+
+
+TWICE = {"a": 0.1, "b": 2.0, "c_0": 0.05, "c_1": 0.5, "d_1": 1e3, "f_1": 0.2, "c_2": -0.4,
+         "d_2": 1e6, "f_2": 0.2}  # fmt: skip
+THRICE = {**TWICE, "c_3": 0.3, "d_3": 1e8, "f_3": 0.3}
+more_breaks = pytest.mark.parametrize("values", [TWICE, THRICE], ids=["two", "three"])
+
+
+@more_breaks
+def test_every_further_break_has_three_more_parameters(values):
+    law = broken_power_law.make("D", breaks=(len(values) - 3) // 3)
+    assert [term.name for term in law.terms] == list(values)
+    assert all(term.symbol in law.formula and term.symbol in law.latex.replace("{", "").replace("}", "")
+               for term in law.terms)  # fmt: skip
+    assert 1 <= len(law.starts()) <= 200
+    x = np.geomspace(10, 1e10, 30)
+    theta, data = law.theta(values), {"D": x}
+    expected = values["a"] + values["b"] * x ** -values["c_0"] * np.prod(
+        [(1 + (x / values[f"d_{i}"]) ** (1 / values[f"f_{i}"])) ** (-values[f"c_{i}"] * values[f"f_{i}"])
+         for i in range(1, law.breaks + 1)], axis=0)  # fmt: skip
+    np.testing.assert_allclose(law.loss(theta, data), expected, rtol=1e-10)
+    np.testing.assert_allclose(eval(law.python, {**values, "D": x}), expected, rtol=1e-10)
+    step = 1e-5 * np.eye(len(theta))
+    ahead, behind = law.loss(theta + step, data), law.loss(theta - step, data)
+    slopes = (ahead - behind).T / 2e-5
+    np.testing.assert_allclose(law.gradient(theta, data), slopes, rtol=1e-4, atol=1e-7)
+    matrix, shift = law.rescaling({"D": 7.0}, 0.4)
+    other = law.loss(matrix @ theta + shift, {"D": x / np.exp(7.0)}) * np.exp(0.4)
+    np.testing.assert_allclose(other, expected, rtol=1e-9)
+
+
+def test_two_breaks_are_found_where_runs_lie_on_all_sides():
+    law, sizes = broken_power_law.make("D", breaks=2), np.geomspace(10, 1e9, 60)
+    loss = law.loss(law.theta(TWICE), {"D": sizes})
+    table = pd.DataFrame({"D": sizes, "loss": loss})
+    runs = isoloss.read_runs(table, {"D": "D", "loss": "loss"}, need=1)
+    options = {"variable": "D", "breaks": 2}
+    fit = isoloss.fit_law(runs, "broken_power_law", options, bootstrap=0)
+    assert fit.values == pytest.approx(TWICE, rel=1e-3)

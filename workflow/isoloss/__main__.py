@@ -43,6 +43,7 @@ WORDS = {
     "weighting",
     "at",
     "group",
+    "formula",
 }
 Command = Callable[[argparse.Namespace], int | None]
 
@@ -55,9 +56,18 @@ OF_RESULTS = (
 OF_DEVELOPERS = ("digest", "docs")
 # choices that the help shows without importing what computes; a test compares them
 LOSS_UNITS = ("nats", "bits", "bits_per_byte", "nats_per_byte", "perplexity", "error", "accuracy")
-OBJECTIVES = ("huber_log", "log_mse", "mse", "huber", "mae", "asymmetric_mae")
+OBJECTIVES = (
+    "auto",
+    "huber_log",
+    "huber_scaled",
+    "log_mse",
+    "mse",
+    "huber",
+    "mae",
+    "asymmetric_mae",
+)
 INTERVALS = ("bootstrap", "residual", "parametric", "profile", "none")
-HOLDOUTS = ("largest_compute", "roll_out", "leave_one_out", "random", "none")
+HOLDOUTS = ("largest_compute", "largest", "roll_out", "leave_one_out", "random", "none")
 
 
 class _Help(argparse.RawDescriptionHelpFormatter):
@@ -261,12 +271,17 @@ def _add_law(commands) -> None:
     _add_output_of_law(law.add_argument_group("output"))
 
 
+_FORMULA = (
+    "in place of a card a law that you type, such as 'loss = E + A / N**alpha'; names that are "
+    "columns are variables, the others parameters; @FILE reads it from a file (docs/formulas.md)"
+)
 _EXAMPLES_OF_LAW = """examples:
   %(prog)s runs.csv
   %(prog)s --columns N=params D=tokens loss=val_loss --keep "loss < 3.5" runs.csv
   %(prog)s runs.csv --best-of N,D --law chinchilla --tie alpha,beta --bounds E=1.5:2
   %(prog)s runs.csv --columns group=optimizer --shared E,alpha --flops 1e21 1e22
   %(prog)s runs.csv --holdout roll_out --interval profile
+  %(prog)s moe.csv --formula "loss = E + A / (N**alpha * experts**gamma) + B / D**beta"
   %(prog)s runs.csv --json > answer.json
 
 An option of several words ends at the first word of another form (KEY=VALUE, a comparison, a
@@ -282,7 +297,8 @@ def _add_table_of_law(law: _Parser, group) -> None:
     )
     _add_list(
         law, group, "--columns", command_words.is_pair, "LETTER=NAME",
-        "the columns of N, D, C, U, ratio, loss, group, run_id, of_run, fit_weight (guessed)",
+        "the columns of N, D, C, U, ratio, loss, group, run_id, of_run, fit_weight (guessed), or "
+        "of a variable of the law",
     )  # fmt: skip
     _add_list(
         law, group, "--scale", command_words.is_pair, "LETTER=SCALE",
@@ -314,6 +330,7 @@ def _add_table_of_law(law: _Parser, group) -> None:
 def _add_fit_of_law(law: _Parser, group) -> None:
     laws = ", ".join(registry.names("law"))
     group.add_argument("--law", metavar="CARD", help=f"{laws} (by the columns)")
+    group.add_argument("--formula", metavar="TEXT", help=_FORMULA)
     _add_list(
         law, group, "--option", command_words.is_pair, "KEY=VALUE",
         "options of the law, such as variable=D (docs/cards.md)",
@@ -334,16 +351,16 @@ def _add_fit_of_law(law: _Parser, group) -> None:
     )  # fmt: skip
     group.add_argument(
         "--objective",
-        default="huber_log",
+        default="auto",
         metavar="NAME",
-        help=f"what is minimised: {', '.join(OBJECTIVES)} (huber_log)",
+        help=f"what is minimised: {', '.join(OBJECTIVES)} (auto)",
     )
     group.add_argument("--delta", type=float, metavar="X", help="of Huber objectives (0.001)")
     group.add_argument(
         "--holdout",
         metavar="RULE",
         help="runs that are predicted from the others: "
-        f"{', '.join(HOLDOUTS)} (largest_compute; random of mixtures)",
+        f"{', '.join(HOLDOUTS)} (largest_compute; random of mixtures); largest:V of a variable V",
     )
 
 
@@ -436,6 +453,7 @@ def _add_init(commands) -> None:
     )  # fmt: skip
     laws = ", ".join(registry.names("law"))
     init.add_argument("--law", metavar="CARD", help=f"of a table: {laws} (by the columns)")
+    init.add_argument("--formula", metavar="TEXT", help=_FORMULA)
     init.add_argument("--sweep", action="store_true", help="a study that trains models")
     datasets = ", ".join(registry.names("dataset"))
     init.add_argument("--dataset", metavar="CARD", help=f"of a sweep: {datasets} (python_stdlib)")
@@ -848,6 +866,7 @@ def _law(given: argparse.Namespace) -> None:
             {k: _value(v, f"--option {k}") for k, v in _pairs(given.option, "--option").items()},
             given.keep,
             given.flops,
+            formula=given.formula,
             best_of=given.best_of.split(",") if given.best_of else (),
             scale=_pairs(given.scale, "--scale"),
             loss_unit=given.loss_unit,
@@ -959,7 +978,7 @@ def _conflicts(given: argparse.Namespace) -> Iterator[Problem]:
             "there is no interval that it is the level of",
             "leave one of the two out",
         )
-    if given.delta is not None and "huber" not in given.objective:
+    if given.delta is not None and not (given.objective == "auto" or "huber" in given.objective):
         yield Problem(
             f"--objective {given.objective} and --delta {given.delta:g}",
             "Huber objectives alone have a delta",
@@ -992,7 +1011,7 @@ def _init(given: argparse.Namespace) -> None:
         both = "found a table and --sweep" if given.sweep else "found neither a table nor --sweep"
         raise IsolossError(Problem("what the study is of", both, "give a TABLE, or --sweep"))
     of_sweep = {"--dataset": given.dataset, "--option": given.option}
-    of_table = {"--columns": given.columns, "--law": given.law}
+    of_table = {"--columns": given.columns, "--law": given.law, "--formula": given.formula}
     for option, value in (of_table if given.sweep else of_sweep).items():
         if value:
             other, about = ("--sweep", "a table") if given.sweep else ("TABLE", "a sweep")
@@ -1007,7 +1026,7 @@ def _init(given: argparse.Namespace) -> None:
         init.study_of_sweep(given.out, given.dataset or "python_stdlib", values)
     else:
         columns = _pairs(given.columns, "--columns")
-        init.study_of_table(given.out, given.table, columns, given.law)
+        init.study_of_table(given.out, given.table, columns, given.law, given.formula)
     say(f"{given.out}: a study, nothing wrong; run it: {init.run_command(given.out)}")
 
 

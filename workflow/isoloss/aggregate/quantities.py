@@ -16,6 +16,7 @@ from isoloss.aggregate.numbers import Numbers, read_numbers
 from isoloss.core.problems import Problem, TableError
 
 NUMBERS = ("N", "D", "C", "U", "ratio", "loss", "fit_weight")
+LABELS = ("run_id", "of_run", "group")  # what is mapped and is not a number
 SIZES = ("N", "D", "C")
 _ROWS = 5  # that a message names
 
@@ -25,7 +26,7 @@ class Quantity:
     """A column of a table that was mapped to a letter.
 
     Attributes:
-        letter: what it is.
+        letter: what it is; of a variable that has none its name.
         column: its name in the table.
         cells: as they were written, (n,).
         numbers: the cells as numbers.
@@ -46,6 +47,11 @@ class Quantity:
         return "empty" if self.numbers.missing[row] else f"{cell:g}"
 
     @property
+    def further(self) -> bool:
+        """Whether it is a variable without a letter, which may be of any sign."""
+        return self.letter not in NUMBERS
+
+    @property
     def in_filters(self) -> str:
         """Its name as filters write it."""
         plain = self.column.isidentifier() and not iskeyword(self.column)
@@ -57,6 +63,8 @@ class Quantity:
             zero = self.numbers.values[bad[0]]
             changed = zero != self.values[bad[0]]
             return f"{self.in_filters} != {zero:g}" if changed else f"not {self.in_filters} <= 0"
+        if self.further:
+            return f"-1e300 < {self.in_filters} < 1e300"
         zero_is_fine = ((self.numbers.values == 0) & (self.values > 0)).any()  # of an accuracy
         least = ">=" if self.letter == "fit_weight" or zero_is_fine else ">"
         if np.isinf(self.numbers.values[bad]).any():
@@ -106,11 +114,12 @@ def read_quantities(
         TableError: a scale or unit is not known, sizes are in percent, or C shows that N or D has
             another unit without showing which.
     """
-    numbers = {k: read_numbers(raw[columns[k]]) for k in NUMBERS if k in columns}
+    further = [k for k in columns if k not in (*NUMBERS, *LABELS)]
+    numbers = {k: read_numbers(raw[columns[k]]) for k in (*NUMBERS, *further) if k in columns}
     wrong = [
         Problem(f"{label}, column {columns[k]!r}", "is in percent", f"{k} is not: name another")
         for k, one in numbers.items()
-        if one.unit == "%" and k != "loss"
+        if one.unit == "%" and k != "loss" and k not in further
     ]
     wrong += [
         Problem(f"{label}, scale.{k}", "is not a mapped column", f"map it: columns {k}=NAME")
@@ -122,6 +131,9 @@ def read_quantities(
     values = {k: one.values for k, one in numbers.items()}
     chosen, notes = _scales(numbers, columns, scale, label)
     values |= {k: chosen[k].of(values[k]) for k in chosen}
+    for name in (k for k in further if numbers[k].unit == "%"):
+        values[name] = values[name] / 100
+        notes.append(f"{name} = {columns[name]} / 100: the column is in percent")
     for letter in (k for k in SIZES if k in values and k not in chosen):
         notes += scales.small_note(letter, columns[letter], values[letter])
     known = loss_units.known_unit(loss_unit, label) if loss_unit else None
@@ -176,15 +188,25 @@ def _scales(
     return ordered, [*changed, *notes]
 
 
-def unfit(quantities: Quantities, stays: np.ndarray, label: str) -> list[Problem]:
+def unfit(
+    quantities: Quantities, stays: np.ndarray, label: str, signed: bool = False
+) -> list[Problem]:
     """Problems of the runs that stay: numbers that are missing, unread, or out of their range.
 
     A missing or infinite loss is none: such a run has diverged.
+
+    Args:
+        quantities: of the table.
+        stays: the runs that do, bool (n,).
+        label: of the table, for messages.
+        signed: whether losses may be 0 or below.
     """
     wrong = []
     for quantity in quantities.by_letter.values():
         value, letter = quantity.values, quantity.letter
-        fine = np.isfinite(value) & ((value >= 0) if letter == "fit_weight" else (value > 0))
+        fine = np.isfinite(value)
+        if not quantity.further and not (signed and letter == "loss"):
+            fine &= (value >= 0) if letter == "fit_weight" else (value > 0)
         every = not (stays & fine).any()
         if letter == "loss":
             fine |= gone(quantity)
@@ -231,7 +253,8 @@ def _of_number(
     quantity: Quantity, bad: np.ndarray, unit: LossUnit, every: bool, label: str
 ) -> Problem:
     least = "at least" if quantity.letter == "fit_weight" else "above"
-    remedy = f"a finite number {least} 0 is needed: {_way_out(quantity, bad, every)}"
+    needed = "a finite number" if quantity.further else f"a finite number {least} 0"
+    remedy = f"{needed} is needed: {_way_out(quantity, bad, every)}"
     return Problem(_place(quantity, bad, label), _held(quantity, bad[0]), remedy)
 
 
@@ -246,7 +269,7 @@ def _of_loss(
         remedy = f"{loss_units.range_of(unit)}: say the unit with --loss-unit"
         return Problem(place, reason, remedy)
     reason += f", which is a loss of {value:g}" if unit.change else ""
-    cause = "every law needs losses above 0"
+    cause = "every law but a formula needs losses above 0"
     if every:
         return Problem(place, reason, f"{cause}: add back what was subtracted")
     return Problem(place, reason, f"{cause}: {_way_out(quantity, bad, every)}")

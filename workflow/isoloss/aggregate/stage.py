@@ -11,12 +11,12 @@ WRITES = ("runs", "losses", "curves", "mixtures", "timing")
 # facts of the tables, and the keys of a user's command that say them
 _UNITS = {"token": "example", "loss_unit": "loss_unit"}
 # What a study says about how a table is read: attributes of `isoloss.aggregate.table.Rules`.
-RULES = ("columns", "keep", "best_of", "scale", "loss_unit")
+RULES = ("columns", "keep", "best_of", "scale", "loss_unit", "signed")
 
 
 def rules(table):
-    """What a study says about how one of its tables is read, without keys that are null."""
-    return {key: table[key] for key in RULES if table.get(key) is not None}
+    """What a study says about how one of its tables is read, without keys that say nothing."""
+    return {key: table[key] for key in RULES if table.get(key) not in (None, False)}
 
 
 class Aggregate(Stage):

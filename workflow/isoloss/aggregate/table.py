@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from keyword import iskeyword
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ from isoloss.logs.read import table_of_runs
 WORDS = ("run_id", "of_run", "group", "fit_weight")
 RATIO = "tokens_per_param"
 COLUMNS = {**LETTERS, "ratio": RATIO, **{word: word for word in WORDS}}
+OWN = ("low", "high", "distance", "step", "repeats")  # columns that we put beside those of a user
 _LIMITS = Limits(MAX_SECONDS, MAX_MIB)
 SIZES = {"N", "D", "C", "ratio"}  # two of them give the others
 
@@ -40,8 +43,9 @@ class Rules:
     Attributes:
         columns: any of N, D, C, U (distinct tokens), ratio (tokens per parameter), loss, group,
             fit_weight, run_id, of_run (rows alike in it are points along one run) to the table's
-            column name. Without of_run, checkpoints are recognised (`checkpoints.of_run`) unless
-            it is there and empty.
+            column name. Any other name, such as experts, is a variable of a law, whose column it
+            names; its numbers may be of any sign. Without of_run, checkpoints are recognised
+            (`checkpoints.of_run`) unless it is there and empty.
         keep: filters over the columns; a run stays if all hold.
         best_of: columns or letters; of the runs alike in them the one of least loss stays.
         scale: letter to what its column must be multiplied by (1e9), or the logarithm (log10,
@@ -50,9 +54,10 @@ class Rules:
             error or accuracy (1 minus it is fitted). If None by the column: what stands behind
             the numbers, its name, or else nats.
         need: how many of N, D and C there must be; with none of them no loss is needed either.
-            If None, two; of a table of mixtures none.
+            If None, two; of a table of mixtures, or of variables that have no letter, none.
         response: a column of numbers that is fitted in the place of the loss, which is then not
             needed; it keeps its name.
+        signed: whether losses may be 0 or below, as those of a formula may.
     """
 
     columns: Mapping[str, str]
@@ -62,6 +67,7 @@ class Rules:
     loss_unit: str | None = None
     need: int | None = None
     response: str | None = None
+    signed: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,12 +94,14 @@ def read_runs(
     best_of: Sequence[str] = (),
     scale: Mapping[str, Any] | None = None,
     loss_unit: str | None = None,
+    signed: bool = False,
     max_seconds: float = MAX_SECONDS,
     max_mib: float = MAX_MIB,
 ) -> pd.DataFrame:
     """Read a user's table of runs as a `runs` table.
 
-    Two of N, D and C are enough: C = 6 N D gives the third. Proportions of a mixture and losses
+    Two of N, D and C are enough: C = 6 N D gives the third. A table of other variables
+    (`columns={"experts": "num_experts", "loss": "val"}`) needs none of them. Proportions of a mixture and losses
     by domain are columns p_<domain> and loss_<domain>. Columns that are not mapped are kept
     under their own names; one whose name `runs` needs gets `_given` behind it (model, weighting
     and a whole-numbered seed are taken for what they say). Numbers may be written as people do:
@@ -109,6 +117,8 @@ def read_runs(
         best_of: columns of a cell.
         scale: letter to factor or logarithm.
         loss_unit: of the column of losses.
+        signed: whether losses may be 0 or below; only a law of any sign, such as a formula, is
+            fitted to them.
         max_seconds: for all of a download.
         max_mib: MiB of the table as it comes, unpacked, and in memory at 8 bytes a cell.
 
@@ -130,7 +140,7 @@ def read_runs(
         Traceback (most recent call last):
         isoloss.core.problems.TableError: the table, columns.N: no column 'parms'; did you mean 'params'?
     """  # noqa: E501
-    rules = Rules(columns, keep, best_of, scale or {}, loss_unit, need)
+    rules = Rules(columns, keep, best_of, scale or {}, loss_unit, need, signed=signed)
     return read_table(source, rules, Limits(max_seconds, max_mib)).runs
 
 
@@ -174,7 +184,7 @@ def read_table(
     if need is None:
         free = raw[[c for c in raw.columns if c not in columns.values()]]
         mixture = mixture_columns(free, label, strict="loss" not in columns)
-        need = 0 if mixture else 2
+        need = 0 if mixture or set(columns) - set(COLUMNS) else 2
         if mixture:
             raw, mixed = named(mixture.applied(raw), label), mixture.notes
     _check_mapping(raw, columns, label, need, rules.response)
@@ -185,12 +195,12 @@ def read_table(
     runs = apply_filters(runs, own, keep, label)
     if rules.response is not None:
         runs = with_response(runs, raw[rules.response], rules.response, label)
-    _check_values(runs, columns, read, label)
+    _check_values(runs, columns, read, label, rules.signed)
     runs, notes = _with_diverged(runs, read, label)
     runs = keep_best(runs, own, rules.best_of, label)
     if "of_run" not in rules.columns:
         runs, notes = _with_checkpoints(runs, raw, columns, notes)
-    if not need and read.unit.change:
+    if not need and read.unit.change and any(c.startswith("loss_") for c in runs):
         mixed = (*mixed, f"of each loss by domain is fitted: {read.unit.change}")
     notes = (*read_as, *mixed, *read.notes, *_notes_of_compute(runs, columns), *notes)
     runs = _with_defaults(runs)
@@ -300,9 +310,9 @@ def named(raw: pd.DataFrame, label: str) -> pd.DataFrame:
 def _unmappable(raw: pd.DataFrame, columns: Mapping[str, str], label: str) -> list[Problem]:
     """Problems of `columns`: unknown letters, missing columns, a column for two quantities."""
     wrong = [
-        Problem(f"{label}, columns.{letter}", "is not a known quantity", nearest(letter, COLUMNS))
+        Problem(f"{label}, columns.{letter}", *fault)
         for letter in columns
-        if letter not in COLUMNS
+        if letter not in COLUMNS and (fault := _not_a_variable(str(letter))) is not None
     ]
     wrong += [
         Problem(f"{label}, columns.{letter}", f"no column {name!r}", nearest(name, raw.columns))
@@ -316,6 +326,29 @@ def _unmappable(raw: pd.DataFrame, columns: Mapping[str, str], label: str) -> li
             reason = f"column {name!r} is also {owner[name]}"
             wrong.append(Problem(f"{label}, columns.{letter}", reason, "name another one"))
     return wrong
+
+
+def _not_a_variable(name: str) -> tuple[str, str] | None:
+    """Why a name cannot be that of a variable, and what to do; None if it can."""
+    if not name.isidentifier() or iskeyword(name):
+        plain = re.sub(r"\W+", "_", name).strip("_")
+        plain = plain if plain.isidentifier() and not iskeyword(plain) else "V"
+        do = f"a variable has a name of letters, digits and _, such as {plain}: {plain}={name!r}"
+        return "is not a known quantity and not a name", do
+    like = next((known for known in COLUMNS if known.lower() == name.lower() != "c"), None)
+    if like is not None and len(name) > 1:
+        return "is not a known quantity", f"did you mean {like!r}?"
+    if name in {*tables.schema("runs").names, *OWN}:
+        return (
+            "has a meaning of its own in the table of runs",
+            f"name the variable otherwise: V={name}",
+        )
+    return None
+
+
+def _column_of(letter: str) -> str:
+    """The column of `runs` that a letter, word or variable is."""
+    return COLUMNS.get(letter, letter)
 
 
 def _free(name: str, taken: Sequence[str]) -> str:
@@ -348,14 +381,14 @@ def _mapped(
     kept = raw[[c for c in raw.columns if c not in columns.values()]].copy()
     numbered = "seed" in kept and pd.api.types.is_integer_dtype(kept["seed"])
     welcome = {"model", "weighting", *(["seed"] if numbered else [])}
-    ours = {*tables.schema("runs").names, *(COLUMNS[letter] for letter in columns)} - welcome
+    ours = {*tables.schema("runs").names, *(_column_of(letter) for letter in columns)} - welcome
     for column in {"model", "weighting"} & set(kept):
         kept[column] = kept[column].map(str, na_action="ignore")
     kept = kept.rename(columns={c: _free(c, kept.columns) for c in ours if c in kept})
     kept = _with_texts(kept if need else _with_numbers(kept, read.unit))
-    values = {COLUMNS[k]: raw[v] for k, v in columns.items() if k not in read.by_letter}
-    values |= {COLUMNS[k]: one.values for k, one in read.by_letter.items()}
-    return tables.with_columns(kept, {COLUMNS[k]: values[COLUMNS[k]] for k in columns})
+    values = {_column_of(k): raw[v] for k, v in columns.items() if k not in read.by_letter}
+    values |= {_column_of(k): one.values for k, one in read.by_letter.items()}
+    return tables.with_columns(kept, {_column_of(k): values[_column_of(k)] for k in columns})
 
 
 def _with_texts(kept: pd.DataFrame) -> pd.DataFrame:
@@ -383,11 +416,14 @@ def _with_numbers(kept: pd.DataFrame, unit: LossUnit) -> pd.DataFrame:
 
 
 def _check_values(
-    runs: pd.DataFrame, columns: Mapping[str, str], read: Quantities, label: str
+    runs: pd.DataFrame, columns: Mapping[str, str], read: Quantities, label: str, signed: bool
 ) -> None:
-    """Raise an error unless the runs kept have finite positive numbers and unique labels."""
+    """Raise an error unless the runs kept have finite positive numbers and unique labels.
+
+    Variables without a letter may be of any sign, and losses where they are `signed`.
+    """
     stays = (runs["status"] == "done").to_numpy()
-    wrong = unfit(read, stays, label)
+    wrong = unfit(read, stays, label, signed)
     for word, what in (("group", "group"), ("of_run", "run")):
         if word in columns and (empty := stays & runs[word].isna().to_numpy()).any():
             where = f"{label}, {rows_text(np.flatnonzero(empty))}, column {columns[word]!r}"

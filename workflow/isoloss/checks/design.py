@@ -10,10 +10,22 @@ from scipy.special import fdtrc
 from isoloss.checks import limits
 from isoloss.checks.evidence import CARE, NOTE, STOP, Evidence, Finding
 from isoloss.core import units
+from isoloss.core.escape import listed, short, visible
 
 
 def spread(evidence: Evidence) -> Iterator[Finding]:
     """Variables that hardly vary."""
+    for name in evidence.further:
+        values = np.unique(evidence.data[name])
+        if len(values) < limits.FEW_VALUES:
+            many = " and ".join(f"{value:.4g}" for value in values)
+            yield Finding(
+                "spread",
+                STOP if len(values) < 2 else CARE,
+                f"{short(visible(name), 40)} has {len(values)} value{'s' * (len(values) > 1)}, "
+                f"{many}: too little to tell how the {evidence.called} depends on it",
+                "add runs with others, or fix what it decides: --fix",
+            )
     for name in evidence.variables:
         values = evidence.data[name]
         factor, count = values.max() / values.min(), len(np.unique(np.log(values).round(9)))
@@ -66,10 +78,12 @@ def few(evidence: Evidence) -> Iterator[Finding]:
 
 def shape(evidence: Evidence) -> Iterator[Finding]:
     """Residuals that bend with N and D: squares and products of their logarithms explain them."""
-    names = [name for name in evidence.variables if np.ptp(evidence.data[name]) > 0]
+    names = [*evidence.variables, *evidence.further]
+    names = [name for name in names if np.ptp(evidence.data[name]) > 0]
     if not evidence.describes or not names or evidence.clusters is not None:
         return
-    logs = [np.log(evidence.data[name]) for name in names]
+    values = [evidence.data[name] for name in names]
+    logs = [np.log(one) if (one > 0).all() else one for one in values]
     logs = [(one - one.mean()) / one.std() for one in logs]
     bends = [one * other for i, one in enumerate(logs) for other in logs[i:]]
     base = np.column_stack([np.ones(len(evidence.loss)), evidence.gradient])
@@ -85,8 +99,8 @@ def shape(evidence: Evidence) -> Iterator[Finding]:
         yield Finding(
             "shape",
             CARE if size > limits.SHAPE_SIZE else NOTE,
-            f"the misfit bends with {' and '.join(names)}: {100 * share:.0f} % of it, "
-            f"{100 * size:.2g} % of the {evidence.called}",
+            f"the misfit bends with {listed(names)}: {100 * share:.0f} % of it, "
+            f"{100 * size:.2g} % of the {evidence.sized}",
             "fit another law (python -m isoloss cards law), or a narrower range with --keep",
         )
 
@@ -166,7 +180,8 @@ def _tiny(evidence: Evidence) -> Iterator[Finding]:
 
 def reach(evidence: Evidence) -> Iterator[Finding]:
     """How far the runs reach."""
-    ends = [f"{name} {units.count(evidence.data[name].max())}" for name in evidence.variables]
+    names = [*evidence.variables, *evidence.further]
+    ends = [f"{name} {evidence.shown(name, evidence.data[name].max())}" for name in names]
     if ends:
         yield Finding(
             "extrapolation",

@@ -76,7 +76,8 @@ def intervals(evidence: Evidence) -> Iterator[Finding]:
 
 def _loose(one) -> bool:
     """Whether an exponent's interval holds 0 or spans more than a factor."""
-    return one.ci_low <= 0 or one.ci_high > limits.EXPONENT * one.ci_low
+    near, far = sorted((abs(one.ci_low), abs(one.ci_high)))
+    return one.ci_low <= 0 <= one.ci_high or far > limits.EXPONENT * near
 
 
 def held_out(evidence: Evidence) -> Iterator[Finding]:

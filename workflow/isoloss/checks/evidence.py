@@ -11,8 +11,10 @@ import numpy as np
 import pandas as pd
 
 from isoloss.checks import limits
-from isoloss.core import tables
+from isoloss.core import tables, units
 from isoloss.core.escape import short, visible
+from isoloss.core.filters import LETTERS
+from isoloss.fitted.errors import Errors, errors_of
 from isoloss.fitted.names import OF_RUN, RESPONSE
 from isoloss.laws._law import Doubt, Law
 
@@ -94,6 +96,20 @@ class Evidence:
         """The option that keeps the best of runs alike; empty of another quantity."""
         return f"--best-of {','.join(self.law.variables)}" if self.of_loss else ""
 
+    @cached_property
+    def errors(self) -> Errors:
+        """How errors are counted: as shares of the values, or in their size."""
+        return errors_of(self.loss, self.predicted)
+
+    @property
+    def sized(self) -> str:
+        """What a percentage is of: the values, or, of any sign, their size."""
+        return self.called if self.errors.relative else f"size of the {self.values}"
+
+    def percent(self, error: float) -> str:
+        """An error or spread as a percentage of `sized`, to two digits."""
+        return f"{self.errors.percent(error):.2g} %"
+
     @property
     def describes(self) -> bool:
         """Whether the law is meant to describe every run, so that residuals are noise."""
@@ -101,10 +117,12 @@ class Evidence:
 
     @cached_property
     def residuals(self) -> np.ndarray:
-        """Log of observed over predicted loss, (n,); 0 where it is not a number."""
-        with np.errstate(all="ignore"):
-            log_ratio = np.log(self.loss / self.predicted)
-        return np.where(np.isfinite(log_ratio), log_ratio, 0.0)
+        """Log of observed over predicted loss, (n,); 0 where it is not a number.
+
+        Of values of any sign the difference, in their size.
+        """
+        errors = self.errors.of(self.loss, self.predicted)
+        return np.where(np.isfinite(errors), errors, 0.0)
 
     @cached_property
     def centred(self) -> np.ndarray:
@@ -120,10 +138,14 @@ class Evidence:
 
     @cached_property
     def gradient(self) -> np.ndarray:
-        """d ln loss / d theta of the parameters estimated, columns of length 1, (n, q)."""
+        """d ln loss / d theta of the parameters estimated, columns of length 1, (n, q).
+
+        Of values of any sign d loss / d theta.
+        """
         free = (self.params["ci_method"] != "fixed").to_numpy()
         with np.errstate(all="ignore"):
-            slopes = self.law.gradient(self.theta, self.data)[:, free] / self.predicted[:, None]
+            gradient = self.law.gradient(self.theta, self.data)[:, free]
+        slopes = self.errors.slopes(gradient, self.predicted)
         slopes = np.nan_to_num(slopes, posinf=0.0, neginf=0.0)
         size = np.linalg.norm(slopes, axis=0)
         return slopes / np.where(size > 0, size, 1.0)
@@ -168,13 +190,23 @@ class Evidence:
         cells = keys.groupby(list(keys), sort=False).ngroup().to_numpy()
         if pd.DataFrame({"cell": cells, "seed": self.runs["seed"].to_numpy()}).duplicated().any():
             return 0.0  # runs of one seed differ in something that is not known
-        return spread_within(cells, np.log(self.loss))
+        return spread_within(cells, self.levels)
+
+    @cached_property
+    def levels(self) -> np.ndarray:
+        """Log of the observed loss, (n,); of values of any sign the values in their size."""
+        return self.errors.levels(self.loss)
+
+    @property
+    def usual(self) -> bool:
+        """Whether it is known how much seeds differ: of losses above 0."""
+        return self.of_loss and self.errors.relative
 
     @property
     def by_seeds(self) -> str:
         """How far apart seeds are: as the runs have it, or as is usual of a loss."""
-        usual = "below 1 %" if self.of_loss else "an unknown amount"
-        return f"{100 * np.expm1(self.seeds):.2g} %" if self.seeds else usual
+        usual = "below 1 %" if self.usual else "an unknown amount"
+        return self.percent(self.seeds) if self.seeds else usual
 
     def pure(self, term: str) -> bool:
         """Whether a parameter of the law is a pure number, as exponents are."""
@@ -197,13 +229,24 @@ class Evidence:
         """The law's variables among N, D and C."""
         return [name for name in self.law.variables if name in ("N", "D", "C")]
 
+    @property
+    def further(self) -> list[str]:
+        """The law's variables that have no letter, such as experts; none of proportions."""
+        names = () if self.law.proportions else self.law.variables
+        return [name for name in names if name not in LETTERS]
+
+    def shown(self, name: str, value: float) -> str:
+        """A value of a variable: of N, D and C, and from 1000 up, as a count."""
+        counted = name in self.variables or abs(value) >= 1000
+        return units.count(value) if counted else f"{value:.4g}"
+
 
 def spread_within(cells: np.ndarray, log_loss: np.ndarray) -> float:
     """SD of log loss between runs of one cell, pooled; 0 with less than two degrees of freedom.
 
     Args:
         cells: number of the cell of every run, (n,).
-        log_loss: of every run, (n,).
+        log_loss: of every run, (n,); of values of any sign their levels (`Errors.levels`).
 
     Example:
         >>> spread_within(np.array([0, 0, 1, 1]), np.array([1.0, 1.2, 2.0, 2.2])).round(4)

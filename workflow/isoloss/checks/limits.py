@@ -27,6 +27,7 @@ FAR_LEAST = 0.005  # and at least this much
 GROSS = 0.1  # a residual of that size is a mistake or another experiment
 LARGE = 0.04  # a residual of that size is seen in the parameters, if there are many
 MANY_OUTLIERS = 0.05  # share of the runs
+OUTSIDE = 0.05  # share of the runs at which a law leaves the range of its response
 COPIES = 0.03  # share of rows that are those of others to the last digit
 MANY_DIVERGED = 0.1  # share of the runs: those that are left are a selection
 FEWEST_OK = 0.5  # share of values that are believed, where a column says it of each

@@ -21,7 +21,6 @@ def outliers(evidence: Evidence) -> Iterator[Finding]:
     many = far.mean() > limits.MANY_OUTLIERS and worst_size > limits.LARGE
     order = np.argsort(-np.abs(evidence.centred), kind="stable")
     worst = order[: int(far.sum())]
-    size = 100 * np.expm1(worst_size)
     named = ", ".join(str(label) for label in evidence.runs["run_id"].to_numpy()[worst[:4]])
     more = f" and {len(worst) - 4} more" if len(worst) > 4 else ""
     word = "run is" if len(worst) == 1 else "runs are"
@@ -29,7 +28,7 @@ def outliers(evidence: Evidence) -> Iterator[Finding]:
         "outliers",
         CARE if many or worst_size > limits.GROSS else NOTE,
         f"{len(worst)} {word} far from the law: {named}{more} "
-        f"(up to {size:.2g} % of the {evidence.called})",
+        f"(up to {evidence.percent(worst_size)} of the {evidence.sized})",
         "look at them; --keep drops them",
     )
 
@@ -92,8 +91,8 @@ def misfit(evidence: Evidence) -> Iterator[Finding]:
             f"the law explains {100 * max(explained, 0.0):.0f} % of the differences between runs",
             "check which column is what, or widen the design",
         )
-    if evidence.spread > limits.NOISY:
-        grave = evidence.of_loss and evidence.spread > limits.NO_LAW
+    if evidence.errors.relative and evidence.spread > limits.NOISY:
+        grave = evidence.usual and evidence.spread > limits.NO_LAW
         by_chance = evidence.spread < limits.BEYOND_SEEDS * evidence.seeds
         yield Finding(
             "noise",
@@ -106,11 +105,29 @@ def misfit(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
+def outside(evidence: Evidence) -> Iterator[Finding]:
+    """A law that leaves the range of its response at runs that it was fitted to."""
+    law = evidence.law
+    if law.response_range is None:
+        return
+    free = law.loss(evidence.theta, evidence.data)
+    count = int(np.count_nonzero(free != law.within(free)))
+    if np.isfinite(free).all() and count:
+        low, high = ("open" if end is None else f"{end:g}" for end in law.response_range)
+        yield Finding(
+            "range",
+            CARE if count > limits.OUTSIDE * len(free) else NOTE,
+            f"at {count} of {len(free)} runs the law gives a {evidence.called} outside its range, "
+            f"{low} to {high}: there the end of the range stands for it",
+            "take a form that stays inside, such as 1 / (1 + A / N**alpha) for an accuracy",
+        )
+
+
 def explains(evidence: Evidence) -> float:
-    """R2 of log loss, without a few outliers."""
+    """R2 of log loss, without a few outliers; of values of any sign that of the values."""
     inside = ~evidence.outliers
     if inside.mean() < 1 - 2 * limits.MANY_OUTLIERS:
         inside = np.ones(len(evidence.loss), dtype=bool)
-    log_loss, residuals = np.log(evidence.loss[inside]), evidence.residuals[inside]
-    total = float(((log_loss - log_loss.mean()) ** 2).sum())
+    levels, residuals = evidence.levels[inside], evidence.residuals[inside]
+    total = float(((levels - levels.mean()) ** 2).sum())
     return 1.0 - float((residuals**2).sum()) / total if total > 0 else 0.0

@@ -46,7 +46,7 @@ def check(evidence: Evidence) -> Iterator[Finding]:
         yield ranked
         return
     within = spread_within_cells(evidence)
-    known = evidence.of_loss or evidence.seeds > 0
+    known = evidence.usual or evidence.seeds > 0
     if known and within > max(limits.SEEDS, limits.BEYOND_SEEDS * evidence.seeds):
         yield _of_cells(evidence, within)
     elif evidence.clusters is None and (sets := two_sets(evidence.centred)) is not None:
@@ -54,7 +54,7 @@ def check(evidence: Evidence) -> Iterator[Finding]:
         yield Finding(
             CHECK,
             STOP,
-            f"the {evidence.values} fall into two sets {100 * np.expm1(apart):.2g} % apart "
+            f"the {evidence.values} fall into two sets {evidence.percent(apart)} apart "
             f"({low} and {high} runs), and no column says which",
             "give the table a column for it, and name it: --columns group=NAME; or fit one set "
             "with --keep",
@@ -112,8 +112,8 @@ def _of_cells(evidence: Evidence, within: float) -> Finding:
     return Finding(
         CHECK,
         STOP if within > limits.TUNING else CARE,
-        f"runs alike in {alike} differ by {100 * np.expm1(within):.2g} % of the "
-        f"{evidence.called}: far more than seeds do ({evidence.by_seeds})",
+        f"runs alike in {alike} differ by {evidence.percent(within)} of the "
+        f"{evidence.sized}: far more than seeds do ({evidence.by_seeds})",
         f"{best_of}tell the experiments apart: --columns group=NAME",
     )
 
@@ -205,7 +205,7 @@ def spread_within_cells(evidence: Evidence) -> float:
     """SD of log loss between runs alike in all variables, pooled; 0 where there are none."""
     if evidence.clusters is not None:
         return 0.0
-    return float(spread_within(evidence.cells, np.log(evidence.loss)))
+    return float(spread_within(evidence.cells, evidence.levels))
 
 
 def two_sets(residuals: np.ndarray) -> tuple[int, int, float] | None:

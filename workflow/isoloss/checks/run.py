@@ -17,6 +17,7 @@ CHECKS: tuple[Check, ...] = (
     checkpoints.check,
     lost.doubtful,
     lost.misfit,
+    lost.outside,
     lost.copies,
     design.sizes,
     design.spread,

@@ -178,6 +178,7 @@ GREEK = {
     "α": r"\alpha", "β": r"\beta", "γ": r"\gamma", "δ": r"\delta", "ε": r"\epsilon",
     "η": r"\eta", "θ": r"\theta", "κ": r"\kappa", "λ": r"\lambda", "μ": r"\mu", "ν": r"\nu",
     "ρ": r"\rho", "σ": r"\sigma", "τ": r"\tau", "φ": r"\phi", "ω": r"\omega",
+    "ζ": r"\zeta", "ξ": r"\xi", "χ": r"\chi", "ψ": r"\psi", "π": r"\pi",
 }  # fmt: skip
 
 

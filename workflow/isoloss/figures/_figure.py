@@ -358,7 +358,10 @@ class Inputs:
         return next(own, self.loss_unit)
 
     def label(self, quantity: str) -> str:
-        """The label of an axis, with its unit; `loss` is what the fits shown are of."""
+        """The label of an axis, with its unit; `loss` is what the fits shown are of.
+
+        A variable that has no letter, such as experts, is called by its name.
+        """
         names = {"token": literal(self.token), "loss_unit": literal(self.unit)}
         if quantity in OBSERVED and not self.of_loss:
             text = OBSERVED[quantity].format(self.quantity)
@@ -367,6 +370,8 @@ class Inputs:
             names = {name: unit.replace("$", r"\$") for name, unit in names.items()}
             text = self.as_formula(IN_PAPER[quantity].format(**names))
             return self.as_formula(text[0].upper() + text[1:])
+        if quantity not in LABELS:
+            return literal(quantity)
         text = LABELS[quantity].format(**names)
         return text[0].upper() + text[1:]
 
@@ -558,6 +563,32 @@ def log_axis(axis, low: float, high: float, form=None, most: int | None = None) 
     axis.set_minor_locator(NullLocator())
     axis.set_minor_formatter(NullFormatter())
     axis.set_view_interval(low, high, ignore=True)
+
+
+def axis_of(axis, values, margin: float = 1.15, form=None, most: int | None = None) -> bool:
+    """An axis of some values: of logarithms where all of them are above 0, else a plain one.
+
+    Args:
+        axis: of a panel.
+        values: that are shown on it, (n,).
+        margin: of a log axis, as of `span`.
+        form: of its ticks.
+        most: ticks.
+
+    Returns:
+        Whether it is one of logarithms.
+    """
+    values = np.asarray(values, dtype=float)
+    values = values[np.isfinite(values)]
+    if len(values) and values.min() > 0:
+        log_axis(axis, *span(values, margin), form=form, most=most)
+        return True
+    low, high = (values.min(), values.max()) if len(values) else (0.0, 1.0)
+    room = 0.04 * (high - low) or 0.5
+    axis.set_view_interval(low - room, high + room, ignore=True)
+    if most is not None:
+        axis.get_major_locator().set_params(nbins=most)
+    return False
 
 
 def _as_powers(form):

@@ -120,7 +120,12 @@ def _label(inputs: _figure.Inputs, term: Term) -> str:
 
 
 def _limits(values: np.ndarray, estimate: float, log: bool) -> tuple[float, float]:
-    """Of an axis: the estimate, nearly all replicates and a margin."""
+    """Of an axis: the estimate, nearly all replicates and a margin; 1 and 10 where there are none.
+
+    A fit without an estimate has neither.
+    """
+    if not np.isfinite(estimate):
+        return 1.0, 10.0
     at = np.log([*values, estimate]) if log else np.array([*values, estimate])
     inner = [(1 - SHOWN) / 2, 0.5 + SHOWN / 2]
     low, high = np.quantile(at, inner)

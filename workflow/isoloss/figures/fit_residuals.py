@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 
 from isoloss.core import units
+from isoloss.core.filters import LETTERS
 from isoloss.figures import _figure
+from isoloss.fitted import Fit
 
 TITLE = "Residuals"
-ABOUT = "Observed over predicted loss, in percent, against N, D and C; diamonds are held out."
+ABOUT = (
+    "Observed over predicted loss, in percent, against N, D, C and the law's other variables;"
+    " diamonds are held out. Of values of both signs the difference."
+)
 MIN_FITS = 1
 MAX_FITS = 1
 OPTIONS = {"group": "group", "response": "response"}
@@ -24,11 +30,16 @@ def draw(inputs: _figure.Inputs, group: str, response: str):
     name, fit, group, runs = inputs.shown(group)
     response = inputs.response(response)
     known = [c for c in AGAINST if (runs[c].astype(float) > 0).all() and runs[c].nunique() > 1]
-    drawn = fit.rows_of("residuals", group, response).drop(columns="residual")
+    known += [] if fit.law.proportions else _further(fit, runs)
+    drawn = fit.rows_of("residuals", group, response)
+    relative = bool((drawn["loss"] > 0).all())
+    drawn = drawn.drop(columns="residual") if relative else drawn
     drawn = drawn.merge(runs[["run_id", *known]], on="run_id")
     known = known or ["predicted"]  # of runs that differ in their mixture only
-    drawn["residual_percent"] = 100 * (drawn["loss"] / drawn["predicted"] - 1)
-    fitted = drawn.loc[~drawn["held_out"], "residual_percent"]
+    if relative:
+        drawn["residual_percent"] = 100 * (drawn["loss"] / drawn["predicted"] - 1)
+    shown = "residual_percent" if relative else "residual"
+    fitted = drawn.loc[~drawn["held_out"], shown]
     spread = 1.4826 * float((fitted - fitted.median()).abs().median())
 
     figure, panels = inputs.canvas.grid(len(known), 3, 3.7 if len(known) > 1 else 7.0, 3.2)
@@ -38,21 +49,29 @@ def draw(inputs: _figure.Inputs, group: str, response: str):
         axes.axhline(0, color=_figure.GREY, linewidth=1)
         for unseen, look in _looks().items():
             rows = drawn[drawn["held_out"] == unseen]
-            axes.scatter(rows[column], rows["residual_percent"], **look)
-        limits = _figure.span(drawn[column], 1.3 if column in AGAINST else 1.02)
-        _figure.log_axis(axes.xaxis, *limits, form=AGAINST.get(column), most=5)
-        axes.set_ylim(*_limits(drawn["residual_percent"], 2 * spread))
+            axes.scatter(rows[column], rows[shown], **look)
+        margin = 1.02 if column == "predicted" else 1.3
+        _figure.axis_of(axes.xaxis, drawn[column], margin, AGAINST.get(column), most=5)
+        axes.set_ylim(*_limits(drawn[shown], 2 * spread))
         axes.set_xlabel(inputs.label(column))
         axes.tick_params(labelleft=axes in panels[::across])
-    panels[0].set_ylabel(f"Residual (% of the predicted {inputs.quantity})")
+    unit = "" if inputs.unit == "1" else f" ({_figure.literal(inputs.unit)})"
+    of_predicted = f" (% of the predicted {inputs.quantity})"
+    panels[0].set_ylabel("Residual" + (of_predicted if relative else unit))
     loss = f" of {_figure.literal(response)}" if len(fit.responses) > 1 else ""
     _figure.head(
         figure,
         f"Residuals{loss} of {name}: {_figure.formula(fit)}",
-        _handles(spread, drawn["held_out"]),
+        _handles(spread, drawn["held_out"], " %" if relative else ""),
     )
     _figure.print_small(figure, inputs, drawn, group, response)
     return figure, drawn
+
+
+def _further(fit: Fit, runs: pd.DataFrame) -> list[str]:
+    """The law's variables that have no letter, where they differ between the runs."""
+    names = [name for name in fit.law.variables if name not in LETTERS]
+    return [name for name in names if name in runs and runs[name].nunique() > 1]
 
 
 def _looks() -> dict:
@@ -64,7 +83,7 @@ def _looks() -> dict:
     }
 
 
-def _handles(spread: float, held_out) -> list:
+def _handles(spread: float, held_out, unit: str) -> list:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
@@ -73,12 +92,14 @@ def _handles(spread: float, held_out) -> list:
     handles = [Line2D([], [], marker="o", color=blue, label="fitted", **dot)]
     if held_out.any():
         handles.append(Line2D([], [], marker="D", color=red, label="held out", **dot))
-    text = f"± 2 robust SD of the fitted: {2 * spread:.2g} %"
+    text = f"± 2 robust SD of the fitted: {2 * spread:.2g}{unit}"
     return [*handles, Patch(color=_figure.GREY, alpha=0.15, linewidth=0, label=text)]
 
 
 def _limits(values, least: float) -> tuple[float, float]:
-    """Of an axis: all values, the band, and a margin."""
+    """Of an axis: all values, the band, and a margin; -1 to 1 of a fit without an estimate."""
+    if not np.isfinite(values).any():
+        return -1.0, 1.0
     low, high = min(values.min(), -least), max(values.max(), least)
     margin = 0.06 * (high - low) or 1.0
     return float(np.round(low - margin, 9)), float(np.round(high + margin, 9))

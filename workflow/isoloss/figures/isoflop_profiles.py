@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from isoloss.core import units
+from isoloss.core.problems import IsolossError, Problem
 from isoloss.figures import _figure
 from isoloss.fitted import Fit
 
@@ -17,6 +18,7 @@ ABOUT = (
 )
 MIN_FITS = 1
 MAX_FITS = 1
+VARIABLES = ["N", "D", "C"]  # of a law that it can show
 OPTIONS = {"group": "group"}
 
 
@@ -60,6 +62,9 @@ class _Profile:
 def draw(inputs: _figure.Inputs, group: str):
     """Points are runs, lines the first law named, stars its optima."""
     name, fit, group, runs = inputs.shown(group)
+    if not np.isfinite(runs[["n_params", "n_flops"]].to_numpy(float)).all():
+        do = "show fit_residuals or predicted_observed"
+        raise IsolossError(Problem(f"fit {name}", "some of its runs have no N or C", do))
     runs = runs.assign(budget=_figure.budgets)
     few = runs["budget"].nunique() <= MOST
     profiles = [_profile(fit, group, runs, level) for level in _levels(runs, few)]
@@ -74,7 +79,7 @@ def draw(inputs: _figure.Inputs, group: str):
     handles = _levels_told(inputs, profiles, colour) if few else []
     handles += _marks(fit, name, runs["held_out"].any(), profiles)
     _figure.log_axis(axes.xaxis, *_figure.span(runs["n_params"], 1.4), form=units.count)
-    _figure.log_axis(axes.yaxis, *_figure.span(runs["loss"], 1.04))
+    _figure.axis_of(axes.yaxis, runs["loss"], 1.04)
     if few:
         axes.legend(handles=handles, loc="center left", bbox_to_anchor=(1.0, 0.5))
     else:

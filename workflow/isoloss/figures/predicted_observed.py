@@ -33,16 +33,21 @@ def draw(inputs: _figure.Inputs, group: str):
     fits = inputs.fits
     points = {name: _points(inputs, name, group) for name in fits}
     every = pd.concat([table.assign(law=name) for name, table in points.items()], ignore_index=True)
-    shown = pd.concat([every["loss"], every["predicted"]])
-    low, high = _figure.span(shown[shown > 0], 1.04)  # far from its runs a law may fall below 0
+    shown = pd.concat([every["loss"], every["predicted"]]).dropna()
+    logarithmic = bool((every["loss"] > 0).all())
+    shown = shown[shown > 0] if logarithmic else shown  # a law may fall below 0 far from its runs
+    low, high = _figure.span(shown, 1.04) if logarithmic else _ends(shown)
     figure, panels = inputs.canvas.new(4.5 * len(fits), 5.3, len(fits))
     width = inputs.canvas.width(figure) / len(fits)
     narrow = inputs.in_paper and len(fits) > 1
     for axes, (name, fit) in zip(panels, fits.items(), strict=True):
         axes.plot([low, high], [low, high], color=_figure.GREY, linewidth=1, zorder=1)
-        errors = _draw_points(axes, points[name], inputs.unit)
+        errors = _draw_points(axes, points[name], inputs.unit, logarithmic)
         for axis in (axes.xaxis, axes.yaxis):
-            _figure.log_axis(axis, low, high)
+            if logarithmic:
+                _figure.log_axis(axis, low, high)
+            else:
+                axis.set_view_interval(low, high, ignore=True)
         axes.set_box_aspect(1)
         title = f"{_figure.literal(name)}\n{_figure.wrapped(_figure.formula(fit), width)}"
         if narrow:
@@ -61,19 +66,26 @@ def draw(inputs: _figure.Inputs, group: str):
     return figure, every.drop(columns="response")
 
 
+def _ends(values: pd.Series) -> tuple[float, float]:
+    """The limits of a plain axis: all values and a margin."""
+    room = 0.04 * (values.max() - values.min()) or 0.5
+    return float(values.min() - room), float(values.max() + room)
+
+
 def _kinds() -> tuple:
     """Marks of runs: whether a fit has not seen them, and marker, colour and name."""
     blue, red = _figure.COLOURS[:2]
     return (False, "o", blue, "fitted"), (True, "D", red, "held out")
 
 
-def _draw_points(axes, points: pd.DataFrame, unit: str) -> list[str]:
+def _draw_points(axes, points: pd.DataFrame, unit: str, logarithmic: bool) -> list[str]:
     """Runs that a fit saw, and those that it did not, with their errors; these in few words."""
     errors = []
     for unseen, marker, colour, kind in _kinds():
         rows = points[points["held_out"] == unseen]
         if len(rows):
-            rmse, below = (rows["residual"] ** 2).mean() ** 0.5, (rows["predicted"] <= 0).sum()
+            rmse = (rows["residual"] ** 2).mean() ** 0.5
+            below = (rows["predicted"] <= 0).sum() if logarithmic else 0
             absent = f"\n{below} predicted below 0, not shown" if below else ""
             text = f"{len(rows)} {kind}, RMSE {units.loss(rmse, unit)}{absent}"
             look = {"s": 22, "alpha": ALPHA, "linewidth": 0, "zorder": 3}

@@ -12,6 +12,7 @@ from isoloss.core.problems import IsolossError, Problem
 from isoloss.figures import _figure
 from isoloss.fitted import Fit
 from isoloss.fitted.facts import OneFit, record
+from isoloss.fitted.names import FORMULA
 
 TITLE = "Scaling curve"
 ABOUT = (
@@ -48,7 +49,7 @@ OPTIONS = {
     },
 }
 
-COLUMNS = {"N": "n_params", "D": "n_samples", "C": "n_flops"}
+COLUMNS = {"N": "n_params", "D": "n_samples", "C": "n_flops", "U": "n_unique"}
 MARKERS = "osv^P"  # of one group after another, once all colours are taken
 POINTS = 160  # of a line, inside the runs and beyond them
 STRETCH = 1.6  # ratio by which an interval may stretch a logarithmic axis beyond runs and law
@@ -100,13 +101,13 @@ def draw(inputs: _figure.Inputs, group: str, reach: float, scale: str):
     for curve in curves:
         _draw_curve(axes, curve, scale)
     x = np.concatenate([curve.law["x"] for curve in curves])
-    form = units.power if _variable(fit) == "C" else units.count
-    _figure.log_axis(axes.xaxis, *_figure.span(x, 1.25), form=form)
+    forms = {"C": units.power, "N": units.count, "D": units.count, "U": units.count}
+    _figure.axis_of(axes.xaxis, x, 1.25, form=forms.get(_variable(fit)))
     _limit(axes, curves, scale)
     rises = all(np.nanargmax(curve.law["loss"]) > 0 for curve in curves)
     place = "upper right" if not rises or scale == "above_offset" else "lower right"
     _put_legend(axes, _handles(fit, name, curves, scale), place)
-    column = COLUMNS[_variable(fit)]
+    column = COLUMNS.get(_variable(fit), _variable(fit))
     axes.set_xlabel(inputs.label("n_flops_6nd" if _six_nd(fit, inputs) else column))
     axes.set_ylabel(_y_label(inputs, scale))
     axes.set_title(_figure.wrapped(_title(fit, name, curves), inputs.canvas.width(figure)))
@@ -116,7 +117,7 @@ def draw(inputs: _figure.Inputs, group: str, reach: float, scale: str):
 
 
 def _variable(fit: Fit) -> str:
-    """N, D or C: what the law is drawn along."""
+    """N, D, C or the law's own variable: what the law is drawn along."""
     return fit.law.variables[0] if len(fit.law.variables) == 1 else "C"
 
 
@@ -142,11 +143,12 @@ def _curve(inputs: _figure.Inputs, fit: Fit, group: str, number: int, reach: flo
     own = fit.residuals.loc[fit.residuals["group"] == group, "run_id"]
     runs = inputs.finished
     runs = runs[runs["run_id"].isin(set(own))]
-    column = "n_flops_6nd" if _six_nd(fit, inputs) else COLUMNS[_variable(fit)]
+    column = "n_flops_6nd" if _six_nd(fit, inputs) else COLUMNS.get(_variable(fit), _variable(fit))
     x = runs[column].astype(float)
     table = runs[["run_id", "loss", "held_out"]].assign(x=x)
     facts = record(fit).of(group)[0]
-    offset, known = _offset(facts)
+    # a user may call anything E
+    offset, known = (np.nan, False) if fit.facts["card"] == FORMULA else _offset(facts)
     colour = _figure.COLOURS[number % len(_figure.COLOURS)]
     marker = MARKERS[number // len(_figure.COLOURS) % len(MARKERS)]
     law = _law(fit, group, x.min(), x.max(), reach)
@@ -162,8 +164,14 @@ def _offset(facts: OneFit) -> tuple[float, bool]:
 
 
 def _law(fit: Fit, group: str, low: float, high: float, reach: float) -> pd.DataFrame:
-    """The law with its interval from the least run to beyond the largest."""
-    inside = np.geomspace(low, high, POINTS)
+    """The law with its interval from the least run to beyond the largest.
+
+    Not beyond it along a variable that may be 0 or below: there is no factor to go.
+    """
+    if low <= 0:
+        inside, reach = np.linspace(low, high, POINTS), 1.0
+    else:
+        inside = np.geomspace(low, high, POINTS)
     beyond = np.geomspace(high, high * reach, POINTS)[1:] if reach > 1 else np.empty(0)
     x = np.append(inside, beyond)
     if len(fit.law.variables) == 1:

@@ -11,7 +11,7 @@ import pandas as pd
 from isoloss.core import tables
 from isoloss.core.filters import evaluate
 from isoloss.core.order import ordered
-from isoloss.core.problems import IsolossError
+from isoloss.core.problems import IsolossError, Problem
 from isoloss.fit.law import fit_law
 from isoloss.fit.scores import SCORES
 from isoloss.fitted import Fit
@@ -33,7 +33,7 @@ KEEP = {
 
 def compare_laws(
     runs: pd.DataFrame,
-    laws: Sequence[str] | Mapping[str, Mapping[str, Any]],
+    laws: Sequence[str | Mapping[str, Any]] | Mapping[str, Mapping[str, Any]],
     holdout: str | Mapping[str, Any] = "largest_compute",
     **settings,
 ) -> pd.DataFrame:
@@ -41,7 +41,8 @@ def compare_laws(
 
     Args:
         runs: a `runs` table.
-        laws: law cards, or name -> settings of `fit_law` (with `law`, and `options`, `fixed`, ...).
+        laws: law cards and settings of `fit_law` (such as {"formula": "E + A / N**alpha"}), or name
+            -> settings (with `law` or `formula`, and `options`, `fixed`, ...).
         holdout: see `fit.holdout.folds`.
         settings: of `fit_law`, for all laws; intervals are off unless asked for.
 
@@ -64,12 +65,12 @@ def compare_laws(
         0  chinchilla        5      1
         1        in C        3      1
     """
-    named = laws if isinstance(laws, Mapping) else {name: {"law": name} for name in laws}
     rows = []
-    for name, own in named.items():
+    for name, own in _named(laws).items():
         chosen = {"interval": "none", **settings, **own}
+        card = chosen.pop("law", None if "formula" in chosen else name)
         try:
-            rows += _compared(runs, name, chosen.pop("law", name), holdout, chosen)
+            rows += _compared(runs, name, card, holdout, chosen)
         except IsolossError as error:
             rows.append({"law": name, "status": str(error)})
     table = pd.DataFrame(rows)
@@ -85,8 +86,22 @@ def compare_laws(
     return table
 
 
+def _named(
+    laws: Sequence[str | Mapping[str, Any]] | Mapping[str, Mapping[str, Any]],
+) -> Mapping[str, Mapping[str, Any]]:
+    """Settings of `fit_law` by name: that of the card, or the formula itself."""
+    if isinstance(laws, Mapping):
+        return laws
+    each = [{"law": one} if isinstance(one, str) else one for one in laws]
+    names = [str(one.get("formula", one.get("law"))) for one in each]
+    if twice := [name for name in names if names.count(name) > 1]:
+        do = "give a mapping of names of yours to settings"
+        raise IsolossError(Problem("laws", f"{twice[0]!r} appears twice", do))
+    return dict(zip(names, each, strict=True))
+
+
 def _compared(
-    runs: pd.DataFrame, name: str, card: str, holdout, settings: Mapping[str, Any]
+    runs: pd.DataFrame, name: str, card: str | None, holdout, settings: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
     """Rows of `compare_laws` for one law, a group and response each."""
     scored = fit_law(runs, card, holdout=holdout, **settings)

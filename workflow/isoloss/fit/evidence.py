@@ -10,12 +10,14 @@ import pandas as pd
 
 from isoloss.fit.coverage import LEVEL, SIMULATED
 from isoloss.fit.objectives import Objective
+from isoloss.fitted.errors import Errors
 from isoloss.fitted.facts import WIDE, identified
 from isoloss.laws._law import Data, Law
 
 FLAT = 1e-6  # singular value of the scaled gradient below which a combination of terms is free
 SHORT = 0.02  # of the level, by which an interval may cover too little and not be warned of
 RUNS = min(row[2] for row in SIMULATED)  # of the smallest design of the coverage study
+_SHARES = Errors(None)
 CLUSTERS = min(row[3] for row in SIMULATED if row[3])
 
 
@@ -35,18 +37,23 @@ class Conditioning:
 
 
 def conditioning(
-    law: Law, theta: np.ndarray, data: Data, held: list[bool] | None = None
+    law: Law,
+    theta: np.ndarray,
+    data: Data,
+    held: list[bool] | None = None,
+    errors: Errors = _SHARES,
 ) -> Conditioning:
-    """From the singular values of d ln loss / d theta.
+    """From the singular values of d ln loss / d theta; of d loss / d theta for any sign.
 
     Args:
         law: the law.
         theta: the optimum, (p,).
         data: variables of the runs fitted, each (n,).
         held: terms that are no question (fixed, tied to another), in the order of theta.
+        errors: how those of the fit are counted.
     """
     with np.errstate(all="ignore"):
-        gradient = law.gradient(theta, data) / law.loss(theta, data)[:, None]
+        gradient = errors.slopes(law.gradient(theta, data), law.loss(theta, data))
     if not np.isfinite(gradient).all():  # no answer, or one beyond floating point
         return Conditioning(float("inf"), "", [])
     asked = ~np.array(held if held is not None else [False] * len(theta))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,19 +12,22 @@ import pandas as pd
 
 from isoloss.core import tables
 from isoloss.core.budgets import budget_numbers
+from isoloss.core.filters import LETTERS
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.seeds import generator
 from isoloss.fitted import OF_RUN
+from isoloss.fitted.names import UNSEEN
 
 _OPTIONS = {
     "largest_compute": ("least",),
+    "largest": ("variable", "least"),
     "roll_out": ("by", "stages"),
     "leave_one_out": ("by",),
     "random": ("by", "fraction", "repeats"),
 }
 # least and greatest value of options that are integers, as in config.schema.yaml
 LIMITS = {"least": (1, 1_000_000), "stages": (2, 1000), "repeats": (1, 1000)}
-RULES = ("none", "largest_compute", "roll_out", "leave_one_out", "random")
+RULES = ("none", "largest_compute", "largest", "roll_out", "leave_one_out", "random")
 
 
 @dataclass(frozen=True)
@@ -35,11 +38,13 @@ class Fold:
         name: in tables.
         out: held out, bool (n,).
         seen: fitted, bool (n,); a run may be neither.
+        of_fit: whether the fit itself does not see what is held out.
     """
 
     name: str
     out: np.ndarray
     seen: np.ndarray
+    of_fit: bool = False
 
 
 def _check_numbers(name: str, options: Mapping[str, Any]) -> None:
@@ -56,14 +61,64 @@ def _check_numbers(name: str, options: Mapping[str, Any]) -> None:
         raise IsolossError(Problem(f"holdout {name}, fraction", f"found {share!r:.60}", do))
 
 
-def held_out(runs: pd.DataFrame, rule: str | Mapping[str, Any] | None) -> np.ndarray:
-    """Mask of the runs that the fit itself does not see, bool (n,): by largest_compute only."""
-    if _named(rule) != "largest_compute":
+def held_out(
+    runs: pd.DataFrame, rule: str | Mapping[str, Any] | None, variables: Sequence[str] = ()
+) -> np.ndarray:
+    """Mask of the runs that the fit itself does not see, bool (n,): of the rules UNSEEN only.
+
+    Args: as of `folds`.
+    """
+    if _named(rule) not in UNSEEN or not len(runs):
         return np.zeros(len(runs), dtype=bool)
-    return last_budgets(runs, _options_of(rule).get("least", 1))
+    last = last_runs(runs, rule, _options_of(rule).get("least", 1))
+    if _named(rule) == "largest_compute":
+        return last
+    same = copies(runs, variables)
+    return np.isin(same, same[last])
 
 
-def folds(runs: pd.DataFrame, rule: str | Mapping[str, Any] | None, seed: int) -> list[Fold]:
+def last_runs(
+    runs: pd.DataFrame, rule: str | Mapping[str, Any] | None, least: int = 1
+) -> np.ndarray:
+    """Mask of the runs at the end of what a rule orders by, bool (n,): compute, or a variable.
+
+    Args:
+        runs: at least one.
+        rule: of a hold-out; one of compute unless it is `largest`.
+        least: so many runs, and those alike to them.
+
+    Raises:
+        IsolossError: there is no such column, or no run has a value.
+    """
+    if _named(rule) != "largest":
+        return last_budgets(runs, least)
+    return _last(_ranks(runs, _options_of(rule).get("variable")), least)
+
+
+def _ranks(runs: pd.DataFrame, name: Any) -> np.ndarray:
+    """Number of the value of a variable, by size from 0, of every run, (n,)."""
+    place = "holdout largest, variable"
+    if not isinstance(name, str):
+        do = "name one: {rule: largest, variable: N}, or largest:N"
+        raise IsolossError(Problem(place, f"found {name!r:.60}", do))
+    column = LETTERS.get(name, name)
+    if column not in runs:
+        raise IsolossError(Problem(place, f"no column {name!r}", nearest(name, tuple(runs))))
+    values = pd.to_numeric(whole(runs)[column], errors="coerce").to_numpy(float, na_value=np.nan)
+    if not np.isfinite(values).all():
+        reason = f"{np.count_nonzero(~np.isfinite(values))} of {len(runs)} runs have no {name!r}"
+        raise IsolossError(Problem(place, reason, "name a column of numbers, or fit the others"))
+    if column == "n_flops":
+        return budget_numbers(values)
+    return np.unique(values, return_inverse=True)[1].reshape(-1)
+
+
+def folds(
+    runs: pd.DataFrame,
+    rule: str | Mapping[str, Any] | None,
+    seed: int,
+    variables: Sequence[str] = (),
+) -> list[Fold]:
     """The folds of a rule; a run and its copies are always on one side.
 
     So are the points of a run, but for `roll_out`: a point that comes later in `by` than all that
@@ -75,12 +130,15 @@ def folds(runs: pd.DataFrame, rule: str | Mapping[str, Any] | None, seed: int) -
             `none`;
             `largest_compute`, all runs of the largest budget C, predicted from the others (and
             of the next ones, until there are `least` runs, default 1);
+            `largest`, the same of the largest value of `variable`, a letter or column (also
+            written `largest:experts`);
             `roll_out`, the runs in order of `by` (default n_flops) in `stages` (default 5),
             each stage predicted from those before it;
             `leave_one_out`, each value of the column `by` (default: budgets) from the others;
             `random`, a share (`fraction`, default 0.2) of the values of the column `by` (default:
             of the settings), `repeats` times (default 20).
         seed: of random folds.
+        variables: columns that tell runs apart beside the settings of a sweep: those of the law.
 
     Raises:
         IsolossError: there is no such rule, option or column.
@@ -92,17 +150,20 @@ def folds(runs: pd.DataFrame, rule: str | Mapping[str, Any] | None, seed: int) -
     _check_numbers(name, options)
     if name == "none" or not len(runs):
         return []
-    if name == "largest_compute":
-        out = held_out(runs, rule)
-        return [Fold("largest_compute", out, ~out)]
+    if name in UNSEEN:
+        out = held_out(runs, rule, variables)
+        shown = name if name == "largest_compute" else f"{name} {options['variable']}"
+        return [Fold(shown, out, ~out, of_fit=True)]
     if name == "random":
-        return _random(runs, options, seed)
-    return _by_column(runs, name, options)
+        return _random(runs, options, seed, copies(runs, variables))
+    return _by_column(runs, name, options, copies(runs, variables))
 
 
-def _random(runs: pd.DataFrame, options: Mapping[str, Any], seed: int) -> list[Fold]:
+def _random(
+    runs: pd.DataFrame, options: Mapping[str, Any], seed: int, same: np.ndarray
+) -> list[Fold]:
     """A share of the settings, or of the values of a column, several times."""
-    same, rng, by = copies(runs), generator(seed, "holdout", "random"), options.get("by")
+    rng, by = generator(seed, "holdout", "random"), options.get("by")
     one = same if by is None else _labels(runs, by)
     count = max(1, round(options.get("fraction", 0.2) * (one.max() + 1)))
     divisions = []
@@ -119,13 +180,15 @@ def _labels(runs: pd.DataFrame, by: str) -> np.ndarray:
     return runs.groupby(by, sort=True).ngroup().to_numpy()
 
 
-def _by_column(runs: pd.DataFrame, name: str, options: Mapping[str, Any]) -> list[Fold]:
+def _by_column(
+    runs: pd.DataFrame, name: str, options: Mapping[str, Any], same: np.ndarray
+) -> list[Fold]:
     """The values of a column one by one: each from the others, or in stages from those before."""
-    same, along = copies(runs), OF_RUN in runs and name == "roll_out"
+    along = OF_RUN in runs and name == "roll_out"
     by = options.get("by", "n_flops")
     label = _labels(runs, by)
     if by == "n_flops":
-        label = budget_numbers((runs if along else whole(runs))["n_flops"].to_numpy())
+        label = _budgets(runs if along else whole(runs), name)
     if name == "roll_out":
         label = _stages(label, options.get("stages", 5))
     divisions = []
@@ -148,10 +211,30 @@ def _stages(label: np.ndarray, count: int) -> np.ndarray:
     return stage[np.searchsorted(np.unique(label), label)]
 
 
-def copies(runs: pd.DataFrame) -> np.ndarray:
-    """Number of the cell of every run, from 0, (n,): runs that differ in their seed are one."""
-    columns = tables.cell_columns(runs)
+def copies(runs: pd.DataFrame, variables: Sequence[str] = ()) -> np.ndarray:
+    """Number of the cell of every run, from 0, (n,): runs that differ in their seed are one.
+
+    Args:
+        runs: as of `folds`.
+        variables: columns that make a cell beside the settings.
+    """
+    columns = cell_columns(runs, variables)
     return whole(runs).groupby(columns, dropna=False, sort=True).ngroup().to_numpy()
+
+
+def cell_columns(runs: pd.DataFrame, variables: Sequence[str] = ()) -> list[str]:
+    """The columns that make a cell: settings, and variables of a law that have no letter."""
+    own = [name for name in variables if name not in LETTERS and name in runs]
+    return list(dict.fromkeys([*tables.cell_columns(runs), *own]))
+
+
+def _budgets(runs: pd.DataFrame, rule: str) -> np.ndarray:
+    """Number of the budget of every run, (n,); an error where no run has compute."""
+    flops = runs["n_flops"].to_numpy(float, na_value=np.nan)
+    if len(flops) and not np.isfinite(flops).any():
+        do = "hold out by a column: {rule: largest, variable: NAME}, or random"
+        raise IsolossError(Problem(f"holdout {rule}", "the runs have no compute C", do))
+    return budget_numbers(flops)
 
 
 def whole(runs: pd.DataFrame) -> pd.DataFrame:
@@ -164,18 +247,27 @@ def whole(runs: pd.DataFrame) -> pd.DataFrame:
 
 def last_budgets(runs: pd.DataFrame, least: int = 1) -> np.ndarray:
     """Mask of the runs at the largest budgets, as many as it takes for `least` runs, bool (n,)."""
-    number = budget_numbers(whole(runs)["n_flops"].to_numpy())
+    return _last(_budgets(whole(runs), "largest_compute"), least)
+
+
+def _last(number: np.ndarray, least: int) -> np.ndarray:
+    """Mask of the largest numbers, as many as it takes for `least` of them, bool (n,)."""
     reach = np.flatnonzero(np.cumsum(np.bincount(number)[::-1]) >= least)
     back = reach[0] if len(reach) else number.max()
     return number >= number.max() - back
 
 
 def _options_of(rule: str | Mapping[str, Any] | None) -> dict[str, Any]:
-    return {k: v for k, v in rule.items() if k != "rule"} if isinstance(rule, Mapping) else {}
+    if isinstance(rule, Mapping):
+        return {k: v for k, v in rule.items() if k != "rule"}
+    name, _, variable = (rule or "").partition(":")
+    return {"variable": variable} if variable and name == "largest" else {}
 
 
 def _named(rule: str | Mapping[str, Any] | None) -> str:
     name = "none" if rule is None else rule if isinstance(rule, str) else rule.get("rule")
+    if isinstance(rule, str) and _options_of(rule):
+        name = "largest"
     if name not in RULES:
         raise IsolossError(Problem("holdout", f"unknown {name!r}", nearest(str(name), RULES)))
     return name

@@ -9,9 +9,11 @@ from typing import Any
 from isoloss.core import tables
 from isoloss.core.problems import IsolossError
 from isoloss.fit import points
+from isoloss.fit.formula import fitted_to
 from isoloss.fit.law import fit_law
 from isoloss.fitted.export import export_fit
 from isoloss.fitted.facts import count_runs
+from isoloss.fitted.names import RESPONSE
 from isoloss.fitted.paper import context_of
 
 # what of a study's fit says which rows are fitted; the rest are arguments of `fit_law`
@@ -46,8 +48,9 @@ def run(
     settings = {key: value for key, value in fit.items() if key not in _ROWS}
     facts_of = [tables.facts(file) for file in files]
     unit = next(facts["loss_unit"] for facts in facts_of)
-    if fit.get("response"):  # of a user's column none is known
-        unit = next((f["units"].get(fit["response"]) for f in facts_of if "units" in f), None)
+    response = fitted_to(fit["card"], fit["options"], fit.get("response"), rows)
+    if response != RESPONSE:  # of a user's column none is known
+        unit = next((f["units"].get(response) for f in facts_of if "units" in f), None)
     made = fit_law(rows, fit["card"], fit["options"], seed=seed, loss_unit=unit, **settings)
     if fit.get("domain_weights"):
         made = made.with_best_mixtures(fit["domain_weights"])

@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 from isoloss.core import registry, tables
 from isoloss.core.problems import IsolossError
 from isoloss.core.units import NATS
+from isoloss.fit.formula import chosen_law
 from isoloss.fit.holdout import folds
 from isoloss.fit.outcome import tables_of
 from isoloss.fit.prepare import FittedRuns, divided, selected
@@ -33,12 +34,13 @@ AT_A_TIME, SEARCHED = 1 << 20, 1 << 22
 @threadpool_limits.wrap(limits=1)
 def fit_law(
     runs: pd.DataFrame,
-    law: str,
+    law: str | None = None,
     options: Mapping[str, Any] | None = None,
     *,
+    formula: str | None = None,
     where: str = "",
     group: str = "group",
-    objective: str | Mapping[str, Any] | Callable[..., np.ndarray] = "huber_log",
+    objective: str | Mapping[str, Any] | Callable[..., np.ndarray] = "auto",
     delta: float = 1e-3,
     fixed: Mapping[str, float] | None = None,
     tied: Sequence[Sequence[str]] = (),
@@ -61,14 +63,19 @@ def fit_law(
     Args:
         runs: a `runs` table, or points along runs (`points.points`); docs/fitting.md says which
             rows and which columns of mixtures are used, and what is said of the others.
-        law: law card.
+        law: law card; left out where a formula is given.
         options: of the card.
+        formula: a law as text, such as "loss = E + A / N**alpha" (docs/formulas.md): its names that
+            are N, D, C, U or columns of the runs are variables, the others parameters. Its left
+            side says what is fitted: the loss, or a column.
         where: filter (docs/filters.md) that selects runs; the others are counted among the dropped.
         group: column; one fit for each of its values.
         objective: one of objectives.OBJECTIVES, summed over runs times their fit_weight; a mapping
             of its name and settings, such as {"name": "asymmetric_mae", "above": 3}; or a function
             that gives the penalty of each run, of log residuals or of (observed, predicted).
-        delta: of huber_log in log loss, of huber in loss.
+            `auto` is `huber_log` where all values are above 0, and else `huber_scaled` with ten
+            times the delta.
+        delta: of huber_log in log loss, of huber in loss, of huber_scaled in the values' spread.
         fixed: value of terms that are not fitted.
         tied: groups of terms that share one value, such as [["alpha", "beta"]].
         bounds: least and greatest value of terms, None for open.
@@ -85,7 +92,8 @@ def fit_law(
         loss_unit: of the losses, such as nats/byte; if None what `read_runs` noted of them
             (`runs.attrs["loss_unit"]`), or else nats/token. Of another response its unit, or 1.
         response: another column of numbers that is fitted in place of the loss, such as llc_mean;
-            runs without a value are left out. A law of mixtures or of a frontier has none.
+            runs without a value are left out. A law of mixtures or of a frontier has none. Only
+            laws of any sign (`Law.signed`, formulas) take values that are not above 0.
         progress: is told how many fits and folds there are, and of each that is done.
 
     Returns:
@@ -93,7 +101,8 @@ def fit_law(
 
     Raises:
         IsolossError: too few runs for the law's terms, a name that is not known, a number out
-            of its range, or a response with values that are not above 0.
+            of its range, a response with values that the law cannot have, or a text that is not a
+            formula.
 
     Example:
         >>> import isoloss, numpy as np, pandas as pd
@@ -111,8 +120,11 @@ def fit_law(
         4   beta      0.28           1
         >>> fit.summary[["status", "n_runs", "n_held_out"]].to_dict("records")
         [{'status': 'converged', 'n_runs': 24, 'n_held_out': 1}]
+        >>> typed = isoloss.fit_law(runs, formula="loss = c + a * D**-b", where="N < 2e7")
+        >>> {name: round(value, 2) for name, value in typed.values.items()}
+        {'c': 3.37, 'a': 400.0, 'b': 0.28}
     """
-    card, response = law, RESPONSE if response is None else response
+    card, options, response = chosen_law(law, formula, options, response, runs)
     if loss_unit is None:
         loss_unit = runs.attrs.get("loss_unit", NATS) if response == RESPONSE else "1"
     settings = settings_of(
@@ -154,7 +166,7 @@ def solved(runs: pd.DataFrame, settings: Settings, where: str = "") -> Solved:
         IsolossError: there are too few runs.
     """
     division = divided(selected(runs, where, "group", settings.place), settings, mixture=False)
-    return next(_solved(division.runs, settings))
+    return next(_solved(division.runs, division.settings))
 
 
 def fit_by(runs: pd.DataFrame, settings: Settings, where: str = "", group: str = "group") -> Fit:
@@ -168,9 +180,12 @@ def _fit(runs: pd.DataFrame, settings: Settings) -> Fit:
     """The fits of all groups and responses as one."""
     mixture = registry.of_mixtures(settings.card)
     division = divided(runs, settings, mixture)
+    settings = division.settings
     pieces: dict[str, list[pd.DataFrame]] = {}
     if settings.progress is not None:
-        of_one = len(folds(division.runs[0].usable, settings.holdout, settings.seed))
+        first = division.runs[0]
+        divisions = folds(first.usable, settings.holdout, settings.seed, first.law.variables)
+        of_one = len(divisions)
         settings.progress.expect(len(division.runs) * (1 + of_one))
     for solved in _solved(division.runs, settings):
         for name, table in tables_of(*solved, settings).items():

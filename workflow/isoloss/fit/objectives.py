@@ -1,6 +1,8 @@
 """What a fit minimises: a sum over runs of a penalty of the law's error.
 
-When to use what: `huber_log` unless there is a reason (few bad runs do not move it); `log_mse`
+When to use what: `auto` unless there is a reason. It is `huber_log` where all values are above 0
+(few bad runs do not move it), and else `huber_scaled`, the same of differences in units of the
+values' spread, which has no logarithm and asks nothing of their sign; `log_mse`
 for noise that is normal in log loss; `mse` and `huber` where the law's paper fits the loss
 itself; `mae` and `asymmetric_mae` to reproduce fits that used them (the second is a lower
 envelope: it is no estimate of the mean).
@@ -24,6 +26,9 @@ SHARP = WIDE / 2**23  # where the optimum of absolute errors themselves is asked
 BLUNT = WIDE / 2**14  # of replicates, which vary by far more: 6e-6
 ABOVE = 10.0  # asymmetric_mae: weight of a prediction above the loss
 OF_RESIDUALS, OF_LOSSES = "callable", "callable of losses"  # names of a user's functions
+AUTO, OF_ANY_SIGN = "auto", "huber_scaled"  # chosen by the sign of what is fitted; for any sign
+IN_SPREADS = 10.0  # spreads that are one in log loss, about
+MAD = 1.4826  # normal standard deviation per median absolute deviation
 
 
 @dataclass(frozen=True)
@@ -50,13 +55,15 @@ class Objective:
 
     Attributes:
         name: one of OBJECTIVES, OF_RESIDUALS or OF_LOSSES.
-        delta: where Huber's square turns into a line, in log loss (huber_log) or loss (huber).
+        delta: where Huber's square turns into a line, in log loss (huber_log), loss (huber) or
+            spreads of the values fitted (huber_scaled).
         penalty_of: of OF_RESIDUALS: the penalty of each run as a function of the log residual
             ln(predicted) - ln(observed), elementwise, least at 0; derivatives are by differences.
         of_losses: of OF_LOSSES: the penalty of each run by its losses.
         above: asymmetric_mae: how many times as heavy a prediction above the loss is.
         smooth: of absolute errors, and of corners of OF_LOSSES: the width within which they are a
             square, in units of the loss's scale; any but SMOOTH is approached from wider ones.
+        spread: of huber_scaled: what differences are divided by; None before it is known.
     """
 
     name: str = "huber_log"
@@ -65,6 +72,7 @@ class Objective:
     of_losses: PenaltyOfLosses | None = None
     above: float = ABOVE
     smooth: float = SMOOTH
+    spread: float | None = None
 
     def __str__(self) -> str:
         if self.penalty_of is not None:
@@ -74,6 +82,27 @@ class Objective:
         if self.name == "asymmetric_mae" and self.above != ABOVE:
             return f"{self.name}(above={self.above:g})"
         return f"{self.name}(delta={self.delta:g})" if "huber" in self.name else self.name
+
+    def chosen(self, positive: bool) -> Objective:
+        """The objective that `auto` is, by whether all values to be fitted are above 0.
+
+        A delta in log loss is ten times as large in spreads: losses vary by about a tenth.
+
+        Example:
+            >>> print(Objective("auto").chosen(positive=False))
+            huber_scaled(delta=0.01)
+        """
+        if self.name != AUTO:
+            return self
+        if positive:
+            return replace(self, name="huber_log")
+        return replace(self, name=OF_ANY_SIGN, delta=IN_SPREADS * self.delta)
+
+    def of_values(self, values: np.ndarray) -> Objective:
+        """The objective with the spread of the values that are fitted, (n,), where it needs one."""
+        if self.name != OF_ANY_SIGN or self.spread is not None:
+            return self
+        return replace(self, spread=spread_of(values))
 
     @property
     def logarithmic(self) -> bool:
@@ -87,7 +116,7 @@ class Objective:
 
     def unit(self, scale: float) -> float:
         """What an objective of losses divided by `scale` counts in those of the losses."""
-        if self.logarithmic or self.of_losses is not None:
+        if self.logarithmic or self.of_losses is not None or self.name == OF_ANY_SIGN:
             return 1.0
         return scale if "mae" in self.name else scale**2
 
@@ -95,6 +124,8 @@ class Objective:
         """The objective of losses that are divided by `size`."""
         if self.of_losses is not None:
             return replace(self, of_losses=replace(self.of_losses, size=self.of_losses.size * size))
+        if self.name == OF_ANY_SIGN:
+            return replace(self, spread=(self.spread or 1.0) / size)
         return self if self.logarithmic else replace(self, delta=self.delta / size)
 
     def easier(self) -> list[tuple[Objective, int]]:
@@ -138,12 +169,17 @@ class Objective:
             curvature = (curvature - slope) * inverse * inverse
             weight = weight * inverse * inverse
             slope = slope * inverse
+        elif self.spread is not None:
+            slope = slope / self.spread
+            curvature, weight = curvature / self.spread**2, weight / self.spread**2
         return Penalty(value, slope, curvature, weight)
 
     def residual(self, predicted: np.ndarray, loss: np.ndarray) -> np.ndarray:
-        """Predicted minus observed, of logarithms where the objective compares those."""
+        """Predicted minus observed, of logarithms or in spreads if the objective has those."""
         if self.logarithmic:
             return np.log(predicted) - np.log(loss)
+        if self.spread is not None:
+            return (predicted - loss) / self.spread
         return predicted - loss
 
     def slope(self, residual: np.ndarray, loss: np.ndarray) -> np.ndarray:
@@ -167,6 +203,20 @@ class Objective:
         if self.cornered:
             return self.smooth * float(np.median(np.abs(loss)))
         return self.delta
+
+
+def spread_of(values: np.ndarray) -> float:
+    """A robust standard deviation of values, (n,): of their distances from the median.
+
+    The standard deviation where more than half of the values are one, and their size where all
+    are; 1 for zeros.
+
+    Example:
+        >>> round(spread_of(np.array([-2.0, -1.0, 0.0, 1.0, 200.0])), 2)
+        1.48
+    """
+    choices = (MAD * np.median(np.abs(values - np.median(values))), values.std(), abs(values[0]))
+    return next((float(one) for one in choices if np.isfinite(one) and one > 0), 1.0)
 
 
 def _huber(residual: np.ndarray, delta: float) -> Parts:
@@ -196,6 +246,7 @@ def _absolute(residual: np.ndarray, delta: float) -> Parts:
 LOGARITHMIC = ("huber_log", "log_mse", OF_RESIDUALS)
 OBJECTIVES: dict[str, Callable[[np.ndarray, float], Parts]] = {
     "huber_log": _huber,
+    OF_ANY_SIGN: _huber,
     "log_mse": _square,
     "mse": _square,
     "huber": _huber,
@@ -232,8 +283,9 @@ def objective_of(asked: Any, delta: float) -> Objective:
     function = settings.pop("of_losses", None)
     name = settings.pop("name", OF_LOSSES if function else None)
     wrong = []
-    if not isinstance(name, str) or name not in (OBJECTIVES if function is None else (OF_LOSSES,)):
-        wrong.append(Problem("objective", f"unknown {name!r:.60}", nearest(name, OBJECTIVES)))
+    known = (AUTO, *OBJECTIVES)
+    if not isinstance(name, str) or name not in (known if function is None else (OF_LOSSES,)):
+        wrong.append(Problem("objective", f"unknown {name!r:.60}", nearest(name, known)))
     for key, value in settings.items():
         place = f"objective.{key}"
         if key not in SETTINGS:

@@ -11,17 +11,17 @@ import pandas as pd
 
 from isoloss.checks import run as checks
 from isoloss.checks.evidence import Evidence
-from isoloss.core import tables
 from isoloss.core.seeds import generator
 from isoloss.core.units import NATS
 from isoloss.fit import evidence, profile, resample
-from isoloss.fit.holdout import Fold, folds, last_budgets
+from isoloss.fit.holdout import Fold, cell_columns, folds, last_runs
 from isoloss.fit.prepare import FittedRuns, variables
 from isoloss.fit.replicate import clusters_of
 from isoloss.fit.scores import scores
 from isoloss.fit.settings import Settings
 from isoloss.fit.solution import Replicates, Solution
 from isoloss.fitted import TABLES, Interval, band, normal_interval, quantiles
+from isoloss.fitted.errors import errors_of
 from isoloss.fitted.facts import FIXED
 from isoloss.fitted.names import RESPONSE
 from isoloss.laws._law import Estimate, Law, Term
@@ -138,7 +138,7 @@ def _predictions(
     everything = variables(runs.usable, law.variables)
     return Predictions(
         runs.usable[runs.response].to_numpy(float),
-        law.given(best.state).loss(best.theta, everything),
+        law.within(law.given(best.state).loss(best.theta, everything)),
         band(law, best, kept, everything, settings.level),
         _run_band(runs, solution, kept, everything, settings),
     )
@@ -147,23 +147,28 @@ def _predictions(
 def _run_band(
     runs: FittedRuns, solution: Solution, kept: Estimate, data, settings: Settings
 ) -> Interval:
-    """Interval of a new run at points: of the law, with the noise of the runs fitted."""
+    """Interval of a new run at points: of the law, with the noise of the runs fitted.
+
+    Noise multiplies what the law predicts, or is added to values that are not all above 0.
+    """
     best, level = solution.estimate, settings.level
     law, drawn = runs.law.given(best.state), runs.law.given(kept.state)
     middle, run_sd = law.loss(best.theta, data), law.posterior_sd(best.theta, data, noise=True)
     if run_sd.any():
-        return normal_interval(middle, run_sd, level)
+        return tuple(law.within(end) for end in normal_interval(middle, run_sd, level))
     if not len(kept):
         return np.full_like(middle, np.nan), np.full_like(middle, np.nan)
     rng, n = generator(settings.seed, "noise", runs.group), len(runs.loss)
     spread = np.sqrt(n / max(1, n - len(law.terms)))
-    residuals = np.log(runs.loss / law.loss(best.theta, runs.data))
+    predicted = law.loss(best.theta, runs.data)
+    errors = errors_of(runs.loss, predicted)
+    residuals = errors.of(runs.loss, predicted)
     size, pieces = max(1, resample.NUMBERS // len(kept)), []
     for at in range(0, len(middle), size):
         many = drawn.loss(kept.theta, {k: v[at : at + size] for k, v in data.items()})
         noise = rng.choice(residuals, size=many.shape) * spread
-        pieces.append(np.stack(quantiles(many * np.exp(noise), level)))
-    low, high = np.concatenate(pieces, axis=-1)
+        pieces.append(np.stack(quantiles(errors.added(many, noise), level)))
+    low, high = law.within(np.concatenate(pieces, axis=-1))
     return low, high
 
 
@@ -178,9 +183,9 @@ def _summary(
 ) -> dict[str, Any]:
     """The row of `summary`: the search, the fit's errors, and whether it is an optimum."""
     law, best, held = runs.law, solution.estimate, settings.constraints.hold(runs.law)
-    known = evidence.conditioning(law.given(best.state), best.theta, runs.data, held)
-    inside = scores(predictions.observed[~runs.out], predictions.predicted[~runs.out])
-    log_residuals = np.log(predictions.observed[~runs.out] / predictions.predicted[~runs.out])
+    observed, predicted = predictions.observed[~runs.out], predictions.predicted[~runs.out]
+    errors, inside = errors_of(observed, predicted), scores(observed, predicted)
+    known = evidence.conditioning(law.given(best.state), best.theta, runs.data, held, errors)
     summary: dict[str, Any] = {
         "card": settings.card,
         "formula": law.formula,
@@ -197,9 +202,9 @@ def _summary(
         "n_replicates_converged": int(replicates.converged.sum()),
         "rmse": inside["rmse"],
         "r2": inside["r2"],
-        "aicc": aicc(log_residuals, held.count(False)),
-        "seed_sd": seed_sd(runs.usable, runs.response),
-        **_held_out(runs, predictions),
+        "aicc": aicc(errors.of(observed, predicted), held.count(False)),
+        "seed_sd": seed_sd(runs.usable, runs.response, law.variables),
+        **_held_out(runs, predictions, settings),
     }
     free = solution.undetermined(known.free)
     remarks = [*(doubt.found for doubt in law.doubts(best)), *untested]
@@ -208,13 +213,13 @@ def _summary(
     return summary | {"status": status, "message": message}
 
 
-def _held_out(runs: FittedRuns, predictions: Predictions) -> dict[str, float]:
-    """Errors on the runs held out, beside those of the mean of the last budgets; or NaN."""
+def _held_out(runs: FittedRuns, predictions: Predictions, settings: Settings) -> dict[str, float]:
+    """Errors on the runs held out, beside those of the mean of the last runs fitted; or NaN."""
     out = runs.out
     if not out.any():
         names = ("held_out_rmse", "held_out_baseline_rmse", "held_out_coverage")
         return dict.fromkeys(names, np.nan)
-    last = predictions.observed[~out][last_budgets(runs.fitted)].mean()
+    last = predictions.observed[~out][last_runs(runs.fitted, settings.holdout)].mean()
     unseen = predictions.scores(out)
     return {
         "held_out_rmse": unseen["rmse"],
@@ -302,11 +307,11 @@ def _folds(
         of runs that none did.
     """
     rows, unseen = [], []
-    divisions = folds(runs.usable, settings.holdout, settings.seed)
+    divisions = folds(runs.usable, settings.holdout, settings.seed, runs.law.variables)
     predicted = _predicted_unseen(runs, solution, predictions, divisions, settings)
     for fold, there in zip(divisions, predicted, strict=True):
         size = {"n_fitted": int(fold.seen.sum()), "n_held_out": int(fold.out.sum())}
-        if fold.name == "largest_compute":
+        if fold.of_fit:
             errors = predictions.scores(fold.out)
         else:
             errors = scores(predictions.observed[fold.out], there)
@@ -330,11 +335,11 @@ def _predicted_unseen(
 ) -> list[np.ndarray]:
     """Losses of the runs held out, by fits of those that each fold may see; NaN of too few.
 
-    The fit itself has seen nothing of the fold `largest_compute`.
+    The fit itself has seen nothing of a fold that is held out of it.
     """
     law, asked = runs.law, {}
     for i, fold in enumerate(divisions):
-        if fold.name != "largest_compute" and fold.seen.sum() >= law.least:
+        if not fold.of_fit and fold.seen.sum() >= law.least:
             asked[i] = fold.seen
     fitted = dict(
         zip(asked, _fold_fits(runs, solution, list(asked.values()), settings), strict=True)
@@ -344,7 +349,7 @@ def _predicted_unseen(
         if i in fitted:
             there, best = {name: of[fold.out] for name, of in everything.items()}, fitted[i]
             unseen.append(law.given(best.state).loss(best.theta, there))
-        elif fold.name == "largest_compute":
+        elif fold.of_fit:
             unseen.append(predictions.predicted[fold.out])
         else:
             unseen.append(np.full(int(fold.out.sum()), np.nan))
@@ -381,23 +386,29 @@ def _ranges(law: Law, data) -> pd.DataFrame:
     )
 
 
-def aicc(log_residuals: np.ndarray, terms: int) -> float:
-    """Corrected Akaike criterion of normal log residuals (Hurvich and Tsai 1989).
+def aicc(residuals: np.ndarray, terms: int) -> float:
+    """Corrected Akaike criterion of normal residuals (Hurvich and Tsai 1989), of logs as a rule.
 
     The spread counts as a term. NaN where there are too few runs, or nothing is left over.
     """
-    n, k = len(log_residuals), terms + 1
-    left = float(log_residuals @ log_residuals)
+    n, k = len(residuals), terms + 1
+    left = float(residuals @ residuals)
     if n - k - 1 <= 0 or not left > 0:
         return float("nan")
     return n * np.log(left / n) + 2 * k + 2 * k * (k + 1) / (n - k - 1)
 
 
-def seed_sd(runs: pd.DataFrame, response: str = RESPONSE) -> float:
-    """SD of the response over seeds, pooled over cells that were run with several; else NaN."""
+def seed_sd(runs: pd.DataFrame, response: str = RESPONSE, variables: Sequence[str] = ()) -> float:
+    """SD of the response over seeds, pooled over cells that were run with several; else NaN.
+
+    Args:
+        runs: those that a fit could use.
+        response: their column.
+        variables: of the law; those without a letter make a cell, too.
+    """
     if runs["seed"].nunique() < 2:
         return float("nan")
-    cells = runs.groupby(tables.cell_columns(runs), dropna=False)[response]
+    cells = runs.groupby(cell_columns(runs, variables), dropna=False)[response]
     degrees = len(runs) - cells.ngroups
     squares = ((runs[response] - cells.transform("mean")) ** 2).sum()
     return float(np.sqrt(squares / degrees)) if degrees else float("nan")

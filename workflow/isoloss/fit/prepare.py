@@ -64,12 +64,14 @@ class Division:
         runs: of every fit.
         not_fitted: responses that few runs of a group have, each with the reason.
         usable: all runs that any fit could use.
+        settings: of all fits, the objective chosen where that was left to the values.
     """
 
     law: Law
     runs: list[FittedRuns]
     not_fitted: list[str]
     usable: pd.DataFrame
+    settings: Settings
 
 
 def selected(runs: pd.DataFrame, where: str, group: str, place: str) -> pd.DataFrame:
@@ -110,8 +112,8 @@ def divided(runs: pd.DataFrame, settings: Settings, mixture: bool) -> Division:
     usable = runs[(runs["status"] == "done") & (runs["fit_weight"] > 0)]
     if usable.empty:
         raise too_few(place, 0, 1 if mixture else len(law.terms))
-    if not settings.of_loss:
-        check_response(usable, settings.response, f"{place}, response")
+    if not mixture:
+        check_values(usable, law, settings.response, f"{place}, response")
     responses = responses_of(runs) if mixture else [settings.response]
     ready, left = [], []
     for name, own_runs in _groups(runs, usable, mixture):
@@ -128,7 +130,33 @@ def divided(runs: pd.DataFrame, settings: Settings, mixture: bool) -> Division:
     if not ready:
         do = "name the losses loss_<domain>, such as loss_web, or add runs"
         raise IsolossError(Problem(place, "; ".join(left) or "no column of losses", do))
-    return Division(law.for_response(responses[-1]), ready, left, usable.reset_index(drop=True))
+    settings = settings.chosen([runs.usable[runs.response].to_numpy(float) for runs in ready])
+    usable = usable.reset_index(drop=True)
+    return Division(law.for_response(responses[-1]), ready, left, usable, settings)
+
+
+def check_values(runs: pd.DataFrame, law: Law, response: str, place: str) -> None:
+    """Refuse what a law of all runs alike cannot be fitted to.
+
+    Args:
+        runs: those that are done.
+        law: the law.
+        response: what is fitted.
+        place: where the response is named.
+
+    Raises:
+        IsolossError: the response is not one (`check_response`), has values that are not above 0
+            though the law predicts no others, or values outside its range; or a variable has
+            values that are not above 0 where the law needs that.
+    """
+    if response != RESPONSE:
+        check_response(runs, response, place)
+    if not law.signed:
+        _check_above_zero(runs, response, place)
+    _check_range(runs, response, law.response_range, place)
+    for name in law.positive:
+        if name not in LETTERS and name in runs:
+            _check_variable(runs, name, f"{place}: variable {name}")
 
 
 def _settled(ready: list[FittedRuns]) -> list[FittedRuns]:
@@ -149,8 +177,8 @@ def check_response(runs: pd.DataFrame, response: str, place: str) -> None:
 
     Raises:
         IsolossError: there is no such column, its name has a meaning of its own in predictions, it
-            holds no numbers, one that is not above 0, or one that is out of RANGE, or it is one of
-            the settings and labels that all runs have.
+            holds no numbers, or one that is out of RANGE, or it is one of the settings and labels
+            that all runs have.
     """
     if not isinstance(response, str) or response not in runs:
         raise IsolossError(Problem(place, f"no column {response!r}", nearest(response, runs)))
@@ -168,19 +196,67 @@ def check_response(runs: pd.DataFrame, response: str, place: str) -> None:
     if response in tables.schema("runs").names:
         reason = f"{response!r} is a setting or a label of runs, and a law is of what they reach"
         raise IsolossError(Problem(place, reason, "name another column"))
-    values = column.to_numpy(float, na_value=np.nan)
-    low = runs.loc[values <= 0, "run_id"].astype(str)
-    if len(low):
-        more = f" and {len(low) - 4} more" if len(low) > 4 else ""
-        some = ", ".join(low[:4]) + more
-        reason = f"{len(low)} of {len(runs)} runs have a {response!r} that is not above 0: {some}"
-        do = "laws need values above 0: fit the others, which `where` selects, and say so"
-        raise IsolossError(Problem(place, reason, do))
-    values = values[np.isfinite(values)]
-    if not RANGE[0] <= values.min() <= values.max() <= RANGE[1]:
-        reason = f"{response!r} is {values.min():.3g} to {values.max():.3g}"
+    sizes = np.abs(column.to_numpy(float, na_value=np.nan))
+    sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
+    if len(sizes) and not RANGE[0] <= sizes.min() <= sizes.max() <= RANGE[1]:
+        reason = f"{response!r} is {sizes.min():.3g} to {sizes.max():.3g} in size"
         do = f"take a unit in which it is {RANGE[0]:g} to {RANGE[1]:g}"
         raise IsolossError(Problem(place, reason, do))
+
+
+def _check_above_zero(runs: pd.DataFrame, response: str, place: str) -> None:
+    """Refuse values that are not above 0, for a law that predicts no others."""
+    low = runs[response].to_numpy(float, na_value=np.nan) <= 0
+    if low.any():
+        reason = (
+            f"{_count_of(runs, low)} have a {response!r} that is not above 0: {_ids(runs, low)}"
+        )
+        do = (
+            "this law needs values above 0: fit the others, which `where` selects, and say so, or "
+            "take a formula that may be negative, such as 'E - A / N**alpha'"
+        )
+        raise IsolossError(Problem(place, reason, do))
+
+
+def _check_range(
+    runs: pd.DataFrame, response: str, known: Sequence[float | None] | None, place: str
+) -> None:
+    """Refuse values outside the range that a law says its response has."""
+    if known is None:
+        return
+    low, high = (
+        end if end is not None else side * np.inf for end, side in zip(known, (-1, 1), strict=True)
+    )
+    values = runs[response].to_numpy(float, na_value=np.nan)
+    outside = (values < low) | (values > high)
+    if outside.any():
+        worst = values[outside][np.argmax(np.maximum(low - values, values - high)[outside])]
+        reason = (
+            f"{_count_of(runs, outside)} lie outside {low:g} to {high:g}: {_ids(runs, outside)}"
+        )
+        do = f"{response!r} is {worst:.6g} there: fix the rows, or the range that the law says"
+        raise IsolossError(Problem(place, reason, do))
+
+
+def _check_variable(runs: pd.DataFrame, name: str, place: str) -> None:
+    """Refuse values of a variable that are not above 0, where a law needs them to be."""
+    values = pd.to_numeric(runs[name], errors="coerce").to_numpy(float, na_value=np.nan)
+    low = values <= 0
+    if low.any():
+        reason = f"{_count_of(runs, low)} have one that is not above 0: {_ids(runs, low)}"
+        do = f"the law needs it above 0: fit the others (`where`), or write it as ({name} + 1)"
+        raise IsolossError(Problem(place, reason, do))
+
+
+def _count_of(runs: pd.DataFrame, which: np.ndarray) -> str:
+    return f"{np.count_nonzero(which)} of {len(runs)} runs"
+
+
+def _ids(runs: pd.DataFrame, which: np.ndarray) -> str:
+    """The labels of some runs, the first few of them."""
+    labels = list(runs.loc[which, "run_id"].astype(str))
+    more = f" and {len(labels) - 4} more" if len(labels) > 4 else ""
+    return ", ".join(labels[:4]) + more
 
 
 def _groups(
@@ -204,7 +280,7 @@ def _ready(
     need = law.least - sum(settings.constraints.hold(law))
     if len(usable) < need:
         raise too_few(place, len(usable), need)
-    out = held_out(usable, settings.holdout)
+    out = held_out(usable, settings.holdout, law.variables)
     fitted = usable[~out].reset_index(drop=True)
     if len(fitted) < need:
         raise too_few(f"{place}, after the hold-out", len(fitted), need)
@@ -232,9 +308,11 @@ def _usable(law: Law, runs: pd.DataFrame, response: str) -> pd.DataFrame:
         do = f"give the table a column for it: the law is {law.formula}"
         raise IsolossError(Problem(f"variable {empty[0]}", "no run has a value", do))
     values = finished[[response, *columns]].astype(float)
-    sound = np.isfinite(values).all(axis=1) & (values[response] > 0)
-    if not law.proportions:
-        sound &= (values[columns] > 0).all(axis=1)
+    sound = np.isfinite(values).all(axis=1)
+    if not law.signed:
+        sound &= values[response] > 0
+    positive = [LETTERS.get(v, v) for v in law.positive]
+    sound &= (values[positive] > 0).all(axis=1)
     return finished[sound].reset_index(drop=True)
 
 

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from isoloss.fit.objectives import Objective
-from isoloss.fit.resample import MAD
+from isoloss.fit.objectives import MAD, Objective
+from isoloss.laws._law import Term
 
 if TYPE_CHECKING:
     from isoloss.fit.solve import Optimum
 
 _POINTS = 12  # on each side of the optimum
 _MATRIX = 1000  # runs of a cluster that are looked at as one matrix
+SMALL, LARGE = 1e-3, 10.0  # values that are hardly exponents
 _LEFT = 1e-6  # least share of a direction that the fit leaves of a cluster's residuals
 
 
@@ -36,7 +37,7 @@ def profiles(optimum: Optimum, clusters: np.ndarray, level: float) -> pd.DataFra
 
     problem, terms = optimum.problem, optimum.problem.affine.terms
     predicted = problem.predicted(optimum.ends.free[:1])[0]
-    noise = optimum.objective.residual(predicted, problem.loss), problem.loss, optimum.weight
+    noise = problem.objective.residual(predicted, problem.loss), problem.loss, optimum.weight
     ratio = likelihood_ratio(problem.objective, *noise, len(terms))
     number = int(clusters.max()) + 1
     shared = number < len(clusters)
@@ -50,11 +51,12 @@ def profiles(optimum: Optimum, clusters: np.ndarray, level: float) -> pd.DataFra
         if shared:
             slopes, where = optimum.slopes(name)
             own /= cluster_inflation(problem.objective, *noise, slopes, clusters, where, len(terms))
-        span = 0.2 if term.log else 0.05
+        scale = _scale(term, float(optimum.theta[optimum.law.index(name)]))
+        span = 0.2 if term.log else 0.05 * scale
         for _ in range(9):  # until both sides are above the limit, and the limit is well resolved
             values, objective, best = optimum.profile(name, span, _POINTS)
             excess = (objective - best) * own
-            if span > 40 or (1.5 * limit < min(excess[0], excess[-1]) < 12 * limit):
+            if span > 40 * scale or (1.5 * limit < min(excess[0], excess[-1]) < 12 * limit):
                 break
             span *= 2.0 if min(excess[0], excess[-1]) <= 1.5 * limit else 0.4
             if max(excess[0], excess[-1]) > 1e4 * limit and min(excess[0], excess[-1]) <= limit:
@@ -72,6 +74,12 @@ def profiles(optimum: Optimum, clusters: np.ndarray, level: float) -> pd.DataFra
             )
         )
     return pd.concat([p for p in pieces if len(p)] or pieces, ignore_index=True)
+
+
+def _scale(term: Term, estimate: float) -> float:
+    """The size of steps of a coordinate: 1 of logarithms and exponents, else that of its value."""
+    size = abs(estimate)
+    return size if not term.log and (size > LARGE or 0 < size < SMALL) else 1.0
 
 
 def empty() -> pd.DataFrame:

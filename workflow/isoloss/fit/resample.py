@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from isoloss.core.problems import IsolossError, Problem, nearest
+from isoloss.fit.objectives import MAD
 
 INTERVALS = ("bootstrap", "residual", "parametric", "profile", "none")
 TOGETHER = 4096  # replicates of a block: so many ends are tried for each of them
 NUMBERS = 1 << 25  # in one array of a block, 256 MiB
-MAD = 1.4826  # normal standard deviation per median absolute deviation
 
 
 def blocks(count: int, runs: int) -> list[int]:

@@ -13,7 +13,7 @@ def scores(
     band: tuple[np.ndarray, np.ndarray] | None = None,
     run_band: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> dict[str, float]:
-    """All scores; NaN where one is not defined.
+    """All scores; NaN where one is not defined, as relative errors are of values of both signs.
 
     Args:
         observed: losses, (n,).
@@ -31,7 +31,7 @@ def scores(
         values = {
             "r2": 1 - _sum(error) / _sum(spread) if len(observed) > 1 and spread.any() else np.nan,
             "rmse": np.sqrt(np.mean(error**2)) if len(observed) else np.nan,
-            "mape": np.mean(np.abs(error / observed)) if len(observed) else np.nan,
+            "mape": np.mean(np.abs(error / observed)) if _of_one_sign(observed) else np.nan,
             "log_error": np.sqrt(np.mean(np.log(predicted / observed) ** 2))
             if len(observed)
             else np.nan,
@@ -40,6 +40,11 @@ def scores(
             "run_coverage": inside(observed, run_band),
         }
     return {name: float(value) for name, value in values.items()}
+
+
+def _of_one_sign(values: np.ndarray) -> bool:
+    """Whether all values are above 0, or all below: a share of one is then a number."""
+    return len(values) > 0 and bool((values > 0).all() or (values < 0).all())
 
 
 def rank_correlation(one: np.ndarray, other: np.ndarray) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -83,6 +83,14 @@ class Settings:
     def place(self) -> str:
         """What problems are said of."""
         return f"law {self.card}"
+
+    def chosen(self, values: Sequence[np.ndarray]) -> Settings:
+        """The settings with the objective that `auto` is for values to be fitted, an array a fit.
+
+        A law with a method of its own minimises none.
+        """
+        positive = all((one > 0).all() for one in values)
+        return replace(self, objective=self.objective.chosen(positive))
 
     @property
     def asked(self) -> dict[str, Any]:

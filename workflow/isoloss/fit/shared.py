@@ -17,6 +17,7 @@ from isoloss.fit.objectives import Objective
 from isoloss.fit.optimize import optimise
 from isoloss.fit.solution import Replicates
 from isoloss.fit.solve import Constraints, Minimum, grid_of, problem_of
+from isoloss.fitted.names import UNSEEN
 from isoloss.laws._law import Data, Estimate, Law, LawOnRuns, Sums
 
 SHOWN = 4  # groups that a problem names, at most
@@ -45,7 +46,7 @@ def shared_problems(
     if law.recipe:
         wrong.append(Problem(place, "the law has a recipe of its own", "leave it out"))
     rule = holdout.get("rule") if isinstance(holdout, Mapping) else holdout
-    if profiles or rule not in (None, "none", "largest_compute"):
+    if profiles or rule not in (None, "none", *UNSEEN):
         do = "use interval bootstrap, and the hold-out largest_compute"
         wrong.append(Problem(place, "neither profiles nor folds are made of it", do))
     return wrong

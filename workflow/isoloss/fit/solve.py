@@ -48,7 +48,8 @@ def problem_of(
 ) -> FitProblem:
     """The search for the least objective of losses (n,) in nats, in the scale of the runs."""
     size = float(np.exp(scale.loss))
-    return FitProblem(law_on_runs, loss / size, objective.divided(size), affine)
+    objective = objective.of_values(loss).divided(size)
+    return FitProblem(law_on_runs, loss / size, objective, affine)
 
 
 def grid_of(

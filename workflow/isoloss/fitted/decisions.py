@@ -39,13 +39,14 @@ class FitDecisions(FitParameters):
             group: which fit; the first where None.
             response: of which loss; the first where None.
             level: of the interval; that of the fit if None.
-            variables: N, D, C as the law needs, each a number or array; a proportion that is
-                not given is 0.
+            variables: N, D, C, experts or whatever the law needs, each a number or array; a
+                proportion that is not given is 0.
 
         Returns:
             One row a point: the variables, `loss` (or what else was fitted, by its name), `low`,
             `high`, and `distance`: how far outside the runs fitted, as a factor (1 inside; of
-            proportions, 1 plus how far).
+            proportions, 1 plus how far; of variables that may be 0, 1 plus how far in widths of
+            their range). All three values are inside the range of the response, where one is known.
 
         Raises:
             IsolossError: the law lacks a variable, or has none of that name.
@@ -59,7 +60,7 @@ class FitDecisions(FitParameters):
         """As `predict`, the predicted loss alone: (n,)."""
         group, response = self._named(group, response)
         law, best = self.law_of(response), self.estimate(group, response)
-        return law.given(best.state).loss(best.theta, points_of(law, variables))
+        return law.within(law.given(best.state).loss(best.theta, points_of(law, variables)))
 
     def distance(
         self, data: Mapping[str, np.ndarray], group: str | None = None, response: str | None = None
@@ -225,7 +226,8 @@ def _predict(
     law = fit.law_of(response)
     points = points_of(law, variables)
     best, replicates = fit.estimate(group, response), fit.replicate_estimates(group, response)
-    table = {**points, fit.quantity: law.given(best.state).loss(best.theta, points)}
+    predicted = law.within(law.given(best.state).loss(best.theta, points))
+    table = {**points, fit.quantity: predicted}
     table["low"], table["high"] = band(law, best, replicates, points, level)
     return pd.DataFrame({**table, "distance": _distance(fit, points, group, response)})
 
@@ -242,6 +244,9 @@ def _distance(
         low, high = ranges.loc[name, ["low", "high"]].astype(float)
         if fit.law.proportions:
             beyond = 1 + np.maximum(np.maximum(values - high, low - values), 0.0)
+        elif low <= 0 or (values <= 0).any():  # not by a factor: in widths of the range
+            width = high - low if high > low else 1.0
+            beyond = 1 + np.maximum(np.maximum(values - high, low - values), 0.0) / width
         else:
             beyond = np.maximum(np.maximum(values / high, low / values), 1.0)
         farthest = np.maximum(farthest, beyond)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from isoloss.core import escape, registry, tables
+from isoloss.core import escape, registry, tables, units
 from isoloss.core.problems import IsolossError, Problem
 from isoloss.fitted import FALLBACK, Fit, paper_tables
 from isoloss.fitted.facts import record
 from isoloss.fitted.growth import growth
 from isoloss.fitted.markup import TEXT, Column, Latex, Markdown, filled
-from isoloss.fitted.names import RESPONSE, equation
+from isoloss.fitted.names import FORMULA, RESPONSE, equation
 from isoloss.fitted.paper import paper, verdict
 from isoloss.fitted.paper_tables import interval
 from isoloss.fitted.sentences import Context, formula
@@ -144,12 +146,8 @@ def law_file(fit: Fit) -> str:
     """A Python file that predicts as the fit does."""
     law = fit.law_of()
     _check_names(law)
-    body = law.python if "\n" in law.python else f"return {law.python}"
-    names = [term.name for term in law.terms] if not law.proportions else []
-    words = set(re.findall(r"[A-Za-z_]\w*", body))
-    bound = [f'{n} = t["{n}"]' for n in names if n in words]
-    bound += [f'{v} = x["{v}"]' for v in law.variables if v in words and not law.proportions]
-    lines = [*bound, *body.splitlines()]
+    body = law.python if "\n" in law.python else f"return {_within(law)}"
+    lines = [*_bindings(law, body), *body.splitlines()]
     return _TEMPLATE.format(
         about=escape.docstring(_about(fit, law)),
         what="Loss" if fit.of_loss else "What is predicted",
@@ -161,6 +159,29 @@ def law_file(fit: Fit) -> str:
     )
 
 
+def _bindings(law: Law, body: str) -> list[str]:
+    """The lines that give the names in a law's source their values, from `t` and `x`.
+
+    Names of a user may be t or x themselves: all are then bound at once.
+    """
+    if law.proportions:
+        return []
+    words = set(re.findall(r"[^\W\d]\w*", body))
+    values = {term.name: f't["{term.name}"]' for term in law.terms if term.name in words}
+    values |= {name: f'x["{name}"]' for name in law.variables if name in words}
+    if {"t", "x"} & set(values):
+        return [f"{', '.join(values)}, = {', '.join(values.values())},"]
+    return [f"{name} = {value}" for name, value in values.items()]
+
+
+def _within(law: Law) -> str:
+    """The expression of a law; what lies outside the range of its response is put on its end."""
+    if law.response_range is None:
+        return law.python
+    low, high = (None if end is None else float(end) for end in law.response_range)
+    return f"np.clip({law.python}, {low!r}, {high!r})"
+
+
 def _check_names(law: Law) -> None:
     """Names that stand in a law's source are names; those of proportions never stand there.
 
@@ -168,7 +189,7 @@ def _check_names(law: Law) -> None:
         IsolossError: one is none, as of a fit whose file was tampered with.
     """
     for name in () if law.proportions else (*law.variables, *(term.name for term in law.terms)):
-        if not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII):
+        if not re.fullmatch(r"[^\W\d]\w*", name) or keyword.iskeyword(name):
             place = f"law {law.formula}"
             raise IsolossError(Problem(place, f"{name!r} is not a name", "fit the law again"))
 
@@ -205,16 +226,38 @@ def explanation(fit: Fit, old: str | None = None) -> str:
     block = f"{START}\n{_block(fit)}{END}"
     if old is None:
         facts = registry.facts("law", fit.facts["card"])
-        head = (
-            f"# {facts['TITLE']}\n\n{_formula(fit, fit.law, escape.markdown)}\n\n"
-            f"Source: {facts['SOURCE']}.\n\nWhere it may be believed: {facts['DOMAIN']}.\n"
+        about = (
+            f"{_formula(fit, fit.law, escape.markdown)}\n\nSource: {facts['SOURCE']}.\n\n"
+            f"Where it may be believed: {facts['DOMAIN']}.\n"
         )
+        about = _typed(fit) if fit.facts["card"] == FORMULA else about
+        head = f"# {facts['TITLE']}\n\n{about}"
         return f"{head}\n{block}\n"
     before, start, rest = old.partition(START)
     _, end, after = rest.partition(END)
     if start and end:
         return before + block + after
     return old.rstrip() + f"\n\n{block}\n"
+
+
+def _typed(fit: Fit) -> str:
+    """What a page says of a formula: the text as it was typed, LaTeX, and where it was fitted."""
+    text = fit.facts["options"][FORMULA]
+    typed = "".join(f"    {escape.visible(line)}\n" for line in text.splitlines())
+    ranges = fit.tables["ranges"].groupby("variable", sort=False).agg({"low": "min", "high": "max"})
+    return (
+        f"As it was typed (the language: docs/formulas.md of isoloss):\n\n{typed}\n"
+        f"In LaTeX: `{formula(fit)}`\n\nFitted to runs with {_listed(ranges)}; beyond them it is "
+        "extrapolated.\n"
+    )
+
+
+def _listed(ranges: pd.DataFrame) -> str:
+    """The ranges of variables in words."""
+    return ", ".join(
+        f"{escape.markdown(row.Index)} {units.count(row.low)} to {units.count(row.high)}"
+        for row in ranges.itertuples()
+    )
 
 
 def _block(fit: Fit) -> str:

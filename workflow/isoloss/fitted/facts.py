@@ -16,7 +16,7 @@ import pandas as pd
 from isoloss.core.order import label_of
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.tables import WHOLE
-from isoloss.fitted.names import OF_RUN
+from isoloss.fitted.names import OF_RUN, UNSEEN
 
 if TYPE_CHECKING:
     from isoloss.fitted.result import Fit
@@ -72,6 +72,16 @@ class FoldScore:
     def rule(self) -> str:
         """The rule that made the fold, such as `roll_out`."""
         return self.name.split(" ")[0]
+
+    @property
+    def of_fit(self) -> bool:
+        """Whether the fit itself did not see the runs of the fold."""
+        return self.rule in UNSEEN
+
+    @property
+    def which(self) -> str:
+        """The runs of a fold that the fit did not see, in words: `most compute`, or `largest D`."""
+        return "most compute" if self.rule == UNSEEN[0] else self.name
 
 
 @dataclass(frozen=True)

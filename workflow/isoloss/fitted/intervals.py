@@ -58,7 +58,7 @@ def band(
     data: Mapping[str, np.ndarray],
     level: float,
 ) -> Interval:
-    """Interval of a law's loss at points, (n,) each.
+    """Interval of a law's loss at points, (n,) each; within the range of the response.
 
     By the law's posterior SD where it has one: replicates of a smoother are too much alike away
     from its runs. Else by replicates; NaN without any.
@@ -73,7 +73,8 @@ def band(
     estimated, drawn = law.given(best.state), law.given(replicates.state)
     loss, sd = estimated.loss(best.theta, data), estimated.posterior_sd(best.theta, data)
     if sd.any():
-        return normal_interval(loss, sd, level)
+        low, high = normal_interval(loss, sd, level)
+        return law.within(low), law.within(high)
     size = max(1, _NUMBERS // max(1, len(replicates)))  # points at once: memory is bounded
     pieces = [
         quantiles(
@@ -83,7 +84,7 @@ def band(
         )
         for at in range(0, len(loss), size)
     ]
-    low, high = (np.concatenate(side) for side in zip(*pieces, strict=True))
+    low, high = (law.within(np.concatenate(side)) for side in zip(*pieces, strict=True))
     return low, high
 
 

@@ -8,6 +8,8 @@ TABLES = FIT_TABLES
 RESPONSE = "loss"  # what a fit is of, unless it is of another column of the runs
 PREDICTED = ("low", "high", "distance")  # columns of a prediction beside variables and response
 OF_RUN = "of_run"  # column of points along runs: the run that a point belongs to
+UNSEEN = ("largest_compute", "largest")  # hold-outs whose runs the fit itself does not see
+FORMULA = "formula"  # the law card of what users type; its option of that name has the text
 FALLBACK = "ALL"  # group of a mixture law that answers for a group without a fit
 
 
@@ -18,8 +20,14 @@ def equation(formula: str, quantity: str) -> str:
     ('llc_mean = A N^γ', 'L = A N^γ')
     >>> equation("(L - E) / (I - L)^α = β N^c", "llc_mean")
     '(L - E) / (I - L)^α = β N^c, L = llc_mean'
+    >>> equation("loss = A / V**a - E", "nll")
+    'nll = A / V**a - E'
+    >>> equation("acc = 1 / (1 + A / N^α)", "acc")
+    'acc = 1 / (1 + A / N^α)'
     """
     if quantity == RESPONSE:
         return formula
     left, equals, right = formula.partition(" = ")
-    return f"{quantity}{equals}{right}" if left == "L" else f"{formula}, L = {quantity}"
+    if quantity in {one.partition("=")[0].strip() for one in formula.split(";")}:
+        return formula
+    return f"{quantity}{equals}{right}" if left in ("L", RESPONSE) else f"{formula}, L = {quantity}"

@@ -129,9 +129,9 @@ def _near(name: str, known: Sequence[str]) -> str:
 
 
 def _made(name: str, card: str, facts: Mapping[str, Any]) -> Preset:
-    options = registry.defaults("law", card)
+    options = {**registry.defaults("law", card), **facts.get("options", {})}
     law = made_law(card, options, facts.get("domains"))
-    response = RESPONSE
+    response = facts.get("response", RESPONSE)
     if law.proportions:
         response = f"loss_{name.partition(SEPARATOR)[2]}"
         law = law.for_response(response)
@@ -151,7 +151,9 @@ def _made(name: str, card: str, facts: Mapping[str, Any]) -> Preset:
         "summary": pd.DataFrame([key]),
         "ranges": pd.DataFrame(ranges, columns=["variable", "low", "high", *key]),
     }
-    about = {"preset": name, "card": card, "options": options, "loss_unit": units.NATS}
+    about = {"preset": name, "card": card, "options": options, "loss_unit": facts.get("unit", units.NATS)}
+    if response != RESPONSE and not law.proportions:
+        about["response"] = response
     about |= {"source": facts["source"], "of": facts.get("of", "")}
     return Preset(law, {**{t: tables.empty(t) for t in TABLES}, **filled}, about)
 

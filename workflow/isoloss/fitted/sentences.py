@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from isoloss.core import registry, units
+from isoloss.core.escape import GREEK
 from isoloss.core.filters import LETTERS
 from isoloss.fitted import bibliography, paper_tables
 from isoloss.fitted.facts import (
@@ -24,7 +25,7 @@ from isoloss.fitted.facts import (
     RunCounts,
 )
 from isoloss.fitted.markup import Markdown, latex_symbol
-from isoloss.fitted.names import FALLBACK
+from isoloss.fitted.names import FALLBACK, FORMULA, UNSEEN
 from isoloss.fitted.result import Fit
 
 if TYPE_CHECKING:
@@ -81,12 +82,25 @@ def paragraph(fit: Fit, facts: Record, context: Context, markup: Markdown) -> st
 def formula(fit: Fit) -> str:
     """The formula of a law in LaTeX, with the options that were chosen."""
     law, card = fit.law, registry.facts("law", fit.facts["card"])
+    if law.latex:
+        return _with_commands(law.latex)
     latex = card["LATEX"]
     if law.kind == "curve":
         latex = re.sub(r"(?<![\\A-Za-z])x(?![A-Za-z])", law.variables[0], latex)
     if "E" not in [term.name for term in law.terms]:
         latex = latex.replace("E + ", "")
     return latex
+
+
+def _with_commands(latex: str) -> str:
+    """LaTeX with Greek letters as commands.
+
+    >>> _with_commands("A / N^{α} + βx")
+    'A / N^{\\\\alpha} + \\\\beta x'
+    """
+    letters = "".join(GREEK)
+    latex = re.sub(rf"([{letters}])(?=[A-Za-z])", r"\1 ", latex)
+    return re.sub(rf"[{letters}]", lambda match: GREEK[match[0]], latex)
 
 
 def _warning(facts: Record, markup: Markdown) -> str:
@@ -112,7 +126,8 @@ def _data(fit: Fit, facts: Record, context: Context, markup: Markdown) -> str:
     card = registry.facts("law", fit.facts["card"])
     title = markup.text(card["TITLE"]) + markup.cite(list(bibliography.of_law(fit.facts["card"])))
     where = "" if fit.of_loss else f", $L$ being {markup.text(fit.quantity)},"
-    sentence = f"We fitted the law {markup.math(formula(fit))}{where} ({title}) to {_runs(facts)}"
+    title = "" if fit.facts["card"] == FORMULA else f" ({title})"  # what users type has no source
+    sentence = f"We fitted the law {markup.math(formula(fit))}{where}{title} to {_runs(facts)}"
     sentence += f" of {markup.text(context.source)}" if context.source else ""
     sizes = _ranges(fit, markup)
     sentence += f", with {sizes}" if sizes else ""
@@ -144,7 +159,7 @@ def _groups(facts: Record, markup: Markdown) -> str:
 
 
 def _ranges(fit: Fit, markup: Markdown) -> str:
-    """Least and greatest N, D and C of the runs that were fitted."""
+    """Least and greatest N, D, C and further variables of the runs that were fitted."""
     seen = set(fit.residuals.loc[~fit.residuals["held_out"], "run_id"])
     points = fit.points[fit.points["run_id"].isin(seen)] if len(fit.points) else fit.points
     per = fit.loss_unit.partition("/")[2] if fit.of_loss else ""
@@ -159,6 +174,10 @@ def _ranges(fit: Fit, markup: Markdown) -> str:
             low, high = markup.power(low), markup.power(high)
         ends = low if low == high else f"{low} to {high}"
         shown.append(f"{markup.math(letter)} of {ends} {what}")
+    further = [] if fit.law.proportions else [v for v in fit.law.variables if v not in LETTERS]
+    for name in (name for name in further if name in points and points[name].notna().any()):
+        low, high = units.count(points[name].min()), units.count(points[name].max())
+        shown.append(f"{markup.text(name)} of {low if low == high else f'{low} to {high}'}")
     return _listed(shown)
 
 
@@ -191,8 +210,15 @@ def _excluded(facts: Record, context: Context, markup: Markdown) -> list[str]:
         least = min(one.n_held_out for one in facts.fits)
         many = _count(out) if least == out else f"{least} to {_count(out)}"
         whose = " of each group" if len(facts.groups) > 1 else ""
-        sentences.append(f"The {many} of most compute{whose} {_were(out)} held out.")
+        which = _which(facts.fits, markup)
+        sentences.append(f"The {many} of {which}{whose} {_were(out)} held out.")
     return sentences
+
+
+def _which(fits: Sequence[OneFit], markup: Markdown) -> str:
+    """Which runs were held out of the fits, in words: those of most compute as a rule."""
+    known = [fold.which for one in fits for fold in one.folds if fold.of_fit]
+    return markup.text(known[0]) if known else "most compute"
 
 
 def _were(count: int) -> str:
@@ -205,6 +231,8 @@ def _count(count: int) -> str:
 
 _OBJECTIVES = {  # of which difference between predicted and observed what is summed
     "huber_log": "the Huber loss{cite}{delta} of the difference between {logs}",
+    "huber_scaled": "the Huber loss{cite}{delta} of the difference between {both}, in units of the"
+    " robust standard deviation of what was observed",
     "huber": "the Huber loss{cite}{delta} of the difference between {both}",
     "log_mse": "the squared difference between {logs}",
     "mse": "the squared difference between {both}",
@@ -345,9 +373,11 @@ def _unseen(facts: Record, context: Context, markup: Markdown) -> list[str]:
     for one in largest[:_FEW]:
         whose = f" ({_whose(held, one, markup)})" if len(held.fits) > 1 else ""
         guess = one.held_out_baseline_rmse
-        beside = f", against {guess:.3g} by the mean of the largest budget fitted"
+        largest_left = "budget" if one.folds[0].rule == UNSEEN[0] else "value"
+        beside = f", against {guess:.3g} by the mean of the largest {largest_left} fitted"
         sentences.append(
-            f"Fitted without the {_count(one.n_held_out)} of most compute{whose}, the law predicts"
+            f"Fitted without the {_count(one.n_held_out)} of {_which([one], markup)}{whose},"
+            " the law predicts"
             f" {'it' if one.n_held_out == 1 else 'them'} with an RMSE of"
             f" {_error(one.held_out_rmse, one, markup)}{beside if math.isfinite(guess) else ''}."
         )
@@ -357,7 +387,7 @@ def _unseen(facts: Record, context: Context, markup: Markdown) -> list[str]:
 def _over_folds(facts: Record, markup: Markdown) -> list[str]:
     """Errors on the runs of all folds, of a rule that has several."""
     ones = [one for one in facts.fits if math.isfinite(one.fold_rmse)]
-    if not ones or ones[0].folds[0].rule == "largest_compute":
+    if not ones or ones[0].folds[0].of_fit:
         return []
     rule, least, most = ones[0].folds[0].rule, *_ends([len(one.scored) for one in ones])
     folds = f"{least}" if least == most else f"{least} to {most}"

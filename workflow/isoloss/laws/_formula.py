@@ -122,6 +122,14 @@ class _Asked:
         return self.formula.text, self.variables, self.kind, self.any_sign, str(self.terms)
 
     @property
+    def response_range(self) -> tuple[float | None, float | None] | None:
+        """The limits of the response that the user wrote; None without any."""
+        left = self.formula.response
+        names = (left,) if left else ("loss", "L")
+        known = [limit for limit in self.formula.limits if limit.name in names]
+        return (known[-1].low, known[-1].high) if known else None
+
+    @property
     def bounds(self) -> dict[str, tuple[float | None, float | None]]:
         """Limits beyond a sign that is fixed anyway, in the user's units, None where open."""
         bounds = {}
@@ -169,6 +177,7 @@ class _OfFormula(Law):
     def __init__(self, asked: _Asked):
         self.asked, self.kind, self.variables = asked, asked.kind, asked.variables
         self.formula, self.limits = asked.shown, asked.bounds
+        self.response_range = asked.response_range
         needs = domains(asked.formula.tree, asked.parameters)
         self.positive = tuple(v for v in asked.variables if needs.get(v) == "positive")
 

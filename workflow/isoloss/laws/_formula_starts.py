@@ -16,6 +16,7 @@ from isoloss.formulas import Evaluator, names_of, operation
 
 LEAST, MOST = 0.03, 2.0  # sizes of exponents
 LARGEST = 60.0  # size of the argument of an exp, and of a logarithm of a size
+NOTHING = 1e-3  # of a factor with parameters, which is meant to be of the size of 1
 PRIMES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83)
 
 
@@ -211,11 +212,26 @@ class Sizing:
         if taker is None:
             return
         power, part = taker
-        others = [self.at_anchor(f) ** p for p, f in factors if f is not part]
+        others = [self._size_of(f) ** p for p, f in factors if f is not part]
         target = self._natural() if target is None else target
         with np.errstate(all="ignore"):
             rest = target / np.prod(others, axis=0) if others else target
             self.settle(part, rest if power > 0 else 1.0 / rest)
+
+    def _size_of(self, factor) -> np.ndarray:
+        """A factor at each start's own run, (b,); its usual size where it vanishes there.
+
+        A logarithm vanishes where its argument is 1, and what it is multiplied by is then open.
+        """
+        value = self.at_anchor(factor)
+        if set(names_of(factor)) & set(self.parameters):
+            return np.where(np.abs(value) < NOTHING, 1.0, value)
+        if (value != 0).all():
+            return value
+        with np.errstate(all="ignore"):
+            size = np.abs(np.broadcast_to(Evaluator(factor, ()).value(self.data), self._runs))
+        size = size[np.isfinite(size)]
+        return np.where(value == 0, float(np.mean(size)) or 1.0 if len(size) else 1.0, value)
 
     def _power(self, base, exponent, target: np.ndarray | None) -> None:
         """The usual exponents; the base takes the target, if it can."""

@@ -168,6 +168,14 @@ class Law(ABC):
         """The variables that must be above 0: all of them, but none that are proportions."""
         return () if self.proportions else self.variables
 
+    def within(self, values: np.ndarray) -> np.ndarray:
+        """Predicted values, those outside the range of the response at its end.
+
+        Args:
+            values: predicted, of any shape.
+        """
+        return values if self.response_range is None else np.clip(values, *self.response_range)
+
     @property
     def least(self) -> int:
         """The number of runs that it needs."""

@@ -1,4 +1,4 @@
-"""A smoothly broken power law: one exponent before a break, another after it."""
+"""A smoothly broken power law: one exponent before a break, another after it, up to 3 breaks."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from scipy.special import expit
 
 from isoloss.laws._law import Data, Law, LawOnRuns, Sums, Term
 
-TITLE = "Power law in one variable with one smooth break"
+TITLE = "Power law in one variable with one to three smooth breaks"
 FORMULA = "L = a + b x^-c_0 (1 + (x/d_1)^(1/f_1))^(-c_1 f_1)"
+MORE = " (1 + (x/d_{0})^(1/f_{0}))^(-c_{0} f_{0})"  # of every further break
 LATEX = r"L = a + b x^{-c_0} \left(1 + \left(\frac{x}{d_1}\right)^{1/f_1}\right)^{-c_1 f_1}"
-SOURCE = "Caballero et al. 2022, arXiv:2210.14891, its broken neural scaling law with one break"
+SOURCE = "Caballero et al. 2022, arXiv:2210.14891, its broken neural scaling law"
 BIBTEX = """\
 @misc{caballero2022broken,
   title = {Broken Neural Scaling Laws},
@@ -24,10 +25,18 @@ BIBTEX = """\
 """
 DOMAIN = (
     "x > 0; the exponent is c_0 well below d_1, c_0 + c_1 well above; a break outside the data"
-    " cannot be known from them"
+    " cannot be known from them; more breaks need many runs on both sides of each"
 )
 KIND = "curve"
-OPTIONS = {"variable": "variable"}
+OPTIONS = {
+    "variable": "variable",
+    "breaks": {
+        "type": "integer",
+        "enum": [1, 2, 3],
+        "default": 1,
+        "description": "How many breaks: every further one has factors with c, d and f of its own.",
+    },
+}
 PRESETS = {}
 
 # positions in theta of the second derivatives of the logarithm of b x^-c_0 (...) that are not 0
@@ -35,61 +44,96 @@ _BENT = ((3, 4), (3, 5), (4, 4), (4, 5), (5, 5))
 _UNITS = {"N": "parameters", "D": "tokens", "C": "FLOP"}
 
 
+# places of the breaks and changes of the exponent there, of a law with so many breaks
+_PLACES = {
+    1: ((-4.0, -2.5, -1.0, 0.0, 1.0, 2.5, 4.0),),
+    2: ((-3.5, -1.0), (1.0, 3.5)),
+    3: ((-3.0,), (0.0,), (3.0,)),
+}
+
+
 class BrokenPowerLaw(Law):
-    """theta = (ln a, ln b, c_0, c_1, ln d_1, ln f_1)."""
+    """theta = (ln a, ln b, c_0, then c_i, ln d_i, ln f_i of every break)."""
 
     kind = KIND
 
-    def __init__(self, variable: str):
-        self.variables = (variable,)
-        self.formula = FORMULA.replace("x", variable)
-        bracket = f"(1 + ({variable} / d_1) ** (1 / f_1)) ** (-c_1 * f_1)"
-        self.python = f"a + b * {variable} ** -c_0 * {bracket}"
-        near = (-4.0, -2.5, -1.0, 0.0, 1.0, 2.5, 4.0)  # places of a break
-        self.terms = (
+    def __init__(self, variable: str, breaks: int = 1):
+        self.variables, self.breaks = (variable,), breaks
+        more = "".join(MORE.format(i) for i in range(2, breaks + 1))
+        self.formula = (FORMULA + more).replace("x", variable)
+        self.python = f"a + b * {variable} ** -c_0"
+        for i in range(1, breaks + 1):
+            self.python += f" * (1 + ({variable} / d_{i}) ** (1 / f_{i})) ** (-c_{i} * f_{i})"
+        terms = [
             Term("a", "a", "nats/token", True, -9.0, 3.0, (-3.0, -0.5)),
             Term("b", "b", "nats/token", True, -14.0, 5.0, (-1.0,)),
             Term("c_0", "c_0", "1", False, -2.0, 4.0, (0.05, 0.3, 0.9)),
-            Term("c_1", "c_1", "1", False, -20.0, 20.0, (-0.3, 0.3)),  # figure 4 has 5.66
-            Term("d_1", "d_1", _UNITS[variable], True, -12.0, 12.0, near),
-            Term("f_1", "f_1", "1", True, -6.0, 2.0, (-1.0,)),
+        ]
+        for i, near in enumerate(_PLACES[breaks], start=1):
+            # figure 4 has a change of 5.66
+            terms.append(Term(f"c_{i}", f"c_{i}", "1", False, -20.0, 20.0, (-0.3, 0.3)))
+            unit = _UNITS[variable]
+            terms.append(Term(f"d_{i}", f"d_{i}", unit, True, -12.0, 12.0, near))
+            terms.append(Term(f"f_{i}", f"f_{i}", "1", True, -6.0, 2.0, (-1.0,)))
+        self.terms = tuple(terms)
+
+    @property
+    def latex(self) -> str:
+        """The formula with all breaks; empty for one, which LATEX has."""
+        if self.breaks == 1:
+            return ""
+        factors = (
+            rf" \left(1 + \left(\frac{{x}}{{d_{i}}}\right)^{{1/f_{i}}}\right)^{{-c_{i} f_{i}}}"
+            for i in range(2, self.breaks + 1)
+        )
+        whole = LATEX + "".join(factors)
+        return whole.replace("b x", f"b {self.variables[0]}").replace(
+            "{x}", f"{{{self.variables[0]}}}"
         )
 
-    def _parts(self, theta: np.ndarray, data: Data) -> tuple[np.ndarray, ...]:
-        """ln x, distance to the break, logarithm of the bracket, the reducible loss; (..., n)."""
-        _, b, before, change, at, width = (theta[..., i, None] for i in range(6))
-        log_x = np.log(data[self.variables[0]])
+    def _break(self, theta: np.ndarray, log_x: np.ndarray, i: int) -> tuple[np.ndarray, ...]:
+        """Change of the exponent, width, distance and logarithm of the bracket of a break."""
+        change, at, width = (theta[..., 3 * i + k, None] for k in range(3))
         away = (log_x - at) * np.exp(-width)
-        bracket = np.logaddexp(0.0, away)
-        return log_x, away, bracket, np.exp(b - before * log_x - change * np.exp(width) * bracket)
+        return change, width, away, np.logaddexp(0.0, away)
+
+    def _parts(self, theta: np.ndarray, data: Data) -> tuple[np.ndarray, list, np.ndarray]:
+        """ln x, the breaks, the reducible loss; (..., n)."""
+        b, before = theta[..., 1, None], theta[..., 2, None]
+        log_x = np.log(data[self.variables[0]])
+        breaks = [self._break(theta, log_x, i) for i in range(1, self.breaks + 1)]
+        power = b - before * log_x
+        for change, width, _, bracket in breaks:
+            power = power - change * np.exp(width) * bracket
+        return log_x, breaks, np.exp(power)
 
     def loss(self, theta: np.ndarray, data: Data) -> np.ndarray:
         """L, (..., n)."""
         return np.exp(theta[..., 0, None]) + self._parts(theta, data)[-1]
 
     def gradient(self, theta: np.ndarray, data: Data) -> np.ndarray:
-        """d L / d theta, (..., n, 6)."""
-        log_x, away, bracket, part = self._parts(theta, data)
-        change, width = theta[..., 3, None], np.exp(theta[..., 5, None])
-        after = expit(away)
-        columns = (
-            np.exp(theta[..., 0, None]),
-            part,
-            -part * log_x,
-            -part * width * bracket,
-            part * change * after,
-            -part * change * width * (bracket - away * after),
-        )
+        """d L / d theta, (..., n, p)."""
+        log_x, breaks, part = self._parts(theta, data)
+        columns = [np.exp(theta[..., 0, None]), part, -part * log_x]
+        for change, width, away, bracket in breaks:
+            width, after = np.exp(width), expit(away)
+            columns += [
+                -part * width * bracket,
+                part * change * after,
+                -part * change * width * (bracket - away * after),
+            ]
         return np.stack(np.broadcast_arrays(*columns), axis=-1)
 
     def rescaling(
         self, log_scale: Mapping[str, float], log_loss_scale: float
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The scale of x moves b (by c_0) and d_1, that of the loss a and b."""
+        """The scale of x moves b (by c_0) and every d, that of the loss a and b."""
         moved = log_scale[self.variables[0]]
-        matrix = np.eye(6)
+        matrix, shift = np.eye(len(self.terms)), np.zeros(len(self.terms))
         matrix[1, 2] = -moved
-        return matrix, np.array([-log_loss_scale, -log_loss_scale, 0.0, 0.0, -moved, 0.0])
+        shift[:2] = -log_loss_scale
+        shift[4::3] = -moved
+        return matrix, shift
 
     def on(self, data: Data) -> BrokenOnRuns:
         """With the logarithm of x computed once, and exact second derivatives."""
@@ -165,6 +209,11 @@ class BrokenOnRuns(LawOnRuns):
         )
 
 
-def make(variable: str) -> BrokenPowerLaw:
-    """The law in one of N, D, C."""
-    return BrokenPowerLaw(variable)
+def make(variable: str, breaks: int = 1) -> BrokenPowerLaw:
+    """The law in one of N, D, C.
+
+    Args:
+        variable: which.
+        breaks: how many, 1 to 3.
+    """
+    return BrokenPowerLaw(variable, breaks)

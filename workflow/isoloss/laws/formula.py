@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from isoloss.formulas import read_formula
 from isoloss.laws._formula import formula_law
 from isoloss.laws._law import Law
 
-TITLE = "A formula of the user's"
+TITLE = "A law typed as a formula"
 FORMULA = "L = E + A/N^α + B/D^β"
 LATEX = r"L = E + \frac{A}{N^\alpha} + \frac{B}{D^\beta}"
-SOURCE = "A formula that the user writes; this project. The default is that of arXiv:2203.15556"
+SOURCE = "the user; the default is equation 2 of arXiv:2203.15556"
 BIBTEX = """\
 @misc{hoffmann2022training,
   title = {Training Compute-Optimal Large Language Models},
@@ -34,9 +35,10 @@ OPTIONS = {
         "type": "array",
         "items": {"type": "string"},
         "maxItems": 64,
-        "default": ["N", "D"],
+        "default": [],
         "description": "Names in the formula that are variables: letters of the runs' quantities, "
-        "or columns. Every other name is a parameter.",
+        "or columns. Every other name is a parameter. If none are named, by the columns of the "
+        "runs, and where there are none N, D, C and U.",
     },
     "any_sign": {
         "type": "array",
@@ -49,7 +51,10 @@ OPTIONS = {
 }
 PRESETS = {}
 
+_LETTERS = ("N", "D", "C", "U")  # variables where none are named
+
 
 def make(formula: str, variables: Sequence[str], any_sign: Sequence[str]) -> Law:
-    """The law of a formula; see `formula_law`."""
-    return formula_law(formula, variables, any_sign=any_sign)
+    """The law of a formula; see `formula_law`. Without variables these are N, D, C and U."""
+    names = variables or [name for name in read_formula(formula).names if name in _LETTERS]
+    return formula_law(formula, names, any_sign=any_sign)

@@ -64,9 +64,15 @@ def as_json(answer: Answer, files: Sequence[Path] = ()) -> str:
         "level": facts.level,
         "verdict": facts.worst.verdict,
         "judgement": facts.judgement,
+        "variables": [
+            {"name": name, "column": meaning.columns.get(name), "low": low, "high": high}
+            for name, (low, high) in meaning.ranges.items()
+        ],
+        "parameters": list(meaning.parameters),
+        "proposal": meaning.proposal,
         "columns": dict(meaning.columns),
         "guessed": [key for key in meaning.columns if key not in meaning.given],
-        "not_used": list(meaning.guess.unused),
+        "not_used": [c for c in meaning.guess.unused if c not in meaning.columns.values()],
         "notes": list(meaning.notes),
         "runs": asdict(answer.counts),
         "fits": [_of_fit(one) for one in facts.fits],

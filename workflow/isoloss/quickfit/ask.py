@@ -23,7 +23,7 @@ WHAT = {
 }
 SIZES = frozenset("NDC")  # any two of them give the third
 _USUAL = {"N": (1e4, 1e13), "D": (1e6, 1e15), "C": (1e12, 1e28)}  # what a size is
-_FILES = "FILES"  # in the line to paste, for several files
+FILES = "FILES"  # in the line to paste, for several files
 _BLANK = "COLUMN"  # in the line to paste, for a column that only the user knows
 
 
@@ -40,6 +40,7 @@ class Known:
         needs: sizes that the law needs; None if the law is chosen by the sizes that there are.
         response: column that is fitted in the place of the loss, which is then not asked for.
         command: that was given the table, with options that are needed.
+        proposal: a command with a formula for the columns that there are; or empty.
     """
 
     source: str
@@ -50,6 +51,7 @@ class Known:
     needs: frozenset[str] | None
     response: str | None = None
     command: str = "law"
+    proposal: str = ""
 
     @property
     def sizes(self) -> set[str]:
@@ -70,6 +72,8 @@ def question(known: Known) -> Problem | None:
     numeric = _numeric(known)
     reason = f"{'; '.join(reasons)} (columns of numbers: {listed(numeric) or 'none'})"
     remedy = f"say which is which:\n  {_line(known, lacking)}"
+    if known.proposal:
+        remedy += f"\nor fit a law of the columns that there are:\n  {known.proposal}"
     if known.needs is None and len(known.sizes) == 1 and "loss" not in lacking:
         (size,) = known.sizes
         none = pasted(dict.fromkeys((key for key in "NDC" if key != size), ""))
@@ -165,7 +169,7 @@ def _line(known: Known, lacking: Sequence[str]) -> str:
             pairs[key] = next(iter(known.guess.tied.get(key, ())), free.get(key, _BLANK))
         elif key in columns:
             pairs[key] = columns[key]
-    table = _FILES if ", " in known.source else shlex.quote(known.source)
+    table = FILES if ", " in known.source else shlex.quote(known.source)
     response = (
         f" --response {shlex.quote(visible(known.response))}" if known.response is not None else ""
     )

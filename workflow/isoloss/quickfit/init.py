@@ -16,10 +16,13 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from isoloss.aggregate.table import Rules
+from isoloss.aggregate.table import WORDS, Rules
 from isoloss.core import registry, tables, yaml_text
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.sources import open_source
+from isoloss.fit.formula import CARD, LOSS
+from isoloss.fitted.names import RESPONSE
+from isoloss.formulas import read_formula
 from isoloss.laws._make import made_law
 from isoloss.quickfit import law as quickfit
 from isoloss.quickfit.report import Meaning
@@ -81,6 +84,7 @@ _OF_IMAGES = """\
       - {n_samples: [8000, 16000, 32000], width: [4, 8, 16, 32]}
       - {n_samples: 16000, width: 16, seed: [1, 2]}    # their spread is the noise of a run
 """
+_SIGNED = "    signed: true                 # losses may be 0 or below\n"
 _TABLE = """\
 {head}
 # A law fitted to a table of runs: what `isoloss law` guessed, to be corrected and kept.
@@ -97,7 +101,7 @@ aggregate:                       # tables of runs by name
   {sweep}:
 {table}
     columns: {columns}
-{notes}    # keep: [loss < 3.5]           # filters; runs that are dropped are counted
+{signed}{notes}    # keep: [loss < 3.5]           # filters; runs that are dropped are counted
     # best_of: [N, D]              # of the runs alike in these the one of least loss is fitted
 
 fit:                             # laws by name; `isoloss cards law` lists the cards
@@ -111,6 +115,7 @@ def study_of_table(
     table: str | Path | Sequence[str | Path],
     columns: Mapping[str, str] | None = None,
     law: str | None = None,
+    formula: str | None = None,
 ) -> None:
     r"""Write a study that fits a law to a table of runs, with the columns that a quick fit guesses.
 
@@ -119,6 +124,7 @@ def study_of_table(
         table: a path, pattern, folder or address, or several paths.
         columns: letter or word to column, instead of guesses.
         law: law card; guessed from the columns if None.
+        formula: a law as text (docs/formulas.md), and no law card.
 
     Raises:
         IsolossError: the file is there, or the table does not say what its columns are.
@@ -137,11 +143,14 @@ def study_of_table(
     """
     _refuse_overwriting(out)
     source = open_source(table)
-    quickfit.check_asked(source.label, columns or {})
+    formula = quickfit.checked_formula(formula, law, None)
+    quickfit.check_asked(source.label, columns or {}, formula=formula, law=law)
     again = f"init --out {shlex.quote(str(out))}"
-    runs, meaning = quickfit.runs_of(source, Rules({}), law, columns or {}, command=again)
+    runs, meaning = quickfit.runs_of(
+        source, Rules({}), law, columns or {}, again=again, formula=formula
+    )
     sizes = sorted({"N", "D", "C", "ratio"} & set(meaning.columns))
-    if not meaning.mixture and len(sizes) < 2:
+    if not meaning.mixture and not meaning.formula and len(sizes) < 2:
         reason = f"a study needs two of N, D and C, and the table has {sizes[0]} alone"
         do = "give it another (`--columns`), or fit it without a study: `isoloss law`"
         raise IsolossError(Problem(source.label, reason, do))
@@ -157,9 +166,10 @@ def study_of_table(
         sweep=sweep,
         table=_noted(f"    table: {_inline(written)}", "from where snakemake is started"),
         columns=_inline(_columns(meaning)),
+        signed=_SIGNED if meaning.signed else "",
         notes="".join(f"    # {note}\n" for note in _one_line(meaning.notes)),
         fits="".join(_fit(name, sweep, **fit) for name, fit in fits.items()),
-        figures=_figures(sweep, meaning.law, list(fits)) + _gains(runs, meaning, sweep, fits),
+        figures=_figures(sweep, meaning, list(fits)) + _gains(runs, meaning, sweep, fits),
     )
     _write(out, text + budgets)
 
@@ -201,7 +211,7 @@ def study_of_sweep(out: Path, dataset: str, options: Mapping[str, Any] | None = 
         fits="".join(_fit(name, "sizes", **fit) for name, fit in fits.items()),
         figures="  learning_curves: {card: learning_curves, sweep: sizes}\n"
         + ("" if images else _figure("isoflop_profiles", "sizes", ["chinchilla"]))
-        + _figures("sizes", "chinchilla", list(fits)),
+        + _figures_of("sizes", "joint", list(fits)),
     )
     _write(out, text)
 
@@ -254,7 +264,9 @@ def _one_line(notes: Sequence[str]) -> list[str]:
 def _columns(meaning: Meaning) -> dict[str, str]:
     """Letters and words with their columns, and what the user says is not there."""
     absent = {key: "" for key, column in meaning.given.items() if column == "" and key == "of_run"}
-    return {**meaning.columns, **absent}
+    alone = meaning.response is not None and set(meaning.columns) <= {RESPONSE, *WORDS}
+    fitted = {meaning.response: meaning.response} if alone else {}
+    return {**meaning.columns, **fitted, **absent}
 
 
 def _fits_of_table(runs: pd.DataFrame, meaning: Meaning) -> tuple[dict[str, dict[str, Any]], str]:
@@ -262,16 +274,22 @@ def _fits_of_table(runs: pd.DataFrame, meaning: Meaning) -> tuple[dict[str, dict
     if meaning.mixture:
         rule = {"rule": "random", "repeats": 10}
         return {meaning.law: {"card": meaning.law, "bootstrap": 200, "holdout": rule}}, ""
-    options = {}
+    options: dict[str, Any] = {}
     if meaning.law in quickfit.OF_ONE_SIZE:
         options = {"options": {"variable": quickfit.variable(meaning)}}
+    complete = options.get("options")
+    if meaning.formula:
+        options = {"options": {"formula": _formula_of_study(meaning)}}
+        complete = {"formula": meaning.formula, "variables": list(meaning.variables)}
+    if meaning.response is not None:
+        options["response"] = meaning.response
     fits = {meaning.law: {"card": meaning.law, **options}}
     finished = runs[runs["status"] == "done"]
-    rule = quickfit.largest_budgets(finished, meaning.law, options.get("options"))
+    rule = quickfit.largest_budgets(finished, meaning.law, complete)
     if rule is not None:
         fits[f"{meaning.law}_held_out"] = {"card": meaning.law, **options, "holdout": rule}
     largest = finished["n_flops_6nd"].max()
-    if not np.isfinite(largest):
+    if not np.isfinite(largest) or meaning.formula:
         return fits, ""
     budgets = ", ".join(f"{largest * factor:.2e}" for factor in _FACTORS)
     return (
@@ -283,13 +301,24 @@ summary:
     )
 
 
+def _formula_of_study(meaning: Meaning) -> str:
+    """The formula as typed; with the loss on its left side where that is what the column is."""
+    left = read_formula(meaning.formula).response
+    if meaning.response is not None or left is None or left in LOSS:
+        return meaning.formula
+    own = re.compile(rf"(^|[;\n])(\s*){re.escape(left)}(\s*=(?!=))")
+    return own.sub(rf"\1\2{RESPONSE}\3", meaning.formula, count=1)
+
+
 def _fit(name: str, sweep: str, card: str, **settings: Any) -> str:
     """A fit of a study as YAML."""
     of_runs = registry.facts("law", card)["KIND"] != "mixture"
     lines = [f"  {name}:", f"    card: {card}", f"    sweep: {sweep}"]
     if "options" in settings:
         lines.append(f"    options: {_inline(settings['options'])}")
-    if of_runs:
+    if "response" in settings:
+        lines.append(f"    response: {_inline(settings['response'])}")
+    if of_runs and card != CARD:
         lines.append("    objective: huber_log")
         lines.append(_noted(f"    delta: {settings.get('delta', 0.001)}", "in log loss"))
     if "holdout" in settings:
@@ -305,9 +334,18 @@ def _noted(line: str, note: str) -> str:
     return f"{line:<32} # {note}"
 
 
-def _figures(sweep: str, law: str, fits: Sequence[str]) -> str:
-    """The figures of fits of a law, as YAML."""
-    kind = registry.facts("law", law)["KIND"]
+def _figures(sweep: str, meaning: Meaning, fits: Sequence[str]) -> str:
+    """The figures of fits of a table, as YAML."""
+    if not meaning.formula:
+        return _figures_of(sweep, registry.facts("law", meaning.law)["KIND"], fits)
+    one = len(meaning.variables) == 1 and RESPONSE not in meaning.variables
+    own = _figure("scaling_curve", sweep, fits[:1]) if one else ""
+    cards = [("predicted_observed", fits), ("fit_residuals", fits[:1])]
+    return own + "".join(_figure(card, sweep, of) for card, of in cards)
+
+
+def _figures_of(sweep: str, kind: str, fits: Sequence[str]) -> str:
+    """The figures of fits of a kind of law, as YAML."""
     if kind == "mixture":
         return _figure("mixture_response", sweep, fits) + _figure("predicted_observed", sweep, fits)
     first = [fits[0]]

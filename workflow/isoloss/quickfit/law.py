@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from isoloss.aggregate.guess import guess_columns, run_ids
+from isoloss.aggregate.guess import guess_columns, holds_numbers, run_ids
 from isoloss.aggregate.proportions import mixture_columns
 from isoloss.aggregate.table import COLUMNS, WORDS, Reading, Rules, named, read_table
 from isoloss.checks.run import with_held_out
@@ -44,6 +44,7 @@ from isoloss.fitted.facts import (
     record,
 )
 from isoloss.fitted.growth import growth
+from isoloss.fitted.names import RESPONSE
 from isoloss.fitted.paper import BUDGETS, paper
 from isoloss.fitted.presets import compare_presets, preset
 from isoloss.fitted.sentences import Context
@@ -51,9 +52,11 @@ from isoloss.formats.read import rows
 from isoloss.laws._law import Law
 from isoloss.laws._make import made_law
 from isoloss.laws._mixture import own_domain
+from isoloss.quickfit import formula as typed
 from isoloss.quickfit import report
 from isoloss.quickfit.answer import Answer, as_json
 from isoloss.quickfit.ask import SIZES, Known, question
+from isoloss.quickfit.proposal import column_for, command
 from isoloss.quickfit.report import Decisions, Meaning
 
 MIXTURE_LAW = "mixture_power"
@@ -127,6 +130,7 @@ def law_of_table(
     keep: Sequence[str] = (),
     flops: Sequence[float] = (),
     *,
+    formula: str | None = None,
     best_of: Sequence[str] = (),
     scale: Mapping[str, Any] | None = None,
     loss_unit: str | None = None,
@@ -144,11 +148,14 @@ def law_of_table(
         source: a table in any format of docs/fitting.md: a path (also of a folder, or with * for
             several files), an http or https address, a list of these, or what was read of them.
         law: law card; guessed from the columns if None.
-        given: letter (N, D, C, U, loss) or word (table.WORDS) to column, instead of guesses.
+        given: letter (N, D, C, U, loss), word (table.WORDS) or variable of the law to column,
+            instead of guesses.
         options: of the law card.
         keep: filters, as in a study.
         flops: budgets to decide about, FLOP; 1, 10 and 100 times the largest run if empty: how they
             are divided, by a law in C what loss they reach, and the gains of groups there.
+        formula: a law as text, or @FILE for that of a file (docs/formulas.md), and no law card: its
+            names that are columns are variables, the others parameters; N, D, C and U are guessed.
         best_of: columns or letters; of the runs alike in them the one of least loss is fitted.
         scale: letter to factor (1e9) or logarithm (log10) of its column, as in a study.
         loss_unit: nats, bits, bits_per_byte, nats_per_byte, perplexity, error or accuracy.
@@ -186,7 +193,8 @@ def law_of_table(
         0.34
     """
     opened = open_source(source, Limits(max_seconds, max_mib))
-    check_asked(opened.label, given or {}, flops)
+    formula = checked_formula(formula, law, options)
+    check_asked(opened.label, given or {}, flops, formula, law, options)
     for name in compare:
         preset(name)  # before the fit, which takes longer than to be told of a typo
     if response is not None:
@@ -195,7 +203,9 @@ def law_of_table(
         of_loss |= {"baseline": baseline, "compare": compare}
         _check_response(law, response, of_loss)
     rules = Rules({}, keep, best_of, scale or {}, loss_unit, response=response)
-    runs, meaning = runs_of(opened, rules, law, given or {}, options)
+    runs, meaning = runs_of(opened, rules, law, given or {}, options, formula=formula)
+    if meaning.formula:
+        options = {"formula": meaning.formula, "variables": list(meaning.variables)}
     asked = {name: value for name, value in settings.items() if value is not None}
     if "cluster" in asked:
         asked["cluster"] = _column_of(asked["cluster"], meaning, runs)
@@ -203,9 +213,9 @@ def law_of_table(
     if meaning.mixture:
         asking.check(None, [])
         return _fit_mixtures(runs, meaning, options, asked, _FOLDS if holdout is None else holdout)
-    if response is not None:
-        asked["response"] = response
-        meaning = _with_law(meaning, runs, law)
+    if meaning.response is not None:
+        asked["response"] = meaning.response
+        meaning = meaning if meaning.formula else _with_law(meaning, runs, law)
     if meaning.law in OF_ONE_SIZE and "variable" not in (options or {}):
         options = {"variable": variable(meaning), **(options or {})}
     return _fit_sizes(runs, meaning, options, {"bootstrap": _REPLICATES, **asked}, asking, holdout)
@@ -262,7 +272,8 @@ def runs_of(
     law: str | None,
     given: Mapping[str, str],
     options: Mapping[str, Any] | None = None,
-    command: str = "law",
+    again: str = "law",
+    formula: str | None = None,
 ) -> tuple[pd.DataFrame, Meaning]:
     """A table as `runs`, and what its columns are by what the user says, or by their names.
 
@@ -272,15 +283,22 @@ def runs_of(
         law: law card; guessed from the columns if None.
         given: letter or word to column.
         options: of the law card.
-        command: that the user is told to give again where a column has to be named.
+        again: command that the user is told to give where a column has to be named.
+        formula: a law as text, in the place of a card.
     """
     parsed = rows(opened)
     own = named(parsed.rows, opened.label)
-    raw, meaning = _read_columns(own, opened.label, law, given, options, rules.response, command)
+    if formula is not None:
+        asked = typed.Asked(formula, given, rules.response, again)
+        raw, meaning = own, typed.meaning_of(own, opened.label, asked)
+        rules = replace(rules, response=meaning.response, signed=meaning.signed)
+    else:
+        raw, meaning = _read_columns(own, opened.label, law, given, options, rules.response, again)
     if meaning.mixture and rules.best_of:
         reason = "runs of mixtures have a loss a domain, and none of them is the loss of the run"
         raise IsolossError(Problem(f"{opened.label}, best_of", reason, "leave it out"))
     reading = _read_runs(own, raw, meaning, rules)
+    meaning = replace(meaning, ranges=typed.ranges(reading.runs, meaning.variables))
     notes = (*parsed.notes, *meaning.notes, *reading.notes)
     return reading.runs, replace(meaning, notes=notes)
 
@@ -304,12 +322,45 @@ def _with_law(meaning: Meaning, runs: pd.DataFrame, law: str | None) -> Meaning:
     return replace(meaning, law=law, notes=(*meaning.notes, f"{note} {law}; another: --law"))
 
 
-def check_asked(source: str, given: Mapping[str, str], flops: Sequence[float] = ()) -> None:
-    """Refuse letters that are not known, and budgets that are not above 0."""
+def checked_formula(
+    formula: str | None, law: str | None, options: Mapping[str, Any] | None
+) -> str | None:
+    """The text of a formula, where one is given: without a law card and its options.
+
+    Raises:
+        IsolossError: a card or options are given too, or a file of a formula cannot be read.
+    """
+    if formula is None:
+        return None
+    wrong = []
+    if law is not None:
+        reason = f"found a formula, and the law card {law!r}"
+        wrong.append(Problem("formula and law", reason, "leave one of the two out"))
+    if options:
+        reason = f"found {', '.join(options)}: a formula has no options"
+        wrong.append(Problem("options", reason, "leave them out"))
+    if wrong:
+        raise IsolossError(*wrong)
+    return typed.text_of(formula)
+
+
+def check_asked(
+    source: str,
+    given: Mapping[str, str],
+    flops: Sequence[float] = (),
+    formula: str | None = None,
+    law: str | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> None:
+    """Refuse keys of columns that are not known, and budgets that are not above 0.
+
+    A key may be a variable of the law too; those of a formula are checked with it.
+    """
+    known = {*COLUMNS, *_variables_of(law, options)}
     wrong = [
-        Problem(f"{source}, columns.{letter}", "is not a known quantity", nearest(letter, COLUMNS))
+        Problem(f"{source}, columns.{letter}", "is not a known quantity", nearest(letter, known))
         for letter in given
-        if letter not in COLUMNS
+        if letter not in known and formula is None
     ]
     for budget in flops:
         if not 0 < budget <= MOST_FLOPS:
@@ -319,6 +370,14 @@ def check_asked(source: str, given: Mapping[str, str], flops: Sequence[float] = 
         wrong.append(Problem("flops", f"{len(flops)} budgets", f"at most {MOST_BUDGETS}"))
     if wrong:
         raise IsolossError(*wrong)
+
+
+def _variables_of(law: str | None, options: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """The variables of a law in sizes; none where the law is not known yet, or wrong."""
+    if law not in registry.names("law") or registry.of_mixtures(law):
+        return ()
+    made = _made(law, options)
+    return () if made is None else made.variables
 
 
 def _check_response(
@@ -341,7 +400,7 @@ def _read_columns(
     given: Mapping[str, str],
     options: Mapping[str, Any] | None,
     response: str | None,
-    command: str,
+    again: str,
 ) -> tuple[pd.DataFrame, Meaning]:
     """A table, and what its columns are by what the user says of them, or by their names.
 
@@ -359,8 +418,9 @@ def _read_columns(
     guess = guess_columns(raw.drop(columns=others), known)
     if mixture:
         raw = named(mixture.applied(raw), source)
-    both = {**run_ids(raw, guess.columns), **given}
+    both, proposal = {**run_ids(raw, guess.columns), **given}, ""
     columns = {letter: both[letter] for letter in COLUMNS if both.get(letter)}
+    columns |= _further_variables(raw, law, options, columns, given)
     if mixture or (law and registry.of_mixtures(law)):
         columns = {word: column for word, column in columns.items() if word in WORDS}
         law = law or MIXTURE_LAW
@@ -368,12 +428,28 @@ def _read_columns(
         needs = _sizes_of(law, options) if law else None
         if response is not None and needs is None:
             needs = frozenset()
-        asked = question(Known(source, raw, columns, given, guess, needs, response, command))
-        if asked:
+        proposal = command(raw, source, columns, guess.unused, response) if law is None else ""
+        known = Known(source, raw, columns, given, guess, needs, response, again, proposal)
+        if asked := question(known):
             raise IsolossError(asked)
         law = law or _law_for(columns)
     notes = mixture.notes if mixture else ()
-    return raw, Meaning(source, law, columns, given, guess, renamed, notes, response)
+    meaning = Meaning(source, law, columns, given, guess, renamed, notes, response)
+    return raw, replace(meaning, proposal=proposal)
+
+
+def _further_variables(
+    raw: pd.DataFrame,
+    law: str | None,
+    options: Mapping[str, Any] | None,
+    columns: Mapping[str, str],
+    given: Mapping[str, str],
+) -> dict[str, str]:
+    """The columns of a law's variables beside N, D, C and U, given or called as they are."""
+    own = [name for name in _variables_of(law, options) if name not in COLUMNS]
+    free = [name for name in raw if name not in columns.values() and holds_numbers(raw[name])]
+    known = {name: given.get(name) or column_for(name, free) for name in own}
+    return {name: column for name, column in known.items() if column}
 
 
 def _sizes_of(law: str, options: Mapping[str, Any] | None) -> frozenset[str]:
@@ -402,7 +478,8 @@ def _law_for(columns: Mapping[str, str]) -> str:
 
 def _read_runs(own: pd.DataFrame, raw: pd.DataFrame, meaning: Meaning, rules: Rules) -> Reading:
     """The table as `runs`; problems have its source as their place."""
-    need = 0 if meaning.mixture else 1
+    sizes = {*SIZES, "ratio"} & set(meaning.columns)
+    need = 0 if meaning.mixture or (meaning.formula and not sizes) else 1
     columns = dict(meaning.columns)
     if meaning.given.get("of_run") == "":  # rows are runs of their own
         columns["of_run"] = ""
@@ -598,6 +675,8 @@ def _figure_of(fit: Fit) -> str:
         return "isoloss"
     if fit.law.kind == "frontier":
         return "optimal_frontier"
+    if RESPONSE in fit.law.variables:
+        return "predicted_observed"  # figures have the response under this name
     of_curve = len(fit.law.variables) == 1 or fit.allocates
     return "scaling_curve" if of_curve and fit.law.kind != "mixture" else "predicted_observed"
 

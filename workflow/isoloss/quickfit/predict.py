@@ -129,16 +129,18 @@ def numbers(texts: Sequence[str], variable: str) -> list[float]:
     """Numbers as people write them: 7e9, 7B, 1.4T, 10^21.
 
     Raises:
-        IsolossError: one is not finite, or not above 0; a proportion may be 0.
+        IsolossError: one is not finite, or a size not above 0, or a proportion below 0.
 
-    >>> numbers(["7B", "1e10"], "N"), numbers(["0", "0.3"], "p_web")
-    ([7000000000.0, 10000000000.0], [0.0, 0.3])
+    >>> numbers(["7B", "1e10"], "N"), numbers(["0", "0.3"], "p_web"), numbers(["-2"], "shift")
+    ([7000000000.0, 10000000000.0], [0.0, 0.3], [-2.0])
     """
-    size = variable in _SIZES
-    do = "give numbers above 0, such as 7e9 or 7B" if size else "give numbers from 0, such as 0.3"
+    size, share = variable in _SIZES, variable.startswith("p_")
+    do = "give numbers from 0, such as 0.3" if share else "give finite numbers, such as 0.3"
+    do = "give numbers above 0, such as 7e9 or 7B" if size else do
     values = [read_numbers(pd.Series([text])).values[0] for text in texts]
     for text, value in zip(texts, values, strict=True):
-        if not (math.isfinite(value) and (value > 0 or (value == 0 and not size))):
+        low = (size and value <= 0) or (share and value < 0)
+        if low or not math.isfinite(value):
             raise IsolossError(Problem(f"--{variable}", f"found {text!r}", do))
     return [float(value) for value in values]
 

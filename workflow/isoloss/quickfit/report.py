@@ -54,6 +54,12 @@ class Meaning:
         renamed: of a table of mixtures, column to p_<domain> or loss_<domain>.
         notes: what was decided where the table was read, a sentence each.
         response: column that is fitted in the place of the loss.
+        formula: that the user typed; empty of another law.
+        variables: names of the formula that are columns.
+        parameters: its other names.
+        signed: whether there are losses of 0 or below, which a formula is fitted to.
+        ranges: least and greatest value of every variable.
+        proposal: a formula for further columns that vary, as words for a shell; or empty.
     """
 
     source: str
@@ -64,6 +70,12 @@ class Meaning:
     renamed: Mapping[str, str]
     notes: Sequence[str] = ()
     response: str | None = None
+    formula: str = ""
+    variables: Sequence[str] = ()
+    parameters: Sequence[str] = ()
+    signed: bool = False
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    proposal: str = ""
 
     @property
     def mixture(self) -> bool:
@@ -118,6 +130,7 @@ def of_sizes(
         *([_losses(decisions.losses)] if decisions.losses else []),
         *([_gains(decisions.gains, facts)] if decisions.gains else []),
         *([_published(decisions)] if decisions.beside else []),
+        *([_proposal(meaning)] if meaning.proposal else []),
     ]
     return escape.terminal("\n".join(parts))
 
@@ -184,8 +197,9 @@ def _columns(meaning: Meaning, counts: RunCounts) -> str:
         for (status, reason), n in reasons.items()
     )
     lines.append("columns: " + ", ".join(_meanings(meaning)))
+    lines += _split(meaning)
     lines += [f"  {visible(note)}" for note in (*meaning.notes, *_doubts(meaning))]
-    unused = [*meaning.guess.unused]
+    unused = [c for c in meaning.guess.unused if c not in meaning.columns.values()]
     if meaning.mixture:  # its law needs none of the sizes
         unused = [
             c for c in _guessed(meaning).values() if c not in meaning.columns.values()
@@ -197,6 +211,18 @@ def _columns(meaning: Meaning, counts: RunCounts) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _split(meaning: Meaning) -> list[str]:
+    """Which names of a typed formula are variables, with their ranges, and which are parameters."""
+    if not meaning.formula:
+        return []
+    ranges = [
+        f"{name} {units.count(low)} to {units.count(high)}"
+        for name, (low, high) in meaning.ranges.items()
+    ]
+    lines = [f"  variables: {', '.join(ranges)}", f"  parameters: {', '.join(meaning.parameters)}"]
+    return [textwrap.fill(line, _LINE, subsequent_indent="    ") for line in lines]
+
+
 def _guessed(meaning: Meaning) -> dict[str, str]:
     """The quantities and words that were guessed, and their columns."""
     return {k: c for k, c in meaning.guess.columns.items() if k not in meaning.given}
@@ -206,6 +232,8 @@ def _meanings(meaning: Meaning) -> list[str]:
     """Which column is what, whether that is a guess, and what else it could be."""
     shown = []
     for letter, column in meaning.columns.items():
+        if letter == column and letter in meaning.variables and letter in meaning.given:
+            continue  # a variable under its own name, which the next line names
         text = f"{letter} = {_name(column)}"
         if letter not in meaning.given:
             others = meaning.guess.others.get(letter, ())
@@ -314,12 +342,16 @@ def _errors(held: Record) -> str:
         fold = one.folds[0]
         runs = "run" if one.n_held_out == 1 else f"{one.n_held_out} runs"
         lines.append(
-            f"held out{of}: the {runs} of most compute, predicted from the other "
+            f"held out{of}: the {runs} of {visible(fold.which)}, predicted from the other "
             f"{one.n_runs}: RMSE {one.held_out_rmse:.3g} (guessing the mean of the budget before: "
-            f"{one.held_out_baseline_rmse:.3g}), error {100 * fold.mape:.2g} % of the "
-            f"{_name(one.quantity)}{_inside(fold)}"
+            f"{one.held_out_baseline_rmse:.3g}){_share(fold.mape, one)}{_inside(fold)}"
         )
     return "\n".join(lines) + "\n"
+
+
+def _share(error: float, one: OneFit) -> str:
+    """A mean relative error in words; nothing where values of both signs have none."""
+    return "" if math.isnan(error) else f", error {100 * error:.2g} % of the {_name(one.quantity)}"
 
 
 def _inside(fold: FoldScore) -> str:
@@ -348,8 +380,8 @@ def _folds(facts: Record) -> str:
         others = "the runs before it" if rule == "roll_out" else "the others"
         lines.append(
             f"held out{of} ({rule}): {len(scored)} folds{few}, each predicted from {others}: "
-            f"RMSE {one.fold_rmse:.3g}, error {100 * errors / n_runs:.2g} % of the "
-            f"{_name(one.quantity)}; worst {visible(worst.name)}: RMSE {worst.rmse:.3g}"
+            f"RMSE {one.fold_rmse:.3g}{_share(errors / n_runs, one)}; "
+            f"worst {visible(worst.name)}: RMSE {worst.rmse:.3g}"
         )
     return "\n".join(lines) + "\n"
 
@@ -459,6 +491,14 @@ def _published(decisions: Decisions) -> str:
     if budgets:
         lines.append(columns(("C, FLOP", "law", "N", "D", "D/N", "loss"), budgets))
     return "".join(lines)
+
+
+def _proposal(meaning: Meaning) -> str:
+    """A formula for columns that vary and that the law does not have."""
+    return (
+        "a law with further columns that vary (change its terms as you like: docs/formulas.md):\n"
+        f"  {meaning.proposal}\n"
+    )
 
 
 def _published_losses(one: Comparison, several: bool) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from isoloss.fitted.facts import (
     record,
 )
 from isoloss.fitted.growth import growth
-from isoloss.fitted.names import RESPONSE, equation
+from isoloss.fitted.names import RESPONSE, UNSEEN, equation
 from isoloss.report import llc, mixtures, rounds, simulations
 
 Tables = dict[str, dict[str, pd.DataFrame]]
@@ -248,17 +248,21 @@ def _held_out(fits: Mapping[str, Record], of: str) -> list[str]:
         fits: of one quantity.
         of: which, in words; empty of the loss.
     """
-    errors, baselines = [], {}
+    errors, baselines, which = [], {}, "the largest budget"
     for name, fit in fits.items():
         for one in [one for one in fit.fits if one.n_held_out > 0]:
             whose = _in_brackets(one.group)
             errors.append(f"{markdown(name)}{whose} {one.held_out_rmse:.3g}")
             runs = "1 run" if one.n_held_out == 1 else f"{one.n_held_out} runs"
+            fold = next((fold for fold in one.folds if fold.of_fit), None)
+            if fold is not None and fold.rule != UNSEEN[0]:
+                which = markdown(fold.which)
             baselines[f"{runs}{whose}"] = f"{one.held_out_baseline_rmse:.3g}{whose}"
     if not errors:
         return []
-    text = ", ".join([*errors, "mean of the last fitted budget " + ", ".join(baselines.values())])
-    return [f"- **Held out** (the largest budget, {', '.join(baselines)}), RMSE{of}: {text}"]
+    last = "budget" if which == "the largest budget" else "value"
+    text = ", ".join([*errors, f"mean of the last fitted {last} " + ", ".join(baselines.values())])
+    return [f"- **Held out** ({which}, {', '.join(baselines)}), RMSE{of}: {text}"]
 
 
 def _folds(fits: Mapping[str, Record], of: str) -> list[str]:
@@ -273,7 +277,7 @@ def _folds(fits: Mapping[str, Record], of: str) -> list[str]:
                 (fold.rule, one.group, one.response, fold.name, fold.rmse)
                 for one in fit.fits
                 for fold in one.folds
-                if fold.name != "largest_compute"
+                if not fold.of_fit
             ],
             columns=["rule", "group", "response", "fold", "rmse"],
         )

@@ -266,7 +266,7 @@ def runs_table(N: np.ndarray, D: np.ndarray, loss: np.ndarray) -> pd.DataFrame:
             "n_flops_6nd": flops,
             "loss": loss,
             "seed": 0,
-            "status": "done",
+            "status": np.where(np.asarray(loss) > 0, "done", "dropped"),
             "fit_weight": 1.0,
         }
     )

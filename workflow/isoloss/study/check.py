@@ -34,7 +34,7 @@ from isoloss.core.tables import WHOLE
 from isoloss.fit.coordinates import free_coordinates, scale_of
 from isoloss.fit.holdout import held_out
 from isoloss.fit.mixture import domains_of, responses_of
-from isoloss.fit.prepare import check_response
+from isoloss.fit.prepare import check_values
 from isoloss.fit.settings import response_problems
 from isoloss.fit.shared import alone_problems, shared_problems
 from isoloss.fit.solve import Constraints
@@ -44,6 +44,7 @@ from isoloss.laws._make import made_law
 from isoloss.laws._mixture import LOSS
 from isoloss.load.content import keywords
 from isoloss.load.stage import CACHE, FETCHED
+from isoloss.study import formulas
 from isoloss.study.folder_weights import folder_weights
 from isoloss.study.mixtures import fit_problems, mixture_problems
 from isoloss.study.rounds import (
@@ -152,6 +153,7 @@ class _Sections:
         problems: those collected so far, in the order of the sections.
         runs: the runs of every sweep and table that could be spelled out or read, by name.
         observed: the columns of the runs of a sweep that observations give them.
+        fits: those with a law, by name: of a formula with its variables, None if not known.
     """
 
     def __init__(
@@ -170,6 +172,7 @@ class _Sections:
         self.problems: list[Problem] = []
         self.runs: dict[str, pd.DataFrame] = {}
         self.observed: dict[str, set[str]] = {}
+        self.fits: dict[str, Mapping[str, Any] | None] = {}
 
     def check(self) -> list[Problem]:
         """Every problem: names that do not exist, options of cards, tables, numbers of runs."""
@@ -368,6 +371,10 @@ class _Sections:
             self.problems += unread
             if not self._is_known(f"{place}.sweep", sweep, ("train", "aggregate")):
                 continue
+            self.fits[name], wrong = formulas.completed(fit, self.runs.get(sweep), place)
+            self.problems += wrong
+            if (fit := self.fits[name]) is None:
+                continue
             tags = _tags(self.config, sweep)
             self.problems += _rows_problems(fit, tags, place)
             if sweep in self.runs and not unread:
@@ -398,7 +405,7 @@ class _Sections:
         if "simulation" in figure:
             self._is_known(f"{place}.simulation", figure["simulation"], ("simulate",))
             return
-        config, fits, at_fits = self.config, figure["fits"], f"{place}.fits"
+        config, fits, at_fits = self._with_laws(), figure["fits"], f"{place}.fits"
         card, inputs = registry.facts("figure", figure["card"]), registry.inputs(figure["card"])
         self._is_known(f"{place}.sweep", figure["sweep"], ("train", "aggregate"))
         self._check_shown_fits(figure, card.get("FITS_OF_ANY_SWEEP", False), at_fits)
@@ -407,9 +414,9 @@ class _Sections:
         self.problems += _response_problems(config, fits, card, at_fits)
         count_problems = _fit_count_problems(card, len(fits), at_fits)
         self.problems += count_problems
-        if not count_problems and "NEEDS" in card and self.sound("fit", fits[0]):
+        if not count_problems and "NEEDS" in card and self._has_law(fits[0]):
             self.problems += _ability_problems(config["fit"], figure, card["NEEDS"], at_fits)
-        if "VARIABLES" in card:
+        if "VARIABLES" in card and all(map(self._has_law, fits)):
             self.problems += _variable_problems(config, fits, card["VARIABLES"], at_fits)
         shown = [table.split("/")[1] for table in inputs if table.startswith("observe/")]
         if shown or figure.get("observation") is not None:
@@ -421,6 +428,17 @@ class _Sections:
         if "fit/best_mixture" in inputs:
             self.problems += _unweighted_problems(config["fit"], fits, at_fits)
         self._check_options(figure, place)
+
+    def _with_laws(self) -> Mapping[str, Any]:
+        """The study, its formulas with their variables, as far as they are known."""
+        if not isinstance(self.config.get("fit"), dict):
+            return self.config
+        laws = {name: fit for name, fit in self.fits.items() if fit is not None}
+        return {**self.config, "fit": {**self.config["fit"], **laws}}
+
+    def _has_law(self, fit: str) -> bool:
+        """Whether the law of a fit is known: of a formula its variables too."""
+        return self.sound("fit", fit) and self.fits.get(fit, {}) is not None
 
     def _check_shown_fits(self, figure: Mapping[str, Any], any_sweep: bool, place: str) -> None:
         """The fits that a figure shows exist, and are fitted to its sweep where they have to be."""
@@ -1050,7 +1068,7 @@ def _shared_problems(
     usable = runs[(runs["status"] == "done") & (runs["fit_weight"] > 0)]
     counts = {}
     for group, members in usable.groupby(usable[fit["group"]].astype(str)):
-        fitted = members[~held_out(members, fit["holdout"])]
+        fitted = members[~held_out(members, fit["holdout"], law.variables)]
         counts[group] = int(fitted[cluster].nunique(dropna=False))
     return wrong + alone_problems(counts, cluster, f"{place}.cluster")
 
@@ -1058,11 +1076,16 @@ def _shared_problems(
 def _response_value_problems(
     fit: Mapping[str, Any], runs: pd.DataFrame, place: str
 ) -> list[Problem]:
-    """Problems of the values of a response: they are no numbers, or not above 0."""
-    if fit.get("response") in (None, RESPONSE):
-        return []  # another check refuses the loss by its name
+    """Problems of the values of a response: they are no numbers, or not what its law can be."""
+    if registry.of_mixtures(fit["card"]) or response_problems(
+        fit["card"], fit.get("response") or RESPONSE
+    ):
+        return []  # another check refuses a response of theirs
+    law, response = made_law(fit["card"], fit["options"]), fit.get("response") or RESPONSE
+    if response == RESPONSE and response not in runs:
+        return []  # not trained yet
     try:
-        check_response(runs[runs["status"] == "done"], fit["response"], f"{place}.response")
+        check_values(runs[runs["status"] == "done"], law, response, f"{place}.response")
     except IsolossError as error:
         return list(error.problems)
     return []
@@ -1105,7 +1128,7 @@ def _run_count_problems(
     if usable.empty:
         return [Problem(place, "no runs are left to fit", "relax `where` or `keep`")]
     for group, members in usable.groupby(usable[fit["group"]].astype(str)):
-        fitted = members[~held_out(members, fit["holdout"])]
+        fitted = members[~held_out(members, fit["holdout"], law.variables)]
         if len(fitted) < parameters:
             count = f"{len(fitted)} runs to fit (group {group})"
             reason = f"{count} for the {parameters} parameters of the law"

@@ -1,0 +1,279 @@
+"""A law that the user types: the command line, Python and a study."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import isoloss
+from isoloss.__main__ import main
+from isoloss.core.problems import IsolossError
+from isoloss.fitted.export import law_file
+from isoloss.quickfit import proposal
+from isoloss.quickfit.proposal import propose
+
+MOE = "loss = E + A / (N**alpha * experts**gamma) + B / D**beta"
+TRUTH = {"E": 1.7, "A": 406.0, "alpha": 0.34, "gamma": 0.1, "B": 410.0, "beta": 0.28}
+FAST = ["--interval", "none"]
+
+
+def moe_table(name: str = "num_experts") -> pd.DataFrame:
+    """Runs of mixtures of experts, by the law MOE with a little noise."""
+    sizes = np.meshgrid(np.geomspace(1e7, 1e9, 4), np.geomspace(1e9, 1e11, 4), [1, 4, 16, 64])
+    n, d, experts = (size.ravel() for size in sizes)
+    t = TRUTH
+    loss = t["E"] + t["A"] / (n ** t["alpha"] * experts ** t["gamma"]) + t["B"] / d ** t["beta"]
+    noise = 1 + 0.001 * np.random.default_rng(0).standard_normal(len(loss))
+    return pd.DataFrame({"params": n, "tokens": d, name: experts, "val_loss": loss * noise})
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """The runs as a CSV file."""
+    path = tmp_path_factory.mktemp("moe") / "moe.csv"
+    moe_table().to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def answer(table):
+    """The answer to the command with a formula, as text, and the folder of its files."""
+    from contextlib import redirect_stdout
+    from io import StringIO
+
+    out, printed = table.parent / "law", StringIO()
+    with redirect_stdout(printed):
+        words = ["law", str(table), "--formula", MOE, "--bootstrap", "20"]
+        assert main([*words, "--out", str(out)]) == 0
+    return printed.getvalue(), out
+
+
+def test_a_typed_law_is_answered_as_a_card_is(answer):
+    text, out = answer
+    for part in (
+        "D = tokens (guessed), loss = val_loss (guessed), experts = num_experts (guessed)",
+        "variables: N 10M to 1B, ",
+        "experts 1 to 64",
+        "parameters: E, A, alpha, gamma, B, beta",
+        "95 % interval",
+        "evidence: converged",
+        "huber_log",
+        "held out: the",
+    ):
+        assert part in text, part
+    assert {path.name for path in out.iterdir()} >= {"law.png", "law.py", "explain.md", "paper.md"}
+
+
+def test_the_files_of_a_typed_law_have_it_as_typed_and_predict_as_the_fit_does(answer):
+    out = answer[1]
+    assert MOE in (out / "explain.md").read_text("utf-8")
+    fit = isoloss.load_fit(out)
+    assert fit.values == pytest.approx(TRUTH, rel=0.2)
+    point = {"N": 3e8, "D": 2e10, "experts": 8}
+    names: dict = {}
+    exec(compile((out / "law.py").read_text("utf-8"), "law.py", "exec"), names)
+    predicted = fit.predict(**point)["loss"].iloc[0]
+    assert names["law"]([point], "all")[0]["loss"] == pytest.approx(predicted, rel=1e-9)
+
+
+def test_the_command_python_and_a_study_give_the_same_numbers(answer, table, tmp_path):
+    from isoloss.study.check import check
+
+    mapped = {"N": "params", "D": "tokens", "loss": "val_loss", "experts": "num_experts"}
+    runs = isoloss.read_runs(table, mapped)
+    fit = isoloss.fit_law(runs, formula=MOE, bootstrap=20)
+    assert fit.values == isoloss.load_fit(answer[1]).values
+    entry = {"card": "formula", "sweep": "moe", "options": {"formula": MOE}, "bootstrap": 20}
+    tables = {"moe": {"table": str(table), "columns": mapped}}
+    study = check({"study": "s", "aggregate": tables, "fit": {"moe": entry}})
+    asked = study["fit"]["moe"]
+    again = isoloss.fit_law(runs, asked["card"], asked["options"], bootstrap=asked["bootstrap"])
+    pd.testing.assert_frame_equal(again.params, fit.params)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--formula", MOE, "--law", "chinchilla"], "leave one of the two out"),
+        (["--formula", ""], "formula"),
+        (["--formula", "loss = E + A / N**"], "formula"),
+        (["--formula", "loss = E + A / num_expert**b"], "num_experts"),
+        (["--formula", "loss = E + A * a"], "variable"),
+        (["--formula", "los = E + A / N**a"], "did you mean 'loss'?"),
+        (["--formula", "loss = E + loss / N**a"], "loss = E + loss / N**a\n"),
+        (["--formula", MOE, "--columns", "expert=num_experts"], "did you mean 'experts'?"),
+        (["--formula", MOE, "--columns", "experts=experts"], "did you mean 'num_experts'?"),
+        (["--formula", "@nowhere.txt"], "cannot read 'nowhere.txt'"),
+        (["--formula", "loss = E + A / N**a", "--option", "x=1"], "has no options"),
+        (["--formula", "loss = E + A / N**a", "--fix", "b=1"], "no such parameter"),
+        (["--formula", "loss = E + exp.real"], "formula"),
+        (["--formula", "loss = E + " + "A * N + " * 5000 + "B"], "formula"),
+    ],
+)
+def test_what_is_wrong_with_a_formula_is_said_before_anything_is_fitted(
+    table, arguments, message, capsys
+):
+    assert main(["law", str(table), *FAST, "--out", str(table.parent / "none"), *arguments]) == 2
+    assert message in capsys.readouterr().err
+    assert not (table.parent / "none").exists()
+
+
+def test_parameters_of_a_formula_are_bounded_fixed_and_tied_as_those_of_a_card(table):
+    held = {"fixed": {"E": 1.7}, "bounds": {"gamma": (0.2, 0.5)}, "tied": [("alpha", "beta")]}
+    told = isoloss.law_of_table(table, formula=MOE, bootstrap=0, holdout="none", **held)
+    values, answer = told.fit.values, json.loads(told.json())
+    assert values["E"] == pytest.approx(1.7) and values["alpha"] == values["beta"]
+    assert values["gamma"] == pytest.approx(0.2)
+    assert [one["name"] for one in answer["variables"]] == ["N", "experts", "D"]
+    assert answer["parameters"] == ["E", "A", "alpha", "gamma", "B", "beta"]
+
+
+def test_a_formula_may_stand_in_a_file_and_name_another_response(tmp_path):
+    raw = moe_table().assign(accuracy=lambda t: 1 / (1 + np.exp(t["val_loss"] - 2.5)))
+    raw.to_csv(tmp_path / "runs.csv", index=False)
+    (tmp_path / "law.txt").write_text("accuracy = c - A / params**a\na > 0\n")
+    given = f"@{tmp_path / 'law.txt'}"
+    told = isoloss.law_of_table(tmp_path / "runs.csv", formula=given, bootstrap=0, holdout="none")
+    assert "fitted: accuracy" in told.text and "variables: params 10M to 1B" in told.text
+
+
+def test_a_formula_stands_beside_cards_in_a_comparison(table):
+    mapped = {"N": "params", "D": "tokens", "loss": "val_loss", "experts": "num_experts"}
+    runs = isoloss.read_runs(table, mapped)
+    compared = isoloss.compare_laws(runs, ["chinchilla", {"formula": MOE}])
+    assert list(compared["law"]) == [MOE, "chinchilla"]
+    assert compared["aicc_above_best"].iloc[1] > 10
+
+
+def test_the_quick_fit_proposes_a_formula_for_columns_that_its_law_does_not_have(table):
+    proposed = "loss = E + A / (N**alpha * (1 + num_experts / S)**gamma) + B / D**beta; S > 0"
+    told = isoloss.law_of_table(table, "chinchilla", fixed={"E": 1.7}, bootstrap=0, holdout="none")
+    assert not told.answer.meaning.proposal  # who names a law has chosen
+    raw, columns = moe_table(), {"N": "params", "D": "tokens", "loss": "val_loss"}
+    line = proposal.command(raw, "moe.csv", columns, ["num_experts"])
+    assert line == f"python -m isoloss law moe.csv --formula '{proposed}'"
+
+
+def test_a_table_without_sizes_is_told_a_law_of_the_columns_that_it_has(tmp_path):
+    lr, batch = (v.ravel() for v in np.meshgrid(np.geomspace(1e-4, 1e-2, 6), [16, 64, 256, 1024]))
+    loss = 2.5 + 0.05 * np.log(lr / 1e-3) ** 2 + 0.02 * np.log(batch / 100) ** 2
+    pd.DataFrame({"lr": lr, "batch": batch, "loss": loss}).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(IsolossError) as error:
+        isoloss.law_of_table(tmp_path / "t.csv")
+    (formula,) = re.findall(r"--formula '([^']+)'", str(error.value))
+    values = isoloss.law_of_table(tmp_path / "t.csv", formula=formula, bootstrap=0).fit.values
+    assert values["best_lr"] == pytest.approx(1e-3, rel=0.01)
+    assert values["best_batch"] == pytest.approx(100, rel=0.01)
+
+
+def test_proposals_leave_out_what_is_not_a_variable_or_too_much_for_the_runs():
+    n = np.geomspace(1e7, 1e9, 12)
+    columns = {"N": n, "seed": np.arange(12.0), "vocab": np.tile([1e4, 2e4, 4e4], 4)}
+    assert propose(columns) == "loss = E + A / N**alpha + B / vocab**beta"
+    assert propose({"N": n[:6], "vocab": columns["vocab"][:6]}) == "loss = E + A / N**alpha"
+
+
+def test_a_study_of_a_formula_says_where_it_is_wrong(table):
+    from isoloss.study.check import check
+
+    mapped = {"N": "params", "D": "tokens", "loss": "val_loss"}
+    tables = {"moe": {"table": str(table), "columns": mapped}}
+
+    def entry(formula):
+        return {"card": "formula", "sweep": "moe", "options": {"formula": formula}}
+
+    fits = {"one": entry("E + A / N**"), "two": entry("E + A / num_expert**a")}
+    with pytest.raises(IsolossError) as error:
+        check({"study": "s", "aggregate": tables, "fit": fits})
+    places = [problem.place for problem in error.value.problems]
+    assert [place.partition(",")[0] for place in places] == [
+        "fit.one.options.formula",
+        "fit.two.options.formula",
+    ]
+
+
+def test_init_writes_a_study_of_a_formula(table, tmp_path):
+    out = tmp_path / "study.yaml"
+    words = ["--formula", MOE, "--columns", "experts=num_experts", "--out", str(out)]
+    assert main(["init", str(table), *words]) == 0
+    text = out.read_text("utf-8")
+    assert "card: formula" in text and MOE in text and "experts: num_experts" in text
+
+
+def test_a_changed_formula_makes_its_own_fit_due_and_no_other(table, tmp_path):
+    from isoloss.study.check import check
+    from isoloss.study.flow import Flow
+
+    mapped = {"N": "params", "D": "tokens", "loss": "val_loss", "experts": "num_experts"}
+    tables = {"moe": {"table": str(table), "columns": mapped}}
+
+    def expected(first):
+        texts = {"first": first, "second": "loss = E + A / N**a"}
+        fits = {
+            name: {"card": "formula", "sweep": "moe", "options": {"formula": text}}
+            for name, text in texts.items()
+        }
+        flow = Flow(check({"study": "s", "aggregate": tables, "fit": fits}), tmp_path)
+        jobs = {name: flow.specification("fit", sweep="moe", fit=name) for name in fits}
+        return jobs | {"runs": flow.specification("aggregate", sweep="moe")}
+
+    before, after = expected(MOE), expected("loss = E + B / D**b")
+    assert {name for name in before if before[name] != after[name]} == {"first"}
+
+
+ODD = {
+    "E": np.geomspace(1, 64, 24),
+    "e": np.linspace(1, 9, 24),
+    "lambda": np.tile([1.0, 2.0, 5.0], 8),
+    "Batch size": np.tile([16, 64, 256, 1024], 6),
+    "t": np.tile([1.0, 2.0, 3.0, 4.0], 6)[::-1],
+    "loss": 2 + 1 / np.geomspace(1, 64, 24) ** 0.5 + 0.01 * np.linspace(1, 9, 24),
+}
+
+
+@pytest.mark.parametrize(
+    ("formula", "columns", "split"),
+    [
+        ("loss = c + a / E**b + k * e", {}, (["E", "e"], ["c", "a", "b", "k"])),
+        ("loss = E + k * e", {"E": ""}, (["e"], ["E", "k"])),
+        ("loss = c + a * lam", {"lam": "lambda"}, (["lam"], ["c", "a"])),
+        ("loss = x + a / Batch_size**α", {}, (["Batch_size"], ["x", "a", "α"])),
+        ("loss = x + k * t", {}, (["t"], ["x", "k"])),
+    ],
+)
+def test_names_of_any_kind_are_columns_or_parameters(formula, columns, split, tmp_path):
+    pd.DataFrame(ODD).to_csv(tmp_path / "odd.csv", index=False)
+    told = isoloss.law_of_table(tmp_path / "odd.csv", None, columns, formula=formula, bootstrap=0)
+    variables, parameters = told.answer.meaning.variables, told.answer.meaning.parameters
+    assert ([*variables], [*parameters]) == split
+    names: dict = {}
+    exec(compile(law_file(told.fit), "law.py", "exec"), names)
+    point = {name: told.answer.meaning.ranges[name][0] for name in variables}
+    predicted = told.fit.predict(**point)["loss"].iloc[0]
+    assert names["law"]([point], "all")[0]["loss"] == pytest.approx(predicted, rel=1e-9)
+
+
+def test_a_formula_and_a_law_are_not_both_taken(table):
+    runs = isoloss.read_runs(table, {"N": "params", "D": "tokens", "loss": "val_loss"})
+    with pytest.raises(IsolossError, match="leave one of the two out"):
+        isoloss.fit_law(runs, "chinchilla", formula="E + A / N**a")
+    with pytest.raises(IsolossError, match="neither a law nor a formula"):
+        isoloss.fit_law(runs)
+    with pytest.raises(IsolossError, match="num_experts"):  # which the runs have beside it
+        isoloss.fit_law(runs, formula="E + A / experts**a")
+
+
+def test_losses_below_0_are_fitted_by_a_formula(tmp_path):
+    vocab = np.geomspace(4e3, 6e4, 20)
+    table = pd.DataFrame({"vocab_size": vocab, "nll": 300 / vocab**0.5 - 5})
+    table.to_csv(tmp_path / "v.csv", index=False)
+    columns = {"V": "vocab_size"}
+    told = isoloss.law_of_table(
+        tmp_path / "v.csv", None, columns, formula="loss = A / V**a - E", bootstrap=0
+    )
+    assert "huber_scaled" in told.text and "nll has values that are not above 0" in told.text
+    assert told.fit.values == pytest.approx({"A": 300, "a": 0.5, "E": 5}, rel=1e-3)

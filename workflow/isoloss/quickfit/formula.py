@@ -1,0 +1,242 @@
+"""What the columns of a user's table are in a formula that the user types."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from isoloss.aggregate import loss_units
+from isoloss.aggregate.guess import guess_columns, holds_numbers, run_ids
+from isoloss.aggregate.numbers import read_numbers
+from isoloss.aggregate.table import COLUMNS
+from isoloss.core.filters import LETTERS
+from isoloss.core.problems import IsolossError, Problem, nearest
+from isoloss.fit.formula import CARD, LOSS, called_alike, response_of
+from isoloss.fitted.names import RESPONSE
+from isoloss.formats.names import meanings
+from isoloss.formulas import Formula, divide, read_formula
+from isoloss.quickfit.ask import SIZES, Known, question
+from isoloss.quickfit.proposal import column_for, name_of
+from isoloss.quickfit.report import Meaning
+
+_FILE = "@"  # before the path of a file that holds a formula
+_MOST = 100_000  # bytes of such a file
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A formula and what a user says of a table's columns.
+
+    Attributes:
+        text: the formula, as it was typed.
+        given: letter, word or name of the formula to column; empty where there is none.
+        response: column that is fitted; None for the left side of the formula, or the loss.
+        command: that the user is told to give again where a column has to be named.
+    """
+
+    text: str
+    given: Mapping[str, str]
+    response: str | None
+    command: str
+
+
+def text_of(given: str) -> str:
+    """A formula as it is given: the text, or that of a file (`@law.txt`).
+
+    Raises:
+        IsolossError: the file cannot be read.
+    """
+    if not given.startswith(_FILE):
+        return given
+    path, place = Path(given.removeprefix(_FILE)), "formula"
+    try:
+        with path.open("rb") as file:
+            return file.read(_MOST).decode("utf-8").strip()
+    except OSError as error:
+        reason = f"cannot read {str(path)!r} ({error.strerror})"
+        raise IsolossError(Problem(place, reason, "name a file with the formula")) from error
+    except UnicodeDecodeError as error:
+        reason = f"{str(path)!r} is not UTF-8 text"
+        raise IsolossError(Problem(place, reason, "save it as UTF-8")) from error
+
+
+def meaning_of(raw: pd.DataFrame, source: str, asked: Asked) -> Meaning:
+    """What a table's columns are in a formula: letters by guess, other names by the columns.
+
+    Args:
+        raw: the table.
+        source: what it is called.
+        asked: the formula, and what the user says.
+
+    Raises:
+        IsolossError: the text is not a formula, a name resembles a column, or columns that the
+            formula needs are not known.
+    """
+    formula = read_formula(asked.text, "formula")
+    given = _given(raw, source, formula, asked.given)
+    response, given = _response(raw, formula, asked.response, given)
+    known = given if response is None else {"loss": "", **given}
+    if response is not None and RESPONSE in formula.names:
+        known = given
+    taken = {response, *given.values()}
+    others = [name for name in raw if name == response]
+    guess = guess_columns(raw.drop(columns=others), known)
+    both = {**run_ids(raw, guess.columns), **given}
+    columns = {key: both[key] for key in (*COLUMNS, *given) if both.get(key)}
+    signed = _is_negative(raw, columns.get("loss"))
+    notes = (f"{columns['loss']} has values that are not above 0",) if signed else ()
+    shown = f"{asked.command} --formula {shlex.quote(asked.text)}"
+    state = Known(source, raw, columns, given, guess, frozenset(), response, shown)
+    state = replace(state, needs=frozenset(_needed(formula, state)))
+    if (problem := question(state)) is not None:
+        raise IsolossError(problem)
+    columns |= _called(formula, state, taken)
+    state = replace(state, columns=columns)
+    variables, parameters = divided(formula, state, taken)
+    own = {name: name for name in variables if name not in {*columns, *LETTERS}}
+    given |= own  # a name that is a column's is not guessed
+    meaning = Meaning(source, CARD, {**columns, **own}, given, guess, {}, notes, response)
+    meaning = replace(meaning, variables=variables, parameters=parameters)
+    return replace(meaning, formula=asked.text, signed=signed)
+
+
+def _given(
+    raw: pd.DataFrame, source: str, formula: Formula, given: Mapping[str, str]
+) -> dict[str, str]:
+    """What the user says of the columns; a letter of the formula that is a column's name is it."""
+    wrong = []
+    for key, column in given.items():
+        if key not in COLUMNS and key not in formula.names:
+            reason = "is neither a known quantity nor a name of the formula"
+            near = nearest(key, {*COLUMNS, *formula.names})
+            wrong.append(Problem(f"{source}, columns.{key}", reason, near))
+        if column and column not in raw:
+            near = nearest(column, raw.columns)
+            wrong.append(Problem(f"{source}, columns.{key}", f"no column {column!r}", near))
+    if wrong:
+        raise IsolossError(*wrong)
+    own = {
+        letter: letter
+        for letter in LETTERS
+        if letter in formula.names and letter in raw and letter not in given
+        and letter not in given.values() and holds_numbers(raw[letter])
+    }  # fmt: skip
+    return {**own, **given}
+
+
+def _response(
+    raw: pd.DataFrame, formula: Formula, response: str | None, given: Mapping[str, str]
+) -> tuple[str | None, dict[str, str]]:
+    """The column that is fitted in the place of the loss, if one is, and the columns given."""
+    numeric = [name for name in raw if holds_numbers(raw[name])]
+    fitted = response_of(formula, response, numeric)
+    if fitted == RESPONSE or (fitted in LOSS and response is None):
+        return None, dict(given)
+    if response is None and "loss" not in given and _is_loss(raw, fitted):
+        return None, {"loss": fitted, **given}
+    if fitted in given.values():
+        key = next(key for key, column in given.items() if column == fitted)
+        if key == "loss":
+            return None, dict(given)
+    return fitted, dict(given)
+
+
+def _is_loss(raw: pd.DataFrame, column: str) -> bool:
+    """Whether a column is a loss by its name, in a unit that is fitted as it is."""
+    if "loss" not in meanings(column):
+        return False
+    numbers = read_numbers(raw[column])
+    return not loss_units.unit_of(numbers.values, numbers.unit, column).change
+
+
+def _is_negative(raw: pd.DataFrame, column: str | None) -> bool:
+    """Whether a column of losses has values that are not above 0."""
+    if column is None:
+        return False
+    values = read_numbers(raw[column]).values
+    return bool((values[np.isfinite(values)] <= 0).any())
+
+
+def _needed(formula: Formula, known: Known) -> list[str]:
+    """The sizes that the formula needs: N and D, unless the user says that there are none.
+
+    C is one where the table has it, or where N and D give it and the formula has not both of them.
+    """
+    used = {name for name in formula.names if known.given.get(name) != ""}
+    return sorted(({"N", "D"} & used) | ({"C"} & used & _sizes(formula, known)))
+
+
+def _sizes(formula: Formula, known: Known) -> set[str]:
+    """Those of N, D and C that are variables where the formula names them."""
+    there = {size for size in known.sizes if known.given.get(size) != ""}
+    if "C" not in known.columns and {"N", "D"} <= {*formula.names}:
+        there.discard("C")
+    return there
+
+
+def _called(formula: Formula, known: Known, taken: set[str | None]) -> dict[str, str]:
+    """The columns of names that are not a column's but are in the words of one: experts."""
+    raw = known.raw
+    used = {*formula.names, *taken, *known.columns.values()}
+    free = [column for column in raw if column not in used and holds_numbers(raw[column])]
+    names = [
+        name
+        for name in formula.names
+        if name not in {*raw.columns, *known.columns, *known.given, *LETTERS}
+    ]
+    alike = {name: [one for one in free if called_alike(name, one)] for name in names}
+    called = {name: column_for(name, free) for name in names}
+    called |= {name: some[0] for name, some in alike.items() if len(some) == 1}
+    called |= {name_of(column): column for column in free if name_of(column) in names}
+    columns = [column for column in called.values() if column is not None]
+    return {
+        name: column
+        for name, column in called.items()
+        if column is not None and columns.count(column) == 1
+    }
+
+
+def divided(
+    formula: Formula, known: Known, taken: set[str | None]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names of a formula that are variables, and those that are parameters.
+
+    Args:
+        formula: the law.
+        known: what is known of the table's columns.
+        taken: columns that are something else.
+
+    Raises:
+        IsolossError: a name is a column of text, or `divide` refuses.
+    """
+    numeric = [column for column in known.raw if holds_numbers(known.raw[column])]
+    free = [column for column in numeric if column not in taken and column not in LETTERS]
+    absent = {key for key, column in known.given.items() if column == ""}
+    texts = [
+        name
+        for name in formula.names
+        if name in known.raw and name not in numeric and name not in {*absent, *known.columns}
+    ]
+    if texts:
+        reason = f"column {texts[0]!r} holds text, and a variable of a formula needs numbers"
+        do = f"name another one: --columns {texts[0]}=COLUMN, or none: --columns {texts[0]}="
+        raise IsolossError(Problem(known.source, reason, do))
+    letters = [key for key in known.columns if key in LETTERS and key not in SIZES]
+    mapped = [key for key in known.columns if key not in COLUMNS]
+    names = [*_sizes(formula, known), *letters, *mapped, *free]
+    names = [name for name in dict.fromkeys(names) if name not in absent]
+    fitted = {RESPONSE, known.columns.get("loss")} if known.response is None else {known.response}
+    variables, parameters = divide(formula, [name for name in names if name not in fitted])
+    return tuple(variables), tuple(parameters)
+
+
+def ranges(runs: pd.DataFrame, variables: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """The least and greatest value of every variable over the finished runs."""
+    finished = runs[runs["status"] == "done"]
+    values = {name: finished[LETTERS.get(name, name)].to_numpy(float) for name in variables}
+    return {name: (float(np.nanmin(v)), float(np.nanmax(v))) for name, v in values.items()}

@@ -1,0 +1,247 @@
+"""A formula for the columns of a table: what the quick fit proposes where more of them vary.
+
+The rules are few and by the role of a column: a size has a power term, experts stand in a product
+with the size, a learning rate or a batch size has a parabola in its logarithm, anything else that
+may be zero has a straight line. Proportions of a mixture have laws of their own and are left out.
+"""
+
+from __future__ import annotations
+
+import keyword
+import re
+import shlex
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from isoloss.aggregate.numbers import read_numbers
+from isoloss.aggregate.table import OWN
+from isoloss.core import tables
+from isoloss.formats.names import bare, words_of
+from isoloss.formulas.tree import FUNCTIONS
+from isoloss.quickfit.ask import FILES, pasted
+
+SIZE, EXPERTS, BEST, SHARE, LINE, NONE = "size", "experts", "best", "share", "line", ""
+ROLES = (SIZE, EXPERTS, BEST, SHARE, LINE)
+_WORDS = {
+    EXPERTS: {"expert", "experts", "moe"},
+    BEST: {"lr", "bsz", "batch", "bs", "temperature", "wd", "momentum"},
+}
+_BEST_NAMES = ({"learning", "rate"}, {"weight", "decay"})
+_NOT_VARIABLES = set(
+    """
+    seed id ids idx index path name file time timestamp date hours hour minutes minute seconds
+    second sec s ms speed runtime duration memory mem gpu gpus util utilization mfu hfu norm grad
+    grads gradient gradients std stderr stddev se var variance sem loss losses ppl perplexity acc
+    accuracy error err bpb bpc nll entropy score rank world ci low high lower upper residual pred
+    predicted prediction fitted weight version hash unnamed row run trial group eval val valid
+    validation test throughput per step steps iter iters iteration iterations
+    """.split()  # noqa: SIM905
+)
+_AMPLITUDES = ("A", "B", "F", "G", "H", "K", "M", "P", "Q")
+_EXPONENTS = ("alpha", "beta", "gamma", "delta", "eta", "kappa", "phi", "psi", "omega")
+_SCALES = ("S", "T", "V", "W", "Z")
+_LETTERS = ("N", "D", "C")
+_LEAST, _FACTOR = 3, 1.5  # different values of a variable, and largest over smallest, of a size
+_MOST_VARIABLES = 6
+_RUNS_PER_PARAMETER = 2
+_GUESSES = {  # variables of laws in more than N and D, and the words of columns that hold them
+    "experts": ({"experts"}, {"expert", "count"}),
+    "vocab": ({"vocab"}, {"vocabulary"}),
+    "lr": ({"lr"}, {"learning", "rate"}),
+    "batch": ({"batch"}, {"bsz"}, {"bs"}),
+    "bits": ({"bits"}, {"precision"}),
+    "sparsity": ({"sparsity"},),
+    "granularity": ({"granularity"},),
+    "streams": ({"streams"}, {"parallel"}),
+    "teacher_loss": ({"teacher", "loss"},),
+}
+
+
+@dataclass
+class _Names:
+    """Names that a formula has not used yet."""
+
+    taken: set[str]
+
+    def next(self, choices: Sequence[str]) -> str:
+        """The first of some names that is free; with a number behind it where none is."""
+        numbered = (f"{name}_{i}" for i in range(1, len(self.taken) + 2) for name in choices)
+        name = next(one for one in (*choices, *numbered) if one not in self.taken)
+        self.taken.add(name)
+        return name
+
+
+def propose(columns: Mapping[str, np.ndarray], response: str = "loss") -> str:
+    """A formula with a term for every column, by its role.
+
+    Args:
+        columns: name in the formula (N, D, C, or a name as `name_of` gives it) to values, (n,);
+            those of `varying` are meant.
+        response: left side of the formula.
+
+    Returns:
+        The formula, with limits of its parameters behind `;`. Columns beyond six, and those for
+        which there are too few runs, are left out.
+
+    Example:
+        >>> import numpy as np
+        >>> n, experts = np.geomspace(1e7, 1e9, 40), np.tile([1, 8, 64, 512], 10)
+        >>> propose({"N": n, "num_experts": experts})
+        'loss = E + A / (N**alpha * (1 + num_experts / S)**gamma); S > 0'
+        >>> propose({"N": n, "lr": np.geomspace(1e-4, 1e-2, 40)})
+        'loss = E + A / N**alpha + B * log(lr / best_lr)**2'
+    """
+    roles = {name: role_of(name, values) for name, values in columns.items()}
+    names = _Names({*columns, response})
+    offset = names.next(["E", "E_0"])
+    left = max((len(values) for values in columns.values()), default=0) // _RUNS_PER_PARAMETER - 1
+    terms, limits = [offset], []
+    order = sorted(
+        columns, key=lambda name: (name not in _LETTERS, ROLES.index(roles[name] or LINE))
+    )
+    sizes = [name for name in order if roles[name] == SIZE]
+    experts = [name for name in order if roles[name] == EXPERTS][:1] if sizes else []
+    for name in order[:_MOST_VARIABLES]:
+        role = roles[name]
+        if role in (NONE, SHARE) or name in experts:
+            continue
+        product = experts if [name] == sizes[:1] else []
+        needs = 2 + 2 * len(product)
+        if needs > left:
+            continue
+        left -= needs
+        term, limit = _term(name, role, product, names)
+        terms.append(term)
+        limits += limit
+    return "; ".join([f"{response} = {' + '.join(terms)}", *limits])
+
+
+def _term(name: str, role: str, product: Sequence[str], names: _Names) -> tuple[str, list[str]]:
+    """The term of a column, and the limits of its parameters."""
+    amplitude = names.next(_AMPLITUDES)
+    if role == LINE:
+        return f"{amplitude} * {name}", []
+    if role == BEST:
+        best = names.next([f"best_{name}"])
+        return f"{amplitude} * log({name} / {best})**2", []
+    exponent = names.next(_EXPONENTS)
+    if not product:
+        return f"{amplitude} / {name}**{exponent}", []
+    scale, other = names.next(_SCALES), names.next(_EXPONENTS[2:])
+    saturated = f"(1 + {product[0]} / {scale})**{other}"
+    return f"{amplitude} / ({name}**{exponent} * {saturated})", [f"{scale} > 0"]
+
+
+def role_of(name: str, values: np.ndarray) -> str:
+    """What a column is in a law, by its name and its values; empty where it is not a variable.
+
+    >>> import numpy as np
+    >>> role_of("vocab_size", np.array([4096, 8192, 32768])), role_of("seed", np.arange(9))
+    ('size', '')
+    >>> role_of("lr", np.array([1e-4, 3e-4, 1e-3])), role_of("p_web", np.array([0.1, 0.5, 0.9]))
+    ('best', 'share')
+    """
+    words = words_of(bare(name))
+    values = np.asarray(values, dtype=float)
+    different = np.unique(values[np.isfinite(values)])
+    if len(different) < 2:
+        return NONE
+    positive = different[0] > 0
+    if positive and len(different) >= _LEAST:
+        of_best = _WORDS[BEST] & set(words) or any(one <= set(words) for one in _BEST_NAMES)
+        if of_best and "ratio" not in words:
+            return BEST
+    if _NOT_VARIABLES & set(words):
+        return NONE
+    if name.startswith(("p_", "loss_")):
+        return SHARE if name.startswith("p_") else NONE
+    if positive and _WORDS[EXPERTS] & set(words) and len(different) >= _LEAST:
+        return EXPERTS
+    if positive and len(different) >= _LEAST and different[-1] / different[0] >= _FACTOR:
+        return SIZE
+    return LINE if len(different) >= _LEAST else NONE
+
+
+def varying(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The columns that a formula can be proposed for: not seeds, times or constants."""
+    return {
+        name: values
+        for name, values in columns.items()
+        if role_of(name, values) not in (NONE, SHARE)
+    }
+
+
+def name_of(column: str) -> str:
+    """The name of a column in a formula: itself, where it is one; else its letters and digits.
+
+    >>> name_of("num_experts"), name_of("Batch size (tokens)"), name_of("lambda"), name_of("2nd")
+    ('num_experts', 'Batch_size_tokens', 'lambda_', 'x_2nd')
+    """
+    name = re.sub(r"\W+", "_", unicodedata.normalize("NFKC", column)).strip("_") or "x"
+    name = f"x_{name}" if not name[0].isalpha() else name
+    taken = keyword.iskeyword(name) or name in {*FUNCTIONS, *tables.schema("runs").names, *OWN}
+    return f"{name}_" if taken else name
+
+
+def command(
+    raw: pd.DataFrame,
+    source: str,
+    columns: Mapping[str, str],
+    unused: Sequence[str],
+    response: str | None = None,
+) -> str:
+    """The command of a quick fit with a formula for the columns that vary, for a shell.
+
+    Args:
+        raw: the table.
+        source: what it is called.
+        columns: letter or word to column, as far as they are known.
+        unused: columns of numbers that are none of these.
+        response: column that is fitted; None for the loss.
+
+    Returns:
+        A line to paste; empty where no further column varies, or nothing to fit is known.
+    """
+    if response is None and "loss" not in columns:
+        return ""
+    sizes = [letter for letter in _LETTERS if letter in columns][:2]  # any two give the third
+    named = {name_of(column): column for column in unused if column not in columns.values()}
+    values = {name: read_numbers(raw[column]).values for name, column in named.items()}
+    further = varying({name: one for name, one in values.items() if name not in sizes})
+    if not further:
+        return ""
+    own = {letter: read_numbers(raw[columns[letter]]).values for letter in sizes}
+    left = "loss" if response is None else name_of(response)
+    formula = propose({**own, **further}, left)
+    other = {name: named[name] for name in further if name != named[name] and name in formula}
+    words = ["python -m isoloss law", FILES if ", " in source else shlex.quote(source)]
+    words += ["--formula", shlex.quote(formula)]
+    words += [pasted(other)] if other else []
+    words += ["--response", shlex.quote(response)] if response not in (None, left) else []
+    return " ".join(words)
+
+
+def column_for(variable: str, columns: Sequence[str]) -> str | None:
+    """The column that holds a variable of a law in more than N and D, if one alone is called so.
+
+    >>> column_for("experts", ["num_experts", "lr"]), column_for("lr", ["learning_rate"])
+    ('num_experts', 'learning_rate')
+    >>> column_for("experts", ["lr"]) is None
+    True
+    """
+    if variable in columns:
+        return variable
+    fitting = list(_called(variable, columns))
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def _called(variable: str, columns: Sequence[str]) -> Iterator[str]:
+    """The columns whose names have the words of a variable."""
+    for column in columns:
+        words = set(words_of(bare(column)))
+        if any(one <= words for one in _GUESSES.get(variable, ({variable},))):
+            yield column

@@ -39,8 +39,6 @@ OPTIONS = {
 }
 PRESETS = {}
 
-# positions in theta of the second derivatives of the logarithm of b x^-c_0 (...) that are not 0
-_BENT = ((3, 4), (3, 5), (4, 4), (4, 5), (5, 5))
 _UNITS = {"N": "parameters", "D": "tokens", "C": "FLOP"}
 
 
@@ -50,6 +48,8 @@ _PLACES = {
     2: ((-3.5, -1.0), (1.0, 3.5)),
     3: ((-3.0,), (0.0,), (3.0,)),
 }
+# second derivatives of ln (b x^-c_0 ...) by (c, d, f) of a break that are not 0, by positions
+_BENT = ((0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 
 
 class BrokenPowerLaw(Law):
@@ -148,13 +148,15 @@ class BrokenOnRuns(LawOnRuns):
         self.data = {"ln x": np.log(self.data[law.variables[0]])}
 
     def at(self, theta: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-        """Loss (b, n); theta, the distance to the break, the bracket, and the reducible loss."""
-        _, b, before, change, at, width = (theta[:, i, None] for i in range(6))
-        log_x, wide = self.data["ln x"], np.exp(width)
-        away = (log_x - at) * np.exp(-width)
-        bracket = np.logaddexp(0.0, away)
-        part = np.exp(b - before * log_x - change * wide * bracket)
-        return np.exp(theta[:, 0, None]) + part, (theta, away, bracket, part)
+        """Loss (b, n); theta, the reducible loss, and of every break distance and bracket."""
+        log_x, law, inner = self.data["ln x"], self.law, []
+        power = theta[:, 1, None] - theta[:, 2, None] * log_x
+        for i in range(1, law.breaks + 1):
+            change, width, away, bracket = law._break(theta, log_x, i)
+            power = power - change * np.exp(width) * bracket
+            inner += [away, bracket]
+        part = np.exp(power)
+        return np.exp(theta[:, 0, None]) + part, (theta, part, *inner)
 
     def take(self, inner: tuple[np.ndarray, ...], which: np.ndarray) -> tuple[np.ndarray, ...]:
         """The same of some of the thetas."""
@@ -163,50 +165,55 @@ class BrokenOnRuns(LawOnRuns):
     def sums(
         self, inner: tuple[np.ndarray, ...], slope: np.ndarray, curvature: np.ndarray, weight
     ) -> Sums:
-        """Sums over runs, by the derivatives of ln part by all but a, `logs` (b, 5, n)."""
-        theta, away, bracket, part = inner
-        flat, change, wide = np.exp(theta[:, 0]), theta[:, 3, None], np.exp(theta[:, 5, None])
-        after = expit(away)
-        rest, steep = bracket - away * after, change * after * (1 - after)
-        logs = np.empty((len(part), 5, part.shape[1]))
-        logs[:, 0], logs[:, 1] = 1.0, -self.data["ln x"]
-        logs[:, 2] = -wide * bracket
-        logs[:, 3] = change * after
-        logs[:, 4] = -change * wide * rest
-        bent = np.empty_like(logs)  # second derivatives of ln part, at _BENT
-        bent[:, 0], bent[:, 1] = after, -wide * rest
-        bent[:, 2], bent[:, 3] = -steep / wide, -steep * away
-        bent[:, 4] = logs[:, 4] - wide * away * away * steep
+        """Sums over runs, by the derivatives of ln part by all but a."""
+        theta, part = inner[:2]
+        flat, p = np.exp(theta[:, 0]), theta.shape[1]
+        logs, bent = self._of_logs(inner)
         across, sloped = np.swapaxes(logs, -1, -2), slope * part
         curved, heavy = curvature * part, weight * part
-        inside = np.concatenate(
-            [
-                (curved * part + sloped)[:, None] * logs,
-                (heavy * part)[:, None] * logs,
-                np.stack([sloped, curved, heavy], axis=1),
-            ],
-            axis=1,
-        )
-        blocks = inside @ across  # (b, 5 + 5 + 3, 5)
-        turns = (bent @ sloped[..., None])[..., 0]
-        hessian, outer = np.empty((2, len(part), 6, 6))
-        hessian[:, 1:, 1:], outer[:, 1:, 1:] = blocks[:, :5], blocks[:, 5:10]
-        for k, (i, j) in enumerate(_BENT):
+        by_second = (curved * part + sloped)[:, None] * logs
+        single = np.stack([sloped, curved, heavy], axis=1)
+        inside = np.concatenate([by_second, (heavy * part)[:, None] * logs, single], axis=1)
+        blocks, turns = inside @ across, (bent @ sloped[..., None])[..., 0]
+        hessian, outer = np.empty((2, len(part), p, p))
+        hessian[:, 1:, 1:], outer[:, 1:, 1:] = blocks[:, : p - 1], blocks[:, p - 1 : -3]
+        for k in range(turns.shape[1]):
+            i, j = (3 + 3 * (k // len(_BENT)) + own for own in _BENT[k % len(_BENT)])
             hessian[:, i, j] += turns[:, k]
             hessian[:, j, i] = hessian[:, i, j]
         for matrix, cross, of_flat in (
-            (hessian, blocks[:, 11], flat * curvature.sum(axis=-1) + slope.sum(axis=-1)),
-            (outer, blocks[:, 12], flat * weight.sum(axis=-1)),
+            (hessian, blocks[:, -2], flat * curvature.sum(axis=-1) + slope.sum(axis=-1)),
+            (outer, blocks[:, -1], flat * weight.sum(axis=-1)),
         ):
             matrix[:, 0, 0] = flat * of_flat
             matrix[:, 0, 1:] = matrix[:, 1:, 0] = flat[:, None] * cross
         sizes = (np.abs(logs) @ np.abs(sloped)[..., None])[..., 0]
         return Sums(
-            gradient=np.column_stack([flat * slope.sum(axis=-1), blocks[:, 10]]),
+            gradient=np.column_stack([flat * slope.sum(axis=-1), blocks[:, -3]]),
             absolute=np.column_stack([flat * np.abs(slope).sum(axis=-1), sizes]),
             hessian=hessian,
             outer=outer,
         )
+
+    def _of_logs(self, inner: tuple[np.ndarray, ...]) -> tuple[np.ndarray, np.ndarray]:
+        """Derivatives of ln part by theta but a, (b, p - 1, n), and second ones, at _BENT."""
+        theta, part = inner[:2]
+        logs = np.empty((len(part), theta.shape[1] - 1, part.shape[1]))
+        bent = np.empty((len(part), len(_BENT) * self.law.breaks, part.shape[1]))
+        logs[:, 0], logs[:, 1] = 1.0, -self.data["ln x"]
+        for i in range(self.law.breaks):
+            away, bracket = inner[2 + 2 * i : 4 + 2 * i]
+            change, wide = theta[:, 3 + 3 * i, None], np.exp(theta[:, 5 + 3 * i, None])
+            after = expit(away)
+            rest, steep = bracket - away * after, change * after * (1 - after)
+            logs[:, 2 + 3 * i] = -wide * bracket
+            logs[:, 3 + 3 * i] = change * after
+            logs[:, 4 + 3 * i] = -change * wide * rest
+            own = bent[:, len(_BENT) * i :]
+            own[:, 0], own[:, 1] = after, -wide * rest
+            own[:, 2], own[:, 3] = -steep / wide, -steep * away
+            own[:, 4] = logs[:, 4 + 3 * i] - wide * away * away * steep
+        return logs, bent
 
 
 def make(variable: str, breaks: int = 1) -> BrokenPowerLaw:

@@ -35,8 +35,7 @@ PATIENCE, CRAWL, LIVES = 40, 1e-6, 3
 BLOCK = 1 << 15  # numbers in one array: theirs must stay in a core's cache
 # steps after which the rows that are left of several blocks go on as one
 FEWER = (60, 200, 400)
-# runs, above which groups go together only where they have as many: filled up, and as they are
-MIXED, PADDED = 128, 512
+PADDED = 512  # runs, above which groups go together only where they have as many
 
 # of an objective whose penalties are elementwise: what may differ from problem to problem
 _NUMBERS = tuple(name for name in ("delta", "spread") if name in Objective.__dataclass_fields__)
@@ -183,9 +182,8 @@ class FitProblem:
         """What problems whose descents go together have in common."""
         if not self.side_by_side:
             return id(self)
-        on_runs, length = self.law_on_runs, self.length
-        length = 0 if on_runs.by_row and length <= MIXED else length
-        return id(on_runs.law), type(on_runs), length, self.affine.terms, self.objective.name
+        on_runs, terms = self.law_on_runs, self.affine.terms
+        return id(on_runs.law), type(on_runs), self.length, terms, self.objective.name
 
     @property
     def length(self) -> int:
@@ -731,6 +729,14 @@ class _Rows:
         size = np.where(held, 0.0, np.abs(now.gradient))
         return held, size, (size / np.maximum(now.absolute, 1e-300)).max(axis=-1)
 
+    def _left(self, size: np.ndarray) -> np.ndarray:
+        """Relative gradients without coordinates along which rounding hides all that is to gain."""
+        now, floor = self.now, ROUNDING * np.abs(self.now.value)[:, None]
+        bent = np.einsum("bii->bi", now.hessian)
+        hidden = (bent > 0) & (0.5 * size**2 <= floor * bent)
+        hidden |= size * (self.high - self.low) <= floor
+        return np.where(hidden, 0.0, size / np.maximum(now.absolute, 1e-300)).max(axis=-1)
+
     def _over(self, relative: np.ndarray) -> np.ndarray:
         """Rows that are there, or get nowhere, bool (b,)."""
         value = self.now.value
@@ -750,7 +756,10 @@ class _Rows:
         """Write the ends of some rows down, and go on without them."""
         finished, now, ends, number = self.who[over], self.now, self.ends, self.block.number[over]
         ends.free[finished], ends.objective[finished] = now.free[over], now.value[over]
-        ends.gradient[finished], ends.left[finished] = size[over].max(axis=-1), relative[over]
+        ends.gradient[finished] = size[over].max(axis=-1)
+        ends.left[finished] = np.where(
+            self.stuck[over] > 12, self._left(size)[over], relative[over]
+        )
         ends.iterations[finished] = self.step
         rivals = np.array([piece.asked.rivals for piece in self.block.pieces])
         there = rivals[number] & (relative[over] <= AIM)

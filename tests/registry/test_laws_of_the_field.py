@@ -162,7 +162,9 @@ def test_noisy_runs_of_a_law_of_the_field_give_its_parameters_back(card):
     exact = law.loss(theta, runs)
     loss = exact * (1 + 0.001 * np.random.default_rng(0).standard_normal(len(exact)))
     objective = Objective() if (loss > 0).all() else Objective("mse")
-    fit = solve(law.settled(runs, loss), runs, loss, np.ones(len(loss)), objective, Constraints(), None)
+    fit = solve(
+        law.settled(runs, loss), runs, loss, np.ones(len(loss)), objective, Constraints(), None
+    )
     errors = [fit.law.loss(fit.theta, runs) / loss - 1, exact / loss - 1]
     assert np.std(errors[0]) <= np.std(errors[1]) * 1.01  # as near to the runs as the truth
     truth, estimates = law.values(theta), fit.law.values(fit.theta)
@@ -250,7 +252,9 @@ def test_the_law_of_vocabularies_has_its_printed_numbers_in_millions():
 
 
 def test_the_best_learning_rate_and_batch_size_are_those_printed():
-    assert ask("best_setting:step_lr", N=1e9, D=1e11) == pytest.approx(1.79 * 1e9**-0.713 * 1e11**0.307)
+    assert ask("best_setting:step_lr", N=1e9, D=1e11) == pytest.approx(
+        1.79 * 1e9**-0.713 * 1e11**0.307
+    )
     assert ask("best_setting:step_batch", N=1e9, D=1e11) == pytest.approx(0.58 * 1e11**0.571)
 
 

@@ -429,7 +429,8 @@ class _Block:
     def __init__(
         self, pieces: Sequence[_Piece], number: np.ndarray, weight: np.ndarray, loss: np.ndarray
     ):
-        self.pieces, self.number, self.weight, self.loss = pieces, number, weight, loss
+        self.pieces, self.number, self.loss = pieces, number, loss
+        self.weight = np.ascontiguousarray(weight)  # sums of another layout have other last bits
         self.problems = [piece.asked.problem for piece in pieces]
         self.laws = [problem.filled() for problem in self.problems]
         law, self.several = self.laws[0], len(pieces) > 1

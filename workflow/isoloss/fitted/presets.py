@@ -151,7 +151,12 @@ def _made(name: str, card: str, facts: Mapping[str, Any]) -> Preset:
         "summary": pd.DataFrame([key]),
         "ranges": pd.DataFrame(ranges, columns=["variable", "low", "high", *key]),
     }
-    about = {"preset": name, "card": card, "options": options, "loss_unit": facts.get("unit", units.NATS)}
+    about = {
+        "preset": name,
+        "card": card,
+        "options": options,
+        "loss_unit": facts.get("unit", units.NATS),
+    }
     if response != RESPONSE and not law.proportions:
         about["response"] = response
     about |= {"source": facts["source"], "of": facts.get("of", "")}

@@ -6,9 +6,7 @@ from isoloss.laws._formula import formula_law
 from isoloss.laws._law import Law
 
 TITLE = "Law of distillation in N, D and the teacher's loss"
-FORMULA = (
-    "L = L_T + L_T^-c_0 (1 + (L_T / (d_1 L_S))^(1/f_1))^(-c_1 f_1) (A / N^α + B / D^β)^γ"
-)
+FORMULA = "L = L_T + L_T^-c_0 (1 + (L_T / (d_1 L_S))^(1/f_1))^(-c_1 f_1) (A / N^α + B / D^β)^γ"
 LATEX = (
     r"L = L_T + L_T^{-c_0} \left(1 + \left(\frac{L_T}{d_1 L_S}\right)^{1/f_1}\right)^{-c_1 f_1}"
     r" \left(\frac{A}{N^{\alpha}} + \frac{B}{D^{\beta}}\right)^{\gamma}"

@@ -7,9 +7,7 @@ from isoloss.laws._law import Law
 
 TITLE = "Law in N, D and precision"
 FORMULA = "L = E + A / (N (1 - e^(-P/γ_w)))^α + B / D^β"
-LATEX = (
-    r"L = E + \frac{A}{\left(N (1 - e^{-P/\gamma_w})\right)^{\alpha}} + \frac{B}{D^{\beta}}"
-)
+LATEX = r"L = E + \frac{A}{\left(N (1 - e^{-P/\gamma_w})\right)^{\alpha}} + \frac{B}{D^{\beta}}"
 SOURCE = (
     "Kumar et al. 2024, arXiv:2411.04330, equations 1 to 4, and its appendix K, table 2, read in"
     " its text"
@@ -82,8 +80,10 @@ def make(of: str, shift: bool) -> Law:
     parts = {"weights": ["w"], "all": list(_PARTS), "post_training": []}[of]
     kept, shown = "N", "N"
     for part in parts:
-        power = f"n_{part} - {_PARTS[part]} / gamma_{part}" if shift else (
-            f"-{_PARTS[part]} / gamma_{part}"
+        power = (
+            f"n_{part} - {_PARTS[part]} / gamma_{part}"
+            if shift
+            else (f"-{_PARTS[part]} / gamma_{part}")
         )
         kept += f" * (1 - exp({power}))"
         offset = f"n_{part} - " if shift else "-"

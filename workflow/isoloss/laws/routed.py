@@ -73,9 +73,7 @@ PRESETS = {
     },
 }
 
-TEXT = (
-    "loss = 10 ** (a * log10(N) + b * log10(X) + c * log10(N) * log10(X) + d); " + SATURATED
-)
+TEXT = "loss = 10 ** (a * log10(N) + b * log10(X) + c * log10(N) * log10(X) + d); " + SATURATED
 
 
 def make() -> Law:

@@ -7,9 +7,7 @@ from isoloss.laws._law import Law
 
 TITLE = "Law in N, data and vocabulary"
 FORMULA = "L = -E + A_1 / N^α_1 + A_2 / V^α_2 + B / D^β"
-LATEX = (
-    r"L = -E + \frac{A_1}{N^{\alpha_1}} + \frac{A_2}{V^{\alpha_2}} + \frac{B}{D^{\beta}}"
-)
+LATEX = r"L = -E + \frac{A_1}{N^{\alpha_1}} + \frac{A_2}{V^{\alpha_2}} + \frac{B}{D^{\beta}}"
 SOURCE = (
     "Tao et al. 2024, arXiv:2407.13623, its third approach; the form was read in its repository"
     " scaling-with-vocab, where α_1 = β"

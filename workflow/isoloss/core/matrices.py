@@ -40,7 +40,7 @@ def cholesky_solve(matrix: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, n
 
 
 def _one_by_one(matrix: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What `_swept` gives, to the last bit, without the calls that cost most where few are solved."""
+    """What `_swept` gives, to the last bit, without array calls: they cost most of few systems."""
     solutions, sound = [], []
     for a, y in zip(matrix.tolist(), right.tolist(), strict=True):
         sound.append(_eliminate(a, y))

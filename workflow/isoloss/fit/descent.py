@@ -205,7 +205,7 @@ class FitProblem:
 
 
 def filled(values: np.ndarray, length: int, weights: bool = False) -> np.ndarray:
-    """Numbers of runs (..., n), filled up with those of the first run, or with zeros, to a length."""
+    """Numbers of runs (..., n), filled up to a length with those of the first run or with zeros."""
     more = length - values.shape[-1]
     if not more:
         return values

@@ -1,7 +1,7 @@
 """The optimum over many starts and many weightings of the runs, all advanced together.
 
-A search is a generator that yields the descents (`descent.Descents`) that it needs, so that those of
-several fits advance side by side (`descent.together`); each fit's search decides for itself.
+A search is a generator that yields the descents (`descent.Descents`) that it needs, so that those
+of several fits advance side by side (`descent.together`); each fit's search decides for itself.
 """
 
 from __future__ import annotations

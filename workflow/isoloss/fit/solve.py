@@ -231,7 +231,9 @@ class Optimum(Minimum):
         Args:
             laws: one for each sample; those that are one object advance together.
             samples: data, losses and weights of each.
-            objective, constraints, starts: of all of them.
+            objective: of all of them.
+            constraints: of all of them.
+            starts: of all of them; the law's own if None.
         """
         searches = [
             cls._searching(law, sample, objective, constraints, starts)

@@ -42,8 +42,8 @@ def table(groups: int) -> pd.DataFrame:
         n = int(rng.integers(12, 31))
         d = np.geomspace(1e6, 1e10, n) * np.exp(rng.normal(0, 0.05, n))
         size = np.geomspace(1e7, 1e10, n)[rng.permutation(n)]
-        bend = (1 + (d / 10 ** rng.uniform(7, 9)) ** 2) ** (-rng.uniform(0.02, 0.2))
-        loss = rng.uniform(0.5, 2) + rng.uniform(5, 20) * d ** -rng.uniform(0.05, 0.2) * bend
+        turn = (1 + (d / 10 ** rng.uniform(7, 9)) ** 2) ** (-rng.uniform(0.02, 0.2))
+        loss = rng.uniform(0.5, 2) + rng.uniform(5, 20) * d ** -rng.uniform(0.05, 0.2) * turn
         loss += rng.uniform(300, 500) / size**0.34
         noisy = loss * np.exp(rng.normal(0, 0.003, n))
         parts.append(pd.DataFrame({"N": size, "D": d, "loss": noisy, "group": f"g{group:03d}"}))

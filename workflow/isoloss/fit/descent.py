@@ -375,13 +375,18 @@ def _descended(asked: Sequence[Descents], most: Sequence[int], best: Sequence[fl
             rows = slice(at, min(at + size, len(one.begin)))
             pieces.append(_Piece(one, rows, first + at, steps, rival))
         first += len(one.begin)
-    under_way = [_Rows.of(some, ends) for some in _packed(pieces)]
-    for until in (*FEWER, max(most) + 1):
+    stages = (*FEWER, max(most) + 1)
+    under_way = []
+    for some in _packed(pieces):
+        rows = _Rows.of(some, ends)
+        rows.advance(stages[0])
+        if rows.count:
+            under_way.append(rows)
+    for until in stages[1:]:
+        under_way = [_Rows.join(some) for some in _packed(under_way)]
         for rows in under_way:
             rows.advance(until)
-        under_way = [
-            _Rows.join(some) for some in _packed([rows for rows in under_way if rows.count])
-        ]
+        under_way = [rows for rows in under_way if rows.count]
     last = np.cumsum(counts)
     return [ends[end - count : end] for end, count in zip(last, counts, strict=True)]
 

@@ -240,13 +240,13 @@ class Optimum(Minimum):
             for law, sample in zip(laws, samples, strict=True)
         ]
         optima = []
-        for found in together(searches):
+        for facts in together(searches):
             optima.append(cls.__new__(cls))
-            optima[-1]._search(found)
+            optima[-1]._search(facts)
         return optima
 
-    def _search(self, found: tuple) -> None:
-        super().__init__(*found)
+    def _search(self, facts: tuple) -> None:
+        super().__init__(*facts)
 
     @staticmethod
     def _searching(
@@ -439,11 +439,7 @@ def replicates_of(
         draws: of every fit weights (r, n), and losses or None, block by block.
     """
     if not fits[0].law.recipe:
-        blocks = [
-            [fit.replicating(*one) for one in own] for fit, own in zip(fits, draws, strict=True)
-        ]
-        found = iter(together([search for own in blocks for search in own]))
-        return [join_replicates([next(found) for _ in own]) for own in blocks]
+        return _refitted(fits, draws)
     asked = [
         (fit.law, fit.estimate, [one for draw in own for one in fit.samples(*draw)])
         for fit, own in zip(fits, draws, strict=True)
@@ -454,6 +450,19 @@ def replicates_of(
         many = stacked(own, terms) if own else law.from_numbers(np.empty((0, terms)))
         replicates.append(Replicates(many, np.isfinite(law.to_numbers(many)).all(axis=-1)))
     return replicates
+
+
+def _refitted(fits: Sequence[Optimum], draws: Sequence[Draws]) -> list[Replicates]:
+    """The replicates of fits that are searched for: a block of every fit at a time."""
+    rest = {number: iter(own) for number, own in enumerate(draws)}
+    parts: list[list[Replicates]] = [[] for _ in fits]
+    while rest:
+        blocks = {number: next(own, None) for number, own in rest.items()}
+        rest = {number: own for number, own in rest.items() if blocks[number] is not None}
+        searches = [fits[number].replicating(*blocks[number]) for number in rest]
+        for number, replicates in zip(rest, together(searches), strict=True):
+            parts[number].append(replicates)
+    return [join_replicates(own) for own in parts]
 
 
 def solve(

@@ -21,6 +21,8 @@ from isoloss.formulas.graph import LOG_OF_ZERO, Graph, Item
 from isoloss.formulas.tree import Node, names_of
 
 Given = Mapping[str, np.ndarray]
+Sums = dict[tuple[int | None, int | None], np.ndarray]  # by a mixed part and one of data
+Key = int | tuple[str, int | None]  # of a part, or of an array made of several
 CELLS = 12_000  # parameters times rows that are evaluated together: few enough for a core's cache
 MOST_GRAPHS = 16  # that an evaluator keeps, one for every set of names whose values are above 0
 
@@ -60,6 +62,7 @@ class Evaluator:
         self.tree, self.by, self.names = tree, tuple(by), names_of(tree)
         self._plans: dict[frozenset[str], Plan] = {}
 
+    @np.errstate(all="ignore")
     def value(self, given: Given) -> np.ndarray:
         """The value, of the shape of all that is given.
 
@@ -70,6 +73,7 @@ class Evaluator:
         values, shape = self._values(given)
         return _filled(values.of(values.plan.whole), shape)
 
+    @np.errstate(all="ignore")
     def gradient(self, given: Given) -> tuple[np.ndarray, np.ndarray]:
         """The value (...), and its derivatives by every name of `by`, (..., p)."""
         values, shape = self._values(given)
@@ -78,6 +82,7 @@ class Evaluator:
             gradient[..., i] = values.of(slope)
         return _filled(values.of(values.plan.whole), shape), gradient
 
+    @np.errstate(all="ignore")
     def curvature(self, given: Given, slope: np.ndarray) -> np.ndarray:
         """Sums over the last axis of slope times second derivatives, (..., p, p).
 
@@ -257,7 +262,7 @@ class Values:
         known: values of parts that are known; those of data are added.
     """
 
-    def __init__(self, plan: Plan, given: Given, known: dict[int, np.ndarray]):
+    def __init__(self, plan: Plan, given: Given, known: dict[Key, np.ndarray]):
         self.plan, self.given, self.known = plan, given, known
         self.own: dict[int, np.ndarray] = {}
 
@@ -268,8 +273,7 @@ class Values:
             value = self.known.get(number)
         if value is None:
             item = self.plan.graph.items[number]
-            with np.errstate(all="ignore"):
-                value = self._computed(item, number)
+            value = self._computed(item, number)
             (self.own if item.free else self.known)[number] = value
         return value
 
@@ -299,7 +303,7 @@ class Values:
     def _sum(self, number: int) -> np.ndarray:
         """A new array."""
         split = self.plan.split_sum(number)
-        total = self._pairs(split)
+        total = self._pairs(split, number)
         for part, coefficient in split.others:
             value = self.of(part)
             if total is None:
@@ -314,7 +318,7 @@ class Values:
             total = combine(total, value, out=total) if fits else combine(total, value)
         return total + split.value if split.value else total
 
-    def _pairs(self, split: SumPlan) -> np.ndarray | None:
+    def _pairs(self, split: SumPlan, number: int) -> np.ndarray | None:
         """The sum of what depends on parameters, on data, and of products of both."""
         own = None if split.own is None else self.of(split.own)
         data = None if split.data is None else self.of(split.data)
@@ -326,15 +330,25 @@ class Values:
         if not products:
             return None if own is data else np.array(data if own is None else own)
         if len(products) > 1 and all(_outer(one, two) for one, two in products):
-            left = [np.ones((1, 1)) if one is None else one for one, _ in products]
-            right = [np.ones(1) if two is None else two for _, two in products]
-            left = np.concatenate(np.broadcast_arrays(*left), axis=1)
-            return left @ np.array(np.broadcast_arrays(*right))
+            return self._matrix_product(products, number)
         total = None
         for one, two in products:
             part = two if one is None else one if two is None else one * two
             total = part if total is None else total + part
         return np.array(total)
+
+    def _matrix_product(self, products: Sequence[tuple], number: int) -> np.ndarray:
+        """The sum of products of columns and rows; the rows are kept with what is known of data."""
+        key = "rows", number
+        rows = self.known.get(key)
+        if rows is None:
+            several = [np.ones(1) if two is None else two for _, two in products]
+            rows = self.known[key] = np.array(np.broadcast_arrays(*several))
+        count = max(len(one) for one, _ in products if one is not None)
+        columns = np.empty((count, len(products)))
+        for k, (one, _) in enumerate(products):
+            columns[:, k] = 1.0 if one is None else one[:, 0]
+        return columns @ rows
 
     def _product(self, item: Item, number: int) -> np.ndarray:
         split = self.plan.split_product(number)
@@ -353,9 +367,12 @@ class Values:
 
     def contracted(self, slope: np.ndarray) -> np.ndarray:
         """Sums over the last axis of slope (..., n) times second derivatives, (..., p, p)."""
+        return self.combined(self.weighed(slope), slope)
+
+    def combined(self, sums: Sums, slope: np.ndarray) -> np.ndarray:
+        """The same from what `weighed` gave."""
         p = len(self.plan.by)
         total = np.zeros((*slope.shape[:-1], p, p))
-        sums = self._weighed(slope)
         for i, j, summands in self.plan.seconds:
             value = 0.0
             for s in summands:
@@ -372,21 +389,27 @@ class Values:
         one = 1.0 if s.mixed is None else self.of(s.mixed)
         return one if s.data is None else one * self.of(s.data)
 
-    def _weighed(self, slope: np.ndarray) -> dict[tuple[int | None, int | None], np.ndarray]:
+    def weighed(self, slope: np.ndarray) -> Sums:
         """Sums over the last axis of slope times every mixed part and every part of data."""
-        sums = {}
+        sums: Sums = {}
         for mixed, several in self.plan.second_factors.items():
             weighed = slope if mixed is None else slope * self.of(mixed)
             data = [np.ones(1) if part is None else self.of(part) for part in several]
             if all(np.ndim(one) <= 1 for one in data):
-                rows = [np.broadcast_to(one, slope.shape[-1:]) for one in data]
-                with np.errstate(all="ignore"):
-                    totals = weighed @ np.array(rows).T
+                totals = weighed @ self._columns(mixed, data, slope.shape[-1])
                 sums |= {(mixed, part): totals[..., k] for k, part in enumerate(several)}
             else:
                 products = [(weighed * one).sum(axis=-1) for one in data]
                 sums |= {(mixed, part): one for part, one in zip(several, products, strict=True)}
         return sums
+
+    def _columns(self, mixed: int | None, data: Sequence[np.ndarray], rows: int) -> np.ndarray:
+        """The parts of data beside a mixed part, (n, m); kept with what is known of data."""
+        key = "columns", mixed
+        if key not in self.known:
+            several = [np.broadcast_to(one, (rows,)) for one in data]
+            self.known[key] = np.ascontiguousarray(np.array(several).T)
+        return self.known[key]
 
 
 @dataclass(frozen=True)
@@ -424,9 +447,11 @@ class BoundEvaluator:
         self.rows = max([len(array) for array in data.values()], default=1)
         above = {name for name, array in self.data.items() if (array > 0).all()}
         self._plan = evaluator.plan(frozenset(above | set(positive) & set(self.by)))
-        self._known: dict[int, np.ndarray] = {}
+        self._known: dict[Key, np.ndarray] = {}
         self.step = max(1, CELLS // max(1, self.rows))
+        self._kept: tuple[np.ndarray, np.ndarray] | None = None
 
+    @np.errstate(all="ignore")
     def at(self, parameters: np.ndarray) -> np.ndarray:
         """Values (b, n) for parameters (b, p) in the order of `by`."""
         total = np.empty((len(parameters), self.rows))
@@ -434,6 +459,7 @@ class BoundEvaluator:
             total[here] = values.of(self._plan.whole)
         return total
 
+    @np.errstate(all="ignore")
     def jacobian(self, parameters: np.ndarray) -> np.ndarray:
         """First derivatives, (b, n, p)."""
         slopes = np.empty((len(parameters), self.rows, len(self.by)))
@@ -442,46 +468,64 @@ class BoundEvaluator:
                 slopes[here, :, i] = values.of(slope)
         return slopes
 
+    @np.errstate(all="ignore")
     def curvature(self, parameters: np.ndarray, slope: np.ndarray) -> np.ndarray:
         """Sums over rows of slope (b, n) times second derivatives, (b, p, p)."""
-        bent = np.empty((len(parameters), len(self.by), len(self.by)))
-        for here, values in self._blocks(parameters):
-            bent[here] = values.contracted(slope[here])
-        return bent
+        parts = [values.weighed(slope[here]) for here, values in self._blocks(parameters)]
+        return self._combined(parts, parameters, slope)
 
+    def _combined(
+        self, parts: Sequence[Sums], parameters: np.ndarray, slope: np.ndarray
+    ) -> np.ndarray:
+        """Second derivatives from the sums of all blocks."""
+        if not parts:
+            return np.empty((0, len(self.by), len(self.by)))
+        sums = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+        return self._values(parameters).combined(sums, slope)
+
+    @np.errstate(all="ignore")
     def sums(
         self, parameters: np.ndarray, slope: np.ndarray, curvature: np.ndarray, weight: np.ndarray
     ) -> FormulaSums:
         """Sums over rows of first and second derivatives, with factors (b, n) each."""
         b, p = len(parameters), len(self.by)
         gradient, absolute = np.empty((b, p)), np.empty((b, p))
-        curved, weighed, bent = (np.empty((b, p, p)) for _ in range(3))
-        slopes = np.empty((min(b, self.step), p, self.rows))
-        factors = np.empty((len(slopes), 2 * p + 1, self.rows))
+        curved, weighed, parts = np.empty((b, p, p)), np.empty((b, p, p)), []
+        slopes, factors = self._memory()
         for here, values in self._blocks(parameters):
             count = here.stop - here.start
             own, factor = slopes[:count], factors[:count]
             for i, part in enumerate(self._plan.slopes):
                 own[:, i] = values.of(part)
-            with np.errstate(all="ignore"):
-                np.multiply(own, curvature[here, None], out=factor[:, :p])
-                np.multiply(own, weight[here, None], out=factor[:, p:-1])
-                factor[:, -1] = slope[here]
-                products = factor @ np.swapaxes(own, 1, 2)
-                np.abs(own, out=own)
-                absolute[here] = (own @ np.abs(slope[here, :, None]))[..., 0]
+            np.multiply(own, curvature[here, None], out=factor[:, :p])
+            np.multiply(own, weight[here, None], out=factor[:, p:-1])
+            factor[:, -1] = slope[here]
+            products = factor @ np.swapaxes(own, 1, 2)
+            np.abs(own, out=own)
+            absolute[here] = (own @ np.abs(slope[here, :, None]))[..., 0]
             curved[here], weighed[here] = products[:, :p], products[:, p:-1]
             gradient[here] = products[:, -1]
-            bent[here] = values.contracted(slope[here])
+            parts.append(values.weighed(slope[here]))
+        bent = self._combined(parts, parameters, slope)
         return FormulaSums(gradient, absolute, curved, weighed, bent)
+
+    def _memory(self) -> tuple[np.ndarray, np.ndarray]:
+        """Memory for derivatives of a block, and for these times factors; kept between calls."""
+        if self._kept is None or len(self._kept[0]) != self.step:
+            p = len(self.by)
+            shapes = (self.step, p, self.rows), (self.step, 2 * p + 1, self.rows)
+            self._kept = np.empty(shapes[0]), np.empty(shapes[1])
+        return self._kept
 
     def _blocks(self, parameters: np.ndarray) -> Iterator[tuple[slice, Values]]:
         """Few sets of parameters at a time, so that what is computed stays in a core's cache."""
         for begin in range(0, len(parameters), self.step):
             some = parameters[begin : begin + self.step]
-            columns = {name: some[:, i, None] for i, name in enumerate(self.by)}
-            values = Values(self._plan, {**self.data, **columns}, self._known)
-            yield slice(begin, begin + len(some)), values
+            yield slice(begin, begin + len(some)), self._values(some)
+
+    def _values(self, parameters: np.ndarray) -> Values:
+        columns = {name: parameters[:, i, None] for i, name in enumerate(self.by)}
+        return Values(self._plan, {**self.data, **columns}, self._known)
 
 
 def _outer(one: np.ndarray | None, two: np.ndarray | None) -> bool:

@@ -487,11 +487,14 @@ class _Block:
         return cls(pieces, np.concatenate(numbers), np.concatenate(weights), loss)
 
     def _objective(self) -> Objective:
-        """That of all rows: its numbers are arrays (b, 1) where they differ from piece to piece."""
+        """That of all rows: its numbers are arrays (b, 1) where they differ from piece to piece.
+
+        A number of every run, (n,), is that of groups that share parameters: they go alone.
+        """
         first, differing = self.problems[0].objective, {}
         for name in _NUMBERS:
             values = [getattr(problem.objective, name) for problem in self.problems]
-            if any(value != values[0] for value in values):
+            if any(np.ndim(value) == 0 and value != values[0] for value in values):
                 differing[name] = np.array(values, dtype=float)[self.number, None]
         return replace(first, **differing) if differing else first
 
@@ -502,7 +505,7 @@ class _Block:
             self.loss = self.loss[which]
         self.data = {k: v[which] for k, v in self.data.items()}
         arrays = {k: getattr(self.objective, k) for k in _NUMBERS}
-        arrays = {k: v[which] for k, v in arrays.items() if isinstance(v, np.ndarray)}
+        arrays = {k: v[which] for k, v in arrays.items() if np.ndim(v) == 2}
         self.objective = replace(self.objective, **arrays) if arrays else self.objective
 
     def theta(self, free: np.ndarray) -> np.ndarray:

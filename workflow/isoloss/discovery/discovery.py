@@ -81,8 +81,8 @@ class Discovery:
     """The laws of a table, ranked by what they miss of runs that were held out.
 
     Attributes:
-        laws: the five with the least score: first the one nearest to their median at the largest
-            runs and beyond, the others by score.
+        laws: the five with the least score: first the one that lies nearest to their median at the
+            largest runs and beyond, the others by score.
         simplest: the law of fewest parameters whose score is within one standard error of the
             best one's.
         table: the runs.
@@ -339,26 +339,33 @@ class Work:
         return replace(answer, edge=edge, beyond=beyond)
 
     def central(self, finals: list[Fitted], noise: float) -> int:
-        """Which of the best laws lies nearest to their median at the largest runs and beyond.
+        """Which of the best laws is told as the best: one near their median beyond the runs.
 
-        Beyond: variables without an optimum times three (of one that may be 0 or below, a quarter
-        of its range further). Of laws whose score is within the margin of the best one's.
+        Of the laws whose score is within the margin of the best one's it is the nearest to their
+        median; where some differ from that by less than the noise of the runs, the first of these.
         """
-        near = [
-            i for i, one in enumerate(finals) if one.score(noise) <= finals[0].score(noise) + MARGIN
-        ]
-        table, every = self.table, np.arange(len(self.table.y))
-        largest = outermost(self.held, every)
-        own = {name: x[largest] for name, x in table.variables.items()}
-        moved = {
-            k: x if k in self.columns.tuned else further(x, table.variables[k])
-            for k, x in own.items()
-        }
-        both = {name: np.concatenate([x, moved[name]]) for name, x in own.items()}
-        number = np.tile(table.group[largest], 2)
-        made = np.stack([self.at(finals[i], number, both) for i in near])
+        least = finals[0].score(noise) + MARGIN
+        near = [i for i, one in enumerate(finals) if one.score(noise) <= least]
+        number, values = self.edges
+        made = np.stack([self.at(finals[i], number, values) for i in near])
         apart = np.abs(made - np.median(made, axis=0)).mean(axis=1)
-        return near[int(np.argmin(np.where(np.isfinite(apart), apart, np.inf)))]
+        apart = np.where(np.isfinite(apart), apart, np.inf)
+        return near[int(np.argmax(apart <= max(apart.min(), noise)))]
+
+    @cached_property
+    def edges(self) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """The largest runs, and as many beyond them: group number (n,), variables (n,) each.
+
+        Beyond: variables without an optimum times three; of one that may be 0 or below, a quarter
+        of its range further.
+        """
+        table, tuned = self.table, self.columns.tuned
+        largest = outermost(self.held, np.arange(len(table.y)))
+        values = {}
+        for name, x in table.variables.items():
+            own = x[largest]
+            values[name] = np.concatenate([own, own if name in tuned else further(own, x)])
+        return np.tile(table.group[largest], 2), values
 
     def law(self, one: Fitted, noise: float) -> FoundLaw:
         """A law as the user sees it."""

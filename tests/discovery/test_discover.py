@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -147,3 +148,13 @@ def test_the_law_that_is_typed_next_is_the_one_that_was_found(answer):
     fit = isoloss.fit_law(runs, formula=answer.best.formula, bootstrap=0, interval="none")
     typed = fit.predict(N=[1e9], group="web").iloc[0]["val_loss"]
     assert typed == pytest.approx(answer.best.predict(N=[1e9], group="web")[0], rel=2e-3)
+
+
+def test_a_law_apart_from_the_others_beyond_the_table_is_not_the_best(answer):
+    work = answer.best._owner
+    finals = [law._law for law in answer.laws]
+    noise = answer.noise
+    apart = replace(finals[0], theta=finals[0].theta * 1.5)
+    same = [finals[0]] * 2
+    assert work.central([apart, *same], noise) == 1
+    assert work.central([*same, apart], noise) == 0

@@ -11,7 +11,7 @@ from isoloss.discovery.grammar import forms
 from isoloss.discovery.holdouts import holdouts
 from isoloss.discovery.roles import Columns, columns_of, level_of
 from isoloss.discovery.scaled import blocks_of, scale_of
-from isoloss.discovery.search import edge_of, fitted
+from isoloss.discovery.search import Nested, edge_of, fitted, settings
 from isoloss.discovery.structure import Exponential, Factor, Sum, form_of, grown, pruned
 from isoloss.formulas import Evaluator, read_formula
 
@@ -135,3 +135,60 @@ def test_an_outlier_does_not_move_a_fit():
     theta, _ = fitting.fit(model, task, fitting.starts_of(model, 32, 0), 3)
     made = model.predicted(theta, task)[0]
     assert made[-1] == pytest.approx(1.7 + 400 / 1e9**0.34, rel=1e-3)
+
+
+def test_a_share_has_forms_that_end_at_0_and_1():
+    texts = {f.text for f in forms(columns("N", share=True), True)}
+    assert "sigmoid(c + c1*log(N))" in texts
+    assert "E + (1 - E) * sigmoid(c + c1*log(N))" in texts
+    assert "A * sigmoid(c + c1*log(N))" in texts
+    assert not any("(1 - E)" in f.text for f in forms(columns("N"), True))
+
+
+@pytest.mark.parametrize("floor", [0.0, 0.25])
+def test_a_logistic_function_is_fitted_from_its_logits(floor):
+    n = np.geomspace(1e7, 1e11, 12)
+    accuracy = floor + (1 - floor) / (1 + (n / 1e10) ** -0.7)
+    roles = columns("N", share=True)
+    text = "E + (1 - E) * sigmoid(c + c1*log(N))" if floor else "sigmoid(c + c1*log(N))"
+    form = next(f for f in forms(roles, True) if f.text == text)
+    data = scale_of({"N": n}, roles).apply({"N": n})
+    group = np.zeros(12, int)
+    blocks = blocks_of(data, accuracy, group, True)
+    held = holdouts({"N": n}, roles.sizes, group, 6)
+    one = fitted(form, edge_of(blocks, held, 1e-3, True, bounded=True), seed=0)
+    assert one.errors.max() < 1e-4
+    assert one.leaves == 0
+
+
+def test_an_accuracy_that_leaves_1_beyond_the_runs_is_ranked_lower():
+    n = np.geomspace(1e7, 1e9, 12)
+    accuracy = 0.1 + 0.15 * np.log10(n / 1e7)
+    roles = columns("N", share=True)
+    form = next(f for f in forms(roles, True) if f.text == "A + B*log(N)")
+    data = scale_of({"N": n}, roles).apply({"N": n})
+    group = np.zeros(12, int)
+    blocks = blocks_of(data, accuracy + 0.5, group, True)
+    held = holdouts({"N": n}, roles.sizes, group, 6)
+    one = fitted(form, edge_of(blocks, held, 1e-3, True, bounded=True), seed=0)
+    other = fitted(form, edge_of(blocks, held, 1e-3, True), seed=0)
+    assert (one.leaves, other.leaves) == (1, 0)
+    assert one.score(1e-3) > other.score(1e-3)
+
+
+def test_a_form_grows_only_where_the_largest_runs_say_so():
+    n, d = (x.ravel() for x in np.meshgrid(np.geomspace(1e7, 1e9, 8), np.geomspace(1e9, 1e11, 8)))
+    noise = 1 + 0.002 * np.random.default_rng(0).normal(size=64)
+    plain, both = Sum(True, ((Factor("N"),),)), Sum(True, ((Factor("N"),), (Factor("D"),)))
+    roles = columns("N", "D")
+    largest = n * d > np.quantile(n * d, 0.8)
+    for amplitude, grows in ((400.0, True), (0.0, False)):
+        loss = (1.7 + 400 / n**0.34 + amplitude / d**0.28) * noise
+        edge = fits_of(None, n[~largest], d[~largest], loss[~largest])
+        own = scale_of({"N": n[~largest], "D": d[~largest]}, roles)
+        outer = own.apply({"N": n[largest], "D": d[largest]})
+        group = np.zeros(largest.sum(), int)
+        nested = Nested(edge, outer, loss[largest], group)
+        small, large = (fitted(form_of(roles, shape), edge, seed=0) for shape in (plain, both))
+        assert nested.better(large, small) == grows
+    assert settings(edge.blocks) == (~largest).sum()

@@ -2,6 +2,12 @@
 
 Robust least squares: Gauss-Newton with damping on Huber's penalty of scaled residuals, by iterative
 reweighting, with the linear parameters projected out at every step.
+
+The engine of `isoloss.fit` does not take its place, by measurement: nine forms on the hold-outs of
+a table of 193 runs took it 18.6 s of the processor (hold-outs as groups of one batch, without
+replicates), and this module 0.35 s. The engine descends from more starts to the last digits, and
+looks at the ends (convergence, curvature, identification), of which a ranking needs nothing. The
+law that a search chooses is fitted by the engine when it is typed.
 """
 
 from __future__ import annotations

@@ -62,6 +62,7 @@ def text(answer: Discovery) -> str:
     lines += [f"best law: {best.formula}", *_constants(answer), ""]
     lines += [
         _ranking(answer),
+        *_least(answer),
         _simplest(answer),
         *_warnings(answer),
         "",
@@ -92,6 +93,17 @@ def _ranking(answer: Discovery) -> str:
     laws = enumerate(answer.laws, 1)
     lines = [(str(at), f"{law.error:.3g}", str(law.parameters), law.formula) for at, law in laws]
     return escape.columns(head, lines).rstrip()
+
+
+def _least(answer: Discovery) -> list[str]:
+    """Which law has the least score, where the best is another."""
+    least = min(answer.laws, key=lambda law: law.score)
+    if least is answer.best:
+        return []
+    return [
+        "the best law is the one nearest to the median of the five beyond the table; the least "
+        f"score has {least.formula}"
+    ]
 
 
 def _simplest(answer: Discovery) -> str:

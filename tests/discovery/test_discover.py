@@ -133,6 +133,7 @@ def test_mixtures_are_ranked_by_their_own_laws(monkeypatch):
     assert answer.best.card == "exponential_mixing"
     assert np.allclose(answer.predict(table)["loss_web"], loss, rtol=0.01)
     assert answer.record()["command"].endswith("--law exponential_mixing")
+    assert list(answer.ranking["law"]) == [law.card for law in answer.laws]
     with pytest.raises(IsolossError, match="at least 5 mixtures"):
         isoloss.discover(table.iloc[:4])
 

@@ -12,7 +12,7 @@ from isoloss.discovery.holdouts import holdouts
 from isoloss.discovery.roles import Columns, columns_of, level_of
 from isoloss.discovery.scaled import blocks_of, scale_of
 from isoloss.discovery.search import Nested, edge_of, fitted, settings
-from isoloss.discovery.structure import Exponential, Factor, Sum, form_of, grown, pruned
+from isoloss.discovery.structure import Exponential, Factor, Sum
 from isoloss.formulas import Evaluator, read_formula
 
 ALL = ("N", "D", "K")
@@ -57,11 +57,11 @@ def test_distinct_data_make_forms_of_repetition():
 
 def test_a_structure_grows_by_a_part_and_loses_one():
     shape = Sum(True, ((Factor("N"),), (Factor("D"),)))
-    made = [form_of(columns("N", "D"), one).text for one in grown(columns("N", "D"), shape)]
+    made = [one.form(columns("N", "D")).text for one in shape.grown(columns("N", "D"))]
     assert "E + A / (N + N_0)**alpha + B / D**beta" in made
     assert "E + A / N**alpha + B / D**beta + C / (N**gamma * D**delta)" in made
     square = Exponential(False, (("N",), ("D",), ("N", "N")))
-    fewer = [form_of(columns("N", "D"), one).text for one in pruned(columns("N", "D"), square)]
+    fewer = [one.form(columns("N", "D")).text for one in square.pruned()]
     assert fewer == [
         "exp(A + B*log(N) + C*log(N)**2)",
         "exp(A + B*log(N) + C*log(D))",
@@ -117,10 +117,10 @@ def test_groups_and_holdouts_are_one_batch_and_exact_on_exact_runs():
     loss = 1.7 + np.where(group, 300, 400) / n**0.34 + 400 / d**0.28
     shape = Sum(True, ((Factor("N"),), (Factor("D"),)))
     edge = fits_of(None, n, d, loss, group)
-    one = fitted(form_of(columns("N", "D"), shape), edge, seed=0)
+    one = fitted(shape.form(columns("N", "D")), edge, seed=0)
     assert one.errors.max() < 1e-5
     assert one.theta.shape == (2, 5)
-    wrong = fitted(form_of(columns("N", "D"), Sum(True, ((Factor("N"),),))), edge, seed=0)
+    wrong = fitted(Sum(True, ((Factor("N"),),)).form(columns("N", "D")), edge, seed=0)
     assert wrong.score(1e-6) > one.score(1e-6)
 
 
@@ -128,7 +128,7 @@ def test_an_outlier_does_not_move_a_fit():
     n = np.geomspace(1e7, 1e9, 20)
     loss = 1.7 + 400 / n**0.34
     loss[3] *= 1.5
-    form = form_of(columns("N"), Sum(True, ((Factor("N"),),)))
+    form = Sum(True, ((Factor("N"),),)).form(columns("N"))
     data = scale_of({"N": n}, columns("N")).apply({"N": n})
     model = FormOnBlocks(form, blocks_of(data, loss, np.zeros(20, int), True), 1e-3, True)
     task = Task(np.zeros(1, int), np.ones((1, 20)))
@@ -189,6 +189,6 @@ def test_a_form_grows_only_where_the_largest_runs_say_so():
         outer = own.apply({"N": n[largest], "D": d[largest]})
         group = np.zeros(largest.sum(), int)
         nested = Nested(edge, outer, loss[largest], group)
-        small, large = (fitted(form_of(roles, shape), edge, seed=0) for shape in (plain, both))
+        small, large = (fitted(shape.form(roles), edge, seed=0) for shape in (plain, both))
         assert nested.better(large, small) == grows
     assert settings(edge.blocks) == (~largest).sum()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from isoloss.formulas import read_formula
 
@@ -55,7 +56,7 @@ class Form:
     inner: str = ""
     exponent: str = ""
     family: str = ""
-    structure: object = None
+    structure: Any = None
 
     @property
     def expression(self) -> str:

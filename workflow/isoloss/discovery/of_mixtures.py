@@ -53,6 +53,11 @@ class MixtureDiscovery:
         """The first of the ranking."""
         return self.laws[0]
 
+    @property
+    def ranking(self) -> pd.DataFrame:
+        """Every card (law, formula, error, score), best first."""
+        return pd.DataFrame(self.record()["laws"])
+
     def predict(self, runs: pd.DataFrame, *, best: bool = False) -> pd.DataFrame:
         """Every response at the mixtures of a table with the same columns.
 

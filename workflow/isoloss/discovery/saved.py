@@ -11,7 +11,7 @@ from isoloss.discovery.of_mixtures import MixtureDiscovery
 
 
 def save(answer: Discovery | MixtureDiscovery, folder: Path) -> list[Path]:
-    """Write discovery.txt (the text), discovery.json (the record) and ranking.csv (every form).
+    """Write discovery.txt (the text), discovery.json (the record), ranking.csv (all laws).
 
     Args:
         answer: what was found.
@@ -24,9 +24,8 @@ def save(answer: Discovery | MixtureDiscovery, folder: Path) -> list[Path]:
     contents = {
         "discovery.txt": f"{answer}\n",
         "discovery.json": escape.json_text(answer.record(), 2) + "\n",
+        "ranking.csv": answer.ranking.to_csv(index=False),
     }
-    if isinstance(answer, Discovery):
-        contents["ranking.csv"] = answer.ranking.to_csv(index=False)
     for name, text in contents.items():
         (folder / name).write_text(text, encoding="utf-8")
     return [folder / name for name in contents]

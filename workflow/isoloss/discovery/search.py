@@ -14,7 +14,6 @@ from isoloss.discovery.grammar import forms
 from isoloss.discovery.holdouts import Holdout
 from isoloss.discovery.roles import Columns
 from isoloss.discovery.scaled import Blocks
-from isoloss.discovery.structure import form_of, grown, pruned
 
 INSIDE = 0.5  # weight of the error of all runs beside the mean over hold-outs
 POOL, KEEP = 96, 3  # starts that are looked at, and descended from, of every fit
@@ -308,7 +307,7 @@ def search(
             for one in best():
                 look(_gains(columns, one.form, nested, seed, told))
     for one in best():
-        look(form_of(columns, shape) for shape in pruned(columns, one.form.structure))
+        look(shape.form(columns) for shape in one.form.structure.pruned())
     return ranked(list(results.values()))
 
 
@@ -323,7 +322,7 @@ def _gains(
 
     Empty unless it misses less of these than its parent does.
     """
-    children = [form_of(columns, shape) for shape in grown(columns, parent.structure)]
+    children = [shape.form(columns) for shape in parent.structure.grown(columns)]
     edge = nested.edge
     most = min(MOST, int(settings(edge.blocks) / SETTINGS))
     least = edge.task.weight.sum(axis=1).min()

@@ -50,6 +50,43 @@ class Sum:
     logs: tuple[Monomial, ...] = ()
     outer: bool = False
 
+    def form(self, columns: Columns) -> Form:
+        """The form of it."""
+        return sum_form(columns, self)
+
+    def grown(self, columns: Columns) -> Iterator[Sum]:
+        """Sums with one part more."""
+        if self.outer:
+            return
+        for at, product in enumerate(self.products):
+            for spot, factor in enumerate(product):
+                for other in _changed(columns, factor):
+                    yield self.changed(at, (*product[:spot], other, *product[spot + 1 :]))
+        yield from _with_a_product(columns, self)
+        for logs in further_monomials(self, columns.tuned):
+            yield replace(self, logs=(*self.logs, logs))
+
+    def pruned(self) -> Iterator[Sum]:
+        """Sums with one part less: a monomial that no other is made of, a product, a factor."""
+        yield from _fewer_logs(self)
+        if self.outer:
+            return
+        for at, product in enumerate(self.products):
+            others = (*self.products[:at], *self.products[at + 1 :])
+            if others:
+                yield replace(self, products=others)
+            for spot, factor in enumerate(product):
+                plain = replace(factor, kind=POWER, by="", through="log")
+                shorter = (*product[:spot], *product[spot + 1 :])
+                if plain != factor:
+                    yield self.changed(at, (*product[:spot], plain, *product[spot + 1 :]))
+                if shorter:
+                    yield self.changed(at, shorter)
+
+    def changed(self, at: int, product: tuple[Factor, ...]) -> Sum:
+        """The sum with another product at a place."""
+        return replace(self, products=(*self.products[:at], product, *self.products[at + 1 :]))
+
 
 @dataclass(frozen=True)
 class Exponential:
@@ -62,6 +99,19 @@ class Exponential:
 
     offset: bool
     logs: tuple[Monomial, ...]
+
+    def form(self, columns: Columns) -> Form:
+        """The form of it."""
+        return exponential_form(columns, self)
+
+    def grown(self, columns: Columns) -> Iterator[Exponential]:
+        """Exponentials with one monomial more."""
+        for logs in further_monomials(self, columns.free):
+            yield replace(self, logs=(*self.logs, logs))
+
+    def pruned(self) -> Iterator[Exponential]:
+        """Exponentials with one monomial less, one that no other is made of."""
+        yield from _fewer_logs(self)
 
 
 def log_of(columns: Columns, name: str) -> str:
@@ -149,12 +199,6 @@ def exponential_form(columns: Columns, shape: Exponential) -> Form:
     return Form(f"exp({inner})", names.ordered(), "log", inner, "", "exponential", shape)
 
 
-def form_of(columns: Columns, shape: Sum | Exponential) -> Form:
-    """The form of a structure."""
-    make = sum_form if isinstance(shape, Sum) else exponential_form
-    return make(columns, shape)
-
-
 def partitions(items: Sequence[str]) -> Iterator[list[list[str]]]:
     """All ways to divide items into blocks."""
     if not items:
@@ -200,47 +244,11 @@ def further_monomials(shape: Sum | Exponential, names: Sequence[str]) -> Iterato
                 yield logs
 
 
-def grown(columns: Columns, shape: Sum | Exponential) -> Iterator[Sum | Exponential]:
-    """Structures with one part more."""
-    if isinstance(shape, Exponential):
-        for logs in further_monomials(shape, columns.free):
-            yield replace(shape, logs=(*shape.logs, logs))
-        return
-    if shape.outer:
-        return
-    for at, product in enumerate(shape.products):
-        for spot, factor in enumerate(product):
-            for other in _changed(columns, factor):
-                changed = (*product[:spot], other, *product[spot + 1 :])
-                yield replace(
-                    shape, products=(*shape.products[:at], changed, *shape.products[at + 1 :])
-                )
-    yield from _with_a_product(columns, shape)
-    for logs in further_monomials(shape, columns.tuned):
-        yield replace(shape, logs=(*shape.logs, logs))
-
-
-def pruned(columns: Columns, shape: Sum | Exponential) -> Iterator[Sum | Exponential]:
-    """Structures with one part less: a monomial that no other is made of, a product, a factor."""
+def _fewer_logs(shape):
     for logs in shape.logs:
         above = [other for other in shape.logs if len(other) > len(logs) and _within(logs, other)]
         if not above and len(shape.logs) > 1:
             yield replace(shape, logs=tuple(other for other in shape.logs if other != logs))
-    if isinstance(shape, Exponential) or shape.outer:
-        return
-    for at, product in enumerate(shape.products):
-        others = (*shape.products[:at], *shape.products[at + 1 :])
-        if others:
-            yield replace(shape, products=others)
-        for spot, factor in enumerate(product):
-            plain = replace(factor, kind=POWER, by="", through="log")
-            shorter = (*product[:spot], *product[spot + 1 :])
-            changed = [(*product[:spot], plain, *product[spot + 1 :])] if plain != factor else []
-            changed += [shorter] if shorter else []
-            for one in changed:
-                yield replace(
-                    shape, products=(*shape.products[:at], one, *shape.products[at + 1 :])
-                )
 
 
 def _within(part: Monomial, whole: Monomial) -> bool:

@@ -11,7 +11,7 @@ from isoloss.discovery.grammar import forms
 from isoloss.discovery.holdouts import holdouts
 from isoloss.discovery.roles import Columns, columns_of, level_of
 from isoloss.discovery.scaled import blocks_of, scale_of
-from isoloss.discovery.search import Nested, edge_of, fitted, settings
+from isoloss.discovery.search import Nested, _turns, edge_of, fitted, settings
 from isoloss.discovery.structure import Exponential, Factor, Sum
 from isoloss.formulas import Evaluator, read_formula
 
@@ -192,3 +192,10 @@ def test_a_form_grows_only_where_the_largest_runs_say_so():
         small, large = (fitted(shape.form(roles), edge, seed=0) for shape in (plain, both))
         assert nested.better(large, small) == grows
     assert settings(edge.blocks) == (~largest).sum()
+
+
+def test_a_response_that_turns_back_beyond_the_runs_is_told_from_one_that_overflows():
+    inside = np.linspace(3, 2, 25)
+    assert _turns(np.concatenate([inside, np.linspace(2, 2.5, 14)]))
+    assert not _turns(np.concatenate([inside, np.linspace(2, 1, 14)]))
+    assert not _turns(np.concatenate([inside, np.full(14, -np.inf)]))

@@ -192,7 +192,8 @@ def _path(model: FormOnBlocks, theta: np.ndarray, own, name: str, top: float) ->
 
 
 def _turns(path: np.ndarray) -> bool:
-    change = np.diff(path)
+    with np.errstate(invalid="ignore"):  # beyond the runs a form may overflow
+        change = np.diff(path)
     inside, after = np.sign(change[:24]), np.sign(change[24:])
     return bool(abs(inside.mean()) > 0.99 and (after * inside[-1] < 0).any())
 

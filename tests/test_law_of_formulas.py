@@ -297,3 +297,10 @@ def test_a_scale_inside_a_function_is_found_where_the_function_bends(formula):
     runs = isoloss.read_runs(pd.DataFrame({"x": x, "loss": loss}), {"loss": "loss", "x": "x"})
     values = isoloss.fit_law(runs, formula=formula, bootstrap=0).values
     assert values.get("s", 1 / values.get("k", 1)) == pytest.approx(4, rel=0.05)
+
+
+def test_a_variable_is_not_the_column_of_groups_too(table, tmp_path, capsys):
+    asked = ["law", str(table), "--formula", MOE, "--out", str(tmp_path), *FAST]
+    assert main([*asked, "--columns", "group=num_experts"]) == 2
+    assert "'experts' is called as 'num_experts', by whose values" in (capsys.readouterr().err)
+    assert main([*asked, "--columns", "group=num_experts", "experts="]) == 0

@@ -453,7 +453,11 @@ def _decide(
     if not fit.law.allocates:
         card = fit.facts.get("card", "this law")
         raise IsolossError(
-            Problem(card, "does not give the best N and D of a budget", "fit a law in N and D")
+            Problem(
+                card,
+                "does not give the best N and D of a budget",
+                "ask fit.optimize (docs/decisions.md), or fit a law in N and D",
+            )
         )
     return _decided(fit, name, values, rule, group, level).drop(columns="reached")
 

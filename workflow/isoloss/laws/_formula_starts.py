@@ -137,6 +137,10 @@ class Sizing:
         """Sizes around 1, (b,)."""
         return np.exp(width * self.draws.normal())
 
+    def _of_any_sign(self) -> np.ndarray:
+        """Numbers around 0, (b,), and 1 of a single start: a scale of size 0 has no logarithm."""
+        return self.draws.normal() if self.draws.count > 1 else np.ones(1)
+
     def _sum(self, tree, target: np.ndarray | None) -> None:
         """Divide a sum among its summands: shares of its value, or slopes and what they leave."""
         summands = list(summands_of(tree))
@@ -267,7 +271,7 @@ class Sizing:
                 target = INVERSES[kind](target)
             target = np.clip(np.nan_to_num(target), -1e30, 1e30)
         elif kind in INVERSES:
-            target = self.draws.normal() if kind in SIGNED else self._natural()
+            target = self._of_any_sign() if kind in SIGNED else self._natural()
         for part in parts:
             self.settle(part, target)
 

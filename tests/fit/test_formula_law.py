@@ -175,6 +175,26 @@ def test_responses_that_are_not_all_above_zero_free_the_sign_of_the_offset(text)
         assert values(fit)["E"] == pytest.approx(-0.8, rel=1e-4)
 
 
+@pytest.mark.parametrize("zeros", [False, True])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "top * sigmoid(k * (x - m)); k > 0",
+        "top * sigmoid((x - m) / w); w > 0",
+        "low + top * sigmoid(k * (x - m))",
+        "low + (high - low) * sigmoid(k * (x - m)); k > 0",
+        "low + top / (1 + exp(-k * (x - m))); k > 0",
+    ],
+)
+def test_the_middle_of_a_sigmoid_is_sought_among_the_runs(text, zeros):
+    x = np.linspace(1.2, 3.6, 50)
+    share = np.round(0.9 / (1 + np.exp(-4 * (x - 2.6))), 2)
+    loss = share if zeros else np.maximum(share, 0.004)
+    fit = fitted(formula_law(text, ["x"]), loss, {"x": x}, objective=Objective("mse"))
+    assert values(fit)["m"] == pytest.approx(2.6, abs=0.02)
+    assert fit.search()["n_agree"] > 16
+
+
 def test_runs_at_which_a_formula_has_no_value_are_named():
     data = {"N": np.array([1e7, 1e8, 1e9, 1e9]), "x": np.array([1.0, 0.0, 2.0, 0.0])}
     law = formula_law("E + A / N**alpha + b / x", ["N", "x"])

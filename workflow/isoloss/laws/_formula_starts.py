@@ -98,6 +98,7 @@ class Sizing:
         """Give a parameter its values, moved to where they are allowed."""
         low, high = self.limits[name]
         if self.parameters[name]:
+            value = np.where(value == 0, 1.0, value)
             value = np.exp(np.clip(np.log(np.abs(value) + 1e-300), -LARGEST, LARGEST))
         value = np.where(np.isfinite(value), value, 1.0)
         outside = (value <= low) | (value >= high)
@@ -150,7 +151,7 @@ class Sizing:
         rest = target - sum(known)
         free = [self._free(part) for _, part in unknown]
         if any(free):
-            self._slopes(unknown, free, target)
+            self._slopes(unknown, free, rest)
             return
         rest = np.where(rest > 0, rest, self._natural(1.5) * 0.1 * (np.abs(target) + 1e-300))
         shares = [-np.log(np.clip(self.draws.uniform(), 1e-3, 0.999)) for _ in unknown]

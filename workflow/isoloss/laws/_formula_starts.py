@@ -137,6 +137,11 @@ class Sizing:
         """Sizes around 1, (b,)."""
         return np.exp(width * self.draws.normal())
 
+    def _signed(self) -> np.ndarray:
+        """Sizes around 1 of either sign, (b,); never 0, for which no scale of it could be given."""
+        size = self.draws.normal()
+        return np.where(size == 0, 1.0, size)
+
     def _sum(self, tree, target: np.ndarray | None) -> None:
         """Divide a sum among its summands: shares of its value, or slopes and what they leave."""
         summands = list(summands_of(tree))
@@ -267,7 +272,7 @@ class Sizing:
                 target = INVERSES[kind](target)
             target = np.clip(np.nan_to_num(target), -1e30, 1e30)
         elif kind in INVERSES:
-            target = self.draws.normal() if kind in SIGNED else self._natural()
+            target = self._signed() if kind in SIGNED else self._natural()
         for part in parts:
             self.settle(part, target)
 

@@ -85,3 +85,12 @@ def test_a_question_that_cannot_be_asked_stops_before_the_fit(table, monkeypatch
         with pytest.raises(IsolossError) as error:
             front.law_of_table(table, optimize=asked)
         assert text in str(error.value)
+
+
+def test_a_search_without_end_is_not_taken_for_constraints_that_nothing_meets():
+    law = isoloss.preset("sparsity:abnar")  # ever larger and sparser models
+    with pytest.raises(IsolossError, match="did not converge"):
+        law.optimize(subject_to="6*N*(1-sparsity)*D <= 1e21")
+    inner = {"N": (1e8, 1e11), "D": (1e9, 1e13)}
+    best = law.optimize(subject_to="6*N*(1-sparsity)*D <= 1e21", within=inner).iloc[0]
+    assert best["active"] and best["sparsity"] == pytest.approx(0.9921, abs=1e-4)

@@ -67,7 +67,10 @@ class FitDecisions(FitParameters):
     def distance(
         self, data: Mapping[str, np.ndarray], group: str | None = None, response: str | None = None
     ) -> np.ndarray:
-        """How far points lie outside the runs fitted, (n,): a factor, 1 inside."""
+        """How far points lie outside the runs fitted, (n,): a factor, 1 inside.
+
+        NaN where the range of some variable is not known and no other is left.
+        """
         return _distance(self, data, *self._named(group, response))
 
     def allocate(self, C, group: str | None = None, level: float | None = None) -> pd.DataFrame:
@@ -331,6 +334,7 @@ def _distance(
     """See `Fit.distance`."""
     ranges = fit.rows_of("ranges", group, response).set_index("variable")
     farthest = np.ones(np.shape(next(iter(points.values()))))
+    unknown = not set(fit.law_of(response).variables) <= set(ranges.index)
     for name, values in points.items():
         if name not in ranges.index:
             continue
@@ -343,7 +347,7 @@ def _distance(
         else:
             beyond = np.maximum(np.maximum(values / high, low / values), 1.0)
         farthest = np.maximum(farthest, beyond)
-    return farthest
+    return np.where((farthest > 1) | (not unknown), farthest, np.nan)
 
 
 def _allocate(fit: FitParameters, C, group: str, level: float) -> pd.DataFrame:

@@ -268,15 +268,18 @@ def _outside(law: FitDecisions | Chain, table: pd.DataFrame) -> list[str]:
         off = int((abs(sums - 1) > _OFF).sum())
         if off:
             return [f"WARNING: the proportions of {off} of {len(table)} points do not sum to 1"]
+    notes = []
+    if nothing := int((~np.isfinite(table[law.quantity])).sum()):
+        notes.append(f"WARNING: the law has no finite value at {nothing} of {len(table)} points")
     count = int((table["distance"] > _INSIDE).sum())
     if not count:
-        return []
+        return notes
     limits = [
         f"{visible(row.variable)} {units.count(row.low)} to {units.count(row.high)}"
         for row in law.rows_of("ranges").itertuples()
     ]
     where = f"({', '.join(limits)})" if limits else ""
-    return [f"WARNING: outside the runs {where}: {count} of {len(table)} points"]
+    return [*notes, f"WARNING: outside the runs {where}: {count} of {len(table)} points"]
 
 
 def text(answer: Answer) -> str:

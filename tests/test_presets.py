@@ -189,6 +189,12 @@ def test_a_point_is_not_inside_runs_whose_range_is_not_known(capsys):
     assert np.isnan(far[0]) and far[1] > 10
 
 
+def test_a_law_that_does_not_divide_a_budget_says_how_to_ask_for_it(capsys):
+    assert main(["predict", "joint_moe:ludziejewski", "--C", "1e21"]) == 2
+    asked = '--subject-to "6*N*D <= 1e21" --given experts=VALUE'
+    assert asked in capsys.readouterr().err
+
+
 def test_points_without_a_value_are_told(capsys):
     main(["predict", "sparsity:abnar", "--N", "1e9", "--D", "1e11", "--at", "sparsity=0.5,1.5"])
     assert "WARNING: the law has no finite value at 1 of 2 points" in capsys.readouterr().out

@@ -254,11 +254,20 @@ def _completed(law: FitDecisions, points: Mapping[str, np.ndarray]) -> dict[str,
         known = [letter for letter in "ND" if letter in points]
         if len(known) != 1 or not {"N", "D"} <= set(needs):
             do = f"the law is {law.law.formula}: give {', '.join(needs)}"
-            do += ", or C alone" if law.allocates else ""
+            do += ", or C alone" if law.allocates else _how_to_divide(needs)
             raise IsolossError(Problem("C", "does not go together with what is given", do))
         (other,) = {"N", "D"} - set(known)
         points[other] = points.pop("C") / 6 / points[known[0]]
     return points
+
+
+def _how_to_divide(variables: Sequence[str]) -> str:
+    """How the best N and D of a budget are asked for, of a law that has no form for them."""
+    if not {"N", "D"} <= set(variables):
+        return ""
+    others = " ".join(f"{name}=VALUE" for name in variables if name not in ("N", "D"))
+    given = f" --given {others}" if others else ""
+    return f'; the best N and D of a budget: --subject-to "6*N*D <= 1e21"{given}'
 
 
 def _outside(law: FitDecisions | Chain, table: pd.DataFrame) -> list[str]:

@@ -455,10 +455,10 @@ def _decide(
     """A rule about a division at the optimum and all replicates: one row a value."""
     _check_of_loss(fit)
     if not fit.law.allocates:
-        card = fit.facts.get("card", "this law")
-        raise IsolossError(
-            Problem(card, "does not give the best N and D of a budget", "fit a law in N and D")
-        )
+        card, do = fit.facts.get("card", "this law"), "fit a law in N and D"
+        if {"N", "D"} <= set(fit.law.variables):
+            do = 'ask for them: optimize(subject_to="6*N*D <= 1e21")'
+        raise IsolossError(Problem(card, "does not give the best N and D of a budget", do))
     return _decided(fit, name, values, rule, group, level).drop(columns="reached")
 
 

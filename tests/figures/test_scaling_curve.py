@@ -132,3 +132,18 @@ def test_a_fit_of_several_variables_that_divides_nothing_is_refused(chinchilla_r
     held = fit_law(runs, "data_constrained", bootstrap=0)
     with pytest.raises(IsolossError, match=r"data_constrained is a law in N, D, U.*one variable"):
         held.plot("scaling_curve")
+
+
+@pytest.mark.parametrize("law", ["downstream_error", {"formula": "error = a - b * exp(-c * loss)"}])
+def test_a_law_by_the_loss_is_drawn_against_the_loss(law, make_runs):
+    loss = np.linspace(1.8, 4.0, 12)
+    runs = make_runs(np.full(12, 1e8), np.full(12, 1e9), loss)
+    runs["error"] = 0.86 - 2.2 * np.exp(-0.7 * loss)
+    given = law if isinstance(law, dict) else {"law": law, "response": "error"}
+    fit = fit_law(runs, **given, bootstrap=0)
+    _, texts, table = drawn(fit, runs)
+    own, law = (table[table["what"] == what] for what in ("run", "law"))
+    np.testing.assert_allclose(own.set_index("run_id")["loss"], runs.set_index("run_id")["loss"])
+    np.testing.assert_allclose(own["error"], 0.86 - 2.2 * np.exp(-0.7 * own["loss"]))
+    np.testing.assert_allclose(law["error"], fit.predict(loss=law["loss"])["error"])
+    assert law["loss"].max() == pytest.approx(4.0) and "Loss of the model" in texts

@@ -55,6 +55,7 @@ POINTS = 160  # of a line, inside the runs and beyond them
 STRETCH = 1.6  # ratio by which an interval may stretch a logarithmic axis beyond runs and law
 INSIDE, BESIDE = 9, 22  # entries of a legend in the panel, and in a column beside it, at most
 OFFSET = "E"  # the term that is the offset
+LOSS = "loss"  # the variable of laws that follow a law of the loss
 
 problems = _figure.group_problems
 
@@ -108,10 +109,11 @@ def draw(inputs: _figure.Inputs, group: str, reach: float, scale: str):
     place = "upper right" if not rises or scale == "above_offset" else "lower right"
     _put_legend(axes, _handles(fit, name, curves, scale), place)
     column = COLUMNS.get(_variable(fit), _variable(fit))
-    axes.set_xlabel(inputs.label("n_flops_6nd" if _six_nd(fit, inputs) else column))
+    along = "n_flops_6nd" if _six_nd(fit, inputs) else column
+    axes.set_xlabel("Loss of the model" if along == LOSS else inputs.label(along))
     axes.set_ylabel(_y_label(inputs, scale))
     axes.set_title(_figure.wrapped(_title(fit, name, curves), inputs.canvas.width(figure)))
-    drawn = _table(curves, column)
+    drawn = _table(curves, column, fit.quantity)
     _figure.print_small(figure, inputs, drawn, group)
     return figure, drawn
 
@@ -145,6 +147,8 @@ def _curve(inputs: _figure.Inputs, fit: Fit, group: str, number: int, reach: flo
     runs = runs[runs["run_id"].isin(set(own))]
     column = "n_flops_6nd" if _six_nd(fit, inputs) else COLUMNS.get(_variable(fit), _variable(fit))
     x = runs[column].astype(float)
+    if _variable(fit) == LOSS:  # `loss` of what is shown is what the fit is of
+        x = runs["run_id"].map(fit.points.set_index("run_id")[LOSS]).astype(float)
     table = runs[["run_id", "loss", "held_out"]].assign(x=x)
     facts = record(fit).of(group)[0]
     # a user may call anything E
@@ -166,9 +170,10 @@ def _offset(facts: OneFit) -> tuple[float, bool]:
 def _law(fit: Fit, group: str, low: float, high: float, reach: float) -> pd.DataFrame:
     """The law with its interval from the least run to beyond the largest.
 
-    Not beyond it along a variable that may be 0 or below: there is no factor to go.
+    Not beyond it along a variable that may be 0 or below: there is no factor to go. Nor along a
+    loss, which a larger model has less of.
     """
-    if low <= 0:
+    if low <= 0 or fit.law.variables == (LOSS,):
         inside, reach = np.linspace(low, high, POINTS), 1.0
     else:
         inside = np.geomspace(low, high, POINTS)
@@ -176,7 +181,7 @@ def _law(fit: Fit, group: str, low: float, high: float, reach: float) -> pd.Data
     x = np.append(inside, beyond)
     if len(fit.law.variables) == 1:
         told = fit.predict(group, **{fit.law.variables[0]: x})
-        told = told.rename(columns={fit.quantity: "loss"})
+        told = told[[fit.quantity, "low", "high"]].rename(columns={fit.quantity: "loss"})
     else:
         told = fit.allocate(x, group).rename(columns={"loss_low": "low", "loss_high": "high"})
     told = told[["loss", "low", "high"]].reset_index(drop=True)
@@ -289,8 +294,11 @@ def _title(fit: Fit, name: str, curves: list[_Curve]) -> str:
     return f"{title}\nwith {', '.join(values)}{intervals}"
 
 
-def _table(curves: list[_Curve], column: str) -> pd.DataFrame:
-    """What is drawn: runs, and the law with its interval."""
+def _table(curves: list[_Curve], column: str, quantity: str) -> pd.DataFrame:
+    """What is drawn: runs, and the law with its interval.
+
+    By the loss, the column `loss` is that of the horizontal axis, and the other is `quantity`.
+    """
     parts = []
     for curve in curves:
         parts += [curve.runs.assign(what="run", group=curve.group)]
@@ -300,4 +308,4 @@ def _table(curves: list[_Curve], column: str) -> pd.DataFrame:
             parts.append(ends.assign(group=curve.group))
     first = ["group", "what", "run_id", "x", "loss", "low", "high", "held_out", "beyond"]
     table = pd.concat([part.reindex(columns=first) for part in parts], ignore_index=True)
-    return table.rename(columns={"x": column})
+    return table.rename(columns={LOSS: quantity if column == LOSS else LOSS, "x": column})

@@ -30,8 +30,8 @@ from scipy.stats import norm, t
 from isoloss.core.seeds import generator
 from isoloss.core.tables import facts, frame, write_free
 from isoloss.fit.coordinates import Scale, free_coordinates, scale_of
+from isoloss.fit.descent import Ends, FitProblem, minimise
 from isoloss.fit.objectives import Objective
-from isoloss.fit.optimize import Ends, FitProblem, minimise
 from isoloss.fit.profile import cluster_inflation, likelihood_ratio
 from isoloss.fit.resample import MAD
 from isoloss.fitted.intervals import BIAS

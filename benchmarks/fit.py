@@ -32,8 +32,9 @@ import scipy.optimize
 from isoloss.core.seeds import generator
 from isoloss.core.tables import write_free
 from isoloss.fit import resample
+from isoloss.fit.descent import AGREE, FitProblem, minimise
 from isoloss.fit.objectives import Objective
-from isoloss.fit.optimize import AGREE, FitProblem, minimise, optimise
+from isoloss.fit.optimize import optimise
 from isoloss.fit.solve import Constraints, Optimum
 from isoloss.laws import chinchilla
 

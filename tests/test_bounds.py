@@ -15,7 +15,7 @@ from isoloss.expand import expand_rows
 from isoloss.fit import resample, settings
 from isoloss.fit.holdout import LIMITS, folds
 from isoloss.fit.law import fit_law
-from isoloss.fit.optimize import refit
+from isoloss.fit.optimize import refitting
 from isoloss.fit.profile import _lifted
 from isoloss.study import check
 from isoloss.train.cells import count_runs
@@ -467,9 +467,9 @@ def test_no_array_of_a_refit_is_larger_than_its_block(chinchilla_runs, monkeypat
 
     def noted(problem, ends, weight, loss=None):
         seen.append(weight.shape)
-        return refit(problem, ends, weight, loss)
+        return refitting(problem, ends, weight, loss)
 
-    monkeypatch.setattr("isoloss.fit.solve.refit", noted)
+    monkeypatch.setattr("isoloss.fit.solve.refitting", noted)
     monkeypatch.setattr(resample, "NUMBERS", 350)
     fit_law(chinchilla_runs(0.01), "power_law", {"variable": "C"}, bootstrap=25, delta=0.01)
     assert [r * n <= 350 for r, n in seen] == [True] * 3

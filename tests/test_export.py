@@ -12,18 +12,13 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from plain_laws import of_sizes
 
 from isoloss.core import registry
 from isoloss.fit import fit_law
 from isoloss.fitted.export import END, START, explanation, export_fit
 
-# laws of the field need other variables: their expressions are those of test_laws_of_the_field.py
-PLAIN = [
-    name
-    for name in registry.names("law")
-    if not registry.of_mixtures(name)
-    and (name == "formula" or "formula_law" not in registry.defined("law", name))
-]
+PLAIN = of_sizes()
 CHOICES = [
     pytest.param(
         name, dict(zip(options, chosen, strict=True)), id=" ".join([name, *map(str, chosen)])

@@ -18,7 +18,7 @@ HOME = Path(isoloss.__file__).parent
 ROOMS = {stage.entry.split(".")[1] for stage in stages().values()}
 CARDS = set(registry.FOLDERS.values())
 GROUND = {"core", "formulas", "records", "formats"}
-FACADES = {"chinchilla", "quickfit", "simulate", "study", "__main__", "__init__"}
+FACADES = {"chinchilla", "discovery", "quickfit", "simulate", "study", "__main__", "__init__"}
 
 
 def imported(file: Path) -> set[str]:

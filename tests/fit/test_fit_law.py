@@ -9,7 +9,7 @@ import pytest
 import isoloss
 from isoloss.core import registry
 from isoloss.core.problems import IsolossError
-from isoloss.fit import fit_law, optimize
+from isoloss.fit import descent, fit_law
 from isoloss.fit.points import by_domain
 from isoloss.fitted import quantiles
 
@@ -147,12 +147,7 @@ def test_an_offset_that_the_data_do_not_have_is_at_its_bound(
 
 
 def test_an_end_that_is_no_optimum_is_told(chinchilla_runs, monkeypatch):
-    real = optimize._minimise
-
-    def early(problem, begin, weight, loss, most, kept, best):
-        return real(problem, begin, weight, loss, 1, kept, best)
-
-    monkeypatch.setattr(optimize, "_minimise", early)
+    monkeypatch.setattr(descent.Descents, "most", 1)
     fit = fit_law(chinchilla_runs(noise=0.01), "chinchilla", **QUICK | {"bootstrap": 2})
     status, message = verdict(fit)
     assert status == "not_converged"

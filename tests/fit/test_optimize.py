@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from isoloss.core import registry
+from isoloss.core.matrices import cholesky_solve
 from isoloss.core.problems import IsolossError
 from isoloss.fit import fit_law
+from isoloss.fit.descent import minimise
 from isoloss.fit.objectives import OBJECTIVES, Objective
-from isoloss.fit.optimize import cholesky_solve, may_lie_below, minimise, refit
+from isoloss.fit.optimize import may_lie_below, refit
 from isoloss.fit.prepare import variables
 from isoloss.fit.solve import Constraints, Optimum
 

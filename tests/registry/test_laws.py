@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plain_laws import of_sizes
 
 from isoloss.core import registry
 from isoloss.core.problems import IsolossError
@@ -17,7 +18,7 @@ from isoloss.fitted import bibliography
 from isoloss.laws._make import made_law
 
 VARIABLES = "NDCU"
-NAMES = [n for n in registry.names("law") if not registry.of_mixtures(n)]
+NAMES = of_sizes()
 ANY_SIGN = {"logarithm"}
 
 
@@ -31,8 +32,6 @@ def laws() -> list:
         options = registry.options("law", name)
         for chosen in itertools.product(*map(choices, options.values())):
             made = registry.card("law", name).make(**dict(zip(options, chosen, strict=True)))
-            if hasattr(registry.card("law", name), "formula_law") and name != "formula":
-                continue  # a law of the field, written as a formula: test_laws_of_the_field.py
             every.append(pytest.param(name, made, id=" ".join([name, *map(str, chosen)])))
     return every
 

@@ -4,12 +4,12 @@ In a notebook: `read_runs` (any table, path or address), `import_runs` (a folder
 `read_log` (the log of one run), `fit_law` (a law card, or a formula that you type, fitted to runs:
 a `Fit`), `load_fit`, `compare_laws`,
 `sensitivity`, `simulate_studies` (how well a plan and a fit recover a known law), `export_fit` (a
-fit as law.py), `law_of_table` (all of it at once), `preset` (a published law, to predict with),
-`compare_presets` (published laws on the runs of a fit), `chain` (error or accuracy by way of the
-loss), `expand_rows` (rows repeated by the weights
-of their tags; for rows with `_dlm_row_tags` there are `expand_rows_by_weight`,
-`merge_weights_maps`, `resolve_row_weight`, `weight_distribution`), `mixture_weights` (by which rows
-make a mixture), `structural_entropies` (of an MLP's hidden units), `llc` (the local learning
+fit as law.py), `law_of_table` (all of it at once), `discover` (which law a table has), `preset` (a
+published law, to predict with), `compare_presets` (published laws on the runs of a fit), `chain`
+(error or accuracy by way of the loss), `expand_rows` (rows repeated by the weights of their tags;
+for rows with `_dlm_row_tags` there are `expand_rows_by_weight`, `merge_weights_maps`,
+`resolve_row_weight`, `weight_distribution`), `mixture_weights` (by which rows make a mixture),
+`structural_entropies` (of an MLP's hidden units), `llc` (the local learning
 coefficient of a model; it needs the extra `train`) and `compute_llc` (that of samples).
 `chinchilla` is a module: the toolkit of the package of that name.
 `dir(isoloss)` lists them, and each has an example in its docstring.
@@ -29,6 +29,7 @@ _HOMES = {
     "sensitivity": "isoloss.fit.compare",
     "export_fit": "isoloss.fitted.export",
     "law_of_table": "isoloss.quickfit.law",
+    "discover": "isoloss.discovery.discovery",
     "preset": "isoloss.fitted.presets",
     "compare_presets": "isoloss.fitted.presets",
     "chain": "isoloss.fitted.chain",
@@ -51,6 +52,7 @@ __all__ = [
     "compare_laws",
     "compare_presets",
     "compute_llc",
+    "discover",
     "expand_rows",
     "expand_rows_by_weight",
     "export_fit",

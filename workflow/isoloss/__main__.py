@@ -55,7 +55,7 @@ Command = Callable[[argparse.Namespace], int | None]
 
 
 # what people use, in the order of the overview; a command that stands in no list is one of these
-FOR_PEOPLE = ("law", "predict", "import", "init", "check", "run", "cards", "csv")
+FOR_PEOPLE = ("law", "discover", "predict", "import", "init", "check", "run", "cards", "csv")
 OF_RESULTS = (
     "sweep", "status", "retry", "verify", "adopt", "accept", "gc", "leftovers", "export",
 )  # fmt: skip
@@ -154,7 +154,7 @@ def parser(program: str = "isoloss") -> _Parser:
     top.add_argument("--version", action=_Version, nargs=0, help=argparse.SUPPRESS)
     for stage in stages().values():
         _add_stage(commands, stage)
-    of_tables = (_add_law, _add_predict, _add_init, _add_import)
+    of_tables = (_add_law, _add_discover, _add_predict, _add_init, _add_import)
     of_studies = (_add_check, _add_run, _add_results, _add_canary, _add_leftovers, _add_export)
     for add in (*of_tables, *of_studies, _add_cards, _add_digest, _add_csv, _add_docs):
         add(commands)
@@ -470,6 +470,35 @@ def _add_output_of_law(group) -> None:
         "--json", action="store_true", help="print one JSON object (docs/fitting.md) and no text"
     )
     group.add_argument("-h", "--help", action="help", help="print this")
+
+
+def _add_discover(commands) -> None:
+    search = _command(
+        commands,
+        "discover",
+        _discover,
+        "Search a table of runs for its law: a formula in its columns, with the runners-up.",
+        "Forms from terms of the field are fitted to the table without its largest values and "
+        "ranked by what they miss of these. Prints the best, the simplest that is as good, where "
+        "the best five disagree, and the command that fits the law with intervals.",
+        epilog="examples:\n  %(prog)s moe.csv\n"
+        "  %(prog)s runs.csv --columns V=vocab_size --response val_loss --variables N D V",
+    )
+    search.add_argument("table", metavar="TABLE", nargs="+", help="as of `law`")
+    _add_list(
+        search, search, "--columns", command_words.is_pair, "NAME=COLUMN",
+        "what a formula calls a column (as the table does)",
+    )  # fmt: skip
+    search.add_argument("--response", metavar="COLUMN", help="to predict (the one like a loss)")
+    _add_list(
+        search, search, "--variables", None, "COLUMN", "to predict it from (all that vary)"
+    )  # fmt: skip
+    search.add_argument(
+        "--groups", metavar="COLUMN", help="groups with constants of their own (group)"
+    )
+    search.add_argument("--seed", type=int, default=0, metavar="COUNT", help="of the starts (0)")
+    search.add_argument("--out", type=Path, metavar="DIR", help="folder for the whole ranking")
+    search.add_argument("--json", action="store_true", help="print one JSON object and no text")
 
 
 def _one_of(known: Sequence[str]) -> Callable[[str], str]:
@@ -943,6 +972,30 @@ def _law(given: argparse.Namespace) -> None:
         it = "them" if len(figures) > 1 else "it"
         texts = "law.py, explain.md, params.tex, paper.md and tables"
         say(f"{title}: {', '.join(figures)}; {texts} beside {it}")
+
+
+def _discover(given: argparse.Namespace) -> None:
+    from isoloss.core import escape, progress
+    from isoloss.discovery import discovery
+    from isoloss.discovery.saved import save
+
+    columns = _pairs(given.columns, "--columns")
+    with closing(progress.Steps("forms")) as steps:
+        answer = discovery.discover(
+            given.table,
+            columns=columns,
+            response=given.response,
+            variables=given.variables,
+            groups=given.groups,
+            seed=given.seed,
+            progress=steps.of_one,
+        )
+    say(escape.json_text(answer.record(), 2) if given.json else answer)
+    if given.out is not None:
+        _check_folder(given.out, given.table)
+        files = save(answer, given.out)
+        if not given.json:
+            say(f"written: {', '.join(visible(file) for file in files)}")
 
 
 def _predict(given: argparse.Namespace) -> None:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from scipy.linalg import lapack
+
+SMALL = 8  # unknowns, up to which the elimination is done here
+FEW = 6  # systems, up to which they are solved one by one
 
 
 def cholesky_solve(matrix: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Solve b symmetric systems at once, and say which matrices are positive definite.
 
-    Few of them are solved one by one; of many, each step of the elimination is one sweep.
+    What is found of one does not depend on the others, to the last bit. Large ones are solved one
+    by one; of small ones each step of the elimination is one sweep over all, or where they are few
+    the same arithmetic one by one.
 
     Args:
         matrix: (b, q, q).
@@ -23,13 +30,44 @@ def cholesky_solve(matrix: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, n
         array([ True, False])
     """
     count, q = right.shape
-    if count > 2 * q * q:
-        return _swept(matrix, right)
+    if q <= SMALL:
+        return _swept(matrix, right) if count > FEW else _one_by_one(matrix, right)
     solution, sound = np.empty_like(right), np.empty(count, dtype=bool)
     for i in range(count):
         _, solution[i], failed = lapack.dposv(matrix[i], right[i])
         sound[i] = failed == 0
     return solution, sound
+
+
+def _one_by_one(matrix: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What `_swept` gives, to the last bit, without array calls: they cost most of few systems."""
+    solutions, sound = [], []
+    for a, y in zip(matrix.tolist(), right.tolist(), strict=True):
+        sound.append(_eliminate(a, y))
+        solutions.append(y)
+    return np.array(solutions).reshape(right.shape), np.array(sound, dtype=bool)
+
+
+def _eliminate(a: list[list[float]], y: list[float]) -> bool:
+    """Put the solution of one system where its right side is; whether it is positive definite."""
+    q, sound = len(y), True
+    for j in range(q):
+        ok = a[j][j] > 0
+        sound = sound and ok
+        root = math.sqrt(a[j][j]) if ok else 1.0
+        for i in range(j, q):
+            a[i][j] /= root
+        y[j] /= root
+        for i in range(j + 1, q):
+            factor = a[i][j]
+            for k in range(i, q):
+                a[k][i] -= a[k][j] * factor
+            y[i] -= factor * y[j]
+    for j in reversed(range(q)):
+        y[j] /= a[j][j] if sound else 1.0
+        for i in range(j):
+            y[i] -= a[j][i] * y[j]
+    return sound
 
 
 def positive(matrix: np.ndarray) -> np.ndarray:

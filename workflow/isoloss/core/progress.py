@@ -74,6 +74,11 @@ class Steps:
         if self.bar is not None:
             self.bar.update()
 
+    def of_one(self, _: object) -> None:
+        """Say that one more step began whose number was not known before."""
+        self.expect(1)
+        self.step()
+
     def close(self) -> None:
         """Remove the bar."""
         self.over.set()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from isoloss.core.problems import IsolossError, Problem, nearest
-from isoloss.fit.optimize import Affine
+from isoloss.fit.descent import Affine
 from isoloss.laws._law import Data, Law
 
 

@@ -26,7 +26,8 @@ from isoloss.fitted import OF_RUN, Fit
 from isoloss.fitted.names import RESPONSE
 
 Solved = tuple[FittedRuns, Solution, Replicates]
-AT_A_TIME = 1 << 20  # variables of the runs of all replicates that are held
+# numbers of the runs of all replicates that are held: of a law with a method of its own, of others
+AT_A_TIME, SEARCHED = 1 << 20, 1 << 22
 
 
 # matrices are small: threads of the linear algebra would only wait for each other
@@ -207,26 +208,29 @@ def _solved(ready: Sequence[FittedRuns], settings: Settings) -> Iterator[Solved]
         yield from _solved_together(ready, settings)
         return
     for some in _side_by_side(ready, settings):
-        fits = [settings.solve(runs.law, runs.data, runs.loss, runs.weight) for runs in some]
+        samples = [(runs.data, runs.loss, runs.weight) for runs in some]
+        fits = settings.solve_all([runs.law for runs in some], samples)
         draws = [
             drawn(runs, fit, settings, len(runs.loss)) for runs, fit in zip(some, fits, strict=True)
         ]
-        if some[0].law.recipe:
-            yield from zip(some, fits, replicates_of(fits, draws), strict=True)
-            continue
-        for runs, fit, blocks in zip(some, fits, draws, strict=True):
-            yield runs, fit, join_replicates([fit.replicates(*one) for one in blocks])
+        yield from zip(some, fits, replicates_of(fits, draws), strict=True)
 
 
 def _side_by_side(
     ready: Sequence[FittedRuns], settings: Settings
 ) -> Iterator[Sequence[FittedRuns]]:
-    """Fits whose replicates are held at a time: of laws with a method of their own several."""
-    law = ready[0].law
-    size = max(len(runs.loss) for runs in ready) * len(law.variables) * max(1, settings.bootstrap)
-    count = max(1, AT_A_TIME // size) if law.recipe else 1
-    for at in range(0, len(ready), count):
-        yield ready[at : at + count]
+    """Fits whose replicates are held at a time."""
+    some: list[FittedRuns] = []
+    held, law = 0, ready[0].law
+    width, most = (len(law.variables), AT_A_TIME) if law.recipe else (2, SEARCHED)
+    for runs in ready:
+        size = len(runs.loss) * width * max(1, settings.bootstrap)
+        if some and held + size > most:
+            yield some
+            some, held = [], 0
+        some.append(runs)
+        held += size
+    yield some
 
 
 def _solved_together(ready: Sequence[FittedRuns], settings: Settings) -> Iterator[Solved]:

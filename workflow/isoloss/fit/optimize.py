@@ -1,382 +1,36 @@
 """The optimum over many starts and many weightings of the runs, all advanced together.
 
-Every minimisation is damped Newton with two curvatures at hand: the objective's own, and that of
-the squares that lie above its penalties (iterative reweighting), which is never negative. The
-second gets there from anywhere, the first ends with all digits.
+A search is a generator that yields the descents (`descent.Descents`) that it needs, so that those
+of several fits advance side by side (`descent.together`); each fit's search decides for itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-
 import numpy as np
 
-from isoloss.core.matrices import cholesky_solve
-from isoloss.fit.objectives import SMOOTH, Objective
-from isoloss.laws._law import LawOnRuns
+from isoloss.fit.descent import AGREE, Descents, Ends, FitProblem, Search, alone, join
+from isoloss.fit.objectives import SMOOTH
 
-AGREE = 1e-6  # relative difference of objectives below which two ends are the same optimum
-STATIONARY = 1e-6  # what may be left of a gradient, relative to the terms that cancel in it
-AIM = 1e-10  # where the descent itself stops
 EXACT = 1e-12  # root mean square log residual below which a fit is exact
-ROUNDING = 1e-13  # relative size of what rounding does to an objective
-DAMPING = 1e-2  # of Newton's step where a descent begins, or begins again
-MOST, LAST = 1000, 200  # steps of a descent at most; of one to sharp corners
 HALVED = 15  # steps at most on each objective on the way to sharp corners
-SOON = 10  # steps after which the few that are not there yet go on together
-# a descent that gains less than CRAWL in so many steps is damped afresh, LIVES times
-DROP = 0.9  # of an amplitude, that one step takes off it at most
-PATIENCE, CRAWL, LIVES = 40, 1e-6, 3
 # where fewer starts than SOME of all agree, others are tried along a valley, HOPS times at most
 SOME, HOPS = 0.25, 6
 POINTS = 256  # of a pool, whose objectives for all replicates are looked at together
 MOST_SINGLE = 1e30  # of a penalty in single precision, relative to the median
 SCANNED, FAR = 200, 20.0  # points along one free coordinate, and how far from a start they reach
-BLOCK = 1 << 15  # numbers in one array: theirs must stay in a core's cache
-
-
-@dataclass(frozen=True)
-class Affine:
-    """Law coordinates as a function of what is free: theta = matrix @ free + shift.
-
-    Attributes:
-        matrix: (p, q).
-        shift: (p,).
-        low, high: bounds of what is free, (q,).
-        terms: the term that each free coordinate is of; one may stand for several coordinates,
-            as where groups of runs share others.
-    """
-
-    matrix: np.ndarray
-    shift: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    terms: tuple[str, ...]
-
-    def theta(self, free: np.ndarray) -> np.ndarray:
-        """(..., q) -> (..., p)."""
-        return free @ self.matrix.T + self.shift
-
-    def free(self, theta: np.ndarray) -> np.ndarray:
-        """The nearest free coordinates, inside the bounds: (..., p) -> (..., q)."""
-        nearest = (theta - self.shift) @ np.linalg.pinv(self.matrix).T
-        return np.clip(nearest, self.low, self.high)
-
-
-@dataclass(frozen=True)
-class Ends:
-    """Where b descents ended.
-
-    Attributes:
-        free: end points, (b, q).
-        objective: value there, (b,).
-        gradient: largest component of the projected gradient, (b,).
-        left: the same relative to the terms that cancel in it, (b,).
-        iterations: steps taken, (b,).
-    """
-
-    free: np.ndarray
-    objective: np.ndarray
-    gradient: np.ndarray
-    left: np.ndarray
-    iterations: np.ndarray
-
-    def __getitem__(self, which) -> Ends:
-        return Ends(*(getattr(self, name)[which] for name in self.__dataclass_fields__))
-
-    @property
-    def converged(self) -> np.ndarray:
-        """Whether the gradient vanishes to the accuracy of its terms, bool (b,)."""
-        return np.isfinite(self.objective) & (self.left <= STATIONARY)
-
-
-def join(parts: Sequence[Ends]) -> Ends:
-    """Several sets of ends as one."""
-    names = Ends.__dataclass_fields__
-    return Ends(*(np.concatenate([getattr(p, name) for p in parts]) for name in names))
-
-
-class FitProblem:
-    """An objective over n runs as a function of what is free in a law.
-
-    Args:
-        law_on_runs: the law on the runs, in their own scale.
-        loss: observed, (n,), in its own scale.
-        objective: what is summed.
-        affine: from free coordinates to the law's.
-
-    Attributes:
-        smoother: objectives that lead to one of sharp corners.
-        damping: of the first step of a descent.
-        most: steps of a descent at most.
-    """
-
-    def __init__(
-        self, law_on_runs: LawOnRuns, loss: np.ndarray, objective: Objective, affine: Affine
-    ):
-        self.law_on_runs, self.affine = law_on_runs, affine
-        self.loss, self.objective = loss, objective
-        terms = {term.name: term for term in law_on_runs.law.terms}
-        self.smoother = objective.halving(loss)
-        sharp = bool(self.smoother) and objective.smooth < SMOOTH
-        # descents on the way to sharp corners begin where Newton's own step is right
-        self.damping = 0.0 if sharp else DAMPING
-        # near a sharp corner few steps are enough, or none are
-        self.most = LAST if sharp else MOST
-        self.amplitudes = np.array([terms[name].amplitude for name in affine.terms], bool)
-
-    def predicted(self, free: np.ndarray) -> np.ndarray:
-        """Loss of every run, in its own scale, (b, q) -> (b, n)."""
-        with np.errstate(all="ignore"):
-            return self.law_on_runs.at(self.affine.theta(free))[0]
-
-    def penalties(self, free: np.ndarray) -> np.ndarray:
-        """Penalty of every run, (b, q) -> (b, n); their weighted sum is the objective."""
-        with np.errstate(all="ignore"):
-            return self.objective.values(self.predicted(free), self.loss)
-
-    def residuals(self, free: np.ndarray) -> np.ndarray:
-        """Predicted minus observed, of logarithms or not as the objective says, (b, n)."""
-        with np.errstate(all="ignore"):
-            return self.objective.residual(self.predicted(free), self.loss)
-
-    def with_objective(self, objective: Objective) -> FitProblem:
-        """The same runs and law with another objective, whose descents begin as those of this."""
-        problem = FitProblem(self.law_on_runs, self.loss, objective, self.affine)
-        problem.damping = self.damping
-        return problem
-
-    def project(self, free: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        """Starts moved to the best scales for their exponents, where the law has such."""
-        with np.errstate(all="ignore"):
-            theta = self.law_on_runs.project(self.affine.theta(free), self.loss, weight)
-        return self.affine.free(theta)
-
-    def look(
-        self, free: np.ndarray, weight: np.ndarray, loss: np.ndarray, below: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, _State]:
-        """Objective, and derivatives where it is not above a limit: they cost the most.
-
-        Args:
-            free: points, (b, q).
-            weight: of the runs, (b, n).
-            loss: observed, (n,) or (b, n).
-            below: limit of the objective, (b,).
-
-        Returns:
-            The objective (b,), infinite where there is none; where it is not above the limit,
-            bool (b,); the state of those points.
-        """
-        predicted, inner = self.law_on_runs.at(self.affine.theta(free))
-        penalty = self.objective.penalty(predicted, loss)
-        value = np.einsum("bn,bn->b", penalty.value, weight)
-        value = np.where(np.isfinite(value), value, np.inf)
-        near = value <= below
-        slope, curvature, above = penalty.slope, penalty.curvature, penalty.weight
-        if not near.all():
-            inner, weight = self.law_on_runs.take(inner, near), weight[near]
-            slope, curvature, above = slope[near], curvature[near], above[near]
-        sums = self.law_on_runs.sums(inner, weight * slope, weight * curvature, weight * above)
-        derivatives = (sums.gradient, sums.absolute, sums.hessian, sums.outer)
-        matrix = self.affine.matrix
-        if not np.array_equal(matrix, np.eye(len(matrix))):
-            derivatives = (
-                sums.gradient @ matrix,
-                sums.absolute @ np.abs(matrix),
-                matrix.T @ sums.hessian @ matrix,
-                matrix.T @ sums.outer @ matrix,
-            )
-        sound = np.isfinite(derivatives[0]).all(axis=-1) & np.isfinite(derivatives[2]).all(
-            axis=(-1, -2)
-        )
-        value[np.flatnonzero(near)[~sound]] = np.inf
-        return value, near, _State(free[near], value[near], *derivatives)
-
-
-@dataclass
-class _State:
-    free: np.ndarray
-    value: np.ndarray
-    gradient: np.ndarray
-    absolute: np.ndarray
-    hessian: np.ndarray
-    outer: np.ndarray
-
-    def take(self, which) -> _State:
-        return _State(*(getattr(self, name)[which] for name in self.__dataclass_fields__))
-
-    def put(self, which: np.ndarray, other: _State) -> None:
-        for name in self.__dataclass_fields__:
-            getattr(self, name)[which] = getattr(other, name)
-
-
-def minimise(
-    problem: FitProblem,
-    begin: np.ndarray,
-    weight: np.ndarray,
-    loss: np.ndarray | None = None,
-    iterations: int | None = None,
-    held: np.ndarray | None = None,
-    rivals: bool = False,
-) -> Ends:
-    """Descend from every start to where the gradient vanishes.
-
-    Args:
-        problem: what to minimise.
-        begin: starts, (b, q).
-        weight: of every run, (n,), or of every run for every start, (b, n).
-        loss: observed, where every start has losses of its own, (b, n).
-        iterations: at most; those of the problem if None.
-        held: coordinates that stay where they start, bool (q,).
-        rivals: whether the least end is all that counts, of starts with the same weights and
-            losses: one that at its present rate cannot come below an end that is there already
-            stops, and has not converged.
-
-    Returns:
-        The ends, in the order of the starts.
-    """
-    shape = (len(begin), len(problem.loss))
-    weight = np.broadcast_to(weight, shape)
-    loss = problem.loss if loss is None else loss
-    size = max(1, BLOCK // max(1, shape[1]))
-    if not len(begin):
-        nothing = np.empty(0)
-        return Ends(np.empty((0, begin.shape[1])), nothing, nothing, nothing, nothing)
-    kept = np.zeros(begin.shape[1], dtype=bool) if held is None else held
-
-    def descend(begin: np.ndarray, which: np.ndarray, most: int, best: float | None) -> Ends:
-        """Some of the starts, block by block."""
-        parts = [slice(at, at + size) for at in range(0, len(which), size)]
-        return join(
-            [
-                _minimise(
-                    problem, begin[p], weight[which[p]], _rows(loss, which[p]), most, kept, best
-                )
-                for p in parts
-            ]
-        )
-
-    iterations = problem.most if iterations is None else iterations
-    ends = descend(begin, np.arange(len(begin)), min(iterations, SOON), None)
-    late = np.flatnonzero(ends.left > AIM)
-    if len(late) and iterations > SOON:
-        # together: no block of many waits for a few
-        best = np.min(ends.objective[ends.converged], initial=np.inf) if rivals else None
-        again = descend(ends.free[late], late, iterations - SOON, best)
-        again = replace(again, iterations=again.iterations + SOON)
-        for name in Ends.__dataclass_fields__:
-            getattr(ends, name)[late] = getattr(again, name)
-    return ends
-
-
-def _minimise(
-    problem: FitProblem,
-    begin: np.ndarray,
-    weight: np.ndarray,
-    loss: np.ndarray,
-    most: int,
-    kept: np.ndarray,
-    best: float | None,
-) -> Ends:
-    """The ends of a block of starts; `best` is the end of a rival, None where there are none."""
-    low, high = problem.affine.low, problem.affine.high
-    points = np.clip(begin, low, high).astype(float)
-    count = len(points)
-    value, gradient, left = np.full(count, np.inf), np.full(count, np.inf), np.full(count, np.inf)
-    steps = np.zeros(count, dtype=int)
-    who = np.arange(count)
-    with np.errstate(all="ignore"):
-        _, _, now = problem.look(points, weight, loss, np.full(count, np.inf))
-        damping, stuck = np.full(count, problem.damping), np.zeros(count, dtype=int)
-        milestone, lives = now.value.copy(), np.full(count, LIVES)
-        for iteration in range(most + 1):
-            held = (now.free <= low) & (now.gradient > 0) | (now.free >= high) & (now.gradient < 0)
-            held |= kept
-            size = np.where(held, 0.0, np.abs(now.gradient))
-            relative = (size / np.maximum(now.absolute, 1e-300)).max(axis=-1)
-            over = (relative <= AIM) | (stuck > 12) | ~np.isfinite(now.value) | (iteration == most)
-            if iteration and iteration % PATIENCE == 0:
-                crawling = milestone - now.value <= CRAWL * np.abs(now.value)
-                over |= crawling & (lives == 0)
-                if best is not None:
-                    gain = (milestone - now.value) * (most - iteration) / PATIENCE
-                    over |= now.value - gain > best * (1 + AGREE)
-                lives, damping = lives - crawling, np.where(crawling, DAMPING, damping)
-                milestone = now.value.copy()
-            if over.any():
-                finished = who[over]
-                points[finished], value[finished] = now.free[over], now.value[over]
-                gradient[finished], left[finished] = size[over].max(axis=-1), relative[over]
-                steps[finished] = iteration
-                if best is not None:
-                    best = np.min(value[finished][left[finished] <= AIM], initial=best)
-                go = ~over
-                who, now, weight, loss = who[go], now.take(go), weight[go], _rows(loss, go)
-                damping, stuck, held = damping[go], stuck[go], held[go]
-                milestone, lives = milestone[go], lives[go]
-                if not len(who):
-                    break
-            step = _step(now, held, damping, problem.amplitudes)
-            limit = now.value + ROUNDING * np.abs(now.value)
-            trial = np.clip(now.free + step, low, high)
-            _, near, there = problem.look(trial, weight, loss, limit)
-            here = now.value[near]
-            flat = np.abs(there.value - here) <= ROUNDING * np.abs(here)
-            # what rounding hides the gradient tells
-            nearer = (np.abs(there.gradient) <= 0.9 * np.abs(now.gradient[near])) | held[near]
-            good = np.where(flat, nearer.all(axis=-1), there.value < here)
-            better = np.zeros(len(who), dtype=bool)
-            better[np.flatnonzero(near)[good]] = True
-            now.put(better, there.take(good))
-            damping = np.where(better, damping * 0.1, np.maximum(damping, 1e-4) * 6)
-            damping = np.where(damping < 1e-9, 0.0, damping)
-            stuck = np.where(better, 0, stuck + 1)
-    return Ends(points, value, gradient, left, steps)
-
-
-def _rows(loss: np.ndarray, which: np.ndarray) -> np.ndarray:
-    """Losses of some descents: rows of (b, n), or the losses that all have in common, (n,)."""
-    return loss if loss.ndim == 1 else loss[which]
-
-
-def _step(now: _State, held: np.ndarray, damping: np.ndarray, amplitudes: np.ndarray) -> np.ndarray:
-    """Newton's step, damped; with the curvature that is never negative where need be.
-
-    The step of an amplitude is one of its value, relative to what it is: the loss is a straight
-    line in it, and a valley along which it falls to nothing is bent in its logarithm.
-    """
-    step = _newton(now, now.gradient * amplitudes, held, damping)
-    return np.where(amplitudes, np.log1p(np.maximum(step, -DROP)), step)
-
-
-def _newton(now: _State, less: np.ndarray, held: np.ndarray, damping: np.ndarray) -> np.ndarray:
-    """The damped step; `less` is taken off the diagonal of the objective's own curvature."""
-    free = ~held
-    mask = free[:, :, None] & free[:, None, :]
-    eye = np.eye(held.shape[1])
-    outer = np.where(mask, now.outer, eye)
-    diagonal = np.einsum("bii->bi", outer)
-    # a coordinate that nothing depends on must not blow up
-    ridge = np.maximum(diagonal, 1e-14 * diagonal.max(axis=-1, keepdims=True))
-    lift = damping[:, None] * ridge + 1e-13 * ridge
-    towards = np.where(held, 0.0, -now.gradient)
-    added = lift - np.where(free, less, 0.0)
-    own, sound = cholesky_solve(np.where(mask, now.hessian, eye) + added[:, :, None] * eye, towards)
-    if sound.all():
-        return own
-    bad = ~sound
-    above, fine = cholesky_solve(
-        outer[bad] + (lift[bad] + 1e-3 * ridge[bad])[:, :, None] * eye, towards[bad]
-    )
-    steepest = towards[bad] / np.maximum(ridge[bad], 1e-300)
-    own[bad] = np.where(fine[:, None], above, steepest)
-    return own
+BLOCK = 1 << 15  # numbers in one array of penalties
 
 
 def optimise(
     problem: FitProblem, starts: np.ndarray, weight: np.ndarray
 ) -> tuple[np.ndarray, Ends]:
+    """The optimum of one problem; see `searching`."""
+    return alone(searching(problem, starts, weight))
+
+
+def searching(
+    problem: FitProblem, starts: np.ndarray, weight: np.ndarray
+) -> Search[tuple[np.ndarray, Ends]]:
     """Descend from a grid of starts; every end is one of the true objective.
 
     Starts are first moved to the best scales for their exponents; those that meet there are one,
@@ -397,7 +51,7 @@ def optimise(
     begin = distinct(
         np.concatenate([begin, further_starts(problem, distinct(begin), inside, weight)])
     )
-    begin, ends = _descended(problem, begin, weight)
+    begin, ends = yield from _descended(problem, begin, weight)
     for _ in range(HOPS):
         best = ends.objective[0]
         if not np.isfinite(best) or (ends.objective <= best + AGREE * abs(best)).mean() >= SOME:
@@ -406,7 +60,7 @@ def optimise(
         others = affine.free(law.along_valley(affine.theta(ends.free[0])))
         if not len(others):
             break
-        others, ends_of_others = _descended(problem, others, weight)
+        others, ends_of_others = yield from _descended(problem, others, weight)
         begin, ends = np.concatenate([begin, others]), join([ends, ends_of_others])
         order = np.argsort(ends.objective, kind="stable")
         begin, ends = begin[order], ends[order]
@@ -417,11 +71,11 @@ def optimise(
 
 def _descended(
     problem: FitProblem, begin: np.ndarray, weight: np.ndarray
-) -> tuple[np.ndarray, Ends]:
+) -> Search[tuple[np.ndarray, Ends]]:
     """Starts (d, q) and their ends, both by objective, best first."""
-    near = narrowed(problem, begin, weight)
+    near = yield from narrowed(problem, begin, weight)
     kept, met = _met(near)
-    ends = minimise(problem, near[kept], weight, rivals=True)[met]
+    ends = (yield Descents(problem, near[kept], weight, rivals=True))[met]
     order = np.argsort(ends.objective, kind="stable")
     return begin[order], ends[order]
 
@@ -480,7 +134,7 @@ def _low_points(problem: FitProblem, middle: np.ndarray, weight: np.ndarray) -> 
 
 def narrowed(
     problem: FitProblem, free: np.ndarray, weight: np.ndarray, loss: np.ndarray | None = None
-) -> np.ndarray:
+) -> Search[np.ndarray]:
     """Points moved to near an optimum along easier objectives.
 
     A Huber objective is followed from wide deltas to its own (`Objective.easier`); sharp corners
@@ -489,7 +143,7 @@ def narrowed(
     """
     alike, which = weight.ndim == 1 and loss is None, np.arange(len(free))
     for wide, most in problem.objective.easier():
-        free = minimise(problem.with_objective(wide), free, weight, loss, iterations=most).free
+        free = (yield Descents(problem.with_objective(wide), free, weight, loss, most)).free
         if alike:
             kept, met = _met(free)
             free, which = free[kept], met[which]
@@ -497,7 +151,7 @@ def narrowed(
     for smooth in problem.smoother:
         easier = problem.with_objective(smooth)
         begin = free if before is None else _ahead(easier, before, free, weight, loss)
-        before, free = free, minimise(easier, begin, weight, loss, iterations=HALVED).free
+        before, free = free, (yield Descents(easier, begin, weight, loss, HALVED)).free
         if alike:
             kept, met = _met(free)
             before, free, which = before[kept], free[kept], met[which]
@@ -539,6 +193,17 @@ def refit(
     loss: np.ndarray | None = None,
     basins: int = 4,
 ) -> Ends:
+    """The global optimum of every replicate of one fit; see `refitting`."""
+    return alone(refitting(problem, ends, weight, loss, basins))
+
+
+def refitting(
+    problem: FitProblem,
+    ends: Ends,
+    weight: np.ndarray,
+    loss: np.ndarray | None = None,
+    basins: int = 4,
+) -> Search[Ends]:
     """The global optimum of every replicate of a fit: other weights of the runs, or other losses.
 
     A replicate starts from the optimum of the fit and from every other basin that is better for
@@ -558,24 +223,25 @@ def refit(
     known = ends.free[separate(ends)[:basins]]
     begin = np.repeat(known[:1], len(weight), axis=0)
     if problem.smoother and problem.objective.smooth < SMOOTH:
-        begin = narrowed(problem, begin, weight, loss)
-    reached = minimise(problem, begin, weight, loss)
+        begin = yield from narrowed(problem, begin, weight, loss)
+    reached = yield Descents(problem, begin, weight, loss)
     late = np.flatnonzero(~reached.converged)  # lost among the corners: once more from afar
     if len(late):
         own_loss = None if loss is None else loss[late]
-        begin = narrowed(problem, reached.free[late], weight[late], own_loss)
-        _keep_better(reached, late, minimise(problem, begin, weight[late], own_loss))
+        begin = yield from narrowed(problem, reached.free[late], weight[late], own_loss)
+        again = yield Descents(problem, begin, weight[late], own_loss)
+        _keep_better(reached, late, again)
     pool = known[1:]
     for _ in range(8):
         if len(pool):
-            reached, moved = _look_around(problem, reached, pool, weight, loss)
+            reached, moved = yield from _look_around(problem, reached, pool, weight, loss)
             if not moved.any() and pool is not known:
                 break
         pool = reached.free
     return reached
 
 
-def _look_around(problem, ends: Ends, pool, weight, loss) -> tuple[Ends, np.ndarray]:
+def _look_around(problem, ends: Ends, pool, weight, loss) -> Search[tuple[Ends, np.ndarray]]:
     """Go on from the point of a pool that is the best for a replicate, if it beats its own."""
     limit = ends.objective * (1 - AGREE * 1e-4)
     if loss is None:
@@ -590,9 +256,8 @@ def _look_around(problem, ends: Ends, pool, weight, loss) -> tuple[Ends, np.ndar
         best = np.argmin(value, axis=0)
         gain = value[best, np.arange(len(best))] < limit
     if gain.any():
-        again = minimise(
-            problem, pool[best[gain]], weight[gain], None if loss is None else loss[gain]
-        )
+        own_loss = None if loss is None else loss[gain]
+        again = yield Descents(problem, pool[best[gain]], weight[gain], own_loss)
         _keep_better(ends, np.flatnonzero(gain), again)
     return ends, gain
 

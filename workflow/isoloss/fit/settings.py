@@ -15,7 +15,7 @@ from isoloss.core.schema import complete_options
 from isoloss.fit import resample
 from isoloss.fit.objectives import Objective, objective_of
 from isoloss.fit.solution import Solution
-from isoloss.fit.solve import Constraints, solve
+from isoloss.fit.solve import Constraints, solve_all
 from isoloss.fitted.names import RESPONSE
 from isoloss.laws._law import Data, Estimate, Law, Sample
 
@@ -105,13 +105,17 @@ class Settings:
 
     def solve(self, law: Law, data: Data, loss: np.ndarray, weight: np.ndarray) -> Solution:
         """The law fitted to runs, none of its parameters shared with other groups."""
-        return solve(law, data, loss, weight, self.objective, self.constraints, self.starts)
+        return self.solve_all([law], [(data, loss, weight)])[0]
+
+    def solve_all(self, laws: Sequence[Law], samples: Sequence[Sample]) -> list[Solution]:
+        """Laws of the card fitted to samples of runs each, side by side."""
+        return solve_all(laws, samples, self.objective, self.constraints, self.starts)
 
     def estimates(self, law: Law, samples: Sequence[Sample]) -> list[Estimate]:
         """The law fitted to several samples of runs, each by itself: folds, which need no more."""
         if law.recipe:
             return law.estimates(samples)
-        return [self.solve(law, *sample).estimate for sample in samples]
+        return [one.estimate for one in self.solve_all([law] * len(samples), samples)]
 
 
 def settings_of(

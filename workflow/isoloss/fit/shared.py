@@ -12,8 +12,9 @@ from isoloss.core.escape import listed
 from isoloss.core.problems import Problem, nearest
 from isoloss.fit import profile
 from isoloss.fit.coordinates import Scale, free_coordinates, scale_of
+from isoloss.fit.descent import Affine, alone
 from isoloss.fit.objectives import Objective
-from isoloss.fit.optimize import Affine, optimise
+from isoloss.fit.optimize import optimise
 from isoloss.fit.solution import Replicates
 from isoloss.fit.solve import Constraints, Minimum, grid_of, problem_of
 from isoloss.fitted.names import UNSEEN
@@ -160,7 +161,7 @@ class SharedOptimum:
         if not len(weight):
             none = Estimate(np.empty((0, len(self.law.terms))))
             return [Replicates(none, np.empty(0, dtype=bool)) for _ in self.fits]
-        ends, converged = self.fits[0].refitted(weight, loss)
+        ends, converged = alone(self.fits[0].refitting(weight, loss))
         return [Replicates(Estimate(fit.outer(ends.free)), converged) for fit in self.fits]
 
 
@@ -191,6 +192,8 @@ def _shared_coordinates(
 
 class _GroupsOnRuns(LawOnRuns):
     """A law on the runs of several groups, each with a theta of its own, laid end to end."""
+
+    side_by_side = False
 
     def __init__(self, law: Law, groups: Sequence[LawOnRuns], counts: Sequence[int]):
         self.law, self.groups, self.descents = law, groups, groups[0].descents

@@ -10,19 +10,19 @@ import pandas as pd
 
 from isoloss.fit import profile
 from isoloss.fit.coordinates import Scale, free_coordinates, scale_of
-from isoloss.fit.objectives import Objective
-from isoloss.fit.optimize import (
+from isoloss.fit.descent import (
     AGREE,
-    EXACT,
     Affine,
     Ends,
     FitProblem,
+    Search,
+    alone,
     minimise,
-    optimise,
-    refit,
-    separate,
+    together,
 )
-from isoloss.fit.solution import Replicates, Solution
+from isoloss.fit.objectives import Objective
+from isoloss.fit.optimize import EXACT, refitting, searching, separate
+from isoloss.fit.solution import Replicates, Solution, join_replicates
 from isoloss.laws._law import Data, Estimate, Estimator, Law, LawOnRuns, Sample, stacked
 
 PROFILED = 120  # steps of a descent along a profile
@@ -168,9 +168,12 @@ class Minimum:
             }
         )
 
-    def refitted(self, weight: np.ndarray, loss: np.ndarray | None) -> tuple[Ends, np.ndarray]:
+    def refitting(
+        self, weight: np.ndarray, loss: np.ndarray | None
+    ) -> Search[tuple[Ends, np.ndarray]]:
         """The ends of every replicate, and whether each converged or fits exactly, bool (r,)."""
-        ends = refit(self.problem, self.ends, weight, None if loss is None else loss / self.size)
+        own_loss = None if loss is None else loss / self.size
+        ends = yield from refitting(self.problem, self.ends, weight, own_loss)
         return ends, ends.converged | self._exact(ends)
 
     def _exact(self, ends: Ends) -> np.ndarray:
@@ -209,13 +212,58 @@ class Optimum(Minimum):
         constraints: Constraints,
         starts: np.ndarray | None = None,
     ):
+        sample = data, loss, weight
+        self._search(alone(self._searching(law, sample, objective, constraints, starts)))
+
+    @classmethod
+    def side_by_side(
+        cls,
+        laws: Sequence[Law],
+        samples: Sequence[Sample],
+        objective: Objective,
+        constraints: Constraints,
+        starts: np.ndarray | None = None,
+    ) -> list[Optimum]:
+        """Laws fitted to samples of runs each, their searches side by side.
+
+        Each is what `Optimum` gives for it alone.
+
+        Args:
+            laws: one for each sample; those that are one object advance together.
+            samples: data, losses and weights of each.
+            objective: of all of them.
+            constraints: of all of them.
+            starts: of all of them; the law's own if None.
+        """
+        searches = [
+            cls._searching(law, sample, objective, constraints, starts)
+            for law, sample in zip(laws, samples, strict=True)
+        ]
+        optima = []
+        for facts in together(searches):
+            optima.append(cls.__new__(cls))
+            optima[-1]._search(facts)
+        return optima
+
+    def _search(self, facts: tuple) -> None:
+        super().__init__(*facts)
+
+    @staticmethod
+    def _searching(
+        law: Law,
+        sample: Sample,
+        objective: Objective,
+        constraints: Constraints,
+        starts: np.ndarray | None,
+    ) -> Search[tuple]:
+        """What a Minimum is made of."""
+        data, loss, weight = sample
         scale, c = scale_of(law, data, loss), constraints
         affine = free_coordinates(law, scale, c.fixed, c.tied, c.bounds)
         problem = problem_of(law.on(scale.data(data)), loss, objective, scale, affine)
         grid = grid_of(problem.law_on_runs, problem.loss, scale, starts)
-        super().__init__(
-            law, objective, scale, problem, weight, optimise(problem, affine.free(grid), weight)
-        )
+        searched = yield from searching(problem, affine.free(grid), weight)
+        return law, objective, scale, problem, weight, searched
 
     def profiles(self, clusters: np.ndarray, level: float) -> pd.DataFrame:
         """See `profile.profiles`."""
@@ -223,9 +271,13 @@ class Optimum(Minimum):
 
     def replicates(self, weight: np.ndarray, loss: np.ndarray | None = None) -> Replicates:
         """The global optimum of every replicate; see `Solution`."""
+        return alone(self.replicating(weight, loss))
+
+    def replicating(self, weight: np.ndarray, loss: np.ndarray | None) -> Search[Replicates]:
+        """The same as a search."""
         if not len(weight):
             return Replicates(Estimate(np.empty((0, len(self.theta)))), np.empty(0, dtype=bool))
-        ends, converged = self.refitted(weight, loss)
+        ends, converged = yield from self.refitting(weight, loss)
         return Replicates(Estimate(self.outer(ends.free)), converged)
 
     def profile(self, term: str, span: float, points: int) -> tuple[np.ndarray, np.ndarray, float]:
@@ -245,10 +297,8 @@ class Optimum(Minimum):
         centre = problem.affine.free(self.scale.inner(self.theta))
         held = np.arange(len(centre)) == where
         # the others follow as they would if the law were straight
-        every, loss = np.full(1, np.inf), problem.loss[None]
-        with np.errstate(all="ignore"):
-            _, _, here = problem.look(centre[None], self.weight[None], loss, every)
-        outer = here.outer[0] if len(here.outer) else np.eye(len(centre))
+        outer = problem.outer(centre, self.weight)
+        outer = outer[0] if len(outer) else np.eye(len(centre))
         follow = np.ones(len(centre))
         follow[~held] = -np.linalg.pinv(outer[~held][:, ~held], rcond=1e-10) @ outer[~held, where]
         offsets = np.linspace(-span, span, 2 * points + 1)
@@ -376,15 +426,20 @@ class EstimatorFit:
         return [(self.data, *drawn) for drawn in zip(losses, weight, strict=True)]
 
 
+Draws = Iterable[tuple[np.ndarray, np.ndarray | None]]  # arguments of `Solution.replicates`
+
+
 def replicates_of(
-    fits: Sequence[EstimatorFit], draws: Sequence[Iterable[tuple[np.ndarray, np.ndarray | None]]]
+    fits: Sequence[EstimatorFit] | Sequence[Optimum], draws: Sequence[Draws]
 ) -> list[Replicates]:
-    """The replicates of fits of one card, which may be searched for side by side.
+    """The replicates of fits of one card, searched for side by side.
 
     Args:
-        fits: of laws that differ by their responses.
-        draws: of every fit weights (r, n), and losses or None: arguments of `Solution.replicates`.
+        fits: of groups, or of laws that differ by their responses.
+        draws: of every fit weights (r, n), and losses or None, block by block.
     """
+    if not fits[0].law.recipe:
+        return _refitted(fits, draws)
     asked = [
         (fit.law, fit.estimate, [one for draw in own for one in fit.samples(*draw)])
         for fit, own in zip(fits, draws, strict=True)
@@ -395,6 +450,19 @@ def replicates_of(
         many = stacked(own, terms) if own else law.from_numbers(np.empty((0, terms)))
         replicates.append(Replicates(many, np.isfinite(law.to_numbers(many)).all(axis=-1)))
     return replicates
+
+
+def _refitted(fits: Sequence[Optimum], draws: Sequence[Draws]) -> list[Replicates]:
+    """The replicates of fits that are searched for: a block of every fit at a time."""
+    rest = {number: iter(own) for number, own in enumerate(draws)}
+    parts: list[list[Replicates]] = [[] for _ in fits]
+    while rest:
+        blocks = {number: next(own, None) for number, own in rest.items()}
+        rest = {number: own for number, own in rest.items() if blocks[number] is not None}
+        searches = [fits[number].replicating(*blocks[number]) for number in rest]
+        for number, replicates in zip(rest, together(searches), strict=True):
+            parts[number].append(replicates)
+    return [join_replicates(own) for own in parts]
 
 
 def solve(
@@ -410,6 +478,17 @@ def solve(
 
     Args: as of `Optimum`; an estimator reads the first four.
     """
-    if law.recipe:
-        return EstimatorFit(law, data, loss, weight)
-    return Optimum(law, data, loss, weight, objective, constraints, starts)
+    return solve_all([law], [(data, loss, weight)], objective, constraints, starts)[0]
+
+
+def solve_all(
+    laws: Sequence[Law],
+    samples: Sequence[Sample],
+    objective: Objective,
+    constraints: Constraints,
+    starts: np.ndarray | None = None,
+) -> list[Solution]:
+    """Laws of one card fitted to samples of runs each; see `solve`."""
+    if laws and laws[0].recipe:
+        return [EstimatorFit(law, *sample) for law, sample in zip(laws, samples, strict=True)]
+    return Optimum.side_by_side(laws, samples, objective, constraints, starts)

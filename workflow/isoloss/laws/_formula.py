@@ -522,6 +522,7 @@ class FormulaOnRuns(LawOnRuns):
     """A formula on n runs."""
 
     descents = DESCENTS
+    by_row = False
 
     def __init__(self, law: FormulaLaw, data: Data):
         super().__init__(law, data)
@@ -531,6 +532,10 @@ class FormulaOnRuns(LawOnRuns):
         self.bound = law.asked.slopes.on(self.data, above)
         self.count = len(next(iter(self.data.values())))
         self.linear = Evaluator(tree, law.asked.roles.linear)
+
+    def with_data(self, data: Data) -> FormulaOnRuns:
+        """The same on other runs, (n,)."""
+        return type(self)(self.law, data)
 
     def starts(self, loss: np.ndarray) -> np.ndarray:
         """Parameters that are sized against the runs, (s, p)."""

@@ -12,6 +12,7 @@ OPTIONS, PRESETS and `make(**options) -> Law`. The smallest is a subclass of Law
 
 from __future__ import annotations
 
+import copy
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -506,9 +507,15 @@ class LawOnRuns:
 
     Attributes:
         descents: of so many starts, the most promising, a search descends; None: of all.
+        side_by_side: whether descents on other runs may go on beside those on these; then nothing
+            but `data` holds numbers of the runs.
+        by_row: whether `at` and `sums` also take data (b, n), every theta's own, with the same
+            bits as (n,); they are then elementwise, but for sums over the runs of one theta.
     """
 
     descents: int | None = None
+    side_by_side = True
+    by_row = True
 
     def __init__(self, law: Law, data: Data):
         self.law = law
@@ -521,6 +528,12 @@ class LawOnRuns:
     def take(self, inner, which: np.ndarray):
         """What `sums` needs, of some of the thetas."""
         return inner[which]
+
+    def with_data(self, data: Data) -> LawOnRuns:
+        """The same on other runs, (n,) or, where the law takes them by row, (b, n)."""
+        other = copy.copy(self)
+        other.data = dict(data)
+        return other
 
     def starts(self, loss: np.ndarray) -> np.ndarray:
         """Where a search begins, (s, p): the law's own grid, whatever the losses (n,) are."""

@@ -148,6 +148,8 @@ class Posynomial(Law):
 class PosynomialOnRuns(LawOnRuns):
     """A posynomial on n runs."""
 
+    by_row = False
+
     def __init__(self, law: Posynomial, data: Data):
         super().__init__(law, data)
         n = len(self.data[law.variables[0]])
@@ -185,6 +187,10 @@ class PosynomialOnRuns(LawOnRuns):
     def take(self, slopes: list[np.ndarray], which: np.ndarray) -> list[np.ndarray]:
         """The derivatives of the parts at some of the thetas."""
         return [slope[which] for slope in slopes]
+
+    def with_data(self, data: Data) -> PosynomialOnRuns:
+        """The same on other runs, (n,)."""
+        return type(self)(self.law, data)
 
     def project(self, theta: np.ndarray, loss: np.ndarray, weight: np.ndarray) -> np.ndarray:
         """The scales that are best for the relative errors, given the exponents.

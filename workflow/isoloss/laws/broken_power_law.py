@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from scipy.special import expit
 
-from isoloss.laws._law import Data, Law, Term
+from isoloss.laws._law import Data, Law, LawOnRuns, Sums, Term
 
 TITLE = "Power law in one variable with one to three smooth breaks"
 FORMULA = "L = a + b x^-c_0 (1 + (x/d_1)^(1/f_1))^(-c_1 f_1)"
@@ -49,6 +49,8 @@ _PLACES = {
     2: ((-3.5, -1.0), (1.0, 3.5)),
     3: ((-3.0,), (0.0,), (3.0,)),
 }
+# second derivatives of ln (b x^-c_0 ...) by (c, d, f) of a break that are not 0, by positions
+_BENT = ((0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 
 
 class BrokenPowerLaw(Law):
@@ -133,6 +135,86 @@ class BrokenPowerLaw(Law):
         shift[:2] = -log_loss_scale
         shift[4::3] = -moved
         return matrix, shift
+
+    def on(self, data: Data) -> BrokenOnRuns:
+        """With the logarithm of x computed once, and exact second derivatives."""
+        return BrokenOnRuns(self, data)
+
+
+class BrokenOnRuns(LawOnRuns):
+    """The law on n runs; what it keeps of them is ln x."""
+
+    def __init__(self, law: BrokenPowerLaw, data: Data):
+        super().__init__(law, data)
+        self.data = {"ln x": np.log(self.data[law.variables[0]])}
+
+    def at(self, theta: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+        """Loss (b, n); theta, the reducible loss, and of every break distance and bracket."""
+        log_x, law, inner = self.data["ln x"], self.law, []
+        power = theta[:, 1, None] - theta[:, 2, None] * log_x
+        for i in range(1, law.breaks + 1):
+            change, width, away, bracket = law._break(theta, log_x, i)
+            power = power - change * np.exp(width) * bracket
+            inner += [away, bracket]
+        part = np.exp(power)
+        return np.exp(theta[:, 0, None]) + part, (theta, part, *inner)
+
+    def take(self, inner: tuple[np.ndarray, ...], which: np.ndarray) -> tuple[np.ndarray, ...]:
+        """The same of some of the thetas."""
+        return tuple(values[which] for values in inner)
+
+    def sums(
+        self, inner: tuple[np.ndarray, ...], slope: np.ndarray, curvature: np.ndarray, weight
+    ) -> Sums:
+        """Sums over runs, by the derivatives of ln part by all but a."""
+        theta, part = inner[:2]
+        flat, p = np.exp(theta[:, 0]), theta.shape[1]
+        logs, bent = self._of_logs(inner)
+        across, sloped = np.swapaxes(logs, -1, -2), slope * part
+        curved, heavy = curvature * part, weight * part
+        by_second = (curved * part + sloped)[:, None] * logs
+        single = np.stack([sloped, curved, heavy], axis=1)
+        inside = np.concatenate([by_second, (heavy * part)[:, None] * logs, single], axis=1)
+        blocks, turns = inside @ across, (bent @ sloped[..., None])[..., 0]
+        hessian, outer = np.empty((2, len(part), p, p))
+        hessian[:, 1:, 1:], outer[:, 1:, 1:] = blocks[:, : p - 1], blocks[:, p - 1 : -3]
+        for k in range(turns.shape[1]):
+            i, j = (3 + 3 * (k // len(_BENT)) + own for own in _BENT[k % len(_BENT)])
+            hessian[:, i, j] += turns[:, k]
+            hessian[:, j, i] = hessian[:, i, j]
+        for matrix, cross, of_flat in (
+            (hessian, blocks[:, -2], flat * curvature.sum(axis=-1) + slope.sum(axis=-1)),
+            (outer, blocks[:, -1], flat * weight.sum(axis=-1)),
+        ):
+            matrix[:, 0, 0] = flat * of_flat
+            matrix[:, 0, 1:] = matrix[:, 1:, 0] = flat[:, None] * cross
+        sizes = (np.abs(logs) @ np.abs(sloped)[..., None])[..., 0]
+        return Sums(
+            gradient=np.column_stack([flat * slope.sum(axis=-1), blocks[:, -3]]),
+            absolute=np.column_stack([flat * np.abs(slope).sum(axis=-1), sizes]),
+            hessian=hessian,
+            outer=outer,
+        )
+
+    def _of_logs(self, inner: tuple[np.ndarray, ...]) -> tuple[np.ndarray, np.ndarray]:
+        """Derivatives of ln part by theta but a, (b, p - 1, n), and second ones, at _BENT."""
+        theta, part = inner[:2]
+        logs = np.empty((len(part), theta.shape[1] - 1, part.shape[1]))
+        bent = np.empty((len(part), len(_BENT) * self.law.breaks, part.shape[1]))
+        logs[:, 0], logs[:, 1] = 1.0, -self.data["ln x"]
+        for i in range(self.law.breaks):
+            away, bracket = inner[2 + 2 * i : 4 + 2 * i]
+            change, wide = theta[:, 3 + 3 * i, None], np.exp(theta[:, 5 + 3 * i, None])
+            after = expit(away)
+            rest, steep = bracket - away * after, change * after * (1 - after)
+            logs[:, 2 + 3 * i] = -wide * bracket
+            logs[:, 3 + 3 * i] = change * after
+            logs[:, 4 + 3 * i] = -change * wide * rest
+            own = bent[:, len(_BENT) * i :]
+            own[:, 0], own[:, 1] = after, -wide * rest
+            own[:, 2], own[:, 3] = -steep / wide, -steep * away
+            own[:, 4] = logs[:, 4 + 3 * i] - wide * away * away * steep
+        return logs, bent
 
 
 def make(variable: str, breaks: int = 1) -> BrokenPowerLaw:

@@ -1,0 +1,149 @@
+"""A search over a user's table: the answer, what it can be asked, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import isoloss
+from isoloss.__main__ import main
+from isoloss.core.problems import IsolossError
+from isoloss.discovery import mixtures
+from isoloss.discovery.discovery import far
+from isoloss.formulas import read_formula
+
+
+def of_one_size(noise: float = 0.002) -> pd.DataFrame:
+    """Twelve sizes of a power law with an offset, in two groups."""
+    draws = np.random.default_rng(0)
+    size = np.geomspace(1e7, 1e9, 12)
+    parts = []
+    for name, amplitude in (("web", 400.0), ("code", 250.0)):
+        loss = (1.7 + amplitude / size**0.34) * (1 + noise * draws.normal(size=12))
+        parts.append(pd.DataFrame({"family": name, "params": size, "val_loss": loss}))
+    return pd.concat(parts, ignore_index=True)
+
+
+@pytest.fixture(scope="module")
+def answer():
+    return isoloss.discover(of_one_size(), groups="family", columns={"N": "params"})
+
+
+def test_a_power_law_is_found_with_constants_of_its_own_for_every_group(answer):
+    size = 1e10
+    for group, amplitude in (("web", 400.0), ("code", 250.0)):
+        truth = 1.7 + amplitude / size**0.34
+        assert answer.predict(N=[size], group=group)[0] == pytest.approx(truth, rel=0.02)
+    assert set(answer.best.constants) == {"web", "code"}
+    assert answer.simplest.parameters <= answer.best.parameters
+    assert answer.edge < 0.1
+
+
+def test_formulas_are_those_that_a_law_takes(answer):
+    for formula in answer.ranking["formula"]:
+        read = read_formula(formula)
+        assert read.response == "val_loss"
+        assert "N" in read.names
+    assert "--formula 'val_loss = " in answer.command
+    assert "--columns N=params" in answer.command
+
+
+def test_constants_in_the_text_predict_what_the_law_does(answer):
+    numbers = answer.best.constants["web"]
+    made = eval(numbers, {"exp": np.exp, "log": np.log}, {"N": 1e8})
+    assert made == pytest.approx(answer.best.predict(N=[1e8], group="web")[0], rel=1e-3)
+
+
+def test_the_same_seed_gives_the_same_answer(answer):
+    again = isoloss.discover(of_one_size(), groups="family", columns={"N": "params"})
+    assert str(again) == str(answer)
+
+
+def test_rows_in_another_order_give_the_same_best_law(answer):
+    table = of_one_size().sample(frac=1, random_state=1)
+    again = isoloss.discover(table, groups="family", columns={"N": "params"})
+    assert again.best.formula == answer.best.formula
+
+
+def test_the_command_prints_the_answer_and_writes_the_ranking(tmp_path, capsys):
+    file = tmp_path / "runs.csv"
+    of_one_size().iloc[:12].to_csv(file, index=False)
+    assert main(["discover", str(file), "--json", "--out", str(tmp_path / "out")]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["response"] == "val_loss"
+    assert record["laws"][0]["formula"] == record["best"]
+    ranking = pd.read_csv(tmp_path / "out" / "ranking.csv")
+    assert len(ranking) == record["n_forms"] >= 13
+    assert record["best"] in (tmp_path / "out" / "discovery.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("table", "asked", "words"),
+    [
+        ({"N": [1, 2, 3], "loss": [3.0, 2.0, 1.0]}, {}, "at least 8 runs"),
+        ({"N": [7] * 9, "loss": range(1, 10)}, {}, "no column varies"),
+        ({"name": list("abcdefghi"), "kind": list("abcdefghi")}, {}, "no column holds numbers"),
+        ({"N": range(1, 10), "y": range(9)}, {}, "--response"),
+        ({"N": range(1, 10), "loss": range(1, 10)}, {"response": "los"}, "loss"),
+        ({"N": [1, 2, 3] * 3, "loss": range(1, 10)}, {}, "4 levels"),
+        (
+            {"group": list("aaabbbbbbbbb"), "N": range(1, 13), "loss": range(1, 13)},
+            {},
+            "group a: 3 runs are too few",
+        ),
+        ({"a b": range(1, 10), "loss": range(1, 10)}, {}, "--columns"),
+        ({"N": range(1, 10), "loss": [2] * 9}, {}, "one value"),
+        ({"N": range(1, 10), "loss": range(1, 10)}, {"columns": {"if": "N"}}, "formula can have"),
+        ({"N": range(1, 10), "loss": range(1, 10)}, {"variables": ["M"]}, "no column 'M'"),
+    ],
+)
+def test_what_it_cannot_do_is_said(table, asked, words):
+    with pytest.raises(IsolossError, match=words):
+        isoloss.discover(pd.DataFrame(table), **asked)
+
+
+def test_columns_that_say_nothing_are_named_in_the_notes():
+    table = of_one_size().iloc[:12].assign(seed=range(12), width=64, flops=lambda t: 6 * t.params)
+    notes = " ".join(isoloss.discover(table).table.notes)
+    assert "seed" in notes
+    assert "width" in notes
+    assert "flops follows from the other columns" in notes
+
+
+def test_a_value_that_is_asked_for_by_a_wrong_name_is_refused(answer):
+    with pytest.raises(IsolossError, match="no values of 'N'"):
+        answer.predict(M=[1e9])
+    with pytest.raises(IsolossError, match="no group 'wob'"):
+        answer.predict(N=[1e9], group="wob")
+
+
+def test_mixtures_are_ranked_by_their_own_laws(monkeypatch):
+    monkeypatch.setattr(mixtures, "cards", lambda _: ["exponential_mixing", "linear_mixture"])
+    draws = np.random.default_rng(0)
+    shares = draws.dirichlet(np.ones(3), 14)
+    loss = 2 + 0.5 * np.exp(shares @ [-2.0, 1.0, 0.5])
+    names = ("web", "code", "books")
+    table = pd.DataFrame({f"p_{name}": shares[:, i] for i, name in enumerate(names)})
+    table["loss_web"] = loss
+    answer = isoloss.discover(table)
+    assert answer.best.card == "exponential_mixing"
+    assert np.allclose(answer.predict(table)["loss_web"], loss, rtol=0.01)
+    assert answer.record()["command"].endswith("--law exponential_mixing")
+    with pytest.raises(IsolossError, match="at least 5 mixtures"):
+        isoloss.discover(table.iloc[:4])
+
+
+def test_ten_times_the_largest_value_or_as_far_again():
+    assert far(np.array([1.0, 4.0]), 10.0) == 40.0
+    assert far(np.array([-1.0, 3.0]), 10.0) == 7.0
+    assert far(np.array([-1.0, 3.0]), 1.0) == 3.0
+
+
+def test_the_law_that_is_typed_next_is_the_one_that_was_found(answer):
+    runs = isoloss.read_runs(of_one_size(), {"group": "family", "N": "params"}, need=0)
+    fit = isoloss.fit_law(runs, formula=answer.best.formula, bootstrap=0, interval="none")
+    typed = fit.predict(N=[1e9], group="web").iloc[0]["val_loss"]
+    assert typed == pytest.approx(answer.best.predict(N=[1e9], group="web")[0], rel=2e-3)

@@ -1,0 +1,1 @@
+"""Search a table of runs for its law: forms from terms of the field, ranked by extrapolation."""

@@ -1,0 +1,410 @@
+"""Search a table for its law: what `isoloss.discover` and the command `discover` do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from threadpoolctl import threadpool_limits
+
+from isoloss.core.problems import IsolossError, Problem, nearest
+from isoloss.core.sources import Source
+from isoloss.discovery import fitting, report
+from isoloss.discovery.fitting import FormOnBlocks, Task
+from isoloss.discovery.holdouts import Holdout, holdouts
+from isoloss.discovery.of_mixtures import MixtureDiscovery, discover_mixtures
+from isoloss.discovery.roles import Columns, columns_of
+from isoloss.discovery.scaled import Scale, blocks_of, scale_of
+from isoloss.discovery.search import Edge, Fitted, edge_of, fitted, noise_of, ranked, search
+from isoloss.discovery.table import LEAST, Asked, SearchTable, mixture_of, opened, search_table
+
+DELTA, SPREAD_DELTA = 1e-3, 1e-2  # of Huber's penalty: of relative residuals, or in spreads
+SCREENED, FINAL = 400, 1000  # runs at most on which forms are compared, and the best ones again
+FINALISTS = 8  # forms that are compared again where there are more runs than that
+SHOWN = 5  # laws of the ranking that are told, and whose median is the answer beside the best
+MARGIN = 1.0  # of 2 ln(error), by which a law of the median may be worse than the best
+POOL, KEEP = 128, 6  # starts of a final fit
+WIDER = 10.0  # times the largest values, where the laws are compared
+
+
+@dataclass(frozen=True)
+class FoundLaw:
+    """A law of the ranking, fitted to all runs.
+
+    Attributes:
+        formula: as `fit_law` and `isoloss law --formula` take it.
+        variables: its columns.
+        parameters: how many of them.
+        error: geometric mean over hold-outs of the mean absolute error.
+        score: mean over hold-outs of 2 ln(error) with the penalties; least is best.
+        loose: combinations of parameters that the runs do not determine.
+        constants: of every group, the formula with numbers, sizes divided by a middle value.
+    """
+
+    formula: str
+    variables: tuple[str, ...]
+    parameters: int
+    error: float
+    score: float
+    loose: int
+    constants: Mapping[str, str]
+    _law: Any
+    _owner: Any
+
+    def predict(self, runs: pd.DataFrame | None = None, *, group: str | None = None, **values):
+        """The response at values of the variables.
+
+        Args:
+            runs: a table with the variables as columns, and with the groups where there are
+                several and `group` is not given.
+            group: of all values; the first if None and the table has no such column.
+            **values: variables by name, numbers or (n,), in place of a table.
+
+        Returns:
+            float64 (n,).
+
+        Raises:
+            IsolossError: a variable is missing, or there is no such group.
+        """
+        return self._owner.predicted(self._law, runs, group, values)
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """The laws of a table, ranked by what they miss of runs that were held out.
+
+    Attributes:
+        laws: the best ones, best first.
+        simplest: the law of fewest parameters whose score is within one standard error of the
+            best one's.
+        table: the runs.
+        ranking: every form that was looked at (formula, parameters, error, score, loose), best
+            first.
+        holdouts: name and runs of every hold-out.
+        noise: mean absolute error that is left when the best fitting form has all runs.
+        edge, beyond: spread of the best laws over the response's own, at the largest values of
+            every variable and at ten times them.
+    """
+
+    laws: tuple[FoundLaw, ...]
+    simplest: FoundLaw
+    table: SearchTable
+    ranking: pd.DataFrame
+    holdouts: tuple[tuple[str, int], ...]
+    noise: float
+    edge: float
+    beyond: float
+    source: str
+
+    @property
+    def best(self) -> FoundLaw:
+        """The first of the ranking."""
+        return self.laws[0]
+
+    def predict(self, runs: pd.DataFrame | None = None, *, group: str | None = None, **values):
+        """The median of the best five laws; arguments as of `FoundLaw.predict`.
+
+        Laws whose score is worse than the best one's by more than 1 are left out of it.
+        """
+        return np.median(self._all(runs, group, values), axis=0)
+
+    def spread(self, runs: pd.DataFrame | None = None, *, group: str | None = None, **values):
+        """Largest minus least prediction of the laws of the median, float64 (n,)."""
+        return np.ptp(self._all(runs, group, values), axis=0)
+
+    def _all(self, runs, group, values) -> np.ndarray:
+        least = self.best.score + MARGIN
+        used = [law for law in self.laws if law.score <= least]
+        return np.stack([law.predict(runs, group=group, **values) for law in used])
+
+    @property
+    def command(self) -> str:
+        """What to type next: the best law with intervals and decisions."""
+        return report.command(self)
+
+    def __str__(self) -> str:
+        return report.text(self)
+
+    def record(self) -> dict[str, Any]:
+        """The answer as plain values: what `--json` prints."""
+        return report.record(self)
+
+
+def discover(
+    table: str | Path | Sequence[str | Path] | Source | pd.DataFrame,
+    *,
+    columns: Mapping[str, str] | None = None,
+    response: str | None = None,
+    variables: Sequence[str] = (),
+    groups: str | None = None,
+    seed: int = 0,
+    progress: Callable[[str], None] | None = None,
+) -> Discovery | MixtureDiscovery:
+    """Search for the law of a table of runs.
+
+    Forms are built from terms of the field, fitted to the table without its largest values, and
+    ranked by what they miss of these (docs/discovery.md).
+
+    Args:
+        table: path or address of a table, several of them, or a table in memory (also `runs`).
+        columns: name in formulas to column, such as {"V": "vocab_size"}.
+        response: column to predict; the one called like a loss if None.
+        variables: columns to predict it from; all that vary if empty.
+        groups: column; its groups have one form with constants of their own. One called `group`
+            if None.
+        seed: of the starts; the same seed gives the same answer.
+        progress: is told of every form that is fitted.
+
+    Returns:
+        The ranked laws; of a table of mixtures the ranked cards of mixture laws.
+
+    Raises:
+        IsolossError: fewer than 8 runs, no column that varies, or no response.
+
+    Example:
+        >>> import isoloss, numpy as np, pandas as pd
+        >>> N = np.geomspace(1e7, 1e9, 12)
+        >>> runs = pd.DataFrame({"N": N, "loss": 1.7 + 400 / N**0.34})
+        >>> discovery = isoloss.discover(runs)
+        >>> discovery.best.formula
+        'loss = E + A / N**alpha'
+        >>> discovery.best.predict(N=[1e10]).round(3)
+        array([1.859])
+    """
+    asked = Asked(columns or {}, response, tuple(variables), groups)
+    raw, label = opened(table)
+    mixture = mixture_of(raw, label, asked)
+    if mixture is not None:
+        return discover_mixtures(raw, label, mixture, asked, seed, progress)
+    return discovered(search_table(raw, label, asked), seed, progress)
+
+
+@threadpool_limits.wrap(limits=1)
+def discovered(
+    table: SearchTable, seed: int = 0, told: Callable[[str], None] | None = None
+) -> Discovery:
+    """The laws of a table that is read; see `discover`."""
+    work = Work.of(table, seed)
+    order = work.searched(told)
+    if not order:
+        counts = np.bincount(table.group)
+        smallest = f"group {table.groups[counts.argmin()]}: " if len(counts) > 1 else ""
+        reason = f"{smallest}{counts.min()} runs are too few for every form when some are held out"
+        do = "add runs, leave the group out, or name fewer columns with --variables"
+        raise IsolossError(Problem(table.label, reason, do))
+    return work.discovery(order)
+
+
+@dataclass(frozen=True)
+class Work:
+    """A search at work: a table in its own scale, and its hold-outs.
+
+    Attributes:
+        table: the runs.
+        columns: what the variables are.
+        scale: of the variables.
+        held: hold-outs.
+        seed: of starts and of the runs on which forms are screened.
+    """
+
+    table: SearchTable
+    columns: Columns
+    scale: Scale
+    held: tuple[Holdout, ...]
+    seed: int
+
+    @classmethod
+    def of(cls, table: SearchTable, seed: int) -> Work:
+        """The search of a table.
+
+        Raises:
+            IsolossError: nothing can be held out.
+        """
+        middle = np.array([table.y[table.group == g].mean() for g in range(len(table.groups))])
+        columns = columns_of(table.variables, table.y - middle[table.group], table.names)
+        held = holdouts(table.variables, columns.sizes, table.group, LEAST - 2)
+        if not held:
+            reason = "no variable has levels enough that its largest can be held out"
+            do = "a search needs at least 4 levels of one variable and 8 runs of a group"
+            raise IsolossError(Problem(table.label, reason, do))
+        return cls(table, columns, scale_of(table.variables, columns), tuple(held), seed)
+
+    def edge(self, rows: np.ndarray) -> Edge:
+        """Some of the runs, with what is held out of them."""
+        table = self.table
+        data = self.scale.apply({k: x[rows] for k, x in table.variables.items()})
+        blocks = blocks_of(data, table.y[rows], table.group[rows], table.positive)
+        parts = [Holdout(one.name, one.out[rows]) for one in self.held if one.out[rows].any()]
+        delta = DELTA if table.positive else SPREAD_DELTA
+        return edge_of(blocks, parts, delta, table.positive)
+
+    def rows(self, most: int) -> np.ndarray:
+        """So many of the runs, drawn by the seed; all where there are no more, or of groups."""
+        count = len(self.table.y)
+        if count <= most or len(self.table.groups) > 1:
+            return np.arange(count)
+        drawn = np.random.default_rng([self.seed, count]).permutation(count)
+        return np.sort(drawn[:most])
+
+    def searched(self, told: Callable[[str], None] | None) -> list[Fitted]:
+        """Forms by what they miss, best first; of many runs, the best again on more of them."""
+        few, more = self.rows(SCREENED), self.rows(FINAL)
+        order = search(self.columns, self.edge(few), self.seed, told)
+        if len(few) == len(more):
+            return order
+        edge = self.edge(more)
+        return ranked([fitted(one.form, edge, self.seed) for one in order[:FINALISTS]])
+
+    @cached_property
+    def whole(self) -> Edge:
+        """All runs."""
+        return self.edge(np.arange(len(self.table.y)))
+
+    def final(self, one: Fitted) -> Fitted:
+        """A form fitted to all runs from more starts."""
+        model = self.model(one)
+        count = len(self.table.groups)
+        task = Task(np.arange(count), self.whole.blocks.real.astype(float))
+        pool = fitting.starts_of(model, POOL, self.seed)
+        theta, value = fitting.fit(model, task, pool, KEEP)
+        again, lower = one.theta, np.full(count, np.inf)
+        for wider, steps in fitting.WIDER:
+            again, lower = fitting.descend(model, again, task, wider * model.delta, steps)
+        return replace(one, theta=np.where((lower < value)[:, None], again, theta))
+
+    def model(self, one: Fitted) -> FormOnBlocks:
+        """A form on all runs."""
+        return FormOnBlocks(one.form, self.whole.blocks, self.whole.delta, self.whole.positive)
+
+    def discovery(self, order: list[Fitted]) -> Discovery:
+        """The answer, of forms by what they miss."""
+        noise = noise_of(order)
+        best = [self.final(one) for one in order[:SHOWN]]
+        plain = simplest(order, noise)
+        at = order.index(plain)
+        last = best[at] if at < len(best) else self.final(plain)
+        laws = tuple(self.law(one, noise) for one in best)
+        ranking = pd.DataFrame(
+            {
+                "formula": [self.formula(one) for one in order],
+                "parameters": [one.form.size for one in order],
+                "error": [one.error for one in order],
+                "score": [one.score(noise) for one in order],
+                "loose": [one.loose for one in order],
+            }
+        )
+        held = tuple((one.name, int(one.out.sum())) for one in self.held)
+        answer = Discovery(
+            laws,
+            laws[at] if at < len(laws) else self.law(last, noise),
+            self.table,
+            ranking,
+            held,
+            noise,
+            0.0,
+            0.0,
+            self.table.label,
+        )
+        edge, beyond = self.disagreement(answer)
+        return replace(answer, edge=edge, beyond=beyond)
+
+    def law(self, one: Fitted, noise: float) -> FoundLaw:
+        """A law as the user sees it."""
+        numbers = {
+            name: report.with_numbers(one.form, one.theta[g], self.scale, self.columns)
+            for g, name in enumerate(self.table.groups)
+        }
+        return FoundLaw(
+            self.formula(one),
+            tuple(name for name in self.columns.free if name in one.form.variables),
+            one.form.size,
+            one.error,
+            one.score(noise),
+            one.loose,
+            numbers,
+            one,
+            self,
+        )
+
+    def formula(self, one: Fitted) -> str:
+        """The formula with the response."""
+        return report.formula(self.table.response, one.form.text)
+
+    def disagreement(self, answer: Discovery) -> tuple[float, float]:
+        """Spread of the best laws over that of the response, at the edge and beyond."""
+        spread = float(np.ptp(self.table.y))
+        parts = []
+        for times in (1.0, WIDER):
+            values = {name: far(x, times) for name, x in self.table.variables.items()}
+            every = [answer.spread(group=group, **values)[0] for group in self.table.groups]
+            parts.append(float(np.max(every)) / spread)
+        return parts[0], parts[1]
+
+    def predicted(self, one: Fitted, runs, group: str | None, values) -> np.ndarray:
+        """See `FoundLaw.predict`."""
+        number, values = self._placed(runs, group, values)
+        names = self.columns.free
+        missing = [name for name in names if name in one.form.variables and name not in values]
+        if missing:
+            reason = f"no values of {missing[0]!r}"
+            raise IsolossError(Problem("predict", reason, nearest(missing[0], tuple(values))))
+        given = [np.asarray(values[name], float) for name in names if name in values]
+        arrays = np.broadcast_arrays(np.zeros(1), number, *given)
+        data = dict(zip([n for n in names if n in values], arrays[2:], strict=True))
+        scaled, model = self.scale.apply(data), self.model(one)
+        made = np.empty(arrays[0].shape)
+        for g in np.unique(arrays[1]):
+            here = arrays[1] == g
+            task = Task(np.zeros(1, dtype=int), np.ones((1, int(here.sum()))))
+            at = {k: x[here][None] for k, x in scaled.items()}
+            made[here] = np.broadcast_to(
+                model.predicted(one.theta[g : g + 1], task, at), (1, here.sum())
+            )[0]
+        return made
+
+    def _placed(self, runs, group: str | None, values) -> tuple[np.ndarray, dict[str, Any]]:
+        """The group number of every value (n,), and the values."""
+        groups = self.table.groups
+        values = dict(values)
+        labels: Any = np.array([groups[0] if group is None else group])
+        if runs is not None:
+            renamed = {old: new for new, old in self.table.renamed.items()}
+            named = runs.rename(columns=renamed)
+            values |= {n: named[n].to_numpy(float) for n in self.columns.free if n in named}
+            column = next((c for c in named if str(c).lower() == "group"), None)
+            if group is None and len(groups) > 1 and column is not None:
+                labels = named[column].astype(str).to_numpy()
+        wrong = sorted(set(labels.tolist()) - set(groups))
+        if wrong:
+            reason = f"no group {wrong[0]!r}"
+            raise IsolossError(Problem("predict", reason, nearest(wrong[0], groups)))
+        return np.array([groups.index(name) for name in labels]), values
+
+
+def far(x: np.ndarray, times: float) -> float:
+    """The largest value of a variable, times a factor; of one that may be 0, as far again."""
+    if (x > 0).all():
+        return float(x.max() * times)
+    return float(x.max() if times == 1 else 2 * x.max() - x.min())
+
+
+def simplest(order: Sequence[Fitted], noise: float) -> Fitted:
+    """The form of fewest parameters within one standard error of the best.
+
+    The error is that of the mean difference of the two over hold-outs.
+    """
+    best = order[0]
+    own = best.terms(noise)
+
+    def near(one: Fitted) -> bool:
+        apart = one.terms(noise) - own
+        error = apart.std(ddof=1) / np.sqrt(len(apart)) if len(apart) > 1 else 0.0
+        return bool(np.isfinite(apart).all() and apart.mean() <= max(error, 0.0))
+
+    within = [one for one in order if one is best or near(one)]
+    return min(within, key=lambda one: (one.form.size, order.index(one)))

@@ -1,0 +1,155 @@
+"""What a search tells: formulas with numbers, the text, and the record for programs."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from isoloss.core import escape
+from isoloss.discovery.forms import Form
+from isoloss.discovery.roles import Columns
+from isoloss.discovery.scaled import Scale
+
+if TYPE_CHECKING:
+    from isoloss.discovery.discovery import Discovery
+
+DISAGREE = 0.1  # spread of the best laws over the response's own, above which they disagree
+NAME = re.compile(r"[^\W\d]\w*")
+
+
+def formula(response: str, text: str) -> str:
+    """A formula of a response; without it where its name cannot stand in one."""
+    return f"{response} = {text}" if response.isidentifier() else text
+
+
+def with_numbers(form: Form, theta: np.ndarray, scale: Scale, columns: Columns) -> str:
+    """The expression with rounded numbers for its parameters, and sizes divided by a middle."""
+    values = {}
+    for parameter, value in zip(form.parameters, theta, strict=True):
+        number = np.exp(value) if parameter.role == "scale" else value
+        values[parameter.name] = f"{number:.4g}" if number >= 0 else f"({number:.4g})"
+    for name in columns.free:
+        divisor, shift = scale.divisor[name], scale.shift[name]
+        if divisor == 1 and shift == 0:
+            values[name] = name
+        elif shift == 0:
+            values[name] = f"({name}/{divisor:.4g})"
+        else:
+            values[name] = f"(({name} - {shift:.4g})/{divisor:.4g})"
+    return NAME.sub(lambda match: values.get(match[0], match[0]), form.text)
+
+
+def command(answer: Discovery) -> str:
+    """The command that fits the best law with intervals."""
+    table = answer.table
+    source = "TABLE" if answer.source == "the table" else shlex.quote(answer.source)
+    words = ["python -m isoloss law", source, "--formula", shlex.quote(answer.best.formula)]
+    if table.renamed:
+        pairs = [shlex.quote(f"{new}={old}") for new, old in table.renamed.items()]
+        words += ["--columns", *pairs]
+    if not table.response.isidentifier():
+        words += ["--response", shlex.quote(table.response)]
+    return " ".join(words)
+
+
+def text(answer: Discovery) -> str:
+    """What the command prints."""
+    table, best = answer.table, answer.best
+    lines = [_head(answer), *table.notes, ""]
+    lines += [f"best law: {best.formula}", *_constants(answer), ""]
+    lines += [
+        _ranking(answer),
+        _simplest(answer),
+        *_warnings(answer),
+        "",
+        f"next: {answer.command}",
+    ]
+    return "\n".join(lines)
+
+
+def _head(answer: Discovery) -> str:
+    table = answer.table
+    groups = f" in {len(table.groups)} groups" if len(table.groups) > 1 else ""
+    held = escape.listed([f"{name} ({count} runs)" for name, count in answer.holdouts], 12)
+    return (
+        f"{len(table.y)} runs{groups}: {table.response} by {', '.join(table.variables)}\n"
+        f"{len(answer.ranking)} forms, ranked by what they miss of the largest values held out:\n"
+        f"  {held}"
+    )
+
+
+def _constants(answer: Discovery) -> list[str]:
+    constants = list(answer.best.constants.items())
+    shown = [f"  {group + ': ' if group else ''}{numbers}" for group, numbers in constants[:3]]
+    return shown + ([f"  and {len(constants) - 3} more groups"] if len(constants) > 3 else [])
+
+
+def _ranking(answer: Discovery) -> str:
+    head = ("", "error held out", "parameters", "formula")
+    laws = enumerate(answer.laws, 1)
+    lines = [(str(at), f"{law.error:.3g}", str(law.parameters), law.formula) for at, law in laws]
+    return escape.columns(head, lines).rstrip()
+
+
+def _simplest(answer: Discovery) -> str:
+    plain = answer.simplest
+    if plain.formula == answer.best.formula:
+        return "the best law is also the simplest within one standard error"
+    return (
+        f"simplest within one standard error: {plain.formula}\n"
+        f"  {plain.parameters} parameters, error held out {plain.error:.3g}"
+    )
+
+
+def _warnings(answer: Discovery) -> list[str]:
+    lines = []
+    for where, spread in (
+        ("at the largest values of the table", answer.edge),
+        ("at ten times the largest values", answer.beyond),
+    ):
+        if spread > DISAGREE:
+            lines.append(
+                f"warning: {where} the best laws disagree by {spread:.0%} of the response's range: "
+                "take their median, or measure runs there"
+            )
+    if answer.best.loose:
+        lines.append(
+            f"warning: {answer.best.loose} combinations of the best law's parameters are not "
+            "determined by these runs"
+        )
+    return lines
+
+
+def record(answer: Discovery) -> dict[str, Any]:
+    """The answer as plain values."""
+    table = answer.table
+    return {
+        "table": answer.source,
+        "response": table.response,
+        "variables": list(table.variables),
+        "groups": list(table.groups),
+        "n_runs": len(table.y),
+        "n_forms": len(answer.ranking),
+        "holdouts": [{"name": name, "n_runs": count} for name, count in answer.holdouts],
+        "noise": answer.noise,
+        "best": answer.best.formula,
+        "simplest": answer.simplest.formula,
+        "laws": [
+            {
+                "formula": law.formula,
+                "parameters": law.parameters,
+                "error": law.error,
+                "score": law.score,
+                "loose": law.loose,
+                "constants": dict(law.constants),
+            }
+            for law in answer.laws
+        ],
+        "spread_at_edge": answer.edge,
+        "spread_beyond": answer.beyond,
+        "notes": list(table.notes),
+        "command": answer.command,
+    }

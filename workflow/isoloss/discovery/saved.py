@@ -1,0 +1,32 @@
+"""The answer of a search as files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from isoloss.core import escape
+from isoloss.core.paths import real
+from isoloss.discovery.discovery import Discovery
+from isoloss.discovery.of_mixtures import MixtureDiscovery
+
+
+def save(answer: Discovery | MixtureDiscovery, folder: Path) -> list[Path]:
+    """Write discovery.txt (the text), discovery.json (the record) and ranking.csv (every form).
+
+    Args:
+        answer: what was found.
+        folder: made where it is not there.
+
+    Returns:
+        The files.
+    """
+    real(folder).mkdir(parents=True, exist_ok=True)
+    contents = {
+        "discovery.txt": f"{answer}\n",
+        "discovery.json": escape.json_text(answer.record(), 2) + "\n",
+    }
+    if isinstance(answer, Discovery):
+        contents["ranking.csv"] = answer.ranking.to_csv(index=False)
+    for name, text in contents.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return [folder / name for name in contents]

@@ -95,3 +95,12 @@ def test_pages_say_how_far_a_variable_might_go_and_tell_given_values_apart(table
     assert "given D = 1e10, with N from 1e7 to 1e9 is reached at N = 1B" in page
     assert "(at its limit)" in page and "| D = 2e10 | N | 1B" in page
     assert "N & 1B {[}1B, 1B{]} (at its limit)" in page.replace("D = 2e10 & ", "")
+
+
+def test_a_search_without_end_is_not_taken_for_constraints_that_nothing_meets():
+    law = isoloss.preset("sparsity:abnar")  # ever larger and sparser models
+    with pytest.raises(IsolossError, match="did not converge"):
+        law.optimize(subject_to="6*N*(1-sparsity)*D <= 1e21")
+    inner = {"N": (1e8, 1e11), "D": (1e9, 1e13)}
+    best = law.optimize(subject_to="6*N*(1-sparsity)*D <= 1e21", within=inner).iloc[0]
+    assert best["active"] and best["sparsity"] == pytest.approx(0.9921, abs=1e-4)

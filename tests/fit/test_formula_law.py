@@ -101,6 +101,12 @@ FORMS = {
     "E + A / N**alpha - h * tanh(k * (log(D) - 24))": {
         "E": 2.0, "A": 100.0, "alpha": 0.3, "h": 0.2, "k": 0.7,
     },
+    "E + A / N**alpha * exp(-experts / g)": {
+        "E": 2.0, "A": 100.0, "alpha": 0.3, "g": 3.0,
+    },
+    "E + A / N**alpha * tanh(experts / g)": {
+        "E": 2.0, "A": 100.0, "alpha": 0.3, "g": 3.0,
+    },
 }  # fmt: skip
 
 

@@ -175,7 +175,7 @@ def _far(beyond: float) -> str:
         return "how far outside the runs is not known"
     if beyond <= 1.0001:
         return "inside the runs"
-    return f"outside the runs by a factor of {units.count(beyond, 2)}"
+    return f"outside the runs by a factor of {units.count(beyond, 3 if beyond < 1.1 else 2)}"
 
 
 def _of_chosen(one: Chosen) -> str:

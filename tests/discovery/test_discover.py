@@ -48,7 +48,16 @@ def test_formulas_are_those_that_a_law_takes(answer):
         assert read.response == "val_loss"
         assert "N" in read.names
     assert "--formula 'val_loss = " in answer.command
-    assert "--columns N=params" in answer.command
+    assert answer.command.endswith("--columns N=params group=family")
+    assert ("or the simplest:" in str(answer)) == (answer.simplest.formula != answer.best.formula)
+
+
+def test_groups_of_a_table_are_those_of_the_column_that_was_named(answer):
+    runs = of_one_size().iloc[[0, -1]]
+    one_by_one = [
+        answer.predict(N=[row.params], group=row.family)[0] for row in runs.itertuples(index=False)
+    ]
+    assert answer.predict(runs) == pytest.approx(one_by_one)
 
 
 def test_constants_in_the_text_predict_what_the_law_does(answer):

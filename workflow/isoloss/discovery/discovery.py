@@ -125,7 +125,7 @@ class Discovery:
     @property
     def command(self) -> str:
         """What to type next: the best law with intervals and decisions."""
-        return report.command(self)
+        return report.command(self, self.best)
 
     def __str__(self) -> str:
         return report.text(self)

@@ -14,7 +14,7 @@ from isoloss.discovery.roles import Columns
 from isoloss.discovery.scaled import Scale
 
 if TYPE_CHECKING:
-    from isoloss.discovery.discovery import Discovery
+    from isoloss.discovery.discovery import Discovery, FoundLaw
 
 DISAGREE = 0.1  # spread of the best laws over the response's own, above which they disagree
 NAME = re.compile(r"[^\W\d]\w*")
@@ -42,11 +42,11 @@ def with_numbers(form: Form, theta: np.ndarray, scale: Scale, columns: Columns) 
     return NAME.sub(lambda match: values.get(match[0], match[0]), form.text)
 
 
-def command(answer: Discovery) -> str:
-    """The command that fits the best law with intervals."""
+def command(answer: Discovery, law: FoundLaw) -> str:
+    """The command that fits a law with intervals."""
     table = answer.table
     source = "TABLE" if answer.source == "the table" else shlex.quote(answer.source)
-    words = ["python -m isoloss law", source, "--formula", shlex.quote(answer.best.formula)]
+    words = ["python -m isoloss law", source, "--formula", shlex.quote(law.formula)]
     if table.renamed:
         pairs = [shlex.quote(f"{new}={old}") for new, old in table.renamed.items()]
         words += ["--columns", *pairs]
@@ -66,6 +66,7 @@ def text(answer: Discovery) -> str:
         *_warnings(answer),
         "",
         f"next: {answer.command}",
+        *([f"or the simplest: {command(answer, answer.simplest)}"] if _two(answer) else []),
     ]
     return "\n".join(lines)
 
@@ -94,9 +95,14 @@ def _ranking(answer: Discovery) -> str:
     return escape.columns(head, lines).rstrip()
 
 
+def _two(answer: Discovery) -> bool:
+    """Whether the simplest law is another than the best."""
+    return answer.simplest.formula != answer.best.formula
+
+
 def _simplest(answer: Discovery) -> str:
     plain = answer.simplest
-    if plain.formula == answer.best.formula:
+    if not _two(answer):
         return "the best law is also the simplest within one standard error"
     return (
         f"simplest within one standard error: {plain.formula}\n"

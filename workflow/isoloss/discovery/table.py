@@ -46,7 +46,8 @@ class SearchTable:
         group: number of the group of every run, (n,).
         groups: their names.
         names: all names that a parameter must not have.
-        renamed: name in formulas to column of the table, where they differ.
+        renamed: name in formulas to column of the table, where they differ; also `group`, where
+            the user named the column of groups.
         notes: what was decided, a sentence each.
     """
 
@@ -129,6 +130,7 @@ def search_table(raw: pd.DataFrame, label: str, asked: Asked) -> SearchTable:
     if np.ptp(y) == 0:
         raise IsolossError(Problem(f"{label}, {response}", "has one value", "name another column"))
     variables = _varying(values, label, asked, notes)
+    renamed = dict(asked.columns) | ({"group": asked.groups} if asked.groups else {})
     return SearchTable(
         label,
         response,
@@ -137,7 +139,7 @@ def search_table(raw: pd.DataFrame, label: str, asked: Asked) -> SearchTable:
         number,
         tuple(map(str, groups)),
         (*map(str, raw.columns), response),
-        {new: old for new, old in asked.columns.items() if new != old},
+        {new: old for new, old in renamed.items() if new != old},
         tuple(notes),
     )
 

@@ -16,6 +16,7 @@ from isoloss.formulas import Evaluator, names_of, operation
 
 LEAST, MOST = 0.03, 2.0  # sizes of exponents
 LARGEST = 60.0  # size of the argument of an exp, and of a logarithm of a size
+APART = 0.1  # share of a value within which a threshold is drawn about it
 NOTHING = 1e-3  # of a factor with parameters, which is meant to be of the size of 1
 PRIMES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83)
 
@@ -131,6 +132,8 @@ class Sizing:
             self.settle(parts[0], None if target is None else -target)
         elif kind == "where":
             self._choice(parts, target)
+        elif kind in ("min", "max") and any(self._varies(part) for part in parts):
+            self._corner(parts)
         else:
             self._function(kind, parts, target)
 
@@ -261,9 +264,24 @@ class Sizing:
         left, right = operation(condition)[1]
         for side, other in ((left, right), (right, left)):
             if not self.known(side):
-                self.settle(side, self.at_anchor(other) if self.known(other) else None)
+                self.settle(side, self._near(other) if self.known(other) else None)
         for branch in branches:
             self.settle(branch, target)
+
+    def _varies(self, part) -> bool:
+        """Whether the values of a part are those of variables alone."""
+        return bool(names_of(part)) and not set(names_of(part)) & set(self.parameters)
+
+    def _corner(self, parts: Sequence) -> None:
+        """What is compared with variables has their value at the start's run."""
+        variable = next(part for part in parts if self._varies(part))
+        for part in parts:
+            if not self.known(part):
+                self.settle(part, self._near(variable))
+
+    def _near(self, part) -> np.ndarray:
+        """About the value of a known part at each start's own run: no run lies on it."""
+        return self.at_anchor(part) * (1.0 + APART * (self.draws.uniform() - 0.5))
 
     def _function(self, kind: str, parts: Sequence, target: np.ndarray | None) -> None:
         """What a function is applied to is where the function has its target."""

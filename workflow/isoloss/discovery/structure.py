@@ -110,13 +110,8 @@ class Exponential:
             yield replace(self, logs=(*self.logs, logs))
 
     def pruned(self) -> Iterator[Exponential]:
-        """Exponentials with one monomial less, one that no other is made of.
-
-        None of first degree alone: that is a product of powers, which a sum has.
-        """
-        for shape in _fewer_logs(self):
-            if any(len(logs) > 1 for logs in shape.logs):
-                yield shape
+        """Exponentials with one monomial less, one that no other is made of."""
+        yield from _fewer_logs(self)
 
 
 def log_of(columns: Columns, name: str) -> str:

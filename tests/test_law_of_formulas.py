@@ -307,3 +307,28 @@ def test_losses_below_0_are_fitted_by_a_formula(tmp_path):
     )
     assert "huber_scaled" in told.text and "nll has values that are not above 0" in told.text
     assert told.fit.values == pytest.approx({"A": 300, "a": 0.5, "E": 5}, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        "loss = E + F * exp(-x / s)",
+        "loss = E + F * exp(-k * x); k > 0",
+        "loss = E - F * tanh(x / s); F > 0; s > 0",
+        "loss = E * (1 + h * exp(-x / s))",
+    ],
+)
+def test_a_scale_inside_a_function_is_found_where_the_function_bends(formula):
+    x = np.geomspace(1, 64, 30)
+    bend = 1 - np.tanh(x / 4) if "tanh" in formula else np.exp(-x / 4)
+    loss = (2 + 0.3 * bend) * np.exp(0.001 * np.sin(37 * x))
+    runs = isoloss.read_runs(pd.DataFrame({"x": x, "loss": loss}), {"loss": "loss", "x": "x"})
+    values = isoloss.fit_law(runs, formula=formula, bootstrap=0).values
+    assert values.get("s", 1 / values.get("k", 1)) == pytest.approx(4, rel=0.05)
+
+
+def test_a_variable_is_not_the_column_of_groups_too(table, tmp_path, capsys):
+    asked = ["law", str(table), "--formula", MOE, "--out", str(tmp_path), *FAST]
+    assert main([*asked, "--columns", "group=num_experts"]) == 2
+    assert "'experts' is called as 'num_experts', by whose values" in (capsys.readouterr().err)
+    assert main([*asked, "--columns", "group=num_experts", "experts="]) == 0

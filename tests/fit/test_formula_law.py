@@ -101,6 +101,12 @@ FORMS = {
     "E + A / N**alpha - h * tanh(k * (log(D) - 24))": {
         "E": 2.0, "A": 100.0, "alpha": 0.3, "h": 0.2, "k": 0.7,
     },
+    "E + A / N**alpha * exp(-experts / g)": {
+        "E": 2.0, "A": 100.0, "alpha": 0.3, "g": 3.0,
+    },
+    "E + A / N**alpha * tanh(experts / g)": {
+        "E": 2.0, "A": 100.0, "alpha": 0.3, "g": 3.0,
+    },
 }  # fmt: skip
 
 
@@ -273,3 +279,26 @@ def test_a_typed_law_of_n_and_d_divides_a_budget_as_the_card_does():
         assert not law.allocates
         with pytest.raises(IsolossError, match="does not give the best N and D"):
             law.allocate(np.zeros(len(law.terms)), 1e21)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "E + A * where(N < S, 0, 1)",
+        "E + A * where(N < S, 0, log(N / S))",
+        "E + A * log(min(N, S))",
+        "E + A * max(0, log(N / S))",
+    ],
+)
+def test_a_threshold_is_found_among_the_runs(text):
+    law = formula_law(text, ["N"])
+    data = {"N": np.geomspace(1e6, 1e9, 60)}
+    loss = law.loss(law.theta({"E": 3.0, "A": 1.5, "S": 3e7}), data)
+    fit = fitted(law, loss, data)
+    assert fit.objective_value < 1e-12
+    assert values(fit)["S"] == pytest.approx(3e7, rel=0.15)  # between two runs, where it is a step
+
+
+def test_a_law_is_shown_as_typed_without_its_limits():
+    text = "loss = E +\n  A * where(N < S, (N / S)**-a, 1)\nS > 0; 0 < a < 1"
+    assert formula_law(text, ["N"]).formula == "loss = E + A * where(N < S, (N / S)**-a, 1)"

@@ -63,6 +63,7 @@ def draw(inputs: _figure.Inputs, group: str):
     _figure.print_small(figure, inputs, every, group)
     if inputs.canvas.given is None and not inputs.in_paper:  # the panels stay square
         above = max(_lines(axes.get_legend()) for axes in panels)
+        above += max(*(axes.get_title("left").count("\n") - 1 for axes in panels), 0)
         under = figure.get_supxlabel().count("\n")
         more = 0.14 * max(0, under - 1) + 0.19 * (max(titles) - 2)
         figure.set_figheight(5.3 + LINE / 72 * above + more)

@@ -105,7 +105,7 @@ class _Asked:
     def __init__(self, formula, variables, parameters, terms, kind, any_sign, shown):
         self.formula, self.variables, self.parameters = formula, variables, parameters
         self.terms, self.kind, self.any_sign = terms, kind, tuple(sorted(any_sign))
-        self.shown = shown or _plain(formula)
+        self.shown = shown or formula.written
         self.value = Evaluator(formula.tree, ())
         self.slopes = Evaluator(formula.tree, parameters)
         self.roles = roles_of(formula.tree, parameters)
@@ -154,13 +154,6 @@ class _Asked:
         unit = NATS if name in self.roles.linear else "1"
         usual = Term(name, symbol_of(name), unit, log, low, high, starts)
         return replace(usual, **self.terms.get(name, {}))
-
-
-def _plain(formula) -> str:
-    """The formula's law as it was written."""
-    statements = [one.strip() for one in formula.text.replace("\n", ";").split(";")]
-    laws = [one for one in statements if one and "<" not in one and ">" not in one]
-    return "; ".join(laws)
 
 
 GREEK = {

@@ -101,8 +101,8 @@ def meaning_of(raw: pd.DataFrame, source: str, asked: Asked) -> Meaning:
     variables, parameters = divided(formula, state, taken)
     own = {name: name for name in variables if name not in {*columns, *LETTERS}}
     given |= own  # a name that is a column's is not guessed
-    said = {key: column for key, column in given.items() if key not in guessed}
-    meaning = Meaning(source, CARD, {**columns, **own}, said, guess, {}, notes, response)
+    by_user = {key: column for key, column in given.items() if key not in guessed}
+    meaning = Meaning(source, CARD, {**columns, **own}, by_user, guess, {}, notes, response)
     meaning = replace(meaning, variables=variables, parameters=parameters)
     return replace(meaning, formula=asked.text, signed=signed)
 
@@ -227,7 +227,7 @@ def divided(
         taken: columns that are something else.
 
     Raises:
-        IsolossError: a name is a column of text, or `divide` refuses.
+        IsolossError: a name is a column of text or that of the group, or `divide` refuses.
     """
     numeric = [column for column in known.raw if holds_numbers(known.raw[column])]
     free = [column for column in numeric if column not in taken and column not in LETTERS]
@@ -247,7 +247,22 @@ def divided(
     names = [name for name in dict.fromkeys(names) if name not in absent]
     fitted = {RESPONSE, known.columns.get("loss")} if known.response is None else {known.response}
     variables, parameters = divide(formula, [name for name in names if name not in fitted])
+    _check_group(formula, known, [name for name in parameters if name not in absent])
     return tuple(variables), tuple(parameters)
+
+
+def _check_group(formula: Formula, known: Known, parameters: Sequence[str]) -> None:
+    """Refuse a parameter that is called as the column of groups: within a group it has one value.
+
+    Raises:
+        IsolossError: there is one.
+    """
+    group = known.columns.get("group")
+    for name in parameters if group else ():
+        if name == group or called_alike(name, group):
+            reason = f"{name!r} is called as {group!r}, by whose values runs are grouped"
+            do = f"for one law of all: --columns group=; for a parameter: --columns {name}="
+            formula.refuse(name, reason, do)
 
 
 def ranges(runs: pd.DataFrame, variables: Sequence[str]) -> dict[str, tuple[float, float]]:

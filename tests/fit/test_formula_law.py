@@ -181,6 +181,17 @@ def test_responses_that_are_not_all_above_zero_free_the_sign_of_the_offset(text)
         assert values(fit)["E"] == pytest.approx(-0.8, rel=1e-4)
 
 
+@pytest.mark.parametrize("limit", ["", "; k > 0", "; 0 < k < 1", "; 0.4 < k"])
+def test_an_exponent_in_an_exp_is_the_exponent(limit):
+    loss = noisy(1.7 + 400 / DATA["N"] ** 0.34)
+    one = fitted(formula_law(f"E + A * exp(-k * log(N)){limit}", ["N"]), loss)
+    other = fitted(formula_law(f"E + A * N**-k{limit}", ["N"]), loss)
+    assert values(one) == pytest.approx(values(other), rel=1e-6)
+    held = values(one)
+    rebuilt = held["E"] + held["A"] * np.exp(-held["k"] * np.log(DATA["N"]))
+    np.testing.assert_allclose(rebuilt, one.law.loss(one.theta, {"N": DATA["N"]}), rtol=1e-9)
+
+
 @pytest.mark.parametrize("zeros", [False, True])
 @pytest.mark.parametrize(
     "text",

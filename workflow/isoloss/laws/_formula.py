@@ -81,8 +81,11 @@ def formula_law(
         reason = "has no parameter: every name in it is a variable"
         raise IsolossError(Problem("formula", reason, "write a name for what is to be fitted"))
     asked = _Asked(formula, tuple(variables), parameters, terms or {}, kind, any_sign, shown)
-    parts = parts_of(asked)
-    return FormulaLaw(asked) if parts is None else FormulaSum(asked, parts)
+    if (parts := parts_of(asked)) is None:
+        return FormulaLaw(asked)
+    # an exponent that is written in an exp: its coordinate is its value, whatever its limits are
+    asked.free |= set(parameters) - {part.scale for part in parts}
+    return FormulaSum(asked, parts)
 
 
 class _Asked:

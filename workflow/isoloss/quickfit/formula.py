@@ -101,8 +101,8 @@ def meaning_of(raw: pd.DataFrame, source: str, asked: Asked) -> Meaning:
     variables, parameters = divided(formula, state, taken)
     own = {name: name for name in variables if name not in {*columns, *LETTERS}}
     given |= own  # a name that is a column's is not guessed
-    said = {key: column for key, column in given.items() if key not in guessed}
-    meaning = Meaning(source, CARD, {**columns, **own}, said, guess, {}, notes, response)
+    by_user = {key: column for key, column in given.items() if key not in guessed}
+    meaning = Meaning(source, CARD, {**columns, **own}, by_user, guess, {}, notes, response)
     meaning = replace(meaning, variables=variables, parameters=parameters)
     return replace(meaning, formula=asked.text, signed=signed)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 
 import numpy as np
 import pandas as pd
@@ -48,7 +49,16 @@ def test_formulas_are_those_that_a_law_takes(answer):
         assert read.response == "val_loss"
         assert "N" in read.names
     assert "--formula 'val_loss = " in answer.command
-    assert "--columns N=params" in answer.command
+    assert answer.command.endswith("--columns N=params group=family")
+    assert ("or the simplest:" in str(answer)) == (answer.simplest.formula != answer.best.formula)
+
+
+def test_groups_of_a_table_are_those_of_the_column_that_was_named(answer):
+    runs = of_one_size().iloc[[0, -1]]
+    one_by_one = [
+        answer.predict(N=[row.params], group=row.family)[0] for row in runs.itertuples(index=False)
+    ]
+    assert answer.predict(runs) == pytest.approx(one_by_one)
 
 
 def test_constants_in_the_text_predict_what_the_law_does(answer):
@@ -103,6 +113,25 @@ def test_the_command_prints_the_answer_and_writes_the_ranking(tmp_path, capsys):
 def test_what_it_cannot_do_is_said(table, asked, words):
     with pytest.raises(IsolossError, match=words):
         isoloss.discover(pd.DataFrame(table), **asked)
+
+
+def test_a_table_that_shows_no_law_is_told_from_one_that_does(answer):
+    loss = 3 + 0.3 * np.random.default_rng(1).standard_normal(16)
+    runs = pd.DataFrame({"N": np.geomspace(1e7, 1e9, 16), "loss": loss})
+    words = "this table may show no law"
+    assert words in str(isoloss.discover(runs))
+    assert words not in str(answer)
+
+
+def test_the_command_leaves_out_the_rows_that_the_search_left_out(tmp_path, capsys):
+    runs = of_one_size().iloc[:12].drop(columns="family")
+    runs.loc[3, "val_loss"] = np.nan
+    runs.to_csv(tmp_path / "runs.csv", index=False)
+    said = isoloss.discover(tmp_path / "runs.csv", columns={"N": "params"}).command
+    words = shlex.split(said)
+    words = words[words.index("law") :]
+    assert main([*words, "--interval", "none", "--out", str(tmp_path / "law")]) == 0
+    assert "11 runs" in capsys.readouterr().out
 
 
 def test_columns_that_say_nothing_are_named_in_the_notes():

@@ -181,6 +181,26 @@ def test_responses_that_are_not_all_above_zero_free_the_sign_of_the_offset(text)
         assert values(fit)["E"] == pytest.approx(-0.8, rel=1e-4)
 
 
+@pytest.mark.parametrize("zeros", [False, True])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "top * sigmoid(k * (x - m)); k > 0",
+        "top * sigmoid((x - m) / w); w > 0",
+        "low + top * sigmoid(k * (x - m))",
+        "low + (high - low) * sigmoid(k * (x - m)); k > 0",
+        "low + top / (1 + exp(-k * (x - m))); k > 0",
+    ],
+)
+def test_the_middle_of_a_sigmoid_is_sought_among_the_runs(text, zeros):
+    x = np.linspace(1.2, 3.6, 50)
+    share = np.round(0.9 / (1 + np.exp(-4 * (x - 2.6))), 2)
+    loss = share if zeros else np.maximum(share, 0.004)
+    fit = fitted(formula_law(text, ["x"]), loss, {"x": x}, objective=Objective("mse"))
+    assert values(fit)["m"] == pytest.approx(2.6, abs=0.02)
+    assert fit.search()["n_agree"] > 16
+
+
 def test_runs_at_which_a_formula_has_no_value_are_named():
     data = {"N": np.array([1e7, 1e8, 1e9, 1e9]), "x": np.array([1.0, 0.0, 2.0, 0.0])}
     law = formula_law("E + A / N**alpha + b / x", ["N", "x"])
@@ -248,3 +268,26 @@ def test_a_typed_law_of_n_and_d_divides_a_budget_as_the_card_does():
         assert not law.allocates
         with pytest.raises(IsolossError, match="does not give the best N and D"):
             law.allocate(np.zeros(len(law.terms)), 1e21)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "E + A * where(N < S, 0, 1)",
+        "E + A * where(N < S, 0, log(N / S))",
+        "E + A * log(min(N, S))",
+        "E + A * max(0, log(N / S))",
+    ],
+)
+def test_a_threshold_is_found_among_the_runs(text):
+    law = formula_law(text, ["N"])
+    data = {"N": np.geomspace(1e6, 1e9, 60)}
+    loss = law.loss(law.theta({"E": 3.0, "A": 1.5, "S": 3e7}), data)
+    fit = fitted(law, loss, data)
+    assert fit.objective_value < 1e-12
+    assert values(fit)["S"] == pytest.approx(3e7, rel=0.15)  # between two runs, where it is a step
+
+
+def test_a_law_is_shown_as_typed_without_its_limits():
+    text = "loss = E +\n  A * where(N < S, (N / S)**-a, 1)\nS > 0; 0 < a < 1"
+    assert formula_law(text, ["N"]).formula == "loss = E + A * where(N < S, (N / S)**-a, 1)"

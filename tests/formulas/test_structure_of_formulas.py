@@ -35,6 +35,7 @@ def parameters_of(text: str) -> tuple:
         ("where(N < 3, a, b * D) - a * log(k)", "a b"),
         ("A / B + A * N", "A"),
         ("max(A, N)", ""),
+        ("E + A * where(N < S, 1, 2)", "E A"),
     ],
 )
 def test_linear_amplitudes(text, linear):

@@ -96,10 +96,11 @@ def shape(evidence: Evidence) -> Iterator[Finding]:
     chance = fdtrc(len(bends), inside, (total - rest) / len(bends) / (rest / inside))
     share, size = 1.0 - rest / total, float(np.sqrt((total - rest) / len(left)))
     if share > limits.SHAPE and chance < limits.SHAPE_CHANCE:
+        several = f"{listed(names[:-1])} and " if len(names) > 1 else ""
         yield Finding(
             "shape",
             CARE if size > limits.SHAPE_SIZE else NOTE,
-            f"the misfit bends with {listed(names)}: {100 * share:.0f} % of it, "
+            f"the misfit bends with {several}{listed(names[-1:])}: {100 * share:.0f} % of it, "
             f"{100 * size:.2g} % of the {evidence.sized}",
             "fit another law (python -m isoloss cards law), or a narrower range with --keep",
         )

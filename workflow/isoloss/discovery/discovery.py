@@ -87,6 +87,7 @@ class Discovery:
             first.
         holdouts: name and runs of every hold-out.
         noise: mean absolute error that is left when the best fitting form has all runs.
+        guess: what the mean of the other runs of its group errs by on the hold-outs, as `error`.
         edge, beyond: spread of the best laws over the response's own, at the largest values of
             every variable and at ten times them.
     """
@@ -97,6 +98,7 @@ class Discovery:
     ranking: pd.DataFrame
     holdouts: tuple[tuple[str, int], ...]
     noise: float
+    guess: float
     edge: float
     beyond: float
     source: str
@@ -125,7 +127,7 @@ class Discovery:
     @property
     def command(self) -> str:
         """What to type next: the best law with intervals and decisions."""
-        return report.command(self)
+        return report.command(self, self.best)
 
     def __str__(self) -> str:
         return report.text(self)
@@ -306,12 +308,21 @@ class Work:
             ranking,
             held,
             noise,
+            self.guess(),
             0.0,
             0.0,
             self.table.label,
         )
         edge, beyond = self.disagreement(answer)
         return replace(answer, edge=edge, beyond=beyond)
+
+    def guess(self) -> float:
+        """Geometric mean over hold-outs of what the mean of the other runs errs by."""
+        y, group, errors = self.table.y, self.table.group, []
+        for one in self.held:
+            means = [y[~one.out & (group == g)].mean() for g in range(len(self.table.groups))]
+            errors.append(np.abs(y - np.array(means)[group])[one.out].mean())
+        return float(np.exp(np.mean(np.log(np.maximum(errors, 1e-300)))))
 
     def law(self, one: Fitted, noise: float) -> FoundLaw:
         """A law as the user sees it."""
@@ -403,8 +414,10 @@ def simplest(order: Sequence[Fitted], noise: float) -> Fitted:
 
     def near(one: Fitted) -> bool:
         apart = one.terms(noise) - own
+        if not np.isfinite(apart).all():
+            return False
         error = apart.std(ddof=1) / np.sqrt(len(apart)) if len(apart) > 1 else 0.0
-        return bool(np.isfinite(apart).all() and apart.mean() <= max(error, 0.0))
+        return bool(apart.mean() <= max(error, 0.0))
 
     within = [one for one in order if one is best or near(one)]
     return min(within, key=lambda one: (one.form.size, order.index(one)))

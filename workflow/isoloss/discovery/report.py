@@ -14,9 +14,10 @@ from isoloss.discovery.roles import Columns
 from isoloss.discovery.scaled import Scale
 
 if TYPE_CHECKING:
-    from isoloss.discovery.discovery import Discovery
+    from isoloss.discovery.discovery import Discovery, FoundLaw
 
 DISAGREE = 0.1  # spread of the best laws over the response's own, above which they disagree
+HARDLY = 0.8  # share of what the mean of the other runs misses, above which a law hardly helps
 NAME = re.compile(r"[^\W\d]\w*")
 
 
@@ -42,14 +43,16 @@ def with_numbers(form: Form, theta: np.ndarray, scale: Scale, columns: Columns) 
     return NAME.sub(lambda match: values.get(match[0], match[0]), form.text)
 
 
-def command(answer: Discovery) -> str:
-    """The command that fits the best law with intervals."""
+def command(answer: Discovery, law: FoundLaw) -> str:
+    """The command that fits a law with intervals."""
     table = answer.table
     source = "TABLE" if answer.source == "the table" else shlex.quote(answer.source)
-    words = ["python -m isoloss law", source, "--formula", shlex.quote(answer.best.formula)]
+    words = ["python -m isoloss law", source, "--formula", shlex.quote(law.formula)]
     if table.renamed:
         pairs = [shlex.quote(f"{new}={old}") for new, old in table.renamed.items()]
         words += ["--columns", *pairs]
+    if table.gaps:
+        words += ["--keep", *(shlex.quote(f"-1e300 < {name} < 1e300") for name in table.gaps)]
     if not table.response.isidentifier():
         words += ["--response", shlex.quote(table.response)]
     return " ".join(words)
@@ -66,6 +69,7 @@ def text(answer: Discovery) -> str:
         *_warnings(answer),
         "",
         f"next: {answer.command}",
+        *([f"or the simplest: {command(answer, answer.simplest)}"] if _two(answer) else []),
     ]
     return "\n".join(lines)
 
@@ -84,7 +88,8 @@ def _head(answer: Discovery) -> str:
 def _constants(answer: Discovery) -> list[str]:
     constants = list(answer.best.constants.items())
     shown = [f"  {group + ': ' if group else ''}{numbers}" for group, numbers in constants[:3]]
-    return shown + ([f"  and {len(constants) - 3} more groups"] if len(constants) > 3 else [])
+    more = len(constants) - len(shown)
+    return shown + ([f"  and {more} more group{'s' if more > 1 else ''}"] if more else [])
 
 
 def _ranking(answer: Discovery) -> str:
@@ -94,9 +99,14 @@ def _ranking(answer: Discovery) -> str:
     return escape.columns(head, lines).rstrip()
 
 
+def _two(answer: Discovery) -> bool:
+    """Whether the simplest law is another than the best."""
+    return answer.simplest.formula != answer.best.formula
+
+
 def _simplest(answer: Discovery) -> str:
     plain = answer.simplest
-    if plain.formula == answer.best.formula:
+    if not _two(answer):
         return "the best law is also the simplest within one standard error"
     return (
         f"simplest within one standard error: {plain.formula}\n"
@@ -106,6 +116,11 @@ def _simplest(answer: Discovery) -> str:
 
 def _warnings(answer: Discovery) -> list[str]:
     lines = []
+    if answer.best.error > HARDLY * answer.guess:
+        lines.append(
+            f"warning: the best law misses the runs held out by {answer.best.error:.3g}, the mean "
+            f"of the other runs by {answer.guess:.3g}: this table may show no law"
+        )
     for where, spread in (
         ("at the largest values of the table", answer.edge),
         ("at ten times the largest values", answer.beyond),
@@ -135,6 +150,7 @@ def record(answer: Discovery) -> dict[str, Any]:
         "n_forms": len(answer.ranking),
         "holdouts": [{"name": name, "n_runs": count} for name, count in answer.holdouts],
         "noise": answer.noise,
+        "guess": answer.guess,
         "best": answer.best.formula,
         "simplest": answer.simplest.formula,
         "laws": [

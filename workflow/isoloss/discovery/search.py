@@ -65,7 +65,7 @@ class Fitted:
         form = self.form
         penalty = (PENALTY + SHORT / self.runs) * form.size + SLOPES * form.slopes
         penalty += LOOSE * self.loose + TURNS * self.turns
-        outside = np.log(self.errors**2 + floor_of(noise, self.counts) ** 2)
+        outside = 2 * np.log(np.hypot(self.errors, floor_of(noise, self.counts)))
         inside = 2 * np.log(max(self.inside, 1e-300))
         return (1 - INSIDE) * outside + INSIDE * inside + penalty
 

@@ -46,7 +46,9 @@ class SearchTable:
         group: number of the group of every run, (n,).
         groups: their names.
         names: all names that a parameter must not have.
-        renamed: name in formulas to column of the table, where they differ.
+        renamed: name in formulas to column of the table, where they differ; also `group`, where
+            the user named the column of groups.
+        gaps: columns, as the table calls them, that lack a number in a row that was left out.
         notes: what was decided, a sentence each.
     """
 
@@ -58,6 +60,7 @@ class SearchTable:
     groups: tuple[str, ...]
     names: tuple[str, ...]
     renamed: Mapping[str, str] = field(default_factory=dict)
+    gaps: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -122,6 +125,7 @@ def search_table(raw: pd.DataFrame, label: str, asked: Asked) -> SearchTable:
     if not whole.all():
         at = listed([int(i) + 1 for i in np.flatnonzero(~whole)], 6)
         notes.append(f"{int((~whole).sum())} rows without a number in a column are left out: {at}")
+    gaps = [asked.columns.get(name, name) for name, x in values.items() if not np.isfinite(x).all()]
     values = {name: x[whole] for name, x in values.items()}
     labels = raw[group].astype(str).to_numpy()[whole] if group else np.full(whole.sum(), "")
     number, groups = pd.factorize(labels)
@@ -129,6 +133,7 @@ def search_table(raw: pd.DataFrame, label: str, asked: Asked) -> SearchTable:
     if np.ptp(y) == 0:
         raise IsolossError(Problem(f"{label}, {response}", "has one value", "name another column"))
     variables = _varying(values, label, asked, notes)
+    renamed = dict(asked.columns) | ({"group": asked.groups} if asked.groups else {})
     return SearchTable(
         label,
         response,
@@ -137,7 +142,8 @@ def search_table(raw: pd.DataFrame, label: str, asked: Asked) -> SearchTable:
         number,
         tuple(map(str, groups)),
         (*map(str, raw.columns), response),
-        {new: old for new, old in asked.columns.items() if new != old},
+        {new: old for new, old in renamed.items() if new != old},
+        tuple(gaps),
         tuple(notes),
     )
 

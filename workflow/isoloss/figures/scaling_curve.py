@@ -12,7 +12,7 @@ from isoloss.core.problems import IsolossError, Problem
 from isoloss.figures import _figure
 from isoloss.fitted import Fit
 from isoloss.fitted.facts import OneFit, record
-from isoloss.fitted.names import FORMULA
+from isoloss.fitted.names import FORMULA, RESPONSE
 
 TITLE = "Scaling curve"
 ABOUT = (
@@ -53,9 +53,8 @@ COLUMNS = {"N": "n_params", "D": "n_samples", "C": "n_flops", "U": "n_unique"}
 MARKERS = "osv^P"  # of one group after another, once all colours are taken
 POINTS = 160  # of a line, inside the runs and beyond them
 STRETCH = 1.6  # ratio by which an interval may stretch a logarithmic axis beyond runs and law
-INSIDE, BESIDE = 9, 22  # entries of a legend in the panel, and in a column beside it, at most
+INSIDE, BESIDE = 9, 20  # entries of a legend in the panel, and in a column beside it, at most
 OFFSET = "E"  # the term that is the offset
-LOSS = "loss"  # the variable of laws that follow a law of the loss
 
 problems = _figure.group_problems
 
@@ -108,12 +107,11 @@ def draw(inputs: _figure.Inputs, group: str, reach: float, scale: str):
     rises = all(np.nanargmax(curve.law["loss"]) > 0 for curve in curves)
     place = "upper right" if not rises or scale == "above_offset" else "lower right"
     _put_legend(axes, _handles(fit, name, curves, scale), place)
-    column = COLUMNS.get(_variable(fit), _variable(fit))
-    along = "n_flops_6nd" if _six_nd(fit, inputs) else column
-    axes.set_xlabel("Loss of the model" if along == LOSS else inputs.label(along))
+    column = _column(fit)
+    axes.set_xlabel(inputs.label("n_flops_6nd" if _six_nd(fit, inputs) else column))
     axes.set_ylabel(_y_label(inputs, scale))
     axes.set_title(_figure.wrapped(_title(fit, name, curves), inputs.canvas.width(figure)))
-    drawn = _table(curves, column, fit.quantity)
+    drawn = _table(curves, column)
     _figure.print_small(figure, inputs, drawn, group)
     return figure, drawn
 
@@ -121,6 +119,12 @@ def draw(inputs: _figure.Inputs, group: str, reach: float, scale: str):
 def _variable(fit: Fit) -> str:
     """N, D, C or the law's own variable: what the law is drawn along."""
     return fit.law.variables[0] if len(fit.law.variables) == 1 else "C"
+
+
+def _column(fit: Fit) -> str:
+    """The column of the runs that holds it."""
+    name = _variable(fit)
+    return _figure.LOSS_BELOW if name == RESPONSE else COLUMNS.get(name, name)
 
 
 def _six_nd(fit: Fit, inputs: _figure.Inputs) -> bool:
@@ -145,10 +149,8 @@ def _curve(inputs: _figure.Inputs, fit: Fit, group: str, number: int, reach: flo
     own = fit.residuals.loc[fit.residuals["group"] == group, "run_id"]
     runs = inputs.finished
     runs = runs[runs["run_id"].isin(set(own))]
-    column = "n_flops_6nd" if _six_nd(fit, inputs) else COLUMNS.get(_variable(fit), _variable(fit))
+    column = "n_flops_6nd" if _six_nd(fit, inputs) else _column(fit)
     x = runs[column].astype(float)
-    if _variable(fit) == LOSS:  # `loss` of what is shown is what the fit is of
-        x = runs["run_id"].map(fit.points.set_index("run_id")[LOSS]).astype(float)
     table = runs[["run_id", "loss", "held_out"]].assign(x=x)
     facts = record(fit).of(group)[0]
     # a user may call anything E
@@ -170,10 +172,10 @@ def _offset(facts: OneFit) -> tuple[float, bool]:
 def _law(fit: Fit, group: str, low: float, high: float, reach: float) -> pd.DataFrame:
     """The law with its interval from the least run to beyond the largest.
 
-    Not beyond it along a variable that may be 0 or below: there is no factor to go. Nor along a
-    loss, which a larger model has less of.
+    Not beyond it along a variable that may be 0 or below: there is no factor to go. Nor along the
+    loss, which larger runs lower.
     """
-    if low <= 0 or fit.law.variables == (LOSS,):
+    if low <= 0 or _variable(fit) == RESPONSE:
         inside, reach = np.linspace(low, high, POINTS), 1.0
     else:
         inside = np.geomspace(low, high, POINTS)
@@ -181,7 +183,7 @@ def _law(fit: Fit, group: str, low: float, high: float, reach: float) -> pd.Data
     x = np.append(inside, beyond)
     if len(fit.law.variables) == 1:
         told = fit.predict(group, **{fit.law.variables[0]: x})
-        told = told[[fit.quantity, "low", "high"]].rename(columns={fit.quantity: "loss"})
+        told = told[["low", "high"]].assign(loss=told[fit.quantity])
     else:
         told = fit.allocate(x, group).rename(columns={"loss_low": "low", "loss_high": "high"})
     told = told[["loss", "low", "high"]].reset_index(drop=True)
@@ -294,11 +296,8 @@ def _title(fit: Fit, name: str, curves: list[_Curve]) -> str:
     return f"{title}\nwith {', '.join(values)}{intervals}"
 
 
-def _table(curves: list[_Curve], column: str, quantity: str) -> pd.DataFrame:
-    """What is drawn: runs, and the law with its interval.
-
-    By the loss, the column `loss` is that of the horizontal axis, and the other is `quantity`.
-    """
+def _table(curves: list[_Curve], column: str) -> pd.DataFrame:
+    """What is drawn: runs, and the law with its interval."""
     parts = []
     for curve in curves:
         parts += [curve.runs.assign(what="run", group=curve.group)]
@@ -308,4 +307,4 @@ def _table(curves: list[_Curve], column: str, quantity: str) -> pd.DataFrame:
             parts.append(ends.assign(group=curve.group))
     first = ["group", "what", "run_id", "x", "loss", "low", "high", "held_out", "beyond"]
     table = pd.concat([part.reindex(columns=first) for part in parts], ignore_index=True)
-    return table.rename(columns={LOSS: quantity if column == LOSS else LOSS, "x": column})
+    return table.rename(columns={"x": column})

@@ -141,9 +141,11 @@ class Minimum:
         """How many starts there were, and how many of them agree on the optimum."""
         ends, exact = self.ends, self.exact
         best, apart = ends.objective[0], separate(ends)
-        gap = (ends.objective[apart[1]] - best) / abs(best) if len(apart) > 1 and best else np.nan
+        with np.errstate(invalid="ignore"):  # no start may have an objective that is finite
+            above = ends.objective - best
+            gap = above[apart[1]] / abs(best) if len(apart) > 1 and best else np.nan
         moved = np.abs(self.begin - ends.free).max(axis=-1)
-        agree = exact.sum() if exact[0] else (ends.objective - best <= AGREE * abs(best)).sum()
+        agree = exact.sum() if exact[0] else (above <= AGREE * abs(best)).sum()
         return {
             "objective_value": self.objective_value,
             "gradient_norm": float(ends.gradient[0]),

@@ -113,6 +113,7 @@ class Formula:
         limits: of parameters and of the response, one for each name that has any.
         place: where the formula stands, for errors.
         starts: position in the text of the first appearance of every name.
+        written: the law and the definitions as the user wrote them, on one line, without limits.
     """
 
     text: str
@@ -122,6 +123,7 @@ class Formula:
     limits: tuple[Limit, ...]
     place: str = "formula"
     starts: dict[str, int] = field(default_factory=dict, compare=False, repr=False)
+    written: str = field(default="", compare=False, repr=False)
 
     def refuse(self, name: str, reason: str, remedy: str) -> NoReturn:
         """Raise an error that points at the first appearance of a name.
@@ -237,7 +239,7 @@ def divide(formula: Formula, columns: Sequence[str]) -> tuple[tuple[str, ...], t
         pointing.refuse(formula.text, formula.place, 0, "has no variable", remedy)
     for limit in formula.limits:
         if limit.name in known and limit.name != formula.response:
-            remedy = "a limit is for parameters; choose rows with where="
+            remedy = "a limit is for parameters; choose rows by a filter (--keep, where)"
             formula.refuse(limit.name, f"the limit of {limit.name!r} is of a column", remedy)
     return variables, parameters
 
@@ -516,6 +518,7 @@ class _Statements:
         self.text, self.place = text, place
         self.laws: list[tuple[Token | None, Node, int]] = []  # left side, right side, position
         self.limits: dict[str, list[tuple[Token, float | None, float | None]]] = {}
+        self.written: list[str] = []
         tokens = self.reader.tokens
         ends = [i for i, token in enumerate(tokens) if token.text == ";"]
         for first, after in pairwise([-1, *ends, len(tokens)]):
@@ -528,12 +531,13 @@ class _Statements:
         start = reader.tokens[0].start
         if equals:
             self._assignment(reader, equals)
-            return
-        tree = reader.tree_of_stand_ins()
-        if isinstance(tree, ast.Compare):
-            self._limit(reader, tree)
         else:
+            tree = reader.tree_of_stand_ins()
+            if isinstance(tree, ast.Compare):
+                self._limit(reader, tree)
+                return
             self.laws.append((None, reader.expression(tree), start))
+        self.written.append(" ".join(self.text[start : reader.tokens[-1].end].split()))
 
     def _assignment(self, reader: _Reader, equals: Sequence[int]) -> None:
         tokens, at = reader.tokens, equals[0]
@@ -598,7 +602,8 @@ class _Statements:
                 starts.setdefault(token.text, token.start)
         response = law[0].text if law[0] is not None else None
         limits = tuple(self._together(name, (*names, response)) for name in self.limits)
-        return Formula(self.text, response, tree, names, limits, self.place, starts)
+        written = "; ".join(self.written)
+        return Formula(self.text, response, tree, names, limits, self.place, starts, written)
 
     def _law(self) -> tuple[Token | None, Node, int]:
         """The statement that no other uses."""

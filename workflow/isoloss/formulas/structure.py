@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from isoloss.formulas.graph import Graph, Item
-from isoloss.formulas.tree import COMPARISONS, Node, names_of
+from isoloss.formulas.tree import COMPARISONS, Node, names_of, walk
 
 ROLES = ("offset", "amplitude", "exponent", "scale", "shift", "argument", "threshold")
 ANY, NONZERO, NONNEGATIVE, POSITIVE = "any", "nonzero", "nonnegative", "positive"
@@ -40,7 +40,8 @@ class PowerTerm:
 def amplitudes(tree: Node, parameters: Collection[str]) -> tuple[str, ...]:
     """Parameters in which the formula is linear, all of them together.
 
-    Those that multiply the fewest others are taken first, so that most are.
+    Those that multiply the fewest others are taken first, so that most are. A parameter in a
+    comparison is none, though the law's derivative by it is 0.
 
     Args:
         tree: of the formula.
@@ -56,7 +57,8 @@ def amplitudes(tree: Node, parameters: Collection[str]) -> tuple[str, ...]:
     whole = graph.build(tree)
     slopes = {name: graph.slope(whole, name) for name in names}
     inside = {name: _leaves(graph, slope) for name, slope in slopes.items()}
-    linear = [name for name in names if name not in inside[name]]
+    compared = {name for one in walk(tree) if one.kind in COMPARISONS for name in names_of(one)}
+    linear = [name for name in names if name not in inside[name] | compared]
     conflicts = {name: inside[name] & set(linear) for name in linear}
     chosen: set[str] = set()
     for name in sorted(linear, key=lambda name: len(conflicts[name])):

@@ -105,7 +105,7 @@ class _Asked:
     def __init__(self, formula, variables, parameters, terms, kind, any_sign, shown):
         self.formula, self.variables, self.parameters = formula, variables, parameters
         self.terms, self.kind, self.any_sign = terms, kind, tuple(sorted(any_sign))
-        self.shown, self.latex = shown or _plain(formula), ""
+        self.shown, self.latex = shown or formula.written, ""
         self.value = Evaluator(formula.tree, ())
         self.slopes = Evaluator(formula.tree, parameters)
         self.roles = roles_of(formula.tree, parameters)
@@ -154,13 +154,6 @@ class _Asked:
         unit = NATS if name in self.roles.linear else "1"
         usual = Term(name, symbol_of(name), unit, log, low, high, starts)
         return replace(usual, **self.terms.get(name, {}))
-
-
-def _plain(formula) -> str:
-    """The formula's law as it was written."""
-    statements = [one.strip() for one in formula.text.replace("\n", ";").split(";")]
-    laws = [one for one in statements if one and "<" not in one and ">" not in one]
-    return "; ".join(laws)
 
 
 GREEK = {
@@ -230,13 +223,17 @@ class _OfFormula(Law):
         more = {name for name in open_ones if name not in asked.free and name not in asked.terms}
         if not more:
             return self
-        free = {*asked.any_sign, *more}
+        return self.freed(more)
+
+    def freed(self, names: Collection[str]) -> Law:
+        """The same law, whose parameters of these names may have any sign."""
+        asked = self.asked
         return formula_law(
             asked.formula.text,
             asked.variables,
             terms=asked.terms,
             kind=asked.kind,
-            any_sign=free,
+            any_sign={*asked.any_sign, *names},
             shown=asked.shown,
             latex=asked.latex,
         )

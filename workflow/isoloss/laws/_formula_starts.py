@@ -16,6 +16,7 @@ from isoloss.formulas import Evaluator, names_of, operation
 
 LEAST, MOST = 0.03, 2.0  # sizes of exponents
 LARGEST = 60.0  # size of the argument of an exp, and of a logarithm of a size
+APART = 0.1  # share of a value within which a threshold is drawn about it
 NOTHING = 1e-3  # of a factor with parameters, which is meant to be of the size of 1
 PRIMES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83)
 
@@ -98,6 +99,7 @@ class Sizing:
         """Give a parameter its values, moved to where they are allowed."""
         low, high = self.limits[name]
         if self.parameters[name]:
+            value = np.where(value == 0, 1.0, value)
             value = np.exp(np.clip(np.log(np.abs(value) + 1e-300), -LARGEST, LARGEST))
         value = np.where(np.isfinite(value), value, 1.0)
         outside = (value <= low) | (value >= high)
@@ -130,6 +132,8 @@ class Sizing:
             self.settle(parts[0], None if target is None else -target)
         elif kind == "where":
             self._choice(parts, target)
+        elif kind in ("min", "max") and any(self._varies(part) for part in parts):
+            self._corner(parts)
         else:
             self._function(kind, parts, target)
 
@@ -137,10 +141,9 @@ class Sizing:
         """Sizes around 1, (b,)."""
         return np.exp(width * self.draws.normal())
 
-    def _signed(self) -> np.ndarray:
-        """Sizes around 1 of either sign, (b,); never 0, for which no scale of it could be given."""
-        size = self.draws.normal()
-        return np.where(size == 0, 1.0, size)
+    def _of_any_sign(self) -> np.ndarray:
+        """Numbers around 0, (b,), and 1 of a single start: a scale of size 0 has no logarithm."""
+        return self.draws.normal() if self.draws.count > 1 else np.ones(1)
 
     def _sum(self, tree, target: np.ndarray | None) -> None:
         """Divide a sum among its summands: shares of its value, or slopes and what they leave."""
@@ -151,7 +154,7 @@ class Sizing:
         rest = target - sum(known)
         free = [self._free(part) for _, part in unknown]
         if any(free):
-            self._slopes(unknown, free, target)
+            self._slopes(unknown, free, rest)
             return
         rest = np.where(rest > 0, rest, self._natural(1.5) * 0.1 * (np.abs(target) + 1e-300))
         shares = [-np.log(np.clip(self.draws.uniform(), 1e-3, 0.999)) for _ in unknown]
@@ -261,9 +264,24 @@ class Sizing:
         left, right = operation(condition)[1]
         for side, other in ((left, right), (right, left)):
             if not self.known(side):
-                self.settle(side, self.at_anchor(other) if self.known(other) else None)
+                self.settle(side, self._near(other) if self.known(other) else None)
         for branch in branches:
             self.settle(branch, target)
+
+    def _varies(self, part) -> bool:
+        """Whether the values of a part are those of variables alone."""
+        return bool(names_of(part)) and not set(names_of(part)) & set(self.parameters)
+
+    def _corner(self, parts: Sequence) -> None:
+        """What is compared with variables has their value at the start's run."""
+        variable = next(part for part in parts if self._varies(part))
+        for part in parts:
+            if not self.known(part):
+                self.settle(part, self._near(variable))
+
+    def _near(self, part) -> np.ndarray:
+        """About the value of a known part at each start's own run: no run lies on it."""
+        return self.at_anchor(part) * (1.0 + APART * (self.draws.uniform() - 0.5))
 
     def _function(self, kind: str, parts: Sequence, target: np.ndarray | None) -> None:
         """What a function is applied to is where the function has its target."""
@@ -272,7 +290,7 @@ class Sizing:
                 target = INVERSES[kind](target)
             target = np.clip(np.nan_to_num(target), -1e30, 1e30)
         elif kind in INVERSES:
-            target = self._signed() if kind in SIGNED else self._natural()
+            target = self._of_any_sign() if kind in SIGNED else self._natural()
         for part in parts:
             self.settle(part, target)
 

@@ -333,7 +333,8 @@ def _evidence(fit: Record) -> str:
             )
         parts.append(f"RMSE {one.rmse:.3g} on {one.n_runs} runs, R2 {one.r2:.4f}")
         if one.n_starts:
-            parts.append(f"condition {one.condition:.3g}, least known: {visible(one.loosest)}")
+            least = f", least known: {visible(one.loosest)}" if one.loosest else ""
+            parts.append(f"condition {one.condition:.3g}{least}")
         lines.append("\n  ".join(parts))
     return "\n".join(lines) + "\n"
 

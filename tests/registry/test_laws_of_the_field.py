@@ -313,3 +313,9 @@ def test_a_card_says_where_a_formula_was_not_read_in_its_paper():
         source = registry.facts("law", card)["SOURCE"]
         known = re.search(r"read (in|on)|as in its repository|prints|this project", source)
         assert known, (card, source)
+
+
+@pytest.mark.parametrize("card", ["joint_moe", "routed"])
+def test_a_paper_has_the_formula_of_experts_as_its_source_prints_it(card):
+    latex = made_law(card, {}).latex
+    assert latex.count("E_{start}") == 1 and "X" in latex

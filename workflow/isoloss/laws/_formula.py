@@ -53,6 +53,7 @@ def formula_law(
     kind: str = "joint",
     any_sign: Collection[str] = (),
     shown: str = "",
+    latex: str = "",
 ) -> Law:
     """The law of a formula.
 
@@ -64,6 +65,7 @@ def formula_law(
         kind: of the law, one of registry.LAW_KINDS.
         any_sign: parameters that may have any sign although the form suggests one above 0.
         shown: the formula as tables show it; as it is written if empty.
+        latex: the formula as a paper shows it; made from the formula if empty.
 
     Raises:
         IsolossError: the text is not a formula, or it has no parameter.
@@ -81,6 +83,7 @@ def formula_law(
         reason = "has no parameter: every name in it is a variable"
         raise IsolossError(Problem("formula", reason, "write a name for what is to be fitted"))
     asked = _Asked(formula, tuple(variables), parameters, terms or {}, kind, any_sign, shown)
+    asked.latex = latex
     if (parts := parts_of(asked)) is None:
         return FormulaLaw(asked)
     # an exponent that is written in an exp: its coordinate is its value, whatever its limits are
@@ -94,7 +97,7 @@ class _Asked:
     Attributes:
         formula: as it was read.
         variables, parameters: names.
-        terms, kind, shown: as of `formula_law`.
+        terms, kind, shown, latex: as of `formula_law`.
         any_sign: parameters that somebody freed of their sign.
         roles: of the parameters.
         limits: of a parameter, in its own unit, infinite where open.
@@ -105,7 +108,7 @@ class _Asked:
     def __init__(self, formula, variables, parameters, terms, kind, any_sign, shown):
         self.formula, self.variables, self.parameters = formula, variables, parameters
         self.terms, self.kind, self.any_sign = terms, kind, tuple(sorted(any_sign))
-        self.shown = shown or formula.written
+        self.shown, self.latex = shown or formula.written, ""
         self.value = Evaluator(formula.tree, ())
         self.slopes = Evaluator(formula.tree, parameters)
         self.roles = roles_of(formula.tree, parameters)
@@ -196,6 +199,8 @@ class _OfFormula(Law):
     @property
     def latex(self) -> str:
         """The formula as LaTeX; a subscript of several letters has braces."""
+        if self.asked.latex:
+            return self.asked.latex
         symbols = {t.name: re.sub(r"_(\w{2,})", r"_{\1}", t.symbol) for t in self.terms}
         left = as_latex(named(self.asked.formula.response or "L"), symbols)
         return f"{left} = {as_latex(self.asked.formula.tree, symbols)}"
@@ -233,6 +238,7 @@ class _OfFormula(Law):
             kind=asked.kind,
             any_sign={*asked.any_sign, *names},
             shown=asked.shown,
+            latex=asked.latex,
         )
 
 

@@ -61,4 +61,5 @@ TEXT = (
 
 def make() -> Law:
     """The law in N (active parameters), D and `experts`."""
-    return formula_law(TEXT, ("N", "D", "experts"), terms=TERMS, kind=KIND, shown=FORMULA)
+    shown = {"shown": FORMULA, "latex": LATEX}
+    return formula_law(TEXT, ("N", "D", "experts"), terms=TERMS, kind=KIND, **shown)

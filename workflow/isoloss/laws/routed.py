@@ -81,4 +81,5 @@ TEXT = "loss = 10 ** (a * log10(N) + b * log10(X) + c * log10(N) * log10(X) + d)
 
 def make() -> Law:
     """The law in N and `experts`."""
-    return formula_law(TEXT, ("N", "experts"), terms=TERMS, kind=KIND, shown=FORMULA)
+    shown = {"shown": FORMULA, "latex": LATEX}
+    return formula_law(TEXT, ("N", "experts"), terms=TERMS, kind=KIND, **shown)

@@ -279,3 +279,9 @@ def test_losses_below_0_are_fitted_by_a_formula(tmp_path):
     )
     assert "huber_scaled" in told.text and "nll has values that are not above 0" in told.text
     assert told.fit.values == pytest.approx({"A": 300, "a": 0.5, "E": 5}, rel=1e-3)
+
+
+def test_c_is_a_parameter_beside_the_columns_of_n_and_d_by_their_own_names(table):
+    formula = "loss = E + A / params**a + C / tokens**b"
+    answer = isoloss.law_of_table(table, formula=formula, interval="none")
+    assert set(answer.fit.values) == {"E", "A", "a", "C", "b"}

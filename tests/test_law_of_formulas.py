@@ -143,6 +143,34 @@ def test_a_formula_may_stand_in_a_file_and_name_another_response(tmp_path):
     assert "fitted: accuracy" in told.text and "variables: params 10M to 1B" in told.text
 
 
+@pytest.mark.parametrize(
+    ("left", "columns"), [("acc", {"acc": "Top-1 accuracy (%)"}), ("accuracy", {})]
+)
+def test_the_left_side_is_a_column_of_another_name(tmp_path, left, columns):
+    hours = np.geomspace(1, 300, 12)
+    score = [None, *(f"{80 - 50 * h**-0.4:.2f}%" for h in hours[1:])]
+    raw = pd.DataFrame({"Training time (h)": hours, "Top-1 accuracy (%)": score})
+    raw.to_csv(tmp_path / "runs.csv", index=False)
+    given = {"hours": "Training time (h)", **columns}
+    formula = f"{left} = E - A / hours**a; 0 <= {left} <= 1"
+    told = isoloss.law_of_table(
+        tmp_path / "runs.csv", given=given, formula=formula, bootstrap=0, holdout="none"
+    )
+    assert f"{left} = Top-1 accuracy (%) / 100: the column is in percent" in told.text
+    assert ("(guessed), fitted" in told.text) == (not columns)
+    assert told.fit.values["E"] == pytest.approx(0.8, abs=1e-3)
+    assert told.fit.summary["n_runs"].item() == 11
+
+
+def test_an_error_by_the_loss_is_not_the_loss(tmp_path):
+    loss = np.linspace(2, 4, 12)
+    raw = pd.DataFrame({"val loss": loss, "error": 0.9 / (1 + np.exp(3 - loss))})
+    raw.to_csv(tmp_path / "runs.csv", index=False)
+    formula = "error = top * sigmoid(loss - m)"
+    told = isoloss.law_of_table(tmp_path / "runs.csv", formula=formula, bootstrap=0, holdout="none")
+    assert told.fit.values == pytest.approx({"top": 0.9, "m": 3.0}, rel=1e-3)
+
+
 def test_a_formula_stands_beside_cards_in_a_comparison(table):
     mapped = {"N": "params", "D": "tokens", "loss": "val_loss", "experts": "num_experts"}
     runs = isoloss.read_runs(table, mapped)
@@ -285,3 +313,28 @@ def test_c_is_a_parameter_beside_the_columns_of_n_and_d_by_their_own_names(table
     formula = "loss = E + A / params**a + C / tokens**b"
     answer = isoloss.law_of_table(table, formula=formula, interval="none")
     assert set(answer.fit.values) == {"E", "A", "a", "C", "b"}
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        "loss = E + F * exp(-x / s)",
+        "loss = E + F * exp(-k * x); k > 0",
+        "loss = E - F * tanh(x / s); F > 0; s > 0",
+        "loss = E * (1 + h * exp(-x / s))",
+    ],
+)
+def test_a_scale_inside_a_function_is_found_where_the_function_bends(formula):
+    x = np.geomspace(1, 64, 30)
+    bend = 1 - np.tanh(x / 4) if "tanh" in formula else np.exp(-x / 4)
+    loss = (2 + 0.3 * bend) * np.exp(0.001 * np.sin(37 * x))
+    runs = isoloss.read_runs(pd.DataFrame({"x": x, "loss": loss}), {"loss": "loss", "x": "x"})
+    values = isoloss.fit_law(runs, formula=formula, bootstrap=0).values
+    assert values.get("s", 1 / values.get("k", 1)) == pytest.approx(4, rel=0.05)
+
+
+def test_a_variable_is_not_the_column_of_groups_too(table, tmp_path, capsys):
+    asked = ["law", str(table), "--formula", MOE, "--out", str(tmp_path), *FAST]
+    assert main([*asked, "--columns", "group=num_experts"]) == 2
+    assert "'experts' is called as 'num_experts', by whose values" in (capsys.readouterr().err)
+    assert main([*asked, "--columns", "group=num_experts", "experts="]) == 0

@@ -13,6 +13,7 @@ import pytest
 from running import ROOT
 
 import isoloss
+from isoloss import __main__ as command
 from isoloss.__main__ import main
 from isoloss.core import progress
 from isoloss.core.problems import IsolossError
@@ -258,3 +259,9 @@ def test_a_bar_appears_on_a_terminal_after_a_while_and_nowhere_else(monkeypatch,
     time.sleep(0.2)  # no step is done, and it appears
     steps.close()
     assert "fits" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["p_web,p_code", "[p_web, p_code]"])
+def test_an_option_that_is_a_list_is_written_with_or_without_brackets(text):
+    options = command._options_of_law("mixture_scaling", {"domains": text, "form": "joint"})
+    assert options == {"domains": ["p_web", "p_code"], "form": "joint"}

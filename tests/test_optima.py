@@ -10,6 +10,7 @@ import pytest
 import isoloss
 from isoloss.__main__ import main
 from isoloss.core.problems import IsolossError
+from isoloss.fitted.paper import paper
 from isoloss.quickfit import law as front
 
 ASKED = ["--minimize", "6*N*D + 2*N*served", "--subject-to", "loss <= 2.4", "--given", "served=1T"]
@@ -85,3 +86,21 @@ def test_a_question_that_cannot_be_asked_stops_before_the_fit(table, monkeypatch
         with pytest.raises(IsolossError) as error:
             front.law_of_table(table, optimize=asked)
         assert text in str(error.value)
+
+
+def test_pages_say_how_far_a_variable_might_go_and_tell_given_values_apart(table):
+    question = {"over": ["N"], "given": {"D": [1e10, 2e10]}, "within": {"N": (1e7, 1e9)}}
+    result = front.law_of_table(table, optimize=question, bootstrap=20)
+    page = paper(result.fit, result.context).replace("\\", "")
+    assert "given D = 1e10, with N from 1e7 to 1e9 is reached at N = 1B" in page
+    assert "(at its limit)" in page and "| D = 2e10 | N | 1B" in page
+    assert "N & 1B {[}1B, 1B{]} (at its limit)" in page.replace("D = 2e10 & ", "")
+
+
+def test_a_search_without_end_is_not_taken_for_constraints_that_nothing_meets():
+    law = isoloss.preset("sparsity:abnar")  # ever larger and sparser models
+    with pytest.raises(IsolossError, match="did not converge"):
+        law.optimize(subject_to="6*N*(1-sparsity)*D <= 1e21")
+    inner = {"N": (1e8, 1e11), "D": (1e9, 1e13)}
+    best = law.optimize(subject_to="6*N*(1-sparsity)*D <= 1e21", within=inner).iloc[0]
+    assert best["active"] and best["sparsity"] == pytest.approx(0.9921, abs=1e-4)

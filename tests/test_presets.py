@@ -172,9 +172,32 @@ def test_a_preset_predicts_what_its_card_says(name):
     np.testing.assert_allclose(law.loss(**points), expected)
     np.testing.assert_allclose(table[facts.get("response", law.quantity)], expected)
     assert table[["low", "high"]].isna().all(axis=None)
-    assert np.isfinite(table["distance"]).all() == bool(law.domain)
+    assert np.isfinite(table["distance"]).all() or set(law.domain) < set(law.law.variables)
+    assert table["distance"].isna().all() or law.domain
     unit = facts.get("unit", "nats/token")
     assert name in repr(law) and (unit == "1" or f"in {unit}" in repr(law))
+
+
+def test_a_point_is_not_inside_runs_whose_range_is_not_known(capsys):
+    law = isoloss.preset("sparsity:abnar")  # of its N and D nothing is known
+    far = law.predict(N=1e15, D=1.0, sparsity=[0.5, 0.99])["distance"]
+    assert np.isnan(far[0]) and far[1] > 1
+    both = isoloss.chain(
+        isoloss.preset("chinchilla:epoch"), isoloss.preset("downstream_error:gadre")
+    )
+    far = both.predict(N=[1e9, 1e12], D=[1e11, 1e13])["distance"]
+    assert np.isnan(far[0]) and far[1] > 10
+
+
+def test_a_law_that_does_not_divide_a_budget_says_how_to_ask_for_it(capsys):
+    assert main(["predict", "joint_moe:ludziejewski", "--C", "1e21"]) == 2
+    asked = '--subject-to "6*N*D <= 1e21" --given experts=VALUE'
+    assert asked in capsys.readouterr().err
+
+
+def test_points_without_a_value_are_told(capsys):
+    main(["predict", "sparsity:abnar", "--N", "1e9", "--D", "1e11", "--at", "sparsity=0.5,1.5"])
+    assert "WARNING: the law has no finite value at 1 of 2 points" in capsys.readouterr().out
 
 
 def test_a_preset_answers_the_questions_of_a_fit():

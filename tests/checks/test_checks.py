@@ -338,3 +338,13 @@ def test_a_fit_that_was_saved_before_there_were_verdicts_says_so(tmp_path):
     old = isoloss.load_fit(tmp_path)
     assert old.values == fit.values
     assert "with care: it was fitted before there were verdicts" in repr(old)
+
+
+def test_equal_accuracies_at_different_losses_are_not_copies():
+    loss = np.linspace(1.8, 3.6, 40)
+    table = pd.DataFrame(
+        {"loss": loss, "acc": np.round(0.9 / (1 + np.exp(4 * (loss - 2.4))), 1) + 0.05}
+    )
+    runs = isoloss.read_runs(table, {"loss": "loss", "acc": "acc"})
+    fit = isoloss.fit_law(runs, formula="acc = top * sigmoid(k * (m - loss))", bootstrap=0)
+    assert "copies" not in set(fit.findings["check"])

@@ -158,7 +158,7 @@ def test_a_planner_that_returns_no_choices_is_told_by_name(answer, fit, runs, mo
 
 def test_a_law_that_does_not_divide_a_budget_is_told_the_laws_that_do(runs):
     power = fit_law(runs, "power_law", bootstrap=0)
-    laws = "chinchilla, envelope, isoflop_parabolas, kaplan, over_training"
+    laws = "chinchilla, envelope, formula, isoflop_parabolas, kaplan, over_training"
     with pytest.raises(IsolossError, match=f"the law power_law: its law does not .*; .* {laws}$"):
         chosen(power, runs)
 

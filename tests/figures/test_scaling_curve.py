@@ -132,3 +132,26 @@ def test_a_fit_of_several_variables_that_divides_nothing_is_refused(chinchilla_r
     held = fit_law(runs, "data_constrained", bootstrap=0)
     with pytest.raises(IsolossError, match=r"data_constrained is a law in N, D, U.*one variable"):
         held.plot("scaling_curve")
+
+
+def test_an_accuracy_is_drawn_along_the_loss_of_its_runs(arms):
+    accuracy = 0.9 / (1 + np.exp(arms["loss"] - 2.2))
+    runs = arms.assign(accuracy=accuracy)
+    formula = "accuracy = high * sigmoid(-k * (loss - m)); k > 0"
+    fit = fit_law(runs, formula=formula, where="group == 'adam'", bootstrap=0)
+    _, texts, table = drawn(fit, runs)
+    shown = table[table["what"] == "run"].set_index("run_id")
+    own = runs[runs["group"] == "adam"].set_index("run_id")
+    np.testing.assert_allclose(shown["loss_below"], own["loss"].loc[shown.index])
+    np.testing.assert_allclose(shown["loss"], own["accuracy"].loc[shown.index])
+    assert {"Loss", "accuracy"} <= set(texts)
+    assert table["loss_below"].max() == pytest.approx(own["loss"].max())  # not beyond the runs
+
+
+def test_many_fits_with_a_doubt_are_counted(make_runs):
+    n = np.tile([1e7, 1e8, 1e9], 14)
+    runs = make_runs(n, np.full(42, 1e9), 2 + 100 / n**0.3)
+    runs["group"] = np.repeat([f"arm {number}" for number in range(14)], 3)
+    fit = fit_law(runs, "power_law", {"variable": "N"}, bootstrap=0)
+    _, texts, _ = drawn(fit, runs)
+    assert any("14 of 14 fits of arms" in text.replace("\n", " ") for text in texts)

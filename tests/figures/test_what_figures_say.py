@@ -299,3 +299,18 @@ def test_the_margin_of_an_axis_does_not_hide_how_little_losses_differ():
     assert 0.0005 < 1.800 - low < 0.001 and 0.0005 < high - 1.803 < 0.001
     assert _figure.span([2.0, 4.0], 1.04) == (2.0 / 1.04, 4.0 * 1.04)
     assert _figure.span([2.0, 2.0], 1.04) == (2.0 / 1.04, 2.0 * 1.04)
+
+
+def test_a_long_formula_has_room_above_the_runs(chinchilla_runs):
+    runs = chinchilla_runs(noise=0.01)
+    runs["a_long_name"] = 1.0 + np.arange(len(runs)) % 5
+    further = " + ".join(f"{letter} * log(a_long_name / best_{letter})**2" for letter in "FGH")
+    for more in ("", f" + {further}"):
+        formula = f"loss = E + A / N**alpha + B / D**beta{more}"
+        fit = fit_law(runs, formula=formula, bootstrap=0, interval="none")
+        figure, _ = drawn("predicted_observed", {"runs": runs}, {"law": fit})
+        figure.draw_without_rendering()
+        (axes,) = figure.axes
+        texts = [text for text in axes.findobj(Text) if text.get_text()]
+        assert max(text.get_window_extent().y1 for text in texts) <= figure.bbox.y1 + 1
+        assert axes.get_window_extent().height > 3.3 * figure.dpi

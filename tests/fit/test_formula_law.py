@@ -101,6 +101,12 @@ FORMS = {
     "E + A / N**alpha - h * tanh(k * (log(D) - 24))": {
         "E": 2.0, "A": 100.0, "alpha": 0.3, "h": 0.2, "k": 0.7,
     },
+    "E + A / N**alpha * exp(-experts / g)": {
+        "E": 2.0, "A": 100.0, "alpha": 0.3, "g": 3.0,
+    },
+    "E + A / N**alpha * tanh(experts / g)": {
+        "E": 2.0, "A": 100.0, "alpha": 0.3, "g": 3.0,
+    },
 }  # fmt: skip
 
 
@@ -173,6 +179,26 @@ def test_responses_that_are_not_all_above_zero_free_the_sign_of_the_offset(text)
     if freed == "E":
         fit = fitted(law, loss, objective=Objective("huber"))
         assert values(fit)["E"] == pytest.approx(-0.8, rel=1e-4)
+
+
+@pytest.mark.parametrize("zeros", [False, True])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "top * sigmoid(k * (x - m)); k > 0",
+        "top * sigmoid((x - m) / w); w > 0",
+        "low + top * sigmoid(k * (x - m))",
+        "low + (high - low) * sigmoid(k * (x - m)); k > 0",
+        "low + top / (1 + exp(-k * (x - m))); k > 0",
+    ],
+)
+def test_the_middle_of_a_sigmoid_is_sought_among_the_runs(text, zeros):
+    x = np.linspace(1.2, 3.6, 50)
+    share = np.round(0.9 / (1 + np.exp(-4 * (x - 2.6))), 2)
+    loss = share if zeros else np.maximum(share, 0.004)
+    fit = fitted(formula_law(text, ["x"]), loss, {"x": x}, objective=Objective("mse"))
+    assert values(fit)["m"] == pytest.approx(2.6, abs=0.02)
+    assert fit.search()["n_agree"] > 16
 
 
 def test_runs_at_which_a_formula_has_no_value_are_named():

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from isoloss import fit_law, load_fit, read_runs
 from isoloss.core import registry
 from isoloss.core.problems import IsolossError
 from isoloss.fit.objectives import Objective
@@ -254,6 +256,21 @@ def test_the_law_of_vocabularies_has_its_printed_numbers_in_millions():
     loss = ask("vocabulary:tao", N=302e6, D=2e10, vocab=3.2e7)
     expected = -5.533 + 1.831 / 302**0.447 + 0.196 / 32**0.671 + 2.124 / 20**0.447
     assert loss == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_saved_law_of_values_below_zero_is_read_again_and_drawn(tmp_path):
+    table = crossed(N=[1e8, 3e8, 1e9], D=[1e9, 1e10, 1e11], vocab=[1e6, 1e7, 1e8])
+    loss = ask("vocabulary:tao", **table)
+    assert (loss < 0).all()
+    frame = pd.DataFrame({**table, "loss": loss})
+    runs = read_runs(frame, {name: name for name in frame}, signed=True)
+    fit = fit_law(runs, "vocabulary", bootstrap=0, interval="none")
+    fit.save(tmp_path)
+    again = load_fit(tmp_path)
+    assert again == fit
+    assert not again.law.freed(["E"]).terms[again.law.index("E")].log
+    with pytest.raises(IsolossError, match="sign of E is not open"):
+        made_law("kaplan", {"any_sign": ["E"]})
 
 
 def test_the_best_learning_rate_and_batch_size_are_those_printed():

@@ -947,7 +947,7 @@ def _law(given: argparse.Namespace) -> None:
             table,
             given.law,
             _pairs(given.columns, "--columns"),
-            {k: _value(v, f"--option {k}") for k, v in _pairs(given.option, "--option").items()},
+            _options_of_law(given.law, _pairs(given.option, "--option")),
             given.keep,
             given.flops,
             formula=given.formula,
@@ -1192,6 +1192,18 @@ def _pairs(words: list[str], place: str) -> dict[str, str]:
     if twice:
         raise IsolossError(Problem(place, f"{twice[0]!r} appears twice", "give it once"))
     return dict(pairs)
+
+
+def _options_of_law(card: str | None, given: dict[str, str]) -> dict:
+    """The values of a law's options; a list may be written with commas alone: p_web,p_code."""
+    from isoloss.core import registry
+
+    known = registry.options("law", card) if card in registry.names("law") else {}
+    options = {key: _value(text, f"--option {key}") for key, text in given.items()}
+    for key, value in options.items():
+        if isinstance(value, str) and known.get(key, {}).get("type") == "array":
+            options[key] = [one.strip() for one in value.split(",")]
+    return options
 
 
 def _value(text: str, place: str):

@@ -189,17 +189,23 @@ def _scales(
 
 
 def unfit(
-    quantities: Quantities, stays: np.ndarray, label: str, signed: bool = False
+    quantities: Quantities,
+    stays: np.ndarray,
+    label: str,
+    signed: bool = False,
+    response: str | None = None,
 ) -> list[Problem]:
     """Problems of the runs that stay: numbers that are missing, unread, or out of their range.
 
-    A missing or infinite loss is none: such a run has diverged.
+    A missing or infinite loss is none: such a run has diverged. Nor is a missing response, whose
+    run is not fitted.
 
     Args:
         quantities: of the table.
         stays: the runs that do, bool (n,).
         label: of the table, for messages.
         signed: whether losses may be 0 or below.
+        response: quantity that is fitted in the place of the loss.
     """
     wrong = []
     for quantity in quantities.by_letter.values():
@@ -208,7 +214,7 @@ def unfit(
         if not quantity.further and not (signed and letter == "loss"):
             fine &= (value >= 0) if letter == "fit_weight" else (value > 0)
         every = not (stays & fine).any()
-        if letter == "loss":
+        if letter in ("loss", response):
             fine |= gone(quantity)
         bad = np.flatnonzero(stays & ~fine)
         if quantity.numbers.reason and quantity.numbers.unread[bad].any():
@@ -220,7 +226,7 @@ def unfit(
 
 
 def gone(loss: Quantity) -> np.ndarray:
-    """Whether a run has no loss, or an infinite one, bool (n,)."""
+    """Whether a run has no loss (or response), or an infinite one, bool (n,)."""
     return loss.numbers.missing | np.isinf(loss.numbers.values)
 
 

@@ -56,7 +56,7 @@ class Rules:
         need: how many of N, D and C there must be; with none of them no loss is needed either.
             If None, two; of a table of mixtures, or of variables that have no letter, none.
         response: a column of numbers that is fitted in the place of the loss, which is then not
-            needed; it keeps its name.
+            needed; it keeps its name, or has the one that `columns` gives it.
         signed: whether losses may be 0 or below, as those of a formula may.
     """
 
@@ -193,9 +193,9 @@ def read_table(
     runs = tables.with_columns(runs, {"status": "done", "status_reason": None})
     keep = [rules.keep] if isinstance(rules.keep, str) else rules.keep
     runs = apply_filters(runs, own, keep, label)
-    if rules.response is not None:
+    if rules.response is not None and rules.response not in columns:
         runs = with_response(runs, raw[rules.response], rules.response, label)
-    _check_values(runs, columns, read, label, rules.signed)
+    _check_values(runs, columns, read, label, rules)
     runs, notes = _with_diverged(runs, read, label)
     runs = keep_best(runs, own, rules.best_of, label)
     if "of_run" not in rules.columns:
@@ -364,7 +364,7 @@ def _check_mapping(
 ) -> None:
     """Raise an error unless the mapped columns are there, and enough of them."""
     wrong = _unmappable(raw, columns, label)
-    if response is not None and not wrong:
+    if response is not None and response not in columns and not wrong:
         check_name(raw, response, columns, label)
     lacks_loss = "loss" not in columns and response is None
     if len(SIZES & set(columns)) < need or (lacks_loss and need):
@@ -417,14 +417,14 @@ def _with_numbers(kept: pd.DataFrame, unit: LossUnit) -> pd.DataFrame:
 
 
 def _check_values(
-    runs: pd.DataFrame, columns: Mapping[str, str], read: Quantities, label: str, signed: bool
+    runs: pd.DataFrame, columns: Mapping[str, str], read: Quantities, label: str, rules: Rules
 ) -> None:
     """Raise an error unless the runs kept have finite positive numbers and unique labels.
 
-    Variables without a letter may be of any sign, and losses where they are `signed`.
+    Variables without a letter may be of any sign, and losses where the rules say `signed`.
     """
     stays = (runs["status"] == "done").to_numpy()
-    wrong = unfit(read, stays, label, signed)
+    wrong = unfit(read, stays, label, rules.signed, rules.response)
     for word, what in (("group", "group"), ("of_run", "run")):
         if word in columns and (empty := stays & runs[word].isna().to_numpy()).any():
             where = f"{label}, {rows_text(np.flatnonzero(empty))}, column {columns[word]!r}"

@@ -66,7 +66,7 @@ def doubtful(evidence: Evidence) -> Iterator[Finding]:
 def copies(evidence: Evidence) -> Iterator[Finding]:
     """Rows that are there twice: they pass for more runs than there were."""
     names = [name for name in ("seed", *evidence.unused) if name in evidence.runs]
-    rows = pd.DataFrame({**evidence.data, "loss": evidence.loss})
+    rows = pd.DataFrame({**evidence.data, "of what is fitted": evidence.loss})
     for at, name in enumerate(names):
         rows[f"of user {at}"] = evidence.runs[name].map(str).to_numpy()
     twice = rows.duplicated().to_numpy()

@@ -118,6 +118,7 @@ NAME_ON_SCREEN, NAME_IN_PAPER = 40, 12  # letters of a name above a panel
 LETTERS = 11.5  # of a title on an inch
 LARGE = 1e4  # a value from which ticks are counts: 10k
 STATUSES = ("dropped", "diverged", "failed")  # of runs that are not shown
+NAMED = 12  # fits with a doubt that the small print names
 REASON = 100  # characters of a reason in the small print
 LABELS = {
     "n_params": "Model size N (parameters)",
@@ -129,6 +130,8 @@ LABELS = {
     "observed": "Observed loss ({loss_unit})",
     "rmse": "RMSE of the loss ({loss_unit})",
 }
+LOSS_BELOW = "loss_below"  # the loss as the variable of a law, such as of an accuracy by it
+LABELS[LOSS_BELOW] = "Loss"
 LABELS["n_flops"] = "Training compute C (FLOP)"
 # the same in a paper, with symbols as formulas
 IN_PAPER = {
@@ -453,14 +456,18 @@ class Inputs:
     def finished(self) -> pd.DataFrame:
         """Runs with a loss; of a figure with fits, what the first of them was fitted to.
 
-        A column `held_out` says which of them that fit did not see; `loss` is what it is of.
+        A column `held_out` says which of them that fit did not see; `loss` is what it is of, and
+        LOSS_BELOW the loss of a law by the loss.
 
         Raises:
             IsolossError: there are none.
         """
         for fit in self.fits.values():
             unseen = set(fit.residuals.loc[fit.residuals["held_out"], "run_id"])
-            shown = fit.points if fit.of_loss else fit.points.assign(loss=fit.points[fit.quantity])
+            shown = fit.points
+            if RESPONSE in fit.law.variables:
+                shown = shown.assign(**{LOSS_BELOW: shown[RESPONSE]})
+            shown = shown if fit.of_loss else shown.assign(loss=shown[fit.quantity])
             return shown.assign(held_out=shown["run_id"].isin(unseen))
         finished = self.runs[self.runs["status"] == "done"].reset_index(drop=True)
         if finished.empty:
@@ -709,7 +716,7 @@ def _lost_runs(counts: RunCounts, status: str) -> str:
 
 
 def doubts(name: str, fit: Record, group: str = "", response: str = "") -> list[str]:
-    """What to know about fits that are not sound; of more than two only which they are.
+    """What to know about fits that are not sound; of more than two only which, or how many.
 
     Args:
         name: of the fit.
@@ -729,10 +736,12 @@ def doubts(name: str, fit: Record, group: str = "", response: str = "") -> list[
         return [
             f"{label(one)}: {one.loud_verdict}, {literal(one.reasons, 4 * REASON)}" for one in shown
         ]
-    return [
-        f"{verdict}: {', '.join(label(one) for one in shown if one.loud_verdict == verdict)}"
-        for verdict in sorted({one.loud_verdict for one in shown})
-    ]
+    told = []
+    for verdict in sorted({one.loud_verdict for one in shown}):
+        alike = [label(one) for one in shown if one.loud_verdict == verdict]
+        count = f"{len(alike)} of {len(fit.fits)} fits of {literal(name)}"
+        told.append(f"{verdict}: {', '.join(alike) if len(alike) <= NAMED else count}")
+    return told
 
 
 def print_small(

@@ -40,7 +40,7 @@ def draw(inputs: _figure.Inputs, group: str):
     low, high = _figure.span(shown, 1.04) if logarithmic else _ends(shown)
     figure, panels = inputs.canvas.new(4.5 * len(fits), 5.3, len(fits))
     width = inputs.canvas.width(figure) / len(fits)
-    narrow = inputs.in_paper and len(fits) > 1
+    narrow, titles = inputs.in_paper and len(fits) > 1, [2]  # lines of titles
     for axes, (name, fit) in zip(panels, fits.items(), strict=True):
         axes.plot([low, high], [low, high], color=_figure.GREY, linewidth=1, zorder=1)
         errors = _draw_points(axes, points[name], inputs.unit, logarithmic)
@@ -54,6 +54,7 @@ def draw(inputs: _figure.Inputs, group: str):
         if narrow:
             axes.set_title("\n".join([_figure.literal(name), *errors]))
         else:
+            titles.append(1 + title.count("\n"))
             axes.set_title(title, pad=6 + LINE * _put_legend_above(axes))
         axes.set_xlabel(inputs.label("predicted"))
     panels[0].set_ylabel(inputs.label("observed"))
@@ -62,8 +63,10 @@ def draw(inputs: _figure.Inputs, group: str):
     _figure.print_small(figure, inputs, every, group)
     if inputs.canvas.given is None and not inputs.in_paper:  # the panels stay square
         above = max(_lines(axes.get_legend()) for axes in panels)
+        above += max(*(axes.get_title("left").count("\n") - 1 for axes in panels), 0)
         under = figure.get_supxlabel().count("\n")
-        figure.set_figheight(5.3 + LINE / 72 * above + 0.14 * max(0, under - 1))
+        more = 0.14 * max(0, under - 1) + 0.19 * (max(titles) - 2)
+        figure.set_figheight(5.3 + LINE / 72 * above + more)
     return figure, every.drop(columns="response")
 
 

@@ -12,7 +12,7 @@ from isoloss.core.problems import IsolossError, Problem
 from isoloss.figures import _figure
 from isoloss.fitted import Fit
 from isoloss.fitted.facts import OneFit, record
-from isoloss.fitted.names import FORMULA
+from isoloss.fitted.names import FORMULA, RESPONSE
 
 TITLE = "Scaling curve"
 ABOUT = (
@@ -53,7 +53,7 @@ COLUMNS = {"N": "n_params", "D": "n_samples", "C": "n_flops", "U": "n_unique"}
 MARKERS = "osv^P"  # of one group after another, once all colours are taken
 POINTS = 160  # of a line, inside the runs and beyond them
 STRETCH = 1.6  # ratio by which an interval may stretch a logarithmic axis beyond runs and law
-INSIDE, BESIDE = 9, 22  # entries of a legend in the panel, and in a column beside it, at most
+INSIDE, BESIDE = 9, 20  # entries of a legend in the panel, and in a column beside it, at most
 OFFSET = "E"  # the term that is the offset
 
 problems = _figure.group_problems
@@ -107,7 +107,7 @@ def draw(inputs: _figure.Inputs, group: str, reach: float, scale: str):
     rises = all(np.nanargmax(curve.law["loss"]) > 0 for curve in curves)
     place = "upper right" if not rises or scale == "above_offset" else "lower right"
     _put_legend(axes, _handles(fit, name, curves, scale), place)
-    column = COLUMNS.get(_variable(fit), _variable(fit))
+    column = _column(fit)
     axes.set_xlabel(inputs.label("n_flops_6nd" if _six_nd(fit, inputs) else column))
     axes.set_ylabel(_y_label(inputs, scale))
     axes.set_title(_figure.wrapped(_title(fit, name, curves), inputs.canvas.width(figure)))
@@ -119,6 +119,12 @@ def draw(inputs: _figure.Inputs, group: str, reach: float, scale: str):
 def _variable(fit: Fit) -> str:
     """N, D, C or the law's own variable: what the law is drawn along."""
     return fit.law.variables[0] if len(fit.law.variables) == 1 else "C"
+
+
+def _column(fit: Fit) -> str:
+    """The column of the runs that holds it."""
+    name = _variable(fit)
+    return _figure.LOSS_BELOW if name == RESPONSE else COLUMNS.get(name, name)
 
 
 def _six_nd(fit: Fit, inputs: _figure.Inputs) -> bool:
@@ -143,7 +149,7 @@ def _curve(inputs: _figure.Inputs, fit: Fit, group: str, number: int, reach: flo
     own = fit.residuals.loc[fit.residuals["group"] == group, "run_id"]
     runs = inputs.finished
     runs = runs[runs["run_id"].isin(set(own))]
-    column = "n_flops_6nd" if _six_nd(fit, inputs) else COLUMNS.get(_variable(fit), _variable(fit))
+    column = "n_flops_6nd" if _six_nd(fit, inputs) else _column(fit)
     x = runs[column].astype(float)
     table = runs[["run_id", "loss", "held_out"]].assign(x=x)
     facts = record(fit).of(group)[0]
@@ -166,9 +172,10 @@ def _offset(facts: OneFit) -> tuple[float, bool]:
 def _law(fit: Fit, group: str, low: float, high: float, reach: float) -> pd.DataFrame:
     """The law with its interval from the least run to beyond the largest.
 
-    Not beyond it along a variable that may be 0 or below: there is no factor to go.
+    Not beyond it along a variable that may be 0 or below: there is no factor to go. Nor along the
+    loss, which larger runs lower.
     """
-    if low <= 0:
+    if low <= 0 or _variable(fit) == RESPONSE:
         inside, reach = np.linspace(low, high, POINTS), 1.0
     else:
         inside = np.geomspace(low, high, POINTS)
@@ -176,7 +183,7 @@ def _law(fit: Fit, group: str, low: float, high: float, reach: float) -> pd.Data
     x = np.append(inside, beyond)
     if len(fit.law.variables) == 1:
         told = fit.predict(group, **{fit.law.variables[0]: x})
-        told = told.rename(columns={fit.quantity: "loss"})
+        told = told[["low", "high"]].assign(loss=told[fit.quantity])
     else:
         told = fit.allocate(x, group).rename(columns={"loss_low": "low", "loss_high": "high"})
     told = told[["loss", "low", "high"]].reset_index(drop=True)

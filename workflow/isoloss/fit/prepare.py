@@ -302,7 +302,8 @@ def _usable(law: Law, runs: pd.DataFrame, response: str) -> pd.DataFrame:
     columns = [LETTERS.get(v, v) for v in law.variables]
     missing = [c for c in columns if c not in finished]
     if missing:
-        known = ", ".join(str(c) for c in finished)
+        own = [c for c in finished if c not in tables.schema("runs").names]
+        known = ", ".join([*(k for k, c in LETTERS.items() if c in finished), *map(str, own)])
         raise IsolossError(Problem(f"variable {missing[0]}", "no such column", f"columns: {known}"))
     empty = [v for v, c in zip(law.variables, columns, strict=True) if finished[c].isna().all()]
     if empty and len(finished):

@@ -80,7 +80,8 @@ class Chain:
         Returns:
             One row a point: the variables, the predicted loss, `quantity` (such as error), `low`
             and `high` over the replicates of both fits, and `distance`: how far outside the runs of
-            either, as a factor. The interval is NaN if neither fit has replicates.
+            either, as a factor, NaN where it is inside of one and that of the other is not known.
+            The interval is NaN if neither fit has replicates.
 
         Raises:
             IsolossError: a variable is missing or unknown.
@@ -97,7 +98,7 @@ class Chain:
         far = self.second.distance(given, self.then_group)
         columns = {**{k: table[k] for k in self.law.variables}, **more, self.first.quantity: loss}
         columns |= {self.quantity: value, "low": low, "high": high}
-        return pd.DataFrame({**columns, "distance": np.maximum(table["distance"], far)})
+        return pd.DataFrame({**columns, "distance": _farther(table["distance"].to_numpy(), far)})
 
     def _beside(self, name: str, variables: Mapping, count: int) -> np.ndarray:
         """A variable of the second law alone, (n,)."""
@@ -162,6 +163,12 @@ def _alone(estimate: Estimate) -> Estimate:
         state = np.empty(1, dtype=object)
         state[0] = estimate.state
     return Estimate(estimate.theta[None], state)
+
+
+def _farther(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """The larger of two distances, (n,); NaN where one is not known and the other is inside."""
+    known = np.fmax(one, other)
+    return np.where((known > 1) | ~np.isnan(one + other), known, np.nan)
 
 
 def _runs(fit: FitDecisions, group: str | None) -> list[str]:

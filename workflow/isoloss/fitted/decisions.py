@@ -67,7 +67,10 @@ class FitDecisions(FitParameters):
     def distance(
         self, data: Mapping[str, np.ndarray], group: str | None = None, response: str | None = None
     ) -> np.ndarray:
-        """How far points lie outside the runs fitted, (n,): a factor, 1 inside."""
+        """How far points lie outside the runs fitted, (n,): a factor, 1 inside.
+
+        NaN where the range of some variable is not known and no other is left.
+        """
         return _distance(self, data, *self._named(group, response))
 
     def allocate(self, C, group: str | None = None, level: float | None = None) -> pd.DataFrame:
@@ -331,6 +334,7 @@ def _distance(
     """See `Fit.distance`."""
     ranges = fit.rows_of("ranges", group, response).set_index("variable")
     farthest = np.ones(np.shape(next(iter(points.values()))))
+    unknown = not set(fit.law_of(response).variables) <= set(ranges.index)
     for name, values in points.items():
         if name not in ranges.index:
             continue
@@ -343,7 +347,7 @@ def _distance(
         else:
             beyond = np.maximum(np.maximum(values / high, low / values), 1.0)
         farthest = np.maximum(farthest, beyond)
-    return farthest
+    return np.where((farthest > 1) | (not unknown), farthest, np.nan)
 
 
 def _allocate(fit: FitParameters, C, group: str, level: float) -> pd.DataFrame:
@@ -451,10 +455,10 @@ def _decide(
     """A rule about a division at the optimum and all replicates: one row a value."""
     _check_of_loss(fit)
     if not fit.law.allocates:
-        card = fit.facts.get("card", "this law")
-        raise IsolossError(
-            Problem(card, "does not give the best N and D of a budget", "fit a law in N and D")
-        )
+        card, do = fit.facts.get("card", "this law"), "fit a law in N and D"
+        if {"N", "D"} <= set(fit.law.variables):
+            do = 'ask for them: optimize(subject_to="6*N*D <= 1e21")'
+        raise IsolossError(Problem(card, "does not give the best N and D of a budget", do))
     return _decided(fit, name, values, rule, group, level).drop(columns="reached")
 
 

@@ -13,7 +13,7 @@ from isoloss.core.problems import Problem
 from isoloss.core.tables import WHOLE
 from isoloss.fitted.decisions import FitDecisions
 from isoloss.fitted.facts import Quantity
-from isoloss.fitted.markup import NUMBER, TEXT, Column, Latex, Markdown
+from isoloss.fitted.markup import TEXT, Column, Latex, Markdown
 from isoloss.fitted.optimum import Question
 
 _LOSS = "{:.4g}".format
@@ -33,7 +33,7 @@ class Optimum:
     """Where an expression is least, by the fit of a group.
 
     Attributes:
-        minimize, subject_to, given: what was asked.
+        minimize, subject_to, given, within: what was asked.
         quantity: what the law predicts: the loss, or the name of another column.
         chosen: the variables; empty where there is no optimum.
         minimum: of the expression.
@@ -49,6 +49,7 @@ class Optimum:
     minimize: str
     subject_to: tuple[str, ...]
     given: Mapping[str, float]
+    within: Mapping[str, tuple[float, float]]
     quantity: str
     chosen: tuple[Chosen, ...]
     minimum: Quantity
@@ -68,8 +69,18 @@ class Optimum:
     def asked(self) -> str:
         """The question in words."""
         under = f" under {' and '.join(self.subject_to)}" if self.subject_to else ""
-        given = [f"{name} = {_plain(value)}" for name, value in self.given.items()]
-        return f"least {self.minimize}{under}" + (f", given {', '.join(given)}" if given else "")
+        given = f", given {self.told_given}" if self.given else ""
+        within = [
+            f"{name} from {_plain(low)} to {_plain(high)}"
+            for name, (low, high) in self.within.items()
+        ]
+        limits = f", with {' and '.join(within)}" if within else ""
+        return f"least {self.minimize}{under}{given}{limits}"
+
+    @property
+    def told_given(self) -> str:
+        """The values that were given, in words."""
+        return ", ".join(f"{name} = {_plain(value)}" for name, value in self.given.items())
 
 
 def optima(
@@ -108,6 +119,7 @@ def _optimum(
         minimize=question.minimize,
         subject_to=tuple(question.subject_to),
         given=dict(question.given),
+        within=dict(question.within),
         quantity=quantity,
         chosen=tuple(Chosen(name, _of(row, name), name in limits) for name in names),
         minimum=_of(row, "minimum"),
@@ -145,13 +157,7 @@ def text_of(ones: Sequence[Optimum]) -> str:
 
 
 def _rows(one: Optimum) -> str:
-    rows = [
-        (
-            f"  {visible(c.name)}",
-            _estimate(c.value, _form(c.name)) + (" (at its limit)" if c.at_limit else ""),
-        )
-        for c in one.chosen
-    ]
+    rows = [(f"  {visible(c.name)}", _of_chosen(c)) for c in one.chosen]
     if one.minimize.strip() != one.quantity:
         rows.append((f"  {visible(one.minimize)}", _estimate(one.minimum, units.count)))
     rows.append((f"  {visible(one.quantity)}", _estimate(one.predicted, _LOSS)))
@@ -169,7 +175,13 @@ def _far(beyond: float) -> str:
         return "how far outside the runs is not known"
     if beyond <= 1.0001:
         return "inside the runs"
-    return f"outside the runs by a factor of {units.count(beyond, 2)}"
+    return f"outside the runs by a factor of {units.count(beyond, 3 if beyond < 1.1 else 2)}"
+
+
+def _of_chosen(one: Chosen) -> str:
+    """A variable's value with its interval, and whether it is as far as it may go."""
+    limit = " (at its limit)" if one.at_limit else ""
+    return _estimate(one.value, _form(one.name)) + limit
 
 
 def _estimate(q: Quantity, form) -> str:
@@ -179,24 +191,27 @@ def _estimate(q: Quantity, form) -> str:
 def for_paper(ones: Sequence[Optimum]) -> list[Column]:
     """The optima as columns of a table: a row a group and variable."""
     rows = [
-        (one.group, name, _estimate(value, form), _times(one.beyond))
+        (one.group, one.told_given, name, value)
         for one in ones
         if one.exists
-        for name, value, form in [
-            *((c.name, c.value, _form(c.name)) for c in one.chosen),
-            *([(one.minimize, one.minimum, units.count)] * (one.minimize != one.quantity)),
-            (one.quantity, one.predicted, _LOSS),
+        for name, value in [
+            *((c.name, _of_chosen(c)) for c in one.chosen),
+            *(
+                [(one.minimize, _estimate(one.minimum, units.count))]
+                * (one.minimize != one.quantity)
+            ),
+            (one.quantity, _estimate(one.predicted, _LOSS)),
         ]
     ]
     if not rows:
         return []
-    groups, names, values, beyond = zip(*rows, strict=True)
+    groups, given, names, values = zip(*rows, strict=True)
     shown = [Column("group", TEXT, list(groups))] if len(set(groups)) > 1 else []
+    shown += [Column("given", TEXT, list(given))] if len(set(given)) > 1 else []
     return [
         *shown,
         Column("quantity", TEXT, list(names)),
-        Column("at the optimum", NUMBER, list(values)),
-        Column("factor outside the runs", NUMBER, list(beyond)),
+        Column("at the optimum", TEXT, list(values)),
     ]
 
 
@@ -216,12 +231,8 @@ def sentences_of(ones: Sequence[Optimum], markup: Markdown | Latex) -> list[str]
                 f"The question of the {asked} has no answer{whose}: {markup.text(one.problem)}."
             )
             continue
-        at = [f"{c.name} = {_estimate(c.value, _form(c.name))}" for c in one.chosen]
+        at = [f"{c.name} = {_of_chosen(c)}" for c in one.chosen]
         at.append(f"{one.quantity} {_estimate(one.predicted, _LOSS)}")
         values = ", ".join(markup.text(value) for value in at)
         told.append(f"The {asked} is reached{whose} at {values} ({_far(one.beyond)}).")
     return told
-
-
-def _times(beyond: float) -> str:
-    return "" if math.isnan(beyond) else units.count(beyond, 2)

@@ -320,10 +320,15 @@ class Choice:
         known = self.known(self.fit.theta(self.group, self.response)[None])
         starts, first = self.starts(), np.zeros(_STARTS, dtype=int)
 
-        def positive(tree: Node) -> bool:
+        def at_starts(tree: Node) -> np.ndarray:
             with np.errstate(all="ignore"):
-                values = self._expression(tree, known).value(starts, first)
-            return bool((values[np.isfinite(values)] > 0).all())
+                return self._expression(tree, known).value(starts, first)
+
+        defined = np.isfinite(at_starts(self.tree))  # elsewhere signs have no meaning
+
+        def positive(tree: Node) -> bool:
+            values = at_starts(tree)
+            return bool((values[np.isfinite(values) & defined] > 0).all())
 
         objective = self.objective
         if positive(objective):
@@ -336,6 +341,16 @@ class Choice:
                 left, right = Node("log", (left,)), Node("log", (right,))
             constraints.append(Node("-", (left, right)))
         return objective, constraints
+
+    def can_be_met(self) -> bool:
+        """Whether a start at which the law has a value meets all constraints."""
+        starts, theta = self.starts(), self.fit.theta(self.group, self.response)
+        thetas = np.broadcast_to(theta, (len(starts), len(theta)))
+        met = np.isfinite(self.values_at(self.tree, starts, thetas))
+        for constraint, equal in zip(self.forms[1], self.equal, strict=True):
+            slack = self.values_at(constraint, starts, thetas)
+            met &= (slack == 0) if equal else (slack <= 0)
+        return bool(met.any())
 
     @property
     def equal(self) -> list[bool]:
@@ -432,6 +447,9 @@ def _golden(count: int) -> np.ndarray:
 def why_none(choice: Choice, best: Minima) -> Problem | None:
     """What keeps a question from having an answer at the estimate; None if it has one."""
     question = choice.question
+    unsettled = Problem("minimize", "the search did not converge", "limit the variables: within")
+    if not best.met[0] and choice.can_be_met():
+        return unsettled
     if not best.met[0]:
         lacking = [
             text
@@ -460,9 +478,7 @@ def why_none(choice: Choice, best: Minima) -> Problem | None:
             )
             do = f"limit it (within), give it a value, or add a constraint that {name} is part of"
             return Problem(f"over {name}", reason, do)
-    if not best.settled[0]:
-        return Problem("minimize", "the search did not converge", "limit the variables: within")
-    return None
+    return None if best.settled[0] else unsettled
 
 
 def optimum(choice: Choice, level: float) -> tuple[dict[str, object], Problem | None]:

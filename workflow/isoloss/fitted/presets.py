@@ -30,7 +30,7 @@ class Preset(FitDecisions):
 
     It predicts and divides budgets as a `Fit` does. Columns of intervals are NaN, since no source
     gives the covariance of the parameters. `distance` says how far outside the runs of the source
-    a point is, as a factor; NaN where their range is not known.
+    a point is, as a factor; NaN where the range of a variable is not known and no other is left.
 
     Attributes:
         law: the law.
@@ -57,11 +57,6 @@ class Preset(FitDecisions):
     def domain(self) -> dict[str, tuple[float, float]]:
         """Variable to its least and greatest value over the runs of the source, where known."""
         return {row.variable: (row.low, row.high) for row in self.ranges.itertuples()}
-
-    def predict(self, group=None, response=None, level=None, **variables) -> pd.DataFrame:
-        """Loss at points; see `Fit.predict`. `low` and `high` are NaN."""
-        table = super().predict(group, response, level, **variables)
-        return table if self.domain else table.assign(distance=np.nan)
 
     def __repr__(self) -> str:
         values = ", ".join(f"{name} {value:.6g}" for name, value in self.values.items())

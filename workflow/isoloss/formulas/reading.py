@@ -239,7 +239,7 @@ def divide(formula: Formula, columns: Sequence[str]) -> tuple[tuple[str, ...], t
         pointing.refuse(formula.text, formula.place, 0, "has no variable", remedy)
     for limit in formula.limits:
         if limit.name in known and limit.name != formula.response:
-            remedy = "a limit is for parameters; choose rows with where="
+            remedy = "a limit is for parameters; choose rows by a filter (--keep, where)"
             formula.refuse(limit.name, f"the limit of {limit.name!r} is of a column", remedy)
     return variables, parameters
 

@@ -218,13 +218,17 @@ class _OfFormula(Law):
         more = {name for name in open_ones if name not in asked.free and name not in asked.terms}
         if not more:
             return self
-        free = {*asked.any_sign, *more}
+        return self.freed(more)
+
+    def freed(self, names: Collection[str]) -> Law:
+        """The same law, whose parameters of these names may have any sign."""
+        asked = self.asked
         return formula_law(
             asked.formula.text,
             asked.variables,
             terms=asked.terms,
             kind=asked.kind,
-            any_sign=free,
+            any_sign={*asked.any_sign, *names},
             shown=asked.shown,
         )
 

@@ -99,6 +99,7 @@ class Sizing:
         """Give a parameter its values, moved to where they are allowed."""
         low, high = self.limits[name]
         if self.parameters[name]:
+            value = np.where(value == 0, 1.0, value)
             value = np.exp(np.clip(np.log(np.abs(value) + 1e-300), -LARGEST, LARGEST))
         value = np.where(np.isfinite(value), value, 1.0)
         outside = (value <= low) | (value >= high)
@@ -140,6 +141,10 @@ class Sizing:
         """Sizes around 1, (b,)."""
         return np.exp(width * self.draws.normal())
 
+    def _of_any_sign(self) -> np.ndarray:
+        """Numbers around 0, (b,), and 1 of a single start: a scale of size 0 has no logarithm."""
+        return self.draws.normal() if self.draws.count > 1 else np.ones(1)
+
     def _sum(self, tree, target: np.ndarray | None) -> None:
         """Divide a sum among its summands: shares of its value, or slopes and what they leave."""
         summands = list(summands_of(tree))
@@ -149,7 +154,7 @@ class Sizing:
         rest = target - sum(known)
         free = [self._free(part) for _, part in unknown]
         if any(free):
-            self._slopes(unknown, free, target)
+            self._slopes(unknown, free, rest)
             return
         rest = np.where(rest > 0, rest, self._natural(1.5) * 0.1 * (np.abs(target) + 1e-300))
         shares = [-np.log(np.clip(self.draws.uniform(), 1e-3, 0.999)) for _ in unknown]
@@ -285,7 +290,7 @@ class Sizing:
                 target = INVERSES[kind](target)
             target = np.clip(np.nan_to_num(target), -1e30, 1e30)
         elif kind in INVERSES:
-            target = self.draws.normal() if kind in SIGNED else self._natural()
+            target = self._of_any_sign() if kind in SIGNED else self._natural()
         for part in parts:
             self.settle(part, target)
 

@@ -193,7 +193,8 @@ class Law(ABC):
     def settled(self, data: Data, loss: np.ndarray, labels: Sequence[str] = ()) -> Law:
         """The law with what it leaves open decided by all runs that are to be fitted.
 
-        Its decisions are among its options, so that a fit that was saved is of the same law.
+        Its decisions (`decided`) are kept with the options of its card, so that a fit that was
+        saved is of the same law.
 
         Args:
             data: variables of the runs of all groups, (n,) each.
@@ -201,6 +202,11 @@ class Law(ABC):
             labels: of the runs, for messages; their numbers from 1 if empty.
         """
         return self
+
+    def freed(self, names: Sequence[str]) -> Law:
+        """The same law, whose parameters of these names may have any sign."""
+        reason = f"the sign of {', '.join(names)} is not open in {self.formula}"
+        raise IsolossError(Problem("options.any_sign", reason, "leave it out"))
 
     def moves(self, data: Data, log_loss_scale: float) -> tuple[np.ndarray, np.ndarray]:
         """The coordinates in which the search of a fit moves, and in which bounds hold.

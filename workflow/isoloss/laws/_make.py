@@ -14,15 +14,19 @@ def made_law(card: str, options: Mapping[str, Any], domains: Sequence[str] | Non
 
     Args:
         card: its card.
-        options: of the card, every one.
+        options: of the card, every one; of a fit that was saved also what was decided (`decided`).
         domains: of a mixture law, the columns of proportions; None of another. The law of each
             response is then that of `Law.for_response`.
 
     Raises:
         IsolossError: there is no such card.
     """
+    chosen, decided = dict(options), ()
+    if "any_sign" in chosen and "any_sign" not in registry.defaults("law", card):
+        decided = chosen.pop("any_sign")  # of a card whose law is a formula
     make = registry.card("law", card).make
-    return make(**options) if domains is None else make(domains=list(domains), **options)
+    law = make(**chosen) if domains is None else make(domains=list(domains), **chosen)
+    return law.freed(decided) if decided else law
 
 
 def allocating() -> list[str]:

@@ -36,7 +36,7 @@ OPTIONS = {
         "minItems": 1,
         "maxItems": 64,
         "default": ["p_1", "p_2"],
-        "description": "Columns of the proportions.",
+        "description": "Columns of the proportions, such as [p_web, p_code].",
     },
     "form": {
         "type": "string",

@@ -79,7 +79,8 @@ def meaning_of(raw: pd.DataFrame, source: str, asked: Asked) -> Meaning:
     """
     formula = read_formula(asked.text, "formula")
     given = _given(raw, source, formula, asked.given)
-    response, given = _response(raw, formula, asked.response, given)
+    guessed = _left_side(raw, formula, given) if asked.response is None else {}
+    response, given = _response(raw, formula, asked.response, {**given, **guessed})
     known = given if response is None else {"loss": "", **given}
     if response is not None and RESPONSE in formula.names:
         known = given
@@ -100,7 +101,8 @@ def meaning_of(raw: pd.DataFrame, source: str, asked: Asked) -> Meaning:
     variables, parameters = divided(formula, state, taken)
     own = {name: name for name in variables if name not in {*columns, *LETTERS}}
     given |= own  # a name that is a column's is not guessed
-    meaning = Meaning(source, CARD, {**columns, **own}, given, guess, {}, notes, response)
+    said = {key: column for key, column in given.items() if key not in guessed}
+    meaning = Meaning(source, CARD, {**columns, **own}, said, guess, {}, notes, response)
     meaning = replace(meaning, variables=variables, parameters=parameters)
     return replace(meaning, formula=asked.text, signed=signed)
 
@@ -111,9 +113,9 @@ def _given(
     """What the user says of the columns; a letter of the formula that is a column's name is it."""
     wrong = []
     for key, column in given.items():
-        if key not in COLUMNS and key not in formula.names:
+        if key not in COLUMNS and key not in {*formula.names, formula.response}:
             reason = "is neither a known quantity nor a name of the formula"
-            near = nearest(key, {*COLUMNS, *formula.names})
+            near = nearest(key, {*COLUMNS, *formula.names, *filter(None, [formula.response])})
             wrong.append(Problem(f"{source}, columns.{key}", reason, near))
         if column and column not in raw:
             near = nearest(column, raw.columns)
@@ -129,16 +131,29 @@ def _given(
     return {**own, **given}
 
 
+def _left_side(raw: pd.DataFrame, formula: Formula, given: Mapping[str, str]) -> dict[str, str]:
+    """The column of the left side, where that is in the words of one column alone: accuracy."""
+    left = formula.response
+    if left is None or left in {*raw, *given, *LOSS}:
+        return {}
+    free = [name for name in raw if name not in given.values() and holds_numbers(raw[name])]
+    alike = [name for name in free if name_of(name) == left or called_alike(left, name)]
+    return {left: alike[0]} if len(alike) == 1 else {}
+
+
 def _response(
     raw: pd.DataFrame, formula: Formula, response: str | None, given: Mapping[str, str]
 ) -> tuple[str | None, dict[str, str]]:
     """The column that is fitted in the place of the loss, if one is, and the columns given."""
     numeric = [name for name in raw if holds_numbers(raw[name])]
-    fitted = response_of(formula, response, numeric)
+    named = [formula.response] if given.get(formula.response) in numeric else []
+    fitted = response_of(formula, response, [*numeric, *named])
     if fitted == RESPONSE or (fitted in LOSS and response is None):
         return None, dict(given)
-    if response is None and "loss" not in given and _is_loss(raw, fitted):
-        return None, {"loss": fitted, **given}
+    column = given[fitted] if named else fitted
+    may_be_loss = response is None and RESPONSE not in {*given, *formula.names}
+    if may_be_loss and _is_loss(raw, column):
+        return None, {"loss": column, **{k: name for k, name in given.items() if k not in named}}
     if fitted in given.values():
         key = next(key for key, column in given.items() if column == fitted)
         if key == "loss":
@@ -213,7 +228,7 @@ def divided(
         taken: columns that are something else.
 
     Raises:
-        IsolossError: a name is a column of text, or `divide` refuses.
+        IsolossError: a name is a column of text or that of the group, or `divide` refuses.
     """
     numeric = [column for column in known.raw if holds_numbers(known.raw[column])]
     free = [column for column in numeric if column not in taken and column not in LETTERS]
@@ -233,7 +248,22 @@ def divided(
     names = [name for name in dict.fromkeys(names) if name not in absent]
     fitted = {RESPONSE, known.columns.get("loss")} if known.response is None else {known.response}
     variables, parameters = divide(formula, [name for name in names if name not in fitted])
+    _check_group(formula, known, [name for name in parameters if name not in absent])
     return tuple(variables), tuple(parameters)
+
+
+def _check_group(formula: Formula, known: Known, parameters: Sequence[str]) -> None:
+    """Refuse a parameter that is called as the column of groups: within a group it has one value.
+
+    Raises:
+        IsolossError: there is one.
+    """
+    group = known.columns.get("group")
+    for name in parameters if group else ():
+        if name == group or called_alike(name, group):
+            reason = f"{name!r} is called as {group!r}, by whose values runs are grouped"
+            do = f"for one law of all: --columns group=; for a parameter: --columns {name}="
+            formula.refuse(name, reason, do)
 
 
 def ranges(runs: pd.DataFrame, variables: Sequence[str]) -> dict[str, tuple[float, float]]:

@@ -725,8 +725,6 @@ def _figure_of(fit: Fit) -> str:
         return "isoloss"
     if fit.law.kind == "frontier":
         return "optimal_frontier"
-    if RESPONSE in fit.law.variables:
-        return "predicted_observed"  # figures have the response under this name
     of_curve = len(fit.law.variables) == 1 or fit.allocates
     return "scaling_curve" if of_curve and fit.law.kind != "mixture" else "predicted_observed"
 

@@ -254,11 +254,20 @@ def _completed(law: FitDecisions, points: Mapping[str, np.ndarray]) -> dict[str,
         known = [letter for letter in "ND" if letter in points]
         if len(known) != 1 or not {"N", "D"} <= set(needs):
             do = f"the law is {law.law.formula}: give {', '.join(needs)}"
-            do += ", or C alone" if law.allocates else ""
+            do += ", or C alone" if law.allocates else _how_to_divide(needs)
             raise IsolossError(Problem("C", "does not go together with what is given", do))
         (other,) = {"N", "D"} - set(known)
         points[other] = points.pop("C") / 6 / points[known[0]]
     return points
+
+
+def _how_to_divide(variables: Sequence[str]) -> str:
+    """How the best N and D of a budget are asked for, of a law that has no form for them."""
+    if not {"N", "D"} <= set(variables):
+        return ""
+    others = " ".join(f"{name}=VALUE" for name in variables if name not in ("N", "D"))
+    given = f" --given {others}" if others else ""
+    return f'; the best N and D of a budget: --subject-to "6*N*D <= 1e21"{given}'
 
 
 def _outside(law: FitDecisions | Chain, table: pd.DataFrame) -> list[str]:
@@ -268,15 +277,18 @@ def _outside(law: FitDecisions | Chain, table: pd.DataFrame) -> list[str]:
         off = int((abs(sums - 1) > _OFF).sum())
         if off:
             return [f"WARNING: the proportions of {off} of {len(table)} points do not sum to 1"]
+    notes = []
+    if nothing := int((~np.isfinite(table[law.quantity])).sum()):
+        notes.append(f"WARNING: the law has no finite value at {nothing} of {len(table)} points")
     count = int((table["distance"] > _INSIDE).sum())
     if not count:
-        return []
+        return notes
     limits = [
         f"{visible(row.variable)} {units.count(row.low)} to {units.count(row.high)}"
         for row in law.rows_of("ranges").itertuples()
     ]
     where = f"({', '.join(limits)})" if limits else ""
-    return [f"WARNING: outside the runs {where}: {count} of {len(table)} points"]
+    return [*notes, f"WARNING: outside the runs {where}: {count} of {len(table)} points"]
 
 
 def text(answer: Answer) -> str:

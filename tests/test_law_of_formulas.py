@@ -309,6 +309,12 @@ def test_losses_below_0_are_fitted_by_a_formula(tmp_path):
     assert told.fit.values == pytest.approx({"A": 300, "a": 0.5, "E": 5}, rel=1e-3)
 
 
+def test_c_is_a_parameter_beside_the_columns_of_n_and_d_by_their_own_names(table):
+    formula = "loss = E + A / params**a + C / tokens**b"
+    answer = isoloss.law_of_table(table, formula=formula, interval="none")
+    assert set(answer.fit.values) == {"E", "A", "a", "C", "b"}
+
+
 @pytest.mark.parametrize(
     "formula",
     [

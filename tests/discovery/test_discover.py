@@ -135,6 +135,17 @@ def test_the_command_leaves_out_the_rows_that_the_search_left_out(tmp_path, caps
     assert "11 runs" in capsys.readouterr().out
 
 
+def test_columns_with_the_names_of_the_table_of_runs_get_others(tmp_path):
+    rng, (n, d) = np.random.default_rng(0), np.meshgrid(np.geomspace(1e7, 1e9, 5), [1, 2, 4, 8])
+    runs = pd.DataFrame({"n_params": n.ravel(), "repeats": d.ravel()})
+    runs["loss"] = 2 + 400 / runs.n_params**0.34 + 0.1 / runs.repeats + 1e-4 * rng.random(20)
+    runs.to_csv(tmp_path / "runs.csv", index=False)
+    words = shlex.split(isoloss.discover(tmp_path / "runs.csv").command)
+    assert words[-2:] == ["N=n_params", "repeats_=repeats"]
+    words = words[words.index("law") :]
+    assert main([*words, "--interval", "none", "--out", str(tmp_path / "law")]) == 0
+
+
 def test_columns_that_say_nothing_are_named_in_the_notes():
     table = of_one_size().iloc[:12].assign(seed=range(12), width=64, flops=lambda t: 6 * t.params)
     notes = " ".join(isoloss.discover(table).table.notes)

@@ -59,12 +59,12 @@ def test_a_structure_grows_by_a_part_and_loses_one():
     shape = Sum(True, ((Factor("N"),), (Factor("D"),)))
     made = [one.form(columns("N", "D")).text for one in shape.grown(columns("N", "D"))]
     assert "E + A / (N + N_0)**alpha + B / D**beta" in made
-    assert "E + A / N**alpha + B / D**beta + C / (N**gamma * D**delta)" in made
+    assert "E + A / N**alpha + B / D**beta + F / (N**gamma * D**delta)" in made
     square = Exponential(False, (("N",), ("D",), ("N", "N")))
     fewer = [one.form(columns("N", "D")).text for one in square.pruned()]
     assert fewer == [
-        "exp(A + B*log(N) + C*log(N)**2)",
-        "exp(A + B*log(N) + C*log(D))",
+        "exp(A + B*log(N) + F*log(N)**2)",
+        "exp(A + B*log(N) + F*log(D))",
     ]
 
 

@@ -339,9 +339,10 @@ def _not_a_variable(name: str) -> tuple[str, str] | None:
     if like is not None and len(name) > 1:
         return "is not a known quantity", f"did you mean {like!r}?"
     if name in {*tables.schema("runs").names, *OWN}:
+        letter = next((one for one, column in COLUMNS.items() if column == name), "V")
         return (
             "has a meaning of its own in the table of runs",
-            f"name the variable otherwise: V={name}",
+            f"write {letter} in the formula, with the columns {letter}={name}",
         )
     return None
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from isoloss.formulas import read_formula
 
-AMPLITUDES = tuple("ABCFGHJKPQRSTVWXYZ")
+AMPLITUDES = tuple("ABFGHJKPQRSTVWXYZ")  # C is compute, which N and D give
 GREEK = (
     *("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa"),
     *("mu", "nu", "xi", "rho", "sigma", "tau", "phi", "chi", "psi", "omega"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keyword
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,8 @@ import pandas as pd
 from isoloss.aggregate.guess import guess_columns, holds_numbers
 from isoloss.aggregate.numbers import read_numbers
 from isoloss.aggregate.proportions import MixtureColumns, mixture_columns
-from isoloss.aggregate.table import named
+from isoloss.aggregate.table import COLUMNS, OWN, named
+from isoloss.core import tables
 from isoloss.core.escape import listed
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.sources import Source, open_source
@@ -121,6 +122,7 @@ def search_table(raw: pd.DataFrame, label: str, asked: Asked) -> SearchTable:
         IsolossError: there is no such column, no response, no variable, or too few runs.
     """
     _check_columns(raw, label, asked)
+    asked = _named_apart(raw, asked)
     raw = raw.rename(columns={old: new for new, old in asked.columns.items()})
     group = _group_column(raw, label, asked)
     numeric = [name for name in raw if name != group and holds_numbers(raw[name])]
@@ -194,6 +196,23 @@ def usable(name: str) -> bool:
     except IsolossError:
         return False
     return True
+
+
+def _named_apart(raw: pd.DataFrame, asked: Asked) -> Asked:
+    """Other names for columns whose own have a meaning in the table of runs: N for n_params.
+
+    A formula could not be fitted by `law` under their own names.
+    """
+    letters = {column: letter for letter, column in COLUMNS.items()}
+    taken = {*raw.columns, *asked.columns}
+    own = {*tables.schema("runs").names, *OWN}
+    given = {*asked.columns.values(), asked.response, asked.groups}
+    apart = {}
+    for name in sorted(own & set(raw.columns) - given):
+        new = letters.get(name, f"{name}_")
+        if name.startswith("n_") or name in ("budget", "low", "high", "distance", "repeats"):
+            apart[new if new not in taken else f"{name}_"] = name
+    return replace(asked, columns={**asked.columns, **apart})
 
 
 def _spoken(name: str | None, asked: Asked) -> str | None:

@@ -189,7 +189,8 @@ def _needed(formula: Formula, known: Known) -> list[str]:
 def _sizes(formula: Formula, known: Known) -> set[str]:
     """Those of N, D and C that are variables where the formula names them."""
     there = {size for size in known.sizes if known.given.get(size) != ""}
-    if "C" not in known.columns and {"N", "D"} <= {*formula.names}:
+    both = all({letter, known.columns.get(letter)} & {*formula.names} for letter in "ND")
+    if "C" not in known.columns and both:
         there.discard("C")
     return there
 

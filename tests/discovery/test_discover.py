@@ -128,8 +128,8 @@ def test_the_command_leaves_out_the_rows_that_the_search_left_out(tmp_path, caps
     runs = of_one_size().iloc[:12].drop(columns="family")
     runs.loc[3, "val_loss"] = np.nan
     runs.to_csv(tmp_path / "runs.csv", index=False)
-    said = isoloss.discover(tmp_path / "runs.csv", columns={"N": "params"}).command
-    words = shlex.split(said)
+    typed = isoloss.discover(tmp_path / "runs.csv", columns={"N": "params"}).command
+    words = shlex.split(typed)
     words = words[words.index("law") :]
     assert main([*words, "--interval", "none", "--out", str(tmp_path / "law")]) == 0
     assert "11 runs" in capsys.readouterr().out

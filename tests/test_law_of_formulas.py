@@ -326,8 +326,8 @@ def test_c_is_a_parameter_beside_the_columns_of_n_and_d_by_their_own_names(table
 )
 def test_a_scale_inside_a_function_is_found_where_the_function_bends(formula):
     x = np.geomspace(1, 64, 30)
-    bend = 1 - np.tanh(x / 4) if "tanh" in formula else np.exp(-x / 4)
-    loss = (2 + 0.3 * bend) * np.exp(0.001 * np.sin(37 * x))
+    falling = 1 - np.tanh(x / 4) if "tanh" in formula else np.exp(-x / 4)
+    loss = (2 + 0.3 * falling) * np.exp(0.001 * np.sin(37 * x))
     runs = isoloss.read_runs(pd.DataFrame({"x": x, "loss": loss}), {"loss": "loss", "x": "x"})
     values = isoloss.fit_law(runs, formula=formula, bootstrap=0).values
     assert values.get("s", 1 / values.get("k", 1)) == pytest.approx(4, rel=0.05)

@@ -345,7 +345,8 @@ class Work:
         """Which of the best laws is told as the best: one near their median beyond the runs.
 
         Of the laws whose score is within the margin of the best one's it is the nearest to their
-        median; where some differ from that by less than the noise of the runs, the first of these.
+        median; where some differ from that by less than the noise of the runs, or a millionth of
+        what they predict, the first of these.
         """
         least = finals[0].score(noise) + MARGIN
         near = [i for i, one in enumerate(finals) if one.score(noise) <= least]
@@ -353,7 +354,8 @@ class Work:
         made = np.stack([self.at(finals[i], number, values) for i in near])
         apart = np.abs(made - np.median(made, axis=0)).mean(axis=1)
         apart = np.where(np.isfinite(apart), apart, np.inf)
-        return near[int(np.argmax(apart <= max(apart.min(), noise)))]
+        alike = max(noise, 1e-6 * float(np.nanmean(np.abs(made))))
+        return near[int(np.argmax(apart <= max(apart.min(), alike)))]
 
     @cached_property
     def edges(self) -> tuple[np.ndarray, dict[str, np.ndarray]]:

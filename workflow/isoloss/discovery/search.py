@@ -31,6 +31,7 @@ MOST = 12  # parameters at most of a form that has grown
 SETTINGS = 10  # of a group for every one of them
 ROUNDS = 2  # in which forms grow by a part
 CEILING = 10.0  # times the spread of the responses, that an error counts at most
+EXACT = 1e-6  # of the responses' spread: smaller errors are rounding, and compare nothing
 ALIKE = 1e-3  # relative difference of all errors below which two forms predict alike
 
 
@@ -132,8 +133,9 @@ def fitted(form: Form, edge: Edge, seed: int) -> Fitted:
     inside = float(missed[-1][real].sum() / left)
     whole = theta[-g:]
     loose = looseness(model, whole, edge.task.take(np.arange(len(theta) - g, len(theta))))
-    errors = np.where(np.isfinite(errors), np.minimum(errors, CEILING * _spread(edge)), np.inf)
-    inside = inside if np.isfinite(inside) else np.inf
+    spread = _spread(edge)
+    errors = np.where(np.isfinite(errors), np.minimum(errors, CEILING * spread), np.inf)
+    inside = max(inside, EXACT * spread) if np.isfinite(inside) else np.inf
     runs = real.sum() / g
     turns, leaves = beyond(model, whole, edge.bounded)
     return Fitted(form, errors, counts, inside, loose, turns, leaves, whole, runs)

@@ -43,7 +43,6 @@ _NOT_VARIABLES = set(
 )
 _AMPLITUDES = ("A", "B", "F", "G", "H", "K", "M", "P", "Q")
 _EXPONENTS = ("alpha", "beta", "gamma", "delta", "eta", "kappa", "phi", "psi", "omega")
-_SCALES = ("S", "T", "V", "W", "Z")
 _LETTERS = ("N", "D", "C")
 _LEAST, _FACTOR = 3, 1.5  # different values of a variable, and largest over smallest, of a size
 _MOST_VARIABLES = 6
@@ -84,14 +83,13 @@ def propose(columns: Mapping[str, np.ndarray], response: str = "loss") -> str:
         response: left side of the formula.
 
     Returns:
-        The formula, with limits of its parameters behind `;`. Columns beyond six, and those for
-        which there are too few runs, are left out.
+        The formula. Columns beyond six, and those for which there are too few runs, are left out.
 
     Example:
         >>> import numpy as np
         >>> n, experts = np.geomspace(1e7, 1e9, 40), np.tile([1, 8, 64, 512], 10)
         >>> propose({"N": n, "num_experts": experts})
-        'loss = E + A / (N**alpha * (1 + num_experts / S)**gamma); S > 0'
+        'loss = E + A / (N**alpha * num_experts**gamma)'
         >>> propose({"N": n, "lr": np.geomspace(1e-4, 1e-2, 40)})
         'loss = E + A / N**alpha + B * log(lr / best_lr)**2'
     """
@@ -99,7 +97,7 @@ def propose(columns: Mapping[str, np.ndarray], response: str = "loss") -> str:
     names = _Names({*columns, response})
     offset = names.next(["E", "E_0"])
     left = max((len(values) for values in columns.values()), default=0) // _RUNS_PER_PARAMETER - 1
-    terms, limits = [offset], []
+    terms = [offset]
     order = sorted(
         columns, key=lambda name: (name not in _LETTERS, ROLES.index(roles[name] or LINE))
     )
@@ -110,30 +108,26 @@ def propose(columns: Mapping[str, np.ndarray], response: str = "loss") -> str:
         if role in (NONE, SHARE) or name in experts:
             continue
         product = experts if [name] == sizes[:1] else []
-        needs = 2 + 2 * len(product)
+        needs = 2 + len(product)
         if needs > left:
             continue
         left -= needs
-        term, limit = _term(name, role, product, names)
-        terms.append(term)
-        limits += limit
-    return "; ".join([f"{response} = {' + '.join(terms)}", *limits])
+        terms.append(_term(name, role, product, names))
+    return f"{response} = {' + '.join(terms)}"
 
 
-def _term(name: str, role: str, product: Sequence[str], names: _Names) -> tuple[str, list[str]]:
-    """The term of a column, and the limits of its parameters."""
+def _term(name: str, role: str, product: Sequence[str], names: _Names) -> str:
+    """The term of a column, in a product with others."""
     amplitude = names.next(_AMPLITUDES)
     if role == LINE:
-        return f"{amplitude} * {name}", []
+        return f"{amplitude} * {name}"
     if role == BEST:
         best = names.next([f"best_{name}"])
-        return f"{amplitude} * log({name} / {best})**2", []
+        return f"{amplitude} * log({name} / {best})**2"
     exponent = names.next(_EXPONENTS)
     if not product:
-        return f"{amplitude} / {name}**{exponent}", []
-    scale, other = names.next(_SCALES), names.next(_EXPONENTS[2:])
-    saturated = f"(1 + {product[0]} / {scale})**{other}"
-    return f"{amplitude} / ({name}**{exponent} * {saturated})", [f"{scale} > 0"]
+        return f"{amplitude} / {name}**{exponent}"
+    return f"{amplitude} / ({name}**{exponent} * {product[0]}**{names.next(_EXPONENTS[2:])})"
 
 
 def role_of(name: str, values: np.ndarray) -> str:

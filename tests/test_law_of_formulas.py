@@ -338,3 +338,12 @@ def test_a_variable_is_not_the_column_of_groups_too(table, tmp_path, capsys):
     assert main([*asked, "--columns", "group=num_experts"]) == 2
     assert "'experts' is called as 'num_experts', by whose values" in (capsys.readouterr().err)
     assert main([*asked, "--columns", "group=num_experts", "experts="]) == 0
+
+
+def test_a_hold_out_takes_the_name_of_a_column_of_the_table(table):
+    answers = [
+        isoloss.law_of_table(table, formula=MOE, holdout=f"largest:{name}", bootstrap=0)
+        for name in ("num_experts", "experts")
+    ]
+    counts = [one.held.summary["n_held_out"].item() for one in answers]
+    assert counts[0] == counts[1] > 0

@@ -216,6 +216,7 @@ def law_of_table(
     asked = {name: value for name, value in settings.items() if value is not None}
     if "cluster" in asked:
         asked["cluster"] = _column_of(asked["cluster"], meaning, runs)
+    holdout = _holdout_of(holdout, meaning, runs)
     asking = Asking(tuple(flops), baseline, tuple(compare), asked_question(optimize))
     if meaning.mixture:
         asking.check(None, [])
@@ -233,6 +234,17 @@ def _column_of(name: str, meaning: Meaning, runs: pd.DataFrame) -> str:
     letters = {column: letter for letter, column in meaning.columns.items()}
     letter = letters.get(name, name)
     return name if name in runs else LETTERS.get(letter, letter)
+
+
+def _holdout_of(rule, meaning: Meaning, runs: pd.DataFrame):
+    """A rule of a hold-out whose column may be said by its name in the table, too."""
+    if isinstance(rule, str) and ":" in rule:
+        name, _, column = rule.partition(":")
+        return f"{name}:{_column_of(column, meaning, runs)}"
+    if isinstance(rule, Mapping):
+        columns = {key: rule[key] for key in ("variable", "by") if isinstance(rule.get(key), str)}
+        return {**rule, **{key: _column_of(one, meaning, runs) for key, one in columns.items()}}
+    return rule
 
 
 @dataclass(frozen=True)

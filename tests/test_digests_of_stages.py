@@ -174,7 +174,12 @@ def arguments(home: Path) -> dict[str, tuple]:
         "schedules": {},
     }
     summed = [files["runs"], files["losses"], files["timing"], *fits]
-    about = {"study": "two", "summary": {"budgets": []}, "figures": ["seen"], "datasets": {}}
+    about = {
+        "study": "two",
+        "summary": {"budgets": [], "optima": []},
+        "figures": ["seen"],
+        "datasets": {},
+    }
     about |= {"trials": [], "rounds": {}, "coefficients": {}}
     content = identity("python_stdlib", dataset["options"])
     return {

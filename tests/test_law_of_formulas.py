@@ -347,3 +347,32 @@ def test_a_hold_out_takes_the_name_of_a_column_of_the_table(table):
     ]
     counts = [one.held.summary["n_held_out"].item() for one in answers]
     assert counts[0] == counts[1] > 0
+
+
+OPTIMUM = {"fit": "moe", "over": ["N"], "given": {"experts": 16}, "subject_to": ["6*N*D <= 1e22"]}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"fit": "mo"}, "summary.optima[0].fit: 'mo' is not in fit; did you mean 'moe'?"),
+        ({"over": ["expert"]}, "summary.optima[0]: over expert: is not a variable of the law"),
+        ({"subject_to": ["6*N*D <="]}, "summary.optima[0]"),
+        ({"given": {}}, "summary.optima[0]: variable experts: is neither given nor chosen"),
+        ({"minimise": "loss"}, "summary.optima[0].minimise"),
+    ],
+    ids=["fit", "variable", "constraint", "without a value", "key"],
+)
+def test_a_question_of_a_study_is_checked_before_it_runs(change, message, table):
+    from isoloss.study.check import check
+
+    mapped = {"N": "params", "D": "tokens", "loss": "val_loss", "experts": "num_experts"}
+    study = {
+        "study": "s",
+        "aggregate": {"moe": {"table": str(table), "columns": mapped}},
+        "fit": {"moe": {"card": "formula", "sweep": "moe", "options": {"formula": MOE}}},
+    }
+    check({**study, "summary": {"optima": [OPTIMUM]}})
+    with pytest.raises(IsolossError) as error:
+        check({**study, "summary": {"optima": [{**OPTIMUM, **change}]}})
+    assert message in str(error.value)

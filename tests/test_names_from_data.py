@@ -445,7 +445,7 @@ def test_the_summary_of_any_names_is_a_list_of_its_own_lines(plain_law, mixture_
         read.append(str(made["observe/llc"]))
         asked = {
             "study": "s",
-            "summary": {"budgets": []},
+            "summary": {"budgets": [], "optima": []},
             "datasets": {},
             "figures": ["f_$_"],
             "trials": trials,

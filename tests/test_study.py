@@ -91,7 +91,7 @@ def test_a_sound_study_has_no_problems_and_every_default(config):
     assert study["fit"]["plane"]["objective"] == "auto"
     assert study["fit"]["curve"]["options"] == {"variable": "D", "offset": True}
     assert study["plot"]["isoloss"]["options"]["reach"] == 10
-    assert study["summary"] == {"budgets": []}
+    assert study["summary"] == {"budgets": [], "optima": []}
 
 
 def test_a_bare_name_is_a_study_with_the_natural_weighting():

@@ -59,7 +59,7 @@ def test_a_study_says_how_its_table_is_read_and_keeps_what_was_decided(folder, c
     assert all(note in output for note in facts["notes"])
     asked = {
         "study": "many",
-        "summary": {"budgets": []},
+        "summary": {"budgets": [], "optima": []},
         "datasets": {},
         "figures": [],
         "trials": [],

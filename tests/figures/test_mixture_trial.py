@@ -101,7 +101,7 @@ def test_the_summary_says_whether_the_best_mixture_wins(
     files = [*tmp_path.glob("*.parquet"), *(tmp_path / "fit").iterdir()]
     settings = {
         "study": "s",
-        "summary": {"budgets": []},
+        "summary": {"budgets": [], "optima": []},
         "datasets": {},
         "figures": [],
         "trials": [asked],

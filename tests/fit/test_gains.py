@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import isoloss
-from isoloss.core import tables
+from isoloss.core import tables, units
 from isoloss.core.order import ordered
 from isoloss.core.problems import IsolossError
 from isoloss.fit.law import fit_law
@@ -290,14 +290,15 @@ def test_runs_held_out_that_leave_a_group_one_cluster_are_predicted_without_inte
     assert " inside the interval of a run" not in quick_fit.text
 
 
-def summary_of(runs, fit, home) -> str:
-    """The summary of a study of a table with a fit, at two budgets."""
+def summary_of(runs, fit, home, optima=()) -> str:
+    """The summary of a study of a table with a fit, at two budgets, with questions to it."""
     facts = {"sweep": "s", "token": "token", "loss_unit": "nats/token"}
     files = [*fit.save(home, law="plane", sweep="s")]
     for name, table in {"runs": runs, **{n: tables.empty(n) for n in ("timing", "losses")}}.items():
         tables.write(name, table, home / f"{name}.parquet", facts)
         files.append(home / f"{name}.parquet")
-    asked = {"study": "two", "summary": {"budgets": [1e19, 1e22]}, "figures": [], "trials": []}
+    section = {"budgets": [1e19, 1e22], "optima": list(optima)}
+    asked = {"study": "two", "summary": section, "figures": [], "trials": []}
     return summarize({**asked, "datasets": {}, "rounds": {}, "coefficients": {}}, files)
 
 
@@ -308,6 +309,15 @@ def test_the_summary_has_the_gains_at_its_budgets(runs, apart, tmp_path):
     assert near.startswith("- **Compute-equivalent gain at C = 1e19 FLOP** (plane), C of adamw")
     assert f": muon {row['gain']:.3g} [{row['gain_low']:.3g}, {row['gain_high']:.3g}]" in near
     assert "(plane, 21 times the largest run)" in far
+
+
+def test_the_summary_answers_the_questions_of_its_study(runs, apart, tmp_path):
+    asked = {"fit": "plane", "over": ["N"], "subject_to": ["6*N*D <= 1e19"]}
+    text = summary_of(runs, apart, tmp_path, [asked, {**asked, "fit": "another"}])
+    lines = [line for line in text.splitlines() if line.startswith("- **Optimum** (plane): ")]
+    assert len(lines) == 2 and "for adamw at N = " in lines[0] and "for muon at N = " in lines[1]
+    best = apart.allocate(1e19, "adamw").iloc[0]
+    assert f"N = {units.count(best['N'])}" in lines[0]
 
 
 def test_the_summary_of_a_fit_without_intervals_has_none(runs, tmp_path):

@@ -14,6 +14,7 @@ from isoloss.core.tables import WHOLE
 from isoloss.fitted.decisions import FitDecisions
 from isoloss.fitted.facts import Quantity
 from isoloss.fitted.markup import TEXT, Column, Latex, Markdown
+from isoloss.fitted.names import RESPONSE
 from isoloss.fitted.optimum import Question
 
 _LOSS = "{:.4g}".format
@@ -232,6 +233,8 @@ def sentences_of(ones: Sequence[Optimum], markup: Markdown | Latex) -> list[str]
             )
             continue
         at = [f"{c.name} = {_of_chosen(c)}" for c in one.chosen]
+        if one.minimize.strip() not in (one.quantity, RESPONSE):
+            at.append(f"{one.minimize} = {_estimate(one.minimum, units.count)}")
         at.append(f"{one.quantity} {_estimate(one.predicted, _LOSS)}")
         values = ", ".join(markup.text(value) for value in at)
         told.append(f"The {asked} is reached{whose} at {values} ({_far(one.beyond)}).")

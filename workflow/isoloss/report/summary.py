@@ -24,7 +24,10 @@ from isoloss.fitted.facts import (
     record,
 )
 from isoloss.fitted.growth import growth
+from isoloss.fitted.markup import Markdown
 from isoloss.fitted.names import RESPONSE, UNSEEN, equation
+from isoloss.fitted.optima import optima, sentences_of
+from isoloss.fitted.optimum import asked_question
 from isoloss.report import llc, mixtures, rounds, simulations
 
 Tables = dict[str, dict[str, pd.DataFrame]]
@@ -102,6 +105,7 @@ def summarize(specification: Mapping[str, Any], files: Sequence[str | Path]) -> 
             if records[name].allocates:
                 lines += _allocations(name, fit, settings["budgets"], runs)
             lines += _gains(name, fit, records[name], settings["budgets"], runs)
+            lines += _optima(name, fit, settings["optima"])
         for name, fit in of_sweep.items():
             lines += mixtures.best_mixtures(name, fit)
         lines += _weightings(runs[runs["status"] == "done"], by_table["losses"])
@@ -192,7 +196,7 @@ def _law(name: str, fit: Record, entropy_rate: float | None) -> list[str]:
         lines.append(
             f"- **{markdown(name)}**{_group(one.group)}, "
             f"**{markdown(one.loud_verdict)}**{_why(one)}; "
-            f"{equation(fit.formula, markdown(fit.quantity))}: {terms} ({level}){truth}; "
+            f"{markdown(equation(fit.formula, fit.quantity))}: {terms} ({level}){truth}; "
             f"{_state(one)}{agree}{warning}; "
             f"RMSE {units.loss(one.rmse, one.loss_unit)} on {one.fitted_rows}"
         )
@@ -212,7 +216,7 @@ def _law_of_many(name: str, fit: Record, group: str) -> str:
     unit = fits[0].loss_unit
     scores = pd.DataFrame({"r2": [one.r2 for one in fits], "rmse": [one.rmse for one in fits]})
     return (
-        f"- **{markdown(name)}**{_group(group)}, {_verdicts(fits)}; {fit.formula}: "
+        f"- **{markdown(name)}**{_group(group)}, {_verdicts(fits)}; {markdown(fit.formula)}: "
         f"{len(fits)} losses, "
         f"R2 {scores['r2'].min():.3f} to {scores['r2'].max():.3f}, "
         f"median RMSE {units.loss(scores['rmse'].median(), unit)} on "
@@ -339,6 +343,14 @@ def _allocations(name: str, fit: Fit, budgets: Sequence[float], runs: pd.DataFra
             reach = f", {units.count(beyond, 2)} times the largest run" if beyond > 1 else ""
             lines.append(f"{title}{_group(group)}{reach}): {values}")
     return lines
+
+
+def _optima(name: str, fit: Fit, asked: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The answers of a fit to the questions that are asked of it."""
+    questions = [asked_question(one) for one in asked if one["fit"] == name]
+    answers = [one for question in questions for one in optima(fit, question)]
+    told = sentences_of(answers, Markdown())
+    return [f"- **Optimum** ({markdown(name)}): {sentence}" for sentence in told]
 
 
 def _gains(

@@ -39,6 +39,7 @@ from isoloss.fit.settings import response_problems
 from isoloss.fit.shared import alone_problems, shared_problems
 from isoloss.fit.solve import Constraints
 from isoloss.fitted.names import OF_RUN, RESPONSE
+from isoloss.fitted.optimum import asked_question, problems_of
 from isoloss.laws._law import Law
 from isoloss.laws._make import made_law
 from isoloss.laws._mixture import LOSS
@@ -186,6 +187,8 @@ class _Sections:
         self._check_simulations()
         for name, figure in self._entries("plot"):
             self._check_figure(figure, f"plot.{name}")
+        if self.sound("summary", "optima"):
+            self._check_optima()
         return self.problems
 
     def _entries(self, section: str) -> list[tuple[str, Any]]:
@@ -428,6 +431,24 @@ class _Sections:
         if "fit/best_mixture" in inputs:
             self.problems += _unweighted_problems(config["fit"], fits, at_fits)
         self._check_options(figure, place)
+
+    def _check_optima(self) -> None:
+        """The questions of the summary: their fits, and whether these can be asked."""
+        for i, asked in enumerate(self.config["summary"].get("optima", [])):
+            place, name = f"summary.optima[{i}]", asked["fit"]
+            if not (self._is_known(f"{place}.fit", name, ("fit",)) and self._has_law(name)):
+                continue
+            fit = self._with_laws()["fit"][name]
+            if registry.of_mixtures(fit["card"]):
+                do = "ask fits of other laws; the best mixture is in the summary anyway"
+                self.problems.append(Problem(f"{place}.fit", f"{name!r} is of mixtures", do))
+                continue
+            law, quantity = made_law(fit["card"], fit["options"]), fit.get("response") or RESPONSE
+            try:
+                wrong = problems_of(asked_question(asked), law, quantity)
+            except IsolossError as error:
+                wrong = error.problems
+            self.problems += [one.within(place) for one in wrong]
 
     def _with_laws(self) -> Mapping[str, Any]:
         """The study, its formulas with their variables, as far as they are known."""

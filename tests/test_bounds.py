@@ -199,6 +199,11 @@ NAMED = {
 
 def put(config: dict, place: str, value) -> None:
     """Set a number where the schema has it."""
+    if place.startswith("summary.optima"):
+        asked = {"fit": "f", "over": ["D"], "subject_to": ["6*N*D <= x"], "given": {"x": 1e20}}
+        own = {"within": {"N": [value, value]}} if "within" in place else {"given": {"x": value}}
+        config["summary"] = {"optima": [{**asked, **own}]}
+        return
     for name, (real,) in NAMED.items():
         if place.startswith(name):
             place = real + place.removeprefix(name)

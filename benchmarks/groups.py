@@ -77,6 +77,7 @@ def call(home: Path, work: str, replicates: int, each: bool, source: Path) -> tu
             env=environment,
             stdout=subprocess.PIPE,
             text=True,
+            encoding="utf-8",
         )
         printed = process.stdout.read()
         _, status, usage = os.wait4(process.pid, 0)

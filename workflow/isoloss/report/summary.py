@@ -196,7 +196,7 @@ def _law(name: str, fit: Record, entropy_rate: float | None) -> list[str]:
         lines.append(
             f"- **{markdown(name)}**{_group(one.group)}, "
             f"**{markdown(one.loud_verdict)}**{_why(one)}; "
-            f"{markdown(equation(fit.formula, fit.quantity))}: {terms} ({level}){truth}; "
+            f"{_formula(fit)}: {terms} ({level}){truth}; "
             f"{_state(one)}{agree}{warning}; "
             f"RMSE {units.loss(one.rmse, one.loss_unit)} on {one.fitted_rows}"
         )
@@ -205,6 +205,14 @@ def _law(name: str, fit: Record, entropy_rate: float | None) -> list[str]:
 
 def _why(one: OneFit) -> str:
     return "" if one.sound else f" ({markdown(one.reasons)})"
+
+
+def _formula(fit: Record) -> str:
+    """The formula of a law as Markdown: as code where a * would be read as emphasis."""
+    typed = equation(fit.formula, fit.quantity)
+    if "*" in typed and "`" not in typed:
+        return f"`{typed}`"
+    return equation(fit.formula, markdown(fit.quantity))
 
 
 def _law_of_many(name: str, fit: Record, group: str) -> str:
@@ -216,7 +224,7 @@ def _law_of_many(name: str, fit: Record, group: str) -> str:
     unit = fits[0].loss_unit
     scores = pd.DataFrame({"r2": [one.r2 for one in fits], "rmse": [one.rmse for one in fits]})
     return (
-        f"- **{markdown(name)}**{_group(group)}, {_verdicts(fits)}; {markdown(fit.formula)}: "
+        f"- **{markdown(name)}**{_group(group)}, {_verdicts(fits)}; {_formula(fit)}: "
         f"{len(fits)} losses, "
         f"R2 {scores['r2'].min():.3f} to {scores['r2'].max():.3f}, "
         f"median RMSE {units.loss(scores['rmse'].median(), unit)} on "

@@ -52,7 +52,7 @@ def operation(tree: Node) -> tuple[str, tuple[Node, ...]]:
 
 
 def walk(tree: Node) -> Iterator[Node]:
-    """Every node, in the order of the text; a part that stands twice comes twice."""
+    """Every node, in the order of the text; a part that appears twice is given twice."""
     yield tree
     for part in tree.parts:
         yield from walk(part)

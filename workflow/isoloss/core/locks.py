@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from isoloss.core import paths
 from isoloss.core.problems import IsolossError
 
 if TYPE_CHECKING:
@@ -93,7 +94,8 @@ def locked(path: Path, wait: bool = True, poll: float = 0.02) -> Iterator[Claim 
     lease = SoftFileLease(path, lease_duration=LIFETIME, poll_interval=poll)
     while True:
         try:
-            lease.acquire(timeout=LIFETIME if wait else 0)
+            with paths.writing(path):
+                lease.acquire(timeout=LIFETIME if wait else 0)
         except Timeout:
             # of a machine that lost its power an empty file can be left, which names no owner
             if not _removed_empty(path) and not wait:

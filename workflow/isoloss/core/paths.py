@@ -1,10 +1,13 @@
-"""What is at a path, for errors: nothing that is not a file or a folder is opened."""
+"""What is at a path, for errors, without opening it; and which file a full disk cut short."""
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 KINDS = {
@@ -14,6 +17,34 @@ KINDS = {
     stat.S_IFBLK: "a device",
     stat.S_IFDIR: "a folder",
 }
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextmanager
+def writing(path: str | Path) -> Iterator[None]:
+    """Have an error of a block that finds no room name the file that it writes.
+
+    The system does not say of a file that is open which it is.
+
+    Raises:
+        OSError: the disk is full, a quota is used up or a file has become too large.
+
+    Example:
+        >>> import os
+        >>> try:
+        ...     with writing("runs.parquet"), open("/dev/full", "wb", buffering=0) as file:
+        ...         _ = file.write(bytes(9))
+        ... except OSError as error:
+        ...     print(error)
+        [Errno 28] No space left on device: 'runs.parquet'
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_ROOM or error.filename is not None:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
 
 
 def kind_of(path: str | Path) -> str:

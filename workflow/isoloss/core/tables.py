@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from isoloss.core import home
+from isoloss.core import home, paths
 from isoloss.core.problems import Problem, TableError, nearest
 
 if TYPE_CHECKING:
@@ -402,8 +402,8 @@ def _encodings(columns: pa.Schema) -> dict[str, Any]:
     sink = pa.BufferOutputStream()
     pq.ParquetWriter(sink, columns).close()  # an empty file tells the paths of nested columns
     leaves = pq.read_metadata(pa.BufferReader(sink.getvalue())).schema
-    paths = [leaves.column(i).path for i in range(len(leaves))]
-    return {"use_dictionary": [p for p in paths if p not in plain], "column_encoding": plain}
+    named = [leaves.column(i).path for i in range(len(leaves))]
+    return {"use_dictionary": [p for p in named if p not in plain], "column_encoding": plain}
 
 
 @contextmanager
@@ -416,10 +416,11 @@ def whole(path: str | Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        with paths.writing(path):
+            yield temporary
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
     except BaseException:
         with suppress(OSError):  # the first error is more informative
             temporary.unlink(missing_ok=True)

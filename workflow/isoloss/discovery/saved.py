@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from isoloss.core import escape
+from isoloss.core import escape, tables
 from isoloss.core.paths import real
 from isoloss.discovery.discovery import Discovery
 from isoloss.discovery.of_mixtures import MixtureDiscovery
@@ -27,5 +27,5 @@ def save(answer: Discovery | MixtureDiscovery, folder: Path) -> list[Path]:
         "ranking.csv": answer.ranking.to_csv(index=False),
     }
     for name, text in contents.items():
-        (folder / name).write_text(text, encoding="utf-8")
+        tables.write_text(folder / name, text)
     return [folder / name for name in contents]

@@ -36,7 +36,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from isoloss.core import locks, tables
+from isoloss.core import locks, paths, tables
 from isoloss.core.problems import Problem, TableError
 from isoloss.records import index, manifest
 
@@ -213,7 +213,8 @@ class Store:
 
     def failed(self, run_digest: str, log_text: str) -> None:
         """Keep the error message of a run that failed."""
-        with self.failures(run_digest).open("a", encoding="utf-8") as file:
+        path = self.failures(run_digest)
+        with paths.writing(path), path.open("a", encoding="utf-8") as file:
             file.write(f"{log_text.rstrip()}\n\n")
 
     def reopen(self, run_digest: str, run_id: str, **where: str) -> None:
@@ -273,13 +274,10 @@ class Store:
         line |= {"host": socket.gethostname(), "pid": os.getpid()}
         self.root.mkdir(parents=True, exist_ok=True)
         path, text = self.root / "journal.jsonl", (json.dumps(line) + "\n").encode()
-        with path.open("ab", buffering=0) as journal:
-            try:
-                written = journal.write(text)
-            except OSError as error:  # of a file that is open it does not say which
-                raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
-        if written < len(text):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        with paths.writing(path), path.open("ab", buffering=0) as journal:
+            written = journal.write(text)
+            if written < len(text):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def journal(self) -> list[dict[str, Any]]:
         """All lines of the journal, oldest first, without incomplete or damaged ones.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from isoloss.core import tables
+from isoloss.core import paths, tables
 from isoloss.core.escape import visible
 from isoloss.core.safe_path import without_it
 from isoloss.trainers import _command_line, _outcome, _process, _quantities
@@ -172,7 +172,7 @@ def _run(program: Program, ticks: Iterator[None], anew: bool) -> float:
         program.log.unlink(missing_ok=True)
     program.ended.unlink(missing_ok=True)
     arguments, minutes = program.arguments(), program.command.get("timeout_minutes")
-    with program.log.open("a", encoding="utf-8") as log:
+    with paths.writing(program.log), program.log.open("a", encoding="utf-8") as log:
         log.write(f"$ {shlex.join(arguments)}\n")
     begun = time.perf_counter()
     seconds = None if minutes is None else 60 * minutes

@@ -280,7 +280,8 @@ def test_a_chain_is_the_second_law_at_the_loss_of_the_first(with_errors):
     np.testing.assert_allclose(table["loss"], first["loss"])
     np.testing.assert_allclose(table["error"], error.loss(loss=first["loss"]))
     assert (table["low"] < table["error"]).all() and (table["error"] < table["high"]).all()
-    assert list(table) == ["N", "D", "loss", "error", "low", "high", "distance"]
+    assert list(table) == ["N", "D", "loss", "error", "low", "high", "distance", "at_end"]
+    assert not table["at_end"].any()
 
 
 def test_the_interval_of_a_chain_has_the_doubts_of_both_fits(with_errors):
@@ -338,3 +339,12 @@ def test_laws_that_do_not_follow_each_other_are_told(with_errors):
         isoloss.chain(loss, error).predict(N=1e9)
     with pytest.raises(IsolossError, match="name the column, such as error"):
         fit_law(runs, "downstream_error")
+
+
+def test_a_chain_that_leaves_the_range_of_its_response_says_so(capsys):
+    given = ["vocabulary:tao", "--then", "downstream_error:gadre", "--N", "1B", "--D", "100B"]
+    (row,) = answer(capsys, *given, "--at", "vocab=1e8")["predictions"]
+    assert row["error"] == 0 and row["at_end"]
+    text = " ".join(told(capsys, *given, "--at", "vocab=1e8").split())
+    assert "at 1 of 1 points the law leaves the range of error, 0 to 1" in text
+    assert "it is a law by a loss above 0, and the first gives one that is not" in text

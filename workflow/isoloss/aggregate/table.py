@@ -370,7 +370,8 @@ def _check_mapping(
     if len(SIZES & set(columns)) < need or (lacks_loss and need):
         count = {2: "two", 1: "one"}.get(need)
         reason = f"{'loss and ' if response is None else ''}{count} of N, D, C are needed"
-        wrong.append(Problem(f"{label}, columns", reason, "map them"))
+        do = f"map them, or say how many there are: need={len(SIZES & set(columns))}"
+        wrong.append(Problem(f"{label}, columns", reason, do))
     if wrong:
         raise TableError(*wrong)
 

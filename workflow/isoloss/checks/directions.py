@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from isoloss.checks.thresholds import thresholds
 from isoloss.laws._law import Data, Law
 
 FLAT = 1e-6  # singular value of the scaled gradient below which a combination of terms is free
@@ -21,17 +22,20 @@ _SAME = 1e-6  # change of predictions, in parts of them, that counts as none
 _STEEPEST = 20.0  # power in a product of two parameters that is looked for
 _NONE = 1e-11  # as FLAT, of directions that have no effect but for rounding
 _POINTS = 8  # for every parameter, at which a law is looked at away from its runs
+SHOWN = 2  # sentences on what runs know that stand in a message; the table findings has all
+_MOST = 4  # parameters that move together which are named
 _NEAR = 1e-5  # of a power that is a whole number, or another parameter
 
 
 def relative(law: Law, theta: np.ndarray, data: Data) -> np.ndarray:
     """Derivatives of predictions by theta, in parts of the predictions: (n, p).
 
-    Where not all predictions are above 0, in parts of their root mean square.
+    In parts of their root mean square where not all predictions are above 0, or errors of the
+    response are differences (`Law.additive`).
     """
     with np.errstate(all="ignore"):
         loss, slopes = law.loss(theta, data), law.gradient(theta, data)
-        return slopes / _sizes(loss)[:, None]
+        return slopes / _sizes(law, loss)[:, None]
 
 
 def unseen(law: Law, theta: np.ndarray, slopes: np.ndarray) -> np.ndarray:
@@ -105,7 +109,8 @@ def combinations(
         return []
     asked = list(range(len(theta))) if asked is None else list(asked)
     silent = unseen(law, theta, slopes)
-    told = [_silent(law, i) for i in asked if silent[i]]
+    compared = {one.term: one.words for one in thresholds(law, theta, data)}
+    told = [compared.get(law.terms[i].name, _silent(law, i)) for i in asked if silent[i]]
     seen = [i for i in asked if not silent[i]]
     if not seen:
         return told
@@ -247,13 +252,13 @@ def _stays(law: Law, theta, data: Data, factors: dict[int, float], shifts: dict)
         moved[k] = np.log(own) if law.terms[k].log else own
     with np.errstate(all="ignore"):
         before, after = law.loss(theta, data), law.loss(moved, data)
-        change = np.abs(after - before) / _sizes(before)
+        change = np.abs(after - before) / _sizes(law, before)
     return bool(np.isfinite(change).all() and change.max(initial=0.0) < _SAME)
 
 
-def _sizes(loss: np.ndarray) -> np.ndarray:
+def _sizes(law: Law, loss: np.ndarray) -> np.ndarray:
     """What a change of predictions is compared with, (n,)."""
-    if (loss > 0).all():
+    if (loss > 0).all() and not law.additive:
         return loss
     with np.errstate(all="ignore"):
         return np.full_like(loss, np.sqrt(np.mean(loss**2)) or 1.0)
@@ -291,7 +296,27 @@ def loosest(law: Law, theta: np.ndarray, direction: np.ndarray, slopes: np.ndarr
     first = own[0]
     moves = [f"{law.terms[first].name} {_moved(law, theta, first)}"]
     moves += [_move(law, theta, direction, first, i) for i in own[1:]]
-    return " with ".join([moves[0], ", ".join(moves[1:])]) if own[1:] else moves[0]
+    return " with ".join([moves[0], some(moves[1:], _MOST)]) if own[1:] else moves[0]
+
+
+def some(names: Sequence[str], most: int) -> str:
+    """The first names of many, and how many more there are.
+
+    >>> some(["A", "B", "c"], 2), some(["A", "B"], 2)
+    ('A, B and 1 more', 'A, B')
+    """
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def first(known: Sequence[str], most: int = SHOWN) -> list[str]:
+    """The first of several sentences on what runs know, and how many more there are.
+
+    >>> first(["A changes no prediction", "only B * c is known, not B and c apart"], most=1)
+    ['A changes no prediction', 'and so on: 1 more in the table findings']
+    """
+    more = len(known) - most
+    return [*known[:most], *([f"and so on: {more} more in the table findings"] if more > 0 else [])]
 
 
 def _listed(names: Sequence[str]) -> str:

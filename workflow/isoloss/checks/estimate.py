@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from isoloss.checks import limits
+from isoloss.checks import directions, limits
 from isoloss.checks.evidence import CARE, NOTE, STOP, Evidence, Finding
+from isoloss.core import units
 from isoloss.fitted.facts import WIDE, identified
 
 ADD = "add runs where they differ, or fix a parameter: --fix"
@@ -17,14 +18,17 @@ ROUNDING = 1e-9  # of an estimate: runs without noise leave intervals as narrow 
 def optimum(evidence: Evidence) -> Iterator[Finding]:
     """A search that did not end at an optimum, or at one of many."""
     status, summary = evidence.summary["status"], evidence.summary
+    known = directions.first(evidence.known)
     if status == "not_converged":
         yield Finding("optimum", STOP, "the search did not converge", "give more starts")
     if status == "undetermined" and evidence.in_the_form:
-        words = "; ".join(["the law has more parameters than it can tell apart", *evidence.known])
+        words = "; ".join(["the law has more parameters than it can tell apart", *known])
         yield Finding("optimum", CARE, words, "write one parameter for them, or fix one: --fix")
     elif status == "undetermined":
-        words = "; ".join(["the runs do not determine all parameters", *evidence.known])
+        words = "; ".join(["the runs do not determine all parameters", *known])
         yield Finding("optimum", STOP, words, ADD)
+    for words in evidence.known[directions.SHOWN :] if status == "undetermined" else ():
+        yield Finding("optimum", NOTE, words)
     for one in evidence.params[evidence.params["at_bound"]].itertuples():
         yield Finding(
             "bounds",
@@ -66,22 +70,45 @@ def intervals(evidence: Evidence) -> Iterator[Finding]:
                 f"the estimate of {one.term} lies outside its interval",
                 "add runs, or take interval profile",
             )
-        elif evidence.pure(one.term) and _loose(one):
-            ends = f"{one.ci_low:.3g} to {one.ci_high:.3g}"
+        elif _hardly_known(evidence, one):
+            ends = f"{units.count(one.ci_low)} to {units.count(one.ci_high)}"
             yield Finding("identified", CARE, f"{one.term} may be {ends}", ADD)
         elif not identified(one.ci_low, one.ci_high):
             yield Finding(
                 "identified",
-                CARE if one.term == "E" else NOTE,
+                CARE if one.term == "E" and _changes(evidence, one) > limits.OFFSET else NOTE,
                 f"{one.term} is not known to a factor of {WIDE}",
                 ADD,
             )
 
 
-def _loose(one) -> bool:
-    """Whether an exponent's interval holds 0 or spans more than a factor."""
-    near, far = sorted((abs(one.ci_low), abs(one.ci_high)))
-    return one.ci_low <= 0 <= one.ci_high or far > limits.EXPONENT * near
+def _hardly_known(evidence: Evidence, one) -> bool:
+    """Whether the interval of a pure number is too wide for what the number does.
+
+    An exponent is to have a sign, and to be known to a factor. What is added to a variable, as m in
+    (log(lr) - m)**2, or stands in a function, has no 0 of its own: it is judged by how much the
+    predictions at the runs change along its interval.
+    """
+    if not evidence.pure(one.term):
+        return False
+    if one.term in evidence.exponents:
+        near, far = sorted((abs(one.ci_low), abs(one.ci_high)))
+        return one.ci_low <= 0 <= one.ci_high or far > limits.EXPONENT * near
+    return _changes(evidence, one) > limits.LOCATION
+
+
+def _changes(evidence: Evidence, one) -> float:
+    """The most that a prediction changes along a parameter's interval, over their range.
+
+    The other parameters stay as they are. Infinite where the law has no value at an end.
+    """
+    law, which = evidence.law, evidence.law.index(one.term)
+    term, ends = law.terms[which], np.stack([evidence.theta, evidence.theta])
+    with np.errstate(all="ignore"):
+        ends[:, which] = [term.coordinate(end) for end in (one.ci_low, one.ci_high)]
+        low, high = law.loss(ends, evidence.data)
+        change, range_ = np.abs(high - low).max(), np.ptp(evidence.predicted)
+    return float(change / range_) if np.isfinite(change) and range_ > 0 else float("inf")
 
 
 def held_out(evidence: Evidence) -> Iterator[Finding]:

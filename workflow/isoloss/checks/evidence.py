@@ -11,12 +11,15 @@ import numpy as np
 import pandas as pd
 
 from isoloss.checks import limits
+from isoloss.checks.thresholds import Threshold
 from isoloss.core import tables, units
 from isoloss.core.escape import short, visible
 from isoloss.core.filters import LETTERS
 from isoloss.fitted.errors import Errors, errors_of
 from isoloss.fitted.names import OF_RUN, RESPONSE
+from isoloss.formulas import roles
 from isoloss.laws._law import Doubt, Law
+from isoloss.laws._tree import tree_of
 
 NOTE, CARE, STOP = "note", "care", "stop"
 GRADES = (NOTE, CARE, STOP)
@@ -62,6 +65,7 @@ class Evidence:
         replicates: estimates of the replicates that converged, (r, p).
         known: what the runs know of parameters that they do not tell apart, in words.
         in_the_form: whether no runs at all would tell them apart, as in A * B.
+        thresholds: parameters that are only compared with something.
     """
 
     law: Law
@@ -81,6 +85,7 @@ class Evidence:
     replicates: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
     known: Sequence[str] = ()
     in_the_form: bool = False
+    thresholds: Sequence[Threshold] = ()
 
     @property
     def of_loss(self) -> bool:
@@ -104,12 +109,12 @@ class Evidence:
 
     @cached_property
     def errors(self) -> Errors:
-        """How errors are counted: as shares of the values, or in their size."""
-        return errors_of(self.loss, self.predicted)
+        """How errors are counted: as shares of the values, or as differences in their size."""
+        return errors_of(self.loss, self.predicted, self.law.additive)
 
     @property
     def sized(self) -> str:
-        """What a percentage is of: the values, or, of any sign, their size."""
+        """What a percentage is of: the values, or, of differences, their size."""
         return self.called if self.errors.relative else f"size of the {self.values}"
 
     def percent(self, error: float) -> str:
@@ -125,7 +130,7 @@ class Evidence:
     def residuals(self) -> np.ndarray:
         """Log of observed over predicted loss, (n,); 0 where it is not a number.
 
-        Of values of any sign the difference, in their size.
+        The difference, in their size, where errors are differences (`Errors`).
         """
         errors = self.errors.of(self.loss, self.predicted)
         return np.where(np.isfinite(errors), errors, 0.0)
@@ -146,7 +151,7 @@ class Evidence:
     def gradient(self) -> np.ndarray:
         """d ln loss / d theta of the parameters estimated, columns of length 1, (n, q).
 
-        Of values of any sign d loss / d theta.
+        Where errors are differences d loss / d theta.
         """
         free = (self.params["ci_method"] != "fixed").to_numpy()
         with np.errstate(all="ignore"):
@@ -200,7 +205,7 @@ class Evidence:
 
     @cached_property
     def levels(self) -> np.ndarray:
-        """Log of the observed loss, (n,); of values of any sign the values in their size."""
+        """Log of the observed loss, (n,); where errors are differences the values in their size."""
         return self.errors.levels(self.loss)
 
     @property
@@ -217,6 +222,15 @@ class Evidence:
     def pure(self, term: str) -> bool:
         """Whether a parameter of the law is a pure number, as exponents are."""
         return self.law.terms[self.law.index(term)].unit == "1"
+
+    @cached_property
+    def exponents(self) -> set[str]:
+        """Names of parameters in an exponent; all pure numbers of a law that is not a formula."""
+        names = [term.name for term in self.law.terms]
+        tree = None if self.law.proportions else tree_of(self.law)
+        if tree is None:
+            return {name for name in names if self.pure(name)}
+        return {name for name, places in roles(tree, names).items() if "exponent" in places}
 
     def ids(self, which: np.ndarray, most: int = 4) -> str:
         """The labels of some runs, the first few of them."""

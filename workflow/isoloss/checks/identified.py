@@ -106,6 +106,13 @@ def scales(evidence: Evidence) -> Iterator[Finding]:
             yield _far(evidence, node, own[0], beside[0], factor)
 
 
+def thresholds(evidence: Evidence) -> Iterator[Finding]:
+    """Thresholds that lie between two runs: any value there gives the same fit."""
+    for one in evidence.thresholds:
+        if one.between:
+            yield Finding("threshold", NOTE, one.words, f"add runs in between to know {one.term}")
+
+
 def _factor(node: Node, value: float, variable: np.ndarray) -> float:
     """The number nearest to 1 of those by which a variable is above a scale at the runs."""
     with np.errstate(all="ignore"):

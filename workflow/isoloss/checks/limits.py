@@ -48,6 +48,8 @@ UNIFORM = 14.0  # nats: above ln(1e6), the loss of a uniform guess among a milli
 # --- the fit ---
 LOST = 0.05  # share of replicates without an answer: a doubt
 EXPONENT = 3.0  # factor between the ends of an exponent's interval
+LOCATION = 0.5  # share of the predictions' range by which they change along another's interval
+OFFSET = 0.25  # the same along the interval of E, if that is not known to a factor
 NOISY = 0.05  # robust SD of the residuals: a doubt
 NO_LAW = 0.15  # SD from which the law does not describe the runs
 EXPLAINS = 0.8  # R2 below which little is explained: a doubt

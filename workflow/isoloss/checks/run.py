@@ -31,6 +31,7 @@ CHECKS: tuple[Check, ...] = (
     identified.cancellation,
     estimate.intervals,
     identified.scales,
+    identified.thresholds,
     identified.trades,
     estimate.held_out,
     design.reach,

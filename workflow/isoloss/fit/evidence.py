@@ -9,14 +9,17 @@ import numpy as np
 import pandas as pd
 
 from isoloss.checks import directions
+from isoloss.checks.thresholds import Threshold, thresholds
 from isoloss.fit.coverage import LEVEL, SIMULATED
-from isoloss.fit.objectives import Objective
+from isoloss.fit.coverage_scaled import SIMULATED as OF_RATES
+from isoloss.fit.objectives import OF_ANY_SIGN, Objective
 from isoloss.fitted.facts import WIDE, identified
 from isoloss.laws._law import Data, Law
 
 SHORT = 0.02  # of the level, by which an interval may cover too little and not be warned of
 RUNS = min(row[2] for row in SIMULATED)  # of the smallest design of the coverage study
 CLUSTERS = min(row[3] for row in SIMULATED if row[3])
+_NAMES = 8  # parameters that are named one by one in a message
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class Conditioning:
         known: what the runs know and do not know of those, in words: "only A * B is known, not A
             and B apart".
         in_the_form: whether no runs at all would tell them apart.
+        thresholds: parameters that are only compared with something; those between two runs are
+            not among the free terms.
     """
 
     number: float
@@ -37,6 +42,7 @@ class Conditioning:
     free: list[str]
     known: tuple[str, ...] = ()
     in_the_form: bool = False
+    thresholds: tuple[Threshold, ...] = ()
 
 
 def conditioning(
@@ -57,9 +63,11 @@ def conditioning(
     if not np.isfinite(gradient).all():  # no answer, or one beyond floating point
         return Conditioning(float("inf"), "", [])
     asked = ~np.array(held if held is not None else [False] * len(theta))
+    compared = tuple(one for one in thresholds(law, theta, data) if asked[law.index(one.term)])
+    asked[[law.index(one.term) for one in compared if one.between]] = False
     slopes, terms = gradient[:, asked], [t for t, a in zip(law.terms, asked, strict=True) if a]
     if not terms:
-        return Conditioning(1.0, "", [])
+        return Conditioning(1.0, "", [], thresholds=compared)
     size = np.linalg.norm(slopes, axis=0)
     scaled = slopes / np.where(size > 0, size, 1.0)
     _, values, rows = np.linalg.svd(scaled, full_matrices=len(scaled) < len(terms))
@@ -72,11 +80,11 @@ def conditioning(
     direction[asked] = rows[-1] / np.where(size > 0, size, 1.0)
     loosest = directions.loosest(law, theta, direction, gradient)
     if not free:
-        return Conditioning(number, loosest, [])
+        return Conditioning(number, loosest, [], thresholds=compared)
     where = [int(i) for i in np.flatnonzero(asked)]
     known = directions.combinations(law, theta, data, where)
     in_the_form = directions.in_the_form(law, theta, data, where)
-    return Conditioning(number, loosest, free, tuple(known), in_the_form)
+    return Conditioning(number, loosest, free, tuple(known), in_the_form, compared)
 
 
 def verdict(
@@ -86,6 +94,7 @@ def verdict(
     summary: dict,
     intervals: Sequence[str],
     known: Sequence[str] = (),
+    notes: Sequence[str] = (),
 ) -> tuple[str, str]:
     """Status and message: first whether this is an optimum, then what it is worth.
 
@@ -96,6 +105,7 @@ def verdict(
         summary: the row of `summary` as far as it is known.
         intervals: what is to be said of the intervals (`doubts`).
         known: what the runs know of the free terms together, in words.
+        notes: what is good to know, and no doubt.
     """
     remarks = []
     bounded = list(params.loc[params["at_bound"], "term"])
@@ -108,12 +118,12 @@ def verdict(
     status = "not_converged" if remarks else "at_bound" if bounded else "converged"
     if free and not bounded:
         status = "undetermined"
-        remarks.append(
-            f"not identified by these runs: {', '.join(free)}, whatever the intervals say"
-        )
-        remarks += known
+        names = directions.some(free, _NAMES)
+        remarks.append(f"not identified by these runs: {names}, whatever the intervals say")
+        remarks += directions.first(known)
     if bounded:
-        remarks.append(f"at a bound, so not identified by these runs: {', '.join(bounded)}")
+        names = directions.some(bounded, _NAMES)
+        remarks.append(f"at a bound, so not identified by these runs: {names}")
     lost = summary["n_replicates"] - summary["n_replicates_converged"]
     if lost:
         remarks.append(f"{lost} of {summary['n_replicates']} replicates did not converge")
@@ -122,12 +132,12 @@ def verdict(
     if loose:
         many = "intervals of" if len(loose) > 1 else "interval of"
         spans = "span" if len(loose) > 1 else "spans"
-        reason = f"the {many} {', '.join(loose)} {spans} more than a factor of {WIDE}"
+        reason = f"the {many} {directions.some(loose, _NAMES)} {spans} more than a factor of {WIDE}"
         remarks.append(f"not identified by these runs: {reason}")
     remarks += intervals
     if not remarks and summary["n_starts"]:
         remarks.append(f"{summary['n_agree']} of {summary['n_starts']} starts agree")
-    return status, "; ".join(remarks)
+    return status, "; ".join([*remarks, *notes])
 
 
 def covering(
@@ -137,7 +147,8 @@ def covering(
 
     Args:
         interval: kind of interval, as of `fit_law`.
-        objective: what was minimised; only Huber's and squares of log losses were simulated.
+        objective: what was minimised; only Huber's and squares of log losses were simulated, and
+            of error rates Huber's of differences in spreads.
         runs: fitted.
         clusters: drawn together, where the fit was told of any.
 
@@ -145,8 +156,13 @@ def covering(
         Runs of the design, the target, and how often 95 % intervals held it; None if there is no
         such simulation.
     """
-    near = {"huber_log": np.log(objective.delta), "log_mse": np.inf}.get(objective.name)
-    designs = [row for row in SIMULATED if row[0] == interval and (row[3] > 0) == bool(clusters)]
+    near = {
+        "huber_log": np.log(objective.delta),
+        OF_ANY_SIGN: np.log(objective.delta),
+        "log_mse": np.inf,
+    }.get(objective.name)
+    simulated = OF_RATES if objective.name == OF_ANY_SIGN else SIMULATED
+    designs = [row for row in simulated if row[0] == interval and (row[3] > 0) == bool(clusters)]
     if near is None or not designs:
         return None
     near = np.clip(near, *np.log([min(row[1] for row in designs), max(row[1] for row in designs)]))

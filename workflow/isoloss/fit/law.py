@@ -74,7 +74,8 @@ def fit_law(
             of its name and settings, such as {"name": "asymmetric_mae", "above": 3}; or a function
             that gives the penalty of each run, of log residuals or of (observed, predicted).
             `auto` is `huber_log` where all values are above 0, and else `huber_scaled` with ten
-            times the delta.
+            times the delta; `huber_scaled` too where the law says the greatest value of its
+            response, as `0 <= error <= 1` does.
         delta: of huber_log in log loss, of huber in loss, of huber_scaled in the values' spread.
         fixed: value of terms that are not fitted.
         tied: groups of terms that share one value, such as [["alpha", "beta"]].

@@ -2,10 +2,11 @@
 
 When to use what: `auto` unless there is a reason. It is `huber_log` where all values are above 0
 (few bad runs do not move it), and else `huber_scaled`, the same of differences in units of the
-values' spread, which has no logarithm and asks nothing of their sign; `log_mse`
-for noise that is normal in log loss; `mse` and `huber` where the law's paper fits the loss
-itself; `mae` and `asymmetric_mae` to reproduce fits that used them (the second is a lower
-envelope: it is no estimate of the mean).
+values' spread, which has no logarithm and asks nothing of their sign. It is `huber_scaled` too
+where the law says the greatest value of its response, such as 1 of an error rate. `log_mse` is for
+noise that is normal in log loss; `mse` and `huber` where the law's paper fits the loss itself;
+`mae` and `asymmetric_mae` to reproduce fits that used them (the second is a lower envelope: it is
+no estimate of the mean).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ SHARP = WIDE / 2**23  # where the optimum of absolute errors themselves is asked
 BLUNT = WIDE / 2**14  # of replicates, which vary by far more: 6e-6
 ABOVE = 10.0  # asymmetric_mae: weight of a prediction above the loss
 OF_RESIDUALS, OF_LOSSES = "callable", "callable of losses"  # names of a user's functions
-AUTO, OF_ANY_SIGN = "auto", "huber_scaled"  # chosen by the sign of what is fitted; for any sign
+AUTO, OF_ANY_SIGN = "auto", "huber_scaled"  # chosen by what is fitted; for values of any sign
 IN_SPREADS = 10.0  # spreads that are one in log loss, about
 MAD = 1.4826  # normal standard deviation per median absolute deviation
 
@@ -84,18 +85,19 @@ class Objective:
             return f"{self.name}(above={self.above:g})"
         return f"{self.name}(delta={self.delta:g})" if "huber" in self.name else self.name
 
-    def chosen(self, positive: bool) -> Objective:
-        """The objective that `auto` is, by whether all values to be fitted are above 0.
+    def chosen(self, relative: bool) -> Objective:
+        """The objective that `auto` is, by whether errors are shares of the values fitted.
 
-        A delta in log loss is ten times as large in spreads: losses vary by about a tenth.
+        They are where all values are above 0 and have no greatest one (`Law.additive`). A delta in
+        log loss is ten times as large in spreads: losses vary by about a tenth.
 
         Example:
-            >>> print(Objective("auto").chosen(positive=False))
+            >>> print(Objective("auto").chosen(relative=False))
             huber_scaled(delta=0.01)
         """
         if self.name != AUTO:
             return self
-        if positive:
+        if relative:
             return replace(self, name="huber_log")
         return replace(self, name=OF_ANY_SIGN, delta=IN_SPREADS * self.delta)
 

@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 
 from isoloss.checks import run as checks
+from isoloss.checks import thresholds
 from isoloss.checks.evidence import Evidence
+from isoloss.checks.thresholds import Threshold
 from isoloss.core.seeds import generator
 from isoloss.core.units import NATS
 from isoloss.fit import evidence, profile, resample
@@ -65,10 +67,12 @@ def tables_of(
     along, (clusters, number) = profile.empty(), clusters_of(runs.fitted, settings)
     if settings.profiles and number != 1:
         along = solution.profiles(clusters, settings.level)
-    params = params_of(solution, replicates.kept.theta, along, settings)
-    untested = _doubts(runs, settings, number)
-    summary = _summary(runs, solution, replicates, predictions, params, settings, untested)
     known = _conditioning(runs, solution, settings)
+    free = solution.undetermined(known.free)
+    params = params_of(solution, replicates.kept.theta, along, settings)
+    params = _between_runs(params, known.thresholds).assign(free=params["term"].isin(free))
+    untested = _doubts(runs, settings, number)
+    summary = _summary(runs, solution, replicates, predictions, params, settings, untested, known)
     doubts = checks.findings(
         Evidence(
             law=solution.law.given(solution.estimate.state),
@@ -88,6 +92,7 @@ def tables_of(
             replicates=replicates.kept.theta,
             known=known.known,
             in_the_form=known.in_the_form,
+            thresholds=known.thresholds,
         )
     )
     summary["verdict"] = checks.verdict(one.grade for one in doubts)
@@ -153,7 +158,7 @@ def _run_band(
 ) -> Interval:
     """Interval of a new run at points: of the law, with the noise of the runs fitted.
 
-    Noise multiplies what the law predicts, or is added to values that are not all above 0.
+    Noise multiplies what the law predicts, or is added where errors are differences (`Errors`).
     """
     best, level = solution.estimate, settings.level
     law, drawn = runs.law.given(best.state), runs.law.given(kept.state)
@@ -165,7 +170,7 @@ def _run_band(
     rng, n = generator(settings.seed, "noise", runs.group), len(runs.loss)
     spread = np.sqrt(n / max(1, n - len(law.terms)))
     predicted = law.loss(best.theta, runs.data)
-    errors = errors_of(runs.loss, predicted)
+    errors = errors_of(runs.loss, predicted, law.additive)
     residuals = errors.of(runs.loss, predicted)
     size, pieces = max(1, resample.NUMBERS // len(kept)), []
     for at in range(0, len(middle), size):
@@ -184,12 +189,13 @@ def _summary(
     params: pd.DataFrame,
     settings: Settings,
     untested: Sequence[str],
+    known: evidence.Conditioning,
 ) -> dict[str, Any]:
     """The row of `summary`: the search, the fit's errors, and whether it is an optimum."""
     law, best, held = runs.law, solution.estimate, settings.constraints.hold(runs.law)
     observed, predicted = predictions.observed[~runs.out], predictions.predicted[~runs.out]
-    errors, inside = errors_of(observed, predicted), scores(observed, predicted)
-    known = _conditioning(runs, solution, settings)
+    errors = errors_of(observed, predicted, law.additive)
+    inside = scores(observed, predicted)
     summary: dict[str, Any] = {
         "card": settings.card,
         "formula": law.formula,
@@ -210,10 +216,13 @@ def _summary(
         "seed_sd": seed_sd(runs.usable, runs.response, law.variables),
         **_held_out(runs, predictions, settings),
     }
-    free = solution.undetermined(known.free)
     remarks = [*(doubt.found for doubt in law.doubts(best)), *untested]
     judged = params[~params["term"].isin(law.secondary)]
-    status, message = evidence.verdict(solution.sound, free, judged, summary, remarks, known.known)
+    free = list(params.loc[params["free"], "term"])
+    notes = thresholds.told(known.thresholds)
+    status, message = evidence.verdict(
+        solution.sound, free, judged, summary, remarks, known.known, notes
+    )
     return summary | {"status": status, "message": message}
 
 
@@ -286,6 +295,22 @@ def params_of(
             }
         )
     return pd.DataFrame(rows)
+
+
+def _between_runs(params: pd.DataFrame, known: Sequence[Threshold]) -> pd.DataFrame:
+    """Parameters whose intervals have all of what leaves every prediction as it is.
+
+    A threshold between two runs is not moved by a refit of them: the interval of replicates has no
+    width, and reaches at least from the one run to the other here.
+    """
+    params = params.copy()
+    for one in known:
+        row = params["term"] == one.term
+        if one.between and params.loc[row, "ci_low"].notna().all():
+            params.loc[row, "ci_low"] = params.loc[row, "ci_low"].clip(upper=one.low)
+            params.loc[row, "ci_high"] = params.loc[row, "ci_high"].clip(lower=one.high)
+            params.loc[row, "std_error"] = np.nan
+    return params
 
 
 def _std_error(values: np.ndarray) -> float:

@@ -130,7 +130,7 @@ def divided(runs: pd.DataFrame, settings: Settings, mixture: bool) -> Division:
     if not ready:
         do = "name the losses loss_<domain>, such as loss_web, or add runs"
         raise IsolossError(Problem(place, "; ".join(left) or "no column of losses", do))
-    settings = settings.chosen([runs.usable[runs.response].to_numpy(float) for runs in ready])
+    settings = settings.chosen(law, [runs.usable[runs.response].to_numpy(float) for runs in ready])
     usable = usable.reset_index(drop=True)
     return Division(law.for_response(responses[-1]), ready, left, usable, settings)
 

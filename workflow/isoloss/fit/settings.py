@@ -84,13 +84,17 @@ class Settings:
         """What problems are said of."""
         return f"law {self.card}"
 
-    def chosen(self, values: Sequence[np.ndarray]) -> Settings:
-        """The settings with the objective that `auto` is for values to be fitted, an array a fit.
+    def chosen(self, law: Law, values: Sequence[np.ndarray]) -> Settings:
+        """The settings with the objective that `auto` is for values to be fitted.
 
         A law with a method of its own minimises none.
+
+        Args:
+            law: of all fits.
+            values: the responses of each fit, (m,).
         """
-        positive = all((one > 0).all() for one in values)
-        return replace(self, objective=self.objective.chosen(positive))
+        relative = not law.additive and all((one > 0).all() for one in values)
+        return replace(self, objective=self.objective.chosen(relative))
 
     @property
     def asked(self) -> dict[str, Any]:

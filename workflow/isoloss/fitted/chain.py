@@ -11,6 +11,7 @@ import pandas as pd
 from isoloss.core.problems import IsolossError, Problem
 from isoloss.fitted.decisions import FitDecisions, points_of
 from isoloss.fitted.intervals import quantiles
+from isoloss.fitted.names import AT_END
 from isoloss.laws._law import Estimate, Law
 
 PAIRS = 10_000  # of replicates of two fits to different runs, at most
@@ -49,6 +50,11 @@ class Chain:
         return self.second.loss_unit
 
     @property
+    def response_range(self) -> tuple[float | None, float | None] | None:
+        """Least and greatest value of `quantity`, None where open; None for a law without."""
+        return self.second.response_range
+
+    @property
     def level(self) -> float:
         """Level of the intervals: that of the second fit."""
         return self.second.level
@@ -81,7 +87,9 @@ class Chain:
             One row a point: the variables, the predicted loss, `quantity` (such as error), `low`
             and `high` over the replicates of both fits, and `distance`: how far outside the runs of
             either, as a factor, NaN where it is inside of one and that of the other is not known.
-            The interval is NaN if neither fit has replicates.
+            The interval is NaN if neither fit has replicates. `at_end` says where the second law
+            leaves the range of its response, and the end of the range stands in its place: as a
+            rule its loss is not that of the first law.
 
         Raises:
             IsolossError: a variable is missing or unknown.
@@ -92,13 +100,15 @@ class Chain:
         table = self.first.predict(self.group, **own)
         loss = table[self.first.quantity].to_numpy()
         more = {name: self._beside(name, variables, len(table)) for name in beside}
-        value = self._then(self.second.estimate(self.then_group), loss, more)
+        free = self._then(self.second.estimate(self.then_group), loss, more)
+        value = self.second.law.within(free)
         low, high = self._interval(points_of(self.law, own), more, value, level)
         given = {self.first.quantity: loss, **more}
         far = self.second.distance(given, self.then_group)
         columns = {**{k: table[k] for k in self.law.variables}, **more, self.first.quantity: loss}
         columns |= {self.quantity: value, "low": low, "high": high}
-        return pd.DataFrame({**columns, "distance": _farther(table["distance"].to_numpy(), far)})
+        columns["distance"] = _farther(table["distance"].to_numpy(), far)
+        return pd.DataFrame({**columns, AT_END: (value != free) & ~np.isnan(free)})
 
     def _beside(self, name: str, variables: Mapping, count: int) -> np.ndarray:
         """A variable of the second law alone, (n,)."""
@@ -108,10 +118,13 @@ class Chain:
         return np.broadcast_to(np.asarray(variables[name], dtype=float), (count,))
 
     def _then(self, one: Estimate, loss: np.ndarray, more: Mapping) -> np.ndarray:
-        """The second law by one estimate or several, theta (..., p), at losses (..., n)."""
+        """The second law by one estimate or several, theta (..., p), at losses (..., n).
+
+        Values outside the range of its response are as they are.
+        """
         law = self.second.law
         data = {self.first.quantity: loss, **more}
-        return law.within(law.given(one.state).loss(one.theta, data))
+        return law.given(one.state).loss(one.theta, data)
 
     def _interval(
         self, points: Mapping, more: Mapping, value: np.ndarray, level: float
@@ -125,6 +138,7 @@ class Chain:
             some = slice(at, at + _AT_ONCE)
             loss = law.loss(one.theta, {k: v[some] for k, v in points.items()})
             drawn = self._then(other, loss, {k: v[some] for k, v in more.items()})
+            drawn = self.second.law.within(drawn)
             ends.append(quantiles(drawn[np.isfinite(drawn).all(axis=1)], level, value[some]))
         low, high = (np.concatenate(side) for side in zip(*ends, strict=True))
         return self.second.law.within(low), self.second.law.within(high)

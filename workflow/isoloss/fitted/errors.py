@@ -12,11 +12,12 @@ class Errors:
     """What turns predicted and observed values into errors without a unit.
 
     Values above 0, as losses are, differ by a factor: the logarithm of observed over predicted. Of
-    values of any sign the difference is counted in their size.
+    values of any sign, and of those with a greatest value, such as an error rate, the difference is
+    counted in their size.
 
     Attributes:
-        size: of values of any sign, the root mean square of what was observed; None where errors
-            are logarithms.
+        size: that differences are counted in, the root mean square of what was observed; None where
+            errors are logarithms.
     """
 
     size: float | None
@@ -54,21 +55,26 @@ class Errors:
         return float(100 * (np.expm1(error) if self.size is None else error))
 
 
-def errors_of(observed: np.ndarray, predicted: np.ndarray | None = None) -> Errors:
+def errors_of(
+    observed: np.ndarray, predicted: np.ndarray | None = None, additive: bool = False
+) -> Errors:
     """How errors of some values are counted: as shares where all of them are above 0.
 
     Args:
         observed: (n,).
         predicted: (n,), or None where there are no predictions.
+        additive: whether they are differences whatever the sign is (`Law.additive`).
 
     Example:
         >>> errors_of(np.array([2.0, 3.0]), np.array([2.1, 2.9])).relative
         True
         >>> errors_of(np.array([-3.0, 4.0, 0.0]))
         Errors(size=2.8867513459481287)
+        >>> errors_of(np.array([0.03, 0.04]), additive=True).relative
+        False
     """
     positive = (observed > 0).all() and (predicted is None or not (predicted <= 0).any())
-    if positive:
+    if positive and not additive:
         return Errors(None)
     size = float(np.sqrt(np.mean(np.square(observed)))) if len(observed) else 1.0
     return Errors(size if size > 0 else 1.0)

@@ -20,7 +20,6 @@ from isoloss.fitted.markup import TEXT, Column, Latex, Markdown, filled
 from isoloss.fitted.names import FORMULA, RESPONSE, equation
 from isoloss.fitted.optima import Optimum, sentences_of
 from isoloss.fitted.paper import paper, verdict
-from isoloss.fitted.paper_tables import interval
 from isoloss.fitted.sentences import Context, formula
 from isoloss.laws._law import Law
 
@@ -277,8 +276,9 @@ def _block(fit: Fit, optima: Sequence[Optimum]) -> str:
         columns = [
             Column("parameter", TEXT, [p.symbol for p in rows]),
             Column("estimate", TEXT, [f"{p.estimate:.6g}" for p in rows]),
-            Column("interval", TEXT, [interval(p.low, p.high, "{:.3g}".format) for p in rows]),
+            Column("interval", TEXT, [p.interval("{:.3g}".format) for p in rows]),
             Column("unit", TEXT, [p.unit for p in rows]),
+            Column("remark", TEXT, [p.remark for p in rows]),
         ]
         parts += ["\n", Markdown().table(filled(columns))]
         if one.quantity == RESPONSE and (grows := growth(fit, one.group)) is not None:

@@ -7,12 +7,13 @@ the note under a figure) read this record, and decide on words, order and digits
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from isoloss.core import units
 from isoloss.core.order import label_of
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.tables import WHOLE
@@ -32,7 +33,11 @@ WIDE = 10  # factor between the ends of an interval above which a parameter is n
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter of a law as it was fitted, in its unit; NaN for what is not known."""
+    """A parameter of a law as it was fitted, in its unit; NaN for what is not known.
+
+    Attributes:
+        free: whether the runs do not tell it apart from others, or it changes no prediction.
+    """
 
     term: str
     symbol: str
@@ -43,6 +48,28 @@ class Parameter:
     high: float
     method: str
     at_bound: bool
+    free: bool = False
+
+    @property
+    def fixed(self) -> bool:
+        """Whether its value was given."""
+        return self.method == FIXED
+
+    def interval(self, form: Callable[[float], str] = units.count) -> str:
+        """Its interval in brackets; `(fixed)` where its value was given, empty without any."""
+        return f"({FIXED})" if self.fixed else units.interval(self.low, self.high, form)
+
+    @property
+    def remark(self) -> str:
+        """What to know about it in a few words: at its bound, or not identified; or nothing."""
+        if self.fixed:
+            return ""
+        if self.at_bound:
+            return "at its bound"
+        if self.free:
+            return "not identified alone"
+        wide = f"not identified: the interval spans a factor above {WIDE}"
+        return "" if self.identified else wide
 
     @property
     def has_interval(self) -> bool:
@@ -661,6 +688,7 @@ def _parameter(row: dict) -> Parameter:
         high=row["ci_high"],
         method=row["ci_method"],
         at_bound=bool(row["at_bound"]),
+        free=bool(row.get("free", False)),
     )
 
 

@@ -64,6 +64,8 @@ def fits_from(files: Sequence[str | Path]) -> dict[str, Fit]:
             whole["summary"] = whole["summary"].assign(verdict=WITH_CARE, reasons=NOT_JUDGED)
         if "predicted_unseen" not in whole["residuals"]:
             whole["residuals"] = whole["residuals"].assign(predicted_unseen=np.nan)
+        if "free" not in whole["params"]:
+            whole["params"] = whole["params"].assign(free=False)
         responses = list(whole["summary"]["response"]) or ["loss"]
         facts = facts_of[name]
         law = made_law(facts["card"], facts["options"], facts.get("domains"))

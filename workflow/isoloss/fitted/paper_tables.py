@@ -64,7 +64,7 @@ def _remark(parameter: Parameter) -> str:
         return FIXED
     if parameter.at_bound:
         return "at its bound"
-    return "" if parameter.identified else "not identified"
+    return "not identified" if parameter.free or not parameter.identified else ""
 
 
 def _numbers(parameter: Parameter, digits: int) -> tuple[str, str, str]:

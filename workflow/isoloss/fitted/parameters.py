@@ -50,6 +50,11 @@ class FitParameters:
         return self.facts.get("loss_unit", NATS)
 
     @property
+    def response_range(self) -> tuple[float | None, float | None] | None:
+        """Least and greatest value of what was fitted, None where open; None for a law without."""
+        return self.law.response_range
+
+    @property
     def params(self) -> pd.DataFrame:
         """The parameters with their intervals, one row each."""
         return self.tables["params"]

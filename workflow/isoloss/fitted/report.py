@@ -11,7 +11,7 @@ from isoloss.core import units
 from isoloss.core.escape import CELL, columns, short, terminal, visible
 from isoloss.core.escape import html as literal
 from isoloss.core.tables import WHOLE
-from isoloss.fitted.facts import WIDE, OneFit, Parameter, Record, record
+from isoloss.fitted.facts import OneFit, Record, record
 from isoloss.fitted.names import equation
 
 if TYPE_CHECKING:
@@ -79,9 +79,9 @@ def _of_one(one: OneFit) -> tuple[Sequence[str], list[Sequence[str]], list[str]]
         (
             name(p.symbol),
             units.count(p.estimate, 4),
-            *[units.interval(p.low, p.high, units.count) for _ in interval],
+            *[p.interval() for _ in interval],
             p.unit,
-            _remark(p),
+            p.remark,
         )
         for p in one.parameters[:MOST]
     ]
@@ -133,11 +133,3 @@ def _why(facts: Record) -> str:
 
 def _status(one: OneFit) -> str:
     return one.status if one.converged else one.loud_status
-
-
-def _remark(parameter: Parameter) -> str:
-    if parameter.at_bound:
-        return "at its bound"
-    return (
-        "" if parameter.identified else f"not identified: the interval spans a factor above {WIDE}"
-    )

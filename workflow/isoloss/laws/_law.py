@@ -168,6 +168,15 @@ class Law(ABC):
         """The variables that must be above 0: all of them, but none that are proportions."""
         return () if self.proportions else self.variables
 
+    @property
+    def additive(self) -> bool:
+        """Whether errors of the response are differences though all of its values are above 0.
+
+        So it is where the range of the response has a greatest value, as 0 <= error <= 1: such a
+        value errs as much near an end of its range as elsewhere, and not by a share of itself.
+        """
+        return self.response_range is not None and self.response_range[1] is not None
+
     def within(self, values: np.ndarray) -> np.ndarray:
         """Predicted values, those outside the range of the response at its end.
 

@@ -24,7 +24,7 @@ from isoloss.fitted import Fit, load_fit
 from isoloss.fitted.chain import Chain, chain
 from isoloss.fitted.decisions import FitDecisions
 from isoloss.fitted.facts import record
-from isoloss.fitted.names import PREDICTED, equation
+from isoloss.fitted.names import AT_END, PREDICTED, equation
 from isoloss.fitted.optima import Optimum, optima, text_of
 from isoloss.fitted.optimum import Question
 from isoloss.fitted.paper_tables import interval
@@ -280,6 +280,7 @@ def _outside(law: FitDecisions | Chain, table: pd.DataFrame) -> list[str]:
     notes = []
     if nothing := int((~np.isfinite(table[law.quantity])).sum()):
         notes.append(f"WARNING: the law has no finite value at {nothing} of {len(table)} points")
+    notes += _cut(law, table)
     count = int((table["distance"] > _INSIDE).sum())
     if not count:
         return notes
@@ -289,6 +290,23 @@ def _outside(law: FitDecisions | Chain, table: pd.DataFrame) -> list[str]:
     ]
     where = f"({', '.join(limits)})" if limits else ""
     return [*notes, f"WARNING: outside the runs {where}: {count} of {len(table)} points"]
+
+
+def _cut(law: FitDecisions | Chain, table: pd.DataFrame) -> list[str]:
+    """That a prediction is an end of the range of its response, which the law leaves there."""
+    known = [end for end in law.response_range or () if end is not None]
+    count = int(table[law.quantity].isin(known).sum()) if known else 0
+    if not count:
+        return []
+    low, high = ("open" if end is None else f"{end:g}" for end in law.response_range)
+    text = (
+        f"WARNING: at {count} of {len(table)} points the law leaves the range of "
+        f"{visible(law.quantity)}, {low} to {high}: the end of the range stands there"
+    )
+    if AT_END in table and (table[law.first.quantity] <= 0).any():
+        text += f"; it is a law by a {visible(law.first.quantity)} above 0, and the first gives"
+        text += " one that is not"
+    return [text]
 
 
 def text(answer: Answer) -> str:

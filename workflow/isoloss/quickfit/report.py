@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -296,7 +297,7 @@ def _parameters(fit: Record) -> str:
                 f"  {_name(p.symbol)}",
                 units.count(p.estimate, 4),
                 *_spread(p)[: len(spread)],
-                p.unit + (" (at its bound)" if p.at_bound else ""),
+                p.unit + (f" ({p.remark})" if p.at_bound or p.free else ""),
             )
             for p in one.parameters
         ]
@@ -311,11 +312,13 @@ def _parameters(fit: Record) -> str:
 def _spread(p: Parameter) -> tuple[str, str]:
     """The interval and the standard error of a parameter."""
     error = units.count(p.std_error) if math.isfinite(p.std_error) else "-"
-    return units.interval(p.low, p.high, units.count), error
+    return p.interval(), "" if p.fixed else error
 
 
 def _evidence(fit: Record) -> str:
     """Whether each fit is an optimum, and how well it describes the runs."""
+    if len(fit.fits) > _FITS:
+        return _evidence_of_many(fit)
     lines = []
     for one in fit.fits:
         state = one.status if one.converged else one.loud_status
@@ -339,8 +342,66 @@ def _evidence(fit: Record) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _evidence_of_many(fit: Record) -> str:
+    """The same of many fits: how many are of each status, and the worst of each kind."""
+    by_status: dict[str, list[OneFit]] = {}
+    for one in fit.fits:
+        by_status.setdefault(one.status if one.converged else one.loud_status, []).append(one)
+    counts = ", ".join(f"{len(ones)} {status}" for status, ones in by_status.items())
+    parts = [f"evidence of {len(fit.fits)} fits: {counts} (all of them: summary.parquet, --json)"]
+    for status, ones in by_status.items():
+        if messages := [one for one in ones if one.warning]:
+            first = messages[0]
+            parts.append(f"{status}, such as {_whose(first)}: {visible(first.warning)}")
+    searched = [one for one in fit.fits if one.n_starts]
+    if searched:
+        alone = min(searched, key=lambda one: one.n_agree / one.n_starts)
+        steep = max(searched, key=lambda one: one.gradient_norm)
+        agree = f"at least {alone.agreement} {_whose(alone)}"
+        parts.append(f"objective {searched[0].objective}; {agree}")
+        parts.append(f"gradient at most {steep.gradient_norm:.1e} {_whose(steep)}")
+    far = max(fit.fits, key=lambda one: one.rmse)
+    parts.append(f"RMSE at most {far.rmse:.3g} {_whose(far)}, {_least_r2(fit)}")
+    if searched:
+        loose = max(searched, key=lambda one: one.condition)
+        least = f", least known there: {visible(loose.loosest)}" if loose.loosest else ""
+        parts.append(f"condition at most {loose.condition:.3g} {_whose(loose)}{least}")
+    return "\n  ".join(parts) + "\n"
+
+
+def _least_r2(fit: Record) -> str:
+    """The lowest R2 of many fits; those without one are left out."""
+    known = [one for one in fit.fits if math.isfinite(one.r2)]
+    worst = min(known, key=lambda one: one.r2, default=None)
+    return "no R2" if worst is None else f"R2 at least {worst.r2:.4f} {_whose(worst)}"
+
+
+def _whose(one: OneFit) -> str:
+    """Which of many fits it is, in brackets."""
+    return f"[{_name(one.group)}, {_name(one.response)}]"
+
+
+def _errors_of_many(held: Record) -> str:
+    """Errors on the runs held out of each of many groups: the middle and the worst."""
+    worst = max(held.fits, key=lambda one: one.held_out_rmse)
+    middle = statistics.median(one.held_out_rmse for one in held.fits)
+    better = sum(one.held_out_rmse < one.held_out_baseline_rmse for one in held.fits)
+    fold, before = worst.folds[0], worst.folds[0].before
+    inside = [one.folds[0].run_coverage for one in held.fits]
+    share = statistics.mean(inside)
+    hold = "" if math.isnan(share) else f"; {100 * share:.0f} % inside the interval of a run"
+    return (
+        f"held out of {len(held.fits)} groups (all of them: --json): the runs of "
+        f"{visible(fold.which)}, predicted from the others\n"
+        f"  RMSE {middle:.3g} in the middle, at most {worst.held_out_rmse:.3g} {_whose(worst)}, "
+        f"better than the mean of the {before} before in {better}{hold}\n"
+    )
+
+
 def _errors(held: Record) -> str:
     """Errors on the runs of the largest budget, by a fit that did not see them."""
+    if len(held.fits) > _FITS:
+        return _errors_of_many(held)
     lines = []
     for one in held.fits:
         of = "" if one.group == WHOLE else f" [{_name(one.group)}]"

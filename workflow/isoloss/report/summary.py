@@ -181,7 +181,7 @@ def _law(name: str, fit: Record, entropy_rate: float | None) -> list[str]:
     lines = []
     for one in fit.fits:
         terms = ", ".join(
-            f"{markdown(p.symbol)} {units.estimate(p.estimate, p.low, p.high, units.count)}"
+            f"{markdown(p.symbol)} {units.count(p.estimate)} {p.interval()}".rstrip()
             for p in one.parameters
         )
         level = f"{100 * one.level:.4g} % {one.method.split(' ')[0]} intervals"

@@ -537,9 +537,13 @@ def _add_init(commands) -> None:
     init.add_argument("--sweep", action="store_true", help="a study that trains models")
     datasets = ", ".join(registry.names("dataset"))
     init.add_argument("--dataset", metavar="CARD", help=f"of a sweep: {datasets} (python_stdlib)")
+    init.add_argument(
+        "--response", metavar="COLUMN", help="of a table: fit this column, and not the loss"
+    )
     _add_list(
         init, init, "--option", command_words.is_pair, "KEY=VALUE",
-        "options of the dataset, such as files='data/*.jsonl' (docs/cards.md)",
+        "options of the law, such as breaks=2, or of the dataset, such as files='data/*.jsonl' "
+        "(docs/cards.md)",
     )  # fmt: skip
 
 
@@ -1137,8 +1141,9 @@ def _init(given: argparse.Namespace) -> None:
     if given.sweep == bool(given.table):
         both = "found a table and --sweep" if given.sweep else "found neither a table nor --sweep"
         raise IsolossError(Problem("what the study is of", both, "give a TABLE, or --sweep"))
-    of_sweep = {"--dataset": given.dataset, "--option": given.option}
+    of_sweep = {"--dataset": given.dataset}
     of_table = {"--columns": given.columns, "--law": given.law, "--formula": given.formula}
+    of_table["--response"] = given.response
     for option, value in (of_table if given.sweep else of_sweep).items():
         if value:
             other, about = ("--sweep", "a table") if given.sweep else ("TABLE", "a sweep")
@@ -1153,7 +1158,16 @@ def _init(given: argparse.Namespace) -> None:
         init.study_of_sweep(given.out, given.dataset or "python_stdlib", values)
     else:
         columns = _pairs(given.columns, "--columns")
-        init.study_of_table(given.out, given.table, columns, given.law, given.formula)
+        options = _options_of_law(given.law, _pairs(given.option, "--option"))
+        init.study_of_table(
+            given.out,
+            given.table,
+            columns,
+            given.law,
+            given.formula,
+            options=options,
+            response=given.response,
+        )
     say(f"{given.out}: a study, nothing wrong; run it: {init.run_command(given.out)}")
 
 

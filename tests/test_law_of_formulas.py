@@ -107,6 +107,7 @@ def test_the_command_python_and_a_study_give_the_same_numbers(answer, table, tmp
         (["--formula", "loss = E + A * a"], "variable"),
         (["--formula", "los = E + A / N**a"], "did you mean 'loss'?"),
         (["--formula", "loss = E + loss / N**a"], "loss = E + loss / N**a\n"),
+        (["--formula", "loss = E + A / X**a + B / D**b"], "--columns X=num_experts; none:"),
         (["--formula", MOE, "--columns", "expert=num_experts"], "did you mean 'experts'?"),
         (["--formula", MOE, "--columns", "experts=experts"], "did you mean 'num_experts'?"),
         (["--formula", "@nowhere.txt"], "cannot read 'nowhere.txt'"),
@@ -307,6 +308,20 @@ def test_losses_below_0_are_fitted_by_a_formula(tmp_path):
     )
     assert "huber_scaled" in told.text and "nll has values that are not above 0" in told.text
     assert told.fit.values == pytest.approx({"A": 300, "a": 0.5, "E": 5}, rel=1e-3)
+
+
+def test_losses_below_0_are_sent_to_a_card_of_them_and_to_a_formula(tmp_path):
+    vocab, n = (
+        v.ravel() for v in np.meshgrid(np.geomspace(4e3, 6e4, 4), np.geomspace(1e7, 1e9, 4))
+    )
+    loss = 300 / vocab**0.5 + 200 / n**0.3 - 5
+    table = pd.DataFrame({"params": n, "tokens": 20 * n, "vocab_size": vocab, "norm_loss": loss})
+    table.to_csv(tmp_path / "v.csv", index=False)
+    for law in (None, "chinchilla"):
+        with pytest.raises(IsolossError) as error:
+            isoloss.law_of_table(tmp_path / "v.csv", law)
+        assert "--law vocabulary --columns N=params D=tokens loss=norm_loss" in str(error.value)
+        assert "--formula 'loss = E + A / N**alpha + B / D**beta" in str(error.value)
 
 
 def test_c_is_a_parameter_beside_the_columns_of_n_and_d_by_their_own_names(table):

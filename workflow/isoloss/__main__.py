@@ -429,7 +429,8 @@ def _add_question(command: _Parser, group) -> None:
     )  # fmt: skip
     _add_list(
         command, group, "--within", command_words.is_pair, "NAME=LOW:HIGH",
-        "where a variable is searched (up to a factor of 1e8 beyond the runs)",
+        "where a variable is searched; either side may be empty (up to a factor of 1e8 beyond the "
+        "runs)",
     )  # fmt: skip
     _add_list(
         command, group, "--integers", command_words.is_name, "NAME", "those that are whole numbers"
@@ -445,10 +446,6 @@ def _question(given: argparse.Namespace) -> dict[str, Any] | None:
     values = {name: _numbers(text, f"--given {name}") for name, text in pairs.items()}
     pairs = _pairs(given.within, "--within")
     within = {name: _limits(text, f"--within {name}") for name, text in pairs.items()}
-    for name, limits in within.items():
-        if None in limits:
-            reason = f"found {pairs[name]!r}"
-            raise IsolossError(Problem(f"--within {name}", reason, "write LOW:HIGH"))
     asked = {name: getattr(given, name) for name in ("minimize", "over", "subject_to", "integers")}
     return {**asked, "given": values, "within": within}
 

@@ -58,7 +58,7 @@ from isoloss.quickfit import cards, report
 from isoloss.quickfit import formula as typed
 from isoloss.quickfit.answer import Answer, as_json
 from isoloss.quickfit.ask import SIZES, Known, question
-from isoloss.quickfit.proposal import column_for, command
+from isoloss.quickfit.proposal import column_for, command, ways_below_zero
 from isoloss.quickfit.report import Decisions, Meaning
 
 MIXTURE_LAW = "mixture_power"
@@ -542,8 +542,9 @@ def _read_runs(own: pd.DataFrame, raw: pd.DataFrame, meaning: Meaning, rules: Ru
             replace(one, place=meaning.source + one.place.removeprefix("the table"))
             for one in error.problems
         ]
-        if meaning.proposal and typed.is_negative(raw, meaning.columns.get("loss")):
-            do = f"values of any sign are fitted by a formula, such as\n  {meaning.proposal}"
+        if typed.is_negative(raw, meaning.columns.get("loss")) and not meaning.signed:
+            lines = "".join(f"\n  {line}" for line in ways_below_zero(raw, meaning))
+            do = f"values of any sign are fitted by{lines}"
             placed.append(Problem(meaning.source, "the loss is not above 0 in all runs", do))
         raise IsolossError(*placed) from error
     fitted = own[(reading.runs["status"] == "done").to_numpy()]

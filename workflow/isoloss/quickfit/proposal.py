@@ -23,6 +23,7 @@ from isoloss.core import tables
 from isoloss.formats.names import bare, words_of
 from isoloss.formulas.tree import FUNCTIONS
 from isoloss.quickfit.ask import FILES, pasted
+from isoloss.quickfit.report import Meaning
 
 SIZE, EXPERTS, BEST, SHARE, LINE, NONE = "size", "experts", "best", "share", "line", ""
 ROLES = (SIZE, EXPERTS, BEST, SHARE, LINE)
@@ -43,6 +44,8 @@ _NOT_VARIABLES = set(
 )
 _AMPLITUDES = ("A", "B", "F", "G", "H", "K", "M", "P", "Q")
 _EXPONENTS = ("alpha", "beta", "gamma", "delta", "eta", "kappa", "phi", "psi", "omega")
+_VOCAB = "vocab"  # the variable of the card vocabulary
+_PLAIN = (("N", "A", "alpha"), ("D", "B", "beta"))  # terms where no further column varies
 _LETTERS = ("N", "D", "C")
 _LEAST, _FACTOR = 3, 1.5  # different values of a variable, and largest over smallest, of a size
 _MOST_VARIABLES = 6
@@ -214,11 +217,39 @@ def command(
     left = "loss" if response is None else name_of(response)
     formula = propose({**own, **further}, left)
     other = {name: named[name] for name in further if name != named[name] and name in formula}
-    words = ["python -m isoloss law", FILES if ", " in source else shlex.quote(source)]
+    words = ["python -m isoloss law", _in_shell(source)]
     words += ["--formula", shlex.quote(formula)]
     words += [pasted(other)] if other else []
     words += ["--response", shlex.quote(response)] if response not in (None, left) else []
     return " ".join(words)
+
+
+def ways_below_zero(raw: pd.DataFrame, meaning: Meaning) -> list[str]:
+    """Commands that fit a loss with values of 0 or below, for a shell; the likeliest first.
+
+    Args:
+        raw: the table.
+        meaning: of its columns, of which one is the loss.
+    """
+    columns, table = meaning.columns, _in_shell(meaning.source)
+    pairs = {key: columns[key] for key in ("N", "D", "loss") if key in columns}
+    free = [one for one in meaning.guess.unused if one not in columns.values()]
+    vocab = column_for(_VOCAB, free)
+    lines = []
+    if vocab is not None and len(pairs) == 3:
+        named = pasted({**pairs, _VOCAB: vocab})
+        lines.append(f"python -m isoloss law {table} --law vocabulary {named}")
+    unused = meaning.guess.unused
+    proposed = meaning.proposal or command(raw, meaning.source, columns, unused)
+    terms = [f"{a} / {x}**{b}" for x, a, b in _PLAIN if x in columns and x in pairs]
+    plain = " + ".join(["E", *(terms or ["A / C**alpha"])])
+    typed = f"python -m isoloss law {table} --formula {shlex.quote(f'loss = {plain}')}"
+    return [*lines, proposed or f"{typed} {pasted(pairs)}"]
+
+
+def _in_shell(source: str) -> str:
+    """A table as it is named in a line to paste."""
+    return FILES if ", " in source else shlex.quote(source)
 
 
 def column_for(variable: str, columns: Sequence[str]) -> str | None:

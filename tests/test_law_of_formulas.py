@@ -208,6 +208,24 @@ def test_proposals_leave_out_what_is_not_a_variable_or_too_much_for_the_runs():
     assert propose({"N": n[:6], "vocab": columns["vocab"][:6]}) == "loss = E + A / N**alpha"
 
 
+def test_the_best_of_a_setting_is_proposed_as_a_power_of_sizes_and_scores_are_not_variables():
+    n, d = np.tile(np.geomspace(2e7, 8e9, 8), 8), np.repeat(np.geomspace(1e9, 1e11, 8), 8)
+    settings = {
+        "lr": np.tile([1e-3, 3e-3, 1e-2, 3e-2], 16),
+        "bsz": np.tile([32.0, 64, 128, 256], 16),
+    }
+    scores = {name: np.linspace(1, 2, 64) for name in ("brier", "mmlu_acc", "test_f1", "val_mse")}
+    proposed = propose({"N": n, "D": d, **settings, **scores})
+    assert proposed == (
+        "loss = E + A / N**alpha + B / D**beta"
+        " + F * log(lr / (best_lr * (N / 1e9)**n_lr * (D / 1e10)**d_lr))**2"
+        " + G * log(bsz / (best_bsz * (D / 1e10)**d_bsz))**2"
+    )
+    beside = propose({"N": n, "D": 20 * n, **settings})  # of two that rise together one says it
+    assert "(best_lr * (N / 1e9)**n_lr))" in beside and "best_bsz * (D / 1e10)**d_bsz" in beside
+    assert "log(lr / best_lr)" in propose({"N": n[:10], **{k: v[:10] for k, v in settings.items()}})
+
+
 def test_a_study_of_a_formula_says_where_it_is_wrong(table):
     from isoloss.study.check import check
 

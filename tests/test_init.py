@@ -61,7 +61,7 @@ def test_what_is_given_goes_before_what_is_guessed(folder):
     study = schema.read("study.yaml")
     (table,) = study["aggregate"].values()
     assert table["columns"] == {"N": "tokens", "D": "params", "loss": "val_loss"}
-    assert study["fit"]["power_law"]["options"] == {"variable": "D"}
+    assert study["fit"]["power_law"]["options"] == {"variable": "D", "offset": True}
     assert "scaling_curve" in study["plot"]
 
 
@@ -69,6 +69,51 @@ def test_what_is_given_goes_before_what_is_guessed(folder):
 def test_a_study_by_a_law_of_any_kind_is_sound(folder, law):
     assert main(["init", "--out", "study.yaml", "--law", law, "My runs.csv"]) == 0
     assert law in schema.read("study.yaml")["fit"]
+
+
+def of_one_run_each() -> pd.DataFrame:
+    """Runs with an accuracy, and runs of a mixture and sizes, in one table."""
+    p = np.random.default_rng(0).dirichlet([2, 2], 16)
+    table = pd.DataFrame(
+        {"params": np.geomspace(1e7, 1e9, 16), "tokens": np.geomspace(1e9, 9e9, 16)}
+    )
+    table = table.assign(p_web=p[:, 0], p_code=p[:, 1])
+    table["loss"] = 2 + 400 / table["params"] ** 0.34 + 0.1 * p[:, 0]
+    return table.assign(mmlu_acc=1 / (1 + np.exp(table["loss"] - 2.5)))
+
+
+@pytest.mark.parametrize(
+    ("words", "fit", "columns"),
+    [
+        (["downstream_accuracy"], {"response": "mmlu_acc"}, {"loss": "loss"}),
+        (
+            ["downstream_accuracy", "--columns", "N=", "D="],
+            {"response": "mmlu_acc"},
+            {"loss": "loss", "mmlu_acc": "mmlu_acc"},
+        ),
+        (["power_law", "--response", "mmlu_acc"], {"options": {"variable": "N", "offset": True}},
+         {"N": "params", "D": "tokens", "mmlu_acc": "mmlu_acc"}),
+        (["mixture_scaling"], {"options": {"domains": ["p_web", "p_code"], "form": "additive"}},
+         {"p_web": "p_web"}),
+        (["mixture_scaling", "--option", "form=joint", "--columns", "N=tokens", "D=params"],
+         {"options": {"domains": ["p_web", "p_code"], "form": "joint"}}, {"N": "tokens"}),
+    ],
+)  # fmt: skip
+def test_a_study_has_what_a_card_needs_beside_the_loss(folder, words, fit, columns):
+    of_one_run_each().to_csv("cards.csv", index=False)
+    assert main(["init", "cards.csv", "--out", "study.yaml", "--law", *words]) == 0
+    study = schema.read("study.yaml")
+    assert fit.items() <= study["fit"][words[0]].items()
+    assert columns.items() <= study["aggregate"]["cards"]["columns"].items()
+
+
+def test_options_of_a_card_are_written_with_what_they_are(folder):
+    words = ["My runs.csv", "--law", "broken_power_law", "--option", "breaks=2"]
+    assert main(["init", *words, "--out", "study.yaml"]) == 0
+    (line,) = [
+        one for one in (folder / "study.yaml").read_text().splitlines() if "# how many" in one
+    ]
+    assert line.strip().startswith("breaks: 2 ")
 
 
 def test_a_study_of_mixtures_fits_a_law_of_mixtures(folder):
@@ -109,6 +154,9 @@ def test_a_study_of_a_sweep_is_sound_and_small(folder, words, dataset, model):
         (["--sweep", "--dataset", "jsnl", "--out", "a.yaml"], "did you mean 'jsonl'?"),
         (["--sweep", "--dataset", "jsonl", "--out", "a.yaml"], "load.jsonl: files: names no file"),
         (["odd.csv", "--out", "a.yaml"], "no column looks like a loss"),
+        (["My runs.csv", "--law", "m4", "--option", "x=1", "--out", "a.yaml"], "m4.x: unknown key"),
+        (["My runs.csv", "--option", "x=1", "--out", "a.yaml"], "name the card: --law CARD"),
+        (["My runs.csv", "--law", "downstream_error", "--out", "a.yaml"], "--response COLUMN"),
         (["mix.csv", "--law", "kaplam", "--out", "a.yaml"], "did you mean 'kaplan'?"),
         (["My runs.csv", "--columns", "V=params", "--out", "a.yaml"], "is not a known quantity"),
     ],

@@ -107,6 +107,7 @@ def test_the_command_python_and_a_study_give_the_same_numbers(answer, table, tmp
         (["--formula", "loss = E + A * a"], "variable"),
         (["--formula", "los = E + A / N**a"], "did you mean 'loss'?"),
         (["--formula", "loss = E + loss / N**a"], "loss = E + loss / N**a\n"),
+        (["--formula", "loss = E + A / X**a + B / D**b"], "--columns X=num_experts; none:"),
         (["--formula", MOE, "--columns", "expert=num_experts"], "did you mean 'experts'?"),
         (["--formula", MOE, "--columns", "experts=experts"], "did you mean 'num_experts'?"),
         (["--formula", "@nowhere.txt"], "cannot read 'nowhere.txt'"),
@@ -205,6 +206,24 @@ def test_proposals_leave_out_what_is_not_a_variable_or_too_much_for_the_runs():
     columns = {"N": n, "seed": np.arange(12.0), "vocab": np.tile([1e4, 2e4, 4e4], 4)}
     assert propose(columns) == "loss = E + A / N**alpha + B / vocab**beta"
     assert propose({"N": n[:6], "vocab": columns["vocab"][:6]}) == "loss = E + A / N**alpha"
+
+
+def test_the_best_of_a_setting_is_proposed_as_a_power_of_sizes_and_scores_are_not_variables():
+    n, d = np.tile(np.geomspace(2e7, 8e9, 8), 8), np.repeat(np.geomspace(1e9, 1e11, 8), 8)
+    settings = {
+        "lr": np.tile([1e-3, 3e-3, 1e-2, 3e-2], 16),
+        "bsz": np.tile([32.0, 64, 128, 256], 16),
+    }
+    scores = {name: np.linspace(1, 2, 64) for name in ("brier", "mmlu_acc", "test_f1", "val_mse")}
+    proposed = propose({"N": n, "D": d, **settings, **scores})
+    assert proposed == (
+        "loss = E + A / N**alpha + B / D**beta"
+        " + F * log(lr / (best_lr * (N / 1e9)**n_lr * (D / 1e10)**d_lr))**2"
+        " + G * log(bsz / (best_bsz * (D / 1e10)**d_bsz))**2"
+    )
+    beside = propose({"N": n, "D": 20 * n, **settings})  # of two that rise together one says it
+    assert "(best_lr * (N / 1e9)**n_lr))" in beside and "best_bsz * (D / 1e10)**d_bsz" in beside
+    assert "log(lr / best_lr)" in propose({"N": n[:10], **{k: v[:10] for k, v in settings.items()}})
 
 
 def test_a_study_of_a_formula_says_where_it_is_wrong(table):
@@ -307,6 +326,20 @@ def test_losses_below_0_are_fitted_by_a_formula(tmp_path):
     )
     assert "huber_scaled" in told.text and "nll has values that are not above 0" in told.text
     assert told.fit.values == pytest.approx({"A": 300, "a": 0.5, "E": 5}, rel=1e-3)
+
+
+def test_losses_below_0_are_sent_to_a_card_of_them_and_to_a_formula(tmp_path):
+    vocab, n = (
+        v.ravel() for v in np.meshgrid(np.geomspace(4e3, 6e4, 4), np.geomspace(1e7, 1e9, 4))
+    )
+    loss = 300 / vocab**0.5 + 200 / n**0.3 - 5
+    table = pd.DataFrame({"params": n, "tokens": 20 * n, "vocab_size": vocab, "norm_loss": loss})
+    table.to_csv(tmp_path / "v.csv", index=False)
+    for law in (None, "chinchilla"):
+        with pytest.raises(IsolossError) as error:
+            isoloss.law_of_table(tmp_path / "v.csv", law)
+        assert "--law vocabulary --columns N=params D=tokens loss=norm_loss" in str(error.value)
+        assert "--formula 'loss = E + A / N**alpha + B / D**beta" in str(error.value)
 
 
 def test_c_is_a_parameter_beside_the_columns_of_n_and_d_by_their_own_names(table):

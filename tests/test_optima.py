@@ -50,7 +50,7 @@ def test_a_question_is_answered_in_text_pages_and_json(table, tmp_path, capsys):
 def test_the_words_of_the_command_are_the_question(table, monkeypatch):
     asked = []
     monkeypatch.setattr(front, "law_of_table", lambda *_, **more: asked.append(more["optimize"]))
-    more = ["--over", "N", "D", "--within", "N=1e6:1e12", "--integers", "N"]
+    more = ["--over", "N", "D", "--within", "N=1e6:1e12", "D=1e9:", "--integers", "N"]
     with pytest.raises(AttributeError):  # there is no fit to save
         main(["law", *ASKED, *more, str(table)])
     assert asked == [
@@ -60,7 +60,7 @@ def test_the_words_of_the_command_are_the_question(table, monkeypatch):
             "subject_to": ["loss <= 2.4"],
             "integers": ["N"],
             "given": {"served": [1e12]},
-            "within": {"N": (1e6, 1e12)},
+            "within": {"N": (1e6, 1e12), "D": (1e9, None)},
         }
     ]
 

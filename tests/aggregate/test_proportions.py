@@ -44,7 +44,7 @@ def test_proportions_are_known_by_the_pattern_of_their_names(name):
 @pytest.mark.parametrize(
     "name",
     ["loss_{}", "{}_loss", "val_loss_{}", "eval/{}/loss", "{} val loss", "loss/{}", "{}/val/loss",
-     "metrics.{}_loss"],
+     "metrics.{}_loss", "{}_nll", "bpb/{}"],
 )  # fmt: skip
 def test_losses_by_domain_are_known_by_their_names(name):
     raw = table().rename(columns={f"loss_{d}": name.format(d) for d in DOMAINS})
@@ -111,6 +111,15 @@ def test_domains_and_losses_without_each_other_are_said():
         "without a loss of their own: wiki",
         "losses of no domain: all",
     )
+
+
+@pytest.mark.parametrize("name", ["loss", "nll", "val_bpb", "CE loss", "normalized_loss"])
+def test_a_table_whose_one_loss_is_of_the_whole_run_is_one_of_mixtures(name):
+    raw = table().drop(columns=[*LOSSES]).assign(**{name: 3 - SHARES[:, 0]})
+    mixture = mixture_columns(raw, "t.csv", whole=True)
+    assert mixture is not None and set(mixture.losses) == {name}
+    runs = read_table(raw, Rules({})).runs
+    assert {f"p_{one}" for one in DOMAINS} | set(mixture.losses.values()) <= {*runs}
 
 
 def test_a_loss_has_the_spelling_of_its_domain():

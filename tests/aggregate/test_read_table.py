@@ -270,7 +270,7 @@ def test_a_loss_that_is_too_large_for_nats_is_questioned(law):
 
 
 def test_a_negative_loss_is_refused_with_the_reason(law):
-    with pytest.raises(TableError, match="every law but a formula needs losses above 0"):
+    with pytest.raises(TableError, match="losses of 0 or below are fitted by a formula"):
         read(law.assign(loss=L - 8))
 
 

@@ -138,7 +138,7 @@ def test_a_law_of_positive_values_refuses_others_and_names_the_runs():
         IsolossError, match="20 of 20 runs have a 'loss' that is not above 0: row-1"
     ):
         isoloss.fit_law(runs, "power_law", {"variable": "N"})
-    with pytest.raises(TableError, match="every law but a formula needs losses above 0"):
+    with pytest.raises(TableError, match="losses of 0 or below are fitted by a formula"):
         isoloss.read_runs(table_of("negative"), COLUMNS["negative"])
 
 

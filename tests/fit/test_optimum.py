@@ -63,6 +63,10 @@ def test_a_whole_number_is_the_better_of_both_sides(moe):
     assert float(whole["experts"].item()).is_integer()
     few = moe.optimize(subject_to="6*N*D <= 1e21", within={"experts": (1, 8)})
     assert few["at_limit"].item() == "experts" and few["experts"].item() == pytest.approx(8)
+    for open_end in ((None, 8), (few["experts"].item() * 0.5, None)):
+        one = moe.optimize(subject_to="6*N*D <= 1e21", within={"experts": open_end})
+        at_limit = one["at_limit"].item() == "experts"
+        assert at_limit == (open_end[1] is not None) and one["experts"].item() >= 7.99
 
 
 def test_an_optimum_inside_and_the_lower_of_two_valleys_are_found():
@@ -139,6 +143,8 @@ REFUSED = {
     "out of reach": ({"minimize": "N*D", "subject_to": "loss <= 1.5"}, "the nearest has loss 1.8"),
     "not a relation": ({"subject_to": "6*N*D"}, "is not a comparison"),
     "limits": ({"subject_to": "N*D<=1e20", "within": {"N": (2, 1)}}, "the lower first"),
+    "both ends open": ({"subject_to": "N*D<=1e20", "within": {"N": (None, None)}}, "no limit"),
+    "beyond": ({"subject_to": "N*D<=1e20", "within": {"N": (1e30, None)}}, "give both limits"),
     "given and chosen": ({"over": "N", "given": {"N": 1, "D": 1}}, "is given a value"),
     "lengths": ({"subject_to": "N*D<=a*b", "given": {"a": [1, 2], "b": [1, 2, 3]}}, "one length"),
 }  # fmt: skip

@@ -45,7 +45,8 @@ NAMES = {
         metrics/eval/LanguageCrossEntropy|loss/train/total|word_perplexity|eval/accuracy|nll
         best_val_loss|ce_loss|lm_loss|WikiText ppl|paloma_loss|val_bpb|loss_per_token|acc,none
         imagenet_top1|Top-1 Acc|bits/byte|pplx|cross-entropy|loss (bits/byte)|bits_per_byte,none
-        val/ce_loss|L(N, D)|L(C)|$L$""",
+        val/ce_loss|norm_loss|val_norm_loss|unigram_normalized_loss|neg_log_likelihood
+        L(N, D)|L(C)|$L$""",
     "": """
         tokens_per_second|loss_scale|param_norm|n_params_embedding|embedding_params|loss_std|lr
         step_loss_ema|best_loss_step|token_id|params_path|learning_rate|d_model|n_layers|n_heads|d_ff

@@ -83,13 +83,16 @@ ERRORS = {
     "log(L) = N": (0, "is not a name"),
     "L = N = 3": (6, "a second ="),
     "A > 0": (0, "no law"),
-    "A * N; A > 0 > B": (7, "one name with numbers"),
+    "A * N; A > 0 > B": (15, "one name with numbers"),
     "A * N; A == 3": (7, "not a limit"),
     "A * N; A < 1; A > 2": (14, "leave nothing"),
     "A * N; alpha > 0": (7, "not in the law"),
     "A * N**2²": (8, "'²' is not a name"),
     "maximum(A, N)": (0, "write max"),
     "E + 'a'": (4, "no texts"),
+    "E * N; E > wrong": (11, "a limit compares one name with numbers"),
+    "E * N; E > 0, E < 1": (7, "limits are separated by ;"),
+    "E * N; E > 0 and N > 0": (13, "separate limits by ;"),
 }
 
 
@@ -165,6 +168,7 @@ def test_names_are_divided_into_variables_and_parameters():
         ("E + A", "no variable"),
         ("loss = E + A * loss", "on both sides"),
         ("E + A * N; N > 3", "is of a column"),
+        ("E + A * N; N > 3", "\n     N > 3\n     \\^"),
     ],
 )
 def test_names_that_cannot_be_divided(formula, words):

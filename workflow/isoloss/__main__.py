@@ -429,7 +429,8 @@ def _add_question(command: _Parser, group) -> None:
     )  # fmt: skip
     _add_list(
         command, group, "--within", command_words.is_pair, "NAME=LOW:HIGH",
-        "where a variable is searched (up to a factor of 1e8 beyond the runs)",
+        "where a variable is searched; either side may be empty (up to a factor of 1e8 beyond the "
+        "runs)",
     )  # fmt: skip
     _add_list(
         command, group, "--integers", command_words.is_name, "NAME", "those that are whole numbers"
@@ -445,10 +446,6 @@ def _question(given: argparse.Namespace) -> dict[str, Any] | None:
     values = {name: _numbers(text, f"--given {name}") for name, text in pairs.items()}
     pairs = _pairs(given.within, "--within")
     within = {name: _limits(text, f"--within {name}") for name, text in pairs.items()}
-    for name, limits in within.items():
-        if None in limits:
-            reason = f"found {pairs[name]!r}"
-            raise IsolossError(Problem(f"--within {name}", reason, "write LOW:HIGH"))
     asked = {name: getattr(given, name) for name in ("minimize", "over", "subject_to", "integers")}
     return {**asked, "given": values, "within": within}
 
@@ -537,9 +534,13 @@ def _add_init(commands) -> None:
     init.add_argument("--sweep", action="store_true", help="a study that trains models")
     datasets = ", ".join(registry.names("dataset"))
     init.add_argument("--dataset", metavar="CARD", help=f"of a sweep: {datasets} (python_stdlib)")
+    init.add_argument(
+        "--response", metavar="COLUMN", help="of a table: fit this column, and not the loss"
+    )
     _add_list(
         init, init, "--option", command_words.is_pair, "KEY=VALUE",
-        "options of the dataset, such as files='data/*.jsonl' (docs/cards.md)",
+        "options of the law, such as breaks=2, or of the dataset, such as files='data/*.jsonl' "
+        "(docs/cards.md)",
     )  # fmt: skip
 
 
@@ -1137,8 +1138,9 @@ def _init(given: argparse.Namespace) -> None:
     if given.sweep == bool(given.table):
         both = "found a table and --sweep" if given.sweep else "found neither a table nor --sweep"
         raise IsolossError(Problem("what the study is of", both, "give a TABLE, or --sweep"))
-    of_sweep = {"--dataset": given.dataset, "--option": given.option}
+    of_sweep = {"--dataset": given.dataset}
     of_table = {"--columns": given.columns, "--law": given.law, "--formula": given.formula}
+    of_table["--response"] = given.response
     for option, value in (of_table if given.sweep else of_sweep).items():
         if value:
             other, about = ("--sweep", "a table") if given.sweep else ("TABLE", "a sweep")
@@ -1153,7 +1155,16 @@ def _init(given: argparse.Namespace) -> None:
         init.study_of_sweep(given.out, given.dataset or "python_stdlib", values)
     else:
         columns = _pairs(given.columns, "--columns")
-        init.study_of_table(given.out, given.table, columns, given.law, given.formula)
+        options = _options_of_law(given.law, _pairs(given.option, "--option"))
+        init.study_of_table(
+            given.out,
+            given.table,
+            columns,
+            given.law,
+            given.formula,
+            options=options,
+            response=given.response,
+        )
     say(f"{given.out}: a study, nothing wrong; run it: {init.run_command(given.out)}")
 
 

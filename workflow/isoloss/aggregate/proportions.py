@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 
 from isoloss.aggregate.guess import holds_numbers
+from isoloss.aggregate.loss_units import unit_of
 from isoloss.aggregate.numbers import read_numbers
 from isoloss.core import tables
 from isoloss.core.escape import listed
 from isoloss.core.problems import Problem, TableError
-from isoloss.formats.names import SPLITS, bare
+from isoloss.formats.names import SPLITS, WEAK, bare, meanings
 
 SAME_SUM = 0.05  # how far the sums of rows may be from each other, as a part of them
 _MOST = 0.9  # of the rows, whose sums have to agree
@@ -29,9 +30,14 @@ _ANY_NAME = re.IGNORECASE | re.DOTALL
 _PREFIX = re.compile(rf"({_KINDS}){_SEP}(.+)", _ANY_NAME)
 _SUFFIX = re.compile(rf"(.+?)(?:{_SEP}({_KINDS})| ?\(?%\)?)", _ANY_NAME)
 _SPLIT = "|".join((*sorted(SPLITS), "final"))
+_HEADS = "loss|nll|bpb|bpc|xent|cross_?entropy"
 _LOSS = re.compile(
-    rf"(?:(?:{_SPLIT}){_SEP})*(?:loss{_SEP}(.+)|(.+?)(?:{_SEP}(?:{_SPLIT}))*{_SEP}loss)", _ANY_NAME
+    rf"(?:(?:{_SPLIT}){_SEP})*"
+    rf"(?:(?:{_HEADS}){_SEP}(.+)|(.+?)(?:{_SEP}(?:{_SPLIT}))*{_SEP}(?:{_HEADS}))",
+    _ANY_NAME,
 )
+_NAMES_LOSS = re.compile(rf"({_HEADS})", re.IGNORECASE)
+_OF_ALL = "all"  # the domain of a loss that is of the whole run
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,9 @@ class MixtureColumns:
         return raw.rename(columns={**{c: f"{c}{tables.SET_ASIDE}" for c in others}, **self.renamed})
 
 
-def mixture_columns(raw: pd.DataFrame, label: str, strict: bool = True) -> MixtureColumns | None:
+def mixture_columns(
+    raw: pd.DataFrame, label: str, strict: bool = True, whole: bool = False
+) -> MixtureColumns | None:
     """The columns of proportions and of losses by domain, if it is a table of mixtures.
 
     Proportions are columns with a common word in their names (`p_web`, `web_share`, `mix/web`), or
@@ -83,6 +91,8 @@ def mixture_columns(raw: pd.DataFrame, label: str, strict: bool = True) -> Mixtu
         raw: the table.
         label: what it is called in errors.
         strict: whether columns that are called as proportions of the losses' domains must be it.
+        whole: whether, of a table without losses by domain, a loss of the whole run will do; it
+            becomes `loss_all`.
 
     Returns:
         The columns, or None: fewer than two proportions, or no loss.
@@ -100,6 +110,8 @@ def mixture_columns(raw: pd.DataFrame, label: str, strict: bool = True) -> Mixtu
         ('proportions sum to 100: divided by it', 'without a loss of their own: code')
     """
     losses = _losses(raw)
+    if not losses and whole:
+        losses = {column: _OF_ALL for column in _whole_losses(raw)}
     if not losses:
         return None
     families = _families(raw, {_key(domain) for domain in losses.values()})
@@ -118,6 +130,27 @@ def mixture_columns(raw: pd.DataFrame, label: str, strict: bool = True) -> Mixtu
     return None
 
 
+def shares_of(raw: pd.DataFrame) -> list[str]:
+    """The columns of proportions that sum to 1, under their own names; empty where there are none.
+
+    Those that begin with p_ go before others.
+
+    Example:
+        >>> shares_of(pd.DataFrame({"p_web": [0.1, 0.4], "p_code": [0.9, 0.6], "lr": [1, 2]}))
+        ['p_web', 'p_code']
+    """
+    families = sorted(_families(raw, set()), key=lambda one: not _begin_with_p(one.domains))
+    for family in families:
+        columns = _summing(raw, family)
+        if columns is not None and columns[1] == 1.0:
+            return list(columns[0])
+    return []
+
+
+def _begin_with_p(columns: Iterable[str]) -> bool:
+    return all(column.startswith("p_") for column in columns)
+
+
 @dataclass(frozen=True)
 class _Family:
     """Columns whose names have one pattern: column to domain, and the domains that have a loss."""
@@ -134,8 +167,11 @@ def _key(domain: str) -> str:
 def _loss(column: str) -> re.Match[str] | None:
     """What the name of a loss by domain is made of."""
     name = bare(column)
-    may_be = len(name) <= _LONGEST and "loss" in name.lower()
-    return _LOSS.fullmatch(name) if may_be else None
+    if len(name) > _LONGEST or not _NAMES_LOSS.search(name):
+        return None
+    match = _LOSS.fullmatch(name)
+    domain = match and (match[1] or match[2])
+    return match if domain and "loss" not in meanings(domain) else None
 
 
 def _losses(raw: pd.DataFrame) -> dict[str, str]:
@@ -143,6 +179,17 @@ def _losses(raw: pd.DataFrame) -> dict[str, str]:
     matches = {column: _loss(column) for column in raw.columns}
     domains = {c: match[1] or match[2] for c, match in matches.items() if match}
     return {column: domain for column, domain in domains.items() if holds_numbers(raw[column])}
+
+
+def _whole_losses(raw: pd.DataFrame) -> list[str]:
+    """The column that is the loss of a run by its name, in a unit that is fitted as it is."""
+    points = {column: meanings(str(column)).get("loss", 0.0) for column in raw.columns}
+    best = max(points.values(), default=0.0)
+    names = [column for column, one in points.items() if one == best > WEAK]
+    if len(names) != 1 or not holds_numbers(raw[names[0]]):
+        return []
+    numbers = read_numbers(raw[names[0]])
+    return [] if unit_of(numbers.values, numbers.unit, names[0]).change else names
 
 
 def _families(raw: pd.DataFrame, of_losses: set[str]) -> list[_Family]:
@@ -267,6 +314,9 @@ def _named(
     omitted = [column for column in family.domains if column not in domains]
     without = [d for d in domains.values() if d not in of_losses.values()]
     further = [d for d in of_losses.values() if d not in domains.values()]
+    if list(losses.values()) == [_OF_ALL]:
+        notes.append(f"{next(iter(losses))} is the loss of the whole run, of no domain alone")
+        without, further = [], []
     for names, what in (
         (omitted, "no proportions"),
         (without, "without a loss of their own"),

@@ -275,7 +275,10 @@ def _of_loss(
         remedy = f"{loss_units.range_of(unit)}: say the unit with --loss-unit"
         return Problem(place, reason, remedy)
     reason += f", which is a loss of {value:g}" if unit.change else ""
-    cause = "every law but a formula needs losses above 0"
+    cause = (
+        "losses of 0 or below are fitted by a formula (--formula) and by cards such as vocabulary"
+        " (--law; in a study with signed: true); for another law"
+    )
     if every:
-        return Problem(place, reason, f"{cause}: add back what was subtracted")
-    return Problem(place, reason, f"{cause}: {_way_out(quantity, bad, every)}")
+        return Problem(place, reason, f"{cause} add back what was subtracted")
+    return Problem(place, reason, f"{cause} {_way_out(quantity, bad, every)}")

@@ -183,7 +183,8 @@ def read_table(
     own = raw if own is None else named(own.reset_index(drop=True), label)
     if need is None:
         free = raw[[c for c in raw.columns if c not in columns.values()]]
-        mixture = mixture_columns(free, label, strict="loss" not in columns)
+        unmapped = not set(columns) - set(WORDS)  # so the loss of a run may be that of its mixture
+        mixture = mixture_columns(free, label, strict="loss" not in columns, whole=unmapped)
         need = 0 if mixture or set(columns) - set(COLUMNS) else 2
         if mixture:
             raw, mixed = named(mixture.applied(raw), label), mixture.notes

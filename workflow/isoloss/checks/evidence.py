@@ -104,8 +104,12 @@ class Evidence:
 
     @property
     def best_of(self) -> str:
-        """The option that keeps the best of runs alike; empty of another quantity."""
-        return f"--best-of {','.join(self.law.variables)}" if self.of_loss else ""
+        """The option that keeps the best of runs alike, of a law of the loss in sizes; or empty.
+
+        A law in a learning rate or another setting is one of all its values, not of the best.
+        """
+        of_sizes = self.of_loss and set(self.law.variables) <= set(LETTERS)
+        return f"--best-of {','.join(self.law.variables)}" if of_sizes else ""
 
     @cached_property
     def errors(self) -> Errors:

@@ -213,8 +213,9 @@ def _check_above_zero(runs: pd.DataFrame, response: str, place: str) -> None:
             f"{_count_of(runs, low)} have a {response!r} that is not above 0: {_ids(runs, low)}"
         )
         do = (
-            "this law needs values above 0: fit the others, which `where` selects, and say so, or "
-            "take a formula that may be negative, such as 'E - A / N**alpha'"
+            "this law needs values above 0: fit the others, which --keep (in a study `where`)"
+            " selects, and say so, or take a formula that may be negative, such as"
+            " 'E - A / N**alpha'"
         )
         raise IsolossError(Problem(place, reason, do))
 
@@ -245,7 +246,10 @@ def _check_variable(runs: pd.DataFrame, name: str, place: str) -> None:
     low = values <= 0
     if low.any():
         reason = f"{_count_of(runs, low)} have one that is not above 0: {_ids(runs, low)}"
-        do = f"the law needs it above 0: fit the others (`where`), or write it as ({name} + 1)"
+        do = (
+            f"the law needs it above 0: fit the others (--keep, in a study `where`), or write it as"
+            f" ({name} + 1)"
+        )
         raise IsolossError(Problem(place, reason, do))
 
 

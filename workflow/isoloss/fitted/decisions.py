@@ -167,7 +167,7 @@ class FitDecisions(FitParameters):
         subject_to: str | Sequence[str] = (),
         *,
         given: Mapping[str, float | Sequence[float]] | None = None,
-        within: Mapping[str, tuple[float, float]] | None = None,
+        within: Mapping[str, tuple[float | None, float | None]] | None = None,
         integers: Sequence[str] = (),
         group: str | None = None,
         response: str | None = None,
@@ -184,8 +184,8 @@ class FitDecisions(FitParameters):
                 are chosen too.
             subject_to: a relation such as "6*N*D <= 1e22", or several.
             given: values of other names; arrays of one length are rows of the answer.
-            within: limits of chosen variables. Without, they are searched up to a factor of 1e8
-                beyond the runs.
+            within: limits of chosen variables, either of which may be None. Without, they are
+                searched up to a factor of 1e8 beyond the runs.
             integers: chosen variables that are whole numbers.
             group: which fit.
             response: of which loss.

@@ -15,7 +15,7 @@ from isoloss.fitted.decisions import FitDecisions
 from isoloss.fitted.facts import Quantity
 from isoloss.fitted.markup import TEXT, Column, Latex, Markdown
 from isoloss.fitted.names import RESPONSE
-from isoloss.fitted.optimum import Question
+from isoloss.fitted.optimum import Limits, Question, shown_limits
 
 _LOSS = "{:.4g}".format
 
@@ -50,7 +50,7 @@ class Optimum:
     minimize: str
     subject_to: tuple[str, ...]
     given: Mapping[str, float]
-    within: Mapping[str, tuple[float, float]]
+    within: Mapping[str, Limits]
     quantity: str
     chosen: tuple[Chosen, ...]
     minimum: Quantity
@@ -71,10 +71,7 @@ class Optimum:
         """The question in words."""
         under = f" under {' and '.join(self.subject_to)}" if self.subject_to else ""
         given = f", given {self.told_given}" if self.given else ""
-        within = [
-            f"{name} from {_plain(low)} to {_plain(high)}"
-            for name, (low, high) in self.within.items()
-        ]
+        within = [f"{name} {shown_limits(*ends, _plain)}" for name, ends in self.within.items()]
         limits = f", with {' and '.join(within)}" if within else ""
         return f"least {self.minimize}{under}{given}{limits}"
 

@@ -37,6 +37,20 @@ _ACTIVE = 1e-6  # slack of a constraint that is active, in logarithms or parts
 _MOST = 6  # variables to choose
 
 
+Limits = tuple[float | None, float | None]  # of a variable, None where there is none
+
+
+def shown_limits(low: float | None, high: float | None, form=lambda end: f"{end:g}") -> str:
+    """Limits in words.
+
+    >>> shown_limits(1, 64), shown_limits(1, None), shown_limits(None, 64)
+    ('from 1 to 64', 'from 1 on', 'up to 64')
+    """
+    if low is None:
+        return "no limit" if high is None else f"up to {form(high)}"
+    return f"from {form(low)} on" if high is None else f"from {form(low)} to {form(high)}"
+
+
 @dataclass(frozen=True)
 class Question:
     """What is to be least, and what may be chosen.
@@ -46,7 +60,7 @@ class Question:
         over: names of variables to choose; those that a constraint names are chosen too.
         subject_to: relations such as "6*N*D <= 1e22".
         given: values of other names, one number each.
-        within: limits of variables to choose.
+        within: limits of variables to choose; None for an end that is open.
         integers: variables that are whole numbers.
     """
 
@@ -54,7 +68,7 @@ class Question:
     over: Sequence[str] = ()
     subject_to: Sequence[str] = ()
     given: Mapping[str, float] = field(default_factory=dict)
-    within: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    within: Mapping[str, Limits] = field(default_factory=dict)
     integers: Sequence[str] = ()
 
 
@@ -81,13 +95,13 @@ class _Axis:
 
     Attributes:
         low, high: ends of the range searched, of the variable.
-        own: whether the user gave them.
+        own: whether the user gave the lower one, and the upper one.
     """
 
     name: str
     low: float
     high: float
-    own: bool
+    own: tuple[bool, bool] = (False, False)
 
     @property
     def log(self) -> bool:
@@ -213,10 +227,12 @@ def problems_of(question: Question, law: Law, quantity: str) -> list[Problem]:
     if len(picked) > _MOST:
         do = f"choose at most {_MOST}, and give the others"
         wrong.append(Problem("over", f"{len(picked)} variables to choose", do))
-    for name, (low, high) in question.within.items():
-        if not (np.isfinite([low, high]).all() and low <= high):
-            reason = f"found {low:g} to {high:g}"
-            wrong.append(Problem(f"within {name}", reason, "give two numbers, the lower first"))
+    for name, limits in question.within.items():
+        ends = [end for end in limits if end is not None]
+        if not (ends and np.isfinite(ends).all() and ends == sorted(ends)):
+            reason = f"found {shown_limits(*limits)}"
+            do = "give two numbers, the lower first; one of them may be open (None)"
+            wrong.append(Problem(f"within {name}", reason, do))
     return wrong
 
 
@@ -257,17 +273,26 @@ class Choice:
 
     def _axis(self, name: str) -> _Axis:
         """The range in which a variable is searched."""
+        least, most = self.question.within.get(name, (None, None))
+        own = (least is not None, most is not None)
+        low, high = (least, most) if all(own) else self._searched(name)
+        low, high = least if own[0] else low, most if own[1] else high
+        if not low <= high:
+            reason = f"found {shown_limits(least, most)}, far outside the runs"
+            raise IsolossError(Problem(f"within {name}", reason, "give both limits"))
+        return _Axis(name, float(low), float(high), own)
+
+    def _searched(self, name: str) -> tuple[float, float]:
+        """How far a variable is searched where nobody limits it."""
         ranges = self.fit.rows_of("ranges", self.group, self.response).set_index("variable")
-        if name in self.question.within:
-            return _Axis(name, *map(float, self.question.within[name]), own=True)
         if name in ranges.index:
             low, high = ranges.loc[name, ["low", "high"]].astype(float)
             if low > 0:
-                return _Axis(name, low / BEYOND, high * BEYOND, own=False)
+                return low / BEYOND, high * BEYOND
             width = _WIDTHS * max(high - low, abs(high), 1e-300)
-            return _Axis(name, low - width, high + width, own=False)
+            return low - width, high + width
         if name in ("N", "D", "C", "U"):
-            return _Axis(name, *_ANYWHERE, own=False)
+            return _ANYWHERE
         raise IsolossError(
             Problem(f"over {name}", "its range in the runs is not known", "give limits: within")
         )
@@ -427,8 +452,10 @@ class Choice:
         Or whose direction has no curvature: the objective does not depend on them there.
         """
         low, high = self.box
-        at_end = (minima.point <= low + _END) | (minima.point >= high - _END)
-        return (at_end | (minima.flat > 0.5)) & ~np.array([axis.own for axis in self.axes])
+        own = np.array([axis.own for axis in self.axes])
+        below, above = minima.point <= low + _END, minima.point >= high - _END
+        flat = (minima.flat > 0.5) & ~own.all(axis=1)
+        return (below & ~own[:, 0]) | (above & ~own[:, 1]) | flat
 
     def points(self, minima: Minima) -> dict[str, np.ndarray]:
         """The variables at minima, (b,) each."""
@@ -537,7 +564,8 @@ def _at_limits(choice: Choice, best: Minima) -> Iterator[str]:
     """The variables that lie on a limit that was given."""
     for axis, point in zip(choice.axes, best.point[0], strict=True):
         low, high = axis.ends
-        if axis.own and min(point - low, high - point) <= _END:
+        least, most = axis.own
+        if (least and point - low <= _END) or (most and high - point <= _END):
             yield axis.name
 
 

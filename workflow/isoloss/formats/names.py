@@ -132,7 +132,7 @@ QUANTITIES = {
         "l",
         _heads(
             p10="loss, cross entropy, crossentropy",
-            p9="nll, xent, negative log likelihood",
+            p9="nll, xent, negative log likelihood, neg log likelihood",
             p8="ce, bpb, bpc, bits byte",
             p7="perplexity, ppl, pplx",
             p3="error, err, error rate",
@@ -182,6 +182,7 @@ _LETTER_UNITS = {  # what may stand behind a letter as its unit
     "loss": _set("nats bits n d c"),  # L(N, D)
     "ratio": frozenset(),
 }
+_LOSSES = _set("loss nll ce xent cross entropy crossentropy")
 _OF_LOSS = _set("token byte bytes char word nats bits")  # what a loss is per
 _OF_PARAMS = _set(
     "total active activated nonembedding non embedding emb embd count num n trainable b m"
@@ -299,10 +300,12 @@ def meanings(name: str) -> dict[str, float]:
 
     >>> meanings("val_loss"), meanings("train_loss"), meanings("loss_scale")
     ({'loss': 12.0}, {'loss': 8.0}, {})
+    >>> meanings("norm_loss"), meanings("grad_norm_loss")
+    ({'loss': 9.0}, {})
     >>> meanings("tokens_per_param"), meanings("tokens_per_second"), meanings("d_model")
     ({'ratio': 10.0}, {}, {})
     """
-    words = _rates(words_of(name))
+    words = _normalised(_rates(words_of(name)))
     letter = _by_letter(words)
     if letter:
         return {letter: 10.0 + _sum(QUANTITIES[letter], words[1:])}
@@ -314,6 +317,16 @@ def meanings(name: str) -> dict[str, float]:
     strong = {key: score for key, score in scores.items() if score[0] >= _STRONG}
     chosen = strong or scores
     return {key: points for key, (_, points) in chosen.items()} if len(chosen) == 1 else {}
+
+
+def _normalised(words: list[str]) -> list[str]:
+    """The words with the `norm` of `norm loss` in full: it is then not the norm of a gradient."""
+    return [
+        "normalized"
+        if word == "norm" and _LOSSES & {*words[i + 1 : i + 2]} and SPLITS.issuperset(words[:i])
+        else word
+        for i, word in enumerate(words)
+    ]
 
 
 def _rates(words: list[str]) -> list[str]:

@@ -94,11 +94,13 @@ class Limit:
     Attributes:
         name: of the parameter or the response.
         low, high: the bounds; None where it is open. `<` and `<=` are the same.
+        start: position in the text of the name in the first of its limits.
     """
 
     name: str
     low: float | None
     high: float | None
+    start: int = field(default=0, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -239,8 +241,9 @@ def divide(formula: Formula, columns: Sequence[str]) -> tuple[tuple[str, ...], t
         pointing.refuse(formula.text, formula.place, 0, "has no variable", remedy)
     for limit in formula.limits:
         if limit.name in known and limit.name != formula.response:
-            remedy = "a limit is for parameters; choose rows by a filter (--keep, where)"
-            formula.refuse(limit.name, f"the limit of {limit.name!r} is of a column", remedy)
+            remedy = "a limit is for parameters; choose runs by --keep (in a study `where`)"
+            reason = f"the limit of {limit.name!r} is of a column"
+            pointing.refuse(formula.text, formula.place, limit.start, reason, remedy)
     return variables, parameters
 
 
@@ -328,7 +331,8 @@ def _token(kind: str, piece: str, at: int, text: str, place: str) -> Token:
     if keyword.iskeyword(name):
         reason = f"{name!r} is a word of Python, which a name may not be"
         other = _OTHER_NAMES.get(name, f"{name}_")
-        pointing.refuse(text, place, at, reason, f"write {other}")
+        remedy = "separate limits by ;" if name in ("and", "or") else f"write {other}"
+        pointing.refuse(text, place, at, reason, remedy)
     if name in RESERVED:
         remedy = (
             f"write {_OTHER_NAMES[name]}(x, y)" if name in _OTHER_NAMES else "take another name"
@@ -447,7 +451,8 @@ class _Reader(StandIns):
                 reason = "a comparison is the first value of where(...) only"
                 self.refuse(self.span(node)[0], reason, "write where(a < b, x, y)")
             case ast.Tuple():
-                self.refuse(self.span(node)[0], "values separated by commas", "remove the comma")
+                remedy = "remove the comma; limits are separated by ;"
+                self.refuse(self.span(node)[0], "values separated by commas", remedy)
         self.refuse(self.span(node)[0], f"{self.source(node)!r:.60} is not part of a formula")
 
     def _value(self, token: Token) -> Node:
@@ -566,7 +571,8 @@ class _Statements:
         tokens = [reader.token(side) for side in sides]
         names = [i for i, token in enumerate(tokens) if token is not None and token.kind == "name"]
         if len(names) != 1 or len(sides) > 3:
-            reader.refuse(start, "a limit compares one name with numbers", do)
+            wrong = reader.span(sides[names[1]])[0] if len(names) > 1 else start
+            reader.refuse(wrong, "a limit compares one name with numbers", do)
         at = names[0]
         name, low, high = tokens[at], None, None
         for i, op in enumerate(tree.ops):
@@ -666,7 +672,7 @@ class _Statements:
             if low is not None and high is not None and not low < high:
                 reason = f"the limits of {name} leave nothing: {low:g} to {high:g}"
                 self.reader.refuse(token.start, reason, "the lower limit is below the upper one")
-        return Limit(name, low, high)
+        return Limit(name, low, high, self.limits[name][0][0].start)
 
 
 def _written(name: str) -> str:

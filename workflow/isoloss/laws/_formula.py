@@ -279,7 +279,10 @@ def check_finite(law: Law, data: Data, loss: np.ndarray, labels: Sequence[str] =
     ]
     more = f" and {len(never) - SHOWN} more" if len(never) > SHOWN else ""
     reason = f"has no finite value at {', '.join(shown)}{more}, whatever its parameters are"
-    remedy = "leave these runs out (where), or write the formula so that it has a value there"
+    remedy = (
+        "leave these runs out (--keep, in a study `where`), or write the formula so that it has a"
+        " value there"
+    )
     raise IsolossError(Problem("formula", reason, remedy))
 
 

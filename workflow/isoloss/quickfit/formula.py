@@ -14,14 +14,16 @@ from isoloss.aggregate import loss_units
 from isoloss.aggregate.guess import guess_columns, holds_numbers, run_ids
 from isoloss.aggregate.numbers import read_numbers
 from isoloss.aggregate.table import COLUMNS
+from isoloss.core.escape import listed
 from isoloss.core.filters import LETTERS
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.fit.formula import CARD, LOSS, called_alike, response_of
 from isoloss.fitted.names import RESPONSE
-from isoloss.formats.names import meanings
+from isoloss.formats.names import bare, meanings, words_of
 from isoloss.formulas import Formula, divide, read_formula
-from isoloss.quickfit.ask import SIZES, Known, question
-from isoloss.quickfit.proposal import column_for, name_of
+from isoloss.formulas.tree import Node, names_of, walk
+from isoloss.quickfit.ask import SIZES, Known, pasted, question
+from isoloss.quickfit.proposal import column_for, name_of, varying
 from isoloss.quickfit.report import Meaning
 
 _FILE = "@"  # before the path of a file that holds a formula
@@ -248,7 +250,9 @@ def divided(
     names = [name for name in dict.fromkeys(names) if name not in absent]
     fitted = {RESPONSE, known.columns.get("loss")} if known.response is None else {known.response}
     variables, parameters = divide(formula, [name for name in names if name not in fitted])
-    _check_group(formula, known, [name for name in parameters if name not in absent])
+    own = [name for name in parameters if name not in absent]
+    _check_group(formula, known, own)
+    _check_bases(formula, known, own)
     return tuple(variables), tuple(parameters)
 
 
@@ -264,6 +268,37 @@ def _check_group(formula: Formula, known: Known, parameters: Sequence[str]) -> N
             reason = f"{name!r} is called as {group!r}, by whose values runs are grouped"
             do = f"for one law of all: --columns group=; for a parameter: --columns {name}="
             formula.refuse(name, reason, do)
+
+
+def _check_bases(formula: Formula, known: Known, parameters: Sequence[str]) -> None:
+    """Refuse a capital letter that is raised to a parameter and is not a column, such as V**b.
+
+    As a parameter it would say no more than the amplitude beside it.
+
+    Raises:
+        IsolossError: there is one, and a column that varies is not used.
+    """
+    raw = known.raw
+    used = {*known.columns.values(), *formula.names}
+    free = {name: read_numbers(raw[name]).values for name in known.guess.unused if name not in used}
+    columns = list(varying(free))
+    for name in parameters if columns else ():
+        if name.isupper() and len(name) == 1 and _is_base_alone(formula.tree, name, parameters):
+            near = [one for one in columns if name.lower() in {w[:1] for w in words_of(bare(one))}]
+            column = (near or columns)[0]
+            reason = f"{name!r} is raised to a parameter, and is not a column"
+            do = f"name its column: {pasted({name: column})}; none: --columns {name}="
+            formula.refuse(name, reason, f"{do} (not used: {listed(columns)})")
+
+
+def _is_base_alone(tree: Node, name: str, parameters: Sequence[str]) -> bool:
+    """Whether a name stands only where it is raised to a power with a parameter in it."""
+    bases, everywhere = 0, 0
+    for node in walk(tree):
+        everywhere += node.kind == "name" and node.name == name
+        raised = node.kind == "**" and node.parts[0].name == name
+        bases += raised and any(one in parameters for one in names_of(node.parts[1]))
+    return 0 < bases == everywhere
 
 
 def ranges(runs: pd.DataFrame, variables: Sequence[str]) -> dict[str, tuple[float, float]]:

@@ -17,7 +17,7 @@ import pandas as pd
 import yaml
 
 from isoloss.aggregate.table import COLUMNS, WORDS, Rules
-from isoloss.core import registry, tables, yaml_text
+from isoloss.core import registry, schema, tables, yaml_text
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.sources import open_source
 from isoloss.fit.formula import CARD, LOSS
@@ -26,6 +26,7 @@ from isoloss.formulas import read_formula
 from isoloss.laws._law import Law
 from isoloss.laws._make import made_law
 from isoloss.quickfit import law as quickfit
+from isoloss.quickfit.proposal import name_of
 from isoloss.quickfit.report import Meaning
 from isoloss.study import check, launch
 
@@ -117,6 +118,8 @@ def study_of_table(
     columns: Mapping[str, str] | None = None,
     law: str | None = None,
     formula: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    response: str | None = None,
 ) -> None:
     r"""Write a study that fits a law to a table of runs, with the columns that a quick fit guesses.
 
@@ -126,6 +129,9 @@ def study_of_table(
         columns: letter or word to column, instead of guesses.
         law: law card; guessed from the columns if None.
         formula: a law as text (docs/formulas.md), and no law card.
+        options: of the law card.
+        response: column that is fitted in the place of the loss; None for the loss, or for what the
+            law card is of, such as an accuracy.
 
     Raises:
         IsolossError: the file is there, or the table does not say what its columns are.
@@ -147,13 +153,15 @@ def study_of_table(
     if law == CARD and formula is None:
         reason = "the card is of a law that you type"
         raise IsolossError(Problem(f"--law {CARD}", reason, "give --formula in its place"))
-    formula = quickfit.checked_formula(formula, law, None)
-    quickfit.check_asked(source.label, columns or {}, formula=formula, law=law)
+    formula = quickfit.checked_formula(formula, law, options)
+    _check_options(law, options)
+    quickfit.check_asked(source.label, columns or {}, (), formula, law, options)
     again = f"init --out {shlex.quote(str(out))}"
-    runs, meaning = quickfit.runs_of(
-        source, Rules({}), law, columns or {}, again=again, formula=formula
-    )
+    rules = Rules({}, response=response)
+    runs, meaning = quickfit.runs_of(source, rules, law, columns or {}, options, again, formula)
     _check_sizes(meaning)
+    if meaning.response is not None and not meaning.formula:
+        meaning = quickfit.with_law(meaning, runs, law)
     files = [str(table)] if isinstance(table, str | Path) else [str(one) for one in table]
     written = files[0] if len(files) == 1 else files
     fits, budgets = _fits_of_table(runs, meaning)
@@ -168,16 +176,32 @@ def study_of_table(
         columns=_inline(_columns(meaning)),
         signed=_SIGNED if meaning.signed else "",
         notes="".join(f"    # {note}\n" for note in _one_line(meaning.notes)),
-        fits="".join(_fit(name, sweep, **fit) for name, fit in fits.items()),
+        fits="".join(
+            _fit(name, sweep, noted=name == meaning.law, **fit) for name, fit in fits.items()
+        ),
         figures=_figures(sweep, meaning, list(fits)) + _gains(runs, meaning, sweep, fits),
     )
     _write(out, text + budgets)
+
+
+def _check_options(law: str | None, options: Mapping[str, Any] | None) -> None:
+    """Refuse options that the law card does not have, and options without a card."""
+    if not options:
+        return
+    if law is None:
+        reason = f"found {', '.join(options)}, and no law card"
+        raise IsolossError(Problem("--option", reason, "name the card: --law CARD"))
+    if wrong := schema.complete_options(
+        dict(options), registry.options("law", law), f"options of {law}", fill=False
+    ):
+        raise IsolossError(*wrong)
 
 
 def _check_sizes(meaning: Meaning) -> None:
     """Refuse a table with fewer sizes than a study reads, unless its law has other variables."""
     sizes = sorted({"N", "D", "C", "ratio"} & set(meaning.columns))
     further = meaning.mixture or meaning.formula or set(meaning.columns) - set(COLUMNS)
+    further = further or _without_sizes(meaning)
     if further or len(sizes) > 1:
         return
     there = f"{sizes[0]} alone" if sizes else "none"
@@ -273,11 +297,24 @@ def _one_line(notes: Sequence[str]) -> list[str]:
     return [" ".join(note.split()) for note in notes]
 
 
+def _without_sizes(meaning: Meaning) -> bool:
+    """Whether a column is fitted by others than N, D and C, of which the table has none."""
+    return meaning.response is not None and set(meaning.columns) <= {RESPONSE, *WORDS}
+
+
+def _response(meaning: Meaning) -> str:
+    """What the study calls the column that is fitted."""
+    own = meaning.response
+    return own if RESPONSE in meaning.columns and not _without_sizes(meaning) else name_of(own)
+
+
 def _columns(meaning: Meaning) -> dict[str, str]:
     """Letters and words with their columns, and what the user says is not there."""
     absent = {key: "" for key, column in meaning.given.items() if column == "" and key == "of_run"}
-    alone = meaning.response is not None and set(meaning.columns) <= {RESPONSE, *WORDS}
-    fitted = {meaning.response: meaning.response} if alone else {}
+    of_other = meaning.response is not None and RESPONSE not in meaning.columns
+    alone = of_other or _without_sizes(meaning)
+    own = _response(meaning) if alone else None
+    fitted = {own: meaning.response} if alone and own not in meaning.columns else {}
     return {**meaning.columns, **fitted, **absent}
 
 
@@ -286,15 +323,12 @@ def _fits_of_table(runs: pd.DataFrame, meaning: Meaning) -> tuple[dict[str, dict
     if meaning.mixture:
         rule = {"rule": "random", "repeats": 10}
         return {meaning.law: {"card": meaning.law, "bootstrap": 200, "holdout": rule}}, ""
-    options: dict[str, Any] = {}
-    if meaning.law in quickfit.OF_ONE_SIZE:
-        options = {"options": {"variable": quickfit.variable(meaning)}}
-    complete = options.get("options")
+    complete = _options_of(meaning)
+    options: dict[str, Any] = {"options": complete} if complete else {}
     if meaning.formula:
         options = {"options": {"formula": _formula_of_study(meaning)}}
-        complete = {"formula": meaning.formula, "variables": list(meaning.variables)}
     if meaning.response is not None:
-        options["response"] = meaning.response
+        options["response"] = _response(meaning)
     if meaning.signed:
         options["signed"] = True
     fits = {meaning.law: {"card": meaning.law, **options}}
@@ -303,7 +337,8 @@ def _fits_of_table(runs: pd.DataFrame, meaning: Meaning) -> tuple[dict[str, dict
     if rule is not None:
         fits[f"{meaning.law}_held_out"] = {"card": meaning.law, **options, "holdout": rule}
     largest = finished["n_flops_6nd"].max()
-    if not np.isfinite(largest) or (meaning.formula and not _law_of(meaning).has_least_loss):
+    divided = meaning.response is None and _law_of(meaning).has_least_loss
+    if not np.isfinite(largest) or not divided:
         return fits, ""
     budgets = ", ".join(f"{largest * factor:.2e}" for factor in _FACTORS)
     return (
@@ -315,6 +350,16 @@ summary:
     )
 
 
+def _options_of(meaning: Meaning) -> dict[str, Any]:
+    """All options of the law, those that nobody gave at their defaults."""
+    own = dict(meaning.options)
+    if meaning.formula:
+        return own
+    if meaning.law in quickfit.OF_ONE_SIZE:
+        own = {"variable": quickfit.variable(meaning), **own}
+    return {**registry.defaults("law", meaning.law), **own}
+
+
 def _formula_of_study(meaning: Meaning) -> str:
     """The formula as typed; with the loss on its left side where that is what the column is."""
     left = read_formula(meaning.formula).response
@@ -324,12 +369,11 @@ def _formula_of_study(meaning: Meaning) -> str:
     return own.sub(rf"\1\2{RESPONSE}\3", meaning.formula, count=1)
 
 
-def _fit(name: str, sweep: str, card: str, **settings: Any) -> str:
-    """A fit of a study as YAML."""
+def _fit(name: str, sweep: str, card: str, noted: bool = True, **settings: Any) -> str:
+    """A fit of a study as YAML, with what its options are where that is to be noted."""
     of_runs = registry.facts("law", card)["KIND"] != "mixture"
     lines = [f"  {name}:", f"    card: {card}", f"    sweep: {sweep}"]
-    if "options" in settings:
-        lines.append(f"    options: {_inline(settings['options'])}")
+    lines += _written_options(card, settings.get("options", {}), noted)
     if "response" in settings:
         lines.append(f"    response: {_inline(settings['response'])}")
     if of_runs and card != CARD and not settings.get("signed"):
@@ -343,6 +387,20 @@ def _fit(name: str, sweep: str, card: str, **settings: Any) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _written_options(card: str, options: Mapping[str, Any], noted: bool) -> list[str]:
+    """The options of a law as YAML; each with what it is, where that is to be noted."""
+    if not options or card == CARD or not noted:
+        return [f"    options: {_inline(options)}"] if options else []
+    known = registry.options("law", card)
+    lines = ["    options:"]
+    for key, value in options.items():
+        choices = f"{' or '.join(map(str, known[key]['enum']))}; " if "enum" in known[key] else ""
+        about = known[key]["description"].rstrip(".")
+        note = choices + about[:1].lower() + about[1:]
+        lines.append(_noted(f"      {key}: {_inline(value)}", " ".join(note.split())))
+    return lines
+
+
 def _noted(line: str, note: str) -> str:
     """A line of YAML with a comment."""
     return f"{line:<32} # {note}"
@@ -351,7 +409,7 @@ def _noted(line: str, note: str) -> str:
 def _figures(sweep: str, meaning: Meaning, fits: Sequence[str]) -> str:
     """The figures of fits of a table, as YAML."""
     kind = registry.facts("law", meaning.law)["KIND"]
-    if kind != "joint" or _law_of(meaning).allocates:
+    if kind != "joint" or (_law_of(meaning).allocates and meaning.response is None):
         return _figures_of(sweep, kind, fits)
     one = len(meaning.variables) == 1 and RESPONSE not in meaning.variables
     own = _figure("scaling_curve", sweep, fits[:1]) if one else ""
@@ -361,9 +419,7 @@ def _figures(sweep: str, meaning: Meaning, fits: Sequence[str]) -> str:
 
 def _law_of(meaning: Meaning) -> Law:
     """The law in sizes of a table, with the options that its columns give it."""
-    own = {"formula": meaning.formula, "variables": list(meaning.variables)}
-    given = own if meaning.formula else {}
-    return made_law(meaning.law, {**registry.defaults("law", meaning.law), **given})
+    return made_law(meaning.law, {**registry.defaults("law", meaning.law), **_options_of(meaning)})
 
 
 def _figures_of(sweep: str, kind: str, fits: Sequence[str]) -> str:

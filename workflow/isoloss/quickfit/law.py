@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from isoloss.aggregate.guess import guess_columns, holds_numbers, run_ids
-from isoloss.aggregate.proportions import mixture_columns
+from isoloss.aggregate.proportions import MixtureColumns, mixture_columns
 from isoloss.aggregate.table import COLUMNS, WORDS, Reading, Rules, named, read_table
 from isoloss.checks.run import with_held_out
 from isoloss.core import registry, tables
@@ -54,11 +54,11 @@ from isoloss.formats.read import rows
 from isoloss.laws._law import Law
 from isoloss.laws._make import made_law
 from isoloss.laws._mixture import own_domain
+from isoloss.quickfit import cards, report
 from isoloss.quickfit import formula as typed
-from isoloss.quickfit import report
 from isoloss.quickfit.answer import Answer, as_json
 from isoloss.quickfit.ask import SIZES, Known, question
-from isoloss.quickfit.proposal import column_for, command
+from isoloss.quickfit.proposal import column_for, command, ways_below_zero
 from isoloss.quickfit.report import Decisions, Meaning
 
 MIXTURE_LAW = "mixture_power"
@@ -211,8 +211,10 @@ def law_of_table(
         _check_response(law, response, of_loss)
     rules = Rules({}, keep, best_of, scale or {}, loss_unit, response=response)
     runs, meaning = runs_of(opened, rules, law, given or {}, options, formula=formula)
-    if meaning.formula:
-        options = {"formula": meaning.formula, "variables": list(meaning.variables)}
+    if response is None and meaning.response is not None and not meaning.formula:
+        of_loss = {"best_of": best_of, "flops": flops, "baseline": baseline, "compare": compare}
+        _check_response(law, meaning.response, of_loss)
+    options = meaning.options
     asked = {name: value for name, value in settings.items() if value is not None}
     if "cluster" in asked:
         asked["cluster"] = _column_of(asked["cluster"], meaning, runs)
@@ -223,7 +225,7 @@ def law_of_table(
         return _fit_mixtures(runs, meaning, options, asked, _FOLDS if holdout is None else holdout)
     if meaning.response is not None:
         asked["response"] = meaning.response
-        meaning = meaning if meaning.formula else _with_law(meaning, runs, law)
+        meaning = meaning if meaning.formula else with_law(meaning, runs, law)
     if meaning.law in OF_ONE_SIZE and "variable" not in (options or {}):
         options = {"variable": variable(meaning), **(options or {})}
     return _fit_sizes(runs, meaning, options, {"bootstrap": _REPLICATES, **asked}, asking, holdout)
@@ -321,12 +323,21 @@ def runs_of(
     if formula is not None:
         asked = typed.Asked(formula, given, rules.response, again)
         raw, meaning = own, typed.meaning_of(own, opened.label, asked)
+        options = {"formula": formula, "variables": list(meaning.variables)}
     else:
-        raw, meaning = _read_columns(own, opened.label, law, given, options, rules.response, again)
+        response = rules.response
+        if law is not None:
+            options = cards.options_of(own, law, options, given)
+            response = response or cards.response_of(own, opened.label, law, given)
+        raw, meaning = _read_columns(own, opened.label, law, given, options, response, again)
         made = None if law is None or meaning.mixture else _made(law, options)
         signed = made is not None and made.signed
         signed = signed and typed.is_negative(raw, meaning.columns.get("loss"))
         meaning = replace(meaning, signed=signed)
+    if meaning.response is not None and rules.response is None and not meaning.formula:
+        note = f"{meaning.response} has the name of what the law is fitted to"
+        meaning = replace(meaning, notes=(*meaning.notes, f"{note}; another: --response COLUMN"))
+    meaning = replace(meaning, options=options or {})
     rules = replace(rules, response=meaning.response, signed=meaning.signed)
     if meaning.mixture and rules.best_of:
         reason = "runs of mixtures have a loss a domain, and none of them is the loss of the run"
@@ -344,7 +355,7 @@ def variable(meaning: Meaning) -> str:
     return next(known, letters[0])  # with a ratio beside one of them all are known
 
 
-def _with_law(meaning: Meaning, runs: pd.DataFrame, law: str | None) -> Meaning:
+def with_law(meaning: Meaning, runs: pd.DataFrame, law: str | None) -> Meaning:
     """The law of a response where none is named: one of growth if it rises with its size."""
     if law is not None:
         return meaning
@@ -445,7 +456,7 @@ def _read_columns(
     free = raw[[column for column in raw.columns if column not in spoken]]
     sizes = response is not None or any(given.get(key) for key in ("loss", "ratio", *SIZES))
     may_mix = registry.of_mixtures(law) if law else not sizes
-    mixture = mixture_columns(free, source) if may_mix else None
+    mixture = _mixture_of(free, source, law) if may_mix else None
     renamed = mixture.renamed if mixture else {}
     looked_for = response is None or RESPONSE in _variables_of(law, options)
     known = given if looked_for else {"loss": "", **given}
@@ -471,6 +482,12 @@ def _read_columns(
     notes = mixture.notes if mixture else ()
     meaning = Meaning(source, law, columns, given, guess, renamed, notes, response)
     return raw, replace(meaning, proposal=proposal)
+
+
+def _mixture_of(free: pd.DataFrame, source: str, law: str | None) -> MixtureColumns | None:
+    """The proportions and losses of a table; where it has no sizes its one loss will do."""
+    sizes = () if law else {*SIZES, "ratio"} & {*guess_columns(free).columns}
+    return mixture_columns(free, source, whole=not sizes)
 
 
 def _further_variables(
@@ -525,8 +542,9 @@ def _read_runs(own: pd.DataFrame, raw: pd.DataFrame, meaning: Meaning, rules: Ru
             replace(one, place=meaning.source + one.place.removeprefix("the table"))
             for one in error.problems
         ]
-        if meaning.proposal and typed.is_negative(raw, meaning.columns.get("loss")):
-            do = f"values of any sign are fitted by a formula, such as\n  {meaning.proposal}"
+        if typed.is_negative(raw, meaning.columns.get("loss")) and not meaning.signed:
+            lines = "".join(f"\n  {line}" for line in ways_below_zero(raw, meaning))
+            do = f"values of any sign are fitted by{lines}"
             placed.append(Problem(meaning.source, "the loss is not above 0 in all runs", do))
         raise IsolossError(*placed) from error
     fitted = own[(reading.runs["status"] == "done").to_numpy()]

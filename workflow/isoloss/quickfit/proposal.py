@@ -23,6 +23,7 @@ from isoloss.core import tables
 from isoloss.formats.names import bare, words_of
 from isoloss.formulas.tree import FUNCTIONS
 from isoloss.quickfit.ask import FILES, pasted
+from isoloss.quickfit.report import Meaning
 
 SIZE, EXPERTS, BEST, SHARE, LINE, NONE = "size", "experts", "best", "share", "line", ""
 ROLES = (SIZE, EXPERTS, BEST, SHARE, LINE)
@@ -31,6 +32,8 @@ _WORDS = {
     BEST: {"lr", "bsz", "batch", "bs", "temperature", "wd", "momentum"},
 }
 _BEST_NAMES = ({"learning", "rate"}, {"weight", "decay"})
+_OF_SIZES = {"lr", "rate", "decay", "wd"}  # words of settings whose best depends on N and D
+_OF_DATA = {"bsz", "batch", "bs"}  # whose best depends on D (Step Law, arXiv:2503.04715)
 _NOT_VARIABLES = set(
     """
     seed id ids idx index path name file time timestamp date hours hour minutes minute seconds
@@ -39,11 +42,17 @@ _NOT_VARIABLES = set(
     accuracy error err bpb bpc nll entropy score rank world ci low high lower upper residual pred
     predicted prediction fitted weight version hash unnamed row run trial group eval val valid
     validation test throughput per step steps iter iters iteration iterations
+    brier f1 auc auroc bleu rouge em exact match pass recall mse rmse mae r2 reward regret elo win
+    winrate top1 top5 mmlu hellaswag piqa winogrande boolq gsm8k humaneval mbpp lambada triviaqa
+    squad glue superglue openbookqa sciq nats ce xent cross crossentropy regret correct
     """.split()  # noqa: SIM905
 )
 _AMPLITUDES = ("A", "B", "F", "G", "H", "K", "M", "P", "Q")
 _EXPONENTS = ("alpha", "beta", "gamma", "delta", "eta", "kappa", "phi", "psi", "omega")
+_VOCAB = "vocab"  # the variable of the card vocabulary
+_PLAIN = (("N", "A", "alpha"), ("D", "B", "beta"))  # terms where no further column varies
 _LETTERS = ("N", "D", "C")
+_APART = 0.1  # spread of the logarithm of a size that others do not give
 _LEAST, _FACTOR = 3, 1.5  # different values of a variable, and largest over smallest, of a size
 _MOST_VARIABLES = 6
 _RUNS_PER_PARAMETER = 2
@@ -90,8 +99,8 @@ def propose(columns: Mapping[str, np.ndarray], response: str = "loss") -> str:
         >>> n, experts = np.geomspace(1e7, 1e9, 40), np.tile([1, 8, 64, 512], 10)
         >>> propose({"N": n, "num_experts": experts})
         'loss = E + A / (N**alpha * num_experts**gamma)'
-        >>> propose({"N": n, "lr": np.geomspace(1e-4, 1e-2, 40)})
-        'loss = E + A / N**alpha + B * log(lr / best_lr)**2'
+        >>> propose({"N": n, "lr": np.tile([1e-4, 1e-3, 1e-2, 1e-1], 10)})
+        'loss = E + A / N**alpha + B * log(lr / (best_lr * (N / 1e8)**n_lr))**2'
     """
     roles = {name: role_of(name, values) for name, values in columns.items()}
     names = _Names({*columns, response})
@@ -108,11 +117,14 @@ def propose(columns: Mapping[str, np.ndarray], response: str = "loss") -> str:
         if role in (NONE, SHARE) or name in experts:
             continue
         product = experts if [name] == sizes[:1] else []
-        needs = 2 + len(product)
+        grows = _grows_with(name, columns) if role == BEST else {}
+        while grows and 2 + len(grows) > left:
+            grows.popitem()
+        needs = 2 + len(product) + len(grows)
         if needs > left:
             continue
         left -= needs
-        terms.append(_term(name, role, product, names))
+        terms.append(_best(name, grows, names) if grows else _term(name, role, product, names))
     return f"{response} = {' + '.join(terms)}"
 
 
@@ -128,6 +140,42 @@ def _term(name: str, role: str, product: Sequence[str], names: _Names) -> str:
     if not product:
         return f"{amplitude} / {name}**{exponent}"
     return f"{amplitude} / ({name}**{exponent} * {product[0]}**{names.next(_EXPONENTS[2:])})"
+
+
+def _grows_with(name: str, columns: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """The sizes that the best value of a setting is a power of, each with its usual value.
+
+    Those of Step Law: of a learning rate N and D, of a batch size D; what a table lacks, or what
+    says no more than another size, is left out.
+    """
+    words = set(words_of(bare(name)))
+    order = "ND" if words & _OF_SIZES else "D" if words & _OF_DATA else ""
+    if order and not set(order) & set(columns):
+        order = "NC"
+    logs: list[np.ndarray] = [np.ones(len(columns[name]))]
+    powers: dict[str, float] = {}
+    for letter in (one for one in order if one in columns):
+        values = columns[letter]
+        known = np.isfinite(values) & (values > 0)
+        if not known.all():
+            continue
+        log = np.log(values)
+        matrix = np.stack([*logs, log], axis=1)
+        rest = log - matrix[:, :-1] @ np.linalg.lstsq(matrix[:, :-1], log, rcond=None)[0]
+        if np.std(rest) > _APART:
+            logs.append(log)
+            powers[letter] = 10.0 ** round(float(log.mean()) / np.log(10.0))
+    return powers
+
+
+def _best(name: str, powers: Mapping[str, float], names: _Names) -> str:
+    """The term of a setting whose best value is a power of sizes."""
+    amplitude, best = names.next(_AMPLITUDES), names.next([f"best_{name}"])
+    factors = [
+        f"({letter} / {usual:.0e})**{names.next([f'{letter.lower()}_{name}'])}".replace("e+0", "e")
+        for letter, usual in powers.items()
+    ]
+    return f"{amplitude} * log({name} / ({' * '.join([best, *factors])}))**2".replace("e+", "e")
 
 
 def role_of(name: str, values: np.ndarray) -> str:
@@ -214,11 +262,39 @@ def command(
     left = "loss" if response is None else name_of(response)
     formula = propose({**own, **further}, left)
     other = {name: named[name] for name in further if name != named[name] and name in formula}
-    words = ["python -m isoloss law", FILES if ", " in source else shlex.quote(source)]
+    words = ["python -m isoloss law", _in_shell(source)]
     words += ["--formula", shlex.quote(formula)]
     words += [pasted(other)] if other else []
     words += ["--response", shlex.quote(response)] if response not in (None, left) else []
     return " ".join(words)
+
+
+def ways_below_zero(raw: pd.DataFrame, meaning: Meaning) -> list[str]:
+    """Commands that fit a loss with values of 0 or below, for a shell; the likeliest first.
+
+    Args:
+        raw: the table.
+        meaning: of its columns, of which one is the loss.
+    """
+    columns, table = meaning.columns, _in_shell(meaning.source)
+    pairs = {key: columns[key] for key in ("N", "D", "loss") if key in columns}
+    free = [one for one in meaning.guess.unused if one not in columns.values()]
+    vocab = column_for(_VOCAB, free)
+    lines = []
+    if vocab is not None and len(pairs) == 3:
+        named = pasted({**pairs, _VOCAB: vocab})
+        lines.append(f"python -m isoloss law {table} --law vocabulary {named}")
+    unused = meaning.guess.unused
+    proposed = meaning.proposal or command(raw, meaning.source, columns, unused)
+    terms = [f"{a} / {x}**{b}" for x, a, b in _PLAIN if x in columns and x in pairs]
+    plain = " + ".join(["E", *(terms or ["A / C**alpha"])])
+    typed = f"python -m isoloss law {table} --formula {shlex.quote(f'loss = {plain}')}"
+    return [*lines, proposed or f"{typed} {pasted(pairs)}"]
+
+
+def _in_shell(source: str) -> str:
+    """A table as it is named in a line to paste."""
+    return FILES if ", " in source else shlex.quote(source)
 
 
 def column_for(variable: str, columns: Sequence[str]) -> str | None:

@@ -7,6 +7,7 @@ import statistics
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
 
@@ -62,6 +63,7 @@ class Meaning:
         signed: whether there are losses of 0 or below, which a formula is fitted to.
         ranges: least and greatest value of every variable.
         proposal: a formula for further columns that vary, as words for a shell; or empty.
+        options: of the law card, as far as the user or the table's columns say them.
     """
 
     source: str
@@ -78,6 +80,7 @@ class Meaning:
     signed: bool = False
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     proposal: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def mixture(self) -> bool:
@@ -252,7 +255,8 @@ def _meanings(meaning: Meaning) -> list[str]:
     if meaning.renamed:
         shares = sum(name.startswith("p_") for name in meaning.renamed.values())
         losses = len(meaning.renamed) - shares
-        shown.append(f"{shares} proportions, {losses} losses by domain (guessed)")
+        kind = "losses by domain" if losses > 1 else "loss"
+        shown.append(f"{shares} proportions, {losses} {kind} (guessed)")
     return shown
 
 

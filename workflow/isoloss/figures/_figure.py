@@ -118,6 +118,7 @@ NAME_ON_SCREEN, NAME_IN_PAPER = 40, 12  # letters of a name above a panel
 LETTERS = 11.5  # of a title on an inch
 LARGE = 1e4  # a value from which ticks are counts: 10k
 STATUSES = ("dropped", "diverged", "failed")  # of runs that are not shown
+STRETCH = 1.6  # ratio by which an interval may stretch a logarithmic axis beyond runs and law
 NAMED = 12  # fits with a doubt that the small print names
 REASON = 100  # characters of a reason in the small print
 LABELS = {
@@ -598,6 +599,33 @@ def axis_of(axis, values, margin: float = 1.15, form=None, most: int | None = No
     if most is not None:
         axis.get_major_locator().set_params(nbins=most)
     return False
+
+
+def limit(axis, shown, ends, logarithmic: bool) -> None:
+    """An axis that holds what is shown, and of intervals what does not stretch it far.
+
+    Args:
+        axis: of a panel.
+        shown: values that are to be seen, (n,).
+        ends: of intervals, (m,); beyond 30 % of the range of what is shown, or a factor of STRETCH
+            on an axis of logarithms, they are cut off.
+        logarithmic: whether the axis is one of logarithms; values that are not above 0 have no
+            place on it.
+    """
+    least = 0.0 if logarithmic else -np.inf
+    shown, ends = (np.asarray(values, dtype=float) for values in (shown, ends))
+    shown = shown[np.isfinite(shown) & (shown > least)]
+    ends = np.concatenate([shown, ends[np.isfinite(ends) & (ends > least)]])
+    low, high = shown.min(), shown.max()
+    if logarithmic:
+        low, high = max(low / STRETCH, ends.min()), min(high * STRETCH, ends.max())
+        log_axis(axis, *span([low, high], 1.03))
+        return
+    axis._set_autoscale_on(False)
+    room = 0.3 * (high - low)
+    low, high = max(low - room, ends.min()), min(high + room, ends.max())
+    margin = 0.04 * (high - low) or 1.0
+    axis.set_view_interval(low - margin, high + margin, ignore=True)
 
 
 def _as_powers(form):

@@ -52,7 +52,6 @@ OPTIONS = {
 COLUMNS = {"N": "n_params", "D": "n_samples", "C": "n_flops", "U": "n_unique"}
 MARKERS = "osv^P"  # of one group after another, once all colours are taken
 POINTS = 160  # of a line, inside the runs and beyond them
-STRETCH = 1.6  # ratio by which an interval may stretch a logarithmic axis beyond runs and law
 INSIDE, BESIDE = 9, 20  # entries of a legend in the panel, and in a column beside it, at most
 OFFSET = "E"  # the term that is the offset
 
@@ -219,18 +218,7 @@ def _limit(axes, curves: list[_Curve], scale: str) -> None:
         wide += [*curve.shifted(curve.law["low"], scale), *curve.shifted(curve.law["high"], scale)]
         if curve.known and scale != "above_offset":
             shown.append(curve.offset)
-    shown = [value for value in shown if np.isfinite(value) and (value > 0 or scale == "linear")]
-    wide = [value for value in wide if np.isfinite(value) and (value > 0 or scale == "linear")]
-    low, high = min(shown), max(shown)
-    if scale == "linear":
-        room = 0.3 * (high - low)
-        low, high = max(low - room, min([*wide, low])), min(high + room, max([*wide, high]))
-        margin = 0.04 * (high - low) or 1.0
-        axes.set_ylim(low - margin, high + margin)
-        return
-    low = max(low / STRETCH, min([*wide, low]))
-    high = min(high * STRETCH, max([*wide, high]))
-    _figure.log_axis(axes.yaxis, *_figure.span([low, high], 1.03))
+    _figure.limit(axes.yaxis, shown, wide, logarithmic=scale != "linear")
 
 
 def _handles(fit: Fit, name: str, curves: list[_Curve], scale: str) -> list:

@@ -737,8 +737,10 @@ def _figure_of(fit: Fit) -> str:
         return "isoloss"
     if fit.law.kind == "frontier":
         return "optimal_frontier"
+    if fit.law.kind == "mixture":
+        return "predicted_observed"
     of_curve = len(fit.law.variables) == 1 or fit.allocates
-    return "scaling_curve" if of_curve and fit.law.kind != "mixture" else "predicted_observed"
+    return "scaling_curve" if of_curve else "variable_curves"
 
 
 def _reach(decisions: Decisions) -> float | None:

@@ -23,6 +23,7 @@ from isoloss.core import units
 from isoloss.core.budgets import budget_numbers
 from isoloss.core.escape import GREEK, latex
 from isoloss.core.escape import figure as literal
+from isoloss.core.filters import LETTERS as LETTERS_OF
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.units import NATS
 from isoloss.fitted import Fit
@@ -134,12 +135,14 @@ LABELS = {
 LOSS_BELOW = "loss_below"  # the loss as the variable of a law, such as of an accuracy by it
 LABELS[LOSS_BELOW] = "Loss"
 LABELS["n_flops"] = "Training compute C (FLOP)"
+LABELS["n_unique"] = "Unique data U ({token}s)"
 # the same in a paper, with symbols as formulas
 IN_PAPER = {
     "n_params": "Parameters $N$",
     "n_samples": "{token}s $D$",
     "n_flops_6nd": "Compute $6\\,ND$ (FLOP)",
     "n_flops": "Compute $C$ (FLOP)",
+    "n_unique": "Unique {token}s $U$",
     "tokens_per_parameter": "{token}s per parameter $D/N$",
     "loss": "Loss $L$ ({loss_unit})",
 }
@@ -474,6 +477,15 @@ class Inputs:
         if finished.empty:
             raise IsolossError(Problem("runs", "none has finished", "look at status_reason"))
         return finished.assign(held_out=False)
+
+
+def column_of(variable: str) -> str:
+    """The column of `Inputs.finished` that holds a variable of a law.
+
+    >>> column_of("N"), column_of("experts"), column_of("loss")
+    ('n_params', 'experts', 'loss_below')
+    """
+    return LOSS_BELOW if variable == RESPONSE else LETTERS_OF.get(variable, variable)
 
 
 def formula(fit: Fit) -> str:

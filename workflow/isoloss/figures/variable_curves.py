@@ -13,7 +13,6 @@ from isoloss.core.filters import LETTERS
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.figures import _figure
 from isoloss.fitted import Fit
-from isoloss.fitted.names import RESPONSE
 
 TITLE = "Loss against one variable"
 ABOUT = (
@@ -174,11 +173,6 @@ def draw(
 # What is shown
 
 
-def _column(name: str) -> str:
-    """The column of the runs that holds a variable."""
-    return _figure.LOSS_BELOW if name == RESPONSE else LETTERS.get(name, name)
-
-
 def _shown(fit: Fit, group: str, response: str, table: pd.DataFrame) -> _Shown:
     """The runs of a fit, with the law's variables.
 
@@ -191,7 +185,7 @@ def _shown(fit: Fit, group: str, response: str, table: pd.DataFrame) -> _Shown:
     runs = fit.rows_of("residuals", group, response)
     runs = runs[["run_id", "loss", "predicted", "held_out"]].reset_index(drop=True)
     own = table.drop_duplicates("run_id").set_index("run_id").loc[runs["run_id"]]
-    data = {name: own[_column(name)].to_numpy(float) for name in fit.law.variables}
+    data = {name: own[_figure.column_of(name)].to_numpy(float) for name in fit.law.variables}
     return _Shown(fit, group, response, runs, data)
 
 
@@ -355,7 +349,7 @@ def _set_axes(inputs: _figure.Inputs, axes, curves: list[_Curve], x: str, scale:
     ends = np.concatenate([np.append(curve.law["low"], curve.law["high"]) for curve in curves])
     log = scale == "log" or (scale == "auto" and inputs.of_loss)
     _figure.limit(axes.yaxis, shown, ends, logarithmic=log and bool(np.nanmin(shown) > 0))
-    axes.set_xlabel(inputs.label(_column(x)))
+    axes.set_xlabel(inputs.label(_figure.column_of(x)))
     axes.set_ylabel(inputs.label("loss"))
 
 
@@ -369,7 +363,7 @@ def _put_bar(inputs: _figure.Inputs, figure, axes, curves: list[_Curve], colour:
     count = len(curves)
     norm = BoundaryNorm(np.arange(count + 1) - 0.5, count)
     scale = ScalarMappable(norm, ListedColormap([curve.colour for curve in curves]))
-    bar = figure.colorbar(scale, ax=axes, label=inputs.label(_column(colour)), pad=0.02)
+    bar = figure.colorbar(scale, ax=axes, label=inputs.label(_figure.column_of(colour)), pad=0.02)
     bar.set_ticks(range(count), labels=[curve.label for curve in curves])
     bar.minorticks_off()
 
@@ -413,7 +407,7 @@ def _held(curves: list[_Curve], colour: str, moved: bool) -> str:
 
 def _table(curves: list[_Curve], group: str) -> pd.DataFrame:
     """What is drawn: runs, and the law with its interval; the law's variables by their columns."""
-    variables = {name: _own_name(_column(name)) for name in curves[0].shown.data}
+    variables = {name: _own_name(_figure.column_of(name)) for name in curves[0].shown.data}
     parts = []
     for curve in curves:
         runs = pd.DataFrame(curve.shown.data).rename(columns=variables)

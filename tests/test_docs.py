@@ -112,6 +112,15 @@ def test_every_rule_for_sizes_is_named_where_it_is_set_and_with_its_card():
             assert f"`{rule}`" in card
 
 
+def test_parameters_of_a_law_of_a_response_have_its_unit():
+    page = docs.cards_page()
+    cards = [n for n in registry.names("law") if "RESPONSE" in registry.facts("law", n)]
+    assert {"downstream_accuracy", "downstream_error"} <= set(cards)
+    for name in cards:
+        card = page.split(f"### `{name}`")[1].split("###")[0]
+        assert "nats/token" not in card and f"fitted to: `{name.partition('_')[2]}`" in card
+
+
 def test_links_of_the_documents_lead_somewhere():
     for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
         for link in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):

@@ -17,8 +17,7 @@ from isoloss.fitted import Fit
 TITLE = "Loss against one variable"
 ABOUT = (
     "Runs and law against one variable, for any law in numbers; one colour a value, or a range of"
-    " values, of a second variable. The other variables have their middle value in the runs of a"
-    " colour."
+    " values, of a second variable. The other variables have their middle value."
 )
 INPUTS = ["fit/starts", "fit/replicates", "fit/ranges"]
 MIN_FITS = 1
@@ -52,7 +51,7 @@ OPTIONS = {
         "default": "moved",
         "description": "Where runs are drawn: moved by the law to the values that their curve has "
         "of all variables but x, so that the distance to the curve is the residual; or as they "
-        "are.",
+        "are, beside curves through the middle of their colour.",
     },
     "reach": {
         "type": "number",
@@ -233,7 +232,11 @@ def _effect(shown: _Shown, name: str) -> float:
 def _curves(
     shown: _Shown, names: tuple[str, str], colours: int, moved: bool, reach: float
 ) -> list[_Curve]:
-    """The runs divided by colour, and the law through the middle of each part."""
+    """The runs divided by colour, and the law through the middle of each part.
+
+    Runs that are moved go where all other variables are the same, so that colours differ by theirs
+    alone.
+    """
     x, colour = names
     parts = (
         _parts(shown.data[colour], colours) if colour else [("", np.ones(len(shown.runs), bool))]
@@ -242,8 +245,13 @@ def _curves(
     curves = []
     for (label, rows), look in zip(parts, _looks(len(parts)), strict=True):
         part = shown.of(rows)
-        held = {name: _middle(values) for name, values in part.data.items() if name != x}
-        law = _law(part, x, np.union1d(grid, part.data[x]), held)
+        held = {
+            name: _middle((shown if moved and name != colour else part).data[name])
+            for name in shown.data
+            if name != x
+        }
+        ends = [part.data[x].min(), part.data[x].max()]
+        law = _law(part, x, np.union1d(grid, ends), held)
         drawn = _moved(part, held) if moved else part.runs["loss"].to_numpy(float)
         curves.append(_Curve(label, part, drawn, held, law, look))
     return curves

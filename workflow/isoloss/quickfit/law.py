@@ -739,8 +739,9 @@ def _figure_of(fit: Fit) -> str:
         return "optimal_frontier"
     if fit.law.kind == "mixture":
         return "predicted_observed"
-    of_curve = len(fit.law.variables) == 1 or fit.allocates
-    return "scaling_curve" if of_curve else "variable_curves"
+    if len(fit.law.variables) == 1 or fit.allocates:
+        return "scaling_curve"
+    return "variable_curves" if len(fit.groups) == 1 else "predicted_observed"
 
 
 def _reach(decisions: Decisions) -> float | None:

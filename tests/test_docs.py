@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
+from isoloss.__main__ import parser
 from isoloss.core import registry, schema
 from isoloss.study import check, docs
 
@@ -110,6 +111,22 @@ def test_every_rule_for_sizes_is_named_where_it_is_set_and_with_its_card():
             assert f"`{rule}`" in setting
             card = pages["cards.md"].split(f"### `{name}`")[1].split("###")[0]
             assert f"`{rule}`" in card
+
+
+def test_parameters_of_a_law_of_a_response_have_its_unit():
+    page = docs.cards_page()
+    cards = [n for n in registry.names("law") if "RESPONSE" in registry.facts("law", n)]
+    assert {"downstream_accuracy", "downstream_error"} <= set(cards)
+    for name in cards:
+        card = page.split(f"### `{name}`")[1].split("###")[0]
+        assert "nats/token" not in card and f"fitted to: `{name.partition('_')[2]}`" in card
+
+
+def test_options_that_cards_name_are_options_of_a_command():
+    commands = parser().commands.values()
+    known = {option for one in commands for option in one._option_string_actions}
+    named = set(re.findall(r"(?<![\w-])--\w[\w-]*", docs.cards_page()))
+    assert named and named <= known
 
 
 def test_links_of_the_documents_lead_somewhere():

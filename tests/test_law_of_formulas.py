@@ -11,6 +11,7 @@ import pytest
 
 import isoloss
 from isoloss.__main__ import main
+from isoloss.core import tables
 from isoloss.core.problems import IsolossError
 from isoloss.fitted.export import law_file
 from isoloss.quickfit import proposal
@@ -66,6 +67,7 @@ def test_a_typed_law_is_answered_as_a_card_is(answer):
     ):
         assert part in text, part
     assert {path.name for path in out.iterdir()} >= {"law.png", "law.py", "explain.md", "paper.md"}
+    assert tables.facts(out / "law.parquet")["card"] == "variable_curves"
 
 
 def test_the_files_of_a_typed_law_have_it_as_typed_and_predict_as_the_fit_does(answer):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from isoloss.core.problems import IsolossError
 from isoloss.fitted.paper import paper
 from isoloss.quickfit import law as front
 
+TYPED = "loss = E + A / N**a + B / D**b"
 ASKED = ["--minimize", "6*N*D + 2*N*served", "--subject-to", "loss <= 2.4", "--given", "served=1T"]
 
 
@@ -36,7 +38,7 @@ def test_a_question_is_answered_in_text_pages_and_json(table, tmp_path, capsys):
     files = isoloss.export_fit(result.fit, tmp_path, result.context)
     for page in (file for file in files if file.suffix == ".md"):
         text = page.read_text("utf-8").replace("\\", "")
-        assert "loss &lt;= 2.4" in text and "is reached at N = " in text, page
+        assert "$mathrm{loss} leq 2.4$" in text and "is reached at $N$ = " in text, page
     (one,) = json.loads(result.json())["optima"]
     best = result.fit.optimize(**question).iloc[0]
     assert [chosen["name"] for chosen in one["chosen"]] == ["N", "D"]
@@ -91,10 +93,25 @@ def test_a_question_that_cannot_be_asked_stops_before_the_fit(table, monkeypatch
 def test_pages_say_how_far_a_variable_might_go_and_tell_given_values_apart(table):
     question = {"over": ["N"], "given": {"D": [1e10, 2e10]}, "within": {"N": (1e7, 1e9)}}
     result = front.law_of_table(table, optimize=question, bootstrap=20)
-    page = paper(result.fit, result.context).replace("\\", "")
-    assert "given D = 1e10, with N from 1e7 to 1e9 is reached at N = 1B" in page
-    assert "(at its limit)" in page and "| D = 2e10 | N | 1B" in page
-    assert "N & 1B {[}1B, 1B{]} (at its limit)" in page.replace("D = 2e10 & ", "")
+    page = paper(result.fit, result.context)
+    given = "given $D = 10^{10}$, with $N$ from $10^{7}$ to $10^{9}$, is reached at $N$ = 1B"
+    assert given in page
+    assert "(at its limit)" in page and "| D = 2e10 | $N$ | 1B" in page
+    assert "$N$ & 1B {[}1B, 1B{]} (at its limit)" in page.replace("D = 2e10 & ", "")
+
+
+def test_questions_are_typeset_and_a_typed_law_cites_what_was_used_alone(table):
+    question = {"minimize": "loss + 0*abs(N)", "over": ["N"], "subject_to": ["6*N*D <= 1e22"]}
+    page = front.law_of_table(table, formula=TYPED, optimize=question, bootstrap=5).paper
+    limit, least = r"$6 \, N \, D \leq 10^{22}$", r"$\mathrm{loss} + 0 \, \left"
+    markdown, _, latex = page.partition("## LaTeX")
+    for part in (markdown, latex):
+        assert least in part and limit in part
+    assert not re.search(r"N\\?[{]?\*", page) and "&lt;=" not in page
+    rows = [line for line in markdown.splitlines() if line.startswith("| $")]
+    assert len(rows) == 4 and all(line.count("|") == 3 for line in rows)  # abs is not a column
+    cited = re.findall(r"@(\w+)[;\]]", markdown)
+    assert cited and set(re.findall(r"^@\w+\{(\w+),$", page, flags=re.M)) == set(cited)
 
 
 def test_a_search_without_end_is_not_taken_for_constraints_that_nothing_meets():

@@ -115,6 +115,7 @@ def test_a_legend_of_many_groups_covers_no_run(make_runs):
     legend = axes.get_legend().get_window_extent()
     assert not legend.overlaps(axes.get_window_extent())
     assert page.y0 <= legend.y0 and legend.y1 <= page.y1 and legend.x1 <= page.x1
+    assert axes.get_window_extent().width > 6 * figure.dpi  # as wide as with a legend in it
 
 
 def test_a_law_of_a_response_that_grows_is_drawn(arms):
@@ -146,6 +147,12 @@ def test_an_accuracy_is_drawn_along_the_loss_of_its_runs(arms):
     np.testing.assert_allclose(shown["loss"], own["accuracy"].loc[shown.index])
     assert {"Loss", "accuracy"} <= set(texts)
     assert table["loss_below"].max() == pytest.approx(own["loss"].max())  # not beyond the runs
+    options = registry.defaults("figure", "fit_residuals")
+    shown = Inputs(tables={"runs": runs}, fits={"task": fit})
+    figure, table = registry.card("figure", "fit_residuals").draw(shown, **options)
+    assert figure.axes[0].get_xlabel() == "Loss"
+    residuals = table.set_index("run_id")
+    np.testing.assert_allclose(residuals["loss_below"], own["loss"].loc[residuals.index])
 
 
 def test_many_fits_with_a_doubt_are_counted(make_runs):

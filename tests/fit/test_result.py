@@ -34,6 +34,7 @@ OF_ONE_FIT = {
     "predicted_observed": 1,
     "profile_curves": 5,
     "scaling_curve": 1,
+    "variable_curves": 1,
 }
 
 

@@ -23,6 +23,7 @@ from isoloss.core import units
 from isoloss.core.budgets import budget_numbers
 from isoloss.core.escape import GREEK, latex
 from isoloss.core.escape import figure as literal
+from isoloss.core.filters import LETTERS as LETTERS_OF
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.units import NATS
 from isoloss.fitted import Fit
@@ -118,6 +119,7 @@ NAME_ON_SCREEN, NAME_IN_PAPER = 40, 12  # letters of a name above a panel
 LETTERS = 11.5  # of a title on an inch
 LARGE = 1e4  # a value from which ticks are counts: 10k
 STATUSES = ("dropped", "diverged", "failed")  # of runs that are not shown
+STRETCH = 1.6  # ratio by which an interval may stretch a logarithmic axis beyond runs and law
 NAMED = 12  # fits with a doubt that the small print names
 REASON = 100  # characters of a reason in the small print
 LABELS = {
@@ -133,12 +135,14 @@ LABELS = {
 LOSS_BELOW = "loss_below"  # the loss as the variable of a law, such as of an accuracy by it
 LABELS[LOSS_BELOW] = "Loss"
 LABELS["n_flops"] = "Training compute C (FLOP)"
+LABELS["n_unique"] = "Unique data U ({token}s)"
 # the same in a paper, with symbols as formulas
 IN_PAPER = {
     "n_params": "Parameters $N$",
     "n_samples": "{token}s $D$",
     "n_flops_6nd": "Compute $6\\,ND$ (FLOP)",
     "n_flops": "Compute $C$ (FLOP)",
+    "n_unique": "Unique {token}s $U$",
     "tokens_per_parameter": "{token}s per parameter $D/N$",
     "loss": "Loss $L$ ({loss_unit})",
 }
@@ -475,6 +479,15 @@ class Inputs:
         return finished.assign(held_out=False)
 
 
+def column_of(variable: str) -> str:
+    """The column of `Inputs.finished` that holds a variable of a law.
+
+    >>> column_of("N"), column_of("experts"), column_of("loss")
+    ('n_params', 'experts', 'loss_below')
+    """
+    return LOSS_BELOW if variable == RESPONSE else LETTERS_OF.get(variable, variable)
+
+
 def formula(fit: Fit) -> str:
     """The formula of the law of a fit, for what it is of; tied parameters have one symbol."""
     return equation(with_ties(fit.law.formula, tied_symbols(fit)), literal(fit.quantity))
@@ -598,6 +611,33 @@ def axis_of(axis, values, margin: float = 1.15, form=None, most: int | None = No
     if most is not None:
         axis.get_major_locator().set_params(nbins=most)
     return False
+
+
+def limit(axis, shown, ends, logarithmic: bool) -> None:
+    """An axis that holds what is shown, and of intervals what does not stretch it far.
+
+    Args:
+        axis: of a panel.
+        shown: values that are to be seen, (n,).
+        ends: of intervals, (m,); beyond 30 % of the range of what is shown, or a factor of STRETCH
+            on an axis of logarithms, they are cut off.
+        logarithmic: whether the axis is one of logarithms; values that are not above 0 have no
+            place on it.
+    """
+    least = 0.0 if logarithmic else -np.inf
+    shown, ends = (np.asarray(values, dtype=float) for values in (shown, ends))
+    shown = shown[np.isfinite(shown) & (shown > least)]
+    ends = np.concatenate([shown, ends[np.isfinite(ends) & (ends > least)]])
+    low, high = shown.min(), shown.max()
+    if logarithmic:
+        low, high = max(low / STRETCH, ends.min()), min(high * STRETCH, ends.max())
+        log_axis(axis, *span([low, high], 1.03))
+        return
+    axis._set_autoscale_on(False)
+    room = 0.3 * (high - low)
+    low, high = max(low - room, ends.min()), min(high + room, ends.max())
+    margin = 0.04 * (high - low) or 1.0
+    axis.set_view_interval(low - margin, high + margin, ignore=True)
 
 
 def _as_powers(form):

@@ -72,6 +72,9 @@ def _check(fit: Fit, card: str) -> None:
         reason = f"{fit.facts['card']} is a law in {', '.join(fit.law.variables)}"
         remedy = "show a law in one variable, or one that divides budgets"
         raise IsolossError(Problem(place, reason, remedy))
+    if facts.get("NEEDS") == "variables" and fit.law.proportions:
+        reason = f"{fit.facts['card']} is a law of mixtures"
+        raise IsolossError(Problem(place, reason, "show a fit of another law"))
     readable = facts.get("VARIABLES", fit.law.variables)
     if others := [v for v in fit.law.variables if v not in readable]:
         reason = f"{fit.facts['card']} is a law in {', '.join(others)} too"

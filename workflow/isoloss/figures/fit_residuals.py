@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 
 from isoloss.core import units
-from isoloss.core.filters import LETTERS
 from isoloss.figures import _figure
 from isoloss.fitted import Fit
 
@@ -20,6 +19,7 @@ MAX_FITS = 1
 OPTIONS = {"group": "group", "response": "response"}
 
 
+EXACT = 1e-9  # residuals that differ by less are those of exact values
 AGAINST = {"n_params": units.count, "n_samples": units.count, "n_flops_6nd": units.power}
 
 problems = _figure.group_problems
@@ -30,7 +30,8 @@ def draw(inputs: _figure.Inputs, group: str, response: str):
     name, fit, group, runs = inputs.shown(group)
     response = inputs.response(response)
     known = [c for c in AGAINST if (runs[c].astype(float) > 0).all() and runs[c].nunique() > 1]
-    known += [] if fit.law.proportions else _further(fit, runs)
+    further = [] if fit.law.proportions else _further(fit, runs)
+    known = [*known, *further] if {"N", "D", "C"} & {*fit.law.variables} else [*further, *known]
     drawn = fit.rows_of("residuals", group, response)
     relative = bool((drawn["loss"] > 0).all())
     drawn = drawn.drop(columns="residual") if relative else drawn
@@ -69,9 +70,10 @@ def draw(inputs: _figure.Inputs, group: str, response: str):
 
 
 def _further(fit: Fit, runs: pd.DataFrame) -> list[str]:
-    """The law's variables that have no letter, where they differ between the runs."""
-    names = [name for name in fit.law.variables if name not in LETTERS]
-    return [name for name in names if name in runs and runs[name].nunique() > 1]
+    """The columns of the law's variables beside N, D and C, where they differ between the runs."""
+    names = [name for name in fit.law.variables if name not in ("N", "D", "C")]
+    columns = [_figure.column_of(name) for name in names]
+    return [name for name in columns if name in runs and runs[name].nunique() > 1]
 
 
 def _looks() -> dict:
@@ -101,5 +103,5 @@ def _limits(values, least: float) -> tuple[float, float]:
     if not np.isfinite(values).any():
         return -1.0, 1.0
     low, high = min(values.min(), -least), max(values.max(), least)
-    margin = 0.06 * (high - low) or 1.0
+    margin = 0.06 * (high - low) if high - low > EXACT else 1.0
     return float(np.round(low - margin, 9)), float(np.round(high + margin, 9))

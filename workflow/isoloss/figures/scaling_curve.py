@@ -49,11 +49,13 @@ OPTIONS = {
     },
 }
 
-COLUMNS = {"N": "n_params", "D": "n_samples", "C": "n_flops", "U": "n_unique"}
-MARKERS = "osv^P"  # of one group after another, once all colours are taken
+MARKERS = "osv^PX<>p"  # of one group after another, once all colours are taken
 POINTS = 160  # of a line, inside the runs and beyond them
-STRETCH = 1.6  # ratio by which an interval may stretch a logarithmic axis beyond runs and law
 INSIDE, BESIDE = 9, 20  # entries of a legend in the panel, and in a column beside it, at most
+ENTRY, LETTER = (
+    0.55,
+    0.072,
+)  # inches of a column of a legend, without its text and of a letter of it
 OFFSET = "E"  # the term that is the offset
 
 problems = _figure.group_problems
@@ -106,7 +108,7 @@ def draw(inputs: _figure.Inputs, group: str, reach: float, scale: str):
     _limit(axes, curves, scale)
     rises = all(np.nanargmax(curve.law["loss"]) > 0 for curve in curves)
     place = "upper right" if not rises or scale == "above_offset" else "lower right"
-    _put_legend(axes, _handles(fit, name, curves, scale), place)
+    _put_legend(inputs.canvas, axes, _handles(fit, name, curves, scale), place)
     column = _column(fit)
     axes.set_xlabel(inputs.label("n_flops_6nd" if _six_nd(fit, inputs) else column))
     axes.set_ylabel(_y_label(inputs, scale))
@@ -123,8 +125,7 @@ def _variable(fit: Fit) -> str:
 
 def _column(fit: Fit) -> str:
     """The column of the runs that holds it."""
-    name = _variable(fit)
-    return _figure.LOSS_BELOW if name == RESPONSE else COLUMNS.get(name, name)
+    return _figure.column_of(_variable(fit))
 
 
 def _six_nd(fit: Fit, inputs: _figure.Inputs) -> bool:
@@ -219,18 +220,7 @@ def _limit(axes, curves: list[_Curve], scale: str) -> None:
         wide += [*curve.shifted(curve.law["low"], scale), *curve.shifted(curve.law["high"], scale)]
         if curve.known and scale != "above_offset":
             shown.append(curve.offset)
-    shown = [value for value in shown if np.isfinite(value) and (value > 0 or scale == "linear")]
-    wide = [value for value in wide if np.isfinite(value) and (value > 0 or scale == "linear")]
-    low, high = min(shown), max(shown)
-    if scale == "linear":
-        room = 0.3 * (high - low)
-        low, high = max(low - room, min([*wide, low])), min(high + room, max([*wide, high]))
-        margin = 0.04 * (high - low) or 1.0
-        axes.set_ylim(low - margin, high + margin)
-        return
-    low = max(low / STRETCH, min([*wide, low]))
-    high = min(high * STRETCH, max([*wide, high]))
-    _figure.log_axis(axes.yaxis, *_figure.span([low, high], 1.03))
+    _figure.limit(axes.yaxis, shown, wide, logarithmic=scale != "linear")
 
 
 def _handles(fit: Fit, name: str, curves: list[_Curve], scale: str) -> list:
@@ -260,13 +250,21 @@ def _handles(fit: Fit, name: str, curves: list[_Curve], scale: str) -> list:
     return handles
 
 
-def _put_legend(axes, handles: list, place: str) -> None:
-    """The legend: in the panel, or beside it where it has too many entries to cover no run."""
+def _put_legend(canvas: _figure.Canvas, axes, handles: list, place: str) -> None:
+    """The legend: in the panel, or beside it where it has too many entries to cover no run.
+
+    A figure of the card's own is wider by the legend, so that the panel keeps its width; in a paper
+    the legend goes above it.
+    """
     if len(handles) <= INSIDE:
         axes.legend(handles=handles, loc=place)
         return
-    beside = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
-    axes.legend(handles=handles, ncols=-(-len(handles) // BESIDE), **beside)
+    columns = -(-len(handles) // BESIDE)
+    axes.legend(handles=handles, ncols=columns, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    if canvas.given is None and canvas.paper is None:
+        letters = max(len(handle.get_label()) for handle in handles)
+        wider = columns * (ENTRY + LETTER * letters)
+        axes.figure.set_figwidth(axes.figure.get_figwidth() + wider)
 
 
 def _y_label(inputs: _figure.Inputs, scale: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from isoloss.core import escape
 
-TEXT, NUMBER, SYMBOL = "text", "number", "symbol"  # kinds of columns
+TEXT, NUMBER, SYMBOL, MATH = "text", "number", "symbol", "math"  # kinds of columns
 _POWER = re.compile(r"([\d.]+)e(-?\d+)")
 
 
@@ -18,8 +18,8 @@ class Column:
 
     Attributes:
         name: its head.
-        kind: TEXT from anywhere, NUMBER as Python writes it (`6.4e13`, `[0.3, inf]`), or SYMBOL
-            of a law's term.
+        kind: TEXT from anywhere, NUMBER as Python writes it (`6.4e13`, `[0.3, inf]`), SYMBOL of a
+            law's term, or MATH, a formula in LaTeX.
         cells: one a row; an empty one of NUMBER is not known.
     """
 
@@ -43,6 +43,10 @@ class Markdown:
     def math(self, formula: str) -> str:
         """A formula."""
         return f"${formula}$"
+
+    def cell_math(self, formula: str) -> str:
+        """A formula in a table, whose columns `|` divides."""
+        return self.math(formula.replace("|", r"\vert ").strip())
 
     def number(self, text: str) -> str:
         """A number or an interval, in a table."""
@@ -75,7 +79,7 @@ class Markdown:
         """The cells of a column; `unknown` for a number that is not known."""
         if column.kind == NUMBER:
             return [self.number(cell) if cell else unknown for cell in column.cells]
-        written = self.symbol if column.kind == SYMBOL else self.text
+        written = {SYMBOL: self.symbol, MATH: self.cell_math}.get(column.kind, self.text)
         return [written(cell) if cell else "" for cell in column.cells]
 
 

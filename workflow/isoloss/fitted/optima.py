@@ -8,16 +8,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from isoloss.core import units
-from isoloss.core.escape import columns, visible
+from isoloss.core.escape import columns, latex, visible
 from isoloss.core.problems import Problem
 from isoloss.core.tables import WHOLE
 from isoloss.fitted.decisions import FitDecisions
 from isoloss.fitted.facts import Quantity
-from isoloss.fitted.markup import TEXT, Column, Latex, Markdown
+from isoloss.fitted.markup import MATH, TEXT, Column, Latex, Markdown
 from isoloss.fitted.names import RESPONSE
 from isoloss.fitted.optimum import Limits, Question, shown_limits
+from isoloss.formulas import as_latex, latex_name, read_expression, read_relation
 
 _LOSS = "{:.4g}".format
+_SIGNS = {"<=": r"\leq", ">=": r"\geq", "<": "<", ">": ">", "=": "=", "==": "="}
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,57 @@ class Optimum:
     def told_given(self) -> str:
         """The values that were given, in words."""
         return ", ".join(f"{name} = {_plain(value)}" for name, value in self.given.items())
+
+    def asked_in(self, markup: Markdown | Latex) -> str:
+        """The question in words, its expressions as formulas."""
+        under = " and ".join(markup.math(_relation(text)) for text in self.subject_to)
+        given = self.given_in(markup)
+        within = [
+            f"{markup.math(latex_name(name))} from {markup.power(_plain(low))} to"
+            f" {markup.power(_plain(high))}"
+            for name, (low, high) in self.within.items()
+        ]
+        parts = [f"least {self.minimized_in(markup)}", f" under {under}" if under else ""]
+        parts += [f", given {given}" if given else ""]
+        parts += [f", with {' and '.join(within)}" if within else ""]
+        return "".join(parts)
+
+    def given_in(self, markup: Markdown | Latex) -> str:
+        """The values that were given, as formulas."""
+        return ", ".join(
+            markup.math(f"{latex_name(name)} = {_latex_number(value)}")
+            for name, value in self.given.items()
+        )
+
+    def minimized_in(self, markup: Markdown | Latex) -> str:
+        """The expression that is least: a word where it is what the law predicts."""
+        if self.minimize.strip() in (self.quantity, RESPONSE):
+            return markup.text(self.minimize.strip())
+        return markup.math(_expression(self.minimize))
+
+
+def _expression(text: str) -> str:
+    r"""An expression in LaTeX.
+
+    >>> print(_expression("6*N*D + 2*N*served"))
+    6 \, N \, D + 2 \, N \, \mathrm{served}
+    """
+    return as_latex(read_expression(text))
+
+
+def _latex_number(value: float) -> str:
+    """A number in LaTeX."""
+    return as_latex(read_expression(_plain(value)))
+
+
+def _relation(text: str) -> str:
+    r"""A constraint in LaTeX.
+
+    >>> print(_relation("6*N*D <= 1e22"))
+    6 \, N \, D \leq 10^{22}
+    """
+    left, sign, right = read_relation(text)
+    return f"{as_latex(left)} {_SIGNS[sign]} {as_latex(right)}"
 
 
 def optima(
@@ -192,14 +245,7 @@ def for_paper(ones: Sequence[Optimum]) -> list[Column]:
         (one.group, one.told_given, name, value)
         for one in ones
         if one.exists
-        for name, value in [
-            *((c.name, _of_chosen(c)) for c in one.chosen),
-            *(
-                [(one.minimize, _estimate(one.minimum, units.count))]
-                * (one.minimize != one.quantity)
-            ),
-            (one.quantity, _estimate(one.predicted, _LOSS)),
-        ]
+        for name, value in _values(one)
     ]
     if not rows:
         return []
@@ -208,14 +254,27 @@ def for_paper(ones: Sequence[Optimum]) -> list[Column]:
     shown += [Column("given", TEXT, list(given))] if len(set(given)) > 1 else []
     return [
         *shown,
-        Column("quantity", TEXT, list(names)),
+        Column("quantity", MATH, list(names)),
         Column("at the optimum", TEXT, list(values)),
     ]
 
 
-def asked_of(ones: Sequence[Optimum]) -> list[str]:
-    """The questions in words, each once."""
-    return list(dict.fromkeys(one.asked for one in ones))
+def _values(one: Optimum) -> list[tuple[str, str]]:
+    """The names, in LaTeX, and values of what an optimum says."""
+    values = [(latex_name(c.name), _of_chosen(c)) for c in one.chosen]
+    if one.minimize.strip() not in (one.quantity, RESPONSE):
+        values.append((_expression(one.minimize), _estimate(one.minimum, units.count)))
+    return [*values, (_quantity(one.quantity), _estimate(one.predicted, _LOSS))]
+
+
+def _quantity(name: str) -> str:
+    """What a law predicts in LaTeX: a name of a formula, or any column."""
+    return latex_name(name) if name.isidentifier() else rf"\mbox{{{latex(name)}}}"
+
+
+def asked_of(ones: Sequence[Optimum], markup: Markdown | Latex) -> list[str]:
+    """The questions in words, their expressions as formulas, each once."""
+    return list(dict.fromkeys(one.asked_in(markup) for one in ones))
 
 
 def sentences_of(ones: Sequence[Optimum], markup: Markdown | Latex) -> list[str]:
@@ -223,16 +282,13 @@ def sentences_of(ones: Sequence[Optimum], markup: Markdown | Latex) -> list[str]
     several, told = len({one.group for one in ones}) > 1, []
     for one in ones:
         whose = f" for {markup.text(one.group)}" if several else ""
-        asked = markup.text(one.asked)
+        asked = one.asked_in(markup)
         if not one.exists:
             told.append(
                 f"The question of the {asked} has no answer{whose}: {markup.text(one.problem)}."
             )
             continue
-        at = [f"{c.name} = {_of_chosen(c)}" for c in one.chosen]
-        if one.minimize.strip() not in (one.quantity, RESPONSE):
-            at.append(f"{one.minimize} = {_estimate(one.minimum, units.count)}")
-        at.append(f"{one.quantity} {_estimate(one.predicted, _LOSS)}")
-        values = ", ".join(markup.text(value) for value in at)
-        told.append(f"The {asked} is reached{whose} at {values} ({_far(one.beyond)}).")
+        at = [f"{markup.math(name)} = {markup.text(value)}" for name, value in _values(one)]
+        asked += "," if one.given or one.within else ""
+        told.append(f"The {asked} is reached{whose} at {', '.join(at)} ({_far(one.beyond)}).")
     return told

@@ -17,6 +17,7 @@ from isoloss.fitted.facts import (
 )
 from isoloss.fitted.facts import Record as Facts
 from isoloss.fitted.markup import Column, Latex, Markdown
+from isoloss.fitted.names import FORMULA
 from isoloss.fitted.optima import asked_of, for_paper
 from isoloss.fitted.result import Fit
 from isoloss.fitted.sentences import Context, paragraph
@@ -130,7 +131,7 @@ def _tables(fit: Fit, facts: Facts, context: Context) -> list[Titled]:
     if context.gains:
         shown.append(("Compute-equivalent gain", _GAINS, paper_tables.gains(context.gains)))
     if columns := for_paper(context.optima):
-        note = Markdown().text("; ".join(asked_of(context.optima)))
+        note = "; ".join(asked_of(context.optima, Markdown()))
         shown.append(("Optimum", f"{note[:1].upper()}{note[1:]}.", columns))
     if context.mixtures:
         shown.append(("Best mixture", "", paper_tables.mixtures(context.mixtures)))
@@ -153,7 +154,8 @@ def _latex(fit: Fit, facts: Facts, context: Context, shown: Sequence[Titled]) ->
 def bibtex(fit: Fit, facts: Facts, context: Context) -> str:
     """The entries of the law, of the methods that were used, of published laws, and of isoloss."""
     one = facts.fits[0]
-    cited = bibliography.of_law(fit.facts["card"])
+    card = fit.facts["card"]
+    cited = {} if card == FORMULA else bibliography.of_law(card)  # what users type has no source
     cited |= bibliography.of_methods(one.objective, one.method)
     for published in context.comparisons:
         card, _, name = published.name.partition(":")

@@ -10,7 +10,8 @@ FORMULA = "L = a_0 + (a_1 - a_0) / (1 + e^(-k (m - loss)))"
 LATEX = r"L = a_0 + \frac{a_1 - a_0}{1 + e^{-k (m - loss)}}"
 SOURCE = (
     "Grattafiori et al. 2024, arXiv:2407.21783, section 3.2.1: a sigmoid from the loss of the right"
-    " answer to accuracy; its source names the form and prints neither formula nor values"
+    " answer to accuracy; its source names the form and prints neither formula nor values, so"
+    " that there is no preset"
 )
 BIBTEX = """\
 @misc{grattafiori2024llama,
@@ -23,7 +24,7 @@ BIBTEX = """\
 """
 DOMAIN = (
     "accuracy by the loss (`loss`), of the right answers to the task where that is known; a_0 is"
-    " the accuracy of guessing, which runs that only guess determine, or --fixed floor=0.25"
+    " the accuracy of guessing, which runs that only guess determine, or --fix floor=0.25"
 )
 KIND = "curve"
 RESPONSE = "accuracy"  # what it is fitted to, as a rule: a column that is not the loss

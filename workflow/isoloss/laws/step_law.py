@@ -18,7 +18,8 @@ LATEX = (
 )
 SOURCE = (
     "the best learning rate and batch size by Li et al. 2025, arXiv:2503.04715 (Step Law); the"
-    " parabolas around them are this project's: its source prints no loss beside the optimum"
+    " parabolas around them are this project's: its source prints no loss beside the optimum, so"
+    " that there is no preset"
 )
 BIBTEX = """\
 @misc{li2025predictable,
@@ -32,7 +33,8 @@ BIBTEX = """\
 DOMAIN = (
     "η_0 and b_0 are the best for 1e9 parameters and 1e10 tokens; peak learning rates (`lr`) and"
     " batch sizes (`batch`) within a factor of about 4 of the best; runs that diverged are not of"
-    " it; `best_setting` has the published optimum"
+    " it; the published optimum (preset of `best_setting`) is --fix lr_0=8.05e-4 a_lr=-0.713"
+    " d_lr=0.307 b_0=2.97e5 d_b=0.571, with batch sizes in tokens and N without embeddings"
 )
 KIND = "joint"
 OPTIONS = {}

@@ -411,10 +411,9 @@ def _figures(sweep: str, meaning: Meaning, fits: Sequence[str]) -> str:
     kind = registry.facts("law", meaning.law)["KIND"]
     if kind != "joint" or (_law_of(meaning).allocates and meaning.response is None):
         return _figures_of(sweep, kind, fits)
-    one = len(meaning.variables) == 1 and RESPONSE not in meaning.variables
-    own = _figure("scaling_curve", sweep, fits[:1]) if one else ""
-    cards = [("predicted_observed", fits), ("fit_residuals", fits[:1])]
-    return own + "".join(_figure(card, sweep, of) for card, of in cards)
+    own = "scaling_curve" if len(meaning.variables) == 1 else "variable_curves"
+    cards = [(own, fits[:1]), ("predicted_observed", fits), ("fit_residuals", fits[:1])]
+    return "".join(_figure(card, sweep, of) for card, of in cards)
 
 
 def _law_of(meaning: Meaning) -> Law:

@@ -755,8 +755,11 @@ def _figure_of(fit: Fit) -> str:
         return "isoloss"
     if fit.law.kind == "frontier":
         return "optimal_frontier"
-    of_curve = len(fit.law.variables) == 1 or fit.allocates
-    return "scaling_curve" if of_curve and fit.law.kind != "mixture" else "predicted_observed"
+    if fit.law.kind == "mixture":
+        return "predicted_observed"
+    if len(fit.law.variables) == 1 or fit.allocates:
+        return "scaling_curve"
+    return "variable_curves" if len(fit.groups) == 1 else "predicted_observed"
 
 
 def _reach(decisions: Decisions) -> float | None:

@@ -698,7 +698,7 @@ def _ability_problems(
         return []  # another check reports it
 
     response = fits[first].get("response")
-    if response is not None and ability != "curve":
+    if response is not None and ability not in ("curve", "variables"):
         reason = f"the figure is about the loss, and {first!r} is fitted to {response!r}"
         return [Problem(place, reason, "name a fit of the loss first")]
 
@@ -706,6 +706,8 @@ def _ability_problems(
         mixture = registry.of_mixtures(law)
         if mixture or ability == "mixture":
             return mixture and ability == "mixture"
+        if ability == "variables":
+            return True
         made = made_law(law, options)
         if ability == "curve":
             return made.allocates or len(made.variables) == 1
@@ -718,6 +720,7 @@ def _ability_problems(
     kinds = {
         "mixture": "of mixtures, and {!r} is not one",
         "compare": "with a loss for every budget, and {!r} has none",
+        "variables": "in numbers, and {!r} is one of mixtures",
         "curve": "in one variable, or one that can allocate, and {!r} is neither",
     }
     kind = kinds.get(ability, f"that can {ability}, and {{!r}} cannot")

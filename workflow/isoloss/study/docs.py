@@ -8,6 +8,7 @@ from typing import Any
 
 from isoloss.core import registry, schema, tables
 from isoloss.core.stages import Stage, stages
+from isoloss.core.units import NATS
 from isoloss.laws._law import Law, Term
 from isoloss.laws._make import made_law
 from isoloss.train.settings import OF_EVERY_RUN
@@ -134,6 +135,12 @@ def _stage(stage: Stage) -> list[str]:
     ]
 
 
+_UNITS = (
+    "\nUnits of parameters are those of a fit of the loss in nats/token; of another response, its"
+    " unit stands for nats/token.\n"
+)
+
+
 def cards_page() -> str:
     """Every card with its facts and options."""
     parts = [f"{_MADE}\n# Cards\n\nOne file a card; its name is the file's stem.\n"]
@@ -144,6 +151,7 @@ def cards_page() -> str:
         parts.append(", and `OPTIONS` where it has some")
         shared = registry.HOME / folder / f"_{kind}.py"
         parts.append(f" (described in `{shared.name}`).\n" if shared.is_file() else ".\n")
+        parts.append(_UNITS if kind == "law" else "")
         for name in registry.names(kind):
             facts = registry.facts(kind, name)
             parts.append(f"\n### `{name}`: {facts['TITLE']}\n\n")
@@ -161,7 +169,7 @@ def cards_page() -> str:
             for tag, meaning in facts.get("TAGS", {}).items():
                 parts.append(f"- tag `{tag}`: {meaning}\n")
             if kind == "law":
-                parts.append(_of_law(name, facts) + "\n" + _terms(name))
+                parts.append(_of_law(name, facts) + "\n" + _terms(name, facts))
             if registry.options(kind, name):
                 parts.append("\n" + _options(registry.options(kind, name)))
     return "".join(parts)
@@ -171,6 +179,7 @@ def _of_law(name: str, facts: Mapping[str, Any]) -> str:
     """What a law reads, where it holds, and the published laws of its form."""
     variables = ", ".join(f"`{variable}`" for variable in _default_law(name).variables)
     lines = [f"- variables: {variables}\n", f"- holds for: {facts['DOMAIN']}\n"]
+    lines += [f"- fitted to: `{facts['RESPONSE']}`\n"] if "RESPONSE" in facts else []
     published = ", ".join(f"`{name}:{own}`" for own in facts["PRESETS"])
     return "".join([*lines, f"- published: {published}\n" if published else ""])
 
@@ -181,11 +190,17 @@ def _default_law(name: str) -> Law:
     return made_law(name, registry.defaults("law", name), domains)
 
 
-def _terms(name: str) -> str:
-    law = _default_law(name)
+def _terms(name: str, facts: Mapping[str, Any]) -> str:
+    """The parameters of a law, with the unit of what it is fitted to."""
+    law, of_loss = _default_law(name), "RESPONSE" not in facts
     written = "formula_law" in registry.defined("law", name)
     rows = [
-        [f"`{t.name}`", t.symbol, t.unit, _limits(law, t) if written else _bounds(t)]
+        [
+            f"`{t.name}`",
+            t.symbol,
+            t.unit if of_loss else t.unit.replace(NATS, "1"),
+            _limits(law, t) if written else _bounds(t),
+        ]
         for t in law.terms
     ]
     return table(["parameter", "symbol", "unit", "bounds"], rows)

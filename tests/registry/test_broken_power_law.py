@@ -79,3 +79,23 @@ def test_two_breaks_are_found_where_runs_lie_on_all_sides():
     options = {"variable": "D", "breaks": 2}
     fit = isoloss.fit_law(runs, "broken_power_law", options, bootstrap=0)
     assert fit.values == pytest.approx(TWICE, rel=1e-3)
+
+
+@more_breaks
+def test_many_starts_agree_and_breaks_are_in_order_in_every_replicate(values):
+    """Simulated runs with noise: before, breaks came in any order, and 1 of 48 starts agreed."""
+    breaks = (len(values) - 3) // 3
+    law, sizes = broken_power_law.make("D", breaks=breaks), np.geomspace(10, 1e11, 60)
+    noise = 0.002 * np.random.default_rng(0).standard_normal(len(sizes))
+    loss = law.loss(law.theta(values), {"D": sizes}) * np.exp(noise)
+    table = pd.DataFrame({"D": sizes, "loss": loss})
+    runs = isoloss.read_runs(table, {"D": "D", "loss": "loss"}, need=1)
+    options = {"variable": "D", "breaks": breaks}
+    fit = isoloss.fit_law(runs, "broken_power_law", options, bootstrap=20, delta=0.01)
+    summary = fit.summary.iloc[0]
+    assert summary["status"] == "converged"
+    assert summary["n_agree"] >= {2: 24, 3: 8}[breaks]  # of 48; the third break is a weak one
+    places = np.array([fit.replicates[f"d_{i}"] for i in range(1, breaks + 1)])
+    assert (np.diff(places, axis=0) > 0).all()
+    estimates = [fit.values[f"d_{i}"] for i in range(1, breaks + 1)]
+    assert np.log10(estimates) == pytest.approx([3, 6, 8][:breaks], abs=0.2)

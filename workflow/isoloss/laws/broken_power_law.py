@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 
 import numpy as np
@@ -25,7 +26,8 @@ BIBTEX = """\
 """
 DOMAIN = (
     "x > 0; the exponent is c_0 well below d_1, c_0 + c_1 well above; a break outside the data"
-    " cannot be known from them; more breaks need many runs on both sides of each"
+    " cannot be known from them; more breaks need many runs on both sides of each, and are in the"
+    " order of their places"
 )
 KIND = "curve"
 OPTIONS = {
@@ -43,18 +45,31 @@ PRESETS = {}
 _UNITS = {"N": "parameters", "D": "tokens", "C": "FLOP"}
 
 
-# places of the breaks and changes of the exponent there, of a law with so many breaks
+# where breaks begin, of a law on a grid without runs
 _PLACES = {
     1: ((-4.0, -2.5, -1.0, 0.0, 1.0, 2.5, 4.0),),
     2: ((-3.5, -1.0), (1.0, 3.5)),
     3: ((-3.0,), (0.0,), (3.0,)),
 }
+# starts of a law of several breaks, from the runs: see `BrokenOnRuns.starts`
+_CANDIDATES = {2: 14, 3: 12}  # places for breaks, of which every ordered choice is tried
+_SHARES = (1e-3, 0.5, 0.8, 0.95)  # of the least loss, that a may be
+_WIDTHS = (0.008, 0.016, 0.032)  # of a break, as a share of the range of ln x
+_FARTHEST = 24.0  # from a break to the next in ln x
+_DESCENTS = 48  # from the best of the starts
+_LOOKED_AT, _IMPROVED, _STEPS = 200, 128, 8  # runs, starts and steps by which starts improve
+_RIDGE = 1e-9  # of the projection, relative to its columns
 # second derivatives of ln (b x^-c_0 ...) by (c, d, f) of a break that are not 0, by positions
 _BENT = ((0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 
 
 class BrokenPowerLaw(Law):
-    """theta = (ln a, ln b, c_0, then c_i, ln d_i, ln f_i of every break)."""
+    """theta = (ln a, ln b, c_0, then c_i, ln d_i, ln f_i of every break).
+
+    Breaks are in the order of their places: a search moves ln d_1 and the distance from every
+    break to the next, which is at least 0 (`moves`). An interval is therefore one of the first,
+    second or third break, unless the user sets limits of places: these hold in place of the order.
+    """
 
     kind = KIND
 
@@ -74,7 +89,8 @@ class BrokenPowerLaw(Law):
             # figure 4 has a change of 5.66
             terms.append(Term(f"c_{i}", f"c_{i}", "1", False, -20.0, 20.0, (-0.3, 0.3)))
             unit = _UNITS[variable]
-            terms.append(Term(f"d_{i}", f"d_{i}", unit, True, -12.0, 12.0, near))
+            low, high = (-12.0, 12.0) if i == 1 else (0.0, _FARTHEST)  # of what moves
+            terms.append(Term(f"d_{i}", f"d_{i}", unit, True, low, high, near))
             terms.append(Term(f"f_{i}", f"f_{i}", "1", True, -6.0, 2.0, (-1.0,)))
         self.terms = tuple(terms)
 
@@ -136,6 +152,13 @@ class BrokenPowerLaw(Law):
         shift[4::3] = -moved
         return matrix, shift
 
+    def moves(self, data: Data, log_loss_scale: float) -> tuple[np.ndarray, np.ndarray]:
+        """The place of a break as the distance in ln x from the break before it."""
+        matrix = np.eye(len(self.terms))
+        for i in range(2, self.breaks + 1):
+            matrix[3 * i + 1, 3 * i - 2] = -1.0
+        return matrix, np.zeros(len(self.terms))
+
     def on(self, data: Data) -> BrokenOnRuns:
         """With the logarithm of x computed once, and exact second derivatives."""
         return BrokenOnRuns(self, data)
@@ -147,6 +170,97 @@ class BrokenOnRuns(LawOnRuns):
     def __init__(self, law: BrokenPowerLaw, data: Data):
         super().__init__(law, data)
         self.data = {"ln x": np.log(self.data[law.variables[0]])}
+        self.descents = _DESCENTS if law.breaks > 1 else None
+
+    def starts(self, loss: np.ndarray) -> np.ndarray:
+        """Where a search begins, (s, p): of one break the law's own grid.
+
+        Of several, breaks are at every ordered choice of places that lie among the runs, with
+        several widths and shares of the loss that a is; b and the exponents follow (`project`).
+        """
+        law, log_x = self.law, self.data["ln x"]
+        if law.breaks == 1:
+            return law.starts()
+        count = _CANDIDATES[law.breaks]
+        share = (np.arange(count) + 0.5) / count
+        even = log_x.min() + share * np.ptp(log_x)
+        places = (np.quantile(log_x, share) + even) / 2
+        chosen = np.array(list(itertools.combinations(places, law.breaks)))
+        widths = np.log(np.array(_WIDTHS) * (np.ptp(log_x) or 1.0))
+        least = np.log(np.maximum(loss.min() * np.array(_SHARES), 1e-300))
+        which = np.indices((len(least), len(widths), len(chosen))).reshape(3, -1)
+        starts = np.zeros((which.shape[1], len(law.terms)))
+        starts[:, 0] = least[which[0]]
+        starts[:, 4::3], starts[:, 5::3] = chosen[which[2]], widths[which[1], None]
+        return self._improved(starts, loss)
+
+    def _improved(self, starts: np.ndarray, loss: np.ndarray) -> np.ndarray:
+        """The best of the starts after a few steps of least squares of log losses, (s, p).
+
+        Places between those of the grid, and a width for each break, come from these steps.
+        """
+        rows = np.unique(np.linspace(0, len(loss) - 1, _LOOKED_AT).astype(int))
+        few, target = self.with_data({"ln x": self.data["ln x"][rows]}), np.log(loss[rows])
+        theta = few.project(starts, loss[rows], np.ones(len(rows)))
+        square = few._squares(theta, target)
+        best = np.argsort(square, kind="stable")[:_IMPROVED]
+        theta, square, damping = theta[best], square[best], np.full(len(best), 1e-2)
+        low, high = np.array([(term.low, term.high) for term in self.law.terms]).T
+        low[4::3], high[4::3] = low[4], high[4]
+        for _ in range(_STEPS):
+            moved = np.clip(theta - few._step(theta, target, damping), low, high)
+            moved[:, 4::3] = np.maximum.accumulate(moved[:, 4::3], axis=1)
+            now = few._squares(moved, target)
+            better = now < square
+            theta, square = np.where(better[:, None], moved, theta), np.where(better, now, square)
+            damping = np.where(better, damping / 10, damping * 10)
+        return theta
+
+    def _squares(self, theta: np.ndarray, target: np.ndarray) -> np.ndarray:
+        """Mean squared errors of log losses, (b,); infinite where one is not finite."""
+        with np.errstate(all="ignore"):
+            square = np.mean((np.log(self.at(theta)[0]) - target) ** 2, axis=-1)
+        return np.where(np.isfinite(square), square, np.inf)
+
+    def _step(self, theta: np.ndarray, target: np.ndarray, damping: np.ndarray) -> np.ndarray:
+        """Steps to subtract from theta, (b, p), of least squares damped by (b,)."""
+        with np.errstate(all="ignore"):
+            loss, inner = self.at(theta)
+            flat, part = np.exp(theta[:, :1]) / loss, inner[1] / loss
+            slopes = np.concatenate(
+                [flat[:, None], self._of_logs(inner)[0] * part[:, None]], axis=1
+            )
+            errors = np.log(loss) - target
+        slopes, errors = np.nan_to_num(slopes), np.nan_to_num(errors)
+        normal = slopes @ np.swapaxes(slopes, -1, -2)
+        size = np.einsum("bpp->bp", normal) * damping[:, None] + 1e-12
+        damped = normal + np.eye(theta.shape[1]) * size[:, None]
+        return np.linalg.solve(damped, slopes @ errors[..., None])[..., 0]
+
+    def project(self, theta: np.ndarray, loss: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        """Starts with b, c_0 and every c_i at their best for a and for places and widths of breaks.
+
+        ln (L - a) is linear in them: least squares of its errors, each times what the relative
+        error of L is of it. Of one break starts are left as they are.
+        """
+        if self.law.breaks == 1 or not (loss > 0).all():
+            return theta
+        flat = np.minimum(np.exp(theta[:, :1]), 0.999 * loss.min())
+        part = loss - flat  # (b, n)
+        columns = [np.ones_like(part), np.broadcast_to(-self.data["ln x"], part.shape)]
+        for i in range(1, self.law.breaks + 1):
+            _, width, _, bracket = self.law._break(theta, self.data["ln x"], i)
+            columns.append(-np.exp(width) * bracket)
+        shape, share = np.stack(columns, axis=-1), weight * (part / loss) ** 2
+        size = np.sqrt(np.einsum("bnk,bn->bk", shape**2, share))
+        shape = shape / np.where(size > 0, size, 1.0)[:, None]
+        heavy = np.swapaxes(shape * share[..., None], -1, -2)
+        normal = heavy @ shape + _RIDGE * np.eye(shape.shape[-1])
+        best = np.linalg.solve(normal, heavy @ np.log(part)[..., None])[..., 0]
+        moved = theta.copy()
+        moved[:, [0]] = np.log(flat)
+        moved[:, [1, 2, *range(3, theta.shape[1], 3)]] = best / np.where(size > 0, size, 1.0)
+        return np.where(np.isfinite(moved).all(axis=-1, keepdims=True), moved, theta)
 
     def at(self, theta: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
         """Loss (b, n); theta, the reducible loss, and of every break distance and bracket."""

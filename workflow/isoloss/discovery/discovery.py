@@ -14,22 +14,22 @@ from threadpoolctl import threadpool_limits
 
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.sources import Source
-from isoloss.discovery import fitting, report
-from isoloss.discovery.fitting import FormOnBlocks, Task
+from isoloss.discovery import report
 from isoloss.discovery.holdouts import Holdout, holdouts
 from isoloss.discovery.of_mixtures import MixtureDiscovery, discover_mixtures
 from isoloss.discovery.roles import Columns, columns_of
 from isoloss.discovery.scaled import Scale, blocks_of, scale_of
 from isoloss.discovery.search import Edge, Fitted, Nested, edge_of, fitted, noise_of, ranked, search
 from isoloss.discovery.table import LEAST, Asked, SearchTable, mixture_of, opened, search_table
+from isoloss.discovery.typed import Typed, Typist
+from isoloss.fitted import Fit
 
-DELTA, SPREAD_DELTA = 1e-3, 1e-2  # of Huber's penalty: of relative residuals, or in spreads
 SCREENED, FINAL = 400, 1000  # runs at most on which forms are compared, and the best ones again
 FINALISTS = 8  # forms that are compared again where there are more runs than that
 JUDGES = 0.2  # share of the runs that are the largest, which judge whether forms may grow
 SHOWN = 5  # laws of the ranking that are told, and whose median is the answer beside the best
 MARGIN = 1.0  # of 2 ln(error), by which a law of the median may be worse than the best
-POOL, KEEP = 128, 6  # starts of a final fit
+TRIED = 12  # forms at most that are typed for them
 BEYOND = 3.0  # times the largest runs, where the best five are asked for their median
 WIDER = 10.0  # times the largest values, where the laws are compared
 
@@ -45,7 +45,8 @@ class FoundLaw:
         error: geometric mean over hold-outs of the mean absolute error.
         score: mean over hold-outs of 2 ln(error) with the penalties; least is best.
         loose: combinations of parameters that the runs do not determine.
-        constants: of every group, the formula with numbers, sizes divided by a middle value.
+        constants: of every group, the formula with numbers.
+        fit: of the formula to all runs, as `fit_law` gives it, without intervals.
     """
 
     formula: str
@@ -55,6 +56,7 @@ class FoundLaw:
     score: float
     loose: int
     constants: Mapping[str, str]
+    fit: Fit
     _law: Any
     _owner: Any
 
@@ -244,10 +246,9 @@ class Work:
         """Some of the runs, with what is held out of them."""
         table = self.table
         data = self.scale.apply({k: x[rows] for k, x in table.variables.items()})
-        blocks = blocks_of(data, table.y[rows], table.group[rows], table.positive)
+        blocks = blocks_of(data, table.y[rows], table.group[rows])
         parts = [Holdout(one.name, one.out[rows]) for one in self.held if one.out[rows].any()]
-        delta = DELTA if table.positive else SPREAD_DELTA
-        return edge_of(blocks, parts, delta, table.positive, table.bounded)
+        return edge_of(blocks, parts, table.positive, table.bounded)
 
     def nested(self, rows: np.ndarray) -> Nested | None:
         """Some of the runs without the largest, and these; None of a table too small for it."""
@@ -290,35 +291,35 @@ class Work:
         """All runs."""
         return self.edge(np.arange(len(self.table.y)))
 
-    def final(self, one: Fitted) -> Fitted:
-        """A form fitted to all runs from more starts."""
-        model = self.model(one)
-        count = len(self.table.groups)
-        task = Task(np.arange(count), self.whole.blocks.real.astype(float))
-        pool = fitting.starts_of(model, POOL, self.seed)
-        theta, value = fitting.fit(model, task, pool, KEEP)
-        again, lower = one.theta, np.full(count, np.inf)
-        for wider, steps in fitting.WIDER:
-            again, lower = fitting.descend(model, again, task, wider * model.delta, steps)
-        return replace(one, theta=np.where((lower < value)[:, None], again, theta))
+    @cached_property
+    def typist(self) -> Typist:
+        """What fits the forms that are told as they are typed."""
+        return Typist(self.table, self.columns, self.scale, self.whole)
 
-    def model(self, one: Fitted) -> FormOnBlocks:
-        """A form on all runs."""
-        return FormOnBlocks(one.form, self.whole.blocks, self.whole.delta, self.whole.positive)
+    def told(self, order: Sequence[Fitted], count: int) -> list[Typed]:
+        """The first forms that are as good when they are typed, or the first of all where none is.
+
+        A form is passed over whose fit from the engine's own starts is worse than the search's.
+        """
+        laws = []
+        for one in order[:TRIED]:
+            law = self.typist.typed(one)
+            if law.reached:
+                laws.append(law)
+            if len(laws) == count:
+                break
+        return laws or [self.typist.typed(one) for one in order[:count]]
 
     def discovery(self, order: list[Fitted]) -> Discovery:
         """The answer, of forms by what they miss."""
         noise = noise_of(order)
-        finals = [self.final(one) for one in order[:SHOWN]]
-        plain = simplest(order, noise)
-        at = order.index(plain)
-        last = self.law(finals[at] if at < SHOWN else self.final(plain), noise)
+        finals = self.told(order, SHOWN)
+        plain = self.told(simplest(order, noise), 1)[0]
         first = self.central(finals, noise)
         finals.insert(0, finals.pop(first))
-        laws = tuple(self.law(one, noise) for one in finals)
         ranking = pd.DataFrame(
             {
-                "formula": [self.formula(one) for one in order],
+                "formula": [report.formula(self.table.response, one.form.text) for one in order],
                 "parameters": [one.form.size for one in order],
                 "error": [one.error for one in order],
                 "score": [one.score(noise) for one in order],
@@ -327,8 +328,8 @@ class Work:
         )
         held = tuple((one.name, int(one.out.sum())) for one in self.held)
         answer = Discovery(
-            laws,
-            last,
+            tuple(self.law(one, noise) for one in finals),
+            self.law(plain, noise),
             self.table,
             ranking,
             held,
@@ -341,17 +342,17 @@ class Work:
         edge, beyond = self.disagreement(answer)
         return replace(answer, edge=edge, beyond=beyond)
 
-    def central(self, finals: list[Fitted], noise: float) -> int:
+    def central(self, finals: list[Typed], noise: float) -> int:
         """Which of the best laws is told as the best: one near their median beyond the runs.
 
         Of the laws whose score is within the margin of the best one's it is the nearest to their
         median; where some differ from that by less than the noise of the runs, or a millionth of
         what they predict, the first of these.
         """
-        least = finals[0].score(noise) + MARGIN
-        near = [i for i, one in enumerate(finals) if one.score(noise) <= least]
+        least = finals[0].found.score(noise) + MARGIN
+        near = [i for i, one in enumerate(finals) if one.found.score(noise) <= least]
         number, values = self.edges
-        made = np.stack([self.at(finals[i], number, values) for i in near])
+        made = np.stack([finals[i].at(number, values) for i in near])
         apart = np.abs(made - np.median(made, axis=0)).mean(axis=1)
         apart = np.where(np.isfinite(apart), apart, np.inf)
         alike = max(noise, 1e-6 * float(np.nanmean(np.abs(made))))
@@ -380,27 +381,25 @@ class Work:
             errors.append(np.abs(y - np.array(means)[group])[one.out].mean())
         return float(np.exp(np.mean(np.log(np.maximum(errors, 1e-300)))))
 
-    def law(self, one: Fitted, noise: float) -> FoundLaw:
+    def law(self, law: Typed, noise: float) -> FoundLaw:
         """A law as the user sees it."""
+        one = law.found
         numbers = {
-            name: report.with_numbers(one.form, one.theta[g], self.scale, self.columns)
-            for g, name in enumerate(self.table.groups)
+            name: report.with_numbers(law, group)
+            for name, group in zip(self.table.groups, law.groups, strict=True)
         }
         return FoundLaw(
-            self.formula(one),
+            law.formula,
             tuple(name for name in self.columns.free if name in one.form.variables),
             one.form.size,
             one.error,
             one.score(noise),
             one.loose,
             numbers,
-            one,
+            law.fit,
+            law,
             self,
         )
-
-    def formula(self, one: Fitted) -> str:
-        """The formula with the response."""
-        return report.formula(self.table.response, one.form.text)
 
     def disagreement(self, answer: Discovery) -> tuple[float, float]:
         """Spread of the best laws over that of the response, at the edge and beyond."""
@@ -412,31 +411,18 @@ class Work:
             parts.append(float(np.max(every)) / spread)
         return parts[0], parts[1]
 
-    def predicted(self, one: Fitted, runs, group: str | None, values) -> np.ndarray:
+    def predicted(self, law: Typed, runs, group: str | None, values) -> np.ndarray:
         """See `FoundLaw.predict`."""
         number, values = self._placed(runs, group, values)
         names = self.columns.free
-        missing = [name for name in names if name in one.form.variables and name not in values]
+        missing = [name for name in names if name in law.fit.law.variables and name not in values]
         if missing:
             reason = f"no values of {missing[0]!r}"
             raise IsolossError(Problem("predict", reason, nearest(missing[0], tuple(values))))
         given = [np.asarray(values[name], float) for name in names if name in values]
         arrays = np.broadcast_arrays(np.zeros(1), number, *given)
         data = dict(zip([n for n in names if n in values], arrays[2:], strict=True))
-        return self.at(one, arrays[1], data)
-
-    def at(self, one: Fitted, number: np.ndarray, data: Mapping[str, np.ndarray]) -> np.ndarray:
-        """What a form predicts at values of the variables, of groups by their number, (n,)."""
-        scaled, model = self.scale.apply(data), self.model(one)
-        made = np.empty(number.shape)
-        for g in np.unique(number):
-            here = number == g
-            task = Task(np.zeros(1, dtype=int), np.ones((1, int(here.sum()))))
-            at = {k: x[here][None] for k, x in scaled.items()}
-            made[here] = np.broadcast_to(
-                model.predicted(one.theta[g : g + 1], task, at), (1, here.sum())
-            )[0]
-        return made
+        return law.at(arrays[1], data)
 
     def _placed(self, runs, group: str | None, values) -> tuple[np.ndarray, dict[str, Any]]:
         """The group number of every value (n,), and the values."""
@@ -485,8 +471,8 @@ def far(x: np.ndarray, times: float) -> float:
     return float(x.max() if times == 1 else 2 * x.max() - x.min())
 
 
-def simplest(order: Sequence[Fitted], noise: float) -> Fitted:
-    """The form of fewest parameters within one standard error of the best.
+def simplest(order: Sequence[Fitted], noise: float) -> list[Fitted]:
+    """Forms within one standard error of the best, those of fewest parameters first.
 
     The error is that of the mean difference of the two over hold-outs.
     """
@@ -500,5 +486,5 @@ def simplest(order: Sequence[Fitted], noise: float) -> Fitted:
         error = apart.std(ddof=1) / np.sqrt(len(apart)) if len(apart) > 1 else 0.0
         return bool(apart.mean() <= max(error, 0.0))
 
-    within = [one for one in order if one is best or near(one)]
-    return min(within, key=lambda one: (one.form.size, order.index(one)))
+    within = [(one.form.size, at) for at, one in enumerate(order) if one is best or near(one)]
+    return [order[at] for _, at in sorted(within)]

@@ -1,48 +1,34 @@
 """Fit one form to many parts of a table at once: every group, every hold-out, several starts.
 
-Robust least squares: Gauss-Newton with damping on Huber's penalty of scaled residuals, by iterative
-reweighting, with the linear parameters projected out at every step.
-
-The engine of `isoloss.fit` does not take its place, by measurement: nine forms on the hold-outs of
-a table of 193 runs took it 18.6 s of the processor (hold-outs as groups of one batch, without
-replicates), and this module 0.35 s. The engine descends from more starts to the last digits, and
-looks at the ends (convergence, curvature, identification), of which a ranking needs nothing. The
-law that a search chooses is fitted by the engine when it is typed.
+The law is that of the form as it would be typed, and the engine (`isoloss.fit`) fits it: its
+objective, its projection of linear parameters, its descents. Here is what a search does otherwise:
+starts are drawn where a form's parameters may lie, fewer of them are descended from, and no descent
+goes on to its last digits, of which a ranking needs nothing.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 
-from isoloss.discovery.forms import SPARE, Form
+from isoloss.discovery.forms import OFFSETS, SPARE, Form, Parameter
 from isoloss.discovery.scaled import Blocks
+from isoloss.fit.descent import Affine, Descents, FitProblem, minimise_all
+from isoloss.fit.objectives import AUTO, Objective
+from isoloss.fit.optimize import promising
 from isoloss.formulas import Evaluator, read_formula
+from isoloss.laws._formula import formula_law
+from isoloss.laws._law import Data, Term
 
-DELTA = 1e-3  # where Huber's square turns into a line, of relative residuals
-WIDER = ((30.0, 12), (3.0, 12), (1.0, 16))  # times delta, and steps on each
-OFFSETS = (0.0, 0.6, 0.9)  # of the least response, at which exponentials begin
+POOL, KEEP = 96, 3  # starts that are looked at, and descended from, of every fit
+WIDER = ((30.0, 12), (3.0, 12), (1.0, 16))  # times the objective's delta, and steps on each
+FLOORS = (0.0, 0.6, 0.9)  # of the least response, at which exponentials begin
 TOPS = (1.02, 1.2, 2.0)  # times the largest response, at which logistic functions end
-LIGHT = 1e-9  # ridge of a projection, of its own diagonal
-CELLS = 1 << 21  # numbers in one array, at most
-
-
-@dataclass(frozen=True)
-class Task:
-    """What one fit of a batch fits.
-
-    Attributes:
-        group: number of the block, (b,).
-        weight: of its runs, (b, n).
-    """
-
-    group: np.ndarray
-    weight: np.ndarray
-
-    def take(self, which) -> Task:
-        """Some of the fits."""
-        return Task(self.group[which], self.weight[which])
+LIGHT = 1e-9  # ridge of a regression, of its own diagonal
+LEAST = 1e-9  # what a parameter above 0 begins at, at least
 
 
 class FormOnBlocks:
@@ -51,306 +37,229 @@ class FormOnBlocks:
     Args:
         form: the form.
         blocks: the runs.
-        delta: of Huber's penalty, in units of `blocks.size`.
-        bounded: whether an offset must not lie below 0.
+        positive: whether the response is above 0 throughout, and an offset not below.
+
+    Attributes:
+        law: of the form; its coordinates are those of all fits.
+        objective: what is minimised, the same as of the law when it is typed.
     """
 
-    def __init__(self, form: Form, blocks: Blocks, delta: float, bounded: bool):
-        self.form, self.blocks, self.delta = form, blocks, delta
-        tree = read_formula(form.expression).tree
-        self.names = tuple(p.name for p in form.parameters)
-        self.q = len(form.curved)
-        self.scales = np.array([p.role == "scale" for p in form.curved], bool)
-        self.low = np.array([p.low for p in form.curved])
-        self.high = np.array([p.high for p in form.curved])
-        self.full, self.straight = Evaluator(tree, self.names), Evaluator(tree, form.linear)
-        self.log = form.link == "log"
-        linear = form.linear
-        at = [i for i, name in enumerate(linear) if name in ("E", "E_0")]
-        self.offset = at[0] if at and bounded and not self.log else None
-        self.target = np.log(blocks.response) if self.log else blocks.response
-        self.size = np.ones_like(blocks.size) if self.log else blocks.size
+    def __init__(self, form: Form, blocks: Blocks, positive: bool):
+        self.form, self.blocks = form, blocks
+        floors = OFFSETS if positive else ()
+        signed = [name for name in form.linear if name not in floors]
+        self.law = formula_law(form.text, form.variables, any_sign=signed)
+        self.objective = Objective(AUTO).chosen(positive)
+        own = {parameter.name: parameter for parameter in form.parameters}
+        self.parameters = [own[term.name] for term in self.law.terms]
 
-    def given(self, theta: np.ndarray, task: Task, data=None) -> dict[str, np.ndarray]:
-        """What is evaluated: parameters (b, 1), variables (b, n) or (1, n)."""
-        values = theta.copy()
-        values[:, : self.q][:, self.scales] = np.exp(values[:, : self.q][:, self.scales])
-        given = {name: values[:, i, None] for i, name in enumerate(self.names)}
-        for name, x in (self.blocks.data if data is None else data).items():
-            given[name] = x if len(x) == 1 else x[task.group]
-        return given
+    @cached_property
+    def affine(self) -> Affine:
+        """The coordinates of the law, and where they may lie."""
+        sides = [_bounds(p, term) for p, term in zip(self.parameters, self.law.terms, strict=True)]
+        low, high = np.array(sides).T
+        count = len(sides)
+        names = tuple(term.name for term in self.law.terms)
+        return Affine(np.eye(count), np.zeros(count), low, high, names)
 
-    def of(self, table: np.ndarray, task: Task) -> np.ndarray:
-        """A table by block for every fit, (b, n) or (1, n)."""
-        return table if len(table) == 1 else table[task.group]
+    @cached_property
+    def problems(self) -> list[FitProblem]:
+        """The fit of every group."""
+        problems = []
+        for real, response, data in self._groups():
+            law_on_runs = self.law.on(data)
+            loss = response[real]
+            objective = self.objective.of_values(loss)
+            problems.append(FitProblem(law_on_runs, loss, objective, self.affine))
+        return problems
 
-    def residual(self, value: np.ndarray, task: Task) -> np.ndarray:
-        """Scaled residuals, (b, n)."""
-        return (value - self.of(self.target, task)) / self.of(self.size, task)
+    def _groups(self):
+        """Of every group where it has runs, its responses, and the variables of its runs."""
+        blocks, names = self.blocks, self.law.variables
+        for g, (real, response) in enumerate(zip(blocks.real, blocks.response, strict=True)):
+            yield real, response, {name: blocks.data[name][g][real] for name in names}
 
-    def slopes(self, theta: np.ndarray, task: Task) -> tuple[np.ndarray, np.ndarray]:
-        """Scaled residuals (b, n) and their derivatives by the coordinates (b, n, p)."""
-        value, gradient = self.full.gradient(self.given(theta, task))
-        width = (len(theta), task.weight.shape[1])
-        residual = self.residual(np.broadcast_to(value, width), task)
-        gradient = np.broadcast_to(gradient, (*width, theta.shape[1]))
-        gradient = gradient / self.of(self.size, task)[..., None]
-        if self.scales.any():
-            inner = np.exp(theta[:, : self.q][:, self.scales])
-            gradient[:, :, np.flatnonzero(self.scales)] *= inner[:, None, :]
-        return residual, gradient
+    def predicted(self, theta: np.ndarray, data: Data | None = None) -> np.ndarray:
+        """The response.
 
-    def projected(self, theta: np.ndarray, task: Task, weight: np.ndarray) -> np.ndarray:
-        """The best linear parameters for the others, for weights of squares (b, n)."""
-        if self.q == len(self.names):
-            return theta
-        theta = theta.copy()
-        theta[:, self.q :] = 0.0
-        value, basis = self.straight.gradient(self.given(theta, task))
-        width = (len(theta), task.weight.shape[1])
-        basis = np.broadcast_to(basis, (*width, len(self.names) - self.q))
-        size = self.of(self.size, task)
-        basis = basis / size[..., None]
-        aim = -self.residual(np.broadcast_to(value, width), task)
-        theta[:, self.q :] = self._solved(basis, aim, weight)
-        return theta
+        Args:
+            theta: (..., p); of all groups at the runs of the table (..., g, p).
+            data: variables in the table's scale, (n,) each; those of the runs if None.
 
-    def _solved(self, basis: np.ndarray, aim: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        """Weighted least squares (b, m), the offset not below 0 where that is asked."""
-        across = np.swapaxes(basis * weight[..., None], 1, 2)
-        normal, right = across @ basis, (across @ aim[..., None])[..., 0]
-        best = _solve(normal, right)
-        if self.offset is not None:
-            below = best[:, self.offset] < 0
-            if below.any():
-                normal, right = normal[below], right[below]
-                normal[:, self.offset, :] = normal[:, :, self.offset] = 0.0
-                right[:, self.offset] = 0.0
-                best[below] = _solve(normal, right)
-        return best
+        Returns:
+            (..., n), of the runs of the table (..., g, n).
+        """
+        return self.law.loss(theta, self.blocks.data if data is None else data)
 
-    def predicted(self, theta: np.ndarray, task: Task, data=None) -> np.ndarray:
-        """The response, (b, n)."""
-        with np.errstate(all="ignore"):
-            value = self.full.value(self.given(theta, task, data))
-            return np.exp(value) if self.log else value
+    def slopes(self, theta: np.ndarray) -> np.ndarray:
+        """Derivatives of all responses by the coordinates, (g, n, p), at theta (g, p)."""
+        return self.law.gradient(theta, self.blocks.data)
 
 
-def _solve(normal: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Solve normal equations (b, m, m) x = (b, m), scaled, with a light ridge; 0 where empty."""
-    diagonal = np.einsum("bii->bi", normal)
-    size = np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
-    size = np.where(np.isfinite(size), size, 1.0)
-    scaled = normal / size[:, :, None] / size[:, None, :]
-    scaled = np.where(np.isfinite(scaled), scaled, 0.0)
-    eye = np.eye(normal.shape[-1])
-    scaled = scaled + eye * np.where(diagonal > 0, LIGHT, 1.0)[:, :, None]
-    right = np.where(np.isfinite(right), right / size, 0.0)
-    return np.linalg.solve(scaled, right[..., None])[..., 0] / size
+def _bounds(parameter: Parameter, term: Term) -> tuple[float, float]:
+    """Bounds of a coordinate of the law; linear parameters have none."""
+    if parameter.role == "linear":
+        return -np.inf, np.inf
+    ends = [_coordinate(parameter, term, np.array(end)) for end in (parameter.low, parameter.high)]
+    return float(ends[0]), float(ends[1])
 
 
-def _huber(residual: np.ndarray, delta: float) -> np.ndarray:
-    size = np.abs(residual)
-    return np.where(size <= delta, 0.5 * size**2, delta * (size - 0.5 * delta))
-
-
-def _objective(residual: np.ndarray, weight: np.ndarray, delta: float) -> np.ndarray:
-    value = np.einsum("bn,bn->b", weight, _huber(residual, delta))
-    return np.where(np.isfinite(value), value, np.inf)
-
-
-def descend(
-    model: FormOnBlocks, theta: np.ndarray, task: Task, delta: float, steps: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Descend from every start.
-
-    Args:
-        model: the form on the runs.
-        theta: starts, (b, p).
-        task: what each fits.
-        delta: of Huber's penalty.
-        steps: at most.
-
-    Returns:
-        Ends (b, p), and the objective there (b,).
-    """
-    theta = theta.copy()
-    value = np.full(len(theta), np.inf)
-    block = max(1, CELLS // max(1, task.weight.shape[1] * theta.shape[1]))
-    with np.errstate(all="ignore"):
-        for at in range(0, len(theta), block):
-            part = slice(at, at + block)
-            theta[part], value[part] = _descend(model, theta[part], task.take(part), delta, steps)
-    return theta, value
-
-
-def _descend(model, theta, task, delta, steps):
-    ends, values = theta.copy(), np.full(len(theta), np.inf)
-    who = np.arange(len(theta))
-    residual, slopes = model.slopes(theta, task)
-    value = _objective(residual, task.weight, delta)
-    damping = np.full(len(theta), 1e-2)
-    for _ in range(steps):
-        trial = _step(model, theta, residual, slopes, task, delta, damping)
-        residual_there, slopes_there = model.slopes(trial, task)
-        there = _objective(residual_there, task.weight, delta)
-        better = there < value
-        gain = np.where(better, value - there, 0.0)
-        settled = better & (gain <= 1e-7 * value)
-        theta = np.where(better[:, None], trial, theta)
-        residual = np.where(better[:, None], residual_there, residual)
-        slopes = np.where(better[:, None, None], slopes_there, slopes)
-        value = np.where(better, there, value)
-        damping = np.clip(np.where(better, damping * 0.2, damping * 6.0), 1e-9, 1e9)
-        over = settled | (damping > 1e6) | ~np.isfinite(value)
-        if over.any():
-            ends[who[over]], values[who[over]] = theta[over], value[over]
-            go = ~over
-            who, theta, residual, slopes = who[go], theta[go], residual[go], slopes[go]
-            task, value, damping = task.take(go), value[go], damping[go]
-            if not len(who):
-                return ends, values
-    ends[who], values[who] = theta, value
-    return ends, values
-
-
-def _step(model, theta, residual, slopes, task, delta, damping):
-    """Where a damped step leads, linear parameters at their best."""
-    weight = task.weight * delta / np.maximum(np.abs(residual), delta)
-    weight = np.where(np.isfinite(residual), weight, 0.0)
-    q = model.q
-    if not q:
-        return model.projected(theta, task, weight)
-    slopes = np.where(np.isfinite(slopes), slopes, 0.0)
-    residual = np.where(np.isfinite(residual), residual, 0.0)
-    across = np.swapaxes(slopes * weight[..., None], 1, 2)
-    hessian, towards = across @ slopes, -(across @ residual[..., None])[..., 0]
-    diagonal = np.einsum("bii->bi", hessian)
-    lifted = hessian + np.eye(hessian.shape[-1]) * (diagonal * damping[:, None])[:, :, None]
-    trial = theta + _solve(lifted, towards)
-    trial[:, :q] = np.clip(trial[:, :q], model.low, model.high)
-    return model.projected(trial, task, weight)
+def _coordinate(parameter: Parameter, term: Term, place: np.ndarray) -> np.ndarray:
+    """The law's coordinate of where a parameter is searched, which of a scale is a logarithm."""
+    if parameter.role == "scale":
+        return place if term.log else np.exp(place)
+    return np.log(np.maximum(place, LEAST)) if term.log else place
 
 
 def starts_of(model: FormOnBlocks, count: int, seed: int) -> np.ndarray:
-    """Values of the parameters that are not linear, (s, q), drawn over where they may lie.
+    """Starts drawn over where the parameters may lie, (s, p); linear ones are then projected.
 
     Exponents log-uniform, one in five of the other sign where their bounds allow it.
     """
-    generator = np.random.default_rng([seed, model.q])
-    draws = generator.random((count, model.q))
-    signs = generator.random((count, model.q)) < 0.2
-    columns = []
-    for i, parameter in enumerate(model.form.curved):
-        low, high = parameter.near
+    curved = [parameter.name for parameter in model.form.curved]
+    generator = np.random.default_rng([seed, len(curved)])
+    draws = dict(zip(curved, generator.random((len(curved), count)), strict=True))
+    signs = dict(zip(curved, generator.random((len(curved), count)) < 0.2, strict=True))
+    starts = np.zeros((count if curved else 1, len(model.parameters)))
+    for i, (parameter, term) in enumerate(zip(model.parameters, model.law.terms, strict=True)):
+        if parameter.role == "linear":
+            continue
+        (low, high), share = parameter.near, draws[parameter.name]
         if parameter.role == "exponent" and low > 0:
-            column = np.exp(np.log(low) + draws[:, i] * np.log(high / low))
+            place = np.exp(np.log(low) + share * np.log(high / low))
             if parameter.low < 0:
-                column = np.where(signs[:, i], -0.5 * column, column)
+                place = np.where(signs[parameter.name], -0.5 * place, place)
         else:
-            column = low + draws[:, i] * (high - low)
-        columns.append(column)
-    return np.stack(columns, axis=1) if columns else np.empty((1, 0))
+            place = low + share * (high - low)
+        starts[:, i] = _coordinate(parameter, term, place)
+    return starts
 
 
-def best_starts(model: FormOnBlocks, task: Task, pool: np.ndarray, keep: int) -> np.ndarray:
-    """The best of a pool of starts for every fit, linear parameters at their best, (b, keep, p)."""
+def _best_starts(
+    model: FormOnBlocks, weight: np.ndarray, pool: np.ndarray, keep: int
+) -> list[list[np.ndarray]]:
+    """Where the descents of every fit begin, by group and hold-out, (k, p) each."""
     if model.form.exponent:
-        logistic = model.form.family == "logistic"
-        return (_logistic_starts if logistic else _exponential_starts)(model, task)
-    keep = min(keep, len(pool))
-    width = len(model.names)
-    begin = np.concatenate([pool, np.zeros((len(pool), width - model.q))], axis=1)
-    kept = np.empty((len(task.group), keep, width))
-    with np.errstate(all="ignore"):
-        for b in range(len(task.group)):
-            every = task.take(np.full(len(pool), b))
-            moved = model.projected(begin, every, every.weight)
-            value = model.full.value(model.given(moved, every))
-            shape = (len(pool), task.weight.shape[1])
-            residual = model.residual(np.broadcast_to(value, shape), every)
-            error = np.einsum("bn,bn->b", every.weight, np.abs(residual))
-            order = np.argsort(np.where(np.isfinite(error), error, np.inf), kind="stable")
-            kept[b] = moved[order[:keep]]
-    return kept
+        regressed = _regressed(model, weight)
+        return [list(regressed[:, g]) for g in range(weight.shape[1])]
+    begins = []
+    for g, problem in enumerate(model.problems):
+        problem.law_on_runs.descents = keep
+        own = weight[:, g][:, model.blocks.real[g]]
+        begins.append([promising(problem, problem.project(pool, w), w) for w in own])
+    return begins
 
 
-def _exponential_starts(model: FormOnBlocks, task: Task) -> np.ndarray:
-    """Starts of E + exp(polynomial): the polynomial fitted to the logarithm above several E."""
-    curved = tuple(p.name for p in model.form.curved)
-    inner = Evaluator(read_formula(model.form.exponent).tree, curved)
-    count = len(task.group)
-    begin = np.zeros((count, len(model.names)))
-    response = model.of(model.blocks.response, task)
-    shape = task.weight.shape
-    response = np.broadcast_to(response, shape)
-    used = task.weight > 0
-    least = np.where(used, response, np.inf).min(axis=1)
-    most = np.where(used, response, -np.inf).max(axis=1)
-    _, basis = inner.gradient(model.given(begin, task))
-    basis = np.broadcast_to(basis, (*shape, len(curved)))
-    kept = []
-    for share in OFFSETS:
-        floor = share * least if (least > 0).all() else least - (1.05 - share) * (most - least)
-        above = np.maximum(response - floor[:, None], SPARE * (most - least)[:, None] + 1e-300)
-        weight = task.weight * above**2 / np.max(above, axis=1, keepdims=True) ** 2
-        across = np.swapaxes(basis * weight[..., None], 1, 2)
-        best = _solve(across @ basis, (across @ np.log(above)[..., None])[..., 0])
-        kept.append(np.column_stack([np.clip(best, model.low, model.high), floor]))
-    return np.stack(kept, axis=1)
+def _regressed(model: FormOnBlocks, weight: np.ndarray) -> np.ndarray:
+    """Starts of a form whose exponent is a polynomial, (h, g, k, p).
+
+    The polynomial is fitted to logarithms above several floors, or to logits between several ends.
+    """
+    form, blocks, terms = model.form, model.blocks, model.law.terms
+    inner = [p.name for p in form.parameters if p.name in read_formula(form.exponent).names]
+    zeros = {name: np.zeros((1, 1)) for name in inner}
+    _, basis = Evaluator(read_formula(form.exponent).tree, inner).gradient({**zeros, **blocks.data})
+    basis = np.broadcast_to(basis, (*blocks.response.shape, len(inner)))
+    used = weight > 0
+    least = np.where(used, blocks.response, np.inf).min(axis=-1)
+    most = np.where(used, blocks.response, -np.inf).max(axis=-1)
+    outer = next((p.name for p in form.parameters if p.name not in inner), "")
+    places = [[term.name for term in terms].index(name) for name in inner]
+    starts = []
+    for end, target, certainty in _straightened(form, blocks.response, least, most, outer):
+        start = np.zeros((*least.shape, len(terms)))
+        start[..., places] = _least_squares(basis, target, weight * certainty)
+        for i, term in enumerate(terms):
+            if term.name == outer:
+                start[..., i] = np.log(np.maximum(end, LEAST)) if term.log else end
+        starts.append(np.clip(start, model.affine.low, model.affine.high))
+    return np.stack(starts, axis=-2)
 
 
-def _logistic_starts(model: FormOnBlocks, task: Task) -> np.ndarray:
-    """Starts of a logistic function of a polynomial: fitted to the logits between several ends."""
-    curved = tuple(p.name for p in model.form.curved)
-    inner = Evaluator(read_formula(model.form.exponent).tree, curved)
-    count, shape = len(task.group), task.weight.shape
-    begin = np.zeros((count, len(model.names)))
-    response = np.broadcast_to(model.of(model.blocks.response, task), shape)
-    least = np.where(task.weight > 0, response, np.inf).min(axis=1)[:, None]
-    most = np.where(task.weight > 0, response, -np.inf).max(axis=1)[:, None]
-    _, basis = inner.gradient(model.given(begin, task))
-    basis = np.broadcast_to(basis, (*shape, len(curved)))
-    floored = bool({"E", "E_0"} & set(model.form.linear))
-    ends: list = [(0.0, 1.0)]
-    if floored:
-        ends = [(share * least, 1.0) for share in OFFSETS]
-    elif len(model.names) > len(curved):
-        ends = [(0.0, times * most) for times in TOPS]
-    kept = []
-    for floor, top in ends:
-        share = np.clip((response - floor) / (top - floor), 0.01, 0.99)
-        weight = task.weight * (share * (1 - share)) ** 2
-        across = np.swapaxes(basis * weight[..., None], 1, 2)
-        logits = np.log(share / (1 - share))
-        best = _solve(across @ basis, (across @ logits[..., None])[..., 0])
-        linear = [floor] if floored else [top] if len(model.names) > len(curved) else []
-        curve = np.clip(best, model.low, model.high)
-        kept.append(np.column_stack([curve, *(np.broadcast_to(x, (count, 1)) for x in linear)]))
-    return np.stack(kept, axis=1)
+def _straightened(
+    form: Form, response: np.ndarray, least: np.ndarray, most: np.ndarray, outer: str
+):
+    """Of several ends (h, g): what the polynomial is fitted to, and how certain it is (h, g, n).
+
+    Args:
+        form: an exponential or a logistic function of the polynomial.
+        response: (g, n).
+        least: of the responses that are fitted, (h, g).
+        most: the same, the largest.
+        outer: the parameter beside the polynomial, a floor or a top; empty for none.
+    """
+    if form.family == "logistic":
+        nothing, one = np.zeros_like(least), np.ones_like(least)
+        ends = [(nothing, one, one)]
+        if outer in OFFSETS:
+            ends = [(share * least, one, share * least) for share in FLOORS]
+        elif outer:
+            ends = [(nothing, times * most, times * most) for times in TOPS]
+        for floor, top, end in ends:
+            share = (response - floor[..., None]) / (top - floor)[..., None]
+            share = np.clip(share, 0.01, 0.99)
+            yield end, np.log(share / (1 - share)), (share * (1 - share)) ** 2
+        return
+    width = most - least
+    for share in FLOORS if outer else (0.0,):
+        floor = share * least if (least > 0).all() else least - (1.05 - share) * width
+        floor = floor if outer else np.zeros_like(least)
+        above = np.maximum(response - floor[..., None], SPARE * width[..., None] + 1e-300)
+        yield floor, np.log(above), (above / above.max(axis=-1, keepdims=True)) ** 2
+
+
+def _least_squares(basis: np.ndarray, target: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Coefficients (h, g, k) of regressors (g, n, k) for targets and weights (h, g, n)."""
+    across = np.swapaxes(basis * weight[..., None], -1, -2)
+    normal, right = across @ basis, (across @ target[..., None])[..., 0]
+    diagonal = np.einsum("...ii->...i", normal)
+    size = np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
+    scaled = normal / size[..., None, :] / size[..., :, None]
+    ridge = np.where(diagonal > 0, LIGHT, 1.0)[..., None] * np.eye(basis.shape[-1])
+    return np.linalg.solve(scaled + ridge, (right / size)[..., None])[..., 0] / size
 
 
 def fit(
-    model: FormOnBlocks, task: Task, pool: np.ndarray, keep: int
-) -> tuple[np.ndarray, np.ndarray]:
+    model: FormOnBlocks, weight: np.ndarray, seed: int, count: int = POOL, keep: int = KEEP
+) -> np.ndarray:
     """The best end of several starts of every fit.
 
     Args:
         model: the form on the runs.
-        task: what to fit.
-        pool: starts of what is not linear, (s, q).
-        keep: starts of every fit that are descended from.
+        weight: of the runs in every fit, by hold-out and group, (h, g, n).
+        seed: of the starts.
+        count: starts that are looked at.
+        keep: of them descended from in every fit.
 
     Returns:
-        Parameters (b, p), and the objective (b,).
+        The law's coordinates, (h, g, p).
     """
-    begin = best_starts(model, task, pool, keep)
-    count, keep = begin.shape[:2]
-    theta = begin.reshape(count * keep, -1)
-    every = task.take(np.repeat(np.arange(count), keep))
+    pool = starts_of(model, count, seed)
+    begins = _best_starts(model, weight, pool, keep)
+    which = [np.repeat(np.arange(len(own)), list(map(len, own))) for own in begins]
+    weights = [
+        weight[:, g][:, real][rows]
+        for g, (real, rows) in enumerate(zip(model.blocks.real, which, strict=True))
+    ]
+    points = [np.concatenate(own) for own in begins]
     for wider, steps in WIDER:
-        theta, value = descend(model, theta, every, wider * model.delta, steps)
-    value = value.reshape(count, keep)
-    best = np.argmin(value, axis=1)
-    rows = np.arange(count)
-    return theta.reshape(count, keep, -1)[rows, best], value[rows, best]
+        asked = _descents(model.problems, points, weights, wider, steps)
+        ends = minimise_all(asked)
+        points = [own.free for own in ends]
+    theta = np.empty((*weight.shape[:2], len(model.parameters)))
+    for g, (own, rows) in enumerate(zip(ends, which, strict=True)):
+        order = np.lexsort((own.objective, rows))
+        first = np.searchsorted(rows[order], np.arange(len(weight)))
+        theta[:, g] = own.free[order[first]]
+    return theta
+
+
+def _descents(
+    problems: Sequence[FitProblem], points: Sequence[np.ndarray], weights, wider: float, steps: int
+) -> list[Descents]:
+    """Descents of all groups on an objective with so many times its delta."""
+    asked = []
+    for problem, begin, weight in zip(problems, points, weights, strict=True):
+        objective = replace(problem.objective, delta=wider * problem.objective.delta)
+        asked.append(Descents(problem.with_objective(objective), begin, weight, None, steps))
+    return asked

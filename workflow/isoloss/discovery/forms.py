@@ -13,6 +13,7 @@ GREEK = (
     *("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa"),
     *("mu", "nu", "xi", "rho", "sigma", "tau", "phi", "chi", "psi", "omega"),
 )
+OFFSETS = ("E", "E_0")  # names of the response where every term has vanished
 SPARE = 1e-9  # of the least value of a positive response, that an offset stays below
 
 
@@ -42,26 +43,17 @@ class Form:
     Attributes:
         text: the expression, in the names of the table's columns.
         parameters: in the order in which they are searched: linear ones last.
-        link: identity; or log, where the expression is exp(`inner`) and `inner` is linear.
-        inner: of a log link the exponent, else the same as `text`.
-        exponent: of an offset beside exp(...): the exponent, from whose fit to the logarithm of
-            what is above the offset starts are taken; empty for other forms.
+        exponent: of an exponential or a logistic function of a polynomial: the polynomial, from
+            whose regression starts are taken; empty for other forms.
         family: kind of form, in a word.
         structure: from which it may grow; None of a form that does not.
     """
 
     text: str
     parameters: tuple[Parameter, ...]
-    link: str = "identity"
-    inner: str = ""
     exponent: str = ""
     family: str = ""
     structure: Any = None
-
-    @property
-    def expression(self) -> str:
-        """What is evaluated in a fit."""
-        return self.inner if self.link == "log" else self.text
 
     @property
     def size(self) -> int:
@@ -75,7 +67,7 @@ class Form:
 
     @property
     def linear(self) -> tuple[str, ...]:
-        """Names of the parameters in which what is evaluated is linear."""
+        """Names of the parameters in which the expression is linear, all of them together."""
         return tuple(p.name for p in self.parameters if p.role == "linear")
 
     @property
@@ -116,11 +108,15 @@ class Names:
 
     def offset(self) -> str:
         """The response where every term has vanished."""
-        return self._add(self._first(("E", "E_0")), "linear")
+        return self._add(self._first(OFFSETS), "linear")
 
     def amplitude(self) -> str:
         """A factor in which the response is linear."""
         return self._add(self._first(AMPLITUDES), "linear")
+
+    def coefficient(self) -> str:
+        """A factor of any sign within an exponent, called as an amplitude is."""
+        return self._add(self._first(AMPLITUDES), "place", low=-60.0, high=60.0)
 
     def exponent(self, near: tuple[float, float] = (0.05, 1.2), low=-3.0, high=5.0) -> str:
         """A power."""

@@ -152,7 +152,7 @@ def _shares(columns: Columns) -> list[Form]:
             head = fresh.place(f"c{number}", (-4.0, 0.0))
             inner.append(f"{head} / {_powered(columns, name, fresh)}")
         text = _between(fresh, ends, f"sigmoid({' + '.join(inner)})")
-        made.append(Form(text, fresh.ordered(), inner=text, family="logistic"))
+        made.append(Form(text, fresh.ordered(), family="logistic"))
     return made
 
 
@@ -163,7 +163,7 @@ def _logistic(columns: Columns, ends: str, logs: Sequence[tuple[str, ...]]) -> F
         terms.append(f"{names.place(f'c{number}', (0.0, 0.0))}*{monomial(columns, one)}")
     exponent = " + ".join(terms)
     text = _between(names, ends, f"sigmoid({exponent})")
-    return Form(text, names.ordered(), inner=text, exponent=exponent, family="logistic")
+    return Form(text, names.ordered(), exponent=exponent, family="logistic")
 
 
 def _between(names: Names, ends: str, step: str) -> str:
@@ -231,7 +231,7 @@ def _repeated_form(
         share = f"{unique}**{names.exponent((0.05, 1.0))}" if excess == "sizes" else ""
         parts.append(f"{names.amplitude()} * {repeats}{over}" + (f" / {share}" if share else ""))
     text = " + ".join(parts)
-    return Form(text, names.ordered(), inner=text, family="repetition")
+    return Form(text, names.ordered(), family="repetition")
 
 
 def _powered(
@@ -264,7 +264,7 @@ def _with_bumps(columns: Columns) -> list[Form]:
         parts.append(f"{names.amplitude()}*{log_of(columns, name)}")
         parts.append(f"{names.amplitude()} * {_bump(columns, name, names)}")
         text = " + ".join(parts)
-        made.append(Form(text, names.ordered(), inner=text, family="bump"))
+        made.append(Form(text, names.ordered(), family="bump"))
     return made
 
 
@@ -277,7 +277,7 @@ def _of_one(columns: Columns) -> list[Form]:
     def made(family: str, build) -> Iterator[Form]:
         names = Names(columns.names)
         text = build(names)
-        yield Form(text, names.ordered(), inner=text, family=family)
+        yield Form(text, names.ordered(), family=family)
 
     def power(n: Names) -> str:
         return f"{n.amplitude()} / {_powered(columns, x, n)}"

@@ -6,15 +6,11 @@ import re
 import shlex
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from isoloss.core import escape
-from isoloss.discovery.forms import Form
-from isoloss.discovery.roles import Columns
-from isoloss.discovery.scaled import Scale
 
 if TYPE_CHECKING:
     from isoloss.discovery.discovery import Discovery, FoundLaw
+    from isoloss.discovery.typed import Typed
 
 DISAGREE = 0.1  # spread of the best laws over the response's own, above which they disagree
 HARDLY = 0.8  # share of what the mean of the other runs misses, above which a law hardly helps
@@ -26,21 +22,14 @@ def formula(response: str, text: str) -> str:
     return f"{response} = {text}" if response.isidentifier() else text
 
 
-def with_numbers(form: Form, theta: np.ndarray, scale: Scale, columns: Columns) -> str:
-    """The expression with rounded numbers for its parameters, and sizes divided by a middle."""
-    values = {}
-    for parameter, value in zip(form.parameters, theta, strict=True):
-        number = np.exp(value) if parameter.role == "scale" else value
-        values[parameter.name] = f"{number:.4g}" if number >= 0 else f"({number:.4g})"
-    for name in columns.free:
-        divisor, shift = scale.divisor[name], scale.shift[name]
-        if divisor == 1 and shift == 0:
-            values[name] = name
-        elif shift == 0:
-            values[name] = f"({name}/{divisor:.4g})"
-        else:
-            values[name] = f"(({name} - {shift:.4g})/{divisor:.4g})"
-    return NAME.sub(lambda match: values.get(match[0], match[0]), form.text)
+def with_numbers(law: Typed, group: str) -> str:
+    """The expression of a law with rounded numbers for its parameters."""
+    params = law.fit.params
+    own = params[params["group"] == group]
+    numbers = zip(own["term"], own["estimate"], strict=True)
+    values = {name: f"{x:.6g}" if x >= 0 else f"({x:.6g})" for name, x in numbers}
+    text = law.fit.law.asked.formula.text
+    return NAME.sub(lambda match: values.get(match[0], match[0]), text.split(" = ")[-1])
 
 
 def command(answer: Discovery, law: FoundLaw) -> str:

@@ -52,29 +52,23 @@ class Blocks:
     Attributes:
         data: variables in the table's scale, (g, n) each.
         response: (g, n).
-        size: what a residual is divided by, (g, n).
         real: where there is a run, bool (g, n).
         rows: positions in the table, (g, n); -1 where there is none.
     """
 
     data: dict[str, np.ndarray]
     response: np.ndarray
-    size: np.ndarray
     real: np.ndarray
     rows: np.ndarray
 
 
-def blocks_of(
-    data: Mapping[str, np.ndarray], response: np.ndarray, group: np.ndarray, positive: bool
-) -> Blocks:
+def blocks_of(data: Mapping[str, np.ndarray], response: np.ndarray, group: np.ndarray) -> Blocks:
     """Runs side by side by group.
 
     Args:
         data: variables in the table's scale, (n,).
         response: (n,).
         group: number of the group of every run, from 0.
-        positive: whether residuals are relative; else they are in units of the spread of the
-            responses of a group.
     """
     members = [np.flatnonzero(group == g) for g in range(group.max() + 1)]
     width = max(map(len, members))
@@ -83,11 +77,4 @@ def blocks_of(
         rows[g, : len(which)] = which
     real = rows >= 0
     filled = np.where(real, rows, rows[:, :1])
-    y = response[filled]
-    if positive:
-        size = y
-    else:
-        spread = [np.subtract(*np.quantile(response[which], [0.75, 0.25])) for which in members]
-        floor = 1e-12 * max(1.0, np.abs(response).max())
-        size = np.broadcast_to(np.maximum(spread, floor)[:, None], y.shape)
-    return Blocks({k: x[filled] for k, x in data.items()}, y, size, real, rows)
+    return Blocks({k: x[filled] for k, x in data.items()}, response[filled], real, rows)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from isoloss.discovery import fitting
-from isoloss.discovery.fitting import FormOnBlocks, Task
+from isoloss.discovery.fitting import FormOnBlocks
 from isoloss.discovery.forms import Form
 from isoloss.discovery.grammar import forms
 from isoloss.discovery.holdouts import Holdout
@@ -16,7 +16,6 @@ from isoloss.discovery.roles import Columns
 from isoloss.discovery.scaled import Blocks
 
 INSIDE = 0.5  # weight of the error of all runs beside the mean over hold-outs
-POOL, KEEP = 96, 3  # starts that are looked at, and descended from, of every fit
 PENALTY, SHORT = 0.05, 2.0  # of a parameter, in 2 ln(error), and divided by a group's runs
 SLOPES = 0.2  # of an exponent that depends on a variable: it changes far away
 TURNS = 0.3  # of a variable that the response turns back in beyond the runs, in 2 ln(error)
@@ -32,6 +31,7 @@ SETTINGS = 10  # of a group for every one of them
 ROUNDS = 2  # in which forms grow by a part
 CEILING = 10.0  # times the spread of the responses, that an error counts at most
 EXACT = 1e-6  # of the responses' spread: smaller errors are rounding, and compare nothing
+ROUNDED = 1e-9  # of that spread: what an error counts at least
 ALIKE = 1e-3  # relative difference of all errors below which two forms predict alike
 
 
@@ -50,7 +50,7 @@ class Fitted:
         turns: variables beyond whose runs the response turns back, which it does nowhere among
             them.
         leaves: variables beyond whose runs the response leaves 0 to 1, though it cannot.
-        theta: parameters of every group, all runs fitted, (g, p).
+        theta: of every group, all runs fitted, (g, p), in the coordinates of `FormOnBlocks.law`.
         runs: of a group on average.
     """
 
@@ -90,51 +90,54 @@ class Edge:
     Attributes:
         blocks: runs by group.
         out: of every hold-out, and of one of nothing, bool (h + 1, g, n).
-        delta: of Huber's penalty.
         positive: whether the response is above 0 and an offset not below.
         bounded: whether the response cannot leave 0 to 1.
     """
 
     blocks: Blocks
     out: np.ndarray
-    delta: float
     positive: bool
     bounded: bool = False
 
     @property
-    def task(self) -> Task:
-        """A fit for every hold-out and group, hold-outs first; all runs are the last of them."""
-        h, g, n = self.out.shape
-        weight = (self.blocks.real & ~self.out).reshape(h * g, n).astype(float)
-        return Task(np.tile(np.arange(g), h), weight)
+    def weight(self) -> np.ndarray:
+        """Of the runs in every fit, (h + 1, g, n): without each hold-out, and of all runs last."""
+        return (self.blocks.real & ~self.out).astype(float)
+
+    @property
+    def fewest(self) -> int:
+        """Runs of the smallest fit."""
+        return int(self.weight.sum(axis=-1).min())
+
+    def model(self, form: Form) -> FormOnBlocks:
+        """A form on the runs."""
+        return FormOnBlocks(form, self.blocks, self.positive)
 
 
-def edge_of(
-    blocks: Blocks, held: Sequence[Holdout], delta: float, positive: bool, bounded: bool = False
-) -> Edge:
+def edge_of(blocks: Blocks, held: Sequence[Holdout], positive: bool, bounded: bool = False) -> Edge:
     """Hold-outs by block."""
     masks = [one.out[np.maximum(blocks.rows, 0)] & blocks.real for one in held]
     out = np.stack([*masks, np.zeros_like(blocks.real)])
-    return Edge(blocks, out, delta, positive, bounded)
+    return Edge(blocks, out, positive, bounded)
 
 
 def fitted(form: Form, edge: Edge, seed: int) -> Fitted:
     """Fit a form without the runs held out, and to all runs, and see what it misses."""
-    model = FormOnBlocks(form, edge.blocks, edge.delta, edge.positive)
-    pool = fitting.starts_of(model, POOL, seed)
-    theta, _ = fitting.fit(model, edge.task, pool, KEEP)
-    h, g, n = edge.out.shape
-    predicted = np.broadcast_to(model.predicted(theta, edge.task), (h * g, n)).reshape(h, g, n)
-    missed = np.abs(predicted - edge.blocks.response)
+    model = edge.model(form)
+    theta = fitting.fit(model, edge.weight, seed)
+    g = len(edge.blocks.real)
+    missed = np.abs(model.predicted(theta) - edge.blocks.response)
     counts = edge.out[:-1].sum(axis=(1, 2))
     errors = _mean(missed[:-1], edge.out[:-1], counts)
     real = edge.blocks.real
     left = max(1, real.sum() - g * form.size)
     inside = float(missed[-1][real].sum() / left)
-    whole = theta[-g:]
-    loose = looseness(model, whole, edge.task.take(np.arange(len(theta) - g, len(theta))))
+    whole = theta[-1]
+    loose = looseness(model, whole)
     spread = _spread(edge)
-    errors = np.where(np.isfinite(errors), np.minimum(errors, CEILING * spread), np.inf)
+    errors = np.where(
+        np.isfinite(errors), np.clip(errors, ROUNDED * spread, CEILING * spread), np.inf
+    )
     inside = max(inside, EXACT * spread) if np.isfinite(inside) else np.inf
     runs = real.sum() / g
     turns, leaves = beyond(model, whole, edge.bounded)
@@ -148,11 +151,10 @@ def _spread(edge: Edge) -> float:
     return float(np.nanmean(np.abs(response - np.nanmedian(response, axis=1, keepdims=True))))
 
 
-def looseness(model: FormOnBlocks, theta: np.ndarray, task: Task) -> int:
+def looseness(model: FormOnBlocks, theta: np.ndarray) -> int:
     """Directions of the parameters that the runs do not determine, of the worst group."""
-    with np.errstate(all="ignore"):
-        _, slopes = model.slopes(theta, task)
-    slopes = np.where(np.isfinite(slopes), slopes, 0.0) * np.sqrt(task.weight)[..., None]
+    slopes = model.slopes(theta)
+    slopes = np.where(np.isfinite(slopes), slopes, 0.0) * model.blocks.real[..., None]
     size = np.linalg.norm(slopes, axis=1, keepdims=True)
     scaled = slopes / np.where(size > 0, size, 1.0)
     values = np.linalg.svd(scaled, compute_uv=False)
@@ -172,7 +174,7 @@ def beyond(model: FormOnBlocks, theta: np.ndarray, bounded: bool) -> tuple[int, 
         for g in range(len(theta)):
             real = blocks.real[g]
             own = {k: x[g][real] for k, x in blocks.data.items()}
-            paths = [_path(model, theta[g : g + 1], own, name, top) for top in (0.5, 1.0)]
+            paths = [_path(model, theta[g], own, name, top) for top in (0.5, 1.0)]
             leaves = bounded and any(bool((np.abs(y - 0.5) > WHOLE).any()) for y in paths)
             votes.append((any(map(_turns, paths)), leaves))
         counts += np.mean(votes, axis=0) > 0.5
@@ -187,10 +189,8 @@ def _path(model: FormOnBlocks, theta: np.ndarray, own, name: str, top: float) ->
         path = np.concatenate([np.geomspace(low, high, 25), np.geomspace(high, FAR * high, 15)[1:]])
     else:
         path = np.linspace(low, 2 * high - low, 39)
-    data = {k: np.full((1, len(path)), np.quantile(v, top)) for k, v in own.items()}
-    data[name] = path[None]
-    along = model.predicted(theta, Task(np.zeros(1, int), np.ones((1, len(path)))), data)
-    return np.broadcast_to(along, (1, len(path)))[0]
+    data = {k: np.full(len(path), np.quantile(v, top)) for k, v in own.items()}
+    return model.predicted(theta, {**data, name: path})
 
 
 def _turns(path: np.ndarray) -> bool:
@@ -255,15 +255,12 @@ class Nested:
 
     def missed(self, one: Fitted) -> np.ndarray:
         """Absolute errors of the largest runs by a form that was fitted to the others, (n,)."""
-        edge = self.edge
-        model = FormOnBlocks(one.form, edge.blocks, edge.delta, edge.positive)
+        model = self.edge.model(one.form)
         missed = np.empty(len(self.response))
         for g in np.unique(self.group):
             here = self.group == g
-            task = Task(np.zeros(1, int), np.ones((1, int(here.sum()))))
-            data = {name: x[here][None] for name, x in self.data.items()}
-            made = model.predicted(one.theta[g : g + 1], task, data)
-            missed[here] = np.abs(np.broadcast_to(made, task.weight.shape)[0] - self.response[here])
+            data = {name: x[here] for name, x in self.data.items()}
+            missed[here] = np.abs(model.predicted(one.theta[g], data) - self.response[here])
         return np.where(np.isfinite(missed), missed, np.inf)
 
     def better(self, one: Fitted, other: Fitted) -> bool:
@@ -291,7 +288,7 @@ def search(
         nested: of a search whose forms may grow.
     """
     results: dict[str, Fitted] = {}
-    least = edge.task.weight.sum(axis=1).min()
+    least = edge.fewest
 
     def look(some: Iterable[Form]) -> None:
         for form in some:
@@ -328,7 +325,7 @@ def _gains(
     children = [shape.form(columns) for shape in parent.structure.grown(columns)]
     edge = nested.edge
     most = min(MOST, int(settings(edge.blocks) / SETTINGS))
-    least = edge.task.weight.sum(axis=1).min()
+    least = edge.fewest
     children = [form for form in children if form.size <= most and form.size + 1 < least]
     if not children:
         return []

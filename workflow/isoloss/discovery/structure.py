@@ -176,7 +176,7 @@ def sum_form(columns: Columns, shape: Sum) -> Form:
     for logs in shape.logs:
         parts.append(f"{names.amplitude()}*{monomial(columns, logs)}")
     text = " + ".join(parts)
-    return Form(text, names.ordered(), inner=text, family="sum", structure=shape)
+    return Form(text, names.ordered(), family="sum", structure=shape)
 
 
 def exponential_form(columns: Columns, shape: Exponential) -> Form:
@@ -188,15 +188,13 @@ def exponential_form(columns: Columns, shape: Exponential) -> Form:
         for number, _ in enumerate(shape.logs, 1):
             coefficients.append(names.place(f"c{number}", (0.0, 0.0), 30.0))
     else:
-        coefficients = [names.amplitude() for _ in range(1 + len(shape.logs))]
+        coefficients = [names.coefficient() for _ in range(1 + len(shape.logs))]
     terms = [coefficients[0]]
     for name, logs in zip(coefficients[1:], shape.logs, strict=True):
         terms.append(f"{name}*{monomial(columns, logs)}")
     inner = " + ".join(terms)
-    if shape.offset:
-        text = f"{offset} + exp({inner})"
-        return Form(text, names.ordered(), "identity", text, inner, "exponential", shape)
-    return Form(f"exp({inner})", names.ordered(), "log", inner, "", "exponential", shape)
+    text = f"{offset} + exp({inner})" if shape.offset else f"exp({inner})"
+    return Form(text, names.ordered(), inner, "exponential", shape)
 
 
 def partitions(items: Sequence[str]) -> Iterator[list[list[str]]]:

@@ -15,6 +15,7 @@ from isoloss.core import tables
 from isoloss.core.problems import IsolossError
 from isoloss.fitted.export import law_file
 from isoloss.quickfit import proposal
+from isoloss.quickfit.formula import Asked, meaning_of
 from isoloss.quickfit.proposal import propose
 
 MOE = "loss = E + A / (N**alpha * experts**gamma) + B / D**beta"
@@ -411,3 +412,14 @@ def test_a_question_of_a_study_is_checked_before_it_runs(change, message, table)
     with pytest.raises(IsolossError) as error:
         check({**study, "summary": {"optima": [{**OPTIMUM, **change}]}})
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("summand", "names"),
+    [("0*x", ["x"]), ("x - x", ["x"]), ("where(x > 3, b, c)", []), ("b*x", [])],
+)
+def test_a_column_that_does_not_change_a_formula_is_named(summand, names):
+    """`0*column` was a variable like another."""
+    raw = pd.DataFrame({"N": [1e6, 1e7, 1e8], "x": [1, 2, 3], "loss": [3.0, 2.5, 2.2]})
+    meaning = meaning_of(raw, "t.csv", Asked(f"loss = E + A/N**a + {summand}", {}, None, "law"))
+    assert [note.split()[0] for note in meaning.notes if "no effect" in note] == names

@@ -14,7 +14,14 @@ from isoloss.formulas.reading import (
     read_formula,
     read_relation,
 )
-from isoloss.formulas.structure import PowerTerm, amplitudes, domains, power_terms, roles
+from isoloss.formulas.structure import (
+    PowerTerm,
+    amplitudes,
+    domains,
+    power_terms,
+    roles,
+    without_effect,
+)
 from isoloss.formulas.tree import Node, named, names_of, number, operation, walk
 from isoloss.formulas.writing import as_latex, as_python, as_text, latex_name, number_text
 
@@ -43,4 +50,5 @@ __all__ = [
     "read_relation",
     "roles",
     "walk",
+    "without_effect",
 ]

@@ -79,6 +79,19 @@ def _leaves(graph: Graph, number: int) -> set[str]:
     return names
 
 
+def without_effect(tree: Node) -> tuple[str, ...]:
+    """Names on whose values the formula does not depend, such as that of a column times 0.
+
+    Example:
+        >>> from isoloss.formulas import read_expression
+        >>> without_effect(read_expression("E + A * N ** -a + 0 * V + (D - D)"))
+        ('V', 'D')
+    """
+    graph = Graph(names_of(tree))
+    used = _leaves(graph, graph.build(tree))
+    return tuple(name for name in names_of(tree) if name not in used)
+
+
 def power_terms(tree: Node, variables: Collection[str]) -> tuple[PowerTerm, ...] | None:
     """The terms of a formula that is a sum of power terms of positive variables; else None.
 

@@ -28,6 +28,7 @@ from isoloss.formulas import (
     power_terms,
     read_formula,
 )
+from isoloss.laws._formula_bent import Approach, Straight, bent_parts, rows_of
 from isoloss.laws._formula_starts import Draws, Sizing, factors_of, summands_of
 from isoloss.laws._formula_terms import roles_of
 from isoloss.laws._law import Data, Law, LawOnRuns, Sums, Term
@@ -36,6 +37,7 @@ from isoloss.laws._posynomial import LEAST, Part, Posynomial, PosynomialOnRuns
 NATS = "nats/token"  # the unit of what a law predicts, which stands for that of any response
 STARTS, DESCENTS = 1000, 32  # parameters drawn, and the best of them that are descended from
 STEEPEST = 5.0  # size of an exponent, at most
+OF_BRACKET = 200.0  # the same of (1 + x / S)**g, which becomes exp(g x / S) as g and S grow
 EXPONENTS = (0.05, 0.15, 0.3, 0.45, 0.65, 1.0, 1.6)  # of a sum of power terms
 CROSSED = 2  # exponents of which all combinations are starts; of more some are drawn
 LOOKED_AT = 400  # runs by which starts are moved to the best amplitudes
@@ -384,7 +386,8 @@ class FormulaLaw(_OfFormula):
     def _term(asked: _Asked, name: str) -> Term:
         """A parameter: bounds are those of what the search moves (`moves`)."""
         if name in asked.roles.exponents:
-            return asked.term(name, -STEEPEST, STEEPEST, (0.3,))
+            steepest = OF_BRACKET if name in asked.roles.of_brackets else STEEPEST
+            return asked.term(name, -steepest, steepest, (0.3,))
         if name not in asked.free:
             linear = name in asked.roles.linear
             low, high = (-FAR[0], FAR[1]) if linear else (-FARTHER, FARTHER)
@@ -553,7 +556,39 @@ class FormulaOnRuns(LawOnRuns):
         for term in self.law.terms:
             own = values[term.name]
             coordinates.append(np.log(np.maximum(own, 1e-300)) if term.log else own)
-        return np.stack(coordinates, axis=-1)
+        return self._straightened(np.stack(coordinates, axis=-1), loss)
+
+    def _straightened(self, starts: np.ndarray, loss: np.ndarray) -> np.ndarray:
+        """Starts of a formula with sums like a V^g + b near an optimum; others as they are."""
+        law, names = self.law, [term.name for term in self.law.terms]
+        sums = linear_forms(law.asked.formula.tree)
+        parts = bent_parts(sums, names, law.asked.free, self.data)
+        if not parts:
+            return starts
+        rows = rows_of(self.count)
+        few = {name: column[rows] for name, column in self.data.items()}
+        starts = self.project(starts, loss, np.ones(self.count))
+        approach = Approach(
+            Straight(parts),
+            self._ends(),
+            lambda theta: law.loss(theta, few),
+            lambda theta: law.gradient(theta, few),
+            loss[rows],
+        )
+        return approach.starts(starts)
+
+    def _ends(self) -> tuple[np.ndarray, np.ndarray]:
+        """Least and greatest theta by the limits that the user wrote, and of exponents; (p,)."""
+        ends = np.tile([[-np.inf], [np.inf]], len(self.law.terms))
+        for i, term in enumerate(self.law.terms):
+            least, most = self.law.limits.get(term.name, (None, None))
+            if term.name in self.law.asked.roles.exponents:
+                ends[:, i] = term.low, term.high
+            if least is not None and (least > 0 or not term.log):
+                ends[0, i] = term.coordinate(least)
+            if most is not None:
+                ends[1, i] = term.coordinate(most)
+        return ends[0], ends[1]
 
     def values(self, theta: np.ndarray) -> np.ndarray:
         """The parameters of theta, both (b, p)."""

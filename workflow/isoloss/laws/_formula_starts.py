@@ -17,6 +17,7 @@ from isoloss.formulas import Evaluator, names_of, operation
 LEAST, MOST = 0.03, 2.0  # sizes of exponents
 LARGEST = 60.0  # size of the argument of an exp, and of a logarithm of a size
 APART = 0.1  # share of a value within which a threshold is drawn about it
+BENT = 0.5  # standard deviation over the runs of a power with a factor of any sign, about
 NOTHING = 1e-3  # of a factor with parameters, which is meant to be of the size of 1
 PRIMES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83)
 
@@ -178,6 +179,8 @@ class Sizing:
             plain = all(not set(names_of(one)) & set(self.parameters) for one in others)
             if any_sign and plain:
                 self._slope(part)
+            elif any_sign and all(self._bare_power(one) for one in others):
+                self._bent_slope(part, others)
             else:
                 self.settle(part, np.abs(target) * self.draws.uniform())
         if constant is not None:
@@ -195,6 +198,34 @@ class Sizing:
             self.put(name, np.ones(self.draws.count))
         size = self.spread_of(part)
         self.put(bare[0], self.draws.normal() * 0.3 / size)
+
+    def _bare_power(self, factor) -> bool:
+        """Whether a factor has no parameter, or is a power of variables by one of any sign."""
+        kind, parts = operation(factor)
+        if not set(names_of(factor)) & set(self.parameters):
+            return True
+        return kind == "**" and self._varies(parts[0]) and self._is_free(parts[1])
+
+    def _bent_slope(self, part, powers: Sequence) -> None:
+        """A factor of any sign of powers: of any size against the values that these have.
+
+        Powers may rise or fall, whatever a sign before their exponents suggests.
+        """
+        for power in powers:
+            self.settle(power, None)
+        for name in {name for one in powers for name in names_of(one)} & set(self.parameters):
+            falls = self.draws.uniform() < 0.5
+            self.put(name, np.where(falls, -self.values[name], self.values[name]))
+        bare = [factor.name for _, factor in factors_of(part) if self._is_free(factor)]
+        for name in bare:
+            self.put(name, np.ones(self.draws.count))
+        given = {name: value[:, None] for name, value in self.values.items()}
+        with np.errstate(all="ignore"):
+            value = Evaluator(part, ()).value({**given, **self.data})
+            size = np.std(np.broadcast_to(value, (self.draws.count, *self._runs)), axis=-1)
+        size = np.where(np.isfinite(size) & (size > 0), size, 1.0)
+        sign = np.where(self.draws.uniform() < 0.5, -1.0, 1.0)
+        self.put(bare[0], sign * BENT * self._natural() / size)
 
     def spread_of(self, part) -> float:
         """Standard deviation over the runs of a part whose parameters are those of one start."""

@@ -23,12 +23,14 @@ class Roles:
 
     Attributes:
         exponents: those that stand alone in an exponent.
+        of_brackets: those of them that stand above sums with parameters, and nowhere else.
         offsets: summands of the law itself.
         any_sign: those whose sign the form leaves open.
         linear: parameters in which the law is linear, all of them together.
     """
 
     exponents: frozenset[str]
+    of_brackets: frozenset[str]
     offsets: frozenset[str]
     any_sign: frozenset[str]
     linear: tuple[str, ...]
@@ -46,8 +48,24 @@ def roles_of(tree, parameters: Collection[str]) -> Roles:
     bare = [part.name for part in summands if operation(part)[0] == "name"]
     offsets = frozenset(name for name in bare if name in parameters)
     return Roles(
-        frozenset(exponents), offsets, frozenset(free | exponents), amplitudes(tree, parameters)
+        frozenset(exponents),
+        _of_brackets(tree, frozenset(parameters)) & exponents,
+        offsets,
+        frozenset(free | exponents),
+        amplitudes(tree, parameters),
     )
+
+
+def _of_brackets(tree, parameters: frozenset[str]) -> frozenset[str]:
+    """Parameters that stand in exponents of sums with parameters, and in no other exponent."""
+    inside, outside, waiting = set(), set(), [tree]
+    while waiting:
+        kind, parts = operation(waiting.pop())
+        waiting.extend(parts)
+        if kind == "**":
+            base = operation(parts[0])[0] in ("+", "-") and set(names_of(parts[0])) & parameters
+            (inside if base else outside).update(names_of(parts[1]))
+    return frozenset(inside - outside) & parameters
 
 
 def _occurrences(tree, parameters: frozenset[str], signed: bool) -> Iterator[tuple[str, str]]:
@@ -145,8 +163,8 @@ def _of_power(
     square = kind == "number" and exponent.number % 2 == 0
     yield from _occurrences(base, parameters, square)
     alone = _alone(exponent, parameters)
-    for name, _ in _occurrences(exponent, parameters, True):
-        yield name, "exponent" if name in alone else "free"
+    for name, role in _occurrences(exponent, parameters, True):
+        yield name, "exponent" if name in alone or role == "exponent" else "free"
 
 
 def _alone(exponent, parameters: frozenset[str]) -> set[str]:

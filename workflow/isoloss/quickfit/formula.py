@@ -20,12 +20,13 @@ from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.fit.formula import CARD, LOSS, called_alike, response_of
 from isoloss.fitted.names import RESPONSE
 from isoloss.formats.names import bare, meanings, words_of
-from isoloss.formulas import Formula, divide, read_formula
+from isoloss.formulas import Formula, divide, read_formula, without_effect
 from isoloss.formulas.tree import Node, names_of, walk
 from isoloss.quickfit.ask import SIZES, Known, pasted, question
 from isoloss.quickfit.proposal import column_for, name_of, varying
 from isoloss.quickfit.report import Meaning
 
+_CANCELS = "the formula has the same value whatever it is"
 _FILE = "@"  # before the path of a file that holds a formula
 _MOST = 100_000  # bytes of such a file
 
@@ -93,6 +94,7 @@ def meaning_of(raw: pd.DataFrame, source: str, asked: Asked) -> Meaning:
     columns = {key: both[key] for key in (*COLUMNS, *given) if both.get(key)}
     signed = is_negative(raw, columns.get("loss"))
     notes = (f"{columns['loss']} has values that are not above 0",) if signed else ()
+    notes += tuple(f"{name} has no effect: {_CANCELS}" for name in without_effect(formula.tree))
     shown = f"{asked.command} --formula {shlex.quote(asked.text)}"
     state = Known(source, raw, columns, given, guess, frozenset(), response, shown)
     state = replace(state, needs=frozenset(_needed(formula, state)))

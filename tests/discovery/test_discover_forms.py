@@ -13,6 +13,7 @@ from isoloss.discovery.roles import Columns, columns_of, level_of
 from isoloss.discovery.scaled import blocks_of, scale_of
 from isoloss.discovery.search import Nested, _turns, edge_of, fitted, settings
 from isoloss.discovery.structure import Exponential, Factor, Sum
+from isoloss.discovery.typed import kept_units
 from isoloss.formulas import Evaluator, read_formula
 
 ALL = ("N", "D", "K")
@@ -198,3 +199,31 @@ def test_a_response_that_turns_back_beyond_the_runs_is_told_from_one_that_overfl
     assert _turns(np.concatenate([inside, np.linspace(2, 2.5, 14)]))
     assert not _turns(np.concatenate([inside, np.linspace(2, 1, 14)]))
     assert not _turns(np.concatenate([inside, np.full(14, -np.inf)]))
+
+
+def test_the_law_of_a_form_projects_what_the_form_calls_linear():
+    n = np.geomspace(1.0, 9.0, 8)
+    for roles in ({"share": True}, {"counts": frozenset("K"), "tuned": ("D",)}):
+        free = ALL if "counts" in roles else ("N",)
+        blocks = blocks_of(dict.fromkeys(free, n), n, np.zeros(8, int))
+        for form in forms(columns(*free, **roles), True):
+            law = FormOnBlocks(form, blocks, True).law
+            assert form.exponent or set(form.linear) <= set(law.asked.roles.linear), form.text
+
+
+@pytest.mark.parametrize(
+    ("shape", "kept"),
+    [
+        (Sum(True, ((Factor("N", by="D"),), (Factor("D"),))), ["N"]),
+        (Sum(True, ((Factor("N", by="D", through="power"),),)), ["N"]),
+        (Sum(True, ((Factor("N", by="D"), Factor("D")),)), []),
+        (Sum(True, ((Factor("N"),),), (("D",), ("N", "D"))), ["D"]),
+        (Exponential(True, (("N",), ("D",), ("N", "D"))), []),
+    ],
+)
+def test_a_formula_keeps_the_units_that_its_parameters_do_not_absorb(shape, kept):
+    roles = columns("N", "D")
+    data = {"N": np.geomspace(1e6, 1e9, 12), "D": np.geomspace(1e8, 1e9, 12)[::-1]}
+    scale = scale_of(data, roles)
+    blocks = blocks_of(scale.apply(data), np.linspace(3, 2, 12), np.zeros(12, int))
+    assert kept_units(FormOnBlocks(shape.form(roles), blocks, True), roles, scale) == kept

@@ -30,6 +30,7 @@ JUDGES = 0.2  # share of the runs that are the largest, which judge whether form
 SHOWN = 5  # laws of the ranking that are told, and whose median is the answer beside the best
 MARGIN = 1.0  # of 2 ln(error), by which a law of the median may be worse than the best
 TRIED = 12  # forms at most that are typed for them
+SAME = 1e-6  # relative difference of all predictions, below which two laws are one
 BEYOND = 3.0  # times the largest runs, where the best five are asked for their median
 WIDER = 10.0  # times the largest values, where the laws are compared
 
@@ -297,15 +298,20 @@ class Work:
         return Typist(self.table, self.columns, self.scale, self.whole)
 
     def told(self, order: Sequence[Fitted], count: int) -> list[Typed]:
-        """The first forms that are as good when they are typed, or the first of all where none is.
+        """The first laws that are as good when they are typed, or the first of all where none is.
 
-        A form is passed over whose fit from the engine's own starts is worse than the search's.
+        A form is passed over whose fit from the engine's own starts is worse than the search's,
+        and one that predicts what a law before it does: it is the same, written otherwise.
         """
-        laws = []
+        laws: list[Typed] = []
+        made: list[np.ndarray] = []
         for one in order[:TRIED]:
             law = self.typist.typed(one)
-            if law.reached:
+            own = law.at(*self.edges)
+            same = any(np.allclose(own, other, rtol=SAME, atol=0.0) for other in made)
+            if law.reached and not same:
                 laws.append(law)
+                made.append(own)
             if len(laws) == count:
                 break
         return laws or [self.typist.typed(one) for one in order[:count]]

@@ -51,7 +51,7 @@ def text(answer: Discovery) -> str:
     """What the command prints."""
     table, best = answer.table, answer.best
     lines = [_head(answer), *table.notes, ""]
-    lines += [f"best law: {best.formula}", *_constants(answer), ""]
+    lines += [f"best law: {best.formula}", *_constants(answer), _fit(best), ""]
     lines += [
         _ranking(answer),
         *_least(answer),
@@ -80,6 +80,17 @@ def _constants(answer: Discovery) -> list[str]:
     shown = [f"  {group + ': ' if group else ''}{numbers}" for group, numbers in constants[:3]]
     more = len(constants) - len(shown)
     return shown + ([f"  and {more} more group{'s' if more > 1 else ''}"] if more else [])
+
+
+def _fit(law: FoundLaw) -> str:
+    """What was minimised, and whether the search for its least value ended in one."""
+    summary = law.fit.summary
+    objective, value = summary["objective"].iloc[0], summary["objective_value"].sum()
+    if len(summary) == 1:
+        first = summary.iloc[0]
+        return f"  {objective} is {value:.6g}; {first['status']}, {first['message']}"
+    good = int((summary["status"] == "converged").sum())
+    return f"  {objective} is {value:.6g}, all groups; converged in {good} of {len(summary)} groups"
 
 
 def _ranking(answer: Discovery) -> str:
@@ -162,6 +173,7 @@ def record(answer: Discovery) -> dict[str, Any]:
                 "score": law.score,
                 "loose": law.loose,
                 "constants": dict(law.constants),
+                "fits": _fits(law),
             }
             for law in answer.laws
         ],
@@ -170,3 +182,29 @@ def record(answer: Discovery) -> dict[str, Any]:
         "notes": list(table.notes),
         "command": answer.command,
     }
+
+
+def _fits(law: FoundLaw) -> list[dict[str, Any]]:
+    """Of every group what was minimised, its value, the status, and the parameters."""
+    params, fits = law.fit.params, []
+    for name, row in zip(law.constants, _by_group(law), strict=True):
+        own = params[params["group"] == row["group"]]
+        fits.append(
+            {
+                "group": name,
+                "objective": row["objective"],
+                "objective_value": float(row["objective_value"]),
+                "status": row["status"],
+                "parameters": dict(zip(own["term"], map(float, own["estimate"]), strict=True)),
+            }
+        )
+    return fits
+
+
+def _by_group(law: FoundLaw) -> list[dict[str, Any]]:
+    """The summary of the fit, in the order of the groups of the table."""
+    rows = law.fit.summary.to_dict("records")
+    if len(rows) == 1:
+        return rows
+    own = {row["group"]: row for row in rows}
+    return [own[name] for name in law.constants]

@@ -14,7 +14,6 @@ from isoloss.aggregate.table import read_runs
 from isoloss.core.filters import LETTERS
 from isoloss.discovery import fitting
 from isoloss.discovery.fitting import FormOnBlocks
-from isoloss.discovery.forms import Form
 from isoloss.discovery.roles import Columns
 from isoloss.discovery.scaled import Scale
 from isoloss.discovery.search import Edge, Fitted
@@ -111,10 +110,10 @@ class Typist:
         The response is left out where its name cannot stand in a formula.
         """
         text = with_signs(one.form.text, self._below(one, model))
-        for name in self._in_units(one.form, model):
+        for name in kept_units(model, self.columns, self.scale):
             unit, shift = self.scale.divisor[name], self.scale.shift[name]
             moved = f"({name} - {shift:.4g})" if shift else name
-            text = re.sub(rf"\b{name}\b", f"({moved}/{unit:.4g})", text)
+            text = in_units(text, name, f"{moved}/{unit:.4g}")
         return f"{self.table.response} = {text}" if self.table.response.isidentifier() else text
 
     def _below(self, one: Fitted, model: FormOnBlocks) -> list[str]:
@@ -128,35 +127,34 @@ class Typist:
             if term.name in above and not term.log and (one.theta[:, i] < 0).all()
         ]
 
-    def _in_units(self, form: Form, model: FormOnBlocks) -> list[str]:
-        """Variables whose unit no change of the parameters makes up for.
 
-        The effect of a small change of a unit is compared with those of all parameters.
-        """
-        draws, columns = np.random.default_rng(0), self.columns
-        data = {name: np.exp(draws.normal(size=PLACES)) for name in model.law.variables}
-        if columns.unique in data and columns.data in data:
-            data[columns.data] = data[columns.unique] * (1 + data[columns.data])
-        theta = fitting.starts_of(model, 1, 0)[0]
-        theta = np.where([p.role == "linear" for p in model.parameters], 0.3, theta)
-        span = model.law.gradient(theta, data)
-        given = dict(model.law.values(theta)) | data
-        names = list(data)
-        _, slopes = Evaluator(read_formula(form.text).tree, names).gradient(given)
-        slopes = dict(zip(names, slopes.T, strict=True))
-        kept = []
-        for name in names:
-            if self.scale.divisor[name] == 1 and self.scale.shift[name] == 0:
-                continue
-            effects = [slopes[name] * data[name]]
-            if name in (columns.unique, columns.data):  # they have one unit
-                pair = [one for one in (columns.unique, columns.data) if one in data]
-                effects = [sum(slopes[one] * data[one] for one in pair)]
-            if self.scale.shift[name]:
-                effects.append(slopes[name])
-            if not all(_within(effect, span) for effect in effects):
-                kept.append(name)
-        return kept
+def kept_units(model: FormOnBlocks, columns: Columns, scale: Scale) -> list[str]:
+    """Variables whose unit no change of the parameters makes up for.
+
+    The effects of small changes of a unit, and of a shift where the search has one, are compared
+    with those of all parameters.
+    """
+    draws = np.random.default_rng(0)
+    data = {name: np.exp(draws.normal(size=PLACES)) for name in model.law.variables}
+    pair = [name for name in (columns.unique, columns.data) if name in data]
+    if len(pair) == 2:
+        data[columns.data] = data[columns.unique] * (1 + data[columns.data])
+    theta = fitting.starts_of(model, 1, 0)[0]
+    theta = np.where([p.role == "linear" for p in model.parameters], 0.3, theta)
+    span, given = model.law.gradient(theta, data), {**model.law.values(theta), **data}
+    tree = read_formula(model.form.text).tree
+    slopes = dict(zip(data, Evaluator(tree, list(data)).gradient(given)[1].T, strict=True))
+    kept = []
+    for name in data:
+        together = pair if name in pair else [name]  # distinct and all data have one unit
+        effects = []
+        if scale.divisor[name] != 1:
+            effects.append(sum(slopes[one] * data[one] for one in together))
+        if scale.shift[name] != 0:
+            effects.append(slopes[name])
+        if not all(_within(effect, span) for effect in effects):
+            kept.append(name)
+    return kept
 
 
 def _within(effect: np.ndarray, span: np.ndarray) -> bool:
@@ -171,6 +169,19 @@ def objective_of(model: FormOnBlocks, theta: np.ndarray) -> float:
     """The objective of all groups together at theta, (g, p)."""
     sides = zip(model.problems, theta, strict=True)
     return float(sum(problem.penalties(own[None]).sum() for problem, own in sides))
+
+
+def in_units(text: str, name: str, value: str) -> str:
+    """An expression with a quotient in the place of a variable.
+
+    >>> in_units("A*log(N) + B / N**alpha", "N", "N/1e+08")
+    'A*log(N/1e+08) + B / (N/1e+08)**alpha'
+    """
+    return re.sub(
+        rf"(\()?\b{name}\b(?(1)(?=\)))",
+        lambda match: f"({value}" if match[1] else f"({value})",
+        text,
+    )
 
 
 def with_signs(text: str, below: Sequence[str]) -> str:

@@ -404,14 +404,14 @@ def _held(curves: list[_Curve], colour: str, moved: bool) -> str:
         values = {curve.held[name] for curve in curves}
         if name == colour:
             if any(len(_distinct(curve.shown.data[name])) > 1 for curve in curves):
-                told.append(f"{_figure.literal(name)} at the middle of its range")
+                told.append(f"{_figure.literal(name)} the middle of its range")
         elif len(values) == 1:
             told.append(f"{_figure.literal(name)} = {_number(*values)}")
         else:
-            told.append(f"{_figure.literal(name)} at the middle of each colour")
+            told.append(f"{_figure.literal(name)} the middle of each colour")
     if not told:
         return ""
-    return f"\n{', '.join(told)}; runs {'moved there by the law' if moved else 'as they are'}"
+    return f"\nat {', '.join(told)}; runs {'moved there by the law' if moved else 'as they are'}"
 
 
 def _table(curves: list[_Curve], group: str) -> pd.DataFrame:

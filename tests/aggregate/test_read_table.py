@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import shlex
 
@@ -13,9 +14,10 @@ from hypothesis import strategies as st
 
 from isoloss.aggregate.loss_units import loss_unit_of
 from isoloss.aggregate.selection import as_numbers
-from isoloss.aggregate.table import Rules, read_table
+from isoloss.aggregate.table import COLUMNS, OWN, Rules, read_runs, read_table
 from isoloss.core.filters import evaluate
 from isoloss.core.problems import TableError
+from isoloss.fitted import Fit
 
 N = np.repeat([7e7, 1.6e8, 4.1e8, 1e9, 2.8e9, 7e9], 4)
 D = np.tile([2e9, 1e10, 5e10, 3e11], 6)
@@ -517,3 +519,17 @@ def test_any_cells_are_read_or_refused_and_what_is_offered_can_be_done(rows, siz
                 (offered,) = shlex.split(problem.remedy.split("--keep ", 1)[1])
                 kept = evaluate(table, offered, "table", as_numbers)
                 assert kept.any() and not kept.all(), offered
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_variable_is_not_called_as_what_we_put_beside_it(name):
+    raw = pd.DataFrame({"N": [1e6, 1e7], "val_loss": [3.0, 2.5], name: [1.0, 2.0]})
+    with pytest.raises(TableError, match=f"columns.{name}: has a meaning of its own"):
+        read_runs(raw, {"N": "N", "loss": "val_loss", name: name})
+    runs = read_runs(raw, {"N": "N", "loss": "val_loss", "V": name})
+    assert list(runs["V"]) == [1.0, 2.0]
+
+
+def test_arguments_of_a_prediction_are_not_names_of_variables():
+    arguments = {*inspect.signature(Fit.predict).parameters} - {"self", "variables"}
+    assert arguments <= {*OWN, *COLUMNS}

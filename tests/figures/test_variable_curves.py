@@ -52,7 +52,7 @@ def test_every_value_of_a_second_variable_has_its_colour_law_and_interval(fit, r
         for column, ours in (("loss", "drawn"), ("low", "low"), ("high", "high")):
             np.testing.assert_allclose(part[ours], told[column])
     assert {"experts", "Model size N (parameters)", "Loss L (nats/token)", "held out"} <= set(texts)
-    assert any(text.endswith("D = 10B; runs moved there by the law") for text in texts)
+    assert any(text.endswith("at D = 10B; runs moved there by the law") for text in texts)
     lines = [line for line in figure.axes[0].lines if line.get_linestyle() == "-"]
     assert len({line.get_color() for line in lines}) == 3
     beyond = law["beyond"].astype(bool)
@@ -70,7 +70,7 @@ def test_runs_are_moved_along_the_law_so_that_their_residual_stays(fit, runs):
     _, texts, table = drawn(fit, runs, runs="observed")
     shown = table[table["what"] == "run"]
     assert (shown["drawn"] == shown["loss"]).all()
-    assert any(text.endswith("D = 10B; runs as they are") for text in texts)
+    assert any(text.endswith("at D = 10B; runs as they are") for text in texts)
 
 
 def test_variables_are_chosen_and_a_curve_goes_on_beyond_its_runs(fit, runs):
@@ -91,7 +91,7 @@ def test_many_values_are_ranges_of_as_many_runs(chinchilla_runs):
     assert len(sizes) == 4 and sizes.min() >= 0.5 * sizes.max()
     assert all(" to " in label for label in sizes.index)
     assert set(sizes.index) <= set(texts)
-    assert any("D at the middle of its range; runs moved there" in text for text in texts)
+    assert any("at D the middle of its range; runs moved there" in text for text in texts)
     assert len(figure.axes) == 2  # the bar of colours
 
 

@@ -31,7 +31,8 @@ from isoloss.logs.read import table_of_runs
 WORDS = ("run_id", "of_run", "group", "fit_weight")
 RATIO = "tokens_per_param"
 COLUMNS = {**LETTERS, "ratio": RATIO, **{word: word for word in WORDS}}
-OWN = ("low", "high", "distance", "step", "repeats")  # columns that we put beside those of a user
+# columns that we put beside those of a user, and arguments of `Fit.predict` beside its variables
+OWN = ("low", "high", "distance", "step", "repeats", "held_out", "loss_below", "level", "response")
 _LIMITS = Limits(MAX_SECONDS, MAX_MIB)
 SIZES = {"N", "D", "C", "ratio"}  # two of them give the others
 

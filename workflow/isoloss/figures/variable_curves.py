@@ -72,6 +72,7 @@ OPTIONS = {
 
 POINTS = 120  # of a curve
 DIGITS = 6  # in which values differ
+BESIDE = 0.9  # inches of the figure that its title does not lie above
 SHADES = 0.88  # part of the colour map that is used: its end is too pale for lines
 PALE, SMALL = 0.12, 1e-3  # opacity of an interval; numbers below are powers
 FIRST = ("group", "shade", "what", "run_id")  # columns of the table before those of variables
@@ -163,7 +164,7 @@ def draw(
     axes.legend(handles=_handles(fit, curves), loc="best")
     loss = f" of {_figure.literal(shown.response)}" if len(fit.responses) > 1 else ""
     title = f"{name}{loss}: {_figure.formula(fit)}{_held(curves, colour, runs == 'moved')}"
-    axes.set_title(_figure.wrapped(title, inputs.canvas.width(figure)))
+    axes.set_title(_figure.wrapped(title, inputs.canvas.width(figure) - BESIDE))
     drawn = _table(curves, group)
     _figure.print_small(figure, inputs, drawn, group, shown.response)
     return figure, drawn
@@ -403,14 +404,14 @@ def _held(curves: list[_Curve], colour: str, moved: bool) -> str:
         values = {curve.held[name] for curve in curves}
         if name == colour:
             if any(len(_distinct(curve.shown.data[name])) > 1 for curve in curves):
-                told.append(f"{_figure.literal(name)} at the middle of its range")
+                told.append(f"{_figure.literal(name)} the middle of its range")
         elif len(values) == 1:
             told.append(f"{_figure.literal(name)} = {_number(*values)}")
         else:
-            told.append(f"{_figure.literal(name)} at the middle of each colour")
+            told.append(f"{_figure.literal(name)} the middle of each colour")
     if not told:
         return ""
-    return f"\n{', '.join(told)}; runs {'moved there by the law' if moved else 'as they are'}"
+    return f"\nat {', '.join(told)}; runs {'moved there by the law' if moved else 'as they are'}"
 
 
 def _table(curves: list[_Curve], group: str) -> pd.DataFrame:

@@ -97,7 +97,10 @@ def test_many_values_are_ranges_of_as_many_runs(chinchilla_runs):
 
 def test_a_law_in_one_variable_has_one_colour(chinchilla_runs):
     runs = chinchilla_runs(noise=0.01, seed=1)
-    figure, texts, table = drawn(fit_law(runs, "power_law", {"variable": "N"}, bootstrap=0), runs)
+    fit = fit_law(runs, "power_law", {"variable": "N"}, bootstrap=0)
+    figure, texts, table = drawn(fit, runs)
+    with pytest.raises(IsolossError, match="colour: 'N' is the variable x"):
+        drawn(fit, runs, colour="N")
     assert len(figure.axes) == 1 and list(table["shade"].unique()) == [""]
     assert not any("moved" in text for text in texts)
     np.testing.assert_array_equal(table["loss"].dropna(), table["drawn"][table["what"] == "run"])

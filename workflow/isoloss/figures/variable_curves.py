@@ -200,10 +200,10 @@ def _chosen(shown: _Shown, x: str, colour: str) -> tuple[str, str]:
         if name and name not in names:
             reason = f"{name!r} is not a variable of the law, which has {', '.join(names)}"
             raise IsolossError(Problem(option, reason, nearest(name, names)))
-    if x and x == colour:
+    free = [name for name in names if name != colour] or names
+    x = x or max(free, key=lambda name: len(_distinct(shown.data[name])))
+    if x == colour:
         raise IsolossError(Problem("colour", f"{x!r} is the variable x", "name another one"))
-    free = [name for name in names if name != colour]
-    x = x or max(free or names, key=lambda name: len(_distinct(shown.data[name])))
     others = [name for name in names if name != x]
     if colour or not others:
         return x, colour
@@ -306,7 +306,8 @@ def _law(shown: _Shown, x: str, grid: np.ndarray, held: Mapping[str, float]) -> 
 def _moved(shown: _Shown, held: Mapping[str, float]) -> np.ndarray:
     """Losses moved by the law to the values that other variables have along a curve, (n,).
 
-    The residual stays: as a ratio where all values are above 0, else as a difference.
+    The residual stays: as a ratio where all values are above 0, else as a difference. Where the law
+    has no value the loss is as observed.
     """
     size = len(shown.runs)
     at = {name: np.full(size, held[name]) if name in held else values
@@ -316,7 +317,7 @@ def _moved(shown: _Shown, held: Mapping[str, float]) -> np.ndarray:
     same = np.all([at[name] == values for name, values in shown.data.items()], axis=0)
     above = min(curve.min(), own.min(), loss.min()) > 0
     moved = curve * loss / own if above else curve + (loss - own)
-    return np.where(same, loss, moved)
+    return np.where(same | ~np.isfinite(moved), loss, moved)
 
 
 # How it is drawn

@@ -14,6 +14,7 @@ from isoloss.__main__ import main
 from isoloss.core import schema, tables
 from isoloss.core.problems import IsolossError
 from isoloss.quickfit import init
+from isoloss.study import check
 
 
 @pytest.fixture
@@ -107,6 +108,15 @@ def test_a_study_has_what_a_card_needs_beside_the_loss(folder, words, fit, colum
     assert columns.items() <= study["aggregate"]["cards"]["columns"].items()
 
 
+@pytest.mark.parametrize(("law", "name"), [("joint_moe", "experts"), ("data_constrained", "U")])
+def test_a_study_whose_law_reads_a_column_that_the_table_lacks_is_refused(folder, law, name):
+    assert main(["init", "My runs.csv", "--out", "study.yaml"]) == 0
+    study = yaml.safe_load((folder / "study.yaml").read_text(encoding="utf-8"))
+    fits = {"one": {"card": law, "sweep": "my-runs"}}
+    with pytest.raises(IsolossError, match=f"variable {name}: no .*{{{name}: COLUMN}}"):
+        check.check({key: study[key] for key in ("study", "aggregate")} | {"fit": fits})
+
+
 def test_options_of_a_card_are_written_with_what_they_are(folder):
     words = ["My runs.csv", "--law", "broken_power_law", "--option", "breaks=2"]
     assert main(["init", *words, "--out", "study.yaml"]) == 0
@@ -155,6 +165,9 @@ def test_a_study_of_a_sweep_is_sound_and_small(folder, words, dataset, model):
         (["--sweep", "--dataset", "jsonl", "--out", "a.yaml"], "load.jsonl: files: names no file"),
         (["odd.csv", "--out", "a.yaml"], "no column looks like a loss"),
         (["My runs.csv", "--law", "m4", "--option", "x=1", "--out", "a.yaml"], "m4.x: unknown key"),
+        (["My runs.csv", "--law", "joint_moe", "--out", "a.yaml"], "--columns experts=COLUMN"),
+        (["My runs.csv", "--law", "mixture_scaling", "--out", "a.yaml"], "--option domains="),
+        (["My runs.csv", "--law", "data_constrained", "--out", "a.yaml"], "--columns U=COLUMN"),
         (["My runs.csv", "--option", "x=1", "--out", "a.yaml"], "name the card: --law CARD"),
         (["My runs.csv", "--law", "downstream_error", "--out", "a.yaml"], "--response COLUMN"),
         (["mix.csv", "--law", "kaplam", "--out", "a.yaml"], "did you mean 'kaplan'?"),

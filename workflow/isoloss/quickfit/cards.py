@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -13,6 +13,7 @@ from isoloss.core import registry
 from isoloss.core.escape import listed
 from isoloss.core.problems import IsolossError, Problem
 from isoloss.formats.names import bare, words_of
+from isoloss.quickfit.ask import SIZES, pasted
 
 _CALLED = {  # words of columns, beside the name that a card gives its response
     "accuracy": ({"accuracy"}, {"acc"}),
@@ -89,3 +90,31 @@ def options_of(
         return own
     shares = shares_of(raw[[column for column in raw if column not in given.values()]])
     return {**own, DOMAINS: shares} if shares else own
+
+
+def check_variables(
+    source: str, law: str, variables: Sequence[str], columns: Mapping[str, str], numeric: list[str]
+) -> None:
+    """Refuse a law of which a variable beside N, D and C has no column.
+
+    Args:
+        source: the table, as it is shown.
+        law: law card.
+        variables: of the law.
+        columns: letter or variable to column.
+        numeric: columns of numbers that are none of these.
+
+    Raises:
+        IsolossError: there is one.
+    """
+    lacking = [name for name in variables if name not in columns and name not in SIZES]
+    if not lacking:
+        return
+    of_mixture = DOMAINS in registry.options("law", law) and lacking[0].startswith("p_")
+    if of_mixture:
+        reason = f"the law {law} is one of proportions, and no columns are known as theirs"
+        do = f"name columns that sum to 1: --option {DOMAINS}=p_web,p_code"
+    else:
+        reason = f"the law {law} reads {' and '.join(lacking)}, and no column is called so"
+        do = f"say which: {pasted(dict.fromkeys(lacking, 'COLUMN'))}"
+    raise IsolossError(Problem(source, f"{reason} (not used: {listed(numeric) or 'none'})", do))

@@ -478,6 +478,8 @@ def _read_columns(
         known = Known(source, raw, columns, given, guess, needs, response, again, proposal)
         if asked := question(known):
             raise IsolossError(asked)
+        unused = [one for one in guess.unused if one not in columns.values()]
+        cards.check_variables(source, law, _variables_of(law, options), columns, unused)
         law = law or _law_for(columns)
     notes = mixture.notes if mixture else ()
     meaning = Meaning(source, law, columns, given, guess, renamed, notes, response)

@@ -1070,6 +1070,8 @@ def _fit_problems(
         return []  # how many points a run has is known when it is trained
     if registry.of_mixtures(fit["card"]):  # its terms depend on the domains of the runs
         return _domain_problems(fit, runs, place) if measured is None else []
+    if measured is None and (wrong := _lacking_variables(fit, runs, place)):
+        return wrong
     if wrong := _response_value_problems(fit, runs, place):
         return wrong
     return _run_count_problems(fit, made_law(fit["card"], fit["options"]), runs, place)
@@ -1125,6 +1127,21 @@ def _column_problems(fit: Mapping[str, Any], runs: pd.DataFrame, place: str) -> 
         for key, column in named.items()
         if column is not None and column not in runs
     ]
+
+
+def _lacking_variables(fit: Mapping[str, Any], runs: pd.DataFrame, place: str) -> list[Problem]:
+    """Problems of variables of a law that no column of a table is, or of which no run has one."""
+    law = made_law(fit["card"], fit["options"])
+    own = [str(name) for name in runs if name not in tables.schema("runs").names]
+    wrong = []
+    for name in law.variables:
+        column = filters.LETTERS.get(name, name)
+        if column in runs and (runs.empty or runs[column].notna().any()):
+            continue
+        reason = "no run has a value" if column in runs else "no such column"
+        do = f"name it in `columns` of the table: {{{name}: COLUMN}}; columns are {', '.join(own)}"
+        wrong.append(Problem(f"{place}: variable {name}", reason, do if own else do.split(";")[0]))
+    return wrong
 
 
 def _domain_problems(fit: Mapping[str, Any], runs: pd.DataFrame, place: str) -> list[Problem]:

@@ -134,7 +134,7 @@ def survey(tables: int, seed: int) -> pd.DataFrame:
     parts = []
     for interval, name, noise, n in itertools.product(INTERVALS, KINDS, NOISES, DESIGNS):
         rng = generator(seed, "rates", f"{name} {noise} {n}")  # the same tables for all intervals
-        count = tables if interval == INTERVALS[0] else -(-tables // 2)
+        count = tables if interval == INTERVALS[0] else -(-tables // 4)
         rows = cell(KINDS[name], noise, n, interval, count, rng)
         print(interval, name, noise, n, rows.round(3).to_numpy().tolist(), flush=True)
         parts.append(rows.assign(interval=interval, law=name, noise=noise, runs=n, tables=count))

@@ -89,14 +89,10 @@ def test_many_combinations_are_the_first_of_them_and_their_number():
     assert len(known.known) == 5
     summary = {"status": "undetermined", "n_replicates": 0, "n_replicates_converged": 0}
     params = pd.DataFrame({"term": names, "at_bound": False})
-    seen = [
-        one
-        for one in estimate.optimum(
-            evidence(law, dict.fromkeys(names, 0.7), params, summary, known=known.known)
-        )
-    ]
-    assert seen[0].found.endswith("and so on: 3 more in the table findings")
-    assert [one.grade for one in seen[1:]] == ["note"] * 3
+    own = evidence(law, dict.fromkeys(names, 0.7), params, summary, known=known.known)
+    findings = list(estimate.optimum(own))
+    assert findings[0].found.endswith("and so on: 3 more in the table findings")
+    assert [one.grade for one in findings[1:]] == ["note"] * 3
 
 
 def evidence(law, values, params, summary=None, **more):
@@ -111,8 +107,8 @@ def test_a_location_is_judged_by_the_predictions_that_it_changes(ends, care):
     law = Written("E + (log(x) - m)**2", ("x",))
     params = pd.DataFrame({"term": ["E", "m"], "estimate": [1.0, 0.02], "ci_method": "bootstrap"})
     params = params.assign(ci_low=[0.9, ends[0]], ci_high=[1.1, ends[1]], at_bound=False)
-    seen = list(estimate.intervals(evidence(law, {"E": 1.0, "m": 0.02}, params)))
-    assert [one.found for one in seen if one.grade == CARE] == ["m may be -8 to 9"] * care
+    findings = list(estimate.intervals(evidence(law, {"E": 1.0, "m": 0.02}, params)))
+    assert [one.found for one in findings if one.grade == CARE] == ["m may be -8 to 9"] * care
 
 
 def test_an_exponent_has_to_have_a_sign():
@@ -121,8 +117,8 @@ def test_an_exponent_has_to_have_a_sign():
     params = params.assign(ci_low=[0.99, 0.5, -0.1], ci_high=[1.01, 0.5, 0.3], at_bound=False)
     params = params.assign(ci_method="bootstrap")
     values = {"E": 1.0, "A": 0.5, "alpha": 0.1}
-    seen = list(estimate.intervals(evidence(law, values, params)))
-    assert [one.found for one in seen] == ["alpha may be -0.1 to 0.3"]
+    findings = list(estimate.intervals(evidence(law, values, params)))
+    assert [one.found for one in findings] == ["alpha may be -0.1 to 0.3"]
 
 
 @pytest.fixture(scope="module")

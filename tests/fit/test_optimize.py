@@ -73,7 +73,7 @@ def test_every_replicate_is_a_global_optimum(solved):
     refits = refit(optimum.problem, optimum.ends, weight)
     assert refits.converged.all()
     for i, row_weight in enumerate(weight):
-        alone = minimise(optimum.problem, optimum.begin, row_weight)
+        each = minimise(optimum.problem, optimum.begin, row_weight)
         assert refits.objective[i] <= each.objective.min() * (1 + 1e-9)
 
 

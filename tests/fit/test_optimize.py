@@ -226,7 +226,7 @@ def test_a_start_that_cannot_reach_the_best_end_any_more_stops():
         name: Optimum(law, data, loss, np.ones(100), objective, Constraints())
         for name, law in laws.items()
     }
-    problem, begin = optima["any"].problem, optima["any"].begin
+    problem, begin = optima["any"].problem, optima["any"].begin[::4]
     each = minimise(problem, begin, np.ones(100))
     rivals = minimise(problem, begin, np.ones(100), rivals=True)
     assert rivals.iterations.sum() < 0.9 * each.iterations.sum()

@@ -12,8 +12,8 @@ from scipy.optimize import minimize
 from isoloss.core import registry
 from isoloss.core.matrices import cholesky_solve
 from isoloss.core.problems import IsolossError
-from isoloss.fit import fit_law
-from isoloss.fit.descent import minimise
+from isoloss.fit import fit_law, optimize, resample
+from isoloss.fit.descent import alone, minimise
 from isoloss.fit.objectives import OBJECTIVES, Objective
 from isoloss.fit.optimize import may_lie_below, refit
 from isoloss.fit.prepare import variables
@@ -73,8 +73,8 @@ def test_every_replicate_is_a_global_optimum(solved):
     refits = refit(optimum.problem, optimum.ends, weight)
     assert refits.converged.all()
     for i, row_weight in enumerate(weight):
-        alone = minimise(optimum.problem, optimum.begin, row_weight)
-        assert refits.objective[i] <= alone.objective.min() * (1 + 1e-9)
+        each = minimise(optimum.problem, optimum.begin, row_weight)
+        assert refits.objective[i] <= each.objective.min() * (1 + 1e-9)
 
 
 def test_replicates_with_losses_of_their_own_are_fits_of_those(solved):
@@ -220,15 +220,35 @@ def test_a_start_that_cannot_reach_the_best_end_any_more_stops():
     flops, ratio = np.exp(rng.uniform(np.log([[1e15], [10]]), np.log([[1e16], [100]]), (2, 100)))
     data = {"N": np.sqrt(flops / 6 / ratio), "D": np.sqrt(flops / 6 * ratio)}
     loss = card.make().loss(theta, data) + rng.exponential(0.1, 100)
-    objective = Objective("asymmetric_mae", smooth=1e-3)
+    objective = Objective("asymmetric_mae", smooth=1e-4)
     laws = {"any": card.make(E="any"), "positive": card.make()}
     optima = {
         name: Optimum(law, data, loss, np.ones(100), objective, Constraints())
         for name, law in laws.items()
     }
+    problem, begin = optima["any"].problem, optima["any"].begin[::4]
+    each = minimise(problem, begin, np.ones(100))
+    rivals = minimise(problem, begin, np.ones(100), rivals=True)
+    assert rivals.iterations.sum() < 0.9 * each.iterations.sum()
+    assert each.converged.all() and not rivals.converged.all()
+    assert rivals.objective.min() <= each.objective.min() * (1 + 1e-9)
     ends = optima["any"].ends
-    alone = minimise(optima["any"].problem, optima["any"].begin, np.ones(100))
-    assert ends.iterations.sum() < alone.iterations.sum() / 2
-    assert not ends.converged.all()
     assert optima["any"].objective_value == pytest.approx(optima["positive"].objective_value, 1e-9)
-    assert ends.objective[0] <= alone.objective.min() * (1 + 1e-9)
+    assert ends.objective[0] <= each.objective.min() * (1 + 1e-9)
+
+
+def test_replicates_at_a_bound_take_few_steps(solved):
+    fit = solved(bounds={"alpha": (None, 0.2), "beta": (0.5, None)})
+    count = len(fit.weight)
+    weight = resample.weights(np.ones(count), np.arange(count), 200, np.random.default_rng(0))
+    ends, converged = alone(fit.refitting(weight, None))
+    assert fit.at_bound() == [False, False, False, True, True] and converged.all()
+    assert ends.iterations.mean() < 18.5
+
+
+def test_replicates_with_own_losses_try_few_of_the_ends(chinchilla_runs, monkeypatch):
+    calls, own = [], optimize._own
+    monkeypatch.setattr(optimize, "_own", lambda *args: calls.append(1) or own(*args))
+    fit = fit_law(chinchilla_runs(noise=0.01), "chinchilla", interval="residual", bootstrap=300)
+    assert fit.summary.loc[0, "n_replicates_converged"] == 300
+    assert len(calls) <= 8 * optimize.TRIED

@@ -27,6 +27,10 @@ STATIONARY = 1e-6  # what may be left of a gradient, relative to the terms that 
 AIM = 1e-10  # where the descent itself stops
 ROUNDING = 1e-13  # relative size of what rounding does to an objective
 DAMPING = 1e-2  # of Newton's step where a descent begins, or begins again
+CALM, WILD = 0.2, 4.0  # factors of the damping after a step that led down, and after another
+DAMPED = 1e-3  # what the damping is at least raised from
+ROUND = 1e-2  # share of a damping's own scale that is equal in all directions
+REACHED = 2  # times that a step is made anew because it reached further bounds
 MOST, LAST = 1000, 200  # steps of a descent at most; of one to sharp corners
 SOON = 10  # steps after which the few that are not there yet go on together
 # a descent that gains less than CRAWL in so many steps is damped afresh, LIVES times
@@ -782,7 +786,7 @@ class _Rows:
     def _move(self, held: np.ndarray) -> None:
         """A step of every row, which is taken where it leads down."""
         now, amplitudes = self.now, self.block.problems[0].amplitudes
-        step = _step(now, held, self.damping, amplitudes)
+        step, curved = _step(now, held, self.damping, amplitudes, (self.low, self.high))
         limit = now.value + ROUNDING * np.abs(now.value)
         trial = np.clip(now.free + step, self.low, self.high)
         _, near, there = self.block.look(trial, limit)
@@ -794,7 +798,9 @@ class _Rows:
         better = np.zeros(self.count, dtype=bool)
         better[np.flatnonzero(near)[good]] = True
         now.put(better, there.take(good))
-        damping = np.where(better, self.damping * 0.1, np.maximum(self.damping, 1e-4) * 6)
+        # where Newton's own step was not to be had, one that led down is no reason to damp less
+        more = np.maximum(self.damping, DAMPED) * WILD
+        damping = np.where(better & curved, self.damping * CALM, more)
         self.damping = np.where(damping < 1e-9, 0.0, damping)
         self.stuck = np.where(better, 0, self.stuck + 1)
 
@@ -806,18 +812,62 @@ _OF_ROWS = (
 )
 
 
-def _step(now: _State, held: np.ndarray, damping: np.ndarray, amplitudes: np.ndarray) -> np.ndarray:
-    """Newton's step, damped; with the curvature that is never negative where need be.
+def _step(
+    now: _State,
+    held: np.ndarray,
+    damping: np.ndarray,
+    amplitudes: np.ndarray,
+    bounds: tuple[np.ndarray, np.ndarray],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Newton's step, damped, (b, q), and where it is by the objective's own curvature, bool (b,).
 
     The step of an amplitude is one of its value, relative to what it is: the loss is a straight
-    line in it, and a valley along which it falls to nothing is bent in its logarithm.
+    line in it, and a valley along which it falls to nothing is bent in its logarithm. Where a step
+    reaches bounds, the other coordinates take the step that is best with those there.
     """
-    step = _newton(now, now.gradient * amplitudes, held, damping)
+    low, high = bounds
+    step, curved = _newton(now, amplitudes, held, damping, None)
+    step, stopped = _of_value(step, amplitudes), held
+    for _ in range(REACHED):
+        trial = now.free + step
+        beyond = ((trial > high) | (trial < low)) & ~stopped
+        rows = np.flatnonzero(beyond.any(axis=-1))
+        if not len(rows):
+            break
+        stopped = stopped | beyond
+        some, here = now.take(rows), stopped[rows]
+        to_bounds = np.clip(trial[rows], low[rows], high[rows]) - some.free
+        to_bounds = np.where(here & ~held[rows], to_bounds, 0.0)
+        moved = np.where(amplitudes, np.expm1(to_bounds), to_bounds)
+        again, curved[rows] = _newton(some, amplitudes, here, damping[rows], moved)
+        step[rows] = np.where(here, to_bounds, _of_value(again, amplitudes))
+    return step, curved
+
+
+def _of_value(step: np.ndarray, amplitudes: np.ndarray) -> np.ndarray:
+    """A step in which amplitudes move relative to their values as one of the coordinates."""
     return np.where(amplitudes, np.log1p(np.maximum(step, -DROP)), step)
 
 
-def _newton(now: _State, less: np.ndarray, held: np.ndarray, damping: np.ndarray) -> np.ndarray:
-    """The damped step; `less` is taken off the diagonal of the objective's own curvature."""
+def _newton(
+    now: _State,
+    amplitudes: np.ndarray,
+    held: np.ndarray,
+    damping: np.ndarray,
+    moved: np.ndarray | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The damped step, and whether the damped curvature is that of a minimum, bool (b,).
+
+    The damping is in proportion to the curvature of the squares above the objective, so that it is
+    the same in whatever coordinates: along a narrow valley it is as weak as the valley is flat.
+
+    Args:
+        now: where the rows are.
+        amplitudes: coordinates whose step is relative to their value, bool (q,).
+        held: coordinates that are not moved here, bool (b, q).
+        damping: of every row, (b,).
+        moved: how far those that are held move with the others, (b, q); 0 if None.
+    """
     free = ~held
     mask = free[:, :, None] & free[:, None, :]
     eye = np.eye(held.shape[1])
@@ -825,16 +875,26 @@ def _newton(now: _State, less: np.ndarray, held: np.ndarray, damping: np.ndarray
     diagonal = np.einsum("bii->bi", outer)
     # a coordinate that nothing depends on must not blow up
     ridge = np.maximum(diagonal, 1e-14 * diagonal.max(axis=-1, keepdims=True))
-    lift = damping[:, None] * ridge + 1e-13 * ridge
-    towards = np.where(held, 0.0, -now.gradient)
-    added = lift - np.where(free, less, 0.0)
-    own, sound = cholesky_solve(np.where(mask, now.hessian, eye) + added[:, :, None] * eye, towards)
-    if sound.all():
-        return own
-    bad = ~sound
-    above, fine = cholesky_solve(
-        outer[bad] + (lift[bad] + 1e-3 * ridge[bad])[:, :, None] * eye, towards[bad]
-    )
-    steepest = towards[bad] / np.maximum(ridge[bad], 1e-300)
-    own[bad] = np.where(fine[:, None], above, steepest)
-    return own
+    lift = ROUND * damping[:, None] * ridge + 1e-13 * ridge
+    added = lift - np.where(free, now.gradient * amplitudes, 0.0)
+    hessian = np.where(mask, now.hessian, eye) + damping[:, None, None] * outer
+    towards = _towards(now.gradient, now.hessian, held, moved)
+    own, curved = cholesky_solve(hessian + added[:, :, None] * eye, towards)
+    if not curved.all():
+        bad = ~curved
+        moved_there = None if moved is None else moved[bad]
+        towards = _towards(now.gradient[bad], now.outer[bad], held[bad], moved_there)
+        lift, ridge = lift[bad] + ROUND * DAMPED * ridge[bad], ridge[bad]
+        outer = outer[bad] * (1 + damping[bad, None, None])
+        above, fine = cholesky_solve(outer + lift[:, :, None] * eye, towards)
+        own[bad] = np.where(fine[:, None], above, towards / np.maximum(ridge, 1e-300))
+    return own, curved
+
+
+def _towards(
+    gradient: np.ndarray, curvature: np.ndarray, held: np.ndarray, moved: np.ndarray | None
+) -> np.ndarray:
+    """Where a quadratic objective falls once those held have moved, (b, q); 0 for them."""
+    if moved is not None:
+        gradient = gradient + (curvature @ moved[:, :, None])[:, :, 0]
+    return np.where(held, 0.0, -gradient)

@@ -15,6 +15,7 @@ EXACT = 1e-12  # root mean square log residual below which a fit is exact
 HALVED = 15  # steps at most on each objective on the way to sharp corners
 # where fewer starts than SOME of all agree, others are tried along a valley, HOPS times at most
 SOME, HOPS = 0.25, 6
+TRIED = 64  # points of a pool that replicates with losses of their own are compared at
 POINTS = 256  # of a pool, whose objectives for all replicates are looked at together
 MOST_SINGLE = 1e30  # of a penalty in single precision, relative to the median
 SCANNED, FAR = 200, 20.0  # points along one free coordinate, and how far from a start they reach
@@ -210,7 +211,9 @@ def refitting(
     it. Then each replicate is restarted from any other replicate's end point that has a lower
     objective for it, until none improves. The others are those given here: of very many replicates
     or runs, those of one block (`resample.blocks`), so that memory is bounded; a replicate of
-    another block whose end would have been better is then not tried.
+    another block whose end would have been better is then not tried. Nor are all of them where
+    replicates have losses of their own, whose objectives are not one matrix product: those tried
+    are TRIED that lie far from each other.
 
     Args:
         problem: the fit.
@@ -252,6 +255,7 @@ def _look_around(problem, ends: Ends, pool, weight, loss) -> Search[tuple[Ends, 
         best[maybe] = _lowest(value)
         gain[maybe] = value[best[maybe], np.arange(len(maybe))] < limit[maybe]
     else:
+        pool = pool[far_apart(pool, TRIED)]
         value = np.stack([_own(problem, at, weight, loss) for at in pool], axis=0)
         best = np.argmin(value, axis=0)
         gain = value[best, np.arange(len(best))] < limit
@@ -295,6 +299,27 @@ def may_lie_below(
         np.minimum(lowest, value.min(axis=0), out=lowest)
     margin = 1 + (penalties.shape[1] + 4) * float(np.finfo(np.float32).eps)
     return np.flatnonzero(~(lowest.astype(float) > limit / size * margin))
+
+
+def far_apart(points: np.ndarray, most: int) -> np.ndarray:
+    """Positions of points (k, q) that lie far from each other, `most` of them at most, ascending.
+
+    The first, and then always the one that is furthest from those before, in units of the spread
+    of each coordinate: ends of different basins are among them, however many lie in one.
+
+    Example:
+        >>> far_apart(np.array([[0.0], [0.1], [0.2], [9.0]]), 2)
+        array([0, 3])
+    """
+    if len(points) <= most:
+        return np.arange(len(points))
+    spread = points.std(axis=0)
+    scaled = points / np.where(spread > 0, spread, 1.0)
+    chosen, distance = [0], np.full(len(points), np.inf)
+    while len(chosen) < most:
+        distance = np.minimum(distance, np.sum((scaled - scaled[chosen[-1]]) ** 2, axis=-1))
+        chosen.append(int(np.argmax(distance)))
+    return np.sort(chosen)
 
 
 def _lowest(value: np.ndarray) -> np.ndarray:

@@ -161,7 +161,9 @@ class Approach:
     ):
         self.straight, self.limits, self.law, self.gradient = straight, limits, law, gradient
         self.loss, self.above = loss, bool((loss > 0).all())
-        self.unit = float(np.std(loss)) or 1.0  # of errors, where losses are not all above 0
+        largest = float(np.max(np.abs(loss))) or 1.0
+        spread = float(np.std(loss / largest)) or 1.0
+        self.unit = largest * spread  # of errors, where losses are not all above 0
 
     def starts(self, theta: np.ndarray) -> np.ndarray:
         """The best of starts (b, p) near optima of two objectives, (s, p).

@@ -276,9 +276,11 @@ def _block(fit: Fit, optima: Sequence[Optimum]) -> str:
         columns = [
             Column("parameter", TEXT, [p.symbol for p in rows]),
             Column("estimate", TEXT, [f"{p.estimate:.6g}" for p in rows]),
-            Column("interval", TEXT, [p.interval("{:.3g}".format) for p in rows]),
+            Column(
+                "interval", TEXT, [p.interval("{:.3g}".format) * one.has_intervals for p in rows]
+            ),
             Column("unit", TEXT, [p.unit for p in rows]),
-            Column("remark", TEXT, [p.remark for p in rows]),
+            Column("remark", TEXT, [one.remark(p) for p in rows]),
         ]
         parts += ["\n", Markdown().table(filled(columns))]
         if one.quantity == RESPONSE and (grows := growth(fit, one.group)) is not None:

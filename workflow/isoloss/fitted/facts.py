@@ -236,6 +236,12 @@ class OneFit:
         """Whether intervals were made of the parameters that are not fixed."""
         return any(p.has_interval for p in self.parameters if p.method != FIXED)
 
+    def remark(self, parameter: Parameter) -> str:
+        """What to know about a parameter; that it is fixed where intervals do not say so."""
+        if parameter.fixed and not self.has_intervals:
+            return FIXED
+        return parameter.remark
+
     @property
     def method(self) -> str:
         """How the intervals were made: of the first parameter that is not fixed."""

@@ -81,7 +81,7 @@ def _of_one(one: OneFit) -> tuple[Sequence[str], list[Sequence[str]], list[str]]
             units.count(p.estimate, 4),
             *[p.interval() for _ in interval],
             p.unit,
-            p.remark,
+            one.remark(p),
         )
         for p in one.parameters[:MOST]
     ]

@@ -301,7 +301,7 @@ def _parameters(fit: Record) -> str:
                 f"  {_name(p.symbol)}",
                 units.count(p.estimate, 4),
                 *_spread(p)[: len(spread)],
-                p.unit + (f" ({p.remark})" if p.at_bound or p.free else ""),
+                p.unit + _marked(one, p),
             )
             for p in one.parameters
         ]
@@ -311,6 +311,13 @@ def _parameters(fit: Record) -> str:
     if len(fit.fits) > _FITS:
         parts.append(f"... and {len(fit.fits) - _FITS} more fits in params.parquet")
     return "\n".join(parts) + "\n"
+
+
+def _marked(one: OneFit, p: Parameter) -> str:
+    """What to know about a parameter, in brackets behind its unit; or nothing."""
+    short = p.at_bound or p.free or p.fixed  # that an interval is wide is seen
+    remark = one.remark(p) if short else ""
+    return f" ({remark})" if remark else ""
 
 
 def _spread(p: Parameter) -> tuple[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -222,7 +223,34 @@ def test_a_law_apart_from_the_others_beyond_the_table_is_not_the_best(answer):
     work = answer.best._owner
     finals = [law._law for law in answer.laws]
     noise = answer.noise
-    apart = SimpleNamespace(found=finals[0].found, at=lambda *given: 1.5 * finals[0].at(*given))
-    same = [finals[0]] * 2
+    first = finals[0]
+    apart = SimpleNamespace(score=first.score, at=lambda *given: 1.5 * first.at(*given))
+    same = [first] * 2
     assert work.central([apart, *same], noise) == 1
     assert work.central([*same, apart], noise) == 0
+
+
+def test_a_law_at_a_bound_or_worse_when_typed_is_passed_over_for_the_next(answer):
+    work, noise = answer.best._owner, answer.noise
+    laws = sorted((law._law for law in answer.laws), key=lambda law: law.score(noise))
+    first, second = laws[:2]
+    gap = second.score(noise) - first.score(noise)
+    bounded = SimpleNamespace(params=first.fit.params.assign(at_bound=True), loss=first.fit.loss)
+    bounded.law = first.fit.law
+    loose = replace(first, fit=bounded)
+    assert loose.score(noise) == pytest.approx(first.score(noise) + 0.5)
+    worse = replace(first, higher=gap + 0.01)
+    assert worse.reached == (gap + 0.01 < np.log(1.5))
+    for odd, passed in ((loose, gap < 0.5), (worse, True), (first, False)):
+        own = {first.found.form.text: odd, second.found.form.text: second}
+        some = replace(work)
+        some.__dict__["typist"] = SimpleNamespace(typed=lambda one, own=own: own[one.form.text])
+        told = some.told([first.found, second.found], 2, noise)
+        assert (told[0] is second) == passed
+
+
+def test_the_text_says_how_many_forms_were_screened(answer):
+    assert f"\n{len(answer.ranking)} forms, ranked by" in str(answer)
+    finals = replace(answer, ranking=answer.ranking.head(8), screened=70)
+    assert "\n70 forms on 400 runs, the best 8 on more, ranked by" in str(finals)
+    assert finals.record()["n_forms"] == 70

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from isoloss.discovery import fitting
-from isoloss.discovery.fitting import FormOnBlocks
+from isoloss.discovery.discovery import simplest
+from isoloss.discovery.fitting import FormOnBlocks, _shared
 from isoloss.discovery.grammar import forms
 from isoloss.discovery.holdouts import holdouts
 from isoloss.discovery.roles import Columns, columns_of, level_of
 from isoloss.discovery.scaled import blocks_of, scale_of
-from isoloss.discovery.search import Nested, _turns, edge_of, fitted, settings
-from isoloss.discovery.structure import Exponential, Factor, Sum
+from isoloss.discovery.search import Nested, _turns, edge_of, fitted, looseness, settings
+from isoloss.discovery.structure import SATURATED, SHIFTED, Exponential, Factor, Sum
 from isoloss.discovery.typed import kept_units
 from isoloss.formulas import Evaluator, read_formula
 
@@ -219,6 +222,7 @@ def test_the_law_of_a_form_projects_what_the_form_calls_linear():
         (Sum(True, ((Factor("N", by="D"), Factor("D")),)), []),
         (Sum(True, ((Factor("N"),),), (("D",), ("N", "D"))), ["D"]),
         (Exponential(True, (("N",), ("D",), ("N", "D"))), []),
+        (Sum(True, ((Factor("N"), Factor("D", SATURATED)),)), []),  # of some starts no number
     ],
 )
 def test_a_formula_keeps_the_units_that_its_parameters_do_not_absorb(shape, kept):
@@ -227,3 +231,54 @@ def test_a_formula_keeps_the_units_that_its_parameters_do_not_absorb(shape, kept
     scale = scale_of(data, roles)
     blocks = blocks_of(scale.apply(data), np.linspace(3, 2, 12), np.zeros(12, int))
     assert kept_units(FormOnBlocks(shape.form(roles), blocks, True), roles, scale) == kept
+
+
+def test_a_scale_that_vanishes_is_loose():
+    n = np.geomspace(1e7, 1e9, 12)
+    loss = (1.7 + 400 / n**0.34) * (1 + 0.002 * np.random.default_rng(0).normal(size=12))
+    shape = Sum(True, ((Factor("N", SHIFTED),),))
+    edge = fits_of(None, n, n[::-1], loss)
+    model = edge.model(shape.form(columns("N", "D")))
+    names = [term.name for term in model.law.terms]
+    values = {"E": 1.7, "A": 0.4, "alpha": 0.34}
+    for size, loose in ((0.5, 0), (1e-15, 1)):
+        own = model.law.theta({**values, names[2]: size} | {"N_0": size})
+        assert looseness(model, own[None], 0.003) == loose
+
+
+def test_a_power_without_an_exponent_is_tried_as_a_logarithm():
+    shape = Sum(True, ((Factor("N"),), (Factor("D"), Factor("K"))))
+    texts = [one.form(columns(*ALL)).text for one in shape.straightened()]
+    assert texts == ["A + B / (D**alpha * K**beta) + F*log(N)"]
+
+
+def test_fits_of_one_form_share_the_basins_that_they_reach():
+    n, d = (x.ravel() for x in np.meshgrid(np.geomspace(1e7, 1e9, 5), np.geomspace(1e9, 1e11, 5)))
+    edge = fits_of(
+        None, *np.tile((n, d), 2), np.tile(1.7 + 400 / n**0.34, 2), np.repeat([0, 1], 25)
+    )
+    model = edge.model(Sum(True, ((Factor("N"),),)).form(columns("N", "D")))
+    at = [term.name for term in model.law.terms].index("alpha")
+    count = 2 * len(edge.weight)
+    which = [np.repeat(np.arange(len(edge.weight)), 2)] * 2
+    ends = []
+    for exponents in ((0.34, 0.36), (2.0, 2.1)):
+        free = np.zeros((count, len(model.parameters)))
+        free[:, at] = np.tile(exponents, count // 2)
+        ends.append(SimpleNamespace(free=free, objective=np.tile([1.0, 2.0], count // 2)))
+    points = _shared(model, ends, which, edge.weight)
+    assert points[1][::2, at] == pytest.approx(2.0)
+    assert points[1][1::2, at] == pytest.approx(0.34)
+
+
+def test_the_simplest_is_judged_by_holdouts_of_one_variable_together():
+    kinds = ("N",) * 3 + ("D",) * 3
+
+    def form(size, terms):
+        terms = np.array(terms)
+        own = SimpleNamespace(size=size)
+        return SimpleNamespace(form=own, kinds=kinds, terms=lambda noise: terms)
+
+    best = form(9, [0.0] * 6)
+    near, far = form(5, [0.3, 0.3, 0.3, -0.1, -0.1, -0.1]), form(4, [0.3, 0.2, 0.3, 0.2, 0.3, 0.2])
+    assert simplest([best, near, far], 0.0) == [near, best]

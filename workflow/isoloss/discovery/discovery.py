@@ -24,12 +24,12 @@ from isoloss.discovery.table import LEAST, Asked, SearchTable, mixture_of, opene
 from isoloss.discovery.typed import Typed, Typist
 from isoloss.fitted import Fit
 
-SCREENED, FINAL = 400, 1000  # runs at most on which forms are compared, and the best ones again
 FINALISTS = 8  # forms that are compared again where there are more runs than that
 JUDGES = 0.2  # share of the runs that are the largest, which judge whether forms may grow
 SHOWN = 5  # laws of the ranking that are told, and whose median is the answer beside the best
 MARGIN = 1.0  # of 2 ln(error), by which a law of the median may be worse than the best
 TRIED = 12  # forms at most that are typed for them
+PLAIN = 4  # forms at most that are typed for the simplest
 SAME = 1e-6  # relative difference of all predictions, below which two laws are one
 BEYOND = 3.0  # times the largest runs, where the best five are asked for their median
 WIDER = 10.0  # times the largest values, where the laws are compared
@@ -90,7 +90,8 @@ class Discovery:
             best one's.
         table: the runs.
         ranking: every form that was looked at (formula, parameters, error, score, loose), best
-            first.
+            first; of more than 400 runs the eight that were compared again.
+        screened: how many forms were looked at.
         holdouts: name and runs of every hold-out.
         noise: mean absolute error that is left when the best fitting form has all runs.
         guess: what the mean of the other runs of its group errs by on the hold-outs, as `error`.
@@ -102,6 +103,7 @@ class Discovery:
     simplest: FoundLaw
     table: SearchTable
     ranking: pd.DataFrame
+    screened: int
     holdouts: tuple[tuple[str, int], ...]
     noise: float
     guess: float
@@ -198,14 +200,14 @@ def discovered(
 ) -> Discovery:
     """The laws of a table that is read; see `discover`."""
     work = Work.of(table, seed)
-    order = work.searched(told)
+    order, screened = work.searched(told)
     if not order:
         counts = np.bincount(table.group)
         smallest = f"group {table.groups[counts.argmin()]}: " if len(counts) > 1 else ""
         reason = f"{smallest}{counts.min()} runs are too few for every form when some are held out"
         do = "add runs, leave the group out, or name fewer columns with --variables"
         raise IsolossError(Problem(table.label, reason, do))
-    return work.discovery(order)
+    return work.discovery(order, screened)
 
 
 @dataclass(frozen=True)
@@ -278,14 +280,18 @@ class Work:
         drawn = np.random.default_rng([self.seed, count]).permutation(count)
         return np.sort(drawn[:most])
 
-    def searched(self, told: Callable[[str], None] | None) -> list[Fitted]:
-        """Forms by what they miss, best first; of many runs, the best again on more of them."""
-        few, more = self.rows(SCREENED), self.rows(FINAL)
+    def searched(self, told: Callable[[str], None] | None) -> tuple[list[Fitted], int]:
+        """Forms by what they miss, best first, and of how many forms they are the best.
+
+        Of many runs, the best are compared again on more of them.
+        """
+        few, more = self.rows(report.SCREENED), self.rows(report.FINAL)
         order = search(self.columns, self.edge(few), self.seed, told, self.nested(few))
         if len(few) == len(more):
-            return order
+            return order, len(order)
         edge = self.edge(more)
-        return ranked([fitted(one.form, edge, self.seed) for one in order[:FINALISTS]])
+        finals = ranked([fitted(one.form, edge, self.seed) for one in order[:FINALISTS]])
+        return finals, len(order)
 
     @cached_property
     def whole(self) -> Edge:
@@ -297,32 +303,39 @@ class Work:
         """What fits the forms that are told as they are typed."""
         return Typist(self.table, self.columns, self.scale, self.whole)
 
-    def told(self, order: Sequence[Fitted], count: int) -> list[Typed]:
+    def told(self, order: Sequence[Fitted], count: int, noise: float) -> list[Typed]:
         """The first laws that are as good when they are typed, or the first of all where none is.
 
-        A form is passed over whose fit from the engine's own starts is worse than the search's,
-        and one that predicts what a law before it does: it is the same, written otherwise.
+        A form is passed over whose fit from the engine's own starts is much worse than the
+        search's, and one that predicts what a law before it does: it is the same, written
+        otherwise. The others are placed by their scores with what their typed fits cost.
         """
         laws: list[Typed] = []
-        made: list[np.ndarray] = []
         for one in order[:TRIED]:
-            law = self.typist.typed(one)
-            own = law.at(*self.edges)
-            same = any(np.allclose(own, other, rtol=SAME, atol=0.0) for other in made)
-            if law.reached and not same:
-                laws.append(law)
-                made.append(own)
-            if len(laws) == count:
+            if len(laws) == count and laws[-1].score(noise) <= one.score(noise):
                 break
+            law = self.typist.typed(one)
+            if law.reached:
+                laws = self._apart(sorted([*laws, law], key=lambda own: own.score(noise)))[:count]
         return laws or [self.typist.typed(one) for one in order[:count]]
 
-    def discovery(self, order: list[Fitted]) -> Discovery:
-        """The answer, of forms by what they miss."""
+    def _apart(self, laws: Sequence[Typed]) -> list[Typed]:
+        """Laws without those that predict what one before them does."""
+        kept: list[Typed] = []
+        made: list[np.ndarray] = []
+        for law in laws:
+            own = law.at(*self.edges)
+            if not any(np.allclose(own, other, rtol=SAME, atol=0.0) for other in made):
+                kept.append(law)
+                made.append(own)
+        return kept
+
+    def discovery(self, order: list[Fitted], screened: int) -> Discovery:
+        """The answer, of forms by what they miss, the best of so many."""
         noise = noise_of(order)
-        finals = self.told(order, SHOWN)
-        plain = self.told(simplest(order, noise), 1)[0]
-        first = self.central(finals, noise)
-        finals.insert(0, finals.pop(first))
+        finals = self.told(order, SHOWN, noise)
+        finals.insert(0, finals.pop(self.central(finals, noise)))
+        plain = self.plain(order, noise, finals[0])
         ranking = pd.DataFrame(
             {
                 "formula": [report.formula(self.table.response, one.form.text) for one in order],
@@ -338,6 +351,7 @@ class Work:
             self.law(plain, noise),
             self.table,
             ranking,
+            screened,
             held,
             noise,
             self.guess(),
@@ -348,6 +362,16 @@ class Work:
         edge, beyond = self.disagreement(answer)
         return replace(answer, edge=edge, beyond=beyond)
 
+    def plain(self, order: Sequence[Fitted], noise: float, best: Typed) -> Typed:
+        """The simplest law: the first that is typed as well and determined, or the best."""
+        for one in simplest(order, noise)[:PLAIN]:
+            if one.form.size >= best.found.form.size:
+                break
+            law = self.typist.typed(one)
+            if law.reached and not law.adrift:
+                return law
+        return best
+
     def central(self, finals: list[Typed], noise: float) -> int:
         """Which of the best laws is told as the best: one near their median beyond the runs.
 
@@ -355,8 +379,8 @@ class Work:
         median; where some differ from that by less than the noise of the runs, or a millionth of
         what they predict, the first of these.
         """
-        least = finals[0].found.score(noise) + MARGIN
-        near = [i for i, one in enumerate(finals) if one.found.score(noise) <= least]
+        least = finals[0].score(noise) + MARGIN
+        near = [i for i, one in enumerate(finals) if one.score(noise) <= least]
         number, values = self.edges
         made = np.stack([finals[i].at(number, values) for i in near])
         apart = np.abs(made - np.median(made, axis=0)).mean(axis=1)
@@ -399,7 +423,7 @@ class Work:
             tuple(name for name in self.columns.free if name in one.form.variables),
             one.form.size,
             one.error,
-            one.score(noise),
+            law.score(noise),
             one.loose,
             numbers,
             law.fit,
@@ -480,17 +504,23 @@ def far(x: np.ndarray, times: float) -> float:
 def simplest(order: Sequence[Fitted], noise: float) -> list[Fitted]:
     """Forms within one standard error of the best, those of fewest parameters first.
 
-    The error is that of the mean difference of the two over hold-outs.
+    The error is that of the mean difference of the two over hold-outs. Those of one variable hold
+    out the same runs, and count as one; where there is one variable only, each counts.
     """
     best = order[0]
     own = best.terms(noise)
+    kinds = np.unique(best.kinds, return_inverse=True)[1]
+    if kinds.max(initial=0) == 0:
+        kinds = np.arange(len(own))
 
     def near(one: Fitted) -> bool:
         apart = one.terms(noise) - own
         if not np.isfinite(apart).all():
             return False
-        error = apart.std(ddof=1) / np.sqrt(len(apart)) if len(apart) > 1 else 0.0
-        return bool(apart.mean() <= max(error, 0.0))
+        counts = len(kinds), kinds.max() + 1
+        sums = np.bincount(kinds, apart - apart.mean())
+        error = np.sqrt((sums**2).sum() * counts[1] / max(1, counts[1] - 1)) / counts[0]
+        return bool(apart.mean() <= error)
 
     within = [(one.form.size, at) for at, one in enumerate(order) if one is best or near(one)]
     return [order[at] for _, at in sorted(within)]

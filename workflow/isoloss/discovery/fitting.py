@@ -16,7 +16,7 @@ import numpy as np
 
 from isoloss.discovery.forms import OFFSETS, SPARE, Form, Parameter
 from isoloss.discovery.scaled import Blocks
-from isoloss.fit.descent import Affine, Descents, FitProblem, minimise_all
+from isoloss.fit.descent import Affine, Descents, Ends, FitProblem, minimise_all
 from isoloss.fit.objectives import AUTO, Objective
 from isoloss.fit.optimize import promising
 from isoloss.formulas import Evaluator, read_formula
@@ -24,7 +24,9 @@ from isoloss.laws._formula import formula_law
 from isoloss.laws._law import Data, Term
 
 POOL, KEEP = 96, 3  # starts that are looked at, and descended from, of every fit
+FEW, MORE = 30, 6  # runs of a group, up to which so many are descended from
 WIDER = ((30.0, 12), (3.0, 12), (1.0, 16))  # times the objective's delta, and steps on each
+SHARED = 1  # of these stages, after which fits of one form share where they ended
 FLOORS = (0.0, 0.6, 0.9)  # of the least response, at which exponentials begin
 TOPS = (1.02, 1.2, 2.0)  # times the largest response, at which logistic functions end
 LIGHT = 1e-9  # ridge of a regression, of its own diagonal
@@ -220,7 +222,7 @@ def _least_squares(basis: np.ndarray, target: np.ndarray, weight: np.ndarray) ->
 
 
 def fit(
-    model: FormOnBlocks, weight: np.ndarray, seed: int, count: int = POOL, keep: int = KEEP
+    model: FormOnBlocks, weight: np.ndarray, seed: int, count: int = POOL, keep: int | None = None
 ) -> np.ndarray:
     """The best end of several starts of every fit.
 
@@ -229,11 +231,13 @@ def fit(
         weight: of the runs in every fit, by hold-out and group, (h, g, n).
         seed: of the starts.
         count: starts that are looked at.
-        keep: of them descended from in every fit.
+        keep: of them descended from in every fit; six of few runs and three of more if None.
 
     Returns:
         The law's coordinates, (h, g, p).
     """
+    if keep is None:
+        keep = MORE if weight.shape[-1] <= FEW else KEEP
     pool = starts_of(model, count, seed)
     begins = _best_starts(model, weight, pool, keep)
     which = [np.repeat(np.arange(len(own)), list(map(len, own))) for own in begins]
@@ -242,16 +246,46 @@ def fit(
         for g, (real, rows) in enumerate(zip(model.blocks.real, which, strict=True))
     ]
     points = [np.concatenate(own) for own in begins]
-    for wider, steps in WIDER:
+    for at, (wider, steps) in enumerate(WIDER):
         asked = _descents(model.problems, points, weights, wider, steps)
         ends = minimise_all(asked)
         points = [own.free for own in ends]
-    theta = np.empty((*weight.shape[:2], len(model.parameters)))
-    for g, (own, rows) in enumerate(zip(ends, which, strict=True)):
-        order = np.lexsort((own.objective, rows))
-        first = np.searchsorted(rows[order], np.arange(len(weight)))
-        theta[:, g] = own.free[order[first]]
-    return theta
+        if at == SHARED and model.form.curved:
+            points = _shared(model, ends, which, weight)
+    pairs = zip(ends, which, strict=True)
+    return np.stack([own.free[_firsts(own, rows)] for own, rows in pairs], axis=1)
+
+
+def _firsts(ends: Ends, which: np.ndarray) -> np.ndarray:
+    """Where the lowest end of every hold-out is, (h,), of ends whose hold-outs are given, (k,)."""
+    order = np.lexsort((ends.objective, which))
+    return order[np.searchsorted(which[order], np.arange(which.max() + 1))]
+
+
+def _shared(
+    model: FormOnBlocks, ends: Sequence[Ends], which: Sequence[np.ndarray], weight: np.ndarray
+) -> list[np.ndarray]:
+    """The points of every group from which descents go on, the worst of each fit replaced.
+
+    In its place comes the best of what other fits ended in: those of the same group without other
+    runs, and those of all runs of the other groups. A basin that one of them reaches is so known to
+    all.
+    """
+    lowest = [own.free[_firsts(own, rows)] for own, rows in zip(ends, which, strict=True)]
+    whole = np.stack([own[-1] for own in lowest])
+    points = []
+    for g, (problem, own, rows) in enumerate(zip(model.problems, ends, which, strict=True)):
+        free = own.free.copy()
+        worst = np.lexsort((-own.objective, rows))
+        worst = worst[np.searchsorted(rows[worst], np.arange(len(weight)))]
+        others = np.delete(whole, g, axis=0)
+        problem.law_on_runs.descents = 1
+        for h, w in enumerate(weight[:, g][:, model.blocks.real[g]]):
+            pool = np.concatenate([np.delete(lowest[g], h, axis=0), others])
+            if len(pool) and (rows == h).sum() > 1:
+                free[worst[h]] = promising(problem, problem.project(pool, w), w)[0]
+        points.append(free)
+    return points
 
 
 def _descents(

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from isoloss.discovery.typed import Typed
 
 DISAGREE = 0.1  # spread of the best laws over the response's own, above which they disagree
+SCREENED, FINAL = 400, 1000  # runs at most on which forms are compared, and the best ones again
 HARDLY = 0.8  # share of what the mean of the other runs misses, above which a law hardly helps
 NAME = re.compile(r"[^\W\d]\w*")
 
@@ -68,9 +69,12 @@ def _head(answer: Discovery) -> str:
     table = answer.table
     groups = f" in {len(table.groups)} groups" if len(table.groups) > 1 else ""
     held = escape.listed([f"{name} ({count} runs)" for name, count in answer.holdouts], 12)
+    count = len(answer.ranking)
+    best = "" if count == answer.screened else f" on {SCREENED} runs, the best {count} on more,"
     return (
         f"{len(table.y)} runs{groups}: {table.response} by {', '.join(table.variables)}\n"
-        f"{len(answer.ranking)} forms, ranked by what they miss of the largest values held out:\n"
+        f"{answer.screened} forms{best or ','} ranked by what they miss of the largest values held "
+        "out:\n"
         f"  {held}"
     )
 
@@ -159,7 +163,7 @@ def record(answer: Discovery) -> dict[str, Any]:
         "variables": list(table.variables),
         "groups": list(table.groups),
         "n_runs": len(table.y),
-        "n_forms": len(answer.ranking),
+        "n_forms": answer.screened,
         "holdouts": [{"name": name, "n_runs": count} for name, count in answer.holdouts],
         "noise": answer.noise,
         "guess": answer.guess,

@@ -46,12 +46,13 @@ class Fitted:
         counts: runs of every hold-out, (h,).
         inside: mean absolute error of the runs when all of them are fitted, for each run that is
             left over by the parameters.
-        loose: directions that the runs do not determine.
+        loose: directions that the runs do not determine; see `looseness`.
         turns: variables beyond whose runs the response turns back, which it does nowhere among
             them.
         leaves: variables beyond whose runs the response leaves 0 to 1, though it cannot.
         theta: of every group, all runs fitted, (g, p), in the coordinates of `FormOnBlocks.law`.
         runs: of a group on average.
+        kinds: what every hold-out is the largest runs of: a variable, or the product of all.
     """
 
     form: Form
@@ -63,6 +64,7 @@ class Fitted:
     leaves: int
     theta: np.ndarray
     runs: float
+    kinds: tuple[str, ...]
 
     @property
     def error(self) -> float:
@@ -92,12 +94,14 @@ class Edge:
         out: of every hold-out, and of one of nothing, bool (h + 1, g, n).
         positive: whether the response is above 0 and an offset not below.
         bounded: whether the response cannot leave 0 to 1.
+        kinds: what every hold-out is the largest runs of, as in `Fitted`.
     """
 
     blocks: Blocks
     out: np.ndarray
     positive: bool
     bounded: bool = False
+    kinds: tuple[str, ...] = ()
 
     @property
     def weight(self) -> np.ndarray:
@@ -118,7 +122,8 @@ def edge_of(blocks: Blocks, held: Sequence[Holdout], positive: bool, bounded: bo
     """Hold-outs by block."""
     masks = [one.out[np.maximum(blocks.rows, 0)] & blocks.real for one in held]
     out = np.stack([*masks, np.zeros_like(blocks.real)])
-    return Edge(blocks, out, positive, bounded)
+    kinds = tuple(one.name.rsplit(maxsplit=1)[0] for one in held)
+    return Edge(blocks, out, positive, bounded, kinds)
 
 
 def fitted(form: Form, edge: Edge, seed: int) -> Fitted:
@@ -133,15 +138,15 @@ def fitted(form: Form, edge: Edge, seed: int) -> Fitted:
     left = max(1, real.sum() - g * form.size)
     inside = float(missed[-1][real].sum() / left)
     whole = theta[-1]
-    loose = looseness(model, whole)
     spread = _spread(edge)
     errors = np.where(
         np.isfinite(errors), np.clip(errors, ROUNDED * spread, CEILING * spread), np.inf
     )
     inside = max(inside, EXACT * spread) if np.isfinite(inside) else np.inf
+    loose = looseness(model, whole, inside)
     runs = real.sum() / g
     turns, leaves = beyond(model, whole, edge.bounded)
-    return Fitted(form, errors, counts, inside, loose, turns, leaves, whole, runs)
+    return Fitted(form, errors, counts, inside, loose, turns, leaves, whole, runs, edge.kinds)
 
 
 def _spread(edge: Edge) -> float:
@@ -151,14 +156,30 @@ def _spread(edge: Edge) -> float:
     return float(np.nanmean(np.abs(response - np.nanmedian(response, axis=1, keepdims=True))))
 
 
-def looseness(model: FormOnBlocks, theta: np.ndarray) -> int:
-    """Directions of the parameters that the runs do not determine, of the worst group."""
+def looseness(model: FormOnBlocks, theta: np.ndarray, noise: float) -> int:
+    """Directions of the parameters that the runs do not determine.
+
+    Of the worst group those along which nothing changes; or, if these are more, of the middle group
+    those whose standard error is above 1 in the law's coordinates: a factor of e of a scale, all of
+    an amplitude. A scale that has vanished is one, and so is a term that does nothing.
+
+    Args:
+        model: the form on the runs.
+        theta: of every group, all runs fitted, (g, p).
+        noise: of one run.
+    """
     slopes = model.slopes(theta)
     slopes = np.where(np.isfinite(slopes), slopes, 0.0) * model.blocks.real[..., None]
     size = np.linalg.norm(slopes, axis=1, keepdims=True)
     scaled = slopes / np.where(size > 0, size, 1.0)
     values = np.linalg.svd(scaled, compute_uv=False)
-    return int((values < SLACK * values[:, :1]).sum(axis=1).max())
+    flat = (values < SLACK * values[:, :1]).sum(axis=1).max()
+    if not np.isfinite(noise):
+        return int(flat)
+    terms = zip(model.parameters, model.law.terms, strict=True)
+    shares = np.array([p.role == "linear" and not term.log for p, term in terms])
+    seen = np.linalg.svd(slopes * np.where(shares, np.abs(theta), 1.0)[:, None], compute_uv=False)
+    return int(max(flat, np.median((seen < noise).sum(axis=1))))
 
 
 def beyond(model: FormOnBlocks, theta: np.ndarray, bounded: bool) -> tuple[int, int]:
@@ -308,6 +329,8 @@ def search(
                 look(_gains(columns, one.form, nested, seed, told))
     for one in best():
         look(shape.form(columns) for shape in one.form.structure.pruned())
+        if one.loose:
+            look(shape.form(columns) for shape in one.form.structure.straightened())
     return ranked(list(results.values()))
 
 

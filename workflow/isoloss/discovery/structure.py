@@ -83,6 +83,15 @@ class Sum:
                 if shorter:
                     yield self.changed(at, shorter)
 
+    def straightened(self) -> Iterator[Sum]:
+        """Sums with a logarithm in place of a power: what it becomes when its exponent vanishes."""
+        for at, product in enumerate(self.products):
+            others = (*self.products[:at], *self.products[at + 1 :])
+            logs = tuple(factor.variable for factor in product)
+            plain = product == (Factor(logs[0]),)
+            if plain and self.offset and others and not self.outer and logs not in self.logs:
+                yield replace(self, products=others, logs=(*self.logs, logs))
+
     def changed(self, at: int, product: tuple[Factor, ...]) -> Sum:
         """The sum with another product at a place."""
         return replace(self, products=(*self.products[:at], product, *self.products[at + 1 :]))
@@ -112,6 +121,10 @@ class Exponential:
     def pruned(self) -> Iterator[Exponential]:
         """Exponentials with one monomial less, one that no other is made of."""
         yield from _fewer_logs(self)
+
+    def straightened(self) -> Iterator[Exponential]:
+        """None: its logarithms have no exponents."""
+        yield from ()
 
 
 def log_of(columns: Columns, name: str) -> str:

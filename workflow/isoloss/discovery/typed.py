@@ -24,8 +24,11 @@ from isoloss.formulas import Evaluator, read_formula
 from isoloss.laws._formula import formula_law
 
 REACHED = 0.02  # by which the objective of a typed law may be higher than the search's
+WORSE = 0.5  # the same, of a law that is still told, at a cost
+ADRIFT = 0.5  # of a law with parameters at bounds or not determined, in 2 ln(error)
 ROUNDED = 1e-12  # of an objective, for each run, that is rounding
 PLACES = 64  # random values of the variables, at which the units of a form are looked at
+STARTS = 32  # of the search, of which the first is taken where all effects are finite
 ABSORBED = 1e-6  # share of the effect of a unit that parameters may leave
 
 
@@ -37,15 +40,36 @@ class Typed:
         found: the form with what it missed of the runs held out.
         formula: as `fit_law` and `isoloss law --formula` take it.
         fit: of the formula to all runs, by `fit_law`.
-        reached: whether its objective is no higher than that of the search.
+        higher: logarithm of its objective over that of the search, from 0; 0 of less than 2 %.
         groups: of the fit, in the order of the table.
     """
 
     found: Fitted
     formula: str
     fit: Fit
-    reached: bool
+    higher: float
     groups: tuple[str, ...]
+
+    @property
+    def reached(self) -> bool:
+        """Whether its objective is not much higher than that of the search."""
+        return self.higher <= np.log1p(WORSE)
+
+    @cached_property
+    def adrift(self) -> bool:
+        """Whether parameters of most groups lie at bounds or are not determined by the runs."""
+        params = self.fit.params
+        return bool(
+            (params["at_bound"] | params["free"]).groupby(params["group"]).any().mean() > 0.5
+        )
+
+    def score(self, noise: float) -> float:
+        """That of the form, with what its typed fit costs.
+
+        Twice the logarithm of an error is that of an objective of squares: what the typed fit has
+        more of it counts in full. So do parameters at bounds or not determined, by `ADRIFT`.
+        """
+        return self.found.score(noise) + self.higher + ADRIFT * self.adrift
 
     def at(self, number: np.ndarray, data: dict[str, np.ndarray]) -> np.ndarray:
         """What the law predicts, (n,).
@@ -102,7 +126,8 @@ class Typist:
         slack = ROUNDED * len(self.table.y)
         typed = float(fit.summary["objective_value"].sum())
         groups = self.table.groups if len(self.table.groups) > 1 else tuple(fit.params["group"][:1])
-        return Typed(one, text, fit, typed <= searched * (1 + REACHED) + slack, groups)
+        higher = float(np.log(max(1.0, typed / (searched + slack))))
+        return Typed(one, text, fit, higher if higher > np.log1p(REACHED) else 0.0, groups)
 
     def formula(self, one: Fitted, model: FormOnBlocks) -> str:
         """A form with its response, signs, and the units that its parameters do not absorb.
@@ -139,11 +164,10 @@ def kept_units(model: FormOnBlocks, columns: Columns, scale: Scale) -> list[str]
     pair = [name for name in (columns.unique, columns.data) if name in data]
     if len(pair) == 2:
         data[columns.data] = data[columns.unique] * (1 + data[columns.data])
-    theta = fitting.starts_of(model, 1, 0)[0]
-    theta = np.where([p.role == "linear" for p in model.parameters], 0.3, theta)
-    span, given = model.law.gradient(theta, data), {**model.law.values(theta), **data}
-    tree = read_formula(model.form.text).tree
-    slopes = dict(zip(data, Evaluator(tree, list(data)).gradient(given)[1].T, strict=True))
+    place = _slopes_at_a_start(model, data)
+    if place is None:
+        return [name for name in data if scale.divisor[name] != 1 or scale.shift[name] != 0]
+    span, slopes = place
     kept = []
     for name in data:
         together = pair if name in pair else [name]  # distinct and all data have one unit
@@ -155,6 +179,26 @@ def kept_units(model: FormOnBlocks, columns: Columns, scale: Scale) -> list[str]
         if not all(_within(effect, span) for effect in effects):
             kept.append(name)
     return kept
+
+
+def _slopes_at_a_start(
+    model: FormOnBlocks, data: dict[str, np.ndarray]
+) -> tuple[np.ndarray, dict[str, np.ndarray]] | None:
+    """Derivatives by the parameters, (n, p), and by every variable, (n,), at a start of the search.
+
+    The first start is taken where all of them are finite, as a power of a power may not be; None
+    where there is no such start.
+    """
+    linear = [p.role == "linear" for p in model.parameters]
+    by_variables = Evaluator(read_formula(model.form.text).tree, list(data))
+    for start in fitting.starts_of(model, STARTS, 0):
+        theta = np.where(linear, 0.3, start)
+        with np.errstate(all="ignore"):
+            span = model.law.gradient(theta, data)
+            slopes = by_variables.gradient({**model.law.values(theta), **data})[1]
+        if np.isfinite(span).all() and np.isfinite(slopes).all():
+            return span, dict(zip(data, slopes.T, strict=True))
+    return None
 
 
 def _within(effect: np.ndarray, span: np.ndarray) -> bool:

@@ -15,7 +15,7 @@ from isoloss.discovery.holdouts import holdouts
 from isoloss.discovery.roles import Columns, columns_of, level_of
 from isoloss.discovery.scaled import blocks_of, scale_of
 from isoloss.discovery.search import Nested, _turns, edge_of, fitted, looseness, settings
-from isoloss.discovery.structure import SATURATED, SHIFTED, Exponential, Factor, Sum
+from isoloss.discovery.structure import SHIFTED, Exponential, Factor, Sum
 from isoloss.discovery.typed import kept_units
 from isoloss.formulas import Evaluator, read_formula
 
@@ -222,7 +222,6 @@ def test_the_law_of_a_form_projects_what_the_form_calls_linear():
         (Sum(True, ((Factor("N", by="D"), Factor("D")),)), []),
         (Sum(True, ((Factor("N"),),), (("D",), ("N", "D"))), ["D"]),
         (Exponential(True, (("N",), ("D",), ("N", "D"))), []),
-        (Sum(True, ((Factor("N"), Factor("D", SATURATED)),)), []),  # of some starts no number
     ],
 )
 def test_a_formula_keeps_the_units_that_its_parameters_do_not_absorb(shape, kept):
@@ -231,6 +230,18 @@ def test_a_formula_keeps_the_units_that_its_parameters_do_not_absorb(shape, kept
     scale = scale_of(data, roles)
     blocks = blocks_of(scale.apply(data), np.linspace(3, 2, 12), np.zeros(12, int))
     assert kept_units(FormOnBlocks(shape.form(roles), blocks, True), roles, scale) == kept
+
+
+@pytest.mark.parametrize(("starts", "kept"), [([np.nan, 0.5], []), ([np.nan], ["N", "D"])])
+def test_units_are_kept_where_no_start_says_that_they_are_absorbed(monkeypatch, starts, kept):
+    roles = columns("N", "D")
+    data = {"N": np.geomspace(1e6, 1e9, 12), "D": np.geomspace(1e8, 1e9, 12)[::-1]}
+    scale = scale_of(data, roles)
+    blocks = blocks_of(scale.apply(data), np.linspace(3, 2, 12), np.zeros(12, int))
+    model = FormOnBlocks(Sum(True, ((Factor("N"), Factor("D")),)).form(roles), blocks, True)
+    made = np.outer(starts, np.ones(len(model.parameters)))
+    monkeypatch.setattr(fitting, "starts_of", lambda *given: made)
+    assert kept_units(model, roles, scale) == kept
 
 
 def test_a_scale_that_vanishes_is_loose():

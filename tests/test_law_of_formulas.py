@@ -175,6 +175,12 @@ def test_an_error_by_the_loss_is_not_the_loss(tmp_path):
     assert told.fit.values == pytest.approx({"top": 0.9, "m": 3.0}, rel=1e-3)
 
 
+def test_a_size_that_a_formula_leaves_out_is_told(table):
+    formula = "loss = E + A / N**a"
+    told = isoloss.law_of_table(table, formula=formula, bootstrap=0, holdout="none")
+    assert "  not in the formula: D\n" in told.text
+
+
 def test_a_formula_stands_beside_cards_in_a_comparison(table):
     mapped = {"N": "params", "D": "tokens", "loss": "val_loss", "experts": "num_experts"}
     runs = isoloss.read_runs(table, mapped)

@@ -131,3 +131,14 @@ def test_a_question_takes_sizes_as_people_write_them_and_no_chain(capsys):
     assert "found '1x'; give a number" in capsys.readouterr().err
     assert main([*asked, "--then", "downstream_error:gadre"]) == 2
     assert "a question is asked of one law" in capsys.readouterr().err
+
+
+def test_a_level_that_is_no_share_and_a_point_without_a_value_are_told(table, recwarn):
+    fit = front.law_of_table(table, formula=TYPED, bootstrap=20).fit
+    for ask in (fit.predict, lambda **more: fit.allocate(1e21, level=more["level"])):
+        for level in (95, 0, 1.5):
+            with pytest.raises(IsolossError, match=re.escape("needs 0.01 to 0.9999")):
+                ask(N=1e8, D=1e9, level=level)
+    row = fit.predict(N=0, D=1e9).iloc[0]
+    assert np.isinf(row.loss)
+    assert not [one for one in recwarn if one.category is RuntimeWarning]

@@ -175,6 +175,12 @@ def test_an_error_by_the_loss_is_not_the_loss(tmp_path):
     assert told.fit.values == pytest.approx({"top": 0.9, "m": 3.0}, rel=1e-3)
 
 
+def test_a_size_that_a_formula_leaves_out_is_told(table):
+    formula = "loss = E + A / N**a"
+    told = isoloss.law_of_table(table, formula=formula, bootstrap=0, holdout="none")
+    assert "  not in the formula: D\n" in told.text
+
+
 def test_a_formula_stands_beside_cards_in_a_comparison(table):
     mapped = {"N": "params", "D": "tokens", "loss": "val_loss", "experts": "num_experts"}
     runs = isoloss.read_runs(table, mapped)
@@ -423,3 +429,26 @@ def test_a_column_that_does_not_change_a_formula_is_named(summand, names):
     raw = pd.DataFrame({"N": [1e6, 1e7, 1e8], "x": [1, 2, 3], "loss": [3.0, 2.5, 2.2]})
     meaning = meaning_of(raw, "t.csv", Asked(f"loss = E + A/N**a + {summand}", {}, None, "law"))
     assert [note.split()[0] for note in meaning.notes if "no effect" in note] == names
+
+
+def test_what_a_formula_makes_of_names_is_told():
+    def asked(text, given=(), frame=None, **other):
+        frame = moe_table(**other) if frame is None else frame
+        return meaning_of(frame, "moe.csv", Asked(text, dict(given), None, "law"))
+
+    compute = "loss = E + A / N**a + C / num_experts**c"
+    assert any("C is compute, 6 N D" in note for note in asked(compute).notes)
+    alone = asked(compute, {"C": ""})
+    assert "C" in alone.parameters and not any("compute" in note for note in alone.notes)
+    with pytest.raises(IsolossError, match=re.escape("--columns los=COLUMN")):
+        asked("los = E + A / N**a")
+    text = moe_table()
+    text["num_experts"] = [f"{one}x" for one in text["num_experts"]]
+    with pytest.raises(IsolossError, match="'num_experts', which holds text"):
+        asked(MOE, frame=text)
+    assert "experts" in asked(MOE, {"experts": ""}, text).parameters
+
+
+def test_a_formula_in_the_place_of_a_card_is_told_its_key():
+    with pytest.raises(IsolossError, match=re.escape('formula="..."')):
+        isoloss.fit_law(pd.DataFrame(), MOE)

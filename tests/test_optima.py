@@ -121,3 +121,24 @@ def test_a_search_without_end_is_not_taken_for_constraints_that_nothing_meets():
     inner = {"N": (1e8, 1e11), "D": (1e9, 1e13)}
     best = law.optimize(subject_to="6*N*(1-sparsity)*D <= 1e21", within=inner).iloc[0]
     assert best["active"] and best["sparsity"] == pytest.approx(0.9921, abs=1e-4)
+
+
+def test_a_question_takes_sizes_as_people_write_them_and_no_chain(capsys):
+    asked = ["predict", "chinchilla:epoch", "--over", "N", "--subject-to", "6*N*D <= 1e21"]
+    assert main([*asked, "--within", "N=1B:2.5B"]) == 0
+    assert "with N from 1e9 to 2.5e9" in capsys.readouterr().out
+    assert main([*asked, "--within", "N=1x:2B"]) == 2
+    assert "found '1x'; give a number" in capsys.readouterr().err
+    assert main([*asked, "--then", "downstream_error:gadre"]) == 2
+    assert "a question is asked of one law" in capsys.readouterr().err
+
+
+def test_a_level_that_is_no_share_and_a_point_without_a_value_are_told(table, recwarn):
+    fit = front.law_of_table(table, formula=TYPED, bootstrap=20).fit
+    for ask in (fit.predict, lambda **more: fit.allocate(1e21, level=more["level"])):
+        for level in (95, 0, 1.5):
+            with pytest.raises(IsolossError, match=re.escape("needs 0.01 to 0.9999")):
+                ask(N=1e8, D=1e9, level=level)
+    row = fit.predict(N=0, D=1e9).iloc[0]
+    assert np.isinf(row.loss)
+    assert not [one for one in recwarn if one.category is RuntimeWarning]

@@ -329,6 +329,8 @@ def test_a_chain_on_the_command_line_is_that_of_python(with_errors, tmp_path, ca
     assert f"{expected.error:.4g} [{expected.low:.4g}," in text and "paired by their number" in text
     best = answer(capsys, folders[0], "--then", folders[1], "--C", "1e21")["predictions"][0]
     assert best["N"] == pytest.approx(loss.allocate(1e21)["N"].item())
+    text = told(capsys, "chinchilla:epoch", "--then", folders[1], "--N", "1B", "--D", "20B")
+    assert "leaves out the uncertainty of chinchilla:epoch" in text and "own tokeniser" in text
 
 
 def test_laws_that_do_not_follow_each_other_are_told(with_errors):

@@ -154,6 +154,20 @@ def test_nothing_left_to_fit_is_an_error(chinchilla_runs, truth):
         fit_law(chinchilla_runs(), "chinchilla", fixed=truth, bootstrap=0)
 
 
+@pytest.mark.parametrize("bounds", [(-100.0, 100.0), (-100.0, None), (-5.0, -1.0), (None, 0.0)])
+def test_bounds_below_zero_of_a_term_above_it_are_refused(bounds):
+    x = np.linspace(10.0, 50.0, 30)
+    runs = isoloss.read_runs(pd.DataFrame({"x": x, "y": x**0.8 - 3}), {"x": "x", "y": "y"})
+    with pytest.raises(IsolossError, match=r"bounds E: found .* write the limit E > -"):
+        fit_law(runs, formula="y = E + x**g", bounds={"E": bounds}, bootstrap=0)
+    with pytest.raises(IsolossError, match=r"fixed E: found -3.0; .* write the limit E > -6"):
+        fit_law(runs, formula="y = E + x**g", fixed={"E": -3.0}, bootstrap=0)
+    if bounds[0] is None:
+        return
+    fit = fit_law(runs, formula="y = E + x**g; E > -200", bounds={"E": bounds}, bootstrap=0)
+    assert estimate(fit, "E")["all"] == pytest.approx(-3, rel=1e-6)
+
+
 @every_law
 def test_a_gain_is_a_number_or_an_error_that_says_what_is_needed(name, options, law, table):
     runs, _ = with_losses(law, table)

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import isoloss
 from isoloss.core.budgets import budget_numbers
 from isoloss.core.problems import IsolossError
 from isoloss.fit import fit_law
@@ -124,3 +125,10 @@ def test_what_is_not_known_is_told_with_the_nearest(runs, rule, message):
     with pytest.raises(IsolossError) as error:
         folds(runs, rule, 0)
     assert message in str(error.value)
+
+
+def test_the_largest_of_a_variable_that_the_law_lacks_are_held_out_alone():
+    size, experts = (x.ravel() for x in np.meshgrid(np.geomspace(1e7, 1e9, 8), [1, 4, 16]))
+    table = pd.DataFrame({"N": size, "experts": experts, "D": 1e10, "loss": 2 + 50 / size**0.3})
+    runs = isoloss.read_runs(table, {"N": "N", "D": "D", "loss": "loss"})
+    assert held_out(runs, "largest:experts").tolist() == (experts == 16).tolist()

@@ -1034,6 +1034,10 @@ def _say_optimum(given: argparse.Namespace, question: Mapping[str, Any]) -> None
     for name in (name for name, words in points.items() if words):
         reason = "points are predicted, and a question is answered"
         raise IsolossError(Problem(f"--{name}", reason, "give values of a question with --given"))
+    if given.then is not None:
+        reason = "a question is asked of one law, and --then makes a chain of two"
+        do = "leave one of the two out; predict the chain at the optimum that the first law has"
+        raise IsolossError(Problem("--then", reason, do))
     asked = asked_question(question)
     source, ones = predict.optimum(given.source, asked, given.group, given.level)
     shown = predict.json_of_optimum if given.json else predict.text_of_optimum
@@ -1231,10 +1235,17 @@ def _value(text: str, place: str):
 
 
 def _number(text: str, place: str) -> float:
+    """A number as people write them: 0.5, 7B."""
     try:
         return float(text)
     except ValueError:
-        raise IsolossError(Problem(place, f"found {text!r}", "give a number")) from None
+        pass
+    try:
+        (value,) = _numbers(text, place)
+    except (ValueError, IsolossError):
+        do = "give a number, such as 0.5 or 7B"
+        raise IsolossError(Problem(place, f"found {text!r}", do)) from None
+    return value
 
 
 def _numbers(text: str, place: str) -> list[float]:

@@ -155,7 +155,10 @@ OF_FITS = ("fit/params", "fit/summary", "fit/residuals", "fit/points")
 def path(kind: str, name: str) -> Path:
     """The file of a card; raises IsolossError with the nearest known name if there is none."""
     if name not in names(kind):
-        raise IsolossError(f"no {kind} is called {name!r}; {nearest(name, names(kind))}")
+        near = nearest(name, names(kind))
+        if kind == "law" and set(name) & set("=+*/("):
+            near = 'a formula is given by its key: formula="...", or {"formula": "..."} in a list'
+        raise IsolossError(f"no {kind} is called {name!r}; {near}")
     return HOME / FOLDERS[kind] / f"{name}.py"
 
 

@@ -148,14 +148,34 @@ def check_constraints(
     for name in set(fixed) & set(bounds):
         wrong.append(Problem(f"bounds {name}", "it is fixed", "drop one of the two"))
     wrong += [
-        Problem(f"fixed {name}", f"found {value}", "it must be above 0")
+        Problem(f"fixed {name}", f"found {value}", f"it must be above 0; {_free(name, value)}")
         for name, value in fixed.items()
         if name in terms and law.terms[terms[name]].log and not value > 0
+    ]
+    wrong += [
+        _below(name, least, most)
+        for name, (least, most) in bounds.items()
+        if name in terms
+        and law.terms[terms[name]].log
+        and ((least is not None and least < 0) or (most is not None and most <= 0))
     ]
     if not wrong and not set(terms) - set(fixed) - set(followers):
         wrong.append(Problem("fixed", "no parameter is left to fit", "fix fewer of them"))
     if wrong:
         raise IsolossError(*wrong)
+
+
+def _below(name: str, least: float | None, most: float | None) -> Problem:
+    """Bounds that reach below 0, of a term that is searched by its logarithm."""
+    ends = " to ".join("open" if end is None else f"{end:g}" for end in (least, most))
+    lowest = min(end for end in (least, most) if end is not None)
+    do = f"give bounds above 0; {_free(name, lowest)}"
+    return Problem(f"bounds {name}", f"found {ends}; the law has it above 0", do)
+
+
+def _free(name: str, value: float) -> str:
+    """How a term of a formula may be below 0 too."""
+    return f"in a formula that may have it below, write the limit {name} > {min(2 * value, -1):g}"
 
 
 def _followers(tied: Sequence[Sequence[str]]) -> dict[str, str]:

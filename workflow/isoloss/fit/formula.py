@@ -181,8 +181,9 @@ def response_of(
     left, columns = formula.response, list(columns)
     if response is None and left is not None and left not in columns and left not in LOSS:
         reason = f"its left side {left!r} is not a column of numbers"
-        do = f"{nearest(left, [RESPONSE, *columns])}; or say which column it is: {left}=COLUMN"
-        raise IsolossError(Problem(place, reason, f"{do}, of columns"))
+        do = f"{nearest(left, [RESPONSE, *columns])}; or say which column it is: "
+        do += f"--columns {left}=COLUMN (in a study `columns` of the table)"
+        formula.refuse(left, reason, do)
     if response is not None and left in columns and left != response:
         reason = f"its left side is {left!r}, and the response is {response!r}"
         raise IsolossError(Problem(place, reason, "name the same column, or leave one of them out"))

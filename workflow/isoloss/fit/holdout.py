@@ -73,7 +73,7 @@ def held_out(
     last = last_runs(runs, rule, _options_of(rule).get("least", 1))
     if _named(rule) == "largest_compute":
         return last
-    same = copies(runs, variables)
+    same = copies(runs, [*variables, _options_of(rule)["variable"]])
     return np.isin(same, same[last])
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from isoloss.core.problems import IsolossError, Problem
 from isoloss.fitted.decisions import FitDecisions, points_of
-from isoloss.fitted.intervals import quantiles
+from isoloss.fitted.intervals import checked_level, quantiles
 from isoloss.fitted.names import AT_END
 from isoloss.laws._law import Estimate, Law
 
@@ -94,7 +94,7 @@ class Chain:
         Raises:
             IsolossError: a variable is missing or unknown.
         """
-        level = self.level if level is None else level
+        level = checked_level(self.level if level is None else level)
         beside = [name for name in self.second.law.variables if name != self.first.quantity]
         own = {k: v for k, v in variables.items() if k not in beside or k in self.law.variables}
         table = self.first.predict(self.group, **own)

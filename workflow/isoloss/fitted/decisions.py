@@ -12,7 +12,7 @@ import pandas as pd
 
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.fitted import best_mixture
-from isoloss.fitted.intervals import band, quantiles
+from isoloss.fitted.intervals import band, checked_level, quantiles
 from isoloss.fitted.names import RESPONSE
 from isoloss.fitted.optimum import Choice, Question, asked_question, optimum, questions
 from isoloss.fitted.parameters import FitParameters
@@ -312,7 +312,7 @@ class FitDecisions(FitParameters):
         return replace(self, tables=tables, facts={**self.facts, "domain_weights": weights})
 
     def _level(self, level: float | None) -> float:
-        return self.level if level is None else level
+        return checked_level(self.level if level is None else level)
 
 
 def _predict(
@@ -322,9 +322,10 @@ def _predict(
     law = fit.law_of(response)
     points = points_of(law, variables)
     best, replicates = fit.estimate(group, response), fit.replicate_estimates(group, response)
-    predicted = law.within(law.given(best.state).loss(best.theta, points))
-    table = {**points, fit.quantity: predicted}
-    table["low"], table["high"] = band(law, best, replicates, points, level)
+    with np.errstate(all="ignore"):  # a point may be where the law has no value
+        predicted = law.within(law.given(best.state).loss(best.theta, points))
+        table = {**points, fit.quantity: predicted}
+        table["low"], table["high"] = band(law, best, replicates, points, level)
     return pd.DataFrame({**table, "distance": _distance(fit, points, group, response)})
 
 

@@ -7,13 +7,27 @@ from statistics import NormalDist
 
 import numpy as np
 
+from isoloss.core.problems import IsolossError, Problem
 from isoloss.laws._law import Estimate, Law
 
 Interval = tuple[np.ndarray, np.ndarray]
+LEVELS = 0.01, 0.9999  # least and greatest
 BIAS = 0.5  # standard normal deviate, the most that a median bias is corrected for
 _NUMBERS = 2_000_000  # of an array of predictions
 _NORMAL = NormalDist()  # scipy.special has it too, and takes longer to import than a fit takes
 _LEAST = 1e-9  # share of replicates below an estimate: its deviate is far beyond BIAS
+
+
+def checked_level(level: float) -> float:
+    """The level of an interval, a share.
+
+    Raises:
+        IsolossError: it is not one, such as 95.
+    """
+    least, most = LEVELS
+    if not least <= level <= most:
+        raise IsolossError(Problem("level", f"found {level:g}", f"needs {least:g} to {most:g}"))
+    return level
 
 
 def quantiles(

@@ -202,6 +202,7 @@ def problems_of(question: Question, law: Law, quantity: str) -> list[Problem]:
     outcomes = {quantity, RESPONSE} - set(law.variables)
     terms = [term.name for term in law.terms]
     known = [*law.variables, *question.given, *question.within, *terms, *sorted(outcomes)]
+    known = list(dict.fromkeys(known))
     for place, listed in (("over", question.over), ("integers", question.integers)):
         for name in listed:
             if name in question.given:

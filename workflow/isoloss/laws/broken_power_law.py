@@ -52,10 +52,11 @@ _PLACES = {
     3: ((-3.0,), (0.0,), (3.0,)),
 }
 # starts of a law of several breaks, from the runs: see `BrokenOnRuns.starts`
-_CANDIDATES = {2: 14, 3: 12}  # places for breaks, of which every ordered choice is tried
+_CANDIDATES = {1: 24, 2: 14, 3: 12}  # places for breaks, of which every ordered choice is tried
 _SHARES = (1e-3, 0.5, 0.8, 0.95)  # of the least loss, that a may be
 _WIDTHS = (0.008, 0.016, 0.032)  # of a break, as a share of the range of ln x
 _FARTHEST = 24.0  # from a break to the next in ln x
+_MORE = 16  # starts from the runs, of a law of one break, beside those of the grid
 _DESCENTS = 48  # from the best of the starts
 _LOOKED_AT, _IMPROVED, _STEPS = 200, 128, 8  # runs, starts and steps by which starts improve
 _RIDGE = 1e-9  # of the projection, relative to its columns
@@ -173,14 +174,13 @@ class BrokenOnRuns(LawOnRuns):
         self.descents = _DESCENTS if law.breaks > 1 else None
 
     def starts(self, loss: np.ndarray) -> np.ndarray:
-        """Where a search begins, (s, p): of one break the law's own grid.
+        """Where a search begins, (s, p).
 
-        Of several, breaks are at every ordered choice of places that lie among the runs, with
-        several widths and shares of the loss that a is; b and the exponents follow (`project`).
+        Breaks are at every ordered choice of places that lie among the runs, with several widths
+        and shares of the loss that a is; b and the exponents follow (`project`). The best of these
+        are the starts; of one break a few of them and the law's own grid.
         """
         law, log_x = self.law, self.data["ln x"]
-        if law.breaks == 1:
-            return law.starts()
         count = _CANDIDATES[law.breaks]
         share = (np.arange(count) + 0.5) / count
         even = log_x.min() + share * np.ptp(log_x)
@@ -192,7 +192,8 @@ class BrokenOnRuns(LawOnRuns):
         starts = np.zeros((which.shape[1], len(law.terms)))
         starts[:, 0] = least[which[0]]
         starts[:, 4::3], starts[:, 5::3] = chosen[which[2]], widths[which[1], None]
-        return self._improved(starts, loss)
+        starts = self._improved(starts, loss)
+        return np.concatenate([law.starts(), starts[:_MORE]]) if law.breaks == 1 else starts
 
     def _improved(self, starts: np.ndarray, loss: np.ndarray) -> np.ndarray:
         """The best of the starts after a few steps of least squares of log losses, (s, p).
@@ -201,7 +202,7 @@ class BrokenOnRuns(LawOnRuns):
         """
         rows = np.unique(np.linspace(0, len(loss) - 1, _LOOKED_AT).astype(int))
         few, target = self.with_data({"ln x": self.data["ln x"][rows]}), np.log(loss[rows])
-        theta = few.project(starts, loss[rows], np.ones(len(rows)))
+        theta = few._projected(starts, loss[rows], np.ones(len(rows)))
         square = few._squares(theta, target)
         best = np.argsort(square, kind="stable")[:_IMPROVED]
         theta, square, damping = theta[best], square[best], np.full(len(best), 1e-2)
@@ -245,6 +246,9 @@ class BrokenOnRuns(LawOnRuns):
         """
         if self.law.breaks == 1 or not (loss > 0).all():
             return theta
+        return self._projected(theta, loss, weight)
+
+    def _projected(self, theta: np.ndarray, loss: np.ndarray, weight: np.ndarray) -> np.ndarray:
         flat = np.minimum(np.exp(theta[:, :1]), 0.999 * loss.min())
         part = loss - flat  # (b, n)
         columns = [np.ones_like(part), np.broadcast_to(-self.data["ln x"], part.shape)]

@@ -103,6 +103,8 @@ def meaning_of(raw: pd.DataFrame, source: str, asked: Asked) -> Meaning:
     columns |= _called(formula, state, taken)
     state = replace(state, columns=columns)
     variables, parameters = divided(formula, state, taken)
+    if "C" in variables and "C" not in columns:
+        notes += ("C is compute, 6 N D; as a parameter: --columns C=",)
     own = {name: name for name in variables if name not in {*columns, *LETTERS}}
     given |= own  # a name that is a column's is not guessed
     by_user = {key: column for key, column in given.items() if key not in guessed}
@@ -253,9 +255,28 @@ def divided(
     fitted = {RESPONSE, known.columns.get("loss")} if known.response is None else {known.response}
     variables, parameters = divide(formula, [name for name in names if name not in fitted])
     own = [name for name in parameters if name not in absent]
+    _check_texts(formula, known, own)
     _check_group(formula, known, own)
     _check_bases(formula, known, own)
     return tuple(variables), tuple(parameters)
+
+
+def _check_texts(formula: Formula, known: Known, parameters: Sequence[str]) -> None:
+    """Refuse a parameter whose name is among the words of a column of text alone: experts.
+
+    Numbers that cannot be read, such as 8x, would otherwise make a parameter of a variable.
+
+    Raises:
+        IsolossError: there is one.
+    """
+    used = {*known.columns.values(), *known.given.values()}
+    texts = [one for one in known.raw if one not in used and not holds_numbers(known.raw[one])]
+    for name in (name for name in parameters if name not in known.given):
+        alike = [one for one in texts if called_alike(name, one)]
+        if alike:
+            reason = f"{name!r} resembles the column {alike[0]!r}, which holds text"
+            do = f"make numbers of it, or --columns {name}= for a parameter"
+            formula.refuse(name, reason, do)
 
 
 def _check_group(formula: Formula, known: Known, parameters: Sequence[str]) -> None:

@@ -221,8 +221,12 @@ def _chained(first: Source, second: Source, asked: Asked) -> Answer:
     facts = {**first.facts, "then": second.facts}
     pairing = "paired by their number (the same runs)" if both.paired else "crossed"
     notes = [f"replicates of the two fits are {pairing}"]
+    have = {one.name: bool(len(one.law.replicate_estimates())) for one in (first, second)}
     if table["low"].isna().all():
         notes = ["no intervals: neither law has replicates"]
+    elif lacking := [name for name, has in have.items() if not has]:
+        notes = [f"the interval leaves out the uncertainty of {lacking[0]}: it has no replicates"]
+    notes += [_OWN] if _OWN in first.notes else []
     heads = [*first.head, *f"then {second.head[0]}".split("\n"), *second.head[1:]]
     source = Source(first.name, both, heads, notes, facts)
     return Answer(source, table, False, [*notes, *_outside(both, table)], asked.group)

@@ -28,6 +28,7 @@ FOLDS = 5  # random parts of the settings, each held out in turn
 SOME = 400  # runs at most of the only group that a process has; of many groups, at the same cost
 FADE = 0.02  # of the range of a variable, within which a process ends that fades
 LENGTHS = (0.03, 0.5)  # of the range of a variable: beyond the runs the process ends soon
+AWAY = 1e3  # ranges of a variable, further than any process reaches
 SIZES, NOISES = (1e-3, 5.0), (1e-3, 2.0)  # of the residuals' root mean square
 FIRST = tuple((length, *sizes) for length in (0.08, 0.2, 0.5) for sizes in ((0.8, 0.2), (0.4, 0.8)))
 TOGETHER = 1 << 17  # numbers of covariances that are looked at together
@@ -60,13 +61,17 @@ class Axes:
         return cls(names, every.min(axis=0), np.ptp(every, axis=0), logs)
 
     def places(self, data: dict[str, np.ndarray]) -> np.ndarray:
-        """Values of the variables (n,) each as places (n, k); NaN where there is no logarithm."""
+        """Values of the variables (n,) each as places (n, k), far away where there is no logarithm.
+
+        Places are at most so far from the runs that no process reaches there.
+        """
         with np.errstate(divide="ignore", invalid="ignore"):
             columns = [
                 np.log(data[name]) if size else data[name]
                 for name, size in zip(self.names, self.sizes, strict=True)
             ]
-        return (np.stack(columns, axis=-1) - self.low) / self.width
+        places = (np.stack(columns, axis=-1) - self.low) / self.width
+        return np.clip(np.nan_to_num(places, nan=-AWAY), -AWAY, AWAY)
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,9 +150,11 @@ class ResidualProcess:
             f"from {edge:.3g} to {edge_with:.3g} (largest values)"
         )
         if self.process is None:
+            harms = edge_with > (1 + EDGE) * edge
+            reason = "harms at the largest values" if harms else "does not help by more than chance"
             return (
-                "a process of what the law leaves does not help and is not offered: it would bring "
-                f"the error held out\n  {errors}"
+                f"a process of what the law leaves {reason} and is not offered:\n"
+                f"  it would bring the error held out {errors}"
             )
         ends = "right beyond" if self.process.fades else "far from"
         return (

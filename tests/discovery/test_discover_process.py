@@ -63,6 +63,7 @@ def test_a_bump_that_no_form_has_is_predicted_among_the_runs(bumpy):
 def test_far_from_the_runs_the_process_leaves_the_law(bumpy):
     far = [1.0, 1e3, 1e13]
     assert bumpy.predict(N=far) == pytest.approx(bumpy.best.predict(N=far), rel=1e-9)
+    assert (bumpy.median(N=SIZES) == bumpy.best.predict(N=SIZES)).all()
 
 
 def test_the_process_is_the_same_again(bumpy, one_form):

@@ -118,14 +118,20 @@ class Discovery:
         return self.laws[0]
 
     def predict(self, runs: pd.DataFrame | None = None, *, group: str | None = None, **values):
-        """The median of the best five laws; arguments as of `FoundLaw.predict`.
+        """The median of the best five laws, or the best law with its residual process.
 
-        Laws whose score is worse than the best one's by more than 1 are left out of it. Where a
-        residual process is offered, the best law with this process in place of the median.
+        The latter where one was asked for and is offered; arguments as of `FoundLaw.predict`.
         """
         if self.residual is not None and self.residual.process is not None:
             own, process = self.best, self.residual.process
             return own._owner.predicted(own._law, runs, group, values, process)
+        return self.median(runs, group=group, **values)
+
+    def median(self, runs: pd.DataFrame | None = None, *, group: str | None = None, **values):
+        """The median of the best five laws; arguments as of `FoundLaw.predict`.
+
+        Laws whose score is worse than the best one's by more than 1 are left out of it.
+        """
         return np.median(self._all(runs, group, values), axis=0)
 
     def spread(self, runs: pd.DataFrame | None = None, *, group: str | None = None, **values):

@@ -150,7 +150,7 @@ class ResidualProcess:
             f"from {edge:.3g} to {edge_with:.3g} (largest values)"
         )
         if self.process is None:
-            harms = edge_with > (1 + EDGE) * edge
+            harms = inside_with < (1 - GAIN) * inside and edge_with > (1 + EDGE) * edge
             reason = "harms at the largest values" if harms else "does not help by more than chance"
             return (
                 f"a process of what the law leaves {reason} and is not offered:\n"

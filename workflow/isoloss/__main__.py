@@ -494,6 +494,11 @@ def _add_discover(commands) -> None:
         "--groups", metavar="COLUMN", help="groups with constants of their own (group)"
     )
     search.add_argument("--seed", type=int, default=0, metavar="COUNT", help="of the starts (0)")
+    search.add_argument(
+        "--residual-process",
+        action="store_true",
+        help="try a process of what the best law leaves, and say what it is worth",
+    )
     search.add_argument("--out", type=Path, metavar="DIR", help="folder for the whole ranking")
     search.add_argument("--json", action="store_true", help="print one JSON object and no text")
 
@@ -989,6 +994,7 @@ def _discover(given: argparse.Namespace) -> None:
             variables=given.variables,
             groups=given.groups,
             seed=given.seed,
+            residual_process=given.residual_process,
             progress=steps.of_one,
         )
     say(escape.json_text(answer.record(), 2) if given.json else answer)

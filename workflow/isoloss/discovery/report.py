@@ -52,7 +52,9 @@ def text(answer: Discovery) -> str:
     """What the command prints."""
     table, best = answer.table, answer.best
     lines = [_head(answer), *table.notes, ""]
-    lines += [f"best law: {best.formula}", *_constants(answer), _fit(best), ""]
+    lines += [f"best law: {best.formula}", *_constants(answer), _fit(best)]
+    lines += [f"  {answer.residual}"] if answer.residual is not None else []
+    lines += [""]
     lines += [
         _ranking(answer),
         *_least(answer),
@@ -183,6 +185,7 @@ def record(answer: Discovery) -> dict[str, Any]:
         ],
         "spread_at_edge": answer.edge,
         "spread_beyond": answer.beyond,
+        **({} if answer.residual is None else {"residual_process": answer.residual.record()}),
         "notes": list(table.notes),
         "command": answer.command,
     }

@@ -101,7 +101,7 @@ def test_budgets_fixed_and_tied_terms_reach_the_fit(table, capsys):
         (["--fix", "E=x"], "give a number"),
         (["--law", "chinchila"], "did you mean 'chinchilla'?"),
         (["--objective", "huber_lag"], "did you mean 'huber_log'?"),
-        (["--law", "data_constrained"], "variable U"),
+        (["--law", "data_constrained"], "reads U, and no column is called so"),
         (["--keep", "losss < 3"], "losss"),
         (["--keep", "loss.max() < 3"], "write max(loss)"),
         (["--columns", "V=Params"], "columns.V: is not a known quantity; known: C, D, N, U"),

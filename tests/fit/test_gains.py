@@ -315,9 +315,9 @@ def test_the_summary_answers_the_questions_of_its_study(runs, apart, tmp_path):
     asked = {"fit": "plane", "over": ["N"], "subject_to": ["6*N*D <= 1e19"]}
     text = summary_of(runs, apart, tmp_path, [asked, {**asked, "fit": "another"}])
     lines = [line for line in text.splitlines() if line.startswith("- **Optimum** (plane): ")]
-    assert len(lines) == 2 and "for adamw at N = " in lines[0] and "for muon at N = " in lines[1]
+    assert len(lines) == 2 and "for muon at $N$ = " in lines[1]
     best = apart.allocate(1e19, "adamw").iloc[0]
-    assert f"N = {units.count(best['N'])}" in lines[0]
+    assert f"for adamw at $N$ = {units.count(best['N'])}" in lines[0]
 
 
 def test_the_summary_of_a_fit_without_intervals_has_none(runs, tmp_path):

@@ -60,6 +60,25 @@ def test_one_line_predicts_the_loss_of_a_published_law(capsys):
     assert "nan" not in text and "[" not in text.replace("[=", "")
 
 
+@pytest.mark.parametrize(
+    ("law", "arguments", "quantity", "printed"),
+    [
+        # arXiv:2305.16264: a check of its repository
+        ("data_constrained:muennighoff", "--N 6.34B --D 242B --at U=25B", "loss", (2.225644, 1e-6)),
+        # arXiv:2402.07871, table 2: 100M active parameters are 4.3e9 in all
+        ("granularity:krajewski", "--N 4.3B --D 4.37B --at granularity=8", "loss", (3.133, 0.025)),
+        # arXiv:2502.05172, table 4: 16.5424 N^-0.1557 + 234.6726 D^-0.2652 + 1.3637
+        ("joint_moe:ludziejewski", "--N 1B --D 10B --at experts=32", "loss", (2.5432, 3e-3)),
+        # arXiv:2503.04715, equation 1
+        ("best_setting:step_batch", "--N 1B --D 100B", "batch", (1.11e6, 5e3)),
+    ],
+)
+def test_a_published_law_predicts_what_its_source_prints(law, arguments, quantity, printed, capsys):
+    value, error = printed
+    (row,) = answer(capsys, law, *arguments.split())["predictions"]
+    assert row[quantity] == pytest.approx(value, abs=error)
+
+
 def test_a_point_outside_the_runs_of_a_law_is_warned_of(capsys):
     outside = told(capsys, "chinchilla:epoch", "--N", "7B", "--D", "1.4T")
     assert "WARNING: outside the runs (N 57.3M to 16.2B, D 819M to 318B): 1 of 1" in outside

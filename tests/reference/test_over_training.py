@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from isoloss.core import registry
+from isoloss.fitted.presets import preset
 
 N = np.array([10569312, 78914048, 153677376, 411616256, 10569312])
 RUNS = {"N": N, "D": N * np.array([20, 20, 20, 20, 320])}
@@ -39,3 +40,10 @@ def test_the_presets_are_the_least_squares_that_are_printed(trained_on):
     assert values["a"] / 6 ** values["eta"] == pytest.approx(a, abs=0.5)
     assert values["b"] == pytest.approx(b, abs=0.5)
     assert 2 * values["eta"] == pytest.approx(twice, abs=0.001)  # twice what is rounded
+
+
+def test_the_best_tokens_per_parameter_are_those_printed():
+    """Appendix F, equation 10: 3.36, 7.42 and 5.85, whatever the budget is."""
+    for trained_on, printed in {"c4": 3.36, "redpajama": 7.42, "refinedweb": 5.85}.items():
+        best = preset(f"over_training:{trained_on}").allocate([1e19, 1e21])
+        assert (best["D"] / best["N"]).to_numpy() == pytest.approx(printed, abs=0.005)

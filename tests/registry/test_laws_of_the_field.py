@@ -69,10 +69,10 @@ CASES = [
     ("precision", {}, {**POWERS, "gamma_w": 2.7}, crossed(N=N, D=D, bits=BITS)),
     ("precision", {"of": "all", "shift": True}, "kumar",
      crossed(N=N[:2], D=D[:2], bits=BITS, bits_activations=BITS[1:], bits_cache=BITS[1:])),
-    ("precision", OLD, {**POWERS, "C_T": 0.18, "gamma_D": 0.5, "gamma_N": 0.34, "gamma_post": 0.6},
-     crossed(N=N, D=D, bits_post=BITS)),
+    ("precision", OLD, "kumar_rounded", crossed(N=N, D=D, bits_post=BITS)),
     ("distillation", {}, {"d_1": 1.3, "f_1": 0.3, "c_1": 2.0, "A": 2243.0, "alpha": 0.321,
                           "B": 24181.0, "beta": 0.637, "gamma": 0.764, "c_0": 2.5}, distilled()),
+    ("distillation", {"supervised": "published"}, "busbridge", distilled()),
     ("parallel", {}, {"E": 1.3, "A": 2e8, "k": 0.33, "alpha": 0.2},
      crossed(N=N, streams=[1, 2, 4, 8])),
     ("farseer", {}, "farseer", crossed(N=np.geomspace(1e8, 2.5e10, 8), D=WIDE)),
@@ -242,6 +242,27 @@ def test_routing_helps_up_to_the_sizes_that_are_printed():
             assert np.sign(more - one) == sign
 
 
+def test_many_experts_make_of_a_small_model_the_dense_one_that_is_printed():
+    """arXiv:2202.01169: 5M parameters with 128 experts are worth about 55M of a dense model."""
+    routed = ask("routed:s_base", N=5e6, experts=128)
+    fewer, more = ask("routed:s_base", N=[55e6 / 1.15, 55e6 * 1.15], experts=1)
+    assert more < routed < fewer
+
+
+@pytest.mark.parametrize(
+    ("active", "tokens", "granularity", "loss"),
+    [
+        (1e8, 4.37e9, 8, 3.133), (1e9, 28.94e9, 16, 2.491), (7e9, 137.6e9, 32, 2.076),
+        (7e10, 941.07e9, 32, 1.694), (1e12, 7.94e12, 64, 1.367),
+    ],
+)  # fmt: skip
+def test_the_losses_of_fine_grained_experts_are_those_printed(active, tokens, granularity, loss):
+    """arXiv:2402.07871, table 2; coefficients of two or three digits lose 0.01 to 0.03."""
+    whole = active * (8 * 64 + 4) / 12  # parameters of a block, with 64 times its feed-forward part
+    rounded = ask("granularity:krajewski", N=whole, D=tokens, granularity=granularity)
+    assert rounded == pytest.approx(loss - 0.017, abs=0.007)
+
+
 def test_fine_grained_experts_and_sparse_models_have_the_losses_of_their_formulas():
     loss = ask("granularity:krajewski", N=1e9, D=2e10, granularity=8)
     expected = 0.47 + (2.1 / 8**0.58 + 18.1) / 1e9**0.115 + 30.8 / 2e10**0.147
@@ -255,7 +276,33 @@ def test_the_law_of_vocabularies_has_its_printed_numbers_in_millions():
     """arXiv:2407.13623: 1.831 and 0.196 for millions of parameters, 2.124 for 1e9 characters."""
     loss = ask("vocabulary:tao", N=302e6, D=2e10, vocab=3.2e7)
     expected = -5.533 + 1.831 / 302**0.447 + 0.196 / 32**0.671 + 2.124 / 20**0.447
-    assert loss == pytest.approx(expected, abs=1e-5)
+    assert loss == pytest.approx(expected, abs=2e-3)
+
+
+def test_the_best_vocabulary_of_a_large_model_is_the_printed_one():
+    """arXiv:2407.13623: at least 216K words for 70e9 parameters of width 8192.
+
+    The budget is that of its code, which takes 6 (N + V) D for it.
+    """
+    words, flops = np.geomspace(2e4, 2e6, 20001), (7e10 / np.exp(-2.4846510161625193)) ** 2
+    data = flops / 6 / (7e10 + 8192 * words)
+    loss = ask("vocabulary:tao", N=7e10, D=data, vocab=8192 * words)
+    assert words[np.argmin(loss)] == pytest.approx(217_959, rel=1e-3)
+
+
+def test_students_of_the_best_teacher_reach_what_is_said_of_endless_data():
+    """arXiv:2502.08606, appendix E.6: the loss of a model that was trained on the data itself."""
+    teachers = np.linspace(1.2, 3, 1801)
+    for size in (1e8, 1e9, 1e10, 1e11):
+        best = ask("distillation:busbridge", N=size, D=1e30, teacher_loss=teachers).min()
+        assert best == pytest.approx(1.22 + (3355 / size**0.408) ** 0.452, rel=8e-3)
+
+
+def test_data_beyond_some_amount_harms_a_model_that_is_rounded():
+    """arXiv:2411.04330, finding 1 and figure 2, of 30M parameters."""
+    at = {"N": 3e7, "D": [13e9, 26e9]}
+    few, many = (ask("precision:kumar_rounded", **at, bits_post=bits) for bits in (3, 6))
+    assert few[0] < few[1] < 4.4 and many[0] > many[1]
 
 
 def test_a_saved_law_of_values_below_zero_is_read_again_and_drawn(tmp_path):
@@ -294,6 +341,10 @@ def test_the_error_of_tasks_falls_with_the_loss_as_printed():
     assert ask("downstream_error:gadre", loss=3.0) == pytest.approx(
         0.85699 - 2.2065 * np.exp(-0.71459 * 3.0)
     )
+    values = preset("downstream_error:gadre").values  # in three digits: table 6
+    assert [round(values[name], d) for name, d in (("epsilon", 3), ("k", 2), ("gamma", 3))] == [
+        0.857, 2.21, 0.715,
+    ]  # fmt: skip
 
 
 def test_bits_of_a_cache_that_are_few_cost_more():
@@ -308,11 +359,13 @@ def test_domains_that_are_not_names_are_told(domains):
         law_of("mixture_scaling", {"domains": domains})
 
 
-def test_a_card_says_where_a_formula_was_not_read_in_its_paper():
-    for card in {card for card, *_ in CASES}:
-        source = registry.facts("law", card)["SOURCE"]
-        known = re.search(r"read (in|on)|as in its repository|prints|this project", source)
-        assert known, (card, source)
+def test_a_card_says_where_form_and_values_were_read_and_why_it_has_no_preset():
+    others = {"over_training", "broken_power_law", "data_constrained"}
+    for card in {card for card, *_ in CASES} | others:
+        facts = registry.facts("law", card)
+        source = facts["SOURCE"]
+        assert re.search(r"read in|as in its repository", source), (card, source)
+        assert bool(facts["PRESETS"]) != ("no preset" in source) or card in others, (card, source)
 
 
 @pytest.mark.parametrize("card", ["joint_moe", "routed"])

@@ -9,8 +9,9 @@ TITLE = "Best value of a setting by N and D"
 FORMULA = "L = k N^a D^b"
 LATEX = r"L = k N^{a} D^{b}"
 SOURCE = (
-    "Li et al. 2025, arXiv:2503.04715 (Step Law): best learning rate and best batch size; form and"
-    " values were read on several secondary pages that agree"
+    "Li et al. 2025, arXiv:2503.04715 (Step Law), equation 1 and table 2: best learning rate and"
+    " best batch size; form, values, units and ranges were read in quotations of"
+    " its text"
 )
 BIBTEX = """\
 @misc{li2025predictable,
@@ -32,16 +33,16 @@ PRESETS = {
         "values": {"k": 1.79, "a": -0.713, "b": 0.307},
         "response": "lr",
         "unit": "1",
-        "source": "arXiv:2503.04715; read on secondary pages",
-        "of": "the best learning rates of about 3700 models; ranges of a public part of its runs",
+        "source": "arXiv:2503.04715, table 2, as others quote it",
+        "of": "the best learning rates of about 3700 models, and their ranges (section 3.4.1)",
         "ranges": {"N": (6.0e7, 1.07e9), "D": (2e9, 1e11)},
     },
     "step_batch": {
         "values": {"k": 0.58, "a": 0.0, "b": 0.571},
         "response": "batch",
         "unit": "tokens",
-        "source": "arXiv:2503.04715; read on secondary pages",
-        "of": "the best batch sizes of about 3700 models; ranges of a public part of its runs",
+        "source": "arXiv:2503.04715, table 2, as others quote it",
+        "of": "the best batch sizes of about 3700 models, and their ranges (section 3.4.1)",
         "ranges": {"N": (6.0e7, 1.07e9), "D": (2e9, 1e11)},
     },
 }

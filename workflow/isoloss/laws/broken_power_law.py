@@ -14,7 +14,10 @@ TITLE = "Power law in one variable with one to three smooth breaks"
 FORMULA = "L = a + b x^-c_0 (1 + (x/d_1)^(1/f_1))^(-c_1 f_1)"
 MORE = " (1 + (x/d_{0})^(1/f_{0}))^(-c_{0} f_{0})"  # of every further break
 LATEX = r"L = a + b x^{-c_0} \left(1 + \left(\frac{x}{d_1}\right)^{1/f_1}\right)^{-c_1 f_1}"
-SOURCE = "Caballero et al. 2022, arXiv:2210.14891, its broken neural scaling law"
+SOURCE = (
+    "Caballero et al. 2022, arXiv:2210.14891, its broken neural scaling law; the form, with up to"
+    " three breaks, was read in the code of its repository (figures 1 and 4)"
+)
 BIBTEX = """\
 @misc{caballero2022broken,
   title = {Broken Neural Scaling Laws},

@@ -9,9 +9,9 @@ TITLE = "Accuracy on a task by the loss"
 FORMULA = "L = a_0 + (a_1 - a_0) / (1 + e^(-k (m - loss)))"
 LATEX = r"L = a_0 + \frac{a_1 - a_0}{1 + e^{-k (m - loss)}}"
 SOURCE = (
-    "Grattafiori et al. 2024, arXiv:2407.21783, section 3.2.1: a sigmoid from the loss of the right"
-    " answer to accuracy; its source names the form and prints neither formula nor values, so"
-    " that there is no preset"
+    "Grattafiori et al. 2024, arXiv:2407.21783, section 3.2.1, read in its text: a sigmoid from the"
+    " loss of the right answer to accuracy; it names the form and prints neither formula nor"
+    " values, so that this card has no preset"
 )
 BIBTEX = """\
 @misc{grattafiori2024llama,

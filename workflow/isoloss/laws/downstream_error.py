@@ -9,7 +9,8 @@ TITLE = "Error on tasks by the loss"
 FORMULA = "L = ε - k e^(-γ loss)"
 LATEX = r"L = \epsilon - k e^{-\gamma loss}"
 SOURCE = (
-    "Gadre et al. 2024, arXiv:2403.08540, equation 5; form and values as in its repository scaling"
+    "Gadre et al. 2024, arXiv:2403.08540, equation 5 and table 6, read in its text; digits of one"
+    " preset as in its repository scaling"
 )
 BIBTEX = """\
 @misc{gadre2024language,
@@ -32,8 +33,24 @@ PRESETS = {
         "values": {"epsilon": 0.85699, "k": 2.2065, "gamma": 0.71459},
         "response": "error",
         "unit": "1",
-        "source": "arXiv:2403.08540, of RedPajama, digits of its repository",
-        "of": "OpenLM's models on RedPajama, the mean of 17 tasks",
+        "source": "arXiv:2403.08540, table 6, RedPajama, digits of its repository",
+        "of": "6 models on RedPajama: mean error on 17 tasks by the loss on C4",
+        "ranges": {},
+    },
+    "gadre_c4": {
+        "values": {"epsilon": 0.850, "k": 2.08, "gamma": 0.756},
+        "response": "error",
+        "unit": "1",
+        "source": "arXiv:2403.08540, table 6, C4",
+        "of": "6 models on C4: mean error on 17 tasks by the loss on C4",
+        "ranges": {},
+    },
+    "gadre_refinedweb": {
+        "values": {"epsilon": 0.865, "k": 2.21, "gamma": 0.707},
+        "response": "error",
+        "unit": "1",
+        "source": "arXiv:2403.08540, table 6, RefinedWeb",
+        "of": "6 models on RefinedWeb: mean error on 17 tasks by the loss on C4",
         "ranges": {},
     },
 }

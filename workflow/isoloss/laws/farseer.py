@@ -14,8 +14,9 @@ LATEX = (
     r" \quad h_x = \frac{(N / 10^9)^x - 1}{x}"
 )
 SOURCE = (
-    "Li et al. 2025, arXiv:2506.10972, equation 3, e^(a N^x + b) written with a h_x + b, so that a"
-    " and b are known where x is small; the form was read on a secondary page and in code of others"
+    "Li et al. 2025, arXiv:2506.10972, equation 3, read in its text, e^(a N^x + b) written with"
+    " a h_x + b, so that a and b are known where x is small; the text prints no values of the"
+    " parameters"
 )
 BIBTEX = """\
 @misc{li2025farseer,
@@ -27,9 +28,10 @@ BIBTEX = """\
 }
 """
 DOMAIN = (
-    "b_3, b_2 and b_1 are those of 1e9 parameters; runs over two decades of N and of D at least,"
-    " for nine parameters; signs of the exponents as in its source (α, γ > 0 > β); its losses are"
-    " per character"
+    "N without embeddings; b_3, b_2 and b_1 are those of 1e9 parameters; runs over two decades of N"
+    " and of D at least, for nine parameters; signs of the exponents as in its source (α, γ > 0 >"
+    " β); its losses are per character: it calls them bits (appendix D.2), and they have the size"
+    " of nats, which its text does not decide"
 )
 KIND = "joint"
 OPTIONS = {}
@@ -49,8 +51,8 @@ PRESETS = {
         "unit": "nats/character",
         "source": "arXiv:2506.10972, as code of others (PlanarG/active-sl) quotes its notebook,"
         " in this card's parameters",
-        "of": "about 1000 models; ranges of its public runs",
-        "ranges": {"N": (9.96e7, 2.51e10), "D": (1e9, 5.12e11)},
+        "of": "models of 21 sizes on its baseline recipe, and their ranges (table 4)",
+        "ranges": {"N": (2.01e8, 6.37e9), "D": (1e9, 5.12e11)},
     },
 }
 

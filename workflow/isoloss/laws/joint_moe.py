@@ -15,7 +15,10 @@ LATEX = (
     r"L = c + a X^{\delta} N^{\alpha + \gamma \ln X} + b X^{\omega} D^{\beta + \zeta \ln X},"
     r" \quad \frac{1}{X} = \frac{1}{E - 1 + (1/E_{start} - 1/E_{max})^{-1}} + \frac{1}{E_{max}}"
 )
-SOURCE = "Ludziejewski et al. 2025, arXiv:2502.05172, equation 6 and table 3, read in its text"
+SOURCE = (
+    "Ludziejewski et al. 2025, arXiv:2502.05172, equations 4 and 6, tables 1, 3 and 4 and appendix"
+    " A.1, read in its text"
+)
 BIBTEX = """\
 @misc{ludziejewski2025joint,
   title = {Joint {MoE} Scaling Laws: Mixture of Experts Can Be Memory Efficient},
@@ -26,8 +29,8 @@ BIBTEX = """\
 }
 """
 DOMAIN = (
-    "N active parameters with embeddings, E experts (`experts`, 1 for a dense model) of which one"
-    " is active; for one E it is the Chinchilla law"
+    "N active parameters with embeddings and unembeddings, E experts (`experts`, 1 for a dense"
+    " model) of which one is active; for one E it is the Chinchilla law"
 )
 KIND = "joint"
 OPTIONS = {}
@@ -47,7 +50,7 @@ PRESETS = {
             "E_max": 290.4521,
         },
         "source": "arXiv:2502.05172, table 3",
-        "of": "over 280 models on FineWeb-Edu, and their ranges",
+        "of": "over 280 models on FineWeb-Edu, and their ranges (appendix E)",
         "ranges": {"N": (7.9e7, 2.7e9), "D": (5e8, 8e10), "experts": (1.0, 32.0)},
     },
 }

@@ -13,7 +13,8 @@ FORMULA = "L = E + 1 / Σ_i C_i p_i^γ_i + A / N^α + B / D^β"
 LATEX = r"L = E + \frac{1}{\sum_i C_i p_i^{\gamma_i}} + \frac{A}{N^{\alpha}} + \frac{B}{D^{\beta}}"
 SOURCE = (
     "Shukor et al. 2025, arXiv:2507.09404, equations 2.4 (additive) and 2.5 (joint), read in its"
-    " text; values of the parameters were not found there, so that there is no preset"
+    " text, which prints errors and best mixtures and no values of the parameters, so that this"
+    " card has no preset"
 )
 BIBTEX = """\
 @misc{shukor2025scaling,

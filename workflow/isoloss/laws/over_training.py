@@ -10,7 +10,7 @@ from isoloss.laws._posynomial import Part, Posynomial
 TITLE = "Over-training law in compute and tokens per parameter"
 FORMULA = "L = E + (a M^η + b M^-η) / C^η with M = D/N, C = 6 N D"
 LATEX = r"L = E + \left(a M^{\eta} + b M^{-\eta}\right) C^{-\eta}, \quad M = D/N, \; C = 6ND"
-SOURCE = "Gadre et al. 2024, arXiv:2403.08540, equation 4"
+SOURCE = "Gadre et al. 2024, arXiv:2403.08540, equation 4 and table 6, read in its text"
 BIBTEX = """\
 @misc{gadre2024language,
   title = {Language Models Scale Reliably with Over-Training and on Downstream Tasks},
@@ -32,19 +32,19 @@ OPTIONS = {}
 PRESETS = {
     "c4": {
         "values": {"E": 1.50826057, "a": 141.277261, "b": 189.515531, "eta": 0.121236121},
-        "source": "arXiv:2403.08540, fit to C4; runs of its repository scaling, C4 eval",
+        "source": "arXiv:2403.08540, table 6, C4; more digits from runs of its repository",
         "of": "5 runs on C4, their loss on C4, and their ranges",
         "ranges": {"N": (1.06e7, 4.12e8), "D": (2.1e8, 8.3e9)},
     },
     "redpajama": {
         "values": {"E": 1.83664833, "a": 212.236093, "b": 366.687137, "eta": 0.136425348},
-        "source": "arXiv:2403.08540, fit to RedPajama; runs of its repository scaling, C4 eval",
+        "source": "arXiv:2403.08540, table 6, RedPajama; more digits from runs of its repository",
         "of": "5 runs on RedPajama, their loss on C4, and their ranges",
         "ranges": {"N": (1.06e7, 4.12e8), "D": (2.1e8, 8.3e9)},
     },
     "refinedweb": {
         "values": {"E": 1.7344621, "a": 157.116286, "b": 246.20669, "eta": 0.127197423},
-        "source": "arXiv:2403.08540, fit to RefinedWeb; runs of its repository scaling, C4 eval",
+        "source": "arXiv:2403.08540, table 6, RefinedWeb; more digits from runs of its repository",
         "of": "5 runs on RefinedWeb, their loss on C4, and their ranges",
         "ranges": {"N": (1.06e7, 4.12e8), "D": (2.1e8, 8.3e9)},
     },

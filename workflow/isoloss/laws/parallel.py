@@ -9,9 +9,10 @@ TITLE = "Law of parallel streams in N and streams"
 FORMULA = "L = E + (A / (N (k ln P + 1)))^α"
 LATEX = r"L = E + \left(\frac{A}{N (k \ln P + 1)}\right)^{\alpha}"
 SOURCE = (
-    "Chen et al. 2025, arXiv:2505.10475, equation 5; the form was read in code of others, whose"
-    " values (k 0.34 to 0.42) are fits of their own; those of its source could not be read, so that"
-    " there is no preset"
+    "Chen et al. 2025, arXiv:2505.10475, equation 5; the form was read in a copy of the code of its"
+    " repository ParScale (parametric_fit.py), which prints its values only when it runs; of these"
+    " k, 0.39 on code and 0.33 on the Pile, was read on two secondary pages, and A, α and E could"
+    " not be read, so that this card has no preset"
 )
 BIBTEX = """\
 @misc{chen2025parallel,
@@ -23,8 +24,8 @@ BIBTEX = """\
 }
 """
 DOMAIN = (
-    "one number of tokens for all runs; P >= 1 streams (`streams`, 1 for a usual model), 1 to 8 in"
-    " its source"
+    "one number of tokens for all runs, 42e9 in its source; N without embeddings, with the few that"
+    " streams add; P >= 1 streams (`streams`, 1 for a usual model), 1 to 8 in its source"
 )
 KIND = "joint"
 OPTIONS = {}

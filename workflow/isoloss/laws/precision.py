@@ -10,7 +10,8 @@ FORMULA = "L = E + A / (N (1 - e^(-P/γ_w)))^α + B / D^β"
 LATEX = r"L = E + \frac{A}{\left(N (1 - e^{-P/\gamma_w})\right)^{\alpha}} + \frac{B}{D^{\beta}}"
 SOURCE = (
     "Kumar et al. 2024, arXiv:2411.04330, equations 1 to 4, and its appendix K, table 2, read in"
-    " its text"
+    " its text; the sign of the offset b of rounding, which table 2 has and no equation, is taken"
+    " as that of the offsets n of training"
 )
 BIBTEX = """\
 @misc{kumar2024scaling,
@@ -22,9 +23,9 @@ BIBTEX = """\
 }
 """
 DOMAIN = (
-    "at least 3 bits of weights (`bits`), 4 of activations (`bits_activations`) and of the cache of"
-    " keys and values (`bits_cache`); `post_training` is of models trained in 16 bits and rounded"
-    " to `bits_post`; its source ties α and β"
+    "N without embeddings; at least 3 bits of weights (`bits`), 4 of activations"
+    " (`bits_activations`) and of the cache of keys and values (`bits_cache`); `post_training` is"
+    " of models trained in 16 bits and rounded to `bits_post`; its source ties α and β"
 )
 KIND = "joint"
 OPTIONS = {
@@ -62,6 +63,23 @@ PRESETS = {
         " finding and the numbers unlikely to be useful",
         "of": "465 models on Dolma; ranges as in its text",
         "ranges": {"N": (3e7, 2.2e8), "D": (1.5e9, 2.6e10), "bits": (3.0, 16.0)},
+    },
+    "kumar_rounded": {
+        "values": {
+            "E": 2.7648,
+            "A": 4299.0,
+            "alpha": 0.4965,
+            "B": 18060.0,
+            "beta": 0.4965,
+            "C_T": 0.18469497138033758,  # 0.0598 e^1.1277
+            "gamma_D": 0.5068,
+            "gamma_N": 0.3439,
+            "gamma_post": 0.5907,
+        },
+        "options": {"of": "post_training", "shift": False},
+        "source": "arXiv:2411.04330, table 2, of weights that are rounded after training",
+        "of": "models on Dolma, rounded by GPTQ to 3 to 6 bits; ranges as in its text",
+        "ranges": {"N": (3e7, 2.2e8), "D": (1.5e9, 2.6e10), "bits_post": (3.0, 6.0)},
     },
 }
 

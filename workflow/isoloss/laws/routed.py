@@ -17,7 +17,8 @@ LATEX = (
 )
 SOURCE = (
     "Clark et al. 2022, arXiv:2202.01169, equation 1 with logarithms to base 10; the form was"
-    " read in the notebook of its repository scaling_laws_for_routing"
+    " read in the notebook of its repository scaling_laws_for_routing, and what N is in the README"
+    " there; the text of the paper could not be read"
 )
 BIBTEX = """\
 @misc{clark2022unified,
@@ -29,8 +30,8 @@ BIBTEX = """\
 }
 """
 DOMAIN = (
-    "one number of tokens for all runs; N of the dense model that is routed, E experts (`experts`,"
-    " 1 for a dense model) of which one is active"
+    "one number of tokens for all runs; N the parameters that one token meets, those of the dense"
+    " model that is routed, E experts (`experts`, 1 for a dense model) of which one is active"
 )
 KIND = "joint"
 OPTIONS = {}
@@ -44,7 +45,7 @@ PRESETS = {
             "E_start": 1.847,
             "E_max": 314.478,
         },
-        "source": "arXiv:2202.01169, table 3, S-BASE; read on a secondary page",
+        "source": "arXiv:2202.01169, table 3, S-BASE; read on two secondary pages",
         "of": "dense and S-BASE models on 130B tokens; ranges of a public part of its runs",
         "ranges": {"N": (1.65e7, 3.68e8), "experts": (1.0, 512.0)},
     },
@@ -57,7 +58,7 @@ PRESETS = {
             "E_start": 1.880,
             "E_max": 469.982,
         },
-        "source": "arXiv:2202.01169, table 3, RL-R; read on a secondary page",
+        "source": "arXiv:2202.01169, table 3, RL-R; read on two secondary pages",
         "of": "dense and RL-R models on 130B tokens; ranges of a public part of its runs",
         "ranges": {"N": (1.65e7, 3.68e8), "experts": (1.0, 512.0)},
     },
@@ -70,7 +71,7 @@ PRESETS = {
             "E_start": 4.175,
             "E_max": 477.741,
         },
-        "source": "arXiv:2202.01169, table 3, HASH; read on a secondary page",
+        "source": "arXiv:2202.01169, table 3, HASH; read on two secondary pages",
         "of": "dense and HASH models on 130B tokens; ranges of a public part of its runs",
         "ranges": {"N": (1.65e7, 3.68e8), "experts": (1.0, 512.0)},
     },

@@ -17,9 +17,9 @@ LATEX = (
     r" \quad b^* = b_0 (D / 10^{10})^{d_b}"
 )
 SOURCE = (
-    "the best learning rate and batch size by Li et al. 2025, arXiv:2503.04715 (Step Law); the"
-    " parabolas around them are this project's: its source prints no loss beside the optimum, so"
-    " that there is no preset"
+    "the best learning rate and batch size by Li et al. 2025, arXiv:2503.04715 (Step Law), equation"
+    " 1, read in quotations of its text; the parabolas around them are this project's: its source"
+    " prints no loss beside the optimum, so that this card has no preset"
 )
 BIBTEX = """\
 @misc{li2025predictable,

@@ -9,8 +9,9 @@ TITLE = "Law in N, data and vocabulary"
 FORMULA = "L = -E + A_1 / N^α_1 + A_2 / V^α_2 + B / D^β"
 LATEX = r"L = -E + \frac{A_1}{N^{\alpha_1}} + \frac{A_2}{V^{\alpha_2}} + \frac{B}{D^{\beta}}"
 SOURCE = (
-    "Tao et al. 2024, arXiv:2407.13623, its third approach; the form was read in its repository"
-    " scaling-with-vocab, where α_1 = β"
+    "Tao et al. 2024, arXiv:2407.13623, its third approach; form and values were read in its"
+    " repository scaling-with-vocab (approach3_isoloss.py, optimal_Nv_predict.py), where α_1 = β;"
+    " the text of the paper could not be read"
 )
 BIBTEX = """\
 @misc{tao2024scaling,
@@ -24,7 +25,9 @@ BIBTEX = """\
 DOMAIN = (
     "L is the loss less that of a model of unigrams, and below 0; N parameters outside the"
     " vocabulary, V (`vocab`) those of it, vocabulary size times width; D characters, which are the"
-    " same text whatever the vocabulary is"
+    " same text whatever the vocabulary is. The code of its source fits to tokens that it computes"
+    " from characters and a vocabulary in thousands, 0.6 to 1 of a character each, so that its"
+    " values are nearer to characters than to tokens"
 )
 KIND = "joint"
 OPTIONS = {
@@ -38,18 +41,19 @@ OPTIONS = {
 PRESETS = {
     "tao": {
         "values": {
-            "E": 5.533,
-            "A_1": 880.4168,
-            "A_2": 2080.923,
-            "alpha_2": 0.671,
-            "B": 22395.178,
-            "beta": 0.447,
+            "E": 5.5327846803337435,
+            "A_1": 875.8258089074934,
+            "A_2": 2071.7220819205154,
+            "alpha_2": 0.6707374679896795,
+            "B": 22214.398070320713,
+            "beta": 0.44660634152009615,
         },
-        "source": "arXiv:2407.13623: 1.831, 0.196 and 2.124 for N and V in millions and 1e9"
-        " characters; read on a secondary page; they explain 95 % of the variance of its public"
-        " runs with D in characters and 12 % with D in tokens",
-        "of": "models with vocabularies from 4k words; ranges of a public part of its runs",
-        "ranges": {"N": (3.32e7, 1.13e9), "D": (1.8e8, 2.31e11)},
+        # A_1, A_2 and B are 1.831, 0.196 and 2.124 for N and V in millions and D in 1e9
+        "source": "arXiv:2407.13623, digits of its repository; of the variance of a public part of"
+        " its runs they explain 95 % with D in characters, 11 % with D in tokens, and 98 % with D"
+        " as its code counts",
+        "of": "models with vocabularies of 4k to 96k words; ranges of a public part of its runs",
+        "ranges": {"N": (3.32e7, 1.13e9), "D": (1.8e8, 2.31e11), "vocab": (2.1e6, 1.97e8)},
     },
 }
 

@@ -26,7 +26,7 @@ DOMAIN = (
     "L is the loss less that of a model of unigrams, and below 0; N parameters outside the"
     " vocabulary, V (`vocab`) those of it, vocabulary size times width; D characters, which are the"
     " same text whatever the vocabulary is. The code of its source fits to tokens that it computes"
-    " from characters and a vocabulary in thousands, 0.6 to 1 of a character each, so that its"
+    " from characters and a vocabulary in thousands, 0.6 to 1 for a character, so that its"
     " values are nearer to characters than to tokens"
 )
 KIND = "joint"

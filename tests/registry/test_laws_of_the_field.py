@@ -133,6 +133,8 @@ def test_a_law_of_the_field_says_what_its_terms_are(card, options, values, runs)
     assert len(set(names)) == len(set(symbols)) == len(names)
     if card != "mixture_scaling":  # whose formula has a sum over domains
         assert all(symbol in law.formula for symbol in symbols), law.formula
+    named = {f"`{variable}`" for variable in set(law.variables) - {"N", "D", *TWO["domains"]}}
+    assert all(name in facts["DOMAIN"] for name in named)  # what it counts, in words
     assert law.latex and law.latex.count("{") == law.latex.count("}")
     loss = law.loss(theta, runs)
     assert np.isfinite(loss).all() and np.ptp(loss) > 0

@@ -54,8 +54,8 @@ PRESETS = {
         },
         "options": {"supervised": "published"},
         "source": "arXiv:2502.08606, table 6, distillation; L_S by its column supervised",
-        "of": "697 students on C4, of 143M to 7.75B parameters; the ranges of D and of the loss of"
-        " the teacher could not be read",
+        "of": "697 students on C4, and the range of their N; those of D and of the teacher's loss"
+        " could not be read",
         "ranges": {"N": (1.43e8, 7.75e9)},
     },
 }

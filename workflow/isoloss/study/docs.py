@@ -8,7 +8,7 @@ from typing import Any
 
 from isoloss.core import registry, schema, tables
 from isoloss.core.stages import Stage, stages
-from isoloss.core.units import NATS
+from isoloss.core.units import NATS, count
 from isoloss.laws._law import Law, Term
 from isoloss.laws._make import made_law
 from isoloss.train.settings import OF_EVERY_RUN
@@ -180,8 +180,18 @@ def _of_law(name: str, facts: Mapping[str, Any]) -> str:
     variables = ", ".join(f"`{variable}`" for variable in _default_law(name).variables)
     lines = [f"- variables: {variables}\n", f"- holds for: {facts['DOMAIN']}\n"]
     lines += [f"- fitted to: `{facts['RESPONSE']}`\n"] if "RESPONSE" in facts else []
-    published = ", ".join(f"`{name}:{own}`" for own in facts["PRESETS"])
-    return "".join([*lines, f"- published: {published}\n" if published else ""])
+    lines += [_published(f"{name}:{own}", preset) for own, preset in facts["PRESETS"].items()]
+    return "".join(lines)
+
+
+def _published(name: str, preset: Mapping[str, Any]) -> str:
+    """A published law: where its values are from, of which runs, in which ranges and unit."""
+    ranges = preset.get("ranges", {}).items()
+    limits = ", ".join(f"{v} {count(low)} to {count(high)}" for v, (low, high) in ranges)
+    about = [preset["source"], preset.get("of", ""), limits]
+    if preset.get("unit", NATS) not in (NATS, "1"):
+        about.append(f"in {preset['unit']}")
+    return f"- published `{name}`: {'; '.join(part for part in about if part)}\n"
 
 
 def _default_law(name: str) -> Law:

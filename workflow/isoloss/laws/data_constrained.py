@@ -20,7 +20,7 @@ LATEX = (
 SOURCE = (
     "Muennighoff et al. 2023, arXiv:2305.16264, equations 5 and 6; U_D = min(D, U),"
     " R_D = D/U_D - 1, U_N = min(N, best N for U_D tokens), R_N = N/U_N - 1; form and"
-    " values as in its repository datablations"
+    " values were read in the README of its repository datablations"
 )
 BIBTEX = """\
 @misc{muennighoff2023scaling,

@@ -21,8 +21,8 @@ BIBTEX = """\
 }
 """
 DOMAIN = (
-    "Runs of one recipe with the best number of tokens per parameter or more; it is the Chinchilla"
-    " law with α = β = 2η"
+    "Runs of one recipe with the best number of tokens per parameter or more; N with embeddings in"
+    " its source; it is the Chinchilla law with α = β = 2η"
 )
 KIND = "joint"
 OPTIONS = {}

@@ -137,7 +137,10 @@ def _stage(stage: Stage) -> list[str]:
 
 _UNITS = (
     "\nUnits of parameters are those of a fit of the loss in nats/token; of another response, its"
-    " unit stands for nats/token.\n"
+    " unit stands for nats/token. Bounds are in these units, while bounds of the search are those"
+    " after variables and loss are divided by their geometric means over the runs, where the law"
+    " has the same form then: at most 148 for A is 148 times the mean loss at the mean N, however"
+    " large A itself is.\n"
 )
 
 
@@ -213,7 +216,8 @@ def _terms(name: str, facts: Mapping[str, Any]) -> str:
         ]
         for t in law.terms
     ]
-    return table(["parameter", "symbol", "unit", "bounds"], rows)
+    bounds = "bounds" if written else "bounds of the search"
+    return table(["parameter", "symbol", "unit", bounds], rows)
 
 
 def _bounds(term: Term) -> str:

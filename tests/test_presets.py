@@ -79,6 +79,14 @@ def test_a_published_law_predicts_what_its_source_prints(law, arguments, quantit
     assert row[quantity] == pytest.approx(value, abs=error)
 
 
+def test_a_published_law_has_its_best_sizes_where_its_source_prints_them(capsys):
+    """arXiv:2502.05172, table 1: 990M active parameters and 17e9 tokens of 8 experts."""
+    asked = ["--subject-to", "6*N*D <= 1e20", "--given", "experts=8"]
+    (best,) = answer(capsys, "joint_moe:ludziejewski", *asked)["optima"]
+    sizes = {one["name"]: one["value"]["estimate"] for one in best["chosen"]}
+    assert sizes == pytest.approx({"N": 9.9e8, "D": 1.7e10}, rel=0.02)
+
+
 def test_a_point_outside_the_runs_of_a_law_is_warned_of(capsys):
     outside = told(capsys, "chinchilla:epoch", "--N", "7B", "--D", "1.4T")
     assert "WARNING: outside the runs (N 57.3M to 16.2B, D 819M to 318B): 1 of 1" in outside

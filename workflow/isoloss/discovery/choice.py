@@ -1,9 +1,9 @@
 """Which of several laws that a user typed extrapolates best: what `isoloss.choose_law` does.
 
 The laws are judged as the search judges its forms (`search.Fitted`): by what they miss of the
-largest values when these are held out, by what they leave of all runs, and by their parameters. Here
-the laws are typed, so that the engine fits each of them from all starts, and the largest values are
-also held out of two variables jointly.
+largest values when these are held out, by what they leave of all runs, and by their parameters.
+Here the laws are typed, so that the engine fits each of them from all starts, and the largest
+values are also held out of two variables jointly.
 """
 
 from __future__ import annotations
@@ -211,9 +211,7 @@ class Ground:
         place = {label: at for at, label in enumerate(runs["run_id"])}
         where = [np.array([place[label] for label in own.fitted["run_id"]]) for own in ready]
         seen = np.array([part.seen for part in self.parts] + [np.ones(len(runs), dtype=bool)])
-        draws = [
-            [(own.weight * seen[:, at], None)] for own, at in zip(ready, where, strict=True)
-        ]
+        draws = [[(own.weight * seen[:, at], None)] for own, at in zip(ready, where, strict=True)]
         made, loose = np.full(seen.shape, np.nan), []
         for own, at, one in zip(ready, where, replicates_of(fits, draws), strict=True):
             theta = one.estimates.theta
@@ -379,7 +377,8 @@ def choose_law(
         >>> import isoloss, numpy as np, pandas as pd
         >>> N, D = (x.ravel() for x in np.meshgrid(np.geomspace(1e7, 1e9, 5), 2.0 ** np.arange(5)))
         >>> noise = 1 + 0.001 * np.random.default_rng(0).normal(size=25)
-        >>> runs = pd.DataFrame({"N": N, "D": D, "loss": (1.7 + 400 / N**0.34 + 1 / D**0.3) * noise})
+        >>> loss = (1.7 + 400 / N**0.34 + 1 / D**0.3) * noise
+        >>> runs = pd.DataFrame({"N": N, "D": D, "loss": loss})
         >>> choice = isoloss.choose_law(runs, ["E + A / N**a + B / D**b", "A / (N**a * D**b)"])
         >>> choice.best
         'E + A / N**a + B / D**b'
@@ -450,7 +449,9 @@ def chosen(
             refused[text] = str(error)
     if not laws:
         first = next(iter(refused.values()))
-        raise IsolossError(Problem(table.label, f"no law can be fitted: {first}", "mend a formula"))
+        raise IsolossError(
+            Problem(table.label, f"no law can be fitted: {first}", "correct a formula")
+        )
     return Judgement.of(ground, laws, seed).choice(refused)
 
 

@@ -56,6 +56,7 @@ RESPONSES = {
     "data_constrained": ("loss",),
     "domain_mixture": tuple(f"loss_domain_{i}" for i in range(1, 6)),
 }
+MOST = 1000  # runs on which candidates are compared
 LARGEST, SHARE = 0.4, 0.15  # of the runs held out by --train-only, at most; by all variables
 
 Predicted = pd.DataFrame  # a column a response
@@ -194,6 +195,8 @@ def choose(folder: Path, tasks: list[str]) -> None:
             continue
         begin = time.process_time()
         train = pd.read_parquet(folder / f"{task}.train.parquet")
+        if len(train) > MOST:
+            train = train.sample(MOST, random_state=0).sort_index().reset_index(drop=True)
         choice = isoloss.choose_law(train, list(forms))
         seconds = time.process_time() - begin
         print(f"{task}: {len(train)} runs, {len(choice.holdouts)} hold-outs, {seconds:.0f} s")

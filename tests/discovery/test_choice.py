@@ -93,7 +93,9 @@ def test_a_law_that_cannot_be_fitted_says_why_and_the_others_are_compared(runs):
     assert choice.best == TRUTH
     assert "experts" in choice.ranking.set_index("formula").loc[wrong, "status"]
     assert f"not fitted: {wrong}" in str(choice)
-    assert json.dumps(choice.record()["best"]) == json.dumps(TRUTH)
+    laws = {law["formula"]: law for law in choice.record()["laws"]}
+    assert "experts" in laws[wrong]["status"] and "score" not in laws[wrong]
+    assert laws[TRUTH]["parameters"] == 5 and isinstance(laws[TRUTH]["parameters"], int)
 
 
 @pytest.mark.parametrize(

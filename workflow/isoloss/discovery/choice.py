@@ -287,7 +287,8 @@ class Choice:
                 "",
                 escape.columns(head, lines).rstrip(),
                 *(f"not fitted: {one.formula}: {one.status}" for one in refused.itertuples()),
-                "first in: of 1000 draws of settings and kinds of hold-outs",
+                f"first in: share of {DRAWS} draws of settings and kinds of hold-outs in which a "
+                "law has the least score",
                 "",
                 *self._told(),
                 "",
@@ -330,9 +331,9 @@ class Choice:
             "best": self.best,
             "simplest": self.simplest,
             "laws": [
-                {**row, "errors": dict(zip(self.errors.columns, map(float, own), strict=True))}
+                {**_plain(row), "errors": dict(zip(self.errors.columns, own, strict=True))}
                 for row, own in zip(
-                    self.ranking.to_dict("records"), self.errors.to_numpy(), strict=True
+                    self.ranking.to_dict("records"), self.errors.to_numpy().tolist(), strict=True
                 )
             ],
             "guess": self.guess,
@@ -340,6 +341,12 @@ class Choice:
             "notes": list(self.table.notes),
             "command": report.law_command(self.table, self.source, self.best),
         }
+
+
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of the ranking, whole numbers as such; of a law that has no fit the formula and why."""
+    known = {name: value for name, value in row.items() if value == value}
+    return known | {name: int(known[name]) for name in ("parameters", "loose") if name in known}
 
 
 def choose_law(

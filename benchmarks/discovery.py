@@ -56,7 +56,7 @@ RESPONSES = {
     "data_constrained": ("loss",),
     "domain_mixture": tuple(f"loss_domain_{i}" for i in range(1, 6)),
 }
-MOST = 1000  # runs on which candidates are compared
+MOST = 1100  # runs on which candidates are compared
 LARGEST, SHARE = 0.4, 0.15  # of the runs held out by --train-only, at most; by all variables
 
 Predicted = pd.DataFrame  # a column a response

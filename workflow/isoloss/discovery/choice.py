@@ -107,7 +107,8 @@ class Judged:
         fit: to all runs.
         parameters: how many of them.
         loose: directions of them that the runs do not determine.
-        adrift: whether parameters of most groups lie at bounds or are not determined.
+        adrift: whether in most groups parameters lie at bounds or are not determined, or the fit
+            has not converged.
         missed: absolute error of every run in every hold-out, (h, n).
         left: of every run when all are fitted, (n,).
         far: what it predicts of the largest runs and beyond them, (m,).
@@ -178,14 +179,12 @@ class Ground:
         for g in np.unique(number):
             own = {name: values[name][number == g] for name in fit.law.variables}
             far[number == g] = fit.loss(group=names[g], **own)
-        params = fit.params
-        off = (params["at_bound"] | params["free"]).groupby(params["group"]).any()
         return Judged(
             formula,
             fit,
             len(fit.law.terms),
             loose,
-            bool(off.mean() > 0.5),
+            _adrift(fit),
             np.abs(made[:-1] - y),
             np.abs(made[-1] - y),
             far,
@@ -220,6 +219,14 @@ class Ground:
             noise = np.abs(made[-1, at] - own.loss).sum() / max(1, len(at) - len(own.law.terms))
             loose.append(_loose(own.law, theta[-1], own.data, noise))
         return made, int(np.median(loose))
+
+
+def _adrift(fit: Fit) -> bool:
+    """Whether in most groups parameters are at bounds or not determined, or no end converged."""
+    params, summary = fit.params, fit.summary
+    off = (params["at_bound"] | params["free"]).groupby(params["group"]).any()
+    lost = (summary["status"] == "not_converged").groupby(summary["group"]).any()
+    return bool((off | lost).mean() > 0.5)
 
 
 def _loose(law, theta: np.ndarray, data: Mapping[str, np.ndarray], noise: float) -> int:
@@ -317,7 +324,10 @@ class Choice:
                 "response's range: measure runs there"
             )
         if rows.loc[self.best, "adrift"]:
-            lines.append("warning: parameters of it lie at bounds or are not determined")
+            lines.append(
+                "warning: parameters of it lie at bounds or are not determined, or its fit has not "
+                "converged"
+            )
         return lines
 
     def record(self) -> dict[str, Any]:

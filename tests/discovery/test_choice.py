@@ -121,6 +121,16 @@ def test_a_search_and_typed_laws_are_not_asked_for_at_once(runs, tmp_path, capsy
     assert "leave the others or --formula out" in capsys.readouterr().err
 
 
+def test_hold_outs_leave_more_runs_than_the_largest_law_has_parameters(runs):
+    few = runs[runs["experts"] < 9]  # 6 sizes by 4 numbers of experts
+    table = search_table(few, "runs", Asked(variables=("N", "experts")))
+    for parameters in (3, 12):
+        parts = Ground.of(table, 0, parameters).parts
+        assert min(part.seen.sum() for part in parts) >= parameters + 2
+    with pytest.raises(IsolossError, match="no hold-out leaves enough runs for 40 parameters"):
+        Ground.of(table, 0, 40)
+
+
 def test_more_runs_than_are_compared_are_drawn_by_the_seed(runs, monkeypatch):
     monkeypatch.setattr(choices, "MOST", 40)
     ground = Ground.of(search_table(runs, "runs", Asked(variables=("N", "experts"))), 0)

@@ -60,12 +60,13 @@ class Part:
     seen: np.ndarray
 
 
-def parts_of(work: Work, rows: np.ndarray) -> list[Part]:
+def parts_of(work: Work, rows: np.ndarray, least: int) -> list[Part]:
     """The hold-outs of the search, and the largest values of every two variables jointly.
 
     Args:
         work: the table with its hold-outs.
         rows: of the table, in order, (n,).
+        least: runs at least that a group keeps; of one that keeps fewer nothing is held out.
     """
     table = work.table
     parts = [
@@ -81,12 +82,13 @@ def parts_of(work: Work, rows: np.ndarray) -> list[Part]:
             large = [first[0] < depth, second[0] < depth]
             enough = (first[1] - depth >= REMAIN) & (second[1] - depth >= REMAIN)
             out, seen = large[0] & large[1] & enough, ~large[0] & ~large[1]
-            for own in members:
-                if seen[own].sum() < LEAST - 2:
-                    out[own] = False
-            if out.sum() >= max(2, SMALLEST * len(rows)):
-                parts.append(Part(f"{one} with {other} {depth}", f"{one} with {other}", out, seen))
-    return parts
+            parts.append(Part(f"{one} with {other} {depth}", f"{one} with {other}", out, seen))
+    for part in parts:
+        for own in members:
+            if part.seen[own].sum() < least:
+                part.out[own] = False
+    few = max(2, SMALLEST * len(rows))
+    return [part for part in parts if part.out.sum() >= few]
 
 
 def _from_above(x: np.ndarray, members: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -143,15 +145,24 @@ class Ground:
     spread: float
 
     @classmethod
-    def of(cls, table: SearchTable, seed: int) -> Ground:
-        """The hold-outs of a table."""
+    def of(cls, table: SearchTable, seed: int, parameters: int = 0) -> Ground:
+        """The hold-outs of a table that leave enough runs for so many parameters.
+
+        Raises:
+            IsolossError: there are none.
+        """
         work = Work.of(table, seed)
         rows = work.rows(MOST)
+        parts = tuple(parts_of(work, rows, max(LEAST - 2, parameters + 2)))
+        if not parts:
+            reason = f"no hold-out leaves enough runs for {parameters} parameters"
+            do = "add runs, or leave out the laws of most parameters"
+            raise IsolossError(Problem(table.label, reason, do))
         settings = pd.DataFrame({"group": table.group, **table.variables}).iloc[rows]
         cells = settings.groupby(list(settings), sort=False).ngroup().to_numpy()
         middle = pd.Series(table.y).groupby(table.group).transform("median").to_numpy()
         spread = float(np.abs(table.y - middle).mean())
-        return cls(work, rows, tuple(parts_of(work, rows)), cells, spread)
+        return cls(work, rows, parts, cells, spread)
 
     @property
     def kinds(self) -> np.ndarray:
@@ -454,7 +465,8 @@ def chosen(
     told: Callable[[str], None] | None = None,
 ) -> Choice:
     """The choice among laws of a table that is read; see `choose_law`."""
-    ground = Ground.of(table, seed)
+    names = [set(read_formula(text).names) - set(table.variables) for text in formulas]
+    ground = Ground.of(table, seed, max(map(len, names)))
     laws: list[Judged] = []
     refused: dict[str, str] = {}
     for text in formulas:

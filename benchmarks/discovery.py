@@ -13,13 +13,16 @@ all groups of a task, the mean over responses, not below -1. Contenders:
 Run `ISOLOSS_REFERENCE_DATA=... python benchmarks/discovery.py`. With `--train-only` the test splits
 stay closed: in their place the largest values of every variable are held out of the train split.
 `--quick` takes the two smallest tables, train only, with one part of each held out, and writes
-nothing. Nothing may be chosen by the test splits.
+nothing. `--known-only` scores the known forms alone, in a minute. `--choose` scores nothing: it
+ranks the forms of known_forms_candidates.yaml by `isoloss.choose_law` on the train splits, which
+says what belongs in known_forms.yaml. Nothing may be chosen by the test splits.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -53,6 +56,7 @@ RESPONSES = {
     "data_constrained": ("loss",),
     "domain_mixture": tuple(f"loss_domain_{i}" for i in range(1, 6)),
 }
+MOST = 1100  # runs on which candidates are compared
 LARGEST, SHARE = 0.4, 0.15  # of the runs held out by --train-only, at most; by all variables
 
 Predicted = pd.DataFrame  # a column a response
@@ -169,6 +173,39 @@ def known(task: str, train: pd.DataFrame, test: pd.DataFrame) -> dict[str, Predi
     return {"known form": made}
 
 
+def candidates() -> dict[str, dict[str, str]]:
+    """The candidates of every task that has some: formula to what it is called."""
+    given = yaml.safe_load((HERE / "known_forms_candidates.yaml").read_text(encoding="utf-8"))
+    return {
+        task: {_renamed(text, one["names"]): name for name, text in one["forms"].items()}
+        for task, one in given.items()
+    }
+
+
+def _renamed(text: str, names: dict[str, str]) -> str:
+    """A formula in the names of the columns."""
+    return re.sub(r"[^\W\d]\w*", lambda match: names.get(match[0], match[0]), text)
+
+
+def choose(folder: Path, tasks: list[str]) -> None:
+    """Print the candidates of each task by the rule for typed laws, on its train split."""
+    columns = ["name", "parameters", "error", "score", "first", "within", "loose", "adrift"]
+    for task, forms in candidates().items():
+        if task not in tasks:
+            continue
+        begin = time.process_time()
+        train = pd.read_parquet(folder / f"{task}.train.parquet")
+        if len(train) > MOST:
+            train = train.sample(MOST, random_state=0).sort_index().reset_index(drop=True)
+        choice = isoloss.choose_law(train, list(forms))
+        seconds = time.process_time() - begin
+        print(f"{task}: {len(train)} runs, {len(choice.holdouts)} hold-outs, {seconds:.0f} s")
+        named = choice.ranking.assign(name=choice.ranking["formula"].map(forms))
+        print(named[columns].round(4).to_string())
+        print(f"best: {forms[choice.best]}; simplest: {forms[choice.simplest]}")
+        print(f"disagreement beyond the runs {choice.spread:.0%}\n{choice.best}\n", flush=True)
+
+
 def contend(split: Split, contender: Predict, what: str) -> Iterator[dict[str, object]]:
     """One row a law of a contender: its score on a split, and the seconds of the processor."""
     begin, note = time.process_time(), ""
@@ -199,6 +236,8 @@ def main() -> None:
     options.add_argument(
         "--without", nargs="+", default=[], help="contenders: front, known, search"
     )
+    options.add_argument("--known-only", action="store_true", help="the known forms alone")
+    options.add_argument("--choose", action="store_true", help="rank the candidates, train only")
     options.add_argument("--out", type=Path, help="Parquet to write (results/discovery.parquet)")
     given = options.parse_args()
     folder = Path(os.environ["ISOLOSS_REFERENCE_DATA"]) / "sldbench"
@@ -206,6 +245,11 @@ def main() -> None:
     contenders |= {"search": (searched, "search: best")}
     tasks = ["moe", "domain_mixture"] if given.quick else given.tasks
     train_only = given.train_only or given.quick
+    if given.choose:
+        choose(folder, tasks)
+        return
+    if given.known_only:
+        contenders = {"known": contenders["known"]}
     rows = []
     for task in tasks:
         every = splits(folder, task, train_only)
@@ -227,7 +271,8 @@ def main() -> None:
                 table.loc[len(table)] = [f"{task}, test", task, name, value, np.nan, "published"]
     print(table.pivot_table(index="contender", columns="task", values="score", sort=False)
           .assign(mean=lambda t: t.mean(axis=1)).round(3).to_string())  # fmt: skip
-    name = "discovery-train" if train_only else "discovery"
+    name = "discovery-known" if given.known_only else "discovery"
+    name += "-train" if train_only else ""
     file = given.out or HERE / "results" / f"{name}.parquet"
     if given.out or not given.quick:
         write_free(pa.Table.from_pandas(table, preserve_index=False), file, {})

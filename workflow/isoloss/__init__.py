@@ -4,8 +4,9 @@ In a notebook: `read_runs` (any table, path or address), `import_runs` (a folder
 `read_log` (the log of one run), `fit_law` (a law card, or a formula that you type, fitted to runs:
 a `Fit`), `load_fit`, `compare_laws`,
 `sensitivity`, `simulate_studies` (how well a plan and a fit recover a known law), `export_fit` (a
-fit as law.py), `law_of_table` (all of it at once), `discover` (which law a table has), `preset` (a
-published law, to predict with), `compare_presets` (published laws on the runs of a fit), `chain`
+fit as law.py), `law_of_table` (all of it at once), `discover` (which law a table has), `choose_law`
+(which of several formulas extrapolates best), `preset` (a published law, to predict with),
+`compare_presets` (published laws on the runs of a fit), `chain`
 (error or accuracy by way of the loss), `expand_rows` (rows repeated by the weights of their tags;
 for rows with `_dlm_row_tags` there are `expand_rows_by_weight`, `merge_weights_maps`,
 `resolve_row_weight`, `weight_distribution`), `mixture_weights` (by which rows make a mixture),
@@ -29,6 +30,7 @@ _HOMES = {
     "sensitivity": "isoloss.fit.compare",
     "export_fit": "isoloss.fitted.export",
     "law_of_table": "isoloss.quickfit.law",
+    "choose_law": "isoloss.discovery.choice",
     "discover": "isoloss.discovery.discovery",
     "preset": "isoloss.fitted.presets",
     "compare_presets": "isoloss.fitted.presets",
@@ -49,6 +51,7 @@ _HOMES = {
 __all__ = [
     "Fit",
     "chain",
+    "choose_law",
     "compare_laws",
     "compare_presets",
     "compute_llc",

@@ -2,6 +2,7 @@
 
 from isoloss import chinchilla as chinchilla
 from isoloss.aggregate.table import read_runs as read_runs
+from isoloss.discovery.choice import choose_law as choose_law
 from isoloss.discovery.discovery import discover as discover
 from isoloss.expand.by_weight import expand_rows_by_weight as expand_rows_by_weight
 from isoloss.expand.by_weight import merge_weights_maps as merge_weights_maps

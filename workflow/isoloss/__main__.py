@@ -477,9 +477,12 @@ def _add_discover(commands) -> None:
         "Search a table of runs for its law: a formula in its columns, with the runners-up.",
         "Forms from terms of the field are fitted to the table without its largest values and "
         "ranked by what they miss of these. Prints the best, the simplest that is as good, where "
-        "the best five disagree, and the command that fits the law with intervals.",
+        "the best five disagree, and the command that fits the law with intervals. With formulas "
+        "of yours it says which of them extrapolates best, and how sure that is.",
         epilog="examples:\n  %(prog)s moe.csv\n"
-        "  %(prog)s runs.csv --columns V=vocab_size --response val_loss --variables N D V",
+        "  %(prog)s runs.csv --columns V=vocab_size --response val_loss --variables N D V\n"
+        "  %(prog)s moe.csv --formula 'E + A / (N**a * experts**b)' "
+        "'E + A / N**a + B / experts**b'",
     )
     search.add_argument("table", metavar="TABLE", nargs="+", help="as of `law`")
     _add_list(
@@ -489,6 +492,9 @@ def _add_discover(commands) -> None:
     search.add_argument("--response", metavar="COLUMN", help="to predict (the one like a loss)")
     _add_list(
         search, search, "--variables", None, "COLUMN", "to predict it from (all that vary)"
+    )  # fmt: skip
+    _add_list(
+        search, search, "--formula", None, "TEXT", "two or more laws to choose among; no search"
     )  # fmt: skip
     search.add_argument(
         "--groups", metavar="COLUMN", help="groups with constants of their own (group)"
@@ -982,21 +988,21 @@ def _law(given: argparse.Namespace) -> None:
 
 def _discover(given: argparse.Namespace) -> None:
     from isoloss.core import escape, progress
-    from isoloss.discovery import discovery
+    from isoloss.discovery import choice, discovery
     from isoloss.discovery.saved import save
 
-    columns = _pairs(given.columns, "--columns")
-    with closing(progress.Steps("forms")) as steps:
-        answer = discovery.discover(
-            given.table,
-            columns=columns,
-            response=given.response,
-            variables=given.variables,
-            groups=given.groups,
-            seed=given.seed,
-            residual_process=given.residual_process,
-            progress=steps.of_one,
-        )
+    asked = {"columns": _pairs(given.columns, "--columns"), "response": given.response}
+    asked |= {"groups": given.groups, "seed": given.seed}
+    further = {"variables": given.variables, "residual_process": given.residual_process}
+    if given.formula and any(further.values()):
+        reason = "a search has --variables and --residual-process; typed laws name their variables"
+        raise IsolossError(Problem("--formula", reason, "leave the others or --formula out"))
+    with closing(progress.Steps("laws" if given.formula else "forms")) as steps:
+        asked["progress"] = steps.of_one
+        if given.formula:
+            answer = choice.choose_law(given.table, given.formula, **asked)
+        else:
+            answer = discovery.discover(given.table, **asked, **further)
     say(escape.json_text(answer.record(), 2) if given.json else answer)
     if given.out is not None:
         _check_folder(given.out, given.table)

@@ -10,6 +10,7 @@ from isoloss.core import escape
 
 if TYPE_CHECKING:
     from isoloss.discovery.discovery import Discovery, FoundLaw
+    from isoloss.discovery.table import SearchTable
     from isoloss.discovery.typed import Typed
 
 DISAGREE = 0.1  # spread of the best laws over the response's own, above which they disagree
@@ -35,9 +36,13 @@ def with_numbers(law: Typed, group: str) -> str:
 
 def command(answer: Discovery, law: FoundLaw) -> str:
     """The command that fits a law with intervals."""
-    table = answer.table
-    source = "TABLE" if answer.source == "the table" else shlex.quote(answer.source)
-    words = ["python -m isoloss law", source, "--formula", shlex.quote(law.formula)]
+    return law_command(answer.table, answer.source, law.formula)
+
+
+def law_command(table: SearchTable, label: str, text: str) -> str:
+    """The command that fits a formula to a table with intervals."""
+    source = "TABLE" if label == "the table" else shlex.quote(label)
+    words = ["python -m isoloss law", source, "--formula", shlex.quote(text)]
     if table.renamed:
         pairs = [shlex.quote(f"{new}={old}") for new, old in table.renamed.items()]
         words += ["--columns", *pairs]

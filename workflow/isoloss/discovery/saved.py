@@ -1,4 +1,4 @@
-"""The answer of a search as files."""
+"""The answer of a search, or of a choice among typed laws, as files."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from pathlib import Path
 
 from isoloss.core import escape, tables
 from isoloss.core.paths import real
+from isoloss.discovery.choice import Choice
 from isoloss.discovery.discovery import Discovery
 from isoloss.discovery.of_mixtures import MixtureDiscovery
 
 
-def save(answer: Discovery | MixtureDiscovery, folder: Path) -> list[Path]:
+def save(answer: Discovery | MixtureDiscovery | Choice, folder: Path) -> list[Path]:
     """Write discovery.txt (the text), discovery.json (the record), ranking.csv (all laws).
 
     Args:

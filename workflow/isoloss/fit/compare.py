@@ -39,6 +39,8 @@ def compare_laws(
 ) -> pd.DataFrame:
     """All laws by their error on runs held out, each fold the same for all.
 
+    Which of several formulas extrapolates best, by many hold-outs, says `isoloss.choose_law`.
+
     Args:
         runs: a `runs` table.
         laws: law cards and settings of `fit_law` (such as {"formula": "E + A / N**alpha"}), or name

@@ -71,7 +71,7 @@ def test_a_saved_fit_and_a_published_law_are_asked_by_predict(capsys):
     limit = ["--subject-to", "6*N*D <= 5.76e23"]
     assert main(["predict", "chinchilla:epoch", *limit, "--within", "N=1e9:2e10"]) == 0
     output = capsys.readouterr().out
-    assert "20B (at its limit)" in output and "outside the runs by a factor of 15" in output
+    assert "20B (at its limit)" in output and "outside the runs, D by a factor of 15" in output
     assert main(["predict", "chinchilla:epoch", "--over", "N", "--given", "D=1T"]) == 0
     assert "none: over N: loss falls all the way to" in capsys.readouterr().out
     assert main(["predict", "chinchilla:epoch", *limit, "--N", "7B"]) == 2

@@ -11,7 +11,7 @@ import pandas as pd
 from isoloss.core.problems import IsolossError, Problem
 from isoloss.fitted.decisions import FitDecisions, points_of
 from isoloss.fitted.intervals import checked_level, quantiles
-from isoloss.fitted.names import AT_END
+from isoloss.fitted.names import AT_END, FARTHEST
 from isoloss.laws._law import Estimate, Law
 
 PAIRS = 10_000  # of replicates of two fits to different runs, at most
@@ -85,8 +85,9 @@ class Chain:
 
         Returns:
             One row a point: the variables, the predicted loss, `quantity` (such as error), `low`
-            and `high` over the replicates of both fits, and `distance`: how far outside the runs of
-            either, as a factor, NaN where it is inside of one and that of the other is not known.
+            and `high` over the replicates of both fits, `distance`: how far outside the runs of
+            either, as a factor, NaN where it is inside of one and that of the other is not known,
+            and `farthest`, the variable of which that is true, empty inside.
             The interval is NaN if neither fit has replicates. `at_end` says where the second law
             leaves the range of its response, and the end of the range stands in its place: as a
             rule its loss is not that of the first law.
@@ -104,10 +105,13 @@ class Chain:
         value = self.second.law.within(free)
         low, high = self._interval(points_of(self.law, own), more, value, level)
         given = {self.first.quantity: loss, **more}
-        far = self.second.distance(given, self.then_group)
+        then = self.second.outside(given, self.then_group)
         columns = {**{k: table[k] for k in self.law.variables}, **more, self.first.quantity: loss}
         columns |= {self.quantity: value, "low": low, "high": high}
-        columns["distance"] = _farther(table["distance"].to_numpy(), far)
+        far = (table["distance"].to_numpy(), then["distance"].to_numpy())
+        columns["distance"] = _farther(*far)
+        own_is = np.nan_to_num(far[0]) >= np.nan_to_num(far[1])
+        columns[FARTHEST] = np.where(own_is, table[FARTHEST], then[FARTHEST])
         return pd.DataFrame({**columns, AT_END: (value != free) & ~np.isnan(free)})
 
     def _beside(self, name: str, variables: Mapping, count: int) -> np.ndarray:

@@ -14,8 +14,9 @@ from isoloss.core.tables import WHOLE
 from isoloss.fitted.decisions import FitDecisions
 from isoloss.fitted.facts import Quantity
 from isoloss.fitted.markup import MATH, TEXT, Column, Latex, Markdown
-from isoloss.fitted.names import RESPONSE
+from isoloss.fitted.names import FARTHEST, RESPONSE
 from isoloss.fitted.optimum import Limits, Question, shown_limits
+from isoloss.fitted.reach import Reach
 from isoloss.formulas import as_latex, latex_name, read_expression, read_relation
 
 _LOSS = "{:.4g}".format
@@ -43,6 +44,7 @@ class Optimum:
         predicted: of the quantity, there.
         active: constraints that the optimum lies on.
         beyond: how far outside the runs it is, as a factor.
+        farthest: the variable of which that is true; empty inside.
         lower_outside: whether the expression falls lower at the end of the range searched.
         reached: share of replicates that have an optimum; NaN without any.
         problem: why there is no optimum; empty if there is one.
@@ -59,6 +61,7 @@ class Optimum:
     predicted: Quantity
     active: tuple[str, ...]
     beyond: float
+    farthest: str
     lower_outside: bool
     reached: float
     problem: str
@@ -177,6 +180,7 @@ def _optimum(
         predicted=_of(row, quantity),
         active=tuple(row.get("active", ())),
         beyond=float(row.get("distance", math.nan)),
+        farthest=str(row.get(FARTHEST, "")),
         lower_outside=bool(row.get("lower_outside", False)),
         reached=float(row.get("reached", math.nan)),
         problem="" if problem is None else str(problem),
@@ -213,7 +217,7 @@ def _rows(one: Optimum) -> str:
         rows.append((f"  {visible(one.minimize)}", _estimate(one.minimum, units.count)))
     rows.append((f"  {visible(one.quantity)}", _estimate(one.predicted, _LOSS)))
     notes = [f"on its limit: {visible('; '.join(one.active))}"] if one.active else []
-    notes.append(_far(one.beyond))
+    notes.append(_far(one))
     if one.lower_outside:
         notes.append("lower values only at the end of the range searched")
     if one.reached < 1:
@@ -221,12 +225,11 @@ def _rows(one: Optimum) -> str:
     return columns(("  at the optimum", "value"), rows) + f"  {'; '.join(notes)}\n"
 
 
-def _far(beyond: float) -> str:
-    if math.isnan(beyond):
-        return "how far outside the runs is not known"
-    if beyond <= 1.0001:
-        return "inside the runs"
-    return f"outside the runs by a factor of {units.count(beyond, 3 if beyond < 1.1 else 2)}"
+def _far(one: Optimum) -> str:
+    reach = Reach(one.beyond, one.farthest)
+    if reach.outside:
+        return f"outside the runs, {visible(reach.text)}"
+    return "how far outside the runs is not known" if math.isnan(one.beyond) else "inside the runs"
 
 
 def _of_chosen(one: Chosen) -> str:
@@ -290,5 +293,5 @@ def sentences_of(ones: Sequence[Optimum], markup: Markdown | Latex) -> list[str]
             continue
         at = [f"{markup.math(name)} = {markup.text(value)}" for name, value in _values(one)]
         asked += "," if one.given or one.within else ""
-        told.append(f"The {asked} is reached{whose} at {', '.join(at)} ({_far(one.beyond)}).")
+        told.append(f"The {asked} is reached{whose} at {', '.join(at)} ({_far(one)}).")
     return told

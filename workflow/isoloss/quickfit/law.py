@@ -339,6 +339,7 @@ def runs_of(
         meaning = replace(meaning, notes=(*meaning.notes, f"{note}; another: --response COLUMN"))
     meaning = replace(meaning, options=options or {})
     rules = replace(rules, response=meaning.response, signed=meaning.signed)
+    rules = replace(rules, loss_unit=rules.loss_unit or meaning.loss_unit)
     if meaning.mixture and rules.best_of:
         reason = "runs of mixtures have a loss a domain, and none of them is the loss of the run"
         raise IsolossError(Problem(f"{opened.label}, best_of", reason, "leave it out"))
@@ -476,6 +477,8 @@ def _read_columns(
             needs = frozenset()
         proposal = command(raw, source, columns, guess.unused, response) if law is None else ""
         known = Known(source, raw, columns, given, guess, needs, response, again, proposal)
+        if law is not None and _is_of_one_size(law, options):
+            known = replace(known, one_size=law, needs=needs if known.sizes else frozenset("C"))
         if asked := question(known):
             raise IsolossError(asked)
         unused = [one for one in guess.unused if one not in columns.values()]
@@ -483,7 +486,8 @@ def _read_columns(
         law = law or _law_for(columns)
     notes = mixture.notes if mixture else ()
     meaning = Meaning(source, law, columns, given, guess, renamed, notes, response)
-    return raw, replace(meaning, proposal=proposal)
+    unit = mixture.loss_unit if mixture else None
+    return raw, replace(meaning, proposal=proposal, loss_unit=unit)
 
 
 def _mixture_of(free: pd.DataFrame, source: str, law: str | None) -> MixtureColumns | None:
@@ -512,9 +516,16 @@ def _sizes_of(law: str, options: Mapping[str, Any] | None) -> frozenset[str]:
     None, too, if its options are wrong, which `fit_law` says.
     """
     made = _made(law, options)
-    if made is None or (law in OF_ONE_SIZE and "variable" not in (options or {})):
+    if made is None or (law in OF_ONE_SIZE and _is_of_one_size(law, options)):
         return frozenset()
     return SIZES & set(made.variables)
+
+
+def _is_of_one_size(law: str, options: Mapping[str, Any] | None) -> bool:
+    """Whether a law is one of a single size, which the user has not chosen."""
+    if law not in registry.names("law") or "variable" in (options or {}):
+        return False
+    return "variable" in registry.options("law", law)
 
 
 def _made(law: str, options: Mapping[str, Any] | None) -> Law | None:

@@ -22,18 +22,18 @@ from isoloss.core.escape import columns, listed, visible
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.fitted import Fit, load_fit
 from isoloss.fitted.chain import Chain, chain
-from isoloss.fitted.decisions import FitDecisions
+from isoloss.fitted.decisions import INSIDE, FitDecisions
 from isoloss.fitted.facts import record
 from isoloss.fitted.names import AT_END, PREDICTED, equation
 from isoloss.fitted.optima import Optimum, optima, text_of
 from isoloss.fitted.optimum import Question
 from isoloss.fitted.paper_tables import interval
 from isoloss.fitted.presets import NO_INTERVAL, SEPARATOR, Preset, names, preset
+from isoloss.fitted.reach import of_row
 from isoloss.quickfit.answer import plain
 
 _LINE = 110  # characters of a line of text
 _MOST = 100_000  # points at once
-_INSIDE = 1.0001  # factor outside the runs up to which a point is among them
 _OFF = 1e-3  # of the sum of proportions from 1
 _LOSS = "{:.4g}"
 _SIZES = "NDCU"  # variables that are above 0
@@ -285,7 +285,7 @@ def _outside(law: FitDecisions | Chain, table: pd.DataFrame) -> list[str]:
     if nothing := int((~np.isfinite(table[law.quantity])).sum()):
         notes.append(f"WARNING: the law has no finite value at {nothing} of {len(table)} points")
     notes += _cut(law, table)
-    count = int((table["distance"] > _INSIDE).sum())
+    count = int((table["distance"] > INSIDE).sum())
     if not count:
         return notes
     limits = [
@@ -319,11 +319,11 @@ def text(answer: Answer) -> str:
     unit = f", {law.loss_unit}" if law.loss_unit != "1" else ""
     what = f"{visible(law.quantity)}{unit}"
     if answer.divides:
-        head = ("C, FLOP", "N", "D", "D/N", what, "beyond the runs")
+        head = ("C, FLOP", "N", "D", "D/N", what, "outside the runs")
         rows = [_budget(row) for row in table.to_dict("records")]
     else:
         given = [name for name in table if name not in (law.quantity, *PREDICTED)]
-        head = (*map(visible, given), what, "beyond the runs")
+        head = (*map(visible, given), what, "outside the runs")
         rows = [_point(row, given, law.quantity) for row in table.to_dict("records")]
     heads = list(answer.source.head[1:])
     heads += [f"group: {visible(answer.group)}"] if answer.group is not None else []
@@ -334,7 +334,11 @@ def text(answer: Answer) -> str:
 
 def _point(row: Mapping[str, Any], given: Sequence[str], quantity: str) -> tuple[str, ...]:
     sizes = [_size(name, row[name]) for name in given]
-    return (*sizes, _with_interval(row[quantity], row["low"], row["high"]), _far(row["distance"]))
+    return (
+        *sizes,
+        _with_interval(row[quantity], row["low"], row["high"]),
+        visible(of_row(row).text),
+    )
 
 
 def _budget(row: Mapping[str, Any]) -> tuple[str, ...]:
@@ -344,8 +348,7 @@ def _budget(row: Mapping[str, Any]) -> tuple[str, ...]:
         return (units.power(row["C"]), *nothing)
     sizes = [_with_interval(*(row[n + end] for end in ENDS), units.count) for n in names]
     loss = _with_interval(*(row["loss" + end] for end in ENDS))
-    far = _far(row["distance"]).replace("by a", "N or D by a")  # not C, as `law` has it
-    return (units.power(row["C"]), *sizes, loss, far)
+    return (units.power(row["C"]), *sizes, loss, of_row(row).text)
 
 
 def _size(name: str, value: float) -> str:
@@ -356,12 +359,6 @@ def _size(name: str, value: float) -> str:
 
 def _with_interval(value: float, low: float, high: float, form=_LOSS.format) -> str:
     return f"{form(value)} {interval(low, high, form)}".rstrip()
-
-
-def _far(distance: float) -> str:
-    if not math.isfinite(distance):
-        return "not known"
-    return "inside" if distance <= _INSIDE else f"by a factor of {distance:.3g}"
 
 
 def as_json(answer: Answer) -> str:

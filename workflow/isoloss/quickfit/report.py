@@ -64,6 +64,7 @@ class Meaning:
         ranges: least and greatest value of every variable.
         proposal: a formula for further columns that vary, as words for a shell; or empty.
         options: of the law card, as far as the user or the table's columns say them.
+        loss_unit: of the loss of a table of mixtures, where its name says it; or None.
     """
 
     source: str
@@ -81,6 +82,7 @@ class Meaning:
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     proposal: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
+    loss_unit: str | None = None
 
     @property
     def mixture(self) -> bool:
@@ -469,7 +471,7 @@ def _folds(facts: Record) -> str:
 
 def _allocations(best: Mapping[str, Sequence[Allocation]]) -> str:
     """How each group's fit divides budgets: a row a budget."""
-    head = ("best for C, FLOP", "N", "D", "D/N", "loss", "beyond the runs")
+    head = ("best for C, FLOP", "N", "D", "D/N", "loss", "outside the runs")
     return _by_group(head, {g: [_allocation(one) for one in ones] for g, ones in best.items()})
 
 
@@ -494,12 +496,12 @@ def _losses(losses: Mapping[str, Sequence[BudgetLoss]]) -> str:
     """The loss of budgets by each group's fit of a law in C: a row a budget."""
     rows = {
         group: [
-            (units.power(one.flops), _estimate(one.loss, "{:.4g}".format), _far(one.times_largest))
+            (units.power(one.flops), _estimate(one.loss, "{:.4g}".format), one.reach.text)
             for one in ones
         ]
         for group, ones in losses.items()
     }
-    return _by_group(("at C, FLOP", "loss", "beyond the runs"), rows)
+    return _by_group(("at C, FLOP", "loss", "outside the runs"), rows)
 
 
 def _gains(gains: Sequence[Gain], facts: Record) -> str:
@@ -510,7 +512,7 @@ def _gains(gains: Sequence[Gain], facts: Record) -> str:
         " group needs for the same loss"
     ]
     flops = f"C of {_name(first)}, FLOP"
-    head = ("  group", flops, "its loss", "gain", "C needed, of that C", "beyond the runs")
+    head = ("  group", flops, "its loss", "gain", "C needed, of that C", "outside the runs")
     lines.append(columns(head, map(_gain, gains)).rstrip("\n"))
     for group in dict.fromkeys([first, *(one.group for one in gains)]):
         for one in facts.of(group):
@@ -531,17 +533,12 @@ def _gain(one: Gain) -> tuple[str, ...]:
         gain, needed = f"never reached {units.interval(one.gain.low, one.gain.high)}".rstrip(), ""
     if not one.always:
         gain += f" (reached in {one.often} % of refits)"
-    far = _far(one.beyond) if one.reaches or one.beyond > 1 else ""
+    far = visible(one.reach.text) if one.reaches or one.reach.outside else ""
     return (*cells, f"{one.loss:.4g}", gain, needed, far)
 
 
 def _estimate(q: Quantity, form) -> str:
     return units.estimate(q.estimate, q.low, q.high, form)
-
-
-def _far(times: float) -> str:
-    """How far a budget lies beyond the largest run."""
-    return f"extrapolated, {units.count(times, 2)} x C" if times > 1.0001 else "inside"
 
 
 def _allocation(best: Allocation) -> tuple[str, ...]:
@@ -556,7 +553,7 @@ def _allocation(best: Allocation) -> tuple[str, ...]:
     ]
     if not best.exists:
         cells = ["none: an exponent is not positive", "", "", ""]
-    return (units.power(best.flops), *cells, _far(best.times_largest))
+    return (units.power(best.flops), *cells, best.reach.text)
 
 
 def _published(decisions: Decisions) -> str:

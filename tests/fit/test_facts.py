@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -65,6 +67,24 @@ def test_allocations_are_those_of_the_fit(fit):
     assert best.exists and best.times_largest == pytest.approx(10)
     assert best.n_params.estimate == row["N"] and best.n_params.low == row["N_low"]
     assert best.loss.high == row["loss_high"]
+
+
+def test_a_budget_is_outside_the_runs_where_its_best_n_or_d_is(fit):
+    points = fit.points
+    largest = points.loc[points["group"] == "g1", "n_flops_6nd"].max()
+    wide = points.assign(n_flops_6nd=np.where(points["n_flops_6nd"] < largest, 1.0, 1e60))
+    wide = replace(fit, tables={**fit.tables, "points": wide})
+    best = allocations(wide, "g1", [1e30, 1e59], largest=1e60)
+    for one in best:  # whose compute alone is inside
+        ends = fit.rows_of("ranges", "g1").set_index("variable")["high"].astype(float)
+        far = {"N": one.n_params.estimate / ends["N"], "D": one.n_samples.estimate / ends["D"]}
+        assert one.reach.variable == max(far, key=far.__getitem__)
+        assert one.reach.factor == pytest.approx(max(far.values()))
+    (small,) = allocations(fit, "g1", [1e6], largest=largest)  # below the least run
+    assert small.reach.outside and small.reach.variable == "C"
+    table = fit.predict("g1", N=[1e3, 1e9], D=1e40)
+    assert list(table["farthest"]) == ["D", "D"]
+    assert fit.outside({"N": [1e3]}, "g1")["farthest"].item() == "N"
 
 
 def test_points_along_runs_are_counted_with_their_runs(chinchilla_runs):

@@ -56,24 +56,30 @@ def of_budget(fit: FitDecisions, group: str, flops: float) -> Reach:
     """How far a budget lies outside a group's runs: its C, and the N and D that are best for it.
 
     Args:
-        fit: of the loss, to runs (not a published law).
+        fit: of the loss; of a published law, which has no runs, only N and D are compared.
         group: of it.
         flops: the budget, FLOP.
     """
-    points = fit.tables["points"]
-    points = points[points["group"].astype(str) == group]
-    compute = points["n_flops_6nd" if fit.allocates else "n_flops"].to_numpy(float)
-    compute = compute[np.isfinite(compute)]
     reaches = []
     if fit.allocates:
         best = allocation(fit.law, fit.theta(group)[None], flops)
         sizes = {name: best[name] for name in ("N", "D") if np.isfinite(best[name]).all()}
         rows = fit.outside(sizes, group).to_dict("records") if sizes else []
         reaches += [of_row(row) for row in rows]
+    compute = _compute(fit, group)
     if len(compute):
         factor = max(flops / compute.max(), compute.min() / flops, 1.0)
         reaches.append(Reach(factor, "C" if factor > INSIDE else ""))
     return farthest(*reaches)
+
+
+def _compute(fit: FitDecisions, group: str) -> np.ndarray:
+    """FLOP of the runs of a group, as far as they are known."""
+    points, column = fit.tables["points"], "n_flops_6nd" if fit.allocates else "n_flops"
+    if column not in points:
+        return np.empty(0)
+    compute = points.loc[points["group"].astype(str) == group, column].to_numpy(float)
+    return compute[np.isfinite(compute)]
 
 
 def farthest(*reaches: Reach) -> Reach:

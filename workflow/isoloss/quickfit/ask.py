@@ -41,7 +41,8 @@ class Known:
         response: column that is fitted in the place of the loss, which is then not asked for.
         command: that was given the table, with options that are needed.
         proposal: a command with a formula for the columns that there are; or empty.
-        one_size: the law, where it is one of a single size that nobody has chosen; or empty.
+        law: law card that was named; or empty.
+        one_size: whether that is a law of a single size, which nobody has chosen.
     """
 
     source: str
@@ -53,7 +54,8 @@ class Known:
     response: str | None = None
     command: str = "law"
     proposal: str = ""
-    one_size: str = ""
+    law: str = ""
+    one_size: bool = False
 
     @property
     def sizes(self) -> set[str]:
@@ -89,7 +91,7 @@ def _of_another_size(known: Known) -> str:
     if not known.one_size or (known.response is None and "loss" not in known.columns):
         return ""
     given = {key: column for key, column in known.columns.items() if key in ("loss", *SIZES)}
-    head = f"python -m isoloss {known.command} {_table(known)} --law {known.one_size} --option "
+    head = f"python -m isoloss {known.command} {_table(known)} --law {known.law} --option "
     lines = []
     for size in (key for key in "ND" if key in known.sizes):
         lines.append(f"\n  {head}variable={size} {pasted(given)}{_response(known)}")
@@ -189,7 +191,7 @@ def _line(known: Known, lacking: Sequence[str]) -> str:
             pairs[key] = next(iter(known.guess.tied.get(key, ())), free.get(key, _BLANK))
         elif key in columns:
             pairs[key] = columns[key]
-    law = f" --law {known.one_size}" if known.one_size else ""
+    law = f" --law {shlex.quote(known.law)}" if known.law else ""
     table, response = _table(known), _response(known)
     return f"python -m isoloss {known.command} {table}{law} {pasted(pairs)}{response}"
 

@@ -50,6 +50,7 @@ from isoloss.fitted.optimum import Question, asked_question, problems_of
 from isoloss.fitted.paper import BUDGETS, paper
 from isoloss.fitted.presets import compare_presets, preset
 from isoloss.fitted.sentences import Context
+from isoloss.formats.names import words_of
 from isoloss.formats.read import rows
 from isoloss.laws._law import Law
 from isoloss.laws._make import made_law
@@ -462,6 +463,7 @@ def _read_columns(
     looked_for = response is None or RESPONSE in _variables_of(law, options)
     known = given if looked_for else {"loss": "", **given}
     others = [c for c in raw if c in renamed or c == response]
+    others += [c for c in _losses_as_variables(raw, law, options, given) if c not in others]
     guess = guess_columns(raw.drop(columns=others), known)
     if mixture:
         raw = named(mixture.applied(raw), source)
@@ -477,14 +479,18 @@ def _read_columns(
             needs = frozenset()
         proposal = command(raw, source, columns, guess.unused, response) if law is None else ""
         known = Known(source, raw, columns, given, guess, needs, response, again, proposal)
-        if law is not None and _is_of_one_size(law, options):
-            known = replace(known, one_size=law, needs=needs if known.sizes else frozenset("C"))
+        if law is not None:
+            known = replace(known, law=law, one_size=_is_of_one_size(law, options))
+        if known.one_size and not known.sizes:
+            known = replace(known, needs=frozenset("C"))
         if asked := question(known):
             raise IsolossError(asked)
         unused = [one for one in guess.unused if one not in columns.values()]
         cards.check_variables(source, law, _variables_of(law, options), columns, unused)
         law = law or _law_for(columns)
-    notes = mixture.notes if mixture else ()
+    notes = [*(mixture.notes if mixture else ())]
+    if response is None and (note := cards.note_of_loss(raw, law, columns)):
+        notes.append(note)
     meaning = Meaning(source, law, columns, given, guess, renamed, notes, response)
     unit = mixture.loss_unit if mixture else None
     return raw, replace(meaning, proposal=proposal, loss_unit=unit)
@@ -508,6 +514,15 @@ def _further_variables(
     free = [name for name in raw if name not in columns.values() and holds_numbers(raw[name])]
     known = {name: given.get(name) or column_for(name, free) for name in own}
     return {name: column for name, column in known.items() if column}
+
+
+def _losses_as_variables(
+    raw: pd.DataFrame, law: str | None, options: Mapping[str, Any] | None, given: Mapping[str, str]
+) -> list[str]:
+    """Columns of losses that a law reads, such as a teacher's, none of which it is fitted to."""
+    variables = _further_variables(raw, law, options, {}, {})
+    own = {name: column for name, column in variables.items() if "loss" in words_of(name)}
+    return [column for column in own.values() if column not in given.values()]
 
 
 def _sizes_of(law: str, options: Mapping[str, Any] | None) -> frozenset[str]:

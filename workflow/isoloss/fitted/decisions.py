@@ -355,7 +355,8 @@ def _distances(
 ) -> tuple[np.ndarray, np.ndarray]:
     """How far points lie outside the runs, and in which variable (empty inside), (n,) each."""
     ranges = fit.rows_of("ranges", group, response).set_index("variable")
-    farthest = np.ones(np.shape(next(iter(points.values()))))
+    points = {name: np.atleast_1d(np.asarray(v, dtype=float)) for name, v in points.items()}
+    farthest = np.ones(np.broadcast_shapes(*(values.shape for values in points.values())))
     which = np.full(farthest.shape, "", dtype=object)
     unknown = not set(fit.law_of(response).variables) <= set(ranges.index)
     for name, values in points.items():

@@ -11,7 +11,7 @@ from isoloss.core import units
 from isoloss.core.escape import columns, latex, visible
 from isoloss.core.problems import Problem
 from isoloss.core.tables import WHOLE
-from isoloss.fitted.decisions import FitDecisions
+from isoloss.fitted.decisions import INSIDE, FitDecisions
 from isoloss.fitted.facts import Quantity
 from isoloss.fitted.markup import MATH, TEXT, Column, Latex, Markdown
 from isoloss.fitted.names import FARTHEST, RESPONSE
@@ -20,6 +20,7 @@ from isoloss.fitted.reach import Reach
 from isoloss.formulas import as_latex, latex_name, read_expression, read_relation
 
 _LOSS = "{:.4g}".format
+_GROUPS = 6  # whose optima are shown one by one
 _SIGNS = {"<=": r"\leq", ">=": r"\geq", "<": "<", ">": ">", "=": "=", "==": "="}
 
 
@@ -202,13 +203,52 @@ def _plain(value: float) -> str:
 
 
 def text_of(ones: Sequence[Optimum]) -> str:
-    """The optima for a terminal: a title, and a row a variable."""
+    """The optima for a terminal: a title, and a row a variable; of many groups least to most."""
     parts, several = [], len({one.group for one in ones}) > 1
+    if len({one.group for one in ones}) > _GROUPS:
+        by_question: dict[str, list[Optimum]] = {}
+        for one in ones:
+            by_question.setdefault(one.asked, []).append(one)
+        return "\n".join(map(_of_many, by_question.values()))
     for one in ones:
         whose = f" [{visible(one.group)}]" if several and one.group != WHOLE else ""
         title = f"{visible(one.asked)}{whose}\n"
         parts.append(title + (_rows(one) if one.exists else f"  none: {visible(one.problem)}\n"))
     return "\n".join(parts)
+
+
+def _of_many(ones: Sequence[Optimum]) -> str:
+    """One question's optima in many groups: the least and the most of every value."""
+    exist = [one for one in ones if one.exists]
+    title = (
+        f"{visible(ones[0].asked)} in {len(ones)} groups, least to most (each of them: --json)\n"
+    )
+    lacking = [one for one in ones if not one.exists]
+    none = ""
+    if lacking:
+        such = f"{visible(lacking[0].group)}: {visible(lacking[0].problem)}"
+        none = f"  none in {len(lacking)} of them, such as {such}\n"
+    if not exist:
+        return title + none
+    rows = [
+        (f"  {visible(chosen.name)}", _between([one.chosen[i].value for one in exist], form))
+        for i, chosen in enumerate(exist[0].chosen)
+        for form in (_form(chosen.name),)
+    ]
+    if ones[0].minimize.strip() != ones[0].quantity:
+        minima = _between([one.minimum for one in exist], units.count)
+        rows.append((f"  {visible(ones[0].minimize)}", minima))
+    predicted = _between([one.predicted for one in exist], _LOSS)
+    rows.append((f"  {visible(ones[0].quantity)}", predicted))
+    far = max(exist, key=lambda one: -1.0 if math.isnan(one.beyond) else one.beyond)
+    note = f"  {_far(far)}{' at most' if far.beyond > INSIDE else ''}\n"
+    return title + columns(("  at the optimum", "value"), rows) + note + none
+
+
+def _between(values: Sequence[Quantity], form) -> str:
+    """The least and the most of some estimates."""
+    low, high = (form(end(one.estimate for one in values)) for end in (min, max))
+    return low if low == high else f"{low} to {high}"
 
 
 def _rows(one: Optimum) -> str:

@@ -14,7 +14,7 @@ from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.fitted import best_mixture
 from isoloss.fitted.intervals import band, checked_level, quantiles
 from isoloss.fitted.names import FARTHEST, RESPONSE
-from isoloss.fitted.optimum import Choice, Question, asked_question, optimum, questions
+from isoloss.fitted.optimum import Choice, Question, asked_question, optimum, questions, table_of
 from isoloss.fitted.parameters import FitParameters
 from isoloss.laws._law import Law
 
@@ -28,6 +28,8 @@ Rule = Callable[[np.ndarray, float], Columns]
 
 class FitDecisions(FitParameters):
     """What follows from a fit; see `Fit`."""
+
+    between = ()  # what is predicted on the way: of a `Chain` the loss
 
     def predict(
         self,
@@ -238,14 +240,7 @@ class FitDecisions(FitParameters):
         asked |= {"given": given, "within": within, "integers": integers}
         question = asked_question(asked)
         group, response = self._named(group, response)
-        answers = self.answers(question, group, response, level)
-        if wrong := [problem for _, _, problem in answers if problem is not None]:
-            raise IsolossError(*dict.fromkeys(wrong))
-        rows = [
-            {k: ", ".join(v) if isinstance(v, tuple) else v for k, v in row.items()}
-            for _, row, _ in answers
-        ]
-        return pd.DataFrame(rows)
+        return table_of(self.answers(question, group, response, level))
 
     def answers(
         self,

@@ -11,6 +11,7 @@ from isoloss.core import units
 from isoloss.core.escape import columns, latex, visible
 from isoloss.core.problems import Problem
 from isoloss.core.tables import WHOLE
+from isoloss.fitted.chain import Chain
 from isoloss.fitted.decisions import INSIDE, FitDecisions
 from isoloss.fitted.facts import Quantity
 from isoloss.fitted.markup import MATH, TEXT, Column, Latex, Markdown
@@ -43,6 +44,7 @@ class Optimum:
         chosen: the variables; empty where there is no optimum.
         minimum: of the expression.
         predicted: of the quantity, there.
+        between: of a chain, what its first law predicts there, such as the loss.
         active: constraints that the optimum lies on.
         beyond: how far outside the runs it is, as a factor.
         farthest: the variable of which that is true; empty inside.
@@ -66,6 +68,7 @@ class Optimum:
     lower_outside: bool
     reached: float
     problem: str
+    between: tuple[Chosen, ...] = ()
 
     @property
     def exists(self) -> bool:
@@ -79,7 +82,18 @@ class Optimum:
         given = f", given {self.told_given}" if self.given else ""
         within = [f"{name} {shown_limits(*ends, _plain)}" for name, ends in self.within.items()]
         limits = f", with {' and '.join(within)}" if within else ""
-        return f"least {self.minimize}{under}{given}{limits}"
+        what = f"largest {self.quantity}" if self.largest else f"least {self.minimize}"
+        return f"{what}{under}{given}{limits}"
+
+    @property
+    def largest(self) -> bool:
+        """Whether the question is where the quantity itself is largest."""
+        return self.minimize.replace(" ", "") in (f"-{self.quantity}", f"-({self.quantity})")
+
+    @property
+    def of_itself(self) -> bool:
+        """Whether what is least, or largest, is the quantity itself."""
+        return self.largest or self.minimize.strip() == self.quantity
 
     @property
     def told_given(self) -> str:
@@ -95,7 +109,9 @@ class Optimum:
             f" {markup.power(_plain(high))}"
             for name, (low, high) in self.within.items()
         ]
-        parts = [f"least {self.minimized_in(markup)}", f" under {under}" if under else ""]
+        what = f"largest {markup.text(self.quantity)}"
+        what = what if self.largest else f"least {self.minimized_in(markup)}"
+        parts = [what, f" under {under}" if under else ""]
         parts += [f", given {given}" if given else ""]
         parts += [f", with {' and '.join(within)}" if within else ""]
         return "".join(parts)
@@ -139,7 +155,7 @@ def _relation(text: str) -> str:
 
 
 def optima(
-    fit: FitDecisions,
+    fit: FitDecisions | Chain,
     question: Question | None,
     group: str | None = None,
     level: float | None = None,
@@ -160,15 +176,22 @@ def optima(
     answers = []
     for own in fit.groups if group is None else [group]:
         for one in fit.answers(question, own, level=level):
-            answers.append(_optimum(own, fit.quantity, *one))
+            answers.append(_optimum(own, fit.quantity, fit.between, *one))
     return answers
 
 
 def _optimum(
-    group: str, quantity: str, question: Question, row: Mapping[str, Any], problem: Problem | None
+    group: str,
+    quantity: str,
+    between: Sequence[str],
+    question: Question,
+    row: Mapping[str, Any],
+    problem: Problem | None,
 ) -> Optimum:
     limits = row.get("at_limit", ())
-    names = [n for n in row if f"{n}_low" in row and n not in ("minimum", quantity)]
+    beside = [name for name in between if name in row]
+    others = ("minimum", quantity, *beside)
+    names = [n for n in row if f"{n}_low" in row and n not in others]
     return Optimum(
         group=group,
         minimize=question.minimize,
@@ -185,6 +208,7 @@ def _optimum(
         lower_outside=bool(row.get("lower_outside", False)),
         reached=float(row.get("reached", math.nan)),
         problem="" if problem is None else str(problem),
+        between=tuple(Chosen(name, _of(row, name), False) for name in beside),
     )
 
 
@@ -235,7 +259,7 @@ def _of_many(ones: Sequence[Optimum]) -> str:
         for i, chosen in enumerate(exist[0].chosen)
         for form in (_form(chosen.name),)
     ]
-    if ones[0].minimize.strip() != ones[0].quantity:
+    if not ones[0].of_itself:
         minima = _between([one.minimum for one in exist], units.count)
         rows.append((f"  {visible(ones[0].minimize)}", minima))
     predicted = _between([one.predicted for one in exist], _LOSS)
@@ -253,8 +277,9 @@ def _between(values: Sequence[Quantity], form) -> str:
 
 def _rows(one: Optimum) -> str:
     rows = [(f"  {visible(c.name)}", _of_chosen(c)) for c in one.chosen]
-    if one.minimize.strip() != one.quantity:
+    if not one.of_itself:
         rows.append((f"  {visible(one.minimize)}", _estimate(one.minimum, units.count)))
+    rows += [(f"  {visible(c.name)}", _estimate(c.value, _LOSS)) for c in one.between]
     rows.append((f"  {visible(one.quantity)}", _estimate(one.predicted, _LOSS)))
     notes = [f"on its limit: {visible('; '.join(one.active))}"] if one.active else []
     notes.append(_far(one))
@@ -305,7 +330,8 @@ def for_paper(ones: Sequence[Optimum]) -> list[Column]:
 def _values(one: Optimum) -> list[tuple[str, str]]:
     """The names, in LaTeX, and values of what an optimum says."""
     values = [(latex_name(c.name), _of_chosen(c)) for c in one.chosen]
-    if one.minimize.strip() not in (one.quantity, RESPONSE):
+    values += [(latex_name(c.name), _estimate(c.value, _LOSS)) for c in one.between]
+    if not one.of_itself and one.minimize.strip() != RESPONSE:
         values.append((_expression(one.minimize), _estimate(one.minimum, units.count)))
     return [*values, (_quantity(one.quantity), _estimate(one.predicted, _LOSS))]
 

@@ -21,12 +21,12 @@ from isoloss.core import registry, units
 from isoloss.core.escape import columns, listed, visible
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.fitted import Fit, load_fit
-from isoloss.fitted.chain import Chain, chain
+from isoloss.fitted.chain import Chain, asked_of, chain
 from isoloss.fitted.decisions import INSIDE, FitDecisions
 from isoloss.fitted.facts import record
 from isoloss.fitted.names import AT_END, PREDICTED, equation
 from isoloss.fitted.optima import Optimum, optima, text_of
-from isoloss.fitted.optimum import Question
+from isoloss.fitted.optimum import asked_question
 from isoloss.fitted.paper_tables import interval
 from isoloss.fitted.presets import NO_INTERVAL, SEPARATOR, Preset, names, preset
 from isoloss.fitted.reach import of_row
@@ -183,15 +183,33 @@ def predicted(source: str, asked: Asked, then: str | None = None) -> Answer:
 
 
 def optimum(
-    source: str, question: Question, group: str | None = None, level: float | None = None
+    source: str,
+    asked: Mapping[str, Any],
+    group: str | None = None,
+    level: float | None = None,
+    then: str | None = None,
 ) -> tuple[Source, list[Optimum]]:
     """Where a published law or a fit has an expression least; of a fit's groups all if None.
+
+    Args:
+        source: such as "chinchilla:epoch", or the folder of a fit.
+        asked: a question, as `Fit.optimize` takes its arguments.
+        group: one alone.
+        level: of the intervals; that of the fit if None.
+        then: a law or fit that reads what the first predicts; what it predicts is best then, unless
+            the question says what is least.
 
     Raises:
         IsolossError: no such law or fit, or the question cannot be asked of it.
     """
     opened_law = opened(source)
-    return opened_law, optima(opened_law.law, question, group, level)
+    if then is None:
+        return opened_law, optima(opened_law.law, asked_question(asked), group, level)
+    second = opened(then)
+    groups = opened_law.law.groups if group is None else [group]
+    chains = [chain(opened_law.law, second.law, one) for one in groups]
+    both = _one_source(opened_law, second, chains[0])
+    return both, [one for own in chains for one in optima(own, asked_of(own, asked), level=level)]
 
 
 def text_of_optimum(source: Source, ones: Sequence[Optimum]) -> str:
@@ -218,18 +236,22 @@ def _chained(first: Source, second: Source, asked: Asked) -> Answer:
     beside = {k: v for k, v in points.items() if k not in (*law.law.variables, "C")}
     own = {k: v for k, v in points.items() if k not in beside}
     table = both.predict(asked.level, **_completed(law, own), **beside)
-    facts = {**first.facts, "then": second.facts}
+    source = _one_source(first, second, both)
+    return Answer(source, table, False, [*source.notes, *_outside(both, table)], asked.group)
+
+
+def _one_source(first: Source, second: Source, both: Chain) -> Source:
+    """Two laws one after the other as one, with what to know about its intervals."""
     pairing = "paired by their number (the same runs)" if both.paired else "crossed"
     notes = [f"replicates of the two fits are {pairing}"]
-    have = {one.name: bool(len(one.law.replicate_estimates())) for one in (first, second)}
-    if table["low"].isna().all():
+    lacking = [one.name for one in (first, second) if not len(one.law.replicate_estimates())]
+    if len(lacking) == 2:
         notes = ["no intervals: neither law has replicates"]
-    elif lacking := [name for name, has in have.items() if not has]:
+    elif lacking:
         notes = [f"the interval leaves out the uncertainty of {lacking[0]}: it has no replicates"]
     notes += [_OWN] if _OWN in first.notes else []
     heads = [*first.head, *f"then {second.head[0]}".split("\n"), *second.head[1:]]
-    source = Source(first.name, both, heads, notes, facts)
-    return Answer(source, table, False, [*notes, *_outside(both, table)], asked.group)
+    return Source(first.name, both, heads, notes, {**first.facts, "then": second.facts})
 
 
 def _points(asked: Asked) -> dict[str, np.ndarray]:

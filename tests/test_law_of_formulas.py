@@ -216,7 +216,7 @@ def test_proposals_leave_out_what_is_not_a_variable_or_too_much_for_the_runs():
     assert propose(columns) == "loss = E + A / N**alpha + B / vocab**beta"
     d = np.tile([1e9, 1e10, 1e11], 8)
     more = {"N": np.repeat(n, 2), "D": d, "vocab": np.tile(columns["vocab"], 2)}
-    product = "A / (N**alpha * vocab**gamma) + B * vocab**delta / D**beta"
+    product = "A / (N * vocab)**alpha + B * vocab**gamma / D**beta"
     assert propose(more) == f"loss = E + {product}"
     assert propose({"N": n[:6], "vocab": columns["vocab"][:6]}) == "loss = E + A / N**alpha"
 

@@ -105,7 +105,7 @@ def propose(columns: Mapping[str, np.ndarray], response: str = "loss") -> str:
         >>> propose({"N": n, "lr": np.tile([1e-4, 1e-3, 1e-2, 1e-1], 10)})
         'loss = E + A / N**alpha + B * log(lr / (best_lr * (N / 1e8)**n_lr))**2'
         >>> propose({"N": n, "D": 20 * n, "vocab_size": np.tile([4e3, 8e3, 16e3, 32e3], 10)})
-        'loss = E + A / (N**alpha * vocab_size**gamma) + B * vocab_size**delta / D**beta'
+        'loss = E + A / (N * vocab_size)**alpha + B * vocab_size**gamma / D**beta'
     """
     roles = {name: role_of(name, values) for name, values in columns.items()}
     names = _Names({*columns, response})
@@ -123,42 +123,37 @@ def propose(columns: Mapping[str, np.ndarray], response: str = "loss") -> str:
         role = roles[name]
         if role in (NONE, SHARE) or name in (*experts, *entries):
             continue
-        product = [*experts, *entries] if [name] == sizes[:1] else []
-        product = entries if name in sizes[1:2] else product
+        product = experts if [name] == sizes[:1] else []
+        shared = entries if name in sizes[:2] else []
         grows = _grows_with(name, columns) if role == BEST else {}
         while grows and 2 + len(grows) > left:
             grows.popitem()
-        needs = 2 + len(product) + len(grows)
+        needs = 2 + len(product) + len(grows) + (len(shared) if name in sizes[1:2] else 0)
         if needs > left:
             continue
         left -= needs
         if grows:
             terms.append(_best(name, grows, names))
-        elif product and name == sizes[0]:
-            terms.append(_in_product(name, product, names))
-        elif product:
-            terms.append(_starved(name, product[0], names))
+        elif shared and name in sizes[1:2]:
+            terms.append(_starved(name, shared[0], names))
         else:
-            terms.append(_term(name, role, names))
+            own = f"({name} * {shared[0]})" if shared else name
+            terms.append(_term(own, role, product, names))
     return f"{response} = {' + '.join(terms)}"
 
 
-def _term(name: str, role: str, names: _Names) -> str:
-    """The term of a column."""
+def _term(name: str, role: str, product: Sequence[str], names: _Names) -> str:
+    """The term of a column, or of a product of two, in a product with others."""
     amplitude = names.next(_AMPLITUDES)
     if role == LINE:
         return f"{amplitude} * {name}"
     if role == BEST:
         best = names.next([f"best_{name}"])
         return f"{amplitude} * log({name} / {best})**2"
-    return f"{amplitude} / {name}**{names.next(_EXPONENTS)}"
-
-
-def _in_product(name: str, others: Sequence[str], names: _Names) -> str:
-    """The term of a size that others multiply: experts, or entries of a vocabulary."""
-    amplitude, exponent = names.next(_AMPLITUDES), names.next(_EXPONENTS)
-    factors = [f"{other}**{names.next(_EXPONENTS[2:])}" for other in others]
-    return f"{amplitude} / ({' * '.join([f'{name}**{exponent}', *factors])})"
+    exponent = names.next(_EXPONENTS)
+    if not product:
+        return f"{amplitude} / {name}**{exponent}"
+    return f"{amplitude} / ({name}**{exponent} * {product[0]}**{names.next(_EXPONENTS[2:])})"
 
 
 def _starved(name: str, entries: str, names: _Names) -> str:

@@ -140,6 +140,7 @@ def test_after_a_quick_fit_a_question_is_asked_of_the_chain(table):
     (one,) = result.decisions.optima
     assert one.minimize == one.quantity == "error" and one.predicted.low < one.predicted.high
     assert "least error under 6*N*D <= 1e21" in result.text
+    assert "where error = " in result.text and "where error = " in result.paper
     for then, asked, why in (
         ("downstream_error:gadre", None, "nothing is asked of the chain"),
         ("chinchilla:epoch", limit, "reads N, D, and not the loss"),

@@ -13,7 +13,7 @@ from isoloss.core.problems import IsolossError, Problem
 from isoloss.fitted import chained
 from isoloss.fitted.decisions import FitDecisions, points_of
 from isoloss.fitted.intervals import checked_level, quantiles
-from isoloss.fitted.names import AT_END, FARTHEST
+from isoloss.fitted.names import AT_END, FARTHEST, equation
 from isoloss.fitted.optimum import Question, asked_question, table_of
 from isoloss.laws._law import Estimate, Law
 
@@ -123,6 +123,11 @@ class Chain:
     def between(self) -> tuple[str, ...]:
         """What the first law predicts, by its name."""
         return (self.first.quantity,)
+
+    @property
+    def chained_law(self) -> str:
+        """The formula of the second law."""
+        return equation(self.second.law.formula, self.quantity)
 
     @property
     def groups(self) -> list[str]:

@@ -30,6 +30,7 @@ class FitDecisions(FitParameters):
     """What follows from a fit; see `Fit`."""
 
     between = ()  # what is predicted on the way: of a `Chain` the loss
+    chained_law = ""  # the second law of a `Chain`
 
     def predict(
         self,

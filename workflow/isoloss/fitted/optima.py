@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from isoloss.core import units
@@ -45,6 +45,7 @@ class Optimum:
         minimum: of the expression.
         predicted: of the quantity, there.
         between: of a chain, what its first law predicts there, such as the loss.
+        chained_law: of a chain, the formula of its second law; else empty.
         active: constraints that the optimum lies on.
         beyond: how far outside the runs it is, as a factor.
         farthest: the variable of which that is true; empty inside.
@@ -69,6 +70,7 @@ class Optimum:
     reached: float
     problem: str
     between: tuple[Chosen, ...] = ()
+    chained_law: str = ""
 
     @property
     def exists(self) -> bool:
@@ -176,7 +178,8 @@ def optima(
     answers = []
     for own in fit.groups if group is None else [group]:
         for one in fit.answers(question, own, level=level):
-            answers.append(_optimum(own, fit.quantity, fit.between, *one))
+            answer = _optimum(own, fit.quantity, fit.between, *one)
+            answers.append(replace(answer, chained_law=fit.chained_law))
     return answers
 
 
@@ -287,7 +290,8 @@ def _rows(one: Optimum) -> str:
         notes.append("lower values only at the end of the range searched")
     if one.reached < 1:
         notes.append(f"{100 * one.reached:.3g} % of refits have an optimum")
-    return columns(("  at the optimum", "value"), rows) + f"  {'; '.join(notes)}\n"
+    law = f"  where {visible(one.chained_law)}\n" if one.chained_law else ""
+    return columns(("  at the optimum", "value"), rows) + law + f"  {'; '.join(notes)}\n"
 
 
 def _far(one: Optimum) -> str:
@@ -359,5 +363,6 @@ def sentences_of(ones: Sequence[Optimum], markup: Markdown | Latex) -> list[str]
             continue
         at = [f"{markup.math(name)} = {markup.text(value)}" for name, value in _values(one)]
         asked += "," if one.given or one.within else ""
-        told.append(f"The {asked} is reached{whose} at {', '.join(at)} ({_far(one)}).")
+        law = f", where {markup.text(one.chained_law)}" if one.chained_law else ""
+        told.append(f"The {asked} is reached{whose} at {', '.join(at)} ({_far(one)}){law}.")
     return told

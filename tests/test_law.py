@@ -41,7 +41,7 @@ def test_one_command_says_the_law_its_evidence_its_error_and_what_to_do(table, t
         "held out: the",
         "inside the interval of a run",
         "best for C, FLOP",
-        "extrapolated, 100 x C",
+        "C by a factor of 100",
         "law.png",
     ):
         assert part in output, part

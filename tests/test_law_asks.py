@@ -7,9 +7,11 @@ import shlex
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from isoloss.__main__ import main
 from isoloss.core.problems import IsolossError
+from isoloss.quickfit.init import study_of_table
 from isoloss.quickfit.law import law_of_table
 
 N, D = (a.ravel() for a in np.meshgrid(np.geomspace(1e7, 1e10, 6), np.geomspace(1e9, 1e12, 5)))
@@ -270,3 +272,26 @@ def test_a_column_that_is_no_proportion_is_not_fitted_as_one(tmp_path):
     result = law_of_table(tmp_path / "t.csv", bootstrap=5)
     assert result.fit.facts["domains"] == ["p_web", "p_code", "p_math"]
     assert sorted(result.fit.responses) == ["loss_code", "loss_math", "loss_web"]
+
+
+@pytest.mark.parametrize("law", ["power_law", "growth", "broken_power_law", "logarithm"])
+def test_a_law_of_one_size_says_how_another_column_becomes_it(answer, law):
+    columns = {"width": np.geomspace(64, 4096, 30), "score": LOSS}
+    code, printed, _ = answer(columns, "--law", law, "--response", "score")
+    line = f"--law {law} --option variable=N --columns N=width --response score"
+    assert code and line in printed
+
+
+def test_a_law_in_compute_without_a_column_of_it_names_the_sizes_that_there_are(answer):
+    code, printed, _ = answer({"params": N, "loss": LOSS}, "--law", "broken_power_law")
+    assert code and "--option variable=N --columns N=params loss=loss" in printed
+
+
+def test_losses_that_a_law_reads_are_not_the_one_that_it_is_fitted_to(tmp_path):
+    columns = {"params": N, "tokens": D, "teacher_loss": 2.0, "student_loss": LOSS}
+    path = tmp_path / "students.csv"
+    pd.DataFrame({**columns, "val_loss": LOSS + 0.1}).to_csv(path, index=False)
+    study_of_table(tmp_path / "study.yaml", path, law="distillation")
+    mapped = yaml.safe_load((tmp_path / "study.yaml").read_text())["aggregate"]["students"]
+    own = {name: name for name in ("teacher_loss", "student_loss")}
+    assert mapped["columns"] == {"N": "params", "D": "tokens", "loss": "val_loss", **own}

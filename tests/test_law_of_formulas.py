@@ -214,6 +214,10 @@ def test_proposals_leave_out_what_is_not_a_variable_or_too_much_for_the_runs():
     n = np.geomspace(1e7, 1e9, 12)
     columns = {"N": n, "seed": np.arange(12.0), "vocab": np.tile([1e4, 2e4, 4e4], 4)}
     assert propose(columns) == "loss = E + A / N**alpha + B / vocab**beta"
+    d = np.tile([1e9, 1e10, 1e11], 8)
+    more = {"N": np.repeat(n, 2), "D": d, "vocab": np.tile(columns["vocab"], 2)}
+    product = "A / (N * vocab)**alpha + B * vocab**gamma / D**beta"
+    assert propose(more) == f"loss = E + {product}"
     assert propose({"N": n[:6], "vocab": columns["vocab"][:6]}) == "loss = E + A / N**alpha"
 
 

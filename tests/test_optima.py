@@ -71,7 +71,7 @@ def test_a_saved_fit_and_a_published_law_are_asked_by_predict(capsys):
     limit = ["--subject-to", "6*N*D <= 5.76e23"]
     assert main(["predict", "chinchilla:epoch", *limit, "--within", "N=1e9:2e10"]) == 0
     output = capsys.readouterr().out
-    assert "20B (at its limit)" in output and "outside the runs by a factor of 15" in output
+    assert "20B (at its limit)" in output and "outside the runs, D by a factor of 15" in output
     assert main(["predict", "chinchilla:epoch", "--over", "N", "--given", "D=1T"]) == 0
     assert "none: over N: loss falls all the way to" in capsys.readouterr().out
     assert main(["predict", "chinchilla:epoch", *limit, "--N", "7B"]) == 2
@@ -123,14 +123,30 @@ def test_a_search_without_end_is_not_taken_for_constraints_that_nothing_meets():
     assert best["active"] and best["sparsity"] == pytest.approx(0.9921, abs=1e-4)
 
 
-def test_a_question_takes_sizes_as_people_write_them_and_no_chain(capsys):
+def test_a_question_takes_sizes_as_people_write_them_and_a_chain(capsys):
     asked = ["predict", "chinchilla:epoch", "--over", "N", "--subject-to", "6*N*D <= 1e21"]
     assert main([*asked, "--within", "N=1B:2.5B"]) == 0
     assert "with N from 1e9 to 2.5e9" in capsys.readouterr().out
     assert main([*asked, "--within", "N=1x:2B"]) == 2
     assert "found '1x'; give a number" in capsys.readouterr().err
-    assert main([*asked, "--then", "downstream_error:gadre"]) == 2
-    assert "a question is asked of one law" in capsys.readouterr().err
+    assert main([*asked, "--then", "downstream_error:gadre"]) == 0
+    printed = capsys.readouterr().out
+    assert "least error under 6*N*D <= 1e21" in printed and "no intervals" in printed
+
+
+def test_after_a_quick_fit_a_question_is_asked_of_the_chain(table):
+    limit = {"subject_to": "6*N*D <= 1e21"}
+    result = front.law_of_table(table, bootstrap=20, optimize=limit, then="downstream_error:gadre")
+    (one,) = result.decisions.optima
+    assert one.minimize == one.quantity == "error" and one.predicted.low < one.predicted.high
+    assert "least error under 6*N*D <= 1e21" in result.text
+    assert "where error = " in result.text and "where error = " in result.paper
+    for then, asked, why in (
+        ("downstream_error:gadre", None, "nothing is asked of the chain"),
+        ("chinchilla:epoch", limit, "reads N, D, and not the loss"),
+    ):
+        with pytest.raises(IsolossError, match=why):
+            front.law_of_table(table, optimize=asked, then=then)
 
 
 def test_a_level_that_is_no_share_and_a_point_without_a_value_are_told(table, recwarn):

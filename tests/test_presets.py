@@ -15,6 +15,8 @@ from isoloss.core import registry
 from isoloss.core.problems import IsolossError
 from isoloss.fit import fit_law
 from isoloss.fitted import presets
+from isoloss.fitted.chain import asked_of
+from isoloss.fitted.optima import optima
 from isoloss.laws._make import made_law
 
 EPOCH = registry.facts("law", "chinchilla")["PRESETS"]["epoch"]["values"]
@@ -97,7 +99,7 @@ def test_a_point_outside_the_runs_of_a_law_is_warned_of(capsys):
 
 def test_a_budget_says_what_lies_beyond_the_runs(capsys):
     """Its N and D: C may be ten times that of the largest run where they hardly leave the runs."""
-    assert "N or D by a factor of" in told(capsys, "chinchilla:epoch", "--C", "1e26")
+    assert "N by a factor of" in told(capsys, "chinchilla:epoch", "--C", "1e26")
 
 
 def test_several_values_are_crossed_or_taken_in_pairs(capsys):
@@ -307,8 +309,39 @@ def test_a_chain_is_the_second_law_at_the_loss_of_the_first(with_errors):
     np.testing.assert_allclose(table["loss"], first["loss"])
     np.testing.assert_allclose(table["error"], error.loss(loss=first["loss"]))
     assert (table["low"] < table["error"]).all() and (table["error"] < table["high"]).all()
-    assert list(table) == ["N", "D", "loss", "error", "low", "high", "distance", "at_end"]
+    predicted = ["low", "high", "distance", "farthest", "at_end"]
+    assert list(table) == ["N", "D", "loss", "error", *predicted]
     assert not table["at_end"].any()
+
+
+def test_a_question_to_a_chain_is_that_of_the_loss_with_the_interval_of_both(with_errors):
+    runs, loss, error = with_errors
+    both, limit = isoloss.chain(loss, error), "6*N*D <= 1e23"
+    best, of_loss = both.optimize(subject_to=limit), loss.optimize(subject_to=limit)
+    np.testing.assert_allclose(best[["N", "D"]], of_loss[["N", "D"]], rtol=1e-5)
+    there = both.predict(N=best["N"], D=best["D"])
+    np.testing.assert_allclose(best["error"], there["error"], rtol=1e-9)
+    assert best["farthest"].item() == there["farthest"].item() != ""
+    assert best["replicates"].item() == len(both.pairs()[0].theta)
+    assert (best["error_low"] < best["error"]).all() and (best["error"] < best["error_high"]).all()
+    cheap = both.optimize("6*N*D", subject_to=f"error <= {best['error'].item()}")
+    np.testing.assert_allclose(cheap["minimum"], 1e23, rtol=1e-5)
+    better = fit_law(runs.assign(hit=1 - runs["error"]), "formula", {
+        "formula": "hit = a + b * exp(-g * loss)", "variables": ["loss"]
+    }, response="hit", bootstrap=0)  # fmt: skip
+    largest = isoloss.chain(loss, better)
+    assert (both.best, largest.best) == ("error", "-hit")
+    (told,) = optima(largest, asked_of(largest, {"subject_to": limit}))
+    assert told.asked == f"largest hit under {limit}" and not told.problem
+    assert told.chosen[0].value.estimate == pytest.approx(of_loss["N"].item(), rel=1e-4)
+    assert [one.name for one in told.between] == ["loss"]
+
+
+def test_fits_of_other_runs_with_the_same_labels_are_not_paired(with_errors):
+    runs, loss, error = with_errors
+    assert isoloss.chain(loss, error).paired
+    others = fit_law(runs.assign(n_params=runs["n_params"] * 2), "chinchilla", bootstrap=0)
+    assert not isoloss.chain(others, error).paired
 
 
 def test_the_interval_of_a_chain_has_the_doubts_of_both_fits(with_errors):

@@ -122,6 +122,13 @@ def test_a_table_whose_one_loss_is_of_the_whole_run_is_one_of_mixtures(name):
     assert {f"p_{one}" for one in DOMAINS} | set(mixture.losses.values()) <= {*runs}
 
 
+def test_of_a_perplexity_of_the_whole_run_the_logarithm_is_fitted():
+    raw = table().drop(columns=[*LOSSES]).assign(perplexity=np.exp(3 - SHARES[:, 0]))
+    reading = read_table(raw, Rules({}))
+    np.testing.assert_allclose(reading.runs["loss_all"], 3 - SHARES[:, 0])
+    assert "of the loss is fitted: its logarithm" in reading.notes
+
+
 def test_a_loss_has_the_spelling_of_its_domain():
     raw = table(name="p_{}").rename(columns={"p_web": "p_Web-Text", "loss_web": "webtext_loss"})
     assert mixture_columns(raw, "t").losses["webtext_loss"] == "loss_Web-Text"

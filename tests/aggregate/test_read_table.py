@@ -455,6 +455,19 @@ def test_an_unknown_column_of_best_of_is_refused(law):
         read(law, best_of=["lrr"])
 
 
+@pytest.mark.parametrize("name", ["Top-1 accuracy (%)", "acc_pct", "accuracy percent"])
+def test_a_column_named_as_per_cent_is_divided_by_100_whatever_it_is(name):
+    raw = pd.DataFrame({"N": [1e7, 1e8, 1e9], "D": [1e9, 1e9, 1e9], name: [0.4, 0.9, 60.0]})
+    sizes, share = {"N": "N", "D": "D"}, [0.004, 0.009, 0.6]
+    loss = read_table(raw, Rules({**sizes, "loss": name})).runs["loss"]
+    np.testing.assert_allclose(loss, 1 - np.array(share))
+    for rules in (Rules(sizes, response=name), Rules({**sizes, "hit": name})):
+        reading = read_table(raw, rules)
+        own = reading.runs[name if rules.response else "hit"]
+        np.testing.assert_allclose(own, share)
+        assert any("100: the column is in percent" in note for note in reading.notes)
+
+
 def test_percentages_of_a_mixture_are_shares():
     table = pd.DataFrame(
         {"p_web": ["25%", "75%"], "p_code": ["75%", "25%"], "loss_web": ["3.1", "OOM"]}

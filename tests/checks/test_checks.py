@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import isoloss
-from isoloss.checks import limits, pooled, run
+from isoloss.checks import design, limits, pooled, run
 from isoloss.checks.evidence import CARE, NOTE, STOP, Finding
 from isoloss.fitted.facts import VERDICTS, record
 
@@ -108,13 +108,28 @@ FAULTY = {
                  "N is at most 17.4: hardly a count", "--scale N=1e6"),
     "billions in a third": (
         lambda: grid().assign(D=lambda t: t["D"] / np.where(np.arange(48) % 3, 1, 1e9)), "units",
-        STOP, "D spans a factor of", "one unit"),
+        STOP, "the gap is closed", "one unit"),
     "every row twice": (lambda: pd.concat([grid(), grid()]), "copies", CARE,
                         "48 of 96 rows are copies", "once in the table"),
     "perplexity": (lambda: grid().assign(loss=lambda t: np.exp(t["loss"])), "units", CARE,
                    "worse than a uniform guess", "--loss-unit perplexity"),
     "few runs": (lambda: grid(2, 3), "few_runs", CARE, "6 runs for 5 parameters", "--fix"),
 }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("sizes", "explained"),
+    [
+        ([70.0, 160.0, 410.0, 1e9, 1.4e9, 7e9], True),  # millions, and counts
+        ([0.07, 0.4, 1.3, 6.9e7, 3e8, 1e9], True),  # billions, and counts
+        (np.geomspace(1e3, 1e11, 9), False),  # even in the logarithm
+        (np.geomspace(1e3, 1e12, 3), False),
+        ([1e3, 3e3, 4e4, 2e6, 1e8, 5e9, 1e11], False),
+        (10 ** np.random.default_rng(0).uniform(3, 11, 30), False),
+    ],
+)
+def test_sizes_are_in_two_units_only_where_a_gap_is_closed_by_one(sizes, explained):
+    assert (design._two_units(np.asarray(sizes)) is not None) == explained
 
 
 def fitted(table, law="chinchilla", **settings):

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from isoloss.core import units
 from isoloss.fit import fit_law
-from isoloss.fitted.facts import allocations, best_mixture, count_runs, record, selection
+from isoloss.fitted.facts import allocations, best_mixture, count_runs, gains, record, selection
+from isoloss.fitted.optima import optima, text_of
+from isoloss.fitted.optimum import asked_question
+from isoloss.quickfit import many
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +71,43 @@ def test_allocations_are_those_of_the_fit(fit):
     assert best.exists and best.times_largest == pytest.approx(10)
     assert best.n_params.estimate == row["N"] and best.n_params.low == row["N_low"]
     assert best.loss.high == row["loss_high"]
+
+
+def test_a_budget_is_outside_the_runs_where_its_best_n_or_d_is(fit):
+    points = fit.points
+    largest = points.loc[points["group"] == "g1", "n_flops_6nd"].max()
+    wide = points.assign(n_flops_6nd=np.where(points["n_flops_6nd"] < largest, 1.0, 1e60))
+    wide = replace(fit, tables={**fit.tables, "points": wide})
+    best = allocations(wide, "g1", [1e30, 1e59], largest=1e60)
+    for one in best:  # whose compute alone is inside
+        ends = fit.rows_of("ranges", "g1").set_index("variable")["high"].astype(float)
+        far = {"N": one.n_params.estimate / ends["N"], "D": one.n_samples.estimate / ends["D"]}
+        assert one.reach.variable == max(far, key=far.__getitem__)
+        assert one.reach.factor == pytest.approx(max(far.values()))
+    (small,) = allocations(fit, "g1", [1e6], largest=largest)  # below the least run
+    assert small.reach.outside and small.reach.variable == "C"
+    table = fit.predict("g1", N=[1e3, 1e9], D=1e40)
+    assert list(table["farthest"]) == ["D", "D"]
+    assert fit.outside({"N": [1e3]}, "g1")["farthest"].item() == "N"
+
+
+def test_of_many_groups_the_least_and_the_most_are_shown(fit):
+    own = {group: allocations(fit, group, [1e20, 1e21], largest=1e20) for group in fit.groups}
+    many_of = {f"{group}{i}": ones for i in range(4) for group, ones in own.items()}
+    text = many.allocations(many_of)
+    assert text.startswith("budgets of 8 groups, least to most") and text.count("\n") == 4
+    ends = sorted(ones[0].n_params.estimate for ones in own.values())
+    assert " to ".join(map(units.count, ends)) in text
+    ones = [one for one in gains(fit, [1e20], 1e20) for _ in range(2)]
+    ones = [replace(one, group=f"g{i}") for i, one in enumerate(ones, start=1)]
+    assert "compute-equivalent gain of 2 groups over g0" in many.gains(ones)
+    question = asked_question({"over": "N", "subject_to": "6*N*D <= 1e21"})
+    answers = [one for _ in range(4) for one in optima(fit, question)]
+    answers = [replace(one, group=f"g{i}") for i, one in enumerate(answers)]
+    none = replace(answers[0], group="g8", chosen=(), problem="there is none")
+    told = text_of([*answers, none])
+    assert "in 9 groups, least to most" in told and "none in 1 of them, such as g8: there" in told
+    assert told.count("\n") == 7
 
 
 def test_points_along_runs_are_counted_with_their_runs(chinchilla_runs):

@@ -59,7 +59,7 @@ def test_reports_say_what_is_fitted_and_not_that_it_is_a_loss(fit, tmp_path):
 
 def test_predictions_bear_its_name(fit):
     point = fit.predict(N=[1e4, 1e6])
-    assert list(point) == ["N", "llc_mean", "low", "high", "distance"]
+    assert list(point) == ["N", "llc_mean", "low", "high", "distance", "farthest"]
     assert (point["low"] < point["llc_mean"]).all() and (point["llc_mean"] < point["high"]).all()
     assert point["llc_mean"].iloc[0] == pytest.approx(0.5 * 1e4**0.4, rel=0.05)
 

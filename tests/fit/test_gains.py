@@ -16,6 +16,7 @@ from isoloss.core.problems import IsolossError
 from isoloss.fit.law import fit_law
 from isoloss.fitted.facts import Gain, Quantity, baseline_of, gains
 from isoloss.fitted.intervals import quantiles
+from isoloss.fitted.reach import Reach
 from isoloss.report import summary
 from isoloss.report.summary import summarize
 
@@ -171,7 +172,7 @@ def test_budgets_of_a_law_in_compute_have_their_losses(table, tmp_path):
         at = quick_fit.fit.predict(group, C=1e21).iloc[0]
         assert (one.loss.estimate, one.loss.low) == (at["loss"], at["low"])
         assert f"1e21        {at['loss']:.4g} [" in quick_fit.text
-    assert "extrapolated, 2.1 x C" in quick_fit.text
+    assert "C by a factor of 2.1" in quick_fit.text
     assert [one.group for one in quick_fit.decisions.gains] == ["muon"]
 
 
@@ -328,7 +329,7 @@ def test_the_summary_of_a_fit_without_intervals_has_none(runs, tmp_path):
 
 
 def test_a_share_of_replicates_is_100_percent_only_where_all_reach_the_loss():
-    gain = Gain(1e21, 1.0, "a", "b", 2.0, Quantity(1.3, 0.0, 2.0), 0.9997, 1.0)
+    gain = Gain(1e21, 1.0, "a", "b", 2.0, Quantity(1.3, 0.0, 2.0), 0.9997, 1.0, Reach(1.0))
     assert gain.often == "99.9"
     assert replace(gain, reached=1.0).often == "100"
     assert replace(gain, reached=0.792).often == "79.2"

@@ -412,6 +412,9 @@ def _add_decisions(law: _Parser, group) -> None:
 def _add_question(command: _Parser, group) -> None:
     """The options of a question to a fit: what is to be least, over which variables."""
     group.add_argument(
+        "--then", metavar="LAW", help="a law by the loss, chained: error or accuracy of N and D"
+    )
+    group.add_argument(
         "--minimize",
         metavar="EXPR",
         help="where an expression is least, such as loss or '6*N*D + 2*N*1e12' (docs/decisions.md)",
@@ -576,9 +579,6 @@ def _add_predict(commands) -> None:
         predict, predict, "--at", command_words.is_pair, "NAME=VALUE,VALUE",
         "other variables, such as p_web=0.2,0.3",
     )  # fmt: skip
-    predict.add_argument(
-        "--then", metavar="LAW", help="a law by the loss, chained: error or accuracy of N and D"
-    )
     predict.add_argument("--pairs", action="store_true", help="do not cross the values")
     predict.add_argument("--group", metavar="NAME", help="group of a fit (the first)")
     predict.add_argument("--response", metavar="NAME", help="loss of a fit (the first)")
@@ -969,6 +969,7 @@ def _law(given: argparse.Namespace) -> None:
             response=given.response,
             compare=given.compare,
             optimize=_question(given),
+            then=given.then,
             progress=steps,
             baseline=given.baseline,
             **settings,
@@ -1033,19 +1034,13 @@ def _predict(given: argparse.Namespace) -> None:
 
 def _say_optimum(given: argparse.Namespace, question: Mapping[str, Any]) -> None:
     """Print where a published law or a fit has an expression least."""
-    from isoloss.fitted.optimum import asked_question
     from isoloss.quickfit import predict
 
     points = {letter: getattr(given, letter) for letter in "NDCU"} | {"at": given.at}
     for name in (name for name, words in points.items() if words):
         reason = "points are predicted, and a question is answered"
         raise IsolossError(Problem(f"--{name}", reason, "give values of a question with --given"))
-    if given.then is not None:
-        reason = "a question is asked of one law, and --then makes a chain of two"
-        do = "leave one of the two out; predict the chain at the optimum that the first law has"
-        raise IsolossError(Problem("--then", reason, do))
-    asked = asked_question(question)
-    source, ones = predict.optimum(given.source, asked, given.group, given.level)
+    source, ones = predict.optimum(given.source, question, given.group, given.level, given.then)
     shown = predict.json_of_optimum if given.json else predict.text_of_optimum
     say(shown(source, ones))
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from isoloss.aggregate.numbers import named_per_cent
 from isoloss.core.problems import Problem, TableError, nearest
 from isoloss.core.units import NATS
 
@@ -99,8 +100,7 @@ def unit_of(values: np.ndarray, cells: str, column: str) -> LossUnit:
     """
     named = loss_unit_of(column)
     number = values[np.isfinite(values)]
-    rate = {"rate", "top", "top1", "top5", "percent", "pct"} & set(words_of(column))
-    rate = rate or "%" in column
+    rate = {"rate", "top", "top1", "top5"} & set(words_of(column)) or named_per_cent(column)
     if named == "error" and cells != "%" and not rate and len(number) and number.max() > 1:
         named = None
     return UNITS[_OF_CELLS.get(cells) or named or "nats"]
@@ -129,7 +129,7 @@ def converted(
     if unit.fitted != "error":
         large = unit.name == "nats" and middle > LARGEST_LOSS
         return values, ((_too_large(number, column),) if large else ())
-    percent = cells == "%" or (middle > 1 and number.max() <= 100)
+    percent = cells == "%" or named_per_cent(column) or (middle > 1 and number.max() <= 100)
     scaled = values / 100 if percent else values
     scaled = np.where((scaled >= 0) & (scaled <= 1), scaled, np.nan)
     share = f"{column} / 100" if percent else column

@@ -265,6 +265,33 @@ def _ending(text: str) -> tuple[float, str] | None:
     return None
 
 
+def named_per_cent(column: str) -> bool:
+    """Whether the name of a column says that its numbers are per cent.
+
+    >>> named_per_cent("Top-1 accuracy (%)"), named_per_cent("acc_pct"), named_per_cent("top1")
+    (True, True, False)
+    """
+    words = re.findall(r"[^\W_]+", column.lower())
+    return "%" in column or bool({"percent", "pct", "percentage"} & set(words))
+
+
+def as_shares(numbers: Numbers, column: str, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The numbers of a column, those of per cent divided by 100.
+
+    Args:
+        numbers: that were read.
+        column: its name: per cent are those whose cells, or whose name, say so.
+        name: what it is called in the note.
+
+    Returns:
+        The numbers (n,), and what to say of it.
+    """
+    if numbers.unit != "%" and not (numbers.unit == "" and named_per_cent(column)):
+        return numbers.values, ()
+    told = f"{name} = {column} / 100" if name != column else f"{column} is divided by 100"
+    return numbers.values / 100, (f"{told}: the column is in percent",)
+
+
 def factor_of(text: str, unit: str) -> float | None:
     """The factor that a word or a unit of FLOP says; None if it says none.
 

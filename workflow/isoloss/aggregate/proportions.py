@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -49,12 +49,15 @@ class MixtureColumns:
         losses: column to loss_<domain>.
         divisor: what every proportion is divided by; None: by the sum of its row.
         notes: what was decided, a sentence each.
+        loss_unit: of the loss of the whole run, where its name says one that is not fitted as it
+            is, such as perplexity.
     """
 
     shares: Mapping[str, str]
     losses: Mapping[str, str]
     divisor: float | None
     notes: Sequence[str]
+    loss_unit: str | None = None
 
     @property
     def renamed(self) -> dict[str, str]:
@@ -109,9 +112,10 @@ def mixture_columns(
         >>> mixture.notes
         ('proportions sum to 100: divided by it', 'without a loss of their own: code')
     """
-    losses = _losses(raw)
+    losses, unit = _losses(raw), None
     if not losses and whole:
-        losses = {column: _OF_ALL for column in _whole_losses(raw)}
+        names, unit = _whole_losses(raw)
+        losses = dict.fromkeys(names, _OF_ALL)
     if not losses:
         return None
     families = _families(raw, {_key(domain) for domain in losses.values()})
@@ -119,12 +123,13 @@ def mixture_columns(
     for family in ranked:
         columns = _summing(raw, family)
         if columns is not None:
-            return _named(family, columns[0], columns[1], losses)
+            return replace(_named(family, *columns, losses), loss_unit=unit)
     for family in ranked:
         if len(family.matched) >= _ENOUGH:
             shares = _matrix(raw, list(family.domains))
             if _are_counts(shares):
-                return _named(family, list(family.domains), None, losses)
+                mixture = _named(family, list(family.domains), None, losses)
+                return replace(mixture, loss_unit=unit)
             if strict:
                 raise TableError(_no_mixture(family, _sums(shares), label))
     return None
@@ -181,15 +186,16 @@ def _losses(raw: pd.DataFrame) -> dict[str, str]:
     return {column: domain for column, domain in domains.items() if holds_numbers(raw[column])}
 
 
-def _whole_losses(raw: pd.DataFrame) -> list[str]:
-    """The column that is the loss of a run by its name, in a unit that is fitted as it is."""
+def _whole_losses(raw: pd.DataFrame) -> tuple[list[str], str | None]:
+    """The column that is the loss of a run by its name, and its unit if that is to be changed."""
     points = {column: meanings(str(column)).get("loss", 0.0) for column in raw.columns}
     best = max(points.values(), default=0.0)
     names = [column for column, one in points.items() if one == best > WEAK]
     if len(names) != 1 or not holds_numbers(raw[names[0]]):
-        return []
+        return [], None
     numbers = read_numbers(raw[names[0]])
-    return [] if unit_of(numbers.values, numbers.unit, names[0]).change else names
+    unit = unit_of(numbers.values, numbers.unit, names[0])
+    return names, unit.name if unit.change else None
 
 
 def _families(raw: pd.DataFrame, of_losses: set[str]) -> list[_Family]:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from isoloss.aggregate import loss_units, scales
 from isoloss.aggregate.loss_units import LossUnit
-from isoloss.aggregate.numbers import Numbers, read_numbers
+from isoloss.aggregate.numbers import Numbers, as_shares, read_numbers
 from isoloss.core.problems import Problem, TableError
 
 NUMBERS = ("N", "D", "C", "U", "ratio", "loss", "fit_weight")
@@ -131,9 +131,9 @@ def read_quantities(
     values = {k: one.values for k, one in numbers.items()}
     chosen, notes = _scales(numbers, columns, scale, label)
     values |= {k: chosen[k].of(values[k]) for k in chosen}
-    for name in (k for k in further if numbers[k].unit == "%"):
-        values[name] = values[name] / 100
-        notes.append(f"{name} = {columns[name]} / 100: the column is in percent")
+    for name in further:
+        values[name], note = as_shares(numbers[name], columns[name], name)
+        notes += note
     for letter in (k for k in SIZES if k in values and k not in chosen):
         notes += scales.small_note(letter, columns[letter], values[letter])
     known = loss_units.known_unit(loss_unit, label) if loss_unit else None

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from isoloss.aggregate.numbers import read_numbers
+from isoloss.aggregate.numbers import as_shares, read_numbers
 from isoloss.aggregate.quantities import rows_text
 from isoloss.core import tables
 from isoloss.core.escape import CELL, short, visible
@@ -36,14 +36,21 @@ def check_name(raw: pd.DataFrame, response: str, columns: Mapping[str, str], lab
         raise TableError(Problem(place, reason, "give the column another name"))
 
 
-def with_response(runs: pd.DataFrame, column: pd.Series, response: str, label: str) -> pd.DataFrame:
+def with_response(
+    runs: pd.DataFrame, column: pd.Series, response: str, label: str
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """The runs with a response as numbers; a cell without one is NaN.
+
+    Per cent are divided by 100, which the note says.
 
     Args:
         runs: the table `runs`, with its status.
         column: the response as the user gave it.
         response: its name.
         label: of the table, for messages.
+
+    Returns:
+        The runs, and what to say of it.
 
     Raises:
         TableError: a run that is not dropped has something else than a number.
@@ -55,4 +62,5 @@ def with_response(runs: pd.DataFrame, column: pd.Series, response: str, label: s
         cell = short(visible(column.iloc[bad[0]]), CELL)
         reason = numbers.reason or f"{cell!r} is not a number"
         raise TableError(Problem(place, reason, "fix the rows, or drop them: --keep"))
-    return tables.with_columns(runs, {response: numbers.values})
+    values, notes = as_shares(numbers, response, response)
+    return tables.with_columns(runs, {response: values}), notes

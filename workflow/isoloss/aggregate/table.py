@@ -32,7 +32,8 @@ WORDS = ("run_id", "of_run", "group", "fit_weight")
 RATIO = "tokens_per_param"
 COLUMNS = {**LETTERS, "ratio": RATIO, **{word: word for word in WORDS}}
 # columns that we put beside those of a user, and arguments of `Fit.predict` beside its variables
-OWN = ("low", "high", "distance", "step", "repeats", "held_out", "loss_below", "level", "response")
+OWN = ("low", "high", "distance", "farthest", "step", "repeats", "held_out")
+OWN = (*OWN, "loss_below", "level", "response")
 _LIMITS = Limits(MAX_SECONDS, MAX_MIB)
 SIZES = {"N", "D", "C", "ratio"}  # two of them give the others
 
@@ -181,6 +182,7 @@ def read_table(
     raw, need = named(raw, label), rules.need
     columns = {k: str(name) for k, name in rules.columns.items() if name or k != "of_run"}
     mixed: Sequence[str] = ()
+    loss_unit = rules.loss_unit
     own = raw if own is None else named(own.reset_index(drop=True), label)
     if need is None:
         free = raw[[c for c in raw.columns if c not in columns.values()]]
@@ -189,21 +191,24 @@ def read_table(
         need = 0 if mixture or set(columns) - set(COLUMNS) else 2
         if mixture:
             raw, mixed = named(mixture.applied(raw), label), mixture.notes
+            loss_unit = loss_unit or mixture.loss_unit
     _check_mapping(raw, columns, label, need, rules.response)
-    read = read_quantities(raw, columns, rules.scale, rules.loss_unit, label)
+    read = read_quantities(raw, columns, rules.scale, loss_unit, label)
     runs = _with_sizes(_mapped(raw, columns, read, need), columns)
     runs = tables.with_columns(runs, {"status": "done", "status_reason": None})
     keep = [rules.keep] if isinstance(rules.keep, str) else rules.keep
     runs = apply_filters(runs, own, keep, label)
     if rules.response is not None and rules.response not in columns:
-        runs = with_response(runs, raw[rules.response], rules.response, label)
+        runs, note = with_response(runs, raw[rules.response], rules.response, label)
+        mixed = (*mixed, *note)
     _check_values(runs, columns, read, label, rules)
     runs, notes = _with_diverged(runs, read, label)
     runs = keep_best(runs, own, rules.best_of, label)
     if "of_run" not in rules.columns:
         runs, notes = _with_checkpoints(runs, raw, columns, notes)
     if not need and read.unit.change and any(c.startswith("loss_") for c in runs):
-        mixed = (*mixed, f"of each loss by domain is fitted: {read.unit.change}")
+        which = "the loss" if "loss_all" in runs else "each loss by domain"
+        mixed = (*mixed, f"of {which} is fitted: {read.unit.change}")
     notes = (*read_as, *mixed, *read.notes, *_notes_of_compute(runs, columns), *notes)
     runs = _with_defaults(runs)
     runs.attrs["loss_unit"] = read.unit.fitted

@@ -169,14 +169,44 @@ def _tiny(evidence: Evidence) -> Iterator[Finding]:
                 f"{name} is at most {units.count(values.max())}: hardly a count",
                 f"say the unit: --scale {name}=1e6 for millions, {name}=1e9 for billions",
             )
-        if values.max() > limits.APART_SIZES * values.min():
-            factor = units.power(values.max() / values.min(), 2)
+        if values.max() > limits.APART_SIZES * values.min() and (split := _two_units(values)):
+            low, high, factor = split
             yield Finding(
                 "units",
                 STOP,
-                f"{name} spans a factor of {factor}: rows are hardly all in one unit",
+                f"{name} has values up to {units.count(low)}, then none up to {units.count(high)}: "
+                f"rows are hardly all in one unit (times {factor:.0e} the gap is closed)",
                 "write all rows in one unit",
             )
+
+
+def _two_units(values: np.ndarray) -> tuple[float, float, float] | None:
+    """The gap of sizes that are written in two units: its ends, and the factor that closes it.
+
+    Args:
+        values: above 0, (n,).
+
+    Returns:
+        None where values are spread more evenly, or no usual factor of units closes the gap.
+
+    Example:
+        >>> _two_units(np.array([70.0, 160.0, 410.0, 1e9, 7e9]))
+        (410.0, 1000000000.0, 1000000.0)
+        >>> _two_units(np.geomspace(1e3, 1e11, 9)) is None
+        True
+    """
+    own = np.unique(values)
+    steps = np.diff(np.log10(own))
+    at = int(np.argmax(steps))
+    usual = float(np.delete(steps, at).max(initial=0.0))
+    if steps[at] < limits.GAP_OF_UNITS or steps[at] < 2 * usual:
+        return None
+    low, high = np.log10(own[: at + 1]), np.log10(own[at + 1 :])
+    for power in (3, 6, 9, 12):
+        apart = max(high.min() - low.max() - power, low.min() + power - high.max())
+        if apart <= max(usual, 1.0):
+            return float(own[at]), float(own[at + 1]), 10.0**power
+    return None
 
 
 def reach(evidence: Evidence) -> Iterator[Finding]:

@@ -42,7 +42,8 @@ TO_SPARE = 2  # runs beyond the parameters, at least
 RATIOS = (1e-3, 1e6)  # tokens per parameter, median, beyond which units are doubtful
 OTHER_COMPUTE = 0.1  # |ln| of C over 6 N D, median: so far off is the D of a budget
 TINY_N, TINY_D = 100.0, 5000.0  # largest N and D of a table, below which they are hardly counts
-APART_SIZES = 1e6  # factor within N or D that no table of one unit has
+APART_SIZES = 1e6  # factor within N or D that tables of one unit seldom have ...
+GAP_OF_UNITS = 2.0  # ... and powers of ten without a value in it, which says two units
 UNIFORM = 14.0  # nats: above ln(1e6), the loss of a uniform guess among a million tokens
 
 # --- the fit ---

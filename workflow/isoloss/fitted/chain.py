@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from isoloss.core.problems import IsolossError, Problem
+from isoloss.fitted import chained
 from isoloss.fitted.decisions import FitDecisions, points_of
 from isoloss.fitted.intervals import checked_level, quantiles
-from isoloss.fitted.names import AT_END
+from isoloss.fitted.names import AT_END, FARTHEST, equation
+from isoloss.fitted.optimum import Question, asked_question, table_of
 from isoloss.laws._law import Estimate, Law
 
 PAIRS = 10_000  # of replicates of two fits to different runs, at most
@@ -67,8 +70,10 @@ class Chain:
         from the same runs are not taken for independent ones.
         """
         sides = ((self.first, self.group), (self.second, self.then_group))
-        runs = [_runs(fit, group) for fit, group in sides]
-        return bool(runs[0]) and runs[0] == runs[1]
+        one, other = (_runs(fit, group) for fit, group in sides)
+        if not len(one) or list(one.index) != list(other.index):
+            return False
+        return not any(_differ(one[name], other[name]) for name in one if name in other)
 
     def rows_of(self, table: str) -> pd.DataFrame:
         """The rows of a table of both fits, such as `ranges`."""
@@ -85,8 +90,9 @@ class Chain:
 
         Returns:
             One row a point: the variables, the predicted loss, `quantity` (such as error), `low`
-            and `high` over the replicates of both fits, and `distance`: how far outside the runs of
-            either, as a factor, NaN where it is inside of one and that of the other is not known.
+            and `high` over the replicates of both fits, `distance`: how far outside the runs of
+            either, as a factor, NaN where it is inside of one and that of the other is not known,
+            and `farthest`, the variable of which that is true, empty inside.
             The interval is NaN if neither fit has replicates. `at_end` says where the second law
             leaves the range of its response, and the end of the range stands in its place: as a
             rule its loss is not that of the first law.
@@ -104,11 +110,95 @@ class Chain:
         value = self.second.law.within(free)
         low, high = self._interval(points_of(self.law, own), more, value, level)
         given = {self.first.quantity: loss, **more}
-        far = self.second.distance(given, self.then_group)
+        then = self.second.outside(given, self.then_group)
         columns = {**{k: table[k] for k in self.law.variables}, **more, self.first.quantity: loss}
         columns |= {self.quantity: value, "low": low, "high": high}
-        columns["distance"] = _farther(table["distance"].to_numpy(), far)
+        far = (table["distance"].to_numpy(), then["distance"].to_numpy())
+        columns["distance"] = _farther(*far)
+        own_is = np.nan_to_num(far[0]) >= np.nan_to_num(far[1])
+        columns[FARTHEST] = np.where(own_is, table[FARTHEST], then[FARTHEST])
         return pd.DataFrame({**columns, AT_END: (value != free) & ~np.isnan(free)})
+
+    @property
+    def between(self) -> tuple[str, ...]:
+        """What the first law predicts, by its name."""
+        return (self.first.quantity,)
+
+    @property
+    def chained_law(self) -> str:
+        """The formula of the second law."""
+        return equation(self.second.law.formula, self.quantity)
+
+    @property
+    def groups(self) -> list[str]:
+        """The group of the first fit that is asked."""
+        return [self.first.groups[0] if self.group is None else self.group]
+
+    def optimize(
+        self,
+        minimize: str | None = None,
+        over: str | Sequence[str] = (),
+        subject_to: str | Sequence[str] = (),
+        *,
+        given: Mapping[str, float | Sequence[float]] | None = None,
+        within: Mapping[str, tuple[float | None, float | None]] | None = None,
+        integers: Sequence[str] = (),
+        level: float | None = None,
+    ) -> pd.DataFrame:
+        """Where what follows from the loss is best, or an expression least; see `Fit.optimize`.
+
+        Every pair of replicates is asked again, so that the interval carries through.
+
+        Args:
+            minimize: the expression, of variables, `loss` and `quantity` (such as accuracy). None
+                for what the second law predicts: an error is least, an accuracy the largest.
+            over: variables to choose, as of `Fit.optimize`.
+            subject_to: relations.
+            given: values of other names.
+            within: limits of chosen variables.
+            integers: chosen variables that are whole numbers.
+            level: of the intervals; that of the second fit if None.
+
+        Returns:
+            As `Fit.optimize`: a row with the variables, `minimum`, the loss and `quantity`, each
+            with `_low` and `_high`, and how far outside the runs of either fit that is.
+
+        Raises:
+            IsolossError: the question has no answer, or cannot be asked of these laws.
+
+        Example:
+            >>> import isoloss
+            >>> loss = isoloss.preset("chinchilla:epoch")
+            >>> both = isoloss.chain(loss, isoloss.preset("downstream_error:gadre"))
+            >>> best = both.optimize(subject_to="6*N*D <= 5.76e23")
+            >>> best[["N", "loss", "error"]].map("{:.3g}".format).to_numpy().tolist()
+            [['7.24e+10', '1.97', '0.319']]
+        """
+        asked = {"minimize": minimize, "over": over, "subject_to": subject_to}
+        asked |= {"given": given, "within": within, "integers": integers}
+        return table_of(self.answers(asked_of(self, asked), level=level))
+
+    @property
+    def best(self) -> str:
+        """What is least where the second law is best, such as "error" or "-accuracy"."""
+        return chained.best(self)
+
+    def answers(
+        self, question: Question, group: str | None = None, level: float | None = None
+    ) -> list[tuple[Question, dict[str, Any], Problem | None]]:
+        """As `Fit.answers`, of the group that the chain is of.
+
+        Args:
+            question: as of `optimize`.
+            group: that of the chain.
+            level: of the intervals; that of the second fit if None.
+
+        Raises:
+            IsolossError: the question cannot be asked of these laws.
+        """
+        return chained.answers(
+            self, question, checked_level(self.level if level is None else level)
+        )
 
     def _beside(self, name: str, variables: Mapping, count: int) -> np.ndarray:
         """A variable of the second law alone, (n,)."""
@@ -130,7 +220,7 @@ class Chain:
         self, points: Mapping, more: Mapping, value: np.ndarray, level: float
     ) -> tuple[np.ndarray, np.ndarray]:
         """Interval of both fits at points, (n,) each."""
-        one, other = self._replicates()
+        one, other = self.pairs()
         if not len(one):
             return np.full(len(value), np.nan), np.full(len(value), np.nan)
         law, ends = self.law.given(one.state), []
@@ -143,7 +233,7 @@ class Chain:
         low, high = (np.concatenate(side) for side in zip(*ends, strict=True))
         return self.second.law.within(low), self.second.law.within(high)
 
-    def _replicates(self) -> tuple[Estimate, Estimate]:
+    def pairs(self) -> tuple[Estimate, Estimate]:
         """Replicates of both fits that belong together, or the estimate of one without any."""
         sides = ((self.first, self.group), (self.second, self.then_group))
         one, other = (fit.replicate_estimates(group) for fit, group in sides)
@@ -185,10 +275,22 @@ def _farther(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return np.where((known > 1) | ~np.isnan(one + other), known, np.nan)
 
 
-def _runs(fit: FitDecisions, group: str | None) -> list[str]:
-    """The runs that a fit is of; none of a published law."""
+def _runs(fit: FitDecisions, group: str | None) -> pd.DataFrame:
+    """N, D and loss of the runs that a fit is of, by `run_id`; none of a published law."""
     rows = fit.rows_of("residuals", group)
-    return list(rows.loc[~rows["held_out"].astype(bool), "run_id"]) if len(rows) else []
+    if not len(rows):
+        return pd.DataFrame()
+    fitted = rows.loc[~rows["held_out"].astype(bool), "run_id"]
+    points = fit.tables["points"].drop_duplicates("run_id").set_index("run_id")
+    known = [name for name in ("n_params", "n_samples", "loss") if name in points]
+    return points.reindex(fitted)[known].astype(float)
+
+
+def _differ(one: pd.Series, other: pd.Series) -> bool:
+    """Whether values of the same labels differ where both are known: the runs are others then."""
+    one, other = one.to_numpy(), other.to_numpy()
+    known = np.isfinite(one) & np.isfinite(other)
+    return not np.allclose(one[known], other[known], rtol=1e-9, atol=0.0)
 
 
 def chain(
@@ -227,3 +329,8 @@ def chain(
         do = "take a law by the loss second, such as of the card downstream_error"
         raise IsolossError(Problem("chain", f"the second law {reason}", do))
     return Chain(loss_fit, then, group, then_group)
+
+
+def asked_of(both: Chain, asked: Mapping[str, Any]) -> Question:
+    """A question from arguments as `Chain.optimize` takes them: where the second law is best."""
+    return asked_question({**asked, "minimize": asked.get("minimize") or both.best})

@@ -13,11 +13,12 @@ import pandas as pd
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.fitted import best_mixture
 from isoloss.fitted.intervals import band, checked_level, quantiles
-from isoloss.fitted.names import RESPONSE
-from isoloss.fitted.optimum import Choice, Question, asked_question, optimum, questions
+from isoloss.fitted.names import FARTHEST, RESPONSE
+from isoloss.fitted.optimum import Choice, Question, asked_question, optimum, questions, table_of
 from isoloss.fitted.parameters import FitParameters
 from isoloss.laws._law import Law
 
+INSIDE = 1.0001  # a factor up to which a point is inside the runs: they end at rounded numbers
 STEP = 0.05  # in ln C, on both sides of a budget, of the exponents there
 _LOG_FLOPS = (-20.0, 150.0)  # where a budget is searched, in ln FLOP
 _HALVED, _STRAIGHT = 14, 9  # steps of the search: until it is known to 1 %, and to the last digits
@@ -27,6 +28,9 @@ Rule = Callable[[np.ndarray, float], Columns]
 
 class FitDecisions(FitParameters):
     """What follows from a fit; see `Fit`."""
+
+    between = ()  # what is predicted on the way: of a `Chain` the loss
+    chained_law = ""  # the second law of a `Chain`
 
     def predict(
         self,
@@ -48,7 +52,8 @@ class FitDecisions(FitParameters):
             One row a point: the variables, `loss` (or what else was fitted, by its name), `low`,
             `high`, and `distance`: how far outside the runs fitted, as a factor (1 inside; of
             proportions, 1 plus how far; of variables that may be 0, 1 plus how far in widths of
-            their range). All three values are inside the range of the response, where one is known.
+            their range); `farthest` names the variable of which that is true, empty inside. All
+            three values are inside the range of the response, where one is known.
 
         Raises:
             IsolossError: the law lacks a variable, or has none of that name.
@@ -71,7 +76,23 @@ class FitDecisions(FitParameters):
 
         NaN where the range of some variable is not known and no other is left.
         """
-        return _distance(self, data, *self._named(group, response))
+        return _distances(self, data, *self._named(group, response))[0]
+
+    def outside(
+        self, data: Mapping[str, np.ndarray], group: str | None = None, response: str | None = None
+    ) -> pd.DataFrame:
+        """As `distance`, one row a point, with the variable that lies `farthest` outside the runs.
+
+        Args:
+            data: variables of the law to values, (n,) each; some of them will do.
+            group: which fit.
+            response: of which loss.
+
+        Returns:
+            Columns `distance`, and `farthest`, which is empty inside the runs.
+        """
+        factors, names = _distances(self, data, *self._named(group, response))
+        return pd.DataFrame({"distance": factors, FARTHEST: names})
 
     def allocate(self, C, group: str | None = None, level: float | None = None) -> pd.DataFrame:
         """How to divide a budget, with intervals.
@@ -84,7 +105,7 @@ class FitDecisions(FitParameters):
         Returns:
             One row a budget: C, and each of N, D, tokens_per_parameter, loss with `_low` and
             `_high`; `replicates` counts those in which an optimum exists (both exponents
-            positive); `distance` beyond the largest run as a factor of N and D.
+            positive); `distance` outside the runs as a factor, and the `farthest` of N and D.
 
         Raises:
             IsolossError: the law does not give the best N and D of a budget, or is not fitted to
@@ -126,7 +147,7 @@ class FitDecisions(FitParameters):
             tokens_per_parameter with `_low` and `_high`; NaN where the loss is never reached.
             `replicates` counts those that say whether it is, `reached` is the share of them that
             reach it: C is infinite in the others, and so are ends of intervals that hold them.
-            `distance` beyond the runs as a factor.
+            `distance` outside the runs as a factor, and the `farthest` of C, N and D.
 
         Raises:
             IsolossError: the law gives no loss for a budget: it needs a law in C, or one that
@@ -196,9 +217,10 @@ class FitDecisions(FitParameters):
             (of the expression) and `loss` (or what was fitted) with `_low` and `_high`; `active`,
             the constraints that the optimum lies on; `at_limit`, the variables that lie on a limit
             of `within`; `lower_outside`, whether the expression falls lower at the end of the range
-            searched; `distance` outside the runs as a factor; `replicates` that have an optimum and
-            `reached`, their share. Of a replicate whose optimum has no end the variable is
-            infinite, and so are ends of intervals that hold it.
+            searched; `distance` outside the runs as a factor, and the `farthest` of the law's
+            variables, chosen or given; `replicates` that have an optimum and `reached`, their
+            share. Of a replicate whose optimum has no end the variable is infinite, and so are
+            ends of intervals that hold it.
 
         Raises:
             IsolossError: a name means nothing, a variable is neither given nor chosen, no point
@@ -219,14 +241,7 @@ class FitDecisions(FitParameters):
         asked |= {"given": given, "within": within, "integers": integers}
         question = asked_question(asked)
         group, response = self._named(group, response)
-        answers = self.answers(question, group, response, level)
-        if wrong := [problem for _, _, problem in answers if problem is not None]:
-            raise IsolossError(*dict.fromkeys(wrong))
-        rows = [
-            {k: ", ".join(v) if isinstance(v, tuple) else v for k, v in row.items()}
-            for _, row, _ in answers
-        ]
-        return pd.DataFrame(rows)
+        return table_of(self.answers(question, group, response, level))
 
     def answers(
         self,
@@ -247,7 +262,8 @@ class FitDecisions(FitParameters):
             if problem is None:
                 own = [name for name in self.law_of(response).variables if name in row]
                 points = {name: np.array([row[name]], dtype=float) for name in own}
-                row["distance"] = float(_distance(self, points, group, response)[0])
+                factors, names = _distances(self, points, group, response)
+                row |= {"distance": float(factors[0]), FARTHEST: str(names[0])}
             answers.append((one, row, problem))
         return answers
 
@@ -326,15 +342,18 @@ def _predict(
         predicted = law.within(law.given(best.state).loss(best.theta, points))
         table = {**points, fit.quantity: predicted}
         table["low"], table["high"] = band(law, best, replicates, points, level)
-    return pd.DataFrame({**table, "distance": _distance(fit, points, group, response)})
+    factors, names = _distances(fit, points, group, response)
+    return pd.DataFrame({**table, "distance": factors, FARTHEST: names})
 
 
-def _distance(
+def _distances(
     fit: FitParameters, points: Mapping[str, np.ndarray], group: str, response: str
-) -> np.ndarray:
-    """See `Fit.distance`."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """How far points lie outside the runs, and in which variable (empty inside), (n,) each."""
     ranges = fit.rows_of("ranges", group, response).set_index("variable")
-    farthest = np.ones(np.shape(next(iter(points.values()))))
+    points = {name: np.atleast_1d(np.asarray(v, dtype=float)) for name, v in points.items()}
+    farthest = np.ones(np.broadcast_shapes(*(values.shape for values in points.values())))
+    which = np.full(farthest.shape, "", dtype=object)
     unknown = not set(fit.law_of(response).variables) <= set(ranges.index)
     for name, values in points.items():
         if name not in ranges.index:
@@ -347,8 +366,9 @@ def _distance(
             beyond = 1 + np.maximum(np.maximum(values - high, low - values), 0.0) / width
         else:
             beyond = np.maximum(np.maximum(values / high, low / values), 1.0)
+        which = np.where(beyond > np.maximum(farthest, INSIDE), name, which)
         farthest = np.maximum(farthest, beyond)
-    return np.where((farthest > 1) | (not unknown), farthest, np.nan)
+    return np.where((farthest > 1) | (not unknown), farthest, np.nan), which
 
 
 def _allocate(fit: FitParameters, C, group: str, level: float) -> pd.DataFrame:
@@ -481,13 +501,14 @@ def _decided(
         answers = next(iter(many.values()))
         answers = answers[~np.isnan(answers)]
         reached = float(np.isfinite(answers).mean()) if len(answers) else np.nan
-        row |= {"distance": np.nan, "replicates": len(answers), "reached": reached}
+        row |= {"distance": np.nan, FARTHEST: "", "replicates": len(answers), "reached": reached}
         rows.append(row)
     table = pd.DataFrame(rows)
     points = {k: table[k].to_numpy() for k in fit.law.variables if k in table}
     if not points:
         return table
-    return table.assign(distance=_distance(fit, points, group, fit.responses[0]))
+    factors, names = _distances(fit, points, group, fit.responses[0])
+    return table.assign(**{"distance": factors, FARTHEST: names})
 
 
 def _interval(many: np.ndarray, level: float, centre: float) -> tuple[float, float]:

@@ -18,6 +18,7 @@ from isoloss.core.order import label_of
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.core.tables import WHOLE
 from isoloss.fitted.names import OF_RUN, UNSEEN
+from isoloss.fitted.reach import Reach, farthest, of_budget
 
 if TYPE_CHECKING:
     from isoloss.fitted.result import Fit
@@ -312,6 +313,7 @@ class Allocation:
         times_largest: the budget over that of the largest run; above 1 the law extrapolates.
         n_params, n_samples, tokens_per_parameter, loss: with intervals; NaN where there is
             no optimum, since an exponent is not positive.
+        reach: how far outside the group's runs its C, N and D lie.
     """
 
     flops: float
@@ -320,6 +322,7 @@ class Allocation:
     n_samples: Quantity
     tokens_per_parameter: Quantity
     loss: Quantity
+    reach: Reach
 
     @property
     def exists(self) -> bool:
@@ -335,11 +338,13 @@ class BudgetLoss:
         flops: the budget, FLOP.
         times_largest: the budget over that of the largest run; above 1 the law extrapolates.
         loss: with its interval.
+        reach: how far outside the group's runs the budget lies.
     """
 
     flops: float
     times_largest: float
     loss: Quantity
+    reach: Reach
 
 
 @dataclass(frozen=True)
@@ -356,6 +361,7 @@ class Gain:
             better. NaN where it never reaches it; ends of the interval are then 0.
         reached: share of replicates in which the group reaches the loss; NaN without any.
         beyond: the greater of both groups' budgets over their own largest runs.
+        reach: how far outside the runs of either group its budget, or the best N or D of it, lies.
     """
 
     flops: float
@@ -366,6 +372,7 @@ class Gain:
     gain: Quantity
     reached: float
     beyond: float
+    reach: Reach
 
     @property
     def needed(self) -> Quantity:
@@ -536,6 +543,7 @@ def allocations(fit: Fit, group: str, flops: Sequence[float], largest: float) ->
             flops=row["C"],
             times_largest=row["C"] / largest,
             **{name: _quantity(row, column) for name, column in columns.items()},
+            reach=of_budget(fit, group, row["C"]),
         )
         for row in fit.allocate(list(flops), group).to_dict("records")
     ]
@@ -551,7 +559,12 @@ def budget_losses(fit: Fit, group: str, flops: Sequence[float], largest: float) 
         largest: compute of the largest run, FLOP.
     """
     return [
-        BudgetLoss(row["C"], row["C"] / largest, Quantity(row["loss"], row["low"], row["high"]))
+        BudgetLoss(
+            flops=row["C"],
+            times_largest=row["C"] / largest,
+            loss=Quantity(row["loss"], row["low"], row["high"]),
+            reach=of_budget(fit, group, row["C"]),
+        )
         for row in fit.predict(group, C=list(flops)).to_dict("records")
     ]
 
@@ -597,15 +610,18 @@ def gains(
     compute = "n_flops_6nd" if fit.allocates else "n_flops"
     ends = fit.points.groupby("group")[compute].max()
     return [
-        _gain(row, largest, (first, ends[first]), (group, ends[group]))
+        _gain(row, largest, (first, ends[first]), (group, ends[group]), fit)
         for group in fit.groups
         if group != first
         for row in fit.gain(list(flops), first, group).to_dict("records")
     ]
 
 
-def _gain(row: dict, largest: float, baseline: tuple[str, float], other: tuple[str, float]) -> Gain:
+def _gain(
+    row: dict, largest: float, baseline: tuple[str, float], other: tuple[str, float], fit: Fit
+) -> Gain:
     """A row of `Fit.gain`, of two groups with the compute of their largest runs."""
+    budgets = (baseline[0], row["C"]), (other[0], row["C"] / row["gain"])
     beyond = row["C"] / baseline[1], row["C"] / row["gain"] / other[1]
     return Gain(
         flops=row["C"],
@@ -616,6 +632,7 @@ def _gain(row: dict, largest: float, baseline: tuple[str, float], other: tuple[s
         gain=_quantity(row, "gain"),
         reached=row["reached"],
         beyond=float(max(end for end in beyond if not math.isnan(end))),
+        reach=farthest(*(of_budget(fit, group, C) for group, C in budgets if not math.isnan(C))),
     )
 
 

@@ -7,7 +7,9 @@ from isoloss.core.registry import FIT_TABLES
 TABLES = FIT_TABLES
 RESPONSE = "loss"  # what a fit is of, unless it is of another column of the runs
 AT_END = "at_end"  # column of a chain: the law leaves the range of its response there
-PREDICTED = ("low", "high", "distance", AT_END)  # of a prediction beside variables and response
+FARTHEST = "farthest"  # column of answers: the variable that lies farthest outside the runs
+# columns of a prediction beside variables and response
+PREDICTED = ("low", "high", "distance", FARTHEST, AT_END)
 OF_RUN = "of_run"  # column of points along runs: the run that a point belongs to
 UNSEEN = ("largest_compute", "largest")  # hold-outs whose runs the fit itself does not see
 FORMULA = "formula"  # the law card of what users type; its option of that name has the text

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from isoloss.core import units
 from isoloss.core.escape import columns, latex, visible
 from isoloss.core.problems import Problem
 from isoloss.core.tables import WHOLE
-from isoloss.fitted.decisions import FitDecisions
+from isoloss.fitted.chain import Chain
+from isoloss.fitted.decisions import INSIDE, FitDecisions
 from isoloss.fitted.facts import Quantity
 from isoloss.fitted.markup import MATH, TEXT, Column, Latex, Markdown
-from isoloss.fitted.names import RESPONSE
+from isoloss.fitted.names import FARTHEST, RESPONSE
 from isoloss.fitted.optimum import Limits, Question, shown_limits
+from isoloss.fitted.reach import Reach
 from isoloss.formulas import as_latex, latex_name, read_expression, read_relation
 
 _LOSS = "{:.4g}".format
+_GROUPS = 6  # whose optima are shown one by one
 _SIGNS = {"<=": r"\leq", ">=": r"\geq", "<": "<", ">": ">", "=": "=", "==": "="}
 
 
@@ -41,8 +44,11 @@ class Optimum:
         chosen: the variables; empty where there is no optimum.
         minimum: of the expression.
         predicted: of the quantity, there.
+        between: of a chain, what its first law predicts there, such as the loss.
+        chained_law: of a chain, the formula of its second law; else empty.
         active: constraints that the optimum lies on.
         beyond: how far outside the runs it is, as a factor.
+        farthest: the variable of which that is true; empty inside.
         lower_outside: whether the expression falls lower at the end of the range searched.
         reached: share of replicates that have an optimum; NaN without any.
         problem: why there is no optimum; empty if there is one.
@@ -59,9 +65,12 @@ class Optimum:
     predicted: Quantity
     active: tuple[str, ...]
     beyond: float
+    farthest: str
     lower_outside: bool
     reached: float
     problem: str
+    between: tuple[Chosen, ...] = ()
+    chained_law: str = ""
 
     @property
     def exists(self) -> bool:
@@ -75,7 +84,18 @@ class Optimum:
         given = f", given {self.told_given}" if self.given else ""
         within = [f"{name} {shown_limits(*ends, _plain)}" for name, ends in self.within.items()]
         limits = f", with {' and '.join(within)}" if within else ""
-        return f"least {self.minimize}{under}{given}{limits}"
+        what = f"largest {self.quantity}" if self.largest else f"least {self.minimize}"
+        return f"{what}{under}{given}{limits}"
+
+    @property
+    def largest(self) -> bool:
+        """Whether the question is where the quantity itself is largest."""
+        return self.minimize.replace(" ", "") in (f"-{self.quantity}", f"-({self.quantity})")
+
+    @property
+    def of_itself(self) -> bool:
+        """Whether what is least, or largest, is the quantity itself."""
+        return self.largest or self.minimize.strip() == self.quantity
 
     @property
     def told_given(self) -> str:
@@ -91,7 +111,9 @@ class Optimum:
             f" {markup.power(_plain(high))}"
             for name, (low, high) in self.within.items()
         ]
-        parts = [f"least {self.minimized_in(markup)}", f" under {under}" if under else ""]
+        what = f"largest {markup.text(self.quantity)}"
+        what = what if self.largest else f"least {self.minimized_in(markup)}"
+        parts = [what, f" under {under}" if under else ""]
         parts += [f", given {given}" if given else ""]
         parts += [f", with {' and '.join(within)}" if within else ""]
         return "".join(parts)
@@ -135,7 +157,7 @@ def _relation(text: str) -> str:
 
 
 def optima(
-    fit: FitDecisions,
+    fit: FitDecisions | Chain,
     question: Question | None,
     group: str | None = None,
     level: float | None = None,
@@ -156,15 +178,23 @@ def optima(
     answers = []
     for own in fit.groups if group is None else [group]:
         for one in fit.answers(question, own, level=level):
-            answers.append(_optimum(own, fit.quantity, *one))
+            answer = _optimum(own, fit.quantity, fit.between, *one)
+            answers.append(replace(answer, chained_law=fit.chained_law))
     return answers
 
 
 def _optimum(
-    group: str, quantity: str, question: Question, row: Mapping[str, Any], problem: Problem | None
+    group: str,
+    quantity: str,
+    between: Sequence[str],
+    question: Question,
+    row: Mapping[str, Any],
+    problem: Problem | None,
 ) -> Optimum:
     limits = row.get("at_limit", ())
-    names = [n for n in row if f"{n}_low" in row and n not in ("minimum", quantity)]
+    beside = [name for name in between if name in row]
+    others = ("minimum", quantity, *beside)
+    names = [n for n in row if f"{n}_low" in row and n not in others]
     return Optimum(
         group=group,
         minimize=question.minimize,
@@ -177,9 +207,11 @@ def _optimum(
         predicted=_of(row, quantity),
         active=tuple(row.get("active", ())),
         beyond=float(row.get("distance", math.nan)),
+        farthest=str(row.get(FARTHEST, "")),
         lower_outside=bool(row.get("lower_outside", False)),
         reached=float(row.get("reached", math.nan)),
         problem="" if problem is None else str(problem),
+        between=tuple(Chosen(name, _of(row, name), False) for name in beside),
     )
 
 
@@ -198,8 +230,13 @@ def _plain(value: float) -> str:
 
 
 def text_of(ones: Sequence[Optimum]) -> str:
-    """The optima for a terminal: a title, and a row a variable."""
+    """The optima for a terminal: a title, and a row a variable; of many groups least to most."""
     parts, several = [], len({one.group for one in ones}) > 1
+    if len({one.group for one in ones}) > _GROUPS:
+        by_question: dict[str, list[Optimum]] = {}
+        for one in ones:
+            by_question.setdefault(one.asked, []).append(one)
+        return "\n".join(map(_of_many, by_question.values()))
     for one in ones:
         whose = f" [{visible(one.group)}]" if several and one.group != WHOLE else ""
         title = f"{visible(one.asked)}{whose}\n"
@@ -207,26 +244,61 @@ def text_of(ones: Sequence[Optimum]) -> str:
     return "\n".join(parts)
 
 
+def _of_many(ones: Sequence[Optimum]) -> str:
+    """One question's optima in many groups: the least and the most of every value."""
+    exist = [one for one in ones if one.exists]
+    title = (
+        f"{visible(ones[0].asked)} in {len(ones)} groups, least to most (each of them: --json)\n"
+    )
+    lacking = [one for one in ones if not one.exists]
+    none = ""
+    if lacking:
+        such = f"{visible(lacking[0].group)}: {visible(lacking[0].problem)}"
+        none = f"  none in {len(lacking)} of them, such as {such}\n"
+    if not exist:
+        return title + none
+    rows = [
+        (f"  {visible(chosen.name)}", _between([one.chosen[i].value for one in exist], form))
+        for i, chosen in enumerate(exist[0].chosen)
+        for form in (_form(chosen.name),)
+    ]
+    if not ones[0].of_itself:
+        minima = _between([one.minimum for one in exist], units.count)
+        rows.append((f"  {visible(ones[0].minimize)}", minima))
+    predicted = _between([one.predicted for one in exist], _LOSS)
+    rows.append((f"  {visible(ones[0].quantity)}", predicted))
+    far = max(exist, key=lambda one: -1.0 if math.isnan(one.beyond) else one.beyond)
+    note = f"  {_far(far)}{' at most' if far.beyond > INSIDE else ''}\n"
+    return title + columns(("  at the optimum", "value"), rows) + note + none
+
+
+def _between(values: Sequence[Quantity], form) -> str:
+    """The least and the most of some estimates."""
+    low, high = (form(end(one.estimate for one in values)) for end in (min, max))
+    return low if low == high else f"{low} to {high}"
+
+
 def _rows(one: Optimum) -> str:
     rows = [(f"  {visible(c.name)}", _of_chosen(c)) for c in one.chosen]
-    if one.minimize.strip() != one.quantity:
+    if not one.of_itself:
         rows.append((f"  {visible(one.minimize)}", _estimate(one.minimum, units.count)))
+    rows += [(f"  {visible(c.name)}", _estimate(c.value, _LOSS)) for c in one.between]
     rows.append((f"  {visible(one.quantity)}", _estimate(one.predicted, _LOSS)))
     notes = [f"on its limit: {visible('; '.join(one.active))}"] if one.active else []
-    notes.append(_far(one.beyond))
+    notes.append(_far(one))
     if one.lower_outside:
         notes.append("lower values only at the end of the range searched")
     if one.reached < 1:
         notes.append(f"{100 * one.reached:.3g} % of refits have an optimum")
-    return columns(("  at the optimum", "value"), rows) + f"  {'; '.join(notes)}\n"
+    law = f"  where {visible(one.chained_law)}\n" if one.chained_law else ""
+    return columns(("  at the optimum", "value"), rows) + law + f"  {'; '.join(notes)}\n"
 
 
-def _far(beyond: float) -> str:
-    if math.isnan(beyond):
-        return "how far outside the runs is not known"
-    if beyond <= 1.0001:
-        return "inside the runs"
-    return f"outside the runs by a factor of {units.count(beyond, 3 if beyond < 1.1 else 2)}"
+def _far(one: Optimum) -> str:
+    reach = Reach(one.beyond, one.farthest)
+    if reach.outside:
+        return f"outside the runs, {visible(reach.text)}"
+    return "how far outside the runs is not known" if math.isnan(one.beyond) else "inside the runs"
 
 
 def _of_chosen(one: Chosen) -> str:
@@ -262,7 +334,8 @@ def for_paper(ones: Sequence[Optimum]) -> list[Column]:
 def _values(one: Optimum) -> list[tuple[str, str]]:
     """The names, in LaTeX, and values of what an optimum says."""
     values = [(latex_name(c.name), _of_chosen(c)) for c in one.chosen]
-    if one.minimize.strip() not in (one.quantity, RESPONSE):
+    values += [(latex_name(c.name), _estimate(c.value, _LOSS)) for c in one.between]
+    if not one.of_itself and one.minimize.strip() != RESPONSE:
         values.append((_expression(one.minimize), _estimate(one.minimum, units.count)))
     return [*values, (_quantity(one.quantity), _estimate(one.predicted, _LOSS))]
 
@@ -290,5 +363,6 @@ def sentences_of(ones: Sequence[Optimum], markup: Markdown | Latex) -> list[str]
             continue
         at = [f"{markup.math(name)} = {markup.text(value)}" for name, value in _values(one)]
         asked += "," if one.given or one.within else ""
-        told.append(f"The {asked} is reached{whose} at {', '.join(at)} ({_far(one.beyond)}).")
+        law = f", where {markup.text(one.chained_law)}" if one.chained_law else ""
+        told.append(f"The {asked} is reached{whose} at {', '.join(at)} ({_far(one)}){law}.")
     return told

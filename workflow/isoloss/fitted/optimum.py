@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from isoloss.core import units
 from isoloss.core.problems import IsolossError, Problem, nearest
@@ -187,19 +188,19 @@ def chosen(question: Question, law: Law) -> list[str]:
     return [name for name in names if name not in question.given]
 
 
-def problems_of(question: Question, law: Law, quantity: str) -> list[Problem]:
+def problems_of(question: Question, law: Law, *quantities: str) -> list[Problem]:
     """Names that mean nothing, variables without a value, and limits that are none.
 
     Args:
         question: what is asked.
         law: of which.
-        quantity: what it predicts, by its name.
+        quantities: what it predicts, by its name.
 
     Raises:
         IsolossError: an expression or a constraint cannot be read.
     """
     names, wrong = _names_in(question), []
-    outcomes = {quantity, RESPONSE} - set(law.variables)
+    outcomes = {*quantities, RESPONSE} - set(law.variables)
     terms = [term.name for term in law.terms]
     known = [*law.variables, *question.given, *question.within, *terms, *sorted(outcomes)]
     known = list(dict.fromkeys(known))
@@ -248,7 +249,7 @@ class Choice:
         sides = relations_of(question)
         self.relations = [(self._read(a), sign, self._read(b)) for a, sign, b in sides]
         self.names = chosen(question, self.law)
-        if wrong := problems_of(question, self.law, fit.quantity):
+        if wrong := problems_of(question, self.law, *self.outcomes):
             raise IsolossError(*wrong)
         self.axes = [self._axis(name) for name in self.names]
         self._evaluators: dict[Node, Evaluator] = {}
@@ -267,10 +268,15 @@ class Choice:
             )
         return tree
 
+    @property
+    def outcomes(self) -> dict[str, Node]:
+        """What is predicted, by its name in an expression."""
+        return {self.fit.quantity: self.tree}
+
     def _read(self, tree: Node) -> Node:
         """An expression with the prediction put in."""
-        names = {self.fit.quantity, RESPONSE} - set(self.law.variables)
-        return put_in(tree, dict.fromkeys(names, self.tree))
+        names = {RESPONSE: self.tree, **self.outcomes}
+        return put_in(tree, {k: v for k, v in names.items() if k not in self.law.variables})
 
     def _axis(self, name: str) -> _Axis:
         """The range in which a variable is searched."""
@@ -531,7 +537,7 @@ def optimum(choice: Choice, level: float) -> tuple[dict[str, object], Problem | 
     for i, axis in enumerate(choice.axes):
         reached = _reached(drawn[axis.name], endless[:, i], axis)[sound]
         row |= _with_interval(axis.name, centre[axis.name], reached, level)
-    for name, tree in (("minimum", choice.objective), (fit.quantity, choice.tree)):
+    for name, tree in (("minimum", choice.objective), *choice.outcomes.items()):
         at_best = choice.values_at(tree, best.point, theta)
         at_all = choice.values_at(tree, many.point, thetas)
         row |= _with_interval(name, at_best, at_all[sound], level)
@@ -593,3 +599,18 @@ def questions(question: Question) -> Iterator[Question]:
             question.within,
             question.integers,
         )
+
+
+def table_of(told: Sequence[tuple[Question, Mapping[str, object], Problem | None]]) -> pd.DataFrame:
+    """Answers as a table, a row each.
+
+    Raises:
+        IsolossError: one has no answer.
+    """
+    if wrong := [problem for _, _, problem in told if problem is not None]:
+        raise IsolossError(*dict.fromkeys(wrong))
+    rows = [
+        {k: ", ".join(v) if isinstance(v, tuple) else v for k, v in row.items()}
+        for _, row, _ in told
+    ]
+    return pd.DataFrame(rows)

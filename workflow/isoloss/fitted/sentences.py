@@ -27,6 +27,7 @@ from isoloss.fitted.facts import (
 from isoloss.fitted.markup import Markdown, latex_symbol
 from isoloss.fitted.names import FALLBACK, FORMULA
 from isoloss.fitted.optima import Optimum, sentences_of
+from isoloss.fitted.reach import Reach
 from isoloss.fitted.result import Fit
 
 if TYPE_CHECKING:
@@ -442,8 +443,8 @@ def _decisions(context: Context, markup: Markdown) -> list[str]:
     form = paper_tables.quantity
     return [
         f"For a budget of {markup.power(units.power(one.flops))} FLOP"
-        f" ({_beyond(one.times_largest, markup)}) the law puts the best {markup.math('N')} at"
-        f" {markup.text(form(one.n_params))} and {markup.math('D')} at"
+        f" ({_beyond(one.times_largest, one.reach, markup)}) the law puts the best"
+        f" {markup.math('N')} at {markup.text(form(one.n_params))} and {markup.math('D')} at"
         f" {markup.text(form(one.n_samples))}, with a loss of"
         f" {markup.text(paper_tables.loss_of(one.loss))}."
         for one in ones
@@ -451,9 +452,14 @@ def _decisions(context: Context, markup: Markdown) -> list[str]:
     ]
 
 
-def _beyond(factor: float, markup: Markdown) -> str:
-    if factor <= 1.0001:
+def _beyond(factor: float, reach: Reach, markup: Markdown) -> str:
+    """How far a budget is outside the runs: of its compute, unless N or D lies farther."""
+    if not reach.outside:
         return "within the runs"
+    if reach.variable != "C" or factor <= 1:
+        of = markup.math(reach.variable)
+        by = markup.power(paper_tables.times(reach.factor))
+        return f"{of} lies outside the runs by a factor of {by}, an extrapolation"
     return f"{markup.power(paper_tables.times(factor))} times the largest run, an extrapolation"
 
 
@@ -478,7 +484,7 @@ def _gain(one: Gain, markup: Markdown) -> str:
     gain = markup.text(paper_tables.quantity(one.gain, "{:.3g}".format))
     where = f"at {markup.power(units.power(one.flops))} FLOP"
     equal = ", which does not tell them apart" if one.gain.low <= 1 <= one.gain.high else ""
-    return f"{gain} {where} ({_beyond(one.beyond, markup)}{equal})"
+    return f"{gain} {where} ({_beyond(one.beyond, one.reach, markup)}{equal})"
 
 
 def _published(context: Context, markup: Markdown) -> list[str]:

@@ -41,6 +41,8 @@ class Known:
         response: column that is fitted in the place of the loss, which is then not asked for.
         command: that was given the table, with options that are needed.
         proposal: a command with a formula for the columns that there are; or empty.
+        law: law card that was named; or empty.
+        one_size: whether that is a law of a single size, which nobody has chosen.
     """
 
     source: str
@@ -52,6 +54,8 @@ class Known:
     response: str | None = None
     command: str = "law"
     proposal: str = ""
+    law: str = ""
+    one_size: bool = False
 
     @property
     def sizes(self) -> set[str]:
@@ -72,6 +76,7 @@ def question(known: Known) -> Problem | None:
     numeric = _numeric(known)
     reason = f"{'; '.join(reasons)} (columns of numbers: {listed(numeric) or 'none'})"
     remedy = f"say which is which:\n  {_line(known, lacking)}"
+    remedy += _of_another_size(known)
     if known.proposal:
         remedy += f"\nor fit a law of the columns that there are:\n  {known.proposal}"
     if known.needs is None and len(known.sizes) == 1 and "loss" not in lacking:
@@ -79,6 +84,23 @@ def question(known: Known) -> Problem | None:
         none = pasted(dict.fromkeys((key for key in "NDC" if key != size), ""))
         remedy += f"\nor, for a power law in {size} alone: {none}"
     return Problem(known.source, reason, remedy)
+
+
+def _of_another_size(known: Known) -> str:
+    """How a law of one size is fitted to another than it takes by itself; or nothing."""
+    if not known.one_size or (known.response is None and "loss" not in known.columns):
+        return ""
+    given = {key: column for key, column in known.columns.items() if key in ("loss", *SIZES)}
+    head = f"python -m isoloss {known.command} {_table(known)} --law {known.law} --option "
+    lines = []
+    for size in (key for key in "ND" if key in known.sizes):
+        lines.append(f"\n  {head}variable={size} {pasted(given)}{_response(known)}")
+    if free := _unexplained(known):
+        x = pasted({**given, "N": free[0]})
+        others = f"; another: {listed(free[1:])}" if free[1:] else ""
+        line = f"\n  {head}variable=N {x}{_response(known)}"
+        lines.append(f"{line}  # x = {visible(free[0])}{others}")
+    return "\nor fit it to another variable:" + "".join(lines) if lines else ""
 
 
 def pasted(pairs: Mapping[str, str]) -> str:
@@ -169,11 +191,21 @@ def _line(known: Known, lacking: Sequence[str]) -> str:
             pairs[key] = next(iter(known.guess.tied.get(key, ())), free.get(key, _BLANK))
         elif key in columns:
             pairs[key] = columns[key]
-    table = FILES if ", " in known.source else shlex.quote(known.source)
-    response = (
-        f" --response {shlex.quote(visible(known.response))}" if known.response is not None else ""
-    )
-    return f"python -m isoloss {known.command} {table} {pasted(pairs)}{response}"
+    law = f" --law {shlex.quote(known.law)}" if known.law else ""
+    table, response = _table(known), _response(known)
+    return f"python -m isoloss {known.command} {table}{law} {pasted(pairs)}{response}"
+
+
+def _table(known: Known) -> str:
+    """The table in a line to paste."""
+    return FILES if ", " in known.source else shlex.quote(known.source)
+
+
+def _response(known: Known) -> str:
+    """`--response` in a line to paste, where another column than the loss is fitted."""
+    if known.response is None:
+        return ""
+    return f" --response {shlex.quote(visible(known.response))}"
 
 
 def _likely(known: Known, lacking: Sequence[str]) -> dict[str, str]:

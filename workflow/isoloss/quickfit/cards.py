@@ -12,8 +12,10 @@ from isoloss.aggregate.proportions import shares_of
 from isoloss.core import registry
 from isoloss.core.escape import listed
 from isoloss.core.problems import IsolossError, Problem
+from isoloss.fitted.names import RESPONSE
 from isoloss.formats.names import bare, words_of
 from isoloss.quickfit.ask import SIZES, pasted
+from isoloss.quickfit.proposal import column_for
 
 _CALLED = {  # words of columns, beside the name that a card gives its response
     "accuracy": ({"accuracy"}, {"acc"}),
@@ -67,6 +69,35 @@ def _is_called(name: str, column: str) -> bool:
     words = set(words_of(bare(column)))
     known = any(one <= words for one in _CALLED.get(name, ({name},)))
     return known and not words & _SPREADS
+
+
+def note_of_loss(raw: pd.DataFrame, law: str, columns: Mapping[str, str]) -> str | None:
+    """What to say where a law that is of something else, such as of a setting, is fitted to losses.
+
+    Args:
+        raw: the table.
+        law: law card.
+        columns: letter or word to column.
+
+    Example:
+        >>> table = pd.DataFrame({"params": [1e8], "tokens": [1e9], "lr": [0.01], "loss": [3.0]})
+        >>> columns = {"N": "params", "D": "tokens", "loss": "loss"}
+        >>> note_of_loss(table, "best_setting", columns).partition("; ")[2]
+        'fitted is the loss, loss: to fit lr: --response lr'
+        >>> note_of_loss(table, "chinchilla", {"loss": "loss"}) is None
+        True
+    """
+    presets = registry.facts("law", law).get("PRESETS", {}).values()
+    responses = list(dict.fromkeys(one.get("response", RESPONSE) for one in presets))
+    if not responses or RESPONSE in responses or "loss" not in columns:
+        return None
+    free = [one for one in raw if one not in columns.values() and holds_numbers(raw[one])]
+    called = [column for column in (column_for(one, free) for one in responses) if column]
+    do = f"to fit {called[0] if called else 'another column'}: --response "
+    return (
+        f"the law {law} is one of {' or '.join(responses)}; fitted is the loss, {columns['loss']}: "
+        f"{do}{called[0] if called else 'COLUMN'}"
+    )
 
 
 def options_of(

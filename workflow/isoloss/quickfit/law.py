@@ -30,7 +30,9 @@ from isoloss.fit.law import fit_law
 from isoloss.fit.mixture import mixtures
 from isoloss.fit.scores import rank_correlation
 from isoloss.fit.settings import response_problems
-from isoloss.fitted import Fit
+from isoloss.fitted import Fit, load_fit
+from isoloss.fitted.chain import asked_of, chain
+from isoloss.fitted.decisions import FitDecisions
 from isoloss.fitted.export import export_fit
 from isoloss.fitted.facts import (
     BestMixture,
@@ -45,11 +47,12 @@ from isoloss.fitted.facts import (
 )
 from isoloss.fitted.growth import growth
 from isoloss.fitted.names import FORMULA, RESPONSE
-from isoloss.fitted.optima import optima
+from isoloss.fitted.optima import Optimum, optima
 from isoloss.fitted.optimum import Question, asked_question, problems_of
 from isoloss.fitted.paper import BUDGETS, paper
 from isoloss.fitted.presets import compare_presets, preset
 from isoloss.fitted.sentences import Context
+from isoloss.formats.names import words_of
 from isoloss.formats.read import rows
 from isoloss.laws._law import Law
 from isoloss.laws._make import made_law
@@ -141,6 +144,7 @@ def law_of_table(
     compare: Sequence[str] = (),
     baseline: str | None = None,
     optimize: Mapping[str, Any] | None = None,
+    then: str | None = None,
     holdout: str | Mapping[str, Any] | None = None,
     max_seconds: float = MAX_SECONDS,
     max_mib: float = MAX_MIB,
@@ -168,6 +172,8 @@ def law_of_table(
         compare: published laws to set beside the fit, such as "chinchilla:epoch" (`preset`).
         baseline: group that the others are compared with; the first in their order if None.
         optimize: a question to the fit, as `Fit.optimize` takes its arguments.
+        then: a law by the loss that the question is asked of in a chain after the fit: a published
+            one, such as "downstream_error:gadre", or the folder of a fit.
         holdout: runs that are predicted from the others, as `holdout` of `fit_law`; if None those
             of most compute where they are of several budgets, and of mixtures some at random.
         max_seconds: for all of a download.
@@ -202,6 +208,7 @@ def law_of_table(
         formula, law, options = (options or {}).get(FORMULA, ""), None, None
     formula = checked_formula(formula, law, options)
     check_asked(opened.label, given or {}, flops, formula, law, options)
+    second = _second(then, optimize)
     for name in compare:
         preset(name)  # before the fit, which takes longer than to be told of a typo
     if response is not None:
@@ -219,7 +226,7 @@ def law_of_table(
     if "cluster" in asked:
         asked["cluster"] = _column_of(asked["cluster"], meaning, runs)
     holdout = _holdout_of(holdout, meaning, runs)
-    asking = Asking(tuple(flops), baseline, tuple(compare), asked_question(optimize))
+    asking = Asking(tuple(flops), baseline, tuple(compare), optimize, second)
     if meaning.mixture:
         asking.check(None, [])
         return _fit_mixtures(runs, meaning, options, asked, _FOLDS if holdout is None else holdout)
@@ -229,6 +236,25 @@ def law_of_table(
     if meaning.law in OF_ONE_SIZE and "variable" not in (options or {}):
         options = {"variable": variable(meaning), **(options or {})}
     return _fit_sizes(runs, meaning, options, {"bootstrap": _REPLICATES, **asked}, asking, holdout)
+
+
+def _second(then: str | None, asked: Mapping[str, Any] | None) -> FitDecisions | None:
+    """The law of a chain after the fit; None without one.
+
+    Raises:
+        IsolossError: there is no such law, it does not read the loss, or nothing is asked of it.
+    """
+    if then is None:
+        return None
+    if asked is None:
+        do = "ask where it is best: --over N D --subject-to '6*N*D <= 1e22'"
+        raise IsolossError(Problem("then", f"nothing is asked of the chain with {then!r}", do))
+    second = load_fit(then) if Path(then).is_dir() else preset(then)
+    if RESPONSE not in second.law.variables:
+        reason = f"{then!r} reads {', '.join(second.law.variables)}, and not the loss"
+        do = "take a law by the loss, such as of the card downstream_error"
+        raise IsolossError(Problem("then", reason, do))
+    return second
 
 
 def _column_of(name: str, meaning: Meaning, runs: pd.DataFrame) -> str:
@@ -257,13 +283,27 @@ class Asking:
         flops: budgets, FLOP; multiples of the largest run if empty.
         baseline: group that the others are compared with; the first if None.
         compare: published laws beside the fit.
-        question: what is to be least, over which variables.
+        asked: what is to be least, over which variables, as of `Fit.optimize`.
+        then: a law by the loss that the question is asked of, in a chain after the fit; or None.
     """
 
     flops: tuple[float, ...]
     baseline: str | None
     compare: tuple[str, ...] = ()
-    question: Question | None = None
+    asked: Mapping[str, Any] | None = None
+    then: FitDecisions | None = None
+
+    @property
+    def question(self) -> Question | None:
+        """The question to the fit itself; None where nothing is asked, or of a chain."""
+        return None if self.then is not None else asked_question(self.asked)
+
+    def optima(self, fit: Fit) -> list[Optimum]:
+        """The answers of every group's fit, or of the chain after it."""
+        if self.then is None:
+            return optima(fit, self.question)
+        chains = [chain(fit, self.then, group) for group in fit.groups]
+        return [one for own in chains for one in optima(own, asked_of(own, self.asked))]
 
     def check(self, law: Law | None, groups: Sequence[str], quantity: str | None = None) -> None:
         """Refuse what cannot be decided, before a fit is made.
@@ -280,7 +320,7 @@ class Asking:
         if law is None and self.compare:
             do = "leave it out, or fit the loss by N, D or C"
             raise IsolossError(Problem("compare", "published laws are not of mixtures", do))
-        if self.question is not None and law is None:
+        if self.asked is not None and law is None:
             do = "leave it out; the best mixture is told anyway"
             raise IsolossError(Problem("minimize", "the law is one of mixtures", do))
         if self.question is not None and (
@@ -339,6 +379,7 @@ def runs_of(
         meaning = replace(meaning, notes=(*meaning.notes, f"{note}; another: --response COLUMN"))
     meaning = replace(meaning, options=options or {})
     rules = replace(rules, response=meaning.response, signed=meaning.signed)
+    rules = replace(rules, loss_unit=rules.loss_unit or meaning.loss_unit)
     if meaning.mixture and rules.best_of:
         reason = "runs of mixtures have a loss a domain, and none of them is the loss of the run"
         raise IsolossError(Problem(f"{opened.label}, best_of", reason, "leave it out"))
@@ -461,6 +502,7 @@ def _read_columns(
     looked_for = response is None or RESPONSE in _variables_of(law, options)
     known = given if looked_for else {"loss": "", **given}
     others = [c for c in raw if c in renamed or c == response]
+    others += [c for c in _losses_as_variables(raw, law, options, given) if c not in others]
     guess = guess_columns(raw.drop(columns=others), known)
     if mixture:
         raw = named(mixture.applied(raw), source)
@@ -476,14 +518,21 @@ def _read_columns(
             needs = frozenset()
         proposal = command(raw, source, columns, guess.unused, response) if law is None else ""
         known = Known(source, raw, columns, given, guess, needs, response, again, proposal)
+        if law is not None:
+            known = replace(known, law=law, one_size=_is_of_one_size(law, options))
+        if known.one_size and not known.sizes:
+            known = replace(known, needs=frozenset("C"))
         if asked := question(known):
             raise IsolossError(asked)
         unused = [one for one in guess.unused if one not in columns.values()]
         cards.check_variables(source, law, _variables_of(law, options), columns, unused)
         law = law or _law_for(columns)
-    notes = mixture.notes if mixture else ()
+    notes = [*(mixture.notes if mixture else ())]
+    if response is None and (note := cards.note_of_loss(raw, law, columns)):
+        notes.append(note)
     meaning = Meaning(source, law, columns, given, guess, renamed, notes, response)
-    return raw, replace(meaning, proposal=proposal)
+    unit = mixture.loss_unit if mixture else None
+    return raw, replace(meaning, proposal=proposal, loss_unit=unit)
 
 
 def _mixture_of(free: pd.DataFrame, source: str, law: str | None) -> MixtureColumns | None:
@@ -506,15 +555,31 @@ def _further_variables(
     return {name: column for name, column in known.items() if column}
 
 
+def _losses_as_variables(
+    raw: pd.DataFrame, law: str | None, options: Mapping[str, Any] | None, given: Mapping[str, str]
+) -> list[str]:
+    """Columns of losses that a law reads, such as a teacher's, none of which it is fitted to."""
+    variables = _further_variables(raw, law, options, {}, {})
+    own = {name: column for name, column in variables.items() if "loss" in words_of(name)}
+    return [column for column in own.values() if column not in given.values()]
+
+
 def _sizes_of(law: str, options: Mapping[str, Any] | None) -> frozenset[str]:
     """Those of N, D and C that a law needs; one of them will do for a power law without a variable.
 
     None, too, if its options are wrong, which `fit_law` says.
     """
     made = _made(law, options)
-    if made is None or (law in OF_ONE_SIZE and "variable" not in (options or {})):
+    if made is None or (law in OF_ONE_SIZE and _is_of_one_size(law, options)):
         return frozenset()
     return SIZES & set(made.variables)
+
+
+def _is_of_one_size(law: str, options: Mapping[str, Any] | None) -> bool:
+    """Whether a law is one of a single size, which the user has not chosen."""
+    if law not in registry.names("law") or "variable" in (options or {}):
+        return False
+    return "variable" in registry.options("law", law)
 
 
 def _made(law: str, options: Mapping[str, Any] | None) -> Law | None:
@@ -597,7 +662,7 @@ def _fit_sizes(
     fit = fit if held is None else with_held_out(fit, held)
     facts = record(fit)
     decisions = _decisions(fit, finished, asking)
-    decisions = replace(decisions, optima=optima(fit, asking.question))
+    decisions = replace(decisions, optima=asking.optima(fit))
     errors = None if held is None else record(held)
     counts = count_runs(runs)
     text = report.of_sizes(meaning, counts, facts, errors, decisions)

@@ -21,19 +21,19 @@ from isoloss.core import registry, units
 from isoloss.core.escape import columns, listed, visible
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.fitted import Fit, load_fit
-from isoloss.fitted.chain import Chain, chain
-from isoloss.fitted.decisions import FitDecisions
+from isoloss.fitted.chain import Chain, asked_of, chain
+from isoloss.fitted.decisions import INSIDE, FitDecisions
 from isoloss.fitted.facts import record
 from isoloss.fitted.names import AT_END, PREDICTED, equation
 from isoloss.fitted.optima import Optimum, optima, text_of
-from isoloss.fitted.optimum import Question
+from isoloss.fitted.optimum import asked_question
 from isoloss.fitted.paper_tables import interval
 from isoloss.fitted.presets import NO_INTERVAL, SEPARATOR, Preset, names, preset
+from isoloss.fitted.reach import of_row
 from isoloss.quickfit.answer import plain
 
 _LINE = 110  # characters of a line of text
 _MOST = 100_000  # points at once
-_INSIDE = 1.0001  # factor outside the runs up to which a point is among them
 _OFF = 1e-3  # of the sum of proportions from 1
 _LOSS = "{:.4g}"
 _SIZES = "NDCU"  # variables that are above 0
@@ -183,15 +183,33 @@ def predicted(source: str, asked: Asked, then: str | None = None) -> Answer:
 
 
 def optimum(
-    source: str, question: Question, group: str | None = None, level: float | None = None
+    source: str,
+    asked: Mapping[str, Any],
+    group: str | None = None,
+    level: float | None = None,
+    then: str | None = None,
 ) -> tuple[Source, list[Optimum]]:
     """Where a published law or a fit has an expression least; of a fit's groups all if None.
+
+    Args:
+        source: such as "chinchilla:epoch", or the folder of a fit.
+        asked: a question, as `Fit.optimize` takes its arguments.
+        group: one alone.
+        level: of the intervals; that of the fit if None.
+        then: a law or fit that reads what the first predicts; what it predicts is best then, unless
+            the question says what is least.
 
     Raises:
         IsolossError: no such law or fit, or the question cannot be asked of it.
     """
     opened_law = opened(source)
-    return opened_law, optima(opened_law.law, question, group, level)
+    if then is None:
+        return opened_law, optima(opened_law.law, asked_question(asked), group, level)
+    second = opened(then)
+    groups = opened_law.law.groups if group is None else [group]
+    chains = [chain(opened_law.law, second.law, one) for one in groups]
+    both = _one_source(opened_law, second, chains[0])
+    return both, [one for own in chains for one in optima(own, asked_of(own, asked), level=level)]
 
 
 def text_of_optimum(source: Source, ones: Sequence[Optimum]) -> str:
@@ -218,18 +236,22 @@ def _chained(first: Source, second: Source, asked: Asked) -> Answer:
     beside = {k: v for k, v in points.items() if k not in (*law.law.variables, "C")}
     own = {k: v for k, v in points.items() if k not in beside}
     table = both.predict(asked.level, **_completed(law, own), **beside)
-    facts = {**first.facts, "then": second.facts}
+    source = _one_source(first, second, both)
+    return Answer(source, table, False, [*source.notes, *_outside(both, table)], asked.group)
+
+
+def _one_source(first: Source, second: Source, both: Chain) -> Source:
+    """Two laws one after the other as one, with what to know about its intervals."""
     pairing = "paired by their number (the same runs)" if both.paired else "crossed"
     notes = [f"replicates of the two fits are {pairing}"]
-    have = {one.name: bool(len(one.law.replicate_estimates())) for one in (first, second)}
-    if table["low"].isna().all():
+    lacking = [one.name for one in (first, second) if not len(one.law.replicate_estimates())]
+    if len(lacking) == 2:
         notes = ["no intervals: neither law has replicates"]
-    elif lacking := [name for name, has in have.items() if not has]:
+    elif lacking:
         notes = [f"the interval leaves out the uncertainty of {lacking[0]}: it has no replicates"]
     notes += [_OWN] if _OWN in first.notes else []
     heads = [*first.head, *f"then {second.head[0]}".split("\n"), *second.head[1:]]
-    source = Source(first.name, both, heads, notes, facts)
-    return Answer(source, table, False, [*notes, *_outside(both, table)], asked.group)
+    return Source(first.name, both, heads, notes, {**first.facts, "then": second.facts})
 
 
 def _points(asked: Asked) -> dict[str, np.ndarray]:
@@ -285,7 +307,7 @@ def _outside(law: FitDecisions | Chain, table: pd.DataFrame) -> list[str]:
     if nothing := int((~np.isfinite(table[law.quantity])).sum()):
         notes.append(f"WARNING: the law has no finite value at {nothing} of {len(table)} points")
     notes += _cut(law, table)
-    count = int((table["distance"] > _INSIDE).sum())
+    count = int((table["distance"] > INSIDE).sum())
     if not count:
         return notes
     limits = [
@@ -319,11 +341,11 @@ def text(answer: Answer) -> str:
     unit = f", {law.loss_unit}" if law.loss_unit != "1" else ""
     what = f"{visible(law.quantity)}{unit}"
     if answer.divides:
-        head = ("C, FLOP", "N", "D", "D/N", what, "beyond the runs")
+        head = ("C, FLOP", "N", "D", "D/N", what, "outside the runs")
         rows = [_budget(row) for row in table.to_dict("records")]
     else:
         given = [name for name in table if name not in (law.quantity, *PREDICTED)]
-        head = (*map(visible, given), what, "beyond the runs")
+        head = (*map(visible, given), what, "outside the runs")
         rows = [_point(row, given, law.quantity) for row in table.to_dict("records")]
     heads = list(answer.source.head[1:])
     heads += [f"group: {visible(answer.group)}"] if answer.group is not None else []
@@ -334,7 +356,11 @@ def text(answer: Answer) -> str:
 
 def _point(row: Mapping[str, Any], given: Sequence[str], quantity: str) -> tuple[str, ...]:
     sizes = [_size(name, row[name]) for name in given]
-    return (*sizes, _with_interval(row[quantity], row["low"], row["high"]), _far(row["distance"]))
+    return (
+        *sizes,
+        _with_interval(row[quantity], row["low"], row["high"]),
+        visible(of_row(row).text),
+    )
 
 
 def _budget(row: Mapping[str, Any]) -> tuple[str, ...]:
@@ -344,8 +370,7 @@ def _budget(row: Mapping[str, Any]) -> tuple[str, ...]:
         return (units.power(row["C"]), *nothing)
     sizes = [_with_interval(*(row[n + end] for end in ENDS), units.count) for n in names]
     loss = _with_interval(*(row["loss" + end] for end in ENDS))
-    far = _far(row["distance"]).replace("by a", "N or D by a")  # not C, as `law` has it
-    return (units.power(row["C"]), *sizes, loss, far)
+    return (units.power(row["C"]), *sizes, loss, of_row(row).text)
 
 
 def _size(name: str, value: float) -> str:
@@ -356,12 +381,6 @@ def _size(name: str, value: float) -> str:
 
 def _with_interval(value: float, low: float, high: float, form=_LOSS.format) -> str:
     return f"{form(value)} {interval(low, high, form)}".rstrip()
-
-
-def _far(distance: float) -> str:
-    if not math.isfinite(distance):
-        return "not known"
-    return "inside" if distance <= _INSIDE else f"by a factor of {distance:.3g}"
 
 
 def as_json(answer: Answer) -> str:

@@ -1,8 +1,9 @@
 """A formula for the columns of a table: what the quick fit proposes where more of them vary.
 
 The rules are few and by the role of a column: a size has a power term, experts stand in a product
-with the size, a learning rate or a batch size has a parabola in its logarithm, anything else that
-may be zero has a straight line. Proportions of a mixture have laws of their own and are left out.
+with the size, a vocabulary in products with N and with D, a learning rate or a batch size has a
+parabola in its logarithm, anything else that may be zero has a straight line. Proportions of a
+mixture have laws of their own and are left out.
 """
 
 from __future__ import annotations
@@ -25,10 +26,12 @@ from isoloss.formulas.tree import FUNCTIONS
 from isoloss.quickfit.ask import FILES, pasted
 from isoloss.quickfit.report import Meaning
 
-SIZE, EXPERTS, BEST, SHARE, LINE, NONE = "size", "experts", "best", "share", "line", ""
-ROLES = (SIZE, EXPERTS, BEST, SHARE, LINE)
+SIZE, VOCABULARY, EXPERTS, BEST = "size", "vocabulary", "experts", "best"
+SHARE, LINE, NONE = "share", "line", ""
+ROLES = (SIZE, VOCABULARY, EXPERTS, BEST, SHARE, LINE)
 _WORDS = {
     EXPERTS: {"expert", "experts", "moe"},
+    VOCABULARY: {"vocab", "vocabulary"},
     BEST: {"lr", "bsz", "batch", "bs", "temperature", "wd", "momentum"},
 }
 _BEST_NAMES = ({"learning", "rate"}, {"weight", "decay"})
@@ -101,6 +104,8 @@ def propose(columns: Mapping[str, np.ndarray], response: str = "loss") -> str:
         'loss = E + A / (N**alpha * num_experts**gamma)'
         >>> propose({"N": n, "lr": np.tile([1e-4, 1e-3, 1e-2, 1e-1], 10)})
         'loss = E + A / N**alpha + B * log(lr / (best_lr * (N / 1e8)**n_lr))**2'
+        >>> propose({"N": n, "D": 20 * n, "vocab_size": np.tile([4e3, 8e3, 16e3, 32e3], 10)})
+        'loss = E + A / (N * vocab_size)**alpha + B * vocab_size**gamma / D**beta'
     """
     roles = {name: role_of(name, values) for name, values in columns.items()}
     names = _Names({*columns, response})
@@ -112,24 +117,33 @@ def propose(columns: Mapping[str, np.ndarray], response: str = "loss") -> str:
     )
     sizes = [name for name in order if roles[name] == SIZE]
     experts = [name for name in order if roles[name] == EXPERTS][:1] if sizes else []
+    entries = [name for name in order if roles[name] == VOCABULARY][:1]
+    entries = entries if sizes[:2] == ["N", "D"] else []
     for name in order[:_MOST_VARIABLES]:
         role = roles[name]
-        if role in (NONE, SHARE) or name in experts:
+        if role in (NONE, SHARE) or name in (*experts, *entries):
             continue
         product = experts if [name] == sizes[:1] else []
+        shared = entries if name in sizes[:2] else []
         grows = _grows_with(name, columns) if role == BEST else {}
         while grows and 2 + len(grows) > left:
             grows.popitem()
-        needs = 2 + len(product) + len(grows)
+        needs = 2 + len(product) + len(grows) + (len(shared) if name in sizes[1:2] else 0)
         if needs > left:
             continue
         left -= needs
-        terms.append(_best(name, grows, names) if grows else _term(name, role, product, names))
+        if grows:
+            terms.append(_best(name, grows, names))
+        elif shared and name in sizes[1:2]:
+            terms.append(_starved(name, shared[0], names))
+        else:
+            own = f"({name} * {shared[0]})" if shared else name
+            terms.append(_term(own, role, product, names))
     return f"{response} = {' + '.join(terms)}"
 
 
 def _term(name: str, role: str, product: Sequence[str], names: _Names) -> str:
-    """The term of a column, in a product with others."""
+    """The term of a column, or of a product of two, in a product with others."""
     amplitude = names.next(_AMPLITUDES)
     if role == LINE:
         return f"{amplitude} * {name}"
@@ -140,6 +154,12 @@ def _term(name: str, role: str, product: Sequence[str], names: _Names) -> str:
     if not product:
         return f"{amplitude} / {name}**{exponent}"
     return f"{amplitude} / ({name}**{exponent} * {product[0]}**{names.next(_EXPONENTS[2:])})"
+
+
+def _starved(name: str, entries: str, names: _Names) -> str:
+    """The term of the data that entries of a vocabulary share: each sees less of them."""
+    amplitude, exponent = names.next(_AMPLITUDES), names.next(_EXPONENTS)
+    return f"{amplitude} * {entries}**{names.next(_EXPONENTS[2:])} / {name}**{exponent}"
 
 
 def _grows_with(name: str, columns: Mapping[str, np.ndarray]) -> dict[str, float]:
@@ -183,7 +203,7 @@ def role_of(name: str, values: np.ndarray) -> str:
 
     >>> import numpy as np
     >>> role_of("vocab_size", np.array([4096, 8192, 32768])), role_of("seed", np.arange(9))
-    ('size', '')
+    ('vocabulary', '')
     >>> role_of("lr", np.array([1e-4, 3e-4, 1e-3])), role_of("p_web", np.array([0.1, 0.5, 0.9]))
     ('best', 'share')
     """
@@ -204,7 +224,7 @@ def role_of(name: str, values: np.ndarray) -> str:
     if positive and _WORDS[EXPERTS] & set(words) and len(different) >= _LEAST:
         return EXPERTS
     if positive and len(different) >= _LEAST and different[-1] / different[0] >= _FACTOR:
-        return SIZE
+        return VOCABULARY if _WORDS[VOCABULARY] & set(words) else SIZE
     return LINE if len(different) >= _LEAST else NONE
 
 

@@ -35,13 +35,14 @@ from isoloss.fitted.optima import Optimum, text_of
 from isoloss.fitted.paper_tables import side_by_side
 from isoloss.fitted.presets import Comparison
 from isoloss.laws._mixture import own_domain
+from isoloss.quickfit import many
 from isoloss.quickfit.ask import pasted
+from isoloss.quickfit.many import FITS
 
 _LOSSES = 12  # of a group, that are shown
 _OTHERS = 3  # columns that a guess could have been as well, that are shown
 _LINE = 110  # characters of a line of text
 _REMEDIES = 3  # of doubts, that are shown
-_FITS = 6  # fits whose parameters are shown
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Meaning:
         ranges: least and greatest value of every variable.
         proposal: a formula for further columns that vary, as words for a shell; or empty.
         options: of the law card, as far as the user or the table's columns say them.
+        loss_unit: of the loss of a table of mixtures, where its name says it; or None.
     """
 
     source: str
@@ -81,6 +83,7 @@ class Meaning:
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     proposal: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
+    loss_unit: str | None = None
 
     @property
     def mixture(self) -> bool:
@@ -294,7 +297,7 @@ def _alternatives(meaning: Meaning) -> dict[str, str]:
 def _parameters(fit: Record) -> str:
     """The parameters of the first fits, with their intervals."""
     parts = []
-    for one in fit.fits[:_FITS]:
+    for one in fit.fits[:FITS]:
         title = f"{one.card}: {equation(one.formula, _name(one.quantity))}"
         if len(fit.fits) > 1:
             title += f"   [group {_name(one.group)}, {_name(one.response)}]"
@@ -311,8 +314,8 @@ def _parameters(fit: Record) -> str:
         how = f"  intervals: {one.method}"
         how += f", {one.n_replicates} refits" if one.n_replicates else ""
         parts.append(f"{title}\n{columns(('', 'estimate', *spread, 'unit'), rows)}{how}")
-    if len(fit.fits) > _FITS:
-        parts.append(f"... and {len(fit.fits) - _FITS} more fits in params.parquet")
+    if len(fit.fits) > FITS:
+        parts.append(f"... and {len(fit.fits) - FITS} more fits in params.parquet")
     return "\n".join(parts) + "\n"
 
 
@@ -331,7 +334,7 @@ def _spread(p: Parameter) -> tuple[str, str]:
 
 def _evidence(fit: Record) -> str:
     """Whether each fit is an optimum, and how well it describes the runs."""
-    if len(fit.fits) > _FITS:
+    if len(fit.fits) > FITS:
         return _evidence_of_many(fit)
     lines = []
     for one in fit.fits:
@@ -414,7 +417,7 @@ def _errors_of_many(held: Record) -> str:
 
 def _errors(held: Record) -> str:
     """Errors on the runs of the largest budget, by a fit that did not see them."""
-    if len(held.fits) > _FITS:
+    if len(held.fits) > FITS:
         return _errors_of_many(held)
     lines = []
     for one in held.fits:
@@ -445,7 +448,7 @@ def _inside(fold: FoldScore) -> str:
 def _folds(facts: Record) -> str:
     """Errors on runs held out by a rule with folds, each predicted by a fit of the others."""
     lines = []
-    for one in facts.fits[:_FITS]:
+    for one in facts.fits[:FITS]:
         if not one.folds:
             continue
         of = f" [{_name(one.group)}, {_name(one.response)}]" if len(facts.fits) > 1 else ""
@@ -469,7 +472,9 @@ def _folds(facts: Record) -> str:
 
 def _allocations(best: Mapping[str, Sequence[Allocation]]) -> str:
     """How each group's fit divides budgets: a row a budget."""
-    head = ("best for C, FLOP", "N", "D", "D/N", "loss", "beyond the runs")
+    if len(best) > FITS:
+        return many.allocations(best)
+    head = ("best for C, FLOP", "N", "D", "D/N", "loss", "outside the runs")
     return _by_group(head, {g: [_allocation(one) for one in ones] for g, ones in best.items()})
 
 
@@ -484,6 +489,8 @@ def _by_group(head: Sequence[str], rows: Mapping[str, Sequence[Sequence[str]]]) 
 
 def _frontier(growth: Mapping[str, Growth]) -> str:
     """How the best N and D grow with the budget: a line a group."""
+    if len(growth) > FITS:
+        return many.frontier(growth)
     lines = ["compute-optimal frontier:" if len(growth) > 1 else "compute-optimal frontier: "]
     for group, one in growth.items():
         lines.append(one.text if len(growth) == 1 else f"\n  [{_name(group)}] {one.text}")
@@ -492,25 +499,29 @@ def _frontier(growth: Mapping[str, Growth]) -> str:
 
 def _losses(losses: Mapping[str, Sequence[BudgetLoss]]) -> str:
     """The loss of budgets by each group's fit of a law in C: a row a budget."""
+    if len(losses) > FITS:
+        return many.losses(losses)
     rows = {
         group: [
-            (units.power(one.flops), _estimate(one.loss, "{:.4g}".format), _far(one.times_largest))
+            (units.power(one.flops), _estimate(one.loss, "{:.4g}".format), one.reach.text)
             for one in ones
         ]
         for group, ones in losses.items()
     }
-    return _by_group(("at C, FLOP", "loss", "beyond the runs"), rows)
+    return _by_group(("at C, FLOP", "loss", "outside the runs"), rows)
 
 
 def _gains(gains: Sequence[Gain], facts: Record) -> str:
     """The compute-equivalent gains of groups over one of them: a row a group and budget."""
+    if len({one.group for one in gains}) > FITS:
+        return many.gains(gains)
     first = gains[0].baseline
     lines = [
         f"compute-equivalent gain over {_name(first)}: C of {_name(first)} over the C that the"
         " group needs for the same loss"
     ]
     flops = f"C of {_name(first)}, FLOP"
-    head = ("  group", flops, "its loss", "gain", "C needed, of that C", "beyond the runs")
+    head = ("  group", flops, "its loss", "gain", "C needed, of that C", "outside the runs")
     lines.append(columns(head, map(_gain, gains)).rstrip("\n"))
     for group in dict.fromkeys([first, *(one.group for one in gains)]):
         for one in facts.of(group):
@@ -531,17 +542,12 @@ def _gain(one: Gain) -> tuple[str, ...]:
         gain, needed = f"never reached {units.interval(one.gain.low, one.gain.high)}".rstrip(), ""
     if not one.always:
         gain += f" (reached in {one.often} % of refits)"
-    far = _far(one.beyond) if one.reaches or one.beyond > 1 else ""
+    far = visible(one.reach.text) if one.reaches or one.reach.outside else ""
     return (*cells, f"{one.loss:.4g}", gain, needed, far)
 
 
 def _estimate(q: Quantity, form) -> str:
     return units.estimate(q.estimate, q.low, q.high, form)
-
-
-def _far(times: float) -> str:
-    """How far a budget lies beyond the largest run."""
-    return f"extrapolated, {units.count(times, 2)} x C" if times > 1.0001 else "inside"
 
 
 def _allocation(best: Allocation) -> tuple[str, ...]:
@@ -556,7 +562,7 @@ def _allocation(best: Allocation) -> tuple[str, ...]:
     ]
     if not best.exists:
         cells = ["none: an exponent is not positive", "", "", ""]
-    return (units.power(best.flops), *cells, _far(best.times_largest))
+    return (units.power(best.flops), *cells, best.reach.text)
 
 
 def _published(decisions: Decisions) -> str:

@@ -349,6 +349,8 @@ def _allocations(name: str, fit: Fit, budgets: Sequence[float], runs: pd.DataFra
             )
             beyond = best.times_largest
             reach = f", {units.count(beyond, 2)} times the largest run" if beyond > 1 else ""
+            if best.reach.variable in ("N", "D"):
+                reach += f", outside the runs: {best.reach.text}"
             lines.append(f"{title}{_group(group)}{reach}): {values}")
     return lines
 

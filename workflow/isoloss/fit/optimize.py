@@ -53,6 +53,7 @@ def searching(
         np.concatenate([begin, further_starts(problem, distinct(begin), inside, weight)])
     )
     begin, ends = yield from _descended(problem, begin, weight)
+    begin, ends = yield from _with_limits(problem, begin, ends, weight)
     for _ in range(HOPS):
         best = ends.objective[0]
         if not np.isfinite(best) or (ends.objective <= best + AGREE * abs(best)).mean() >= SOME:
@@ -68,6 +69,25 @@ def searching(
         if not ends.objective[0] < best - AGREE * abs(best):
             break
     return begin, ends
+
+
+def _with_limits(
+    problem: FitProblem, begin: np.ndarray, ends: Ends, weight: np.ndarray
+) -> Search[tuple[np.ndarray, Ends]]:
+    """Starts and ends with those at the ends of valleys near the optimum (`LawOnRuns.limits`)."""
+    affine, on_runs = problem.affine, problem.law_on_runs
+    if not np.isfinite(ends.objective[0]):
+        return begin, ends
+    theta = affine.theta(ends.free[:1])
+    moves = on_runs.limits(theta[0], problem.loss)
+    if not moves:
+        return begin, ends
+    others = distinct(affine.free(np.concatenate([move(theta) for move in moves])))
+    more = yield Descents(problem, others, weight)
+    begin, ends = np.concatenate([begin, others]), join([ends, more])
+    same = ends.objective <= ends.objective.min() * (1 + AGREE)
+    order = np.lexsort((ends.objective, ~(same & ends.converged)))  # of the same optimum, an end
+    return begin[order], ends[order]
 
 
 def _descended(
@@ -234,6 +254,7 @@ def refitting(
         begin = yield from narrowed(problem, reached.free[late], weight[late], own_loss)
         again = yield Descents(problem, begin, weight[late], own_loss)
         _keep_better(reached, late, again)
+        yield from _to_limits(problem, known[0], reached, weight, loss)
     pool = known[1:]
     for _ in range(8):
         if len(pool):
@@ -242,6 +263,18 @@ def refitting(
                 break
         pool = reached.free
     return reached
+
+
+def _to_limits(problem: FitProblem, best: np.ndarray, ends: Ends, weight, loss) -> Search[None]:
+    """Replicates that are lost in a valley go on from its end (`LawOnRuns.limits`)."""
+    late, affine = np.flatnonzero(~ends.converged), problem.affine
+    if not len(late):
+        return
+    own_loss = None if loss is None else loss[late]
+    for move in problem.law_on_runs.limits(affine.theta(best), problem.loss):
+        begin = affine.free(move(affine.theta(ends.free[late])))
+        again = yield Descents(problem, begin, weight[late], own_loss)
+        _keep_better(ends, late, again)
 
 
 def _look_around(problem, ends: Ends, pool, weight, loss) -> Search[tuple[Ends, np.ndarray]]:

@@ -13,6 +13,7 @@ import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -28,10 +29,12 @@ from isoloss.formulas import (
     power_terms,
     read_formula,
 )
+from isoloss.formulas.simpler import Simpler
 from isoloss.laws._formula_bent import Approach, Straight, bent_parts, rows_of
+from isoloss.laws._formula_limits import pushed, unseen_bends
 from isoloss.laws._formula_starts import Draws, Sizing, factors_of, summands_of
 from isoloss.laws._formula_terms import roles_of
-from isoloss.laws._law import Data, Law, LawOnRuns, Sums, Term
+from isoloss.laws._law import Data, Law, LawOnRuns, Move, Sums, Term
 from isoloss.laws._posynomial import LEAST, Part, Posynomial, PosynomialOnRuns
 
 NATS = "nats/token"  # the unit of what a law predicts, which stands for that of any response
@@ -45,6 +48,8 @@ SUBSETS = 5  # amplitudes above 0 of which every subset is tried
 FAR = 14.0, 8.0  # below and above its usual size in logarithms, where an amplitude has its bounds
 FARTHER = 40.0  # the same of a scale within a power, whose exponent may be small
 SHOWN = 4  # runs that a problem names, at most
+LIMITS = 3  # bends that the runs do not show, whose ends a search looks at
+SPREAD = 1.4826  # standard deviations of a normal in its median absolute deviation
 
 
 def formula_law(
@@ -577,6 +582,31 @@ class FormulaOnRuns(LawOnRuns):
         )
         return approach.starts(starts)
 
+    def limits(self, theta: np.ndarray, loss: np.ndarray) -> list[Move]:
+        """Moves to where a bend that the runs do not show is gone; see `LawOnRuns.limits`."""
+        with np.errstate(all="ignore"):
+            predicted = self.law.loss(theta, self.data)
+            if not np.isfinite(predicted).all():
+                return []
+            relative = (predicted > 0).all() and (loss > 0).all() and not self.law.additive
+            unit = predicted if relative else np.full_like(loss, np.std(loss) or 1.0)
+            spread = SPREAD * float(np.median(np.abs((loss - predicted) / unit)))
+            tree = self.law.asked.formula.tree
+            bends = list(unseen_bends(self.law, tree, theta, self.data, unit, spread))
+        return [
+            partial(self._to_limit, one.way, factor)
+            for one in bends[:LIMITS]
+            for factor in one.way.factors
+        ]
+
+    def _to_limit(self, way: Simpler, factor: float, theta: np.ndarray) -> np.ndarray:
+        """Points (b, p) with a piece of the law far away, and about the same predictions."""
+        with np.errstate(all="ignore"):
+            moved = pushed(self.law, theta, way, factor)
+            if moved is None:
+                return theta
+            return self._linear(moved, self.law.loss(theta, self.data), np.ones(self.count))
+
     def _ends(self) -> tuple[np.ndarray, np.ndarray]:
         """Least and greatest theta by the limits that the user wrote, and of exponents; (p,)."""
         ends = np.tile([[-np.inf], [np.inf]], len(self.law.terms))
@@ -622,23 +652,28 @@ class FormulaOnRuns(LawOnRuns):
         over runs spread evenly; every subset of those above 0 is tried, and the rest of them keep
         little.
         """
+        return self._linear(theta, loss, weight)
+
+    def _linear(self, theta: np.ndarray, loss: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        """As `project`, of losses (n,) or of every theta's own, (b, n)."""
         names = self.law.asked.roles.linear
         if not names:
             return theta
         where = [self.law.index(name) for name in names]
-        rows = np.unique(np.linspace(0, len(loss) - 1, LOOKED_AT).astype(int))
+        loss = np.atleast_2d(loss)
+        above, size = (loss > 0).all(), np.mean(np.abs(loss)) or 1.0
+        rows = np.unique(np.linspace(0, loss.shape[-1] - 1, LOOKED_AT).astype(int))
+        loss = loss[:, rows]
         given, data = self.law.given_by(theta), {k: v[rows] for k, v in self.data.items()}
         with np.errstate(all="ignore"):
             value, slopes = self.linear.gradient({**given, **data})
             slopes = np.broadcast_to(slopes, (len(theta), len(rows), len(names)))
             now = self.values(theta)[:, where]
-            rest = loss[rows] - (value - np.einsum("bnk,bk->bn", slopes, now))
-            unit = (
-                loss[rows] if (loss > 0).all() else np.full(len(rows), np.mean(np.abs(loss)) or 1)
-            )
+            rest = loss - (value - np.einsum("bnk,bk->bn", slopes, now))
+            unit = loss if above else np.full_like(loss, size)
             unit = unit / np.sqrt(weight[rows])
             logs = np.array([self.law.terms[i].log for i in where])
-            best = _least_squares(slopes / unit[:, None], rest / unit, logs)
+            best = _least_squares(slopes / unit[..., None], rest / unit, logs)
         moved = theta.copy()
         for k, i in enumerate(where):
             own = np.log(best[:, k]) if logs[k] else best[:, k]

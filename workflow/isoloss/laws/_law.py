@@ -124,6 +124,7 @@ def joined(parts: Sequence[Estimate]) -> Estimate:
 
 Asked = tuple["Estimator", Estimate, Sequence[Sample]]  # of a response
 Part = tuple[float, "Law", Estimate]  # weight of a response, its law, and an estimate
+Move = Callable[[np.ndarray], np.ndarray]  # of thetas (b, p) to others
 
 
 class Law(ABC):
@@ -553,6 +554,17 @@ class LawOnRuns:
     def starts(self, loss: np.ndarray) -> np.ndarray:
         """Where a search begins, (s, p): the law's own grid, whatever the losses (n,) are."""
         return self.law.starts()
+
+    def limits(self, theta: np.ndarray, loss: np.ndarray) -> Sequence[Move]:
+        """Moves to the ends of valleys in which a parameter runs to 0 or to infinity.
+
+        They change the predictions by less than the noise of the runs.
+
+        Args:
+            theta: the estimate, (p,).
+            loss: observed, (n,).
+        """
+        return ()
 
     def project(self, theta: np.ndarray, loss: np.ndarray, weight: np.ndarray) -> np.ndarray:
         """Starts (b, p) moved to the best scales for their exponents; here left as they are."""

@@ -61,8 +61,8 @@ def unseen(
 def told(one: Unseen) -> str:
     """A bend that the runs do not show, in words."""
     inside = [name for name in names_of(one.part) if name in one.variables]
-    bend = f"no bend in {', '.join(inside)} at {' and '.join(one.at)}"
-    return f"the runs show {bend}: {_text(one.part)} does no better than {_text(one.simple)}"
+    shape = f"no bend in {', '.join(inside)} at {' and '.join(one.at)}"
+    return f"the runs show {shape}: {_text(one.part)} does no better than {_text(one.simple)}"
 
 
 def _text(tree) -> str:

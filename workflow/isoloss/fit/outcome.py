@@ -75,7 +75,7 @@ def tables_of(
     params = _between_runs(params, known.thresholds).assign(free=params["term"].isin(free))
     untested = _doubts(runs, settings, number)
     summary = _summary(runs, solution, replicates, predictions, params, settings, untested, known)
-    _add_notes(summary, bends)
+    _add_notes(summary, [*_overruled(runs.law, settings), *map(told, bends)])
     doubts = checks.findings(
         Evidence(
             law=solution.law.given(solution.estimate.state),
@@ -250,9 +250,30 @@ def _bends(runs: FittedRuns, solution: Solution, settings: Settings) -> list[Uns
     return unseen(law, best.theta, runs.data, errors, residuals, held)
 
 
-def _add_notes(summary: dict[str, Any], bends: Sequence[Unseen]) -> None:
-    """Add to a message which bends the runs do not show."""
-    summary["message"] = "; ".join([summary["message"], *map(told, bends)])
+def _overruled(law: Law, settings: Settings) -> list[str]:
+    """Limits in a typed formula in whose place there are bounds of the fit, in words."""
+    if settings.card != FORMULA:
+        return []
+    pairs = [
+        (n, settings.constraints.bounds[n], law.limits[n])
+        for n in law.limits
+        if n in settings.constraints.bounds
+    ]
+    return [
+        f"bounds of {name} ({_range(own)}) take the place of its limit in the formula "
+        f"({_range(typed)})"
+        for name, own, typed in pairs
+        if tuple(own) != tuple(typed)
+    ]
+
+
+def _range(ends: Sequence[float | None]) -> str:
+    return " to ".join("open" if end is None else f"{end:g}" for end in ends)
+
+
+def _add_notes(summary: dict[str, Any], notes: Sequence[str]) -> None:
+    """Add to a message what is good to know."""
+    summary["message"] = "; ".join([summary["message"], *notes])
 
 
 def _held_out(runs: FittedRuns, predictions: Predictions, settings: Settings) -> dict[str, float]:

@@ -20,6 +20,7 @@ import numpy as np
 from isoloss.core.problems import IsolossError, Problem
 from isoloss.formulas import (
     Evaluator,
+    Node,
     as_latex,
     as_python,
     domains,
@@ -107,32 +108,42 @@ class _Asked:
         terms, kind, shown, latex: as of `formula_law`.
         any_sign: parameters that somebody freed of their sign.
         roles: of the parameters.
-        limits: of a parameter, in its own unit, infinite where open.
+        below: parameters that are below 0, as their limits say; their sizes are fitted.
+        tree: of the formula, with -B for such a B: a tree of sizes.
+        limits: of a parameter (of a size), in its own unit, infinite where open.
         free: parameters that may have any sign.
-        value, slopes: evaluators of the formula, and of its derivatives by all parameters.
+        value, slopes: evaluators of the tree, and of its derivatives by all parameters.
     """
 
     def __init__(self, formula, variables, parameters, terms, kind, any_sign, shown):
         self.formula, self.variables, self.parameters = formula, variables, parameters
         self.terms, self.kind, self.any_sign = terms, kind, tuple(sorted(any_sign))
         self.shown, self.latex = shown or formula.written, ""
-        self.value = Evaluator(formula.tree, ())
-        self.slopes = Evaluator(formula.tree, parameters)
-        self.roles = roles_of(formula.tree, parameters)
+        self.below = self._below_zero()
+        self.tree = with_sizes(formula.tree, self.below)
+        self.value = Evaluator(self.tree, ())
+        self.slopes = Evaluator(self.tree, parameters)
+        self.roles = roles_of(self.tree, parameters)
         self.limits, free = dict.fromkeys(parameters, (-np.inf, np.inf)), set(any_sign)
         free |= self.roles.any_sign
         for limit in formula.limits:
             if limit.name in self.limits:
-                low, high = limit.low, limit.high
-                self.limits[limit.name] = (
-                    -np.inf if low is None else low,
-                    np.inf if high is None else high,
-                )
-                if low is not None and low >= 0 and limit.name not in self.roles.exponents:
+                low = -np.inf if limit.low is None else limit.low
+                high = np.inf if limit.high is None else limit.high
+                if limit.name in self.below:
+                    low, high = -high, -low
+                self.limits[limit.name] = low, high
+                if low >= 0 and limit.name not in self.roles.exponents:
                     free.discard(limit.name)
-                elif (low is not None and low < 0) or (high is not None and high <= 0):
+                elif -np.inf < low < 0 or high <= 0:
                     free.add(limit.name)
         self.free = free & set(parameters)
+
+    def _below_zero(self) -> frozenset[str]:
+        """Parameters, but exponents, that a limit keeps below 0: their sizes are fitted."""
+        exponents = roles_of(self.formula.tree, self.parameters).exponents
+        below = {one.name for one in self.formula.limits if one.high is not None and one.high <= 0}
+        return frozenset(below & set(self.parameters) - exponents - set(self.any_sign))
 
     @property
     def key(self) -> tuple:
@@ -154,7 +165,7 @@ class _Asked:
         for name, (low, high) in self.limits.items():
             low = -np.inf if name not in self.free and low <= 0 else low
             if np.isfinite([low, high]).any():
-                ends = (low, high)
+                ends = (-high, -low) if name in self.below else (low, high)
                 bounds[name] = tuple(float(end) if np.isfinite(end) else None for end in ends)
         return bounds
 
@@ -162,7 +173,8 @@ class _Asked:
         """A parameter, with what is known of it in the place of what its role says."""
         log = name not in self.free
         unit = NATS if name in self.roles.linear else "1"
-        usual = Term(name, symbol_of(name), unit, log, low, high, starts)
+        sign = -1.0 if name in self.below else 1.0
+        usual = Term(name, symbol_of(name), unit, log, low, high, starts, sign=sign)
         return replace(usual, **self.terms.get(name, {}))
 
 
@@ -189,7 +201,7 @@ class _OfFormula(Law):
         self.asked, self.kind, self.variables = asked, asked.kind, asked.variables
         self.formula, self.limits = asked.shown, asked.bounds
         self.response_range = asked.response_range
-        needs = domains(asked.formula.tree, asked.parameters)
+        needs = domains(asked.tree, asked.parameters)
         self.positive = tuple(v for v in asked.variables if needs.get(v) == "positive")
 
     def __eq__(self, other: object) -> bool:
@@ -251,7 +263,7 @@ class _OfFormula(Law):
 
 def parts_of(asked: _Asked) -> tuple[Part, ...] | None:
     """A formula as parts of a `Posynomial`; None where it is not one."""
-    terms = power_terms(asked.formula.tree, asked.variables)
+    terms = power_terms(asked.tree, asked.variables)
     if terms is None or any(term.linear for term in terms):
         return None
     if asked.free & {term.scale for term in terms if term.exponents}:
@@ -304,7 +316,7 @@ def drawn(
         for name, (low, high) in asked.limits.items()
     }
     sizing = Sizing(positive, limits, data, loss, Draws(count))
-    sizing.settle(asked.formula.tree, sizing.target)
+    sizing.settle(asked.tree, sizing.target)
     return {name: sizing.values[name] for name in asked.parameters}
 
 
@@ -400,9 +412,10 @@ class FormulaLaw(_OfFormula):
         return asked.term(name, -np.inf, np.inf, (0.0,))
 
     def given_by(self, theta: np.ndarray) -> dict[str, np.ndarray]:
-        """The parameters by name, (..., 1), of theta (..., p)."""
+        """The parameters (the sizes of those below 0) by name, (..., 1), of theta (..., p)."""
         theta = np.asarray(theta, dtype=float)
-        return {t.name: t.value(theta[..., i, None]) for i, t in enumerate(self.terms)}
+        columns = ((t, theta[..., i, None]) for i, t in enumerate(self.terms))
+        return {t.name: np.exp(column) if t.log else column for t, column in columns}
 
     def loss(self, theta: np.ndarray, data: Data) -> np.ndarray:
         """The value of the formula, (..., n)."""
@@ -441,21 +454,20 @@ class FormulaLaw(_OfFormula):
         for i, term in enumerate(self.terms):
             if term.log:
                 self._centre(matrix, i, data)
-                point = [
-                    self.terms[j].coordinate(usual[t.name][0]) for j, t in enumerate(self.terms)
-                ]
+                sizes = [(t.log, usual[t.name][0]) for t in self.terms]
+                point = [np.log(size) if log else size for log, size in sizes]
                 origin[i] = matrix[i] @ point
             elif term.name not in self.asked.roles.exponents and term.name not in self.limits:
                 size = abs(usual[term.name][0])
                 matrix[i, i] = 1.0 / size if size > 0 else 1.0
-        for tree in linear_forms(self.asked.formula.tree):
+        for tree in linear_forms(self.asked.tree):
             self._decorrelate(matrix, tree, data)
         return matrix, origin
 
     def _centre(self, matrix: np.ndarray, row: int, data: Data) -> None:
         """Add what powers of variables beside an amplitude are at the mean of their logarithms."""
         name, parameters = self.terms[row].name, set(self.asked.parameters)
-        for factors in products(self.asked.formula.tree):
+        for factors in products(self.asked.tree):
             if not any(
                 p > 0 and operation(f) == ("name", ()) and f.name == name for p, f in factors
             ):
@@ -510,6 +522,32 @@ class FormulaLaw(_OfFormula):
         return FormulaOnRuns(self, data)
 
 
+def with_sizes(tree, names: Collection[str]):
+    """A tree in which the sizes of some names stand, with a sign in front of what they multiply.
+
+    Example:
+        >>> from isoloss.formulas import as_text, read_expression
+        >>> as_text(with_sizes(read_expression("E + B / V**b"), ["B"]))
+        'E - B / V**b'
+    """
+    if not names:
+        return tree
+    kind, parts = operation(tree)
+    if kind == "name":
+        return Node("neg", (tree,)) if tree.name in names else tree
+    parts = tuple(with_sizes(part, names) for part in parts)
+    kinds = [operation(part)[0] for part in parts]
+    bare = [p.parts[0] if k == "neg" else p for k, p in zip(kinds, parts, strict=True)]
+    if kind == "neg" and kinds[0] == "neg":
+        return bare[0]
+    if kind in ("*", "/") and "neg" in kinds:
+        product = Node(kind, tuple(bare))
+        return product if kinds == ["neg", "neg"] else Node("neg", (product,))
+    if kind in ("+", "-") and kinds[1] == "neg":
+        return Node("-" if kind == "+" else "+", (parts[0], bare[1]))
+    return tree if not parts else replace(tree, parts=parts)
+
+
 def products(tree):
     """The factors of every product in a formula, the outer ones first."""
     kind, parts = operation(tree)
@@ -543,7 +581,7 @@ class FormulaOnRuns(LawOnRuns):
 
     def __init__(self, law: FormulaLaw, data: Data):
         super().__init__(law, data)
-        tree = law.asked.formula.tree
+        tree = law.asked.tree
         self.logs = np.array([term.log for term in law.terms])
         above = [term.name for term in law.terms if term.log]
         self.bound = law.asked.slopes.on(self.data, above)
@@ -566,7 +604,7 @@ class FormulaOnRuns(LawOnRuns):
     def _straightened(self, starts: np.ndarray, loss: np.ndarray) -> np.ndarray:
         """Starts of a formula with sums like a V^g + b near an optimum; others as they are."""
         law, names = self.law, [term.name for term in self.law.terms]
-        sums = linear_forms(law.asked.formula.tree)
+        sums = linear_forms(law.asked.tree)
         parts = bent_parts(sums, names, law.asked.free, self.data)
         if not parts:
             return starts
@@ -614,10 +652,9 @@ class FormulaOnRuns(LawOnRuns):
             least, most = self.law.limits.get(term.name, (None, None))
             if term.name in self.law.asked.roles.exponents:
                 ends[:, i] = term.low, term.high
-            if least is not None and (least > 0 or not term.log):
-                ends[0, i] = term.coordinate(least)
-            if most is not None:
-                ends[1, i] = term.coordinate(most)
+            low, high = term.bounds(least, most)
+            ends[0, i] = low if low > -np.inf else ends[0, i]
+            ends[1, i] = high if high < np.inf else ends[1, i]
         return ends[0], ends[1]
 
     def values(self, theta: np.ndarray) -> np.ndarray:

@@ -20,6 +20,7 @@ LARGE = 1.5  # of an argument of a function that levels off
 LEFT = (1e-7, 1e-8, 1e-9)  # what a summand is to the rest of its sum where it no longer counts
 SMALL = (1e-4, 3e-5, 1e-5)  # the same of an argument; of exp, whose curve is seen earlier, below
 STRAIGHT = (1e-6, 3e-7, 1e-7)
+STEEP = (1e3, 2e3, 4e3)  # exponent of (1 + u)**g where it is exp(g u)
 GREAT = (20.0, 25.0, 30.0)  # of an argument where its function has levelled off
 
 Given = Mapping[str, np.ndarray | float]
@@ -35,12 +36,14 @@ class Simpler:
         piece: what grows or vanishes.
         factors: by which the piece is multiplied until nothing is left of the difference, each
             further than the one before.
+        against: what is divided by the same factors, if anything is.
     """
 
     part: Node
     simple: Node
     piece: Node
     factors: tuple[float, ...]
+    against: Node | None = None
 
 
 def simpler_parts(tree: Node, parameters: Collection[str], given: Given) -> Iterator[Simpler]:
@@ -65,9 +68,10 @@ def simpler_parts(tree: Node, parameters: Collection[str], given: Given) -> Iter
             continue
         seen.add(part)
         with np.errstate(all="ignore"):
+            against = part.parts[1] if part.kind == "**" else None
             for simple, piece, factors in _rules(part, counted, given):
                 if power is None:
-                    yield Simpler(part, simple, piece, factors)
+                    yield Simpler(part, simple, piece, factors, against)
                 else:
                     raised = Node("**", (simple, power))
                     yield Simpler(Node("**", (part, power)), raised, piece, factors)
@@ -95,6 +99,8 @@ def _rules(part: Node, counted: bool, given: Given) -> Iterator[tuple[Node, Node
         yield from _of_exp(part, given)
         if counted:
             yield from _of_sum(part, given)
+    elif kind == "**":
+        yield from _of_bracket(*parts, given)
     elif kind in ("softplus", "tanh", "sigmoid", "exp"):
         yield from _of_function(kind, parts[0], given)
     elif kind in ("min", "max") and len(parts) == 2:
@@ -120,6 +126,18 @@ def _of_sum(part: Node, given: Given) -> Iterator[tuple[Node, Node, tuple]]:
             yield simple, small, tuple(left)
         else:
             yield simple, simple, tuple(1.0 / share for share in left)
+
+
+def _of_bracket(base: Node, exponent: Node, given: Given) -> Iterator[tuple[Node, Node, tuple]]:
+    """(1 + u)**g, which is exp(g u) where u is small."""
+    summands = list(_summands(base, 1.0))
+    others = [one for one in summands if (one[0], one[1].kind, one[1].number) != (1, "number", 1)]
+    if len(others) != len(summands) - 1:
+        return
+    u = _joined(others)
+    if others and float(np.max(np.abs(_values(u, given)))) < NEAR:
+        steep = abs(float(_values(exponent, given)[0]))
+        yield Node("exp", (Node("*", (exponent, u)),)), u, tuple(steep / one for one in STEEP)
 
 
 def _of_function(kind: str, inner: Node, given: Given) -> Iterator[tuple[Node, Node, tuple]]:

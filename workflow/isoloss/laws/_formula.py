@@ -41,7 +41,7 @@ from isoloss.laws._posynomial import LEAST, Part, Posynomial, PosynomialOnRuns
 NATS = "nats/token"  # the unit of what a law predicts, which stands for that of any response
 STARTS, DESCENTS = 1000, 32  # parameters drawn, and the best of them that are descended from
 STEEPEST = 5.0  # size of an exponent, at most
-OF_BRACKET = 200.0  # the same of (1 + x / S)**g, which becomes exp(g x / S) as g and S grow
+OF_BRACKET = 5000.0  # the same of (1 + x / S)**g, which becomes exp(g x / S) as g and S grow
 EXPONENTS = (0.05, 0.15, 0.3, 0.45, 0.65, 1.0, 1.6)  # of a sum of power terms
 CROSSED = 2  # exponents of which all combinations are starts; of more some are drawn
 LOOKED_AT = 400  # runs by which starts are moved to the best amplitudes

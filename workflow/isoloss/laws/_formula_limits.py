@@ -143,6 +143,8 @@ def pushed(law: Law, theta: np.ndarray, way: Simpler, factor: float) -> np.ndarr
     powers = scaling(way.piece, given)
     if not powers:
         return None
+    if way.against is not None:
+        powers |= {name: -power for name, power in scaling(way.against, given).items()}
     moved = theta.copy()
     for name, power in powers.items():
         i = law.index(name)

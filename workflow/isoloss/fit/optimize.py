@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from isoloss.fit.descent import AGREE, Descents, Ends, FitProblem, Search, alone, join
+from isoloss.fit.descent import AGREE, Affine, Descents, Ends, FitProblem, Search, alone, join
 from isoloss.fit.objectives import SMOOTH
 
 EXACT = 1e-12  # root mean square log residual below which a fit is exact
@@ -75,16 +75,16 @@ def _with_limits(
     problem: FitProblem, begin: np.ndarray, ends: Ends, weight: np.ndarray
 ) -> Search[tuple[np.ndarray, Ends]]:
     """Starts and ends with those at the ends of valleys near the optimum (`LawOnRuns.limits`)."""
-    affine, on_runs = problem.affine, problem.law_on_runs
     if not np.isfinite(ends.objective[0]):
         return begin, ends
-    theta = affine.theta(ends.free[:1])
-    moves = on_runs.limits(theta[0], problem.loss)
+    best, affine = ends.free[:1], problem.affine
+    theta = affine.theta(best)
+    moves = problem.law_on_runs.limits(theta[0], problem.loss)
     if not moves:
         return begin, ends
-    others = distinct(affine.free(np.concatenate([move(theta) for move in moves])))
-    more = yield Descents(problem, others, weight)
-    begin, ends = np.concatenate([begin, others]), join([ends, more])
+    others = distinct(np.concatenate([_as_far(affine, best, move(theta)) for move in moves]))
+    far = yield Descents(problem, others, weight)
+    begin, ends = np.concatenate([begin, others]), join([ends, far])
     same = ends.objective <= ends.objective.min() * (1 + AGREE)
     order = np.lexsort((ends.objective, ~(same & ends.converged)))  # of the same optimum, an end
     return begin[order], ends[order]
@@ -272,9 +272,19 @@ def _to_limits(problem: FitProblem, best: np.ndarray, ends: Ends, weight, loss) 
         return
     own_loss = None if loss is None else loss[late]
     for move in problem.law_on_runs.limits(affine.theta(best), problem.loss):
-        begin = affine.free(move(affine.theta(ends.free[late])))
-        again = yield Descents(problem, begin, weight[late], own_loss)
-        _keep_better(ends, late, again)
+        begin = _as_far(affine, ends.free[late], move(affine.theta(ends.free[late])))
+        far = yield Descents(problem, begin, weight[late], own_loss)
+        _keep_better(ends, late, far)
+
+
+def _as_far(affine: Affine, free: np.ndarray, theta: np.ndarray) -> np.ndarray:
+    """Points on the way from free (b, q) to theta (b, p), as far as all bounds hold, (b, q)."""
+    with np.errstate(all="ignore"):
+        step = (theta - affine.shift) @ np.linalg.pinv(affine.matrix).T - free
+        room = np.where(step > 0, affine.high - free, affine.low - free) / step
+        share = np.where(step != 0, room, np.inf).min(axis=-1, initial=1.0, where=np.isfinite(room))
+    moved = free + np.clip(share, 0.0, 1.0)[:, None] * step
+    return np.clip(np.where(np.isfinite(moved), moved, free), affine.low, affine.high)
 
 
 def _look_around(problem, ends: Ends, pool, weight, loss) -> Search[tuple[Ends, np.ndarray]]:

@@ -101,6 +101,9 @@ def _rules(part: Node, counted: bool, given: Given) -> Iterator[tuple[Node, Node
             yield from _of_sum(part, given)
     elif kind == "**":
         yield from _of_bracket(*parts, given)
+    elif kind == "log" and (u := _beside_one(parts[0], given)) is not None:
+        size = float(np.max(np.abs(_values(u, given))))
+        yield u, u, tuple(share / max(size, 1e-300) for share in STRAIGHT)
     elif kind in ("softplus", "tanh", "sigmoid", "exp"):
         yield from _of_function(kind, parts[0], given)
     elif kind in ("min", "max") and len(parts) == 2:
@@ -130,14 +133,19 @@ def _of_sum(part: Node, given: Given) -> Iterator[tuple[Node, Node, tuple]]:
 
 def _of_bracket(base: Node, exponent: Node, given: Given) -> Iterator[tuple[Node, Node, tuple]]:
     """(1 + u)**g, which is exp(g u) where u is small."""
-    summands = list(_summands(base, 1.0))
-    others = [one for one in summands if (one[0], one[1].kind, one[1].number) != (1, "number", 1)]
-    if len(others) != len(summands) - 1:
-        return
-    u = _joined(others)
-    if others and float(np.max(np.abs(_values(u, given)))) < NEAR:
+    if (u := _beside_one(base, given)) is not None:
         steep = abs(float(_values(exponent, given)[0]))
         yield Node("exp", (Node("*", (exponent, u)),)), u, tuple(steep / one for one in STEEP)
+
+
+def _beside_one(tree: Node, given: Given) -> Node | None:
+    """The u of a sum 1 + u that is small at every run; None of anything else."""
+    summands = list(_summands(tree, 1.0))
+    others = [one for one in summands if (one[0], one[1].kind, one[1].number) != (1, "number", 1)]
+    if not others or len(others) != len(summands) - 1:
+        return None
+    u = _joined(others)
+    return u if float(np.max(np.abs(_values(u, given)))) < NEAR else None
 
 
 def _of_function(kind: str, inner: Node, given: Given) -> Iterator[tuple[Node, Node, tuple]]:

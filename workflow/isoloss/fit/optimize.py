@@ -19,6 +19,7 @@ TRIED = 64  # points of a pool that replicates with losses of their own are comp
 POINTS = 256  # of a pool, whose objectives for all replicates are looked at together
 MOST_SINGLE = 1e30  # of a penalty in single precision, relative to the median
 SCANNED, FAR = 200, 20.0  # points along one free coordinate, and how far from a start they reach
+AT_LIMIT = 100  # steps of a replicate at most, at the end of a valley
 BLOCK = 1 << 15  # numbers in one array of penalties
 
 
@@ -267,13 +268,16 @@ def refitting(
 
 def _to_limits(problem: FitProblem, best: np.ndarray, ends: Ends, weight, loss) -> Search[None]:
     """Replicates that are lost in a valley go on from its end (`LawOnRuns.limits`)."""
-    late, affine = np.flatnonzero(~ends.converged), problem.affine
-    if not len(late):
-        return
-    own_loss = None if loss is None else loss[late]
-    for move in problem.law_on_runs.limits(affine.theta(best), problem.loss):
+    affine, moves = problem.affine, ()
+    if not ends.converged.all():
+        moves = problem.law_on_runs.limits(affine.theta(best), problem.loss)
+    for move in moves:
+        late = np.flatnonzero(~ends.converged)
+        if not len(late):
+            return
         begin = _as_far(affine, ends.free[late], move(affine.theta(ends.free[late])))
-        far = yield Descents(problem, begin, weight[late], own_loss)
+        own_loss = None if loss is None else loss[late]
+        far = yield Descents(problem, begin, weight[late], own_loss, AT_LIMIT)
         _keep_better(ends, late, far)
 
 

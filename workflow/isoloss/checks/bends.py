@@ -10,7 +10,7 @@ from isoloss.checks.evidence import CARE, NOTE, Evidence, Finding
 from isoloss.core.escape import short, visible
 from isoloss.fitted.errors import Errors
 from isoloss.fitted.facts import identified
-from isoloss.formulas import as_text, names_of
+from isoloss.formulas import as_text, names_of, number
 from isoloss.laws._formula_limits import Unseen, unseen_bends
 from isoloss.laws._law import Data, Law
 from isoloss.laws._tree import tree_of
@@ -39,7 +39,7 @@ def unseen(
 
     Example:
         >>> from isoloss.laws import formula
-        >>> law = formula.make(formula="loss = E + A * (1 + x / S)**-g", variables=["x"])
+        >>> law = formula.make(formula="loss = E + A * (1 + x / S)**-g", variables=["x"], any_sign=[])
         >>> theta = law.theta({"E": 1.0, "A": 9.0, "S": 1e-6, "g": 0.3})
         >>> noise = np.array([0.01, -0.01, 0.02, -0.01, -0.02])
         >>> [one] = unseen(law, theta, {"x": np.geomspace(1, 64, 5)}, Errors(None), noise)
@@ -78,5 +78,8 @@ def check(evidence: Evidence) -> Iterator[Finding]:
         grave = loose or evidence.summary["status"] != "converged"
         inside = [name for name in names_of(one.part) if name in one.variables]
         others = f"add runs of other {short(visible(inside[0]), 40)}"
-        remedy = f"write {_text(one.simple)} in the place of {_text(one.part)}, or {others}"
+        do = f"write {_text(one.simple)} in the place of {_text(one.part)}"
+        if one.simple == number(1.0):
+            do = f"leave {_text(one.part)} out"
+        remedy = f"{do}, or {others}"
         yield Finding("bend", CARE if grave else NOTE, told(one), remedy)

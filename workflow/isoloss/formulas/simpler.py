@@ -274,6 +274,8 @@ def tidy(tree: Node) -> Node:
         return number(0.0)
     if kind == "*" and 1.0 in constant:
         return parts[1 - constant.index(1.0)]
+    if kind in ("*", "/") and parts[1].kind == "neg":
+        return tidy(Node(kind, (_negative(parts[0]), parts[1].parts[0])))
     if kind in ("/", "**") and constant[1] == 1.0:
         return parts[0]
     if kind == "**" and constant[0] == 1.0:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isoloss.formulas import Evaluator, Node, names_of
-from isoloss.formulas.simpler import Simpler, replaced, scaling, simpler_parts, tidy, without
+from isoloss.formulas import Evaluator, Node, names_of, walk
+from isoloss.formulas.simpler import Given, Simpler, replaced, scaling, simpler_parts, tidy, without
 from isoloss.laws._law import Data, Law
 
 GAIN = 2.0  # twice the log likelihood that a parameter more is to gain, by Akaike
@@ -77,10 +77,9 @@ def unseen_bends(
             continue
         slopes = np.broadcast_to(slopes, (np.size(before), len(names)))
         change, columns = (after - before) / unit, slopes / np.reshape(unit, (-1, 1))
-        size = np.linalg.norm(columns, axis=0)
-        columns = columns / np.where(size > 0, size, 1.0)
+        columns = _scaled(columns)
         left = change - columns @ np.linalg.lstsq(columns, change, rcond=RANK)[0]
-        gone = _gone(tree, simple, way, names, columns)
+        gone = _gone(tree, simple, way, names, columns, given)
         if (
             gone
             and not told & set(gone)
@@ -94,7 +93,9 @@ def unseen_bends(
             yield Unseen(way.part, tidy(short), tuple(gone), at, law.variables, way, whole)
 
 
-def _gone(tree: Node, simple: Node, way: Simpler, names, columns: np.ndarray) -> dict[str, float]:
+def _gone(
+    tree: Node, simple: Node, way: Simpler, names, columns: np.ndarray, given: Given
+) -> dict[str, float]:
     """Parameters that a simpler law does not need, and the numbers to put in their place.
 
     Those that are not in it, else one that others make up for: a factor by 1, a summand by 0.
@@ -118,7 +119,29 @@ def _gone(tree: Node, simple: Node, way: Simpler, names, columns: np.ndarray) ->
         return {factors[0]: 1.0}
     outside = [name for name in names if name not in own and needless(name)]
     amplitudes = [name for name in outside if _is_factor(simple, name)]
-    return {amplitudes[0]: 1.0} if amplitudes else {needless_ones[0]: 1.0}
+
+    def still_told(name: str) -> bool:  # b * (x + c) without c has one parameter less than it may
+        rest = [other for other in names if other != name]
+        slopes = Evaluator(without(simple, name, 0.0), rest).gradient(given)[1]
+        return np.linalg.matrix_rank(_scaled(slopes), tol=RANK) == rank
+
+    shifts = [name for name in needless_ones if _is_shift(way.simple, name) and still_told(name)]
+    if amplitudes and not shifts:
+        return {amplitudes[0]: 1.0}
+    return {shifts[0]: 0.0} if shifts else {needless_ones[0]: 1.0}
+
+
+def _scaled(columns: np.ndarray) -> np.ndarray:
+    """Columns (n, p) of length 1; those of 0 as they are."""
+    size = np.linalg.norm(columns, axis=0)
+    return columns / np.where(size > 0, size, 1.0)
+
+
+def _is_shift(tree: Node, name: str) -> bool:
+    """Whether a name is added to a variable, as m in exp(k * (m - x)), and nothing else."""
+    bare = [part for node in walk(tree) if node.kind in ("+", "-") for part in node.parts]
+    count = sum(node.kind == "name" and node.name == name for node in walk(tree))
+    return 0 < count == sum(part.kind == "name" and part.name == name for part in bare)
 
 
 def _is_factor(tree: Node, name: str) -> bool:

@@ -38,8 +38,8 @@ def unseen(
         held: parameters that are not estimated.
 
     Example:
-        >>> from isoloss.laws import formula
-        >>> law = formula.make(formula="loss = E + A * (1 + x / S)**-g", variables=["x"], any_sign=[])
+        >>> from isoloss.laws._formula import formula_law
+        >>> law = formula_law("loss = E + A * (1 + x / S)**-g", ["x"])
         >>> theta = law.theta({"E": 1.0, "A": 9.0, "S": 1e-6, "g": 0.3})
         >>> noise = np.array([0.01, -0.01, 0.02, -0.01, -0.02])
         >>> [one] = unseen(law, theta, {"x": np.geomspace(1, 64, 5)}, Errors(None), noise)

@@ -302,3 +302,11 @@ def test_a_threshold_is_found_among_the_runs(text):
 def test_a_law_is_shown_as_typed_without_its_limits():
     text = "loss = E +\n  A * where(N < S, (N / S)**-a, 1)\nS > 0; 0 < a < 1"
     assert formula_law(text, ["N"]).formula == "loss = E + A * where(N < S, (N / S)**-a, 1)"
+
+
+def test_a_variable_at_0_has_no_value_and_gives_no_warning():
+    law = formula_law("E + A / N**alpha", ["N"])
+    theta = law.theta({"E": 1.0, "A": 2.0, "alpha": 0.3})
+    sizes = {"N": np.array([0.0, -1.0, 1.0])}
+    assert np.isfinite(law.loss(theta, sizes)).tolist() == [False, False, True]
+    assert np.isfinite(law.gradient(theta, sizes)[:, 1]).tolist() == [False, False, True]

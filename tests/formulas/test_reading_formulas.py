@@ -174,3 +174,20 @@ def test_names_are_divided_into_variables_and_parameters():
 def test_names_that_cannot_be_divided(formula, words):
     with pytest.raises(IsolossError, match=words):
         divide(read_formula(formula), ["N", "D", "experts", "loss"])
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("sqr", "write sqrt;"),
+        ("Exp", "write exp;"),
+        ("lgo", "write log;"),
+        ("sin", "functions are exp, log,"),
+        ("tan", "functions are exp, log,"),
+        ("f", "functions are exp, log,"),
+    ],
+)
+def test_a_function_is_named_where_a_letter_is_wrong_and_else_all_are(name, remedy):
+    """`sin` was answered by `min`."""
+    with pytest.raises(IsolossError, match=f"'{name}' is not a function; {remedy}"):
+        read_formula(f"loss = E + {name}(N)")

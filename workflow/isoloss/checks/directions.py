@@ -249,7 +249,7 @@ def _stays(law: Law, theta, data: Data, factors: dict[int, float], shifts: dict)
         moved[k] = moved[k] + np.log(factor) if law.terms[k].log else moved[k] * factor
     for k, shift in shifts.items():
         own = law.terms[k].value(moved[k]) + shift
-        moved[k] = np.log(own) if law.terms[k].log else own
+        moved[k] = law.terms[k].coordinate(own)
     with np.errstate(all="ignore"):
         before, after = law.loss(theta, data), law.loss(moved, data)
         change = np.abs(after - before) / _sizes(law, before)

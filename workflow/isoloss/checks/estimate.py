@@ -10,8 +10,12 @@ from isoloss.checks import directions, limits
 from isoloss.checks.evidence import CARE, NOTE, STOP, Evidence, Finding
 from isoloss.core import units
 from isoloss.fitted.facts import WIDE, identified
+from isoloss.fitted.names import FORMULA
+from isoloss.formulas import roles
+from isoloss.laws._tree import tree_of
 
 ADD = "add runs where they differ, or fix a parameter: --fix"
+NOTHING = 1e-3  # of the values, that is left of a size that the runs want at 0 or beyond it
 ROUNDING = 1e-9  # of an estimate: runs without noise leave intervals as narrow as rounding
 
 
@@ -34,13 +38,38 @@ def optimum(evidence: Evidence) -> Iterator[Finding]:
             "bounds",
             STOP if evidence.pure(one.term) else CARE,
             f"{one.term} lies on a bound of the law: {one.estimate:.3g}",
-            ADD,
+            _beyond_zero(evidence, one.term) or ADD,
         )
     lost = summary["n_replicates"] - summary["n_replicates_converged"]
     if lost > limits.LOST * max(summary["n_replicates"], 1):
         yield Finding(
             "replicates", CARE, f"{lost} of {summary['n_replicates']} refits did not converge", ADD
         )
+
+
+def _beyond_zero(evidence: Evidence, name: str) -> str:
+    """What to type where a size in a formula has nothing left of it; empty of any other bound.
+
+    The runs may want it on the other side of 0, where its form, or its limit, does not let it be.
+    """
+    law, which = evidence.law, evidence.law.index(name)
+    term = law.terms[which]
+    tree = tree_of(law) if evidence.summary["card"] == FORMULA else None
+    if tree is None or not term.log:
+        return ""
+    size = float(np.max(np.abs(evidence.loss)))
+    with np.errstate(all="ignore"):
+        left = np.abs(law.gradient(evidence.theta, evidence.data)[:, which])
+    place = roles(tree, [name])[name]
+    if not place <= {"offset", "amplitude"} or not left.max() < NOTHING * size:
+        return ""
+    side, sign = ("below", "<") if term.sign > 0 else ("above", ">")
+    if place == {"amplitude"}:
+        limit = f"{name} {sign} 0"
+        return f"leave the term of {name} out; if {name} may be {side} 0, write the limit {limit}"
+    far = 10.0 ** np.ceil(np.log10(size))
+    limit = f"{name} > {-far:g}" if term.sign > 0 else f"{name} < {far:g}"
+    return f"if {name} may be {side} 0, write the limit {limit} in the formula"
 
 
 def by_law(evidence: Evidence) -> Iterator[Finding]:

@@ -18,6 +18,7 @@ from isoloss.core.filters import LETTERS
 from isoloss.fitted.errors import Errors, errors_of
 from isoloss.fitted.names import OF_RUN, RESPONSE
 from isoloss.formulas import roles
+from isoloss.laws._formula_limits import Unseen
 from isoloss.laws._law import Doubt, Law
 from isoloss.laws._tree import tree_of
 
@@ -66,6 +67,7 @@ class Evidence:
         known: what the runs know of parameters that they do not tell apart, in words.
         in_the_form: whether no runs at all would tell them apart, as in A * B.
         thresholds: parameters that are only compared with something.
+        bends: of a typed formula, which the runs do not show.
     """
 
     law: Law
@@ -86,6 +88,7 @@ class Evidence:
     known: Sequence[str] = ()
     in_the_form: bool = False
     thresholds: Sequence[Threshold] = ()
+    bends: Sequence[Unseen] = ()
 
     @property
     def of_loss(self) -> bool:

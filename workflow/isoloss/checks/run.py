@@ -7,7 +7,7 @@ from dataclasses import astuple, replace
 
 import pandas as pd
 
-from isoloss.checks import checkpoints, design, estimate, identified, lost, pooled
+from isoloss.checks import bends, checkpoints, design, estimate, identified, lost, pooled
 from isoloss.checks.evidence import CARE, GRADES, NOTE, STOP, Evidence, Finding
 from isoloss.fitted import Fit
 
@@ -28,6 +28,7 @@ CHECKS: tuple[Check, ...] = (
     lost.diverged,
     design.few,
     design.shape,
+    bends.check,
     identified.cancellation,
     estimate.intervals,
     identified.scales,

@@ -52,7 +52,7 @@ def draw(inputs: _figure.Inputs, group: str, response: str, terms: Sequence[str]
     params, thetas, terms = params.iloc[kept], thetas[:, kept], [law.terms[i] for i in kept]
     values = [t.value(thetas[:, i]) for i, t in enumerate(terms)]
     estimates = params["estimate"].to_numpy(float)
-    limits = [_limits(v, e, t.log) for v, e, t in zip(values, estimates, terms, strict=True)]
+    limits = [_limits(v, e, t.above_zero) for v, e, t in zip(values, estimates, terms, strict=True)]
     size = len(terms)
     correlation = None
     if len(thetas) > 1:
@@ -68,12 +68,12 @@ def draw(inputs: _figure.Inputs, group: str, response: str, terms: Sequence[str]
                 _correlation(axes, None if correlation is None else correlation[row, column])
                 continue
             if row == column:
-                _histogram(axes, values[row], params.iloc[row], limits[row], terms[row].log)
+                _histogram(axes, values[row], params.iloc[row], limits[row], terms[row].above_zero)
             else:
                 _scatter(axes, values[column], values[row], thetas[:, [column, row]])
                 axes.plot(estimates[column], estimates[row], "+", color="black", markersize=9)
-                _axis(axes.yaxis, terms[row].log, limits[row], most)
-            _axis(axes.xaxis, terms[column].log, limits[column], most)
+                _axis(axes.yaxis, terms[row].above_zero, limits[row], most)
+            _axis(axes.xaxis, terms[column].above_zero, limits[column], most)
             axes.tick_params(labelsize=7.5, labelbottom=row == size - 1)
             axes.tick_params(labelleft=column == 0 and row > 0)
             if row == size - 1:

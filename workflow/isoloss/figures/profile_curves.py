@@ -76,7 +76,7 @@ def _panel(
     """
     blue, red, green = _figure.COLOURS[:3]
     limit, ends = float(curve["limit"].iloc[0]), [param["ci_low"], param["ci_high"]]
-    x, y = _smooth(curve, term.log, float(param["estimate"]))
+    x, y = _smooth(curve, term.above_zero, float(param["estimate"]))
     axes.fill_between(x, y, limit, where=y <= limit, color=blue, alpha=SHADE, linewidth=0)
     axes.plot(x, y, color=blue, zorder=3)
     axes.plot(curve["value"], curve["excess"], "o", color=blue, markersize=3, zorder=3)
@@ -89,7 +89,7 @@ def _panel(
         axes.plot(drawn, 2 * [0.12 * TOP * limit], "|-", color=green, markersize=9, linewidth=2)
     seen = x[y <= TOP * limit]
     around = [*seen[[0, -1]], *filter(np.isfinite, ends), *(drawn if apart else [])]
-    _axis(axes.xaxis, term.log, min(around), max(around))
+    _axis(axes.xaxis, term.above_zero, min(around), max(around))
     axes.set_ylim(-0.04 * TOP * limit, TOP * limit)
     axes.set_xlabel(inputs.named(term.symbol, term.unit), **_figure.FORMULA)
     interval = units.interval(*ends, units.count) if np.isfinite(ends).any() else "no interval"

@@ -9,7 +9,7 @@ import numpy as np
 
 from isoloss.core.problems import IsolossError, Problem, nearest
 from isoloss.fit.descent import Affine
-from isoloss.laws._law import Data, Law
+from isoloss.laws._law import Data, Law, Term
 
 
 @dataclass(frozen=True)
@@ -105,8 +105,9 @@ def free_coordinates(
         if term.name in bounds or (term.name in leaders and term.log):
             least, most = bounds.get(term.name, (None, None))
             left[i], constant[i] = own, offset
-            low.append(-np.inf if _open(term, least) else term.coordinate(least))
-            high.append(np.inf if most is None else term.coordinate(most))
+            ends = term.bounds(least, most)
+            low.append(ends[0])
+            high.append(ends[1])
         else:
             left[i], constant[i] = scale.moves[i], scale.origin[i]
             low.append(term.low)
@@ -117,10 +118,6 @@ def free_coordinates(
     choose[right, range(len(right))] = 1.0
     solved = np.linalg.solve(left, np.column_stack([choose, constant]))
     return Affine(solved[:, :-1], solved[:, -1], np.array(low), np.array(high), tuple(names))
-
-
-def _open(term, least: float | None) -> bool:
-    return least is None or (term.log and least <= 0)
 
 
 def check_constraints(
@@ -148,16 +145,26 @@ def check_constraints(
     for name in set(fixed) & set(bounds):
         wrong.append(Problem(f"bounds {name}", "it is fixed", "drop one of the two"))
     wrong += [
-        Problem(f"fixed {name}", f"found {value}", f"it must be above 0; {_free(name, value)}")
+        _other_side(f"fixed {name}", f"found {value}", law.terms[terms[name]], value)
         for name, value in fixed.items()
-        if name in terms and law.terms[terms[name]].log and not value > 0
+        if name in terms and _beyond(law.terms[terms[name]], value, value)
     ]
     wrong += [
-        _below(name, least, most)
+        _other_side(
+            f"bounds {name}",
+            f"found {_ends(least, most)}",
+            law.terms[terms[name]],
+            min(end for end in (least, most) if end is not None),
+        )
         for name, (least, most) in bounds.items()
+        if name in terms and _beyond(law.terms[terms[name]], least, most)
+    ]
+    wrong += [
+        Problem(f"tied {name}", f"{name} and {first} have opposite signs", "do not tie them")
+        for name, first in followers.items()
         if name in terms
-        and law.terms[terms[name]].log
-        and ((least is not None and least < 0) or (most is not None and most <= 0))
+        and first in terms
+        and law.terms[terms[name]].sign != law.terms[terms[first]].sign
     ]
     if not wrong and not set(terms) - set(fixed) - set(followers):
         wrong.append(Problem("fixed", "no parameter is left to fit", "fix fewer of them"))
@@ -165,17 +172,30 @@ def check_constraints(
         raise IsolossError(*wrong)
 
 
-def _below(name: str, least: float | None, most: float | None) -> Problem:
-    """Bounds that reach below 0, of a term that is searched by its logarithm."""
-    ends = " to ".join("open" if end is None else f"{end:g}" for end in (least, most))
-    lowest = min(end for end in (least, most) if end is not None)
-    do = f"give bounds above 0; {_free(name, lowest)}"
-    return Problem(f"bounds {name}", f"found {ends}; the law has it above 0", do)
+def _beyond(term: Term, least: float | None, most: float | None) -> bool:
+    """Whether bounds (or a value, twice) reach to the side of 0 on which a term never is."""
+    if not term.log:
+        return False
+    if term.sign < 0:
+        least, most = (None if end is None else -end for end in (most, least))
+    whole = least is not None and least == most
+    return (least is not None and (least < 0 or (whole and least == 0))) or (
+        most is not None and most <= 0
+    )
 
 
-def _free(name: str, value: float) -> str:
-    """How a term of a formula may be below 0 too."""
-    return f"in a formula that may have it below, write the limit {name} > {min(2 * value, -1):g}"
+def _other_side(place: str, reason: str, term: Term, lowest: float) -> Problem:
+    """A value or bounds on the side of 0 on which a term never is."""
+    if term.sign < 0:
+        do = f"give what is below 0, or change the limit of {term.name} in the formula"
+        return Problem(place, f"{reason}; the formula has it below 0", do)
+    limit = f"{term.name} > {min(2 * lowest, -1):g}"
+    do = f"give what is above 0; in a formula that may have it below, write the limit {limit}"
+    return Problem(place, f"{reason}; the law has it above 0", do)
+
+
+def _ends(least: float | None, most: float | None) -> str:
+    return " to ".join("open" if end is None else f"{end:g}" for end in (least, most))
 
 
 def _followers(tied: Sequence[Sequence[str]]) -> dict[str, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from isoloss.fit.descent import AGREE, Descents, Ends, FitProblem, Search, alone, join
+from isoloss.fit.descent import AGREE, Affine, Descents, Ends, FitProblem, Search, alone, join
 from isoloss.fit.objectives import SMOOTH
 
 EXACT = 1e-12  # root mean square log residual below which a fit is exact
@@ -19,6 +19,7 @@ TRIED = 64  # points of a pool that replicates with losses of their own are comp
 POINTS = 256  # of a pool, whose objectives for all replicates are looked at together
 MOST_SINGLE = 1e30  # of a penalty in single precision, relative to the median
 SCANNED, FAR = 200, 20.0  # points along one free coordinate, and how far from a start they reach
+AT_LIMIT = 100  # steps of a replicate at most, at the end of a valley
 BLOCK = 1 << 15  # numbers in one array of penalties
 
 
@@ -53,6 +54,7 @@ def searching(
         np.concatenate([begin, further_starts(problem, distinct(begin), inside, weight)])
     )
     begin, ends = yield from _descended(problem, begin, weight)
+    begin, ends = yield from _with_limits(problem, begin, ends, weight)
     for _ in range(HOPS):
         best = ends.objective[0]
         if not np.isfinite(best) or (ends.objective <= best + AGREE * abs(best)).mean() >= SOME:
@@ -68,6 +70,25 @@ def searching(
         if not ends.objective[0] < best - AGREE * abs(best):
             break
     return begin, ends
+
+
+def _with_limits(
+    problem: FitProblem, begin: np.ndarray, ends: Ends, weight: np.ndarray
+) -> Search[tuple[np.ndarray, Ends]]:
+    """Starts and ends with those at the ends of valleys near the optimum (`LawOnRuns.limits`)."""
+    if not np.isfinite(ends.objective[0]):
+        return begin, ends
+    best, affine = ends.free[:1], problem.affine
+    theta = affine.theta(best)
+    moves = problem.law_on_runs.limits(theta[0], problem.loss)
+    if not moves:
+        return begin, ends
+    others = distinct(np.concatenate([_as_far(affine, best, move(theta)) for move in moves]))
+    far = yield Descents(problem, others, weight)
+    begin, ends = np.concatenate([begin, others]), join([ends, far])
+    same = ends.objective <= ends.objective.min() * (1 + AGREE)
+    order = np.lexsort((ends.objective, ~(same & ends.converged)))  # of the same optimum, an end
+    return begin[order], ends[order]
 
 
 def _descended(
@@ -234,6 +255,7 @@ def refitting(
         begin = yield from narrowed(problem, reached.free[late], weight[late], own_loss)
         again = yield Descents(problem, begin, weight[late], own_loss)
         _keep_better(reached, late, again)
+        yield from _to_limits(problem, known[0], reached, weight, loss)
     pool = known[1:]
     for _ in range(8):
         if len(pool):
@@ -242,6 +264,31 @@ def refitting(
                 break
         pool = reached.free
     return reached
+
+
+def _to_limits(problem: FitProblem, best: np.ndarray, ends: Ends, weight, loss) -> Search[None]:
+    """Replicates that are lost in a valley go on from its end (`LawOnRuns.limits`)."""
+    affine, moves = problem.affine, ()
+    if not ends.converged.all():
+        moves = problem.law_on_runs.limits(affine.theta(best), problem.loss)
+    for move in moves:
+        late = np.flatnonzero(~ends.converged)
+        if not len(late):
+            return
+        begin = _as_far(affine, ends.free[late], move(affine.theta(ends.free[late])))
+        own_loss = None if loss is None else loss[late]
+        far = yield Descents(problem, begin, weight[late], own_loss, AT_LIMIT)
+        _keep_better(ends, late, far)
+
+
+def _as_far(affine: Affine, free: np.ndarray, theta: np.ndarray) -> np.ndarray:
+    """Points on the way from free (b, q) to theta (b, p), as far as all bounds hold, (b, q)."""
+    with np.errstate(all="ignore"):
+        step = (theta - affine.shift) @ np.linalg.pinv(affine.matrix).T - free
+        room = np.where(step > 0, affine.high - free, affine.low - free) / step
+        share = np.where(step != 0, room, np.inf).min(axis=-1, initial=1.0, where=np.isfinite(room))
+    moved = free + np.clip(share, 0.0, 1.0)[:, None] * step
+    return np.clip(np.where(np.isfinite(moved), moved, free), affine.low, affine.high)
 
 
 def _look_around(problem, ends: Ends, pool, weight, loss) -> Search[tuple[Ends, np.ndarray]]:

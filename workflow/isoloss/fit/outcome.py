@@ -11,6 +11,7 @@ import pandas as pd
 
 from isoloss.checks import run as checks
 from isoloss.checks import thresholds
+from isoloss.checks.bends import told, unseen
 from isoloss.checks.evidence import Evidence
 from isoloss.checks.thresholds import Threshold
 from isoloss.core.seeds import generator
@@ -25,7 +26,8 @@ from isoloss.fit.solution import Replicates, Solution
 from isoloss.fitted import TABLES, Interval, band, normal_interval, quantiles
 from isoloss.fitted.errors import errors_of
 from isoloss.fitted.facts import FIXED
-from isoloss.fitted.names import RESPONSE
+from isoloss.fitted.names import FORMULA, RESPONSE
+from isoloss.laws._formula_limits import Unseen
 from isoloss.laws._law import Estimate, Law, Term
 
 _METHODS = {
@@ -67,12 +69,13 @@ def tables_of(
     along, (clusters, number) = profile.empty(), clusters_of(runs.fitted, settings)
     if settings.profiles and number != 1:
         along = solution.profiles(clusters, settings.level)
-    known = _conditioning(runs, solution, settings)
+    known, bends = _conditioning(runs, solution, settings), _bends(runs, solution, settings)
     free = solution.undetermined(known.free)
     params = params_of(solution, replicates.kept.theta, along, settings)
     params = _between_runs(params, known.thresholds).assign(free=params["term"].isin(free))
     untested = _doubts(runs, settings, number)
     summary = _summary(runs, solution, replicates, predictions, params, settings, untested, known)
+    _add_notes(summary, [*_overruled(runs.law, settings), *map(told, bends)])
     doubts = checks.findings(
         Evidence(
             law=solution.law.given(solution.estimate.state),
@@ -93,6 +96,7 @@ def tables_of(
             known=known.known,
             in_the_form=known.in_the_form,
             thresholds=known.thresholds,
+            bends=bends,
         )
     )
     summary["verdict"] = checks.verdict(one.grade for one in doubts)
@@ -232,6 +236,44 @@ def _conditioning(
     """How well the runs tell the parameters apart."""
     law, best, held = runs.law, solution.estimate, settings.constraints.hold(runs.law)
     return evidence.conditioning(law.given(best.state), best.theta, runs.data, held)
+
+
+def _bends(runs: FittedRuns, solution: Solution, settings: Settings) -> list[Unseen]:
+    """The bends of a typed formula that the runs do not show."""
+    law, best = runs.law, solution.estimate
+    if settings.card != FORMULA:
+        return []
+    predicted = law.loss(best.theta, runs.data)
+    errors = errors_of(runs.loss, predicted, law.additive)
+    held = [t.name for t, one in zip(law.terms, settings.constraints.hold(law), strict=True) if one]
+    residuals = errors.of(runs.loss, predicted)
+    return unseen(law, best.theta, runs.data, errors, residuals, held)
+
+
+def _overruled(law: Law, settings: Settings) -> list[str]:
+    """Limits in a typed formula in whose place there are bounds of the fit, in words."""
+    if settings.card != FORMULA:
+        return []
+    pairs = [
+        (n, settings.constraints.bounds[n], law.limits[n])
+        for n in law.limits
+        if n in settings.constraints.bounds
+    ]
+    return [
+        f"bounds of {name} ({_range(own)}) take the place of its limit in the formula "
+        f"({_range(typed)})"
+        for name, own, typed in pairs
+        if tuple(own) != tuple(typed)
+    ]
+
+
+def _range(ends: Sequence[float | None]) -> str:
+    return " to ".join("open" if end is None else f"{end:g}" for end in ends)
+
+
+def _add_notes(summary: dict[str, Any], notes: Sequence[str]) -> None:
+    """Add to a message what is good to know."""
+    summary["message"] = "; ".join([summary["message"], *notes])
 
 
 def _held_out(runs: FittedRuns, predictions: Predictions, settings: Settings) -> dict[str, float]:

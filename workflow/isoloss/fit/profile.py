@@ -64,6 +64,8 @@ def profiles(optimum: Optimum, clusters: np.ndarray, level: float) -> pd.DataFra
             if max(excess[0], excess[-1]) > 1e4 * limit and min(excess[0], excess[-1]) <= limit:
                 break  # a bound, or nothing, on one side
         values, kept = np.unique(values, return_index=True)  # those at a bound are one
+        if term.sign < 0:  # so that values ascend
+            values, kept = values[::-1], kept[::-1]
         pieces.append(
             pd.DataFrame(
                 {

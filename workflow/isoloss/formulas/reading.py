@@ -258,6 +258,28 @@ def _misspelt(name: str, columns: Sequence[str]) -> str:
     return next(iter(difflib.get_close_matches(name, long, n=1, cutoff=CLOSE)), "")
 
 
+def _misspelt_function(name: str) -> str:
+    """The function of which a name has one letter wrong; empty if there is none.
+
+    Names of other functions, such as sin and tan, are not misspelt.
+
+    >>> _misspelt_function("sqr"), _misspelt_function("Exp"), _misspelt_function("sin")
+    ('sqrt', 'exp', '')
+    """
+    if len(name) < 3 or hasattr(math, name):
+        return ""
+    return next((one for one in FUNCTIONS if _one_letter_apart(name.lower(), one)), "")
+
+
+def _one_letter_apart(one: str, two: str) -> bool:
+    """Whether texts are alike but for a letter that is other, missing, too many, or swapped."""
+    at = next((i for i, (a, b) in enumerate(zip(one, two, strict=False)) if a != b), None)
+    at = min(len(one), len(two)) if at is None else at
+    a, b = one[at:], two[at:]
+    swapped = a[1::-1] == b[:2] and a[2:] == b[2:]
+    return a[1:] == b[1:] or a == b[1:] or a[1:] == b or swapped
+
+
 def _text(text: object, place: str) -> str:
     """A text that can be cut into tokens.
 
@@ -486,9 +508,9 @@ class _Reader(StandIns):
             self.refuse(start, "brackets follow a value", "write * for a product")
         name = token.text
         if name not in FUNCTIONS:
-            other = _OTHER_NAMES.get(name)
-            hint = f"write {other}" if other else nearest(name, FUNCTIONS)
-            more = "" if other else f"; for a product write {name} * (...)"
+            other = _OTHER_NAMES.get(name) or _misspelt_function(name)
+            hint = f"write {other}" if other else f"functions are {', '.join(FUNCTIONS)}"
+            more = "" if name in _OTHER_NAMES else f"; for a product write {name} * (...)"
             self.refuse(token.start, f"{name!r:.40} is not a function", f"{hint}{more}")
         if node.keywords or any(isinstance(argument, ast.Starred) for argument in node.args):
             self.refuse(start, f"{name} takes values only", f"write {_written(name)}")

@@ -13,12 +13,14 @@ import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from isoloss.core.problems import IsolossError, Problem
 from isoloss.formulas import (
     Evaluator,
+    Node,
     as_latex,
     as_python,
     domains,
@@ -28,16 +30,18 @@ from isoloss.formulas import (
     power_terms,
     read_formula,
 )
+from isoloss.formulas.simpler import Simpler
 from isoloss.laws._formula_bent import Approach, Straight, bent_parts, rows_of
+from isoloss.laws._formula_limits import pushed, unseen_bends
 from isoloss.laws._formula_starts import Draws, Sizing, factors_of, summands_of
 from isoloss.laws._formula_terms import roles_of
-from isoloss.laws._law import Data, Law, LawOnRuns, Sums, Term
+from isoloss.laws._law import Data, Law, LawOnRuns, Move, Sums, Term
 from isoloss.laws._posynomial import LEAST, Part, Posynomial, PosynomialOnRuns
 
 NATS = "nats/token"  # the unit of what a law predicts, which stands for that of any response
 STARTS, DESCENTS = 1000, 32  # parameters drawn, and the best of them that are descended from
 STEEPEST = 5.0  # size of an exponent, at most
-OF_BRACKET = 200.0  # the same of (1 + x / S)**g, which becomes exp(g x / S) as g and S grow
+OF_BRACKET = 5000.0  # the same of (1 + x / S)**g, which becomes exp(g x / S) as g and S grow
 EXPONENTS = (0.05, 0.15, 0.3, 0.45, 0.65, 1.0, 1.6)  # of a sum of power terms
 CROSSED = 2  # exponents of which all combinations are starts; of more some are drawn
 LOOKED_AT = 400  # runs by which starts are moved to the best amplitudes
@@ -45,6 +49,8 @@ SUBSETS = 5  # amplitudes above 0 of which every subset is tried
 FAR = 14.0, 8.0  # below and above its usual size in logarithms, where an amplitude has its bounds
 FARTHER = 40.0  # the same of a scale within a power, whose exponent may be small
 SHOWN = 4  # runs that a problem names, at most
+LIMITS = 3  # bends that the runs do not show, whose ends a search looks at
+SPREAD = 1.4826  # standard deviations of a normal in its median absolute deviation
 
 
 def formula_law(
@@ -102,32 +108,42 @@ class _Asked:
         terms, kind, shown, latex: as of `formula_law`.
         any_sign: parameters that somebody freed of their sign.
         roles: of the parameters.
-        limits: of a parameter, in its own unit, infinite where open.
+        below: parameters that are below 0, as their limits say; their sizes are fitted.
+        tree: of the formula, with -B for such a B: a tree of sizes.
+        limits: of a parameter (of a size), in its own unit, infinite where open.
         free: parameters that may have any sign.
-        value, slopes: evaluators of the formula, and of its derivatives by all parameters.
+        value, slopes: evaluators of the tree, and of its derivatives by all parameters.
     """
 
     def __init__(self, formula, variables, parameters, terms, kind, any_sign, shown):
         self.formula, self.variables, self.parameters = formula, variables, parameters
         self.terms, self.kind, self.any_sign = terms, kind, tuple(sorted(any_sign))
         self.shown, self.latex = shown or formula.written, ""
-        self.value = Evaluator(formula.tree, ())
-        self.slopes = Evaluator(formula.tree, parameters)
-        self.roles = roles_of(formula.tree, parameters)
+        self.below = self._below_zero()
+        self.tree = with_sizes(formula.tree, self.below)
+        self.value = Evaluator(self.tree, ())
+        self.slopes = Evaluator(self.tree, parameters)
+        self.roles = roles_of(self.tree, parameters)
         self.limits, free = dict.fromkeys(parameters, (-np.inf, np.inf)), set(any_sign)
         free |= self.roles.any_sign
         for limit in formula.limits:
             if limit.name in self.limits:
-                low, high = limit.low, limit.high
-                self.limits[limit.name] = (
-                    -np.inf if low is None else low,
-                    np.inf if high is None else high,
-                )
-                if low is not None and low >= 0 and limit.name not in self.roles.exponents:
+                low = -np.inf if limit.low is None else limit.low
+                high = np.inf if limit.high is None else limit.high
+                if limit.name in self.below:
+                    low, high = -high, -low
+                self.limits[limit.name] = low, high
+                if low >= 0 and limit.name not in self.roles.exponents:
                     free.discard(limit.name)
-                elif (low is not None and low < 0) or (high is not None and high <= 0):
+                elif -np.inf < low < 0 or high <= 0:
                     free.add(limit.name)
         self.free = free & set(parameters)
+
+    def _below_zero(self) -> frozenset[str]:
+        """Parameters, but exponents, that a limit keeps below 0: their sizes are fitted."""
+        exponents = roles_of(self.formula.tree, self.parameters).exponents
+        below = {one.name for one in self.formula.limits if one.high is not None and one.high <= 0}
+        return frozenset(below & set(self.parameters) - exponents - set(self.any_sign))
 
     @property
     def key(self) -> tuple:
@@ -149,7 +165,7 @@ class _Asked:
         for name, (low, high) in self.limits.items():
             low = -np.inf if name not in self.free and low <= 0 else low
             if np.isfinite([low, high]).any():
-                ends = (low, high)
+                ends = (-high, -low) if name in self.below else (low, high)
                 bounds[name] = tuple(float(end) if np.isfinite(end) else None for end in ends)
         return bounds
 
@@ -157,7 +173,8 @@ class _Asked:
         """A parameter, with what is known of it in the place of what its role says."""
         log = name not in self.free
         unit = NATS if name in self.roles.linear else "1"
-        usual = Term(name, symbol_of(name), unit, log, low, high, starts)
+        sign = -1.0 if name in self.below else 1.0
+        usual = Term(name, symbol_of(name), unit, log, low, high, starts, sign=sign)
         return replace(usual, **self.terms.get(name, {}))
 
 
@@ -184,7 +201,7 @@ class _OfFormula(Law):
         self.asked, self.kind, self.variables = asked, asked.kind, asked.variables
         self.formula, self.limits = asked.shown, asked.bounds
         self.response_range = asked.response_range
-        needs = domains(asked.formula.tree, asked.parameters)
+        needs = domains(asked.tree, asked.parameters)
         self.positive = tuple(v for v in asked.variables if needs.get(v) == "positive")
 
     def __eq__(self, other: object) -> bool:
@@ -246,7 +263,7 @@ class _OfFormula(Law):
 
 def parts_of(asked: _Asked) -> tuple[Part, ...] | None:
     """A formula as parts of a `Posynomial`; None where it is not one."""
-    terms = power_terms(asked.formula.tree, asked.variables)
+    terms = power_terms(asked.tree, asked.variables)
     if terms is None or any(term.linear for term in terms):
         return None
     if asked.free & {term.scale for term in terms if term.exponents}:
@@ -299,7 +316,7 @@ def drawn(
         for name, (low, high) in asked.limits.items()
     }
     sizing = Sizing(positive, limits, data, loss, Draws(count))
-    sizing.settle(asked.formula.tree, sizing.target)
+    sizing.settle(asked.tree, sizing.target)
     return {name: sizing.values[name] for name in asked.parameters}
 
 
@@ -395,9 +412,10 @@ class FormulaLaw(_OfFormula):
         return asked.term(name, -np.inf, np.inf, (0.0,))
 
     def given_by(self, theta: np.ndarray) -> dict[str, np.ndarray]:
-        """The parameters by name, (..., 1), of theta (..., p)."""
+        """The parameters (the sizes of those below 0) by name, (..., 1), of theta (..., p)."""
         theta = np.asarray(theta, dtype=float)
-        return {t.name: t.value(theta[..., i, None]) for i, t in enumerate(self.terms)}
+        columns = ((t, theta[..., i, None]) for i, t in enumerate(self.terms))
+        return {t.name: np.exp(column) if t.log else column for t, column in columns}
 
     def loss(self, theta: np.ndarray, data: Data) -> np.ndarray:
         """The value of the formula, (..., n)."""
@@ -436,21 +454,20 @@ class FormulaLaw(_OfFormula):
         for i, term in enumerate(self.terms):
             if term.log:
                 self._centre(matrix, i, data)
-                point = [
-                    self.terms[j].coordinate(usual[t.name][0]) for j, t in enumerate(self.terms)
-                ]
+                sizes = [(t.log, usual[t.name][0]) for t in self.terms]
+                point = [np.log(size) if log else size for log, size in sizes]
                 origin[i] = matrix[i] @ point
             elif term.name not in self.asked.roles.exponents and term.name not in self.limits:
                 size = abs(usual[term.name][0])
                 matrix[i, i] = 1.0 / size if size > 0 else 1.0
-        for tree in linear_forms(self.asked.formula.tree):
+        for tree in linear_forms(self.asked.tree):
             self._decorrelate(matrix, tree, data)
         return matrix, origin
 
     def _centre(self, matrix: np.ndarray, row: int, data: Data) -> None:
         """Add what powers of variables beside an amplitude are at the mean of their logarithms."""
         name, parameters = self.terms[row].name, set(self.asked.parameters)
-        for factors in products(self.asked.formula.tree):
+        for factors in products(self.asked.tree):
             if not any(
                 p > 0 and operation(f) == ("name", ()) and f.name == name for p, f in factors
             ):
@@ -505,6 +522,32 @@ class FormulaLaw(_OfFormula):
         return FormulaOnRuns(self, data)
 
 
+def with_sizes(tree, names: Collection[str]):
+    """A tree in which the sizes of some names stand, with a sign in front of what they multiply.
+
+    Example:
+        >>> from isoloss.formulas import as_text, read_expression
+        >>> as_text(with_sizes(read_expression("E + B / V**b"), ["B"]))
+        'E - B / V**b'
+    """
+    if not names:
+        return tree
+    kind, parts = operation(tree)
+    if kind == "name":
+        return Node("neg", (tree,)) if tree.name in names else tree
+    parts = tuple(with_sizes(part, names) for part in parts)
+    kinds = [operation(part)[0] for part in parts]
+    bare = [p.parts[0] if k == "neg" else p for k, p in zip(kinds, parts, strict=True)]
+    if kind == "neg" and kinds[0] == "neg":
+        return bare[0]
+    if kind in ("*", "/") and "neg" in kinds:
+        product = Node(kind, tuple(bare))
+        return product if kinds == ["neg", "neg"] else Node("neg", (product,))
+    if kind in ("+", "-") and kinds[1] == "neg":
+        return Node("-" if kind == "+" else "+", (parts[0], bare[1]))
+    return tree if not parts else replace(tree, parts=parts)
+
+
 def products(tree):
     """The factors of every product in a formula, the outer ones first."""
     kind, parts = operation(tree)
@@ -538,7 +581,7 @@ class FormulaOnRuns(LawOnRuns):
 
     def __init__(self, law: FormulaLaw, data: Data):
         super().__init__(law, data)
-        tree = law.asked.formula.tree
+        tree = law.asked.tree
         self.logs = np.array([term.log for term in law.terms])
         above = [term.name for term in law.terms if term.log]
         self.bound = law.asked.slopes.on(self.data, above)
@@ -561,7 +604,7 @@ class FormulaOnRuns(LawOnRuns):
     def _straightened(self, starts: np.ndarray, loss: np.ndarray) -> np.ndarray:
         """Starts of a formula with sums like a V^g + b near an optimum; others as they are."""
         law, names = self.law, [term.name for term in self.law.terms]
-        sums = linear_forms(law.asked.formula.tree)
+        sums = linear_forms(law.asked.tree)
         parts = bent_parts(sums, names, law.asked.free, self.data)
         if not parts:
             return starts
@@ -577,6 +620,31 @@ class FormulaOnRuns(LawOnRuns):
         )
         return approach.starts(starts)
 
+    def limits(self, theta: np.ndarray, loss: np.ndarray) -> list[Move]:
+        """Moves to where a bend that the runs do not show is gone; see `LawOnRuns.limits`."""
+        with np.errstate(all="ignore"):
+            predicted = self.law.loss(theta, self.data)
+            if not np.isfinite(predicted).all():
+                return []
+            relative = (predicted > 0).all() and (loss > 0).all() and not self.law.additive
+            unit = predicted if relative else np.full_like(loss, np.std(loss) or 1.0)
+            spread = SPREAD * float(np.median(np.abs((loss - predicted) / unit)))
+            tree = self.law.asked.formula.tree
+            bends = list(unseen_bends(self.law, tree, theta, self.data, unit, spread))
+        return [
+            partial(self._to_limit, one.way, factor)
+            for one in bends[:LIMITS]
+            for factor in one.way.factors
+        ]
+
+    def _to_limit(self, way: Simpler, factor: float, theta: np.ndarray) -> np.ndarray:
+        """Points (b, p) with a piece of the law far away, and about the same predictions."""
+        with np.errstate(all="ignore"):
+            moved = pushed(self.law, theta, way, factor)
+            if moved is None:
+                return theta
+            return self._linear(moved, self.law.loss(theta, self.data), np.ones(self.count))
+
     def _ends(self) -> tuple[np.ndarray, np.ndarray]:
         """Least and greatest theta by the limits that the user wrote, and of exponents; (p,)."""
         ends = np.tile([[-np.inf], [np.inf]], len(self.law.terms))
@@ -584,10 +652,9 @@ class FormulaOnRuns(LawOnRuns):
             least, most = self.law.limits.get(term.name, (None, None))
             if term.name in self.law.asked.roles.exponents:
                 ends[:, i] = term.low, term.high
-            if least is not None and (least > 0 or not term.log):
-                ends[0, i] = term.coordinate(least)
-            if most is not None:
-                ends[1, i] = term.coordinate(most)
+            low, high = term.bounds(least, most)
+            ends[0, i] = low if low > -np.inf else ends[0, i]
+            ends[1, i] = high if high < np.inf else ends[1, i]
         return ends[0], ends[1]
 
     def values(self, theta: np.ndarray) -> np.ndarray:
@@ -622,23 +689,28 @@ class FormulaOnRuns(LawOnRuns):
         over runs spread evenly; every subset of those above 0 is tried, and the rest of them keep
         little.
         """
+        return self._linear(theta, loss, weight)
+
+    def _linear(self, theta: np.ndarray, loss: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        """As `project`, of losses (n,) or of every theta's own, (b, n)."""
         names = self.law.asked.roles.linear
         if not names:
             return theta
         where = [self.law.index(name) for name in names]
-        rows = np.unique(np.linspace(0, len(loss) - 1, LOOKED_AT).astype(int))
+        loss = np.atleast_2d(loss)
+        above, size = (loss > 0).all(), np.mean(np.abs(loss)) or 1.0
+        rows = np.unique(np.linspace(0, loss.shape[-1] - 1, LOOKED_AT).astype(int))
+        loss = loss[:, rows]
         given, data = self.law.given_by(theta), {k: v[rows] for k, v in self.data.items()}
         with np.errstate(all="ignore"):
             value, slopes = self.linear.gradient({**given, **data})
             slopes = np.broadcast_to(slopes, (len(theta), len(rows), len(names)))
             now = self.values(theta)[:, where]
-            rest = loss[rows] - (value - np.einsum("bnk,bk->bn", slopes, now))
-            unit = (
-                loss[rows] if (loss > 0).all() else np.full(len(rows), np.mean(np.abs(loss)) or 1)
-            )
+            rest = loss - (value - np.einsum("bnk,bk->bn", slopes, now))
+            unit = loss if above else np.full_like(loss, size)
             unit = unit / np.sqrt(weight[rows])
             logs = np.array([self.law.terms[i].log for i in where])
-            best = _least_squares(slopes / unit[:, None], rest / unit, logs)
+            best = _least_squares(slopes / unit[..., None], rest / unit, logs)
         moved = theta.copy()
         for k, i in enumerate(where):
             own = np.log(best[:, k]) if logs[k] else best[:, k]

@@ -42,6 +42,7 @@ class Term:
         low, high: bounds of theta.
         starts: values of theta from which the fit starts, crossed with those of the other terms.
         nonlinear: of a size in the unit of the loss: whether the loss is not linear in it.
+        sign: -1 of a value below 0, whose size theta holds by its logarithm.
     """
 
     name: str
@@ -52,6 +53,12 @@ class Term:
     high: float
     starts: tuple[float, ...]
     nonlinear: bool = False
+    sign: float = 1.0
+
+    @property
+    def above_zero(self) -> bool:
+        """Whether the value is above 0 whatever theta is."""
+        return self.log and self.sign > 0
 
     @property
     def amplitude(self) -> bool:
@@ -60,11 +67,25 @@ class Term:
 
     def value(self, theta: np.ndarray) -> np.ndarray:
         """From theta's coordinate to the term's own value."""
-        return np.exp(theta) if self.log else np.asarray(theta)
+        return self.sign * np.exp(theta) if self.log else np.asarray(theta)
 
     def coordinate(self, value: float) -> float:
         """From the term's own value to theta's coordinate."""
-        return float(np.log(value)) if self.log else float(value)
+        return float(np.log(self.sign * value)) if self.log else float(value)
+
+    def bounds(self, least: float | None, most: float | None) -> tuple[float, float]:
+        """Bounds of theta's coordinate by those of the term's own value, None where open.
+
+        Example:
+            >>> Term("B", "B", "1", True, -9.0, 9.0, (0.0,), sign=-1.0).bounds(-1.0, 0.0)
+            (-inf, 0.0)
+        """
+        if self.log and self.sign < 0:
+            least, most = (None if end is None else -end for end in (most, least))
+        open_below = least is None or (self.log and least <= 0)
+        place = np.log if self.log else float
+        low = -np.inf if open_below else float(place(least))
+        return low, np.inf if most is None else float(place(most))
 
 
 @dataclass(frozen=True)
@@ -124,6 +145,7 @@ def joined(parts: Sequence[Estimate]) -> Estimate:
 
 Asked = tuple["Estimator", Estimate, Sequence[Sample]]  # of a response
 Part = tuple[float, "Law", Estimate]  # weight of a response, its law, and an estimate
+Move = Callable[[np.ndarray], np.ndarray]  # of thetas (b, p) to others
 
 
 class Law(ABC):
@@ -281,15 +303,17 @@ class Law(ABC):
             if name not in values
         ]
         for term in self.terms:
-            value = np.asarray(values.get(term.name, 1.0), dtype=float)
-            if not (np.isfinite(value) & ((value > 0) | (not term.log))).all():
-                needed = "a number above 0" if term.log else "a finite number"
+            value = np.asarray(values.get(term.name, term.sign), dtype=float)
+            if not (np.isfinite(value) & ((term.sign * value > 0) | (not term.log))).all():
+                side = "above" if term.sign > 0 else "below"
+                needed = f"a number {side} 0" if term.log else "a finite number"
                 reason = f"found {values[term.name]!r:.60}"
                 wrong.append(Problem(f"parameter {term.name}", reason, f"needs {needed}"))
         if wrong:
             raise IsolossError(*wrong)
         given = (np.asarray(values[term.name], dtype=float) for term in self.terms)
-        columns = [np.log(v) if t.log else v for t, v in zip(self.terms, given, strict=True)]
+        pairs = zip(self.terms, given, strict=True)
+        columns = [np.log(term.sign * v) if term.log else v for term, v in pairs]
         return np.stack(np.broadcast_arrays(*columns), axis=-1)
 
     def values(self, theta: np.ndarray) -> dict[str, np.ndarray | float]:
@@ -553,6 +577,17 @@ class LawOnRuns:
     def starts(self, loss: np.ndarray) -> np.ndarray:
         """Where a search begins, (s, p): the law's own grid, whatever the losses (n,) are."""
         return self.law.starts()
+
+    def limits(self, theta: np.ndarray, loss: np.ndarray) -> Sequence[Move]:
+        """Moves to the ends of valleys in which a parameter runs to 0 or to infinity.
+
+        They change the predictions by less than the noise of the runs.
+
+        Args:
+            theta: the estimate, (p,).
+            loss: observed, (n,).
+        """
+        return ()
 
     def project(self, theta: np.ndarray, loss: np.ndarray, weight: np.ndarray) -> np.ndarray:
         """Starts (b, p) moved to the best scales for their exponents; here left as they are."""

@@ -44,9 +44,11 @@ class Part:
     def feature(self, exponent: str, data: Data) -> np.ndarray:
         """What an exponent multiplies, with the sign of the law: (..., n)."""
         powers = self.exponents[exponent].items()
-        product = sum(
-            power * (np.asarray(data[v]) if self.linear else np.log(data[v])) for v, power in powers
-        )
+        with np.errstate(divide="ignore", invalid="ignore"):  # of a variable at 0 or below
+            product = sum(
+                power * (np.asarray(data[v]) if self.linear else np.log(data[v]))
+                for v, power in powers
+            )
         constant = self.inside.get(exponent, 0.0)
         return -(product + constant) if constant else -product
 
@@ -92,11 +94,16 @@ class Posynomial(Law):
         return values
 
     def loss(self, theta: np.ndarray, data: Data) -> np.ndarray:
-        """Sum of the parts, (..., n)."""
-        return sum(self._parts(theta, data))
+        """Sum of the parts, (..., n); not finite where a variable is 0 or below."""
+        with np.errstate(all="ignore"):
+            return sum(self._parts(theta, data))
 
     def gradient(self, theta: np.ndarray, data: Data) -> np.ndarray:
         """d loss / d theta, (..., n, p)."""
+        with np.errstate(all="ignore"):
+            return self._slopes(theta, data)
+
+    def _slopes(self, theta: np.ndarray, data: Data) -> np.ndarray:
         values = self._parts(theta, data)
         slopes = np.zeros((*values[0].shape, len(self.terms)))
         for part, value in zip(self.parts, values, strict=True):

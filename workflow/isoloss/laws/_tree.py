@@ -40,7 +40,23 @@ def tree_of(law: Law) -> Node | None:
     except IsolossError:
         return None
     known = {*law.variables, *(term.name for term in law.terms)}
-    return formula.tree if set(formula.names) <= known else None
+    return _as_typed(formula.tree) if set(formula.names) <= known else None
+
+
+def _as_typed(tree: Node) -> Node:
+    """A tree with sigmoid(u) in the place of exp(-softplus(-u)), as NumPy has it.
+
+    >>> from isoloss.formulas import as_text, read_expression
+    >>> as_text(_as_typed(read_expression("1 - exp(-softplus(-(k * x)))")))
+    '1 - sigmoid(k * x)'
+    """
+    kinds, inner = ("exp", "neg", "softplus", "neg"), tree
+    for kind in kinds:
+        if inner.kind != kind:
+            parts = tuple(map(_as_typed, tree.parts))
+            return Node(tree.kind, parts, tree.name, tree.number)
+        inner = inner.parts[0]
+    return Node("sigmoid", (_as_typed(inner),))
 
 
 def summands(tree: Node) -> list[Node]:

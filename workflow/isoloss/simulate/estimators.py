@@ -87,7 +87,8 @@ class Estimator:
 
         The irreducible loss E is linear: nothing is wrong with one that is nearly 0.
         """
-        logarithmic = {term.name for term in self.law.terms if term.log} - {"E"} | set(OPTIMUM)
+        above = {term.name for term in self.law.terms if term.above_zero}
+        logarithmic = above - {"E"} | set(OPTIMUM)
         of_budget = not np.isnan(quantity.flops)
         name = quantity.name
         return "log" if name in logarithmic and of_budget == (name in OPTIMUM) else "linear"

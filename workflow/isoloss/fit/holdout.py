@@ -119,8 +119,10 @@ def folds(
     seed: int,
     variables: Sequence[str] = (),
 ) -> list[Fold]:
-    """The folds of a rule; a run and its copies are always on one side.
+    """The folds of a rule; a run and its copies, which differ in their seed, are on one side.
 
+    Of runs alike in all settings and variables those are copies, too, that differ in a column which
+    neither is, such as experts of a table for Chinchilla's law; but not where folds are `by` it.
     So are the points of a run, but for `roll_out`: a point that comes later in `by` than all that
     are fitted says nothing of them.
 
@@ -154,9 +156,23 @@ def folds(
         out = held_out(runs, rule, variables)
         shown = name if name == "largest_compute" else f"{name} {options['variable']}"
         return [Fold(shown, out, ~out, of_fit=True)]
+    same = copies(runs, [*variables, *_setting_by(runs, options.get("by"))])
     if name == "random":
-        return _random(runs, options, seed, copies(runs, variables))
-    return _by_column(runs, name, options, copies(runs, variables))
+        return _random(runs, options, seed, same)
+    return _by_column(runs, name, options, same)
+
+
+def _setting_by(runs: pd.DataFrame, by: str | None) -> list[str]:
+    """The column that folds are made by, where it is a setting: runs that differ in it are others.
+
+    Not a setting is a seed, a name (a column with a value of its own for every run), and a column
+    that differs along the points of a run, which are always on one side.
+    """
+    if by is None or by not in runs or by == "seed" or tables.role("runs", by) != "setting":
+        return []
+    own_value = runs[by].nunique() == len(runs)
+    along = OF_RUN in runs and (runs.groupby(OF_RUN)[by].nunique(dropna=False) > 1).any()
+    return [] if own_value or along else [by]
 
 
 def _random(

@@ -146,7 +146,7 @@ def alike():
 
 @pytest.mark.parametrize("rule", ["leave_one_out", "random", "roll_out"])
 def test_runs_that_differ_in_the_column_held_out_by_are_not_copies(alike, rule):
-    """Chinchilla's law reads N and D, and the runs of other numbers of experts are alike in both."""
+    """Chinchilla's law reads N and D, in which runs of other numbers of experts are alike."""
     divisions = folds(alike, {"rule": rule, "by": "experts"}, 0, ("N", "D"))
     assert divisions
     for fold in divisions:

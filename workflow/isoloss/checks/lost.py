@@ -9,6 +9,7 @@ import pandas as pd
 
 from isoloss.checks import limits
 from isoloss.checks.evidence import CARE, NOTE, STOP, Evidence, Finding
+from isoloss.core import units
 from isoloss.core.joined import status_of
 
 
@@ -97,7 +98,7 @@ def misfit(evidence: Evidence) -> Iterator[Finding]:
         yield Finding(
             "noise",
             STOP if grave and not by_chance else CARE,
-            f"a run differs from the law by {100 * evidence.spread:.2g} % of its "
+            f"a run differs from the law by {units.percent(evidence.spread)} of its "
             f"{evidence.called}; seeds differ by {evidence.by_seeds}",
             "train more seeds of each size"
             if by_chance

@@ -95,6 +95,11 @@ def last_runs(
     return _last(_ranks(runs, _options_of(rule).get("variable")), least)
 
 
+def _letter(column: str) -> str:
+    """The letter of a column that has one, by which users call it; else its name."""
+    return next((letter for letter, one in LETTERS.items() if one == column), column)
+
+
 def _ranks(runs: pd.DataFrame, name: Any) -> np.ndarray:
     """Number of the value of a variable, by size from 0, of every run, (n,)."""
     place = "holdout largest, variable"
@@ -154,7 +159,7 @@ def folds(
         return []
     if name in UNSEEN:
         out = held_out(runs, rule, variables)
-        shown = name if name == "largest_compute" else f"{name} {options['variable']}"
+        shown = name if name == "largest_compute" else f"{name} {_letter(options['variable'])}"
         return [Fold(shown, out, ~out, of_fit=True)]
     same = copies(runs, [*variables, *_setting_by(runs, options.get("by"))])
     if name == "random":
